@@ -1,0 +1,166 @@
+//! Why a run gave no result. The scheduler stores it, the API words it, the retry rules read it.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// What made a run fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// The plugin reported that its I/O failed.
+    Io,
+    /// The plugin refused the input of the task.
+    InvalidInput,
+    /// The plugin reported any other failure.
+    Plugin,
+    /// The guest trapped: `unreachable`, a panic, a stack overflow, an access out of bounds.
+    Trap,
+    /// The attempt took longer than its timeout.
+    Timeout,
+    /// The guest asked for more memory than its limit.
+    MemoryLimit,
+    /// The result was larger than its limit.
+    OutputLimit,
+    /// The guest ended itself with this exit code.
+    Exit(i32),
+    /// The plugin was taken out of service between claim and run.
+    LostPlugin,
+    /// The host died during the run, too often.
+    HostCrash,
+    /// The host could not carry out the run; the guest is not to blame.
+    HostFault,
+}
+
+impl Cause {
+    /// Says whether another attempt may end differently.
+    ///
+    /// Input that was refused and limits that were hit stay so; everything else may pass.
+    pub fn is_transient(self) -> bool {
+        match self {
+            Self::InvalidInput | Self::MemoryLimit | Self::OutputLimit => false,
+            Self::Io
+            | Self::Plugin
+            | Self::Trap
+            | Self::Timeout
+            | Self::Exit(_)
+            | Self::LostPlugin
+            | Self::HostCrash
+            | Self::HostFault => true,
+        }
+    }
+
+    /// Returns the words that follow `failed by` in the status that people read.
+    pub fn words(self) -> String {
+        match self {
+            Self::Io => "io bound".to_owned(),
+            Self::InvalidInput => "invalid input".to_owned(),
+            Self::Plugin => "plugin error".to_owned(),
+            Self::Trap => "trap".to_owned(),
+            Self::Timeout => "timeout".to_owned(),
+            Self::MemoryLimit => "memory limit".to_owned(),
+            Self::OutputLimit => "output limit".to_owned(),
+            Self::Exit(code) => format!("exit code {code}"),
+            Self::LostPlugin => "lost plugin".to_owned(),
+            Self::HostCrash => "crash of the host".to_owned(),
+            Self::HostFault => "fault of the host".to_owned(),
+        }
+    }
+}
+
+/// Writes the code that machines read and the store keeps, such as `io` or `exit-3`.
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Io => "io",
+            Self::InvalidInput => "invalid-input",
+            Self::Plugin => "plugin",
+            Self::Trap => "trap",
+            Self::Timeout => "timeout",
+            Self::MemoryLimit => "memory-limit",
+            Self::OutputLimit => "output-limit",
+            Self::Exit(code) => return write!(f, "exit-{code}"),
+            Self::LostPlugin => "lost-plugin",
+            Self::HostCrash => "host-crash",
+            Self::HostFault => "host-fault",
+        })
+    }
+}
+
+impl FromStr for Cause {
+    type Err = UnknownCause;
+
+    fn from_str(code: &str) -> Result<Self, UnknownCause> {
+        Ok(match code {
+            "io" => Self::Io,
+            "invalid-input" => Self::InvalidInput,
+            "plugin" => Self::Plugin,
+            "trap" => Self::Trap,
+            "timeout" => Self::Timeout,
+            "memory-limit" => Self::MemoryLimit,
+            "output-limit" => Self::OutputLimit,
+            "lost-plugin" => Self::LostPlugin,
+            "host-crash" => Self::HostCrash,
+            "host-fault" => Self::HostFault,
+            _ => {
+                let code = code.strip_prefix("exit-").and_then(|n| n.parse().ok());
+                Self::Exit(code.ok_or(UnknownCause)?)
+            }
+        })
+    }
+}
+
+/// The text is no code of a [`Cause`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown cause of failure")]
+pub struct UnknownCause;
+
+/// How a run failed: a cause for machines and a message for people.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{cause}: {message}")]
+pub struct Failure {
+    /// The kind of failure.
+    pub cause: Cause,
+    /// What happened, in the words of the plugin or the host.
+    pub message: String,
+}
+
+impl Failure {
+    /// Builds a failure of this kind with this message.
+    pub fn new(cause: Cause, message: impl Into<String>) -> Self {
+        Self { cause, message: message.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [Cause; 12] = [
+        Cause::Io,
+        Cause::InvalidInput,
+        Cause::Plugin,
+        Cause::Trap,
+        Cause::Timeout,
+        Cause::MemoryLimit,
+        Cause::OutputLimit,
+        Cause::Exit(3),
+        Cause::Exit(-1),
+        Cause::LostPlugin,
+        Cause::HostCrash,
+        Cause::HostFault,
+    ];
+
+    #[test]
+    fn a_cause_survives_its_code() {
+        for cause in ALL {
+            assert_eq!(cause.to_string().parse(), Ok(cause));
+        }
+        assert_eq!("exit-".parse::<Cause>(), Err(UnknownCause));
+        assert_eq!("".parse::<Cause>(), Err(UnknownCause));
+    }
+
+    #[test]
+    fn refused_input_and_limits_are_not_tried_again() {
+        let lasting: Vec<_> = ALL.into_iter().filter(|cause| !cause.is_transient()).collect();
+        assert_eq!(lasting, [Cause::InvalidInput, Cause::MemoryLimit, Cause::OutputLimit]);
+    }
+}

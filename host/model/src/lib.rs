@@ -1,0 +1,23 @@
+//! The vocabulary of Wasmill: what a task is, which states it goes through, how a run can end.
+//!
+//! Every other crate speaks these words. Nothing here does I/O, waits or starts a thread.
+
+mod clock;
+mod failure;
+mod limits;
+mod log_tail;
+mod plugin;
+mod retry;
+mod run;
+mod task;
+mod transition;
+
+pub use clock::{Clock, SystemClock, Timestamp};
+pub use failure::{Cause, Failure, UnknownCause};
+pub use limits::Limits;
+pub use log_tail::LogTail;
+pub use plugin::{InvalidPluginName, PluginName};
+pub use retry::Backoff;
+pub use run::{BoxFuture, Run, RunHost, Runner};
+pub use task::{InvalidTaskId, NewTask, Progress, Task, TaskId};
+pub use transition::{Attempts, HOST_CRASHES_MAX, Next, Outcome, TaskState};

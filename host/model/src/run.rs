@@ -1,0 +1,74 @@
+//! The seam between the scheduler, which decides that a task runs, and the runtime, which runs it.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use crate::{Failure, PluginName, Progress, TaskId};
+
+/// A future on the heap that may move between threads.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// One attempt at one task.
+pub struct Run {
+    /// The task.
+    pub task: TaskId,
+    /// The plugin to run.
+    pub plugin: PluginName,
+    /// The number of this attempt; the first is 1.
+    pub attempt: u32,
+    /// How often a failure is attempted in all.
+    pub attempts_max: u32,
+    /// The JSON text of the task's input, if it has one.
+    pub input: Option<String>,
+    /// What the guest may ask of the host during the run.
+    pub host: Arc<dyn RunHost>,
+}
+
+impl fmt::Debug for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Run")
+            .field("task", &self.task)
+            .field("plugin", &self.plugin)
+            .field("attempt", &self.attempt)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Runs tasks: the wasmtime runtime, or a scripted one in the scheduler's tests.
+pub trait Runner: Send + Sync + 'static {
+    /// Runs one attempt to its end and returns its result or why there is none.
+    ///
+    /// Dropping the future stops the run: when the drop returns, the guest no longer exists. The
+    /// future gives its thread back within one [`Runner::interrupt`], also in an endless loop.
+    fn run(&self, run: Run) -> BoxFuture<'static, Result<String, Failure>>;
+
+    /// Asks every guest that computes right now to give its thread back at once.
+    fn interrupt(&self);
+
+    /// Returns the plugins that can run now.
+    fn plugins(&self) -> Vec<PluginName>;
+}
+
+/// What a guest asks of the host during its run.
+pub trait RunHost: Send + Sync {
+    /// Keeps the latest progress; cheap, never durable.
+    fn progress(&self, progress: Progress);
+
+    /// Appends to the log of the run what the guest wrote to stdout or stderr.
+    fn log(&self, written: &[u8]);
+
+    /// Makes a checkpoint durable; the next attempt gets it back.
+    ///
+    /// # Errors
+    ///
+    /// Says in words for the guest why the checkpoint was not kept.
+    fn save(&self, state: Vec<u8>) -> BoxFuture<'_, Result<(), String>>;
+
+    /// Returns the latest checkpoint of the task, of this attempt or an earlier one.
+    ///
+    /// # Errors
+    ///
+    /// Says why it could not be read; the run cannot go on.
+    fn restore(&self) -> BoxFuture<'_, Result<Option<Vec<u8>>, String>>;
+}

@@ -1,0 +1,188 @@
+//! A task: what was asked for, and what has become of it.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::{Failure, PluginName, TaskState, Timestamp};
+
+/// The id of a task: a UUIDv7, so ids sort by the time they were made.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TaskId(Uuid);
+
+impl TaskId {
+    /// Makes a new id.
+    pub fn new() -> Self {
+        Self(Uuid::now_v7())
+    }
+
+    /// Returns the 16 bytes of the id, as the store keeps them.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+
+    /// Rebuilds an id from its 16 bytes.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
+    }
+}
+
+impl Default for TaskId {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+impl fmt::Debug for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl serde::Serialize for TaskId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.hyphenated().serialize(serializer)
+    }
+}
+
+impl FromStr for TaskId {
+    type Err = InvalidTaskId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidTaskId> {
+        Uuid::try_parse(text).map(Self).map_err(|_| InvalidTaskId)
+    }
+}
+
+/// The text is no UUID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a task id is a UUID such as 0192f3c4-5d6e-7f80-9a0b-1c2d3e4f5061")]
+pub struct InvalidTaskId;
+
+/// A task that was checked and may be stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewTask {
+    /// Its id.
+    pub id: TaskId,
+    /// The plugin that does it.
+    pub plugin: PluginName,
+    /// The JSON text handed to the plugin.
+    pub input: Option<String>,
+    /// When it was asked for.
+    pub created_at: Timestamp,
+    /// The wall-clock time of one attempt.
+    pub timeout: Duration,
+    /// How often a failure is attempted in all, at least 1.
+    pub attempts_max: u32,
+}
+
+/// A stored task, as everyone reads it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Task {
+    /// Its id.
+    pub id: TaskId,
+    /// The plugin that does it.
+    pub plugin: PluginName,
+    /// Where it stands.
+    pub state: TaskState,
+    /// When it was asked for.
+    pub created_at: Timestamp,
+    /// When it may start; later than `created_at` between attempts.
+    pub ready_at: Timestamp,
+    /// When its newest attempt started; `None` while it waits.
+    pub started_at: Option<Timestamp>,
+    /// When it reached its final state.
+    pub finished_at: Option<Timestamp>,
+    /// How many attempts were started; one that a drain ended is not counted.
+    pub attempt: u32,
+    /// How often a failure is attempted in all.
+    pub attempts_max: u32,
+    /// How many attempts ended because the host died.
+    pub host_crashes: u32,
+    /// The wall-clock time of one attempt.
+    pub timeout: Duration,
+    /// Bytes of its input; 0 without one.
+    pub input_bytes: u64,
+    /// What the plugin answered, once completed.
+    pub result: Option<String>,
+    /// Why the newest ended attempt failed.
+    pub failure: Option<Failure>,
+    /// The latest the guest said of its progress, while running.
+    pub progress: Option<Progress>,
+}
+
+impl Task {
+    /// Returns how long the newest attempt has run by `now`: zero while the task waits or when it
+    /// was cancelled before it started, frozen once it has ended.
+    pub fn duration(&self, now: Timestamp) -> Duration {
+        let Some(started_at) = self.started_at else { return Duration::ZERO };
+        let until = self.finished_at.unwrap_or(now);
+        (until - started_at).to_std().unwrap_or(Duration::ZERO)
+    }
+}
+
+/// How far a running guest says it has come.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Progress {
+    /// From 0.0 to 1.0.
+    pub fraction: f64,
+    /// What is being done.
+    pub note: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeZone;
+
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        chrono::Utc.timestamp_opt(seconds, 0).single().expect("in range")
+    }
+
+    fn task(started: Option<i64>, finished: Option<i64>) -> Task {
+        Task {
+            id: TaskId::new(),
+            plugin: "io-stub".parse().expect("valid"),
+            state: TaskState::Waiting,
+            created_at: at(0),
+            ready_at: at(0),
+            started_at: started.map(at),
+            finished_at: finished.map(at),
+            attempt: 0,
+            attempts_max: 1,
+            host_crashes: 0,
+            timeout: Duration::from_secs(600),
+            input_bytes: 0,
+            result: None,
+            failure: None,
+            progress: None,
+        }
+    }
+
+    #[test]
+    fn duration_is_zero_then_counts_then_freezes() {
+        assert_eq!(task(None, None).duration(at(9)).as_secs(), 0);
+        assert_eq!(task(Some(5), None).duration(at(9)).as_secs(), 4);
+        assert_eq!(task(Some(5), Some(7)).duration(at(9)).as_secs(), 2);
+        assert_eq!(task(None, Some(7)).duration(at(9)).as_secs(), 0);
+    }
+
+    #[test]
+    fn duration_survives_a_clock_that_jumps_back() {
+        assert_eq!(task(Some(5), None).duration(at(1)), Duration::ZERO);
+    }
+
+    #[test]
+    fn ids_sort_by_the_time_they_were_made() {
+        let ids: Vec<_> = (0..1_000).map(|_| TaskId::new()).collect();
+        assert!(ids.is_sorted());
+    }
+}
