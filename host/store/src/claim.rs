@@ -1,0 +1,63 @@
+//! What the scheduler holds while a task runs, and how a claim begins and ends.
+
+use std::time::Duration;
+
+use wasmill_model::{PluginName, TaskId, TaskState, Timestamp};
+
+use crate::progress::ProgressCell;
+
+/// The right to run one attempt of a task and to write its end.
+///
+/// It is lost when the task is cancelled, removed or recovered; whatever is written with a lost
+/// claim changes nothing.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// The task.
+    pub id: TaskId,
+    pub(crate) seq: i64,
+    /// How often the task had been claimed with this claim counted, so that no two are alike.
+    pub(crate) token: i64,
+    pub(crate) progress: ProgressCell,
+}
+
+/// A task that was claimed, with all that its run needs.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    /// The right to end this attempt.
+    pub claim: Claim,
+    /// The plugin that does it.
+    pub plugin: PluginName,
+    /// The number of this attempt; the first is 1.
+    pub attempt: u32,
+    /// How often a failure is attempted in all.
+    pub attempts_max: u32,
+    /// How many earlier attempts ended because the host died.
+    pub host_crashes: u32,
+    /// The wall-clock time of one attempt.
+    pub timeout: Duration,
+    /// The JSON text handed to the plugin.
+    pub input: Option<String>,
+}
+
+/// What a claim brought.
+#[derive(Clone, Debug, Default)]
+pub struct Claims {
+    /// The tasks, the longest ready first.
+    pub claimed: Vec<Claimed>,
+    /// When the next task becomes ready, if fewer than asked for were and another one waits.
+    pub next_ready_at: Option<Timestamp>,
+}
+
+/// What became of a wish to cancel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cancelled {
+    /// There is no such task.
+    NotFound,
+    /// The task had ended before, like this; nothing changed.
+    AlreadyFinal(TaskState),
+    /// The task is cancelled now.
+    Cancelled {
+        /// The state it was in.
+        was: TaskState,
+    },
+}

@@ -1,0 +1,50 @@
+//! What the store is told at its opening, and the figures it gives back. Plain data only.
+
+use std::path::PathBuf;
+
+/// How to open a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreConfig {
+    /// The data folder; it is created, closed to other users, if it is missing.
+    pub dir: PathBuf,
+    /// The most tasks that may wait; more are refused. Retries and requeues are never refused.
+    pub waiting_max: u64,
+    /// How many reads run at the same time, each on a connection of its own; at least 1.
+    pub readers: usize,
+}
+
+impl StoreConfig {
+    /// Builds the default configuration for this data folder.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self { dir: dir.into(), waiting_max: 1_000_000, readers: 4 }
+    }
+}
+
+/// What the opening of a store found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// Tasks that were running when the host died and wait again.
+    pub requeued: u64,
+    /// Tasks that were running when the host died once too often.
+    pub failed: u64,
+    /// All tasks that wait now.
+    pub waiting: u64,
+}
+
+/// How many tasks are not final.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Tasks that wait.
+    pub waiting: u64,
+    /// Tasks that run.
+    pub running: u64,
+}
+
+/// What the store has written since its opening.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreStats {
+    /// Transactions that were committed.
+    pub commits: u64,
+    /// Commands in those transactions.
+    pub commands: u64,
+}

@@ -1,0 +1,77 @@
+//! What can go wrong with the store, in kinds that callers match. It never names SQL.
+
+use std::path::PathBuf;
+
+use wasmill_model::TaskId;
+
+/// Why the store did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// Another process has this data folder open.
+    #[error("data folder {} is in use by {}; stop it or choose another data folder", .path.display(), holder(*.pid))]
+    Locked {
+        /// The data folder.
+        path: PathBuf,
+        /// The process that holds it, if it could be read.
+        pid: Option<u32>,
+    },
+    /// So many tasks wait already that these would exceed the bound.
+    #[error("no room for more waiting tasks, {waiting_max} are the most; try again later")]
+    Full {
+        /// The most tasks that may wait.
+        waiting_max: u64,
+    },
+    /// A task with this id is stored already.
+    #[error("task {id} is stored already")]
+    Duplicate {
+        /// The id that is taken.
+        id: TaskId,
+    },
+    /// The database was made by another program.
+    #[error(
+        "database {} belongs to another program: application id {found:#x}, not {supported:#x}; \
+         move it away or choose another data folder", .path.display()
+    )]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// The application id in the file.
+        found: i64,
+        /// The application id of Wasmill.
+        supported: i64,
+    },
+    /// The database was made by a later version of Wasmill.
+    #[error(
+        "database {} has schema version {found}, this wasmill knows up to {supported}; \
+         start a newer wasmill or choose another data folder", .path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The schema version in the file.
+        found: i64,
+        /// The newest schema version that is known here.
+        supported: i64,
+    },
+    /// The database is damaged, or no database at all.
+    #[error("database {} is damaged: {message}; restore a copy or choose another data folder", .path.display())]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        message: String,
+    },
+    /// The machine did not do its part: the disk is full, a file cannot be opened or written.
+    #[error("store unavailable: {message}")]
+    Unavailable {
+        /// What failed.
+        message: String,
+    },
+    /// The store was closed.
+    #[error("store is closed")]
+    Closed,
+}
+
+fn holder(pid: Option<u32>) -> String {
+    pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
+}

@@ -1,0 +1,18 @@
+//! Durable state: every task, its input, result, log and checkpoint.
+//!
+//! The scheduler and the API call it; it is the only crate that knows SQL. It never decides what
+//! runs, never runs anything and never reads the clock: whoever calls says what time it is.
+
+mod claim;
+mod config;
+mod error;
+mod page;
+mod progress;
+mod sqlite;
+mod store;
+
+pub use claim::{Cancelled, Claim, Claimed, Claims};
+pub use config::{Counts, Recovery, StoreConfig, StoreStats};
+pub use error::StoreError;
+pub use page::{Cursor, InvalidCursor, ListQuery, Page};
+pub use store::Store;

@@ -1,0 +1,267 @@
+//! Group commit: many commands, one transaction, one fsync.
+//!
+//! The writer thread calls it. An error of SQLite rolls the whole batch back and is the answer to
+//! every caller in it; the next batch starts afresh. Nobody is answered before the commit.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+use wasmill_model::TaskState;
+
+use super::fault::fault;
+use super::finish::Finish;
+use super::returned::Returned;
+use super::writer::Figures;
+use crate::StoreError;
+use crate::progress::{ProgressBoard, Turn};
+
+/// One kind of command.
+pub(super) trait Operation: fmt::Debug + Send + 'static {
+    /// What the caller gets back.
+    type Answer: fmt::Debug + Send + 'static;
+
+    /// Whether the caller is promised that the change survives a power cut.
+    const DURABLE: bool;
+
+    /// Makes the change. An error ends the whole batch: what concerns one caller alone belongs
+    /// into the answer, and such an operation leaves nothing behind.
+    fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Self::Answer>;
+}
+
+/// A command whose kind the batch need not know.
+pub(super) trait Job: fmt::Debug + Send {
+    fn durable(&self) -> bool;
+    fn run(&mut self, batch: &mut Batch<'_>) -> rusqlite::Result<()>;
+    fn answer(self: Box<Self>, committed: Result<(), StoreError>);
+}
+
+/// A command and the caller who waits for it.
+#[derive(Debug)]
+pub(super) struct Pending<O: Operation> {
+    operation: O,
+    answer: Option<O::Answer>,
+    reply: oneshot::Sender<Result<O::Answer, StoreError>>,
+}
+
+impl<O: Operation> Pending<O> {
+    pub(super) fn new(operation: O, reply: oneshot::Sender<Result<O::Answer, StoreError>>) -> Self {
+        Self { operation, answer: None, reply }
+    }
+}
+
+impl<O: Operation> Job for Pending<O> {
+    fn durable(&self) -> bool {
+        O::DURABLE
+    }
+
+    fn run(&mut self, batch: &mut Batch<'_>) -> rusqlite::Result<()> {
+        self.answer = Some(self.operation.run(batch)?);
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, committed: Result<(), StoreError>) {
+        // A batch that committed has run every job in it. The caller may have hung up.
+        let Self { answer, reply, .. } = *self;
+        let _ = reply.send(committed.and_then(|()| answer.ok_or(StoreError::Closed)));
+    }
+}
+
+/// A transaction that is being filled, and what becomes true with its commit.
+#[derive(Debug)]
+pub(super) struct Batch<'a> {
+    pub(super) connection: &'a Connection,
+    pub(super) line: Line,
+    pub(super) turns: Vec<Turn>,
+}
+
+/// What the writer knows by heart: how many tasks are not final, and the next place in the order.
+///
+/// No place is given twice while the store is open, also if the newest task is removed. So the
+/// progress of a removed task can never show at another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Line {
+    pub(super) waiting: u64,
+    pub(super) running: u64,
+    pub(super) seq_next: i64,
+}
+
+impl Line {
+    /// Counts a task that leaves one state for another, or comes from or goes to nowhere.
+    pub(super) fn moved(&mut self, from: Option<TaskState>, to: Option<TaskState>) {
+        match from {
+            Some(TaskState::Waiting) => self.waiting -= 1,
+            Some(TaskState::Running) => self.running -= 1,
+            _ => {}
+        }
+        match to {
+            Some(TaskState::Waiting) => self.waiting += 1,
+            Some(TaskState::Running) => self.running += 1,
+            _ => {}
+        }
+    }
+}
+
+/// Runs batches on the connection that writes.
+#[derive(Debug)]
+pub(super) struct Batcher {
+    connection: Connection,
+    path: Arc<Path>,
+    line: Line,
+    /// Whether commits wait for the disk right now; unknown at first.
+    synced: Option<bool>,
+    figures: Arc<Figures>,
+    progress: Arc<ProgressBoard>,
+    returned: Arc<Returned>,
+}
+
+impl Batcher {
+    pub(super) fn new(
+        connection: Connection,
+        path: Arc<Path>,
+        line: Line,
+        figures: Arc<Figures>,
+        progress: Arc<ProgressBoard>,
+        returned: Arc<Returned>,
+    ) -> Self {
+        Self { connection, path, line, synced: None, figures, progress, returned }
+    }
+
+    /// Runs these commands in one transaction and answers every caller.
+    pub(super) fn commit(&mut self, mut jobs: Vec<Box<dyn Job>>) {
+        let returned = self.returned.take();
+        if jobs.is_empty() && returned.is_empty() {
+            return;
+        }
+        let committed = self.try_commit(&mut jobs, &returned).map_err(|error| {
+            self.roll_back();
+            tracing::error!(commands = jobs.len(), %error, "a batch of the store was rolled back");
+            fault(&self.path, &error)
+        });
+        if committed.is_err() {
+            self.returned.put_back(returned);
+        }
+        for job in jobs {
+            job.answer(committed.clone());
+        }
+    }
+
+    fn try_commit(&mut self, jobs: &mut [Box<dyn Job>], returned: &[Finish]) -> rusqlite::Result<()> {
+        self.sync(jobs.iter().any(|job| job.durable()))?;
+        self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        let mut batch = Batch { connection: &self.connection, line: self.line, turns: Vec::new() };
+        // First, so that what is ready again can be claimed in this very batch.
+        for finish in returned {
+            finish.run(&mut batch)?;
+        }
+        for job in jobs.iter_mut() {
+            job.run(&mut batch)?;
+        }
+        let Batch { line, turns, .. } = batch;
+        self.connection.prepare_cached("COMMIT")?.execute([])?;
+        self.line = line;
+        self.progress.turn(turns);
+        self.figures.publish(line, jobs.len());
+        Ok(())
+    }
+
+    /// Sets whether commits wait for the disk. It cannot be changed within a transaction, and a
+    /// later commit that waits makes all earlier ones durable too.
+    fn sync(&mut self, synced: bool) -> rusqlite::Result<()> {
+        if self.synced == Some(synced) {
+            return Ok(());
+        }
+        self.synced = None;
+        self.connection.execute_batch(if synced {
+            "PRAGMA synchronous = FULL"
+        } else {
+            "PRAGMA synchronous = NORMAL"
+        })?;
+        self.synced = Some(synced);
+        Ok(())
+    }
+
+    /// Ends a transaction that failed; some errors end it by themselves.
+    fn roll_back(&self) {
+        if !self.connection.is_autocommit()
+            && let Err(error) = self.connection.execute_batch("ROLLBACK")
+        {
+            tracing::error!(%error, "a batch of the store could not be rolled back");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use wasmill_model::{NewTask, TaskId};
+
+    use super::super::{connection, insert::Insert, recover};
+    use super::*;
+
+    type Answer = oneshot::Receiver<Result<Result<(), StoreError>, StoreError>>;
+
+    fn batcher(path: &Path) -> Batcher {
+        let connection = connection::writer(path).expect("opened");
+        let (_, line) = recover::recover(&connection, DateTime::UNIX_EPOCH).expect("recovered");
+        let figures = Arc::new(Figures::new(line));
+        Batcher::new(connection, path.into(), line, figures, Arc::default(), Arc::default())
+    }
+
+    fn insert(plugin: &str, waiting_max: u64) -> (Box<dyn Job>, Answer) {
+        let task = NewTask {
+            id: TaskId::new(),
+            plugin: plugin.parse().expect("a valid name"),
+            input: None,
+            created_at: DateTime::UNIX_EPOCH,
+            timeout: std::time::Duration::from_secs(1),
+            attempts_max: 1,
+        };
+        let (reply, answer) = oneshot::channel();
+        (Box::new(Pending::new(Insert { tasks: vec![task], waiting_max }, reply)), answer)
+    }
+
+    fn commit(batcher: &mut Batcher, inserts: [(&str, u64); 3]) -> Vec<Result<(), StoreError>> {
+        let inserts = inserts.map(|(plugin, waiting_max)| insert(plugin, waiting_max));
+        let (jobs, answers): (Vec<_>, Vec<_>) = inserts.into_iter().unzip();
+        batcher.commit(jobs);
+        answers.into_iter().map(|mut answer| answer.try_recv().expect("answered").flatten()).collect()
+    }
+
+    #[test]
+    fn a_fault_is_the_answer_to_every_caller_and_the_next_batch_starts_afresh() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut batcher = batcher(&dir.path().join("wasmill.db"));
+        let poison = "CREATE TRIGGER poison BEFORE INSERT ON task WHEN NEW.plugin = 'poison'
+            BEGIN SELECT RAISE(ABORT, 'the disk is on fire'); END";
+        batcher.connection.execute_batch(poison).expect("poisoned");
+        let before = batcher.line;
+        let answers = commit(&mut batcher, [("a", 9), ("poison", 9), ("a", 9)]);
+        assert!(answers.iter().all(|answer| matches!(answer, Err(StoreError::Unavailable { .. }))));
+        assert_eq!((batcher.line, batcher.figures.stats().commits), (before, 0));
+        assert_eq!(commit(&mut batcher, [("a", 9); 3]), [Ok(()), Ok(()), Ok(())]);
+        assert_eq!(batcher.line.waiting, 3);
+    }
+
+    #[test]
+    fn a_refused_command_leaves_its_neighbours_alone() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut batcher = batcher(&dir.path().join("wasmill.db"));
+        let full = Err(StoreError::Full { waiting_max: 0 });
+        assert_eq!(commit(&mut batcher, [("a", 9), ("a", 0), ("a", 9)]), [Ok(()), full, Ok(())]);
+        assert_eq!(batcher.line.waiting, 2);
+    }
+
+    #[test]
+    fn only_promises_of_durability_wait_for_the_disk() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut batcher = batcher(&dir.path().join("wasmill.db"));
+        for (synced, level) in [(true, 2), (false, 1), (false, 1), (true, 2)] {
+            batcher.sync(synced).expect("set");
+            let read = batcher.connection.query_one("PRAGMA synchronous", [], |row| row.get::<_, i64>(0));
+            assert_eq!(read, Ok(level));
+        }
+    }
+}

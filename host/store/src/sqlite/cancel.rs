@@ -1,0 +1,40 @@
+//! Cancels a task that has not ended.
+
+use rusqlite::{OptionalExtension, params};
+use wasmill_model::{TaskId, TaskState, Timestamp};
+
+use super::batch::{Batch, Operation};
+use super::finish::drop_checkpoint;
+use super::rows::{code, nanos, state};
+use crate::Cancelled;
+use crate::progress::Turn;
+
+#[derive(Debug)]
+pub(super) struct Cancel {
+    pub(super) id: TaskId,
+    pub(super) now: Timestamp,
+}
+
+impl Operation for Cancel {
+    type Answer = Cancelled;
+    const DURABLE: bool = true;
+
+    fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Cancelled> {
+        const FIND: &str = "SELECT seq, state FROM task WHERE id = ?1";
+        const CANCEL: &str = "UPDATE task SET state = ?2, finished_at = ?3 WHERE seq = ?1";
+        let mut find = batch.connection.prepare_cached(FIND)?;
+        let found = find
+            .query_row([self.id.as_bytes()], |row| Ok((row.get::<_, i64>(0)?, state(row, 1)?)))
+            .optional()?;
+        let Some((seq, was)) = found else { return Ok(Cancelled::NotFound) };
+        if !was.may_become(TaskState::Cancelled) {
+            return Ok(Cancelled::AlreadyFinal(was));
+        }
+        let mut cancel = batch.connection.prepare_cached(CANCEL)?;
+        cancel.execute(params![seq, code(TaskState::Cancelled), nanos(self.now)])?;
+        drop_checkpoint(batch, seq)?;
+        batch.line.moved(Some(was), Some(TaskState::Cancelled));
+        batch.turns.push(Turn::Ended { seq });
+        Ok(Cancelled::Cancelled { was })
+    }
+}

@@ -1,0 +1,110 @@
+//! Makes waiting tasks running, the longest ready first over all plugins asked for.
+
+use std::sync::Arc;
+
+use chrono::DateTime;
+use rusqlite::params;
+use wasmill_model::{PluginName, TaskId, TaskState, Timestamp};
+
+use super::batch::{Batch, Operation};
+use super::returned::{Delivery, Returned};
+use super::rows::{nanos, size, timeout};
+use crate::progress::{ProgressCell, Turn};
+use crate::{Claim, Claimed, Claims};
+
+#[derive(Debug)]
+pub(super) struct ClaimReady {
+    pub(super) plugins: Vec<PluginName>,
+    pub(super) tasks_max: usize,
+    pub(super) now: Timestamp,
+    pub(super) returned: Arc<Returned>,
+}
+
+/// A task that could be claimed. It sorts by how long it has been ready.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Candidate<'a> {
+    ready_at: i64,
+    seq: i64,
+    plugin: &'a PluginName,
+}
+
+impl Operation for ClaimReady {
+    type Answer = Delivery;
+    const DURABLE: bool = false;
+
+    fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Delivery> {
+        let candidates = self.candidates(batch)?;
+        let fewer = candidates.len() < self.tasks_max;
+        let next_ready_at = if fewer { self.next_ready_at(batch)? } else { None };
+        let claimed = candidates.iter().map(|candidate| self.claim(batch, candidate));
+        let claims = Claims { claimed: claimed.collect::<rusqlite::Result<_>>()?, next_ready_at };
+        Ok(Delivery::new(claims, self.now, self.returned.clone()))
+    }
+}
+
+impl ClaimReady {
+    /// Returns the tasks to claim: of each plugin the first that are ready, and of these the first.
+    fn candidates(&self, batch: &Batch<'_>) -> rusqlite::Result<Vec<Candidate<'_>>> {
+        const READY: &str = "
+            SELECT ready_at, seq FROM task INDEXED BY task_waiting
+            WHERE state = 0 AND plugin = ?1 AND ready_at <= ?2 ORDER BY ready_at, seq LIMIT ?3";
+        let mut statement = batch.connection.prepare_cached(READY)?;
+        let mut candidates = Vec::new();
+        for plugin in &self.plugins {
+            let mut rows =
+                statement.query(params![plugin.as_str(), nanos(self.now), size(self.tasks_max)])?;
+            while let Some(row) = rows.next()? {
+                candidates.push(Candidate { ready_at: row.get(0)?, seq: row.get(1)?, plugin });
+            }
+        }
+        candidates.sort_unstable();
+        // A plugin may be named twice.
+        candidates.dedup();
+        candidates.truncate(self.tasks_max);
+        Ok(candidates)
+    }
+
+    fn next_ready_at(&self, batch: &Batch<'_>) -> rusqlite::Result<Option<Timestamp>> {
+        const NEXT: &str = "
+            SELECT min(ready_at) FROM task INDEXED BY task_waiting
+            WHERE state = 0 AND plugin = ?1 AND ready_at > ?2";
+        let mut statement = batch.connection.prepare_cached(NEXT)?;
+        let mut earliest: Option<i64> = None;
+        for plugin in &self.plugins {
+            let ready_at: Option<i64> =
+                statement.query_row(params![plugin.as_str(), nanos(self.now)], |row| row.get(0))?;
+            earliest = earliest.into_iter().chain(ready_at).min();
+        }
+        Ok(earliest.map(DateTime::from_timestamp_nanos))
+    }
+
+    fn claim(&self, batch: &mut Batch<'_>, candidate: &Candidate<'_>) -> rusqlite::Result<Claimed> {
+        const CLAIM: &str = "
+            UPDATE task SET state = 1, attempt = attempt + 1, claims = claims + 1, started_at = ?2
+            WHERE seq = ?1
+            RETURNING id, claims, attempt, attempts_max, host_crashes, timeout_ms, input_bytes IS NOT NULL";
+        let seq = candidate.seq;
+        let progress = ProgressCell::default();
+        let mut statement = batch.connection.prepare_cached(CLAIM)?;
+        let (mut claimed, has_input) = statement.query_one(params![seq, nanos(self.now)], |row| {
+            let id = TaskId::from_bytes(row.get(0)?);
+            let claimed = Claimed {
+                claim: Claim { id, seq, token: row.get(1)?, progress: progress.clone() },
+                plugin: candidate.plugin.clone(),
+                attempt: row.get(2)?,
+                attempts_max: row.get(3)?,
+                host_crashes: row.get(4)?,
+                timeout: timeout(row, 5)?,
+                input: None,
+            };
+            Ok((claimed, row.get::<_, bool>(6)?))
+        })?;
+        if has_input {
+            let mut statement = batch.connection.prepare_cached("SELECT body FROM input WHERE seq = ?1")?;
+            claimed.input = Some(statement.query_one([seq], |row| row.get(0))?);
+        }
+        batch.line.moved(Some(TaskState::Waiting), Some(TaskState::Running));
+        batch.turns.push(Turn::Began { seq, token: claimed.claim.token, cell: progress });
+        Ok(claimed)
+    }
+}

@@ -1,0 +1,121 @@
+//! Ends an attempt, if its claim still holds.
+
+use rusqlite::params;
+use wasmill_model::{Failure, Next, TaskState, Timestamp};
+
+use super::batch::{Batch, Operation};
+use super::rows::{code, nanos};
+use crate::Claim;
+use crate::progress::Turn;
+
+#[derive(Debug)]
+pub(super) struct Finish {
+    pub(super) claim: Claim,
+    pub(super) next: Next,
+    pub(super) log: Option<String>,
+    pub(super) now: Timestamp,
+}
+
+impl Operation for Finish {
+    type Answer = bool;
+    const DURABLE: bool = true;
+
+    fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<bool> {
+        let to = self.next.state();
+        if !TaskState::Running.may_become(to) || !self.move_task(batch)? {
+            return Ok(false);
+        }
+        self.keep_log(batch)?;
+        if to.is_final() {
+            drop_checkpoint(batch, self.claim.seq)?;
+        }
+        batch.line.moved(Some(TaskState::Running), Some(to));
+        batch.turns.push(Turn::Ended { seq: self.claim.seq });
+        Ok(true)
+    }
+}
+
+impl Finish {
+    /// Moves the task; false if the claim was lost.
+    fn move_task(&self, batch: &Batch<'_>) -> rusqlite::Result<bool> {
+        match &self.next {
+            Next::Completed(result) => self.end(batch, None, Some(result)),
+            Next::Failed(failure) => self.end(batch, Some(failure), None),
+            Next::RetryAt(at, failure) => self.wait(batch, Some((*at, failure)), 0, 0),
+            Next::Requeued => self.wait(batch, None, 1, 0),
+            Next::Recovered => self.wait(batch, None, 0, 1),
+        }
+    }
+
+    fn end(
+        &self,
+        batch: &Batch<'_>,
+        failure: Option<&Failure>,
+        result: Option<&String>,
+    ) -> rusqlite::Result<bool> {
+        const END: &str = "
+            UPDATE task SET state = ?4, finished_at = ?5, cause = ?6, message = ?7, result = ?8
+            WHERE seq = ?1 AND id = ?2 AND claims = ?3 AND state = 1";
+        let mut statement = batch.connection.prepare_cached(END)?;
+        let rows = statement.execute(params![
+            self.claim.seq,
+            self.claim.id.as_bytes(),
+            self.claim.token,
+            code(self.next.state()),
+            nanos(self.now),
+            failure.map(|failure| failure.cause.to_string()),
+            failure.map(|failure| &failure.message),
+            result,
+        ])?;
+        Ok(rows == 1)
+    }
+
+    /// Lets the task wait: until a time and because of a failure, or where it stood in the line.
+    fn wait(
+        &self,
+        batch: &Batch<'_>,
+        retry: Option<(Timestamp, &Failure)>,
+        attempts_undone: u32,
+        host_crashes: u32,
+    ) -> rusqlite::Result<bool> {
+        const WAIT: &str = "
+            UPDATE task SET state = 0, started_at = NULL, ready_at = coalesce(?4, ready_at),
+                cause = coalesce(?5, cause), message = coalesce(?6, message),
+                attempt = attempt - ?7, host_crashes = host_crashes + ?8
+            WHERE seq = ?1 AND id = ?2 AND claims = ?3 AND state = 1";
+        let mut statement = batch.connection.prepare_cached(WAIT)?;
+        let rows = statement.execute(params![
+            self.claim.seq,
+            self.claim.id.as_bytes(),
+            self.claim.token,
+            retry.map(|(at, _)| nanos(at)),
+            retry.map(|(_, failure)| failure.cause.to_string()),
+            retry.map(|(_, failure)| &failure.message),
+            attempts_undone,
+            host_crashes,
+        ])?;
+        Ok(rows == 1)
+    }
+
+    /// Keeps the log of the attempt and drops that of an earlier one.
+    fn keep_log(&self, batch: &Batch<'_>) -> rusqlite::Result<()> {
+        let log = self.log.as_deref().filter(|log| !log.is_empty());
+        if let Some(log) = log {
+            const KEEP: &str = "
+                INSERT INTO log (seq, body) VALUES (?1, ?2)
+                ON CONFLICT (seq) DO UPDATE SET body = excluded.body";
+            batch.connection.prepare_cached(KEEP)?.execute(params![self.claim.seq, log])?;
+        } else if self.claim.token > 1 && self.next != Next::Requeued {
+            let mut statement = batch.connection.prepare_cached("DELETE FROM log WHERE seq = ?1")?;
+            statement.execute([self.claim.seq])?;
+        }
+        Ok(())
+    }
+}
+
+/// Drops the checkpoint of a task that has ended, if it has one.
+pub(super) fn drop_checkpoint(batch: &Batch<'_>, seq: i64) -> rusqlite::Result<()> {
+    let mut statement = batch.connection.prepare_cached("DELETE FROM checkpoint WHERE seq = ?1")?;
+    statement.execute([seq])?;
+    Ok(())
+}

@@ -1,0 +1,70 @@
+//! Stores new tasks, all of one caller or none of them.
+
+use rusqlite::ErrorCode::ConstraintViolation;
+use rusqlite::{ffi, params};
+use wasmill_model::{NewTask, TaskState};
+
+use super::batch::{Batch, Operation};
+use super::rows::{millis, nanos, size};
+use crate::StoreError;
+
+#[derive(Debug)]
+pub(super) struct Insert {
+    pub(super) tasks: Vec<NewTask>,
+    pub(super) waiting_max: u64,
+}
+
+impl Operation for Insert {
+    type Answer = Result<(), StoreError>;
+    const DURABLE: bool = true;
+
+    fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Self::Answer> {
+        let waiting_max = self.waiting_max;
+        if batch.line.waiting.saturating_add(self.tasks.len() as u64) > waiting_max {
+            return Ok(Err(StoreError::Full { waiting_max }));
+        }
+        let before = batch.line;
+        for task in &self.tasks {
+            match insert(batch, task) {
+                Err(error) if is_duplicate(&error) => {
+                    let mut delete = batch.connection.prepare_cached("DELETE FROM task WHERE seq >= ?1")?;
+                    delete.execute([before.seq_next])?;
+                    batch.line = before;
+                    return Ok(Err(StoreError::Duplicate { id: task.id }));
+                }
+                inserted => inserted?,
+            }
+        }
+        Ok(Ok(()))
+    }
+}
+
+fn insert(batch: &mut Batch<'_>, task: &NewTask) -> rusqlite::Result<()> {
+    const TASK: &str = "
+        INSERT INTO task (seq, id, plugin, state, created_at, ready_at, attempts_max, timeout_ms, input_bytes)
+        VALUES (?1, ?2, ?3, 0, ?4, ?4, ?5, ?6, ?7)";
+    let seq = batch.line.seq_next;
+    batch.connection.prepare_cached(TASK)?.execute(params![
+        seq,
+        task.id.as_bytes(),
+        task.plugin.as_str(),
+        nanos(task.created_at),
+        task.attempts_max,
+        millis(task.timeout),
+        task.input.as_ref().map(|input| size(input.len())),
+    ])?;
+    if let Some(input) = &task.input {
+        let mut statement =
+            batch.connection.prepare_cached("INSERT INTO input (seq, body) VALUES (?1, ?2)")?;
+        statement.execute(params![seq, input])?;
+    }
+    batch.line.seq_next += 1;
+    batch.line.moved(None, Some(TaskState::Waiting));
+    Ok(())
+}
+
+/// Says whether the id was taken; such an error ends the statement, not the transaction.
+fn is_duplicate(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ConstraintViolation)
+        && error.sqlite_extended_error_code() == Some(ffi::SQLITE_CONSTRAINT_UNIQUE)
+}

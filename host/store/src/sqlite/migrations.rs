@@ -1,0 +1,50 @@
+//! The schema, as numbered steps. Called once by the opening; it never changes a file it does not know.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::fault::fault;
+use crate::StoreError;
+
+/// Marks a database as Wasmill's: the letters `WMIL`.
+const APPLICATION_ID: i64 = 0x574d_494c;
+
+/// The steps; the first makes schema version 1. A step that was released never changes.
+const STEPS: [&str; 1] = [include_str!("migrations/0001_tasks.sql")];
+
+const VERSION: i64 = STEPS.len() as i64;
+
+/// Reads which schema version a database has, 0 for a new one.
+///
+/// # Errors
+///
+/// Refuses the database of another program or of a newer Wasmill.
+pub(super) fn check(connection: &Connection, path: &Path) -> Result<i64, StoreError> {
+    let read = |sql: &str| {
+        connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(|error| fault(path, &error))
+    };
+    let found = read("PRAGMA application_id")?;
+    let tables = read("SELECT count(*) FROM sqlite_master")?;
+    let new = found == 0 && tables == 0;
+    if found != APPLICATION_ID && !new {
+        return Err(StoreError::Foreign { path: path.to_owned(), found, supported: APPLICATION_ID });
+    }
+    let version = read("PRAGMA user_version")?;
+    if version > VERSION {
+        return Err(StoreError::Newer { path: path.to_owned(), found: version, supported: VERSION });
+    }
+    Ok(version)
+}
+
+/// Takes the steps that are missing, each in a transaction with its number.
+pub(super) fn apply(connection: &Connection, version: i64) -> rusqlite::Result<()> {
+    for (number, step) in (1..).zip(STEPS).skip_while(|(number, _)| *number <= version) {
+        let transaction = connection.unchecked_transaction()?;
+        transaction.execute_batch(step)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", number)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,64 @@
+//! A few connections that only read, so that a long read holds up neither the writer nor the runtime.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::Connection;
+use tokio::sync::Semaphore;
+
+use super::connection;
+use super::fault::fault;
+use crate::StoreError;
+
+/// The connections that nobody uses right now; missing ones are opened when they are needed.
+#[derive(Debug)]
+pub(super) struct Readers {
+    path: Arc<Path>,
+    idle: Mutex<Vec<Connection>>,
+    permits: Arc<Semaphore>,
+    readers: u32,
+}
+
+impl Readers {
+    pub(super) fn new(path: Arc<Path>, readers: usize) -> Self {
+        let readers = u32::try_from(readers).unwrap_or(u32::MAX).clamp(1, 1_024);
+        let permits = Arc::new(Semaphore::new(readers as usize));
+        Self { path, idle: Mutex::default(), permits, readers }
+    }
+
+    /// Runs a query on a thread that may block, with a connection of its own.
+    pub(super) async fn read<T: Send + 'static>(
+        self: &Arc<Self>,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let permit = self.permits.clone().acquire_owned().await.map_err(|_| StoreError::Closed)?;
+        let readers = self.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            let read = readers.run(query);
+            drop(permit);
+            read
+        });
+        read.await.map_err(|error| StoreError::Unavailable { message: format!("a read ended: {error}") })?
+    }
+
+    /// Waits until nothing reads any more and closes every connection.
+    pub(super) async fn close(&self) {
+        let all = self.permits.acquire_many(self.readers).await;
+        self.permits.close();
+        self.idle().clear();
+        drop(all);
+    }
+
+    fn run<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        let idle = self.idle().pop();
+        let faulty = |error| fault(&self.path, &error);
+        let connection = idle.map_or_else(|| connection::reader(&self.path), Ok).map_err(faulty)?;
+        let read = query(&connection);
+        self.idle().push(connection);
+        read.map_err(faulty)
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

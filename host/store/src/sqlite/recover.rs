@@ -1,0 +1,51 @@
+//! The one thing the opening decides: what becomes of tasks that ran when the host died.
+
+use rusqlite::Connection;
+use wasmill_model::{Attempts, Backoff, Next, Outcome, TaskId, Timestamp};
+
+use super::batch::{Batch, Line, Operation};
+use super::finish::Finish;
+use crate::progress::ProgressCell;
+use crate::{Claim, Recovery};
+
+/// Ends the attempt of every running task, in one durable transaction, and counts what waits.
+pub(super) fn recover(connection: &Connection, now: Timestamp) -> rusqlite::Result<(Recovery, Line)> {
+    connection.execute_batch("PRAGMA synchronous = FULL")?;
+    let transaction = connection.unchecked_transaction()?;
+    let mut batch = Batch { connection: &transaction, line: line(&transaction)?, turns: Vec::new() };
+    let mut recovery = Recovery::default();
+    for finish in crashed(&transaction, now)? {
+        finish.run(&mut batch)?;
+        match finish.next {
+            Next::Failed(_) => recovery.failed += 1,
+            _ => recovery.requeued += 1,
+        }
+    }
+    let line = batch.line;
+    transaction.commit()?;
+    recovery.waiting = line.waiting;
+    Ok((recovery, line))
+}
+
+fn line(connection: &Connection) -> rusqlite::Result<Line> {
+    let read = |sql: &str| connection.query_one(sql, [], |row| row.get::<_, i64>(0));
+    Ok(Line {
+        waiting: read("SELECT count(*) FROM task WHERE state = 0")?.cast_unsigned(),
+        running: read("SELECT count(*) FROM task WHERE state = 1")?.cast_unsigned(),
+        seq_next: read("SELECT coalesce(max(seq), 0) + 1 FROM task")?,
+    })
+}
+
+fn crashed(connection: &Connection, now: Timestamp) -> rusqlite::Result<Vec<Finish>> {
+    const RUNNING: &str =
+        "SELECT id, seq, claims, attempt, attempts_max, host_crashes FROM task WHERE state = 1";
+    let mut statement = connection.prepare(RUNNING)?;
+    let finishes = statement.query_map([], |row| {
+        let used = Attempts { attempt: row.get(3)?, attempts_max: row.get(4)?, host_crashes: row.get(5)? };
+        let next = Next::after(Outcome::HostCrashed, used, now, Backoff::default(), 0.0);
+        let id = TaskId::from_bytes(row.get(0)?);
+        let claim = Claim { id, seq: row.get(1)?, token: row.get(2)?, progress: ProgressCell::default() };
+        Ok(Finish { claim, next, log: None, now })
+    })?;
+    finishes.collect()
+}

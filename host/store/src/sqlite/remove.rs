@@ -1,0 +1,30 @@
+//! Removes a task in any state; the tables beside it follow by their foreign keys.
+
+use rusqlite::OptionalExtension;
+use wasmill_model::{TaskId, TaskState};
+
+use super::batch::{Batch, Operation};
+use super::rows::state;
+use crate::progress::Turn;
+
+#[derive(Debug)]
+pub(super) struct Remove {
+    pub(super) id: TaskId,
+}
+
+impl Operation for Remove {
+    type Answer = Option<TaskState>;
+    const DURABLE: bool = true;
+
+    fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Option<TaskState>> {
+        const REMOVE: &str = "DELETE FROM task WHERE id = ?1 RETURNING seq, state";
+        let mut statement = batch.connection.prepare_cached(REMOVE)?;
+        let removed = statement
+            .query_row([self.id.as_bytes()], |row| Ok((row.get::<_, i64>(0)?, state(row, 1)?)))
+            .optional()?;
+        let Some((seq, was)) = removed else { return Ok(None) };
+        batch.line.moved(Some(was), None);
+        batch.turns.push(Turn::Ended { seq });
+        Ok(Some(was))
+    }
+}

@@ -1,0 +1,105 @@
+//! How model types are written as columns and read back. A value that fits nothing is an error, never a guess.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use chrono::DateTime;
+use rusqlite::Row;
+use rusqlite::types::Type;
+use wasmill_model::{Failure, Task, TaskId, TaskState, Timestamp};
+
+/// A task with what the store alone knows of it.
+pub(super) struct TaskRow {
+    pub(super) seq: i64,
+    pub(super) token: i64,
+    pub(super) task: Task,
+}
+
+/// Writes a query for rows that [`task_row`] reads.
+macro_rules! select_tasks {
+    ($tail:literal) => {
+        concat!(
+            "SELECT seq, claims, id, plugin, state, created_at, ready_at, started_at, finished_at, ",
+            "attempt, attempts_max, host_crashes, timeout_ms, input_bytes, cause, message, result ",
+            "FROM task ",
+            $tail
+        )
+    };
+}
+pub(super) use select_tasks;
+
+/// Reads a row of [`select_tasks`].
+pub(super) fn task_row(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
+    let task = Task {
+        id: TaskId::from_bytes(row.get(2)?),
+        plugin: parsed(row, 3)?,
+        state: state(row, 4)?,
+        created_at: DateTime::from_timestamp_nanos(row.get(5)?),
+        ready_at: DateTime::from_timestamp_nanos(row.get(6)?),
+        started_at: row.get::<_, Option<_>>(7)?.map(DateTime::from_timestamp_nanos),
+        finished_at: row.get::<_, Option<_>>(8)?.map(DateTime::from_timestamp_nanos),
+        attempt: row.get(9)?,
+        attempts_max: row.get(10)?,
+        host_crashes: row.get(11)?,
+        timeout: timeout(row, 12)?,
+        input_bytes: row.get::<_, Option<i64>>(13)?.unwrap_or(0).cast_unsigned(),
+        failure: failure(row, 14)?,
+        result: row.get(16)?,
+        progress: None,
+    };
+    Ok(TaskRow { seq: row.get(0)?, token: row.get(1)?, task })
+}
+
+/// Returns the number of a state. It is part of the schema and never changes.
+pub(super) const fn code(state: TaskState) -> i64 {
+    match state {
+        TaskState::Waiting => 0,
+        TaskState::Running => 1,
+        TaskState::Completed => 2,
+        TaskState::Failed => 3,
+        TaskState::Cancelled => 4,
+    }
+}
+
+/// Reads a state from a column.
+pub(super) fn state(row: &Row<'_>, column: usize) -> rusqlite::Result<TaskState> {
+    let found: i64 = row.get(column)?;
+    TaskState::ALL
+        .into_iter()
+        .find(|state| code(*state) == found)
+        .ok_or(rusqlite::Error::IntegralValueOutOfRange(column, found))
+}
+
+/// Reads a timeout from a column.
+pub(super) fn timeout(row: &Row<'_>, column: usize) -> rusqlite::Result<Duration> {
+    Ok(Duration::from_millis(row.get::<_, i64>(column)?.cast_unsigned()))
+}
+
+/// Returns a time as a column holds it. It reaches from 1677 to 2262; beyond is as good as never.
+pub(super) fn nanos(at: Timestamp) -> i64 {
+    at.timestamp_nanos_opt().unwrap_or(i64::MAX)
+}
+
+/// Returns a duration as a column holds it.
+pub(super) fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Returns a size as a column holds it.
+pub(super) fn size(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+fn failure(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Failure>> {
+    let Some(message) = row.get::<_, Option<String>>(column + 1)? else { return Ok(None) };
+    Ok(Some(Failure { cause: parsed(row, column)?, message }))
+}
+
+fn parsed<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>
+where
+    T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
+{
+    let text = row.get_ref(column)?.as_str()?;
+    text.parse()
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error)))
+}

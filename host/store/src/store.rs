@@ -1,0 +1,210 @@
+//! The handle that everyone holds. It forwards to the backend and knows no SQL.
+
+use std::sync::Arc;
+
+use wasmill_model::{NewTask, Next, PluginName, Progress, Task, TaskId, TaskState, Timestamp};
+
+use crate::sqlite::Sqlite;
+use crate::{
+    Cancelled, Claim, Claims, Counts, ListQuery, Page, Recovery, StoreConfig, StoreError, StoreStats,
+};
+
+/// Durable state. Cheap to clone; all clones are the same store.
+///
+/// The future of a write may be dropped: what was queued by then still happens, as a whole.
+///
+/// # Errors
+///
+/// Every method may fail with [`StoreError::Unavailable`], [`StoreError::Corrupt`] or
+/// [`StoreError::Closed`]; none of them stops the store from trying the next call. A write that
+/// failed changed nothing.
+#[derive(Clone, Debug)]
+pub struct Store {
+    backend: Arc<Backend>,
+}
+
+/// The seam for another database: it adds a variant, and an arm to each method below.
+#[derive(Debug)]
+enum Backend {
+    Sqlite(Sqlite),
+}
+
+impl Store {
+    /// Opens the store in a data folder, makes it if it is missing, and recovers tasks that were
+    /// running when the last host died. Blocks the thread.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Locked`] while another process has it open; [`StoreError::Foreign`],
+    /// [`StoreError::Newer`] or [`StoreError::Corrupt`] if the database cannot be used.
+    pub fn open(config: StoreConfig, now: Timestamp) -> Result<(Self, Recovery), StoreError> {
+        let (sqlite, recovery) = Sqlite::open(config, now)?;
+        Ok((Self { backend: Arc::new(Backend::Sqlite(sqlite)) }, recovery))
+    }
+
+    /// Stores tasks as waiting, all of them or none; durable on return.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Full`] if they would be too many waiting, [`StoreError::Duplicate`] if an id is
+    /// taken.
+    pub async fn insert(&self, tasks: Vec<NewTask>) -> Result<(), StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.insert(tasks).await,
+        }
+    }
+
+    /// Makes up to `tasks_max` waiting tasks of these plugins running, the longest ready first.
+    ///
+    /// Not durable: a claim that is lost in a power cut only runs the task again. Tasks claimed for
+    /// a future that was dropped wait again.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn claim(
+        &self,
+        plugins: &[PluginName],
+        tasks_max: usize,
+        now: Timestamp,
+    ) -> Result<Claims, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.claim(plugins, tasks_max, now).await,
+        }
+    }
+
+    /// Ends an attempt with this move and keeps its log; durable on return.
+    ///
+    /// Returns false if the claim was lost; then nothing is written. The log of an earlier attempt
+    /// is replaced, unless the task is requeued without one. An empty log counts as none.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn finish(
+        &self,
+        claim: &Claim,
+        next: Next,
+        log: Option<String>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.finish(claim, next, log, now).await,
+        }
+    }
+
+    /// Cancels a task unless it has ended; durable on return. Claims of it are lost.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn cancel(&self, id: TaskId, now: Timestamp) -> Result<Cancelled, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.cancel(id, now).await,
+        }
+    }
+
+    /// Removes a task in any state with all that belongs to it, and returns the state it was in;
+    /// durable on return. Claims of it are lost.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn remove(&self, id: TaskId) -> Result<Option<TaskState>, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.remove(id).await,
+        }
+    }
+
+    /// Keeps a checkpoint in place of the one before; durable on return.
+    ///
+    /// Returns false if the claim was lost; then nothing is written.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn save(&self, claim: &Claim, state: Vec<u8>) -> Result<bool, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.save(claim, state).await,
+        }
+    }
+
+    /// Returns the latest checkpoint of the task, of this attempt or an earlier one; `None` if
+    /// there is none or the claim was lost.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn restore(&self, claim: &Claim) -> Result<Option<Vec<u8>>, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.restore(claim).await,
+        }
+    }
+
+    /// Keeps the latest progress of a running attempt, in memory only. Changes nothing once the
+    /// claim is lost.
+    pub fn progress(&self, claim: &Claim, progress: Progress) {
+        claim.progress.set(progress);
+    }
+
+    /// Returns a task.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn get(&self, id: TaskId) -> Result<Option<Task>, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.get(id).await,
+        }
+    }
+
+    /// Returns a page of the tasks, the last accepted first.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn list(&self, query: ListQuery) -> Result<Page, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.list(query).await,
+        }
+    }
+
+    /// Returns the log of the newest ended attempt, if the task exists and has one.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn log(&self, id: TaskId) -> Result<Option<String>, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.log(id).await,
+        }
+    }
+
+    /// Returns how many tasks wait and run; cheap.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn counts(&self) -> Result<Counts, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => Ok(sqlite.counts()),
+        }
+    }
+
+    /// Returns what was written since the opening, for metrics.
+    pub fn stats(&self) -> StoreStats {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.stats(),
+        }
+    }
+
+    /// Finishes what is queued and gives the data folder free. Later calls, of every clone, fail
+    /// with [`StoreError::Closed`].
+    ///
+    /// Dropping the last clone does the same, but blocks the thread for that long.
+    pub async fn close(&self) {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.close().await,
+        }
+    }
+}

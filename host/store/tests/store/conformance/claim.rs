@@ -1,0 +1,96 @@
+//! Waiting to running.
+
+use std::collections::HashSet;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use wasmill_model::{NewTask, Next, TaskState};
+
+use crate::fixture::{Place, at, claim, claim_one, failure, get, ids, insert_one, new_task, plugin};
+
+pub(crate) async fn the_longest_ready_comes_first(place: &impl Place) {
+    let store = place.open();
+    let ready = [("a", 5), ("b", 3), ("a", 3), ("b", 1), ("a", 9)];
+    let tasks: Vec<_> = ready
+        .map(|(name, second)| NewTask { plugin: plugin(name), created_at: at(second), ..new_task() })
+        .into();
+    let order = [3, 1, 2, 0].map(|place| tasks[place].id);
+    store.insert(tasks).await.expect("inserted");
+    let both = [plugin("a"), plugin("b")];
+    let first = store.claim(&both, 3, at(5)).await.expect("claimed");
+    assert_eq!((ids(&first).as_slice(), first.next_ready_at), (&order[..3], None));
+    let second = store.claim(&both, 3, at(5)).await.expect("claimed");
+    assert_eq!((ids(&second).as_slice(), second.next_ready_at), (&order[3..], Some(at(9))));
+}
+
+pub(crate) async fn only_these_plugins_are_claimed(place: &impl Place) {
+    let store = place.open();
+    let other = NewTask { plugin: plugin("b"), ..new_task() };
+    store.insert(vec![other]).await.expect("inserted");
+    let id = insert_one(&store).await;
+    let none = store.claim(&[], 9, at(0)).await.expect("claimed");
+    assert!(none.claimed.is_empty() && none.next_ready_at.is_none());
+    let twice = store.claim(&[plugin("a"), plugin("a"), plugin("c")], 9, at(0)).await.expect("claimed");
+    assert_eq!((ids(&twice), twice.next_ready_at), (vec![id], None));
+}
+
+pub(crate) async fn no_task_is_claimed_twice(place: &impl Place) {
+    let store = place.open();
+    store.insert((0..50).map(|_| new_task()).collect()).await.expect("inserted");
+    let claims = (0..10).map(|_| {
+        let store = store.clone();
+        tokio::spawn(async move { ids(&claim(&store, 7, at(0)).await) })
+    });
+    let mut seen = HashSet::new();
+    for claimed in claims.collect::<Vec<_>>() {
+        assert!(claimed.await.expect("claimed").into_iter().all(|id| seen.insert(id)));
+    }
+    assert_eq!(seen.len(), 50);
+}
+
+pub(crate) async fn a_claim_brings_all_that_the_run_needs(place: &impl Place) {
+    let store = place.open();
+    let input = Some("{\"wait\":1}".to_owned());
+    let new = NewTask { input: input.clone(), timeout: Duration::from_millis(1_500), ..new_task() };
+    store.insert(vec![new.clone()]).await.expect("inserted");
+    let claimed = claim_one(&store, at(4)).await;
+    assert_eq!((claimed.claim.id, &claimed.plugin), (new.id, &new.plugin));
+    assert_eq!((claimed.attempt, claimed.attempts_max, claimed.host_crashes), (1, 3, 0));
+    assert_eq!((claimed.timeout, claimed.input), (new.timeout, input));
+    let task = get(&store, new.id).await;
+    assert_eq!((task.state, task.started_at, task.attempt), (TaskState::Running, Some(at(4)), 1));
+}
+
+pub(crate) async fn too_few_ready_tells_when_the_next_is(place: &impl Place) {
+    let store = place.open();
+    insert_one(&store).await;
+    let claimed = claim_one(&store, at(0)).await;
+    let retry = Next::RetryAt(at(7), failure());
+    assert!(store.finish(&claimed.claim, retry, None, at(1)).await.expect("finished"));
+    let early = claim(&store, 1, at(6)).await;
+    assert!(early.claimed.is_empty());
+    assert_eq!(early.next_ready_at, Some(at(7)));
+    let ready = claim(&store, 1, at(7)).await;
+    assert_eq!((ready.claimed.len(), ready.next_ready_at), (1, None));
+    assert_eq!(claim(&store, 1, at(7)).await.next_ready_at, None);
+}
+
+pub(crate) async fn a_dropped_claim_waits_again(place: &impl Place) {
+    let store = place.open();
+    let names = [plugin("a")];
+    let id = loop {
+        let id = insert_one(&store).await;
+        let mut dropped = Box::pin(store.claim(&names, 1, at(0)));
+        if dropped.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+            break id;
+        }
+        // The store was so quick that the claim was delivered; once more.
+        drop(dropped);
+        store.remove(id).await.expect("removed");
+    };
+    // A command behind the dropped claim: with its answer, that one has run.
+    insert_one(&store).await;
+    let claims = claim(&store, 9, at(1)).await;
+    assert_eq!(ids(&claims)[0], id);
+    assert_eq!(claims.claimed[0].attempt, 1);
+}

@@ -1,0 +1,99 @@
+//! Running to whatever comes next.
+
+use wasmill_model::{Cause, Failure, Next, TaskState};
+
+use crate::fixture::{Place, at, claim, claim_one, failure, get, insert_one};
+
+pub(crate) async fn a_result_is_kept(place: &impl Place) {
+    let store = place.open();
+    let id = insert_one(&store).await;
+    let claimed = claim_one(&store, at(1)).await;
+    let next = Next::Completed("{\"ok\":true}".to_owned());
+    assert_eq!(store.finish(&claimed.claim, next, Some("hello\n".to_owned()), at(3)).await, Ok(true));
+    let task = get(&store, id).await;
+    assert_eq!((task.state, task.result.as_deref()), (TaskState::Completed, Some("{\"ok\":true}")));
+    assert_eq!((task.started_at, task.finished_at), (Some(at(1)), Some(at(3))));
+    assert_eq!(store.log(id).await, Ok(Some("hello\n".to_owned())));
+}
+
+pub(crate) async fn a_lasting_failure_is_kept(place: &impl Place) {
+    let store = place.open();
+    let id = insert_one(&store).await;
+    let claimed = claim_one(&store, at(1)).await;
+    let failure = Failure::new(Cause::Exit(3), "left");
+    assert_eq!(store.finish(&claimed.claim, Next::Failed(failure.clone()), None, at(3)).await, Ok(true));
+    let task = get(&store, id).await;
+    assert_eq!((task.state, task.failure), (TaskState::Failed, Some(failure)));
+    assert_eq!((task.result, task.finished_at), (None, Some(at(3))));
+    assert_eq!(store.log(id).await, Ok(None));
+}
+
+pub(crate) async fn a_retry_waits_until_its_time(place: &impl Place) {
+    let store = place.open();
+    let id = insert_one(&store).await;
+    let claimed = claim_one(&store, at(1)).await;
+    let next = Next::RetryAt(at(9), failure());
+    assert_eq!(store.finish(&claimed.claim, next, None, at(2)).await, Ok(true));
+    let task = get(&store, id).await;
+    assert_eq!((task.state, task.ready_at, task.attempt), (TaskState::Waiting, at(9), 1));
+    assert_eq!((task.started_at, task.finished_at), (None, None));
+    assert_eq!(task.failure, Some(failure()));
+    assert!(claim(&store, 1, at(8)).await.claimed.is_empty());
+    assert_eq!(claim_one(&store, at(9)).await.attempt, 2);
+    assert_eq!(get(&store, id).await.failure, Some(failure()), "kept while the next attempt runs");
+}
+
+pub(crate) async fn a_success_forgets_the_failure_before(place: &impl Place) {
+    let store = place.open();
+    let id = insert_one(&store).await;
+    for next in [Next::RetryAt(at(1), failure()), Next::Completed("1".to_owned())] {
+        let claimed = claim_one(&store, at(1)).await;
+        assert_eq!(store.finish(&claimed.claim, next, None, at(1)).await, Ok(true));
+    }
+    assert_eq!(get(&store, id).await.failure, None);
+}
+
+pub(crate) async fn a_drain_gives_the_attempt_back(place: &impl Place) {
+    let store = place.open();
+    let id = insert_one(&store).await;
+    let first = claim_one(&store, at(1)).await;
+    assert_eq!(store.finish(&first.claim, Next::Requeued, None, at(2)).await, Ok(true));
+    let task = get(&store, id).await;
+    assert_eq!((task.state, task.attempt, task.ready_at), (TaskState::Waiting, 0, at(0)));
+    assert_eq!((task.started_at, task.failure), (None, None));
+    let second = claim_one(&store, at(3)).await;
+    assert_eq!(second.attempt, 1);
+    // The attempts are alike, the claims are not.
+    assert_eq!(store.finish(&first.claim, Next::Requeued, None, at(4)).await, Ok(false));
+    assert_eq!(get(&store, id).await.state, TaskState::Running);
+}
+
+pub(crate) async fn a_finish_works_once(place: &impl Place) {
+    let store = place.open();
+    let id = insert_one(&store).await;
+    let claimed = claim_one(&store, at(1)).await;
+    let done = |result: &str| Next::Completed(result.to_owned());
+    assert_eq!(store.finish(&claimed.claim, done("1"), None, at(2)).await, Ok(true));
+    let log = Some("late".to_owned());
+    assert_eq!(store.finish(&claimed.claim, done("2"), log, at(3)).await, Ok(false));
+    assert_eq!(get(&store, id).await.result.as_deref(), Some("1"));
+    assert_eq!(store.log(id).await, Ok(None));
+}
+
+pub(crate) async fn a_log_belongs_to_the_newest_attempt(place: &impl Place) {
+    let store = place.open();
+    let id = insert_one(&store).await;
+    let retry = || Next::RetryAt(at(1), failure());
+    let steps = [
+        (retry(), "first", Some("first")),
+        (retry(), "second", Some("second")),
+        (Next::Requeued, "", Some("second")),
+        (retry(), "", None),
+        (Next::Requeued, "drained", Some("drained")),
+    ];
+    for (next, log, kept) in steps {
+        let claimed = claim_one(&store, at(1)).await;
+        assert_eq!(store.finish(&claimed.claim, next, Some(log.to_owned()), at(1)).await, Ok(true));
+        assert_eq!(store.log(id).await.expect("read").as_deref(), kept);
+    }
+}

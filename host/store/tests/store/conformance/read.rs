@@ -1,0 +1,161 @@
+//! Lists, checkpoints, progress and counts.
+
+use wasmill_model::{Next, Progress, TaskId};
+use wasmill_store::{Counts, Cursor, ListQuery, Store};
+
+use crate::fixture::{Place, at, claim, claim_one, failure, get, insert_one};
+
+async fn page(store: &Store, limit: usize, before: Option<Cursor>) -> (Vec<TaskId>, Option<Cursor>) {
+    let page = store.list(ListQuery { limit, before }).await.expect("listed");
+    (page.tasks.iter().map(|task| task.id).collect(), page.next)
+}
+
+async fn insert_many<const N: usize>(store: &Store) -> [TaskId; N] {
+    let mut ids = [TaskId::new(); N];
+    for id in &mut ids {
+        *id = insert_one(store).await;
+    }
+    ids
+}
+
+pub(crate) async fn a_page_is_newest_first(place: &impl Place) {
+    let store = place.open();
+    assert_eq!(page(&store, 9, None).await, (vec![], None));
+    let [a, b, c] = insert_many(&store).await;
+    assert_eq!(page(&store, 9, None).await, (vec![c, b, a], None));
+    assert_eq!(page(&store, 3, None).await, (vec![c, b, a], None));
+    assert_eq!(page(&store, 0, None).await, (vec![], None));
+    let (first, next) = page(&store, 2, None).await;
+    assert_eq!(first, [c, b]);
+    let next: Cursor = next.expect("one more").to_string().parse().expect("a cursor");
+    assert_eq!(page(&store, 2, Some(next)).await, (vec![a], None));
+}
+
+pub(crate) async fn pages_stay_in_place_while_tasks_come_and_go(place: &impl Place) {
+    let store = place.open();
+    let [a, b, c, d] = insert_many(&store).await;
+    let (first, next) = page(&store, 2, None).await;
+    assert_eq!(first, [d, c]);
+    insert_one(&store).await;
+    // The task that the cursor was made of goes, and one behind it.
+    store.remove(c).await.expect("removed");
+    store.remove(b).await.expect("removed");
+    assert_eq!(page(&store, 2, next).await, (vec![a], None));
+}
+
+pub(crate) async fn a_page_of_large_results_ends_early(place: &impl Place) {
+    let store = place.open();
+    let mut all = insert_many::<5>(&store).await.to_vec();
+    for claimed in claim(&store, 5, at(1)).await.claimed {
+        let large = Next::Completed("x".repeat(3 << 20));
+        assert_eq!(store.finish(&claimed.claim, large, None, at(1)).await, Ok(true));
+    }
+    let (mut seen, mut next) = (Vec::new(), None);
+    for tasks in [2, 2, 1] {
+        let (ids, cursor) = page(&store, 5, next).await;
+        assert_eq!(ids.len(), tasks);
+        seen.extend(ids);
+        next = cursor;
+    }
+    all.reverse();
+    assert_eq!((seen, next), (all, None));
+}
+
+pub(crate) async fn a_checkpoint_outlives_its_attempt(place: &impl Place) {
+    let store = place.open();
+    insert_one(&store).await;
+    let first = claim_one(&store, at(1)).await;
+    assert_eq!(store.restore(&first.claim).await, Ok(None));
+    assert_eq!(store.save(&first.claim, vec![1]).await, Ok(true));
+    assert_eq!(store.save(&first.claim, vec![2, 0]).await, Ok(true));
+    let retry = Next::RetryAt(at(1), failure());
+    assert_eq!(store.finish(&first.claim, retry, None, at(1)).await, Ok(true));
+    let second = claim_one(&store, at(1)).await;
+    assert_eq!(store.restore(&second.claim).await, Ok(Some(vec![2, 0])));
+    // A crash keeps it as well.
+    store.close().await;
+    let store = place.open();
+    let third = claim_one(&store, at(1)).await;
+    assert_eq!(store.restore(&third.claim).await, Ok(Some(vec![2, 0])));
+}
+
+pub(crate) async fn a_checkpoint_ends_with_its_task(place: &impl Place) {
+    let store = place.open();
+    for next in [Next::Completed("1".to_owned()), Next::Failed(failure())] {
+        insert_one(&store).await;
+        let claimed = claim_one(&store, at(1)).await;
+        assert_eq!(store.save(&claimed.claim, vec![1]).await, Ok(true));
+        assert_eq!(store.finish(&claimed.claim, next, None, at(2)).await, Ok(true));
+        assert_eq!(store.restore(&claimed.claim).await, Ok(None));
+        assert_eq!(store.save(&claimed.claim, vec![2]).await, Ok(false));
+    }
+}
+
+pub(crate) async fn a_lost_claim_has_no_checkpoint(place: &impl Place) {
+    let store = place.open();
+    insert_one(&store).await;
+    let first = claim_one(&store, at(1)).await;
+    assert_eq!(store.save(&first.claim, vec![1]).await, Ok(true));
+    assert_eq!(store.finish(&first.claim, Next::Requeued, None, at(1)).await, Ok(true));
+    let second = claim_one(&store, at(1)).await;
+    assert_eq!(store.save(&first.claim, vec![2]).await, Ok(false));
+    assert_eq!(store.restore(&first.claim).await, Ok(None));
+    assert_eq!(store.restore(&second.claim).await, Ok(Some(vec![1])));
+}
+
+fn half() -> Progress {
+    Progress { fraction: 0.5, note: "halfway".to_owned() }
+}
+
+pub(crate) async fn progress_shows_while_the_task_runs(place: &impl Place) {
+    let store = place.open();
+    let id = insert_one(&store).await;
+    let claimed = claim_one(&store, at(1)).await;
+    assert_eq!(get(&store, id).await.progress, None);
+    store.progress(&claimed.claim, Progress { fraction: 0.1, note: String::new() });
+    store.progress(&claimed.claim, half());
+    assert_eq!(get(&store, id).await.progress, Some(half()));
+    let listed = store.list(ListQuery { limit: 1, before: None }).await.expect("listed");
+    assert_eq!(listed.tasks[0].progress, Some(half()));
+    let retry = Next::RetryAt(at(1), failure());
+    assert_eq!(store.finish(&claimed.claim, retry, None, at(1)).await, Ok(true));
+    assert_eq!(get(&store, id).await.progress, None);
+}
+
+pub(crate) async fn late_progress_shows_nowhere(place: &impl Place) {
+    let store = place.open();
+    let id = insert_one(&store).await;
+    let first = claim_one(&store, at(1)).await;
+    store.progress(&first.claim, half());
+    assert_eq!(store.finish(&first.claim, Next::Requeued, None, at(1)).await, Ok(true));
+    store.progress(&first.claim, half());
+    assert_eq!(get(&store, id).await.progress, None);
+    let second = claim_one(&store, at(1)).await;
+    store.progress(&first.claim, half());
+    assert_eq!(get(&store, id).await.progress, None, "the next attempt starts without");
+    store.cancel(id, at(2)).await.expect("cancelled");
+    store.progress(&second.claim, half());
+    assert_eq!(get(&store, id).await.progress, None);
+}
+
+pub(crate) async fn counts_follow_every_move(place: &impl Place) {
+    let store = place.open();
+    let expect = async |waiting, running| {
+        assert_eq!(store.counts().await, Ok(Counts { waiting, running }));
+    };
+    expect(0, 0).await;
+    let first = insert_one(&store).await;
+    expect(1, 0).await;
+    let claimed = claim_one(&store, at(1)).await;
+    expect(0, 1).await;
+    store.finish(&claimed.claim, Next::Requeued, None, at(1)).await.expect("finished");
+    expect(1, 0).await;
+    claim_one(&store, at(1)).await;
+    let second = insert_one(&store).await;
+    expect(1, 1).await;
+    store.cancel(second, at(2)).await.expect("cancelled");
+    expect(0, 1).await;
+    store.remove(first).await.expect("removed");
+    store.remove(second).await.expect("removed");
+    expect(0, 0).await;
+}

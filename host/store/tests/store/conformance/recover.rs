@@ -1,0 +1,83 @@
+//! What an opening finds.
+
+use wasmill_model::{Cause, Next, TaskState};
+use wasmill_store::{Recovery, StoreError};
+
+use crate::fixture::{Place, at, claim, claim_one, get, ids, insert_one, new_task, plugin};
+
+pub(crate) async fn tasks_outlive_the_store(place: &impl Place) {
+    let store = place.open();
+    let id = insert_one(&store).await;
+    let before = get(&store, id).await;
+    drop(store);
+    let (store, recovery) = place.open_at(9, at(5));
+    assert_eq!(recovery, Recovery { requeued: 0, failed: 0, waiting: 1 });
+    assert_eq!(get(&store, id).await, before);
+}
+
+pub(crate) async fn a_running_task_is_recovered_first_in_line(place: &impl Place) {
+    let store = place.open();
+    let old = insert_one(&store).await;
+    claim_one(&store, at(1)).await;
+    let young = insert_one(&store).await;
+    store.close().await;
+    let (store, recovery) = place.open_at(9, at(5));
+    assert_eq!(recovery, Recovery { requeued: 1, failed: 0, waiting: 2 });
+    let task = get(&store, old).await;
+    assert_eq!((task.state, task.ready_at, task.started_at), (TaskState::Waiting, at(0), None));
+    assert_eq!((task.attempt, task.host_crashes), (1, 1));
+    let claims = claim(&store, 9, at(5)).await;
+    assert_eq!(ids(&claims), [old, young]);
+    assert_eq!((claims.claimed[0].attempt, claims.claimed[0].host_crashes), (2, 1));
+}
+
+pub(crate) async fn the_third_crash_fails_the_task(place: &impl Place) {
+    let store = place.open();
+    let id = insert_one(&store).await;
+    drop(store);
+    for _ in 0..3 {
+        let store = place.open();
+        claim_one(&store, at(1)).await;
+    }
+    let (store, recovery) = place.open_at(9, at(5));
+    assert_eq!(recovery, Recovery { requeued: 0, failed: 1, waiting: 0 });
+    let task = get(&store, id).await;
+    assert_eq!((task.state, task.finished_at), (TaskState::Failed, Some(at(5))));
+    assert_eq!(task.failure.expect("a reason").cause, Cause::HostCrash);
+}
+
+pub(crate) async fn a_claim_from_before_the_crash_is_lost(place: &impl Place) {
+    let store = place.open();
+    let id = insert_one(&store).await;
+    let old = claim_one(&store, at(1)).await.claim;
+    store.close().await;
+    let store = place.open();
+    let done = || Next::Completed("1".to_owned());
+    assert_eq!(store.finish(&old, done(), None, at(2)).await, Ok(false));
+    let new = claim_one(&store, at(2)).await.claim;
+    assert_eq!(store.finish(&old, done(), None, at(2)).await, Ok(false));
+    assert_eq!(store.save(&old, vec![1]).await, Ok(false));
+    assert_eq!(get(&store, id).await.state, TaskState::Running);
+    assert_eq!(store.finish(&new, done(), None, at(2)).await, Ok(true));
+}
+
+pub(crate) async fn a_closed_store_refuses_everything(place: &impl Place) {
+    let store = place.open();
+    let id = insert_one(&store).await;
+    let clone = store.clone();
+    store.close().await;
+    assert_eq!(clone.insert(vec![new_task()]).await, Err(StoreError::Closed));
+    assert_eq!(clone.claim(&[plugin("a")], 1, at(1)).await.err(), Some(StoreError::Closed));
+    assert_eq!(clone.get(id).await, Err(StoreError::Closed));
+    assert_eq!(clone.remove(id).await, Err(StoreError::Closed));
+}
+
+pub(crate) async fn a_second_close_changes_nothing(place: &impl Place) {
+    let store = place.open();
+    insert_one(&store).await;
+    let clone = store.clone();
+    tokio::join!(store.close(), clone.close());
+    clone.close().await;
+    let (_store, recovery) = place.open_at(9, at(1));
+    assert_eq!(recovery.waiting, 1);
+}

@@ -1,0 +1,92 @@
+//! Tasks, times and places for the tests.
+
+use std::time::Duration;
+
+use chrono::TimeZone;
+use wasmill_model::{Cause, Failure, NewTask, PluginName, Task, TaskId, Timestamp};
+use wasmill_store::{Claimed, Claims, Recovery, Store, StoreConfig};
+
+/// Where a store lives on while it is closed and opened again.
+pub(crate) trait Place {
+    fn new() -> Self;
+    fn open_at(&self, waiting_max: u64, now: Timestamp) -> (Store, Recovery);
+
+    fn open(&self) -> Store {
+        self.open_at(1_000, at(0)).0
+    }
+}
+
+/// A folder that goes with the test.
+pub(crate) struct Folder(tempfile::TempDir);
+
+impl Folder {
+    pub(crate) fn path(&self) -> &std::path::Path {
+        self.0.path()
+    }
+
+    pub(crate) fn config(&self) -> StoreConfig {
+        StoreConfig::new(self.path())
+    }
+}
+
+impl Place for Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("a folder for the test"))
+    }
+
+    fn open_at(&self, waiting_max: u64, now: Timestamp) -> (Store, Recovery) {
+        Store::open(StoreConfig { waiting_max, ..self.config() }, now).expect("the store opens")
+    }
+}
+
+pub(crate) fn at(seconds: i64) -> Timestamp {
+    chrono::Utc.timestamp_opt(1_700_000_000 + seconds, 0).single().expect("in range")
+}
+
+pub(crate) fn plugin(name: &str) -> PluginName {
+    name.parse().expect("a valid name")
+}
+
+/// A task of plugin `a` that was created at second 0.
+pub(crate) fn new_task() -> NewTask {
+    NewTask {
+        id: TaskId::new(),
+        plugin: plugin("a"),
+        input: None,
+        created_at: at(0),
+        timeout: Duration::from_secs(600),
+        attempts_max: 3,
+    }
+}
+
+pub(crate) fn failure() -> Failure {
+    Failure::new(Cause::Io, "connection refused")
+}
+
+/// Stores one new task.
+pub(crate) async fn insert_one(store: &Store) -> TaskId {
+    let task = new_task();
+    let id = task.id;
+    store.insert(vec![task]).await.expect("inserted");
+    id
+}
+
+/// Claims tasks of plugin `a`.
+pub(crate) async fn claim(store: &Store, tasks_max: usize, now: Timestamp) -> Claims {
+    store.claim(&[plugin("a")], tasks_max, now).await.expect("claimed")
+}
+
+/// Claims the one task of plugin `a` that is ready.
+pub(crate) async fn claim_one(store: &Store, now: Timestamp) -> Claimed {
+    let mut claims = claim(store, 2, now).await;
+    assert_eq!(claims.claimed.len(), 1);
+    claims.claimed.remove(0)
+}
+
+pub(crate) async fn get(store: &Store, id: TaskId) -> Task {
+    store.get(id).await.expect("read").expect("stored")
+}
+
+pub(crate) fn ids(claims: &Claims) -> Vec<TaskId> {
+    claims.claimed.iter().map(|claimed| claimed.claim.id).collect()
+}

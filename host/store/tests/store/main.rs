@@ -1,0 +1,6 @@
+//! Tests of the store through its public door.
+
+mod conformance;
+mod fixture;
+mod random;
+mod sqlite;

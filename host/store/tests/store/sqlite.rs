@@ -1,0 +1,177 @@
+//! SQLite: the common suite, and what only this backend promises.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::task::{Context, Waker};
+
+use rusqlite::Connection;
+use wasmill_model::NewTask;
+use wasmill_store::{Store, StoreConfig, StoreError};
+
+use crate::fixture::{Folder, Place, at, claim_one, insert_one, new_task, plugin};
+
+crate::conformance::suite!(crate::fixture::Folder);
+
+fn database(folder: &Folder) -> PathBuf {
+    folder.path().join("wasmill.db")
+}
+
+fn refusal(folder: &Folder) -> StoreError {
+    Store::open(folder.config(), at(0)).expect_err("the store does not open")
+}
+
+#[test]
+fn a_second_opening_is_refused_until_the_first_is_dropped() {
+    let folder = Folder::new();
+    let store = folder.open();
+    let error = refusal(&folder);
+    let pid = Some(std::process::id());
+    assert_eq!(error, StoreError::Locked { path: folder.path().to_owned(), pid });
+    assert!(error.to_string().contains(&format!("process {}", std::process::id())), "{error}");
+    drop(store);
+    folder.open();
+}
+
+#[tokio::test]
+async fn a_closed_store_gives_the_folder_free_while_handles_remain() {
+    let folder = Folder::new();
+    let store = folder.open();
+    insert_one(&store).await;
+    store.close().await;
+    let again = folder.open();
+    assert_eq!(again.counts().await.expect("counted").waiting, 1);
+}
+
+#[test]
+fn a_missing_data_folder_is_made_for_its_owner_alone() {
+    let folder = Folder::new();
+    let dir = folder.path().join("new/data");
+    let _store = Store::open(StoreConfig::new(&dir), at(0)).expect("opened");
+    let mode = |path| std::fs::metadata(path).expect("made").permissions().mode() & 0o777;
+    assert_eq!(mode(dir.clone()), 0o700);
+    assert_eq!(mode(dir.join("wasmill.db")), 0o600);
+    assert_eq!(mode(dir.join("wasmill.db-wal")), 0o600);
+}
+
+#[test]
+fn the_database_of_another_program_is_refused_and_left_alone() {
+    for setup in ["CREATE TABLE other (x)", "PRAGMA application_id = 7"] {
+        let folder = Folder::new();
+        let path = database(&folder);
+        Connection::open(&path).expect("opened").execute_batch(setup).expect("set up");
+        let before = std::fs::read(&path).expect("read");
+        let error = refusal(&folder);
+        assert!(matches!(&error, StoreError::Foreign { path: found, .. } if *found == path), "{error:?}");
+        assert_eq!(std::fs::read(&path).expect("read"), before);
+    }
+}
+
+#[test]
+fn a_newer_schema_is_refused_with_both_versions() {
+    let folder = Folder::new();
+    drop(folder.open());
+    let path = database(&folder);
+    let connection = Connection::open(&path).expect("opened");
+    connection.execute_batch("PRAGMA user_version = 99").expect("set");
+    drop(connection);
+    assert_eq!(refusal(&folder), StoreError::Newer { path, found: 99, supported: 1 });
+}
+
+#[test]
+fn a_file_that_is_no_database_is_refused() {
+    let folder = Folder::new();
+    let path = database(&folder);
+    std::fs::write(&path, "no database. ".repeat(500)).expect("written");
+    let error = refusal(&folder);
+    assert!(matches!(&error, StoreError::Corrupt { path: found, .. } if *found == path), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_damaged_row_is_reported_as_damage() {
+    let folder = Folder::new();
+    let store = folder.open();
+    let id = insert_one(&store).await;
+    let connection = Connection::open(database(&folder)).expect("opened");
+    connection.execute_batch("UPDATE task SET plugin = 'No Name'").expect("damaged");
+    assert!(matches!(store.get(id).await, Err(StoreError::Corrupt { .. })));
+}
+
+#[test]
+fn every_file_has_the_schema_of_the_newest_step() {
+    let folder = Folder::new();
+    drop(folder.open());
+    drop(folder.open());
+    let connection = Connection::open(database(&folder)).expect("opened");
+    let read = |sql: &str| connection.query_one(sql, [], |row| row.get::<_, i64>(0)).expect("read");
+    assert_eq!(read("PRAGMA user_version"), 1);
+    assert_eq!(read("PRAGMA application_id"), 0x574d_494c);
+    assert_eq!(read("SELECT count(*) FROM sqlite_master WHERE type = 'table'"), 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_inserts_share_few_commits() {
+    let folder = Folder::new();
+    let store = folder.open();
+    let inserts = (0..500).map(|_| {
+        let store = store.clone();
+        tokio::spawn(async move { store.insert(vec![new_task()]).await })
+    });
+    for insert in inserts.collect::<Vec<_>>() {
+        insert.await.expect("ran").expect("inserted");
+    }
+    let stats = store.stats();
+    assert_eq!(stats.commands, 500);
+    assert!(stats.commits <= 250, "{stats:?}");
+}
+
+#[tokio::test]
+async fn a_dropped_insert_is_stored_all_the_same() {
+    let folder = Folder::new();
+    let store = folder.open();
+    let task = new_task();
+    let id = task.id;
+    {
+        let mut insert = Box::pin(store.insert(vec![task]));
+        let _ = insert.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    }
+    store.close().await;
+    assert!(folder.open().get(id).await.expect("read").is_some());
+}
+
+#[tokio::test]
+async fn a_batch_that_fails_does_not_end_the_store() {
+    let folder = Folder::new();
+    let store = folder.open();
+    let poison = "CREATE TRIGGER poison BEFORE INSERT ON task WHEN NEW.plugin = 'poison'
+        BEGIN SELECT RAISE(ROLLBACK, 'the disk is on fire'); END";
+    Connection::open(database(&folder)).expect("opened").execute_batch(poison).expect("poisoned");
+    let bad = || NewTask { plugin: plugin("poison"), ..new_task() };
+    let tasks = vec![new_task(), bad()];
+    let lost = tasks[0].id;
+    let Err(StoreError::Unavailable { message }) = store.insert(tasks).await else {
+        panic!("the insert fails")
+    };
+    assert!(message.contains("the disk is on fire"), "{message}");
+    assert_eq!(store.get(lost).await, Ok(None));
+    assert_eq!(store.counts().await.expect("counted").waiting, 0);
+    let id = insert_one(&store).await;
+    assert_eq!(claim_one(&store, at(0)).await.claim.id, id);
+}
+
+#[tokio::test]
+async fn a_removed_task_leaves_no_row_anywhere() {
+    let folder = Folder::new();
+    let store = folder.open();
+    let task = NewTask { input: Some("{}".to_owned()), ..new_task() };
+    let id = task.id;
+    store.insert(vec![task]).await.expect("inserted");
+    let claimed = claim_one(&store, at(0)).await;
+    store.save(&claimed.claim, vec![1]).await.expect("saved");
+    store.remove(id).await.expect("removed");
+    let connection = Connection::open(database(&folder)).expect("opened");
+    for table in ["task", "input", "log", "checkpoint"] {
+        let sql = format!("SELECT count(*) FROM {table}");
+        let rows: i64 = connection.query_one(&sql, [], |row| row.get(0)).expect("counted");
+        assert_eq!(rows, 0, "{table}");
+    }
+}
