@@ -1,0 +1,85 @@
+//! The dispatcher: takes free slots, claims as many tasks, starts their runs.
+//!
+//! One task of the scheduler. It stops when the scheduler drains, and claims nothing after that.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::OwnedSemaphorePermit;
+use wasmill_model::Timestamp;
+use wasmill_store::{Claimed, StoreError};
+
+use crate::run::ActiveRun;
+use crate::scheduler::Shared;
+
+/// Claims and starts tasks until the scheduler drains.
+pub(crate) async fn dispatch(shared: Arc<Shared>) {
+    let mut reported = false;
+    while let Some(slots) = free_slots(&shared).await {
+        let look_again = match claim(&shared, slots).await {
+            Ok(look_again) => {
+                reported = false;
+                look_again
+            }
+            Err(error) => {
+                if !reported {
+                    tracing::error!(%error, "failed to claim tasks, trying on");
+                    reported = true;
+                }
+                Some(shared.config.poll)
+            }
+        };
+        if let Some(wait) = look_again {
+            tokio::select! {
+                () = shared.hint.notified() => {}
+                () = tokio::time::sleep(wait) => {}
+                () = shared.draining() => return,
+            }
+        }
+    }
+}
+
+/// Waits for a free slot and takes all there are; `None` when the scheduler drains.
+async fn free_slots(shared: &Shared) -> Option<OwnedSemaphorePermit> {
+    let mut slots = tokio::select! {
+        biased;
+        () = shared.draining() => return None,
+        slot = shared.slots.clone().acquire_owned() => slot.ok()?,
+    };
+    let more = shared.slots.available_permits().min(shared.config.claim_max - 1);
+    if let Ok(more) = shared.slots.clone().try_acquire_many_owned(u32::try_from(more).unwrap_or(u32::MAX)) {
+        slots.merge(more);
+    }
+    Some(slots)
+}
+
+/// Claims a task for each slot and starts them; returns how long to wait before the next look, or
+/// `None` if there may be more to claim.
+async fn claim(
+    shared: &Arc<Shared>,
+    mut slots: OwnedSemaphorePermit,
+) -> Result<Option<Duration>, StoreError> {
+    let plugins = shared.runner.plugins();
+    // A canceller that finds a task running but no run of it waits for this lock, then looks again.
+    let claiming = shared.claiming.lock().await;
+    let now = shared.clock.now();
+    let claims = shared.store.claim(&plugins, slots.num_permits(), now).await?;
+    let filled_all = claims.claimed.len() == slots.num_permits();
+    let runs: Vec<_> =
+        claims.claimed.into_iter().filter_map(|claimed| register(shared, claimed, slots.split(1)?)).collect();
+    drop(claiming);
+    for run in runs {
+        shared.guests.spawn(run.work(Arc::clone(shared)));
+    }
+    Ok((!filled_all).then(|| wait_until(claims.next_ready_at, now, shared.config.poll)))
+}
+
+fn register(shared: &Shared, claimed: Claimed, slot: OwnedSemaphorePermit) -> Option<Arc<ActiveRun>> {
+    let run = Arc::new(ActiveRun::new(shared, claimed, slot));
+    shared.running().insert(run.claim.id, Arc::clone(&run));
+    Some(run)
+}
+
+fn wait_until(ready_at: Option<Timestamp>, now: Timestamp, poll: Duration) -> Duration {
+    ready_at.map_or(poll, |ready_at| (ready_at - now).to_std().unwrap_or_default().min(poll))
+}

@@ -1,0 +1,182 @@
+//! A running guest that anyone may kill, whether or not a thread is polling it right now.
+//!
+//! Used by one run. It never touches the store or the slot.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::task::{Context, Poll, Waker};
+
+use wasmill_model::{BoxFuture, Cause, Failure};
+
+/// What a guest answered, or why it gave no answer.
+pub(crate) type Answer = Result<String, Failure>;
+
+/// The future of a run, behind a lock, so that it can be dropped from outside.
+///
+/// A task aborted the usual way dies when its executor comes round to it. Behind a crowd of guests
+/// that compute, that takes one epoch tick for each of them. Here the killer drops the future itself.
+pub(crate) struct Guest {
+    inner: Mutex<Inner>,
+    killed: AtomicBool,
+}
+
+struct Inner {
+    future: Option<BoxFuture<'static, Answer>>,
+    waker: Option<Waker>,
+}
+
+/// What [`Guest::kill`] achieved.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Kill {
+    /// The guest is gone.
+    Dead,
+    /// A thread is polling the guest; that thread will drop it, or take its answer.
+    LeftToPoller,
+}
+
+impl Guest {
+    pub(crate) fn new(future: BoxFuture<'static, Answer>) -> Self {
+        Self {
+            inner: Mutex::new(Inner { future: Some(future), waker: None }),
+            killed: AtomicBool::new(false),
+        }
+    }
+
+    /// Lets the guest run on this thread until it waits, is interrupted or ends.
+    ///
+    /// Ready with `None` means that it was killed. A panic below becomes a [`Cause::HostFault`].
+    pub(crate) fn poll(&self, context: &mut Context<'_>) -> Poll<Option<Answer>> {
+        let mut inner = self.lock();
+        let Inner { future: Some(future), waker } = &mut *inner else {
+            return Poll::Ready(None);
+        };
+        if !waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+            *waker = Some(context.waker().clone());
+        }
+        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)));
+        match polled.unwrap_or_else(|_| Poll::Ready(Err(panicked()))) {
+            Poll::Ready(answer) => {
+                inner.future = None;
+                Poll::Ready(Some(answer))
+            }
+            Poll::Pending => {
+                drop(inner);
+                // Pairs with the fence in `kill`: either the killer finds the lock free, or this
+                // thread, which held it, finds the flag set.
+                fence(Ordering::SeqCst);
+                if self.killed.load(Ordering::SeqCst) {
+                    self.end();
+                    return Poll::Ready(None);
+                }
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Drops the guest, by this thread if no other is polling it.
+    ///
+    /// `interrupt` makes a guest that computes give its thread back, so that a poller is not
+    /// waited for longer than a loop iteration of the guest.
+    pub(crate) fn kill(&self, interrupt: impl FnOnce()) -> Kill {
+        self.killed.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        interrupt();
+        let mut inner = match self.inner.try_lock() {
+            Ok(inner) => inner,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return Kill::LeftToPoller,
+        };
+        if inner.future.take().is_none() {
+            return Kill::LeftToPoller;
+        }
+        if let Some(waker) = inner.waker.take() {
+            waker.wake();
+        }
+        Kill::Dead
+    }
+
+    /// Drops the guest, waiting for a poll that is under way.
+    pub(crate) fn end(&self) {
+        self.lock().future = None;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn panicked() -> Failure {
+    Failure::new(Cause::HostFault, "the host panicked while it ran the plugin; its log says where")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicU32;
+
+    use super::*;
+
+    struct CountsDrops(Arc<AtomicU32>);
+
+    impl Drop for CountsDrops {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn endless(drops: &Arc<AtomicU32>) -> Guest {
+        let guard = CountsDrops(drops.clone());
+        Guest::new(Box::pin(async move {
+            let _guard = guard;
+            std::future::pending().await
+        }))
+    }
+
+    fn poll(guest: &Guest) -> Poll<Option<Answer>> {
+        guest.poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn a_waiting_guest_is_dropped_by_its_killer() {
+        let drops = Arc::default();
+        let guest = endless(&drops);
+        assert!(poll(&guest).is_pending());
+        assert_eq!(guest.kill(|| ()), Kill::Dead);
+        assert_eq!(drops.load(Ordering::SeqCst), 1);
+        assert_eq!(poll(&guest), Poll::Ready(None));
+        assert_eq!(guest.kill(|| ()), Kill::LeftToPoller);
+    }
+
+    #[test]
+    fn a_guest_that_never_started_is_dropped_by_its_killer() {
+        let drops = Arc::default();
+        assert_eq!(endless(&drops).kill(|| ()), Kill::Dead);
+        assert_eq!(drops.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn a_guest_that_computes_is_dropped_by_its_poller() {
+        let (entered, wait_entered) = std::sync::mpsc::channel();
+        let (leave, wait_leave) = std::sync::mpsc::channel::<()>();
+        let guest = Arc::new(Guest::new(Box::pin(std::future::poll_fn(move |_| {
+            entered.send(()).expect("the test listens");
+            wait_leave.recv().expect("the test speaks");
+            Poll::Pending
+        }))));
+        let poller = std::thread::spawn({
+            let guest = guest.clone();
+            move || poll(&guest)
+        });
+        wait_entered.recv().expect("the guest is polled");
+        assert_eq!(guest.kill(|| leave.send(()).expect("the guest listens")), Kill::LeftToPoller);
+        assert_eq!(poller.join().expect("no panic"), Poll::Ready(None));
+    }
+
+    #[test]
+    fn a_panic_is_a_host_fault() {
+        let guest = Guest::new(Box::pin(async { panic!("boom") }));
+        let Poll::Ready(Some(Err(failure))) = poll(&guest) else { panic!("it ended") };
+        assert_eq!(failure.cause, Cause::HostFault);
+    }
+}

@@ -1,0 +1,12 @@
+//! Decides what runs now, within the slots, and carries each run to its stored end.
+//!
+//! It meets the rest of Wasmill in the store: the API hands it hints, never tasks. It knows no SQL,
+//! no wasm and no HTTP; a [`wasmill_model::Runner`] does the running.
+
+mod dispatch;
+mod guest;
+mod run;
+mod scheduler;
+mod task_host;
+
+pub use scheduler::{Drained, Scheduler, SchedulerConfig, Slots};

@@ -1,0 +1,160 @@
+//! One run: owns its slot, its guest and its deadline, from claim to stored outcome.
+//!
+//! Made by the dispatcher. Whoever ends the run, the worker or a canceller, gives the slot back,
+//! exactly once, after the guest is gone.
+
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, OwnedSemaphorePermit};
+use wasmill_model::{Attempts, Cause, Failure, Next, Outcome, Run, RunHost};
+use wasmill_store::{Claim, Claimed, StoreError};
+
+use crate::guest::{Answer, Guest, Kill};
+use crate::scheduler::Shared;
+use crate::task_host::TaskHost;
+
+/// How long to wait before an outcome that could not be stored is offered again.
+const STORE_RETRY: Duration = Duration::from_secs(1);
+
+/// A claimed task with a slot.
+pub(crate) struct ActiveRun {
+    pub(crate) claim: Claim,
+    attempts: Attempts,
+    timeout: Duration,
+    guest: Guest,
+    host: Arc<TaskHost>,
+    slot: Mutex<Option<OwnedSemaphorePermit>>,
+    ended: Notify,
+}
+
+enum Ended {
+    Answered(Answer),
+    TimedOut,
+    Killed,
+}
+
+impl ActiveRun {
+    /// Prepares the run of a claimed task in this slot; nothing runs yet.
+    pub(crate) fn new(shared: &Shared, claimed: Claimed, slot: OwnedSemaphorePermit) -> Self {
+        let Claimed { claim, plugin, attempt, attempts_max, host_crashes, timeout, input } = claimed;
+        let host = TaskHost::new(shared.store.clone(), claim.clone(), shared.config.log_bytes);
+        let host = Arc::new(host);
+        let run = Run {
+            task: claim.id,
+            plugin,
+            attempt,
+            attempts_max,
+            input,
+            host: Arc::clone(&host) as Arc<dyn RunHost>,
+        };
+        Self {
+            claim,
+            attempts: Attempts { attempt, attempts_max, host_crashes },
+            timeout,
+            guest: Guest::new(shared.runner.run(run)),
+            host,
+            slot: Mutex::new(Some(slot)),
+            ended: Notify::new(),
+        }
+    }
+
+    /// Runs the guest to its end, stores the outcome and gives the slot back.
+    pub(crate) async fn work(self: Arc<Self>, shared: Arc<Shared>) {
+        let outcome = match self.answer_in_time().await {
+            Ended::Answered(Ok(result)) => Outcome::Completed(result),
+            Ended::Answered(Err(failure)) => Outcome::Failed(failure),
+            Ended::TimedOut => Outcome::Failed(timed_out(self.timeout)),
+            Ended::Killed => return self.release(&shared),
+        };
+        self.store_outcome(&shared, outcome).await;
+        self.release(&shared);
+    }
+
+    /// Kills the guest; when this returns the guest is gone and the slot is free.
+    ///
+    /// If the guest answered first, its outcome is stored first, where the store still takes it.
+    pub(crate) async fn stop(&self, shared: &Shared) {
+        if self.guest.kill(|| shared.runner.interrupt()) == Kill::Dead {
+            self.release(shared);
+        }
+        self.has_ended().await;
+    }
+
+    /// Stores how the run ended, as often as it takes: an outcome is never dropped.
+    pub(crate) async fn store_outcome(&self, shared: &Shared, outcome: Outcome) {
+        let now = shared.clock.now();
+        let next = Next::after(outcome, self.attempts, now, shared.config.backoff, rand::random());
+        let log = self.host.log_text();
+        let retries = matches!(next, Next::RetryAt(..));
+        let mut reported = false;
+        loop {
+            match shared.store.finish(&self.claim, next.clone(), log.clone(), now).await {
+                Ok(true) => break,
+                Ok(false) => {
+                    // Cancelled or removed while it ran: whoever did that has had the last word.
+                    tracing::debug!(task = %self.claim.id, "outcome refused: the claim was lost");
+                    break;
+                }
+                Err(error @ StoreError::Closed) => {
+                    tracing::error!(task = %self.claim.id, %error, "outcome lost: the task runs again");
+                    break;
+                }
+                Err(error) => {
+                    if !reported {
+                        tracing::error!(task = %self.claim.id, %error, "failed to store an outcome, trying on");
+                        reported = true;
+                    }
+                    tokio::time::sleep(STORE_RETRY).await;
+                }
+            }
+        }
+        if retries {
+            shared.hint.notify_one();
+        }
+    }
+
+    async fn answer_in_time(&self) -> Ended {
+        let deadline = tokio::time::sleep(self.timeout);
+        tokio::select! {
+            biased;
+            answer = poll_fn(|context| self.guest.poll(context)) => match answer {
+                Some(answer) => Ended::Answered(answer),
+                None => Ended::Killed,
+            },
+            () = deadline => {
+                self.guest.end();
+                Ended::TimedOut
+            }
+        }
+    }
+
+    fn release(&self, shared: &Shared) {
+        let slot = self.slot().take();
+        if let Some(slot) = slot {
+            shared.running().remove(&self.claim.id);
+            drop(slot);
+            self.ended.notify_waiters();
+        }
+    }
+
+    async fn has_ended(&self) {
+        loop {
+            let ended = self.ended.notified();
+            if self.slot().is_none() {
+                return;
+            }
+            ended.await;
+        }
+    }
+
+    fn slot(&self) -> std::sync::MutexGuard<'_, Option<OwnedSemaphorePermit>> {
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn timed_out(timeout: Duration) -> Failure {
+    let message = format!("the attempt took longer than its timeout of {timeout:?}");
+    Failure::new(Cause::Timeout, message)
+}

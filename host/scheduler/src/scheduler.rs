@@ -1,0 +1,237 @@
+//! The handle: start, wake, cancel, remove, drain.
+//!
+//! The API and the binary hold it. What it wraps is shared with the dispatcher and the runs.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::task::JoinHandle;
+use wasmill_model::{Backoff, Clock, Outcome, Runner, TaskId, TaskState};
+use wasmill_store::{Cancelled, Store, StoreError};
+
+use crate::dispatch::dispatch;
+use crate::run::ActiveRun;
+
+/// How the scheduler behaves.
+#[derive(Clone, Debug)]
+pub struct SchedulerConfig {
+    /// How many tasks run at the same time.
+    pub slots: usize,
+    /// The most tasks claimed in one step, so that one step never holds up the store.
+    pub claim_max: usize,
+    /// How long the dispatcher trusts its hints before it looks by itself.
+    pub poll: Duration,
+    /// The waits between the attempts of a task.
+    pub backoff: Backoff,
+    /// Bytes of log kept for each run.
+    pub log_bytes: usize,
+}
+
+impl Default for SchedulerConfig {
+    fn default() -> Self {
+        Self {
+            slots: 1_000,
+            claim_max: 1_000,
+            poll: Duration::from_secs(1),
+            backoff: Backoff::default(),
+            log_bytes: 16 << 10,
+        }
+    }
+}
+
+/// How many slots there are, and how many are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slots {
+    /// All slots.
+    pub total: usize,
+    /// Slots with a run in them.
+    pub used: usize,
+}
+
+/// What a drain did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drained {
+    /// Runs that ended by themselves within the grace.
+    pub ended: usize,
+    /// Runs that were stopped; their tasks wait again and have lost no attempt.
+    pub put_back: usize,
+}
+
+/// Runs the tasks of a store within its slots. Cheap to clone.
+#[derive(Clone)]
+pub struct Scheduler {
+    shared: Arc<Shared>,
+    dispatcher: Arc<Mutex<Option<JoinHandle<()>>>>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) store: Store,
+    pub(crate) runner: Arc<dyn Runner>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) config: SchedulerConfig,
+    /// Where guests run: an executor of their own, so that they never hold up the API.
+    pub(crate) guests: Handle,
+    pub(crate) slots: Arc<Semaphore>,
+    pub(crate) hint: Notify,
+    pub(crate) claiming: tokio::sync::Mutex<()>,
+    running: Mutex<HashMap<TaskId, Arc<ActiveRun>>>,
+    draining: watch::Sender<bool>,
+}
+
+impl Shared {
+    pub(crate) fn running(&self) -> MutexGuard<'_, HashMap<TaskId, Arc<ActiveRun>>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the scheduler drains.
+    pub(crate) async fn draining(&self) {
+        // The sender lives as long as `self`, so this only returns when the value is true.
+        let _ = self.draining.subscribe().wait_for(|draining| *draining).await;
+    }
+}
+
+impl Scheduler {
+    /// Starts to run the tasks of `store`: the dispatcher on the current tokio runtime, the guests
+    /// on `guests`.
+    pub fn start(
+        config: SchedulerConfig,
+        store: Store,
+        runner: Arc<dyn Runner>,
+        clock: Arc<dyn Clock>,
+        guests: Handle,
+    ) -> Self {
+        let shared = Arc::new(Shared {
+            store,
+            runner,
+            clock,
+            guests,
+            slots: Arc::new(Semaphore::new(config.slots)),
+            config,
+            hint: Notify::new(),
+            claiming: tokio::sync::Mutex::new(()),
+            running: Mutex::default(),
+            draining: watch::Sender::new(false),
+        });
+        let dispatcher = tokio::spawn(dispatch(Arc::clone(&shared)));
+        Self { shared, dispatcher: Arc::new(Mutex::new(Some(dispatcher))) }
+    }
+
+    /// Hints that there may be something to run. Losing a hint costs at most one poll interval.
+    pub fn wake(&self) {
+        self.shared.hint.notify_one();
+    }
+
+    /// Returns how many slots there are and how many are taken.
+    pub fn slots(&self) -> Slots {
+        Slots { total: self.shared.config.slots, used: self.shared.running().len() }
+    }
+
+    /// Says whether the scheduler drains: nothing is started any more.
+    pub fn is_draining(&self) -> bool {
+        *self.shared.draining.borrow()
+    }
+
+    /// Cancels a task and keeps it as history. When this returns, no guest runs it, its slot is
+    /// free, and nothing of it can write any more. It is carried out even if the caller goes away.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store does; the task then runs on.
+    pub async fn cancel(&self, id: TaskId) -> Result<Cancelled, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        carry_out(async move {
+            let now = shared.clock.now();
+            let cancelled = shared.store.cancel(id, now).await?;
+            shared.stop(id).await;
+            Ok(cancelled)
+        })
+        .await
+    }
+
+    /// Cancels a task if it waits or runs, and forgets it; returns the state it had, or `None` if
+    /// there is no such task. Promises what [`Scheduler::cancel`] does.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store does; the task is then still there.
+    pub async fn remove(&self, id: TaskId) -> Result<Option<TaskState>, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        carry_out(async move {
+            let removed = shared.store.remove(id).await?;
+            shared.stop(id).await;
+            Ok(removed)
+        })
+        .await
+    }
+
+    /// Starts nothing more and lets running tasks end until `grace` is ready; then stops those left
+    /// and puts them back to waiting without counting the attempt.
+    pub async fn drain(&self, grace: impl Future<Output = ()>) -> Drained {
+        self.shared.draining.send_replace(true);
+        let dispatcher = self.dispatcher.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(dispatcher) = dispatcher
+            && let Err(error) = dispatcher.await
+        {
+            tracing::error!(%error, "the dispatcher ended badly");
+        }
+        let before = self.slots().used;
+        tokio::select! {
+            () = self.shared.all_slots_free() => {}
+            () = grace => {}
+        }
+        let left: Vec<_> = self.shared.running().values().cloned().collect();
+        let put_back = left.len();
+        let stops: Vec<_> = left
+            .into_iter()
+            .map(|run| {
+                let shared = Arc::clone(&self.shared);
+                tokio::spawn(async move {
+                    run.stop(&shared).await;
+                    run.store_outcome(&shared, Outcome::Drained).await;
+                })
+            })
+            .collect();
+        for stop in stops {
+            if let Err(error) = stop.await {
+                tracing::error!(%error, "failed to put a task back; it runs again after the restart");
+            }
+        }
+        Drained { ended: before.saturating_sub(put_back), put_back }
+    }
+}
+
+impl Shared {
+    /// Kills the run of a task, if there is one, and waits for its end.
+    async fn stop(&self, id: TaskId) {
+        let mut run = self.running().get(&id).cloned();
+        if run.is_none() {
+            drop(self.claiming.lock().await);
+            run = self.running().get(&id).cloned();
+        }
+        if let Some(run) = run {
+            run.stop(self).await;
+        }
+    }
+
+    async fn all_slots_free(&self) {
+        let all = u32::try_from(self.config.slots).unwrap_or(u32::MAX);
+        // The semaphore is never closed; were it, there would be nothing to wait for either.
+        let _ = self.slots.acquire_many(all).await;
+    }
+}
+
+/// Runs the future to its end even if the caller stops waiting for it.
+async fn carry_out<T: Send + 'static>(
+    work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+) -> Result<T, StoreError> {
+    match tokio::spawn(work).await {
+        Ok(result) => result,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(StoreError::Closed),
+        },
+    }
+}

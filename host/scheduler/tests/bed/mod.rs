@@ -1,0 +1,245 @@
+//! A scheduler on a real store, with a runner that does what the input of each task says.
+//!
+//! Time is paused and passes only in [`Bed::pass`]. Left to itself, tokio would leap to the next timer
+//! whenever all tasks wait for the thread of the store.
+#![allow(dead_code, missing_docs, unreachable_pub, reason = "each test binary uses its own part of this")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::time::Instant;
+use wasmill_model::{
+    BoxFuture, Cause, Clock, Failure, NewTask, PluginName, Run, Runner, Task, TaskId, TaskState, Timestamp,
+};
+use wasmill_scheduler::{Scheduler, SchedulerConfig};
+use wasmill_store::{Store, StoreConfig};
+
+/// The plugin of every task here.
+pub fn plugin() -> PluginName {
+    "scripted".parse().expect("valid")
+}
+
+/// Wall-clock time that goes with tokio's, which tests pause.
+pub struct TokioClock {
+    epoch: Timestamp,
+    start: Instant,
+}
+
+impl TokioClock {
+    pub fn new() -> Self {
+        Self { epoch: "2026-01-01T00:00:00Z".parse().expect("valid"), start: Instant::now() }
+    }
+}
+
+impl Clock for TokioClock {
+    fn now(&self) -> Timestamp {
+        self.epoch + self.start.elapsed()
+    }
+}
+
+/// Runs nothing but the words in a task's input.
+///
+/// `ok`, `fail`, `bad-input`, `panic`, `forever`, `spin`, `sleep SECONDS`, `fail-until ATTEMPT`,
+/// `save TEXT` (then sleeps for ever) and `restore`.
+#[derive(Default)]
+pub struct Scripted {
+    pub running: Arc<AtomicUsize>,
+    pub most: AtomicUsize,
+    pub started: AtomicUsize,
+    pub unavailable: std::sync::atomic::AtomicBool,
+}
+
+struct Running(Arc<AtomicUsize>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Runner for Scripted {
+    fn run(&self, run: Run) -> BoxFuture<'static, Result<String, Failure>> {
+        let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(running, Ordering::SeqCst);
+        self.started.fetch_add(1, Ordering::SeqCst);
+        let guard = Running(Arc::clone(&self.running));
+        Box::pin(async move {
+            let _guard = guard;
+            act(run).await
+        })
+    }
+
+    fn interrupt(&self) {}
+
+    fn plugins(&self) -> Vec<PluginName> {
+        if self.unavailable.load(Ordering::SeqCst) { Vec::new() } else { vec![plugin()] }
+    }
+}
+
+async fn act(run: Run) -> Result<String, Failure> {
+    let script = run.input.clone().unwrap_or_default();
+    let (verb, rest) = script.split_once(' ').unwrap_or((&script, ""));
+    match verb {
+        "ok" => Ok("ok".to_owned()),
+        "fail" => Err(Failure::new(Cause::Io, "as told")),
+        "bad-input" => Err(Failure::new(Cause::InvalidInput, "as told")),
+        "panic" => panic!("as told"),
+        "forever" => std::future::pending().await,
+        "spin" => loop {
+            tokio::task::yield_now().await;
+        },
+        "sleep" => {
+            tokio::time::sleep(Duration::from_secs(rest.parse().expect("seconds"))).await;
+            Ok(format!("slept {rest}"))
+        }
+        "fail-until" => {
+            run.host.log(format!("attempt {}\n", run.attempt).as_bytes());
+            if run.attempt < rest.parse().expect("attempt") {
+                Err(Failure::new(Cause::Io, "not yet"))
+            } else {
+                Ok(format!("attempt {}", run.attempt))
+            }
+        }
+        "save" => {
+            if let Some(state) = run.host.restore().await.expect("readable") {
+                return Ok(String::from_utf8(state).expect("text"));
+            }
+            run.host.save(rest.into()).await.expect("saved");
+            std::future::pending().await
+        }
+        other => panic!("unknown script {other}"),
+    }
+}
+
+/// Keeps paused time from leaping: tokio leaves it alone while a blocking task runs.
+struct Brake {
+    _release: std::sync::mpsc::Sender<()>,
+}
+
+impl Brake {
+    fn new() -> Self {
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        tokio::task::spawn_blocking(move || released.recv());
+        Self { _release: release }
+    }
+}
+
+/// How far time moves between two looks.
+const STEP: Duration = Duration::from_millis(20);
+
+pub struct Bed {
+    _brake: Brake,
+    pub store: Store,
+    pub scheduler: Scheduler,
+    pub runner: Arc<Scripted>,
+    pub clock: Arc<dyn Clock>,
+    dir: Arc<TempDir>,
+    config: SchedulerConfig,
+}
+
+impl Bed {
+    pub fn new(slots: usize) -> Self {
+        Self::with(SchedulerConfig { slots, ..SchedulerConfig::default() })
+    }
+
+    pub fn with(config: SchedulerConfig) -> Self {
+        let dir = Arc::new(tempfile::tempdir().expect("a folder"));
+        Self::on(dir, Arc::new(TokioClock::new()), config)
+    }
+
+    fn on(dir: Arc<TempDir>, clock: Arc<dyn Clock>, config: SchedulerConfig) -> Self {
+        let (store, _) = Store::open(StoreConfig::new(dir.path()), clock.now()).expect("a store");
+        let runner = Arc::new(Scripted::default());
+        let scheduler = Scheduler::start(
+            config.clone(),
+            store.clone(),
+            Arc::clone(&runner) as Arc<dyn Runner>,
+            Arc::clone(&clock),
+            tokio::runtime::Handle::current(),
+        );
+        Self { _brake: Brake::new(), store, scheduler, runner, clock, dir, config }
+    }
+
+    /// Ends the host as a crash would: nothing is drained, the store just goes away.
+    pub async fn crash(self) -> Self {
+        self.store.close().await;
+        let (dir, clock, config) = (Arc::clone(&self.dir), Arc::clone(&self.clock), self.config.clone());
+        drop(self);
+        Self::on(dir, clock, config)
+    }
+
+    /// Ends the host in order, without patience.
+    pub async fn restart(self) -> Self {
+        self.scheduler.drain(std::future::ready(())).await;
+        self.crash().await
+    }
+
+    pub async fn submit(&self, script: &str) -> TaskId {
+        self.submit_with(script, 1, Duration::from_secs(86_400)).await
+    }
+
+    pub async fn submit_with(&self, script: &str, attempts_max: u32, timeout: Duration) -> TaskId {
+        let id = self.submit_without_hint(script, attempts_max, timeout).await;
+        self.scheduler.wake();
+        id
+    }
+
+    pub async fn submit_without_hint(&self, script: &str, attempts_max: u32, timeout: Duration) -> TaskId {
+        let id = TaskId::new();
+        let task = NewTask {
+            id,
+            plugin: plugin(),
+            input: Some(script.to_owned()),
+            created_at: self.clock.now(),
+            timeout,
+            attempts_max,
+        };
+        self.store.insert(vec![task]).await.expect("accepted");
+        id
+    }
+
+    pub async fn task(&self, id: TaskId) -> Task {
+        self.store.get(id).await.expect("readable").expect("there")
+    }
+
+    /// Lets time pass, and the store keep up with it.
+    pub async fn pass(&self, time: Duration) {
+        let until = Instant::now() + time;
+        while Instant::now() < until {
+            tokio::time::advance(STEP.min(until - Instant::now())).await;
+            for _ in 0..3 {
+                self.store.claim(&[], 0, self.clock.now()).await.expect("a store");
+            }
+        }
+    }
+
+    /// Waits until the task is in this state.
+    pub async fn until(&self, id: TaskId, state: TaskState) -> Task {
+        for _ in 0..10_000 {
+            let task = self.task(id).await;
+            if task.state == state {
+                return task;
+            }
+            assert!(!task.state.is_final(), "{task:?} will never be {state}");
+            self.pass(STEP).await;
+        }
+        panic!("{:?} did not become {state}", self.task(id).await);
+    }
+
+    /// Waits until no slot is taken: a slot comes back a moment after its outcome is stored.
+    pub async fn until_idle(&self) {
+        for _ in 0..10_000 {
+            if self.used() == 0 && self.runner.running.load(Ordering::SeqCst) == 0 {
+                return;
+            }
+            self.pass(STEP).await;
+        }
+        panic!("{} slots stay taken", self.used());
+    }
+
+    pub fn used(&self) -> usize {
+        self.scheduler.slots().used
+    }
+}

@@ -1,0 +1,135 @@
+//! Random submits, cancels, removals and restarts against a plain model of what must come of them.
+#![allow(missing_docs, reason = "a test binary")]
+
+mod bed;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bed::Bed;
+use proptest::prelude::*;
+use wasmill_model::{TaskId, TaskState};
+use wasmill_store::Cancelled;
+
+const SLOTS: usize = 3;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Submit(&'static str),
+    Cancel(usize),
+    Remove(usize),
+    Pass(u64),
+    Restart,
+    Crash,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => prop_oneof![
+            Just("ok"), Just("fail"), Just("sleep 2"), Just("sleep 7"), Just("forever"), Just("fail-until 2"),
+        ]
+        .prop_map(Step::Submit),
+        2 => (0..12_usize).prop_map(Step::Cancel),
+        2 => (0..12_usize).prop_map(Step::Remove),
+        3 => (1..6_u64).prop_map(Step::Pass),
+        1 => Just(Step::Restart),
+        1 => Just(Step::Crash),
+    ]
+}
+
+/// What a task must be in the end, as far as the steps decide it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fate {
+    Ends(&'static str),
+    Cancelled,
+    Removed,
+}
+
+fn may_end_as(script: &str, crashes: u32) -> Vec<TaskState> {
+    match script {
+        // It may have been running at each crash; three of them end it.
+        _ if crashes >= 3 => vec![TaskState::Completed, TaskState::Failed, TaskState::Running],
+        "fail" => vec![TaskState::Failed],
+        "forever" => vec![TaskState::Running],
+        _ => vec![TaskState::Completed],
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_task_meets_its_fate(steps in prop::collection::vec(step(), 1..40)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build()?;
+        runtime.block_on(play(steps));
+    }
+}
+
+async fn play(steps: Vec<Step>) {
+    let mut bed = Bed::new(SLOTS);
+    let mut fates: BTreeMap<TaskId, Fate> = BTreeMap::new();
+    let mut ids = Vec::new();
+    let mut crashes = 0;
+    for step in steps {
+        match step {
+            Step::Submit(script) => {
+                let id = bed.submit_with(script, 2, Duration::from_secs(86_400)).await;
+                ids.push(id);
+                fates.insert(id, Fate::Ends(script));
+            }
+            Step::Cancel(n) => {
+                let Some(id) = ids.get(n) else { continue };
+                match bed.scheduler.cancel(*id).await.expect("a store") {
+                    Cancelled::Cancelled { .. } => {
+                        fates.insert(*id, Fate::Cancelled);
+                    }
+                    Cancelled::AlreadyFinal(_) => assert_ne!(fates[id], Fate::Removed),
+                    Cancelled::NotFound => assert_eq!(fates[id], Fate::Removed),
+                }
+            }
+            Step::Remove(n) => {
+                let Some(id) = ids.get(n) else { continue };
+                let removed = bed.scheduler.remove(*id).await.expect("a store");
+                assert_eq!(removed.is_none(), fates[id] == Fate::Removed);
+                fates.insert(*id, Fate::Removed);
+            }
+            Step::Pass(seconds) => bed.pass(Duration::from_secs(seconds)).await,
+            Step::Restart => bed = bed.restart().await,
+            Step::Crash => {
+                crashes += 1;
+                bed = bed.crash().await;
+            }
+        }
+        assert!(bed.runner.most.load(std::sync::atomic::Ordering::SeqCst) <= SLOTS);
+    }
+    settle(&bed, &fates, crashes).await;
+}
+
+/// Takes tasks that would hold their slots for ever out of the way, then checks every fate.
+async fn settle(bed: &Bed, fates: &BTreeMap<TaskId, Fate>, crashes: u32) {
+    let endless = |fate: &Fate| *fate == Fate::Ends("forever");
+    for id in fates.iter().filter(|(_, fate)| endless(fate)).map(|(id, _)| *id) {
+        let state = bed.task(id).await.state;
+        assert!(matches!(state, TaskState::Waiting | TaskState::Running) || crashes >= 3, "{state}");
+        bed.scheduler.remove(id).await.expect("a store");
+    }
+    for (id, fate) in fates {
+        match fate {
+            Fate::Removed => assert_eq!(bed.store.get(*id).await.expect("readable"), None),
+            Fate::Cancelled => assert_eq!(bed.task(*id).await.state, TaskState::Cancelled),
+            Fate::Ends("forever") => {}
+            Fate::Ends(script) => {
+                let mut task = bed.task(*id).await;
+                for _ in 0..10_000 {
+                    if task.state.is_final() {
+                        break;
+                    }
+                    bed.pass(Duration::from_millis(100)).await;
+                    task = bed.task(*id).await;
+                }
+                assert!(may_end_as(script, crashes).contains(&task.state), "{script}: {task:?}");
+            }
+        }
+    }
+    bed.until_idle().await;
+}

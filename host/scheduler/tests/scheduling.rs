@@ -1,0 +1,236 @@
+//! What the scheduler promises, with a scripted runner and paused time.
+#![allow(missing_docs, reason = "a test binary")]
+
+mod bed;
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bed::Bed;
+use wasmill_model::{Cause, TaskState};
+use wasmill_scheduler::{SchedulerConfig, Slots};
+use wasmill_store::Cancelled;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+#[tokio::test(start_paused = true)]
+async fn a_task_runs_and_its_result_is_stored() {
+    let bed = Bed::new(1);
+    let id = bed.submit("ok").await;
+    let task = bed.until(id, TaskState::Completed).await;
+    assert_eq!(task.result.as_deref(), Some("ok"));
+    assert_eq!(task.attempt, 1);
+    bed.until_idle().await;
+    assert_eq!(bed.scheduler.slots(), Slots { total: 1, used: 0 });
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_tasks_run_than_slots() {
+    let bed = Bed::new(3);
+    let mut ids = Vec::new();
+    for _ in 0..20 {
+        ids.push(bed.submit("sleep 5").await);
+    }
+    for id in ids {
+        bed.until(id, TaskState::Completed).await;
+    }
+    bed.until_idle().await;
+    assert_eq!(bed.runner.most.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_claim_takes_no_more_than_its_most() {
+    let config = SchedulerConfig { slots: 10, claim_max: 2, ..SchedulerConfig::default() };
+    let bed = Bed::with(config);
+    let mut ids = Vec::new();
+    for _ in 0..9 {
+        ids.push(bed.submit_without_hint("ok", 1, DAY).await);
+    }
+    bed.scheduler.wake();
+    for id in ids {
+        bed.until(id, TaskState::Completed).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_hint_costs_one_poll() {
+    let bed = Bed::new(1);
+    let id = bed.submit_without_hint("ok", 1, DAY).await;
+    bed.until(id, TaskState::Completed).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_attempt_is_tried_again_after_its_backoff() {
+    let bed = Bed::new(1);
+    let id = bed.submit_with("fail-until 3", 3, DAY).await;
+    let task = bed.until(id, TaskState::Completed).await;
+    assert_eq!(task.result.as_deref(), Some("attempt 3"));
+    assert_eq!(bed.store.log(id).await.unwrap().as_deref(), Some("attempt 3\n"));
+    let waited = task.started_at.unwrap() - task.created_at;
+    assert!(waited.num_milliseconds() >= 1_500, "half of 1 s and of 2 s at least: {waited}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_without_attempts_left_is_final() {
+    let bed = Bed::new(1);
+    let once = bed.submit("fail").await;
+    let lasting = bed.submit_with("bad-input", 5, DAY).await;
+    assert_eq!(bed.until(once, TaskState::Failed).await.failure.unwrap().cause, Cause::Io);
+    let task = bed.until(lasting, TaskState::Failed).await;
+    assert_eq!((task.attempt, task.failure.unwrap().cause), (1, Cause::InvalidInput));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_outlasts_its_timeout_is_stopped() {
+    let bed = Bed::new(2);
+    let asleep = bed.submit_with("forever", 1, Duration::from_secs(60)).await;
+    let task = bed.until(asleep, TaskState::Failed).await;
+    let failure = task.failure.unwrap();
+    assert_eq!(failure.cause, Cause::Timeout);
+    assert!(failure.message.contains("60s"), "{}", failure.message);
+    bed.until_idle().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endless_loop_is_stopped_at_its_timeout() {
+    let bed = Bed::new(1);
+    let id = bed.submit_with("spin", 1, Duration::from_millis(50)).await;
+    let task = bed.until(id, TaskState::Failed).await;
+    assert_eq!(task.failure.unwrap().cause, Cause::Timeout);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_below_a_run_fails_the_task_and_frees_its_slot() {
+    let bed = Bed::new(1);
+    let id = bed.submit("panic").await;
+    assert_eq!(bed.until(id, TaskState::Failed).await.failure.unwrap().cause, Cause::HostFault);
+    let next = bed.submit("ok").await;
+    bed.until(next, TaskState::Completed).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removed_task_is_gone_and_its_slot_free() {
+    let bed = Bed::new(1);
+    let running = bed.submit("forever").await;
+    let waiting = bed.submit("forever").await;
+    bed.until(running, TaskState::Running).await;
+    assert_eq!(bed.scheduler.remove(waiting).await.unwrap(), Some(TaskState::Waiting));
+    assert_eq!(bed.scheduler.remove(running).await.unwrap(), Some(TaskState::Running));
+    assert_eq!((bed.used(), bed.runner.running.load(Ordering::SeqCst)), (0, 0));
+    assert_eq!(bed.store.get(running).await.unwrap(), None);
+    assert_eq!(bed.scheduler.remove(running).await.unwrap(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_spinning_task_is_cancelled_and_kept_as_history() {
+    let bed = Bed::new(2);
+    let id = bed.submit("spin").await;
+    bed.until(id, TaskState::Running).await;
+    let cancelled = bed.scheduler.cancel(id).await.unwrap();
+    assert_eq!(cancelled, Cancelled::Cancelled { was: TaskState::Running });
+    assert_eq!((bed.used(), bed.runner.running.load(Ordering::SeqCst)), (0, 0));
+    assert_eq!(bed.task(id).await.state, TaskState::Cancelled);
+    let again = bed.scheduler.cancel(id).await.unwrap();
+    assert_eq!(again, Cancelled::AlreadyFinal(TaskState::Cancelled));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancel_is_carried_out_though_the_caller_went_away() {
+    let bed = Bed::new(1);
+    let id = bed.submit("forever").await;
+    bed.until(id, TaskState::Running).await;
+    let scheduler = bed.scheduler.clone();
+    let caller = tokio::spawn(async move { scheduler.cancel(id).await });
+    tokio::task::yield_now().await;
+    caller.abort();
+    bed.until(id, TaskState::Cancelled).await;
+    let next = bed.submit("ok").await;
+    bed.until(next, TaskState::Completed).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_cancels_of_one_task_all_wait_for_its_end() {
+    let bed = Bed::new(1);
+    let id = bed.submit("forever").await;
+    bed.until(id, TaskState::Running).await;
+    let cancels: Vec<_> = (0..8)
+        .map(|_| {
+            let scheduler = bed.scheduler.clone();
+            tokio::spawn(async move {
+                scheduler.cancel(id).await.unwrap();
+                scheduler.slots().used
+            })
+        })
+        .collect();
+    for cancel in cancels {
+        assert_eq!(cancel.await.unwrap(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_of_a_missing_plugin_waits_for_it() {
+    let bed = Bed::new(1);
+    bed.runner.unavailable.store(true, Ordering::SeqCst);
+    let id = bed.submit("ok").await;
+    bed.pass(Duration::from_secs(30)).await;
+    assert_eq!(bed.task(id).await.state, TaskState::Waiting);
+    bed.runner.unavailable.store(false, Ordering::SeqCst);
+    bed.until(id, TaskState::Completed).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_lets_runs_end_and_starts_nothing() {
+    let bed = Bed::new(1);
+    let running = bed.submit("sleep 5").await;
+    let waiting = bed.submit("ok").await;
+    bed.until(running, TaskState::Running).await;
+    let (drained, ()) = tokio::join!(
+        bed.scheduler.drain(tokio::time::sleep(Duration::from_secs(10))),
+        bed.pass(Duration::from_secs(6)),
+    );
+    assert_eq!((drained.ended, drained.put_back), (1, 0));
+    assert!(bed.scheduler.is_draining());
+    assert_eq!(bed.task(running).await.state, TaskState::Completed);
+    assert_eq!(bed.task(waiting).await.state, TaskState::Waiting);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drained_run_is_put_back_with_its_attempt_and_checkpoint() {
+    let bed = Bed::new(1);
+    let id = bed.submit("save here").await;
+    while bed.runner.started.load(Ordering::SeqCst) == 0 {
+        bed.pass(Duration::from_millis(1)).await;
+    }
+    bed.pass(Duration::from_secs(5)).await;
+    let drained = bed.scheduler.drain(std::future::ready(())).await;
+    assert_eq!((drained.ended, drained.put_back), (0, 1));
+    let task = bed.task(id).await;
+    assert_eq!((task.state, task.attempt, task.started_at), (TaskState::Waiting, 0, None));
+    let bed = bed.restart().await;
+    let task = bed.until(id, TaskState::Completed).await;
+    assert_eq!((task.attempt, task.result.as_deref()), (1, Some("here")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_of_the_host_loses_nothing_and_counts_the_attempt() {
+    let bed = Bed::new(1);
+    let running = bed.submit("sleep 9").await;
+    let waiting = bed.submit("ok").await;
+    bed.until(running, TaskState::Running).await;
+    let bed = bed.crash().await;
+    let task = bed.until(running, TaskState::Completed).await;
+    assert_eq!((task.attempt, task.host_crashes), (2, 1));
+    bed.until(waiting, TaskState::Completed).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_saw_three_hosts_die_is_given_up() {
+    let mut bed = Bed::new(1);
+    let poison = bed.submit("forever").await;
+    for _ in 0..3 {
+        bed.until(poison, TaskState::Running).await;
+        bed = bed.crash().await;
+    }
+    let task = bed.until(poison, TaskState::Failed).await;
+    assert_eq!((task.attempt, task.failure.unwrap().cause), (3, Cause::HostCrash));
+}
