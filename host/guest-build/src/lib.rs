@@ -1,0 +1,152 @@
+//! Compiles a guest crate to a component, for build scripts and tests.
+//!
+//! Called by the build script of whoever embeds a guest, and by tests that run one. It never touches
+//! the target folder or the flags of the build that called it, and builds nothing but that one guest.
+
+use std::error::Error;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// The target that guests are compiled for: one whose output is a component at once.
+pub const TARGET: &str = "wasm32-wasip2";
+
+/// Settings of the outer build that would change the guest or block on a lock the outer build holds.
+const OUTER_SETTINGS: [&str; 7] = [
+    "CARGO_ENCODED_RUSTFLAGS",
+    "RUSTFLAGS",
+    "RUSTC_WRAPPER",
+    "RUSTC_WORKSPACE_WRAPPER",
+    "CARGO_BUILD_TARGET",
+    "CARGO_TARGET_DIR",
+    "CARGO_BUILD_TARGET_DIR",
+];
+
+/// Why a guest was not built.
+#[derive(Debug)]
+pub struct BuildError(String);
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for BuildError {}
+
+/// Builds the guest in `guest_dir` from a build script and returns the path of its component.
+///
+/// Works below `OUT_DIR`. Tells cargo to run the script again when the guest or the WIT files beside
+/// or above it change. When it fails, it says why, with the command that adds the target if that is
+/// what is missing, and ends the build script.
+pub fn build(guest_dir: &Path) -> PathBuf {
+    rerun_if_changed(guest_dir);
+    let built = std::env::var_os("OUT_DIR")
+        .ok_or_else(|| BuildError("OUT_DIR is not set: this is for build scripts".to_owned()))
+        .and_then(|out_dir| build_in(guest_dir, &Path::new(&out_dir).join("guests")));
+    built.unwrap_or_else(|error| {
+        eprintln!("{error}");
+        std::process::exit(1)
+    })
+}
+
+fn rerun_if_changed(guest_dir: &Path) {
+    let contract = guest_dir.ancestors().map(|folder| folder.join("wit")).find(|wit| wit.is_dir());
+    let own = ["Cargo.toml", "Cargo.lock", "src"].map(|part| guest_dir.join(part));
+    for watched in own.into_iter().chain(contract) {
+        println!("cargo::rerun-if-changed={}", watched.display());
+    }
+}
+
+/// Builds the guest in `guest_dir` with its artifacts in `target_dir`, and returns the path of its
+/// component. For tests; a build script calls [`build`].
+///
+/// Guests may share a `target_dir`: it is locked while one of them is built.
+///
+/// # Errors
+///
+/// Says in words what went wrong; when the target is missing, with the command that adds it.
+pub fn build_in(guest_dir: &Path, target_dir: &Path) -> Result<PathBuf, BuildError> {
+    let manifest = guest_dir.join("Cargo.toml");
+    let name = package_name(&manifest)?;
+    let output = cargo(&manifest, target_dir)
+        .output()
+        .map_err(|error| BuildError(format!("failed to start cargo for guest {name}: {error}")))?;
+    if !output.status.success() {
+        return Err(failed(&name, &output));
+    }
+    let component = target_dir.join(TARGET).join("release").join(format!("{}.wasm", name.replace('-', "_")));
+    if component.is_file() {
+        Ok(component)
+    } else {
+        Err(BuildError(format!("guest {name} left no {}: is it a cdylib?", component.display())))
+    }
+}
+
+fn cargo(manifest: &Path, target_dir: &Path) -> Command {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+    let mut command = Command::new(cargo);
+    command
+        .args(["build", "--release", "--locked", "--target", TARGET, "--manifest-path"])
+        .arg(manifest)
+        .arg("--target-dir")
+        .arg(target_dir);
+    for setting in OUTER_SETTINGS {
+        command.env_remove(setting);
+    }
+    command
+}
+
+/// Reads the first `name = "…"` of the manifest, which is the package's.
+fn package_name(manifest: &Path) -> Result<String, BuildError> {
+    let text = std::fs::read_to_string(manifest)
+        .map_err(|error| BuildError(format!("failed to read {}: {error}", manifest.display())))?;
+    text.lines()
+        .filter_map(|line| line.trim().strip_prefix("name"))
+        .filter_map(|rest| rest.trim_start().strip_prefix('='))
+        .map(|value| value.trim().trim_matches('"').to_owned())
+        .next()
+        .ok_or_else(|| BuildError(format!("{} names no package", manifest.display())))
+}
+
+fn failed(name: &str, output: &Output) -> BuildError {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let target_is_missing = stderr.contains("E0463") || stderr.contains("may not be installed");
+    BuildError(if target_is_missing {
+        format!("guest {name} needs the target {TARGET}; add it with: rustup target add {TARGET}\n{stderr}")
+    } else {
+        format!("failed to build guest {name} ({})\n{stderr}", output.status)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::ExitStatus;
+
+    use super::*;
+
+    fn message(stderr: &str) -> String {
+        let output =
+            Output { status: ExitStatus::default(), stdout: Vec::new(), stderr: stderr.as_bytes().to_vec() };
+        failed("noop", &output).to_string()
+    }
+
+    #[test]
+    fn a_missing_target_comes_with_the_command_that_adds_it() {
+        for said in [
+            "error[E0463]: can't find crate for `core`",
+            "note: the `wasm32-wasip2` target may not be installed",
+        ] {
+            assert!(message(said).contains("rustup target add wasm32-wasip2\n"), "{said}");
+        }
+        assert!(!message("error[E0425]: cannot find value").contains("rustup"));
+    }
+
+    #[test]
+    fn a_package_is_known_by_the_name_in_its_manifest() {
+        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+        assert_eq!(package_name(&manifest).unwrap(), "wasmill-guest-build");
+        assert!(package_name(Path::new("missing/Cargo.toml")).is_err());
+    }
+}

@@ -1,0 +1,13 @@
+//! The Rust side of `wit/task.wit`, generated. Implemented in `host`, called in `instance`.
+#![allow(missing_docs, unreachable_pub, reason = "generated; the WIT file documents every item")]
+
+wasmtime::component::bindgen!({
+    path: "../../wit",
+    world: "plugin",
+    imports: {
+        "wasmill:task/run.save": async | trappable,
+        "wasmill:task/run.restore": async | trappable,
+        default: trappable,
+    },
+    exports: { default: async },
+});

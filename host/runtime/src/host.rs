@@ -1,0 +1,49 @@
+//! What a guest may ask of the host: the imports of `wit/task.wit`, carried out by its `RunHost`.
+//!
+//! Called by the guest, through wasmtime. Checks sizes and ranges here, once; decides nothing else.
+
+use std::sync::Arc;
+
+use wasmill_model::Progress;
+use wasmtime::Result;
+
+use crate::bindings::wasmill::task::{failures, run};
+use crate::guest::Guest;
+use crate::outcome::HostFault;
+use crate::words;
+
+/// Bytes kept of the note of a progress.
+const NOTE_BYTES_MAX: usize = 256;
+
+impl run::Host for Guest {
+    fn context(&mut self) -> Result<run::RunContext> {
+        Ok(run::RunContext {
+            task: self.run.task.to_string(),
+            plugin: self.run.plugin.to_string(),
+            attempt: self.run.attempt,
+            max_attempts: self.run.attempts_max,
+        })
+    }
+
+    fn progress(&mut self, fraction: f64, note: String) -> Result<()> {
+        let fraction = if fraction.is_nan() { 0.0 } else { fraction.clamp(0.0, 1.0) };
+        self.run.host.progress(Progress { fraction, note: words::cut(note, NOTE_BYTES_MAX) });
+        Ok(())
+    }
+
+    async fn save(&mut self, state: Vec<u8>) -> Result<Result<(), String>> {
+        if state.len() as u64 > self.checkpoint_bytes_max {
+            let limit = words::bytes(self.checkpoint_bytes_max);
+            let refusal = format!("the checkpoint of {} bytes is over its limit of {limit}", state.len());
+            return Ok(Err(refusal));
+        }
+        Ok(Arc::clone(&self.run.host).save(state).await)
+    }
+
+    async fn restore(&mut self) -> Result<Option<Vec<u8>>> {
+        let host = Arc::clone(&self.run.host);
+        host.restore().await.map_err(|reason| HostFault(reason).into())
+    }
+}
+
+impl failures::Host for Guest {}

@@ -1,0 +1,97 @@
+//! How a run that gave no result ended: from the errors of wasmtime to a `Failure` with a cause.
+//!
+//! Called by `instance`. Every message is bounded, whatever the guest put into it.
+
+use wasmill_model::{Cause, Failure};
+use wasmtime::{Error, PoolConcurrencyLimitError, Trap, WasmBacktrace};
+use wasmtime_wasi::I32Exit;
+
+use crate::bindings::wasmill::task::failures;
+use crate::guest::Guest;
+use crate::words;
+
+/// The host could not do what the guest asked for; the guest is not to blame.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct HostFault(pub(crate) String);
+
+/// How far a run had come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// The instance was being made.
+    Starting,
+    /// `run-task` was called.
+    Running,
+}
+
+/// Words the failure that a plugin reported itself.
+pub(crate) fn reported(failure: failures::Failure) -> Failure {
+    let (cause, message) = match failure {
+        failures::Failure::Io(message) => (Cause::Io, message),
+        failures::Failure::InvalidInput(message) => (Cause::InvalidInput, message),
+        failures::Failure::Other(message) => (Cause::Plugin, message),
+    };
+    Failure::new(cause, words::cut(message, words::MESSAGE_BYTES_MAX))
+}
+
+/// Words the failure of a result that is too large.
+pub(crate) fn too_large(bytes: Option<u64>, bytes_max: u64) -> Failure {
+    let size = bytes.map_or_else(|| "far more".to_owned(), |bytes| format!("{bytes} bytes"));
+    let limit = words::bytes(bytes_max);
+    Failure::new(Cause::OutputLimit, format!("the result is {size}; its limit `output` is {limit}"))
+}
+
+/// Words the failure of a run that wasmtime ended.
+pub(crate) fn ended(error: &Error, stage: Stage, guest: &Guest, output_bytes_max: u64) -> Failure {
+    if let Some(&I32Exit(code)) = error.downcast_ref() {
+        let message = format!("the guest ended itself with exit code {code} and gave no result");
+        return Failure::new(Cause::Exit(code), message);
+    }
+    if let Some(HostFault(reason)) = error.downcast_ref() {
+        return Failure::new(Cause::HostFault, words::bounded(reason));
+    }
+    if let Some(full) = error.downcast_ref::<PoolConcurrencyLimitError>() {
+        return Failure::new(Cause::HostFault, format!("no room for another instance: {full}"));
+    }
+    if guest.limiter.has_refused() {
+        return out_of_memory(error, guest);
+    }
+    let guest_was_on_the_stack = error.is::<WasmBacktrace>();
+    if error.is::<Trap>() || guest_was_on_the_stack {
+        return Failure::new(Cause::Trap, trap_message(error));
+    }
+    match stage {
+        Stage::Starting => {
+            Failure::new(Cause::HostFault, words::bounded(format_args!("failed to start: {error:#}")))
+        }
+        Stage::Running if is_out_of_copying(error) => too_large(None, output_bytes_max),
+        Stage::Running => {
+            Failure::new(Cause::Trap, words::bounded(format_args!("the result cannot be read: {error:#}")))
+        }
+    }
+}
+
+fn out_of_memory(error: &Error, guest: &Guest) -> Failure {
+    let limit = words::bytes(guest.limiter.bytes_max());
+    let end = error.root_cause();
+    let message = format!("the guest asked for more than its limit `memory` of {limit}, then ended: {end}");
+    Failure::new(Cause::MemoryLimit, words::cut(message, words::MESSAGE_BYTES_MAX))
+}
+
+fn trap_message(error: &Error) -> String {
+    let reason: &dyn std::fmt::Display = match error.downcast_ref::<Trap>() {
+        Some(Trap::StackOverflow) => &"stack overflow: the guest called itself too deeply",
+        Some(trap) => trap,
+        None => &error.root_cause(),
+    };
+    match error.downcast_ref::<WasmBacktrace>() {
+        Some(backtrace) => words::bounded(format_args!("{reason}\n{backtrace}")),
+        None => words::bounded(reason),
+    }
+}
+
+/// Says whether the bound on bytes copied in one call was hit. wasmtime keeps the type of that error
+/// to itself, so its text has to do; a test holds the two together.
+fn is_out_of_copying(error: &Error) -> bool {
+    error.root_cause().to_string().contains("fuel allocated for hostcalls has been exhausted")
+}

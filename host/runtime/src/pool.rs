@@ -1,0 +1,92 @@
+//! The pools that instances come from: sized once, for all slots, when the engine is made.
+
+use std::fmt;
+
+use wasmill_model::Limits;
+use wasmtime::{Enabled, PoolingAllocationConfig};
+
+use crate::capacity::{MEMORIES_PER_INSTANCE, Reservation, TABLE_ELEMENTS, TABLES_PER_INSTANCE, with_spares};
+
+/// Core instances of one component. A plain Rust component has three, one with linked libraries dozens.
+const CORE_INSTANCES_PER_COMPONENT: u32 = 64;
+
+/// How the memory of an instance is made clean for the next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemoryReset {
+    /// The kernel tells which pages were touched (`PAGEMAP_SCAN`, Linux 6.7), and only those are
+    /// cleared. Several times faster than giving them back.
+    Touched,
+    /// Memory is given back to the kernel, because it cannot tell or because there is swap: a page
+    /// that was swapped out would not be told of.
+    GivenBack,
+}
+
+impl MemoryReset {
+    /// Returns the ways to try, best first.
+    pub(crate) fn candidates() -> &'static [Self] {
+        if swap_is_on() { &[Self::GivenBack] } else { &[Self::Touched, Self::GivenBack] }
+    }
+
+    /// Says whether initial memories are mapped copy-on-write rather than copied.
+    pub(crate) fn maps_images(self) -> bool {
+        self == Self::GivenBack
+    }
+}
+
+/// Writes the sentence that `doctor` shows.
+impl fmt::Display for MemoryReset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Touched => "only the pages that a guest touched are cleared after it",
+            Self::GivenBack => {
+                "memory is given back to the kernel after each guest, which costs more than half of the speed: \
+                 there is swap, or the kernel is older than Linux 6.7"
+            }
+        })
+    }
+}
+
+/// Returns the pools for so many slots.
+pub(crate) fn config(slots: u32, limits: &Limits, reset: MemoryReset) -> PoolingAllocationConfig {
+    let instances = with_spares(slots);
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(instances)
+        .total_core_instances(instances.saturating_mul(CORE_INSTANCES_PER_COMPONENT))
+        .total_memories(instances.saturating_mul(MEMORIES_PER_INSTANCE))
+        .total_tables(instances.saturating_mul(TABLES_PER_INSTANCE))
+        .total_stacks(instances)
+        .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT)
+        .max_memories_per_component(MEMORIES_PER_INSTANCE)
+        .max_tables_per_component(TABLES_PER_INSTANCE)
+        .max_tables_per_module(TABLES_PER_INSTANCE)
+        .max_memories_per_module(MEMORIES_PER_INSTANCE)
+        .max_memory_size(memory_bytes_max(limits))
+        .table_elements(TABLE_ELEMENTS);
+    match reset {
+        MemoryReset::Touched => pool
+            .pagemap_scan(Enabled::Yes)
+            .linear_memory_keep_resident(4 << 20)
+            .table_keep_resident(256 << 10),
+        // Without the scan, all that is kept is cleared, touched or not.
+        MemoryReset::GivenBack => pool
+            .pagemap_scan(Enabled::No)
+            .linear_memory_keep_resident(256 << 10)
+            .table_keep_resident(16 << 10),
+    };
+    pool
+}
+
+/// Returns the address space that each memory of such a pool needs.
+pub(crate) fn reservation(slots: u32, limits: &Limits) -> Reservation {
+    Reservation::choose(u64::from(with_spares(slots)), limits)
+}
+
+fn memory_bytes_max(limits: &Limits) -> usize {
+    // No 32-bit memory is larger, and none of 64 bits is on offer.
+    limits.memory_bytes.min(4 << 30) as usize
+}
+
+/// Says whether the host swaps; a file that is not there means a kernel that cannot.
+fn swap_is_on() -> bool {
+    std::fs::read_to_string("/proc/swaps").is_ok_and(|swaps| swaps.lines().nth(1).is_some())
+}

@@ -1,0 +1,158 @@
+//! The clock that interrupts guests: advances the engine's epoch while guests are being polled.
+//!
+//! Owned by the runtime. A guest that computes looks at the epoch and gives its thread back on each
+//! tick. When no guest was polled since the last tick, the thread parks: an idle server costs nothing.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::thread::{self, JoinHandle, Thread};
+use std::time::Duration;
+
+use wasmtime::Engine;
+
+/// How long a guest computes before others get their turn.
+const TICK: Duration = Duration::from_millis(1);
+
+/// Advances the epoch from a thread of its own, which ends when this is dropped.
+pub(crate) struct Ticker {
+    activity: Arc<Activity>,
+    thread: Option<JoinHandle<()>>,
+    unparker: Thread,
+}
+
+/// How often guests were polled. The two counts differ while one is being polled.
+#[derive(Default)]
+struct Activity {
+    entered: AtomicU64,
+    left: AtomicU64,
+    parked: AtomicBool,
+    stopped: AtomicBool,
+}
+
+/// One poll of a guest; it ends when this is dropped.
+pub(crate) struct Poll<'a>(&'a Activity);
+
+impl Ticker {
+    pub(crate) fn start(engine: Engine) -> io::Result<Self> {
+        let activity = Arc::new(Activity::default());
+        let thread = thread::Builder::new().name("epoch-ticker".to_owned()).spawn({
+            let activity = Arc::clone(&activity);
+            move || tick(&engine, &activity)
+        })?;
+        let unparker = thread.thread().clone();
+        Ok(Self { activity, thread: Some(thread), unparker })
+    }
+
+    /// Marks that a guest is polled from now on, and wakes the thread if it is parked.
+    pub(crate) fn enter(&self) -> Poll<'_> {
+        self.activity.entered.fetch_add(1, SeqCst);
+        // Both sides write first and look at the other's second, so one of them always notices:
+        // either the thread sees this poll and does not park, or it is seen here to be parked.
+        if self.activity.parked.load(SeqCst) && self.activity.parked.swap(false, SeqCst) {
+            self.unparker.unpark();
+        }
+        Poll(&self.activity)
+    }
+
+    #[cfg(test)]
+    fn is_parked(&self) -> bool {
+        self.activity.parked.load(SeqCst)
+    }
+}
+
+impl Drop for Poll<'_> {
+    fn drop(&mut self) {
+        self.0.left.fetch_add(1, SeqCst);
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.activity.stopped.store(true, SeqCst);
+        self.unparker.unpark();
+        if let Some(thread) = self.thread.take() {
+            // It only panics if the engine does, and then there is nobody left to tell.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn tick(engine: &Engine, activity: &Activity) {
+    let mut seen = 0;
+    while !activity.stopped.load(SeqCst) {
+        let left = activity.left.load(SeqCst);
+        let entered = activity.entered.load(SeqCst);
+        if entered == left && entered == seen {
+            park(activity, seen);
+        } else {
+            seen = entered;
+            thread::sleep(TICK);
+            engine.increment_epoch();
+        }
+    }
+}
+
+fn park(activity: &Activity, seen: u64) {
+    activity.parked.store(true, SeqCst);
+    if activity.entered.load(SeqCst) == seen && !activity.stopped.load(SeqCst) {
+        // An unpark between the look above and this line is remembered, and this returns at once.
+        thread::park();
+    }
+    activity.parked.store(false, SeqCst);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    fn ticker() -> Ticker {
+        Ticker::start(Engine::default()).expect("a thread")
+    }
+
+    fn wait_until(what: impl Fn() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !what() {
+            assert!(Instant::now() < deadline, "waited in vain");
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn it_parks_when_no_guest_is_polled_and_wakes_for_one() {
+        let ticker = ticker();
+        for _ in 0..100 {
+            wait_until(|| ticker.is_parked());
+            let poll = ticker.enter();
+            wait_until(|| !ticker.is_parked());
+            drop(poll);
+        }
+    }
+
+    #[test]
+    fn it_does_not_park_while_a_guest_is_polled() {
+        let ticker = ticker();
+        let poll = ticker.enter();
+        wait_until(|| !ticker.is_parked());
+        let until = Instant::now() + 20 * TICK;
+        while Instant::now() < until {
+            assert!(!ticker.is_parked());
+        }
+        drop(poll);
+    }
+
+    #[test]
+    fn its_thread_ends_when_it_is_dropped() {
+        for parked in [true, false] {
+            let ticker = ticker();
+            if parked {
+                wait_until(|| ticker.is_parked());
+            }
+            let activity = Arc::downgrade(&ticker.activity);
+            drop(ticker);
+            assert_eq!(activity.strong_count(), 0, "the thread holds the other one");
+        }
+    }
+}

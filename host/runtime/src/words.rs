@@ -1,0 +1,61 @@
+//! Words for people: sizes, and texts cut to a bound. Used wherever a guest's text or a limit is shown.
+
+use std::fmt;
+
+/// Bytes kept of a message that a guest or a file had a hand in.
+pub(crate) const MESSAGE_BYTES_MAX: usize = 4 << 10;
+
+/// Writes a size in the largest unit that divides it, such as `64 MiB`.
+pub(crate) fn bytes(size: u64) -> String {
+    for (shift, unit) in [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")] {
+        if size >= 10 << shift || (size >= 1 << shift && size.is_multiple_of(1 << shift)) {
+            return format!("{} {unit}", size >> shift);
+        }
+    }
+    format!("{size} bytes")
+}
+
+/// Cuts a text to at most so many bytes, at the border of a character.
+pub(crate) fn cut(mut text: String, bytes_max: usize) -> String {
+    text.truncate(text.floor_char_boundary(bytes_max));
+    text
+}
+
+/// Writes something in full or until it has reached [`MESSAGE_BYTES_MAX`], however long it would be.
+pub(crate) fn bounded(something: impl fmt::Display) -> String {
+    let mut text = Bounded(String::new());
+    // The only error is the one that stops it at the bound.
+    let _ = fmt::write(&mut text, format_args!("{something}"));
+    text.0
+}
+
+struct Bounded(String);
+
+impl fmt::Write for Bounded {
+    fn write_str(&mut self, more: &str) -> fmt::Result {
+        let room = MESSAGE_BYTES_MAX - self.0.len();
+        self.0.push_str(&more[..more.floor_char_boundary(room)]);
+        if more.len() > room { Err(fmt::Error) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_written_in_their_unit() {
+        assert_eq!(bytes(64 << 20), "64 MiB");
+        assert_eq!(bytes(1 << 40), "1 TiB");
+        assert_eq!(bytes(1_500), "1500 bytes");
+        assert_eq!(bytes((100 << 20) + 1), "100 MiB");
+    }
+
+    #[test]
+    fn texts_are_cut_between_characters() {
+        assert_eq!(cut("aäb".to_owned(), 2), "a");
+        assert_eq!(cut("short".to_owned(), 100), "short");
+        assert_eq!(bounded("ä".repeat(9_999)).len(), MESSAGE_BYTES_MAX);
+        assert_eq!(bounded("whole"), "whole");
+    }
+}

@@ -1,0 +1,60 @@
+//! What a guest asks for reaches its `RunHost`, and the answer reaches the guest.
+
+use std::sync::Arc;
+
+use wasmill_model::{Cause, Run, Runner};
+
+use crate::support::{Host, commit_with, run, shared};
+
+#[tokio::test]
+async fn a_checkpoint_reaches_the_next_attempt() {
+    let host = Arc::new(Host::default());
+    assert_eq!(commit_with(r#"{"do":"restore"}"#, &host).await.unwrap(), "nothing");
+    assert_eq!(commit_with(r#"{"do":"save","state":"half way"}"#, &host).await.unwrap(), "saved");
+    assert_eq!(commit_with(r#"{"do":"restore"}"#, &host).await.unwrap(), "half way");
+}
+
+#[tokio::test]
+async fn attempts_go_on_where_the_last_one_left_off() {
+    let host = Arc::new(Host::default());
+    let deed = r#"{"do":"count-then-fail","succeed_on":3}"#;
+    for _ in 0..2 {
+        assert_eq!(commit_with(deed, &host).await.unwrap_err().cause, Cause::Io);
+    }
+    assert_eq!(commit_with(deed, &host).await.unwrap(), "succeeded on attempt 3");
+}
+
+#[tokio::test]
+async fn a_checkpoint_that_cannot_be_read_is_the_fault_of_the_host() {
+    let host = Arc::new(Host { is_broken: true, ..Host::default() });
+    let failure = commit_with(r#"{"do":"restore"}"#, &host).await.unwrap_err();
+    assert_eq!((failure.cause, failure.message.as_str()), (Cause::HostFault, "the disk is gone"));
+}
+
+#[tokio::test]
+async fn progress_is_brought_into_range() {
+    for (told, seen) in [("0.5", 0.5), ("-1", 0.0), ("7.5", 1.0), ("null", 0.0)] {
+        let host = Arc::new(Host::default());
+        let note = "ä".repeat(200);
+        let deed = format!(r#"{{"do":"progress","fraction":{told},"note":"{note}","ms":0}}"#);
+        commit_with(&deed, &host).await.unwrap();
+        let progress = host.progressed().await;
+        assert_eq!(progress.fraction, seen, "{told}");
+        assert_eq!(progress.note, "ä".repeat(128));
+    }
+}
+
+#[tokio::test]
+async fn the_context_tells_task_plugin_and_attempt() {
+    let host = Arc::new(Host::default());
+    let run = Run { attempt: 2, attempts_max: 5, ..run(r#"{"do":"context"}"#, &host) };
+    let expected = format!(r#"{{"attempt":2,"max_attempts":5,"plugin":"misbehave","task":"{}"}}"#, run.task);
+    assert_eq!(shared().run(run).await.unwrap(), expected);
+}
+
+#[tokio::test]
+async fn both_output_streams_are_the_log() {
+    let host = Arc::new(Host::default());
+    commit_with(r#"{"do":"log","out":"to stdout","err":"to stderr"}"#, &host).await.unwrap();
+    assert_eq!(host.log_text(), "to stdout\nto stderr\n");
+}

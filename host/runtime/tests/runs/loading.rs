@@ -1,0 +1,174 @@
+//! Which files become plugins, and what is said of those that do not.
+
+use std::path::Path;
+
+use tempfile::TempDir;
+use wasmill_model::Runner;
+use wasmill_runtime::{PluginInfo, PluginSource, PluginState, Runtime, RuntimeConfig, RuntimeError};
+
+use crate::support::{limits, misbehave, noop};
+
+const COMMAND: &str = r#"(component
+    (core module $m (func (export "f") (result i32) i32.const 0))
+    (core instance $i (instantiate $m))
+    (func $f (result (result)) (canon lift (core func $i "f")))
+    (instance $run (export "run" (func $f)))
+    (export "wasi:cli/run@0.2.0" (instance $run)))"#;
+
+const WRONG_TYPE: &str = r#"(component
+    (core module $m (func (export "f") (result i32) i32.const 0))
+    (core instance $i (instantiate $m))
+    (func $f (result u32) (canon lift (core func $i "f")))
+    (export "run-task" (func $f)))"#;
+
+const UNKNOWN_IMPORT: &str = r#"(component
+    (import "acme:database/query@1.0.0" (instance (export "ask" (func))))
+    (core module $m (func (export "f") (result i32) i32.const 0))
+    (core instance $i (instantiate $m))
+    (func $f (result u32) (canon lift (core func $i "f")))
+    (export "run-task" (func $f)))"#;
+
+const LARGE_MEMORY: &str = r#"(component
+    (core module $m (memory 1000) (func (export "f") (result i32) i32.const 0))
+    (core instance $i (instantiate $m))
+    (func $f (result u32) (canon lift (core func $i "f")))
+    (export "run-task" (func $f)))"#;
+
+fn load(builtins: &[(&str, &'static [u8])], folder: &Path) -> Runtime {
+    Runtime::new(RuntimeConfig { slots: 2, limits: limits() }, builtins, Some(folder)).unwrap()
+}
+
+fn folder(files: &[(&str, &[u8])]) -> TempDir {
+    let folder = TempDir::new().unwrap();
+    for (name, bytes) in files {
+        std::fs::write(folder.path().join(name), bytes).unwrap();
+    }
+    folder
+}
+
+/// Loads one file and returns why it was rejected.
+fn refusal(bytes: &[u8]) -> String {
+    let folder = folder(&[("file.wasm", bytes)]);
+    let runtime = load(&[], folder.path());
+    assert!(runtime.plugins().is_empty());
+    match runtime.plugins_info().as_slice() {
+        [PluginInfo { state: PluginState::Rejected(reason), .. }] => reason.clone(),
+        other => panic!("one rejected file, not {other:?}"),
+    }
+}
+
+fn wat(text: &str) -> Vec<u8> {
+    wat::parse_str(text).unwrap()
+}
+
+#[test]
+fn what_is_no_component_is_refused_with_what_it_is() {
+    for (bytes, said) in [
+        (vec![], "the file is empty"),
+        (b"#!/bin/sh".to_vec(), "this is not WebAssembly: it begins with [23, 21, 2f, 62]"),
+        (b"\0as".to_vec(), "this is not WebAssembly"),
+        (b"(component)".to_vec(), "this is WebAssembly text"),
+        (b"\x7fELF\x02\x01".to_vec(), "precompiled plugins are never loaded"),
+        (b"\0asm\x0d".to_vec(), "cut short"),
+        (wat("(module)"), "this is a core module"),
+    ] {
+        let refusal = refusal(&bytes);
+        assert!(refusal.contains(said), "{refusal}");
+    }
+}
+
+#[test]
+fn a_component_of_another_world_is_refused_with_what_would_fit() {
+    for (text, said) in [
+        ("(component)", "it exports nothing"),
+        (COMMAND, "it is a command, with a main function"),
+        (WRONG_TYPE, "its `run-task` is not that of wasmill:task/plugin"),
+        (UNKNOWN_IMPORT, "acme:database/query@1.0.0"),
+        (LARGE_MEMORY, "it cannot be compiled for this host"),
+    ] {
+        let refusal = refusal(&wat(text));
+        assert!(refusal.contains(said), "{refusal}");
+    }
+}
+
+#[test]
+fn a_file_that_is_damaged_or_half_copied_is_refused() {
+    let whole = misbehave();
+    for bytes in [&whole[..whole.len() / 2], &whole[..whole.len() - 1], &whole[..100]] {
+        assert!(refusal(bytes).contains("damaged, cut short"));
+    }
+    let mut flipped = whole.to_vec();
+    flipped[1_000..1_100].fill(0xff);
+    assert!(refusal(&flipped).contains("damaged, cut short"));
+}
+
+#[test]
+fn a_file_takes_the_place_of_a_built_in_plugin() {
+    let folder = folder(&[("builtin.wasm", noop()), ("notes.txt", b"no plugin")]);
+    let runtime = load(&[("builtin", noop())], folder.path());
+    let [info] = &runtime.plugins_info()[..] else { panic!("one plugin") };
+    assert_eq!(info.source, PluginSource::File(folder.path().join("builtin.wasm")));
+    assert_eq!((info.size_bytes, &info.state), (noop().len() as u64, &PluginState::Ready));
+    assert_eq!(info.digest.as_ref().map(String::len), Some(64));
+}
+
+#[test]
+fn a_broken_file_does_not_take_the_place_of_a_built_in_plugin() {
+    let folder = folder(&[("noop.wasm", b"broken")]);
+    let runtime = load(&[("noop", noop())], folder.path());
+    assert_eq!(runtime.plugins(), ["noop".parse().unwrap()]);
+    let [builtin, file] = &runtime.plugins_info()[..] else { panic!("the plugin and the file") };
+    assert_eq!((&builtin.source, &builtin.state), (&PluginSource::BuiltIn, &PluginState::Ready));
+    assert!(matches!(&file.state, PluginState::Rejected(_)));
+    assert_eq!(runtime.check_ready(&"noop".parse().unwrap()), Ok(()));
+}
+
+#[test]
+fn a_plugin_that_is_not_in_service_says_why() {
+    let folder = folder(&[("broken.wasm", b"broken")]);
+    let runtime = load(&[("noop", noop())], folder.path());
+    let why = |name: &str| runtime.check_ready(&name.parse().unwrap()).unwrap_err();
+    assert!(why("broken").starts_with("plugin 'broken' was rejected: this is not WebAssembly"));
+    assert_eq!(why("gone"), "there is no plugin 'gone'; it would be gone.wasm in the plugins folder");
+}
+
+#[test]
+fn a_name_that_is_no_plugin_name_is_refused() {
+    let folder = folder(&[("My Plugin.wasm", noop())]);
+    let runtime = load(&[], folder.path());
+    assert!(runtime.plugins().is_empty());
+    let [info] = &runtime.plugins_info()[..] else { panic!("one file") };
+    assert_eq!(info.name, "My Plugin");
+    assert!(matches!(&info.state, PluginState::Rejected(reason) if reason.contains("a plugin name is")));
+}
+
+#[test]
+fn what_only_looks_like_a_file_is_refused() {
+    let folder = TempDir::new().unwrap();
+    std::fs::create_dir(folder.path().join("folder.wasm")).unwrap();
+    let runtime = load(&[], folder.path());
+    let [info] = &runtime.plugins_info()[..] else { panic!("one entry") };
+    assert_eq!(info.state, PluginState::Rejected("this is not a regular file".to_owned()));
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_an_empty_one() {
+    let folder = TempDir::new().unwrap();
+    assert!(load(&[], &folder.path().join("missing")).plugins_info().is_empty());
+}
+
+#[test]
+fn a_folder_that_is_a_file_is_an_error() {
+    let folder = folder(&[("file", b"")]);
+    let path = folder.path().join("file");
+    let config = RuntimeConfig { slots: 2, limits: limits() };
+    let error = Runtime::new(config, &[], Some(&path)).unwrap_err();
+    assert!(matches!(error, RuntimeError::PluginsFolder { .. }), "{error}");
+}
+
+#[test]
+fn more_slots_than_fit_are_an_error_and_not_a_crash() {
+    let config = RuntimeConfig { slots: 50_000_000, limits: limits() };
+    let error = Runtime::new(config, &[], None).unwrap_err();
+    assert!(error.to_string().contains("50000000 slots"), "{error}");
+}

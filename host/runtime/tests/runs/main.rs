@@ -1,0 +1,11 @@
+//! What becomes of runs, good and bad: through `Runtime`, with guests built here.
+
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+mod bounds;
+mod host_calls;
+mod io_stub;
+mod loading;
+mod outcomes;
+mod stopping;
+mod support;

@@ -1,0 +1,80 @@
+//! Every way for a run to end, and the cause it goes by.
+
+use std::sync::Arc;
+
+use wasmill_model::{Cause, Run, Runner};
+
+use crate::support::{Host, commit, commit_with, run, shared};
+
+#[tokio::test]
+async fn a_result_comes_back_as_it_is() {
+    assert_eq!(commit(r#"{"do":"echo","text":"grüße \u0000 😀"}"#).await.unwrap(), "grüße \0 😀");
+    assert_eq!(commit(r#"{"do":"echo","text":""}"#).await.unwrap(), "");
+}
+
+#[tokio::test]
+async fn a_task_without_input_hands_over_null() {
+    let host = Arc::new(Host::default());
+    let run = Run { input: None, ..run("", &host) };
+    let failure = shared().run(run).await.unwrap_err();
+    assert_eq!(failure.cause, Cause::InvalidInput);
+    assert!(failure.message.contains("null"), "{failure}");
+}
+
+#[tokio::test]
+async fn a_plugin_says_itself_why_it_failed() {
+    for (kind, cause) in [("io", Cause::Io), ("invalid-input", Cause::InvalidInput), ("other", Cause::Plugin)]
+    {
+        let deed = format!(r#"{{"do":"fail","kind":"{kind}","message":"no luck"}}"#);
+        let failure = commit(&deed).await.unwrap_err();
+        assert_eq!((failure.cause, failure.message.as_str()), (cause, "no luck"));
+    }
+}
+
+#[tokio::test]
+async fn a_long_message_is_cut() {
+    let deed = format!(r#"{{"do":"fail","kind":"io","message":"x{}"}}"#, "ä".repeat(5_000));
+    let failure = commit(&deed).await.unwrap_err();
+    assert_eq!(failure.message.len(), (4 << 10) - 1);
+}
+
+#[tokio::test]
+async fn a_trap_names_its_reason_and_the_function() {
+    let failure = commit(r#"{"do":"trap"}"#).await.unwrap_err();
+    assert_eq!(failure.cause, Cause::Trap);
+    assert!(failure.message.contains("unreachable"), "{failure}");
+    assert!(failure.message.contains("misbehave::fall_into_a_trap"), "{failure}");
+    assert!(failure.message.len() <= 4 << 10);
+}
+
+#[tokio::test]
+async fn a_panic_is_a_trap_and_its_message_is_in_the_log() {
+    let host = Arc::new(Host::default());
+    let failure = commit_with(r#"{"do":"panic"}"#, &host).await.unwrap_err();
+    assert_eq!(failure.cause, Cause::Trap);
+    assert!(host.log_text().contains("this guest panics on purpose"), "{}", host.log_text());
+}
+
+#[tokio::test]
+async fn endless_recursion_is_a_stack_overflow() {
+    let failure = commit(r#"{"do":"recurse"}"#).await.unwrap_err();
+    assert_eq!(failure.cause, Cause::Trap);
+    assert!(failure.message.starts_with("stack overflow"), "{failure}");
+}
+
+#[tokio::test]
+async fn a_guest_that_exits_gave_no_result_whatever_its_code() {
+    for code in [0, 1] {
+        let failure = commit(&format!(r#"{{"do":"exit","code":{code}}}"#)).await.unwrap_err();
+        assert_eq!(failure.cause, Cause::Exit(code));
+        assert!(failure.message.contains(&format!("exit code {code} and gave no result")), "{failure}");
+    }
+}
+
+#[tokio::test]
+async fn a_plugin_that_is_not_in_service_is_lost() {
+    let host = Arc::new(Host::default());
+    let run = Run { plugin: "gone".parse().unwrap(), ..run("", &host) };
+    let failure = shared().run(run).await.unwrap_err();
+    assert_eq!(failure.cause, Cause::LostPlugin);
+}

@@ -1,0 +1,159 @@
+//! Guests, a host that remembers what they asked for, and a runtime that most tests share.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use tokio::sync::{MutexGuard, watch};
+use wasmill_model::{BoxFuture, Failure, Limits, LogTail, Progress, Run, RunHost, Runner, TaskId};
+use wasmill_runtime::{Runtime, RuntimeConfig};
+
+/// How long a test waits for what must happen at once.
+pub(crate) const SOON: Duration = Duration::from_secs(20);
+
+/// Slots of the runtime that [`alone`] returns.
+pub(crate) const SLOTS: u32 = 100;
+
+/// Small limits, so that tests reach them quickly.
+pub(crate) fn limits() -> Limits {
+    Limits { memory_bytes: 8 << 20, output_bytes: 64 << 10, checkpoint_bytes: 1 << 10, ..Limits::default() }
+}
+
+/// Builds a guest, once it is not built yet, and returns its bytes.
+pub(crate) fn guest(folder: &str) -> Vec<u8> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let target_dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guests");
+    let built = wasmill_guest_build::build_in(&root.join(folder), &target_dir);
+    std::fs::read(built.unwrap_or_else(|error| panic!("{error}"))).unwrap()
+}
+
+/// Returns the bytes of the guest that does what its input says.
+pub(crate) fn misbehave() -> &'static [u8] {
+    static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
+    BYTES.get_or_init(|| guest("tests/guests/misbehave"))
+}
+
+/// Returns the bytes of the guest that does nothing.
+pub(crate) fn noop() -> &'static [u8] {
+    static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
+    BYTES.get_or_init(|| guest("tests/guests/noop"))
+}
+
+/// Makes a runtime with `misbehave` in service.
+pub(crate) fn runtime(slots: u32) -> Runtime {
+    let config = RuntimeConfig { slots, limits: limits() };
+    Runtime::new(config, &[("misbehave", misbehave())], None).unwrap()
+}
+
+/// Returns the runtime that tests share when they do not look at its pools.
+pub(crate) fn shared() -> &'static Runtime {
+    static SHARED: OnceLock<Runtime> = OnceLock::new();
+    SHARED.get_or_init(|| {
+        let io_stub = guest("plugins/io-stub").leak();
+        let config = RuntimeConfig { slots: 64, limits: limits() };
+        Runtime::new(config, &[("misbehave", misbehave()), ("io-stub", io_stub)], None).unwrap()
+    })
+}
+
+/// Returns a runtime that no other test uses meanwhile, so that its pools can be looked at.
+pub(crate) async fn alone() -> MutexGuard<'static, Runtime> {
+    static ALONE: OnceLock<tokio::sync::Mutex<Runtime>> = OnceLock::new();
+    let runtime = ALONE.get_or_init(|| tokio::sync::Mutex::new(runtime(SLOTS))).lock().await;
+    assert_eq!(runtime.pool_usage().instances, 0, "the test before this one left a guest behind");
+    runtime
+}
+
+/// Runs one deed to its end.
+pub(crate) async fn commit(deed: &str) -> Result<String, Failure> {
+    commit_with(deed, &Arc::new(Host::default())).await
+}
+
+/// Runs one deed to its end with this host.
+pub(crate) async fn commit_with(deed: &str, host: &Arc<Host>) -> Result<String, Failure> {
+    let run = shared().run(run(deed, host));
+    tokio::time::timeout(SOON, run).await.expect("the run ends soon")
+}
+
+/// Makes the first attempt at a task of `misbehave`.
+pub(crate) fn run(deed: &str, host: &Arc<Host>) -> Run {
+    Run {
+        task: TaskId::new(),
+        plugin: "misbehave".parse().unwrap(),
+        attempt: 1,
+        attempts_max: 3,
+        input: Some(deed.to_owned()),
+        host: Arc::clone(host) as Arc<dyn RunHost>,
+    }
+}
+
+/// Remembers what a guest asked for.
+pub(crate) struct Host {
+    pub(crate) progress: watch::Sender<Option<Progress>>,
+    pub(crate) log: Mutex<LogTail>,
+    pub(crate) log_bytes: Mutex<u64>,
+    pub(crate) checkpoint: watch::Sender<Option<Vec<u8>>>,
+    /// Refuses to give checkpoints back.
+    pub(crate) is_broken: bool,
+}
+
+impl Default for Host {
+    fn default() -> Self {
+        Self {
+            progress: watch::Sender::new(None),
+            log: Mutex::new(LogTail::new(16 << 10)),
+            log_bytes: Mutex::new(0),
+            checkpoint: watch::Sender::new(None),
+            is_broken: false,
+        }
+    }
+}
+
+impl Host {
+    pub(crate) fn log_text(&self) -> String {
+        self.log.lock().unwrap().text()
+    }
+
+    /// Waits until the guest has told its progress, and so is running.
+    pub(crate) async fn progressed(&self) -> Progress {
+        let mut progress = self.progress.subscribe();
+        let told = tokio::time::timeout(SOON, progress.wait_for(Option::is_some)).await;
+        told.expect("progress comes soon").unwrap().clone().unwrap()
+    }
+
+    /// Waits until the guest has saved a checkpoint.
+    pub(crate) async fn saved(&self) -> Vec<u8> {
+        let mut checkpoint = self.checkpoint.subscribe();
+        let saved = tokio::time::timeout(SOON, checkpoint.wait_for(Option::is_some)).await;
+        saved.expect("a checkpoint comes soon").unwrap().clone().unwrap()
+    }
+}
+
+impl RunHost for Host {
+    fn progress(&self, progress: Progress) {
+        self.progress.send_replace(Some(progress));
+    }
+
+    fn log(&self, written: &[u8]) {
+        self.log.lock().unwrap().write(written);
+        *self.log_bytes.lock().unwrap() += written.len() as u64;
+    }
+
+    fn save(&self, state: Vec<u8>) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            self.checkpoint.send_replace(Some(state));
+            Ok(())
+        })
+    }
+
+    fn restore(&self) -> BoxFuture<'_, Result<Option<Vec<u8>>, String>> {
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            if self.is_broken {
+                Err("the disk is gone".to_owned())
+            } else {
+                Ok(self.checkpoint.borrow().clone())
+            }
+        })
+    }
+}

@@ -1,0 +1,68 @@
+//! The plugin that Wasmill ships with: stands in for slow I/O.
+//!
+//! It waits 3 to 5 minutes, chosen at random, then answers or, one time in ten, fails. Its first
+//! checkpoint holds when it will wake and how it will end, so that a restarted host lets it finish
+//! on time.
+
+mod bindings {
+    wit_bindgen::generate!({ path: "../../wit", world: "plugin" });
+}
+mod plan;
+mod settings;
+
+use std::time::{Duration, Instant};
+
+use bindings::wasmill::task::failures::Failure;
+use bindings::wasmill::task::run;
+use plan::{Ending, Plan};
+use settings::Settings;
+
+struct IoStub;
+
+impl bindings::Guest for IoStub {
+    fn run_task(input: String) -> Result<String, Failure> {
+        let settings = Settings::parse(&input).map_err(Failure::InvalidInput)?;
+        let plan = saved_plan().map_or_else(|| new_plan(settings), Ok)?;
+        let wait_ms = plan.left_ms(plan::now_ms()).min(settings.max_ms);
+        println!("waiting {wait_ms} ms");
+        wait(Duration::from_millis(wait_ms), Duration::from_millis(plan.wait_ms));
+        end(plan.ending)
+    }
+}
+
+bindings::export!(IoStub with_types_in bindings);
+
+fn saved_plan() -> Option<Plan> {
+    run::restore().and_then(|state| Plan::decode(&state))
+}
+
+fn new_plan(settings: Settings) -> Result<Plan, Failure> {
+    let plan = Plan::choose(settings, plan::now_ms(), plan::random);
+    run::save(&plan.encode()).map_err(Failure::Other)?;
+    Ok(plan)
+}
+
+/// Waits out what is `left` of the `whole`, and tells the progress once a second.
+fn wait(left: Duration, whole: Duration) {
+    let start = Instant::now();
+    loop {
+        let left = left.saturating_sub(start.elapsed());
+        let done = 1.0 - left.as_secs_f64() / whole.as_secs_f64().max(f64::MIN_POSITIVE);
+        run::progress(done, &format!("waiting, {} s left", left.as_millis().div_ceil(1_000)));
+        if left.is_zero() {
+            return;
+        }
+        std::thread::sleep(left.min(Duration::from_secs(1)));
+    }
+}
+
+fn end(ending: Ending) -> Result<String, Failure> {
+    match ending {
+        Ending::Result(digit) => Ok(format!("io work result = {digit}")),
+        Ending::Failure => {
+            // The next attempt is a new try, with a new wait and a new chance.
+            run::save(&[]).map_err(Failure::Other)?;
+            Err(Failure::Io("simulated I/O failure".to_owned()))
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! What a run will do, decided once and kept in the checkpoint.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::settings::Settings;
+
+/// How a run will end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// With this digit.
+    Result(u8),
+    /// With a simulated failure.
+    Failure,
+}
+
+/// When a run will wake and how it will end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// How long it waits in all, in milliseconds.
+    pub wait_ms: u64,
+    /// When it wakes, in milliseconds since 1970.
+    pub wake_ms: u64,
+    /// How it ends.
+    pub ending: Ending,
+}
+
+/// Marks the byte of a failure; digits stand for themselves.
+const FAILURE: u8 = u8::MAX;
+
+impl Plan {
+    /// Decides at random, within the settings. `random` draws from all of `u64`.
+    pub fn choose(settings: Settings, now_ms: u64, random: impl Fn() -> u64) -> Self {
+        let Settings { min_ms, max_ms, fail_rate } = settings;
+        let wait_ms = min_ms + random() % (max_ms - min_ms + 1);
+        let chance = (random() >> 11) as f64 / (1_u64 << 53) as f64;
+        let ending = if chance < fail_rate { Ending::Failure } else { Ending::Result((random() % 10) as u8) };
+        Self { wait_ms, wake_ms: now_ms + wait_ms, ending }
+    }
+
+    /// Returns how long there is still to wait; never more than the whole wait, whatever the clock
+    /// of the host did meanwhile.
+    pub fn left_ms(&self, now_ms: u64) -> u64 {
+        self.wake_ms.saturating_sub(now_ms).min(self.wait_ms)
+    }
+
+    /// Returns the bytes of a checkpoint.
+    pub fn encode(&self) -> Vec<u8> {
+        let ending = match self.ending {
+            Ending::Result(digit) => digit,
+            Ending::Failure => FAILURE,
+        };
+        let mut state = Vec::with_capacity(17);
+        state.extend(self.wait_ms.to_le_bytes());
+        state.extend(self.wake_ms.to_le_bytes());
+        state.push(ending);
+        state
+    }
+
+    /// Reads a checkpoint; `None` when it holds no plan.
+    pub fn decode(state: &[u8]) -> Option<Self> {
+        let (wait_ms, state) = state.split_first_chunk()?;
+        let (wake_ms, state) = state.split_first_chunk()?;
+        let ending = match state {
+            [FAILURE] => Ending::Failure,
+            [digit @ 0..=9] => Ending::Result(*digit),
+            _ => return None,
+        };
+        Some(Self { wait_ms: u64::from_le_bytes(*wait_ms), wake_ms: u64::from_le_bytes(*wake_ms), ending })
+    }
+}
+
+/// Returns the wall-clock time in milliseconds since 1970.
+#[allow(clippy::disallowed_methods, reason = "a guest has no other clock; the rule is for the host")]
+pub fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+/// Draws a random number.
+pub fn random() -> u64 {
+    getrandom::u64().expect("the host always has randomness")
+}

@@ -1,0 +1,221 @@
+//! A plugin that does whatever its input says, most of it badly. The tests of the host run it.
+
+use std::time::Duration;
+
+use bindings::Guest;
+use bindings::wasmill::task::failures::Failure;
+use bindings::wasmill::task::run;
+use serde::Deserialize;
+
+mod bindings {
+    wit_bindgen::generate!({ path: "../../../wit", world: "plugin" });
+}
+
+/// What to do, by the field `do`.
+#[derive(Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case")]
+enum Deed {
+    /// Answers `text`.
+    Echo { text: String },
+    /// Answers at once.
+    Noop,
+    /// Sleeps, then answers.
+    Sleep { ms: u64 },
+    /// Loops for ever.
+    Spin,
+    /// Executes `unreachable`.
+    Trap,
+    /// Panics.
+    Panic,
+    /// Allocates until it is refused, then aborts.
+    Hog,
+    /// Allocates until it is refused, then answers how many MiB it got.
+    HogThenAnswer,
+    /// Calls itself until the stack is full.
+    Recurse,
+    /// Writes so many bytes to stdout.
+    Flood { bytes: u64 },
+    /// Writes a line to stdout and one to stderr.
+    Log { out: String, err: String },
+    /// Ends itself.
+    Exit { code: i32 },
+    /// Answers a text of so many bytes.
+    Output { bytes: usize },
+    /// Fails as it is told.
+    Fail { kind: Kind, message: String },
+    /// Saves a checkpoint and answers whether that went well.
+    Save { state: String },
+    /// Saves a checkpoint of so many bytes and answers whether that went well.
+    SaveBytes { bytes: usize },
+    /// Answers what was restored, or `nothing`.
+    Restore,
+    /// Saves a checkpoint, then loops for ever.
+    SaveThenSpin { state: String },
+    /// Tells its progress (`null` for NaN), then sleeps and answers.
+    Progress { fraction: Option<f64>, note: String, ms: u64 },
+    /// Answers its context as JSON.
+    Context,
+    /// Counts its attempts in its checkpoint and fails with `io` until this one.
+    CountThenFail { succeed_on: u32 },
+    /// Holds so many timers at once and never frees one.
+    HoardTimers { count: u32 },
+    /// Answers how much of its surroundings it can see: arguments, variables, files.
+    LookAround,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Kind {
+    Io,
+    InvalidInput,
+    Other,
+}
+
+struct Misbehave;
+
+impl Guest for Misbehave {
+    fn run_task(input: String) -> Result<String, Failure> {
+        let deed = serde_json::from_str(&input).map_err(|error| Failure::InvalidInput(error.to_string()))?;
+        commit(deed)
+    }
+}
+
+bindings::export!(Misbehave with_types_in bindings);
+
+fn commit(deed: Deed) -> Result<String, Failure> {
+    match deed {
+        Deed::Echo { text } => return Ok(text),
+        Deed::Noop => {}
+        Deed::Sleep { ms } => sleep(ms),
+        Deed::Spin => spin(),
+        Deed::Trap => fall_into_a_trap(),
+        Deed::Panic => panic!("this guest panics on purpose"),
+        Deed::Hog => hog_all(),
+        Deed::HogThenAnswer => return Ok(format!("{} MiB", hog().len())),
+        Deed::Recurse => return Ok(recurse(0).to_string()),
+        Deed::Flood { bytes } => flood(bytes),
+        Deed::Log { out, err } => {
+            println!("{out}");
+            eprintln!("{err}");
+        }
+        Deed::Exit { code } => std::process::exit(code),
+        Deed::Output { bytes } => return Ok("x".repeat(bytes)),
+        Deed::Fail { kind, message } => return Err(failure(&kind, message)),
+        Deed::Save { state } => return Ok(saved(state.as_bytes())),
+        Deed::SaveBytes { bytes } => return Ok(saved(&vec![b'x'; bytes])),
+        Deed::Restore => return Ok(restored()),
+        Deed::SaveThenSpin { state } => {
+            saved(state.as_bytes());
+            spin();
+        }
+        Deed::Progress { fraction, note, ms } => {
+            run::progress(fraction.unwrap_or(f64::NAN), &note);
+            sleep(ms);
+        }
+        Deed::Context => return Ok(context()),
+        Deed::CountThenFail { succeed_on } => return count_then_fail(succeed_on),
+        Deed::HoardTimers { count } => hoard_timers(count),
+        Deed::LookAround => return Ok(look_around()),
+    }
+    Ok("ok".to_owned())
+}
+
+fn sleep(ms: u64) {
+    std::thread::sleep(Duration::from_millis(ms));
+}
+
+fn spin() -> ! {
+    let mut rounds = 0_u64;
+    loop {
+        rounds = std::hint::black_box(rounds.wrapping_add(1));
+    }
+}
+
+/// Stays a function of its own, so that its name is in the backtrace.
+#[inline(never)]
+fn fall_into_a_trap() {
+    std::arch::wasm32::unreachable();
+}
+
+fn hog() -> Vec<Vec<u8>> {
+    let mut hoard = Vec::new();
+    loop {
+        let mut chunk = Vec::new();
+        if chunk.try_reserve_exact(1 << 20).is_err() {
+            return hoard;
+        }
+        chunk.resize(1 << 20, 1);
+        hoard.push(chunk);
+    }
+}
+
+fn hog_all() {
+    let hoard = hog();
+    std::hint::black_box(&hoard);
+    std::process::abort();
+}
+
+#[allow(unconditional_recursion)]
+fn recurse(depth: u64) -> u64 {
+    std::hint::black_box(recurse(std::hint::black_box(depth + 1))) + 1
+}
+
+fn flood(bytes: u64) {
+    use std::io::Write;
+    let line = format!("{}\n", "flood".repeat(819));
+    let mut left = bytes;
+    let mut stdout = std::io::stdout();
+    while left > 0 {
+        let chunk = &line.as_bytes()[..line.len().min(usize::try_from(left).unwrap_or(usize::MAX))];
+        stdout.write_all(chunk).expect("stdout takes everything");
+        left -= chunk.len() as u64;
+    }
+}
+
+fn failure(kind: &Kind, message: String) -> Failure {
+    match kind {
+        Kind::Io => Failure::Io(message),
+        Kind::InvalidInput => Failure::InvalidInput(message),
+        Kind::Other => Failure::Other(message),
+    }
+}
+
+fn saved(state: &[u8]) -> String {
+    run::save(state).map_or_else(|refusal| refusal, |()| "saved".to_owned())
+}
+
+fn restored() -> String {
+    run::restore().map_or_else(|| "nothing".to_owned(), |state| String::from_utf8_lossy(&state).into_owned())
+}
+
+fn context() -> String {
+    let run::RunContext { task, plugin, attempt, max_attempts } = run::context();
+    serde_json::json!({ "task": task, "plugin": plugin, "attempt": attempt, "max_attempts": max_attempts })
+        .to_string()
+}
+
+fn count_then_fail(succeed_on: u32) -> Result<String, Failure> {
+    let earlier = run::restore().and_then(|state| String::from_utf8(state).ok());
+    let attempt = earlier.and_then(|count| count.parse().ok()).unwrap_or(0) + 1;
+    run::save(attempt.to_string().as_bytes()).map_err(Failure::Other)?;
+    if attempt < succeed_on {
+        return Err(Failure::Io(format!("attempt {attempt} of {succeed_on}")));
+    }
+    Ok(format!("succeeded on attempt {attempt}"))
+}
+
+fn hoard_timers(count: u32) {
+    for _ in 0..count {
+        std::mem::forget(wasip2::clocks::monotonic_clock::subscribe_duration(1));
+    }
+}
+
+fn look_around() -> String {
+    let files = std::fs::read_dir("/").map_or(0, Iterator::count);
+    let network = std::net::TcpListener::bind("127.0.0.1:0").is_ok();
+    format!(
+        "{} arguments, {} variables, {files} files, network: {network}",
+        std::env::args().count(),
+        std::env::vars().count(),
+    )
+}
