@@ -1,0 +1,76 @@
+//! The table of routes, and what every endpoint shares.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::middleware::from_fn;
+use axum::routing::{get, post};
+use tower_http::catch_panic::CatchPanicLayer;
+use wasmill_model::{Clock, TaskId};
+use wasmill_runtime::Runtime;
+use wasmill_scheduler::Scheduler;
+use wasmill_store::{Store, StoreError};
+
+use crate::problem::{self, Problem};
+use crate::{cancel, health, list, plugins, result, stats, status, submit, task};
+
+/// What the API accepts.
+#[derive(Clone, Debug)]
+pub struct ApiConfig {
+    /// Bytes of the largest request body.
+    pub body_bytes_max: usize,
+    /// How long a client may take to send a body.
+    pub body_timeout: Duration,
+    /// The timeout of a task that names none.
+    pub timeout: Duration,
+    /// The longest timeout a task may name.
+    pub timeout_max: Duration,
+}
+
+/// What every endpoint needs. Cheap to clone.
+#[derive(Clone)]
+pub struct Api {
+    /// The bounds of requests.
+    pub config: Arc<ApiConfig>,
+    /// Where tasks are.
+    pub store: Store,
+    /// What runs them.
+    pub scheduler: Scheduler,
+    /// What knows the plugins.
+    pub runtime: Runtime,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Api {
+    /// Reads the id of a task from the path.
+    pub(crate) fn task_id(text: &str) -> Result<TaskId, Problem> {
+        text.parse().map_err(|error| Problem::invalid_id(text, error))
+    }
+
+    /// Unwraps what the store found, or answers that there is no such task.
+    pub(crate) fn found<T>(id: TaskId, found: Result<Option<T>, StoreError>) -> Result<T, Problem> {
+        found?.ok_or_else(|| Problem::unknown_task(id))
+    }
+}
+
+/// Builds the routes.
+pub fn router(api: Api) -> Router {
+    Router::new()
+        .route("/task", post(submit::submit).get(list::list))
+        .route("/task/{id}", get(task::task).delete(cancel::remove))
+        .route("/task/{id}/status", get(status::status))
+        .route("/task/{id}/result", get(result::result))
+        .route("/task/{id}/cancel", post(cancel::cancel))
+        .route("/plugins", get(plugins::list))
+        .route("/plugins/{name}", get(plugins::plugin))
+        .route("/stats", get(stats::stats))
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .fallback(problem::unknown_route)
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(CatchPanicLayer::custom(problem::panicked))
+        .layer(from_fn(problem::finish))
+        .with_state(api)
+}

@@ -1,0 +1,22 @@
+//! The REST interface of Wasmill. The only crate that knows axum and the words of HTTP.
+//!
+//! One endpoint, one file. Each checks what it is given, once, and asks the store or the scheduler;
+//! what leaves as an error leaves as `application/problem+json`.
+
+mod app;
+mod body;
+mod cancel;
+mod health;
+mod list;
+mod plugins;
+mod problem;
+mod record;
+mod result;
+mod server;
+mod stats;
+mod status;
+mod submit;
+mod task;
+
+pub use app::{Api, ApiConfig, router};
+pub use server::{Server, ServerConfig};

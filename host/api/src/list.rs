@@ -1,0 +1,58 @@
+//! `GET /task`: tasks, newest first, a page at a time.
+
+use axum::Json;
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::IntoResponse;
+use wasmill_store::ListQuery;
+
+use crate::app::Api;
+use crate::problem::{Fault, Problem};
+use crate::record::Record;
+
+/// How many tasks a page has unless asked otherwise, and at most.
+const LIMIT_MAX: usize = 1_000;
+
+pub(crate) async fn list(State(api): State<Api>, query: RawQuery) -> Result<impl IntoResponse, Problem> {
+    let query = check(query.0.as_deref().unwrap_or_default())?;
+    let limit = query.limit;
+    let page = api.store.list(query).await?;
+    let now = api.clock.now();
+    let mut headers = HeaderMap::new();
+    if let Some(next) = page.next {
+        let link = format!("</task?limit={limit}&cursor={next}>; rel=\"next\"");
+        if let Ok(link) = HeaderValue::try_from(link) {
+            headers.insert(header::LINK, link);
+        }
+    }
+    let records: Vec<_> = page.tasks.into_iter().map(|task| Record::new(task, now)).collect();
+    Ok((headers, Json(records)))
+}
+
+fn check(query: &str) -> Result<ListQuery, Problem> {
+    let mut checked = ListQuery { limit: LIMIT_MAX, before: None };
+    let mut faults = Vec::new();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        match &*name {
+            "limit" => match value.parse() {
+                Ok(limit) if (1..=LIMIT_MAX).contains(&limit) => checked.limit = limit,
+                _ => {
+                    let detail = format!("limit must be a whole number from 1 to {LIMIT_MAX}");
+                    faults.push(Fault::parameter("limit", detail));
+                }
+            },
+            "cursor" => match value.parse() {
+                Ok(cursor) => checked.before = Some(cursor),
+                Err(_) => {
+                    let detail = "cursor must be taken from the Link header of an earlier page";
+                    faults.push(Fault::parameter("cursor", detail));
+                }
+            },
+            name => {
+                let detail = format!("unknown parameter '{name}'; known are limit, cursor");
+                faults.push(Fault::parameter(name, detail));
+            }
+        }
+    }
+    if faults.is_empty() { Ok(checked) } else { Err(Problem::invalid_request(faults)) }
+}

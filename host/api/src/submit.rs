@@ -1,0 +1,126 @@
+//! `POST /task`: checks a task request, stores it, and only then answers 201.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::IntoResponse;
+use serde_json::value::RawValue;
+use wasmill_model::{NewTask, PluginName, TaskId};
+
+use crate::app::Api;
+use crate::body::read_json;
+use crate::problem::{Fault, Problem};
+use crate::record::{Accepted, Rfc3339};
+
+/// The plugin that runs when a request names none.
+const DEFAULT_PLUGIN: &str = "io-stub";
+
+/// The most attempts a task may ask for.
+const ATTEMPTS_MAX: u32 = 100;
+
+pub(crate) async fn submit(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<impl IntoResponse, Problem> {
+    let bytes = read_json(&api.config, &headers, body).await?;
+    if api.scheduler.is_draining() {
+        return Err(Problem::draining());
+    }
+    let task = check(&api, &bytes)?;
+    let accepted = Accepted { id: task.id, created_at: Rfc3339(task.created_at), duration: 0 };
+    api.store.insert(vec![task]).await?;
+    api.scheduler.wake();
+    let location = format!("/task/{}", accepted.id);
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(accepted)))
+}
+
+/// Turns the body into a task that may be stored, or names everything that is wrong with it.
+fn check(api: &Api, bytes: &[u8]) -> Result<NewTask, Problem> {
+    let mut fields: BTreeMap<String, &RawValue> = BTreeMap::new();
+    if !bytes.is_empty() {
+        let body: &RawValue = serde_json::from_slice(bytes).map_err(|error| Problem::invalid_json(&error))?;
+        fields = serde_json::from_str(body.get()).map_err(|_| {
+            let detail = "the body must be a JSON object such as {\"plugin\": \"io-stub\"}";
+            Problem::invalid_request(vec![Fault {
+                pointer: Some(String::new()),
+                parameter: None,
+                detail: detail.to_owned(),
+            }])
+        })?;
+    }
+    let mut faults = Vec::new();
+    let mut take = |name: &str| fields.remove(name).filter(|value| value.get() != "null");
+    let plugin = plugin(api, take("plugin"), &mut faults);
+    let input = take("input").map(|value| value.get().to_owned());
+    let timeout = timeout(api, take("timeout"), &mut faults);
+    let attempts_max = attempts_max(take("max_attempts"), &mut faults);
+    for name in fields.keys() {
+        let known = "plugin, input, timeout, max_attempts";
+        faults.push(Fault::field(name, format!("unknown field '{name}'; known are {known}")));
+    }
+    match plugin {
+        Some(plugin) if faults.is_empty() => Ok(NewTask {
+            id: TaskId::new(),
+            plugin,
+            input,
+            created_at: api.clock.now(),
+            timeout,
+            attempts_max,
+        }),
+        _ => Err(Problem::invalid_request(faults)),
+    }
+}
+
+fn plugin(api: &Api, value: Option<&RawValue>, faults: &mut Vec<Fault>) -> Option<PluginName> {
+    let name = match value.map(|value| serde_json::from_str::<String>(value.get())) {
+        None => DEFAULT_PLUGIN.to_owned(),
+        Some(Ok(name)) => name,
+        Some(Err(_)) => {
+            faults.push(Fault::field("plugin", "plugin must be a string"));
+            return None;
+        }
+    };
+    let known = name
+        .parse()
+        .map_err(|error| format!("{error}"))
+        .and_then(|name: PluginName| api.runtime.check_ready(&name).map(|()| name));
+    match known {
+        Ok(name) => Some(name),
+        Err(why) => {
+            faults.push(Fault::field("plugin", why));
+            None
+        }
+    }
+}
+
+fn timeout(api: &Api, value: Option<&RawValue>, faults: &mut Vec<Fault>) -> Duration {
+    let Some(value) = value else { return api.config.timeout };
+    let most = api.config.timeout_max;
+    let parsed = serde_json::from_str::<String>(value.get())
+        .ok()
+        .and_then(|text| humantime::parse_duration(&text).ok())
+        .filter(|timeout| *timeout >= Duration::from_millis(1) && *timeout <= most);
+    parsed.unwrap_or_else(|| {
+        let most = humantime::format_duration(most);
+        let detail = format!("timeout must be a string with a unit, such as \"30s\", from 1ms to {most}");
+        faults.push(Fault::field("timeout", detail));
+        api.config.timeout
+    })
+}
+
+fn attempts_max(value: Option<&RawValue>, faults: &mut Vec<Fault>) -> u32 {
+    let Some(value) = value else { return 1 };
+    match serde_json::from_str::<u32>(value.get()) {
+        Ok(attempts) if (1..=ATTEMPTS_MAX).contains(&attempts) => attempts,
+        _ => {
+            let detail = format!("max_attempts must be a whole number from 1 to {ATTEMPTS_MAX}");
+            faults.push(Fault::field("max_attempts", detail));
+            1
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! What the process asks of its system: signals, file descriptors, thread priorities.
+
+use anyhow::{Context, Result};
+use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimit};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// How much nicer guests are than the API, on the scale of nice(2).
+///
+/// A guest that computes then gives way to a request at once, and still has all idle time.
+const GUEST_NICENESS: i32 = 5;
+
+/// The signals that ask the server to stop: SIGTERM and SIGINT.
+pub(crate) struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    /// Starts to listen for the signals.
+    pub(crate) fn listen() -> Result<Self> {
+        let listen = |kind| signal(kind).context("failed to listen for signals");
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits for the next of them.
+    pub(crate) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Allows as many open files as the system lets this process have, since each client is one.
+pub(crate) fn raise_open_files() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::debug!(%error, "failed to raise the limit of open files");
+    }
+}
+
+/// Makes the current thread give way to the threads of the API.
+pub(crate) fn yield_to_api() {
+    let thread = rustix::thread::gettid();
+    if let Err(error) = setpriority_process(Some(thread), GUEST_NICENESS) {
+        tracing::debug!(%error, "failed to lower the priority of a guest thread");
+    }
+}

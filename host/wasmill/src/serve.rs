@@ -1,0 +1,166 @@
+//! `wasmill serve`: puts the rooms together, and takes them apart in order when told to stop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::net::TcpListener;
+use tokio::runtime;
+use wasmill_api::{Api, ApiConfig, Server, ServerConfig, router};
+use wasmill_model::{Clock, Limits, SystemClock};
+use wasmill_runtime::{PluginState, Runtime, RuntimeConfig, affordable_slots};
+use wasmill_scheduler::{Scheduler, SchedulerConfig};
+use wasmill_store::{Store, StoreConfig};
+
+use crate::cli::ServeArgs;
+use crate::process::{self, StopSignals};
+use crate::settings::{Config, LogFormat, SLOTS};
+use crate::telemetry;
+
+/// The plugins that are part of the binary.
+const BUILT_IN: [(&str, &[u8]); 1] = [("io-stub", include_bytes!(env!("WASMILL_IO_STUB")))];
+
+/// How long a client may take to send a request body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Serves until a signal says stop.
+pub(crate) fn serve(args: ServeArgs) -> Result<()> {
+    let config = Config::load(args)?;
+    telemetry::start(&config.log, config.log_format)?;
+    process::raise_open_files();
+    let api = runtime::Builder::new_multi_thread()
+        .thread_name("api")
+        .enable_all()
+        .build()
+        .context("failed to start the threads of the API")?;
+    let guests = runtime::Builder::new_multi_thread()
+        .thread_name("guest")
+        .on_thread_start(process::yield_to_api)
+        .enable_all()
+        .build()
+        .context("failed to start the threads of guests")?;
+    let served = api.block_on(run(config, guests.handle().clone()));
+    guests.shutdown_timeout(Duration::from_secs(1));
+    api.shutdown_timeout(Duration::from_secs(1));
+    served
+}
+
+async fn run(config: Config, guests: runtime::Handle) -> Result<()> {
+    let mut stop = StopSignals::listen()?;
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .with_context(|| format!("failed to listen on {}; is it in use?", config.listen))?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let store_config = StoreConfig { waiting_max: config.waiting_max, ..StoreConfig::new(&config.data) };
+    let now = clock.now();
+    let (store, recovery) = tokio::task::spawn_blocking(move || Store::open(store_config, now)).await??;
+    if recovery.requeued + recovery.failed > 0 {
+        tracing::warn!(
+            waiting_again = recovery.requeued,
+            given_up = recovery.failed,
+            "the last host died while tasks were running"
+        );
+    }
+    let limits = limits(&config);
+    let slots = slots(&config, limits);
+    let plugins_folder = config.plugins.clone();
+    let wasm = tokio::task::spawn_blocking(move || {
+        Runtime::new(RuntimeConfig { slots, limits }, &BUILT_IN, Some(&plugins_folder))
+    })
+    .await??;
+    let scheduler_config = SchedulerConfig {
+        slots: slots as usize,
+        log_bytes: usize::try_from(limits.log_bytes)?,
+        ..SchedulerConfig::default()
+    };
+    let scheduler = Scheduler::start(
+        scheduler_config,
+        store.clone(),
+        Arc::new(wasm.clone()),
+        Arc::clone(&clock),
+        guests,
+    );
+    let api = Api {
+        config: Arc::new(ApiConfig {
+            body_bytes_max: usize::try_from(config.body_bytes)?,
+            body_timeout: BODY_TIMEOUT,
+            timeout: config.timeout,
+            timeout_max: config.timeout_max,
+        }),
+        store: store.clone(),
+        scheduler: scheduler.clone(),
+        runtime: wasm.clone(),
+        clock,
+    };
+    let server = Server::start(listener, router(api), ServerConfig::default())?;
+    announce(&config, &server, &wasm, slots, recovery.waiting);
+
+    stop.next().await;
+    tracing::info!("stopping: no new tasks, running ones have {:?}; stop again to cut that short", config.drain);
+    let drained = scheduler
+        .drain(async {
+            tokio::select! {
+                () = tokio::time::sleep(config.drain) => {}
+                () = stop.next() => {}
+            }
+        })
+        .await;
+    server.stop().await;
+    store.close().await;
+    tracing::info!(ended = drained.ended, put_back = drained.put_back, "stopped");
+    Ok(())
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        memory_bytes: config.memory_bytes,
+        timeout: config.timeout,
+        output_bytes: config.output_bytes,
+        log_bytes: config.log_bytes,
+        ..Limits::default()
+    }
+}
+
+/// Settles on the slots: those asked for, or the default, but no more than the host affords.
+fn slots(config: &Config, limits: Limits) -> u32 {
+    let affordable = affordable_slots(limits);
+    let wanted = config.slots.unwrap_or(SLOTS);
+    if wanted > affordable.slots {
+        tracing::warn!("{} slots instead of {wanted}: {}", affordable.slots, affordable.reason);
+    }
+    wanted.min(affordable.slots)
+}
+
+/// Says in one block what is being served, where, and from what.
+fn announce(config: &Config, server: &Server, wasm: &Runtime, slots: u32, waiting: u64) {
+    let plugins = wasm.plugins_info();
+    let version = env!("CARGO_PKG_VERSION");
+    let address = server.address();
+    let data = std::path::absolute(&config.data).unwrap_or_else(|_| config.data.clone());
+    let folder = std::path::absolute(&config.plugins).unwrap_or_else(|_| config.plugins.clone());
+    let ready: Vec<_> = plugins
+        .iter()
+        .filter(|plugin| matches!(plugin.state, PluginState::Ready))
+        .map(|plugin| plugin.name.clone())
+        .collect();
+    let rejected = plugins.len() - ready.len();
+    let ready = ready.join(", ");
+    if config.log_format == LogFormat::Json {
+        let (data, folder) = (data.display(), folder.display());
+        tracing::info!(version, %address, plugins = ready, rejected, %folder, slots, %data, waiting, "serving");
+        return;
+    }
+    let rejected = match rejected {
+        0 => String::new(),
+        rejected => format!("; {rejected} rejected, see above"),
+    };
+    eprintln!(
+        "\n  wasmill {version}\n\
+         \x20 address   http://{address}\n\
+         \x20 plugins   {ready}{rejected} (from {})\n\
+         \x20 slots     {slots}\n\
+         \x20 data      {} ({waiting} tasks waiting)\n",
+        folder.display(),
+        data.display(),
+    );
+}

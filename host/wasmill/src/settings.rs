@@ -1,0 +1,267 @@
+//! Settings from flags, the environment and `wasmill.toml`, in this order of precedence.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use bytesize::ByteSize;
+use clap::{Args, ValueEnum};
+use serde::Deserialize;
+
+use crate::cli::ServeArgs;
+
+/// The settings file that is read when none is named.
+const DEFAULT_FILE: &str = "wasmill.toml";
+
+/// The slots of a server that names none, where the host affords them.
+pub(crate) const SLOTS: u32 = 1_000;
+
+/// Everything that can be set, each unset until someone sets it.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Settings {
+    /// The address and port of the REST API [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS", env = "WASMILL_LISTEN")]
+    pub(crate) listen: Option<SocketAddr>,
+
+    /// The folder that holds the database; made if missing [default: ./data]
+    #[arg(long, value_name = "DIR", env = "WASMILL_DATA")]
+    pub(crate) data: Option<PathBuf>,
+
+    /// The folder whose *.wasm files are plugins [default: ./plugins]
+    #[arg(long, value_name = "DIR", env = "WASMILL_PLUGINS")]
+    pub(crate) plugins: Option<PathBuf>,
+
+    /// How many tasks run at the same time [default: 1000, or what the host affords if that is less]
+    #[arg(long, value_name = "N", env = "WASMILL_SLOTS")]
+    pub(crate) slots: Option<u32>,
+
+    /// How long running tasks may go on after a stop was asked for, before they are put back to
+    /// waiting [default: 10s]
+    #[arg(long, value_name = "TIME", env = "WASMILL_DRAIN")]
+    pub(crate) drain: Option<Span>,
+
+    /// How many tasks may wait; further ones are refused with 429 [default: 1000000]
+    #[arg(long, value_name = "N", env = "WASMILL_WAITING_MAX")]
+    pub(crate) waiting_max: Option<u64>,
+
+    /// The time one attempt of a task may take unless the task says otherwise [default: 10m]
+    #[arg(long, value_name = "TIME", env = "WASMILL_TIMEOUT")]
+    pub(crate) timeout: Option<Span>,
+
+    /// The longest timeout a task may ask for [default: 1day]
+    #[arg(long, value_name = "TIME", env = "WASMILL_TIMEOUT_MAX")]
+    pub(crate) timeout_max: Option<Span>,
+
+    /// The memory one task may use, all its memories and tables together [default: 64MiB]
+    #[arg(long, value_name = "SIZE", env = "WASMILL_MEMORY_MAX")]
+    pub(crate) memory_max: Option<ByteSize>,
+
+    /// The size of the largest result [default: 1MiB]
+    #[arg(long, value_name = "SIZE", env = "WASMILL_OUTPUT_MAX")]
+    pub(crate) output_max: Option<ByteSize>,
+
+    /// How much of the newest log of each task is kept [default: 16KiB]
+    #[arg(long, value_name = "SIZE", env = "WASMILL_LOG_TAIL")]
+    pub(crate) log_tail: Option<ByteSize>,
+
+    /// The size of the largest request body [default: 1MiB]
+    #[arg(long, value_name = "SIZE", env = "WASMILL_BODY_MAX")]
+    pub(crate) body_max: Option<ByteSize>,
+
+    /// What is logged: error, warn, info, debug, trace, or a filter by module [default: info]
+    #[arg(long, value_name = "FILTER", env = "WASMILL_LOG")]
+    pub(crate) log: Option<String>,
+
+    /// How it is logged, to stderr [default: human]
+    #[arg(long, value_name = "FORMAT", env = "WASMILL_LOG_FORMAT")]
+    pub(crate) log_format: Option<LogFormat>,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    /// Lines for people.
+    Human,
+    /// One JSON object a line, for machines.
+    Json,
+}
+
+/// A duration that is written with a unit, such as `10s` or `1h 30m`.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(try_from = "String")]
+pub(crate) struct Span(pub(crate) Duration);
+
+impl FromStr for Span {
+    type Err = humantime::DurationError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        humantime::parse_duration(text).map(Self)
+    }
+}
+
+impl TryFrom<String> for Span {
+    type Error = humantime::DurationError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+/// The settings in force.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) listen: SocketAddr,
+    pub(crate) data: PathBuf,
+    pub(crate) plugins: PathBuf,
+    /// `None` means [`SLOTS`], or fewer where the host affords fewer.
+    pub(crate) slots: Option<u32>,
+    pub(crate) drain: Duration,
+    pub(crate) waiting_max: u64,
+    pub(crate) timeout: Duration,
+    pub(crate) timeout_max: Duration,
+    pub(crate) memory_bytes: u64,
+    pub(crate) output_bytes: u64,
+    pub(crate) log_bytes: u64,
+    pub(crate) body_bytes: u64,
+    pub(crate) log: String,
+    pub(crate) log_format: LogFormat,
+}
+
+impl Config {
+    /// Reads the settings file, lays flags and environment over it, and fills in defaults.
+    pub(crate) fn load(args: ServeArgs) -> Result<Self> {
+        let file = match &args.config {
+            Some(path) => read(path)?,
+            None if Path::new(DEFAULT_FILE).exists() => read(Path::new(DEFAULT_FILE))?,
+            None => Settings::default(),
+        };
+        Self::settle(args.settings, file)
+    }
+
+    fn settle(flags: Settings, file: Settings) -> Result<Self> {
+        let span = |flag: Option<Span>, file: Option<Span>, default: u64| {
+            flag.or(file).map_or(Duration::from_secs(default), |span| span.0)
+        };
+        let size = |flag: Option<ByteSize>, file: Option<ByteSize>, default: ByteSize| {
+            flag.or(file).unwrap_or(default).as_u64()
+        };
+        let config = Self {
+            listen: flags.listen.or(file.listen).unwrap_or_else(|| ([127, 0, 0, 1], 8080).into()),
+            data: flags.data.or(file.data).unwrap_or_else(|| "data".into()),
+            plugins: flags.plugins.or(file.plugins).unwrap_or_else(|| "plugins".into()),
+            slots: flags.slots.or(file.slots),
+            drain: span(flags.drain, file.drain, 10),
+            waiting_max: flags.waiting_max.or(file.waiting_max).unwrap_or(1_000_000),
+            timeout: span(flags.timeout, file.timeout, 600),
+            timeout_max: span(flags.timeout_max, file.timeout_max, 86_400),
+            memory_bytes: size(flags.memory_max, file.memory_max, ByteSize::mib(64)),
+            output_bytes: size(flags.output_max, file.output_max, ByteSize::mib(1)),
+            log_bytes: size(flags.log_tail, file.log_tail, ByteSize::kib(16)),
+            body_bytes: size(flags.body_max, file.body_max, ByteSize::mib(1)),
+            log: flags.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
+            log_format: flags.log_format.or(file.log_format).unwrap_or(LogFormat::Human),
+        };
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<()> {
+        ensure!(self.slots != Some(0), "slots must be at least 1, or no task would ever run");
+        ensure!(self.waiting_max > 0, "waiting_max must be at least 1, or no task would be accepted");
+        ensure!(self.timeout >= Duration::from_millis(1), "timeout must be at least 1ms");
+        ensure!(
+            self.timeout <= self.timeout_max,
+            "timeout ({}) must not be longer than timeout_max ({})",
+            humantime::format_duration(self.timeout),
+            humantime::format_duration(self.timeout_max),
+        );
+        within("memory_max", self.memory_bytes, ByteSize::kib(64), ByteSize::gib(4))?;
+        within("output_max", self.output_bytes, ByteSize::b(1), ByteSize::mib(64))?;
+        within("log_tail", self.log_bytes, ByteSize::b(0), ByteSize::mib(16))?;
+        within("body_max", self.body_bytes, ByteSize::b(2), ByteSize::mib(256))
+    }
+}
+
+fn within(name: &str, bytes: u64, least: ByteSize, most: ByteSize) -> Result<()> {
+    let given = ByteSize(bytes).display().iec();
+    ensure!(
+        (least.as_u64()..=most.as_u64()).contains(&bytes),
+        "{name} ({given}) must be from {} to {}",
+        least.display().iec(),
+        most.display().iec(),
+    );
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<Settings> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("failed to read settings file {}", path.display()))?;
+    toml::from_str(&text).with_context(|| format!("failed to understand settings file {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str) -> Settings {
+        toml::from_str(text).expect("a valid file")
+    }
+
+    #[test]
+    fn a_flag_beats_the_file_and_the_file_beats_the_default() {
+        let flags = Settings { slots: Some(7), ..Settings::default() };
+        let config = Config::settle(flags, file("slots = 5\ndrain = \"1m\"")).expect("valid");
+        assert_eq!(config.slots, Some(7));
+        assert_eq!(config.drain, Duration::from_secs(60));
+        assert_eq!(config.timeout, Duration::from_secs(600));
+    }
+
+    #[test]
+    fn every_setting_can_stand_in_the_file() {
+        let all = file(
+            r#"
+            listen = "0.0.0.0:9000"
+            data = "/var/lib/wasmill"
+            plugins = "/srv/plugins"
+            slots = 10
+            drain = "30s"
+            waiting_max = 5
+            timeout = "1h"
+            timeout_max = "2h"
+            memory_max = "128MiB"
+            output_max = "2MiB"
+            log_tail = "1KiB"
+            body_max = "3MiB"
+            log = "debug"
+            log_format = "json"
+            "#,
+        );
+        let config = Config::settle(Settings::default(), all).expect("valid");
+        assert_eq!(config.memory_bytes, 128 << 20);
+        assert_eq!(config.log_format, LogFormat::Json);
+        assert_eq!(config.timeout_max, Duration::from_secs(7200));
+    }
+
+    #[test]
+    fn a_typo_in_the_file_is_an_error() {
+        let error = toml::from_str::<Settings>("slotz = 5").expect_err("a typo");
+        assert!(error.to_string().contains("slotz"), "{error}");
+    }
+
+    #[test]
+    fn settings_that_cannot_work_are_refused_with_the_reason() {
+        for (text, named) in [
+            ("slots = 0", "slots"),
+            ("waiting_max = 0", "waiting_max"),
+            ("timeout = \"3h\"\ntimeout_max = \"2h\"", "3h"),
+            ("memory_max = \"8GiB\"", "4.0 GiB"),
+        ] {
+            let error = Config::settle(Settings::default(), file(text)).expect_err(text);
+            assert!(error.to_string().contains(named), "{error}");
+        }
+    }
+}
