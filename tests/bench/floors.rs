@@ -1,0 +1,134 @@
+//! What the machine gives at best: bare wasmtime, our runtime without store and HTTP, one fsync.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use tokio::runtime::Builder;
+use wasmill_model::{BoxFuture, Limits, Progress, Run, RunHost, Runner, TaskId};
+use wasmill_runtime::{Runtime, RuntimeConfig};
+use wasmill_tests::NOOP;
+use wasmtime::component::{Component, InstancePre, Linker};
+use wasmtime::{Engine, Store};
+
+use crate::report::Spread;
+
+/// How long each floor is measured.
+const TIME: Duration = Duration::from_secs(2);
+/// The slots of the runtime, as many as a server has by default.
+const SLOTS: u32 = 1_000;
+
+fn noop_runtime() -> Result<Runtime> {
+    let config = RuntimeConfig { slots: SLOTS, limits: Limits::default() };
+    Ok(Runtime::new(config, &[("noop", NOOP)], None)?)
+}
+
+/// Runs a second of bare wasmtime with the engine of a server: instantiate, call, drop, and nothing else.
+pub(crate) fn bare_wasmtime(threads: usize) -> Result<f64> {
+    let runtime = noop_runtime()?;
+    let engine = runtime.engine();
+    let component = Component::from_binary(engine, NOOP)?;
+    let mut linker = Linker::<()>::new(engine);
+    linker.define_unknown_imports_as_traps(&component)?;
+    let plugin = linker.instantiate_pre(&component)?;
+    on_threads(threads, || bare_runs(engine, &plugin))
+}
+
+fn bare_runs(engine: &Engine, plugin: &InstancePre<()>) -> Result<u64> {
+    let executor = Builder::new_current_thread().build()?;
+    let start = Instant::now();
+    let mut runs = 0;
+    while start.elapsed() < TIME {
+        executor.block_on(async {
+            let mut store = Store::new(engine, ());
+            store.set_epoch_deadline(u64::MAX / 2);
+            let instance = plugin.instantiate_async(&mut store).await?;
+            let run = instance.get_typed_func::<(&str,), (Result<String, Failure>,)>(&mut store, "run-task")?;
+            let (answer,) = run.call_async(&mut store, ("null",)).await?;
+            anyhow::ensure!(answer.is_ok(), "the guest answers");
+            anyhow::Ok(())
+        })?;
+        runs += 1;
+    }
+    Ok(runs)
+}
+
+/// The failures of `wit/task.wit`, which a bare call has to know.
+#[derive(wasmtime::component::ComponentType, wasmtime::component::Lift, wasmtime::component::Lower)]
+#[component(variant)]
+enum Failure {
+    #[component(name = "io")]
+    Io(String),
+    #[component(name = "invalid-input")]
+    InvalidInput(String),
+    #[component(name = "other")]
+    Other(String),
+}
+
+/// Runs a second of our runtime: what a run costs without store, scheduler and HTTP.
+pub(crate) fn runtime(threads: usize) -> Result<f64> {
+    let runtime = noop_runtime()?;
+    let host: Arc<dyn RunHost> = Arc::new(NoHost);
+    let plugin = "noop".parse()?;
+    on_threads(threads, || {
+        let executor = Builder::new_current_thread().enable_all().build()?;
+        let start = Instant::now();
+        let mut runs = 0;
+        while start.elapsed() < TIME {
+            let run = Run {
+                task: TaskId::new(),
+                plugin: Clone::clone(&plugin),
+                attempt: 1,
+                attempts_max: 1,
+                input: None,
+                host: Arc::clone(&host),
+            };
+            executor.block_on(runtime.run(run))?;
+            runs += 1;
+        }
+        Ok(runs)
+    })
+}
+
+/// A host that a no-op asks nothing.
+struct NoHost;
+
+impl RunHost for NoHost {
+    fn progress(&self, _: Progress) {}
+
+    fn log(&self, _: &[u8]) {}
+
+    fn save(&self, _: Vec<u8>) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn restore(&self) -> BoxFuture<'_, Result<Option<Vec<u8>>, String>> {
+        Box::pin(async { Ok(None) })
+    }
+}
+
+/// Lets each thread count its runs, and returns how many they made in a second together.
+fn on_threads(threads: usize, work: impl Fn() -> Result<u64> + Sync) -> Result<f64> {
+    let start = Instant::now();
+    let runs: Result<Vec<u64>> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(&work)).collect();
+        threads.into_iter().map(|thread| thread.join().ok().context("a thread panicked")?).collect()
+    });
+    Ok(runs?.into_iter().sum::<u64>() as f64 / start.elapsed().as_secs_f64())
+}
+
+/// Appends to a file and syncs it, over and over.
+pub(crate) fn fsync() -> Result<Spread> {
+    let mut file = tempfile::tempfile()?;
+    let block = [7_u8; 4096];
+    let samples: Result<Vec<_>> = (0..500)
+        .map(|_| {
+            let start = Instant::now();
+            file.write_all(&block)?;
+            file.sync_data()?;
+            Ok(start.elapsed())
+        })
+        .collect();
+    Ok(Spread::of(samples?))
+}

@@ -1,0 +1,83 @@
+//! How long one person waits: from submit to start, to the stored result, and from DELETE to 204.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use hyper::StatusCode;
+use serde_json::{Value, json};
+use wasmill_tests::{Client, Server};
+
+use crate::report::{Spread, row, title};
+
+const SAMPLES: usize = 300;
+
+/// Measures a server that has nothing else to do.
+pub(crate) async fn measure_idle() -> Result<()> {
+    title("Latency, idle");
+    let server = Server::start(&[]);
+    let client = server.client();
+    submits(&client).await?;
+    deletes(&client, "a sleeping task", &json!({"do": "sleep", "ms": 600_000})).await?;
+    deletes(&client, "a spinning task", &json!({"do": "spin"})).await
+}
+
+/// Measures a server on which this many guests compute without end.
+pub(crate) async fn measure_crowded(guests: usize) -> Result<()> {
+    title(&format!("Latency, beside {guests} guests that compute without end"));
+    let server = Server::start(&["--timeout", "1h"]);
+    let client = server.client();
+    for _ in 0..guests {
+        let id = client.submit(&misbehave(&json!({"do": "spin"}))).await;
+        client.until(&id, "running").await;
+    }
+    submits(&client).await?;
+    deletes(&client, "a sleeping task", &json!({"do": "sleep", "ms": 600_000})).await?;
+    deletes(&client, "a spinning task", &json!({"do": "spin"})).await
+}
+
+fn misbehave(input: &Value) -> Value {
+    json!({"plugin": "misbehave", "input": input})
+}
+
+async fn submits(client: &Client) -> Result<()> {
+    let (mut posted, mut started, mut done) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..SAMPLES {
+        let start = Instant::now();
+        let id = client.submit(&json!({"plugin": "noop"})).await;
+        posted.push(start.elapsed());
+        let path = format!("/task/{id}");
+        let record = loop {
+            let answer = client.get(&path).await;
+            if answer.json["state"] == "completed" {
+                break answer.json;
+            }
+        };
+        done.push(start.elapsed());
+        started.push(between(&record["created_at"], &record["started_at"])?);
+    }
+    row("POST to 201", &Spread::of(posted).to_string());
+    row("submit to start (created_at to started_at)", &Spread::of(started).to_string());
+    row("POST to result seen", &Spread::of(done).to_string());
+    Ok(())
+}
+
+async fn deletes(client: &Client, what: &str, input: &Value) -> Result<()> {
+    let mut samples = Vec::new();
+    for _ in 0..SAMPLES {
+        let id = client.submit(&misbehave(input)).await;
+        client.until(&id, "running").await;
+        let start = Instant::now();
+        let answer = client.delete(&format!("/task/{id}")).await;
+        samples.push(start.elapsed());
+        ensure!(answer.status == StatusCode::NO_CONTENT, "answered {}", answer.text);
+    }
+    row(&format!("DELETE to 204, {what}"), &Spread::of(samples).to_string());
+    Ok(())
+}
+
+fn between(from: &Value, to: &Value) -> Result<Duration> {
+    let parse = |time: &Value| -> Result<wasmill_model::Timestamp> {
+        Ok(time.as_str().unwrap_or_default().parse()?)
+    };
+    Ok((parse(to)? - parse(from)?).to_std().unwrap_or_default())
+}

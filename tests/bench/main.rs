@@ -1,0 +1,36 @@
+//! `make bench`: what this machine can do at best, and what Wasmill makes of it, in one run.
+//!
+//! Everything is measured on the real server over loopback, the load generator on the same cores. The
+//! floors stand beside the figures, since machines differ and are noisy: read the ratios.
+
+mod floors;
+mod latency;
+mod report;
+mod throughput;
+
+use anyhow::Result;
+
+use crate::report::{per_second, row, title};
+
+fn main() -> Result<()> {
+    let cores = std::thread::available_parallelism()?.get();
+    title(&format!("Floors, on {cores} cores"));
+    let bare_one = floors::bare_wasmtime(1)?;
+    row("bare wasmtime, 1 thread", &per_second(bare_one, "runs"));
+    let bare = floors::bare_wasmtime(cores)?;
+    row(&format!("bare wasmtime, {cores} threads"), &per_second(bare, "runs"));
+    let runtime = floors::runtime(cores)?;
+    row(
+        &format!("our runtime, {cores} threads"),
+        &format!("{}, {:.0} % of bare", per_second(runtime, "runs"), 100.0 * runtime / bare),
+    );
+    let fsync = floors::fsync()?;
+    row("one fsync of 4 KiB", &fsync.to_string());
+
+    let load = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    load.block_on(async {
+        throughput::measure(64).await?;
+        latency::measure_idle().await?;
+        latency::measure_crowded(64).await
+    })
+}

@@ -1,0 +1,15 @@
+//! Starts the real binary on a free port and talks to it as a client would.
+//!
+//! Used by the product tests and the benchmarks. It never reaches into the server.
+
+mod client;
+mod server;
+
+pub use client::{Answer, Client};
+pub use server::{Server, binary};
+
+/// A plugin whose input says how it misbehaves.
+pub const MISBEHAVE: &[u8] = include_bytes!(env!("GUEST_MISBEHAVE"));
+
+/// A plugin that does nothing, for benchmarks.
+pub const NOOP: &[u8] = include_bytes!(env!("GUEST_NOOP"));

@@ -1,0 +1,199 @@
+//! One `wasmill serve` process with folders of its own.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{Client, MISBEHAVE, NOOP};
+
+/// How long a server may take to start or to stop.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running server; dropping it kills it.
+pub struct Server {
+    child: Child,
+    address: SocketAddr,
+    log: Arc<Mutex<Vec<String>>>,
+    folder: Arc<TempDir>,
+    args: Vec<String>,
+}
+
+impl Server {
+    /// Starts a server in a fresh folder with the guests `misbehave` and `noop` as plugins.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub fn start(args: &[&str]) -> Self {
+        let folder = Arc::new(tempfile::tempdir().expect("a folder"));
+        let plugins = folder.path().join("plugins");
+        std::fs::create_dir(&plugins).expect("a folder for plugins");
+        std::fs::write(plugins.join("misbehave.wasm"), MISBEHAVE).expect("a plugin");
+        std::fs::write(plugins.join("noop.wasm"), NOOP).expect("a plugin");
+        Self::launch(folder, args.iter().map(ToString::to_string).collect()).expect("a server")
+    }
+
+    /// Tries to start another server on the same folders.
+    ///
+    /// # Errors
+    ///
+    /// Fails with what the process wrote if it ends instead of serving.
+    pub fn start_beside(&self) -> Result<Self> {
+        Self::launch(Arc::clone(&self.folder), self.args.clone())
+    }
+
+    /// Kills the process as `kill -9` does and starts another on the same folders.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub fn kill_and_restart(mut self) -> Self {
+        self.child.kill().expect("a process");
+        self.child.wait().expect("its end");
+        self.start_beside().expect("a server")
+    }
+
+    /// Asks the process to stop, as `docker stop` does, and waits for its end.
+    ///
+    /// # Panics
+    ///
+    /// If it does not end in time.
+    pub fn terminate(&mut self) -> ExitStatus {
+        self.signal();
+        self.wait()
+    }
+
+    /// Stops the process in order and starts another on the same folders.
+    ///
+    /// # Panics
+    ///
+    /// If it does not stop well or does not start.
+    pub fn stop_and_restart(mut self) -> Self {
+        assert!(self.terminate().success(), "{}", self.log());
+        self.start_beside().expect("a server")
+    }
+
+    /// Sends SIGTERM.
+    ///
+    /// # Panics
+    ///
+    /// If there is no process.
+    pub fn signal(&self) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id");
+        kill_process(pid, Signal::TERM).expect("a process");
+    }
+
+    /// Waits for the end of the process.
+    ///
+    /// # Panics
+    ///
+    /// If it does not end in time.
+    pub fn wait(&mut self) -> ExitStatus {
+        let start = Instant::now();
+        while start.elapsed() < PATIENCE {
+            if let Some(status) = self.child.try_wait().expect("a process") {
+                return status;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        panic!("the server does not stop: {}", self.log());
+    }
+
+    /// Makes a client of this server.
+    pub fn client(&self) -> Client {
+        Client::new(self.address)
+    }
+
+    /// Returns the address it listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Returns the process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Returns the folder that its data and plugins are in.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Returns all it has logged.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
+    }
+
+    fn launch(folder: Arc<TempDir>, args: Vec<String>) -> Result<Self> {
+        let mut child = Command::new(binary()?)
+            .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--data"])
+            .arg(folder.path().join("data"))
+            .arg("--plugins")
+            .arg(folder.path().join("plugins"))
+            .args(&args)
+            .current_dir(folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("failed to start the server")?;
+        let stderr = child.stderr.take().context("no stderr")?;
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let (serving, wait) = mpsc::channel();
+        let kept = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                if let Some(address) = address(&line) {
+                    // The receiver is gone once the address is known.
+                    let _ = serving.send(address);
+                }
+                kept.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+            }
+        });
+        let address = wait.recv_timeout(PATIENCE);
+        let Ok(address) = address else {
+            // Killing fails if it has ended already, which is fine.
+            let _ = child.kill();
+            let status = child.wait()?;
+            bail!("{status}: {}", log.lock().unwrap_or_else(PoisonError::into_inner).join("\n"));
+        };
+        Ok(Self { child, address, log, folder, args })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Both fail if it has ended already, which is fine.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Reads the address from the line that says the server is serving.
+fn address(line: &str) -> Option<SocketAddr> {
+    let event: Value = serde_json::from_str(line).ok()?;
+    (event["message"] == "serving").then(|| event["address"].as_str()?.parse().ok())?
+}
+
+/// Finds the binary that was built with this profile.
+///
+/// # Errors
+///
+/// Fails with what to type if it was not built.
+pub fn binary() -> Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let profile = own.parent().and_then(Path::parent).context("no target folder")?;
+    let binary = profile.join("wasmill");
+    if !binary.exists() {
+        bail!("{} is not built: cargo build --release -p wasmill", binary.display());
+    }
+    Ok(binary)
+}

@@ -1,0 +1,140 @@
+//! Nothing that was accepted is lost, whatever happens to the host.
+
+use std::time::{Duration, Instant};
+
+use hyper::StatusCode;
+use serde_json::json;
+use wasmill_tests::Server;
+
+#[tokio::test]
+async fn nothing_is_lost_when_the_host_is_killed() {
+    let server = Server::start(&["--slots", "4"]);
+    let client = server.client();
+    let done = client.submit(&json!({"plugin": "noop"})).await;
+    client.until(&done, "completed").await;
+    let mut ids = Vec::new();
+    for _ in 0..20 {
+        ids.push(client.submit(&json!({"plugin": "misbehave", "input": {"do": "sleep", "ms": 700}})).await);
+    }
+    client.until(&ids[3], "running").await;
+
+    let server = server.kill_and_restart();
+    let client = server.client();
+    assert_eq!(client.get(&format!("/task/{done}/status")).await.str("status"), "completed");
+    let mut second_attempts = 0;
+    for id in &ids {
+        let task = client.until(id, "completed").await;
+        let (attempt, crashes) = (&task.json["attempt"], &task.json["host_crashes"]);
+        assert_eq!(attempt.as_u64(), crashes.as_u64().map(|crashes| crashes + 1), "{}", task.text);
+        second_attempts += u32::from(attempt == 2);
+    }
+    assert_eq!(second_attempts, 4, "those that were running start again, the others start once");
+    assert!(server.log().contains("the last host died"), "{}", server.log());
+}
+
+#[tokio::test]
+async fn a_task_accepted_in_the_last_moment_survives() {
+    let mut server = Server::start(&["--slots", "1"]);
+    let mut ids = Vec::new();
+    for _ in 0..5 {
+        let client = server.client();
+        ids.push(client.submit(&json!({"plugin": "noop"})).await);
+        server = server.kill_and_restart();
+    }
+    let client = server.client();
+    for id in ids {
+        client.until(&id, "completed").await;
+    }
+}
+
+#[tokio::test]
+async fn the_default_task_ends_on_time_though_the_host_died() {
+    let server = Server::start(&[]);
+    let client = server.client();
+    let start = Instant::now();
+    let id = client.submit(&json!({"input": {"min_ms": 4_000, "max_ms": 4_000, "fail_rate": 0}})).await;
+    // Its progress is reported after its checkpoint.
+    client.until_progress(&id).await;
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let server = server.kill_and_restart();
+    let task = server.client().until(&id, "completed").await;
+    assert_eq!(task.json["attempt"], 2);
+    let run = task.json["duration_ms"].as_u64().expect("a number");
+    assert!(run < 3_000, "the second attempt waits only for the rest, not {run} ms");
+    assert!(start.elapsed() >= Duration::from_secs(4), "nor does it end early: {:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn a_cancelled_task_stays_cancelled_after_a_crash() {
+    let server = Server::start(&[]);
+    let client = server.client();
+    let kept = client.submit(&json!({})).await;
+    let gone = client.submit(&json!({})).await;
+    client.until(&kept, "running").await;
+    client.until(&gone, "running").await;
+    client.post(&format!("/task/{kept}/cancel"), &json!({})).await;
+    client.delete(&format!("/task/{gone}")).await;
+    let server = server.kill_and_restart();
+    let client = server.client();
+    assert_eq!(client.get(&format!("/task/{kept}")).await.str("state"), "cancelled");
+    assert_eq!(client.get(&format!("/task/{gone}")).await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_drain_lets_a_short_task_end() {
+    let mut server = Server::start(&["--drain", "20s"]);
+    let client = server.client();
+    let id = client.submit(&json!({"plugin": "misbehave", "input": {"do": "sleep", "ms": 1_000}})).await;
+    client.until(&id, "running").await;
+    server.signal();
+    let refused = loop {
+        let answer = client.post("/task", &json!({"plugin": "noop"})).await;
+        if answer.status != StatusCode::CREATED {
+            break answer;
+        }
+    };
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(refused.str("code"), "draining");
+    assert!(refused.headers.contains_key("retry-after"));
+    assert_eq!(client.get("/readyz").await.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(client.get("/healthz").await.status, StatusCode::OK);
+    assert_eq!(client.get(&format!("/task/{id}")).await.str("state"), "running");
+    assert!(server.wait().success(), "{}", server.log());
+    let server = server.start_beside().expect("a server");
+    assert_eq!(server.client().get(&format!("/task/{id}")).await.str("state"), "completed");
+}
+
+#[tokio::test]
+async fn a_drain_puts_long_tasks_back_without_burning_an_attempt() {
+    let server = Server::start(&["--drain", "100ms"]);
+    let client = server.client();
+    let mut ids = Vec::new();
+    for input in [json!({"do": "sleep", "ms": 60_000}), json!({"do": "spin"})] {
+        ids.push(client.submit(&json!({"plugin": "misbehave", "input": input})).await);
+    }
+    for id in &ids {
+        client.until(id, "running").await;
+    }
+    let server = server.stop_and_restart();
+    for id in &ids {
+        let task = server.client().until(id, "running").await;
+        assert_eq!((&task.json["attempt"], &task.json["host_crashes"]), (&json!(1), &json!(0)));
+    }
+}
+
+#[tokio::test]
+async fn a_second_signal_cuts_the_drain_short() {
+    let mut server = Server::start(&["--drain", "1h"]);
+    let client = server.client();
+    let id = client.submit(&json!({})).await;
+    client.until(&id, "running").await;
+    server.signal();
+    while client.get("/readyz").await.status == StatusCode::OK {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    server.signal();
+    assert!(server.wait().success(), "{}", server.log());
+    let server = server.start_beside().expect("a server");
+    let task = server.client().until(&id, "running").await;
+    assert_eq!(task.json["attempt"], 1);
+}
