@@ -1,0 +1,70 @@
+# Everything a person types. `make help` lists it.
+
+CARGO ?= cargo
+COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
+GUEST_TARGET := wasm32-wasip2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run build test bench lint fmt plugins up down logs rebuild clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Check the toolchain and add the target that plugins are built for (the others call it)
+	@command -v $(CARGO) >/dev/null 2>&1 || { \
+	  echo "make: cargo is not installed. Get Rust from https://rustup.rs, open a new shell, and try again." >&2; exit 1; }
+	@command -v cc >/dev/null 2>&1 || { \
+	  echo "make: no C compiler (cc) found, SQLite needs one: apt-get install gcc libc6-dev" >&2; exit 1; }
+	@test -d "$$(rustc --print sysroot)/lib/rustlib/$(GUEST_TARGET)" || { \
+	  command -v rustup >/dev/null 2>&1 || { \
+	    echo "make: this Rust cannot build plugins: install its standard library for $(GUEST_TARGET)." >&2; exit 1; }; \
+	  rustup target add $(GUEST_TARGET); }
+
+run: setup ## Build, then serve on 127.0.0.1:8080 (options: make run ARGS="--slots 50")
+	$(CARGO) run --release --locked -p wasmill -- serve $(ARGS)
+
+build: setup ## Build the binary, target/release/wasmill
+	$(CARGO) build --release --locked -p wasmill
+
+# The tests use the same profile as `make run`, so that everything is compiled once. The scheduler's come
+# by themselves: they need a tokio whose time can be paused, and everybody else would be compiled with it.
+test: build ## Run every test
+	$(CARGO) test --release --locked -p wasmill-scheduler
+	$(CARGO) test --release --locked --workspace --exclude wasmill-scheduler
+
+bench: build ## Measure this machine: floors, throughput, latencies
+	$(CARGO) bench --locked -p wasmill-tests
+
+lint: setup ## Check format, lints, and the licences of dependencies
+	$(CARGO) fmt --all --check
+	for guest in plugins/io-stub tests/guests/*/; do $(CARGO) fmt --check --manifest-path $$guest/Cargo.toml || exit 1; done
+	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
+	@if command -v cargo-deny >/dev/null 2>&1; then $(CARGO) deny check licenses bans sources; \
+	  else echo "make: licences not checked, cargo-deny is missing: cargo install --locked cargo-deny"; fi
+
+fmt: ## Format all code
+	$(CARGO) fmt --all
+	for guest in plugins/io-stub tests/guests/*/; do $(CARGO) fmt --manifest-path $$guest/Cargo.toml || exit 1; done
+
+plugins: setup ## Build the plugins under plugins/ to .wasm files beside their folders
+	for plugin in plugins/*/Cargo.toml; do \
+	  name=$$(basename $$(dirname $$plugin)); \
+	  $(CARGO) build --release --locked --target $(GUEST_TARGET) --manifest-path $$plugin || exit 1; \
+	  cp plugins/$$name/target/$(GUEST_TARGET)/release/$$(echo $$name | tr - _).wasm plugins/$$name.wasm || exit 1; \
+	done
+
+up: ## Start the container in the background, building it if there is none
+	$(COMPOSE) up -d
+
+rebuild: ## Build the container again and start it
+	$(COMPOSE) up -d --build
+
+down: ## Stop the container; tasks stay in its volume
+	$(COMPOSE) down
+
+logs: ## Follow the container's log
+	$(COMPOSE) logs -f
+
+clean: ## Delete build outputs (tasks in ./data stay)
+	$(CARGO) clean
+	rm -rf plugins/*/target tests/guests/*/target
