@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use tokio::runtime::Builder;
 use wasmill_model::{BoxFuture, Limits, Progress, Run, RunHost, Runner, TaskId};
 use wasmill_runtime::{Runtime, RuntimeConfig};
@@ -24,15 +24,19 @@ fn noop_runtime() -> Result<Runtime> {
     Ok(Runtime::new(config, &[("noop", NOOP)], None)?)
 }
 
-/// Runs a second of bare wasmtime with the engine of a server: instantiate, call, drop, and nothing else.
+/// Measures bare wasmtime with the engine of a server: instantiate, call, drop, and nothing else.
 pub(crate) fn bare_wasmtime(threads: usize) -> Result<f64> {
     let runtime = noop_runtime()?;
     let engine = runtime.engine();
-    let component = Component::from_binary(engine, NOOP)?;
-    let mut linker = Linker::<()>::new(engine);
-    linker.define_unknown_imports_as_traps(&component)?;
-    let plugin = linker.instantiate_pre(&component)?;
+    let plugin = bare_plugin(engine).map_err(in_words)?;
     on_threads(threads, || bare_runs(engine, &plugin))
+}
+
+fn bare_plugin(engine: &Engine) -> wasmtime::Result<InstancePre<()>> {
+    let component = Component::from_binary(engine, NOOP)?;
+    let mut linker = Linker::new(engine);
+    linker.define_unknown_imports_as_traps(&component)?;
+    linker.instantiate_pre(&component)
 }
 
 fn bare_runs(engine: &Engine, plugin: &InstancePre<()>) -> Result<u64> {
@@ -40,18 +44,25 @@ fn bare_runs(engine: &Engine, plugin: &InstancePre<()>) -> Result<u64> {
     let start = Instant::now();
     let mut runs = 0;
     while start.elapsed() < TIME {
-        executor.block_on(async {
-            let mut store = Store::new(engine, ());
-            store.set_epoch_deadline(u64::MAX / 2);
-            let instance = plugin.instantiate_async(&mut store).await?;
-            let run = instance.get_typed_func::<(&str,), (Result<String, Failure>,)>(&mut store, "run-task")?;
-            let (answer,) = run.call_async(&mut store, ("null",)).await?;
-            anyhow::ensure!(answer.is_ok(), "the guest answers");
-            anyhow::Ok(())
-        })?;
+        executor.block_on(bare_run(engine, plugin)).map_err(in_words)?;
         runs += 1;
     }
     Ok(runs)
+}
+
+async fn bare_run(engine: &Engine, plugin: &InstancePre<()>) -> wasmtime::Result<()> {
+    let mut store = Store::new(engine, ());
+    store.set_epoch_deadline(u64::MAX / 2);
+    let instance = plugin.instantiate_async(&mut store).await?;
+    let run = instance.get_typed_func::<(&str,), (Result<String, Failure>,)>(&mut store, "run-task")?;
+    let (answer,) = run.call_async(&mut store, ("null",)).await?;
+    wasmtime::ensure!(answer.is_ok(), "the guest failed");
+    Ok(())
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the signature is that of map_err")]
+fn in_words(error: wasmtime::Error) -> anyhow::Error {
+    anyhow!("{error:#}")
 }
 
 /// The failures of `wit/task.wit`, which a bare call has to know.
@@ -66,7 +77,7 @@ enum Failure {
     Other(String),
 }
 
-/// Runs a second of our runtime: what a run costs without store, scheduler and HTTP.
+/// Measures our runtime alone: what a run costs without store, scheduler and HTTP.
 pub(crate) fn runtime(threads: usize) -> Result<f64> {
     let runtime = noop_runtime()?;
     let host: Arc<dyn RunHost> = Arc::new(NoHost);

@@ -76,8 +76,7 @@ async fn deletes(client: &Client, what: &str, input: &Value) -> Result<()> {
 }
 
 fn between(from: &Value, to: &Value) -> Result<Duration> {
-    let parse = |time: &Value| -> Result<wasmill_model::Timestamp> {
-        Ok(time.as_str().unwrap_or_default().parse()?)
-    };
+    let parse =
+        |time: &Value| -> Result<wasmill_model::Timestamp> { Ok(time.as_str().unwrap_or_default().parse()?) };
     Ok((parse(to)? - parse(from)?).to_std().unwrap_or_default())
 }

@@ -59,7 +59,8 @@ async fn health_tells_a_ready_server_from_none() {
 #[test]
 fn settings_come_from_a_file_and_the_environment() {
     let folder = tempfile::tempdir().expect("a folder");
-    std::fs::write(folder.path().join("wasmill.toml"), "listen = \"127.0.0.1:1\"\nslots = 0").expect("written");
+    std::fs::write(folder.path().join("wasmill.toml"), "listen = \"127.0.0.1:1\"\nslots = 0")
+        .expect("written");
     let run = |slots: Option<&str>| {
         let mut command = Command::new(binary().expect("a binary"));
         command.arg("serve").current_dir(folder.path());

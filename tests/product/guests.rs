@@ -10,9 +10,10 @@ async fn run(client: &Client, input: Value) -> Answer {
 
 #[tokio::test]
 async fn each_way_to_fail_has_its_status_and_its_reason() {
-    let server = Server::start(&["--output-max", "1KiB"]);
+    let server = Server::start(&["--output", "1KiB"]);
     let client = server.client();
-    let neighbour = client.submit(&json!({"plugin": "misbehave", "input": {"do": "sleep", "ms": 3_000}})).await;
+    let neighbour =
+        client.submit(&json!({"plugin": "misbehave", "input": {"do": "sleep", "ms": 3_000}})).await;
     for (input, status, reason) in [
         (json!({"do": "trap"}), "failed by trap", "unreachable"),
         (json!({"do": "panic"}), "failed by trap", "unreachable"),

@@ -144,7 +144,9 @@ async fn a_full_waiting_line_is_429() {
 #[tokio::test]
 async fn a_request_that_is_no_http_breaks_only_its_connection() {
     let server = Server::start(&[]);
-    for garbage in [&b"\x16\x03\x01\x02\x00"[..], b"GET\r\n\r\n", b"POST /task HTTP/1.1\r\ncontent-length: -1\r\n\r\n"] {
+    for garbage in
+        [&b"\x16\x03\x01\x02\x00"[..], b"GET\r\n\r\n", b"POST /task HTTP/1.1\r\ncontent-length: -1\r\n\r\n"]
+    {
         let mut stream = tokio::net::TcpStream::connect(server.address()).await.expect("a connection");
         stream.write_all(garbage).await.expect("written");
         stream.shutdown().await.expect("closed");
@@ -160,20 +162,34 @@ async fn random_bodies_never_cause_a_server_error() {
     let server = Server::start(&[]);
     let client = server.client();
     let values = [
-        json!(null), json!(true), json!(-1), json!(1e300), json!(""), json!("noop"), json!("1s"),
-        json!([]), json!({}), json!("\u{0}"), json!("💣".repeat(50)), json!({"plugin": {"plugin": []}}),
+        json!(null),
+        json!(true),
+        json!(-1),
+        json!(1e300),
+        json!(""),
+        json!("noop"),
+        json!("1s"),
+        json!([]),
+        json!({}),
+        json!("\u{0}"),
+        json!("💣".repeat(50)),
+        json!({"plugin": {"plugin": []}}),
     ];
     for field in ["plugin", "input", "timeout", "max_attempts", "", "__proto__"] {
         for value in &values {
             let mut body = json!({});
             body[field] = value.clone();
             let answer = client.post("/task", &body).await;
-            assert!(answer.status.is_success() || answer.status == StatusCode::UNPROCESSABLE_ENTITY, "{body}");
+            assert!(
+                answer.status.is_success() || answer.status == StatusCode::UNPROCESSABLE_ENTITY,
+                "{body}"
+            );
         }
     }
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     let body = format!("{{\"plugin\": \"noop\", \"input\": {deep}}}").into_bytes();
-    let answer = client.send(Method::POST, "/task", Some(("application/json", body))).await.expect("an answer");
+    let answer =
+        client.send(Method::POST, "/task", Some(("application/json", body))).await.expect("an answer");
     assert!(answer.status.is_success() || answer.status.is_client_error(), "{}", answer.status);
     let _: Value = client.get("/task").await.json;
 }

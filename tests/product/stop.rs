@@ -123,6 +123,10 @@ async fn a_task_that_outlasts_its_timeout_fails() {
     for id in ids {
         let task = client.until(&id, "failed").await;
         assert_eq!(task.str("status"), "failed by timeout");
-        assert!(task.json["error"]["message"].as_str().expect("a message").contains("300ms"), "{}", task.text);
+        assert!(
+            task.json["error"]["message"].as_str().expect("a message").contains("300ms"),
+            "{}",
+            task.text
+        );
     }
 }

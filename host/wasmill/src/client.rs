@@ -26,8 +26,7 @@ async fn exchange(server: SocketAddr, path: &str) -> Result<(StatusCode, Bytes)>
         TcpStream::connect(server).await.with_context(|| format!("failed to connect to {server}"))?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
-    let request =
-        Request::get(path).header(header::HOST, server.to_string()).body(Empty::<Bytes>::new())?;
+    let request = Request::get(path).header(header::HOST, server.to_string()).body(Empty::<Bytes>::new())?;
     let response = sender.send_request(request).await.with_context(|| format!("no answer from {server}"))?;
     let status = response.status();
     Ok((status, response.into_body().collect().await?.to_bytes()))

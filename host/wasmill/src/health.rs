@@ -35,11 +35,9 @@ mod tests {
 
     #[test]
     fn every_interface_is_asked_at_loopback() {
-        for (listen, server) in [
-            ("0.0.0.0:80", "127.0.0.1:80"),
-            ("[::]:80", "[::1]:80"),
-            ("10.0.0.1:80", "10.0.0.1:80"),
-        ] {
+        for (listen, server) in
+            [("0.0.0.0:80", "127.0.0.1:80"), ("[::]:80", "[::1]:80"), ("10.0.0.1:80", "10.0.0.1:80")]
+        {
             assert_eq!(reachable(listen.parse().unwrap()), server.parse().unwrap());
         }
     }

@@ -19,10 +19,7 @@ impl StopSignals {
     /// Starts to listen for the signals.
     pub(crate) fn listen() -> Result<Self> {
         let listen = |kind| signal(kind).context("failed to listen for signals");
-        Ok(Self {
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-        })
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
     }
 
     /// Waits for the next of them.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use tokio::net::TcpListener;
 use tokio::runtime;
 use wasmill_api::{Api, ApiConfig, Server, ServerConfig, router};
@@ -62,7 +62,7 @@ async fn run(config: Config, guests: runtime::Handle) -> Result<()> {
         );
     }
     let limits = limits(&config);
-    let slots = slots(&config, limits);
+    let slots = slots(&config, limits)?;
     let plugins_folder = config.plugins.clone();
     let wasm = tokio::task::spawn_blocking(move || {
         Runtime::new(RuntimeConfig { slots, limits }, &BUILT_IN, Some(&plugins_folder))
@@ -73,13 +73,8 @@ async fn run(config: Config, guests: runtime::Handle) -> Result<()> {
         log_bytes: usize::try_from(limits.log_bytes)?,
         ..SchedulerConfig::default()
     };
-    let scheduler = Scheduler::start(
-        scheduler_config,
-        store.clone(),
-        Arc::new(wasm.clone()),
-        Arc::clone(&clock),
-        guests,
-    );
+    let scheduler =
+        Scheduler::start(scheduler_config, store.clone(), Arc::new(wasm.clone()), Arc::clone(&clock), guests);
     let api = Api {
         config: Arc::new(ApiConfig {
             body_bytes_max: usize::try_from(config.body_bytes)?,
@@ -96,7 +91,10 @@ async fn run(config: Config, guests: runtime::Handle) -> Result<()> {
     announce(&config, &server, &wasm, slots, recovery.waiting);
 
     stop.next().await;
-    tracing::info!("stopping: no new tasks, running ones have {:?}; stop again to cut that short", config.drain);
+    tracing::info!(
+        "stopping: no new tasks, running ones have {:?}; stop again to cut that short",
+        config.drain
+    );
     let drained = scheduler
         .drain(async {
             tokio::select! {
@@ -122,13 +120,14 @@ fn limits(config: &Config) -> Limits {
 }
 
 /// Settles on the slots: those asked for, or the default, but no more than the host affords.
-fn slots(config: &Config, limits: Limits) -> u32 {
+fn slots(config: &Config, limits: Limits) -> Result<u32> {
     let affordable = affordable_slots(limits);
+    ensure!(affordable.slots > 0, "this host has no room for a single task: {}", affordable.reason);
     let wanted = config.slots.unwrap_or(SLOTS);
     if wanted > affordable.slots {
         tracing::warn!("{} slots instead of {wanted}: {}", affordable.slots, affordable.reason);
     }
-    wanted.min(affordable.slots)
+    Ok(wanted.min(affordable.slots))
 }
 
 /// Says in one block what is being served, where, and from what.

@@ -56,12 +56,12 @@ pub(crate) struct Settings {
     pub(crate) timeout_max: Option<Span>,
 
     /// The memory one task may use, all its memories and tables together [default: 64MiB]
-    #[arg(long, value_name = "SIZE", env = "WASMILL_MEMORY_MAX")]
-    pub(crate) memory_max: Option<ByteSize>,
+    #[arg(long, value_name = "SIZE", env = "WASMILL_MEMORY")]
+    pub(crate) memory: Option<ByteSize>,
 
     /// The size of the largest result [default: 1MiB]
-    #[arg(long, value_name = "SIZE", env = "WASMILL_OUTPUT_MAX")]
-    pub(crate) output_max: Option<ByteSize>,
+    #[arg(long, value_name = "SIZE", env = "WASMILL_OUTPUT")]
+    pub(crate) output: Option<ByteSize>,
 
     /// How much of the newest log of each task is kept [default: 16KiB]
     #[arg(long, value_name = "SIZE", env = "WASMILL_LOG_TAIL")]
@@ -158,8 +158,8 @@ impl Config {
             waiting_max: flags.waiting_max.or(file.waiting_max).unwrap_or(1_000_000),
             timeout: span(flags.timeout, file.timeout, 600),
             timeout_max: span(flags.timeout_max, file.timeout_max, 86_400),
-            memory_bytes: size(flags.memory_max, file.memory_max, ByteSize::mib(64)),
-            output_bytes: size(flags.output_max, file.output_max, ByteSize::mib(1)),
+            memory_bytes: size(flags.memory, file.memory, ByteSize::mib(64)),
+            output_bytes: size(flags.output, file.output, ByteSize::mib(1)),
             log_bytes: size(flags.log_tail, file.log_tail, ByteSize::kib(16)),
             body_bytes: size(flags.body_max, file.body_max, ByteSize::mib(1)),
             log: flags.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
@@ -179,8 +179,8 @@ impl Config {
             humantime::format_duration(self.timeout),
             humantime::format_duration(self.timeout_max),
         );
-        within("memory_max", self.memory_bytes, ByteSize::kib(64), ByteSize::gib(4))?;
-        within("output_max", self.output_bytes, ByteSize::b(1), ByteSize::mib(64))?;
+        within("memory", self.memory_bytes, ByteSize::kib(64), ByteSize::gib(4))?;
+        within("output", self.output_bytes, ByteSize::b(1), ByteSize::mib(64))?;
         within("log_tail", self.log_bytes, ByteSize::b(0), ByteSize::mib(16))?;
         within("body_max", self.body_bytes, ByteSize::b(2), ByteSize::mib(256))
     }
@@ -232,8 +232,8 @@ mod tests {
             waiting_max = 5
             timeout = "1h"
             timeout_max = "2h"
-            memory_max = "128MiB"
-            output_max = "2MiB"
+            memory = "128MiB"
+            output = "2MiB"
             log_tail = "1KiB"
             body_max = "3MiB"
             log = "debug"
@@ -258,7 +258,7 @@ mod tests {
             ("slots = 0", "slots"),
             ("waiting_max = 0", "waiting_max"),
             ("timeout = \"3h\"\ntimeout_max = \"2h\"", "3h"),
-            ("memory_max = \"8GiB\"", "4.0 GiB"),
+            ("memory = \"8GiB\"", "4.0 GiB"),
         ] {
             let error = Config::settle(Settings::default(), file(text)).expect_err(text);
             assert!(error.to_string().contains(named), "{error}");
