@@ -1,6 +1,15 @@
-//! How long a task waits between attempts.
+//! How often a task is attempted, and how long it waits in between.
 
 use std::time::Duration;
+
+/// The most attempts that anyone may ask for.
+pub const ATTEMPTS_MAX: u32 = 100;
+
+/// The longest wait between two attempts that anyone may ask for: 7 days.
+const WAIT_MAX: Duration = Duration::from_secs(7 * 86_400);
+
+/// The largest factor by which waits may grow.
+const FACTOR_MAX: f64 = 100.0;
 
 /// Waiting times that grow by a factor up to a most.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -20,6 +29,34 @@ impl Default for Backoff {
 }
 
 impl Backoff {
+    /// Builds waiting times from what was asked for; what is left out is as in the default, where
+    /// the longest wait is never shorter than the first.
+    ///
+    /// # Errors
+    ///
+    /// Refuses a factor outside of 1 to 100, a longest wait shorter than the first, and waits of
+    /// more than 7 days.
+    pub fn of(
+        first: Option<Duration>,
+        factor: Option<f64>,
+        most: Option<Duration>,
+    ) -> Result<Self, InvalidBackoff> {
+        let default = Self::default();
+        let first = first.unwrap_or_else(|| default.first.min(most.unwrap_or(default.first)));
+        let factor = factor.unwrap_or(default.factor);
+        let most = most.unwrap_or_else(|| default.most.max(first));
+        if !(1.0..=FACTOR_MAX).contains(&factor) {
+            return Err(InvalidBackoff::Factor);
+        }
+        if first > most {
+            return Err(InvalidBackoff::FirstOverMost);
+        }
+        if most > WAIT_MAX {
+            return Err(InvalidBackoff::TooLong);
+        }
+        Ok(Self { first, factor, most })
+    }
+
     /// Returns the wait after failed attempt number `attempt` (the first is 1).
     ///
     /// `jitter` from 0 to 1 spreads tasks that failed together: the wait is between half of the
@@ -32,6 +69,20 @@ impl Backoff {
     }
 }
 
+/// The waiting times make no sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidBackoff {
+    /// The waits would shrink, or grow without measure.
+    #[error("factor must be a number from 1 to 100")]
+    Factor,
+    /// The first wait is longer than the longest.
+    #[error("first must not be longer than most")]
+    FirstOverMost,
+    /// A wait is longer than anyone may ask for.
+    #[error("no wait may be longer than 7 days")]
+    TooLong,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -42,6 +93,26 @@ mod tests {
         let waits: Vec<_> =
             [1, 2, 3, 9, 10, 1_000, u32::MAX].map(|attempt| backoff.wait(attempt, 1.0).as_secs()).into();
         assert_eq!(waits, [1, 2, 4, 256, 300, 300, 300]);
+    }
+
+    #[test]
+    fn what_is_left_out_of_a_backoff_is_as_in_the_default() {
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        assert_eq!(Backoff::of(None, None, None), Ok(Backoff::default()));
+        let long = Backoff::of(seconds(600), None, None).unwrap();
+        assert_eq!((long.factor, long.most), (2.0, Duration::from_secs(600)));
+        let short = Backoff::of(None, None, Some(Duration::from_millis(10))).unwrap();
+        assert_eq!(short.first, Duration::from_millis(10));
+    }
+
+    #[test]
+    fn waits_that_make_no_sense_are_refused() {
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        for factor in [0.5, -1.0, 101.0, f64::NAN, f64::INFINITY] {
+            assert_eq!(Backoff::of(None, Some(factor), None), Err(InvalidBackoff::Factor));
+        }
+        assert_eq!(Backoff::of(seconds(2), None, seconds(1)), Err(InvalidBackoff::FirstOverMost));
+        assert_eq!(Backoff::of(None, None, seconds(604_801)), Err(InvalidBackoff::TooLong));
     }
 
     #[test]

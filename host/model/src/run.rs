@@ -35,6 +35,15 @@ impl fmt::Debug for Run {
     }
 }
 
+/// The version of a plugin that a run is bound to, whatever becomes of its file meanwhile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pinned {
+    /// The SHA-256 of its file, in hexadecimal.
+    pub digest: Arc<str>,
+    /// Bytes of log kept of the run; the newest are kept.
+    pub log_bytes: u64,
+}
+
 /// Runs tasks: the wasmtime runtime, or a scripted one in the scheduler's tests.
 pub trait Runner: Send + Sync + 'static {
     /// Runs one attempt to its end and returns its result or why there is none.
@@ -48,10 +57,20 @@ pub trait Runner: Send + Sync + 'static {
 
     /// Returns the plugins that can run now.
     fn plugins(&self) -> Vec<PluginName>;
+
+    /// Returns how many tasks of a plugin may run at the same time, or `None` if only the slots
+    /// bound them.
+    fn concurrency(&self, _plugin: &PluginName) -> Option<usize> {
+        None
+    }
 }
 
 /// What a guest asks of the host during its run.
 pub trait RunHost: Send + Sync {
+    /// Notes which version of the plugin runs. Called once, before the guest is made; cheap, and
+    /// durable with the end of the run.
+    fn pin(&self, _pinned: &Pinned) {}
+
     /// Keeps the latest progress; cheap, never durable.
     fn progress(&self, progress: Progress);
 

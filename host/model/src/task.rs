@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::{Failure, PluginName, TaskState, Timestamp};
+use crate::{Backoff, Failure, PluginName, TaskState, Timestamp};
 
 /// The id of a task: a UUIDv7, so ids sort by the time they were made.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -81,6 +82,8 @@ pub struct NewTask {
     pub timeout: Duration,
     /// How often a failure is attempted in all, at least 1.
     pub attempts_max: u32,
+    /// The waits between its attempts; `None` for those of the host.
+    pub backoff: Option<Backoff>,
 }
 
 /// A stored task, as everyone reads it.
@@ -92,6 +95,9 @@ pub struct Task {
     pub plugin: PluginName,
     /// Where it stands.
     pub state: TaskState,
+    /// The SHA-256, in hexadecimal, of the plugin that its newest attempt ran; `None` while it never
+    /// ran. A crash of the host forgets that of the attempt it ended.
+    pub plugin_digest: Option<Arc<str>>,
     /// When it was asked for.
     pub created_at: Timestamp,
     /// When it may start; later than `created_at` between attempts.
@@ -152,6 +158,7 @@ mod tests {
             id: TaskId::new(),
             plugin: "io-stub".parse().expect("valid"),
             state: TaskState::Waiting,
+            plugin_digest: None,
             created_at: at(0),
             ready_at: at(0),
             started_at: started.map(at),

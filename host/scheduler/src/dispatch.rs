@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 use wasmill_model::Timestamp;
-use wasmill_store::{Claimed, StoreError};
+use wasmill_store::{Claimed, Share, StoreError};
 
 use crate::run::ActiveRun;
 use crate::scheduler::Shared;
@@ -59,11 +59,11 @@ async fn claim(
     shared: &Arc<Shared>,
     mut slots: OwnedSemaphorePermit,
 ) -> Result<Option<Duration>, StoreError> {
-    let plugins = shared.runner.plugins();
     // A canceller that finds a task running but no run of it waits for this lock, then looks again.
     let claiming = shared.claiming.lock().await;
     let now = shared.clock.now();
-    let claims = shared.store.claim(&plugins, slots.num_permits(), now).await?;
+    let shares = shares(shared);
+    let claims = shared.store.claim(&shares, slots.num_permits(), now).await?;
     let filled_all = claims.claimed.len() == slots.num_permits();
     let runs: Vec<_> =
         claims.claimed.into_iter().filter_map(|claimed| register(shared, claimed, slots.split(1)?)).collect();
@@ -74,9 +74,25 @@ async fn claim(
     Ok((!filled_all).then(|| wait_until(claims.next_ready_at, now, shared.config.poll)))
 }
 
+/// Returns the plugins that can run, and how many more tasks of each their concurrency allows.
+///
+/// Only claims make the number of running tasks larger, and there is one claim at a time; so what
+/// is free here is still free when the tasks start.
+fn shares(shared: &Shared) -> Vec<Share> {
+    let running = shared.running();
+    let share = |plugin| {
+        let tasks_max = match shared.runner.concurrency(&plugin) {
+            Some(concurrency) => concurrency.saturating_sub(running.of_plugin(&plugin)),
+            None => usize::MAX,
+        };
+        Share { plugin, tasks_max }
+    };
+    shared.runner.plugins().into_iter().map(share).filter(|share| share.tasks_max > 0).collect()
+}
+
 fn register(shared: &Shared, claimed: Claimed, slot: OwnedSemaphorePermit) -> Option<Arc<ActiveRun>> {
     let run = Arc::new(ActiveRun::new(shared, claimed, slot));
-    shared.running().insert(run.claim.id, Arc::clone(&run));
+    shared.running().insert(Arc::clone(&run));
     Some(run)
 }
 

@@ -6,6 +6,7 @@
 mod dispatch;
 mod guest;
 mod run;
+mod running;
 mod scheduler;
 mod task_host;
 

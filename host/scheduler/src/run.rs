@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit};
-use wasmill_model::{Attempts, Cause, Failure, Next, Outcome, Run, RunHost};
+use wasmill_model::{Attempts, Backoff, Cause, Failure, Next, Outcome, PluginName, Run, RunHost};
 use wasmill_store::{Claim, Claimed, StoreError};
 
 use crate::guest::{Answer, Guest, Kill};
@@ -21,8 +21,10 @@ const STORE_RETRY: Duration = Duration::from_secs(1);
 /// A claimed task with a slot.
 pub(crate) struct ActiveRun {
     pub(crate) claim: Claim,
+    pub(crate) plugin: PluginName,
     attempts: Attempts,
     timeout: Duration,
+    backoff: Backoff,
     guest: Guest,
     host: Arc<TaskHost>,
     slot: Mutex<Option<OwnedSemaphorePermit>>,
@@ -38,12 +40,12 @@ enum Ended {
 impl ActiveRun {
     /// Prepares the run of a claimed task in this slot; nothing runs yet.
     pub(crate) fn new(shared: &Shared, claimed: Claimed, slot: OwnedSemaphorePermit) -> Self {
-        let Claimed { claim, plugin, attempt, attempts_max, host_crashes, timeout, input } = claimed;
+        let Claimed { claim, plugin, attempt, attempts_max, host_crashes, timeout, backoff, input } = claimed;
         let host = TaskHost::new(shared.store.clone(), claim.clone(), shared.config.log_bytes);
         let host = Arc::new(host);
         let run = Run {
             task: claim.id,
-            plugin,
+            plugin: plugin.clone(),
             attempt,
             attempts_max,
             input,
@@ -51,8 +53,10 @@ impl ActiveRun {
         };
         Self {
             claim,
+            plugin,
             attempts: Attempts { attempt, attempts_max, host_crashes },
             timeout,
+            backoff: backoff.unwrap_or(shared.config.backoff),
             guest: Guest::new(shared.runner.run(run)),
             host,
             slot: Mutex::new(Some(slot)),
@@ -85,7 +89,7 @@ impl ActiveRun {
     /// Stores how the run ended, as often as it takes: an outcome is never dropped.
     pub(crate) async fn store_outcome(&self, shared: &Shared, outcome: Outcome) {
         let now = shared.clock.now();
-        let next = Next::after(outcome, self.attempts, now, shared.config.backoff, rand::random());
+        let next = Next::after(outcome, self.attempts, now, self.backoff, rand::random());
         let log = self.host.log_text();
         let retries = matches!(next, Next::RetryAt(..));
         let mut reported = false;
@@ -133,8 +137,13 @@ impl ActiveRun {
     fn release(&self, shared: &Shared) {
         let slot = self.slot().take();
         if let Some(slot) = slot {
-            shared.running().remove(&self.claim.id);
+            shared.running().remove(self);
             drop(slot);
+            // The slot wakes a dispatcher that has none; one that waits because this plugin ran as
+            // often as it may is told here.
+            if shared.runner.concurrency(&self.plugin).is_some() {
+                shared.hint.notify_one();
+            }
             self.ended.notify_waiters();
         }
     }

@@ -2,18 +2,17 @@
 //!
 //! The API and the binary hold it. What it wraps is shared with the dispatcher and the runs.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinHandle;
-use wasmill_model::{Backoff, Clock, Outcome, Runner, TaskId, TaskState};
+use wasmill_model::{Backoff, Clock, Outcome, PluginName, Runner, TaskId, TaskState};
 use wasmill_store::{Cancelled, Store, StoreError};
 
 use crate::dispatch::dispatch;
-use crate::run::ActiveRun;
+use crate::running::Running;
 
 /// How the scheduler behaves.
 #[derive(Clone, Debug)]
@@ -24,9 +23,9 @@ pub struct SchedulerConfig {
     pub claim_max: usize,
     /// How long the dispatcher trusts its hints before it looks by itself.
     pub poll: Duration,
-    /// The waits between the attempts of a task.
+    /// The waits between the attempts of a task that has none of its own.
     pub backoff: Backoff,
-    /// Bytes of log kept for each run.
+    /// Bytes of log kept for each run, unless its plugin says otherwise.
     pub log_bytes: usize,
 }
 
@@ -77,12 +76,12 @@ pub(crate) struct Shared {
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) hint: Notify,
     pub(crate) claiming: tokio::sync::Mutex<()>,
-    running: Mutex<HashMap<TaskId, Arc<ActiveRun>>>,
+    running: Mutex<Running>,
     draining: watch::Sender<bool>,
 }
 
 impl Shared {
-    pub(crate) fn running(&self) -> MutexGuard<'_, HashMap<TaskId, Arc<ActiveRun>>> {
+    pub(crate) fn running(&self) -> MutexGuard<'_, Running> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -127,6 +126,11 @@ impl Scheduler {
     /// Returns how many slots there are and how many are taken.
     pub fn slots(&self) -> Slots {
         Slots { total: self.shared.config.slots, used: self.shared.running().len() }
+    }
+
+    /// Returns how many tasks of a plugin run now.
+    pub fn running(&self, plugin: &PluginName) -> usize {
+        self.shared.running().of_plugin(plugin)
     }
 
     /// Says whether the scheduler drains: nothing is started any more.
@@ -182,7 +186,7 @@ impl Scheduler {
             () = self.shared.all_slots_free() => {}
             () = grace => {}
         }
-        let left: Vec<_> = self.shared.running().values().cloned().collect();
+        let left = self.shared.running().all();
         let put_back = left.len();
         let stops: Vec<_> = left
             .into_iter()
@@ -206,10 +210,10 @@ impl Scheduler {
 impl Shared {
     /// Kills the run of a task, if there is one, and waits for its end.
     async fn stop(&self, id: TaskId) {
-        let mut run = self.running().get(&id).cloned();
+        let mut run = self.running().get(id);
         if run.is_none() {
             drop(self.claiming.lock().await);
-            run = self.running().get(&id).cloned();
+            run = self.running().get(id);
         }
         if let Some(run) = run {
             run.stop(self).await;

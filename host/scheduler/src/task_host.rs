@@ -2,9 +2,9 @@
 //!
 //! Handed to the runner with each run. It never decides about the task.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use wasmill_model::{BoxFuture, LogTail, Progress, RunHost};
+use wasmill_model::{BoxFuture, LogTail, Pinned, Progress, RunHost};
 use wasmill_store::{Claim, Store};
 
 /// The host's side of one run.
@@ -27,6 +27,13 @@ impl TaskHost {
 }
 
 impl RunHost for TaskHost {
+    fn pin(&self, pinned: &Pinned) {
+        self.store.pin(&self.claim, Arc::clone(&pinned.digest));
+        let log_bytes = usize::try_from(pinned.log_bytes).unwrap_or(usize::MAX);
+        // The guest is not made yet, so nothing can have been written.
+        *self.log.lock().unwrap_or_else(PoisonError::into_inner) = LogTail::new(log_bytes);
+    }
+
     fn progress(&self, progress: Progress) {
         self.store.progress(&self.claim, progress);
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bed::Bed;
-use wasmill_model::{Cause, TaskState};
+use wasmill_model::{Backoff, Cause, TaskState};
 use wasmill_scheduler::{SchedulerConfig, Slots};
 use wasmill_store::Cancelled;
 
@@ -36,6 +36,35 @@ async fn no_more_tasks_run_than_slots() {
     }
     bed.until_idle().await;
     assert_eq!(bed.runner.most.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_tasks_of_a_plugin_run_than_its_concurrency() {
+    let config = SchedulerConfig { slots: 10, poll: DAY, ..SchedulerConfig::default() };
+    let bed = Bed::with(config);
+    bed.runner.concurrency.store(2, Ordering::SeqCst);
+    let mut ids = Vec::new();
+    for _ in 0..7 {
+        ids.push(bed.submit("sleep 5").await);
+    }
+    // The poll is a day away, so each end has to wake the dispatcher.
+    for id in ids {
+        bed.until(id, TaskState::Completed).await;
+    }
+    bed.until_idle().await;
+    assert_eq!(bed.runner.most.load(Ordering::SeqCst), 2);
+    assert_eq!(bed.scheduler.running(&bed::plugin()), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_waits_between_attempts_as_its_own_backoff_says() {
+    let bed = Bed::new(1);
+    let backoff = Backoff::of(Some(1_000 * Duration::from_secs(1)), Some(1.0), None).unwrap();
+    let id = bed.submit_new(|task| (task.attempts_max, task.backoff) = (2, Some(backoff)), "fail").await;
+    let task = bed.until_failure(id).await;
+    let wait = (task.ready_at - bed.clock.now()).num_seconds();
+    assert!((490..=1_000).contains(&wait), "{wait}");
+    assert_eq!(task.plugin_digest.as_deref(), Some(bed::DIGEST));
 }
 
 #[tokio::test(start_paused = true)]

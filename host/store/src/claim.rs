@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use wasmill_model::{PluginName, TaskId, TaskState, Timestamp};
+use wasmill_model::{Backoff, PluginName, TaskId, TaskState, Timestamp};
 
-use crate::progress::ProgressCell;
+use crate::report::ReportCell;
 
 /// The right to run one attempt of a task and to write its end.
 ///
@@ -17,7 +17,23 @@ pub struct Claim {
     pub(crate) seq: i64,
     /// How often the task had been claimed with this claim counted, so that no two are alike.
     pub(crate) token: i64,
-    pub(crate) progress: ProgressCell,
+    pub(crate) report: ReportCell,
+}
+
+/// How many tasks of one plugin a claim may bring.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// The plugin.
+    pub plugin: PluginName,
+    /// The most tasks of it.
+    pub tasks_max: usize,
+}
+
+/// Makes a share that only the claim as a whole bounds.
+impl From<PluginName> for Share {
+    fn from(plugin: PluginName) -> Self {
+        Self { plugin, tasks_max: usize::MAX }
+    }
 }
 
 /// A task that was claimed, with all that its run needs.
@@ -35,6 +51,8 @@ pub struct Claimed {
     pub host_crashes: u32,
     /// The wall-clock time of one attempt.
     pub timeout: Duration,
+    /// The waits between its attempts; `None` for those of the host.
+    pub backoff: Option<Backoff>,
     /// The JSON text handed to the plugin.
     pub input: Option<String>,
 }

@@ -7,11 +7,11 @@ mod claim;
 mod config;
 mod error;
 mod page;
-mod progress;
+mod report;
 mod sqlite;
 mod store;
 
-pub use claim::{Cancelled, Claim, Claimed, Claims};
+pub use claim::{Cancelled, Claim, Claimed, Claims, Share};
 pub use config::{Counts, Recovery, StoreConfig, StoreStats};
 pub use error::StoreError;
 pub use page::{Cursor, InvalidCursor, ListQuery, Page};

@@ -6,7 +6,7 @@ use wasmill_model::{NewTask, Next, PluginName, Progress, Task, TaskId, TaskState
 
 use crate::sqlite::Sqlite;
 use crate::{
-    Cancelled, Claim, Claims, Counts, ListQuery, Page, Recovery, StoreConfig, StoreError, StoreStats,
+    Cancelled, Claim, Claims, Counts, ListQuery, Page, Recovery, Share, StoreConfig, StoreError, StoreStats,
 };
 
 /// Durable state. Cheap to clone; all clones are the same store.
@@ -54,7 +54,8 @@ impl Store {
         }
     }
 
-    /// Makes up to `tasks_max` waiting tasks of these plugins running, the longest ready first.
+    /// Makes up to `tasks_max` waiting tasks of these plugins running, the longest ready first, and
+    /// of no plugin more than its share.
     ///
     /// Not durable: a claim that is lost in a power cut only runs the task again. Tasks claimed for
     /// a future that was dropped wait again.
@@ -62,21 +63,22 @@ impl Store {
     /// # Errors
     ///
     /// See [`Store`].
-    pub async fn claim(
+    pub async fn claim<P: Into<Share> + Clone>(
         &self,
-        plugins: &[PluginName],
+        shares: &[P],
         tasks_max: usize,
         now: Timestamp,
     ) -> Result<Claims, StoreError> {
+        let shares = shares.iter().cloned().map(Into::into).collect();
         match &*self.backend {
-            Backend::Sqlite(sqlite) => sqlite.claim(plugins, tasks_max, now).await,
+            Backend::Sqlite(sqlite) => sqlite.claim(shares, tasks_max, now).await,
         }
     }
 
     /// Ends an attempt with this move and keeps its log; durable on return.
     ///
-    /// Returns false if the claim was lost; then nothing is written. The log of an earlier attempt
-    /// is replaced, unless the task is requeued without one. An empty log counts as none.
+    /// Returns false if the claim was lost; then nothing is written. What the claim was
+    /// [pinned](Store::pin) to is kept. The log of an earlier attempt is replaced, unless the task is requeued without one. An empty log counts as none.
     ///
     /// # Errors
     ///
@@ -144,7 +146,13 @@ impl Store {
     /// Keeps the latest progress of a running attempt, in memory only. Changes nothing once the
     /// claim is lost.
     pub fn progress(&self, claim: &Claim, progress: Progress) {
-        claim.progress.set(progress);
+        claim.report.set_progress(progress);
+    }
+
+    /// Notes the digest of the plugin that a claimed task runs: in memory while it runs, durable
+    /// with the end of the attempt. Changes nothing once the claim is lost.
+    pub fn pin(&self, claim: &Claim, digest: Arc<str>) {
+        claim.report.set_digest(digest);
     }
 
     /// Returns a task.
@@ -188,6 +196,18 @@ impl Store {
     pub async fn counts(&self) -> Result<Counts, StoreError> {
         match &*self.backend {
             Backend::Sqlite(sqlite) => Ok(sqlite.counts()),
+        }
+    }
+
+    /// Returns how many tasks of each of these plugins wait, in their order, each counted to at most
+    /// `most`, which bounds the cost.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn waiting(&self, plugins: Vec<PluginName>, most: usize) -> Result<Vec<u64>, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.waiting(plugins, most).await,
         }
     }
 

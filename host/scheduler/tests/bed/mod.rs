@@ -11,10 +11,14 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::time::Instant;
 use wasmill_model::{
-    BoxFuture, Cause, Clock, Failure, NewTask, PluginName, Run, Runner, Task, TaskId, TaskState, Timestamp,
+    BoxFuture, Cause, Clock, Failure, NewTask, Pinned, PluginName, Run, Runner, Task, TaskId, TaskState,
+    Timestamp,
 };
 use wasmill_scheduler::{Scheduler, SchedulerConfig};
 use wasmill_store::{Store, StoreConfig};
+
+/// The digest of the plugin.
+pub const DIGEST: &str = "d1";
 
 /// The plugin of every task here.
 pub fn plugin() -> PluginName {
@@ -49,6 +53,8 @@ pub struct Scripted {
     pub most: AtomicUsize,
     pub started: AtomicUsize,
     pub unavailable: std::sync::atomic::AtomicBool,
+    /// How many may run at the same time; 0 for as many as there are slots.
+    pub concurrency: AtomicUsize,
 }
 
 struct Running(Arc<AtomicUsize>);
@@ -76,9 +82,14 @@ impl Runner for Scripted {
     fn plugins(&self) -> Vec<PluginName> {
         if self.unavailable.load(Ordering::SeqCst) { Vec::new() } else { vec![plugin()] }
     }
+
+    fn concurrency(&self, _: &PluginName) -> Option<usize> {
+        Some(self.concurrency.load(Ordering::SeqCst)).filter(|concurrency| *concurrency > 0)
+    }
 }
 
 async fn act(run: Run) -> Result<String, Failure> {
+    run.host.pin(&Pinned { digest: DIGEST.into(), log_bytes: 1 << 10 });
     let script = run.input.clone().unwrap_or_default();
     let (verb, rest) = script.split_once(' ').unwrap_or((&script, ""));
     match verb {
@@ -187,15 +198,23 @@ impl Bed {
     }
 
     pub async fn submit_without_hint(&self, script: &str, attempts_max: u32, timeout: Duration) -> TaskId {
+        let change = |task: &mut NewTask| (task.attempts_max, task.timeout) = (attempts_max, timeout);
+        self.submit_new(change, script).await
+    }
+
+    /// Submits a task that was changed in some way, without a hint.
+    pub async fn submit_new(&self, change: impl FnOnce(&mut NewTask), script: &str) -> TaskId {
         let id = TaskId::new();
-        let task = NewTask {
+        let mut task = NewTask {
             id,
             plugin: plugin(),
             input: Some(script.to_owned()),
             created_at: self.clock.now(),
-            timeout,
-            attempts_max,
+            timeout: Duration::from_secs(86_400),
+            attempts_max: 1,
+            backoff: None,
         };
+        change(&mut task);
         self.store.insert(vec![task]).await.expect("accepted");
         id
     }
@@ -210,7 +229,7 @@ impl Bed {
         while Instant::now() < until {
             tokio::time::advance(STEP.min(until - Instant::now())).await;
             for _ in 0..3 {
-                self.store.claim(&[], 0, self.clock.now()).await.expect("a store");
+                self.store.claim::<PluginName>(&[], 0, self.clock.now()).await.expect("a store");
             }
         }
     }
@@ -226,6 +245,18 @@ impl Bed {
             self.pass(STEP).await;
         }
         panic!("{:?} did not become {state}", self.task(id).await);
+    }
+
+    /// Waits until an attempt has failed and the task waits for the next.
+    pub async fn until_failure(&self, id: TaskId) -> Task {
+        for _ in 0..10_000 {
+            let task = self.task(id).await;
+            if task.failure.is_some() {
+                return task;
+            }
+            self.pass(STEP).await;
+        }
+        panic!("{:?} did not fail", self.task(id).await);
     }
 
     /// Waits until no slot is taken: a slot comes back a moment after its outcome is stored.

@@ -16,7 +16,7 @@ use super::finish::Finish;
 use super::returned::Returned;
 use super::writer::Figures;
 use crate::StoreError;
-use crate::progress::{ProgressBoard, Turn};
+use crate::report::{ReportBoard, Turn};
 
 /// One kind of command.
 pub(super) trait Operation: fmt::Debug + Send + 'static {
@@ -74,6 +74,8 @@ impl<O: Operation> Job for Pending<O> {
 pub(super) struct Batch<'a> {
     pub(super) connection: &'a Connection,
     pub(super) line: Line,
+    /// What running tasks have reported by the last commit.
+    pub(super) reports: &'a ReportBoard,
     pub(super) turns: Vec<Turn>,
 }
 
@@ -113,7 +115,7 @@ pub(super) struct Batcher {
     /// Whether commits wait for the disk right now; unknown at first.
     synced: Option<bool>,
     figures: Arc<Figures>,
-    progress: Arc<ProgressBoard>,
+    reports: Arc<ReportBoard>,
     returned: Arc<Returned>,
 }
 
@@ -123,10 +125,10 @@ impl Batcher {
         path: Arc<Path>,
         line: Line,
         figures: Arc<Figures>,
-        progress: Arc<ProgressBoard>,
+        reports: Arc<ReportBoard>,
         returned: Arc<Returned>,
     ) -> Self {
-        Self { connection, path, line, synced: None, figures, progress, returned }
+        Self { connection, path, line, synced: None, figures, reports, returned }
     }
 
     /// Runs these commands in one transaction and answers every caller.
@@ -151,7 +153,12 @@ impl Batcher {
     fn try_commit(&mut self, jobs: &mut [Box<dyn Job>], returned: &[Finish]) -> rusqlite::Result<()> {
         self.sync(jobs.iter().any(|job| job.durable()))?;
         self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        let mut batch = Batch { connection: &self.connection, line: self.line, turns: Vec::new() };
+        let mut batch = Batch {
+            connection: &self.connection,
+            line: self.line,
+            reports: &self.reports,
+            turns: Vec::new(),
+        };
         // First, so that what is ready again can be claimed in this very batch.
         for finish in returned {
             finish.run(&mut batch)?;
@@ -162,7 +169,7 @@ impl Batcher {
         let Batch { line, turns, .. } = batch;
         self.connection.prepare_cached("COMMIT")?.execute([])?;
         self.line = line;
-        self.progress.turn(turns);
+        self.reports.turn(turns);
         self.figures.publish(line, jobs.len());
         Ok(())
     }
@@ -218,6 +225,7 @@ mod tests {
             created_at: DateTime::UNIX_EPOCH,
             timeout: std::time::Duration::from_secs(1),
             attempts_max: 1,
+            backoff: None,
         };
         let (reply, answer) = oneshot::channel();
         (Box::new(Pending::new(Insert { tasks: vec![task], waiting_max }, reply)), answer)

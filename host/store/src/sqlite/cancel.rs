@@ -7,7 +7,7 @@ use super::batch::{Batch, Operation};
 use super::finish::drop_checkpoint;
 use super::rows::{code, nanos, state};
 use crate::Cancelled;
-use crate::progress::Turn;
+use crate::report::Turn;
 
 #[derive(Debug)]
 pub(super) struct Cancel {
@@ -20,18 +20,21 @@ impl Operation for Cancel {
     const DURABLE: bool = true;
 
     fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Cancelled> {
-        const FIND: &str = "SELECT seq, state FROM task WHERE id = ?1";
-        const CANCEL: &str = "UPDATE task SET state = ?2, finished_at = ?3 WHERE seq = ?1";
+        const FIND: &str = "SELECT seq, state, claims FROM task WHERE id = ?1";
+        const CANCEL: &str = "
+            UPDATE task SET state = ?2, finished_at = ?3, plugin_digest = coalesce(?4, plugin_digest)
+            WHERE seq = ?1";
         let mut find = batch.connection.prepare_cached(FIND)?;
         let found = find
-            .query_row([self.id.as_bytes()], |row| Ok((row.get::<_, i64>(0)?, state(row, 1)?)))
+            .query_row([self.id.as_bytes()], |row| Ok((row.get::<_, i64>(0)?, state(row, 1)?, row.get(2)?)))
             .optional()?;
-        let Some((seq, was)) = found else { return Ok(Cancelled::NotFound) };
+        let Some((seq, was, token)) = found else { return Ok(Cancelled::NotFound) };
         if !was.may_become(TaskState::Cancelled) {
             return Ok(Cancelled::AlreadyFinal(was));
         }
         let mut cancel = batch.connection.prepare_cached(CANCEL)?;
-        cancel.execute(params![seq, code(TaskState::Cancelled), nanos(self.now)])?;
+        let digest = batch.reports.latest(seq, token).and_then(|report| report.digest);
+        cancel.execute(params![seq, code(TaskState::Cancelled), nanos(self.now), digest])?;
         drop_checkpoint(batch, seq)?;
         batch.line.moved(Some(was), Some(TaskState::Cancelled));
         batch.turns.push(Turn::Ended { seq });

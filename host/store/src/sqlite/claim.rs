@@ -8,13 +8,13 @@ use wasmill_model::{PluginName, TaskId, TaskState, Timestamp};
 
 use super::batch::{Batch, Operation};
 use super::returned::{Delivery, Returned};
-use super::rows::{nanos, size, timeout};
-use crate::progress::{ProgressCell, Turn};
-use crate::{Claim, Claimed, Claims};
+use super::rows::{backoff, nanos, size, timeout};
+use crate::report::{ReportCell, Turn};
+use crate::{Claim, Claimed, Claims, Share};
 
 #[derive(Debug)]
 pub(super) struct ClaimReady {
-    pub(super) plugins: Vec<PluginName>,
+    pub(super) shares: Vec<Share>,
     pub(super) tasks_max: usize,
     pub(super) now: Timestamp,
     pub(super) returned: Arc<Returned>,
@@ -43,16 +43,17 @@ impl Operation for ClaimReady {
 }
 
 impl ClaimReady {
-    /// Returns the tasks to claim: of each plugin the first that are ready, and of these the first.
+    /// Returns the tasks to claim: of each plugin the first that are ready, as many as its share
+    /// allows, and of these the first.
     fn candidates(&self, batch: &Batch<'_>) -> rusqlite::Result<Vec<Candidate<'_>>> {
         const READY: &str = "
             SELECT ready_at, seq FROM task INDEXED BY task_waiting
             WHERE state = 0 AND plugin = ?1 AND ready_at <= ?2 ORDER BY ready_at, seq LIMIT ?3";
         let mut statement = batch.connection.prepare_cached(READY)?;
         let mut candidates = Vec::new();
-        for plugin in &self.plugins {
-            let mut rows =
-                statement.query(params![plugin.as_str(), nanos(self.now), size(self.tasks_max)])?;
+        for Share { plugin, tasks_max } in &self.shares {
+            let most = size(self.tasks_max.min(*tasks_max));
+            let mut rows = statement.query(params![plugin.as_str(), nanos(self.now), most])?;
             while let Some(row) = rows.next()? {
                 candidates.push(Candidate { ready_at: row.get(0)?, seq: row.get(1)?, plugin });
             }
@@ -70,7 +71,7 @@ impl ClaimReady {
             WHERE state = 0 AND plugin = ?1 AND ready_at > ?2";
         let mut statement = batch.connection.prepare_cached(NEXT)?;
         let mut earliest: Option<i64> = None;
-        for plugin in &self.plugins {
+        for Share { plugin, .. } in &self.shares {
             let ready_at: Option<i64> =
                 statement.query_row(params![plugin.as_str(), nanos(self.now)], |row| row.get(0))?;
             earliest = earliest.into_iter().chain(ready_at).min();
@@ -82,19 +83,21 @@ impl ClaimReady {
         const CLAIM: &str = "
             UPDATE task SET state = 1, attempt = attempt + 1, claims = claims + 1, started_at = ?2
             WHERE seq = ?1
-            RETURNING id, claims, attempt, attempts_max, host_crashes, timeout_ms, input_bytes IS NOT NULL";
+            RETURNING id, claims, attempt, attempts_max, host_crashes, timeout_ms, input_bytes IS NOT NULL,
+                backoff_first_ms, backoff_factor, backoff_most_ms";
         let seq = candidate.seq;
-        let progress = ProgressCell::default();
+        let report = ReportCell::default();
         let mut statement = batch.connection.prepare_cached(CLAIM)?;
         let (mut claimed, has_input) = statement.query_one(params![seq, nanos(self.now)], |row| {
             let id = TaskId::from_bytes(row.get(0)?);
             let claimed = Claimed {
-                claim: Claim { id, seq, token: row.get(1)?, progress: progress.clone() },
+                claim: Claim { id, seq, token: row.get(1)?, report: report.clone() },
                 plugin: candidate.plugin.clone(),
                 attempt: row.get(2)?,
                 attempts_max: row.get(3)?,
                 host_crashes: row.get(4)?,
                 timeout: timeout(row, 5)?,
+                backoff: backoff(row, 7)?,
                 input: None,
             };
             Ok((claimed, row.get::<_, bool>(6)?))
@@ -104,7 +107,7 @@ impl ClaimReady {
             claimed.input = Some(statement.query_one([seq], |row| row.get(0))?);
         }
         batch.line.moved(Some(TaskState::Waiting), Some(TaskState::Running));
-        batch.turns.push(Turn::Began { seq, token: claimed.claim.token, cell: progress });
+        batch.turns.push(Turn::Began { seq, token: claimed.claim.token, cell: report });
         Ok(claimed)
     }
 }

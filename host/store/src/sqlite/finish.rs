@@ -6,7 +6,7 @@ use wasmill_model::{Failure, Next, TaskState, Timestamp};
 use super::batch::{Batch, Operation};
 use super::rows::{code, nanos};
 use crate::Claim;
-use crate::progress::Turn;
+use crate::report::Turn;
 
 #[derive(Debug)]
 pub(super) struct Finish {
@@ -54,7 +54,8 @@ impl Finish {
         result: Option<&String>,
     ) -> rusqlite::Result<bool> {
         const END: &str = "
-            UPDATE task SET state = ?4, finished_at = ?5, cause = ?6, message = ?7, result = ?8
+            UPDATE task SET state = ?4, finished_at = ?5, cause = ?6, message = ?7, result = ?8,
+                plugin_digest = coalesce(?9, plugin_digest)
             WHERE seq = ?1 AND id = ?2 AND claims = ?3 AND state = 1";
         let mut statement = batch.connection.prepare_cached(END)?;
         let rows = statement.execute(params![
@@ -66,6 +67,7 @@ impl Finish {
             failure.map(|failure| failure.cause.to_string()),
             failure.map(|failure| &failure.message),
             result,
+            self.claim.report.digest(),
         ])?;
         Ok(rows == 1)
     }
@@ -81,7 +83,8 @@ impl Finish {
         const WAIT: &str = "
             UPDATE task SET state = 0, started_at = NULL, ready_at = coalesce(?4, ready_at),
                 cause = coalesce(?5, cause), message = coalesce(?6, message),
-                attempt = attempt - ?7, host_crashes = host_crashes + ?8
+                attempt = attempt - ?7, host_crashes = host_crashes + ?8,
+                plugin_digest = coalesce(?9, plugin_digest)
             WHERE seq = ?1 AND id = ?2 AND claims = ?3 AND state = 1";
         let mut statement = batch.connection.prepare_cached(WAIT)?;
         let rows = statement.execute(params![
@@ -93,6 +96,7 @@ impl Finish {
             retry.map(|(_, failure)| &failure.message),
             attempts_undone,
             host_crashes,
+            self.claim.report.digest(),
         ])?;
         Ok(rows == 1)
     }

@@ -41,8 +41,9 @@ impl Operation for Insert {
 
 fn insert(batch: &mut Batch<'_>, task: &NewTask) -> rusqlite::Result<()> {
     const TASK: &str = "
-        INSERT INTO task (seq, id, plugin, state, created_at, ready_at, attempts_max, timeout_ms, input_bytes)
-        VALUES (?1, ?2, ?3, 0, ?4, ?4, ?5, ?6, ?7)";
+        INSERT INTO task (seq, id, plugin, state, created_at, ready_at, attempts_max, timeout_ms, input_bytes,
+            backoff_first_ms, backoff_factor, backoff_most_ms)
+        VALUES (?1, ?2, ?3, 0, ?4, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
     let seq = batch.line.seq_next;
     batch.connection.prepare_cached(TASK)?.execute(params![
         seq,
@@ -52,6 +53,9 @@ fn insert(batch: &mut Batch<'_>, task: &NewTask) -> rusqlite::Result<()> {
         task.attempts_max,
         millis(task.timeout),
         task.input.as_ref().map(|input| size(input.len())),
+        task.backoff.map(|backoff| millis(backoff.first)),
+        task.backoff.map(|backoff| backoff.factor),
+        task.backoff.map(|backoff| millis(backoff.most)),
     ])?;
     if let Some(input) = &task.input {
         let mut statement =

@@ -11,7 +11,8 @@ use crate::StoreError;
 const APPLICATION_ID: i64 = 0x574d_494c;
 
 /// The steps; the first makes schema version 1. A step that was released never changes.
-const STEPS: [&str; 1] = [include_str!("migrations/0001_tasks.sql")];
+const STEPS: [&str; 2] =
+    [include_str!("migrations/0001_tasks.sql"), include_str!("migrations/0002_plugins.sql")];
 
 const VERSION: i64 = STEPS.len() as i64;
 

@@ -37,9 +37,9 @@ use self::remove::Remove;
 use self::returned::Returned;
 use self::save::Save;
 use self::writer::{Figures, Writer};
-use crate::progress::ProgressBoard;
+use crate::report::ReportBoard;
 use crate::{
-    Cancelled, Claim, Claims, Counts, ListQuery, Page, Recovery, StoreConfig, StoreError, StoreStats,
+    Cancelled, Claim, Claims, Counts, ListQuery, Page, Recovery, Share, StoreConfig, StoreError, StoreStats,
 };
 
 /// An open database.
@@ -50,7 +50,7 @@ pub(crate) struct Sqlite {
     // this one may write.
     writer: Writer,
     figures: Arc<Figures>,
-    progress: Arc<ProgressBoard>,
+    reports: Arc<ReportBoard>,
     returned: Arc<Returned>,
     waiting_max: u64,
 }
@@ -65,13 +65,13 @@ impl Sqlite {
         let faulty = |error| fault::fault(&path, &error);
         let (recovery, line) = recover::recover(&connection, now).map_err(faulty)?;
         let figures = Arc::new(Figures::new(line));
-        let progress = Arc::new(ProgressBoard::default());
+        let reports = Arc::new(ReportBoard::default());
         let returned = Arc::new(Returned::default());
         let batcher =
-            Batcher::new(connection, path.clone(), line, figures.clone(), progress.clone(), returned.clone());
+            Batcher::new(connection, path.clone(), line, figures.clone(), reports.clone(), returned.clone());
         let writer = Writer::start(batcher, lock)?;
         let readers = Arc::new(Readers::new(path, readers));
-        Ok((Self { writer, readers, figures, progress, returned, waiting_max }, recovery))
+        Ok((Self { writer, readers, figures, reports, returned, waiting_max }, recovery))
     }
 
     pub(crate) async fn insert(&self, tasks: Vec<NewTask>) -> Result<(), StoreError> {
@@ -80,12 +80,12 @@ impl Sqlite {
 
     pub(crate) async fn claim(
         &self,
-        plugins: &[PluginName],
+        shares: Vec<Share>,
         tasks_max: usize,
         now: Timestamp,
     ) -> Result<Claims, StoreError> {
         let returned = self.returned.clone();
-        let claim = ClaimReady { plugins: plugins.to_vec(), tasks_max, now, returned };
+        let claim = ClaimReady { shares, tasks_max, now, returned };
         Ok(self.writer.write(claim).await?.accept())
     }
 
@@ -117,17 +117,25 @@ impl Sqlite {
     }
 
     pub(crate) async fn get(&self, id: TaskId) -> Result<Option<Task>, StoreError> {
-        let progress = self.progress.clone();
-        self.readers.read(move |connection| queries::task(connection, id, &progress)).await
+        let reports = self.reports.clone();
+        self.readers.read(move |connection| queries::task(connection, id, &reports)).await
     }
 
     pub(crate) async fn list(&self, query: ListQuery) -> Result<Page, StoreError> {
-        let progress = self.progress.clone();
-        self.readers.read(move |connection| queries::page(connection, query, &progress)).await
+        let reports = self.reports.clone();
+        self.readers.read(move |connection| queries::page(connection, query, &reports)).await
     }
 
     pub(crate) async fn log(&self, id: TaskId) -> Result<Option<String>, StoreError> {
         self.readers.read(move |connection| queries::log(connection, id)).await
+    }
+
+    pub(crate) async fn waiting(
+        &self,
+        plugins: Vec<PluginName>,
+        most: usize,
+    ) -> Result<Vec<u64>, StoreError> {
+        self.readers.read(move |connection| queries::waiting(connection, &plugins, most)).await
     }
 
     pub(crate) fn counts(&self) -> Counts {

@@ -1,10 +1,10 @@
 //! What is read. Each query is one statement, so it sees one moment of the database.
 
 use rusqlite::{Connection, OptionalExtension, params};
-use wasmill_model::{Task, TaskId, TaskState};
+use wasmill_model::{PluginName, Task, TaskId, TaskState};
 
 use super::rows::{TaskRow, select_tasks, size, task_row};
-use crate::progress::ProgressBoard;
+use crate::report::ReportBoard;
 use crate::{Claim, Cursor, ListQuery, Page};
 
 /// Bytes of results after which a page ends early: results may be large, answers may not grow with them.
@@ -13,17 +13,17 @@ const PAGE_BYTES: usize = 4 << 20;
 pub(super) fn task(
     connection: &Connection,
     id: TaskId,
-    progress: &ProgressBoard,
+    reports: &ReportBoard,
 ) -> rusqlite::Result<Option<Task>> {
     let mut statement = connection.prepare_cached(select_tasks!("WHERE id = ?1"))?;
     let row = statement.query_row([id.as_bytes()], task_row).optional()?;
-    Ok(row.map(|row| with_progress(row, progress)))
+    Ok(row.map(|row| with_report(row, reports)))
 }
 
 pub(super) fn page(
     connection: &Connection,
     query: ListQuery,
-    progress: &ProgressBoard,
+    reports: &ReportBoard,
 ) -> rusqlite::Result<Page> {
     let before = query.before.map_or(i64::MAX, |cursor| cursor.0);
     let mut statement =
@@ -40,7 +40,7 @@ pub(super) fn page(
         }
         last = row.seq;
         bytes += row.task.result.as_ref().map_or(0, String::len);
-        page.tasks.push(with_progress(row, progress));
+        page.tasks.push(with_report(row, reports));
     }
     Ok(page)
 }
@@ -59,10 +59,30 @@ pub(super) fn checkpoint(connection: &Connection, claim: &Claim) -> rusqlite::Re
     statement.query_row(params![seq, id.as_bytes(), token], |row| row.get(0)).optional()
 }
 
-fn with_progress(row: TaskRow, progress: &ProgressBoard) -> Task {
+/// Counts the waiting tasks of each plugin, from the index alone.
+pub(super) fn waiting(
+    connection: &Connection,
+    plugins: &[PluginName],
+    most: usize,
+) -> rusqlite::Result<Vec<u64>> {
+    const WAITING: &str = "
+        SELECT count(*) FROM
+            (SELECT 1 FROM task INDEXED BY task_waiting WHERE state = 0 AND plugin = ?1 LIMIT ?2)";
+    let mut statement = connection.prepare_cached(WAITING)?;
+    let count = |plugin: &PluginName| {
+        statement
+            .query_row(params![plugin.as_str(), size(most)], |row| Ok(row.get::<_, i64>(0)?.cast_unsigned()))
+    };
+    plugins.iter().map(count).collect()
+}
+
+fn with_report(row: TaskRow, reports: &ReportBoard) -> Task {
     let TaskRow { seq, token, mut task } = row;
-    if task.state == TaskState::Running {
-        task.progress = progress.latest(seq, token);
+    if task.state == TaskState::Running
+        && let Some(report) = reports.latest(seq, token)
+    {
+        task.progress = report.progress;
+        task.plugin_digest = report.digest.or(task.plugin_digest);
     }
     task
 }

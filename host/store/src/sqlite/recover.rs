@@ -5,14 +5,17 @@ use wasmill_model::{Attempts, Backoff, Next, Outcome, TaskId, Timestamp};
 
 use super::batch::{Batch, Line, Operation};
 use super::finish::Finish;
-use crate::progress::ProgressCell;
+use crate::report::{ReportBoard, ReportCell};
 use crate::{Claim, Recovery};
 
 /// Ends the attempt of every running task, in one durable transaction, and counts what waits.
 pub(super) fn recover(connection: &Connection, now: Timestamp) -> rusqlite::Result<(Recovery, Line)> {
     connection.execute_batch("PRAGMA synchronous = FULL")?;
     let transaction = connection.unchecked_transaction()?;
-    let mut batch = Batch { connection: &transaction, line: line(&transaction)?, turns: Vec::new() };
+    // What was reported is gone with the host that died.
+    let reports = ReportBoard::default();
+    let line = line(&transaction)?;
+    let mut batch = Batch { connection: &transaction, line, reports: &reports, turns: Vec::new() };
     let mut recovery = Recovery::default();
     for finish in crashed(&transaction, now)? {
         finish.run(&mut batch)?;
@@ -44,7 +47,7 @@ fn crashed(connection: &Connection, now: Timestamp) -> rusqlite::Result<Vec<Fini
         let used = Attempts { attempt: row.get(3)?, attempts_max: row.get(4)?, host_crashes: row.get(5)? };
         let next = Next::after(Outcome::HostCrashed, used, now, Backoff::default(), 0.0);
         let id = TaskId::from_bytes(row.get(0)?);
-        let claim = Claim { id, seq: row.get(1)?, token: row.get(2)?, progress: ProgressCell::default() };
+        let claim = Claim { id, seq: row.get(1)?, token: row.get(2)?, report: ReportCell::default() };
         Ok(Finish { claim, next, log: None, now })
     })?;
     finishes.collect()

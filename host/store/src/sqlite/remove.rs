@@ -5,7 +5,7 @@ use wasmill_model::{TaskId, TaskState};
 
 use super::batch::{Batch, Operation};
 use super::rows::state;
-use crate::progress::Turn;
+use crate::report::Turn;
 
 #[derive(Debug)]
 pub(super) struct Remove {

@@ -1,12 +1,13 @@
 //! How model types are written as columns and read back. A value that fits nothing is an error, never a guess.
 
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::DateTime;
 use rusqlite::Row;
 use rusqlite::types::Type;
-use wasmill_model::{Failure, Task, TaskId, TaskState, Timestamp};
+use wasmill_model::{Backoff, Failure, Task, TaskId, TaskState, Timestamp};
 
 /// A task with what the store alone knows of it.
 pub(super) struct TaskRow {
@@ -20,7 +21,7 @@ macro_rules! select_tasks {
     ($tail:literal) => {
         concat!(
             "SELECT seq, claims, id, plugin, state, created_at, ready_at, started_at, finished_at, ",
-            "attempt, attempts_max, host_crashes, timeout_ms, input_bytes, cause, message, result ",
+            "attempt, attempts_max, host_crashes, timeout_ms, input_bytes, cause, message, result, plugin_digest ",
             "FROM task ",
             $tail
         )
@@ -34,6 +35,7 @@ pub(super) fn task_row(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
         id: TaskId::from_bytes(row.get(2)?),
         plugin: parsed(row, 3)?,
         state: state(row, 4)?,
+        plugin_digest: row.get::<_, Option<Arc<str>>>(17)?,
         created_at: DateTime::from_timestamp_nanos(row.get(5)?),
         ready_at: DateTime::from_timestamp_nanos(row.get(6)?),
         started_at: row.get::<_, Option<_>>(7)?.map(DateTime::from_timestamp_nanos),
@@ -73,6 +75,12 @@ pub(super) fn state(row: &Row<'_>, column: usize) -> rusqlite::Result<TaskState>
 /// Reads a timeout from a column.
 pub(super) fn timeout(row: &Row<'_>, column: usize) -> rusqlite::Result<Duration> {
     Ok(Duration::from_millis(row.get::<_, i64>(column)?.cast_unsigned()))
+}
+
+/// Reads a backoff from three columns.
+pub(super) fn backoff(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Backoff>> {
+    let Some(factor) = row.get(column + 1)? else { return Ok(None) };
+    Ok(Some(Backoff { first: timeout(row, column)?, factor, most: timeout(row, column + 2)? }))
 }
 
 /// Returns a time as a column holds it. It reaches from 1677 to 2262; beyond is as good as never.

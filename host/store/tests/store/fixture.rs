@@ -56,6 +56,7 @@ pub(crate) fn new_task() -> NewTask {
         created_at: at(0),
         timeout: Duration::from_secs(600),
         attempts_max: 3,
+        backoff: None,
     }
 }
 

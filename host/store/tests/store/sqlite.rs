@@ -74,7 +74,7 @@ fn a_newer_schema_is_refused_with_both_versions() {
     let connection = Connection::open(&path).expect("opened");
     connection.execute_batch("PRAGMA user_version = 99").expect("set");
     drop(connection);
-    assert_eq!(refusal(&folder), StoreError::Newer { path, found: 99, supported: 1 });
+    assert_eq!(refusal(&folder), StoreError::Newer { path, found: 99, supported: 2 });
 }
 
 #[test]
@@ -103,9 +103,29 @@ fn every_file_has_the_schema_of_the_newest_step() {
     drop(folder.open());
     let connection = Connection::open(database(&folder)).expect("opened");
     let read = |sql: &str| connection.query_one(sql, [], |row| row.get::<_, i64>(0)).expect("read");
-    assert_eq!(read("PRAGMA user_version"), 1);
+    assert_eq!(read("PRAGMA user_version"), 2);
     assert_eq!(read("PRAGMA application_id"), 0x574d_494c);
     assert_eq!(read("SELECT count(*) FROM sqlite_master WHERE type = 'table'"), 4);
+}
+
+#[tokio::test]
+async fn a_database_of_the_first_schema_is_brought_up_to_date_with_its_tasks() {
+    const FIRST: &str = include_str!("../../src/sqlite/migrations/0001_tasks.sql");
+    const TASK: &str = "
+        INSERT INTO task (seq, id, plugin, state, created_at, ready_at, attempts_max, timeout_ms)
+        VALUES (1, randomblob(16), 'a', 0, 0, 0, 1, 1000);
+        PRAGMA application_id = 0x574d494c;
+        PRAGMA user_version = 1;";
+    let folder = Folder::new();
+    let connection = Connection::open(database(&folder)).expect("opened");
+    connection.execute_batch(FIRST).expect("made");
+    connection.execute_batch(TASK).expect("filled");
+    drop(connection);
+    let store = folder.open();
+    let claimed = claim_one(&store, at(0)).await;
+    assert_eq!((claimed.attempts_max, claimed.backoff), (1, None));
+    let task = store.get(claimed.claim.id).await.expect("read").expect("stored");
+    assert_eq!((task.timeout.as_secs(), task.plugin_digest), (1, None));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use wasmill_model::{NewTask, Next, TaskState};
+use wasmill_model::{Backoff, NewTask, Next, PluginName, TaskState};
+use wasmill_store::Share;
 
 use crate::fixture::{Place, at, claim, claim_one, failure, get, ids, insert_one, new_task, plugin};
 
@@ -28,7 +29,7 @@ pub(crate) async fn only_these_plugins_are_claimed(place: &impl Place) {
     let other = NewTask { plugin: plugin("b"), ..new_task() };
     store.insert(vec![other]).await.expect("inserted");
     let id = insert_one(&store).await;
-    let none = store.claim(&[], 9, at(0)).await.expect("claimed");
+    let none = store.claim::<PluginName>(&[], 9, at(0)).await.expect("claimed");
     assert!(none.claimed.is_empty() && none.next_ready_at.is_none());
     let twice = store.claim(&[plugin("a"), plugin("a"), plugin("c")], 9, at(0)).await.expect("claimed");
     assert_eq!((ids(&twice), twice.next_ready_at), (vec![id], None));
@@ -51,14 +52,30 @@ pub(crate) async fn no_task_is_claimed_twice(place: &impl Place) {
 pub(crate) async fn a_claim_brings_all_that_the_run_needs(place: &impl Place) {
     let store = place.open();
     let input = Some("{\"wait\":1}".to_owned());
-    let new = NewTask { input: input.clone(), timeout: Duration::from_millis(1_500), ..new_task() };
+    let backoff = Backoff { first: Duration::from_millis(7), factor: 1.5, most: Duration::from_secs(9) };
+    let timeout = Duration::from_millis(1_500);
+    let new = NewTask { input: input.clone(), timeout, backoff: Some(backoff), ..new_task() };
     store.insert(vec![new.clone()]).await.expect("inserted");
     let claimed = claim_one(&store, at(4)).await;
     assert_eq!((claimed.claim.id, &claimed.plugin), (new.id, &new.plugin));
     assert_eq!((claimed.attempt, claimed.attempts_max, claimed.host_crashes), (1, 3, 0));
     assert_eq!((claimed.timeout, claimed.input), (new.timeout, input));
+    assert_eq!(claimed.backoff, Some(backoff));
     let task = get(&store, new.id).await;
     assert_eq!((task.state, task.started_at, task.attempt), (TaskState::Running, Some(at(4)), 1));
+}
+
+pub(crate) async fn a_plugin_gets_no_more_than_its_share(place: &impl Place) {
+    let store = place.open();
+    let of = |name| move |_| NewTask { plugin: plugin(name), ..new_task() };
+    store.insert((0..5).map(of("a")).chain((0..5).map(of("b"))).collect()).await.expect("inserted");
+    let shares =
+        [Share { plugin: plugin("a"), tasks_max: 2 }, Share { plugin: plugin("b"), tasks_max: usize::MAX }];
+    let claims = store.claim(&shares, 6, at(0)).await.expect("claimed");
+    let plugins: Vec<_> = claims.claimed.iter().map(|claimed| claimed.plugin.as_str()).collect();
+    assert_eq!(plugins, ["a", "a", "b", "b", "b", "b"]);
+    let none = [Share { plugin: plugin("a"), tasks_max: 0 }];
+    assert!(store.claim(&none, 9, at(0)).await.expect("claimed").claimed.is_empty());
 }
 
 pub(crate) async fn too_few_ready_tells_when_the_next_is(place: &impl Place) {

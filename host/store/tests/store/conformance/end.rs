@@ -104,3 +104,12 @@ pub(crate) async fn a_late_claim_never_fits_another_task(place: &impl Place) {
     assert_eq!(store.finish(&old.claim, done(), None, at(2)).await, Ok(false));
     assert_eq!(get(&store, other).await.state, TaskState::Running);
 }
+
+pub(crate) async fn a_cancelled_task_keeps_the_digest_of_what_ran(place: &impl Place) {
+    let store = place.open();
+    let id = insert_one(&store).await;
+    let claimed = claim_one(&store, at(1)).await;
+    store.pin(&claimed.claim, "abc".into());
+    store.cancel(id, at(2)).await.expect("cancelled");
+    assert_eq!(get(&store, id).await.plugin_digest.as_deref(), Some("abc"));
+}

@@ -97,3 +97,24 @@ pub(crate) async fn a_log_belongs_to_the_newest_attempt(place: &impl Place) {
         assert_eq!(store.log(id).await.expect("read").as_deref(), kept);
     }
 }
+
+pub(crate) async fn a_task_keeps_the_digest_of_its_newest_attempt(place: &impl Place) {
+    let store = place.open();
+    let id = insert_one(&store).await;
+    let digest = async || get(&store, id).await.plugin_digest;
+    assert_eq!(digest().await, None);
+    let retry = || Next::RetryAt(at(1), failure());
+    for (pinned, next) in [("old", retry()), ("new", retry()), ("newer", Next::Completed(String::new()))] {
+        let before = digest().await;
+        let claimed = claim_one(&store, at(1)).await;
+        assert_eq!(digest().await, before, "until the next attempt has a version");
+        store.pin(&claimed.claim, pinned.into());
+        assert_eq!(digest().await.as_deref(), Some(pinned));
+        assert_eq!(store.finish(&claimed.claim, next, None, at(1)).await, Ok(true));
+        store.pin(&claimed.claim, "late".into());
+        assert_eq!(digest().await.as_deref(), Some(pinned));
+    }
+    store.close().await;
+    drop(store);
+    assert_eq!(get(&place.open(), id).await.plugin_digest.as_deref(), Some("newer"));
+}

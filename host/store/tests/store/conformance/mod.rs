@@ -14,12 +14,14 @@ macro_rules! suite {
             insert: a_new_task_waits, a_taken_id_stores_none_of_them, a_full_line_takes_no_more,
                 a_final_task_makes_room, nothing_to_insert_is_no_error;
             claim: the_longest_ready_comes_first, only_these_plugins_are_claimed,
-                no_task_is_claimed_twice, a_claim_brings_all_that_the_run_needs,
+                no_task_is_claimed_twice, a_claim_brings_all_that_the_run_needs, a_plugin_gets_no_more_than_its_share,
                 too_few_ready_tells_when_the_next_is, a_dropped_claim_waits_again;
             finish: a_result_is_kept, a_lasting_failure_is_kept, a_retry_waits_until_its_time,
                 a_success_forgets_the_failure_before, a_drain_gives_the_attempt_back,
-                a_finish_works_once, a_log_belongs_to_the_newest_attempt;
-            end: a_waiting_task_is_cancelled, a_running_task_is_cancelled, a_final_task_stays_as_it_is,
+                a_finish_works_once, a_log_belongs_to_the_newest_attempt,
+                a_task_keeps_the_digest_of_its_newest_attempt;
+            end: a_waiting_task_is_cancelled, a_running_task_is_cancelled,
+                a_cancelled_task_keeps_the_digest_of_what_ran, a_final_task_stays_as_it_is,
                 an_unknown_task_is_neither_cancelled_nor_removed,
                 a_task_is_removed_in_any_state_with_all_it_has, a_late_finish_changes_nothing,
                 a_late_claim_never_fits_another_task;
@@ -27,7 +29,8 @@ macro_rules! suite {
                 a_page_of_large_results_ends_early,
                 a_checkpoint_outlives_its_attempt, a_checkpoint_ends_with_its_task,
                 a_lost_claim_has_no_checkpoint, progress_shows_while_the_task_runs,
-                late_progress_shows_nowhere, counts_follow_every_move;
+                late_progress_shows_nowhere, counts_follow_every_move,
+                waiting_tasks_are_counted_by_plugin;
             recover: tasks_outlive_the_store, a_running_task_is_recovered_first_in_line,
                 the_third_crash_fails_the_task, a_claim_from_before_the_crash_is_lost,
                 a_closed_store_refuses_everything, a_second_close_changes_nothing;

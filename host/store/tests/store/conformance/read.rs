@@ -1,9 +1,9 @@
 //! Lists, checkpoints, progress and counts.
 
-use wasmill_model::{Next, Progress, TaskId};
+use wasmill_model::{NewTask, Next, Progress, TaskId};
 use wasmill_store::{Counts, Cursor, ListQuery, Store};
 
-use crate::fixture::{Place, at, claim, claim_one, failure, get, insert_one};
+use crate::fixture::{Place, at, claim, claim_one, failure, get, insert_one, new_task, plugin};
 
 async fn page(store: &Store, limit: usize, before: Option<Cursor>) -> (Vec<TaskId>, Option<Cursor>) {
     let page = store.list(ListQuery { limit, before }).await.expect("listed");
@@ -158,4 +158,14 @@ pub(crate) async fn counts_follow_every_move(place: &impl Place) {
     store.remove(first).await.expect("removed");
     store.remove(second).await.expect("removed");
     expect(0, 0).await;
+}
+
+pub(crate) async fn waiting_tasks_are_counted_by_plugin(place: &impl Place) {
+    let store = place.open();
+    let of = |name| move |_| NewTask { plugin: plugin(name), ..new_task() };
+    store.insert((0..5).map(of("a")).chain((0..2).map(of("b"))).collect()).await.expect("inserted");
+    assert_eq!(claim(&store, 1, at(0)).await.claimed.len(), 1);
+    let names = || vec![plugin("b"), plugin("a"), plugin("c")];
+    assert_eq!(store.waiting(names(), 100).await, Ok(vec![2, 4, 0]));
+    assert_eq!(store.waiting(names(), 3).await, Ok(vec![2, 3, 0]), "counted no further than the most");
 }
