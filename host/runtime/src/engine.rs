@@ -1,16 +1,83 @@
-//! The wasmtime engine: which wasm it takes, and how it interrupts, resets and bounds a guest.
+//! The wasmtime engines: which wasm they take, and how they interrupt, reset and bound a guest.
 //!
-//! Made once by the runtime. The settings were measured: the best row runs seven times as many
-//! guests a second as the defaults do.
+//! Made by the runtime. The settings of the pooled engine were measured: the best row runs seven times
+//! as many guests a second as the defaults do. The roomy one is for guests that do not fit into pools;
+//! a host without such guests never makes it.
+
+use std::sync::{Arc, OnceLock};
 
 use wasmtime::{Config, Engine, InstanceAllocationStrategy};
 
-use crate::capacity::{STACK_BYTES, WASM_STACK_BYTES};
+use crate::capacity::{Reservation, STACK_BYTES, WASM_STACK_BYTES};
+use crate::kind::Profile;
 use crate::pool::{self, MemoryReset};
 use crate::runtime::{RuntimeConfig, RuntimeError};
 
+/// Bytes of stack of a roomy guest. Interpreters call themselves deeply; what is not used costs nothing.
+const ROOMY_STACK_BYTES: usize = 2 << 20;
+/// Bytes of it that wasm may use; the rest is for calls to the host.
+const ROOMY_WASM_STACK_BYTES: usize = 1 << 20;
+
+/// The engines, one for each profile. Clones share them.
+#[derive(Clone)]
+pub(crate) struct Engines {
+    pooled: Engine,
+    reset: MemoryReset,
+    roomy: Arc<OnceLock<Engine>>,
+    reservation: Reservation,
+    pooled_memory_bytes_max: u64,
+}
+
+impl Engines {
+    /// Makes the engine for small guests; others are made on first need.
+    pub(crate) fn new(config: &RuntimeConfig) -> Result<Self, RuntimeError> {
+        let (pooled, reset) = build(config)?;
+        Ok(Self {
+            pooled,
+            reset,
+            roomy: Arc::default(),
+            reservation: pool::reservation(config.slots, &config.limits),
+            pooled_memory_bytes_max: pool::memory_bytes_max(&config.limits) as u64,
+        })
+    }
+
+    /// Returns the engine of a profile, which is made now if it is the first time.
+    pub(crate) fn get(&self, profile: Profile) -> &Engine {
+        match profile {
+            Profile::Pooled => &self.pooled,
+            Profile::Roomy => self.roomy.get_or_init(|| {
+                let settings = roomy_settings(self.reservation);
+                Engine::new(&settings).expect("it sets nothing aside, so nothing can be missing")
+            }),
+        }
+    }
+
+    /// Returns the bytes that a memory of a pooled guest can grow to.
+    pub(crate) fn pooled_memory_bytes_max(&self) -> u64 {
+        self.pooled_memory_bytes_max
+    }
+
+    /// Returns the profile for a guest that was found to need `profile` and has this memory limit.
+    pub(crate) fn profile_for(&self, profile: Profile, memory_bytes: u64) -> Profile {
+        if memory_bytes > self.pooled_memory_bytes_max { Profile::Roomy } else { profile }
+    }
+
+    /// Returns how the memories of small guests are made clean.
+    pub(crate) fn memory_reset(&self) -> MemoryReset {
+        self.reset
+    }
+
+    /// Moves the epoch of every engine, so that guests that compute give their threads back.
+    pub(crate) fn increment_epoch(&self) {
+        self.pooled.increment_epoch();
+        if let Some(roomy) = self.roomy.get() {
+            roomy.increment_epoch();
+        }
+    }
+}
+
 /// Makes the engine, with the best way to reset memories that works here.
-pub(crate) fn build(config: &RuntimeConfig) -> Result<(Engine, MemoryReset), RuntimeError> {
+fn build(config: &RuntimeConfig) -> Result<(Engine, MemoryReset), RuntimeError> {
     let mut refusal = String::new();
     for &reset in MemoryReset::candidates() {
         match Engine::new(&settings(config, reset)) {
@@ -21,27 +88,62 @@ pub(crate) fn build(config: &RuntimeConfig) -> Result<(Engine, MemoryReset), Run
     Err(RuntimeError::Engine { slots: config.slots, reason: refusal })
 }
 
+/// Makes an engine that compiles for that of a profile. It has no pools, so it takes no room.
+pub(crate) fn compiler(
+    config: &RuntimeConfig,
+    profile: Profile,
+    reset: MemoryReset,
+) -> wasmtime::Result<Engine> {
+    match profile {
+        Profile::Pooled => Engine::new(&code_settings(config, reset)),
+        Profile::Roomy => Engine::new(&roomy_settings(pool::reservation(config.slots, &config.limits))),
+    }
+}
+
 fn settings(config: &RuntimeConfig, reset: MemoryReset) -> Config {
+    let pools = pool::config(config.slots, &config.limits, reset);
+    let mut settings = code_settings(config, reset);
+    settings.allocation_strategy(InstanceAllocationStrategy::Pooling(pools));
+    settings
+}
+
+/// Returns the settings that have a say in how code is compiled.
+fn code_settings(config: &RuntimeConfig, reset: MemoryReset) -> Config {
     let reservation = pool::reservation(config.slots, &config.limits);
     let mut settings = Config::new();
     settings
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool::config(
-            config.slots,
-            &config.limits,
-            reset,
-        )))
         .memory_reservation(reservation.memory_bytes)
         .memory_guard_size(reservation.guard_bytes)
         .memory_init_cow(reset.maps_images())
         .async_stack_size(STACK_BYTES)
         .max_wasm_stack(WASM_STACK_BYTES)
-        .async_stack_zeroing(false)
-        .epoch_interruption(true);
+        // Exceptions are objects of the garbage collector, which would cost every guest.
+        .gc_support(false);
+    add_common(&mut settings);
+    settings
+}
+
+fn roomy_settings(reservation: Reservation) -> Config {
+    let mut settings = Config::new();
+    settings
+        .allocation_strategy(InstanceAllocationStrategy::OnDemand)
+        .memory_reservation(reservation.memory_bytes)
+        .memory_guard_size(reservation.guard_bytes)
+        .memory_init_cow(true)
+        .async_stack_size(ROOMY_STACK_BYTES)
+        .max_wasm_stack(ROOMY_WASM_STACK_BYTES)
+        .wasm_exceptions(true)
+        .wasm_gc(false);
+    add_common(&mut settings);
+    settings
+}
+
+fn add_common(settings: &mut Config) {
+    settings.async_stack_zeroing(false).epoch_interruption(true);
     // Guests have neither a use for these nor a way to ask for them.
-    settings.concurrency_support(false).gc_support(false).wasm_memory64(false);
+    settings.concurrency_support(false).wasm_memory64(false);
     // A trap names functions, not offsets, so the tables for those need not be kept.
     settings.generate_address_map(false).native_unwind_info(false);
-    settings
 }
 
 #[cfg(test)]
@@ -57,10 +159,31 @@ mod tests {
     }
 
     #[test]
-    fn small_and_large_limits_make_an_engine() {
+    fn small_and_large_limits_make_engines() {
         for memory_bytes in [1, 1 << 20, (64 << 20) + 1, 4 << 30, 16 << 30] {
             let limits = Limits { memory_bytes, ..Limits::default() };
-            build(&RuntimeConfig { slots: 1, limits }).unwrap();
+            let engines = Engines::new(&RuntimeConfig { slots: 1, limits }).unwrap();
+            assert!(!engines.get(Profile::Roomy).is_pulley());
         }
+        // So many slots that less is reserved for each.
+        Engine::new(&roomy_settings(pool::reservation(200_000, &Limits::default()))).unwrap();
+    }
+
+    #[test]
+    fn the_roomy_engine_is_made_once_on_first_need() {
+        let engines = Engines::new(&RuntimeConfig { slots: 1, limits: Limits::default() }).unwrap();
+        let clone = engines.clone();
+        engines.increment_epoch();
+        assert!(engines.roomy.get().is_none());
+        assert!(Engine::same(clone.get(Profile::Roomy), engines.get(Profile::Roomy)));
+    }
+
+    #[test]
+    fn a_guest_that_may_outgrow_the_pools_is_roomy() {
+        let engines = Engines::new(&RuntimeConfig { slots: 1, limits: Limits::default() }).unwrap();
+        let default = Limits::default().memory_bytes;
+        assert_eq!(engines.profile_for(Profile::Pooled, default), Profile::Pooled);
+        assert_eq!(engines.profile_for(Profile::Pooled, default + 1), Profile::Roomy);
+        assert_eq!(engines.profile_for(Profile::Roomy, 1), Profile::Roomy);
     }
 }

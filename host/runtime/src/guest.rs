@@ -2,57 +2,148 @@
 
 use std::sync::Arc;
 
-use wasmill_model::{Limits, Run, RunHost};
+use wasmill_model::Run;
 use wasmtime::component::ResourceTable;
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi::p1::WasiP1Ctx;
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use crate::guest_log::GuestLog;
+use crate::gate::Gate;
 use crate::limiter::Limiter;
+use crate::outcome::HostFault;
+use crate::plugin::Plugin;
+use crate::program::{Answer, LastWords, ProgramInput};
+use crate::surroundings;
+use crate::terms::Terms;
 
 /// Timers, streams and other handles that one guest may hold at once.
 pub(crate) const HANDLES_MAX: usize = 1_024;
-/// Random bytes that a guest may ask for at once.
-const RANDOM_BYTES_MAX: u64 = 1 << 20;
 
 /// One guest, as the host sees it.
 pub(crate) struct Guest {
     pub(crate) run: Run,
     pub(crate) limiter: Limiter,
-    pub(crate) checkpoint_bytes_max: u64,
+    pub(crate) plugin: Arc<Plugin>,
+    /// What a program leaves behind; a task has none.
+    pub(crate) program: Option<Program>,
     handles: ResourceTable,
-    /// Made when the guest first asks for something of WASI: it costs as much as a short run.
-    wasi: Option<WasiCtx>,
+    wasi: Wasi,
+    /// Made when the guest first asks for something of wasi:http.
+    http: Option<(Gate, WasiHttpCtx)>,
+}
+
+/// What a program leaves behind.
+pub(crate) struct Program {
+    pub(crate) answer: Answer,
+    pub(crate) last_words: LastWords,
+}
+
+/// WASI, in the form that the guest asks for it.
+enum Wasi {
+    /// Made when the guest first asks for something: it costs as much as a short run.
+    Later,
+    Component(Box<WasiCtx>),
+    Module(Box<WasiP1Ctx>),
 }
 
 impl Guest {
-    pub(crate) fn new(run: Run, limits: &Limits) -> Self {
+    /// Makes the guest of a task.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a folder that it was permitted cannot be opened.
+    pub(crate) fn task(plugin: &Arc<Plugin>, run: Run) -> Result<Self, HostFault> {
+        let permissions = &plugin.terms.permissions;
+        let wasi = if permissions.dirs.is_empty() {
+            Wasi::Later
+        } else {
+            let mut wasi = surroundings::of_task(&run.host, &permissions.env);
+            surroundings::add_dirs(&mut wasi, permissions).map_err(HostFault)?;
+            Wasi::Component(Box::new(wasi.build()))
+        };
+        Ok(Self::new(plugin, run, wasi, None))
+    }
+
+    /// Makes the guest of a program that is a component.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a folder that it was permitted cannot be opened.
+    pub(crate) fn command(plugin: &Arc<Plugin>, run: Run, input: ProgramInput) -> Result<Self, HostFault> {
+        let (mut wasi, program) = program(plugin, &run, input)?;
+        Ok(Self::new(plugin, run, Wasi::Component(Box::new(wasi.build())), Some(program)))
+    }
+
+    /// Makes the guest of a program that is a core module.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a folder that it was permitted cannot be opened.
+    pub(crate) fn module(plugin: &Arc<Plugin>, run: Run, input: ProgramInput) -> Result<Self, HostFault> {
+        let (mut wasi, program) = program(plugin, &run, input)?;
+        let mut wasi = wasi.build_p1();
+        wasi.ctx().table.set_max_capacity(HANDLES_MAX);
+        Ok(Self::new(plugin, run, Wasi::Module(Box::new(wasi)), Some(program)))
+    }
+
+    fn new(plugin: &Arc<Plugin>, run: Run, wasi: Wasi, program: Option<Program>) -> Self {
         let mut handles = ResourceTable::new();
         handles.set_max_capacity(HANDLES_MAX);
         Self {
             run,
-            limiter: Limiter::new(limits.memory_bytes),
-            checkpoint_bytes_max: limits.checkpoint_bytes,
+            limiter: Limiter::new(plugin.terms.limits.memory_bytes),
+            plugin: Arc::clone(plugin),
+            program,
             handles,
-            wasi: None,
+            wasi,
+            http: None,
+        }
+    }
+
+    /// Returns WASI preview 1.
+    ///
+    /// # Panics
+    ///
+    /// Panics for a component, which is never linked to it.
+    pub(crate) fn preview1(&mut self) -> &mut WasiP1Ctx {
+        match &mut self.wasi {
+            Wasi::Module(wasi) => wasi,
+            Wasi::Later | Wasi::Component(_) => panic!("only core modules are linked to preview 1"),
         }
     }
 }
 
+/// Makes the surroundings of a program, with its folders, and what it will leave behind.
+fn program(
+    plugin: &Arc<Plugin>,
+    run: &Run,
+    input: ProgramInput,
+) -> Result<(WasiCtxBuilder, Program), HostFault> {
+    let Terms { limits, permissions, .. } = &*plugin.terms;
+    let program = Program { answer: Answer::new(limits.output_bytes), last_words: LastWords::new() };
+    let Program { answer, last_words } = &program;
+    let mut wasi = surroundings::of_program(run, input, &permissions.env, answer, last_words);
+    surroundings::add_dirs(&mut wasi, permissions).map_err(HostFault)?;
+    Ok((wasi, program))
+}
+
 impl WasiView for Guest {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let ctx = self.wasi.get_or_insert_with(|| surroundings(&self.run.host));
-        WasiCtxView { ctx, table: &mut self.handles }
+        if let Wasi::Later = self.wasi {
+            let env = &self.plugin.terms.permissions.env;
+            self.wasi = Wasi::Component(Box::new(surroundings::of_task(&self.run.host, env).build()));
+        }
+        match &mut self.wasi {
+            Wasi::Component(ctx) => WasiCtxView { ctx, table: &mut self.handles },
+            Wasi::Module(wasi) => wasi.ctx(),
+            Wasi::Later => unreachable!("it was made above"),
+        }
     }
 }
 
-/// Returns a world with clocks, randomness and a log, and nothing else.
-fn surroundings(host: &Arc<dyn RunHost>) -> WasiCtx {
-    WasiCtx::builder()
-        .stdout(GuestLog::new(host))
-        .stderr(GuestLog::new(host))
-        .max_random_size(RANDOM_BYTES_MAX)
-        .allow_tcp(false)
-        .allow_udp(false)
-        .allow_ip_name_lookup(false)
-        .build()
+impl WasiHttpView for Guest {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        let (gate, ctx) = self.http.get_or_insert_with(|| (Gate::new(&self.plugin), WasiHttpCtx::new()));
+        WasiHttpCtxView { hooks: gate, table: &mut self.handles, ctx }
+    }
 }

@@ -1,4 +1,5 @@
-//! stdout and stderr of a guest: handed on as they are written. Keeps nothing and never blocks.
+//! What a guest writes to its log: handed on as it is written. Never blocks, and keeps at most the last
+//! words of a program.
 
 use std::io;
 use std::pin::Pin;
@@ -11,16 +12,33 @@ use wasmill_model::RunHost;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
+use crate::program::LastWords;
+
 /// Bytes that a guest may write in one call.
 const WRITE_BYTES_MAX: usize = 64 << 10;
 
 /// Appends to the log of a run whatever is written to it.
 #[derive(Clone)]
-pub(crate) struct GuestLog(Arc<dyn RunHost>);
+pub(crate) struct GuestLog {
+    host: Arc<dyn RunHost>,
+    last_words: Option<LastWords>,
+}
 
 impl GuestLog {
     pub(crate) fn new(host: &Arc<dyn RunHost>) -> Self {
-        Self(Arc::clone(host))
+        Self { host: Arc::clone(host), last_words: None }
+    }
+
+    /// Makes one that remembers the end of what is written.
+    pub(crate) fn with_last_words(host: &Arc<dyn RunHost>, last_words: &LastWords) -> Self {
+        Self { host: Arc::clone(host), last_words: Some(last_words.clone()) }
+    }
+
+    fn append(&self, written: &[u8]) {
+        self.host.log(written);
+        if let Some(last_words) = &self.last_words {
+            last_words.write(written);
+        }
     }
 }
 
@@ -42,7 +60,7 @@ impl StdoutStream for GuestLog {
 
 impl OutputStream for GuestLog {
     fn write(&mut self, written: Bytes) -> StreamResult<()> {
-        self.0.log(&written);
+        self.append(&written);
         Ok(())
     }
 
@@ -62,7 +80,7 @@ impl Pollable for GuestLog {
 
 impl AsyncWrite for GuestLog {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, written: &[u8]) -> Poll<io::Result<usize>> {
-        self.0.log(written);
+        self.append(written);
         Poll::Ready(Ok(written.len()))
     }
 

@@ -32,8 +32,8 @@ impl run::Host for Guest {
     }
 
     async fn save(&mut self, state: Vec<u8>) -> Result<Result<(), String>> {
-        if state.len() as u64 > self.checkpoint_bytes_max {
-            let limit = words::bytes(self.checkpoint_bytes_max);
+        if state.len() as u64 > self.plugin.terms.limits.checkpoint_bytes {
+            let limit = words::bytes(self.plugin.terms.limits.checkpoint_bytes);
             let refusal = format!("the checkpoint of {} bytes is over its limit of {limit}", state.len());
             return Ok(Err(refusal));
         }

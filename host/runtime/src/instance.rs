@@ -3,31 +3,49 @@
 //! Called by the runtime's `run`. Dropping the future at any point drops the store and with it the
 //! guest. Knows neither timeouts nor cancellation.
 
-use wasmill_model::{Failure, Limits, Run};
-use wasmtime::{Store, StoreContextMut, UpdateDeadline};
+use std::sync::Arc;
+
+use wasmill_model::{Cause, Failure, Limits, Run};
+use wasmtime::{Engine, InstancePre, Store, StoreContextMut, UpdateDeadline};
+use wasmtime_wasi::I32Exit;
+use wasmtime_wasi::p2::bindings::CommandPre;
 
 use crate::bindings::PluginPre;
+use crate::code::Code;
 use crate::guest::{Guest, HANDLES_MAX};
-use crate::outcome::{self, Stage};
+use crate::outcome::{self, HostFault, Stage};
+use crate::plugin::Plugin;
+use crate::program::ProgramInput;
 
 /// What a task without input hands to its plugin.
 const NO_INPUT: &str = "null";
+/// The function that a core module is started by.
+pub(crate) const START: &str = "_start";
 /// Bytes that one call may copy out of a guest beyond the largest output or checkpoint, so that one
 /// that is only a little too large is refused with its size.
 const COPY_BYTES_SPARE: u64 = 4 << 20;
 
 /// Runs `plugin` once and returns its result or why there is none.
-pub(crate) async fn run(plugin: &PluginPre<Guest>, mut run: Run, limits: &Limits) -> Result<String, Failure> {
-    let input = run.input.take();
-    let mut store = store(plugin, Guest::new(run, limits), limits);
-    // A start function can loop, too.
-    store.set_epoch_deadline(1);
-    let instance = match plugin.instantiate_async(&mut store).await {
-        Ok(instance) => instance,
-        Err(error) => {
-            return Err(outcome::ended(&error, Stage::Starting, store.data(), limits.output_bytes));
-        }
+pub(crate) async fn run(plugin: &Arc<Plugin>, run: Run) -> Result<String, Failure> {
+    let answer = match &plugin.code {
+        Code::Task(code) => run_task(code, plugin, run).await?,
+        // On the heap, so that the many small runs do not carry the size of these.
+        Code::Command(code) => Box::pin(run_command(code, plugin, run)).await?,
+        Code::Module(code) => Box::pin(run_module(code, plugin, run)).await?,
     };
+    outcome::check_format(&answer, plugin.terms.output)?;
+    Ok(answer)
+}
+
+async fn run_task(code: &PluginPre<Guest>, plugin: &Arc<Plugin>, mut run: Run) -> Result<String, Failure> {
+    let limits = &plugin.terms.limits;
+    let input = run.input.take();
+    let guest = Guest::task(plugin, run).map_err(host_fault)?;
+    let mut store = store(code.engine(), guest, copy_bytes_max(limits));
+    let instance = code
+        .instantiate_async(&mut store)
+        .await
+        .map_err(|error| outcome::ended(&error, Stage::Starting, store.data()))?;
     store.set_epoch_deadline(1);
     match instance.call_run_task(&mut store, input.as_deref().unwrap_or(NO_INPUT)).await {
         Ok(Ok(output)) if output.len() as u64 > limits.output_bytes => {
@@ -35,16 +53,81 @@ pub(crate) async fn run(plugin: &PluginPre<Guest>, mut run: Run, limits: &Limits
         }
         Ok(Ok(output)) => Ok(output),
         Ok(Err(failure)) => Err(outcome::reported(failure)),
-        Err(error) => Err(outcome::ended(&error, Stage::Running, store.data(), limits.output_bytes)),
+        Err(error) => Err(outcome::ended(&error, Stage::Running, store.data())),
     }
 }
 
-fn store(plugin: &PluginPre<Guest>, guest: Guest, limits: &Limits) -> Store<Guest> {
-    let mut store = Store::new(plugin.engine(), guest);
+async fn run_command(
+    code: &CommandPre<Guest>,
+    plugin: &Arc<Plugin>,
+    mut run: Run,
+) -> Result<String, Failure> {
+    let input = ProgramInput::read(run.input.take().as_deref(), &plugin.terms.permissions.env)?;
+    let guest = Guest::command(plugin, run, input).map_err(host_fault)?;
+    let mut store = store(code.engine(), guest, program_bytes_max(&plugin.terms.limits));
+    let command = code
+        .instantiate_async(&mut store)
+        .await
+        .map_err(|error| outcome::ended(&error, Stage::Starting, store.data()))?;
+    store.set_epoch_deadline(1);
+    let called = command.wasi_cli_run().call_run(&mut store).await;
+    // A main function that fails has no code of its own.
+    let called = called.map(|result| if result.is_ok() { 0 } else { 1 });
+    answer(called, store.data())
+}
+
+async fn run_module(
+    code: &InstancePre<Guest>,
+    plugin: &Arc<Plugin>,
+    mut run: Run,
+) -> Result<String, Failure> {
+    let input = ProgramInput::read(run.input.take().as_deref(), &plugin.terms.permissions.env)?;
+    let guest = Guest::module(plugin, run, input).map_err(host_fault)?;
+    let mut store = store(code.module().engine(), guest, program_bytes_max(&plugin.terms.limits));
+    let instance = code
+        .instantiate_async(&mut store)
+        .await
+        .map_err(|error| outcome::ended(&error, Stage::Starting, store.data()))?;
+    store.set_epoch_deadline(1);
+    let called = match instance.get_typed_func::<(), ()>(&mut store, START) {
+        Ok(start) => start.call_async(&mut store, ()).await.map(|()| 0),
+        Err(error) => Err(error),
+    };
+    answer(called, store.data())
+}
+
+/// Collects what a program left behind, or says why it failed.
+fn answer(called: wasmtime::Result<i32>, guest: &Guest) -> Result<String, Failure> {
+    let program = guest.program.as_ref().expect("a program is made with what it leaves behind");
+    let code = match called {
+        Ok(code) => code,
+        Err(error) => match error.downcast_ref() {
+            Some(&I32Exit(code)) => code,
+            None => return Err(outcome::ended(&error, Stage::Running, guest)),
+        },
+    };
+    outcome::exited(code, guest)?;
+    let answer = program.answer.take();
+    let bytes_max = guest.plugin.terms.limits.output_bytes;
+    // What is no UTF-8 grows when it is replaced.
+    if answer.len() as u64 > bytes_max || program.answer.has_overflowed() {
+        return Err(outcome::too_large(None, bytes_max));
+    }
+    Ok(answer)
+}
+
+fn host_fault(HostFault(reason): HostFault) -> Failure {
+    Failure::new(Cause::HostFault, reason)
+}
+
+fn store(engine: &Engine, guest: Guest, copy_bytes_max: usize) -> Store<Guest> {
+    let mut store = Store::new(engine, guest);
     store.limiter(|guest| &mut guest.limiter);
-    store.set_hostcall_fuel(copy_bytes_max(limits));
+    store.set_hostcall_fuel(copy_bytes_max);
     store.set_max_component_handles(HANDLES_MAX);
     store.epoch_deadline_callback(give_way);
+    // A start function can loop, too.
+    store.set_epoch_deadline(1);
     store
 }
 
@@ -57,4 +140,9 @@ fn give_way(_: StoreContextMut<'_, Guest>) -> wasmtime::Result<UpdateDeadline> {
 fn copy_bytes_max(limits: &Limits) -> usize {
     let largest = limits.output_bytes.max(limits.checkpoint_bytes);
     usize::try_from(largest.saturating_add(COPY_BYTES_SPARE)).unwrap_or(usize::MAX)
+}
+
+/// A program may read and write as much of a file at once as it has memory for.
+fn program_bytes_max(limits: &Limits) -> usize {
+    copy_bytes_max(limits).max(usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX))
 }

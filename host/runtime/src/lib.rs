@@ -10,11 +10,28 @@ mod capacity;
 mod pool;
 
 mod engine;
+mod kind;
 mod ticker;
 
-mod inspect;
-mod loader;
+mod check;
+mod keeper;
 mod registry;
+mod upload;
+
+mod cache;
+mod compile;
+mod compile_child;
+mod folder;
+mod leash;
+mod loader;
+mod manifest;
+mod schema;
+mod terms;
+
+mod code;
+mod inspect;
+mod plugin;
+mod survey;
 
 mod bindings;
 mod guest;
@@ -23,9 +40,26 @@ mod host;
 mod instance;
 mod limiter;
 mod outcome;
+mod program;
+mod surroundings;
+
+mod address;
+mod denials;
+mod fetch;
+mod gate;
+
 mod words;
 
+pub use cache::CacheConfig;
 pub use capacity::{Affordable, affordable_slots};
+pub use check::check;
+pub use compile::CompilerConfig;
+pub use compile_child::compile_child;
+pub use keeper::{OnChange, Watch};
+pub use kind::PluginKind;
 pub use pool::MemoryReset;
-pub use registry::{PluginInfo, PluginSource, PluginState};
-pub use runtime::{PoolUsage, Runtime, RuntimeConfig, RuntimeError};
+pub use registry::{PluginFacts, PluginInfo, PluginSource, PluginState};
+pub use runtime::{PluginsConfig, PoolUsage, Runtime, RuntimeConfig, RuntimeError};
+pub use schema::{InputSchema, Violation};
+pub use terms::{Ceilings, DirRule, HttpRule, OutputFormat, Permissions, Retry, Terms};
+pub use upload::{Removed, UploadError, Uploaded};

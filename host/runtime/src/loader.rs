@@ -1,116 +1,194 @@
 //! Turns a file, or bytes built into the binary, into a plugin that is ready to run, or a sentence.
 //!
-//! Called by the registry, at start. Reads and compiles; puts nothing into service.
+//! Called by the loaders of the keeper, and by the runtime for what is built in. Reads, validates,
+//! compiles or takes from the cache, and links; puts nothing into service.
 
-use std::fs::File;
-use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use sha2::{Digest, Sha256};
-use wasmtime::component::{Component, Linker};
-use wasmtime_wasi::p2;
+use wasmill_model::{InvalidPluginName, PluginName};
+use wasmtime::Module;
+use wasmtime::component::Component;
 
-use crate::bindings::{Plugin, PluginPre};
-use crate::guest::Guest;
-use crate::inspect::inspect;
-use crate::registry::{PluginInfo, PluginSource, PluginState};
+use crate::cache::{Cache, EntryName};
+use crate::code::{Artifact, Code, Linkers};
+use crate::compile::Compiler;
+use crate::compile_child::environment;
+use crate::denials::Denials;
+use crate::engine::Engines;
+use crate::folder::{self, Fingerprint, Unread};
+use crate::inspect::{Inspection, inspect};
+use crate::kind::{PluginKind, Profile};
+use crate::leash::Leash;
+use crate::manifest;
+use crate::plugin::Plugin;
+use crate::registry::{PluginFacts, PluginInfo, PluginSource, PluginState};
+use crate::terms::{Ceilings, Terms};
 use crate::words;
 
 /// The largest file that is read.
-const FILE_BYTES_MAX: u64 = 64 << 20;
+pub(crate) const FILE_BYTES_MAX: u64 = 128 << 20;
 
 /// A plugin or what is wrong with it.
 pub(crate) struct Loaded {
     pub(crate) info: PluginInfo,
     /// Present if the state is `Ready`.
-    pub(crate) plugin: Option<PluginPre<Guest>>,
+    pub(crate) plugin: Option<Arc<Plugin>>,
 }
 
-/// Returns what every plugin is linked against.
-pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Guest>> {
-    let mut linker = Linker::new(engine);
-    p2::add_to_linker_async(&mut linker)?;
-    Plugin::add_to_linker::<_, wasmtime::component::HasSelf<_>>(&mut linker, |guest| guest)?;
-    Ok(linker)
+/// What a file needs to become a plugin.
+pub(crate) struct Loader {
+    pub(crate) engines: Engines,
+    pub(crate) linkers: Linkers,
+    pub(crate) compiler: Compiler,
+    /// `None` if it is not wanted or cannot be had.
+    pub(crate) cache: Option<Cache>,
+    /// The terms of a plugin without a manifest.
+    pub(crate) terms: Arc<Terms>,
+    /// The most that a manifest may ask for.
+    pub(crate) ceilings: Ceilings,
 }
 
-/// Makes a plugin of bytes.
-pub(crate) fn load(linker: &Linker<Guest>, name: &str, source: PluginSource, bytes: &[u8]) -> Loaded {
-    let start = Instant::now();
-    let compiled = compile_safely(linker, bytes);
-    let compile_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let (plugin, state) = match compiled {
-        Ok(plugin) => (Some(plugin), PluginState::Ready),
-        Err(reason) => (None, PluginState::Rejected(words::cut(reason, words::MESSAGE_BYTES_MAX))),
-    };
-    let info = PluginInfo {
-        name: name.to_owned(),
-        source,
-        digest: Some(digest(bytes)),
-        size_bytes: bytes.len() as u64,
-        compile_ms,
-        state,
-    };
-    Loaded { info, plugin }
-}
-
-/// Makes a plugin of a file.
-pub(crate) fn load_file(linker: &Linker<Guest>, name: &str, path: &Path) -> Loaded {
-    match read(path) {
-        Ok(bytes) => load(linker, name, PluginSource::File(path.to_owned()), &bytes),
-        Err(reason) => rejected(name, path, reason),
+impl Loader {
+    /// Makes a plugin of the file that was looked at; `None` if it is another by now, or nobody
+    /// waits for it any more.
+    pub(crate) fn load_file(
+        &self,
+        name: &str,
+        path: &Path,
+        looked_at: &Fingerprint,
+        leash: &Leash,
+    ) -> Option<Loaded> {
+        let source = PluginSource::File(path.to_owned());
+        let reason = match name.parse() {
+            Err(error @ InvalidPluginName) => error.to_string(),
+            Ok(name) => match folder::read(path, looked_at) {
+                Ok(bytes) => {
+                    let loaded = self.load(&name, source, &bytes, leash);
+                    return (!leash.is_cut()).then_some(loaded);
+                }
+                Err(Unread::Changed) => return None,
+                Err(Unread::Refused(reason)) => reason,
+            },
+        };
+        let info = PluginInfo {
+            digest: None,
+            size_bytes: looked_at.size_bytes(),
+            compile_ms: 0,
+            state: PluginState::Rejected(reason),
+            ..PluginInfo::compiling(name, source)
+        };
+        Some(Loaded { info, plugin: None })
     }
-}
 
-/// Words a file that is not even read.
-pub(crate) fn rejected(name: &str, path: &Path, reason: String) -> Loaded {
-    let info = PluginInfo {
-        name: name.to_owned(),
-        source: PluginSource::File(path.to_owned()),
-        digest: None,
-        size_bytes: path.metadata().map_or(0, |metadata| metadata.len()),
-        compile_ms: 0,
-        state: PluginState::Rejected(reason),
-    };
-    Loaded { info, plugin: None }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, String> {
-    let failed = |error| format!("failed to read the file: {error}");
-    let metadata = path.metadata().map_err(failed)?;
-    // Opening a pipe would wait for somebody to write to it.
-    if !metadata.is_file() {
-        return Err("this is not a regular file".to_owned());
+    /// Makes a plugin of bytes that are part of the binary.
+    pub(crate) fn load_built_in(&self, name: &str, wasm: &[u8]) -> Loaded {
+        match name.parse() {
+            Ok(name) => self.load(&name, PluginSource::BuiltIn, wasm, &Leash::default()),
+            Err(error @ InvalidPluginName) => {
+                let state = PluginState::Rejected(error.to_string());
+                let info = PluginInfo { state, ..PluginInfo::compiling(name, PluginSource::BuiltIn) };
+                Loaded { info, plugin: None }
+            }
+        }
     }
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(failed)?;
-    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(format!("the file is larger than {}", words::bytes(FILE_BYTES_MAX)));
+
+    /// Makes a plugin of bytes.
+    pub(crate) fn load(&self, name: &PluginName, source: PluginSource, wasm: &[u8], leash: &Leash) -> Loaded {
+        let start = Instant::now();
+        let digest: Arc<str> = words::hex(&Sha256::digest(wasm)).into();
+        // A compiler or linker that panics over a hostile file refuses it and harms nothing else.
+        let made = catch_unwind(AssertUnwindSafe(|| self.make(name, &source, &digest, wasm, leash)))
+            .unwrap_or_else(|_| Err("the host gave up on it".to_owned()));
+        let (plugin, facts, state) = match made {
+            Ok((plugin, facts)) => (Some(Arc::new(plugin)), Some(facts), PluginState::Ready),
+            Err(reason) => (None, None, PluginState::Rejected(words::cut(reason, words::MESSAGE_BYTES_MAX))),
+        };
+        let info = PluginInfo {
+            facts,
+            digest: Some(digest.to_string()),
+            size_bytes: wasm.len() as u64,
+            compile_ms: u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
+            state,
+            ..PluginInfo::compiling(name.as_str(), source)
+        };
+        Loaded { info, plugin }
     }
-    Ok(bytes)
-}
 
-/// Compiles; a compiler that panics over a hostile file refuses it and harms nothing else.
-fn compile_safely(linker: &Linker<Guest>, bytes: &[u8]) -> Result<PluginPre<Guest>, String> {
-    catch_unwind(AssertUnwindSafe(|| compile(linker, bytes)))
-        .unwrap_or_else(|_| Err("the compiler gave up on it".to_owned()))
-}
+    fn make(
+        &self,
+        name: &PluginName,
+        source: &PluginSource,
+        digest: &Arc<str>,
+        wasm: &[u8],
+        leash: &Leash,
+    ) -> Result<(Plugin, PluginFacts), String> {
+        let terms = self.terms(source)?;
+        let inspection = inspect(&self.engines, wasm)?;
+        inspection.check_memory(&terms.limits)?;
+        let Inspection { kind, profile, imports, exports, .. } = inspection;
+        let profile = self.engines.profile_for(profile, terms.limits.memory_bytes);
+        let code = self.code(kind, profile, digest, wasm, leash)?;
+        let is_roomy = profile == Profile::Roomy;
+        let facts = PluginFacts { kind, is_roomy, imports, exports, terms: Arc::clone(&terms) };
+        let (name, digest) = (name.clone(), Arc::clone(digest));
+        Ok((Plugin { name, digest, kind, code, terms, denials: Denials::default() }, facts))
+    }
 
-fn compile(linker: &Linker<Guest>, bytes: &[u8]) -> Result<PluginPre<Guest>, String> {
-    inspect(linker.engine(), bytes)?;
-    let component = Component::from_binary(linker.engine(), bytes)
-        .map_err(|error| words::bounded(format_args!("it cannot be compiled for this host: {error:#}")))?;
-    let linked = linker.instantiate_pre(&component).map_err(|error| {
-        words::bounded(format_args!("it asks for what this host does not offer: {error:#}"))
-    })?;
-    PluginPre::new(linked).map_err(|error| {
-        words::bounded(format_args!("its `run-task` is not that of wasmill:task/plugin@0.1.0: {error:#}"))
-    })
-}
+    /// Returns the terms a plugin runs on: those of the manifest beside its file, if there is one.
+    fn terms(&self, source: &PluginSource) -> Result<Arc<Terms>, String> {
+        match source {
+            PluginSource::BuiltIn => Ok(Arc::clone(&self.terms)),
+            PluginSource::File(path) => {
+                manifest::read(&path.with_extension("toml"), &self.terms, &self.ceilings)
+            }
+        }
+    }
 
-fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    /// Returns linked code, from the cache if it is there and fits.
+    fn code(
+        &self,
+        kind: PluginKind,
+        profile: Profile,
+        digest: &str,
+        wasm: &[u8],
+        leash: &Leash,
+    ) -> Result<Code, String> {
+        let environment = environment(self.engines.get(profile));
+        let entry = EntryName::new(digest, &environment, profile.as_str());
+        if let Some(cache) = &self.cache
+            && let Some(code) = cache.get(entry)
+        {
+            match self.artifact(kind, profile, &code) {
+                Ok(artifact) => return self.linkers.link(kind, profile, &artifact),
+                Err(_) => cache.forget(entry),
+            }
+        }
+        let code = self.compiler.compile(&self.engines, profile, wasm, leash)?;
+        let artifact = self.artifact(kind, profile, &code)?;
+        let linked = self.linkers.link(kind, profile, &artifact)?;
+        if let Some(cache) = &self.cache {
+            cache.put(entry, &code);
+        }
+        Ok(linked)
+    }
+
+    /// Makes code that our compiler gave us part of this process.
+    #[expect(unsafe_code, reason = "wasmtime cannot tell whether code is harmless; who made it can")]
+    fn artifact(&self, kind: PluginKind, profile: Profile, code: &[u8]) -> Result<Artifact, String> {
+        let engine = self.engines.get(profile);
+        // SAFETY, of both: these are the bytes that our own compiler wrote for valid wasm: straight from
+        // its pipe, or from the cache, which checked the MAC over all of them.
+        let artifact = match kind {
+            PluginKind::Task | PluginKind::Command => {
+                unsafe { Component::deserialize(engine, code) }.map(Artifact::Component)
+            }
+            PluginKind::Module => unsafe { Module::deserialize(engine, code) }.map(Artifact::Module),
+        };
+        artifact
+            .map_err(|error| words::bounded(format_args!("it cannot be compiled for this host: {error:#}")))
+    }
 }

@@ -8,6 +8,7 @@ use wasmtime_wasi::I32Exit;
 
 use crate::bindings::wasmill::task::failures;
 use crate::guest::Guest;
+use crate::terms::OutputFormat;
 use crate::words;
 
 /// The host could not do what the guest asked for; the guest is not to blame.
@@ -20,7 +21,7 @@ pub(crate) struct HostFault(pub(crate) String);
 pub(crate) enum Stage {
     /// The instance was being made.
     Starting,
-    /// `run-task` was called.
+    /// `run-task` or the main function was called.
     Running,
 }
 
@@ -36,13 +37,43 @@ pub(crate) fn reported(failure: failures::Failure) -> Failure {
 
 /// Words the failure of a result that is too large.
 pub(crate) fn too_large(bytes: Option<u64>, bytes_max: u64) -> Failure {
-    let size = bytes.map_or_else(|| "far more".to_owned(), |bytes| format!("{bytes} bytes"));
+    let size = bytes.map_or_else(|| "larger than it may be".to_owned(), |bytes| format!("{bytes} bytes"));
     let limit = words::bytes(bytes_max);
     Failure::new(Cause::OutputLimit, format!("the result is {size}; its limit `output` is {limit}"))
 }
 
+/// Says how a program that came to its end did: by returning or by exiting, with code 0 or another.
+pub(crate) fn exited(code: i32, guest: &Guest) -> Result<(), Failure> {
+    if code == 0 {
+        return Ok(());
+    }
+    let last_words = guest.program.as_ref().map(|program| program.last_words.text()).unwrap_or_default();
+    let message = match last_words.as_str() {
+        "" => format!("the program ended with exit code {code} and wrote nothing to stderr"),
+        last_words => {
+            format!("the program ended with exit code {code}; the end of its stderr:\n{last_words}")
+        }
+    };
+    Err(Failure::new(Cause::Exit(code), words::cut(message, words::MESSAGE_BYTES_MAX)))
+}
+
+/// Checks that an answer is what the manifest of its plugin says that it is.
+pub(crate) fn check_format(answer: &str, format: OutputFormat) -> Result<(), Failure> {
+    if format == OutputFormat::Json
+        && let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(answer)
+    {
+        let message = format!("the plugin answers in JSON by its manifest, but this answer is none: {error}");
+        return Err(Failure::new(Cause::Plugin, message));
+    }
+    Ok(())
+}
+
 /// Words the failure of a run that wasmtime ended.
-pub(crate) fn ended(error: &Error, stage: Stage, guest: &Guest, output_bytes_max: u64) -> Failure {
+pub(crate) fn ended(error: &Error, stage: Stage, guest: &Guest) -> Failure {
+    let output_bytes_max = guest.plugin.terms.limits.output_bytes;
+    if guest.program.as_ref().is_some_and(|program| program.answer.has_overflowed()) {
+        return too_large(None, output_bytes_max);
+    }
     if let Some(&I32Exit(code)) = error.downcast_ref() {
         let message = format!("the guest ended itself with exit code {code} and gave no result");
         return Failure::new(Cause::Exit(code), message);

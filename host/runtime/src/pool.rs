@@ -2,16 +2,18 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use wasmill_model::Limits;
 use wasmtime::{Enabled, PoolingAllocationConfig};
 
 use crate::capacity::{MEMORIES_PER_INSTANCE, Reservation, TABLE_ELEMENTS, TABLES_PER_INSTANCE, with_spares};
 
 /// Core instances of one component. A plain Rust component has three, one with linked libraries dozens.
-const CORE_INSTANCES_PER_COMPONENT: u32 = 64;
+pub(crate) const CORE_INSTANCES_PER_COMPONENT: u32 = 64;
 
 /// How the memory of an instance is made clean for the next one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum MemoryReset {
     /// The kernel tells which pages were touched (`PAGEMAP_SCAN`, Linux 6.7), and only those are
     /// cleared. Several times faster than giving them back.
@@ -81,7 +83,8 @@ pub(crate) fn reservation(slots: u32, limits: &Limits) -> Reservation {
     Reservation::choose(u64::from(with_spares(slots)), limits)
 }
 
-fn memory_bytes_max(limits: &Limits) -> usize {
+/// Returns the bytes that one memory can grow to.
+pub(crate) fn memory_bytes_max(limits: &Limits) -> usize {
     // No 32-bit memory is larger, and none of 64 bits is on offer.
     limits.memory_bytes.min(4 << 30) as usize
 }

@@ -1,41 +1,54 @@
 //! The plugins in service, by name, and what is known of each file that was looked at.
 //!
-//! Made once by the runtime. A file stands above a built-in plugin of the same name, but a broken
-//! one never does.
+//! Changed by the keeper, read by every run. A file stands above a built-in plugin of the same name,
+//! but a broken one never does: what was last good stays in service.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use wasmill_model::PluginName;
-use wasmtime::component::Linker;
 
-use crate::bindings::PluginPre;
-use crate::guest::Guest;
-use crate::loader::{self, Loaded};
-use crate::runtime::RuntimeError;
-
-/// Plugins that are read and compiled at once. Each of them is compiled by all cores, so more only
-/// cost memory.
-const LOADERS_MAX: usize = 4;
+use crate::kind::PluginKind;
+use crate::loader::Loaded;
+use crate::plugin::Plugin;
+use crate::terms::Terms;
 
 /// What is known of one plugin or one file that is none.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PluginInfo {
     /// Its name, which is the stem of its file; not a valid plugin name if it was rejected for that.
     pub name: String,
     /// Where it came from.
     pub source: PluginSource,
-    /// The SHA-256 of its bytes in hexadecimal; `None` if they were not read.
+    /// The SHA-256 of its bytes in hexadecimal; `None` if they were not read, or not yet.
     pub digest: Option<String>,
-    /// Bytes of the component.
+    /// Bytes of the file.
     pub size_bytes: u64,
     /// How long it took to check and compile, in milliseconds.
     pub compile_ms: u64,
-    /// Whether it is in service.
+    /// What it is and on which terms it runs; `None` unless it is ready.
+    pub facts: Option<PluginFacts>,
+    /// What has become of its newest version.
     pub state: PluginState,
+    /// The digest of the version that runs tasks now; an older one, or that which is built in, while
+    /// the newest is compiled or after it was rejected.
+    pub in_service: Option<String>,
+}
+
+/// What is known of a plugin that can run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PluginFacts {
+    /// The kind of file it is.
+    pub kind: PluginKind,
+    /// Whether it runs outside of the pools, because it is too large or too demanding for them.
+    pub is_roomy: bool,
+    /// The names of what it imports, such as `wasi:io/poll@0.2.6`.
+    pub imports: Vec<String>,
+    /// The names of what it exports.
+    pub exports: Vec<String>,
+    /// What it may use and reach.
+    pub terms: Arc<Terms>,
 }
 
 /// Where a plugin came from.
@@ -47,150 +60,188 @@ pub enum PluginSource {
     File(PathBuf),
 }
 
-/// Whether a plugin is in service.
+/// What has become of the newest version of a plugin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PluginState {
     /// It runs tasks.
     Ready,
+    /// It is being read and compiled.
+    Compiling,
     /// It does not, and this is why, in a sentence.
     Rejected(String),
 }
 
+impl PluginInfo {
+    /// Says that something is being compiled of which nothing else is known yet.
+    pub(crate) fn compiling(name: &str, source: PluginSource) -> Self {
+        Self {
+            name: name.to_owned(),
+            source,
+            digest: None,
+            size_bytes: 0,
+            compile_ms: 0,
+            facts: None,
+            state: PluginState::Compiling,
+            in_service: None,
+        }
+    }
+}
+
 /// The plugins in service.
+#[derive(Default)]
 pub(crate) struct Registry {
-    plugins: BTreeMap<PluginName, PluginPre<Guest>>,
-    infos: Vec<PluginInfo>,
+    names: RwLock<BTreeMap<String, Standing>>,
+}
+
+/// What goes by one name.
+#[derive(Default)]
+struct Standing {
+    built_in: Option<Version>,
+    file: Option<Version>,
+    /// What the log was last told of the file.
+    told: Option<News>,
+}
+
+/// What is worth a line in the log: another file, another end of loading it, other terms.
+#[derive(PartialEq)]
+struct News {
+    digest: Option<String>,
+    state: PluginState,
+    terms: Option<Arc<Terms>>,
+}
+
+struct Version {
+    info: PluginInfo,
+    /// The last good one.
+    plugin: Option<Arc<Plugin>>,
 }
 
 impl Registry {
-    /// Loads the built-in plugins, then every `*.wasm` in the folder; a folder that is not there is
-    /// an empty one.
-    pub(crate) fn load(
-        linker: &Linker<Guest>,
-        builtins: &[(&str, &'static [u8])],
-        folder: Option<&Path>,
-    ) -> Result<Self, RuntimeError> {
-        let mut candidates: Vec<_> =
-            builtins.iter().map(|&(name, bytes)| Candidate::BuiltIn(name, bytes)).collect();
-        candidates
-            .extend(folder.map(files).transpose()?.unwrap_or_default().into_iter().map(Candidate::File));
-
-        let mut registry = Self { plugins: BTreeMap::new(), infos: Vec::new() };
-        for loaded in load_all(linker, &candidates) {
-            registry.admit(loaded);
-        }
-        Ok(registry)
+    /// Marks that a file is being loaded.
+    pub(crate) fn begin(&self, name: &str, path: &Path, size_bytes: u64) {
+        let info =
+            PluginInfo { size_bytes, ..PluginInfo::compiling(name, PluginSource::File(path.to_owned())) };
+        self.write().entry(name.to_owned()).or_default().put(info, None);
     }
 
-    pub(crate) fn get(&self, name: &PluginName) -> Option<&PluginPre<Guest>> {
-        self.plugins.get(name)
+    /// Takes in what was loaded. If it is good, it takes the place of what was there, in one step;
+    /// runs that have begun go on with the version they have.
+    pub(crate) fn admit(&self, loaded: Loaded) {
+        let mut names = self.write();
+        let standing = names.entry(loaded.info.name.clone()).or_default();
+        let news = News {
+            digest: loaded.info.digest.clone(),
+            state: loaded.info.state.clone(),
+            terms: loaded.info.facts.as_ref().map(|facts| Arc::clone(&facts.terms)),
+        };
+        if standing.told.as_ref() != Some(&news) {
+            log(&loaded.info, standing.plugin().is_some());
+            standing.told = Some(news);
+        }
+        standing.put(loaded.info, loaded.plugin);
+    }
+
+    /// Takes a file out of service; a built-in plugin of this name comes back.
+    pub(crate) fn remove(&self, name: &str) {
+        let mut names = self.write();
+        let Some(standing) = names.get_mut(name) else { return };
+        if standing.file.take().is_none() {
+            return;
+        }
+        standing.told = None;
+        let built_in = standing.built_in.is_some();
+        if !built_in {
+            names.remove(name);
+        }
+        drop(names);
+        tracing::info!(plugin = %name, built_in, "plugin is removed");
+    }
+
+    pub(crate) fn get(&self, name: &PluginName) -> Option<Arc<Plugin>> {
+        self.read().get(name.as_str()).and_then(Standing::plugin).cloned()
     }
 
     /// Says whether a plugin is in service, or why it is not.
     pub(crate) fn check_ready(&self, name: &PluginName) -> Result<(), String> {
-        if self.plugins.contains_key(name) {
+        let names = self.read();
+        let standing = names.get(name.as_str());
+        if standing.is_some_and(|standing| standing.plugin().is_some()) {
             return Ok(());
         }
-        let info = self.infos.iter().find(|info| info.name == name.as_str());
-        Err(match info.map(|info| &info.state) {
+        Err(match standing.and_then(Standing::info).map(|info| info.state) {
             Some(PluginState::Rejected(reason)) => format!("plugin '{name}' was rejected: {reason}"),
+            Some(PluginState::Compiling) => format!("plugin '{name}' is being compiled; try again soon"),
             _ => format!("there is no plugin '{name}'; it would be {name}.wasm in the plugins folder"),
         })
     }
 
     pub(crate) fn names(&self) -> Vec<PluginName> {
-        self.plugins.keys().cloned().collect()
+        self.read().values().filter_map(Standing::plugin).map(|plugin| plugin.name.clone()).collect()
     }
 
-    pub(crate) fn infos(&self) -> &[PluginInfo] {
-        &self.infos
+    /// Returns the file of a plugin, also of one that was rejected, and whether one is built in.
+    pub(crate) fn origin(&self, name: &PluginName) -> (Option<PathBuf>, bool) {
+        let names = self.read();
+        let Some(standing) = names.get(name.as_str()) else { return (None, false) };
+        let file = standing.file.as_ref().and_then(|version| match &version.info.source {
+            PluginSource::File(path) => Some(path.clone()),
+            PluginSource::BuiltIn => None,
+        });
+        (file, standing.built_in.is_some())
     }
 
-    /// Takes in what was loaded; built-ins come before files, so a file replaces.
-    fn admit(&mut self, loaded: Loaded) {
-        let Loaded { mut info, plugin } = loaded;
-        if let Some(plugin) = plugin {
-            match info.name.parse::<PluginName>() {
-                Ok(name) => {
-                    self.infos.retain(|earlier| earlier.name != info.name);
-                    self.plugins.insert(name, plugin);
-                }
-                Err(error) => info.state = PluginState::Rejected(error.to_string()),
-            }
-        }
-        log(&info);
-        self.infos.push(info);
+    /// Returns one entry for each name.
+    pub(crate) fn infos(&self) -> Vec<PluginInfo> {
+        self.read().values().filter_map(Standing::info).collect()
     }
-}
 
-/// Something that may turn out to be a plugin.
-enum Candidate<'a> {
-    BuiltIn(&'a str, &'static [u8]),
-    File(PathBuf),
-}
+    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<String, Standing>> {
+        self.names.read().unwrap_or_else(PoisonError::into_inner)
+    }
 
-impl Candidate<'_> {
-    fn load(&self, linker: &Linker<Guest>) -> Loaded {
-        match self {
-            Self::BuiltIn(name, bytes) => loader::load(linker, name, PluginSource::BuiltIn, bytes),
-            Self::File(path) => {
-                let name = path.file_stem().unwrap_or_default().to_string_lossy();
-                match name.parse::<PluginName>() {
-                    Ok(_) => loader::load_file(linker, &name, path),
-                    Err(error) => loader::rejected(&name, path, error.to_string()),
-                }
-            }
-        }
+    fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<String, Standing>> {
+        self.names.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Returns the `*.wasm` of a folder, in the order of their names.
-fn files(folder: &Path) -> Result<Vec<PathBuf>, RuntimeError> {
-    let failed = |source| RuntimeError::PluginsFolder { path: folder.to_owned(), source };
-    let entries = match folder.read_dir() {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.map_err(failed)?,
-    };
-    let mut files = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(failed)?.path();
-        if path.extension().is_some_and(|extension| extension == "wasm") {
-            files.push(path);
-        }
+impl Standing {
+    /// Returns the version that runs tasks.
+    fn plugin(&self) -> Option<&Arc<Plugin>> {
+        let plugin_of = |version: &'_ Version| version.plugin.is_some();
+        let version = self.file.as_ref().filter(|file| plugin_of(file)).or(self.built_in.as_ref());
+        version.and_then(|version| version.plugin.as_ref())
     }
-    files.sort();
-    Ok(files)
+
+    fn info(&self) -> Option<PluginInfo> {
+        let version = self.file.as_ref().or(self.built_in.as_ref())?;
+        let in_service = self.plugin().map(|plugin| plugin.digest.to_string());
+        Some(PluginInfo { in_service, ..version.info.clone() })
+    }
+
+    fn put(&mut self, info: PluginInfo, plugin: Option<Arc<Plugin>>) {
+        let place = match info.source {
+            PluginSource::BuiltIn => &mut self.built_in,
+            PluginSource::File(_) => &mut self.file,
+        };
+        let last_good = place.take().and_then(|version| version.plugin);
+        *place = Some(Version { info, plugin: plugin.or(last_good) });
+    }
 }
 
-/// Loads all of them, a few at a time, and returns them in their order.
-fn load_all(linker: &Linker<Guest>, candidates: &[Candidate<'_>]) -> Vec<Loaded> {
-    let next = AtomicUsize::new(0);
-    let load_some = || {
-        let mut some = Vec::new();
-        loop {
-            let place = next.fetch_add(1, Ordering::Relaxed);
-            let Some(candidate) = candidates.get(place) else { return some };
-            some.push((place, candidate.load(linker)));
-        }
-    };
-    let loaders = thread::available_parallelism().map_or(1, NonZeroUsize::get).min(LOADERS_MAX);
-    let mut loaded: Vec<_> = thread::scope(|scope| {
-        let threads: Vec<_> = (0..loaders).map(|_| scope.spawn(load_some)).collect();
-        threads.into_iter().flat_map(|thread| thread.join().expect("a load catches its panics")).collect()
-    });
-    loaded.sort_by_key(|&(place, _)| place);
-    loaded.into_iter().map(|(_, loaded)| loaded).collect()
-}
-
-fn log(info: &PluginInfo) {
+fn log(info: &PluginInfo, another_serves: bool) {
     let PluginInfo { name, size_bytes, compile_ms, .. } = info;
+    let digest = info.digest.as_deref();
     match (&info.state, &info.source) {
-        (PluginState::Ready, _) => tracing::info!(plugin = %name, size_bytes, compile_ms, "plugin is ready"),
+        (PluginState::Ready, _) => {
+            tracing::info!(plugin = %name, digest, size_bytes, compile_ms, "plugin is ready");
+        }
         (PluginState::Rejected(reason), PluginSource::File(path)) => {
-            tracing::warn!(plugin = %name, path = %path.display(), reason, "plugin is rejected");
+            let path = path.display();
+            tracing::warn!(plugin = %name, %path, digest, reason, another_serves, "plugin is rejected");
         }
         (PluginState::Rejected(reason), PluginSource::BuiltIn) => {
             tracing::error!(plugin = %name, reason, "built-in plugin is rejected");
         }
+        (PluginState::Compiling, _) => {}
     }
 }

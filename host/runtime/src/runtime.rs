@@ -7,15 +7,25 @@ use std::future::poll_fn;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use wasmill_model::{BoxFuture, Cause, Failure, Limits, PluginName, Run, Runner};
+use wasmill_model::{BoxFuture, Cause, Failure, Limits, Pinned, PluginName, Run, Runner};
 use wasmtime::Engine;
 
+use crate::cache::{Cache, CacheConfig};
+use crate::code::Linkers;
+use crate::compile::{Compiler, CompilerConfig};
+use crate::engine::Engines;
+use crate::instance;
+use crate::keeper::{Keeper, OnChange, Watch};
+use crate::kind::Profile;
+use crate::loader::Loader;
 use crate::pool::MemoryReset;
 use crate::registry::{PluginInfo, Registry};
+use crate::terms::{Ceilings, Terms};
 use crate::ticker::Ticker;
-use crate::{engine, instance, loader};
+use crate::upload::{self, Removed, UploadError, Uploaded};
 
 /// How large the runtime is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +35,44 @@ pub struct RuntimeConfig {
     pub slots: u32,
     /// What each run may use. Its timeout and log are the scheduler's to enforce.
     pub limits: Limits,
+}
+
+/// Where plugins come from, and what is done with them until they are ready.
+#[derive(Clone)]
+pub struct PluginsConfig {
+    /// The folder whose `*.wasm` are plugins; `None` for those only that are built in.
+    pub folder: Option<PathBuf>,
+    /// The terms of a plugin that has no manifest; `None` are those of the limits of the host.
+    pub terms: Option<Terms>,
+    /// The most that a manifest may ask for; `None` is no more than the limits of the host.
+    pub ceilings: Option<Ceilings>,
+    /// How changes of the folder are noticed.
+    pub watch: Watch,
+    /// Who compiles. `None` is this process, without limits: for plugins that are trusted.
+    pub compiler: Option<CompilerConfig>,
+    /// Where compiled plugins are kept, if they are.
+    pub cache: Option<CacheConfig>,
+    /// How long the start waits for the plugins of the folder. Those that take longer come into
+    /// service later.
+    pub patience: Duration,
+    /// What happens when the plugins in service have changed. It must not own the runtime, which
+    /// would then never end.
+    pub on_change: OnChange,
+}
+
+impl Default for PluginsConfig {
+    fn default() -> Self {
+        Self {
+            folder: None,
+            terms: None,
+            ceilings: None,
+            watch: Watch::Told,
+            compiler: None,
+            cache: None,
+            patience: Duration::from_secs(10),
+            on_change: Arc::new(|| {}),
+        }
+    }
 }
 
 /// Why there is no runtime.
@@ -41,6 +89,17 @@ pub enum RuntimeError {
     /// The thread that interrupts guests could not be started.
     #[error("failed to start the thread that interrupts guests")]
     Ticker(#[source] io::Error),
+    /// The threads that load plugins could not be started.
+    #[error("failed to start the threads that load plugins")]
+    Keeper(#[source] io::Error),
+    /// A file cannot be looked at.
+    #[error("failed to read {path}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// The plugins folder is there but cannot be read.
     #[error("failed to read plugins folder {path}")]
     PluginsFolder {
@@ -58,11 +117,13 @@ pub struct Runtime {
 }
 
 struct Inner {
-    limits: Limits,
-    engine: Engine,
-    reset: MemoryReset,
+    loader: Arc<Loader>,
     ticker: Ticker,
-    registry: Registry,
+    registry: Arc<Registry>,
+    folder: Option<PathBuf>,
+    /// One upload or removal at a time.
+    changing: Mutex<()>,
+    _keeper: Option<Keeper>,
 }
 
 /// How much of the pools is in use.
@@ -77,10 +138,8 @@ pub struct PoolUsage {
 }
 
 impl Runtime {
-    /// Sets aside the room for all slots, then loads the plugins: the built-in ones and every
-    /// `*.wasm` of the folder, where a good file takes the place of a built-in of the same name.
-    ///
-    /// Blocks while plugins compile, and returns whatever became of them; see [`Runtime::plugins_info`].
+    /// Does what [`Runtime::start`] does, for plugins that are trusted, as in tests and benchmarks:
+    /// this process compiles them, without limits, and keeps nothing.
     ///
     /// # Errors
     ///
@@ -90,18 +149,119 @@ impl Runtime {
         builtins: &[(&str, &'static [u8])],
         plugins_folder: Option<&Path>,
     ) -> Result<Self, RuntimeError> {
-        let (engine, reset) = engine::build(&config)?;
-        let linker = loader::linker(&engine)
-            .map_err(|error| RuntimeError::Engine { slots: config.slots, reason: format!("{error:#}") })?;
-        let registry = Registry::load(&linker, builtins, plugins_folder)?;
-        let ticker = Ticker::start(engine.clone()).map_err(RuntimeError::Ticker)?;
-        let limits = config.limits;
-        Ok(Self { inner: Arc::new(Inner { limits, engine, reset, ticker, registry }) })
+        let plugins = PluginsConfig {
+            folder: plugins_folder.map(Path::to_owned),
+            patience: Duration::from_secs(60),
+            ..PluginsConfig::default()
+        };
+        Self::start(config, builtins, plugins)
+    }
+
+    /// Does what [`Runtime::new`] does, with these terms for plugins that have none of their own.
+    ///
+    /// # Errors
+    ///
+    /// See [`Runtime::new`].
+    pub fn with_terms(
+        config: RuntimeConfig,
+        terms: Terms,
+        builtins: &[(&str, &'static [u8])],
+        plugins_folder: Option<&Path>,
+    ) -> Result<Self, RuntimeError> {
+        let plugins = PluginsConfig {
+            folder: plugins_folder.map(Path::to_owned),
+            terms: Some(terms),
+            patience: Duration::from_secs(60),
+            ..PluginsConfig::default()
+        };
+        Self::start(config, builtins, plugins)
+    }
+
+    /// Sets aside the room for all slots, loads the built-in plugins, and starts to keep watch over
+    /// the folder: a good file takes the place of a built-in plugin, or of an older version.
+    ///
+    /// Blocks while plugins compile, though no longer than its patience with the folder.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is no room for so many slots, or if the folder is there but cannot be read.
+    pub fn start(
+        config: RuntimeConfig,
+        builtins: &[(&str, &'static [u8])],
+        plugins: PluginsConfig,
+    ) -> Result<Self, RuntimeError> {
+        let loader = Arc::new(loader(config, &plugins)?);
+        let registry = Arc::new(Registry::default());
+        for &(name, wasm) in builtins {
+            registry.admit(loader.load_built_in(name, wasm));
+        }
+        let keeper = match &plugins.folder {
+            Some(folder) => Some(Keeper::start(
+                folder,
+                plugins.watch,
+                &loader,
+                &registry,
+                plugins.on_change,
+                plugins.patience,
+            )?),
+            None => None,
+        };
+        let ticker = Ticker::start(loader.engines.clone()).map_err(RuntimeError::Ticker)?;
+        let inner = Inner {
+            loader,
+            ticker,
+            registry,
+            folder: plugins.folder,
+            changing: Mutex::default(),
+            _keeper: keeper,
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Returns the terms of a plugin that is in service.
+    pub fn terms(&self, plugin: &PluginName) -> Option<Arc<Terms>> {
+        self.inner.registry.get(plugin).map(|plugin| Arc::clone(&plugin.terms))
+    }
+
+    /// Loads bytes as a plugin and makes them its file in the plugins folder; what was in service under
+    /// that name is replaced if all went well, and stays if not. Blocks while it compiles.
+    ///
+    /// # Errors
+    ///
+    /// Fails if they are no plugin, or if the folder cannot be written to.
+    pub fn upload(&self, name: &PluginName, bytes: &[u8]) -> Result<Uploaded, UploadError> {
+        let inner = &self.inner;
+        let _changing = inner.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let folder = inner.folder.as_deref().ok_or(UploadError::NoFolder)?;
+        let is_new = inner.registry.origin(name).0.is_none();
+        let loaded = upload::store(&inner.loader, folder, name, bytes)?;
+        let info = loaded.info.clone();
+        inner.registry.admit(loaded);
+        Ok(Uploaded { info, is_new })
+    }
+
+    /// Removes the file of a plugin and takes it out of service; its manifest stays. A plugin that is
+    /// part of the binary comes back if the file stood above it.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the folder cannot be written to.
+    pub fn remove(&self, name: &PluginName) -> Result<Removed, UploadError> {
+        let inner = &self.inner;
+        let _changing = inner.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let folder = inner.folder.as_deref().ok_or(UploadError::NoFolder)?;
+        let (file, is_built_in) = inner.registry.origin(name);
+        let Some(file) = file else {
+            return Ok(if is_built_in { Removed::BuiltIn } else { Removed::NotFound });
+        };
+        let removed = upload::remove(folder, &file)?;
+        inner.registry.remove(name.as_str());
+        Ok(removed)
     }
 
     /// Returns what is known of every plugin and every file that was rejected.
     pub fn plugins_info(&self) -> Vec<PluginInfo> {
-        self.inner.registry.infos().to_vec()
+        self.inner.registry.infos()
     }
 
     /// Checks that a plugin is in service.
@@ -116,17 +276,17 @@ impl Runtime {
 
     /// Returns the engine, to measure against what it gives at best.
     pub fn engine(&self) -> &Engine {
-        &self.inner.engine
+        self.inner.loader.engines.get(Profile::Pooled)
     }
 
     /// Returns how memories are made clean on this machine.
     pub fn memory_reset(&self) -> MemoryReset {
-        self.inner.reset
+        self.inner.loader.engines.memory_reset()
     }
 
     /// Returns how much of the pools is in use now.
     pub fn pool_usage(&self) -> PoolUsage {
-        let metrics = self.inner.engine.pooling_allocator_metrics().expect("the engine is made with pools");
+        let metrics = self.engine().pooling_allocator_metrics().expect("the engine is made with pools");
         PoolUsage {
             instances: metrics.component_instances(),
             memories: metrics.memories(),
@@ -135,13 +295,46 @@ impl Runtime {
     }
 }
 
+/// Makes what turns files into plugins. Its pools have room for plugins with the limits of the host; one
+/// whose manifest asks for more memory gets an engine without pools.
+pub(crate) fn loader(config: RuntimeConfig, plugins: &PluginsConfig) -> Result<Loader, RuntimeError> {
+    let engines = Engines::new(&config)?;
+    let linkers = Linkers::new(&engines)
+        .map_err(|error| RuntimeError::Engine { slots: config.slots, reason: format!("{error:#}") })?;
+    let ceilings = plugins.ceilings.unwrap_or_else(|| Ceilings::of(&config.limits));
+    let terms = plugins.terms.clone().unwrap_or_else(|| Terms {
+        limits: config.limits,
+        concurrency: ceilings.concurrency,
+        ..Terms::default()
+    });
+    Ok(Loader {
+        engines,
+        linkers,
+        compiler: Compiler::new(config, plugins.compiler.clone()),
+        cache: plugins.cache.as_ref().and_then(open_cache),
+        terms: Arc::new(terms),
+        ceilings,
+    })
+}
+
+fn open_cache(config: &CacheConfig) -> Option<Cache> {
+    let cache = Cache::open(config);
+    if let Err(error) = &cache {
+        let data = config.data.display();
+        tracing::warn!(%data, %error, "failed to open the cache of compiled plugins, going on without");
+    }
+    cache.ok()
+}
+
 impl Inner {
     async fn run(&self, run: Run) -> Result<String, Failure> {
         let Some(plugin) = self.registry.get(&run.plugin) else {
             let message = format!("the plugin {} is not in service", run.plugin);
             return Err(Failure::new(Cause::LostPlugin, message));
         };
-        let mut guest = pin!(instance::run(plugin, run, &self.limits));
+        run.host
+            .pin(&Pinned { digest: Arc::clone(&plugin.digest), log_bytes: plugin.terms.limits.log_bytes });
+        let mut guest = pin!(instance::run(&plugin, run));
         // Each poll is announced, so that the clock ticks while a guest computes and only then.
         poll_fn(|context| {
             let _poll = self.ticker.enter();
@@ -158,11 +351,16 @@ impl Runner for Runtime {
     }
 
     fn interrupt(&self) {
-        self.inner.engine.increment_epoch();
+        self.inner.loader.engines.increment_epoch();
     }
 
     fn plugins(&self) -> Vec<PluginName> {
         self.inner.registry.names()
+    }
+
+    fn concurrency(&self, plugin: &PluginName) -> Option<usize> {
+        let plugin = self.inner.registry.get(plugin)?;
+        plugin.terms.concurrency.map(|concurrency| concurrency as usize)
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::Duration;
 
-use wasmtime::Engine;
+use crate::engine::Engines;
 
 /// How long a guest computes before others get their turn.
 const TICK: Duration = Duration::from_millis(1);
@@ -34,11 +34,11 @@ struct Activity {
 pub(crate) struct Poll<'a>(&'a Activity);
 
 impl Ticker {
-    pub(crate) fn start(engine: Engine) -> io::Result<Self> {
+    pub(crate) fn start(engines: Engines) -> io::Result<Self> {
         let activity = Arc::new(Activity::default());
         let thread = thread::Builder::new().name("epoch-ticker".to_owned()).spawn({
             let activity = Arc::clone(&activity);
-            move || tick(&engine, &activity)
+            move || tick(&engines, &activity)
         })?;
         let unparker = thread.thread().clone();
         Ok(Self { activity, thread: Some(thread), unparker })
@@ -78,7 +78,7 @@ impl Drop for Ticker {
     }
 }
 
-fn tick(engine: &Engine, activity: &Activity) {
+fn tick(engines: &Engines, activity: &Activity) {
     let mut seen = 0;
     while !activity.stopped.load(SeqCst) {
         let left = activity.left.load(SeqCst);
@@ -88,7 +88,7 @@ fn tick(engine: &Engine, activity: &Activity) {
         } else {
             seen = entered;
             thread::sleep(TICK);
-            engine.increment_epoch();
+            engines.increment_epoch();
         }
     }
 }
@@ -106,10 +106,14 @@ fn park(activity: &Activity, seen: u64) {
 mod tests {
     use std::time::Instant;
 
+    use wasmill_model::Limits;
+
     use super::*;
+    use crate::runtime::RuntimeConfig;
 
     fn ticker() -> Ticker {
-        Ticker::start(Engine::default()).expect("a thread")
+        let config = RuntimeConfig { slots: 1, limits: Limits::default() };
+        Ticker::start(Engines::new(&config).expect("an engine")).expect("a thread")
     }
 
     fn wait_until(what: impl Fn() -> bool) {

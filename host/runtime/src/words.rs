@@ -15,6 +15,11 @@ pub(crate) fn bytes(size: u64) -> String {
     format!("{size} bytes")
 }
 
+/// Writes bytes in hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Cuts a text to at most so many bytes, at the border of a character.
 pub(crate) fn cut(mut text: String, bytes_max: usize) -> String {
     text.truncate(text.floor_char_boundary(bytes_max));

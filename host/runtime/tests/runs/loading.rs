@@ -8,12 +8,21 @@ use wasmill_runtime::{PluginInfo, PluginSource, PluginState, Runtime, RuntimeCon
 
 use crate::support::{limits, misbehave, noop};
 
-const COMMAND: &str = r#"(component
+const WRONG_MAIN: &str = r#"(component
     (core module $m (func (export "f") (result i32) i32.const 0))
     (core instance $i (instantiate $m))
-    (func $f (result (result)) (canon lift (core func $i "f")))
+    (func $f (result u32) (canon lift (core func $i "f")))
     (instance $run (export "run" (func $f)))
     (export "wasi:cli/run@0.2.0" (instance $run)))"#;
+
+const HTTP_SERVER: &str = r#"(component
+    (instance $handler) (export "wasi:http/incoming-handler@0.2.3" (instance $handler)))"#;
+
+const WASI_0_3: &str = r#"(component
+    (instance $run) (export "wasi:cli/run@0.3.0" (instance $run)))"#;
+
+const LIBRARY: &str = r#"(component
+    (instance $sums) (export "acme:library/sums@1.0.0" (instance $sums)))"#;
 
 const WRONG_TYPE: &str = r#"(component
     (core module $m (func (export "f") (result i32) i32.const 0))
@@ -62,7 +71,7 @@ fn wat(text: &str) -> Vec<u8> {
 }
 
 #[test]
-fn what_is_no_component_is_refused_with_what_it_is() {
+fn what_is_no_webassembly_is_refused_with_what_it_is() {
     for (bytes, said) in [
         (vec![], "the file is empty"),
         (b"#!/bin/sh".to_vec(), "this is not WebAssembly: it begins with [23, 21, 2f, 62]"),
@@ -70,7 +79,6 @@ fn what_is_no_component_is_refused_with_what_it_is() {
         (b"(component)".to_vec(), "this is WebAssembly text"),
         (b"\x7fELF\x02\x01".to_vec(), "precompiled plugins are never loaded"),
         (b"\0asm\x0d".to_vec(), "cut short"),
-        (wat("(module)"), "this is a core module"),
     ] {
         let refusal = refusal(&bytes);
         assert!(refusal.contains(said), "{refusal}");
@@ -80,15 +88,52 @@ fn what_is_no_component_is_refused_with_what_it_is() {
 #[test]
 fn a_component_of_another_world_is_refused_with_what_would_fit() {
     for (text, said) in [
-        ("(component)", "it exports nothing"),
-        (COMMAND, "it is a command, with a main function"),
+        ("(component)", "the component exports nothing"),
         (WRONG_TYPE, "its `run-task` is not that of wasmill:task/plugin"),
+        (WRONG_MAIN, "its `wasi:cli/run` is not that of WASI 0.2"),
         (UNKNOWN_IMPORT, "acme:database/query@1.0.0"),
-        (LARGE_MEMORY, "it cannot be compiled for this host"),
+        (LARGE_MEMORY, "its memory is 62 MiB before it does anything; its limit `memory` is 8 MiB"),
+        (HTTP_SERVER, "it answers HTTP requests"),
+        (WASI_0_3, "it is built for WASI 0.3"),
+        (LIBRARY, "it exports acme:library/sums@1.0.0"),
     ] {
         let refusal = refusal(&wat(text));
         assert!(refusal.contains(said), "{refusal}");
     }
+}
+
+#[test]
+fn a_core_module_that_is_no_program_is_refused_with_what_it_was_built_for() {
+    for (text, said) in [
+        ("(module)", "exports nothing, not even `_start`"),
+        (r#"(module (func (export "sum")))"#, "a library without `_start`: it exports sum"),
+        (r#"(module (func (export "_initialize")))"#, "a library (a reactor) without a main function"),
+        (r#"(module (@custom "dylink.0" "") (func (export "f")))"#, "it is a shared library"),
+        (
+            r#"(module (import "wasi_snapshot_preview1" "sched_yield" (func (result i32)))
+                (func (export "_start")))"#,
+            "does not export its memory",
+        ),
+        (r#"(module (import "wasi_unstable" "sched_yield" (func)))"#, "WASI preview 0"),
+        (r#"(module (import "env" "memory" (memory 1 1 shared)))"#, "it uses threads"),
+        (r#"(module (import "wasi" "thread-spawn" (func)))"#, "it uses threads"),
+        (r#"(module (import "gojs" "runtime.wasmExit" (func)))"#, "build it with GOOS=wasip1"),
+        (r#"(module (import "wbg" "__wbindgen_throw" (func)))"#, "wasm-bindgen"),
+        (r#"(module (import "env" "emscripten_resize_heap" (func)))"#, "Emscripten"),
+        (r#"(module (import "wasi:cli/run@0.2.0" "f" (func)))"#, "wasm-tools component new"),
+        (r#"(module (import "env" "roll" (func)))"#, "imports env.roll, which nothing here provides"),
+        (r#"(module (memory i64 1))"#, "built for wasm64"),
+    ] {
+        let refusal = refusal(&wat(text));
+        assert!(refusal.contains(said), "{refusal}");
+        assert!(refusal.contains("a plugin is a component for the world"), "{refusal}");
+    }
+}
+
+#[test]
+fn a_start_function_of_another_type_is_refused() {
+    let refusal = refusal(&wat(r#"(module (func (export "_start") (param i32)))"#));
+    assert!(refusal.contains("`_start`"), "{refusal}");
 }
 
 #[test]
@@ -117,9 +162,9 @@ fn a_broken_file_does_not_take_the_place_of_a_built_in_plugin() {
     let folder = folder(&[("noop.wasm", b"broken")]);
     let runtime = load(&[("noop", noop())], folder.path());
     assert_eq!(runtime.plugins(), ["noop".parse().unwrap()]);
-    let [builtin, file] = &runtime.plugins_info()[..] else { panic!("the plugin and the file") };
-    assert_eq!((&builtin.source, &builtin.state), (&PluginSource::BuiltIn, &PluginState::Ready));
-    assert!(matches!(&file.state, PluginState::Rejected(_)));
+    let [info] = &runtime.plugins_info()[..] else { panic!("one plugin") };
+    assert!(matches!((&info.source, &info.state), (PluginSource::File(_), PluginState::Rejected(_))));
+    assert!(info.in_service.is_some() && info.in_service != info.digest);
     assert_eq!(runtime.check_ready(&"noop".parse().unwrap()), Ok(()));
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{MutexGuard, watch};
 use wasmill_model::{BoxFuture, Failure, Limits, LogTail, Progress, Run, RunHost, Runner, TaskId};
-use wasmill_runtime::{Runtime, RuntimeConfig};
+use wasmill_runtime::{Runtime, RuntimeConfig, Terms};
 
 /// How long a test waits for what must happen at once.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
@@ -37,6 +37,41 @@ pub(crate) fn misbehave() -> &'static [u8] {
 pub(crate) fn noop() -> &'static [u8] {
     static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
     BYTES.get_or_init(|| guest("tests/guests/noop"))
+}
+
+/// Returns the bytes of the program that does what its arguments say.
+pub(crate) fn program() -> &'static [u8] {
+    static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
+    BYTES.get_or_init(|| guest("tests/guests/program"))
+}
+
+/// Makes a runtime with one plugin, which runs on these terms.
+pub(crate) fn runtime_of(name: &str, bytes: &[u8], terms: Terms) -> Runtime {
+    let config = RuntimeConfig { slots: 4, limits: limits() };
+    let runtime = Runtime::with_terms(config, terms, &[(name, bytes.to_vec().leak())], None).unwrap();
+    assert_eq!(runtime.check_ready(&name.parse().unwrap()), Ok(()));
+    runtime
+}
+
+/// Returns terms with small limits and no permissions.
+pub(crate) fn terms() -> Terms {
+    Terms { limits: limits(), ..Terms::default() }
+}
+
+/// Runs one plugin to its end.
+pub(crate) async fn finish(runtime: &Runtime, plugin: &str, input: &str) -> Result<String, Failure> {
+    finish_with(runtime, plugin, input, &Arc::new(Host::default())).await
+}
+
+/// Runs one plugin to its end with this host.
+pub(crate) async fn finish_with(
+    runtime: &Runtime,
+    plugin: &str,
+    input: &str,
+    host: &Arc<Host>,
+) -> Result<String, Failure> {
+    let run = Run { plugin: plugin.parse().unwrap(), ..run(input, host) };
+    tokio::time::timeout(SOON, runtime.run(run)).await.expect("the run ends soon")
 }
 
 /// Makes a runtime with `misbehave` in service.

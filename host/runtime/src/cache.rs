@@ -1,0 +1,328 @@
+//! Compiled plugins on disk, so that a restart compiles nothing twice.
+//!
+//! Asked by the loader. To load such a file is to run native code, so none is handed out before a
+//! MAC over the whole of it is found right: under a key that only this host has, for exactly the
+//! name it was looked up by. Whatever is wrong with an entry, it is deleted, and compiled again.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use hmac::{Hmac, Mac};
+use rustix::fs::{Timespec, Timestamps, UTIME_NOW, futimens};
+use sha2::{Digest, Sha256};
+
+use crate::compile::ARTIFACT_BYTES_MAX;
+use crate::words;
+
+/// Bytes of code kept unless the settings say otherwise.
+const BYTES_MAX: u64 = 1 << 30;
+/// The first bytes of an entry; another layout is another number.
+const MAGIC: &[u8; 8] = b"wasmill1";
+/// Bytes of the key, and of the MAC.
+const KEY_BYTES: usize = 32;
+const HEADER_BYTES: usize = MAGIC.len() + KEY_BYTES;
+const EXTENSION: &str = "code";
+/// The time of an entry is that of its last use.
+const USED_NOW: Timestamps = Timestamps {
+    last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_NOW },
+    last_modification: Timespec { tv_sec: 0, tv_nsec: UTIME_NOW },
+};
+
+/// Where compiled plugins are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheConfig {
+    /// The data folder; the cache is `cache` in it and its key `cache.key`.
+    pub data: PathBuf,
+    /// Bytes of code that are kept; what was not used for longest goes first.
+    pub bytes_max: u64,
+}
+
+impl CacheConfig {
+    /// Keeps up to 1 GiB in a data folder.
+    pub fn new(data: impl Into<PathBuf>) -> Self {
+        Self { data: data.into(), bytes_max: BYTES_MAX }
+    }
+}
+
+/// Compiled plugins, by all that decides about their code.
+pub(crate) struct Cache {
+    folder: PathBuf,
+    key: [u8; KEY_BYTES],
+    bytes_max: u64,
+}
+
+/// What an entry is looked up by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct EntryName([u8; 32]);
+
+impl EntryName {
+    /// Names the code of a file for an engine, as this version of the server compiles it.
+    pub(crate) fn new(wasm_digest: &str, environment: &[u8; 32], profile: &str) -> Self {
+        let mut sha = Sha256::new();
+        for part in [wasm_digest.as_bytes(), environment, profile.as_bytes(), version().as_bytes()] {
+            sha.update((part.len() as u64).to_le_bytes());
+            sha.update(part);
+        }
+        Self(sha.finalize().into())
+    }
+}
+
+impl Cache {
+    /// Opens the cache, and makes its folder and key where they are missing.
+    ///
+    /// # Errors
+    ///
+    /// Fails if they cannot be made, or are not for this user alone and cannot be made so.
+    pub(crate) fn open(config: &CacheConfig) -> io::Result<Self> {
+        let folder = config.data.join("cache");
+        DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+        fs::set_permissions(&folder, Permissions::from_mode(0o700))?;
+        let key = key(&config.data.join("cache.key"))?;
+        Ok(Self { folder, key, bytes_max: config.bytes_max })
+    }
+
+    /// Returns the code kept under this name, if its MAC is right; deletes it if not.
+    pub(crate) fn get(&self, name: EntryName) -> Option<Vec<u8>> {
+        let path = self.path(name);
+        let mut entry = Vec::new();
+        let read = File::open(&path).and_then(|file| {
+            (&file).take(ARTIFACT_BYTES_MAX + 1_024).read_to_end(&mut entry)?;
+            Ok(futimens(&file, &USED_NOW)?)
+        });
+        match read {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            Err(error) => {
+                let path = path.display();
+                tracing::debug!(%path, %error, "failed to read or mark a cached plugin");
+            }
+            Ok(()) => {}
+        }
+        let code = self.open_entry(name, entry);
+        if code.is_none() {
+            tracing::warn!(path = %path.display(), "a cached plugin is damaged or foreign, compiling it again");
+            self.forget(name);
+        }
+        code
+    }
+
+    /// Keeps code under this name. A cache that cannot be written costs time, not the plugin.
+    pub(crate) fn put(&self, name: EntryName, code: &[u8]) {
+        let kept = self.write(name, code).and_then(|()| self.prune());
+        if let Err(error) = kept {
+            tracing::warn!(folder = %self.folder.display(), %error, "failed to keep a compiled plugin in the cache");
+        }
+    }
+
+    /// Deletes the code kept under this name.
+    pub(crate) fn forget(&self, name: EntryName) {
+        if let Err(error) = fs::remove_file(self.path(name))
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(folder = %self.folder.display(), %error, "failed to delete a cached plugin");
+        }
+    }
+
+    fn open_entry(&self, name: EntryName, mut entry: Vec<u8>) -> Option<Vec<u8>> {
+        let mac_at = entry.len().checked_sub(KEY_BYTES).filter(|&at| at >= HEADER_BYTES)?;
+        let (signed, mac) = entry.split_at(mac_at);
+        self.mac().chain_update(signed).verify_slice(mac).ok()?;
+        let (magic, named) = signed[..HEADER_BYTES].split_at(MAGIC.len());
+        if magic != MAGIC || named != name.0 {
+            return None;
+        }
+        entry.truncate(mac_at);
+        entry.drain(..HEADER_BYTES);
+        Some(entry)
+    }
+
+    fn write(&self, name: EntryName, code: &[u8]) -> io::Result<()> {
+        let path = self.path(name);
+        let part = path.with_extension(format!("part-{:016x}", rand::random::<u64>()));
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part)?;
+        let mac = self.mac().chain_update(MAGIC).chain_update(name.0).chain_update(code).finalize();
+        let written = [MAGIC.as_slice(), &name.0, code, &mac.into_bytes()]
+            .into_iter()
+            .try_for_each(|bytes| file.write_all(bytes))
+            .and_then(|()| file.sync_all())
+            .and_then(|()| fs::rename(&part, &path));
+        if written.is_err() {
+            // Pruning finds it, if this does not work either.
+            let _ = fs::remove_file(&part);
+        }
+        written
+    }
+
+    /// Deletes what was not used for longest until the rest fits.
+    fn prune(&self) -> io::Result<()> {
+        let mut entries = Vec::new();
+        for entry in self.folder.read_dir()? {
+            let entry = entry?;
+            // Another loader may have deleted or renamed it meanwhile.
+            let Ok(metadata) = entry.metadata() else { continue };
+            entries.push((
+                metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
+                metadata.len(),
+                entry.path(),
+            ));
+        }
+        entries.sort();
+        let mut bytes: u64 = entries.iter().map(|(_, size, _)| size).sum();
+        for (_, size, path) in entries {
+            if bytes <= self.bytes_max {
+                break;
+            }
+            fs::remove_file(path)?;
+            bytes -= size;
+        }
+        Ok(())
+    }
+
+    fn mac(&self) -> Hmac<Sha256> {
+        Hmac::new_from_slice(&self.key).expect("HMAC takes keys of any length")
+    }
+
+    fn path(&self, name: EntryName) -> PathBuf {
+        self.folder.join(words::hex(&name.0)).with_extension(EXTENSION)
+    }
+}
+
+/// Reads the key, or makes a new one if there is none that only this user could read.
+fn key(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_file() && metadata.permissions().mode() & 0o077 == 0 => {
+            if let Ok(key) = fs::read(path)?.try_into() {
+                return Ok(key);
+            }
+        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let key: [u8; KEY_BYTES] = rand::random();
+    let part = path.with_extension(format!("part-{:016x}", rand::random::<u64>()));
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part)?;
+    file.write_all(&key).and_then(|()| file.sync_all())?;
+    fs::rename(part, path)?;
+    Ok(key)
+}
+
+fn version() -> &'static str {
+    env!("CARGO_PKG_VERSION")
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn cache(data: &Path) -> Cache {
+        Cache::open(&CacheConfig::new(data)).unwrap()
+    }
+
+    fn name(of: &str) -> EntryName {
+        EntryName::new(of, &[7; 32], "pooled")
+    }
+
+    #[test]
+    fn what_was_put_comes_back_also_to_the_next_server() {
+        let data = TempDir::new().unwrap();
+        cache(data.path()).put(name("a"), b"code");
+        assert_eq!(cache(data.path()).get(name("a")), Some(b"code".to_vec()));
+        assert_eq!(cache(data.path()).get(name("b")), None);
+    }
+
+    #[test]
+    fn an_entry_changed_anywhere_is_deleted_and_never_handed_out() {
+        let data = TempDir::new().unwrap();
+        let cache = cache(data.path());
+        cache.put(name("a"), b"code");
+        let path = cache.path(name("a"));
+        let whole = fs::read(&path).unwrap();
+        for place in 0..whole.len() {
+            let mut changed = whole.clone();
+            changed[place] ^= 1;
+            fs::write(&path, changed).unwrap();
+            assert_eq!(cache.get(name("a")), None, "byte {place}");
+            assert!(!path.exists());
+        }
+        for length in 0..whole.len() {
+            fs::write(&path, &whole[..length]).unwrap();
+            assert_eq!(cache.get(name("a")), None, "{length} bytes");
+        }
+        fs::write(&path, [&whole[..], b"more"].concat()).unwrap();
+        assert_eq!(cache.get(name("a")), None);
+    }
+
+    #[test]
+    fn an_entry_under_the_name_of_another_is_not_handed_out() {
+        let data = TempDir::new().unwrap();
+        let cache = cache(data.path());
+        cache.put(name("a"), b"code");
+        fs::rename(cache.path(name("a")), cache.path(name("b"))).unwrap();
+        assert_eq!(cache.get(name("b")), None);
+    }
+
+    #[test]
+    fn an_entry_of_another_host_is_not_handed_out() {
+        let (here, there) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+        let (cache, other) = (cache(here.path()), cache(there.path()));
+        other.put(name("a"), b"foreign");
+        fs::copy(other.path(name("a")), cache.path(name("a"))).unwrap();
+        assert_eq!(cache.get(name("a")), None);
+    }
+
+    #[test]
+    fn a_key_that_others_could_read_is_replaced() {
+        let data = TempDir::new().unwrap();
+        cache(data.path()).put(name("a"), b"code");
+        fs::set_permissions(data.path().join("cache.key"), Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(cache(data.path()).get(name("a")), None);
+        let mode = |path: &str| data.path().join(path).metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode("cache.key"), mode("cache")), (0o600, 0o700));
+    }
+
+    #[test]
+    fn all_that_decides_about_the_code_is_part_of_the_name() {
+        let names = [
+            name("a"),
+            name("b"),
+            EntryName::new("a", &[8; 32], "pooled"),
+            EntryName::new("a", &[7; 32], "roomy"),
+        ];
+        for (place, one) in names.iter().enumerate() {
+            assert!(names[place + 1..].iter().all(|other| one != other));
+        }
+    }
+
+    #[test]
+    fn what_was_not_used_for_longest_goes_first() {
+        let data = TempDir::new().unwrap();
+        let config = CacheConfig { bytes_max: 3 * 1_100, ..CacheConfig::new(data.path()) };
+        let cache = Cache::open(&config).unwrap();
+        let age = |of: &str, s: u64| {
+            let file = OpenOptions::new().append(true).open(cache.path(name(of))).unwrap();
+            let written = file.metadata().unwrap().modified().unwrap();
+            file.set_modified(written - std::time::Duration::from_secs(s)).unwrap();
+        };
+        for (of, s) in [("a", 300), ("b", 200), ("c", 100)] {
+            cache.put(name(of), &[0; 1_000]);
+            age(of, s);
+        }
+        assert!(cache.get(name("a")).is_some());
+        cache.put(name("d"), &[0; 1_000]);
+        assert!(cache.get(name("b")).is_none());
+        assert!(["a", "c", "d"].iter().all(|of| cache.get(name(of)).is_some()));
+    }
+
+    #[test]
+    fn a_cache_that_cannot_be_written_costs_nothing_but_time() {
+        let data = TempDir::new().unwrap();
+        let cache = cache(data.path());
+        fs::remove_dir(&cache.folder).unwrap();
+        cache.put(name("a"), b"code");
+        assert_eq!(cache.get(name("a")), None);
+    }
+}

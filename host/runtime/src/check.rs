@@ -1,0 +1,27 @@
+//! Says of one file, without a server, what `serve` would: for `wasmill plugin check`.
+
+use std::path::Path;
+
+use crate::folder::Fingerprint;
+use crate::leash::Leash;
+use crate::registry::PluginInfo;
+use crate::runtime::{PluginsConfig, RuntimeConfig, RuntimeError, loader};
+use crate::terms::Ceilings;
+
+/// Loads a file as a runtime would, with the manifest beside it, and puts it nowhere.
+///
+/// # Errors
+///
+/// Fails if wasmtime does not work on this machine or the file cannot be looked at; a file that is no
+/// plugin is no error but rejected, with the reason.
+pub fn check(config: &RuntimeConfig, ceilings: &Ceilings, file: &Path) -> Result<PluginInfo, RuntimeError> {
+    let unreadable = |source| RuntimeError::File { path: file.to_owned(), source };
+    let plugins = PluginsConfig { ceilings: Some(*ceilings), ..PluginsConfig::default() };
+    let loader = loader(*config, &plugins)?;
+    let missing = || unreadable(std::io::ErrorKind::NotFound.into());
+    let looked_at = Fingerprint::of(file).map_err(unreadable)?.ok_or_else(missing)?;
+    let name = file.file_stem().unwrap_or_default().to_string_lossy();
+    let loaded = loader.load_file(&name, file, &looked_at, &Leash::default());
+    // It changed between the look and the reading; whoever asks again gets the new one.
+    loaded.map(|loaded| loaded.info).ok_or_else(|| unreadable(std::io::ErrorKind::Interrupted.into()))
+}

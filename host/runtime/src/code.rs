@@ -1,0 +1,147 @@
+//! The compiled code of a plugin, linked and ready to be instantiated.
+//!
+//! Made by the loader from an [`Artifact`]; instantiated by `instance`.
+
+use std::sync::OnceLock;
+
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{Component, HasSelf, Linker};
+use wasmtime::{Engine, ExternType, InstancePre, Module};
+use wasmtime_wasi::p2::bindings::CommandPre;
+use wasmtime_wasi::{I32Exit, p1, p2};
+
+use crate::bindings::{Plugin, PluginPre};
+use crate::engine::Engines;
+use crate::guest::Guest;
+use crate::instance::START;
+use crate::kind::{PluginKind, Profile};
+use crate::words;
+
+/// The interface of a main function, of any minor version.
+pub(crate) const MAIN: &str = "wasi:cli/run@0.2.";
+const WRONG_MAIN: &str = "its `wasi:cli/run` is not that of WASI 0.2";
+
+/// What compiling a file gives, or loading it from the cache.
+pub(crate) enum Artifact {
+    /// Of a component.
+    Component(Component),
+    /// Of a core module.
+    Module(Module),
+}
+
+/// Code that can be instantiated, one variant for each kind of plugin.
+pub(crate) enum Code {
+    /// A component of our world.
+    Task(PluginPre<Guest>),
+    /// A component with a main function.
+    Command(CommandPre<Guest>),
+    /// A core module with a main function.
+    Module(InstancePre<Guest>),
+}
+
+/// What each kind of plugin is linked against.
+pub(crate) struct Linkers {
+    engines: Engines,
+    pooled: Offers,
+    /// Made with its engine, when the first plugin needs it.
+    roomy: OnceLock<Offers>,
+}
+
+/// What is on offer to the guests of one engine.
+struct Offers {
+    component: Linker<Guest>,
+    module: wasmtime::Linker<Guest>,
+}
+
+impl Offers {
+    fn new(engine: &Engine) -> wasmtime::Result<Self> {
+        let mut component = Linker::new(engine);
+        p2::add_to_linker_async(&mut component)?;
+        wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut component)?;
+        Plugin::add_to_linker::<_, HasSelf<_>>(&mut component, |guest| guest)?;
+
+        let mut module = wasmtime::Linker::new(engine);
+        p1::add_to_linker_async(&mut module, Guest::preview1)?;
+        // wasmtime's own takes no code over 125, but programs do exit with -1 and the like.
+        module.allow_shadowing(true);
+        module.func_wrap("wasi_snapshot_preview1", "proc_exit", |code: i32| -> wasmtime::Result<()> {
+            Err(I32Exit(code).into())
+        })?;
+        Ok(Self { component, module })
+    }
+}
+
+/// Checks that a core module can be started; that it exports the function is known already.
+fn check_start(module: &Module) -> Result<(), String> {
+    match module.get_export(START) {
+        Some(ExternType::Func(start)) if start.params().len() == 0 && start.results().len() == 0 => Ok(()),
+        _ => Err(format!("its `{START}` is no function that takes and returns nothing")),
+    }
+}
+
+/// Says whether a component has a main function of the right type.
+fn has_main(component: &Component) -> bool {
+    let (engine, ty) = (component.engine(), component.component_type());
+    let run = ty.exports(engine).find_map(|(name, export)| match export.ty {
+        ComponentItem::ComponentInstance(run) if name.starts_with(MAIN) => Some(run),
+        _ => None,
+    });
+    match run.as_ref().and_then(|run| run.get_export(engine, "run")).map(|main| main.ty) {
+        Some(ComponentItem::ComponentFunc(main)) => {
+            main.typecheck::<(), (Result<(), ()>,)>(&ty.instance_type()).is_ok()
+        }
+        _ => false,
+    }
+}
+
+impl Linkers {
+    pub(crate) fn new(engines: &Engines) -> wasmtime::Result<Self> {
+        let pooled = Offers::new(engines.get(Profile::Pooled))?;
+        Ok(Self { engines: engines.clone(), pooled, roomy: OnceLock::new() })
+    }
+
+    /// Links and type-checks.
+    ///
+    /// # Errors
+    ///
+    /// Says in a sentence what the artifact asks for in vain.
+    pub(crate) fn link(
+        &self,
+        kind: PluginKind,
+        profile: Profile,
+        artifact: &Artifact,
+    ) -> Result<Code, String> {
+        let offers = self.offers(profile);
+        let in_vain =
+            |error| words::bounded(format_args!("it asks for what this host does not offer: {error:#}"));
+        let component = match artifact {
+            Artifact::Module(module) => {
+                check_start(module)?;
+                return offers.module.instantiate_pre(module).map(Code::Module).map_err(in_vain);
+            }
+            Artifact::Component(component) => offers.component.instantiate_pre(component).map_err(in_vain)?,
+        };
+        // Generated code only looks for the function; a wrong one would be found out by the first task.
+        if kind == PluginKind::Command && !has_main(component.component()) {
+            return Err(WRONG_MAIN.to_owned());
+        }
+        let (code, wrong) = match kind {
+            PluginKind::Command => (CommandPre::new(component).map(Code::Command), WRONG_MAIN),
+            PluginKind::Task | PluginKind::Module => (
+                PluginPre::new(component).map(Code::Task),
+                "its `run-task` is not that of wasmill:task/plugin@0.1.0",
+            ),
+        };
+        code.map_err(|error| words::bounded(format_args!("{wrong}: {error:#}")))
+    }
+
+    fn offers(&self, profile: Profile) -> &Offers {
+        match profile {
+            Profile::Pooled => &self.pooled,
+            Profile::Roomy => self.roomy.get_or_init(|| {
+                Offers::new(self.engines.get(profile))
+                    .expect("what was linked for one engine links for another")
+            }),
+        }
+    }
+}

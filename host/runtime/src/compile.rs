@@ -1,0 +1,199 @@
+//! Compiles in a child process, so that a hostile file costs that child and nothing else.
+//!
+//! Called by the loader, which has validated the bytes. What the child is told, and what it does
+//! with it, is in `compile_child`.
+
+use std::io::{self, Read, Write};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
+
+use crate::compile_child::{Order, SUBCOMMAND, precompile};
+use crate::engine::Engines;
+use crate::kind::Profile;
+use crate::leash::Leash;
+use crate::runtime::RuntimeConfig;
+use crate::words;
+
+/// Bytes of the largest compiled plugin.
+pub(crate) const ARTIFACT_BYTES_MAX: u64 = 1 << 30;
+
+/// The program that compiles, and what each call of it may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CompilerConfig {
+    /// A program that hands its second argument to [`compile_child`](crate::compile_child) if the
+    /// first is `compile`.
+    pub program: PathBuf,
+    /// Bytes of address space.
+    pub memory_bytes: u64,
+    /// Time of all its threads together; at least a second, and counted in whole ones.
+    pub cpu: Duration,
+    /// Time by the clock on the wall.
+    pub wall: Duration,
+}
+
+impl CompilerConfig {
+    /// Allows enough for the largest files: one of 69 MB takes about 100 s of computing.
+    pub fn new(program: impl Into<PathBuf>) -> Self {
+        Self {
+            program: program.into(),
+            memory_bytes: 4 << 30,
+            cpu: Duration::from_secs(600),
+            wall: Duration::from_secs(600),
+        }
+    }
+}
+
+/// Makes machine code of wasm.
+pub(crate) struct Compiler {
+    runtime: RuntimeConfig,
+    /// Without a program, this process compiles, without limits.
+    child: Option<CompilerConfig>,
+}
+
+impl Compiler {
+    pub(crate) fn new(runtime: RuntimeConfig, child: Option<CompilerConfig>) -> Self {
+        Self { runtime, child }
+    }
+
+    /// Compiles valid wasm for the engine of a profile.
+    ///
+    /// # Errors
+    ///
+    /// Says in a sentence why it cannot be compiled, and names the limit if that was it.
+    pub(crate) fn compile(
+        &self,
+        engines: &Engines,
+        profile: Profile,
+        wasm: &[u8],
+        leash: &Leash,
+    ) -> Result<Vec<u8>, String> {
+        let engine = engines.get(profile);
+        let Some(config) = &self.child else { return precompile(engine, wasm) };
+        let order = Order::new(&self.runtime, engines, profile, config);
+        let child = start(config, &order)?;
+        let outcome = attend(child, config.wall, wasm, leash);
+        outcome.map_err(|error| format!("failed to attend to the compiler: {error}"))?.judge(config)
+    }
+}
+
+fn start(config: &CompilerConfig, order: &Order) -> Result<Child, String> {
+    Command::new(&config.program)
+        .args([SUBCOMMAND, &order.to_string()])
+        .env_clear()
+        .current_dir("/")
+        // What stops the server from a terminal reaches its whole group, and this is not to look
+        // like a file that cannot be compiled.
+        .process_group(0)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| format!("failed to start the compiler {}: {error}", config.program.display()))
+}
+
+/// What became of a child.
+struct Outcome {
+    status: ExitStatus,
+    /// It was ended because it took too long.
+    overdue: bool,
+    /// Nobody waits for it any more.
+    cut: bool,
+    answer: Vec<u8>,
+    /// The beginning of what it wrote to stderr.
+    complaint: String,
+}
+
+/// Feeds a child and waits for its end.
+fn attend(mut child: Child, wall: Duration, wasm: &[u8], leash: &Leash) -> io::Result<Outcome> {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
+    leash.attach(pid);
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let overdue = AtomicBool::new(false);
+    let (ended, end) = mpsc::channel::<()>();
+    let (answer, complaint) = thread::scope(|scope| {
+        let overdue = &overdue;
+        scope.spawn(move || {
+            if end.recv_timeout(wall) == Err(mpsc::RecvTimeoutError::Timeout) {
+                overdue.store(true, Ordering::Relaxed);
+                leash.end_child();
+            }
+        });
+        // It fails if the child ends early, and then its status says why.
+        scope.spawn(move || stdin.map(|mut stdin| stdin.write_all(wasm)));
+        let answer = scope.spawn(move || read(stdout, ARTIFACT_BYTES_MAX + 8));
+        let complaint = scope.spawn(move || read(stderr, words::MESSAGE_BYTES_MAX as u64));
+        // Not reaped yet, so the number stays that of this child until the leash has let go of it.
+        let waited = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
+        drop(ended);
+        leash.detach();
+        waited?;
+        io::Result::Ok((answer.join().unwrap_or_default(), complaint.join().unwrap_or_default()))
+    })?;
+    Ok(Outcome {
+        status: child.wait()?,
+        overdue: overdue.into_inner(),
+        cut: leash.is_cut(),
+        answer,
+        complaint: words::cut(String::from_utf8_lossy(&complaint).into_owned(), words::MESSAGE_BYTES_MAX),
+    })
+}
+
+/// Reads up to so many bytes; one that writes more finds its pipe closed.
+fn read(pipe: Option<impl Read>, bytes_max: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if let Some(pipe) = pipe {
+        // What is missing after an error is noticed by its length.
+        let _ = pipe.take(bytes_max).read_to_end(&mut bytes);
+    }
+    bytes
+}
+
+impl Outcome {
+    /// Takes the answer of a child that ended well, or words the end of one that did not.
+    fn judge(self, config: &CompilerConfig) -> Result<Vec<u8>, String> {
+        if self.cut {
+            return Err("compiling was given up, because the file changed or the server stops".to_owned());
+        }
+        if self.overdue {
+            return Err(format!("compiling took longer than its limit of {:?}", config.wall));
+        }
+        if self.status.success() {
+            return self.take_answer();
+        }
+        let signal = self.status.signal();
+        if signal == Some(Signal::XCPU.as_raw()) {
+            return Err(format!("compiling took more than its limit of {:?} of computing", config.cpu));
+        }
+        if ["memory allocation of", "Cannot allocate memory", "os error 12"]
+            .iter()
+            .any(|words| self.complaint.contains(words))
+        {
+            let limit = words::bytes(config.memory_bytes);
+            return Err(format!("compiling took more than its limit of {limit} of memory"));
+        }
+        match (signal, self.complaint.trim()) {
+            (None, complaint) if !complaint.is_empty() => Err(complaint.to_owned()),
+            (_, complaint) => Err(words::bounded(format_args!(
+                "the compiler crashed over it ({}) {complaint}",
+                self.status
+            ))),
+        }
+    }
+
+    fn take_answer(mut self) -> Result<Vec<u8>, String> {
+        let artifact = self.answer.split_off(self.answer.len().min(8));
+        let length = self.answer.try_into().map(u64::from_le_bytes);
+        if length.is_ok_and(|length| length == artifact.len() as u64) {
+            Ok(artifact)
+        } else {
+            Err(format!("the compiler broke off, or its answer is over {}", words::bytes(ARTIFACT_BYTES_MAX)))
+        }
+    }
+}

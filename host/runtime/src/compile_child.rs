@@ -1,0 +1,144 @@
+//! The child that compiles one file: limits itself, reads wasm from stdin, writes code to stdout.
+//!
+//! Started by `compile`, entered from the binary's hidden subcommand. It makes an engine with the
+//! settings of its parent but without pools, and compiles nothing if the two would not match.
+
+use std::hash::{Hash, Hasher};
+use std::io::{self, Read, Write};
+
+use rustix::process::{Resource, Rlimit, Signal, nice, set_parent_process_death_signal, setrlimit};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use wasmill_model::Limits;
+use wasmtime::Engine;
+use wasmtime::wasmparser::Parser;
+
+use crate::compile::CompilerConfig;
+use crate::engine::{self, Engines};
+use crate::kind::Profile;
+use crate::loader::FILE_BYTES_MAX;
+use crate::pool::MemoryReset;
+use crate::runtime::RuntimeConfig;
+use crate::words;
+
+/// The first argument of the child; the second is its order.
+pub(crate) const SUBCOMMAND: &str = "compile";
+
+/// How much nicer the child is than the server, on the scale of nice(2).
+const NICENESS: i32 = 10;
+
+/// What the child is to do, as one argument of JSON.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Order {
+    profile: Profile,
+    slots: u32,
+    guest_memory_bytes: u64,
+    reset: MemoryReset,
+    /// What [`environment`] says of the engine of the parent.
+    environment: String,
+    memory_bytes: u64,
+    cpu_s: u64,
+}
+
+impl Order {
+    pub(crate) fn new(
+        runtime: &RuntimeConfig,
+        engines: &Engines,
+        profile: Profile,
+        config: &CompilerConfig,
+    ) -> Self {
+        Self {
+            profile,
+            slots: runtime.slots,
+            guest_memory_bytes: runtime.limits.memory_bytes,
+            reset: engines.memory_reset(),
+            environment: words::hex(&environment(engines.get(profile))),
+            memory_bytes: config.memory_bytes,
+            cpu_s: config.cpu.as_secs().max(1),
+        }
+    }
+
+    /// Makes an engine that compiles as that of the parent does.
+    fn engine(&self) -> Result<Engine, String> {
+        let limits = Limits { memory_bytes: self.guest_memory_bytes, ..Limits::default() };
+        let runtime = RuntimeConfig { slots: self.slots, limits };
+        let engine = engine::compiler(&runtime, self.profile, self.reset)
+            .map_err(|error| format!("failed to make an engine to compile with: {error:#}"))?;
+        if words::hex(&environment(&engine)) == self.environment {
+            Ok(engine)
+        } else {
+            Err("the compiler is not of the same version as the server; restart the server".to_owned())
+        }
+    }
+
+    fn limit(&self) -> Result<(), String> {
+        let limit = |resource, current, spare| {
+            let rlimit = Rlimit { current: Some(current), maximum: Some(current + spare) };
+            setrlimit(resource, rlimit).map_err(|error| format!("failed to limit the compiler: {error}"))
+        };
+        limit(Resource::As, self.memory_bytes, 0)?;
+        // The first second over it is a signal that tells which limit it was, the next one the end.
+        limit(Resource::Cpu, self.cpu_s, 1)?;
+        limit(Resource::Core, 0, 0)?;
+        // Not a byte goes to a file.
+        limit(Resource::Fsize, 0, 0)
+    }
+}
+
+/// Writes the order as the child reads it.
+impl std::fmt::Display for Order {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&serde_json::to_string(self).map_err(|_| std::fmt::Error)?)
+    }
+}
+
+/// Compiles what stdin brings, as ordered by the server, and writes its length and the code to
+/// stdout. To be called first thing by a program that was started as
+/// [`CompilerConfig::program`](crate::CompilerConfig), and only there: the limits stay.
+///
+/// # Errors
+///
+/// Says in a sentence, which belongs on stderr, why there is no code.
+pub fn compile_child(order: &str) -> Result<(), String> {
+    let system = |error: io::Error| format!("failed to compile in a child process: {error}");
+    set_parent_process_death_signal(Some(Signal::KILL)).map_err(|error| system(error.into()))?;
+    nice(NICENESS).map_err(|error| system(error.into()))?;
+    let order: Order = serde_json::from_str(order)
+        .map_err(|error| format!("`{SUBCOMMAND}` is for the server to call: {error}"))?;
+    // Before the limits: how much address space there is decides on how memories are laid out.
+    let engine = order.engine()?;
+    order.limit()?;
+    let mut wasm = Vec::new();
+    io::stdin().lock().take(FILE_BYTES_MAX).read_to_end(&mut wasm).map_err(system)?;
+    let artifact = precompile(&engine, &wasm)?;
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(&(artifact.len() as u64).to_le_bytes()).map_err(system)?;
+    stdout.write_all(&artifact).and_then(|()| stdout.flush()).map_err(system)
+}
+
+/// Compiles a component or a core module.
+pub(crate) fn precompile(engine: &Engine, wasm: &[u8]) -> Result<Vec<u8>, String> {
+    let compiled = if Parser::is_component(wasm) {
+        engine.precompile_component(wasm)
+    } else {
+        engine.precompile_module(wasm)
+    };
+    compiled.map_err(|error| words::bounded(format_args!("it cannot be compiled for this host: {error:#}")))
+}
+
+/// Digests all that decides whether an engine can run what another one has compiled.
+pub(crate) fn environment(engine: &Engine) -> [u8; 32] {
+    struct Sha(Sha256);
+    impl Hasher for Sha {
+        fn write(&mut self, bytes: &[u8]) {
+            self.0.update(bytes);
+        }
+        fn finish(&self) -> u64 {
+            0
+        }
+    }
+    let mut sha = Sha(Sha256::new());
+    engine.precompile_compatibility_hash().hash(&mut sha);
+    sha.0.finalize().into()
+}

@@ -1,0 +1,230 @@
+//! The plugins folder as it is now: which files there are, and whether one is still being written.
+//!
+//! Looked at by the keeper, read by the loader. Follows symlinks, so a link that is swapped is a
+//! change of its file. Remembers nothing.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::OFlags;
+
+use crate::loader::FILE_BYTES_MAX;
+use crate::words;
+
+/// How long a file must stay the same before it is read.
+///
+/// A guess: longer than a copy pauses between two writes, shorter than a person waits. A copy that
+/// pauses for longer is rejected as cut short, and looked at again when it goes on.
+pub(crate) const SETTLE: Duration = Duration::from_millis(300);
+
+/// What the system says of one plugin; two that are equal are the same file, unchanged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fingerprint {
+    wasm: Stamp,
+    /// Of the manifest beside it, if there is one.
+    manifest: Option<Stamp>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    size_bytes: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+/// Why a file gave no bytes.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Unread {
+    /// It is not the one that was looked at any more.
+    Changed,
+    /// It cannot be a plugin, for this reason.
+    Refused(String),
+}
+
+impl Fingerprint {
+    /// Looks at a plugin; `None` if there is no such file, or a link to nowhere.
+    pub(crate) fn of(path: &Path) -> io::Result<Option<Self>> {
+        let Some(wasm) = stamp(path)? else { return Ok(None) };
+        Ok(Some(Self { wasm, manifest: stamp(&path.with_extension("toml"))? }))
+    }
+
+    pub(crate) fn size_bytes(&self) -> u64 {
+        self.wasm.size_bytes
+    }
+
+    /// Says whether the last change was long enough ago, by the clock of this host. If the clock of
+    /// a remote file system is ahead, it is not, and the file has to be watched for a while.
+    pub(crate) fn is_settled(&self) -> bool {
+        let newest = [Some(self.wasm), self.manifest].into_iter().flatten();
+        newest.flat_map(|stamp| [stamp.modified, stamp.changed]).all(|(s, ns)| {
+            let at = u64::try_from(s).ok().zip(u64::try_from(ns).ok());
+            let at =
+                at.map(|(s, ns)| SystemTime::UNIX_EPOCH + Duration::new(s, 0) + Duration::from_nanos(ns));
+            at.is_some_and(|at| at.elapsed().is_ok_and(|age| age >= SETTLE))
+        })
+    }
+}
+
+/// Lists every `*.wasm` of a folder by its stem; a folder that is not there is an empty one.
+pub(crate) fn scan(folder: &Path) -> io::Result<BTreeMap<String, (PathBuf, Fingerprint)>> {
+    let entries = match folder.read_dir() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        entries => entries?,
+    };
+    let mut files = BTreeMap::new();
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "wasm")
+            && let Some(fingerprint) = Fingerprint::of(&path)?
+        {
+            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            files.insert(name, (path, fingerprint));
+        }
+    }
+    Ok(files)
+}
+
+/// Tells one folder from another in its place; `None` if it is not there.
+pub(crate) fn identity(folder: &Path) -> Option<(u64, u64)> {
+    folder.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
+/// Reads the whole file that was looked at.
+///
+/// # Errors
+///
+/// Tells whether it changed before or while it was read, or cannot be a plugin.
+pub(crate) fn read(path: &Path, looked_at: &Fingerprint) -> Result<Vec<u8>, Unread> {
+    let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => Unread::Changed,
+        _ => Unread::Refused(format!("failed to read the file: {error}")),
+    };
+    if !fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(Unread::Refused("this is not a regular file".to_owned()));
+    }
+    if looked_at.size_bytes() > FILE_BYTES_MAX {
+        let limit = words::bytes(FILE_BYTES_MAX);
+        return Err(Unread::Refused(format!("the file is larger than {limit}")));
+    }
+    let file = open(path).map_err(failed)?;
+    if stamp_of(&file.metadata().map_err(failed)?) != looked_at.wasm {
+        return Err(Unread::Changed);
+    }
+    let mut bytes = Vec::new();
+    (&file).take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
+    let is_whole = bytes.len() as u64 == looked_at.size_bytes();
+    let is_same = Fingerprint::of(path).map_err(failed)? == Some(*looked_at);
+    if is_whole && is_same { Ok(bytes) } else { Err(Unread::Changed) }
+}
+
+/// Opens without waiting, should a pipe have come in the place of the file.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    OpenOptions::new().read(true).custom_flags(flags).open(path)
+}
+
+fn stamp(path: &Path) -> io::Result<Option<Stamp>> {
+    match path.metadata() {
+        Ok(metadata) => Ok(Some(stamp_of(&metadata))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn stamp_of(metadata: &Metadata) -> Stamp {
+    Stamp {
+        device: metadata.dev(),
+        inode: metadata.ino(),
+        size_bytes: metadata.len(),
+        modified: (metadata.mtime(), metadata.mtime_nsec()),
+        changed: (metadata.ctime(), metadata.ctime_nsec()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn file() -> (TempDir, PathBuf) {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("a.wasm");
+        fs::write(&path, b"whole").unwrap();
+        (folder, path)
+    }
+
+    fn look(path: &Path) -> Fingerprint {
+        Fingerprint::of(path).unwrap().unwrap()
+    }
+
+    #[test]
+    fn a_file_that_stayed_the_same_is_read() {
+        let (_folder, path) = file();
+        assert_eq!(read(&path, &look(&path)).unwrap(), b"whole");
+    }
+
+    #[test]
+    fn a_file_that_changed_since_it_was_looked_at_is_not_read() {
+        let (_folder, path) = file();
+        let looked_at = look(&path);
+        OpenOptions::new().append(true).open(&path).unwrap().write_all(b"more").unwrap();
+        assert_eq!(read(&path, &looked_at), Err(Unread::Changed));
+        fs::remove_file(&path).unwrap();
+        assert_eq!(read(&path, &looked_at), Err(Unread::Changed));
+    }
+
+    #[test]
+    fn a_manifest_that_comes_changes_or_goes_is_a_change() {
+        let (_folder, path) = file();
+        let mut seen = vec![look(&path)];
+        let manifest = path.with_extension("toml");
+        fs::write(&manifest, b"").unwrap();
+        seen.push(look(&path));
+        fs::write(&manifest, b"output = \"json\"").unwrap();
+        seen.push(look(&path));
+        assert!(seen[0] != seen[1] && seen[1] != seen[2]);
+        fs::remove_file(manifest).unwrap();
+        assert_eq!(look(&path), seen[0]);
+    }
+
+    #[test]
+    fn a_file_is_not_settled_when_it_was_just_written_and_is_later() {
+        let (_folder, path) = file();
+        let file = File::options().append(true).open(&path).unwrap();
+        let written = file.metadata().unwrap().modified().unwrap();
+        file.set_modified(written + Duration::from_secs(3_600)).unwrap();
+        assert!(!look(&path).is_settled());
+        let mut old = look(&path);
+        old.wasm.modified = (1_000_000_000, 0);
+        old.wasm.changed = (1_000_000_000, 0);
+        assert!(old.is_settled());
+    }
+
+    #[test]
+    fn a_file_over_the_limit_is_not_read() {
+        let (_folder, path) = file();
+        File::options().append(true).open(&path).unwrap().set_len(FILE_BYTES_MAX + 1).unwrap();
+        let refusal = read(&path, &look(&path)).unwrap_err();
+        assert_eq!(refusal, Unread::Refused("the file is larger than 128 MiB".to_owned()));
+    }
+
+    #[test]
+    fn links_to_nowhere_and_other_files_are_no_plugins() {
+        let (folder, path) = file();
+        std::os::unix::fs::symlink("missing", folder.path().join("b.wasm")).unwrap();
+        fs::write(folder.path().join("c.txt"), b"").unwrap();
+        assert_eq!(
+            scan(folder.path()).unwrap().into_values().map(|(path, _)| path).collect::<Vec<_>>(),
+            [path]
+        );
+    }
+}

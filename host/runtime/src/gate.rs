@@ -1,0 +1,225 @@
+//! The one way out of the sandbox for outgoing HTTP: a request passes if a rule of its plugin admits it.
+//!
+//! Called by wasmtime-wasi-http for every request of a guest. Decides; `fetch` then carries it out and
+//! checks the address again. Redirects are not followed, so each hop comes by here.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use hyper::http::uri::{Scheme, Uri};
+use hyper::{Request, Response};
+use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
+
+use crate::fetch::{self, Target};
+use crate::plugin::Plugin;
+use crate::terms::HttpRule;
+
+/// A future on the heap, as wasmtime-wasi-http takes it.
+type Boxed<T> = Box<dyn Future<Output = T> + Send>;
+/// What drives a connection while its response is read.
+type Driver = Boxed<Result<(), Error>>;
+
+/// Decides which requests of one guest go out.
+pub(crate) struct Gate {
+    plugin: Arc<Plugin>,
+}
+
+impl Gate {
+    pub(crate) fn new(plugin: &Arc<Plugin>) -> Self {
+        Self { plugin: Arc::clone(plugin) }
+    }
+}
+
+impl WasiHttpHooks for Gate {
+    fn send_request(
+        &mut self,
+        request: Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _: Driver,
+    ) -> Boxed<Result<(Response<WasiBody>, Driver), Error>> {
+        let plugin = Arc::clone(&self.plugin);
+        let target = match admit(request.uri(), &plugin.terms.permissions.http) {
+            Ok(target) => target,
+            Err(refusal) => {
+                if let Refusal::Denied { origin, reason } = &refusal {
+                    plugin.denials.log_http(&plugin, origin, reason);
+                }
+                return Box::new(async { Err(refusal.into()) });
+            }
+        };
+        Box::new(async move {
+            let sent = fetch::send(&target, request, options.unwrap_or_default(), fetch::resolve).await;
+            if let Err(Error::DestinationIpProhibited) = sent {
+                plugin.denials.log_inner_address(&plugin, &target.origin());
+            }
+            let (response, connection) = sent?;
+            Ok((response, Box::new(connection) as Driver))
+        })
+    }
+
+    // What goes wrong on the way is for the guest to know; it could fill the log of the host with it.
+
+    fn p2_error_from_hyper(&mut self, error: &hyper::Error) -> ErrorCode {
+        tracing::debug!(plugin = %self.plugin.name, %error, "outgoing HTTP failed");
+        ErrorCode::HttpProtocolError
+    }
+
+    fn p2_error_from_connect(&mut self, error: &std::io::Error) -> ErrorCode {
+        tracing::debug!(plugin = %self.plugin.name, %error, "outgoing HTTP found no connection");
+        ErrorCode::ConnectionRefused
+    }
+
+    fn p2_error_from_tls(&mut self, error: &std::io::Error) -> ErrorCode {
+        tracing::debug!(plugin = %self.plugin.name, %error, "outgoing HTTP failed in TLS");
+        ErrorCode::TlsProtocolError
+    }
+}
+
+/// Why a request does not go out.
+#[derive(Debug, PartialEq, Eq)]
+enum Refusal {
+    /// No rule admits it.
+    Denied { origin: String, reason: &'static str },
+    /// It names no host that one could ask for.
+    Invalid,
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Denied { .. } => Self::HttpRequestDenied,
+            Refusal::Invalid => Self::HttpRequestUriInvalid,
+        }
+    }
+}
+
+/// Finds the rule that admits a request, and says where the request goes.
+fn admit(uri: &Uri, rules: &[HttpRule]) -> Result<Target, Refusal> {
+    let authority = uri.authority().ok_or(Refusal::Invalid)?;
+    // What stands before an `@` is easily taken for the host by those who read the log.
+    if authority.as_str().contains('@') || authority.host().is_empty() {
+        return Err(Refusal::Invalid);
+    }
+    let tls = uri.scheme() == Some(&Scheme::HTTPS);
+    let port = match (authority.port(), authority.host().len() < authority.as_str().len()) {
+        (Some(port), _) => port.as_u16(),
+        // There is something after the host, but it is no port.
+        (None, true) => return Err(Refusal::Invalid),
+        (None, false) => Target::default_port(tls),
+    };
+    let mut target = Target { host: plain_host(authority.host()), port, tls, may_be_inner: Inner::None };
+    let denied = |target: &Target, reason| Refusal::Denied { origin: target.origin(), reason };
+    let mut at_host = rules.iter().filter(|rule| leads_to(rule, &target)).peekable();
+    if at_host.peek().is_none() {
+        return Err(denied(&target, "no rule names this scheme, host and port"));
+    }
+    match at_host.find(|rule| begins_with(uri.path(), &rule.path_prefix)) {
+        Some(rule) => {
+            target.may_be_inner = Inner::named_by(&rule.host);
+            Ok(target)
+        }
+        None => Err(denied(&target, "the rules for this host name other paths")),
+    }
+}
+
+/// Which addresses besides public ones a request may go to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Inner {
+    /// None.
+    None,
+    /// Those of the host itself, because its rule says `localhost`.
+    Loopback,
+    /// This one, because its rule says so.
+    Address(IpAddr),
+}
+
+impl Inner {
+    fn named_by(host: &str) -> Self {
+        let host = plain_host(host);
+        match host.parse() {
+            Ok(address) => Self::Address(address),
+            Err(_) if host == "localhost" => Self::Loopback,
+            Err(_) => Self::None,
+        }
+    }
+
+    /// Says whether an address is among them.
+    pub(crate) fn admits(self, address: IpAddr) -> bool {
+        match self {
+            Self::None => false,
+            Self::Loopback => address.is_loopback(),
+            Self::Address(named) => address == named,
+        }
+    }
+}
+
+fn leads_to(rule: &HttpRule, target: &Target) -> bool {
+    rule.scheme == target.scheme() && rule.port == target.port && host_fits(&rule.host, &target.host)
+}
+
+/// Says whether the host of a rule is this one, or stands for all below a name that this one is below.
+fn host_fits(rule: &str, host: &str) -> bool {
+    match rule.strip_prefix("*.") {
+        Some(above) => {
+            let below = host.strip_suffix(above).and_then(|rest| rest.strip_suffix('.'));
+            below.is_some_and(|name| !name.is_empty()) && host.parse::<IpAddr>().is_err()
+        }
+        None => plain_host(rule) == host,
+    }
+}
+
+/// Writes a host as rules do: in lower case, without the brackets of IPv6 or the dot of the root.
+fn plain_host(host: &str) -> String {
+    let host = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+    let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    // One address, one spelling.
+    host.parse::<IpAddr>().map_or(host, |address| address.to_string())
+}
+
+/// Says whether a path begins with a prefix, whose last part is whole: `/img` begins `/img/a` and not
+/// `/imgs`.
+fn begins_with(path: &str, prefix: &str) -> bool {
+    if prefix.is_empty() || prefix == "/" {
+        return true;
+    }
+    let whole = path.strip_prefix(prefix);
+    let whole = whole.is_some_and(|rest| prefix.ends_with('/') || rest.is_empty() || rest.starts_with('/'));
+    whole && !climbs(path)
+}
+
+/// Says whether a path has parts that a server could take for the way up, in any spelling.
+fn climbs(path: &str) -> bool {
+    let mut path = path.to_owned();
+    loop {
+        if path.split(['/', '\\']).any(|part| matches!(part.split(';').next(), Some("." | ".."))) {
+            return true;
+        }
+        // Some servers decode twice.
+        let decoded = percent_decoded(&path);
+        if decoded == path {
+            return false;
+        }
+        path = decoded;
+    }
+}
+
+fn percent_decoded(path: &str) -> String {
+    let mut decoded = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let [byte, after @ ..] = rest {
+        let code =
+            || std::str::from_utf8(after.get(..2)?).ok().and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        if let (b'%', Some(code)) = (byte, code()) {
+            decoded.push(code);
+            rest = &after[2..];
+        } else {
+            decoded.push(*byte);
+            rest = after;
+        }
+    }
+    String::from_utf8_lossy(&decoded).into_owned()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! Which requests pass, and that the address is checked after the name.
+
+use std::io;
+use std::net::SocketAddr;
+
+use http_body_util::{BodyExt, Empty};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use wasmill_model::BoxFuture;
+
+use super::*;
+
+fn rule(scheme: &str, host: &str, port: u16, path_prefix: &str) -> HttpRule {
+    HttpRule { scheme: scheme.to_owned(), host: host.to_owned(), port, path_prefix: path_prefix.to_owned() }
+}
+
+fn rules() -> Vec<HttpRule> {
+    vec![
+        rule("https", "api.example.com", 443, "/"),
+        rule("https", "*.cdn.example.com", 8443, "/img/"),
+        rule("http", "10.0.0.1", 80, "/v1"),
+        rule("http", "[fd00::1]", 80, "/"),
+        rule("http", "localhost", 9000, "/"),
+    ]
+}
+
+fn verdict(uri: &str) -> Result<Target, Refusal> {
+    admit(&uri.parse().unwrap(), &rules())
+}
+
+#[test]
+fn a_request_passes_if_scheme_host_port_and_path_fit_a_rule() {
+    for uri in [
+        "https://api.example.com",
+        "https://api.example.com/any?query",
+        "https://API.Example.com.:443/",
+        "https://a.cdn.example.com:8443/img/x.png",
+        "https://a.b.cdn.example.com:8443/img/",
+        "http://10.0.0.1/v1",
+        "http://10.0.0.1/v1/tasks?a=b",
+        "http://[FD00:0::1]/",
+        "http://localhost:9000/",
+    ] {
+        assert!(verdict(uri).is_ok(), "{uri}: {:?}", verdict(uri));
+    }
+}
+
+#[test]
+fn a_request_that_differs_in_any_of_them_is_denied() {
+    for uri in [
+        "http://api.example.com/",
+        "https://api.example.com:444/",
+        "https://example.com/",
+        "https://api.example.com.evil.com/",
+        "https://xapi.example.com/",
+        "https://cdn.example.com:8443/img/x.png",
+        "https://.cdn.example.com:8443/img/x.png",
+        "https://evilcdn.example.com:8443/img/x.png",
+        "https://a.cdn.example.com/img/x.png",
+        "https://a.cdn.example.com:8443/images/x.png",
+        "https://a.cdn.example.com:8443/img",
+        "https://a.cdn.example.com:8443/img/../secret",
+        "https://a.cdn.example.com:8443/img/%2e%2e/secret",
+        "https://a.cdn.example.com:8443/img/%252e%252E%252fsecret",
+        "https://a.cdn.example.com:8443/img/..;a=b/secret",
+        "https://a.cdn.example.com:8443/img/..%5csecret",
+        "http://10.0.0.1/v10",
+        "http://0x0a000001/v1",
+        "http://127.0.0.1:9000/",
+    ] {
+        assert!(matches!(verdict(uri), Err(Refusal::Denied { .. })), "{uri}: {:?}", verdict(uri));
+    }
+}
+
+#[test]
+fn a_uri_that_hides_its_host_is_invalid() {
+    for uri in ["https://api.example.com@evil.com/", "https://a:b@api.example.com/", "/path"] {
+        assert_eq!(verdict(uri), Err(Refusal::Invalid), "{uri}");
+    }
+}
+
+#[test]
+fn a_denial_names_the_origin_as_a_manifest_writes_it() {
+    for (uri, named) in [
+        ("https://other.com:443/a", "https://other.com"),
+        ("http://other.com:8080/a", "http://other.com:8080"),
+        ("http://[::1]:8080/", "http://[::1]:8080"),
+    ] {
+        let Err(Refusal::Denied { origin, .. }) = verdict(uri) else { panic!("{uri} is denied") };
+        assert_eq!(origin, named);
+    }
+}
+
+/// Starts a server that answers every connection with the same bytes.
+async fn server(answer: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 1024];
+            let _ = stream.read(&mut request).await;
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    address
+}
+
+/// Finds every name on this machine, as the DNS of an attacker does.
+fn all_names_are_here(_: String, port: u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
+    Box::pin(async move { Ok(vec![SocketAddr::from(([127, 0, 0, 1], port))]) })
+}
+
+async fn send(rule: &HttpRule, path: &str) -> Result<Response<WasiBody>, Error> {
+    let uri = format!("{}://{}:{}{path}", rule.scheme, rule.host, rule.port).parse().unwrap();
+    let target = admit(&uri, std::slice::from_ref(rule)).unwrap();
+    let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
+    let request = Request::builder().uri(uri).body(body).unwrap();
+    let options = RequestOptions::default();
+    let (response, driver) = fetch::send(&target, request, options, all_names_are_here).await?;
+    tokio::spawn(driver);
+    Ok(response)
+}
+
+#[tokio::test]
+async fn a_name_that_resolves_to_an_inner_address_is_prohibited() {
+    let port = server("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nsecret").await.port();
+    for host in ["api.example.com", "localhost.example.com"] {
+        let sent = send(&rule("http", host, port, "/"), "/").await;
+        assert!(matches!(sent, Err(Error::DestinationIpProhibited)), "{host}");
+    }
+    for host in ["localhost", "127.0.0.1"] {
+        let response = send(&rule("http", host, port, "/"), "/").await.unwrap();
+        assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "secret");
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_is_handed_to_the_guest() {
+    let answer = "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1/secret\r\ncontent-length: 0\r\n\r\n";
+    let port = server(answer).await.port();
+    let response = send(&rule("http", "localhost", port, "/"), "/").await.unwrap();
+    assert_eq!(response.status(), 302);
+}
+
+#[tokio::test]
+async fn a_server_that_is_no_web_server_is_an_error() {
+    let port = server("220 mail.example.com ESMTP\r\n").await.port();
+    let sent = send(&rule("http", "localhost", port, "/"), "/").await;
+    assert!(matches!(sent, Err(Error::Hyper(_))));
+}
+
+#[tokio::test]
+async fn https_is_spoken_or_nothing_is() {
+    let port = server("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nsecret").await.port();
+    let sent = send(&rule("https", "localhost", port, "/"), "/").await;
+    assert!(matches!(sent, Err(Error::Tls(_))));
+}

@@ -1,0 +1,384 @@
+//! The manifest `<name>.toml` beside `<name>.wasm`: read, checked against the ceilings of the host, and
+//! turned into the terms of the plugin.
+//!
+//! Called by the loader and by `check`. It reads the manifest and the schema that it names, and
+//! carries nothing out.
+
+mod allow;
+
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::{Component, Path};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use serde::Deserialize;
+use wasmill_model::{ATTEMPTS_MAX, Backoff};
+
+use self::allow::Allow;
+use crate::schema::InputSchema;
+use crate::terms::{Ceilings, OutputFormat, Retry, Terms};
+use crate::words;
+
+/// The largest manifest.
+const MANIFEST_BYTES_MAX: u64 = 64 << 10;
+/// The largest schema.
+const SCHEMA_BYTES_MAX: u64 = 256 << 10;
+/// Bytes of the longest description.
+const DESCRIPTION_BYTES_MAX: usize = 1 << 10;
+
+/// Returns the terms that the manifest at `path` asks for, or `defaults` if there is none.
+///
+/// # Errors
+///
+/// Says in a sentence what is wrong, and where in the file.
+pub(crate) fn read(path: &Path, defaults: &Arc<Terms>, ceilings: &Ceilings) -> Result<Arc<Terms>, String> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let terms = match read_text(path, MANIFEST_BYTES_MAX) {
+        Ok(None) => return Ok(Arc::clone(defaults)),
+        Ok(Some(text)) => {
+            let folder = path.parent().unwrap_or(Path::new(""));
+            parse(&text).and_then(|manifest| manifest.settle(folder, defaults, ceilings))
+        }
+        Err(reason) => Err(reason),
+    };
+    let refuse = |reason| words::bounded(format_args!("its manifest {name} is not valid: {reason}"));
+    terms.map(Arc::new).map_err(refuse)
+}
+
+/// The file as it is written; what is left out is as the host has it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Manifest {
+    description: Option<String>,
+    output: Option<Output>,
+    limits: Wishes,
+    retry: RetryWish,
+    allow: Allow,
+    input: InputWish,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Output {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Wishes {
+    memory: Option<ByteSize>,
+    timeout: Option<Span>,
+    cpu: Option<Span>,
+    output: Option<ByteSize>,
+    logs: Option<ByteSize>,
+    concurrency: Option<u32>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RetryWish {
+    max_attempts: Option<u32>,
+    backoff: Option<BackoffWish>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct BackoffWish {
+    first: Option<Span>,
+    factor: Option<f64>,
+    most: Option<Span>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct InputWish {
+    schema: Option<String>,
+}
+
+/// A duration that is written with a unit, such as `10s`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct Span(Duration);
+
+impl TryFrom<String> for Span {
+    type Error = humantime::DurationError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        humantime::parse_duration(&text).map(Self)
+    }
+}
+
+fn parse(text: &str) -> Result<Manifest, String> {
+    toml::from_str(text).map_err(|error| match error.span() {
+        Some(span) => format!("{}: {}", place(text, span.start), error.message()),
+        None => error.message().to_owned(),
+    })
+}
+
+/// Writes where in a text something is, as editors count.
+fn place(text: &str, offset: usize) -> String {
+    let before = &text[..text.floor_char_boundary(offset)];
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    format!("line {line}, column {column}")
+}
+
+impl Manifest {
+    fn settle(self, folder: &Path, defaults: &Terms, ceilings: &Ceilings) -> Result<Terms, String> {
+        let Self { description, output, limits: wishes, retry, allow, input } = self;
+        if description.as_ref().is_some_and(|text| text.len() > DESCRIPTION_BYTES_MAX) {
+            return Err(format!("description is longer than {DESCRIPTION_BYTES_MAX} bytes"));
+        }
+        let mut terms = Terms { description, ..defaults.clone() };
+        if let Some(output) = output {
+            terms.output = match output {
+                Output::Text => OutputFormat::Text,
+                Output::Json => OutputFormat::Json,
+            };
+        }
+        wishes.grant(&mut terms, ceilings)?;
+        terms.retry = retry.check()?;
+        terms.permissions = allow.check()?;
+        terms.schema = input.schema.map(|file| read_schema(folder, &file)).transpose()?;
+        Ok(terms)
+    }
+}
+
+impl Wishes {
+    fn grant(self, terms: &mut Terms, ceilings: &Ceilings) -> Result<(), String> {
+        if self.cpu.is_some() {
+            return Err("limits.cpu is not supported yet: leave it out, and bound the time with \
+                        limits.timeout"
+                .to_owned());
+        }
+        let limits = &mut terms.limits;
+        if let Some(wish) = self.memory {
+            limits.memory_bytes = bytes("memory", wish, 64 << 10, "memory_max", ceilings.memory_bytes)?;
+        }
+        if let Some(wish) = self.output {
+            limits.output_bytes = bytes("output", wish, 1, "output_max", ceilings.output_bytes)?;
+        }
+        if let Some(wish) = self.logs {
+            limits.log_bytes = bytes("logs", wish, 0, "log_tail_max", ceilings.log_bytes)?;
+        }
+        if let Some(Span(wish)) = self.timeout {
+            limits.timeout = timeout(wish, ceilings.timeout)?;
+        }
+        if let Some(wish) = self.concurrency {
+            terms.concurrency = Some(concurrency(wish, ceilings.concurrency)?);
+        }
+        Ok(())
+    }
+}
+
+fn bytes(name: &str, wish: ByteSize, least: u64, ceiling: &str, most: u64) -> Result<u64, String> {
+    let asked = wish.as_u64();
+    if asked > most {
+        let (asked, most) = (words::bytes(asked), words::bytes(most));
+        return Err(format!(
+            "limits.{name} asks for {asked}, and the ceiling of this host, {ceiling}, is {most}"
+        ));
+    }
+    if asked < least {
+        return Err(format!("limits.{name} must be at least {}", words::bytes(least)));
+    }
+    Ok(asked)
+}
+
+fn timeout(wish: Duration, most: Duration) -> Result<Duration, String> {
+    if wish > most {
+        let (wish, most) = (humantime::format_duration(wish), humantime::format_duration(most));
+        return Err(format!(
+            "limits.timeout asks for {wish}, and the ceiling of this host, timeout_max, is {most}"
+        ));
+    }
+    if wish < Duration::from_millis(1) {
+        return Err("limits.timeout must be at least 1ms".to_owned());
+    }
+    Ok(wish)
+}
+
+fn concurrency(wish: u32, most: Option<u32>) -> Result<u32, String> {
+    match most {
+        Some(most) if wish > most => Err(format!(
+            "limits.concurrency asks for {wish}, and the ceiling of this host, concurrency, is {most}"
+        )),
+        _ if wish == 0 => Err("limits.concurrency must be at least 1, or no task would ever run".to_owned()),
+        _ => Ok(wish),
+    }
+}
+
+impl RetryWish {
+    fn check(self) -> Result<Retry, String> {
+        if self.max_attempts.is_some_and(|attempts| !(1..=ATTEMPTS_MAX).contains(&attempts)) {
+            return Err(format!("retry.max_attempts must be from 1 to {ATTEMPTS_MAX}"));
+        }
+        let backoff = self.backoff.map(|BackoffWish { first, factor, most }| {
+            Backoff::of(first.map(|span| span.0), factor, most.map(|span| span.0))
+                .map_err(|error| format!("retry.backoff: {error}"))
+        });
+        Ok(Retry { attempts_max: self.max_attempts, backoff: backoff.transpose()? })
+    }
+}
+
+fn read_schema(folder: &Path, file: &str) -> Result<InputSchema, String> {
+    let named = Path::new(file);
+    // A manifest that came with a plugin must not make the host tell what is in other files.
+    if file.is_empty() || !named.components().all(|part| matches!(part, Component::Normal(_))) {
+        return Err(format!("input.schema must name a file beside the manifest, not '{file}'"));
+    }
+    let read = read_text(&folder.join(named), SCHEMA_BYTES_MAX).and_then(|text| {
+        let text = text.ok_or_else(|| "there is no such file".to_owned())?;
+        InputSchema::compile(&text)
+    });
+    read.map_err(|reason| format!("input.schema {file}: {reason}"))
+}
+
+/// Reads a file of text within its bound; `None` if it is not there.
+fn read_text(path: &Path, bytes_max: u64) -> Result<Option<String>, String> {
+    let failed = |error| format!("it cannot be read: {error}");
+    let metadata = match path.metadata() {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        metadata => metadata.map_err(failed)?,
+    };
+    // Opening a pipe would wait for somebody to write to it.
+    if !metadata.is_file() {
+        return Err("it is not a regular file".to_owned());
+    }
+    let mut text = String::new();
+    let file = File::open(path).map_err(failed)?;
+    file.take(bytes_max + 1).read_to_string(&mut text).map_err(failed)?;
+    if text.len() as u64 > bytes_max {
+        return Err(format!("it is larger than {}", words::bytes(bytes_max)));
+    }
+    Ok(Some(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use wasmill_model::Limits;
+
+    use super::*;
+    use crate::terms::HttpRule;
+
+    fn settle(text: &str) -> Result<Terms, String> {
+        let defaults = Terms::default();
+        parse(text)?.settle(Path::new("/nowhere"), &defaults, &Ceilings::of(&Limits::default()))
+    }
+
+    fn refusal(text: &str) -> String {
+        settle(text).expect_err(text)
+    }
+
+    #[test]
+    fn an_empty_manifest_changes_nothing() {
+        assert_eq!(settle("").unwrap(), Terms::default());
+    }
+
+    #[test]
+    fn everything_that_can_be_asked_for_is_carried() {
+        let terms = settle(
+            r#"
+            description = "Thumbnails from a URL"
+            output = "json"
+            [limits]
+            memory = "1MiB"
+            timeout = "5s"
+            output = "2KiB"
+            logs = "1KiB"
+            concurrency = 50
+            [retry]
+            max_attempts = 3
+            backoff = { first = "2s", factor = 3, most = "1m" }
+            [allow]
+            http = ["https://*.cdn.example.com:8443/img/"]
+            env = { REGION = "eu" }
+            dirs = [{ host = "/", guest = "/in" }]
+            "#,
+        )
+        .unwrap();
+        let limits = &terms.limits;
+        assert_eq!(terms.description.as_deref(), Some("Thumbnails from a URL"));
+        assert_eq!((limits.memory_bytes, limits.output_bytes, limits.log_bytes), (1 << 20, 2 << 10, 1 << 10));
+        assert_eq!((limits.timeout, terms.concurrency), (Duration::from_secs(5), Some(50)));
+        assert_eq!(terms.output, OutputFormat::Json);
+        assert_eq!(terms.retry.attempts_max, Some(3));
+        assert_eq!(terms.retry.backoff.unwrap().most, Duration::from_secs(60));
+        let rule = HttpRule {
+            scheme: "https".to_owned(),
+            host: "*.cdn.example.com".to_owned(),
+            port: 8443,
+            path_prefix: "/img/".to_owned(),
+        };
+        assert_eq!(terms.permissions.http, [rule]);
+        assert_eq!(terms.permissions.env["REGION"], "eu");
+        assert!(!terms.permissions.dirs[0].write);
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_place() {
+        let reason = refusal("output = \"json\"\n[limits]\nmemroy = \"1MiB\"");
+        assert!(reason.starts_with("line 3, column 1: ") && reason.contains("memroy"), "{reason}");
+        for text in ["colour = 1", "[allow]\nsockets = true", "[retry]\nfirst = \"1s\"", "[input]\na = 1"] {
+            assert!(refusal(text).contains("unknown field"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_wish_over_the_ceiling_is_refused_with_both_numbers() {
+        for (wish, numbers) in [
+            ("memory = \"65MiB\"", ["65 MiB", "memory_max, is 64 MiB"]),
+            ("output = \"2MiB\"", ["2 MiB", "output_max, is 1 MiB"]),
+            ("logs = \"1MiB\"", ["1 MiB", "log_tail_max, is 16 KiB"]),
+            ("timeout = \"11m\"", ["11m", "timeout_max, is 10m"]),
+        ] {
+            let reason = refusal(&format!("[limits]\n{wish}"));
+            assert!(numbers.iter().all(|number| reason.contains(number)), "{reason}");
+        }
+        let few = Ceilings { concurrency: Some(3), ..Ceilings::of(&Limits::default()) };
+        let reason = parse("limits.concurrency = 4").unwrap().settle(Path::new(""), &Terms::default(), &few);
+        let reason = reason.unwrap_err();
+        assert!(reason.contains("asks for 4") && reason.contains("is 3"), "{reason}");
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused() {
+        for (text, named) in [
+            ("limits.cpu = \"30s\"", "limits.cpu is not supported yet"),
+            ("limits.concurrency = 0", "limits.concurrency"),
+            ("limits.memory = \"1KiB\"", "64 KiB"),
+            ("limits.timeout = \"0s\"", "1ms"),
+            ("limits.timeout = \"soon\"", "line 1, column"),
+            ("retry.max_attempts = 0", "from 1 to 100"),
+            ("retry.backoff = { factor = 0.1 }", "factor"),
+            ("output = \"xml\"", "xml"),
+            ("input.schema = \"/etc/passwd\"", "beside the manifest"),
+            ("input.schema = \"../other.json\"", "beside the manifest"),
+            ("input.schema = \"missing.json\"", "there is no such file"),
+            ("limits = 5\n[", "line 2"),
+        ] {
+            let reason = refusal(text);
+            assert!(reason.contains(named), "{text}: {reason}");
+        }
+    }
+
+    #[test]
+    fn a_manifest_that_is_no_readable_file_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.toml");
+        let read = || read(&path, &Arc::default(), &Ceilings::of(&Limits::default()));
+        assert_eq!(*read().unwrap(), Terms::default());
+        std::fs::write(&path, " ".repeat(100 << 10)).unwrap();
+        assert!(read().unwrap_err().contains("a.toml is not valid: it is larger than 64 KiB"));
+        std::fs::write(&path, [0xff, 0xfe]).unwrap();
+        assert!(read().unwrap_err().contains("cannot be read"));
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        assert!(read().unwrap_err().contains("not a regular file"));
+    }
+}

@@ -1,0 +1,241 @@
+//! The `[allow]` part of a manifest: checked strictly, so that nobody allows more than he meant to.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use crate::terms::{DirRule, HttpRule, Permissions};
+
+/// What may be written there.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Allow {
+    http: Vec<String>,
+    env: BTreeMap<String, String>,
+    dirs: Vec<Dir>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Dir {
+    host: PathBuf,
+    guest: String,
+    #[serde(default)]
+    write: bool,
+}
+
+impl Allow {
+    /// Checks everything, and that the folders are there.
+    pub(super) fn check(self) -> Result<Permissions, String> {
+        let http = self.http.iter().map(|url| {
+            http_rule(url).map_err(|reason| format!("allow.http '{}' {reason}", url.escape_debug()))
+        });
+        let http = http.collect::<Result<_, _>>()?;
+        for (name, value) in &self.env {
+            check_variable(name, value)?;
+        }
+        let dirs: Vec<_> = self.dirs.into_iter().map(dir_rule).collect::<Result<_, _>>()?;
+        for (place, rule) in dirs.iter().enumerate() {
+            if dirs[..place].iter().any(|earlier| earlier.guest == rule.guest) {
+                return Err(format!("allow.dirs names the guest path '{}' twice", rule.guest));
+            }
+        }
+        Ok(Permissions { http, env: self.env, dirs })
+    }
+}
+
+/// Reads `scheme://host[:port][/path]`, and nothing that a URL may have besides.
+fn http_rule(url: &str) -> Result<HttpRule, String> {
+    let forbidden = |c: char| c.is_whitespace() || c.is_control() || !c.is_ascii();
+    if url.chars().any(forbidden) {
+        return Err("has characters that no URL has".to_owned());
+    }
+    let (scheme, rest) = url.split_once("://").ok_or("must begin with http:// or https://")?;
+    let port = match scheme {
+        "http" => 80,
+        "https" => 443,
+        _ => return Err("must begin with http:// or https://".to_owned()),
+    };
+    for (mark, what) in [('@', "a user"), ('?', "a query"), ('#', "a fragment"), ('\\', "a backslash")] {
+        if rest.contains(mark) {
+            return Err(format!("must not have {what}"));
+        }
+    }
+    let (authority, path) = rest.find('/').map_or((rest, "/"), |slash| rest.split_at(slash));
+    let (host, port) = host_and_port(authority, port)?;
+    check_path(path)?;
+    Ok(HttpRule { scheme: scheme.to_owned(), host, port, path_prefix: path.to_owned() })
+}
+
+fn host_and_port(authority: &str, default: u16) -> Result<(String, u16), String> {
+    let (host, port) = if let Some(rest) = authority.strip_prefix('[') {
+        let (address, port) = rest.split_once(']').ok_or("has a '[' without a ']'")?;
+        let address: std::net::Ipv6Addr = address.parse().map_err(|_| "has no IPv6 address in [ ]")?;
+        let port = match port {
+            "" => None,
+            port => Some(port.strip_prefix(':').ok_or("has text between the address and its port")?),
+        };
+        (address.to_string(), port)
+    } else {
+        let (host, port) =
+            authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port)));
+        (host_name(host)?, port)
+    };
+    let port = match port {
+        None => default,
+        Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            port.parse().ok().filter(|port| *port > 0).ok_or("must have a port from 1 to 65535")?
+        }
+        Some(_) => return Err("must have a port from 1 to 65535".to_owned()),
+    };
+    Ok((host, port))
+}
+
+fn host_name(host: &str) -> Result<String, String> {
+    let host = host.to_ascii_lowercase();
+    let below = host.strip_prefix("*.");
+    let name = below.unwrap_or(&host);
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    };
+    if name.len() > 253 || !name.split('.').all(label) {
+        return Err("must have a host: a name, an IP address, or '*.' before a name".to_owned());
+    }
+    // What looks like an IPv4 address has to be one, as it would mean another host than it seems to.
+    let last = name.rsplit('.').next().unwrap_or_default();
+    let is_numeric = last.bytes().all(|byte| byte.is_ascii_digit()) || last.starts_with("0x");
+    if is_numeric && (below.is_some() || name.parse::<std::net::Ipv4Addr>().is_err()) {
+        return Err("must have an IPv4 address of four numbers, or a name".to_owned());
+    }
+    Ok(host)
+}
+
+fn check_path(path: &str) -> Result<(), String> {
+    if path.contains('%') || path.contains("//") || path.split('/').any(|part| part == "." || part == "..") {
+        return Err("must have a plain path, without '%', '//', '.' and '..'".to_owned());
+    }
+    Ok(())
+}
+
+fn check_variable(name: &str, value: &str) -> Result<(), String> {
+    if name.is_empty() || name.contains(['=', '\0']) {
+        return Err(format!("allow.env '{}' is no name of a variable", name.escape_debug()));
+    }
+    if value.contains('\0') {
+        return Err(format!("allow.env '{name}' has a value with a NUL in it"));
+    }
+    Ok(())
+}
+
+fn dir_rule(dir: Dir) -> Result<DirRule, String> {
+    let Dir { host, guest, write } = dir;
+    let shown = host.display();
+    if !host.is_absolute() {
+        return Err(format!("allow.dirs: the host path '{shown}' must be absolute"));
+    }
+    if !host.is_dir() {
+        return Err(format!("allow.dirs: there is no folder {shown} on the host, or it cannot be entered"));
+    }
+    let is_plain = guest == "/"
+        || guest.strip_prefix('/').is_some_and(|path| {
+            path.split('/').all(|part| !matches!(part, "" | "." | "..")) && !path.contains(['\0', '\\'])
+        });
+    if !is_plain {
+        let guest = guest.escape_debug();
+        return Err(format!("allow.dirs: the guest path '{guest}' must be absolute and plain, such as /in"));
+    }
+    Ok(DirRule { host, guest, write })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(url: &str) -> (String, String, u16, String) {
+        let HttpRule { scheme, host, port, path_prefix } = http_rule(url).expect(url);
+        (scheme, host, port, path_prefix)
+    }
+
+    #[test]
+    fn urls_are_read_with_their_defaults() {
+        let expect = |url, scheme: &str, host: &str, port, path: &str| {
+            assert_eq!(rule(url), (scheme.to_owned(), host.to_owned(), port, path.to_owned()));
+        };
+        expect("https://api.example.com", "https", "api.example.com", 443, "/");
+        expect("http://API.example.com/", "http", "api.example.com", 80, "/");
+        expect("https://*.cdn.example.com:8443/img/", "https", "*.cdn.example.com", 8443, "/img/");
+        expect("http://127.0.0.1:3000/a/b", "http", "127.0.0.1", 3000, "/a/b");
+        expect("http://[::1]:81", "http", "::1", 81, "/");
+        expect("http://localhost", "http", "localhost", 80, "/");
+    }
+
+    #[test]
+    fn urls_that_say_more_or_less_than_a_place_are_refused() {
+        for url in [
+            "",
+            "example.com",
+            "ftp://example.com",
+            "HTTP://example.com",
+            "https://",
+            "https:///path",
+            "https://user@example.com",
+            "https://user:secret@example.com",
+            "https://good.com\\@evil.com",
+            "https://example.com?q=1",
+            "https://example.com/#a",
+            "https://example.com:0",
+            "https://example.com:99999",
+            "https://example.com:",
+            "https://example.com:+1",
+            "https://*",
+            "https://*.",
+            "https://a.*.com",
+            "https://*.1.2.3.4",
+            "https://1.2.3",
+            "https://0x7f.1",
+            "https://a..b",
+            "https://ex ample.com",
+            "https://exämple.com",
+            "https://[::1",
+            "https://[::1]x",
+            "https://[nothing]",
+            "https://example.com/a/../b",
+            "https://example.com/%2e%2e/b",
+            "https://example.com//b",
+        ] {
+            assert!(http_rule(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn folders_must_be_there_and_guest_paths_plain() {
+        let dir = |host: &str, guest: &str| {
+            dir_rule(Dir { host: host.into(), guest: guest.to_owned(), write: false })
+        };
+        assert!(dir("/", "/in").is_ok() && dir("/", "/a/b").is_ok() && dir("/", "/").is_ok());
+        for (host, guest) in [
+            ("relative", "/in"),
+            ("/no/such/folder", "/in"),
+            ("/", "in"),
+            ("/", "/in/"),
+            ("/", "/../in"),
+            ("/", "//in"),
+            ("/", ""),
+        ] {
+            assert!(dir(host, guest).is_err(), "{host} {guest}");
+        }
+        let twice = || Dir { host: "/".into(), guest: "/in".to_owned(), write: false };
+        let allow = Allow { dirs: vec![twice(), twice()], ..Allow::default() };
+        assert!(allow.check().unwrap_err().contains("twice"));
+    }
+
+    #[test]
+    fn variables_must_be_possible() {
+        assert!(check_variable("REGION", "eu").is_ok() && check_variable("EMPTY", "").is_ok());
+        for (name, value) in [("", "a"), ("A=B", "a"), ("A", "\0")] {
+            assert!(check_variable(name, value).is_err(), "{name:?}");
+        }
+    }
+}

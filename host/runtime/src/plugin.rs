@@ -1,0 +1,22 @@
+//! One version of one plugin, in service. A run holds on to the version it began with.
+
+use std::sync::Arc;
+
+use wasmill_model::PluginName;
+
+use crate::code::Code;
+use crate::denials::Denials;
+use crate::kind::PluginKind;
+use crate::terms::Terms;
+
+/// A plugin that tasks can run on.
+pub(crate) struct Plugin {
+    pub(crate) name: PluginName,
+    /// The SHA-256 of its file, in hexadecimal.
+    pub(crate) digest: Arc<str>,
+    pub(crate) kind: PluginKind,
+    pub(crate) code: Code,
+    pub(crate) terms: Arc<Terms>,
+    /// What it asked for in vain, so that each is logged once.
+    pub(crate) denials: Denials,
+}

@@ -1,0 +1,274 @@
+//! What a program is given and what it leaves behind: arguments, stdin and variables from the input of
+//! a task, stdout as its answer, the end of stderr as its last words.
+//!
+//! For the kinds `command` and `module`; `instance` reads the input here and collects the answer.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::io::AsyncWrite;
+use wasmill_model::{Cause, Failure, LogTail};
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
+
+use crate::words;
+
+/// Bytes that a program may write in one call.
+const WRITE_BYTES_MAX: usize = 64 << 10;
+/// Bytes of stderr kept for the message of a program that fails.
+const LAST_WORDS_BYTES_MAX: usize = 2 << 10;
+/// Lines of stderr in that message.
+const LAST_WORDS_LINES_MAX: usize = 10;
+
+/// What the input of a task hands to a program: `{"args": [...], "stdin": "…", "env": {...}}`.
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ProgramInput {
+    /// The arguments after the name of the program.
+    pub(crate) args: Vec<String>,
+    pub(crate) stdin: String,
+    /// Variables beside those of the manifest, which they may not replace.
+    pub(crate) env: BTreeMap<String, String>,
+}
+
+impl ProgramInput {
+    /// Reads the JSON text of an input: a string alone is stdin, `null` or no input is nothing.
+    ///
+    /// # Errors
+    ///
+    /// Fails with `invalid-input` if it has another form, if an argument or a variable cannot be
+    /// handed over, or if a variable is one that the manifest has set (`fixed`).
+    pub(crate) fn read(input: Option<&str>, fixed: &BTreeMap<String, String>) -> Result<Self, Failure> {
+        let refused = |reason: String| Failure::new(Cause::InvalidInput, words::bounded(reason));
+        let form = |error| {
+            refused(format!(
+                "the input of a program is a string, which is its stdin, or an object with `args`, \
+                 `stdin` and `env`: {error}"
+            ))
+        };
+        let read = match serde_json::from_str(input.unwrap_or("null")).map_err(form)? {
+            Value::Null => Self::default(),
+            Value::String(stdin) => Self { stdin, ..Self::default() },
+            // An array would be taken for the fields in their order.
+            Value::Array(_) => return Err(refused("the input of a program is no array".to_owned())),
+            other => serde_json::from_value(other).map_err(form)?,
+        };
+        read.check(fixed).map_err(refused)?;
+        Ok(read)
+    }
+
+    fn check(&self, fixed: &BTreeMap<String, String>) -> Result<(), String> {
+        if self.args.iter().any(|argument| argument.contains('\0')) {
+            return Err("an argument contains the character NUL".to_owned());
+        }
+        for (name, value) in &self.env {
+            if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+                return Err(format!(
+                    "{name:?} cannot be a variable: its name is empty or contains `=`, or there is a NUL"
+                ));
+            }
+            if fixed.contains_key(name) {
+                return Err(format!("the input may not set {name}: the manifest of the plugin does"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// stdout of a program, kept as its answer up to a limit. Clones share what they keep.
+#[derive(Clone)]
+pub(crate) struct Answer {
+    shared: Arc<Mutex<Kept>>,
+    bytes_max: usize,
+}
+
+#[derive(Default)]
+struct Kept {
+    bytes: Vec<u8>,
+    overflowed: bool,
+}
+
+/// The program wrote more than its limit.
+#[derive(Debug, thiserror::Error)]
+#[error("stdout is over the limit `output`")]
+struct Overflow;
+
+impl Answer {
+    pub(crate) fn new(bytes_max: u64) -> Self {
+        Self { shared: Arc::default(), bytes_max: usize::try_from(bytes_max).unwrap_or(usize::MAX) }
+    }
+
+    /// Says whether the program tried to write more than its limit.
+    pub(crate) fn has_overflowed(&self) -> bool {
+        self.kept().overflowed
+    }
+
+    /// Takes what was written, as text; bytes that are no UTF-8 become U+FFFD.
+    pub(crate) fn take(&self) -> String {
+        let bytes = std::mem::take(&mut self.kept().bytes);
+        String::from_utf8(bytes)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+    }
+
+    fn keep(&self, written: &[u8]) -> Result<(), Overflow> {
+        let mut kept = self.kept();
+        if written.len() > self.bytes_max - kept.bytes.len() {
+            kept.overflowed = true;
+            return Err(Overflow);
+        }
+        kept.bytes.extend_from_slice(written);
+        Ok(())
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl IsTerminal for Answer {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Answer {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+impl OutputStream for Answer {
+    fn write(&mut self, written: Bytes) -> StreamResult<()> {
+        // Ends the program at once: one that only saw an error could go on writing for ever.
+        self.keep(&written).map_err(|overflow| StreamError::Trap(overflow.into()))
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(WRITE_BYTES_MAX)
+    }
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for Answer {
+    async fn ready(&mut self) {}
+}
+
+impl AsyncWrite for Answer {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, written: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(self.keep(written).map(|()| written.len()).map_err(io::Error::other))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// The end of stderr of a program, to tell why it failed. Clones share what they keep.
+#[derive(Clone)]
+pub(crate) struct LastWords(Arc<Mutex<LogTail>>);
+
+impl LastWords {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Mutex::new(LogTail::new(LAST_WORDS_BYTES_MAX))))
+    }
+
+    pub(crate) fn write(&self, written: &[u8]) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(written);
+    }
+
+    /// Returns the last lines; empty if there were none.
+    pub(crate) fn text(&self) -> String {
+        let text = self.0.lock().unwrap_or_else(PoisonError::into_inner).text();
+        let lines: Vec<_> = text.trim().lines().collect();
+        lines[lines.len().saturating_sub(LAST_WORDS_LINES_MAX)..].join("\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(input: &str) -> Result<ProgramInput, Failure> {
+        let fixed = BTreeMap::from([("REGION".to_owned(), "eu".to_owned())]);
+        ProgramInput::read(Some(input), &fixed)
+    }
+
+    #[test]
+    fn an_input_is_arguments_stdin_and_variables() {
+        let read = read(r#"{"args":["-n","1"],"stdin":"text","env":{"A":"b=c"}}"#).unwrap();
+        assert_eq!(read.args, ["-n", "1"]);
+        assert_eq!(read.stdin, "text");
+        assert_eq!(read.env, BTreeMap::from([("A".to_owned(), "b=c".to_owned())]));
+    }
+
+    #[test]
+    fn a_string_alone_is_stdin_and_null_is_nothing() {
+        assert_eq!(
+            read(r#""text""#).unwrap(),
+            ProgramInput { stdin: "text".to_owned(), ..Default::default() }
+        );
+        for nothing in ["null", "{}"] {
+            assert_eq!(read(nothing).unwrap(), ProgramInput::default());
+        }
+        assert_eq!(ProgramInput::read(None, &BTreeMap::new()).unwrap(), ProgramInput::default());
+    }
+
+    #[test]
+    fn an_input_of_another_form_is_refused_with_what_is_wrong() {
+        for (input, said) in [
+            (r#"{"arg":[]}"#, "unknown field `arg`"),
+            (r#"{"args":"-n"}"#, "expected a sequence"),
+            (r#"{"args":[1]}"#, "expected a string"),
+            ("[[],\"text\"]", "no array"),
+            ("7", "an object with `args`"),
+            ("{", "an object with `args`"),
+            (r#"{"args":["a\u0000b"]}"#, "NUL"),
+            (r#"{"env":{"":"b"}}"#, "cannot be a variable"),
+            (r#"{"env":{"A=B":"c"}}"#, "cannot be a variable"),
+            (r#"{"env":{"REGION":"us"}}"#, "may not set REGION"),
+        ] {
+            let failure = read(input).unwrap_err();
+            assert_eq!(failure.cause, Cause::InvalidInput, "{input}");
+            assert!(failure.message.contains(said), "{failure}");
+        }
+    }
+
+    #[test]
+    fn an_answer_is_kept_up_to_its_limit_and_no_further() {
+        let answer = Answer::new(4);
+        assert!(answer.keep(b"ab").is_ok());
+        assert!(answer.keep(b"cde").is_err());
+        assert!(answer.has_overflowed());
+        assert!(answer.keep(&[b'c', 0xff]).is_ok());
+        assert_eq!(answer.take(), "abc\u{fffd}");
+    }
+
+    #[test]
+    fn last_words_are_the_last_lines() {
+        let words = LastWords::new();
+        assert_eq!(words.text(), "");
+        for line in 0..1_000 {
+            words.write(format!("line {line}\n").as_bytes());
+        }
+        let text = words.text();
+        assert!(text.starts_with("line 990\n") && text.ends_with("\nline 999"), "{text}");
+    }
+}

@@ -1,0 +1,70 @@
+//! The world a guest sees through WASI: clocks, randomness, a log, and what it was permitted.
+//!
+//! Called by `guest`. Nothing of the host's own environment, folders or network ever gets in.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use wasmill_model::{Run, RunHost};
+use wasmtime_wasi::p2::pipe::MemoryInputPipe;
+use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
+
+use crate::guest_log::GuestLog;
+use crate::program::{Answer, LastWords, ProgramInput};
+use crate::terms::{DirRule, Permissions};
+
+/// Random bytes that a guest may ask for at once.
+const RANDOM_BYTES_MAX: u64 = 1 << 20;
+
+/// Returns the surroundings of a task without folders: stdout and stderr are its log.
+pub(crate) fn of_task(host: &Arc<dyn RunHost>, env: &BTreeMap<String, String>) -> WasiCtxBuilder {
+    let mut wasi = bare();
+    wasi.stdout(GuestLog::new(host)).stderr(GuestLog::new(host));
+    add_env(&mut wasi, env);
+    wasi
+}
+
+/// Returns the surroundings of a program without folders: stdout is its answer.
+pub(crate) fn of_program(
+    run: &Run,
+    input: ProgramInput,
+    env: &BTreeMap<String, String>,
+    answer: &Answer,
+    last_words: &LastWords,
+) -> WasiCtxBuilder {
+    let mut wasi = bare();
+    wasi.stdout(answer.clone())
+        .stderr(GuestLog::with_last_words(&run.host, last_words))
+        .stdin(MemoryInputPipe::new(input.stdin))
+        .arg(run.plugin.as_str())
+        .args(&input.args);
+    add_env(&mut wasi, env);
+    add_env(&mut wasi, &input.env);
+    wasi
+}
+
+/// Opens the folders that a guest was permitted.
+///
+/// # Errors
+///
+/// Says which folder cannot be opened and why.
+pub(crate) fn add_dirs(wasi: &mut WasiCtxBuilder, permissions: &Permissions) -> Result<(), String> {
+    for DirRule { host, guest, write } in &permissions.dirs {
+        let access = if *write { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
+        wasi.preopened_dir(host, guest, access)
+            .map_err(|error| format!("failed to open folder {} for the plugin: {error:#}", host.display()))?;
+    }
+    Ok(())
+}
+
+fn bare() -> WasiCtxBuilder {
+    let mut wasi = WasiCtxBuilder::new();
+    wasi.max_random_size(RANDOM_BYTES_MAX).allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false);
+    wasi
+}
+
+fn add_env(wasi: &mut WasiCtxBuilder, env: &BTreeMap<String, String>) {
+    for (name, value) in env {
+        wasi.env(name, value);
+    }
+}

@@ -1,0 +1,169 @@
+//! Core modules for WASI preview 1 run as plugins, as they are.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use tempfile::TempDir;
+use wasmill_model::{Cause, Failure};
+use wasmill_runtime::{DirRule, Permissions, Runtime, Terms};
+
+use crate::support::{Host, finish, finish_with, runtime_of, terms};
+
+/// What every module here begins with: imports, a memory, and `say`, which writes to stdout or stderr.
+const PRELUDE: &str = r#"
+    (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "fd_read" (func $fd_read (param i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "fd_close" (func $fd_close (param i32) (result i32)))
+    (import "wasi_snapshot_preview1" "proc_exit" (func $proc_exit (param i32)))
+    (import "wasi_snapshot_preview1" "args_sizes_get" (func $args_sizes_get (param i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "args_get" (func $args_get (param i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "environ_sizes_get" (func $env_sizes (param i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "environ_get" (func $env_get (param i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "path_open" (func $path_open
+        (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+    (memory (export "memory") 2)
+    (func $iovec (param $at i32) (param $bytes i32)
+        (i32.store (i32.const 0) (local.get $at)) (i32.store (i32.const 4) (local.get $bytes)))
+    (func $say (param $fd i32) (param $at i32) (param $bytes i32)
+        (call $iovec (local.get $at) (local.get $bytes))
+        (drop (call $fd_write (local.get $fd) (i32.const 0) (i32.const 1) (i32.const 8))))
+    (data (i32.const 64) "last words\n")
+"#;
+
+/// Writes its arguments, then its variables, each ended by a NUL.
+const TELL: &str = r#"(func (export "_start")
+    (drop (call $args_sizes_get (i32.const 16) (i32.const 20)))
+    (drop (call $args_get (i32.const 1024) (i32.const 4096)))
+    (call $say (i32.const 1) (i32.const 4096) (i32.load (i32.const 20)))
+    (drop (call $env_sizes (i32.const 16) (i32.const 20)))
+    (drop (call $env_get (i32.const 1024) (i32.const 4096)))
+    (call $say (i32.const 1) (i32.const 4096) (i32.load (i32.const 20))))"#;
+
+/// Copies stdin to stdout.
+const CAT: &str = r#"(func (export "_start")
+    (loop $more
+        (call $iovec (i32.const 4096) (i32.const 4096))
+        (drop (call $fd_read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)))
+        (if (i32.load (i32.const 8)) (then
+            (call $say (i32.const 1) (i32.const 4096) (i32.load (i32.const 8)))
+            (br $more)))))"#;
+
+/// Writes a megabyte at a time for ever, and looks at no error.
+const FLOOD: &str = r#"(func (export "_start")
+    (loop $more (call $say (i32.const 1) (i32.const 0) (i32.const 65536)) (br $more)))"#;
+
+/// Closes stdout, then writes to it.
+const CLOSE: &str = r#"(func (export "_start")
+    (drop (call $fd_close (i32.const 1)))
+    (call $say (i32.const 1) (i32.const 64) (i32.const 11)))"#;
+
+const SPIN: &str = r#"(func (export "_start")
+    (call $say (i32.const 2) (i32.const 64) (i32.const 11)) (loop $more (br $more)))"#;
+
+fn exit(code: i32) -> String {
+    format!(
+        r#"(func (export "_start")
+            (call $say (i32.const 2) (i32.const 64) (i32.const 11))
+            (call $proc_exit (i32.const {code})))"#
+    )
+}
+
+/// Opens a path below its first folder and writes the number of the error, 0 for none.
+fn open(path: &str) -> String {
+    let bytes = path.len();
+    format!(
+        r#"(data (i32.const 128) "{path}")
+        (func (export "_start")
+            (i32.store8 (i32.const 200) (i32.add (i32.const 48) (i32.ne (i32.const 0) (call $path_open
+                (i32.const 3) (i32.const 1) (i32.const 128) (i32.const {bytes})
+                (i32.const 0) (i64.const 2) (i64.const 0) (i32.const 0) (i32.const 204)))))
+            (call $say (i32.const 1) (i32.const 200) (i32.const 1)))"#
+    )
+}
+
+fn module(code: &str) -> Vec<u8> {
+    wat::parse_str(format!("(module {PRELUDE} {code})")).unwrap()
+}
+
+fn runtime(code: &str) -> Runtime {
+    runtime_of("module", &module(code), terms())
+}
+
+async fn run(code: &str, input: &str) -> Result<String, Failure> {
+    finish(&runtime(code), "module", input).await
+}
+
+#[tokio::test]
+async fn a_module_sees_its_arguments_and_variables() {
+    let input = json!({ "args": ["-n", "1"], "env": { "COLOUR": "blue" } }).to_string();
+    assert_eq!(run(TELL, &input).await.unwrap(), "module\0-n\x001\0COLOUR=blue\0");
+    assert_eq!(run(TELL, "null").await.unwrap(), "module\0");
+}
+
+#[tokio::test]
+async fn stdin_comes_in_and_stdout_is_the_result() {
+    let text = "äöü".repeat(10_000);
+    assert_eq!(run(CAT, &json!(text).to_string()).await.unwrap(), text);
+    assert_eq!(run(CAT, "null").await.unwrap(), "");
+}
+
+#[tokio::test]
+async fn every_exit_code_is_reported_with_the_end_of_stderr() {
+    for code in [1, 42, 125, 126, 255, -1] {
+        let failure = run(&exit(code), "null").await.unwrap_err();
+        assert_eq!(failure.cause, Cause::Exit(code));
+        assert!(failure.message.ends_with("the end of its stderr:\nlast words"), "{failure}");
+    }
+    assert_eq!(run(&exit(0), "null").await.unwrap(), "");
+}
+
+#[tokio::test]
+async fn a_trap_and_an_endless_recursion_are_traps() {
+    for code in ["unreachable", "(call $start)"] {
+        let failure = run(&format!(r#"(func $start (export "_start") {code})"#), "null").await.unwrap_err();
+        assert_eq!(failure.cause, Cause::Trap, "{failure}");
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_output_ends_at_the_limit() {
+    assert_eq!(run(FLOOD, "null").await.unwrap_err().cause, Cause::OutputLimit);
+}
+
+#[tokio::test]
+async fn closing_stdout_early_harms_nothing() {
+    assert_eq!(run(CLOSE, "null").await.unwrap(), "");
+}
+
+#[tokio::test]
+async fn a_module_that_loops_ends_when_it_is_dropped() {
+    let (runtime, host) = (runtime(SPIN), Arc::new(Host::default()));
+    let looping = tokio::spawn({
+        let (runtime, host) = (runtime.clone(), Arc::clone(&host));
+        async move { finish_with(&runtime, "module", "null", &host).await }
+    });
+    while host.log_text().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(runtime.pool_usage().memories, 1);
+    looping.abort();
+    assert!(looping.await.unwrap_err().is_cancelled());
+    assert_eq!(runtime.pool_usage().memories, 0);
+}
+
+#[tokio::test]
+async fn its_folders_are_those_it_was_permitted_and_end_at_their_border() {
+    let outer = TempDir::new().unwrap();
+    let inner = outer.path().join("inner");
+    std::fs::create_dir(&inner).unwrap();
+    std::fs::write(outer.path().join("secret"), "secret").unwrap();
+    std::fs::write(inner.join("file"), "file").unwrap();
+    std::os::unix::fs::symlink("../secret", inner.join("way-out")).unwrap();
+    let dirs = vec![DirRule { host: inner, guest: "/in".to_owned(), write: false }];
+    let permitted = Terms { permissions: Permissions { dirs, ..Permissions::default() }, ..terms() };
+    for (path, opened) in [("file", "0"), ("../secret", "1"), ("way-out", "1"), ("/etc/passwd", "1")] {
+        let runtime = runtime_of("module", &module(&open(path)), permitted.clone());
+        assert_eq!(finish(&runtime, "module", "null").await.unwrap(), opened, "{path}");
+    }
+    assert_eq!(run(&open("file"), "null").await.unwrap(), "1");
+}

@@ -1,0 +1,153 @@
+//! Plain programs run as plugins: arguments, stdin and variables in, stdout and an exit code out.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use serde_json::json;
+use wasmill_model::{Cause, Failure};
+use wasmill_runtime::{OutputFormat, Permissions, Runtime, Terms};
+
+use crate::support::{Host, finish, finish_with, program, runtime_of, terms};
+
+/// Returns a runtime with the program, which sees one variable of its manifest.
+fn shared() -> &'static Runtime {
+    static SHARED: OnceLock<Runtime> = OnceLock::new();
+    SHARED.get_or_init(|| {
+        let env = BTreeMap::from([("REGION".to_owned(), "eu".to_owned())]);
+        let permissions = Permissions { env, ..Permissions::default() };
+        runtime_of("program", program(), Terms { permissions, ..terms() })
+    })
+}
+
+async fn run(args: &[&str]) -> Result<String, Failure> {
+    finish(shared(), "program", &json!({ "args": args }).to_string()).await
+}
+
+#[tokio::test]
+async fn a_program_sees_its_name_and_its_arguments() {
+    assert_eq!(run(&["args", "-n", "grüße"]).await.unwrap(), "[\"program\", \"args\", \"-n\", \"grüße\"]\n");
+    assert_eq!(finish(shared(), "program", "null").await.unwrap(), "nothing to do\n");
+}
+
+#[tokio::test]
+async fn stdin_comes_in_and_stdout_is_the_result() {
+    let input = json!({ "args": ["cat"], "stdin": "äöü".repeat(10_000) }).to_string();
+    assert_eq!(finish(shared(), "program", &input).await.unwrap(), "äöü".repeat(10_000));
+}
+
+#[tokio::test]
+async fn it_sees_the_variables_of_manifest_and_input_and_no_others() {
+    let input = json!({ "args": ["env"], "env": { "COLOUR": "blue" } }).to_string();
+    assert_eq!(finish(shared(), "program", &input).await.unwrap(), "REGION=eu\nCOLOUR=blue\n");
+    let input = json!({ "args": ["env"], "env": { "REGION": "us" } }).to_string();
+    let failure = finish(shared(), "program", &input).await.unwrap_err();
+    assert_eq!(failure.cause, Cause::InvalidInput);
+}
+
+#[tokio::test]
+async fn an_exit_code_fails_the_run_with_the_end_of_stderr() {
+    for (args, code) in [(["exit", "1"], 1), (["exit-with", "42"], 42), (["exit-with", "255"], 255)] {
+        let failure = run(&args).await.unwrap_err();
+        assert_eq!(failure.cause, Cause::Exit(code));
+    }
+    let failure = run(&["exit", "1"]).await.unwrap_err();
+    assert!(
+        failure.message.ends_with("exit code 1; the end of its stderr:\nfirst line\nlast line"),
+        "{failure}"
+    );
+    let failure = run(&["fail"]).await.unwrap_err();
+    assert_eq!(failure.cause, Cause::Exit(1));
+    assert!(failure.message.contains("no luck"), "{failure}");
+}
+
+#[tokio::test]
+async fn an_exit_with_code_0_is_a_result() {
+    assert_eq!(run(&["exit", "0"]).await.unwrap(), "before\n");
+    assert_eq!(run(&["exit-with", "0"]).await.unwrap(), "");
+}
+
+#[tokio::test]
+async fn stderr_is_the_log_and_stdout_is_not() {
+    let host = Arc::new(Host::default());
+    finish_with(shared(), "program", r#"{"args":["exit","0"]}"#, &host).await.unwrap();
+    assert_eq!(host.log_text(), "first line\nlast line\n");
+}
+
+#[tokio::test]
+async fn closing_stdout_early_harms_nothing() {
+    assert_eq!(run(&["close-stdout"]).await.unwrap(), "before");
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_text_are_replaced() {
+    assert_eq!(run(&["write-bad-text"]).await.unwrap(), "a\u{fffd}b");
+}
+
+#[tokio::test]
+async fn a_panic_is_a_trap() {
+    assert_eq!(run(&["panic"]).await.unwrap_err().cause, Cause::Trap);
+}
+
+#[tokio::test]
+async fn output_and_memory_are_bounded() {
+    assert_eq!(run(&["write", "65536"]).await.unwrap().len(), 65_536);
+    let failure = run(&["write", "65537"]).await.unwrap_err();
+    assert_eq!(failure.cause, Cause::OutputLimit);
+    assert!(failure.message.contains("its limit `output` is 64 KiB"), "{failure}");
+    assert_eq!(run(&["hog"]).await.unwrap_err().cause, Cause::MemoryLimit);
+}
+
+#[tokio::test]
+async fn a_program_that_loops_ends_when_it_is_dropped() {
+    let runtime = runtime_of("program", program(), terms());
+    let looping = tokio::spawn({
+        let runtime = runtime.clone();
+        async move { finish(&runtime, "program", r#"{"args":["spin"]}"#).await }
+    });
+    while runtime.pool_usage().instances == 0 {
+        tokio::task::yield_now().await;
+    }
+    looping.abort();
+    runtime_is_empty(&runtime).await;
+    assert!(looping.await.unwrap_err().is_cancelled());
+}
+
+async fn runtime_is_empty(runtime: &Runtime) {
+    while runtime.pool_usage().instances > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_should_be_json_is_checked() {
+    let terms = Terms { output: OutputFormat::Json, ..terms() };
+    let runtime = runtime_of("program", program(), terms);
+    let cat = |stdin: &str| json!({ "args": ["cat"], "stdin": stdin }).to_string();
+    assert_eq!(finish(&runtime, "program", &cat(r#" {"a": [1]} "#)).await.unwrap(), r#" {"a": [1]} "#);
+    let failure = finish(&runtime, "program", &cat("{")).await.unwrap_err();
+    assert_eq!(failure.cause, Cause::Plugin);
+    assert!(failure.message.contains("this answer is none: EOF"), "{failure}");
+}
+
+/// A command that imports one function of WASI 0.2.`minor` and returns at once.
+fn command_of(minor: u32) -> Vec<u8> {
+    let text = format!(
+        r#"(component
+            (import "wasi:cli/environment@0.2.{minor}" (instance $environment
+                (export "initial-cwd" (func (result (option string))))))
+            (core module $m (func (export "f") (result i32) i32.const 0))
+            (core instance $i (instantiate $m))
+            (func $f (result (result)) (canon lift (core func $i "f")))
+            (instance $run (export "run" (func $f)))
+            (export "wasi:cli/run@0.2.{minor}" (instance $run)))"#
+    );
+    wat::parse_str(text).unwrap()
+}
+
+#[tokio::test]
+async fn every_minor_version_of_wasi_0_2_is_on_offer() {
+    for minor in [0, 1, 3, 6, 12, 99] {
+        let runtime = runtime_of("command", &command_of(minor), terms());
+        assert_eq!(finish(&runtime, "command", "null").await.unwrap(), "", "0.2.{minor}");
+    }
+}

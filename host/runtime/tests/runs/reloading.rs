@@ -1,0 +1,270 @@
+//! The life of a file: however it comes, changes or goes, what is in service follows, and what is
+//! not whole never is.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use tempfile::TempDir;
+use wasmill_model::{Run, Runner};
+use wasmill_runtime::{PluginInfo, PluginState, PluginsConfig, Runtime, RuntimeConfig, Watch};
+
+use crate::support::{Host, SOON, limits, run};
+
+const WATCHES: [Watch; 2] = [Watch::Told, Watch::Polled(Duration::from_millis(50))];
+
+/// Puts other bytes in the place of a file.
+type Replace = fn(&Path, &[u8]);
+
+/// Makes a plugin that answers with these four letters.
+fn tiny(answer: &str) -> Vec<u8> {
+    assert_eq!(answer.len(), 4);
+    wat::parse_str(include_str!("../../../../tests/guests/tiny.wat").replace("TEXT", answer)).unwrap()
+}
+
+/// Makes that plugin larger, as large plugins are.
+fn padded(answer: &str, padding_bytes: u32) -> Vec<u8> {
+    let mut wasm = tiny(answer);
+    // A custom section: its size in five bytes of LEB128, then its empty name.
+    let size = padding_bytes + 1;
+    wasm.push(0);
+    wasm.extend((0..5).map(|part| ((size >> (7 * part)) & 0x7f) as u8 | if part < 4 { 0x80 } else { 0 }));
+    wasm.extend(std::iter::repeat_n(0, size as usize));
+    wasm
+}
+
+struct Watched {
+    folder: TempDir,
+    runtime: Runtime,
+    changes: Arc<AtomicUsize>,
+}
+
+impl Watched {
+    fn start(watch: Watch, builtins: &[(&str, &'static [u8])], files: &[(&str, &[u8])]) -> Self {
+        let folder = TempDir::new().unwrap();
+        for (name, bytes) in files {
+            fs::write(folder.path().join(name), bytes).unwrap();
+        }
+        Self::start_in(folder, watch, builtins, "")
+    }
+
+    fn start_in(folder: TempDir, watch: Watch, builtins: &[(&str, &'static [u8])], below: &str) -> Self {
+        let changes = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&changes);
+        let plugins = PluginsConfig {
+            folder: Some(folder.path().join(below)),
+            watch,
+            patience: SOON,
+            on_change: Arc::new(move || {
+                counter.fetch_add(1, Ordering::SeqCst);
+            }),
+            ..PluginsConfig::default()
+        };
+        let runtime =
+            Runtime::start(RuntimeConfig { slots: 2, limits: limits() }, builtins, plugins).unwrap();
+        Self { folder, runtime, changes }
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn info(&self, name: &str) -> Option<PluginInfo> {
+        self.runtime.plugins_info().into_iter().find(|info| info.name == name)
+    }
+
+    /// Runs a plugin; `None` if it is not in service.
+    async fn answer(&self, name: &str) -> Option<String> {
+        let run = Run { plugin: name.parse().unwrap(), ..run("null", &Arc::new(Host::default())) };
+        self.runtime.run(run).await.ok()
+    }
+
+    async fn until_answer(&self, name: &str, answer: Option<&str>) {
+        let deadline = Instant::now() + SOON;
+        loop {
+            let now = self.answer(name).await;
+            if now.as_deref() == answer {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{now:?} instead of {answer:?}: {:?}", self.info(name));
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    async fn until(&self, is_so: impl Fn(&Self) -> bool) {
+        let deadline = Instant::now() + SOON;
+        while !is_so(self) {
+            assert!(Instant::now() < deadline, "waited in vain: {:?}", self.runtime.plugins_info());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+fn is_rejected(info: &PluginInfo) -> bool {
+    matches!(info.state, PluginState::Rejected(_))
+}
+
+#[tokio::test]
+async fn however_a_file_is_replaced_the_new_one_comes_into_service() {
+    let ways: [(&str, Replace); 5] = [
+        ("written over", |path, bytes| fs::write(path, bytes).unwrap()),
+        ("renamed onto", |path, bytes| {
+            fs::write(path.with_extension("new"), bytes).unwrap();
+            fs::rename(path.with_extension("new"), path).unwrap();
+        }),
+        ("removed and made again", |path, bytes| {
+            fs::remove_file(path).unwrap();
+            fs::write(path, bytes).unwrap();
+        }),
+        ("unpacked with an old time, as by docker cp", |path, bytes| {
+            fs::remove_file(path).unwrap();
+            let mut file = File::create(path).unwrap();
+            file.write_all(bytes).unwrap();
+            file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000)).unwrap();
+        }),
+        ("linked", |path, bytes| {
+            let target = path.with_extension(format!("v{}", bytes.len()));
+            fs::write(&target, bytes).unwrap();
+            symlink(&target, path.with_extension("link")).unwrap();
+            fs::rename(path.with_extension("link"), path).unwrap();
+        }),
+    ];
+    for watch in WATCHES {
+        let watched = Watched::start(watch, &[], &[("a.wasm", &tiny("v000"))]);
+        assert_eq!(watched.answer("a").await.as_deref(), Some("v000"));
+        for (number, (way, replace)) in ways.iter().enumerate() {
+            let answer = format!("v{:03}", number + 1);
+            replace(&watched.path("a.wasm"), &padded(&answer, number as u32));
+            watched.until_answer("a", Some(&answer)).await;
+            let info = watched.info("a").unwrap();
+            assert_eq!((&info.state, &info.in_service), (&PluginState::Ready, &info.digest), "{way}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_swap_of_the_folder_behind_links_is_noticed() {
+    for watch in WATCHES {
+        let folder = TempDir::new().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for (version, answer) in [("..one", "one!"), ("..two", "two!")] {
+            fs::create_dir(path(version)).unwrap();
+            fs::write(path(version).join("a.wasm"), tiny(answer)).unwrap();
+        }
+        symlink("..one", path("..data")).unwrap();
+        symlink("..data/a.wasm", path("a.wasm")).unwrap();
+        let watched = Watched::start_in(folder, watch, &[], "");
+        assert_eq!(watched.answer("a").await.as_deref(), Some("one!"));
+        symlink("..two", watched.path("..next")).unwrap();
+        fs::rename(watched.path("..next"), watched.path("..data")).unwrap();
+        watched.until_answer("a", Some("two!")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_comes_and_goes_is_in_service_meanwhile() {
+    for watch in WATCHES {
+        let watched = Watched::start(watch, &[("b", tiny("in b").leak())], &[]);
+        fs::write(watched.path("a.wasm"), tiny("new!")).unwrap();
+        fs::write(watched.path("b.wasm"), tiny("file")).unwrap();
+        watched.until_answer("a", Some("new!")).await;
+        watched.until_answer("b", Some("file")).await;
+        fs::remove_file(watched.path("a.wasm")).unwrap();
+        fs::remove_file(watched.path("b.wasm")).unwrap();
+        watched.until_answer("a", None).await;
+        watched.until_answer("b", Some("in b")).await;
+        assert_eq!(watched.info("a"), None);
+    }
+}
+
+#[tokio::test]
+async fn a_broken_file_leaves_the_last_good_one_in_service_and_says_why() {
+    let watched = Watched::start(Watch::Told, &[], &[("a.wasm", &tiny("good"))]);
+    let good = watched.info("a").unwrap().digest;
+    fs::write(watched.path("a.wasm"), b"broken").unwrap();
+    watched.until(|watched| watched.info("a").is_some_and(|info| is_rejected(&info))).await;
+    let info = watched.info("a").unwrap();
+    assert!(info.in_service == good && info.digest != good, "{info:?}");
+    assert_eq!(watched.answer("a").await.as_deref(), Some("good"));
+    fs::write(watched.path("a.wasm"), tiny("next")).unwrap();
+    watched.until_answer("a", Some("next")).await;
+}
+
+#[tokio::test]
+async fn a_slow_copy_is_never_in_service_before_it_is_whole() {
+    let watched = Watched::start(Watch::Told, &[], &[("a.wasm", &tiny("old!"))]);
+    let old = watched.info("a").unwrap().digest;
+    let whole = padded("new!", 30 << 20);
+    let path = watched.path("a.wasm");
+    File::create(&path).unwrap();
+    let mut copy = OpenOptions::new().append(true).open(&path).unwrap();
+    for part in whole[..whole.len() - 1].chunks(whole.len().div_ceil(20)) {
+        copy.write_all(part).unwrap();
+        copy.sync_data().unwrap();
+        assert_eq!(watched.info("a").unwrap().in_service, old);
+        assert_eq!(watched.answer("a").await.as_deref(), Some("old!"));
+    }
+    // It pauses for as long as it takes to be looked at.
+    watched.until(|watched| watched.info("a").is_some_and(|info| is_rejected(&info))).await;
+    assert_eq!(watched.answer("a").await.as_deref(), Some("old!"));
+    copy.write_all(&whole[whole.len() - 1..]).unwrap();
+    watched.until_answer("a", Some("new!")).await;
+    assert_eq!(watched.info("a").unwrap().size_bytes, whole.len() as u64);
+}
+
+#[tokio::test]
+async fn a_folder_that_comes_later_goes_and_comes_back_is_followed() {
+    for watch in WATCHES {
+        let watched = Watched::start_in(TempDir::new().unwrap(), watch, &[], "plugins");
+        let folder = watched.path("plugins");
+        for answer in ["once", "more"] {
+            fs::create_dir(&folder).unwrap();
+            fs::write(folder.join("a.wasm"), tiny(answer)).unwrap();
+            watched.until_answer("a", Some(answer)).await;
+            fs::remove_dir_all(&folder).unwrap();
+            watched.until_answer("a", None).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn two_hundred_files_good_and_bad_are_there_after_the_start() {
+    let folder = TempDir::new().unwrap();
+    for number in 0..200 {
+        let name = format!("p{number:03}.wasm");
+        let bytes = if number % 2 == 0 { tiny(&format!("{number:04}")) } else { b"broken".to_vec() };
+        fs::write(folder.path().join(name), bytes).unwrap();
+    }
+    let watched = Watched::start_in(folder, Watch::Told, &[], "");
+    assert_eq!(watched.runtime.plugins().len(), 100);
+    assert_eq!(watched.runtime.plugins_info().len(), 200);
+    assert_eq!(watched.answer("p198").await.as_deref(), Some("0198"));
+}
+
+#[tokio::test]
+async fn a_changed_manifest_loads_its_plugin_again() {
+    let watched = Watched::start(Watch::Told, &[], &[("a.wasm", &tiny("same"))]);
+    for change in [true, false] {
+        let changes = watched.changes.load(Ordering::SeqCst);
+        if change {
+            fs::write(watched.path("a.toml"), b"").unwrap();
+        } else {
+            fs::remove_file(watched.path("a.toml")).unwrap();
+        }
+        watched.until(|watched| watched.changes.load(Ordering::SeqCst) > changes).await;
+        assert_eq!(watched.answer("a").await.as_deref(), Some("same"));
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_is_none_is_rejected_and_harms_no_other() {
+    let watched = Watched::start(Watch::Told, &[], &[]);
+    fs::write(watched.path("Über.wasm"), tiny("name")).unwrap();
+    fs::write(watched.path("a.wasm"), tiny("good")).unwrap();
+    watched.until_answer("a", Some("good")).await;
+    watched.until(|watched| watched.info("Über").is_some_and(|info| is_rejected(&info))).await;
+}

@@ -1,0 +1,130 @@
+//! Guests that do not fit into the pools run beside those that do.
+
+use std::sync::OnceLock;
+
+use wasmill_model::{Cause, Limits, Runner};
+use wasmill_runtime::{Runtime, RuntimeConfig, Terms};
+
+use crate::support::{finish, noop, runtime_of};
+
+fn terms() -> Terms {
+    Terms::default()
+}
+
+/// A module with so many bytes of initial data, the last of which it exits with.
+fn with_image(bytes: usize) -> Vec<u8> {
+    let pages = bytes.div_ceil(64 << 10);
+    let last = bytes - 1;
+    let image = format!("{}\\07", "x".repeat(last));
+    wat::parse_str(format!(
+        r#"(module
+            (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+            (memory (export "memory") {pages})
+            (data (i32.const 0) "{image}")
+            (func (export "_start")
+                (if (i32.ne (i32.load8_u (i32.const 0)) (i32.const 120)) (then unreachable))
+                ;; The next run must not see this.
+                (i32.store8 (i32.const 0) (i32.const 1))
+                (call $exit (i32.load8_u (i32.const {last})))))"#
+    ))
+    .unwrap()
+}
+
+/// A module that throws and catches, then exits with what it caught.
+const EXCEPTIONS: &str = r#"(module
+    (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+    (memory (export "memory") 1)
+    (tag $oops (param i32))
+    (func $throws (param i32) (throw $oops (local.get 0)))
+    (func (export "_start") (local $round i32) (local $caught i32)
+        (loop $again
+            (block $done
+                (block $handler (result i32)
+                    (try_table (catch $oops $handler) (call $throws (local.get $round)))
+                    (br $done))
+                (local.set $caught))
+            (local.set $round (i32.add (local.get $round) (i32.const 1)))
+            (br_if $again (i32.lt_u (local.get $round) (i32.const 1001))))
+        (call $exit (i32.rem_u (local.get $caught) (i32.const 99)))))"#;
+
+/// A module that throws what nobody catches.
+const UNCAUGHT: &str = r#"(module (memory (export "memory") 1) (tag $oops)
+    (func (export "_start") (throw $oops)))"#;
+
+/// A module that calls itself so deeply, then returns.
+fn deep(calls: u32) -> Vec<u8> {
+    wat::parse_str(format!(
+        r#"(module (memory (export "memory") 1) (table 30000 funcref)
+            (func $down (param i32)
+                (if (local.get 0) (then (call $down (i32.sub (local.get 0) (i32.const 1))))))
+            (func (export "_start") (call $down (i32.const {calls}))))"#
+    ))
+    .unwrap()
+}
+
+#[tokio::test]
+async fn a_guest_with_a_large_image_runs_beside_a_small_one() {
+    static LARGE: OnceLock<Vec<u8>> = OnceLock::new();
+    let large = LARGE.get_or_init(|| with_image(30 << 20));
+    let config = RuntimeConfig { slots: 4, limits: Limits::default() };
+    let runtime = Runtime::new(config, &[("large", large), ("noop", noop())], None).unwrap();
+    assert_eq!(runtime.plugins().len(), 2);
+    for _ in 0..3 {
+        let failure = finish(&runtime, "large", "null").await.unwrap_err();
+        assert_eq!(failure.cause, Cause::Exit(7), "{failure}");
+        finish(&runtime, "noop", "null").await.unwrap();
+    }
+    assert_eq!(runtime.pool_usage().memories, 0);
+}
+
+#[tokio::test]
+async fn exceptions_are_thrown_and_caught() {
+    let runtime = runtime_of("thrower", &wat::parse_str(EXCEPTIONS).unwrap(), terms());
+    let failure = finish(&runtime, "thrower", "null").await.unwrap_err();
+    assert_eq!(failure.cause, Cause::Exit(1_000 % 99), "{failure}");
+}
+
+#[tokio::test]
+async fn an_exception_that_nobody_catches_is_a_trap() {
+    let runtime = runtime_of("thrower", &wat::parse_str(UNCAUGHT).unwrap(), terms());
+    let failure = finish(&runtime, "thrower", "null").await.unwrap_err();
+    assert_eq!(failure.cause, Cause::Trap, "{failure}");
+}
+
+#[tokio::test]
+async fn a_large_table_and_a_deep_stack_fit() {
+    let runtime = runtime_of("deep", &deep(10_000), terms());
+    finish(&runtime, "deep", "null").await.unwrap();
+    let runtime = runtime_of("deeper", &deep(10_000_000), terms());
+    let failure = finish(&runtime, "deeper", "null").await.unwrap_err();
+    assert!(failure.message.starts_with("stack overflow"), "{failure}");
+}
+
+#[tokio::test]
+async fn a_plugin_may_have_more_memory_than_the_pools() {
+    let limits = Limits { memory_bytes: 256 << 20, ..Limits::default() };
+    let grows = r#"(module (memory (export "memory") 1)
+        (func (export "_start")
+            (if (i32.eq (memory.grow (i32.const 3000)) (i32.const -1)) (then unreachable))))"#;
+    let runtime = runtime_of("grows", &wat::parse_str(grows).unwrap(), Terms { limits, ..terms() });
+    finish(&runtime, "grows", "null").await.unwrap();
+    let runtime = runtime_of("grows", &wat::parse_str(grows).unwrap(), terms());
+    assert_eq!(finish(&runtime, "grows", "null").await.unwrap_err().cause, Cause::MemoryLimit);
+}
+
+#[tokio::test]
+async fn a_roomy_guest_that_loops_lets_others_run_and_ends_when_it_is_dropped() {
+    let spin = r#"(module (memory (export "memory") 1) (table 30000 funcref)
+        (func (export "_start") (loop $more (br $more))))"#;
+    let runtime = runtime_of("spin", &wat::parse_str(spin).unwrap(), terms());
+    let looping = tokio::spawn({
+        let runtime = runtime.clone();
+        async move { finish(&runtime, "spin", "null").await }
+    });
+    // On the only thread there is: each turn here is one that the loop gave up.
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    looping.abort();
+    assert!(looping.await.unwrap_err().is_cancelled());
+}

@@ -1,0 +1,115 @@
+//! A plain program that does what its arguments say. The tests of the host run it as a plugin.
+
+use std::io::{self, Read, Write};
+
+use wasip2::http::outgoing_handler;
+use wasip2::http::types::{ErrorCode, Fields, OutgoingRequest, RequestOptions, Scheme};
+use wasip2::io::streams::StreamError;
+
+fn main() -> Result<(), String> {
+    let arguments: Vec<_> = std::env::args().collect();
+    let words: Vec<_> = arguments.iter().skip(1).map(String::as_str).collect();
+    match words[..] {
+        ["args", ..] => println!("{arguments:?}"),
+        ["cat"] => copy_stdin(),
+        ["env"] => std::env::vars().for_each(|(name, value)| println!("{name}={value}")),
+        ["exit", code] => exit(code),
+        ["exit-with", code] => wasip2::cli::exit::exit_with_code(number(code)),
+        ["fail"] => return Err("no luck".to_owned()),
+        ["panic"] => panic!("this program panics on purpose"),
+        ["spin"] => spin(),
+        ["write", bytes] => write_out(number(bytes)),
+        ["write-bad-text"] => io::stdout().write_all(&[b'a', 0xff, b'b']).expect("stdout takes it"),
+        ["close-stdout"] => close_stdout(),
+        ["hog"] => hog(),
+        ["read", path] => print!("{}", told(std::fs::read_to_string(path))),
+        ["put", path, text] => print!("{}", told(std::fs::write(path, text).map(|()| "written".to_owned()))),
+        ["remove", path] => print!("{}", told(std::fs::remove_file(path).map(|()| "removed".to_owned()))),
+        ["link", path, target] => print!("{}", told(link(path, target))),
+        ["get", url] => print!("{}", get(url).unwrap_or_else(|error| format!("{error:?}"))),
+        ["connect", address] => {
+            print!("{}", told(std::net::TcpStream::connect(address).map(|_| "connected".to_owned())))
+        }
+        _ => println!("nothing to do"),
+    }
+    Ok(())
+}
+
+fn number<T: std::str::FromStr>(text: &str) -> T {
+    text.parse().unwrap_or_else(|_| panic!("{text} is no number in range"))
+}
+
+fn told(outcome: io::Result<String>) -> String {
+    outcome.unwrap_or_else(|error| format!("{:?}: {error}", error.kind()))
+}
+
+fn copy_stdin() {
+    let mut text = Vec::new();
+    io::stdin().read_to_end(&mut text).expect("stdin can be read");
+    io::stdout().write_all(&text).expect("stdout takes it");
+}
+
+fn exit(code: &str) {
+    println!("before");
+    eprintln!("first line\nlast line");
+    std::process::exit(number(code));
+}
+
+fn spin() {
+    let mut rounds = 0_u64;
+    loop {
+        rounds = std::hint::black_box(rounds.wrapping_add(1));
+    }
+}
+
+fn write_out(bytes: usize) {
+    io::stdout().write_all("x".repeat(bytes).as_bytes()).expect("stdout takes it");
+}
+
+/// Gives stdout back, then goes on for a while.
+fn close_stdout() {
+    let stdout = wasip2::cli::stdout::get_stdout();
+    stdout.blocking_write_and_flush(b"before").expect("stdout takes it");
+    drop(stdout);
+    eprintln!("after");
+}
+
+fn hog() {
+    let mut hoard = Vec::new();
+    loop {
+        hoard.push(vec![1_u8; 1 << 20]);
+        std::hint::black_box(&hoard);
+    }
+}
+
+/// Makes a symbolic link, which must not lead out of the folder it is in.
+fn link(path: &str, target: &str) -> io::Result<String> {
+    #[allow(deprecated, reason = "std has no other way on this target")]
+    std::fs::soft_link(target, path).map(|()| "linked".to_owned())
+}
+
+/// Fetches a URL and answers its status and body.
+fn get(url: &str) -> Result<String, ErrorCode> {
+    let (scheme, rest) = url.split_once("://").expect("the URL has a scheme");
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let request = OutgoingRequest::new(Fields::new());
+    let scheme = if scheme == "https" { Scheme::Https } else { Scheme::Http };
+    request.set_scheme(Some(&scheme)).expect("the scheme is one");
+    request.set_authority(Some(authority)).expect("the authority is one");
+    request.set_path_with_query(Some(if path.is_empty() { "/" } else { path })).expect("the path is one");
+
+    let coming = outgoing_handler::handle(request, Some(RequestOptions::new()))?;
+    coming.subscribe().block();
+    let response = coming.get().expect("it is here").expect("it is taken once")?;
+    let body = response.consume().expect("it is taken once");
+    let stream = body.stream().expect("it is taken once");
+    let mut text = Vec::new();
+    loop {
+        match stream.blocking_read(64 << 10) {
+            Ok(more) => text.extend(more),
+            Err(StreamError::Closed) => break,
+            Err(error) => return Err(ErrorCode::InternalError(Some(error.to_string()))),
+        }
+    }
+    Ok(format!("{} {}", response.status(), String::from_utf8_lossy(&text)))
+}
