@@ -13,6 +13,7 @@ use wasmill_scheduler::Scheduler;
 use wasmill_store::{Store, StoreError};
 
 use crate::problem::{self, Problem};
+use crate::upload::{self, Uploads};
 use crate::{cancel, health, list, plugins, result, stats, status, submit, task};
 
 /// What the API accepts.
@@ -22,7 +23,7 @@ pub struct ApiConfig {
     pub body_bytes_max: usize,
     /// How long a client may take to send a body.
     pub body_timeout: Duration,
-    /// The timeout of a task that names none.
+    /// The timeout of a task that names none, and whose plugin names none.
     pub timeout: Duration,
     /// The longest timeout a task may name.
     pub timeout_max: Duration,
@@ -39,6 +40,8 @@ pub struct Api {
     pub scheduler: Scheduler,
     /// What knows the plugins.
     pub runtime: Runtime,
+    /// Whether and how many plugins may be uploaded.
+    pub uploads: Uploads,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
 }
@@ -64,7 +67,7 @@ pub fn router(api: Api) -> Router {
         .route("/task/{id}/result", get(result::result))
         .route("/task/{id}/cancel", post(cancel::cancel))
         .route("/plugins", get(plugins::list))
-        .route("/plugins/{name}", get(plugins::plugin))
+        .route("/plugins/{name}", get(plugins::plugin).put(upload::put).delete(upload::delete))
         .route("/stats", get(stats::stats))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))

@@ -17,6 +17,8 @@ mod stats;
 mod status;
 mod submit;
 mod task;
+mod upload;
 
 pub use app::{Api, ApiConfig, router};
 pub use server::{Server, ServerConfig};
+pub use upload::Uploads;

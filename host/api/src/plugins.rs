@@ -1,16 +1,25 @@
-//! `GET /plugins` and `GET /plugins/{name}`: what can run, and why something cannot.
+//! `GET /plugins` and `GET /plugins/{name}`: what can run, on which terms, and why something cannot.
+
+use std::collections::HashMap;
 
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::IntoResponse;
 use serde::Serialize;
-use wasmill_runtime::{PluginInfo, PluginSource, PluginState};
+use wasmill_model::{Backoff, Limits, PluginName};
+use wasmill_runtime::{
+    DirRule, HttpRule, OutputFormat, Permissions, PluginFacts, PluginInfo, PluginSource, PluginState, Retry,
+};
 
 use crate::app::Api;
 use crate::problem::Problem;
 
+/// Waiting tasks are counted up to here, so that a long line costs no more than a short one.
+const WAITING_COUNT_MAX: usize = 10_000;
+
+/// A plugin as clients read it.
 #[derive(Serialize)]
-struct PluginView {
+pub(crate) struct PluginView {
     name: String,
     state: &'static str,
     /// Why it was rejected.
@@ -21,11 +30,76 @@ struct PluginView {
     digest: Option<String>,
     size_bytes: u64,
     compile_ms: u64,
+    /// The digest of the version that runs tasks now, which may be an older one.
+    in_service: Option<String>,
+    tasks: TasksView,
+    #[serde(flatten)]
+    facts: Option<FactsView>,
 }
 
-pub(crate) async fn list(State(api): State<Api>) -> impl IntoResponse {
-    let plugins: Vec<_> = api.runtime.plugins_info().into_iter().map(view).collect();
-    Json(plugins)
+#[derive(Serialize)]
+struct TasksView {
+    waiting: u64,
+    /// Whether there may be more than so many.
+    waiting_is_at_least: bool,
+    running: usize,
+}
+
+#[derive(Serialize)]
+struct FactsView {
+    kind: &'static str,
+    description: Option<String>,
+    output: &'static str,
+    has_schema: bool,
+    imports: Vec<String>,
+    exports: Vec<String>,
+    limits: LimitsView,
+    retry: RetryView,
+    permissions: PermissionsView,
+}
+
+#[derive(Serialize)]
+struct LimitsView {
+    memory_bytes: u64,
+    timeout_ms: u128,
+    output_bytes: u64,
+    log_bytes: u64,
+    checkpoint_bytes: u64,
+    /// `null` if only the slots bound it.
+    concurrency: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct RetryView {
+    max_attempts: u32,
+    backoff: BackoffView,
+}
+
+#[derive(Serialize)]
+struct BackoffView {
+    first_ms: u128,
+    factor: f64,
+    most_ms: u128,
+}
+
+#[derive(Serialize)]
+struct PermissionsView {
+    http: Vec<String>,
+    /// The names only: values may be secrets.
+    env: Vec<String>,
+    dirs: Vec<DirView>,
+}
+
+#[derive(Serialize)]
+struct DirView {
+    host: String,
+    guest: String,
+    write: bool,
+}
+
+pub(crate) async fn list(State(api): State<Api>) -> Result<impl IntoResponse, Problem> {
+    let plugins = api.runtime.plugins_info();
+    Ok(Json(view_all(&api, plugins).await?))
 }
 
 pub(crate) async fn plugin(
@@ -33,26 +107,107 @@ pub(crate) async fn plugin(
     Path(name): Path<String>,
 ) -> Result<impl IntoResponse, Problem> {
     let plugins = api.runtime.plugins_info();
-    let plugin = plugins.into_iter().find(|plugin| plugin.name == name);
-    plugin.map(|plugin| Json(view(plugin))).ok_or_else(|| Problem::unknown_plugin(&name))
+    // A broken file may stand beside a good built-in plugin of the same name; it is the newest.
+    let plugin = plugins.into_iter().rfind(|plugin| plugin.name == name);
+    let plugin = plugin.ok_or_else(|| Problem::unknown_plugin(&name))?;
+    Ok(Json(view_all(&api, vec![plugin]).await?.pop()))
 }
 
-fn view(plugin: PluginInfo) -> PluginView {
-    let (state, reason) = match plugin.state {
-        PluginState::Ready => ("ready", None),
-        PluginState::Rejected(reason) => ("rejected", Some(reason)),
+/// Shows these plugins with the counts of their tasks, for which the store is asked once.
+pub(crate) async fn view_all(api: &Api, plugins: Vec<PluginInfo>) -> Result<Vec<PluginView>, Problem> {
+    let names: Vec<PluginName> = plugins.iter().filter_map(|plugin| plugin.name.parse().ok()).collect();
+    let waiting = api.store.waiting(names.clone(), WAITING_COUNT_MAX).await?;
+    let waiting: HashMap<_, _> = names.into_iter().zip(waiting).collect();
+    let tasks = |name: &str| {
+        let name = name.parse::<PluginName>().ok();
+        let waiting = name.as_ref().and_then(|name| waiting.get(name)).copied().unwrap_or(0);
+        TasksView {
+            waiting,
+            waiting_is_at_least: waiting == WAITING_COUNT_MAX as u64,
+            running: name.map_or(0, |name| api.scheduler.running(&name)),
+        }
     };
-    let file = match plugin.source {
-        PluginSource::BuiltIn => None,
-        PluginSource::File(path) => Some(path.display().to_string()),
-    };
-    PluginView {
-        name: plugin.name,
-        state,
-        reason,
-        file,
-        digest: plugin.digest,
-        size_bytes: plugin.size_bytes,
-        compile_ms: plugin.compile_ms,
+    Ok(plugins.into_iter().map(|plugin| PluginView::new(tasks(&plugin.name), plugin)).collect())
+}
+
+impl PluginView {
+    fn new(tasks: TasksView, plugin: PluginInfo) -> Self {
+        let (state, reason) = match plugin.state {
+            PluginState::Ready => ("ready", None),
+            PluginState::Compiling => ("compiling", None),
+            PluginState::Rejected(reason) => ("rejected", Some(reason)),
+        };
+        let file = match plugin.source {
+            PluginSource::BuiltIn => None,
+            PluginSource::File(path) => Some(path.display().to_string()),
+        };
+        Self {
+            name: plugin.name,
+            state,
+            reason,
+            file,
+            digest: plugin.digest,
+            size_bytes: plugin.size_bytes,
+            compile_ms: plugin.compile_ms,
+            in_service: plugin.in_service,
+            tasks,
+            facts: plugin.facts.map(FactsView::new),
+        }
+    }
+}
+
+impl FactsView {
+    fn new(facts: PluginFacts) -> Self {
+        let PluginFacts { kind, imports, exports, terms, .. } = facts;
+        Self {
+            kind: kind.as_str(),
+            description: terms.description.clone(),
+            output: match terms.output {
+                OutputFormat::Text => "text",
+                OutputFormat::Json => "json",
+            },
+            has_schema: terms.schema.is_some(),
+            imports,
+            exports,
+            limits: LimitsView::new(&terms.limits, terms.concurrency),
+            retry: RetryView::new(terms.retry),
+            permissions: PermissionsView::new(&terms.permissions),
+        }
+    }
+}
+
+impl LimitsView {
+    fn new(limits: &Limits, concurrency: Option<u32>) -> Self {
+        Self {
+            memory_bytes: limits.memory_bytes,
+            timeout_ms: limits.timeout.as_millis(),
+            output_bytes: limits.output_bytes,
+            log_bytes: limits.log_bytes,
+            checkpoint_bytes: limits.checkpoint_bytes,
+            concurrency,
+        }
+    }
+}
+
+impl RetryView {
+    fn new(retry: Retry) -> Self {
+        let Backoff { first, factor, most } = retry.backoff.unwrap_or_default();
+        let backoff = BackoffView { first_ms: first.as_millis(), factor, most_ms: most.as_millis() };
+        Self { max_attempts: retry.attempts_max.unwrap_or(1), backoff }
+    }
+}
+
+impl PermissionsView {
+    fn new(permissions: &Permissions) -> Self {
+        let dir = |DirRule { host, guest, write }: &DirRule| DirView {
+            host: host.display().to_string(),
+            guest: guest.clone(),
+            write: *write,
+        };
+        Self {
+            http: permissions.http.iter().map(HttpRule::to_string).collect(),
+            env: permissions.env.keys().cloned().collect(),
+            dirs: permissions.dirs.iter().map(dir).collect(),
+        }
     }
 }

@@ -13,7 +13,8 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use wasmill_model::{InvalidTaskId, TaskId, TaskState};
+use wasmill_model::{InvalidPluginName, InvalidTaskId, TaskId, TaskState};
+use wasmill_runtime::UploadError;
 use wasmill_store::StoreError;
 
 /// What `GET /task/{id}/result` has always said when there is no result.
@@ -127,6 +128,33 @@ impl Problem {
         Self::new(status, "unsupported-media-type", "Body is not declared as JSON", detail)
     }
 
+    pub(crate) fn not_wasm() -> Self {
+        let detail = "send the bytes of the plugin, with the header 'Content-Type: application/wasm'";
+        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+        Self::new(status, "unsupported-media-type", "Body is not declared as WebAssembly", detail)
+    }
+
+    pub(crate) fn uploads_are_off() -> Self {
+        let detail = "plugins of this server are changed in its folder only; --allow-upload opens this way";
+        Self::new(StatusCode::FORBIDDEN, "uploads-are-off", "Plugins cannot be changed here", detail)
+    }
+
+    pub(crate) fn invalid_plugin_name(name: &str, error: InvalidPluginName) -> Self {
+        let detail = format!("'{}' cannot name a plugin: {error}", shortened(name));
+        let status = StatusCode::UNPROCESSABLE_ENTITY;
+        Self::new(status, "invalid-plugin-name", "Not a plugin name", detail)
+    }
+
+    pub(crate) fn built_in_plugin(name: &str) -> Self {
+        let detail = format!("plugin '{name}' is part of the server and has no file to delete");
+        Self::new(StatusCode::CONFLICT, "built-in-plugin", "Plugin is built in", detail)
+    }
+
+    pub(crate) fn internal_fault(what: &str) -> Self {
+        tracing::error!(what, "a request could not be carried out");
+        Self::internal()
+    }
+
     pub(crate) fn draining() -> Self {
         let detail = "the server is shutting down and takes no new tasks; try again shortly";
         let status = StatusCode::SERVICE_UNAVAILABLE;
@@ -171,6 +199,23 @@ impl Problem {
             headers.insert(header::RETRY_AFTER, seconds.into());
         }
         response
+    }
+}
+
+impl From<UploadError> for Problem {
+    fn from(error: UploadError) -> Self {
+        match error {
+            UploadError::Rejected(reason) => {
+                let status = StatusCode::UNPROCESSABLE_ENTITY;
+                Self::new(status, "plugin-rejected", "Plugin was rejected", reason)
+            }
+            UploadError::NoFolder | UploadError::Folder { .. } => {
+                tracing::warn!(%error, "the plugins folder cannot be changed");
+                let detail = format!("{error}; the server needs a folder that it may write to");
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                Self::new(status, "plugins-folder-unavailable", "Plugins folder cannot be changed", detail)
+            }
+        }
     }
 }
 

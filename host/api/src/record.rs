@@ -39,6 +39,8 @@ pub(crate) struct Status {
     duration: u64,
     state: &'static str,
     plugin: PluginName,
+    /// The SHA-256 of the plugin that the newest attempt ran; `null` while it never ran.
+    plugin_digest: Option<String>,
     attempt: u32,
     max_attempts: u32,
     host_crashes: u32,
@@ -80,6 +82,7 @@ impl Status {
             duration: duration.as_secs(),
             state: task.state.as_str(),
             plugin: task.plugin,
+            plugin_digest: task.plugin_digest.as_deref().map(str::to_owned),
             attempt: task.attempt,
             max_attempts: task.attempts_max,
             host_crashes: task.host_crashes,

@@ -8,8 +8,10 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
+use serde::Deserialize;
 use serde_json::value::RawValue;
-use wasmill_model::{NewTask, PluginName, TaskId};
+use wasmill_model::{ATTEMPTS_MAX, Backoff, NewTask, PluginName, TaskId};
+use wasmill_runtime::Terms;
 
 use crate::app::Api;
 use crate::body::read_json;
@@ -18,9 +20,6 @@ use crate::record::{Accepted, Rfc3339};
 
 /// The plugin that runs when a request names none.
 const DEFAULT_PLUGIN: &str = "io-stub";
-
-/// The most attempts a task may ask for.
-const ATTEMPTS_MAX: u32 = 100;
 
 pub(crate) async fn submit(
     State(api): State<Api>,
@@ -56,11 +55,18 @@ fn check(api: &Api, bytes: &[u8]) -> Result<NewTask, Problem> {
     let mut faults = Vec::new();
     let mut take = |name: &str| fields.remove(name).filter(|value| value.get() != "null");
     let plugin = plugin(api, take("plugin"), &mut faults);
+    let terms = plugin.as_ref().and_then(|plugin| api.runtime.terms(plugin));
     let input = take("input").map(|value| value.get().to_owned());
-    let timeout = timeout(api, take("timeout"), &mut faults);
-    let attempts_max = attempts_max(take("max_attempts"), &mut faults);
+    if let Some(terms) = &terms {
+        check_input(terms, input.as_deref(), &mut faults);
+    }
+    let retry = terms.as_ref().map(|terms| terms.retry).unwrap_or_default();
+    let default_timeout = terms.as_ref().map_or(api.config.timeout, |terms| terms.limits.timeout);
+    let timeout = timeout(api, take("timeout"), default_timeout, &mut faults);
+    let attempts_max = attempts_max(take("max_attempts"), retry.attempts_max.unwrap_or(1), &mut faults);
+    let backoff = backoff(take("backoff"), &mut faults).or(retry.backoff);
     for name in fields.keys() {
-        let known = "plugin, input, timeout, max_attempts";
+        let known = "plugin, input, timeout, max_attempts, backoff";
         faults.push(Fault::field(name, format!("unknown field '{name}'; known are {known}")));
     }
     match plugin {
@@ -71,6 +77,7 @@ fn check(api: &Api, bytes: &[u8]) -> Result<NewTask, Problem> {
             created_at: api.clock.now(),
             timeout,
             attempts_max,
+            backoff,
         }),
         _ => Err(Problem::invalid_request(faults)),
     }
@@ -98,8 +105,21 @@ fn plugin(api: &Api, value: Option<&RawValue>, faults: &mut Vec<Fault>) -> Optio
     }
 }
 
-fn timeout(api: &Api, value: Option<&RawValue>, faults: &mut Vec<Fault>) -> Duration {
-    let Some(value) = value else { return api.config.timeout };
+/// Asks the schema of the plugin, if it has one.
+fn check_input(terms: &Terms, input: Option<&str>, faults: &mut Vec<Fault>) {
+    let Some(schema) = &terms.schema else { return };
+    let violations = schema.violations(input);
+    faults.extend(violations.into_iter().map(|violation| Fault {
+        pointer: Some(format!("/input{}", violation.pointer)),
+        parameter: None,
+        detail: violation.message,
+    }));
+}
+
+/// Reads the timeout. It may be longer than that of the plugin, which is what its tasks get that name
+/// none, but not than the ceiling of the host.
+fn timeout(api: &Api, value: Option<&RawValue>, default: Duration, faults: &mut Vec<Fault>) -> Duration {
+    let Some(value) = value else { return default };
     let most = api.config.timeout_max;
     let parsed = serde_json::from_str::<String>(value.get())
         .ok()
@@ -109,18 +129,47 @@ fn timeout(api: &Api, value: Option<&RawValue>, faults: &mut Vec<Fault>) -> Dura
         let most = humantime::format_duration(most);
         let detail = format!("timeout must be a string with a unit, such as \"30s\", from 1ms to {most}");
         faults.push(Fault::field("timeout", detail));
-        api.config.timeout
+        default
     })
 }
 
-fn attempts_max(value: Option<&RawValue>, faults: &mut Vec<Fault>) -> u32 {
-    let Some(value) = value else { return 1 };
+fn attempts_max(value: Option<&RawValue>, default: u32, faults: &mut Vec<Fault>) -> u32 {
+    let Some(value) = value else { return default };
     match serde_json::from_str::<u32>(value.get()) {
         Ok(attempts) if (1..=ATTEMPTS_MAX).contains(&attempts) => attempts,
         _ => {
             let detail = format!("max_attempts must be a whole number from 1 to {ATTEMPTS_MAX}");
             faults.push(Fault::field("max_attempts", detail));
-            1
+            default
         }
     }
+}
+
+/// A backoff as it is asked for; what is left out is as in the default.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BackoffWish {
+    first: Option<String>,
+    factor: Option<f64>,
+    most: Option<String>,
+}
+
+fn backoff(value: Option<&RawValue>, faults: &mut Vec<Fault>) -> Option<Backoff> {
+    let wish = serde_json::from_str::<BackoffWish>(value?.get()).map_err(|error| error.to_string());
+    match wish.and_then(settle_backoff) {
+        Ok(backoff) => Some(backoff),
+        Err(reason) => {
+            let example = "{\"first\": \"1s\", \"factor\": 2, \"most\": \"5m\"}";
+            let detail = format!("backoff must be an object such as {example}: {reason}");
+            faults.push(Fault::field("backoff", detail));
+            None
+        }
+    }
+}
+
+fn settle_backoff(wish: BackoffWish) -> Result<Backoff, String> {
+    let span = |text: Option<String>| {
+        text.map(|text| humantime::parse_duration(&text)).transpose().map_err(|error| error.to_string())
+    };
+    Backoff::of(span(wish.first)?, wish.factor, span(wish.most)?).map_err(|error| error.to_string())
 }

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use wasmill_model::PluginName;
 
 use crate::settings::Settings;
 
@@ -36,6 +37,72 @@ pub(crate) enum Command {
     Serve(Box<ServeArgs>),
     /// Asks a running server whether it takes tasks; exits with 0 if so, else with 1.
     Health(HealthArgs),
+    /// Lists, checks and begins plugins.
+    #[command(subcommand)]
+    Plugin(PluginCommand),
+    /// Compiles one plugin, in a process of its own; only `serve` knows how to ask for it.
+    #[command(hide = true)]
+    Compile {
+        /// What is to be done, in the words of the server.
+        order: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PluginCommand {
+    /// Lists the plugins of a running server.
+    List(ListArgs),
+    /// Says what `serve` would say of a plugin, without a server; exits with 0 if it would run, else with 1.
+    ///
+    /// The manifest beside the file counts, and so do wasmill.toml and the options of `serve`.
+    Check(Box<CheckArgs>),
+    /// Writes a small, complete project for a plugin into a new folder.
+    New(NewArgs),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ListArgs {
+    /// The address of the server.
+    #[arg(long, value_name = "URL", env = "WASMILL_SERVER", default_value = "http://127.0.0.1:8080")]
+    pub(crate) server: String,
+
+    /// Prints what the server answers, as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CheckArgs {
+    /// The plugin, a file whose name ends in .wasm.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) serve: ServeArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct NewArgs {
+    /// The name of the plugin and of the new folder.
+    #[arg(value_name = "NAME")]
+    pub(crate) name: PluginName,
+
+    /// The language it is written in.
+    #[arg(long, value_enum)]
+    pub(crate) lang: Language,
+}
+
+/// The languages that there are templates for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Language {
+    /// A component of our world.
+    Rust,
+    /// A program for WASI preview 1.
+    C,
+    /// A component of our world, with componentize-py.
+    Python,
+    /// A component of our world, with componentize-qjs.
+    Js,
 }
 
 #[derive(Args, Debug)]

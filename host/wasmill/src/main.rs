@@ -3,6 +3,7 @@
 mod cli;
 mod client;
 mod health;
+mod plugin;
 mod process;
 mod serve;
 mod settings;
@@ -19,6 +20,8 @@ fn main() -> ExitCode {
     let done = match cli.command {
         Command::Serve(args) => serve::serve(*args),
         Command::Health(args) => health::health(&args),
+        Command::Plugin(command) => plugin::plugin(command),
+        Command::Compile { order } => wasmill_runtime::compile_child(&order).map_err(anyhow::Error::msg),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -6,9 +6,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use tokio::net::TcpListener;
 use tokio::runtime;
-use wasmill_api::{Api, ApiConfig, Server, ServerConfig, router};
+use tokio::sync::Notify;
+use wasmill_api::{Api, ApiConfig, Server, ServerConfig, Uploads, router};
 use wasmill_model::{Clock, Limits, SystemClock};
-use wasmill_runtime::{PluginState, Runtime, RuntimeConfig, affordable_slots};
+use wasmill_runtime::{
+    CacheConfig, CompilerConfig, PluginState, PluginsConfig, Runtime, RuntimeConfig, Watch, affordable_slots,
+};
 use wasmill_scheduler::{Scheduler, SchedulerConfig};
 use wasmill_store::{Store, StoreConfig};
 
@@ -19,6 +22,9 @@ use crate::telemetry;
 
 /// The plugins that are part of the binary.
 const BUILT_IN: [(&str, &[u8]); 1] = [("io-stub", include_bytes!(env!("WASMILL_IO_STUB")))];
+
+/// Starts this very program, also if another version lies in its place by now.
+const OWN_BINARY: &str = "/proc/self/exe";
 
 /// How long a client may take to send a request body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -61,11 +67,12 @@ async fn run(config: Config, guests: runtime::Handle) -> Result<()> {
             "the last host died while tasks were running"
         );
     }
-    let limits = limits(&config);
+    let limits = config.limits();
     let slots = slots(&config, limits)?;
-    let plugins_folder = config.plugins.clone();
+    let plugins_changed = Arc::new(Notify::new());
+    let plugins = plugins(&config, &plugins_changed);
     let wasm = tokio::task::spawn_blocking(move || {
-        Runtime::new(RuntimeConfig { slots, limits }, &BUILT_IN, Some(&plugins_folder))
+        Runtime::start(RuntimeConfig { slots, limits }, &BUILT_IN, plugins)
     })
     .await??;
     let scheduler_config = SchedulerConfig {
@@ -75,6 +82,7 @@ async fn run(config: Config, guests: runtime::Handle) -> Result<()> {
     };
     let scheduler =
         Scheduler::start(scheduler_config, store.clone(), Arc::new(wasm.clone()), Arc::clone(&clock), guests);
+    tokio::spawn(wake_on_change(scheduler.clone(), plugins_changed));
     let api = Api {
         config: Arc::new(ApiConfig {
             body_bytes_max: usize::try_from(config.body_bytes)?,
@@ -85,6 +93,7 @@ async fn run(config: Config, guests: runtime::Handle) -> Result<()> {
         store: store.clone(),
         scheduler: scheduler.clone(),
         runtime: wasm.clone(),
+        uploads: Uploads::new(config.allow_upload),
         clock,
     };
     let server = Server::start(listener, router(api), ServerConfig::default())?;
@@ -109,13 +118,24 @@ async fn run(config: Config, guests: runtime::Handle) -> Result<()> {
     Ok(())
 }
 
-fn limits(config: &Config) -> Limits {
-    Limits {
-        memory_bytes: config.memory_bytes,
-        timeout: config.timeout,
-        output_bytes: config.output_bytes,
-        log_bytes: config.log_bytes,
-        ..Limits::default()
+fn plugins(config: &Config, changed: &Arc<Notify>) -> PluginsConfig {
+    let changed = Arc::clone(changed);
+    PluginsConfig {
+        folder: Some(config.plugins.clone()),
+        ceilings: Some(config.ceilings),
+        watch: config.watch_poll.map_or(Watch::Told, Watch::Polled),
+        compiler: Some(CompilerConfig::new(OWN_BINARY)),
+        cache: Some(CacheConfig::new(&config.data)),
+        on_change: Arc::new(move || changed.notify_one()),
+        ..PluginsConfig::default()
+    }
+}
+
+/// Starts the tasks that waited for a plugin as soon as it is there.
+async fn wake_on_change(scheduler: Scheduler, plugins_changed: Arc<Notify>) {
+    loop {
+        plugins_changed.notified().await;
+        scheduler.wake();
     }
 }
 
@@ -139,10 +159,10 @@ fn announce(config: &Config, server: &Server, wasm: &Runtime, slots: u32, waitin
     let folder = std::path::absolute(&config.plugins).unwrap_or_else(|_| config.plugins.clone());
     let ready: Vec<_> = plugins
         .iter()
-        .filter(|plugin| matches!(plugin.state, PluginState::Ready))
+        .filter(|plugin| plugin.in_service.is_some())
         .map(|plugin| plugin.name.clone())
         .collect();
-    let rejected = plugins.len() - ready.len();
+    let rejected = plugins.iter().filter(|plugin| matches!(plugin.state, PluginState::Rejected(_))).count();
     let ready = ready.join(", ");
     if config.log_format == LogFormat::Json {
         let (data, folder) = (data.display(), folder.display());

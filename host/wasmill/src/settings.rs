@@ -9,6 +9,8 @@ use anyhow::{Context, Result, ensure};
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
+use wasmill_model::Limits;
+use wasmill_runtime::Ceilings;
 
 use crate::cli::ServeArgs;
 
@@ -17,6 +19,9 @@ const DEFAULT_FILE: &str = "wasmill.toml";
 
 /// The slots of a server that names none, where the host affords them.
 pub(crate) const SLOTS: u32 = 1_000;
+
+/// Looking more often than this would only burn time.
+const WATCH_POLL_MIN: Duration = Duration::from_millis(50);
 
 /// Everything that can be set, each unset until someone sets it.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
@@ -33,6 +38,11 @@ pub(crate) struct Settings {
     /// The folder whose *.wasm files are plugins [default: ./plugins]
     #[arg(long, value_name = "DIR", env = "WASMILL_PLUGINS")]
     pub(crate) plugins: Option<PathBuf>,
+
+    /// Looks at the plugins folder this often instead of being told of changes by the system; for
+    /// network mounts [default: told, and a look every 2s]
+    #[arg(long, value_name = "TIME", env = "WASMILL_WATCH_POLL")]
+    pub(crate) watch_poll: Option<Span>,
 
     /// How many tasks run at the same time [default: 1000, or what the host affords if that is less]
     #[arg(long, value_name = "N", env = "WASMILL_SLOTS")]
@@ -51,7 +61,7 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "TIME", env = "WASMILL_TIMEOUT")]
     pub(crate) timeout: Option<Span>,
 
-    /// The longest timeout a task may ask for [default: 1day]
+    /// The longest timeout a task or a manifest may ask for [default: 1day]
     #[arg(long, value_name = "TIME", env = "WASMILL_TIMEOUT_MAX")]
     pub(crate) timeout_max: Option<Span>,
 
@@ -59,13 +69,36 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "SIZE", env = "WASMILL_MEMORY")]
     pub(crate) memory: Option<ByteSize>,
 
+    /// The most memory a manifest may ask for; a plugin that asks for more than `memory` runs outside of
+    /// the pools, more slowly [default: 256MiB, or `memory` if that is more]
+    #[arg(long, value_name = "SIZE", env = "WASMILL_MEMORY_MAX")]
+    pub(crate) memory_max: Option<ByteSize>,
+
     /// The size of the largest result [default: 1MiB]
     #[arg(long, value_name = "SIZE", env = "WASMILL_OUTPUT")]
     pub(crate) output: Option<ByteSize>,
 
+    /// The largest result a manifest may ask for [default: 16MiB, or `output` if that is more]
+    #[arg(long, value_name = "SIZE", env = "WASMILL_OUTPUT_MAX")]
+    pub(crate) output_max: Option<ByteSize>,
+
     /// How much of the newest log of each task is kept [default: 16KiB]
     #[arg(long, value_name = "SIZE", env = "WASMILL_LOG_TAIL")]
     pub(crate) log_tail: Option<ByteSize>,
+
+    /// The most log a manifest may ask to keep [default: 1MiB, or `log_tail` if that is more]
+    #[arg(long, value_name = "SIZE", env = "WASMILL_LOG_TAIL_MAX")]
+    pub(crate) log_tail_max: Option<ByteSize>,
+
+    /// How many tasks of one plugin run at the same time; a manifest can ask for fewer [default: as many
+    /// as there are slots]
+    #[arg(long, value_name = "N", env = "WASMILL_CONCURRENCY")]
+    pub(crate) concurrency: Option<u32>,
+
+    /// Lets clients add, replace and delete plugins over the REST API
+    #[arg(long, value_name = "BOOL", env = "WASMILL_ALLOW_UPLOAD", num_args = 0..=1,
+        default_missing_value = "true")]
+    pub(crate) allow_upload: Option<bool>,
 
     /// The size of the largest request body [default: 1MiB]
     #[arg(long, value_name = "SIZE", env = "WASMILL_BODY_MAX")]
@@ -117,6 +150,8 @@ pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
     pub(crate) data: PathBuf,
     pub(crate) plugins: PathBuf,
+    /// `None` means that the system tells of changes.
+    pub(crate) watch_poll: Option<Duration>,
     /// `None` means [`SLOTS`], or fewer where the host affords fewer.
     pub(crate) slots: Option<u32>,
     pub(crate) drain: Duration,
@@ -126,6 +161,9 @@ pub(crate) struct Config {
     pub(crate) memory_bytes: u64,
     pub(crate) output_bytes: u64,
     pub(crate) log_bytes: u64,
+    /// The most that manifests may ask for.
+    pub(crate) ceilings: Ceilings,
+    pub(crate) allow_upload: bool,
     pub(crate) body_bytes: u64,
     pub(crate) log: String,
     pub(crate) log_format: LogFormat,
@@ -149,18 +187,35 @@ impl Config {
         let size = |flag: Option<ByteSize>, file: Option<ByteSize>, default: ByteSize| {
             flag.or(file).unwrap_or(default).as_u64()
         };
+        let timeout_max = span(flags.timeout_max, file.timeout_max, 86_400);
+        let memory_bytes = size(flags.memory, file.memory, ByteSize::mib(64));
+        let output_bytes = size(flags.output, file.output, ByteSize::mib(1));
+        let log_bytes = size(flags.log_tail, file.log_tail, ByteSize::kib(16));
+        // Whoever raises a default need not raise its ceiling as well.
+        let ceiling =
+            |flag, file, default: ByteSize, least| size(flag, file, ByteSize(default.as_u64().max(least)));
+        let ceilings = Ceilings {
+            memory_bytes: ceiling(flags.memory_max, file.memory_max, ByteSize::mib(256), memory_bytes),
+            timeout: timeout_max,
+            output_bytes: ceiling(flags.output_max, file.output_max, ByteSize::mib(16), output_bytes),
+            log_bytes: ceiling(flags.log_tail_max, file.log_tail_max, ByteSize::mib(1), log_bytes),
+            concurrency: flags.concurrency.or(file.concurrency),
+        };
         let config = Self {
             listen: flags.listen.or(file.listen).unwrap_or_else(|| ([127, 0, 0, 1], 8080).into()),
             data: flags.data.or(file.data).unwrap_or_else(|| "data".into()),
             plugins: flags.plugins.or(file.plugins).unwrap_or_else(|| "plugins".into()),
+            watch_poll: flags.watch_poll.or(file.watch_poll).map(|span| span.0),
             slots: flags.slots.or(file.slots),
             drain: span(flags.drain, file.drain, 10),
             waiting_max: flags.waiting_max.or(file.waiting_max).unwrap_or(1_000_000),
             timeout: span(flags.timeout, file.timeout, 600),
-            timeout_max: span(flags.timeout_max, file.timeout_max, 86_400),
-            memory_bytes: size(flags.memory, file.memory, ByteSize::mib(64)),
-            output_bytes: size(flags.output, file.output, ByteSize::mib(1)),
-            log_bytes: size(flags.log_tail, file.log_tail, ByteSize::kib(16)),
+            timeout_max,
+            memory_bytes,
+            output_bytes,
+            log_bytes,
+            ceilings,
+            allow_upload: flags.allow_upload.or(file.allow_upload).unwrap_or(false),
             body_bytes: size(flags.body_max, file.body_max, ByteSize::mib(1)),
             log: flags.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
             log_format: flags.log_format.or(file.log_format).unwrap_or(LogFormat::Human),
@@ -169,8 +224,23 @@ impl Config {
         Ok(config)
     }
 
+    /// Returns what a run may use whose plugin has no manifest.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            memory_bytes: self.memory_bytes,
+            timeout: self.timeout,
+            output_bytes: self.output_bytes,
+            log_bytes: self.log_bytes,
+            ..Limits::default()
+        }
+    }
+
     fn check(&self) -> Result<()> {
         ensure!(self.slots != Some(0), "slots must be at least 1, or no task would ever run");
+        ensure!(
+            self.watch_poll.is_none_or(|interval| interval >= WATCH_POLL_MIN),
+            "watch_poll must be at least {WATCH_POLL_MIN:?}"
+        );
         ensure!(self.waiting_max > 0, "waiting_max must be at least 1, or no task would be accepted");
         ensure!(self.timeout >= Duration::from_millis(1), "timeout must be at least 1ms");
         ensure!(
@@ -182,8 +252,22 @@ impl Config {
         within("memory", self.memory_bytes, ByteSize::kib(64), ByteSize::gib(4))?;
         within("output", self.output_bytes, ByteSize::b(1), ByteSize::mib(64))?;
         within("log_tail", self.log_bytes, ByteSize::b(0), ByteSize::mib(16))?;
+        let ceilings = &self.ceilings;
+        ensure!(ceilings.concurrency != Some(0), "concurrency must be at least 1, or no task would ever run");
+        at_most("memory", self.memory_bytes, "memory_max", ceilings.memory_bytes)?;
+        at_most("output", self.output_bytes, "output_max", ceilings.output_bytes)?;
+        at_most("log_tail", self.log_bytes, "log_tail_max", ceilings.log_bytes)?;
+        within("memory_max", ceilings.memory_bytes, ByteSize::kib(64), ByteSize::gib(4))?;
+        within("output_max", ceilings.output_bytes, ByteSize::b(1), ByteSize::mib(64))?;
+        within("log_tail_max", ceilings.log_bytes, ByteSize::b(0), ByteSize::mib(16))?;
         within("body_max", self.body_bytes, ByteSize::b(2), ByteSize::mib(256))
     }
+}
+
+fn at_most(name: &str, bytes: u64, ceiling: &str, most: u64) -> Result<()> {
+    let (given, most_shown) = (ByteSize(bytes).display().iec(), ByteSize(most).display().iec());
+    ensure!(bytes <= most, "{name} ({given}) must not be more than {ceiling} ({most_shown})");
+    Ok(())
 }
 
 fn within(name: &str, bytes: u64, least: ByteSize, most: ByteSize) -> Result<()> {
@@ -227,6 +311,7 @@ mod tests {
             listen = "0.0.0.0:9000"
             data = "/var/lib/wasmill"
             plugins = "/srv/plugins"
+            watch_poll = "5s"
             slots = 10
             drain = "30s"
             waiting_max = 5
@@ -235,6 +320,11 @@ mod tests {
             memory = "128MiB"
             output = "2MiB"
             log_tail = "1KiB"
+            memory_max = "512MiB"
+            output_max = "4MiB"
+            log_tail_max = "2KiB"
+            concurrency = 3
+            allow_upload = true
             body_max = "3MiB"
             log = "debug"
             log_format = "json"
@@ -243,7 +333,17 @@ mod tests {
         let config = Config::settle(Settings::default(), all).expect("valid");
         assert_eq!(config.memory_bytes, 128 << 20);
         assert_eq!(config.log_format, LogFormat::Json);
+        assert_eq!((config.ceilings.memory_bytes, config.ceilings.concurrency), (512 << 20, Some(3)));
+        assert!(config.allow_upload);
         assert_eq!(config.timeout_max, Duration::from_secs(7200));
+    }
+
+    #[test]
+    fn a_raised_default_raises_its_ceiling() {
+        let config = Config::settle(Settings::default(), file("memory = \"1GiB\"")).expect("valid");
+        assert_eq!(config.ceilings.memory_bytes, 1 << 30);
+        let config = Config::settle(Settings::default(), Settings::default()).expect("valid");
+        assert_eq!((config.ceilings.memory_bytes, config.allow_upload), (256 << 20, false));
     }
 
     #[test]
@@ -257,8 +357,11 @@ mod tests {
         for (text, named) in [
             ("slots = 0", "slots"),
             ("waiting_max = 0", "waiting_max"),
+            ("watch_poll = \"0s\"", "50ms"),
             ("timeout = \"3h\"\ntimeout_max = \"2h\"", "3h"),
             ("memory = \"8GiB\"", "4.0 GiB"),
+            ("memory = \"2MiB\"\nmemory_max = \"1MiB\"", "memory_max (1.0 MiB)"),
+            ("concurrency = 0", "concurrency"),
         ] {
             let error = Config::settle(Settings::default(), file(text)).expect_err(text);
             assert!(error.to_string().contains(named), "{error}");

@@ -1,0 +1,67 @@
+//! `wasmill plugin check`: says of a file, without a server, what `serve` would.
+
+use anyhow::{Result, bail, ensure};
+use wasmill_runtime::{PluginFacts, PluginInfo, PluginState, RuntimeConfig, Terms};
+
+use crate::cli::CheckArgs;
+use crate::settings::Config;
+
+/// Loads the file with the settings that `serve` would have here, and prints what it is.
+pub(crate) fn check(args: CheckArgs) -> Result<()> {
+    let CheckArgs { file, serve } = args;
+    let config = Config::load(serve)?;
+    let shown = file.display();
+    let is_wasm = file.extension().is_some_and(|extension| extension == "wasm");
+    ensure!(is_wasm, "{shown} is ignored: a plugin is a file whose name ends in .wasm");
+    let runtime = RuntimeConfig { slots: 1, limits: config.limits() };
+    let info = wasmill_runtime::check(&runtime, &config.ceilings, &file)?;
+    match (&info.state, &info.facts) {
+        (PluginState::Rejected(reason), _) => bail!("{shown} is rejected: {reason}"),
+        (_, Some(facts)) => print(&info, facts),
+        (_, None) => println!("{} is ready", info.name),
+    }
+    Ok(())
+}
+
+fn print(info: &PluginInfo, facts: &PluginFacts) {
+    let PluginFacts { kind, is_roomy, imports, exports, terms } = facts;
+    println!("{} is ready: plugin '{}'", info.digest.as_deref().unwrap_or("it"), info.name);
+    line("kind", kind.as_str());
+    line("profile", if *is_roomy { "roomy: instances are made on demand" } else { "pooled" });
+    line("size", &format!("{} bytes, compiled in {} ms", info.size_bytes, info.compile_ms));
+    line("imports", &listed(imports));
+    line("exports", &listed(exports));
+    print_terms(terms);
+}
+
+fn print_terms(terms: &Terms) {
+    let Terms { description, limits, concurrency, retry, permissions, schema, .. } = terms;
+    if let Some(description) = description {
+        line("about", description);
+    }
+    line("memory", &format!("{} bytes", limits.memory_bytes));
+    line("timeout", &humantime::format_duration(limits.timeout).to_string());
+    line("output", &format!("{} bytes", limits.output_bytes));
+    line("logs", &format!("{} bytes", limits.log_bytes));
+    line("at once", &concurrency.map_or_else(|| "as many as slots".to_owned(), |most| most.to_string()));
+    line("attempts", &retry.attempts_max.unwrap_or(1).to_string());
+    line("http", &listed(&permissions.http));
+    line("env", &listed(&permissions.env.keys().collect::<Vec<_>>()));
+    let dirs = permissions.dirs.iter().map(|dir| {
+        let access = if dir.write { "read and write" } else { "read" };
+        format!("{} as {} ({access})", dir.host.display(), dir.guest)
+    });
+    line("dirs", &listed(&dirs.collect::<Vec<_>>()));
+    line("schema", if schema.is_some() { "checked for each task" } else { "none" });
+}
+
+fn line(name: &str, value: &str) {
+    println!("  {name:<9} {value}");
+}
+
+fn listed(items: &[impl ToString]) -> String {
+    if items.is_empty() {
+        return "none".to_owned();
+    }
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}

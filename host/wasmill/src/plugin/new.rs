@@ -1,0 +1,116 @@
+//! `wasmill plugin new`: writes a small, complete project that builds a plugin.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use wasmill_model::PluginName;
+
+use crate::cli::{Language, NewArgs};
+
+/// A file of a project: its path, and its text with `{{…}}` where names go.
+type Template = (&'static str, &'static str);
+
+const WIT: Template = ("wit/task.wit", include_str!("../../../../wit/task.wit"));
+const MANIFEST: Template = ("{{name}}.toml", include_str!("../../templates/manifest.toml.in"));
+
+const RUST: [Template; 5] = [
+    ("Cargo.toml", include_str!("../../templates/rust/Cargo.toml.in")),
+    ("Cargo.lock", include_str!("../../templates/rust/Cargo.lock.in")),
+    ("src/lib.rs", include_str!("../../templates/rust/src/lib.rs.in")),
+    ("README.md", include_str!("../../templates/rust/README.md.in")),
+    (".gitignore", include_str!("../../templates/rust/gitignore.in")),
+];
+
+const C: [Template; 3] = [
+    ("main.c", include_str!("../../templates/c/main.c.in")),
+    ("README.md", include_str!("../../templates/c/README.md.in")),
+    (".gitignore", include_str!("../../templates/c/gitignore.in")),
+];
+
+const PYTHON: [Template; 3] = [
+    ("app.py", include_str!("../../templates/python/app.py.in")),
+    ("README.md", include_str!("../../templates/python/README.md.in")),
+    (".gitignore", include_str!("../../templates/python/gitignore.in")),
+];
+
+const JAVASCRIPT: [Template; 3] = [
+    ("app.js", include_str!("../../templates/js/app.js.in")),
+    ("README.md", include_str!("../../templates/js/README.md.in")),
+    (".gitignore", include_str!("../../templates/js/gitignore.in")),
+];
+
+/// Writes the project into a new folder that is named after the plugin.
+pub(crate) fn new(args: &NewArgs) -> Result<()> {
+    let folder = Path::new(args.name.as_str());
+    if folder.symlink_metadata().is_ok() {
+        bail!("{} is there already; nothing was written", folder.display());
+    }
+    write_project(folder, &args.name, args.lang)?;
+    println!("{0}/ is ready; {0}/README.md says how to build and try it", folder.display());
+    Ok(())
+}
+
+fn write_project(folder: &Path, name: &PluginName, language: Language) -> Result<()> {
+    let templates: &[Template] = match language {
+        Language::Rust => &RUST,
+        Language::C => &C,
+        Language::Python => &PYTHON,
+        Language::Js => &JAVASCRIPT,
+    };
+    for (path, text) in templates.iter().chain([&WIT, &MANIFEST]) {
+        let path = folder.join(fill(path, name));
+        let parent = path.parent().unwrap_or(folder);
+        fs::create_dir_all(parent).with_context(|| format!("failed to make folder {}", parent.display()))?;
+        fs::write(&path, fill(text, name)).with_context(|| format!("failed to write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+fn fill(text: &str, name: &PluginName) -> String {
+    let package = package(name);
+    text.replace("{{name}}", name.as_str())
+        .replace("{{crate}}", &package)
+        .replace("{{crate_file}}", &package.replace('-', "_"))
+}
+
+/// Returns the name of the Rust package: no digit in front, no dots.
+fn package(name: &PluginName) -> String {
+    let name = name.as_str().replace('.', "-");
+    // A package must not be named like a library of Rust or one of its words, either.
+    if name.starts_with(|first: char| first.is_ascii_digit()) || NAMES_TAKEN.contains(&name.as_str()) {
+        format!("plugin-{name}")
+    } else {
+        name
+    }
+}
+
+const NAMES_TAKEN: [&str; 12] =
+    ["core", "std", "alloc", "test", "build", "deps", "fn", "mod", "self", "super", "crate", "wit-bindgen"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_language_makes_a_complete_project() {
+        for language in [Language::Rust, Language::C, Language::Python, Language::Js] {
+            let folder = tempfile::tempdir().unwrap();
+            write_project(folder.path(), &"0.hello-x".parse().unwrap(), language).unwrap();
+            for file in ["README.md", ".gitignore", "wit/task.wit", "0.hello-x.toml"] {
+                let text = fs::read_to_string(folder.path().join(file)).unwrap();
+                assert!(!text.contains("{{"), "{file}: {text}");
+            }
+            let readme = fs::read_to_string(folder.path().join("README.md")).unwrap();
+            assert!(readme.contains("wasmill plugin check 0.hello-x.wasm"));
+        }
+    }
+
+    #[test]
+    fn packages_have_names_that_cargo_takes() {
+        let package = |name: &str| package(&name.parse().unwrap());
+        assert_eq!(package("hello"), "hello");
+        assert_eq!(package("0.1_x"), "plugin-0-1_x");
+        assert_eq!(package("test"), "plugin-test");
+    }
+}
