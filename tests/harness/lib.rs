@@ -4,6 +4,7 @@
 
 mod client;
 mod server;
+pub mod tiny;
 
 pub use client::{Answer, Client};
 pub use server::{Server, binary};

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output};
 
-use wasmill_tests::{Server, binary};
+use wasmill_tests::{NOOP, Server, binary};
 
 fn wasmill(args: &[&str]) -> Output {
     let folder = tempfile::tempdir().expect("a folder");
@@ -73,4 +73,61 @@ fn settings_come_from_a_file_and_the_environment() {
     // With that mended by the environment, the next thing in its way is the port of the file, which
     // only root may listen on; as root it would serve, so the environment names a bad value instead.
     assert!(run(Some("none")).contains("WASMILL_SLOTS") || run(Some("none")).contains("--slots"));
+}
+
+#[test]
+fn check_says_what_serve_would() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let check = |file: &str| {
+        let mut command = Command::new(binary().expect("a binary"));
+        command.args(["plugin", "check", file]).current_dir(folder.path()).output().expect("a run")
+    };
+    std::fs::write(folder.path().join("good.wasm"), NOOP).expect("written");
+    std::fs::write(folder.path().join("bad.wasm"), &NOOP[..99]).expect("written");
+    let good = check("good.wasm");
+    let said = String::from_utf8_lossy(&good.stdout).into_owned();
+    assert!(good.status.success() && said.contains("kind      task"), "{said}");
+    assert!(error(&check("bad.wasm")).contains("bad.wasm is rejected"));
+    assert!(error(&check("missing.wasm")).contains("failed to read missing.wasm"));
+    assert!(error(&check("good.txt")).contains("ends in .wasm"));
+    std::fs::write(folder.path().join("good.toml"), "limits.memory = \"1GiB\"").expect("written");
+    assert!(error(&check("good.wasm")).contains("1 GiB"));
+    std::fs::write(folder.path().join("wasmill.toml"), "memory_max = \"1GiB\"").expect("written");
+    assert!(check("good.wasm").status.success(), "the settings of serve count");
+}
+
+#[tokio::test]
+async fn list_shows_the_plugins_of_a_server() {
+    let server = Server::start(&[]);
+    let address = format!("http://{}", server.address());
+    let list = wasmill(&["plugin", "list", "--server", &address]);
+    let said = String::from_utf8_lossy(&list.stdout).into_owned();
+    assert!(list.status.success() && said.contains("misbehave") && said.contains("ready"), "{said}");
+    let json = wasmill(&["plugin", "list", "--json", "--server", &address]);
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).expect("JSON");
+    assert_eq!(json.as_array().map(Vec::len), Some(3));
+}
+
+#[test]
+fn a_new_rust_project_builds_as_its_readme_says_and_is_accepted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = |program: &std::path::Path, args: &[&str], folder: &std::path::Path| {
+        let mut command = Command::new(program);
+        for name in ["CARGO_TARGET_DIR", "RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET"] {
+            command.env_remove(name);
+        }
+        command.args(args).current_dir(folder).output().expect("a run")
+    };
+    let wasmill = binary().expect("a binary");
+    let new = ["plugin", "new", "0.hello", "--lang", "rust"];
+    assert!(run(&wasmill, &new, folder.path()).status.success());
+    assert!(error(&run(&wasmill, &new, folder.path())).contains("nothing was written"));
+    let project = folder.path().join("0.hello");
+    let built = run("cargo".as_ref(), &["build", "--release", "--target", "wasm32-wasip2"], &project);
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    let component = project.join("target/wasm32-wasip2/release/plugin_0_hello.wasm");
+    std::fs::copy(component, project.join("0.hello.wasm")).expect("copied");
+    let check = run(&wasmill, &["plugin", "check", "0.hello.wasm"], &project);
+    let said = String::from_utf8_lossy(&check.stdout).into_owned();
+    assert!(check.status.success() && said.contains("Greets whoever"), "{said}");
 }

@@ -1,9 +1,11 @@
 //! What Wasmill promises, asked of the real binary over real sockets.
 
 mod cli;
+mod compiling;
 mod contract;
 mod durability;
 mod guests;
+mod manifests;
 mod plugins;
 mod problems;
 mod stop;

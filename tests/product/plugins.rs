@@ -1,7 +1,7 @@
 //! What is in the plugins folder when the server starts.
 
 use serde_json::json;
-use wasmill_tests::{NOOP, Server};
+use wasmill_tests::{NOOP, Server, tiny};
 
 #[tokio::test]
 async fn a_broken_file_is_rejected_with_the_reason() {
@@ -57,4 +57,44 @@ async fn tasks_of_a_plugin_that_is_gone_wait_for_it() {
     std::fs::rename(file.with_extension("away"), &file).expect("moved");
     let server = server.stop_and_restart();
     server.client().until(&orphan, "completed").await;
+}
+
+#[tokio::test]
+async fn a_running_task_keeps_the_version_it_began_with() {
+    let server = Server::start(&[]);
+    let client = server.client();
+    let input = json!({"do": "progress", "fraction": 0.5, "note": "half", "ms": 8000});
+    let old = client.submit(&json!({"plugin": "misbehave", "input": input})).await;
+    client.until_progress(&old).await;
+    std::fs::write(server.folder().join("plugins/misbehave.wasm"), tiny::plugin("new!")).expect("written");
+    until_plugin(&server, "misbehave", |plugin| plugin["size_bytes"] == tiny::plugin("new!").len()).await;
+    let new = client.submit(&json!({"plugin": "misbehave"})).await;
+    assert_eq!(client.until(&new, "completed").await.str("result"), "new!");
+    assert_ne!(client.until(&old, "completed").await.str("result"), "new!");
+}
+
+#[tokio::test]
+async fn a_plugin_dropped_in_runs_and_one_taken_out_does_not() {
+    let server = Server::start(&[]);
+    let client = server.client();
+    let path = server.folder().join("plugins/late.wasm");
+    std::fs::write(&path, tiny::plugin("late")).expect("written");
+    until_plugin(&server, "late", |plugin| plugin["state"] == "ready").await;
+    let task = client.submit(&json!({"plugin": "late"})).await;
+    assert_eq!(client.until(&task, "completed").await.str("result"), "late");
+    std::fs::remove_file(path).expect("removed");
+    until_plugin(&server, "late", |plugin| plugin["status"] == 404).await;
+    assert_eq!(client.post("/task", &json!({"plugin": "late"})).await.status, 422);
+}
+
+async fn until_plugin(server: &Server, name: &str, is_so: impl Fn(&serde_json::Value) -> bool) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    loop {
+        let plugin = server.client().get(&format!("/plugins/{name}")).await;
+        if is_so(&plugin.json) && plugin.json["state"] != "compiling" {
+            return;
+        }
+        assert!(std::time::Instant::now() < deadline, "waited in vain: {}", plugin.text);
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
 }

@@ -1,0 +1,134 @@
+//! Hostile files and the compiler that runs in a child process: the real binary, its limits lowered.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use wasmill_model::{Limits, Runner};
+use wasmill_runtime::{
+    CacheConfig, CompilerConfig, PluginInfo, PluginState, PluginsConfig, Runtime, RuntimeConfig,
+};
+use wasmill_tests::{binary, tiny};
+
+/// Where the function of a plugin begins that a test makes larger.
+const BODY: &str = "i32.const 16)\n";
+
+fn start(folder: &Path, compiler: CompilerConfig, cache: Option<CacheConfig>) -> Runtime {
+    let plugins = PluginsConfig {
+        folder: Some(folder.to_owned()),
+        compiler: Some(compiler),
+        cache,
+        patience: Duration::from_secs(300),
+        ..PluginsConfig::default()
+    };
+    Runtime::start(RuntimeConfig { slots: 2, limits: Limits::default() }, &[], plugins).expect("a runtime")
+}
+
+fn compiler() -> CompilerConfig {
+    CompilerConfig::new(binary().expect("a binary"))
+}
+
+fn info(runtime: &Runtime, name: &str) -> PluginInfo {
+    runtime.plugins_info().into_iter().find(|info| info.name == name).expect("a plugin")
+}
+
+/// Makes a plugin with a function that is valid and takes very long to compile.
+fn bomb() -> Vec<u8> {
+    let step = "local.get 0 if local.get 1 i32.const 7 i32.mul local.get 0 i32.xor local.set 0 end ";
+    let work = step.repeat(400_000);
+    let text = tiny::text("bomb").replacen(BODY, &format!("{work}{BODY}"), 1);
+    let wasm = tiny::parse(&text);
+    assert!(wasm.len() > 2 << 20);
+    wasm
+}
+
+#[test]
+fn a_bomb_is_rejected_with_its_limit_and_costs_nobody_else() {
+    let bomb = bomb();
+    for (limited, named) in [
+        (CompilerConfig { wall: Duration::from_millis(200), ..compiler() }, "its limit of 200ms"),
+        (CompilerConfig { cpu: Duration::from_secs(1), ..compiler() }, "its limit of 1s of computing"),
+        (CompilerConfig { memory_bytes: 200 << 20, ..compiler() }, "its limit of 200 MiB of memory"),
+    ] {
+        let folder = TempDir::new().expect("a folder");
+        std::fs::write(folder.path().join("bomb.wasm"), &bomb).expect("written");
+        std::fs::write(folder.path().join("good.wasm"), tiny::plugin("good")).expect("written");
+        let runtime = start(folder.path(), limited, None);
+        let PluginState::Rejected(reason) = info(&runtime, "bomb").state else { panic!("{named}") };
+        assert!(reason.contains(named), "{reason}");
+        assert_eq!(info(&runtime, "good").state, PluginState::Ready);
+    }
+}
+
+#[test]
+fn a_file_that_goes_takes_its_compiler_with_it() {
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("bomb.wasm");
+    std::fs::write(&path, bomb()).expect("written");
+    let impatient = PluginsConfig {
+        folder: Some(folder.path().to_owned()),
+        compiler: Some(compiler()),
+        patience: Duration::ZERO,
+        ..PluginsConfig::default()
+    };
+    let config = RuntimeConfig { slots: 2, limits: Limits::default() };
+    let runtime = Runtime::start(config, &[], impatient).expect("a runtime");
+    let until = |is_so: &dyn Fn() -> bool| {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !is_so() {
+            assert!(Instant::now() < deadline, "waited in vain: {:?}", runtime.plugins_info());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    until(&|| !runtime.plugins_info().is_empty());
+    std::fs::remove_file(path).expect("removed");
+    until(&|| runtime.plugins_info().is_empty());
+}
+
+#[test]
+fn a_thousand_flipped_bytes_leave_every_plugin_ready_or_rejected() {
+    let folder = TempDir::new().expect("a folder");
+    let whole = tiny::plugin("flip");
+    // A fixed sequence, so that what fails once fails again.
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    for number in 0..1_000 {
+        let mut wasm = whole.clone();
+        for _ in 0..=number % 3 {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            let place = (state >> 16) as usize % wasm.len();
+            wasm[place] ^= 1 << (state % 8);
+        }
+        std::fs::write(folder.path().join(format!("f{number}.wasm")), wasm).expect("written");
+    }
+    let runtime = start(folder.path(), compiler(), None);
+    let infos = runtime.plugins_info();
+    assert_eq!(infos.len(), 1_000);
+    assert!(infos.iter().all(|info| info.state != PluginState::Compiling));
+    assert!(!runtime.plugins().is_empty() && runtime.plugins().len() < 1_000);
+}
+
+#[test]
+fn a_cached_plugin_needs_no_compiler_and_a_tampered_one_does() {
+    let (folder, data) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
+    std::fs::write(folder.path().join("a.wasm"), tiny::plugin("once")).expect("written");
+    let cache = Some(CacheConfig::new(data.path()));
+    drop(start(folder.path(), compiler(), cache.clone()));
+    let nobody = CompilerConfig::new("/nobody/compiles/here");
+    let cached = start(folder.path(), nobody.clone(), cache.clone());
+    assert_eq!(info(&cached, "a").state, PluginState::Ready);
+    drop(cached);
+
+    let entry = std::fs::read_dir(data.path().join("cache")).expect("a cache").next().expect("an entry");
+    let entry = entry.expect("an entry").path();
+    let mut code = std::fs::read(&entry).expect("code");
+    let middle = code.len() / 2;
+    code[middle] ^= 1;
+    std::fs::write(&entry, code).expect("written");
+    let PluginState::Rejected(reason) = info(&start(folder.path(), nobody, cache.clone()), "a").state else {
+        panic!("tampered code was loaded")
+    };
+    assert!(reason.starts_with("failed to start the compiler"), "{reason}");
+    assert_eq!(info(&start(folder.path(), compiler(), cache), "a").state, PluginState::Ready);
+}
