@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 
 use crate::cli::HealthArgs;
 use crate::client;
+use crate::output::say;
 
 /// Asks the server whether it takes tasks.
 pub(crate) fn health(args: &HealthArgs) -> Result<()> {
@@ -15,7 +16,7 @@ pub(crate) fn health(args: &HealthArgs) -> Result<()> {
     if !status.is_success() {
         bail!("{server} answered {status}: {}", String::from_utf8_lossy(&body));
     }
-    println!("ready");
+    say!("ready");
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 mod cli;
 mod client;
 mod health;
+mod output;
 mod plugin;
 mod process;
 mod serve;

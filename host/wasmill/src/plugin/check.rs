@@ -4,6 +4,7 @@ use anyhow::{Result, bail, ensure};
 use wasmill_runtime::{PluginFacts, PluginInfo, PluginState, RuntimeConfig, Terms};
 
 use crate::cli::CheckArgs;
+use crate::output::say;
 use crate::settings::Config;
 
 /// Loads the file with the settings that `serve` would have here, and prints what it is.
@@ -18,14 +19,14 @@ pub(crate) fn check(args: CheckArgs) -> Result<()> {
     match (&info.state, &info.facts) {
         (PluginState::Rejected(reason), _) => bail!("{shown} is rejected: {reason}"),
         (_, Some(facts)) => print(&info, facts),
-        (_, None) => println!("{} is ready", info.name),
+        (_, None) => say!("{} is ready", info.name),
     }
     Ok(())
 }
 
 fn print(info: &PluginInfo, facts: &PluginFacts) {
     let PluginFacts { kind, is_roomy, imports, exports, terms } = facts;
-    println!("{} is ready: plugin '{}'", info.digest.as_deref().unwrap_or("it"), info.name);
+    say!("{} is ready: plugin '{}'", info.digest.as_deref().unwrap_or("it"), info.name);
     line("kind", kind.as_str());
     line("profile", if *is_roomy { "roomy: instances are made on demand" } else { "pooled" });
     line("size", &format!("{} bytes, compiled in {} ms", info.size_bytes, info.compile_ms));
@@ -56,7 +57,7 @@ fn print_terms(terms: &Terms) {
 }
 
 fn line(name: &str, value: &str) {
-    println!("  {name:<9} {value}");
+    say!("  {name:<9} {value}");
 }
 
 fn listed(items: &[impl ToString]) -> String {

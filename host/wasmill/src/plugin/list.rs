@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use crate::cli::ListArgs;
 use crate::client;
+use crate::output::say;
 
 /// What is shown of a plugin.
 #[derive(Deserialize)]
@@ -35,23 +36,29 @@ pub(crate) fn list(args: &ListArgs) -> Result<()> {
         bail!("{server} answered {status}: {}", String::from_utf8_lossy(&body));
     }
     if args.json {
-        println!("{}", String::from_utf8_lossy(&body));
+        say!("{}", String::from_utf8_lossy(&body));
         return Ok(());
     }
     let plugins: Vec<Plugin> =
         serde_json::from_slice(&body).with_context(|| format!("{server} is no wasmill server"))?;
-    println!(
+    say!(
         "{:<20} {:<9} {:<8} {:<12} {:>10} {:>8} {:>8}",
-        "NAME", "STATE", "KIND", "DIGEST", "BYTES", "WAITING", "RUNNING"
+        "NAME",
+        "STATE",
+        "KIND",
+        "DIGEST",
+        "BYTES",
+        "WAITING",
+        "RUNNING"
     );
     for plugin in plugins {
         let digest: String = plugin.digest.unwrap_or_default().chars().take(12).collect();
         let kind = plugin.kind.unwrap_or_default();
         let Tasks { waiting, running } = plugin.tasks;
         let (name, state, size) = (plugin.name, plugin.state, plugin.size_bytes);
-        println!("{name:<20} {state:<9} {kind:<8} {digest:<12} {size:>10} {waiting:>8} {running:>8}");
+        say!("{name:<20} {state:<9} {kind:<8} {digest:<12} {size:>10} {waiting:>8} {running:>8}");
         if let Some(reason) = plugin.reason {
-            println!("  {reason}");
+            say!("  {reason}");
         }
     }
     Ok(())

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use wasmill_model::PluginName;
 
 use crate::cli::{Language, NewArgs};
+use crate::output::say;
 
 /// A file of a project: its path, and its text with `{{…}}` where names go.
 type Template = (&'static str, &'static str);
@@ -47,7 +48,7 @@ pub(crate) fn new(args: &NewArgs) -> Result<()> {
         bail!("{} is there already; nothing was written", folder.display());
     }
     write_project(folder, &args.name, args.lang)?;
-    println!("{0}/ is ready; {0}/README.md says how to build and try it", folder.display());
+    say!("{0}/ is ready; {0}/README.md says how to build and try it", folder.display());
     Ok(())
 }
 
