@@ -33,7 +33,7 @@ test: build ## Run every test
 	$(CARGO) test --release --locked --workspace --exclude wasmill-scheduler
 
 bench: build ## Measure this machine: floors, throughput, latencies
-	$(CARGO) bench --locked -p wasmill-tests
+	$(CARGO) bench --locked --workspace --exclude wasmill-scheduler --bench bench
 
 lint: setup ## Check format, lints, and the licences of dependencies
 	$(CARGO) fmt --all --check
