@@ -35,20 +35,31 @@ impl fmt::Display for BuildError {
 
 impl Error for BuildError {}
 
-/// Builds the guest in `guest_dir` from a build script and returns the path of its component.
+/// Builds a guest from a build script and returns the path of its component. `guest` is its folder, seen
+/// from that of the package whose build script this is.
+///
+/// Where that package lies is asked of cargo now: a script that was compiled in one clone of the
+/// repository may run in another that shares its target folder.
 ///
 /// Works below `OUT_DIR`. Tells cargo to run the script again when the guest or the WIT files beside
 /// or above it change. When it fails, it says why, with the command that adds the target if that is
 /// what is missing, and ends the build script.
-pub fn build(guest_dir: &Path) -> PathBuf {
-    rerun_if_changed(guest_dir);
-    let built = std::env::var_os("OUT_DIR")
-        .ok_or_else(|| BuildError("OUT_DIR is not set: this is for build scripts".to_owned()))
-        .and_then(|out_dir| build_in(guest_dir, &Path::new(&out_dir).join("guests")));
-    built.unwrap_or_else(|error| {
+pub fn build(guest: &str) -> PathBuf {
+    build_below_out_dir(guest).unwrap_or_else(|error| {
         eprintln!("{error}");
         std::process::exit(1)
     })
+}
+
+fn build_below_out_dir(guest: &str) -> Result<PathBuf, BuildError> {
+    let guest_dir = told_by_cargo("CARGO_MANIFEST_DIR")?.join(guest);
+    rerun_if_changed(&guest_dir);
+    build_in(&guest_dir, &told_by_cargo("OUT_DIR")?.join("guests"))
+}
+
+fn told_by_cargo(variable: &str) -> Result<PathBuf, BuildError> {
+    let path = std::env::var_os(variable).map(PathBuf::from);
+    path.ok_or_else(|| BuildError(format!("{variable} is not set: this is for build scripts")))
 }
 
 fn rerun_if_changed(guest_dir: &Path) {
@@ -145,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_package_is_known_by_the_name_in_its_manifest() {
-        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+        let manifest = told_by_cargo("CARGO_MANIFEST_DIR").unwrap().join("Cargo.toml");
         assert_eq!(package_name(&manifest).unwrap(), "wasmill-guest-build");
         assert!(package_name(Path::new("missing/Cargo.toml")).is_err());
     }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use tempfile::TempDir;
 use wasmill_model::{Cause, Failure};
 use wasmill_runtime::{DirRule, Permissions, Runtime, Terms};
 
+use crate::permissions::folders;
 use crate::support::{Host, finish, finish_with, runtime_of, terms};
 
 /// What every module here begins with: imports, a memory, and `say`, which writes to stdout or stderr.
@@ -153,12 +153,7 @@ async fn a_module_that_loops_ends_when_it_is_dropped() {
 
 #[tokio::test]
 async fn its_folders_are_those_it_was_permitted_and_end_at_their_border() {
-    let outer = TempDir::new().unwrap();
-    let inner = outer.path().join("inner");
-    std::fs::create_dir(&inner).unwrap();
-    std::fs::write(outer.path().join("secret"), "secret").unwrap();
-    std::fs::write(inner.join("file"), "file").unwrap();
-    std::os::unix::fs::symlink("../secret", inner.join("way-out")).unwrap();
+    let (_outer, inner) = folders();
     let dirs = vec![DirRule { host: inner, guest: "/in".to_owned(), write: false }];
     let permitted = Terms { permissions: Permissions { dirs, ..Permissions::default() }, ..terms() };
     for (path, opened) in [("file", "0"), ("../secret", "1"), ("way-out", "1"), ("/etc/passwd", "1")] {

@@ -20,7 +20,7 @@ async fn run(runtime: &Runtime, args: &[&str]) -> String {
 }
 
 /// A folder with a file, beside a secret and with a link that leads to it.
-fn folders() -> (TempDir, std::path::PathBuf) {
+pub(crate) fn folders() -> (TempDir, std::path::PathBuf) {
     let outer = TempDir::new().unwrap();
     let inner = outer.path().join("inner");
     std::fs::create_dir(&inner).unwrap();

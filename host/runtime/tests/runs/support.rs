@@ -21,7 +21,9 @@ pub(crate) fn limits() -> Limits {
 
 /// Builds a guest, once it is not built yet, and returns its bytes.
 pub(crate) fn guest(folder: &str) -> Vec<u8> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    // Asked for now: this may have been compiled in another clone that shares the target folder.
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").unwrap();
+    let root = Path::new(&package).join("../..");
     let target_dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guests");
     let built = wasmill_guest_build::build_in(&root.join(folder), &target_dir);
     std::fs::read(built.unwrap_or_else(|error| panic!("{error}"))).unwrap()
