@@ -161,6 +161,13 @@ impl Problem {
         Self { retry_after_secs: Some(5), ..Self::new(status, "draining", "Shutting down", detail) }
     }
 
+    /// A plugin has just been added, and its first version is not ready yet.
+    pub(crate) fn plugin_compiling(why: String) -> Self {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        let problem = Self::new(status, "plugin-compiling", "Plugin is being compiled", why);
+        Self { retry_after_secs: Some(1), ..problem }
+    }
+
     /// There is no result and there never will be.
     pub(crate) fn no_result(state: TaskState, why: String) -> Self {
         let code = if state == TaskState::Cancelled { "task-cancelled" } else { "task-failed" };

@@ -10,8 +10,8 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use wasmill_model::{ATTEMPTS_MAX, Backoff, NewTask, PluginName, TaskId};
-use wasmill_runtime::Terms;
+use wasmill_model::{ATTEMPTS_MAX, Backoff, InvalidPluginName, NewTask, PluginName, TaskId};
+use wasmill_runtime::{NotReady, Terms};
 
 use crate::app::Api;
 use crate::body::read_json;
@@ -54,7 +54,18 @@ fn check(api: &Api, bytes: &[u8]) -> Result<NewTask, Problem> {
     }
     let mut faults = Vec::new();
     let mut take = |name: &str| fields.remove(name).filter(|value| value.get() != "null");
-    let plugin = plugin(api, take("plugin"), &mut faults);
+    let mut later = None;
+    let plugin = match plugin(api, take("plugin")) {
+        Ok(plugin) => Some(plugin),
+        Err(Unusable::Now(why)) => {
+            later = Some(why);
+            None
+        }
+        Err(Unusable::Wrong(why)) => {
+            faults.push(Fault::field("plugin", why));
+            None
+        }
+    };
     let terms = plugin.as_ref().and_then(|plugin| api.runtime.terms(plugin));
     let input = take("input").map(|value| value.get().to_owned());
     if let Some(terms) = &terms {
@@ -69,8 +80,9 @@ fn check(api: &Api, bytes: &[u8]) -> Result<NewTask, Problem> {
         let known = "plugin, input, timeout, max_attempts, backoff";
         faults.push(Fault::field(name, format!("unknown field '{name}'; known are {known}")));
     }
-    match plugin {
-        Some(plugin) if faults.is_empty() => Ok(NewTask {
+    match (plugin, later) {
+        (None, Some(why)) if faults.is_empty() => Err(Problem::plugin_compiling(why)),
+        (Some(plugin), _) if faults.is_empty() => Ok(NewTask {
             id: TaskId::new(),
             plugin,
             input,
@@ -83,25 +95,25 @@ fn check(api: &Api, bytes: &[u8]) -> Result<NewTask, Problem> {
     }
 }
 
-fn plugin(api: &Api, value: Option<&RawValue>, faults: &mut Vec<Fault>) -> Option<PluginName> {
+/// Why a plugin does not do.
+enum Unusable {
+    /// It has just been added, and will do soon.
+    Now(String),
+    Wrong(String),
+}
+
+fn plugin(api: &Api, value: Option<&RawValue>) -> Result<PluginName, Unusable> {
     let name = match value.map(|value| serde_json::from_str::<String>(value.get())) {
         None => DEFAULT_PLUGIN.to_owned(),
         Some(Ok(name)) => name,
-        Some(Err(_)) => {
-            faults.push(Fault::field("plugin", "plugin must be a string"));
-            return None;
-        }
+        Some(Err(_)) => return Err(Unusable::Wrong("plugin must be a string".to_owned())),
     };
-    let known = name
-        .parse()
-        .map_err(|error| format!("{error}"))
-        .and_then(|name: PluginName| api.runtime.check_ready(&name).map(|()| name));
-    match known {
-        Ok(name) => Some(name),
-        Err(why) => {
-            faults.push(Fault::field("plugin", why));
-            None
-        }
+    let name: PluginName =
+        name.parse().map_err(|error: InvalidPluginName| Unusable::Wrong(error.to_string()))?;
+    match api.runtime.check_ready(&name) {
+        Ok(()) => Ok(name),
+        Err(why @ NotReady::Compiling(_)) => Err(Unusable::Now(why.to_string())),
+        Err(why) => Err(Unusable::Wrong(why.to_string())),
     }
 }
 

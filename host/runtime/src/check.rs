@@ -19,7 +19,7 @@ pub fn check(config: &RuntimeConfig, ceilings: &Ceilings, file: &Path) -> Result
     let plugins = PluginsConfig { ceilings: Some(*ceilings), ..PluginsConfig::default() };
     let loader = loader(*config, &plugins)?;
     let missing = || unreadable(std::io::ErrorKind::NotFound.into());
-    let looked_at = Fingerprint::of(file).map_err(unreadable)?.ok_or_else(missing)?;
+    let looked_at = Fingerprint::of(file, None).map_err(unreadable)?.ok_or_else(missing)?;
     let name = file.file_stem().unwrap_or_default().to_string_lossy();
     let loaded = loader.load_file(&name, file, &looked_at, &Leash::default());
     // It changed between the look and the reading; whoever asks again gets the new one.

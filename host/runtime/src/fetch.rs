@@ -5,8 +5,9 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::pin::Pin;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,7 +21,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 use wasmill_model::BoxFuture;
 use wasmtime_wasi_http::io::TokioIo;
@@ -36,6 +38,41 @@ const SILENCE_MAX: Duration = Duration::from_secs(300);
 
 /// Resolves a host and a port. Tests have their own.
 pub(crate) type Resolve = fn(String, u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>>;
+
+/// How the world outside is reached; all guests share it.
+pub(crate) struct Outside {
+    pub(crate) resolve: Resolve,
+    pub(crate) tls: TlsConnector,
+}
+
+impl Outside {
+    /// Trusts the roots that browsers trust, and those in a file of PEM if there is one.
+    ///
+    /// # Errors
+    ///
+    /// Fails if that file cannot be read or holds no certificate that can be a root.
+    pub(crate) fn new(more_roots: Option<&Path>) -> Result<Self, String> {
+        let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        if let Some(path) = more_roots {
+            let before = roots.len();
+            for certificate in
+                CertificateDer::pem_file_iter(path).map_err(|error| format!("it cannot be read: {error}"))?
+            {
+                let certificate = certificate.map_err(|error| format!("it is not valid PEM: {error}"))?;
+                roots.add(certificate).map_err(|error| format!("one of them can be no root: {error}"))?;
+            }
+            if roots.len() == before {
+                return Err("there is no certificate in it".to_owned());
+            }
+        }
+        let config = ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("ring speaks the versions that rustls has by default")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Self { resolve, tls: TlsConnector::from(Arc::new(config)) })
+    }
+}
 
 /// Where a request goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,20 +104,20 @@ impl Target {
 }
 
 /// Asks the resolver of the system.
-pub(crate) fn resolve(host: String, port: u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
+fn resolve(host: String, port: u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
     Box::pin(async move { Ok(tokio::net::lookup_host((host, port)).await?.collect()) })
 }
 
 /// Sends a request and returns the head of its response, and what drives the connection until its
 /// body is read.
 pub(crate) async fn send(
+    outside: &Outside,
     target: &Target,
     request: Request<WasiBody>,
     options: RequestOptions,
-    resolve: Resolve,
 ) -> Result<(Response<WasiBody>, impl Future<Output = Result<(), Error>> + Send + use<>), Error> {
     let bounded = |wish: Option<Duration>, most| wish.map_or(most, |wish: Duration| wish.min(most));
-    let connecting = timeout(bounded(options.connect_timeout, CONNECT_MAX), connect(target, resolve));
+    let connecting = timeout(bounded(options.connect_timeout, CONNECT_MAX), connect(outside, target));
     let stream = connecting.await.map_err(|_| Error::ConnectionTimeout)??;
 
     let (mut sender, connection) = http1::Builder::new().handshake(TokioIo::new(stream)).await?;
@@ -113,13 +150,13 @@ trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-async fn connect(target: &Target, resolve: Resolve) -> Result<Box<dyn Stream>, Error> {
-    let stream = connect_to_any(&addresses(target, resolve).await?).await?;
+async fn connect(outside: &Outside, target: &Target) -> Result<Box<dyn Stream>, Error> {
+    let stream = connect_to_any(&addresses(target, outside.resolve).await?).await?;
     if !target.tls {
         return Ok(Box::new(stream));
     }
     let name = ServerName::try_from(target.host.clone()).map_err(|_| Error::HttpRequestUriInvalid)?;
-    let stream = TLS.connect(name, stream).await.map_err(Error::Tls)?;
+    let stream = outside.tls.connect(name, stream).await.map_err(Error::Tls)?;
     Ok(Box::new(stream))
 }
 
@@ -153,17 +190,6 @@ async fn connect_to_any(addresses: &[SocketAddr]) -> Result<TcpStream, Error> {
     }
     Err(Error::Connect(refusal))
 }
-
-/// TLS with the roots that browsers trust; made when the first guest asks for `https`.
-static TLS: LazyLock<TlsConnector> = LazyLock::new(|| {
-    let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    let config = ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("ring speaks the versions that rustls has by default")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    TlsConnector::from(Arc::new(config))
-});
 
 /// The body of a response, which may not be silent for too long.
 struct Timed {

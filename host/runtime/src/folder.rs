@@ -22,11 +22,13 @@ use crate::words;
 pub(crate) const SETTLE: Duration = Duration::from_millis(300);
 
 /// What the system says of one plugin; two that are equal are the same file, unchanged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Fingerprint {
     wasm: Stamp,
     /// Of the manifest beside it, if there is one.
     manifest: Option<Stamp>,
+    /// The schema that the manifest names, once it was read, and what the system says of it.
+    schema: Option<(PathBuf, Option<Stamp>)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,10 +50,23 @@ pub(crate) enum Unread {
 }
 
 impl Fingerprint {
-    /// Looks at a plugin; `None` if there is no such file, or a link to nowhere.
-    pub(crate) fn of(path: &Path) -> io::Result<Option<Self>> {
+    /// Looks at a plugin, and at its schema if one is known of; `None` if there is no such plugin, or
+    /// a link to nowhere.
+    pub(crate) fn of(path: &Path, schema: Option<&Path>) -> io::Result<Option<Self>> {
         let Some(wasm) = stamp(path)? else { return Ok(None) };
-        Ok(Some(Self { wasm, manifest: stamp(&path.with_extension("toml"))? }))
+        let manifest = stamp(&path.with_extension("toml"))?;
+        Ok(Some(Self { wasm, manifest, schema: None }.with_schema(schema)?))
+    }
+
+    /// Looks at a schema as well.
+    pub(crate) fn with_schema(self, schema: Option<&Path>) -> io::Result<Self> {
+        let schema = schema.map(|path| Ok::<_, io::Error>((path.to_owned(), stamp(path)?))).transpose()?;
+        Ok(Self { schema, ..self })
+    }
+
+    /// Returns the schema that is known of.
+    pub(crate) fn schema(&self) -> Option<&Path> {
+        self.schema.as_ref().map(|(path, _)| path.as_path())
     }
 
     pub(crate) fn size_bytes(&self) -> u64 {
@@ -61,7 +76,8 @@ impl Fingerprint {
     /// Says whether the last change was long enough ago, by the clock of this host. If the clock of
     /// a remote file system is ahead, it is not, and the file has to be watched for a while.
     pub(crate) fn is_settled(&self) -> bool {
-        let newest = [Some(self.wasm), self.manifest].into_iter().flatten();
+        let schema = self.schema.as_ref().and_then(|(_, stamp)| *stamp);
+        let newest = [Some(self.wasm), self.manifest, schema].into_iter().flatten();
         newest.flat_map(|stamp| [stamp.modified, stamp.changed]).all(|(s, ns)| {
             let at = u64::try_from(s).ok().zip(u64::try_from(ns).ok());
             let at =
@@ -71,8 +87,12 @@ impl Fingerprint {
     }
 }
 
-/// Lists every `*.wasm` of a folder by its stem; a folder that is not there is an empty one.
-pub(crate) fn scan(folder: &Path) -> io::Result<BTreeMap<String, (PathBuf, Fingerprint)>> {
+/// Lists every `*.wasm` of a folder by its stem, each with the schema that is known of it; a folder
+/// that is not there is an empty one.
+pub(crate) fn scan<'a>(
+    folder: &Path,
+    schema_of: impl Fn(&str) -> Option<&'a Path>,
+) -> io::Result<BTreeMap<String, (PathBuf, Fingerprint)>> {
     let entries = match folder.read_dir() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
         entries => entries?,
@@ -80,10 +100,11 @@ pub(crate) fn scan(folder: &Path) -> io::Result<BTreeMap<String, (PathBuf, Finge
     let mut files = BTreeMap::new();
     for entry in entries {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "wasm")
-            && let Some(fingerprint) = Fingerprint::of(&path)?
-        {
-            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        if path.extension().is_none_or(|extension| extension != "wasm") {
+            continue;
+        }
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        if let Some(fingerprint) = Fingerprint::of(&path, schema_of(&name))? {
             files.insert(name, (path, fingerprint));
         }
     }
@@ -119,7 +140,7 @@ pub(crate) fn read(path: &Path, looked_at: &Fingerprint) -> Result<Vec<u8>, Unre
     let mut bytes = Vec::new();
     (&file).take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
     let is_whole = bytes.len() as u64 == looked_at.size_bytes();
-    let is_same = Fingerprint::of(path).map_err(failed)? == Some(*looked_at);
+    let is_same = Fingerprint::of(path, looked_at.schema()).map_err(failed)?.as_ref() == Some(looked_at);
     if is_whole && is_same { Ok(bytes) } else { Err(Unread::Changed) }
 }
 
@@ -163,7 +184,7 @@ mod tests {
     }
 
     fn look(path: &Path) -> Fingerprint {
-        Fingerprint::of(path).unwrap().unwrap()
+        Fingerprint::of(path, None).unwrap().unwrap()
     }
 
     #[test]
@@ -223,7 +244,7 @@ mod tests {
         std::os::unix::fs::symlink("missing", folder.path().join("b.wasm")).unwrap();
         fs::write(folder.path().join("c.txt"), b"").unwrap();
         assert_eq!(
-            scan(folder.path()).unwrap().into_values().map(|(path, _)| path).collect::<Vec<_>>(),
+            scan(folder.path(), |_| None).unwrap().into_values().map(|(path, _)| path).collect::<Vec<_>>(),
             [path]
         );
     }

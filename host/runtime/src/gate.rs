@@ -49,7 +49,7 @@ impl WasiHttpHooks for Gate {
             }
         };
         Box::new(async move {
-            let sent = fetch::send(&target, request, options.unwrap_or_default(), fetch::resolve).await;
+            let sent = fetch::send(&plugin.outside, &target, request, options.unwrap_or_default()).await;
             if let Err(Error::DestinationIpProhibited) = sent {
                 plugin.denials.log_inner_address(&plugin, &target.origin());
             }

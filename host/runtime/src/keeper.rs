@@ -116,7 +116,7 @@ impl Keeper {
         on_change: OnChange,
         patience: Duration,
     ) -> Result<Self, RuntimeError> {
-        let files = folder::scan(folder)
+        let files = folder::scan(folder, |_| None)
             .map_err(|source| RuntimeError::PluginsFolder { path: folder.to_owned(), source })?;
         let (mail, letters) = channel();
         let (jobs, queue) = channel();
@@ -215,7 +215,8 @@ impl Watchman {
 
     fn look(&mut self) {
         self.listen();
-        match folder::scan(&self.folder) {
+        let schema_of = |name: &str| self.files.get(name)?.seen.as_ref()?.1.schema();
+        match folder::scan(&self.folder, schema_of) {
             Ok(files) => {
                 self.blind = false;
                 self.compare(files);
@@ -282,7 +283,7 @@ impl Watchman {
         let mut removed = false;
         for (name, file) in &mut self.files {
             let fingerprint = file.fingerprint();
-            if file.acted_on == Some(fingerprint) {
+            if file.acted_on.as_ref().is_some_and(|acted_on| acted_on.as_ref() == fingerprint) {
                 continue;
             }
             let rest = file.settled_at.saturating_duration_since(now);
@@ -290,7 +291,7 @@ impl Watchman {
                 wait = wait.min(rest);
                 continue;
             }
-            file.acted_on = Some(fingerprint);
+            file.acted_on = Some(fingerprint.cloned());
             if let Some(job) = file.job.take() {
                 job.leash.cut();
             }
@@ -300,7 +301,7 @@ impl Watchman {
                     let job = Job {
                         name: name.clone(),
                         path: path.clone(),
-                        fingerprint: *fingerprint,
+                        fingerprint: fingerprint.clone(),
                         leash: Leash::default(),
                     };
                     let job = file.job.insert(Arc::new(job));
@@ -330,6 +331,7 @@ impl Watchman {
         file.job = None;
         match loaded {
             Some(loaded) => {
+                file.learn_schema(job, &loaded);
                 self.registry.admit(loaded);
                 (self.on_change)();
             }
@@ -355,16 +357,27 @@ impl Watched {
     fn see(&mut self, seen: Option<(PathBuf, Fingerprint)>, now: Instant) {
         if self.seen != seen {
             self.seen = seen;
-            let is_settled = self.fingerprint().is_some_and(|fingerprint| fingerprint.is_settled());
+            let is_settled = self.fingerprint().is_some_and(Fingerprint::is_settled);
             self.settled_at = if is_settled { now } else { now + SETTLE };
         }
     }
 
-    fn fingerprint(&self) -> Option<Fingerprint> {
-        self.seen.as_ref().map(|(_, fingerprint)| *fingerprint)
+    /// Takes in which schema was read, so that its changes are seen from now on.
+    fn learn_schema(&mut self, job: &Job, loaded: &Loaded) {
+        if let (Some((_, seen)), Some(looked_at)) = (&mut self.seen, &loaded.looked_at)
+            && *seen == job.fingerprint
+        {
+            *seen = looked_at.clone();
+            self.acted_on = Some(Some(looked_at.clone()));
+        }
+    }
+
+    fn fingerprint(&self) -> Option<&Fingerprint> {
+        self.seen.as_ref().map(|(_, fingerprint)| fingerprint)
     }
 
     fn is_at_rest(&self) -> bool {
-        self.acted_on == Some(self.fingerprint()) && self.job.is_none()
+        self.acted_on.as_ref().is_some_and(|acted_on| acted_on.as_ref() == self.fingerprint())
+            && self.job.is_none()
     }
 }

@@ -58,7 +58,7 @@ pub use compile_child::compile_child;
 pub use keeper::{OnChange, Watch};
 pub use kind::PluginKind;
 pub use pool::MemoryReset;
-pub use registry::{PluginFacts, PluginInfo, PluginSource, PluginState};
+pub use registry::{NotReady, PluginFacts, PluginInfo, PluginSource, PluginState};
 pub use runtime::{PluginsConfig, PoolUsage, Runtime, RuntimeConfig, RuntimeError};
 pub use schema::{InputSchema, Violation};
 pub use terms::{Ceilings, DirRule, HttpRule, OutputFormat, Permissions, Retry, Terms};

@@ -19,6 +19,7 @@ use crate::compile::Compiler;
 use crate::compile_child::environment;
 use crate::denials::Denials;
 use crate::engine::Engines;
+use crate::fetch::Outside;
 use crate::folder::{self, Fingerprint, Unread};
 use crate::inspect::{Inspection, inspect};
 use crate::kind::{PluginKind, Profile};
@@ -37,6 +38,8 @@ pub(crate) struct Loaded {
     pub(crate) info: PluginInfo,
     /// Present if the state is `Ready`.
     pub(crate) plugin: Option<Arc<Plugin>>,
+    /// The file as it was looked at, with the schema that its manifest names.
+    pub(crate) looked_at: Option<Fingerprint>,
 }
 
 /// What a file needs to become a plugin.
@@ -50,6 +53,7 @@ pub(crate) struct Loader {
     pub(crate) terms: Arc<Terms>,
     /// The most that a manifest may ask for.
     pub(crate) ceilings: Ceilings,
+    pub(crate) outside: Arc<Outside>,
 }
 
 impl Loader {
@@ -67,8 +71,11 @@ impl Loader {
             Err(error @ InvalidPluginName) => error.to_string(),
             Ok(name) => match folder::read(path, looked_at) {
                 Ok(bytes) => {
+                    // Before it is read: what changes from now on is another look.
+                    let schema = manifest::schema_path(&path.with_extension("toml"));
+                    let looked_at = looked_at.clone().with_schema(schema.as_deref()).ok();
                     let loaded = self.load(&name, source, &bytes, leash);
-                    return (!leash.is_cut()).then_some(loaded);
+                    return (!leash.is_cut()).then_some(Loaded { looked_at, ..loaded });
                 }
                 Err(Unread::Changed) => return None,
                 Err(Unread::Refused(reason)) => reason,
@@ -81,7 +88,7 @@ impl Loader {
             state: PluginState::Rejected(reason),
             ..PluginInfo::compiling(name, source)
         };
-        Some(Loaded { info, plugin: None })
+        Some(Loaded { info, plugin: None, looked_at: None })
     }
 
     /// Makes a plugin of bytes that are part of the binary.
@@ -91,7 +98,7 @@ impl Loader {
             Err(error @ InvalidPluginName) => {
                 let state = PluginState::Rejected(error.to_string());
                 let info = PluginInfo { state, ..PluginInfo::compiling(name, PluginSource::BuiltIn) };
-                Loaded { info, plugin: None }
+                Loaded { info, plugin: None, looked_at: None }
             }
         }
     }
@@ -115,7 +122,7 @@ impl Loader {
             state,
             ..PluginInfo::compiling(name.as_str(), source)
         };
-        Loaded { info, plugin }
+        Loaded { info, plugin, looked_at: None }
     }
 
     fn make(
@@ -135,7 +142,8 @@ impl Loader {
         let is_roomy = profile == Profile::Roomy;
         let facts = PluginFacts { kind, is_roomy, imports, exports, terms: Arc::clone(&terms) };
         let (name, digest) = (name.clone(), Arc::clone(digest));
-        Ok((Plugin { name, digest, kind, code, terms, denials: Denials::default() }, facts))
+        let outside = Arc::clone(&self.outside);
+        Ok((Plugin { name, digest, kind, code, terms, outside, denials: Denials::default() }, facts))
     }
 
     /// Returns the terms a plugin runs on: those of the manifest beside its file, if there is one.

@@ -8,7 +8,7 @@ mod allow;
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,6 +45,12 @@ pub(crate) fn read(path: &Path, defaults: &Arc<Terms>, ceilings: &Ceilings) -> R
     };
     let refuse = |reason| words::bounded(format_args!("its manifest {name} is not valid: {reason}"));
     terms.map(Arc::new).map_err(refuse)
+}
+
+/// Returns where the schema lies that the manifest at `path` names, whether it is there or not.
+pub(crate) fn schema_path(path: &Path) -> Option<PathBuf> {
+    let manifest = parse(&read_text(path, MANIFEST_BYTES_MAX).ok()??).ok()?;
+    beside(path.parent().unwrap_or(Path::new("")), &manifest.input.schema?)
 }
 
 /// The file as it is written; what is left out is as the host has it.
@@ -225,16 +231,21 @@ impl RetryWish {
 }
 
 fn read_schema(folder: &Path, file: &str) -> Result<InputSchema, String> {
-    let named = Path::new(file);
-    // A manifest that came with a plugin must not make the host tell what is in other files.
-    if file.is_empty() || !named.components().all(|part| matches!(part, Component::Normal(_))) {
-        return Err(format!("input.schema must name a file beside the manifest, not '{file}'"));
-    }
-    let read = read_text(&folder.join(named), SCHEMA_BYTES_MAX).and_then(|text| {
+    let path = beside(folder, file)
+        .ok_or_else(|| format!("input.schema must name a file beside the manifest, not '{file}'"))?;
+    let read = read_text(&path, SCHEMA_BYTES_MAX).and_then(|text| {
         let text = text.ok_or_else(|| "there is no such file".to_owned())?;
         InputSchema::compile(&text)
     });
     read.map_err(|reason| format!("input.schema {file}: {reason}"))
+}
+
+/// Returns the path of a file that is named from within a folder; `None` if that leads elsewhere, since
+/// a manifest that came with a plugin must not make the host tell what is in other files.
+fn beside(folder: &Path, file: &str) -> Option<PathBuf> {
+    let named = Path::new(file);
+    let is_beside = !file.is_empty() && named.components().all(|part| matches!(part, Component::Normal(_)));
+    is_beside.then(|| folder.join(named))
 }
 
 /// Reads a file of text within its bound; `None` if it is not there.

@@ -6,6 +6,7 @@ use wasmill_model::PluginName;
 
 use crate::code::Code;
 use crate::denials::Denials;
+use crate::fetch::Outside;
 use crate::kind::PluginKind;
 use crate::terms::Terms;
 
@@ -17,6 +18,8 @@ pub(crate) struct Plugin {
     pub(crate) kind: PluginKind,
     pub(crate) code: Code,
     pub(crate) terms: Arc<Terms>,
+    /// Where its outgoing HTTP goes.
+    pub(crate) outside: Arc<Outside>,
     /// What it asked for in vain, so that each is logged once.
     pub(crate) denials: Denials,
 }

@@ -71,6 +71,25 @@ pub enum PluginState {
     Rejected(String),
 }
 
+/// Why a plugin does not run tasks.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotReady {
+    /// Nothing goes by this name.
+    #[error("there is no plugin '{0}'; it would be {0}.wasm in the plugins folder")]
+    Unknown(PluginName),
+    /// Its first version is on the way.
+    #[error("plugin '{0}' is being compiled; try again soon")]
+    Compiling(PluginName),
+    /// It cannot run, and no earlier version of it could.
+    #[error("plugin '{name}' was rejected: {reason}")]
+    Rejected {
+        /// Its name.
+        name: PluginName,
+        /// Why, in a sentence.
+        reason: String,
+    },
+}
+
 impl PluginInfo {
     /// Says that something is being compiled of which nothing else is known yet.
     pub(crate) fn compiling(name: &str, source: PluginSource) -> Self {
@@ -162,16 +181,16 @@ impl Registry {
     }
 
     /// Says whether a plugin is in service, or why it is not.
-    pub(crate) fn check_ready(&self, name: &PluginName) -> Result<(), String> {
+    pub(crate) fn check_ready(&self, name: &PluginName) -> Result<(), NotReady> {
         let names = self.read();
         let standing = names.get(name.as_str());
         if standing.is_some_and(|standing| standing.plugin().is_some()) {
             return Ok(());
         }
         Err(match standing.and_then(Standing::info).map(|info| info.state) {
-            Some(PluginState::Rejected(reason)) => format!("plugin '{name}' was rejected: {reason}"),
-            Some(PluginState::Compiling) => format!("plugin '{name}' is being compiled; try again soon"),
-            _ => format!("there is no plugin '{name}'; it would be {name}.wasm in the plugins folder"),
+            Some(PluginState::Rejected(reason)) => NotReady::Rejected { name: name.clone(), reason },
+            Some(PluginState::Compiling) => NotReady::Compiling(name.clone()),
+            _ => NotReady::Unknown(name.clone()),
         })
     }
 

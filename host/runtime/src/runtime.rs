@@ -17,12 +17,13 @@ use crate::cache::{Cache, CacheConfig};
 use crate::code::Linkers;
 use crate::compile::{Compiler, CompilerConfig};
 use crate::engine::Engines;
+use crate::fetch::Outside;
 use crate::instance;
 use crate::keeper::{Keeper, OnChange, Watch};
 use crate::kind::Profile;
 use crate::loader::Loader;
 use crate::pool::MemoryReset;
-use crate::registry::{PluginInfo, Registry};
+use crate::registry::{NotReady, PluginInfo, Registry};
 use crate::terms::{Ceilings, Terms};
 use crate::ticker::Ticker;
 use crate::upload::{self, Removed, UploadError, Uploaded};
@@ -46,6 +47,8 @@ pub struct PluginsConfig {
     pub terms: Option<Terms>,
     /// The most that a manifest may ask for; `None` is no more than the limits of the host.
     pub ceilings: Option<Ceilings>,
+    /// A file of PEM with certificates that outgoing HTTPS trusts besides those of the web.
+    pub http_roots: Option<PathBuf>,
     /// How changes of the folder are noticed.
     pub watch: Watch,
     /// Who compiles. `None` is this process, without limits: for plugins that are trusted.
@@ -66,6 +69,7 @@ impl Default for PluginsConfig {
             folder: None,
             terms: None,
             ceilings: None,
+            http_roots: None,
             watch: Watch::Told,
             compiler: None,
             cache: None,
@@ -99,6 +103,14 @@ pub enum RuntimeError {
         path: PathBuf,
         /// What the system says.
         source: io::Error,
+    },
+    /// The certificates that outgoing HTTPS is to trust cannot be had.
+    #[error("failed to take the roots of outgoing HTTPS from {path}: {reason}")]
+    HttpRoots {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
     },
     /// The plugins folder is there but cannot be read.
     #[error("failed to read plugins folder {path}")]
@@ -151,26 +163,6 @@ impl Runtime {
     ) -> Result<Self, RuntimeError> {
         let plugins = PluginsConfig {
             folder: plugins_folder.map(Path::to_owned),
-            patience: Duration::from_secs(60),
-            ..PluginsConfig::default()
-        };
-        Self::start(config, builtins, plugins)
-    }
-
-    /// Does what [`Runtime::new`] does, with these terms for plugins that have none of their own.
-    ///
-    /// # Errors
-    ///
-    /// See [`Runtime::new`].
-    pub fn with_terms(
-        config: RuntimeConfig,
-        terms: Terms,
-        builtins: &[(&str, &'static [u8])],
-        plugins_folder: Option<&Path>,
-    ) -> Result<Self, RuntimeError> {
-        let plugins = PluginsConfig {
-            folder: plugins_folder.map(Path::to_owned),
-            terms: Some(terms),
             patience: Duration::from_secs(60),
             ..PluginsConfig::default()
         };
@@ -268,9 +260,8 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// Says in a sentence why it is not: unknown, with those that are known, or rejected, with the
-    /// reason.
-    pub fn check_ready(&self, plugin: &PluginName) -> Result<(), String> {
+    /// Tells why it is not.
+    pub fn check_ready(&self, plugin: &PluginName) -> Result<(), NotReady> {
         self.inner.registry.check_ready(plugin)
     }
 
@@ -301,6 +292,10 @@ pub(crate) fn loader(config: RuntimeConfig, plugins: &PluginsConfig) -> Result<L
     let engines = Engines::new(&config)?;
     let linkers = Linkers::new(&engines)
         .map_err(|error| RuntimeError::Engine { slots: config.slots, reason: format!("{error:#}") })?;
+    let outside = Outside::new(plugins.http_roots.as_deref()).map_err(|reason| {
+        let path = plugins.http_roots.clone().unwrap_or_default();
+        RuntimeError::HttpRoots { path, reason }
+    })?;
     let ceilings = plugins.ceilings.unwrap_or_else(|| Ceilings::of(&config.limits));
     let terms = plugins.terms.clone().unwrap_or_else(|| Terms {
         limits: config.limits,
@@ -314,6 +309,7 @@ pub(crate) fn loader(config: RuntimeConfig, plugins: &PluginsConfig) -> Result<L
         cache: plugins.cache.as_ref().and_then(open_cache),
         terms: Arc::new(terms),
         ceilings,
+        outside: Arc::new(outside),
     })
 }
 

@@ -124,8 +124,14 @@ fn plugins(config: &Config, changed: &Arc<Notify>) -> PluginsConfig {
         folder: Some(config.plugins.clone()),
         ceilings: Some(config.ceilings),
         watch: config.watch_poll.map_or(Watch::Told, Watch::Polled),
-        compiler: Some(CompilerConfig::new(OWN_BINARY)),
-        cache: Some(CacheConfig::new(&config.data)),
+        http_roots: config.http_roots.clone(),
+        compiler: Some(CompilerConfig {
+            memory_bytes: config.compile_memory_bytes,
+            cpu: config.compile_timeout,
+            wall: config.compile_timeout,
+            ..CompilerConfig::new(OWN_BINARY)
+        }),
+        cache: Some(CacheConfig { bytes_max: config.cache_bytes, ..CacheConfig::new(&config.data) }),
         on_change: Arc::new(move || changed.notify_one()),
         ..PluginsConfig::default()
     }

@@ -95,6 +95,22 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "N", env = "WASMILL_CONCURRENCY")]
     pub(crate) concurrency: Option<u32>,
 
+    /// A file of PEM with certificates that outgoing HTTPS trusts besides those of the web
+    #[arg(long, value_name = "FILE", env = "WASMILL_HTTP_ROOTS")]
+    pub(crate) http_roots: Option<PathBuf>,
+
+    /// The memory that compiling one plugin may take [default: 4GiB]
+    #[arg(long, value_name = "SIZE", env = "WASMILL_COMPILE_MEMORY")]
+    pub(crate) compile_memory: Option<ByteSize>,
+
+    /// The time that compiling one plugin may take, on the wall and of computing alike [default: 10m]
+    #[arg(long, value_name = "TIME", env = "WASMILL_COMPILE_TIMEOUT")]
+    pub(crate) compile_timeout: Option<Span>,
+
+    /// How much compiled code is kept from one start to the next [default: 1GiB]
+    #[arg(long, value_name = "SIZE", env = "WASMILL_CACHE")]
+    pub(crate) cache: Option<ByteSize>,
+
     /// Lets clients add, replace and delete plugins over the REST API
     #[arg(long, value_name = "BOOL", env = "WASMILL_ALLOW_UPLOAD", num_args = 0..=1,
         default_missing_value = "true")]
@@ -163,6 +179,11 @@ pub(crate) struct Config {
     pub(crate) log_bytes: u64,
     /// The most that manifests may ask for.
     pub(crate) ceilings: Ceilings,
+    /// Certificates that outgoing HTTPS trusts besides those of the web.
+    pub(crate) http_roots: Option<PathBuf>,
+    pub(crate) compile_memory_bytes: u64,
+    pub(crate) compile_timeout: Duration,
+    pub(crate) cache_bytes: u64,
     pub(crate) allow_upload: bool,
     pub(crate) body_bytes: u64,
     pub(crate) log: String,
@@ -215,6 +236,10 @@ impl Config {
             output_bytes,
             log_bytes,
             ceilings,
+            http_roots: flags.http_roots.or(file.http_roots),
+            compile_memory_bytes: size(flags.compile_memory, file.compile_memory, ByteSize::gib(4)),
+            compile_timeout: span(flags.compile_timeout, file.compile_timeout, 600),
+            cache_bytes: size(flags.cache, file.cache, ByteSize::gib(1)),
             allow_upload: flags.allow_upload.or(file.allow_upload).unwrap_or(false),
             body_bytes: size(flags.body_max, file.body_max, ByteSize::mib(1)),
             log: flags.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
@@ -249,6 +274,8 @@ impl Config {
             humantime::format_duration(self.timeout),
             humantime::format_duration(self.timeout_max),
         );
+        within("compile_memory", self.compile_memory_bytes, ByteSize::mib(256), ByteSize::tib(1))?;
+        ensure!(self.compile_timeout >= Duration::from_secs(1), "compile_timeout must be at least 1s");
         within("memory", self.memory_bytes, ByteSize::kib(64), ByteSize::gib(4))?;
         within("output", self.output_bytes, ByteSize::b(1), ByteSize::mib(64))?;
         within("log_tail", self.log_bytes, ByteSize::b(0), ByteSize::mib(16))?;

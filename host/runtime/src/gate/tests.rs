@@ -2,11 +2,18 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 
 use http_body_util::{BodyExt, Empty};
+use rcgen::{CertificateParams, KeyPair};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::{ServerConfig, crypto};
 use wasmill_model::BoxFuture;
+
+use crate::fetch::Outside;
 
 use super::*;
 
@@ -112,12 +119,22 @@ fn all_names_are_here(_: String, port: u16) -> BoxFuture<'static, io::Result<Vec
 }
 
 async fn send(rule: &HttpRule, path: &str) -> Result<Response<WasiBody>, Error> {
+    send_trusting(None, rule, path).await
+}
+
+/// Sends a request, with the certificates of a file trusted.
+async fn send_trusting(
+    roots: Option<&Path>,
+    rule: &HttpRule,
+    path: &str,
+) -> Result<Response<WasiBody>, Error> {
+    let outside = Outside { resolve: all_names_are_here, ..Outside::new(roots).unwrap() };
     let uri = format!("{}://{}:{}{path}", rule.scheme, rule.host, rule.port).parse().unwrap();
     let target = admit(&uri, std::slice::from_ref(rule)).unwrap();
     let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
     let request = Request::builder().uri(uri).body(body).unwrap();
     let options = RequestOptions::default();
-    let (response, driver) = fetch::send(&target, request, options, all_names_are_here).await?;
+    let (response, driver) = fetch::send(&outside, &target, request, options).await?;
     tokio::spawn(driver);
     Ok(response)
 }
@@ -148,6 +165,55 @@ async fn a_server_that_is_no_web_server_is_an_error() {
     let port = server("220 mail.example.com ESMTP\r\n").await.port();
     let sent = send(&rule("http", "localhost", port, "/"), "/").await;
     assert!(matches!(sent, Err(Error::Hyper(_))));
+}
+
+#[tokio::test]
+async fn https_is_spoken_with_those_who_prove_their_name() {
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+    let roots = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(roots.path(), certificate.pem()).unwrap();
+    let port = tls_server(certificate.der().clone(), &key).await.port();
+
+    let response = send_trusting(Some(roots.path()), &rule("https", "localhost", port, "/"), "/").await;
+    assert_eq!(response.unwrap().into_body().collect().await.unwrap().to_bytes(), "secret");
+    let untrusted = send(&rule("https", "localhost", port, "/"), "/").await;
+    assert!(matches!(untrusted, Err(Error::Tls(_))));
+    let other_name = send_trusting(Some(roots.path()), &rule("https", "127.0.0.1", port, "/"), "/").await;
+    assert!(matches!(other_name, Err(Error::Tls(_))));
+}
+
+/// Starts a server as [`server`] does, behind TLS.
+async fn tls_server(certificate: CertificateDer<'static>, key: &KeyPair) -> SocketAddr {
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let Ok(mut stream) = acceptor.accept(listener.accept().await.unwrap().0).await else { continue };
+            let _ = stream.read(&mut [0; 1024]).await;
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nsecret").await;
+            let _ = stream.shutdown().await;
+        }
+    });
+    address
+}
+
+#[test]
+fn roots_that_are_none_are_refused() {
+    let roots = tempfile::NamedTempFile::new().unwrap();
+    for text in ["", "no PEM", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+        std::fs::write(roots.path(), text).unwrap();
+        assert!(Outside::new(Some(roots.path())).is_err(), "{text}");
+    }
+    assert!(Outside::new(Some(Path::new("/nowhere"))).is_err());
 }
 
 #[tokio::test]

@@ -172,7 +172,7 @@ fn a_broken_file_does_not_take_the_place_of_a_built_in_plugin() {
 fn a_plugin_that_is_not_in_service_says_why() {
     let folder = folder(&[("broken.wasm", b"broken")]);
     let runtime = load(&[("noop", noop())], folder.path());
-    let why = |name: &str| runtime.check_ready(&name.parse().unwrap()).unwrap_err();
+    let why = |name: &str| runtime.check_ready(&name.parse().unwrap()).unwrap_err().to_string();
     assert!(why("broken").starts_with("plugin 'broken' was rejected: this is not WebAssembly"));
     assert_eq!(why("gone"), "there is no plugin 'gone'; it would be gone.wasm in the plugins folder");
 }

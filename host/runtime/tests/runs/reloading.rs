@@ -261,6 +261,26 @@ async fn a_changed_manifest_loads_its_plugin_again() {
 }
 
 #[tokio::test]
+async fn a_schema_that_comes_changes_or_goes_loads_its_plugin_again() {
+    for watch in WATCHES {
+        let manifest: &[u8] = b"input.schema = \"a.json\"";
+        let watched = Watched::start(watch, &[], &[("a.wasm", &tiny("good")), ("a.toml", manifest)]);
+        let schema = watched.path("a.json");
+        for (wanted, allowed, refused) in [("string", "\"1\"", "1"), ("integer", "1", "\"1\"")] {
+            fs::write(&schema, format!("{{\"type\": \"{wanted}\"}}")).unwrap();
+            let violated = |watched: &Watched, input| {
+                let terms = watched.runtime.terms(&"a".parse().unwrap());
+                let schema = terms.as_ref().and_then(|terms| terms.schema.as_ref());
+                schema.is_some_and(|schema| !schema.violations(Some(input)).is_empty())
+            };
+            watched.until(|watched| violated(watched, refused) && !violated(watched, allowed)).await;
+        }
+        fs::remove_file(&schema).unwrap();
+        watched.until(|watched| watched.info("a").is_some_and(|info| is_rejected(&info))).await;
+    }
+}
+
+#[tokio::test]
 async fn a_name_that_is_none_is_rejected_and_harms_no_other() {
     let watched = Watched::start(Watch::Told, &[], &[]);
     fs::write(watched.path("Über.wasm"), tiny("name")).unwrap();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{MutexGuard, watch};
 use wasmill_model::{BoxFuture, Failure, Limits, LogTail, Progress, Run, RunHost, Runner, TaskId};
-use wasmill_runtime::{Runtime, RuntimeConfig, Terms};
+use wasmill_runtime::{PluginsConfig, Runtime, RuntimeConfig, Terms};
 
 /// How long a test waits for what must happen at once.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
@@ -50,7 +50,8 @@ pub(crate) fn program() -> &'static [u8] {
 /// Makes a runtime with one plugin, which runs on these terms.
 pub(crate) fn runtime_of(name: &str, bytes: &[u8], terms: Terms) -> Runtime {
     let config = RuntimeConfig { slots: 4, limits: limits() };
-    let runtime = Runtime::with_terms(config, terms, &[(name, bytes.to_vec().leak())], None).unwrap();
+    let plugins = PluginsConfig { terms: Some(terms), ..PluginsConfig::default() };
+    let runtime = Runtime::start(config, &[(name, bytes.to_vec().leak())], plugins).unwrap();
     assert_eq!(runtime.check_ready(&name.parse().unwrap()), Ok(()));
     runtime
 }
