@@ -3,12 +3,15 @@
 CARGO ?= cargo
 COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 GUEST_TARGET := wasm32-wasip2
+# Every guest in Rust, and where those under plugins/ are built: dependencies that they share are compiled once.
+GUESTS := $(patsubst %/Cargo.toml,%,$(wildcard plugins/*/Cargo.toml tests/guests/*/Cargo.toml))
+PLUGINS_TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)/plugins
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run build test bench lint fmt plugins up down logs rebuild clean
+.PHONY: help setup run build test bench lint fmt plugins plugins-all up down logs rebuild clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Check the toolchain and add the target that plugins are built for (the others call it)
 	@command -v $(CARGO) >/dev/null 2>&1 || { \
@@ -37,21 +40,24 @@ bench: build ## Measure this machine: floors, throughput, latencies
 
 lint: setup ## Check format, lints, and the licences of dependencies
 	$(CARGO) fmt --all --check
-	for guest in plugins/io-stub tests/guests/*/; do $(CARGO) fmt --check --manifest-path $$guest/Cargo.toml || exit 1; done
+	for guest in $(GUESTS); do $(CARGO) fmt --check --manifest-path $$guest/Cargo.toml || exit 1; done
 	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
 	@if command -v cargo-deny >/dev/null 2>&1; then $(CARGO) deny check licenses bans sources; \
 	  else echo "make: licences not checked, cargo-deny is missing: cargo install --locked cargo-deny"; fi
 
 fmt: ## Format all code
 	$(CARGO) fmt --all
-	for guest in plugins/io-stub tests/guests/*/; do $(CARGO) fmt --manifest-path $$guest/Cargo.toml || exit 1; done
+	for guest in $(GUESTS); do $(CARGO) fmt --manifest-path $$guest/Cargo.toml || exit 1; done
 
-plugins: setup ## Build the plugins under plugins/ to .wasm files beside their folders
+plugins: setup ## Build the plugins under plugins/ that are in Rust to .wasm files beside their folders
 	for plugin in plugins/*/Cargo.toml; do \
 	  name=$$(basename $$(dirname $$plugin)); \
-	  $(CARGO) build --release --locked --target $(GUEST_TARGET) --manifest-path $$plugin || exit 1; \
-	  cp plugins/$$name/target/$(GUEST_TARGET)/release/$$(echo $$name | tr - _).wasm plugins/$$name.wasm || exit 1; \
+	  $(CARGO) build --release --locked --target $(GUEST_TARGET) --target-dir $(PLUGINS_TARGET_DIR) --manifest-path $$plugin || exit 1; \
+	  cp $(PLUGINS_TARGET_DIR)/$(GUEST_TARGET)/release/$$(echo $$name | tr - _).wasm plugins/$$name.wasm || exit 1; \
 	done
+
+plugins-all: plugins ## The same, and those in other languages whose tools are there
+	@plugins/build.sh
 
 up: ## Start the container in the background, building it if there is none
 	$(COMPOSE) up -d

@@ -4,6 +4,7 @@ mod cli;
 mod compiling;
 mod contract;
 mod durability;
+mod examples;
 mod guests;
 mod manifests;
 mod plugins;

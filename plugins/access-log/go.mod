@@ -1,0 +1,3 @@
+module wasmill/plugins/access-log
+
+go 1.21

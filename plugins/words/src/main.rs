@@ -1,0 +1,74 @@
+//! Counts the words of a text: `words [--top N] [--shortest LETTERS] < text`.
+//!
+//! An ordinary program that knows nothing of Wasmill; it runs in a shell just as well. stdin is the
+//! text, stdout the result, stderr the log, and an exit code other than 0 fails the task.
+
+use std::collections::HashMap;
+use std::io::{self, BufWriter, Read, Write};
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: words [--top N] [--shortest LETTERS] < text";
+
+/// What the arguments ask for.
+struct Options {
+    /// How many words to show.
+    top: usize,
+    /// Words with fewer letters are not counted.
+    shortest: usize,
+}
+
+fn main() -> ExitCode {
+    match options(std::env::args().skip(1)).and_then(|options| run(&options)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            eprintln!("{reason}\n{USAGE}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn options(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
+    let mut options = Options { top: 10, shortest: 1 };
+    while let Some(name) = args.next() {
+        let place = match name.as_str() {
+            "--top" => &mut options.top,
+            "--shortest" => &mut options.shortest,
+            _ => return Err(format!("unknown argument '{name}'")),
+        };
+        let value = args.next().ok_or_else(|| format!("{name} needs a number"))?;
+        *place = value.parse().map_err(|_| format!("{name} needs a number, not '{value}'"))?;
+    }
+    Ok(options)
+}
+
+fn run(options: &Options) -> Result<(), String> {
+    let mut text = String::new();
+    io::stdin().read_to_string(&mut text).map_err(|error| format!("failed to read the text: {error}"))?;
+    let counts = count(&text, options.shortest);
+    let words: usize = counts.iter().map(|(_, times)| times).sum();
+    eprintln!("{words} words, {} different ones", counts.len());
+    print(&counts[..counts.len().min(options.top)])
+        .map_err(|error| format!("failed to write the result: {error}"))
+}
+
+/// Counts the words, most frequent first, in alphabetical order where they are equal.
+fn count(text: &str, shortest: usize) -> Vec<(String, usize)> {
+    let mut counts = HashMap::new();
+    let is_between = |c: char| !c.is_alphanumeric() && c != '\'' && c != '’';
+    for word in text.split(is_between).map(|word| word.trim_matches(['\'', '’'])) {
+        if !word.is_empty() && word.chars().count() >= shortest {
+            *counts.entry(word.to_lowercase()).or_default() += 1;
+        }
+    }
+    let mut counts: Vec<(String, usize)> = counts.into_iter().collect();
+    counts.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    counts
+}
+
+fn print(counts: &[(String, usize)]) -> io::Result<()> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    for (word, times) in counts {
+        writeln!(out, "{times:>7} {word}")?;
+    }
+    out.flush()
+}

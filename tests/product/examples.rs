@@ -1,0 +1,282 @@
+//! The examples under `plugins/` do what their READMEs show.
+//!
+//! Those in Rust are built by the build script of these tests and always run. The others run when
+//! `make plugins-all` has built them, and are skipped with a line on stderr when it has not, unless
+//! `WASMILL_TEST_REQUIRE=all` makes that a failure.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, Instant};
+
+use hyper::StatusCode;
+use serde_json::{Value, json};
+use wasmill_tests::{Answer, Server};
+
+/// How long an example may take to come into service: Python's takes 10 s of two idle cores.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+const FETCH: &[u8] = include_bytes!(env!("GUEST_FETCH"));
+const WORDS: &[u8] = include_bytes!(env!("GUEST_WORDS"));
+
+/// Returns the folder `plugins` of the repository. Asked at run time: the tests may have been
+/// compiled in another clone of it.
+fn plugins() -> PathBuf {
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo runs the tests");
+    PathBuf::from(package).join("../plugins")
+}
+
+/// Reads an example that is not in Rust; `None` if it was not built, which is told.
+fn built(name: &str) -> Option<Vec<u8>> {
+    let file = plugins().join(name).with_extension("wasm");
+    if file.exists() {
+        return Some(fs::read(file).expect("readable"));
+    }
+    let reason = format!("plugins/{name}.wasm was not built: make plugins-all");
+    assert!(std::env::var("WASMILL_TEST_REQUIRE").as_deref() != Ok("all"), "{reason}");
+    // Not eprintln, which the test harness keeps to itself when a test passes.
+    writeln!(std::io::stderr(), "skipped the test of an example, {reason}").expect("stderr takes it");
+    None
+}
+
+/// Reads a file that lies beside the examples.
+fn shipped(file: &str) -> String {
+    fs::read_to_string(plugins().join(file)).unwrap_or_else(|error| panic!("plugins/{file}: {error}"))
+}
+
+/// Drops an example into the folder of a running server, and waits until it is in service.
+async fn drop_in(server: &Server, name: &str, wasm: &[u8], beside: &[(&str, String)]) {
+    let folder = server.folder().join("plugins");
+    for (file, text) in beside {
+        fs::write(folder.join(file), text).expect("written");
+    }
+    fs::write(folder.join(name).with_extension("wasm"), wasm).expect("written");
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let plugin = server.client().get(&format!("/plugins/{name}")).await;
+        match plugin.json["state"].as_str() {
+            Some("ready") => return,
+            Some("rejected") => panic!("{}", plugin.text),
+            _ => assert!(Instant::now() < deadline, "waited in vain: {}", plugin.text),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Returns the body of the first request for a task that the README of an example shows.
+fn request_of_readme(name: &str) -> Value {
+    let readme = shipped(&format!("{name}/README.md"));
+    let (_, request) = readme.split_once("curl localhost:8080/task ").expect("a request");
+    let body = request.split('\'').nth(3).expect("a body in quotes, after the header in quotes");
+    serde_json::from_str(body).unwrap_or_else(|error| panic!("{name}: {error} in {body}"))
+}
+
+/// Drops an example in with the manifest that lies beside it, and runs what its README shows.
+async fn as_the_readme_shows(name: &str, wasm: &[u8]) -> Answer {
+    let server = Server::start(&[]);
+    let manifest = format!("{name}.toml");
+    let beside =
+        if plugins().join(&manifest).exists() { vec![(&*manifest, shipped(&manifest))] } else { vec![] };
+    drop_in(&server, name, wasm, &beside).await;
+    let id = server.client().submit(&request_of_readme(name)).await;
+    server.client().until(&id, "completed").await
+}
+
+/// Asserts that the README of an example shows each of these lines of its result.
+fn assert_shown<'a>(name: &str, lines: impl Iterator<Item = &'a str>) {
+    let readme = shipped(&format!("{name}/README.md"));
+    for line in lines.filter(|line| !line.is_empty()) {
+        assert!(readme.contains(&format!("    {line}\n")), "{name}/README.md does not show: {line}");
+    }
+}
+
+#[test]
+fn every_example_is_tested_here() {
+    let folders = plugins().read_dir().expect("a folder").map(|entry| entry.expect("an entry").path());
+    let mut names: Vec<_> = folders.filter(|path| path.is_dir()).collect();
+    names.sort_unstable();
+    let names: Vec<_> = names.iter().filter_map(|path| path.file_name()?.to_str()).collect();
+    assert_eq!(names, ["access-log", "csv-stats", "fetch", "io-stub", "mail-merge", "report", "words"]);
+}
+
+#[tokio::test]
+async fn words_in_rust_counts_words() {
+    let task = as_the_readme_shows("words", WORDS).await;
+    assert_eq!(task.str("result"), "      3 the\n      2 dog\n");
+    assert_shown("words", task.str("result").lines());
+    assert_eq!(task.str("log"), "12 words, 9 different ones\n");
+}
+
+#[tokio::test]
+async fn csv_stats_in_c_measures_columns() {
+    let Some(wasm) = built("csv-stats") else { return };
+    let task = as_the_readme_shows("csv-stats", &wasm).await;
+    let rain = task.str("result").lines().last().expect("a line");
+    let figures: Vec<_> = rain.split_whitespace().collect();
+    assert_eq!(figures, ["rain", "3", "3", "802", "1462.67", "2495", "905.629"]);
+    assert_shown("csv-stats", task.str("result").lines());
+}
+
+#[tokio::test]
+async fn report_in_python_writes_markdown() {
+    let Some(wasm) = built("report") else { return };
+    let task = as_the_readme_shows("report", &wasm).await;
+    let result = task.str("result");
+    assert_shown("report", result.lines().take(5));
+    let most = "21 words in all; most of all: family (1), forecast (1), prefers (1), promises (1), rains (1)";
+    assert!(result.contains(most), "{result}");
+    assert_eq!(task.str("log"), "short: 18 characters\nlong: 98 characters\n");
+}
+
+#[tokio::test]
+async fn mail_merge_in_javascript_fills_a_template() {
+    let Some(wasm) = built("mail-merge") else { return };
+    let task = as_the_readme_shows("mail-merge", &wasm).await;
+    let texts = json!(["Dear Ada, 2 x Tea &amp; cake, thank you.", "Dear Grace, please pay."]);
+    assert_eq!(serde_json::from_str::<Value>(task.str("result")).expect("JSON"), texts);
+}
+
+#[tokio::test]
+async fn access_log_in_go_sums_up() {
+    let Some(wasm) = built("access-log") else { return };
+    let task = as_the_readme_shows("access-log", &wasm).await;
+    let summary: Value = serde_json::from_str(task.str("result")).expect("JSON");
+    assert_eq!(
+        (&summary["requests"], &summary["clients"], &summary["bytes"]),
+        (&json!(3), &json!(2), &json!(10_120))
+    );
+    assert_eq!(summary["top_paths"][0], json!({"name": "/shop", "times": 2}));
+    assert_eq!(summary["top_failing_paths"], json!([{"name": "/cart", "times": 1}]));
+}
+
+/// A web site on loopback. It answers each path with its name, but holds the first request for
+/// `/held` without an answer, and breaks the first one for `/torn` off.
+struct Site {
+    address: SocketAddr,
+    visits: Arc<Mutex<BTreeMap<String, u32>>>,
+    /// Gets a word when a request is held.
+    held: mpsc::Receiver<()>,
+}
+
+impl Site {
+    fn open() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let visits = Arc::<Mutex<BTreeMap<String, u32>>>::default();
+        let (tell, held) = mpsc::channel();
+        let counted = Arc::clone(&visits);
+        std::thread::spawn(move || {
+            let mut kept = Vec::new();
+            for stream in listener.incoming().map_while(Result::ok) {
+                let path = asked_path(&stream);
+                let mut visits = counted.lock().expect("no panic");
+                let visit = visits.entry(path.clone()).and_modify(|visits| *visits += 1).or_insert(1);
+                match (path.as_str(), *visit) {
+                    ("/held", 1) => {
+                        kept.push(stream);
+                        // Nobody listens any more once the test is over.
+                        let _ = tell.send(());
+                    }
+                    ("/torn", 1) => drop(stream),
+                    _ => answer(stream, &path),
+                }
+            }
+        });
+        Self { address, visits, held }
+    }
+
+    fn urls(&self, paths: &[&str]) -> Vec<String> {
+        paths.iter().map(|path| format!("http://{}{path}", self.address)).collect()
+    }
+
+    fn visits(&self) -> Value {
+        json!(*self.visits.lock().expect("no panic"))
+    }
+}
+
+/// Reads the head of a request, and returns the path it asks for.
+fn asked_path(stream: &TcpStream) -> String {
+    let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
+    let first = lines.next().unwrap_or_default();
+    lines.find(String::is_empty);
+    first.split(' ').nth(1).unwrap_or_default().to_owned()
+}
+
+fn answer(mut stream: TcpStream, body: &str) {
+    let length = body.len();
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close";
+    // A client that went away shows in the count of visits.
+    let _ = write!(stream, "{head}\r\nContent-Length: {length}\r\n\r\n{body}");
+}
+
+/// Starts a server with `fetch`, whose manifest permits this site in place of the one it ships with.
+async fn fetch_from(site: &Site) -> Server {
+    let server = Server::start(&[]);
+    let manifest = shipped("fetch.toml");
+    let ours = manifest.replace("https://example.com", &format!("http://{}", site.address));
+    assert_ne!(manifest, ours, "the manifest permits another site now");
+    let beside = [("fetch.toml", ours), ("fetch.schema.json", shipped("fetch.schema.json"))];
+    drop_in(&server, "fetch", FETCH, &beside).await;
+    server
+}
+
+#[tokio::test]
+async fn fetch_in_rust_does_no_url_again_after_the_host_was_killed() {
+    let site = Site::open();
+    let server = fetch_from(&site).await;
+    let urls = site.urls(&["/a", "/b", "/held", "/c"]);
+    let task = json!({"plugin": "fetch", "input": {"urls": urls, "text_bytes": 10}});
+    let id = server.client().submit(&task).await;
+    site.held.recv_timeout(PATIENCE).expect("a request for /held");
+    let progress = server.client().get(&format!("/task/{id}")).await.json["progress"].clone();
+    assert_eq!(progress, json!({"fraction": 0.5, "note": format!("3 of 4: {}", urls[2])}));
+
+    let server = server.kill_and_restart();
+    let task = server.client().until(&id, "completed").await;
+    assert_eq!((&task.json["attempt"], &task.json["host_crashes"]), (&json!(2), &json!(1)));
+    assert!(task.str("log").contains("2 of 4 URLs were done before"), "{}", task.text);
+    assert_eq!(site.visits(), json!({"/a": 1, "/b": 1, "/held": 2, "/c": 1}));
+    let result: Value = serde_json::from_str(task.str("result")).expect("JSON");
+    let texts: Vec<_> = (0..4).map(|page| result["pages"][page]["text"].clone()).collect();
+    assert_eq!(texts, ["/a", "/b", "/held", "/c"]);
+    assert_eq!((&result["pages"][3]["status"], &result["pages"][3]["bytes"]), (&json!(200), &json!(2)));
+}
+
+#[tokio::test]
+async fn fetch_in_rust_tries_again_only_what_failed() {
+    let site = Site::open();
+    let server = fetch_from(&site).await;
+    let input = json!({"urls": site.urls(&["/a", "/torn", "/b"])});
+    let task =
+        json!({"plugin": "fetch", "input": input, "backoff": {"first": "1ms", "factor": 1, "most": "1ms"}});
+    let id = server.client().submit(&task).await;
+    let task = server.client().until(&id, "completed").await;
+    assert_eq!((&task.json["attempt"], &task.json["max_attempts"]), (&json!(2), &json!(3)));
+    assert_eq!(site.visits(), json!({"/a": 1, "/torn": 2, "/b": 1}));
+}
+
+#[tokio::test]
+async fn fetch_in_rust_takes_no_input_but_that_of_its_schema_and_its_readme() {
+    let site = Site::open();
+    let server = fetch_from(&site).await;
+    let client = server.client();
+    for input in [
+        json!(null),
+        json!({"urls": []}),
+        json!({"urls": ["ftp://x/"]}),
+        json!({"urls": ["http://x/"], "x": 1}),
+    ] {
+        let refused = client.post("/task", &json!({"plugin": "fetch", "input": input})).await;
+        assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{input}: {}", refused.text);
+    }
+    // The site of the README is not permitted here, which is known before anything is looked up.
+    let id = client.submit(&request_of_readme("fetch")).await;
+    let task = client.until(&id, "failed").await;
+    assert_eq!(task.str("status"), "failed by invalid input");
+    let message = task.json["error"]["message"].as_str().expect("a reason");
+    assert_eq!(message, "https://example.com/ is not permitted by fetch.toml");
+    assert_eq!(site.visits(), json!({}));
+}
