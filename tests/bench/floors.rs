@@ -15,9 +15,9 @@ use wasmtime::{Engine, Store};
 use crate::report::Spread;
 
 /// How long each floor is measured.
-const TIME: Duration = Duration::from_secs(2);
+pub(crate) const TIME: Duration = Duration::from_secs(2);
 /// The slots of the runtime, as many as a server has by default.
-const SLOTS: u32 = 1_000;
+pub(crate) const SLOTS: u32 = 1_000;
 
 fn noop_runtime() -> Result<Runtime> {
     let config = RuntimeConfig { slots: SLOTS, limits: Limits::default() };
@@ -61,7 +61,7 @@ async fn bare_run(engine: &Engine, plugin: &InstancePre<()>) -> wasmtime::Result
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the signature is that of map_err")]
-fn in_words(error: wasmtime::Error) -> anyhow::Error {
+pub(crate) fn in_words(error: wasmtime::Error) -> anyhow::Error {
     anyhow!("{error:#}")
 }
 
@@ -79,9 +79,13 @@ enum Failure {
 
 /// Measures our runtime alone: what a run costs without store, scheduler and HTTP.
 pub(crate) fn runtime(threads: usize) -> Result<f64> {
-    let runtime = noop_runtime()?;
+    runs_of(&noop_runtime()?, "noop", threads)
+}
+
+/// Measures how often a plugin of this runtime runs in a second.
+pub(crate) fn runs_of(runtime: &Runtime, plugin: &str, threads: usize) -> Result<f64> {
     let host: Arc<dyn RunHost> = Arc::new(NoHost);
-    let plugin = "noop".parse()?;
+    let plugin = plugin.parse()?;
     on_threads(threads, || {
         let executor = Builder::new_current_thread().enable_all().build()?;
         let start = Instant::now();
@@ -120,7 +124,7 @@ impl RunHost for NoHost {
 }
 
 /// Lets each thread count its runs, and returns how many they made in a second together.
-fn on_threads(threads: usize, work: impl Fn() -> Result<u64> + Sync) -> Result<f64> {
+pub(crate) fn on_threads(threads: usize, work: impl Fn() -> Result<u64> + Sync) -> Result<f64> {
     let start = Instant::now();
     let runs: Result<Vec<u64>> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..threads).map(|_| scope.spawn(&work)).collect();

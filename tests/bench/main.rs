@@ -4,7 +4,10 @@
 //! floors stand beside the figures, since machines differ and are noisy: read the ratios.
 
 mod floors;
+mod generated;
+mod kinds;
 mod latency;
+mod plugins;
 mod report;
 mod throughput;
 
@@ -27,10 +30,14 @@ fn main() -> Result<()> {
     let fsync = floors::fsync()?;
     row("one fsync of 4 KiB", &fsync.to_string());
 
+    kinds::measure(cores)?;
+
     let load = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     load.block_on(async {
         throughput::measure(64).await?;
         latency::measure_idle().await?;
-        latency::measure_crowded(64).await
+        latency::measure_crowded(64).await?;
+        plugins::measure_drops().await?;
+        plugins::measure_start().await
     })
 }

@@ -43,6 +43,11 @@ impl Spread {
         Self { sorted: samples }
     }
 
+    /// Returns the sample in the middle.
+    pub(crate) fn median(&self) -> Duration {
+        self.at(0.5)
+    }
+
     /// Returns the sample that this share of all does not exceed.
     fn at(&self, share: f64) -> Duration {
         let last = self.sorted.len() - 1;

@@ -14,3 +14,6 @@ pub const MISBEHAVE: &[u8] = include_bytes!(env!("GUEST_MISBEHAVE"));
 
 /// A plugin that does nothing, for benchmarks.
 pub const NOOP: &[u8] = include_bytes!(env!("GUEST_NOOP"));
+
+/// A program that does what its arguments say; without any it writes a line.
+pub const PROGRAM: &[u8] = include_bytes!(env!("GUEST_PROGRAM"));
