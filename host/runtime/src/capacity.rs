@@ -9,9 +9,11 @@ use rustix::process::{Resource, getrlimit};
 use wasmill_model::Limits;
 
 /// Bytes of stack that a guest runs on; its own share is `WASM_STACK_BYTES`, the rest is for calls to the host.
-pub(crate) const STACK_BYTES: usize = 256 << 10;
-/// Bytes of stack that wasm may use before it counts as a stack overflow.
-pub(crate) const WASM_STACK_BYTES: usize = 128 << 10;
+/// Only what a guest has touched is ever backed by memory, so that a large one costs address space alone.
+pub(crate) const STACK_BYTES: usize = 1 << 20;
+/// Bytes of stack that wasm may use before it counts as a stack overflow: as much as wasmtime gives by
+/// default, so that a program that runs there runs here.
+pub(crate) const WASM_STACK_BYTES: usize = 512 << 10;
 /// Linear memories of one component. Most have one; two admit a component composed of two.
 pub(crate) const MEMORIES_PER_INSTANCE: u32 = 2;
 /// Tables of one component. A plain Rust component has two.

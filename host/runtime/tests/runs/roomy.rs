@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use wasmill_model::{Cause, Limits, Runner};
 use wasmill_runtime::{Runtime, RuntimeConfig, Terms};
 
-use crate::support::{finish, noop, runtime_of};
+use crate::support::{self, finish, noop, runtime_of};
 
 fn terms() -> Terms {
     Terms::default()
@@ -51,13 +51,19 @@ const EXCEPTIONS: &str = r#"(module
 const UNCAUGHT: &str = r#"(module (memory (export "memory") 1) (tag $oops)
     (func (export "_start") (throw $oops)))"#;
 
-/// A module that calls itself so deeply, then returns.
-fn deep(calls: u32) -> Vec<u8> {
+/// A module with so large a table that calls itself so deeply, then returns. Each call keeps four numbers
+/// on the stack, as those of a parser do.
+fn deep(table: u32, calls: u32) -> Vec<u8> {
     wat::parse_str(format!(
-        r#"(module (memory (export "memory") 1) (table 30000 funcref)
-            (func $down (param i32)
-                (if (local.get 0) (then (call $down (i32.sub (local.get 0) (i32.const 1))))))
-            (func (export "_start") (call $down (i32.const {calls}))))"#
+        r#"(module (memory (export "memory") 1) (table {table} funcref)
+            (func $down (param i64 i64 i64 i64) (result i64)
+                (if (i64.eqz (local.get 0)) (then (return (i64.const 0))))
+                (call $down (i64.sub (local.get 0) (i64.const 1))
+                    (i64.add (local.get 1) (local.get 0)) (local.get 1) (local.get 2))
+                (i64.xor (i64.add (local.get 0) (local.get 1)))
+                (i64.xor (i64.mul (local.get 2) (local.get 3))))
+            (func (export "_start")
+                (drop (call $down (i64.const {calls}) (i64.const 2) (i64.const 3) (i64.const 4)))))"#
     ))
     .unwrap()
 }
@@ -93,9 +99,21 @@ async fn an_exception_that_nobody_catches_is_a_trap() {
 
 #[tokio::test]
 async fn a_large_table_and_a_deep_stack_fit() {
-    let runtime = runtime_of("deep", &deep(10_000), terms());
+    let runtime = runtime_of("deep", &deep(30_000, 10_000), terms());
     finish(&runtime, "deep", "null").await.unwrap();
-    let runtime = runtime_of("deeper", &deep(10_000_000), terms());
+    let runtime = runtime_of("deeper", &deep(30_000, 10_000_000), terms());
+    let failure = finish(&runtime, "deeper", "null").await.unwrap_err();
+    assert!(failure.message.starts_with("stack overflow"), "{failure}");
+}
+
+#[tokio::test]
+async fn a_small_program_may_call_itself_as_deeply_as_wasmtime_allows_by_default() {
+    // 48 bytes a call at the very least.
+    let runtime = runtime_of("deep", &deep(10, 6_000), support::terms());
+    let facts = runtime.plugins_info().remove(0).facts.unwrap();
+    assert!(!facts.is_roomy);
+    finish(&runtime, "deep", "null").await.unwrap();
+    let runtime = runtime_of("deeper", &deep(10, 10_000_000), support::terms());
     let failure = finish(&runtime, "deeper", "null").await.unwrap_err();
     assert!(failure.message.starts_with("stack overflow"), "{failure}");
 }
