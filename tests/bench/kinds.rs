@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use tokio::runtime::Builder;
 use wasmill_model::Limits;
 use wasmill_runtime::{PluginState, Runtime, RuntimeConfig};
-use wasmill_tests::{PROGRAM, tiny};
+use wasmill_tests::{HELLO, tiny};
 use wasmtime::component::{Component, Linker, ResourceTable};
 use wasmtime::{Engine, InstancePre, Module, Store};
 use wasmtime_wasi::p1::{self, WasiP1Ctx};
@@ -20,7 +20,7 @@ const MODULE: &str = r#"(module
         (func $write (param i32 i32 i32 i32) (result i32)))
     (memory (export "memory") 17)
     (table TABLE funcref)
-    (data (i32.const 0) "\08\00\00\00\0e\00\00\00nothing to do\n")
+    (data (i32.const 0) "\08\00\00\00\06\00\00\00hello\n")
     (func (export "_start")
         (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 32)))))"#;
 
@@ -30,7 +30,7 @@ pub(crate) fn measure(threads: usize) -> Result<()> {
     let pooled = module("10");
     let roomy = module("30000");
     let config = RuntimeConfig { slots: SLOTS, limits: Limits::default() };
-    let plugins: [(&str, &'static [u8]); 3] = [("command", PROGRAM), ("module", pooled), ("roomy", roomy)];
+    let plugins: [(&str, &'static [u8]); 3] = [("command", HELLO), ("module", pooled), ("roomy", roomy)];
     let runtime = Runtime::new(config, &plugins, None)?;
     for plugin in runtime.plugins_info() {
         if let PluginState::Rejected(reason) = plugin.state {
@@ -85,10 +85,7 @@ fn bare_command(engine: &Engine, threads: usize) -> Result<f64> {
 fn link_command(engine: &Engine) -> wasmtime::Result<CommandPre<Bare>> {
     let mut linker = Linker::new(engine);
     p2::add_to_linker_async(&mut linker)?;
-    linker.allow_shadowing(true);
-    let component = Component::from_binary(engine, PROGRAM)?;
-    linker.define_unknown_imports_as_traps(&component)?;
-    CommandPre::new(linker.instantiate_pre(&component)?)
+    CommandPre::new(linker.instantiate_pre(&Component::from_binary(engine, HELLO)?)?)
 }
 
 fn bare_module(engine: &Engine, wasm: &[u8], threads: usize) -> Result<f64> {

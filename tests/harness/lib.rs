@@ -15,5 +15,5 @@ pub const MISBEHAVE: &[u8] = include_bytes!(env!("GUEST_MISBEHAVE"));
 /// A plugin that does nothing, for benchmarks.
 pub const NOOP: &[u8] = include_bytes!(env!("GUEST_NOOP"));
 
-/// A program that does what its arguments say; without any it writes a line.
-pub const PROGRAM: &[u8] = include_bytes!(env!("GUEST_PROGRAM"));
+/// A plain program that writes a line, for benchmarks.
+pub const HELLO: &[u8] = include_bytes!(env!("GUEST_HELLO"));

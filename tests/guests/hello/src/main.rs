@@ -1,0 +1,5 @@
+//! A plain program that writes one line, as the benchmarks run it.
+
+fn main() {
+    println!("hello");
+}
