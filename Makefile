@@ -8,7 +8,7 @@ GUESTS := $(patsubst %/Cargo.toml,%,$(wildcard plugins/*/Cargo.toml tests/guests
 PLUGINS_TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)/plugins
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run build test bench lint fmt plugins plugins-all up down logs rebuild clean
+.PHONY: help setup run build test bench lint fmt plugins plugins-all programs up down logs rebuild clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,7 +35,7 @@ test: build ## Run every test
 	$(CARGO) test --release --locked -p wasmill-scheduler
 	$(CARGO) test --release --locked --workspace --exclude wasmill-scheduler
 
-bench: build ## Measure this machine: floors, throughput, latencies
+bench: build ## Measure this machine: floors, throughput, latencies, plugins
 	$(CARGO) bench --locked --workspace --exclude wasmill-scheduler --bench bench
 
 lint: setup ## Check format, lints, and the licences of dependencies
@@ -58,6 +58,9 @@ plugins: setup ## Build the plugins under plugins/ that are in Rust to .wasm fil
 
 plugins-all: plugins ## The same, and those in other languages whose tools are there
 	@plugins/build.sh
+
+programs: setup ## Build programs from crates.io that the tests run as plugins, into ~/.cache (minutes)
+	@tests/programs/build.sh
 
 up: ## Start the container in the background, building it if there is none
 	$(COMPOSE) up -d

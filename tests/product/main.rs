@@ -10,3 +10,4 @@ mod manifests;
 mod plugins;
 mod problems;
 mod stop;
+mod third_party;
