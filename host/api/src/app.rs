@@ -14,7 +14,7 @@ use wasmill_store::{Store, StoreError};
 
 use crate::problem::{self, Problem};
 use crate::upload::{self, Uploads};
-use crate::{cancel, health, list, plugins, result, stats, status, submit, task};
+use crate::{cancel, cancel_many, health, list, plugins, result, stats, status, submit, task};
 
 /// What the API accepts.
 #[derive(Clone, Debug)]
@@ -62,6 +62,7 @@ impl Api {
 pub fn router(api: Api) -> Router {
     Router::new()
         .route("/task", post(submit::submit).get(list::list))
+        .route("/task/cancel", post(cancel_many::cancel_many))
         .route("/task/{id}", get(task::task).delete(cancel::remove))
         .route("/task/{id}/status", get(status::status))
         .route("/task/{id}/result", get(result::result))

@@ -18,11 +18,12 @@ pub(crate) async fn healthz() -> impl IntoResponse {
     Json(Health { status: "alive" })
 }
 
-/// Answers 200 when new tasks are taken: not while draining, not without a database.
+/// Answers 200 when new tasks are taken: not while draining, not while the database cannot be written,
+/// which is tried.
 pub(crate) async fn readyz(State(api): State<Api>) -> Result<impl IntoResponse, Problem> {
     if api.scheduler.is_draining() {
         return Err(Problem::draining());
     }
-    api.store.counts().await?;
+    api.store.probe().await?;
     Ok(Json(Health { status: "ready" }))
 }

@@ -6,6 +6,8 @@
 mod app;
 mod body;
 mod cancel;
+mod cancel_many;
+mod filter;
 mod health;
 mod list;
 mod plugins;

@@ -1,12 +1,13 @@
-//! `GET /task`: tasks, newest first, a page at a time.
+//! `GET /task`: tasks, newest first, a page at a time, all or those that fit a filter.
 
 use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::IntoResponse;
-use wasmill_store::ListQuery;
+use wasmill_store::{Filter, ListQuery};
 
 use crate::app::Api;
+use crate::filter;
 use crate::problem::{Fault, Problem};
 use crate::record::Record;
 
@@ -16,11 +17,12 @@ const LIMIT_MAX: usize = 1_000;
 pub(crate) async fn list(State(api): State<Api>, query: RawQuery) -> Result<impl IntoResponse, Problem> {
     let query = check(query.0.as_deref().unwrap_or_default())?;
     let limit = query.limit;
+    let filter = filter::parameters(&query.filter);
     let page = api.store.list(query).await?;
     let now = api.clock.now();
     let mut headers = HeaderMap::new();
     if let Some(next) = page.next {
-        let link = format!("</task?limit={limit}&cursor={next}>; rel=\"next\"");
+        let link = format!("</task?limit={limit}&cursor={next}{filter}>; rel=\"next\"");
         if let Ok(link) = HeaderValue::try_from(link) {
             headers.insert(header::LINK, link);
         }
@@ -30,7 +32,7 @@ pub(crate) async fn list(State(api): State<Api>, query: RawQuery) -> Result<impl
 }
 
 fn check(query: &str) -> Result<ListQuery, Problem> {
-    let mut checked = ListQuery { limit: LIMIT_MAX, before: None };
+    let mut checked = ListQuery { limit: LIMIT_MAX, before: None, filter: Filter::default() };
     let mut faults = Vec::new();
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         match &*name {
@@ -48,8 +50,10 @@ fn check(query: &str) -> Result<ListQuery, Problem> {
                     faults.push(Fault::parameter("cursor", detail));
                 }
             },
+            name if filter::take(&mut checked.filter, name, &value, &mut faults) => {}
             name => {
-                let detail = format!("unknown parameter '{name}'; known are limit, cursor");
+                let known = filter::NAMES;
+                let detail = format!("unknown parameter '{name}'; known are limit, cursor, {known}");
                 faults.push(Fault::parameter(name, detail));
             }
         }

@@ -238,7 +238,8 @@ impl From<StoreError> for Problem {
             }
             StoreError::Closed => Self::draining(),
             error => {
-                tracing::error!(%error, "the store could not serve a request");
+                // The store tells of its trouble once; with every request it would fill the log.
+                tracing::debug!(%error, "the store could not serve a request");
                 let detail = "the server cannot reach its database right now; its log says why";
                 let status = StatusCode::SERVICE_UNAVAILABLE;
                 let problem = Self::new(status, "store-unavailable", "Database unavailable", detail);

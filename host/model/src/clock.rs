@@ -5,6 +5,9 @@ use chrono::{DateTime, Utc};
 /// A moment in UTC.
 pub type Timestamp = DateTime<Utc>;
 
+/// A span between two moments, which may be negative.
+pub type TimeDelta = chrono::TimeDelta;
+
 /// Tells the time of day; the only door to it for every crate below the binary.
 pub trait Clock: Send + Sync + 'static {
     /// Returns the current time in UTC.

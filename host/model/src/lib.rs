@@ -12,7 +12,7 @@ mod run;
 mod task;
 mod transition;
 
-pub use clock::{Clock, SystemClock, Timestamp};
+pub use clock::{Clock, SystemClock, TimeDelta, Timestamp};
 pub use failure::{Cause, Failure, UnknownCause};
 pub use limits::Limits;
 pub use log_tail::LogTail;

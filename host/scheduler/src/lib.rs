@@ -3,11 +3,14 @@
 //! It meets the rest of Wasmill in the store: the API hands it hints, never tasks. It knows no SQL,
 //! no wasm and no HTTP; a [`wasmill_model::Runner`] does the running.
 
+mod cancel_many;
 mod dispatch;
 mod guest;
+mod retention;
 mod run;
 mod running;
 mod scheduler;
 mod task_host;
 
+pub use retention::Retention;
 pub use scheduler::{Drained, Scheduler, SchedulerConfig, Slots};

@@ -18,6 +18,9 @@ use crate::task_host::TaskHost;
 /// How long to wait before an outcome that could not be stored is offered again.
 const STORE_RETRY: Duration = Duration::from_secs(1);
 
+/// How often a host that stops offers an outcome to a store that fails, before it gives up: it has to end.
+const DRAIN_TRIES: u32 = 5;
+
 /// A claimed task with a slot.
 pub(crate) struct ActiveRun {
     pub(crate) claim: Claim,
@@ -86,13 +89,14 @@ impl ActiveRun {
         self.has_ended().await;
     }
 
-    /// Stores how the run ended, as often as it takes: an outcome is never dropped.
+    /// Stores how the run ended, as often as it takes: an outcome is never dropped, and holds its slot
+    /// until it is stored. Only a host that stops gives up after a while; then the task runs again.
     pub(crate) async fn store_outcome(&self, shared: &Shared, outcome: Outcome) {
         let now = shared.clock.now();
         let next = Next::after(outcome, self.attempts, now, self.backoff, rand::random());
         let log = self.host.log_text();
         let retries = matches!(next, Next::RetryAt(..));
-        let mut reported = false;
+        let mut tries_left = DRAIN_TRIES;
         loop {
             match shared.store.finish(&self.claim, next.clone(), log.clone(), now).await {
                 Ok(true) => break,
@@ -105,11 +109,14 @@ impl ActiveRun {
                     tracing::error!(task = %self.claim.id, %error, "outcome lost: the task runs again");
                     break;
                 }
+                Err(error) if shared.is_draining() && tries_left == 0 => {
+                    tracing::error!(task = %self.claim.id, %error, "outcome lost: the task runs again");
+                    break;
+                }
                 Err(error) => {
-                    if !reported {
-                        tracing::error!(task = %self.claim.id, %error, "failed to store an outcome, trying on");
-                        reported = true;
-                    }
+                    // The store tells of its trouble once; a line for each run would say no more.
+                    tracing::debug!(task = %self.claim.id, %error, "failed to store an outcome, trying on");
+                    tries_left -= u32::from(shared.is_draining());
                     tokio::time::sleep(STORE_RETRY).await;
                 }
             }

@@ -62,7 +62,7 @@ pub struct Drained {
 /// Runs the tasks of a store within its slots. Cheap to clone.
 #[derive(Clone)]
 pub struct Scheduler {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     dispatcher: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
@@ -83,6 +83,10 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn running(&self) -> MutexGuard<'_, Running> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        *self.draining.borrow()
     }
 
     /// Waits until the scheduler drains.
@@ -209,7 +213,7 @@ impl Scheduler {
 
 impl Shared {
     /// Kills the run of a task, if there is one, and waits for its end.
-    async fn stop(&self, id: TaskId) {
+    pub(crate) async fn stop(&self, id: TaskId) {
         let mut run = self.running().get(id);
         if run.is_none() {
             drop(self.claiming.lock().await);
@@ -228,7 +232,7 @@ impl Shared {
 }
 
 /// Runs the future to its end even if the caller stops waiting for it.
-async fn carry_out<T: Send + 'static>(
+pub(crate) async fn carry_out<T: Send + 'static>(
     work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
 ) -> Result<T, StoreError> {
     match tokio::spawn(work).await {

@@ -3,13 +3,14 @@
 
 mod bed;
 
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use bed::Bed;
-use wasmill_model::{Backoff, Cause, TaskState};
-use wasmill_scheduler::{SchedulerConfig, Slots};
-use wasmill_store::Cancelled;
+use wasmill_model::{Backoff, Cause, Clock, NewTask, TaskId, TaskState, TimeDelta, Timestamp};
+use wasmill_scheduler::{Retention, SchedulerConfig, Slots};
+use wasmill_store::{Cancelled, Filter};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -262,4 +263,107 @@ async fn a_task_that_saw_three_hosts_die_is_given_up() {
     }
     let task = bed.until(poison, TaskState::Failed).await;
     assert_eq!((task.attempt, task.failure.unwrap().cause), (3, Cause::HostCrash));
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_tasks_are_cancelled_and_none_of_them_runs_on() {
+    let bed = Bed::new(1_200);
+    let mut ids = Vec::new();
+    for script in ["forever", "spin", "forever"] {
+        for _ in 0..500 {
+            ids.push(bed.submit_without_hint(script, 1, Duration::from_secs(600)).await);
+        }
+    }
+    bed.scheduler.wake();
+    while bed.used() < 1_200 {
+        bed.pass(Duration::from_millis(20)).await;
+    }
+    let other = NewTask { created_at: bed.clock.now() + Duration::from_secs(60), ..later() };
+    let spared = other.id;
+    bed.store.insert(vec![other]).await.expect("accepted");
+    let filter =
+        Filter { created_before: Some(bed.clock.now() + Duration::from_secs(30)), ..Filter::default() };
+    assert_eq!(bed.scheduler.cancel_many(filter.clone()).await, Ok(1_500));
+    assert!(bed.used() <= 1, "only the one that was spared may have started: {}", bed.used());
+    assert!(bed.runner.running.load(Ordering::SeqCst) <= 1);
+    for id in ids {
+        assert_eq!(bed.task(id).await.state, TaskState::Cancelled);
+    }
+    assert!(!bed.task(spared).await.state.is_final());
+    assert_eq!(bed.scheduler.cancel_many(filter).await, Ok(0));
+}
+
+fn later() -> NewTask {
+    NewTask {
+        id: TaskId::new(),
+        plugin: bed::plugin(),
+        input: Some("forever".to_owned()),
+        created_at: Timestamp::default(),
+        timeout: Duration::from_secs(600),
+        attempts_max: 1,
+        backoff: None,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn ended_tasks_are_forgotten_by_age() {
+    let bed = Bed::new(2);
+    let retention = Retention { keep_for: Some(Duration::from_secs(100)), keep_max: None };
+    tokio::spawn(retention.keep(bed.store.clone(), Arc::clone(&bed.clock)));
+    let old = bed.submit("ok").await;
+    bed.until(old, TaskState::Completed).await;
+    let running = bed.submit("forever").await;
+    bed.pass(Duration::from_secs(60)).await;
+    let young = bed.submit("ok").await;
+    bed.until(young, TaskState::Completed).await;
+    assert!(bed.store.get(old).await.expect("read").is_some());
+    bed.pass(Duration::from_secs(60)).await;
+    assert_eq!(bed.store.get(old).await, Ok(None));
+    assert_eq!(bed.task(young).await.state, TaskState::Completed);
+    assert_eq!(bed.task(running).await.state, TaskState::Running);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ended_tasks_are_forgotten_by_count() {
+    let bed = Bed::new(2);
+    let retention = Retention { keep_for: None, keep_max: Some(3) };
+    tokio::spawn(retention.keep(bed.store.clone(), Arc::clone(&bed.clock)));
+    let mut ids = Vec::new();
+    for _ in 0..5 {
+        let id = bed.submit("ok").await;
+        bed.until(id, TaskState::Completed).await;
+        ids.push(id);
+    }
+    bed.pass(Duration::from_secs(20)).await;
+    for (place, id) in ids.into_iter().enumerate() {
+        assert_eq!(bed.store.get(id).await.expect("read").is_some(), place >= 2, "{place}");
+    }
+}
+
+/// A clock that goes with tokio's until it is told to leap.
+struct Leaping(bed::TokioClock, AtomicI64);
+
+impl Clock for Leaping {
+    fn now(&self) -> Timestamp {
+        self.0.now() + TimeDelta::seconds(self.1.load(Ordering::SeqCst))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leap_of_the_clock_does_not_cost_the_history() {
+    let bed = Bed::new(2);
+    let clock = Arc::new(Leaping(bed::TokioClock::new(), AtomicI64::new(0)));
+    let retention = Retention { keep_for: Some(Duration::from_secs(100)), keep_max: None };
+    tokio::spawn(retention.keep(bed.store.clone(), Arc::clone(&clock) as Arc<dyn Clock>));
+    let id = bed.submit("ok").await;
+    bed.until(id, TaskState::Completed).await;
+    bed.pass(Duration::from_secs(15)).await;
+    // For 8 s it is a year later, long enough for no look or one.
+    clock.1.store(31_536_000, Ordering::SeqCst);
+    bed.pass(Duration::from_secs(8)).await;
+    clock.1.store(0, Ordering::SeqCst);
+    bed.pass(Duration::from_secs(30)).await;
+    assert!(bed.store.get(id).await.expect("read").is_some());
+    bed.pass(Duration::from_secs(60)).await;
+    assert_eq!(bed.store.get(id).await, Ok(None), "its time has come all the same");
 }

@@ -29,6 +29,17 @@ pub struct Recovery {
     pub failed: u64,
     /// All tasks that wait now.
     pub waiting: u64,
+    /// Waits between attempts that were too long, since the clock had been ahead, and were shortened.
+    pub shortened: u64,
+}
+
+/// What a backup holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backup {
+    /// All tasks in it.
+    pub tasks: u64,
+    /// The size of the file.
+    pub bytes: u64,
 }
 
 /// How many tasks are not final.

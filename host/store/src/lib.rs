@@ -6,13 +6,15 @@
 mod claim;
 mod config;
 mod error;
+mod filter;
 mod page;
 mod report;
 mod sqlite;
 mod store;
 
 pub use claim::{Cancelled, Claim, Claimed, Claims, Share};
-pub use config::{Counts, Recovery, StoreConfig, StoreStats};
+pub use config::{Backup, Counts, Recovery, StoreConfig, StoreStats};
 pub use error::StoreError;
+pub use filter::{CancelledMany, Filter, Found, Mark};
 pub use page::{Cursor, InvalidCursor, ListQuery, Page};
 pub use store::Store;

@@ -5,11 +5,16 @@ use std::str::FromStr;
 
 use wasmill_model::Task;
 
+use crate::Filter;
+
 /// Which page to read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListQuery {
-    /// The most tasks on the page; one with large results may end after fewer.
+    /// The most tasks on the page. It may end after fewer, also after none: when results are large, or
+    /// when few of many tasks fit the filter.
     pub limit: usize,
+    /// Which tasks are wanted.
+    pub filter: Filter,
     /// Where the page before this one ended; `None` for the first.
     pub before: Option<Cursor>,
 }

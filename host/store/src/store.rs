@@ -1,12 +1,14 @@
 //! The handle that everyone holds. It forwards to the backend and knows no SQL.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use wasmill_model::{NewTask, Next, PluginName, Progress, Task, TaskId, TaskState, Timestamp};
 
 use crate::sqlite::Sqlite;
 use crate::{
-    Cancelled, Claim, Claims, Counts, ListQuery, Page, Recovery, Share, StoreConfig, StoreError, StoreStats,
+    Backup, Cancelled, CancelledMany, Claim, Claims, Counts, Filter, Found, ListQuery, Mark, Page, Recovery,
+    Share, StoreConfig, StoreError, StoreStats,
 };
 
 /// Durable state. Cheap to clone; all clones are the same store.
@@ -103,6 +105,36 @@ impl Store {
     pub async fn cancel(&self, id: TaskId, now: Timestamp) -> Result<Cancelled, StoreError> {
         match &*self.backend {
             Backend::Sqlite(sqlite) => sqlite.cancel(id, now).await,
+        }
+    }
+
+    /// Finds the tasks that wait or run and fit, those that wait first. Waits for no write.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn find_open(&self, filter: Filter) -> Result<Vec<Found>, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.find_open(filter).await,
+        }
+    }
+
+    /// Cancels these tasks, each unless it has ended or is in a state that is not meant any more;
+    /// durable on return. Claims of them are lost.
+    ///
+    /// All of it is one write, which others wait for: many tasks are better cancelled in steps.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn cancel_many(
+        &self,
+        found: Vec<Found>,
+        filter: Filter,
+        now: Timestamp,
+    ) -> Result<CancelledMany, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.cancel_many(found, filter, now).await,
         }
     }
 
@@ -209,6 +241,62 @@ impl Store {
         match &*self.backend {
             Backend::Sqlite(sqlite) => sqlite.waiting(plugins, most).await,
         }
+    }
+
+    /// Returns the newest ended task that is one too many if only `keep_max` are to be kept.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn surplus(&self, keep_max: u64) -> Result<Option<Mark>, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.surplus(keep_max).await,
+        }
+    }
+
+    /// Returns the place behind the last task that had ended before this moment.
+    pub fn ended_before(moment: Timestamp) -> Mark {
+        Sqlite::ended_before(moment)
+    }
+
+    /// Removes the tasks that ended first, up to and with this place, as many as one short write
+    /// takes; returns how many, 0 if there are none left.
+    ///
+    /// Not durable: what a power cut brings back is pruned again.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn prune(&self, until: Mark) -> Result<u64, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.prune(until).await,
+        }
+    }
+
+    /// Makes sure that the database can be written, by a small durable write.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn probe(&self) -> Result<(), StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.probe().await,
+        }
+    }
+
+    /// Copies the database of a data folder, which a host may be using, into a new file: complete,
+    /// as it was at one moment after the call, checked and durable. Blocks the thread.
+    ///
+    /// The copy is put in its place in one step; an existing file is replaced only if `replace`.
+    /// To restore, put it into a data folder under the name `wasmill.db`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] if there is no database, the file exists or cannot be written;
+    /// [`StoreError::Foreign`], [`StoreError::Newer`] or [`StoreError::Corrupt`] if the database
+    /// cannot be used.
+    pub fn backup(dir: &Path, file: &Path, replace: bool) -> Result<Backup, StoreError> {
+        crate::sqlite::backup(dir, file, replace)
     }
 
     /// Returns what was written since the opening, for metrics.

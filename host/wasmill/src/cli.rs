@@ -37,6 +37,9 @@ pub(crate) enum Command {
     Serve(Box<ServeArgs>),
     /// Asks a running server whether it takes tasks; exits with 0 if so, else with 1.
     Health(HealthArgs),
+    /// Copies the database into a file, also while a server uses it; to restore, put the file into a data
+    /// folder as wasmill.db.
+    Backup(BackupArgs),
     /// Lists, checks and begins plugins.
     #[command(subcommand)]
     Plugin(PluginCommand),
@@ -113,6 +116,25 @@ pub(crate) struct ServeArgs {
 
     #[command(flatten)]
     pub(crate) settings: Settings,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct BackupArgs {
+    /// The file to make.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+
+    /// The data folder [default: that of the settings file, else ./data]
+    #[arg(long, value_name = "DIR", env = "WASMILL_DATA")]
+    pub(crate) data: Option<PathBuf>,
+
+    /// A settings file. Without this, ./wasmill.toml is read if it exists.
+    #[arg(long, value_name = "FILE", env = "WASMILL_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Replaces the file if it exists.
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Args, Debug)]

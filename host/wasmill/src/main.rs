@@ -1,5 +1,6 @@
 //! The `wasmill` binary: reads the command line and hands over to one command.
 
+mod backup;
 mod cli;
 mod client;
 mod health;
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
     let done = match cli.command {
         Command::Serve(args) => serve::serve(*args),
         Command::Health(args) => health::health(&args),
+        Command::Backup(args) => backup::backup(args),
         Command::Plugin(command) => plugin::plugin(command),
         Command::Compile { order } => wasmill_runtime::compile_child(&order).map_err(anyhow::Error::msg),
     };

@@ -67,6 +67,12 @@ async fn run(config: Config, guests: runtime::Handle) -> Result<()> {
             "the last host died while tasks were running"
         );
     }
+    if recovery.shortened > 0 {
+        tracing::warn!(
+            shortened = recovery.shortened,
+            "the clock had been ahead: waits between attempts were shortened"
+        );
+    }
     let limits = config.limits();
     let slots = slots(&config, limits)?;
     let plugins_changed = Arc::new(Notify::new());
@@ -82,6 +88,7 @@ async fn run(config: Config, guests: runtime::Handle) -> Result<()> {
     };
     let scheduler =
         Scheduler::start(scheduler_config, store.clone(), Arc::new(wasm.clone()), Arc::clone(&clock), guests);
+    tokio::spawn(config.retention.keep(store.clone(), Arc::clone(&clock)));
     tokio::spawn(wake_on_change(scheduler.clone(), plugins_changed));
     let api = Api {
         config: Arc::new(ApiConfig {

@@ -11,6 +11,7 @@ use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use wasmill_model::Limits;
 use wasmill_runtime::Ceilings;
+use wasmill_scheduler::Retention;
 
 use crate::cli::ServeArgs;
 
@@ -19,6 +20,10 @@ const DEFAULT_FILE: &str = "wasmill.toml";
 
 /// The slots of a server that names none, where the host affords them.
 pub(crate) const SLOTS: u32 = 1_000;
+
+/// How long, and how many, tasks that have ended are kept by a server that is told nothing else.
+const KEEP_FOR: Duration = Duration::from_secs(7 * 86_400);
+const KEEP_MAX: u64 = 1_000_000;
 
 /// Looking more often than this would only burn time.
 const WATCH_POLL_MIN: Duration = Duration::from_millis(50);
@@ -56,6 +61,14 @@ pub(crate) struct Settings {
     /// How many tasks may wait; further ones are refused with 429 [default: 1000000]
     #[arg(long, value_name = "N", env = "WASMILL_WAITING_MAX")]
     pub(crate) waiting_max: Option<u64>,
+
+    /// How long tasks that have ended are kept, or `forever` [default: 7days]
+    #[arg(long, value_name = "TIME", env = "WASMILL_KEEP_FOR")]
+    pub(crate) keep_for: Option<KeepFor>,
+
+    /// How many tasks that have ended are kept, the newest; 0 for all [default: 1000000]
+    #[arg(long, value_name = "N", env = "WASMILL_KEEP_MAX")]
+    pub(crate) keep_max: Option<u64>,
 
     /// The time one attempt of a task may take unless the task says otherwise [default: 10m]
     #[arg(long, value_name = "TIME", env = "WASMILL_TIMEOUT")]
@@ -160,6 +173,30 @@ impl TryFrom<String> for Span {
     }
 }
 
+/// How long something is kept: a duration, or `forever`, which `0s` means too.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(try_from = "String")]
+pub(crate) struct KeepFor(pub(crate) Option<Duration>);
+
+impl FromStr for KeepFor {
+    type Err = humantime::DurationError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "forever" {
+            return Ok(Self(None));
+        }
+        humantime::parse_duration(text).map(|kept| Self((!kept.is_zero()).then_some(kept)))
+    }
+}
+
+impl TryFrom<String> for KeepFor {
+    type Error = humantime::DurationError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
 /// The settings in force.
 #[derive(Debug)]
 pub(crate) struct Config {
@@ -172,6 +209,7 @@ pub(crate) struct Config {
     pub(crate) slots: Option<u32>,
     pub(crate) drain: Duration,
     pub(crate) waiting_max: u64,
+    pub(crate) retention: Retention,
     pub(crate) timeout: Duration,
     pub(crate) timeout_max: Duration,
     pub(crate) memory_bytes: u64,
@@ -208,6 +246,8 @@ impl Config {
         let size = |flag: Option<ByteSize>, file: Option<ByteSize>, default: ByteSize| {
             flag.or(file).unwrap_or(default).as_u64()
         };
+        let keep_for = flags.keep_for.or(file.keep_for).map_or(Some(KEEP_FOR), |kept| kept.0);
+        let keep_max = flags.keep_max.or(file.keep_max).unwrap_or(KEEP_MAX);
         let timeout_max = span(flags.timeout_max, file.timeout_max, 86_400);
         let memory_bytes = size(flags.memory, file.memory, ByteSize::mib(64));
         let output_bytes = size(flags.output, file.output, ByteSize::mib(1));
@@ -230,6 +270,7 @@ impl Config {
             slots: flags.slots.or(file.slots),
             drain: span(flags.drain, file.drain, 10),
             waiting_max: flags.waiting_max.or(file.waiting_max).unwrap_or(1_000_000),
+            retention: Retention { keep_for, keep_max: Some(keep_max).filter(|most| *most > 0) },
             timeout: span(flags.timeout, file.timeout, 600),
             timeout_max,
             memory_bytes,
@@ -342,6 +383,8 @@ mod tests {
             slots = 10
             drain = "30s"
             waiting_max = 5
+            keep_for = "forever"
+            keep_max = 7
             timeout = "1h"
             timeout_max = "2h"
             memory = "128MiB"
@@ -363,6 +406,18 @@ mod tests {
         assert_eq!((config.ceilings.memory_bytes, config.ceilings.concurrency), (512 << 20, Some(3)));
         assert!(config.allow_upload);
         assert_eq!(config.timeout_max, Duration::from_secs(7200));
+    }
+
+    #[test]
+    fn retention_is_on_unless_it_is_switched_off() {
+        let retention = |text| Config::settle(Settings::default(), file(text)).expect("valid").retention;
+        let week = Some(Duration::from_secs(604_800));
+        assert_eq!(retention(""), Retention { keep_for: week, keep_max: Some(1_000_000) });
+        let off = Retention { keep_for: None, keep_max: None };
+        assert_eq!(retention("keep_for = \"forever\"\nkeep_max = 0"), off);
+        assert_eq!(retention("keep_for = \"0s\"\nkeep_max = 0"), off);
+        let some = Retention { keep_for: Some(Duration::from_secs(7200)), keep_max: Some(5) };
+        assert_eq!(retention("keep_for = \"2h\"\nkeep_max = 5"), some);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use wasmill_model::TaskState;
 use super::fault::fault;
 use super::finish::Finish;
 use super::returned::Returned;
+use super::trouble::Trouble;
 use super::writer::Figures;
 use crate::StoreError;
 use crate::report::{ReportBoard, Turn};
@@ -88,6 +89,10 @@ pub(super) struct Line {
     pub(super) waiting: u64,
     pub(super) running: u64,
     pub(super) seq_next: i64,
+    /// The latest `created_at` of a task that was ready at once; later than now if the clock went back.
+    pub(super) newest: i64,
+    /// What time it was at the last claim.
+    pub(super) claimed_at: i64,
 }
 
 impl Line {
@@ -117,6 +122,7 @@ pub(super) struct Batcher {
     figures: Arc<Figures>,
     reports: Arc<ReportBoard>,
     returned: Arc<Returned>,
+    trouble: Trouble,
 }
 
 impl Batcher {
@@ -128,7 +134,8 @@ impl Batcher {
         reports: Arc<ReportBoard>,
         returned: Arc<Returned>,
     ) -> Self {
-        Self { connection, path, line, synced: None, figures, reports, returned }
+        let trouble = Trouble::of("writing to the database");
+        Self { connection, path, line, synced: None, figures, reports, returned, trouble }
     }
 
     /// Runs these commands in one transaction and answers every caller.
@@ -139,9 +146,10 @@ impl Batcher {
         }
         let committed = self.try_commit(&mut jobs, &returned).map_err(|error| {
             self.roll_back();
-            tracing::error!(commands = jobs.len(), %error, "a batch of the store was rolled back");
+            tracing::debug!(commands = jobs.len(), %error, "a batch of the store was rolled back");
             fault(&self.path, &error)
         });
+        let committed = self.trouble.note(committed);
         if committed.is_err() {
             self.returned.put_back(returned);
         }
@@ -249,8 +257,10 @@ mod tests {
         let answers = commit(&mut batcher, [("a", 9), ("poison", 9), ("a", 9)]);
         assert!(answers.iter().all(|answer| matches!(answer, Err(StoreError::Unavailable { .. }))));
         assert_eq!((batcher.line, batcher.figures.stats().commits), (before, 0));
+        assert!(batcher.trouble.lasts());
         assert_eq!(commit(&mut batcher, [("a", 9); 3]), [Ok(()), Ok(()), Ok(())]);
         assert_eq!(batcher.line.waiting, 3);
+        assert!(!batcher.trouble.lasts());
     }
 
     #[test]

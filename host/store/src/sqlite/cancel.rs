@@ -9,6 +9,11 @@ use super::rows::{code, nanos, state};
 use crate::Cancelled;
 use crate::report::Turn;
 
+pub(super) const FIND: &str = "SELECT seq, state, claims FROM task WHERE id = ?1";
+pub(super) const CANCEL: &str = "
+    UPDATE task SET state = ?2, finished_at = ?3, plugin_digest = coalesce(?4, plugin_digest)
+    WHERE seq = ?1";
+
 #[derive(Debug)]
 pub(super) struct Cancel {
     pub(super) id: TaskId,
@@ -20,10 +25,6 @@ impl Operation for Cancel {
     const DURABLE: bool = true;
 
     fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Cancelled> {
-        const FIND: &str = "SELECT seq, state, claims FROM task WHERE id = ?1";
-        const CANCEL: &str = "
-            UPDATE task SET state = ?2, finished_at = ?3, plugin_digest = coalesce(?4, plugin_digest)
-            WHERE seq = ?1";
         let mut find = batch.connection.prepare_cached(FIND)?;
         let found = find
             .query_row([self.id.as_bytes()], |row| Ok((row.get::<_, i64>(0)?, state(row, 1)?, row.get(2)?)))
@@ -32,12 +33,24 @@ impl Operation for Cancel {
         if !was.may_become(TaskState::Cancelled) {
             return Ok(Cancelled::AlreadyFinal(was));
         }
-        let mut cancel = batch.connection.prepare_cached(CANCEL)?;
-        let digest = batch.reports.latest(seq, token).and_then(|report| report.digest);
-        cancel.execute(params![seq, code(TaskState::Cancelled), nanos(self.now), digest])?;
-        drop_checkpoint(batch, seq)?;
-        batch.line.moved(Some(was), Some(TaskState::Cancelled));
-        batch.turns.push(Turn::Ended { seq });
+        cancel(batch, seq, token, was, self.now)?;
         Ok(Cancelled::Cancelled { was })
     }
+}
+
+/// Cancels a task that may be cancelled.
+pub(super) fn cancel(
+    batch: &mut Batch<'_>,
+    seq: i64,
+    token: i64,
+    was: TaskState,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    let mut cancel = batch.connection.prepare_cached(CANCEL)?;
+    let digest = batch.reports.latest(seq, token).and_then(|report| report.digest);
+    cancel.execute(params![seq, code(TaskState::Cancelled), nanos(now), digest])?;
+    drop_checkpoint(batch, seq)?;
+    batch.line.moved(Some(was), Some(TaskState::Cancelled));
+    batch.turns.push(Turn::Ended { seq });
+    Ok(())
 }

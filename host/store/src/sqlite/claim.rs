@@ -9,8 +9,16 @@ use wasmill_model::{PluginName, TaskId, TaskState, Timestamp};
 use super::batch::{Batch, Operation};
 use super::returned::{Delivery, Returned};
 use super::rows::{backoff, nanos, size, timeout};
+use super::wall::{self, JUMP_NANOS};
 use crate::report::{ReportCell, Turn};
 use crate::{Claim, Claimed, Claims, Share};
+
+pub(super) const INPUT: &str = "SELECT body FROM input WHERE seq = ?1";
+pub(super) const CLAIM: &str = "
+    UPDATE task SET state = 1, attempt = attempt + 1, claims = claims + 1, started_at = ?2
+    WHERE seq = ?1
+    RETURNING id, claims, attempt, attempts_max, host_crashes, timeout_ms, input_bytes IS NOT NULL,
+        backoff_first_ms, backoff_factor, backoff_most_ms";
 
 #[derive(Debug)]
 pub(super) struct ClaimReady {
@@ -33,6 +41,7 @@ impl Operation for ClaimReady {
     const DURABLE: bool = false;
 
     fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Delivery> {
+        self.settle(batch)?;
         let candidates = self.candidates(batch)?;
         let fewer = candidates.len() < self.tasks_max;
         let next_ready_at = if fewer { self.next_ready_at(batch)? } else { None };
@@ -42,20 +51,44 @@ impl Operation for ClaimReady {
     }
 }
 
+pub(super) const READY: &str = "
+    SELECT ready_at, seq FROM task INDEXED BY task_waiting
+    WHERE state = 0 AND plugin = ?1 AND ready_at <= ?2 ORDER BY ready_at, seq LIMIT ?3";
+pub(super) const READY_LATER: &str = "
+    SELECT ready_at, seq FROM task INDEXED BY task_waiting
+    WHERE state = 0 AND plugin = ?1 AND ready_at > ?2 AND ready_at = created_at ORDER BY ready_at, seq LIMIT ?3";
+pub(super) const NEXT: &str = "
+    SELECT min(ready_at) FROM task INDEXED BY task_waiting
+    WHERE state = 0 AND plugin = ?1 AND ready_at > ?2";
+
 impl ClaimReady {
+    /// Looks whether the clock went back since the last claim.
+    fn settle(&self, batch: &mut Batch<'_>) -> rusqlite::Result<()> {
+        let (before, now) = (batch.line.claimed_at, nanos(self.now));
+        batch.line.claimed_at = now;
+        if now < before - JUMP_NANOS {
+            let shortened = wall::shorten_waits(batch.connection, now)?;
+            let seconds = (before - now) / JUMP_NANOS;
+            tracing::warn!(seconds, shortened, "the clock of this machine went back");
+        }
+        Ok(())
+    }
+
     /// Returns the tasks to claim: of each plugin the first that are ready, as many as its share
     /// allows, and of these the first.
     fn candidates(&self, batch: &Batch<'_>) -> rusqlite::Result<Vec<Candidate<'_>>> {
-        const READY: &str = "
-            SELECT ready_at, seq FROM task INDEXED BY task_waiting
-            WHERE state = 0 AND plugin = ?1 AND ready_at <= ?2 ORDER BY ready_at, seq LIMIT ?3";
-        let mut statement = batch.connection.prepare_cached(READY)?;
+        // While the clock is behind where it was, tasks that were accepted before are ready all the same.
+        let behind = nanos(self.now) < batch.line.newest;
         let mut candidates = Vec::new();
         for Share { plugin, tasks_max } in &self.shares {
-            let most = size(self.tasks_max.min(*tasks_max));
-            let mut rows = statement.query(params![plugin.as_str(), nanos(self.now), most])?;
-            while let Some(row) = rows.next()? {
-                candidates.push(Candidate { ready_at: row.get(0)?, seq: row.get(1)?, plugin });
+            let until = candidates.len() + self.tasks_max.min(*tasks_max);
+            for sql in [READY, READY_LATER].into_iter().take(1 + usize::from(behind)) {
+                let mut statement = batch.connection.prepare_cached(sql)?;
+                let most = size(until - candidates.len());
+                let mut rows = statement.query(params![plugin.as_str(), nanos(self.now), most])?;
+                while let Some(row) = rows.next()? {
+                    candidates.push(Candidate { ready_at: row.get(0)?, seq: row.get(1)?, plugin });
+                }
             }
         }
         candidates.sort_unstable();
@@ -66,9 +99,6 @@ impl ClaimReady {
     }
 
     fn next_ready_at(&self, batch: &Batch<'_>) -> rusqlite::Result<Option<Timestamp>> {
-        const NEXT: &str = "
-            SELECT min(ready_at) FROM task INDEXED BY task_waiting
-            WHERE state = 0 AND plugin = ?1 AND ready_at > ?2";
         let mut statement = batch.connection.prepare_cached(NEXT)?;
         let mut earliest: Option<i64> = None;
         for Share { plugin, .. } in &self.shares {
@@ -80,11 +110,6 @@ impl ClaimReady {
     }
 
     fn claim(&self, batch: &mut Batch<'_>, candidate: &Candidate<'_>) -> rusqlite::Result<Claimed> {
-        const CLAIM: &str = "
-            UPDATE task SET state = 1, attempt = attempt + 1, claims = claims + 1, started_at = ?2
-            WHERE seq = ?1
-            RETURNING id, claims, attempt, attempts_max, host_crashes, timeout_ms, input_bytes IS NOT NULL,
-                backoff_first_ms, backoff_factor, backoff_most_ms";
         let seq = candidate.seq;
         let report = ReportCell::default();
         let mut statement = batch.connection.prepare_cached(CLAIM)?;
@@ -103,7 +128,7 @@ impl ClaimReady {
             Ok((claimed, row.get::<_, bool>(6)?))
         })?;
         if has_input {
-            let mut statement = batch.connection.prepare_cached("SELECT body FROM input WHERE seq = ?1")?;
+            let mut statement = batch.connection.prepare_cached(INPUT)?;
             claimed.input = Some(statement.query_one([seq], |row| row.get(0))?);
         }
         batch.line.moved(Some(TaskState::Waiting), Some(TaskState::Running));

@@ -8,6 +8,20 @@ use super::rows::{code, nanos};
 use crate::Claim;
 use crate::report::Turn;
 
+pub(super) const END: &str = "
+    UPDATE task SET state = ?4, finished_at = ?5, cause = ?6, message = ?7, result = ?8,
+        plugin_digest = coalesce(?9, plugin_digest)
+    WHERE seq = ?1 AND id = ?2 AND claims = ?3 AND state = 1";
+pub(super) const WAIT: &str = "
+    UPDATE task SET state = 0, started_at = NULL, ready_at = coalesce(?4, ready_at),
+        cause = coalesce(?5, cause), message = coalesce(?6, message),
+        attempt = attempt - ?7, host_crashes = host_crashes + ?8,
+        plugin_digest = coalesce(?9, plugin_digest)
+    WHERE seq = ?1 AND id = ?2 AND claims = ?3 AND state = 1";
+pub(super) const KEEP: &str = "
+    INSERT INTO log (seq, body) VALUES (?1, ?2)
+    ON CONFLICT (seq) DO UPDATE SET body = excluded.body";
+
 #[derive(Debug)]
 pub(super) struct Finish {
     pub(super) claim: Claim,
@@ -53,10 +67,6 @@ impl Finish {
         failure: Option<&Failure>,
         result: Option<&String>,
     ) -> rusqlite::Result<bool> {
-        const END: &str = "
-            UPDATE task SET state = ?4, finished_at = ?5, cause = ?6, message = ?7, result = ?8,
-                plugin_digest = coalesce(?9, plugin_digest)
-            WHERE seq = ?1 AND id = ?2 AND claims = ?3 AND state = 1";
         let mut statement = batch.connection.prepare_cached(END)?;
         let rows = statement.execute(params![
             self.claim.seq,
@@ -80,12 +90,6 @@ impl Finish {
         attempts_undone: u32,
         host_crashes: u32,
     ) -> rusqlite::Result<bool> {
-        const WAIT: &str = "
-            UPDATE task SET state = 0, started_at = NULL, ready_at = coalesce(?4, ready_at),
-                cause = coalesce(?5, cause), message = coalesce(?6, message),
-                attempt = attempt - ?7, host_crashes = host_crashes + ?8,
-                plugin_digest = coalesce(?9, plugin_digest)
-            WHERE seq = ?1 AND id = ?2 AND claims = ?3 AND state = 1";
         let mut statement = batch.connection.prepare_cached(WAIT)?;
         let rows = statement.execute(params![
             self.claim.seq,
@@ -105,9 +109,6 @@ impl Finish {
     fn keep_log(&self, batch: &Batch<'_>) -> rusqlite::Result<()> {
         let log = self.log.as_deref().filter(|log| !log.is_empty());
         if let Some(log) = log {
-            const KEEP: &str = "
-                INSERT INTO log (seq, body) VALUES (?1, ?2)
-                ON CONFLICT (seq) DO UPDATE SET body = excluded.body";
             batch.connection.prepare_cached(KEEP)?.execute(params![self.claim.seq, log])?;
         } else if self.claim.token > 1 && self.next != Next::Requeued {
             let mut statement = batch.connection.prepare_cached("DELETE FROM log WHERE seq = ?1")?;

@@ -39,11 +39,12 @@ impl Operation for Insert {
     }
 }
 
+pub(super) const TASK: &str = "
+    INSERT INTO task (seq, id, plugin, state, created_at, ready_at, attempts_max, timeout_ms, input_bytes,
+        backoff_first_ms, backoff_factor, backoff_most_ms)
+    VALUES (?1, ?2, ?3, 0, ?4, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+
 fn insert(batch: &mut Batch<'_>, task: &NewTask) -> rusqlite::Result<()> {
-    const TASK: &str = "
-        INSERT INTO task (seq, id, plugin, state, created_at, ready_at, attempts_max, timeout_ms, input_bytes,
-            backoff_first_ms, backoff_factor, backoff_most_ms)
-        VALUES (?1, ?2, ?3, 0, ?4, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
     let seq = batch.line.seq_next;
     batch.connection.prepare_cached(TASK)?.execute(params![
         seq,
@@ -63,6 +64,7 @@ fn insert(batch: &mut Batch<'_>, task: &NewTask) -> rusqlite::Result<()> {
         statement.execute(params![seq, input])?;
     }
     batch.line.seq_next += 1;
+    batch.line.newest = batch.line.newest.max(nanos(task.created_at));
     batch.line.moved(None, Some(TaskState::Waiting));
     Ok(())
 }

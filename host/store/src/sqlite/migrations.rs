@@ -11,10 +11,13 @@ use crate::StoreError;
 const APPLICATION_ID: i64 = 0x574d_494c;
 
 /// The steps; the first makes schema version 1. A step that was released never changes.
-const STEPS: [&str; 2] =
-    [include_str!("migrations/0001_tasks.sql"), include_str!("migrations/0002_plugins.sql")];
+const STEPS: [&str; 3] = [
+    include_str!("migrations/0001_tasks.sql"),
+    include_str!("migrations/0002_plugins.sql"),
+    include_str!("migrations/0003_ends.sql"),
+];
 
-const VERSION: i64 = STEPS.len() as i64;
+pub(super) const VERSION: i64 = STEPS.len() as i64;
 
 /// Reads which schema version a database has, 0 for a new one.
 ///
@@ -32,6 +35,10 @@ pub(super) fn check(connection: &Connection, path: &Path) -> Result<i64, StoreEr
         return Err(StoreError::Foreign { path: path.to_owned(), found, supported: APPLICATION_ID });
     }
     let version = read("PRAGMA user_version")?;
+    if version < i64::from(!new) {
+        let message = format!("its schema version is missing ({version})");
+        return Err(StoreError::Corrupt { path: path.to_owned(), message });
+    }
     if version > VERSION {
         return Err(StoreError::Newer { path: path.to_owned(), found: version, supported: VERSION });
     }

@@ -3,8 +3,11 @@
 //! [`Store`](crate::Store) calls it. One thread writes, a few connections read; nothing else
 //! touches the file.
 
+mod backup;
 mod batch;
 mod cancel;
+mod cancel_many;
+mod check;
 mod claim;
 mod connection;
 mod fault;
@@ -12,6 +15,8 @@ mod finish;
 mod insert;
 mod lock;
 mod migrations;
+mod probe;
+mod prune;
 mod queries;
 mod readers;
 mod recover;
@@ -19,19 +24,26 @@ mod remove;
 mod returned;
 mod rows;
 mod save;
+mod trouble;
+mod walk;
+mod wall;
 mod writer;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use wasmill_model::{NewTask, Next, PluginName, Task, TaskId, TaskState, Timestamp};
 
+pub(crate) use self::backup::backup;
 use self::batch::Batcher;
 use self::cancel::Cancel;
+use self::cancel_many::CancelMany;
 use self::claim::ClaimReady;
 use self::finish::Finish;
 use self::insert::Insert;
 use self::lock::Lock;
+use self::probe::Probe;
+use self::prune::Prune;
 use self::readers::Readers;
 use self::remove::Remove;
 use self::returned::Returned;
@@ -39,7 +51,8 @@ use self::save::Save;
 use self::writer::{Figures, Writer};
 use crate::report::ReportBoard;
 use crate::{
-    Cancelled, Claim, Claims, Counts, ListQuery, Page, Recovery, Share, StoreConfig, StoreError, StoreStats,
+    Cancelled, CancelledMany, Claim, Claims, Counts, Filter, Found, ListQuery, Mark, Page, Recovery, Share,
+    StoreConfig, StoreError, StoreStats,
 };
 
 /// An open database.
@@ -49,6 +62,8 @@ pub(crate) struct Sqlite {
     // Dropped after the readers: the last connection to close empties the write-ahead log, and only
     // this one may write.
     writer: Writer,
+    /// What the check of a large database has found after its opening.
+    damage: Arc<OnceLock<StoreError>>,
     figures: Arc<Figures>,
     reports: Arc<ReportBoard>,
     returned: Arc<Returned>,
@@ -62,6 +77,7 @@ impl Sqlite {
         let lock = Lock::take(&dir)?;
         let path: Arc<Path> = dir.join("wasmill.db").into();
         let connection = connection::writer(&path)?;
+        let whole = check::at_opening(&connection, &path)?;
         let faulty = |error| fault::fault(&path, &error);
         let (recovery, line) = recover::recover(&connection, now).map_err(faulty)?;
         let figures = Arc::new(Figures::new(line));
@@ -70,8 +86,12 @@ impl Sqlite {
         let batcher =
             Batcher::new(connection, path.clone(), line, figures.clone(), reports.clone(), returned.clone());
         let writer = Writer::start(batcher, lock)?;
+        let damage = Arc::new(OnceLock::new());
+        if !whole {
+            check_on(path.clone(), &damage);
+        }
         let readers = Arc::new(Readers::new(path, readers));
-        Ok((Self { writer, readers, figures, reports, returned, waiting_max }, recovery))
+        Ok((Self { writer, readers, damage, figures, reports, returned, waiting_max }, recovery))
     }
 
     pub(crate) async fn insert(&self, tasks: Vec<NewTask>) -> Result<(), StoreError> {
@@ -103,6 +123,38 @@ impl Sqlite {
         self.writer.write(Cancel { id, now }).await
     }
 
+    pub(crate) async fn find_open(&self, filter: Filter) -> Result<Vec<Found>, StoreError> {
+        self.readers.read(move |connection| walk::open(connection, &filter)).await
+    }
+
+    pub(crate) async fn cancel_many(
+        &self,
+        found: Vec<Found>,
+        filter: Filter,
+        now: Timestamp,
+    ) -> Result<CancelledMany, StoreError> {
+        self.writer.write(CancelMany { found, filter, now }).await
+    }
+
+    pub(crate) async fn surplus(&self, keep_max: u64) -> Result<Option<Mark>, StoreError> {
+        self.readers.read(move |connection| prune::surplus(connection, keep_max)).await
+    }
+
+    pub(crate) fn ended_before(moment: Timestamp) -> Mark {
+        Mark { finished_at: rows::nanos(moment).saturating_sub(1), seq: i64::MAX }
+    }
+
+    pub(crate) async fn prune(&self, until: Mark) -> Result<u64, StoreError> {
+        self.writer.write(Prune { until }).await
+    }
+
+    pub(crate) async fn probe(&self) -> Result<(), StoreError> {
+        if let Some(damage) = self.damage.get() {
+            return Err(damage.clone());
+        }
+        self.writer.write(Probe).await
+    }
+
     pub(crate) async fn remove(&self, id: TaskId) -> Result<Option<TaskState>, StoreError> {
         self.writer.write(Remove { id }).await
     }
@@ -123,7 +175,8 @@ impl Sqlite {
 
     pub(crate) async fn list(&self, query: ListQuery) -> Result<Page, StoreError> {
         let reports = self.reports.clone();
-        self.readers.read(move |connection| queries::page(connection, query, &reports)).await
+        let waiting = self.counts().waiting;
+        self.readers.read(move |connection| queries::page(connection, &query, waiting, &reports)).await
     }
 
     pub(crate) async fn log(&self, id: TaskId) -> Result<Option<String>, StoreError> {
@@ -151,3 +204,24 @@ impl Sqlite {
         self.writer.close().await;
     }
 }
+
+/// Checks a large database while it is in use, on a thread of its own that nobody waits for.
+fn check_on(path: Arc<Path>, damage: &Arc<OnceLock<StoreError>>) {
+    let damage = Arc::clone(damage);
+    let check = move || {
+        let checked = connection::reader(&path)
+            .map_err(|error| fault::fault(&path, &error))
+            .and_then(|connection| check::whole(&connection, &path));
+        if let Err(error) = checked {
+            tracing::error!(%error, "the database was checked; tasks go on, but stop the host and restore soon");
+            // Nobody else sets it.
+            let _ = damage.set(error);
+        }
+    };
+    if let Err(error) = std::thread::Builder::new().name("store-check".to_owned()).spawn(check) {
+        tracing::warn!(%error, "the database is not checked");
+    }
+}
+
+#[cfg(test)]
+mod plans;

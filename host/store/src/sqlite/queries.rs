@@ -4,30 +4,45 @@ use rusqlite::{Connection, OptionalExtension, params};
 use wasmill_model::{PluginName, Task, TaskId, TaskState};
 
 use super::rows::{TaskRow, select_tasks, size, task_row};
+use super::walk::walk;
 use crate::report::ReportBoard;
 use crate::{Claim, Cursor, ListQuery, Page};
 
 /// Bytes of results after which a page ends early: results may be large, answers may not grow with them.
 const PAGE_BYTES: usize = 4 << 20;
 
+pub(super) const TASK: &str = select_tasks!("WHERE id = ?1");
+pub(super) const ROW: &str = select_tasks!("WHERE seq = ?1");
+pub(super) const PAGE: &str = select_tasks!("WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2");
+pub(super) const WAITING: &str = "
+        SELECT count(*) FROM
+            (SELECT 1 FROM task INDEXED BY task_waiting WHERE state = 0 AND plugin = ?1 LIMIT ?2)";
+pub(super) const CHECKPOINT: &str = "
+        SELECT checkpoint.state FROM task JOIN checkpoint USING (seq)
+        WHERE task.seq = ?1 AND task.id = ?2 AND task.claims = ?3 AND task.state = 1";
+pub(super) const LOG: &str = "SELECT body FROM log JOIN task USING (seq) WHERE task.id = ?1";
+
 pub(super) fn task(
     connection: &Connection,
     id: TaskId,
     reports: &ReportBoard,
 ) -> rusqlite::Result<Option<Task>> {
-    let mut statement = connection.prepare_cached(select_tasks!("WHERE id = ?1"))?;
+    let mut statement = connection.prepare_cached(TASK)?;
     let row = statement.query_row([id.as_bytes()], task_row).optional()?;
     Ok(row.map(|row| with_report(row, reports)))
 }
 
 pub(super) fn page(
     connection: &Connection,
-    query: ListQuery,
+    query: &ListQuery,
+    waiting: u64,
     reports: &ReportBoard,
 ) -> rusqlite::Result<Page> {
+    if !query.filter.is_empty() {
+        return filtered_page(connection, query, waiting, reports);
+    }
     let before = query.before.map_or(i64::MAX, |cursor| cursor.0);
-    let mut statement =
-        connection.prepare_cached(select_tasks!("WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2"))?;
+    let mut statement = connection.prepare_cached(PAGE)?;
     // One more than asked for shows whether another page follows.
     let rows = statement.query_map(params![before, size(query.limit.saturating_add(1))], task_row)?;
     let mut page = Page { tasks: Vec::new(), next: None };
@@ -45,15 +60,42 @@ pub(super) fn page(
     Ok(page)
 }
 
+/// Reads a page of the tasks that fit; it may end before it is full.
+fn filtered_page(
+    connection: &Connection,
+    query: &ListQuery,
+    waiting: u64,
+    reports: &ReportBoard,
+) -> rusqlite::Result<Page> {
+    let mut page = Page { tasks: Vec::new(), next: None };
+    if query.limit == 0 {
+        return Ok(page);
+    }
+    // Both steps see the same moment.
+    let snapshot = connection.unchecked_transaction()?;
+    let before = query.before.map_or(i64::MAX, |cursor| cursor.0);
+    let walked = walk(&snapshot, &query.filter, before, query.limit, waiting)?;
+    page.next = walked.stopped.map(Cursor);
+    let mut statement = snapshot.prepare_cached(ROW)?;
+    let (mut last, mut bytes) = (before, 0);
+    for seq in walked.seqs {
+        if bytes > PAGE_BYTES {
+            page.next = Some(Cursor(last));
+            break;
+        }
+        let row = statement.query_one([seq], task_row)?;
+        last = seq;
+        bytes += row.task.result.as_ref().map_or(0, String::len);
+        page.tasks.push(with_report(row, reports));
+    }
+    Ok(page)
+}
+
 pub(super) fn log(connection: &Connection, id: TaskId) -> rusqlite::Result<Option<String>> {
-    const LOG: &str = "SELECT body FROM log JOIN task USING (seq) WHERE task.id = ?1";
     connection.prepare_cached(LOG)?.query_row([id.as_bytes()], |row| row.get(0)).optional()
 }
 
 pub(super) fn checkpoint(connection: &Connection, claim: &Claim) -> rusqlite::Result<Option<Vec<u8>>> {
-    const CHECKPOINT: &str = "
-        SELECT checkpoint.state FROM task JOIN checkpoint USING (seq)
-        WHERE task.seq = ?1 AND task.id = ?2 AND task.claims = ?3 AND task.state = 1";
     let mut statement = connection.prepare_cached(CHECKPOINT)?;
     let Claim { id, seq, token, .. } = claim;
     statement.query_row(params![seq, id.as_bytes(), token], |row| row.get(0)).optional()
@@ -65,9 +107,6 @@ pub(super) fn waiting(
     plugins: &[PluginName],
     most: usize,
 ) -> rusqlite::Result<Vec<u64>> {
-    const WAITING: &str = "
-        SELECT count(*) FROM
-            (SELECT 1 FROM task INDEXED BY task_waiting WHERE state = 0 AND plugin = ?1 LIMIT ?2)";
     let mut statement = connection.prepare_cached(WAITING)?;
     let count = |plugin: &PluginName| {
         statement

@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 
 use super::connection;
 use super::fault::fault;
+use super::trouble::Trouble;
 use crate::StoreError;
 
 /// The connections that nobody uses right now; missing ones are opened when they are needed.
@@ -16,6 +17,7 @@ pub(super) struct Readers {
     path: Arc<Path>,
     idle: Mutex<Vec<Connection>>,
     permits: Arc<Semaphore>,
+    trouble: Trouble,
     readers: u32,
 }
 
@@ -23,7 +25,13 @@ impl Readers {
     pub(super) fn new(path: Arc<Path>, readers: usize) -> Self {
         let readers = u32::try_from(readers).unwrap_or(u32::MAX).clamp(1, 1_024);
         let permits = Arc::new(Semaphore::new(readers as usize));
-        Self { path, idle: Mutex::default(), permits, readers }
+        Self {
+            path,
+            idle: Mutex::default(),
+            permits,
+            trouble: Trouble::of("reading from the database"),
+            readers,
+        }
     }
 
     /// Runs a query on a thread that may block, with a connection of its own.
@@ -34,7 +42,7 @@ impl Readers {
         let permit = self.permits.clone().acquire_owned().await.map_err(|_| StoreError::Closed)?;
         let readers = self.clone();
         let read = tokio::task::spawn_blocking(move || {
-            let read = readers.run(query);
+            let read = readers.trouble.note(readers.run(query));
             drop(permit);
             read
         });
@@ -53,9 +61,12 @@ impl Readers {
         let idle = self.idle().pop();
         let faulty = |error| fault(&self.path, &error);
         let connection = idle.map_or_else(|| connection::reader(&self.path), Ok).map_err(faulty)?;
-        let read = query(&connection);
-        self.idle().push(connection);
-        read.map_err(faulty)
+        let read = query(&connection).map_err(faulty);
+        // One that failed may be stuck in its trouble; the next read opens another.
+        if read.is_ok() {
+            self.idle().push(connection);
+        }
+        read
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {

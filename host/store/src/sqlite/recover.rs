@@ -5,8 +5,18 @@ use wasmill_model::{Attempts, Backoff, Next, Outcome, TaskId, Timestamp};
 
 use super::batch::{Batch, Line, Operation};
 use super::finish::Finish;
+use super::rows::nanos;
+use super::wall;
 use crate::report::{ReportBoard, ReportCell};
 use crate::{Claim, Recovery};
+
+// These read indexes of what waits and runs alone: what has ended costs an opening nothing.
+pub(super) const COUNT_WAITING: &str = "SELECT count(*) FROM task INDEXED BY task_waiting WHERE state = 0";
+pub(super) const COUNT_RUNNING: &str = "SELECT count(*) FROM task INDEXED BY task_running WHERE state = 1";
+pub(super) const SEQ_NEXT: &str = "SELECT coalesce(max(seq), 0) + 1 FROM task";
+pub(super) const RUNNING: &str = "
+    SELECT id, seq, claims, attempt, attempts_max, host_crashes
+    FROM task INDEXED BY task_running WHERE state = 1";
 
 /// Ends the attempt of every running task, in one durable transaction, and counts what waits.
 pub(super) fn recover(connection: &Connection, now: Timestamp) -> rusqlite::Result<(Recovery, Line)> {
@@ -24,7 +34,10 @@ pub(super) fn recover(connection: &Connection, now: Timestamp) -> rusqlite::Resu
             _ => recovery.requeued += 1,
         }
     }
-    let line = batch.line;
+    let mut line = batch.line;
+    line.claimed_at = nanos(now);
+    line.newest = wall::newest(&transaction, nanos(now))?;
+    recovery.shortened = wall::shorten_waits(&transaction, nanos(now))? as u64;
     transaction.commit()?;
     recovery.waiting = line.waiting;
     Ok((recovery, line))
@@ -33,15 +46,14 @@ pub(super) fn recover(connection: &Connection, now: Timestamp) -> rusqlite::Resu
 fn line(connection: &Connection) -> rusqlite::Result<Line> {
     let read = |sql: &str| connection.query_one(sql, [], |row| row.get::<_, i64>(0));
     Ok(Line {
-        waiting: read("SELECT count(*) FROM task WHERE state = 0")?.cast_unsigned(),
-        running: read("SELECT count(*) FROM task WHERE state = 1")?.cast_unsigned(),
-        seq_next: read("SELECT coalesce(max(seq), 0) + 1 FROM task")?,
+        waiting: read(COUNT_WAITING)?.cast_unsigned(),
+        running: read(COUNT_RUNNING)?.cast_unsigned(),
+        seq_next: read(SEQ_NEXT)?,
+        ..Line::default()
     })
 }
 
 fn crashed(connection: &Connection, now: Timestamp) -> rusqlite::Result<Vec<Finish>> {
-    const RUNNING: &str =
-        "SELECT id, seq, claims, attempt, attempts_max, host_crashes FROM task WHERE state = 1";
     let mut statement = connection.prepare(RUNNING)?;
     let finishes = statement.query_map([], |row| {
         let used = Attempts { attempt: row.get(3)?, attempts_max: row.get(4)?, host_crashes: row.get(5)? };

@@ -7,6 +7,8 @@ use super::batch::{Batch, Operation};
 use super::rows::state;
 use crate::report::Turn;
 
+pub(super) const REMOVE: &str = "DELETE FROM task WHERE id = ?1 RETURNING seq, state";
+
 #[derive(Debug)]
 pub(super) struct Remove {
     pub(super) id: TaskId,
@@ -17,7 +19,6 @@ impl Operation for Remove {
     const DURABLE: bool = true;
 
     fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Option<TaskState>> {
-        const REMOVE: &str = "DELETE FROM task WHERE id = ?1 RETURNING seq, state";
         let mut statement = batch.connection.prepare_cached(REMOVE)?;
         let removed = statement
             .query_row([self.id.as_bytes()], |row| Ok((row.get::<_, i64>(0)?, state(row, 1)?)))

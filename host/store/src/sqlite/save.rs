@@ -5,6 +5,11 @@ use rusqlite::params;
 use super::batch::{Batch, Operation};
 use crate::Claim;
 
+pub(super) const SAVE: &str = "
+    INSERT INTO checkpoint (seq, state)
+    SELECT seq, ?4 FROM task WHERE seq = ?1 AND id = ?2 AND claims = ?3 AND state = 1
+    ON CONFLICT (seq) DO UPDATE SET state = excluded.state";
+
 #[derive(Debug)]
 pub(super) struct Save {
     pub(super) claim: Claim,
@@ -16,10 +21,6 @@ impl Operation for Save {
     const DURABLE: bool = true;
 
     fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<bool> {
-        const SAVE: &str = "
-            INSERT INTO checkpoint (seq, state)
-            SELECT seq, ?4 FROM task WHERE seq = ?1 AND id = ?2 AND claims = ?3 AND state = 1
-            ON CONFLICT (seq) DO UPDATE SET state = excluded.state";
         let mut statement = batch.connection.prepare_cached(SAVE)?;
         let Claim { id, seq, token, .. } = &self.claim;
         Ok(statement.execute(params![seq, id.as_bytes(), token, self.state])? == 1)

@@ -1,6 +1,7 @@
 //! Tests of the store through its public door.
 
 mod conformance;
+mod damage;
 mod fixture;
 mod random;
 mod sqlite;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use wasmill_model::{HOST_CRASHES_MAX, NewTask, Next, TaskId, TaskState};
-use wasmill_store::{Cancelled, Claim, Counts, ListQuery, Store};
+use wasmill_store::{Cancelled, Claim, Counts, Filter, ListQuery, Store};
 
 use crate::fixture::{Folder, Place, at, failure, new_task, plugin};
 
@@ -185,7 +185,11 @@ impl World {
             running: self.count(TaskState::Running) as u64,
         };
         assert_eq!(self.store().counts().await, Ok(counts));
-        let page = self.store().list(ListQuery { limit: 1_000, before: None }).await.expect("listed");
+        let page = self
+            .store()
+            .list(ListQuery { limit: 1_000, before: None, filter: Filter::default() })
+            .await
+            .expect("listed");
         let mut known: Vec<_> = self.tasks.iter().collect();
         known.sort_by_key(|(_, task)| std::cmp::Reverse(task.seq));
         assert_eq!(page.tasks.len(), known.len());

@@ -1,9 +1,11 @@
 //! What every backend must do. A backend runs all of it with `suite!(ItsPlace)`.
 
 pub(crate) mod claim;
+pub(crate) mod clock;
 pub(crate) mod end;
 pub(crate) mod finish;
 pub(crate) mod insert;
+pub(crate) mod many;
 pub(crate) mod read;
 pub(crate) mod recover;
 
@@ -31,6 +33,15 @@ macro_rules! suite {
                 a_lost_claim_has_no_checkpoint, progress_shows_while_the_task_runs,
                 late_progress_shows_nowhere, counts_follow_every_move,
                 waiting_tasks_are_counted_by_plugin;
+            many: a_list_shows_the_states_asked_for, a_list_shows_the_plugin_and_the_span_asked_for,
+                a_filtered_list_loses_nothing_among_many_others, many_are_cancelled_and_only_those_meant,
+                what_changed_since_it_was_found_is_judged_anew, tasks_that_ended_long_ago_are_pruned,
+                tasks_that_are_too_many_are_pruned, one_step_prunes_no_more_than_its_share,
+                large_results_make_a_step_of_pruning_shorter;
+            clock: a_task_accepted_in_the_future_runs_though_the_clock_went_back, so_it_does_after_a_restart,
+                a_recovered_task_of_the_future_runs_again,
+                a_wait_between_attempts_never_grows_with_the_clock,
+                a_wait_of_the_future_is_shortened_by_a_restart, an_ordinary_wait_stays_as_it_is;
             recover: tasks_outlive_the_store, a_running_task_is_recovered_first_in_line,
                 the_third_crash_fails_the_task, a_claim_from_before_the_crash_is_lost,
                 a_closed_store_refuses_everything, a_second_close_changes_nothing;

@@ -1,12 +1,12 @@
 //! Lists, checkpoints, progress and counts.
 
 use wasmill_model::{NewTask, Next, Progress, TaskId};
-use wasmill_store::{Counts, Cursor, ListQuery, Store};
+use wasmill_store::{Counts, Cursor, Filter, ListQuery, Store};
 
 use crate::fixture::{Place, at, claim, claim_one, failure, get, insert_one, new_task, plugin};
 
 async fn page(store: &Store, limit: usize, before: Option<Cursor>) -> (Vec<TaskId>, Option<Cursor>) {
-    let page = store.list(ListQuery { limit, before }).await.expect("listed");
+    let page = store.list(ListQuery { limit, before, filter: Filter::default() }).await.expect("listed");
     (page.tasks.iter().map(|task| task.id).collect(), page.next)
 }
 
@@ -115,7 +115,8 @@ pub(crate) async fn progress_shows_while_the_task_runs(place: &impl Place) {
     store.progress(&claimed.claim, Progress { fraction: 0.1, note: String::new() });
     store.progress(&claimed.claim, half());
     assert_eq!(get(&store, id).await.progress, Some(half()));
-    let listed = store.list(ListQuery { limit: 1, before: None }).await.expect("listed");
+    let listed =
+        store.list(ListQuery { limit: 1, before: None, filter: Filter::default() }).await.expect("listed");
     assert_eq!(listed.tasks[0].progress, Some(half()));
     let retry = Next::RetryAt(at(1), failure());
     assert_eq!(store.finish(&claimed.claim, retry, None, at(1)).await, Ok(true));

@@ -1,0 +1,122 @@
+//! The parameters that say which tasks are meant, the same for a list and for a cancel of many.
+
+use chrono::{DateTime, Utc};
+use wasmill_model::{TaskState, Timestamp};
+use wasmill_store::Filter;
+
+use crate::problem::Fault;
+
+/// The names of the parameters, for messages.
+pub(crate) const NAMES: &str = "state, plugin, created_after, created_before";
+
+/// Takes over one parameter of a query; false if it is none of a filter.
+pub(crate) fn take(filter: &mut Filter, name: &str, value: &str, faults: &mut Vec<Fault>) -> bool {
+    let taken = match name {
+        "state" => states(filter, value),
+        "plugin" => once(&mut filter.plugin, value.parse().ok(), "the name of a plugin"),
+        "created_after" => once(&mut filter.created_after, moment(value), MOMENT),
+        "created_before" => once(&mut filter.created_before, moment(value), MOMENT),
+        _ => return false,
+    };
+    if let Err(must) = taken {
+        faults.push(Fault::parameter(name, format!("{name} must be {must}")));
+    }
+    true
+}
+
+/// Writes the filter as parameters, each with `&` before it, so that the next page is asked for with it.
+pub(crate) fn parameters(filter: &Filter) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    for state in &filter.states {
+        query.append_pair("state", state.as_str());
+    }
+    if let Some(plugin) = &filter.plugin {
+        query.append_pair("plugin", plugin.as_str());
+    }
+    for (name, moment) in [("created_after", filter.created_after), ("created_before", filter.created_before)]
+    {
+        if let Some(moment) = moment {
+            let text = moment.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true);
+            query.append_pair(name, &text);
+        }
+    }
+    let query = query.finish();
+    if query.is_empty() { query } else { format!("&{query}") }
+}
+
+const MOMENT: &str = "a time such as 2026-11-23T07:26:49Z, given once";
+
+fn states(filter: &mut Filter, value: &str) -> Result<(), &'static str> {
+    for word in value.split(',') {
+        let state = TaskState::ALL.into_iter().find(|state| state.as_str() == word);
+        let state = state.ok_or("one or more of waiting, running, completed, failed, cancelled")?;
+        if !filter.states.contains(&state) {
+            filter.states.push(state);
+        }
+    }
+    Ok(())
+}
+
+fn once<T>(slot: &mut Option<T>, value: Option<T>, must: &'static str) -> Result<(), &'static str> {
+    if slot.is_some() || value.is_none() {
+        return Err(must);
+    }
+    *slot = value;
+    Ok(())
+}
+
+/// Reads RFC 3339. A `+` of an offset that was not escaped arrives as a space.
+fn moment(text: &str) -> Option<Timestamp> {
+    let moment = DateTime::parse_from_rfc3339(&text.replace(' ', "+")).ok()?;
+    Some(moment.with_timezone(&Utc))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(query: &str) -> (Filter, usize) {
+        let (mut filter, mut faults) = (Filter::default(), Vec::new());
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            assert!(take(&mut filter, &name, &value, &mut faults), "{name}");
+        }
+        (filter, faults.len())
+    }
+
+    #[test]
+    fn a_filter_survives_its_parameters() {
+        for query in [
+            "",
+            "&state=waiting&state=running",
+            "&plugin=noop",
+            "&state=failed&plugin=a.b-c_d&created_after=2026-11-23T07%3A26%3A49Z",
+            "&created_before=2026-11-23T07%3A26%3A49.603656725Z",
+        ] {
+            let (filter, faults) = read(query);
+            assert_eq!((parameters(&filter).as_str(), faults), (query, 0));
+        }
+    }
+
+    #[test]
+    fn states_come_one_by_one_or_with_commas_and_offsets_escaped_or_not() {
+        assert_eq!(read("state=waiting,running&state=running").0, read("state=waiting&state=running").0);
+        let utc = read("created_after=2026-11-23T07:00:00Z").0;
+        assert_eq!(read("created_after=2026-11-23T08:00:00+01:00").0, utc);
+        assert_eq!(read("created_after=2026-11-23T08:00:00%2B01:00").0, utc);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_a_fault() {
+        for query in [
+            "state=",
+            "state=done",
+            "state=waiting,",
+            "plugin=No Name",
+            "plugin=a&plugin=b",
+            "created_after=yesterday",
+            "created_before=2026-11-23",
+        ] {
+            assert_eq!(read(query).1, 1, "{query}");
+        }
+    }
+}

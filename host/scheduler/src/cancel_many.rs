@@ -1,0 +1,52 @@
+//! Cancels all tasks that fit a filter, in steps that let other writes through.
+//!
+//! The API calls it through [`Scheduler`].
+
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+use wasmill_store::{Filter, Found, StoreError};
+
+use crate::scheduler::{Scheduler, Shared, carry_out};
+
+/// The most tasks cancelled in one write of the store: a few milliseconds that others wait for.
+const STEP: usize = 500;
+
+impl Scheduler {
+    /// Cancels every task that waits or runs now and fits, and returns how many it cancelled itself:
+    /// those that end meanwhile are not counted. Promises for each what [`Scheduler::cancel`] does.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store does; some tasks may be cancelled by then, and no guest of those runs.
+    pub async fn cancel_many(&self, filter: Filter) -> Result<u64, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        carry_out(async move {
+            let found = shared.store.find_open(filter.clone()).await?;
+            let mut stops = JoinSet::new();
+            let cancelled = cancel_in_steps(&shared, &found, &filter, &mut stops).await;
+            // Also after a failure: what is cancelled must not run on.
+            stops.join_all().await;
+            cancelled
+        })
+        .await
+    }
+}
+
+async fn cancel_in_steps(
+    shared: &Arc<Shared>,
+    found: &[Found],
+    filter: &Filter,
+    stops: &mut JoinSet<()>,
+) -> Result<u64, StoreError> {
+    let mut cancelled = 0;
+    for step in found.chunks(STEP) {
+        let done = shared.store.cancel_many(step.to_vec(), filter.clone(), shared.clock.now()).await?;
+        cancelled += done.waiting + done.running.len() as u64;
+        for id in done.running {
+            let shared = Arc::clone(shared);
+            stops.spawn(async move { shared.stop(id).await });
+        }
+    }
+    Ok(cancelled)
+}

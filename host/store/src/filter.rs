@@ -1,0 +1,48 @@
+//! Which tasks are meant, of all there are. Used by lists and by the cancel of many.
+
+use wasmill_model::{PluginName, TaskState, Timestamp};
+
+/// Describes tasks; what is left out does not matter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// The states they may be in; none named means all.
+    pub states: Vec<TaskState>,
+    /// The plugin that does them.
+    pub plugin: Option<PluginName>,
+    /// They were asked for at this moment or later.
+    pub created_after: Option<Timestamp>,
+    /// They were asked for before this moment, so that two spans side by side share no task.
+    pub created_before: Option<Timestamp>,
+}
+
+impl Filter {
+    /// Says whether it describes every task.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Says whether tasks in this state may be meant.
+    pub(crate) fn has(&self, state: TaskState) -> bool {
+        self.states.is_empty() || self.states.contains(&state)
+    }
+}
+
+/// A task that was found, to be cancelled with others. It never comes to mean another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found(pub(crate) i64);
+
+/// The tasks that one step of a cancel of many has cancelled.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CancelledMany {
+    /// How many of them waited.
+    pub waiting: u64,
+    /// Those that ran.
+    pub running: Vec<wasmill_model::TaskId>,
+}
+
+/// A place in the order in which tasks ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mark {
+    pub(crate) finished_at: i64,
+    pub(crate) seq: i64,
+}

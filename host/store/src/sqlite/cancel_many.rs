@@ -1,0 +1,44 @@
+//! Cancels tasks that were found before, as far as they are still as they were meant.
+
+use rusqlite::OptionalExtension;
+use wasmill_model::{TaskId, TaskState, Timestamp};
+
+use super::batch::{Batch, Operation};
+use super::cancel::cancel;
+use super::rows::state;
+use crate::{CancelledMany, Filter, Found};
+
+pub(super) const FIND: &str = "SELECT id, state, claims FROM task WHERE seq = ?1";
+
+#[derive(Debug)]
+pub(super) struct CancelMany {
+    pub(super) found: Vec<Found>,
+    pub(super) filter: Filter,
+    pub(super) now: Timestamp,
+}
+
+impl Operation for CancelMany {
+    type Answer = CancelledMany;
+    const DURABLE: bool = true;
+
+    fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<CancelledMany> {
+        let mut cancelled = CancelledMany::default();
+        for Found(seq) in &self.found {
+            let mut find = batch.connection.prepare_cached(FIND)?;
+            let found = find
+                .query_row([seq], |row| Ok((TaskId::from_bytes(row.get(0)?), state(row, 1)?, row.get(2)?)))
+                .optional()?;
+            drop(find);
+            let Some((id, was, token)) = found else { continue };
+            if !self.filter.has(was) || !was.may_become(TaskState::Cancelled) {
+                continue;
+            }
+            cancel(batch, *seq, token, was, self.now)?;
+            match was {
+                TaskState::Running => cancelled.running.push(id),
+                _ => cancelled.waiting += 1,
+            }
+        }
+        Ok(cancelled)
+    }
+}

@@ -1,0 +1,67 @@
+//! How SQLite carries out each statement: a scan of all tasks would make every call slower with every
+//! task that ever ended.
+
+use super::{cancel, cancel_many, claim, connection, finish, insert, prune, queries, recover, remove, save};
+use super::{walk, wall};
+
+/// Everything that is asked while the host serves or starts.
+const STATEMENTS: [&str; 34] = [
+    insert::TASK,
+    claim::READY,
+    claim::READY_LATER,
+    claim::NEXT,
+    claim::CLAIM,
+    claim::INPUT,
+    finish::END,
+    finish::WAIT,
+    finish::KEEP,
+    save::SAVE,
+    cancel::FIND,
+    cancel::CANCEL,
+    cancel_many::FIND,
+    remove::REMOVE,
+    prune::OLDEST,
+    prune::DROP,
+    prune::SURPLUS,
+    queries::TASK,
+    queries::ROW,
+    queries::PAGE,
+    queries::LOG,
+    queries::CHECKPOINT,
+    queries::WAITING,
+    walk::ALL,
+    walk::WAITING,
+    walk::RUNNING,
+    walk::FAILED,
+    walk::CANCELLED,
+    walk::ALL_WAITING,
+    walk::ALL_RUNNING,
+    recover::COUNT_WAITING,
+    recover::COUNT_RUNNING,
+    recover::SEQ_NEXT,
+    recover::RUNNING,
+];
+
+/// A scan of one of these is meant: they hold what waits and runs, or stop after a bounded walk.
+const SCANNED: [&str; 3] = ["INDEX task_waiting", "INDEX task_running", "INDEX task_finished"];
+
+#[test]
+fn no_statement_looks_at_all_tasks() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let connection = connection::writer(&dir.path().join("wasmill.db")).expect("opened");
+    for sql in STATEMENTS.into_iter().chain([wall::NEWEST, wall::SHORTEN]) {
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect(sql);
+        let parameters = vec![1; statement.parameter_count()];
+        let plan = statement
+            .query_map(rusqlite::params_from_iter(parameters), |row| row.get::<_, String>(3))
+            .expect(sql)
+            .collect::<Result<Vec<_>, _>>()
+            .expect(sql);
+        for step in &plan {
+            let scan = step.starts_with("SCAN task") && !SCANNED.iter().any(|index| step.ends_with(index));
+            assert!(!scan, "{sql}: {plan:?}");
+            let sorts = step.contains("TEMP B-TREE");
+            assert!(!sorts || sql == walk::WAITING, "{sql}: {plan:?}");
+        }
+    }
+}

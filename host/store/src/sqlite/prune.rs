@@ -1,0 +1,60 @@
+//! Removes tasks that ended long ago, a few at a time, and finds those that are too many.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::batch::{Batch, Operation};
+use super::rows::size;
+use crate::Mark;
+
+/// The most tasks that one step removes: a few milliseconds that other writes wait for.
+const ROWS_MAX: usize = 500;
+
+/// Bytes after which a step ends early, as large results take longer to remove.
+const BYTES_MAX: i64 = 4 << 20;
+
+pub(super) const OLDEST: &str = "
+    SELECT task.seq, coalesce(octet_length(result), 0) + coalesce(input_bytes, 0)
+        + coalesce(octet_length(log.body), 0)
+    FROM task INDEXED BY task_finished LEFT JOIN log ON log.seq = task.seq
+    WHERE finished_at IS NOT NULL AND (finished_at, task.seq) <= (?1, ?2)
+    ORDER BY finished_at, task.seq LIMIT ?3";
+pub(super) const DROP: &str = "DELETE FROM task WHERE seq = ?1";
+pub(super) const SURPLUS: &str = "
+    SELECT finished_at, seq FROM task INDEXED BY task_finished WHERE finished_at IS NOT NULL
+    ORDER BY finished_at DESC, seq DESC LIMIT 1 OFFSET ?1";
+
+#[derive(Debug)]
+pub(super) struct Prune {
+    pub(super) until: Mark,
+}
+
+impl Operation for Prune {
+    type Answer = u64;
+    const DURABLE: bool = false;
+
+    fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<u64> {
+        let Mark { finished_at, seq } = self.until;
+        let mut oldest = batch.connection.prepare_cached(OLDEST)?;
+        let mut rows = oldest.query(params![finished_at, seq, size(ROWS_MAX)])?;
+        let (mut pruned, mut bytes) = (Vec::new(), 0);
+        while bytes < BYTES_MAX
+            && let Some(row) = rows.next()?
+        {
+            pruned.push(row.get::<_, i64>(0)?);
+            bytes += row.get::<_, i64>(1)?;
+        }
+        drop(rows);
+        let mut drop = batch.connection.prepare_cached(DROP)?;
+        for seq in &pruned {
+            drop.execute([seq])?;
+        }
+        Ok(pruned.len() as u64)
+    }
+}
+
+/// Finds the newest ended task that is one too many. Looks at the index alone.
+pub(super) fn surplus(connection: &Connection, keep_max: u64) -> rusqlite::Result<Option<Mark>> {
+    let keep_max = i64::try_from(keep_max).unwrap_or(i64::MAX);
+    let mark = |row: &rusqlite::Row<'_>| Ok(Mark { finished_at: row.get(0)?, seq: row.get(1)? });
+    connection.prepare_cached(SURPLUS)?.query_row([keep_max], mark).optional()
+}

@@ -1,0 +1,138 @@
+//! Lists that are filtered. They walk an index, newest first, and give up after a while.
+//!
+//! Few of many tasks may fit. So that no request costs more than a bounded walk, a page may end before
+//! it is full, and says where to go on. The states that are rare have an index of their own.
+
+use rusqlite::{Connection, Row, params};
+use wasmill_model::TaskState;
+
+use super::rows::{nanos, state};
+use crate::{Filter, Found};
+
+/// How many rows one page looks at: some 20 ms.
+const WALK_MAX: usize = 10_000;
+
+macro_rules! walk {
+    ($tail:literal) => {
+        concat!("SELECT seq, state, plugin, created_at FROM task ", $tail)
+    };
+}
+
+pub(super) const ALL: &str = walk!("WHERE seq < ?1 ORDER BY seq DESC");
+/// Sorts all that wait: only for few.
+pub(super) const WAITING: &str =
+    walk!("INDEXED BY task_waiting WHERE state = 0 AND seq < ?1 ORDER BY seq DESC");
+pub(super) const RUNNING: &str =
+    walk!("INDEXED BY task_running WHERE state = 1 AND seq < ?1 ORDER BY seq DESC");
+pub(super) const FAILED: &str =
+    walk!("INDEXED BY task_failed WHERE state = 3 AND seq < ?1 ORDER BY seq DESC");
+pub(super) const CANCELLED: &str =
+    walk!("INDEXED BY task_cancelled WHERE state = 4 AND seq < ?1 ORDER BY seq DESC");
+pub(super) const ALL_WAITING: &str = walk!("INDEXED BY task_waiting WHERE state = 0");
+pub(super) const ALL_RUNNING: &str = walk!("INDEXED BY task_running WHERE state = 1");
+
+/// What a walk came to.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Walked {
+    /// The tasks that fit, newest first.
+    pub(super) seqs: Vec<i64>,
+    /// Where it stopped, if there may be more: everything from there on was looked at.
+    pub(super) stopped: Option<i64>,
+}
+
+/// Finds up to `most` tasks that fit, of those before this place.
+pub(super) fn walk(
+    connection: &Connection,
+    filter: &Filter,
+    before: i64,
+    most: usize,
+    waiting: u64,
+) -> rusqlite::Result<Walked> {
+    let mut walked = Walked::default();
+    for sql in ways(filter, waiting) {
+        let one = walk_one(connection, sql, filter, before, most)?;
+        walked.seqs.extend(one.seqs);
+        walked.stopped = walked.stopped.max(one.stopped);
+    }
+    // Beyond the place where one of them stopped, its tasks are missing.
+    walked.seqs.retain(|seq| walked.stopped.is_none_or(|stopped| *seq >= stopped));
+    walked.seqs.sort_unstable_by(|a, b| b.cmp(a));
+    if walked.seqs.len() > most {
+        walked.seqs.truncate(most);
+        walked.stopped = walked.seqs.last().copied();
+    }
+    Ok(walked)
+}
+
+/// Chooses an index for each state that is asked for, or the table if one of them has none.
+fn ways(filter: &Filter, waiting: u64) -> Vec<&'static str> {
+    let way = |state: &TaskState| match state {
+        // Many that wait are found quickly by walking the table.
+        TaskState::Waiting => (waiting <= WALK_MAX as u64).then_some(WAITING),
+        TaskState::Running => Some(RUNNING),
+        TaskState::Completed => None,
+        TaskState::Failed => Some(FAILED),
+        TaskState::Cancelled => Some(CANCELLED),
+    };
+    let mut states = filter.states.clone();
+    states.sort_unstable_by_key(|state| super::rows::code(*state));
+    states.dedup();
+    let ways: Option<Vec<_>> = states.iter().map(way).collect();
+    ways.filter(|ways| !ways.is_empty()).unwrap_or_else(|| vec![ALL])
+}
+
+fn walk_one(
+    connection: &Connection,
+    sql: &str,
+    filter: &Filter,
+    before: i64,
+    most: usize,
+) -> rusqlite::Result<Walked> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(params![before])?;
+    let mut walked = Walked::default();
+    for looked_at in 1.. {
+        let Some(row) = rows.next()? else { break };
+        if fits(filter, row)? {
+            walked.seqs.push(row.get(0)?);
+        }
+        if walked.seqs.len() == most || looked_at == WALK_MAX {
+            walked.stopped = Some(row.get(0)?);
+            break;
+        }
+    }
+    Ok(walked)
+}
+
+/// Finds all tasks that wait or run and fit, those that wait first.
+pub(super) fn open(connection: &Connection, filter: &Filter) -> rusqlite::Result<Vec<Found>> {
+    let snapshot = connection.unchecked_transaction()?;
+    let mut found = Vec::new();
+    for (state, sql) in [(TaskState::Waiting, ALL_WAITING), (TaskState::Running, ALL_RUNNING)] {
+        if !filter.has(state) {
+            continue;
+        }
+        let mut statement = snapshot.prepare_cached(sql)?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            if fits(filter, row)? {
+                found.push(Found(row.get(0)?));
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn fits(filter: &Filter, row: &Row<'_>) -> rusqlite::Result<bool> {
+    if !filter.has(state(row, 1)?) {
+        return Ok(false);
+    }
+    if let Some(plugin) = &filter.plugin
+        && row.get_ref(2)?.as_str()? != plugin.as_str()
+    {
+        return Ok(false);
+    }
+    let created_at: i64 = row.get(3)?;
+    Ok(filter.created_after.is_none_or(|after| created_at >= nanos(after))
+        && filter.created_before.is_none_or(|before| created_at < nanos(before)))
+}

@@ -1,0 +1,87 @@
+//! The clock of the machine goes back or forth: no task may wait for it.
+
+use std::time::Duration;
+
+use wasmill_model::{Backoff, NewTask, Next};
+
+use crate::fixture::{Place, at, claim, claim_one, failure, get, ids, insert_one, new_task};
+
+const YEAR: i64 = 31_536_000;
+
+pub(crate) async fn a_task_accepted_in_the_future_runs_though_the_clock_went_back(place: &impl Place) {
+    let store = place.open();
+    let future = NewTask { created_at: at(YEAR), ..new_task() };
+    let past = new_task();
+    let expected = [past.id, future.id];
+    store.insert(vec![future, past]).await.expect("inserted");
+    assert_eq!(ids(&claim(&store, 9, at(1)).await), expected, "those that are ready by the clock come first");
+}
+
+pub(crate) async fn so_it_does_after_a_restart(place: &impl Place) {
+    let store = place.open();
+    let future = NewTask { created_at: at(YEAR), ..new_task() };
+    let id = future.id;
+    store.insert(vec![future]).await.expect("inserted");
+    store.close().await;
+    let (store, _) = place.open_at(9, at(1));
+    assert_eq!(claim_one(&store, at(1)).await.claim.id, id);
+}
+
+pub(crate) async fn a_recovered_task_of_the_future_runs_again(place: &impl Place) {
+    let store = place.open();
+    store.insert(vec![NewTask { created_at: at(YEAR), ..new_task() }]).await.expect("inserted");
+    claim_one(&store, at(YEAR)).await;
+    store.close().await;
+    let (store, recovery) = place.open_at(9, at(1));
+    assert_eq!(recovery.requeued, 1);
+    claim_one(&store, at(1)).await;
+}
+
+pub(crate) async fn a_wait_between_attempts_never_grows_with_the_clock(place: &impl Place) {
+    let store = place.open();
+    let backoff = Backoff { first: Duration::from_secs(10), factor: 2.0, most: Duration::from_secs(20) };
+    for own in [Some(backoff), None] {
+        let task = NewTask { backoff: own, ..new_task() };
+        let id = task.id;
+        store.insert(vec![task]).await.expect("inserted");
+        let claimed = claim_one(&store, at(YEAR)).await;
+        let retry = Next::RetryAt(at(YEAR + 10), failure());
+        assert_eq!(store.finish(&claimed.claim, retry, None, at(YEAR)).await, Ok(true));
+        // The clock goes back by a year; the next look at the line sees that.
+        assert_eq!(ids(&claim(&store, 9, at(5)).await), []);
+        let most = own.unwrap_or_default().most;
+        assert_eq!(get(&store, id).await.ready_at, at(5) + most);
+        let ready = at(5) + most;
+        assert_eq!(ids(&claim(&store, 9, ready - Duration::from_millis(1)).await), []);
+        assert_eq!(ids(&claim(&store, 9, ready).await), [id]);
+        store.remove(id).await.expect("removed");
+    }
+}
+
+pub(crate) async fn a_wait_of_the_future_is_shortened_by_a_restart(place: &impl Place) {
+    let store = place.open();
+    let id = insert_one(&store).await;
+    let claimed = claim_one(&store, at(YEAR)).await;
+    let retry = Next::RetryAt(at(YEAR + 10), failure());
+    assert_eq!(store.finish(&claimed.claim, retry, None, at(YEAR)).await, Ok(true));
+    store.close().await;
+    let (store, recovery) = place.open_at(9, at(5));
+    assert_eq!((recovery.shortened, recovery.waiting), (1, 1));
+    assert_eq!(get(&store, id).await.ready_at, at(5) + Backoff::default().most);
+}
+
+pub(crate) async fn an_ordinary_wait_stays_as_it_is(place: &impl Place) {
+    let store = place.open();
+    let id = insert_one(&store).await;
+    let claimed = claim_one(&store, at(10)).await;
+    let retry = Next::RetryAt(at(12), failure());
+    assert_eq!(store.finish(&claimed.claim, retry, None, at(10)).await, Ok(true));
+    for now in [at(10), at(9), at(3)] {
+        assert_eq!(ids(&claim(&store, 9, now).await), []);
+        assert_eq!(get(&store, id).await.ready_at, at(12));
+    }
+    store.close().await;
+    let (store, recovery) = place.open_at(9, at(1));
+    assert_eq!(recovery.shortened, 0);
+    assert_eq!(get(&store, id).await.ready_at, at(12));
+}

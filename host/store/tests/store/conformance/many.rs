@@ -1,0 +1,213 @@
+//! Filters: which tasks a list shows, which a cancel of many stops, and what retention removes.
+
+use wasmill_model::{NewTask, Next, TaskId, TaskState};
+use wasmill_store::{CancelledMany, Filter, ListQuery, Store};
+
+use crate::fixture::{Place, at, claim, claim_one, failure, get, insert_one, new_task, plugin};
+
+fn done() -> Next {
+    Next::Completed("1".to_owned())
+}
+
+fn states(states: &[TaskState]) -> Filter {
+    Filter { states: states.to_vec(), ..Filter::default() }
+}
+
+/// Follows the pages to the end.
+async fn listed(store: &Store, filter: &Filter, limit: usize) -> Vec<TaskId> {
+    let (mut ids, mut before) = (Vec::new(), None);
+    loop {
+        let page = store.list(ListQuery { limit, before, filter: filter.clone() }).await.expect("listed");
+        assert!(page.tasks.len() <= limit);
+        ids.extend(page.tasks.iter().map(|task| task.id));
+        before = page.next;
+        if before.is_none() {
+            return ids;
+        }
+    }
+}
+
+/// Stores a task of plugin `a` at this second and brings it into this state.
+async fn task_in(store: &Store, state: TaskState, second: i64) -> TaskId {
+    let task = NewTask { created_at: at(second), ..new_task() };
+    let id = task.id;
+    if state == TaskState::Waiting {
+        store.insert(vec![NewTask { plugin: plugin("b"), ..task }]).await.expect("inserted");
+        return id;
+    }
+    store.insert(vec![task]).await.expect("inserted");
+    let claim = claim_one(store, at(second)).await.claim;
+    match state {
+        TaskState::Completed => assert_eq!(store.finish(&claim, done(), None, at(second)).await, Ok(true)),
+        TaskState::Failed => {
+            assert_eq!(store.finish(&claim, Next::Failed(failure()), None, at(second)).await, Ok(true));
+        }
+        TaskState::Cancelled => drop(store.cancel(id, at(second)).await.expect("cancelled")),
+        TaskState::Waiting | TaskState::Running => {}
+    }
+    id
+}
+
+pub(crate) async fn a_list_shows_the_states_asked_for(place: &impl Place) {
+    let store = place.open();
+    let mut all = Vec::new();
+    for second in 0..4 {
+        for state in TaskState::ALL {
+            all.push((state, task_in(&store, state, second).await));
+        }
+    }
+    all.reverse();
+    for some in 0..32_u32 {
+        let wanted: Vec<_> = TaskState::ALL
+            .into_iter()
+            .enumerate()
+            .filter(|(n, _)| some & (1 << n) != 0)
+            .map(|(_, s)| s)
+            .collect();
+        let expected: Vec<_> = all
+            .iter()
+            .filter(|(state, _)| wanted.is_empty() || wanted.contains(state))
+            .map(|(_, id)| *id)
+            .collect();
+        for limit in [1, 3, 100] {
+            assert_eq!(listed(&store, &states(&wanted), limit).await, expected, "{wanted:?} by {limit}");
+        }
+    }
+}
+
+pub(crate) async fn a_list_shows_the_plugin_and_the_span_asked_for(place: &impl Place) {
+    let store = place.open();
+    let mut ids = Vec::new();
+    for second in 0..6 {
+        ids.push(task_in(&store, TaskState::ALL[usize::from(second % 2 == 0)], second).await);
+    }
+    let b = Filter { plugin: Some(plugin("b")), ..Filter::default() };
+    assert_eq!(listed(&store, &b, 2).await, [ids[5], ids[3], ids[1]]);
+    let span = |after, before| Filter {
+        created_after: Some(at(after)),
+        created_before: Some(at(before)),
+        ..Filter::default()
+    };
+    assert_eq!(
+        listed(&store, &span(2, 4), 9).await,
+        [ids[3], ids[2]],
+        "the first moment counts, the last not"
+    );
+    assert_eq!(listed(&store, &Filter { plugin: Some(plugin("b")), ..span(2, 4) }, 9).await, [ids[3]]);
+    assert_eq!(listed(&store, &Filter { states: vec![TaskState::Failed], ..span(0, 9) }, 9).await, []);
+}
+
+pub(crate) async fn a_filtered_list_loses_nothing_among_many_others(place: &impl Place) {
+    let (store, _) = place.open_at(100_000, at(0));
+    let mut rare = Vec::new();
+    for _ in 0..3 {
+        let tasks: Vec<_> = (0..9_000).map(|_| new_task()).collect();
+        store.insert(tasks).await.expect("inserted");
+        rare.push(task_in(&store, TaskState::Waiting, 0).await);
+    }
+    rare.reverse();
+    // More tasks wait than one page looks at.
+    let filter = Filter { plugin: Some(plugin("b")), ..states(&[TaskState::Waiting]) };
+    assert_eq!(listed(&store, &filter, 10).await, rare);
+}
+
+pub(crate) async fn many_are_cancelled_and_only_those_meant(place: &impl Place) {
+    let store = place.open();
+    let waiting = task_in(&store, TaskState::Waiting, 0).await;
+    let running = task_in(&store, TaskState::Running, 1).await;
+    let ended = task_in(&store, TaskState::Completed, 2).await;
+    let late = task_in(&store, TaskState::Waiting, 9).await;
+    let filter = Filter { created_before: Some(at(5)), ..Filter::default() };
+    let found = store.find_open(filter.clone()).await.expect("found");
+    assert_eq!(found.len(), 2);
+    let cancelled = store.cancel_many(found.clone(), filter.clone(), at(3)).await;
+    assert_eq!(cancelled, Ok(CancelledMany { waiting: 1, running: vec![running] }));
+    for (id, state) in [
+        (waiting, TaskState::Cancelled),
+        (running, TaskState::Cancelled),
+        (ended, TaskState::Completed),
+        (late, TaskState::Waiting),
+    ] {
+        assert_eq!(get(&store, id).await.state, state);
+    }
+    assert_eq!(get(&store, waiting).await.finished_at, Some(at(3)));
+    let again = store.cancel_many(found, filter, at(4)).await;
+    assert_eq!(again, Ok(CancelledMany::default()), "nothing is cancelled twice");
+    let counts = store.counts().await.expect("counted");
+    assert_eq!((counts.waiting, counts.running), (1, 0));
+}
+
+pub(crate) async fn what_changed_since_it_was_found_is_judged_anew(place: &impl Place) {
+    let store = place.open();
+    let [gone, ran, started] = [insert_one(&store).await, insert_one(&store).await, insert_one(&store).await];
+    let filter = states(&[TaskState::Waiting]);
+    let found = store.find_open(filter.clone()).await.expect("found");
+    store.remove(gone).await.expect("removed");
+    let claims = claim(&store, 2, at(1)).await.claimed;
+    assert_eq!(store.finish(&claims[0].claim, done(), None, at(1)).await, Ok(true));
+    let cancelled = store.cancel_many(found.clone(), filter, at(2)).await;
+    assert_eq!(cancelled, Ok(CancelledMany::default()), "none of them waits any more");
+    let cancelled = store.cancel_many(found, Filter::default(), at(2)).await;
+    assert_eq!(cancelled, Ok(CancelledMany { waiting: 0, running: vec![started] }));
+    assert_eq!(store.finish(&claims[1].claim, done(), None, at(3)).await, Ok(false), "its claim is lost");
+    assert_eq!(get(&store, ran).await.state, TaskState::Completed);
+}
+
+pub(crate) async fn tasks_that_ended_long_ago_are_pruned(place: &impl Place) {
+    let store = place.open();
+    let mut ended = Vec::new();
+    for (second, state) in
+        [TaskState::Completed, TaskState::Failed, TaskState::Cancelled].into_iter().enumerate()
+    {
+        ended.push(task_in(&store, state, second as i64).await);
+    }
+    let running = task_in(&store, TaskState::Running, 0).await;
+    assert_eq!(store.prune(Store::ended_before(at(0))).await, Ok(0), "the moment itself is kept");
+    assert_eq!(store.prune(Store::ended_before(at(2))).await, Ok(2));
+    assert_eq!(store.prune(Store::ended_before(at(2))).await, Ok(0));
+    assert_eq!(listed(&store, &Filter::default(), 9).await, [running, ended[2]]);
+}
+
+pub(crate) async fn tasks_that_are_too_many_are_pruned(place: &impl Place) {
+    let store = place.open();
+    let mut ended = Vec::new();
+    for _ in 0..5 {
+        // All at the same moment.
+        ended.push(task_in(&store, TaskState::Completed, 0).await);
+    }
+    let waiting = task_in(&store, TaskState::Waiting, 0).await;
+    assert_eq!(store.surplus(5).await, Ok(None));
+    let mark = store.surplus(2).await.expect("looked up").expect("too many");
+    assert_eq!(store.prune(mark).await, Ok(3));
+    assert_eq!(store.surplus(2).await, Ok(None));
+    assert_eq!(listed(&store, &Filter::default(), 9).await, [waiting, ended[4], ended[3]]);
+}
+
+pub(crate) async fn one_step_prunes_no_more_than_its_share(place: &impl Place) {
+    let store = place.open();
+    store.insert((0..1_000).map(|_| new_task()).collect()).await.expect("inserted");
+    for claimed in claim(&store, 1_000, at(0)).await.claimed {
+        assert_eq!(store.finish(&claimed.claim, done(), None, at(0)).await, Ok(true));
+    }
+    let mut left = 1_000;
+    for step in 1.. {
+        let pruned = store.prune(Store::ended_before(at(1))).await.expect("pruned");
+        left -= pruned;
+        if pruned == 0 {
+            assert!(step > 2, "more than one step");
+            break;
+        }
+    }
+    assert_eq!(left, 0);
+}
+
+pub(crate) async fn large_results_make_a_step_of_pruning_shorter(place: &impl Place) {
+    let store = place.open();
+    for _ in 0..4 {
+        insert_one(&store).await;
+        let claim = claim_one(&store, at(0)).await.claim;
+        let large = Next::Completed("x".repeat(3 << 20));
+        assert_eq!(store.finish(&claim, large, None, at(0)).await, Ok(true));
+    }
+    assert_eq!(store.prune(Store::ended_before(at(1))).await, Ok(2));
+}
