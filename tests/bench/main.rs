@@ -7,8 +7,10 @@ mod floors;
 mod generated;
 mod kinds;
 mod latency;
+mod many;
 mod plugins;
 mod report;
+mod restart;
 mod throughput;
 
 use anyhow::Result;
@@ -37,7 +39,9 @@ fn main() -> Result<()> {
         throughput::measure(64).await?;
         latency::measure_idle().await?;
         latency::measure_crowded(64).await?;
+        many::measure().await?;
         plugins::measure_drops().await?;
-        plugins::measure_start().await
+        plugins::measure_start().await?;
+        restart::measure().await
     })
 }
