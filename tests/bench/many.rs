@@ -15,7 +15,7 @@ const WAITING: u64 = 100_000;
 pub(crate) async fn measure() -> Result<()> {
     title("Cancel by filter");
     let slots = RUNNING.to_string();
-    let server = Server::start(&["--slots", &slots, "--memory", "1MiB", "--timeout", "1h"]);
+    let server = Server::start(&["--slots", &slots, "--memory", "2MiB", "--timeout", "1h"]);
     let client = server.client();
     let task = json!({"plugin": "misbehave", "input": {"do": "sleep", "ms": 3_600_000}});
     submit(&client, &task, RUNNING).await?;

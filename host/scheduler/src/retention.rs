@@ -1,7 +1,7 @@
 //! Retention: forgets tasks that ended long ago, or that are too many, in small steps.
 //!
 //! The binary starts it beside the scheduler. It looks now and then; each step is one short write, and
-//! between two steps others get at least as much time.
+//! between two steps others get twice as much time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +16,9 @@ const LOOK_MIN: Duration = Duration::from_millis(100);
 
 /// How far the wall clock may stray from the steady one between two looks before it is not believed.
 const STRAY: Duration = Duration::from_secs(60);
+
+/// How many times as long as a step took the pause after it is.
+const PAUSES: u32 = 2;
 
 /// What is kept of tasks that have ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +96,6 @@ async fn prune(
             return Ok(all);
         }
         all += pruned;
-        sleep(start.elapsed().max(Duration::from_millis(1))).await;
+        sleep((PAUSES * start.elapsed()).max(Duration::from_millis(2))).await;
     }
 }

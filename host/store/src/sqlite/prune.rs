@@ -7,7 +7,7 @@ use super::rows::size;
 use crate::Mark;
 
 /// The most tasks that one step removes: a few milliseconds that other writes wait for.
-const ROWS_MAX: usize = 500;
+const ROWS_MAX: usize = 200;
 
 /// Bytes after which a step ends early, as large results take longer to remove.
 const BYTES_MAX: i64 = 4 << 20;

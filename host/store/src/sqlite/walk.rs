@@ -96,7 +96,8 @@ fn walk_one(
         if fits(filter, row)? {
             walked.seqs.push(row.get(0)?);
         }
-        if walked.seqs.len() == most || looked_at == WALK_MAX {
+        // One more than asked for shows whether another page follows.
+        if walked.seqs.len() > most || looked_at == WALK_MAX {
             walked.stopped = Some(row.get(0)?);
             break;
         }

@@ -83,6 +83,8 @@ pub(crate) async fn a_list_shows_the_plugin_and_the_span_asked_for(place: &impl 
     }
     let b = Filter { plugin: Some(plugin("b")), ..Filter::default() };
     assert_eq!(listed(&store, &b, 2).await, [ids[5], ids[3], ids[1]]);
+    let page = store.list(ListQuery { limit: 3, before: None, filter: b.clone() }).await.expect("listed");
+    assert_eq!((page.tasks.len(), page.next), (3, None), "a full page may be the last");
     let span = |after, before| Filter {
         created_after: Some(at(after)),
         created_before: Some(at(before)),
