@@ -18,6 +18,7 @@ Then, from another terminal:
   curl localhost:8080/task                       list all tasks
   curl localhost:8080/task/ID/status             see how one is doing
   curl -X DELETE localhost:8080/task/ID          stop it and forget it
+  wasmill backup tasks.db                        copy the database, while the server runs
 
 Every option can also be set in the environment as shown, or in wasmill.toml, where its name has '_' for
 '-'. A flag beats the environment, which beats the file, which beats the default.";
