@@ -67,6 +67,12 @@ pub enum StoreError {
         /// What failed.
         message: String,
     },
+    /// A backup was not begun: it would replace a file, or there is nothing to copy.
+    #[error("{message}")]
+    NoBackup {
+        /// What is in the way, and what to do.
+        message: String,
+    },
     /// The store was closed.
     #[error("store is closed")]
     Closed,

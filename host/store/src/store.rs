@@ -292,7 +292,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unavailable`] if there is no database, the file exists or cannot be written;
+    /// [`StoreError::NoBackup`] if there is no database or the file exists, [`StoreError::Unavailable`] if it
+    /// cannot be written;
     /// [`StoreError::Foreign`], [`StoreError::Newer`] or [`StoreError::Corrupt`] if the database
     /// cannot be used.
     pub fn backup(dir: &Path, file: &Path, replace: bool) -> Result<Backup, StoreError> {

@@ -16,7 +16,7 @@ pub(crate) fn backup(dir: &Path, file: &Path, replace: bool) -> Result<Backup, S
     let path = dir.join("wasmill.db");
     if !path.exists() {
         let message = format!("there is no database {}; name the data folder with --data", path.display());
-        return Err(StoreError::Unavailable { message });
+        return Err(StoreError::NoBackup { message });
     }
     if !replace && file.exists() {
         return Err(exists(file));
@@ -87,9 +87,9 @@ impl Drop for Partial {
 
 fn exists(file: &Path) -> StoreError {
     let message = format!("{} exists; choose another name, or --force to replace it", file.display());
-    StoreError::Unavailable { message }
+    StoreError::NoBackup { message }
 }
 
 fn no_file(file: &Path) -> StoreError {
-    StoreError::Unavailable { message: format!("{} names no file", file.display()) }
+    StoreError::NoBackup { message: format!("{} names no file", file.display()) }
 }
