@@ -10,7 +10,10 @@ use super::rows::{nanos, state};
 use crate::{Filter, Found};
 
 /// How many rows one page looks at: some 20 ms.
-const WALK_MAX: usize = 10_000;
+const WALK_MAX: usize = 100_000;
+
+/// How many waiting tasks are sorted for a page rather than walking the table for them.
+const SORT_MAX: u64 = 10_000;
 
 macro_rules! walk {
     ($tail:literal) => {
@@ -68,7 +71,7 @@ pub(super) fn walk(
 fn ways(filter: &Filter, waiting: u64) -> Vec<&'static str> {
     let way = |state: &TaskState| match state {
         // Many that wait are found quickly by walking the table.
-        TaskState::Waiting => (waiting <= WALK_MAX as u64).then_some(WAITING),
+        TaskState::Waiting => (waiting <= SORT_MAX).then_some(WAITING),
         TaskState::Running => Some(RUNNING),
         TaskState::Completed => None,
         TaskState::Failed => Some(FAILED),

@@ -100,16 +100,19 @@ pub(crate) async fn a_list_shows_the_plugin_and_the_span_asked_for(place: &impl 
 }
 
 pub(crate) async fn a_filtered_list_loses_nothing_among_many_others(place: &impl Place) {
-    let (store, _) = place.open_at(100_000, at(0));
+    let (store, _) = place.open_at(200_000, at(0));
     let mut rare = Vec::new();
     for _ in 0..3 {
-        let tasks: Vec<_> = (0..9_000).map(|_| new_task()).collect();
-        store.insert(tasks).await.expect("inserted");
         rare.push(task_in(&store, TaskState::Waiting, 0).await);
+        let tasks: Vec<_> = (0..35_000).map(|_| new_task()).collect();
+        store.insert(tasks).await.expect("inserted");
     }
     rare.reverse();
     // More tasks wait than one page looks at.
     let filter = Filter { plugin: Some(plugin("b")), ..states(&[TaskState::Waiting]) };
+    let page =
+        store.list(ListQuery { limit: 10, before: None, filter: filter.clone() }).await.expect("listed");
+    assert_eq!(page.tasks.len(), 2, "the third is too far away for the first page");
     assert_eq!(listed(&store, &filter, 10).await, rare);
 }
 
