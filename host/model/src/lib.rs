@@ -4,6 +4,7 @@
 
 mod clock;
 mod failure;
+pub mod fault_point;
 mod limits;
 mod log_tail;
 mod plugin;

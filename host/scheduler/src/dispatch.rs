@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
-use wasmill_model::Timestamp;
+use wasmill_model::{Timestamp, fault_point};
 use wasmill_store::{Claimed, Share, StoreError};
 
 use crate::run::ActiveRun;
@@ -64,6 +64,9 @@ async fn claim(
     let now = shared.clock.now();
     let shares = shares(shared);
     let claims = shared.store.claim(&shares, slots.num_permits(), now).await?;
+    if !claims.claimed.is_empty() {
+        fault_point!("claim stored, nothing runs");
+    }
     let filled_all = claims.claimed.len() == slots.num_permits();
     let runs: Vec<_> =
         claims.claimed.into_iter().filter_map(|claimed| register(shared, claimed, slots.split(1)?)).collect();

@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit};
-use wasmill_model::{Attempts, Backoff, Cause, Failure, Next, Outcome, PluginName, Run, RunHost};
+use wasmill_model::{
+    Attempts, Backoff, Cause, Failure, Next, Outcome, PluginName, Run, RunHost, fault_point,
+};
 use wasmill_store::{Claim, Claimed, StoreError};
 
 use crate::guest::{Answer, Guest, Kill};
@@ -18,8 +20,9 @@ use crate::task_host::TaskHost;
 /// How long to wait before an outcome that could not be stored is offered again.
 const STORE_RETRY: Duration = Duration::from_secs(1);
 
-/// How often a host that stops offers an outcome to a store that fails, before it gives up: it has to end.
-const DRAIN_TRIES: u32 = 5;
+/// How often an outcome is offered once the grace of a drain is over: a disk that stays full must not
+/// keep the process from ending.
+const LAST_OFFERS: u32 = 5;
 
 /// A claimed task with a slot.
 pub(crate) struct ActiveRun {
@@ -75,7 +78,9 @@ impl ActiveRun {
             Ended::TimedOut => Outcome::Failed(timed_out(self.timeout)),
             Ended::Killed => return self.release(&shared),
         };
+        fault_point!("guest done, not stored");
         self.store_outcome(&shared, outcome).await;
+        fault_point!("outcome stored, slot taken");
         self.release(&shared);
     }
 
@@ -96,7 +101,7 @@ impl ActiveRun {
         let next = Next::after(outcome, self.attempts, now, self.backoff, rand::random());
         let log = self.host.log_text();
         let retries = matches!(next, Next::RetryAt(..));
-        let mut tries_left = DRAIN_TRIES;
+        let mut offers_left = LAST_OFFERS;
         loop {
             match shared.store.finish(&self.claim, next.clone(), log.clone(), now).await {
                 Ok(true) => break,
@@ -109,14 +114,16 @@ impl ActiveRun {
                     tracing::error!(task = %self.claim.id, %error, "outcome lost: the task runs again");
                     break;
                 }
-                Err(error) if shared.is_draining() && tries_left == 0 => {
-                    tracing::error!(task = %self.claim.id, %error, "outcome lost: the task runs again");
-                    break;
-                }
                 Err(error) => {
                     // The store tells of its trouble once; a line for each run would say no more.
                     tracing::debug!(task = %self.claim.id, %error, "failed to store an outcome, trying on");
-                    tries_left -= u32::from(shared.is_draining());
+                    if shared.is_impatient() {
+                        offers_left -= 1;
+                        if offers_left == 0 {
+                            tracing::error!(task = %self.claim.id, %error, "outcome lost: the task runs again");
+                            break;
+                        }
+                    }
                     tokio::time::sleep(STORE_RETRY).await;
                 }
             }

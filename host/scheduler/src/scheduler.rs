@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinHandle;
-use wasmill_model::{Backoff, Clock, Outcome, PluginName, Runner, TaskId, TaskState};
+use wasmill_model::{Backoff, Clock, Outcome, PluginName, Runner, TaskId, TaskState, fault_point};
 use wasmill_store::{Cancelled, Store, StoreError};
 
 use crate::dispatch::dispatch;
@@ -63,7 +63,8 @@ pub struct Drained {
 #[derive(Clone)]
 pub struct Scheduler {
     pub(crate) shared: Arc<Shared>,
-    dispatcher: Arc<Mutex<Option<JoinHandle<()>>>>,
+    /// Taken by the first drain; whoever drains beside it waits here.
+    dispatcher: Arc<tokio::sync::Mutex<Option<JoinHandle<()>>>>,
 }
 
 pub(crate) struct Shared {
@@ -78,6 +79,8 @@ pub(crate) struct Shared {
     pub(crate) claiming: tokio::sync::Mutex<()>,
     running: Mutex<Running>,
     draining: watch::Sender<bool>,
+    /// Whether the grace of a drain is over.
+    impatient: watch::Sender<bool>,
 }
 
 impl Shared {
@@ -85,14 +88,20 @@ impl Shared {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn is_draining(&self) -> bool {
-        *self.draining.borrow()
-    }
-
     /// Waits until the scheduler drains.
     pub(crate) async fn draining(&self) {
         // The sender lives as long as `self`, so this only returns when the value is true.
         let _ = self.draining.subscribe().wait_for(|draining| *draining).await;
+    }
+
+    /// Says whether the grace of a drain is over.
+    pub(crate) fn is_impatient(&self) -> bool {
+        *self.impatient.borrow()
+    }
+
+    /// Waits until the grace of a drain is over.
+    async fn out_of_patience(&self) {
+        let _ = self.impatient.subscribe().wait_for(|impatient| *impatient).await;
     }
 }
 
@@ -117,9 +126,10 @@ impl Scheduler {
             claiming: tokio::sync::Mutex::new(()),
             running: Mutex::default(),
             draining: watch::Sender::new(false),
+            impatient: watch::Sender::new(false),
         });
         let dispatcher = tokio::spawn(dispatch(Arc::clone(&shared)));
-        Self { shared, dispatcher: Arc::new(Mutex::new(Some(dispatcher))) }
+        Self { shared, dispatcher: Arc::new(tokio::sync::Mutex::new(Some(dispatcher))) }
     }
 
     /// Hints that there may be something to run. Losing a hint costs at most one poll interval.
@@ -153,6 +163,7 @@ impl Scheduler {
         carry_out(async move {
             let now = shared.clock.now();
             let cancelled = shared.store.cancel(id, now).await?;
+            fault_point!("cancel stored, guest alive");
             shared.stop(id).await;
             Ok(cancelled)
         })
@@ -169,6 +180,7 @@ impl Scheduler {
         let shared = Arc::clone(&self.shared);
         carry_out(async move {
             let removed = shared.store.remove(id).await?;
+            fault_point!("removal stored, guest alive");
             shared.stop(id).await;
             Ok(removed)
         })
@@ -177,18 +189,52 @@ impl Scheduler {
 
     /// Starts nothing more and lets running tasks end until `grace` is ready; then stops those left
     /// and puts them back to waiting without counting the attempt.
+    ///
+    /// When this returns, nothing runs and every outcome is stored. Of drains at the same time the
+    /// shortest grace counts; one that comes later returns at once.
     pub async fn drain(&self, grace: impl Future<Output = ()>) -> Drained {
         self.shared.draining.send_replace(true);
-        let dispatcher = self.dispatcher.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(dispatcher) = dispatcher
+        let grace = async {
+            grace.await;
+            self.shared.impatient.send_replace(true);
+            std::future::pending().await
+        };
+        tokio::select! {
+            biased;
+            drained = self.drain_in_turn() => drained,
+            never = grace => never,
+        }
+    }
+
+    /// Starts to drain with this grace and returns at once; says whether nobody had before.
+    pub fn begin_drain(&self, grace: Duration) -> bool {
+        if self.shared.draining.send_replace(true) {
+            return false;
+        }
+        let scheduler = self.clone();
+        tokio::spawn(async move {
+            let drained = scheduler.drain(tokio::time::sleep(grace)).await;
+            tracing::info!(
+                ended = drained.ended,
+                put_back = drained.put_back,
+                "drained: nothing runs any more"
+            );
+        });
+        true
+    }
+
+    async fn drain_in_turn(&self) -> Drained {
+        let mut dispatcher = self.dispatcher.lock().await;
+        if let Some(dispatcher) = dispatcher.as_mut()
             && let Err(error) = dispatcher.await
         {
             tracing::error!(%error, "the dispatcher ended badly");
         }
+        *dispatcher = None;
         let before = self.slots().used;
         tokio::select! {
             () = self.shared.all_slots_free() => {}
-            () = grace => {}
+            () = self.shared.out_of_patience() => {}
         }
         let left = self.shared.running().all();
         let put_back = left.len();
@@ -198,6 +244,7 @@ impl Scheduler {
                 let shared = Arc::clone(&self.shared);
                 tokio::spawn(async move {
                     run.stop(&shared).await;
+                    fault_point!("guest stopped by a drain, not put back");
                     run.store_outcome(&shared, Outcome::Drained).await;
                 })
             })

@@ -3,26 +3,50 @@
 //! Handed to the runner with each run. It never decides about the task.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use tokio::time::Instant;
 use wasmill_model::{BoxFuture, LogTail, Pinned, Progress, RunHost};
 use wasmill_store::{Claim, Store};
+
+/// The least time between two checkpoints of one run.
+const SAVE_PAUSE: Duration = Duration::from_millis(10);
+
+/// Bytes of checkpoints that one run may write in a second.
+///
+/// Both bounds let one guest that saves in a loop cost the writer no more than a busy client does.
+const SAVE_BYTES_PER_SECOND: f64 = (16 << 20) as f64;
 
 /// The host's side of one run.
 pub(crate) struct TaskHost {
     store: Store,
     claim: Claim,
     log: Mutex<LogTail>,
+    /// When the next checkpoint may be written.
+    save_at: Mutex<Option<Instant>>,
 }
 
 impl TaskHost {
     pub(crate) fn new(store: Store, claim: Claim, log_bytes: usize) -> Self {
-        Self { store, claim, log: Mutex::new(LogTail::new(log_bytes)) }
+        Self { store, claim, log: Mutex::new(LogTail::new(log_bytes)), save_at: Mutex::default() }
     }
 
     /// Returns the newest lines of the log, if the guest wrote any.
     pub(crate) fn log_text(&self) -> Option<String> {
         let text = self.log.lock().unwrap_or_else(PoisonError::into_inner).text();
         (!text.is_empty()).then_some(text)
+    }
+
+    /// Returns when a checkpoint of so many bytes may be written if not now, and puts the next off.
+    ///
+    /// A guest that saves too often waits; it is never refused, as it could not know why.
+    fn save_turn(&self, bytes: usize) -> Option<Instant> {
+        let mut save_at = self.save_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let turn = save_at.map_or(now, |at| at.max(now));
+        let writing = Duration::from_secs_f64(bytes as f64 / SAVE_BYTES_PER_SECOND);
+        *save_at = Some(turn + writing.max(SAVE_PAUSE));
+        (turn > now).then_some(turn)
     }
 }
 
@@ -44,6 +68,9 @@ impl RunHost for TaskHost {
 
     fn save(&self, state: Vec<u8>) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(async {
+            if let Some(turn) = self.save_turn(state.len()) {
+                tokio::time::sleep_until(turn).await;
+            }
             match self.store.save(&self.claim, state).await {
                 Ok(true) => Ok(()),
                 Ok(false) => Err("this run no longer holds its task".to_owned()),

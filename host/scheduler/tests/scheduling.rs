@@ -367,3 +367,47 @@ async fn a_leap_of_the_clock_does_not_cost_the_history() {
     bed.pass(Duration::from_secs(60)).await;
     assert_eq!(bed.store.get(id).await, Ok(None), "its time has come all the same");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_guest_that_saves_in_a_loop_waits_for_its_turn() {
+    let bed = Bed::new(2);
+    let often = bed.submit("save-often 101 1").await;
+    let took = bed.until(often, TaskState::Completed).await;
+    let took = took.finished_at.unwrap() - took.started_at.unwrap();
+    assert!(took.num_milliseconds() >= 1_000, "a hundred times in a second, not {took}");
+    let much = bed.submit("save-often 33 1048576").await;
+    let took = bed.until(much, TaskState::Completed).await;
+    let took = took.finished_at.unwrap() - took.started_at.unwrap();
+    assert!(took.num_milliseconds() >= 2_000, "16 MiB in a second, not 32 MiB in {took}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_drains_the_shorter_grace_counts_and_both_end() {
+    let bed = Bed::new(1);
+    let id = bed.submit("forever").await;
+    bed.until(id, TaskState::Running).await;
+    assert!(bed.scheduler.begin_drain(DAY));
+    assert!(!bed.scheduler.begin_drain(Duration::ZERO), "the first has begun it");
+    let scheduler = bed.scheduler.clone();
+    scheduler.drain(std::future::ready(())).await;
+    let task = bed.task(id).await;
+    assert_eq!((task.state, task.attempt), (TaskState::Waiting, 0), "put back when the second drain returns");
+    // A third finds nothing to do, whatever its grace.
+    scheduler.drain(std::future::pending()).await;
+    let refused = bed.submit("ok").await;
+    bed.pass(Duration::from_secs(5)).await;
+    assert_eq!(bed.task(refused).await.state, TaskState::Waiting);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drained_host_can_be_killed_and_burns_nothing() {
+    let bed = Bed::new(1);
+    let id = bed.submit("forever").await;
+    bed.until(id, TaskState::Running).await;
+    bed.scheduler.begin_drain(Duration::from_secs(1));
+    bed.pass(Duration::from_secs(2)).await;
+    assert_eq!(bed.store.counts().await.unwrap().running, 0);
+    let bed = bed.crash().await;
+    let task = bed.until(id, TaskState::Running).await;
+    assert_eq!((task.attempt, task.host_crashes), (1, 0));
+}

@@ -25,6 +25,19 @@ pub fn plugin() -> PluginName {
     "scripted".parse().expect("valid")
 }
 
+/// A task that is attempted once and has all the time it wants.
+pub fn new_task(id: TaskId, script: &str, created_at: Timestamp) -> NewTask {
+    NewTask {
+        id,
+        plugin: plugin(),
+        input: Some(script.to_owned()),
+        created_at,
+        timeout: Duration::from_secs(86_400),
+        attempts_max: 1,
+        backoff: None,
+    }
+}
+
 /// Wall-clock time that goes with tokio's, which tests pause.
 pub struct TokioClock {
     epoch: Timestamp,
@@ -46,12 +59,16 @@ impl Clock for TokioClock {
 /// Runs nothing but the words in a task's input.
 ///
 /// `ok`, `fail`, `bad-input`, `panic`, `forever`, `spin`, `sleep SECONDS`, `fail-until ATTEMPT`,
-/// `save TEXT` (then sleeps for ever) and `restore`.
+/// `save TEXT` (then sleeps for ever), `save-often COUNT BYTES` and `restore`.
 #[derive(Default)]
 pub struct Scripted {
     pub running: Arc<AtomicUsize>,
     pub most: AtomicUsize,
     pub started: AtomicUsize,
+    /// The tasks whose runs were made, in their order.
+    pub tasks: std::sync::Mutex<Vec<TaskId>>,
+    /// The tasks whose checkpoint was durable by the word of the host.
+    pub saved: Arc<std::sync::Mutex<Vec<TaskId>>>,
     pub unavailable: std::sync::atomic::AtomicBool,
     /// How many may run at the same time; 0 for as many as there are slots.
     pub concurrency: AtomicUsize,
@@ -70,10 +87,12 @@ impl Runner for Scripted {
         let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
         self.most.fetch_max(running, Ordering::SeqCst);
         self.started.fetch_add(1, Ordering::SeqCst);
+        self.tasks.lock().expect("no panic").push(run.task);
         let guard = Running(Arc::clone(&self.running));
+        let saved = Arc::clone(&self.saved);
         Box::pin(async move {
             let _guard = guard;
-            act(run).await
+            act(run, &saved).await
         })
     }
 
@@ -88,7 +107,7 @@ impl Runner for Scripted {
     }
 }
 
-async fn act(run: Run) -> Result<String, Failure> {
+async fn act(run: Run, saved: &std::sync::Mutex<Vec<TaskId>>) -> Result<String, Failure> {
     run.host.pin(&Pinned { digest: DIGEST.into(), log_bytes: 1 << 10 });
     let script = run.input.clone().unwrap_or_default();
     let (verb, rest) = script.split_once(' ').unwrap_or((&script, ""));
@@ -118,7 +137,16 @@ async fn act(run: Run) -> Result<String, Failure> {
                 return Ok(String::from_utf8(state).expect("text"));
             }
             run.host.save(rest.into()).await.expect("saved");
+            saved.lock().expect("no panic").push(run.task);
             std::future::pending().await
+        }
+        "save-often" => {
+            let (count, bytes) = rest.split_once(' ').expect("two numbers");
+            let state = vec![b'x'; bytes.parse().expect("bytes")];
+            for _ in 0..count.parse().expect("a count") {
+                run.host.save(state.clone()).await.expect("saved");
+            }
+            Ok("ok".to_owned())
         }
         other => panic!("unknown script {other}"),
     }
@@ -160,7 +188,8 @@ impl Bed {
         Self::on(dir, Arc::new(TokioClock::new()), config)
     }
 
-    fn on(dir: Arc<TempDir>, clock: Arc<dyn Clock>, config: SchedulerConfig) -> Self {
+    /// Opens a host on a folder, which may be what another left behind.
+    pub fn on(dir: Arc<TempDir>, clock: Arc<dyn Clock>, config: SchedulerConfig) -> Self {
         let (store, _) = Store::open(StoreConfig::new(dir.path()), clock.now()).expect("a store");
         let runner = Arc::new(Scripted::default());
         let scheduler = Scheduler::start(
@@ -205,15 +234,7 @@ impl Bed {
     /// Submits a task that was changed in some way, without a hint.
     pub async fn submit_new(&self, change: impl FnOnce(&mut NewTask), script: &str) -> TaskId {
         let id = TaskId::new();
-        let mut task = NewTask {
-            id,
-            plugin: plugin(),
-            input: Some(script.to_owned()),
-            created_at: self.clock.now(),
-            timeout: Duration::from_secs(86_400),
-            attempts_max: 1,
-            backoff: None,
-        };
+        let mut task = new_task(id, script, self.clock.now());
         change(&mut task);
         self.store.insert(vec![task]).await.expect("accepted");
         id
@@ -232,6 +253,11 @@ impl Bed {
                 self.store.claim::<PluginName>(&[], 0, self.clock.now()).await.expect("a store");
             }
         }
+    }
+
+    /// Returns the folder of the data.
+    pub fn folder(&self) -> &std::path::Path {
+        self.dir.path()
     }
 
     /// Waits until the task is in this state.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
-use wasmill_model::TaskState;
+use wasmill_model::{TaskState, fault_point};
 
 use super::fault::fault;
 use super::finish::Finish;
@@ -175,7 +175,15 @@ impl Batcher {
             job.run(&mut batch)?;
         }
         let Batch { line, turns, .. } = batch;
+        // Only those that promise something: the others are what a dispatcher does all day.
+        let promises = jobs.iter().any(|job| job.durable());
+        if promises {
+            fault_point!("all written, not committed");
+        }
         self.connection.prepare_cached("COMMIT")?.execute([])?;
+        if promises {
+            fault_point!("committed, nobody answered");
+        }
         self.line = line;
         self.reports.turn(turns);
         self.figures.publish(line, jobs.len());

@@ -1,7 +1,7 @@
 //! Ends an attempt, if its claim still holds.
 
 use rusqlite::params;
-use wasmill_model::{Failure, Next, TaskState, Timestamp};
+use wasmill_model::{Cause, Failure, Next, TaskState, Timestamp};
 
 use super::batch::{Batch, Operation};
 use super::rows::{code, nanos};
@@ -10,7 +10,7 @@ use crate::report::Turn;
 
 pub(super) const END: &str = "
     UPDATE task SET state = ?4, finished_at = ?5, cause = ?6, message = ?7, result = ?8,
-        plugin_digest = coalesce(?9, plugin_digest)
+        plugin_digest = coalesce(?9, plugin_digest), host_crashes = host_crashes + ?10
     WHERE seq = ?1 AND id = ?2 AND claims = ?3 AND state = 1";
 pub(super) const WAIT: &str = "
     UPDATE task SET state = 0, started_at = NULL, ready_at = coalesce(?4, ready_at),
@@ -68,6 +68,8 @@ impl Finish {
         result: Option<&String>,
     ) -> rusqlite::Result<bool> {
         let mut statement = batch.connection.prepare_cached(END)?;
+        // The crash that ends a task counts like those before it.
+        let last_crash = failure.is_some_and(|failure| failure.cause == Cause::HostCrash);
         let rows = statement.execute(params![
             self.claim.seq,
             self.claim.id.as_bytes(),
@@ -78,6 +80,7 @@ impl Finish {
             failure.map(|failure| &failure.message),
             result,
             self.claim.report.digest(),
+            last_crash,
         ])?;
         Ok(rows == 1)
     }

@@ -1,7 +1,7 @@
 //! The one thing the opening decides: what becomes of tasks that ran when the host died.
 
 use rusqlite::Connection;
-use wasmill_model::{Attempts, Backoff, Next, Outcome, TaskId, Timestamp};
+use wasmill_model::{Attempts, Backoff, Next, Outcome, TaskId, Timestamp, fault_point};
 
 use super::batch::{Batch, Line, Operation};
 use super::finish::Finish;
@@ -38,7 +38,9 @@ pub(super) fn recover(connection: &Connection, now: Timestamp) -> rusqlite::Resu
     line.claimed_at = nanos(now);
     line.newest = wall::newest(&transaction, nanos(now))?;
     recovery.shortened = wall::shorten_waits(&transaction, nanos(now))? as u64;
+    fault_point!("recovered, not committed");
     transaction.commit()?;
+    fault_point!("recovery committed, nothing serves");
     recovery.waiting = line.waiting;
     Ok((recovery, line))
 }

@@ -1,0 +1,323 @@
+//! What a crash leaves behind at each fault point, reached one by one.
+//!
+//! A host lives through a story. At one passage of one fault point its data folder is copied, which is
+//! what `kill -9` leaves, and that host is over; another opens the copy. What the first had promised by
+//! then is compared with what the second finds, and with what it makes of it.
+#![allow(missing_docs, reason = "a test binary")]
+
+mod bed;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::Duration;
+
+use bed::{Bed, TokioClock};
+use tempfile::TempDir;
+use tokio::sync::Notify;
+use wasmill_model::fault_point::{arm, disarm};
+use wasmill_model::{Backoff, Cause, HOST_CRASHES_MAX, Runner, SystemClock, Task, TaskId, TaskState};
+use wasmill_scheduler::{Scheduler, SchedulerConfig};
+use wasmill_store::{Store, StoreConfig};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Fault points that a story passes; the others belong to the opening.
+const POINTS: [&str; 8] = [
+    "all written, not committed",
+    "committed, nobody answered",
+    "claim stored, nothing runs",
+    "guest done, not stored",
+    "outcome stored, slot taken",
+    "cancel stored, guest alive",
+    "removal stored, guest alive",
+    "guest stopped by a drain, not put back",
+];
+
+/// The fault points are those of the whole process: one test at a time.
+static TURN: Mutex<()> = Mutex::new(());
+
+fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a client knows of a task.
+#[derive(Clone, Debug)]
+enum Known {
+    /// Accepted, and to be completed; `None` if it tells its attempt.
+    Accepted {
+        result: Option<&'static str>,
+        attempts_max: u32,
+    },
+    /// Accepted; it runs until it is stopped.
+    Endless,
+    Ended(Box<Task>),
+    /// A cancel or a removal is under way, so either is right.
+    Stopping,
+    Cancelled,
+    Removed,
+}
+
+/// What is known of a task whose guest was told that its checkpoint is durable.
+const SAVED: Known = Known::Accepted { result: Some("here"), attempts_max: 1 };
+
+type Ledger = Arc<Mutex<Vec<(TaskId, Known)>>>;
+
+fn config() -> SchedulerConfig {
+    let wait = Duration::from_millis(40);
+    let backoff = Backoff::of(Some(wait), Some(1.0), Some(wait)).expect("valid");
+    SchedulerConfig { slots: 2, backoff, ..SchedulerConfig::default() }
+}
+
+/// Lives through all that can happen to a task, and notes what was promised as soon as it is.
+async fn story(bed: &Bed, ledger: &Ledger) {
+    let know = |id, known| ledger.lock().expect("no panic").push((id, known));
+    let ended = async |id, state| know(id, Known::Ended(Box::new(bed.until(id, state).await)));
+
+    let ok = bed.submit("ok").await;
+    know(ok, Known::Accepted { result: Some("ok"), attempts_max: 1 });
+    ended(ok, TaskState::Completed).await;
+
+    let retried = bed.submit_with("fail-until 2", 2, DAY).await;
+    know(retried, Known::Accepted { result: None, attempts_max: 2 });
+    ended(retried, TaskState::Completed).await;
+
+    let saved = bed.submit("save here").await;
+    know(saved, Known::Endless);
+    let endless = bed.submit("forever").await;
+    know(endless, Known::Endless);
+    bed.until(saved, TaskState::Running).await;
+    bed.until(endless, TaskState::Running).await;
+
+    let waiting = bed.submit("forever").await;
+    know(waiting, Known::Endless);
+    know(waiting, Known::Stopping);
+    bed.scheduler.cancel(waiting).await.expect("a store");
+    know(waiting, Known::Cancelled);
+
+    know(endless, Known::Stopping);
+    bed.scheduler.cancel(endless).await.expect("a store");
+    know(endless, Known::Cancelled);
+
+    let removed = bed.submit("spin").await;
+    know(removed, Known::Endless);
+    bed.until(removed, TaskState::Running).await;
+    know(removed, Known::Stopping);
+    bed.scheduler.remove(removed).await.expect("a store");
+    know(removed, Known::Removed);
+
+    bed.scheduler.drain(std::future::ready(())).await;
+}
+
+/// Lets a host crash at the passage of this number, the first is 0. `None` if it never comes to that.
+fn crash_at(point: &'static str, passage: usize) -> Option<(TempDir, Vec<(TaskId, Known)>)> {
+    let runtime = paused();
+    let crash = runtime.block_on(async {
+        let bed = Bed::with(config());
+        let ledger = Ledger::default();
+        let over = Arc::new(Notify::new());
+        let left: Arc<Mutex<Option<(TempDir, Vec<(TaskId, Known)>)>>> = Arc::default();
+        let passages = Mutex::new(0);
+        arm({
+            let runner = Arc::clone(&bed.runner);
+            let (data, ledger, over, left) =
+                (bed.folder().to_owned(), Arc::clone(&ledger), Arc::clone(&over), Arc::clone(&left));
+            move |reached| {
+                let mut passages = passages.lock().expect("no panic");
+                if reached != point {
+                    return;
+                }
+                *passages += 1;
+                if *passages == passage + 1 {
+                    let mut known = ledger.lock().expect("no panic").clone();
+                    let saved = runner.saved.lock().expect("no panic").clone();
+                    known.extend(saved.into_iter().map(|id| (id, SAVED)));
+                    *left.lock().expect("no panic") = Some((copy(&data), known));
+                    over.notify_one();
+                }
+            }
+        });
+        tokio::select! {
+            biased;
+            () = over.notified() => {}
+            () = story(&bed, &ledger) => {}
+        }
+        disarm();
+        let left = left.lock().expect("no panic").take();
+        left
+    });
+    drop(runtime);
+    crash
+}
+
+fn paused() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime")
+}
+
+fn copy(data: &Path) -> TempDir {
+    let copy = tempfile::tempdir().expect("a folder");
+    for file in data.read_dir().expect("a folder") {
+        let file = file.expect("a file").path();
+        std::fs::copy(&file, copy.path().join(file.file_name().expect("a name"))).expect("copied");
+    }
+    copy
+}
+
+/// Opens what a crash left, and holds it to everything that was promised before.
+async fn check(data: TempDir, known: &[(TaskId, Known)]) {
+    let bed = Bed::on(Arc::new(data), Arc::new(TokioClock::new()), config());
+    let mut latest = std::collections::BTreeMap::new();
+    latest.extend(known.iter().cloned());
+    let mut over = BTreeSet::new();
+    for (&id, known) in &latest {
+        match known {
+            Known::Accepted { result, attempts_max } => {
+                let task = bed.until(id, TaskState::Completed).await;
+                let told = format!("attempt {}", task.attempt);
+                assert_eq!(task.result.as_deref(), Some(result.unwrap_or(&told)));
+                assert!(task.attempt <= attempts_max + task.host_crashes, "{task:?}");
+                assert!(task.host_crashes <= 1, "one host died: {task:?}");
+            }
+            Known::Endless => {
+                let task = bed.task(id).await;
+                assert!(!task.state.is_final() && task.host_crashes <= 1, "{task:?}");
+                assert!(bed.scheduler.remove(id).await.expect("a store").is_some());
+            }
+            Known::Ended(task) => {
+                assert_eq!(bed.task(id).await, **task, "what was seen to have ended stays as it is");
+                over.insert(id);
+            }
+            Known::Stopping => {
+                bed.scheduler.remove(id).await.expect("a store");
+            }
+            Known::Cancelled => {
+                assert_eq!(bed.task(id).await.state, TaskState::Cancelled);
+                over.insert(id);
+            }
+            Known::Removed => {
+                assert_eq!(bed.store.get(id).await.expect("a store"), None);
+                over.insert(id);
+            }
+        }
+    }
+    bed.pass(Duration::from_secs(3)).await;
+    let ran = bed.runner.tasks.lock().expect("no panic").clone();
+    assert!(ran.iter().all(|id| !over.contains(id)), "what is over never runs again");
+}
+
+#[test]
+fn whatever_was_promised_holds_wherever_the_host_dies() {
+    let _turn = turn();
+    for point in POINTS {
+        let mut passages = 0;
+        while let Some((data, known)) = crash_at(point, passages) {
+            println!("{point}, passage {passages}: {} things known", known.len());
+            paused().block_on(check(data, &known));
+            passages += 1;
+        }
+        assert!(passages > 0, "the story never passes '{point}'");
+    }
+}
+
+#[test]
+fn a_host_that_dies_while_it_recovers_has_counted_nothing_or_all() {
+    let _turn = turn();
+    for (point, crashes) in [("recovered, not committed", 1), ("recovery committed, nothing serves", 1)] {
+        let (data, known) = crash_at("claim stored, nothing runs", 0).expect("a claim");
+        let (id, _) = known[0].clone();
+        let left = Arc::new(Mutex::new(None));
+        let (taken, folder) = (Arc::clone(&left), data.path().to_owned());
+        arm(move |reached| {
+            if reached == point {
+                taken.lock().expect("no panic").get_or_insert_with(|| copy(&folder));
+            }
+        });
+        drop(Store::open(StoreConfig::new(data.path()), now()).expect("opened"));
+        disarm();
+        let data = left.lock().expect("no panic").take().expect("reached");
+        paused().block_on(async {
+            let bed = Bed::on(Arc::new(data), Arc::new(TokioClock::new()), config());
+            let task = bed.until(id, TaskState::Completed).await;
+            assert_eq!((task.attempt, task.host_crashes), (2, crashes), "{point}");
+        });
+    }
+}
+
+#[test]
+fn a_task_whose_claim_kills_each_host_is_given_up_and_never_runs() {
+    let _turn = turn();
+    let (mut data, known) = crash_at("claim stored, nothing runs", 0).expect("a claim");
+    let (id, _) = known[0].clone();
+    for _ in 1..HOST_CRASHES_MAX {
+        data = paused().block_on(async {
+            let left = Arc::new(Mutex::new(None));
+            let over = Arc::new(Notify::new());
+            let (taken, folder, told) = (Arc::clone(&left), data.path().to_owned(), Arc::clone(&over));
+            arm(move |reached| {
+                if reached == "claim stored, nothing runs" {
+                    let copied = taken.lock().expect("no panic").replace(copy(&folder));
+                    // The poll claims nothing a second time, so the first copy is the only one.
+                    assert!(copied.is_none());
+                    disarm();
+                    told.notify_one();
+                }
+            });
+            let bed = Bed::on(Arc::new(data), Arc::new(TokioClock::new()), config());
+            over.notified().await;
+            drop(bed);
+            left.lock().expect("no panic").take().expect("copied")
+        });
+    }
+    paused().block_on(async {
+        let bed = Bed::on(Arc::new(data), Arc::new(TokioClock::new()), config());
+        let task = bed.until(id, TaskState::Failed).await;
+        assert_eq!(task.host_crashes, HOST_CRASHES_MAX);
+        assert_eq!(task.failure.expect("a failure").cause, Cause::HostCrash);
+        bed.pass(Duration::from_secs(3)).await;
+        assert!(bed.runner.tasks.lock().expect("no panic").is_empty());
+    });
+}
+
+/// A run that is just about to store its result, and a cancel at that very moment.
+#[test]
+fn a_result_that_comes_after_the_cancel_is_refused() {
+    let _turn = turn();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(3)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (store, _) = Store::open(StoreConfig::new(dir.path()), now()).expect("a store");
+        let (arrived, mut arrival) = tokio::sync::mpsc::unbounded_channel();
+        let (leave, wait) = mpsc::channel::<()>();
+        let wait = Mutex::new(wait);
+        arm(move |reached| match reached {
+            "guest done, not stored" => {
+                arrived.send(()).expect("the test listens");
+                wait.lock().expect("no panic").recv().expect("the test speaks");
+            }
+            "cancel stored, guest alive" => leave.send(()).expect("the run listens"),
+            _ => {}
+        });
+        let runner: Arc<dyn Runner> = Arc::new(bed::Scripted::default());
+        let handle = tokio::runtime::Handle::current();
+        let scheduler = Scheduler::start(config(), store.clone(), runner, Arc::new(SystemClock), handle);
+        let id = TaskId::new();
+        store.insert(vec![bed::new_task(id, "ok", now())]).await.expect("accepted");
+        scheduler.wake();
+        arrival.recv().await.expect("the run arrives");
+        scheduler.cancel(id).await.expect("a store");
+        assert_eq!(scheduler.slots().used, 0);
+        let task = store.get(id).await.expect("a store").expect("kept");
+        assert_eq!((task.state, task.result), (TaskState::Cancelled, None));
+        disarm();
+        scheduler.drain(std::future::ready(())).await;
+        store.close().await;
+    });
+}
+
+fn now() -> wasmill_model::Timestamp {
+    wasmill_model::Clock::now(&SystemClock)
+}
