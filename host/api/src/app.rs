@@ -14,7 +14,7 @@ use wasmill_store::{Store, StoreError};
 
 use crate::problem::{self, Problem};
 use crate::upload::{self, Uploads};
-use crate::{cancel, cancel_many, health, list, plugins, result, stats, status, submit, task};
+use crate::{cancel, cancel_many, drain, health, list, plugins, result, stats, status, submit, task};
 
 /// What the API accepts.
 #[derive(Clone, Debug)]
@@ -27,6 +27,8 @@ pub struct ApiConfig {
     pub timeout: Duration,
     /// The longest timeout a task may name.
     pub timeout_max: Duration,
+    /// How long running tasks may go on after a drain was asked for.
+    pub drain: Duration,
 }
 
 /// What every endpoint needs. Cheap to clone.
@@ -69,6 +71,7 @@ pub fn router(api: Api) -> Router {
         .route("/task/{id}/cancel", post(cancel::cancel))
         .route("/plugins", get(plugins::list))
         .route("/plugins/{name}", get(plugins::plugin).put(upload::put).delete(upload::delete))
+        .route("/drain", post(drain::drain))
         .route("/stats", get(stats::stats))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))

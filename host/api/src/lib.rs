@@ -7,6 +7,7 @@ mod app;
 mod body;
 mod cancel;
 mod cancel_many;
+mod drain;
 mod filter;
 mod health;
 mod list;

@@ -156,9 +156,9 @@ impl Problem {
     }
 
     pub(crate) fn draining() -> Self {
-        let detail = "the server is shutting down and takes no new tasks; try again shortly";
+        let detail = "the server is draining and takes no new tasks; try again shortly";
         let status = StatusCode::SERVICE_UNAVAILABLE;
-        Self { retry_after_secs: Some(5), ..Self::new(status, "draining", "Shutting down", detail) }
+        Self { retry_after_secs: Some(5), ..Self::new(status, "draining", "Draining", detail) }
     }
 
     /// A plugin has just been added, and its first version is not ready yet.

@@ -13,6 +13,8 @@ struct Stats {
     waiting: u64,
     running: u64,
     slots: SlotsView,
+    /// Whether nothing new is started, nor taken.
+    draining: bool,
 }
 
 #[derive(Serialize)]
@@ -27,5 +29,6 @@ pub(crate) async fn stats(State(api): State<Api>) -> Result<impl IntoResponse, P
     let slots = api.scheduler.slots();
     let free = slots.total.saturating_sub(slots.used);
     let slots = SlotsView { total: slots.total, used: slots.used, free };
-    Ok(Json(Stats { waiting: counts.waiting, running: counts.running, slots }))
+    let draining = api.scheduler.is_draining();
+    Ok(Json(Stats { waiting: counts.waiting, running: counts.running, slots, draining }))
 }

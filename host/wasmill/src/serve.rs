@@ -96,6 +96,7 @@ async fn run(config: Config, guests: runtime::Handle) -> Result<()> {
             body_timeout: BODY_TIMEOUT,
             timeout: config.timeout,
             timeout_max: config.timeout_max,
+            drain: config.drain,
         }),
         store: store.clone(),
         scheduler: scheduler.clone(),
