@@ -3,6 +3,7 @@
 //! Everything is measured on the real server over loopback, the load generator on the same cores. The
 //! floors stand beside the figures, since machines differ and are noisy: read the ratios.
 
+mod cancel;
 mod floors;
 mod generated;
 mod kinds;
@@ -38,6 +39,7 @@ fn main() -> Result<()> {
     load.block_on(async {
         throughput::measure(64).await?;
         latency::measure_idle().await?;
+        cancel::measure(64).await?;
         latency::measure_crowded(64).await?;
         many::measure().await?;
         plugins::measure_drops().await?;

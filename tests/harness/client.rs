@@ -140,7 +140,12 @@ impl Client {
         self.until_record(id, "telling its progress", |record| !record["progress"].is_null()).await
     }
 
-    async fn until_record(&self, id: &str, what: &str, is_so: impl Fn(&Value) -> bool) -> Answer {
+    /// Waits until the record of a task is as asked, and returns it.
+    ///
+    /// # Panics
+    ///
+    /// If it is not within a minute, or has ended otherwise.
+    pub async fn until_record(&self, id: &str, what: &str, is_so: impl Fn(&Value) -> bool) -> Answer {
         let until = Instant::now() + Duration::from_secs(60);
         loop {
             let answer = self.get(&format!("/task/{id}")).await;

@@ -4,6 +4,7 @@
 
 mod client;
 mod server;
+pub mod silence;
 pub mod tiny;
 
 pub use client::{Answer, Client};
@@ -11,6 +12,9 @@ pub use server::{Server, binary};
 
 /// A plugin whose input says how it misbehaves.
 pub const MISBEHAVE: &[u8] = include_bytes!(env!("GUEST_MISBEHAVE"));
+
+/// A program that does what its arguments say.
+pub const PROGRAM: &[u8] = include_bytes!(env!("GUEST_PROGRAM"));
 
 /// A plugin that does nothing, for benchmarks.
 pub const NOOP: &[u8] = include_bytes!(env!("GUEST_NOOP"));

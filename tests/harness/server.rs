@@ -33,12 +33,30 @@ impl Server {
     ///
     /// If it does not start.
     pub fn start(args: &[&str]) -> Self {
+        Self::start_in(Self::folder_with_guests(), args).expect("a server")
+    }
+
+    /// Makes a folder with `misbehave` and `noop` in its folder `plugins`.
+    ///
+    /// # Panics
+    ///
+    /// If the disk does not take it.
+    pub fn folder_with_guests() -> Arc<TempDir> {
         let folder = Arc::new(tempfile::tempdir().expect("a folder"));
         let plugins = folder.path().join("plugins");
         std::fs::create_dir(&plugins).expect("a folder for plugins");
         std::fs::write(plugins.join("misbehave.wasm"), MISBEHAVE).expect("a plugin");
         std::fs::write(plugins.join("noop.wasm"), NOOP).expect("a plugin");
-        Self::launch(folder, args.iter().map(ToString::to_string).collect()).expect("a server")
+        folder
+    }
+
+    /// Starts a server in a folder that was made ready for it.
+    ///
+    /// # Errors
+    ///
+    /// Fails with what the process wrote if it ends instead of serving.
+    pub fn start_in(folder: Arc<TempDir>, args: &[&str]) -> Result<Self> {
+        Self::launch(folder, args.iter().map(ToString::to_string).collect())
     }
 
     /// Tries to start another server on the same folders.
@@ -56,9 +74,18 @@ impl Server {
     ///
     /// If it does not start.
     pub fn kill_and_restart(mut self) -> Self {
+        self.kill();
+        self.start_beside().expect("a server")
+    }
+
+    /// Kills the process as `kill -9` does and waits for its end.
+    ///
+    /// # Panics
+    ///
+    /// If there is no process.
+    pub fn kill(&mut self) {
         self.child.kill().expect("a process");
         self.child.wait().expect("its end");
-        self.start_beside().expect("a server")
     }
 
     /// Asks the process to stop, as `docker stop` does, and waits for its end.
@@ -87,8 +114,30 @@ impl Server {
     ///
     /// If there is no process.
     pub fn signal(&self) {
+        self.send(Signal::TERM);
+    }
+
+    /// Sends SIGSTOP: the process stands still, as under a debugger or a frozen container.
+    ///
+    /// # Panics
+    ///
+    /// If there is no process.
+    pub fn pause(&self) {
+        self.send(Signal::STOP);
+    }
+
+    /// Sends SIGCONT: the process goes on.
+    ///
+    /// # Panics
+    ///
+    /// If there is no process.
+    pub fn resume(&self) {
+        self.send(Signal::CONT);
+    }
+
+    fn send(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id");
-        kill_process(pid, Signal::TERM).expect("a process");
+        kill_process(pid, signal).expect("a process");
     }
 
     /// Waits for the end of the process.

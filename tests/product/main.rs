@@ -1,8 +1,10 @@
 //! What Wasmill promises, asked of the real binary over real sockets.
 
+mod cancel_matrix;
 mod cli;
 mod compiling;
 mod contract;
+mod drain;
 mod durability;
 mod examples;
 mod guests;

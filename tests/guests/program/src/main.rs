@@ -26,6 +26,10 @@ fn main() -> Result<(), String> {
         ["put", path, text] => print!("{}", told(std::fs::write(path, text).map(|()| "written".to_owned()))),
         ["remove", path] => print!("{}", told(std::fs::remove_file(path).map(|()| "removed".to_owned()))),
         ["link", path, target] => print!("{}", told(link(path, target))),
+        ["read-for-ever", path] => loop {
+            std::hint::black_box(std::fs::read(path).expect("it can be read"));
+        },
+        ["append-for-ever", path] => append_for_ever(path),
         ["get", url] => print!("{}", get(url).unwrap_or_else(|error| format!("{error:?}"))),
         ["connect", address] => {
             print!("{}", told(std::net::TcpStream::connect(address).map(|_| "connected".to_owned())))
@@ -79,6 +83,15 @@ fn hog() {
     loop {
         hoard.push(vec![1_u8; 1 << 20]);
         std::hint::black_box(&hoard);
+    }
+}
+
+/// Writes a byte at a time, each with a call of its own, and a moment in between.
+fn append_for_ever(path: &str) {
+    let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path).expect("it can be opened");
+    loop {
+        file.write_all(b"x").expect("it can be written to");
+        std::thread::sleep(std::time::Duration::from_millis(1));
     }
 }
 
