@@ -8,7 +8,7 @@ GUESTS := $(patsubst %/Cargo.toml,%,$(wildcard plugins/*/Cargo.toml tests/guests
 PLUGINS_TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)/plugins
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run build test bench lint fmt plugins plugins-all programs up down logs rebuild clean
+.PHONY: help setup run build test bench chaos lint fmt plugins plugins-all programs up down logs rebuild clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ test: build ## Run every test
 
 bench: build ## Measure this machine: floors, throughput, latencies, plugins
 	$(CARGO) bench --locked --workspace --exclude wasmill-scheduler --bench bench
+
+chaos: build ## Kill, freeze and starve a busy server, then check every promise (CHAOS_SECONDS, CHAOS_SEED)
+	$(CARGO) bench --locked --workspace --exclude wasmill-scheduler --bench chaos
 
 lint: setup ## Check format, lints, and the licences of dependencies
 	$(CARGO) fmt --all --check

@@ -61,6 +61,9 @@ enum Known {
 /// What is known of a task whose guest was told that its checkpoint is durable.
 const SAVED: Known = Known::Accepted { result: Some("here"), attempts_max: 1 };
 
+/// The folder that a crash left, and what was known by then.
+type Crash = (TempDir, Vec<(TaskId, Known)>);
+
 type Ledger = Arc<Mutex<Vec<(TaskId, Known)>>>;
 
 fn config() -> SchedulerConfig {
@@ -110,13 +113,13 @@ async fn story(bed: &Bed, ledger: &Ledger) {
 }
 
 /// Lets a host crash at the passage of this number, the first is 0. `None` if it never comes to that.
-fn crash_at(point: &'static str, passage: usize) -> Option<(TempDir, Vec<(TaskId, Known)>)> {
+fn crash_at(point: &'static str, passage: usize) -> Option<Crash> {
     let runtime = paused();
-    let crash = runtime.block_on(async {
+    runtime.block_on(async {
         let bed = Bed::with(config());
         let ledger = Ledger::default();
         let over = Arc::new(Notify::new());
-        let left: Arc<Mutex<Option<(TempDir, Vec<(TaskId, Known)>)>>> = Arc::default();
+        let left = Arc::<Mutex<Option<Crash>>>::default();
         let passages = Mutex::new(0);
         arm({
             let runner = Arc::clone(&bed.runner);
@@ -143,11 +146,9 @@ fn crash_at(point: &'static str, passage: usize) -> Option<(TempDir, Vec<(TaskId
             () = story(&bed, &ledger) => {}
         }
         disarm();
-        let left = left.lock().expect("no panic").take();
-        left
-    });
-    drop(runtime);
-    crash
+        let mut left = left.lock().expect("no panic");
+        left.take()
+    })
 }
 
 fn paused() -> tokio::runtime::Runtime {

@@ -1,0 +1,111 @@
+//! Compares what the clients were told with what is there.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use hyper::{Method, StatusCode};
+use rusqlite::{Connection, OpenFlags};
+use wasmill_model::TaskId;
+use wasmill_tests::{Answer, Client};
+
+use crate::ledger::{Entry, Fault, Ledger, end_of};
+
+/// How long all tasks have to end once the trouble is over.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Holds a record to what was known before it was asked for.
+pub(crate) fn answer(ledger: &Ledger, id: &str, known: &Entry, answer: &Answer) {
+    match answer.status {
+        StatusCode::OK if known.deleted => ledger.report(Fault::CameBack, answer.text.clone()),
+        StatusCode::OK => {
+            let end = end_of(&answer.json);
+            match &known.end {
+                Some(seen) if end.as_ref() != Some(seen) => {
+                    ledger.report(Fault::Twice, format!("{id} ended as {seen}, now it is {}", answer.text));
+                }
+                Some(_) => {}
+                None => ledger.change(id, |entry| entry.end = entry.end.take().or(end)),
+            }
+            if !known.cancel_sent && !ledger.entry(id).cancel_sent && answer.json["state"] == "cancelled" {
+                ledger.report(Fault::Odd, format!("{id} was never cancelled: {}", answer.text));
+            }
+            let (attempt, crashes) = (&answer.json["attempt"], &answer.json["host_crashes"]);
+            if attempt.as_u64() > crashes.as_u64().map(|crashes| crashes + 3) || crashes.as_u64() > Some(3) {
+                ledger.report(Fault::Odd, format!("more attempts than there may be: {}", answer.text));
+            }
+            if answer.json["plugin"] == "swapped"
+                && answer.json["state"] == "completed"
+                && !matches!(answer.json["result"].as_str(), Some("AAAA" | "BBBB"))
+            {
+                ledger.report(Fault::Odd, format!("an answer of no version: {}", answer.text));
+            }
+        }
+        StatusCode::NOT_FOUND if known.delete_sent || ledger.entry(id).delete_sent => {}
+        StatusCode::NOT_FOUND => ledger.report(Fault::Lost, format!("{id} is not there")),
+        _ => ledger.report(Fault::Odd, format!("{id} was answered {} {}", answer.status, answer.text)),
+    }
+}
+
+/// Waits until all is done, then asks for each task.
+pub(crate) async fn over_rest(client: &Client, ledger: &Ledger) -> Result<()> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let stats = client.get("/stats").await.json;
+        if stats["waiting"] == 0 && stats["running"] == 0 {
+            break;
+        }
+        if Instant::now() > until {
+            ledger.report(Fault::Stuck, format!("{PATIENCE:?} after the trouble: {stats}"));
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    for (id, known) in ledger.all() {
+        let found = client.send(Method::GET, &format!("/task/{id}"), None).await?;
+        answer(ledger, &id, &known, &found);
+        if found.status == StatusCode::OK && end_of(&found.json).is_none() {
+            ledger.report(Fault::Stuck, found.text);
+        }
+        let (Some(then), Some(now)) = (known.written, ledger.written(&known)) else { continue };
+        if now == then + 1 {
+            ledger.under_way.fetch_add(1, Ordering::Relaxed);
+        } else if now > then {
+            ledger.report(Fault::Wrote, format!("{id} had written {then} bytes, now {now}"));
+        }
+    }
+    Ok(())
+}
+
+/// Looks into the database itself, which no server has open.
+pub(crate) fn in_database(data: &Path, ledger: &Ledger) -> Result<()> {
+    let path = data.join("wasmill.db");
+    let database = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let integrity: String = database.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
+    if integrity != "ok" {
+        ledger.report(Fault::Odd, format!("the database is damaged: {integrity}"));
+    }
+    let mut statement = database.prepare("SELECT id, state FROM task")?;
+    let rows = statement.query_map([], |row| Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, i64>(1)?)))?;
+    let mut ids = HashSet::new();
+    for row in rows {
+        let (id, state) = row?;
+        if !ids.insert(id) {
+            ledger.report(Fault::Twice, format!("{:?} is in the database twice", TaskId::from_bytes(id)));
+        }
+        if state < 2 {
+            ledger.report(Fault::Stuck, format!("{:?} is in state {state}", TaskId::from_bytes(id)));
+        }
+    }
+    for (id, known) in ledger.all() {
+        let bytes = id.parse::<TaskId>().context("an id")?;
+        match ids.contains(bytes.as_bytes()) {
+            true if known.deleted => ledger.report(Fault::CameBack, format!("{id} is in the database")),
+            false if !known.delete_sent => ledger.report(Fault::Lost, format!("{id} is not in the database")),
+            _ => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,191 @@
+//! The load: clients that submit, look, cancel and delete, and note every answer in the ledger.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hyper::{Method, StatusCode};
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+use wasmill_tests::{Answer, Client, Server};
+
+use crate::check;
+use crate::dice::Dice;
+use crate::ledger::{Fault, Ledger, end_of};
+
+/// A running set of clients.
+pub(crate) struct Clients {
+    shared: Arc<Shared>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+struct Shared {
+    server: Mutex<Client>,
+    stopped: AtomicBool,
+    ledger: Arc<Ledger>,
+    files: AtomicU64,
+}
+
+impl Clients {
+    pub(crate) fn start(on: &Runtime, server: &Server, ledger: &Arc<Ledger>, number: u64, seed: u64) -> Self {
+        let shared = Arc::new(Shared {
+            server: Mutex::new(server.client()),
+            stopped: AtomicBool::new(false),
+            ledger: Arc::clone(ledger),
+            files: AtomicU64::new(0),
+        });
+        let work = |client| work(Arc::clone(&shared), Dice::new(seed ^ (client + 1) << 32));
+        let tasks = (0..number).map(|client| on.spawn(work(client))).collect();
+        Self { shared, tasks }
+    }
+
+    /// Tells the clients where the server is now.
+    pub(crate) fn turn_to(&self, server: &Server) {
+        *self.shared.server.lock().unwrap_or_else(PoisonError::into_inner) = server.client();
+    }
+
+    /// Lets every client end the request it is in.
+    pub(crate) async fn stop(self) {
+        self.shared.stopped.store(true, Ordering::Relaxed);
+        for task in self.tasks {
+            if let Err(error) = task.await {
+                self.shared.ledger.report(Fault::Odd, format!("a client ended badly: {error}"));
+            }
+        }
+    }
+}
+
+async fn work(shared: Arc<Shared>, mut dice: Dice) {
+    while !shared.stopped.load(Ordering::Relaxed) {
+        match dice.below(10) {
+            0..4 => shared.submit(&mut dice).await,
+            4..8 => shared.look(&mut dice).await,
+            8 => shared.cancel(&mut dice).await,
+            _ => shared.delete(&mut dice).await,
+        }
+        tokio::time::sleep(dice.millis(1, 40)).await;
+    }
+}
+
+impl Shared {
+    /// Sends a request; `None` if there was no answer, so that nobody knows what became of it.
+    async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Option<Answer> {
+        let client = self.server.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let body = body.map(|body| ("application/json", body.to_string().into_bytes()));
+        let answer = client.send(method, path, body).await.ok();
+        if answer.is_none() {
+            self.ledger.unanswered.fetch_add(1, Ordering::Relaxed);
+            // The server is away; it comes back under another address.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        answer
+    }
+
+    async fn submit(&self, dice: &mut Dice) {
+        let file = format!("file-{}", self.files.fetch_add(1, Ordering::Relaxed));
+        let misbehave = |input: Value| json!({"plugin": "misbehave", "input": input});
+        let mut writes_to = None;
+        // Most are quick, so that what stands still or computes leaves room for the others.
+        let mut task = match dice.below(30) {
+            0..8 => json!({"plugin": "noop"}),
+            8..14 => misbehave(json!({"do": "sleep", "ms": dice.below(400)})),
+            14..18 => misbehave(json!({"do": "echo", "text": file})),
+            18..21 => misbehave(json!({"do": "count-then-fail", "succeed_on": 2})),
+            21 => misbehave(json!({"do": "spin"})),
+            22 => misbehave(json!({"do": "save-then-spin", "state": "here"})),
+            23 | 24 => json!({"input": {"min_ms": 50, "max_ms": 900, "fail_rate": 0.2}}),
+            25..28 => json!({"plugin": "swapped"}),
+            _ => {
+                let args = ["append-for-ever".to_owned(), format!("/in/{file}")];
+                writes_to = Some(file);
+                json!({"plugin": "program", "input": {"args": args}})
+            }
+        };
+        let (timeout, attempts_max) = match task["input"]["do"].as_str() {
+            Some("spin" | "save-then-spin") => ("30ms", 3),
+            _ if writes_to.is_some() => ("2s", 1),
+            _ => ("30s", 3),
+        };
+        task["timeout"] = json!(timeout);
+        task["max_attempts"] = json!(attempts_max);
+        task["backoff"] = json!({"first": "100ms", "factor": 1});
+        let Some(answer) = self.send(Method::POST, "/task", Some(&task)).await else { return };
+        match answer.status {
+            StatusCode::CREATED => self.ledger.accept(answer.str("id").to_owned(), writes_to),
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
+                self.ledger.refused.fetch_add(1, Ordering::Relaxed);
+            }
+            // A host that came back while the file was broken has no good version of it.
+            StatusCode::UNPROCESSABLE_ENTITY if task["plugin"] == "swapped" => {
+                self.ledger.refused.fetch_add(1, Ordering::Relaxed);
+            }
+            _ => self.odd("a submit", &answer),
+        }
+    }
+
+    async fn look(&self, dice: &mut Dice) {
+        let Some(id) = self.ledger.some(dice) else { return };
+        let before = self.ledger.entry(&id);
+        let Some(answer) = self.send(Method::GET, &format!("/task/{id}"), None).await else { return };
+        if answer.status == StatusCode::SERVICE_UNAVAILABLE {
+            return;
+        }
+        self.ledger.looks.fetch_add(1, Ordering::Relaxed);
+        check::answer(&self.ledger, &id, &before, &answer);
+    }
+
+    async fn cancel(&self, dice: &mut Dice) {
+        let Some(id) = self.ledger.some(dice) else { return };
+        let before = self.ledger.entry(&id);
+        self.ledger.change(&id, |entry| entry.cancel_sent = true);
+        let Some(answer) = self.send(Method::POST, &format!("/task/{id}/cancel"), None).await else { return };
+        match answer.status {
+            StatusCode::OK => {
+                self.ledger.cancels.fetch_add(1, Ordering::Relaxed);
+                let written = self.ledger.written(&before);
+                let end = end_of(&answer.json);
+                self.ledger.change(&id, |entry| {
+                    (entry.cancelled, entry.end) = (true, end);
+                    entry.written = written;
+                });
+            }
+            StatusCode::CONFLICT | StatusCode::SERVICE_UNAVAILABLE => {}
+            StatusCode::NOT_FOUND => self.expect_gone(&id, "a cancel"),
+            _ => self.odd("a cancel", &answer),
+        }
+    }
+
+    async fn delete(&self, dice: &mut Dice) {
+        let Some(id) = self.ledger.some(dice) else { return };
+        let before = self.ledger.entry(&id);
+        let had_been_sent = before.delete_sent;
+        self.ledger.change(&id, |entry| entry.delete_sent = true);
+        let Some(answer) = self.send(Method::DELETE, &format!("/task/{id}"), None).await else { return };
+        match answer.status {
+            StatusCode::NO_CONTENT => {
+                self.ledger.deletes.fetch_add(1, Ordering::Relaxed);
+                let written = self.ledger.written(&before);
+                self.ledger.change(&id, |entry| {
+                    entry.deleted = true;
+                    entry.written = entry.written.or(written);
+                });
+            }
+            StatusCode::SERVICE_UNAVAILABLE => {}
+            StatusCode::NOT_FOUND if had_been_sent => {}
+            // Another client may have deleted it since.
+            StatusCode::NOT_FOUND => self.expect_gone(&id, "a delete"),
+            _ => self.odd("a delete", &answer),
+        }
+    }
+
+    fn expect_gone(&self, id: &str, what: &str) {
+        if !self.ledger.entry(id).delete_sent {
+            self.ledger.report(Fault::Lost, format!("{id} was not there for {what}"));
+        }
+    }
+
+    fn odd(&self, what: &str, answer: &Answer) {
+        self.ledger.report(Fault::Odd, format!("{what} was answered {} {}", answer.status, answer.text));
+    }
+}

@@ -1,0 +1,78 @@
+//! `make chaos`: clients at work on a server that is killed, frozen, starved of disk and given other plugins.
+//!
+//! The choice of actions comes from a seed that is printed; their timing is that of the machine. At the
+//! end every answer that any client got is compared with what the server and its database say.
+//!
+//! `CHAOS_SECONDS` (120) is how long the trouble lasts, `CHAOS_SEED` repeats the choices of a run.
+
+mod check;
+mod clients;
+mod dice;
+mod disk;
+mod ledger;
+mod trouble;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use wasmill_tests::{PROGRAM, Server, tiny};
+
+use crate::clients::Clients;
+use crate::dice::Dice;
+use crate::disk::Disk;
+use crate::ledger::Ledger;
+use crate::trouble::Trouble;
+
+/// How many clients send requests at the same time.
+const CLIENTS: u64 = 6;
+
+fn main() -> Result<()> {
+    disk::in_own_mounts()?;
+    let seconds = number("CHAOS_SECONDS")?.unwrap_or(120);
+    let seed = number("CHAOS_SEED")?.unwrap_or_else(|| u64::from(std::process::id()) * 1_000_003);
+    println!("Chaos for {seconds} s; CHAOS_SEED={seed} makes the same choices again");
+
+    let folder = Server::folder_with_guests();
+    let disk = Disk::make(&folder.path().join("data"))?;
+    let plugins = folder.path().join("plugins");
+    let shared = folder.path().join("shared");
+    std::fs::create_dir(&shared)?;
+    std::fs::write(plugins.join("swapped.wasm"), tiny::plugin("AAAA"))?;
+    std::fs::write(plugins.join("program.wasm"), PROGRAM)?;
+    let permissions =
+        format!("allow.dirs = [{{ host = \"{}\", guest = \"/in\", write = true }}]", shared.display());
+    std::fs::write(plugins.join("program.toml"), permissions)?;
+
+    let load = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let server = Server::start_in(folder, &["--slots", "60", "--drain", "1s"])?;
+    let ledger = Arc::new(Ledger::new(shared));
+    let clients = Clients::start(&load, &server, &ledger, CLIENTS, seed);
+    let mut trouble = Trouble::new(server, load.handle().clone(), disk, Dice::new(seed));
+    let until = Instant::now() + Duration::from_secs(seconds);
+    while Instant::now() < until {
+        trouble.make(&clients)?;
+    }
+    let mut server = trouble.end(&clients)?;
+    load.block_on(clients.stop());
+    load.block_on(check::over_rest(&server.client(), &ledger))?;
+    ensure!(server.terminate().success(), "the server does not stop well: {}", server.log());
+    check::in_database(&server.folder().join("data"), &ledger)?;
+
+    let faults = ledger.faults();
+    println!();
+    for (what, figure) in ledger.figures().into_iter().chain(trouble.figures()).chain(faults.figures()) {
+        println!("  {what:<52} {figure}");
+    }
+    for (fault, text) in faults.texts() {
+        println!("  FAULT, {fault:?}: {text}");
+    }
+    ensure!(faults.is_empty(), "promises were broken; CHAOS_SEED={seed}");
+    Ok(())
+}
+
+fn number(variable: &str) -> Result<Option<u64>> {
+    let Ok(text) = std::env::var(variable) else { return Ok(None) };
+    let number = text.parse().with_context(|| format!("{variable} must be a number, not '{text}'"))?;
+    Ok(Some(number))
+}
