@@ -166,8 +166,9 @@ impl World {
         self.store = None;
         let (mut requeued, mut failed) = (0, 0);
         for task in self.tasks.values_mut().filter(|task| task.state == TaskState::Running) {
-            if task.host_crashes + 1 < HOST_CRASHES_MAX {
-                (task.state, task.host_crashes) = (TaskState::Waiting, task.host_crashes + 1);
+            task.host_crashes += 1;
+            if task.host_crashes < HOST_CRASHES_MAX {
+                task.state = TaskState::Waiting;
                 requeued += 1;
             } else {
                 task.state = TaskState::Failed;

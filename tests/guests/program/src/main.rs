@@ -88,7 +88,8 @@ fn hog() {
 
 /// Writes a byte at a time, each with a call of its own, and a moment in between.
 fn append_for_ever(path: &str) {
-    let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path).expect("it can be opened");
+    let mut file =
+        std::fs::OpenOptions::new().create(true).append(true).open(path).expect("it can be opened");
     loop {
         file.write_all(b"x").expect("it can be written to");
         std::thread::sleep(std::time::Duration::from_millis(1));
