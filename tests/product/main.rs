@@ -8,6 +8,7 @@ mod drain;
 mod durability;
 mod examples;
 mod guests;
+mod limits;
 mod manifests;
 mod many;
 mod plugins;

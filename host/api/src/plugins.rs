@@ -62,6 +62,8 @@ struct FactsView {
 struct LimitsView {
     memory_bytes: u64,
     timeout_ms: u128,
+    /// `null` if only the timeout bounds it.
+    cpu_ms: Option<u128>,
     output_bytes: u64,
     log_bytes: u64,
     checkpoint_bytes: u64,
@@ -181,6 +183,7 @@ impl LimitsView {
         Self {
             memory_bytes: limits.memory_bytes,
             timeout_ms: limits.timeout.as_millis(),
+            cpu_ms: limits.cpu.map(|cpu| cpu.as_millis()),
             output_bytes: limits.output_bytes,
             log_bytes: limits.log_bytes,
             checkpoint_bytes: limits.checkpoint_bytes,

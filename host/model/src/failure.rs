@@ -16,10 +16,16 @@ pub enum Cause {
     Trap,
     /// The attempt took longer than its timeout.
     Timeout,
+    /// The attempt computed for longer than its limit.
+    CpuLimit,
     /// The guest asked for more memory than its limit.
     MemoryLimit,
     /// The result was larger than its limit.
     OutputLimit,
+    /// One call of the guest handed the host more than its limit.
+    CallLimit,
+    /// The guest held more handles of the host than its limit.
+    HandleLimit,
     /// The guest ended itself with this exit code.
     Exit(i32),
     /// The plugin was taken out of service between claim and run.
@@ -36,7 +42,12 @@ impl Cause {
     /// Input that was refused and limits that were hit stay so; everything else may pass.
     pub fn is_transient(self) -> bool {
         match self {
-            Self::InvalidInput | Self::MemoryLimit | Self::OutputLimit => false,
+            Self::InvalidInput
+            | Self::CpuLimit
+            | Self::MemoryLimit
+            | Self::OutputLimit
+            | Self::CallLimit
+            | Self::HandleLimit => false,
             Self::Io
             | Self::Plugin
             | Self::Trap
@@ -56,8 +67,11 @@ impl Cause {
             Self::Plugin => "plugin error".to_owned(),
             Self::Trap => "trap".to_owned(),
             Self::Timeout => "timeout".to_owned(),
+            Self::CpuLimit => "cpu limit".to_owned(),
             Self::MemoryLimit => "memory limit".to_owned(),
             Self::OutputLimit => "output limit".to_owned(),
+            Self::CallLimit => "call limit".to_owned(),
+            Self::HandleLimit => "handle limit".to_owned(),
             Self::Exit(code) => format!("exit code {code}"),
             Self::LostPlugin => "lost plugin".to_owned(),
             Self::HostCrash => "crash of the host".to_owned(),
@@ -75,8 +89,11 @@ impl fmt::Display for Cause {
             Self::Plugin => "plugin",
             Self::Trap => "trap",
             Self::Timeout => "timeout",
+            Self::CpuLimit => "cpu-limit",
             Self::MemoryLimit => "memory-limit",
             Self::OutputLimit => "output-limit",
+            Self::CallLimit => "call-limit",
+            Self::HandleLimit => "handle-limit",
             Self::Exit(code) => return write!(f, "exit-{code}"),
             Self::LostPlugin => "lost-plugin",
             Self::HostCrash => "host-crash",
@@ -95,8 +112,11 @@ impl FromStr for Cause {
             "plugin" => Self::Plugin,
             "trap" => Self::Trap,
             "timeout" => Self::Timeout,
+            "cpu-limit" => Self::CpuLimit,
             "memory-limit" => Self::MemoryLimit,
             "output-limit" => Self::OutputLimit,
+            "call-limit" => Self::CallLimit,
+            "handle-limit" => Self::HandleLimit,
             "lost-plugin" => Self::LostPlugin,
             "host-crash" => Self::HostCrash,
             "host-fault" => Self::HostFault,
@@ -134,14 +154,17 @@ impl Failure {
 mod tests {
     use super::*;
 
-    const ALL: [Cause; 12] = [
+    const ALL: [Cause; 15] = [
         Cause::Io,
         Cause::InvalidInput,
         Cause::Plugin,
         Cause::Trap,
         Cause::Timeout,
+        Cause::CpuLimit,
         Cause::MemoryLimit,
         Cause::OutputLimit,
+        Cause::CallLimit,
+        Cause::HandleLimit,
         Cause::Exit(3),
         Cause::Exit(-1),
         Cause::LostPlugin,
@@ -161,6 +184,16 @@ mod tests {
     #[test]
     fn refused_input_and_limits_are_not_tried_again() {
         let lasting: Vec<_> = ALL.into_iter().filter(|cause| !cause.is_transient()).collect();
-        assert_eq!(lasting, [Cause::InvalidInput, Cause::MemoryLimit, Cause::OutputLimit]);
+        assert_eq!(
+            lasting,
+            [
+                Cause::InvalidInput,
+                Cause::CpuLimit,
+                Cause::MemoryLimit,
+                Cause::OutputLimit,
+                Cause::CallLimit,
+                Cause::HandleLimit,
+            ]
+        );
     }
 }

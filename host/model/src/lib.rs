@@ -19,6 +19,6 @@ pub use limits::Limits;
 pub use log_tail::LogTail;
 pub use plugin::{InvalidPluginName, PluginName};
 pub use retry::{ATTEMPTS_MAX, Backoff, InvalidBackoff};
-pub use run::{BoxFuture, Pinned, Run, RunHost, Runner};
+pub use run::{BoxFuture, Pinned, Run, RunHost, Runner, Usage};
 pub use task::{InvalidTaskId, NewTask, Progress, Task, TaskId};
 pub use transition::{Attempts, HOST_CRASHES_MAX, Next, Outcome, TaskState};

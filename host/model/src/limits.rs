@@ -9,6 +9,8 @@ pub struct Limits {
     pub memory_bytes: u64,
     /// Wall-clock time of one attempt.
     pub timeout: Duration,
+    /// Time that one attempt may really compute; `None` if only its timeout bounds it.
+    pub cpu: Option<Duration>,
     /// Bytes of the result.
     pub output_bytes: u64,
     /// Bytes of log kept per attempt; the newest are kept.
@@ -22,6 +24,7 @@ impl Default for Limits {
         Self {
             memory_bytes: 64 << 20,
             timeout: Duration::from_secs(600),
+            cpu: None,
             output_bytes: 1 << 20,
             log_bytes: 16 << 10,
             checkpoint_bytes: 1 << 20,

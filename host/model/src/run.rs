@@ -3,6 +3,7 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::{Failure, PluginName, Progress, TaskId};
 
@@ -44,6 +45,13 @@ pub struct Pinned {
     pub log_bytes: u64,
 }
 
+/// What one run has used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Time spent computing: neither waiting nor standing in line for a core.
+    pub cpu: Duration,
+}
+
 /// Runs tasks: the wasmtime runtime, or a scripted one in the scheduler's tests.
 pub trait Runner: Send + Sync + 'static {
     /// Runs one attempt to its end and returns its result or why there is none.
@@ -70,6 +78,9 @@ pub trait RunHost: Send + Sync {
     /// Notes which version of the plugin runs. Called once, before the guest is made; cheap, and
     /// durable with the end of the run.
     fn pin(&self, _pinned: &Pinned) {}
+
+    /// Notes what the run has used. Called once, when the guest is gone, however it ended.
+    fn used(&self, _usage: Usage) {}
 
     /// Keeps the latest progress; cheap, never durable.
     fn progress(&self, progress: Progress);

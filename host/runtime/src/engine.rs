@@ -76,6 +76,14 @@ impl Engines {
     }
 }
 
+/// Returns the bytes of stack that wasm of a profile may use.
+pub(crate) fn wasm_stack_bytes(profile: Profile) -> usize {
+    match profile {
+        Profile::Pooled => WASM_STACK_BYTES,
+        Profile::Roomy => ROOMY_WASM_STACK_BYTES,
+    }
+}
+
 /// Makes the engine, with the best way to reset memories that works here.
 fn build(config: &RuntimeConfig) -> Result<(Engine, MemoryReset), RuntimeError> {
     let mut refusal = String::new();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wasmill_model::Run;
+use wasmill_model::{Limits, Run};
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
@@ -19,10 +19,16 @@ use crate::terms::Terms;
 /// Timers, streams and other handles that one guest may hold at once.
 pub(crate) const HANDLES_MAX: usize = 1_024;
 
+/// Bytes that one call may hand to the host beyond the largest output or checkpoint, so that one that is
+/// only a little too large is refused with its size.
+const CALL_BYTES_SPARE: u64 = 4 << 20;
+
 /// One guest, as the host sees it.
 pub(crate) struct Guest {
     pub(crate) run: Run,
     pub(crate) limiter: Limiter,
+    /// Bytes that one call may hand to the host.
+    pub(crate) call_bytes_max: usize,
     pub(crate) plugin: Arc<Plugin>,
     /// What a program leaves behind; a task has none.
     pub(crate) program: Option<Program>,
@@ -92,6 +98,7 @@ impl Guest {
         Self {
             run,
             limiter: Limiter::new(plugin.terms.limits.memory_bytes),
+            call_bytes_max: call_bytes_max(&plugin.terms.limits, program.is_some()),
             plugin: Arc::clone(plugin),
             program,
             handles,
@@ -111,6 +118,14 @@ impl Guest {
             Wasi::Later | Wasi::Component(_) => panic!("only core modules are linked to preview 1"),
         }
     }
+}
+
+/// Returns the bytes that one call may hand to the host. A program may write as much of a file at once
+/// as it has memory for.
+fn call_bytes_max(limits: &Limits, is_program: bool) -> usize {
+    let largest = limits.output_bytes.max(limits.checkpoint_bytes).saturating_add(CALL_BYTES_SPARE);
+    let bytes = if is_program { largest.max(limits.memory_bytes) } else { largest };
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 /// Makes the surroundings of a program, with its folders, and what it will leave behind.

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use wasmill_model::{Cause, Failure, Limits, Run};
+use wasmill_model::{Cause, Failure, Run};
 use wasmtime::{Engine, InstancePre, Store, StoreContextMut, UpdateDeadline};
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi::p2::bindings::CommandPre;
@@ -21,9 +21,6 @@ use crate::program::ProgramInput;
 const NO_INPUT: &str = "null";
 /// The function that a core module is started by.
 pub(crate) const START: &str = "_start";
-/// Bytes that one call may copy out of a guest beyond the largest output or checkpoint, so that one
-/// that is only a little too large is refused with its size.
-const COPY_BYTES_SPARE: u64 = 4 << 20;
 
 /// Runs `plugin` once and returns its result or why there is none.
 pub(crate) async fn run(plugin: &Arc<Plugin>, run: Run) -> Result<String, Failure> {
@@ -41,7 +38,7 @@ async fn run_task(code: &PluginPre<Guest>, plugin: &Arc<Plugin>, mut run: Run) -
     let limits = &plugin.terms.limits;
     let input = run.input.take();
     let guest = Guest::task(plugin, run).map_err(host_fault)?;
-    let mut store = store(code.engine(), guest, copy_bytes_max(limits));
+    let mut store = store(code.engine(), guest);
     let instance = code
         .instantiate_async(&mut store)
         .await
@@ -64,7 +61,7 @@ async fn run_command(
 ) -> Result<String, Failure> {
     let input = ProgramInput::read(run.input.take().as_deref(), &plugin.terms.permissions.env)?;
     let guest = Guest::command(plugin, run, input).map_err(host_fault)?;
-    let mut store = store(code.engine(), guest, program_bytes_max(&plugin.terms.limits));
+    let mut store = store(code.engine(), guest);
     let command = code
         .instantiate_async(&mut store)
         .await
@@ -83,7 +80,7 @@ async fn run_module(
 ) -> Result<String, Failure> {
     let input = ProgramInput::read(run.input.take().as_deref(), &plugin.terms.permissions.env)?;
     let guest = Guest::module(plugin, run, input).map_err(host_fault)?;
-    let mut store = store(code.module().engine(), guest, program_bytes_max(&plugin.terms.limits));
+    let mut store = store(code.module().engine(), guest);
     let instance = code
         .instantiate_async(&mut store)
         .await
@@ -120,10 +117,11 @@ fn host_fault(HostFault(reason): HostFault) -> Failure {
     Failure::new(Cause::HostFault, reason)
 }
 
-fn store(engine: &Engine, guest: Guest, copy_bytes_max: usize) -> Store<Guest> {
+fn store(engine: &Engine, guest: Guest) -> Store<Guest> {
+    let call_bytes_max = guest.call_bytes_max;
     let mut store = Store::new(engine, guest);
     store.limiter(|guest| &mut guest.limiter);
-    store.set_hostcall_fuel(copy_bytes_max);
+    store.set_hostcall_fuel(call_bytes_max);
     store.set_max_component_handles(HANDLES_MAX);
     store.epoch_deadline_callback(give_way);
     // A start function can loop, too.
@@ -135,14 +133,4 @@ fn store(engine: &Engine, guest: Guest, copy_bytes_max: usize) -> Store<Guest> {
 /// runs ahead of what has waited longer.
 fn give_way(_: StoreContextMut<'_, Guest>) -> wasmtime::Result<UpdateDeadline> {
     Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
-}
-
-fn copy_bytes_max(limits: &Limits) -> usize {
-    let largest = limits.output_bytes.max(limits.checkpoint_bytes);
-    usize::try_from(largest.saturating_add(COPY_BYTES_SPARE)).unwrap_or(usize::MAX)
-}
-
-/// A program may read and write as much of a file at once as it has memory for.
-fn program_bytes_max(limits: &Limits) -> usize {
-    copy_bytes_max(limits).max(usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX))
 }

@@ -34,6 +34,7 @@ mod plugin;
 mod survey;
 
 mod bindings;
+mod cpu;
 mod guest;
 mod guest_log;
 mod host;

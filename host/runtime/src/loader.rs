@@ -143,7 +143,8 @@ impl Loader {
         let facts = PluginFacts { kind, is_roomy, imports, exports, terms: Arc::clone(&terms) };
         let (name, digest) = (name.clone(), Arc::clone(digest));
         let outside = Arc::clone(&self.outside);
-        Ok((Plugin { name, digest, kind, code, terms, outside, denials: Denials::default() }, facts))
+        let denials = Denials::default();
+        Ok((Plugin { name, digest, kind, profile, code, terms, outside, denials }, facts))
     }
 
     /// Returns the terms a plugin runs on: those of the manifest beside its file, if there is one.

@@ -155,11 +155,6 @@ impl Manifest {
 
 impl Wishes {
     fn grant(self, terms: &mut Terms, ceilings: &Ceilings) -> Result<(), String> {
-        if self.cpu.is_some() {
-            return Err("limits.cpu is not supported yet: leave it out, and bound the time with \
-                        limits.timeout"
-                .to_owned());
-        }
         let limits = &mut terms.limits;
         if let Some(wish) = self.memory {
             limits.memory_bytes = bytes("memory", wish, 64 << 10, "memory_max", ceilings.memory_bytes)?;
@@ -171,7 +166,10 @@ impl Wishes {
             limits.log_bytes = bytes("logs", wish, 0, "log_tail_max", ceilings.log_bytes)?;
         }
         if let Some(Span(wish)) = self.timeout {
-            limits.timeout = timeout(wish, ceilings.timeout)?;
+            limits.timeout = duration("timeout", wish, "timeout_max", Some(ceilings.timeout))?;
+        }
+        if let Some(Span(wish)) = self.cpu {
+            limits.cpu = Some(duration("cpu", wish, "cpu_max", ceilings.cpu)?);
         }
         if let Some(wish) = self.concurrency {
             terms.concurrency = Some(concurrency(wish, ceilings.concurrency)?);
@@ -194,15 +192,15 @@ fn bytes(name: &str, wish: ByteSize, least: u64, ceiling: &str, most: u64) -> Re
     Ok(asked)
 }
 
-fn timeout(wish: Duration, most: Duration) -> Result<Duration, String> {
-    if wish > most {
+fn duration(name: &str, wish: Duration, ceiling: &str, most: Option<Duration>) -> Result<Duration, String> {
+    if let Some(most) = most.filter(|most| wish > *most) {
         let (wish, most) = (humantime::format_duration(wish), humantime::format_duration(most));
         return Err(format!(
-            "limits.timeout asks for {wish}, and the ceiling of this host, timeout_max, is {most}"
+            "limits.{name} asks for {wish}, and the ceiling of this host, {ceiling}, is {most}"
         ));
     }
     if wish < Duration::from_millis(1) {
-        return Err("limits.timeout must be at least 1ms".to_owned());
+        return Err(format!("limits.{name} must be at least 1ms"));
     }
     Ok(wish)
 }
@@ -300,6 +298,7 @@ mod tests {
             [limits]
             memory = "1MiB"
             timeout = "5s"
+            cpu = "3s"
             output = "2KiB"
             logs = "1KiB"
             concurrency = 50
@@ -317,6 +316,7 @@ mod tests {
         assert_eq!(terms.description.as_deref(), Some("Thumbnails from a URL"));
         assert_eq!((limits.memory_bytes, limits.output_bytes, limits.log_bytes), (1 << 20, 2 << 10, 1 << 10));
         assert_eq!((limits.timeout, terms.concurrency), (Duration::from_secs(5), Some(50)));
+        assert_eq!(limits.cpu, Some(Duration::from_secs(3)));
         assert_eq!(terms.output, OutputFormat::Json);
         assert_eq!(terms.retry.attempts_max, Some(3));
         assert_eq!(terms.retry.backoff.unwrap().most, Duration::from_secs(60));
@@ -351,6 +351,10 @@ mod tests {
             let reason = refusal(&format!("[limits]\n{wish}"));
             assert!(numbers.iter().all(|number| reason.contains(number)), "{reason}");
         }
+        let idle = Ceilings { cpu: Some(Duration::from_secs(30)), ..Ceilings::of(&Limits::default()) };
+        let reason = parse("limits.cpu = \"31s\"").unwrap().settle(Path::new(""), &Terms::default(), &idle);
+        let reason = reason.unwrap_err();
+        assert!(reason.contains("asks for 31s") && reason.contains("cpu_max, is 30s"), "{reason}");
         let few = Ceilings { concurrency: Some(3), ..Ceilings::of(&Limits::default()) };
         let reason = parse("limits.concurrency = 4").unwrap().settle(Path::new(""), &Terms::default(), &few);
         let reason = reason.unwrap_err();
@@ -360,7 +364,7 @@ mod tests {
     #[test]
     fn what_cannot_work_is_refused() {
         for (text, named) in [
-            ("limits.cpu = \"30s\"", "limits.cpu is not supported yet"),
+            ("limits.cpu = \"0s\"", "limits.cpu must be at least 1ms"),
             ("limits.concurrency = 0", "limits.concurrency"),
             ("limits.memory = \"1KiB\"", "64 KiB"),
             ("limits.timeout = \"0s\"", "1ms"),

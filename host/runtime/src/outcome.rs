@@ -2,12 +2,16 @@
 //!
 //! Called by `instance`. Every message is bounded, whatever the guest put into it.
 
+use std::time::Duration;
+
 use wasmill_model::{Cause, Failure};
+use wasmtime::component::ResourceTableError;
 use wasmtime::{Error, PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use crate::bindings::wasmill::task::failures;
-use crate::guest::Guest;
+use crate::engine;
+use crate::guest::{Guest, HANDLES_MAX};
 use crate::terms::OutputFormat;
 use crate::words;
 
@@ -40,6 +44,16 @@ pub(crate) fn too_large(bytes: Option<u64>, bytes_max: u64) -> Failure {
     let size = bytes.map_or_else(|| "larger than it may be".to_owned(), |bytes| format!("{bytes} bytes"));
     let limit = words::bytes(bytes_max);
     Failure::new(Cause::OutputLimit, format!("the result is {size}; its limit `output` is {limit}"))
+}
+
+/// Words the failure of a run that computed for longer than its limit.
+pub(crate) fn computed_too_long(used: Duration, most: Duration) -> Failure {
+    let (used_ms, most) = (used.as_millis(), humantime::format_duration(most));
+    let message = format!(
+        "the attempt computed for {used_ms} ms; its limit `cpu` is {most} \
+         (limits.cpu of the manifest, else the setting cpu)"
+    );
+    Failure::new(Cause::CpuLimit, message)
 }
 
 /// Says how a program that came to its end did: by returning or by exiting, with code 0 or another.
@@ -87,9 +101,24 @@ pub(crate) fn ended(error: &Error, stage: Stage, guest: &Guest) -> Failure {
     if guest.limiter.has_refused() {
         return out_of_memory(error, guest);
     }
+    if is_out_of_handles(error) {
+        let message = format!(
+            "the guest held more than its limit of {HANDLES_MAX} handles (timers, streams, files and the like); \
+             the limit is the same for every plugin"
+        );
+        return Failure::new(Cause::HandleLimit, message);
+    }
     let guest_was_on_the_stack = error.is::<WasmBacktrace>();
+    if guest_was_on_the_stack && is_out_of_copying(error) {
+        let limit = words::bytes(guest.call_bytes_max as u64);
+        let message = format!(
+            "one call of the guest handed the host more than its limit of {limit}, \
+             which is the larger one of the limits `output` and checkpoint, and some more"
+        );
+        return Failure::new(Cause::CallLimit, message);
+    }
     if error.is::<Trap>() || guest_was_on_the_stack {
-        return Failure::new(Cause::Trap, trap_message(error));
+        return Failure::new(Cause::Trap, trap_message(error, guest));
     }
     match stage {
         Stage::Starting => {
@@ -105,13 +134,19 @@ pub(crate) fn ended(error: &Error, stage: Stage, guest: &Guest) -> Failure {
 fn out_of_memory(error: &Error, guest: &Guest) -> Failure {
     let limit = words::bytes(guest.limiter.bytes_max());
     let end = error.root_cause();
-    let message = format!("the guest asked for more than its limit `memory` of {limit}, then ended: {end}");
+    let message = format!(
+        "the guest asked for more than its limit `memory` of {limit} (limits.memory of the manifest, else the \
+         setting memory), then ended: {end}"
+    );
     Failure::new(Cause::MemoryLimit, words::cut(message, words::MESSAGE_BYTES_MAX))
 }
 
-fn trap_message(error: &Error) -> String {
+fn trap_message(error: &Error, guest: &Guest) -> String {
     let reason: &dyn std::fmt::Display = match error.downcast_ref::<Trap>() {
-        Some(Trap::StackOverflow) => &"stack overflow: the guest called itself too deeply",
+        Some(Trap::StackOverflow) => {
+            let most = words::bytes(engine::wasm_stack_bytes(guest.plugin.profile) as u64);
+            &format!("stack overflow: the guest called itself too deeply for its stack of {most}")
+        }
         Some(trap) => trap,
         None => &error.root_cause(),
     };
@@ -125,4 +160,11 @@ fn trap_message(error: &Error) -> String {
 /// to itself, so its text has to do; a test holds the two together.
 fn is_out_of_copying(error: &Error) -> bool {
     error.root_cause().to_string().contains("fuel allocated for hostcalls has been exhausted")
+}
+
+/// Says whether a table of handles was full: that of the host's side, or wasmtime's own, whose error has
+/// no type; a test holds the two together.
+fn is_out_of_handles(error: &Error) -> bool {
+    matches!(error.downcast_ref(), Some(ResourceTableError::Full))
+        || error.root_cause().to_string().contains("store handle limit exceeded")
 }

@@ -7,7 +7,7 @@ use wasmill_model::PluginName;
 use crate::code::Code;
 use crate::denials::Denials;
 use crate::fetch::Outside;
-use crate::kind::PluginKind;
+use crate::kind::{PluginKind, Profile};
 use crate::terms::Terms;
 
 /// A plugin that tasks can run on.
@@ -16,6 +16,7 @@ pub(crate) struct Plugin {
     /// The SHA-256 of its file, in hexadecimal.
     pub(crate) digest: Arc<str>,
     pub(crate) kind: PluginKind,
+    pub(crate) profile: Profile,
     pub(crate) code: Code,
     pub(crate) terms: Arc<Terms>,
     /// Where its outgoing HTTP goes.

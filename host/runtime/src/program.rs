@@ -21,6 +21,10 @@ use crate::words;
 
 /// Bytes that a program may write in one call.
 const WRITE_BYTES_MAX: usize = 64 << 10;
+/// Bytes of all arguments and variables of a program together; Linux has the same bound by default.
+const SURROUNDINGS_BYTES_MAX: usize = 2 << 20;
+/// What each argument and variable costs beside its text.
+const SURROUNDING_BYTES: usize = 32;
 /// Bytes of stderr kept for the message of a program that fails.
 const LAST_WORDS_BYTES_MAX: usize = 2 << 10;
 /// Lines of stderr in that message.
@@ -66,6 +70,16 @@ impl ProgramInput {
     fn check(&self, fixed: &BTreeMap<String, String>) -> Result<(), String> {
         if self.args.iter().any(|argument| argument.contains('\0')) {
             return Err("an argument contains the character NUL".to_owned());
+        }
+        let arguments = self.args.iter().map(String::len);
+        let variables = self.env.iter().chain(fixed).map(|(name, value)| name.len() + value.len());
+        let bytes: usize = arguments.chain(variables).map(|bytes| bytes + SURROUNDING_BYTES).sum();
+        if bytes > SURROUNDINGS_BYTES_MAX {
+            let most = words::bytes(SURROUNDINGS_BYTES_MAX as u64);
+            return Err(format!(
+                "arguments and variables take {bytes} bytes, {SURROUNDING_BYTES} counted for each beside its \
+                 text, and the limit for every program is {most}; hand large data over as stdin"
+            ));
         }
         for (name, value) in &self.env {
             if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
@@ -249,6 +263,18 @@ mod tests {
             assert_eq!(failure.cause, Cause::InvalidInput, "{input}");
             assert!(failure.message.contains(said), "{failure}");
         }
+    }
+
+    #[test]
+    fn arguments_and_variables_over_their_limit_are_refused_with_both_sizes() {
+        let args = |count: usize| serde_json::json!({ "args": vec!["x".repeat(1 << 10); count] }).to_string();
+        assert_eq!(read(&args(1_900)).unwrap().args.len(), 1_900);
+        let failure = read(&args(2_000)).unwrap_err();
+        assert_eq!(failure.cause, Cause::InvalidInput);
+        assert!(failure.message.contains("take 2112040 bytes"), "{failure}");
+        assert!(failure.message.contains("is 2 MiB"), "{failure}");
+        let many = serde_json::json!({ "args": vec![""; 70_000] }).to_string();
+        assert!(read(&many).unwrap_err().message.contains("2 MiB"));
     }
 
     #[test]

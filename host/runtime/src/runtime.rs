@@ -8,20 +8,23 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
-use wasmill_model::{BoxFuture, Cause, Failure, Limits, Pinned, PluginName, Run, Runner};
+use wasmill_model::{BoxFuture, Cause, Failure, Limits, Pinned, PluginName, Run, RunHost, Runner, Usage};
 use wasmtime::Engine;
 
 use crate::cache::{Cache, CacheConfig};
 use crate::code::Linkers;
 use crate::compile::{Compiler, CompilerConfig};
+use crate::cpu::CpuMeter;
 use crate::engine::Engines;
 use crate::fetch::Outside;
 use crate::instance;
 use crate::keeper::{Keeper, OnChange, Watch};
 use crate::kind::Profile;
 use crate::loader::Loader;
+use crate::outcome;
 use crate::pool::MemoryReset;
 use crate::registry::{NotReady, PluginInfo, Registry};
 use crate::terms::{Ceilings, Terms};
@@ -322,6 +325,18 @@ fn open_cache(config: &CacheConfig) -> Option<Cache> {
     cache.ok()
 }
 
+/// What one run uses; handed to its host when the run is over, however it ended.
+struct Bill {
+    cpu: CpuMeter,
+    host: Arc<dyn RunHost>,
+}
+
+impl Drop for Bill {
+    fn drop(&mut self) {
+        self.host.used(Usage { cpu: self.cpu.used() });
+    }
+}
+
 impl Inner {
     async fn run(&self, run: Run) -> Result<String, Failure> {
         let Some(plugin) = self.registry.get(&run.plugin) else {
@@ -330,11 +345,21 @@ impl Inner {
         };
         run.host
             .pin(&Pinned { digest: Arc::clone(&plugin.digest), log_bytes: plugin.terms.limits.log_bytes });
+        let cpu_max = plugin.terms.limits.cpu;
+        // Made before the guest, so that it is dropped after it.
+        let mut bill = Bill { cpu: CpuMeter::default(), host: Arc::clone(&run.host) };
         let mut guest = pin!(instance::run(&plugin, run));
         // Each poll is announced, so that the clock ticks while a guest computes and only then.
         poll_fn(|context| {
             let _poll = self.ticker.enter();
-            guest.as_mut().poll(context)
+            let polled = bill.cpu.measure(|| guest.as_mut().poll(context));
+            // A guest that computes gives way on each tick, so it is here that it is found out.
+            match cpu_max {
+                Some(most) if polled.is_pending() && bill.cpu.used() > most => {
+                    Poll::Ready(Err(outcome::computed_too_long(bill.cpu.used(), most)))
+                }
+                _ => polled,
+            }
         })
         .await
     }

@@ -48,6 +48,8 @@ pub struct Ceilings {
     pub memory_bytes: u64,
     /// Wall-clock time of one attempt.
     pub timeout: Duration,
+    /// Time that one attempt may really compute; `None` if only its timeout bounds it.
+    pub cpu: Option<Duration>,
     /// Bytes of the result.
     pub output_bytes: u64,
     /// Bytes of log kept for each attempt.
@@ -63,6 +65,7 @@ impl Ceilings {
         Self {
             memory_bytes: limits.memory_bytes,
             timeout: limits.timeout,
+            cpu: limits.cpu,
             output_bytes: limits.output_bytes,
             log_bytes: limits.log_bytes,
             concurrency: None,

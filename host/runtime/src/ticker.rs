@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::engine::Engines;
 
 /// How long a guest computes before others get their turn.
-const TICK: Duration = Duration::from_millis(1);
+pub(crate) const TICK: Duration = Duration::from_millis(1);
 
 /// Advances the epoch from a thread of its own, which ends when this is dropped.
 pub(crate) struct Ticker {

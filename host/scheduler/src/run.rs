@@ -100,6 +100,8 @@ impl ActiveRun {
         let now = shared.clock.now();
         let next = Next::after(outcome, self.attempts, now, self.backoff, rand::random());
         let log = self.host.log_text();
+        let used = self.host.usage();
+        tracing::debug!(task = %self.claim.id, state = %next.state(), ?used, "an attempt is over");
         let retries = matches!(next, Next::RetryAt(..));
         let mut offers_left = LAST_OFFERS;
         loop {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use wasmill_model::{BoxFuture, LogTail, Pinned, Progress, RunHost};
+use wasmill_model::{BoxFuture, LogTail, Pinned, Progress, RunHost, Usage};
 use wasmill_store::{Claim, Store};
 
 /// The least time between two checkpoints of one run.
@@ -24,11 +24,23 @@ pub(crate) struct TaskHost {
     log: Mutex<LogTail>,
     /// When the next checkpoint may be written.
     save_at: Mutex<Option<Instant>>,
+    usage: Mutex<Usage>,
 }
 
 impl TaskHost {
     pub(crate) fn new(store: Store, claim: Claim, log_bytes: usize) -> Self {
-        Self { store, claim, log: Mutex::new(LogTail::new(log_bytes)), save_at: Mutex::default() }
+        Self {
+            store,
+            claim,
+            log: Mutex::new(LogTail::new(log_bytes)),
+            save_at: Mutex::default(),
+            usage: Mutex::default(),
+        }
+    }
+
+    /// Returns what the run has used; nothing while it still runs.
+    pub(crate) fn usage(&self) -> Usage {
+        *self.usage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the newest lines of the log, if the guest wrote any.
@@ -51,6 +63,10 @@ impl TaskHost {
 }
 
 impl RunHost for TaskHost {
+    fn used(&self, usage: Usage) {
+        *self.usage.lock().unwrap_or_else(PoisonError::into_inner) = usage;
+    }
+
     fn pin(&self, pinned: &Pinned) {
         self.store.pin(&self.claim, Arc::clone(&pinned.digest));
         let log_bytes = usize::try_from(pinned.log_bytes).unwrap_or(usize::MAX);

@@ -78,6 +78,15 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "TIME", env = "WASMILL_TIMEOUT_MAX")]
     pub(crate) timeout_max: Option<Span>,
 
+    /// The time one attempt of a task may really compute, waiting not counted [default: bounded by its
+    /// timeout alone, or by `cpu_max`]
+    #[arg(long, value_name = "TIME", env = "WASMILL_CPU")]
+    pub(crate) cpu: Option<Span>,
+
+    /// The most computing time a manifest may ask for [default: no ceiling but the timeout]
+    #[arg(long, value_name = "TIME", env = "WASMILL_CPU_MAX")]
+    pub(crate) cpu_max: Option<Span>,
+
     /// The memory one task may use, all its memories and tables together [default: 64MiB]
     #[arg(long, value_name = "SIZE", env = "WASMILL_MEMORY")]
     pub(crate) memory: Option<ByteSize>,
@@ -212,6 +221,8 @@ pub(crate) struct Config {
     pub(crate) retention: Retention,
     pub(crate) timeout: Duration,
     pub(crate) timeout_max: Duration,
+    /// `None` means that only the timeout bounds it.
+    pub(crate) cpu: Option<Duration>,
     pub(crate) memory_bytes: u64,
     pub(crate) output_bytes: u64,
     pub(crate) log_bytes: u64,
@@ -249,6 +260,7 @@ impl Config {
         let keep_for = flags.keep_for.or(file.keep_for).map_or(Some(KEEP_FOR), |kept| kept.0);
         let keep_max = flags.keep_max.or(file.keep_max).unwrap_or(KEEP_MAX);
         let timeout_max = span(flags.timeout_max, file.timeout_max, 86_400);
+        let cpu_max = flags.cpu_max.or(file.cpu_max).map(|span| span.0);
         let memory_bytes = size(flags.memory, file.memory, ByteSize::mib(64));
         let output_bytes = size(flags.output, file.output, ByteSize::mib(1));
         let log_bytes = size(flags.log_tail, file.log_tail, ByteSize::kib(16));
@@ -258,6 +270,7 @@ impl Config {
         let ceilings = Ceilings {
             memory_bytes: ceiling(flags.memory_max, file.memory_max, ByteSize::mib(256), memory_bytes),
             timeout: timeout_max,
+            cpu: cpu_max,
             output_bytes: ceiling(flags.output_max, file.output_max, ByteSize::mib(16), output_bytes),
             log_bytes: ceiling(flags.log_tail_max, file.log_tail_max, ByteSize::mib(1), log_bytes),
             concurrency: flags.concurrency.or(file.concurrency),
@@ -273,6 +286,7 @@ impl Config {
             retention: Retention { keep_for, keep_max: Some(keep_max).filter(|most| *most > 0) },
             timeout: span(flags.timeout, file.timeout, 600),
             timeout_max,
+            cpu: flags.cpu.or(file.cpu).map(|span| span.0).or(cpu_max),
             memory_bytes,
             output_bytes,
             log_bytes,
@@ -295,6 +309,7 @@ impl Config {
         Limits {
             memory_bytes: self.memory_bytes,
             timeout: self.timeout,
+            cpu: self.cpu,
             output_bytes: self.output_bytes,
             log_bytes: self.log_bytes,
             ..Limits::default()
@@ -317,6 +332,11 @@ impl Config {
         );
         within("compile_memory", self.compile_memory_bytes, ByteSize::mib(256), ByteSize::tib(1))?;
         ensure!(self.compile_timeout >= Duration::from_secs(1), "compile_timeout must be at least 1s");
+        if let (Some(cpu), Some(most)) = (self.cpu, self.ceilings.cpu) {
+            let (cpu_shown, most_shown) = (humantime::format_duration(cpu), humantime::format_duration(most));
+            ensure!(cpu <= most, "cpu ({cpu_shown}) must not be longer than cpu_max ({most_shown})");
+        }
+        ensure!(self.cpu.is_none_or(|cpu| cpu >= Duration::from_millis(1)), "cpu must be at least 1ms");
         within("memory", self.memory_bytes, ByteSize::kib(64), ByteSize::gib(4))?;
         within("output", self.output_bytes, ByteSize::b(1), ByteSize::mib(64))?;
         within("log_tail", self.log_bytes, ByteSize::b(0), ByteSize::mib(16))?;
@@ -387,6 +407,8 @@ mod tests {
             keep_max = 7
             timeout = "1h"
             timeout_max = "2h"
+            cpu = "20s"
+            cpu_max = "30s"
             memory = "128MiB"
             output = "2MiB"
             log_tail = "1KiB"
@@ -402,6 +424,10 @@ mod tests {
         );
         let config = Config::settle(Settings::default(), all).expect("valid");
         assert_eq!(config.memory_bytes, 128 << 20);
+        assert_eq!(
+            (config.limits().cpu, config.ceilings.cpu.map(|most| most.as_secs())),
+            (Some(Duration::from_secs(20)), Some(30))
+        );
         assert_eq!(config.log_format, LogFormat::Json);
         assert_eq!((config.ceilings.memory_bytes, config.ceilings.concurrency), (512 << 20, Some(3)));
         assert!(config.allow_upload);
@@ -441,6 +467,8 @@ mod tests {
             ("waiting_max = 0", "waiting_max"),
             ("watch_poll = \"0s\"", "50ms"),
             ("timeout = \"3h\"\ntimeout_max = \"2h\"", "3h"),
+            ("cpu = \"3s\"\ncpu_max = \"2s\"", "cpu_max (2s)"),
+            ("cpu = \"0s\"", "1ms"),
             ("memory = \"8GiB\"", "4.0 GiB"),
             ("memory = \"2MiB\"\nmemory_max = \"1MiB\"", "memory_max (1.0 MiB)"),
             ("concurrency = 0", "concurrency"),

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use wasmill_model::Cause;
+use std::time::Duration;
 
-use crate::support::{Host, commit, commit_with};
+use wasmill_model::{Cause, Limits};
+use wasmill_runtime::{Runtime, Terms};
+
+use crate::support::{Host, commit, commit_with, finish, finish_with, limits, misbehave, runtime_of, terms};
 
 #[tokio::test]
 async fn a_memory_hog_ends_at_its_memory_limit() {
@@ -55,7 +58,85 @@ async fn a_flood_of_output_passes_through_and_is_not_kept() {
 async fn handles_are_bounded() {
     commit(r#"{"do":"hoard-timers","count":100}"#).await.unwrap();
     let failure = commit(r#"{"do":"hoard-timers","count":100000}"#).await.unwrap_err();
-    assert_eq!(failure.cause, Cause::Trap, "{failure}");
+    assert_eq!(failure.cause, Cause::HandleLimit, "{failure}");
+    assert!(failure.message.contains("1024 handles"), "{failure}");
+}
+
+#[tokio::test]
+async fn what_one_call_may_hand_to_the_host_is_bounded() {
+    commit(r#"{"do":"carry","bytes":1000000}"#).await.unwrap();
+    let failure = commit(r#"{"do":"carry","bytes":4300000}"#).await.unwrap_err();
+    assert_eq!(failure.cause, Cause::CallLimit, "{failure}");
+    assert!(failure.message.contains("its limit of 4160 KiB"), "{failure}");
+}
+
+/// A guest with two memories and two tables, which grows each to what `wishes` says: pages, elements.
+fn grower(wishes: [u32; 4]) -> Vec<u8> {
+    let [first, second, third, fourth] = wishes;
+    wat::parse_str(format!(
+        r#"(module
+            (memory $a (export "memory") 1) (memory $b 1) (table $c 0 funcref) (table $d 0 funcref)
+            (func (export "_start")
+                (if (i32.eq (memory.grow $a (i32.const {first})) (i32.const -1)) (then unreachable))
+                (if (i32.eq (memory.grow $b (i32.const {second})) (i32.const -1)) (then unreachable))
+                (if (i32.eq (table.grow $c (ref.null func) (i32.const {third})) (i32.const -1)) (then unreachable))
+                (if (i32.eq (table.grow $d (ref.null func) (i32.const {fourth})) (i32.const -1)) (then unreachable))))"#
+    ))
+    .unwrap()
+}
+
+#[tokio::test]
+async fn all_memories_and_tables_of_a_guest_count_against_one_limit() {
+    // The limit is 8 MiB, which are 128 pages: two are there from the start, 8,192 elements take one.
+    for (wishes, fits) in [
+        ([62, 62, 8_192, 8_192], true),
+        ([124, 0, 8_192, 8_192], true),
+        ([125, 0, 8_192, 8_192], false),
+        ([62, 63, 8_192, 8_192], false),
+        ([62, 62, 8_192, 16_385], false),
+    ] {
+        let runtime = runtime_of("grower", &grower(wishes), terms());
+        let ended = finish(&runtime, "grower", "null").await;
+        assert_eq!(ended.is_ok(), fits, "{wishes:?}: {ended:?}");
+        if let Err(failure) = ended {
+            assert_eq!(failure.cause, Cause::MemoryLimit, "{failure}");
+            assert!(failure.message.contains("limits.memory"), "{failure}");
+        }
+    }
+}
+
+fn computing_for(cpu: Duration) -> Runtime {
+    let limits = Limits { cpu: Some(cpu), ..limits() };
+    runtime_of("misbehave", misbehave(), Terms { limits, ..terms() })
+}
+
+#[tokio::test]
+async fn a_guest_that_computes_for_too_long_ends_with_its_time_and_its_limit() {
+    let runtime = computing_for(Duration::from_millis(50));
+    let host = Arc::new(Host::default());
+    let failure = finish_with(&runtime, "misbehave", r#"{"do":"spin"}"#, &host).await.unwrap_err();
+    assert_eq!(failure.cause, Cause::CpuLimit);
+    for named in ["computed for 5", " ms; its limit `cpu` is 50ms", "limits.cpu", "setting cpu"] {
+        assert!(failure.message.contains(named), "{failure}");
+    }
+    let used = host.used.lock().unwrap().unwrap().cpu;
+    assert!(used > Duration::from_millis(50), "{used:?}");
+}
+
+#[tokio::test]
+async fn a_guest_that_sleeps_uses_no_computing_time() {
+    let runtime = computing_for(Duration::from_millis(50));
+    let host = Arc::new(Host::default());
+    finish_with(&runtime, "misbehave", r#"{"do":"sleep","ms":300}"#, &host).await.unwrap();
+    let used = host.used.lock().unwrap().unwrap().cpu;
+    assert!(used < Duration::from_millis(20), "{used:?}");
+}
+
+#[tokio::test]
+async fn computing_in_short_turns_adds_up() {
+    let runtime = computing_for(Duration::from_millis(20));
+    let failure = finish(&runtime, "misbehave", r#"{"do":"compute-now-and-then","rounds":10000}"#).await;
+    assert_eq!(failure.unwrap_err().cause, Cause::CpuLimit);
 }
 
 #[tokio::test]

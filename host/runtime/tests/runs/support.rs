@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::{MutexGuard, watch};
-use wasmill_model::{BoxFuture, Failure, Limits, LogTail, Progress, Run, RunHost, Runner, TaskId};
+use wasmill_model::{BoxFuture, Failure, Limits, LogTail, Progress, Run, RunHost, Runner, TaskId, Usage};
 use wasmill_runtime::{PluginsConfig, Runtime, RuntimeConfig, Terms};
 
 /// How long a test waits for what must happen at once.
@@ -129,6 +129,8 @@ pub(crate) struct Host {
     pub(crate) progress: watch::Sender<Option<Progress>>,
     pub(crate) log: Mutex<LogTail>,
     pub(crate) log_bytes: Mutex<u64>,
+    /// What the run has used, once it is over.
+    pub(crate) used: Mutex<Option<Usage>>,
     pub(crate) checkpoint: watch::Sender<Option<Vec<u8>>>,
     /// Refuses to give checkpoints back.
     pub(crate) is_broken: bool,
@@ -140,6 +142,7 @@ impl Default for Host {
             progress: watch::Sender::new(None),
             log: Mutex::new(LogTail::new(16 << 10)),
             log_bytes: Mutex::new(0),
+            used: Mutex::default(),
             checkpoint: watch::Sender::new(None),
             is_broken: false,
         }
@@ -167,6 +170,10 @@ impl Host {
 }
 
 impl RunHost for Host {
+    fn used(&self, usage: Usage) {
+        *self.used.lock().unwrap() = Some(usage);
+    }
+
     fn progress(&self, progress: Progress) {
         self.progress.send_replace(Some(progress));
     }

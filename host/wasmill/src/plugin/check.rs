@@ -42,6 +42,9 @@ fn print_terms(terms: &Terms) {
     }
     line("memory", &format!("{} bytes", limits.memory_bytes));
     line("timeout", &humantime::format_duration(limits.timeout).to_string());
+    if let Some(cpu) = limits.cpu {
+        line("cpu", &humantime::format_duration(cpu).to_string());
+    }
     line("output", &format!("{} bytes", limits.output_bytes));
     line("logs", &format!("{} bytes", limits.log_bytes));
     line("at once", &concurrency.map_or_else(|| "as many as slots".to_owned(), |most| most.to_string()));

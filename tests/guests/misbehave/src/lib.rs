@@ -59,6 +59,10 @@ enum Deed {
     CountThenFail { succeed_on: u32 },
     /// Holds so many timers at once and never frees one.
     HoardTimers { count: u32 },
+    /// Computes for a millisecond, then sleeps for ten, so many times.
+    ComputeNowAndThen { rounds: u32 },
+    /// Hands the host so many bytes in one call.
+    Carry { bytes: usize },
     /// Answers how much of its surroundings it can see: arguments, variables, files.
     LookAround,
 }
@@ -115,6 +119,8 @@ fn commit(deed: Deed) -> Result<String, Failure> {
         Deed::Context => return Ok(context()),
         Deed::CountThenFail { succeed_on } => return count_then_fail(succeed_on),
         Deed::HoardTimers { count } => hoard_timers(count),
+        Deed::ComputeNowAndThen { rounds } => compute_now_and_then(rounds),
+        Deed::Carry { bytes } => run::progress(0.5, &"x".repeat(bytes)),
         Deed::LookAround => return Ok(look_around()),
     }
     Ok("ok".to_owned())
@@ -135,6 +141,16 @@ fn spin() -> ! {
 #[inline(never)]
 fn fall_into_a_trap() {
     std::arch::wasm32::unreachable();
+}
+
+fn compute_now_and_then(rounds: u32) {
+    for _ in 0..rounds {
+        let start = std::time::Instant::now();
+        while start.elapsed() < Duration::from_millis(1) {
+            std::hint::black_box(0);
+        }
+        sleep(10);
+    }
 }
 
 fn hog() -> Vec<Vec<u8>> {

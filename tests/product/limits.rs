@@ -1,0 +1,85 @@
+//! Every limit, by a guest that tries to break it: alone, and five hundred at once.
+
+use std::fs;
+
+use hyper::StatusCode;
+use serde_json::{Value, json};
+use wasmill_tests::{Client, Server};
+
+/// Starts a server on which `misbehave` may compute for 300 ms.
+fn with_cpu_limit(args: &[&str]) -> Server {
+    let server = Server::start(args);
+    let manifest = server.folder().join("plugins/misbehave.toml");
+    fs::write(manifest, "limits.cpu = \"300ms\"\nlimits.logs = \"1KiB\"").expect("written");
+    server.stop_and_restart()
+}
+
+/// What guests try, how their tasks end, and what must be said of it.
+fn attacks() -> [(Value, &'static str, &'static str); 7] {
+    [
+        (json!({"do": "spin"}), "failed by cpu limit", "limits.cpu of the manifest"),
+        (json!({"do": "hog"}), "failed by memory limit", "limits.memory of the manifest"),
+        (json!({"do": "output", "bytes": 2_000_000}), "failed by output limit", "`output` is 1 MiB"),
+        (json!({"do": "carry", "bytes": 9_000_000}), "failed by call limit", "limit of 5 MiB"),
+        (json!({"do": "hoard-timers", "count": 100_000}), "failed by handle limit", "1024 handles"),
+        (json!({"do": "recurse"}), "failed by trap", "stack of 128 KiB"),
+        (json!({"do": "flood", "bytes": 500_000}), "completed", "earlier bytes dropped"),
+    ]
+}
+
+fn misbehave(input: &Value) -> Value {
+    json!({"plugin": "misbehave", "input": input})
+}
+
+/// Waits for the end of a task and checks that it ended as it must.
+async fn ended_as_it_must(client: &Client, id: &str, (input, status, said): &(Value, &str, &str)) {
+    let task = client.until_ended(id).await;
+    assert_eq!(task.str("status"), *status, "{input}: {}", task.text);
+    assert!(task.text.contains(said), "{input}: {}", task.text);
+}
+
+#[tokio::test]
+async fn each_limit_has_its_status_and_names_itself() {
+    let server = with_cpu_limit(&[]);
+    let client = server.client();
+    for attack in attacks() {
+        let id = client.submit(&misbehave(&attack.0)).await;
+        ended_as_it_must(&client, &id, &attack).await;
+    }
+    assert_eq!(client.get("/plugins/misbehave").await.json["limits"]["cpu_ms"], 300);
+}
+
+#[tokio::test]
+async fn five_hundred_attacks_at_once_leave_a_neighbour_unharmed() {
+    let server = with_cpu_limit(&["--slots", "600"]);
+    let client = server.client();
+    let neighbour = json!({"plugin": "io-stub", "input": {"min_ms": 3_000, "max_ms": 3_000, "fail_rate": 0}});
+    let neighbour = client.submit(&neighbour).await;
+    client.until(&neighbour, "running").await;
+    let attacks = attacks();
+    let mut ids = Vec::new();
+    for attack in attacks.iter().cycle().take(500) {
+        ids.push(client.submit(&misbehave(&attack.0)).await);
+    }
+    assert_eq!(client.get("/healthz").await.status, StatusCode::OK);
+    for (id, attack) in ids.iter().zip(attacks.iter().cycle()) {
+        ended_as_it_must(&client, id, attack).await;
+    }
+    let task = client.until(&neighbour, "completed").await;
+    assert!(task.str("result").starts_with("io work result = "), "{}", task.text);
+    assert_eq!(client.slots_used().await, 0);
+}
+
+#[tokio::test]
+async fn a_program_with_too_many_arguments_is_told_the_limit() {
+    let server = Server::start(&["--body-max", "8MiB"]);
+    let wasm =
+        wasmill_tests::tiny::parse(r#"(module (memory (export "memory") 1) (func (export "_start")))"#);
+    fs::write(server.folder().join("plugins/empty.wasm"), wasm).expect("written");
+    let server = server.stop_and_restart();
+    let client = server.client();
+    let input = json!({"args": vec!["x".repeat(1_000); 3_000]});
+    let task = client.until_ended(&client.submit(&json!({"plugin": "empty", "input": input})).await).await;
+    assert_eq!(task.str("status"), "failed by invalid input", "{}", task.text);
+    assert!(task.text.contains("the limit for every program is 2 MiB"), "{}", task.text);
+}
