@@ -20,7 +20,7 @@ pub(crate) const TIME: Duration = Duration::from_secs(2);
 pub(crate) const SLOTS: u32 = 1_000;
 
 fn noop_runtime() -> Result<Runtime> {
-    let config = RuntimeConfig { slots: SLOTS, limits: Limits::default() };
+    let config = RuntimeConfig { slots: SLOTS, limits: Limits::default(), memory_total_bytes: None };
     Ok(Runtime::new(config, &[("noop", NOOP)], None)?)
 }
 

@@ -29,7 +29,7 @@ pub(crate) fn measure(threads: usize) -> Result<()> {
     title(&format!("Cost of one run by kind: a program that writes a line, {threads} threads"));
     let pooled = module("10");
     let roomy = module("30000");
-    let config = RuntimeConfig { slots: SLOTS, limits: Limits::default() };
+    let config = RuntimeConfig { slots: SLOTS, limits: Limits::default(), memory_total_bytes: None };
     let plugins: [(&str, &'static [u8]); 3] = [("command", HELLO), ("module", pooled), ("roomy", roomy)];
     let runtime = Runtime::new(config, &plugins, None)?;
     for plugin in runtime.plugins_info() {

@@ -29,7 +29,7 @@ pub(crate) async fn measure_drops() -> Result<()> {
 }
 
 async fn measure_drop(server: &Server, name: &str, size: Size, samples: u64) -> Result<()> {
-    let config = RuntimeConfig { slots: 1, limits: Limits::default() };
+    let config = RuntimeConfig { slots: 1, limits: Limits::default(), memory_total_bytes: None };
     let runtime = Runtime::new(config, &[], None)?;
     let (mut alone, mut cold, mut cached) = (Vec::new(), Vec::new(), Vec::new());
     let mut bytes = 0;

@@ -21,7 +21,12 @@ fn start(folder: &Path, compiler: CompilerConfig, cache: Option<CacheConfig>) ->
         patience: Duration::from_secs(300),
         ..PluginsConfig::default()
     };
-    Runtime::start(RuntimeConfig { slots: 2, limits: Limits::default() }, &[], plugins).expect("a runtime")
+    Runtime::start(
+        RuntimeConfig { slots: 2, limits: Limits::default(), memory_total_bytes: None },
+        &[],
+        plugins,
+    )
+    .expect("a runtime")
 }
 
 fn compiler() -> CompilerConfig {
@@ -71,7 +76,7 @@ fn a_file_that_goes_takes_its_compiler_with_it() {
         patience: Duration::ZERO,
         ..PluginsConfig::default()
     };
-    let config = RuntimeConfig { slots: 2, limits: Limits::default() };
+    let config = RuntimeConfig { slots: 2, limits: Limits::default(), memory_total_bytes: None };
     let runtime = Runtime::start(config, &[], impatient).expect("a runtime");
     let until = |is_so: &dyn Fn() -> bool| {
         let deadline = Instant::now() + Duration::from_secs(60);

@@ -11,6 +11,7 @@ mod guests;
 mod limits;
 mod manifests;
 mod many;
+mod memory;
 mod plugins;
 mod problems;
 mod stop;

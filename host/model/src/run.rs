@@ -50,6 +50,8 @@ pub struct Pinned {
 pub struct Usage {
     /// Time spent computing: neither waiting nor standing in line for a core.
     pub cpu: Duration,
+    /// The most bytes of all memories and tables together.
+    pub memory_bytes: u64,
 }
 
 /// Runs tasks: the wasmtime runtime, or a scripted one in the scheduler's tests.
@@ -71,6 +73,17 @@ pub trait Runner: Send + Sync + 'static {
     fn concurrency(&self, _plugin: &PluginName) -> Option<usize> {
         None
     }
+
+    /// Returns the bytes of memory that are left for further runs.
+    fn room(&self) -> u64 {
+        u64::MAX
+    }
+
+    /// Returns the bytes of memory that one more run of a plugin is expected to take: never more than
+    /// [`Runner::room`] says when nothing runs, so that there is always room for one.
+    fn demand(&self, _plugin: &PluginName) -> u64 {
+        0
+    }
 }
 
 /// What a guest asks of the host during its run.
@@ -81,6 +94,10 @@ pub trait RunHost: Send + Sync {
 
     /// Notes what the run has used. Called once, when the guest is gone, however it ended.
     fn used(&self, _usage: Usage) {}
+
+    /// Notes that the run ends now because the host has no memory left for it. The task is not to blame,
+    /// and what the run returns counts for nothing.
+    fn crowded_out(&self) {}
 
     /// Keeps the latest progress; cheap, never durable.
     fn progress(&self, progress: Progress);

@@ -70,6 +70,8 @@ pub enum Outcome {
     Failed(Failure),
     /// The host stopped the run because it shuts down; the task is not to blame.
     Drained,
+    /// The host had no memory left for the run; the task is not to blame.
+    CrowdedOut,
     /// The host died during the run.
     HostCrashed,
 }
@@ -114,7 +116,7 @@ impl Next {
                     Self::Failed(failure)
                 }
             }
-            Outcome::Drained => Self::Requeued,
+            Outcome::Drained | Outcome::CrowdedOut => Self::Requeued,
             Outcome::HostCrashed if used.host_crashes + 1 < HOST_CRASHES_MAX => Self::Recovered,
             Outcome::HostCrashed => Self::Failed(Failure::new(
                 Cause::HostCrash,

@@ -62,7 +62,7 @@ impl Order {
     /// Makes an engine that compiles as that of the parent does.
     fn engine(&self) -> Result<Engine, String> {
         let limits = Limits { memory_bytes: self.guest_memory_bytes, ..Limits::default() };
-        let runtime = RuntimeConfig { slots: self.slots, limits };
+        let runtime = RuntimeConfig { slots: self.slots, limits, memory_total_bytes: None };
         let engine = engine::compiler(&runtime, self.profile, self.reset)
             .map_err(|error| format!("failed to make an engine to compile with: {error:#}"))?;
         if words::hex(&environment(&engine)) == self.environment {

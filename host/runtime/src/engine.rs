@@ -109,7 +109,7 @@ pub(crate) fn compiler(
 }
 
 fn settings(config: &RuntimeConfig, reset: MemoryReset) -> Config {
-    let pools = pool::config(config.slots, &config.limits, reset);
+    let pools = pool::config(config, reset);
     let mut settings = code_settings(config, reset);
     settings.allocation_strategy(InstanceAllocationStrategy::Pooling(pools));
     settings
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn memories_can_be_given_back_where_touched_pages_are_not_told() {
-        let config = RuntimeConfig { slots: 8, limits: Limits::default() };
+        let config = RuntimeConfig { slots: 8, limits: Limits::default(), memory_total_bytes: None };
         Engine::new(&settings(&config, MemoryReset::GivenBack)).unwrap();
     }
 
@@ -170,7 +170,8 @@ mod tests {
     fn small_and_large_limits_make_engines() {
         for memory_bytes in [1, 1 << 20, (64 << 20) + 1, 4 << 30, 16 << 30] {
             let limits = Limits { memory_bytes, ..Limits::default() };
-            let engines = Engines::new(&RuntimeConfig { slots: 1, limits }).unwrap();
+            let engines =
+                Engines::new(&RuntimeConfig { slots: 1, limits, memory_total_bytes: None }).unwrap();
             assert!(!engines.get(Profile::Roomy).is_pulley());
         }
         // So many slots that less is reserved for each.
@@ -179,7 +180,9 @@ mod tests {
 
     #[test]
     fn the_roomy_engine_is_made_once_on_first_need() {
-        let engines = Engines::new(&RuntimeConfig { slots: 1, limits: Limits::default() }).unwrap();
+        let engines =
+            Engines::new(&RuntimeConfig { slots: 1, limits: Limits::default(), memory_total_bytes: None })
+                .unwrap();
         let clone = engines.clone();
         engines.increment_epoch();
         assert!(engines.roomy.get().is_none());
@@ -188,7 +191,9 @@ mod tests {
 
     #[test]
     fn a_guest_that_may_outgrow_the_pools_is_roomy() {
-        let engines = Engines::new(&RuntimeConfig { slots: 1, limits: Limits::default() }).unwrap();
+        let engines =
+            Engines::new(&RuntimeConfig { slots: 1, limits: Limits::default(), memory_total_bytes: None })
+                .unwrap();
         let default = Limits::default().memory_bytes;
         assert_eq!(engines.profile_for(Profile::Pooled, default), Profile::Pooled);
         assert_eq!(engines.profile_for(Profile::Pooled, default + 1), Profile::Roomy);

@@ -10,6 +10,7 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::gate::Gate;
 use crate::limiter::Limiter;
+use crate::memory::Hold;
 use crate::outcome::HostFault;
 use crate::plugin::Plugin;
 use crate::program::{Answer, LastWords, ProgramInput};
@@ -58,7 +59,7 @@ impl Guest {
     /// # Errors
     ///
     /// Fails if a folder that it was permitted cannot be opened.
-    pub(crate) fn task(plugin: &Arc<Plugin>, run: Run) -> Result<Self, HostFault> {
+    pub(crate) fn task(plugin: &Arc<Plugin>, run: Run, hold: Arc<Hold>) -> Result<Self, HostFault> {
         let permissions = &plugin.terms.permissions;
         let wasi = if permissions.dirs.is_empty() {
             Wasi::Later
@@ -67,7 +68,7 @@ impl Guest {
             surroundings::add_dirs(&mut wasi, permissions).map_err(HostFault)?;
             Wasi::Component(Box::new(wasi.build()))
         };
-        Ok(Self::new(plugin, run, wasi, None))
+        Ok(Self::new(plugin, run, hold, wasi, None))
     }
 
     /// Makes the guest of a program that is a component.
@@ -75,9 +76,14 @@ impl Guest {
     /// # Errors
     ///
     /// Fails if a folder that it was permitted cannot be opened.
-    pub(crate) fn command(plugin: &Arc<Plugin>, run: Run, input: ProgramInput) -> Result<Self, HostFault> {
+    pub(crate) fn command(
+        plugin: &Arc<Plugin>,
+        run: Run,
+        input: ProgramInput,
+        hold: Arc<Hold>,
+    ) -> Result<Self, HostFault> {
         let (mut wasi, program) = program(plugin, &run, input)?;
-        Ok(Self::new(plugin, run, Wasi::Component(Box::new(wasi.build())), Some(program)))
+        Ok(Self::new(plugin, run, hold, Wasi::Component(Box::new(wasi.build())), Some(program)))
     }
 
     /// Makes the guest of a program that is a core module.
@@ -85,19 +91,24 @@ impl Guest {
     /// # Errors
     ///
     /// Fails if a folder that it was permitted cannot be opened.
-    pub(crate) fn module(plugin: &Arc<Plugin>, run: Run, input: ProgramInput) -> Result<Self, HostFault> {
+    pub(crate) fn module(
+        plugin: &Arc<Plugin>,
+        run: Run,
+        input: ProgramInput,
+        hold: Arc<Hold>,
+    ) -> Result<Self, HostFault> {
         let (mut wasi, program) = program(plugin, &run, input)?;
         let mut wasi = wasi.build_p1();
         wasi.ctx().table.set_max_capacity(HANDLES_MAX);
-        Ok(Self::new(plugin, run, Wasi::Module(Box::new(wasi)), Some(program)))
+        Ok(Self::new(plugin, run, hold, Wasi::Module(Box::new(wasi)), Some(program)))
     }
 
-    fn new(plugin: &Arc<Plugin>, run: Run, wasi: Wasi, program: Option<Program>) -> Self {
+    fn new(plugin: &Arc<Plugin>, run: Run, hold: Arc<Hold>, wasi: Wasi, program: Option<Program>) -> Self {
         let mut handles = ResourceTable::new();
         handles.set_max_capacity(HANDLES_MAX);
         Self {
             run,
-            limiter: Limiter::new(plugin.terms.limits.memory_bytes),
+            limiter: Limiter::new(plugin.terms.limits.memory_bytes, hold),
             call_bytes_max: call_bytes_max(&plugin.terms.limits, program.is_some()),
             plugin: Arc::clone(plugin),
             program,

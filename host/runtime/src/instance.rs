@@ -13,6 +13,7 @@ use wasmtime_wasi::p2::bindings::CommandPre;
 use crate::bindings::PluginPre;
 use crate::code::Code;
 use crate::guest::{Guest, HANDLES_MAX};
+use crate::memory::Hold;
 use crate::outcome::{self, HostFault, Stage};
 use crate::plugin::Plugin;
 use crate::program::ProgramInput;
@@ -23,21 +24,26 @@ const NO_INPUT: &str = "null";
 pub(crate) const START: &str = "_start";
 
 /// Runs `plugin` once and returns its result or why there is none.
-pub(crate) async fn run(plugin: &Arc<Plugin>, run: Run) -> Result<String, Failure> {
+pub(crate) async fn run(plugin: &Arc<Plugin>, run: Run, hold: Arc<Hold>) -> Result<String, Failure> {
     let answer = match &plugin.code {
-        Code::Task(code) => run_task(code, plugin, run).await?,
+        Code::Task(code) => run_task(code, plugin, run, hold).await?,
         // On the heap, so that the many small runs do not carry the size of these.
-        Code::Command(code) => Box::pin(run_command(code, plugin, run)).await?,
-        Code::Module(code) => Box::pin(run_module(code, plugin, run)).await?,
+        Code::Command(code) => Box::pin(run_command(code, plugin, run, hold)).await?,
+        Code::Module(code) => Box::pin(run_module(code, plugin, run, hold)).await?,
     };
     outcome::check_format(&answer, plugin.terms.output)?;
     Ok(answer)
 }
 
-async fn run_task(code: &PluginPre<Guest>, plugin: &Arc<Plugin>, mut run: Run) -> Result<String, Failure> {
+async fn run_task(
+    code: &PluginPre<Guest>,
+    plugin: &Arc<Plugin>,
+    mut run: Run,
+    hold: Arc<Hold>,
+) -> Result<String, Failure> {
     let limits = &plugin.terms.limits;
     let input = run.input.take();
-    let guest = Guest::task(plugin, run).map_err(host_fault)?;
+    let guest = Guest::task(plugin, run, hold).map_err(host_fault)?;
     let mut store = store(code.engine(), guest);
     let instance = code
         .instantiate_async(&mut store)
@@ -58,9 +64,10 @@ async fn run_command(
     code: &CommandPre<Guest>,
     plugin: &Arc<Plugin>,
     mut run: Run,
+    hold: Arc<Hold>,
 ) -> Result<String, Failure> {
     let input = ProgramInput::read(run.input.take().as_deref(), &plugin.terms.permissions.env)?;
-    let guest = Guest::command(plugin, run, input).map_err(host_fault)?;
+    let guest = Guest::command(plugin, run, input, hold).map_err(host_fault)?;
     let mut store = store(code.engine(), guest);
     let command = code
         .instantiate_async(&mut store)
@@ -77,9 +84,10 @@ async fn run_module(
     code: &InstancePre<Guest>,
     plugin: &Arc<Plugin>,
     mut run: Run,
+    hold: Arc<Hold>,
 ) -> Result<String, Failure> {
     let input = ProgramInput::read(run.input.take().as_deref(), &plugin.terms.permissions.env)?;
-    let guest = Guest::module(plugin, run, input).map_err(host_fault)?;
+    let guest = Guest::module(plugin, run, input, hold).map_err(host_fault)?;
     let mut store = store(code.module().engine(), guest);
     let instance = code
         .instantiate_async(&mut store)

@@ -25,6 +25,7 @@ use crate::inspect::{Inspection, inspect};
 use crate::kind::{PluginKind, Profile};
 use crate::leash::Leash;
 use crate::manifest;
+use crate::memory::Demand;
 use crate::plugin::Plugin;
 use crate::registry::{PluginFacts, PluginInfo, PluginSource, PluginState};
 use crate::terms::{Ceilings, Terms};
@@ -143,8 +144,8 @@ impl Loader {
         let facts = PluginFacts { kind, is_roomy, imports, exports, terms: Arc::clone(&terms) };
         let (name, digest) = (name.clone(), Arc::clone(digest));
         let outside = Arc::clone(&self.outside);
-        let denials = Denials::default();
-        Ok((Plugin { name, digest, kind, profile, code, terms, outside, denials }, facts))
+        let (demand, denials) = (Demand::default(), Denials::default());
+        Ok((Plugin { name, digest, kind, profile, code, terms, outside, demand, denials }, facts))
     }
 
     /// Returns the terms a plugin runs on: those of the manifest beside its file, if there is one.

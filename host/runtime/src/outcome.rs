@@ -12,6 +12,7 @@ use wasmtime_wasi::I32Exit;
 use crate::bindings::wasmill::task::failures;
 use crate::engine;
 use crate::guest::{Guest, HANDLES_MAX};
+use crate::memory::CrowdedOut;
 use crate::terms::OutputFormat;
 use crate::words;
 
@@ -97,6 +98,11 @@ pub(crate) fn ended(error: &Error, stage: Stage, guest: &Guest) -> Failure {
     }
     if let Some(full) = error.downcast_ref::<PoolConcurrencyLimitError>() {
         return Failure::new(Cause::HostFault, format!("no room for another instance: {full}"));
+    }
+    if let Some(&crowded_out) = error.downcast_ref::<CrowdedOut>() {
+        guest.run.host.crowded_out();
+        guest.plugin.demand.learn_more(guest.limiter.hold(), crowded_out, guest.limiter.bytes_max());
+        return Failure::new(Cause::HostFault, crowded_out.to_string());
     }
     if guest.limiter.has_refused() {
         return out_of_memory(error, guest);

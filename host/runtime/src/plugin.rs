@@ -8,6 +8,7 @@ use crate::code::Code;
 use crate::denials::Denials;
 use crate::fetch::Outside;
 use crate::kind::{PluginKind, Profile};
+use crate::memory::Demand;
 use crate::terms::Terms;
 
 /// A plugin that tasks can run on.
@@ -21,6 +22,8 @@ pub(crate) struct Plugin {
     pub(crate) terms: Arc<Terms>,
     /// Where its outgoing HTTP goes.
     pub(crate) outside: Arc<Outside>,
+    /// What a run of it is expected to use.
+    pub(crate) demand: Demand,
     /// What it asked for in vain, so that each is logged once.
     pub(crate) denials: Denials,
 }

@@ -7,6 +7,14 @@ use wasmill_model::Limits;
 use wasmtime::{Enabled, PoolingAllocationConfig};
 
 use crate::capacity::{MEMORIES_PER_INSTANCE, Reservation, TABLE_ELEMENTS, TABLES_PER_INSTANCE, with_spares};
+use crate::runtime::RuntimeConfig;
+
+/// Bytes of its memory that a slot keeps for the next guest, at most.
+const KEPT_BYTES_MAX: u64 = 4 << 20;
+/// The part of the memory of all runs that free slots may keep.
+const KEPT_SHARE: u64 = 4;
+/// What the kernel counts in; twice as large on few machines, where it only rounds differently.
+const PAGE_BYTES: u64 = 4 << 10;
 
 /// Core instances of one component. A plain Rust component has three, one with linked libraries dozens.
 pub(crate) const CORE_INSTANCES_PER_COMPONENT: u32 = 64;
@@ -49,7 +57,9 @@ impl fmt::Display for MemoryReset {
 }
 
 /// Returns the pools for so many slots.
-pub(crate) fn config(slots: u32, limits: &Limits, reset: MemoryReset) -> PoolingAllocationConfig {
+pub(crate) fn config(config: &RuntimeConfig, reset: MemoryReset) -> PoolingAllocationConfig {
+    let RuntimeConfig { slots, ref limits, .. } = *config;
+    let kept_bytes = kept_bytes(config) as usize;
     let instances = with_spares(slots);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
@@ -67,15 +77,34 @@ pub(crate) fn config(slots: u32, limits: &Limits, reset: MemoryReset) -> Pooling
     match reset {
         MemoryReset::Touched => pool
             .pagemap_scan(Enabled::Yes)
-            .linear_memory_keep_resident(4 << 20)
+            .linear_memory_keep_resident(kept_bytes)
             .table_keep_resident(256 << 10),
         // Without the scan, all that is kept is cleared, touched or not.
         MemoryReset::GivenBack => pool
             .pagemap_scan(Enabled::No)
-            .linear_memory_keep_resident(256 << 10)
+            .linear_memory_keep_resident(kept_bytes.min(256 << 10))
             .table_keep_resident(16 << 10),
     };
     pool
+}
+
+/// Returns the bytes of memory that a free slot keeps.
+///
+/// What it keeps stays resident after the guest is gone: up to 4 MiB in each slot that was ever used, which
+/// no run holds any more and which the next run in that slot uses again. A thousand slots could keep 4 GiB
+/// on a machine that has less, so all of them together keep at most a part of the memory there is, and that
+/// part is not given out to runs (see [`guests_bytes_max`]). It counts one memory for each slot, as guests
+/// have one; those few with two share.
+fn kept_bytes(config: &RuntimeConfig) -> u64 {
+    let Some(total) = config.memory_total_bytes else { return KEPT_BYTES_MAX };
+    let share = total / KEPT_SHARE / u64::from(with_spares(config.slots));
+    (share / PAGE_BYTES * PAGE_BYTES).min(KEPT_BYTES_MAX)
+}
+
+/// Returns the bytes that all runs together may use: what there is, less what free slots keep.
+pub(crate) fn guests_bytes_max(config: &RuntimeConfig) -> u64 {
+    let kept = kept_bytes(config) * u64::from(with_spares(config.slots));
+    config.memory_total_bytes.map_or(u64::MAX, |total| total - kept)
 }
 
 /// Returns the address space that each memory of such a pool needs.

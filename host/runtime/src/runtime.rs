@@ -24,8 +24,10 @@ use crate::instance;
 use crate::keeper::{Keeper, OnChange, Watch};
 use crate::kind::Profile;
 use crate::loader::Loader;
+use crate::memory::{Budget, Hold};
 use crate::outcome;
-use crate::pool::MemoryReset;
+use crate::plugin::Plugin;
+use crate::pool::{self, MemoryReset};
 use crate::registry::{NotReady, PluginInfo, Registry};
 use crate::terms::{Ceilings, Terms};
 use crate::ticker::Ticker;
@@ -39,6 +41,9 @@ pub struct RuntimeConfig {
     pub slots: u32,
     /// What each run may use. Its timeout and log are the scheduler's to enforce.
     pub limits: Limits,
+    /// Bytes of memory of all runs together, with what pools keep for the next ones; `None` if each counts
+    /// for itself.
+    pub memory_total_bytes: Option<u64>,
 }
 
 /// Where plugins come from, and what is done with them until they are ready.
@@ -135,10 +140,20 @@ struct Inner {
     loader: Arc<Loader>,
     ticker: Ticker,
     registry: Arc<Registry>,
+    memory: Arc<Budget>,
     folder: Option<PathBuf>,
     /// One upload or removal at a time.
     changing: Mutex<()>,
     _keeper: Option<Keeper>,
+}
+
+/// The memory of all runs together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryUsage {
+    /// The most that they may use.
+    pub bytes_max: u64,
+    /// What they use, or are expected to where that is more.
+    pub held_bytes: u64,
 }
 
 /// How much of the pools is in use.
@@ -206,6 +221,7 @@ impl Runtime {
             loader,
             ticker,
             registry,
+            memory: Arc::new(Budget::new(pool::guests_bytes_max(&config))),
             folder: plugins.folder,
             changing: Mutex::default(),
             _keeper: keeper,
@@ -278,6 +294,12 @@ impl Runtime {
         self.inner.loader.engines.memory_reset()
     }
 
+    /// Returns how much memory all runs may use together, and how much they hold.
+    pub fn memory_usage(&self) -> MemoryUsage {
+        let memory = &self.inner.memory;
+        MemoryUsage { bytes_max: memory.bytes_max(), held_bytes: memory.held() }
+    }
+
     /// Returns how much of the pools is in use now.
     pub fn pool_usage(&self) -> PoolUsage {
         let metrics = self.engine().pooling_allocator_metrics().expect("the engine is made with pools");
@@ -328,27 +350,43 @@ fn open_cache(config: &CacheConfig) -> Option<Cache> {
 /// What one run uses; handed to its host when the run is over, however it ended.
 struct Bill {
     cpu: CpuMeter,
+    plugin: Arc<Plugin>,
+    hold: Arc<Hold>,
     host: Arc<dyn RunHost>,
 }
 
 impl Drop for Bill {
     fn drop(&mut self) {
-        self.host.used(Usage { cpu: self.cpu.used() });
+        self.plugin.demand.learn(&self.hold);
+        self.host.used(Usage { cpu: self.cpu.used(), memory_bytes: self.hold.used() });
     }
 }
 
 impl Inner {
-    async fn run(&self, run: Run) -> Result<String, Failure> {
-        let Some(plugin) = self.registry.get(&run.plugin) else {
-            let message = format!("the plugin {} is not in service", run.plugin);
+    /// Picks the version of the plugin that a run is bound to, and takes the memory that it is expected to
+    /// use.
+    fn begin(&self, name: &PluginName) -> Result<(Arc<Plugin>, Hold), Failure> {
+        let Some(plugin) = self.registry.get(name) else {
+            let message = format!("the plugin {name} is not in service");
             return Err(Failure::new(Cause::LostPlugin, message));
         };
+        let hold = self.memory.hold(plugin.demand.expected(plugin.terms.limits.memory_bytes));
+        Ok((plugin, hold))
+    }
+
+    async fn run(&self, plugin: Arc<Plugin>, hold: Hold, run: Run) -> Result<String, Failure> {
         run.host
             .pin(&Pinned { digest: Arc::clone(&plugin.digest), log_bytes: plugin.terms.limits.log_bytes });
         let cpu_max = plugin.terms.limits.cpu;
         // Made before the guest, so that it is dropped after it.
-        let mut bill = Bill { cpu: CpuMeter::default(), host: Arc::clone(&run.host) };
-        let mut guest = pin!(instance::run(&plugin, run));
+        let hold = Arc::new(hold);
+        let mut bill = Bill {
+            cpu: CpuMeter::default(),
+            plugin: Arc::clone(&plugin),
+            hold: Arc::clone(&hold),
+            host: Arc::clone(&run.host),
+        };
+        let mut guest = pin!(instance::run(&plugin, run, hold));
         // Each poll is announced, so that the clock ticks while a guest computes and only then.
         poll_fn(|context| {
             let _poll = self.ticker.enter();
@@ -368,7 +406,12 @@ impl Inner {
 impl Runner for Runtime {
     fn run(&self, run: Run) -> BoxFuture<'static, Result<String, Failure>> {
         let inner = Arc::clone(&self.inner);
-        Box::pin(async move { inner.run(run).await })
+        // Now, not when it is first polled: the scheduler asks how much room is left after this.
+        let begun = inner.begin(&run.plugin);
+        Box::pin(async move {
+            let (plugin, hold) = begun?;
+            inner.run(plugin, hold, run).await
+        })
     }
 
     fn interrupt(&self) {
@@ -382,6 +425,18 @@ impl Runner for Runtime {
     fn concurrency(&self, plugin: &PluginName) -> Option<usize> {
         let plugin = self.inner.registry.get(plugin)?;
         plugin.terms.concurrency.map(|concurrency| concurrency as usize)
+    }
+
+    fn room(&self) -> u64 {
+        self.inner.memory.room()
+    }
+
+    fn demand(&self, plugin: &PluginName) -> u64 {
+        let expected = self.inner.registry.get(plugin).map_or(0, |plugin| {
+            let limit_bytes = plugin.terms.limits.memory_bytes;
+            plugin.demand.expected(limit_bytes)
+        });
+        expected.min(self.inner.memory.bytes_max())
     }
 }
 

@@ -112,7 +112,7 @@ mod tests {
     use crate::runtime::RuntimeConfig;
 
     fn ticker() -> Ticker {
-        let config = RuntimeConfig { slots: 1, limits: Limits::default() };
+        let config = RuntimeConfig { slots: 1, limits: Limits::default(), memory_total_bytes: None };
         Ticker::start(Engines::new(&config).expect("an engine")).expect("a thread")
     }
 

@@ -3,6 +3,7 @@
 //! One task of the scheduler. It stops when the scheduler drains, and claims nothing after that.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
@@ -63,10 +64,14 @@ async fn claim(
     let claiming = shared.claiming.lock().await;
     let now = shared.clock.now();
     let shares = shares(shared);
-    let claims = shared.store.claim(&shares, slots.num_permits(), now).await?;
+    let room = shared.runner.room();
+    let claims = shared.store.claim_within(&shares, slots.num_permits(), room, now).await?;
     if !claims.claimed.is_empty() {
         fault_point!("claim stored, nothing runs");
     }
+    shared.lacks_room.store(claims.lacked_room, Ordering::SeqCst);
+    // A run that ended before the flag was up told nobody.
+    let has_got_room = claims.lacked_room && shared.runner.room() > room;
     let filled_all = claims.claimed.len() == slots.num_permits();
     let runs: Vec<_> =
         claims.claimed.into_iter().filter_map(|claimed| register(shared, claimed, slots.split(1)?)).collect();
@@ -74,13 +79,15 @@ async fn claim(
     for run in runs {
         shared.guests.spawn(run.work(Arc::clone(shared)));
     }
-    Ok((!filled_all).then(|| wait_until(claims.next_ready_at, now, shared.config.poll)))
+    Ok((!filled_all && !has_got_room).then(|| wait_until(claims.next_ready_at, now, shared.config.poll)))
 }
 
 /// Returns the plugins that can run, and how many more tasks of each their concurrency allows.
 ///
 /// Only claims make the number of running tasks larger, and there is one claim at a time; so what
-/// is free here is still free when the tasks start.
+/// is free here is still free when the tasks start. The same goes for the memory that the runner has left,
+/// but for running guests that grow; one of those that grows too far is put back (see
+/// [`wasmill_model::RunHost::crowded_out`]).
 fn shares(shared: &Shared) -> Vec<Share> {
     let running = shared.running();
     let share = |plugin| {
@@ -88,7 +95,7 @@ fn shares(shared: &Shared) -> Vec<Share> {
             Some(concurrency) => concurrency.saturating_sub(running.of_plugin(&plugin)),
             None => usize::MAX,
         };
-        Share { plugin, tasks_max }
+        Share { weight: shared.runner.demand(&plugin), plugin, tasks_max }
     };
     shared.runner.plugins().into_iter().map(share).filter(|share| share.tasks_max > 0).collect()
 }

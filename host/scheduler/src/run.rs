@@ -4,6 +4,7 @@
 //! exactly once, after the guest is gone.
 
 use std::future::poll_fn;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -73,6 +74,7 @@ impl ActiveRun {
     /// Runs the guest to its end, stores the outcome and gives the slot back.
     pub(crate) async fn work(self: Arc<Self>, shared: Arc<Shared>) {
         let outcome = match self.answer_in_time().await {
+            Ended::Answered(_) if self.host.is_crowded_out() => Outcome::CrowdedOut,
             Ended::Answered(Ok(result)) => Outcome::Completed(result),
             Ended::Answered(Err(failure)) => Outcome::Failed(failure),
             Ended::TimedOut => Outcome::Failed(timed_out(self.timeout)),
@@ -102,7 +104,7 @@ impl ActiveRun {
         let log = self.host.log_text();
         let used = self.host.usage();
         tracing::debug!(task = %self.claim.id, state = %next.state(), ?used, "an attempt is over");
-        let retries = matches!(next, Next::RetryAt(..));
+        let waits_again = matches!(next, Next::RetryAt(..) | Next::Requeued);
         let mut offers_left = LAST_OFFERS;
         loop {
             match shared.store.finish(&self.claim, next.clone(), log.clone(), now).await {
@@ -130,7 +132,7 @@ impl ActiveRun {
                 }
             }
         }
-        if retries {
+        if waits_again {
             shared.hint.notify_one();
         }
     }
@@ -156,8 +158,8 @@ impl ActiveRun {
             shared.running().remove(self);
             drop(slot);
             // The slot wakes a dispatcher that has none; one that waits because this plugin ran as
-            // often as it may is told here.
-            if shared.runner.concurrency(&self.plugin).is_some() {
+            // often as it may, or for the memory of this run, is told here.
+            if shared.lacks_room.load(Ordering::SeqCst) || shared.runner.concurrency(&self.plugin).is_some() {
                 shared.hint.notify_one();
             }
             self.ended.notify_waiters();

@@ -2,6 +2,7 @@
 //!
 //! The API and the binary hold it. What it wraps is shared with the dispatcher and the runs.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -77,6 +78,8 @@ pub(crate) struct Shared {
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) hint: Notify,
     pub(crate) claiming: tokio::sync::Mutex<()>,
+    /// Whether the next task in the line waits for memory that others hold.
+    pub(crate) lacks_room: AtomicBool,
     running: Mutex<Running>,
     draining: watch::Sender<bool>,
     /// Whether the grace of a drain is over.
@@ -124,6 +127,7 @@ impl Scheduler {
             config,
             hint: Notify::new(),
             claiming: tokio::sync::Mutex::new(()),
+            lacks_room: AtomicBool::new(false),
             running: Mutex::default(),
             draining: watch::Sender::new(false),
             impatient: watch::Sender::new(false),
@@ -145,6 +149,11 @@ impl Scheduler {
     /// Returns how many tasks of a plugin run now.
     pub fn running(&self, plugin: &PluginName) -> usize {
         self.shared.running().of_plugin(plugin)
+    }
+
+    /// Says whether the next task in the line waits for memory that running tasks hold.
+    pub fn lacks_room(&self) -> bool {
+        self.shared.lacks_room.load(Ordering::Relaxed)
     }
 
     /// Says whether the scheduler drains: nothing is started any more.

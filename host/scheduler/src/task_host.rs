@@ -2,6 +2,7 @@
 //!
 //! Handed to the runner with each run. It never decides about the task.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ pub(crate) struct TaskHost {
     /// When the next checkpoint may be written.
     save_at: Mutex<Option<Instant>>,
     usage: Mutex<Usage>,
+    crowded_out: AtomicBool,
 }
 
 impl TaskHost {
@@ -35,7 +37,13 @@ impl TaskHost {
             log: Mutex::new(LogTail::new(log_bytes)),
             save_at: Mutex::default(),
             usage: Mutex::default(),
+            crowded_out: AtomicBool::new(false),
         }
+    }
+
+    /// Says whether the host had no memory left for the run.
+    pub(crate) fn is_crowded_out(&self) -> bool {
+        self.crowded_out.load(Ordering::Acquire)
     }
 
     /// Returns what the run has used; nothing while it still runs.
@@ -63,6 +71,10 @@ impl TaskHost {
 }
 
 impl RunHost for TaskHost {
+    fn crowded_out(&self) {
+        self.crowded_out.store(true, Ordering::Release);
+    }
+
     fn used(&self, usage: Usage) {
         *self.usage.lock().unwrap_or_else(PoisonError::into_inner) = usage;
     }

@@ -58,6 +58,35 @@ async fn no_more_tasks_of_a_plugin_run_than_its_concurrency() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn tasks_wait_while_there_is_no_memory_for_them() {
+    let bed = Bed::with(SchedulerConfig { slots: 10, poll: DAY, ..SchedulerConfig::default() });
+    bed.runner.room.store(2, Ordering::SeqCst);
+    let mut ids = Vec::new();
+    for _ in 0..7 {
+        ids.push(bed.submit("sleep 5").await);
+    }
+    bed.until(ids[1], TaskState::Running).await;
+    bed.pass(Duration::from_secs(1)).await;
+    assert!(bed.scheduler.lacks_room());
+    // The poll is a day away, so each end has to wake the dispatcher.
+    for id in ids {
+        bed.until(id, TaskState::Completed).await;
+    }
+    assert_eq!(bed.runner.most.load(Ordering::SeqCst), 2);
+    assert!(!bed.scheduler.lacks_room());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_gives_way_is_put_back_with_its_attempt_and_checkpoint() {
+    let bed = Bed::with(SchedulerConfig { slots: 1, poll: DAY, ..SchedulerConfig::default() });
+    let id = bed.submit("give-way").await;
+    let task = bed.until(id, TaskState::Completed).await;
+    assert_eq!((task.attempt, task.result.as_deref()), (1, Some("there was room")));
+    assert_eq!(task.failure, None);
+    assert_eq!(bed.runner.started.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_task_waits_between_attempts_as_its_own_backoff_says() {
     let bed = Bed::new(1);
     let backoff = Backoff::of(Some(1_000 * Duration::from_secs(1)), Some(1.0), None).unwrap();

@@ -27,12 +27,14 @@ pub struct Share {
     pub plugin: PluginName,
     /// The most tasks of it.
     pub tasks_max: usize,
+    /// What each of them takes of the room there is.
+    pub weight: u64,
 }
 
 /// Makes a share that only the claim as a whole bounds.
 impl From<PluginName> for Share {
     fn from(plugin: PluginName) -> Self {
-        Self { plugin, tasks_max: usize::MAX }
+        Self { plugin, tasks_max: usize::MAX, weight: 0 }
     }
 }
 
@@ -64,6 +66,8 @@ pub struct Claims {
     pub claimed: Vec<Claimed>,
     /// When the next task becomes ready, if fewer than asked for were and another one waits.
     pub next_ready_at: Option<Timestamp>,
+    /// Whether there was no room for the next task in the line.
+    pub lacked_room: bool,
 }
 
 /// What became of a wish to cancel.

@@ -71,9 +71,25 @@ impl Store {
         tasks_max: usize,
         now: Timestamp,
     ) -> Result<Claims, StoreError> {
+        self.claim_within(shares, tasks_max, u64::MAX, now).await
+    }
+
+    /// Does what [`Store::claim`] does, but no further than the tasks have room together. The first in the
+    /// line that has none ends the claim: were smaller ones let past it, it might wait for ever.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn claim_within<P: Into<Share> + Clone>(
+        &self,
+        shares: &[P],
+        tasks_max: usize,
+        room: u64,
+        now: Timestamp,
+    ) -> Result<Claims, StoreError> {
         let shares = shares.iter().cloned().map(Into::into).collect();
         match &*self.backend {
-            Backend::Sqlite(sqlite) => sqlite.claim(shares, tasks_max, now).await,
+            Backend::Sqlite(sqlite) => sqlite.claim(shares, tasks_max, room, now).await,
         }
     }
 

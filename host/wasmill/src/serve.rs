@@ -11,6 +11,7 @@ use wasmill_api::{Api, ApiConfig, Server, ServerConfig, Uploads, router};
 use wasmill_model::{Clock, Limits, SystemClock};
 use wasmill_runtime::{
     CacheConfig, CompilerConfig, PluginState, PluginsConfig, Runtime, RuntimeConfig, Watch, affordable_slots,
+    machine_memory_bytes,
 };
 use wasmill_scheduler::{Scheduler, SchedulerConfig};
 use wasmill_store::{Store, StoreConfig};
@@ -25,6 +26,9 @@ const BUILT_IN: [(&str, &[u8]); 1] = [("io-stub", include_bytes!(env!("WASMILL_I
 
 /// Starts this very program, also if another version lies in its place by now.
 const OWN_BINARY: &str = "/proc/self/exe";
+
+/// The memory of a machine that does not tell.
+const MACHINE_BYTES: u64 = 4 << 30;
 
 /// How long a client may take to send a request body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -77,8 +81,9 @@ async fn run(config: Config, guests: runtime::Handle) -> Result<()> {
     let slots = slots(&config, limits)?;
     let plugins_changed = Arc::new(Notify::new());
     let plugins = plugins(&config, &plugins_changed);
+    let memory_total_bytes = Some(memory_total(&config));
     let wasm = tokio::task::spawn_blocking(move || {
-        Runtime::start(RuntimeConfig { slots, limits }, &BUILT_IN, plugins)
+        Runtime::start(RuntimeConfig { slots, limits, memory_total_bytes }, &BUILT_IN, plugins)
     })
     .await??;
     let scheduler_config = SchedulerConfig {
@@ -151,6 +156,15 @@ async fn wake_on_change(scheduler: Scheduler, plugins_changed: Arc<Notify>) {
         plugins_changed.notified().await;
         scheduler.wake();
     }
+}
+
+/// Settles on the memory of all tasks together: what was asked for, or a part of what there is. The rest is
+/// for the host itself: plugins, results on their way, the pages of the database.
+fn memory_total(config: &Config) -> u64 {
+    config.memory_total_bytes.unwrap_or_else(|| {
+        let machine = machine_memory_bytes().unwrap_or(MACHINE_BYTES);
+        (machine / 4 * 3).max(config.memory_bytes)
+    })
 }
 
 /// Settles on the slots: those asked for, or the default, but no more than the host affords.

@@ -96,6 +96,11 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "SIZE", env = "WASMILL_MEMORY_MAX")]
     pub(crate) memory_max: Option<ByteSize>,
 
+    /// The memory all running tasks may use together; further ones wait until there is room [default: three
+    /// quarters of what the machine or its control group has]
+    #[arg(long, value_name = "SIZE", env = "WASMILL_MEMORY_TOTAL")]
+    pub(crate) memory_total: Option<ByteSize>,
+
     /// The size of the largest result [default: 1MiB]
     #[arg(long, value_name = "SIZE", env = "WASMILL_OUTPUT")]
     pub(crate) output: Option<ByteSize>,
@@ -224,6 +229,8 @@ pub(crate) struct Config {
     /// `None` means that only the timeout bounds it.
     pub(crate) cpu: Option<Duration>,
     pub(crate) memory_bytes: u64,
+    /// `None` means three quarters of what there is.
+    pub(crate) memory_total_bytes: Option<u64>,
     pub(crate) output_bytes: u64,
     pub(crate) log_bytes: u64,
     /// The most that manifests may ask for.
@@ -288,6 +295,7 @@ impl Config {
             timeout_max,
             cpu: flags.cpu.or(file.cpu).map(|span| span.0).or(cpu_max),
             memory_bytes,
+            memory_total_bytes: flags.memory_total.or(file.memory_total).map(|size| size.as_u64()),
             output_bytes,
             log_bytes,
             ceilings,
@@ -338,6 +346,10 @@ impl Config {
         }
         ensure!(self.cpu.is_none_or(|cpu| cpu >= Duration::from_millis(1)), "cpu must be at least 1ms");
         within("memory", self.memory_bytes, ByteSize::kib(64), ByteSize::gib(4))?;
+        if let Some(total) = self.memory_total_bytes {
+            within("memory_total", total, ByteSize::mib(16), ByteSize::tib(8))?;
+            at_most("memory", self.memory_bytes, "memory_total", total)?;
+        }
         within("output", self.output_bytes, ByteSize::b(1), ByteSize::mib(64))?;
         within("log_tail", self.log_bytes, ByteSize::b(0), ByteSize::mib(16))?;
         let ceilings = &self.ceilings;
@@ -413,6 +425,7 @@ mod tests {
             output = "2MiB"
             log_tail = "1KiB"
             memory_max = "512MiB"
+            memory_total = "3GiB"
             output_max = "4MiB"
             log_tail_max = "2KiB"
             concurrency = 3
@@ -428,6 +441,7 @@ mod tests {
             (config.limits().cpu, config.ceilings.cpu.map(|most| most.as_secs())),
             (Some(Duration::from_secs(20)), Some(30))
         );
+        assert_eq!(config.memory_total_bytes, Some(3 << 30));
         assert_eq!(config.log_format, LogFormat::Json);
         assert_eq!((config.ceilings.memory_bytes, config.ceilings.concurrency), (512 << 20, Some(3)));
         assert!(config.allow_upload);
@@ -471,6 +485,8 @@ mod tests {
             ("cpu = \"0s\"", "1ms"),
             ("memory = \"8GiB\"", "4.0 GiB"),
             ("memory = \"2MiB\"\nmemory_max = \"1MiB\"", "memory_max (1.0 MiB)"),
+            ("memory = \"64MiB\"\nmemory_total = \"32MiB\"", "memory_total (32.0 MiB)"),
+            ("memory_total = \"1MiB\"", "16.0 MiB"),
             ("concurrency = 0", "concurrency"),
         ] {
             let error = Config::settle(Settings::default(), file(text)).expect_err(text);

@@ -44,7 +44,12 @@ const LARGE_MEMORY: &str = r#"(component
     (export "run-task" (func $f)))"#;
 
 fn load(builtins: &[(&str, &'static [u8])], folder: &Path) -> Runtime {
-    Runtime::new(RuntimeConfig { slots: 2, limits: limits() }, builtins, Some(folder)).unwrap()
+    Runtime::new(
+        RuntimeConfig { slots: 2, limits: limits(), memory_total_bytes: None },
+        builtins,
+        Some(folder),
+    )
+    .unwrap()
 }
 
 fn folder(files: &[(&str, &[u8])]) -> TempDir {
@@ -206,14 +211,14 @@ fn a_folder_that_is_not_there_is_an_empty_one() {
 fn a_folder_that_is_a_file_is_an_error() {
     let folder = folder(&[("file", b"")]);
     let path = folder.path().join("file");
-    let config = RuntimeConfig { slots: 2, limits: limits() };
+    let config = RuntimeConfig { slots: 2, limits: limits(), memory_total_bytes: None };
     let error = Runtime::new(config, &[], Some(&path)).unwrap_err();
     assert!(matches!(error, RuntimeError::PluginsFolder { .. }), "{error}");
 }
 
 #[test]
 fn more_slots_than_fit_are_an_error_and_not_a_crash() {
-    let config = RuntimeConfig { slots: 50_000_000, limits: limits() };
+    let config = RuntimeConfig { slots: 50_000_000, limits: limits(), memory_total_bytes: None };
     let error = Runtime::new(config, &[], None).unwrap_err();
     assert!(error.to_string().contains("50000000 slots"), "{error}");
 }

@@ -64,8 +64,12 @@ impl Watched {
             }),
             ..PluginsConfig::default()
         };
-        let runtime =
-            Runtime::start(RuntimeConfig { slots: 2, limits: limits() }, builtins, plugins).unwrap();
+        let runtime = Runtime::start(
+            RuntimeConfig { slots: 2, limits: limits(), memory_total_bytes: None },
+            builtins,
+            plugins,
+        )
+        .unwrap();
         Self { folder, runtime, changes }
     }
 

@@ -72,7 +72,7 @@ fn deep(table: u32, calls: u32) -> Vec<u8> {
 async fn a_guest_with_a_large_image_runs_beside_a_small_one() {
     static LARGE: OnceLock<Vec<u8>> = OnceLock::new();
     let large = LARGE.get_or_init(|| with_image(30 << 20));
-    let config = RuntimeConfig { slots: 4, limits: Limits::default() };
+    let config = RuntimeConfig { slots: 4, limits: Limits::default(), memory_total_bytes: None };
     let runtime = Runtime::new(config, &[("large", large), ("noop", noop())], None).unwrap();
     assert_eq!(runtime.plugins().len(), 2);
     for _ in 0..3 {

@@ -49,7 +49,7 @@ pub(crate) fn program() -> &'static [u8] {
 
 /// Makes a runtime with one plugin, which runs on these terms.
 pub(crate) fn runtime_of(name: &str, bytes: &[u8], terms: Terms) -> Runtime {
-    let config = RuntimeConfig { slots: 4, limits: limits() };
+    let config = RuntimeConfig { slots: 4, limits: limits(), memory_total_bytes: None };
     let plugins = PluginsConfig { terms: Some(terms), ..PluginsConfig::default() };
     let runtime = Runtime::start(config, &[(name, bytes.to_vec().leak())], plugins).unwrap();
     assert_eq!(runtime.check_ready(&name.parse().unwrap()), Ok(()));
@@ -79,7 +79,7 @@ pub(crate) async fn finish_with(
 
 /// Makes a runtime with `misbehave` in service.
 pub(crate) fn runtime(slots: u32) -> Runtime {
-    let config = RuntimeConfig { slots, limits: limits() };
+    let config = RuntimeConfig { slots, limits: limits(), memory_total_bytes: None };
     Runtime::new(config, &[("misbehave", misbehave())], None).unwrap()
 }
 
@@ -88,7 +88,7 @@ pub(crate) fn shared() -> &'static Runtime {
     static SHARED: OnceLock<Runtime> = OnceLock::new();
     SHARED.get_or_init(|| {
         let io_stub = guest("plugins/io-stub").leak();
-        let config = RuntimeConfig { slots: 64, limits: limits() };
+        let config = RuntimeConfig { slots: 64, limits: limits(), memory_total_bytes: None };
         Runtime::new(config, &[("misbehave", misbehave()), ("io-stub", io_stub)], None).unwrap()
     })
 }

@@ -59,7 +59,8 @@ impl Clock for TokioClock {
 /// Runs nothing but the words in a task's input.
 ///
 /// `ok`, `fail`, `bad-input`, `panic`, `forever`, `spin`, `sleep SECONDS`, `fail-until ATTEMPT`,
-/// `save TEXT` (then sleeps for ever), `save-often COUNT BYTES` and `restore`.
+/// `give-way` (the first time, for want of memory), `save TEXT` (then sleeps for ever),
+/// `save-often COUNT BYTES` and `restore`.
 #[derive(Default)]
 pub struct Scripted {
     pub running: Arc<AtomicUsize>,
@@ -72,6 +73,8 @@ pub struct Scripted {
     pub unavailable: std::sync::atomic::AtomicBool,
     /// How many may run at the same time; 0 for as many as there are slots.
     pub concurrency: AtomicUsize,
+    /// How many may run in the memory there is; 0 for as many as there are slots.
+    pub room: AtomicUsize,
 }
 
 struct Running(Arc<AtomicUsize>);
@@ -105,6 +108,17 @@ impl Runner for Scripted {
     fn concurrency(&self, _: &PluginName) -> Option<usize> {
         Some(self.concurrency.load(Ordering::SeqCst)).filter(|concurrency| *concurrency > 0)
     }
+
+    fn room(&self) -> u64 {
+        match self.room.load(Ordering::SeqCst) {
+            0 => u64::MAX,
+            room => room.saturating_sub(self.running.load(Ordering::SeqCst)) as u64,
+        }
+    }
+
+    fn demand(&self, _: &PluginName) -> u64 {
+        1
+    }
 }
 
 async fn act(run: Run, saved: &std::sync::Mutex<Vec<TaskId>>) -> Result<String, Failure> {
@@ -131,6 +145,14 @@ async fn act(run: Run, saved: &std::sync::Mutex<Vec<TaskId>>) -> Result<String, 
             } else {
                 Ok(format!("attempt {}", run.attempt))
             }
+        }
+        "give-way" => {
+            if run.host.restore().await.expect("readable").is_some() {
+                return Ok("there was room".to_owned());
+            }
+            run.host.save(rest.into()).await.expect("saved");
+            run.host.crowded_out();
+            Err(Failure::new(Cause::HostFault, "no room"))
         }
         "save" => {
             if let Some(state) = run.host.restore().await.expect("readable") {

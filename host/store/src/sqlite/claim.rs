@@ -24,6 +24,8 @@ pub(super) const CLAIM: &str = "
 pub(super) struct ClaimReady {
     pub(super) shares: Vec<Share>,
     pub(super) tasks_max: usize,
+    /// What the weights of all tasks together may come to.
+    pub(super) room: u64,
     pub(super) now: Timestamp,
     pub(super) returned: Arc<Returned>,
 }
@@ -34,6 +36,7 @@ struct Candidate<'a> {
     ready_at: i64,
     seq: i64,
     plugin: &'a PluginName,
+    weight: u64,
 }
 
 impl Operation for ClaimReady {
@@ -42,11 +45,13 @@ impl Operation for ClaimReady {
 
     fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Delivery> {
         self.settle(batch)?;
-        let candidates = self.candidates(batch)?;
+        let mut candidates = self.candidates(batch)?;
+        let lacked_room = self.leave_out_what_lacks_room(&mut candidates);
         let fewer = candidates.len() < self.tasks_max;
         let next_ready_at = if fewer { self.next_ready_at(batch)? } else { None };
         let claimed = candidates.iter().map(|candidate| self.claim(batch, candidate));
-        let claims = Claims { claimed: claimed.collect::<rusqlite::Result<_>>()?, next_ready_at };
+        let claims =
+            Claims { claimed: claimed.collect::<rusqlite::Result<_>>()?, next_ready_at, lacked_room };
         Ok(Delivery::new(claims, self.now, self.returned.clone()))
     }
 }
@@ -80,14 +85,14 @@ impl ClaimReady {
         // While the clock is behind where it was, tasks that were accepted before are ready all the same.
         let behind = nanos(self.now) < batch.line.newest;
         let mut candidates = Vec::new();
-        for Share { plugin, tasks_max } in &self.shares {
-            let until = candidates.len() + self.tasks_max.min(*tasks_max);
+        for &Share { ref plugin, tasks_max, weight } in &self.shares {
+            let until = candidates.len() + self.tasks_max.min(tasks_max);
             for sql in [READY, READY_LATER].into_iter().take(1 + usize::from(behind)) {
                 let mut statement = batch.connection.prepare_cached(sql)?;
                 let most = size(until - candidates.len());
                 let mut rows = statement.query(params![plugin.as_str(), nanos(self.now), most])?;
                 while let Some(row) = rows.next()? {
-                    candidates.push(Candidate { ready_at: row.get(0)?, seq: row.get(1)?, plugin });
+                    candidates.push(Candidate { ready_at: row.get(0)?, seq: row.get(1)?, plugin, weight });
                 }
             }
         }
@@ -96,6 +101,18 @@ impl ClaimReady {
         candidates.dedup();
         candidates.truncate(self.tasks_max);
         Ok(candidates)
+    }
+
+    /// Ends the line at the first task that has no room, and says whether there was one.
+    fn leave_out_what_lacks_room(&self, candidates: &mut Vec<Candidate<'_>>) -> bool {
+        let mut room = Some(self.room);
+        let lacks_room = |candidate: &Candidate<'_>| {
+            room = room.and_then(|room| room.checked_sub(candidate.weight));
+            room.is_none()
+        };
+        let first = candidates.iter().position(lacks_room);
+        candidates.truncate(first.unwrap_or(candidates.len()));
+        first.is_some()
     }
 
     fn next_ready_at(&self, batch: &Batch<'_>) -> rusqlite::Result<Option<Timestamp>> {

@@ -102,10 +102,11 @@ impl Sqlite {
         &self,
         shares: Vec<Share>,
         tasks_max: usize,
+        room: u64,
         now: Timestamp,
     ) -> Result<Claims, StoreError> {
         let returned = self.returned.clone();
-        let claim = ClaimReady { shares, tasks_max, now, returned };
+        let claim = ClaimReady { shares, tasks_max, room, now, returned };
         Ok(self.writer.write(claim).await?.accept())
     }
 

@@ -14,7 +14,7 @@ pub(crate) fn check(args: CheckArgs) -> Result<()> {
     let shown = file.display();
     let is_wasm = file.extension().is_some_and(|extension| extension == "wasm");
     ensure!(is_wasm, "{shown} is ignored: a plugin is a file whose name ends in .wasm");
-    let runtime = RuntimeConfig { slots: 1, limits: config.limits() };
+    let runtime = RuntimeConfig { slots: 1, limits: config.limits(), memory_total_bytes: None };
     let info = wasmill_runtime::check(&runtime, &config.ceilings, &file)?;
     match (&info.state, &info.facts) {
         (PluginState::Rejected(reason), _) => bail!("{shown} is rejected: {reason}"),

@@ -70,13 +70,28 @@ pub(crate) async fn a_plugin_gets_no_more_than_its_share(place: &impl Place) {
     let store = place.open();
     let of = |name| move |_| NewTask { plugin: plugin(name), ..new_task() };
     store.insert((0..5).map(of("a")).chain((0..5).map(of("b"))).collect()).await.expect("inserted");
-    let shares =
-        [Share { plugin: plugin("a"), tasks_max: 2 }, Share { plugin: plugin("b"), tasks_max: usize::MAX }];
+    let shares = [Share { tasks_max: 2, ..Share::from(plugin("a")) }, Share::from(plugin("b"))];
     let claims = store.claim(&shares, 6, at(0)).await.expect("claimed");
     let plugins: Vec<_> = claims.claimed.iter().map(|claimed| claimed.plugin.as_str()).collect();
     assert_eq!(plugins, ["a", "a", "b", "b", "b", "b"]);
-    let none = [Share { plugin: plugin("a"), tasks_max: 0 }];
+    let none = [Share { tasks_max: 0, ..Share::from(plugin("a")) }];
     assert!(store.claim(&none, 9, at(0)).await.expect("claimed").claimed.is_empty());
+}
+
+pub(crate) async fn a_claim_goes_as_far_as_there_is_room(place: &impl Place) {
+    let store = place.open();
+    let of = |name| NewTask { plugin: plugin(name), ..new_task() };
+    store.insert(["a", "b", "a", "a"].map(of).into()).await.expect("inserted");
+    let shares =
+        [Share { weight: 1, ..Share::from(plugin("a")) }, Share { weight: 5, ..Share::from(plugin("b")) }];
+    // The second needs more than is left, and those behind it do not pass it.
+    for (room, claimed, lacked_room) in
+        [(5, 1, true), (0, 0, true), (6, 2, false), (0, 0, true), (9, 1, false)]
+    {
+        let tasks_max = claimed.max(2);
+        let claims = store.claim_within(&shares, tasks_max, room, at(0)).await.expect("claimed");
+        assert_eq!((claims.claimed.len(), claims.lacked_room), (claimed, lacked_room), "room {room}");
+    }
 }
 
 pub(crate) async fn too_few_ready_tells_when_the_next_is(place: &impl Place) {

@@ -16,7 +16,7 @@ macro_rules! suite {
             insert: a_new_task_waits, a_taken_id_stores_none_of_them, a_full_line_takes_no_more,
                 a_final_task_makes_room, nothing_to_insert_is_no_error;
             claim: the_longest_ready_comes_first, only_these_plugins_are_claimed,
-                no_task_is_claimed_twice, a_claim_brings_all_that_the_run_needs, a_plugin_gets_no_more_than_its_share,
+                no_task_is_claimed_twice, a_claim_brings_all_that_the_run_needs, a_plugin_gets_no_more_than_its_share, a_claim_goes_as_far_as_there_is_room,
                 too_few_ready_tells_when_the_next_is, a_dropped_claim_waits_again;
             finish: a_result_is_kept, a_lasting_failure_is_kept, a_retry_waits_until_its_time,
                 a_success_forgets_the_failure_before, a_drain_gives_the_attempt_back,

@@ -1,0 +1,81 @@
+//! The memory of all tasks together: those it has no room for wait, and the host lives.
+
+use serde_json::{Value, json};
+use wasmill_tests::{Client, Server};
+
+const MIB: u64 = 1 << 20;
+
+/// Reads a figure such as `VmRSS` of a process, in bytes.
+fn memory_of(pid: u32, figure: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
+    let line = status.lines().find_map(|line| line.strip_prefix(figure)).expect("a figure");
+    let kib: u64 = line.trim_start_matches(':').trim_end_matches("kB").trim().parse().expect("a number");
+    kib << 10
+}
+
+fn hog() -> Value {
+    json!({"plugin": "misbehave", "input": {"do": "hog-then-answer"}})
+}
+
+async fn memory(client: &Client) -> Value {
+    client.get("/stats").await.json["memory"].clone()
+}
+
+#[tokio::test]
+async fn two_hundred_hogs_all_complete_within_the_memory_of_eight() {
+    let server = Server::start(&["--memory-total", "512MiB", "--slots", "200", "--memory", "64MiB"]);
+    let client = server.client();
+    let neighbour = json!({"plugin": "io-stub", "input": {"min_ms": 3_000, "max_ms": 3_000, "fail_rate": 0}});
+    let neighbour = client.submit(&neighbour).await;
+    client.until(&neighbour, "running").await;
+    let before = memory_of(server.pid(), "VmRSS");
+    let mut ids = Vec::new();
+    for _ in 0..200 {
+        ids.push(client.submit(&hog()).await);
+    }
+    let mut were_held_back = false;
+    for id in &ids {
+        were_held_back |= memory(&client).await["holds_tasks_back"] == true;
+        let task = client.until_ended(id).await;
+        assert_eq!(task.str("state"), "completed", "{}", task.text);
+        assert_eq!(task.json["attempt"], 1, "{}", task.text);
+    }
+    assert!(were_held_back, "200 hogs of 64 MiB had room in 512 MiB");
+    // What the host takes for itself: stacks of 200 guests, inputs, results, its caches.
+    let grown = memory_of(server.pid(), "VmHWM") - before;
+    assert!(grown < (512 + 96) * MIB, "{} MiB", grown / MIB);
+    let task = client.until(&neighbour, "completed").await;
+    assert_eq!(task.json["attempt"], 1, "{}", task.text);
+    let memory = memory(&client).await;
+    assert_eq!((&memory["used_bytes"], &memory["holds_tasks_back"]), (&json!(0), &json!(false)));
+}
+
+#[tokio::test]
+async fn a_task_alone_may_use_its_whole_limit_though_there_is_less_for_all() {
+    let server = Server::start(&["--memory-total", "64MiB", "--slots", "4"]);
+    let client = server.client();
+    assert!(memory(&client).await["total_bytes"].as_u64().is_some_and(|total| total < 64 * MIB));
+    let ids = [client.submit(&hog()).await, client.submit(&hog()).await];
+    for id in ids {
+        let task = client.until(&id, "completed").await;
+        let got: u64 = task.str("result").trim_end_matches(" MiB").parse().expect("a number");
+        assert!(got >= 56, "{got} MiB");
+    }
+}
+
+#[tokio::test]
+async fn small_tasks_run_beside_a_crowd_of_hogs() {
+    let server = Server::start(&["--memory-total", "256MiB", "--slots", "100"]);
+    let client = server.client();
+    let mut hogs = Vec::new();
+    for _ in 0..40 {
+        hogs.push(client.submit(&hog()).await);
+    }
+    for _ in 0..20 {
+        let small = client.submit(&json!({"plugin": "noop"})).await;
+        client.until(&small, "completed").await;
+    }
+    for id in &hogs {
+        client.until(id, "completed").await;
+    }
+}
