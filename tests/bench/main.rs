@@ -4,6 +4,7 @@
 //! floors stand beside the figures, since machines differ and are noisy: read the ratios.
 
 mod cancel;
+mod fairness;
 mod floors;
 mod generated;
 mod kinds;
@@ -40,6 +41,8 @@ fn main() -> Result<()> {
         throughput::measure(64).await?;
         latency::measure_idle().await?;
         cancel::measure(64).await?;
+        fairness::measure(4).await?;
+        fairness::measure(64).await?;
         latency::measure_crowded(64).await?;
         many::measure().await?;
         plugins::measure_drops().await?;

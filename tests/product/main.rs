@@ -7,6 +7,7 @@ mod contract;
 mod drain;
 mod durability;
 mod examples;
+mod fairness;
 mod guests;
 mod limits;
 mod manifests;
