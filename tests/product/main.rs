@@ -8,6 +8,7 @@ mod drain;
 mod durability;
 mod examples;
 mod fairness;
+mod grace;
 mod guests;
 mod limits;
 mod manifests;

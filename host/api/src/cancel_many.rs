@@ -2,6 +2,8 @@
 //!
 //! It answers only after every guest is gone and its slot is free.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
@@ -13,6 +15,7 @@ use wasmill_store::Filter;
 
 use crate::app::Api;
 use crate::body::read_json;
+use crate::cancel::take_grace;
 use crate::filter;
 use crate::problem::{Fault, Problem};
 
@@ -27,6 +30,7 @@ struct Answer {
 struct Wish {
     filter: Filter,
     dry_run: bool,
+    grace: Duration,
 }
 
 pub(crate) async fn cancel_many(
@@ -36,11 +40,11 @@ pub(crate) async fn cancel_many(
     body: Body,
 ) -> Result<impl IntoResponse, Problem> {
     let body = read_json(&api.config, &headers, body).await?;
-    let Wish { filter, dry_run } = check(query.0.as_deref().unwrap_or_default(), &body)?;
+    let Wish { filter, dry_run, grace } = check(query.0.as_deref().unwrap_or_default(), &body)?;
     let cancelled = if dry_run {
         api.store.find_open(filter).await?.len() as u64
     } else {
-        api.scheduler.cancel_many(filter).await?
+        api.scheduler.cancel_many(filter, grace).await?
     };
     Ok(Json(Answer { cancelled, dry_run }))
 }
@@ -52,10 +56,11 @@ fn check(query: &str, body: &[u8]) -> Result<Wish, Problem> {
         match &*name {
             "all" => flag(&mut all, &name, &value, &mut faults),
             "dry_run" => flag(&mut wish.dry_run, &name, &value, &mut faults),
+            "grace" => take_grace(&mut wish.grace, &value, &mut faults),
             name if filter::take(&mut wish.filter, name, &value, &mut faults) => {}
             name => {
                 let known = filter::NAMES;
-                let detail = format!("unknown parameter '{name}'; known are {known}, all, dry_run");
+                let detail = format!("unknown parameter '{name}'; known are {known}, all, dry_run, grace");
                 faults.push(Fault::parameter(name, detail));
             }
         }

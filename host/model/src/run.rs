@@ -99,6 +99,16 @@ pub trait RunHost: Send + Sync {
     /// and what the run returns counts for nothing.
     fn crowded_out(&self) {}
 
+    /// Says whether the run was asked to stop: it is to put things in order before it is stopped.
+    fn is_asked_to_stop(&self) -> bool {
+        false
+    }
+
+    /// Waits until the run is asked to stop.
+    fn asked_to_stop(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::pending())
+    }
+
     /// Keeps the latest progress; cheap, never durable.
     fn progress(&self, progress: Progress);
 

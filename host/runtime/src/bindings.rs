@@ -7,6 +7,7 @@ wasmtime::component::bindgen!({
     imports: {
         "wasmill:task/run.save": async | trappable,
         "wasmill:task/run.restore": async | trappable,
+        "wasmill:task/run.sleep": async | trappable,
         default: trappable,
     },
     exports: { default: async },

@@ -3,6 +3,7 @@
 //! Called by the guest, through wasmtime. Checks sizes and ranges here, once; decides nothing else.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use wasmill_model::Progress;
 use wasmtime::Result;
@@ -43,6 +44,16 @@ impl run::Host for Guest {
     async fn restore(&mut self) -> Result<Option<Vec<u8>>> {
         let host = Arc::clone(&self.run.host);
         host.restore().await.map_err(|reason| HostFault(reason).into())
+    }
+
+    fn stop_asked(&mut self) -> Result<bool> {
+        Ok(self.run.host.is_asked_to_stop())
+    }
+
+    async fn sleep(&mut self, ms: u64) -> Result<bool> {
+        let host = Arc::clone(&self.run.host);
+        // Returns at once if it was asked before; an error means that the time is over.
+        Ok(tokio::time::timeout(Duration::from_millis(ms), host.asked_to_stop()).await.is_ok())
     }
 }
 

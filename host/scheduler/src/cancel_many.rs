@@ -3,6 +3,7 @@
 //! The API calls it through [`Scheduler`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 use wasmill_store::{Filter, Found, StoreError};
@@ -14,17 +15,18 @@ const STEP: usize = 500;
 
 impl Scheduler {
     /// Cancels every task that waits or runs now and fits, and returns how many it cancelled itself:
-    /// those that end meanwhile are not counted. Promises for each what [`Scheduler::cancel`] does.
+    /// those that end meanwhile are not counted. Promises for each what
+    /// [`Scheduler::cancel_within`] does; all have the same grace at the same time.
     ///
     /// # Errors
     ///
     /// Fails if the store does; some tasks may be cancelled by then, and no guest of those runs.
-    pub async fn cancel_many(&self, filter: Filter) -> Result<u64, StoreError> {
+    pub async fn cancel_many(&self, filter: Filter, grace: Duration) -> Result<u64, StoreError> {
         let shared = Arc::clone(&self.shared);
         carry_out(async move {
             let found = shared.store.find_open(filter.clone()).await?;
             let mut stops = JoinSet::new();
-            let cancelled = cancel_in_steps(&shared, &found, &filter, &mut stops).await;
+            let cancelled = cancel_in_steps(&shared, &found, &filter, grace, &mut stops).await;
             // Also after a failure: what is cancelled must not run on.
             stops.join_all().await;
             cancelled
@@ -37,6 +39,7 @@ async fn cancel_in_steps(
     shared: &Arc<Shared>,
     found: &[Found],
     filter: &Filter,
+    grace: Duration,
     stops: &mut JoinSet<()>,
 ) -> Result<u64, StoreError> {
     let mut cancelled = 0;
@@ -45,7 +48,7 @@ async fn cancel_in_steps(
         cancelled += done.waiting + done.running.len() as u64;
         for id in done.running {
             let shared = Arc::clone(shared);
-            stops.spawn(async move { shared.stop(id).await });
+            stops.spawn(async move { shared.stop_within(id, grace).await });
         }
     }
     Ok(cancelled)

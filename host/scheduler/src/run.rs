@@ -75,6 +75,8 @@ impl ActiveRun {
     pub(crate) async fn work(self: Arc<Self>, shared: Arc<Shared>) {
         let outcome = match self.answer_in_time().await {
             Ended::Answered(_) if self.host.is_crowded_out() => Outcome::CrowdedOut,
+            // A guest that was asked to stop and gives up has done as it was told.
+            Ended::Answered(Err(_)) if self.host.is_asked_to_stop() => Outcome::Drained,
             Ended::Answered(Ok(result)) => Outcome::Completed(result),
             Ended::Answered(Err(failure)) => Outcome::Failed(failure),
             Ended::TimedOut => Outcome::Failed(timed_out(self.timeout)),
@@ -84,6 +86,21 @@ impl ActiveRun {
         self.store_outcome(&shared, outcome).await;
         fault_point!("outcome stored, slot taken");
         self.release(&shared);
+    }
+
+    /// Asks the guest to stop; it may put things in order before it is stopped.
+    pub(crate) fn ask_to_stop(&self) {
+        self.host.ask_to_stop();
+    }
+
+    /// Does what [`ActiveRun::stop`] does, after the guest was asked to stop and had so long to do so.
+    pub(crate) async fn stop_within(&self, shared: &Shared, grace: Duration) {
+        if !grace.is_zero() {
+            self.ask_to_stop();
+            // An error means that the grace is over.
+            let _ = tokio::time::timeout(grace, self.has_ended()).await;
+        }
+        self.stop(shared).await;
     }
 
     /// Kills the guest; when this returns the guest is gone and the slot is free.

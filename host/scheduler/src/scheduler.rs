@@ -168,12 +168,22 @@ impl Scheduler {
     ///
     /// Fails if the store does; the task then runs on.
     pub async fn cancel(&self, id: TaskId) -> Result<Cancelled, StoreError> {
+        self.cancel_within(id, Duration::ZERO).await
+    }
+
+    /// Does what [`Scheduler::cancel`] does, but asks the guest to stop first and lets it put things in
+    /// order for so long. The task is cancelled at once, whatever the guest answers.
+    ///
+    /// # Errors
+    ///
+    /// See [`Scheduler::cancel`].
+    pub async fn cancel_within(&self, id: TaskId, grace: Duration) -> Result<Cancelled, StoreError> {
         let shared = Arc::clone(&self.shared);
         carry_out(async move {
             let now = shared.clock.now();
             let cancelled = shared.store.cancel(id, now).await?;
             fault_point!("cancel stored, guest alive");
-            shared.stop(id).await;
+            shared.stop_within(id, grace).await;
             Ok(cancelled)
         })
         .await
@@ -186,18 +196,27 @@ impl Scheduler {
     ///
     /// Fails if the store does; the task is then still there.
     pub async fn remove(&self, id: TaskId) -> Result<Option<TaskState>, StoreError> {
+        self.remove_within(id, Duration::ZERO).await
+    }
+
+    /// Does what [`Scheduler::remove`] does, with the grace of [`Scheduler::cancel_within`].
+    ///
+    /// # Errors
+    ///
+    /// See [`Scheduler::remove`].
+    pub async fn remove_within(&self, id: TaskId, grace: Duration) -> Result<Option<TaskState>, StoreError> {
         let shared = Arc::clone(&self.shared);
         carry_out(async move {
             let removed = shared.store.remove(id).await?;
             fault_point!("removal stored, guest alive");
-            shared.stop(id).await;
+            shared.stop_within(id, grace).await;
             Ok(removed)
         })
         .await
     }
 
-    /// Starts nothing more and lets running tasks end until `grace` is ready; then stops those left
-    /// and puts them back to waiting without counting the attempt.
+    /// Starts nothing more, asks running guests to stop, and lets them end until `grace` is ready; then
+    /// stops those left and puts them back to waiting without counting the attempt.
     ///
     /// When this returns, nothing runs and every outcome is stored. Of drains at the same time the
     /// shortest grace counts; one that comes later returns at once.
@@ -240,6 +259,9 @@ impl Scheduler {
             tracing::error!(%error, "the dispatcher ended badly");
         }
         *dispatcher = None;
+        for run in self.shared.running().all() {
+            run.ask_to_stop();
+        }
         let before = self.slots().used;
         tokio::select! {
             () = self.shared.all_slots_free() => {}
@@ -268,15 +290,16 @@ impl Scheduler {
 }
 
 impl Shared {
-    /// Kills the run of a task, if there is one, and waits for its end.
-    pub(crate) async fn stop(&self, id: TaskId) {
+    /// Kills the run of a task, if there is one, after it had so long to end by itself, and waits for its
+    /// end.
+    pub(crate) async fn stop_within(&self, id: TaskId, grace: Duration) {
         let mut run = self.running().get(id);
         if run.is_none() {
             drop(self.claiming.lock().await);
             run = self.running().get(id);
         }
         if let Some(run) = run {
-            run.stop(self).await;
+            run.stop_within(self, grace).await;
         }
     }
 

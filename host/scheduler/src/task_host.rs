@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use wasmill_model::{BoxFuture, LogTail, Pinned, Progress, RunHost, Usage};
 use wasmill_store::{Claim, Store};
@@ -27,6 +28,8 @@ pub(crate) struct TaskHost {
     save_at: Mutex<Option<Instant>>,
     usage: Mutex<Usage>,
     crowded_out: AtomicBool,
+    asked_to_stop: AtomicBool,
+    stop: Notify,
 }
 
 impl TaskHost {
@@ -38,7 +41,15 @@ impl TaskHost {
             save_at: Mutex::default(),
             usage: Mutex::default(),
             crowded_out: AtomicBool::new(false),
+            asked_to_stop: AtomicBool::new(false),
+            stop: Notify::new(),
         }
+    }
+
+    /// Asks the guest to stop; it need not listen.
+    pub(crate) fn ask_to_stop(&self) {
+        self.asked_to_stop.store(true, Ordering::SeqCst);
+        self.stop.notify_waiters();
     }
 
     /// Says whether the host had no memory left for the run.
@@ -71,6 +82,20 @@ impl TaskHost {
 }
 
 impl RunHost for TaskHost {
+    fn is_asked_to_stop(&self) -> bool {
+        self.asked_to_stop.load(Ordering::SeqCst)
+    }
+
+    fn asked_to_stop(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            // Listens first and looks then, so that whoever asks in between is heard.
+            let asked = self.stop.notified();
+            if !self.is_asked_to_stop() {
+                asked.await;
+            }
+        })
+    }
+
     fn crowded_out(&self) {
         self.crowded_out.store(true, Ordering::Release);
     }

@@ -312,14 +312,14 @@ async fn many_tasks_are_cancelled_and_none_of_them_runs_on() {
     bed.store.insert(vec![other]).await.expect("accepted");
     let filter =
         Filter { created_before: Some(bed.clock.now() + Duration::from_secs(30)), ..Filter::default() };
-    assert_eq!(bed.scheduler.cancel_many(filter.clone()).await, Ok(1_500));
+    assert_eq!(bed.scheduler.cancel_many(filter.clone(), Duration::ZERO).await, Ok(1_500));
     assert!(bed.used() <= 1, "only the one that was spared may have started: {}", bed.used());
     assert!(bed.runner.running.load(Ordering::SeqCst) <= 1);
     for id in ids {
         assert_eq!(bed.task(id).await.state, TaskState::Cancelled);
     }
     assert!(!bed.task(spared).await.state.is_final());
-    assert_eq!(bed.scheduler.cancel_many(filter).await, Ok(0));
+    assert_eq!(bed.scheduler.cancel_many(filter, Duration::ZERO).await, Ok(0));
 }
 
 fn later() -> NewTask {

@@ -63,6 +63,9 @@ enum Deed {
     ComputeNowAndThen { rounds: u32 },
     /// Hands the host so many bytes in one call.
     Carry { bytes: usize },
+    /// Waits, asleep or computing, until it is asked to stop; then writes that down, saves it and gives up.
+    /// Says so if it was asked in an earlier attempt.
+    Heed { file: Option<String>, computes: bool },
     /// Answers how much of its surroundings it can see: arguments, variables, files.
     LookAround,
 }
@@ -120,6 +123,7 @@ fn commit(deed: Deed) -> Result<String, Failure> {
         Deed::CountThenFail { succeed_on } => return count_then_fail(succeed_on),
         Deed::HoardTimers { count } => hoard_timers(count),
         Deed::ComputeNowAndThen { rounds } => compute_now_and_then(rounds),
+        Deed::Heed { file, computes } => return heed(file, computes),
         Deed::Carry { bytes } => run::progress(0.5, &"x".repeat(bytes)),
         Deed::LookAround => return Ok(look_around()),
     }
@@ -151,6 +155,24 @@ fn compute_now_and_then(rounds: u32) {
         }
         sleep(10);
     }
+}
+
+fn heed(file: Option<String>, computes: bool) -> Result<String, Failure> {
+    if run::restore().is_some() {
+        return Ok("was asked to stop before".to_owned());
+    }
+    run::progress(0.5, "waits to be asked");
+    if computes {
+        while !run::stop_asked() {}
+    } else {
+        while !run::sleep(3_600_000) {}
+    }
+    if let Some(file) = file {
+        std::fs::write(file, "asked to stop").expect("the folder is there");
+    }
+    // A cancelled task has no use for a checkpoint, and is told so.
+    let _ = run::save(b"asked to stop");
+    Err(Failure::Other("was asked to stop".to_owned()))
 }
 
 fn hog() -> Vec<Vec<u8>> {
