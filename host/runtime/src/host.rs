@@ -50,10 +50,10 @@ impl run::Host for Guest {
         Ok(self.run.host.is_asked_to_stop())
     }
 
-    async fn sleep(&mut self, ms: u64) -> Result<bool> {
+    async fn sleep(&mut self, ms: u32) -> Result<bool> {
         let host = Arc::clone(&self.run.host);
         // Returns at once if it was asked before; an error means that the time is over.
-        Ok(tokio::time::timeout(Duration::from_millis(ms), host.asked_to_stop()).await.is_ok())
+        Ok(tokio::time::timeout(Duration::from_millis(u64::from(ms)), host.asked_to_stop()).await.is_ok())
     }
 }
 
