@@ -22,7 +22,7 @@ fn attacks() -> [(Value, &'static str, &'static str); 7] {
         (json!({"do": "output", "bytes": 2_000_000}), "failed by output limit", "`output` is 1 MiB"),
         (json!({"do": "carry", "bytes": 9_000_000}), "failed by call limit", "limit of 5 MiB"),
         (json!({"do": "hoard-timers", "count": 100_000}), "failed by handle limit", "1024 handles"),
-        (json!({"do": "recurse"}), "failed by trap", "stack of 128 KiB"),
+        (json!({"do": "recurse"}), "failed by trap", "stack of 512 KiB"),
         (json!({"do": "flood", "bytes": 500_000}), "completed", "earlier bytes dropped"),
     ]
 }

@@ -60,7 +60,7 @@ async fn endless_recursion_is_a_stack_overflow() {
     let failure = commit(r#"{"do":"recurse"}"#).await.unwrap_err();
     assert_eq!(failure.cause, Cause::Trap);
     assert!(failure.message.starts_with("stack overflow"), "{failure}");
-    assert!(failure.message.contains("its stack of 128 KiB"), "{failure}");
+    assert!(failure.message.contains("its stack of 512 KiB"), "{failure}");
 }
 
 #[tokio::test]
