@@ -1,5 +1,7 @@
 //! The memory of all tasks together: those it has no room for wait, and the host lives.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 use wasmill_tests::{Client, Server};
 
@@ -77,5 +79,61 @@ async fn small_tasks_run_beside_a_crowd_of_hogs() {
     }
     for id in &hogs {
         client.until(id, "completed").await;
+    }
+}
+
+#[tokio::test]
+async fn a_thousand_tasks_sleep_in_memory_that_they_could_not_all_touch() {
+    // Each may touch the 1.1 MiB that it is made with, and touches less than a tenth.
+    let server = Server::start(&["--memory-total", "384MiB", "--slots", "1000"]);
+    let client = server.client();
+    let sleeper = json!({"plugin": "misbehave", "input": {"do": "sleep", "ms": 600_000}});
+    for _ in 0..1_000 {
+        client.submit(&sleeper).await;
+    }
+    until(&client, |stats| stats["running"] == 1_000).await;
+    let used = memory(&client).await["used_bytes"].as_u64().expect("a number");
+    assert!((1 << 20..288 * MIB).contains(&used), "{used}");
+}
+
+#[tokio::test]
+async fn those_that_touch_late_what_they_were_given_early_give_way_and_complete_in_the_end() {
+    let server = Server::start(&["--memory-total", "512MiB", "--slots", "60"]);
+    let client = server.client();
+    let neighbour =
+        json!({"plugin": "io-stub", "input": {"min_ms": 12_000, "max_ms": 12_000, "fail_rate": 0}});
+    let neighbour = client.submit(&neighbour).await;
+    client.until(&neighbour, "running").await;
+    let before = memory_of(server.pid(), "VmRSS");
+    let late = json!({"plugin": "misbehave", "input": {"do": "hog-late", "mib": 40, "ms": 8_000}});
+    let mut ids = Vec::new();
+    for _ in 0..50 {
+        ids.push(client.submit(&late).await);
+        // Each is given its memory when what the one before it was given turns out not to be touched.
+        until(&client, |stats| stats["memory"]["free_bytes"].as_u64() > Some(200 * MIB)).await;
+    }
+    // All of them are let in while they sleep: nobody knows better.
+    until(&client, |stats| stats["running"] == 51).await;
+    for id in &ids {
+        let task = client.until_ended(id).await;
+        assert_eq!((task.str("state"), task.str("result")), ("completed", "40 MiB"), "{}", task.text);
+        assert_eq!(task.json["attempt"], 1, "to give way counts for nothing: {}", task.text);
+    }
+    // 5 ms of touching before it is noticed, and the time until those asked to go are gone.
+    let grown = memory_of(server.pid(), "VmHWM") - before;
+    assert!(grown < (512 + 256) * MIB, "{} MiB", grown / MIB);
+    let task = client.until(&neighbour, "completed").await;
+    assert_eq!(task.json["attempt"], 1, "{}", task.text);
+}
+
+async fn until(client: &Client, is_so: impl Fn(&Value) -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let stats = client.get("/stats").await;
+        if is_so(&stats.json) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "waited in vain: {}", stats.text);
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

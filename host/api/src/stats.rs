@@ -42,11 +42,11 @@ pub(crate) async fn stats(State(api): State<Api>) -> Result<impl IntoResponse, P
     let slots = api.scheduler.slots();
     let free = slots.total.saturating_sub(slots.used);
     let slots = SlotsView { total: slots.total, used: slots.used, free };
-    let MemoryUsage { bytes_max, held_bytes } = api.runtime.memory_usage();
+    let MemoryUsage { bytes_max, used_bytes } = api.runtime.memory_usage();
     let memory = MemoryView {
         total_bytes: bytes_max,
-        used_bytes: held_bytes,
-        free_bytes: bytes_max.saturating_sub(held_bytes),
+        used_bytes,
+        free_bytes: bytes_max.saturating_sub(used_bytes),
         holds_tasks_back: api.scheduler.lacks_room(),
     };
     let draining = api.scheduler.is_draining();

@@ -77,7 +77,7 @@ mod tests {
     use crate::memory::Budget;
 
     fn limiter(bytes_max: u64) -> Limiter {
-        Limiter::new(bytes_max, Arc::new(Arc::new(Budget::new(u64::MAX)).hold(0)))
+        Limiter::new(bytes_max, Arc::new(Arc::new(Budget::new(u64::MAX, Box::new(|| None))).hold(0, false)))
     }
 
     #[test]

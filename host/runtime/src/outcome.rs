@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use wasmill_model::{Cause, Failure};
+use wasmill_model::{Cause, Failure, RunHost};
 use wasmtime::component::ResourceTableError;
 use wasmtime::{Error, PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
@@ -12,7 +12,8 @@ use wasmtime_wasi::I32Exit;
 use crate::bindings::wasmill::task::failures;
 use crate::engine;
 use crate::guest::{Guest, HANDLES_MAX};
-use crate::memory::CrowdedOut;
+use crate::memory::{CrowdedOut, Hold};
+use crate::plugin::Plugin;
 use crate::terms::OutputFormat;
 use crate::words;
 
@@ -100,9 +101,7 @@ pub(crate) fn ended(error: &Error, stage: Stage, guest: &Guest) -> Failure {
         return Failure::new(Cause::HostFault, format!("no room for another instance: {full}"));
     }
     if let Some(&crowded_out) = error.downcast_ref::<CrowdedOut>() {
-        guest.run.host.crowded_out();
-        guest.plugin.demand.learn_more(guest.limiter.hold(), crowded_out, guest.limiter.bytes_max());
-        return Failure::new(Cause::HostFault, crowded_out.to_string());
+        return self::crowded_out(&guest.plugin, &*guest.run.host, guest.limiter.hold(), crowded_out);
     }
     if guest.limiter.has_refused() {
         return out_of_memory(error, guest);
@@ -160,6 +159,18 @@ fn trap_message(error: &Error, guest: &Guest) -> String {
         Some(backtrace) => words::bounded(format_args!("{reason}\n{backtrace}")),
         None => words::bounded(reason),
     }
+}
+
+/// Has a run put back that the host has no memory for, and lets its plugin learn from it.
+pub(crate) fn crowded_out(
+    plugin: &Plugin,
+    host: &dyn RunHost,
+    hold: &Hold,
+    crowded_out: CrowdedOut,
+) -> Failure {
+    host.crowded_out();
+    plugin.demand.learn_more(hold, crowded_out, plugin.terms.limits.memory_bytes);
+    Failure::new(Cause::HostFault, crowded_out.to_string())
 }
 
 /// Says whether the bound on bytes copied in one call was hit. wasmtime keeps the type of that error

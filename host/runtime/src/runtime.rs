@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use wasmill_model::{BoxFuture, Cause, Failure, Limits, Pinned, PluginName, Run, RunHost, Runner, Usage};
@@ -24,7 +24,7 @@ use crate::instance;
 use crate::keeper::{Keeper, OnChange, Watch};
 use crate::kind::Profile;
 use crate::loader::Loader;
-use crate::memory::{Budget, Hold};
+use crate::memory::{Budget, CrowdedOut, Gauge, Hold, ResidentMemory, Watched};
 use crate::outcome;
 use crate::plugin::Plugin;
 use crate::pool::{self, MemoryReset};
@@ -152,8 +152,8 @@ struct Inner {
 pub struct MemoryUsage {
     /// The most that they may use.
     pub bytes_max: u64,
-    /// What they use, or are expected to where that is more.
-    pub held_bytes: u64,
+    /// What they use, with what was handed out to them lately.
+    pub used_bytes: u64,
 }
 
 /// How much of the pools is in use.
@@ -216,12 +216,15 @@ impl Runtime {
             )?),
             None => None,
         };
-        let ticker = Ticker::start(loader.engines.clone()).map_err(RuntimeError::Ticker)?;
+        let memory = Arc::new(Budget::new(pool::guests_bytes_max(&config), gauge(&config, &loader.engines)));
+        let watched = Arc::clone(&memory);
+        let ticker = Ticker::start(loader.engines.clone(), move |at_last| watched.look(at_last))
+            .map_err(RuntimeError::Ticker)?;
         let inner = Inner {
             loader,
             ticker,
             registry,
-            memory: Arc::new(Budget::new(pool::guests_bytes_max(&config))),
+            memory,
             folder: plugins.folder,
             changing: Mutex::default(),
             _keeper: keeper,
@@ -297,7 +300,7 @@ impl Runtime {
     /// Returns how much memory all runs may use together, and how much they hold.
     pub fn memory_usage(&self) -> MemoryUsage {
         let memory = &self.inner.memory;
-        MemoryUsage { bytes_max: memory.bytes_max(), held_bytes: memory.held() }
+        MemoryUsage { bytes_max: memory.bytes_max(), used_bytes: memory.used() }
     }
 
     /// Returns how much of the pools is in use now.
@@ -347,12 +350,37 @@ fn open_cache(config: &CacheConfig) -> Option<Cache> {
     cache.ok()
 }
 
+/// Returns what measures the memory that is resident, but for what free slots of the pools keep: it is
+/// used again by whoever comes next. Measures nothing where nothing is bounded.
+fn gauge(config: &RuntimeConfig, engines: &Engines) -> Gauge {
+    if config.memory_total_bytes.is_none() {
+        return Box::new(|| None);
+    }
+    let resident = ResidentMemory::open();
+    let metrics =
+        engines.get(Profile::Pooled).pooling_allocator_metrics().expect("the engine is made with pools");
+    Box::new(move || {
+        let kept_bytes = metrics.unused_memory_bytes_resident() + metrics.unused_table_bytes_resident();
+        Some(resident.bytes()?.saturating_sub(kept_bytes as u64))
+    })
+}
+
 /// What one run uses; handed to its host when the run is over, however it ended.
 struct Bill {
     cpu: CpuMeter,
     plugin: Arc<Plugin>,
     hold: Arc<Hold>,
+    watched: Option<Watched>,
     host: Arc<dyn RunHost>,
+}
+
+impl Bill {
+    /// Says whether the run has to give way to others; if not, it is woken when it has to.
+    fn must_give_way(&mut self, waker: &Waker) -> Option<CrowdedOut> {
+        let crowded_out = self.hold.is_evicted(waker);
+        self.watched.get_or_insert_with(|| self.hold.watch());
+        crowded_out
+    }
 }
 
 impl Drop for Bill {
@@ -370,7 +398,8 @@ impl Inner {
             let message = format!("the plugin {name} is not in service");
             return Err(Failure::new(Cause::LostPlugin, message));
         };
-        let hold = self.memory.hold(plugin.demand.expected(plugin.terms.limits.memory_bytes));
+        let expected = plugin.demand.expected(plugin.terms.limits.memory_bytes);
+        let hold = self.memory.hold(expected, plugin.demand.counts_in_full(&self.memory));
         Ok((plugin, hold))
     }
 
@@ -384,6 +413,7 @@ impl Inner {
             cpu: CpuMeter::default(),
             plugin: Arc::clone(&plugin),
             hold: Arc::clone(&hold),
+            watched: None,
             host: Arc::clone(&run.host),
         };
         let mut guest = pin!(instance::run(&plugin, run, hold));
@@ -391,12 +421,20 @@ impl Inner {
         poll_fn(|context| {
             let _poll = self.ticker.enter();
             let polled = bill.cpu.measure(|| guest.as_mut().poll(context));
+            if polled.is_ready() {
+                return polled;
+            }
             // A guest that computes gives way on each tick, so it is here that it is found out.
-            match cpu_max {
-                Some(most) if polled.is_pending() && bill.cpu.used() > most => {
-                    Poll::Ready(Err(outcome::computed_too_long(bill.cpu.used(), most)))
+            if let Some(most) = cpu_max
+                && bill.cpu.used() > most
+            {
+                return Poll::Ready(Err(outcome::computed_too_long(bill.cpu.used(), most)));
+            }
+            match bill.must_give_way(context.waker()) {
+                Some(crowded_out) => {
+                    Poll::Ready(Err(outcome::crowded_out(&bill.plugin, &*bill.host, &bill.hold, crowded_out)))
                 }
-                _ => polled,
+                None => Poll::Pending,
             }
         })
         .await

@@ -34,11 +34,12 @@ struct Activity {
 pub(crate) struct Poll<'a>(&'a Activity);
 
 impl Ticker {
-    pub(crate) fn start(engines: Engines) -> io::Result<Self> {
+    /// Starts the thread. It calls `on_tick` after each tick, with whether it is the last one for now.
+    pub(crate) fn start(engines: Engines, on_tick: impl Fn(bool) + Send + 'static) -> io::Result<Self> {
         let activity = Arc::new(Activity::default());
         let thread = thread::Builder::new().name("epoch-ticker".to_owned()).spawn({
             let activity = Arc::clone(&activity);
-            move || tick(&engines, &activity)
+            move || tick(&engines, &activity, on_tick)
         })?;
         let unparker = thread.thread().clone();
         Ok(Self { activity, thread: Some(thread), unparker })
@@ -78,17 +79,19 @@ impl Drop for Ticker {
     }
 }
 
-fn tick(engines: &Engines, activity: &Activity) {
+fn tick(engines: &Engines, activity: &Activity, on_tick: impl Fn(bool)) {
     let mut seen = 0;
     while !activity.stopped.load(SeqCst) {
         let left = activity.left.load(SeqCst);
         let entered = activity.entered.load(SeqCst);
         if entered == left && entered == seen {
+            on_tick(true);
             park(activity, seen);
         } else {
             seen = entered;
             thread::sleep(TICK);
             engines.increment_epoch();
+            on_tick(false);
         }
     }
 }
@@ -113,7 +116,7 @@ mod tests {
 
     fn ticker() -> Ticker {
         let config = RuntimeConfig { slots: 1, limits: Limits::default(), memory_total_bytes: None };
-        Ticker::start(Engines::new(&config).expect("an engine")).expect("a thread")
+        Ticker::start(Engines::new(&config).expect("an engine"), |_| {}).expect("a thread")
     }
 
     fn wait_until(what: impl Fn() -> bool) {

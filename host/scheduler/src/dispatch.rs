@@ -13,6 +13,9 @@ use wasmill_store::{Claimed, Share, StoreError};
 use crate::run::ActiveRun;
 use crate::scheduler::Shared;
 
+/// How often to look whether the runner has got room: nobody tells when guests use less than expected.
+const ROOM_POLL: Duration = Duration::from_millis(50);
+
 /// Claims and starts tasks until the scheduler drains.
 pub(crate) async fn dispatch(shared: Arc<Shared>) {
     let mut reported = false;
@@ -70,8 +73,6 @@ async fn claim(
         fault_point!("claim stored, nothing runs");
     }
     shared.lacks_room.store(claims.lacked_room, Ordering::SeqCst);
-    // A run that ended before the flag was up told nobody.
-    let has_got_room = claims.lacked_room && shared.runner.room() > room;
     let filled_all = claims.claimed.len() == slots.num_permits();
     let runs: Vec<_> =
         claims.claimed.into_iter().filter_map(|claimed| register(shared, claimed, slots.split(1)?)).collect();
@@ -79,7 +80,8 @@ async fn claim(
     for run in runs {
         shared.guests.spawn(run.work(Arc::clone(shared)));
     }
-    Ok((!filled_all && !has_got_room).then(|| wait_until(claims.next_ready_at, now, shared.config.poll)))
+    let poll = shared.config.poll.min(if claims.lacked_room { ROOM_POLL } else { Duration::MAX });
+    Ok((!filled_all).then(|| wait_until(claims.next_ready_at, now, poll)))
 }
 
 /// Returns the plugins that can run, and how many more tasks of each their concurrency allows.

@@ -31,6 +31,8 @@ enum Deed {
     Hog,
     /// Allocates until it is refused, then answers how many MiB it got.
     HogThenAnswer,
+    /// Takes so much memory, sleeps, and touches all of it only then.
+    HogLate { mib: usize, ms: u64 },
     /// Calls itself until the stack is full.
     Recurse,
     /// Writes so many bytes to stdout.
@@ -99,6 +101,7 @@ fn commit(deed: Deed) -> Result<String, Failure> {
         Deed::Panic => panic!("this guest panics on purpose"),
         Deed::Hog => hog_all(),
         Deed::HogThenAnswer => return Ok(format!("{} MiB", hog().len())),
+        Deed::HogLate { mib, ms } => return Ok(hog_late(mib, ms)),
         Deed::Recurse => return Ok(recurse(0).to_string()),
         Deed::Flood { bytes } => flood(bytes),
         Deed::Log { out, err } => {
@@ -185,6 +188,16 @@ fn hog() -> Vec<Vec<u8>> {
         chunk.resize(1 << 20, 1);
         hoard.push(chunk);
     }
+}
+
+fn hog_late(mib: usize, ms: u64) -> String {
+    let mut hoard = Vec::<u8>::new();
+    if hoard.try_reserve_exact(mib << 20).is_err() {
+        return "no memory".to_owned();
+    }
+    std::thread::sleep(std::time::Duration::from_millis(ms));
+    hoard.resize(mib << 20, 1);
+    format!("{} MiB", std::hint::black_box(&hoard).len() >> 20)
 }
 
 fn hog_all() {

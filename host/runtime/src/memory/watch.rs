@@ -1,0 +1,140 @@
+//! Measures what guests use, and finds those that have to give way.
+//!
+//! Called when somebody asks for memory, and on ticks of the clock while guests are polled: memory that
+//! was handed out long ago is touched without asking anybody.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Weak};
+
+use super::{BYTES_BITS, Budget, Hold, RECENT_MS};
+
+/// How often it is looked whether guests use too much. They touch at most some 2 GiB in a second on each
+/// core, which is 10 MiB in this time.
+const WATCH_MS: u64 = 5;
+/// How long what the host itself uses is taken for true.
+pub(super) const OWN_MS: u64 = 100;
+
+/// What is known of the runs that have lasted for more than one poll.
+#[derive(Debug)]
+pub(super) struct Watch {
+    /// Bytes that were resident when nothing ran.
+    own_bytes: u64,
+    own_measured_at_ms: u64,
+    recent_since_ms: u64,
+    watched_at_ms: u64,
+    /// By the order in which they began.
+    runs: BTreeMap<u64, Weak<Hold>>,
+    runs_ever: u64,
+}
+
+impl Watch {
+    pub(super) fn new(own_bytes: u64) -> Self {
+        Self {
+            own_bytes,
+            own_measured_at_ms: 0,
+            recent_since_ms: 0,
+            watched_at_ms: 0,
+            runs: BTreeMap::new(),
+            runs_ever: 0,
+        }
+    }
+}
+
+/// The place of a run among those that may be asked to give way; it leaves when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    budget: Arc<Budget>,
+    place: u64,
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.budget.watch().runs.remove(&self.place);
+    }
+}
+
+impl Hold {
+    /// Lets the run be found when somebody has to give way. Most runs are over before they would be.
+    pub(crate) fn watch(self: &Arc<Self>) -> Watched {
+        let mut watch = self.budget.watch();
+        watch.runs_ever += 1;
+        let place = watch.runs_ever;
+        watch.runs.insert(place, Arc::downgrade(self));
+        Watched { budget: Arc::clone(&self.budget), place }
+    }
+}
+
+impl Budget {
+    /// Measures what guests use now.
+    pub(super) fn measure(&self) {
+        if !self.is_measured {
+            return;
+        }
+        let mut watch = self.watch();
+        let now_ms = self.age_ms();
+        if now_ms.saturating_sub(watch.recent_since_ms) >= RECENT_MS {
+            watch.recent_since_ms = now_ms;
+            let stretch = self.stretch.load(Relaxed) + 1;
+            self.recent_of(stretch).store(0, Relaxed);
+            self.stretch.store(stretch, Relaxed);
+        }
+        let own_bytes = watch.own_bytes;
+        drop(watch);
+        if let Some(bytes) = (self.gauge)() {
+            self.resident.store(bytes.saturating_sub(own_bytes), Relaxed);
+            self.measured_at_ms.store(now_ms, Relaxed);
+        }
+    }
+
+    /// Takes what is resident now for the host's own: a first run begins.
+    pub(super) fn nothing_ran(&self) {
+        let mut watch = self.watch();
+        let now_ms = self.age_ms();
+        if now_ms.saturating_sub(watch.own_measured_at_ms) < OWN_MS {
+            return;
+        }
+        watch.own_measured_at_ms = now_ms;
+        if let Some(bytes) = (self.gauge)() {
+            watch.own_bytes = bytes;
+        }
+    }
+
+    /// Looks whether guests use more than there is, and has some give way if so. `at_last` if nobody may
+    /// look again for long.
+    pub(crate) fn look(&self, at_last: bool) {
+        let now_ms = self.age_ms();
+        {
+            let mut watch = self.watch();
+            if !self.is_measured || (!at_last && now_ms.saturating_sub(watch.watched_at_ms) < WATCH_MS) {
+                return;
+            }
+            watch.watched_at_ms = now_ms;
+        }
+        self.measure();
+        let too_much = self.resident.load(Relaxed).saturating_sub(self.bytes_max);
+        if too_much > 0 {
+            self.evict(too_much);
+        }
+    }
+
+    /// Puts back runs that may have touched so many bytes in all: of those that are larger than most, the
+    /// youngest first. Those that were asked before and are not gone yet count.
+    fn evict(&self, mut bytes: u64) {
+        // Upgraded under the lock, dropped after it: the last one of a run takes the lock itself.
+        let runs: Vec<_> = self.watch().runs.values().filter_map(Weak::upgrade).collect();
+        let (leaving, staying): (Vec<_>, Vec<_>) =
+            runs.into_iter().partition(|run| run.is_evicted.load(Relaxed));
+        bytes = bytes.saturating_sub(leaving.iter().map(|run| run.used()).sum());
+        let mut may_leave = (self.taken.load(Relaxed) >> BYTES_BITS).saturating_sub(1 + leaving.len() as u64);
+        let average = staying.iter().map(|run| run.used()).sum::<u64>() / (staying.len() as u64).max(1);
+        for run in staying.iter().rev().filter(|run| run.used() >= average) {
+            if bytes == 0 || may_leave == 0 {
+                break;
+            }
+            run.evict();
+            bytes = bytes.saturating_sub(run.used());
+            may_leave -= 1;
+        }
+    }
+}
