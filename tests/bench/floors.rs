@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use tokio::runtime::Builder;
-use wasmill_model::{BoxFuture, Limits, Progress, Run, RunHost, Runner, TaskId};
+use wasmill_model::{BoxFuture, Limits, LogStream, Progress, Run, RunHost, Runner, TaskId};
 use wasmill_runtime::{Runtime, RuntimeConfig};
 use wasmill_tests::NOOP;
 use wasmtime::component::{Component, InstancePre, Linker};
@@ -112,7 +112,7 @@ struct NoHost;
 impl RunHost for NoHost {
     fn progress(&self, _: Progress) {}
 
-    fn log(&self, _: &[u8]) {}
+    fn log(&self, _: LogStream, _: &[u8]) {}
 
     fn save(&self, _: Vec<u8>) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(async { Ok(()) })

@@ -12,9 +12,12 @@ use wasmill_runtime::Runtime;
 use wasmill_scheduler::Scheduler;
 use wasmill_store::{Store, StoreError};
 
+use crate::followers::Followers;
 use crate::problem::{self, Problem};
 use crate::upload::{self, Uploads};
-use crate::{cancel, cancel_many, drain, health, list, plugins, result, stats, status, submit, task};
+use crate::{
+    cancel, cancel_many, drain, events, health, list, logs, plugins, result, stats, status, submit, task,
+};
 
 /// What the API accepts.
 #[derive(Clone, Debug)]
@@ -44,6 +47,8 @@ pub struct Api {
     pub runtime: Runtime,
     /// Whether and how many plugins may be uploaded.
     pub uploads: Uploads,
+    /// How many may follow or wait.
+    pub followers: Followers,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
 }
@@ -68,6 +73,9 @@ pub fn router(api: Api) -> Router {
         .route("/task/{id}", get(task::task).delete(cancel::remove))
         .route("/task/{id}/status", get(status::status))
         .route("/task/{id}/result", get(result::result))
+        .route("/task/{id}/logs", get(logs::logs))
+        .route("/task/{id}/events", get(events::of_task))
+        .route("/events", get(events::of_all))
         .route("/task/{id}/cancel", post(cancel::cancel))
         .route("/plugins", get(plugins::list))
         .route("/plugins/{name}", get(plugins::plugin).put(upload::put).delete(upload::delete))

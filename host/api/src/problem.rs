@@ -161,6 +161,15 @@ impl Problem {
         Self { retry_after_secs: Some(5), ..Self::new(status, "draining", "Draining", detail) }
     }
 
+    pub(crate) fn too_many_followers(followers_max: usize) -> Self {
+        let detail = format!(
+            "{followers_max} clients follow or wait already, the most this server takes; try again later"
+        );
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        let problem = Self::new(status, "too-many-followers", "Too many followers", detail);
+        Self { retry_after_secs: Some(5), ..problem }
+    }
+
     /// A plugin has just been added, and its first version is not ready yet.
     pub(crate) fn plugin_compiling(why: String) -> Self {
         let status = StatusCode::SERVICE_UNAVAILABLE;

@@ -56,9 +56,15 @@ pub(crate) struct Status {
 }
 
 #[derive(Serialize)]
-struct ProgressView {
+pub(crate) struct ProgressView {
     fraction: f64,
     note: String,
+}
+
+impl From<Progress> for ProgressView {
+    fn from(Progress { fraction, note }: Progress) -> Self {
+        Self { fraction, note }
+    }
 }
 
 #[derive(Serialize)]
@@ -92,7 +98,7 @@ impl Status {
             ready_at: Rfc3339(task.ready_at),
             started_at: task.started_at.map(Rfc3339),
             finished_at: task.finished_at.map(Rfc3339),
-            progress: task.progress.map(|Progress { fraction, note }| ProgressView { fraction, note }),
+            progress: task.progress.map(ProgressView::from),
             error: task
                 .failure
                 .map(|Failure { cause, message }| ErrorView { cause: cause.to_string(), message }),

@@ -1,13 +1,14 @@
-//! `POST /task`: checks a task request, stores it, and only then answers 201.
+//! `POST /task`: checks a task request, stores it, and only then answers 201; with `?wait=30s` once the task
+//! has ended, with its record.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use wasmill_model::{ATTEMPTS_MAX, Backoff, InvalidPluginName, NewTask, PluginName, TaskId};
@@ -16,26 +17,38 @@ use wasmill_runtime::{NotReady, Terms};
 use crate::app::Api;
 use crate::body::read_json;
 use crate::problem::{Fault, Problem};
-use crate::record::{Accepted, Rfc3339};
+use crate::record::{Accepted, Record, Rfc3339};
+use crate::wait::{self, Wish};
 
 /// The plugin that runs when a request names none.
 const DEFAULT_PLUGIN: &str = "io-stub";
 
 pub(crate) async fn submit(
     State(api): State<Api>,
+    query: RawQuery,
     headers: HeaderMap,
     body: Body,
-) -> Result<impl IntoResponse, Problem> {
+) -> Result<Response, Problem> {
+    let wish = Wish::read(query.0.as_deref(), &headers);
     let bytes = read_json(&api.config, &headers, body).await?;
     if api.scheduler.is_draining() {
         return Err(Problem::draining());
     }
+    let wish = wish?;
     let task = check(&api, &bytes)?;
     let accepted = Accepted { id: task.id, created_at: Rfc3339(task.created_at), duration: 0 };
     api.store.insert(vec![task]).await?;
     api.scheduler.wake();
-    let location = format!("/task/{}", accepted.id);
-    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(accepted)))
+    let location = [(header::LOCATION, format!("/task/{}", accepted.id))];
+    // The task is stored: from here on no trouble may turn the answer into an error.
+    if let Some(wait) = wish.wait
+        && let Ok(Some(task)) = wait::until_ended(&api, accepted.id, wait).await
+    {
+        let applied: HeaderMap = wish.applied().into_iter().collect();
+        let record = Json(Record::new(task, api.clock.now()));
+        return Ok((StatusCode::CREATED, location, applied, record).into_response());
+    }
+    Ok((StatusCode::CREATED, location, Json(accepted)).into_response())
 }
 
 /// Turns the body into a task that may be stored, or names everything that is wrong with it.

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Failure, PluginName, Progress, TaskId};
+use crate::{Failure, LogStream, PluginName, Progress, TaskId};
 
 /// A future on the heap that may move between threads.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -112,8 +112,8 @@ pub trait RunHost: Send + Sync {
     /// Keeps the latest progress; cheap, never durable.
     fn progress(&self, progress: Progress);
 
-    /// Appends to the log of the run what the guest wrote to stdout or stderr.
-    fn log(&self, written: &[u8]);
+    /// Appends to the log of the run what the guest wrote to stdout or stderr; bounded, and never waits.
+    fn log(&self, stream: LogStream, written: &[u8]);
 
     /// Makes a checkpoint durable; the next attempt gets it back.
     ///

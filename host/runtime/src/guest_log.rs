@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
-use wasmill_model::RunHost;
+use wasmill_model::{LogStream, RunHost};
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
@@ -21,21 +21,22 @@ const WRITE_BYTES_MAX: usize = 64 << 10;
 #[derive(Clone)]
 pub(crate) struct GuestLog {
     host: Arc<dyn RunHost>,
+    stream: LogStream,
     last_words: Option<LastWords>,
 }
 
 impl GuestLog {
-    pub(crate) fn new(host: &Arc<dyn RunHost>) -> Self {
-        Self { host: Arc::clone(host), last_words: None }
+    pub(crate) fn new(host: &Arc<dyn RunHost>, stream: LogStream) -> Self {
+        Self { host: Arc::clone(host), stream, last_words: None }
     }
 
-    /// Makes one that remembers the end of what is written.
+    /// Makes one of stderr that remembers the end of what is written.
     pub(crate) fn with_last_words(host: &Arc<dyn RunHost>, last_words: &LastWords) -> Self {
-        Self { host: Arc::clone(host), last_words: Some(last_words.clone()) }
+        Self { last_words: Some(last_words.clone()), ..Self::new(host, LogStream::Stderr) }
     }
 
     fn append(&self, written: &[u8]) {
-        self.host.log(written);
+        self.host.log(self.stream, written);
         if let Some(last_words) = &self.last_words {
             last_words.write(written);
         }

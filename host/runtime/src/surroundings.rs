@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use wasmill_model::{Run, RunHost};
+use wasmill_model::{LogStream, Run, RunHost};
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
@@ -19,7 +19,7 @@ const RANDOM_BYTES_MAX: u64 = 1 << 20;
 /// Returns the surroundings of a task without folders: stdout and stderr are its log.
 pub(crate) fn of_task(host: &Arc<dyn RunHost>, env: &BTreeMap<String, String>) -> WasiCtxBuilder {
     let mut wasi = bare();
-    wasi.stdout(GuestLog::new(host)).stderr(GuestLog::new(host));
+    wasi.stdout(GuestLog::new(host, LogStream::Stdout)).stderr(GuestLog::new(host, LogStream::Stderr));
     add_env(&mut wasi, env);
     wasi
 }

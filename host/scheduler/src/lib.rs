@@ -6,6 +6,7 @@
 mod cancel_many;
 mod dispatch;
 mod guest;
+mod pulse;
 mod retention;
 mod run;
 mod running;

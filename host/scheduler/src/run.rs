@@ -48,8 +48,8 @@ impl ActiveRun {
     /// Prepares the run of a claimed task in this slot; nothing runs yet.
     pub(crate) fn new(shared: &Shared, claimed: Claimed, slot: OwnedSemaphorePermit) -> Self {
         let Claimed { claim, plugin, attempt, attempts_max, host_crashes, timeout, backoff, input } = claimed;
-        let host = TaskHost::new(shared.store.clone(), claim.clone(), shared.config.log_bytes);
-        let host = Arc::new(host);
+        let (store, clock) = (shared.store.clone(), Arc::clone(&shared.clock));
+        let host = Arc::new(TaskHost::new(store, clock, claim.clone(), shared.config.log_bytes));
         let run = Run {
             task: claim.id,
             plugin: plugin.clone(),
@@ -118,7 +118,7 @@ impl ActiveRun {
     pub(crate) async fn store_outcome(&self, shared: &Shared, outcome: Outcome) {
         let now = shared.clock.now();
         let next = Next::after(outcome, self.attempts, now, self.backoff, rand::random());
-        let log = self.host.log_text();
+        let log = self.claim.log().part();
         let used = self.host.usage();
         tracing::debug!(task = %self.claim.id, state = %next.state(), ?used, "an attempt is over");
         let waits_again = matches!(next, Next::RetryAt(..) | Next::Requeued);

@@ -13,6 +13,7 @@ use wasmill_model::{Backoff, Clock, Outcome, PluginName, Runner, TaskId, TaskSta
 use wasmill_store::{Cancelled, Store, StoreError};
 
 use crate::dispatch::dispatch;
+use crate::pulse::tell_progress;
 use crate::running::Running;
 
 /// How the scheduler behaves.
@@ -84,6 +85,8 @@ pub(crate) struct Shared {
     draining: watch::Sender<bool>,
     /// Whether the grace of a drain is over.
     impatient: watch::Sender<bool>,
+    /// Whether a drain is done.
+    drained: watch::Sender<bool>,
 }
 
 impl Shared {
@@ -95,6 +98,11 @@ impl Shared {
     pub(crate) async fn draining(&self) {
         // The sender lives as long as `self`, so this only returns when the value is true.
         let _ = self.draining.subscribe().wait_for(|draining| *draining).await;
+    }
+
+    /// Waits until a drain is done.
+    pub(crate) async fn drained(&self) {
+        let _ = self.drained.subscribe().wait_for(|drained| *drained).await;
     }
 
     /// Says whether the grace of a drain is over.
@@ -131,8 +139,10 @@ impl Scheduler {
             running: Mutex::default(),
             draining: watch::Sender::new(false),
             impatient: watch::Sender::new(false),
+            drained: watch::Sender::new(false),
         });
         let dispatcher = tokio::spawn(dispatch(Arc::clone(&shared)));
+        tokio::spawn(tell_progress(Arc::clone(&shared)));
         Self { shared, dispatcher: Arc::new(tokio::sync::Mutex::new(Some(dispatcher))) }
     }
 
@@ -159,6 +169,16 @@ impl Scheduler {
     /// Says whether the scheduler drains: nothing is started any more.
     pub fn is_draining(&self) -> bool {
         *self.shared.draining.borrow()
+    }
+
+    /// Waits until the scheduler drains. What waits then is started by the next host, if at all.
+    pub async fn draining(&self) {
+        self.shared.draining().await;
+    }
+
+    /// Waits until a drain is done: nothing runs any more, and every outcome is stored.
+    pub async fn drained(&self) {
+        self.shared.drained().await;
     }
 
     /// Cancels a task and keeps it as history. When this returns, no guest runs it, its slot is
@@ -207,7 +227,7 @@ impl Scheduler {
     pub async fn remove_within(&self, id: TaskId, grace: Duration) -> Result<Option<TaskState>, StoreError> {
         let shared = Arc::clone(&self.shared);
         carry_out(async move {
-            let removed = shared.store.remove(id).await?;
+            let removed = shared.store.remove(id, shared.clock.now()).await?;
             fault_point!("removal stored, guest alive");
             shared.stop_within(id, grace).await;
             Ok(removed)
@@ -285,6 +305,7 @@ impl Scheduler {
                 tracing::error!(%error, "failed to put a task back; it runs again after the restart");
             }
         }
+        self.shared.drained.send_replace(true);
         Drained { ended: before.saturating_sub(put_back), put_back }
     }
 }

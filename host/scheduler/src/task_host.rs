@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use wasmill_model::{BoxFuture, LogTail, Pinned, Progress, RunHost, Usage};
+use wasmill_model::{BoxFuture, Clock, LogStream, Pinned, Progress, RunHost, Usage};
 use wasmill_store::{Claim, Store};
 
 /// The least time between two checkpoints of one run.
@@ -22,8 +22,8 @@ const SAVE_BYTES_PER_SECOND: f64 = (16 << 20) as f64;
 /// The host's side of one run.
 pub(crate) struct TaskHost {
     store: Store,
+    clock: Arc<dyn Clock>,
     claim: Claim,
-    log: Mutex<LogTail>,
     /// When the next checkpoint may be written.
     save_at: Mutex<Option<Instant>>,
     usage: Mutex<Usage>,
@@ -33,11 +33,12 @@ pub(crate) struct TaskHost {
 }
 
 impl TaskHost {
-    pub(crate) fn new(store: Store, claim: Claim, log_bytes: usize) -> Self {
+    pub(crate) fn new(store: Store, clock: Arc<dyn Clock>, claim: Claim, log_bytes: usize) -> Self {
+        claim.log().keep(log_bytes);
         Self {
             store,
+            clock,
             claim,
-            log: Mutex::new(LogTail::new(log_bytes)),
             save_at: Mutex::default(),
             usage: Mutex::default(),
             crowded_out: AtomicBool::new(false),
@@ -60,12 +61,6 @@ impl TaskHost {
     /// Returns what the run has used; nothing while it still runs.
     pub(crate) fn usage(&self) -> Usage {
         *self.usage.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Returns the newest lines of the log, if the guest wrote any.
-    pub(crate) fn log_text(&self) -> Option<String> {
-        let text = self.log.lock().unwrap_or_else(PoisonError::into_inner).text();
-        (!text.is_empty()).then_some(text)
     }
 
     /// Returns when a checkpoint of so many bytes may be written if not now, and puts the next off.
@@ -108,15 +103,15 @@ impl RunHost for TaskHost {
         self.store.pin(&self.claim, Arc::clone(&pinned.digest));
         let log_bytes = usize::try_from(pinned.log_bytes).unwrap_or(usize::MAX);
         // The guest is not made yet, so nothing can have been written.
-        *self.log.lock().unwrap_or_else(PoisonError::into_inner) = LogTail::new(log_bytes);
+        self.claim.log().keep(log_bytes);
     }
 
     fn progress(&self, progress: Progress) {
         self.store.progress(&self.claim, progress);
     }
 
-    fn log(&self, written: &[u8]) {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner).write(written);
+    fn log(&self, stream: LogStream, written: &[u8]) {
+        self.claim.log().write(stream, written, self.clock.now());
     }
 
     fn save(&self, state: Vec<u8>) -> BoxFuture<'_, Result<(), String>> {

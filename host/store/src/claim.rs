@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use wasmill_model::{Backoff, PluginName, TaskId, TaskState, Timestamp};
 
+use crate::RunLog;
 use crate::report::ReportCell;
 
 /// The right to run one attempt of a task and to write its end.
@@ -18,6 +19,14 @@ pub struct Claim {
     /// How often the task had been claimed with this claim counted, so that no two are alike.
     pub(crate) token: i64,
     pub(crate) report: ReportCell,
+}
+
+impl Claim {
+    /// Returns the log of the run: what is written to it can be read at once, and is stored with the end of
+    /// the run.
+    pub fn log(&self) -> &RunLog {
+        self.report.log()
+    }
 }
 
 /// How many tasks of one plugin a claim may bring.

@@ -11,12 +11,14 @@ pub struct StoreConfig {
     pub waiting_max: u64,
     /// How many reads run at the same time, each on a connection of its own; at least 1.
     pub readers: usize,
+    /// Bytes that the logs of all running tasks hold in memory together; once they do, each keeps 2 KiB.
+    pub log_bytes_max: usize,
 }
 
 impl StoreConfig {
     /// Builds the default configuration for this data folder.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), waiting_max: 1_000_000, readers: 4 }
+        Self { dir: dir.into(), waiting_max: 1_000_000, readers: 4, log_bytes_max: 64 << 20 }
     }
 }
 

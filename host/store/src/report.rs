@@ -1,13 +1,21 @@
-//! What running tasks report, their latest progress and the version of their plugin: in memory only.
+//! What running tasks report: their latest progress, the version of their plugin, their log. In memory only.
 //!
 //! Every claim has a cell of its own and reports into it without looking anything up. The board
 //! shows which cells belong to running tasks. A report that comes late goes into a cell that is no
 //! longer on the board, so it can show up nowhere.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use wasmill_model::Progress;
+use tokio::sync::Notify;
+use wasmill_model::{PluginName, Progress, TaskId, Timestamp};
+
+use crate::hub::Hub;
+use crate::log::{LogBudget, RunLog};
+use crate::{Change, LogPart, News};
+
+/// Of how many tasks progress is told at once, so that it never crowds out all other events.
+const TOLD_MAX: usize = 1_000;
 
 /// What one claim has reported.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -19,62 +27,180 @@ pub(crate) struct Report {
 }
 
 /// Where one claim reports.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct ReportCell(Arc<Mutex<Report>>);
+#[derive(Clone, Debug)]
+pub(crate) struct ReportCell(Arc<Cell>);
 
-impl ReportCell {
-    pub(crate) fn set_progress(&self, progress: Progress) {
-        locked(&self.0).progress = Some(progress);
-    }
+#[derive(Debug)]
+struct Cell {
+    of: Reporter,
+    report: Mutex<Current>,
+    log: RunLog,
+    untold: Arc<Untold>,
+}
 
-    pub(crate) fn set_digest(&self, digest: Arc<str>) {
-        locked(&self.0).digest = Some(digest);
-    }
+/// Which run reports.
+#[derive(Clone, Debug)]
+pub(crate) struct Reporter {
+    pub(crate) task: TaskId,
+    pub(crate) plugin: PluginName,
+    pub(crate) attempt: u32,
+    /// Which claim of the task it is, from 1.
+    pub(crate) token: i64,
+}
 
-    pub(crate) fn digest(&self) -> Option<Arc<str>> {
-        locked(&self.0).digest.clone()
-    }
-
-    fn get(&self) -> Report {
-        locked(&self.0).clone()
+impl Reporter {
+    /// Makes news of a change of the task.
+    pub(crate) fn news(self, change: Change, time: Timestamp) -> News {
+        let Self { task, plugin, attempt, .. } = self;
+        News { task, plugin, attempt, time, change }
     }
 }
 
-/// The cells of all running tasks.
 #[derive(Debug, Default)]
-pub(crate) struct ReportBoard(Mutex<HashMap<i64, Entry>>);
+struct Current {
+    report: Report,
+    /// Whether its progress is in line to be told.
+    in_line: bool,
+    /// Whether the claim has ended.
+    has_ended: bool,
+}
 
+/// The cells whose progress is to be told to followers.
+#[derive(Debug, Default)]
+struct Untold {
+    cells: Mutex<VecDeque<Weak<Cell>>>,
+    wake: Notify,
+}
+
+impl ReportCell {
+    /// Keeps the latest progress. Costs two short locks at most, however often it is called: once in line,
+    /// a cell waits there for the next pulse.
+    pub(crate) fn set_progress(&self, progress: Progress) {
+        let mut current = locked(&self.0.report);
+        current.report.progress = Some(progress);
+        if current.in_line || current.has_ended {
+            return;
+        }
+        current.in_line = true;
+        drop(current);
+        locked(&self.0.untold.cells).push_back(Arc::downgrade(&self.0));
+        self.0.untold.wake.notify_one();
+    }
+
+    pub(crate) fn set_digest(&self, digest: Arc<str>) {
+        locked(&self.0.report).report.digest = Some(digest);
+    }
+
+    pub(crate) fn digest(&self) -> Option<Arc<str>> {
+        locked(&self.0.report).report.digest.clone()
+    }
+
+    /// Returns the log of the run.
+    pub(crate) fn log(&self) -> &RunLog {
+        &self.0.log
+    }
+
+    /// Returns what says that the run wrote no log.
+    pub(crate) fn silent_part(&self) -> LogPart {
+        LogPart::silent(self.0.of.token.unsigned_abs(), self.0.of.attempt)
+    }
+
+    /// Makes news of a change of the task that runs.
+    pub(crate) fn news(&self, change: Change, time: Timestamp) -> News {
+        self.0.of.clone().news(change, time)
+    }
+
+    fn get(&self) -> Report {
+        locked(&self.0.report).report.clone()
+    }
+}
+
+/// The cells of all running tasks, and those who are told of what happens.
 #[derive(Debug)]
-struct Entry {
-    token: i64,
-    cell: ReportCell,
+pub(crate) struct ReportBoard {
+    cells: Mutex<HashMap<i64, ReportCell>>,
+    pub(crate) hub: Arc<Hub>,
+    untold: Arc<Untold>,
+    log_budget: Arc<LogBudget>,
 }
 
 /// How a committed command changes the board.
 #[derive(Debug)]
 pub(crate) enum Turn {
     /// A claim began.
-    Began { seq: i64, token: i64, cell: ReportCell },
+    Began { seq: i64, cell: ReportCell },
     /// The claim of this task ended, if it had one.
     Ended { seq: i64 },
 }
 
 impl ReportBoard {
+    /// Makes a board whose logs hold so many bytes together.
+    pub(crate) fn new(log_bytes_max: usize) -> Self {
+        Self {
+            cells: Mutex::default(),
+            hub: Arc::default(),
+            untold: Arc::default(),
+            log_budget: Arc::new(LogBudget::new(log_bytes_max)),
+        }
+    }
+
+    /// Makes the cell of a claim; it is not on the board before its turn.
+    pub(crate) fn cell(&self, of: Reporter) -> ReportCell {
+        let log = RunLog::new(of.token.unsigned_abs(), of.attempt, Arc::clone(&self.log_budget));
+        ReportCell(Arc::new(Cell { of, report: Mutex::default(), log, untold: Arc::clone(&self.untold) }))
+    }
+
     /// Makes these changes in their order.
     pub(crate) fn turn(&self, turns: impl IntoIterator<Item = Turn>) {
-        let mut entries = locked(&self.0);
+        let mut cells = locked(&self.cells);
         for turn in turns {
-            match turn {
-                Turn::Began { seq, token, cell } => entries.insert(seq, Entry { token, cell }),
-                Turn::Ended { seq } => entries.remove(&seq),
+            let ended = match turn {
+                Turn::Began { seq, cell } => cells.insert(seq, cell),
+                Turn::Ended { seq } => cells.remove(&seq),
             };
+            if let Some(ended) = ended {
+                locked(&ended.0.report).has_ended = true;
+            }
         }
+    }
+
+    /// Returns where exactly this claim reports, if it still runs.
+    pub(crate) fn live(&self, seq: i64, token: i64) -> Option<ReportCell> {
+        let cells = locked(&self.cells);
+        cells.get(&seq).filter(|cell| cell.0.of.token == token).cloned()
     }
 
     /// Returns what exactly this claim has reported, if it still runs.
     pub(crate) fn latest(&self, seq: i64, token: i64) -> Option<Report> {
-        let entries = locked(&self.0);
-        Some(entries.get(&seq).filter(|entry| entry.token == token)?.cell.get())
+        Some(self.live(seq, token)?.get())
+    }
+
+    /// Waits until there is progress to tell.
+    pub(crate) async fn progressed(&self) {
+        loop {
+            if !locked(&self.untold.cells).is_empty() {
+                return;
+            }
+            self.untold.wake.notified().await;
+        }
+    }
+
+    /// Tells the latest progress of those tasks that are first in line.
+    pub(crate) fn tell_progress(&self, now: Timestamp) {
+        let first: Vec<_> = {
+            let mut cells = locked(&self.untold.cells);
+            let count = cells.len().min(TOLD_MAX);
+            cells.drain(..count).collect()
+        };
+        let news = first.iter().filter_map(|cell| {
+            let cell = ReportCell(cell.upgrade()?);
+            let mut current = locked(&cell.0.report);
+            current.in_line = false;
+            let progress = current.report.progress.clone().filter(|_| !current.has_ended)?;
+            drop(current);
+            Some(cell.news(Change::Progress(progress), now))
+        });
+        self.hub.tell(news.collect());
     }
 }
 

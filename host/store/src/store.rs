@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use wasmill_model::{NewTask, Next, PluginName, Progress, Task, TaskId, TaskState, Timestamp};
 
+use crate::report::ReportBoard;
 use crate::sqlite::Sqlite;
 use crate::{
-    Backup, Cancelled, CancelledMany, Claim, Claims, Counts, Filter, Found, ListQuery, Mark, Page, Recovery,
-    Share, StoreConfig, StoreError, StoreStats,
+    AllFollower, Backup, Cancelled, CancelledMany, Claim, Claims, Counts, Filter, Follower, Found, Lines,
+    ListQuery, LogPart, Mark, Page, Recovery, Share, StoreConfig, StoreError, StoreStats,
 };
 
 /// Durable state. Cheap to clone; all clones are the same store.
@@ -96,7 +97,7 @@ impl Store {
     /// Ends an attempt with this move and keeps its log; durable on return.
     ///
     /// Returns false if the claim was lost; then nothing is written. What the claim was
-    /// [pinned](Store::pin) to is kept. The log of an earlier attempt is replaced, unless the task is requeued without one. An empty log counts as none.
+    /// [pinned](Store::pin) to is kept. The log is kept behind those of earlier runs.
     ///
     /// # Errors
     ///
@@ -105,7 +106,7 @@ impl Store {
         &self,
         claim: &Claim,
         next: Next,
-        log: Option<String>,
+        log: Option<LogPart>,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         match &*self.backend {
@@ -160,9 +161,9 @@ impl Store {
     /// # Errors
     ///
     /// See [`Store`].
-    pub async fn remove(&self, id: TaskId) -> Result<Option<TaskState>, StoreError> {
+    pub async fn remove(&self, id: TaskId, now: Timestamp) -> Result<Option<TaskState>, StoreError> {
         match &*self.backend {
-            Backend::Sqlite(sqlite) => sqlite.remove(id).await,
+            Backend::Sqlite(sqlite) => sqlite.remove(id, now).await,
         }
     }
 
@@ -225,7 +226,8 @@ impl Store {
         }
     }
 
-    /// Returns the log of the newest ended attempt, if the task exists and has one.
+    /// Returns the log of the run, or of the newest run that has ended, as text: if the task exists and has
+    /// one.
     ///
     /// # Errors
     ///
@@ -233,6 +235,56 @@ impl Store {
     pub async fn log(&self, id: TaskId) -> Result<Option<String>, StoreError> {
         match &*self.backend {
             Backend::Sqlite(sqlite) => sqlite.log(id).await,
+        }
+    }
+
+    /// Returns the lines of the log of a task behind the number `after`, of all its runs, the oldest first
+    /// and as many as asked for; `None` if there is no such task.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn lines(&self, id: TaskId, after: u64, lines_max: usize) -> Result<Option<Lines>, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.lines(id, after, lines_max).await,
+        }
+    }
+
+    /// Returns a task, once the events of all that can be seen of it were told.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn get_settled(&self, id: TaskId) -> Result<Option<Task>, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.get_settled(id).await,
+        }
+    }
+
+    /// Begins to follow what happens to a task, which need not be there, from now on.
+    pub fn follow(&self, id: TaskId) -> Follower {
+        self.reports().hub.follow(id)
+    }
+
+    /// Begins to follow what happens to all tasks, from now on.
+    pub fn follow_all(&self) -> AllFollower {
+        self.reports().hub.follow_all()
+    }
+
+    /// Waits until there is progress that followers were not told of.
+    pub async fn progressed(&self) {
+        self.reports().progressed().await;
+    }
+
+    /// Tells followers the latest progress of tasks of which they were not told, as many as is well at once.
+    /// Whoever calls this decides how often they hear of it.
+    pub fn tell_progress(&self, now: Timestamp) {
+        self.reports().tell_progress(now);
+    }
+
+    fn reports(&self) -> &ReportBoard {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.reports(),
         }
     }
 

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use tokio::net::TcpListener;
 use tokio::runtime;
 use tokio::sync::Notify;
-use wasmill_api::{Api, ApiConfig, Server, ServerConfig, Uploads, router};
+use wasmill_api::{Api, ApiConfig, Followers, Server, ServerConfig, Uploads, router};
 use wasmill_model::{Clock, Limits, SystemClock};
 use wasmill_runtime::{
     CacheConfig, CompilerConfig, PluginState, PluginsConfig, Runtime, RuntimeConfig, Watch, affordable_slots,
@@ -61,7 +61,11 @@ async fn run(config: Config, guests: runtime::Handle) -> Result<()> {
         .await
         .with_context(|| format!("failed to listen on {}; is it in use?", config.listen))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let store_config = StoreConfig { waiting_max: config.waiting_max, ..StoreConfig::new(&config.data) };
+    let store_config = StoreConfig {
+        waiting_max: config.waiting_max,
+        log_bytes_max: usize::try_from(config.log_total_bytes)?,
+        ..StoreConfig::new(&config.data)
+    };
     let now = clock.now();
     let (store, recovery) = tokio::task::spawn_blocking(move || Store::open(store_config, now)).await??;
     if recovery.requeued + recovery.failed > 0 {
@@ -107,6 +111,7 @@ async fn run(config: Config, guests: runtime::Handle) -> Result<()> {
         scheduler: scheduler.clone(),
         runtime: wasm.clone(),
         uploads: Uploads::new(config.allow_upload),
+        followers: Followers::default(),
         clock,
     };
     let server = Server::start(listener, router(api), ServerConfig::default())?;

@@ -117,6 +117,11 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "SIZE", env = "WASMILL_LOG_TAIL_MAX")]
     pub(crate) log_tail_max: Option<ByteSize>,
 
+    /// How much log all running tasks hold in memory together; once they do, each keeps its newest 2 KiB
+    /// [default: 64MiB]
+    #[arg(long, value_name = "SIZE", env = "WASMILL_LOG_TOTAL")]
+    pub(crate) log_total: Option<ByteSize>,
+
     /// How many tasks of one plugin run at the same time; a manifest can ask for fewer [default: as many
     /// as there are slots]
     #[arg(long, value_name = "N", env = "WASMILL_CONCURRENCY")]
@@ -233,6 +238,7 @@ pub(crate) struct Config {
     pub(crate) memory_total_bytes: Option<u64>,
     pub(crate) output_bytes: u64,
     pub(crate) log_bytes: u64,
+    pub(crate) log_total_bytes: u64,
     /// The most that manifests may ask for.
     pub(crate) ceilings: Ceilings,
     /// Certificates that outgoing HTTPS trusts besides those of the web.
@@ -298,6 +304,7 @@ impl Config {
             memory_total_bytes: flags.memory_total.or(file.memory_total).map(|size| size.as_u64()),
             output_bytes,
             log_bytes,
+            log_total_bytes: size(flags.log_total, file.log_total, ByteSize::mib(64)),
             ceilings,
             http_roots: flags.http_roots.or(file.http_roots),
             compile_memory_bytes: size(flags.compile_memory, file.compile_memory, ByteSize::gib(4)),
@@ -352,6 +359,7 @@ impl Config {
         }
         within("output", self.output_bytes, ByteSize::b(1), ByteSize::mib(64))?;
         within("log_tail", self.log_bytes, ByteSize::b(0), ByteSize::mib(16))?;
+        within("log_total", self.log_total_bytes, ByteSize::mib(1), ByteSize::gib(64))?;
         let ceilings = &self.ceilings;
         ensure!(ceilings.concurrency != Some(0), "concurrency must be at least 1, or no task would ever run");
         at_most("memory", self.memory_bytes, "memory_max", ceilings.memory_bytes)?;
@@ -424,6 +432,7 @@ mod tests {
             memory = "128MiB"
             output = "2MiB"
             log_tail = "1KiB"
+            log_total = "8MiB"
             memory_max = "512MiB"
             memory_total = "3GiB"
             output_max = "4MiB"
@@ -442,7 +451,7 @@ mod tests {
             (Some(Duration::from_secs(20)), Some(30))
         );
         assert_eq!(config.memory_total_bytes, Some(3 << 30));
-        assert_eq!(config.log_format, LogFormat::Json);
+        assert_eq!((config.log_format, config.log_total_bytes), (LogFormat::Json, 8 << 20));
         assert_eq!((config.ceilings.memory_bytes, config.ceilings.concurrency), (512 << 20, Some(3)));
         assert!(config.allow_upload);
         assert_eq!(config.timeout_max, Duration::from_secs(7200));
@@ -487,6 +496,7 @@ mod tests {
             ("memory = \"2MiB\"\nmemory_max = \"1MiB\"", "memory_max (1.0 MiB)"),
             ("memory = \"64MiB\"\nmemory_total = \"32MiB\"", "memory_total (32.0 MiB)"),
             ("memory_total = \"1MiB\"", "16.0 MiB"),
+            ("log_total = \"1KiB\"", "1.0 MiB"),
             ("concurrency = 0", "concurrency"),
         ] {
             let error = Config::settle(Settings::default(), file(text)).expect_err(text);

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::{MutexGuard, watch};
-use wasmill_model::{BoxFuture, Failure, Limits, LogTail, Progress, Run, RunHost, Runner, TaskId, Usage};
+use wasmill_model::{
+    BoxFuture, Failure, Limits, LogStream, LogTail, Progress, Run, RunHost, Runner, TaskId, Usage,
+};
 use wasmill_runtime::{PluginsConfig, Runtime, RuntimeConfig, Terms};
 
 /// How long a test waits for what must happen at once.
@@ -178,7 +180,7 @@ impl RunHost for Host {
         self.progress.send_replace(Some(progress));
     }
 
-    fn log(&self, written: &[u8]) {
+    fn log(&self, _: LogStream, written: &[u8]) {
         self.log.lock().unwrap().write(written);
         *self.log_bytes.lock().unwrap() += written.len() as u64;
     }

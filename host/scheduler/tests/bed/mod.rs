@@ -11,8 +11,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::time::Instant;
 use wasmill_model::{
-    BoxFuture, Cause, Clock, Failure, NewTask, Pinned, PluginName, Run, Runner, Task, TaskId, TaskState,
-    Timestamp,
+    BoxFuture, Cause, Clock, Failure, LogStream, NewTask, Pinned, PluginName, Run, Runner, Task, TaskId,
+    TaskState, Timestamp,
 };
 use wasmill_scheduler::{Scheduler, SchedulerConfig};
 use wasmill_store::{Store, StoreConfig};
@@ -139,7 +139,7 @@ async fn act(run: Run, saved: &std::sync::Mutex<Vec<TaskId>>) -> Result<String, 
             Ok(format!("slept {rest}"))
         }
         "fail-until" => {
-            run.host.log(format!("attempt {}\n", run.attempt).as_bytes());
+            run.host.log(LogStream::Stdout, format!("attempt {}\n", run.attempt).as_bytes());
             if run.attempt < rest.parse().expect("attempt") {
                 Err(Failure::new(Cause::Io, "not yet"))
             } else {

@@ -11,13 +11,14 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 use wasmill_model::{TaskState, fault_point};
 
+use super::events;
 use super::fault::fault;
 use super::finish::Finish;
 use super::returned::Returned;
 use super::trouble::Trouble;
 use super::writer::Figures;
-use crate::StoreError;
 use crate::report::{ReportBoard, Turn};
+use crate::{News, StoreError};
 
 /// One kind of command.
 pub(super) trait Operation: fmt::Debug + Send + 'static {
@@ -78,6 +79,8 @@ pub(super) struct Batch<'a> {
     /// What running tasks have reported by the last commit.
     pub(super) reports: &'a ReportBoard,
     pub(super) turns: Vec<Turn>,
+    /// What followers are told.
+    pub(super) news: Vec<News>,
 }
 
 /// What the writer knows by heart: how many tasks are not final, and the next place in the order.
@@ -93,6 +96,8 @@ pub(super) struct Line {
     pub(super) newest: i64,
     /// What time it was at the last claim.
     pub(super) claimed_at: i64,
+    /// Numbers of events from here on are not reserved.
+    pub(super) events_reserved: i64,
 }
 
 impl Line {
@@ -166,6 +171,7 @@ impl Batcher {
             line: self.line,
             reports: &self.reports,
             turns: Vec::new(),
+            news: Vec::new(),
         };
         // First, so that what is ready again can be claimed in this very batch.
         for finish in returned {
@@ -174,18 +180,23 @@ impl Batcher {
         for job in jobs.iter_mut() {
             job.run(&mut batch)?;
         }
-        let Batch { line, turns, .. } = batch;
+        events::reserve(&mut batch)?;
+        let Batch { line, turns, news, .. } = batch;
         // Only those that promise something: the others are what a dispatcher does all day.
         let promises = jobs.iter().any(|job| job.durable());
         if promises {
             fault_point!("all written, not committed");
         }
+        let telling = self.reports.hub.telling();
         self.connection.prepare_cached("COMMIT")?.execute([])?;
         if promises {
             fault_point!("committed, nobody answered");
         }
         self.line = line;
         self.reports.turn(turns);
+        self.reports.hub.reserve(line.events_reserved.unsigned_abs());
+        self.reports.hub.tell(news);
+        drop(telling);
         self.figures.publish(line, jobs.len());
         Ok(())
     }
@@ -230,7 +241,8 @@ mod tests {
         let connection = connection::writer(path).expect("opened");
         let (_, line) = recover::recover(&connection, DateTime::UNIX_EPOCH).expect("recovered");
         let figures = Arc::new(Figures::new(line));
-        Batcher::new(connection, path.into(), line, figures, Arc::default(), Arc::default())
+        let reports = Arc::new(ReportBoard::new(0));
+        Batcher::new(connection, path.into(), line, figures, reports, Arc::default())
     }
 
     fn insert(plugin: &str, waiting_max: u64) -> (Box<dyn Job>, Answer) {

@@ -1,15 +1,15 @@
 //! Cancels a task that has not ended.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, Row, params};
 use wasmill_model::{TaskId, TaskState, Timestamp};
 
 use super::batch::{Batch, Operation};
-use super::finish::drop_checkpoint;
-use super::rows::{code, nanos, state};
-use crate::Cancelled;
-use crate::report::Turn;
+use super::finish::{drop_checkpoint, keep_log};
+use super::rows::{code, nanos, parsed, state};
+use crate::report::{ReportCell, Reporter, Turn};
+use crate::{Cancelled, Change};
 
-pub(super) const FIND: &str = "SELECT seq, state, claims FROM task WHERE id = ?1";
+pub(super) const FIND: &str = "SELECT seq, state, claims, id, plugin, attempt FROM task WHERE id = ?1";
 pub(super) const CANCEL: &str = "
     UPDATE task SET state = ?2, finished_at = ?3, plugin_digest = coalesce(?4, plugin_digest)
     WHERE seq = ?1";
@@ -26,30 +26,47 @@ impl Operation for Cancel {
 
     fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Cancelled> {
         let mut find = batch.connection.prepare_cached(FIND)?;
-        let found = find
-            .query_row([self.id.as_bytes()], |row| Ok((row.get::<_, i64>(0)?, state(row, 1)?, row.get(2)?)))
-            .optional()?;
-        let Some((seq, was, token)) = found else { return Ok(Cancelled::NotFound) };
+        let found = find.query_row([self.id.as_bytes()], found).optional()?;
+        drop(find);
+        let Some((seq, was, of)) = found else { return Ok(Cancelled::NotFound) };
         if !was.may_become(TaskState::Cancelled) {
             return Ok(Cancelled::AlreadyFinal(was));
         }
-        cancel(batch, seq, token, was, self.now)?;
+        cancel(batch, seq, of, was, self.now)?;
         Ok(Cancelled::Cancelled { was })
     }
+}
+
+/// Reads a row of [`FIND`].
+pub(super) fn found(row: &Row<'_>) -> rusqlite::Result<(i64, TaskState, Reporter)> {
+    let of = Reporter {
+        task: TaskId::from_bytes(row.get(3)?),
+        plugin: parsed(row, 4)?,
+        attempt: row.get(5)?,
+        token: row.get(2)?,
+    };
+    Ok((row.get(0)?, state(row, 1)?, of))
 }
 
 /// Cancels a task that may be cancelled.
 pub(super) fn cancel(
     batch: &mut Batch<'_>,
     seq: i64,
-    token: i64,
+    of: Reporter,
     was: TaskState,
     now: Timestamp,
 ) -> rusqlite::Result<()> {
     let mut cancel = batch.connection.prepare_cached(CANCEL)?;
-    let digest = batch.reports.latest(seq, token).and_then(|report| report.digest);
+    let live = batch.reports.live(seq, of.token);
+    let digest = live.as_ref().and_then(ReportCell::digest);
     cancel.execute(params![seq, code(TaskState::Cancelled), nanos(now), digest])?;
+    drop(cancel);
     drop_checkpoint(batch, seq)?;
+    // What the run has written so far: it will not end in any other way.
+    if let Some(part) = live.as_ref().and_then(|live| live.log().part()) {
+        keep_log(batch, seq, of.token, &part)?;
+    }
+    batch.news.push(of.news(Change::Cancelled, now));
     batch.line.moved(Some(was), Some(TaskState::Cancelled));
     batch.turns.push(Turn::Ended { seq });
     Ok(())

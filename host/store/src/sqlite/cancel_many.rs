@@ -1,14 +1,13 @@
 //! Cancels tasks that were found before, as far as they are still as they were meant.
 
 use rusqlite::OptionalExtension;
-use wasmill_model::{TaskId, TaskState, Timestamp};
+use wasmill_model::{TaskState, Timestamp};
 
 use super::batch::{Batch, Operation};
-use super::cancel::cancel;
-use super::rows::state;
+use super::cancel::{cancel, found};
 use crate::{CancelledMany, Filter, Found};
 
-pub(super) const FIND: &str = "SELECT id, state, claims FROM task WHERE seq = ?1";
+pub(super) const FIND: &str = "SELECT seq, state, claims, id, plugin, attempt FROM task WHERE seq = ?1";
 
 #[derive(Debug)]
 pub(super) struct CancelMany {
@@ -25,15 +24,14 @@ impl Operation for CancelMany {
         let mut cancelled = CancelledMany::default();
         for Found(seq) in &self.found {
             let mut find = batch.connection.prepare_cached(FIND)?;
-            let found = find
-                .query_row([seq], |row| Ok((TaskId::from_bytes(row.get(0)?), state(row, 1)?, row.get(2)?)))
-                .optional()?;
+            let found = find.query_row([seq], found).optional()?;
             drop(find);
-            let Some((id, was, token)) = found else { continue };
+            let Some((seq, was, of)) = found else { continue };
+            let id = of.task;
             if !self.filter.has(was) || !was.may_become(TaskState::Cancelled) {
                 continue;
             }
-            cancel(batch, *seq, token, was, self.now)?;
+            cancel(batch, seq, of, was, self.now)?;
             match was {
                 TaskState::Running => cancelled.running.push(id),
                 _ => cancelled.waiting += 1,

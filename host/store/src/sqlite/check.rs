@@ -15,7 +15,7 @@ use crate::StoreError;
 const WHOLE_BYTES_MAX: u64 = 64 << 20;
 
 /// The tables there must be.
-const TABLES: [&str; 4] = ["task", "input", "log", "checkpoint"];
+const TABLES: [&str; 4] = ["task", "input", "log_lines", "checkpoint"];
 
 /// Checks as much as there is time for at the opening; true if that was all.
 pub(super) fn at_opening(connection: &Connection, path: &Path) -> Result<bool, StoreError> {

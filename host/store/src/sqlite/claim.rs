@@ -10,8 +10,8 @@ use super::batch::{Batch, Operation};
 use super::returned::{Delivery, Returned};
 use super::rows::{backoff, nanos, size, timeout};
 use super::wall::{self, JUMP_NANOS};
-use crate::report::{ReportCell, Turn};
-use crate::{Claim, Claimed, Claims, Share};
+use crate::report::{Reporter, Turn};
+use crate::{Change, Claim, Claimed, Claims, Share};
 
 pub(super) const INPUT: &str = "SELECT body FROM input WHERE seq = ?1";
 pub(super) const CLAIM: &str = "
@@ -128,14 +128,15 @@ impl ClaimReady {
 
     fn claim(&self, batch: &mut Batch<'_>, candidate: &Candidate<'_>) -> rusqlite::Result<Claimed> {
         let seq = candidate.seq;
-        let report = ReportCell::default();
         let mut statement = batch.connection.prepare_cached(CLAIM)?;
         let (mut claimed, has_input) = statement.query_one(params![seq, nanos(self.now)], |row| {
-            let id = TaskId::from_bytes(row.get(0)?);
+            let (task, plugin) = (TaskId::from_bytes(row.get(0)?), candidate.plugin.clone());
+            let (token, attempt) = (row.get(1)?, row.get(2)?);
+            let report = batch.reports.cell(Reporter { task, plugin: plugin.clone(), attempt, token });
             let claimed = Claimed {
-                claim: Claim { id, seq, token: row.get(1)?, report: report.clone() },
-                plugin: candidate.plugin.clone(),
-                attempt: row.get(2)?,
+                claim: Claim { id: task, seq, token, report },
+                plugin,
+                attempt,
                 attempts_max: row.get(3)?,
                 host_crashes: row.get(4)?,
                 timeout: timeout(row, 5)?,
@@ -149,7 +150,9 @@ impl ClaimReady {
             claimed.input = Some(statement.query_one([seq], |row| row.get(0))?);
         }
         batch.line.moved(Some(TaskState::Waiting), Some(TaskState::Running));
-        batch.turns.push(Turn::Began { seq, token: claimed.claim.token, cell: report });
+        let report = &claimed.claim.report;
+        batch.turns.push(Turn::Began { seq, cell: report.clone() });
+        batch.news.push(report.news(Change::Started, self.now));
         Ok(claimed)
     }
 }

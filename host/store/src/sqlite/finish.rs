@@ -1,12 +1,13 @@
 //! Ends an attempt, if its claim still holds.
 
-use rusqlite::params;
+use rusqlite::{OptionalExtension, params};
 use wasmill_model::{Cause, Failure, Next, TaskState, Timestamp};
 
 use super::batch::{Batch, Operation};
 use super::rows::{code, nanos};
-use crate::Claim;
+use crate::log::Body;
 use crate::report::Turn;
+use crate::{Change, Claim, LogPart};
 
 pub(super) const END: &str = "
     UPDATE task SET state = ?4, finished_at = ?5, cause = ?6, message = ?7, result = ?8,
@@ -18,15 +19,16 @@ pub(super) const WAIT: &str = "
         attempt = attempt - ?7, host_crashes = host_crashes + ?8,
         plugin_digest = coalesce(?9, plugin_digest)
     WHERE seq = ?1 AND id = ?2 AND claims = ?3 AND state = 1";
+pub(super) const KEPT: &str = "SELECT body FROM log_lines WHERE seq = ?1";
 pub(super) const KEEP: &str = "
-    INSERT INTO log (seq, body) VALUES (?1, ?2)
+    INSERT INTO log_lines (seq, body) VALUES (?1, ?2)
     ON CONFLICT (seq) DO UPDATE SET body = excluded.body";
 
 #[derive(Debug)]
 pub(super) struct Finish {
     pub(super) claim: Claim,
     pub(super) next: Next,
-    pub(super) log: Option<String>,
+    pub(super) log: Option<LogPart>,
     pub(super) now: Timestamp,
 }
 
@@ -45,6 +47,7 @@ impl Operation for Finish {
         }
         batch.line.moved(Some(TaskState::Running), Some(to));
         batch.turns.push(Turn::Ended { seq: self.claim.seq });
+        batch.news.push(self.claim.report.news(self.change(), self.now));
         Ok(true)
     }
 }
@@ -108,17 +111,43 @@ impl Finish {
         Ok(rows == 1)
     }
 
-    /// Keeps the log of the attempt and drops that of an earlier one.
-    fn keep_log(&self, batch: &Batch<'_>) -> rusqlite::Result<()> {
-        let log = self.log.as_deref().filter(|log| !log.is_empty());
-        if let Some(log) = log {
-            batch.connection.prepare_cached(KEEP)?.execute(params![self.claim.seq, log])?;
-        } else if self.claim.token > 1 && self.next != Next::Requeued {
-            let mut statement = batch.connection.prepare_cached("DELETE FROM log WHERE seq = ?1")?;
-            statement.execute([self.claim.seq])?;
+    /// Says what the task goes through by this move.
+    fn change(&self) -> Change {
+        match &self.next {
+            Next::Completed(_) => Change::Completed,
+            Next::Failed(failure) => Change::Failed(failure.cause),
+            Next::RetryAt(at, _) => Change::Retrying(*at),
+            Next::Requeued | Next::Recovered => Change::Retrying(self.now),
         }
-        Ok(())
     }
+
+    /// Keeps the log of the run. One that wrote nothing is noted if there were others before it, whose text
+    /// would else pass for its own; a run that does not count is not.
+    fn keep_log(&self, batch: &Batch<'_>) -> rusqlite::Result<()> {
+        let Claim { seq, token, .. } = self.claim;
+        match &self.log {
+            Some(part) => keep_log(batch, seq, token, part),
+            None if token > 1 && self.next != Next::Requeued => {
+                keep_log(batch, seq, token, &self.claim.report.silent_part())
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// Keeps the log of one run of a task behind those of its earlier runs.
+pub(super) fn keep_log(batch: &Batch<'_>, seq: i64, token: i64, part: &LogPart) -> rusqlite::Result<()> {
+    let mut kept = None;
+    if token > 1 {
+        let mut statement = batch.connection.prepare_cached(KEPT)?;
+        kept = statement.query_row([seq], |row| row.get::<_, Vec<u8>>(0)).optional()?;
+        if kept.is_none() && part.is_silent() {
+            return Ok(());
+        }
+    }
+    let body = Body(kept.as_deref().unwrap_or_default()).with(part);
+    batch.connection.prepare_cached(KEEP)?.execute(params![seq, body])?;
+    Ok(())
 }
 
 /// Drops the checkpoint of a task that has ended, if it has one.

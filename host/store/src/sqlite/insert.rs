@@ -6,7 +6,7 @@ use wasmill_model::{NewTask, TaskState};
 
 use super::batch::{Batch, Operation};
 use super::rows::{millis, nanos, size};
-use crate::StoreError;
+use crate::{Change, News, StoreError};
 
 #[derive(Debug)]
 pub(super) struct Insert {
@@ -23,13 +23,14 @@ impl Operation for Insert {
         if batch.line.waiting.saturating_add(self.tasks.len() as u64) > waiting_max {
             return Ok(Err(StoreError::Full { waiting_max }));
         }
-        let before = batch.line;
+        let (before, told) = (batch.line, batch.news.len());
         for task in &self.tasks {
             match insert(batch, task) {
                 Err(error) if is_duplicate(&error) => {
                     let mut delete = batch.connection.prepare_cached("DELETE FROM task WHERE seq >= ?1")?;
                     delete.execute([before.seq_next])?;
                     batch.line = before;
+                    batch.news.truncate(told);
                     return Ok(Err(StoreError::Duplicate { id: task.id }));
                 }
                 inserted => inserted?,
@@ -66,6 +67,13 @@ fn insert(batch: &mut Batch<'_>, task: &NewTask) -> rusqlite::Result<()> {
     batch.line.seq_next += 1;
     batch.line.newest = batch.line.newest.max(nanos(task.created_at));
     batch.line.moved(None, Some(TaskState::Waiting));
+    batch.news.push(News {
+        task: task.id,
+        plugin: task.plugin.clone(),
+        attempt: 0,
+        time: task.created_at,
+        change: Change::Created,
+    });
     Ok(())
 }
 

@@ -10,10 +10,12 @@ mod cancel_many;
 mod check;
 mod claim;
 mod connection;
+mod events;
 mod fault;
 mod finish;
 mod insert;
 mod lock;
+mod logs;
 mod migrations;
 mod probe;
 mod prune;
@@ -32,6 +34,7 @@ mod writer;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use rusqlite::Connection;
 use wasmill_model::{NewTask, Next, PluginName, Task, TaskId, TaskState, Timestamp};
 
 pub(crate) use self::backup::backup;
@@ -51,8 +54,8 @@ use self::save::Save;
 use self::writer::{Figures, Writer};
 use crate::report::ReportBoard;
 use crate::{
-    Cancelled, CancelledMany, Claim, Claims, Counts, Filter, Found, ListQuery, Mark, Page, Recovery, Share,
-    StoreConfig, StoreError, StoreStats,
+    Cancelled, CancelledMany, Claim, Claims, Counts, Filter, Found, Lines, ListQuery, LogPart, Mark, Page,
+    Recovery, Share, StoreConfig, StoreError, StoreStats,
 };
 
 /// An open database.
@@ -72,7 +75,7 @@ pub(crate) struct Sqlite {
 
 impl Sqlite {
     pub(crate) fn open(config: StoreConfig, now: Timestamp) -> Result<(Self, Recovery), StoreError> {
-        let StoreConfig { dir, waiting_max, readers } = config;
+        let StoreConfig { dir, waiting_max, readers, log_bytes_max } = config;
         connection::create_dir(&dir)?;
         let lock = Lock::take(&dir)?;
         let path: Arc<Path> = dir.join("wasmill.db").into();
@@ -81,7 +84,8 @@ impl Sqlite {
         let faulty = |error| fault::fault(&path, &error);
         let (recovery, line) = recover::recover(&connection, now).map_err(faulty)?;
         let figures = Arc::new(Figures::new(line));
-        let reports = Arc::new(ReportBoard::default());
+        let reports = Arc::new(ReportBoard::new(log_bytes_max));
+        reports.hub.begin(events::first(line.events_reserved), line.events_reserved.unsigned_abs());
         let returned = Arc::new(Returned::default());
         let batcher =
             Batcher::new(connection, path.clone(), line, figures.clone(), reports.clone(), returned.clone());
@@ -114,7 +118,7 @@ impl Sqlite {
         &self,
         claim: &Claim,
         next: Next,
-        log: Option<String>,
+        log: Option<LogPart>,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         self.writer.write(Finish { claim: claim.clone(), next, log, now }).await
@@ -156,8 +160,8 @@ impl Sqlite {
         self.writer.write(Probe).await
     }
 
-    pub(crate) async fn remove(&self, id: TaskId) -> Result<Option<TaskState>, StoreError> {
-        self.writer.write(Remove { id }).await
+    pub(crate) async fn remove(&self, id: TaskId, now: Timestamp) -> Result<Option<TaskState>, StoreError> {
+        self.writer.write(Remove { id, now }).await
     }
 
     pub(crate) async fn save(&self, claim: &Claim, state: Vec<u8>) -> Result<bool, StoreError> {
@@ -181,7 +185,32 @@ impl Sqlite {
     }
 
     pub(crate) async fn log(&self, id: TaskId) -> Result<Option<String>, StoreError> {
-        self.readers.read(move |connection| queries::log(connection, id)).await
+        let reports = self.reports.clone();
+        self.readers.read(move |connection| logs::text(connection, id, &reports)).await
+    }
+
+    pub(crate) async fn lines(
+        &self,
+        id: TaskId,
+        after: u64,
+        lines_max: usize,
+    ) -> Result<Option<Lines>, StoreError> {
+        let reports = self.reports.clone();
+        self.readers.read(move |connection| logs::lines(connection, id, after, lines_max, &reports)).await
+    }
+
+    pub(crate) async fn get_settled(&self, id: TaskId) -> Result<Option<Task>, StoreError> {
+        let reports = self.reports.clone();
+        let read = move |connection: &Connection| {
+            let task = queries::task(connection, id, &reports);
+            reports.hub.settle();
+            task
+        };
+        self.readers.read(read).await
+    }
+
+    pub(crate) fn reports(&self) -> &ReportBoard {
+        &self.reports
     }
 
     pub(crate) async fn waiting(

@@ -1,11 +1,13 @@
 //! How SQLite carries out each statement: a scan of all tasks would make every call slower with every
 //! task that ever ended.
 
-use super::{cancel, cancel_many, claim, connection, finish, insert, prune, queries, recover, remove, save};
+use super::{
+    cancel, cancel_many, claim, connection, events, finish, insert, prune, queries, recover, remove, save,
+};
 use super::{walk, wall};
 
 /// Everything that is asked while the host serves or starts.
-const STATEMENTS: [&str; 34] = [
+const STATEMENTS: [&str; 37] = [
     insert::TASK,
     claim::READY,
     claim::READY_LATER,
@@ -14,7 +16,10 @@ const STATEMENTS: [&str; 34] = [
     claim::INPUT,
     finish::END,
     finish::WAIT,
+    finish::KEPT,
     finish::KEEP,
+    events::RESERVED,
+    events::RESERVE,
     save::SAVE,
     cancel::FIND,
     cancel::CANCEL,

@@ -14,8 +14,8 @@ const BYTES_MAX: i64 = 4 << 20;
 
 pub(super) const OLDEST: &str = "
     SELECT task.seq, coalesce(octet_length(result), 0) + coalesce(input_bytes, 0)
-        + coalesce(octet_length(log.body), 0)
-    FROM task INDEXED BY task_finished LEFT JOIN log ON log.seq = task.seq
+        + coalesce(octet_length(log_lines.body), 0)
+    FROM task INDEXED BY task_finished LEFT JOIN log_lines ON log_lines.seq = task.seq
     WHERE finished_at IS NOT NULL AND (finished_at, task.seq) <= (?1, ?2)
     ORDER BY finished_at, task.seq LIMIT ?3";
 pub(super) const DROP: &str = "DELETE FROM task WHERE seq = ?1";

@@ -20,7 +20,9 @@ pub(super) const WAITING: &str = "
 pub(super) const CHECKPOINT: &str = "
         SELECT checkpoint.state FROM task JOIN checkpoint USING (seq)
         WHERE task.seq = ?1 AND task.id = ?2 AND task.claims = ?3 AND task.state = 1";
-pub(super) const LOG: &str = "SELECT body FROM log JOIN task USING (seq) WHERE task.id = ?1";
+pub(super) const LOG: &str = "
+        SELECT task.seq, claims, state, body, coalesce(finished_at, ready_at)
+        FROM task LEFT JOIN log_lines USING (seq) WHERE task.id = ?1";
 
 pub(super) fn task(
     connection: &Connection,
@@ -89,10 +91,6 @@ fn filtered_page(
         page.tasks.push(with_report(row, reports));
     }
     Ok(page)
-}
-
-pub(super) fn log(connection: &Connection, id: TaskId) -> rusqlite::Result<Option<String>> {
-    connection.prepare_cached(LOG)?.query_row([id.as_bytes()], |row| row.get(0)).optional()
 }
 
 pub(super) fn checkpoint(connection: &Connection, claim: &Claim) -> rusqlite::Result<Option<Vec<u8>>> {

@@ -5,9 +5,9 @@ use wasmill_model::{Attempts, Backoff, Next, Outcome, TaskId, Timestamp, fault_p
 
 use super::batch::{Batch, Line, Operation};
 use super::finish::Finish;
-use super::rows::nanos;
-use super::wall;
-use crate::report::{ReportBoard, ReportCell};
+use super::rows::{nanos, parsed};
+use super::{events, wall};
+use crate::report::{ReportBoard, Reporter};
 use crate::{Claim, Recovery};
 
 // These read indexes of what waits and runs alone: what has ended costs an opening nothing.
@@ -15,7 +15,7 @@ pub(super) const COUNT_WAITING: &str = "SELECT count(*) FROM task INDEXED BY tas
 pub(super) const COUNT_RUNNING: &str = "SELECT count(*) FROM task INDEXED BY task_running WHERE state = 1";
 pub(super) const SEQ_NEXT: &str = "SELECT coalesce(max(seq), 0) + 1 FROM task";
 pub(super) const RUNNING: &str = "
-    SELECT id, seq, claims, attempt, attempts_max, host_crashes
+    SELECT id, seq, claims, attempt, attempts_max, host_crashes, plugin
     FROM task INDEXED BY task_running WHERE state = 1";
 
 /// Ends the attempt of every running task, in one durable transaction, and counts what waits.
@@ -23,17 +23,20 @@ pub(super) fn recover(connection: &Connection, now: Timestamp) -> rusqlite::Resu
     connection.execute_batch("PRAGMA synchronous = FULL")?;
     let transaction = connection.unchecked_transaction()?;
     // What was reported is gone with the host that died.
-    let reports = ReportBoard::default();
+    let reports = ReportBoard::new(0);
     let line = line(&transaction)?;
-    let mut batch = Batch { connection: &transaction, line, reports: &reports, turns: Vec::new() };
+    // Nobody follows yet, so nobody is told.
+    let (turns, news) = (Vec::new(), Vec::new());
+    let mut batch = Batch { connection: &transaction, line, reports: &reports, turns, news };
     let mut recovery = Recovery::default();
-    for finish in crashed(&transaction, now)? {
+    for finish in crashed(&transaction, &reports, now)? {
         finish.run(&mut batch)?;
         match finish.next {
             Next::Failed(_) => recovery.failed += 1,
             _ => recovery.requeued += 1,
         }
     }
+    events::begin(&mut batch)?;
     let mut line = batch.line;
     line.claimed_at = nanos(now);
     line.newest = wall::newest(&transaction, nanos(now))?;
@@ -55,13 +58,14 @@ fn line(connection: &Connection) -> rusqlite::Result<Line> {
     })
 }
 
-fn crashed(connection: &Connection, now: Timestamp) -> rusqlite::Result<Vec<Finish>> {
+fn crashed(connection: &Connection, reports: &ReportBoard, now: Timestamp) -> rusqlite::Result<Vec<Finish>> {
     let mut statement = connection.prepare(RUNNING)?;
     let finishes = statement.query_map([], |row| {
         let used = Attempts { attempt: row.get(3)?, attempts_max: row.get(4)?, host_crashes: row.get(5)? };
         let next = Next::after(Outcome::HostCrashed, used, now, Backoff::default(), 0.0);
-        let id = TaskId::from_bytes(row.get(0)?);
-        let claim = Claim { id, seq: row.get(1)?, token: row.get(2)?, report: ReportCell::default() };
+        let (id, token) = (TaskId::from_bytes(row.get(0)?), row.get(2)?);
+        let of = Reporter { task: id, plugin: parsed(row, 6)?, attempt: used.attempt, token };
+        let claim = Claim { id, seq: row.get(1)?, token, report: reports.cell(of) };
         Ok(Finish { claim, next, log: None, now })
     })?;
     finishes.collect()

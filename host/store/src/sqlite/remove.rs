@@ -1,17 +1,20 @@
 //! Removes a task in any state; the tables beside it follow by their foreign keys.
 
 use rusqlite::OptionalExtension;
-use wasmill_model::{TaskId, TaskState};
+use wasmill_model::{TaskId, TaskState, Timestamp};
 
 use super::batch::{Batch, Operation};
-use super::rows::state;
+use super::cancel::found;
+use crate::Change;
 use crate::report::Turn;
 
-pub(super) const REMOVE: &str = "DELETE FROM task WHERE id = ?1 RETURNING seq, state";
+pub(super) const REMOVE: &str =
+    "DELETE FROM task WHERE id = ?1 RETURNING seq, state, claims, id, plugin, attempt";
 
 #[derive(Debug)]
 pub(super) struct Remove {
     pub(super) id: TaskId,
+    pub(super) now: Timestamp,
 }
 
 impl Operation for Remove {
@@ -20,12 +23,11 @@ impl Operation for Remove {
 
     fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Option<TaskState>> {
         let mut statement = batch.connection.prepare_cached(REMOVE)?;
-        let removed = statement
-            .query_row([self.id.as_bytes()], |row| Ok((row.get::<_, i64>(0)?, state(row, 1)?)))
-            .optional()?;
-        let Some((seq, was)) = removed else { return Ok(None) };
+        let removed = statement.query_row([self.id.as_bytes()], found).optional()?;
+        let Some((seq, was, of)) = removed else { return Ok(None) };
         batch.line.moved(Some(was), None);
         batch.turns.push(Turn::Ended { seq });
+        batch.news.push(of.news(Change::Deleted, self.now));
         Ok(Some(was))
     }
 }

@@ -9,6 +9,8 @@ use rusqlite::Row;
 use rusqlite::types::Type;
 use wasmill_model::{Backoff, Failure, Task, TaskId, TaskState, Timestamp};
 
+use crate::log::Damaged;
+
 /// A task with what the store alone knows of it.
 pub(super) struct TaskRow {
     pub(super) seq: i64,
@@ -98,12 +100,17 @@ pub(super) fn size(bytes: usize) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
+/// Makes the error of a log that cannot be understood.
+pub(super) fn damaged(error: Damaged) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(0, Type::Blob, Box::new(error))
+}
+
 fn failure(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Failure>> {
     let Some(message) = row.get::<_, Option<String>>(column + 1)? else { return Ok(None) };
     Ok(Some(Failure { cause: parsed(row, column)?, message }))
 }
 
-fn parsed<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>
+pub(super) fn parsed<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>
 where
     T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
 {

@@ -52,7 +52,7 @@ fn spoil(folder: &Folder, table: &str) {
 
 #[tokio::test]
 async fn a_damaged_page_is_refused_at_the_opening_and_left_alone() {
-    for table in ["task", "log", "task_waiting", "task_finished"] {
+    for table in ["task", "log_lines", "task_waiting", "task_finished"] {
         let folder = Folder::new();
         filled(&folder, 1).await;
         spoil(&folder, table);

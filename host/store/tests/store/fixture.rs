@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use chrono::TimeZone;
-use wasmill_model::{Cause, Failure, NewTask, PluginName, Task, TaskId, Timestamp};
-use wasmill_store::{Claimed, Claims, Recovery, Store, StoreConfig};
+use wasmill_model::{Cause, Failure, LogStream, NewTask, PluginName, Task, TaskId, Timestamp};
+use wasmill_store::{Claim, Claimed, Claims, LogPart, Recovery, Store, StoreConfig};
 
 /// Where a store lives on while it is closed and opened again.
 pub(crate) trait Place {
@@ -90,4 +90,11 @@ pub(crate) async fn get(store: &Store, id: TaskId) -> Task {
 
 pub(crate) fn ids(claims: &Claims) -> Vec<TaskId> {
     claims.claimed.iter().map(|claimed| claimed.claim.id).collect()
+}
+
+/// Writes this to the log of a run and returns what is to be stored of it.
+pub(crate) fn wrote(claim: &Claim, text: &str) -> Option<LogPart> {
+    claim.log().keep(1 << 10);
+    claim.log().write(LogStream::Stdout, text.as_bytes(), at(1));
+    claim.log().part()
 }

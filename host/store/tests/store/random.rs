@@ -159,7 +159,7 @@ impl World {
     async fn remove(&mut self, number: usize) {
         let Some(id) = self.pick(number) else { return };
         let was = self.tasks.remove(&id).map(|task| task.state);
-        assert_eq!(self.store().remove(id).await, Ok(was));
+        assert_eq!(self.store().remove(id, at(self.now)).await, Ok(was));
     }
 
     fn reopen(&mut self) {

@@ -119,7 +119,7 @@ pub(crate) async fn a_dropped_claim_waits_again(place: &impl Place) {
         }
         // The store was so quick that the claim was delivered; once more.
         drop(dropped);
-        store.remove(id).await.expect("removed");
+        store.remove(id, at(2)).await.expect("removed");
     };
     // A command behind the dropped claim: with its answer, that one has run.
     insert_one(&store).await;

@@ -54,7 +54,7 @@ pub(crate) async fn a_wait_between_attempts_never_grows_with_the_clock(place: &i
         let ready = at(5) + most;
         assert_eq!(ids(&claim(&store, 9, ready - Duration::from_millis(1)).await), []);
         assert_eq!(ids(&claim(&store, 9, ready).await), [id]);
-        store.remove(id).await.expect("removed");
+        store.remove(id, at(2)).await.expect("removed");
     }
 }
 

@@ -1,9 +1,9 @@
 //! Cancelled, removed, and what comes too late.
 
 use wasmill_model::{Next, TaskId, TaskState};
-use wasmill_store::Cancelled;
+use wasmill_store::{Cancelled, Claimed};
 
-use crate::fixture::{Place, at, claim, claim_one, failure, get, insert_one};
+use crate::fixture::{Place, at, claim, claim_one, failure, get, insert_one, wrote};
 
 fn done() -> Next {
     Next::Completed("1".to_owned())
@@ -49,7 +49,7 @@ pub(crate) async fn an_unknown_task_is_neither_cancelled_nor_removed(place: &imp
     let store = place.open();
     let id = TaskId::new();
     assert_eq!(store.cancel(id, at(1)).await, Ok(Cancelled::NotFound));
-    assert_eq!(store.remove(id).await, Ok(None));
+    assert_eq!(store.remove(id, at(2)).await, Ok(None));
     assert_eq!(store.get(id).await, Ok(None));
     assert_eq!(store.log(id).await, Ok(None));
 }
@@ -57,21 +57,21 @@ pub(crate) async fn an_unknown_task_is_neither_cancelled_nor_removed(place: &imp
 pub(crate) async fn a_task_is_removed_in_any_state_with_all_it_has(place: &impl Place) {
     let store = place.open();
     let waiting = insert_one(&store).await;
-    assert_eq!(store.remove(waiting).await, Ok(Some(TaskState::Waiting)));
+    assert_eq!(store.remove(waiting, at(2)).await, Ok(Some(TaskState::Waiting)));
     let ended = insert_one(&store).await;
     let claimed = claim_one(&store, at(1)).await;
-    let log = Some("log".to_owned());
+    let log = wrote(&claimed.claim, "log");
     assert_eq!(store.finish(&claimed.claim, done(), log, at(2)).await, Ok(true));
-    assert_eq!(store.remove(ended).await, Ok(Some(TaskState::Completed)));
+    assert_eq!(store.remove(ended, at(2)).await, Ok(Some(TaskState::Completed)));
     assert_eq!(store.log(ended).await, Ok(None));
     let running = insert_one(&store).await;
     let claimed = claim_one(&store, at(1)).await;
     assert_eq!(store.save(&claimed.claim, vec![1]).await, Ok(true));
-    assert_eq!(store.remove(running).await, Ok(Some(TaskState::Running)));
+    assert_eq!(store.remove(running, at(2)).await, Ok(Some(TaskState::Running)));
     assert_eq!(store.restore(&claimed.claim).await, Ok(None));
     for id in [waiting, ended, running] {
         assert_eq!(store.get(id).await, Ok(None));
-        assert_eq!(store.remove(id).await, Ok(None));
+        assert_eq!(store.remove(id, at(2)).await, Ok(None));
     }
 }
 
@@ -81,15 +81,15 @@ pub(crate) async fn a_late_finish_changes_nothing(place: &impl Place) {
     let claimed = claim_one(&store, at(1)).await;
     store.cancel(cancelled, at(2)).await.expect("cancelled");
     let before = get(&store, cancelled).await;
-    let log = || Some("late".to_owned());
-    assert_eq!(store.finish(&claimed.claim, done(), log(), at(3)).await, Ok(false));
+    let log = |claimed: &Claimed| wrote(&claimed.claim, "late");
+    assert_eq!(store.finish(&claimed.claim, done(), log(&claimed), at(3)).await, Ok(false));
     assert_eq!(store.save(&claimed.claim, vec![1]).await, Ok(false));
     assert_eq!(get(&store, cancelled).await, before);
     assert_eq!(store.log(cancelled).await, Ok(None));
     let removed = insert_one(&store).await;
     let claimed = claim_one(&store, at(1)).await;
-    store.remove(removed).await.expect("removed");
-    assert_eq!(store.finish(&claimed.claim, done(), log(), at(3)).await, Ok(false));
+    store.remove(removed, at(2)).await.expect("removed");
+    assert_eq!(store.finish(&claimed.claim, done(), log(&claimed), at(3)).await, Ok(false));
     assert_eq!(store.save(&claimed.claim, vec![1]).await, Ok(false));
     assert_eq!(store.get(removed).await, Ok(None));
 }
@@ -98,7 +98,7 @@ pub(crate) async fn a_late_claim_never_fits_another_task(place: &impl Place) {
     let store = place.open();
     let removed = insert_one(&store).await;
     let old = claim_one(&store, at(1)).await;
-    store.remove(removed).await.expect("removed");
+    store.remove(removed, at(2)).await.expect("removed");
     let other = insert_one(&store).await;
     claim_one(&store, at(1)).await;
     assert_eq!(store.finish(&old.claim, done(), None, at(2)).await, Ok(false));

@@ -2,14 +2,14 @@
 
 use wasmill_model::{Cause, Failure, Next, TaskState};
 
-use crate::fixture::{Place, at, claim, claim_one, failure, get, insert_one};
+use crate::fixture::{Place, at, claim, claim_one, failure, get, insert_one, wrote};
 
 pub(crate) async fn a_result_is_kept(place: &impl Place) {
     let store = place.open();
     let id = insert_one(&store).await;
     let claimed = claim_one(&store, at(1)).await;
     let next = Next::Completed("{\"ok\":true}".to_owned());
-    assert_eq!(store.finish(&claimed.claim, next, Some("hello\n".to_owned()), at(3)).await, Ok(true));
+    assert_eq!(store.finish(&claimed.claim, next, wrote(&claimed.claim, "hello\n"), at(3)).await, Ok(true));
     let task = get(&store, id).await;
     assert_eq!((task.state, task.result.as_deref()), (TaskState::Completed, Some("{\"ok\":true}")));
     assert_eq!((task.started_at, task.finished_at), (Some(at(1)), Some(at(3))));
@@ -74,7 +74,7 @@ pub(crate) async fn a_finish_works_once(place: &impl Place) {
     let claimed = claim_one(&store, at(1)).await;
     let done = |result: &str| Next::Completed(result.to_owned());
     assert_eq!(store.finish(&claimed.claim, done("1"), None, at(2)).await, Ok(true));
-    let log = Some("late".to_owned());
+    let log = wrote(&claimed.claim, "late");
     assert_eq!(store.finish(&claimed.claim, done("2"), log, at(3)).await, Ok(false));
     assert_eq!(get(&store, id).await.result.as_deref(), Some("1"));
     assert_eq!(store.log(id).await, Ok(None));
@@ -93,7 +93,8 @@ pub(crate) async fn a_log_belongs_to_the_newest_attempt(place: &impl Place) {
     ];
     for (next, log, kept) in steps {
         let claimed = claim_one(&store, at(1)).await;
-        assert_eq!(store.finish(&claimed.claim, next, Some(log.to_owned()), at(1)).await, Ok(true));
+        let log = wrote(&claimed.claim, log);
+        assert_eq!(store.finish(&claimed.claim, next, log, at(1)).await, Ok(true));
         assert_eq!(store.log(id).await.expect("read").as_deref(), kept);
     }
 }

@@ -51,7 +51,7 @@ pub(crate) async fn a_final_task_makes_room(place: &impl Place) {
     let id = insert_one(&store).await;
     store.cancel(id, at(1)).await.expect("cancelled");
     let id = insert_one(&store).await;
-    store.remove(id).await.expect("removed");
+    store.remove(id, at(2)).await.expect("removed");
     insert_one(&store).await;
     let claimed = claim_one(&store, at(1)).await;
     insert_one(&store).await;

@@ -147,7 +147,7 @@ pub(crate) async fn what_changed_since_it_was_found_is_judged_anew(place: &impl 
     let [gone, ran, started] = [insert_one(&store).await, insert_one(&store).await, insert_one(&store).await];
     let filter = states(&[TaskState::Waiting]);
     let found = store.find_open(filter.clone()).await.expect("found");
-    store.remove(gone).await.expect("removed");
+    store.remove(gone, at(2)).await.expect("removed");
     let claims = claim(&store, 2, at(1)).await.claimed;
     assert_eq!(store.finish(&claims[0].claim, done(), None, at(1)).await, Ok(true));
     let cancelled = store.cancel_many(found.clone(), filter, at(2)).await;

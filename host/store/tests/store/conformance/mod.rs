@@ -3,8 +3,10 @@
 pub(crate) mod claim;
 pub(crate) mod clock;
 pub(crate) mod end;
+pub(crate) mod events;
 pub(crate) mod finish;
 pub(crate) mod insert;
+pub(crate) mod log;
 pub(crate) mod many;
 pub(crate) mod read;
 pub(crate) mod recover;
@@ -38,6 +40,11 @@ macro_rules! suite {
                 what_changed_since_it_was_found_is_judged_anew, tasks_that_ended_long_ago_are_pruned,
                 tasks_that_are_too_many_are_pruned, one_step_prunes_no_more_than_its_share,
                 large_results_make_a_step_of_pruning_shorter;
+            log: lines_are_read_while_the_task_runs,
+                lines_of_all_runs_are_kept_with_numbers_of_their_own, a_cancelled_run_keeps_what_it_had_written;
+            events: every_move_is_told_once_it_is_committed, what_is_refused_is_not_told,
+                progress_is_told_when_it_is_time, no_number_is_given_twice_though_the_host_starts_again,
+                a_task_that_is_read_settled_has_its_events_told;
             clock: a_task_accepted_in_the_future_runs_though_the_clock_went_back, so_it_does_after_a_restart,
                 a_recovered_task_of_the_future_runs_again,
                 a_wait_between_attempts_never_grows_with_the_clock,

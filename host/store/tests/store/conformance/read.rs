@@ -38,8 +38,8 @@ pub(crate) async fn pages_stay_in_place_while_tasks_come_and_go(place: &impl Pla
     assert_eq!(first, [d, c]);
     insert_one(&store).await;
     // The task that the cursor was made of goes, and one behind it.
-    store.remove(c).await.expect("removed");
-    store.remove(b).await.expect("removed");
+    store.remove(c, at(2)).await.expect("removed");
+    store.remove(b, at(2)).await.expect("removed");
     assert_eq!(page(&store, 2, next).await, (vec![a], None));
 }
 
@@ -156,8 +156,8 @@ pub(crate) async fn counts_follow_every_move(place: &impl Place) {
     expect(1, 1).await;
     store.cancel(second, at(2)).await.expect("cancelled");
     expect(0, 1).await;
-    store.remove(first).await.expect("removed");
-    store.remove(second).await.expect("removed");
+    store.remove(first, at(2)).await.expect("removed");
+    store.remove(second, at(2)).await.expect("removed");
     expect(0, 0).await;
 }
 

@@ -69,7 +69,7 @@ pub(crate) async fn a_closed_store_refuses_everything(place: &impl Place) {
     assert_eq!(clone.insert(vec![new_task()]).await, Err(StoreError::Closed));
     assert_eq!(clone.claim(&[plugin("a")], 1, at(1)).await.err(), Some(StoreError::Closed));
     assert_eq!(clone.get(id).await, Err(StoreError::Closed));
-    assert_eq!(clone.remove(id).await, Err(StoreError::Closed));
+    assert_eq!(clone.remove(id, at(2)).await, Err(StoreError::Closed));
 }
 
 pub(crate) async fn a_second_close_changes_nothing(place: &impl Place) {

@@ -1,0 +1,235 @@
+//! `GET /task/{id}/events` and `GET /events`: what happens to one task, or to all, as server-sent events.
+
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use wasmill_model::{PluginName, Progress, Task, TaskId, TaskState, Timestamp};
+use wasmill_store::{AllFollower, Change, Event, Follower, News, Told};
+
+use crate::app::Api;
+use crate::problem::Problem;
+use crate::record::{ProgressView, Rfc3339};
+use crate::sse::{self, Source};
+
+#[derive(Serialize)]
+struct EventView<'a> {
+    seq: u64,
+    task: TaskId,
+    plugin: &'a PluginName,
+    time: Rfc3339,
+    /// The state that the task is in now; `deleted` if it is in none.
+    state: &'static str,
+    attempt: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    progress: Option<ProgressView>,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<String>,
+    /// When a task that waits again may start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ready_at: Option<Rfc3339>,
+    /// Whether this tells where the task stands rather than what happened just now.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    snapshot: bool,
+}
+
+pub(crate) async fn of_task(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let id = Api::task_id(&id)?;
+    let place = api.followers.place()?;
+    let mut follower = api.store.follow(id);
+    let task = api.store.get_settled(id).await?;
+    let resumes = sse::last_event_id(&headers).is_some_and(|last| follower.go_back(last));
+    let mut told = None;
+    if resumes && task.as_ref().is_none_or(|task| task.state.is_final()) {
+        told = follower.now();
+        // A browser comes back after every end; this is how it learns that it need not.
+        if told.is_none() && task.is_some() {
+            return Ok(StatusCode::NO_CONTENT.into_response());
+        }
+    }
+    if told.is_none() {
+        Api::found(id, Ok(task))?;
+    }
+    let scheduler = api.scheduler.clone();
+    let following = OfTask { api, id, follower, told, is_lost: !resumes, plugin: None, has_ended: false };
+    Ok(sse::stream(following, scheduler, place))
+}
+
+pub(crate) async fn of_all(State(api): State<Api>, headers: HeaderMap) -> Result<Response, Problem> {
+    let place = api.followers.place()?;
+    let mut follower = api.store.follow_all();
+    if let Some(last) = sse::last_event_id(&headers) {
+        follower.go_back(last);
+    }
+    Ok(sse::stream(OfAll { follower }, api.scheduler, place))
+}
+
+/// One who follows a task.
+struct OfTask {
+    api: Api,
+    id: TaskId,
+    follower: Follower,
+    /// What it was told and has not sent yet.
+    told: Option<Told>,
+    /// Whether it has to be told first where the task stands.
+    is_lost: bool,
+    plugin: Option<PluginName>,
+    has_ended: bool,
+}
+
+impl Source for OfTask {
+    async fn next(&mut self) -> Option<String> {
+        while !self.has_ended {
+            if self.is_lost {
+                return self.find_its_way().await;
+            }
+            let told = match self.told.take() {
+                Some(told) => told,
+                None => self.follower.next().await,
+            };
+            match told {
+                Told::Events(events) => return Some(self.send(events)),
+                Told::Missed { .. } => self.is_lost = true,
+            }
+        }
+        None
+    }
+}
+
+impl OfTask {
+    /// Tells where the task stands, and goes on from there.
+    async fn find_its_way(&mut self) -> Option<String> {
+        let Ok(task) = self.api.store.get_settled(self.id).await else {
+            // The client comes back.
+            self.has_ended = true;
+            return None;
+        };
+        self.is_lost = false;
+        let now = self.api.clock.now();
+        let mut seq = self.follower.place();
+        let mut newer = Vec::new();
+        while let Some(told) = self.follower.now() {
+            match told {
+                Told::Events(events) => newer.extend(events),
+                Told::Missed { until, .. } => {
+                    newer.clear();
+                    seq = until;
+                }
+            }
+        }
+        // What led to where it stands was told by then, and is not told again.
+        let known = newer.iter().rposition(|event| leads_to(&event.news, task.as_ref()));
+        if let Some(known) = known {
+            seq = newer[known].seq;
+            newer.drain(..=known);
+        }
+        let snapshot = match (&task, &self.plugin) {
+            (Some(task), _) => snapshot(task, seq, now),
+            (None, Some(plugin)) => deleted(self.id, plugin.clone(), seq, now),
+            (None, None) => {
+                self.has_ended = true;
+                return None;
+            }
+        };
+        self.has_ended = snapshot.news.change.is_last();
+        let progress = task.and_then(|task| task.progress);
+        let mut piece = write(&snapshot, progress.as_ref(), true);
+        self.plugin = Some(snapshot.news.plugin);
+        if !self.has_ended {
+            piece.push_str(&self.send(newer));
+        }
+        Some(piece)
+    }
+
+    fn send(&mut self, events: Vec<Event>) -> String {
+        let mut piece = String::new();
+        for event in events {
+            piece.push_str(&write(&event, None, false));
+            if event.news.change.is_last() {
+                self.has_ended = true;
+                break;
+            }
+            self.plugin = Some(event.news.plugin);
+        }
+        piece
+    }
+}
+
+/// Says whether a task stands where these news leave it. Two moves to one state have another in between, so
+/// the newest that fits is the one that was seen.
+fn leads_to(news: &News, task: Option<&Task>) -> bool {
+    let state = task.map(|task| task.state);
+    // A run that does not count gives its attempt back.
+    let same_attempt =
+        state != Some(TaskState::Running) || task.is_some_and(|task| task.attempt == news.attempt);
+    news.change.is_move() && news.change.state() == state && same_attempt
+}
+
+fn snapshot(task: &Task, seq: u64, now: Timestamp) -> Event {
+    let ended = task.finished_at.unwrap_or(now);
+    let (change, time) = match task.state {
+        TaskState::Waiting if task.attempt == 0 => (Change::Created, task.created_at),
+        TaskState::Waiting => (Change::Retrying(task.ready_at), now),
+        TaskState::Running => (Change::Started, task.started_at.unwrap_or(now)),
+        TaskState::Completed => (Change::Completed, ended),
+        TaskState::Cancelled => (Change::Cancelled, ended),
+        TaskState::Failed => {
+            let cause = task.failure.as_ref().map_or(wasmill_model::Cause::HostFault, |why| why.cause);
+            (Change::Failed(cause), ended)
+        }
+    };
+    let (id, plugin, attempt) = (task.id, task.plugin.clone(), task.attempt);
+    Event { seq, news: News { task: id, plugin, attempt, time, change } }
+}
+
+fn deleted(task: TaskId, plugin: PluginName, seq: u64, time: Timestamp) -> Event {
+    Event { seq, news: News { task, plugin, attempt: 0, time, change: Change::Deleted } }
+}
+
+fn write(event: &Event, progress: Option<&Progress>, snapshot: bool) -> String {
+    let Event { seq, news: News { task, plugin, attempt, time, change } } = event;
+    let progress = match change {
+        Change::Progress(progress) => Some(progress),
+        _ => progress,
+    };
+    let view = EventView {
+        seq: *seq,
+        task: *task,
+        plugin,
+        time: Rfc3339(*time),
+        state: change.state().map_or("deleted", TaskState::as_str),
+        attempt: *attempt,
+        progress: progress.cloned().map(ProgressView::from),
+        cause: if let Change::Failed(cause) = change { Some(cause.to_string()) } else { None },
+        ready_at: if let Change::Retrying(at) = change { Some(Rfc3339(*at)) } else { None },
+        snapshot,
+    };
+    sse::event(change.as_str(), Some(*seq), &view)
+}
+
+/// One who follows all tasks.
+struct OfAll {
+    follower: AllFollower,
+}
+
+#[derive(Serialize)]
+struct Gap {
+    /// The last event that the client has seen, as it says.
+    after: u64,
+    /// The last one that it will not see.
+    seq: u64,
+}
+
+impl Source for OfAll {
+    async fn next(&mut self) -> Option<String> {
+        Some(match self.follower.next().await {
+            Told::Events(events) => events.iter().map(|event| write(event, None, false)).collect(),
+            Told::Missed { after, until } => sse::event("gap", Some(until), &Gap { after, seq: until }),
+        })
+    }
+}

@@ -1,0 +1,334 @@
+//! Tells followers what happens to tasks: a ring of the newest events of all, and a short line of news for
+//! each task that is followed right now.
+//!
+//! The writer tells it of each commit, the scheduler's pulse of progress. Followers hold a place in the ring
+//! and nothing else: a slow one that falls out of it is told so, and costs no memory.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use wasmill_model::TaskId;
+
+use crate::{Change, Event, News};
+
+/// How many events are kept for those who come back. At about 120 bytes each, and no more than 260 of the
+/// note of a progress, that is 8 MB as a rule and 25 MB at most.
+const RING: usize = 1 << 16;
+
+/// How many events are kept for the followers of one task who are a little slow.
+const TOPIC: usize = 32;
+
+/// How many events a follower takes at once, and looks at when it comes back.
+const TAKE: usize = 128;
+const LOOK: usize = 4_096;
+
+/// The events there are, and who waits for them.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    inner: Mutex<Inner>,
+    /// Wakes those who follow all tasks.
+    all: Notify,
+    /// Held by the writer from a commit until its events are told.
+    telling: Mutex<()>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    ring: VecDeque<Event>,
+    /// The number of the next event.
+    next: u64,
+    /// From here on, numbers may be given out again by the next host: they must be reserved first.
+    reserved: u64,
+    topics: HashMap<TaskId, Topic>,
+}
+
+/// The newest events of a task that someone follows.
+#[derive(Debug)]
+struct Topic {
+    events: VecDeque<Event>,
+    /// The number of the newest event that was dropped.
+    dropped: u64,
+    wake: Arc<Notify>,
+    followers: usize,
+}
+
+impl Default for Hub {
+    fn default() -> Self {
+        let inner = Inner { ring: VecDeque::new(), next: 1, reserved: u64::MAX, topics: HashMap::new() };
+        Self { inner: Mutex::new(inner), all: Notify::new(), telling: Mutex::default() }
+    }
+}
+
+impl Hub {
+    /// Numbers events from here on, while nothing was told yet.
+    pub(crate) fn begin(&self, next: u64, reserved: u64) {
+        let mut inner = self.inner();
+        (inner.next, inner.reserved) = (next, reserved);
+    }
+
+    /// Lets numbers below this be given out.
+    pub(crate) fn reserve(&self, reserved: u64) {
+        self.inner().reserved = reserved;
+    }
+
+    /// Returns the number of the next event.
+    pub(crate) fn next(&self) -> u64 {
+        self.inner().next
+    }
+
+    /// Keeps others from seeing a commit whose events are not told yet, if they ask by [`Hub::settle`].
+    pub(crate) fn telling(&self) -> MutexGuard<'_, ()> {
+        self.telling.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the events of every commit that was seen are told. Blocks the thread.
+    pub(crate) fn settle(&self) {
+        drop(self.telling());
+    }
+
+    /// Tells what happened, in this order.
+    pub(crate) fn tell(&self, news: Vec<News>) {
+        if news.is_empty() {
+            return;
+        }
+        let mut inner = self.inner();
+        for news in news {
+            // Of reserved numbers there are always more than one commit can need; only progress, which may
+            // be left out, could come so far without one.
+            if inner.next >= inner.reserved && !news.change.is_move() {
+                continue;
+            }
+            let event = Event { seq: inner.next, news };
+            inner.next += 1;
+            if let Some(topic) = inner.topics.get_mut(&event.news.task) {
+                topic.tell(event.clone());
+            }
+            if inner.ring.len() == RING {
+                inner.ring.pop_front();
+            }
+            inner.ring.push_back(event);
+        }
+        drop(inner);
+        self.all.notify_waiters();
+    }
+
+    /// Begins to follow a task, which need not be there, from now on.
+    pub(crate) fn follow(self: &Arc<Self>, task: TaskId) -> Follower {
+        let mut inner = self.inner();
+        let newest = inner.next - 1;
+        let topic = inner.topics.entry(task).or_insert_with(|| Topic {
+            events: VecDeque::new(),
+            dropped: newest,
+            wake: Arc::default(),
+            followers: 0,
+        });
+        topic.followers += 1;
+        let wake = Arc::clone(&topic.wake);
+        drop(inner);
+        Follower { hub: Arc::clone(self), task, wake, began: newest, place: newest }
+    }
+
+    /// Begins to follow all tasks from now on.
+    pub(crate) fn follow_all(self: &Arc<Self>) -> AllFollower {
+        AllFollower { hub: Arc::clone(self), place: self.next() - 1 }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        // What a thread that panics leaves behind is a ring with or without its event, both whole.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// Returns the number of the oldest event in the ring; that of the next if it is empty.
+    fn first(&self) -> u64 {
+        self.next - self.ring.len() as u64
+    }
+
+    /// Says whether all that came after this event is still there.
+    fn reaches_back_to(&self, seq: u64) -> bool {
+        (self.first()..=self.next).contains(&seq.saturating_add(1))
+    }
+
+    /// Returns the events after this one, which must be in reach.
+    fn after(&self, seq: u64) -> impl Iterator<Item = &Event> {
+        let place = seq + 1 - self.first();
+        self.ring.range(usize::try_from(place).unwrap_or(usize::MAX).min(self.ring.len())..)
+    }
+}
+
+impl Topic {
+    fn tell(&mut self, event: Event) {
+        // Of progress only the latest is of interest to one who has not read the one before.
+        let is_progress = |event: &Event| matches!(event.news.change, Change::Progress(_));
+        if is_progress(&event) && self.events.back().is_some_and(is_progress) {
+            self.events.pop_back();
+        } else if self.events.len() == TOPIC
+            && let Some(oldest) = self.events.pop_front()
+        {
+            self.dropped = oldest.seq;
+        }
+        self.events.push_back(event);
+        self.wake.notify_waiters();
+    }
+}
+
+/// What a follower is told.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Told {
+    /// The next events, at least one.
+    Events(Vec<Event>),
+    /// The follower was too slow, or away for too long: events between the one with the number `after` and
+    /// those that come now are gone. It goes on behind the number `until`.
+    Missed {
+        /// The last event it was told.
+        after: u64,
+        /// The last event that it will not be told.
+        until: u64,
+    },
+}
+
+/// One who follows one task.
+#[derive(Debug)]
+pub struct Follower {
+    hub: Arc<Hub>,
+    task: TaskId,
+    wake: Arc<Notify>,
+    /// The newest event when it began: what came before is in the ring alone.
+    began: u64,
+    /// The last event that it was told, or that is none of its task.
+    place: u64,
+}
+
+impl Follower {
+    /// Goes back to the event with this number, to be told what came after it; false, and nothing changes, if
+    /// that is not known any more or never was.
+    pub fn go_back(&mut self, seq: u64) -> bool {
+        let known = self.hub.inner().reaches_back_to(seq);
+        if known {
+            self.place = seq;
+        }
+        known
+    }
+
+    /// Returns the number of the last event that it was told or that concerned others.
+    pub fn place(&self) -> u64 {
+        self.place
+    }
+
+    /// Returns what came since, if there is anything.
+    pub fn now(&mut self) -> Option<Told> {
+        let hub = Arc::clone(&self.hub);
+        let inner = hub.inner();
+        let mut events = Vec::new();
+        while self.place < self.began && events.len() < TAKE {
+            if !inner.reaches_back_to(self.place) {
+                return self.missed(&inner);
+            }
+            let look = LOOK.min(usize::try_from(self.began - self.place).unwrap_or(LOOK));
+            for event in inner.after(self.place).take(look) {
+                self.place = event.seq;
+                if event.news.task == self.task {
+                    events.push(event.clone());
+                }
+            }
+        }
+        // As long as it follows, there is a topic.
+        if let Some(topic) = inner.topics.get(&self.task)
+            && self.place >= self.began
+        {
+            if topic.dropped > self.place.max(self.began) {
+                return self.missed(&inner);
+            }
+            let place = self.place;
+            events.extend(topic.events.iter().filter(|event| event.seq > place).cloned());
+            self.place = events.last().map_or(place, |event| event.seq.max(place));
+        }
+        (!events.is_empty()).then_some(Told::Events(events))
+    }
+
+    /// Waits until there is something to tell. Nothing is lost if the future is dropped.
+    pub async fn next(&mut self) -> Told {
+        let wake = Arc::clone(&self.wake);
+        loop {
+            let mut woken = std::pin::pin!(wake.notified());
+            woken.as_mut().enable();
+            if let Some(told) = self.now() {
+                return told;
+            }
+            woken.await;
+        }
+    }
+
+    /// Waits until the task has moved, or may have.
+    pub async fn moved(&mut self) {
+        while let Told::Events(events) = self.next().await {
+            if events.iter().any(|event| event.news.change.is_move()) {
+                return;
+            }
+        }
+    }
+
+    fn missed(&mut self, inner: &Inner) -> Option<Told> {
+        let (after, until) = (self.place, inner.next - 1);
+        self.place = until;
+        Some(Told::Missed { after, until })
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        let mut inner = self.hub.inner();
+        if let Some(topic) = inner.topics.get_mut(&self.task) {
+            topic.followers -= 1;
+            if topic.followers == 0 {
+                inner.topics.remove(&self.task);
+            }
+        }
+    }
+}
+
+/// One who follows all tasks.
+#[derive(Debug)]
+pub struct AllFollower {
+    hub: Arc<Hub>,
+    /// The last event that it was told.
+    place: u64,
+}
+
+impl AllFollower {
+    /// Goes back to the event with this number, to be told what came after it. If that is not known, it is
+    /// told that it has missed something.
+    pub fn go_back(&mut self, seq: u64) {
+        self.place = seq;
+    }
+
+    /// Waits until there is something to tell. Nothing is lost if the future is dropped.
+    pub async fn next(&mut self) -> Told {
+        let hub = Arc::clone(&self.hub);
+        loop {
+            let mut woken = std::pin::pin!(hub.all.notified());
+            woken.as_mut().enable();
+            if let Some(told) = self.now() {
+                return told;
+            }
+            woken.await;
+        }
+    }
+
+    fn now(&mut self) -> Option<Told> {
+        let inner = self.hub.inner();
+        if !inner.reaches_back_to(self.place) {
+            let (after, until) = (self.place, inner.next - 1);
+            self.place = until;
+            return Some(Told::Missed { after, until });
+        }
+        let events: Vec<_> = inner.after(self.place).take(TAKE).cloned().collect();
+        self.place = events.last()?.seq;
+        Some(Told::Events(events))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,285 @@
+//! The stored log of a task: the parts of its runs, the oldest first, in one value of the database.
+//!
+//! `finish` and `cancel` append to it, queries read it. It begins with a letter: `L` for parts, `T` for the
+//! plain text that earlier versions kept.
+
+use chrono::DateTime;
+use wasmill_model::{LogLine, LogStream, TaskState, Timestamp};
+
+use super::packed::{Ending, Record, take};
+use super::run_log::LiveLog;
+
+/// How many times as much as its newest run the runs of a task may keep together.
+const PARTS_MAX: usize = 4;
+
+/// Bytes that each part takes beside its lines.
+const HEAD_BYTES: usize = 32;
+
+const PARTS: u8 = b'L';
+const TEXT: u8 = b'T';
+
+/// The log of one run, as it is stored with its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogPart {
+    /// Which run of its task, from 1.
+    pub(super) run: u64,
+    pub(super) attempt: u32,
+    /// Which line of the run the first is, from 1.
+    pub(super) first: u64,
+    /// Bytes of the lines before that.
+    pub(super) dropped: u64,
+    pub(super) records: Vec<u8>,
+    /// The most bytes that `records` may have.
+    pub(super) bytes_max: usize,
+}
+
+impl LogPart {
+    /// Makes one that says only that the run wrote nothing.
+    pub(crate) fn silent(run: u64, attempt: u32) -> Self {
+        Self { run, attempt, first: 1, dropped: 0, records: Vec::new(), bytes_max: usize::MAX }
+    }
+
+    /// Says whether the run wrote nothing.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.records.is_empty() && self.dropped == 0
+    }
+
+    /// Returns the log as text, one line after the other as they were completed; it says how much is
+    /// missing. `None` if nothing was written.
+    pub fn text(&self) -> Option<String> {
+        self.as_ref().text().ok().flatten()
+    }
+
+    fn as_ref(&self) -> Part<'_> {
+        let Self { run, attempt, first, dropped, ref records, .. } = *self;
+        Part { run, attempt, first, dropped, records }
+    }
+}
+
+/// Lines of a task, and where it stood when they were read.
+#[derive(Debug)]
+pub struct Lines {
+    /// The lines, the oldest first.
+    pub lines: Vec<LogLine>,
+    /// The state of the task; if it is final, there will be no lines but those that were there.
+    pub state: TaskState,
+    /// The log of the run, if the task runs.
+    pub live: Option<LiveLog>,
+}
+
+/// A stored log that cannot be understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a stored log is damaged")]
+pub(crate) struct Damaged;
+
+/// The stored log of a task.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Body<'a>(pub(crate) &'a [u8]);
+
+impl Body<'_> {
+    /// Returns the body with one more part, the oldest left out where they are too much together.
+    pub(crate) fn with(self, part: &LogPart) -> Vec<u8> {
+        // What is damaged gives way: it must never keep a run from ending.
+        let mut parts = self.parts().unwrap_or_default();
+        let most = part.bytes_max.max(part.records.len()).saturating_mul(PARTS_MAX);
+        let mut bytes = 0;
+        let kept = parts.iter().rev().take_while(|earlier| {
+            bytes += HEAD_BYTES + earlier.records.len();
+            bytes + part.records.len() <= most
+        });
+        let kept = kept.count();
+        let mut body = vec![PARTS];
+        for part in parts.split_off(parts.len() - kept).into_iter().chain([part.as_ref()]) {
+            part.write(&mut body);
+        }
+        body
+    }
+
+    /// Adds lines behind the number `after` to those read, until there are so many.
+    pub(crate) fn read(
+        self,
+        after: u64,
+        lines_max: usize,
+        at: Timestamp,
+        lines: &mut Vec<LogLine>,
+    ) -> Result<(), Damaged> {
+        for part in self.parts()? {
+            let Some(from) = LogLine::nth_after(part.run, after) else { continue };
+            let mut records = part.records;
+            let mut nth = part.first;
+            while !records.is_empty() && lines.len() < lines_max {
+                let record = Record::read(&mut records).ok_or(Damaged)?;
+                if nth >= from {
+                    lines.push(numbered(record, part.run, part.attempt, nth).ok_or(Damaged)?);
+                }
+                nth += 1;
+            }
+        }
+        // Earlier versions kept no times.
+        if let Some((&TEXT, text)) = self.0.split_first() {
+            let text = std::str::from_utf8(text).map_err(|_| Damaged)?;
+            let all = (1..).zip(text.lines()).filter(|(seq, _)| *seq > after);
+            lines.extend(all.take(lines_max).map(|(seq, text)| LogLine {
+                seq,
+                time: at,
+                attempt: 1,
+                stream: LogStream::Stdout,
+                text: text.to_owned(),
+                is_cut: false,
+            }));
+        }
+        Ok(())
+    }
+
+    /// Returns the log of the newest run as text, if it wrote anything.
+    pub(crate) fn text(self) -> Result<Option<String>, Damaged> {
+        if let Some((&TEXT, text)) = self.0.split_first() {
+            return String::from_utf8(text.to_vec()).map(Some).map_err(|_| Damaged);
+        }
+        self.parts()?.last().map_or(Ok(None), Part::text)
+    }
+
+    fn parts(&self) -> Result<Vec<Part<'_>>, Damaged> {
+        match self.0.split_first() {
+            Some((&PARTS, mut rest)) => {
+                let mut parts = Vec::new();
+                while !rest.is_empty() {
+                    parts.push(Part::read(&mut rest).ok_or(Damaged)?);
+                }
+                Ok(parts)
+            }
+            // Text of an earlier version gives way to the first part.
+            None | Some((&TEXT, _)) => Ok(Vec::new()),
+            Some(_) => Err(Damaged),
+        }
+    }
+}
+
+/// One part of a body.
+#[derive(Clone, Copy)]
+struct Part<'a> {
+    run: u64,
+    attempt: u32,
+    first: u64,
+    dropped: u64,
+    records: &'a [u8],
+}
+
+impl<'a> Part<'a> {
+    fn write(&self, body: &mut Vec<u8>) {
+        body.extend(self.run.to_le_bytes());
+        body.extend(self.attempt.to_le_bytes());
+        body.extend(self.first.to_le_bytes());
+        body.extend(self.dropped.to_le_bytes());
+        body.extend(u32::try_from(self.records.len()).unwrap_or(u32::MAX).to_le_bytes());
+        body.extend(self.records);
+    }
+
+    fn read(body: &mut &'a [u8]) -> Option<Self> {
+        let run = u64::from_le_bytes(take(body)?);
+        let attempt = u32::from_le_bytes(take(body)?);
+        let first = u64::from_le_bytes(take(body)?);
+        let dropped = u64::from_le_bytes(take(body)?);
+        let length = u32::from_le_bytes(take(body)?) as usize;
+        let (records, rest) = body.split_at_checked(length)?;
+        *body = rest;
+        Some(Self { run, attempt, first, dropped, records })
+    }
+
+    fn text(&self) -> Result<Option<String>, Damaged> {
+        let mut text = String::new();
+        if self.dropped > 0 {
+            text = format!("[{} earlier bytes dropped]\n", self.dropped);
+        }
+        let mut records = self.records;
+        while !records.is_empty() {
+            let record = Record::read(&mut records).ok_or(Damaged)?;
+            text.push_str(record.text);
+            if record.ending == Ending::Break {
+                text.push('\n');
+            }
+        }
+        Ok((!text.is_empty()).then_some(text))
+    }
+}
+
+/// Gives a line its number.
+pub(super) fn numbered(record: Record<'_>, run: u64, attempt: u32, nth: u64) -> Option<LogLine> {
+    Some(LogLine {
+        seq: LogLine::seq_of(run, nth)?,
+        time: DateTime::from_timestamp_nanos(record.nanos),
+        attempt,
+        stream: record.stream,
+        text: record.text.to_owned(),
+        is_cut: record.ending == Ending::Cut,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(run: u64, texts: &[&str]) -> LogPart {
+        let mut part = LogPart { bytes_max: 100, ..LogPart::silent(run, run as u32) };
+        for text in texts {
+            let stream = LogStream::Stdout;
+            Record { nanos: 5, stream, ending: Ending::Break, text }.write(&mut part.records);
+        }
+        part
+    }
+
+    fn texts(body: &[u8], after: u64, most: usize) -> Vec<(u64, String)> {
+        let mut lines = Vec::new();
+        Body(body).read(after, most, Timestamp::UNIX_EPOCH, &mut lines).expect("whole");
+        lines.into_iter().map(|line| (line.seq, line.text)).collect()
+    }
+
+    #[test]
+    fn runs_follow_each_other_and_reading_goes_on_anywhere() {
+        let body = Body(&[]).with(&part(1, &["a", "b"]));
+        let body = Body(&body).with(&part(3, &["c"]));
+        let of_third = LogLine::seq_of(3, 1).expect("in range");
+        let all = [(1, "a".to_owned()), (2, "b".to_owned()), (of_third, "c".to_owned())];
+        assert_eq!(texts(&body, 0, 10), all);
+        assert_eq!(texts(&body, 1, 10), all[1..]);
+        assert_eq!(texts(&body, 1, 1), all[1..2]);
+        assert_eq!(texts(&body, 99, 10), all[2..]);
+        assert_eq!(texts(&body, of_third, 10), []);
+        assert_eq!(Body(&body).text().expect("whole").as_deref(), Some("c\n"));
+    }
+
+    #[test]
+    fn the_oldest_runs_go_when_all_are_too_much() {
+        let mut body = Vec::new();
+        for run in 1..=50 {
+            body = Body(&body).with(&part(run, &["x".repeat(60).as_str()]));
+            assert!(body.len() < 600, "{}", body.len());
+        }
+        assert_eq!(texts(&body, 0, 10).len(), 4);
+        assert_eq!(texts(&body, 0, 10)[3].0, LogLine::seq_of(50, 1).expect("in range"));
+    }
+
+    #[test]
+    fn a_run_that_wrote_nothing_hides_the_text_of_the_one_before() {
+        let body = Body(&[]).with(&part(1, &["a"]));
+        let body = Body(&body).with(&LogPart::silent(2, 2));
+        assert_eq!(Body(&body).text(), Ok(None));
+        assert_eq!(texts(&body, 0, 10), [(1, "a".to_owned())]);
+    }
+
+    #[test]
+    fn the_text_of_an_earlier_version_is_read_as_lines() {
+        assert_eq!(texts(b"Ta\nb\n", 1, 10), [(2, "b".to_owned())]);
+        assert_eq!(Body(b"Ta\nb\n").text().expect("whole").as_deref(), Some("a\nb\n"));
+    }
+
+    #[test]
+    fn damage_is_an_error_and_never_a_guess() {
+        let body = Body(&[]).with(&part(1, &["a"]));
+        for end in 2..body.len() {
+            let damaged = Body(&body[..end]);
+            assert_eq!(damaged.text(), Err(Damaged), "{end}");
+        }
+        assert_eq!(Body(b"?").text(), Err(Damaged));
+    }
+}

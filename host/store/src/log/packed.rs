@@ -1,0 +1,168 @@
+//! Lines in their shortest form, one behind the other: what a live log holds and what the database keeps.
+//!
+//! A line is 13 bytes of head and its text: flags, time in nanoseconds since 1970, bytes of text.
+
+use std::collections::VecDeque;
+
+use wasmill_model::LogStream;
+
+/// Bytes that each line takes beside its text.
+pub(super) const HEAD_BYTES: usize = 13;
+
+const STDERR: u8 = 1;
+const CUT: u8 = 2;
+const OPEN: u8 = 4;
+
+/// One line without its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Record<'a> {
+    pub(super) nanos: i64,
+    pub(super) stream: LogStream,
+    pub(super) ending: Ending,
+    pub(super) text: &'a str,
+}
+
+/// How a line ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// With a line break.
+    Break,
+    /// It was too long and goes on in the next of its stream.
+    Cut,
+    /// The run ended first.
+    Open,
+}
+
+impl<'a> Record<'a> {
+    pub(super) fn write(&self, bytes: &mut Vec<u8>) {
+        let stream = if self.stream == LogStream::Stderr { STDERR } else { 0 };
+        let ending = match self.ending {
+            Ending::Break => 0,
+            Ending::Cut => CUT,
+            Ending::Open => OPEN,
+        };
+        bytes.push(stream | ending);
+        bytes.extend(self.nanos.to_le_bytes());
+        bytes.extend(u32::try_from(self.text.len()).unwrap_or(u32::MAX).to_le_bytes());
+        bytes.extend(self.text.as_bytes());
+    }
+
+    /// Takes the first line off; `None` if that is none.
+    pub(super) fn read(bytes: &mut &'a [u8]) -> Option<Self> {
+        let flags = take::<1>(bytes)?[0];
+        let nanos = i64::from_le_bytes(take(bytes)?);
+        let length = u32::from_le_bytes(take(bytes)?) as usize;
+        let (text, rest) = bytes.split_at_checked(length)?;
+        *bytes = rest;
+        let stream = if flags & STDERR == 0 { LogStream::Stdout } else { LogStream::Stderr };
+        let ending = match flags & !STDERR {
+            0 => Ending::Break,
+            CUT => Ending::Cut,
+            OPEN => Ending::Open,
+            _ => return None,
+        };
+        Some(Self { nanos, stream, ending, text: std::str::from_utf8(text).ok()? })
+    }
+}
+
+/// Takes so many bytes off the front.
+pub(super) fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+    let (taken, rest) = bytes.split_first_chunk()?;
+    *bytes = rest;
+    Some(*taken)
+}
+
+/// A queue of lines; each is found by its place in constant time.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Packed {
+    /// What is kept, behind what was taken off the front and not yet given back.
+    bytes: Vec<u8>,
+    /// Bytes that were taken off.
+    gone: usize,
+    /// Where each line begins, counted from the first byte ever pushed.
+    begins: VecDeque<u64>,
+    /// The place of the first of `bytes`, counted in the same way.
+    base: u64,
+}
+
+impl Packed {
+    /// Returns how many lines there are.
+    pub(super) fn len(&self) -> usize {
+        self.begins.len()
+    }
+
+    /// Returns the bytes that they take.
+    pub(super) fn size(&self) -> usize {
+        self.bytes.len() - self.gone
+    }
+
+    /// Returns all of them as they are stored.
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.bytes[self.gone..]
+    }
+
+    pub(super) fn push(&mut self, record: Record<'_>) {
+        self.begins.push_back(self.base + self.bytes.len() as u64);
+        record.write(&mut self.bytes);
+    }
+
+    /// Drops the oldest and returns the bytes of its text.
+    pub(super) fn drop_first(&mut self) -> Option<usize> {
+        let text = self.get(0)?.text.len();
+        self.begins.pop_front();
+        self.gone += HEAD_BYTES + text;
+        // Moving what is left costs no more than writing what is gone has.
+        if self.gone > self.bytes.len() / 2 {
+            self.bytes.drain(..self.gone);
+            self.base += self.gone as u64;
+            self.gone = 0;
+        }
+        Some(text)
+    }
+
+    /// Returns the line at this place.
+    pub(super) fn get(&self, place: usize) -> Option<Record<'_>> {
+        let begin = usize::try_from(self.begins.get(place)? - self.base).ok()?;
+        Record::read(&mut &self.bytes[begin..])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(nanos: i64, text: &str) -> Record<'_> {
+        Record { nanos, stream: LogStream::Stderr, ending: Ending::Cut, text }
+    }
+
+    #[test]
+    fn a_line_is_read_as_it_was_written_and_damage_is_none() {
+        let mut bytes = Vec::new();
+        let line = record(-7, "grüße");
+        line.write(&mut bytes);
+        assert_eq!(bytes.len(), HEAD_BYTES + line.text.len());
+        assert_eq!(Record::read(&mut &bytes[..]), Some(line));
+        for end in 0..bytes.len() {
+            assert_eq!(Record::read(&mut &bytes[..end]), None);
+        }
+        bytes[0] = 0xf0;
+        assert_eq!(Record::read(&mut &bytes[..]), None);
+    }
+
+    #[test]
+    fn lines_are_found_by_their_place_while_the_oldest_go() {
+        let mut packed = Packed::default();
+        let texts: Vec<_> = (0..1_000).map(|n| n.to_string()).collect();
+        for (n, text) in texts.iter().enumerate() {
+            packed.push(record(0, text));
+            if packed.len() > 10 {
+                assert_eq!(packed.drop_first(), Some(texts[n - 10].len()));
+            }
+            assert_eq!(packed.get(packed.len() - 1).map(|line| line.text), Some(text.as_str()));
+            assert!(packed.bytes.len() < 500, "what is gone is given back");
+        }
+        assert_eq!(packed.get(0).map(|line| line.text), Some("990"));
+        assert_eq!(packed.get(10), None);
+        assert_eq!(packed.size(), 10 * (HEAD_BYTES + 3));
+    }
+}

@@ -1,0 +1,277 @@
+//! The log of one run while it runs: its newest lines, in memory, within two bounds.
+//!
+//! A claim holds it and the guest's side writes to it; readers and followers find it on the board. Writing
+//! never waits, and costs nothing more while nobody follows.
+
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use wasmill_model::{LogLine, LogStream, Timestamp};
+
+use super::body::{LogPart, numbered};
+use super::packed::{Ending, HEAD_BYTES, Packed, Record};
+use crate::report::ReportCell;
+
+/// Bytes after which a line is cut: it goes on in the next.
+const LINE_BYTES_MAX: usize = 8 << 10;
+
+/// What a run may hold, and how long its lines may be, once all logs together are at their bound.
+const SCARCE_BYTES: usize = 2 << 10;
+const SCARCE_LINE_BYTES: usize = 512;
+
+/// The bytes that the logs of all runs hold together.
+#[derive(Debug)]
+pub(crate) struct LogBudget {
+    held: AtomicUsize,
+    bytes_max: usize,
+}
+
+impl LogBudget {
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        Self { held: AtomicUsize::new(0), bytes_max }
+    }
+
+    fn is_used_up(&self) -> bool {
+        self.held.load(Ordering::Relaxed) >= self.bytes_max
+    }
+
+    fn moved(&self, from: usize, to: usize) {
+        // Wraps around on the way down, which is what is wanted.
+        self.held.fetch_add(to.wrapping_sub(from), Ordering::Relaxed);
+    }
+}
+
+/// The log of one run. The oldest lines go when it is full.
+#[derive(Debug)]
+pub struct RunLog {
+    lines: Mutex<RunLines>,
+    changed: Notify,
+    followers: AtomicU32,
+    budget: Arc<LogBudget>,
+    /// Which run of its task this is, from 1.
+    run: u64,
+    attempt: u32,
+}
+
+impl RunLog {
+    pub(crate) fn new(run: u64, attempt: u32, budget: Arc<LogBudget>) -> Self {
+        let lines = Mutex::new(RunLines::new(0));
+        Self { lines, changed: Notify::new(), followers: AtomicU32::new(0), budget, run, attempt }
+    }
+
+    /// Sets how many bytes are kept, a few for each line beside its text included. Nothing is unless this
+    /// was called.
+    pub fn keep(&self, bytes_max: usize) {
+        self.lines().bytes_max = bytes_max;
+    }
+
+    /// Appends what the guest wrote. A line shows once it is complete.
+    pub fn write(&self, stream: LogStream, written: &[u8], now: Timestamp) {
+        let mut lines = self.lines();
+        let before = lines.held();
+        lines.write(stream, written, now.timestamp_nanos_opt().unwrap_or_default(), self.budget.is_used_up());
+        self.budget.moved(before, lines.held());
+        drop(lines);
+        // A follower counts itself first and looks then, so none is overlooked here.
+        if self.followers.load(Ordering::SeqCst) > 0 {
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// Returns the log as it is to be stored with the end of the run; `None` if nothing was written.
+    pub fn part(&self) -> Option<LogPart> {
+        let mut lines = self.lines().clone();
+        lines.end();
+        let RunLines { bytes_max, kept, first, dropped, .. } = lines;
+        if kept.len() == 0 && dropped == 0 {
+            return None;
+        }
+        let (run, attempt) = (self.run, self.attempt);
+        Some(LogPart { run, attempt, first, dropped, records: kept.as_bytes().to_vec(), bytes_max })
+    }
+
+    /// Returns lines behind the number `after`, the oldest first: as many as asked for, or until their
+    /// texts are this long together.
+    fn read(&self, after: u64, lines_max: usize, bytes_max: usize) -> Vec<LogLine> {
+        let lines = self.lines();
+        let Some(from) = LogLine::nth_after(self.run, after) else { return Vec::new() };
+        let (mut nth, mut bytes) = (from.max(lines.first), 0);
+        let mut read = Vec::new();
+        while read.len() < lines_max
+            && bytes < bytes_max
+            && let Ok(place) = usize::try_from(nth - lines.first)
+            && let Some(record) = lines.kept.get(place)
+            && let Some(line) = numbered(record, self.run, self.attempt, nth)
+        {
+            bytes += line.text.len();
+            read.push(line);
+            nth += 1;
+        }
+        read
+    }
+
+    fn lines(&self) -> MutexGuard<'_, RunLines> {
+        // Lines are kept or dropped as a whole, also by a thread that panics.
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for RunLog {
+    fn drop(&mut self) {
+        let held = self.lines().held();
+        self.budget.moved(held, 0);
+    }
+}
+
+/// The log of a run that runs, for one who follows it.
+#[derive(Debug)]
+pub struct LiveLog(ReportCell);
+
+impl LiveLog {
+    pub(crate) fn new(cell: ReportCell) -> Self {
+        cell.log().followers.fetch_add(1, Ordering::SeqCst);
+        Self(cell)
+    }
+
+    /// Returns lines behind the number `after`, the oldest first: as many as asked for, or until their
+    /// texts are this long together. Those that were dropped are passed over.
+    pub fn read(&self, after: u64, lines_max: usize, bytes_max: usize) -> Vec<LogLine> {
+        self.0.log().read(after, lines_max, bytes_max)
+    }
+
+    /// Waits until there is a line behind the number `after`. Nobody tells when the run ends.
+    pub async fn changed(&self, after: u64) {
+        loop {
+            let mut changed = std::pin::pin!(self.0.log().changed.notified());
+            changed.as_mut().enable();
+            if !self.read(after, 1, 1).is_empty() {
+                return;
+            }
+            changed.await;
+        }
+    }
+}
+
+impl Drop for LiveLog {
+    fn drop(&mut self) {
+        self.0.log().followers.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[derive(Clone, Debug)]
+struct RunLines {
+    bytes_max: usize,
+    kept: Packed,
+    /// Which line of the run the first kept one is, from 1.
+    first: u64,
+    /// Bytes of all lines that are not kept any more.
+    dropped: u64,
+    /// What has no line break yet, of stdout and stderr.
+    pending: [Vec<u8>; 2],
+    /// When was last written.
+    nanos: i64,
+}
+
+impl RunLines {
+    fn new(bytes_max: usize) -> Self {
+        Self {
+            bytes_max,
+            kept: Packed::default(),
+            first: 1,
+            dropped: 0,
+            pending: Default::default(),
+            nanos: 0,
+        }
+    }
+
+    /// Returns the bytes it takes in memory, near enough.
+    fn held(&self) -> usize {
+        self.kept.size() + self.pending[0].len() + self.pending[1].len()
+    }
+
+    fn write(&mut self, stream: LogStream, mut written: &[u8], nanos: i64, is_scarce: bool) {
+        self.nanos = nanos;
+        let most = |usual: usize, scarce: usize| if is_scarce { usual.min(scarce) } else { usual };
+        let bytes_max = most(self.bytes_max, SCARCE_BYTES);
+        let Some(room @ 1..) = bytes_max.checked_sub(HEAD_BYTES) else {
+            self.dropped += written.len() as u64;
+            return;
+        };
+        let line_max = room.min(most(LINE_BYTES_MAX, SCARCE_LINE_BYTES));
+        while let Some(end) = written.iter().position(|&byte| byte == b'\n') {
+            self.write_piece(stream, &written[..end], line_max, bytes_max);
+            self.end_line(stream, Ending::Break, bytes_max, &[]);
+            written = &written[end + 1..];
+        }
+        self.write_piece(stream, written, line_max, bytes_max);
+    }
+
+    /// Appends to a line, which is cut wherever it gets too long.
+    fn write_piece(&mut self, stream: LogStream, mut piece: &[u8], line_max: usize, bytes_max: usize) {
+        loop {
+            let pending = &mut self.pending[stream as usize];
+            let room = line_max.saturating_sub(pending.len());
+            if piece.len() <= room {
+                pending.extend(piece);
+                return;
+            }
+            pending.extend(&piece[..room]);
+            piece = &piece[room..];
+            let rest = pending.split_off(whole_characters(pending));
+            self.end_line(stream, Ending::Cut, bytes_max, &rest);
+        }
+    }
+
+    /// Keeps what is pending as a line, and drops the oldest that have no room any more.
+    fn end_line(&mut self, stream: LogStream, ending: Ending, bytes_max: usize, rest: &[u8]) {
+        let mut pending = std::mem::take(&mut self.pending[stream as usize]);
+        let text = String::from_utf8_lossy(&pending);
+        // What is no UTF-8 grows when it is replaced.
+        let text = &text[..text.floor_char_boundary(bytes_max.saturating_sub(HEAD_BYTES))];
+        if LogLine::seq_of(1, self.first + self.kept.len() as u64).is_some() {
+            self.kept.push(Record { nanos: self.nanos, stream, ending, text });
+        } else {
+            self.dropped += text.len() as u64 + 1;
+        }
+        while self.kept.size() > bytes_max
+            && let Some(dropped) = self.kept.drop_first()
+        {
+            self.dropped += dropped as u64 + 1;
+            self.first += 1;
+        }
+        // The buffer is used again.
+        pending.clear();
+        pending.extend(rest);
+        self.pending[stream as usize] = pending;
+    }
+
+    /// Turns what is pending into lines.
+    fn end(&mut self) {
+        for stream in [LogStream::Stdout, LogStream::Stderr] {
+            if !self.pending[stream as usize].is_empty() {
+                self.end_line(stream, Ending::Open, self.bytes_max, &[]);
+            }
+        }
+    }
+}
+
+/// Returns how many of these bytes are whole characters: all but one at the end that was cut in two.
+fn whole_characters(bytes: &[u8]) -> usize {
+    for back in 1..=bytes.len().min(3) {
+        let place = bytes.len() - back;
+        let width = match bytes[place] {
+            0x80..=0xbf => continue,
+            0xc0..=0xdf => 2,
+            0xe0..=0xef => 3,
+            0xf0..=0xff => 4,
+            _ => 1,
+        };
+        // A line of nothing but half a character is cut where it is.
+        return if width > back && place > 0 { place } else { bytes.len() };
+    }
+    bytes.len()
+}
+
+#[cfg(test)]
+mod tests;
