@@ -9,6 +9,7 @@ mod floors;
 mod generated;
 mod kinds;
 mod latency;
+mod live;
 mod many;
 mod plugins;
 mod report;
@@ -39,6 +40,7 @@ fn main() -> Result<()> {
     let load = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     load.block_on(async {
         throughput::measure(64).await?;
+        live::measure(64).await?;
         latency::measure_idle().await?;
         cancel::measure(64).await?;
         fairness::measure(4).await?;

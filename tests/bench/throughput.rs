@@ -39,6 +39,22 @@ pub(crate) async fn measure(clients: usize) -> Result<()> {
     Ok(())
 }
 
+/// Submits no-op tasks to a server that may have others, waits until they are done, and returns how many it
+/// completed in a second. No-ops are done when none wait: others run on.
+pub(crate) async fn of_noops(server: &Server, clients: usize, time: Duration) -> Result<f64> {
+    let client = server.client();
+    let running = client.get("/stats").await.json["running"].clone();
+    let start = Instant::now();
+    let submitted = submit_for(server.address(), clients, time).await?;
+    loop {
+        let stats = client.get("/stats").await.json;
+        if stats["waiting"] == 0 && stats["running"] == running {
+            return Ok(submitted as f64 / start.elapsed().as_secs_f64());
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
 async fn submit_for(server: SocketAddr, clients: usize, time: Duration) -> Result<u64> {
     let until = Instant::now() + time;
     let submits: Vec<_> = (0..clients).map(|_| tokio::spawn(submit_until(server, until))).collect();

@@ -12,6 +12,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
+use crate::Stream;
+
 /// Sends requests over kept connections. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -58,7 +60,25 @@ impl Client {
     ///
     /// Fails if the server cannot be reached, breaks off or takes longer than a minute.
     pub async fn send(&self, method: Method, path: &str, body: Option<(&str, Vec<u8>)>) -> Result<Answer> {
+        self.send_with(method, path, &[], body).await
+    }
+
+    /// Does what [`Client::send`] does, with these headers.
+    ///
+    /// # Errors
+    ///
+    /// See [`Client::send`].
+    pub async fn send_with(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<(&str, Vec<u8>)>,
+    ) -> Result<Answer> {
         let mut request = Request::builder().method(method).uri(format!("http://{}{path}", self.server));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
         let mut bytes = Bytes::new();
         if let Some((content_type, body)) = body {
             request = request.header(CONTENT_TYPE, content_type);
@@ -100,6 +120,15 @@ impl Client {
     pub async fn post(&self, path: &str, body: &Value) -> Answer {
         let body = ("application/json", body.to_string().into_bytes());
         self.send(Method::POST, path, Some(body)).await.expect("an answer")
+    }
+
+    /// Opens a stream of events, behind the last one that was seen of an earlier.
+    ///
+    /// # Panics
+    ///
+    /// If there is no answer.
+    pub async fn follow(&self, path: &str, last: Option<&str>) -> Stream {
+        Stream::open(self.server, path, last).await.expect("an answer")
     }
 
     /// Submits a task and returns its id.

@@ -5,10 +5,12 @@
 mod client;
 mod server;
 pub mod silence;
+mod stream;
 pub mod tiny;
 
 pub use client::{Answer, Client};
 pub use server::{Server, binary};
+pub use stream::{Event, Stream};
 
 /// A plugin whose input says how it misbehaves.
 pub const MISBEHAVE: &[u8] = include_bytes!(env!("GUEST_MISBEHAVE"));

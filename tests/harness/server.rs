@@ -171,6 +171,18 @@ impl Server {
         self.child.id()
     }
 
+    /// Returns a figure of its memory, such as `VmRSS`, in bytes.
+    ///
+    /// # Panics
+    ///
+    /// If there is no process or no such figure.
+    pub fn memory(&self, figure: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("a process");
+        let line = status.lines().find_map(|line| line.strip_prefix(figure)).expect("a figure");
+        let kib: u64 = line.trim_start_matches(':').trim_end_matches("kB").trim().parse().expect("a number");
+        kib << 10
+    }
+
     /// Returns the folder that its data and plugins are in.
     pub fn folder(&self) -> &Path {
         self.folder.path()

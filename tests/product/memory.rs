@@ -7,14 +7,6 @@ use wasmill_tests::{Client, Server};
 
 const MIB: u64 = 1 << 20;
 
-/// Reads a figure such as `VmRSS` of a process, in bytes.
-fn memory_of(pid: u32, figure: &str) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
-    let line = status.lines().find_map(|line| line.strip_prefix(figure)).expect("a figure");
-    let kib: u64 = line.trim_start_matches(':').trim_end_matches("kB").trim().parse().expect("a number");
-    kib << 10
-}
-
 fn hog() -> Value {
     json!({"plugin": "misbehave", "input": {"do": "hog-then-answer"}})
 }
@@ -30,7 +22,7 @@ async fn two_hundred_hogs_all_complete_within_the_memory_of_eight() {
     let neighbour = json!({"plugin": "io-stub", "input": {"min_ms": 3_000, "max_ms": 3_000, "fail_rate": 0}});
     let neighbour = client.submit(&neighbour).await;
     client.until(&neighbour, "running").await;
-    let before = memory_of(server.pid(), "VmRSS");
+    let before = server.memory("VmRSS");
     let mut ids = Vec::new();
     for _ in 0..200 {
         ids.push(client.submit(&hog()).await);
@@ -44,7 +36,7 @@ async fn two_hundred_hogs_all_complete_within_the_memory_of_eight() {
     }
     assert!(were_held_back, "200 hogs of 64 MiB had room in 512 MiB");
     // What the host takes for itself: stacks of 200 guests, inputs, results, its caches.
-    let grown = memory_of(server.pid(), "VmHWM") - before;
+    let grown = server.memory("VmHWM") - before;
     assert!(grown < (512 + 96) * MIB, "{} MiB", grown / MIB);
     let task = client.until(&neighbour, "completed").await;
     assert_eq!(task.json["attempt"], 1, "{}", task.text);

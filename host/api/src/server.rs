@@ -17,6 +17,10 @@ use tokio::task::JoinHandle;
 /// descriptors run out.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
+/// Bytes of the largest head of a request, and of what is written ahead for a client that is slow to read: a
+/// few pieces of a stream.
+const BUFFER_BYTES: usize = 64 << 10;
+
 /// The bounds of the server.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
@@ -87,7 +91,10 @@ async fn accept(
     let places = Arc::new(Semaphore::new(config.connections_max));
     let graceful = GracefulShutdown::new();
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(config.head_timeout).pipeline_flush(true);
+    http.timer(TokioTimer::new())
+        .header_read_timeout(config.head_timeout)
+        .pipeline_flush(true)
+        .max_buf_size(BUFFER_BYTES);
     loop {
         let (stream, place) = tokio::select! {
             accepted = next(&listener, &places) => accepted,

@@ -70,6 +70,14 @@ enum Deed {
     Heed { file: Option<String>, computes: bool },
     /// Answers how much of its surroundings it can see: arguments, variables, files.
     LookAround,
+    /// Writes `line 1` and so on to stdout, with a pause behind each.
+    Lines { count: u32, ms: u64 },
+    /// Writes these bytes to stdout so often, without a line break unless they have one.
+    Write { bytes: Vec<u8>, times: u32 },
+    /// Writes which attempt this is; fails with `io` in the first ones, sleeps for ever in this one.
+    LogAttempt { fails: u32, sleeps: u32 },
+    /// Tells its progress so often, as fast as it can, then answers how many microseconds that took.
+    ProgressOften { calls: u32 },
 }
 
 #[derive(Deserialize)]
@@ -129,6 +137,15 @@ fn commit(deed: Deed) -> Result<String, Failure> {
         Deed::Heed { file, computes } => return heed(file, computes),
         Deed::Carry { bytes } => run::progress(0.5, &"x".repeat(bytes)),
         Deed::LookAround => return Ok(look_around()),
+        Deed::Lines { count, ms } => {
+            for line in 1..=count {
+                println!("line {line}");
+                sleep(ms);
+            }
+        }
+        Deed::Write { bytes, times } => write_often(&bytes, times),
+        Deed::LogAttempt { fails, sleeps } => return log_attempt(fails, sleeps),
+        Deed::ProgressOften { calls } => return Ok(progress_often(calls)),
     }
     Ok("ok".to_owned())
 }
@@ -221,6 +238,36 @@ fn flood(bytes: u64) {
         stdout.write_all(chunk).expect("stdout takes everything");
         left -= chunk.len() as u64;
     }
+}
+
+fn write_often(bytes: &[u8], times: u32) {
+    use std::io::Write;
+    let mut stdout = std::io::stdout();
+    for _ in 0..times {
+        stdout.write_all(bytes).expect("stdout takes everything");
+        stdout.flush().expect("stdout takes everything");
+    }
+}
+
+fn log_attempt(fails: u32, sleeps: u32) -> Result<String, Failure> {
+    let attempt = run::context().attempt;
+    println!("attempt {attempt} begins");
+    eprintln!("attempt {attempt} complains");
+    if attempt <= fails {
+        return Err(Failure::Io(format!("attempt {attempt}")));
+    }
+    if attempt == sleeps {
+        sleep(3_600_000);
+    }
+    Ok(format!("attempt {attempt}"))
+}
+
+fn progress_often(calls: u32) -> String {
+    let start = std::time::Instant::now();
+    for call in 1..=calls {
+        run::progress(f64::from(call) / f64::from(calls), "a note of some length");
+    }
+    start.elapsed().as_micros().to_string()
 }
 
 fn failure(kind: &Kind, message: String) -> Failure {

@@ -1,0 +1,312 @@
+//! Progress and events: what followers of one task, and of all, are told.
+
+use std::time::Duration;
+
+use hyper::StatusCode;
+use serde_json::{Value, json};
+use wasmill_tests::{Client, Event, Server, Stream};
+
+fn misbehave(input: &Value) -> Value {
+    json!({"plugin": "misbehave", "input": input})
+}
+
+fn names(events: &[Event]) -> Vec<&str> {
+    events.iter().map(|event| event.name.as_str()).collect()
+}
+
+async fn follow_task(client: &Client, id: &str, last: Option<&str>) -> Stream {
+    client.follow(&format!("/task/{id}/events"), last).await
+}
+
+/// Reads events of all tasks until one of this name comes for this task.
+async fn until(stream: &mut Stream, name: &str, id: &str) -> Vec<Event> {
+    let mut events = Vec::new();
+    loop {
+        let event = stream.next().await.expect("the stream goes on");
+        let is_it = event.name == name && event.data["task"] == id;
+        events.push(event);
+        if is_it {
+            return events;
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_move_of_a_task_is_told_in_its_order() {
+    let server = Server::start(&[]);
+    let client = server.client();
+    let mut all = client.follow("/events", None).await;
+    assert_eq!(all.headers["content-type"], "text/event-stream");
+    let task = json!({"plugin": "misbehave", "input": {"do": "count-then-fail", "succeed_on": 2},
+        "max_attempts": 2, "backoff": {"first": "1ms", "factor": 1, "most": "1ms"}});
+    let id = client.submit(&task).await;
+    let told = until(&mut all, "completed", &id).await;
+    assert_eq!(names(&told), ["created", "started", "retrying", "started", "completed"]);
+    let first = told[0].data["seq"].as_u64().expect("a number");
+    for (seq, event) in (first..).zip(&told) {
+        assert_eq!((&event.data["seq"], event.id.as_deref()), (&json!(seq), Some(&*seq.to_string())));
+        assert_eq!((&event.data["task"], &event.data["plugin"]), (&json!(id), &json!("misbehave")));
+        assert!(event.data["time"].as_str().is_some_and(|time| time.ends_with('Z')), "{event:?}");
+    }
+    let states: Vec<_> = told.iter().map(|event| event.data["state"].as_str().expect("a state")).collect();
+    assert_eq!(states, ["waiting", "running", "waiting", "running", "completed"]);
+    let attempts: Vec<_> =
+        told.iter().map(|event| event.data["attempt"].as_u64().expect("a number")).collect();
+    assert_eq!(attempts, [0, 1, 1, 2, 2]);
+    let record = client.get(&format!("/task/{id}")).await;
+    assert_eq!(told[4].data["time"], record.json["finished_at"]);
+
+    let failed = client.submit(&misbehave(&json!({"do": "fail", "kind": "io", "message": "no"}))).await;
+    let told = until(&mut all, "failed", &failed).await;
+    assert_eq!(told[2].data["cause"], "io");
+    client.delete(&format!("/task/{failed}")).await;
+    until(&mut all, "deleted", &failed).await;
+}
+
+#[tokio::test]
+async fn a_stream_that_is_cut_resumes_without_gap_and_repeat() {
+    let server = Server::start(&[]);
+    let client = server.client();
+    let mut whole = client.follow("/events", None).await;
+    let mut cut = client.follow("/events", None).await;
+    let submits = tokio::spawn({
+        let client = server.client();
+        async move {
+            for _ in 0..300 {
+                client.submit(&json!({"plugin": "noop"})).await;
+            }
+            client.submit(&misbehave(&json!({"do": "echo", "text": "the last"}))).await
+        }
+    });
+    let mut resumed = Vec::new();
+    let is_last = |event: &Event| event.name == "completed" && event.data["plugin"] == "misbehave";
+    while !resumed.last().is_some_and(is_last) {
+        for _ in 0..1 + resumed.len() % 37 {
+            resumed.push(cut.next().await.expect("the stream goes on"));
+            if resumed.last().is_some_and(is_last) {
+                break;
+            }
+        }
+        let last = resumed[resumed.len() - 1].id.clone();
+        drop(cut);
+        cut = client.follow("/events", last.as_deref()).await;
+    }
+    let last = submits.await.expect("submitted");
+    assert_eq!(resumed, until(&mut whole, "completed", &last).await);
+    assert_eq!(resumed.len(), 301 * 3);
+}
+
+#[tokio::test]
+async fn a_follower_of_one_task_is_told_where_it_stands_and_then_each_move() {
+    let server = Server::start(&["--slots", "1"]);
+    let client = server.client();
+    let running = client.submit(&misbehave(&json!({"do": "sleep", "ms": 3_600_000}))).await;
+    client.until(&running, "running").await;
+    let id = client.submit(&json!({"plugin": "noop"})).await;
+    let mut stream = follow_task(&client, &id, None).await;
+    let first = stream.next().await.expect("where it stands");
+    assert_eq!((first.name.as_str(), &first.data["snapshot"]), ("created", &json!(true)));
+    // Cut off, and back again after the next moves.
+    drop(stream);
+    client.delete(&format!("/task/{running}")).await;
+    client.until(&id, "completed").await;
+    let mut stream = follow_task(&client, &id, first.id.as_deref()).await;
+    let rest = stream.rest().await;
+    assert_eq!(names(&rest), ["started", "completed"]);
+    assert!(rest.iter().all(|event| event.data.get("snapshot").is_none()), "{rest:?}");
+    // Nothing more will come: a browser is told so in the one way it understands.
+    let last = rest[1].id.as_deref();
+    assert_eq!(follow_task(&client, &id, last).await.status, StatusCode::NO_CONTENT);
+    let again = follow_task(&client, &id, None).await.rest().await;
+    assert_eq!((names(&again), &again[0].data["snapshot"]), (vec!["completed"], &json!(true)));
+}
+
+#[tokio::test]
+async fn a_deleted_task_ends_its_streams() {
+    let server = Server::start(&[]);
+    let client = server.client();
+    let id = client.submit(&misbehave(&json!({"do": "sleep", "ms": 3_600_000}))).await;
+    client.until(&id, "running").await;
+    let mut events = follow_task(&client, &id, None).await;
+    let mut logs = client.follow(&format!("/task/{id}/logs"), None).await;
+    let started = events.next().await.expect("where it stands");
+    assert_eq!((started.name.as_str(), &started.data["attempt"]), ("started", &json!(1)));
+    client.delete(&format!("/task/{id}")).await;
+    assert_eq!(names(&events.rest().await), ["deleted"]);
+    let end = logs.rest().await;
+    assert_eq!((names(&end), &end[0].data["state"]), (vec!["end"], &json!("deleted")));
+    // Who was away meanwhile is told all the same; who comes anew finds nothing.
+    let away = follow_task(&client, &id, started.id.as_deref()).await.rest().await;
+    assert_eq!(names(&away), ["deleted"]);
+    assert_eq!(follow_task(&client, &id, None).await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn an_id_of_an_earlier_host_is_answered_and_never_given_again() {
+    let server = Server::start(&["--slots", "1"]);
+    let client = server.client();
+    let id = client.submit(&misbehave(&json!({"do": "sleep", "ms": 3_600_000}))).await;
+    client.until(&id, "running").await;
+    let before = follow_task(&client, &id, None).await.next().await.expect("where it stands");
+    let last = before.id.expect("a number");
+    let server = server.kill_and_restart();
+    let client = server.client();
+    let mut all = client.follow("/events", Some(&last)).await;
+    let gap = all.next().await.expect("a gap");
+    assert_eq!((gap.name.as_str(), gap.data["after"].to_string()), ("gap", last.clone()));
+    client.until(&id, "running").await;
+    let mut stream = follow_task(&client, &id, Some(&last)).await;
+    let now = stream.next().await.expect("where it stands");
+    assert_eq!((now.name.as_str(), &now.data["snapshot"]), ("started", &json!(true)));
+    assert_eq!(now.data["attempt"], 2);
+    assert!(now.data["seq"].as_u64() > last.parse().ok(), "{now:?} after {last}");
+    let unknown = client.follow("/events", Some("what?")).await.next().await.expect("a gap");
+    assert_eq!(unknown.name, "gap");
+}
+
+#[tokio::test]
+async fn progress_is_told_with_pauses_however_often_the_guest_tells_it() {
+    let server = Server::start(&[]);
+    let client = server.client();
+    let mut all = client.follow("/events", None).await;
+    let id = client.submit(&misbehave(&json!({"do": "progress-often", "calls": 2_000_000}))).await;
+    let told = until(&mut all, "completed", &id).await;
+    let times: Vec<wasmill_model::Timestamp> = told
+        .iter()
+        .filter(|event| event.name == "progress")
+        .map(|event| event.data["time"].as_str().expect("a time").parse().expect("a time"))
+        .collect();
+    assert!(!times.is_empty() && times.len() < 1_000, "{} events", times.len());
+    for pair in times.windows(2) {
+        assert!(pair[1] - pair[0] > wasmill_model::TimeDelta::milliseconds(150), "{times:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_latest_progress_is_told_though_the_guest_falls_silent_and_lists_show_it() {
+    let server = Server::start(&[]);
+    let client = server.client();
+    let input = json!({"do": "progress", "fraction": 0.25, "note": "a quarter", "ms": 3_600_000});
+    let id = client.submit(&misbehave(&input)).await;
+    let mut stream = follow_task(&client, &id, None).await;
+    let progress = json!({"fraction": 0.25, "note": "a quarter"});
+    while stream.next().await.expect("the stream goes on").data["progress"] != progress {}
+    let list = client.get("/task?state=running").await;
+    assert_eq!(list.json[0]["progress"], progress);
+    assert_eq!(client.get("/task").await.json[0]["progress"], progress);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_followers_of_one_task_all_see_its_end() {
+    raise_open_files();
+    let server = Server::start(&[]);
+    let client = server.client();
+    let id = client.submit(&misbehave(&json!({"do": "lines", "count": 400, "ms": 10}))).await;
+    client.until(&id, "running").await;
+    let before = server.memory("VmRSS");
+    let mut followers = Vec::new();
+    for number in 0..1_000 {
+        let what = if number % 2 == 0 { "logs" } else { "events" };
+        let mut stream = client.follow(&format!("/task/{id}/{what}"), None).await;
+        followers.push(tokio::spawn(async move { stream.rest().await }));
+    }
+    for (number, follower) in followers.into_iter().enumerate() {
+        let events = follower.await.expect("no panic");
+        let last = events.last().expect("an end");
+        assert_eq!(last.data["state"], "completed", "follower {number}");
+        if number % 2 == 0 {
+            let lines: Vec<_> = events.iter().filter(|event| event.name == "log").collect();
+            assert_eq!(lines.len(), 400);
+            assert!((1_u64..).zip(lines).all(|(seq, line)| line.data["seq"] == seq));
+        }
+    }
+    let grown = server.memory("VmHWM").saturating_sub(before);
+    assert!(grown < 96 << 20, "{} MiB", grown >> 20);
+}
+
+#[tokio::test]
+async fn those_who_never_read_cost_little_and_hold_up_nobody() {
+    raise_open_files();
+    let server = Server::start(&[]);
+    let client = server.client();
+    client.submit(&json!({"plugin": "noop"})).await;
+    let before = server.memory("VmRSS");
+    let mut deaf = Vec::new();
+    for _ in 0..200 {
+        deaf.push(client.follow("/events", None).await);
+    }
+    let mut all = client.follow("/events", None).await;
+    for _ in 0..5_000 {
+        client.submit(&json!({"plugin": "noop"})).await;
+    }
+    let last = client.submit(&misbehave(&json!({"do": "noop"}))).await;
+    assert!(until(&mut all, "completed", &last).await.len() > 15_000);
+    let grown = server.memory("VmHWM").saturating_sub(before);
+    assert!(grown < 96 << 20, "{} MiB", grown >> 20);
+    drop(deaf);
+}
+
+#[tokio::test]
+async fn streams_end_when_the_drain_is_done_and_hold_up_no_stop() {
+    let mut server = Server::start(&["--drain", "1s", "--slots", "1"]);
+    let client = server.client();
+    let running = client.submit(&misbehave(&json!({"do": "lines", "count": 1_000_000, "ms": 50}))).await;
+    client.until(&running, "running").await;
+    let waiting = client.submit(&json!({"plugin": "noop"})).await;
+    let mut of_running = follow_task(&client, &running, None).await;
+    let mut of_waiting = follow_task(&client, &waiting, None).await;
+    let mut logs = client.follow(&format!("/task/{running}/logs"), None).await;
+    let mut all = client.follow("/events", None).await;
+    assert_eq!(of_running.next().await.expect("where it stands").name, "started");
+    server.signal();
+    assert_eq!(names(&of_running.rest().await), ["retrying"]);
+    assert_eq!(names(&of_waiting.rest().await), ["created"]);
+    assert_eq!(names(&all.rest().await), ["retrying"]);
+    let lines = logs.rest().await;
+    assert!(lines.len() > 10 && lines.iter().all(|event| event.name == "log"), "{lines:?}");
+    assert!(server.wait().success());
+    assert!(!server.log().contains("cut off"), "{}", server.log());
+    // What it wrote is there, and it goes on behind that.
+    let server = server.start_beside().expect("a server");
+    let last = lines[lines.len() - 1].data["seq"].as_u64().expect("a number");
+    let client = server.client();
+    let stored = client.get(&format!("/task/{running}/logs")).await.json;
+    assert!(stored.as_array().expect("lines").iter().any(|line| line["seq"] == last), "{stored}");
+    let mut logs = client.follow(&format!("/task/{running}/logs"), Some(&last.to_string())).await;
+    loop {
+        let line = logs.next().await.expect("the stream goes on");
+        assert!(line.data["seq"].as_u64().expect("a number") > last);
+        if line.data["seq"].as_u64() > Some(1_000_000_000_000) {
+            assert_eq!(line.data["text"], "line 1");
+            break;
+        }
+    }
+}
+
+/// Lets this process hold as many connections as the system allows it.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).expect("raised");
+}
+
+#[tokio::test]
+async fn a_quiet_stream_shows_that_it_is_open() {
+    use http_body_util::BodyExt;
+    let server = Server::start(&[]);
+    let http = tokio::net::TcpStream::connect(server.address()).await.expect("connected");
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(hyper_util::rt::TokioIo::new(http)).await.expect("connected");
+    tokio::spawn(connection);
+    let request = hyper::Request::get("/events").header("host", "localhost");
+    let request = request.body(http_body_util::Empty::<hyper::body::Bytes>::new()).expect("a request");
+    let mut body = sender.send_request(request).await.expect("an answer").into_body();
+    let mut text = String::new();
+    while !text.contains(":\n\n") {
+        let frame =
+            tokio::time::timeout(Duration::from_secs(40), body.frame()).await.expect("a sign of life");
+        let data = frame.expect("it goes on").expect("it goes on").into_data().expect("data");
+        text.push_str(std::str::from_utf8(&data).expect("text"));
+    }
+    assert_eq!(text, "retry: 1000\n\n:\n\n");
+}
