@@ -236,8 +236,16 @@ async fn those_who_never_read_cost_little_and_hold_up_nobody() {
         deaf.push(client.follow("/events", None).await);
     }
     let mut all = client.follow("/events", None).await;
-    for _ in 0..5_000 {
-        client.submit(&json!({"plugin": "noop"})).await;
+    let submits = (0..20).map(|_| {
+        let client = server.client();
+        tokio::spawn(async move {
+            for _ in 0..250 {
+                client.submit(&json!({"plugin": "noop"})).await;
+            }
+        })
+    });
+    for submit in submits.collect::<Vec<_>>() {
+        submit.await.expect("submitted");
     }
     let last = client.submit(&misbehave(&json!({"do": "noop"}))).await;
     assert!(until(&mut all, "completed", &last).await.len() > 15_000);

@@ -1,9 +1,12 @@
 //! `GET /task/{id}/events` and `GET /events`: what happens to one task, or to all, as server-sent events.
 
+use std::time::Duration;
+
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use tokio::time::Instant;
 use wasmill_model::{PluginName, Progress, Task, TaskId, TaskState, Timestamp};
 use wasmill_store::{AllFollower, Change, Event, Follower, News, Told};
 
@@ -11,6 +14,11 @@ use crate::app::Api;
 use crate::problem::Problem;
 use crate::record::{ProgressView, Rfc3339};
 use crate::sse::{self, Source};
+
+/// The least time between two pieces for one who follows all tasks, unless there is this much to tell: a busy
+/// server commits, and would wake each follower, a thousand times a second.
+const PACE: Duration = Duration::from_millis(20);
+const MANY: usize = 64;
 
 #[derive(Serialize)]
 struct EventView<'a> {
@@ -66,7 +74,7 @@ pub(crate) async fn of_all(State(api): State<Api>, headers: HeaderMap) -> Result
     if let Some(last) = sse::last_event_id(&headers) {
         follower.go_back(last);
     }
-    Ok(sse::stream(OfAll { follower }, api.scheduler, place))
+    Ok(sse::stream(OfAll { follower, look_at: None }, api.scheduler, place))
 }
 
 /// One who follows a task.
@@ -215,6 +223,8 @@ fn write(event: &Event, progress: Option<&Progress>, snapshot: bool) -> String {
 /// One who follows all tasks.
 struct OfAll {
     follower: AllFollower,
+    /// When to look again at the earliest.
+    look_at: Option<Instant>,
 }
 
 #[derive(Serialize)]
@@ -227,8 +237,14 @@ struct Gap {
 
 impl Source for OfAll {
     async fn next(&mut self) -> Option<String> {
+        if let Some(look_at) = self.look_at {
+            tokio::time::sleep_until(look_at).await;
+        }
         Some(match self.follower.next().await {
-            Told::Events(events) => events.iter().map(|event| write(event, None, false)).collect(),
+            Told::Events(events) => {
+                self.look_at = (events.len() < MANY).then(|| Instant::now() + PACE);
+                events.iter().map(|event| write(event, None, false)).collect()
+            }
             Told::Missed { after, until } => sse::event("gap", Some(until), &Gap { after, seq: until }),
         })
     }
