@@ -37,7 +37,7 @@ pub(crate) async fn measure(clients: usize) -> Result<()> {
     };
     let mut all = Vec::new();
     for _ in 0..4 {
-        all.push(drain(client.follow("/events", None).await));
+        all.push(read_on(client.follow("/events", None).await));
     }
     beside("the same, 4 follow all events", throughput::of_noops(&server, clients, LOAD).await?);
     for reader in all.drain(..) {
@@ -47,7 +47,7 @@ pub(crate) async fn measure(clients: usize) -> Result<()> {
     client.until(&id, "running").await;
     for number in 0..FOLLOWERS {
         let what = if number % 2 == 0 { "logs" } else { "events" };
-        all.push(drain(client.follow(&format!("/task/{id}/{what}"), None).await));
+        all.push(read_on(client.follow(&format!("/task/{id}/{what}"), None).await));
     }
     let what = format!("the same, {FOLLOWERS} follow a task of 10 lines/s");
     beside(&what, throughput::of_noops(&server, clients, LOAD).await?);
@@ -75,6 +75,6 @@ async fn run(client: &Client, input: &Value) -> Result<Value> {
     }
 }
 
-fn drain(mut stream: Stream) -> tokio::task::JoinHandle<()> {
-    tokio::spawn(async move { while stream.next().await.is_some() {} })
+fn read_on(mut stream: Stream) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(async move { stream.drain().await })
 }

@@ -86,6 +86,11 @@ impl Stream {
         events
     }
 
+    /// Takes all that comes, without a look at it, until the stream is over.
+    pub async fn drain(&mut self) {
+        while let Some(Ok(_)) = self.body.frame().await {}
+    }
+
     async fn read(&mut self) -> Option<Event> {
         loop {
             if let Some(event) = self.events.pop_front() {

@@ -293,6 +293,27 @@ mod tests {
     }
 
     #[test]
+    fn numbers_of_events_are_reserved_long_before_they_are_needed() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut batcher = batcher(&dir.path().join("wasmill.db"));
+        let reserved = batcher.line.events_reserved;
+        let read = |batcher: &Batcher| {
+            batcher.connection.query_one(events::RESERVED, [], |row| row.get::<_, i64>(0)).expect("read")
+        };
+        let first = events::first(reserved);
+        batcher.reports.hub.begin(first, reserved.unsigned_abs());
+        commit(&mut batcher, [("a", 9); 3]);
+        assert_eq!((read(&batcher), batcher.reports.hub.next()), (reserved, first + 3));
+        // Half of them are used up.
+        let half = first + (reserved.unsigned_abs() - first) / 2;
+        batcher.reports.hub.begin(half, reserved.unsigned_abs());
+        commit(&mut batcher, [("a", 9); 3]);
+        assert!(read(&batcher) > reserved);
+        assert_eq!(batcher.line.events_reserved, read(&batcher));
+        assert_eq!(batcher.reports.hub.next(), half + 3);
+    }
+
+    #[test]
     fn only_promises_of_durability_wait_for_the_disk() {
         let dir = tempfile::tempdir().expect("a folder");
         let mut batcher = batcher(&dir.path().join("wasmill.db"));

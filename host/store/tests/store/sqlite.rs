@@ -6,7 +6,7 @@ use std::task::{Context, Waker};
 
 use rusqlite::Connection;
 use wasmill_model::NewTask;
-use wasmill_store::{Store, StoreConfig, StoreError};
+use wasmill_store::{Filter, ListQuery, Store, StoreConfig, StoreError};
 
 use crate::fixture::{Folder, Place, at, claim_one, insert_one, new_task, plugin};
 
@@ -114,6 +114,9 @@ async fn a_database_of_the_first_schema_is_brought_up_to_date_with_its_tasks() {
     const TASK: &str = "
         INSERT INTO task (seq, id, plugin, state, created_at, ready_at, attempts_max, timeout_ms)
         VALUES (1, randomblob(16), 'a', 0, 0, 0, 1, 1000);
+        INSERT INTO task (seq, id, plugin, state, created_at, ready_at, finished_at, attempts_max, timeout_ms)
+        VALUES (2, randomblob(16), 'b', 2, 0, 0, 1700000007000000000, 1, 1000);
+        INSERT INTO log (seq, body) VALUES (2, 'grün' || char(10) || 'two' || char(10));
         PRAGMA application_id = 0x574d494c;
         PRAGMA user_version = 1;";
     let folder = Folder::new();
@@ -126,6 +129,12 @@ async fn a_database_of_the_first_schema_is_brought_up_to_date_with_its_tasks() {
     assert_eq!((claimed.attempts_max, claimed.backoff), (1, None));
     let task = store.get(claimed.claim.id).await.expect("read").expect("stored");
     assert_eq!((task.timeout.as_secs(), task.plugin_digest), (1, None));
+    let query = ListQuery { limit: 1, before: None, filter: Filter::default() };
+    let ended = store.list(query).await.expect("listed").tasks.remove(0);
+    assert_eq!(store.log(ended.id).await.expect("read").as_deref(), Some("grün\ntwo\n"));
+    let lines = store.lines(ended.id, 1, 9).await.expect("read").expect("there").lines;
+    assert_eq!((lines.len(), lines[0].seq, lines[0].text.as_str()), (1, 2, "two"));
+    assert_eq!(lines[0].time, at(7));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
