@@ -174,8 +174,11 @@ impl Cache {
             if bytes <= self.bytes_max {
                 break;
             }
-            fs::remove_file(path)?;
-            bytes -= size;
+            match fs::remove_file(path) {
+                // Another process may have done it, where they share a cache.
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => bytes -= size,
+            }
         }
         Ok(())
     }
@@ -191,21 +194,34 @@ impl Cache {
 
 /// Reads the key, or makes a new one if there is none that only this user could read.
 fn key(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
+    let mut is_missing = false;
     match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_file() && metadata.permissions().mode() & 0o077 == 0 => {
             if let Ok(key) = fs::read(path)?.try_into() {
                 return Ok(key);
             }
         }
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => is_missing = true,
+        Err(error) => return Err(error),
+        Ok(_) => {}
     }
     let key: [u8; KEY_BYTES] = rand::random();
     let part = path.with_extension(format!("part-{:016x}", rand::random::<u64>()));
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part)?;
     file.write_all(&key).and_then(|()| file.sync_all())?;
-    fs::rename(part, path)?;
-    Ok(key)
+    if !is_missing {
+        fs::rename(part, path)?;
+        return Ok(key);
+    }
+    // Of two commands that start at the same time, the first one's key is that of both.
+    let linked = fs::hard_link(&part, path);
+    fs::remove_file(&part)?;
+    match linked {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            fs::read(path)?.try_into().map_err(|_| io::Error::other("the key has the wrong length"))
+        }
+        linked => linked.map(|()| key),
+    }
 }
 
 fn version() -> &'static str {
@@ -224,6 +240,17 @@ mod tests {
 
     fn name(of: &str) -> EntryName {
         EntryName::new(of, &[7; 32], "pooled")
+    }
+
+    #[test]
+    fn all_who_open_a_new_cache_at_the_same_time_have_the_same_key() {
+        let data = TempDir::new().unwrap();
+        let keys: Vec<_> = std::thread::scope(|scope| {
+            let openers: Vec<_> = (0..8).map(|_| scope.spawn(|| cache(data.path()).key)).collect();
+            openers.into_iter().map(|opener| opener.join().unwrap()).collect()
+        });
+        assert!(keys.iter().all(|key| *key == keys[0]));
+        assert_eq!(data.path().read_dir().unwrap().count(), 2, "the key and the folder");
     }
 
     #[test]

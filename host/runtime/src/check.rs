@@ -1,9 +1,12 @@
-//! Says of one file, without a server, what `serve` would: for `wasmill plugin check`.
+//! Loads one file that lies in no watched folder: for `wasmill plugin check`, which only wants to know what
+//! it is, and for `wasmill run`.
 
+use std::io;
 use std::path::Path;
 
 use crate::folder::Fingerprint;
 use crate::leash::Leash;
+use crate::loader::{Loaded, Loader};
 use crate::registry::PluginInfo;
 use crate::runtime::{PluginsConfig, RuntimeConfig, RuntimeError, loader};
 use crate::terms::Ceilings;
@@ -15,13 +18,17 @@ use crate::terms::Ceilings;
 /// Fails if wasmtime does not work on this machine or the file cannot be looked at; a file that is no
 /// plugin is no error but rejected, with the reason.
 pub fn check(config: &RuntimeConfig, ceilings: &Ceilings, file: &Path) -> Result<PluginInfo, RuntimeError> {
-    let unreadable = |source| RuntimeError::File { path: file.to_owned(), source };
     let plugins = PluginsConfig { ceilings: Some(*ceilings), ..PluginsConfig::default() };
-    let loader = loader(*config, &plugins)?;
-    let missing = || unreadable(std::io::ErrorKind::NotFound.into());
+    load(&loader(*config, &plugins)?, file).map(|loaded| loaded.info)
+}
+
+/// Loads a file, with the manifest beside it.
+pub(crate) fn load(loader: &Loader, file: &Path) -> Result<Loaded, RuntimeError> {
+    let unreadable = |source| RuntimeError::File { path: file.to_owned(), source };
+    let missing = || unreadable(io::ErrorKind::NotFound.into());
     let looked_at = Fingerprint::of(file, None).map_err(unreadable)?.ok_or_else(missing)?;
     let name = file.file_stem().unwrap_or_default().to_string_lossy();
     let loaded = loader.load_file(&name, file, &looked_at, &Leash::default());
     // It changed between the look and the reading; whoever asks again gets the new one.
-    loaded.map(|loaded| loaded.info).ok_or_else(|| unreadable(std::io::ErrorKind::Interrupted.into()))
+    loaded.ok_or_else(|| unreadable(io::ErrorKind::Interrupted.into()))
 }

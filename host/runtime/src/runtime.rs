@@ -15,6 +15,7 @@ use wasmill_model::{BoxFuture, Cause, Failure, Limits, Pinned, PluginName, Run, 
 use wasmtime::Engine;
 
 use crate::cache::{Cache, CacheConfig};
+use crate::check;
 use crate::code::Linkers;
 use crate::compile::{Compiler, CompilerConfig};
 use crate::cpu::CpuMeter;
@@ -230,6 +231,22 @@ impl Runtime {
             _keeper: keeper,
         };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Loads one file that lies in no watched folder, with the manifest beside it, and puts it into service
+    /// unless it is rejected. Blocks while it compiles.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file cannot be looked at; a file that is no plugin is no error but rejected, with the
+    /// reason.
+    pub fn load(&self, file: &Path) -> Result<PluginInfo, RuntimeError> {
+        let loaded = check::load(&self.inner.loader, file)?;
+        let info = loaded.info.clone();
+        if loaded.plugin.is_some() {
+            self.inner.registry.admit(loaded);
+        }
+        Ok(info)
     }
 
     /// Returns the terms of a plugin that is in service.
