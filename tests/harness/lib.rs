@@ -3,12 +3,16 @@
 //! Used by the product tests and the benchmarks. It never reaches into the server.
 
 mod client;
+mod command;
+pub mod fake;
 mod server;
 pub mod silence;
 mod stream;
+pub mod terminal;
 pub mod tiny;
 
 pub use client::{Answer, Client};
+pub use command::{Said, command, wasmill, wasmill_with_stdin};
 pub use server::{Server, binary};
 pub use stream::{Event, Stream};
 

@@ -2,6 +2,10 @@
 
 mod cancel_matrix;
 mod cli;
+mod cli_follow;
+mod cli_run;
+mod cli_terminal;
+mod cli_tour;
 mod compiling;
 mod contract;
 mod drain;

@@ -1,11 +1,80 @@
 //! The command line: what can be typed, and what `--help` teaches.
 
+pub(crate) mod run;
+pub(crate) mod server;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use wasmill_model::PluginName;
 
+use crate::cli::run::{RunArgs, SubmitArgs};
+use crate::cli::server::{
+    CancelArgs, DeleteArgs, ListTasksArgs, LogsArgs, ResultArgs, RetryArgs, ServerArgs, StatsArgs, TaskArgs,
+    WatchArgs,
+};
+use crate::screen::paint::Color;
 use crate::settings::Settings;
+
+const EXAMPLES: &str = "\
+Alone:
+  wasmill run hello.wasm --input '\"Ada\"'         one task here and now, no server
+  wasmill run words.wasm --stdin text -- --top 3   a program, with its stdin and arguments
+
+With a server, at --server or WASMILL_SERVER, else at http://127.0.0.1:8080:
+  wasmill serve                                  start one
+  wasmill submit io-stub --wait                  hand it a task, see it move, get the result
+  wasmill watch                                  all tasks, live
+  wasmill cancel ID                              stop one
+
+Exit codes:
+  0    done; of a task that was run or waited for: it completed
+  1    the task failed, or the command did
+  2    what was asked for makes no sense, or was refused; nothing was changed
+  3    the task was cancelled, or its run was stopped
+  4    the server cannot be reached, or cannot serve just now
+  5    there is no such task, plugin or file
+  6    the state of the task does not allow it: it has ended already, or not yet
+  130  interrupted while it waited for a task, which goes on";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  wasmill run io-stub --input '{\"min_ms\": 3000, \"max_ms\": 5000}'
+  wasmill run ./thumbs.wasm --input @request.json > thumbs.json
+  wasmill run words.wasm --stdin text.txt -- --top 3
+  wasmill run hello.wasm --input '\"Ada\"' --json | jq .usage
+
+The manifest beside the file applies: its limits, permissions and schema. One attempt is made unless
+--max-attempts says more; checkpoints are kept in memory, from one attempt to the next, and are gone with
+the command. Compiled plugins are kept in $XDG_CACHE_HOME/wasmill, or ~/.cache/wasmill.
+
+The log of the guest and its progress go to stderr, the result to stdout. Ctrl-C asks the guest to stop and
+gives it --grace; a second Ctrl-C stops it at once.
+
+Exit codes: 0 completed, 1 failed, 2 the plugin or the input was refused, 3 stopped, 5 not found.";
+
+const SUBMIT_EXAMPLES: &str = "\
+Examples:
+  wasmill submit                                 the default plugin, io-stub
+  wasmill submit hello --input '\"Ada\"' --wait    log and progress on stderr, the result on stdout
+  wasmill submit fetch --input @urls.json --timeout 5m --max-attempts 3
+  id=$(wasmill submit words --stdin text.txt -- --top 3)
+
+The task is on the server's disk before its id is printed.";
+
+const CANCEL_EXAMPLES: &str = "\
+Examples:
+  wasmill cancel 01a2074c-e503-703b-819d-4717c026346b --grace 5s
+  wasmill cancel --plugin fetch --state waiting --dry-run
+  wasmill list --quiet --state failed | xargs wasmill delete
+
+When a line is printed its task is over: the guest is gone and its slot is free.";
+
+const WATCH_KEYS: &str = "\
+Keys:
+  q, Esc, Ctrl-C     leave
+  up, down, j, k     select a task
+  c, then y          cancel it";
 
 const SERVE_EXAMPLES: &str = "\
 Examples:
@@ -25,8 +94,12 @@ Every option can also be set in the environment as shown, or in wasmill.toml, wh
 
 /// Runs WebAssembly plugins as tasks behind a REST API: submit, watch, cancel, and lose nothing.
 #[derive(Debug, Parser)]
-#[command(name = "wasmill", version, max_term_width = 110)]
+#[command(name = "wasmill", version, max_term_width = 110, after_help = EXAMPLES)]
 pub(crate) struct Cli {
+    /// When colours are used.
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t, help_heading = "Output")]
+    pub(crate) color: Color,
+
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -36,6 +109,32 @@ pub(crate) enum Command {
     /// Serves the REST API and runs tasks until it is told to stop.
     #[command(after_help = SERVE_EXAMPLES)]
     Serve(Box<ServeArgs>),
+    /// Runs one task here and now, without a server.
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(Box<RunArgs>),
+    /// Hands a task to a server.
+    #[command(after_help = SUBMIT_EXAMPLES)]
+    Submit(Box<SubmitArgs>),
+    /// Lists the tasks of a server, newest first.
+    List(ListTasksArgs),
+    /// Says where a task stands.
+    Status(TaskArgs),
+    /// Prints the result of a task; exits with 6 if it has not ended, with 1 or 3 if there will be none.
+    Result(ResultArgs),
+    /// Prints what a task wrote to its stdout and stderr.
+    Logs(LogsArgs),
+    /// Stops tasks and keeps their records.
+    #[command(after_help = CANCEL_EXAMPLES)]
+    Cancel(CancelArgs),
+    /// Stops tasks if they wait or run, and forgets them.
+    Delete(DeleteArgs),
+    /// Submits a new task with the input of an old one.
+    Retry(RetryArgs),
+    /// Shows the tasks of a server in a live table.
+    #[command(after_help = WATCH_KEYS)]
+    Watch(WatchArgs),
+    /// Says how busy a server is.
+    Stats(StatsArgs),
     /// Asks a running server whether it takes tasks; exits with 0 if so, else with 1.
     Health(HealthArgs),
     /// Copies the database into a file, also while a server uses it; to restore, put the file into a data
@@ -44,6 +143,13 @@ pub(crate) enum Command {
     /// Lists, checks and begins plugins.
     #[command(subcommand)]
     Plugin(PluginCommand),
+    /// Prints a script that completes these commands in a shell.
+    ///
+    /// For bash: wasmill completions bash > ~/.local/share/bash-completion/completions/wasmill
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
     /// Compiles one plugin, in a process of its own; only `serve` knows how to ask for it.
     #[command(hide = true)]
     Compile {
@@ -62,17 +168,20 @@ pub(crate) enum PluginCommand {
     Check(Box<CheckArgs>),
     /// Writes a small, complete project for a plugin into a new folder.
     New(NewArgs),
+    /// Adds a plugin to a running server, or replaces one; for servers with --allow-upload.
+    Put(PutArgs),
+    /// Takes plugins out of service and deletes their files; for servers with --allow-upload.
+    Delete(DeletePluginArgs),
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct ListArgs {
-    /// The address of the server.
-    #[arg(long, value_name = "URL", env = "WASMILL_SERVER", default_value = "http://127.0.0.1:8080")]
-    pub(crate) server: String,
-
     /// Prints what the server answers, as JSON.
     #[arg(long)]
     pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
 }
 
 #[derive(Args, Debug)]
@@ -94,6 +203,34 @@ pub(crate) struct NewArgs {
     /// The language it is written in.
     #[arg(long, value_enum)]
     pub(crate) lang: Language,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct PutArgs {
+    /// The plugin, a WebAssembly file.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+
+    /// Its name on the server [default: that of the file without .wasm]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<PluginName>,
+
+    /// Prints what the server answers, as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DeletePluginArgs {
+    /// The plugins, by their names.
+    #[arg(value_name = "NAME", required = true)]
+    pub(crate) names: Vec<PluginName>,
+
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
 }
 
 /// The languages that there are templates for.

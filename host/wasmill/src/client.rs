@@ -1,33 +1,184 @@
-//! Asks a Wasmill server over HTTP.
+//! Asks a Wasmill server over HTTP: one connection for each request, plain or TLS.
+//!
+//! Used by every command that talks to a server. Knows routes only by the paths it is given; what the
+//! answers mean, the commands know.
+
+mod address;
+mod connect;
+mod events;
+mod refusal;
+mod views;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use http_body_util::{BodyExt, Empty};
-use hyper::body::Bytes;
-use hyper::{Request, StatusCode, header};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use anyhow::Result;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, header};
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 
-/// How long a server may take to answer.
-const TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) use self::address::Address;
+use self::connect::Connector;
+pub(crate) use self::events::Events;
+pub(crate) use self::views::{LogLine, Progress, Stats, Task, since, until};
+use crate::cli::server::ServerArgs;
+use crate::exit::{Exit, told};
 
-/// Sends a GET and returns the status and the body.
-pub(crate) async fn get(server: SocketAddr, path: &str) -> Result<(StatusCode, Bytes)> {
-    match tokio::time::timeout(TIMEOUT, exchange(server, path)).await {
-        Ok(answer) => answer,
-        Err(_) => bail!("no answer from {server} within {TIMEOUT:?}"),
+/// How long a server may take to answer what it need not wait for.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// Bytes of the largest answer that is taken: the largest result a server can be set to give, as JSON.
+const ANSWER_BYTES_MAX: usize = 512 << 20;
+
+/// One server.
+#[derive(Clone)]
+pub(crate) struct Client {
+    address: Address,
+    connector: Connector,
+}
+
+/// A request.
+pub(crate) struct Ask<'a> {
+    pub(crate) method: Method,
+    /// The path and query below that of the server.
+    pub(crate) path: &'a str,
+    /// Its type, and itself.
+    pub(crate) body: Option<(&'static str, Bytes)>,
+    /// Further headers.
+    pub(crate) headers: Vec<(&'static str, String)>,
+    /// How long the answer may take.
+    pub(crate) patience: Duration,
+}
+
+impl<'a> Ask<'a> {
+    /// Asks for something, without a body, to be answered soon.
+    pub(crate) fn new(method: Method, path: &'a str) -> Self {
+        Self { method, path, body: None, headers: Vec::new(), patience: PATIENCE }
     }
 }
 
-async fn exchange(server: SocketAddr, path: &str) -> Result<(StatusCode, Bytes)> {
-    let stream =
-        TcpStream::connect(server).await.with_context(|| format!("failed to connect to {server}"))?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    tokio::spawn(connection);
-    let request = Request::get(path).header(header::HOST, server.to_string()).body(Empty::<Bytes>::new())?;
-    let response = sender.send_request(request).await.with_context(|| format!("no answer from {server}"))?;
-    let status = response.status();
-    Ok((status, response.into_body().collect().await?.to_bytes()))
+/// What a server answered, whatever the status.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    server: String,
 }
+
+impl Answer {
+    /// Returns the answer if it is a success, else what the server says is wrong.
+    pub(crate) fn good(self) -> Result<Self> {
+        if self.status.is_success() { Ok(self) } else { Err(self.refusal()) }
+    }
+
+    /// Words what the server says is wrong.
+    pub(crate) fn refusal(&self) -> anyhow::Error {
+        refusal::refusal(&self.server, self.status, &self.body)
+    }
+
+    /// Returns the code of a problem, such as `unknown-task`; empty if it is none.
+    pub(crate) fn code(&self) -> String {
+        refusal::code(&self.body)
+    }
+
+    /// Returns the body as it came.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// Reads the body.
+    pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T> {
+        serde_json::from_slice(&self.body).map_err(|error| {
+            let message =
+                format!("what {} answered is not what wasmill servers answer: {error}", self.server);
+            told(Exit::Failed, message)
+        })
+    }
+}
+
+impl Client {
+    /// Makes a client of the server that the command line names.
+    pub(crate) fn new(args: &ServerArgs) -> Result<Self> {
+        let address: Address = args.server.parse().map_err(|why: String| told(Exit::Usage, why))?;
+        let connector = Connector::new(address.tls, args.ca.as_deref())?;
+        Ok(Self { address, connector })
+    }
+
+    /// Makes a client of a server on this machine.
+    pub(crate) fn at(address: SocketAddr) -> Self {
+        Self { address: address.into(), connector: Connector::plain() }
+    }
+
+    /// GETs something.
+    pub(crate) async fn get(&self, path: &str) -> Result<Answer> {
+        self.send(Ask::new(Method::GET, path)).await
+    }
+
+    /// Sends a request and takes the whole answer, whatever its status.
+    pub(crate) async fn send(&self, ask: Ask<'_>) -> Result<Answer> {
+        let patience = ask.patience;
+        let answer = timeout(patience, async {
+            let (head, body) = self.open(ask).await?.into_parts();
+            let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(|error| {
+                let why = if error.is::<LengthLimitError>() {
+                    format!("its answer is larger than {ANSWER_BYTES_MAX} bytes")
+                } else {
+                    format!("it broke off: {error}")
+                };
+                self.unreachable(&why)
+            })?;
+            Ok(Answer {
+                status: head.status,
+                headers: head.headers,
+                body: body.to_bytes(),
+                server: self.to_string(),
+            })
+        });
+        answer.await.unwrap_or_else(|_| Err(self.unreachable(&format!("no answer within {patience:?}"))))
+    }
+
+    /// Sends a request and returns the head of the answer; the body comes as it comes.
+    pub(crate) async fn open(&self, ask: Ask<'_>) -> Result<Response<Incoming>> {
+        let Ask { method, path, body, headers, patience } = ask;
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.address.prefix))
+            .header(header::HOST, &self.address.authority)
+            .header(header::USER_AGENT, concat!("wasmill/", env!("CARGO_PKG_VERSION")));
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let (kind, body) = body.unzip();
+        if let Some(kind) = kind {
+            request = request.header(header::CONTENT_TYPE, kind);
+        }
+        let request = request
+            .body(Full::new(body.unwrap_or_default()))
+            .map_err(|error| told(Exit::Usage, format!("failed to ask for {path}: {error}")))?;
+        let sending = timeout(patience, async {
+            let mut sender = self.connector.connect(&self.address).await?;
+            sender.send_request(request).await.map_err(|error| error.to_string())
+        });
+        let sent = sending.await.unwrap_or_else(|_| Err(format!("no answer within {patience:?}")));
+        sent.map_err(|why| self.unreachable(&why))
+    }
+
+    fn unreachable(&self, why: &str) -> anyhow::Error {
+        told(Exit::Unreachable, format!("no answer from {self}: {why}"))
+    }
+}
+
+impl std::fmt::Display for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.address.fmt(f)
+    }
+}
+
+/// Waits for what a command does with a server, on this thread.
+pub(crate) fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,21 +1,26 @@
 //! `wasmill health`: the health check of a container, by the binary itself.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, ensure};
+use hyper::Method;
 
 use crate::cli::HealthArgs;
-use crate::client;
+use crate::client::{Ask, Client, block_on};
 use crate::output::say;
+
+/// How long a server may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Asks the server whether it takes tasks.
 pub(crate) fn health(args: &HealthArgs) -> Result<()> {
-    let server = reachable(args.listen);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (status, body) = runtime.block_on(client::get(server, "/readyz"))?;
-    if !status.is_success() {
-        bail!("{server} answered {status}: {}", String::from_utf8_lossy(&body));
-    }
+    let server = Client::at(reachable(args.listen));
+    let ask = Ask { patience: PATIENCE, ..Ask::new(Method::GET, "/readyz") };
+    let answer = block_on(server.send(ask));
+    // Whoever asks for the health of a container knows two codes only.
+    let answer = answer.map_err(|error| anyhow!("{error:#}"))?;
+    ensure!(answer.status.is_success(), "{server} answered {}: {}", answer.status, answer.text());
     say!("ready");
     Ok(())
 }

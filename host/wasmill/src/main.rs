@@ -3,34 +3,60 @@
 mod backup;
 mod cli;
 mod client;
+mod commands;
+mod completions;
+mod exit;
 mod health;
+mod input;
 mod output;
 mod plugin;
 mod process;
+mod run;
+mod screen;
 mod serve;
 mod settings;
 mod telemetry;
 
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::Parser;
 
 use crate::cli::{Cli, Command};
+use crate::exit::Exit;
+use crate::output::tell;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let done = match cli.command {
-        Command::Serve(args) => serve::serve(*args),
-        Command::Health(args) => health::health(&args),
-        Command::Backup(args) => backup::backup(args),
-        Command::Plugin(command) => plugin::plugin(command),
-        Command::Compile { order } => wasmill_runtime::compile_child(&order).map_err(anyhow::Error::msg),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("wasmill: {error:#}");
-            ExitCode::FAILURE
+    screen::paint::choose(cli.color);
+    let exit = carry_out(cli.command).unwrap_or_else(|error| {
+        tell!("wasmill: {error:#}");
+        exit::of(&error)
+    });
+    exit.into()
+}
+
+fn carry_out(command: Command) -> Result<Exit> {
+    let done = |()| Exit::Done;
+    match command {
+        Command::Serve(args) => serve::serve(*args).map(done),
+        Command::Run(args) => run::run(*args),
+        Command::Submit(args) => commands::submit(&args),
+        Command::List(args) => commands::list(&args),
+        Command::Status(args) => commands::status(&args),
+        Command::Result(args) => commands::result(&args),
+        Command::Logs(args) => commands::logs(&args),
+        Command::Cancel(args) => commands::cancel(&args),
+        Command::Delete(args) => commands::delete(&args),
+        Command::Retry(args) => commands::retry(&args),
+        Command::Watch(args) => commands::watch(&args),
+        Command::Stats(args) => commands::stats(&args),
+        Command::Health(args) => health::health(&args).map(done),
+        Command::Backup(args) => backup::backup(args).map(done),
+        Command::Plugin(command) => plugin::plugin(command).map(done),
+        Command::Completions { shell } => completions::completions(shell).map(done),
+        Command::Compile { order } => {
+            wasmill_runtime::compile_child(&order).map_err(anyhow::Error::msg).map(done)
         }
     }
 }

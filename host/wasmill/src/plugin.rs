@@ -1,8 +1,10 @@
-//! `wasmill plugin list`, `check` and `new`: one file each below this one.
+//! `wasmill plugin list`, `check`, `new`, `put` and `delete`: one file each below this one.
 
 mod check;
+mod delete;
 mod list;
 mod new;
+mod put;
 
 use anyhow::Result;
 
@@ -14,5 +16,7 @@ pub(crate) fn plugin(command: PluginCommand) -> Result<()> {
         PluginCommand::List(args) => list::list(&args),
         PluginCommand::Check(args) => check::check(*args),
         PluginCommand::New(args) => new::new(&args),
+        PluginCommand::Put(args) => put::put(&args),
+        PluginCommand::Delete(args) => delete::delete(&args),
     }
 }

@@ -1,4 +1,6 @@
-//! What the process asks of its system: signals, file descriptors, thread priorities.
+//! What the process asks of its system: signals, file descriptors, thread priorities, folders.
+
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimit};
@@ -45,4 +47,16 @@ pub(crate) fn yield_to_api() {
     if let Err(error) = setpriority_process(Some(thread), GUEST_NICENESS) {
         tracing::debug!(%error, "failed to lower the priority of a guest thread");
     }
+}
+
+/// Starts to listen for changes of the size of the terminal.
+pub(crate) fn resizes() -> Result<Signal> {
+    signal(SignalKind::window_change()).context("failed to listen for signals")
+}
+
+/// Returns the folder where this user's caches are, and ours in it; `None` if the environment names none.
+pub(crate) fn cache_folder() -> Option<PathBuf> {
+    let folder = |name| std::env::var_os(name).map(PathBuf::from).filter(|folder| folder.is_absolute());
+    let caches = folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")))?;
+    Some(caches.join("wasmill"))
 }

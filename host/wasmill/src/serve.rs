@@ -22,7 +22,7 @@ use crate::settings::{Config, LogFormat, SLOTS};
 use crate::telemetry;
 
 /// The plugins that are part of the binary.
-const BUILT_IN: [(&str, &[u8]); 1] = [("io-stub", include_bytes!(env!("WASMILL_IO_STUB")))];
+pub(crate) const BUILT_IN: [(&str, &[u8]); 1] = [("io-stub", include_bytes!(env!("WASMILL_IO_STUB")))];
 
 /// Starts this very program, also if another version lies in its place by now.
 const OWN_BINARY: &str = "/proc/self/exe";

@@ -1,0 +1,114 @@
+//! Where a server is: a URL, or a host and a port.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::str::FromStr;
+
+use hyper::Uri;
+
+/// The address of a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Address {
+    pub(crate) tls: bool,
+    /// A name, or an address without brackets.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// Host and port as they were written.
+    pub(crate) authority: String,
+    /// The path that a proxy has the server under, without a slash at its end.
+    pub(crate) prefix: String,
+}
+
+impl FromStr for Address {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let refused = |why: &str| format!("'{text}' names no server: {why}; one is http://127.0.0.1:8080");
+        let full = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+        let uri: Uri = full.parse().map_err(|error| refused(&format!("{error}")))?;
+        let tls = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            _ => return Err(refused("it has to begin with http:// or https://")),
+        };
+        let authority = uri.authority().ok_or_else(|| refused("it has no host"))?.to_string();
+        if authority.contains('@') {
+            return Err(refused("a user has no place in it"));
+        }
+        if uri.query().is_some() {
+            return Err(refused("a query has no place in it"));
+        }
+        let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
+        if host.is_empty() {
+            return Err(refused("it has no host"));
+        }
+        let port = match uri.port() {
+            Some(port) => port.as_u16(),
+            None if uri.host() != Some(&authority) => return Err(refused("its port is no port")),
+            None if tls => 443,
+            None => 80,
+        };
+        let prefix = uri.path().trim_end_matches('/').to_owned();
+        Ok(Self { tls, host, port, authority, prefix })
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        Self {
+            tls: false,
+            host: address.ip().to_string(),
+            port: address.port(),
+            authority: address.to_string(),
+            prefix: String::new(),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { tls, authority, prefix, .. } = self;
+        write!(f, "{}://{authority}{prefix}", if *tls { "https" } else { "http" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_named_by_url_or_address() {
+        for (text, tls, host, port, prefix) in [
+            ("http://127.0.0.1:8080", false, "127.0.0.1", 8080, ""),
+            ("http://127.0.0.1:8080/", false, "127.0.0.1", 8080, ""),
+            ("127.0.0.1:9000", false, "127.0.0.1", 9000, ""),
+            ("localhost:9000", false, "localhost", 9000, ""),
+            ("http://[::1]:81", false, "::1", 81, ""),
+            ("http://[::1]", false, "::1", 80, ""),
+            ("tasks.example.com", false, "tasks.example.com", 80, ""),
+            ("https://tasks.example.com", true, "tasks.example.com", 443, ""),
+            ("https://example.com:8443/wasmill/", true, "example.com", 8443, "/wasmill"),
+        ] {
+            let address: Address = text.parse().unwrap();
+            let Address { tls: is_tls, host: named, port: at, prefix: below, .. } = &address;
+            assert_eq!((*is_tls, named.as_str(), *at, below.as_str()), (tls, host, port, prefix), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_names_no_server_is_refused() {
+        for text in [
+            "",
+            "http://",
+            "ftp://host",
+            "http://me:secret@host",
+            "http://host/?a=b",
+            "a b",
+            "host:x",
+            "host:",
+        ] {
+            let error = text.parse::<Address>().unwrap_err();
+            assert!(error.contains("names no server"), "{error}");
+        }
+    }
+}

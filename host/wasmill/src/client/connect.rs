@@ -1,0 +1,97 @@
+//! Connections to a server, plain or TLS.
+//!
+//! Trusts the roots of the web and those of `--ca`. Uses no proxy and keeps no connection.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
+
+use crate::client::Address;
+use crate::exit::{Exit, told};
+
+/// How long connecting may take, to each address of a name.
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+
+/// Makes connections.
+#[derive(Clone)]
+pub(crate) struct Connector {
+    /// `None` for plain HTTP.
+    tls: Option<TlsConnector>,
+}
+
+impl Connector {
+    /// Makes one for plain HTTP.
+    pub(crate) fn plain() -> Self {
+        Self { tls: None }
+    }
+
+    /// Makes one; `more_roots` is a file of PEM that is trusted besides the roots of the web.
+    pub(crate) fn new(tls: bool, more_roots: Option<&Path>) -> Result<Self> {
+        if !tls {
+            return Ok(Self::plain());
+        }
+        let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        if let Some(path) = more_roots {
+            add(&mut roots, path).map_err(|why| {
+                let path = path.display();
+                told(Exit::Usage, format!("failed to take certificates from {path}: {why}"))
+            })?;
+        }
+        let config = ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("ring speaks the versions that rustls has by default")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Self { tls: Some(TlsConnector::from(Arc::new(config))) })
+    }
+
+    /// Connects, and drives the connection on a task of its own until both sides are done.
+    pub(crate) async fn connect(&self, address: &Address) -> Result<SendRequest<Full<Bytes>>, String> {
+        let connecting = TcpStream::connect((address.host.as_str(), address.port));
+        let stream = match timeout(CONNECT_MAX, connecting).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                return Err(format!("failed to connect: {error}; does `wasmill serve` run there?"));
+            }
+            Err(_) => return Err(format!("failed to connect within {CONNECT_MAX:?}")),
+        };
+        // Nothing is sent in small pieces that could wait for each other; a failure costs speed only.
+        let _ = stream.set_nodelay(true);
+        let Some(tls) = &self.tls else { return speak(stream).await };
+        let name = ServerName::try_from(address.host.clone())
+            .map_err(|_| format!("'{}' can be the name of no certificate", address.host))?;
+        let stream = timeout(CONNECT_MAX, tls.connect(name, stream)).await;
+        let stream = stream.map_err(|_| format!("no TLS within {CONNECT_MAX:?}"))?;
+        speak(stream.map_err(|error| format!("TLS failed: {error}"))?).await
+    }
+}
+
+async fn speak(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+) -> Result<SendRequest<Full<Bytes>>, String> {
+    let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
+    // Whoever reads the answer is told of its errors.
+    tokio::spawn(connection);
+    Ok(sender)
+}
+
+fn add(roots: &mut RootCertStore, path: &Path) -> Result<(), String> {
+    let before = roots.len();
+    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| error.to_string())? {
+        roots.add(certificate.map_err(|error| error.to_string())?).map_err(|error| error.to_string())?;
+    }
+    if roots.len() == before { Err("there is none in it".to_owned()) } else { Ok(()) }
+}

@@ -1,0 +1,136 @@
+//! What a server says is wrong, in words for a terminal, with the exit code that fits.
+
+use hyper::StatusCode;
+use serde::Deserialize;
+
+use crate::exit::{Exit, told};
+use crate::screen::text::{clipped, harmless};
+
+/// Columns of an answer that is no problem document, as a proxy may give.
+const FOREIGN_COLUMNS: usize = 200;
+
+/// `application/problem+json`, RFC 9457, as far as it is shown.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Problem {
+    title: String,
+    detail: String,
+    code: String,
+    errors: Vec<Fault>,
+}
+
+#[derive(Deserialize)]
+struct Fault {
+    pointer: Option<String>,
+    parameter: Option<String>,
+    detail: String,
+}
+
+/// Returns the code of a problem; empty if it is none.
+pub(crate) fn code(body: &[u8]) -> String {
+    serde_json::from_slice::<Problem>(body).map(|problem| problem.code).unwrap_or_default()
+}
+
+/// Makes an error of an answer that is no success.
+pub(crate) fn refusal(server: &str, status: StatusCode, body: &[u8]) -> anyhow::Error {
+    let problem = serde_json::from_slice::<Problem>(body).ok().filter(|problem| !problem.detail.is_empty());
+    let Some(problem) = problem else {
+        let said = clipped(String::from_utf8_lossy(body).trim(), FOREIGN_COLUMNS);
+        let said = if said.is_empty() { said } else { format!(": {said}") };
+        return told(exit(status), format!("{server} answered {status}{said}"));
+    };
+    if problem.code == "unknown-route" {
+        let message = format!(
+            "{server} does not know this request ({}); it may be an older wasmill, or none",
+            harmless(&problem.detail)
+        );
+        return told(Exit::NotFound, message);
+    }
+    told(exit(status), words(&problem))
+}
+
+fn words(problem: &Problem) -> String {
+    let Problem { title, detail, errors, .. } = problem;
+    if errors.len() < 2 {
+        return harmless(detail).into_owned();
+    }
+    let mut words = harmless(title).to_lowercase();
+    for Fault { pointer, parameter, detail } in errors {
+        let place = pointer.as_deref().or(parameter.as_deref()).unwrap_or_default();
+        let place = if place.is_empty() { String::new() } else { format!("{place}: ") };
+        words.push_str(&harmless(&format!("\n  {place}{detail}")));
+    }
+    words
+}
+
+fn exit(status: StatusCode) -> Exit {
+    match status {
+        StatusCode::NOT_FOUND => Exit::NotFound,
+        StatusCode::CONFLICT => Exit::Conflict,
+        StatusCode::TOO_MANY_REQUESTS => Exit::Unreachable,
+        status if status.is_server_error() => Exit::Unreachable,
+        status if status.is_client_error() => Exit::Usage,
+        _ => Exit::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit;
+
+    #[track_caller]
+    fn said(status: u16, body: &str) -> (Exit, String) {
+        let error = refusal("http://host", StatusCode::from_u16(status).unwrap(), body.as_bytes());
+        (exit::of(&error), error.to_string())
+    }
+
+    #[test]
+    fn a_problem_is_told_by_its_detail() {
+        let body = r#"{"title":"No such task","detail":"there is no task 7","code":"unknown-task"}"#;
+        assert_eq!(said(404, body), (Exit::NotFound, "there is no task 7".to_owned()));
+    }
+
+    #[test]
+    fn each_of_many_errors_has_a_line() {
+        let body = r#"{"title":"Request is wrong","detail":"a; b","code":"invalid-request","errors":[
+            {"pointer":"/timeout","detail":"timeout must be a string"},
+            {"parameter":"grace","detail":"grace must be a time"}]}"#;
+        let (exit, message) = said(422, body);
+        assert_eq!(exit, Exit::Usage);
+        assert_eq!(
+            message,
+            "request is wrong\n  /timeout: timeout must be a string\n  grace: grace must be a time"
+        );
+    }
+
+    #[test]
+    fn what_is_no_problem_document_is_told_in_short_and_drives_no_terminal() {
+        let (exit, message) = said(502, &format!("<html>\x1b[2J{}", "x".repeat(10_000)));
+        assert_eq!(exit, Exit::Unreachable);
+        assert!(message.starts_with("http://host answered 502 Bad Gateway: <html>"), "{message}");
+        assert!(message.chars().count() < 300 && !message.contains('\x1b'), "{message}");
+        assert_eq!(said(500, "").1, "http://host answered 500 Internal Server Error");
+    }
+
+    #[test]
+    fn a_server_that_lacks_a_route_is_told_from_a_task_that_is_not_there() {
+        let (exit, message) = said(404, r#"{"detail":"there is nothing at /x","code":"unknown-route"}"#);
+        assert_eq!(exit, Exit::NotFound);
+        assert!(message.contains("does not know this request"), "{message}");
+    }
+
+    #[test]
+    fn each_class_of_refusals_has_its_exit_code() {
+        for (status, exit) in [
+            (400, Exit::Usage),
+            (403, Exit::Usage),
+            (409, Exit::Conflict),
+            (413, Exit::Usage),
+            (429, Exit::Unreachable),
+            (503, Exit::Unreachable),
+        ] {
+            assert_eq!(said(status, "").0, exit, "{status}");
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What commands read of the answers; keys that an older server lacks are empty, further ones ignored.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use wasmill_model::{Clock, SystemClock, Timestamp};
+
+/// A task, as far as its record is shown.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Task {
+    pub(crate) id: String,
+    pub(crate) state: String,
+    pub(crate) status: String,
+    pub(crate) plugin: String,
+    pub(crate) attempt: u32,
+    pub(crate) max_attempts: u32,
+    pub(crate) timeout_ms: u64,
+    pub(crate) duration_ms: u64,
+    pub(crate) created_at: String,
+    pub(crate) ready_at: String,
+    pub(crate) started_at: Option<String>,
+    pub(crate) finished_at: Option<String>,
+    pub(crate) progress: Option<Progress>,
+    pub(crate) error: Option<TaskError>,
+    pub(crate) result: Option<String>,
+    pub(crate) retry_of: Option<String>,
+    pub(crate) priority: i64,
+    pub(crate) tags: Vec<String>,
+    pub(crate) usage: Option<serde_json::Map<String, serde_json::Value>>,
+}
+
+/// How far a guest says it has come.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Progress {
+    pub(crate) fraction: f64,
+    pub(crate) note: String,
+}
+
+/// Why the newest attempt failed.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct TaskError {
+    pub(crate) cause: String,
+    pub(crate) message: String,
+}
+
+impl Task {
+    /// Says whether the task is over.
+    pub(crate) fn has_ended(&self) -> bool {
+        matches!(self.state.as_str(), "completed" | "failed" | "cancelled")
+    }
+
+    /// Returns how long the newest attempt has run.
+    pub(crate) fn duration(&self) -> Duration {
+        Duration::from_millis(self.duration_ms)
+    }
+
+    /// Returns how long ago the task was submitted, by the clock of this machine.
+    pub(crate) fn age(&self) -> Duration {
+        since(&self.created_at)
+    }
+}
+
+/// Returns how far ahead a moment is; zero for one that is no moment, or has come by this clock.
+pub(crate) fn until(moment: &str) -> Duration {
+    let moment = moment.parse::<Timestamp>();
+    moment.ok().and_then(|moment| (moment - SystemClock.now()).to_std().ok()).unwrap_or_default()
+}
+
+/// Returns how long ago a moment was; zero for one that is no moment, or ahead of this clock.
+pub(crate) fn since(moment: &str) -> Duration {
+    let moment = moment.parse::<Timestamp>();
+    moment.ok().and_then(|moment| (SystemClock.now() - moment).to_std().ok()).unwrap_or_default()
+}
+
+/// One line of a task's log.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct LogLine {
+    pub(crate) seq: u64,
+    pub(crate) time: String,
+    pub(crate) attempt: u32,
+    pub(crate) stream: String,
+    pub(crate) text: String,
+    /// Whether the line was too long and goes on in the next of its stream.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) cut: bool,
+}
+
+/// How busy a server is.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Stats {
+    pub(crate) waiting: u64,
+    pub(crate) running: u64,
+    pub(crate) slots: Slots,
+    pub(crate) memory: Memory,
+    pub(crate) draining: bool,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Slots {
+    pub(crate) total: u64,
+    pub(crate) used: u64,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Memory {
+    pub(crate) total_bytes: u64,
+    pub(crate) used_bytes: u64,
+    pub(crate) holds_tasks_back: bool,
+}

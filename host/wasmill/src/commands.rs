@@ -1,0 +1,41 @@
+//! The commands that talk to a server about tasks: one file each below this one.
+
+mod cancel;
+mod delete;
+mod follow;
+mod list;
+mod logs;
+mod result;
+mod retry;
+mod show;
+mod stats;
+mod status;
+mod submit;
+mod watch;
+
+pub(crate) use self::cancel::cancel;
+pub(crate) use self::delete::delete;
+pub(crate) use self::list::list;
+pub(crate) use self::logs::logs;
+pub(crate) use self::result::result;
+pub(crate) use self::retry::retry;
+pub(crate) use self::show::result as print_result;
+pub(crate) use self::stats::stats;
+pub(crate) use self::status::status;
+pub(crate) use self::submit::submit;
+pub(crate) use self::watch::watch;
+
+/// Writes a path with these parameters as its query.
+fn with_query(path: &str, parameters: &[(&str, String)]) -> String {
+    if parameters.is_empty() {
+        return path.to_owned();
+    }
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.extend_pairs(parameters);
+    format!("{path}?{}", query.finish())
+}
+
+/// Returns the parameter that asks guests to stop and gives them so long, if it was asked for.
+fn grace(grace: Option<crate::settings::Span>) -> Option<(&'static str, String)> {
+    grace.map(|grace| ("grace", humantime::format_duration(grace.0).to_string()))
+}

@@ -1,0 +1,180 @@
+//! Waits until a task has ended, and shows its log and progress meanwhile.
+//!
+//! Used by whatever takes `--wait`. It outlasts a restart of the server: the task does, too.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use wasmill_model::TaskId;
+
+use crate::client::{Answer, Ask, Client, PATIENCE, Task};
+use crate::commands::logs::{self, News};
+use crate::exit::{self, Exit};
+use crate::output::tell;
+use crate::process::StopSignals;
+use crate::screen::live::{Live, Moment, REDRAW};
+
+/// How long the server holds the question whether a task has ended; at most 60 s.
+const HOLD: Duration = Duration::from_secs(30);
+/// The pauses between such questions to a server that does not hold them: each twice the last.
+const PAUSE_MIN: Duration = Duration::from_millis(20);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// How long a server may be away, as in a restart.
+const AWAY_MAX: Duration = Duration::from_secs(60);
+/// How often the progress is asked for.
+const LOOK: Duration = Duration::from_millis(500);
+/// How long the rest of the log may take once the task has ended.
+const REST_OF_LOG_MAX: Duration = Duration::from_secs(5);
+/// Lines of log that may wait to be shown.
+const LINES_MAX: usize = 256;
+
+/// What is shown meanwhile.
+#[derive(Clone, Copy)]
+pub(crate) struct Follow {
+    pub(crate) with_log: bool,
+    pub(crate) is_quiet: bool,
+}
+
+/// Waits; `Interrupted` means that a signal ended the waiting, which the task does not notice.
+pub(crate) async fn until_ended(client: &Client, id: TaskId, follow: Follow) -> Result<Exit> {
+    let mut stop = StopSignals::listen()?;
+    let mut live = Live::new(follow.is_quiet);
+    let (sender, mut news) = mpsc::channel(LINES_MAX);
+    if follow.with_log {
+        tokio::spawn(logs::follow(client.clone(), id, None, sender));
+    } else {
+        drop(sender);
+    }
+    let mut ended = tokio::spawn(ended(client.clone(), id));
+    let mut look = Look::new(live.is_drawn());
+    let mut redraw = interval(REDRAW);
+    redraw.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut log_goes_on = follow.with_log;
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.next() => {
+                live.clear();
+                tell!("the task goes on; `wasmill result --wait {id}` waits again, `wasmill cancel {id}` stops it");
+                return Ok(Exit::Interrupted);
+            }
+            said = news.recv(), if log_goes_on => match said {
+                Some(News::Line(line)) => live.line(&line.text),
+                Some(News::Gap(missed)) => live.line(&logs::gap(missed)),
+                Some(News::End | News::Lacking(_)) | None => log_goes_on = false,
+            },
+            answer = &mut ended => {
+                answer??;
+                break;
+            }
+            _ = redraw.tick(), if live.is_drawn() => {
+                look.refresh(client, id);
+                live.draw(&look.moment());
+            }
+        }
+    }
+    let rest = async {
+        while log_goes_on {
+            match news.recv().await {
+                Some(News::Line(line)) => live.line(&line.text),
+                Some(News::Gap(missed)) => live.line(&logs::gap(missed)),
+                Some(News::End | News::Lacking(_)) | None => log_goes_on = false,
+            }
+        }
+    };
+    // What is missing after that can be read by `wasmill logs`.
+    let _ = timeout(REST_OF_LOG_MAX, rest).await;
+    Ok(Exit::Done)
+}
+
+/// Waits until a task has ended, and returns what the server then says of its result.
+async fn ended(client: Client, id: TaskId) -> Result<Answer> {
+    let path = format!("/task/{id}/result?wait={}s", HOLD.as_secs());
+    let mut pause = PAUSE_MIN;
+    let mut away_since: Option<Instant> = None;
+    loop {
+        let asked = Instant::now();
+        let ask = Ask { patience: HOLD + PATIENCE, ..Ask::new(hyper::Method::GET, &path) };
+        match client.send(ask).await {
+            Ok(answer) if answer.status == hyper::StatusCode::ACCEPTED => {
+                away_since = None;
+                if asked.elapsed() < HOLD / 2 {
+                    sleep(pause).await;
+                    pause = (pause * 2).min(PAUSE_MAX);
+                }
+            }
+            Ok(answer) if answer.status.is_server_error() => {
+                outlast(&mut away_since, answer.refusal()).await?;
+            }
+            // There is a result, or there never will be one.
+            Ok(answer) if answer.status.is_success() || answer.status == hyper::StatusCode::CONFLICT => {
+                return Ok(answer);
+            }
+            Ok(answer) => return Err(answer.refusal()),
+            Err(error) if exit::of(&error) == Exit::Unreachable => outlast(&mut away_since, error).await?,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Pauses before a server that is away is asked again; gives up when it was away for too long.
+async fn outlast(away_since: &mut Option<Instant>, error: anyhow::Error) -> Result<()> {
+    let since = *away_since.get_or_insert_with(Instant::now);
+    if since.elapsed() > AWAY_MAX {
+        return Err(error);
+    }
+    sleep(PAUSE_MAX).await;
+    Ok(())
+}
+
+/// The latest look at a task, taken now and then in the background.
+struct Look {
+    latest: tokio::sync::watch::Receiver<Task>,
+    teller: std::sync::Arc<tokio::sync::watch::Sender<Task>>,
+    /// When it was asked for, and the time since then counts on.
+    asked: Option<Instant>,
+    is_wanted: bool,
+}
+
+impl Look {
+    fn new(is_wanted: bool) -> Self {
+        let (teller, latest) = tokio::sync::watch::channel(Task::default());
+        Self { latest, teller: teller.into(), asked: None, is_wanted }
+    }
+
+    /// Asks again if it is time to.
+    fn refresh(&mut self, client: &Client, id: TaskId) {
+        if !self.is_wanted || self.asked.is_some_and(|asked| asked.elapsed() < LOOK) {
+            return;
+        }
+        self.asked = Some(Instant::now());
+        let (client, teller) = (client.clone(), std::sync::Arc::clone(&self.teller));
+        tokio::spawn(async move {
+            // Whether the server is away is noticed by whoever waits for the end.
+            let answer = client.get(&format!("/task/{id}/status")).await.and_then(Answer::good);
+            if let Ok(task) = answer.and_then(|answer| answer.read()) {
+                teller.send_replace(task);
+            }
+        });
+    }
+
+    fn moment(&self) -> Moment {
+        let task = self.latest.borrow();
+        let progress = task.progress.clone().filter(|_| task.state == "running");
+        let note = match (&progress, task.state.as_str()) {
+            (Some(progress), _) => progress.note.clone(),
+            (None, "waiting") if task.attempt > 0 => {
+                format!("waits for attempt {} of {}", task.attempt + 1, task.max_attempts)
+            }
+            (None, state) => state.to_owned(),
+        };
+        Moment {
+            title: task.plugin.clone(),
+            fraction: progress.map(|progress| progress.fraction),
+            note,
+            elapsed: crate::client::since(&task.created_at),
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! `wasmill retry`: a new task with the input of an old one.
+
+use anyhow::Result;
+use hyper::Method;
+
+use crate::cli::server::RetryArgs;
+use crate::client::{Ask, Client, block_on};
+use crate::commands::submit;
+use crate::exit::Exit;
+
+/// Submits it, and waits for it if asked to.
+pub(crate) fn retry(args: &RetryArgs) -> Result<Exit> {
+    let client = Client::new(&args.server)?;
+    block_on(async {
+        let path = format!("/task/{}/retry", args.id);
+        let answer = client.send(Ask::new(Method::POST, &path)).await?.good()?;
+        submit::accepted(&client, &answer, args.wait).await
+    })
+}

@@ -1,0 +1,99 @@
+//! How tasks look: the lines of `status`, and how a task that ended is told.
+
+use std::time::Duration;
+
+use crate::client::{Progress, Task, until};
+use crate::exit::Exit;
+use crate::output::{self, say, tell};
+use crate::screen::paint::Paint;
+use crate::screen::text::{bar, bytes, clipped, harmless, time};
+
+/// Columns of the bar of `status`.
+const BAR_COLUMNS: usize = 24;
+
+/// Prints where a task stands, for people.
+pub(crate) fn status(task: &Task) {
+    let paint = Paint::stdout();
+    line("task", &task.id);
+    line("status", &paint.state(&task.state, &task.status));
+    line("plugin", &task.plugin);
+    line("attempt", &format!("{} of {}", task.attempt, task.max_attempts));
+    line("age", &time(task.age()));
+    let starts_in = until(&task.ready_at);
+    if task.state == "waiting" && !starts_in.is_zero() {
+        line("starts in", &time(starts_in));
+    }
+    if task.priority != 0 {
+        line("priority", &task.priority.to_string());
+    }
+    if !task.tags.is_empty() {
+        line("tags", &harmless(&task.tags.join(", ")));
+    }
+    if task.started_at.is_some() {
+        let timeout = time(Duration::from_millis(task.timeout_ms));
+        line("ran", &format!("{} of at most {timeout}", time(task.duration())));
+    }
+    if let Some(Progress { fraction, note }) = &task.progress {
+        let (filled, empty) = bar(*fraction, BAR_COLUMNS);
+        let note = clipped(note, 200);
+        let percent = (fraction * 100.0).floor();
+        line("progress", &format!("{}{} {percent} %  {note}", paint.green(filled), paint.dim(empty)));
+    }
+    if let Some(error) = &task.error {
+        let error = format!("{}: {}", error.cause, error.message);
+        line("error", &paint.red(harmless(&error).replace('\n', "\n            ")));
+    }
+    if let Some(of) = &task.retry_of {
+        line("retry of", of);
+    }
+    if let Some(usage) = &task.usage {
+        line("used", &used(usage));
+    }
+}
+
+fn line(name: &str, value: &str) {
+    say!("{name:<9} {value}");
+}
+
+/// Words what an attempt used, as far as the server tells and there is anything to tell.
+fn used(usage: &serde_json::Map<String, serde_json::Value>) -> String {
+    let number = |name: &str| usage.get(name).and_then(serde_json::Value::as_u64);
+    let mut words = Vec::new();
+    for (name, word) in [("cpu_ms", "computing"), ("queue_ms", "waiting to start")] {
+        words.extend(number(name).map(|ms| format!("{} {word}", time(Duration::from_millis(ms)))));
+    }
+    words.extend(number("peak_memory_bytes").map(|peak| format!("{} memory", bytes(peak))));
+    for (name, word) in [("http_requests", "HTTP requests"), ("checkpoints", "checkpoints")] {
+        words.extend(number(name).filter(|&count| count > 0).map(|count| format!("{count} {word}")));
+    }
+    words.join(", ")
+}
+
+/// Tells how a task that ended did: its result on stdout, or why there is none on stderr.
+pub(crate) fn end(task: &Task) -> Exit {
+    match task.state.as_str() {
+        "completed" => {
+            result(task.result.as_deref().unwrap_or_default());
+            Exit::Done
+        }
+        "cancelled" => {
+            tell!("wasmill: task {} was cancelled", task.id);
+            Exit::Cancelled
+        }
+        _ => {
+            let paint = Paint::stderr();
+            let why = task.error.as_ref().map(|error| format!(": {}", harmless(&error.message)));
+            tell!("wasmill: {}{}", paint.red(&task.status), why.unwrap_or_default());
+            Exit::Failed
+        }
+    }
+}
+
+/// Prints a result: as it is into files and pipes, unable to do harm on a terminal.
+pub(crate) fn result(text: &str) {
+    if std::io::IsTerminal::is_terminal(&std::io::stdout()) {
+        output::text(&harmless(text));
+    } else {
+        output::text(text);
+    }
+}

@@ -1,0 +1,42 @@
+//! `wasmill stats`: how busy a server is.
+
+use anyhow::Result;
+
+use crate::cli::server::StatsArgs;
+use crate::client::{Client, Stats, block_on};
+use crate::exit::Exit;
+use crate::output::say;
+use crate::screen::paint::Paint;
+use crate::screen::text::{bar, bytes};
+
+/// Columns of a bar.
+const BAR_COLUMNS: usize = 24;
+
+/// Prints it.
+pub(crate) fn stats(args: &StatsArgs) -> Result<Exit> {
+    let client = Client::new(&args.server)?;
+    let answer = block_on(async { client.get("/stats").await?.good() })?;
+    if args.json {
+        say!("{}", answer.text());
+        return Ok(Exit::Done);
+    }
+    let Stats { waiting, running, slots, memory, draining } = answer.read()?;
+    let paint = Paint::stdout();
+    say!("waiting   {waiting}");
+    say!("running   {running}");
+    say!("slots     {} {} of {} used", drawn(slots.used, slots.total, paint), slots.used, slots.total);
+    let (used, total) = (bytes(memory.used_bytes), bytes(memory.total_bytes));
+    say!("memory    {} {used} of {total} held", drawn(memory.used_bytes, memory.total_bytes, paint));
+    if memory.holds_tasks_back {
+        say!("          {}", paint.yellow("the next task waits for memory"));
+    }
+    if draining {
+        say!("{}", paint.yellow("draining: nothing new is taken or started"));
+    }
+    Ok(Exit::Done)
+}
+
+fn drawn(used: u64, total: u64, paint: Paint) -> String {
+    let (filled, empty) = bar(used as f64 / total.max(1) as f64, BAR_COLUMNS);
+    paint.green(filled) + &paint.dim(empty)
+}

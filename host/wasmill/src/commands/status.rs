@@ -1,0 +1,22 @@
+//! `wasmill status`: where one task stands.
+
+use anyhow::Result;
+
+use crate::cli::server::TaskArgs;
+use crate::client::{Client, Task, block_on};
+use crate::commands::show;
+use crate::exit::Exit;
+use crate::output::say;
+
+/// Prints the status; whatever it is, the command is done.
+pub(crate) fn status(args: &TaskArgs) -> Result<Exit> {
+    let client = Client::new(&args.server)?;
+    let answer = block_on(async { client.get(&format!("/task/{}/status", args.id)).await?.good() })?;
+    if args.json {
+        say!("{}", answer.text());
+    } else {
+        let task = Task { id: args.id.to_string(), ..answer.read()? };
+        show::status(&task);
+    }
+    Ok(Exit::Done)
+}

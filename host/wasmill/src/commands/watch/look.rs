@@ -1,0 +1,56 @@
+//! One look at a server: how busy it is, and the tasks that fill a screen.
+
+use std::collections::HashSet;
+
+use anyhow::Result;
+
+use crate::cli::server::FilterArgs;
+use crate::client::{Client, Stats, Task};
+use crate::commands::list::next;
+use crate::commands::with_query;
+
+/// Pages that are looked through for one screen: a page of a filter may hold few tasks, or none.
+const PAGES_MAX: usize = 10;
+
+/// What a server shows at one time.
+#[derive(Debug, Default)]
+pub(super) struct Look {
+    pub(super) stats: Stats,
+    /// Those that run, then the newest of the others.
+    pub(super) tasks: Vec<Task>,
+}
+
+/// Takes a look: no more tasks than are asked for.
+pub(super) async fn look(client: &Client, filter: &FilterArgs, tasks_max: usize) -> Result<Look> {
+    let stats = client.get("/stats").await?.good()?.read()?;
+    let mut tasks = Vec::new();
+    let wants_running = filter.state.is_empty() || filter.state.iter().any(|state| state == "running");
+    if wants_running {
+        let running = FilterArgs { state: vec!["running".to_owned()], ..filter.clone() };
+        tasks = read(client, &running, tasks_max).await?;
+    }
+    if tasks.len() < tasks_max {
+        let seen: HashSet<String> = tasks.iter().map(|task| task.id.clone()).collect();
+        let newest = read(client, filter, tasks_max).await?;
+        tasks.extend(newest.into_iter().filter(|task| !seen.contains(&task.id)));
+        tasks.truncate(tasks_max);
+    }
+    Ok(Look { stats, tasks })
+}
+
+async fn read(client: &Client, filter: &FilterArgs, tasks_max: usize) -> Result<Vec<Task>> {
+    let mut tasks: Vec<Task> = Vec::new();
+    let mut cursor = None;
+    for _ in 0..PAGES_MAX {
+        let mut parameters = vec![("limit", (tasks_max - tasks.len()).clamp(1, 1_000).to_string())];
+        parameters.extend(filter.parameters());
+        parameters.extend(cursor.map(|cursor| ("cursor", cursor)));
+        let answer = client.get(&with_query("/task", &parameters)).await?.good()?;
+        tasks.extend(answer.read::<Vec<Task>>()?);
+        cursor = next(&answer);
+        if cursor.is_none() || tasks.len() >= tasks_max {
+            break;
+        }
+    }
+    Ok(tasks)
+}

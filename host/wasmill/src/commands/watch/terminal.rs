@@ -1,0 +1,75 @@
+//! The terminal while the table is shown: its own screen, keys unbuffered, everything as before at the end.
+
+use std::io::{IsTerminal, Write, stdin, stdout};
+
+use anyhow::{Context, Result};
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+
+use super::table::Table;
+use crate::exit::{Exit, told};
+use crate::screen::size;
+
+/// Goes to a screen of its own, and hides the cursor.
+const ENTER: &str = "\x1b[?1049h\x1b[?25l";
+const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
+
+/// A terminal that is taken, and given back when this is dropped.
+pub(super) struct Terminal {
+    before: Termios,
+}
+
+impl Terminal {
+    /// Takes the terminal.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is none.
+    pub(super) fn take() -> Result<Self> {
+        if !stdin().is_terminal() || !stdout().is_terminal() {
+            return Err(told(
+                Exit::Usage,
+                "watch needs a terminal; `wasmill list` prints into files and pipes",
+            ));
+        }
+        let before = tcgetattr(stdin()).context("failed to ask the terminal for its mode")?;
+        let mut raw = before.clone();
+        raw.make_raw();
+        tcsetattr(stdin(), OptionalActions::Drain, &raw).context("failed to set the mode of the terminal")?;
+        // From here on it is given back, whatever fails.
+        let taken = Self { before };
+        write(ENTER)?;
+        Ok(taken)
+    }
+
+    /// Draws the table, all of it in one go.
+    pub(super) fn draw(&mut self, table: &Table) -> Result<()> {
+        let (columns, rows) = size(stdout());
+        let lines = table.lines(columns, rows);
+        let mut frame = String::from("\x1b[H");
+        for (at, line) in lines.iter().take(rows).enumerate() {
+            frame.push_str(if at == 0 { "" } else { "\r\n" });
+            frame.push_str(line);
+            frame.push_str("\x1b[K");
+        }
+        frame.push_str("\x1b[J");
+        write(&frame)
+    }
+
+    /// Returns how many lines there are.
+    pub(super) fn rows(&self) -> usize {
+        size(stdout()).1
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // There is nobody left who could be told.
+        let _ = write(LEAVE);
+        let _ = tcsetattr(stdin(), OptionalActions::Drain, &self.before);
+    }
+}
+
+fn write(text: &str) -> Result<()> {
+    let mut out = stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("failed to write to the terminal")
+}

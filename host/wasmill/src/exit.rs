@@ -1,0 +1,72 @@
+//! The exit codes of the commands, and errors that know theirs.
+//!
+//! Every command ends with one of these; `--help` and the README list them.
+
+use std::fmt;
+use std::process::ExitCode;
+
+/// What the exit code of a command says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// It is done; of a task that was run or waited for: it completed.
+    Done = 0,
+    /// The task failed, or the command did.
+    Failed = 1,
+    /// What was asked for makes no sense, and changed nothing. clap ends with this one, too.
+    Usage = 2,
+    /// The task was cancelled, or its run was stopped here.
+    Cancelled = 3,
+    /// The server cannot be reached, or cannot serve just now.
+    Unreachable = 4,
+    /// There is no such task, plugin or file.
+    NotFound = 5,
+    /// The state of the task does not allow it: it has ended already, or has not ended yet.
+    Conflict = 6,
+    /// The command gave up waiting because it was interrupted; the task goes on.
+    Interrupted = 130,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// An error that says how the process ends.
+#[derive(Debug)]
+struct Told {
+    exit: Exit,
+    message: String,
+}
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Told {}
+
+/// Makes an error that ends the process with this code.
+pub(crate) fn told(exit: Exit, message: impl Into<String>) -> anyhow::Error {
+    Told { exit, message: message.into() }.into()
+}
+
+/// Returns the code that an error ends the process with.
+pub(crate) fn of(error: &anyhow::Error) -> Exit {
+    let told = error.chain().find_map(|cause| cause.downcast_ref::<Told>());
+    told.map_or(Exit::Failed, |told| told.exit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_keeps_its_code_under_any_context() {
+        let error = told(Exit::NotFound, "there is no task").context("failed to cancel");
+        assert_eq!(of(&error), Exit::NotFound);
+        assert_eq!(format!("{error:#}"), "failed to cancel: there is no task");
+        assert_eq!(of(&anyhow::anyhow!("something else")), Exit::Failed);
+    }
+}

@@ -1,0 +1,110 @@
+//! The input of a task, from the command line, a file or stdin: always the text of one JSON value.
+//!
+//! Read by `run` and `submit`, once, before anything else happens.
+
+use std::fs;
+use std::io::{Read, stdin};
+
+use anyhow::Result;
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use crate::cli::run::InputArgs;
+use crate::exit::{Exit, told};
+
+impl InputArgs {
+    /// Returns the JSON text of the input, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a file cannot be read, or if what was given is no JSON.
+    pub(crate) fn read(&self) -> Result<Option<Box<RawValue>>> {
+        let Self { input, stdin, args } = self;
+        if stdin.is_some() || !args.is_empty() {
+            let stdin = stdin.as_deref().map(read).transpose()?.unwrap_or_default();
+            return Ok(Some(raw(&json!({ "args": args, "stdin": stdin }).to_string(), "the arguments")?));
+        }
+        match input.as_deref() {
+            None => Ok(None),
+            Some("-") => Ok(Some(raw(&read("-")?, "stdin")?)),
+            Some(text) => match text.strip_prefix('@') {
+                Some(file) => Ok(Some(raw(&read(file)?, file)?)),
+                None => Ok(Some(raw(text, "--input")?)),
+            },
+        }
+    }
+}
+
+fn raw(text: &str, place: &str) -> Result<Box<RawValue>> {
+    RawValue::from_string(text.trim().to_owned()).map_err(|error| {
+        let message = format!(
+            "the input from {place} is no JSON: {error}; a text has to be quoted, as in --input '\"text\"', and \
+             the stdin of a program can be given with --stdin FILE"
+        );
+        told(Exit::Usage, message)
+    })
+}
+
+fn read(file: &str) -> Result<String> {
+    let (bytes, shown) = if file == "-" {
+        let mut bytes = Vec::new();
+        (stdin().lock().read_to_end(&mut bytes).map(|_| bytes), "stdin")
+    } else {
+        (fs::read(file), file)
+    };
+    let bytes = bytes.map_err(|error| {
+        let exit = if error.kind() == std::io::ErrorKind::NotFound { Exit::NotFound } else { Exit::Failed };
+        told(exit, format!("failed to read {shown}: {error}"))
+    })?;
+    String::from_utf8(bytes).map_err(|_| told(Exit::Usage, format!("{shown} is not UTF-8, which inputs are")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit;
+
+    fn input(text: &str) -> InputArgs {
+        InputArgs { input: Some(text.to_owned()), ..InputArgs::default() }
+    }
+
+    #[test]
+    fn an_input_is_handed_on_as_it_was_written() {
+        let read = |args: InputArgs| args.read().unwrap().map(|raw| raw.get().to_owned());
+        assert_eq!(read(InputArgs::default()), None);
+        let exact = r#"{"n": 12345678901234567890123, "n": 1.10}"#;
+        assert_eq!(read(input(exact)).as_deref(), Some(exact));
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("input.json");
+        fs::write(&file, "\n[1, 2]\n").unwrap();
+        assert_eq!(read(input(&format!("@{}", file.display()))).as_deref(), Some("[1, 2]"));
+    }
+
+    #[test]
+    fn arguments_and_stdin_make_the_input_of_a_program() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("text");
+        fs::write(&file, "a\nb\n").unwrap();
+        let args = InputArgs {
+            stdin: Some(file.display().to_string()),
+            args: vec!["-n".to_owned(), "x y".to_owned()],
+            ..InputArgs::default()
+        };
+        let read: serde_json::Value = serde_json::from_str(args.read().unwrap().unwrap().get()).unwrap();
+        assert_eq!(read, json!({ "args": ["-n", "x y"], "stdin": "a\nb\n" }));
+    }
+
+    #[test]
+    fn what_cannot_be_an_input_is_refused_with_what_to_do() {
+        let error = input("hello").read().unwrap_err();
+        assert_eq!(exit::of(&error), Exit::Usage);
+        assert!(error.to_string().contains("'\"text\"'"), "{error}");
+        let error = input("@/no/such/file").read().unwrap_err();
+        assert_eq!(exit::of(&error), Exit::NotFound);
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("latin1");
+        fs::write(&file, [b'"', 0xe4, b'"']).unwrap();
+        let error = input(&format!("@{}", file.display())).read().unwrap_err();
+        assert!(error.to_string().contains("not UTF-8"), "{error}");
+    }
+}

@@ -1,0 +1,100 @@
+//! Finds what `wasmill run` is to run: a file, or a plugin by its name.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use wasmill_model::PluginName;
+
+use crate::exit::{Exit, told};
+use crate::serve::BUILT_IN;
+
+/// A plugin that was found, not yet loaded.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// It is part of this program.
+    BuiltIn(String, &'static [u8]),
+    /// A file that is there.
+    File {
+        /// The stem of the file, for people.
+        name: String,
+        path: PathBuf,
+    },
+}
+
+impl Found {
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::BuiltIn(name, _) | Self::File { name, .. } => name,
+        }
+    }
+
+    fn file(path: PathBuf) -> Self {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        Self::File { name, path }
+    }
+}
+
+/// Takes a path, or what ends in `.wasm`, for a file; anything else for a name, which is looked up in the
+/// plugins folder first, as a server does.
+pub(super) fn find(wish: &str, folder: &Path) -> Result<Found> {
+    let path = Path::new(wish);
+    if wish.contains('/') || path.extension().is_some_and(|extension| extension == "wasm") {
+        if !path.exists() {
+            return Err(told(Exit::NotFound, format!("there is no file {wish}")));
+        }
+        if path.extension().is_none_or(|extension| extension != "wasm") {
+            return Err(told(
+                Exit::Usage,
+                format!("{wish} is no plugin: their files have names that end in .wasm"),
+            ));
+        }
+        return Ok(Found::file(path.to_owned()));
+    }
+    let name: PluginName =
+        wish.parse().map_err(|error| told(Exit::Usage, format!("'{wish}' names no plugin: {error}")))?;
+    let file = folder.join(format!("{name}.wasm"));
+    if file.exists() {
+        return Ok(Found::file(file));
+    }
+    match BUILT_IN.iter().find(|(built_in, _)| *built_in == name.as_str()) {
+        Some((name, bytes)) => Ok(Found::BuiltIn((*name).to_owned(), bytes)),
+        None => {
+            let file = file.display();
+            let message = format!("there is no plugin '{name}': {file} does not exist, and none is built in");
+            Err(told(Exit::NotFound, message))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit;
+
+    #[test]
+    fn a_name_is_looked_up_in_the_folder_and_then_in_the_binary() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(matches!(find("io-stub", folder.path()).unwrap(), Found::BuiltIn(..)));
+        let file = folder.path().join("io-stub.wasm");
+        std::fs::write(&file, b"").unwrap();
+        let found = Found::File { name: "io-stub".to_owned(), path: file.clone() };
+        assert_eq!(find("io-stub", folder.path()).unwrap(), found);
+        assert_eq!(find(&file.display().to_string(), Path::new("elsewhere")).unwrap(), found);
+    }
+
+    #[test]
+    fn what_is_not_there_is_told_from_what_can_be_no_plugin() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = folder.path().join("text.txt");
+        std::fs::write(&text, b"").unwrap();
+        for (wish, exit) in [
+            ("missing", Exit::NotFound),
+            ("missing.wasm", Exit::NotFound),
+            ("./missing", Exit::NotFound),
+            ("No Name", Exit::Usage),
+            (text.to_str().unwrap(), Exit::Usage),
+        ] {
+            assert_eq!(exit::of(&find(wish, folder.path()).unwrap_err()), exit, "{wish}");
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! What a guest may ask of this process during a run: its log goes to stderr, its progress into the live
+//! line, its checkpoints into memory, where the next attempt finds them.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use wasmill_model::{BoxFuture, Progress, RunHost, Usage};
+
+use super::Screen;
+
+/// Bytes of a line of log that is shown as one; the rest is on the next.
+const LINE_BYTES_MAX: usize = 64 << 10;
+
+/// The host's side of all attempts of one run.
+pub(super) struct LocalHost {
+    live: Screen,
+    kept: Mutex<Kept>,
+    asked_to_stop: AtomicBool,
+    stop: Notify,
+}
+
+#[derive(Default)]
+struct Kept {
+    progress: Option<Progress>,
+    checkpoint: Option<Vec<u8>>,
+    usage: Usage,
+    /// A line of log that has not ended yet.
+    line: Vec<u8>,
+}
+
+impl LocalHost {
+    pub(super) fn new(live: Screen) -> Self {
+        Self { live, kept: Mutex::default(), asked_to_stop: AtomicBool::new(false), stop: Notify::new() }
+    }
+
+    /// Asks the guest to stop; it need not listen.
+    pub(super) fn ask_to_stop(&self) {
+        self.asked_to_stop.store(true, Ordering::SeqCst);
+        self.stop.notify_waiters();
+    }
+
+    /// Returns the latest that the guest said of its progress.
+    pub(super) fn latest_progress(&self) -> Option<Progress> {
+        self.kept().progress.clone()
+    }
+
+    /// Returns what the newest attempt used.
+    pub(super) fn usage(&self) -> Usage {
+        self.kept().usage
+    }
+
+    /// Ends an attempt: what it wrote last is shown, though its line has no end.
+    pub(super) fn end(&self) {
+        let mut kept = self.kept();
+        kept.progress = None;
+        let line = std::mem::take(&mut kept.line);
+        drop(kept);
+        if !line.is_empty() {
+            self.show(&line);
+        }
+    }
+
+    fn show(&self, line: &[u8]) {
+        self.live.lock().log(&String::from_utf8_lossy(line));
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl RunHost for LocalHost {
+    fn is_asked_to_stop(&self) -> bool {
+        self.asked_to_stop.load(Ordering::SeqCst)
+    }
+
+    fn asked_to_stop(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            // Listens first and looks then, so that whoever asks in between is heard.
+            let asked = self.stop.notified();
+            if !self.is_asked_to_stop() {
+                asked.await;
+            }
+        })
+    }
+
+    fn used(&self, usage: Usage) {
+        self.kept().usage = usage;
+    }
+
+    fn progress(&self, progress: Progress) {
+        self.kept().progress = Some(progress);
+    }
+
+    fn log(&self, written: &[u8]) {
+        let mut lines = Vec::new();
+        let mut kept = self.kept();
+        for piece in written.split_inclusive(|&b| b == b'\n') {
+            kept.line.extend_from_slice(piece.strip_suffix(b"\n").unwrap_or(piece));
+            if piece.ends_with(b"\n") || kept.line.len() >= LINE_BYTES_MAX {
+                lines.push(std::mem::take(&mut kept.line));
+            }
+        }
+        drop(kept);
+        // Whoever reads stderr slowly slows the guest down, and nothing is kept for it.
+        lines.iter().for_each(|line| self.show(line));
+    }
+
+    fn save(&self, state: Vec<u8>) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(async {
+            self.kept().checkpoint = Some(state);
+            Ok(())
+        })
+    }
+
+    fn restore(&self) -> BoxFuture<'_, Result<Option<Vec<u8>>, String>> {
+        Box::pin(async { Ok(self.kept().checkpoint.clone()) })
+    }
+}

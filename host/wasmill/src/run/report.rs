@@ -1,0 +1,116 @@
+//! How a run ended: for people, for scripts, as an exit code.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use serde_json::json;
+use wasmill_model::{Cause, PluginName, Usage};
+
+use super::attempt::End;
+use crate::commands;
+use crate::exit::Exit;
+use crate::output::{say, tell};
+use crate::screen::paint::Paint;
+use crate::screen::text::{bytes, harmless, time};
+
+/// What there is to say of a run that is over.
+pub(super) struct Report {
+    plugin: String,
+    digest: String,
+    attempt: u32,
+    took: Duration,
+    usage: Usage,
+    end: End,
+}
+
+impl Report {
+    pub(super) fn new(
+        plugin: &PluginName,
+        digest: String,
+        attempt: u32,
+        took: Duration,
+        usage: Usage,
+        end: End,
+    ) -> Self {
+        Self { plugin: plugin.to_string(), digest, attempt, took, usage, end }
+    }
+
+    /// Tells of a run that was stopped before its plugin was ready.
+    pub(super) fn stopped_early(plugin: &str) -> Self {
+        Self {
+            plugin: plugin.to_owned(),
+            digest: String::new(),
+            attempt: 0,
+            took: Duration::ZERO,
+            usage: Usage::default(),
+            end: End::Stopped,
+        }
+    }
+
+    pub(super) fn exit(&self) -> Exit {
+        match &self.end {
+            End::Completed(_) => Exit::Done,
+            End::Failed(_) => Exit::Failed,
+            End::Stopped => Exit::Cancelled,
+        }
+    }
+
+    /// Prints the result on stdout, and says on stderr how it went: on a terminal always, else only if
+    /// there is no result.
+    pub(super) fn print(&self, is_quiet: bool) {
+        let paint = Paint::stderr();
+        let is_watched = std::io::IsTerminal::is_terminal(&std::io::stderr()) && !is_quiet;
+        match &self.end {
+            End::Completed(result) => {
+                if is_watched {
+                    tell!("{} {}", paint.green("completed"), paint.dim(self.costs()));
+                }
+                commands::print_result(result);
+            }
+            End::Failed(failure) => {
+                let failed = paint.red(format!("failed by {}", failure.cause.words()));
+                let costs = if is_watched { format!(" {}", paint.dim(self.costs())) } else { String::new() };
+                tell!("{failed}{costs}");
+                // The message of a program that exits is the end of its stderr, which was just shown.
+                if is_quiet || !matches!(failure.cause, Cause::Exit(_)) {
+                    tell!("{}", harmless(failure.message.trim_end()));
+                }
+            }
+            End::Stopped if is_watched => tell!("{} {}", paint.yellow("stopped"), paint.dim(self.costs())),
+            End::Stopped => tell!("stopped"),
+        }
+    }
+
+    fn costs(&self) -> String {
+        let Usage { cpu, memory_bytes, .. } = self.usage;
+        format!("in {}, {} ms computing, {} memory", time(self.took), cpu.as_millis(), bytes(memory_bytes))
+    }
+
+    /// Prints all of it as one object on stdout, in the words of the API.
+    pub(super) fn print_json(&self) -> Result<()> {
+        let (state, status, result, error) = match &self.end {
+            End::Completed(result) => ("completed", "completed".to_owned(), Some(result), None),
+            End::Failed(failure) => {
+                let error = json!({ "cause": failure.cause.to_string(), "message": failure.message });
+                ("failed", format!("failed by {}", failure.cause.words()), None, Some(error))
+            }
+            End::Stopped => ("cancelled", "cancelled".to_owned(), None, None),
+        };
+        let report = json!({
+            "state": state,
+            "status": status,
+            "plugin": self.plugin,
+            "plugin_digest": self.digest,
+            "attempt": self.attempt,
+            "duration_ms": u64::try_from(self.took.as_millis())?,
+            "result": result,
+            "error": error,
+            "usage": {
+                "cpu_ms": u64::try_from(self.usage.cpu.as_millis())?,
+                "peak_memory_bytes": self.usage.memory_bytes,
+            },
+        });
+        say!("{report}");
+        Ok(())
+    }
+}

@@ -1,0 +1,21 @@
+//! What a terminal is given: colours, bars, clean text, one live line.
+//!
+//! Used by the commands for people. Knows no server and no task.
+
+pub(crate) mod live;
+pub(crate) mod paint;
+pub(crate) mod text;
+
+use std::os::fd::AsFd;
+
+/// The size of a terminal that does not tell.
+const SIZE: (usize, usize) = (80, 24);
+
+/// Returns the columns and rows of a terminal.
+pub(crate) fn size(terminal: impl AsFd) -> (usize, usize) {
+    let Ok(size) = rustix::termios::tcgetwinsize(terminal) else { return SIZE };
+    match (usize::from(size.ws_col), usize::from(size.ws_row)) {
+        (0, _) | (_, 0) => SIZE,
+        size => size,
+    }
+}

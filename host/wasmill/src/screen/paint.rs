@@ -1,0 +1,107 @@
+//! Colours, where they are wanted.
+
+use std::env::var_os;
+use std::fmt::Display;
+use std::io::{IsTerminal, stderr, stdout};
+use std::sync::OnceLock;
+
+use clap::ValueEnum;
+
+/// When colours are used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, unless NO_COLOR is set or TERM is `dumb`.
+    #[default]
+    Auto,
+    /// Also in files and pipes.
+    Always,
+    /// Nowhere.
+    Never,
+}
+
+/// What `--color` says; set once, when the command line is read.
+static CHOICE: OnceLock<Color> = OnceLock::new();
+
+/// Settles when colours are used, for the rest of the process.
+pub(crate) fn choose(color: Color) {
+    // Whoever chose first has chosen; there is one command line.
+    let _ = CHOICE.set(color);
+}
+
+/// Paints text, or leaves it as it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Paint {
+    on: bool,
+}
+
+impl Paint {
+    /// Paints for stdout.
+    pub(crate) fn stdout() -> Self {
+        Self { on: is_wanted(stdout().is_terminal()) }
+    }
+
+    /// Paints for stderr.
+    pub(crate) fn stderr() -> Self {
+        Self { on: is_wanted(stderr().is_terminal()) }
+    }
+
+    pub(crate) fn bold(self, text: impl Display) -> String {
+        self.paint("1", text)
+    }
+
+    pub(crate) fn dim(self, text: impl Display) -> String {
+        self.paint("2", text)
+    }
+
+    pub(crate) fn red(self, text: impl Display) -> String {
+        self.paint("31", text)
+    }
+
+    pub(crate) fn green(self, text: impl Display) -> String {
+        self.paint("32", text)
+    }
+
+    pub(crate) fn yellow(self, text: impl Display) -> String {
+        self.paint("33", text)
+    }
+
+    pub(crate) fn cyan(self, text: impl Display) -> String {
+        self.paint("36", text)
+    }
+
+    /// Paints the text of a row that is selected.
+    pub(crate) fn selected(self, text: impl Display) -> String {
+        self.paint("7", text)
+    }
+
+    /// Paints something in the colour of a task's state.
+    pub(crate) fn state(self, state: &str, text: impl Display) -> String {
+        match state {
+            "running" => self.cyan(text),
+            "completed" | "ready" => self.green(text),
+            "failed" | "rejected" => self.red(text),
+            "cancelled" => self.yellow(text),
+            _ => self.dim(text),
+        }
+    }
+
+    fn paint(self, code: &str, text: impl Display) -> String {
+        if self.on { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_string() }
+    }
+}
+
+fn is_wanted(is_terminal: bool) -> bool {
+    match CHOICE.get().copied().unwrap_or_default() {
+        Color::Always => true,
+        Color::Never => false,
+        Color::Auto => {
+            let forbidden = var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+            is_terminal && !forbidden && !is_dumb()
+        }
+    }
+}
+
+/// Says whether the terminal can do no more than print.
+pub(crate) fn is_dumb() -> bool {
+    var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb")
+}

@@ -1,0 +1,81 @@
+//! One command of the real binary, from its start to its end.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::binary;
+
+/// What a command said and how it ended.
+#[derive(Debug)]
+pub struct Said {
+    /// The exit code.
+    pub code: i32,
+    /// stdout.
+    pub out: String,
+    /// stderr.
+    pub err: String,
+}
+
+/// Returns a command of the binary in this folder, which knows nothing of the settings of whoever runs the
+/// tests.
+///
+/// # Panics
+///
+/// If the binary was not built.
+pub fn command(folder: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(binary().expect("a binary"));
+    command.args(args);
+    surroundings(&mut command, folder);
+    command
+}
+
+/// Puts a command into a folder and takes from it what could change its ways.
+pub(crate) fn surroundings(command: &mut Command, folder: &Path) {
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("WASMILL_")) {
+        command.env_remove(name);
+    }
+    for name in ["NO_COLOR", "LC_ALL", "LC_CTYPE"] {
+        command.env_remove(name);
+    }
+    command
+        .env("LANG", "C.UTF-8")
+        .env("TERM", "xterm-256color")
+        // Shared by all tests, so that each guest is compiled once.
+        .env("XDG_CACHE_HOME", binary().expect("a binary").with_file_name("tests-cache"))
+        .current_dir(folder);
+}
+
+/// Runs a command with nothing on its stdin.
+///
+/// # Panics
+///
+/// If it does not start.
+pub fn wasmill(folder: &Path, args: &[&str]) -> Said {
+    finish(command(folder, args).stdin(Stdio::null()))
+}
+
+/// Runs a command with this on its stdin.
+///
+/// # Panics
+///
+/// If it does not start or does not read.
+pub fn wasmill_with_stdin(folder: &Path, args: &[&str], stdin: &str) -> Said {
+    let mut command = command(folder, args);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("it starts");
+    child.stdin.take().expect("a pipe").write_all(stdin.as_bytes()).expect("it reads");
+    said(&child.wait_with_output().expect("its end"))
+}
+
+fn finish(command: &mut Command) -> Said {
+    said(&command.output().expect("it starts"))
+}
+
+fn said(output: &std::process::Output) -> Said {
+    Said {
+        code: output.status.code().unwrap_or(-1),
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}

@@ -1,0 +1,258 @@
+//! `wasmill run`: one task here and now, without a server.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use wasmill_tests::terminal::Terminal;
+use wasmill_tests::{MISBEHAVE, PROGRAM, Said, wasmill, wasmill_with_stdin};
+
+fn folder() -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("misbehave.wasm"), MISBEHAVE).expect("written");
+    fs::write(folder.path().join("program.wasm"), PROGRAM).expect("written");
+    folder
+}
+
+/// Runs `misbehave` with this input, and further options.
+fn misbehave(folder: &Path, input: &Value, options: &[&str]) -> Said {
+    let input = input.to_string();
+    let args = [&["run", "misbehave.wasm", "--input", &input], options].concat();
+    wasmill(folder, &args)
+}
+
+#[test]
+fn a_run_prints_its_result_alone_on_stdout_and_nothing_else_into_a_pipe() {
+    let folder = folder();
+    let said = misbehave(folder.path(), &json!({"do": "echo", "text": "grüße"}), &[]);
+    assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (0, "grüße\n", ""));
+    let mut left: Vec<_> =
+        folder.path().read_dir().expect("a folder").flatten().map(|file| file.file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["misbehave.wasm", "program.wasm"], "no database, no other traces");
+}
+
+#[test]
+fn the_log_of_a_run_goes_to_stderr_unless_quiet() {
+    let folder = folder();
+    let input = json!({"do": "log", "out": "to stdout", "err": "to stderr"});
+    let said = misbehave(folder.path(), &input, &[]);
+    assert_eq!((said.code, said.out.as_str()), (0, "ok\n"));
+    assert_eq!(said.err, "to stdout\nto stderr\n");
+    let said = misbehave(folder.path(), &input, &["--quiet"]);
+    assert_eq!((said.out.as_str(), said.err.as_str()), ("ok\n", ""));
+}
+
+#[test]
+fn each_end_of_a_run_has_its_exit_code() {
+    let folder = folder();
+    let path = folder.path();
+    fs::write(path.join("broken.wasm"), &MISBEHAVE[..999]).expect("written");
+    fs::write(path.join("notes.txt"), "no plugin").expect("written");
+    let failed = misbehave(path, &json!({"do": "fail", "kind": "io", "message": "the disk is gone"}), &[]);
+    assert_eq!(failed.code, 1);
+    assert!(
+        failed.err.contains("failed by io bound") && failed.err.contains("the disk is gone"),
+        "{failed:?}"
+    );
+    assert_eq!(failed.out, "");
+    let trapped = misbehave(path, &json!({"do": "trap"}), &[]);
+    assert!(trapped.code == 1 && trapped.err.contains("failed by trap"), "{trapped:?}");
+    for (args, code, said) in [
+        (&["run", "misbehave.wasm", "--input", "not json"][..], 2, "no JSON"),
+        (&["run", "misbehave.wasm", "--no-such-option"], 2, "--no-such-option"),
+        (&["run", "broken.wasm"], 2, "broken.wasm cannot run"),
+        (&["run", "./notes.txt"], 2, "end in .wasm"),
+        (&["run", "missing.wasm"], 5, "there is no file missing.wasm"),
+        (&["run", "missing"], 5, "there is no plugin 'missing'"),
+        (&["run", "misbehave.wasm", "--input", "@missing.json"], 5, "missing.json"),
+    ] {
+        let output = wasmill(path, args);
+        assert!(output.code == code && output.err.contains(said), "{args:?}: {output:?}");
+        assert_eq!(output.out, "");
+    }
+}
+
+#[test]
+fn a_run_ends_at_its_timeout_though_its_guest_computes() {
+    let folder = folder();
+    let said = misbehave(folder.path(), &json!({"do": "spin"}), &["--timeout", "300ms"]);
+    assert!(said.code == 1 && said.err.contains("failed by timeout"), "{said:?}");
+    fs::write(folder.path().join("misbehave.toml"), "limits.timeout = \"200ms\"").expect("written");
+    let said = misbehave(folder.path(), &json!({"do": "sleep", "ms": 60_000}), &[]);
+    assert!(said.code == 1 && said.err.contains("200ms"), "{said:?}");
+}
+
+#[test]
+fn a_program_has_its_arguments_its_stdin_and_what_its_manifest_allows() {
+    let folder = folder();
+    let said = wasmill(folder.path(), &["run", "program.wasm", "--", "args", "-n", "a b"]);
+    assert_eq!((said.code, said.out.as_str()), (0, "[\"program\", \"args\", \"-n\", \"a b\"]\n"));
+    let said =
+        wasmill_with_stdin(folder.path(), &["run", "program.wasm", "--stdin", "-", "--", "cat"], "a\nb");
+    assert_eq!((said.code, said.out.as_str()), (0, "a\nb\n"));
+    let said = wasmill(folder.path(), &["run", "program.wasm", "--", "exit-with", "3"]);
+    assert!(said.code == 1 && said.err.contains("failed by exit code 3"), "{said:?}");
+    fs::write(folder.path().join("program.toml"), "allow.env = { REGION = \"eu\" }").expect("written");
+    let said = wasmill(folder.path(), &["run", "program.wasm", "--", "env"]);
+    assert_eq!((said.code, said.out.as_str()), (0, "REGION=eu\n"));
+}
+
+#[test]
+fn what_a_run_was_denied_is_told_with_the_line_that_would_permit_it() {
+    let folder = folder();
+    let said = wasmill(folder.path(), &["run", "program.wasm", "--", "get", "http://example.com/"]);
+    assert_eq!(said.out, "ErrorCode::HttpRequestDenied\n", "{said:?}");
+    assert!(
+        said.err.contains("add under [allow] in program.toml: http = [\"http://example.com\"]"),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn an_input_comes_from_a_file_or_from_stdin_as_well() {
+    let folder = folder();
+    let input = json!({"do": "echo", "text": "from afar"}).to_string();
+    fs::write(folder.path().join("input.json"), &input).expect("written");
+    let said = wasmill(folder.path(), &["run", "misbehave.wasm", "--input", "@input.json"]);
+    assert_eq!((said.code, said.out.as_str()), (0, "from afar\n"));
+    let said = wasmill_with_stdin(folder.path(), &["run", "misbehave.wasm", "--input", "-"], &input);
+    assert_eq!((said.code, said.out.as_str()), (0, "from afar\n"));
+}
+
+#[test]
+fn an_input_that_does_not_fit_the_schema_is_refused_before_anything_runs() {
+    let folder = folder();
+    fs::write(folder.path().join("misbehave.toml"), "input.schema = \"s.json\"").expect("written");
+    fs::write(folder.path().join("s.json"), r#"{"properties": {"text": {"maxLength": 3}}}"#)
+        .expect("written");
+    let said = misbehave(folder.path(), &json!({"do": "echo", "text": "abcd"}), &[]);
+    assert!(said.code == 2 && said.err.contains("/input/text"), "{said:?}");
+    let said = misbehave(folder.path(), &json!({"do": "echo", "text": "abc"}), &[]);
+    assert_eq!((said.code, said.out.as_str()), (0, "abc\n"));
+}
+
+#[test]
+fn a_name_is_a_plugin_of_the_folder_or_one_that_is_built_in() {
+    let folder = folder();
+    let input = r#"{"min_ms": 1, "max_ms": 2, "fail_rate": 0}"#;
+    let said = wasmill(folder.path(), &["run", "io-stub", "--input", input]);
+    assert!(said.code == 0 && said.out.starts_with("io work result = "), "{said:?}");
+    let plugins = folder.path().join("elsewhere");
+    fs::create_dir(&plugins).expect("a folder");
+    fs::copy(folder.path().join("program.wasm"), plugins.join("tool.wasm")).expect("copied");
+    let said = wasmill(folder.path(), &["run", "tool", "--plugins", "elsewhere", "--", "args"]);
+    assert_eq!((said.code, said.out.as_str()), (0, "[\"tool\", \"args\"]\n"));
+}
+
+#[test]
+fn a_checkpoint_is_there_for_the_next_attempt() {
+    let folder = folder();
+    fs::write(folder.path().join("misbehave.toml"), "retry.backoff = { first = \"1ms\", most = \"5ms\" }")
+        .expect("written");
+    let input = json!({"do": "count-then-fail", "succeed_on": 3});
+    let said = misbehave(folder.path(), &input, &["--max-attempts", "3"]);
+    assert_eq!((said.code, said.out.as_str()), (0, "succeeded on attempt 3\n"), "{said:?}");
+    assert!(said.err.contains("attempt 2 of 3 failed by io bound"), "{said:?}");
+    let said = misbehave(folder.path(), &input, &[]);
+    assert!(
+        said.code == 1 && said.err.contains("attempt 1 of 3"),
+        "one attempt unless more are asked for: {said:?}"
+    );
+}
+
+#[test]
+fn json_says_how_a_run_ended() {
+    let folder = folder();
+    let read = |said: &Said| serde_json::from_str::<Value>(&said.out).expect("JSON");
+    let said = misbehave(folder.path(), &json!({"do": "echo", "text": "hi"}), &["--json"]);
+    let report = read(&said);
+    assert_eq!((said.code, &report["state"], &report["result"]), (0, &json!("completed"), &json!("hi")));
+    assert_eq!(report["plugin_digest"].as_str().map(str::len), Some(64));
+    assert!(report["usage"]["peak_memory_bytes"].as_u64() > Some(0), "{report}");
+    let said =
+        misbehave(folder.path(), &json!({"do": "fail", "kind": "other", "message": "no"}), &["--json"]);
+    let report = read(&said);
+    assert_eq!((said.code, &report["error"]["cause"]), (1, &json!("plugin")), "{report}");
+    assert_eq!(report["error"]["message"], "no");
+}
+
+#[test]
+fn the_first_ctrl_c_asks_the_guest_and_it_puts_things_in_order() {
+    let folder = folder();
+    let out = folder.path().join("out");
+    fs::create_dir(&out).expect("a folder");
+    let dirs = format!("allow.dirs = [{{ host = {out:?}, guest = \"/out\", write = true }}]");
+    fs::write(folder.path().join("misbehave.toml"), dirs).expect("written");
+    let input = json!({"do": "heed", "file": "/out/note", "computes": false}).to_string();
+    let mut terminal = Terminal::start(folder.path(), &["run", "misbehave.wasm", "--input", &input]);
+    terminal.until_shows("waits to be asked");
+    terminal.press("\x03");
+    let (code, shown) = terminal.end();
+    assert!(
+        code == 3 && shown.contains("asked the guest to stop") && shown.contains("stopped in"),
+        "{code}: {shown}"
+    );
+    assert_eq!(fs::read_to_string(out.join("note")).expect("a note"), "asked to stop");
+}
+
+#[test]
+fn a_second_ctrl_c_stops_a_guest_that_does_not_listen() {
+    let folder = folder();
+    let mut terminal =
+        Terminal::start(folder.path(), &["run", "misbehave.wasm", "--input", r#"{"do": "spin"}"#]);
+    terminal.until_shows("misbehave  ");
+    terminal.press("\x03");
+    terminal.until_shows("Ctrl-C again stops it at once");
+    terminal.press("\x03");
+    let (code, shown) = terminal.end();
+    assert!(code == 3 && shown.contains("stopped in"), "{code}: {shown}");
+}
+
+#[test]
+fn a_guest_that_does_not_listen_is_stopped_when_the_grace_ends() {
+    let folder = folder();
+    let args = ["run", "misbehave.wasm", "--grace", "200ms", "--input", r#"{"do": "spin"}"#];
+    let mut terminal = Terminal::start(folder.path(), &args);
+    terminal.until_shows("misbehave  ");
+    terminal.press("\x03");
+    let (code, shown) = terminal.end();
+    assert!(code == 3 && shown.contains("it has 200ms"), "{code}: {shown}");
+}
+
+#[test]
+fn a_run_shows_its_progress_below_its_log_and_its_costs_at_the_end() {
+    let folder = folder();
+    let input = r#"{"min_ms": 2500, "max_ms": 2600, "fail_rate": 0}"#;
+    let mut terminal = Terminal::start(folder.path(), &["run", "io-stub", "--input", input]);
+    let shown = terminal.until("a bar", |shown| shown.contains("━") && shown.contains("s left"));
+    let lines: Vec<_> = shown.lines().collect();
+    assert!(lines[0].starts_with("waiting 2") && lines[1].starts_with("io-stub  "), "{shown}");
+    let (code, shown) = terminal.end();
+    assert!(code == 0 && shown.contains("completed in 2.") && shown.contains("io work result = "), "{shown}");
+    assert!(!shown.contains("s left"), "the live line is gone: {shown}");
+}
+
+#[test]
+fn a_guest_cannot_drive_the_terminal() {
+    let folder = folder();
+    let escape = "\x1b]0;owned\x07\x1b[2Jgone";
+    let input = json!({"do": "log", "out": escape, "err": escape}).to_string();
+    let mut terminal = Terminal::start(folder.path(), &["run", "misbehave.wasm", "--input", &input]);
+    let (code, shown) = terminal.end();
+    assert!(code == 0 && shown.matches("gone").count() == 2, "{shown}");
+    let input = json!({"do": "echo", "text": escape}).to_string();
+    let mut echo = Terminal::start(folder.path(), &["run", "misbehave.wasm", "--input", &input]);
+    assert_eq!(echo.end().0, 0);
+    let input = json!({"do": "progress", "fraction": 0.5, "note": escape, "ms": 500}).to_string();
+    let mut note = Terminal::start(folder.path(), &["run", "misbehave.wasm", "--input", &input]);
+    assert_eq!(note.end().0, 0);
+    for terminal in [terminal, echo, note] {
+        let written = terminal.written();
+        assert!(
+            written.contains("gone") && !written.contains("\x1b]") && !written.contains("\x1b[2J"),
+            "{written:?}"
+        );
+    }
+}
