@@ -100,6 +100,21 @@ fn watch_without_a_terminal_says_what_to_do() {
 }
 
 #[test]
+fn times_that_make_no_sense_are_refused_or_bounded() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for interval in ["0s", "49ms", "2h", "often"] {
+        let said = wasmill_tests::wasmill(folder.path(), &["watch", "--interval", interval]);
+        assert!(said.code == 2 && said.err.contains("--interval"), "{said:?}");
+    }
+    let ages = "500000000years";
+    let cancel = ["cancel", ID, "--grace", ages, "--server", "http://127.0.0.1:1"];
+    assert_eq!(wasmill_tests::wasmill(folder.path(), &cancel).code, 4);
+    let input = r#"{"min_ms": 1, "max_ms": 2, "fail_rate": 0}"#;
+    let run = ["run", "io-stub", "--timeout", ages, "--grace", ages, "--input", input];
+    assert_eq!(wasmill_tests::wasmill(folder.path(), &run).code, 0);
+}
+
+#[test]
 fn a_log_is_followed_line_by_line_until_the_task_has_ended() {
     let (sender, events) = mpsc::channel();
     let events = Mutex::new(Some(events));

@@ -76,10 +76,10 @@ pub(crate) struct SubmitArgs {
     pub(crate) input: InputArgs,
 
     #[command(flatten)]
-    pub(crate) options: TaskOptions,
+    pub(crate) wait: WaitArgs,
 
     #[command(flatten)]
-    pub(crate) wait: WaitArgs,
+    pub(crate) options: TaskOptions,
 
     #[command(flatten)]
     pub(crate) server: ServerArgs,

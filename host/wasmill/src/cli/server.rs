@@ -9,6 +9,7 @@ use crate::settings::Span;
 
 /// Which server is meant.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Server")]
 pub(crate) struct ServerArgs {
     /// The address of the server; https:// and a path are fine, too.
     #[arg(long, value_name = "URL", env = "WASMILL_SERVER", default_value = "http://127.0.0.1:8080")]

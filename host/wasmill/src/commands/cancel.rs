@@ -82,5 +82,5 @@ async fn cancel_many(client: &Client, args: &CancelArgs) -> Result<()> {
 
 /// Returns how long the answer may take: it comes when the guests are gone.
 fn patience(args: &CancelArgs) -> Duration {
-    PATIENCE + args.grace.map_or(Duration::ZERO, |grace| grace.0)
+    PATIENCE.saturating_add(args.grace.map_or(Duration::ZERO, |grace| grace.0))
 }

@@ -15,7 +15,7 @@ use crate::output::{say, tell};
 pub(crate) fn delete(args: &DeleteArgs) -> Result<Exit> {
     let client = Client::new(&args.server)?;
     let parameters: Vec<_> = grace(args.grace).into_iter().collect();
-    let patience = PATIENCE + args.grace.map_or(Duration::ZERO, |grace| grace.0);
+    let patience = PATIENCE.saturating_add(args.grace.map_or(Duration::ZERO, |grace| grace.0));
     block_on(async {
         let mut end = Exit::Done;
         for id in &args.ids {

@@ -7,6 +7,9 @@ mod look;
 mod table;
 mod terminal;
 
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
 use anyhow::Result;
 use hyper::Method;
 use tokio::sync::mpsc;
@@ -17,11 +20,13 @@ use self::table::Table;
 use self::terminal::Terminal;
 use crate::cli::server::WatchArgs;
 use crate::client::{Answer, Ask, Client, block_on};
-use crate::exit::Exit;
+use crate::exit::{Exit, told};
 use crate::process::{self, StopSignals};
 
 /// Looks, or answers to a cancel, that may wait to be shown.
 const NEWS_MAX: usize = 16;
+/// How often the table may be brought up to date.
+const INTERVALS: RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::from_secs(3_600);
 
 /// What happened in the background.
 enum News {
@@ -32,6 +37,9 @@ enum News {
 
 /// Shows the table until a key or a signal ends it.
 pub(crate) fn watch(args: &WatchArgs) -> Result<Exit> {
+    if !INTERVALS.contains(&args.interval.0) {
+        return Err(told(Exit::Usage, "--interval must be from 50ms to 1h"));
+    }
     let client = Client::new(&args.server)?;
     block_on(async {
         let mut stop = StopSignals::listen()?;
