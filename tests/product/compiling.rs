@@ -3,12 +3,14 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use hyper::StatusCode;
+use serde_json::json;
 use tempfile::TempDir;
 use wasmill_model::{Limits, Runner};
 use wasmill_runtime::{
     CacheConfig, CompilerConfig, PluginInfo, PluginState, PluginsConfig, Runtime, RuntimeConfig,
 };
-use wasmill_tests::{binary, tiny};
+use wasmill_tests::{Server, binary, tiny};
 
 /// Where the function of a plugin begins that a test makes larger.
 const BODY: &str = "i32.const 16)\n";
@@ -39,12 +41,54 @@ fn info(runtime: &Runtime, name: &str) -> PluginInfo {
 
 /// Makes a plugin with a function that is valid and takes very long to compile.
 fn bomb() -> Vec<u8> {
-    let step = "local.get 0 if local.get 1 i32.const 7 i32.mul local.get 0 i32.xor local.set 0 end ";
-    let work = step.repeat(400_000);
-    let text = tiny::text("bomb").replacen(BODY, &format!("{work}{BODY}"), 1);
-    let wasm = tiny::parse(&text);
+    let wasm = slow(400_000);
     assert!(wasm.len() > 2 << 20);
     wasm
+}
+
+/// Makes a plugin with a function of so many steps, which takes its time to compile.
+fn slow(steps: usize) -> Vec<u8> {
+    let step = "local.get 0 if local.get 1 i32.const 7 i32.mul local.get 0 i32.xor local.set 0 end ";
+    let work = step.repeat(steps);
+    let text = tiny::text("bomb").replacen(BODY, &format!("{work}{BODY}"), 1);
+    tiny::parse(&text)
+}
+
+#[tokio::test]
+async fn a_task_for_a_plugin_that_compiles_for_the_first_time_is_to_be_tried_again() {
+    let server = Server::start(&[]);
+    let client = server.client();
+    let task = json!({"plugin": "slow"});
+    std::fs::write(server.folder().join("plugins/slow.wasm"), slow(40_000)).expect("written");
+    let deadline = Instant::now() + Duration::from_secs(120);
+    let mut refusals = 0;
+    let accepted = loop {
+        let answer = client.post("/task", &task).await;
+        match answer.status {
+            // It was not seen yet.
+            StatusCode::UNPROCESSABLE_ENTITY => assert_eq!(refusals, 0, "{}", answer.text),
+            StatusCode::SERVICE_UNAVAILABLE => {
+                assert_eq!(answer.str("code"), "plugin-compiling");
+                assert_eq!(answer.headers["retry-after"], "1");
+                assert_eq!(client.get("/plugins/slow").await.str("name"), "slow");
+                refusals += 1;
+            }
+            _ => break answer,
+        }
+        assert!(Instant::now() < deadline, "it is never compiled");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    assert_eq!(accepted.status, StatusCode::CREATED, "{}", accepted.text);
+    assert!(refusals > 0, "it was compiled before anyone could ask");
+    client.until(accepted.str("id"), "completed").await;
+
+    // A version that is in service goes on while the next one is compiled.
+    std::fs::write(server.folder().join("plugins/slow.wasm"), slow(40_001)).expect("written");
+    while client.get("/plugins/slow").await.str("state") != "compiling" {
+        assert!(Instant::now() < deadline, "the change is never seen");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    client.submit(&task).await;
 }
 
 #[test]
