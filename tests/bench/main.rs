@@ -21,6 +21,7 @@ use anyhow::Result;
 use crate::report::{per_second, row, title};
 
 fn main() -> Result<()> {
+    wasmill_tests::document::ignore();
     let cores = std::thread::available_parallelism()?.get();
     title(&format!("Floors, on {cores} cores"));
     let bare_one = floors::bare_wasmtime(1)?;

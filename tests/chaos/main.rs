@@ -28,6 +28,7 @@ use crate::trouble::Trouble;
 const CLIENTS: u64 = 6;
 
 fn main() -> Result<()> {
+    wasmill_tests::document::ignore();
     disk::in_own_mounts()?;
     let seconds = number("CHAOS_SECONDS")?.unwrap_or(120);
     let seed = number("CHAOS_SEED")?.unwrap_or_else(|| u64::from(std::process::id()) * 1_000_003);

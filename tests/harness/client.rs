@@ -13,6 +13,7 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
 use crate::Stream;
+use crate::document::{self, Document};
 
 /// Sends requests over kept connections. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -59,6 +60,10 @@ impl Client {
     /// # Errors
     ///
     /// Fails if the server cannot be reached, breaks off or takes longer than a minute.
+    ///
+    /// # Panics
+    ///
+    /// If the answer is not as the API document says.
     pub async fn send(&self, method: Method, path: &str, body: Option<(&str, Vec<u8>)>) -> Result<Answer> {
         self.send_with(method, path, &[], body).await
     }
@@ -68,7 +73,37 @@ impl Client {
     /// # Errors
     ///
     /// See [`Client::send`].
+    ///
+    /// # Panics
+    ///
+    /// See [`Client::send`].
     pub async fn send_with(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<(&str, Vec<u8>)>,
+    ) -> Result<Answer> {
+        let answer = self.exchange(method.clone(), path, headers, body).await?;
+        if document::is_held()
+            && let Some(document) = self.document().await
+            && let Err(why) = document.check(&method, path, &answer)
+        {
+            panic!("{method} {path} is answered otherwise than documented: {why}: {}", answer.text);
+        }
+        Ok(answer)
+    }
+
+    /// Returns the API document; none if the server is gone by now.
+    pub async fn document(&self) -> Option<&'static Document> {
+        if let Some(document) = document::known() {
+            return Some(document);
+        }
+        let answer = self.exchange(Method::GET, "/openapi.json", &[], None).await.ok()?;
+        (answer.status == StatusCode::OK).then(|| document::learn(answer.json))
+    }
+
+    async fn exchange(
         &self,
         method: Method,
         path: &str,

@@ -4,6 +4,7 @@
 
 mod client;
 mod command;
+pub mod document;
 pub mod fake;
 mod server;
 pub mod silence;

@@ -20,6 +20,7 @@ mod logs;
 mod manifests;
 mod many;
 mod memory;
+mod openapi;
 mod plugins;
 mod problems;
 mod stop;

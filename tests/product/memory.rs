@@ -96,7 +96,7 @@ async fn those_that_touch_late_what_they_were_given_early_give_way_and_complete_
         json!({"plugin": "io-stub", "input": {"min_ms": 12_000, "max_ms": 12_000, "fail_rate": 0}});
     let neighbour = client.submit(&neighbour).await;
     client.until(&neighbour, "running").await;
-    let before = memory_of(server.pid(), "VmRSS");
+    let before = server.memory("VmRSS");
     let late = json!({"plugin": "misbehave", "input": {"do": "hog-late", "mib": 40, "ms": 8_000}});
     let mut ids = Vec::new();
     for _ in 0..50 {
@@ -112,7 +112,7 @@ async fn those_that_touch_late_what_they_were_given_early_give_way_and_complete_
         assert_eq!(task.json["attempt"], 1, "to give way counts for nothing: {}", task.text);
     }
     // 5 ms of touching before it is noticed, and the time until those asked to go are gone.
-    let grown = memory_of(server.pid(), "VmHWM") - before;
+    let grown = server.memory("VmHWM") - before;
     assert!(grown < (512 + 256) * MIB, "{} MiB", grown / MIB);
     let task = client.until(&neighbour, "completed").await;
     assert_eq!(task.json["attempt"], 1, "{}", task.text);

@@ -42,8 +42,7 @@ async fn an_id_that_is_no_uuid_is_400() {
     }
     // Bytes that are no UTF-8 do not even reach the endpoint.
     let broken = client.get("/task/%ff%fe").await;
-    assert_eq!(broken.status, StatusCode::BAD_REQUEST);
-    assert_eq!(broken.headers["content-type"], "application/problem+json");
+    check(&broken, StatusCode::BAD_REQUEST, "invalid-path");
 }
 
 #[tokio::test]
@@ -113,6 +112,24 @@ async fn a_request_that_is_wrong_is_422_and_points_at_every_fault() {
         assert!(query.starts_with(named), "{query}: {named}");
     }
     assert_eq!(client.get("/task").await.text, "[]", "nothing was accepted");
+}
+
+#[tokio::test]
+async fn what_json_holds_for_the_same_is_taken_for_the_same() {
+    let server = Server::start(&[]);
+    let client = server.client();
+    let whole = client.submit(&json!({"plugin": "noop", "max_attempts": 3.0})).await;
+    assert_eq!(client.get(&format!("/task/{whole}")).await.json["max_attempts"], 3);
+    let cancel = async |body: &'static [u8]| {
+        let body = Some(("application/json", body.to_vec()));
+        client.send(Method::POST, "/task/cancel?all=true", body).await.expect("an answer").status
+    };
+    for nothing in [&b""[..], b"\n", b"{}", b" { } "] {
+        assert_eq!(cancel(nothing).await, StatusCode::OK, "{nothing:?}");
+    }
+    for something in [&b"{\"state\": \"waiting\"}"[..], b"[]", b"null", b"{"] {
+        assert_eq!(cancel(something).await, StatusCode::UNPROCESSABLE_ENTITY, "{something:?}");
+    }
 }
 
 #[tokio::test]

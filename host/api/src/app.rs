@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::from_fn;
-use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 use wasmill_model::{Clock, TaskId};
 use wasmill_runtime::Runtime;
@@ -14,9 +13,11 @@ use wasmill_store::{Store, StoreError};
 
 use crate::followers::Followers;
 use crate::problem::{self, Problem};
+use crate::routes::{Routes, get, post};
 use crate::upload::{self, Uploads};
 use crate::{
-    cancel, cancel_many, drain, events, health, list, logs, plugins, result, stats, status, submit, task,
+    cancel, cancel_many, docs, drain, events, health, list, logs, openapi, plugins, result, stats, status,
+    submit, task,
 };
 
 /// What the API accepts.
@@ -65,9 +66,9 @@ impl Api {
     }
 }
 
-/// Builds the routes.
-pub fn router(api: Api) -> Router {
-    Router::new()
+/// Every route. What each takes and answers is told in `openapi.rs`, where a test looks for it.
+pub(crate) fn routes() -> Routes {
+    Routes::new()
         .route("/task", post(submit::submit).get(list::list))
         .route("/task/cancel", post(cancel_many::cancel_many))
         .route("/task/{id}", get(task::task).delete(cancel::remove))
@@ -83,6 +84,15 @@ pub fn router(api: Api) -> Router {
         .route("/stats", get(stats::stats))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
+        .route("/openapi.json", get(openapi::openapi))
+        .route("/docs", get(docs::page))
+        .route("/docs/openapi-explorer.js", get(docs::viewer))
+}
+
+/// Builds the router.
+pub fn router(api: Api) -> Router {
+    routes()
+        .into_router()
         .fallback(problem::unknown_route)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(CatchPanicLayer::custom(problem::panicked))

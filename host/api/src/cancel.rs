@@ -9,11 +9,15 @@ use axum::Json;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
+use serde_json::json;
 use wasmill_store::Cancelled;
 
 use crate::app::Api;
+use crate::openapi::values::{Span, plain};
+use crate::openapi::{Answer, Operation};
 use crate::problem::{Fault, Problem};
-use crate::record::Record;
+use crate::problem_kind as kind;
+use crate::record::{self, Record};
 
 /// The longest grace; the request stays open for that long.
 const GRACE_MAX: Duration = Duration::from_secs(60);
@@ -72,4 +76,34 @@ pub(crate) fn take_grace(grace: &mut Duration, value: &str, faults: &mut Vec<Fau
             faults.push(Fault::parameter("grace", detail));
         }
     }
+}
+
+/// Tells of the grace.
+pub(crate) fn about_grace(operation: Operation) -> Operation {
+    let most = humantime::format_duration(GRACE_MAX);
+    let about = format!("Ask the guest to stop, and give it so long to put things in order; at most {most}.");
+    let mut schema = plain::<Span>();
+    schema["examples"] = json!(["500ms", "5s"]);
+    operation.query("grace", about, &schema)
+}
+
+pub(crate) fn about_remove() -> Operation {
+    about_grace(Operation::delete("/task/{id}", "deleteTask", "Stop a task and forget it"))
+        .detail("When this is answered the guest is gone, its slot is free, and nothing of it can write.")
+        .answers(204, Answer::empty("It is gone."))
+        .problems(&[kind::INVALID_REQUEST])
+        .problems(&kind::OF_TASK)
+}
+
+pub(crate) fn about_cancel() -> Operation {
+    let mut example = record::example();
+    example["status"] = "cancelled".into();
+    example["state"] = "cancelled".into();
+    example["finished_at"] = "2026-11-23T07:26:51.617291345Z".into();
+    example["progress"].take();
+    about_grace(Operation::post("/task/{id}/cancel", "cancelTask", "Stop a task and keep its record"))
+        .detail("When this is answered the guest is gone and its slot is free.")
+        .answers(200, Answer::json::<Record>("Its record.", example))
+        .problems(&[kind::TASK_ENDED, kind::INVALID_REQUEST])
+        .problems(&kind::OF_TASK)
 }

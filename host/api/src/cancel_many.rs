@@ -2,6 +2,7 @@
 //!
 //! It answers only after every guest is gone and its slot is free.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::Json;
@@ -9,17 +10,23 @@ use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::IntoResponse;
+use schemars::JsonSchema;
 use serde::Serialize;
+use serde::de::IgnoredAny;
+use serde_json::json;
 use wasmill_model::TaskState;
 use wasmill_store::Filter;
 
 use crate::app::Api;
 use crate::body::read_json;
-use crate::cancel::take_grace;
+use crate::cancel::{self, take_grace};
 use crate::filter;
+use crate::openapi::{Answer as Answers, Operation};
 use crate::problem::{Fault, Problem};
+use crate::problem_kind as kind;
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Cancelled")]
 struct Answer {
     /// How many were cancelled; of a dry run, how many would be.
     cancelled: u64,
@@ -74,7 +81,7 @@ fn check(query: &str, body: &[u8]) -> Result<Wish, Problem> {
         faults.push(Fault::parameter("all", detail));
     }
     // What stands in a body would be overlooked, and more be cancelled than was meant.
-    if !matches!(body.trim_ascii(), b"" | b"{}") {
+    if !says_nothing(body) {
         faults.push(Fault { pointer: Some(String::new()), parameter: None, detail: NO_BODY.to_owned() });
     }
     if faults.is_empty() { Ok(wish) } else { Err(Problem::invalid_request(faults)) }
@@ -82,10 +89,44 @@ fn check(query: &str, body: &[u8]) -> Result<Wish, Problem> {
 
 const NO_BODY: &str = "the body must be empty; which tasks are meant is said in the query";
 
+/// Whether a body is empty, or an object that is.
+fn says_nothing(body: &[u8]) -> bool {
+    let object = || serde_json::from_slice::<BTreeMap<String, IgnoredAny>>(body);
+    body.trim_ascii().is_empty() || object().is_ok_and(|fields| fields.is_empty())
+}
+
 fn flag(flag: &mut bool, name: &str, value: &str, faults: &mut Vec<Fault>) {
     match value {
         "true" => *flag = true,
         "false" => *flag = false,
         _ => faults.push(Fault::parameter(name, format!("{name} must be true or false"))),
     }
+}
+
+/// The body: none, or an object without fields.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Nothing {}
+
+pub(crate) fn about() -> Operation {
+    let flag = json!({"type": "boolean", "default": false});
+    let answer = Answers::json::<Answer>(
+        "They are stopped, and their records kept.",
+        json!({"cancelled": 412, "dry_run": false}),
+    );
+    let operation = Operation::post("/task/cancel", "cancelTasks", "Cancel all tasks that fit")
+        .detail(
+            "Means tasks that wait or run when it begins. Which ones takes at least one filter, or \
+             `all=true`, and not both.",
+        )
+        .query("all", "Every task that waits or runs.", &flag)
+        .query("dry_run", "Only count them.", &flag);
+    let open: Vec<_> =
+        TaskState::ALL.into_iter().filter(|state| state.may_become(TaskState::Cancelled)).collect();
+    filter::about(cancel::about_grace(operation), &open)
+        .json_body::<Nothing>("Nothing: which tasks are meant is said in the query.", Vec::new())
+        .answers(200, answer)
+        .problems(&kind::OF_JSON_BODY)
+        .problems(&[kind::INVALID_REQUEST])
+        .problems(&kind::OF_STORE)
 }

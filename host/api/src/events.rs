@@ -6,12 +6,15 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use serde_json::json;
 use tokio::time::Instant;
 use wasmill_model::{PluginName, Progress, Task, TaskId, TaskState, Timestamp};
 use wasmill_store::{AllFollower, Change, Event, Follower, News, Told};
 
 use crate::app::Api;
+use crate::openapi::{Answer, Operation};
 use crate::problem::Problem;
+use crate::problem_kind as kind;
 use crate::record::{ProgressView, Rfc3339};
 use crate::sse::{self, Source};
 
@@ -75,6 +78,34 @@ pub(crate) async fn of_all(State(api): State<Api>, headers: HeaderMap) -> Result
         follower.go_back(last);
     }
     Ok(sse::stream(OfAll { follower, look_at: None }, api.scheduler, place))
+}
+
+fn about(operation: Operation) -> Operation {
+    let stream = "Server-sent events `created`, `started`, `progress`, `retrying`, `completed`, `failed`, \
+                  `cancelled` and `deleted`; the data is JSON with the keys seq, task, plugin, time, state and \
+                  attempt, and progress, cause or ready_at where they apply.";
+    let last = json!({"type": "string", "examples": ["4711"]});
+    operation
+        .header(
+            "Last-Event-ID",
+            "The id of the last event that was seen: the stream goes on after it.",
+            &last,
+        )
+        .answers(200, Answer::text(stream, "text/event-stream"))
+        .problems(&[kind::TOO_MANY_FOLLOWERS])
+}
+
+pub(crate) fn about_of_task() -> Operation {
+    about(Operation::get("/task/{id}/events", "followTask", "Follow what happens to a task"))
+        .detail("Begins with where the task stands, and closes when it has ended.")
+        .answers(204, Answer::empty("The task has ended, and the client has seen it all."))
+        .problems(&kind::OF_TASK)
+}
+
+pub(crate) fn about_of_all() -> Operation {
+    about(Operation::get("/events", "followAll", "Follow what happens to all tasks")).detail(
+        "Begins with what happens next, or after `Last-Event-ID`; an event `gap` tells what was missed.",
+    )
 }
 
 /// One who follows a task.

@@ -1,9 +1,12 @@
 //! The parameters that say which tasks are meant, the same for a list and for a cancel of many.
 
 use chrono::{DateTime, Utc};
+use serde_json::json;
 use wasmill_model::{TaskState, Timestamp};
 use wasmill_store::Filter;
 
+use crate::openapi::Operation;
+use crate::openapi::values::{Name, plain};
 use crate::problem::Fault;
 
 /// The names of the parameters, for messages.
@@ -69,6 +72,18 @@ fn once<T>(slot: &mut Option<T>, value: Option<T>, must: &'static str) -> Result
 fn moment(text: &str) -> Option<Timestamp> {
     let moment = DateTime::parse_from_rfc3339(&text.replace(' ', "+")).ok()?;
     Some(moment.with_timezone(&Utc))
+}
+
+/// Tells of the parameters, where these states may be asked for.
+pub(crate) fn about(operation: Operation, states: &[TaskState]) -> Operation {
+    let names: Vec<_> = states.iter().map(|state| state.as_str()).collect();
+    let states = json!({"type": "array", "items": {"type": "string", "enum": names}, "minItems": 1});
+    let moment = json!({"type": "string", "format": "date-time"});
+    operation
+        .query("state", "Tasks in one of these states.", &states)
+        .query("plugin", "Tasks of this plugin.", &plain::<Name>())
+        .query("created_after", "Tasks accepted at this moment or later.", &moment)
+        .query("created_before", "Tasks accepted before this moment.", &moment)
 }
 
 #[cfg(test)]

@@ -3,12 +3,17 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::IntoResponse;
+use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::json;
 
 use crate::app::Api;
+use crate::openapi::{Answer, Operation};
 use crate::problem::Problem;
+use crate::problem_kind as kind;
 
-#[derive(Serialize)]
+/// How the server is.
+#[derive(Serialize, JsonSchema)]
 struct Health {
     status: &'static str,
 }
@@ -26,4 +31,15 @@ pub(crate) async fn readyz(State(api): State<Api>) -> Result<impl IntoResponse, 
     }
     api.store.probe().await?;
     Ok(Json(Health { status: "ready" }))
+}
+
+pub(crate) fn about_healthz() -> Operation {
+    Operation::get("/healthz", "getHealth", "Say whether the process serves requests")
+        .answers(200, Answer::json::<Health>("It does.", json!({"status": "alive"})))
+}
+
+pub(crate) fn about_readyz() -> Operation {
+    Operation::get("/readyz", "getReadiness", "Say whether new tasks are taken")
+        .answers(200, Answer::json::<Health>("They are.", json!({"status": "ready"})))
+        .problems(&kind::OF_STORE)
 }

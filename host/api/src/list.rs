@@ -4,12 +4,16 @@ use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::IntoResponse;
+use serde_json::json;
+use wasmill_model::TaskState;
 use wasmill_store::{Filter, ListQuery};
 
 use crate::app::Api;
 use crate::filter;
+use crate::openapi::{Answer, Operation};
 use crate::problem::{Fault, Problem};
-use crate::record::Record;
+use crate::problem_kind as kind;
+use crate::record::{self, Record};
 
 /// How many tasks a page has unless asked otherwise, and at most.
 const LIMIT_MAX: usize = 1_000;
@@ -59,4 +63,25 @@ fn check(query: &str) -> Result<ListQuery, Problem> {
         }
     }
     if faults.is_empty() { Ok(checked) } else { Err(Problem::invalid_request(faults)) }
+}
+
+pub(crate) fn about() -> Operation {
+    let limit = json!({"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_MAX});
+    let cursor = json!({"type": "string", "pattern": "^0*[0-7]?[0-9A-Fa-f]{1,15}$"});
+    let page = Answer::json::<Vec<Record>>("A page.", json!([record::example()])).optional_header(
+        "Link",
+        "Where the next page is; missing on the last one.",
+        "^</task\\?limit=[0-9]+&cursor=[^>]+>; rel=\"next\"$",
+    );
+    let operation = Operation::get("/task", "listTasks", "List tasks, newest first")
+        .detail(
+            "A page of a filtered list may hold fewer than `limit`, even none, while there is more to \
+             look through: go on as long as there is a `Link`.",
+        )
+        .query("limit", "How many tasks a page has at most.", &limit)
+        .query("cursor", "Taken from the `Link` of an earlier page.", &cursor);
+    filter::about(operation, &TaskState::ALL)
+        .answers(200, page)
+        .problems(&[kind::INVALID_REQUEST])
+        .problems(&kind::OF_STORE)
 }

@@ -7,13 +7,17 @@ use axum::Json;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::json;
 use tokio::time::Instant;
 use wasmill_model::{LogLine, Task, TaskId};
 use wasmill_store::{Follower, LiveLog, StoreError};
 
 use crate::app::Api;
+use crate::openapi::{Answer, Operation};
 use crate::problem::{Fault, Problem};
+use crate::problem_kind as kind;
 use crate::record::{Rfc3339, words};
 use crate::sse::{self, Source};
 
@@ -28,11 +32,16 @@ const PIECE_BYTES: usize = 16 << 10;
 /// The least time between two looks of a follower at a run that writes: enough for 800 KB a second.
 const PACE: Duration = Duration::from_millis(20);
 
-#[derive(Serialize)]
+/// A line that a guest wrote.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "LogLine")]
 struct LineView {
+    /// The number of the line; it grows over all attempts.
     seq: u64,
     time: Rfc3339,
     attempt: u32,
+    /// `stdout` or `stderr`.
+    #[schemars(regex(pattern = "^std(out|err)$"))]
     stream: &'static str,
     text: String,
     /// Whether the line was too long and goes on in the next of its stream.
@@ -108,6 +117,33 @@ fn check(query: &str) -> Result<(u64, usize), Problem> {
         }
     }
     if faults.is_empty() { Ok((after, limit)) } else { Err(Problem::invalid_request(faults)) }
+}
+
+pub(crate) fn about() -> Operation {
+    let line = json!({
+        "seq": 12, "time": "2026-11-23T07:26:49.603656725Z", "attempt": 1, "stream": "stdout",
+        "text": "fetched 3 of 9",
+    });
+    let after = json!({"type": "integer", "minimum": 0, "default": 0});
+    let limit = json!({"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT});
+    let lines =
+        Answer::json::<Vec<LineView>>("Lines, oldest first.", json!([line])).or_events().optional_header(
+            "Link",
+            "Where the next lines are; missing where there are no more for now.",
+            "^</task/[0-9a-f-]{36}/logs\\?after=[0-9]+&limit=[0-9]+>; rel=\"next\"$",
+        );
+    Operation::get("/task/{id}/logs", "getTaskLogs", "Read or follow the log of a task")
+        .detail(
+            "All attempts, while the task runs and after. With `Accept: text/event-stream` each line is an \
+             event `log` with the number of the line as its id; `gap` tells of lines that are not kept any \
+             more, and `end` of the end of the task, after which the stream closes.",
+        )
+        .query("after", "The number of the last line that is known.", &after)
+        .query("limit", "How many lines are answered at most.", &limit)
+        .header("Last-Event-ID", "For a stream, in place of `after`.", &json!({"type": "string"}))
+        .answers(200, lines)
+        .problems(&[kind::INVALID_REQUEST, kind::TOO_MANY_FOLLOWERS])
+        .problems(&kind::OF_TASK)
 }
 
 /// One who follows the log of a task.

@@ -5,39 +5,50 @@ use std::collections::HashMap;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::IntoResponse;
+use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::{Value, json};
 use wasmill_model::{Backoff, Limits, PluginName};
 use wasmill_runtime::{
     DirRule, HttpRule, OutputFormat, Permissions, PluginFacts, PluginInfo, PluginSource, PluginState, Retry,
 };
 
 use crate::app::Api;
+use crate::openapi::values::Digest;
+use crate::openapi::{Answer, Operation};
 use crate::problem::Problem;
+use crate::problem_kind as kind;
 
 /// Waiting tasks are counted up to here, so that a long line costs no more than a short one.
 const WAITING_COUNT_MAX: usize = 10_000;
 
 /// A plugin as clients read it.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Plugin")]
 pub(crate) struct PluginView {
     name: String,
+    #[schemars(extend("enum" = ["ready", "compiling", "rejected"]))]
     state: &'static str,
     /// Why it was rejected.
     reason: Option<String>,
     /// The file it came from; `null` for one that is part of the binary.
     file: Option<String>,
     /// The SHA-256 of the file; `null` if it was not read.
+    #[schemars(with = "Option<Digest>")]
     digest: Option<String>,
     size_bytes: u64,
     compile_ms: u64,
     /// The digest of the version that runs tasks now, which may be an older one.
+    #[schemars(with = "Option<Digest>")]
     in_service: Option<String>,
     tasks: TasksView,
     #[serde(flatten)]
     facts: Option<FactsView>,
 }
 
-#[derive(Serialize)]
+/// How many tasks of a plugin there are.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "PluginTasks")]
 struct TasksView {
     waiting: u64,
     /// Whether there may be more than so many.
@@ -45,11 +56,16 @@ struct TasksView {
     running: usize,
 }
 
-#[derive(Serialize)]
+/// What is known of a plugin that was loaded.
+#[derive(Serialize, JsonSchema)]
 struct FactsView {
+    #[schemars(extend("enum" = ["task", "command", "module"]))]
     kind: &'static str,
     description: Option<String>,
+    /// What it answers with.
+    #[schemars(extend("enum" = ["text", "json"]))]
     output: &'static str,
+    /// Whether input is held against a schema.
     has_schema: bool,
     imports: Vec<String>,
     exports: Vec<String>,
@@ -58,7 +74,9 @@ struct FactsView {
     permissions: PermissionsView,
 }
 
-#[derive(Serialize)]
+/// What each of its tasks may use.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "PluginLimits")]
 struct LimitsView {
     memory_bytes: u64,
     timeout_ms: u128,
@@ -71,20 +89,26 @@ struct LimitsView {
     concurrency: Option<u32>,
 }
 
-#[derive(Serialize)]
+/// How failures of its tasks are tried again, unless they say otherwise.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "PluginRetry")]
 struct RetryView {
     max_attempts: u32,
     backoff: BackoffView,
 }
 
-#[derive(Serialize)]
+/// The waits between attempts.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "PluginBackoff")]
 struct BackoffView {
     first_ms: u128,
     factor: f64,
     most_ms: u128,
 }
 
-#[derive(Serialize)]
+/// What its tasks may reach.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "PluginPermissions")]
 struct PermissionsView {
     http: Vec<String>,
     /// The names only: values may be secrets.
@@ -92,7 +116,9 @@ struct PermissionsView {
     dirs: Vec<DirView>,
 }
 
-#[derive(Serialize)]
+/// A folder.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "PluginFolder")]
 struct DirView {
     host: String,
     guest: String,
@@ -213,4 +239,36 @@ impl PermissionsView {
             dirs: permissions.dirs.iter().map(dir).collect(),
         }
     }
+}
+
+/// A plugin as an example for the API document.
+pub(crate) fn example() -> Value {
+    json!({
+        "name": "words", "state": "ready", "reason": null, "file": "/plugins/words.wasm",
+        "digest": "d203842075bd6e1d4ea7d5a9bd8b1ba1ea3e7fbd6a1cb8b0c1c4a8e6c9f1b2a3",
+        "size_bytes": 111_616, "compile_ms": 214,
+        "in_service": "d203842075bd6e1d4ea7d5a9bd8b1ba1ea3e7fbd6a1cb8b0c1c4a8e6c9f1b2a3",
+        "tasks": {"waiting": 0, "waiting_is_at_least": false, "running": 1},
+        "kind": "command", "description": "counts words", "output": "json", "has_schema": false,
+        "imports": ["wasi:cli/stdout@0.2.6"], "exports": ["wasi:cli/run@0.2.6"],
+        "limits": {
+            "memory_bytes": 67_108_864, "timeout_ms": 600_000, "cpu_ms": null, "output_bytes": 1_048_576,
+            "log_bytes": 16_384, "checkpoint_bytes": 1_048_576, "concurrency": null,
+        },
+        "retry": {"max_attempts": 1, "backoff": {"first_ms": 1_000, "factor": 2.0, "most_ms": 300_000}},
+        "permissions": {"http": [], "env": [], "dirs": []},
+    })
+}
+
+pub(crate) fn about_list() -> Operation {
+    Operation::get("/plugins", "listPlugins", "List what can run, and why a file cannot")
+        .answers(200, Answer::json::<Vec<PluginView>>("Every plugin.", json!([example()])))
+        .problems(&kind::OF_STORE)
+}
+
+pub(crate) fn about_plugin() -> Operation {
+    Operation::get("/plugins/{name}", "getPlugin", "Show one plugin")
+        .answers(200, Answer::json::<PluginView>("The plugin.", example()))
+        .problems(&[kind::INVALID_PATH, kind::UNKNOWN_PLUGIN])
+        .problems(&kind::OF_STORE)
 }

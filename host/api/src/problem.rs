@@ -12,10 +12,15 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use percent_encoding::percent_decode_str;
+use schemars::JsonSchema;
 use serde::Serialize;
 use wasmill_model::{InvalidPluginName, InvalidTaskId, TaskId, TaskState};
 use wasmill_runtime::UploadError;
 use wasmill_store::StoreError;
+
+use crate::openapi::values::State;
+use crate::problem_kind::{self as kind, Kind};
 
 /// What `GET /task/{id}/result` has always said when there is no result.
 pub(crate) const NO_RESULT: &str = "task running or failed, no result, check status";
@@ -33,7 +38,7 @@ pub(crate) struct Problem {
 }
 
 /// One thing that is wrong with a request.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(crate) struct Fault {
     /// A JSON pointer into the body.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -58,19 +63,34 @@ impl Fault {
     }
 }
 
-#[derive(Serialize)]
-struct Document<'a> {
+/// An error, as RFC 9457 words it.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Problem")]
+pub(crate) struct Document<'a> {
+    /// The code as a URI.
+    #[schemars(regex(pattern = "^urn:wasmill:problem:[a-z-]+$"))]
     r#type: String,
+    /// What kind of problem it is, for people.
     title: &'a str,
+    /// The status code of the answer.
     status: u16,
+    /// What is wrong here, and what would be right.
     detail: &'a str,
+    /// The path that was asked for.
     instance: &'a str,
+    /// What kind of problem it is, for machines. It never changes.
     code: &'a str,
+    /// Everything that is wrong with the request.
     #[serde(skip_serializing_if = "<[Fault]>::is_empty")]
+    #[schemars(length(min = 1))]
     errors: &'a [Fault],
+    /// The state of the task, where that is the problem.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "State")]
     state: Option<&'static str>,
+    /// Where there will be no result: the words of the 202 while there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "&'static str")]
     problem: Option<&'static str>,
 }
 
@@ -80,74 +100,79 @@ impl Problem {
         Self { status, code, title, detail, errors: Vec::new(), state: None, retry_after_secs: None }
     }
 
+    fn of(kind: Kind, detail: impl Into<String>) -> Self {
+        let problem = Self::new(kind.status, kind.code, kind.title, detail);
+        Self { retry_after_secs: kind.retry_after_secs, ..problem }
+    }
+
+    pub(crate) fn invalid_path() -> Self {
+        Self::of(kind::INVALID_PATH, "the path has escaped bytes that are not UTF-8")
+    }
+
     pub(crate) fn invalid_id(text: &str, error: InvalidTaskId) -> Self {
         let detail = format!("'{}' is no task id: {error}", shortened(text));
-        Self::new(StatusCode::BAD_REQUEST, "invalid-id", "Not a task id", detail)
+        Self::of(kind::INVALID_ID, detail)
     }
 
     pub(crate) fn invalid_json(error: &serde_json::Error) -> Self {
         let detail = format!("the body is not valid JSON: {error}");
-        Self::new(StatusCode::BAD_REQUEST, "invalid-json", "Body is not JSON", detail)
+        Self::of(kind::INVALID_JSON, detail)
     }
 
     pub(crate) fn unreadable_body() -> Self {
         let detail = "the connection broke before the whole body had arrived";
-        Self::new(StatusCode::BAD_REQUEST, "unreadable-body", "Body could not be read", detail)
+        Self::of(kind::UNREADABLE_BODY, detail)
     }
 
     pub(crate) fn invalid_request(errors: Vec<Fault>) -> Self {
         let detail: Vec<_> = errors.iter().map(|fault| fault.detail.as_str()).collect();
         let detail = detail.join("; ");
-        let title = "Request is well-formed but wrong";
-        Self { errors, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-request", title, detail) }
+        Self { errors, ..Self::of(kind::INVALID_REQUEST, detail) }
     }
 
     pub(crate) fn unknown_task(id: TaskId) -> Self {
         let detail = format!("there is no task {id}; it was never accepted or has been deleted");
-        Self::new(StatusCode::NOT_FOUND, "unknown-task", "No such task", detail)
+        Self::of(kind::UNKNOWN_TASK, detail)
     }
 
     pub(crate) fn unknown_plugin(name: &str) -> Self {
         let detail = format!("there is no plugin '{}'; GET /plugins lists those there are", shortened(name));
-        Self::new(StatusCode::NOT_FOUND, "unknown-plugin", "No such plugin", detail)
+        Self::of(kind::UNKNOWN_PLUGIN, detail)
     }
 
     pub(crate) fn body_too_large(bytes_max: usize) -> Self {
         let detail = format!("the body is larger than {bytes_max} bytes, the most this server takes");
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "Body too large", detail)
+        Self::of(kind::BODY_TOO_LARGE, detail)
     }
 
     pub(crate) fn body_too_slow() -> Self {
         let detail = "the body did not arrive in time";
-        Self::new(StatusCode::REQUEST_TIMEOUT, "body-too-slow", "Body too slow", detail)
+        Self::of(kind::BODY_TOO_SLOW, detail)
     }
 
     pub(crate) fn unsupported_media_type() -> Self {
         let detail = "send the body as JSON, with the header 'Content-Type: application/json'";
-        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-        Self::new(status, "unsupported-media-type", "Body is not declared as JSON", detail)
+        Self::of(kind::NOT_JSON, detail)
     }
 
     pub(crate) fn not_wasm() -> Self {
         let detail = "send the bytes of the plugin, with the header 'Content-Type: application/wasm'";
-        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-        Self::new(status, "unsupported-media-type", "Body is not declared as WebAssembly", detail)
+        Self::of(kind::NOT_WASM, detail)
     }
 
     pub(crate) fn uploads_are_off() -> Self {
         let detail = "plugins of this server are changed in its folder only; --allow-upload opens this way";
-        Self::new(StatusCode::FORBIDDEN, "uploads-are-off", "Plugins cannot be changed here", detail)
+        Self::of(kind::UPLOADS_ARE_OFF, detail)
     }
 
     pub(crate) fn invalid_plugin_name(name: &str, error: InvalidPluginName) -> Self {
         let detail = format!("'{}' cannot name a plugin: {error}", shortened(name));
-        let status = StatusCode::UNPROCESSABLE_ENTITY;
-        Self::new(status, "invalid-plugin-name", "Not a plugin name", detail)
+        Self::of(kind::INVALID_PLUGIN_NAME, detail)
     }
 
     pub(crate) fn built_in_plugin(name: &str) -> Self {
         let detail = format!("plugin '{name}' is part of the server and has no file to delete");
-        Self::new(StatusCode::CONFLICT, "built-in-plugin", "Plugin is built in", detail)
+        Self::of(kind::BUILT_IN_PLUGIN, detail)
     }
 
     pub(crate) fn internal_fault(what: &str) -> Self {
@@ -157,43 +182,36 @@ impl Problem {
 
     pub(crate) fn draining() -> Self {
         let detail = "the server is draining and takes no new tasks; try again shortly";
-        let status = StatusCode::SERVICE_UNAVAILABLE;
-        Self { retry_after_secs: Some(5), ..Self::new(status, "draining", "Draining", detail) }
+        Self::of(kind::DRAINING, detail)
     }
 
     pub(crate) fn too_many_followers(followers_max: usize) -> Self {
         let detail = format!(
             "{followers_max} clients follow or wait already, the most this server takes; try again later"
         );
-        let status = StatusCode::SERVICE_UNAVAILABLE;
-        let problem = Self::new(status, "too-many-followers", "Too many followers", detail);
-        Self { retry_after_secs: Some(5), ..problem }
+        Self::of(kind::TOO_MANY_FOLLOWERS, detail)
     }
 
     /// A plugin has just been added, and its first version is not ready yet.
     pub(crate) fn plugin_compiling(why: String) -> Self {
-        let status = StatusCode::SERVICE_UNAVAILABLE;
-        let problem = Self::new(status, "plugin-compiling", "Plugin is being compiled", why);
-        Self { retry_after_secs: Some(1), ..problem }
+        Self::of(kind::PLUGIN_COMPILING, why)
     }
 
     /// There is no result and there never will be.
     pub(crate) fn no_result(state: TaskState, why: String) -> Self {
-        let code = if state == TaskState::Cancelled { "task-cancelled" } else { "task-failed" };
-        let problem = Self::new(StatusCode::CONFLICT, code, "There will be no result", why);
-        Self { state: Some(state), ..problem }
+        let kind = if state == TaskState::Cancelled { kind::TASK_CANCELLED } else { kind::TASK_FAILED };
+        Self { state: Some(state), ..Self::of(kind, why) }
     }
 
     /// The task ended before it could be cancelled.
     pub(crate) fn already_ended(id: TaskId, state: TaskState) -> Self {
         let detail = format!("task {id} is already {state}");
-        let problem = Self::new(StatusCode::CONFLICT, "task-ended", "Task has already ended", detail);
-        Self { state: Some(state), ..problem }
+        Self { state: Some(state), ..Self::of(kind::TASK_ENDED, detail) }
     }
 
     fn internal() -> Self {
         let detail = "the server failed to answer; its log says why";
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error", detail)
+        Self::of(kind::INTERNAL, detail)
     }
 
     fn document(&self, instance: &str) -> Response {
@@ -221,15 +239,11 @@ impl Problem {
 impl From<UploadError> for Problem {
     fn from(error: UploadError) -> Self {
         match error {
-            UploadError::Rejected(reason) => {
-                let status = StatusCode::UNPROCESSABLE_ENTITY;
-                Self::new(status, "plugin-rejected", "Plugin was rejected", reason)
-            }
+            UploadError::Rejected(reason) => Self::of(kind::PLUGIN_REJECTED, reason),
             UploadError::NoFolder | UploadError::Folder { .. } => {
                 tracing::warn!(%error, "the plugins folder cannot be changed");
                 let detail = format!("{error}; the server needs a folder that it may write to");
-                let status = StatusCode::SERVICE_UNAVAILABLE;
-                Self::new(status, "plugins-folder-unavailable", "Plugins folder cannot be changed", detail)
+                Self::of(kind::PLUGINS_FOLDER_UNAVAILABLE, detail)
             }
         }
     }
@@ -241,18 +255,14 @@ impl From<StoreError> for Problem {
             StoreError::Full { waiting_max } => {
                 let detail =
                     format!("{waiting_max} tasks are waiting, the most this server takes; try again later");
-                let title = "Too many waiting tasks";
-                let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "waiting-line-full", title, detail);
-                Self { retry_after_secs: Some(1), ..problem }
+                Self::of(kind::WAITING_LINE_FULL, detail)
             }
             StoreError::Closed => Self::draining(),
             error => {
                 // The store tells of its trouble once; with every request it would fill the log.
                 tracing::debug!(%error, "the store could not serve a request");
                 let detail = "the server cannot reach its database right now; its log says why";
-                let status = StatusCode::SERVICE_UNAVAILABLE;
-                let problem = Self::new(status, "store-unavailable", "Database unavailable", detail);
-                Self { retry_after_secs: Some(1), ..problem }
+                Self::of(kind::STORE_UNAVAILABLE, detail)
             }
         }
     }
@@ -270,6 +280,9 @@ impl IntoResponse for Problem {
 /// Writes out problems, and rewords errors that come from a library: no other error leaves.
 pub(crate) async fn finish(request: Request, next: Next) -> Response {
     let uri = request.uri().clone();
+    if percent_decode_str(uri.path()).decode_utf8().is_err() {
+        return Problem::invalid_path().document(uri.path());
+    }
     let mut response = next.run(request).await;
     let status = response.status();
     if !status.is_client_error() && !status.is_server_error() {
@@ -295,12 +308,12 @@ fn keep_headers(from: &HeaderMap, to: &mut HeaderMap) {
 
 pub(crate) async fn unknown_route(uri: Uri) -> Problem {
     let detail = format!("there is nothing at {}", shortened(uri.path()));
-    Problem::new(StatusCode::NOT_FOUND, "unknown-route", "No such route", detail)
+    Problem::of(kind::UNKNOWN_ROUTE, detail)
 }
 
 pub(crate) async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
     let detail = format!("{} cannot be asked to {}", shortened(uri.path()), shortened(method.as_str()));
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed", detail)
+    Problem::of(kind::METHOD_NOT_ALLOWED, detail)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the signature is tower-http's")]

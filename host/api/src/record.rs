@@ -1,8 +1,12 @@
 //! A task as clients read it: the seed's keys first, then ours.
 
 use chrono::SecondsFormat;
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
-use wasmill_model::{Failure, PluginName, Progress, Task, TaskId, TaskState, Timestamp};
+use serde_json::{Value, json};
+use wasmill_model::{ATTEMPTS_MAX, Failure, PluginName, Progress, Task, TaskId, TaskState, Timestamp};
+
+use crate::openapi::values::{Digest, Id, Name, State, Words};
 
 /// A moment in RFC 3339, UTC, with nanoseconds.
 #[derive(Clone, Copy, Debug)]
@@ -15,49 +19,76 @@ impl Serialize for Rfc3339 {
 }
 
 /// The answer to a submit.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct Accepted {
+    #[schemars(with = "Id")]
     pub(crate) id: TaskId,
     pub(crate) created_at: Rfc3339,
+    /// 0: it has not run yet.
+    #[schemars(range(max = 0))]
     pub(crate) duration: u64,
 }
 
 /// The whole record of a task, without its input and log.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct Record {
+    #[schemars(with = "Id")]
     id: TaskId,
+    /// What the plugin answered; `null` unless completed.
     result: Option<String>,
     #[serde(flatten)]
     status: Status,
 }
 
 /// Where a task stands.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct Status {
+    /// Where the task stands, in words for people.
+    #[schemars(with = "Words")]
     status: String,
     created_at: Rfc3339,
+    /// Whole seconds that the newest attempt has run, or ran.
     duration: u64,
+    /// Where the task stands, for machines.
+    #[schemars(with = "State")]
     state: &'static str,
+    #[schemars(with = "Name")]
     plugin: PluginName,
     /// The SHA-256 of the plugin that the newest attempt ran; `null` while it never ran.
+    #[schemars(with = "Option<Digest>")]
     plugin_digest: Option<String>,
+    /// How many attempts were started; one that a drain ended is not counted.
     attempt: u32,
+    /// How often a failure is attempted in all.
+    #[schemars(range(min = 1, max = ATTEMPTS_MAX))]
     max_attempts: u32,
+    /// How many attempts ended because the host died.
     host_crashes: u32,
+    /// The wall-clock time of one attempt.
     timeout_ms: u64,
+    /// 0 without an input.
     input_bytes: u64,
+    /// Like `duration`, in milliseconds.
     duration_ms: u64,
     /// When a task that waits may start: in the future between two attempts.
     ready_at: Rfc3339,
+    /// When the newest attempt started; `null` while the task waits.
     started_at: Option<Rfc3339>,
+    /// When the task ended.
     finished_at: Option<Rfc3339>,
+    /// The latest that the guest told, while it runs.
     progress: Option<ProgressView>,
+    /// Why the newest ended attempt failed.
     error: Option<ErrorView>,
 }
 
-#[derive(Serialize)]
+/// How far a guest says it has come.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Progress")]
 pub(crate) struct ProgressView {
+    #[schemars(range(min = 0.0, max = 1.0))]
     fraction: f64,
+    /// What is being done.
     note: String,
 }
 
@@ -67,9 +98,14 @@ impl From<Progress> for ProgressView {
     }
 }
 
-#[derive(Serialize)]
+/// Why an attempt failed.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Failure")]
 struct ErrorView {
+    /// What kind of failure, such as `io`, `timeout` or `exit-3`, for machines.
+    #[schemars(regex(pattern = "^[a-z][a-z-]*(-?[0-9]+)?$"))]
     cause: String,
+    /// What happened, for people.
     message: String,
 }
 
@@ -120,4 +156,16 @@ pub(crate) fn words(task: &Task) -> String {
 
 fn millis(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A record as an example for the API document.
+pub(crate) fn example() -> Value {
+    json!({
+        "id": "01a2074c-e503-703b-819d-4717c026346b", "result": null,
+        "status": "in process", "created_at": "2026-11-23T07:26:49.603656725Z", "duration": 2,
+        "state": "running", "plugin": "io-stub", "plugin_digest": null, "attempt": 1, "max_attempts": 1,
+        "host_crashes": 0, "timeout_ms": 600_000, "input_bytes": 0, "duration_ms": 2_013,
+        "ready_at": "2026-11-23T07:26:49.603656725Z", "started_at": "2026-11-23T07:26:49.604278581Z",
+        "finished_at": null, "progress": {"fraction": 0.0071, "note": "waiting, 281 s left"}, "error": null,
+    })
 }

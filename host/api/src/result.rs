@@ -4,19 +4,29 @@ use axum::Json;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::json;
 use wasmill_model::{Task, TaskState};
 
 use crate::app::Api;
+use crate::openapi::{Answer as Answers, Operation};
 use crate::problem::{NO_RESULT, Problem};
+use crate::problem_kind as kind;
 use crate::record::words;
 use crate::wait::{self, Wish};
 
-#[derive(Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Answer {
-    Result(Option<String>),
-    Problem(&'static str),
+/// What a completed task answered.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "TaskResult")]
+struct Answer {
+    result: Option<String>,
+}
+
+/// There is no result yet.
+#[derive(Serialize, JsonSchema)]
+struct NoResultYet {
+    problem: &'static str,
 }
 
 pub(crate) async fn result(
@@ -37,9 +47,9 @@ pub(crate) async fn result(
 
 fn answer(task: Task) -> Result<Response, Problem> {
     match task.state {
-        TaskState::Completed => Ok(Json(Answer::Result(task.result)).into_response()),
+        TaskState::Completed => Ok(Json(Answer { result: task.result }).into_response()),
         TaskState::Waiting | TaskState::Running => {
-            Ok((StatusCode::ACCEPTED, Json(Answer::Problem(NO_RESULT))).into_response())
+            Ok((StatusCode::ACCEPTED, Json(NoResultYet { problem: NO_RESULT })).into_response())
         }
         TaskState::Failed | TaskState::Cancelled => Err(Problem::no_result(task.state, why(&task))),
     }
@@ -50,4 +60,14 @@ fn why(task: &Task) -> String {
         Some(failure) if task.state == TaskState::Failed => format!("{}: {}", words(task), failure.message),
         _ => words(task),
     }
+}
+
+pub(crate) fn about() -> Operation {
+    let result = Answers::json::<Answer>("The result.", json!({"result": "io work result = 1"}));
+    let none = Answers::json::<NoResultYet>("It still waits or runs.", json!({"problem": NO_RESULT}));
+    wait::about(Operation::get("/task/{id}/result", "getTaskResult", "Fetch the result of a task"))
+        .answers(200, wait::applied(result))
+        .answers(202, wait::applied(none))
+        .problems(&[kind::TASK_FAILED, kind::TASK_CANCELLED, kind::INVALID_REQUEST])
+        .problems(&kind::OF_TASK)
 }

@@ -3,15 +3,22 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::IntoResponse;
+use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::json;
 use wasmill_runtime::MemoryUsage;
 
 use crate::app::Api;
+use crate::openapi::{Answer, Operation};
 use crate::problem::Problem;
+use crate::problem_kind as kind;
 
-#[derive(Serialize)]
+/// How busy the server is.
+#[derive(Serialize, JsonSchema)]
 struct Stats {
+    /// Tasks that wait.
     waiting: u64,
+    /// Tasks that run.
     running: u64,
     slots: SlotsView,
     memory: MemoryView,
@@ -19,7 +26,9 @@ struct Stats {
     draining: bool,
 }
 
-#[derive(Serialize)]
+/// Places for running tasks.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Slots")]
 struct SlotsView {
     total: usize,
     used: usize,
@@ -27,7 +36,8 @@ struct SlotsView {
 }
 
 /// The memory of all running tasks together.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Memory")]
 struct MemoryView {
     total_bytes: u64,
     /// What they use, or are expected to where that is more.
@@ -51,4 +61,18 @@ pub(crate) async fn stats(State(api): State<Api>) -> Result<impl IntoResponse, P
     };
     let draining = api.scheduler.is_draining();
     Ok(Json(Stats { waiting: counts.waiting, running: counts.running, slots, memory, draining }))
+}
+
+pub(crate) fn about() -> Operation {
+    let example = json!({
+        "waiting": 0, "running": 12, "slots": {"total": 1_000, "used": 12, "free": 988},
+        "memory": {
+            "total_bytes": 6_442_450_944_u64, "used_bytes": 100_663_296, "free_bytes": 6_341_787_648_u64,
+            "holds_tasks_back": false,
+        },
+        "draining": false,
+    });
+    Operation::get("/stats", "getStats", "Say how much waits and runs")
+        .answers(200, Answer::json::<Stats>("How busy the server is.", example))
+        .problems(&kind::OF_STORE)
 }

@@ -9,14 +9,19 @@ use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::json;
 use serde_json::value::RawValue;
 use wasmill_model::{ATTEMPTS_MAX, Backoff, InvalidPluginName, NewTask, PluginName, TaskId};
 use wasmill_runtime::{NotReady, Terms};
 
 use crate::app::Api;
 use crate::body::read_json;
+use crate::openapi::values::{Anything, Name, Span};
+use crate::openapi::{Answer, Operation};
 use crate::problem::{Fault, Problem};
+use crate::problem_kind as kind;
 use crate::record::{Accepted, Record, Rfc3339};
 use crate::wait::{self, Wish};
 
@@ -160,8 +165,11 @@ fn timeout(api: &Api, value: Option<&RawValue>, default: Duration, faults: &mut 
 
 fn attempts_max(value: Option<&RawValue>, default: u32, faults: &mut Vec<Fault>) -> u32 {
     let Some(value) = value else { return default };
-    match serde_json::from_str::<u32>(value.get()) {
-        Ok(attempts) if (1..=ATTEMPTS_MAX).contains(&attempts) => attempts,
+    // As JSON has it, 3.0 is a whole number, too.
+    match serde_json::from_str::<f64>(value.get()) {
+        Ok(attempts) if attempts.fract() == 0.0 && (1.0..=f64::from(ATTEMPTS_MAX)).contains(&attempts) => {
+            attempts as u32
+        }
         _ => {
             let detail = format!("max_attempts must be a whole number from 1 to {ATTEMPTS_MAX}");
             faults.push(Fault::field("max_attempts", detail));
@@ -171,11 +179,18 @@ fn attempts_max(value: Option<&RawValue>, default: u32, faults: &mut Vec<Fault>)
 }
 
 /// A backoff as it is asked for; what is left out is as in the default.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Backoff")]
 struct BackoffWish {
+    /// The wait after the first failed attempt, 1s unless said otherwise.
+    #[schemars(with = "Option<Span>")]
     first: Option<String>,
+    /// What each further wait is multiplied by, 2 unless said otherwise.
+    #[schemars(range(min = 1, max = 100))]
     factor: Option<f64>,
+    /// The longest wait, 5m unless said otherwise; at most 7 days, and not shorter than `first`.
+    #[schemars(with = "Option<Span>")]
     most: Option<String>,
 }
 
@@ -197,4 +212,51 @@ fn settle_backoff(wish: BackoffWish) -> Result<Backoff, String> {
         text.map(|text| humantime::parse_duration(&text)).transpose().map_err(|error| error.to_string())
     };
     Backoff::of(span(wish.first)?, wish.factor, span(wish.most)?).map_err(|error| error.to_string())
+}
+
+/// What is to be done. Every field may be left out or `null`; a field that is not listed is refused.
+// For the API document only: `check` reads the fields one by one, so that it can name every fault.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "it is described, never made")]
+struct TaskRequest {
+    /// Which plugin does it, `io-stub` unless said otherwise. It must be in service.
+    #[schemars(with = "Option<Name>")]
+    plugin: Option<String>,
+    /// Any JSON, handed to the plugin as text. It must fit the schema of the plugin, if it has one.
+    input: Option<Anything>,
+    /// The wall-clock time of one attempt, at least 1ms and at most that of the setting `--timeout-max`.
+    /// Unless said otherwise it is that of the plugin, else that of the setting `--timeout`.
+    #[schemars(with = "Option<Span>")]
+    timeout: Option<String>,
+    /// How often a failure is attempted in all; unless said otherwise as the plugin says, else 1.
+    #[schemars(range(min = 1, max = ATTEMPTS_MAX))]
+    max_attempts: Option<u32>,
+    /// The waits between attempts; unless said otherwise as the plugin says.
+    backoff: Option<BackoffWish>,
+}
+
+pub(crate) fn about() -> Operation {
+    let task = json!({
+        "plugin": "io-stub", "input": {"min_ms": 500, "max_ms": 900, "fail_rate": 0}, "timeout": "30s",
+        "max_attempts": 3, "backoff": {"first": "1s", "factor": 2, "most": "5m"},
+    });
+    let accepted = json!({
+        "id": "01a2074c-e503-703b-819d-4717c026346b", "created_at": "2026-11-23T07:26:49.603656725Z",
+        "duration": 0,
+    });
+    let stored = Answer::json::<Accepted>("The task is stored and will run.", accepted)
+        .header("Location", "Where its record is.", "^/task/[0-9a-f-]{36}$")
+        .id_leads_to(&["getTask", "getTaskStatus", "getTaskResult", "cancelTask", "deleteTask"]);
+    wait::about(Operation::post("/task", "submitTask", "Submit a task"))
+        .detail(
+            "Without a body the default plugin runs. The task is on disk before this is answered. With a \
+             wait the answer is its whole record.",
+        )
+        .json_body::<TaskRequest>("What is to be done.", vec![("task", task), ("default", json!({}))])
+        .answers(201, wait::applied(stored))
+        .problems(&kind::OF_JSON_BODY)
+        .problems(&[kind::INVALID_JSON, kind::INVALID_REQUEST, kind::PLUGIN_COMPILING])
+        .problems(&[kind::WAITING_LINE_FULL])
+        .problems(&kind::OF_STORE)
 }

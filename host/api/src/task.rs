@@ -3,13 +3,18 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::IntoResponse;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::app::Api;
+use crate::openapi::{Answer, Operation};
 use crate::problem::Problem;
-use crate::record::Record;
+use crate::problem_kind as kind;
+use crate::record::{self, Record};
 
-#[derive(Serialize)]
+/// The whole record of a task, with the newest lines of its log.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "RecordWithLog")]
 struct WithLog {
     #[serde(flatten)]
     record: Record,
@@ -25,4 +30,12 @@ pub(crate) async fn task(
     let task = Api::found(id, api.store.get(id).await)?;
     let log = api.store.log(id).await?;
     Ok(Json(WithLog { record: Record::new(task, api.clock.now()), log }))
+}
+
+pub(crate) fn about() -> Operation {
+    let mut example = record::example();
+    example["log"] = "attempt 1 began\n".into();
+    Operation::get("/task/{id}", "getTask", "Show the whole record of a task")
+        .answers(200, Answer::json::<WithLog>("Its record.", example))
+        .problems(&kind::OF_TASK)
 }

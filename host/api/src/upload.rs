@@ -16,8 +16,10 @@ use wasmill_runtime::{Removed, Runtime, UploadError};
 
 use crate::app::Api;
 use crate::body::{discard, read_wasm};
-use crate::plugins::view_all;
+use crate::openapi::{Answer, Operation};
+use crate::plugins::{self, PluginView, view_all};
 use crate::problem::Problem;
+use crate::problem_kind as kind;
 
 /// The largest plugin, in bytes; that of the folder is the same.
 const PLUGIN_BYTES_MAX: usize = 128 << 20;
@@ -94,4 +96,31 @@ async fn change<T: Send + 'static>(
     let runtime = api.runtime.clone();
     let changed = tokio::task::spawn_blocking(move || change(&runtime)).await;
     Ok(changed.map_err(|_| Problem::internal_fault("changing a plugin panicked"))??)
+}
+
+pub(crate) fn about_put() -> Operation {
+    let answer = |about| Answer::json::<PluginView>(about, plugins::example());
+    Operation::put("/plugins/{name}", "putPlugin", "Add or replace a plugin")
+        .detail(
+            "Does what dropping the file into the folder does. A file that is no plugin replaces nothing. \
+             Only with `--allow-upload`.",
+        )
+        .wasm_body("The bytes of the file, at most 128 MiB.")
+        .answers(200, answer("It took the place of another."))
+        .answers(201, answer("It is new."))
+        .problems(&[kind::UNREADABLE_BODY, kind::BODY_TOO_SLOW, kind::BODY_TOO_LARGE, kind::NOT_WASM])
+        .problems(&[kind::INVALID_PLUGIN_NAME, kind::PLUGIN_REJECTED])
+        .problems(&kind::OF_UPLOAD)
+        .problems(&kind::OF_STORE)
+}
+
+pub(crate) fn about_delete() -> Operation {
+    Operation::delete("/plugins/{name}", "deletePlugin", "Remove a plugin")
+        .detail(
+            "Does what removing the file does; running tasks keep what they began with. Only with \
+             `--allow-upload`.",
+        )
+        .answers(204, Answer::empty("It is out of service."))
+        .problems(&[kind::UNKNOWN_PLUGIN, kind::BUILT_IN_PLUGIN])
+        .problems(&kind::OF_UPLOAD)
 }

@@ -5,10 +5,13 @@
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::json;
 use wasmill_model::{Task, TaskId, TaskState};
 use wasmill_store::StoreError;
 
 use crate::app::Api;
+use crate::openapi::values::{Span, plain};
+use crate::openapi::{Answer, Operation};
 use crate::problem::{Fault, Problem};
 
 /// The longest wait; a client that has more time asks again.
@@ -69,6 +72,25 @@ fn preferred(headers: &HeaderMap) -> Option<Duration> {
         let seconds = seconds.trim().trim_matches('"').parse().ok()?;
         Some(Duration::from_secs(seconds).min(WAIT_MAX))
     })
+}
+
+/// Says in the API document that an operation can wait.
+pub(crate) fn about(operation: Operation) -> Operation {
+    let most = humantime::format_duration(WAIT_MAX);
+    let wait = plain::<Span>();
+    let prefer = json!({"type": "string", "examples": ["wait=30"]});
+    operation
+        .query(
+            "wait",
+            format!("Holds the answer until the task has ended, or so long; at most {most}."),
+            &wait,
+        )
+        .header("Prefer", "`wait=30` does the same as `?wait=30s`, and never fails (RFC 7240).", &prefer)
+}
+
+/// Says in the API document that an answer tells whether a preference was honoured.
+pub(crate) fn applied(answer: Answer) -> Answer {
+    answer.optional_header("Preference-Applied", "The preference that was honoured.", "^wait=[0-9]+$")
 }
 
 /// Returns a task, once it has ended, the wait is over, or nothing will become of it before this host stops.

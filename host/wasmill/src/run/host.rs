@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
-use wasmill_model::{BoxFuture, Progress, RunHost, Usage};
+use wasmill_model::{BoxFuture, LogStream, Progress, RunHost, Usage};
 
 use super::Screen;
 
@@ -25,8 +25,8 @@ struct Kept {
     progress: Option<Progress>,
     checkpoint: Option<Vec<u8>>,
     usage: Usage,
-    /// A line of log that has not ended yet.
-    line: Vec<u8>,
+    /// A line of each stream that has not ended yet.
+    lines: [Vec<u8>; 2],
 }
 
 impl LocalHost {
@@ -54,11 +54,9 @@ impl LocalHost {
     pub(super) fn end(&self) {
         let mut kept = self.kept();
         kept.progress = None;
-        let line = std::mem::take(&mut kept.line);
+        let lines = std::mem::take(&mut kept.lines);
         drop(kept);
-        if !line.is_empty() {
-            self.show(&line);
-        }
+        lines.iter().filter(|line| !line.is_empty()).for_each(|line| self.show(line));
     }
 
     fn show(&self, line: &[u8]) {
@@ -93,13 +91,14 @@ impl RunHost for LocalHost {
         self.kept().progress = Some(progress);
     }
 
-    fn log(&self, written: &[u8]) {
+    fn log(&self, stream: LogStream, written: &[u8]) {
         let mut lines = Vec::new();
         let mut kept = self.kept();
         for piece in written.split_inclusive(|&b| b == b'\n') {
-            kept.line.extend_from_slice(piece.strip_suffix(b"\n").unwrap_or(piece));
-            if piece.ends_with(b"\n") || kept.line.len() >= LINE_BYTES_MAX {
-                lines.push(std::mem::take(&mut kept.line));
+            let line = &mut kept.lines[stream as usize];
+            line.extend_from_slice(piece.strip_suffix(b"\n").unwrap_or(piece));
+            if piece.ends_with(b"\n") || line.len() >= LINE_BYTES_MAX {
+                lines.push(std::mem::take(line));
             }
         }
         drop(kept);

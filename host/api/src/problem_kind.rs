@@ -1,0 +1,91 @@
+//! Every kind of problem a client may meet: its status, its stable code and its title.
+//!
+//! The endpoints make problems of them, and the API document names those that a route may answer with.
+
+use axum::http::StatusCode;
+
+/// One kind of problem.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kind {
+    pub(crate) status: StatusCode,
+    pub(crate) code: &'static str,
+    pub(crate) title: &'static str,
+    /// After how many seconds it may have passed.
+    pub(crate) retry_after_secs: Option<u32>,
+}
+
+impl Kind {
+    const fn new(status: StatusCode, code: &'static str, title: &'static str) -> Self {
+        Self { status, code, title, retry_after_secs: None }
+    }
+
+    const fn passes_in(self, seconds: u32) -> Self {
+        Self { retry_after_secs: Some(seconds), ..self }
+    }
+}
+
+pub(crate) const INVALID_PATH: Kind = Kind::new(StatusCode::BAD_REQUEST, "invalid-path", "Path is not UTF-8");
+pub(crate) const INVALID_ID: Kind = Kind::new(StatusCode::BAD_REQUEST, "invalid-id", "Not a task id");
+pub(crate) const INVALID_JSON: Kind = Kind::new(StatusCode::BAD_REQUEST, "invalid-json", "Body is not JSON");
+pub(crate) const UNREADABLE_BODY: Kind =
+    Kind::new(StatusCode::BAD_REQUEST, "unreadable-body", "Body could not be read");
+pub(crate) const UPLOADS_ARE_OFF: Kind =
+    Kind::new(StatusCode::FORBIDDEN, "uploads-are-off", "Plugins cannot be changed here");
+pub(crate) const UNKNOWN_TASK: Kind = Kind::new(StatusCode::NOT_FOUND, "unknown-task", "No such task");
+pub(crate) const UNKNOWN_PLUGIN: Kind = Kind::new(StatusCode::NOT_FOUND, "unknown-plugin", "No such plugin");
+pub(crate) const UNKNOWN_ROUTE: Kind = Kind::new(StatusCode::NOT_FOUND, "unknown-route", "No such route");
+pub(crate) const METHOD_NOT_ALLOWED: Kind =
+    Kind::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed");
+pub(crate) const BODY_TOO_SLOW: Kind =
+    Kind::new(StatusCode::REQUEST_TIMEOUT, "body-too-slow", "Body too slow");
+pub(crate) const BUILT_IN_PLUGIN: Kind =
+    Kind::new(StatusCode::CONFLICT, "built-in-plugin", "Plugin is built in");
+pub(crate) const TASK_FAILED: Kind =
+    Kind::new(StatusCode::CONFLICT, "task-failed", "There will be no result");
+pub(crate) const TASK_CANCELLED: Kind =
+    Kind::new(StatusCode::CONFLICT, "task-cancelled", "There will be no result");
+pub(crate) const TASK_ENDED: Kind = Kind::new(StatusCode::CONFLICT, "task-ended", "Task has already ended");
+pub(crate) const BODY_TOO_LARGE: Kind =
+    Kind::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "Body too large");
+pub(crate) const NOT_JSON: Kind =
+    Kind::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Body is not declared as JSON");
+pub(crate) const NOT_WASM: Kind = Kind::new(
+    StatusCode::UNSUPPORTED_MEDIA_TYPE,
+    "unsupported-media-type",
+    "Body is not declared as WebAssembly",
+);
+pub(crate) const INVALID_REQUEST: Kind =
+    Kind::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-request", "Request is well-formed but wrong");
+pub(crate) const INVALID_PLUGIN_NAME: Kind =
+    Kind::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-plugin-name", "Not a plugin name");
+pub(crate) const PLUGIN_REJECTED: Kind =
+    Kind::new(StatusCode::UNPROCESSABLE_ENTITY, "plugin-rejected", "Plugin was rejected");
+pub(crate) const WAITING_LINE_FULL: Kind =
+    Kind::new(StatusCode::TOO_MANY_REQUESTS, "waiting-line-full", "Too many waiting tasks").passes_in(1);
+pub(crate) const TOO_MANY_FOLLOWERS: Kind =
+    Kind::new(StatusCode::SERVICE_UNAVAILABLE, "too-many-followers", "Too many followers").passes_in(5);
+pub(crate) const INTERNAL: Kind = Kind::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error");
+pub(crate) const DRAINING: Kind =
+    Kind::new(StatusCode::SERVICE_UNAVAILABLE, "draining", "Draining").passes_in(5);
+pub(crate) const PLUGIN_COMPILING: Kind =
+    Kind::new(StatusCode::SERVICE_UNAVAILABLE, "plugin-compiling", "Plugin is being compiled").passes_in(1);
+pub(crate) const PLUGINS_FOLDER_UNAVAILABLE: Kind = Kind::new(
+    StatusCode::SERVICE_UNAVAILABLE,
+    "plugins-folder-unavailable",
+    "Plugins folder cannot be changed",
+)
+.passes_in(5);
+pub(crate) const STORE_UNAVAILABLE: Kind =
+    Kind::new(StatusCode::SERVICE_UNAVAILABLE, "store-unavailable", "Database unavailable").passes_in(1);
+
+/// What any route may answer that asks the store.
+pub(crate) const OF_STORE: [Kind; 2] = [DRAINING, STORE_UNAVAILABLE];
+
+/// What any route may answer that is about one task.
+pub(crate) const OF_TASK: [Kind; 5] = [INVALID_PATH, INVALID_ID, UNKNOWN_TASK, DRAINING, STORE_UNAVAILABLE];
+
+/// What any route may answer that reads a JSON body.
+pub(crate) const OF_JSON_BODY: [Kind; 4] = [UNREADABLE_BODY, BODY_TOO_SLOW, BODY_TOO_LARGE, NOT_JSON];
+
+/// What changing a plugin may answer.
+pub(crate) const OF_UPLOAD: [Kind; 3] = [INVALID_PATH, UPLOADS_ARE_OFF, PLUGINS_FOLDER_UNAVAILABLE];

@@ -1,0 +1,80 @@
+//! A router that remembers what was put into it, so that the API document can be held against it.
+//!
+//! Called by `app.rs`, whose table reads like one of axum's.
+
+use axum::Router;
+use axum::handler::Handler;
+use axum::routing::{self, MethodRouter};
+
+use crate::app::Api;
+
+/// Paths and their methods.
+pub(crate) struct Routes {
+    router: Router<Api>,
+    known: Vec<(&'static str, &'static str)>,
+}
+
+impl Routes {
+    pub(crate) fn new() -> Self {
+        Self { router: Router::new(), known: Vec::new() }
+    }
+
+    /// Serves these methods at this path.
+    pub(crate) fn route(mut self, path: &'static str, methods: Methods) -> Self {
+        self.known.extend(methods.names.into_iter().map(|method| (method, path)));
+        self.router = self.router.route(path, methods.router);
+        self
+    }
+
+    /// Returns method and path of each route, in the order of the table.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "what is served is held against the document by a test")
+    )]
+    pub(crate) fn known(&self) -> &[(&'static str, &'static str)] {
+        &self.known
+    }
+
+    pub(crate) fn into_router(self) -> Router<Api> {
+        self.router
+    }
+}
+
+/// What one path answers to.
+pub(crate) struct Methods {
+    router: MethodRouter<Api>,
+    names: Vec<&'static str>,
+}
+
+/// Answers GET, and HEAD without the body.
+pub(crate) fn get<H: Handler<T, Api>, T: 'static>(handler: H) -> Methods {
+    Methods { router: routing::get(handler), names: vec!["get"] }
+}
+
+/// Answers POST.
+pub(crate) fn post<H: Handler<T, Api>, T: 'static>(handler: H) -> Methods {
+    Methods { router: routing::post(handler), names: vec!["post"] }
+}
+
+impl Methods {
+    /// Answers GET as well, and HEAD without the body.
+    pub(crate) fn get<H: Handler<T, Api>, T: 'static>(self, handler: H) -> Self {
+        self.and("get", |router| router.get(handler))
+    }
+
+    /// Answers PUT as well.
+    pub(crate) fn put<H: Handler<T, Api>, T: 'static>(self, handler: H) -> Self {
+        self.and("put", |router| router.put(handler))
+    }
+
+    /// Answers DELETE as well.
+    pub(crate) fn delete<H: Handler<T, Api>, T: 'static>(self, handler: H) -> Self {
+        self.and("delete", |router| router.delete(handler))
+    }
+
+    fn and(mut self, name: &'static str, add: impl FnOnce(MethodRouter<Api>) -> MethodRouter<Api>) -> Self {
+        self.names.push(name);
+        self.router = add(self.router);
+        self
+    }
+}
