@@ -8,7 +8,7 @@ GUESTS := $(patsubst %/Cargo.toml,%,$(wildcard plugins/*/Cargo.toml tests/guests
 PLUGINS_TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)/plugins
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run build test bench chaos lint fmt plugins plugins-all programs up down logs rebuild clean
+.PHONY: help setup run build test bench chaos api-fuzz lint fmt plugins plugins-all programs up down logs rebuild clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ bench: build ## Measure this machine: floors, throughput, latencies, plugins
 
 chaos: build ## Kill, freeze and starve a busy server, then check every promise (CHAOS_SECONDS, CHAOS_SEED)
 	$(CARGO) bench --locked --workspace --exclude wasmill-scheduler --bench chaos
+
+api-fuzz: build ## Ask the server everything that its API document allows, and much that it does not (API_FUZZ_SECONDS)
+	.ci/api-fuzz
 
 lint: setup ## Check format, lints, and the licences of dependencies
 	$(CARGO) fmt --all --check
