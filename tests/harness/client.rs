@@ -129,6 +129,23 @@ impl Client {
         Ok(Answer { status: head.status, headers: head.headers, text, json })
     }
 
+    /// Returns the address of the server.
+    pub fn address(&self) -> SocketAddr {
+        self.server
+    }
+
+    /// GETs a path and returns the status and the bytes of the body, which need be no text.
+    ///
+    /// # Panics
+    ///
+    /// If there is no answer.
+    pub async fn send_for_bytes(&self, path: &str) -> (StatusCode, Bytes) {
+        let request = Request::get(format!("http://{}{path}", self.server)).body(Full::default());
+        let answer = self.http.request(request.expect("a request")).await.expect("an answer");
+        let status = answer.status();
+        (status, answer.into_body().collect().await.expect("a body").to_bytes())
+    }
+
     /// GETs a path.
     ///
     /// # Panics

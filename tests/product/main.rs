@@ -8,6 +8,8 @@ mod cli_terminal;
 mod cli_tour;
 mod compiling;
 mod contract;
+mod debug;
+mod doctor;
 mod drain;
 mod durability;
 mod examples;

@@ -7,6 +7,7 @@ mod app;
 mod body;
 mod cancel;
 mod cancel_many;
+mod debug;
 mod docs;
 mod drain;
 mod events;
@@ -32,6 +33,7 @@ mod upload;
 mod wait;
 
 pub use app::{Api, ApiConfig, router};
+pub use debug::{Debug, debug_router};
 pub use followers::Followers;
 pub use server::{Server, ServerConfig};
 pub use upload::Uploads;

@@ -175,6 +175,21 @@ impl Problem {
         Self::of(kind::BUILT_IN_PLUGIN, detail)
     }
 
+    pub(crate) fn profile_under_way() -> Self {
+        let detail = "another profile is being taken, and there is one at a time; try again when it is over";
+        let status = StatusCode::CONFLICT;
+        let problem = Self::new(status, "profile-under-way", "A profile is being taken", detail);
+        Self { retry_after_secs: Some(5), ..problem }
+    }
+
+    pub(crate) fn no_heap_profile() -> Self {
+        let detail = "counting every allocation would cost every task, so this server cannot tell; start it \
+                      under an allocator that samples: LD_PRELOAD=libtcmalloc.so.4 HEAPPROFILE=/tmp/wasmill \
+                      wasmill serve, then go tool pprof /tmp/wasmill.0001.heap. The memory of guests is in \
+                      /debug/tasks and in /stats of the REST API";
+        Self::new(StatusCode::NOT_IMPLEMENTED, "no-heap-profile", "No heap profile in this build", detail)
+    }
+
     pub(crate) fn internal_fault(what: &str) -> Self {
         tracing::error!(what, "a request could not be carried out");
         Self::internal()

@@ -11,6 +11,7 @@ use wasmtime_wasi::p2::bindings::CommandPre;
 use wasmtime_wasi::{I32Exit, p1, p2};
 
 use crate::bindings::{Plugin, PluginPre};
+use crate::calls;
 use crate::engine::Engines;
 use crate::guest::Guest;
 use crate::instance::START;
@@ -59,6 +60,7 @@ impl Offers {
         p2::add_to_linker_async(&mut component)?;
         wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut component)?;
         Plugin::add_to_linker::<_, HasSelf<_>>(&mut component, |guest| guest)?;
+        calls::add(&mut component)?;
 
         let mut module = wasmtime::Linker::new(engine);
         p1::add_to_linker_async(&mut module, Guest::preview1)?;

@@ -12,6 +12,7 @@ use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use crate::fetch::{self, Target};
+use crate::place::HttpCalls;
 use crate::plugin::Plugin;
 use crate::terms::HttpRule;
 
@@ -23,11 +24,12 @@ type Driver = Boxed<Result<(), Error>>;
 /// Decides which requests of one guest go out.
 pub(crate) struct Gate {
     plugin: Arc<Plugin>,
+    calls: Arc<HttpCalls>,
 }
 
 impl Gate {
-    pub(crate) fn new(plugin: &Arc<Plugin>) -> Self {
-        Self { plugin: Arc::clone(plugin) }
+    pub(crate) fn new(plugin: &Arc<Plugin>, calls: &Arc<HttpCalls>) -> Self {
+        Self { plugin: Arc::clone(plugin), calls: Arc::clone(calls) }
     }
 }
 
@@ -48,12 +50,19 @@ impl WasiHttpHooks for Gate {
                 return Box::new(async { Err(refusal.into()) });
             }
         };
+        let under_way = self.calls.begin(request.method().as_str(), target.origin());
         Box::new(async move {
             let sent = fetch::send(&plugin.outside, &target, request, options.unwrap_or_default()).await;
             if let Err(Error::DestinationIpProhibited) = sent {
                 plugin.denials.log_inner_address(&plugin, &target.origin());
             }
             let (response, connection) = sent?;
+            under_way.has_head();
+            let connection = async move {
+                let driven = connection.await;
+                drop(under_way);
+                driven
+            };
             Ok((response, Box::new(connection) as Driver))
         })
     }

@@ -1,6 +1,7 @@
 //! What the host keeps for one guest, inside its wasmtime store.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use wasmill_model::{Limits, Run};
 use wasmtime::component::ResourceTable;
@@ -12,6 +13,7 @@ use crate::gate::Gate;
 use crate::limiter::Limiter;
 use crate::memory::Hold;
 use crate::outcome::HostFault;
+use crate::place::{HostCall, Place};
 use crate::plugin::Plugin;
 use crate::program::{Answer, LastWords, ProgramInput};
 use crate::surroundings;
@@ -33,6 +35,8 @@ pub(crate) struct Guest {
     pub(crate) plugin: Arc<Plugin>,
     /// What a program leaves behind; a task has none.
     pub(crate) program: Option<Program>,
+    /// Its newest timer: the handle, and when it rings.
+    pub(crate) timer: Option<(u32, Instant)>,
     handles: ResourceTable,
     wasi: Wasi,
     /// Made when the guest first asks for something of wasi:http.
@@ -112,18 +116,25 @@ impl Guest {
             call_bytes_max: call_bytes_max(&plugin.terms.limits, program.is_some()),
             plugin: Arc::clone(plugin),
             program,
+            timer: None,
             handles,
             wasi,
             http: None,
         }
     }
 
-    /// Returns WASI preview 1.
+    /// Returns where the guest is, for others to see.
+    pub(crate) fn place(&self) -> &Place {
+        self.limiter.hold().place()
+    }
+
+    /// Returns WASI preview 1, for a call.
     ///
     /// # Panics
     ///
     /// Panics for a component, which is never linked to it.
     pub(crate) fn preview1(&mut self) -> &mut WasiP1Ctx {
+        self.place().enter(HostCall::Preview1);
         match &mut self.wasi {
             Wasi::Module(wasi) => wasi,
             Wasi::Later | Wasi::Component(_) => panic!("only core modules are linked to preview 1"),
@@ -169,7 +180,10 @@ impl WasiView for Guest {
 
 impl WasiHttpView for Guest {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
-        let (gate, ctx) = self.http.get_or_insert_with(|| (Gate::new(&self.plugin), WasiHttpCtx::new()));
+        let (gate, ctx) = self.http.get_or_insert_with(|| {
+            let calls = self.limiter.hold().place().http();
+            (Gate::new(&self.plugin, calls), WasiHttpCtx::new())
+        });
         WasiHttpCtxView { hooks: gate, table: &mut self.handles, ctx }
     }
 }

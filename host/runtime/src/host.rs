@@ -11,6 +11,7 @@ use wasmtime::Result;
 use crate::bindings::wasmill::task::{failures, run};
 use crate::guest::Guest;
 use crate::outcome::HostFault;
+use crate::place::HostCall;
 use crate::words;
 
 /// Bytes kept of the note of a progress.
@@ -38,10 +39,12 @@ impl run::Host for Guest {
             let refusal = format!("the checkpoint of {} bytes is over its limit of {limit}", state.len());
             return Ok(Err(refusal));
         }
+        self.place().enter(HostCall::Save);
         Ok(Arc::clone(&self.run.host).save(state).await)
     }
 
     async fn restore(&mut self) -> Result<Option<Vec<u8>>> {
+        self.place().enter(HostCall::Restore);
         let host = Arc::clone(&self.run.host);
         host.restore().await.map_err(|reason| HostFault(reason).into())
     }
@@ -51,9 +54,11 @@ impl run::Host for Guest {
     }
 
     async fn sleep(&mut self, ms: u32) -> Result<bool> {
+        let time = Duration::from_millis(u64::from(ms));
+        self.place().enter_for(HostCall::Sleep, time);
         let host = Arc::clone(&self.run.host);
         // Returns at once if it was asked before; an error means that the time is over.
-        Ok(tokio::time::timeout(Duration::from_millis(u64::from(ms)), host.asked_to_stop()).await.is_ok())
+        Ok(tokio::time::timeout(time, host.asked_to_stop()).await.is_ok())
     }
 }
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use wasmill_model::{Cause, Failure, Run};
-use wasmtime::{Engine, InstancePre, Store, StoreContextMut, UpdateDeadline};
+use wasmtime::{Engine, InstancePre, Store, StoreContextMut, UpdateDeadline, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi::p2::bindings::CommandPre;
 
@@ -17,6 +17,7 @@ use crate::memory::Hold;
 use crate::outcome::{self, HostFault, Stage};
 use crate::plugin::Plugin;
 use crate::program::ProgramInput;
+use crate::samples::Stack;
 
 /// What a task without input hands to its plugin.
 const NO_INPUT: &str = "null";
@@ -50,6 +51,7 @@ async fn run_task(
         .await
         .map_err(|error| outcome::ended(&error, Stage::Starting, store.data()))?;
     store.set_epoch_deadline(1);
+    store.data().place().has_started();
     match instance.call_run_task(&mut store, input.as_deref().unwrap_or(NO_INPUT)).await {
         Ok(Ok(output)) if output.len() as u64 > limits.output_bytes => {
             Err(outcome::too_large(Some(output.len() as u64), limits.output_bytes))
@@ -74,6 +76,7 @@ async fn run_command(
         .await
         .map_err(|error| outcome::ended(&error, Stage::Starting, store.data()))?;
     store.set_epoch_deadline(1);
+    store.data().place().has_started();
     let called = command.wasi_cli_run().call_run(&mut store).await;
     // A main function that fails has no code of its own.
     let called = called.map(|result| if result.is_ok() { 0 } else { 1 });
@@ -94,6 +97,7 @@ async fn run_module(
         .await
         .map_err(|error| outcome::ended(&error, Stage::Starting, store.data()))?;
     store.set_epoch_deadline(1);
+    store.data().place().has_started();
     let called = match instance.get_typed_func::<(), ()>(&mut store, START) {
         Ok(start) => start.call_async(&mut store, ()).await.map(|()| 0),
         Err(error) => Err(error),
@@ -137,8 +141,14 @@ fn store(engine: &Engine, guest: Guest) -> Store<Guest> {
     store
 }
 
-/// Lets other tasks run. wasmtime's own way to yield wakes itself, which tokio takes for new work and
+/// Lets other tasks run, and tells where the guest is while samples are taken. wasmtime's own way to yield wakes itself, which tokio takes for new work and
 /// runs ahead of what has waited longer.
-fn give_way(_: StoreContextMut<'_, Guest>) -> wasmtime::Result<UpdateDeadline> {
+fn give_way(store: StoreContextMut<'_, Guest>) -> wasmtime::Result<UpdateDeadline> {
+    let guest = store.data();
+    guest.place().gives_way();
+    if guest.plugin.samples.is_on() {
+        let backtrace = WasmBacktrace::force_capture(&store);
+        guest.place().leave_stack(Stack::of_backtrace(&guest.plugin, &backtrace));
+    }
     Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
 }

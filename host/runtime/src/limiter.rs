@@ -14,13 +14,14 @@ const ELEMENT_BYTES: usize = 8;
 pub(crate) struct Limiter {
     bytes_max: u64,
     bytes: u64,
+    tables_bytes: u64,
     refused: bool,
     hold: Arc<Hold>,
 }
 
 impl Limiter {
     pub(crate) fn new(bytes_max: u64, hold: Arc<Hold>) -> Self {
-        Self { bytes_max, bytes: 0, refused: false, hold }
+        Self { bytes_max, bytes: 0, tables_bytes: 0, refused: false, hold }
     }
 
     /// Says whether the guest ever asked for more than its limit.
@@ -67,7 +68,11 @@ impl ResourceLimiter for Limiter {
     }
 
     fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> Result<bool> {
-        self.grow(current, desired, maximum, ELEMENT_BYTES)
+        let before = self.bytes;
+        let grows = self.grow(current, desired, maximum, ELEMENT_BYTES)?;
+        self.tables_bytes += self.bytes - before;
+        self.hold.place().note_tables(self.tables_bytes);
+        Ok(grows)
     }
 }
 

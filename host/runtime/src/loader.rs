@@ -28,6 +28,7 @@ use crate::manifest;
 use crate::memory::Demand;
 use crate::plugin::Plugin;
 use crate::registry::{PluginFacts, PluginInfo, PluginSource, PluginState};
+use crate::samples::Samples;
 use crate::terms::{Ceilings, Terms};
 use crate::words;
 
@@ -55,6 +56,7 @@ pub(crate) struct Loader {
     /// The most that a manifest may ask for.
     pub(crate) ceilings: Ceilings,
     pub(crate) outside: Arc<Outside>,
+    pub(crate) samples: Arc<Samples>,
 }
 
 impl Loader {
@@ -143,9 +145,9 @@ impl Loader {
         let is_roomy = profile == Profile::Roomy;
         let facts = PluginFacts { kind, is_roomy, imports, exports, terms: Arc::clone(&terms) };
         let (name, digest) = (name.clone(), Arc::clone(digest));
-        let outside = Arc::clone(&self.outside);
+        let (outside, samples) = (Arc::clone(&self.outside), Arc::clone(&self.samples));
         let (demand, denials) = (Demand::default(), Denials::default());
-        Ok((Plugin { name, digest, kind, profile, code, terms, outside, demand, denials }, facts))
+        Ok((Plugin { name, digest, kind, profile, code, terms, outside, samples, demand, denials }, facts))
     }
 
     /// Returns the terms a plugin runs on: those of the manifest beside its file, if there is one.

@@ -26,6 +26,7 @@ pub(crate) use self::demand::Demand;
 pub(crate) use self::resident::ResidentMemory;
 use self::watch::Watch;
 pub(crate) use self::watch::Watched;
+use crate::place::Place;
 
 /// Runs take memory of the budget in steps of this size, so that the counters they share are touched rarely.
 const STEP_BYTES: u64 = 256 << 10;
@@ -98,6 +99,7 @@ impl Budget {
             used: AtomicU64::new(0),
             is_evicted: AtomicBool::new(false),
             waker: Mutex::default(),
+            place: Place::new(),
         }
     }
 
@@ -189,7 +191,7 @@ impl fmt::Debug for Budget {
     }
 }
 
-/// What one run holds of the budget; given back when this is dropped.
+/// What one run holds of the budget, given back when this is dropped; and where its guest is, for others to see.
 #[derive(Debug)]
 pub(crate) struct Hold {
     budget: Arc<Budget>,
@@ -202,6 +204,7 @@ pub(crate) struct Hold {
     is_evicted: AtomicBool,
     /// Wakes the run if it sleeps.
     waker: Mutex<Option<Waker>>,
+    place: Place,
 }
 
 /// There is no memory left for this run while others run.
@@ -229,6 +232,11 @@ impl Hold {
         }
         self.used.store(bytes, Relaxed);
         Ok(())
+    }
+
+    /// Returns where the guest is.
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
     }
 
     /// Returns the most that the run may have touched; memories and tables never shrink.

@@ -9,6 +9,7 @@ use crate::denials::Denials;
 use crate::fetch::Outside;
 use crate::kind::{PluginKind, Profile};
 use crate::memory::Demand;
+use crate::samples::Samples;
 use crate::terms::Terms;
 
 /// A plugin that tasks can run on.
@@ -22,6 +23,8 @@ pub(crate) struct Plugin {
     pub(crate) terms: Arc<Terms>,
     /// Where its outgoing HTTP goes.
     pub(crate) outside: Arc<Outside>,
+    /// Where samples of its guests are put.
+    pub(crate) samples: Arc<Samples>,
     /// What a run of it is expected to use.
     pub(crate) demand: Demand,
     /// What it asked for in vain, so that each is logged once.

@@ -22,6 +22,7 @@ use crate::cpu::CpuMeter;
 use crate::engine::Engines;
 use crate::fetch::Outside;
 use crate::instance;
+use crate::instances::{Entry, InstanceInfo, Instances, Listed};
 use crate::keeper::{Keeper, OnChange, Watch};
 use crate::kind::Profile;
 use crate::loader::Loader;
@@ -30,6 +31,7 @@ use crate::outcome;
 use crate::plugin::Plugin;
 use crate::pool::{self, MemoryReset};
 use crate::registry::{NotReady, PluginInfo, Registry};
+use crate::samples::{GuestSampling, Samples};
 use crate::terms::{Ceilings, Terms};
 use crate::ticker::Ticker;
 use crate::upload::{self, Removed, UploadError, Uploaded};
@@ -142,6 +144,7 @@ struct Inner {
     ticker: Ticker,
     registry: Arc<Registry>,
     memory: Arc<Budget>,
+    instances: Arc<Instances>,
     folder: Option<PathBuf>,
     /// One upload or removal at a time.
     changing: Mutex<()>,
@@ -226,6 +229,7 @@ impl Runtime {
             ticker,
             registry,
             memory,
+            instances: Arc::default(),
             folder: plugins.folder,
             changing: Mutex::default(),
             _keeper: keeper,
@@ -320,6 +324,17 @@ impl Runtime {
         MemoryUsage { bytes_max: memory.bytes_max(), used_bytes: memory.used() }
     }
 
+    /// Returns what every instance does right now, in no order. It looks from outside, and no run waits
+    /// for it longer than the look at its neighbours takes.
+    pub fn instances(&self) -> Vec<InstanceInfo> {
+        self.inner.instances.infos()
+    }
+
+    /// Begins to take samples of what guests compute; `None` if somebody does so already.
+    pub fn sample_guests(&self) -> Option<GuestSampling> {
+        self.inner.loader.samples.begin()
+    }
+
     /// Returns how much of the pools is in use now.
     pub fn pool_usage(&self) -> PoolUsage {
         let metrics = self.engine().pooling_allocator_metrics().expect("the engine is made with pools");
@@ -355,6 +370,7 @@ pub(crate) fn loader(config: RuntimeConfig, plugins: &PluginsConfig) -> Result<L
         terms: Arc::new(terms),
         ceilings,
         outside: Arc::new(outside),
+        samples: Arc::<Samples>::default(),
     })
 }
 
@@ -380,6 +396,13 @@ fn gauge(config: &RuntimeConfig, engines: &Engines) -> Gauge {
         let kept_bytes = metrics.unused_memory_bytes_resident() + metrics.unused_table_bytes_resident();
         Some(resident.bytes()?.saturating_sub(kept_bytes as u64))
     })
+}
+
+/// A run that has its plugin and its memory.
+struct Begun {
+    _listed: Listed,
+    plugin: Arc<Plugin>,
+    hold: Arc<Hold>,
 }
 
 /// What one run uses; handed to its host when the run is over, however it ended.
@@ -408,24 +431,27 @@ impl Drop for Bill {
 }
 
 impl Inner {
-    /// Picks the version of the plugin that a run is bound to, and takes the memory that it is expected to
-    /// use.
-    fn begin(&self, name: &PluginName) -> Result<(Arc<Plugin>, Hold), Failure> {
-        let Some(plugin) = self.registry.get(name) else {
-            let message = format!("the plugin {name} is not in service");
+    /// Picks the version of the plugin that a run is bound to, takes the memory that it is expected to use,
+    /// and lists the run.
+    fn begin(&self, run: &Run) -> Result<Begun, Failure> {
+        let Some(plugin) = self.registry.get(&run.plugin) else {
+            let message = format!("the plugin {} is not in service", run.plugin);
             return Err(Failure::new(Cause::LostPlugin, message));
         };
         let expected = plugin.demand.expected(plugin.terms.limits.memory_bytes);
-        let hold = self.memory.hold(expected, plugin.demand.counts_in_full(&self.memory));
-        Ok((plugin, hold))
+        let hold = Arc::new(self.memory.hold(expected, plugin.demand.counts_in_full(&self.memory)));
+        let (task, attempt) = (run.task, run.attempt);
+        let entry = Entry { task, attempt, plugin: Arc::clone(&plugin), hold: Arc::clone(&hold) };
+        Ok(Begun { _listed: self.instances.list(entry), plugin, hold })
     }
 
-    async fn run(&self, plugin: Arc<Plugin>, hold: Hold, run: Run) -> Result<String, Failure> {
+    async fn run(&self, begun: Begun, run: Run) -> Result<String, Failure> {
+        // Dropped last: whoever is on the list has a guest.
+        let Begun { plugin, hold, _listed } = begun;
         run.host
             .pin(&Pinned { digest: Arc::clone(&plugin.digest), log_bytes: plugin.terms.limits.log_bytes });
         let cpu_max = plugin.terms.limits.cpu;
         // Made before the guest, so that it is dropped after it.
-        let hold = Arc::new(hold);
         let mut bill = Bill {
             cpu: CpuMeter::default(),
             plugin: Arc::clone(&plugin),
@@ -437,7 +463,14 @@ impl Inner {
         // Each poll is announced, so that the clock ticks while a guest computes and only then.
         poll_fn(|context| {
             let _poll = self.ticker.enter();
+            let used = bill.cpu.used();
+            bill.hold.place().enter_thread();
             let polled = bill.cpu.measure(|| guest.as_mut().poll(context));
+            bill.hold.place().leave_thread(bill.cpu.used());
+            if bill.plugin.samples.is_on() {
+                let stack = bill.hold.place().take_stack();
+                bill.plugin.samples.spent(&bill.plugin, stack, bill.cpu.used().saturating_sub(used));
+            }
             if polled.is_ready() {
                 return polled;
             }
@@ -462,11 +495,8 @@ impl Runner for Runtime {
     fn run(&self, run: Run) -> BoxFuture<'static, Result<String, Failure>> {
         let inner = Arc::clone(&self.inner);
         // Now, not when it is first polled: the scheduler asks how much room is left after this.
-        let begun = inner.begin(&run.plugin);
-        Box::pin(async move {
-            let (plugin, hold) = begun?;
-            inner.run(plugin, hold, run).await
-        })
+        let begun = inner.begin(&run);
+        Box::pin(async move { inner.run(begun?, run).await })
     }
 
     fn interrupt(&self) {

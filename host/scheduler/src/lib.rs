@@ -14,4 +14,4 @@ mod scheduler;
 mod task_host;
 
 pub use retention::Retention;
-pub use scheduler::{Drained, Scheduler, SchedulerConfig, Slots};
+pub use scheduler::{Drained, RunInfo, Scheduler, SchedulerConfig, Slots};

@@ -15,7 +15,7 @@ use wasmill_model::{
 use wasmill_store::{Claim, Claimed, StoreError};
 
 use crate::guest::{Answer, Guest, Kill};
-use crate::scheduler::Shared;
+use crate::scheduler::{RunInfo, Shared};
 use crate::task_host::TaskHost;
 
 /// How long to wait before an outcome that could not be stored is offered again.
@@ -68,6 +68,18 @@ impl ActiveRun {
             host,
             slot: Mutex::new(Some(slot)),
             ended: Notify::new(),
+        }
+    }
+
+    /// Returns what is known of the run from outside.
+    pub(crate) fn info(&self) -> RunInfo {
+        RunInfo {
+            task: self.claim.id,
+            plugin: self.plugin.clone(),
+            attempt: self.attempts.attempt,
+            attempts_max: self.attempts.attempts_max,
+            timeout: self.timeout,
+            asked_to_stop: self.host.is_asked_to_stop(),
         }
     }
 

@@ -52,6 +52,23 @@ pub struct Slots {
     pub used: usize,
 }
 
+/// One run with a slot, from its claim until its outcome is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunInfo {
+    /// The task.
+    pub task: TaskId,
+    /// Its plugin.
+    pub plugin: PluginName,
+    /// Which attempt this is.
+    pub attempt: u32,
+    /// How often a failure is attempted in all.
+    pub attempts_max: u32,
+    /// How long the attempt may take.
+    pub timeout: Duration,
+    /// Whether the guest was asked to stop, by a cancel with a grace or a drain.
+    pub asked_to_stop: bool,
+}
+
 /// What a drain did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drained {
@@ -154,6 +171,12 @@ impl Scheduler {
     /// Returns how many slots there are and how many are taken.
     pub fn slots(&self) -> Slots {
         Slots { total: self.shared.config.slots, used: self.shared.running().len() }
+    }
+
+    /// Returns all runs with a slot, in no order.
+    pub fn runs(&self) -> Vec<RunInfo> {
+        let runs = self.shared.running().all();
+        runs.iter().map(|run| run.info()).collect()
     }
 
     /// Returns how many tasks of a plugin run now.

@@ -35,6 +35,13 @@ pub struct Recovery {
     pub shortened: u64,
 }
 
+/// The process that has a data folder open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Its number, if it left one.
+    pub pid: Option<u32>,
+}
+
 /// What a backup holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Backup {

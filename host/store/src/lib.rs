@@ -16,7 +16,7 @@ mod sqlite;
 mod store;
 
 pub use claim::{Cancelled, Claim, Claimed, Claims, Share};
-pub use config::{Backup, Counts, Recovery, StoreConfig, StoreStats};
+pub use config::{Backup, Counts, Holder, Recovery, StoreConfig, StoreStats};
 pub use error::StoreError;
 pub use event::{Change, Event, News};
 pub use filter::{CancelledMany, Filter, Found, Mark};

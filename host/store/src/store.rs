@@ -8,8 +8,8 @@ use wasmill_model::{NewTask, Next, PluginName, Progress, Task, TaskId, TaskState
 use crate::report::ReportBoard;
 use crate::sqlite::Sqlite;
 use crate::{
-    AllFollower, Backup, Cancelled, CancelledMany, Claim, Claims, Counts, Filter, Follower, Found, Lines,
-    ListQuery, LogPart, Mark, Page, Recovery, Share, StoreConfig, StoreError, StoreStats,
+    AllFollower, Backup, Cancelled, CancelledMany, Claim, Claims, Counts, Filter, Follower, Found, Holder,
+    Lines, ListQuery, LogPart, Mark, Page, Recovery, Share, StoreConfig, StoreError, StoreStats,
 };
 
 /// Durable state. Cheap to clone; all clones are the same store.
@@ -350,6 +350,11 @@ impl Store {
         match &*self.backend {
             Backend::Sqlite(sqlite) => sqlite.probe().await,
         }
+    }
+
+    /// Says which process has a data folder open, if one has. Makes and writes nothing.
+    pub fn holder(dir: &Path) -> Option<Holder> {
+        crate::sqlite::holder(dir)
     }
 
     /// Copies the database of a data folder, which a host may be using, into a new file: complete,

@@ -88,6 +88,7 @@ Then, from another terminal:
   curl localhost:8080/task/ID/status             see how one is doing
   curl -X DELETE localhost:8080/task/ID          stop it and forget it
   wasmill backup tasks.db                        copy the database, while the server runs
+  wasmill doctor                                 say what is wrong here, and how to mend it
 
 Every option can also be set in the environment as shown, or in wasmill.toml, where its name has '_' for
 '-'. A flag beats the environment, which beats the file, which beats the default.";
@@ -140,6 +141,12 @@ pub(crate) enum Command {
     /// Copies the database into a file, also while a server uses it; to restore, put the file into a data
     /// folder as wasmill.db.
     Backup(BackupArgs),
+    /// Looks at all that `serve` would meet here: kernel, memory, slots, disk, folders, ports, compiler.
+    ///
+    /// Takes the settings of `serve`, changes nothing, and says of each thing whether it is ok, works less
+    /// well than it could (warn) or is in the way (fail), what that costs and how to mend it. Exits with 0
+    /// if nothing fails, else with 1.
+    Doctor(Box<DoctorArgs>),
     /// Lists, checks and begins plugins.
     #[command(subcommand)]
     Plugin(PluginCommand),
@@ -189,6 +196,16 @@ pub(crate) struct CheckArgs {
     /// The plugin, a file whose name ends in .wasm.
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) serve: ServeArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DoctorArgs {
+    /// Prints the report as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 
     #[command(flatten)]
     pub(crate) serve: ServeArgs,

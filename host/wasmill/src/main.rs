@@ -5,6 +5,7 @@ mod cli;
 mod client;
 mod commands;
 mod completions;
+mod doctor;
 mod exit;
 mod health;
 mod input;
@@ -53,6 +54,7 @@ fn carry_out(command: Command) -> Result<Exit> {
         Command::Stats(args) => commands::stats(&args),
         Command::Health(args) => health::health(&args).map(done),
         Command::Backup(args) => backup::backup(args).map(done),
+        Command::Doctor(args) => Ok(doctor::doctor(*args)),
         Command::Plugin(command) => plugin::plugin(command).map(done),
         Command::Completions { shell } => completions::completions(shell).map(done),
         Command::Compile { order } => {

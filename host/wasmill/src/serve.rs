@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use tokio::net::TcpListener;
 use tokio::runtime;
 use tokio::sync::Notify;
-use wasmill_api::{Api, ApiConfig, Followers, Server, ServerConfig, Uploads, router};
+use wasmill_api::{Api, ApiConfig, Debug, Followers, Server, ServerConfig, Uploads, debug_router, router};
 use wasmill_model::{Clock, Limits, SystemClock};
 use wasmill_runtime::{
     CacheConfig, CompilerConfig, PluginState, PluginsConfig, Runtime, RuntimeConfig, Watch, affordable_slots,
@@ -29,6 +29,10 @@ const OWN_BINARY: &str = "/proc/self/exe";
 
 /// The memory of a machine that does not tell.
 const MACHINE_BYTES: u64 = 4 << 30;
+
+/// Connections to the debug port, and how long requests there may hold up the end of the process.
+const DEBUG_CONNECTIONS_MAX: usize = 16;
+const DEBUG_STOP_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// How long a client may take to send a request body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -60,6 +64,13 @@ async fn run(config: Config, guests: runtime::Handle) -> Result<()> {
     let listener = TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("failed to listen on {}; is it in use?", config.listen))?;
+    let debug_listener =
+        match config.debug_listen {
+            Some(address) => Some(TcpListener::bind(address).await.with_context(|| {
+                format!("failed to listen on {address} for the debug port; is it in use?")
+            })?),
+            None => None,
+        };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let store_config = StoreConfig {
         waiting_max: config.waiting_max,
@@ -112,9 +123,11 @@ async fn run(config: Config, guests: runtime::Handle) -> Result<()> {
         runtime: wasm.clone(),
         uploads: Uploads::new(config.allow_upload),
         followers: Followers::default(),
-        clock,
+        clock: Arc::clone(&clock),
     };
     let server = Server::start(listener, router(api), ServerConfig::default())?;
+    let debug = Debug { scheduler: scheduler.clone(), runtime: wasm.clone(), clock };
+    let debug_server = debug_listener.map(|listener| serve_debug(listener, debug)).transpose()?;
     announce(&config, &server, &wasm, slots, recovery.waiting);
 
     stop.next().await;
@@ -131,9 +144,24 @@ async fn run(config: Config, guests: runtime::Handle) -> Result<()> {
         })
         .await;
     server.stop().await;
+    if let Some(debug_server) = debug_server {
+        debug_server.stop().await;
+    }
     store.close().await;
     tracing::info!(ended = drained.ended, put_back = drained.put_back, "stopped");
     Ok(())
+}
+
+/// Serves the debug port beside the API.
+fn serve_debug(listener: TcpListener, debug: Debug) -> Result<Server> {
+    let config = ServerConfig {
+        connections_max: DEBUG_CONNECTIONS_MAX,
+        stop_timeout: DEBUG_STOP_TIMEOUT,
+        ..ServerConfig::default()
+    };
+    let server = Server::start(listener, debug_router(debug), config)?;
+    tracing::info!(address = %server.address(), "debug port: what every task does is shown to whoever asks");
+    Ok(server)
 }
 
 fn plugins(config: &Config, changed: &Arc<Notify>) -> PluginsConfig {
@@ -143,15 +171,20 @@ fn plugins(config: &Config, changed: &Arc<Notify>) -> PluginsConfig {
         ceilings: Some(config.ceilings),
         watch: config.watch_poll.map_or(Watch::Told, Watch::Polled),
         http_roots: config.http_roots.clone(),
-        compiler: Some(CompilerConfig {
-            memory_bytes: config.compile_memory_bytes,
-            cpu: config.compile_timeout,
-            wall: config.compile_timeout,
-            ..CompilerConfig::new(OWN_BINARY)
-        }),
+        compiler: Some(compiler(config)),
         cache: Some(CacheConfig { bytes_max: config.cache_bytes, ..CacheConfig::new(&config.data) }),
         on_change: Arc::new(move || changed.notify_one()),
         ..PluginsConfig::default()
+    }
+}
+
+/// Says who compiles: this program itself, as a child with limits.
+pub(crate) fn compiler(config: &Config) -> CompilerConfig {
+    CompilerConfig {
+        memory_bytes: config.compile_memory_bytes,
+        cpu: config.compile_timeout,
+        wall: config.compile_timeout,
+        ..CompilerConfig::new(OWN_BINARY)
     }
 }
 
@@ -165,7 +198,7 @@ async fn wake_on_change(scheduler: Scheduler, plugins_changed: Arc<Notify>) {
 
 /// Settles on the memory of all tasks together: what was asked for, or a part of what there is. The rest is
 /// for the host itself: plugins, results on their way, the pages of the database.
-fn memory_total(config: &Config) -> u64 {
+pub(crate) fn memory_total(config: &Config) -> u64 {
     config.memory_total_bytes.unwrap_or_else(|| {
         let machine = machine_memory_bytes().unwrap_or(MACHINE_BYTES);
         (machine / 4 * 3).max(config.memory_bytes)
@@ -173,7 +206,7 @@ fn memory_total(config: &Config) -> u64 {
 }
 
 /// Settles on the slots: those asked for, or the default, but no more than the host affords.
-fn slots(config: &Config, limits: Limits) -> Result<u32> {
+pub(crate) fn slots(config: &Config, limits: Limits) -> Result<u32> {
     let affordable = affordable_slots(limits);
     ensure!(affordable.slots > 0, "this host has no room for a single task: {}", affordable.reason);
     let wanted = config.slots.unwrap_or(SLOTS);

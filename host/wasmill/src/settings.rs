@@ -152,6 +152,17 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "SIZE", env = "WASMILL_BODY_MAX")]
     pub(crate) body_max: Option<ByteSize>,
 
+    /// The address and port of the debug port: what every task does right now, and CPU profiles. Nobody
+    /// asks for a password there, so it is refused outside of loopback unless --debug-remote is given
+    /// [default: none]
+    #[arg(long, value_name = "ADDRESS", env = "WASMILL_DEBUG_LISTEN")]
+    pub(crate) debug_listen: Option<SocketAddr>,
+
+    /// Lets the debug port listen on addresses other than loopback
+    #[arg(long, value_name = "BOOL", env = "WASMILL_DEBUG_REMOTE", num_args = 0..=1,
+        default_missing_value = "true")]
+    pub(crate) debug_remote: Option<bool>,
+
     /// What is logged: error, warn, info, debug, trace, or a filter by module [default: info]
     #[arg(long, value_name = "FILTER", env = "WASMILL_LOG")]
     pub(crate) log: Option<String>,
@@ -248,6 +259,9 @@ pub(crate) struct Config {
     pub(crate) cache_bytes: u64,
     pub(crate) allow_upload: bool,
     pub(crate) body_bytes: u64,
+    /// `None` means that there is no debug port.
+    pub(crate) debug_listen: Option<SocketAddr>,
+    pub(crate) debug_remote: bool,
     pub(crate) log: String,
     pub(crate) log_format: LogFormat,
 }
@@ -312,6 +326,8 @@ impl Config {
             cache_bytes: size(flags.cache, file.cache, ByteSize::gib(1)),
             allow_upload: flags.allow_upload.or(file.allow_upload).unwrap_or(false),
             body_bytes: size(flags.body_max, file.body_max, ByteSize::mib(1)),
+            debug_listen: flags.debug_listen.or(file.debug_listen),
+            debug_remote: flags.debug_remote.or(file.debug_remote).unwrap_or(false),
             log: flags.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
             log_format: flags.log_format.or(file.log_format).unwrap_or(LogFormat::Human),
         };
@@ -345,6 +361,14 @@ impl Config {
             humantime::format_duration(self.timeout),
             humantime::format_duration(self.timeout_max),
         );
+        if let Some(debug) = self.debug_listen {
+            ensure!(
+                debug.ip().is_loopback() || self.debug_remote,
+                "debug_listen ({debug}) is no address of loopback, and nobody asks for a password there; use \
+                 127.0.0.1:{}, or allow it with debug_remote",
+                debug.port()
+            );
+        }
         within("compile_memory", self.compile_memory_bytes, ByteSize::mib(256), ByteSize::tib(1))?;
         ensure!(self.compile_timeout >= Duration::from_secs(1), "compile_timeout must be at least 1s");
         if let (Some(cpu), Some(most)) = (self.cpu, self.ceilings.cpu) {
@@ -440,6 +464,8 @@ mod tests {
             concurrency = 3
             allow_upload = true
             body_max = "3MiB"
+            debug_listen = "0.0.0.0:6060"
+            debug_remote = true
             log = "debug"
             log_format = "json"
             "#,
@@ -498,6 +524,7 @@ mod tests {
             ("memory_total = \"1MiB\"", "16.0 MiB"),
             ("log_total = \"1KiB\"", "1.0 MiB"),
             ("concurrency = 0", "concurrency"),
+            ("debug_listen = \"0.0.0.0:6060\"", "127.0.0.1:6060"),
         ] {
             let error = Config::settle(Settings::default(), file(text)).expect_err(text);
             assert!(error.to_string().contains(named), "{error}");

@@ -5,7 +5,10 @@ use std::io::{Read, Write};
 use std::path::Path;
 
 use super::fault::io_fault;
-use crate::StoreError;
+use crate::{Holder, StoreError};
+
+/// The file that is locked.
+const FILE: &str = "wasmill.lock";
 
 /// Holds the data folder until it is dropped.
 ///
@@ -16,7 +19,7 @@ pub(super) struct Lock(#[expect(dead_code, reason = "held, never read")] File);
 impl Lock {
     /// Locks the data folder and leaves the number of this process for whoever comes second.
     pub(super) fn take(dir: &Path) -> Result<Self, StoreError> {
-        let path = dir.join("wasmill.lock");
+        let path = dir.join(FILE);
         let failed = |error| io_fault("lock", &path, &error);
         let mut options = OpenOptions::new();
         let mut file =
@@ -31,6 +34,16 @@ impl Lock {
         file.set_len(0).map_err(failed)?;
         writeln!(file, "{}", std::process::id()).map_err(failed)?;
         Ok(Self(file))
+    }
+}
+
+/// Says which process has the data folder, if one has; it is asked for a lock that many may have, for a
+/// moment, and nothing is made or written.
+pub(crate) fn holder(dir: &Path) -> Option<Holder> {
+    let mut file = File::open(dir.join(FILE)).ok()?;
+    match file.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => Some(Holder { pid: pid(&mut file) }),
+        Ok(()) | Err(TryLockError::Error(_)) => None,
     }
 }
 

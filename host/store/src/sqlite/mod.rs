@@ -45,6 +45,7 @@ use self::claim::ClaimReady;
 use self::finish::Finish;
 use self::insert::Insert;
 use self::lock::Lock;
+pub(crate) use self::lock::holder;
 use self::probe::Probe;
 use self::prune::Prune;
 use self::readers::Readers;

@@ -1,0 +1,255 @@
+//! What `/debug/tasks` tells of each task, and how it is written for people.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use chrono::SecondsFormat;
+use serde::Serialize;
+use wasmill_model::Timestamp;
+use wasmill_runtime::{HostCall, HttpCall, InstanceInfo, InstanceState};
+use wasmill_scheduler::{RunInfo, Slots};
+
+/// The states that a run can be seen in.
+pub(super) const STATES: [&str; 4] = ["starting", "computing", "waiting", "ending"];
+
+/// All runs at one moment.
+#[derive(Serialize)]
+pub(super) struct Dump {
+    time: String,
+    slots_total: usize,
+    slots_used: usize,
+    /// How many fit what was asked for; more than are shown if there is a limit.
+    found: usize,
+    tasks: Vec<TaskDump>,
+}
+
+/// One run.
+#[derive(Serialize)]
+pub(super) struct TaskDump {
+    pub(super) task: String,
+    pub(super) plugin: String,
+    pub(super) state: &'static str,
+    /// What it does, in words.
+    doing: String,
+    attempt: u32,
+    max_attempts: u32,
+    pub(super) age_ms: u128,
+    timeout_ms: u128,
+    asked_to_stop: bool,
+    /// What it waits in, if it waits.
+    call: Option<CallDump>,
+    /// What is known of its instance; null when the guest is gone and its outcome is being stored.
+    instance: Option<InstanceDump>,
+}
+
+#[derive(Serialize)]
+struct CallDump {
+    name: &'static str,
+    waited_ms: u128,
+    until: Option<String>,
+}
+
+#[derive(Serialize)]
+struct InstanceDump {
+    digest: String,
+    kind: &'static str,
+    profile: &'static str,
+    /// Whether it is on a thread right now.
+    on_thread: bool,
+    cpu_ms: u128,
+    memory_bytes: u64,
+    tables_bytes: u64,
+    memory_max_bytes: u64,
+    /// Its HTTP calls under way.
+    http: Vec<HttpDump>,
+}
+
+#[derive(Serialize)]
+struct HttpDump {
+    method: String,
+    origin: String,
+    has_head: bool,
+    ms: u128,
+}
+
+impl Dump {
+    pub(super) fn new(now: Timestamp, slots: Slots, found: usize, tasks: Vec<TaskDump>) -> Self {
+        Self { time: written(now), slots_total: slots.total, slots_used: slots.used, found, tasks }
+    }
+}
+
+impl TaskDump {
+    pub(super) fn new(run: RunInfo, instance: Option<InstanceInfo>, now: Timestamp) -> Self {
+        let (state, doing, call) = match &instance {
+            None => ("ending", "its guest is gone, and its outcome is being stored".to_owned(), None),
+            Some(instance) => seen(instance, now),
+        };
+        Self {
+            task: run.task.to_string(),
+            plugin: run.plugin.to_string(),
+            state,
+            doing,
+            attempt: run.attempt,
+            max_attempts: run.attempts_max,
+            age_ms: instance.as_ref().map_or(0, |instance| instance.age.as_millis()),
+            timeout_ms: run.timeout.as_millis(),
+            asked_to_stop: run.asked_to_stop,
+            call,
+            instance: instance.map(InstanceDump::new),
+        }
+    }
+}
+
+impl InstanceDump {
+    fn new(instance: InstanceInfo) -> Self {
+        Self {
+            digest: instance.digest.to_string(),
+            kind: instance.kind.as_str(),
+            profile: if instance.is_roomy { "roomy" } else { "pooled" },
+            on_thread: instance.state == InstanceState::Computing { on_thread: true },
+            cpu_ms: instance.cpu.as_millis(),
+            memory_bytes: instance.memory_bytes,
+            tables_bytes: instance.tables_bytes,
+            memory_max_bytes: instance.memory_bytes_max,
+            http: instance.http.into_iter().map(HttpDump::new).collect(),
+        }
+    }
+}
+
+impl HttpDump {
+    fn new(call: HttpCall) -> Self {
+        let HttpCall { method, origin, has_head, began } = call;
+        Self { method, origin, has_head, ms: Instant::now().saturating_duration_since(began).as_millis() }
+    }
+}
+
+/// Words what an instance does.
+fn seen(instance: &InstanceInfo, now: Timestamp) -> (&'static str, String, Option<CallDump>) {
+    match instance.state {
+        InstanceState::Starting => ("starting", "being made, or in line for a thread".to_owned(), None),
+        InstanceState::Computing { on_thread: true } => ("computing", "on a thread".to_owned(), None),
+        InstanceState::Computing { on_thread: false } => {
+            ("computing", "gave way to others, in line for a thread".to_owned(), None)
+        }
+        InstanceState::Waiting { call, waited, left } => {
+            let until = left.and_then(|left| now.checked_add_signed(chrono::Duration::from_std(left).ok()?));
+            let until = until.map(written);
+            let doing = waits(call, instance, until.as_deref());
+            ("waiting", doing, Some(CallDump { name: call.as_str(), waited_ms: waited.as_millis(), until }))
+        }
+    }
+}
+
+/// Words a wait. What a handle or a stream stands for follows from what else the guest has: files by its
+/// permissions, HTTP calls by those that are under way; its log and stdin never make it wait.
+fn waits(call: HostCall, instance: &InstanceInfo, until: Option<&str>) -> String {
+    let http: Vec<_> = instance.http.iter().map(|call| format!("{} {}", call.method, call.origin)).collect();
+    let http = (!http.is_empty()).then(|| format!("HTTP: {}", http.join(", ")));
+    let asleep = until.map(|until| format!("asleep until {until}"));
+    match call {
+        HostCall::Sleep => asleep.unwrap_or_else(|| "asleep".to_owned()),
+        HostCall::Save => "saving a checkpoint".to_owned(),
+        HostCall::Restore => "reading its checkpoint".to_owned(),
+        HostCall::Files => "a file operation".to_owned(),
+        HostCall::Preview1 => "a sleep or a file operation".to_owned(),
+        HostCall::Poll => match (http, asleep) {
+            (Some(http), Some(asleep)) => format!("{http}; or {asleep}"),
+            (Some(one), None) | (None, Some(one)) => one,
+            (None, None) if instance.has_files => "a file operation".to_owned(),
+            (None, None) => "a handle".to_owned(),
+        },
+        HostCall::Stream => match http {
+            Some(http) if instance.has_files => format!("a file, or {http}"),
+            Some(http) => http,
+            None => "reading or writing a file".to_owned(),
+        },
+    }
+}
+
+fn written(time: Timestamp) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+impl fmt::Display for Dump {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { time, slots_total, slots_used, found, tasks } = self;
+        write!(f, "{time}: {slots_used} of {slots_total} slots used")?;
+        let mut of_state =
+            STATES.map(|state| (state, tasks.iter().filter(|task| task.state == state).count()));
+        of_state.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
+        for (state, count) in of_state.into_iter().filter(|&(_, count)| count > 0) {
+            write!(f, ", {count} {state}")?;
+        }
+        writeln!(f)?;
+        for task in tasks {
+            write!(f, "\n{task}")?;
+        }
+        if *found > tasks.len() {
+            writeln!(f, "\n{} more; limit={found} shows all", found - tasks.len())?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for TaskDump {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { task, plugin, state, doing, attempt, max_attempts, .. } = self;
+        write!(f, "task {task} [{state}")?;
+        if let Some(call) = &self.call {
+            write!(f, " {}", span(call.waited_ms))?;
+        }
+        writeln!(f, "]: {doing}")?;
+        let (age, timeout) = (span(self.age_ms), span(self.timeout_ms));
+        write!(f, "    plugin {plugin}, attempt {attempt} of {max_attempts}, {age} of at most {timeout}")?;
+        writeln!(f, "{}", if self.asked_to_stop { ", was asked to stop" } else { "" })?;
+        if let Some(call) = &self.call {
+            writeln!(f, "    in {}", call.name)?;
+        }
+        let Some(instance) = &self.instance else { return Ok(()) };
+        let InstanceDump { digest, kind, profile, cpu_ms, .. } = instance;
+        writeln!(f, "    {kind}, {profile}, digest {}", digest.get(..12).unwrap_or(digest))?;
+        let (memory, tables) = (instance.memory_bytes, instance.tables_bytes);
+        writeln!(
+            f,
+            "    cpu {}, memory {} of {}, {} of it tables",
+            span(*cpu_ms),
+            size(memory),
+            size(instance.memory_max_bytes),
+            size(tables)
+        )?;
+        for HttpDump { method, origin, has_head, ms } in &instance.http {
+            let part = if *has_head { "reading its body" } else { "no answer yet" };
+            writeln!(f, "    http {method} {origin}, for {}, {part}", span(*ms))?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes a time so that one sees its size at once.
+fn span(ms: u128) -> String {
+    let ms = u64::try_from(ms).unwrap_or(u64::MAX);
+    match ms {
+        0..10_000 => format!("{ms}ms"),
+        _ => humantime::format_duration(Duration::from_secs(ms / 1_000)).to_string(),
+    }
+}
+
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..1_024 => format!("{bytes} B"),
+        1_024..1_048_576 => format!("{} KiB", bytes >> 10),
+        _ => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_sizes_are_short() {
+        assert_eq!(span(9_999), "9999ms");
+        assert_eq!(span(125_400), "2m 5s");
+        assert_eq!([size(12), size(70_000), size(3 << 20)], ["12 B", "68 KiB", "3.0 MiB"]);
+    }
+}

@@ -1,0 +1,108 @@
+//! `GET /debug/tasks`: every run with a slot and where its guest is, as text for people or as JSON.
+
+use std::collections::HashMap;
+
+use axum::Json;
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use wasmill_model::PluginName;
+
+use crate::debug::Debug;
+use crate::debug::dump::{Dump, STATES, TaskDump};
+use crate::problem::{Fault, Problem};
+
+/// How many tasks are shown unless asked otherwise.
+const LIMIT: usize = 1_000;
+/// How many are shown at most.
+const LIMIT_MAX: usize = 1_000_000;
+
+/// Which tasks are shown, and how.
+struct Asked {
+    json: bool,
+    state: Option<&'static str>,
+    plugin: Option<PluginName>,
+    limit: usize,
+}
+
+pub(super) async fn tasks(
+    State(debug): State<Debug>,
+    query: RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let asked = check(query.0.as_deref().unwrap_or_default(), &headers)?;
+    let dump = dump(&debug, &asked);
+    Ok(if asked.json { Json(dump).into_response() } else { dump.to_string().into_response() })
+}
+
+/// Brings together what the scheduler and the runtime know, oldest first.
+fn dump(debug: &Debug, asked: &Asked) -> Dump {
+    // Whoever ends between the two looks is left out, and whoever began has no instance yet.
+    let runs = debug.scheduler.runs();
+    let instances = debug.runtime.instances();
+    let mut of_task: HashMap<_, _> =
+        instances.into_iter().map(|instance| ((instance.task, instance.attempt), instance)).collect();
+    let now = debug.clock.now();
+    let slots = debug.scheduler.slots();
+    let mut tasks: Vec<_> = runs
+        .into_iter()
+        .map(|run| {
+            let instance = of_task.remove(&(run.task, run.attempt));
+            TaskDump::new(run, instance, now)
+        })
+        .filter(|task| asked.state.is_none_or(|state| task.state == state))
+        .filter(|task| asked.plugin.as_ref().is_none_or(|plugin| task.plugin == plugin.as_str()))
+        .collect();
+    tasks.sort_by(|a, b| b.age_ms.cmp(&a.age_ms).then(a.task.cmp(&b.task)));
+    let found = tasks.len();
+    tasks.truncate(asked.limit);
+    Dump::new(now, slots, found, tasks)
+}
+
+fn check(query: &str, headers: &HeaderMap) -> Result<Asked, Problem> {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    let mut asked =
+        Asked { json: accept.contains("application/json"), state: None, plugin: None, limit: LIMIT };
+    let mut faults = Vec::new();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        let must = match (&*name, &*value) {
+            ("format", "json") => {
+                asked.json = true;
+                continue;
+            }
+            ("format", "text") => {
+                asked.json = false;
+                continue;
+            }
+            ("format", _) => "text or json".to_owned(),
+            ("state", value) => match STATES.into_iter().find(|state| *state == value) {
+                Some(state) => {
+                    asked.state = Some(state);
+                    continue;
+                }
+                None => format!("one of {}", STATES.join(", ")),
+            },
+            ("plugin", value) => match value.parse() {
+                Ok(plugin) => {
+                    asked.plugin = Some(plugin);
+                    continue;
+                }
+                Err(_) => "the name of a plugin".to_owned(),
+            },
+            ("limit", value) => match value.parse() {
+                Ok(limit) if (1..=LIMIT_MAX).contains(&limit) => {
+                    asked.limit = limit;
+                    continue;
+                }
+                _ => format!("a whole number from 1 to {LIMIT_MAX}"),
+            },
+            (name, _) => {
+                let detail = format!("unknown parameter '{name}'; known are format, state, plugin, limit");
+                faults.push(Fault::parameter(name, detail));
+                continue;
+            }
+        };
+        faults.push(Fault::parameter(&name, format!("{name} must be {must}")));
+    }
+    if faults.is_empty() { Ok(asked) } else { Err(Problem::invalid_request(faults)) }
+}

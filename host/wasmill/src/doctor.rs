@@ -1,0 +1,48 @@
+//! `wasmill doctor`: looks at all that `serve` would meet here, with the same settings, and says what is
+//! wrong, what that costs and how to mend it. It changes nothing.
+//!
+//! One file below this for each thing that is looked at; each returns checks and never prints.
+
+mod compiler;
+mod data;
+mod memory;
+mod plugins;
+mod ports;
+mod report;
+mod system;
+
+use crate::cli::DoctorArgs;
+use crate::doctor::report::{Check, Report};
+use crate::exit::Exit;
+use crate::settings::Config;
+
+/// Prints the report; the exit code is 0 unless a check failed.
+pub(crate) fn doctor(args: DoctorArgs) -> Exit {
+    let DoctorArgs { json, serve } = args;
+    let report = Report::new(match Config::load(serve) {
+        Ok(config) => checks(&config),
+        Err(error) => vec![Check::fail(
+            "settings",
+            format!("{error:#}"),
+            "serve does not start",
+            "correct the flag, the variable or the line in wasmill.toml",
+        )],
+    });
+    report.print(json);
+    if report.is_well() { Exit::Done } else { Exit::Failed }
+}
+
+fn checks(config: &Config) -> Vec<Check> {
+    let holder = data::holder(&config.data);
+    let mut checks = vec![system::kernel(), system::cpu(), system::clock()];
+    checks.push(memory::memory(config));
+    checks.push(memory::slots(config));
+    checks.extend(memory::address_space());
+    checks.push(system::open_files(config));
+    checks.push(system::processes());
+    checks.extend(data::checks(config, holder.as_ref()));
+    checks.extend(plugins::checks(config));
+    checks.extend(ports::checks(config, holder.as_ref()));
+    checks.extend(compiler::checks(config));
+    checks
+}

@@ -1,0 +1,74 @@
+//! Whether the addresses to listen on are free.
+
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, TcpListener};
+
+use wasmill_store::Holder;
+
+use crate::doctor::report::Check;
+use crate::settings::Config;
+
+pub(super) fn checks(config: &Config, holder: Option<&Holder>) -> Vec<Check> {
+    let mut checks = vec![port("port", "--listen", config.listen, holder)];
+    if let Some(address) = config.debug_listen {
+        checks.push(port("debug port", "--debug-listen", address, holder));
+    }
+    checks
+}
+
+/// Listens for a moment; nobody is answered.
+fn port(name: &'static str, flag: &str, address: SocketAddr, holder: Option<&Holder>) -> Check {
+    let Err(error) = TcpListener::bind(address) else {
+        let open = if address.ip().is_loopback() { "" } else { ", and open to whoever reaches this machine" };
+        return Check::ok(name, format!("{address} is free{open}"));
+    };
+    let other = format!("{flag} {}:0 takes any that is free", address.ip());
+    match error.kind() {
+        ErrorKind::AddrInUse if holder.is_some() => Check::warn(
+            name,
+            format!("{address} is in use, as it should be if the server that runs here listens there"),
+            "a second server does not start on it",
+            format!("nothing, if that server is the one you mean; else {other}"),
+        ),
+        ErrorKind::AddrInUse => Check::fail(
+            name,
+            format!("{address} is in use by another process"),
+            "serve does not start",
+            format!("ss -ltnp 'sport = :{}' tells by whom; {other}", address.port()),
+        ),
+        ErrorKind::PermissionDenied => Check::fail(
+            name,
+            format!("{address} may not be used: {error}"),
+            "serve does not start",
+            format!(
+                "sysctl -w net.ipv4.ip_unprivileged_port_start={}, or a port from 1024 on",
+                address.port()
+            ),
+        ),
+        _ => fail(name, address, &error, &other),
+    }
+}
+
+fn fail(name: &'static str, address: SocketAddr, error: &io::Error, other: &str) -> Check {
+    let fix = format!("ip address lists those of this machine; {other}");
+    Check::fail(name, format!("{address} cannot be listened on: {error}"), "serve does not start", fix)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::report::State;
+
+    #[test]
+    fn a_port_in_use_is_told_and_one_of_our_own_is_no_failure() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        assert_eq!(port("port", "--listen", address, None).state(), State::Fail);
+        let holder = Holder { pid: Some(1) };
+        assert_eq!(port("port", "--listen", address, Some(&holder)).state(), State::Warn);
+        drop(listener);
+        assert_eq!(port("port", "--listen", address, None).state(), State::Ok);
+        let elsewhere = "203.0.113.1:1".parse().unwrap();
+        assert_eq!(port("port", "--listen", elsewhere, None).state(), State::Fail);
+    }
+}

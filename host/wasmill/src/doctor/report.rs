@@ -1,0 +1,116 @@
+//! What the doctor found, and how it is written: lines for people, or JSON.
+
+use std::io::{IsTerminal, stdout};
+
+use serde::Serialize;
+
+use crate::output::say;
+
+/// How one thing is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum State {
+    /// As it should be.
+    Ok,
+    /// It works, but less well than it could.
+    Warn,
+    /// `serve` does not start, or does not do what it was told.
+    Fail,
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Check {
+    name: &'static str,
+    state: State,
+    found: String,
+    /// What it costs as it is.
+    cost: Option<String>,
+    /// The line that mends it.
+    fix: Option<String>,
+}
+
+impl Check {
+    pub(super) fn ok(name: &'static str, found: impl Into<String>) -> Self {
+        Self { name, state: State::Ok, found: found.into(), cost: None, fix: None }
+    }
+
+    pub(super) fn warn(
+        name: &'static str,
+        found: impl Into<String>,
+        cost: impl Into<String>,
+        fix: impl Into<String>,
+    ) -> Self {
+        let (cost, fix) = (Some(cost.into()), Some(fix.into()));
+        Self { name, state: State::Warn, found: found.into(), cost, fix }
+    }
+
+    pub(super) fn fail(
+        name: &'static str,
+        found: impl Into<String>,
+        cost: impl Into<String>,
+        fix: impl Into<String>,
+    ) -> Self {
+        Self { state: State::Fail, ..Self::warn(name, found, cost, fix) }
+    }
+
+    #[cfg(test)]
+    pub(super) fn state(&self) -> State {
+        self.state
+    }
+}
+
+/// All checks.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    version: &'static str,
+    ok: bool,
+    checks: Vec<Check>,
+}
+
+impl Report {
+    pub(super) fn new(checks: Vec<Check>) -> Self {
+        let ok = checks.iter().all(|check| check.state != State::Fail);
+        Self { version: env!("CARGO_PKG_VERSION"), ok, checks }
+    }
+
+    /// Says whether nothing failed.
+    pub(super) fn is_well(&self) -> bool {
+        self.ok
+    }
+
+    /// Writes it to stdout, in colour on a terminal only.
+    pub(super) fn print(&self, json: bool) {
+        if json {
+            say!("{}", serde_json::to_string_pretty(self).expect("plain data can be written as JSON"));
+            return;
+        }
+        let coloured = stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        for check in &self.checks {
+            let Check { name, found, .. } = check;
+            say!("{} {name:<14} {found}", word(check.state, coloured));
+            for (what, text) in [("costs", &check.cost), ("fix", &check.fix)] {
+                if let Some(text) = text {
+                    say!("       {what:<5} {text}");
+                }
+            }
+        }
+        let count = |state| self.checks.iter().filter(|check| check.state == state).count();
+        say!(
+            "{} checks: {} ok, {} warn, {} fail",
+            self.checks.len(),
+            count(State::Ok),
+            count(State::Warn),
+            count(State::Fail)
+        );
+    }
+}
+
+fn word(state: State, coloured: bool) -> String {
+    let (word, colour) = match state {
+        State::Ok => ("ok  ", 32),
+        State::Warn => ("warn", 33),
+        State::Fail => ("FAIL", 31),
+    };
+    if coloured { format!("\u{1b}[{colour}m{word}\u{1b}[0m") } else { word.to_owned() }
+}

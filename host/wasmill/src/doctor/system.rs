@@ -1,0 +1,199 @@
+//! The machine: kernel, processors, clock, open files, processes.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, getrlimit};
+use wasmill_model::{Clock, SystemClock};
+
+use crate::doctor::report::Check;
+use crate::settings::{Config, SLOTS};
+
+/// The oldest kernel that tells which pages of a memory were touched.
+const KERNEL_WANTED: (u32, u32) = (6, 7);
+/// Connections that the REST API serves at once.
+const CONNECTIONS: u64 = 10_000;
+/// Open files of the process itself.
+const FILES_RESERVED: u64 = 256;
+/// Fewer than this, and serve would hardly work.
+const FILES_LEAST: u64 = 256;
+/// Threads and children that serve may have.
+const PROCESSES_WANTED: u64 = 128;
+/// A clock that is read without asking the kernel takes a tenth of this.
+const CLOCK_READ_MAX: Duration = Duration::from_nanos(300);
+/// Nobody ran this program before 2026; a clock that says so is wrong.
+const YEAR_2026: i64 = 1_767_225_600;
+const YEAR_2100: i64 = 4_102_444_800;
+
+pub(super) fn kernel() -> Check {
+    const NAME: &str = "kernel";
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let release = release.trim();
+    match version(release) {
+        Some(version) if version >= KERNEL_WANTED => Check::ok(NAME, format!("Linux {release}")),
+        Some(_) => Check::warn(
+            NAME,
+            format!("Linux {release}"),
+            "memory is given back to the kernel after each run, at less than half of the speed",
+            "run it on Linux 6.7 or later",
+        ),
+        None => Check::warn(
+            NAME,
+            "the version of the kernel is not told",
+            "what the machine affords may be guessed wrong",
+            "mount /proc: mount -t proc proc /proc",
+        ),
+    }
+}
+
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut parts = release.split(|c: char| !c.is_ascii_digit());
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+pub(super) fn cpu() -> Check {
+    const NAME: &str = "processors";
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let quota = quota();
+    let shown = match quota {
+        Some(quota) => format!("{cores}, and the control group allows the time of {quota:.2}"),
+        None => cores.to_string(),
+    };
+    match quota {
+        Some(quota) if quota < 1.0 => Check::warn(
+            NAME,
+            shown,
+            "the whole server stands still for tens of milliseconds whenever its time is used up",
+            "docker run --cpus 2, or CPUQuota=200% in the systemd unit",
+        ),
+        _ if cores == 1 => Check::warn(
+            NAME,
+            shown,
+            "requests and guests that compute share one core, so each waits for the other",
+            "give it two cores or more, such as docker run --cpus 2",
+        ),
+        _ => Check::ok(NAME, shown),
+    }
+}
+
+/// Reads how many cores' time the control group allows; of version 2, as containers have it.
+fn quota() -> Option<f64> {
+    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let path = groups.lines().find_map(|line| line.strip_prefix("0::/"))?.to_owned();
+    let top = Path::new("/sys/fs/cgroup");
+    let files = Path::new(&path).ancestors().map(|group| top.join(group).join("cpu.max"));
+    files.filter_map(|file| cores(&fs::read_to_string(file).ok()?)).reduce(f64::min)
+}
+
+/// Reads `200000 100000`, time and period; `max` means that there is no bound.
+fn cores(text: &str) -> Option<f64> {
+    let (time, period) = text.trim().split_once(' ')?;
+    let (time, period): (f64, f64) = (time.parse().ok()?, period.parse().ok()?);
+    (period > 0.0).then(|| time / period)
+}
+
+pub(super) fn clock() -> Check {
+    const NAME: &str = "clock";
+    let now = SystemClock.now();
+    if !(YEAR_2026..YEAR_2100).contains(&now.timestamp()) {
+        return Check::fail(
+            NAME,
+            format!("it is {now}, it says"),
+            "tasks get wrong times, and waits between attempts are judged by them",
+            "timedatectl set-ntp true",
+        );
+    }
+    let read = clock_read();
+    let source = fs::read_to_string("/sys/devices/system/clocksource/clocksource0/current_clocksource");
+    let source = source.map_or_else(|_| "unknown".to_owned(), |source| source.trim().to_owned());
+    let shown =
+        format!("{}, source {source}, {} ns to read", now.format("%Y-%m-%dT%H:%M:%SZ"), read.as_nanos());
+    if read > CLOCK_READ_MAX {
+        return Check::warn(
+            NAME,
+            shown,
+            "each look at the time is a call of the kernel, and each run takes several",
+            "echo tsc > /sys/devices/system/clocksource/clocksource0/current_clocksource",
+        );
+    }
+    Check::ok(NAME, shown)
+}
+
+/// Measures how long it takes to read the clock, at best: a busy machine makes anything slow now and then.
+fn clock_read() -> Duration {
+    const READS: u32 = 1_000;
+    let batch = |_| {
+        let start = Instant::now();
+        for _ in 0..READS {
+            std::hint::black_box(Instant::now());
+        }
+        start.elapsed() / READS
+    };
+    (0..20).map(batch).min().unwrap_or_default()
+}
+
+pub(super) fn open_files(config: &Config) -> Check {
+    const NAME: &str = "open files";
+    let Some(most) = getrlimit(Resource::Nofile).maximum else {
+        return Check::ok(NAME, "no limit");
+    };
+    let wanted = CONNECTIONS + u64::from(config.slots.unwrap_or(SLOTS)) + FILES_RESERVED;
+    let shown = format!("{most} at most; {wanted} for all clients and for a connection of each task");
+    let fix = format!(
+        "ulimit -Hn {wanted}, or LimitNOFILE={wanted} in the systemd unit, or docker run --ulimit nofile={wanted}"
+    );
+    if most < FILES_LEAST {
+        Check::fail(NAME, shown, "neither the database nor clients can be served", fix)
+    } else if most < wanted {
+        let clients = most.saturating_sub(FILES_RESERVED);
+        Check::warn(
+            NAME,
+            shown,
+            format!("beyond {clients} connections, clients wait and HTTP calls of tasks fail"),
+            fix,
+        )
+    } else {
+        Check::ok(NAME, shown)
+    }
+}
+
+pub(super) fn processes() -> Check {
+    const NAME: &str = "processes";
+    let user = getrlimit(Resource::Nproc).current;
+    let group = fs::read_to_string("/sys/fs/cgroup/pids.max").ok().and_then(|text| text.trim().parse().ok());
+    let Some(most) = user.into_iter().chain(group).min() else { return Check::ok(NAME, "no limit") };
+    let shown = format!("{most} threads and processes at most");
+    if most < PROCESSES_WANTED {
+        return Check::warn(
+            NAME,
+            shown,
+            "threads for file operations and the compiler may not be had",
+            format!("ulimit -u {PROCESSES_WANTED}, or docker run --pids-limit 1000"),
+        );
+    }
+    Check::ok(NAME, shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_from_what_kernels_are_called() {
+        for (release, read) in [
+            ("6.18.5", Some((6, 18))),
+            ("6.7-rc1", Some((6, 7))),
+            ("5.15.0-91-generic", Some((5, 15))),
+            ("odd", None),
+        ] {
+            assert_eq!(version(release), read, "{release}");
+        }
+    }
+
+    #[test]
+    fn a_quota_is_read_in_cores() {
+        assert_eq!(cores("50000 100000\n"), Some(0.5));
+        assert_eq!(cores("max 100000\n"), None);
+    }
+}

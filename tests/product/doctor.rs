@@ -1,0 +1,122 @@
+//! `wasmill doctor`: it finds what would be in the way of a server, and leaves nothing behind.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use wasmill_tests::{NOOP, Server, binary};
+
+fn doctor(folder: &Path, args: &[&str]) -> Output {
+    let mut command = Command::new(binary().expect("a binary"));
+    command.arg("doctor").args(args).current_dir(folder).output().expect("a run")
+}
+
+/// Runs it with `--json` and returns its exit code and the report.
+fn report(folder: &Path, args: &[&str]) -> (Option<i32>, Value) {
+    let output = doctor(folder, &[&["--json"], args].concat());
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    (output.status.code(), serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}")))
+}
+
+fn check<'a>(report: &'a Value, name: &str) -> &'a Value {
+    let checks = report["checks"].as_array().expect("an array");
+    checks.iter().find(|check| check["name"] == name).unwrap_or_else(|| panic!("no {name} in {report}"))
+}
+
+#[test]
+fn a_machine_that_serves_is_well_and_stays_as_it_was() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::create_dir(folder.path().join("plugins")).expect("a folder");
+    fs::write(folder.path().join("plugins/noop.wasm"), NOOP).expect("a plugin");
+    fs::write(folder.path().join("wasmill.toml"), "slots = 5\nlisten = \"127.0.0.1:0\"").expect("written");
+    let (code, report) = report(folder.path(), &[]);
+    assert_eq!((code, &report["ok"]), (Some(0), &Value::Bool(true)), "{report}");
+    for name in [
+        "kernel",
+        "processors",
+        "clock",
+        "memory",
+        "slots",
+        "open files",
+        "processes",
+        "data folder",
+        "disk space",
+        "disk",
+        "plugins",
+        "watching",
+        "port",
+        "engine",
+        "compiler",
+    ] {
+        let check = check(&report, name);
+        assert_ne!(check["state"], "fail", "{check}");
+        let is_ok = check["state"] == "ok";
+        assert_eq!((check["cost"].is_null(), check["fix"].is_null()), (is_ok, is_ok), "{check}");
+    }
+    assert!(check(&report, "slots")["found"].as_str().expect("words").starts_with("5 "), "{report}");
+    let left: Vec<_> = fs::read_dir(folder.path())
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").file_name())
+        .collect();
+    assert_eq!(left.len(), 2, "no data folder is made: {left:?}");
+    assert_eq!(fs::read_dir(folder.path().join("plugins")).expect("a folder").count(), 1);
+}
+
+#[test]
+fn what_people_read_has_a_line_for_each_check_and_no_colour_in_a_pipe() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = doctor(folder.path(), &["--listen", "127.0.0.1:0", "--slots", "5"]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said}");
+    assert!(
+        said.contains("ok   compiler") && said.contains("checks: ") && !said.contains('\u{1b}'),
+        "{said}"
+    );
+}
+
+#[test]
+fn what_is_in_the_way_fails_with_its_cost_and_how_to_mend_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    // Permissions do not stop root, but a file in the place of a folder stops everyone.
+    fs::write(folder.path().join("file"), "").expect("written");
+    for (args, name, found) in [
+        (["--listen", &address], "port", "in use by another process"),
+        (["--debug-listen", &address], "debug port", "in use by another process"),
+        (["--data", "file"], "data folder", "is no folder"),
+        (["--plugins", "file"], "plugins", "cannot be read"),
+        (["--slots", "4000000000"], "slots", "4000000000 are asked for"),
+        (["--memory-total", "7TiB"], "memory", "7.0 TiB of it"),
+        (["--http-roots", "missing.pem"], "engine", "missing.pem"),
+        (["--slots", "0"], "settings", "slots must be at least 1"),
+    ] {
+        let usual = [["--slots", "5"], ["--listen", "127.0.0.1:0"]];
+        let usual = usual.into_iter().filter(|usual| usual[0] != args[0]).flatten();
+        let args: Vec<_> = usual.chain(args).collect();
+        let (code, report) = report(folder.path(), &args);
+        let check = check(&report, name);
+        assert_eq!((code, &check["state"]), (Some(1), &Value::from("fail")), "{report}");
+        assert!(check["found"].as_str().expect("words").contains(found), "{check}");
+        assert!(check["cost"].is_string() && check["fix"].is_string(), "{check}");
+    }
+}
+
+#[tokio::test]
+async fn beside_a_running_server_nothing_fails_and_nothing_is_disturbed() {
+    let server = Server::start(&["--slots", "5"]);
+    let listen = server.address().to_string();
+    let (data, plugins) = (server.folder().join("data"), server.folder().join("plugins"));
+    let args = ["--listen", &listen, "--slots", "5", "--data", data.to_str().expect("text"), "--plugins"];
+    let args = [&args[..], &[plugins.to_str().expect("text")]].concat();
+    let (code, report) = report(server.folder(), &args);
+    assert_eq!(code, Some(0), "{report}");
+    let held = check(&report, "data folder");
+    assert_eq!(held["state"], "warn");
+    assert!(held["found"].as_str().expect("words").contains(&server.pid().to_string()), "{held}");
+    assert_eq!(check(&report, "port")["state"], "warn");
+    let id = server.client().submit(&serde_json::json!({"plugin": "noop"})).await;
+    server.client().until(&id, "completed").await;
+}
