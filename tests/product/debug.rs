@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use hyper::header::CONTENT_TYPE;
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 use wasmill_tests::silence::Silence;
-use wasmill_tests::{Client, PROGRAM, Server, binary};
+use wasmill_tests::{Client, PROGRAM, Server, binary, tiny};
 
 /// Starts a server with a debug port and returns a client of that.
 fn server_and_debug(args: &[&str]) -> (Server, Client) {
@@ -49,6 +50,15 @@ async fn until_shown(debug: &Client, id: &str, is_so: impl Fn(&Value) -> bool) -
     }
 }
 
+/// A program for preview 1 that sleeps for an hour.
+const SLEEPER: &str = r#"(module
+    (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+    (memory (export "memory") 1)
+    (func (export "_start")
+        (i32.store (i32.const 16) (i32.const 1))
+        (i64.store (i32.const 24) (i64.const 3600000000000))
+        (drop (call $poll (i32.const 0) (i32.const 64) (i32.const 1) (i32.const 128)))))"#;
+
 fn in_call(name: &'static str) -> impl Fn(&Value) -> bool {
     move |task| task["call"]["name"] == name
 }
@@ -69,6 +79,7 @@ async fn each_task_is_shown_where_it_is() {
     let plugins = server.folder().join("plugins");
     fs::write(plugins.join("program.toml"), manifest).expect("written");
     fs::write(plugins.join("program.wasm"), PROGRAM).expect("written");
+    fs::write(plugins.join("sleeper.wasm"), tiny::parse(SLEEPER)).expect("written");
     let server = server.stop_and_restart();
     let debug_after = Client::new(debug_address(&server).expect("a debug port"));
     drop(debug);
@@ -84,6 +95,10 @@ async fn each_task_is_shown_where_it_is() {
     let http = submit("program", json!({"args": ["get", url]})).await;
     let file = submit("program", json!({"args": ["read", "/in/pipe"]})).await;
 
+    let sleeper = submit("sleeper", json!(null)).await;
+
+    let shown = until_shown(&debug, &sleeper, in_call("wasi_snapshot_preview1.poll_oneoff")).await;
+    assert!(shown["doing"].as_str().expect("words").starts_with("asleep until 20"), "{shown}");
     let shown = until_shown(&debug, &timer, in_call("wasi:io/poll")).await;
     assert_eq!(shown["state"], "waiting");
     assert!(shown["doing"].as_str().expect("words").starts_with("asleep until 20"), "{shown}");
@@ -117,7 +132,7 @@ async fn each_task_is_shown_where_it_is() {
 
     let text = debug.get("/debug/tasks").await;
     assert!(text.headers[CONTENT_TYPE].to_str().is_ok_and(|kind| kind.starts_with("text/plain")));
-    assert!(text.text.contains("6 of 20 slots used"), "{}", text.text);
+    assert!(text.text.contains("7 of 20 slots used"), "{}", text.text);
     for words in [&timer, &spin, "[computing]", "asleep until", "a file operation", "http GET"] {
         assert!(text.text.contains(words), "{words} is missing in {}", text.text);
     }
@@ -307,6 +322,27 @@ impl Profile {
     }
 }
 
+/// Has Go's own tool read a profile, where Go is there.
+fn told_by_go(gzip: &[u8]) {
+    let tools = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let tools = tools.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
+    let go = tools.unwrap_or_default().join("wasmill/plugin-tools/python/bin/go");
+    if !go.exists() {
+        let reason = format!("{} is not there: .ci/plugin-tools", go.display());
+        assert!(std::env::var("WASMILL_TEST_REQUIRE").as_deref() != Ok("all"), "{reason}");
+        // Not eprintln, which the test harness keeps to itself when a test passes.
+        writeln!(std::io::stderr(), "a profile was not read by Go, {reason}").expect("stderr takes it");
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("profile.pb.gz");
+    fs::write(&file, gzip).expect("written");
+    let told = Command::new(go).args(["tool", "pprof", "-top"]).arg(&file).output().expect("a run");
+    let said = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert!(told.status.success() && said.contains("misbehave::spin"), "{said}");
+    assert!(said.contains("Type: cpu"), "{said}");
+}
+
 #[tokio::test]
 async fn a_profile_names_the_functions_of_guests_and_the_threads_of_the_host() {
     let (server, debug) = server_and_debug(&["--slots", "4"]);
@@ -336,6 +372,7 @@ async fn a_profile_names_the_functions_of_guests_and_the_threads_of_the_host() {
     assert!(profile.millis_with("[plugin misbehave]") >= profile.millis_with("misbehave::spin"));
     assert!(profile.millis_with("[plugin io-stub]") < 100, "it sleeps: {:?}", profile.samples);
     assert!(profile.samples.iter().any(|(stack, _)| stack.contains(&"[thread api]".to_owned())));
+    told_by_go(&gzip);
     // Without guests that compute there is none in the next one.
     for id in [spin, sleep] {
         client.delete(&format!("/task/{id}")).await;
@@ -350,7 +387,7 @@ async fn a_profile_whose_client_goes_away_makes_room_for_the_next() {
     let address = debug.address();
     let mut stream = std::net::TcpStream::connect(address).expect("a connection");
     let request = format!("GET /debug/pprof/profile?seconds=300 HTTP/1.1\r\nHost: {address}\r\n\r\n");
-    std::io::Write::write_all(&mut stream, request.as_bytes()).expect("sent");
+    stream.write_all(request.as_bytes()).expect("sent");
     let deadline = Instant::now() + Duration::from_secs(60);
     while debug.get("/debug/pprof/profile?seconds=1").await.status != StatusCode::CONFLICT {
         assert!(Instant::now() < deadline, "it never began");

@@ -184,9 +184,9 @@ impl Problem {
 
     pub(crate) fn no_heap_profile() -> Self {
         let detail = "counting every allocation would cost every task, so this server cannot tell; start it \
-                      under an allocator that samples: LD_PRELOAD=libtcmalloc.so.4 HEAPPROFILE=/tmp/wasmill \
-                      wasmill serve, then go tool pprof /tmp/wasmill.0001.heap. The memory of guests is in \
-                      /debug/tasks and in /stats of the REST API";
+                      under gperftools: LD_PRELOAD=libtcmalloc.so.4 HEAPPROFILE=/tmp/wasmill wasmill serve, then \
+                      google-pprof --text $(which wasmill) /tmp/wasmill.0001.heap. The memory of guests is not on \
+                      that heap; it is in /debug/tasks, and in /stats of the REST API";
         Self::new(StatusCode::NOT_IMPLEMENTED, "no-heap-profile", "No heap profile in this build", detail)
     }
 

@@ -1,20 +1,23 @@
 //! Links the calls of WASI in which a guest can wait a second time, so that each first notes where the
 //! guest is. What the calls do stays wasmtime's.
 //!
-//! Called when the linkers are made. The calls of our own contract note it in `host`, those of WASI
-//! preview 1 where they are handed their context.
+//! Called when the linkers are made. The calls of our own contract note it in `host`, most of WASI preview 1
+//! where they are handed their context.
 
 use std::time::{Duration, Instant};
 
-use wasmtime::Result;
 use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
+use wasmtime::{AsContextMut, Caller, Extern, Result};
 use wasmtime_wasi::WasiView;
 use wasmtime_wasi::clocks::WasiClocksView;
 use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemView};
+use wasmtime_wasi::p1::wasi_snapshot_preview1::{self, WasiSnapshotPreview1};
 use wasmtime_wasi::p2::DynPollable;
 use wasmtime_wasi::p2::bindings::clocks::monotonic_clock;
 use wasmtime_wasi::p2::bindings::filesystem::types as filesystem;
 use wasmtime_wasi_io::bindings::wasi::io::{poll, streams};
+
+use wiggle::GuestMemory;
 
 use crate::guest::Guest;
 use crate::place::HostCall;
@@ -34,6 +37,62 @@ pub(crate) fn add(linker: &mut Linker<Guest>) -> Result<()> {
     })?;
     linker.allow_shadowing(false);
     Ok(())
+}
+
+/// Does the same for `poll_oneoff` of preview 1, which programs sleep with. The linker takes what comes last.
+pub(crate) fn add_preview1(linker: &mut wasmtime::Linker<Guest>) -> Result<()> {
+    linker.func_wrap_async(
+        "wasi_snapshot_preview1",
+        "poll_oneoff",
+        |caller: Caller<'_, Guest>, (wanted, events, count, found): (i32, i32, i32, i32)| {
+            Box::new(poll_oneoff(caller, wanted, events, count, found))
+        },
+    )?;
+    Ok(())
+}
+
+async fn poll_oneoff(
+    mut caller: Caller<'_, Guest>,
+    wanted: i32,
+    events: i32,
+    count: i32,
+    found: i32,
+) -> Result<i32> {
+    let Some(Extern::Memory(memory)) = caller.get_export("memory") else {
+        wasmtime::bail!("the module exports no memory");
+    };
+    let fuel = caller.as_context_mut().hostcall_fuel();
+    let (bytes, guest) = memory.data_and_store_mut(&mut caller);
+    match shortest(bytes, wanted, count) {
+        Some(time) => guest.place().enter_for(HostCall::PollOneoff, time),
+        None => guest.place().enter(HostCall::PollOneoff),
+    }
+    let context = guest.preview1_unnoted();
+    context.set_hostcall_fuel(fuel);
+    let mut memory = GuestMemory::Unshared(bytes);
+    wasi_snapshot_preview1::poll_oneoff(context, &mut memory, wanted, events, count, found).await
+}
+
+/// Bytes of a subscription, and where in it there are its kind, and time and flags of a clock.
+const SUBSCRIPTION_BYTES: usize = 48;
+const KIND_AT: usize = 8;
+const TIME_AT: usize = 24;
+const FLAGS_AT: usize = 40;
+const CLOCK: u8 = 0;
+const ABSOLUTE: u8 = 1;
+/// Subscriptions that are looked at.
+const SUBSCRIPTIONS_MAX: usize = 16;
+
+/// Returns the shortest time that is subscribed to. A time of day or of the guest's own clock is left out.
+fn shortest(memory: &[u8], wanted: i32, count: i32) -> Option<Duration> {
+    let count = usize::try_from(count).ok()?.min(SUBSCRIPTIONS_MAX);
+    let subscriptions = memory.get(wanted.cast_unsigned() as usize..)?.chunks_exact(SUBSCRIPTION_BYTES);
+    let times = subscriptions.take(count).filter_map(|subscription| {
+        let is_span = subscription[KIND_AT] == CLOCK && subscription[FLAGS_AT] & ABSOLUTE == 0;
+        let time = subscription[TIME_AT..TIME_AT + 8].try_into().ok().map(u64::from_le_bytes);
+        time.filter(|_| is_span).map(Duration::from_nanos)
+    });
+    times.min()
 }
 
 struct Table;
@@ -112,5 +171,33 @@ impl monotonic_clock::Host for Calls<'_> {
         let timer = monotonic_clock::Host::subscribe_duration(&mut self.0.clocks(), when)?;
         self.remember(&timer, Duration::from_nanos(when));
         Ok(timer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shortest_span_is_found_and_nothing_else() {
+        let subscription = |kind, time: u64, flags| {
+            let mut bytes = [0; SUBSCRIPTION_BYTES];
+            bytes[KIND_AT] = kind;
+            bytes[TIME_AT..TIME_AT + 8].copy_from_slice(&time.to_le_bytes());
+            bytes[FLAGS_AT] = flags;
+            bytes
+        };
+        let all = [
+            subscription(CLOCK, 700, 0),
+            subscription(CLOCK, 500, 0),
+            subscription(CLOCK, 3, ABSOLUTE),
+            subscription(1, 2, 0),
+        ];
+        let memory = [&[9; 7][..], &all.concat()].concat();
+        assert_eq!(shortest(&memory, 7, 4), Some(Duration::from_nanos(500)));
+        assert_eq!(shortest(&memory, 7, 1), Some(Duration::from_nanos(700)));
+        for nonsense in [(7, 0), (7, -1), (-1, 1), (i32::MAX, 1), (7 + 2 * 48, 2)] {
+            assert_eq!(shortest(&memory, nonsense.0, nonsense.1), None, "{nonsense:?}");
+        }
     }
 }

@@ -69,6 +69,7 @@ impl Offers {
         module.func_wrap("wasi_snapshot_preview1", "proc_exit", |code: i32| -> wasmtime::Result<()> {
             Err(I32Exit(code).into())
         })?;
+        calls::add_preview1(&mut module)?;
         Ok(Self { component, module })
     }
 }

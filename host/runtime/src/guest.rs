@@ -135,6 +135,15 @@ impl Guest {
     /// Panics for a component, which is never linked to it.
     pub(crate) fn preview1(&mut self) -> &mut WasiP1Ctx {
         self.place().enter(HostCall::Preview1);
+        self.preview1_unnoted()
+    }
+
+    /// Returns WASI preview 1, for a call that was noted.
+    ///
+    /// # Panics
+    ///
+    /// See [`Guest::preview1`].
+    pub(crate) fn preview1_unnoted(&mut self) -> &mut WasiP1Ctx {
         match &mut self.wasi {
             Wasi::Module(wasi) => wasi,
             Wasi::Later | Wasi::Component(_) => panic!("only core modules are linked to preview 1"),

@@ -143,6 +143,7 @@ fn store(engine: &Engine, guest: Guest) -> Store<Guest> {
 
 /// Lets other tasks run, and tells where the guest is while samples are taken. wasmtime's own way to yield wakes itself, which tokio takes for new work and
 /// runs ahead of what has waited longer.
+#[expect(clippy::needless_pass_by_value, reason = "the signature is wasmtime's")]
 fn give_way(store: StoreContextMut<'_, Guest>) -> wasmtime::Result<UpdateDeadline> {
     let guest = store.data();
     guest.place().gives_way();

@@ -24,13 +24,23 @@ pub enum HostCall {
     Stream,
     /// `wasi:filesystem`.
     Files,
-    /// Any call of WASI preview 1, which is one door for all: mostly a sleep or a file.
+    /// `poll_oneoff` of WASI preview 1: mostly a sleep.
+    PollOneoff,
+    /// Any other call of WASI preview 1, of which only those on files can wait.
     Preview1,
 }
 
 impl HostCall {
-    const ALL: [Self; 7] =
-        [Self::Sleep, Self::Save, Self::Restore, Self::Poll, Self::Stream, Self::Files, Self::Preview1];
+    const ALL: [Self; 8] = [
+        Self::Sleep,
+        Self::Save,
+        Self::Restore,
+        Self::Poll,
+        Self::Stream,
+        Self::Files,
+        Self::PollOneoff,
+        Self::Preview1,
+    ];
 
     /// Returns the word that machines read: the interface, and the function where it is known.
     pub fn as_str(self) -> &'static str {
@@ -41,6 +51,7 @@ impl HostCall {
             Self::Poll => "wasi:io/poll",
             Self::Stream => "wasi:io/streams",
             Self::Files => "wasi:filesystem",
+            Self::PollOneoff => "wasi_snapshot_preview1.poll_oneoff",
             Self::Preview1 => "wasi_snapshot_preview1",
         }
     }

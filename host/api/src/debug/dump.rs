@@ -79,7 +79,7 @@ impl Dump {
 }
 
 impl TaskDump {
-    pub(super) fn new(run: RunInfo, instance: Option<InstanceInfo>, now: Timestamp) -> Self {
+    pub(super) fn new(run: &RunInfo, instance: Option<InstanceInfo>, now: Timestamp) -> Self {
         let (state, doing, call) = match &instance {
             None => ("ending", "its guest is gone, and its outcome is being stored".to_owned(), None),
             Some(instance) => seen(instance, now),
@@ -147,11 +147,10 @@ fn waits(call: HostCall, instance: &InstanceInfo, until: Option<&str>) -> String
     let http = (!http.is_empty()).then(|| format!("HTTP: {}", http.join(", ")));
     let asleep = until.map(|until| format!("asleep until {until}"));
     match call {
-        HostCall::Sleep => asleep.unwrap_or_else(|| "asleep".to_owned()),
+        HostCall::Sleep | HostCall::PollOneoff => asleep.unwrap_or_else(|| "asleep".to_owned()),
         HostCall::Save => "saving a checkpoint".to_owned(),
         HostCall::Restore => "reading its checkpoint".to_owned(),
-        HostCall::Files => "a file operation".to_owned(),
-        HostCall::Preview1 => "a sleep or a file operation".to_owned(),
+        HostCall::Files | HostCall::Preview1 => "a file operation".to_owned(),
         HostCall::Poll => match (http, asleep) {
             (Some(http), Some(asleep)) => format!("{http}; or {asleep}"),
             (Some(one), None) | (None, Some(one)) => one,

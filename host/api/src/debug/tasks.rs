@@ -48,7 +48,7 @@ fn dump(debug: &Debug, asked: &Asked) -> Dump {
         .into_iter()
         .map(|run| {
             let instance = of_task.remove(&(run.task, run.attempt));
-            TaskDump::new(run, instance, now)
+            TaskDump::new(&run, instance, now)
         })
         .filter(|task| asked.state.is_none_or(|state| task.state == state))
         .filter(|task| asked.plugin.as_ref().is_none_or(|plugin| task.plugin == plugin.as_str()))
