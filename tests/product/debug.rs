@@ -142,6 +142,11 @@ async fn each_task_is_shown_where_it_is() {
     client.delete(&format!("/task/{spin}")).await;
     let without = debug.get("/debug/tasks").await;
     assert!(!without.text.contains(&spin), "{}", without.text);
+    for id in [&io_stub, &timer, &heed, &http, &file, &sleeper] {
+        client.delete(&format!("/task/{id}")).await;
+    }
+    let none = debug.get("/debug/tasks?format=json").await;
+    assert_eq!((&none.json["found"], &none.json["slots_used"]), (&json!(0), &json!(0)), "{}", none.text);
     // Lets the thread go that holds the pipe open.
     fs::OpenOptions::new().read(true).write(true).open(&pipe).expect("the pipe");
 }

@@ -12,7 +12,7 @@ use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use crate::fetch::{self, Target};
-use crate::place::HttpCalls;
+use crate::http_calls::HttpCalls;
 use crate::plugin::Plugin;
 use crate::terms::HttpRule;
 

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use wasmill_model::{PluginName, TaskId};
 
+use crate::http_calls::HttpCall;
 use crate::kind::{PluginKind, Profile};
 use crate::memory::Hold;
-use crate::place::{HttpCall, InstanceState};
+use crate::place::InstanceState;
 use crate::plugin::Plugin;
 
 /// The parts of the list; a power of two.

@@ -54,6 +54,7 @@ mod address;
 mod denials;
 mod fetch;
 mod gate;
+mod http_calls;
 
 mod words;
 
@@ -62,11 +63,12 @@ pub use capacity::{Affordable, affordable_slots};
 pub use check::check;
 pub use compile::CompilerConfig;
 pub use compile_child::compile_child;
+pub use http_calls::HttpCall;
 pub use instances::InstanceInfo;
 pub use keeper::{OnChange, Watch};
 pub use kind::PluginKind;
 pub use machine_memory::machine_memory_bytes;
-pub use place::{HostCall, HttpCall, InstanceState};
+pub use place::{HostCall, InstanceState};
 pub use pool::MemoryReset;
 pub use registry::{NotReady, PluginFacts, PluginInfo, PluginSource, PluginState};
 pub use runtime::{MemoryUsage, PluginsConfig, PoolUsage, Runtime, RuntimeConfig, RuntimeError};
