@@ -4,6 +4,7 @@ use std::task::{Context, Waker};
 
 use wasmill_model::{Progress, Timestamp};
 
+use super::follower::{LOOK, TAKE};
 use super::*;
 
 fn news(task: TaskId, change: Change) -> News {
