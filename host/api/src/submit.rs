@@ -10,7 +10,7 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
 use wasmill_model::{ATTEMPTS_MAX, Backoff, InvalidPluginName, NewTask, PluginName, TaskId};
@@ -50,10 +50,18 @@ pub(crate) async fn submit(
         && let Ok(Some(task)) = wait::until_ended(&api, accepted.id, wait).await
     {
         let applied: HeaderMap = wish.applied().into_iter().collect();
-        let record = Json(Record::new(task, api.clock.now()));
-        return Ok((StatusCode::CREATED, location, applied, record).into_response());
+        let record = Submitted::Waited(Box::new(Record::new(task, api.clock.now())));
+        return Ok((StatusCode::CREATED, location, applied, Json(record)).into_response());
     }
-    Ok((StatusCode::CREATED, location, Json(accepted)).into_response())
+    Ok((StatusCode::CREATED, location, Json(Submitted::Stored(accepted))).into_response())
+}
+
+/// What a submit is answered with: the whole record, if the client waited.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+enum Submitted {
+    Stored(Accepted),
+    Waited(Box<Record>),
 }
 
 /// Turns the body into a task that may be stored, or names everything that is wrong with it.
@@ -245,7 +253,7 @@ pub(crate) fn about() -> Operation {
         "id": "01a2074c-e503-703b-819d-4717c026346b", "created_at": "2026-11-23T07:26:49.603656725Z",
         "duration": 0,
     });
-    let stored = Answer::json::<Accepted>("The task is stored and will run.", accepted)
+    let stored = Answer::json::<Submitted>("The task is stored and will run.", accepted)
         .header("Location", "Where its record is.", "^/task/[0-9a-f-]{36}$")
         .id_leads_to(&["getTask", "getTaskStatus", "getTaskResult", "cancelTask", "deleteTask"]);
     wait::about(Operation::post("/task", "submitTask", "Submit a task"))
