@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use tokio::runtime::Builder;
-use wasmill_model::{BoxFuture, Limits, LogStream, Progress, Run, RunHost, Runner, TaskId};
+use wasmill_model::{BoxFuture, Limits, LogStream, Meter, Progress, Run, RunHost, Runner, TaskId};
 use wasmill_runtime::{Runtime, RuntimeConfig};
 use wasmill_tests::NOOP;
 use wasmtime::component::{Component, InstancePre, Linker};
@@ -84,9 +84,9 @@ pub(crate) fn runtime(threads: usize) -> Result<f64> {
 
 /// Measures how often a plugin of this runtime runs in a second.
 pub(crate) fn runs_of(runtime: &Runtime, plugin: &str, threads: usize) -> Result<f64> {
-    let host: Arc<dyn RunHost> = Arc::new(NoHost);
     let plugin = plugin.parse()?;
     on_threads(threads, || {
+        let host: Arc<dyn RunHost> = Arc::new(NoHost::default());
         let executor = Builder::new_current_thread().enable_all().build()?;
         let start = Instant::now();
         let mut runs = 0;
@@ -106,10 +106,15 @@ pub(crate) fn runs_of(runtime: &Runtime, plugin: &str, threads: usize) -> Result
     })
 }
 
-/// A host that a no-op asks nothing.
-struct NoHost;
+/// A host that a no-op asks nothing; what it uses is counted, as in the server.
+#[derive(Default)]
+struct NoHost(Meter);
 
 impl RunHost for NoHost {
+    fn meter(&self) -> Option<&Meter> {
+        Some(&self.0)
+    }
+
     fn progress(&self, _: Progress) {}
 
     fn log(&self, _: LogStream, _: &[u8]) {}

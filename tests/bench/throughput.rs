@@ -15,15 +15,52 @@ use wasmill_tests::{Client, Server};
 
 use crate::report::{per_second, row, title};
 
-/// How long tasks are submitted.
-const LOAD: Duration = Duration::from_secs(8);
+/// How long tasks are submitted, each time.
+const LOAD: Duration = Duration::from_secs(4);
 
-/// Submits from this many clients at once, waits until all is done, and prints the rates.
+/// How often each rate is measured, in turns: a machine that others use is not the same a moment later.
+const TURNS: u32 = 2;
+
+/// How often the metrics are scraped, more often than Prometheus does unless told otherwise.
+const SCRAPE: Duration = Duration::from_secs(1);
+
+/// Submits from this many clients at once, waits until all is done, and prints the rates: by itself, and while
+/// the metrics are scraped.
 pub(crate) async fn measure(clients: usize) -> Result<()> {
     title(&format!("Throughput: no-op tasks over HTTP, {clients} clients, fsync on"));
+    let (mut submitted, mut completed, mut watched) = (0.0, 0.0, 0.0);
+    for _ in 0..TURNS {
+        let (posted, done) = rates(clients, false).await?;
+        submitted += posted / f64::from(TURNS);
+        completed += done / f64::from(TURNS);
+        watched += rates(clients, true).await?.1 / f64::from(TURNS);
+    }
+    row("submitted (POST to 201)", &per_second(submitted, "tasks"));
+    row("completed (POST to stored result)", &per_second(completed, "tasks"));
+    let share = 100.0 * watched / completed;
+    row(
+        "completed, /metrics scraped each second",
+        &format!("{}, {share:.0} %", per_second(watched, "tasks")),
+    );
+    Ok(())
+}
+
+/// Scrapes the metrics until it is dropped.
+async fn scrape(client: Client) {
+    let mut next = tokio::time::interval(SCRAPE);
+    loop {
+        next.tick().await;
+        let page = client.get("/metrics").await;
+        assert!(page.text.ends_with("# EOF\n"), "{}", page.text);
+    }
+}
+
+/// Returns how many tasks were submitted and completed in a second.
+async fn rates(clients: usize, watched: bool) -> Result<(f64, f64)> {
     let server = Server::start(&[]);
     let client = server.client();
-    submit_for(server.address(), clients, Duration::from_secs(2)).await?;
+    let watcher = watched.then(|| tokio::spawn(scrape(client.clone())));
+    submit_for(server.address(), clients, Duration::from_secs(1)).await?;
     drained(&client).await;
 
     let start = Instant::now();
@@ -31,12 +68,14 @@ pub(crate) async fn measure(clients: usize) -> Result<()> {
     let submit_time = start.elapsed().as_secs_f64();
     drained(&client).await;
     let total_time = start.elapsed().as_secs_f64();
-    row("submitted (POST to 201)", &per_second(submitted as f64 / submit_time, "tasks"));
-    row("completed (POST to stored result)", &per_second(submitted as f64 / total_time, "tasks"));
+    if let Some(watcher) = watcher {
+        ensure!(!watcher.is_finished(), "the metrics were scraped to the end");
+        watcher.abort();
+    }
     let newest = client.get("/task?limit=1000").await;
     let tasks = newest.json.as_array().context("a list")?;
     ensure!(tasks.iter().all(|task| task["state"] == "completed"), "every task is completed");
-    Ok(())
+    Ok((submitted as f64 / submit_time, submitted as f64 / total_time))
 }
 
 /// Submits no-op tasks to a server that may have others, waits until they are done, and returns how many it

@@ -19,7 +19,8 @@ use wasmill_tests::{Client, PROGRAM, Server, binary, tiny};
 fn server_and_debug(args: &[&str]) -> (Server, Client) {
     let args: Vec<_> = ["--debug-listen", "127.0.0.1:0"].iter().chain(args).copied().collect();
     let server = Server::start(&args);
-    let debug = Client::new(debug_address(&server).expect("the log says where the debug port is"));
+    let debug =
+        Client::new(debug_address(&server).expect("the log says where the debug port is")).undocumented();
     (server, debug)
 }
 
@@ -81,7 +82,7 @@ async fn each_task_is_shown_where_it_is() {
     fs::write(plugins.join("program.wasm"), PROGRAM).expect("written");
     fs::write(plugins.join("sleeper.wasm"), tiny::parse(SLEEPER)).expect("written");
     let server = server.stop_and_restart();
-    let debug_after = Client::new(debug_address(&server).expect("a debug port"));
+    let debug_after = Client::new(debug_address(&server).expect("a debug port")).undocumented();
     drop(debug);
     let (client, debug) = (server.client(), debug_after);
 

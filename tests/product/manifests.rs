@@ -41,7 +41,7 @@ async fn a_plugin_is_shown_with_all_that_its_manifest_says_but_no_secrets() {
     assert_eq!(plugin.json["permissions"]["http"], json!(["https://*.example.com:443/img/"]));
     assert_eq!(plugin.json["permissions"]["env"], json!(["TOKEN"]));
     assert_eq!(plugin.json["permissions"]["dirs"], json!([{"host": "/", "guest": "/in", "write": false}]));
-    assert_eq!(plugin.json["tasks"], json!({"waiting": 0, "waiting_is_at_least": false, "running": 0}));
+    assert_eq!((&plugin.json["tasks"]["waiting"], &plugin.json["tasks"]["running"]), (&json!(0), &json!(0)));
     assert!(!plugin.text.contains("hush"), "{}", plugin.text);
 }
 

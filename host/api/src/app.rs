@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::middleware::from_fn;
+use axum::middleware::{from_fn, from_fn_with_state};
 use tower_http::catch_panic::CatchPanicLayer;
 use wasmill_model::{Clock, TaskId};
 use wasmill_runtime::Runtime;
@@ -12,12 +12,13 @@ use wasmill_scheduler::Scheduler;
 use wasmill_store::{Store, StoreError};
 
 use crate::followers::Followers;
+use crate::metrics::Metrics;
 use crate::problem::{self, Problem};
 use crate::routes::{Routes, get, post};
 use crate::upload::{self, Uploads};
 use crate::{
-    cancel, cancel_many, docs, drain, events, health, list, logs, openapi, plugins, result, stats, status,
-    submit, task,
+    cancel, cancel_many, docs, drain, events, health, list, logs, metrics, openapi, plugins, result, stats,
+    status, submit, task,
 };
 
 /// What the API accepts.
@@ -50,6 +51,8 @@ pub struct Api {
     pub uploads: Uploads,
     /// How many may follow or wait.
     pub followers: Followers,
+    /// What the API and the process count.
+    pub metrics: Metrics,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
 }
@@ -82,6 +85,7 @@ pub(crate) fn routes() -> Routes {
         .route("/plugins/{name}", get(plugins::plugin).put(upload::put).delete(upload::delete))
         .route("/drain", post(drain::drain))
         .route("/stats", get(stats::stats))
+        .route("/metrics", get(metrics::metrics))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/openapi.json", get(openapi::openapi))
@@ -97,5 +101,6 @@ pub fn router(api: Api) -> Router {
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(CatchPanicLayer::custom(problem::panicked))
         .layer(from_fn(problem::finish))
+        .layer(from_fn_with_state(api.metrics.clone(), metrics::count))
         .with_state(api)
 }

@@ -12,8 +12,8 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    cancel, cancel_many, docs, drain, events, health, list, logs, plugins, result, stats, status, submit,
-    task, upload,
+    cancel, cancel_many, docs, drain, events, health, list, logs, metrics, plugins, result, stats, status,
+    submit, task, upload,
 };
 
 pub(crate) mod answer;
@@ -48,6 +48,7 @@ fn operations() -> Vec<Operation> {
         upload::about_delete(),
         drain::about(),
         stats::about(),
+        metrics::about(),
         health::about_healthz(),
         health::about_readyz(),
         about(),

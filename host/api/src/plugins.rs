@@ -54,6 +54,10 @@ struct TasksView {
     /// Whether there may be more than so many.
     waiting_is_at_least: bool,
     running: usize,
+    /// How many ever ended, and how; those that were forgotten stay counted.
+    completed: u64,
+    failed: u64,
+    cancelled: u64,
 }
 
 /// What is known of a plugin that was loaded.
@@ -146,13 +150,18 @@ pub(crate) async fn view_all(api: &Api, plugins: Vec<PluginInfo>) -> Result<Vec<
     let names: Vec<PluginName> = plugins.iter().filter_map(|plugin| plugin.name.parse().ok()).collect();
     let waiting = api.store.waiting(names.clone(), WAITING_COUNT_MAX).await?;
     let waiting: HashMap<_, _> = names.into_iter().zip(waiting).collect();
+    let tallies: HashMap<_, _> = api.store.tallies().into_iter().collect();
     let tasks = |name: &str| {
         let name = name.parse::<PluginName>().ok();
+        let tally = name.as_ref().and_then(|name| tallies.get(name)).copied().unwrap_or_default();
         let waiting = name.as_ref().and_then(|name| waiting.get(name)).copied().unwrap_or(0);
         TasksView {
             waiting,
             waiting_is_at_least: waiting == WAITING_COUNT_MAX as u64,
             running: name.map_or(0, |name| api.scheduler.running(&name)),
+            completed: tally.completed,
+            failed: tally.failed,
+            cancelled: tally.cancelled,
         }
     };
     Ok(plugins.into_iter().map(|plugin| PluginView::new(tasks(&plugin.name), plugin)).collect())
@@ -248,7 +257,10 @@ pub(crate) fn example() -> Value {
         "digest": "d203842075bd6e1d4ea7d5a9bd8b1ba1ea3e7fbd6a1cb8b0c1c4a8e6c9f1b2a3",
         "size_bytes": 111_616, "compile_ms": 214,
         "in_service": "d203842075bd6e1d4ea7d5a9bd8b1ba1ea3e7fbd6a1cb8b0c1c4a8e6c9f1b2a3",
-        "tasks": {"waiting": 0, "waiting_is_at_least": false, "running": 1},
+        "tasks": {
+            "waiting": 0, "waiting_is_at_least": false, "running": 1, "completed": 41, "failed": 2,
+            "cancelled": 0,
+        },
         "kind": "command", "description": "counts words", "output": "json", "has_schema": false,
         "imports": ["wasi:cli/stdout@0.2.6"], "exports": ["wasi:cli/run@0.2.6"],
         "limits": {

@@ -1,10 +1,12 @@
 //! A task as clients read it: the seed's keys first, then ours.
 
+use std::time::Duration;
+
 use chrono::SecondsFormat;
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
-use wasmill_model::{ATTEMPTS_MAX, Failure, PluginName, Progress, Task, TaskId, TaskState, Timestamp};
+use wasmill_model::{ATTEMPTS_MAX, Failure, PluginName, Progress, Task, TaskId, TaskState, Timestamp, Usage};
 
 use crate::openapi::values::{Digest, Id, Name, State, Words};
 
@@ -78,6 +80,8 @@ pub(crate) struct Status {
     finished_at: Option<Rfc3339>,
     /// The latest that the guest told, while it runs.
     progress: Option<ProgressView>,
+    /// What the newest attempt has used, so far if it runs; `null` while it never ran.
+    usage: Option<UsageView>,
     /// Why the newest ended attempt failed.
     error: Option<ErrorView>,
 }
@@ -96,6 +100,25 @@ impl From<Progress> for ProgressView {
     fn from(Progress { fraction, note }: Progress) -> Self {
         Self { fraction, note }
     }
+}
+
+/// What one attempt has used.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Usage")]
+struct UsageView {
+    /// Time that the guest computed.
+    cpu_ms: u64,
+    wall_ms: u64,
+    /// How long the task had been ready when the attempt started.
+    queue_ms: u64,
+    instantiate_us: u64,
+    peak_memory_bytes: u64,
+    log_bytes: u64,
+    http_requests: u64,
+    /// Over the connections of these requests, with heads and TLS.
+    http_sent_bytes: u64,
+    http_received_bytes: u64,
+    checkpoints: u64,
 }
 
 /// Why an attempt failed.
@@ -135,9 +158,28 @@ impl Status {
             started_at: task.started_at.map(Rfc3339),
             finished_at: task.finished_at.map(Rfc3339),
             progress: task.progress.map(ProgressView::from),
+            usage: task.usage.map(|usage| UsageView::new(&usage, task.started_at.map(|_| duration))),
             error: task
                 .failure
                 .map(|Failure { cause, message }| ErrorView { cause: cause.to_string(), message }),
+        }
+    }
+}
+
+impl UsageView {
+    /// Shows a usage; `duration` is that of the attempt if it runs or was the last.
+    fn new(usage: &Usage, duration: Option<Duration>) -> Self {
+        Self {
+            cpu_ms: millis(usage.cpu),
+            wall_ms: millis(duration.unwrap_or(usage.wall)),
+            queue_ms: millis(usage.queue),
+            instantiate_us: u64::try_from(usage.instantiate.as_micros()).unwrap_or(u64::MAX),
+            peak_memory_bytes: usage.memory_bytes,
+            log_bytes: usage.log_bytes,
+            http_requests: usage.http_requests,
+            http_sent_bytes: usage.http_sent_bytes,
+            http_received_bytes: usage.http_received_bytes,
+            checkpoints: usage.checkpoints,
         }
     }
 }
@@ -154,7 +196,7 @@ pub(crate) fn words(task: &Task) -> String {
     }
 }
 
-fn millis(duration: std::time::Duration) -> u64 {
+fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -166,6 +208,11 @@ pub(crate) fn example() -> Value {
         "state": "running", "plugin": "io-stub", "plugin_digest": null, "attempt": 1, "max_attempts": 1,
         "host_crashes": 0, "timeout_ms": 600_000, "input_bytes": 0, "duration_ms": 2_013,
         "ready_at": "2026-11-23T07:26:49.603656725Z", "started_at": "2026-11-23T07:26:49.604278581Z",
-        "finished_at": null, "progress": {"fraction": 0.0071, "note": "waiting, 281 s left"}, "error": null,
+        "finished_at": null, "progress": {"fraction": 0.0071, "note": "waiting, 281 s left"},
+        "usage": {
+            "cpu_ms": 0, "wall_ms": 2_013, "queue_ms": 0, "instantiate_us": 61, "peak_memory_bytes": 1_114_112,
+            "log_bytes": 0, "http_requests": 0, "http_sent_bytes": 0, "http_received_bytes": 0, "checkpoints": 1,
+        },
+        "error": null,
     })
 }

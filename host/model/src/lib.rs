@@ -5,6 +5,7 @@
 mod clock;
 mod failure;
 pub mod fault_point;
+mod histogram;
 mod limits;
 mod log_line;
 mod log_tail;
@@ -13,14 +14,17 @@ mod retry;
 mod run;
 mod task;
 mod transition;
+mod usage;
 
 pub use clock::{Clock, SystemClock, TimeDelta, Timestamp};
 pub use failure::{Cause, Failure, UnknownCause};
+pub use histogram::{COUNTS, Histogram, LATENCY_SECONDS, RUN_SECONDS};
 pub use limits::Limits;
 pub use log_line::{LogLine, LogStream};
 pub use log_tail::LogTail;
 pub use plugin::{InvalidPluginName, PluginName};
 pub use retry::{ATTEMPTS_MAX, Backoff, InvalidBackoff};
-pub use run::{BoxFuture, Pinned, Run, RunHost, Runner, Usage};
+pub use run::{BoxFuture, Pinned, Run, RunHost, Runner};
 pub use task::{InvalidTaskId, NewTask, Progress, Task, TaskId};
 pub use transition::{Attempts, HOST_CRASHES_MAX, Next, Outcome, TaskState};
+pub use usage::{Meter, Usage};

@@ -3,9 +3,8 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::{Failure, LogStream, PluginName, Progress, TaskId};
+use crate::{Failure, LogStream, Meter, PluginName, Progress, TaskId};
 
 /// A future on the heap that may move between threads.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -43,15 +42,6 @@ pub struct Pinned {
     pub digest: Arc<str>,
     /// Bytes of log kept of the run; the newest are kept.
     pub log_bytes: u64,
-}
-
-/// What one run has used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Time spent computing: neither waiting nor standing in line for a core.
-    pub cpu: Duration,
-    /// The most bytes of all memories and tables together.
-    pub memory_bytes: u64,
 }
 
 /// Runs tasks: the wasmtime runtime, or a scripted one in the scheduler's tests.
@@ -92,8 +82,10 @@ pub trait RunHost: Send + Sync {
     /// durable with the end of the run.
     fn pin(&self, _pinned: &Pinned) {}
 
-    /// Notes what the run has used. Called once, when the guest is gone, however it ended.
-    fn used(&self, _usage: Usage) {}
+    /// Returns the meter that what the run uses is to be counted with; `None` if nobody wants to know.
+    fn meter(&self) -> Option<&Meter> {
+        None
+    }
 
     /// Notes that the run ends now because the host has no memory left for it. The task is not to blame,
     /// and what the run returns counts for nothing.

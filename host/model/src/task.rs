@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::{Backoff, Failure, PluginName, TaskState, Timestamp};
+use crate::{Backoff, Failure, PluginName, TaskState, Timestamp, Usage};
 
 /// The id of a task: a UUIDv7, so ids sort by the time they were made.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -122,6 +122,9 @@ pub struct Task {
     pub failure: Option<Failure>,
     /// The latest the guest said of its progress, while running.
     pub progress: Option<Progress>,
+    /// What its newest attempt has used, so far if it still runs; `None` while it never ran. That of an
+    /// attempt that a drain or a crash of the host ended is not kept.
+    pub usage: Option<Usage>,
 }
 
 impl Task {
@@ -171,6 +174,7 @@ mod tests {
             result: None,
             failure: None,
             progress: None,
+            usage: None,
         }
     }
 

@@ -24,11 +24,12 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
-use wasmill_model::BoxFuture;
+use wasmill_model::{BoxFuture, RunHost};
 use wasmtime_wasi_http::io::TokioIo;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
 use crate::address;
+use crate::counted::Counted;
 use crate::gate::Inner;
 
 /// The longest that resolving, connecting and the handshake of TLS may take together.
@@ -115,9 +116,10 @@ pub(crate) async fn send(
     target: &Target,
     request: Request<WasiBody>,
     options: RequestOptions,
+    host: &Arc<dyn RunHost>,
 ) -> Result<(Response<WasiBody>, impl Future<Output = Result<(), Error>> + Send + use<>), Error> {
     let bounded = |wish: Option<Duration>, most| wish.map_or(most, |wish: Duration| wish.min(most));
-    let connecting = timeout(bounded(options.connect_timeout, CONNECT_MAX), connect(outside, target));
+    let connecting = timeout(bounded(options.connect_timeout, CONNECT_MAX), connect(outside, target, host));
     let stream = connecting.await.map_err(|_| Error::ConnectionTimeout)??;
 
     let (mut sender, connection) = http1::Builder::new().handshake(TokioIo::new(stream)).await?;
@@ -150,8 +152,13 @@ trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-async fn connect(outside: &Outside, target: &Target) -> Result<Box<dyn Stream>, Error> {
+async fn connect(
+    outside: &Outside,
+    target: &Target,
+    host: &Arc<dyn RunHost>,
+) -> Result<Box<dyn Stream>, Error> {
     let stream = connect_to_any(&addresses(target, outside.resolve).await?).await?;
+    let stream = Counted::new(stream, host);
     if !target.tls {
         return Ok(Box::new(stream));
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use hyper::http::uri::{Scheme, Uri};
 use hyper::{Request, Response};
+use wasmill_model::RunHost;
 use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
@@ -25,11 +26,13 @@ type Driver = Boxed<Result<(), Error>>;
 pub(crate) struct Gate {
     plugin: Arc<Plugin>,
     calls: Arc<HttpCalls>,
+    /// What requests cost is counted with its meter.
+    host: Arc<dyn RunHost>,
 }
 
 impl Gate {
-    pub(crate) fn new(plugin: &Arc<Plugin>, calls: &Arc<HttpCalls>) -> Self {
-        Self { plugin: Arc::clone(plugin), calls: Arc::clone(calls) }
+    pub(crate) fn new(plugin: &Arc<Plugin>, calls: &Arc<HttpCalls>, host: &Arc<dyn RunHost>) -> Self {
+        Self { plugin: Arc::clone(plugin), calls: Arc::clone(calls), host: Arc::clone(host) }
     }
 }
 
@@ -51,8 +54,13 @@ impl WasiHttpHooks for Gate {
             }
         };
         let under_way = self.calls.begin(request.method().as_str(), target.origin());
+        let host = Arc::clone(&self.host);
+        if let Some(meter) = host.meter() {
+            meter.add_http_request();
+        }
         Box::new(async move {
-            let sent = fetch::send(&plugin.outside, &target, request, options.unwrap_or_default()).await;
+            let options = options.unwrap_or_default();
+            let sent = fetch::send(&plugin.outside, &target, request, options, &host).await;
             if let Err(Error::DestinationIpProhibited) = sent {
                 plugin.denials.log_inner_address(&plugin, &target.origin());
             }

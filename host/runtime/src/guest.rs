@@ -191,7 +191,7 @@ impl WasiHttpView for Guest {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
         let (gate, ctx) = self.http.get_or_insert_with(|| {
             let calls = self.limiter.hold().place().http();
-            (Gate::new(&self.plugin, calls), WasiHttpCtx::new())
+            (Gate::new(&self.plugin, calls, &self.run.host), WasiHttpCtx::new())
         });
         WasiHttpCtxView { hooks: gate, table: &mut self.handles, ctx }
     }

@@ -4,6 +4,7 @@
 //! guest. Knows neither timeouts nor cancellation.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use wasmill_model::{Cause, Failure, Run};
 use wasmtime::{Engine, InstancePre, Store, StoreContextMut, UpdateDeadline, WasmBacktrace};
@@ -42,6 +43,7 @@ async fn run_task(
     mut run: Run,
     hold: Arc<Hold>,
 ) -> Result<String, Failure> {
+    let start = Instant::now();
     let limits = &plugin.terms.limits;
     let input = run.input.take();
     let guest = Guest::task(plugin, run, hold).map_err(host_fault)?;
@@ -50,6 +52,7 @@ async fn run_task(
         .instantiate_async(&mut store)
         .await
         .map_err(|error| outcome::ended(&error, Stage::Starting, store.data()))?;
+    started(&store, start);
     store.set_epoch_deadline(1);
     store.data().place().has_started();
     match instance.call_run_task(&mut store, input.as_deref().unwrap_or(NO_INPUT)).await {
@@ -69,12 +72,14 @@ async fn run_command(
     hold: Arc<Hold>,
 ) -> Result<String, Failure> {
     let input = ProgramInput::read(run.input.take().as_deref(), &plugin.terms.permissions.env)?;
+    let start = Instant::now();
     let guest = Guest::command(plugin, run, input, hold).map_err(host_fault)?;
     let mut store = store(code.engine(), guest);
     let command = code
         .instantiate_async(&mut store)
         .await
         .map_err(|error| outcome::ended(&error, Stage::Starting, store.data()))?;
+    started(&store, start);
     store.set_epoch_deadline(1);
     store.data().place().has_started();
     let called = command.wasi_cli_run().call_run(&mut store).await;
@@ -90,12 +95,14 @@ async fn run_module(
     hold: Arc<Hold>,
 ) -> Result<String, Failure> {
     let input = ProgramInput::read(run.input.take().as_deref(), &plugin.terms.permissions.env)?;
+    let start = Instant::now();
     let guest = Guest::module(plugin, run, input, hold).map_err(host_fault)?;
     let mut store = store(code.module().engine(), guest);
     let instance = code
         .instantiate_async(&mut store)
         .await
         .map_err(|error| outcome::ended(&error, Stage::Starting, store.data()))?;
+    started(&store, start);
     store.set_epoch_deadline(1);
     store.data().place().has_started();
     let called = match instance.get_typed_func::<(), ()>(&mut store, START) {
@@ -123,6 +130,13 @@ fn answer(called: wasmtime::Result<i32>, guest: &Guest) -> Result<String, Failur
         return Err(outcome::too_large(None, bytes_max));
     }
     Ok(answer)
+}
+
+/// Takes note of how long it took to make the instance.
+fn started(store: &Store<Guest>, start: Instant) {
+    if let Some(meter) = store.data().run.host.meter() {
+        meter.set_instantiate(start.elapsed());
+    }
 }
 
 fn host_fault(HostFault(reason): HostFault) -> Failure {

@@ -20,6 +20,7 @@ use crate::compile_child::environment;
 use crate::denials::Denials;
 use crate::engine::Engines;
 use crate::fetch::Outside;
+use crate::figures::Figures;
 use crate::folder::{self, Fingerprint, Unread};
 use crate::inspect::{Inspection, inspect};
 use crate::kind::{PluginKind, Profile};
@@ -57,6 +58,7 @@ pub(crate) struct Loader {
     pub(crate) ceilings: Ceilings,
     pub(crate) outside: Arc<Outside>,
     pub(crate) samples: Arc<Samples>,
+    pub(crate) figures: Figures,
 }
 
 impl Loader {
@@ -84,6 +86,7 @@ impl Loader {
                 Err(Unread::Refused(reason)) => reason,
             },
         };
+        self.figures.loaded(false);
         let info = PluginInfo {
             digest: None,
             size_bytes: looked_at.size_bytes(),
@@ -117,6 +120,9 @@ impl Loader {
             Ok((plugin, facts)) => (Some(Arc::new(plugin)), Some(facts), PluginState::Ready),
             Err(reason) => (None, None, PluginState::Rejected(words::cut(reason, words::MESSAGE_BYTES_MAX))),
         };
+        if !leash.is_cut() {
+            self.figures.loaded(plugin.is_some());
+        }
         let info = PluginInfo {
             facts,
             digest: Some(digest.to_string()),
@@ -175,11 +181,19 @@ impl Loader {
             && let Some(code) = cache.get(entry)
         {
             match self.artifact(kind, profile, &code) {
-                Ok(artifact) => return self.linkers.link(kind, profile, &artifact),
+                Ok(artifact) => {
+                    self.figures.found_in_cache();
+                    return self.linkers.link(kind, profile, &artifact);
+                }
                 Err(_) => cache.forget(entry),
             }
         }
-        let code = self.compiler.compile(&self.engines, profile, wasm, leash)?;
+        let start = Instant::now();
+        let code = self.compiler.compile(&self.engines, profile, wasm, leash);
+        if !leash.is_cut() {
+            self.figures.compiled(start.elapsed());
+        }
+        let code = code?;
         let artifact = self.artifact(kind, profile, &code)?;
         let linked = self.linkers.link(kind, profile, &artifact)?;
         if let Some(cache) = &self.cache {

@@ -9,6 +9,7 @@ use wasmtime::component::ResourceTableError;
 use wasmtime::{Error, PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
+use crate::backtrace::Backtrace;
 use crate::bindings::wasmill::task::failures;
 use crate::engine;
 use crate::guest::{Guest, HANDLES_MAX};
@@ -156,7 +157,7 @@ fn trap_message(error: &Error, guest: &Guest) -> String {
         None => &error.root_cause(),
     };
     match error.downcast_ref::<WasmBacktrace>() {
-        Some(backtrace) => words::bounded(format_args!("{reason}\n{backtrace}")),
+        Some(backtrace) => words::bounded(format_args!("{reason}{}", Backtrace(backtrace))),
         None => words::bounded(reason),
     }
 }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use wasmill_model::{BoxFuture, Cause, Failure, Limits, Pinned, PluginName, Run, RunHost, Runner, Usage};
+use wasmill_model::{BoxFuture, Cause, Failure, Limits, Pinned, PluginName, Run, RunHost, Runner};
 use wasmtime::Engine;
 
 use crate::cache::{Cache, CacheConfig};
@@ -21,6 +21,7 @@ use crate::compile::{Compiler, CompilerConfig};
 use crate::cpu::CpuMeter;
 use crate::engine::Engines;
 use crate::fetch::Outside;
+use crate::figures::{Figures, LoadFigures};
 use crate::instance;
 use crate::instances::{Entry, InstanceInfo, Instances, Listed};
 use crate::keeper::{Keeper, OnChange, Watch};
@@ -335,6 +336,11 @@ impl Runtime {
         self.inner.loader.samples.begin()
     }
 
+    /// Returns what loading plugins has cost since the start, and how it ended.
+    pub fn load_figures(&self) -> LoadFigures {
+        self.inner.loader.figures.read()
+    }
+
     /// Returns how much of the pools is in use now.
     pub fn pool_usage(&self) -> PoolUsage {
         let metrics = self.engine().pooling_allocator_metrics().expect("the engine is made with pools");
@@ -371,6 +377,7 @@ pub(crate) fn loader(config: RuntimeConfig, plugins: &PluginsConfig) -> Result<L
         ceilings,
         outside: Arc::new(outside),
         samples: Arc::<Samples>::default(),
+        figures: Figures::default(),
     })
 }
 
@@ -405,7 +412,8 @@ struct Begun {
     hold: Arc<Hold>,
 }
 
-/// What one run uses; handed to its host when the run is over, however it ended.
+/// What one run uses; written into the meter of the run whenever it waits, and when it is over, however it
+/// ended.
 struct Bill {
     cpu: CpuMeter,
     plugin: Arc<Plugin>,
@@ -421,12 +429,20 @@ impl Bill {
         self.watched.get_or_insert_with(|| self.hold.watch());
         crowded_out
     }
+
+    /// Writes what the run has used so far into its meter.
+    fn write(&self) {
+        if let Some(meter) = self.host.meter() {
+            meter.set_cpu(self.cpu.used());
+            meter.set_memory_bytes(self.hold.used());
+        }
+    }
 }
 
 impl Drop for Bill {
     fn drop(&mut self) {
         self.plugin.demand.learn(&self.hold);
-        self.host.used(Usage { cpu: self.cpu.used(), memory_bytes: self.hold.used() });
+        self.write();
     }
 }
 
@@ -474,6 +490,7 @@ impl Inner {
             if polled.is_ready() {
                 return polled;
             }
+            bill.write();
             // A guest that computes gives way on each tick, so it is here that it is found out.
             if let Some(most) = cpu_max
                 && bill.cpu.used() > most

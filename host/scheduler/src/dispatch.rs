@@ -103,6 +103,7 @@ fn shares(shared: &Shared) -> Vec<Share> {
 }
 
 fn register(shared: &Shared, claimed: Claimed, slot: OwnedSemaphorePermit) -> Option<Arc<ActiveRun>> {
+    shared.figures.started(claimed.queue);
     let run = Arc::new(ActiveRun::new(shared, claimed, slot));
     shared.running().insert(Arc::clone(&run));
     Some(run)

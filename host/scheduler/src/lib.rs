@@ -5,6 +5,7 @@
 
 mod cancel_many;
 mod dispatch;
+mod figures;
 mod guest;
 mod pulse;
 mod retention;
@@ -13,5 +14,6 @@ mod running;
 mod scheduler;
 mod task_host;
 
+pub use figures::{AttemptFigures, SchedulerFigures};
 pub use retention::Retention;
 pub use scheduler::{Drained, RunInfo, Scheduler, SchedulerConfig, Slots};

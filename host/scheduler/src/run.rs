@@ -14,6 +14,7 @@ use wasmill_model::{
 };
 use wasmill_store::{Claim, Claimed, StoreError};
 
+use crate::figures::kind_of;
 use crate::guest::{Answer, Guest, Kill};
 use crate::scheduler::{RunInfo, Shared};
 use crate::task_host::TaskHost;
@@ -47,7 +48,8 @@ enum Ended {
 impl ActiveRun {
     /// Prepares the run of a claimed task in this slot; nothing runs yet.
     pub(crate) fn new(shared: &Shared, claimed: Claimed, slot: OwnedSemaphorePermit) -> Self {
-        let Claimed { claim, plugin, attempt, attempts_max, host_crashes, timeout, backoff, input } = claimed;
+        let Claimed { claim, plugin, queue: _, attempt, attempts_max, host_crashes, timeout, backoff, input } =
+            claimed;
         let (store, clock) = (shared.store.clone(), Arc::clone(&shared.clock));
         let host = Arc::new(TaskHost::new(store, clock, claim.clone(), shared.config.log_bytes));
         let run = Run {
@@ -92,8 +94,21 @@ impl ActiveRun {
             Ended::Answered(Ok(result)) => Outcome::Completed(result),
             Ended::Answered(Err(failure)) => Outcome::Failed(failure),
             Ended::TimedOut => Outcome::Failed(timed_out(self.timeout)),
-            Ended::Killed => return self.release(&shared),
+            Ended::Killed => {
+                self.count(&shared, "stopped");
+                return self.release(&shared);
+            }
         };
+        self.count(
+            &shared,
+            match &outcome {
+                Outcome::Completed(_) => "completed",
+                Outcome::Failed(failure) => kind_of(failure.cause),
+                Outcome::Drained => "drained",
+                Outcome::CrowdedOut => "crowded-out",
+                Outcome::HostCrashed => "host-crash",
+            },
+        );
         fault_point!("guest done, not stored");
         self.store_outcome(&shared, outcome).await;
         fault_point!("outcome stored, slot taken");
@@ -131,7 +146,7 @@ impl ActiveRun {
         let now = shared.clock.now();
         let next = Next::after(outcome, self.attempts, now, self.backoff, rand::random());
         let log = self.claim.log().part();
-        let used = self.host.usage();
+        let used = self.claim.usage(now);
         tracing::debug!(task = %self.claim.id, state = %next.state(), ?used, "an attempt is over");
         let waits_again = matches!(next, Next::RetryAt(..) | Next::Requeued);
         let mut offers_left = LAST_OFFERS;
@@ -164,6 +179,11 @@ impl ActiveRun {
         if waits_again {
             shared.hint.notify_one();
         }
+    }
+
+    /// Counts how the attempt ended, and what it used.
+    fn count(&self, shared: &Shared, how: &'static str) {
+        shared.figures.ended(&self.plugin, how, &self.claim.usage(shared.clock.now()));
     }
 
     async fn answer_in_time(&self) -> Ended {

@@ -9,10 +9,12 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use wasmill_model::{Backoff, Clock, Outcome, PluginName, Runner, TaskId, TaskState, fault_point};
 use wasmill_store::{Cancelled, Store, StoreError};
 
 use crate::dispatch::dispatch;
+use crate::figures::{Figures, SchedulerFigures};
 use crate::pulse::tell_progress;
 use crate::running::Running;
 
@@ -98,6 +100,7 @@ pub(crate) struct Shared {
     pub(crate) claiming: tokio::sync::Mutex<()>,
     /// Whether the next task in the line waits for memory that others hold.
     pub(crate) lacks_room: AtomicBool,
+    pub(crate) figures: Figures,
     running: Mutex<Running>,
     draining: watch::Sender<bool>,
     /// Whether the grace of a drain is over.
@@ -153,6 +156,7 @@ impl Scheduler {
             hint: Notify::new(),
             claiming: tokio::sync::Mutex::new(()),
             lacks_room: AtomicBool::new(false),
+            figures: Figures::default(),
             running: Mutex::default(),
             draining: watch::Sender::new(false),
             impatient: watch::Sender::new(false),
@@ -182,6 +186,11 @@ impl Scheduler {
     /// Returns how many tasks of a plugin run now.
     pub fn running(&self, plugin: &PluginName) -> usize {
         self.shared.running().of_plugin(plugin)
+    }
+
+    /// Returns what was done since the start, in figures.
+    pub fn figures(&self) -> SchedulerFigures {
+        self.shared.figures.read()
     }
 
     /// Says whether the next task in the line waits for memory that running tasks hold.
@@ -223,10 +232,14 @@ impl Scheduler {
     pub async fn cancel_within(&self, id: TaskId, grace: Duration) -> Result<Cancelled, StoreError> {
         let shared = Arc::clone(&self.shared);
         carry_out(async move {
+            let start = Instant::now();
             let now = shared.clock.now();
             let cancelled = shared.store.cancel(id, now).await?;
             fault_point!("cancel stored, guest alive");
             shared.stop_within(id, grace).await;
+            if grace.is_zero() && cancelled == (Cancelled::Cancelled { was: TaskState::Running }) {
+                shared.figures.cancelled(start.elapsed());
+            }
             Ok(cancelled)
         })
         .await
@@ -250,9 +263,13 @@ impl Scheduler {
     pub async fn remove_within(&self, id: TaskId, grace: Duration) -> Result<Option<TaskState>, StoreError> {
         let shared = Arc::clone(&self.shared);
         carry_out(async move {
+            let start = Instant::now();
             let removed = shared.store.remove(id, shared.clock.now()).await?;
             fault_point!("removal stored, guest alive");
             shared.stop_within(id, grace).await;
+            if grace.is_zero() && removed == Some(TaskState::Running) {
+                shared.figures.cancelled(start.elapsed());
+            }
             Ok(removed)
         })
         .await

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use wasmill_model::{BoxFuture, Clock, LogStream, Pinned, Progress, RunHost, Usage};
+use wasmill_model::{BoxFuture, Clock, LogStream, Meter, Pinned, Progress, RunHost};
 use wasmill_store::{Claim, Store};
 
 /// The least time between two checkpoints of one run.
@@ -26,7 +26,6 @@ pub(crate) struct TaskHost {
     claim: Claim,
     /// When the next checkpoint may be written.
     save_at: Mutex<Option<Instant>>,
-    usage: Mutex<Usage>,
     crowded_out: AtomicBool,
     asked_to_stop: AtomicBool,
     stop: Notify,
@@ -40,7 +39,6 @@ impl TaskHost {
             clock,
             claim,
             save_at: Mutex::default(),
-            usage: Mutex::default(),
             crowded_out: AtomicBool::new(false),
             asked_to_stop: AtomicBool::new(false),
             stop: Notify::new(),
@@ -56,11 +54,6 @@ impl TaskHost {
     /// Says whether the host had no memory left for the run.
     pub(crate) fn is_crowded_out(&self) -> bool {
         self.crowded_out.load(Ordering::Acquire)
-    }
-
-    /// Returns what the run has used; nothing while it still runs.
-    pub(crate) fn usage(&self) -> Usage {
-        *self.usage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns when a checkpoint of so many bytes may be written if not now, and puts the next off.
@@ -95,8 +88,8 @@ impl RunHost for TaskHost {
         self.crowded_out.store(true, Ordering::Release);
     }
 
-    fn used(&self, usage: Usage) {
-        *self.usage.lock().unwrap_or_else(PoisonError::into_inner) = usage;
+    fn meter(&self) -> Option<&Meter> {
+        Some(self.claim.meter())
     }
 
     fn pin(&self, pinned: &Pinned) {
@@ -111,6 +104,7 @@ impl RunHost for TaskHost {
     }
 
     fn log(&self, stream: LogStream, written: &[u8]) {
+        self.claim.meter().add_log_bytes(written.len() as u64);
         self.claim.log().write(stream, written, self.clock.now());
     }
 
@@ -120,7 +114,10 @@ impl RunHost for TaskHost {
                 tokio::time::sleep_until(turn).await;
             }
             match self.store.save(&self.claim, state).await {
-                Ok(true) => Ok(()),
+                Ok(true) => {
+                    self.claim.meter().add_checkpoint();
+                    Ok(())
+                }
                 Ok(false) => Err("this run no longer holds its task".to_owned()),
                 Err(error) => Err(error.to_string()),
             }

@@ -26,6 +26,35 @@ async fn a_task_runs_and_its_result_is_stored() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn every_start_end_and_cancel_is_counted_with_its_time() {
+    let bed = Bed::new(1);
+    let first = bed.submit("sleep 5").await;
+    bed.until(first, TaskState::Running).await;
+    let second = bed.submit("save half").await;
+    bed.until(second, TaskState::Running).await;
+    assert!(bed.task(second).await.usage.is_some_and(|usage| usage.queue >= Duration::from_secs(4)));
+    while bed.task(second).await.usage.is_some_and(|usage| usage.checkpoints == 0) {
+        bed.pass(Duration::from_millis(20)).await;
+    }
+    bed.scheduler.cancel(second).await.expect("cancelled");
+    let exits = bed.submit("fail").await;
+    bed.until(exits, TaskState::Failed).await;
+    bed.until_idle().await;
+    let figures = bed.scheduler.figures();
+    assert_eq!((figures.start_seconds.count(), figures.cancel_seconds.count()), (3, 1));
+    assert!((4.0..6.0).contains(&figures.start_seconds.sum()), "{figures:?}");
+    let attempts = &figures.plugins[&bed::plugin()];
+    assert_eq!(
+        attempts.ended.iter().collect::<Vec<_>>(),
+        [(&"completed", &1), (&"io", &1), (&"stopped", &1)]
+    );
+    assert!((5.0..7.0).contains(&attempts.run_seconds.sum()), "{attempts:?}");
+    assert_eq!(attempts.used.checkpoints, 1);
+    let usage = bed.task(first).await.usage.expect("it ran");
+    assert!((5_000..5_100).contains(&usage.wall.as_millis()), "{usage:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_more_tasks_run_than_slots() {
     let bed = Bed::new(3);
     let mut ids = Vec::new();

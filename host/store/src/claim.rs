@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wasmill_model::{Backoff, PluginName, TaskId, TaskState, Timestamp};
+use wasmill_model::{Backoff, Meter, PluginName, TaskId, TaskState, Timestamp, Usage};
 
 use crate::RunLog;
 use crate::report::ReportCell;
@@ -16,6 +16,7 @@ pub struct Claim {
     /// The task.
     pub id: TaskId,
     pub(crate) seq: i64,
+    pub(crate) plugin: PluginName,
     /// How often the task had been claimed with this claim counted, so that no two are alike.
     pub(crate) token: i64,
     pub(crate) report: ReportCell,
@@ -26,6 +27,16 @@ impl Claim {
     /// the run.
     pub fn log(&self) -> &RunLog {
         self.report.log()
+    }
+
+    /// Returns the meter of this attempt: what it shows is read with the task, and stored with its end.
+    pub fn meter(&self) -> &Meter {
+        self.report.meter()
+    }
+
+    /// Returns what the attempt has used, if it ends now.
+    pub fn usage(&self, now: Timestamp) -> Usage {
+        self.report.usage_at_end(now).unwrap_or_default()
     }
 }
 
@@ -54,6 +65,8 @@ pub struct Claimed {
     pub claim: Claim,
     /// The plugin that does it.
     pub plugin: PluginName,
+    /// How long it had been ready.
+    pub queue: Duration,
     /// The number of this attempt; the first is 1.
     pub attempt: u32,
     /// How often a failure is attempted in all.

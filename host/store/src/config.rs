@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use wasmill_model::Histogram;
+
 /// How to open a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreConfig {
@@ -67,4 +69,17 @@ pub struct StoreStats {
     pub commits: u64,
     /// Commands in those transactions.
     pub commands: u64,
+}
+
+/// How the writes since the opening were spread.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CommitFigures {
+    /// Seconds that commits took which waited for the disk.
+    pub synced_seconds: Histogram,
+    /// Seconds that the others took.
+    pub unsynced_seconds: Histogram,
+    /// Commands in one transaction.
+    pub commands: Histogram,
+    /// Transactions that were rolled back, since the disk was full, say.
+    pub failed: u64,
 }

@@ -14,9 +14,10 @@ mod page;
 mod report;
 mod sqlite;
 mod store;
+mod tally;
 
 pub use claim::{Cancelled, Claim, Claimed, Claims, Share};
-pub use config::{Backup, Counts, Holder, Recovery, StoreConfig, StoreStats};
+pub use config::{Backup, CommitFigures, Counts, Holder, Recovery, StoreConfig, StoreStats};
 pub use error::StoreError;
 pub use event::{Change, Event, News};
 pub use filter::{CancelledMany, Filter, Found, Mark};
@@ -24,3 +25,4 @@ pub use hub::{AllFollower, Follower, Told};
 pub use log::{Lines, LiveLog, LogPart, RunLog};
 pub use page::{Cursor, InvalidCursor, ListQuery, Page};
 pub use store::Store;
+pub use tally::Tally;

@@ -1,4 +1,5 @@
-//! What running tasks report: their latest progress, the version of their plugin, their log. In memory only.
+//! What running tasks report: their latest progress, the version of their plugin, their log, what they use. In
+//! memory only.
 //!
 //! Every claim has a cell of its own and reports into it without looking anything up. The board
 //! shows which cells belong to running tasks. A report that comes late goes into a cell that is no
@@ -6,9 +7,10 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use tokio::sync::Notify;
-use wasmill_model::{PluginName, Progress, TaskId, Timestamp};
+use wasmill_model::{Meter, PluginName, Progress, TaskId, Timestamp, Usage};
 
 use crate::hub::Hub;
 use crate::log::{LogBudget, RunLog};
@@ -34,6 +36,9 @@ pub(crate) struct ReportCell(Arc<Cell>);
 struct Cell {
     of: Reporter,
     report: Mutex<Current>,
+    meter: Meter,
+    /// `None` for a claim of an earlier host, of which nothing is known.
+    start: Option<Start>,
     log: RunLog,
     untold: Arc<Untold>,
 }
@@ -46,6 +51,15 @@ pub(crate) struct Reporter {
     pub(crate) attempt: u32,
     /// Which claim of the task it is, from 1.
     pub(crate) token: i64,
+}
+
+/// How an attempt began.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Start {
+    /// When.
+    pub(crate) at: Timestamp,
+    /// How long its task had been ready.
+    pub(crate) queue: Duration,
 }
 
 impl Reporter {
@@ -95,6 +109,24 @@ impl ReportCell {
         locked(&self.0.report).report.digest.clone()
     }
 
+    pub(crate) fn meter(&self) -> &Meter {
+        &self.0.meter
+    }
+
+    /// Returns what was used so far, but for the time since the start.
+    pub(crate) fn usage(&self) -> Option<Usage> {
+        let start = self.0.start?;
+        Some(Usage { queue: start.queue, ..self.0.meter.read() })
+    }
+
+    /// Returns what was used, if the attempt ends now.
+    pub(crate) fn usage_at_end(&self, now: Timestamp) -> Option<Usage> {
+        let start = self.0.start?;
+        // A clock that jumps back makes it zero, as it does the duration.
+        let wall = (now - start.at).to_std().unwrap_or_default();
+        Some(Usage { wall, queue: start.queue, ..self.0.meter.read() })
+    }
+
     /// Returns the log of the run.
     pub(crate) fn log(&self) -> &RunLog {
         &self.0.log
@@ -110,7 +142,7 @@ impl ReportCell {
         self.0.of.clone().news(change, time)
     }
 
-    fn get(&self) -> Report {
+    pub(crate) fn get(&self) -> Report {
         locked(&self.0.report).report.clone()
     }
 }
@@ -145,9 +177,17 @@ impl ReportBoard {
     }
 
     /// Makes the cell of a claim; it is not on the board before its turn.
-    pub(crate) fn cell(&self, of: Reporter) -> ReportCell {
+    pub(crate) fn cell(&self, of: Reporter, start: Option<Start>) -> ReportCell {
         let log = RunLog::new(of.token.unsigned_abs(), of.attempt, Arc::clone(&self.log_budget));
-        ReportCell(Arc::new(Cell { of, report: Mutex::default(), log, untold: Arc::clone(&self.untold) }))
+        let untold = Arc::clone(&self.untold);
+        ReportCell(Arc::new(Cell {
+            of,
+            report: Mutex::default(),
+            meter: Meter::default(),
+            start,
+            log,
+            untold,
+        }))
     }
 
     /// Makes these changes in their order.
@@ -168,11 +208,6 @@ impl ReportBoard {
     pub(crate) fn live(&self, seq: i64, token: i64) -> Option<ReportCell> {
         let cells = locked(&self.cells);
         cells.get(&seq).filter(|cell| cell.0.of.token == token).cloned()
-    }
-
-    /// Returns what exactly this claim has reported, if it still runs.
-    pub(crate) fn latest(&self, seq: i64, token: i64) -> Option<Report> {
-        Some(self.live(seq, token)?.get())
     }
 
     /// Waits until there is progress to tell.

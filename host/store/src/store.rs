@@ -8,8 +8,9 @@ use wasmill_model::{NewTask, Next, PluginName, Progress, Task, TaskId, TaskState
 use crate::report::ReportBoard;
 use crate::sqlite::Sqlite;
 use crate::{
-    AllFollower, Backup, Cancelled, CancelledMany, Claim, Claims, Counts, Filter, Follower, Found, Holder,
-    Lines, ListQuery, LogPart, Mark, Page, Recovery, Share, StoreConfig, StoreError, StoreStats,
+    AllFollower, Backup, Cancelled, CancelledMany, Claim, Claims, CommitFigures, Counts, Filter, Follower,
+    Found, Holder, Lines, ListQuery, LogPart, Mark, Page, Recovery, Share, StoreConfig, StoreError,
+    StoreStats, Tally,
 };
 
 /// Durable state. Cheap to clone; all clones are the same store.
@@ -377,6 +378,32 @@ impl Store {
     pub fn stats(&self) -> StoreStats {
         match &*self.backend {
             Backend::Sqlite(sqlite) => sqlite.stats(),
+        }
+    }
+
+    /// Returns how many tasks of each plugin wait and run, and how many ever ended, and how; cheap.
+    pub fn tallies(&self) -> Vec<(PluginName, Tally)> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.tallies(),
+        }
+    }
+
+    /// Returns how the writes since the opening were spread; cheap.
+    pub fn commit_figures(&self) -> CommitFigures {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.commit_figures(),
+        }
+    }
+
+    /// Returns, for each plugin of which tasks wait, when the first of them was ready, which may be later
+    /// than now.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn oldest_waiting(&self) -> Result<Vec<(PluginName, Timestamp)>, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.oldest_waiting().await,
         }
     }
 

@@ -7,7 +7,9 @@ use anyhow::{Context, Result, ensure};
 use tokio::net::TcpListener;
 use tokio::runtime;
 use tokio::sync::Notify;
-use wasmill_api::{Api, ApiConfig, Debug, Followers, Server, ServerConfig, Uploads, debug_router, router};
+use wasmill_api::{
+    Api, ApiConfig, Debug, Followers, LogEvents, Metrics, Server, ServerConfig, Uploads, debug_router, router,
+};
 use wasmill_model::{Clock, Limits, SystemClock};
 use wasmill_runtime::{
     CacheConfig, CompilerConfig, PluginState, PluginsConfig, Runtime, RuntimeConfig, Watch, affordable_slots,
@@ -40,7 +42,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Serves until a signal says stop.
 pub(crate) fn serve(args: ServeArgs) -> Result<()> {
     let config = Config::load(args)?;
-    telemetry::start(&config.log, config.log_format)?;
+    let log_events = telemetry::start(&config.log, config.log_format)?;
     process::raise_open_files();
     let api = runtime::Builder::new_multi_thread()
         .thread_name("api")
@@ -53,13 +55,13 @@ pub(crate) fn serve(args: ServeArgs) -> Result<()> {
         .enable_all()
         .build()
         .context("failed to start the threads of guests")?;
-    let served = api.block_on(run(config, guests.handle().clone()));
+    let served = api.block_on(run(config, guests.handle().clone(), log_events));
     guests.shutdown_timeout(Duration::from_secs(1));
     api.shutdown_timeout(Duration::from_secs(1));
     served
 }
 
-async fn run(config: Config, guests: runtime::Handle) -> Result<()> {
+async fn run(config: Config, guests: runtime::Handle, log_events: Arc<LogEvents>) -> Result<()> {
     let mut stop = StopSignals::listen()?;
     let listener = TcpListener::bind(config.listen)
         .await
@@ -123,6 +125,7 @@ async fn run(config: Config, guests: runtime::Handle) -> Result<()> {
         runtime: wasm.clone(),
         uploads: Uploads::new(config.allow_upload),
         followers: Followers::default(),
+        metrics: Metrics::new(log_events, now),
         clock: Arc::clone(&clock),
     };
     let server = Server::start(listener, router(api), ServerConfig::default())?;

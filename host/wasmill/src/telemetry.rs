@@ -1,9 +1,14 @@
-//! Log lines on stderr, for people or for machines.
+//! Log lines on stderr, for people or for machines; those that tell of trouble are counted.
 
 use std::io::{self, IsTerminal, Write, stderr};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use tracing_subscriber::EnvFilter;
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::layer::{self, Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, fmt, registry};
+use wasmill_api::LogEvents;
 
 use crate::run::Screen;
 use crate::settings::LogFormat;
@@ -11,22 +16,39 @@ use crate::settings::LogFormat;
 /// What is logged of a run without a server: denied permissions, and a cache that is no use.
 const FILTER_OF_RUN: &str = "warn";
 
-/// Starts logging for the rest of the process.
-pub(crate) fn start(filter: &str, format: LogFormat) -> Result<()> {
+/// Starts logging for the rest of the process, and returns what counts the lines that are written.
+pub(crate) fn start(filter: &str, format: LogFormat) -> Result<Arc<LogEvents>> {
     let filter =
         EnvFilter::try_new(filter).with_context(|| format!("failed to understand log filter '{filter}'"))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
+    let events = Arc::new(LogEvents::default());
+    // The filter stands before both: what is not logged is not counted.
+    let log = registry().with(filter).with(Count(Arc::clone(&events)));
+    let lines = fmt::layer().with_writer(stderr);
     let started = match format {
-        LogFormat::Human => log.with_target(false).with_ansi(stderr().is_terminal()).try_init(),
-        LogFormat::Json => log.json().flatten_event(true).try_init(),
+        LogFormat::Human => log.with(lines.with_target(false).with_ansi(stderr().is_terminal())).try_init(),
+        LogFormat::Json => log.with(lines.json().flatten_event(true)).try_init(),
     };
-    started.map_err(anyhow::Error::from_boxed).context("failed to start logging")
+    started.context("failed to start logging")?;
+    Ok(events)
+}
+
+/// Counts errors and warnings.
+struct Count(Arc<LogEvents>);
+
+impl<S: Subscriber> Layer<S> for Count {
+    fn on_event(&self, event: &Event<'_>, _: layer::Context<'_, S>) {
+        match *event.metadata().level() {
+            Level::ERROR => self.0.add_error(),
+            Level::WARN => self.0.add_warning(),
+            _ => {}
+        }
+    }
 }
 
 /// Starts logging for a run without a server: warnings only, above its live line.
 pub(crate) fn start_above(screen: &Screen) -> Result<()> {
     let screen = screen.clone();
-    let log = tracing_subscriber::fmt()
+    let log = fmt()
         .with_env_filter(FILTER_OF_RUN)
         .with_target(false)
         .with_ansi(false)

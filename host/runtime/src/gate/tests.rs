@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{ServerConfig, crypto};
-use wasmill_model::BoxFuture;
+use wasmill_model::{BoxFuture, LogStream, Meter, Progress};
 
 use crate::fetch::Outside;
 
@@ -118,8 +118,42 @@ fn all_names_are_here(_: String, port: u16) -> BoxFuture<'static, io::Result<Vec
     Box::pin(async move { Ok(vec![SocketAddr::from(([127, 0, 0, 1], port))]) })
 }
 
+/// A host that wants to know what is used, and nothing else.
+#[derive(Default)]
+struct Metered(Meter);
+
+impl RunHost for Metered {
+    fn meter(&self) -> Option<&Meter> {
+        Some(&self.0)
+    }
+
+    fn progress(&self, _: Progress) {}
+
+    fn log(&self, _: LogStream, _: &[u8]) {}
+
+    fn save(&self, _: Vec<u8>) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn restore(&self) -> BoxFuture<'_, Result<Option<Vec<u8>>, String>> {
+        Box::pin(async { Ok(None) })
+    }
+}
+
 async fn send(rule: &HttpRule, path: &str) -> Result<Response<WasiBody>, Error> {
     send_trusting(None, rule, path).await
+}
+
+#[tokio::test]
+async fn what_goes_over_a_connection_is_counted_with_the_heads() {
+    const ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nsecret";
+    let host = Arc::new(Metered::default());
+    let port = server(ANSWER).await.port();
+    let response = send_metered(None, &rule("http", "localhost", port, "/"), "/", &host).await.unwrap();
+    response.into_body().collect().await.unwrap();
+    let used = host.0.read();
+    assert_eq!(used.http_received_bytes, ANSWER.len() as u64);
+    assert_eq!(used.http_sent_bytes, "GET / HTTP/1.1\r\n\r\n".len() as u64);
 }
 
 /// Sends a request, with the certificates of a file trusted.
@@ -128,13 +162,24 @@ async fn send_trusting(
     rule: &HttpRule,
     path: &str,
 ) -> Result<Response<WasiBody>, Error> {
+    send_metered(roots, rule, path, &Arc::default()).await
+}
+
+/// Sends a request and counts it.
+async fn send_metered(
+    roots: Option<&Path>,
+    rule: &HttpRule,
+    path: &str,
+    host: &Arc<Metered>,
+) -> Result<Response<WasiBody>, Error> {
     let outside = Outside { resolve: all_names_are_here, ..Outside::new(roots).unwrap() };
     let uri = format!("{}://{}:{}{path}", rule.scheme, rule.host, rule.port).parse().unwrap();
     let target = admit(&uri, std::slice::from_ref(rule)).unwrap();
     let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
     let request = Request::builder().uri(uri).body(body).unwrap();
     let options = RequestOptions::default();
-    let (response, driver) = fetch::send(&outside, &target, request, options).await?;
+    let host = Arc::clone(host) as Arc<dyn RunHost>;
+    let (response, driver) = fetch::send(&outside, &target, request, options, &host).await?;
     tokio::spawn(driver);
     Ok(response)
 }

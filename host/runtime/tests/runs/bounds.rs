@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use std::time::Duration;
 
-use wasmill_model::{Cause, Limits};
+use wasmill_model::{Cause, Limits, Runner};
 use wasmill_runtime::{Runtime, Terms};
 
-use crate::support::{Host, commit, commit_with, finish, finish_with, limits, misbehave, runtime_of, terms};
+use crate::support::{
+    Host, commit, commit_with, finish, finish_with, limits, misbehave, run, runtime_of, shared, terms,
+};
 
 #[tokio::test]
 async fn a_memory_hog_ends_at_its_memory_limit() {
@@ -119,7 +121,7 @@ async fn a_guest_that_computes_for_too_long_ends_with_its_time_and_its_limit() {
     for named in ["computed for 5", " ms; its limit `cpu` is 50ms", "limits.cpu", "setting cpu"] {
         assert!(failure.message.contains(named), "{failure}");
     }
-    let used = host.used.lock().unwrap().unwrap().cpu;
+    let used = host.meter.read().cpu;
     assert!(used > Duration::from_millis(50), "{used:?}");
 }
 
@@ -128,7 +130,7 @@ async fn a_guest_that_sleeps_uses_no_computing_time() {
     let runtime = computing_for(Duration::from_millis(50));
     let host = Arc::new(Host::default());
     finish_with(&runtime, "misbehave", r#"{"do":"sleep","ms":300}"#, &host).await.unwrap();
-    let used = host.used.lock().unwrap().unwrap().cpu;
+    let used = host.meter.read().cpu;
     assert!(used < Duration::from_millis(20), "{used:?}");
 }
 
@@ -137,6 +139,30 @@ async fn computing_in_short_turns_adds_up() {
     let runtime = computing_for(Duration::from_millis(20));
     let failure = finish(&runtime, "misbehave", r#"{"do":"compute-now-and-then","rounds":10000}"#).await;
     assert_eq!(failure.unwrap_err().cause, Cause::CpuLimit);
+}
+
+#[tokio::test]
+async fn the_meter_of_a_run_shows_its_memory_and_how_long_its_instance_took() {
+    let host = Arc::new(Host::default());
+    commit_with(r#"{"do":"noop"}"#, &host).await.unwrap();
+    let small = host.meter.read();
+    assert!(small.memory_bytes >= 64 << 10 && small.memory_bytes < 4 << 20, "{small:?}");
+    assert!(small.instantiate > Duration::ZERO, "{small:?}");
+    let host = Arc::new(Host::default());
+    commit_with(r#"{"do":"hog-then-answer"}"#, &host).await.unwrap();
+    let large = host.meter.read().memory_bytes;
+    assert!(large > 6 << 20 && large <= limits().memory_bytes, "{large}");
+}
+
+#[tokio::test]
+async fn a_guest_that_runs_shows_what_it_has_used_so_far() {
+    let host = Arc::new(Host::default());
+    let spinning = tokio::spawn(shared().run(run(r#"{"do":"spin"}"#, &host)));
+    while host.meter.read().cpu < Duration::from_millis(20) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(host.meter.read().memory_bytes > 0);
+    spinning.abort();
 }
 
 #[tokio::test]

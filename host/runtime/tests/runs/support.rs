@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{MutexGuard, watch};
 use wasmill_model::{
-    BoxFuture, Failure, Limits, LogStream, LogTail, Progress, Run, RunHost, Runner, TaskId, Usage,
+    BoxFuture, Failure, Limits, LogStream, LogTail, Meter, Progress, Run, RunHost, Runner, TaskId,
 };
 use wasmill_runtime::{PluginsConfig, Runtime, RuntimeConfig, Terms};
 
@@ -131,8 +131,8 @@ pub(crate) struct Host {
     pub(crate) progress: watch::Sender<Option<Progress>>,
     pub(crate) log: Mutex<LogTail>,
     pub(crate) log_bytes: Mutex<u64>,
-    /// What the run has used, once it is over.
-    pub(crate) used: Mutex<Option<Usage>>,
+    /// What the run has used so far.
+    pub(crate) meter: Meter,
     pub(crate) checkpoint: watch::Sender<Option<Vec<u8>>>,
     /// Refuses to give checkpoints back.
     pub(crate) is_broken: bool,
@@ -144,7 +144,7 @@ impl Default for Host {
             progress: watch::Sender::new(None),
             log: Mutex::new(LogTail::new(16 << 10)),
             log_bytes: Mutex::new(0),
-            used: Mutex::default(),
+            meter: Meter::default(),
             checkpoint: watch::Sender::new(None),
             is_broken: false,
         }
@@ -172,8 +172,8 @@ impl Host {
 }
 
 impl RunHost for Host {
-    fn used(&self, usage: Usage) {
-        *self.used.lock().unwrap() = Some(usage);
+    fn meter(&self) -> Option<&Meter> {
+        Some(&self.meter)
     }
 
     fn progress(&self, progress: Progress) {

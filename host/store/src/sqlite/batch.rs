@@ -6,18 +6,21 @@
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
-use wasmill_model::{TaskState, fault_point};
+use wasmill_model::{PluginName, TaskState, fault_point};
 
 use super::events;
 use super::fault::fault;
 use super::finish::Finish;
 use super::returned::Returned;
+use super::tally;
 use super::trouble::Trouble;
-use super::writer::Figures;
+use super::writer::{Committed, Figures};
 use crate::report::{ReportBoard, Turn};
+use crate::tally::Moves;
 use crate::{News, StoreError};
 
 /// One kind of command.
@@ -81,6 +84,20 @@ pub(super) struct Batch<'a> {
     pub(super) turns: Vec<Turn>,
     /// What followers are told.
     pub(super) news: Vec<News>,
+    /// How the tasks of each plugin moved.
+    pub(super) moves: Moves,
+}
+
+impl<'a> Batch<'a> {
+    pub(super) fn new(connection: &'a Connection, line: Line, reports: &'a ReportBoard) -> Self {
+        Self { connection, line, reports, turns: Vec::new(), news: Vec::new(), moves: Moves::default() }
+    }
+
+    /// Counts a task that leaves one state for another, or comes from or goes to nowhere.
+    pub(super) fn moved(&mut self, plugin: &PluginName, from: Option<TaskState>, to: Option<TaskState>) {
+        self.line.moved(from, to);
+        self.moves.moved(plugin, from, to);
+    }
 }
 
 /// What the writer knows by heart: how many tasks are not final, and the next place in the order.
@@ -151,6 +168,7 @@ impl Batcher {
         }
         let committed = self.try_commit(&mut jobs, &returned).map_err(|error| {
             self.roll_back();
+            self.figures.failed();
             tracing::debug!(commands = jobs.len(), %error, "a batch of the store was rolled back");
             fault(&self.path, &error)
         });
@@ -166,13 +184,7 @@ impl Batcher {
     fn try_commit(&mut self, jobs: &mut [Box<dyn Job>], returned: &[Finish]) -> rusqlite::Result<()> {
         self.sync(jobs.iter().any(|job| job.durable()))?;
         self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        let mut batch = Batch {
-            connection: &self.connection,
-            line: self.line,
-            reports: &self.reports,
-            turns: Vec::new(),
-            news: Vec::new(),
-        };
+        let mut batch = Batch::new(&self.connection, self.line, &self.reports);
         // First, so that what is ready again can be claimed in this very batch.
         for finish in returned {
             finish.run(&mut batch)?;
@@ -181,14 +193,17 @@ impl Batcher {
             job.run(&mut batch)?;
         }
         events::reserve(&mut batch)?;
-        let Batch { line, turns, news, .. } = batch;
+        let Batch { line, turns, news, moves, .. } = batch;
+        tally::write(&self.connection, &moves)?;
         // Only those that promise something: the others are what a dispatcher does all day.
         let promises = jobs.iter().any(|job| job.durable());
         if promises {
             fault_point!("all written, not committed");
         }
         let telling = self.reports.hub.telling();
+        let commit = Instant::now();
         self.connection.prepare_cached("COMMIT")?.execute([])?;
+        let committed = Committed { commands: jobs.len(), synced: promises, took: commit.elapsed() };
         if promises {
             fault_point!("committed, nobody answered");
         }
@@ -197,7 +212,7 @@ impl Batcher {
         self.reports.hub.reserve(line.events_reserved.unsigned_abs());
         self.reports.hub.tell(news);
         drop(telling);
-        self.figures.publish(line, jobs.len());
+        self.figures.publish(line, moves, committed);
         Ok(())
     }
 
@@ -234,13 +249,14 @@ mod tests {
 
     use super::super::{connection, insert::Insert, recover};
     use super::*;
+    use crate::tally::Tallies;
 
     type Answer = oneshot::Receiver<Result<Result<(), StoreError>, StoreError>>;
 
     fn batcher(path: &Path) -> Batcher {
         let connection = connection::writer(path).expect("opened");
         let (_, line) = recover::recover(&connection, DateTime::UNIX_EPOCH).expect("recovered");
-        let figures = Arc::new(Figures::new(line));
+        let figures = Arc::new(Figures::new(line, Tallies::default()));
         let reports = Arc::new(ReportBoard::new(0));
         Batcher::new(connection, path.into(), line, figures, reports, Arc::default())
     }

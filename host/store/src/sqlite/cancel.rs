@@ -6,12 +6,14 @@ use wasmill_model::{TaskId, TaskState, Timestamp};
 use super::batch::{Batch, Operation};
 use super::finish::{drop_checkpoint, keep_log};
 use super::rows::{code, nanos, parsed, state};
+use super::usage;
 use crate::report::{ReportCell, Reporter, Turn};
 use crate::{Cancelled, Change};
 
 pub(super) const FIND: &str = "SELECT seq, state, claims, id, plugin, attempt FROM task WHERE id = ?1";
 pub(super) const CANCEL: &str = "
-    UPDATE task SET state = ?2, finished_at = ?3, plugin_digest = coalesce(?4, plugin_digest)
+    UPDATE task SET state = ?2, finished_at = ?3, plugin_digest = coalesce(?4, plugin_digest),
+        usage = coalesce(?5, usage)
     WHERE seq = ?1";
 
 #[derive(Debug)]
@@ -48,7 +50,7 @@ pub(super) fn found(row: &Row<'_>) -> rusqlite::Result<(i64, TaskState, Reporter
     Ok((row.get(0)?, state(row, 1)?, of))
 }
 
-/// Cancels a task that may be cancelled.
+/// Cancels a task that may be cancelled. Of one that runs, what it has used by now is kept.
 pub(super) fn cancel(
     batch: &mut Batch<'_>,
     seq: i64,
@@ -59,15 +61,16 @@ pub(super) fn cancel(
     let mut cancel = batch.connection.prepare_cached(CANCEL)?;
     let live = batch.reports.live(seq, of.token);
     let digest = live.as_ref().and_then(ReportCell::digest);
-    cancel.execute(params![seq, code(TaskState::Cancelled), nanos(now), digest])?;
+    let used = live.as_ref().and_then(|live| live.usage_at_end(now)).map(|used| usage::text(&used));
+    cancel.execute(params![seq, code(TaskState::Cancelled), nanos(now), digest, used])?;
     drop(cancel);
     drop_checkpoint(batch, seq)?;
     // What the run has written so far: it will not end in any other way.
     if let Some(part) = live.as_ref().and_then(|live| live.log().part()) {
         keep_log(batch, seq, of.token, &part)?;
     }
+    batch.moved(&of.plugin, Some(was), Some(TaskState::Cancelled));
     batch.news.push(of.news(Change::Cancelled, now));
-    batch.line.moved(Some(was), Some(TaskState::Cancelled));
     batch.turns.push(Turn::Ended { seq });
     Ok(())
 }

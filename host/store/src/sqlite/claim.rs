@@ -1,6 +1,7 @@
 //! Makes waiting tasks running, the longest ready first over all plugins asked for.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::DateTime;
 use rusqlite::params;
@@ -10,7 +11,7 @@ use super::batch::{Batch, Operation};
 use super::returned::{Delivery, Returned};
 use super::rows::{backoff, nanos, size, timeout};
 use super::wall::{self, JUMP_NANOS};
-use crate::report::{Reporter, Turn};
+use crate::report::{Reporter, Start, Turn};
 use crate::{Change, Claim, Claimed, Claims, Share};
 
 pub(super) const INPUT: &str = "SELECT body FROM input WHERE seq = ?1";
@@ -128,14 +129,19 @@ impl ClaimReady {
 
     fn claim(&self, batch: &mut Batch<'_>, candidate: &Candidate<'_>) -> rusqlite::Result<Claimed> {
         let seq = candidate.seq;
+        // Behind a clock that went back, a task may be ready in the future.
+        let waited = nanos(self.now).saturating_sub(candidate.ready_at);
+        let queue = Duration::from_nanos(u64::try_from(waited).unwrap_or(0));
         let mut statement = batch.connection.prepare_cached(CLAIM)?;
         let (mut claimed, has_input) = statement.query_one(params![seq, nanos(self.now)], |row| {
             let (task, plugin) = (TaskId::from_bytes(row.get(0)?), candidate.plugin.clone());
             let (token, attempt) = (row.get(1)?, row.get(2)?);
-            let report = batch.reports.cell(Reporter { task, plugin: plugin.clone(), attempt, token });
+            let of = Reporter { task, plugin: plugin.clone(), attempt, token };
+            let report = batch.reports.cell(of, Some(Start { at: self.now, queue }));
             let claimed = Claimed {
-                claim: Claim { id: task, seq, token, report },
+                claim: Claim { id: task, seq, plugin: plugin.clone(), token, report },
                 plugin,
+                queue,
                 attempt,
                 attempts_max: row.get(3)?,
                 host_crashes: row.get(4)?,
@@ -149,7 +155,7 @@ impl ClaimReady {
             let mut statement = batch.connection.prepare_cached(INPUT)?;
             claimed.input = Some(statement.query_one([seq], |row| row.get(0))?);
         }
-        batch.line.moved(Some(TaskState::Waiting), Some(TaskState::Running));
+        batch.moved(candidate.plugin, Some(TaskState::Waiting), Some(TaskState::Running));
         let report = &claimed.claim.report;
         batch.turns.push(Turn::Began { seq, cell: report.clone() });
         batch.news.push(report.news(Change::Started, self.now));

@@ -5,19 +5,21 @@ use wasmill_model::{Cause, Failure, Next, TaskState, Timestamp};
 
 use super::batch::{Batch, Operation};
 use super::rows::{code, nanos};
+use super::usage;
 use crate::log::Body;
 use crate::report::Turn;
 use crate::{Change, Claim, LogPart};
 
 pub(super) const END: &str = "
     UPDATE task SET state = ?4, finished_at = ?5, cause = ?6, message = ?7, result = ?8,
-        plugin_digest = coalesce(?9, plugin_digest), host_crashes = host_crashes + ?10
+        plugin_digest = coalesce(?9, plugin_digest), host_crashes = host_crashes + ?10,
+        usage = coalesce(?11, usage)
     WHERE seq = ?1 AND id = ?2 AND claims = ?3 AND state = 1";
 pub(super) const WAIT: &str = "
     UPDATE task SET state = 0, started_at = NULL, ready_at = coalesce(?4, ready_at),
         cause = coalesce(?5, cause), message = coalesce(?6, message),
         attempt = attempt - ?7, host_crashes = host_crashes + ?8,
-        plugin_digest = coalesce(?9, plugin_digest)
+        plugin_digest = coalesce(?9, plugin_digest), usage = coalesce(?10, usage)
     WHERE seq = ?1 AND id = ?2 AND claims = ?3 AND state = 1";
 pub(super) const KEPT: &str = "SELECT body FROM log_lines WHERE seq = ?1";
 pub(super) const KEEP: &str = "
@@ -45,7 +47,7 @@ impl Operation for Finish {
         if to.is_final() {
             drop_checkpoint(batch, self.claim.seq)?;
         }
-        batch.line.moved(Some(TaskState::Running), Some(to));
+        batch.moved(&self.claim.plugin, Some(TaskState::Running), Some(to));
         batch.turns.push(Turn::Ended { seq: self.claim.seq });
         batch.news.push(self.claim.report.news(self.change(), self.now));
         Ok(true)
@@ -84,6 +86,7 @@ impl Finish {
             result,
             self.claim.report.digest(),
             last_crash,
+            self.usage(),
         ])?;
         Ok(rows == 1)
     }
@@ -107,8 +110,17 @@ impl Finish {
             attempts_undone,
             host_crashes,
             self.claim.report.digest(),
+            self.usage(),
         ])?;
         Ok(rows == 1)
+    }
+
+    /// Returns what the attempt used, as a column holds it; nothing of one that is as if it had not been.
+    fn usage(&self) -> Option<String> {
+        if self.next == Next::Requeued {
+            return None;
+        }
+        self.claim.report.usage_at_end(self.now).map(|usage| usage::text(&usage))
     }
 
     /// Says what the task goes through by this move.

@@ -36,6 +36,10 @@ impl Operation for Insert {
                 inserted => inserted?,
             }
         }
+        // Not one by one: a duplicate takes those before it back.
+        for task in &self.tasks {
+            batch.moves.moved(&task.plugin, None, Some(TaskState::Waiting));
+        }
         Ok(Ok(()))
     }
 }

@@ -26,7 +26,9 @@ mod remove;
 mod returned;
 mod rows;
 mod save;
+mod tally;
 mod trouble;
+mod usage;
 mod walk;
 mod wall;
 mod writer;
@@ -54,9 +56,10 @@ use self::returned::Returned;
 use self::save::Save;
 use self::writer::{Figures, Writer};
 use crate::report::ReportBoard;
+use crate::tally::Tallies;
 use crate::{
-    Cancelled, CancelledMany, Claim, Claims, Counts, Filter, Found, Lines, ListQuery, LogPart, Mark, Page,
-    Recovery, Share, StoreConfig, StoreError, StoreStats,
+    Cancelled, CancelledMany, Claim, Claims, CommitFigures, Counts, Filter, Found, Lines, ListQuery, LogPart,
+    Mark, Page, Recovery, Share, StoreConfig, StoreError, StoreStats, Tally,
 };
 
 /// An open database.
@@ -84,7 +87,8 @@ impl Sqlite {
         let whole = check::at_opening(&connection, &path)?;
         let faulty = |error| fault::fault(&path, &error);
         let (recovery, line) = recover::recover(&connection, now).map_err(faulty)?;
-        let figures = Arc::new(Figures::new(line));
+        let tallies = Tallies::new(tally::load(&connection).map_err(faulty)?);
+        let figures = Arc::new(Figures::new(line, tallies));
         let reports = Arc::new(ReportBoard::new(log_bytes_max));
         reports.hub.begin(events::first(line.events_reserved), line.events_reserved.unsigned_abs());
         let returned = Arc::new(Returned::default());
@@ -228,6 +232,19 @@ impl Sqlite {
 
     pub(crate) fn stats(&self) -> StoreStats {
         self.figures.stats()
+    }
+
+    pub(crate) fn tallies(&self) -> Vec<(PluginName, Tally)> {
+        self.figures.tallies()
+    }
+
+    pub(crate) fn commit_figures(&self) -> CommitFigures {
+        self.figures.commit_figures()
+    }
+
+    pub(crate) async fn oldest_waiting(&self) -> Result<Vec<(PluginName, Timestamp)>, StoreError> {
+        let plugins = self.tallies();
+        self.readers.read(move |connection| tally::oldest(connection, &plugins)).await
     }
 
     pub(crate) async fn close(&self) {

@@ -4,7 +4,7 @@
 use super::{
     cancel, cancel_many, claim, connection, events, finish, insert, prune, queries, recover, remove, save,
 };
-use super::{walk, wall};
+use super::{tally, walk, wall};
 
 /// Everything that is asked while the host serves or starts.
 const STATEMENTS: [&str; 37] = [
@@ -54,7 +54,7 @@ const SCANNED: [&str; 3] = ["INDEX task_waiting", "INDEX task_running", "INDEX t
 fn no_statement_looks_at_all_tasks() {
     let dir = tempfile::tempdir().expect("a folder");
     let connection = connection::writer(&dir.path().join("wasmill.db")).expect("opened");
-    for sql in STATEMENTS.into_iter().chain([wall::NEWEST, wall::SHORTEN]) {
+    for sql in STATEMENTS.into_iter().chain([wall::NEWEST, wall::SHORTEN]).chain(tally::STATEMENTS) {
         let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect(sql);
         let parameters = vec![1; statement.parameter_count()];
         let plan = statement

@@ -116,8 +116,10 @@ pub(super) fn waiting(
 fn with_report(row: TaskRow, reports: &ReportBoard) -> Task {
     let TaskRow { seq, token, mut task } = row;
     if task.state == TaskState::Running
-        && let Some(report) = reports.latest(seq, token)
+        && let Some(cell) = reports.live(seq, token)
     {
+        task.usage = cell.usage().or(task.usage);
+        let report = cell.get();
         task.progress = report.progress;
         task.plugin_digest = report.digest.or(task.plugin_digest);
     }

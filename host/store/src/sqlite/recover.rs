@@ -1,12 +1,12 @@
 //! The one thing the opening decides: what becomes of tasks that ran when the host died.
 
 use rusqlite::Connection;
-use wasmill_model::{Attempts, Backoff, Next, Outcome, TaskId, Timestamp, fault_point};
+use wasmill_model::{Attempts, Backoff, Next, Outcome, PluginName, TaskId, Timestamp, fault_point};
 
 use super::batch::{Batch, Line, Operation};
 use super::finish::Finish;
 use super::rows::{nanos, parsed};
-use super::{events, wall};
+use super::{events, tally, wall};
 use crate::report::{ReportBoard, Reporter};
 use crate::{Claim, Recovery};
 
@@ -26,8 +26,7 @@ pub(super) fn recover(connection: &Connection, now: Timestamp) -> rusqlite::Resu
     let reports = ReportBoard::new(0);
     let line = line(&transaction)?;
     // Nobody follows yet, so nobody is told.
-    let (turns, news) = (Vec::new(), Vec::new());
-    let mut batch = Batch { connection: &transaction, line, reports: &reports, turns, news };
+    let mut batch = Batch::new(&transaction, line, &reports);
     let mut recovery = Recovery::default();
     for finish in crashed(&transaction, &reports, now)? {
         finish.run(&mut batch)?;
@@ -37,6 +36,7 @@ pub(super) fn recover(connection: &Connection, now: Timestamp) -> rusqlite::Resu
         }
     }
     events::begin(&mut batch)?;
+    tally::write(&transaction, &batch.moves)?;
     let mut line = batch.line;
     line.claimed_at = nanos(now);
     line.newest = wall::newest(&transaction, nanos(now))?;
@@ -63,9 +63,10 @@ fn crashed(connection: &Connection, reports: &ReportBoard, now: Timestamp) -> ru
     let finishes = statement.query_map([], |row| {
         let used = Attempts { attempt: row.get(3)?, attempts_max: row.get(4)?, host_crashes: row.get(5)? };
         let next = Next::after(Outcome::HostCrashed, used, now, Backoff::default(), 0.0);
-        let (id, token) = (TaskId::from_bytes(row.get(0)?), row.get(2)?);
-        let of = Reporter { task: id, plugin: parsed(row, 6)?, attempt: used.attempt, token };
-        let claim = Claim { id, seq: row.get(1)?, token, report: reports.cell(of) };
+        let (id, seq, token) = (TaskId::from_bytes(row.get(0)?), row.get(1)?, row.get(2)?);
+        let plugin: PluginName = parsed(row, 6)?;
+        let of = Reporter { task: id, plugin: plugin.clone(), attempt: used.attempt, token };
+        let claim = Claim { id, seq, plugin, token, report: reports.cell(of, None) };
         Ok(Finish { claim, next, log: None, now })
     })?;
     finishes.collect()

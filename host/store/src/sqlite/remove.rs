@@ -25,7 +25,7 @@ impl Operation for Remove {
         let mut statement = batch.connection.prepare_cached(REMOVE)?;
         let removed = statement.query_row([self.id.as_bytes()], found).optional()?;
         let Some((seq, was, of)) = removed else { return Ok(None) };
-        batch.line.moved(Some(was), None);
+        batch.moved(&of.plugin, Some(was), None);
         batch.turns.push(Turn::Ended { seq });
         batch.news.push(of.news(Change::Deleted, self.now));
         Ok(Some(was))

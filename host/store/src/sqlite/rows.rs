@@ -9,6 +9,7 @@ use rusqlite::Row;
 use rusqlite::types::Type;
 use wasmill_model::{Backoff, Failure, Task, TaskId, TaskState, Timestamp};
 
+use super::usage;
 use crate::log::Damaged;
 
 /// A task with what the store alone knows of it.
@@ -23,7 +24,8 @@ macro_rules! select_tasks {
     ($tail:literal) => {
         concat!(
             "SELECT seq, claims, id, plugin, state, created_at, ready_at, started_at, finished_at, ",
-            "attempt, attempts_max, host_crashes, timeout_ms, input_bytes, cause, message, result, plugin_digest ",
+            "attempt, attempts_max, host_crashes, timeout_ms, input_bytes, cause, message, result, plugin_digest, ",
+            "usage ",
             "FROM task ",
             $tail
         )
@@ -50,6 +52,7 @@ pub(super) fn task_row(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
         failure: failure(row, 14)?,
         result: row.get(16)?,
         progress: None,
+        usage: usage::read(row, 18)?,
     };
     Ok(TaskRow { seq: row.get(0)?, token: row.get(1)?, task })
 }
@@ -72,6 +75,11 @@ pub(super) fn state(row: &Row<'_>, column: usize) -> rusqlite::Result<TaskState>
         .into_iter()
         .find(|state| code(*state) == found)
         .ok_or(rusqlite::Error::IntegralValueOutOfRange(column, found))
+}
+
+/// Reads a moment from a column.
+pub(super) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+    row.get(column).map(DateTime::from_timestamp_nanos)
 }
 
 /// Reads a timeout from a column.
@@ -110,6 +118,7 @@ fn failure(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Failure>> {
     Ok(Some(Failure { cause: parsed(row, column)?, message }))
 }
 
+/// Reads what is kept as text from a column.
 pub(super) fn parsed<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>
 where
     T: FromStr<Err: std::error::Error + Send + Sync + 'static>,

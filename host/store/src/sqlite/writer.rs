@@ -4,14 +4,17 @@
 //! its own future. So memory is bounded by the callers, also when they hang up.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use wasmill_model::{COUNTS, Histogram, LATENCY_SECONDS, PluginName};
 
 use super::batch::{Batcher, Job, Line, Operation, Pending};
 use super::lock::Lock;
-use crate::{Counts, StoreError, StoreStats};
+use crate::tally::{Moves, Tallies};
+use crate::{CommitFigures, Counts, StoreError, StoreStats, Tally};
 
 /// The most commands in one transaction: enough that the fsync no longer shows, few enough that
 /// the first caller of a batch need not wait for long.
@@ -102,23 +105,51 @@ pub(super) struct Figures {
     running: AtomicU64,
     commits: AtomicU64,
     commands: AtomicU64,
+    tallies: Tallies,
+    spread: Mutex<CommitFigures>,
+}
+
+/// One commit that went well.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Committed {
+    pub(super) commands: usize,
+    /// Whether it waited for the disk.
+    pub(super) synced: bool,
+    pub(super) took: Duration,
 }
 
 impl Figures {
-    pub(super) fn new(line: Line) -> Self {
+    pub(super) fn new(line: Line, tallies: Tallies) -> Self {
         Self {
             waiting: AtomicU64::new(line.waiting),
             running: AtomicU64::new(line.running),
             commits: AtomicU64::new(0),
             commands: AtomicU64::new(0),
+            tallies,
+            spread: Mutex::new(CommitFigures {
+                synced_seconds: Histogram::new(LATENCY_SECONDS),
+                unsynced_seconds: Histogram::new(LATENCY_SECONDS),
+                commands: Histogram::new(COUNTS),
+                failed: 0,
+            }),
         }
     }
 
-    pub(super) fn publish(&self, line: Line, commands: usize) {
+    pub(super) fn publish(&self, line: Line, moves: Moves, committed: Committed) {
         self.waiting.store(line.waiting, Ordering::Relaxed);
         self.running.store(line.running, Ordering::Relaxed);
         self.commits.fetch_add(1, Ordering::Relaxed);
-        self.commands.fetch_add(commands as u64, Ordering::Relaxed);
+        self.commands.fetch_add(committed.commands as u64, Ordering::Relaxed);
+        self.tallies.take(moves);
+        let mut spread = self.spread();
+        let seconds =
+            if committed.synced { &mut spread.synced_seconds } else { &mut spread.unsynced_seconds };
+        seconds.observe_time(committed.took);
+        spread.commands.observe(committed.commands as f64);
+    }
+
+    pub(super) fn failed(&self) {
+        self.spread().failed += 1;
     }
 
     pub(super) fn counts(&self) -> Counts {
@@ -133,5 +164,17 @@ impl Figures {
             commits: self.commits.load(Ordering::Relaxed),
             commands: self.commands.load(Ordering::Relaxed),
         }
+    }
+
+    pub(super) fn tallies(&self) -> Vec<(PluginName, Tally)> {
+        self.tallies.all()
+    }
+
+    pub(super) fn commit_figures(&self) -> CommitFigures {
+        self.spread().clone()
+    }
+
+    fn spread(&self) -> MutexGuard<'_, CommitFigures> {
+        self.spread.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use wasmill_model::{HOST_CRASHES_MAX, NewTask, Next, TaskId, TaskState};
-use wasmill_store::{Cancelled, Claim, Counts, Filter, ListQuery, Store};
+use wasmill_store::{Cancelled, Claim, Counts, Filter, ListQuery, Store, Tally};
 
 use crate::fixture::{Folder, Place, at, failure, new_task, plugin};
 
@@ -53,6 +53,8 @@ struct World {
     tasks: BTreeMap<TaskId, Known>,
     /// Every claim ever given out, with its number among those of its task.
     claims: Vec<(Claim, usize)>,
+    /// How many tasks of each plugin ever ended, and how.
+    ended: BTreeMap<(&'static str, &'static str), u64>,
     inserted: usize,
     now: i64,
 }
@@ -140,7 +142,10 @@ impl World {
         match next {
             Next::RetryAt(..) => task.ready_at = retry_at,
             Next::Requeued => task.attempt -= 1,
-            _ => {}
+            _ => {
+                let plugin = task.plugin;
+                self.ended(plugin, next.state());
+            }
         }
     }
 
@@ -153,6 +158,8 @@ impl World {
         } else {
             assert_eq!(cancelled, Cancelled::Cancelled { was: task.state });
             task.state = TaskState::Cancelled;
+            let plugin = task.plugin;
+            self.ended(plugin, TaskState::Cancelled);
         }
     }
 
@@ -165,6 +172,7 @@ impl World {
     fn reopen(&mut self) {
         self.store = None;
         let (mut requeued, mut failed) = (0, 0);
+        let mut given_up = Vec::new();
         for task in self.tasks.values_mut().filter(|task| task.state == TaskState::Running) {
             task.host_crashes += 1;
             if task.host_crashes < HOST_CRASHES_MAX {
@@ -172,15 +180,46 @@ impl World {
                 requeued += 1;
             } else {
                 task.state = TaskState::Failed;
+                given_up.push(task.plugin);
                 failed += 1;
             }
+        }
+        for plugin in given_up {
+            self.ended(plugin, TaskState::Failed);
         }
         let (store, recovery) = self.folder.open_at(WAITING_MAX as u64, at(self.now));
         assert_eq!((recovery.requeued, recovery.failed), (requeued, failed));
         self.store = Some(store);
     }
 
+    /// Counts a task that has just ended.
+    fn ended(&mut self, plugin: &'static str, state: TaskState) {
+        *self.ended.entry((plugin, state.as_str())).or_default() += 1;
+    }
+
+    /// Compares what is counted by plugin with the tasks there are, and with those that ever ended.
+    async fn compare_tallies(&self) {
+        let tallies: BTreeMap<_, _> = self.store().tallies().into_iter().collect();
+        let oldest: BTreeMap<_, _> = self.store().oldest_waiting().await.expect("read").into_iter().collect();
+        for name in PLUGINS {
+            let of_plugin =
+                |state| self.tasks.values().filter(move |task| task.plugin == name && task.state == state);
+            let ended = |state: TaskState| *self.ended.get(&(name, state.as_str())).unwrap_or(&0);
+            let expected = Tally {
+                waiting: of_plugin(TaskState::Waiting).count() as u64,
+                running: of_plugin(TaskState::Running).count() as u64,
+                completed: ended(TaskState::Completed),
+                failed: ended(TaskState::Failed),
+                cancelled: ended(TaskState::Cancelled),
+            };
+            assert_eq!(tallies.get(&plugin(name)).copied().unwrap_or_default(), expected);
+            let first = of_plugin(TaskState::Waiting).map(|task| at(task.ready_at)).min();
+            assert_eq!(oldest.get(&plugin(name)).copied(), first);
+        }
+    }
+
     async fn compare(&self) {
+        self.compare_tallies().await;
         let counts = Counts {
             waiting: self.count(TaskState::Waiting) as u64,
             running: self.count(TaskState::Running) as u64,
@@ -216,6 +255,7 @@ proptest! {
                 store: Some(store),
                 tasks: BTreeMap::new(),
                 claims: Vec::new(),
+                ended: BTreeMap::new(),
                 inserted: 0,
                 now: 0,
             };

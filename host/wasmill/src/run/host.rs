@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
-use wasmill_model::{BoxFuture, LogStream, Progress, RunHost, Usage};
+use wasmill_model::{BoxFuture, LogStream, Meter, Progress, RunHost, Usage};
 
 use super::Screen;
 
@@ -16,6 +16,7 @@ const LINE_BYTES_MAX: usize = 64 << 10;
 pub(super) struct LocalHost {
     live: Screen,
     kept: Mutex<Kept>,
+    meter: Meter,
     asked_to_stop: AtomicBool,
     stop: Notify,
 }
@@ -24,14 +25,19 @@ pub(super) struct LocalHost {
 struct Kept {
     progress: Option<Progress>,
     checkpoint: Option<Vec<u8>>,
-    usage: Usage,
     /// A line of each stream that has not ended yet.
     lines: [Vec<u8>; 2],
 }
 
 impl LocalHost {
     pub(super) fn new(live: Screen) -> Self {
-        Self { live, kept: Mutex::default(), asked_to_stop: AtomicBool::new(false), stop: Notify::new() }
+        Self {
+            live,
+            kept: Mutex::default(),
+            meter: Meter::default(),
+            asked_to_stop: AtomicBool::new(false),
+            stop: Notify::new(),
+        }
     }
 
     /// Asks the guest to stop; it need not listen.
@@ -47,7 +53,7 @@ impl LocalHost {
 
     /// Returns what the newest attempt used.
     pub(super) fn usage(&self) -> Usage {
-        self.kept().usage
+        self.meter.read()
     }
 
     /// Ends an attempt: what it wrote last is shown, though its line has no end.
@@ -83,8 +89,8 @@ impl RunHost for LocalHost {
         })
     }
 
-    fn used(&self, usage: Usage) {
-        self.kept().usage = usage;
+    fn meter(&self) -> Option<&Meter> {
+        Some(&self.meter)
     }
 
     fn progress(&self, progress: Progress) {

@@ -1,6 +1,9 @@
 //! Running to whatever comes next.
 
-use wasmill_model::{Cause, Failure, Next, TaskState};
+use std::time::Duration;
+
+use wasmill_model::{Cause, Failure, Next, TaskState, Usage};
+use wasmill_store::Cancelled;
 
 use crate::fixture::{Place, at, claim, claim_one, failure, get, insert_one, wrote};
 
@@ -118,4 +121,42 @@ pub(crate) async fn a_task_keeps_the_digest_of_its_newest_attempt(place: &impl P
     store.close().await;
     drop(store);
     assert_eq!(get(&place.open(), id).await.plugin_digest.as_deref(), Some("newer"));
+}
+
+pub(crate) async fn a_task_keeps_the_usage_of_its_newest_attempt(place: &impl Place) {
+    let store = place.open();
+    let id = insert_one(&store).await;
+    let usage = async || get(&store, id).await.usage;
+    assert_eq!(usage().await, None, "it never ran");
+    let first = claim_one(&store, at(2)).await;
+    assert_eq!(first.queue, Duration::from_secs(2));
+    first.claim.meter().set_cpu(Duration::from_millis(7));
+    first.claim.meter().add_log_bytes(3);
+    let so_far = Usage {
+        queue: Duration::from_secs(2),
+        cpu: Duration::from_millis(7),
+        log_bytes: 3,
+        ..Usage::default()
+    };
+    assert_eq!(usage().await, Some(so_far), "seen while it runs");
+    let next = Next::RetryAt(at(9), failure());
+    assert_eq!(store.finish(&first.claim, next, None, at(5)).await, Ok(true));
+    first.claim.meter().add_log_bytes(99);
+    let kept = Usage { wall: Duration::from_secs(3), ..so_far };
+    assert_eq!(usage().await, Some(kept));
+
+    let drained = claim_one(&store, at(9)).await;
+    drained.claim.meter().add_checkpoint();
+    assert_eq!(store.finish(&drained.claim, Next::Requeued, None, at(10)).await, Ok(true));
+    assert_eq!(usage().await, Some(kept), "an attempt that a drain ended was none");
+
+    let last = claim_one(&store, at(11)).await;
+    last.claim.meter().add_http_request();
+    let Ok(Cancelled::Cancelled { .. }) = store.cancel(id, at(12)).await else { panic!("it is cancelled") };
+    let seconds = Duration::from_secs;
+    let used = Usage { queue: seconds(2), wall: seconds(1), http_requests: 1, ..Usage::default() };
+    assert_eq!(usage().await, Some(used));
+    store.close().await;
+    drop(store);
+    assert_eq!(get(&place.open(), id).await.usage, Some(used));
 }

@@ -23,7 +23,8 @@ macro_rules! suite {
             finish: a_result_is_kept, a_lasting_failure_is_kept, a_retry_waits_until_its_time,
                 a_success_forgets_the_failure_before, a_drain_gives_the_attempt_back,
                 a_finish_works_once, a_log_belongs_to_the_newest_attempt,
-                a_task_keeps_the_digest_of_its_newest_attempt;
+                a_task_keeps_the_digest_of_its_newest_attempt,
+                a_task_keeps_the_usage_of_its_newest_attempt;
             end: a_waiting_task_is_cancelled, a_running_task_is_cancelled,
                 a_cancelled_task_keeps_the_digest_of_what_ran, a_final_task_stays_as_it_is,
                 an_unknown_task_is_neither_cancelled_nor_removed,

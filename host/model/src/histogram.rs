@@ -1,0 +1,84 @@
+//! How a quantity is spread: how many observations were at most so large.
+//!
+//! Each room keeps those of what it does, behind a lock of its own; the API shows them to whoever
+//! watches the server.
+
+use std::time::Duration;
+
+/// Bounds, in seconds, for what takes from 100 µs to a minute.
+pub const LATENCY_SECONDS: &[f64] = &[
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+    30.0, 60.0,
+];
+
+/// Bounds, in seconds, for what takes from a millisecond to hours.
+pub const RUN_SECONDS: &[f64] =
+    &[0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 180.0, 300.0, 600.0, 1800.0, 7200.0];
+
+/// Bounds for how many things are done at once.
+pub const COUNTS: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0];
+
+/// Counts observations by their size.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Histogram {
+    bounds: &'static [f64],
+    /// How many fell between each bound and the one before; the last are beyond all.
+    counts: Vec<u64>,
+    sum: f64,
+}
+
+impl Histogram {
+    /// Makes an empty one with these upper bounds, which ascend.
+    pub fn new(bounds: &'static [f64]) -> Self {
+        Self { bounds, counts: vec![0; bounds.len() + 1], sum: 0.0 }
+    }
+
+    /// Counts one observation.
+    pub fn observe(&mut self, value: f64) {
+        self.counts[self.bounds.partition_point(|bound| *bound < value)] += 1;
+        self.sum += value;
+    }
+
+    /// Counts one observation of a time, in seconds.
+    pub fn observe_time(&mut self, time: Duration) {
+        self.observe(time.as_secs_f64());
+    }
+
+    /// Returns each upper bound, infinity last, with how many fell between it and the one before.
+    pub fn buckets(&self) -> Vec<(f64, u64)> {
+        let bounds = self.bounds.iter().copied().chain([f64::INFINITY]);
+        bounds.zip(self.counts.iter().copied()).collect()
+    }
+
+    /// Returns the sum of all observations.
+    pub fn sum(&self) -> f64 {
+        self.sum
+    }
+
+    /// Returns how many there were.
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_observation_falls_below_the_first_bound_that_it_does_not_exceed() {
+        let mut histogram = Histogram::new(&[1.0, 10.0]);
+        for value in [0.0, 1.0, 1.5, 10.0, 11.0, 1e9] {
+            histogram.observe(value);
+        }
+        assert_eq!(histogram.buckets(), [(1.0, 2), (10.0, 2), (f64::INFINITY, 2)]);
+        assert_eq!((histogram.count(), histogram.sum()), (6, 1e9 + 23.5));
+    }
+
+    #[test]
+    fn the_bounds_ascend() {
+        for bounds in [LATENCY_SECONDS, RUN_SECONDS, COUNTS] {
+            assert!(bounds.is_sorted_by(|a, b| a < b), "{bounds:?}");
+        }
+    }
+}

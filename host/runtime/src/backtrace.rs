@@ -1,0 +1,176 @@
+//! Words where a guest was when it trapped: the functions it was in, the innermost first.
+//!
+//! Called by `outcome`. Names come from the name section of the file, if it has one, as people wrote them in
+//! Rust or C++; offsets into the code are left out, since nobody can look them up without the very file.
+
+use std::fmt::{self, Write};
+
+use cpp_demangle::{DemangleOptions, Symbol};
+use wasmtime::{FrameInfo, WasmBacktrace};
+
+/// Functions shown, those that follow each other under one name counted once.
+const FUNCTIONS_MAX: usize = 24;
+/// Bytes of one name; those of generic code can be endless.
+const NAME_BYTES_MAX: usize = 160;
+/// The longest mangled name that is looked at: the longer, the more it costs.
+const MANGLED_BYTES_MAX: usize = 4 << 10;
+
+/// Writes a backtrace, a line for each function.
+pub(crate) struct Backtrace<'a>(pub(crate) &'a WasmBacktrace);
+
+impl fmt::Display for Backtrace<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_functions(f, self.0.frames().iter().map(Function::of))
+    }
+}
+
+/// One function on the stack.
+#[derive(PartialEq, Eq)]
+struct Function<'a> {
+    name: Option<&'a str>,
+    index: u32,
+}
+
+impl<'a> Function<'a> {
+    fn of(frame: &'a FrameInfo) -> Self {
+        Self { name: frame.func_name(), index: frame.func_index() }
+    }
+}
+
+impl fmt::Display for Function<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name {
+            Some(name) => f.write_str(&demangled(name)),
+            None => write!(f, "function {} (the file names none)", self.index),
+        }
+    }
+}
+
+fn write_functions<'a>(
+    f: &mut fmt::Formatter<'_>,
+    functions: impl Iterator<Item = Function<'a>>,
+) -> fmt::Result {
+    let mut functions = functions.peekable();
+    let mut shown = 0;
+    while let Some(function) = functions.next() {
+        if shown == FUNCTIONS_MAX {
+            return write!(f, "\n  and {} more", 1 + functions.count());
+        }
+        let mut times = 1;
+        while functions.next_if_eq(&function).is_some() {
+            times += 1;
+        }
+        let times = if times > 1 { format!(" ({times} times)") } else { String::new() };
+        write!(f, "\n  {shown:>2}: {function}{times}")?;
+        shown += 1;
+    }
+    Ok(())
+}
+
+/// Returns a name as it stands in the source, without the hash that compilers of Rust add.
+fn demangled(name: &str) -> String {
+    let mut short = Short(String::new());
+    // An error of these means that the name is cut: a few bytes can stand for gigabytes of name.
+    let _ = if name.len() > MANGLED_BYTES_MAX {
+        short.write_str(name)
+    } else if let Ok(rust) = rustc_demangle::try_demangle(name) {
+        write!(short, "{rust:#}")
+    } else if let Ok(cpp) = Symbol::new(name) {
+        cpp.structured_demangle(&mut short, &DemangleOptions::new())
+    } else {
+        short.write_str(name)
+    };
+    short.0
+}
+
+/// A name on one line, as long as it may be.
+struct Short(String);
+
+impl Write for Short {
+    fn write_str(&mut self, more: &str) -> fmt::Result {
+        let room = NAME_BYTES_MAX.saturating_sub(self.0.len());
+        let kept = &more[..more.floor_char_boundary(room)];
+        self.0.extend(kept.chars().filter(|letter| !letter.is_control()));
+        if kept.len() < more.len() {
+            self.0.push('…');
+            return Err(fmt::Error);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Written(Vec<(Option<&'static str>, u32)>);
+
+    impl fmt::Display for Written {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write_functions(f, self.0.iter().map(|&(name, index)| Function { name, index }))
+        }
+    }
+
+    #[test]
+    fn names_are_as_people_wrote_them() {
+        for (mangled, name) in [
+            ("_ZN9misbehave16fall_into_a_trap17h0123456789abcdefE", "misbehave::fall_into_a_trap"),
+            ("_RNvCskwGfYPst2Cb_3foo16example_function", "foo::example_function"),
+            ("_ZN3geo5Shape4areaEid", "geo::Shape::area(int, double)"),
+            (
+                "_ZNSt6vectorIiSaIiEE9push_backERKi",
+                "std::vector<int, std::allocator<int> >::push_back(int const&)",
+            ),
+            ("main.main", "main.main"),
+            ("_start", "_start"),
+            ("two\nlines", "twolines"),
+        ] {
+            assert_eq!(demangled(mangled), name);
+        }
+    }
+
+    #[test]
+    fn a_function_without_a_name_has_its_number() {
+        assert_eq!(Written(vec![(None, 7)]).to_string(), "\n   0: function 7 (the file names none)");
+    }
+
+    #[test]
+    fn a_deep_stack_is_short_to_read() {
+        let recursion = vec![(Some("recurse"), 3); 5_000];
+        let mut frames = vec![(Some("trap"), 1)];
+        frames.extend(recursion);
+        frames.push((Some("main"), 2));
+        assert_eq!(Written(frames).to_string(), "\n   0: trap\n   1: recurse (5000 times)\n   2: main");
+        let pingpong = (0..1_000).map(|n| (Some(["ping", "pong"][n % 2]), 0)).collect();
+        let text = Written(pingpong).to_string();
+        assert!(text.ends_with("\n  23: pong\n  and 976 more"), "{text}");
+    }
+
+    /// Makes a name of 600 bytes that stands for one of terabytes: each part names the one before twice.
+    fn bomb() -> String {
+        let earlier = |place: u32| {
+            let digits = [place / 36, place % 36].map(|digit| char::from_digit(digit, 36).unwrap());
+            let number = String::from_iter(digits).to_ascii_uppercase();
+            format!("S{}_", number.strip_prefix('0').unwrap_or(&number))
+        };
+        (0..40).fold("_Z1fSt4pairIiiE".to_owned(), |name, part| {
+            let twice = earlier(2 * part).repeat(2);
+            format!("{name}St4pairI{twice}E")
+        })
+    }
+
+    #[test]
+    fn a_short_name_that_stands_for_an_endless_one_is_cut_before_it_is_made() {
+        let name = demangled(&bomb());
+        assert!(name.starts_with("f(std::pair<int, int>, std::pair<std::pair<int, int>, "), "{name}");
+        assert_eq!(name.chars().last(), Some('…'));
+    }
+
+    #[test]
+    fn an_endless_name_is_cut() {
+        let long = "ä".repeat(5_000);
+        assert!(demangled(&long).len() <= NAME_BYTES_MAX + '…'.len_utf8());
+        let nested = format!("_ZN{}E", "1b".repeat(500));
+        assert!(demangled(&nested).len() <= NAME_BYTES_MAX + '…'.len_utf8());
+    }
+}

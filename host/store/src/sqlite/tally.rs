@@ -1,0 +1,61 @@
+//! Reads and writes what is counted of each plugin. The opening reads it once, from an index and a small
+//! table; after that the writer counts along.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, OptionalExtension, params};
+use wasmill_model::{PluginName, Timestamp};
+
+use super::rows::{code, parsed, state, time};
+use crate::tally::{Moves, Tally};
+
+const WAITING: &str =
+    "SELECT plugin, 0, count(*) FROM task INDEXED BY task_waiting WHERE state = 0 GROUP BY plugin";
+const ENDED: &str = "SELECT plugin, state, tasks FROM ended";
+const COUNT: &str = "
+    INSERT INTO ended (plugin, state, tasks) VALUES (?1, ?2, ?3)
+    ON CONFLICT (plugin, state) DO UPDATE SET tasks = tasks + excluded.tasks";
+const OLDEST: &str = "
+    SELECT ready_at FROM task INDEXED BY task_waiting WHERE state = 0 AND plugin = ?1
+    ORDER BY ready_at LIMIT 1";
+
+/// All of them, for the test of their plans.
+#[cfg(test)]
+pub(super) const STATEMENTS: [&str; 4] = [WAITING, ENDED, COUNT, OLDEST];
+
+/// Counts, after the recovery, when nothing runs.
+pub(super) fn load(connection: &Connection) -> rusqlite::Result<BTreeMap<PluginName, Tally>> {
+    let mut tallies: BTreeMap<PluginName, Tally> = BTreeMap::new();
+    for sql in [WAITING, ENDED] {
+        let mut statement = connection.prepare(sql)?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let tally = tallies.entry(parsed(row, 0)?).or_default();
+            tally.set(state(row, 1)?, row.get::<_, i64>(2)?.cast_unsigned());
+        }
+    }
+    Ok(tallies)
+}
+
+/// Writes what ended in a batch, within its transaction.
+pub(super) fn write(connection: &Connection, moves: &Moves) -> rusqlite::Result<()> {
+    for (plugin, state, tasks) in moves.ended() {
+        connection.prepare_cached(COUNT)?.execute(params![plugin.as_str(), code(state), tasks])?;
+    }
+    Ok(())
+}
+
+/// Returns, of each plugin, since when the task that was ready first waits, if one does.
+pub(super) fn oldest(
+    connection: &Connection,
+    plugins: &[(PluginName, Tally)],
+) -> rusqlite::Result<Vec<(PluginName, Timestamp)>> {
+    let mut statement = connection.prepare_cached(OLDEST)?;
+    let mut oldest = Vec::new();
+    for (plugin, _) in plugins.iter().filter(|(_, tally)| tally.waiting > 0) {
+        if let Some(ready_at) = statement.query_row([plugin.as_str()], |row| time(row, 0)).optional()? {
+            oldest.push((plugin.clone(), ready_at));
+        }
+    }
+    Ok(oldest)
+}

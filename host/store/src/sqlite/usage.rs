@@ -1,0 +1,116 @@
+//! How the usage of an attempt is written as a column: `[cpu ms, wall ms, queue ms, instantiate µs, memory,
+//! log, HTTP requests, bytes sent, bytes received, checkpoints]`, of which the zeros at the end are left out.
+//!
+//! Text that SQL can look into, and 15 to 30 bytes of it: `usage ->> 0` is the computing time.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use rusqlite::Row;
+use rusqlite::types::Type;
+use wasmill_model::Usage;
+
+use super::rows::millis;
+
+const FIGURES: usize = 10;
+
+/// Returns a usage as a column holds it.
+pub(super) fn text(usage: &Usage) -> String {
+    let figures: [u64; FIGURES] = [
+        millis(usage.cpu).cast_unsigned(),
+        millis(usage.wall).cast_unsigned(),
+        millis(usage.queue).cast_unsigned(),
+        u64::try_from(usage.instantiate.as_micros()).unwrap_or(u64::MAX),
+        usage.memory_bytes,
+        usage.log_bytes,
+        usage.http_requests,
+        usage.http_sent_bytes,
+        usage.http_received_bytes,
+        usage.checkpoints,
+    ];
+    let kept = figures.iter().rposition(|figure| *figure > 0).map_or(0, |last| last + 1);
+    let mut text = String::with_capacity(32);
+    text.push('[');
+    for (place, figure) in figures[..kept].iter().enumerate() {
+        let comma = if place > 0 { "," } else { "" };
+        write!(text, "{comma}{figure}").expect("a string takes everything");
+    }
+    text.push(']');
+    text
+}
+
+/// Reads a usage from a column.
+pub(super) fn read(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Usage>> {
+    let Some(text) = row.get_ref(column)?.as_str_or_null()? else { return Ok(None) };
+    parse(text).map(Some).ok_or_else(|| {
+        let error = format!("{text} is no usage");
+        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error.into())
+    })
+}
+
+fn parse(text: &str) -> Option<Usage> {
+    let text = text.strip_prefix('[')?.strip_suffix(']')?;
+    let mut figures = [0; FIGURES];
+    if !text.is_empty() {
+        // Figures that a newer host may have added are passed over.
+        for (place, figure) in text.split(',').enumerate() {
+            let figure = figure.parse().ok()?;
+            if let Some(known) = figures.get_mut(place) {
+                *known = figure;
+            }
+        }
+    }
+    let [cpu, wall, queue, instantiate, memory_bytes, log_bytes, http_requests, sent, received, checkpoints] =
+        figures;
+    Some(Usage {
+        cpu: Duration::from_millis(cpu),
+        wall: Duration::from_millis(wall),
+        queue: Duration::from_millis(queue),
+        instantiate: Duration::from_micros(instantiate),
+        memory_bytes,
+        log_bytes,
+        http_requests,
+        http_sent_bytes: sent,
+        http_received_bytes: received,
+        checkpoints,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_usage_survives_its_column() {
+        let small =
+            Usage { instantiate: Duration::from_micros(38), memory_bytes: 65_536, ..Usage::default() };
+        let full = Usage {
+            cpu: Duration::from_millis(1),
+            wall: Duration::from_millis(2),
+            queue: Duration::from_millis(3),
+            instantiate: Duration::from_micros(4),
+            memory_bytes: 5,
+            log_bytes: 6,
+            http_requests: 7,
+            http_sent_bytes: 8,
+            http_received_bytes: 9,
+            checkpoints: u64::MAX,
+        };
+        for (usage, column) in [
+            (Usage::default(), "[]"),
+            (small, "[0,0,0,38,65536]"),
+            (full, "[1,2,3,4,5,6,7,8,9,18446744073709551615]"),
+        ] {
+            assert_eq!(text(&usage), column);
+            assert_eq!(parse(column), Some(usage));
+        }
+    }
+
+    #[test]
+    fn what_is_no_usage_is_refused_and_what_is_newer_is_passed_over() {
+        for bad in ["", "[", "[1,]", "[-1]", "[x]", "1,2"] {
+            assert_eq!(parse(bad), None, "{bad}");
+        }
+        assert_eq!(parse("[0,0,0,0,0,0,0,0,0,1,99]").map(|usage| usage.checkpoints), Some(1));
+    }
+}

@@ -1,0 +1,343 @@
+//! `GET /metrics` says what happened, in a form that Prometheus reads, and everything that the dashboard and
+//! the alert rules ask for.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use hyper::{Method, StatusCode};
+use serde_json::{Value, json};
+use wasmill_tests::{Client, PROGRAM, Server};
+
+/// Reads one page of metrics.
+struct Page(String);
+
+impl Page {
+    async fn of(client: &Client) -> Self {
+        let answer = client.get("/metrics").await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+        Self(answer.text)
+    }
+
+    /// Returns the value of a sample, written as on the page; 0 if it is not there yet.
+    fn value(&self, sample: &str) -> f64 {
+        let line = self.0.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
+        line.map_or(0.0, |value| value.parse().expect("a number"))
+    }
+
+    /// Returns the names of all samples.
+    fn names(&self) -> BTreeSet<&str> {
+        let samples = self.0.lines().filter(|line| !line.starts_with('#'));
+        samples.filter_map(|line| line.split(['{', ' ']).next()).collect()
+    }
+}
+
+/// Asserts that these samples grew between two pages, by at least so much.
+fn assert_grew(before: &Page, after: &Page, samples: &[(&str, f64)]) {
+    for (sample, by) in samples {
+        let (was, is) = (before.value(sample), after.value(sample));
+        assert!(is - was >= *by, "{sample} went from {was} to {is}:\n{}", after.0);
+    }
+}
+
+fn misbehave(input: &Value) -> Value {
+    json!({"plugin": "misbehave", "input": input})
+}
+
+/// Does a little of everything that is counted.
+async fn do_a_little_of_everything(client: &Client) {
+    for input in [
+        json!({"do": "noop"}),
+        json!({"do": "trap"}),
+        json!({"do": "exit", "code": 3}),
+        json!({"do": "save", "state": "half"}),
+        json!({"do": "log", "out": "line", "err": ""}),
+    ] {
+        client.until_ended(&client.submit(&misbehave(&input)).await).await;
+    }
+    for how in ["cancel", "delete"] {
+        let id = client.submit(&misbehave(&json!({"do": "spin"}))).await;
+        client.until_record(&id, "computing", |record| record["usage"]["cpu_ms"].as_u64() > Some(20)).await;
+        match how {
+            "cancel" => client.post(&format!("/task/{id}/cancel"), &Value::Null).await,
+            _ => client.delete(&format!("/task/{id}")).await,
+        };
+    }
+}
+
+#[tokio::test]
+async fn what_happens_to_tasks_is_counted_by_plugin() {
+    let server = Server::start(&["--slots", "2"]);
+    let client = server.client();
+    let before = Page::of(&client).await;
+    do_a_little_of_everything(&client).await;
+    let after = Page::of(&client).await;
+    assert_grew(
+        &before,
+        &after,
+        &[
+            (r#"wasmill_tasks_ended_total{plugin="misbehave",state="completed"}"#, 3.0),
+            (r#"wasmill_tasks_ended_total{plugin="misbehave",state="failed"}"#, 2.0),
+            (r#"wasmill_tasks_ended_total{plugin="misbehave",state="cancelled"}"#, 1.0),
+            (r#"wasmill_task_attempts_total{plugin="misbehave",outcome="completed"}"#, 3.0),
+            (r#"wasmill_task_attempts_total{plugin="misbehave",outcome="trap"}"#, 1.0),
+            (r#"wasmill_task_attempts_total{plugin="misbehave",outcome="exit"}"#, 1.0),
+            (r#"wasmill_task_attempts_total{plugin="misbehave",outcome="stopped"}"#, 2.0),
+            (r#"wasmill_task_run_seconds_count{plugin="misbehave"}"#, 7.0),
+            (r#"wasmill_task_run_seconds_bucket{le="+Inf",plugin="misbehave"}"#, 7.0),
+            (r#"wasmill_task_cpu_seconds_total{plugin="misbehave"}"#, 0.04),
+            (r#"wasmill_task_checkpoints_total{plugin="misbehave"}"#, 1.0),
+            (r#"wasmill_task_log_bytes_total{plugin="misbehave"}"#, 5.0),
+            (r#"wasmill_task_instantiate_seconds_total{plugin="misbehave"}"#, 0.000_001),
+            (r#"wasmill_task_peak_memory_bytes{plugin="misbehave"}"#, 65_536.0),
+            ("wasmill_task_start_seconds_count", 7.0),
+            ("wasmill_task_cancel_seconds_count", 2.0),
+            // Writes that come together share a commit, but no POST is sent before the last was answered.
+            (r#"wasmill_store_commit_seconds_count{synced="true"}"#, 7.0),
+            ("wasmill_store_commit_commands_count", 7.0),
+            ("wasmill_store_commit_commands_sum", 21.0),
+            ("process_cpu_seconds_total", 0.04),
+        ],
+    );
+    assert_eq!(after.value(r#"wasmill_tasks{plugin="misbehave",state="running"}"#), 0.0);
+}
+
+#[tokio::test]
+async fn slots_memory_and_the_line_are_those_of_this_moment() {
+    let server = Server::start(&["--slots", "2", "--memory-total", "256MiB"]);
+    let client = server.client();
+    let idle = Page::of(&client).await;
+    assert_eq!(idle.value(r#"wasmill_slots{state="free"}"#), 2.0);
+    assert!(!idle.0.contains("wasmill_oldest_waiting_task_age_seconds{"), "{}", idle.0);
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.push(client.submit(&misbehave(&json!({"do": "sleep", "ms": 600_000}))).await);
+    }
+    for id in &ids[..2] {
+        client.until(id, "running").await;
+    }
+    let full = Page::of(&client).await;
+    for (sample, value) in [
+        (r#"wasmill_slots{state="used"}"#, 2.0),
+        (r#"wasmill_slots{state="free"}"#, 0.0),
+        (r#"wasmill_tasks{plugin="misbehave",state="running"}"#, 2.0),
+        (r#"wasmill_tasks{plugin="misbehave",state="waiting"}"#, 1.0),
+        ("wasmill_pool_instances", 2.0),
+        ("wasmill_draining", 0.0),
+        ("wasmill_memory_holds_tasks_back", 0.0),
+    ] {
+        assert_eq!(full.value(sample), value, "{sample}");
+    }
+    assert!(full.value("wasmill_pool_memories") >= 2.0, "{}", full.0);
+    assert!(full.value("wasmill_memory_used_bytes") > 0.0, "{}", full.0);
+    let budget = full.value("wasmill_memory_budget_bytes");
+    assert!(budget > 100e6 && budget <= 268_435_456.0, "{budget}");
+    let age = r#"wasmill_oldest_waiting_task_age_seconds{plugin="misbehave"}"#;
+    let older = Page::of(&client).await.value(age);
+    assert!(full.value(age) > 0.0 && older > full.value(age), "{older}");
+
+    let drain = client.send(Method::POST, "/drain", None).await.expect("an answer");
+    assert_eq!(drain.status, StatusCode::ACCEPTED);
+    assert_eq!(Page::of(&client).await.value("wasmill_draining"), 1.0);
+}
+
+#[tokio::test]
+async fn requests_are_counted_by_route_and_never_by_path() {
+    let server = Server::start(&[]);
+    let client = server.client();
+    let id = client.submit(&json!({"plugin": "noop"})).await;
+    client.until(&id, "completed").await;
+    client.get("/task/no-id/status").await;
+    client.get("/nowhere/at/all").await;
+    client.send(Method::from_bytes(b"BREW").expect("a method"), "/task", None).await.expect("an answer");
+    let page = Page::of(&client).await;
+    for (sample, least) in [
+        (r#"wasmill_http_requests_total{method="POST",route="/task",code="201"}"#, 1.0),
+        (r#"wasmill_http_requests_total{method="GET",route="/task/{id}",code="200"}"#, 1.0),
+        (r#"wasmill_http_requests_total{method="GET",route="/task/{id}/status",code="400"}"#, 1.0),
+        (r#"wasmill_http_requests_total{method="GET",route="unmatched",code="404"}"#, 1.0),
+        (r#"wasmill_http_requests_total{method="other",route="/task",code="405"}"#, 1.0),
+        (r#"wasmill_http_request_seconds_count{method="POST",route="/task"}"#, 1.0),
+    ] {
+        assert!(page.value(sample) >= least, "{sample}:\n{}", page.0);
+    }
+    for path in [id.as_str(), "no-id", "nowhere", "BREW"] {
+        assert!(!page.0.contains(path), "{path}:\n{}", page.0);
+    }
+}
+
+#[tokio::test]
+async fn plugins_that_load_badly_and_lines_of_the_log_are_counted() {
+    let server = Server::start(&[]);
+    let client = server.client();
+    let before = Page::of(&client).await;
+    assert!(before.value(r#"wasmill_plugins{state="ready"}"#) >= 3.0, "{}", before.0);
+    assert!(before.value("wasmill_plugin_compile_seconds_count") >= 3.0, "{}", before.0);
+    fs::write(server.folder().join("plugins/broken.wasm"), b"no wasm").expect("written");
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while client.get("/plugins/broken").await.json["state"] != "rejected" {
+        assert!(std::time::Instant::now() < until, "the file is not looked at: {}", server.log());
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let after = Page::of(&client).await;
+    let grew = [
+        (r#"wasmill_plugin_loads_total{result="rejected"}"#, 1.0),
+        (r#"wasmill_plugins{state="rejected"}"#, 1.0),
+        (r#"wasmill_log_events_total{level="warn"}"#, 1.0),
+    ];
+    assert_grew(&before, &after, &grew);
+    let server = server.stop_and_restart();
+    let again = Page::of(&server.client()).await;
+    assert!(again.value("wasmill_plugin_cache_hits_total") >= 3.0, "{}", again.0);
+    assert_eq!(again.value("wasmill_plugin_compile_seconds_count"), 0.0, "{}", again.0);
+}
+
+#[tokio::test]
+async fn what_ended_stays_counted_over_a_crash_and_when_it_is_forgotten() {
+    let server = Server::start(&["--slots", "1"]);
+    let client = server.client();
+    for _ in 0..3 {
+        let id = client.submit(&json!({"plugin": "noop"})).await;
+        client.until(&id, "completed").await;
+        client.delete(&format!("/task/{id}")).await;
+    }
+    let running = client.submit(&misbehave(&json!({"do": "sleep", "ms": 600_000}))).await;
+    client.until(&running, "running").await;
+    let waiting = client.submit(&json!({"plugin": "noop"})).await;
+    let server = server.kill_and_restart();
+    let client = server.client();
+    client.until(&running, "running").await;
+    let page = Page::of(&client).await;
+    for (sample, value) in [
+        (r#"wasmill_tasks_ended_total{plugin="noop",state="completed"}"#, 3.0),
+        (r#"wasmill_tasks{plugin="noop",state="waiting"}"#, 1.0),
+        (r#"wasmill_tasks{plugin="misbehave",state="running"}"#, 1.0),
+    ] {
+        assert_eq!(page.value(sample), value, "{sample}");
+    }
+    let plugin = client.get("/plugins/noop").await;
+    let counted = json!({"waiting": 1, "waiting_is_at_least": false, "running": 0, "completed": 3, "failed": 0,
+        "cancelled": 0});
+    assert_eq!(plugin.json["tasks"], counted);
+    client.delete(&format!("/task/{running}")).await;
+    client.until(&waiting, "completed").await;
+}
+
+#[tokio::test]
+async fn http_calls_of_guests_are_counted_by_plugin() {
+    let server = Server::start(&[]);
+    let own = Server::start(&[]);
+    let plugins = server.folder().join("plugins");
+    fs::write(plugins.join("program.wasm"), PROGRAM).expect("written");
+    let manifest = format!("allow.http = [\"http://{}\"]", own.address());
+    fs::write(plugins.join("program.toml"), manifest).expect("written");
+    let server = server.stop_and_restart();
+    let client = server.client();
+    let input = json!({"args": ["get", format!("http://{}/healthz", own.address())]});
+    let task = client.until_ended(&client.submit(&json!({"plugin": "program", "input": input})).await).await;
+    assert!(task.str("result").starts_with("200 "), "{}", task.text);
+    let page = Page::of(&client).await;
+    for name in ["requests", "sent_bytes", "received_bytes"] {
+        let sample = format!("wasmill_task_http_{name}_total{{plugin=\"program\"}}");
+        let usage = task.json["usage"][format!("http_{name}")].as_f64();
+        assert_eq!(Some(page.value(&sample)), usage, "{sample}:\n{}", page.0);
+    }
+}
+
+fn monitoring() -> PathBuf {
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo runs the tests");
+    PathBuf::from(package).join("../docs/monitoring")
+}
+
+/// Finds every word of a text that is the name of a metric.
+fn metrics_named(text: &str) -> BTreeSet<&str> {
+    let words = text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+    words.filter(|word| word.starts_with("wasmill_") || word.starts_with("process_")).collect()
+}
+
+#[tokio::test]
+async fn every_metric_that_dashboard_alerts_and_docs_name_is_there() {
+    let server = Server::start(&["--slots", "1"]);
+    let client = server.client();
+    do_a_little_of_everything(&client).await;
+    let running = client.submit(&misbehave(&json!({"do": "sleep", "ms": 600_000}))).await;
+    client.until(&running, "running").await;
+    client.submit(&json!({"plugin": "noop"})).await;
+    let page = Page::of(&client).await;
+    let names = page.names();
+    let dashboard: Value = read(&monitoring().join("grafana-dashboard.json")).parse().expect("JSON");
+    let panels = dashboard["panels"].as_array().expect("panels");
+    assert!(panels.len() > 10, "a dashboard shows something");
+    for file in ["grafana-dashboard.json", "alerts.yaml", "README.md"] {
+        let text = read(&monitoring().join(file));
+        let named = metrics_named(&text);
+        assert!(named.len() > 5, "{file} names metrics");
+        for metric in named {
+            let is_there = names.contains(metric)
+                || ["_bucket", "_total", "_info"]
+                    .iter()
+                    .any(|end| file == "README.md" && names.contains(format!("{metric}{end}").as_str()));
+            assert!(is_there, "{file} names {metric}, which is not exported:\n{}", page.0);
+        }
+    }
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Finds a Python that has the parser of Prometheus: that of `.ci/plugin-tools`, or that of the system.
+fn python_with_parser() -> Option<PathBuf> {
+    let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home);
+    let own = cache.map(|cache| cache.join("wasmill/plugin-tools/python/bin/python3"));
+    own.into_iter().chain([PathBuf::from("python3")]).find(|python| {
+        let import =
+            Command::new(python).args(["-c", "import prometheus_client"]).stderr(Stdio::null()).status();
+        import.is_ok_and(|status| status.success())
+    })
+}
+
+/// Reads a page as the reference does, and fails on what is no metric with a unit as is the custom.
+const READ: &str = r#"
+import sys
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+families = list(text_string_to_metric_families(sys.stdin.read()))
+for family in families:
+    assert family.documentation, family.name
+    assert family.type in ("gauge", "counter", "histogram", "info"), family
+    assert family.samples or family.name.startswith("wasmill_"), family
+print(sum(len(family.samples) for family in families))
+"#;
+
+#[tokio::test]
+async fn the_parser_of_prometheus_reads_every_sample() {
+    let Some(python) = python_with_parser() else {
+        let reason = "no Python has prometheus-client: .ci/plugin-tools installs it";
+        assert!(std::env::var("WASMILL_TEST_REQUIRE").as_deref() != Ok("all"), "{reason}");
+        // Not eprintln, which the test harness keeps to itself when a test passes.
+        writeln!(std::io::stderr(), "skipped the test of the parser, {reason}").expect("stderr takes it");
+        return;
+    };
+    let server = Server::start(&[]);
+    let client = server.client();
+    do_a_little_of_everything(&client).await;
+    let page = client.get("/metrics").await;
+    let content_type = page.headers["content-type"].to_str().expect("text");
+    assert_eq!(content_type, "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    let mut parser = Command::new(python)
+        .args(["-c", READ])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("Python starts");
+    parser.stdin.take().expect("stdin").write_all(page.text.as_bytes()).expect("it reads");
+    let parsed = parser.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&parsed.stderr);
+    assert!(parsed.status.success(), "{said}\n{}", page.text);
+    let samples = page.text.lines().filter(|line| !line.starts_with('#')).count();
+    assert_eq!(String::from_utf8_lossy(&parsed.stdout).trim(), samples.to_string(), "{}", page.text);
+}

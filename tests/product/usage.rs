@@ -1,0 +1,195 @@
+//! What an attempt used is told while it runs and afterwards, and where a trap was is told by name.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use wasmill_tests::{Answer, Client, PROGRAM, Server, tiny};
+
+fn misbehave(input: &Value) -> Value {
+    json!({"plugin": "misbehave", "input": input})
+}
+
+async fn run(client: &Client, input: Value) -> Answer {
+    client.until_ended(&client.submit(&misbehave(&input)).await).await
+}
+
+fn figure(record: &Value, name: &str) -> u64 {
+    record["usage"][name].as_u64().unwrap_or_else(|| panic!("no {name} in {record}"))
+}
+
+/// Answers one request with these bytes, and tells what it was sent.
+fn answer_once(answer: &'static str) -> (SocketAddr, JoinHandle<Vec<u8>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let served = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a caller");
+        let (mut request, mut piece) = (Vec::new(), [0; 1024]);
+        while !request.ends_with(b"\r\n\r\n") {
+            let bytes = stream.read(&mut piece).expect("a request");
+            request.extend_from_slice(&piece[..bytes]);
+        }
+        stream.write_all(answer.as_bytes()).expect("sent");
+        request
+    });
+    (address, served)
+}
+
+#[tokio::test]
+async fn computing_memory_log_and_checkpoints_are_those_of_the_guest() {
+    let server = Server::start(&["--cpu", "200ms"]);
+    let client = server.client();
+    let spun = run(&client, json!({"do": "spin"})).await.json;
+    let cpu_ms = figure(&spun, "cpu_ms");
+    assert!((200..1_000).contains(&cpu_ms), "{spun}");
+    assert!(figure(&spun, "wall_ms") >= cpu_ms - 1, "{spun}");
+    assert_eq!(figure(&spun, "wall_ms"), spun["duration_ms"]);
+
+    let slept = run(&client, json!({"do": "sleep", "ms": 300})).await.json;
+    assert!(figure(&slept, "cpu_ms") < 100 && figure(&slept, "wall_ms") >= 300, "{slept}");
+    assert!(figure(&slept, "instantiate_us") > 0, "{slept}");
+    let small = figure(&slept, "peak_memory_bytes");
+    let hogged = run(&client, json!({"do": "hog-then-answer"})).await.json;
+    let large = figure(&hogged, "peak_memory_bytes");
+    assert!(small < 4 << 20 && large > 60 << 20 && large <= 64 << 20, "{small} and {large}");
+
+    let logged = run(&client, json!({"do": "log", "out": "four", "err": "five!"})).await.json;
+    assert_eq!(figure(&logged, "log_bytes"), "four\nfive!\n".len() as u64);
+    assert_eq!(figure(&logged, "checkpoints"), 0);
+    let flooded = run(&client, json!({"do": "flood", "bytes": 409_600})).await.json;
+    assert_eq!(figure(&flooded, "log_bytes"), 409_600, "what is not kept is counted too");
+    let saved = run(&client, json!({"do": "save", "state": "half"})).await.json;
+    assert_eq!(figure(&saved, "checkpoints"), 1);
+    let refused = run(&client, json!({"do": "save-bytes", "bytes": 2_000_000})).await.json;
+    assert_eq!(figure(&refused, "checkpoints"), 0, "one that was refused is none");
+}
+
+#[tokio::test]
+async fn http_calls_are_counted_to_the_byte_and_denied_ones_are_not() {
+    const ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-length: 12\r\nconnection: close\r\n\r\ntwelve bytes";
+    let server = Server::start(&[]);
+    let (address, served) = answer_once(ANSWER);
+    let plugins = server.folder().join("plugins");
+    fs::write(plugins.join("program.wasm"), PROGRAM).expect("written");
+    fs::write(plugins.join("program.toml"), format!("allow.http = [\"http://{address}\"]")).expect("written");
+    let server = server.stop_and_restart();
+    let client = server.client();
+    let get = |url: String| json!({"plugin": "program", "input": {"args": ["get", url]}});
+    let task = client.until_ended(&client.submit(&get(format!("http://{address}/a?b=c"))).await).await;
+    assert_eq!(task.str("result"), "200 twelve bytes", "{}", task.text);
+    let request = served.join().expect("it served");
+    assert_eq!(figure(&task.json, "http_requests"), 1);
+    assert_eq!(figure(&task.json, "http_sent_bytes"), request.len() as u64);
+    assert_eq!(figure(&task.json, "http_received_bytes"), ANSWER.len() as u64);
+
+    let denied = client.until_ended(&client.submit(&get("http://other.example/".to_owned())).await).await;
+    assert!(denied.str("result").contains("Denied"), "{}", denied.text);
+    for name in ["http_requests", "http_sent_bytes", "http_received_bytes"] {
+        assert_eq!(figure(&denied.json, name), 0, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_task_that_stood_in_line_says_for_how_long() {
+    let server = Server::start(&["--slots", "1"]);
+    let client = server.client();
+    let first = client.submit(&misbehave(&json!({"do": "sleep", "ms": 600_000}))).await;
+    client.until(&first, "running").await;
+    let second = client.submit(&misbehave(&json!({"do": "noop"}))).await;
+    let accepted = Instant::now();
+    assert_eq!(client.get(&format!("/task/{second}/status")).await.json["usage"], Value::Null);
+    while accepted.elapsed() < Duration::from_millis(200) {
+        client.get("/healthz").await;
+    }
+    client.delete(&format!("/task/{first}")).await;
+    let second = client.until(&second, "completed").await.json;
+    assert!(figure(&second, "queue_ms") >= 200, "{second}");
+    assert_eq!(figure(&second, "wall_ms"), second["duration_ms"]);
+}
+
+#[tokio::test]
+async fn usage_is_seen_while_a_task_runs_and_kept_when_it_is_cancelled() {
+    let server = Server::start(&[]);
+    let client = server.client();
+    let id = client.submit(&misbehave(&json!({"do": "spin"}))).await;
+    let computed = |least| move |record: &Value| record["usage"]["cpu_ms"].as_u64() > Some(least);
+    let early = figure(&client.until_record(&id, "computing", computed(20)).await.json, "cpu_ms");
+    let later = client.until_record(&id, "computing on", computed(early)).await.json;
+    assert!(figure(&later, "wall_ms") >= 20 && figure(&later, "peak_memory_bytes") > 0, "{later}");
+    let status = client.get(&format!("/task/{id}/status")).await;
+    assert!(figure(&status.json, "cpu_ms") >= early, "{}", status.text);
+    let cancelled = client.post(&format!("/task/{id}/cancel"), &Value::Null).await;
+    assert!(figure(&cancelled.json, "cpu_ms") >= early, "{}", cancelled.text);
+    assert_eq!(figure(&cancelled.json, "wall_ms"), cancelled.json["duration_ms"]);
+}
+
+#[tokio::test]
+async fn usage_is_that_of_the_last_attempt_and_outlives_the_host() {
+    let server = Server::start(&[]);
+    let client = server.client();
+    let mut task = misbehave(&json!({"do": "count-then-fail", "succeed_on": 3}));
+    task["max_attempts"] = json!(2);
+    task["backoff"] = json!({"first": "1h"});
+    let id = client.submit(&task).await;
+    let failed_once = |record: &Value| record["state"] == "waiting" && record["attempt"] == 1;
+    let between = client.until_record(&id, "failed once", failed_once).await.json;
+    assert_eq!(figure(&between, "checkpoints"), 1, "{between}");
+    let done = run(&client, json!({"do": "log", "out": "a", "err": ""})).await.json;
+    let server = server.kill_and_restart();
+    let client = server.client();
+    for before in [between, done] {
+        let after = client.get(&format!("/task/{}", before["id"].as_str().expect("an id"))).await.json;
+        assert_eq!(after["usage"], before["usage"], "{after}");
+    }
+}
+
+#[tokio::test]
+async fn a_trap_names_the_functions_as_they_stand_in_the_source() {
+    let server = Server::start(&[]);
+    let cpp = r#"(module (memory (export "memory") 1)
+        (func $_ZN3geo5Shape4areaEid unreachable)
+        (func $nameless (call $_ZN3geo5Shape4areaEid))
+        (func (export "_start") call $nameless))"#;
+    fs::write(server.folder().join("plugins/shapes.wasm"), tiny::parse(cpp)).expect("written");
+    let server = server.stop_and_restart();
+    let client = server.client();
+    let message = |task: &Answer| task.json["error"]["message"].as_str().expect("a message").to_owned();
+    let rust = message(&run(&client, json!({"do": "trap"})).await);
+    assert!(rust.contains("`unreachable`"), "{rust}");
+    assert!(rust.contains("\n   0: misbehave::fall_into_a_trap\n"), "{rust}");
+    let task = client.until_ended(&client.submit(&json!({"plugin": "shapes"})).await).await;
+    let cpp = message(&task);
+    assert!(cpp.contains("\n   0: geo::Shape::area(int, double)\n   1: nameless\n"), "{cpp}");
+    let deep = message(&run(&client, json!({"do": "recurse"})).await);
+    assert!(deep.contains(" times)") && deep.len() < 2_000, "{deep}");
+}
+
+/// Makes a name of 600 bytes that C++ reads as one of terabytes: each part names the one before twice.
+fn name_of_terabytes() -> String {
+    let digit = |number| char::from_digit(number, 36).expect("a digit").to_ascii_uppercase();
+    let earlier = |place: u32| match place {
+        0..36 => format!("S{}_", digit(place)),
+        _ => format!("S{}{}_", digit(place / 36), digit(place % 36)),
+    };
+    (0..40)
+        .fold("_Z1fSt4pairIiiE".to_owned(), |name, part| format!("{name}St4pairI{0}{0}E", earlier(2 * part)))
+}
+
+#[tokio::test]
+async fn a_function_whose_name_stands_for_terabytes_costs_the_host_nothing() {
+    let server = Server::start(&[]);
+    let name = name_of_terabytes();
+    let wat = format!(
+        r#"(module (memory (export "memory") 1) (func ${name} unreachable)
+        (func (export "_start") call ${name}))"#
+    );
+    fs::write(server.folder().join("plugins/bomb.wasm"), tiny::parse(&wat)).expect("written");
+    let server = server.stop_and_restart();
+    let client = server.client();
+    let task = client.until_ended(&client.submit(&json!({"plugin": "bomb"})).await).await;
+    let message = task.json["error"]["message"].as_str().expect("a message");
+    assert!(message.contains("0: f(std::pair<int, int>") && message.len() < 1_000, "{message}");
+}
