@@ -356,21 +356,15 @@ async fn a_profile_names_the_functions_of_guests_and_the_threads_of_the_host() {
     let spin = client.submit(&json!({"plugin": "misbehave", "input": {"do": "spin"}})).await;
     let sleep = client.submit(&json!({"plugin": "io-stub"})).await;
     until_shown(&debug, &spin, |task| task["state"] == "computing").await;
-    let first = {
-        let debug = debug.clone();
-        tokio::spawn(async move { debug.send_for_bytes("/debug/pprof/profile?seconds=2").await })
-    };
-    // One at a time: as soon as the first has begun, another is refused.
-    loop {
-        let second = debug.get("/debug/pprof/profile?seconds=1").await;
-        if second.status == StatusCode::CONFLICT {
-            assert_eq!(second.str("code"), "profile-under-way");
-            break;
-        }
-        assert!(!first.is_finished(), "both were taken");
+    // One at a time: of two at once, one is refused.
+    let profile = || debug.send_for_bytes("/debug/pprof/profile?seconds=2");
+    let (mut taken, mut refused) = tokio::join!(profile(), profile());
+    if taken.0 == StatusCode::CONFLICT {
+        std::mem::swap(&mut taken, &mut refused);
     }
-    let (status, gzip) = first.await.expect("it ends well");
-    assert_eq!(status, StatusCode::OK);
+    assert_eq!((taken.0, refused.0), (StatusCode::OK, StatusCode::CONFLICT));
+    assert!(String::from_utf8_lossy(&refused.1).contains("profile-under-way"));
+    let gzip = taken.1;
     let profile = Profile::read(&gzip);
     assert_eq!(profile.period_nanos, 1_000_000);
     // Half of what one core gives in that time: others may use it, too.
