@@ -55,9 +55,11 @@ async fn submit(client: &Client, task: &Value, tasks: u64) -> Result<()> {
 async fn until_idle_line(client: &Client) -> u64 {
     loop {
         let stats = client.get("/stats").await.json;
-        let running = stats["slots"]["used"].as_u64().unwrap_or_default();
-        if stats["waiting"] == 0 || stats["slots"]["free"] == 0 {
-            return running;
+        let used = &stats["slots"]["used"];
+        // What was just claimed takes a moment to start.
+        let all_run = stats["waiting"] == 0 && stats["running"] == *used;
+        if all_run || stats["slots"]["free"] == 0 {
+            return used.as_u64().unwrap_or_default();
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
