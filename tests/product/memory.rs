@@ -111,7 +111,8 @@ async fn those_that_touch_late_what_they_were_given_early_give_way_and_complete_
         assert_eq!((task.str("state"), task.str("result")), ("completed", "40 MiB"), "{}", task.text);
         assert_eq!(task.json["attempt"], 1, "to give way counts for nothing: {}", task.text);
     }
-    // 5 ms of touching before it is noticed, and the time until those asked to go are gone.
+    // They would touch 2 GiB. What two of them touch in one instruction before it is noticed, and the time
+    // until those asked to go are gone.
     let grown = server.memory("VmHWM") - before;
     assert!(grown < (512 + 256) * MIB, "{} MiB", grown / MIB);
     let task = client.until(&neighbour, "completed").await;

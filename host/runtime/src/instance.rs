@@ -155,8 +155,7 @@ fn store(engine: &Engine, guest: Guest) -> Store<Guest> {
     store
 }
 
-/// Lets other tasks run, and tells where the guest is while samples are taken. wasmtime's own way to yield wakes itself, which tokio takes for new work and
-/// runs ahead of what has waited longer.
+/// Lets other tasks run, and tells where the guest is while samples are taken.
 #[expect(clippy::needless_pass_by_value, reason = "the signature is wasmtime's")]
 fn give_way(store: StoreContextMut<'_, Guest>) -> wasmtime::Result<UpdateDeadline> {
     let guest = store.data();
@@ -165,5 +164,7 @@ fn give_way(store: StoreContextMut<'_, Guest>) -> wasmtime::Result<UpdateDeadlin
         let backtrace = WasmBacktrace::force_capture(&store);
         guest.place().leave_stack(Stack::of_backtrace(&guest.plugin, &backtrace));
     }
+    // wasmtime's own way to yield wakes itself, which tokio takes for new work and runs ahead of what has
+    // waited longer.
     Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
 }

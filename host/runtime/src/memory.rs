@@ -17,7 +17,7 @@ mod resident;
 mod watch;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 use std::time::Instant;
@@ -57,6 +57,8 @@ pub(crate) struct Budget {
     /// Bytes resident for guests when that was last measured.
     resident: AtomicU64,
     measured_at_ms: AtomicU64,
+    /// Whether guests were found to use more than there is, and some of them are to go.
+    is_over: AtomicBool,
     made_at: Instant,
     watch: Mutex<Watch>,
 }
@@ -75,6 +77,7 @@ impl Budget {
             stretch: AtomicU64::new(1),
             resident: AtomicU64::new(0),
             measured_at_ms: AtomicU64::new(0),
+            is_over: AtomicBool::new(false),
             made_at: Instant::now(),
             watch: Mutex::new(Watch::new(own_bytes.unwrap_or_default())),
         }
@@ -244,19 +247,28 @@ impl Hold {
         self.used.load(Relaxed)
     }
 
-    /// Says whether the run has to give way; if not, `waker` is called when it has to.
-    pub(crate) fn is_evicted(&self, waker: &Waker) -> Option<CrowdedOut> {
+    /// Has `waker` called when the run has to give way.
+    pub(crate) fn wake_to_give_way(&self, waker: &Waker) {
         let mut known = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *known {
             Some(known) => known.clone_from(waker),
             None => *known = Some(waker.clone()),
         }
-        drop(known);
-        self.is_evicted.load(Relaxed).then(|| CrowdedOut { asked_bytes: self.used() })
+    }
+
+    /// Says whether the run has to give way.
+    pub(crate) fn must_give_way(&self) -> Option<CrowdedOut> {
+        self.is_evicted.load(SeqCst).then(|| CrowdedOut { asked_bytes: self.used() })
+    }
+
+    /// Says whether the run has to pause until others that were asked to go are gone: else it touches more
+    /// in that time than they give back.
+    pub(crate) fn has_to_pause(&self) -> bool {
+        self.budget.is_over.load(Relaxed) && !self.is_evicted.load(SeqCst)
     }
 
     fn evict(&self) {
-        self.is_evicted.store(true, Relaxed);
+        self.is_evicted.store(true, SeqCst);
         let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(waker) = waker {
             waker.wake();
@@ -411,16 +423,15 @@ mod tests {
             })
             .into();
         let watched: Vec<_> = holds.iter().map(Hold::watch).collect();
-        let evicted = || {
-            let noop = Waker::noop();
-            holds.iter().map(|hold| hold.is_evicted(noop).is_some()).collect::<Vec<_>>()
-        };
+        let evicted = || holds.iter().map(|hold| hold.must_give_way().is_some()).collect::<Vec<_>>();
+        let paused = || holds.iter().map(|hold| hold.has_to_pause()).collect::<Vec<_>>();
         let_recent_pass(&budget);
         budget.look(true);
-        assert_eq!(evicted(), [false; 5]);
+        assert_eq!((evicted(), paused()), (vec![false; 5], vec![false; 5]));
         resident.fetch_add(20 * MIB, Relaxed);
         budget.look(true);
         assert_eq!(evicted(), [false, false, true, true, false]);
+        assert_eq!(paused(), [true, true, false, false, true]);
         budget.look(true);
         assert_eq!(evicted(), [false, false, true, true, false], "those two have not had the time to go");
         resident.fetch_add(1_000 * MIB, Relaxed);
@@ -429,6 +440,9 @@ mod tests {
         budget.look(true);
         budget.look(true);
         assert_eq!(evicted().iter().filter(|evicted| !**evicted).count(), 1, "{:?}", evicted());
+        resident.fetch_sub(1_020 * MIB, Relaxed);
+        budget.look(true);
+        assert_eq!(paused(), [false; 5]);
         drop(watched);
     }
 
@@ -444,11 +458,12 @@ mod tests {
         let (hog, other) = (Arc::new(budget.hold(8 * MIB, false)), budget.hold(MIB, false));
         let flag = Arc::new(Flag(AtomicBool::new(false)));
         let watched = hog.watch();
-        assert!(hog.is_evicted(&Arc::clone(&flag).into()).is_none());
+        hog.wake_to_give_way(&Arc::clone(&flag).into());
+        assert!(hog.must_give_way().is_none());
         resident.fetch_add(20 * MIB, Relaxed);
         budget.look(true);
         assert!(flag.0.load(Relaxed));
-        assert!(hog.is_evicted(Waker::noop()).is_some());
+        assert!(hog.must_give_way().is_some());
         drop((watched, other));
     }
 

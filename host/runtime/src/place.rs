@@ -213,6 +213,11 @@ impl Place {
         self.stack.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
+    /// Says whether the guest waits in a call of the host, or made one last and still has its thread.
+    pub(crate) fn is_in_call(&self) -> bool {
+        self.deed.load(Relaxed) & DEED_MASK >= CALLS
+    }
+
     /// Looks where the guest is.
     pub(crate) fn look(&self) -> Seen {
         let thread = self.thread.load(Acquire);

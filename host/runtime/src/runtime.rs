@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Poll, Waker};
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use wasmill_model::{BoxFuture, Cause, Failure, Limits, Pinned, PluginName, Run, RunHost, Runner};
@@ -27,14 +27,14 @@ use crate::instances::{Entry, InstanceInfo, Instances, Listed};
 use crate::keeper::{Keeper, OnChange, Watch};
 use crate::kind::Profile;
 use crate::loader::Loader;
-use crate::memory::{Budget, CrowdedOut, Gauge, Hold, ResidentMemory, Watched};
+use crate::memory::{Budget, Gauge, Hold, ResidentMemory, Watched};
 use crate::outcome;
 use crate::plugin::Plugin;
 use crate::pool::{self, MemoryReset};
 use crate::registry::{NotReady, PluginInfo, Registry};
 use crate::samples::{GuestSampling, Samples};
 use crate::terms::{Ceilings, Terms};
-use crate::ticker::Ticker;
+use crate::ticker::{TICK, Ticker};
 use crate::upload::{self, Removed, UploadError, Uploaded};
 
 /// How large the runtime is made.
@@ -423,11 +423,10 @@ struct Bill {
 }
 
 impl Bill {
-    /// Says whether the run has to give way to others; if not, it is woken when it has to.
-    fn must_give_way(&mut self, waker: &Waker) -> Option<CrowdedOut> {
-        let crowded_out = self.hold.is_evicted(waker);
-        self.watched.get_or_insert_with(|| self.hold.watch());
-        crowded_out
+    /// Returns why the run has to give way to others, if it has to.
+    fn crowded_out(&self) -> Option<Failure> {
+        let crowded_out = self.hold.must_give_way()?;
+        Some(outcome::crowded_out(&self.plugin, &*self.host, &self.hold, crowded_out))
     }
 
     /// Writes what the run has used so far into its meter.
@@ -476,9 +475,20 @@ impl Inner {
             host: Arc::clone(&run.host),
         };
         let mut guest = pin!(instance::run(&plugin, run, hold));
+        let mut pause = None;
         // Each poll is announced, so that the clock ticks while a guest computes and only then.
         poll_fn(|context| {
             let _poll = self.ticker.enter();
+            // Before the guest goes on: one instruction can touch all the memory that it was given.
+            if let Some(failure) = bill.crowded_out() {
+                return Poll::Ready(Err(failure));
+            }
+            while bill.hold.has_to_pause() {
+                ready!(
+                    pause.get_or_insert_with(|| Box::pin(tokio::time::sleep(TICK))).as_mut().poll(context)
+                );
+                pause = None;
+            }
             let used = bill.cpu.used();
             bill.hold.place().enter_thread();
             let polled = bill.cpu.measure(|| guest.as_mut().poll(context));
@@ -497,12 +507,9 @@ impl Inner {
             {
                 return Poll::Ready(Err(outcome::computed_too_long(bill.cpu.used(), most)));
             }
-            match bill.must_give_way(context.waker()) {
-                Some(crowded_out) => {
-                    Poll::Ready(Err(outcome::crowded_out(&bill.plugin, &*bill.host, &bill.hold, crowded_out)))
-                }
-                None => Poll::Pending,
-            }
+            bill.watched.get_or_insert_with(|| bill.hold.watch());
+            bill.hold.wake_to_give_way(context.waker());
+            bill.crowded_out().map_or(Poll::Pending, |failure| Poll::Ready(Err(failure)))
         })
         .await
     }

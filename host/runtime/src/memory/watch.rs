@@ -113,22 +113,27 @@ impl Budget {
         }
         self.measure();
         let too_much = self.resident.load(Relaxed).saturating_sub(self.bytes_max);
-        if too_much > 0 {
+        let is_over = too_much > 0 && self.taken.load(Relaxed) >> BYTES_BITS > 1;
+        if is_over {
             self.evict(too_much);
         }
+        self.is_over.store(is_over, Relaxed);
     }
 
-    /// Puts back runs that may have touched so many bytes in all: of those that are larger than most, the
-    /// youngest first. Those that were asked before and are not gone yet count.
+    /// Puts back runs that may have touched so many bytes in all: of those that are larger than most, first
+    /// those that compute, as it is they who touch memory and they lose least, and the youngest first. Those
+    /// that were asked before and are not gone yet count.
     fn evict(&self, mut bytes: u64) {
         // Upgraded under the lock, dropped after it: the last one of a run takes the lock itself.
         let runs: Vec<_> = self.watch().runs.values().filter_map(Weak::upgrade).collect();
         let (leaving, staying): (Vec<_>, Vec<_>) =
-            runs.into_iter().partition(|run| run.is_evicted.load(Relaxed));
+            runs.into_iter().partition(|run| run.must_give_way().is_some());
         bytes = bytes.saturating_sub(leaving.iter().map(|run| run.used()).sum());
         let mut may_leave = (self.taken.load(Relaxed) >> BYTES_BITS).saturating_sub(1 + leaving.len() as u64);
         let average = staying.iter().map(|run| run.used()).sum::<u64>() / (staying.len() as u64).max(1);
-        for run in staying.iter().rev().filter(|run| run.used() >= average) {
+        let (waiting, computing): (Vec<_>, Vec<_>) =
+            staying.iter().rev().filter(|run| run.used() >= average).partition(|run| run.place.is_in_call());
+        for run in computing.into_iter().chain(waiting) {
             if bytes == 0 || may_leave == 0 {
                 break;
             }
