@@ -190,13 +190,19 @@ impl Client {
         Stream::open(self.server, path, last).await.expect("an answer")
     }
 
-    /// Submits a task and returns its id.
+    /// Submits a task and returns its id. Tries again while its plugin is being compiled: on a busy machine
+    /// that may last longer than the start of a server waits for it.
     ///
     /// # Panics
     ///
-    /// If it is not accepted.
+    /// If it is not accepted within a minute.
     pub async fn submit(&self, task: &Value) -> String {
-        let answer = self.post("/task", task).await;
+        let until = Instant::now() + Duration::from_secs(60);
+        let mut answer = self.post("/task", task).await;
+        while answer.json["code"] == "plugin-compiling" && Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            answer = self.post("/task", task).await;
+        }
         assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text);
         answer.str("id").to_owned()
     }

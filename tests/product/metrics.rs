@@ -6,6 +6,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -34,11 +35,15 @@ impl Page {
     }
 }
 
-/// Asserts that these samples grew between two pages, by at least so much.
-fn assert_grew(before: &Page, after: &Page, samples: &[(&str, f64)]) {
-    for (sample, by) in samples {
-        let (was, is) = (before.value(sample), after.value(sample));
-        assert!(is - was >= *by, "{sample} went from {was} to {is}:\n{}", after.0);
+/// Asks until these samples have grown by at least so much: some things are counted only after the answer.
+async fn until_grown(client: &Client, before: &Page, samples: &[(&str, f64)]) -> Page {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let page = Page::of(client).await;
+        let lags = |(sample, by): &&(&str, f64)| page.value(sample) - before.value(sample) < *by;
+        let Some((sample, by)) = samples.iter().find(lags) else { return page };
+        assert!(Instant::now() < deadline, "{sample} did not grow by {by}:\n{}", page.0);
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
@@ -73,10 +78,9 @@ async fn what_happens_to_tasks_is_counted_by_plugin() {
     let client = server.client();
     let before = Page::of(&client).await;
     do_a_little_of_everything(&client).await;
-    let after = Page::of(&client).await;
-    assert_grew(
+    let after = until_grown(
+        &client,
         &before,
-        &after,
         &[
             (r#"wasmill_tasks_ended_total{plugin="misbehave",state="completed"}"#, 3.0),
             (r#"wasmill_tasks_ended_total{plugin="misbehave",state="failed"}"#, 2.0),
@@ -100,7 +104,8 @@ async fn what_happens_to_tasks_is_counted_by_plugin() {
             ("wasmill_store_commit_commands_sum", 21.0),
             ("process_cpu_seconds_total", 0.04),
         ],
-    );
+    )
+    .await;
     assert_eq!(after.value(r#"wasmill_tasks{plugin="misbehave",state="running"}"#), 0.0);
 }
 
@@ -176,18 +181,17 @@ async fn plugins_that_load_badly_and_lines_of_the_log_are_counted() {
     assert!(before.value(r#"wasmill_plugins{state="ready"}"#) >= 3.0, "{}", before.0);
     assert!(before.value("wasmill_plugin_compile_seconds_count") >= 3.0, "{}", before.0);
     fs::write(server.folder().join("plugins/broken.wasm"), b"no wasm").expect("written");
-    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let until = Instant::now() + Duration::from_secs(60);
     while client.get("/plugins/broken").await.json["state"] != "rejected" {
-        assert!(std::time::Instant::now() < until, "the file is not looked at: {}", server.log());
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        assert!(Instant::now() < until, "the file is not looked at: {}", server.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let after = Page::of(&client).await;
     let grew = [
         (r#"wasmill_plugin_loads_total{result="rejected"}"#, 1.0),
         (r#"wasmill_plugins{state="rejected"}"#, 1.0),
         (r#"wasmill_log_events_total{level="warn"}"#, 1.0),
     ];
-    assert_grew(&before, &after, &grew);
+    until_grown(&client, &before, &grew).await;
     let server = server.stop_and_restart();
     let again = Page::of(&server.client()).await;
     assert!(again.value("wasmill_plugin_cache_hits_total") >= 3.0, "{}", again.0);
