@@ -37,6 +37,26 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// Returns its code without that of an exit, which programs choose: one of few words.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::Io => "io",
+            Self::InvalidInput => "invalid-input",
+            Self::Plugin => "plugin",
+            Self::Trap => "trap",
+            Self::Timeout => "timeout",
+            Self::CpuLimit => "cpu-limit",
+            Self::MemoryLimit => "memory-limit",
+            Self::OutputLimit => "output-limit",
+            Self::CallLimit => "call-limit",
+            Self::HandleLimit => "handle-limit",
+            Self::Exit(_) => "exit",
+            Self::LostPlugin => "lost-plugin",
+            Self::HostCrash => "host-crash",
+            Self::HostFault => "host-fault",
+        }
+    }
+
     /// Says whether another attempt may end differently.
     ///
     /// Input that was refused and limits that were hit stay so; everything else may pass.
@@ -83,22 +103,8 @@ impl Cause {
 /// Writes the code that machines read and the store keeps, such as `io` or `exit-3`.
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Io => "io",
-            Self::InvalidInput => "invalid-input",
-            Self::Plugin => "plugin",
-            Self::Trap => "trap",
-            Self::Timeout => "timeout",
-            Self::CpuLimit => "cpu-limit",
-            Self::MemoryLimit => "memory-limit",
-            Self::OutputLimit => "output-limit",
-            Self::CallLimit => "call-limit",
-            Self::HandleLimit => "handle-limit",
-            Self::Exit(code) => return write!(f, "exit-{code}"),
-            Self::LostPlugin => "lost-plugin",
-            Self::HostCrash => "host-crash",
-            Self::HostFault => "host-fault",
-        })
+        f.write_str(self.kind())?;
+        if let Self::Exit(code) = self { write!(f, "-{code}") } else { Ok(()) }
     }
 }
 
@@ -179,6 +185,14 @@ mod tests {
         }
         assert_eq!("exit-".parse::<Cause>(), Err(UnknownCause));
         assert_eq!("".parse::<Cause>(), Err(UnknownCause));
+    }
+
+    #[test]
+    fn a_kind_is_the_code_of_its_cause_but_for_that_of_an_exit() {
+        for cause in [Cause::Io, Cause::CpuLimit, Cause::HostFault, Cause::LostPlugin] {
+            assert_eq!(cause.kind(), cause.to_string());
+        }
+        assert_eq!((Cause::Exit(3).kind(), Cause::Exit(3).to_string()), ("exit", "exit-3".to_owned()));
     }
 
     #[test]

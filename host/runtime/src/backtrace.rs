@@ -40,7 +40,7 @@ impl<'a> Function<'a> {
 impl fmt::Display for Function<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.name {
-            Some(name) => f.write_str(&demangled(name)),
+            Some(name) => f.write_str(&demangled(name, NAME_BYTES_MAX)),
             None => write!(f, "function {} (the file names none)", self.index),
         }
     }
@@ -67,9 +67,10 @@ fn write_functions<'a>(
     Ok(())
 }
 
-/// Returns a name as it stands in the source, without the hash that compilers of Rust add.
-fn demangled(name: &str) -> String {
-    let mut short = Short(String::new());
+/// Returns a name as it stands in the source, without the hash that compilers of Rust add, cut where it gets
+/// longer than `bytes_max`.
+pub(crate) fn demangled(name: &str, bytes_max: usize) -> String {
+    let mut short = Short { name: String::new(), bytes_max };
     // An error of these means that the name is cut: a few bytes can stand for gigabytes of name.
     let _ = if name.len() > MANGLED_BYTES_MAX {
         short.write_str(name)
@@ -80,19 +81,22 @@ fn demangled(name: &str) -> String {
     } else {
         short.write_str(name)
     };
-    short.0
+    short.name
 }
 
 /// A name on one line, as long as it may be.
-struct Short(String);
+struct Short {
+    name: String,
+    bytes_max: usize,
+}
 
 impl Write for Short {
     fn write_str(&mut self, more: &str) -> fmt::Result {
-        let room = NAME_BYTES_MAX.saturating_sub(self.0.len());
+        let room = self.bytes_max.saturating_sub(self.name.len());
         let kept = &more[..more.floor_char_boundary(room)];
-        self.0.extend(kept.chars().filter(|letter| !letter.is_control()));
+        self.name.extend(kept.chars().filter(|letter| !letter.is_control()));
         if kept.len() < more.len() {
-            self.0.push('…');
+            self.name.push('…');
             return Err(fmt::Error);
         }
         Ok(())
@@ -125,7 +129,7 @@ mod tests {
             ("_start", "_start"),
             ("two\nlines", "twolines"),
         ] {
-            assert_eq!(demangled(mangled), name);
+            assert_eq!(demangled(mangled, NAME_BYTES_MAX), name);
         }
     }
 
@@ -161,7 +165,7 @@ mod tests {
 
     #[test]
     fn a_short_name_that_stands_for_an_endless_one_is_cut_before_it_is_made() {
-        let name = demangled(&bomb());
+        let name = demangled(&bomb(), NAME_BYTES_MAX);
         assert!(name.starts_with("f(std::pair<int, int>, std::pair<std::pair<int, int>, "), "{name}");
         assert_eq!(name.chars().last(), Some('…'));
     }
@@ -169,8 +173,8 @@ mod tests {
     #[test]
     fn an_endless_name_is_cut() {
         let long = "ä".repeat(5_000);
-        assert!(demangled(&long).len() <= NAME_BYTES_MAX + '…'.len_utf8());
+        assert!(demangled(&long, NAME_BYTES_MAX).len() <= NAME_BYTES_MAX + '…'.len_utf8());
         let nested = format!("_ZN{}E", "1b".repeat(500));
-        assert!(demangled(&nested).len() <= NAME_BYTES_MAX + '…'.len_utf8());
+        assert!(demangled(&nested, NAME_BYTES_MAX).len() <= NAME_BYTES_MAX + '…'.len_utf8());
     }
 }

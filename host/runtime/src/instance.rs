@@ -52,9 +52,7 @@ async fn run_task(
         .instantiate_async(&mut store)
         .await
         .map_err(|error| outcome::ended(&error, Stage::Starting, store.data()))?;
-    started(&store, start);
-    store.set_epoch_deadline(1);
-    store.data().place().has_started();
+    started(&mut store, start);
     match instance.call_run_task(&mut store, input.as_deref().unwrap_or(NO_INPUT)).await {
         Ok(Ok(output)) if output.len() as u64 > limits.output_bytes => {
             Err(outcome::too_large(Some(output.len() as u64), limits.output_bytes))
@@ -79,9 +77,7 @@ async fn run_command(
         .instantiate_async(&mut store)
         .await
         .map_err(|error| outcome::ended(&error, Stage::Starting, store.data()))?;
-    started(&store, start);
-    store.set_epoch_deadline(1);
-    store.data().place().has_started();
+    started(&mut store, start);
     let called = command.wasi_cli_run().call_run(&mut store).await;
     // A main function that fails has no code of its own.
     let called = called.map(|result| if result.is_ok() { 0 } else { 1 });
@@ -102,9 +98,7 @@ async fn run_module(
         .instantiate_async(&mut store)
         .await
         .map_err(|error| outcome::ended(&error, Stage::Starting, store.data()))?;
-    started(&store, start);
-    store.set_epoch_deadline(1);
-    store.data().place().has_started();
+    started(&mut store, start);
     let called = match instance.get_typed_func::<(), ()>(&mut store, START) {
         Ok(start) => start.call_async(&mut store, ()).await.map(|()| 0),
         Err(error) => Err(error),
@@ -132,11 +126,13 @@ fn answer(called: wasmtime::Result<i32>, guest: &Guest) -> Result<String, Failur
     Ok(answer)
 }
 
-/// Takes note of how long it took to make the instance.
-fn started(store: &Store<Guest>, start: Instant) {
+/// Takes note that the instance was made and of how long that took, and lets it begin with a whole tick.
+fn started(store: &mut Store<Guest>, start: Instant) {
     if let Some(meter) = store.data().run.host.meter() {
         meter.set_instantiate(start.elapsed());
     }
+    store.set_epoch_deadline(1);
+    store.data().place().has_started();
 }
 
 fn host_fault(HostFault(reason): HostFault) -> Failure {

@@ -1,4 +1,4 @@
-//! The instances there are, for those who look from outside: the debug port.
+//! The instances there are, for those who look from outside: the debug port, and the budget of memory.
 //!
 //! Each run is put on the list when it is begun and taken off when its guest is gone. The list is cut into
 //! parts, so that runs that begin and end at the same time do not wait for each other.
@@ -106,6 +106,15 @@ impl Instances {
             infos.extend(self.part(part).entries.iter().flatten().map(Entry::info));
         }
         infos
+    }
+
+    /// Returns what each instance holds of the memory, in no order.
+    pub(crate) fn holds(&self) -> Vec<Arc<Hold>> {
+        let mut holds = Vec::new();
+        for part in 0..PARTS {
+            holds.extend(self.part(part).entries.iter().flatten().map(|entry| Arc::clone(&entry.hold)));
+        }
+        holds
     }
 
     fn part(&self, part: usize) -> MutexGuard<'_, Part> {

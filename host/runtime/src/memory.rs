@@ -25,7 +25,6 @@ use std::time::Instant;
 pub(crate) use self::demand::Demand;
 pub(crate) use self::resident::ResidentMemory;
 use self::watch::Watch;
-pub(crate) use self::watch::Watched;
 use crate::place::Place;
 
 /// Runs take memory of the budget in steps of this size, so that the counters they share are touched rarely.
@@ -422,28 +421,27 @@ mod tests {
                 hold
             })
             .into();
-        let watched: Vec<_> = holds.iter().map(Hold::watch).collect();
+        let look = || budget.look(true, || holds.clone());
         let evicted = || holds.iter().map(|hold| hold.must_give_way().is_some()).collect::<Vec<_>>();
         let paused = || holds.iter().map(|hold| hold.has_to_pause()).collect::<Vec<_>>();
         let_recent_pass(&budget);
-        budget.look(true);
+        look();
         assert_eq!((evicted(), paused()), (vec![false; 5], vec![false; 5]));
         resident.fetch_add(20 * MIB, Relaxed);
-        budget.look(true);
+        look();
         assert_eq!(evicted(), [false, false, true, true, false]);
         assert_eq!(paused(), [true, true, false, false, true]);
-        budget.look(true);
+        look();
         assert_eq!(evicted(), [false, false, true, true, false], "those two have not had the time to go");
         resident.fetch_add(1_000 * MIB, Relaxed);
-        budget.look(true);
+        look();
         assert_eq!(evicted(), [true, false, true, true, false]);
-        budget.look(true);
-        budget.look(true);
+        look();
+        look();
         assert_eq!(evicted().iter().filter(|evicted| !**evicted).count(), 1, "{:?}", evicted());
         resident.fetch_sub(1_020 * MIB, Relaxed);
-        budget.look(true);
+        look();
         assert_eq!(paused(), [false; 5]);
-        drop(watched);
     }
 
     #[test]
@@ -457,14 +455,13 @@ mod tests {
         let (budget, resident) = measured(10 * MIB);
         let (hog, other) = (Arc::new(budget.hold(8 * MIB, false)), budget.hold(MIB, false));
         let flag = Arc::new(Flag(AtomicBool::new(false)));
-        let watched = hog.watch();
         hog.wake_to_give_way(&Arc::clone(&flag).into());
         assert!(hog.must_give_way().is_none());
         resident.fetch_add(20 * MIB, Relaxed);
-        budget.look(true);
+        budget.look(true, || vec![Arc::clone(&hog)]);
         assert!(flag.0.load(Relaxed));
         assert!(hog.must_give_way().is_some());
-        drop((watched, other));
+        drop(other);
     }
 
     #[test]

@@ -213,9 +213,9 @@ impl Place {
         self.stack.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Says whether the guest waits in a call of the host, or made one last and still has its thread.
-    pub(crate) fn is_in_call(&self) -> bool {
-        self.deed.load(Relaxed) & DEED_MASK >= CALLS
+    /// Returns when the run was begun.
+    pub(crate) fn born(&self) -> Instant {
+        self.born
     }
 
     /// Looks where the guest is.

@@ -27,7 +27,7 @@ use crate::instances::{Entry, InstanceInfo, Instances, Listed};
 use crate::keeper::{Keeper, OnChange, Watch};
 use crate::kind::Profile;
 use crate::loader::Loader;
-use crate::memory::{Budget, Gauge, Hold, ResidentMemory, Watched};
+use crate::memory::{Budget, Gauge, Hold, ResidentMemory};
 use crate::outcome;
 use crate::plugin::Plugin;
 use crate::pool::{self, MemoryReset};
@@ -222,15 +222,18 @@ impl Runtime {
             None => None,
         };
         let memory = Arc::new(Budget::new(pool::guests_bytes_max(&config), gauge(&config, &loader.engines)));
-        let watched = Arc::clone(&memory);
-        let ticker = Ticker::start(loader.engines.clone(), move |at_last| watched.look(at_last))
-            .map_err(RuntimeError::Ticker)?;
+        let instances = Arc::<Instances>::default();
+        let on_tick = {
+            let (memory, instances) = (Arc::clone(&memory), Arc::clone(&instances));
+            move |at_last| memory.look(at_last, || instances.holds())
+        };
+        let ticker = Ticker::start(loader.engines.clone(), on_tick).map_err(RuntimeError::Ticker)?;
         let inner = Inner {
             loader,
             ticker,
             registry,
             memory,
-            instances: Arc::default(),
+            instances,
             folder: plugins.folder,
             changing: Mutex::default(),
             _keeper: keeper,
@@ -418,7 +421,6 @@ struct Bill {
     cpu: CpuMeter,
     plugin: Arc<Plugin>,
     hold: Arc<Hold>,
-    watched: Option<Watched>,
     host: Arc<dyn RunHost>,
 }
 
@@ -471,7 +473,6 @@ impl Inner {
             cpu: CpuMeter::default(),
             plugin: Arc::clone(&plugin),
             hold: Arc::clone(&hold),
-            watched: None,
             host: Arc::clone(&run.host),
         };
         let mut guest = pin!(instance::run(&plugin, run, hold));
@@ -507,7 +508,6 @@ impl Inner {
             {
                 return Poll::Ready(Err(outcome::computed_too_long(bill.cpu.used(), most)));
             }
-            bill.watched.get_or_insert_with(|| bill.hold.watch());
             bill.hold.wake_to_give_way(context.waker());
             bill.crowded_out().map_or(Poll::Pending, |failure| Poll::Ready(Err(failure)))
         })

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use wasmtime::WasmBacktrace;
 
+use crate::backtrace::demangled;
 use crate::plugin::Plugin;
-use crate::words;
 
 /// Stacks that are told apart; time on further ones is counted for their plugin alone.
 const STACKS_MAX: usize = 20_000;
@@ -97,11 +97,10 @@ impl Stack {
     /// Names the functions of a guest that has just been stopped in them.
     pub(crate) fn of_backtrace(plugin: &Plugin, backtrace: &WasmBacktrace) -> Self {
         let functions = backtrace.frames().iter().take(FUNCTIONS_MAX).map(|frame| {
-            let name = frame.func_name().map_or_else(
+            frame.func_name().map_or_else(
                 || format!("function {}", frame.func_index()),
-                |name| format!("{:#}", rustc_demangle::demangle(name)),
-            );
-            words::cut(name, NAME_BYTES_MAX)
+                |name| demangled(name, NAME_BYTES_MAX),
+            )
         });
         Self::of(plugin, functions.collect())
     }

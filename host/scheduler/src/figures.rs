@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use wasmill_model::{Cause, Histogram, LATENCY_SECONDS, PluginName, RUN_SECONDS, Usage};
+use wasmill_model::{Histogram, LATENCY_SECONDS, PluginName, RUN_SECONDS, Usage};
 
 /// What was done since the start.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,28 +96,10 @@ impl Default for Figures {
     }
 }
 
-/// Names a cause in one of few ways: programs choose their exit codes.
-pub(crate) fn kind_of(cause: Cause) -> &'static str {
-    match cause {
-        Cause::Io => "io",
-        Cause::InvalidInput => "invalid-input",
-        Cause::Plugin => "plugin",
-        Cause::Trap => "trap",
-        Cause::Timeout => "timeout",
-        Cause::CpuLimit => "cpu-limit",
-        Cause::MemoryLimit => "memory-limit",
-        Cause::OutputLimit => "output-limit",
-        Cause::CallLimit => "call-limit",
-        Cause::HandleLimit => "handle-limit",
-        Cause::Exit(_) => "exit",
-        Cause::LostPlugin => "lost-plugin",
-        Cause::HostCrash => "host-crash",
-        Cause::HostFault => "host-fault",
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use wasmill_model::Cause;
+
     use super::*;
 
     #[test]
@@ -132,19 +114,12 @@ mod tests {
             ..Usage::default()
         };
         figures.ended(&plugin, "completed", &usage(9));
-        figures.ended(&plugin, kind_of(Cause::Exit(7)), &usage(5));
-        figures.ended(&plugin, kind_of(Cause::Exit(8)), &usage(5));
+        figures.ended(&plugin, Cause::Exit(7).kind(), &usage(5));
+        figures.ended(&plugin, Cause::Exit(8).kind(), &usage(5));
         let read = figures.read();
         let attempts = &read.plugins[&plugin];
         assert_eq!(attempts.ended, BTreeMap::from([("completed", 1), ("exit", 2)]));
         assert_eq!((attempts.used.cpu, attempts.used.memory_bytes), (Duration::from_secs(3), 9));
         assert_eq!((attempts.used.http_requests, attempts.run_seconds.count()), (9, 3));
-    }
-
-    #[test]
-    fn a_kind_is_the_code_of_its_cause() {
-        for cause in [Cause::Io, Cause::CpuLimit, Cause::HostFault, Cause::LostPlugin] {
-            assert_eq!(kind_of(cause), cause.to_string());
-        }
     }
 }

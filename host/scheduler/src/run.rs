@@ -14,7 +14,6 @@ use wasmill_model::{
 };
 use wasmill_store::{Claim, Claimed, StoreError};
 
-use crate::figures::kind_of;
 use crate::guest::{Answer, Guest, Kill};
 use crate::scheduler::{RunInfo, Shared};
 use crate::task_host::TaskHost;
@@ -103,7 +102,7 @@ impl ActiveRun {
             &shared,
             match &outcome {
                 Outcome::Completed(_) => "completed",
-                Outcome::Failed(failure) => kind_of(failure.cause),
+                Outcome::Failed(failure) => failure.cause.kind(),
                 Outcome::Drained => "drained",
                 Outcome::CrowdedOut => "crowded-out",
                 Outcome::HostCrashed => "host-crash",

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use wasmill_model::{BoxFuture, Clock, LogStream, Meter, Pinned, Progress, RunHost};
 use wasmill_store::{Claim, Store};
 
@@ -27,8 +27,7 @@ pub(crate) struct TaskHost {
     /// When the next checkpoint may be written.
     save_at: Mutex<Option<Instant>>,
     crowded_out: AtomicBool,
-    asked_to_stop: AtomicBool,
-    stop: Notify,
+    stop: CancellationToken,
 }
 
 impl TaskHost {
@@ -40,15 +39,13 @@ impl TaskHost {
             claim,
             save_at: Mutex::default(),
             crowded_out: AtomicBool::new(false),
-            asked_to_stop: AtomicBool::new(false),
-            stop: Notify::new(),
+            stop: CancellationToken::new(),
         }
     }
 
     /// Asks the guest to stop; it need not listen.
     pub(crate) fn ask_to_stop(&self) {
-        self.asked_to_stop.store(true, Ordering::SeqCst);
-        self.stop.notify_waiters();
+        self.stop.cancel();
     }
 
     /// Says whether the host had no memory left for the run.
@@ -71,17 +68,11 @@ impl TaskHost {
 
 impl RunHost for TaskHost {
     fn is_asked_to_stop(&self) -> bool {
-        self.asked_to_stop.load(Ordering::SeqCst)
+        self.stop.is_cancelled()
     }
 
     fn asked_to_stop(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async {
-            // Listens first and looks then, so that whoever asks in between is heard.
-            let asked = self.stop.notified();
-            if !self.is_asked_to_stop() {
-                asked.await;
-            }
-        })
+        Box::pin(self.stop.cancelled())
     }
 
     fn crowded_out(&self) {

@@ -121,10 +121,9 @@ impl ReportCell {
 
     /// Returns what was used, if the attempt ends now.
     pub(crate) fn usage_at_end(&self, now: Timestamp) -> Option<Usage> {
-        let start = self.0.start?;
         // A clock that jumps back makes it zero, as it does the duration.
-        let wall = (now - start.at).to_std().unwrap_or_default();
-        Some(Usage { wall, queue: start.queue, ..self.0.meter.read() })
+        let wall = (now - self.0.start?.at).to_std().unwrap_or_default();
+        Some(Usage { wall, ..self.usage()? })
     }
 
     /// Returns the log of the run.

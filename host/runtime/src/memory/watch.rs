@@ -3,11 +3,12 @@
 //! Called when somebody asks for memory, and on ticks of the clock while guests are polled: memory that
 //! was handed out long ago is touched without asking anybody.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Weak};
 
 use super::{BYTES_BITS, Budget, Hold, RECENT_MS};
+use crate::place::InstanceState;
 
 /// How often it is looked whether guests use too much. They touch at most some 2 GiB in a second on each
 /// core, which is 10 MiB in this time.
@@ -15,7 +16,7 @@ const WATCH_MS: u64 = 5;
 /// How long what the host itself uses is taken for true.
 pub(super) const OWN_MS: u64 = 100;
 
-/// What is known of the runs that have lasted for more than one poll.
+/// What was measured, and when.
 #[derive(Debug)]
 pub(super) struct Watch {
     /// Bytes that were resident when nothing ran.
@@ -23,45 +24,11 @@ pub(super) struct Watch {
     own_measured_at_ms: u64,
     recent_since_ms: u64,
     watched_at_ms: u64,
-    /// By the order in which they began.
-    runs: BTreeMap<u64, Weak<Hold>>,
-    runs_ever: u64,
 }
 
 impl Watch {
     pub(super) fn new(own_bytes: u64) -> Self {
-        Self {
-            own_bytes,
-            own_measured_at_ms: 0,
-            recent_since_ms: 0,
-            watched_at_ms: 0,
-            runs: BTreeMap::new(),
-            runs_ever: 0,
-        }
-    }
-}
-
-/// The place of a run among those that may be asked to give way; it leaves when this is dropped.
-#[derive(Debug)]
-pub(crate) struct Watched {
-    budget: Arc<Budget>,
-    place: u64,
-}
-
-impl Drop for Watched {
-    fn drop(&mut self) {
-        self.budget.watch().runs.remove(&self.place);
-    }
-}
-
-impl Hold {
-    /// Lets the run be found when somebody has to give way. Most runs are over before they would be.
-    pub(crate) fn watch(self: &Arc<Self>) -> Watched {
-        let mut watch = self.budget.watch();
-        watch.runs_ever += 1;
-        let place = watch.runs_ever;
-        watch.runs.insert(place, Arc::downgrade(self));
-        Watched { budget: Arc::clone(&self.budget), place }
+        Self { own_bytes, own_measured_at_ms: 0, recent_since_ms: 0, watched_at_ms: 0 }
     }
 }
 
@@ -100,9 +67,9 @@ impl Budget {
         }
     }
 
-    /// Looks whether guests use more than there is, and has some give way if so. `at_last` if nobody may
-    /// look again for long.
-    pub(crate) fn look(&self, at_last: bool) {
+    /// Looks whether guests use more than there is, and has some of these runs give way if so. `at_last` if
+    /// nobody may look again for long.
+    pub(crate) fn look(&self, at_last: bool, runs: impl FnOnce() -> Vec<Arc<Hold>>) {
         let now_ms = self.age_ms();
         {
             let mut watch = self.watch();
@@ -115,7 +82,7 @@ impl Budget {
         let too_much = self.resident.load(Relaxed).saturating_sub(self.bytes_max);
         let is_over = too_much > 0 && self.taken.load(Relaxed) >> BYTES_BITS > 1;
         if is_over {
-            self.evict(too_much);
+            self.evict(too_much, runs());
         }
         self.is_over.store(is_over, Relaxed);
     }
@@ -123,16 +90,16 @@ impl Budget {
     /// Puts back runs that may have touched so many bytes in all: of those that are larger than most, first
     /// those that compute, as it is they who touch memory and they lose least, and the youngest first. Those
     /// that were asked before and are not gone yet count.
-    fn evict(&self, mut bytes: u64) {
-        // Upgraded under the lock, dropped after it: the last one of a run takes the lock itself.
-        let runs: Vec<_> = self.watch().runs.values().filter_map(Weak::upgrade).collect();
+    fn evict(&self, mut bytes: u64, mut runs: Vec<Arc<Hold>>) {
+        runs.sort_by_key(|run| Reverse(run.place.born()));
         let (leaving, staying): (Vec<_>, Vec<_>) =
             runs.into_iter().partition(|run| run.must_give_way().is_some());
         bytes = bytes.saturating_sub(leaving.iter().map(|run| run.used()).sum());
         let mut may_leave = (self.taken.load(Relaxed) >> BYTES_BITS).saturating_sub(1 + leaving.len() as u64);
         let average = staying.iter().map(|run| run.used()).sum::<u64>() / (staying.len() as u64).max(1);
-        let (waiting, computing): (Vec<_>, Vec<_>) =
-            staying.iter().rev().filter(|run| run.used() >= average).partition(|run| run.place.is_in_call());
+        let waits = |run: &Arc<Hold>| matches!(run.place.look().state, InstanceState::Waiting { .. });
+        let large = staying.into_iter().filter(|run| run.used() >= average);
+        let (waiting, computing): (Vec<_>, Vec<_>) = large.partition(waits);
         for run in computing.into_iter().chain(waiting) {
             if bytes == 0 || may_leave == 0 {
                 break;

@@ -1,10 +1,9 @@
 //! What a guest may ask of this process during a run: its log goes to stderr, its progress into the live
 //! line, its checkpoints into memory, where the next attempt finds them.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 use wasmill_model::{BoxFuture, LogStream, Meter, Progress, RunHost, Usage};
 
 use super::Screen;
@@ -17,8 +16,7 @@ pub(super) struct LocalHost {
     live: Screen,
     kept: Mutex<Kept>,
     meter: Meter,
-    asked_to_stop: AtomicBool,
-    stop: Notify,
+    stop: CancellationToken,
 }
 
 #[derive(Default)]
@@ -31,19 +29,12 @@ struct Kept {
 
 impl LocalHost {
     pub(super) fn new(live: Screen) -> Self {
-        Self {
-            live,
-            kept: Mutex::default(),
-            meter: Meter::default(),
-            asked_to_stop: AtomicBool::new(false),
-            stop: Notify::new(),
-        }
+        Self { live, kept: Mutex::default(), meter: Meter::default(), stop: CancellationToken::new() }
     }
 
     /// Asks the guest to stop; it need not listen.
     pub(super) fn ask_to_stop(&self) {
-        self.asked_to_stop.store(true, Ordering::SeqCst);
-        self.stop.notify_waiters();
+        self.stop.cancel();
     }
 
     /// Returns the latest that the guest said of its progress.
@@ -76,17 +67,11 @@ impl LocalHost {
 
 impl RunHost for LocalHost {
     fn is_asked_to_stop(&self) -> bool {
-        self.asked_to_stop.load(Ordering::SeqCst)
+        self.stop.is_cancelled()
     }
 
     fn asked_to_stop(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async {
-            // Listens first and looks then, so that whoever asks in between is heard.
-            let asked = self.stop.notified();
-            if !self.is_asked_to_stop() {
-                asked.await;
-            }
-        })
+        Box::pin(self.stop.cancelled())
     }
 
     fn meter(&self) -> Option<&Meter> {
