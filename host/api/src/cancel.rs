@@ -63,7 +63,7 @@ fn grace(query: &str) -> Result<Duration, Problem> {
             }
         }
     }
-    if faults.is_empty() { Ok(grace) } else { Err(Problem::invalid_request(faults)) }
+    Problem::unless(faults, grace)
 }
 
 /// Reads one grace, or says what it would have to be.

@@ -84,7 +84,7 @@ fn check(query: &str, body: &[u8]) -> Result<Wish, Problem> {
     if !says_nothing(body) {
         faults.push(Fault { pointer: Some(String::new()), parameter: None, detail: NO_BODY.to_owned() });
     }
-    if faults.is_empty() { Ok(wish) } else { Err(Problem::invalid_request(faults)) }
+    Problem::unless(faults, wish)
 }
 
 const NO_BODY: &str = "the body must be empty; which tasks are meant is said in the query";

@@ -62,7 +62,7 @@ fn check(query: &str) -> Result<ListQuery, Problem> {
             }
         }
     }
-    if faults.is_empty() { Ok(checked) } else { Err(Problem::invalid_request(faults)) }
+    Problem::unless(faults, checked)
 }
 
 pub(crate) fn about() -> Operation {

@@ -116,7 +116,7 @@ fn check(query: &str) -> Result<(u64, usize), Problem> {
             }
         }
     }
-    if faults.is_empty() { Ok((after, limit)) } else { Err(Problem::invalid_request(faults)) }
+    Problem::unless(faults, (after, limit))
 }
 
 pub(crate) fn about() -> Operation {

@@ -130,6 +130,11 @@ impl Problem {
         Self { errors, ..Self::of(kind::INVALID_REQUEST, detail) }
     }
 
+    /// Returns what was read of a request, unless something is wrong with it.
+    pub(crate) fn unless<T>(faults: Vec<Fault>, read: T) -> Result<T, Self> {
+        if faults.is_empty() { Ok(read) } else { Err(Self::invalid_request(faults)) }
+    }
+
     pub(crate) fn unknown_task(id: TaskId) -> Self {
         let detail = format!("there is no task {id}; it was never accepted or has been deleted");
         Self::of(kind::UNKNOWN_TASK, detail)

@@ -50,7 +50,7 @@ impl Wish {
                 }
             }
         }
-        if faults.is_empty() { Ok(wish) } else { Err(Problem::invalid_request(faults)) }
+        Problem::unless(faults, wish)
     }
 
     /// Returns the header that says which preference was honoured.

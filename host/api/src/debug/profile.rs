@@ -116,5 +116,5 @@ fn check(query: &str) -> Result<Duration, Problem> {
             }
         }
     }
-    if faults.is_empty() { Ok(Duration::from_secs(seconds)) } else { Err(Problem::invalid_request(faults)) }
+    Problem::unless(faults, Duration::from_secs(seconds))
 }

@@ -65,44 +65,36 @@ fn check(query: &str, headers: &HeaderMap) -> Result<Asked, Problem> {
         Asked { json: accept.contains("application/json"), state: None, plugin: None, limit: LIMIT };
     let mut faults = Vec::new();
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-        let must = match (&*name, &*value) {
-            ("format", "json") => {
-                asked.json = true;
-                continue;
-            }
-            ("format", "text") => {
-                asked.json = false;
-                continue;
-            }
-            ("format", _) => "text or json".to_owned(),
-            ("state", value) => match STATES.into_iter().find(|state| *state == value) {
-                Some(state) => {
-                    asked.state = Some(state);
-                    continue;
-                }
-                None => format!("one of {}", STATES.join(", ")),
-            },
-            ("plugin", value) => match value.parse() {
-                Ok(plugin) => {
-                    asked.plugin = Some(plugin);
-                    continue;
-                }
-                Err(_) => "the name of a plugin".to_owned(),
-            },
-            ("limit", value) => match value.parse() {
-                Ok(limit) if (1..=LIMIT_MAX).contains(&limit) => {
-                    asked.limit = limit;
-                    continue;
-                }
-                _ => format!("a whole number from 1 to {LIMIT_MAX}"),
-            },
-            (name, _) => {
-                let detail = format!("unknown parameter '{name}'; known are format, state, plugin, limit");
-                faults.push(Fault::parameter(name, detail));
-                continue;
-            }
-        };
-        faults.push(Fault::parameter(&name, format!("{name} must be {must}")));
+        if let Err(detail) = asked.take(&name, &value) {
+            faults.push(Fault::parameter(&name, detail));
+        }
     }
-    if faults.is_empty() { Ok(asked) } else { Err(Problem::invalid_request(faults)) }
+    Problem::unless(faults, asked)
+}
+
+impl Asked {
+    /// Takes in one parameter, or says what is wrong with it.
+    fn take(&mut self, name: &str, value: &str) -> Result<(), String> {
+        let must = |what: &str| format!("{name} must be {what}");
+        match name {
+            "format" => {
+                self.json = match value {
+                    "json" => true,
+                    "text" => false,
+                    _ => return Err(must("text or json")),
+                }
+            }
+            "state" => {
+                let known = STATES.into_iter().find(|state| *state == value);
+                self.state = Some(known.ok_or_else(|| must(&format!("one of {}", STATES.join(", "))))?);
+            }
+            "plugin" => self.plugin = Some(value.parse().map_err(|_| must("the name of a plugin"))?),
+            "limit" => {
+                let limit = value.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
+                self.limit = limit.ok_or_else(|| must(&format!("a whole number from 1 to {LIMIT_MAX}")))?;
+            }
+            _ => return Err(format!("unknown parameter '{name}'; known are format, state, plugin, limit")),
+        }
+        Ok(())
+    }
 }
