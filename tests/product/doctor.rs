@@ -120,3 +120,14 @@ async fn beside_a_running_server_nothing_fails_and_nothing_is_disturbed() {
     let id = server.client().submit(&serde_json::json!({"plugin": "noop"})).await;
     server.client().until(&id, "completed").await;
 }
+
+#[test]
+fn colours_are_those_that_were_asked_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (args, is_coloured) in
+        [(&[][..], false), (&["--color", "always"], true), (&["--color", "never"], false)]
+    {
+        let output = doctor(folder.path(), &[args, &["--listen", "127.0.0.1:0", "--slots", "5"]].concat());
+        assert_eq!(output.stdout.contains(&0x1b), is_coloured, "{args:?}");
+    }
+}

@@ -22,7 +22,9 @@ use tokio::time::timeout;
 pub(crate) use self::address::Address;
 use self::connect::Connector;
 pub(crate) use self::events::Events;
-pub(crate) use self::views::{LogLine, Progress, Stats, Task, since, until};
+#[cfg(test)]
+pub(crate) use self::views::Progress;
+pub(crate) use self::views::{LogLine, Stats, Task, since, until};
 use crate::cli::server::ServerArgs;
 use crate::exit::{Exit, told};
 

@@ -25,6 +25,16 @@ pub(crate) use self::status::status;
 pub(crate) use self::submit::submit;
 pub(crate) use self::watch::watch;
 
+use std::time::Duration;
+
+use anyhow::Result;
+use wasmill_model::TaskId;
+
+use crate::client::PATIENCE;
+use crate::exit::{self, Exit};
+use crate::output::{say, tell};
+use crate::settings::Span;
+
 /// Writes a path with these parameters as its query.
 fn with_query(path: &str, parameters: &[(&str, String)]) -> String {
     if parameters.is_empty() {
@@ -35,7 +45,28 @@ fn with_query(path: &str, parameters: &[(&str, String)]) -> String {
     format!("{path}?{}", query.finish())
 }
 
+/// Returns how long the answer may take to a request that stops tasks: it comes when their guests are gone.
+fn patience(grace: Option<Span>) -> Duration {
+    PATIENCE.saturating_add(grace.map_or(Duration::ZERO, |grace| grace.0))
+}
+
+/// Does something to each of these tasks and says so; one that it cannot be done to does not keep it from the
+/// others. Returns how the command ends.
+async fn each(ids: &[TaskId], one: impl AsyncFn(TaskId) -> Result<String>) -> Exit {
+    let mut end = Exit::Done;
+    for &id in ids {
+        match one(id).await {
+            Ok(words) => say!("{words}"),
+            Err(error) => {
+                tell!("wasmill: {error:#}");
+                end = exit::of(&error);
+            }
+        }
+    }
+    end
+}
+
 /// Returns the parameter that asks guests to stop and gives them so long, if it was asked for.
-fn grace(grace: Option<crate::settings::Span>) -> Option<(&'static str, String)> {
+fn grace(grace: Option<Span>) -> Option<(&'static str, String)> {
     grace.map(|grace| ("grace", humantime::format_duration(grace.0).to_string()))
 }

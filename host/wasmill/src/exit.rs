@@ -3,6 +3,7 @@
 //! Every command ends with one of these; `--help` and the README list them.
 
 use std::fmt;
+use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 
 /// What the exit code of a command says.
@@ -50,6 +51,12 @@ impl std::error::Error for Told {}
 /// Makes an error that ends the process with this code.
 pub(crate) fn told(exit: Exit, message: impl Into<String>) -> anyhow::Error {
     Told { exit, message: message.into() }.into()
+}
+
+/// Makes the error of a file that cannot be read.
+pub(crate) fn unread(shown: impl fmt::Display, error: &io::Error) -> anyhow::Error {
+    let exit = if error.kind() == ErrorKind::NotFound { Exit::NotFound } else { Exit::Failed };
+    told(exit, format!("failed to read {shown}: {error}"))
 }
 
 /// Returns the code that an error ends the process with.

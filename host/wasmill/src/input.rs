@@ -10,7 +10,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use crate::cli::run::InputArgs;
-use crate::exit::{Exit, told};
+use crate::exit::{Exit, told, unread};
 
 impl InputArgs {
     /// Returns the JSON text of the input, if there is one.
@@ -52,10 +52,7 @@ fn read(file: &str) -> Result<String> {
     } else {
         (fs::read(file), file)
     };
-    let bytes = bytes.map_err(|error| {
-        let exit = if error.kind() == std::io::ErrorKind::NotFound { Exit::NotFound } else { Exit::Failed };
-        told(exit, format!("failed to read {shown}: {error}"))
-    })?;
+    let bytes = bytes.map_err(|error| unread(shown, &error))?;
     String::from_utf8(bytes).map_err(|_| told(Exit::Usage, format!("{shown} is not UTF-8, which inputs are")))
 }
 

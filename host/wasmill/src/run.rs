@@ -104,12 +104,11 @@ async fn carry_out(config: &Config, found: Found, order: Order, live: &Screen) -
         };
         let end = one.run(&runtime, &host, live, &mut stop).await;
         let usage = host.usage();
-        let End::Failed(failure) = &end else {
-            return Ok(Report::new(&plugin, digest, attempt, stop.age(), usage, end));
+        let may_go_on = attempt < order.attempts_max && !stop.was_asked();
+        let failure = match &end {
+            End::Failed(failure) if may_go_on && failure.cause.is_transient() => failure,
+            _ => return Ok(Report::new(&plugin, digest, attempt, stop.age(), usage, end)),
         };
-        if attempt == order.attempts_max || !failure.cause.is_transient() || stop.was_asked() {
-            return Ok(Report::new(&plugin, digest, attempt, stop.age(), usage, end));
-        }
         // Jitter spreads tasks that failed together; this one is alone.
         let wait = backoff.wait(attempt, 1.0);
         live.lock().line(&format!(

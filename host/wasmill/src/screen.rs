@@ -8,6 +8,9 @@ pub(crate) mod text;
 
 use std::os::fd::AsFd;
 
+/// Columns of a bar that has a line to itself.
+pub(crate) const BAR_COLUMNS: usize = 24;
+
 /// The size of a terminal that does not tell.
 const SIZE: (usize, usize) = (80, 24);
 

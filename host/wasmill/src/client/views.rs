@@ -38,6 +38,13 @@ pub(crate) struct Progress {
     pub(crate) note: String,
 }
 
+impl Progress {
+    /// Returns how much is done, in whole percent.
+    pub(crate) fn percent(&self) -> f64 {
+        (self.fraction * 100.0).floor()
+    }
+}
+
 /// Why the newest attempt failed.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
@@ -55,6 +62,12 @@ impl Task {
     /// Returns how long the newest attempt has run.
     pub(crate) fn duration(&self) -> Duration {
         Duration::from_millis(self.duration_ms)
+    }
+
+    /// Says which attempt a task waits for that has had one.
+    pub(crate) fn next_attempt(&self) -> Option<String> {
+        let waits_again = self.state == "waiting" && self.attempt > 0;
+        waits_again.then(|| format!("waits for attempt {} of {}", self.attempt + 1, self.max_attempts))
     }
 
     /// Returns how long ago the task was submitted, by the clock of this machine.

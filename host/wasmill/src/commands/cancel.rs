@@ -1,17 +1,15 @@
 //! `wasmill cancel`: stops tasks and keeps their records; those named by id, or all that fit a filter.
 
-use std::time::Duration;
-
 use anyhow::Result;
 use hyper::Method;
 use serde::Deserialize;
 use wasmill_model::TaskId;
 
 use crate::cli::server::CancelArgs;
-use crate::client::{Answer, Ask, Client, PATIENCE, block_on};
-use crate::commands::{grace, with_query};
-use crate::exit::{self, Exit, told};
-use crate::output::{say, tell};
+use crate::client::{Answer, Ask, Client, block_on};
+use crate::commands::{each, grace, patience, with_query};
+use crate::exit::{Exit, told};
+use crate::output::say;
 
 #[derive(Deserialize)]
 struct Many {
@@ -28,19 +26,11 @@ pub(crate) fn cancel(args: &CancelArgs) -> Result<Exit> {
             cancel_many(&client, args).await?;
             return Ok(Exit::Done);
         }
-        let mut end = Exit::Done;
-        for &id in &args.ids {
-            match cancel_one(&client, id, args).await {
-                Ok(answer) if args.json => say!("{}", answer.text()),
-                Ok(_) => say!("{id} cancelled"),
-                // The others are cancelled all the same.
-                Err(error) => {
-                    tell!("wasmill: {error:#}");
-                    end = exit::of(&error);
-                }
-            }
-        }
-        Ok(end)
+        let one = async |id| {
+            let answer = cancel_one(&client, id, args).await?;
+            Ok(if args.json { answer.text() } else { format!("{id} cancelled") })
+        };
+        Ok(each(&args.ids, one).await)
     })
 }
 
@@ -59,7 +49,7 @@ fn check(args: &CancelArgs) -> Result<()> {
 async fn cancel_one(client: &Client, id: TaskId, args: &CancelArgs) -> Result<Answer> {
     let parameters: Vec<_> = grace(args.grace).into_iter().collect();
     let path = with_query(&format!("/task/{id}/cancel"), &parameters);
-    client.send(Ask { patience: patience(args), ..Ask::new(Method::POST, &path) }).await?.good()
+    client.send(Ask { patience: patience(args.grace), ..Ask::new(Method::POST, &path) }).await?.good()
 }
 
 async fn cancel_many(client: &Client, args: &CancelArgs) -> Result<()> {
@@ -69,7 +59,7 @@ async fn cancel_many(client: &Client, args: &CancelArgs) -> Result<()> {
     parameters.extend(grace(args.grace));
     let path = with_query("/task/cancel", &parameters);
     let answer =
-        client.send(Ask { patience: patience(args), ..Ask::new(Method::POST, &path) }).await?.good()?;
+        client.send(Ask { patience: patience(args.grace), ..Ask::new(Method::POST, &path) }).await?.good()?;
     if args.json {
         say!("{}", answer.text());
         return Ok(());
@@ -78,9 +68,4 @@ async fn cancel_many(client: &Client, args: &CancelArgs) -> Result<()> {
     let tasks = if cancelled == 1 { "task" } else { "tasks" };
     say!("{cancelled} {tasks} {}", if dry_run { "would be cancelled" } else { "cancelled" });
     Ok(())
-}
-
-/// Returns how long the answer may take: it comes when the guests are gone.
-fn patience(args: &CancelArgs) -> Duration {
-    PATIENCE.saturating_add(args.grace.map_or(Duration::ZERO, |grace| grace.0))
 }

@@ -60,11 +60,7 @@ pub(crate) async fn until_ended(client: &Client, id: TaskId, follow: Follow) -> 
                 tell!("the task goes on; `wasmill result --wait {id}` waits again, `wasmill cancel {id}` stops it");
                 return Ok(Exit::Interrupted);
             }
-            said = news.recv(), if log_goes_on => match said {
-                Some(News::Line(line)) => live.line(&line.text),
-                Some(News::Gap(missed)) => live.line(&logs::gap(missed)),
-                Some(News::End | News::Lacking(_)) | None => log_goes_on = false,
-            },
+            said = news.recv(), if log_goes_on => log_goes_on = show(&mut live, said),
             answer = &mut ended => {
                 answer??;
                 break;
@@ -77,16 +73,22 @@ pub(crate) async fn until_ended(client: &Client, id: TaskId, follow: Follow) -> 
     }
     let rest = async {
         while log_goes_on {
-            match news.recv().await {
-                Some(News::Line(line)) => live.line(&line.text),
-                Some(News::Gap(missed)) => live.line(&logs::gap(missed)),
-                Some(News::End | News::Lacking(_)) | None => log_goes_on = false,
-            }
+            log_goes_on = show(&mut live, news.recv().await);
         }
     };
     // What is missing after that can be read by `wasmill logs`.
     let _ = timeout(REST_OF_LOG_MAX, rest).await;
     Ok(Exit::Done)
+}
+
+/// Shows what following the log has brought, and says whether there may be more.
+fn show(live: &mut Live, said: Option<News>) -> bool {
+    match said {
+        Some(News::Line(line)) => live.line(&line.text),
+        Some(News::Gap(missed)) => live.line(&logs::gap(missed)),
+        Some(News::End | News::Lacking(_)) | None => return false,
+    }
+    true
 }
 
 /// Waits until a task has ended, and returns what the server then says of its result.
@@ -163,12 +165,9 @@ impl Look {
     fn moment(&self) -> Moment {
         let task = self.latest.borrow();
         let progress = task.progress.clone().filter(|_| task.state == "running");
-        let note = match (&progress, task.state.as_str()) {
-            (Some(progress), _) => progress.note.clone(),
-            (None, "waiting") if task.attempt > 0 => {
-                format!("waits for attempt {} of {}", task.attempt + 1, task.max_attempts)
-            }
-            (None, state) => state.to_owned(),
+        let note = match &progress {
+            Some(progress) => progress.note.clone(),
+            None => task.next_attempt().unwrap_or_else(|| task.state.clone()),
         };
         Moment {
             title: task.plugin.clone(),

@@ -6,7 +6,7 @@ use anyhow::Result;
 use hyper::header;
 use serde_json::value::RawValue;
 
-use crate::cli::server::ListTasksArgs;
+use crate::cli::server::{FilterArgs, ListTasksArgs};
 use crate::client::{Answer, Client, Task, block_on};
 use crate::commands::with_query;
 use crate::exit::Exit;
@@ -16,7 +16,7 @@ use crate::screen::size;
 use crate::screen::text::{clipped, padded, time};
 
 /// The most tasks that a server puts on a page.
-const PAGE: usize = 1_000;
+pub(crate) const PAGE: usize = 1_000;
 /// Columns of what stands before the progress.
 const FIXED_COLUMNS: usize = 36 + 2 + 9 + 2 + 16 + 2 + 8 + 2 + 7 + 2;
 /// Columns of the progress where nothing bounds them.
@@ -30,7 +30,7 @@ pub(crate) fn list(args: &ListTasksArgs) -> Result<Exit> {
         let mut left = if args.limit == 0 { usize::MAX } else { args.limit };
         let mut cursor = None;
         loop {
-            let answer = page(&client, args, left.min(PAGE), cursor).await?;
+            let answer = page(&client, &args.filter, left.min(PAGE), cursor).await?;
             let records: Vec<Box<RawValue>> = answer.read()?;
             let shown = records.len().min(left);
             for record in &records[..shown] {
@@ -47,9 +47,15 @@ pub(crate) fn list(args: &ListTasksArgs) -> Result<Exit> {
     })
 }
 
-async fn page(client: &Client, args: &ListTasksArgs, limit: usize, cursor: Option<String>) -> Result<Answer> {
+/// Asks for a page of tasks: so many at most, behind an earlier one if there is a cursor.
+pub(crate) async fn page(
+    client: &Client,
+    filter: &FilterArgs,
+    limit: usize,
+    cursor: Option<String>,
+) -> Result<Answer> {
     let mut parameters = vec![("limit", limit.to_string())];
-    parameters.extend(args.filter.parameters());
+    parameters.extend(filter.parameters());
     parameters.extend(cursor.map(|cursor| ("cursor", cursor)));
     client.get(&with_query("/task", &parameters)).await?.good()
 }
@@ -122,15 +128,9 @@ fn row(task: &Task, paint: Paint, room: usize) -> String {
     let ran = if task.started_at.is_some() { time(task.duration()) } else { "-".to_owned() };
     let ran = padded(&ran, 7);
     let what = match (&task.progress, task.state.as_str()) {
-        (Some(progress), "running") => {
-            let percent = (progress.fraction * 100.0).floor();
-            format!("{percent:>3} %  {}", progress.note)
-        }
+        (Some(progress), "running") => format!("{:>3} %  {}", progress.percent(), progress.note),
         (_, "failed") => task.status.clone(),
-        (_, "waiting") if task.attempt > 0 => {
-            format!("waits for attempt {} of {}", task.attempt + 1, task.max_attempts)
-        }
-        _ => String::new(),
+        _ => task.next_attempt().unwrap_or_default(),
     };
     let what = clipped(&what, room);
     format!("{}  {state}  {plugin}  {age}  {ran}  {what}", task.id).trim_end().to_owned()

@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use crate::client::{Progress, Task, until};
+use crate::client::{Task, until};
 use crate::exit::Exit;
 use crate::output::{self, say, tell};
+use crate::screen::BAR_COLUMNS;
 use crate::screen::paint::Paint;
-use crate::screen::text::{bar, bytes, clipped, harmless, time};
-
-/// Columns of the bar of `status`.
-const BAR_COLUMNS: usize = 24;
+use crate::screen::text::{bytes, clipped, harmless, time};
 
 /// Prints where a task stands, for people.
 pub(crate) fn status(task: &Task) {
@@ -33,11 +31,9 @@ pub(crate) fn status(task: &Task) {
         let timeout = time(Duration::from_millis(task.timeout_ms));
         line("ran", &format!("{} of at most {timeout}", time(task.duration())));
     }
-    if let Some(Progress { fraction, note }) = &task.progress {
-        let (filled, empty) = bar(*fraction, BAR_COLUMNS);
-        let note = clipped(note, 200);
-        let percent = (fraction * 100.0).floor();
-        line("progress", &format!("{}{} {percent} %  {note}", paint.green(filled), paint.dim(empty)));
+    if let Some(progress) = &task.progress {
+        let bar = paint.bar(progress.fraction, BAR_COLUMNS);
+        line("progress", &format!("{bar} {} %  {}", progress.percent(), clipped(&progress.note, 200)));
     }
     if let Some(error) = &task.error {
         let error = format!("{}: {}", error.cause, error.message);

@@ -6,11 +6,9 @@ use crate::cli::server::StatsArgs;
 use crate::client::{Client, Stats, block_on};
 use crate::exit::Exit;
 use crate::output::say;
+use crate::screen::BAR_COLUMNS;
 use crate::screen::paint::Paint;
-use crate::screen::text::{bar, bytes};
-
-/// Columns of a bar.
-const BAR_COLUMNS: usize = 24;
+use crate::screen::text::bytes;
 
 /// Prints it.
 pub(crate) fn stats(args: &StatsArgs) -> Result<Exit> {
@@ -24,9 +22,10 @@ pub(crate) fn stats(args: &StatsArgs) -> Result<Exit> {
     let paint = Paint::stdout();
     say!("waiting   {waiting}");
     say!("running   {running}");
-    say!("slots     {} {} of {} used", drawn(slots.used, slots.total, paint), slots.used, slots.total);
+    let bar = |used: u64, total: u64| paint.bar(used as f64 / total.max(1) as f64, BAR_COLUMNS);
+    say!("slots     {} {} of {} used", bar(slots.used, slots.total), slots.used, slots.total);
     let (used, total) = (bytes(memory.used_bytes), bytes(memory.total_bytes));
-    say!("memory    {} {used} of {total} held", drawn(memory.used_bytes, memory.total_bytes, paint));
+    say!("memory    {} {used} of {total} held", bar(memory.used_bytes, memory.total_bytes));
     if memory.holds_tasks_back {
         say!("          {}", paint.yellow("the next task waits for memory"));
     }
@@ -34,9 +33,4 @@ pub(crate) fn stats(args: &StatsArgs) -> Result<Exit> {
         say!("{}", paint.yellow("draining: nothing new is taken or started"));
     }
     Ok(Exit::Done)
-}
-
-fn drawn(used: u64, total: u64, paint: Paint) -> String {
-    let (filled, empty) = bar(used as f64 / total.max(1) as f64, BAR_COLUMNS);
-    paint.green(filled) + &paint.dim(empty)
 }

@@ -5,11 +5,11 @@ use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use bytesize::ByteSize;
 use rustix::fs::{Access, access, statfs, statvfs};
 use wasmill_store::{Holder, Store};
 
 use crate::doctor::report::Check;
+use crate::screen::text::bytes;
 use crate::settings::Config;
 
 /// Less room than this, and the first busy hour fills it.
@@ -91,7 +91,7 @@ fn room(folder: &Path) -> Option<Check> {
     const NAME: &str = "disk space";
     let stat = statvfs(folder).ok()?;
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-    let mut found = format!("{} free", ByteSize(free).display().iec());
+    let mut found = format!("{} free", bytes(free));
     // Some file systems have no fixed number of files and say 0 of 0.
     let few_files = stat.f_files > 0 && stat.f_favail < FILES_WANTED;
     if few_files {

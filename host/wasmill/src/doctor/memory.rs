@@ -1,10 +1,10 @@
 //! Memory, and how many slots the machine affords.
 
-use bytesize::ByteSize;
 use rustix::process::{Resource, getrlimit};
 use wasmill_runtime::{affordable_slots, machine_memory_bytes};
 
 use crate::doctor::report::Check;
+use crate::screen::text::bytes;
 use crate::serve;
 use crate::settings::{Config, SLOTS};
 
@@ -14,7 +14,7 @@ const HOST_BYTES: u64 = 256 << 20;
 pub(super) fn memory(config: &Config) -> Check {
     const NAME: &str = "memory";
     let total = serve::memory_total(config);
-    let total_shown = shown(total);
+    let total_shown = bytes(total);
     let Some(machine) = machine_memory_bytes() else {
         return Check::warn(
             NAME,
@@ -23,7 +23,7 @@ pub(super) fn memory(config: &Config) -> Check {
             format!("--memory-total {total_shown}, or what there is for tasks"),
         );
     };
-    let found = format!("{} here, {total_shown} of it for all tasks together", shown(machine));
+    let found = format!("{} here, {total_shown} of it for all tasks together", bytes(machine));
     if total > machine {
         Check::fail(
             NAME,
@@ -36,7 +36,7 @@ pub(super) fn memory(config: &Config) -> Check {
             NAME,
             found,
             "little is left for the host, and the kernel ends the server if it needs more",
-            format!("--memory-total {}", shown(machine / 4 * 3)),
+            format!("--memory-total {}", bytes(machine / 4 * 3)),
         )
     } else {
         Check::ok(NAME, found)
@@ -69,12 +69,8 @@ pub(super) fn address_space() -> Option<Check> {
     let most = getrlimit(Resource::As).current?;
     Some(Check::warn(
         "address space",
-        format!("limited to {}", shown(most)),
+        format!("limited to {}", bytes(most)),
         "the memories of slots are laid out in address space, so fewer fit, and those check their bounds one by one",
         "ulimit -v unlimited",
     ))
-}
-
-fn shown(bytes: u64) -> String {
-    ByteSize(bytes).display().iec().to_string()
 }

@@ -1,10 +1,9 @@
 //! What the doctor found, and how it is written: lines for people, or JSON.
 
-use std::io::{IsTerminal, stdout};
-
 use serde::Serialize;
 
 use crate::output::say;
+use crate::screen::paint::Paint;
 
 /// How one thing is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -79,16 +78,16 @@ impl Report {
         self.ok
     }
 
-    /// Writes it to stdout, in colour on a terminal only.
+    /// Writes it to stdout.
     pub(super) fn print(&self, json: bool) {
         if json {
             say!("{}", serde_json::to_string_pretty(self).expect("plain data can be written as JSON"));
             return;
         }
-        let coloured = stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        let paint = Paint::stdout();
         for check in &self.checks {
             let Check { name, found, .. } = check;
-            say!("{} {name:<14} {found}", word(check.state, coloured));
+            say!("{} {name:<14} {found}", word(check.state, paint));
             for (what, text) in [("costs", &check.cost), ("fix", &check.fix)] {
                 if let Some(text) = text {
                     say!("       {what:<5} {text}");
@@ -106,11 +105,10 @@ impl Report {
     }
 }
 
-fn word(state: State, coloured: bool) -> String {
-    let (word, colour) = match state {
-        State::Ok => ("ok  ", 32),
-        State::Warn => ("warn", 33),
-        State::Fail => ("FAIL", 31),
-    };
-    if coloured { format!("\u{1b}[{colour}m{word}\u{1b}[0m") } else { word.to_owned() }
+fn word(state: State, paint: Paint) -> String {
+    match state {
+        State::Ok => paint.green("ok  "),
+        State::Warn => paint.yellow("warn"),
+        State::Fail => paint.red("FAIL"),
+    }
 }

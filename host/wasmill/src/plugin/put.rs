@@ -1,6 +1,5 @@
 //! `wasmill plugin put`: adds a plugin to a running server, or replaces one.
 
-use std::io::ErrorKind;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -9,7 +8,7 @@ use wasmill_model::PluginName;
 
 use crate::cli::PutArgs;
 use crate::client::{Ask, Client, block_on};
-use crate::exit::{Exit, told};
+use crate::exit::{Exit, told, unread};
 use crate::output::say;
 
 /// How long a server may take: it compiles the plugin before it answers.
@@ -18,15 +17,11 @@ const PATIENCE: Duration = Duration::from_secs(15 * 60);
 /// Sends the file; when the line is printed, new tasks run it.
 pub(crate) fn put(args: &PutArgs) -> Result<()> {
     let PutArgs { file, name, json, server } = args;
-    let shown = file.display();
     let name = match name {
         Some(name) => name.clone(),
         None => named_by(&file.file_stem().unwrap_or_default().to_string_lossy())?,
     };
-    let wasm = std::fs::read(file).map_err(|error| {
-        let exit = if error.kind() == ErrorKind::NotFound { Exit::NotFound } else { Exit::Failed };
-        told(exit, format!("failed to read {shown}: {error}"))
-    })?;
+    let wasm = std::fs::read(file).map_err(|error| unread(file.display(), &error))?;
     let client = Client::new(server)?;
     let path = format!("/plugins/{name}");
     let body = Some(("application/wasm", wasm.into()));

@@ -9,11 +9,9 @@ use std::time::Duration;
 use unicode_width::UnicodeWidthStr;
 
 use crate::screen::paint::{Paint, is_dumb};
-use crate::screen::size;
-use crate::screen::text::{bar, clipped, harmless, time};
+use crate::screen::text::{clipped, harmless, time};
+use crate::screen::{BAR_COLUMNS, size};
 
-/// Columns of the bar.
-const BAR_COLUMNS: usize = 24;
 /// How often the live line is drawn anew.
 pub(crate) const REDRAW: Duration = Duration::from_millis(100);
 
@@ -112,12 +110,11 @@ impl Live {
         };
         let percent = take(&format!(" {:>3.0} %", (fraction * 100.0).floor()), &mut room);
         let bar_columns = BAR_COLUMNS.min(room / 3);
-        let (filled, empty) = bar(fraction, bar_columns);
+        let bar = self.paint.bar(fraction, bar_columns);
         room = room.saturating_sub(bar_columns);
         let gap = take("  ", &mut room);
         let note = take(&spaced(note), &mut room);
-        let (filled, empty) = (self.paint.green(filled), self.paint.dim(empty));
-        format!("{}{gap}{filled}{empty}{percent}{note}{}", self.paint.bold(title), self.paint.dim(elapsed))
+        format!("{}{gap}{bar}{percent}{note}{}", self.paint.bold(title), self.paint.dim(elapsed))
     }
 }
 

@@ -7,6 +7,8 @@ use std::sync::OnceLock;
 
 use clap::ValueEnum;
 
+use crate::screen::text::bar;
+
 /// When colours are used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Color {
@@ -67,6 +69,12 @@ impl Paint {
 
     pub(crate) fn cyan(self, text: impl Display) -> String {
         self.paint("36", text)
+    }
+
+    /// Draws a bar of so many columns, filled by a fraction.
+    pub(crate) fn bar(self, fraction: f64, columns: usize) -> String {
+        let (filled, empty) = bar(fraction, columns);
+        self.green(filled) + &self.dim(empty)
     }
 
     /// Paints the text of a row that is selected.

@@ -6,8 +6,7 @@ use anyhow::Result;
 
 use crate::cli::server::FilterArgs;
 use crate::client::{Client, Stats, Task};
-use crate::commands::list::next;
-use crate::commands::with_query;
+use crate::commands::list::{PAGE, next, page};
 
 /// Pages that are looked through for one screen: a page of a filter may hold few tasks, or none.
 const PAGES_MAX: usize = 10;
@@ -42,10 +41,7 @@ async fn read(client: &Client, filter: &FilterArgs, tasks_max: usize) -> Result<
     let mut tasks: Vec<Task> = Vec::new();
     let mut cursor = None;
     for _ in 0..PAGES_MAX {
-        let mut parameters = vec![("limit", (tasks_max - tasks.len()).clamp(1, 1_000).to_string())];
-        parameters.extend(filter.parameters());
-        parameters.extend(cursor.map(|cursor| ("cursor", cursor)));
-        let answer = client.get(&with_query("/task", &parameters)).await?.good()?;
+        let answer = page(client, filter, (tasks_max - tasks.len()).clamp(1, PAGE), cursor).await?;
         tasks.extend(answer.read::<Vec<Task>>()?);
         cursor = next(&answer);
         if cursor.is_none() || tasks.len() >= tasks_max {

@@ -209,15 +209,10 @@ fn progress(task: &Task) -> (String, String) {
     match (task.state.as_str(), &task.progress) {
         ("running", Some(progress)) => {
             let (filled, empty) = bar(progress.fraction, BAR_COLUMNS);
-            let percent = (progress.fraction * 100.0).floor();
-            (format!("{filled}{empty}"), format!(" {percent:>3} %  {}", progress.note))
+            (format!("{filled}{empty}"), format!(" {:>3} %  {}", progress.percent(), progress.note))
         }
         ("failed", _) => (String::new(), task.status.clone()),
-        ("waiting", _) if task.attempt > 0 => {
-            let next = format!("waits for attempt {} of {}", task.attempt + 1, task.max_attempts);
-            (String::new(), next)
-        }
-        _ => Default::default(),
+        _ => (String::new(), task.next_attempt().unwrap_or_default()),
     }
 }
 
