@@ -124,7 +124,7 @@ pub(crate) fn about() -> Operation {
         "seq": 12, "time": "2026-11-23T07:26:49.603656725Z", "attempt": 1, "stream": "stdout",
         "text": "fetched 3 of 9",
     });
-    let after = json!({"type": "integer", "minimum": 0, "default": 0});
+    let after = json!({"type": "integer", "minimum": 0, "maximum": u64::MAX, "default": 0});
     let limit = json!({"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT});
     let lines =
         Answer::json::<Vec<LineView>>("Lines, oldest first.", json!([line])).or_events().optional_header(
