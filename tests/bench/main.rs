@@ -3,6 +3,7 @@
 //! Everything is measured on the real server over loopback, the load generator on the same cores. The
 //! floors stand beside the figures, since machines differ and are noisy: read the ratios.
 
+mod batch;
 mod cancel;
 mod fairness;
 mod floors;
@@ -42,6 +43,7 @@ fn main() -> Result<()> {
     load.block_on(async {
         throughput::measure(64).await?;
         live::measure(64).await?;
+        batch::measure().await?;
         latency::measure_idle().await?;
         cancel::measure(64).await?;
         fairness::measure(4).await?;

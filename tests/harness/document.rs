@@ -99,7 +99,12 @@ impl Document {
         let Some(content) = content.get(&media_type) else {
             return unexpected(&format!("content type '{media_type}'"));
         };
-        if media_type.ends_with("json") { self.check_value(&content["schema"], &answer.json) } else { Ok(()) }
+        // Lines of JSON are no JSON.
+        if ["/json", "+json"].iter().any(|end| media_type.ends_with(end)) {
+            self.check_value(&content["schema"], &answer.json)
+        } else {
+            Ok(())
+        }
     }
 
     /// Says what about a value does not fit a schema of this document.

@@ -26,6 +26,7 @@ mod metrics;
 mod openapi;
 mod plugins;
 mod problems;
+mod queue;
 mod stop;
 mod storage;
 mod third_party;

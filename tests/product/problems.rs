@@ -96,6 +96,9 @@ async fn a_request_that_is_wrong_is_422_and_points_at_every_fault() {
         (json!({"timeout": "2days"}), vec!["/timeout"]),
         (json!({"max_attempts": 0}), vec!["/max_attempts"]),
         (json!({"max_attempts": 1.5}), vec!["/max_attempts"]),
+        (json!({"delay": "1s", "run_at": "2026-11-23T07:26:49Z"}), vec!["/run_at"]),
+        (json!({"priority": 1_001, "tags": [""]}), vec!["/priority", "/tags"]),
+        (json!({"unique_key": "", "on_conflict": "maybe"}), vec!["/on_conflict", "/unique_key"]),
         (json!({"a/b~c": 1}), vec!["/a~1b~0c"]),
         (json!({"plugim": "noop", "timeout": "soon"}), vec!["/timeout", "/plugim"]),
     ] {
@@ -192,7 +195,8 @@ async fn random_bodies_never_cause_a_server_error() {
         json!("💣".repeat(50)),
         json!({"plugin": {"plugin": []}}),
     ];
-    for field in ["plugin", "input", "timeout", "max_attempts", "", "__proto__"] {
+    let known = ["plugin", "input", "timeout", "max_attempts", "delay", "run_at", "priority", "tags"];
+    for field in known.into_iter().chain(["on_conflict", "", "__proto__"]) {
         for value in &values {
             let mut body = json!({});
             body[field] = value.clone();

@@ -17,8 +17,8 @@ use crate::problem::{self, Problem};
 use crate::routes::{Routes, get, post};
 use crate::upload::{self, Uploads};
 use crate::{
-    cancel, cancel_many, docs, drain, events, health, list, logs, metrics, openapi, plugins, result, stats,
-    status, submit, task,
+    batch, cancel, cancel_many, docs, drain, events, health, list, logs, metrics, openapi, pause, plugins,
+    result, retry, retry_many, stats, status, submit, task,
 };
 
 /// What the API accepts.
@@ -26,6 +26,8 @@ use crate::{
 pub struct ApiConfig {
     /// Bytes of the largest request body.
     pub body_bytes_max: usize,
+    /// Bytes of the largest body that holds many task requests.
+    pub batch_bytes_max: usize,
     /// How long a client may take to send a body.
     pub body_timeout: Duration,
     /// The timeout of a task that names none, and whose plugin names none.
@@ -73,6 +75,8 @@ impl Api {
 pub(crate) fn routes() -> Routes {
     Routes::new()
         .route("/task", post(submit::submit).get(list::list))
+        .route("/task/batch", post(batch::batch))
+        .route("/task/retry", post(retry_many::retry_many))
         .route("/task/cancel", post(cancel_many::cancel_many))
         .route("/task/{id}", get(task::task).delete(cancel::remove))
         .route("/task/{id}/status", get(status::status))
@@ -80,9 +84,14 @@ pub(crate) fn routes() -> Routes {
         .route("/task/{id}/logs", get(logs::logs))
         .route("/task/{id}/events", get(events::of_task))
         .route("/events", get(events::of_all))
+        .route("/task/{id}/retry", post(retry::retry))
         .route("/task/{id}/cancel", post(cancel::cancel))
         .route("/plugins", get(plugins::list))
         .route("/plugins/{name}", get(plugins::plugin).put(upload::put).delete(upload::delete))
+        .route("/plugins/{name}/pause", post(pause::pause_plugin))
+        .route("/plugins/{name}/resume", post(pause::resume_plugin))
+        .route("/pause", post(pause::pause))
+        .route("/resume", post(pause::resume))
         .route("/drain", post(drain::drain))
         .route("/stats", get(stats::stats))
         .route("/metrics", get(metrics::metrics))

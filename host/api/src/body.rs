@@ -22,6 +22,25 @@ pub(crate) async fn read_json(config: &ApiConfig, headers: &HeaderMap, body: Bod
     Ok(bytes)
 }
 
+/// Whether a batch comes, and is answered, as lines of JSON rather than as an array.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lines(pub(crate) bool);
+
+/// Reads a body of many task requests.
+pub(crate) async fn read_batch(
+    config: &ApiConfig,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<(Bytes, Lines), Problem> {
+    let bytes = read(body, config.batch_bytes_max, config.body_timeout).await?;
+    let kind = content_type(headers);
+    let lines = matches!(
+        kind.as_deref(),
+        Some("application/x-ndjson" | "application/ndjson" | "application/jsonl" | "application/x-jsonlines")
+    );
+    if lines || is_json(headers) { Ok((bytes, Lines(lines))) } else { Err(Problem::not_a_batch()) }
+}
+
 /// Reads a body of WebAssembly.
 pub(crate) async fn read_wasm(
     headers: &HeaderMap,

@@ -87,7 +87,7 @@ fn check(query: &str, body: &[u8]) -> Result<Wish, Problem> {
     Problem::unless(faults, wish)
 }
 
-const NO_BODY: &str = "the body must be empty; which tasks are meant is said in the query";
+pub(crate) const NO_BODY: &str = "the body must be empty; which tasks are meant is said in the query";
 
 /// Whether a body is empty, or an object that is.
 fn says_nothing(body: &[u8]) -> bool {
@@ -95,7 +95,8 @@ fn says_nothing(body: &[u8]) -> bool {
     body.trim_ascii().is_empty() || object().is_ok_and(|fields| fields.is_empty())
 }
 
-fn flag(flag: &mut bool, name: &str, value: &str, faults: &mut Vec<Fault>) {
+/// Reads a parameter that is true or false.
+pub(crate) fn flag(flag: &mut bool, name: &str, value: &str, faults: &mut Vec<Fault>) {
     match value {
         "true" => *flag = true,
         "false" => *flag = false,
@@ -106,7 +107,7 @@ fn flag(flag: &mut bool, name: &str, value: &str, faults: &mut Vec<Fault>) {
 /// The body: none, or an object without fields.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
-struct Nothing {}
+pub(crate) struct Nothing {}
 
 pub(crate) fn about() -> Operation {
     let flag = json!({"type": "boolean", "default": false});

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
-use wasmill_model::{TaskState, Timestamp};
+use wasmill_model::{TAGS_MAX, TaskState, Timestamp};
 use wasmill_store::Filter;
 
 use crate::openapi::Operation;
@@ -10,13 +10,14 @@ use crate::openapi::values::{Name, plain};
 use crate::problem::Fault;
 
 /// The names of the parameters, for messages.
-pub(crate) const NAMES: &str = "state, plugin, created_after, created_before";
+pub(crate) const NAMES: &str = "state, plugin, tag, created_after, created_before";
 
 /// Takes over one parameter of a query; false if it is none of a filter.
 pub(crate) fn take(filter: &mut Filter, name: &str, value: &str, faults: &mut Vec<Fault>) -> bool {
     let taken = match name {
         "state" => states(filter, value),
         "plugin" => once(&mut filter.plugin, value.parse().ok(), "the name of a plugin"),
+        "tag" => tag(filter, value),
         "created_after" => once(&mut filter.created_after, moment(value), MOMENT),
         "created_before" => once(&mut filter.created_before, moment(value), MOMENT),
         _ => return false,
@@ -35,6 +36,9 @@ pub(crate) fn parameters(filter: &Filter) -> String {
     }
     if let Some(plugin) = &filter.plugin {
         query.append_pair("plugin", plugin.as_str());
+    }
+    for tag in &filter.tags {
+        query.append_pair("tag", tag.as_str());
     }
     for (name, moment) in [("created_after", filter.created_after), ("created_before", filter.created_before)]
     {
@@ -60,6 +64,16 @@ fn states(filter: &mut Filter, value: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// Takes one more tag; a task must have all of them.
+fn tag(filter: &mut Filter, value: &str) -> Result<(), &'static str> {
+    let tag = value.parse().map_err(|_| "a tag of 1 to 64 bytes")?;
+    if filter.tags.len() == TAGS_MAX {
+        return Err("given at most 16 times");
+    }
+    filter.tags.push(tag);
+    Ok(())
+}
+
 fn once<T>(slot: &mut Option<T>, value: Option<T>, must: &'static str) -> Result<(), &'static str> {
     if slot.is_some() || value.is_none() {
         return Err(must);
@@ -78,10 +92,13 @@ fn moment(text: &str) -> Option<Timestamp> {
 pub(crate) fn about(operation: Operation, states: &[TaskState]) -> Operation {
     let names: Vec<_> = states.iter().map(|state| state.as_str()).collect();
     let states = json!({"type": "array", "items": {"type": "string", "enum": names}, "minItems": 1});
+    let tag = json!({"type": "string", "minLength": 1, "maxLength": 64});
+    let tags = json!({"type": "array", "items": tag, "minItems": 1, "maxItems": TAGS_MAX});
     let moment = json!({"type": "string", "format": "date-time"});
     operation
         .query("state", "Tasks in one of these states.", &states)
         .query("plugin", "Tasks of this plugin.", &plain::<Name>())
+        .query("tag", "Tasks that have all of these tags.", &tags)
         .query("created_after", "Tasks accepted at this moment or later.", &moment)
         .query("created_before", "Tasks accepted before this moment.", &moment)
 }
@@ -104,6 +121,7 @@ mod tests {
             "",
             "&state=waiting&state=running",
             "&plugin=noop",
+            "&plugin=noop&tag=tenant%3A42&tag=%C3%BC",
             "&state=failed&plugin=a.b-c_d&created_after=2026-11-23T07%3A26%3A49Z",
             "&created_before=2026-11-23T07%3A26%3A49.603656725Z",
         ] {
@@ -127,6 +145,8 @@ mod tests {
             "state=done",
             "state=waiting,",
             "plugin=No Name",
+            "tag=",
+            "tag=%00",
             "plugin=a&plugin=b",
             "created_after=yesterday",
             "created_before=2026-11-23",

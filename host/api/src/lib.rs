@@ -4,6 +4,8 @@
 //! what leaves as an error leaves as `application/problem+json`.
 
 mod app;
+mod attempts;
+mod batch;
 mod body;
 mod cancel;
 mod cancel_many;
@@ -18,11 +20,16 @@ mod list;
 mod logs;
 mod metrics;
 mod openapi;
+mod options;
+mod pause;
 mod plugins;
 mod problem;
 mod problem_kind;
 mod record;
+mod request_key;
 mod result;
+mod retry;
+mod retry_many;
 mod routes;
 mod server;
 mod sse;

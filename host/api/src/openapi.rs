@@ -12,8 +12,8 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    cancel, cancel_many, docs, drain, events, health, list, logs, metrics, plugins, result, stats, status,
-    submit, task, upload,
+    batch, cancel, cancel_many, docs, drain, events, health, list, logs, metrics, pause, plugins, result,
+    retry, retry_many, stats, status, submit, task, upload,
 };
 
 pub(crate) mod answer;
@@ -28,10 +28,13 @@ const ABOUT: &str = "Wasmill runs each task as a fresh, sandboxed instance of a 
     Every error is `application/problem+json` (RFC 9457) with a stable `code`. \
     Answers may gain keys; what is there keeps its type and meaning.";
 
-/// Tells of every method of every route in the table of `app.rs`, one line each.
+/// Tells of every method of every route in the table of `app.rs`.
 fn operations() -> Vec<Operation> {
-    vec![
+    let mut operations = vec![
         submit::about(),
+        batch::about(),
+        retry::about(),
+        retry_many::about(),
         list::about(),
         cancel_many::about(),
         task::about(),
@@ -54,7 +57,9 @@ fn operations() -> Vec<Operation> {
         about(),
         docs::about(),
         docs::about_viewer(),
-    ]
+    ];
+    operations.extend(pause::about());
+    operations
 }
 
 pub(crate) fn about() -> Operation {

@@ -8,7 +8,7 @@ use axum::response::IntoResponse;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
-use wasmill_model::{Backoff, Limits, PluginName};
+use wasmill_model::{Backoff, Limits, PluginName, Rate};
 use wasmill_runtime::{
     DirRule, HttpRule, OutputFormat, Permissions, PluginFacts, PluginInfo, PluginSource, PluginState, Retry,
 };
@@ -41,6 +41,8 @@ pub(crate) struct PluginView {
     /// The digest of the version that runs tasks now, which may be an older one.
     #[schemars(with = "Option<Digest>")]
     in_service: Option<String>,
+    /// Whether its tasks are held back.
+    paused: bool,
     tasks: TasksView,
     #[serde(flatten)]
     facts: Option<FactsView>,
@@ -91,6 +93,8 @@ struct LimitsView {
     checkpoint_bytes: u64,
     /// `null` if only the slots bound it.
     concurrency: Option<u32>,
+    /// `null` if any number may start at any time.
+    rate: Option<String>,
 }
 
 /// How failures of its tasks are tried again, unless they say otherwise.
@@ -99,6 +103,8 @@ struct LimitsView {
 struct RetryView {
     max_attempts: u32,
     backoff: BackoffView,
+    /// The kinds of failures that are attempted again.
+    on: Vec<&'static str>,
 }
 
 /// The waits between attempts.
@@ -164,11 +170,13 @@ pub(crate) async fn view_all(api: &Api, plugins: Vec<PluginInfo>) -> Result<Vec<
             cancelled: tally.cancelled,
         }
     };
-    Ok(plugins.into_iter().map(|plugin| PluginView::new(tasks(&plugin.name), plugin)).collect())
+    let is_paused = |name: &str| name.parse().is_ok_and(|name| api.scheduler.is_plugin_paused(&name));
+    let view = |plugin: PluginInfo| PluginView::new(tasks(&plugin.name), is_paused(&plugin.name), plugin);
+    Ok(plugins.into_iter().map(view).collect())
 }
 
 impl PluginView {
-    fn new(tasks: TasksView, plugin: PluginInfo) -> Self {
+    fn new(tasks: TasksView, paused: bool, plugin: PluginInfo) -> Self {
         let (state, reason) = match plugin.state {
             PluginState::Ready => ("ready", None),
             PluginState::Compiling => ("compiling", None),
@@ -187,6 +195,7 @@ impl PluginView {
             size_bytes: plugin.size_bytes,
             compile_ms: plugin.compile_ms,
             in_service: plugin.in_service,
+            paused,
             tasks,
             facts: plugin.facts.map(FactsView::new),
         }
@@ -206,7 +215,7 @@ impl FactsView {
             has_schema: terms.schema.is_some(),
             imports,
             exports,
-            limits: LimitsView::new(&terms.limits, terms.concurrency),
+            limits: LimitsView::new(&terms.limits, terms.concurrency, terms.rate),
             retry: RetryView::new(terms.retry),
             permissions: PermissionsView::new(&terms.permissions),
         }
@@ -214,7 +223,7 @@ impl FactsView {
 }
 
 impl LimitsView {
-    fn new(limits: &Limits, concurrency: Option<u32>) -> Self {
+    fn new(limits: &Limits, concurrency: Option<u32>, rate: Option<Rate>) -> Self {
         Self {
             memory_bytes: limits.memory_bytes,
             timeout_ms: limits.timeout.as_millis(),
@@ -223,6 +232,7 @@ impl LimitsView {
             log_bytes: limits.log_bytes,
             checkpoint_bytes: limits.checkpoint_bytes,
             concurrency,
+            rate: rate.map(|rate| rate.to_string()),
         }
     }
 }
@@ -231,7 +241,7 @@ impl RetryView {
     fn new(retry: Retry) -> Self {
         let Backoff { first, factor, most } = retry.backoff.unwrap_or_default();
         let backoff = BackoffView { first_ms: first.as_millis(), factor, most_ms: most.as_millis() };
-        Self { max_attempts: retry.attempts_max.unwrap_or(1), backoff }
+        Self { max_attempts: retry.attempts_max.unwrap_or(1), backoff, on: retry.on.words() }
     }
 }
 
@@ -253,7 +263,7 @@ impl PermissionsView {
 /// A plugin as an example for the API document.
 pub(crate) fn example() -> Value {
     json!({
-        "name": "words", "state": "ready", "reason": null, "file": "/plugins/words.wasm",
+        "name": "words", "state": "ready", "reason": null, "paused": false, "file": "/plugins/words.wasm",
         "digest": "d203842075bd6e1d4ea7d5a9bd8b1ba1ea3e7fbd6a1cb8b0c1c4a8e6c9f1b2a3",
         "size_bytes": 111_616, "compile_ms": 214,
         "in_service": "d203842075bd6e1d4ea7d5a9bd8b1ba1ea3e7fbd6a1cb8b0c1c4a8e6c9f1b2a3",
@@ -265,9 +275,12 @@ pub(crate) fn example() -> Value {
         "imports": ["wasi:cli/stdout@0.2.6"], "exports": ["wasi:cli/run@0.2.6"],
         "limits": {
             "memory_bytes": 67_108_864, "timeout_ms": 600_000, "cpu_ms": null, "output_bytes": 1_048_576,
-            "log_bytes": 16_384, "checkpoint_bytes": 1_048_576, "concurrency": null,
+            "log_bytes": 16_384, "checkpoint_bytes": 1_048_576, "concurrency": null, "rate": null,
         },
-        "retry": {"max_attempts": 1, "backoff": {"first_ms": 1_000, "factor": 2.0, "most_ms": 300_000}},
+        "retry": {
+            "max_attempts": 1, "backoff": {"first_ms": 1_000, "factor": 2.0, "most_ms": 300_000},
+            "on": ["io", "trap", "timeout"],
+        },
         "permissions": {"http": [], "env": [], "dirs": []},
     })
 }

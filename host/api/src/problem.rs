@@ -19,7 +19,7 @@ use wasmill_model::{InvalidPluginName, InvalidTaskId, TaskId, TaskState};
 use wasmill_runtime::UploadError;
 use wasmill_store::StoreError;
 
-use crate::openapi::values::State;
+use crate::openapi::values::{Id, State};
 use crate::problem_kind::{self as kind, Kind};
 
 /// What `GET /task/{id}/result` has always said when there is no result.
@@ -35,6 +35,7 @@ pub(crate) struct Problem {
     errors: Vec<Fault>,
     state: Option<TaskState>,
     retry_after_secs: Option<u32>,
+    holder: Option<TaskId>,
 }
 
 /// One thing that is wrong with a request.
@@ -55,6 +56,17 @@ impl Fault {
     pub(crate) fn field(name: &str, detail: impl Into<String>) -> Self {
         let pointer = format!("/{}", name.replace('~', "~0").replace('/', "~1"));
         Self { pointer: Some(pointer), parameter: None, detail: detail.into() }
+    }
+
+    /// Means the body as a whole.
+    pub(crate) fn body(detail: impl Into<String>) -> Self {
+        Self { pointer: Some(String::new()), parameter: None, detail: detail.into() }
+    }
+
+    /// Says which item of an array it is about.
+    pub(crate) fn within(self, index: usize) -> Self {
+        let pointer = self.pointer.map(|pointer| format!("/{index}{pointer}"));
+        Self { pointer, ..self }
     }
 
     /// Names a query parameter.
@@ -92,12 +104,17 @@ pub(crate) struct Document<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "&'static str")]
     problem: Option<&'static str>,
+    /// The task that holds the unique key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Id")]
+    holder: Option<TaskId>,
 }
 
 impl Problem {
     fn new(status: StatusCode, code: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
         let detail = detail.into();
-        Self { status, code, title, detail, errors: Vec::new(), state: None, retry_after_secs: None }
+        let (errors, state, retry_after_secs, holder) = (Vec::new(), None, None, None);
+        Self { status, code, title, detail, errors, state, retry_after_secs, holder }
     }
 
     fn of(kind: Kind, detail: impl Into<String>) -> Self {
@@ -117,6 +134,23 @@ impl Problem {
     pub(crate) fn invalid_json(error: &serde_json::Error) -> Self {
         let detail = format!("the body is not valid JSON: {error}");
         Self::of(kind::INVALID_JSON, detail)
+    }
+
+    pub(crate) fn invalid_json_line(line: usize, error: &serde_json::Error) -> Self {
+        let detail = format!("line {line} of the body is not valid JSON: {error}");
+        Self::of(kind::INVALID_JSON, detail)
+    }
+
+    pub(crate) fn invalid_request_key(bytes_max: usize) -> Self {
+        let detail = format!("Idempotency-Key must be given once, with 1 to {bytes_max} visible characters");
+        Self::of(kind::INVALID_REQUEST_KEY, detail)
+    }
+
+    /// Another task holds the unique key.
+    pub(crate) fn key_taken(pointer: &str, key: &str, holder: TaskId) -> Self {
+        let detail = format!("task {holder} waits or runs under the unique key '{key}'");
+        let fault = Fault { pointer: Some(pointer.to_owned()), parameter: None, detail: detail.clone() };
+        Self { errors: vec![fault], holder: Some(holder), ..Self::of(kind::KEY_TAKEN, detail) }
     }
 
     pub(crate) fn unreadable_body() -> Self {
@@ -157,6 +191,12 @@ impl Problem {
 
     pub(crate) fn unsupported_media_type() -> Self {
         let detail = "send the body as JSON, with the header 'Content-Type: application/json'";
+        Self::of(kind::NOT_JSON, detail)
+    }
+
+    pub(crate) fn not_a_batch() -> Self {
+        let detail = "send the body as an array, with 'Content-Type: application/json', or as lines of JSON, \
+                      with 'Content-Type: application/x-ndjson'";
         Self::of(kind::NOT_JSON, detail)
     }
 
@@ -229,6 +269,12 @@ impl Problem {
         Self { state: Some(state), ..Self::of(kind::TASK_ENDED, detail) }
     }
 
+    /// The task has not ended, so it cannot be done once more.
+    pub(crate) fn not_ended(id: TaskId, state: TaskState) -> Self {
+        let detail = format!("task {id} is {state}; only one that has ended can be retried");
+        Self { state: Some(state), ..Self::of(kind::TASK_NOT_ENDED, detail) }
+    }
+
     fn internal() -> Self {
         let detail = "the server failed to answer; its log says why";
         Self::of(kind::INTERNAL, detail)
@@ -244,6 +290,7 @@ impl Problem {
             code: self.code,
             errors: &self.errors,
             state: self.state.map(TaskState::as_str),
+            holder: self.holder,
             problem: matches!(self.code, "task-failed" | "task-cancelled").then_some(NO_RESULT),
         };
         let mut response = (self.status, Json(document)).into_response();
@@ -276,6 +323,13 @@ impl From<StoreError> for Problem {
                 let detail =
                     format!("{waiting_max} tasks are waiting, the most this server takes; try again later");
                 Self::of(kind::WAITING_LINE_FULL, detail)
+            }
+            StoreError::KeyTaken { key, holder, .. } => Self::key_taken("/unique_key", &key, holder),
+            StoreError::KeyReused { key } => {
+                let detail = format!(
+                    "another request was made under the Idempotency-Key '{key}' within 24 hours; take another key"
+                );
+                Self::of(kind::REQUEST_KEY_REUSED, detail)
             }
             StoreError::Closed => Self::draining(),
             error => {

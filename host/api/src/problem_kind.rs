@@ -31,6 +31,8 @@ pub(crate) const UNREADABLE_BODY: Kind =
     Kind::new(StatusCode::BAD_REQUEST, "unreadable-body", "Body could not be read");
 pub(crate) const UPLOADS_ARE_OFF: Kind =
     Kind::new(StatusCode::FORBIDDEN, "uploads-are-off", "Plugins cannot be changed here");
+pub(crate) const INVALID_REQUEST_KEY: Kind =
+    Kind::new(StatusCode::BAD_REQUEST, "invalid-idempotency-key", "Not an idempotency key");
 pub(crate) const UNKNOWN_TASK: Kind = Kind::new(StatusCode::NOT_FOUND, "unknown-task", "No such task");
 pub(crate) const UNKNOWN_PLUGIN: Kind = Kind::new(StatusCode::NOT_FOUND, "unknown-plugin", "No such plugin");
 pub(crate) const UNKNOWN_ROUTE: Kind = Kind::new(StatusCode::NOT_FOUND, "unknown-route", "No such route");
@@ -45,6 +47,9 @@ pub(crate) const TASK_FAILED: Kind =
 pub(crate) const TASK_CANCELLED: Kind =
     Kind::new(StatusCode::CONFLICT, "task-cancelled", "There will be no result");
 pub(crate) const TASK_ENDED: Kind = Kind::new(StatusCode::CONFLICT, "task-ended", "Task has already ended");
+pub(crate) const TASK_NOT_ENDED: Kind =
+    Kind::new(StatusCode::CONFLICT, "task-not-ended", "Task has not ended");
+pub(crate) const KEY_TAKEN: Kind = Kind::new(StatusCode::CONFLICT, "unique-key-taken", "Unique key is taken");
 pub(crate) const BODY_TOO_LARGE: Kind =
     Kind::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "Body too large");
 pub(crate) const NOT_JSON: Kind =
@@ -60,6 +65,11 @@ pub(crate) const INVALID_PLUGIN_NAME: Kind =
     Kind::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-plugin-name", "Not a plugin name");
 pub(crate) const PLUGIN_REJECTED: Kind =
     Kind::new(StatusCode::UNPROCESSABLE_ENTITY, "plugin-rejected", "Plugin was rejected");
+pub(crate) const REQUEST_KEY_REUSED: Kind = Kind::new(
+    StatusCode::UNPROCESSABLE_ENTITY,
+    "idempotency-key-reused",
+    "Idempotency key is used for another request",
+);
 pub(crate) const WAITING_LINE_FULL: Kind =
     Kind::new(StatusCode::TOO_MANY_REQUESTS, "waiting-line-full", "Too many waiting tasks").passes_in(1);
 pub(crate) const TOO_MANY_FOLLOWERS: Kind =

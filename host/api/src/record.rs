@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 use wasmill_model::{ATTEMPTS_MAX, Failure, PluginName, Progress, Task, TaskId, TaskState, Timestamp, Usage};
+use wasmill_store::SubmittedTask;
 
 use crate::openapi::values::{Digest, Id, Name, State, Words};
 
@@ -29,6 +30,13 @@ pub(crate) struct Accepted {
     /// 0: it has not run yet.
     #[schemars(range(max = 0))]
     pub(crate) duration: u64,
+}
+
+impl Accepted {
+    pub(crate) fn new(task: &SubmittedTask) -> Self {
+        let SubmittedTask { id, created_at, holder } = *task;
+        Self { id, created_at: Rfc3339(created_at), duration: holder.map_or(0, |ran| ran.as_secs()) }
+    }
 }
 
 /// The whole record of a task, without its input and log.
@@ -70,9 +78,16 @@ pub(crate) struct Status {
     timeout_ms: u64,
     /// 0 without an input.
     input_bytes: u64,
+    /// A task goes before one that was accepted a minute earlier for each step.
+    priority: i32,
+    tags: Vec<String>,
+    unique_key: Option<String>,
+    /// The ended task that this one does again.
+    #[schemars(with = "Option<Id>")]
+    retry_of: Option<TaskId>,
     /// Like `duration`, in milliseconds.
     duration_ms: u64,
-    /// When a task that waits may start: in the future between two attempts.
+    /// When a task that waits may start: in the future if it was put off, and between two attempts.
     ready_at: Rfc3339,
     /// When the newest attempt started; `null` while the task waits.
     started_at: Option<Rfc3339>,
@@ -153,6 +168,10 @@ impl Status {
             host_crashes: task.host_crashes,
             timeout_ms: millis(task.timeout),
             input_bytes: task.input_bytes,
+            priority: task.priority.get(),
+            tags: task.tags.iter().map(|tag| tag.as_str().to_owned()).collect(),
+            unique_key: task.unique_key.map(|key| key.to_string()),
+            retry_of: task.retry_of,
             duration_ms: millis(duration),
             ready_at: Rfc3339(task.ready_at),
             started_at: task.started_at.map(Rfc3339),
@@ -208,7 +227,8 @@ pub(crate) fn example() -> Value {
         "state": "running", "plugin": "io-stub", "plugin_digest": null, "attempt": 1, "max_attempts": 1,
         "host_crashes": 0, "timeout_ms": 600_000, "input_bytes": 0, "duration_ms": 2_013,
         "ready_at": "2026-11-23T07:26:49.603656725Z", "started_at": "2026-11-23T07:26:49.604278581Z",
-        "finished_at": null, "progress": {"fraction": 0.0071, "note": "waiting, 281 s left"},
+        "finished_at": null, "priority": 0, "tags": ["tenant:42"], "unique_key": null, "retry_of": null,
+        "progress": {"fraction": 0.0071, "note": "waiting, 281 s left"},
         "usage": {
             "cpu_ms": 0, "wall_ms": 2_013, "queue_ms": 0, "instantiate_us": 61, "peak_memory_bytes": 1_114_112,
             "log_bytes": 0, "http_requests": 0, "http_sent_bytes": 0, "http_received_bytes": 0, "checkpoints": 1,

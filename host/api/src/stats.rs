@@ -24,6 +24,8 @@ struct Stats {
     memory: MemoryView,
     /// Whether nothing new is started, nor taken.
     draining: bool,
+    /// Whether everything is paused.
+    paused: bool,
 }
 
 /// Places for running tasks.
@@ -60,7 +62,8 @@ pub(crate) async fn stats(State(api): State<Api>) -> Result<impl IntoResponse, P
         holds_tasks_back: api.scheduler.lacks_room(),
     };
     let draining = api.scheduler.is_draining();
-    Ok(Json(Stats { waiting: counts.waiting, running: counts.running, slots, memory, draining }))
+    let paused = api.scheduler.is_paused();
+    Ok(Json(Stats { waiting: counts.waiting, running: counts.running, slots, memory, draining, paused }))
 }
 
 pub(crate) fn about() -> Operation {
@@ -70,7 +73,7 @@ pub(crate) fn about() -> Operation {
             "total_bytes": 6_442_450_944_u64, "used_bytes": 100_663_296, "free_bytes": 6_341_787_648_u64,
             "holds_tasks_back": false,
         },
-        "draining": false,
+        "draining": false, "paused": false,
     });
     Operation::get("/stats", "getStats", "Say how much waits and runs")
         .answers(200, Answer::json::<Stats>("How busy the server is.", example))

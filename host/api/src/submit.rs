@@ -11,18 +11,23 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use serde_json::value::RawValue;
-use wasmill_model::{ATTEMPTS_MAX, Backoff, InvalidPluginName, NewTask, PluginName, TaskId};
+use serde_json::{Value, json};
+use wasmill_model::{
+    ATTEMPTS_MAX, Backoff, InvalidPluginName, NewTask, PluginName, Priority, TAGS_MAX, TaskId, Timestamp,
+};
 use wasmill_runtime::{NotReady, Terms};
+use wasmill_store::Submitted;
 
 use crate::app::Api;
 use crate::body::read_json;
-use crate::openapi::values::{Anything, Name, Span};
+use crate::openapi::values::{Anything, Moment, Name, Span};
 use crate::openapi::{Answer, Operation};
+use crate::options::{self, Options};
 use crate::problem::{Fault, Problem};
 use crate::problem_kind as kind;
-use crate::record::{Accepted, Record, Rfc3339};
+use crate::record::{Accepted, Record};
+use crate::request_key;
 use crate::wait::{self, Wish};
 
 /// The plugin that runs when a request names none.
@@ -34,50 +39,100 @@ pub(crate) async fn submit(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let wish = Wish::read(query.0.as_deref(), &headers);
+    let wish = Wish::read(query.0.as_deref(), &headers)?;
     let bytes = read_json(&api.config, &headers, body).await?;
+    let now = api.clock.now();
+    let request = request_key::read(&headers, "task", &bytes)?;
+    if let Some(request) = &request
+        && let Some(submitted) = api.store.submitted(request.clone(), now).await?
+    {
+        return answer_after(&api, &submitted, wish).await;
+    }
     if api.scheduler.is_draining() {
         return Err(Problem::draining());
     }
-    let wish = wish?;
-    let task = check(&api, &bytes)?;
-    let accepted = Accepted { id: task.id, created_at: Rfc3339(task.created_at), duration: 0 };
-    api.store.insert(vec![task]).await?;
+    let task = check(&api, &bytes, now)?;
+    let submitted = api.store.submit(vec![task], request.map(|request| (request, now))).await?;
     api.scheduler.wake();
-    let location = [(header::LOCATION, format!("/task/{}", accepted.id))];
+    answer_after(&api, &submitted, wish).await
+}
+
+/// Answers when the client has waited as long as it wished.
+async fn answer_after(api: &Api, submitted: &Submitted, wish: Wish) -> Result<Response, Problem> {
+    let mut response = answer(submitted)?.into_response();
     // The task is stored: from here on no trouble may turn the answer into an error.
     if let Some(wait) = wish.wait
-        && let Ok(Some(task)) = wait::until_ended(&api, accepted.id, wait).await
+        && let Some(task) = submitted.tasks.first()
+        && let Ok(Some(task)) = wait::until_ended(api, task.id, wait).await
     {
+        let record = Answered::Waited(Box::new(Record::new(task, api.clock.now())));
+        let headers = std::mem::take(response.headers_mut());
         let applied: HeaderMap = wish.applied().into_iter().collect();
-        let record = Submitted::Waited(Box::new(Record::new(task, api.clock.now())));
-        return Ok((StatusCode::CREATED, location, applied, Json(record)).into_response());
+        let mut waited = (response.status(), applied, Json(record)).into_response();
+        for name in [header::LOCATION, request_key::REPLAYED] {
+            if let Some(value) = headers.get(&name) {
+                waited.headers_mut().insert(name, value.clone());
+            }
+        }
+        return Ok(waited);
     }
-    Ok((StatusCode::CREATED, location, Json(Submitted::Stored(accepted))).into_response())
+    Ok(response)
 }
 
 /// What a submit is answered with: the whole record, if the client waited.
 #[derive(Serialize, JsonSchema)]
 #[serde(untagged)]
-enum Submitted {
+enum Answered {
     Stored(Accepted),
     Waited(Box<Record>),
 }
 
+/// Answers with the new task, or with the one that holds its unique key.
+pub(crate) fn answer(submitted: &Submitted) -> Result<impl IntoResponse + use<>, Problem> {
+    let task = submitted.tasks.first();
+    let task = task.ok_or_else(|| Problem::internal_fault("the store answered without a task"))?;
+    let status = if task.holder.is_some() { StatusCode::OK } else { StatusCode::CREATED };
+    let location = format!("/task/{}", task.id);
+    let replayed = request_key::mark(submitted.replayed);
+    Ok((status, [(header::LOCATION, location)], replayed, Json(Answered::Stored(Accepted::new(task)))))
+}
+
+/// Why a task request is refused: what is wrong with it, or what it has to wait for.
+pub(crate) struct Refusal {
+    pub(crate) faults: Vec<Fault>,
+    pub(crate) later: Option<String>,
+}
+
 /// Turns the body into a task that may be stored, or names everything that is wrong with it.
-fn check(api: &Api, bytes: &[u8]) -> Result<NewTask, Problem> {
-    let mut fields: BTreeMap<String, &RawValue> = BTreeMap::new();
-    if !bytes.is_empty() {
-        let body: &RawValue = serde_json::from_slice(bytes).map_err(|error| Problem::invalid_json(&error))?;
-        fields = serde_json::from_str(body.get()).map_err(|_| {
-            let detail = "the body must be a JSON object such as {\"plugin\": \"io-stub\"}";
-            Problem::invalid_request(vec![Fault {
-                pointer: Some(String::new()),
-                parameter: None,
-                detail: detail.to_owned(),
-            }])
-        })?;
+fn check(api: &Api, bytes: &[u8], now: Timestamp) -> Result<NewTask, Problem> {
+    let checked = if bytes.is_empty() {
+        check_fields(api, BTreeMap::new(), now)
+    } else {
+        let body = serde_json::from_slice(bytes).map_err(|error| Problem::invalid_json(&error))?;
+        check_one(api, body, now)
+    };
+    checked.map_err(|refusal| match refusal.later {
+        Some(why) if refusal.faults.is_empty() => Problem::plugin_compiling(why),
+        _ => Problem::invalid_request(refusal.faults),
+    })
+}
+
+/// Does the same for one request, which may be one of many.
+pub(crate) fn check_one(api: &Api, request: &RawValue, now: Timestamp) -> Result<NewTask, Refusal> {
+    match serde_json::from_str(request.get()) {
+        Ok(fields) => check_fields(api, fields, now),
+        Err(_) => {
+            let fault = Fault::body("a task request must be a JSON object such as {\"plugin\": \"io-stub\"}");
+            Err(Refusal { faults: vec![fault], later: None })
+        }
     }
+}
+
+fn check_fields(
+    api: &Api,
+    mut fields: BTreeMap<String, &RawValue>,
+    now: Timestamp,
+) -> Result<NewTask, Refusal> {
     let mut faults = Vec::new();
     let mut take = |name: &str| fields.remove(name).filter(|value| value.get() != "null");
     let mut later = None;
@@ -102,22 +157,28 @@ fn check(api: &Api, bytes: &[u8]) -> Result<NewTask, Problem> {
     let timeout = timeout(api, take("timeout"), default_timeout, &mut faults);
     let attempts_max = attempts_max(take("max_attempts"), retry.attempts_max.unwrap_or(1), &mut faults);
     let backoff = backoff(take("backoff"), &mut faults).or(retry.backoff);
+    let Options { run_at, priority, tags, unique } = options::take(&mut fields, now, &mut faults);
     for name in fields.keys() {
         let known = "plugin, input, timeout, max_attempts, backoff";
-        faults.push(Fault::field(name, format!("unknown field '{name}'; known are {known}")));
+        let detail = format!("unknown field '{name}'; known are {known}, {}", options::NAMES);
+        faults.push(Fault::field(name, detail));
     }
-    match (plugin, later) {
-        (None, Some(why)) if faults.is_empty() => Err(Problem::plugin_compiling(why)),
-        (Some(plugin), _) if faults.is_empty() => Ok(NewTask {
+    match plugin {
+        Some(plugin) if faults.is_empty() => Ok(NewTask {
             id: TaskId::new(),
             plugin,
             input,
-            created_at: api.clock.now(),
+            created_at: now,
             timeout,
             attempts_max,
             backoff,
+            run_at,
+            priority,
+            tags,
+            unique,
+            retry_of: None,
         }),
-        _ => Err(Problem::invalid_request(faults)),
+        _ => Err(Refusal { faults, later }),
     }
 }
 
@@ -144,7 +205,7 @@ fn plugin(api: &Api, value: Option<&RawValue>) -> Result<PluginName, Unusable> {
 }
 
 /// Asks the schema of the plugin, if it has one.
-fn check_input(terms: &Terms, input: Option<&str>, faults: &mut Vec<Fault>) {
+pub(crate) fn check_input(terms: &Terms, input: Option<&str>, faults: &mut Vec<Fault>) {
     let Some(schema) = &terms.schema else { return };
     let violations = schema.violations(input);
     faults.extend(violations.into_iter().map(|violation| Fault {
@@ -227,7 +288,7 @@ fn settle_backoff(wish: BackoffWish) -> Result<Backoff, String> {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "it is described, never made")]
-struct TaskRequest {
+pub(crate) struct TaskRequest {
     /// Which plugin does it, `io-stub` unless said otherwise. It must be in service.
     #[schemars(with = "Option<Name>")]
     plugin: Option<String>,
@@ -242,6 +303,55 @@ struct TaskRequest {
     max_attempts: Option<u32>,
     /// The waits between attempts; unless said otherwise as the plugin says.
     backoff: Option<BackoffWish>,
+    /// How long the task waits at least; at most 366 days. Either this or `run_at`.
+    #[schemars(with = "Option<Span>")]
+    delay: Option<String>,
+    /// When the task may start, at most 366 days ahead.
+    run_at: Option<Moment>,
+    /// Who goes first: a step is worth a minute of waiting.
+    #[schemars(range(min = -Priority::MAX, max = Priority::MAX))]
+    priority: Option<i32>,
+    /// Names to find it by.
+    #[schemars(length(max = TAGS_MAX), inner(length(min = 1, max = 64)))]
+    tags: Option<Vec<String>>,
+    /// Only one task under this key waits or runs.
+    #[schemars(length(min = 1, max = 255))]
+    unique_key: Option<String>,
+    /// What happens when the key is held: `refuse` is 409, `return` answers with the holder.
+    #[schemars(with = "Option<Conflict>")]
+    on_conflict: Option<String>,
+}
+
+/// What to do when a key is held, as requests say it.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase", inline)]
+#[expect(dead_code, reason = "it is described, never made")]
+enum Conflict {
+    Refuse,
+    Return,
+}
+
+pub(crate) fn accepted_example() -> Value {
+    json!({
+        "id": "01a2074c-e503-703b-819d-4717c026346b", "created_at": "2026-11-23T07:26:49.603656725Z",
+        "duration": 0,
+    })
+}
+
+/// Describes the answer when there is a new task.
+pub(crate) fn stored() -> Answer {
+    described("The task is stored and will run.")
+}
+
+/// Describes the answer when another task holds the unique key, and the request asked for that one.
+fn held() -> Answer {
+    described("Another task holds the unique key; this is that one.")
+}
+
+fn described(about: &'static str) -> Answer {
+    Answer::json::<Answered>(about, accepted_example())
+        .header("Location", "Where its record is.", "^/task/[0-9a-f-]{36}$")
+        .id_leads_to(&["getTask", "getTaskStatus", "getTaskResult", "cancelTask", "deleteTask"])
 }
 
 pub(crate) fn about() -> Operation {
@@ -249,22 +359,16 @@ pub(crate) fn about() -> Operation {
         "plugin": "io-stub", "input": {"min_ms": 500, "max_ms": 900, "fail_rate": 0}, "timeout": "30s",
         "max_attempts": 3, "backoff": {"first": "1s", "factor": 2, "most": "5m"},
     });
-    let accepted = json!({
-        "id": "01a2074c-e503-703b-819d-4717c026346b", "created_at": "2026-11-23T07:26:49.603656725Z",
-        "duration": 0,
-    });
-    let stored = Answer::json::<Submitted>("The task is stored and will run.", accepted)
-        .header("Location", "Where its record is.", "^/task/[0-9a-f-]{36}$")
-        .id_leads_to(&["getTask", "getTaskStatus", "getTaskResult", "cancelTask", "deleteTask"]);
-    wait::about(Operation::post("/task", "submitTask", "Submit a task"))
+    request_key::about(wait::about(Operation::post("/task", "submitTask", "Submit a task")))
         .detail(
             "Without a body the default plugin runs. The task is on disk before this is answered. With a \
              wait the answer is its whole record.",
         )
         .json_body::<TaskRequest>("What is to be done.", vec![("task", task), ("default", json!({}))])
-        .answers(201, wait::applied(stored))
+        .answers(201, wait::applied(request_key::marked(stored())))
+        .answers(200, wait::applied(request_key::marked(held())))
         .problems(&kind::OF_JSON_BODY)
         .problems(&[kind::INVALID_JSON, kind::INVALID_REQUEST, kind::PLUGIN_COMPILING])
-        .problems(&[kind::WAITING_LINE_FULL])
+        .problems(&[kind::WAITING_LINE_FULL, kind::KEY_TAKEN])
         .problems(&kind::OF_STORE)
 }

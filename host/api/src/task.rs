@@ -5,8 +5,10 @@ use axum::extract::{Path, State};
 use axum::response::IntoResponse;
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::json;
 
 use crate::app::Api;
+use crate::attempts::{AttemptView, attempts};
 use crate::openapi::{Answer, Operation};
 use crate::problem::Problem;
 use crate::problem_kind as kind;
@@ -20,6 +22,8 @@ struct WithLog {
     record: Record,
     /// What the newest ended attempt wrote to stdout and stderr.
     log: Option<String>,
+    /// Every attempt that counts, the first one first.
+    attempts: Vec<AttemptView>,
 }
 
 pub(crate) async fn task(
@@ -29,12 +33,17 @@ pub(crate) async fn task(
     let id = Api::task_id(&id)?;
     let task = Api::found(id, api.store.get(id).await)?;
     let log = api.store.log(id).await?;
-    Ok(Json(WithLog { record: Record::new(task, api.clock.now()), log }))
+    let attempts = attempts(&api, &task).await?;
+    Ok(Json(WithLog { record: Record::new(task, api.clock.now()), log, attempts }))
 }
 
 pub(crate) fn about() -> Operation {
     let mut example = record::example();
     example["log"] = "attempt 1 began\n".into();
+    example["attempts"] = json!([{
+        "attempt": 1, "outcome": null, "message": null, "started_at": "2026-11-23T07:26:49.604278581Z",
+        "finished_at": null, "plugin_digest": null,
+    }]);
     Operation::get("/task/{id}", "getTask", "Show the whole record of a task")
         .answers(200, Answer::json::<WithLog>("Its record.", example))
         .problems(&kind::OF_TASK)

@@ -4,7 +4,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use crate::{Failure, LogStream, Meter, PluginName, Progress, TaskId};
+use crate::{Failure, LogStream, Meter, PluginName, Progress, Rate, RetryOn, TaskId};
 
 /// A future on the heap that may move between threads.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -62,6 +62,16 @@ pub trait Runner: Send + Sync + 'static {
     /// bound them.
     fn concurrency(&self, _plugin: &PluginName) -> Option<usize> {
         None
+    }
+
+    /// Returns how many tasks of a plugin may start in a span of time, or `None` if any number may.
+    fn rate(&self, _plugin: &PluginName) -> Option<Rate> {
+        None
+    }
+
+    /// Returns which failures of a plugin are attempted again.
+    fn retry_on(&self, _plugin: &PluginName) -> RetryOn {
+        RetryOn::default()
     }
 
     /// Returns the bytes of memory that are left for further runs.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::{Backoff, Failure, PluginName, TaskState, Timestamp, Usage};
+use crate::{Backoff, Failure, PluginName, Priority, Tag, TaskState, Timestamp, Unique, UniqueKey, Usage};
 
 /// The id of a task: a UUIDv7, so ids sort by the time they were made.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -84,6 +84,23 @@ pub struct NewTask {
     pub attempts_max: u32,
     /// The waits between its attempts; `None` for those of the host.
     pub backoff: Option<Backoff>,
+    /// When it may start; `None` for at once.
+    pub run_at: Option<Timestamp>,
+    /// How far ahead of the others it stands.
+    pub priority: Priority,
+    /// By what it is found, at most [`TAGS_MAX`](crate::TAGS_MAX).
+    pub tags: Vec<Tag>,
+    /// The key that no other task may have while this one waits or runs.
+    pub unique: Option<Unique>,
+    /// The ended task that it does again.
+    pub retry_of: Option<TaskId>,
+}
+
+impl NewTask {
+    /// Returns when it may start.
+    pub fn ready_at(&self) -> Timestamp {
+        self.run_at.map_or(self.created_at, |run_at| run_at.max(self.created_at))
+    }
 }
 
 /// A stored task, as everyone reads it.
@@ -100,7 +117,7 @@ pub struct Task {
     pub plugin_digest: Option<Arc<str>>,
     /// When it was asked for.
     pub created_at: Timestamp,
-    /// When it may start; later than `created_at` between attempts.
+    /// When it may start; later than `created_at` if it was put off, and between attempts.
     pub ready_at: Timestamp,
     /// When its newest attempt started; `None` while it waits.
     pub started_at: Option<Timestamp>,
@@ -116,6 +133,14 @@ pub struct Task {
     pub timeout: Duration,
     /// Bytes of its input; 0 without one.
     pub input_bytes: u64,
+    /// How far ahead of the others it stands in the line.
+    pub priority: Priority,
+    /// By what it is found.
+    pub tags: Vec<Tag>,
+    /// The key that no other task may have while this one waits or runs.
+    pub unique_key: Option<UniqueKey>,
+    /// The ended task that it does again.
+    pub retry_of: Option<TaskId>,
     /// What the plugin answered, once completed.
     pub result: Option<String>,
     /// Why the newest ended attempt failed.
@@ -171,6 +196,10 @@ mod tests {
             host_crashes: 0,
             timeout: Duration::from_secs(600),
             input_bytes: 0,
+            priority: Priority::default(),
+            tags: Vec::new(),
+            unique_key: None,
+            retry_of: None,
             result: None,
             failure: None,
             progress: None,

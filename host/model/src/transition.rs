@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::{Backoff, Cause, Failure, Timestamp};
+use crate::{Backoff, Cause, Failure, RetryOn, Timestamp};
 
 /// How many host crashes during its runs a task survives before it fails for good.
 ///
@@ -85,6 +85,8 @@ pub struct Attempts {
     pub attempts_max: u32,
     /// How many earlier attempts ended because the host died.
     pub host_crashes: u32,
+    /// Which failures are attempted again.
+    pub retry_on: RetryOn,
 }
 
 /// The move that follows a run.
@@ -110,7 +112,7 @@ impl Next {
         match outcome {
             Outcome::Completed(result) => Self::Completed(result),
             Outcome::Failed(failure) => {
-                if failure.cause.is_transient() && used.attempt < used.attempts_max {
+                if used.retry_on.contains(failure.cause) && used.attempt < used.attempts_max {
                     Self::RetryAt(later(now, backoff.wait(used.attempt, jitter)), failure)
                 } else {
                     Self::Failed(failure)
@@ -150,7 +152,7 @@ mod tests {
     }
 
     fn next(outcome: Outcome, attempt: u32, attempts_max: u32, host_crashes: u32) -> Next {
-        let used = Attempts { attempt, attempts_max, host_crashes };
+        let used = Attempts { attempt, attempts_max, host_crashes, retry_on: RetryOn::default() };
         Next::after(outcome, used, now(), Backoff::default(), 1.0)
     }
 
@@ -204,6 +206,18 @@ mod tests {
     fn a_lasting_failure_is_never_tried_again() {
         let failure = Failure::new(Cause::InvalidInput, "no url");
         assert_eq!(next(Outcome::Failed(failure.clone()), 1, 9, 0), Next::Failed(failure));
+    }
+
+    #[test]
+    fn a_plugin_says_which_failures_are_tried_again() {
+        let retry_on = RetryOn::of(["memory-limit"]).expect("known");
+        let used = Attempts { attempt: 1, attempts_max: 3, host_crashes: 0, retry_on };
+        let next = |cause| {
+            let outcome = Outcome::Failed(Failure::new(cause, ""));
+            Next::after(outcome, used, now(), Backoff::default(), 1.0).state()
+        };
+        assert_eq!(next(Cause::MemoryLimit), TaskState::Waiting);
+        assert_eq!(next(Cause::Io), TaskState::Failed);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use serde::Deserialize;
-use wasmill_model::{ATTEMPTS_MAX, Backoff};
+use wasmill_model::{ATTEMPTS_MAX, Backoff, InvalidRate, RetryOn};
 
 use self::allow::Allow;
 use crate::schema::InputSchema;
@@ -81,6 +81,7 @@ struct Wishes {
     output: Option<ByteSize>,
     logs: Option<ByteSize>,
     concurrency: Option<u32>,
+    rate: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -88,6 +89,7 @@ struct Wishes {
 struct RetryWish {
     max_attempts: Option<u32>,
     backoff: Option<BackoffWish>,
+    on: Option<Vec<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -174,6 +176,10 @@ impl Wishes {
         if let Some(wish) = self.concurrency {
             terms.concurrency = Some(concurrency(wish, ceilings.concurrency)?);
         }
+        if let Some(wish) = self.rate {
+            let rate = wish.parse().map_err(|error: InvalidRate| format!("limits.rate: {error}"))?;
+            terms.rate = Some(rate);
+        }
         Ok(())
     }
 }
@@ -224,7 +230,9 @@ impl RetryWish {
             Backoff::of(first.map(|span| span.0), factor, most.map(|span| span.0))
                 .map_err(|error| format!("retry.backoff: {error}"))
         });
-        Ok(Retry { attempts_max: self.max_attempts, backoff: backoff.transpose()? })
+        let on = self.on.map(|words| RetryOn::of(words.iter().map(String::as_str)));
+        let on = on.transpose().map_err(|error| format!("retry.on: {error}"))?.unwrap_or_default();
+        Ok(Retry { attempts_max: self.max_attempts, backoff: backoff.transpose()?, on })
     }
 }
 
@@ -302,9 +310,11 @@ mod tests {
             output = "2KiB"
             logs = "1KiB"
             concurrency = 50
+            rate = "100/s"
             [retry]
             max_attempts = 3
             backoff = { first = "2s", factor = 3, most = "1m" }
+            on = ["io", "memory-limit"]
             [allow]
             http = ["https://*.cdn.example.com:8443/img/"]
             env = { REGION = "eu" }
@@ -317,8 +327,10 @@ mod tests {
         assert_eq!((limits.memory_bytes, limits.output_bytes, limits.log_bytes), (1 << 20, 2 << 10, 1 << 10));
         assert_eq!((limits.timeout, terms.concurrency), (Duration::from_secs(5), Some(50)));
         assert_eq!(limits.cpu, Some(Duration::from_secs(3)));
+        assert_eq!(terms.rate.map(|rate| rate.starts), Some(100));
         assert_eq!(terms.output, OutputFormat::Json);
         assert_eq!(terms.retry.attempts_max, Some(3));
+        assert_eq!(terms.retry.on.words(), ["io", "memory-limit"]);
         assert_eq!(terms.retry.backoff.unwrap().most, Duration::from_secs(60));
         let rule = HttpRule {
             scheme: "https".to_owned(),
@@ -366,11 +378,13 @@ mod tests {
         for (text, named) in [
             ("limits.cpu = \"0s\"", "limits.cpu must be at least 1ms"),
             ("limits.concurrency = 0", "limits.concurrency"),
+            ("limits.rate = \"100\"", "limits.rate: a rate is"),
             ("limits.memory = \"1KiB\"", "64 KiB"),
             ("limits.timeout = \"0s\"", "1ms"),
             ("limits.timeout = \"soon\"", "line 1, column"),
             ("retry.max_attempts = 0", "from 1 to 100"),
             ("retry.backoff = { factor = 0.1 }", "factor"),
+            ("retry.on = [\"invalid-input\"]", "retry.on: 'invalid-input'"),
             ("output = \"xml\"", "xml"),
             ("input.schema = \"/etc/passwd\"", "beside the manifest"),
             ("input.schema = \"../other.json\"", "beside the manifest"),

@@ -11,7 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use wasmill_model::{BoxFuture, Cause, Failure, Limits, Pinned, PluginName, Run, RunHost, Runner};
+use wasmill_model::{
+    BoxFuture, Cause, Failure, Limits, Pinned, PluginName, Rate, RetryOn, Run, RunHost, Runner,
+};
 use wasmtime::Engine;
 
 use crate::cache::{Cache, CacheConfig};
@@ -534,6 +536,14 @@ impl Runner for Runtime {
     fn concurrency(&self, plugin: &PluginName) -> Option<usize> {
         let plugin = self.inner.registry.get(plugin)?;
         plugin.terms.concurrency.map(|concurrency| concurrency as usize)
+    }
+
+    fn rate(&self, plugin: &PluginName) -> Option<Rate> {
+        self.inner.registry.get(plugin)?.terms.rate
+    }
+
+    fn retry_on(&self, plugin: &PluginName) -> RetryOn {
+        self.inner.registry.get(plugin).map(|plugin| plugin.terms.retry.on).unwrap_or_default()
     }
 
     fn room(&self) -> u64 {

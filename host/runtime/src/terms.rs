@@ -8,7 +8,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use wasmill_model::{Backoff, Limits};
+use wasmill_model::{Backoff, Limits, Rate, RetryOn};
 
 use crate::schema::InputSchema;
 
@@ -22,6 +22,8 @@ pub struct Terms {
     pub limits: Limits,
     /// How many of its tasks may run at the same time; `None` if only the slots bound them.
     pub concurrency: Option<u32>,
+    /// How many of its tasks may start in a span of time; `None` for any number.
+    pub rate: Option<Rate>,
     /// What applies to a task that says nothing of attempts.
     pub retry: Retry,
     /// How the answer of the plugin is read.
@@ -39,6 +41,8 @@ pub struct Retry {
     pub attempts_max: Option<u32>,
     /// The waits between attempts; `None` for those of the host.
     pub backoff: Option<Backoff>,
+    /// Which failures are attempted again.
+    pub on: RetryOn,
 }
 
 /// The most that a manifest may ask for.

@@ -7,9 +7,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 use wasmill_model::{Timestamp, fault_point};
 use wasmill_store::{Claimed, Share, StoreError};
 
+use crate::pause::Paused;
 use crate::run::ActiveRun;
 use crate::scheduler::Shared;
 
@@ -19,6 +21,9 @@ const ROOM_POLL: Duration = Duration::from_millis(50);
 /// Claims and starts tasks until the scheduler drains.
 pub(crate) async fn dispatch(shared: Arc<Shared>) {
     let mut reported = false;
+    if !load_paused(&shared).await {
+        return;
+    }
     while let Some(slots) = free_slots(&shared).await {
         let look_again = match claim(&shared, slots).await {
             Ok(look_again) => {
@@ -39,6 +44,25 @@ pub(crate) async fn dispatch(shared: Arc<Shared>) {
                 () = tokio::time::sleep(wait) => {}
                 () = shared.draining() => return,
             }
+        }
+    }
+}
+
+/// Learns what is paused, before anything is started; false if the scheduler drains before that.
+async fn load_paused(shared: &Shared) -> bool {
+    loop {
+        let claiming = shared.claiming.lock().await;
+        match Paused::load(&shared.store).await {
+            Ok(paused) => {
+                *shared.paused() = paused;
+                return true;
+            }
+            Err(error) => tracing::debug!(%error, "failed to read what is paused, trying on"),
+        }
+        drop(claiming);
+        tokio::select! {
+            () = tokio::time::sleep(shared.config.poll) => {}
+            () = shared.draining() => return false,
         }
     }
 }
@@ -72,6 +96,7 @@ async fn claim(
     if !claims.claimed.is_empty() {
         fault_point!("claim stored, nothing runs");
     }
+    count_starts(shared, &claims.claimed);
     shared.lacks_room.store(claims.lacked_room, Ordering::SeqCst);
     let filled_all = claims.claimed.len() == slots.num_permits();
     let runs: Vec<_> =
@@ -81,7 +106,19 @@ async fn claim(
         shared.guests.spawn(run.work(Arc::clone(shared)));
     }
     let poll = shared.config.poll.min(if claims.lacked_room { ROOM_POLL } else { Duration::MAX });
-    Ok((!filled_all).then(|| wait_until(claims.next_ready_at, now, poll)))
+    Ok((!filled_all).then(|| {
+        let wait = wait_until(claims.next_ready_at, now, poll);
+        shared.rates().next(Instant::now()).map_or(wait, |next| next.min(wait))
+    }))
+}
+
+/// Counts tasks that start against the rates of their plugins.
+fn count_starts(shared: &Shared, claimed: &[Claimed]) {
+    let now = Instant::now();
+    let mut rates = shared.rates();
+    for claims in claimed.chunk_by(|a, b| a.plugin == b.plugin) {
+        rates.start(&claims[0].plugin, claims.len(), now);
+    }
 }
 
 /// Returns the plugins that can run, and how many more tasks of each their concurrency allows.
@@ -92,14 +129,20 @@ async fn claim(
 /// [`wasmill_model::RunHost::crowded_out`]).
 fn shares(shared: &Shared) -> Vec<Share> {
     let running = shared.running();
+    let paused = shared.paused();
+    let (mut rates, now) = (shared.rates(), Instant::now());
+    rates.keep(now, |plugin| shared.runner.rate(plugin).is_some());
     let share = |plugin| {
-        let tasks_max = match shared.runner.concurrency(&plugin) {
+        let free = match shared.runner.concurrency(&plugin) {
             Some(concurrency) => concurrency.saturating_sub(running.of_plugin(&plugin)),
             None => usize::MAX,
         };
+        let left = shared.runner.rate(&plugin).map(|rate| rates.left(&plugin, rate, now));
+        let tasks_max = free.min(left.unwrap_or(usize::MAX));
         Share { weight: shared.runner.demand(&plugin), plugin, tasks_max }
     };
-    shared.runner.plugins().into_iter().map(share).filter(|share| share.tasks_max > 0).collect()
+    let plugins = shared.runner.plugins().into_iter().filter(|plugin| !paused.holds(plugin));
+    plugins.map(share).filter(|share| share.tasks_max > 0).collect()
 }
 
 fn register(shared: &Shared, claimed: Claimed, slot: OwnedSemaphorePermit) -> Option<Arc<ActiveRun>> {

@@ -1,4 +1,5 @@
-//! Retention: forgets tasks that ended long ago, or that are too many, in small steps.
+//! Retention: forgets tasks that ended long ago, or that are too many, and requests that may not be sent
+//! again any more, in small steps.
 //!
 //! The binary starts it beside the scheduler. It looks now and then; each step is one short write, and
 //! between two steps others get twice as much time.
@@ -32,9 +33,6 @@ pub struct Retention {
 impl Retention {
     /// Forgets what is not kept, until the store is closed.
     pub async fn keep(self, store: Store, clock: Arc<dyn Clock>) {
-        if self.keep_for.is_none() && self.keep_max.is_none() {
-            return;
-        }
         let look = self.keep_for.map_or(LOOK, |keep_for| (keep_for / 10).clamp(LOOK_MIN, LOOK));
         let mut before = (clock.now(), Instant::now());
         let mut commits = None;
@@ -49,6 +47,13 @@ impl Retention {
             let written = Some(store.stats().commits);
             let age = self.keep_for.filter(|_| believed);
             let count = self.keep_max.filter(|_| written != commits);
+            if believed {
+                match prune_keys(&store, now.0).await {
+                    Ok(()) => {}
+                    Err(StoreError::Closed) => return,
+                    Err(error) => tracing::debug!(%error, "failed to forget requests"),
+                }
+            }
             match prune(&store, age, count, now.0).await {
                 Ok(pruned) => {
                     commits = written;
@@ -72,6 +77,17 @@ fn goes_evenly(before: (Timestamp, Instant), now: (Timestamp, Instant)) -> bool 
 
 fn chrono_of(duration: Duration) -> TimeDelta {
     TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
+}
+
+/// Forgets, in steps, the requests that may not be sent again any more.
+async fn prune_keys(store: &Store, now: Timestamp) -> Result<(), StoreError> {
+    loop {
+        let start = Instant::now();
+        if store.prune_keys(now).await? == 0 {
+            return Ok(());
+        }
+        sleep((PAUSES * start.elapsed()).max(Duration::from_millis(2))).await;
+    }
 }
 
 /// Prunes in steps until nothing is left to prune; returns how many tasks went.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use wasmill_model::{
-    Attempts, Backoff, Cause, Failure, Next, Outcome, PluginName, Run, RunHost, fault_point,
+    Attempts, Backoff, Cause, Failure, Next, Outcome, PluginName, RetryOn, Run, RunHost, fault_point,
 };
 use wasmill_store::{Claim, Claimed, StoreError};
 
@@ -62,7 +62,7 @@ impl ActiveRun {
         Self {
             claim,
             plugin,
-            attempts: Attempts { attempt, attempts_max, host_crashes },
+            attempts: Attempts { attempt, attempts_max, host_crashes, retry_on: RetryOn::default() },
             timeout,
             backoff: backoff.unwrap_or(shared.config.backoff),
             guest: Guest::new(shared.runner.run(run)),
@@ -143,7 +143,9 @@ impl ActiveRun {
     /// until it is stored. Only a host that stops gives up after a while; then the task runs again.
     pub(crate) async fn store_outcome(&self, shared: &Shared, outcome: Outcome) {
         let now = shared.clock.now();
-        let next = Next::after(outcome, self.attempts, now, self.backoff, rand::random());
+        // As the manifest has it now: whoever changes it means what comes.
+        let attempts = Attempts { retry_on: shared.runner.retry_on(&self.plugin), ..self.attempts };
+        let next = Next::after(outcome, attempts, now, self.backoff, rand::random());
         let log = self.claim.log().part();
         let used = self.claim.usage(now);
         tracing::debug!(task = %self.claim.id, state = %next.state(), ?used, "an attempt is over");

@@ -15,7 +15,9 @@ use wasmill_store::{Cancelled, Store, StoreError};
 
 use crate::dispatch::dispatch;
 use crate::figures::{Figures, SchedulerFigures};
+use crate::pause::Paused;
 use crate::pulse::tell_progress;
+use crate::rates::Rates;
 use crate::running::Running;
 
 /// How the scheduler behaves.
@@ -102,6 +104,8 @@ pub(crate) struct Shared {
     pub(crate) lacks_room: AtomicBool,
     pub(crate) figures: Figures,
     running: Mutex<Running>,
+    paused: Mutex<Paused>,
+    rates: Mutex<Rates>,
     draining: watch::Sender<bool>,
     /// Whether the grace of a drain is over.
     impatient: watch::Sender<bool>,
@@ -112,6 +116,14 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn running(&self) -> MutexGuard<'_, Running> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn paused(&self) -> MutexGuard<'_, Paused> {
+        self.paused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn rates(&self) -> MutexGuard<'_, Rates> {
+        self.rates.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until the scheduler drains.
@@ -158,6 +170,8 @@ impl Scheduler {
             lacks_room: AtomicBool::new(false),
             figures: Figures::default(),
             running: Mutex::default(),
+            paused: Mutex::default(),
+            rates: Mutex::default(),
             draining: watch::Sender::new(false),
             impatient: watch::Sender::new(false),
             drained: watch::Sender::new(false),

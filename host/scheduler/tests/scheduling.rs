@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use bed::Bed;
-use wasmill_model::{Backoff, Cause, Clock, NewTask, TaskId, TaskState, TimeDelta, Timestamp};
+use wasmill_model::{
+    Backoff, Cause, Clock, NewTask, Priority, RetryOn, TaskId, TaskState, TimeDelta, Timestamp,
+};
 use wasmill_scheduler::{Retention, SchedulerConfig, Slots};
 use wasmill_store::{Cancelled, Filter};
 
@@ -352,15 +354,7 @@ async fn many_tasks_are_cancelled_and_none_of_them_runs_on() {
 }
 
 fn later() -> NewTask {
-    NewTask {
-        id: TaskId::new(),
-        plugin: bed::plugin(),
-        input: Some("forever".to_owned()),
-        created_at: Timestamp::default(),
-        timeout: Duration::from_secs(600),
-        attempts_max: 1,
-        backoff: None,
-    }
+    bed::new_task(TaskId::new(), "forever", Timestamp::default())
 }
 
 #[tokio::test(start_paused = true)]
@@ -468,4 +462,106 @@ async fn a_drained_host_can_be_killed_and_burns_nothing() {
     let bed = bed.crash().await;
     let task = bed.until(id, TaskState::Running).await;
     assert_eq!((task.attempt, task.host_crashes), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_is_put_off_starts_at_its_time() {
+    let bed = Bed::with(SchedulerConfig { slots: 1, poll: DAY, ..SchedulerConfig::default() });
+    let at = bed.clock.now() + Duration::from_secs(30);
+    let id = bed.submit_new(|task| task.run_at = Some(at), "ok").await;
+    bed.scheduler.wake();
+    bed.pass(Duration::from_secs(29)).await;
+    assert_eq!(bed.task(id).await.state, TaskState::Waiting);
+    // The poll is a day away.
+    let task = bed.until(id, TaskState::Completed).await;
+    assert!(task.started_at.unwrap() >= at && task.started_at.unwrap() < at + TimeDelta::seconds(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_of_a_low_priority_comes_through_a_stream_of_higher_ones() {
+    let bed = Bed::new(1);
+    let first = bed.submit("sleep 10").await;
+    bed.until(first, TaskState::Running).await;
+    let low = bed.submit_new(|task| task.priority = Priority::of(-1).unwrap(), "ok").await;
+    // Each is longer than the pause between two of them: the line only grows.
+    for _ in 0..20 {
+        bed.submit_new(|task| task.priority = Priority::of(1).unwrap(), "sleep 10").await;
+        bed.pass(Duration::from_secs(8)).await;
+    }
+    let task = bed.until(low, TaskState::Completed).await;
+    let waited = task.started_at.unwrap() - task.created_at;
+    assert!((100..=180).contains(&waited.num_seconds()), "two steps are two minutes, not {waited}");
+    assert!(bed.store.counts().await.unwrap().waiting > 0, "others wait behind it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_paused_is_not_started_and_goes_on_when_it_is_resumed() {
+    let bed = Bed::with(SchedulerConfig { slots: 2, poll: DAY, ..SchedulerConfig::default() });
+    for plugin in [None, Some(bed::plugin())] {
+        let running = bed.submit("sleep 5").await;
+        bed.until(running, TaskState::Running).await;
+        bed.scheduler.pause(plugin.clone(), true).await.unwrap();
+        bed.scheduler.pause(plugin.clone(), true).await.unwrap();
+        let held = bed.submit("ok").await;
+        bed.until(running, TaskState::Completed).await;
+        bed.pass(Duration::from_secs(60)).await;
+        assert_eq!(bed.task(held).await.state, TaskState::Waiting);
+        assert_eq!(bed.scheduler.is_paused(), plugin.is_none());
+        assert_eq!(bed.scheduler.is_plugin_paused(&bed::plugin()), plugin.is_some());
+        bed.scheduler.pause(plugin, false).await.unwrap();
+        // The poll is a day away.
+        bed.until(held, TaskState::Completed).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_outlives_the_host() {
+    let bed = Bed::new(1);
+    bed.scheduler.pause(Some(bed::plugin()), true).await.unwrap();
+    bed.scheduler.pause(None, true).await.unwrap();
+    let id = bed.submit("ok").await;
+    let bed = bed.crash().await;
+    bed.pass(Duration::from_secs(5)).await;
+    assert!(bed.scheduler.is_paused());
+    bed.scheduler.pause(None, false).await.unwrap();
+    bed.pass(Duration::from_secs(5)).await;
+    assert_eq!(bed.task(id).await.state, TaskState::Waiting, "the plugin is paused by itself");
+    let bed = bed.restart().await;
+    bed.pass(Duration::from_secs(5)).await;
+    assert!(!bed.scheduler.is_paused());
+    bed.scheduler.pause(Some(bed::plugin()), false).await.unwrap();
+    bed.until(id, TaskState::Completed).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_tasks_of_a_plugin_start_in_a_second_than_its_rate() {
+    let bed = Bed::with(SchedulerConfig { slots: 50, poll: DAY, ..SchedulerConfig::default() });
+    bed.runner.rate.store(3, Ordering::SeqCst);
+    let mut ids = Vec::new();
+    for _ in 0..10 {
+        ids.push(bed.submit("ok").await);
+    }
+    let mut starts = Vec::new();
+    for id in ids {
+        // The poll is a day away, so the end of each second has to wake the dispatcher.
+        starts.push(bed.until(id, TaskState::Completed).await.started_at.unwrap());
+    }
+    for window in starts.windows(4) {
+        let span = window[3] - window[0];
+        assert!(span >= TimeDelta::milliseconds(999), "four within {span}");
+    }
+    let all = starts[9] - starts[0];
+    assert!(all < TimeDelta::milliseconds(3_500), "and as soon as they may: {all}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plugin_says_which_failures_are_attempted_again() {
+    let bed = Bed::new(1);
+    *bed.runner.retry_on.lock().unwrap() = RetryOn::of(["timeout"]).unwrap();
+    let id = bed.submit_with("fail", 3, DAY).await;
+    assert_eq!(bed.until(id, TaskState::Failed).await.attempt, 1);
+    let id = bed.submit_with("forever", 2, Duration::from_secs(1)).await;
+    assert_eq!(bed.until(id, TaskState::Failed).await.attempt, 2);
+    let attempts = bed.store.attempts(id).await.unwrap();
+    assert_eq!(attempts.iter().map(|attempt| attempt.cause).collect::<Vec<_>>(), [Cause::Timeout]);
 }

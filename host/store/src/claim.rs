@@ -84,7 +84,7 @@ pub struct Claimed {
 /// What a claim brought.
 #[derive(Clone, Debug, Default)]
 pub struct Claims {
-    /// The tasks, the longest ready first.
+    /// The tasks, in the order of the line.
     pub claimed: Vec<Claimed>,
     /// When the next task becomes ready, if fewer than asked for were and another one waits.
     pub next_ready_at: Option<Timestamp>,

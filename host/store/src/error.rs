@@ -27,6 +27,22 @@ pub enum StoreError {
         /// The id that is taken.
         id: TaskId,
     },
+    /// Another task, which waits or runs, holds this unique key.
+    #[error("task {holder} holds the unique key '{key}'")]
+    KeyTaken {
+        /// Which of the new tasks asked for it; the first is 0.
+        index: usize,
+        /// The key.
+        key: String,
+        /// The task that holds it.
+        holder: TaskId,
+    },
+    /// Something else was asked for under this key before.
+    #[error("another request was made under the key '{key}'")]
+    KeyReused {
+        /// The key.
+        key: String,
+    },
     /// The database was made by another program.
     #[error(
         "database {} belongs to another program: application id {found:#x}, not {supported:#x}; \

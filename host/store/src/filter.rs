@@ -1,6 +1,6 @@
 //! Which tasks are meant, of all there are. Used by lists and by the cancel of many.
 
-use wasmill_model::{PluginName, TaskState, Timestamp};
+use wasmill_model::{PluginName, Tag, TaskState, Timestamp};
 
 /// Describes tasks; what is left out does not matter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -9,6 +9,8 @@ pub struct Filter {
     pub states: Vec<TaskState>,
     /// The plugin that does them.
     pub plugin: Option<PluginName>,
+    /// The tags they must have, all of them.
+    pub tags: Vec<Tag>,
     /// They were asked for at this moment or later.
     pub created_after: Option<Timestamp>,
     /// They were asked for before this moment, so that two spans side by side share no task.

@@ -3,6 +3,7 @@
 //! The scheduler and the API call it; it is the only crate that knows SQL. It never decides what
 //! runs, never runs anything and never reads the clock: whoever calls says what time it is.
 
+mod attempt;
 mod claim;
 mod config;
 mod error;
@@ -14,8 +15,10 @@ mod page;
 mod report;
 mod sqlite;
 mod store;
+mod submit;
 mod tally;
 
+pub use attempt::Attempt;
 pub use claim::{Cancelled, Claim, Claimed, Claims, Share};
 pub use config::{Backup, CommitFigures, Counts, Holder, Recovery, StoreConfig, StoreStats};
 pub use error::StoreError;
@@ -25,4 +28,5 @@ pub use hub::{AllFollower, Follower, Told};
 pub use log::{Lines, LiveLog, LogPart, RunLog};
 pub use page::{Cursor, InvalidCursor, ListQuery, Page};
 pub use store::Store;
+pub use submit::{RequestKey, Submitted, SubmittedTask};
 pub use tally::Tally;

@@ -8,9 +8,9 @@ use wasmill_model::{NewTask, Next, PluginName, Progress, Task, TaskId, TaskState
 use crate::report::ReportBoard;
 use crate::sqlite::Sqlite;
 use crate::{
-    AllFollower, Backup, Cancelled, CancelledMany, Claim, Claims, CommitFigures, Counts, Filter, Follower,
-    Found, Holder, Lines, ListQuery, LogPart, Mark, Page, Recovery, Share, StoreConfig, StoreError,
-    StoreStats, Tally,
+    AllFollower, Attempt, Backup, Cancelled, CancelledMany, Claim, Claims, CommitFigures, Counts, Cursor,
+    Filter, Follower, Found, Holder, Lines, ListQuery, LogPart, Mark, Page, Recovery, RequestKey, Share,
+    StoreConfig, StoreError, StoreStats, Submitted, Tally,
 };
 
 /// Durable state. Cheap to clone; all clones are the same store.
@@ -53,13 +53,56 @@ impl Store {
     /// [`StoreError::Full`] if they would be too many waiting, [`StoreError::Duplicate`] if an id is
     /// taken.
     pub async fn insert(&self, tasks: Vec<NewTask>) -> Result<(), StoreError> {
+        self.submit(tasks, None).await.map(drop)
+    }
+
+    /// Does what [`Store::insert`] does, and says what became of each task. A request that has come
+    /// before, with the same key at most 24 hours ago, gets the answer it got then and stores nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Store::insert`]; [`StoreError::KeyReused`] if another request came under this key,
+    /// [`StoreError::KeyTaken`] if a unique key is held and the task is not to be answered with its holder.
+    pub async fn submit(
+        &self,
+        tasks: Vec<NewTask>,
+        request: Option<(RequestKey, Timestamp)>,
+    ) -> Result<Submitted, StoreError> {
         match &*self.backend {
-            Backend::Sqlite(sqlite) => sqlite.insert(tasks).await,
+            Backend::Sqlite(sqlite) => sqlite.submit(tasks, request).await,
         }
     }
 
-    /// Makes up to `tasks_max` waiting tasks of these plugins running, the longest ready first, and
-    /// of no plugin more than its share.
+    /// Returns what was answered to this request if it has come before. Waits for no write, so one that
+    /// comes at the same time may not be seen: only [`Store::submit`] is sure.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::KeyReused`] if another request came under this key.
+    pub async fn submitted(
+        &self,
+        request: RequestKey,
+        now: Timestamp,
+    ) -> Result<Option<Submitted>, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.submitted(request, now).await,
+        }
+    }
+
+    /// Forgets requests that came more than 24 hours ago, as many as one short write takes; returns how
+    /// many, 0 if there are none left.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn prune_keys(&self, now: Timestamp) -> Result<u64, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.prune_keys(now).await,
+        }
+    }
+
+    /// Makes up to `tasks_max` waiting tasks of these plugins running, the longest ready first, as their
+    /// priorities have it, and of no plugin more than its share.
     ///
     /// Not durable: a claim that is lost in a power cut only runs the task again. Tasks claimed for
     /// a future that was dropped wait again.
@@ -224,6 +267,75 @@ impl Store {
     pub async fn list(&self, query: ListQuery) -> Result<Page, StoreError> {
         match &*self.backend {
             Backend::Sqlite(sqlite) => sqlite.list(query).await,
+        }
+    }
+
+    /// Finds up to `most` tasks that fit, the last accepted first, of those before a place; and the place
+    /// where to go on if there may be more. It may find fewer, even none, before that.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn find(
+        &self,
+        filter: Filter,
+        before: Option<Cursor>,
+        most: usize,
+    ) -> Result<(Vec<TaskId>, Option<Cursor>), StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.find(filter, before, most).await,
+        }
+    }
+
+    /// Returns how the attempts of a task ended after which it went on, the first one first. How the last
+    /// one ended stands in the task itself.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn attempts(&self, id: TaskId) -> Result<Vec<Attempt>, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.attempts(id).await,
+        }
+    }
+
+    /// Notes that a plugin, or with `None` everything, is paused or no longer is; durable on return. What
+    /// that means is the scheduler's to say.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn pause(&self, plugin: Option<PluginName>, paused: bool) -> Result<(), StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.pause(plugin, paused).await,
+        }
+    }
+
+    /// Returns what is paused; `None` among them stands for everything.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn paused(&self) -> Result<Vec<Option<PluginName>>, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.paused().await,
+        }
+    }
+
+    /// Returns the state of a task, and a new one with this id that does the same again: as it was asked
+    /// for, but from `now` on, and without a delay.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn again(
+        &self,
+        id: TaskId,
+        new: TaskId,
+        now: Timestamp,
+    ) -> Result<Option<(TaskState, NewTask)>, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.again(id, new, now).await,
         }
     }
 

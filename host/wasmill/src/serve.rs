@@ -110,11 +110,14 @@ async fn run(config: Config, guests: runtime::Handle, log_events: Arc<LogEvents>
     };
     let scheduler =
         Scheduler::start(scheduler_config, store.clone(), Arc::new(wasm.clone()), Arc::clone(&clock), guests);
+    // Before anyone can ask.
+    scheduler.load_paused().await?;
     tokio::spawn(config.retention.keep(store.clone(), Arc::clone(&clock)));
     tokio::spawn(wake_on_change(scheduler.clone(), plugins_changed));
     let api = Api {
         config: Arc::new(ApiConfig {
             body_bytes_max: usize::try_from(config.body_bytes)?,
+            batch_bytes_max: usize::try_from(config.batch_bytes)?,
             body_timeout: BODY_TIMEOUT,
             timeout: config.timeout,
             timeout_max: config.timeout_max,

@@ -163,6 +163,10 @@ pub(crate) struct Settings {
         default_missing_value = "true")]
     pub(crate) debug_remote: Option<bool>,
 
+    /// The size of the largest body of many tasks, as for POST /task/batch [default: 16MiB]
+    #[arg(long, value_name = "SIZE", env = "WASMILL_BATCH_BODY_MAX")]
+    pub(crate) batch_body_max: Option<ByteSize>,
+
     /// What is logged: error, warn, info, debug, trace, or a filter by module [default: info]
     #[arg(long, value_name = "FILTER", env = "WASMILL_LOG")]
     pub(crate) log: Option<String>,
@@ -262,6 +266,7 @@ pub(crate) struct Config {
     /// `None` means that there is no debug port.
     pub(crate) debug_listen: Option<SocketAddr>,
     pub(crate) debug_remote: bool,
+    pub(crate) batch_bytes: u64,
     pub(crate) log: String,
     pub(crate) log_format: LogFormat,
 }
@@ -328,6 +333,7 @@ impl Config {
             body_bytes: size(flags.body_max, file.body_max, ByteSize::mib(1)),
             debug_listen: flags.debug_listen.or(file.debug_listen),
             debug_remote: flags.debug_remote.or(file.debug_remote).unwrap_or(false),
+            batch_bytes: size(flags.batch_body_max, file.batch_body_max, ByteSize::mib(16)),
             log: flags.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
             log_format: flags.log_format.or(file.log_format).unwrap_or(LogFormat::Human),
         };
@@ -392,6 +398,7 @@ impl Config {
         within("memory_max", ceilings.memory_bytes, ByteSize::kib(64), ByteSize::gib(4))?;
         within("output_max", ceilings.output_bytes, ByteSize::b(1), ByteSize::mib(64))?;
         within("log_tail_max", ceilings.log_bytes, ByteSize::b(0), ByteSize::mib(16))?;
+        within("batch_body_max", self.batch_bytes, ByteSize::b(2), ByteSize::mib(256))?;
         within("body_max", self.body_bytes, ByteSize::b(2), ByteSize::mib(256))
     }
 }
@@ -466,6 +473,7 @@ mod tests {
             body_max = "3MiB"
             debug_listen = "0.0.0.0:6060"
             debug_remote = true
+            batch_body_max = "5MiB"
             log = "debug"
             log_format = "json"
             "#,
@@ -480,6 +488,7 @@ mod tests {
         assert_eq!((config.log_format, config.log_total_bytes), (LogFormat::Json, 8 << 20));
         assert_eq!((config.ceilings.memory_bytes, config.ceilings.concurrency), (512 << 20, Some(3)));
         assert!(config.allow_upload);
+        assert_eq!(config.batch_bytes, 5 << 20);
         assert_eq!(config.timeout_max, Duration::from_secs(7200));
     }
 

@@ -47,6 +47,12 @@ impl Answer {
         self
     }
 
+    /// Answers with lines of JSON as well, where the request was made of them.
+    pub(crate) fn or_lines(mut self) -> Self {
+        self.contents.push(("application/x-ndjson", SchemaGenerator::subschema_for::<String>, None));
+        self
+    }
+
     /// Adds a header that always comes with it.
     pub(crate) fn header(self, name: &str, about: &str, pattern: &str) -> Self {
         self.with_header(name, about, pattern, true)

@@ -48,6 +48,10 @@ inline!(
     })
 );
 
+/// A moment, as requests say it.
+pub(crate) struct Moment;
+inline!(Moment, json_schema!({"type": "string", "format": "date-time"}));
+
 /// A SHA-256 in hexadecimal.
 pub(crate) struct Digest;
 inline!(Digest, json_schema!({"type": "string", "pattern": "^[0-9a-f]{64}$"}));

@@ -11,8 +11,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::time::Instant;
 use wasmill_model::{
-    BoxFuture, Cause, Clock, Failure, LogStream, NewTask, Pinned, PluginName, Run, Runner, Task, TaskId,
-    TaskState, Timestamp,
+    BoxFuture, Cause, Clock, Failure, LogStream, NewTask, Pinned, PluginName, Priority, Rate, RetryOn, Run,
+    Runner, Task, TaskId, TaskState, Timestamp,
 };
 use wasmill_scheduler::{Scheduler, SchedulerConfig};
 use wasmill_store::{Store, StoreConfig};
@@ -35,6 +35,11 @@ pub fn new_task(id: TaskId, script: &str, created_at: Timestamp) -> NewTask {
         timeout: Duration::from_secs(86_400),
         attempts_max: 1,
         backoff: None,
+        run_at: None,
+        priority: Priority::default(),
+        tags: Vec::new(),
+        unique: None,
+        retry_of: None,
     }
 }
 
@@ -73,6 +78,10 @@ pub struct Scripted {
     pub unavailable: std::sync::atomic::AtomicBool,
     /// How many may run at the same time; 0 for as many as there are slots.
     pub concurrency: AtomicUsize,
+    /// How many may start in a second; 0 for any number.
+    pub rate: AtomicUsize,
+    /// Which failures are attempted again.
+    pub retry_on: std::sync::Mutex<RetryOn>,
     /// How many may run in the memory there is; 0 for as many as there are slots.
     pub room: AtomicUsize,
 }
@@ -107,6 +116,15 @@ impl Runner for Scripted {
 
     fn concurrency(&self, _: &PluginName) -> Option<usize> {
         Some(self.concurrency.load(Ordering::SeqCst)).filter(|concurrency| *concurrency > 0)
+    }
+
+    fn rate(&self, _: &PluginName) -> Option<Rate> {
+        let starts = u32::try_from(self.rate.load(Ordering::SeqCst)).expect("few");
+        (starts > 0).then_some(Rate { starts, per: Duration::from_secs(1) })
+    }
+
+    fn retry_on(&self, _: &PluginName) -> RetryOn {
+        *self.retry_on.lock().expect("no panic")
     }
 
     fn room(&self) -> u64 {

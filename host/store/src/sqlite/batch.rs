@@ -115,6 +115,8 @@ pub(super) struct Line {
     pub(super) claimed_at: i64,
     /// Numbers of events from here on are not reserved.
     pub(super) events_reserved: i64,
+    /// Whether there may be tasks with a priority; once true it stays so. Nobody else pays for them.
+    pub(super) ranked: bool,
 }
 
 impl Line {
@@ -251,7 +253,7 @@ mod tests {
     use super::*;
     use crate::tally::Tallies;
 
-    type Answer = oneshot::Receiver<Result<Result<(), StoreError>, StoreError>>;
+    type Answer = oneshot::Receiver<Result<Result<crate::Submitted, StoreError>, StoreError>>;
 
     fn batcher(path: &Path) -> Batcher {
         let connection = connection::writer(path).expect("opened");
@@ -270,16 +272,22 @@ mod tests {
             timeout: std::time::Duration::from_secs(1),
             attempts_max: 1,
             backoff: None,
+            run_at: None,
+            priority: wasmill_model::Priority::default(),
+            tags: Vec::new(),
+            unique: None,
+            retry_of: None,
         };
         let (reply, answer) = oneshot::channel();
-        (Box::new(Pending::new(Insert { tasks: vec![task], waiting_max }, reply)), answer)
+        (Box::new(Pending::new(Insert { tasks: vec![task], waiting_max, request: None }, reply)), answer)
     }
 
     fn commit(batcher: &mut Batcher, inserts: [(&str, u64); 3]) -> Vec<Result<(), StoreError>> {
         let inserts = inserts.map(|(plugin, waiting_max)| insert(plugin, waiting_max));
         let (jobs, answers): (Vec<_>, Vec<_>) = inserts.into_iter().unzip();
         batcher.commit(jobs);
-        answers.into_iter().map(|mut answer| answer.try_recv().expect("answered").flatten()).collect()
+        let flat = |mut answer: Answer| answer.try_recv().expect("answered").flatten().map(|_| ());
+        answers.into_iter().map(flat).collect()
     }
 
     #[test]

@@ -1,11 +1,12 @@
-//! Makes waiting tasks running, the longest ready first over all plugins asked for.
+//! Makes waiting tasks running, over all plugins asked for the longest ready first, as their priorities
+//! have it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::DateTime;
 use rusqlite::params;
-use wasmill_model::{PluginName, TaskId, TaskState, Timestamp};
+use wasmill_model::{PluginName, Priority, TaskId, TaskState, Timestamp};
 
 use super::batch::{Batch, Operation};
 use super::returned::{Delivery, Returned};
@@ -19,7 +20,7 @@ pub(super) const CLAIM: &str = "
     UPDATE task SET state = 1, attempt = attempt + 1, claims = claims + 1, started_at = ?2
     WHERE seq = ?1
     RETURNING id, claims, attempt, attempts_max, host_crashes, timeout_ms, input_bytes IS NOT NULL,
-        backoff_first_ms, backoff_factor, backoff_most_ms";
+        backoff_first_ms, backoff_factor, backoff_most_ms, ready_at";
 
 #[derive(Debug)]
 pub(super) struct ClaimReady {
@@ -31,10 +32,11 @@ pub(super) struct ClaimReady {
     pub(super) returned: Arc<Returned>,
 }
 
-/// A task that could be claimed. It sorts by how long it has been ready.
+/// A task that could be claimed. It sorts by its place in the line: when it was ready, less the head
+/// start that its priority gives it.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Candidate<'a> {
-    ready_at: i64,
+    place: i64,
     seq: i64,
     plugin: &'a PluginName,
     weight: u64,
@@ -46,6 +48,9 @@ impl Operation for ClaimReady {
 
     fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Delivery> {
         self.settle(batch)?;
+        if batch.line.ranked {
+            self.let_in(batch)?;
+        }
         let mut candidates = self.candidates(batch)?;
         let lacked_room = self.leave_out_what_lacks_room(&mut candidates);
         let fewer = candidates.len() < self.tasks_max;
@@ -59,13 +64,28 @@ impl Operation for ClaimReady {
 
 pub(super) const READY: &str = "
     SELECT ready_at, seq FROM task INDEXED BY task_waiting
-    WHERE state = 0 AND plugin = ?1 AND ready_at <= ?2 ORDER BY ready_at, seq LIMIT ?3";
+    WHERE state = 0 AND plugin = ?1 AND rank IS NULL AND ready_at <= ?2 ORDER BY ready_at, seq LIMIT ?3";
 pub(super) const READY_LATER: &str = "
     SELECT ready_at, seq FROM task INDEXED BY task_waiting
-    WHERE state = 0 AND plugin = ?1 AND ready_at > ?2 AND ready_at = created_at ORDER BY ready_at, seq LIMIT ?3";
+    WHERE state = 0 AND plugin = ?1 AND rank IS NULL AND ready_at > ?2 AND ready_at = created_at
+    ORDER BY ready_at, seq LIMIT ?3";
+/// Those with a priority that are ready; those that are not stand behind the largest number.
+pub(super) const RANKED: &str = "
+    SELECT rank, seq FROM task INDEXED BY task_waiting
+    WHERE state = 0 AND plugin = ?1 AND rank < 9223372036854775807 ORDER BY rank, ready_at, seq LIMIT ?2";
+pub(super) const LET_IN: &str = "
+    UPDATE task SET rank = ready_at - priority * ?4 WHERE seq IN (
+        SELECT seq FROM task INDEXED BY task_waiting
+        WHERE state = 0 AND plugin = ?1 AND rank = 9223372036854775807 AND ready_at <= ?2 LIMIT ?3)";
 pub(super) const NEXT: &str = "
     SELECT min(ready_at) FROM task INDEXED BY task_waiting
-    WHERE state = 0 AND plugin = ?1 AND ready_at > ?2";
+    WHERE state = 0 AND plugin = ?1 AND rank IS NULL AND ready_at > ?2";
+pub(super) const NEXT_RANKED: &str = "
+    SELECT min(ready_at) FROM task INDEXED BY task_waiting
+    WHERE state = 0 AND plugin = ?1 AND rank = 9223372036854775807 AND ready_at > ?2";
+
+/// The most tasks with a priority that one claim lets into the line, if it is for fewer.
+const LET_IN_MAX: usize = 1_000;
 
 impl ClaimReady {
     /// Looks whether the clock went back since the last claim.
@@ -80,28 +100,58 @@ impl ClaimReady {
         Ok(())
     }
 
-    /// Returns the tasks to claim: of each plugin the first that are ready, as many as its share
+    /// Gives tasks with a priority that have become ready their place among the others.
+    fn let_in(&self, batch: &Batch<'_>) -> rusqlite::Result<()> {
+        let mut statement = batch.connection.prepare_cached(LET_IN)?;
+        let step = Priority::of(1).map_or(0, Priority::head_start_nanos);
+        for Share { plugin, .. } in &self.shares {
+            // Never fewer than are claimed, so that none that is ready is overlooked.
+            let most = size(self.tasks_max.max(LET_IN_MAX));
+            statement.execute(params![plugin.as_str(), nanos(self.now), most, step])?;
+        }
+        Ok(())
+    }
+
+    /// Returns the tasks to claim: of each plugin the first in the line, as many as its share
     /// allows, and of these the first.
     fn candidates(&self, batch: &Batch<'_>) -> rusqlite::Result<Vec<Candidate<'_>>> {
-        // While the clock is behind where it was, tasks that were accepted before are ready all the same.
-        let behind = nanos(self.now) < batch.line.newest;
         let mut candidates = Vec::new();
-        for &Share { ref plugin, tasks_max, weight } in &self.shares {
-            let until = candidates.len() + self.tasks_max.min(tasks_max);
-            for sql in [READY, READY_LATER].into_iter().take(1 + usize::from(behind)) {
-                let mut statement = batch.connection.prepare_cached(sql)?;
-                let most = size(until - candidates.len());
-                let mut rows = statement.query(params![plugin.as_str(), nanos(self.now), most])?;
-                while let Some(row) = rows.next()? {
-                    candidates.push(Candidate { ready_at: row.get(0)?, seq: row.get(1)?, plugin, weight });
-                }
+        for share in &self.shares {
+            let most = self.tasks_max.min(share.tasks_max);
+            let mut ready = self.ready(batch, share, most)?;
+            if batch.line.ranked {
+                let mut statement = batch.connection.prepare_cached(RANKED)?;
+                let rows = statement.query(params![share.plugin.as_str(), size(most)])?;
+                take(&mut ready, rows, share)?;
+                ready.sort_unstable();
+                ready.truncate(most);
             }
+            candidates.append(&mut ready);
         }
         candidates.sort_unstable();
         // A plugin may be named twice.
         candidates.dedup();
         candidates.truncate(self.tasks_max);
         Ok(candidates)
+    }
+
+    /// Returns the tasks of one plugin that are ready and have no priority, the longest ready first.
+    fn ready<'a>(
+        &self,
+        batch: &Batch<'_>,
+        share: &'a Share,
+        most: usize,
+    ) -> rusqlite::Result<Vec<Candidate<'a>>> {
+        // While the clock is behind where it was, tasks that were accepted before are ready all the same.
+        let behind = nanos(self.now) < batch.line.newest;
+        let mut ready = Vec::new();
+        for sql in [READY, READY_LATER].into_iter().take(1 + usize::from(behind)) {
+            let mut statement = batch.connection.prepare_cached(sql)?;
+            let rest = size(most - ready.len());
+            let rows = statement.query(params![share.plugin.as_str(), nanos(self.now), rest])?;
+            take(&mut ready, rows, share)?;
+        }
+        Ok(ready)
     }
 
     /// Ends the line at the first task that has no room, and says whether there was one.
@@ -117,25 +167,27 @@ impl ClaimReady {
     }
 
     fn next_ready_at(&self, batch: &Batch<'_>) -> rusqlite::Result<Option<Timestamp>> {
-        let mut statement = batch.connection.prepare_cached(NEXT)?;
         let mut earliest: Option<i64> = None;
-        for Share { plugin, .. } in &self.shares {
-            let ready_at: Option<i64> =
-                statement.query_row(params![plugin.as_str(), nanos(self.now)], |row| row.get(0))?;
-            earliest = earliest.into_iter().chain(ready_at).min();
+        for sql in [NEXT, NEXT_RANKED].into_iter().take(1 + usize::from(batch.line.ranked)) {
+            let mut statement = batch.connection.prepare_cached(sql)?;
+            for Share { plugin, .. } in &self.shares {
+                let ready_at: Option<i64> =
+                    statement.query_row(params![plugin.as_str(), nanos(self.now)], |row| row.get(0))?;
+                earliest = earliest.into_iter().chain(ready_at).min();
+            }
         }
         Ok(earliest.map(DateTime::from_timestamp_nanos))
     }
 
     fn claim(&self, batch: &mut Batch<'_>, candidate: &Candidate<'_>) -> rusqlite::Result<Claimed> {
         let seq = candidate.seq;
-        // Behind a clock that went back, a task may be ready in the future.
-        let waited = nanos(self.now).saturating_sub(candidate.ready_at);
-        let queue = Duration::from_nanos(u64::try_from(waited).unwrap_or(0));
         let mut statement = batch.connection.prepare_cached(CLAIM)?;
         let (mut claimed, has_input) = statement.query_one(params![seq, nanos(self.now)], |row| {
             let (task, plugin) = (TaskId::from_bytes(row.get(0)?), candidate.plugin.clone());
             let (token, attempt) = (row.get(1)?, row.get(2)?);
+            // Behind a clock that went back, a task may be ready in the future.
+            let waited = nanos(self.now).saturating_sub(row.get(10)?);
+            let queue = Duration::from_nanos(u64::try_from(waited).unwrap_or(0));
             let of = Reporter { task, plugin: plugin.clone(), attempt, token };
             let report = batch.reports.cell(of, Some(Start { at: self.now, queue }));
             let claimed = Claimed {
@@ -161,4 +213,17 @@ impl ClaimReady {
         batch.news.push(report.news(Change::Started, self.now));
         Ok(claimed)
     }
+}
+
+/// Reads candidates of one plugin: their place and their number.
+fn take<'a>(
+    candidates: &mut Vec<Candidate<'a>>,
+    mut rows: rusqlite::Rows<'_>,
+    share: &'a Share,
+) -> rusqlite::Result<()> {
+    let &Share { ref plugin, weight, .. } = share;
+    while let Some(row) = rows.next()? {
+        candidates.push(Candidate { place: row.get(0)?, seq: row.get(1)?, plugin, weight });
+    }
+    Ok(())
 }

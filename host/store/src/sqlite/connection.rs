@@ -15,7 +15,7 @@ use crate::StoreError;
 const BUSY: Duration = Duration::from_secs(5);
 
 /// More than the statements of this crate, so that each is prepared once.
-const STATEMENTS_MAX: usize = 64;
+const STATEMENTS_MAX: usize = 128;
 
 /// Settings of the writer.
 ///

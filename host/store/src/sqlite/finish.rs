@@ -17,14 +17,22 @@ pub(super) const END: &str = "
     WHERE seq = ?1 AND id = ?2 AND claims = ?3 AND state = 1";
 pub(super) const WAIT: &str = "
     UPDATE task SET state = 0, started_at = NULL, ready_at = coalesce(?4, ready_at),
+        rank = iif(?4 IS NULL OR rank IS NULL, rank, 9223372036854775807),
         cause = coalesce(?5, cause), message = coalesce(?6, message),
         attempt = attempt - ?7, host_crashes = host_crashes + ?8,
         plugin_digest = coalesce(?9, plugin_digest), usage = coalesce(?10, usage)
     WHERE seq = ?1 AND id = ?2 AND claims = ?3 AND state = 1";
 pub(super) const KEPT: &str = "SELECT body FROM log_lines WHERE seq = ?1";
+pub(super) const ATTEMPT: &str = "
+    INSERT OR REPLACE INTO attempt (seq, attempt, outcome, message, started_at, finished_at, plugin_digest)
+    SELECT seq, attempt, ?4, ?5, started_at, ?6, ?7
+    FROM task WHERE seq = ?1 AND id = ?2 AND claims = ?3 AND state = 1";
 pub(super) const KEEP: &str = "
     INSERT INTO log_lines (seq, body) VALUES (?1, ?2)
     ON CONFLICT (seq) DO UPDATE SET body = excluded.body";
+
+/// Bytes kept of the message of an attempt that was not the last; a task has at most about a hundred.
+const MESSAGE_BYTES_MAX: usize = 1 << 10;
 
 #[derive(Debug)]
 pub(super) struct Finish {
@@ -60,9 +68,15 @@ impl Finish {
         match &self.next {
             Next::Completed(result) => self.end(batch, None, Some(result)),
             Next::Failed(failure) => self.end(batch, Some(failure), None),
-            Next::RetryAt(at, failure) => self.wait(batch, Some((*at, failure)), 0, 0),
+            Next::RetryAt(at, failure) => {
+                self.keep_attempt(batch, failure.cause, Some(&failure.message))?;
+                self.wait(batch, Some((*at, failure)), 0, 0)
+            }
             Next::Requeued => self.wait(batch, None, 1, 0),
-            Next::Recovered => self.wait(batch, None, 0, 1),
+            Next::Recovered => {
+                self.keep_attempt(batch, Cause::HostCrash, None)?;
+                self.wait(batch, None, 0, 1)
+            }
         }
     }
 
@@ -89,6 +103,21 @@ impl Finish {
             self.usage(),
         ])?;
         Ok(rows == 1)
+    }
+
+    /// Keeps how the attempt ended, since the next one takes its place in the task.
+    fn keep_attempt(&self, batch: &Batch<'_>, cause: Cause, message: Option<&str>) -> rusqlite::Result<()> {
+        let message = message.map(|message| &message[..message.floor_char_boundary(MESSAGE_BYTES_MAX)]);
+        batch.connection.prepare_cached(ATTEMPT)?.execute(params![
+            self.claim.seq,
+            self.claim.id.as_bytes(),
+            self.claim.token,
+            cause.to_string(),
+            message,
+            nanos(self.now),
+            self.claim.report.digest(),
+        ])?;
+        Ok(())
     }
 
     /// Lets the task wait: until a time and because of a failure, or where it stood in the line.

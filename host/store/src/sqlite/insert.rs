@@ -1,75 +1,167 @@
 //! Stores new tasks, all of one caller or none of them.
 
-use rusqlite::ErrorCode::ConstraintViolation;
-use rusqlite::{ffi, params};
-use wasmill_model::{NewTask, TaskState};
+use std::time::Duration;
 
-use super::batch::{Batch, Operation};
-use super::rows::{millis, nanos, size};
-use crate::{Change, News, StoreError};
+use chrono::DateTime;
+use rusqlite::ErrorCode::ConstraintViolation;
+use rusqlite::{OptionalExtension, ffi, params};
+use wasmill_model::{NewTask, OnConflict, Priority, TaskId, TaskState, Timestamp, Unique};
+
+use super::batch::{Batch, Line, Operation};
+use super::keys;
+use super::rows::{RANK_LATER, millis, nanos, size, tags_text};
+use crate::{Change, News, RequestKey, StoreError, Submitted, SubmittedTask};
 
 #[derive(Debug)]
 pub(super) struct Insert {
     pub(super) tasks: Vec<NewTask>,
     pub(super) waiting_max: u64,
+    /// What tells this request from others, and what time it is.
+    pub(super) request: Option<(RequestKey, Timestamp)>,
 }
 
 impl Operation for Insert {
-    type Answer = Result<(), StoreError>;
+    type Answer = Result<Submitted, StoreError>;
     const DURABLE: bool = true;
 
     fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Self::Answer> {
+        if let Some((request, now)) = &self.request
+            && let Some(answered) = keys::find(batch.connection, request, *now)?
+        {
+            return Ok(answered);
+        }
         let waiting_max = self.waiting_max;
-        if batch.line.waiting.saturating_add(self.tasks.len() as u64) > waiting_max {
+        // Those whose key is held would not be stored.
+        let new = self.tasks.iter().filter(|task| task.unique.is_none()).count() as u64;
+        if batch.line.waiting.saturating_add(new) > waiting_max {
             return Ok(Err(StoreError::Full { waiting_max }));
         }
         let (before, told) = (batch.line, batch.news.len());
-        for task in &self.tasks {
-            match insert(batch, task) {
-                Err(error) if is_duplicate(&error) => {
-                    let mut delete = batch.connection.prepare_cached("DELETE FROM task WHERE seq >= ?1")?;
-                    delete.execute([before.seq_next])?;
-                    batch.line = before;
+        let mut tasks = Vec::with_capacity(self.tasks.len());
+        for (index, task) in self.tasks.iter().enumerate() {
+            match self.take(batch, index, task)? {
+                Ok(taken) => tasks.push(taken),
+                Err(refusal) => {
+                    undo(batch, before)?;
                     batch.news.truncate(told);
-                    return Ok(Err(StoreError::Duplicate { id: task.id }));
+                    return Ok(Err(refusal));
                 }
-                inserted => inserted?,
             }
         }
-        // Not one by one: a duplicate takes those before it back.
-        for task in &self.tasks {
-            batch.moves.moved(&task.plugin, None, Some(TaskState::Waiting));
+        // Not one by one: a refusal takes those before it back.
+        for (task, taken) in self.tasks.iter().zip(&tasks) {
+            if taken.holder.is_none() {
+                batch.moves.moved(&task.plugin, None, Some(TaskState::Waiting));
+            }
         }
-        Ok(Ok(()))
+        if let Some((request, now)) = &self.request {
+            keys::keep(batch.connection, request, &tasks, *now)?;
+        }
+        Ok(Ok(Submitted { tasks, replayed: false }))
     }
 }
 
+impl Insert {
+    /// Stores one task, or returns the holder of its key, or says why neither goes.
+    fn take(
+        &self,
+        batch: &mut Batch<'_>,
+        index: usize,
+        task: &NewTask,
+    ) -> rusqlite::Result<Result<SubmittedTask, StoreError>> {
+        if let Some(unique) = &task.unique
+            && let Some(holder) = holder(batch, unique, task.created_at)?
+        {
+            return Ok(match unique.on_conflict {
+                OnConflict::Return => Ok(holder),
+                OnConflict::Refuse => {
+                    let key = unique.key.as_str().to_owned();
+                    Err(StoreError::KeyTaken { index, key, holder: holder.id })
+                }
+            });
+        }
+        if batch.line.waiting >= self.waiting_max {
+            return Ok(Err(StoreError::Full { waiting_max: self.waiting_max }));
+        }
+        match insert(batch, task) {
+            Err(error) if is_duplicate(&error) => Ok(Err(StoreError::Duplicate { id: task.id })),
+            Err(error) => Err(error),
+            Ok(()) => Ok(Ok(SubmittedTask { id: task.id, created_at: task.created_at, holder: None })),
+        }
+    }
+}
+
+pub(super) const UNDO: &str = "DELETE FROM task WHERE seq >= ?1";
+pub(super) const HOLDER: &str = "
+    SELECT id, created_at, started_at FROM task INDEXED BY task_live_key
+    WHERE unique_key = ?1 AND state < 2";
 pub(super) const TASK: &str = "
     INSERT INTO task (seq, id, plugin, state, created_at, ready_at, attempts_max, timeout_ms, input_bytes,
-        backoff_first_ms, backoff_factor, backoff_most_ms)
-    VALUES (?1, ?2, ?3, 0, ?4, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+        backoff_first_ms, backoff_factor, backoff_most_ms, priority, rank, tags, unique_key, retry_of)
+    VALUES (?1, ?2, ?3, 0, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
+pub(super) const INPUT: &str = "INSERT INTO input (seq, body) VALUES (?1, ?2)";
+pub(super) const TAG: &str = "INSERT OR IGNORE INTO tag (name, seq) VALUES (?1, ?2)";
+
+/// Takes back what this caller has stored.
+fn undo(batch: &mut Batch<'_>, before: Line) -> rusqlite::Result<()> {
+    batch.connection.prepare_cached(UNDO)?.execute([before.seq_next])?;
+    batch.line = before;
+    Ok(())
+}
+
+/// Returns the task that waits or runs and has this key.
+fn holder(batch: &Batch<'_>, unique: &Unique, now: Timestamp) -> rusqlite::Result<Option<SubmittedTask>> {
+    let mut statement = batch.connection.prepare_cached(HOLDER)?;
+    let holder = statement.query_row([unique.key.as_str()], |row| {
+        let started_at = row.get::<_, Option<i64>>(2)?.map(DateTime::from_timestamp_nanos);
+        let ran = started_at.and_then(|started_at| (now - started_at).to_std().ok());
+        Ok(SubmittedTask {
+            id: TaskId::from_bytes(row.get(0)?),
+            created_at: DateTime::from_timestamp_nanos(row.get(1)?),
+            holder: Some(ran.unwrap_or(Duration::ZERO)),
+        })
+    });
+    holder.optional()
+}
 
 fn insert(batch: &mut Batch<'_>, task: &NewTask) -> rusqlite::Result<()> {
     let seq = batch.line.seq_next;
+    let (created_at, ready_at) = (nanos(task.created_at), nanos(task.ready_at()));
+    let is_ranked = task.priority != Priority::default();
+    let rank = if ready_at > created_at {
+        RANK_LATER
+    } else {
+        ready_at.saturating_sub(task.priority.head_start_nanos())
+    };
     batch.connection.prepare_cached(TASK)?.execute(params![
         seq,
         task.id.as_bytes(),
         task.plugin.as_str(),
-        nanos(task.created_at),
+        created_at,
+        ready_at,
         task.attempts_max,
         millis(task.timeout),
         task.input.as_ref().map(|input| size(input.len())),
         task.backoff.map(|backoff| millis(backoff.first)),
         task.backoff.map(|backoff| backoff.factor),
         task.backoff.map(|backoff| millis(backoff.most)),
+        task.priority.get(),
+        is_ranked.then_some(rank),
+        tags_text(&task.tags),
+        task.unique.as_ref().map(|unique| unique.key.as_str()),
+        task.retry_of.as_ref().map(TaskId::as_bytes),
     ])?;
     if let Some(input) = &task.input {
-        let mut statement =
-            batch.connection.prepare_cached("INSERT INTO input (seq, body) VALUES (?1, ?2)")?;
-        statement.execute(params![seq, input])?;
+        batch.connection.prepare_cached(INPUT)?.execute(params![seq, input])?;
+    }
+    for tag in &task.tags {
+        batch.connection.prepare_cached(TAG)?.execute(params![tag.as_str(), seq])?;
     }
     batch.line.seq_next += 1;
-    batch.line.newest = batch.line.newest.max(nanos(task.created_at));
+    if ready_at == created_at {
+        batch.line.newest = batch.line.newest.max(created_at);
+    }
+    batch.line.ranked |= is_ranked;
     batch.line.moved(None, Some(TaskState::Waiting));
     batch.news.push(News {
         task: task.id,

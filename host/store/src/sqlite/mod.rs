@@ -14,9 +14,11 @@ mod events;
 mod fault;
 mod finish;
 mod insert;
+mod keys;
 mod lock;
 mod logs;
 mod migrations;
+mod pause;
 mod probe;
 mod prune;
 mod queries;
@@ -46,8 +48,10 @@ use self::cancel_many::CancelMany;
 use self::claim::ClaimReady;
 use self::finish::Finish;
 use self::insert::Insert;
+use self::keys::PruneKeys;
 use self::lock::Lock;
 pub(crate) use self::lock::holder;
+use self::pause::Pause;
 use self::probe::Probe;
 use self::prune::Prune;
 use self::readers::Readers;
@@ -58,8 +62,9 @@ use self::writer::{Figures, Writer};
 use crate::report::ReportBoard;
 use crate::tally::Tallies;
 use crate::{
-    Cancelled, CancelledMany, Claim, Claims, CommitFigures, Counts, Filter, Found, Lines, ListQuery, LogPart,
-    Mark, Page, Recovery, Share, StoreConfig, StoreError, StoreStats, Tally,
+    Attempt, Cancelled, CancelledMany, Claim, Claims, CommitFigures, Counts, Cursor, Filter, Found, Lines,
+    ListQuery, LogPart, Mark, Page, Recovery, RequestKey, Share, StoreConfig, StoreError, StoreStats,
+    Submitted, Tally,
 };
 
 /// An open database.
@@ -103,8 +108,28 @@ impl Sqlite {
         Ok((Self { writer, readers, damage, figures, reports, returned, waiting_max }, recovery))
     }
 
-    pub(crate) async fn insert(&self, tasks: Vec<NewTask>) -> Result<(), StoreError> {
-        self.writer.write(Insert { tasks, waiting_max: self.waiting_max }).await?
+    pub(crate) async fn submit(
+        &self,
+        tasks: Vec<NewTask>,
+        request: Option<(RequestKey, Timestamp)>,
+    ) -> Result<Submitted, StoreError> {
+        self.writer.write(Insert { tasks, waiting_max: self.waiting_max, request }).await?
+    }
+
+    pub(crate) async fn submitted(
+        &self,
+        request: RequestKey,
+        now: Timestamp,
+    ) -> Result<Option<Submitted>, StoreError> {
+        self.readers.read(move |connection| keys::find(connection, &request, now)).await?.transpose()
+    }
+
+    pub(crate) async fn prune_keys(&self, now: Timestamp) -> Result<u64, StoreError> {
+        // Most looks find nothing: a read, which nobody waits for.
+        if !self.readers.read(move |connection| keys::any_over(connection, now)).await? {
+            return Ok(0);
+        }
+        self.writer.write(PruneKeys { now }).await
     }
 
     pub(crate) async fn claim(
@@ -187,6 +212,37 @@ impl Sqlite {
         let reports = self.reports.clone();
         let waiting = self.counts().waiting;
         self.readers.read(move |connection| queries::page(connection, &query, waiting, &reports)).await
+    }
+
+    pub(crate) async fn find(
+        &self,
+        filter: Filter,
+        before: Option<Cursor>,
+        most: usize,
+    ) -> Result<(Vec<TaskId>, Option<Cursor>), StoreError> {
+        let waiting = self.counts().waiting;
+        self.readers.read(move |connection| queries::find(connection, &filter, before, most, waiting)).await
+    }
+
+    pub(crate) async fn attempts(&self, id: TaskId) -> Result<Vec<Attempt>, StoreError> {
+        self.readers.read(move |connection| queries::attempts(connection, id)).await
+    }
+
+    pub(crate) async fn pause(&self, plugin: Option<PluginName>, paused: bool) -> Result<(), StoreError> {
+        self.writer.write(Pause { plugin, paused }).await
+    }
+
+    pub(crate) async fn paused(&self) -> Result<Vec<Option<PluginName>>, StoreError> {
+        self.readers.read(pause::paused).await
+    }
+
+    pub(crate) async fn again(
+        &self,
+        id: TaskId,
+        new: TaskId,
+        now: Timestamp,
+    ) -> Result<Option<(TaskState, NewTask)>, StoreError> {
+        self.readers.read(move |connection| queries::again(connection, id, new, now)).await
     }
 
     pub(crate) async fn log(&self, id: TaskId) -> Result<Option<String>, StoreError> {

@@ -2,13 +2,26 @@
 //! task that ever ended.
 
 use super::{
-    cancel, cancel_many, claim, connection, events, finish, insert, prune, queries, recover, remove, save,
+    cancel, cancel_many, claim, connection, events, finish, insert, keys, pause, prune, queries, recover,
+    remove, save,
 };
 use super::{tally, walk, wall};
 
 /// Everything that is asked while the host serves or starts.
-const STATEMENTS: [&str; 37] = [
+const STATEMENTS: [&str; 57] = [
     insert::TASK,
+    insert::UNDO,
+    insert::HOLDER,
+    insert::INPUT,
+    insert::TAG,
+    keys::FIND,
+    keys::KEEP,
+    keys::OLDEST,
+    keys::FORGET,
+    claim::RANKED,
+    claim::LET_IN,
+    claim::NEXT_RANKED,
+    recover::RANKED,
     claim::READY,
     claim::READY_LATER,
     claim::NEXT,
@@ -20,6 +33,12 @@ const STATEMENTS: [&str; 37] = [
     finish::KEEP,
     events::RESERVED,
     events::RESERVE,
+    finish::ATTEMPT,
+    queries::ATTEMPTS,
+    queries::ID,
+    pause::PAUSED,
+    pause::PAUSE,
+    pause::RESUME,
     save::SAVE,
     cancel::FIND,
     cancel::CANCEL,
@@ -33,6 +52,7 @@ const STATEMENTS: [&str; 37] = [
     queries::PAGE,
     queries::LOG,
     queries::CHECKPOINT,
+    queries::AGAIN,
     queries::WAITING,
     walk::ALL,
     walk::WAITING,
@@ -41,6 +61,7 @@ const STATEMENTS: [&str; 37] = [
     walk::CANCELLED,
     walk::ALL_WAITING,
     walk::ALL_RUNNING,
+    walk::TAGGED,
     recover::COUNT_WAITING,
     recover::COUNT_RUNNING,
     recover::SEQ_NEXT,

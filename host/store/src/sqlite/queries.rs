@@ -1,12 +1,13 @@
 //! What is read. Each query is one statement, so it sees one moment of the database.
 
+use chrono::DateTime;
 use rusqlite::{Connection, OptionalExtension, params};
-use wasmill_model::{PluginName, Task, TaskId, TaskState};
+use wasmill_model::{NewTask, OnConflict, PluginName, Task, TaskId, TaskState, Timestamp, Unique, UniqueKey};
 
-use super::rows::{TaskRow, select_tasks, size, task_row};
+use super::rows::{TaskRow, backoff, parsed, priority, select_tasks, size, state, tags, task_row, timeout};
 use super::walk::walk;
 use crate::report::ReportBoard;
-use crate::{Claim, Cursor, ListQuery, Page};
+use crate::{Attempt, Claim, Cursor, Filter, ListQuery, Page};
 
 /// Bytes of results after which a page ends early: results may be large, answers may not grow with them.
 const PAGE_BYTES: usize = 4 << 20;
@@ -14,6 +15,15 @@ const PAGE_BYTES: usize = 4 << 20;
 pub(super) const TASK: &str = select_tasks!("WHERE id = ?1");
 pub(super) const ROW: &str = select_tasks!("WHERE seq = ?1");
 pub(super) const PAGE: &str = select_tasks!("WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2");
+pub(super) const ID: &str = "SELECT id FROM task WHERE seq = ?1";
+pub(super) const ATTEMPTS: &str = "
+        SELECT attempt.attempt, outcome, attempt.message, attempt.started_at, attempt.finished_at,
+            attempt.plugin_digest
+        FROM task JOIN attempt USING (seq) WHERE task.id = ?1 ORDER BY attempt.attempt";
+pub(super) const AGAIN: &str = "
+        SELECT plugin, state, timeout_ms, attempts_max, backoff_first_ms, backoff_factor, backoff_most_ms,
+            priority, tags, unique_key, input.body
+        FROM task LEFT JOIN input USING (seq) WHERE task.id = ?1";
 pub(super) const WAITING: &str = "
         SELECT count(*) FROM
             (SELECT 1 FROM task INDEXED BY task_waiting WHERE state = 0 AND plugin = ?1 LIMIT ?2)";
@@ -91,6 +101,68 @@ fn filtered_page(
         page.tasks.push(with_report(row, reports));
     }
     Ok(page)
+}
+
+/// Reads how the attempts of a task ended after which it went on, the first one first.
+pub(super) fn attempts(connection: &Connection, id: TaskId) -> rusqlite::Result<Vec<Attempt>> {
+    let mut statement = connection.prepare_cached(ATTEMPTS)?;
+    let attempts = statement.query_map([id.as_bytes()], |row| {
+        Ok(Attempt {
+            attempt: row.get(0)?,
+            cause: parsed(row, 1)?,
+            message: row.get(2)?,
+            started_at: row.get::<_, Option<_>>(3)?.map(DateTime::from_timestamp_nanos),
+            finished_at: DateTime::from_timestamp_nanos(row.get(4)?),
+            plugin_digest: row.get(5)?,
+        })
+    })?;
+    attempts.collect()
+}
+
+/// Finds tasks that fit, and where to go on if there may be more of them.
+pub(super) fn find(
+    connection: &Connection,
+    filter: &Filter,
+    before: Option<Cursor>,
+    most: usize,
+    waiting: u64,
+) -> rusqlite::Result<(Vec<TaskId>, Option<Cursor>)> {
+    let snapshot = connection.unchecked_transaction()?;
+    let before = before.map_or(i64::MAX, |cursor| cursor.0);
+    let walked = walk(&snapshot, filter, before, most, waiting)?;
+    let mut statement = snapshot.prepare_cached(ID)?;
+    let id = |seq: &i64| statement.query_one([seq], |row| Ok(TaskId::from_bytes(row.get(0)?)));
+    let ids = walked.seqs.iter().take(most).map(id).collect::<rusqlite::Result<_>>()?;
+    Ok((ids, walked.stopped.map(Cursor)))
+}
+
+/// Reads what a task was asked to do, to have it done again from now on.
+pub(super) fn again(
+    connection: &Connection,
+    id: TaskId,
+    new: TaskId,
+    now: Timestamp,
+) -> rusqlite::Result<Option<(TaskState, NewTask)>> {
+    let mut statement = connection.prepare_cached(AGAIN)?;
+    let again = statement.query_row([id.as_bytes()], |row| {
+        let key: Option<UniqueKey> = row.get_ref(9)?.as_str_or_null()?.map(|_| parsed(row, 9)).transpose()?;
+        let task = NewTask {
+            id: new,
+            plugin: parsed(row, 0)?,
+            input: row.get(10)?,
+            created_at: now,
+            timeout: timeout(row, 2)?,
+            attempts_max: row.get(3)?,
+            backoff: backoff(row, 4)?,
+            run_at: None,
+            priority: priority(row, 7)?,
+            tags: tags(row, 8)?,
+            unique: key.map(|key| Unique { key, on_conflict: OnConflict::Refuse }),
+            retry_of: Some(id),
+        };
+        Ok((state(row, 1)?, task))
+    });
+    again.optional()
 }
 
 pub(super) fn checkpoint(connection: &Connection, claim: &Claim) -> rusqlite::Result<Option<Vec<u8>>> {

@@ -1,7 +1,7 @@
 //! The one thing the opening decides: what becomes of tasks that ran when the host died.
 
 use rusqlite::Connection;
-use wasmill_model::{Attempts, Backoff, Next, Outcome, PluginName, TaskId, Timestamp, fault_point};
+use wasmill_model::{Attempts, Backoff, Next, Outcome, PluginName, RetryOn, TaskId, Timestamp, fault_point};
 
 use super::batch::{Batch, Line, Operation};
 use super::finish::Finish;
@@ -11,8 +11,11 @@ use crate::report::{ReportBoard, Reporter};
 use crate::{Claim, Recovery};
 
 // These read indexes of what waits and runs alone: what has ended costs an opening nothing.
-pub(super) const COUNT_WAITING: &str = "SELECT count(*) FROM task INDEXED BY task_waiting WHERE state = 0";
+pub(super) const COUNT_WAITING: &str =
+    "SELECT count(*), count(rank) FROM task INDEXED BY task_waiting WHERE state = 0";
 pub(super) const COUNT_RUNNING: &str = "SELECT count(*) FROM task INDEXED BY task_running WHERE state = 1";
+pub(super) const RANKED: &str =
+    "SELECT EXISTS (SELECT 1 FROM task INDEXED BY task_running WHERE state = 1 AND rank IS NOT NULL)";
 pub(super) const SEQ_NEXT: &str = "SELECT coalesce(max(seq), 0) + 1 FROM task";
 pub(super) const RUNNING: &str = "
     SELECT id, seq, claims, attempt, attempts_max, host_crashes, plugin
@@ -50,8 +53,11 @@ pub(super) fn recover(connection: &Connection, now: Timestamp) -> rusqlite::Resu
 
 fn line(connection: &Connection) -> rusqlite::Result<Line> {
     let read = |sql: &str| connection.query_one(sql, [], |row| row.get::<_, i64>(0));
+    let (waiting, ranked): (i64, i64) =
+        connection.query_one(COUNT_WAITING, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(Line {
-        waiting: read(COUNT_WAITING)?.cast_unsigned(),
+        waiting: waiting.cast_unsigned(),
+        ranked: ranked > 0 || read(RANKED)? > 0,
         running: read(COUNT_RUNNING)?.cast_unsigned(),
         seq_next: read(SEQ_NEXT)?,
         ..Line::default()
@@ -61,7 +67,13 @@ fn line(connection: &Connection) -> rusqlite::Result<Line> {
 fn crashed(connection: &Connection, reports: &ReportBoard, now: Timestamp) -> rusqlite::Result<Vec<Finish>> {
     let mut statement = connection.prepare(RUNNING)?;
     let finishes = statement.query_map([], |row| {
-        let used = Attempts { attempt: row.get(3)?, attempts_max: row.get(4)?, host_crashes: row.get(5)? };
+        let used = Attempts {
+            attempt: row.get(3)?,
+            attempts_max: row.get(4)?,
+            host_crashes: row.get(5)?,
+            // No matter: that the host died is no failure of the task.
+            retry_on: RetryOn::default(),
+        };
         let next = Next::after(Outcome::HostCrashed, used, now, Backoff::default(), 0.0);
         let (id, seq, token) = (TaskId::from_bytes(row.get(0)?), row.get(1)?, row.get(2)?);
         let plugin: PluginName = parsed(row, 6)?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::DateTime;
 use rusqlite::Row;
 use rusqlite::types::Type;
-use wasmill_model::{Backoff, Failure, Task, TaskId, TaskState, Timestamp};
+use wasmill_model::{Backoff, Failure, Priority, Tag, Task, TaskId, TaskState, Timestamp};
 
 use super::usage;
 use crate::log::Damaged;
@@ -25,7 +25,7 @@ macro_rules! select_tasks {
         concat!(
             "SELECT seq, claims, id, plugin, state, created_at, ready_at, started_at, finished_at, ",
             "attempt, attempts_max, host_crashes, timeout_ms, input_bytes, cause, message, result, plugin_digest, ",
-            "usage ",
+            "usage, priority, tags, unique_key, retry_of ",
             "FROM task ",
             $tail
         )
@@ -49,6 +49,10 @@ pub(super) fn task_row(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
         host_crashes: row.get(11)?,
         timeout: timeout(row, 12)?,
         input_bytes: row.get::<_, Option<i64>>(13)?.unwrap_or(0).cast_unsigned(),
+        priority: priority(row, 19)?,
+        tags: tags(row, 20)?,
+        unique_key: row.get_ref(21)?.as_str_or_null()?.map(|_| parsed(row, 21)).transpose()?,
+        retry_of: row.get::<_, Option<_>>(22)?.map(TaskId::from_bytes),
         failure: failure(row, 14)?,
         result: row.get(16)?,
         progress: None,
@@ -77,11 +81,6 @@ pub(super) fn state(row: &Row<'_>, column: usize) -> rusqlite::Result<TaskState>
         .ok_or(rusqlite::Error::IntegralValueOutOfRange(column, found))
 }
 
-/// Reads a moment from a column.
-pub(super) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
-    row.get(column).map(DateTime::from_timestamp_nanos)
-}
-
 /// Reads a timeout from a column.
 pub(super) fn timeout(row: &Row<'_>, column: usize) -> rusqlite::Result<Duration> {
     Ok(Duration::from_millis(row.get::<_, i64>(column)?.cast_unsigned()))
@@ -91,6 +90,31 @@ pub(super) fn timeout(row: &Row<'_>, column: usize) -> rusqlite::Result<Duration
 pub(super) fn backoff(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Backoff>> {
     let Some(factor) = row.get(column + 1)? else { return Ok(None) };
     Ok(Some(Backoff { first: timeout(row, column)?, factor, most: timeout(row, column + 2)? }))
+}
+
+/// The place in the line of a task with a priority that is not ready yet: behind all others.
+pub(super) const RANK_LATER: i64 = i64::MAX;
+
+/// Reads a priority from a column.
+pub(super) fn priority(row: &Row<'_>, column: usize) -> rusqlite::Result<Priority> {
+    let number = row.get(column)?;
+    Priority::of(number).ok_or(rusqlite::Error::IntegralValueOutOfRange(column, number))
+}
+
+/// Writes tags as a column holds them.
+pub(super) fn tags_text(tags: &[Tag]) -> Option<String> {
+    let texts: Vec<_> = tags.iter().map(Tag::as_str).collect();
+    (!texts.is_empty()).then(|| serde_json::json!(texts).to_string())
+}
+
+/// Reads tags from a column.
+pub(super) fn tags(row: &Row<'_>, column: usize) -> rusqlite::Result<Vec<Tag>> {
+    let Some(text) = row.get_ref(column)?.as_str_or_null()? else { return Ok(Vec::new()) };
+    let invalid = |error: Box<dyn std::error::Error + Send + Sync>| {
+        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error)
+    };
+    let texts: Vec<String> = serde_json::from_str(text).map_err(|error| invalid(error.into()))?;
+    texts.into_iter().map(|tag| tag.parse().map_err(|error| invalid(Box::from(error)))).collect()
 }
 
 /// Returns a time as a column holds it. It reaches from 1677 to 2262; beyond is as good as never.

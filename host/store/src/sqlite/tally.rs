@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use chrono::DateTime;
+use rusqlite::{Connection, params};
 use wasmill_model::{PluginName, Timestamp};
 
-use super::rows::{code, parsed, state, time};
+use super::rows::{code, parsed, state};
 use crate::tally::{Moves, Tally};
 
 const WAITING: &str =
@@ -16,8 +17,12 @@ const COUNT: &str = "
     INSERT INTO ended (plugin, state, tasks) VALUES (?1, ?2, ?3)
     ON CONFLICT (plugin, state) DO UPDATE SET tasks = tasks + excluded.tasks";
 const OLDEST: &str = "
-    SELECT ready_at FROM task INDEXED BY task_waiting WHERE state = 0 AND plugin = ?1
-    ORDER BY ready_at LIMIT 1";
+    SELECT min(ready_at) FROM (
+        SELECT min(ready_at) AS ready_at FROM task INDEXED BY task_waiting
+        WHERE state = 0 AND plugin = ?1 AND rank IS NULL
+        UNION ALL
+        SELECT min(ready_at) FROM task INDEXED BY task_ranked
+        WHERE state = 0 AND plugin = ?1 AND rank IS NOT NULL)";
 
 /// All of them, for the test of their plans.
 #[cfg(test)]
@@ -53,9 +58,8 @@ pub(super) fn oldest(
     let mut statement = connection.prepare_cached(OLDEST)?;
     let mut oldest = Vec::new();
     for (plugin, _) in plugins.iter().filter(|(_, tally)| tally.waiting > 0) {
-        if let Some(ready_at) = statement.query_row([plugin.as_str()], |row| time(row, 0)).optional()? {
-            oldest.push((plugin.clone(), ready_at));
-        }
+        let ready_at: Option<i64> = statement.query_one([plugin.as_str()], |row| row.get(0))?;
+        oldest.extend(ready_at.map(|ready_at| (plugin.clone(), DateTime::from_timestamp_nanos(ready_at))));
     }
     Ok(oldest)
 }

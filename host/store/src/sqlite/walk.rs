@@ -6,7 +6,7 @@
 use rusqlite::{Connection, Row, params};
 use wasmill_model::TaskState;
 
-use super::rows::{nanos, state};
+use super::rows::{nanos, state, tags};
 use crate::{Filter, Found};
 
 /// How many rows one page looks at: some 20 ms.
@@ -15,9 +15,17 @@ const WALK_MAX: usize = 100_000;
 /// How many waiting tasks are sorted for a page rather than walking the table for them.
 const SORT_MAX: u64 = 10_000;
 
+// The tags stand behind the result, which may be large: they are read only where there is none, or if they
+// are asked for.
 macro_rules! walk {
     ($tail:literal) => {
-        concat!("SELECT seq, state, plugin, created_at FROM task ", $tail)
+        concat!("SELECT seq, state, plugin, created_at, NULL FROM task ", $tail)
+    };
+}
+
+macro_rules! walk_open {
+    ($tail:literal) => {
+        concat!("SELECT seq, state, plugin, created_at, tags FROM task ", $tail)
     };
 }
 
@@ -31,8 +39,12 @@ pub(super) const FAILED: &str =
     walk!("INDEXED BY task_failed WHERE state = 3 AND seq < ?1 ORDER BY seq DESC");
 pub(super) const CANCELLED: &str =
     walk!("INDEXED BY task_cancelled WHERE state = 4 AND seq < ?1 ORDER BY seq DESC");
-pub(super) const ALL_WAITING: &str = walk!("INDEXED BY task_waiting WHERE state = 0");
-pub(super) const ALL_RUNNING: &str = walk!("INDEXED BY task_running WHERE state = 1");
+pub(super) const ALL_WAITING: &str = walk_open!("INDEXED BY task_waiting WHERE state = 0");
+pub(super) const ALL_RUNNING: &str = walk_open!("INDEXED BY task_running WHERE state = 1");
+pub(super) const TAGGED: &str = "
+    SELECT task.seq, state, plugin, created_at, tags
+    FROM tag CROSS JOIN task ON task.seq = tag.seq
+    WHERE tag.name = ?2 AND tag.seq < ?1 ORDER BY tag.seq DESC";
 
 /// What a walk came to.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -77,6 +89,9 @@ fn ways(filter: &Filter, waiting: u64) -> Vec<&'static str> {
         TaskState::Failed => Some(FAILED),
         TaskState::Cancelled => Some(CANCELLED),
     };
+    if !filter.tags.is_empty() {
+        return vec![TAGGED];
+    }
     let mut states = filter.states.clone();
     states.sort_unstable_by_key(|state| super::rows::code(*state));
     states.dedup();
@@ -92,7 +107,10 @@ fn walk_one(
     most: usize,
 ) -> rusqlite::Result<Walked> {
     let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query(params![before])?;
+    let mut rows = match filter.tags.first() {
+        Some(tag) => statement.query(params![before, tag.as_str()])?,
+        None => statement.query(params![before])?,
+    };
     let mut walked = Walked::default();
     for looked_at in 1.. {
         let Some(row) = rows.next()? else { break };
@@ -135,6 +153,12 @@ fn fits(filter: &Filter, row: &Row<'_>) -> rusqlite::Result<bool> {
         && row.get_ref(2)?.as_str()? != plugin.as_str()
     {
         return Ok(false);
+    }
+    if !filter.tags.is_empty() {
+        let tags = tags(row, 4)?;
+        if !filter.tags.iter().all(|tag| tags.contains(tag)) {
+            return Ok(false);
+        }
     }
     let created_at: i64 = row.get(3)?;
     Ok(filter.created_after.is_none_or(|after| created_at >= nanos(after))

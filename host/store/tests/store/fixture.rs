@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::TimeZone;
-use wasmill_model::{Cause, Failure, LogStream, NewTask, PluginName, Task, TaskId, Timestamp};
+use wasmill_model::{Cause, Failure, LogStream, NewTask, PluginName, Priority, Task, TaskId, Timestamp};
 use wasmill_store::{Claim, Claimed, Claims, LogPart, Recovery, Store, StoreConfig};
 
 /// Where a store lives on while it is closed and opened again.
@@ -57,6 +57,11 @@ pub(crate) fn new_task() -> NewTask {
         timeout: Duration::from_secs(600),
         attempts_max: 3,
         backoff: None,
+        run_at: None,
+        priority: Priority::default(),
+        tags: Vec::new(),
+        unique: None,
+        retry_of: None,
     }
 }
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use wasmill_model::{HOST_CRASHES_MAX, NewTask, Next, TaskId, TaskState};
-use wasmill_store::{Cancelled, Claim, Counts, Filter, ListQuery, Store, Tally};
+use wasmill_model::{HOST_CRASHES_MAX, NewTask, Next, OnConflict, Priority, TaskId, TaskState, Unique};
+use wasmill_store::{Cancelled, Claim, Counts, Filter, ListQuery, RequestKey, Store, Tally};
 
 use crate::fixture::{Folder, Place, at, failure, new_task, plugin};
 
@@ -14,7 +14,7 @@ const WAITING_MAX: usize = 12;
 /// A command; the numbers pick a task or claim among those there are.
 #[derive(Clone, Debug)]
 enum Command {
-    Insert(Vec<usize>),
+    Insert(Vec<Wish>, Option<usize>),
     Claim(usize, usize),
     Finish(usize, usize),
     Cancel(usize),
@@ -23,9 +23,28 @@ enum Command {
     Tick,
 }
 
+/// What is asked for: a plugin, a priority, a delay, a tag or none, a unique key or none.
+#[derive(Clone, Debug, PartialEq)]
+struct Wish {
+    plugin: usize,
+    priority: i64,
+    delay: i64,
+    tagged: bool,
+    key: Option<usize>,
+}
+
+fn wish() -> impl Strategy<Value = Wish> {
+    let key = prop_oneof![4 => Just(None), 1 => (0..2_usize).prop_map(Some)];
+    let priority = prop_oneof![3 => Just(0), 2 => -2..3_i64];
+    let delay = prop_oneof![3 => Just(0), 1 => Just(3)];
+    let new = |(plugin, priority, delay, tagged, key)| Wish { plugin, priority, delay, tagged, key };
+    (0..PLUGINS.len(), priority, delay, any::<bool>(), key).prop_map(new)
+}
+
 fn command() -> impl Strategy<Value = Command> {
     prop_oneof![
-        4 => prop::collection::vec(0..PLUGINS.len(), 1..4).prop_map(Command::Insert),
+        4 => (prop::collection::vec(wish(), 1..4), prop::option::weighted(0.2, 0..3_usize))
+            .prop_map(|(wishes, request)| Command::Insert(wishes, request)),
         4 => (0..=PLUGINS.len(), 1..4_usize).prop_map(|(plugin, most)| Command::Claim(plugin, most)),
         5 => (any::<usize>(), 0..4_usize).prop_map(|(claim, next)| Command::Finish(claim, next)),
         1 => any::<usize>().prop_map(Command::Cancel),
@@ -45,6 +64,16 @@ struct Known {
     attempt: u32,
     host_crashes: u32,
     claims: usize,
+    priority: i64,
+    tagged: bool,
+    key: Option<usize>,
+}
+
+impl Known {
+    /// Where it stands in the line.
+    fn place(&self) -> (i64, usize) {
+        (self.ready_at - 60 * self.priority, self.seq)
+    }
 }
 
 struct World {
@@ -55,6 +84,10 @@ struct World {
     claims: Vec<(Claim, usize)>,
     /// How many tasks of each plugin ever ended, and how.
     ended: BTreeMap<(&'static str, &'static str), u64>,
+    /// All that was asked for.
+    asked: Vec<Vec<Wish>>,
+    /// What was asked for under each key, and what the answer was.
+    requests: BTreeMap<usize, (Vec<Wish>, Vec<TaskId>)>,
     inserted: usize,
     now: i64,
 }
@@ -74,27 +107,77 @@ impl World {
 
     async fn run(&mut self, command: Command) {
         match command {
-            Command::Insert(plugins) => self.insert(&plugins).await,
+            Command::Insert(wishes, request) => self.insert(wishes, request).await,
             Command::Claim(plugin, most) => self.claim(PLUGINS.get(plugin).copied(), most).await,
             Command::Finish(claim, next) => self.finish(claim, next).await,
             Command::Cancel(task) => self.cancel(task).await,
             Command::Remove(task) => self.remove(task).await,
             Command::Reopen => self.reopen(),
-            Command::Tick => self.now += 1,
+            // Never whole minutes: places in the line are then told apart by more than their number.
+            Command::Tick => self.now += 17,
         }
     }
 
-    async fn insert(&mut self, plugins: &[usize]) {
-        let fits = self.count(TaskState::Waiting) + plugins.len() <= WAITING_MAX;
-        let names = plugins.iter().map(|&name| PLUGINS[name]);
-        let new = |name| NewTask { plugin: plugin(name), created_at: at(self.now), ..new_task() };
-        let tasks: Vec<_> = names.clone().map(new).collect();
-        assert_eq!(self.store().insert(tasks.clone()).await.is_ok(), fits);
-        for (task, plugin) in tasks.iter().zip(names).filter(|_| fits) {
-            let (seq, state, ready_at) = (self.inserted, TaskState::Waiting, self.now);
-            let known = Known { seq, plugin, state, ready_at, attempt: 0, host_crashes: 0, claims: 0 };
+    async fn insert(&mut self, wishes: Vec<Wish>, request: Option<usize>) {
+        let tasks: Vec<_> = wishes.iter().map(|wish| self.new_task(wish)).collect();
+        let asked = self.asked.iter().position(|before| *before == wishes).unwrap_or(self.asked.len());
+        self.asked.push(wishes.clone());
+        let digest = [u8::try_from(asked).expect("few commands"); 32];
+        let key = request.map(|key| (RequestKey { key: key.to_string(), digest }, at(self.now)));
+        let submitted = self.store().submit(tasks.clone(), key).await;
+        if let Some((before, ids)) = request.and_then(|key| self.requests.get(&key)) {
+            assert_eq!(submitted.is_ok(), *before == wishes);
+            if let Ok(submitted) = submitted {
+                assert!(submitted.replayed);
+                assert_eq!(submitted.tasks.iter().map(|task| task.id).collect::<Vec<_>>(), *ids);
+            }
+            return;
+        }
+        let room = WAITING_MAX.saturating_sub(self.count(TaskState::Waiting));
+        let is_free = |key: &usize| {
+            let holds = |task: &&Known| task.key == Some(*key) && !task.state.is_final();
+            let twice = wishes.iter().filter(|wish| wish.key == Some(*key)).count() > 1;
+            !twice && self.tasks.values().find(holds).is_none()
+        };
+        let fits = wishes.len() <= room && wishes.iter().filter_map(|wish| wish.key.as_ref()).all(is_free);
+        assert_eq!(submitted.is_ok(), fits, "{submitted:?}");
+        if !fits {
+            return;
+        }
+        if let Some(key) = request {
+            self.requests.insert(key, (wishes.clone(), tasks.iter().map(|task| task.id).collect()));
+        }
+        for (task, wish) in tasks.iter().zip(&wishes) {
+            let known = Known {
+                seq: self.inserted,
+                plugin: PLUGINS[wish.plugin],
+                state: TaskState::Waiting,
+                ready_at: self.now + wish.delay,
+                attempt: 0,
+                host_crashes: 0,
+                claims: 0,
+                priority: wish.priority,
+                tagged: wish.tagged,
+                key: wish.key,
+            };
             self.tasks.insert(task.id, known);
             self.inserted += 1;
+        }
+    }
+
+    fn new_task(&self, wish: &Wish) -> NewTask {
+        let unique = |key: usize| Unique {
+            key: key.to_string().parse().expect("a key"),
+            on_conflict: OnConflict::Refuse,
+        };
+        NewTask {
+            plugin: plugin(PLUGINS[wish.plugin]),
+            created_at: at(self.now),
+            run_at: (wish.delay > 0).then_some(at(self.now + wish.delay)),
+            priority: Priority::of(wish.priority).expect("in range"),
+            tags: if wish.tagged { vec!["t".parse().expect("a tag")] } else { Vec::new() },
+            unique: wish.key.map(unique),
+            ..new_task()
         }
     }
 
@@ -111,7 +194,7 @@ impl World {
             .map(|(id, task)| (*id, task))
             .filter(|(_, task)| waiting(task) && task.ready_at <= now)
             .collect();
-        ready.sort_by_key(|(_, task)| (task.ready_at, task.seq));
+        ready.sort_by_key(|(_, task)| task.place());
         ready.truncate(most);
         assert_eq!(claims.claimed.len(), ready.len());
         for (claimed, (id, task)) in claims.claimed.into_iter().zip(ready) {
@@ -238,6 +321,12 @@ impl World {
             assert_eq!((task.state, task.ready_at), (known.state, at(known.ready_at)));
             assert_eq!((task.attempt, task.host_crashes), (known.attempt, known.host_crashes));
         }
+        let tagged = Filter { tags: vec!["t".parse().expect("a tag")], ..Filter::default() };
+        let page = self.store().list(ListQuery { limit: 1_000, before: None, filter: tagged }).await;
+        let mut known: Vec<_> = self.tasks.iter().filter(|(_, task)| task.tagged).collect();
+        known.sort_by_key(|(_, task)| std::cmp::Reverse(task.seq));
+        let listed: Vec<_> = page.expect("listed").tasks.iter().map(|task| task.id).collect();
+        assert_eq!(listed, known.into_iter().map(|(id, _)| *id).collect::<Vec<_>>());
     }
 }
 
@@ -256,6 +345,8 @@ proptest! {
                 tasks: BTreeMap::new(),
                 claims: Vec::new(),
                 ended: BTreeMap::new(),
+                asked: Vec::new(),
+                requests: BTreeMap::new(),
                 inserted: 0,
                 now: 0,
             };

@@ -74,7 +74,7 @@ fn a_newer_schema_is_refused_with_both_versions() {
     let connection = Connection::open(&path).expect("opened");
     connection.execute_batch("PRAGMA user_version = 99").expect("set");
     drop(connection);
-    assert_eq!(refusal(&folder), StoreError::Newer { path, found: 99, supported: 5 });
+    assert_eq!(refusal(&folder), StoreError::Newer { path, found: 99, supported: 6 });
 }
 
 #[test]
@@ -103,9 +103,9 @@ fn every_file_has_the_schema_of_the_newest_step() {
     drop(folder.open());
     let connection = Connection::open(database(&folder)).expect("opened");
     let read = |sql: &str| connection.query_one(sql, [], |row| row.get::<_, i64>(0)).expect("read");
-    assert_eq!(read("PRAGMA user_version"), 5);
+    assert_eq!(read("PRAGMA user_version"), 6);
     assert_eq!(read("PRAGMA application_id"), 0x574d_494c);
-    assert_eq!(read("SELECT count(*) FROM sqlite_master WHERE type = 'table'"), 6);
+    assert_eq!(read("SELECT count(*) FROM sqlite_master WHERE type = 'table'"), 10);
 }
 
 #[tokio::test]
@@ -202,7 +202,7 @@ async fn a_removed_task_leaves_no_row_anywhere() {
     store.save(&claimed.claim, vec![1]).await.expect("saved");
     store.remove(id, at(2)).await.expect("removed");
     let connection = Connection::open(database(&folder)).expect("opened");
-    for table in ["task", "input", "log_lines", "checkpoint"] {
+    for table in ["task", "input", "log_lines", "checkpoint", "tag", "attempt"] {
         let sql = format!("SELECT count(*) FROM {table}");
         let rows: i64 = connection.query_one(&sql, [], |row| row.get(0)).expect("counted");
         assert_eq!(rows, 0, "{table}");

@@ -1,15 +1,19 @@
 //! What every backend must do. A backend runs all of it with `suite!(ItsPlace)`.
 
+pub(crate) mod again;
 pub(crate) mod claim;
 pub(crate) mod clock;
 pub(crate) mod end;
 pub(crate) mod events;
 pub(crate) mod finish;
 pub(crate) mod insert;
+pub(crate) mod keys;
+pub(crate) mod line;
 pub(crate) mod log;
 pub(crate) mod many;
 pub(crate) mod read;
 pub(crate) mod recover;
+pub(crate) mod tags;
 
 /// Makes a test of each case, on a fresh place.
 macro_rules! suite {
@@ -50,6 +54,23 @@ macro_rules! suite {
                 a_recovered_task_of_the_future_runs_again,
                 a_wait_between_attempts_never_grows_with_the_clock,
                 a_wait_of_the_future_is_shortened_by_a_restart, an_ordinary_wait_stays_as_it_is;
+            line: a_task_that_is_put_off_waits_until_its_time, a_task_that_is_put_off_can_be_cancelled,
+                a_step_of_priority_is_worth_a_minute_of_waiting,
+                a_low_priority_waits_for_nobody_when_the_line_is_empty,
+                no_task_waits_for_ever_behind_higher_priorities,
+                one_priority_is_served_in_order_over_all_plugins,
+                a_priority_counts_from_when_a_task_is_ready,
+                a_priority_outlives_retries_drains_and_restarts,
+                many_tasks_that_become_ready_at_once_are_all_claimed;
+            keys: the_same_request_is_answered_again_and_does_nothing, another_request_under_its_key_is_refused,
+                a_refused_request_leaves_its_key_free, a_key_is_forgotten_after_a_day,
+                of_requests_that_come_at_once_one_is_carried_out, one_task_lives_under_a_unique_key,
+                the_holder_of_a_unique_key_can_be_the_answer, a_unique_key_is_free_when_its_task_is_over;
+            tags: a_list_shows_the_tags_asked_for, tags_stay_with_a_task_whatever_its_state,
+                many_are_cancelled_by_their_tags, tags_of_what_was_refused_show_nowhere;
+            again: every_attempt_is_kept_with_its_outcome, attempts_go_with_their_task_whatever_its_state,
+                a_task_is_done_again_as_it_was_asked_for, what_is_paused_stays_so_until_it_is_resumed,
+                tasks_are_found_page_by_page_whatever_comes_meanwhile;
             recover: tasks_outlive_the_store, a_running_task_is_recovered_first_in_line,
                 the_third_crash_fails_the_task, a_claim_from_before_the_crash_is_lost,
                 a_closed_store_refuses_everything, a_second_close_changes_nothing;

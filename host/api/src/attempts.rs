@@ -1,0 +1,71 @@
+//! Every attempt of a task as clients read it, the first one first. Part of `GET /task/{id}`.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use wasmill_model::{Failure, Task, TaskState};
+use wasmill_store::Attempt;
+
+use crate::app::Api;
+use crate::problem::Problem;
+use crate::record::Rfc3339;
+
+/// One attempt. One that was put back by a drain or for want of memory is none.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Attempt")]
+pub(crate) struct AttemptView {
+    attempt: u32,
+    /// `completed`, `cancelled`, or the cause of its failure; `null` while it runs.
+    outcome: Option<String>,
+    message: Option<String>,
+    started_at: Option<Rfc3339>,
+    finished_at: Option<Rfc3339>,
+    /// `null` if a crash of the host took it along.
+    plugin_digest: Option<String>,
+}
+
+/// Returns all attempts of a task: those kept, and the newest, which stands in the task.
+pub(crate) async fn attempts(api: &Api, task: &Task) -> Result<Vec<AttemptView>, Problem> {
+    let newest = task.started_at.is_some();
+    let earlier = task.attempt - u32::from(newest && task.attempt > 0);
+    let mut attempts = Vec::new();
+    if earlier > 0 {
+        // It may have gone on since it was read.
+        let kept = api.store.attempts(task.id).await?.into_iter();
+        attempts.extend(kept.filter(|kept| kept.attempt <= earlier).map(AttemptView::kept));
+    }
+    if newest {
+        attempts.push(AttemptView::newest(task));
+    }
+    Ok(attempts)
+}
+
+impl AttemptView {
+    fn kept(attempt: Attempt) -> Self {
+        let Attempt { attempt, cause, message, started_at, finished_at, plugin_digest } = attempt;
+        Self {
+            attempt,
+            outcome: Some(cause.to_string()),
+            message,
+            started_at: started_at.map(Rfc3339),
+            finished_at: Some(Rfc3339(finished_at)),
+            plugin_digest: plugin_digest.as_deref().map(str::to_owned),
+        }
+    }
+
+    fn newest(task: &Task) -> Self {
+        let failure = task.failure.as_ref().filter(|_| task.state == TaskState::Failed);
+        let outcome = match task.state {
+            TaskState::Completed | TaskState::Cancelled => Some(task.state.as_str().to_owned()),
+            TaskState::Failed => failure.map(|Failure { cause, .. }| cause.to_string()),
+            TaskState::Waiting | TaskState::Running => None,
+        };
+        Self {
+            attempt: task.attempt,
+            outcome,
+            message: failure.map(|failure| failure.message.clone()),
+            started_at: task.started_at.map(Rfc3339),
+            finished_at: task.finished_at.map(Rfc3339),
+            plugin_digest: task.plugin_digest.as_deref().map(str::to_owned),
+        }
+    }
+}

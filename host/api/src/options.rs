@@ -1,0 +1,185 @@
+//! The options of a task request that say when it runs, what it is called, and what holds it back.
+//!
+//! `submit` calls it; each reads one field, or says what it would have to be.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde_json::value::RawValue;
+use wasmill_model::{OnConflict, Priority, TAGS_MAX, Tag, TimeDelta, Timestamp, Unique, UniqueKey};
+
+use crate::problem::Fault;
+
+/// The names of the fields, for messages.
+pub(crate) const NAMES: &str = "delay, run_at, priority, tags, unique_key, on_conflict";
+
+/// How far ahead a task may be put off: a year.
+const DELAY_MAX: Duration = Duration::from_secs(366 * 86_400);
+
+/// The options of one task.
+pub(crate) struct Options {
+    pub(crate) run_at: Option<Timestamp>,
+    pub(crate) priority: Priority,
+    pub(crate) tags: Vec<Tag>,
+    pub(crate) unique: Option<Unique>,
+}
+
+/// Takes the options out of the fields of a request.
+pub(crate) fn take(
+    fields: &mut BTreeMap<String, &RawValue>,
+    now: Timestamp,
+    faults: &mut Vec<Fault>,
+) -> Options {
+    let mut take = |name: &str| fields.remove(name).filter(|value| value.get() != "null");
+    Options {
+        run_at: run_at(take("delay"), take("run_at"), now, faults),
+        priority: priority(take("priority"), faults),
+        tags: tags(take("tags"), faults),
+        unique: unique(take("unique_key"), take("on_conflict"), faults),
+    }
+}
+
+fn run_at(
+    delay: Option<&RawValue>,
+    run_at: Option<&RawValue>,
+    now: Timestamp,
+    faults: &mut Vec<Fault>,
+) -> Option<Timestamp> {
+    if delay.is_some() && run_at.is_some() {
+        faults.push(Fault::field("run_at", "name delay or run_at, not both"));
+    }
+    let latest = now + TimeDelta::from_std(DELAY_MAX).unwrap_or_default();
+    if let Some(value) = delay {
+        let delay = text(value)
+            .and_then(|text| humantime::parse_duration(&text).ok())
+            .filter(|delay| *delay <= DELAY_MAX)
+            .and_then(|delay| now.checked_add_signed(TimeDelta::from_std(delay).ok()?));
+        if delay.is_none() {
+            let detail = "delay must be a string with a unit, such as \"30s\", of at most 366 days";
+            faults.push(Fault::field("delay", detail));
+        }
+        return delay;
+    }
+    let moment = text(run_at?)
+        .and_then(|text| DateTime::parse_from_rfc3339(&text).ok())
+        .map(|moment| moment.with_timezone(&Utc))
+        .filter(|moment| *moment <= latest);
+    if moment.is_none() {
+        let detail = "run_at must be a time such as \"2026-11-23T07:26:49Z\", at most 366 days ahead";
+        faults.push(Fault::field("run_at", detail));
+    }
+    moment
+}
+
+fn priority(value: Option<&RawValue>, faults: &mut Vec<Fault>) -> Priority {
+    let Some(value) = value else { return Priority::default() };
+    let priority = serde_json::from_str::<i64>(value.get()).ok().and_then(Priority::of);
+    priority.unwrap_or_else(|| {
+        let most = Priority::MAX;
+        let detail = format!("priority must be a whole number from -{most} to {most}");
+        faults.push(Fault::field("priority", detail));
+        Priority::default()
+    })
+}
+
+fn tags(value: Option<&RawValue>, faults: &mut Vec<Fault>) -> Vec<Tag> {
+    let Some(value) = value else { return Vec::new() };
+    let texts: Option<Vec<String>> = serde_json::from_str(value.get()).ok();
+    let tags: Option<Vec<Tag>> = texts
+        .filter(|texts| texts.len() <= TAGS_MAX)
+        .and_then(|texts| texts.iter().map(|text| text.parse().ok()).collect());
+    let Some(mut tags) = tags else {
+        let detail = format!(
+            "tags must be an array of at most {TAGS_MAX} strings, each of 1 to 64 bytes without control \
+             characters"
+        );
+        faults.push(Fault::field("tags", detail));
+        return Vec::new();
+    };
+    tags.sort_unstable();
+    tags.dedup();
+    tags
+}
+
+fn unique(key: Option<&RawValue>, on_conflict: Option<&RawValue>, faults: &mut Vec<Fault>) -> Option<Unique> {
+    let on_conflict = match on_conflict.map(|value| text(value).unwrap_or_default()) {
+        None => OnConflict::default(),
+        Some(_) if key.is_none() => {
+            faults.push(Fault::field("on_conflict", "on_conflict is for a task with a unique_key"));
+            OnConflict::default()
+        }
+        Some(word) if word == "refuse" => OnConflict::Refuse,
+        Some(word) if word == "return" => OnConflict::Return,
+        Some(_) => {
+            faults.push(Fault::field("on_conflict", "on_conflict must be \"refuse\" or \"return\""));
+            OnConflict::default()
+        }
+    };
+    let key: Option<UniqueKey> = text(key?).and_then(|text| text.parse().ok());
+    if key.is_none() {
+        let detail = "unique_key must be a string of 1 to 255 bytes without control characters";
+        faults.push(Fault::field("unique_key", detail));
+    }
+    Some(Unique { key: key?, on_conflict })
+}
+
+fn text(value: &RawValue) -> Option<String> {
+    serde_json::from_str(value.get()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(body: &str) -> (Options, Vec<String>) {
+        let mut fields: BTreeMap<String, &RawValue> = serde_json::from_str(body).expect("an object");
+        let mut faults = Vec::new();
+        let options = take(&mut fields, DateTime::UNIX_EPOCH, &mut faults);
+        assert!(fields.is_empty(), "{body}");
+        (options, faults.into_iter().filter_map(|fault| fault.pointer).collect())
+    }
+
+    #[test]
+    fn options_are_read() {
+        let (options, faults) = read(
+            r#"{"delay": "90s", "priority": -7, "tags": ["b", "a", "b"], "unique_key": "k", "on_conflict": "return"}"#,
+        );
+        assert!(faults.is_empty());
+        assert_eq!(options.run_at, Some(DateTime::UNIX_EPOCH + TimeDelta::seconds(90)));
+        assert_eq!(options.priority.get(), -7);
+        assert_eq!(options.tags.iter().map(Tag::as_str).collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(options.unique.map(|unique| unique.on_conflict), Some(OnConflict::Return));
+        let (options, _) = read(r#"{"run_at": "1970-01-01T01:00:05+01:00", "tags": null}"#);
+        assert_eq!(options.run_at, Some(DateTime::UNIX_EPOCH + TimeDelta::seconds(5)));
+        let (options, faults) = read("{}");
+        assert!(options.run_at.is_none() && options.unique.is_none() && faults.is_empty());
+    }
+
+    #[test]
+    fn options_that_make_no_sense_are_faults() {
+        for (body, pointer) in [
+            (r#"{"delay": "soon"}"#, "/delay"),
+            (r#"{"delay": 5}"#, "/delay"),
+            (r#"{"delay": "367days"}"#, "/delay"),
+            (r#"{"delay": "1s", "run_at": "1970-01-01T00:00:00Z"}"#, "/run_at"),
+            (r#"{"run_at": "tomorrow"}"#, "/run_at"),
+            (r#"{"run_at": "9999-01-01T00:00:00Z"}"#, "/run_at"),
+            (r#"{"priority": 1001}"#, "/priority"),
+            (r#"{"priority": 0.5}"#, "/priority"),
+            (r#"{"priority": "high"}"#, "/priority"),
+            (r#"{"tags": "a"}"#, "/tags"),
+            (r#"{"tags": [""]}"#, "/tags"),
+            (
+                r#"{"tags": ["1","2","3","4","5","6","7","8","9","10","11","12","13","14","15","16","17"]}"#,
+                "/tags",
+            ),
+            (r#"{"unique_key": ""}"#, "/unique_key"),
+            (r#"{"unique_key": ["a"]}"#, "/unique_key"),
+            (r#"{"unique_key": "a", "on_conflict": "replace"}"#, "/on_conflict"),
+            (r#"{"on_conflict": "return"}"#, "/on_conflict"),
+        ] {
+            assert_eq!(read(body).1, [pointer], "{body}");
+        }
+    }
+}

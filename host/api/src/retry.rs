@@ -1,0 +1,69 @@
+//! `POST /task/{id}/retry`: does an ended task once more, as a new task with the same input and options.
+//!
+//! The old one stays as it is; the new one names it in `retry_of`.
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use axum::response::IntoResponse;
+use wasmill_model::TaskId;
+use wasmill_runtime::NotReady;
+
+use crate::app::Api;
+use crate::body::read_json;
+use crate::cancel_many::Nothing;
+use crate::openapi::Operation;
+use crate::problem::{Fault, Problem};
+use crate::problem_kind as kind;
+use crate::submit::{answer, check_input, stored};
+
+pub(crate) async fn retry(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<impl IntoResponse, Problem> {
+    let id = Api::task_id(&id)?;
+    let body = read_json(&api.config, &headers, body).await?;
+    // What stands in a body would be overlooked, and something else be done than was meant.
+    if !matches!(body.trim_ascii(), b"" | b"{}") {
+        let detail = "the body must be empty: a retry does the same again; POST /task does something else";
+        return Err(Problem::invalid_request(vec![Fault::body(detail)]));
+    }
+    if api.scheduler.is_draining() {
+        return Err(Problem::draining());
+    }
+    let (state, task) = Api::found(id, api.store.again(id, TaskId::new(), api.clock.now()).await)?;
+    if !state.is_final() {
+        return Err(Problem::not_ended(id, state));
+    }
+    // The plugin may have changed since.
+    match api.runtime.check_ready(&task.plugin) {
+        Ok(()) => {}
+        Err(why @ NotReady::Compiling(_)) => return Err(Problem::plugin_compiling(why.to_string())),
+        Err(why) => return Err(Problem::invalid_request(vec![Fault::body(why.to_string())])),
+    }
+    let mut faults = Vec::new();
+    if let Some(terms) = api.runtime.terms(&task.plugin) {
+        check_input(&terms, task.input.as_deref(), &mut faults);
+    }
+    if !faults.is_empty() {
+        return Err(Problem::invalid_request(faults));
+    }
+    let submitted = api.store.submit(vec![task], None).await?;
+    api.scheduler.wake();
+    answer(&submitted)
+}
+
+pub(crate) fn about() -> Operation {
+    Operation::post("/task/{id}/retry", "retryTask", "Do an ended task once more")
+        .detail(
+            "A new task with the same input and options, without a delay; its `retry_of` names the old one.",
+        )
+        .json_body::<Nothing>("Nothing: a retry does the same again.", Vec::new())
+        .answers(201, stored())
+        .problems(&kind::OF_JSON_BODY)
+        .problems(&[kind::INVALID_REQUEST, kind::PLUGIN_COMPILING, kind::WAITING_LINE_FULL])
+        .problems(&[kind::TASK_NOT_ENDED, kind::KEY_TAKEN])
+        .problems(&kind::OF_TASK)
+}

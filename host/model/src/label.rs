@@ -1,0 +1,108 @@
+//! Short texts by which clients find or tell apart their tasks: tags and unique keys.
+//!
+//! The API makes them, the store keeps them. They mean nothing to the host.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The most tags of one task.
+pub const TAGS_MAX: usize = 16;
+
+/// Bytes of the longest tag.
+const TAG_BYTES_MAX: usize = 64;
+
+/// Bytes of the longest unique key.
+const KEY_BYTES_MAX: usize = 255;
+
+/// A tag: 1 to 64 bytes without control characters.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Tag(Box<str>);
+
+impl Tag {
+    /// Returns the tag as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Tag {
+    type Err = InvalidLabel;
+
+    fn from_str(text: &str) -> Result<Self, InvalidLabel> {
+        checked(text, TAG_BYTES_MAX).map(Self)
+    }
+}
+
+/// A key that at most one task has which waits or runs: 1 to 255 bytes without control characters.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UniqueKey(Box<str>);
+
+impl UniqueKey {
+    /// Returns the key as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for UniqueKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for UniqueKey {
+    type Err = InvalidLabel;
+
+    fn from_str(text: &str) -> Result<Self, InvalidLabel> {
+        checked(text, KEY_BYTES_MAX).map(Self)
+    }
+}
+
+/// What becomes of a new task whose unique key another one holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnConflict {
+    /// It is refused.
+    #[default]
+    Refuse,
+    /// The holder is the answer, and nothing is stored.
+    Return,
+}
+
+/// A unique key, and what happens if it is taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unique {
+    /// The key.
+    pub key: UniqueKey,
+    /// What happens if another task holds it.
+    pub on_conflict: OnConflict,
+}
+
+/// The text is no tag, or no key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("1 to {bytes_max} bytes without control characters")]
+pub struct InvalidLabel {
+    bytes_max: usize,
+}
+
+fn checked(text: &str, bytes_max: usize) -> Result<Box<str>, InvalidLabel> {
+    let fits = (1..=bytes_max).contains(&text.len()) && !text.chars().any(char::is_control);
+    if fits { Ok(text.into()) } else { Err(InvalidLabel { bytes_max }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_short_texts_without_control_characters() {
+        for good in ["a", "tenant:42", "ümlaut, or two", &"x".repeat(64)] {
+            assert_eq!(good.parse::<Tag>().expect("valid").as_str(), good);
+            assert_eq!(good.parse::<UniqueKey>().expect("valid").as_str(), good);
+        }
+        for bad in ["", "a\nb", "\u{0}", "\u{7f}", &"x".repeat(256)] {
+            assert!(bad.parse::<Tag>().is_err() && bad.parse::<UniqueKey>().is_err(), "{bad:?}");
+        }
+        assert!("x".repeat(65).parse::<Tag>().is_err());
+        assert!("x".repeat(255).parse::<UniqueKey>().is_ok());
+    }
+}

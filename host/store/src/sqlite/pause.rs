@@ -1,0 +1,45 @@
+//! What is paused: plugins, or everything.
+
+use rusqlite::Connection;
+use rusqlite::types::Type;
+use wasmill_model::PluginName;
+
+use super::batch::{Batch, Operation};
+
+pub(super) const PAUSED: &str = "SELECT plugin FROM pause";
+pub(super) const PAUSE: &str = "INSERT OR IGNORE INTO pause (plugin) VALUES (?1)";
+pub(super) const RESUME: &str = "DELETE FROM pause WHERE plugin = ?1";
+
+/// Pauses a plugin, or everything, or resumes it.
+#[derive(Debug)]
+pub(super) struct Pause {
+    pub(super) plugin: Option<PluginName>,
+    pub(super) paused: bool,
+}
+
+impl Operation for Pause {
+    type Answer = ();
+    const DURABLE: bool = true;
+
+    fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<()> {
+        let sql = if self.paused { PAUSE } else { RESUME };
+        // No plugin has an empty name: it stands for everything.
+        let name = self.plugin.as_ref().map_or("", PluginName::as_str);
+        batch.connection.prepare_cached(sql)?.execute([name])?;
+        Ok(())
+    }
+}
+
+/// Returns what is paused; `None` stands for everything.
+pub(super) fn paused(connection: &Connection) -> rusqlite::Result<Vec<Option<PluginName>>> {
+    let mut statement = connection.prepare_cached(PAUSED)?;
+    let rows = statement.query_map([], |row| {
+        let name = row.get_ref(0)?.as_str()?;
+        if name.is_empty() {
+            return Ok(None);
+        }
+        let invalid = |error| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, Box::new(error));
+        name.parse().map(Some).map_err(invalid)
+    })?;
+    rows.collect()
+}
