@@ -5,13 +5,15 @@ COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose
 GUEST_TARGET := wasm32-wasip2
 # Every guest in Rust, and where those under plugins/ are built: dependencies that they share are compiled once.
 GUESTS := $(patsubst %/Cargo.toml,%,$(wildcard plugins/*/Cargo.toml tests/guests/*/Cargo.toml))
+# What `make bench-peers` builds apart from the product.
+PEERS_IN_RUST := $(patsubst %/Cargo.toml,%,$(wildcard tests/bench/peers/rust/*/Cargo.toml))
 PLUGINS_TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)/plugins
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run build test bench chaos api-fuzz lint fmt plugins plugins-all programs up down logs rebuild clean
+.PHONY: help setup run build test bench bench-growth bench-peers chaos api-fuzz lint fmt plugins plugins-all programs up down logs rebuild clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Check the toolchain and add the target that plugins are built for (the others call it)
 	@command -v $(CARGO) >/dev/null 2>&1 || { \
@@ -38,6 +40,12 @@ test: build ## Run every test
 bench: build ## Measure this machine: floors, throughput, latencies, plugins
 	$(CARGO) bench --locked --workspace --exclude wasmill-scheduler --bench bench
 
+bench-growth: build ## Measure what a task costs beside many others, and draw docs/growth.md (GROWTH_SLOTS, GROWTH_STORED)
+	$(CARGO) bench --locked --workspace --exclude wasmill-scheduler --bench bench -- growth
+
+bench-peers: setup ## Give peers the same work as Wasmill, and write docs/peers.md (PEERS="bullmq celery" prints a part)
+	python3 tests/bench/peers/run.py $(PEERS)
+
 chaos: build ## Kill, freeze and starve a busy server, then check every promise (CHAOS_SECONDS, CHAOS_SEED)
 	$(CARGO) bench --locked --workspace --exclude wasmill-scheduler --bench chaos
 
@@ -46,14 +54,14 @@ api-fuzz: build ## Ask the server everything that its API document allows, and m
 
 lint: setup ## Check format, lints, and the licences of dependencies
 	$(CARGO) fmt --all --check
-	for guest in $(GUESTS); do $(CARGO) fmt --check --manifest-path $$guest/Cargo.toml || exit 1; done
+	for guest in $(GUESTS) $(PEERS_IN_RUST); do $(CARGO) fmt --check --manifest-path $$guest/Cargo.toml || exit 1; done
 	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
 	@if command -v cargo-deny >/dev/null 2>&1; then $(CARGO) deny check licenses bans sources; \
 	  else echo "make: licences not checked, cargo-deny is missing: cargo install --locked cargo-deny"; fi
 
 fmt: ## Format all code
 	$(CARGO) fmt --all
-	for guest in $(GUESTS); do $(CARGO) fmt --manifest-path $$guest/Cargo.toml || exit 1; done
+	for guest in $(GUESTS) $(PEERS_IN_RUST); do $(CARGO) fmt --manifest-path $$guest/Cargo.toml || exit 1; done
 
 plugins: setup ## Build the plugins under plugins/ that are in Rust to .wasm files beside their folders
 	for plugin in plugins/*/Cargo.toml; do \

@@ -2,27 +2,42 @@
 //!
 //! Everything is measured on the real server over loopback, the load generator on the same cores. The
 //! floors stand beside the figures, since machines differ and are noisy: read the ratios.
+//!
+//! `make bench-growth` starts it with `growth`, and `make bench-peers` with `load`.
 
 mod batch;
 mod cancel;
 mod fairness;
 mod floors;
 mod generated;
+mod growth;
 mod kinds;
 mod latency;
 mod live;
+mod load;
 mod many;
 mod plugins;
 mod report;
 mod restart;
 mod throughput;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::report::{per_second, row, title};
 
 fn main() -> Result<()> {
     wasmill_tests::document::ignore();
+    // Cargo says that this is a benchmark, which it knows.
+    let words: Vec<_> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => measure(),
+        ["growth"] => growth::measure(),
+        ["load", ref words @ ..] => load::run(words),
+        _ => bail!("nothing, growth or load"),
+    }
+}
+
+fn measure() -> Result<()> {
     let cores = std::thread::available_parallelism()?.get();
     title(&format!("Floors, on {cores} cores"));
     let bare_one = floors::bare_wasmtime(1)?;

@@ -30,6 +30,7 @@ fn main() -> Result<(), String> {
             std::hint::black_box(std::fs::read(path).expect("it can be read"));
         },
         ["append-for-ever", path] => append_for_ever(path),
+        ["ledger", path, kind, id, ms] => keep_a_ledger(path, kind, id, number(ms)),
         ["get", url] => print!("{}", get(url).unwrap_or_else(|error| format!("{error:?}"))),
         ["connect", address] => {
             print!("{}", told(std::net::TcpStream::connect(address).map(|_| "connected".to_owned())))
@@ -94,6 +95,23 @@ fn append_for_ever(path: &str) {
         file.write_all(b"x").expect("it can be written to");
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
+}
+
+/// Writes down when it begins and when it ends; in between it sleeps, or spins.
+fn keep_a_ledger(path: &str, kind: &str, id: &str, ms: u64) {
+    let note = |what| {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let line = format!("{what} {id} {:.3} 0\n", now.as_secs_f64());
+        let mut file =
+            std::fs::OpenOptions::new().create(true).append(true).open(path).expect("it can be opened");
+        file.write_all(line.as_bytes()).expect("it can be written to");
+    };
+    note("b");
+    if kind == "spin" {
+        spin();
+    }
+    std::thread::sleep(std::time::Duration::from_millis(ms));
+    note("e");
 }
 
 /// Makes a symbolic link, which must not lead out of the folder it is in.

@@ -1,0 +1,120 @@
+//! `make bench-growth`: what a task costs beside few and many others, running and stored.
+//!
+//! It writes docs/growth.md and the curves beside it. `GROWTH_SLOTS` and `GROWTH_STORED` say how far it goes.
+
+mod chart;
+mod fill;
+mod page;
+mod slots;
+mod stored;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use wasmill_tests::Server;
+
+use crate::report::{Spread, row, title};
+use crate::throughput;
+
+/// How many submit no-ops at the same time, and how long.
+const CLIENTS: usize = 32;
+const LOAD: Duration = Duration::from_secs(3);
+
+/// Measures both, and writes the page and the curves.
+pub(crate) fn measure() -> Result<()> {
+    let most = |name: &str, default: u64| -> Result<u64> {
+        std::env::var(name)
+            .map_or(Ok(default), |text| text.parse().with_context(|| format!("{name} is a number")))
+    };
+    let (slots_most, stored_most) = (most("GROWTH_SLOTS", 100_000)?, most("GROWTH_STORED", 10_000_000)?);
+    let load = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let (slots, stored) = load.block_on(async {
+        title(&format!("Beside tasks that sleep, to {slots_most}"));
+        let slots = slots::measure(slots_most).await?;
+        title(&format!("Beside stored tasks, to {stored_most}"));
+        anyhow::Ok((slots, stored::measure(stored_most).await?))
+    })?;
+    page::write(&slots, &stored)
+}
+
+/// The powers of ten from the first on that are not above the last.
+fn decades(first: u64, last: u64) -> impl Iterator<Item = u64> {
+    std::iter::successors(Some(first), |step| step.checked_mul(10)).take_while(move |step| *step <= last)
+}
+
+/// What a no-op task costs the server, and how many it does.
+#[derive(Clone, Copy)]
+struct Cost {
+    cpu_us: f64,
+    per_second: f64,
+}
+
+impl Cost {
+    /// Has no-ops done for some time on a server that may be doing other things.
+    async fn of_noops(server: &Server) -> Result<Self> {
+        throughput::of_noops(server, CLIENTS, Duration::from_secs(1)).await?;
+        let (before, start) = (cpu(server)?, Instant::now());
+        let per_second = throughput::of_noops(server, CLIENTS, LOAD).await?;
+        let tasks = per_second * start.elapsed().as_secs_f64();
+        ensure!(tasks >= 1.0, "not one task was done");
+        Ok(Self { cpu_us: 1e6 * (cpu(server)? - before).as_secs_f64() / tasks, per_second })
+    }
+}
+
+/// Returns the time that all threads of a server have computed.
+fn cpu(server: &Server) -> Result<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.pid()))?;
+    // The name of the process stands in parentheses before, and may hold anything.
+    let fields: Vec<_> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks: u64 =
+        fields.get(11).context("utime")?.parse::<u64>()? + fields.get(12).context("stime")?.parse::<u64>()?;
+    Ok(Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64))
+}
+
+/// Waits until a server computes next to nothing, and returns how much of a core it takes then.
+async fn quiet(server: &Server) -> Result<f64> {
+    let until = Instant::now() + Duration::from_secs(180);
+    loop {
+        let before = cpu(server)?;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let share = (cpu(server)? - before).as_secs_f64();
+        if share < 0.05 || Instant::now() > until {
+            return Ok(share);
+        }
+    }
+}
+
+/// Returns how long a request takes, one after another.
+async fn latency(server: &Server, paths: impl Iterator<Item = String>) -> Result<Duration> {
+    let client = server.client();
+    let mut samples = Vec::new();
+    for path in paths {
+        let start = Instant::now();
+        let answer = client.get(&path).await;
+        samples.push(start.elapsed());
+        ensure!(answer.status.is_success(), "{path}: {}", answer.text);
+    }
+    Ok(Spread::of(samples).median())
+}
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+/// Words a number with thousands apart.
+fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect();
+    groups.join(",")
+}
+
+fn tell(name: &str, cost: Cost, more: &str) {
+    row(
+        name,
+        &format!(
+            "{:.1} us of CPU, {}, {more}",
+            cost.cpu_us,
+            crate::report::per_second(cost.per_second, "tasks")
+        ),
+    );
+}

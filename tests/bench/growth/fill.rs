@@ -1,0 +1,60 @@
+//! Fills a database with tasks that have ended, through the store as the server does, but without HTTP and runs.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use tokio::task::JoinSet;
+use wasmill_model::{Clock, NewTask, Next, PluginName, SystemClock, TaskId};
+use wasmill_store::{Filter, Store, StoreConfig};
+
+/// Tasks that go through together.
+const BATCH: u64 = 10_000;
+
+/// One id in so many is kept, to read it later.
+const KEPT: usize = 1_000;
+
+/// Adds tasks like the newest one, and has them completed, until as many have ended; returns some of their ids.
+pub(super) async fn fill(data: &Path, ended: u64) -> Result<Vec<TaskId>> {
+    let config = StoreConfig { waiting_max: u64::MAX >> 1, ..StoreConfig::new(data) };
+    let (store, _) = Store::open(config, SystemClock.now())?;
+    let before: u64 = store.tallies().iter().map(|(_, tally)| tally.completed).sum();
+    let (newest, _) = store.find(Filter::default(), None, 1).await?;
+    let newest = *newest.first().context("a task to make others like it")?;
+    let again = store.again(newest, TaskId::new(), SystemClock.now()).await?;
+    let (_, pattern) = again.context("the newest task is there")?;
+    let mut ids = Vec::new();
+    let missing = ended.saturating_sub(before);
+    for from in (0..missing).step_by(usize::try_from(BATCH)?) {
+        let batch: Vec<_> = (from..missing.min(from + BATCH)).map(|_| like(&pattern)).collect();
+        ids.extend(batch.iter().step_by(KEPT).map(|task| task.id));
+        let size = batch.len();
+        store.insert(batch).await?;
+        complete(&store, &pattern.plugin, size).await?;
+    }
+    store.close().await;
+    Ok(ids)
+}
+
+fn like(pattern: &NewTask) -> NewTask {
+    NewTask { id: TaskId::new(), created_at: SystemClock.now(), retry_of: None, ..pattern.clone() }
+}
+
+/// Claims what waits and ends it, all at once, so that few commits are made.
+async fn complete(store: &Store, plugin: &PluginName, most: usize) -> Result<()> {
+    let mut left = most;
+    while left > 0 {
+        let claims = store.claim(std::slice::from_ref(plugin), left, SystemClock.now()).await?;
+        left -= claims.claimed.len();
+        let mut ends = JoinSet::new();
+        for claimed in claims.claimed {
+            let store = store.clone();
+            ends.spawn(async move {
+                store.finish(&claimed.claim, Next::Completed("ok".to_owned()), None, SystemClock.now()).await
+            });
+        }
+        while let Some(end) = ends.join_next().await {
+            end??;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,94 @@
+//! What a task costs while others sleep in their slots.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use wasmill_tests::{Client, Server};
+
+use super::{Cost, decades, ms, quiet, tell, thousands};
+
+/// Slots for the no-ops, beside those of the sleepers.
+const SPARE: u64 = 64;
+
+/// The most tasks in one request.
+const BATCH: u64 = 10_000;
+
+/// One point of the curves.
+pub(super) struct Point {
+    /// How many tasks sleep.
+    pub(super) sleeping: u64,
+    /// What a no-op costs beside them.
+    pub(super) cost: Cost,
+    /// From the first request until the last of them ran.
+    pub(super) start: Duration,
+    /// From the one request that cancels them to its answer.
+    pub(super) cancel: Duration,
+    /// Resident memory that each of them takes.
+    pub(super) bytes: f64,
+    /// How much of a core they take while nothing else happens.
+    pub(super) idle: f64,
+}
+
+/// Measures each power of ten, and last as many as the host affords.
+pub(super) async fn measure(most: u64) -> Result<Vec<Point>> {
+    let mut points = Vec::new();
+    for sleeping in decades(1, most) {
+        let point = measure_one(sleeping).await?;
+        let told = format!(
+            "{:.1} KiB each, all started in {:.0} ms, cancelled in {:.0} ms, idle {:.1} % of a core",
+            point.bytes / 1024.0,
+            ms(point.start),
+            ms(point.cancel),
+            100.0 * point.idle
+        );
+        tell(&format!("{} asleep", thousands(point.sleeping)), point.cost, &told);
+        let afforded = point.sleeping;
+        points.push(point);
+        if afforded < sleeping {
+            println!("  the host affords no more: wasmill doctor says what to set");
+            break;
+        }
+    }
+    Ok(points)
+}
+
+async fn measure_one(wanted: u64) -> Result<Point> {
+    let slots = (wanted + SPARE).to_string();
+    let server = Server::start(&["--slots", &slots, "--memory", "2MiB", "--timeout", "1h"]);
+    let client = server.client();
+    // Once around, so that what is made on first use is there.
+    client.until_ended(&client.submit(&sleeper(0)).await).await;
+    let total = client.get("/stats").await.json["slots"]["total"].as_u64().context("how many slots")?;
+    let sleeping = wanted.min(total.saturating_sub(SPARE));
+    let before = server.memory("VmRSS");
+    let start = Instant::now();
+    submit(&client, sleeping).await?;
+    let until = Instant::now() + Duration::from_secs(120);
+    while client.get("/stats").await.json["running"] != sleeping {
+        ensure!(Instant::now() < until, "{sleeping} tasks are not all running after 120 s");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let start = start.elapsed();
+    let idle = quiet(&server).await?;
+    let bytes = server.memory("VmRSS").saturating_sub(before) as f64 / sleeping as f64;
+    let cost = Cost::of_noops(&server).await?;
+    let asked = Instant::now();
+    let answer = client.post("/task/cancel?all=true", &json!({})).await;
+    let cancel = asked.elapsed();
+    ensure!(answer.json["cancelled"] == sleeping, "{}", answer.text);
+    Ok(Point { sleeping, cost, start, cancel, bytes, idle })
+}
+
+fn sleeper(ms: u64) -> Value {
+    json!({"plugin": "misbehave", "input": {"do": "sleep", "ms": ms}})
+}
+
+async fn submit(client: &Client, tasks: u64) -> Result<()> {
+    for from in (0..tasks).step_by(usize::try_from(BATCH)?) {
+        let batch = vec![sleeper(3_600_000); usize::try_from(BATCH.min(tasks - from))?];
+        let answer = client.post("/task/batch", &Value::Array(batch)).await;
+        ensure!(answer.status.is_success(), "{}", answer.text);
+    }
+    Ok(())
+}

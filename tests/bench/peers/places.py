@@ -1,0 +1,53 @@
+"""Where things are: the sources, the cache that peers are installed to, and how errors of tools are told."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+REPOSITORY = HERE.parents[2]
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "wasmill" / "peers"
+
+
+class Unavailable(Exception):
+    """A peer or what it needs cannot be had here; the others go on."""
+
+
+def say(text):
+    """Tells the person who waits what is going on."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def run(words, **options):
+    """Runs a tool to its end and returns its stdout; says how it ended if it failed."""
+    words = [str(word) for word in words]
+    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, **options)
+    if done.returncode != 0:
+        told = (done.stderr or done.stdout).strip().splitlines()[-6:]
+        raise Unavailable(f"{' '.join(words[:4])} …: " + " / ".join(told))
+    return done.stdout
+
+
+def cargo_environment(target):
+    """What cargo is started with, apart from the build of the product."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("CARGO_PROFILE")}
+    return {**kept, "CARGO_TARGET_DIR": str(CACHE / target)}
+
+
+def benchmark():
+    """Builds the product and its benchmark, and returns the paths of both."""
+    cargo = os.environ.get("CARGO", "cargo")
+    run([cargo, "build", "--release", "--locked", "-p", "wasmill"], cwd=REPOSITORY)
+    told = run(
+        [cargo, "bench", "--locked", "--workspace", "--exclude", "wasmill-scheduler", "--bench", "bench", "--no-run"]
+        + ["--message-format=json"],
+        cwd=REPOSITORY,
+    )
+    for line in told.splitlines():
+        message = json.loads(line)
+        if message.get("reason") == "compiler-artifact" and message["target"]["name"] == "bench":
+            load = Path(message["executable"])
+            return load.parents[1] / "wasmill", load
+    raise Unavailable("cargo bench did not say where the benchmark is")
