@@ -20,18 +20,24 @@ pub(super) fn write(slots: &[slots::Point], stored: &[stored::Point]) -> Result<
     Ok(())
 }
 
+/// What is shared by so few says nothing of each.
+const FEW: u64 = 100;
+
 fn slots_curves(points: &[slots::Point]) -> String {
-    let curve = |head, of: fn(&slots::Point) -> f64| Panel {
-        head,
-        across: "tasks asleep",
-        points: points.iter().map(|point| (short(point.sleeping), of(point))).collect(),
+    let curve = |head, least, of: fn(&slots::Point) -> f64| {
+        let points = points.iter().filter(|point| point.sleeping >= least);
+        Panel {
+            head,
+            across: "tasks asleep",
+            points: points.map(|point| (short(point.sleeping), of(point))).collect(),
+        }
     };
     draw(
         "What a task costs beside tasks that sleep",
         &[
-            curve("CPU for one no-op task, \u{b5}s", |point| point.cost.cpu_us),
-            curve("to start one sleeper, \u{b5}s", |point| each_us(point.start, point.sleeping)),
-            curve("memory of one sleeper, KiB", |point| point.bytes / 1024.0),
+            curve("CPU for one no-op task, \u{b5}s", 1, |point| point.cost.cpu_us),
+            curve("to start one sleeper, \u{b5}s", FEW, |point| each_us(point.start, point.sleeping)),
+            curve("memory of one sleeper, KiB", FEW, |point| point.bytes / 1024.0),
         ],
     )
 }
@@ -77,20 +83,21 @@ fn page(slots: &[slots::Point], stored: &[stored::Point]) -> Result<String, std:
     )?;
     writeln!(page, "| --- | --- | --- | --- | --- | --- | --- |")?;
     for point in slots {
+        let few = point.sleeping < FEW;
+        let memory = if few { String::new() } else { format!("{:.1} KiB", point.bytes / 1024.0) };
         writeln!(
             page,
-            "| {} | {:.1} \u{b5}s | {}/s | {:.1} KiB | {:.0} ms | {:.0} ms | {:.1} % of a core |",
+            "| {} | {:.1} \u{b5}s | {}/s | {memory} | {:.0} ms | {:.0} ms | {:.1} % of a core |",
             thousands(point.sleeping),
             point.cost.cpu_us,
             thousands(point.cost.per_second as u64),
-            point.bytes / 1024.0,
             ms(point.start),
             ms(point.cancel),
             100.0 * point.idle
         )?;
     }
     writeln!(page, "\n## Beside tasks that are stored\n")?;
-    writeln!(page, "They have completed, and nothing forgets them; one database that grows.\n")?;
+    writeln!(page, "They have completed, and nothing forgets them.\n")?;
     writeln!(page, "![Curves of the table below](growth-stored.svg)\n")?;
     writeln!(
         page,
@@ -98,16 +105,16 @@ fn page(slots: &[slots::Point], stored: &[stored::Point]) -> Result<String, std:
     )?;
     writeln!(page, "| --- | --- | --- | --- | --- | --- | --- |")?;
     for point in stored {
+        let bytes = if point.stored == 0 { String::new() } else { format!("{:.0} B", point.bytes) };
         writeln!(
             page,
-            "| {} | {:.1} \u{b5}s | {}/s | {:.2} ms | {:.2} ms | {:.0} ms | {:.0} B |",
+            "| {} | {:.1} \u{b5}s | {}/s | {:.2} ms | {:.2} ms | {:.0} ms | {bytes} |",
             thousands(point.stored),
             point.cost.cpu_us,
             thousands(point.cost.per_second as u64),
             ms(point.get),
             ms(point.list),
-            ms(point.start),
-            point.bytes
+            ms(point.start)
         )?;
     }
     Ok(page)

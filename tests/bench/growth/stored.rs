@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use serde_json::json;
 use wasmill_model::TaskId;
 use wasmill_tests::Server;
 
@@ -27,43 +28,48 @@ pub(super) struct Point {
     pub(super) bytes: f64,
 }
 
-/// Measures an empty database, and each power of ten from 1,000 on; it is one database that grows.
+/// Measures an empty database, and then each power of ten from 1,000 on, in a folder of its own: the no-ops
+/// that are measured are stored, too.
 pub(super) async fn measure(most: u64) -> Result<Vec<Point>> {
-    let folder = Server::folder_with_guests();
-    let data = folder.path().join("data");
     let mut points = Vec::new();
-    let mut ids: Vec<TaskId> = Vec::new();
     for stored in std::iter::once(0).chain(decades(1_000, most)) {
-        let began = Instant::now();
-        if stored > 0 {
-            ids.extend(fill::fill(&data, stored).await?);
-        }
-        let took = began.elapsed();
-        let bytes = std::fs::metadata(data.join("wasmill.db")).map_or(0, |file| file.len());
-        let start = Instant::now();
-        let mut server = Server::start_in(folder.clone(), &["--keep-for", "forever", "--keep-max", "0"])?;
-        let start = start.elapsed();
-        // A large database is checked behind the start.
-        quiet(&server).await?;
-        let read = |id: &TaskId| format!("/task/{id}");
-        let get = match &ids[..] {
-            [] => None,
-            ids => Some(latency(&server, ids.iter().step_by(ids.len().div_ceil(READS)).map(read)).await?),
-        };
-        let list = latency(&server, (0..READS / 10).map(|_| "/task?limit=100".to_owned())).await?;
-        let cost = Cost::of_noops(&server).await?;
-        server.terminate();
-        let bytes = if stored == 0 { 0.0 } else { bytes as f64 / stored as f64 };
-        let get = get.unwrap_or(list);
-        let told = format!(
-            "GET {:.2} ms, list {:.2} ms, start {:.0} ms, {bytes:.0} bytes each, filled in {:.0} s",
-            ms(get),
-            ms(list),
-            ms(start),
-            took.as_secs_f64()
-        );
-        tell(&format!("{} stored", thousands(stored)), cost, &told);
-        points.push(Point { stored, cost, get, list, start, bytes });
+        points.push(measure_one(stored).await?);
     }
     Ok(points)
+}
+
+async fn measure_one(stored: u64) -> Result<Point> {
+    let folder = Server::folder_with_guests();
+    let data = folder.path().join("data");
+    let args = ["--keep-for", "forever", "--keep-max", "0"];
+    let mut server = Server::start_in(folder.clone(), &args)?;
+    // Once around: plugins are compiled, and there is a task to make others like it.
+    let client = server.client();
+    let first: TaskId = client.submit(&json!({"plugin": "noop"})).await.parse()?;
+    client.until_ended(&first.to_string()).await;
+    server.terminate();
+    let began = Instant::now();
+    let mut ids = vec![first];
+    ids.extend(fill::fill(&data, stored).await?);
+    let filled = began.elapsed();
+    let bytes = std::fs::metadata(data.join("wasmill.db"))?.len() as f64 / stored.max(1) as f64;
+
+    let start = Instant::now();
+    let server = Server::start_in(folder, &args)?;
+    let start = start.elapsed();
+    // A large database is checked behind the start.
+    quiet(&server).await?;
+    let paths = (0..READS).map(|read| format!("/task/{}", ids[read * (ids.len() - 1) / READS]));
+    let get = latency(&server, paths).await?;
+    let list = latency(&server, (0..READS / 10).map(|_| "/task?limit=100".to_owned())).await?;
+    let cost = Cost::of_noops(&server).await?;
+    let told = format!(
+        "GET {:.2} ms, list {:.2} ms, start {:.0} ms, {bytes:.0} bytes each, filled in {:.0} s",
+        ms(get),
+        ms(list),
+        ms(start),
+        filled.as_secs_f64()
+    );
+    tell(&format!("{} stored", thousands(stored)), cost, &told);
+    Ok(Point { stored, cost, get, list, start, bytes })
 }

@@ -215,6 +215,7 @@ class Celery(Peer):
 
 class Apalis(Peer):
     isolation = "none"
+    drained = 10_000
     no_cancel = "a token in the process of the worker, for functions that ask for it"
 
     def __init__(self, synced):

@@ -12,6 +12,7 @@ from pathlib import Path
 from places import CACHE, HERE, Unavailable, cargo_environment, run, say
 
 WASMTIME = "48.0.8"
+CARGO = os.environ.get("CARGO", "cargo")
 
 
 def debian(package):
@@ -113,7 +114,7 @@ def apalis():
     """Builds the program that is apalis's worker and client, and returns its path."""
     say("building apalis from crates.io, minutes the first time")
     manifest = HERE / "rust" / "Cargo.toml"
-    build = ["cargo", "build", "--release", "--locked", "--quiet", "--manifest-path", manifest]
+    build = [CARGO, "build", "--release", "--locked", "--quiet", "--manifest-path", manifest]
     run(build, env=cargo_environment("rust"))
     return CACHE / "rust/release/peer-apalis"
 
@@ -122,7 +123,7 @@ def apalis():
 def serve_guest():
     """Builds what `wasmtime serve` runs, and returns its path."""
     manifest = HERE / "rust" / "serve-guest" / "Cargo.toml"
-    build = ["cargo", "build", "--release", "--locked", "--quiet", "--target", "wasm32-wasip2"]
+    build = [CARGO, "build", "--release", "--locked", "--quiet", "--target", "wasm32-wasip2"]
     run(build + ["--manifest-path", manifest], env=cargo_environment("rust"))
     return CACHE / "rust/wasm32-wasip2/release/serve_guest.wasm"
 
@@ -134,8 +135,8 @@ def wasmtime():
     program = root / "bin/wasmtime"
     if not program.exists():
         say("building wasmtime serve from crates.io, some ten minutes")
-        build = ["cargo", "install", "--locked", "--quiet", "--root", root, "--no-default-features"]
-        build += ["--features", "serve,compile,component-model,pooling-allocator,parallel-compilation"]
+        build = [CARGO, "install", "--locked", "--quiet", "--root", root, "--no-default-features"]
+        build += ["--features", "serve,run,component-model-async,compile,pooling-allocator,parallel-compilation"]
         # The compiler works once in each run, before anything is measured: it need not be fast.
         for crate in ("cranelift-codegen", "regalloc2"):
             build += ["--config", f"profile.release.package.{crate}.opt-level=1"]

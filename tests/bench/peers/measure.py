@@ -19,7 +19,7 @@ SLEEP_MS = 1_000
 SLEEP_PATIENCE_S = 60
 CANCELS = 5
 # Tasks of the kill, how long each takes, how many run at once, and after how many ends the worker is killed.
-KILL_TASKS, KILL_MS, KILL_AT_ONCE, KILL_AFTER = 1_000, 20, 10, 300
+KILL_TASKS, KILL_MS, KILL_AT_ONCE, KILL_AFTER = 500, 100, 10, 150
 
 FAILURES = (Unavailable, TimeoutError, OSError, StopIteration, KeyError, ValueError)
 
@@ -205,8 +205,7 @@ class Kill:
         round = self.round
         worker, client = round.both(KILL_AT_ONCE)
         client.ask("submit", kind="sleep", count=KILL_TASKS, ms=KILL_MS)
-        enough = lambda lines: sum(line.what == "e" for line in lines) >= KILL_AFTER
-        if not round.ledger.wait(enough, 60):
+        if not round.ledger.wait(self.is_amid, 60):
             raise TimeoutError(f"{KILL_AFTER} tasks are not done after 60 s")
         worker.kill()
         self.at = time.time()
@@ -215,6 +214,12 @@ class Kill:
         self.cut_off = {line.id for line in lines if line.what == "b"} - ended
         self.known = len(lines)
         round.worker(KILL_AT_ONCE)
+
+    @staticmethod
+    def is_amid(lines):
+        """Enough are done, and of those that may run at once half or more are under way."""
+        ended = sum(line.what == "e" for line in lines)
+        return ended >= KILL_AFTER and len(lines) - 2 * ended >= KILL_AT_ONCE / 2
 
     def result(self, patience_s):
         round = self.round

@@ -11,6 +11,9 @@ from pathlib import Path
 
 from places import Unavailable
 
+# The longest that a peer may take for one order: what lasts longer would make the whole last for ever.
+PATIENCE_S = 90
+
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -102,7 +105,7 @@ class Program:
     def pid(self):
         return self.process.pid
 
-    def ask(self, op, patience=300, **order):
+    def ask(self, op, patience=PATIENCE_S, **order):
         """Sends an order and returns its answer."""
         self.process.stdin.write(json.dumps({"op": op, **order}).encode() + b"\n")
         self.process.stdin.flush()

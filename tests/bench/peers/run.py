@@ -6,6 +6,7 @@ rate is measured (3, the median counts), PEERS_PATIENCE how many seconds a kille
 
 import json
 import os
+import signal
 import statistics
 import sys
 import time
@@ -17,6 +18,8 @@ from places import CACHE, REPOSITORY, say
 
 
 def main():
+    # So that what was started is ended, whoever ends the driver.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     named = sys.argv[1:]
     unknown = set(named) - {peer.name for peer in ALL}
     if unknown:
@@ -59,7 +62,8 @@ def rounds(peer, repeat, results):
         if part in peer.parts:
             samples = []
             for _ in range(repeat):
-                attempt(results, peer, part, lambda: samples.append(getattr(measure, part)(peer)))
+                if not attempt(results, peer, part, lambda: samples.append(getattr(measure, part)(peer))):
+                    break
             if samples:
                 result[part] = statistics.median(samples)
                 result[f"{part}_samples"] = samples

@@ -21,7 +21,7 @@ def head(repeat):
 
 Made by `make bench-peers` on {time.strftime("%Y-%m-%d", time.gmtime())}: {machine}.
 Worker, server and client of each share the cores, and no two peers are measured at the same time.
-Rates are the median of {repeat} rounds; in parentheses is the share of Wasmill's.
+Rates are the median of {repeat} {"round" if repeat == 1 else "rounds"}; in parentheses is the share of Wasmill's.
 Tasks of Wasmill come over HTTP and each has a sandbox of its own; those of peers come from a client library, and but for Celery's they are functions in the process of the worker.
 """
 
@@ -59,7 +59,7 @@ def rates(peers, results, ours):
     text = [
         "*One by one*: 64 callers (Celery: 8 threads) submit for 3 s, until the last is done.",
         "*In batches*: 10,000, of 1,000 a call (Wasmill: 10,000), until the last is done.",
-        "*Drained*: 20,000 (Celery: 3,000) that were queued before the worker started.",
+        "*Drained*: 20,000 (apalis: 10,000, Celery: 3,000) that were queued before the worker started.",
     ]
     heads = ["no-op tasks", "one by one", "in batches", "drained"]
     return grid("Throughput", text, heads, [row(peer) for peer in peers if "singles" in results[peer.name]])
@@ -99,7 +99,7 @@ def cancels(peers, results):
     for peer in peers:
         if peer.no_cancel:
             rows.append([peer.label, "—", "—", peer.no_cancel])
-        elif f"cancel spin" in results[peer.name] or "cancel sleep" in results[peer.name]:
+        elif "cancel spin" in results[peer.name] or "cancel sleep" in results[peer.name]:
             note = peer.cancel_note or "the client hangs up, which is all that it can do"
             rows.append([peer.label, stopped(peer, "sleep"), stopped(peer, "spin"), note])
     text = ["From the call to the end of the task, the median of five; each runs when it is cancelled."]
@@ -122,7 +122,7 @@ def kills(peers, results):
         elif peer.kill_note and "singles" in results[peer.name]:
             rows.append([peer.label, "—", "—", "—", peer.kill_note, "—"])
     text = [
-        "1,000 tasks of 20 ms, ten at once; the worker is killed after 300 of them and started again at once.",
+        "500 tasks of 100 ms, ten at once; the worker is killed amid them, after 150, and started again at once.",
         "Settings that say when a worker is taken for dead are those that each comes with.",
     ]
     heads = ["", "cut off", "kill to the first task", "kill to the last that was cut off, begun again"]

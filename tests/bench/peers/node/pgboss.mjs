@@ -11,9 +11,9 @@ boss.on('error', (error) => console.error(error));
 if (process.argv[2] === 'worker') {
   await boss.start();
   await boss.createQueue('tasks');
-  // It hands over as many jobs as are asked for at once, and asks again when all of them are done.
+  // It hands over as many jobs at once; if it got all of them it fetches again as soon as they are done.
   const batchSize = Number(process.argv[3]);
-  await boss.work('tasks', { batchSize, pollingIntervalSeconds: 0.5 }, (jobs) =>
+  await boss.work('tasks', { batchSize, burstWhenBatchFull: true, pollingIntervalSeconds: 0.5 }, (jobs) =>
     Promise.all(jobs.map((job) => work(job.data))),
   );
   talk({});

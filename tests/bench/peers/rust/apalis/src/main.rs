@@ -22,6 +22,9 @@ type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 const QUEUE: &str = "tasks";
 
+/// How often an idle worker looks for tasks.
+const LOOK: Duration = Duration::from_millis(20);
+
 #[derive(Clone, Debug, Deserialize, Serialize)]
 struct Job {
     kind: String,
@@ -64,7 +67,8 @@ async fn work(storage: SqliteStorage<Job>, concurrency: usize) -> Outcome<()> {
     println!("{}", json!({"ready": true}));
     // A worker that was killed holds its name until it is taken for dead.
     let worker = WorkerBuilder::new(format!("worker-{}", std::process::id()))
-        .backend(storage)
+        // Unless it is told how to look for tasks, it looks when it has done some and with each heartbeat.
+        .backend(storage.poll_with_interval(LOOK))
         .concurrency(concurrency)
         .parallelize(tokio::spawn)
         .build(run);
