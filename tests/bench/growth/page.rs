@@ -87,12 +87,12 @@ fn page(slots: &[slots::Point], stored: &[stored::Point]) -> Result<String, std:
         let memory = if few { String::new() } else { format!("{:.1} KiB", point.bytes / 1024.0) };
         writeln!(
             page,
-            "| {} | {:.1} \u{b5}s | {}/s | {memory} | {:.0} ms | {:.0} ms | {:.1} % of a core |",
+            "| {} | {:.1} \u{b5}s | {}/s | {memory} | {:.0} ms | {} | {:.1} % of a core |",
             thousands(point.sleeping),
             point.cost.cpu_us,
             thousands(point.cost.per_second as u64),
             ms(point.start),
-            ms(point.cancel),
+            point.cancelled(),
             100.0 * point.idle
         )?;
     }

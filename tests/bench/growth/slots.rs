@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use hyper::Method;
 use serde_json::{Value, json};
 use wasmill_tests::{Client, Server};
 
@@ -22,12 +23,19 @@ pub(super) struct Point {
     pub(super) cost: Cost,
     /// From the first request until the last of them ran.
     pub(super) start: Duration,
-    /// From the one request that cancels them to its answer.
-    pub(super) cancel: Duration,
+    /// From the one request that cancels them to its answer; `None` if there was none within a minute.
+    pub(super) cancel: Option<Duration>,
     /// Resident memory that each of them takes.
     pub(super) bytes: f64,
     /// How much of a core they take while nothing else happens.
     pub(super) idle: f64,
+}
+
+impl Point {
+    /// Words how long the cancel took.
+    pub(super) fn cancelled(&self) -> String {
+        self.cancel.map_or_else(|| "more than 60 s".to_owned(), |cancel| format!("{:.0} ms", ms(cancel)))
+    }
 }
 
 /// Measures each power of ten, and last as many as the host affords.
@@ -36,10 +44,10 @@ pub(super) async fn measure(most: u64) -> Result<Vec<Point>> {
     for sleeping in decades(1, most) {
         let point = measure_one(sleeping).await?;
         let told = format!(
-            "{:.1} KiB each, all started in {:.0} ms, cancelled in {:.0} ms, idle {:.1} % of a core",
+            "{:.1} KiB each, all started in {:.0} ms, cancelled in {}, idle {:.1} % of a core",
             point.bytes / 1024.0,
             ms(point.start),
-            ms(point.cancel),
+            point.cancelled(),
             100.0 * point.idle
         );
         tell(&format!("{} asleep", thousands(point.sleeping)), point.cost, &told);
@@ -74,9 +82,12 @@ async fn measure_one(wanted: u64) -> Result<Point> {
     let bytes = server.memory("VmRSS").saturating_sub(before) as f64 / sleeping as f64;
     let cost = Cost::of_noops(&server).await?;
     let asked = Instant::now();
-    let answer = client.post("/task/cancel?all=true", &json!({})).await;
-    let cancel = asked.elapsed();
-    ensure!(answer.json["cancelled"] == sleeping, "{}", answer.text);
+    // What was measured before stays worth something if a busy machine takes too long for this.
+    let answer = client.send(Method::POST, "/task/cancel?all=true", None).await.ok();
+    let cancel = answer.is_some().then(|| asked.elapsed());
+    if let Some(answer) = answer {
+        ensure!(answer.json["cancelled"] == sleeping, "{}", answer.text);
+    }
     Ok(Point { sleeping, cost, start, cancel, bytes, idle })
 }
 

@@ -48,7 +48,7 @@ class Postgres:
         as_user = {}
         if os.geteuid() == 0:
             as_user = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
-            bin = self.reachable(bin, folder)
+            bin, environment = self.reachable(bin, environment, folder)
             os.chown(folder, NOBODY, NOBODY)
         data = folder / "pg"
         cluster = [bin / "initdb", "-D", data, "-U", "peers", "-A", "trust", "--encoding=UTF8", "--locale=C"]
@@ -60,13 +60,13 @@ class Postgres:
         self.environment = {"PG_URL": f"postgres://peers@127.0.0.1:{self.port}/postgres"}
 
     @staticmethod
-    def reachable(bin, folder):
+    def reachable(bin, environment, folder):
         """Programs below a home that is closed to others are copied to where they can be run."""
         if not str(bin).startswith(str(Path.home())):
-            return bin
+            return bin, environment
         root = bin.parents[4]
         shutil.copytree(root / "usr", folder / "root/usr", symlinks=True)
-        return folder / "root" / bin.relative_to(root)
+        return folder / "root" / bin.relative_to(root), install.libraries(folder / "root")
 
     def stop(self):
         # At once, but in order: there is no crash to recover from at the next start, as there is none.
