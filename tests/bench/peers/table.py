@@ -41,7 +41,7 @@ def line(cells):
 def versions(peers, results):
     rows = [[peer.label, peer.version or "not installed", peer.durability, peer.isolation] for peer in peers]
     heads = ["", "version", "what is durable", "between tasks there is"]
-    text = ["River (Go) is missing: it is published to the Go module proxy alone, which could not be reached from here."]
+    text = ["River (Go) is missing: it is published to the Go module proxy alone, which is none of the registries that peers are installed from."]
     return grid("What is compared", text, heads, rows)
 
 
