@@ -162,6 +162,7 @@ pub(crate) fn about() -> Operation {
              `application/x-ndjson`, which is answered in kind."
         ))
         .json_body::<Vec<submit::TaskRequest>>("What is to be done.", vec![("two", json!([{}, {}]))])
+        .body_required()
         .answers(201, request_key::marked(answered.or_lines()))
         .problems(&kind::OF_JSON_BODY)
         .problems(&[kind::INVALID_JSON, kind::INVALID_REQUEST, kind::PLUGIN_COMPILING])

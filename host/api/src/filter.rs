@@ -6,7 +6,7 @@ use wasmill_model::{TAGS_MAX, TaskState, Timestamp};
 use wasmill_store::Filter;
 
 use crate::openapi::Operation;
-use crate::openapi::values::{Name, plain};
+use crate::openapi::values::{NO_CONTROLS, Name, plain};
 use crate::problem::Fault;
 
 /// The names of the parameters, for messages.
@@ -66,7 +66,7 @@ fn states(filter: &mut Filter, value: &str) -> Result<(), &'static str> {
 
 /// Takes one more tag; a task must have all of them.
 fn tag(filter: &mut Filter, value: &str) -> Result<(), &'static str> {
-    let tag = value.parse().map_err(|_| "a tag of 1 to 64 bytes")?;
+    let tag = value.parse().map_err(|_| "1 to 64 characters without control characters")?;
     if filter.tags.len() == TAGS_MAX {
         return Err("given at most 16 times");
     }
@@ -92,7 +92,7 @@ fn moment(text: &str) -> Option<Timestamp> {
 pub(crate) fn about(operation: Operation, states: &[TaskState]) -> Operation {
     let names: Vec<_> = states.iter().map(|state| state.as_str()).collect();
     let states = json!({"type": "array", "items": {"type": "string", "enum": names}, "minItems": 1});
-    let tag = json!({"type": "string", "minLength": 1, "maxLength": 64});
+    let tag = json!({"type": "string", "minLength": 1, "maxLength": 64, "pattern": NO_CONTROLS});
     let tags = json!({"type": "array", "items": tag, "minItems": 1, "maxItems": TAGS_MAX});
     let moment = json!({"type": "string", "format": "date-time"});
     operation

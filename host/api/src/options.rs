@@ -91,7 +91,7 @@ fn tags(value: Option<&RawValue>, faults: &mut Vec<Fault>) -> Vec<Tag> {
         .and_then(|texts| texts.iter().map(|text| text.parse().ok()).collect());
     let Some(mut tags) = tags else {
         let detail = format!(
-            "tags must be an array of at most {TAGS_MAX} strings, each of 1 to 64 bytes without control \
+            "tags must be an array of at most {TAGS_MAX} strings, each of 1 to 64 characters without control \
              characters"
         );
         faults.push(Fault::field("tags", detail));
@@ -118,7 +118,7 @@ fn unique(key: Option<&RawValue>, on_conflict: Option<&RawValue>, faults: &mut V
     };
     let key: Option<UniqueKey> = text(key?).and_then(|text| text.parse().ok());
     if key.is_none() {
-        let detail = "unique_key must be a string of 1 to 255 bytes without control characters";
+        let detail = "unique_key must be a string of 1 to 255 characters without control characters";
         faults.push(Fault::field("unique_key", detail));
     }
     Some(Unique { key: key?, on_conflict })

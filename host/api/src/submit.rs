@@ -21,7 +21,7 @@ use wasmill_store::Submitted;
 
 use crate::app::Api;
 use crate::body::read_json;
-use crate::openapi::values::{Anything, Moment, Name, Span};
+use crate::openapi::values::{Anything, Moment, NO_CONTROLS, Name, Span};
 use crate::openapi::{Answer, Operation};
 use crate::options::{self, Options};
 use crate::problem::{Fault, Problem};
@@ -312,10 +312,10 @@ pub(crate) struct TaskRequest {
     #[schemars(range(min = -Priority::MAX, max = Priority::MAX))]
     priority: Option<i32>,
     /// Names to find it by.
-    #[schemars(length(max = TAGS_MAX), inner(length(min = 1, max = 64)))]
+    #[schemars(length(max = TAGS_MAX), inner(length(min = 1, max = 64), regex(pattern = NO_CONTROLS)))]
     tags: Option<Vec<String>>,
     /// Only one task under this key waits or runs.
-    #[schemars(length(min = 1, max = 255))]
+    #[schemars(length(min = 1, max = 255), regex(pattern = NO_CONTROLS))]
     unique_key: Option<String>,
     /// What happens when the key is held: `refuse` is 409, `return` answers with the holder.
     #[schemars(with = "Option<Conflict>")]

@@ -8,13 +8,13 @@ use std::str::FromStr;
 /// The most tags of one task.
 pub const TAGS_MAX: usize = 16;
 
-/// Bytes of the longest tag.
-const TAG_BYTES_MAX: usize = 64;
+/// Characters of the longest tag.
+const TAG_CHARS_MAX: usize = 64;
 
-/// Bytes of the longest unique key.
-const KEY_BYTES_MAX: usize = 255;
+/// Characters of the longest unique key.
+const KEY_CHARS_MAX: usize = 255;
 
-/// A tag: 1 to 64 bytes without control characters.
+/// A tag: 1 to 64 characters without control characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Tag(Box<str>);
 
@@ -29,11 +29,11 @@ impl FromStr for Tag {
     type Err = InvalidLabel;
 
     fn from_str(text: &str) -> Result<Self, InvalidLabel> {
-        checked(text, TAG_BYTES_MAX).map(Self)
+        checked(text, TAG_CHARS_MAX).map(Self)
     }
 }
 
-/// A key that at most one task has which waits or runs: 1 to 255 bytes without control characters.
+/// A key that at most one task has which waits or runs: 1 to 255 characters without control characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UniqueKey(Box<str>);
 
@@ -54,7 +54,7 @@ impl FromStr for UniqueKey {
     type Err = InvalidLabel;
 
     fn from_str(text: &str) -> Result<Self, InvalidLabel> {
-        checked(text, KEY_BYTES_MAX).map(Self)
+        checked(text, KEY_CHARS_MAX).map(Self)
     }
 }
 
@@ -79,14 +79,14 @@ pub struct Unique {
 
 /// The text is no tag, or no key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("1 to {bytes_max} bytes without control characters")]
+#[error("1 to {chars_max} characters, none of them a control character")]
 pub struct InvalidLabel {
-    bytes_max: usize,
+    chars_max: usize,
 }
 
-fn checked(text: &str, bytes_max: usize) -> Result<Box<str>, InvalidLabel> {
-    let fits = (1..=bytes_max).contains(&text.len()) && !text.chars().any(char::is_control);
-    if fits { Ok(text.into()) } else { Err(InvalidLabel { bytes_max }) }
+fn checked(text: &str, chars_max: usize) -> Result<Box<str>, InvalidLabel> {
+    let fits = (1..=chars_max).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+    if fits { Ok(text.into()) } else { Err(InvalidLabel { chars_max }) }
 }
 
 #[cfg(test)]
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn labels_are_short_texts_without_control_characters() {
-        for good in ["a", "tenant:42", "ümlaut, or two", &"x".repeat(64)] {
+        for good in ["a", "tenant:42", "ümlaut, or two", &"ü".repeat(64)] {
             assert_eq!(good.parse::<Tag>().expect("valid").as_str(), good);
             assert_eq!(good.parse::<UniqueKey>().expect("valid").as_str(), good);
         }

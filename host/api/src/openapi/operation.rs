@@ -140,6 +140,14 @@ impl Operation {
         self
     }
 
+    /// Does not do without its body.
+    pub(crate) fn body_required(mut self) -> Self {
+        if let Some(body) = &mut self.body {
+            body.required = true;
+        }
+        self
+    }
+
     /// Takes the bytes of a plugin.
     pub(crate) fn wasm_body(mut self, about: &'static str) -> Self {
         let media_types = &["application/wasm", "application/octet-stream"];

@@ -11,6 +11,9 @@ use wasmill_model::TaskState;
 
 use crate::record::Rfc3339;
 
+/// The pattern of a text without control characters.
+pub(crate) const NO_CONTROLS: &str = "^[^\\x00-\\x1f\\x7f-\\x9f]*$";
+
 /// Names a schema that is written in place.
 macro_rules! inline {
     ($name:ident, $schema:expr) => {
