@@ -24,6 +24,7 @@ mod many;
 mod memory;
 mod metrics;
 mod openapi;
+mod parking;
 mod plugins;
 mod problems;
 mod queue;

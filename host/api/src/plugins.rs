@@ -65,7 +65,7 @@ struct TasksView {
 /// What is known of a plugin that was loaded.
 #[derive(Serialize, JsonSchema)]
 struct FactsView {
-    #[schemars(extend("enum" = ["task", "command", "module"]))]
+    #[schemars(extend("enum" = ["task", "parking", "command", "module"]))]
     kind: &'static str,
     description: Option<String>,
     /// What it answers with.

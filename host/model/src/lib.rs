@@ -32,7 +32,7 @@ pub use priority::Priority;
 pub use rate::{InvalidRate, Rate};
 pub use retry::{ATTEMPTS_MAX, Backoff, InvalidBackoff};
 pub use retry_on::{RetryOn, UnknownKind};
-pub use run::{BoxFuture, Pinned, Run, RunHost, Runner};
+pub use run::{BoxFuture, Later, Pinned, Run, RunHost, Runner, Step};
 pub use task::{InvalidTaskId, NewTask, Progress, Task, TaskId};
 pub use transition::{Attempts, HOST_CRASHES_MAX, Next, Outcome, TaskState};
 pub use usage::{Meter, Usage};

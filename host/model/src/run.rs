@@ -3,6 +3,7 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::{Failure, LogStream, Meter, PluginName, Progress, Rate, RetryOn, TaskId};
 
@@ -35,6 +36,24 @@ impl fmt::Debug for Run {
     }
 }
 
+/// What a run came to, if it did not fail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The task is done, with this result.
+    Done(String),
+    /// The task is to go on later: until then it holds nothing.
+    Later(Later),
+}
+
+/// When a parked task goes on, and with what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Later {
+    /// How long it is parked.
+    pub wait: Duration,
+    /// What its next step gets back, as it gets a checkpoint.
+    pub state: Vec<u8>,
+}
+
 /// The version of a plugin that a run is bound to, whatever becomes of its file meanwhile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pinned {
@@ -46,11 +65,11 @@ pub struct Pinned {
 
 /// Runs tasks: the wasmtime runtime, or a scripted one in the scheduler's tests.
 pub trait Runner: Send + Sync + 'static {
-    /// Runs one attempt to its end and returns its result or why there is none.
+    /// Runs one attempt, or one step of it, and returns what it came to or why it failed.
     ///
     /// Dropping the future stops the run: when the drop returns, the guest no longer exists. The
     /// future gives its thread back within one [`Runner::interrupt`], also in an endless loop.
-    fn run(&self, run: Run) -> BoxFuture<'static, Result<String, Failure>>;
+    fn run(&self, run: Run) -> BoxFuture<'static, Result<Step, Failure>>;
 
     /// Asks every guest that computes right now to give its thread back at once.
     fn interrupt(&self);

@@ -119,7 +119,7 @@ pub struct Task {
     pub created_at: Timestamp,
     /// When it may start; later than `created_at` if it was put off, and between attempts.
     pub ready_at: Timestamp,
-    /// When its newest attempt started; `None` while it waits.
+    /// When its newest attempt started; `None` while it waits, unless it is parked.
     pub started_at: Option<Timestamp>,
     /// When it reached its final state.
     pub finished_at: Option<Timestamp>,
@@ -141,6 +141,8 @@ pub struct Task {
     pub unique_key: Option<UniqueKey>,
     /// The ended task that it does again.
     pub retry_of: Option<TaskId>,
+    /// How often its newest attempt was parked.
+    pub parks: u32,
     /// What the plugin answered, once completed.
     pub result: Option<String>,
     /// Why the newest ended attempt failed.
@@ -204,6 +206,7 @@ mod tests {
             failure: None,
             progress: None,
             usage: None,
+            parks: 0,
         }
     }
 

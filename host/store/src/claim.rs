@@ -34,9 +34,9 @@ impl Claim {
         self.report.meter()
     }
 
-    /// Returns what the attempt has used, if it ends now.
+    /// Returns what the run has used, if it ends now; not what its attempt used before it was parked.
     pub fn usage(&self, now: Timestamp) -> Usage {
-        self.report.usage_at_end(now).unwrap_or_default()
+        self.report.usage_of_run(now).unwrap_or_default()
     }
 }
 

@@ -56,10 +56,14 @@ pub(crate) struct Reporter {
 /// How an attempt began.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Start {
-    /// When.
+    /// When the run started.
     pub(crate) at: Timestamp,
     /// How long its task had been ready.
     pub(crate) queue: Duration,
+    /// When the attempt started: earlier than the run if it was parked meanwhile.
+    pub(crate) since: Timestamp,
+    /// What the attempt had used before it was parked.
+    pub(crate) earlier: Option<Usage>,
 }
 
 impl Reporter {
@@ -113,17 +117,27 @@ impl ReportCell {
         &self.0.meter
     }
 
-    /// Returns what was used so far, but for the time since the start.
+    /// Returns what the attempt has used so far, but for the time since its start.
     pub(crate) fn usage(&self) -> Option<Usage> {
         let start = self.0.start?;
-        Some(Usage { queue: start.queue, ..self.0.meter.read() })
+        let used = Usage { queue: start.queue, ..self.0.meter.read() };
+        Some(start.earlier.map_or(used, |earlier| used.plus(&earlier)))
     }
 
-    /// Returns what was used, if the attempt ends now.
+    /// Returns what the attempt has used, if it ends or is parked now.
     pub(crate) fn usage_at_end(&self, now: Timestamp) -> Option<Usage> {
-        // A clock that jumps back makes it zero, as it does the duration.
-        let wall = (now - self.0.start?.at).to_std().unwrap_or_default();
-        Some(Usage { wall, ..self.usage()? })
+        Some(Usage { wall: passed(self.0.start?.since, now), ..self.usage()? })
+    }
+
+    /// Returns what this run alone has used, if it ends now.
+    pub(crate) fn usage_of_run(&self, now: Timestamp) -> Option<Usage> {
+        let start = self.0.start?;
+        Some(Usage { wall: passed(start.at, now), queue: start.queue, ..self.0.meter.read() })
+    }
+
+    /// Says whether the run goes on with an attempt that was parked.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.0.start.is_some_and(|start| start.earlier.is_some())
     }
 
     /// Returns the log of the run.
@@ -236,6 +250,11 @@ impl ReportBoard {
         });
         self.hub.tell(news.collect());
     }
+}
+
+/// Returns how long ago something was. A clock that jumps back makes it zero, as it does the duration.
+fn passed(since: Timestamp, now: Timestamp) -> Duration {
+    (now - since).to_std().unwrap_or_default()
 }
 
 /// Locks even after a panic elsewhere: a report is replaced as a whole or not at all.

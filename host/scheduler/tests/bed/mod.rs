@@ -11,8 +11,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::time::Instant;
 use wasmill_model::{
-    BoxFuture, Cause, Clock, Failure, LogStream, NewTask, Pinned, PluginName, Priority, Rate, RetryOn, Run,
-    Runner, Task, TaskId, TaskState, Timestamp,
+    BoxFuture, Cause, Clock, Failure, Later, LogStream, NewTask, Pinned, PluginName, Priority, Rate, RetryOn,
+    Run, Runner, Step, Task, TaskId, TaskState, Timestamp,
 };
 use wasmill_scheduler::{Scheduler, SchedulerConfig};
 use wasmill_store::{Store, StoreConfig};
@@ -95,7 +95,7 @@ impl Drop for Running {
 }
 
 impl Runner for Scripted {
-    fn run(&self, run: Run) -> BoxFuture<'static, Result<String, Failure>> {
+    fn run(&self, run: Run) -> BoxFuture<'static, Result<Step, Failure>> {
         let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
         self.most.fetch_max(running, Ordering::SeqCst);
         self.started.fetch_add(1, Ordering::SeqCst);
@@ -104,7 +104,10 @@ impl Runner for Scripted {
         let saved = Arc::clone(&self.saved);
         Box::pin(async move {
             let _guard = guard;
-            act(run, &saved).await
+            if run.input.as_deref().is_some_and(|script| script.starts_with("park ")) {
+                return step(&run).await;
+            }
+            act(run, &saved).await.map(Step::Done)
         })
     }
 
@@ -137,6 +140,19 @@ impl Runner for Scripted {
     fn demand(&self, _: &PluginName) -> u64 {
         1
     }
+}
+
+/// Parks until it was parked as often as it should be, for a second each time.
+async fn step(run: &Run) -> Result<Step, Failure> {
+    run.host.pin(&Pinned { digest: DIGEST.into(), log_bytes: 1 << 10 });
+    let times: u8 = run.input.as_deref().unwrap_or_default()[5..].parse().expect("a count");
+    let parked = run.host.restore().await.expect("readable").map_or(0, |state| state[0]);
+    run.host.log(LogStream::Stdout, format!("step {parked}\n").as_bytes());
+    Ok(if parked < times {
+        Step::Later(Later { wait: Duration::from_secs(1), state: vec![parked + 1] })
+    } else {
+        Step::Done(format!("parked {parked} times, attempt {}", run.attempt))
+    })
 }
 
 async fn act(run: Run, saved: &std::sync::Mutex<Vec<TaskId>>) -> Result<String, Failure> {

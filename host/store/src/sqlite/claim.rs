@@ -11,16 +11,18 @@ use wasmill_model::{PluginName, Priority, TaskId, TaskState, Timestamp};
 use super::batch::{Batch, Operation};
 use super::returned::{Delivery, Returned};
 use super::rows::{backoff, nanos, size, timeout};
+use super::usage;
 use super::wall::{self, JUMP_NANOS};
 use crate::report::{Reporter, Start, Turn};
 use crate::{Change, Claim, Claimed, Claims, Share};
 
 pub(super) const INPUT: &str = "SELECT body FROM input WHERE seq = ?1";
 pub(super) const CLAIM: &str = "
-    UPDATE task SET state = 1, attempt = attempt + 1, claims = claims + 1, started_at = ?2
+    UPDATE task SET state = 1, attempt = attempt + (parks IS NULL), claims = claims + 1,
+        started_at = iif(parks IS NULL, ?2, started_at)
     WHERE seq = ?1
     RETURNING id, claims, attempt, attempts_max, host_crashes, timeout_ms, input_bytes IS NOT NULL,
-        backoff_first_ms, backoff_factor, backoff_most_ms, ready_at";
+        backoff_first_ms, backoff_factor, backoff_most_ms, ready_at, started_at, iif(parks IS NULL, NULL, usage)";
 
 #[derive(Debug)]
 pub(super) struct ClaimReady {
@@ -189,7 +191,9 @@ impl ClaimReady {
             let waited = nanos(self.now).saturating_sub(row.get(10)?);
             let queue = Duration::from_nanos(u64::try_from(waited).unwrap_or(0));
             let of = Reporter { task, plugin: plugin.clone(), attempt, token };
-            let report = batch.reports.cell(of, Some(Start { at: self.now, queue }));
+            let since = DateTime::from_timestamp_nanos(row.get(11)?);
+            let earlier = usage::read(row, 12)?;
+            let report = batch.reports.cell(of, Some(Start { at: self.now, queue, since, earlier }));
             let claimed = Claimed {
                 claim: Claim { id: task, seq, plugin: plugin.clone(), token, report },
                 plugin,

@@ -5,6 +5,7 @@ use wasmill_model::{Cause, Failure, Next, TaskState, Timestamp};
 
 use super::batch::{Batch, Operation};
 use super::rows::{code, nanos};
+use super::save::save;
 use super::usage;
 use crate::log::Body;
 use crate::report::Turn;
@@ -16,10 +17,12 @@ pub(super) const END: &str = "
         usage = coalesce(?11, usage)
     WHERE seq = ?1 AND id = ?2 AND claims = ?3 AND state = 1";
 pub(super) const WAIT: &str = "
-    UPDATE task SET state = 0, started_at = NULL, ready_at = coalesce(?4, ready_at),
+    UPDATE task SET state = 0, ready_at = coalesce(?4, ready_at),
+        started_at = iif(?11 OR (?7 AND parks IS NOT NULL), started_at, NULL),
+        parks = CASE WHEN ?11 THEN coalesce(parks, 0) + 1 WHEN ?7 THEN parks END,
         rank = iif(?4 IS NULL OR rank IS NULL, rank, 9223372036854775807),
         cause = coalesce(?5, cause), message = coalesce(?6, message),
-        attempt = attempt - ?7, host_crashes = host_crashes + ?8,
+        attempt = attempt - iif(parks IS NULL, ?7, 0), host_crashes = host_crashes + ?8,
         plugin_digest = coalesce(?9, plugin_digest), usage = coalesce(?10, usage)
     WHERE seq = ?1 AND id = ?2 AND claims = ?3 AND state = 1";
 pub(super) const KEPT: &str = "SELECT body FROM log_lines WHERE seq = ?1";
@@ -40,6 +43,19 @@ pub(super) struct Finish {
     pub(super) next: Next,
     pub(super) log: Option<LogPart>,
     pub(super) now: Timestamp,
+}
+
+/// How a run counts whose task waits again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Counted {
+    /// As one step of its attempt, which goes on.
+    Step,
+    /// As an attempt.
+    Attempt,
+    /// As an attempt that a crash of the host ended.
+    Crash,
+    /// As if it had not been.
+    Not,
 }
 
 impl Operation for Finish {
@@ -68,14 +84,17 @@ impl Finish {
         match &self.next {
             Next::Completed(result) => self.end(batch, None, Some(result)),
             Next::Failed(failure) => self.end(batch, Some(failure), None),
+            Next::ResumeAt(at, state) => {
+                Ok(save(batch, &self.claim, state)? && self.wait(batch, Some(*at), None, Counted::Step)?)
+            }
             Next::RetryAt(at, failure) => {
                 self.keep_attempt(batch, failure.cause, Some(&failure.message))?;
-                self.wait(batch, Some((*at, failure)), 0, 0)
+                self.wait(batch, Some(*at), Some(failure), Counted::Attempt)
             }
-            Next::Requeued => self.wait(batch, None, 1, 0),
+            Next::Requeued => self.wait(batch, None, None, Counted::Not),
             Next::Recovered => {
                 self.keep_attempt(batch, Cause::HostCrash, None)?;
-                self.wait(batch, None, 0, 1)
+                self.wait(batch, None, None, Counted::Crash)
             }
         }
     }
@@ -120,26 +139,27 @@ impl Finish {
         Ok(())
     }
 
-    /// Lets the task wait: until a time and because of a failure, or where it stood in the line.
+    /// Lets the task wait: until a time, or where it stood in the line; and because of a failure, if it failed.
     fn wait(
         &self,
         batch: &Batch<'_>,
-        retry: Option<(Timestamp, &Failure)>,
-        attempts_undone: u32,
-        host_crashes: u32,
+        until: Option<Timestamp>,
+        failure: Option<&Failure>,
+        counted: Counted,
     ) -> rusqlite::Result<bool> {
         let mut statement = batch.connection.prepare_cached(WAIT)?;
         let rows = statement.execute(params![
             self.claim.seq,
             self.claim.id.as_bytes(),
             self.claim.token,
-            retry.map(|(at, _)| nanos(at)),
-            retry.map(|(_, failure)| failure.cause.to_string()),
-            retry.map(|(_, failure)| &failure.message),
-            attempts_undone,
-            host_crashes,
+            until.map(nanos),
+            failure.map(|failure| failure.cause.to_string()),
+            failure.map(|failure| &failure.message),
+            counted == Counted::Not,
+            counted == Counted::Crash,
             self.claim.report.digest(),
             self.usage(),
+            counted == Counted::Step,
         ])?;
         Ok(rows == 1)
     }
@@ -157,9 +177,15 @@ impl Finish {
         match &self.next {
             Next::Completed(_) => Change::Completed,
             Next::Failed(failure) => Change::Failed(failure.cause),
+            Next::ResumeAt(at, _) => Change::Parked(*at),
             Next::RetryAt(at, _) => Change::Retrying(*at),
             Next::Requeued | Next::Recovered => Change::Retrying(self.now),
         }
+    }
+
+    /// Says whether the run was one of several steps of its attempt, whose log is theirs together.
+    fn is_step(&self) -> bool {
+        matches!(self.next, Next::ResumeAt(..)) || self.claim.report.goes_on()
     }
 
     /// Keeps the log of the run. One that wrote nothing is noted if there were others before it, whose text
@@ -168,7 +194,7 @@ impl Finish {
         let Claim { seq, token, .. } = self.claim;
         match &self.log {
             Some(part) => keep_log(batch, seq, token, part),
-            None if token > 1 && self.next != Next::Requeued => {
+            None if token > 1 && self.next != Next::Requeued && !self.is_step() => {
                 keep_log(batch, seq, token, &self.claim.report.silent_part())
             }
             None => Ok(()),

@@ -25,7 +25,7 @@ macro_rules! select_tasks {
         concat!(
             "SELECT seq, claims, id, plugin, state, created_at, ready_at, started_at, finished_at, ",
             "attempt, attempts_max, host_crashes, timeout_ms, input_bytes, cause, message, result, plugin_digest, ",
-            "usage, priority, tags, unique_key, retry_of ",
+            "usage, priority, tags, unique_key, retry_of, parks ",
             "FROM task ",
             $tail
         )
@@ -55,6 +55,7 @@ pub(super) fn task_row(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
         retry_of: row.get::<_, Option<_>>(22)?.map(TaskId::from_bytes),
         failure: failure(row, 14)?,
         result: row.get(16)?,
+        parks: row.get::<_, Option<_>>(23)?.unwrap_or(0),
         progress: None,
         usage: usage::read(row, 18)?,
     };

@@ -17,7 +17,7 @@ pub(super) const NEWEST: &str = "
     WHERE state = 0 AND ready_at > ?1 AND ready_at = created_at";
 pub(super) const SHORTEN: &str = "
     UPDATE task INDEXED BY task_waiting SET ready_at = ?1 + coalesce(backoff_most_ms, ?2) * 1000000
-    WHERE state = 0 AND ready_at > ?1 AND attempt > 0 AND ready_at <> created_at
+    WHERE state = 0 AND ready_at > ?1 AND attempt > 0 AND parks IS NULL AND ready_at <> created_at
         AND ready_at > ?1 + coalesce(backoff_most_ms, ?2) * 1000000";
 
 /// Returns the latest time, after now, at which a task was accepted that is ready at once; else 0.

@@ -74,7 +74,7 @@ fn a_newer_schema_is_refused_with_both_versions() {
     let connection = Connection::open(&path).expect("opened");
     connection.execute_batch("PRAGMA user_version = 99").expect("set");
     drop(connection);
-    assert_eq!(refusal(&folder), StoreError::Newer { path, found: 99, supported: 6 });
+    assert_eq!(refusal(&folder), StoreError::Newer { path, found: 99, supported: 7 });
 }
 
 #[test]

@@ -37,6 +37,11 @@ impl LocalHost {
         self.stop.cancel();
     }
 
+    /// Keeps what the next step of a parked task gets back.
+    pub(super) fn keep(&self, state: Vec<u8>) {
+        self.kept().checkpoint = Some(state);
+    }
+
     /// Returns the latest that the guest said of its progress.
     pub(super) fn latest_progress(&self) -> Option<Progress> {
         self.kept().progress.clone()
@@ -99,7 +104,7 @@ impl RunHost for LocalHost {
 
     fn save(&self, state: Vec<u8>) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(async {
-            self.kept().checkpoint = Some(state);
+            self.keep(state);
             Ok(())
         })
     }

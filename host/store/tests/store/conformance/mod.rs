@@ -11,6 +11,7 @@ pub(crate) mod keys;
 pub(crate) mod line;
 pub(crate) mod log;
 pub(crate) mod many;
+pub(crate) mod park;
 pub(crate) mod read;
 pub(crate) mod recover;
 pub(crate) mod tags;
@@ -71,6 +72,11 @@ macro_rules! suite {
             again: every_attempt_is_kept_with_its_outcome, attempts_go_with_their_task_whatever_its_state,
                 a_task_is_done_again_as_it_was_asked_for, what_is_paused_stays_so_until_it_is_resumed,
                 tasks_are_found_page_by_page_whatever_comes_meanwhile;
+            park: a_parked_task_goes_on_at_its_time_with_its_state,
+                steps_are_one_attempt_with_one_usage_and_one_log,
+                a_failed_step_is_tried_again_from_the_state_before_it,
+                a_step_that_a_drain_ended_is_as_if_it_had_not_been, a_step_that_a_crash_ended_is_done_once_more,
+                a_parked_task_can_be_cancelled, a_lost_claim_parks_nothing;
             recover: tasks_outlive_the_store, a_running_task_is_recovered_first_in_line,
                 the_third_crash_fails_the_task, a_claim_from_before_the_crash_is_lost,
                 a_closed_store_refuses_everything, a_second_close_changes_nothing;
