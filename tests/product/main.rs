@@ -28,6 +28,7 @@ mod parking;
 mod plugins;
 mod problems;
 mod queue;
+mod schedules;
 mod stop;
 mod storage;
 mod third_party;

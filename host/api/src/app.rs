@@ -8,7 +8,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use tower_http::catch_panic::CatchPanicLayer;
 use wasmill_model::{Clock, TaskId};
 use wasmill_runtime::Runtime;
-use wasmill_scheduler::Scheduler;
+use wasmill_scheduler::{Scheduler, Schedules};
 use wasmill_store::{Store, StoreError};
 
 use crate::followers::Followers;
@@ -18,7 +18,7 @@ use crate::routes::{Routes, get, post};
 use crate::upload::{self, Uploads};
 use crate::{
     batch, cancel, cancel_many, docs, drain, events, health, list, logs, metrics, openapi, pause, plugins,
-    result, retry, retry_many, stats, status, submit, task,
+    result, retry, retry_many, schedules, stats, status, submit, task,
 };
 
 /// What the API accepts.
@@ -47,6 +47,8 @@ pub struct Api {
     pub store: Store,
     /// What runs them.
     pub scheduler: Scheduler,
+    /// What starts tasks again and again.
+    pub schedules: Schedules,
     /// What knows the plugins.
     pub runtime: Runtime,
     /// Whether and how many plugins may be uploaded.
@@ -90,6 +92,14 @@ pub(crate) fn routes() -> Routes {
         .route("/plugins/{name}", get(plugins::plugin).put(upload::put).delete(upload::delete))
         .route("/plugins/{name}/pause", post(pause::pause_plugin))
         .route("/plugins/{name}/resume", post(pause::resume_plugin))
+        .route("/schedules", get(schedules::list))
+        .route(
+            "/schedules/{schedule}",
+            get(schedules::schedule).put(schedules::put::put).delete(schedules::delete),
+        )
+        .route("/schedules/{schedule}/pause", post(schedules::act::pause))
+        .route("/schedules/{schedule}/resume", post(schedules::act::resume))
+        .route("/schedules/{schedule}/run", post(schedules::act::run))
         .route("/pause", post(pause::pause))
         .route("/resume", post(pause::resume))
         .route("/drain", post(drain::drain))

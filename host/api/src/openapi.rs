@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     batch, cancel, cancel_many, docs, drain, events, health, list, logs, metrics, pause, plugins, result,
-    retry, retry_many, stats, status, submit, task, upload,
+    retry, retry_many, schedules, stats, status, submit, task, upload,
 };
 
 pub(crate) mod answer;
@@ -59,6 +59,7 @@ fn operations() -> Vec<Operation> {
         docs::about_viewer(),
     ];
     operations.extend(pause::about());
+    operations.extend(schedules::about());
     operations
 }
 

@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 use percent_encoding::percent_decode_str;
 use schemars::JsonSchema;
 use serde::Serialize;
-use wasmill_model::{InvalidPluginName, InvalidTaskId, TaskId, TaskState};
+use wasmill_model::{InvalidPluginName, InvalidScheduleName, InvalidTaskId, ScheduleName, TaskId, TaskState};
 use wasmill_runtime::UploadError;
 use wasmill_store::StoreError;
 
@@ -69,6 +69,12 @@ impl Fault {
         Self { pointer, ..self }
     }
 
+    /// Says which field of the body holds what it is about.
+    pub(crate) fn under(self, field: &str) -> Self {
+        let pointer = self.pointer.map(|pointer| format!("/{field}{pointer}"));
+        Self { pointer, ..self }
+    }
+
     /// Names a query parameter.
     pub(crate) fn parameter(name: &str, detail: impl Into<String>) -> Self {
         Self { pointer: None, parameter: Some(name.to_owned()), detail: detail.into() }
@@ -104,7 +110,7 @@ pub(crate) struct Document<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "&'static str")]
     problem: Option<&'static str>,
-    /// The task that holds the unique key.
+    /// The task that holds the unique key, or is the one that a schedule allows.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Id")]
     holder: Option<TaskId>,
@@ -177,6 +183,37 @@ impl Problem {
     pub(crate) fn unknown_plugin(name: &str) -> Self {
         let detail = format!("there is no plugin '{}'; GET /plugins lists those there are", shortened(name));
         Self::of(kind::UNKNOWN_PLUGIN, detail)
+    }
+
+    pub(crate) fn unknown_schedule(name: &str) -> Self {
+        let detail =
+            format!("there is no schedule '{}'; GET /schedules lists those there are", shortened(name));
+        Self::of(kind::UNKNOWN_SCHEDULE, detail)
+    }
+
+    pub(crate) fn invalid_schedule_name(name: &str, error: InvalidScheduleName) -> Self {
+        let detail = format!("'{}' cannot name a schedule: {error}", shortened(name));
+        Self::of(kind::INVALID_SCHEDULE_NAME, detail)
+    }
+
+    pub(crate) fn schedule_of_manifest(name: &ScheduleName) -> Self {
+        let detail = format!(
+            "schedule '{name}' comes with the manifest {name}.toml of plugin '{name}' and is changed there; it \
+             can be paused here"
+        );
+        Self::of(kind::SCHEDULE_OF_MANIFEST, detail)
+    }
+
+    pub(crate) fn too_many_schedules(most: usize) -> Self {
+        let detail = format!("there are {most} schedules, the most this server takes; delete one first");
+        Self::of(kind::TOO_MANY_SCHEDULES, detail)
+    }
+
+    /// An earlier task of the schedule goes on, and there is to be one at a time.
+    pub(crate) fn schedule_busy(name: &ScheduleName, holder: TaskId) -> Self {
+        let detail =
+            format!("task {holder} of schedule '{name}' waits or runs, and the schedule allows no overlap");
+        Self { holder: Some(holder), ..Self::of(kind::SCHEDULE_BUSY, detail) }
     }
 
     pub(crate) fn body_too_large(bytes_max: usize) -> Self {

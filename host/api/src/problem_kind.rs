@@ -35,6 +35,8 @@ pub(crate) const INVALID_REQUEST_KEY: Kind =
     Kind::new(StatusCode::BAD_REQUEST, "invalid-idempotency-key", "Not an idempotency key");
 pub(crate) const UNKNOWN_TASK: Kind = Kind::new(StatusCode::NOT_FOUND, "unknown-task", "No such task");
 pub(crate) const UNKNOWN_PLUGIN: Kind = Kind::new(StatusCode::NOT_FOUND, "unknown-plugin", "No such plugin");
+pub(crate) const UNKNOWN_SCHEDULE: Kind =
+    Kind::new(StatusCode::NOT_FOUND, "unknown-schedule", "No such schedule");
 pub(crate) const UNKNOWN_ROUTE: Kind = Kind::new(StatusCode::NOT_FOUND, "unknown-route", "No such route");
 pub(crate) const METHOD_NOT_ALLOWED: Kind =
     Kind::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed");
@@ -50,6 +52,12 @@ pub(crate) const TASK_ENDED: Kind = Kind::new(StatusCode::CONFLICT, "task-ended"
 pub(crate) const TASK_NOT_ENDED: Kind =
     Kind::new(StatusCode::CONFLICT, "task-not-ended", "Task has not ended");
 pub(crate) const KEY_TAKEN: Kind = Kind::new(StatusCode::CONFLICT, "unique-key-taken", "Unique key is taken");
+pub(crate) const SCHEDULE_OF_MANIFEST: Kind =
+    Kind::new(StatusCode::CONFLICT, "schedule-of-manifest", "Schedule comes with a plugin");
+pub(crate) const SCHEDULE_BUSY: Kind =
+    Kind::new(StatusCode::CONFLICT, "schedule-busy", "An earlier run goes on");
+pub(crate) const TOO_MANY_SCHEDULES: Kind =
+    Kind::new(StatusCode::CONFLICT, "too-many-schedules", "Too many schedules");
 pub(crate) const BODY_TOO_LARGE: Kind =
     Kind::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "Body too large");
 pub(crate) const NOT_JSON: Kind =
@@ -63,6 +71,8 @@ pub(crate) const INVALID_REQUEST: Kind =
     Kind::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-request", "Request is well-formed but wrong");
 pub(crate) const INVALID_PLUGIN_NAME: Kind =
     Kind::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-plugin-name", "Not a plugin name");
+pub(crate) const INVALID_SCHEDULE_NAME: Kind =
+    Kind::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-schedule-name", "Not the name of a schedule");
 pub(crate) const PLUGIN_REJECTED: Kind =
     Kind::new(StatusCode::UNPROCESSABLE_ENTITY, "plugin-rejected", "Plugin was rejected");
 pub(crate) const REQUEST_KEY_REUSED: Kind = Kind::new(

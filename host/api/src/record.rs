@@ -101,6 +101,9 @@ pub(crate) struct Status {
     usage: Option<UsageView>,
     /// Why the newest ended attempt failed.
     error: Option<ErrorView>,
+    /// The schedule that asked for it, which may be gone.
+    #[schemars(with = "Option<Name>")]
+    schedule: Option<String>,
 }
 
 /// How far a guest says it has come.
@@ -184,6 +187,7 @@ impl Status {
             error: task
                 .failure
                 .map(|Failure { cause, message }| ErrorView { cause: cause.to_string(), message }),
+            schedule: task.schedule.map(|schedule| schedule.to_string()),
         }
     }
 }
@@ -238,6 +242,6 @@ pub(crate) fn example() -> Value {
             "cpu_ms": 0, "wall_ms": 2_013, "queue_ms": 0, "instantiate_us": 61, "peak_memory_bytes": 1_114_112,
             "log_bytes": 0, "http_requests": 0, "http_sent_bytes": 0, "http_received_bytes": 0, "checkpoints": 1,
         },
-        "error": null,
+        "error": null, "schedule": null,
     })
 }

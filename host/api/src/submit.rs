@@ -103,6 +103,16 @@ pub(crate) struct Refusal {
     pub(crate) later: Option<String>,
 }
 
+impl Refusal {
+    /// Says it to a client whose request this is.
+    pub(crate) fn into_problem(self) -> Problem {
+        match self.later {
+            Some(why) if self.faults.is_empty() => Problem::plugin_compiling(why),
+            _ => Problem::invalid_request(self.faults),
+        }
+    }
+}
+
 /// Turns the body into a task that may be stored, or names everything that is wrong with it.
 fn check(api: &Api, bytes: &[u8], now: Timestamp) -> Result<NewTask, Problem> {
     let checked = if bytes.is_empty() {
@@ -111,10 +121,7 @@ fn check(api: &Api, bytes: &[u8], now: Timestamp) -> Result<NewTask, Problem> {
         let body = serde_json::from_slice(bytes).map_err(|error| Problem::invalid_json(&error))?;
         check_one(api, body, now)
     };
-    checked.map_err(|refusal| match refusal.later {
-        Some(why) if refusal.faults.is_empty() => Problem::plugin_compiling(why),
-        _ => Problem::invalid_request(refusal.faults),
-    })
+    checked.map_err(Refusal::into_problem)
 }
 
 /// Does the same for one request, which may be one of many.
@@ -177,6 +184,7 @@ fn check_fields(
             tags,
             unique,
             retry_of: None,
+            schedule: None,
         }),
         _ => Err(Refusal { faults, later }),
     }
@@ -344,7 +352,7 @@ pub(crate) fn stored() -> Answer {
 }
 
 /// Describes the answer when another task holds the unique key, and the request asked for that one.
-fn held() -> Answer {
+pub(crate) fn held() -> Answer {
     described("Another task holds the unique key; this is that one.")
 }
 

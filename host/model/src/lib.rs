@@ -16,7 +16,9 @@ mod rate;
 mod retry;
 mod retry_on;
 mod run;
+mod schedule;
 mod task;
+mod timing;
 mod transition;
 mod usage;
 
@@ -33,6 +35,8 @@ pub use rate::{InvalidRate, Rate};
 pub use retry::{ATTEMPTS_MAX, Backoff, InvalidBackoff};
 pub use retry_on::{RetryOn, UnknownKind};
 pub use run::{BoxFuture, Later, Pinned, Run, RunHost, Runner, Step};
+pub use schedule::{InvalidScheduleName, Missed, ScheduleName};
 pub use task::{InvalidTaskId, NewTask, Progress, Task, TaskId};
+pub use timing::{Due, InvalidTiming, TIMING_BYTES_MAX, Timing};
 pub use transition::{Attempts, HOST_CRASHES_MAX, Next, Outcome, TaskState};
 pub use usage::{Meter, Usage};

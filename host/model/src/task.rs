@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::{Backoff, Failure, PluginName, Priority, Tag, TaskState, Timestamp, Unique, UniqueKey, Usage};
+use crate::{
+    Backoff, Failure, PluginName, Priority, ScheduleName, Tag, TaskState, Timestamp, Unique, UniqueKey, Usage,
+};
 
 /// The id of a task: a UUIDv7, so ids sort by the time they were made.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -94,6 +96,8 @@ pub struct NewTask {
     pub unique: Option<Unique>,
     /// The ended task that it does again.
     pub retry_of: Option<TaskId>,
+    /// The schedule that asked for it.
+    pub schedule: Option<ScheduleName>,
 }
 
 impl NewTask {
@@ -152,6 +156,8 @@ pub struct Task {
     /// What its newest attempt has used, so far if it still runs; `None` while it never ran. That of an
     /// attempt that a drain or a crash of the host ended is not kept.
     pub usage: Option<Usage>,
+    /// The schedule that asked for it, which may be gone.
+    pub schedule: Option<ScheduleName>,
 }
 
 impl Task {
@@ -207,6 +213,7 @@ mod tests {
             progress: None,
             usage: None,
             parks: 0,
+            schedule: None,
         }
     }
 

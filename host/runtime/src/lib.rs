@@ -78,5 +78,5 @@ pub use registry::{NotReady, PluginFacts, PluginInfo, PluginSource, PluginState}
 pub use runtime::{MemoryUsage, PluginsConfig, PoolUsage, Runtime, RuntimeConfig, RuntimeError};
 pub use samples::{GuestSample, GuestSampling};
 pub use schema::{InputSchema, Violation};
-pub use terms::{Ceilings, DirRule, HttpRule, OutputFormat, Permissions, Retry, Terms};
+pub use terms::{Ceilings, DirRule, HttpRule, OutputFormat, Permissions, Retry, ScheduleTerms, Terms};
 pub use upload::{Removed, UploadError, Uploaded};

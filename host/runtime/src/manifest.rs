@@ -5,6 +5,7 @@
 //! carries nothing out.
 
 mod allow;
+mod schedule;
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -17,6 +18,7 @@ use serde::Deserialize;
 use wasmill_model::{ATTEMPTS_MAX, Backoff, InvalidRate, RetryOn};
 
 use self::allow::Allow;
+use self::schedule::ScheduleWish;
 use crate::schema::InputSchema;
 use crate::terms::{Ceilings, OutputFormat, Retry, Terms};
 use crate::words;
@@ -63,6 +65,7 @@ struct Manifest {
     retry: RetryWish,
     allow: Allow,
     input: InputWish,
+    schedule: Option<ScheduleWish>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -136,7 +139,7 @@ fn place(text: &str, offset: usize) -> String {
 
 impl Manifest {
     fn settle(self, folder: &Path, defaults: &Terms, ceilings: &Ceilings) -> Result<Terms, String> {
-        let Self { description, output, limits: wishes, retry, allow, input } = self;
+        let Self { description, output, limits: wishes, retry, allow, input, schedule } = self;
         if description.as_ref().is_some_and(|text| text.len() > DESCRIPTION_BYTES_MAX) {
             return Err(format!("description is longer than {DESCRIPTION_BYTES_MAX} bytes"));
         }
@@ -151,6 +154,7 @@ impl Manifest {
         terms.retry = retry.check()?;
         terms.permissions = allow.check()?;
         terms.schema = input.schema.map(|file| read_schema(folder, &file)).transpose()?;
+        terms.schedule = schedule.map(|wish| wish.check(terms.schema.as_ref())).transpose()?;
         Ok(terms)
     }
 }

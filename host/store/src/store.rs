@@ -3,14 +3,15 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use wasmill_model::{NewTask, Next, PluginName, Progress, Task, TaskId, TaskState, Timestamp};
+use wasmill_model::{NewTask, Next, PluginName, Progress, ScheduleName, Task, TaskId, TaskState, Timestamp};
 
 use crate::report::ReportBoard;
 use crate::sqlite::Sqlite;
 use crate::{
     AllFollower, Attempt, Backup, Cancelled, CancelledMany, Claim, Claims, CommitFigures, Counts, Cursor,
-    Filter, Follower, Found, Holder, Lines, ListQuery, LogPart, Mark, Page, Recovery, RequestKey, Share,
-    StoreConfig, StoreError, StoreStats, Submitted, Tally,
+    Filter, Fire, Fired, Follower, Found, Holder, Lines, ListQuery, LogPart, Mark, NewSchedule, Page, Put,
+    RanNow, Recovery, RemovedSchedule, RequestKey, Schedule, Share, StoreConfig, StoreError, StoreStats,
+    Submitted, Tally,
 };
 
 /// Durable state. Cheap to clone; all clones are the same store.
@@ -319,6 +320,126 @@ impl Store {
     pub async fn paused(&self) -> Result<Vec<Option<PluginName>>, StoreError> {
         match &*self.backend {
             Backend::Sqlite(sqlite) => sqlite.paused().await,
+        }
+    }
+
+    /// Makes a schedule, or puts it in place of one of its name that came the same way; durable on return.
+    /// There are at most `most`. One that takes the place of another for the same times stays due if it was.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn put_schedule(&self, new: NewSchedule, most: u64, now: Timestamp) -> Result<Put, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.put_schedule(new, most, now).await,
+        }
+    }
+
+    /// Removes a schedule that came this way; durable on return. Its tasks stay.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn remove_schedule(
+        &self,
+        name: ScheduleName,
+        from_manifest: bool,
+    ) -> Result<RemovedSchedule, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.remove_schedule(name, from_manifest).await,
+        }
+    }
+
+    /// Holds a schedule back, or lets it go on from now, when what was due meanwhile is over; durable on
+    /// return. Returns the schedule, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn pause_schedule(
+        &self,
+        name: ScheduleName,
+        paused: bool,
+        now: Timestamp,
+    ) -> Result<Option<Schedule>, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.pause_schedule(name, paused, now).await,
+        }
+    }
+
+    /// Returns all schedules in the order of their names, without what they ask for.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn schedules(&self) -> Result<Vec<Schedule>, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.schedules().await,
+        }
+    }
+
+    /// Returns a schedule.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn schedule(&self, name: ScheduleName) -> Result<Option<Schedule>, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.schedule(name).await,
+        }
+    }
+
+    /// Returns the schedules that are due, the longest due first and at most so many; and when the first of the
+    /// others will be.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn due_schedules(
+        &self,
+        now: Timestamp,
+        most: usize,
+    ) -> Result<(Vec<ScheduleName>, Option<Timestamp>), StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.due_schedules(now, most).await,
+        }
+    }
+
+    /// Stores the tasks of runs that are due and moves their schedule on, both or neither; durable on return.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn fire(&self, fire: Fire) -> Result<Fired, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.fire(fire).await,
+        }
+    }
+
+    /// Stores the task of a run that is asked for by hand; durable on return.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Store::submit`].
+    pub async fn run_now(
+        &self,
+        name: ScheduleName,
+        task: NewTask,
+        now: Timestamp,
+    ) -> Result<RanNow, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.run_now(name, task, now).await,
+        }
+    }
+
+    /// Notes why a schedule is due and has not run, until it does or changes. Not durable.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn note_trouble(&self, schedule: Schedule, trouble: String) -> Result<(), StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.note_trouble(schedule, trouble).await,
         }
     }
 

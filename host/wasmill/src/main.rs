@@ -55,6 +55,7 @@ fn carry_out(command: Command) -> Result<Exit> {
         Command::Health(args) => health::health(&args).map(done),
         Command::Backup(args) => backup::backup(args).map(done),
         Command::Doctor(args) => Ok(doctor::doctor(*args)),
+        Command::Schedule(command) => commands::schedule(&command),
         Command::Plugin(command) => plugin::plugin(command).map(done),
         Command::Completions { shell } => completions::completions(shell).map(done),
         Command::Compile { order } => {

@@ -8,14 +8,15 @@ use tokio::net::TcpListener;
 use tokio::runtime;
 use tokio::sync::Notify;
 use wasmill_api::{
-    Api, ApiConfig, Debug, Followers, LogEvents, Metrics, Server, ServerConfig, Uploads, debug_router, router,
+    Api, ApiConfig, Debug, Followers, LogEvents, Metrics, Server, ServerConfig, Uploads, debug_router,
+    follow_manifests, prepare, router,
 };
 use wasmill_model::{Clock, Limits, SystemClock};
 use wasmill_runtime::{
     CacheConfig, CompilerConfig, PluginState, PluginsConfig, Runtime, RuntimeConfig, Watch, affordable_slots,
     machine_memory_bytes,
 };
-use wasmill_scheduler::{Scheduler, SchedulerConfig};
+use wasmill_scheduler::{Scheduler, SchedulerConfig, Schedules};
 use wasmill_store::{Store, StoreConfig};
 
 use crate::cli::ServeArgs;
@@ -113,7 +114,6 @@ async fn run(config: Config, guests: runtime::Handle, log_events: Arc<LogEvents>
     // Before anyone can ask.
     scheduler.load_paused().await?;
     tokio::spawn(config.retention.keep(store.clone(), Arc::clone(&clock)));
-    tokio::spawn(wake_on_change(scheduler.clone(), plugins_changed));
     let api = Api {
         config: Arc::new(ApiConfig {
             body_bytes_max: usize::try_from(config.body_bytes)?,
@@ -125,12 +125,15 @@ async fn run(config: Config, guests: runtime::Handle, log_events: Arc<LogEvents>
         }),
         store: store.clone(),
         scheduler: scheduler.clone(),
+        schedules: Schedules::new(store.clone(), Arc::clone(&clock)),
         runtime: wasm.clone(),
         uploads: Uploads::new(config.allow_upload),
         followers: Followers::default(),
         metrics: Metrics::new(log_events, now),
         clock: Arc::clone(&clock),
     };
+    tokio::spawn(api.schedules.clone().keep(scheduler.clone(), prepare(&api)));
+    tokio::spawn(follow_plugins(api.clone(), plugins_changed));
     let server = Server::start(listener, router(api), ServerConfig::default())?;
     let debug = Debug { scheduler: scheduler.clone(), runtime: wasm.clone(), clock };
     let debug_server = debug_listener.map(|listener| serve_debug(listener, debug)).transpose()?;
@@ -194,11 +197,13 @@ pub(crate) fn compiler(config: &Config) -> CompilerConfig {
     }
 }
 
-/// Starts the tasks that waited for a plugin as soon as it is there.
-async fn wake_on_change(scheduler: Scheduler, plugins_changed: Arc<Notify>) {
+/// Starts the tasks that waited for a plugin as soon as it is there, and keeps the schedules of manifests as
+/// they are, now and whenever plugins change.
+async fn follow_plugins(api: Api, plugins_changed: Arc<Notify>) {
     loop {
+        follow_manifests(&api).await;
         plugins_changed.notified().await;
-        scheduler.wake();
+        api.scheduler.wake();
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use wasmill_model::{PluginName, Timestamp, Usage};
 use wasmill_runtime::{MemoryUsage, PluginState, PoolUsage};
-use wasmill_scheduler::SchedulerFigures;
+use wasmill_scheduler::{ScheduleFigures, SchedulerFigures};
 use wasmill_store::Tally;
 
 use super::exposition::Metric;
@@ -21,6 +21,7 @@ pub(super) async fn gather(api: &Api) -> Vec<Metric> {
     let oldest = api.store.oldest_waiting().await.unwrap_or_default();
     metrics.push(about_waiting(&oldest, api.clock.now()));
     metrics.extend(about_attempts(api.scheduler.figures()));
+    metrics.extend(about_schedules(api.schedules.figures()));
     metrics.extend(about_plugins(api));
     metrics.extend(about_store(api));
     metrics.extend(api.metrics.inner.http.metrics());
@@ -141,6 +142,17 @@ fn about_attempts(figures: SchedulerFigures) -> Vec<Metric> {
         Metric::histogram("wasmill_task_cancel_seconds", cancel).spread(&[], cancel_seconds),
     ]);
     used
+}
+
+fn about_schedules(figures: ScheduleFigures) -> [Metric; 3] {
+    let ScheduleFigures { started, skipped, late_seconds } = figures;
+    let late = "Time from when a run of a schedule was due until it was started";
+    [
+        Metric::counter("wasmill_schedule_runs", "Runs of schedules that were started").of(started as f64),
+        Metric::counter("wasmill_schedule_skipped_runs", "Runs of schedules that were left out")
+            .of(skipped as f64),
+        Metric::histogram("wasmill_schedule_late_seconds", late).spread(&[], late_seconds),
+    ]
 }
 
 fn about_plugins(api: &Api) -> [Metric; 4] {

@@ -40,6 +40,7 @@ pub fn new_task(id: TaskId, script: &str, created_at: Timestamp) -> NewTask {
         tags: Vec::new(),
         unique: None,
         retry_of: None,
+        schedule: None,
     }
 }
 

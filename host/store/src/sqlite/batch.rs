@@ -277,6 +277,7 @@ mod tests {
             tags: Vec::new(),
             unique: None,
             retry_of: None,
+            schedule: None,
         };
         let (reply, answer) = oneshot::channel();
         (Box::new(Pending::new(Insert { tasks: vec![task], waiting_max, request: None }, reply)), answer)

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::DateTime;
 use rusqlite::ErrorCode::ConstraintViolation;
 use rusqlite::{OptionalExtension, ffi, params};
-use wasmill_model::{NewTask, OnConflict, Priority, TaskId, TaskState, Timestamp, Unique};
+use wasmill_model::{NewTask, OnConflict, Priority, ScheduleName, TaskId, TaskState, Timestamp, Unique};
 
 use super::batch::{Batch, Line, Operation};
 use super::keys;
@@ -97,8 +97,9 @@ pub(super) const HOLDER: &str = "
     WHERE unique_key = ?1 AND state < 2";
 pub(super) const TASK: &str = "
     INSERT INTO task (seq, id, plugin, state, created_at, ready_at, attempts_max, timeout_ms, input_bytes,
-        backoff_first_ms, backoff_factor, backoff_most_ms, priority, rank, tags, unique_key, retry_of)
-    VALUES (?1, ?2, ?3, 0, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
+        backoff_first_ms, backoff_factor, backoff_most_ms, priority, rank, tags, unique_key, retry_of,
+        schedule)
+    VALUES (?1, ?2, ?3, 0, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
 pub(super) const INPUT: &str = "INSERT INTO input (seq, body) VALUES (?1, ?2)";
 pub(super) const TAG: &str = "INSERT OR IGNORE INTO tag (name, seq) VALUES (?1, ?2)";
 
@@ -150,6 +151,7 @@ fn insert(batch: &mut Batch<'_>, task: &NewTask) -> rusqlite::Result<()> {
         tags_text(&task.tags),
         task.unique.as_ref().map(|unique| unique.key.as_str()),
         task.retry_of.as_ref().map(TaskId::as_bytes),
+        task.schedule.as_ref().map(ScheduleName::as_str),
     ])?;
     if let Some(input) = &task.input {
         batch.connection.prepare_cached(INPUT)?.execute(params![seq, input])?;

@@ -13,6 +13,7 @@ mod connection;
 mod events;
 mod fault;
 mod finish;
+mod fire;
 mod insert;
 mod keys;
 mod lock;
@@ -28,6 +29,7 @@ mod remove;
 mod returned;
 mod rows;
 mod save;
+mod schedules;
 mod tally;
 mod trouble;
 mod usage;
@@ -39,7 +41,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use rusqlite::Connection;
-use wasmill_model::{NewTask, Next, PluginName, Task, TaskId, TaskState, Timestamp};
+use wasmill_model::{NewTask, Next, PluginName, ScheduleName, Task, TaskId, TaskState, Timestamp};
 
 pub(crate) use self::backup::backup;
 use self::batch::Batcher;
@@ -47,6 +49,7 @@ use self::cancel::Cancel;
 use self::cancel_many::CancelMany;
 use self::claim::ClaimReady;
 use self::finish::Finish;
+use self::fire::{FireDue, RunNow};
 use self::insert::Insert;
 use self::keys::PruneKeys;
 use self::lock::Lock;
@@ -58,13 +61,14 @@ use self::readers::Readers;
 use self::remove::Remove;
 use self::returned::Returned;
 use self::save::Save;
+use self::schedules::{NoteTrouble, PauseSchedule, PutSchedule, RemoveSchedule};
 use self::writer::{Figures, Writer};
 use crate::report::ReportBoard;
 use crate::tally::Tallies;
 use crate::{
-    Attempt, Cancelled, CancelledMany, Claim, Claims, CommitFigures, Counts, Cursor, Filter, Found, Lines,
-    ListQuery, LogPart, Mark, Page, Recovery, RequestKey, Share, StoreConfig, StoreError, StoreStats,
-    Submitted, Tally,
+    Attempt, Cancelled, CancelledMany, Claim, Claims, CommitFigures, Counts, Cursor, Filter, Fire, Fired,
+    Found, Lines, ListQuery, LogPart, Mark, NewSchedule, Page, Put, RanNow, Recovery, RemovedSchedule,
+    RequestKey, Schedule, Share, StoreConfig, StoreError, StoreStats, Submitted, Tally,
 };
 
 /// An open database.
@@ -301,6 +305,65 @@ impl Sqlite {
     pub(crate) async fn oldest_waiting(&self) -> Result<Vec<(PluginName, Timestamp)>, StoreError> {
         let plugins = self.tallies();
         self.readers.read(move |connection| tally::oldest(connection, &plugins)).await
+    }
+
+    pub(crate) async fn put_schedule(
+        &self,
+        new: NewSchedule,
+        most: u64,
+        now: Timestamp,
+    ) -> Result<Put, StoreError> {
+        self.writer.write(PutSchedule { new, most, now }).await
+    }
+
+    pub(crate) async fn remove_schedule(
+        &self,
+        name: ScheduleName,
+        from_manifest: bool,
+    ) -> Result<RemovedSchedule, StoreError> {
+        self.writer.write(RemoveSchedule { name, from_manifest }).await
+    }
+
+    pub(crate) async fn pause_schedule(
+        &self,
+        name: ScheduleName,
+        paused: bool,
+        now: Timestamp,
+    ) -> Result<Option<Schedule>, StoreError> {
+        self.writer.write(PauseSchedule { name, paused, now }).await
+    }
+
+    pub(crate) async fn schedules(&self) -> Result<Vec<Schedule>, StoreError> {
+        self.readers.read(schedules::all).await
+    }
+
+    pub(crate) async fn schedule(&self, name: ScheduleName) -> Result<Option<Schedule>, StoreError> {
+        self.readers.read(move |connection| schedules::one(connection, &name)).await
+    }
+
+    pub(crate) async fn due_schedules(
+        &self,
+        now: Timestamp,
+        most: usize,
+    ) -> Result<(Vec<ScheduleName>, Option<Timestamp>), StoreError> {
+        self.readers.read(move |connection| schedules::due(connection, now, most)).await
+    }
+
+    pub(crate) async fn fire(&self, fire: Fire) -> Result<Fired, StoreError> {
+        self.writer.write(FireDue { fire, waiting_max: self.waiting_max }).await
+    }
+
+    pub(crate) async fn run_now(
+        &self,
+        name: ScheduleName,
+        task: NewTask,
+        now: Timestamp,
+    ) -> Result<RanNow, StoreError> {
+        self.writer.write(RunNow { name, task, waiting_max: self.waiting_max, now }).await?
+    }
+
+    pub(crate) async fn note_trouble(&self, schedule: Schedule, trouble: String) -> Result<(), StoreError> {
+        self.writer.write(NoteTrouble { schedule, trouble }).await
     }
 
     pub(crate) async fn close(&self) {

@@ -2,13 +2,13 @@
 //! task that ever ended.
 
 use super::{
-    cancel, cancel_many, claim, connection, events, finish, insert, keys, pause, prune, queries, recover,
-    remove, save,
+    cancel, cancel_many, claim, connection, events, finish, fire, insert, keys, pause, prune, queries,
+    recover, remove, save, schedules,
 };
 use super::{tally, walk, wall};
 
 /// Everything that is asked while the host serves or starts.
-const STATEMENTS: [&str; 57] = [
+const STATEMENTS: [&str; 70] = [
     insert::TASK,
     insert::UNDO,
     insert::HOLDER,
@@ -66,6 +66,19 @@ const STATEMENTS: [&str; 57] = [
     recover::COUNT_RUNNING,
     recover::SEQ_NEXT,
     recover::RUNNING,
+    schedules::ALL,
+    schedules::ONE,
+    schedules::DUE,
+    schedules::NEXT,
+    schedules::SETTLED,
+    schedules::MAKE,
+    schedules::REPLACE,
+    schedules::REMOVE,
+    schedules::PAUSE,
+    schedules::NOTE,
+    fire::LIVE,
+    fire::FIRED,
+    fire::RAN,
 ];
 
 /// A scan of one of these is meant: they hold what waits and runs, or stop after a bounded walk.

@@ -159,6 +159,7 @@ pub(super) fn again(
             tags: tags(row, 8)?,
             unique: key.map(|key| Unique { key, on_conflict: OnConflict::Refuse }),
             retry_of: Some(id),
+            schedule: None,
         };
         Ok((state(row, 1)?, task))
     });

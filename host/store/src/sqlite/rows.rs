@@ -25,7 +25,7 @@ macro_rules! select_tasks {
         concat!(
             "SELECT seq, claims, id, plugin, state, created_at, ready_at, started_at, finished_at, ",
             "attempt, attempts_max, host_crashes, timeout_ms, input_bytes, cause, message, result, plugin_digest, ",
-            "usage, priority, tags, unique_key, retry_of, parks ",
+            "usage, priority, tags, unique_key, retry_of, parks, schedule ",
             "FROM task ",
             $tail
         )
@@ -58,6 +58,7 @@ pub(super) fn task_row(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
         parks: row.get::<_, Option<_>>(23)?.unwrap_or(0),
         progress: None,
         usage: usage::read(row, 18)?,
+        schedule: row.get_ref(24)?.as_str_or_null()?.map(|_| parsed(row, 24)).transpose()?,
     };
     Ok(TaskRow { seq: row.get(0)?, token: row.get(1)?, task })
 }

@@ -62,6 +62,7 @@ pub(crate) fn new_task() -> NewTask {
         tags: Vec::new(),
         unique: None,
         retry_of: None,
+        schedule: None,
     }
 }
 

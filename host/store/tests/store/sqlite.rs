@@ -103,9 +103,9 @@ fn every_file_has_the_schema_of_the_newest_step() {
     drop(folder.open());
     let connection = Connection::open(database(&folder)).expect("opened");
     let read = |sql: &str| connection.query_one(sql, [], |row| row.get::<_, i64>(0)).expect("read");
-    assert_eq!(read("PRAGMA user_version"), 6);
+    assert_eq!(read("PRAGMA user_version"), 7);
     assert_eq!(read("PRAGMA application_id"), 0x574d_494c);
-    assert_eq!(read("SELECT count(*) FROM sqlite_master WHERE type = 'table'"), 10);
+    assert_eq!(read("SELECT count(*) FROM sqlite_master WHERE type = 'table'"), 11);
 }
 
 #[tokio::test]

@@ -50,7 +50,7 @@ struct Accepted {
 /// Submits it.
 pub(crate) fn submit(args: &SubmitArgs) -> Result<Exit> {
     let input = args.input.read()?;
-    let body = body(args, input)?;
+    let body = body(args.plugin.as_deref(), input, &args.options)?;
     let client = Client::new(&args.server)?;
     block_on(async {
         let key = args.options.idempotency_key.clone();
@@ -62,7 +62,12 @@ pub(crate) fn submit(args: &SubmitArgs) -> Result<Exit> {
     })
 }
 
-fn body(args: &SubmitArgs, input: Option<Box<RawValue>>) -> Result<String> {
+/// Writes a task request.
+pub(crate) fn body(
+    plugin: Option<&str>,
+    input: Option<Box<RawValue>>,
+    options: &TaskOptions,
+) -> Result<String> {
     let TaskOptions {
         timeout,
         max_attempts,
@@ -74,13 +79,13 @@ fn body(args: &SubmitArgs, input: Option<Box<RawValue>>) -> Result<String> {
         unique_key,
         on_conflict,
         ..
-    } = &args.options;
+    } = options;
     let backoff = backoff.clone().map(RawValue::from_string).transpose().map_err(|error| {
         let example = r#"{"first": "1s", "factor": 2, "most": "5m"}"#;
         told(Exit::Usage, format!("--backoff is no JSON: {error}; one is '{example}'"))
     })?;
     let request = Request {
-        plugin: args.plugin.as_deref(),
+        plugin,
         input,
         timeout: timeout.as_deref(),
         max_attempts: *max_attempts,

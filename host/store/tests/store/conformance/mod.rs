@@ -14,6 +14,7 @@ pub(crate) mod many;
 pub(crate) mod park;
 pub(crate) mod read;
 pub(crate) mod recover;
+pub(crate) mod schedules;
 pub(crate) mod tags;
 
 /// Makes a test of each case, on a fresh place.
@@ -77,6 +78,13 @@ macro_rules! suite {
                 a_failed_step_is_tried_again_from_the_state_before_it,
                 a_step_that_a_drain_ended_is_as_if_it_had_not_been, a_step_that_a_crash_ended_is_done_once_more,
                 a_parked_task_can_be_cancelled, a_lost_claim_parks_nothing;
+            schedules: a_schedule_is_made_replaced_and_removed, what_came_the_other_way_stays,
+                there_are_no_more_schedules_than_the_most, the_same_once_more_stays_due,
+                what_was_settled_is_not_due_again_though_the_clock_went_back,
+                a_run_and_the_next_moment_are_one_write, what_was_planned_on_an_older_state_is_not_done,
+                a_full_line_takes_as_many_runs_as_have_room, a_run_waits_for_no_other_of_its_schedule_unless_asked_to,
+                a_held_unique_key_leaves_a_run_out, a_run_by_hand_moves_nothing,
+                a_paused_schedule_is_not_due_and_goes_on_from_now, trouble_is_kept_until_it_runs;
             recover: tasks_outlive_the_store, a_running_task_is_recovered_first_in_line,
                 the_third_crash_fails_the_task, a_claim_from_before_the_crash_is_lost,
                 a_closed_store_refuses_everything, a_second_close_changes_nothing;
