@@ -9,6 +9,7 @@ mod cli_tour;
 mod compiling;
 mod contract;
 mod debug;
+mod depends;
 mod doctor;
 mod drain;
 mod durability;

@@ -10,11 +10,12 @@ use axum::response::{IntoResponse, Response};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::json;
 use serde_json::value::RawValue;
-use wasmill_model::{NewTask, Timestamp};
+use wasmill_model::{NewTask, TaskId, Timestamp};
 use wasmill_store::{StoreError, Submitted};
 
 use crate::app::Api;
 use crate::body::{Lines, read_batch};
+use crate::depends::OF_BATCH_MAX;
 use crate::openapi::{Answer as Described, Operation};
 use crate::problem::{Fault, Problem};
 use crate::problem_kind as kind;
@@ -51,6 +52,9 @@ pub(crate) async fn batch(
         Err(StoreError::KeyTaken { index, key, holder }) => {
             return Err(Problem::key_taken(&format!("/{index}/unique_key"), &key, holder));
         }
+        Err(StoreError::UnknownDependency { index, place, id }) => {
+            return Err(Problem::unknown_dependency(format!("/{index}/depends_on/{place}"), id));
+        }
         submitted => submitted?,
     };
     api.scheduler.wake();
@@ -65,10 +69,17 @@ fn check(api: &Api, bytes: &Bytes, lines: Lines, now: Timestamp) -> Result<Vec<N
         return Err(Problem::invalid_request(vec![Fault::body(detail)]));
     }
     let (mut tasks, mut faults, mut later) = (Vec::with_capacity(items.len()), Vec::new(), None);
+    // Those with a fault stand in it too, so that places are right; nothing is stored then.
+    let (mut ids, mut dependencies) = (Vec::with_capacity(items.len()), 0);
     for (index, item) in items.into_iter().enumerate() {
-        match submit::check_one(api, item, now) {
-            Ok(task) => tasks.push(task),
+        match submit::check_one(api, item, now, Some(&ids)) {
+            Ok(task) => {
+                ids.push(task.id);
+                dependencies += task.dependencies.as_ref().map_or(0, |dependencies| dependencies.on.len());
+                tasks.push(task);
+            }
             Err(refusal) => {
+                ids.push(TaskId::new());
                 faults.extend(refusal.faults.into_iter().map(|fault| fault.within(index)));
                 later = later.or(refusal.later);
             }
@@ -78,6 +89,13 @@ fn check(api: &Api, bytes: &Bytes, lines: Lines, now: Timestamp) -> Result<Vec<N
             faults.push(Fault::body(format!("these are the first {FAULTS_MAX} faults; there may be more")));
             break;
         }
+    }
+    if dependencies > OF_BATCH_MAX {
+        let detail = format!(
+            "the tasks of a batch wait for at most {OF_BATCH_MAX} tasks together, not {dependencies}; send some \
+             of them in another"
+        );
+        faults.push(Fault::body(detail));
     }
     match later {
         _ if !faults.is_empty() => Err(Problem::invalid_request(faults)),

@@ -10,6 +10,7 @@ mod body;
 mod cancel;
 mod cancel_many;
 mod debug;
+mod depends;
 mod docs;
 mod drain;
 mod events;

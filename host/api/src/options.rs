@@ -7,12 +7,16 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
-use wasmill_model::{OnConflict, Priority, TAGS_MAX, Tag, TimeDelta, Timestamp, Unique, UniqueKey};
+use wasmill_model::{
+    Dependencies, OnConflict, Priority, TAGS_MAX, Tag, TaskId, TimeDelta, Timestamp, Unique, UniqueKey,
+};
 
+use crate::depends;
 use crate::problem::Fault;
 
 /// The names of the fields, for messages.
-pub(crate) const NAMES: &str = "delay, run_at, priority, tags, unique_key, on_conflict";
+pub(crate) const NAMES: &str =
+    "delay, run_at, priority, tags, unique_key, on_conflict, depends_on, on_failure, input_from";
 
 /// How far ahead a task may be put off: a year.
 const DELAY_MAX: Duration = Duration::from_secs(366 * 86_400);
@@ -23,12 +27,14 @@ pub(crate) struct Options {
     pub(crate) priority: Priority,
     pub(crate) tags: Vec<Tag>,
     pub(crate) unique: Option<Unique>,
+    pub(crate) dependencies: Option<Dependencies>,
 }
 
-/// Takes the options out of the fields of a request.
+/// Takes the options out of the fields of a request; `earlier` are the tasks of its batch before it.
 pub(crate) fn take(
     fields: &mut BTreeMap<String, &RawValue>,
     now: Timestamp,
+    earlier: Option<&[TaskId]>,
     faults: &mut Vec<Fault>,
 ) -> Options {
     let mut take = |name: &str| fields.remove(name).filter(|value| value.get() != "null");
@@ -37,6 +43,12 @@ pub(crate) fn take(
         priority: priority(take("priority"), faults),
         tags: tags(take("tags"), faults),
         unique: unique(take("unique_key"), take("on_conflict"), faults),
+        dependencies: depends::Fields {
+            depends_on: take("depends_on"),
+            on_failure: take("on_failure"),
+            input_from: take("input_from"),
+        }
+        .read(earlier, faults),
     }
 }
 
@@ -135,7 +147,7 @@ mod tests {
     fn read(body: &str) -> (Options, Vec<String>) {
         let mut fields: BTreeMap<String, &RawValue> = serde_json::from_str(body).expect("an object");
         let mut faults = Vec::new();
-        let options = take(&mut fields, DateTime::UNIX_EPOCH, &mut faults);
+        let options = take(&mut fields, DateTime::UNIX_EPOCH, None, &mut faults);
         assert!(fields.is_empty(), "{body}");
         (options, faults.into_iter().filter_map(|fault| fault.pointer).collect())
     }

@@ -159,6 +159,12 @@ impl Problem {
         Self { errors: vec![fault], holder: Some(holder), ..Self::of(kind::KEY_TAKEN, detail) }
     }
 
+    /// A new task is to wait for one that is not there.
+    pub(crate) fn unknown_dependency(pointer: String, id: TaskId) -> Self {
+        let detail = format!("there is no task {id} to wait for; it was never accepted or has been deleted");
+        Self::invalid_request(vec![Fault { pointer: Some(pointer), parameter: None, detail }])
+    }
+
     pub(crate) fn unreadable_body() -> Self {
         let detail = "the connection broke before the whole body had arrived";
         Self::of(kind::UNREADABLE_BODY, detail)
@@ -362,6 +368,9 @@ impl From<StoreError> for Problem {
                 Self::of(kind::WAITING_LINE_FULL, detail)
             }
             StoreError::KeyTaken { key, holder, .. } => Self::key_taken("/unique_key", &key, holder),
+            StoreError::UnknownDependency { place, id, .. } => {
+                Self::unknown_dependency(format!("/depends_on/{place}"), id)
+            }
             StoreError::KeyReused { key } => {
                 let detail = format!(
                     "another request was made under the Idempotency-Key '{key}' within 24 hours; take another key"

@@ -99,11 +99,13 @@ pub(crate) struct Status {
     progress: Option<ProgressView>,
     /// What the newest attempt has used, so far if it runs; `null` while it never ran.
     usage: Option<UsageView>,
-    /// Why the newest ended attempt failed.
+    /// Why the newest ended attempt failed, or which task had it cancelled that it depends on.
     error: Option<ErrorView>,
     /// The schedule that asked for it, which may be gone.
     #[schemars(with = "Option<Name>")]
     schedule: Option<String>,
+    /// How many of the tasks that it depends on have not ended; it starts when it is 0.
+    waits_for: u32,
 }
 
 /// How far a guest says it has come.
@@ -188,6 +190,7 @@ impl Status {
                 .failure
                 .map(|Failure { cause, message }| ErrorView { cause: cause.to_string(), message }),
             schedule: task.schedule.map(|schedule| schedule.to_string()),
+            waits_for: task.waits_for.unwrap_or(0),
         }
     }
 }
@@ -242,6 +245,6 @@ pub(crate) fn example() -> Value {
             "cpu_ms": 0, "wall_ms": 2_013, "queue_ms": 0, "instantiate_us": 61, "peak_memory_bytes": 1_114_112,
             "log_bytes": 0, "http_requests": 0, "http_sent_bytes": 0, "http_received_bytes": 0, "checkpoints": 1,
         },
-        "error": null, "schedule": null,
+        "error": null, "schedule": null, "waits_for": 0,
     })
 }

@@ -8,6 +8,7 @@ use axum::http::HeaderMap;
 use axum::response::IntoResponse;
 use wasmill_model::TaskId;
 use wasmill_runtime::NotReady;
+use wasmill_store::StoreError;
 
 use crate::app::Api;
 use crate::body::read_json;
@@ -50,7 +51,13 @@ pub(crate) async fn retry(
     if !faults.is_empty() {
         return Err(Problem::invalid_request(faults));
     }
-    let submitted = api.store.submit(vec![task], None).await?;
+    let submitted = match api.store.submit(vec![task], None).await {
+        // The body names nothing, so nothing in it is wrong.
+        Err(StoreError::UnknownDependency { id, .. }) => {
+            return Err(Problem::unknown_dependency(String::new(), id));
+        }
+        submitted => submitted?,
+    };
     api.scheduler.wake();
     answer(&submitted)
 }
@@ -58,7 +65,8 @@ pub(crate) async fn retry(
 pub(crate) fn about() -> Operation {
     Operation::post("/task/{id}/retry", "retryTask", "Do an ended task once more")
         .detail(
-            "A new task with the same input and options, without a delay; its `retry_of` names the old one.",
+            "A new task with the same input and options, without a delay; its `retry_of` names the old one. It \
+             waits for what the old one waited for, as far as that has not ended.",
         )
         .json_body::<Nothing>("Nothing: a retry does the same again.", Vec::new())
         .answers(201, stored())

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
 use wasmill_model::{NewTask, OnConflict, TaskId, TaskState};
-use wasmill_store::Filter;
+use wasmill_store::{Filter, StoreError};
 
 use crate::app::Api;
 use crate::body::read_json;
@@ -30,7 +30,7 @@ const STEP: usize = 50;
 struct Answer {
     /// How many new tasks there are; of a dry run, how many tasks fit.
     retried: u64,
-    /// How many were left out, since another task holds their unique key.
+    /// How many were left out, since another task holds their unique key, or what they waited for is gone.
     held: u64,
     dry_run: bool,
 }
@@ -65,7 +65,7 @@ pub(crate) async fn retry_many(
     }
 }
 
-/// Stores a new task for each of these; returns for how many, and how many keys are held.
+/// Stores a new task for each of these; returns for how many, and how many were left out.
 async fn retry(api: &Api, ids: &[TaskId]) -> Result<(u64, u64), Problem> {
     let now = api.clock.now();
     let mut tasks: Vec<NewTask> = Vec::with_capacity(ids.len());
@@ -77,10 +77,22 @@ async fn retry(api: &Api, ids: &[TaskId]) -> Result<(u64, u64), Problem> {
         }
         tasks.push(task);
     }
-    let submitted = api.store.submit(tasks, None).await?;
+    // One for which something is gone that it waits for must not have the others refused.
+    let (alone, together): (Vec<_>, Vec<_>) = tasks.into_iter().partition(|task| task.dependencies.is_some());
+    let (mut retried, mut held) = (0, 0);
+    let together = (!together.is_empty()).then_some(together);
+    for tasks in alone.into_iter().map(|task| vec![task]).chain(together) {
+        match api.store.submit(tasks, None).await {
+            Err(StoreError::UnknownDependency { .. }) => held += 1,
+            submitted => {
+                for task in submitted?.tasks {
+                    *if task.holder.is_some() { &mut held } else { &mut retried } += 1;
+                }
+            }
+        }
+    }
     api.scheduler.wake();
-    let held = submitted.tasks.iter().filter(|task| task.holder.is_some()).count();
-    Ok(((submitted.tasks.len() - held) as u64, held as u64))
+    Ok((retried, held))
 }
 
 fn check(query: &str, body: &[u8]) -> Result<(Filter, bool), Problem> {

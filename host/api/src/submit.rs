@@ -14,13 +14,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use wasmill_model::{
-    ATTEMPTS_MAX, Backoff, InvalidPluginName, NewTask, PluginName, Priority, TAGS_MAX, TaskId, Timestamp,
+    ATTEMPTS_MAX, Backoff, DEPENDENCIES_MAX, InvalidPluginName, NewTask, PluginName, Priority, TAGS_MAX,
+    TaskId, Timestamp,
 };
 use wasmill_runtime::{NotReady, Terms};
 use wasmill_store::Submitted;
 
 use crate::app::Api;
 use crate::body::read_json;
+use crate::depends;
 use crate::openapi::values::{Anything, Moment, NO_CONTROLS, Name, Span};
 use crate::openapi::{Answer, Operation};
 use crate::options::{self, Options};
@@ -116,18 +118,23 @@ impl Refusal {
 /// Turns the body into a task that may be stored, or names everything that is wrong with it.
 fn check(api: &Api, bytes: &[u8], now: Timestamp) -> Result<NewTask, Problem> {
     let checked = if bytes.is_empty() {
-        check_fields(api, BTreeMap::new(), now)
+        check_fields(api, BTreeMap::new(), now, None)
     } else {
         let body = serde_json::from_slice(bytes).map_err(|error| Problem::invalid_json(&error))?;
-        check_one(api, body, now)
+        check_one(api, body, now, None)
     };
     checked.map_err(Refusal::into_problem)
 }
 
-/// Does the same for one request, which may be one of many.
-pub(crate) fn check_one(api: &Api, request: &RawValue, now: Timestamp) -> Result<NewTask, Refusal> {
+/// Does the same for one request, which may be one of many: `earlier` are then those before it.
+pub(crate) fn check_one(
+    api: &Api,
+    request: &RawValue,
+    now: Timestamp,
+    earlier: Option<&[TaskId]>,
+) -> Result<NewTask, Refusal> {
     match serde_json::from_str(request.get()) {
-        Ok(fields) => check_fields(api, fields, now),
+        Ok(fields) => check_fields(api, fields, now, earlier),
         Err(_) => {
             let fault = Fault::body("a task request must be a JSON object such as {\"plugin\": \"io-stub\"}");
             Err(Refusal { faults: vec![fault], later: None })
@@ -139,6 +146,7 @@ fn check_fields(
     api: &Api,
     mut fields: BTreeMap<String, &RawValue>,
     now: Timestamp,
+    earlier: Option<&[TaskId]>,
 ) -> Result<NewTask, Refusal> {
     let mut faults = Vec::new();
     let mut take = |name: &str| fields.remove(name).filter(|value| value.get() != "null");
@@ -164,7 +172,8 @@ fn check_fields(
     let timeout = timeout(api, take("timeout"), default_timeout, &mut faults);
     let attempts_max = attempts_max(take("max_attempts"), retry.attempts_max.unwrap_or(1), &mut faults);
     let backoff = backoff(take("backoff"), &mut faults).or(retry.backoff);
-    let Options { run_at, priority, tags, unique } = options::take(&mut fields, now, &mut faults);
+    let Options { run_at, priority, tags, unique, dependencies } =
+        options::take(&mut fields, now, earlier, &mut faults);
     for name in fields.keys() {
         let known = "plugin, input, timeout, max_attempts, backoff";
         let detail = format!("unknown field '{name}'; known are {known}, {}", options::NAMES);
@@ -185,6 +194,7 @@ fn check_fields(
             unique,
             retry_of: None,
             schedule: None,
+            dependencies,
         }),
         _ => Err(Refusal { faults, later }),
     }
@@ -328,6 +338,16 @@ pub(crate) struct TaskRequest {
     /// What happens when the key is held: `refuse` is 409, `return` answers with the holder.
     #[schemars(with = "Option<Conflict>")]
     on_conflict: Option<String>,
+    /// The tasks that have to end before it starts: ids, or of the same batch `{"item": 0}`.
+    #[schemars(length(max = DEPENDENCIES_MAX))]
+    depends_on: Option<Vec<depends::Wish>>,
+    /// What happens when one of them fails, is cancelled or is deleted: `cancel`, which is the default, cancels
+    /// this one, `run` runs it all the same.
+    #[schemars(with = "Option<depends::FailureWish>")]
+    on_failure: Option<String>,
+    /// With `dependencies` it is handed their results: a `task` within its input, a program behind its stdin.
+    #[schemars(with = "Option<depends::InputWish>")]
+    input_from: Option<String>,
 }
 
 /// What to do when a key is held, as requests say it.

@@ -3,6 +3,7 @@
 //! Every other crate speaks these words. Nothing here does I/O, waits or starts a thread.
 
 mod clock;
+mod depend;
 mod failure;
 pub mod fault_point;
 mod histogram;
@@ -23,6 +24,7 @@ mod transition;
 mod usage;
 
 pub use clock::{Clock, SystemClock, TimeDelta, Timestamp};
+pub use depend::{DEPENDENCIES_MAX, Dependencies, HAND_OVER_BYTES_MAX, Handed, OnFailure};
 pub use failure::{Cause, Failure, UnknownCause};
 pub use histogram::{COUNTS, Histogram, LATENCY_SECONDS, RUN_SECONDS};
 pub use label::{InvalidLabel, OnConflict, TAGS_MAX, Tag, Unique, UniqueKey};

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Failure, LogStream, Meter, PluginName, Progress, Rate, RetryOn, TaskId};
+use crate::{Failure, Handed, LogStream, Meter, PluginName, Progress, Rate, RetryOn, TaskId};
 
 /// A future on the heap that may move between threads.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -24,6 +24,8 @@ pub struct Run {
     pub input: Option<String>,
     /// What the guest may ask of the host during the run.
     pub host: Arc<dyn RunHost>,
+    /// Whether it is [handed](RunHost::handed) the results of the tasks that its own one waited for.
+    pub hand_over: bool,
 }
 
 impl fmt::Debug for Run {
@@ -128,6 +130,15 @@ pub trait RunHost: Send + Sync {
     /// Waits until the run is asked to stop.
     fn asked_to_stop(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::pending())
+    }
+
+    /// Returns how the tasks ended that the task waited for, in the order in which they were named.
+    ///
+    /// # Errors
+    ///
+    /// Says why they cannot be handed over; the run cannot go on.
+    fn handed(&self) -> BoxFuture<'_, Result<Vec<Handed>, Failure>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
     }
 
     /// Keeps the latest progress; cheap, never durable.

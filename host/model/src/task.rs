@@ -8,7 +8,8 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::{
-    Backoff, Failure, PluginName, Priority, ScheduleName, Tag, TaskState, Timestamp, Unique, UniqueKey, Usage,
+    Backoff, Dependencies, Failure, PluginName, Priority, ScheduleName, Tag, TaskState, Timestamp, Unique,
+    UniqueKey, Usage,
 };
 
 /// The id of a task: a UUIDv7, so ids sort by the time they were made.
@@ -98,10 +99,12 @@ pub struct NewTask {
     pub retry_of: Option<TaskId>,
     /// The schedule that asked for it.
     pub schedule: Option<ScheduleName>,
+    /// The tasks that it waits for.
+    pub dependencies: Option<Dependencies>,
 }
 
 impl NewTask {
-    /// Returns when it may start.
+    /// Returns when it may start, whatever it waits for besides.
     pub fn ready_at(&self) -> Timestamp {
         self.run_at.map_or(self.created_at, |run_at| run_at.max(self.created_at))
     }
@@ -149,7 +152,7 @@ pub struct Task {
     pub parks: u32,
     /// What the plugin answered, once completed.
     pub result: Option<String>,
-    /// Why the newest ended attempt failed.
+    /// Why the newest ended attempt failed, or which task that it waited for had it cancelled.
     pub failure: Option<Failure>,
     /// The latest the guest said of its progress, while running.
     pub progress: Option<Progress>,
@@ -158,6 +161,8 @@ pub struct Task {
     pub usage: Option<Usage>,
     /// The schedule that asked for it, which may be gone.
     pub schedule: Option<ScheduleName>,
+    /// How many of the tasks that it waits for have not ended; `None` if it was never to wait for any.
+    pub waits_for: Option<u32>,
 }
 
 impl Task {
@@ -214,6 +219,7 @@ mod tests {
             usage: None,
             parks: 0,
             schedule: None,
+            waits_for: None,
         }
     }
 

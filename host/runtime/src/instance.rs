@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use wasmill_model::{Cause, Failure, Later, Limits, Run, Step};
+use wasmill_model::{Cause, Failure, Handed, Later, Limits, Run, Step};
 use wasmtime::{Engine, InstancePre, Store, StoreContextMut, UpdateDeadline, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi::p2::bindings::CommandPre;
@@ -15,6 +15,7 @@ use crate::bindings::PluginPre;
 use crate::bindings::parking::{self, ParkingPluginPre};
 use crate::code::Code;
 use crate::guest::{Guest, HANDLES_MAX};
+use crate::handed;
 use crate::memory::Hold;
 use crate::outcome::{self, HostFault, Stage};
 use crate::plugin::Plugin;
@@ -32,19 +33,39 @@ const PARK_MIN: Duration = Duration::from_millis(10);
 const PARK_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 /// Runs `plugin` once and returns what it came to or why it failed.
-pub(crate) async fn run(plugin: &Arc<Plugin>, run: Run, hold: Arc<Hold>) -> Result<Step, Failure> {
+pub(crate) async fn run(plugin: &Arc<Plugin>, mut run: Run, hold: Arc<Hold>) -> Result<Step, Failure> {
+    let handed = if run.hand_over { Some(run.host.handed().await?) } else { None };
     let answer = match &plugin.code {
-        Code::Task(code) => run_task(code, plugin, run, hold).await?,
-        Code::Parking(code) => match Box::pin(run_step(code, plugin, run, hold)).await? {
-            Step::Done(answer) => answer,
-            later @ Step::Later(_) => return Ok(later),
-        },
+        Code::Task(code) => {
+            hand_over(&mut run, handed);
+            run_task(code, plugin, run, hold).await?
+        }
+        Code::Parking(code) => {
+            hand_over(&mut run, handed);
+            match Box::pin(run_step(code, plugin, run, hold)).await? {
+                Step::Done(answer) => answer,
+                later @ Step::Later(_) => return Ok(later),
+            }
+        }
         // On the heap, so that the many small runs do not carry the size of these.
-        Code::Command(code) => Box::pin(run_command(code, plugin, run, hold)).await?,
-        Code::Module(code) => Box::pin(run_module(code, plugin, run, hold)).await?,
+        Code::Command(code) => {
+            let input = program_input(plugin, &mut run, handed)?;
+            Box::pin(run_command(code, plugin, run, input, hold)).await?
+        }
+        Code::Module(code) => {
+            let input = program_input(plugin, &mut run, handed)?;
+            Box::pin(run_module(code, plugin, run, input, hold)).await?
+        }
     };
     outcome::check_format(&answer, plugin.terms.output)?;
     Ok(Step::Done(answer))
+}
+
+/// Puts the results that are handed over around the input of a task.
+fn hand_over(run: &mut Run, handed: Option<Vec<Handed>>) {
+    if let Some(handed) = handed {
+        run.input = Some(handed::within(run.input.as_deref().unwrap_or(NO_INPUT), &handed));
+    }
 }
 
 async fn run_task(
@@ -109,10 +130,10 @@ fn parked(later: parking::Later, limits: &Limits) -> Result<Later, Failure> {
 async fn run_command(
     code: &CommandPre<Guest>,
     plugin: &Arc<Plugin>,
-    mut run: Run,
+    run: Run,
+    input: ProgramInput,
     hold: Arc<Hold>,
 ) -> Result<String, Failure> {
-    let input = ProgramInput::read(run.input.take().as_deref(), &plugin.terms.permissions.env)?;
     let start = Instant::now();
     let guest = Guest::command(plugin, run, input, hold).map_err(host_fault)?;
     let mut store = store(code.engine(), guest);
@@ -130,10 +151,10 @@ async fn run_command(
 async fn run_module(
     code: &InstancePre<Guest>,
     plugin: &Arc<Plugin>,
-    mut run: Run,
+    run: Run,
+    input: ProgramInput,
     hold: Arc<Hold>,
 ) -> Result<String, Failure> {
-    let input = ProgramInput::read(run.input.take().as_deref(), &plugin.terms.permissions.env)?;
     let start = Instant::now();
     let guest = Guest::module(plugin, run, input, hold).map_err(host_fault)?;
     let mut store = store(code.module().engine(), guest);
@@ -147,6 +168,17 @@ async fn run_module(
         Err(error) => Err(error),
     };
     answer(called, store.data())
+}
+
+/// Reads what a program is given.
+fn program_input(
+    plugin: &Plugin,
+    run: &mut Run,
+    handed: Option<Vec<Handed>>,
+) -> Result<ProgramInput, Failure> {
+    let mut input = ProgramInput::read(run.input.take().as_deref(), &plugin.terms.permissions.env)?;
+    handed::behind(&mut input, &handed.unwrap_or_default());
+    Ok(input)
 }
 
 /// Collects what a program left behind, or says why it failed.

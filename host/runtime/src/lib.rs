@@ -40,6 +40,7 @@ mod calls;
 mod cpu;
 mod guest;
 mod guest_log;
+mod handed;
 mod host;
 mod instance;
 mod instances;

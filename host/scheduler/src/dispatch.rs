@@ -41,6 +41,7 @@ pub(crate) async fn dispatch(shared: Arc<Shared>) {
         if let Some(wait) = look_again {
             tokio::select! {
                 () = shared.hint.notified() => {}
+                () = shared.store.readied() => {}
                 () = tokio::time::sleep(wait) => {}
                 () = shared.draining() => return,
             }

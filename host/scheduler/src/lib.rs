@@ -7,6 +7,7 @@ mod cancel_many;
 mod dispatch;
 mod figures;
 mod guest;
+mod hand_over;
 mod pause;
 mod pulse;
 mod rates;

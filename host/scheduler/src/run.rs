@@ -47,8 +47,18 @@ enum Ended {
 impl ActiveRun {
     /// Prepares the run of a claimed task in this slot; nothing runs yet.
     pub(crate) fn new(shared: &Shared, claimed: Claimed, slot: OwnedSemaphorePermit) -> Self {
-        let Claimed { claim, plugin, queue: _, attempt, attempts_max, host_crashes, timeout, backoff, input } =
-            claimed;
+        let Claimed {
+            claim,
+            plugin,
+            queue: _,
+            attempt,
+            attempts_max,
+            host_crashes,
+            timeout,
+            backoff,
+            input,
+            hand_over,
+        } = claimed;
         let (store, clock) = (shared.store.clone(), Arc::clone(&shared.clock));
         let host = Arc::new(TaskHost::new(store, clock, claim.clone(), shared.config.log_bytes));
         let run = Run {
@@ -58,6 +68,7 @@ impl ActiveRun {
             attempts_max,
             input,
             host: Arc::clone(&host) as Arc<dyn RunHost>,
+            hand_over,
         };
         Self {
             claim,

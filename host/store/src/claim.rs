@@ -79,6 +79,8 @@ pub struct Claimed {
     pub backoff: Option<Backoff>,
     /// The JSON text handed to the plugin.
     pub input: Option<String>,
+    /// Whether it is to be [handed](crate::Store::handed) the results of the tasks that it waited for.
+    pub hand_over: bool,
 }
 
 /// What a claim brought.

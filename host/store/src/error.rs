@@ -37,6 +37,16 @@ pub enum StoreError {
         /// The task that holds it.
         holder: TaskId,
     },
+    /// A new task is to wait for one that is not there.
+    #[error("there is no task {id} to wait for")]
+    UnknownDependency {
+        /// Which of the new tasks it is; the first is 0.
+        index: usize,
+        /// Which of the tasks that it waits for; the first is 0.
+        place: usize,
+        /// The task that is not there.
+        id: TaskId,
+    },
     /// Something else was asked for under this key before.
     #[error("another request was made under the key '{key}'")]
     KeyReused {

@@ -6,6 +6,7 @@
 mod attempt;
 mod claim;
 mod config;
+mod depend;
 mod error;
 mod event;
 mod filter;
@@ -22,6 +23,7 @@ mod tally;
 pub use attempt::Attempt;
 pub use claim::{Cancelled, Claim, Claimed, Claims, Share};
 pub use config::{Backup, CommitFigures, Counts, Holder, Recovery, StoreConfig, StoreStats};
+pub use depend::{Dependency, Depends, HandOver};
 pub use error::StoreError;
 pub use event::{Change, Event, News};
 pub use filter::{CancelledMany, Filter, Found, Mark};

@@ -165,6 +165,8 @@ impl ReportCell {
 pub(crate) struct ReportBoard {
     cells: Mutex<HashMap<i64, ReportCell>>,
     pub(crate) hub: Arc<Hub>,
+    /// Wakes whoever starts tasks when some became ready that were held back.
+    pub(crate) readied: Notify,
     untold: Arc<Untold>,
     log_budget: Arc<LogBudget>,
 }
@@ -184,6 +186,7 @@ impl ReportBoard {
         Self {
             cells: Mutex::default(),
             hub: Arc::default(),
+            readied: Notify::new(),
             untold: Arc::default(),
             log_budget: Arc::new(LogBudget::new(log_bytes_max)),
         }

@@ -9,9 +9,9 @@ use crate::report::ReportBoard;
 use crate::sqlite::Sqlite;
 use crate::{
     AllFollower, Attempt, Backup, Cancelled, CancelledMany, Claim, Claims, CommitFigures, Counts, Cursor,
-    Filter, Fire, Fired, Follower, Found, Holder, Lines, ListQuery, LogPart, Mark, NewSchedule, Page, Put,
-    RanNow, Recovery, RemovedSchedule, RequestKey, Schedule, Share, StoreConfig, StoreError, StoreStats,
-    Submitted, Tally,
+    Depends, Filter, Fire, Fired, Follower, Found, HandOver, Holder, Lines, ListQuery, LogPart, Mark,
+    NewSchedule, Page, Put, RanNow, Recovery, RemovedSchedule, RequestKey, Schedule, Share, StoreConfig,
+    StoreError, StoreStats, Submitted, Tally,
 };
 
 /// Durable state. Cheap to clone; all clones are the same store.
@@ -62,7 +62,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// Those of [`Store::insert`]; [`StoreError::KeyReused`] if another request came under this key,
+    /// Those of [`Store::insert`]; [`StoreError::UnknownDependency`] if a task waits for one that is not there;
+    /// [`StoreError::KeyReused`] if another request came under this key,
     /// [`StoreError::KeyTaken`] if a unique key is held and the task is not to be answered with its holder.
     pub async fn submit(
         &self,
@@ -159,7 +160,8 @@ impl Store {
         }
     }
 
-    /// Cancels a task unless it has ended; durable on return. Claims of it are lost.
+    /// Cancels a task unless it has ended; durable on return. Claims of it are lost. Tasks that wait for it are
+    /// cancelled or let go as each of them asked for, by then or soon after, also after a crash.
     ///
     /// # Errors
     ///
@@ -201,7 +203,8 @@ impl Store {
     }
 
     /// Removes a task in any state with all that belongs to it, and returns the state it was in;
-    /// durable on return. Claims of it are lost.
+    /// durable on return. Claims of it are lost. To those who wait for it, one that had not ended was
+    /// cancelled.
     ///
     /// # Errors
     ///
@@ -298,6 +301,33 @@ impl Store {
         match &*self.backend {
             Backend::Sqlite(sqlite) => sqlite.attempts(id).await,
         }
+    }
+
+    /// Returns what a task waits for, or waited for; `None` if it was never to wait for any, or is gone.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn depends(&self, id: TaskId) -> Result<Option<Depends>, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.depends(id).await,
+        }
+    }
+
+    /// Returns how the tasks ended that a claimed one waited for, and their results.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn handed(&self, claim: &Claim) -> Result<HandOver, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.handed(claim).await,
+        }
+    }
+
+    /// Waits until tasks became ready that had waited for others, since this was last waited for.
+    pub async fn readied(&self) {
+        self.reports().readied.notified().await;
     }
 
     /// Notes that a plugin, or with `None` everything, is paused or no longer is; durable on return. What
@@ -562,7 +592,8 @@ impl Store {
     }
 
     /// Removes the tasks that ended first, up to and with this place, as many as one short write
-    /// takes; returns how many, 0 if there are none left.
+    /// takes; returns how many, 0 if there are none left. Those whose result another task waits to be handed
+    /// stay until that one has ended.
     ///
     /// Not durable: what a power cut brings back is pruned again.
     ///

@@ -130,6 +130,7 @@ pub(crate) fn run(deed: &str, host: &Arc<Host>) -> Run {
         attempts_max: 3,
         input: Some(deed.to_owned()),
         host: Arc::clone(host) as Arc<dyn RunHost>,
+        hand_over: false,
     }
 }
 

@@ -11,8 +11,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::time::Instant;
 use wasmill_model::{
-    BoxFuture, Cause, Clock, Failure, Later, LogStream, NewTask, Pinned, PluginName, Priority, Rate, RetryOn,
-    Run, Runner, Step, Task, TaskId, TaskState, Timestamp,
+    BoxFuture, Cause, Clock, Failure, Handed, Later, LogStream, NewTask, Pinned, PluginName, Priority, Rate,
+    RetryOn, Run, Runner, Step, Task, TaskId, TaskState, Timestamp,
 };
 use wasmill_scheduler::{Scheduler, SchedulerConfig};
 use wasmill_store::{Store, StoreConfig};
@@ -41,6 +41,7 @@ pub fn new_task(id: TaskId, script: &str, created_at: Timestamp) -> NewTask {
         unique: None,
         retry_of: None,
         schedule: None,
+        dependencies: None,
     }
 }
 
@@ -66,7 +67,7 @@ impl Clock for TokioClock {
 ///
 /// `ok`, `fail`, `bad-input`, `panic`, `forever`, `spin`, `sleep SECONDS`, `fail-until ATTEMPT`,
 /// `give-way` (the first time, for want of memory), `save TEXT` (then sleeps for ever),
-/// `save-often COUNT BYTES` and `restore`.
+/// `save-often COUNT BYTES`, `restore` and `handed`.
 #[derive(Default)]
 pub struct Scripted {
     pub running: Arc<AtomicUsize>,
@@ -196,6 +197,11 @@ async fn act(run: Run, saved: &std::sync::Mutex<Vec<TaskId>>) -> Result<String, 
             run.host.save(rest.into()).await.expect("saved");
             saved.lock().expect("no panic").push(run.task);
             std::future::pending().await
+        }
+        "handed" => {
+            let handed = run.host.handed().await?;
+            let result = |handed: Handed| handed.result.unwrap_or_else(|| handed.outcome.to_string());
+            Ok(handed.into_iter().map(result).collect::<Vec<_>>().join(", "))
         }
         "save-often" => {
             let (count, bytes) = rest.split_once(' ').expect("two numbers");

@@ -12,6 +12,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 use wasmill_model::{PluginName, TaskState, fault_point};
 
+use super::depend;
 use super::events;
 use super::fault::fault;
 use super::finish::Finish;
@@ -86,11 +87,14 @@ pub(super) struct Batch<'a> {
     pub(super) news: Vec<News>,
     /// How the tasks of each plugin moved.
     pub(super) moves: Moves,
+    /// Whether tasks became ready that were held back.
+    pub(super) readied: bool,
 }
 
 impl<'a> Batch<'a> {
     pub(super) fn new(connection: &'a Connection, line: Line, reports: &'a ReportBoard) -> Self {
-        Self { connection, line, reports, turns: Vec::new(), news: Vec::new(), moves: Moves::default() }
+        let (turns, news) = (Vec::new(), Vec::new());
+        Self { connection, line, reports, turns, news, moves: Moves::default(), readied: false }
     }
 
     /// Counts a task that leaves one state for another, or comes from or goes to nowhere.
@@ -117,6 +121,10 @@ pub(super) struct Line {
     pub(super) events_reserved: i64,
     /// Whether there may be tasks with a priority; once true it stays so. Nobody else pays for them.
     pub(super) ranked: bool,
+    /// Whether there may be tasks that others wait for; once true it stays so. Nobody else pays for them.
+    pub(super) depended_on: bool,
+    /// Whether there may be tasks to be told that what they wait for has ended.
+    pub(super) settling: bool,
 }
 
 impl Line {
@@ -162,10 +170,15 @@ impl Batcher {
         Self { connection, path, line, synced: None, figures, reports, returned, trouble }
     }
 
+    /// Says whether there is something to go on with though nobody asks; not while the disk is in trouble.
+    pub(super) fn goes_on(&self) -> bool {
+        self.line.settling && !self.trouble.lasts()
+    }
+
     /// Runs these commands in one transaction and answers every caller.
     pub(super) fn commit(&mut self, mut jobs: Vec<Box<dyn Job>>) {
         let returned = self.returned.take();
-        if jobs.is_empty() && returned.is_empty() {
+        if jobs.is_empty() && returned.is_empty() && !self.line.settling {
             return;
         }
         let committed = self.try_commit(&mut jobs, &returned).map_err(|error| {
@@ -194,8 +207,10 @@ impl Batcher {
         for job in jobs.iter_mut() {
             job.run(&mut batch)?;
         }
+        // Last, so that all that ends in this batch is told of in it.
+        depend::settle(&mut batch)?;
         events::reserve(&mut batch)?;
-        let Batch { line, turns, news, moves, .. } = batch;
+        let Batch { line, turns, news, moves, readied, .. } = batch;
         tally::write(&self.connection, &moves)?;
         // Only those that promise something: the others are what a dispatcher does all day.
         let promises = jobs.iter().any(|job| job.durable());
@@ -214,6 +229,9 @@ impl Batcher {
         self.reports.hub.reserve(line.events_reserved.unsigned_abs());
         self.reports.hub.tell(news);
         drop(telling);
+        if readied {
+            self.reports.readied.notify_one();
+        }
         self.figures.publish(line, moves, committed);
         Ok(())
     }
@@ -278,6 +296,7 @@ mod tests {
             unique: None,
             retry_of: None,
             schedule: None,
+            dependencies: None,
         };
         let (reply, answer) = oneshot::channel();
         (Box::new(Pending::new(Insert { tasks: vec![task], waiting_max, request: None }, reply)), answer)

@@ -4,6 +4,7 @@ use rusqlite::{OptionalExtension, Row, params};
 use wasmill_model::{TaskId, TaskState, Timestamp};
 
 use super::batch::{Batch, Operation};
+use super::depend;
 use super::finish::{drop_checkpoint, keep_log};
 use super::rows::{code, nanos, parsed, state};
 use super::usage;
@@ -69,6 +70,7 @@ pub(super) fn cancel(
     if let Some(part) = live.as_ref().and_then(|live| live.log().part()) {
         keep_log(batch, seq, of.token, &part)?;
     }
+    depend::ended(batch, seq, TaskState::Cancelled, now)?;
     batch.moved(&of.plugin, Some(was), Some(TaskState::Cancelled));
     batch.news.push(of.news(Change::Cancelled, now));
     batch.turns.push(Turn::Ended { seq });

@@ -22,7 +22,9 @@ pub(super) const CLAIM: &str = "
         started_at = iif(parks IS NULL, ?2, started_at)
     WHERE seq = ?1
     RETURNING id, claims, attempt, attempts_max, host_crashes, timeout_ms, input_bytes IS NOT NULL,
-        backoff_first_ms, backoff_factor, backoff_most_ms, ready_at, started_at, iif(parks IS NULL, NULL, usage)";
+        backoff_first_ms, backoff_factor, backoff_most_ms, ready_at, started_at,
+        iif(parks IS NULL, NULL, usage), waits_for IS NOT NULL";
+pub(super) const HAND_OVER: &str = "SELECT hand_over FROM dependant WHERE seq = ?1";
 
 #[derive(Debug)]
 pub(super) struct ClaimReady {
@@ -71,10 +73,11 @@ pub(super) const READY_LATER: &str = "
     SELECT ready_at, seq FROM task INDEXED BY task_waiting
     WHERE state = 0 AND plugin = ?1 AND rank IS NULL AND ready_at > ?2 AND ready_at = created_at
     ORDER BY ready_at, seq LIMIT ?3";
-/// Those with a priority that are ready; those that are not stand behind the largest number.
+/// Those with a priority that are ready; those that are not have the largest number, and those that wait for
+/// other tasks the one before it.
 pub(super) const RANKED: &str = "
     SELECT rank, seq FROM task INDEXED BY task_waiting
-    WHERE state = 0 AND plugin = ?1 AND rank < 9223372036854775807 ORDER BY rank, ready_at, seq LIMIT ?2";
+    WHERE state = 0 AND plugin = ?1 AND rank < 9223372036854775806 ORDER BY rank, ready_at, seq LIMIT ?2";
 pub(super) const LET_IN: &str = "
     UPDATE task SET rank = ready_at - priority * ?4 WHERE seq IN (
         SELECT seq FROM task INDEXED BY task_waiting
@@ -204,12 +207,18 @@ impl ClaimReady {
                 timeout: timeout(row, 5)?,
                 backoff: backoff(row, 7)?,
                 input: None,
+                hand_over: row.get(13)?,
             };
             Ok((claimed, row.get::<_, bool>(6)?))
         })?;
         if has_input {
             let mut statement = batch.connection.prepare_cached(INPUT)?;
             claimed.input = Some(statement.query_one([seq], |row| row.get(0))?);
+        }
+        // So far it says that there may be something: most tasks wait for none, and are not asked.
+        if claimed.hand_over {
+            let mut statement = batch.connection.prepare_cached(HAND_OVER)?;
+            claimed.hand_over = statement.query_one([seq], |row| row.get(0))?;
         }
         batch.moved(candidate.plugin, Some(TaskState::Waiting), Some(TaskState::Running));
         let report = &claimed.claim.report;

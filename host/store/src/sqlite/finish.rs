@@ -4,6 +4,7 @@ use rusqlite::{OptionalExtension, params};
 use wasmill_model::{Cause, Failure, Next, TaskState, Timestamp};
 
 use super::batch::{Batch, Operation};
+use super::depend;
 use super::rows::{code, nanos};
 use super::save::save;
 use super::usage;
@@ -70,6 +71,7 @@ impl Operation for Finish {
         self.keep_log(batch)?;
         if to.is_final() {
             drop_checkpoint(batch, self.claim.seq)?;
+            depend::ended(batch, self.claim.seq, to, self.now)?;
         }
         batch.moved(&self.claim.plugin, Some(TaskState::Running), Some(to));
         batch.turns.push(Turn::Ended { seq: self.claim.seq });

@@ -1,5 +1,6 @@
 //! Stores new tasks, all of one caller or none of them.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use chrono::DateTime;
@@ -8,8 +9,9 @@ use rusqlite::{OptionalExtension, ffi, params};
 use wasmill_model::{NewTask, OnConflict, Priority, ScheduleName, TaskId, TaskState, Timestamp, Unique};
 
 use super::batch::{Batch, Line, Operation};
+use super::depend::{self, Awaited};
 use super::keys;
-use super::rows::{RANK_LATER, millis, nanos, size, tags_text};
+use super::rows::{RANK_HELD_BACK, RANK_LATER, millis, nanos, size, tags_text};
 use crate::{Change, News, RequestKey, StoreError, Submitted, SubmittedTask};
 
 #[derive(Debug)]
@@ -38,9 +40,16 @@ impl Operation for Insert {
         }
         let (before, told) = (batch.line, batch.news.len());
         let mut tasks = Vec::with_capacity(self.tasks.len());
+        // Whoever waits for one of these waits for the holder of its key.
+        let mut held = HashMap::new();
         for (index, task) in self.tasks.iter().enumerate() {
-            match self.take(batch, index, task)? {
-                Ok(taken) => tasks.push(taken),
+            match self.take(batch, index, task, &held)? {
+                Ok(taken) => {
+                    if taken.id != task.id {
+                        held.insert(task.id, taken.id);
+                    }
+                    tasks.push(taken);
+                }
                 Err(refusal) => {
                     undo(batch, before)?;
                     batch.news.truncate(told);
@@ -68,6 +77,7 @@ impl Insert {
         batch: &mut Batch<'_>,
         index: usize,
         task: &NewTask,
+        held: &HashMap<TaskId, TaskId>,
     ) -> rusqlite::Result<Result<SubmittedTask, StoreError>> {
         if let Some(unique) = &task.unique
             && let Some(holder) = holder(batch, unique, task.created_at)?
@@ -83,7 +93,14 @@ impl Insert {
         if batch.line.waiting >= self.waiting_max {
             return Ok(Err(StoreError::Full { waiting_max: self.waiting_max }));
         }
-        match insert(batch, task) {
+        let mut awaited = Vec::new();
+        if let Some(dependencies) = &task.dependencies {
+            match depend::find(batch, index, dependencies, held)? {
+                Ok(found) => awaited = found,
+                Err(refusal) => return Ok(Err(refusal)),
+            }
+        }
+        match insert(batch, task, &awaited) {
             Err(error) if is_duplicate(&error) => Ok(Err(StoreError::Duplicate { id: task.id })),
             Err(error) => Err(error),
             Ok(()) => Ok(Ok(SubmittedTask { id: task.id, created_at: task.created_at, holder: None })),
@@ -98,15 +115,16 @@ pub(super) const HOLDER: &str = "
 pub(super) const TASK: &str = "
     INSERT INTO task (seq, id, plugin, state, created_at, ready_at, attempts_max, timeout_ms, input_bytes,
         backoff_first_ms, backoff_factor, backoff_most_ms, priority, rank, tags, unique_key, retry_of,
-        schedule)
-    VALUES (?1, ?2, ?3, 0, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
+        schedule, waits_for)
+    VALUES (?1, ?2, ?3, 0, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
 pub(super) const INPUT: &str = "INSERT INTO input (seq, body) VALUES (?1, ?2)";
 pub(super) const TAG: &str = "INSERT OR IGNORE INTO tag (name, seq) VALUES (?1, ?2)";
 
 /// Takes back what this caller has stored.
 fn undo(batch: &mut Batch<'_>, before: Line) -> rusqlite::Result<()> {
     batch.connection.prepare_cached(UNDO)?.execute([before.seq_next])?;
-    batch.line = before;
+    // An end may have been noted for one of them: that nobody waits for it is found out later.
+    batch.line = Line { settling: batch.line.settling, ..before };
     Ok(())
 }
 
@@ -125,14 +143,17 @@ fn holder(batch: &Batch<'_>, unique: &Unique, now: Timestamp) -> rusqlite::Resul
     holder.optional()
 }
 
-fn insert(batch: &mut Batch<'_>, task: &NewTask) -> rusqlite::Result<()> {
+fn insert(batch: &mut Batch<'_>, task: &NewTask, awaited: &[Awaited]) -> rusqlite::Result<()> {
     let seq = batch.line.seq_next;
     let (created_at, ready_at) = (nanos(task.created_at), nanos(task.ready_at()));
     let is_ranked = task.priority != Priority::default();
-    let rank = if ready_at > created_at {
-        RANK_LATER
+    let is_held_back = !awaited.is_empty();
+    let rank = if is_held_back {
+        Some(RANK_HELD_BACK)
+    } else if ready_at > created_at {
+        is_ranked.then_some(RANK_LATER)
     } else {
-        ready_at.saturating_sub(task.priority.head_start_nanos())
+        is_ranked.then(|| ready_at.saturating_sub(task.priority.head_start_nanos()))
     };
     batch.connection.prepare_cached(TASK)?.execute(params![
         seq,
@@ -147,17 +168,21 @@ fn insert(batch: &mut Batch<'_>, task: &NewTask) -> rusqlite::Result<()> {
         task.backoff.map(|backoff| backoff.factor),
         task.backoff.map(|backoff| millis(backoff.most)),
         task.priority.get(),
-        is_ranked.then_some(rank),
+        rank,
         tags_text(&task.tags),
         task.unique.as_ref().map(|unique| unique.key.as_str()),
         task.retry_of.as_ref().map(TaskId::as_bytes),
         task.schedule.as_ref().map(ScheduleName::as_str),
+        is_held_back.then_some(size(awaited.len())),
     ])?;
     if let Some(input) = &task.input {
         batch.connection.prepare_cached(INPUT)?.execute(params![seq, input])?;
     }
     for tag in &task.tags {
         batch.connection.prepare_cached(TAG)?.execute(params![tag.as_str(), seq])?;
+    }
+    if is_held_back {
+        depend::add(batch, seq, task, awaited)?;
     }
     batch.line.seq_next += 1;
     if ready_at == created_at {

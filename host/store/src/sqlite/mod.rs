@@ -10,10 +10,12 @@ mod cancel_many;
 mod check;
 mod claim;
 mod connection;
+mod depend;
 mod events;
 mod fault;
 mod finish;
 mod fire;
+mod hand_over;
 mod insert;
 mod keys;
 mod lock;
@@ -66,9 +68,9 @@ use self::writer::{Figures, Writer};
 use crate::report::ReportBoard;
 use crate::tally::Tallies;
 use crate::{
-    Attempt, Cancelled, CancelledMany, Claim, Claims, CommitFigures, Counts, Cursor, Filter, Fire, Fired,
-    Found, Lines, ListQuery, LogPart, Mark, NewSchedule, Page, Put, RanNow, Recovery, RemovedSchedule,
-    RequestKey, Schedule, Share, StoreConfig, StoreError, StoreStats, Submitted, Tally,
+    Attempt, Cancelled, CancelledMany, Claim, Claims, CommitFigures, Counts, Cursor, Depends, Filter, Fire,
+    Fired, Found, HandOver, Lines, ListQuery, LogPart, Mark, NewSchedule, Page, Put, RanNow, Recovery,
+    RemovedSchedule, RequestKey, Schedule, Share, StoreConfig, StoreError, StoreStats, Submitted, Tally,
 };
 
 /// An open database.
@@ -230,6 +232,15 @@ impl Sqlite {
 
     pub(crate) async fn attempts(&self, id: TaskId) -> Result<Vec<Attempt>, StoreError> {
         self.readers.read(move |connection| queries::attempts(connection, id)).await
+    }
+
+    pub(crate) async fn depends(&self, id: TaskId) -> Result<Option<Depends>, StoreError> {
+        self.readers.read(move |connection| hand_over::depends(connection, id)).await
+    }
+
+    pub(crate) async fn handed(&self, claim: &Claim) -> Result<HandOver, StoreError> {
+        let claim = claim.clone();
+        self.readers.read(move |connection| hand_over::handed(connection, &claim)).await
     }
 
     pub(crate) async fn pause(&self, plugin: Option<PluginName>, paused: bool) -> Result<(), StoreError> {

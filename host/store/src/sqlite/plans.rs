@@ -2,13 +2,13 @@
 //! task that ever ended.
 
 use super::{
-    cancel, cancel_many, claim, connection, events, finish, fire, insert, keys, pause, prune, queries,
-    recover, remove, save, schedules,
+    cancel, cancel_many, claim, connection, depend, events, finish, fire, hand_over, insert, keys, pause,
+    prune, queries, recover, remove, save, schedules,
 };
 use super::{tally, walk, wall};
 
 /// Everything that is asked while the host serves or starts.
-const STATEMENTS: [&str; 70] = [
+const STATEMENTS: [&str; 89] = [
     insert::TASK,
     insert::UNDO,
     insert::HOLDER,
@@ -79,6 +79,25 @@ const STATEMENTS: [&str; 70] = [
     fire::LIVE,
     fire::FIRED,
     fire::RAN,
+    depend::FIND,
+    depend::DEPENDANT,
+    depend::DEPENDENCY,
+    depend::NOTE,
+    depend::NOTE_IF_AWAITED,
+    depend::LET_GO,
+    depend::NEXT_END,
+    depend::FORGET_END,
+    depend::AWAITING,
+    depend::TELL,
+    depend::COUNT_DOWN,
+    depend::LET_IN,
+    depend::BLAME,
+    hand_over::DEPENDS,
+    hand_over::HANDED,
+    hand_over::RESULT,
+    hand_over::AGAIN,
+    claim::HAND_OVER,
+    prune::OLDEST_FREE,
 ];
 
 /// A scan of one of these is meant: they hold what waits and runs, or stop after a bounded walk.
@@ -88,7 +107,12 @@ const SCANNED: [&str; 3] = ["INDEX task_waiting", "INDEX task_running", "INDEX t
 fn no_statement_looks_at_all_tasks() {
     let dir = tempfile::tempdir().expect("a folder");
     let connection = connection::writer(&dir.path().join("wasmill.db")).expect("opened");
-    for sql in STATEMENTS.into_iter().chain([wall::NEWEST, wall::SHORTEN]).chain(tally::STATEMENTS) {
+    for sql in STATEMENTS
+        .into_iter()
+        .chain([wall::NEWEST, wall::SHORTEN, wall::READY_AGAIN])
+        .chain([recover::DEPENDED_ON, recover::SETTLING])
+        .chain(tally::STATEMENTS)
+    {
         let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect(sql);
         let parameters = vec![1; statement.parameter_count()];
         let plan = statement
@@ -99,6 +123,9 @@ fn no_statement_looks_at_all_tasks() {
         for step in &plan {
             let scan = step.starts_with("SCAN task") && !SCANNED.iter().any(|index| step.ends_with(index));
             assert!(!scan, "{sql}: {plan:?}");
+            let all = ["SCAN dependency", "SCAN dependant"].iter().any(|scan| step.starts_with(scan));
+            let is_meant = step.ends_with("INDEX dependency_on") || step == "SCAN dependency_end";
+            assert!(!all || is_meant, "{sql}: {plan:?}");
             let sorts = step.contains("TEMP B-TREE");
             assert!(!sorts || sql == walk::WAITING, "{sql}: {plan:?}");
         }

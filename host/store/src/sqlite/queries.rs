@@ -4,6 +4,7 @@ use chrono::DateTime;
 use rusqlite::{Connection, OptionalExtension, params};
 use wasmill_model::{NewTask, OnConflict, PluginName, Task, TaskId, TaskState, Timestamp, Unique, UniqueKey};
 
+use super::hand_over;
 use super::rows::{TaskRow, backoff, parsed, priority, select_tasks, size, state, tags, task_row, timeout};
 use super::walk::walk;
 use crate::report::ReportBoard;
@@ -22,7 +23,7 @@ pub(super) const ATTEMPTS: &str = "
         FROM task JOIN attempt USING (seq) WHERE task.id = ?1 ORDER BY attempt.attempt";
 pub(super) const AGAIN: &str = "
         SELECT plugin, state, timeout_ms, attempts_max, backoff_first_ms, backoff_factor, backoff_most_ms,
-            priority, tags, unique_key, input.body
+            priority, tags, unique_key, input.body, waits_for IS NOT NULL, task.seq
         FROM task LEFT JOIN input USING (seq) WHERE task.id = ?1";
 pub(super) const WAITING: &str = "
         SELECT count(*) FROM
@@ -160,10 +161,16 @@ pub(super) fn again(
             unique: key.map(|key| Unique { key, on_conflict: OnConflict::Refuse }),
             retry_of: Some(id),
             schedule: None,
+            dependencies: None,
         };
-        Ok((state(row, 1)?, task))
+        let dependant = row.get::<_, bool>(11)?.then(|| row.get::<_, i64>(12)).transpose()?;
+        Ok((state(row, 1)?, task, dependant))
     });
-    again.optional()
+    let Some((state, mut task, dependant)) = again.optional()? else { return Ok(None) };
+    if let Some(seq) = dependant {
+        task.dependencies = hand_over::again(connection, seq)?;
+    }
+    Ok(Some((state, task)))
 }
 
 pub(super) fn checkpoint(connection: &Connection, claim: &Claim) -> rusqlite::Result<Option<Vec<u8>>> {

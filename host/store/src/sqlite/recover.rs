@@ -6,17 +6,24 @@ use wasmill_model::{Attempts, Backoff, Next, Outcome, PluginName, RetryOn, TaskI
 use super::batch::{Batch, Line, Operation};
 use super::finish::Finish;
 use super::rows::{nanos, parsed};
-use super::{events, tally, wall};
+use super::{depend, events, tally, wall};
 use crate::report::{ReportBoard, Reporter};
 use crate::{Claim, Recovery};
 
 // These read indexes of what waits and runs alone: what has ended costs an opening nothing.
-pub(super) const COUNT_WAITING: &str =
-    "SELECT count(*), count(rank) FROM task INDEXED BY task_waiting WHERE state = 0";
+pub(super) const COUNT_WAITING: &str = "
+    SELECT count(*), count(nullif(rank, 9223372036854775806)) FROM task INDEXED BY task_waiting
+    WHERE state = 0";
 pub(super) const COUNT_RUNNING: &str = "SELECT count(*) FROM task INDEXED BY task_running WHERE state = 1";
 pub(super) const RANKED: &str =
     "SELECT EXISTS (SELECT 1 FROM task INDEXED BY task_running WHERE state = 1 AND rank IS NOT NULL)";
-pub(super) const SEQ_NEXT: &str = "SELECT coalesce(max(seq), 0) + 1 FROM task";
+// A number that an end is noted under must not become that of another task. Those who wait for a task have
+// larger ones than that.
+pub(super) const SEQ_NEXT: &str = "
+    SELECT max(coalesce((SELECT max(seq) FROM task), 0), coalesce((SELECT max(seq) FROM dependency_end), 0)) + 1";
+pub(super) const DEPENDED_ON: &str = "
+    SELECT EXISTS (SELECT 1 FROM dependency INDEXED BY dependency_on WHERE on_seq IS NOT NULL)";
+pub(super) const SETTLING: &str = "SELECT EXISTS (SELECT 1 FROM dependency_end)";
 pub(super) const RUNNING: &str = "
     SELECT id, seq, claims, attempt, attempts_max, host_crashes, plugin
     FROM task INDEXED BY task_running WHERE state = 1";
@@ -38,6 +45,7 @@ pub(super) fn recover(connection: &Connection, now: Timestamp) -> rusqlite::Resu
             _ => recovery.requeued += 1,
         }
     }
+    depend::settle(&mut batch)?;
     events::begin(&mut batch)?;
     tally::write(&transaction, &batch.moves)?;
     let mut line = batch.line;
@@ -60,6 +68,8 @@ fn line(connection: &Connection) -> rusqlite::Result<Line> {
         ranked: ranked > 0 || read(RANKED)? > 0,
         running: read(COUNT_RUNNING)?.cast_unsigned(),
         seq_next: read(SEQ_NEXT)?,
+        depended_on: read(DEPENDED_ON)? > 0,
+        settling: read(SETTLING)? > 0,
         ..Line::default()
     })
 }

@@ -5,6 +5,7 @@ use wasmill_model::{TaskId, TaskState, Timestamp};
 
 use super::batch::{Batch, Operation};
 use super::cancel::found;
+use super::depend;
 use crate::Change;
 use crate::report::Turn;
 
@@ -25,6 +26,10 @@ impl Operation for Remove {
         let mut statement = batch.connection.prepare_cached(REMOVE)?;
         let removed = statement.query_row([self.id.as_bytes()], found).optional()?;
         let Some((seq, was, of)) = removed else { return Ok(None) };
+        drop(statement);
+        if !was.is_final() {
+            depend::ended(batch, seq, TaskState::Cancelled, self.now)?;
+        }
         batch.moved(&of.plugin, Some(was), None);
         batch.turns.push(Turn::Ended { seq });
         batch.news.push(of.news(Change::Deleted, self.now));

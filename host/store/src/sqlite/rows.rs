@@ -25,7 +25,7 @@ macro_rules! select_tasks {
         concat!(
             "SELECT seq, claims, id, plugin, state, created_at, ready_at, started_at, finished_at, ",
             "attempt, attempts_max, host_crashes, timeout_ms, input_bytes, cause, message, result, plugin_digest, ",
-            "usage, priority, tags, unique_key, retry_of, parks, schedule ",
+            "usage, priority, tags, unique_key, retry_of, parks, schedule, waits_for ",
             "FROM task ",
             $tail
         )
@@ -35,10 +35,12 @@ pub(super) use select_tasks;
 
 /// Reads a row of [`select_tasks`].
 pub(super) fn task_row(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
+    let waits_for: Option<u32> = row.get(25)?;
+    let state = state(row, 4)?;
     let task = Task {
         id: TaskId::from_bytes(row.get(2)?),
         plugin: parsed(row, 3)?,
-        state: state(row, 4)?,
+        state,
         plugin_digest: row.get::<_, Option<Arc<str>>>(17)?,
         created_at: DateTime::from_timestamp_nanos(row.get(5)?),
         ready_at: DateTime::from_timestamp_nanos(row.get(6)?),
@@ -59,6 +61,8 @@ pub(super) fn task_row(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
         progress: None,
         usage: usage::read(row, 18)?,
         schedule: row.get_ref(24)?.as_str_or_null()?.map(|_| parsed(row, 24)).transpose()?,
+        // One that was cancelled waits for nothing any more.
+        waits_for: waits_for.map(|count| if state == TaskState::Waiting { count } else { 0 }),
     };
     Ok(TaskRow { seq: row.get(0)?, token: row.get(1)?, task })
 }
@@ -96,6 +100,9 @@ pub(super) fn backoff(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<B
 
 /// The place in the line of a task with a priority that is not ready yet: behind all others.
 pub(super) const RANK_LATER: i64 = i64::MAX;
+
+/// The place in the line of a task that waits for others: claims look neither here nor for it.
+pub(super) const RANK_HELD_BACK: i64 = i64::MAX - 1;
 
 /// Reads a priority from a column.
 pub(super) fn priority(row: &Row<'_>, column: usize) -> rusqlite::Result<Priority> {

@@ -22,7 +22,7 @@ const OLDEST: &str = "
         WHERE state = 0 AND plugin = ?1 AND rank IS NULL
         UNION ALL
         SELECT min(ready_at) FROM task INDEXED BY task_ranked
-        WHERE state = 0 AND plugin = ?1 AND rank IS NOT NULL)";
+        WHERE state = 0 AND plugin = ?1 AND rank IS NOT NULL AND rank <> 9223372036854775806)";
 
 /// All of them, for the test of their plans.
 #[cfg(test)]

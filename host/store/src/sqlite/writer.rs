@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 use wasmill_model::{COUNTS, Histogram, LATENCY_SECONDS, PluginName};
 
@@ -84,7 +85,7 @@ fn join(thread: &Mutex<Option<JoinHandle<()>>>) {
 
 fn write_all(mut batcher: Batcher, mut messages: mpsc::Receiver<Message>) {
     let mut taken = Vec::with_capacity(BATCH_MAX);
-    while messages.blocking_recv_many(&mut taken, BATCH_MAX) > 0 {
+    while take(&batcher, &mut messages, &mut taken) {
         let mut jobs = Vec::with_capacity(taken.len());
         for message in taken.drain(..) {
             match message {
@@ -96,6 +97,22 @@ fn write_all(mut batcher: Batcher, mut messages: mpsc::Receiver<Message>) {
     }
     // Claims may have come back since the last batch.
     batcher.commit(Vec::new());
+}
+
+/// Takes what is queued, and waits for it unless there is something to go on with; false when nothing will
+/// come any more. What is left to go on with then is the next host's.
+fn take(batcher: &Batcher, messages: &mut mpsc::Receiver<Message>, taken: &mut Vec<Message>) -> bool {
+    if !batcher.goes_on() {
+        return messages.blocking_recv_many(taken, BATCH_MAX) > 0;
+    }
+    while taken.len() < BATCH_MAX {
+        match messages.try_recv() {
+            Ok(message) => taken.push(message),
+            Err(TryRecvError::Empty) => break,
+            Err(TryRecvError::Disconnected) => return !taken.is_empty(),
+        }
+    }
+    true
 }
 
 /// What the writer publishes after each commit, for readers that need no database for it.

@@ -63,6 +63,7 @@ pub(crate) fn new_task() -> NewTask {
         unique: None,
         retry_of: None,
         schedule: None,
+        dependencies: None,
     }
 }
 

@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use wasmill_model::{HOST_CRASHES_MAX, NewTask, Next, OnConflict, Priority, TaskId, TaskState, Unique};
-use wasmill_store::{Cancelled, Claim, Counts, Filter, ListQuery, RequestKey, Store, Tally};
+use wasmill_model::{
+    Dependencies, HOST_CRASHES_MAX, Handed, NewTask, Next, OnConflict, OnFailure, Priority, TaskId,
+    TaskState, Unique,
+};
+use wasmill_store::{Cancelled, Claim, Counts, Filter, HandOver, ListQuery, RequestKey, Store, Tally};
 
 use crate::fixture::{Folder, Place, at, failure, new_task, plugin};
 
@@ -19,11 +22,12 @@ enum Command {
     Finish(usize, usize),
     Cancel(usize),
     Remove(usize),
+    Prune,
     Reopen,
     Tick,
 }
 
-/// What is asked for: a plugin, a priority, a delay, a tag or none, a unique key or none.
+/// What is asked for: a plugin, a priority, a delay, a tag or none, a unique key or none, and what to wait for.
 #[derive(Clone, Debug, PartialEq)]
 struct Wish {
     plugin: usize,
@@ -31,14 +35,30 @@ struct Wish {
     delay: i64,
     tagged: bool,
     key: Option<usize>,
+    after: Option<After>,
+}
+
+/// What to wait for; the numbers pick tasks among those there are.
+#[derive(Clone, Debug, PartialEq)]
+struct After {
+    on: Vec<usize>,
+    runs: bool,
+    hand_over: bool,
+}
+
+fn after() -> impl Strategy<Value = After> {
+    (prop::collection::vec(any::<usize>(), 1..4), any::<bool>(), any::<bool>())
+        .prop_map(|(on, runs, hand_over)| After { on, runs, hand_over })
 }
 
 fn wish() -> impl Strategy<Value = Wish> {
     let key = prop_oneof![4 => Just(None), 1 => (0..2_usize).prop_map(Some)];
     let priority = prop_oneof![3 => Just(0), 2 => -2..3_i64];
     let delay = prop_oneof![3 => Just(0), 1 => Just(3)];
-    let new = |(plugin, priority, delay, tagged, key)| Wish { plugin, priority, delay, tagged, key };
-    (0..PLUGINS.len(), priority, delay, any::<bool>(), key).prop_map(new)
+    let after = prop::option::weighted(0.4, after());
+    let new =
+        |(plugin, priority, delay, tagged, key, after)| Wish { plugin, priority, delay, tagged, key, after };
+    (0..PLUGINS.len(), priority, delay, any::<bool>(), key, after).prop_map(new)
 }
 
 fn command() -> impl Strategy<Value = Command> {
@@ -49,6 +69,7 @@ fn command() -> impl Strategy<Value = Command> {
         5 => (any::<usize>(), 0..4_usize).prop_map(|(claim, next)| Command::Finish(claim, next)),
         1 => any::<usize>().prop_map(Command::Cancel),
         1 => any::<usize>().prop_map(Command::Remove),
+        1 => Just(Command::Prune),
         1 => Just(Command::Reopen),
         1 => Just(Command::Tick),
     ]
@@ -67,9 +88,22 @@ struct Known {
     priority: i64,
     tagged: bool,
     key: Option<usize>,
+    /// What it waits for, and how that ended as far as it was told.
+    on: Vec<(TaskId, Option<TaskState>)>,
+    runs: bool,
+    hand_over: bool,
+    result: Option<String>,
 }
 
 impl Known {
+    /// How many of the tasks that it waits for have not ended.
+    fn waits_for(&self) -> usize {
+        if self.state != TaskState::Waiting {
+            return 0;
+        }
+        self.on.iter().filter(|(_, outcome)| outcome.is_none()).count()
+    }
+
     /// Where it stands in the line.
     fn place(&self) -> (i64, usize) {
         (self.ready_at - 60 * self.priority, self.seq)
@@ -112,6 +146,7 @@ impl World {
             Command::Finish(claim, next) => self.finish(claim, next).await,
             Command::Cancel(task) => self.cancel(task).await,
             Command::Remove(task) => self.remove(task).await,
+            Command::Prune => self.prune().await,
             Command::Reopen => self.reopen(),
             // Never whole minutes: places in the line are then told apart by more than their number.
             Command::Tick => self.now += 17,
@@ -119,7 +154,11 @@ impl World {
     }
 
     async fn insert(&mut self, wishes: Vec<Wish>, request: Option<usize>) {
-        let tasks: Vec<_> = wishes.iter().map(|wish| self.new_task(wish)).collect();
+        let mut tasks: Vec<NewTask> = Vec::new();
+        for wish in &wishes {
+            let task = self.new_task(wish, &tasks);
+            tasks.push(task);
+        }
         let asked = self.asked.iter().position(|before| *before == wishes).unwrap_or(self.asked.len());
         self.asked.push(wishes.clone());
         let digest = [u8::try_from(asked).expect("few commands"); 32];
@@ -159,13 +198,69 @@ impl World {
                 priority: wish.priority,
                 tagged: wish.tagged,
                 key: wish.key,
+                on: task.dependencies.iter().flat_map(|depends| &depends.on).map(|on| (*on, None)).collect(),
+                runs: wish.after.as_ref().is_some_and(|after| after.runs),
+                hand_over: wish.after.as_ref().is_some_and(|after| after.hand_over),
+                result: None,
             };
             self.tasks.insert(task.id, known);
             self.inserted += 1;
         }
+        for task in &tasks {
+            let on: Vec<_> = self.tasks[&task.id].on.iter().map(|(on, _)| *on).collect();
+            for on in on {
+                let state = self.tasks[&on].state;
+                if state.is_final() {
+                    self.tell(on, state);
+                }
+            }
+        }
     }
 
-    fn new_task(&self, wish: &Wish) -> NewTask {
+    /// Tells all that wait for a task how it has ended.
+    fn tell(&mut self, id: TaskId, outcome: TaskState) {
+        let now = self.now;
+        let mut cancelled = Vec::new();
+        for (waiting, task) in &mut self.tasks {
+            if task.state != TaskState::Waiting || task.waits_for() == 0 {
+                continue;
+            }
+            let mut goes_on = false;
+            for (_, told) in task.on.iter_mut().filter(|(on, told)| *on == id && told.is_none()) {
+                *told = Some(outcome);
+                goes_on = outcome == TaskState::Completed || task.runs;
+                if !goes_on {
+                    cancelled.push(*waiting);
+                    break;
+                }
+            }
+            if goes_on && task.waits_for() == 0 {
+                task.ready_at = task.ready_at.max(now);
+            }
+        }
+        for id in cancelled {
+            let task = self.tasks.get_mut(&id).expect("it waited");
+            if task.state != TaskState::Waiting {
+                continue; // It waited for another one of these, too.
+            }
+            task.state = TaskState::Cancelled;
+            let plugin = task.plugin;
+            self.ended(plugin, TaskState::Cancelled);
+            self.tell(id, TaskState::Cancelled);
+        }
+    }
+
+    fn new_task(&self, wish: &Wish, before: &[NewTask]) -> NewTask {
+        let known = self.tasks.keys().copied().chain(before.iter().map(|task| task.id)).collect::<Vec<_>>();
+        let on = |after: &After| -> Vec<_> {
+            after.on.iter().filter_map(|number| known.get(number % known.len().max(1)).copied()).collect()
+        };
+        let on_failure = |runs| if runs { OnFailure::Run } else { OnFailure::Cancel };
+        let dependencies = wish.after.as_ref().map(|after| Dependencies {
+            on: on(after),
+            on_failure: on_failure(after.runs),
+            hand_over: after.hand_over,
+        });
         let unique = |key: usize| Unique {
             key: key.to_string().parse().expect("a key"),
             on_conflict: OnConflict::Refuse,
@@ -177,6 +272,7 @@ impl World {
             priority: Priority::of(wish.priority).expect("in range"),
             tags: if wish.tagged { vec!["t".parse().expect("a tag")] } else { Vec::new() },
             unique: wish.key.map(unique),
+            dependencies: dependencies.filter(|dependencies| !dependencies.on.is_empty()),
             ..new_task()
         }
     }
@@ -192,18 +288,41 @@ impl World {
             .tasks
             .iter_mut()
             .map(|(id, task)| (*id, task))
-            .filter(|(_, task)| waiting(task) && task.ready_at <= now)
+            .filter(|(_, task)| waiting(task) && task.ready_at <= now && task.waits_for() == 0)
             .collect();
         ready.sort_by_key(|(_, task)| task.place());
         ready.truncate(most);
         assert_eq!(claims.claimed.len(), ready.len());
+        let mut handing = Vec::new();
         for (claimed, (id, task)) in claims.claimed.into_iter().zip(ready) {
             task.state = TaskState::Running;
             task.attempt += 1;
             task.claims += 1;
             assert_eq!((claimed.claim.id, claimed.attempt), (id, task.attempt));
+            assert_eq!(claimed.hand_over, task.hand_over);
             self.claims.push((claimed.claim, task.claims));
+            if claimed.hand_over {
+                handing.push(id);
+            }
         }
+        for id in handing {
+            let (claim, _) = self.claims.iter().rfind(|(claim, _)| claim.id == id).expect("claimed");
+            assert_eq!(self.store().handed(claim).await, Ok(self.handed(id)));
+        }
+    }
+
+    /// What a task is handed of those that it waited for.
+    fn handed(&self, id: TaskId) -> HandOver {
+        let mut handed = Vec::new();
+        for (id, outcome) in &self.tasks[&id].on {
+            let outcome = outcome.expect("it has ended");
+            let result = match self.tasks.get(id) {
+                None if outcome == TaskState::Completed => return HandOver::Gone(*id),
+                on => on.and_then(|on| on.result.clone()),
+            };
+            handed.push(Handed { id: *id, outcome, result });
+        }
+        HandOver::Results(handed)
     }
 
     async fn finish(&mut self, number: usize, next: usize) {
@@ -226,8 +345,12 @@ impl World {
             Next::RetryAt(..) => task.ready_at = retry_at,
             Next::Requeued => task.attempt -= 1,
             _ => {
-                let plugin = task.plugin;
+                if let Next::Completed(result) = &next {
+                    task.result = Some(result.clone());
+                }
+                let (plugin, id) = (task.plugin, claim.id);
                 self.ended(plugin, next.state());
+                self.tell(id, next.state());
             }
         }
     }
@@ -243,6 +366,7 @@ impl World {
             task.state = TaskState::Cancelled;
             let plugin = task.plugin;
             self.ended(plugin, TaskState::Cancelled);
+            self.tell(id, TaskState::Cancelled);
         }
     }
 
@@ -250,25 +374,47 @@ impl World {
         let Some(id) = self.pick(number) else { return };
         let was = self.tasks.remove(&id).map(|task| task.state);
         assert_eq!(self.store().remove(id, at(self.now)).await, Ok(was));
+        if was.is_some_and(|was| !was.is_final()) {
+            self.tell(id, TaskState::Cancelled);
+        }
+    }
+
+    async fn prune(&mut self) {
+        let wanted = |id: &TaskId, task: &Known| {
+            !task.state.is_final() && task.hand_over && task.on.contains(&(*id, Some(TaskState::Completed)))
+        };
+        let kept = |id: &TaskId| self.tasks.values().any(|task| wanted(id, task));
+        let gone: Vec<_> = self
+            .tasks
+            .iter()
+            .filter(|(id, task)| task.state.is_final() && !kept(id))
+            .map(|(id, _)| *id)
+            .collect();
+        let pruned = self.store().prune(Store::ended_before(at(self.now + 1))).await;
+        assert_eq!(pruned, Ok(gone.len() as u64));
+        for id in gone {
+            self.tasks.remove(&id);
+        }
     }
 
     fn reopen(&mut self) {
         self.store = None;
         let (mut requeued, mut failed) = (0, 0);
         let mut given_up = Vec::new();
-        for task in self.tasks.values_mut().filter(|task| task.state == TaskState::Running) {
+        for (id, task) in self.tasks.iter_mut().filter(|(_, task)| task.state == TaskState::Running) {
             task.host_crashes += 1;
             if task.host_crashes < HOST_CRASHES_MAX {
                 task.state = TaskState::Waiting;
                 requeued += 1;
             } else {
                 task.state = TaskState::Failed;
-                given_up.push(task.plugin);
+                given_up.push((*id, task.plugin));
                 failed += 1;
             }
         }
-        for plugin in given_up {
+        for (id, plugin) in given_up {
             self.ended(plugin, TaskState::Failed);
+            self.tell(id, TaskState::Failed);
         }
         let (store, recovery) = self.folder.open_at(WAITING_MAX as u64, at(self.now));
         assert_eq!((recovery.requeued, recovery.failed), (requeued, failed));
@@ -296,7 +442,8 @@ impl World {
                 cancelled: ended(TaskState::Cancelled),
             };
             assert_eq!(tallies.get(&plugin(name)).copied().unwrap_or_default(), expected);
-            let first = of_plugin(TaskState::Waiting).map(|task| at(task.ready_at)).min();
+            let in_line = of_plugin(TaskState::Waiting).filter(|task| task.waits_for() == 0);
+            let first = in_line.map(|task| at(task.ready_at)).min();
             assert_eq!(oldest.get(&plugin(name)).copied(), first);
         }
     }
@@ -320,6 +467,8 @@ impl World {
             assert_eq!(task.id, *id);
             assert_eq!((task.state, task.ready_at), (known.state, at(known.ready_at)));
             assert_eq!((task.attempt, task.host_crashes), (known.attempt, known.host_crashes));
+            let waits_for = (!known.on.is_empty()).then(|| u32::try_from(known.waits_for()).expect("few"));
+            assert_eq!(task.waits_for, waits_for);
         }
         let tagged = Filter { tags: vec!["t".parse().expect("a tag")], ..Filter::default() };
         let page = self.store().list(ListQuery { limit: 1_000, before: None, filter: tagged }).await;

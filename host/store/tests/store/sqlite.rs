@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::task::{Context, Waker};
 
 use rusqlite::Connection;
-use wasmill_model::NewTask;
+use wasmill_model::{Dependencies, NewTask, OnFailure};
 use wasmill_store::{Filter, ListQuery, Store, StoreConfig, StoreError, Tally};
 
 use crate::fixture::{Folder, Place, at, claim_one, insert_one, new_task, plugin};
@@ -105,7 +105,7 @@ fn every_file_has_the_schema_of_the_newest_step() {
     let read = |sql: &str| connection.query_one(sql, [], |row| row.get::<_, i64>(0)).expect("read");
     assert_eq!(read("PRAGMA user_version"), 7);
     assert_eq!(read("PRAGMA application_id"), 0x574d_494c);
-    assert_eq!(read("SELECT count(*) FROM sqlite_master WHERE type = 'table'"), 11);
+    assert_eq!(read("SELECT count(*) FROM sqlite_master WHERE type = 'table'"), 14);
 }
 
 #[tokio::test]
@@ -195,14 +195,27 @@ async fn a_batch_that_fails_does_not_end_the_store() {
 async fn a_removed_task_leaves_no_row_anywhere() {
     let folder = Folder::new();
     let store = folder.open();
-    let task = NewTask { input: Some("{}".to_owned()), ..new_task() };
+    let first = insert_one(&store).await;
+    let on = Dependencies { on: vec![first], on_failure: OnFailure::Run, hand_over: true };
+    let task = NewTask { input: Some("{}".to_owned()), dependencies: Some(on), ..new_task() };
     let id = task.id;
     store.insert(vec![task]).await.expect("inserted");
+    store.remove(first, at(0)).await.expect("removed");
     let claimed = claim_one(&store, at(0)).await;
     store.save(&claimed.claim, vec![1]).await.expect("saved");
     store.remove(id, at(2)).await.expect("removed");
     let connection = Connection::open(database(&folder)).expect("opened");
-    for table in ["task", "input", "log_lines", "checkpoint", "tag", "attempt"] {
+    for table in [
+        "task",
+        "input",
+        "log_lines",
+        "checkpoint",
+        "tag",
+        "attempt",
+        "dependant",
+        "dependency",
+        "dependency_end",
+    ] {
         let sql = format!("SELECT count(*) FROM {table}");
         let rows: i64 = connection.query_one(&sql, [], |row| row.get(0)).expect("counted");
         assert_eq!(rows, 0, "{table}");

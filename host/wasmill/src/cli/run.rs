@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use bytesize::ByteSize;
 use clap::Args;
+use wasmill_model::TaskId;
 
 use crate::cli::server::{ServerArgs, WaitArgs};
 use crate::settings::Span;
@@ -125,6 +126,18 @@ pub(crate) struct TaskOptions {
     /// What becomes of a second task with the unique key: it is refused, or the first one's id is returned.
     #[arg(long, value_name = "refuse|return", requires = "unique_key")]
     pub(crate) on_conflict: Option<String>,
+
+    /// Starts when this task has ended; may be given again.
+    #[arg(long, value_name = "ID")]
+    pub(crate) after: Vec<TaskId>,
+
+    /// What happens when a task named with --after goes wrong: this one is cancelled, or runs all the same.
+    #[arg(long, value_name = "cancel|run", requires = "after")]
+    pub(crate) on_failure: Option<String>,
+
+    /// Hands it the results of the tasks named with --after: a program gets them as stdin.
+    #[arg(long, requires = "after")]
+    pub(crate) with_results: bool,
 
     /// The same key and the same task, sent again, give the first task again.
     #[arg(long, value_name = "KEY")]

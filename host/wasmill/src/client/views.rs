@@ -28,6 +28,7 @@ pub(crate) struct Task {
     pub(crate) priority: i64,
     pub(crate) tags: Vec<String>,
     pub(crate) usage: Option<serde_json::Map<String, serde_json::Value>>,
+    pub(crate) waits_for: u32,
 }
 
 /// How far a guest says it has come.

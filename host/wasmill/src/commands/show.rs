@@ -21,6 +21,12 @@ pub(crate) fn status(task: &Task) {
     if task.state == "waiting" && !starts_in.is_zero() {
         line("starts in", &time(starts_in));
     }
+    if task.waits_for > 0 {
+        line(
+            "waits for",
+            &format!("{} other task{}", task.waits_for, if task.waits_for == 1 { "" } else { "s" }),
+        );
+    }
     if task.priority != 0 {
         line("priority", &task.priority.to_string());
     }
@@ -73,7 +79,9 @@ pub(crate) fn end(task: &Task) -> Exit {
             Exit::Done
         }
         "cancelled" => {
-            tell!("wasmill: task {} was cancelled", task.id);
+            let why = task.error.as_ref().filter(|error| error.cause == "dependency");
+            let why = why.map(|error| format!(": {}", harmless(&error.message)));
+            tell!("wasmill: task {} was cancelled{}", task.id, why.unwrap_or_default());
             Exit::Cancelled
         }
         _ => {

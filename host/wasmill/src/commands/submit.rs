@@ -40,6 +40,12 @@ struct Request<'a> {
     unique_key: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     on_conflict: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[TaskId]>::is_empty")]
+    depends_on: &'a [TaskId],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    on_failure: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    input_from: Option<&'a str>,
 }
 
 #[derive(Deserialize)]
@@ -78,6 +84,9 @@ pub(crate) fn body(
         tag,
         unique_key,
         on_conflict,
+        after,
+        on_failure,
+        with_results,
         ..
     } = options;
     let backoff = backoff.clone().map(RawValue::from_string).transpose().map_err(|error| {
@@ -96,6 +105,9 @@ pub(crate) fn body(
         tags: tag,
         unique_key: unique_key.as_deref(),
         on_conflict: on_conflict.as_deref(),
+        depends_on: after,
+        on_failure: on_failure.as_deref(),
+        input_from: with_results.then_some("dependencies"),
     };
     Ok(serde_json::to_string(&request)?)
 }

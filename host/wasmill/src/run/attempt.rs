@@ -94,6 +94,7 @@ impl Attempt {
             attempts_max,
             input,
             host: Arc::clone(host) as Arc<dyn RunHost>,
+            hand_over: false,
         };
         let begun = Instant::now();
         let mut guest = tokio::spawn(runtime.run(run));

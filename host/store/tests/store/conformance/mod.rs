@@ -3,6 +3,7 @@
 pub(crate) mod again;
 pub(crate) mod claim;
 pub(crate) mod clock;
+pub(crate) mod depend;
 pub(crate) mod end;
 pub(crate) mod events;
 pub(crate) mod finish;
@@ -85,6 +86,24 @@ macro_rules! suite {
                 a_full_line_takes_as_many_runs_as_have_room, a_run_waits_for_no_other_of_its_schedule_unless_asked_to,
                 a_held_unique_key_leaves_a_run_out, a_run_by_hand_moves_nothing,
                 a_paused_schedule_is_not_due_and_goes_on_from_now, trouble_is_kept_until_it_runs;
+            depend: a_task_waits_until_the_last_one_it_depends_on_has_completed,
+                a_failure_goes_down_to_all_that_depend_on_it,
+                what_ended_before_counts_like_what_ends_later,
+                a_task_that_is_cancelled_or_deleted_takes_those_along_that_wait_for_it,
+                a_task_that_waits_for_others_can_be_cancelled_and_deleted,
+                a_task_to_wait_for_has_to_be_there,
+                a_batch_may_depend_on_itself_and_on_holders_of_keys,
+                a_delay_and_a_priority_count_when_the_others_have_ended,
+                what_waits_for_others_is_in_no_line,
+                a_long_chain_and_a_large_crowd_are_told_in_steps,
+                whoever_starts_tasks_is_woken_when_some_are_let_in,
+                ends_and_submits_at_the_same_time_lose_no_task,
+                dependencies_outlive_the_store,
+                results_are_handed_over_in_their_order,
+                results_that_are_to_be_handed_over_are_not_forgotten,
+                what_cannot_be_handed_over_is_named,
+                a_task_done_again_waits_for_what_it_waited_for,
+                a_task_let_in_waits_for_no_clock_that_went_back;
             recover: tasks_outlive_the_store, a_running_task_is_recovered_first_in_line,
                 the_third_crash_fails_the_task, a_claim_from_before_the_crash_is_lost,
                 a_closed_store_refuses_everything, a_second_close_changes_nothing;
