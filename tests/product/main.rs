@@ -35,3 +35,4 @@ mod storage;
 mod third_party;
 mod usage;
 mod waits;
+mod webhooks;

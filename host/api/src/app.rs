@@ -16,9 +16,10 @@ use crate::metrics::Metrics;
 use crate::problem::{self, Problem};
 use crate::routes::{Routes, get, post};
 use crate::upload::{self, Uploads};
+use crate::webhook::Webhooks;
 use crate::{
     batch, cancel, cancel_many, docs, drain, events, health, list, logs, metrics, openapi, pause, plugins,
-    result, retry, retry_many, schedules, stats, status, submit, task,
+    result, retry, retry_many, schedules, stats, status, submit, task, webhook,
 };
 
 /// What the API accepts.
@@ -55,6 +56,8 @@ pub struct Api {
     pub uploads: Uploads,
     /// How many may follow or wait.
     pub followers: Followers,
+    /// What tells receivers of the ends of tasks.
+    pub webhooks: Webhooks,
     /// What the API and the process count.
     pub metrics: Metrics,
     /// What time it is.
@@ -85,6 +88,8 @@ pub(crate) fn routes() -> Routes {
         .route("/task/{id}/result", get(result::result))
         .route("/task/{id}/logs", get(logs::logs))
         .route("/task/{id}/events", get(events::of_task))
+        .route("/task/{id}/webhook", get(webhook::webhook))
+        .route("/task/{id}/webhook/retry", post(webhook::redeliver))
         .route("/events", get(events::of_all))
         .route("/task/{id}/retry", post(retry::retry))
         .route("/task/{id}/cancel", post(cancel::cancel))

@@ -41,6 +41,7 @@ mod submit;
 mod task;
 mod upload;
 mod wait;
+mod webhook;
 
 pub use app::{Api, ApiConfig, router};
 pub use debug::{Debug, debug_router};
@@ -49,3 +50,5 @@ pub use metrics::{LogEvents, Metrics};
 pub use schedules::{follow_manifests, prepare};
 pub use server::{Server, ServerConfig};
 pub use upload::Uploads;
+pub use wasmill_outside::{Allowed, InvalidAllowed};
+pub use webhook::{InvalidSecret, Secrets, WebhookConfig, Webhooks};

@@ -9,14 +9,16 @@ use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 use wasmill_model::{
     Dependencies, OnConflict, Priority, TAGS_MAX, Tag, TaskId, TimeDelta, Timestamp, Unique, UniqueKey,
+    Webhook,
 };
 
 use crate::depends;
 use crate::problem::Fault;
+use crate::webhook;
 
 /// The names of the fields, for messages.
 pub(crate) const NAMES: &str =
-    "delay, run_at, priority, tags, unique_key, on_conflict, depends_on, on_failure, input_from";
+    "delay, run_at, priority, tags, unique_key, on_conflict, depends_on, on_failure, input_from, webhook";
 
 /// How far ahead a task may be put off: a year.
 const DELAY_MAX: Duration = Duration::from_secs(366 * 86_400);
@@ -28,6 +30,7 @@ pub(crate) struct Options {
     pub(crate) tags: Vec<Tag>,
     pub(crate) unique: Option<Unique>,
     pub(crate) dependencies: Option<Dependencies>,
+    pub(crate) webhook: Option<Webhook>,
 }
 
 /// Takes the options out of the fields of a request; `earlier` are the tasks of its batch before it.
@@ -49,6 +52,7 @@ pub(crate) fn take(
             input_from: take("input_from"),
         }
         .read(earlier, faults),
+        webhook: webhook::read(take("webhook"), faults),
     }
 }
 
@@ -190,6 +194,7 @@ mod tests {
             (r#"{"unique_key": ["a"]}"#, "/unique_key"),
             (r#"{"unique_key": "a", "on_conflict": "replace"}"#, "/on_conflict"),
             (r#"{"on_conflict": "return"}"#, "/on_conflict"),
+            (r#"{"webhook": "nowhere"}"#, "/webhook"),
         ] {
             assert_eq!(read(body).1, [pointer], "{body}");
         }

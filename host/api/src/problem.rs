@@ -186,6 +186,20 @@ impl Problem {
         Self::of(kind::UNKNOWN_TASK, detail)
     }
 
+    pub(crate) fn no_webhook(id: TaskId) -> Self {
+        let detail = format!("task {id} has no webhook: nobody is told when it ends");
+        Self::of(kind::NO_WEBHOOK, detail)
+    }
+
+    pub(crate) fn nothing_to_deliver(id: TaskId, state: TaskState) -> Self {
+        let detail = if state.is_final() {
+            format!("task {id} is {state}, and its webhook is not to be told of that")
+        } else {
+            format!("task {id} is {state}: its webhook is told when it has ended")
+        };
+        Self { state: Some(state), ..Self::of(kind::NOTHING_TO_DELIVER, detail) }
+    }
+
     pub(crate) fn unknown_plugin(name: &str) -> Self {
         let detail = format!("there is no plugin '{}'; GET /plugins lists those there are", shortened(name));
         Self::of(kind::UNKNOWN_PLUGIN, detail)

@@ -34,6 +34,9 @@ pub(crate) const UPLOADS_ARE_OFF: Kind =
 pub(crate) const INVALID_REQUEST_KEY: Kind =
     Kind::new(StatusCode::BAD_REQUEST, "invalid-idempotency-key", "Not an idempotency key");
 pub(crate) const UNKNOWN_TASK: Kind = Kind::new(StatusCode::NOT_FOUND, "unknown-task", "No such task");
+pub(crate) const NO_WEBHOOK: Kind = Kind::new(StatusCode::NOT_FOUND, "no-webhook", "Task has no webhook");
+pub(crate) const NOTHING_TO_DELIVER: Kind =
+    Kind::new(StatusCode::CONFLICT, "nothing-to-deliver", "There is nothing to deliver");
 pub(crate) const UNKNOWN_PLUGIN: Kind = Kind::new(StatusCode::NOT_FOUND, "unknown-plugin", "No such plugin");
 pub(crate) const UNKNOWN_SCHEDULE: Kind =
     Kind::new(StatusCode::NOT_FOUND, "unknown-schedule", "No such schedule");

@@ -31,6 +31,7 @@ use crate::problem_kind as kind;
 use crate::record::{Accepted, Record};
 use crate::request_key;
 use crate::wait::{self, Wish};
+use crate::webhook::WebhookWish;
 
 /// The plugin that runs when a request names none.
 const DEFAULT_PLUGIN: &str = "io-stub";
@@ -172,7 +173,7 @@ fn check_fields(
     let timeout = timeout(api, take("timeout"), default_timeout, &mut faults);
     let attempts_max = attempts_max(take("max_attempts"), retry.attempts_max.unwrap_or(1), &mut faults);
     let backoff = backoff(take("backoff"), &mut faults).or(retry.backoff);
-    let Options { run_at, priority, tags, unique, dependencies } =
+    let Options { run_at, priority, tags, unique, dependencies, webhook } =
         options::take(&mut fields, now, earlier, &mut faults);
     for name in fields.keys() {
         let known = "plugin, input, timeout, max_attempts, backoff";
@@ -195,6 +196,7 @@ fn check_fields(
             retry_of: None,
             schedule: None,
             dependencies,
+            webhook,
         }),
         _ => Err(Refusal { faults, later }),
     }
@@ -348,6 +350,8 @@ pub(crate) struct TaskRequest {
     /// With `dependencies` it is handed their results: a `task` within its input, a program behind its stdin.
     #[schemars(with = "Option<depends::InputWish>")]
     input_from: Option<String>,
+    /// Whom to tell when the task ends: a URL, or an object that says of which ends.
+    webhook: Option<WebhookWish>,
 }
 
 /// What to do when a key is held, as requests say it.

@@ -22,6 +22,7 @@ mod task;
 mod timing;
 mod transition;
 mod usage;
+mod webhook;
 
 pub use clock::{Clock, SystemClock, TimeDelta, Timestamp};
 pub use depend::{DEPENDENCIES_MAX, Dependencies, HAND_OVER_BYTES_MAX, Handed, OnFailure};
@@ -42,3 +43,4 @@ pub use task::{InvalidTaskId, NewTask, Progress, Task, TaskId};
 pub use timing::{Due, InvalidTiming, TIMING_BYTES_MAX, Timing};
 pub use transition::{Attempts, HOST_CRASHES_MAX, Next, Outcome, TaskState};
 pub use usage::{Meter, Usage};
+pub use webhook::Webhook;

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     Backoff, Dependencies, Failure, PluginName, Priority, ScheduleName, Tag, TaskState, Timestamp, Unique,
-    UniqueKey, Usage,
+    UniqueKey, Usage, Webhook,
 };
 
 /// The id of a task: a UUIDv7, so ids sort by the time they were made.
@@ -101,6 +101,8 @@ pub struct NewTask {
     pub schedule: Option<ScheduleName>,
     /// The tasks that it waits for.
     pub dependencies: Option<Dependencies>,
+    /// Whom to tell of its end.
+    pub webhook: Option<Webhook>,
 }
 
 impl NewTask {

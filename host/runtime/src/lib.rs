@@ -53,7 +53,6 @@ mod program;
 mod samples;
 mod surroundings;
 
-mod address;
 mod counted;
 mod denials;
 mod fetch;

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use sha2::{Digest, Sha256};
 use wasmill_model::{InvalidPluginName, PluginName};
+use wasmill_outside::Outside;
 use wasmtime::Module;
 use wasmtime::component::Component;
 
@@ -19,7 +20,6 @@ use crate::compile::Compiler;
 use crate::compile_child::environment;
 use crate::denials::Denials;
 use crate::engine::Engines;
-use crate::fetch::Outside;
 use crate::figures::Figures;
 use crate::folder::{self, Fingerprint, Unread};
 use crate::inspect::{Inspection, inspect};

@@ -14,6 +14,7 @@ use std::time::Duration;
 use wasmill_model::{
     BoxFuture, Cause, Failure, Limits, Pinned, PluginName, Rate, RetryOn, Run, RunHost, Runner, Step,
 };
+use wasmill_outside::Outside;
 use wasmtime::Engine;
 
 use crate::cache::{Cache, CacheConfig};
@@ -22,7 +23,6 @@ use crate::code::Linkers;
 use crate::compile::{Compiler, CompilerConfig};
 use crate::cpu::CpuMeter;
 use crate::engine::Engines;
-use crate::fetch::Outside;
 use crate::figures::{Figures, LoadFigures};
 use crate::instance;
 use crate::instances::{Entry, InstanceInfo, Instances, Listed};

@@ -20,6 +20,8 @@ pub struct Claim {
     /// How often the task had been claimed with this claim counted, so that no two are alike.
     pub(crate) token: i64,
     pub(crate) report: ReportCell,
+    /// Whether a receiver may have to be told of the end of the task.
+    pub(crate) has_webhook: bool,
 }
 
 impl Claim {

@@ -19,6 +19,7 @@ mod sqlite;
 mod store;
 mod submit;
 mod tally;
+mod webhook;
 
 pub use attempt::Attempt;
 pub use claim::{Cancelled, Claim, Claimed, Claims, Share};
@@ -34,3 +35,4 @@ pub use schedule::{Fire, Fired, LastRun, NewSchedule, Put, RanNow, RemovedSchedu
 pub use store::Store;
 pub use submit::{RequestKey, Submitted, SubmittedTask};
 pub use tally::Tally;
+pub use webhook::{AfterTry, Backlog, Delivery, DeliveryState, Due, DueQuery, Redelivery, Try, WebhookLog};

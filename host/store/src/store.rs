@@ -8,10 +8,10 @@ use wasmill_model::{NewTask, Next, PluginName, Progress, ScheduleName, Task, Tas
 use crate::report::ReportBoard;
 use crate::sqlite::Sqlite;
 use crate::{
-    AllFollower, Attempt, Backup, Cancelled, CancelledMany, Claim, Claims, CommitFigures, Counts, Cursor,
-    Depends, Filter, Fire, Fired, Follower, Found, HandOver, Holder, Lines, ListQuery, LogPart, Mark,
-    NewSchedule, Page, Put, RanNow, Recovery, RemovedSchedule, RequestKey, Schedule, Share, StoreConfig,
-    StoreError, StoreStats, Submitted, Tally,
+    AfterTry, AllFollower, Attempt, Backlog, Backup, Cancelled, CancelledMany, Claim, Claims, CommitFigures,
+    Counts, Cursor, Delivery, Depends, Due, DueQuery, Filter, Fire, Fired, Follower, Found, HandOver, Holder,
+    Lines, ListQuery, LogPart, Mark, NewSchedule, Page, Put, RanNow, Recovery, Redelivery, RemovedSchedule,
+    RequestKey, Schedule, Share, StoreConfig, StoreError, StoreStats, Submitted, Tally, Try, WebhookLog,
 };
 
 /// Durable state. Cheap to clone; all clones are the same store.
@@ -668,6 +668,74 @@ impl Store {
     pub async fn oldest_waiting(&self) -> Result<Vec<(PluginName, Timestamp)>, StoreError> {
         match &*self.backend {
             Backend::Sqlite(sqlite) => sqlite.oldest_waiting().await,
+        }
+    }
+
+    /// Finds deliveries that are due, origin by origin. What is under way is among them: it is due until
+    /// its try is [noted](Store::tried).
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn due(&self, query: DueQuery) -> Result<Due, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.due(query).await,
+        }
+    }
+
+    /// Waits for a hint that a delivery has become due. Hints may be lost.
+    pub async fn delivery_due(&self) {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.delivery_due().await,
+        }
+    }
+
+    /// Notes how a try to deliver went, and what comes next. Returns false, and notes nothing, if the task is
+    /// gone or the try is not that of the delivery any more.
+    ///
+    /// Not durable: a receiver that was told before a power cut is told again.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn tried(&self, delivery: &Delivery, tried: Try, after: AfterTry) -> Result<bool, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.tried(delivery.clone(), tried, after).await,
+        }
+    }
+
+    /// Returns what has become of the webhook of a task: `None` if there is no such task, and `Some(None)` if
+    /// it has no webhook.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn webhook(&self, task: TaskId) -> Result<Option<Option<WebhookLog>>, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.webhook(task).await,
+        }
+    }
+
+    /// Makes the delivery of a task that has ended due once more, delivered or given up as it may be; durable
+    /// on return.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn redeliver(&self, task: TaskId, now: Timestamp) -> Result<Redelivery, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.redeliver(task, now).await,
+        }
+    }
+
+    /// Returns how many deliveries are pending, and since when the oldest is.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn backlog(&self) -> Result<Backlog, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.backlog().await,
         }
     }
 

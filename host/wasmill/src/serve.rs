@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use tokio::net::TcpListener;
 use tokio::runtime;
 use tokio::sync::Notify;
 use wasmill_api::{
-    Api, ApiConfig, Debug, Followers, LogEvents, Metrics, Server, ServerConfig, Uploads, debug_router,
-    follow_manifests, prepare, router,
+    Api, ApiConfig, Debug, Followers, LogEvents, Metrics, Secrets, Server, ServerConfig, Uploads,
+    WebhookConfig, Webhooks, debug_router, follow_manifests, prepare, router,
 };
 use wasmill_model::{Clock, Limits, SystemClock};
 use wasmill_runtime::{
@@ -36,6 +36,9 @@ const MACHINE_BYTES: u64 = 4 << 30;
 /// Connections to the debug port, and how long requests there may hold up the end of the process.
 const DEBUG_CONNECTIONS_MAX: usize = 16;
 const DEBUG_STOP_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// The variable that holds the secrets of webhooks.
+const WEBHOOK_SECRET: &str = "WASMILL_WEBHOOK_SECRET";
 
 /// How long a client may take to send a request body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -114,6 +117,7 @@ async fn run(config: Config, guests: runtime::Handle, log_events: Arc<LogEvents>
     // Before anyone can ask.
     scheduler.load_paused().await?;
     tokio::spawn(config.retention.keep(store.clone(), Arc::clone(&clock)));
+    let webhooks = webhooks(&config, &store, &clock)?;
     let api = Api {
         config: Arc::new(ApiConfig {
             body_bytes_max: usize::try_from(config.body_bytes)?,
@@ -129,6 +133,7 @@ async fn run(config: Config, guests: runtime::Handle, log_events: Arc<LogEvents>
         runtime: wasm.clone(),
         uploads: Uploads::new(config.allow_upload),
         followers: Followers::default(),
+        webhooks: webhooks.clone(),
         metrics: Metrics::new(log_events, now),
         clock: Arc::clone(&clock),
     };
@@ -156,9 +161,38 @@ async fn run(config: Config, guests: runtime::Handle, log_events: Arc<LogEvents>
     if let Some(debug_server) = debug_server {
         debug_server.stop().await;
     }
+    webhooks.stop().await;
     store.close().await;
     tracing::info!(ended = drained.ended, put_back = drained.put_back, "stopped");
     Ok(())
+}
+
+/// Starts to tell receivers of the ends of tasks.
+fn webhooks(config: &Config, store: &Store, clock: &Arc<dyn Clock>) -> Result<Webhooks> {
+    let webhooks = WebhookConfig {
+        secrets: webhook_secrets(config)?,
+        allowed: config.webhook_allowed.clone(),
+        tries_max: config.webhook_tries,
+        backoff: config.webhook_backoff,
+        timeout: config.webhook_timeout,
+        http_roots: config.http_roots.clone(),
+    };
+    Webhooks::start(webhooks, store.clone(), Arc::clone(clock))
+        .map_err(|reason| anyhow!("failed to read the certificates of http_roots: {reason}"))
+}
+
+/// Reads the secrets that webhooks are signed with, from a file or else from the environment. They are no
+/// flag: whoever lists the processes of a machine sees those.
+pub(crate) fn webhook_secrets(config: &Config) -> Result<Secrets> {
+    if let Some(path) = &config.webhook_secret_file {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("failed to read webhook_secret_file {}", path.display()))?;
+        let secrets: Secrets =
+            text.parse().with_context(|| format!("webhook_secret_file {}", path.display()))?;
+        ensure!(!secrets.is_empty(), "webhook_secret_file {} is empty", path.display());
+        return Ok(secrets);
+    }
+    std::env::var(WEBHOOK_SECRET).unwrap_or_default().parse().context(WEBHOOK_SECRET)
 }
 
 /// Serves the debug port beside the API.

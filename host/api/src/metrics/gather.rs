@@ -7,7 +7,7 @@ use std::time::Duration;
 use wasmill_model::{PluginName, Timestamp, Usage};
 use wasmill_runtime::{MemoryUsage, PluginState, PoolUsage};
 use wasmill_scheduler::{ScheduleFigures, SchedulerFigures};
-use wasmill_store::Tally;
+use wasmill_store::{Backlog, Tally};
 
 use super::exposition::Metric;
 use super::{LogEvents, process};
@@ -24,6 +24,7 @@ pub(super) async fn gather(api: &Api) -> Vec<Metric> {
     metrics.extend(about_schedules(api.schedules.figures()));
     metrics.extend(about_plugins(api));
     metrics.extend(about_store(api));
+    metrics.extend(about_webhooks(api).await);
     metrics.extend(api.metrics.inner.http.metrics());
     metrics.extend(process::metrics(api.metrics.inner.started_at));
     metrics
@@ -194,6 +195,30 @@ fn about_store(api: &Api) -> [Metric; 3] {
             .spread(&[], figures.commands),
         Metric::counter("wasmill_store_failed_commits", "Commits that were rolled back")
             .of(figures.failed as f64),
+    ]
+}
+
+async fn about_webhooks(api: &Api) -> [Metric; 4] {
+    let (delivered, failed, given_up) = api.webhooks.figures().read();
+    // While the database cannot be read, nothing is known of it.
+    let Backlog { pending, oldest } = api.store.backlog().await.unwrap_or_default();
+    let age = oldest.and_then(|oldest| (api.clock.now() - oldest).to_std().ok()).unwrap_or_default();
+    [
+        Metric::counter(
+            "wasmill_webhook_tries",
+            "Tries to tell a receiver of the end of a task, by how they went",
+        )
+        .with(&[("result", "delivered")], delivered as f64)
+        .with(&[("result", "failed")], failed as f64),
+        Metric::counter("wasmill_webhook_given_up", "Deliveries that will not be tried again")
+            .of(given_up as f64),
+        Metric::gauge("wasmill_webhook_pending", "Deliveries that wait for a try, counted to 100,000")
+            .of(pending as f64),
+        Metric::gauge(
+            "wasmill_webhook_oldest_pending_age_seconds",
+            "How long the delivery has been pending that has been for longest; 0 where none is",
+        )
+        .of(seconds(age)),
     ]
 }
 

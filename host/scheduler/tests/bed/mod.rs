@@ -42,6 +42,7 @@ pub fn new_task(id: TaskId, script: &str, created_at: Timestamp) -> NewTask {
         retry_of: None,
         schedule: None,
         dependencies: None,
+        webhook: None,
     }
 }
 

@@ -89,12 +89,14 @@ pub(super) struct Batch<'a> {
     pub(super) moves: Moves,
     /// Whether tasks became ready that were held back.
     pub(super) readied: bool,
+    /// Whether a delivery has become due.
+    pub(super) delivery_due: bool,
 }
 
 impl<'a> Batch<'a> {
     pub(super) fn new(connection: &'a Connection, line: Line, reports: &'a ReportBoard) -> Self {
-        let (turns, news) = (Vec::new(), Vec::new());
-        Self { connection, line, reports, turns, news, moves: Moves::default(), readied: false }
+        let (turns, news, moves) = (Vec::new(), Vec::new(), Moves::default());
+        Self { connection, line, reports, turns, news, moves, readied: false, delivery_due: false }
     }
 
     /// Counts a task that leaves one state for another, or comes from or goes to nowhere.
@@ -210,7 +212,7 @@ impl Batcher {
         // Last, so that all that ends in this batch is told of in it.
         depend::settle(&mut batch)?;
         events::reserve(&mut batch)?;
-        let Batch { line, turns, news, moves, readied, .. } = batch;
+        let Batch { line, turns, news, moves, readied, delivery_due, .. } = batch;
         tally::write(&self.connection, &moves)?;
         // Only those that promise something: the others are what a dispatcher does all day.
         let promises = jobs.iter().any(|job| job.durable());
@@ -233,6 +235,9 @@ impl Batcher {
             self.reports.readied.notify_one();
         }
         self.figures.publish(line, moves, committed);
+        if delivery_due {
+            self.figures.delivery_due.notify_one();
+        }
         Ok(())
     }
 
@@ -297,6 +302,7 @@ mod tests {
             retry_of: None,
             schedule: None,
             dependencies: None,
+            webhook: None,
         };
         let (reply, answer) = oneshot::channel();
         (Box::new(Pending::new(Insert { tasks: vec![task], waiting_max, request: None }, reply)), answer)

@@ -7,11 +7,12 @@ use super::batch::{Batch, Operation};
 use super::depend;
 use super::finish::{drop_checkpoint, keep_log};
 use super::rows::{code, nanos, parsed, state};
-use super::usage;
+use super::{usage, webhooks};
 use crate::report::{ReportCell, Reporter, Turn};
 use crate::{Cancelled, Change};
 
-pub(super) const FIND: &str = "SELECT seq, state, claims, id, plugin, attempt FROM task WHERE id = ?1";
+pub(super) const FIND: &str = "
+    SELECT seq, state, claims, id, plugin, attempt, webhook IS NOT NULL FROM task WHERE id = ?1";
 pub(super) const CANCEL: &str = "
     UPDATE task SET state = ?2, finished_at = ?3, plugin_digest = coalesce(?4, plugin_digest),
         usage = coalesce(?5, usage)
@@ -29,18 +30,24 @@ impl Operation for Cancel {
 
     fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Cancelled> {
         let mut find = batch.connection.prepare_cached(FIND)?;
-        let found = find.query_row([self.id.as_bytes()], found).optional()?;
+        let found = find.query_row([self.id.as_bytes()], cancellable).optional()?;
         drop(find);
-        let Some((seq, was, of)) = found else { return Ok(Cancelled::NotFound) };
+        let Some((seq, was, of, has_webhook)) = found else { return Ok(Cancelled::NotFound) };
         if !was.may_become(TaskState::Cancelled) {
             return Ok(Cancelled::AlreadyFinal(was));
         }
-        cancel(batch, seq, of, was, self.now)?;
+        cancel(batch, seq, of, was, has_webhook, self.now)?;
         Ok(Cancelled::Cancelled { was })
     }
 }
 
-/// Reads a row of [`FIND`].
+/// Reads a row of [`FIND`]; the last is whether the task has a webhook.
+pub(super) fn cancellable(row: &Row<'_>) -> rusqlite::Result<(i64, TaskState, Reporter, bool)> {
+    let (seq, state, of) = found(row)?;
+    Ok((seq, state, of, row.get(6)?))
+}
+
+/// Reads what a row of a task that stops begins with.
 pub(super) fn found(row: &Row<'_>) -> rusqlite::Result<(i64, TaskState, Reporter)> {
     let of = Reporter {
         task: TaskId::from_bytes(row.get(3)?),
@@ -57,6 +64,7 @@ pub(super) fn cancel(
     seq: i64,
     of: Reporter,
     was: TaskState,
+    has_webhook: bool,
     now: Timestamp,
 ) -> rusqlite::Result<()> {
     let mut cancel = batch.connection.prepare_cached(CANCEL)?;
@@ -66,6 +74,9 @@ pub(super) fn cancel(
     cancel.execute(params![seq, code(TaskState::Cancelled), nanos(now), digest, used])?;
     drop(cancel);
     drop_checkpoint(batch, seq)?;
+    if has_webhook {
+        webhooks::begin(batch, seq, TaskState::Cancelled, now)?;
+    }
     // What the run has written so far: it will not end in any other way.
     if let Some(part) = live.as_ref().and_then(|live| live.log().part()) {
         keep_log(batch, seq, of.token, &part)?;

@@ -13,6 +13,7 @@ use super::returned::{Delivery, Returned};
 use super::rows::{backoff, nanos, size, timeout};
 use super::usage;
 use super::wall::{self, JUMP_NANOS};
+use super::webhooks;
 use crate::report::{Reporter, Start, Turn};
 use crate::{Change, Claim, Claimed, Claims, Share};
 
@@ -23,7 +24,7 @@ pub(super) const CLAIM: &str = "
     WHERE seq = ?1
     RETURNING id, claims, attempt, attempts_max, host_crashes, timeout_ms, input_bytes IS NOT NULL,
         backoff_first_ms, backoff_factor, backoff_most_ms, ready_at, started_at,
-        iif(parks IS NULL, NULL, usage), waits_for IS NOT NULL";
+        iif(parks IS NULL, NULL, usage), waits_for IS NOT NULL, webhook IS NOT NULL";
 pub(super) const HAND_OVER: &str = "SELECT hand_over FROM dependant WHERE seq = ?1";
 
 #[derive(Debug)]
@@ -99,6 +100,7 @@ impl ClaimReady {
         batch.line.claimed_at = now;
         if now < before - JUMP_NANOS {
             let shortened = wall::shorten_waits(batch.connection, now)?;
+            webhooks::settle(batch.connection, now)?;
             let seconds = (before - now) / JUMP_NANOS;
             tracing::warn!(seconds, shortened, "the clock of this machine went back");
         }
@@ -198,7 +200,14 @@ impl ClaimReady {
             let earlier = usage::read(row, 12)?;
             let report = batch.reports.cell(of, Some(Start { at: self.now, queue, since, earlier }));
             let claimed = Claimed {
-                claim: Claim { id: task, seq, plugin: plugin.clone(), token, report },
+                claim: Claim {
+                    id: task,
+                    seq,
+                    plugin: plugin.clone(),
+                    token,
+                    report,
+                    has_webhook: row.get(14)?,
+                },
                 plugin,
                 queue,
                 attempt,

@@ -12,7 +12,7 @@ use rusqlite::{OptionalExtension, params};
 use wasmill_model::{Cause, Dependencies, NewTask, OnFailure, TaskId, TaskState, Timestamp};
 
 use super::batch::Batch;
-use super::cancel::{cancel, found};
+use super::cancel::{self, cancel};
 use super::cancel_many;
 use super::rows::{code, nanos, size, state};
 use crate::StoreError;
@@ -199,14 +199,14 @@ fn tell(batch: &mut Batch<'_>, awaiting: &Awaiting, end: &End) -> rusqlite::Resu
 /// Cancels a task since one that it waits for went wrong.
 fn give_up(batch: &mut Batch<'_>, awaiting: &Awaiting, end: &End) -> rusqlite::Result<()> {
     let mut find = batch.connection.prepare_cached(cancel_many::FIND)?;
-    let found = find.query_row([awaiting.seq], found).optional()?;
+    let found = find.query_row([awaiting.seq], cancel::cancellable).optional()?;
     drop(find);
     // Another one of those that it waits for may have been first.
-    let Some((seq, was @ TaskState::Waiting, of)) = found else { return Ok(()) };
+    let Some((seq, was @ TaskState::Waiting, of, has_webhook)) = found else { return Ok(()) };
     let how = if end.state == TaskState::Failed { "failed" } else { "was cancelled" };
     let message = format!("it depends on task {}, which {how}", awaiting.on);
     let mut blame = batch.connection.prepare_cached(BLAME)?;
     blame.execute(params![seq, Cause::Dependency.to_string(), message])?;
     drop(blame);
-    cancel(batch, seq, of, was, end.at)
+    cancel(batch, seq, of, was, has_webhook, end.at)
 }

@@ -7,7 +7,7 @@ use super::batch::{Batch, Operation};
 use super::depend;
 use super::rows::{code, nanos};
 use super::save::save;
-use super::usage;
+use super::{usage, webhooks};
 use crate::log::Body;
 use crate::report::Turn;
 use crate::{Change, Claim, LogPart};
@@ -72,6 +72,9 @@ impl Operation for Finish {
         if to.is_final() {
             drop_checkpoint(batch, self.claim.seq)?;
             depend::ended(batch, self.claim.seq, to, self.now)?;
+            if self.claim.has_webhook {
+                webhooks::begin(batch, self.claim.seq, to, self.now)?;
+            }
         }
         batch.moved(&self.claim.plugin, Some(TaskState::Running), Some(to));
         batch.turns.push(Turn::Ended { seq: self.claim.seq });

@@ -10,8 +10,8 @@ use wasmill_model::{NewTask, OnConflict, Priority, ScheduleName, TaskId, TaskSta
 
 use super::batch::{Batch, Line, Operation};
 use super::depend::{self, Awaited};
-use super::keys;
 use super::rows::{RANK_HELD_BACK, RANK_LATER, millis, nanos, size, tags_text};
+use super::{keys, webhooks};
 use crate::{Change, News, RequestKey, StoreError, Submitted, SubmittedTask};
 
 #[derive(Debug)]
@@ -115,8 +115,8 @@ pub(super) const HOLDER: &str = "
 pub(super) const TASK: &str = "
     INSERT INTO task (seq, id, plugin, state, created_at, ready_at, attempts_max, timeout_ms, input_bytes,
         backoff_first_ms, backoff_factor, backoff_most_ms, priority, rank, tags, unique_key, retry_of,
-        schedule, waits_for)
-    VALUES (?1, ?2, ?3, 0, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
+        schedule, waits_for, webhook)
+    VALUES (?1, ?2, ?3, 0, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
 pub(super) const INPUT: &str = "INSERT INTO input (seq, body) VALUES (?1, ?2)";
 pub(super) const TAG: &str = "INSERT OR IGNORE INTO tag (name, seq) VALUES (?1, ?2)";
 
@@ -174,12 +174,16 @@ fn insert(batch: &mut Batch<'_>, task: &NewTask, awaited: &[Awaited]) -> rusqlit
         task.retry_of.as_ref().map(TaskId::as_bytes),
         task.schedule.as_ref().map(ScheduleName::as_str),
         is_held_back.then_some(size(awaited.len())),
+        task.webhook.as_ref().map(webhooks::bits),
     ])?;
     if let Some(input) = &task.input {
         batch.connection.prepare_cached(INPUT)?.execute(params![seq, input])?;
     }
     for tag in &task.tags {
         batch.connection.prepare_cached(TAG)?.execute(params![tag.as_str(), seq])?;
+    }
+    if let Some(webhook) = &task.webhook {
+        webhooks::add(batch, seq, webhook)?;
     }
     if is_held_back {
         depend::add(batch, seq, task, awaited)?;

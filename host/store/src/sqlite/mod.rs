@@ -37,6 +37,7 @@ mod trouble;
 mod usage;
 mod walk;
 mod wall;
+mod webhooks;
 mod writer;
 
 use std::path::Path;
@@ -64,13 +65,15 @@ use self::remove::Remove;
 use self::returned::Returned;
 use self::save::Save;
 use self::schedules::{NoteTrouble, PauseSchedule, PutSchedule, RemoveSchedule};
+use self::webhooks::{Redeliver, Tried};
 use self::writer::{Figures, Writer};
 use crate::report::ReportBoard;
 use crate::tally::Tallies;
 use crate::{
-    Attempt, Cancelled, CancelledMany, Claim, Claims, CommitFigures, Counts, Cursor, Depends, Filter, Fire,
-    Fired, Found, HandOver, Lines, ListQuery, LogPart, Mark, NewSchedule, Page, Put, RanNow, Recovery,
-    RemovedSchedule, RequestKey, Schedule, Share, StoreConfig, StoreError, StoreStats, Submitted, Tally,
+    AfterTry, Attempt, Backlog, Cancelled, CancelledMany, Claim, Claims, CommitFigures, Counts, Cursor,
+    Delivery, Depends, Due, DueQuery, Filter, Fire, Fired, Found, HandOver, Lines, ListQuery, LogPart, Mark,
+    NewSchedule, Page, Put, RanNow, Recovery, Redelivery, RemovedSchedule, RequestKey, Schedule, Share,
+    StoreConfig, StoreError, StoreStats, Submitted, Tally, Try, WebhookLog,
 };
 
 /// An open database.
@@ -375,6 +378,35 @@ impl Sqlite {
 
     pub(crate) async fn note_trouble(&self, schedule: Schedule, trouble: String) -> Result<(), StoreError> {
         self.writer.write(NoteTrouble { schedule, trouble }).await
+    }
+
+    pub(crate) async fn due(&self, query: DueQuery) -> Result<Due, StoreError> {
+        self.readers.read(move |connection| webhooks::due(connection, &query)).await
+    }
+
+    pub(crate) async fn delivery_due(&self) {
+        self.figures.delivery_due.notified().await;
+    }
+
+    pub(crate) async fn tried(
+        &self,
+        delivery: Delivery,
+        tried: Try,
+        after: AfterTry,
+    ) -> Result<bool, StoreError> {
+        self.writer.write(Tried { delivery, tried, after }).await
+    }
+
+    pub(crate) async fn webhook(&self, task: TaskId) -> Result<Option<Option<WebhookLog>>, StoreError> {
+        self.readers.read(move |connection| webhooks::log(connection, task)).await
+    }
+
+    pub(crate) async fn redeliver(&self, task: TaskId, now: Timestamp) -> Result<Redelivery, StoreError> {
+        self.writer.write(Redeliver { task, now }).await
+    }
+
+    pub(crate) async fn backlog(&self) -> Result<Backlog, StoreError> {
+        self.readers.read(webhooks::backlog).await
     }
 
     pub(crate) async fn close(&self) {

@@ -5,7 +5,7 @@ use super::{
     cancel, cancel_many, claim, connection, depend, events, finish, fire, hand_over, insert, keys, pause,
     prune, queries, recover, remove, save, schedules,
 };
-use super::{tally, walk, wall};
+use super::{tally, walk, wall, webhooks};
 
 /// Everything that is asked while the host serves or starts.
 const STATEMENTS: [&str; 89] = [
@@ -112,6 +112,7 @@ fn no_statement_looks_at_all_tasks() {
         .chain([wall::NEWEST, wall::SHORTEN, wall::READY_AGAIN])
         .chain([recover::DEPENDED_ON, recover::SETTLING])
         .chain(tally::STATEMENTS)
+        .chain(webhooks::STATEMENTS)
     {
         let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect(sql);
         let parameters = vec![1; statement.parameter_count()];

@@ -1,12 +1,15 @@
 //! What is read. Each query is one statement, so it sees one moment of the database.
 
 use chrono::DateTime;
-use rusqlite::{Connection, OptionalExtension, params};
-use wasmill_model::{NewTask, OnConflict, PluginName, Task, TaskId, TaskState, Timestamp, Unique, UniqueKey};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use wasmill_model::{
+    NewTask, OnConflict, PluginName, Task, TaskId, TaskState, Timestamp, Unique, UniqueKey, Webhook,
+};
 
 use super::hand_over;
 use super::rows::{TaskRow, backoff, parsed, priority, select_tasks, size, state, tags, task_row, timeout};
 use super::walk::walk;
+use super::webhooks;
 use crate::report::ReportBoard;
 use crate::{Attempt, Claim, Cursor, Filter, ListQuery, Page};
 
@@ -22,9 +25,9 @@ pub(super) const ATTEMPTS: &str = "
             attempt.plugin_digest
         FROM task JOIN attempt USING (seq) WHERE task.id = ?1 ORDER BY attempt.attempt";
 pub(super) const AGAIN: &str = "
-        SELECT plugin, state, timeout_ms, attempts_max, backoff_first_ms, backoff_factor, backoff_most_ms,
-            priority, tags, unique_key, input.body, waits_for IS NOT NULL, task.seq
-        FROM task LEFT JOIN input USING (seq) WHERE task.id = ?1";
+        SELECT plugin, task.state, timeout_ms, attempts_max, backoff_first_ms, backoff_factor, backoff_most_ms,
+            priority, tags, unique_key, input.body, waits_for IS NOT NULL, task.seq, task.webhook, url, origin
+        FROM task LEFT JOIN input USING (seq) LEFT JOIN webhook USING (seq) WHERE task.id = ?1";
 pub(super) const WAITING: &str = "
         SELECT count(*) FROM
             (SELECT 1 FROM task INDEXED BY task_waiting WHERE state = 0 AND plugin = ?1 LIMIT ?2)";
@@ -162,6 +165,7 @@ pub(super) fn again(
             retry_of: Some(id),
             schedule: None,
             dependencies: None,
+            webhook: webhook(row, 13)?,
         };
         let dependant = row.get::<_, bool>(11)?.then(|| row.get::<_, i64>(12)).transpose()?;
         Ok((state(row, 1)?, task, dependant))
@@ -171,6 +175,13 @@ pub(super) fn again(
         task.dependencies = hand_over::again(connection, seq)?;
     }
     Ok(Some((state, task)))
+}
+
+/// Reads the receiver of a task from three columns.
+fn webhook(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Webhook>> {
+    let Some(bits) = row.get(column)? else { return Ok(None) };
+    let (url, origin) = (row.get(column + 1)?, row.get(column + 2)?);
+    Ok(Some(Webhook { url, origin, on: webhooks::ends(bits) }))
 }
 
 pub(super) fn checkpoint(connection: &Connection, claim: &Claim) -> rusqlite::Result<Option<Vec<u8>>> {

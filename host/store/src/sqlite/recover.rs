@@ -6,7 +6,7 @@ use wasmill_model::{Attempts, Backoff, Next, Outcome, PluginName, RetryOn, TaskI
 use super::batch::{Batch, Line, Operation};
 use super::finish::Finish;
 use super::rows::{nanos, parsed};
-use super::{depend, events, tally, wall};
+use super::{depend, events, tally, wall, webhooks};
 use crate::report::{ReportBoard, Reporter};
 use crate::{Claim, Recovery};
 
@@ -25,7 +25,7 @@ pub(super) const DEPENDED_ON: &str = "
     SELECT EXISTS (SELECT 1 FROM dependency INDEXED BY dependency_on WHERE on_seq IS NOT NULL)";
 pub(super) const SETTLING: &str = "SELECT EXISTS (SELECT 1 FROM dependency_end)";
 pub(super) const RUNNING: &str = "
-    SELECT id, seq, claims, attempt, attempts_max, host_crashes, plugin
+    SELECT id, seq, claims, attempt, attempts_max, host_crashes, plugin, webhook IS NOT NULL
     FROM task INDEXED BY task_running WHERE state = 1";
 
 /// Ends the attempt of every running task, in one durable transaction, and counts what waits.
@@ -52,6 +52,7 @@ pub(super) fn recover(connection: &Connection, now: Timestamp) -> rusqlite::Resu
     line.claimed_at = nanos(now);
     line.newest = wall::newest(&transaction, nanos(now))?;
     recovery.shortened = wall::shorten_waits(&transaction, nanos(now))? as u64;
+    webhooks::settle(&transaction, nanos(now))?;
     fault_point!("recovered, not committed");
     transaction.commit()?;
     fault_point!("recovery committed, nothing serves");
@@ -88,7 +89,8 @@ fn crashed(connection: &Connection, reports: &ReportBoard, now: Timestamp) -> ru
         let (id, seq, token) = (TaskId::from_bytes(row.get(0)?), row.get(1)?, row.get(2)?);
         let plugin: PluginName = parsed(row, 6)?;
         let of = Reporter { task: id, plugin: plugin.clone(), attempt: used.attempt, token };
-        let claim = Claim { id, seq, plugin, token, report: reports.cell(of, None) };
+        let report = reports.cell(of, None);
+        let claim = Claim { id, seq, plugin, token, report, has_webhook: row.get(7)? };
         Ok(Finish { claim, next, log: None, now })
     })?;
     finishes.collect()

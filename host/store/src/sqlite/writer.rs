@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::mpsc::error::TryRecvError;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use wasmill_model::{COUNTS, Histogram, LATENCY_SECONDS, PluginName};
 
 use super::batch::{Batcher, Job, Line, Operation, Pending};
@@ -124,6 +124,8 @@ pub(super) struct Figures {
     commands: AtomicU64,
     tallies: Tallies,
     spread: Mutex<CommitFigures>,
+    /// Hints that a delivery is due.
+    pub(super) delivery_due: Notify,
 }
 
 /// One commit that went well.
@@ -149,6 +151,7 @@ impl Figures {
                 commands: Histogram::new(COUNTS),
                 failed: 0,
             }),
+            delivery_due: Notify::new(),
         }
     }
 

@@ -64,6 +64,7 @@ pub(crate) fn new_task() -> NewTask {
         retry_of: None,
         schedule: None,
         dependencies: None,
+        webhook: None,
     }
 }
 

@@ -1,14 +1,19 @@
 //! Random commands against a model that is simple enough to be right.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::time::Duration;
 
 use proptest::prelude::*;
 use wasmill_model::{
     Dependencies, HOST_CRASHES_MAX, Handed, NewTask, Next, OnConflict, OnFailure, Priority, TaskId,
     TaskState, Unique,
 };
-use wasmill_store::{Cancelled, Claim, Counts, Filter, HandOver, ListQuery, RequestKey, Store, Tally};
+use wasmill_store::{
+    AfterTry, Cancelled, Claim, Counts, Delivery, DueQuery, Filter, HandOver, ListQuery, RequestKey, Store,
+    Tally, Try,
+};
 
+use crate::conformance::webhook::hook;
 use crate::fixture::{Folder, Place, at, failure, new_task, plugin};
 
 const PLUGINS: [&str; 2] = ["a", "b"];
@@ -25,9 +30,11 @@ enum Command {
     Prune,
     Reopen,
     Tick,
+    Deliver(bool),
 }
 
-/// What is asked for: a plugin, a priority, a delay, a tag or none, a unique key or none, and what to wait for.
+/// What is asked for: a plugin, a priority, a delay, a tag or none, a unique key or none, what to wait for,
+/// a webhook that is told of what completed and what was cancelled, or none.
 #[derive(Clone, Debug, PartialEq)]
 struct Wish {
     plugin: usize,
@@ -36,6 +43,7 @@ struct Wish {
     tagged: bool,
     key: Option<usize>,
     after: Option<After>,
+    hooked: bool,
 }
 
 /// What to wait for; the numbers pick tasks among those there are.
@@ -56,9 +64,16 @@ fn wish() -> impl Strategy<Value = Wish> {
     let priority = prop_oneof![3 => Just(0), 2 => -2..3_i64];
     let delay = prop_oneof![3 => Just(0), 1 => Just(3)];
     let after = prop::option::weighted(0.4, after());
-    let new =
-        |(plugin, priority, delay, tagged, key, after)| Wish { plugin, priority, delay, tagged, key, after };
-    (0..PLUGINS.len(), priority, delay, any::<bool>(), key, after).prop_map(new)
+    let new = |(plugin, priority, delay, tagged, key, after, hooked)| Wish {
+        plugin,
+        priority,
+        delay,
+        tagged,
+        key,
+        after,
+        hooked,
+    };
+    (0..PLUGINS.len(), priority, delay, any::<bool>(), key, after, any::<bool>()).prop_map(new)
 }
 
 fn command() -> impl Strategy<Value = Command> {
@@ -72,6 +87,7 @@ fn command() -> impl Strategy<Value = Command> {
         1 => Just(Command::Prune),
         1 => Just(Command::Reopen),
         1 => Just(Command::Tick),
+        2 => any::<bool>().prop_map(Command::Deliver),
     ]
 }
 
@@ -93,6 +109,9 @@ struct Known {
     runs: bool,
     hand_over: bool,
     result: Option<String>,
+    hooked: bool,
+    /// When its delivery is due, while it is pending.
+    due_at: Option<i64>,
 }
 
 impl Known {
@@ -107,6 +126,12 @@ impl Known {
     /// Where it stands in the line.
     fn place(&self) -> (i64, usize) {
         (self.ready_at - 60 * self.priority, self.seq)
+    }
+
+    /// Makes its delivery due, if it has ended as its webhook is to be told.
+    fn end(&mut self, now: i64) {
+        let told = matches!(self.state, TaskState::Completed | TaskState::Cancelled);
+        self.due_at = (self.hooked && told).then_some(now);
     }
 }
 
@@ -150,6 +175,7 @@ impl World {
             Command::Reopen => self.reopen(),
             // Never whole minutes: places in the line are then told apart by more than their number.
             Command::Tick => self.now += 17,
+            Command::Deliver(well) => self.deliver(well).await,
         }
     }
 
@@ -202,6 +228,8 @@ impl World {
                 runs: wish.after.as_ref().is_some_and(|after| after.runs),
                 hand_over: wish.after.as_ref().is_some_and(|after| after.hand_over),
                 result: None,
+                hooked: wish.hooked,
+                due_at: None,
             };
             self.tasks.insert(task.id, known);
             self.inserted += 1;
@@ -244,6 +272,7 @@ impl World {
                 continue; // It waited for another one of these, too.
             }
             task.state = TaskState::Cancelled;
+            task.end(now);
             let plugin = task.plugin;
             self.ended(plugin, TaskState::Cancelled);
             self.tell(id, TaskState::Cancelled);
@@ -273,6 +302,7 @@ impl World {
             tags: if wish.tagged { vec!["t".parse().expect("a tag")] } else { Vec::new() },
             unique: wish.key.map(unique),
             dependencies: dependencies.filter(|dependencies| !dependencies.on.is_empty()),
+            webhook: wish.hooked.then(|| hook(&[TaskState::Completed, TaskState::Cancelled])),
             ..new_task()
         }
     }
@@ -348,6 +378,7 @@ impl World {
                 if let Next::Completed(result) = &next {
                     task.result = Some(result.clone());
                 }
+                task.end(self.now);
                 let (plugin, id) = (task.plugin, claim.id);
                 self.ended(plugin, next.state());
                 self.tell(id, next.state());
@@ -364,6 +395,7 @@ impl World {
         } else {
             assert_eq!(cancelled, Cancelled::Cancelled { was: task.state });
             task.state = TaskState::Cancelled;
+            task.end(self.now);
             let plugin = task.plugin;
             self.ended(plugin, TaskState::Cancelled);
             self.tell(id, TaskState::Cancelled);
@@ -395,6 +427,24 @@ impl World {
         for id in gone {
             self.tasks.remove(&id);
         }
+    }
+
+    /// Delivers what is due first, or notes that it is to be tried again later.
+    async fn deliver(&mut self, well: bool) {
+        let due = self.due().await;
+        let Some(delivery) = due.first() else { return };
+        let again = self.now + 5;
+        let after = if well { AfterTry::Delivered } else { AfterTry::Again(at(again)) };
+        let tried = Try { at: at(self.now), took: Duration::ZERO, status: None, error: None };
+        assert_eq!(self.store().tried(delivery, tried, after).await, Ok(true));
+        let task = self.tasks.get_mut(&delivery.task).expect("what is due has a task");
+        task.due_at = (!well).then_some(again);
+    }
+
+    async fn due(&self) -> Vec<Delivery> {
+        let (now, full) = (at(self.now), HashSet::new());
+        let due = self.store().due(DueQuery { now, after: None, full, each: 999, most: 999 }).await;
+        due.expect("read").deliveries
     }
 
     fn reopen(&mut self) {
@@ -448,8 +498,19 @@ impl World {
         }
     }
 
+    /// Compares what is due.
+    async fn compare_due(&self) {
+        let due: BTreeSet<_> = self.due().await.iter().map(|delivery| delivery.task).collect();
+        let is_due = |task: &Known| task.due_at.is_some_and(|due_at| due_at <= self.now);
+        let known = self.tasks.iter().filter(|(_, task)| is_due(task)).map(|(id, _)| *id);
+        assert_eq!(due, known.collect());
+        let pending = self.tasks.values().filter_map(|task| task.due_at).count();
+        assert_eq!(self.store().backlog().await.expect("read").pending, pending as u64);
+    }
+
     async fn compare(&self) {
         self.compare_tallies().await;
+        self.compare_due().await;
         let counts = Counts {
             waiting: self.count(TaskState::Waiting) as u64,
             running: self.count(TaskState::Running) as u64,

@@ -142,4 +142,12 @@ pub(crate) struct TaskOptions {
     /// The same key and the same task, sent again, give the first task again.
     #[arg(long, value_name = "KEY")]
     pub(crate) idempotency_key: Option<String>,
+
+    /// A URL that is told, by POST, when the task has ended.
+    #[arg(long, value_name = "URL")]
+    pub(crate) webhook: Option<String>,
+
+    /// Of which ends it is told [default: all]
+    #[arg(long, value_name = "completed|failed|cancelled", requires = "webhook", value_delimiter = ',')]
+    pub(crate) webhook_on: Vec<String>,
 }

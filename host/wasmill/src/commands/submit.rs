@@ -46,6 +46,15 @@ struct Request<'a> {
     on_failure: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     input_from: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    webhook: Option<Webhook<'a>>,
+}
+/// Whom to tell when the task has ended: of every end, or of those named.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Webhook<'a> {
+    Everything(&'a str),
+    Some { url: &'a str, on: &'a [String] },
 }
 
 #[derive(Deserialize)]
@@ -86,6 +95,8 @@ pub(crate) fn body(
         on_conflict,
         after,
         on_failure,
+        webhook,
+        webhook_on,
         with_results,
         ..
     } = options;
@@ -108,6 +119,10 @@ pub(crate) fn body(
         depends_on: after,
         on_failure: on_failure.as_deref(),
         input_from: with_results.then_some("dependencies"),
+        webhook: webhook.as_deref().map(|url| match webhook_on.as_slice() {
+            [] => Webhook::Everything(url),
+            on => Webhook::Some { url, on },
+        }),
     };
     Ok(serde_json::to_string(&request)?)
 }

@@ -17,6 +17,7 @@ pub(crate) mod read;
 pub(crate) mod recover;
 pub(crate) mod schedules;
 pub(crate) mod tags;
+pub(crate) mod webhook;
 
 /// Makes a test of each case, on a fresh place.
 macro_rules! suite {
@@ -104,6 +105,12 @@ macro_rules! suite {
                 what_cannot_be_handed_over_is_named,
                 a_task_done_again_waits_for_what_it_waited_for,
                 a_task_let_in_waits_for_no_clock_that_went_back;
+            webhook: the_end_of_a_task_makes_its_delivery_due, a_receiver_is_told_of_the_ends_it_asked_for_alone,
+                a_delivery_is_tried_again_when_it_is_time, each_try_is_kept_and_the_oldest_make_room,
+                what_ended_is_delivered_once_more_if_asked, what_is_due_outlives_the_store,
+                the_host_that_dies_once_too_often_leaves_a_delivery, one_receiver_does_not_hide_the_others,
+                a_delivery_goes_with_its_task, a_late_try_changes_nothing, the_backlog_is_counted,
+                no_delivery_waits_for_the_clock_to_come_back, a_task_done_again_keeps_its_webhook;
             recover: tasks_outlive_the_store, a_running_task_is_recovered_first_in_line,
                 the_third_crash_fails_the_task, a_claim_from_before_the_crash_is_lost,
                 a_closed_store_refuses_everything, a_second_close_changes_nothing;
