@@ -33,6 +33,7 @@ mod schedules;
 mod stop;
 mod storage;
 mod third_party;
+mod traces;
 mod usage;
 mod waits;
 mod webhooks;

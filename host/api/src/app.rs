@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use tower_http::catch_panic::CatchPanicLayer;
-use wasmill_model::{Clock, TaskId};
+use wasmill_model::{Clock, TaskId, Tracer};
 use wasmill_runtime::Runtime;
 use wasmill_scheduler::{Scheduler, Schedules};
 use wasmill_store::{Store, StoreError};
@@ -19,7 +19,7 @@ use crate::upload::{self, Uploads};
 use crate::webhook::Webhooks;
 use crate::{
     batch, cancel, cancel_many, docs, drain, events, health, list, logs, metrics, openapi, pause, plugins,
-    result, retry, retry_many, schedules, stats, status, submit, task, webhook,
+    result, retry, retry_many, schedules, stats, status, submit, task, trace, webhook,
 };
 
 /// What the API accepts.
@@ -62,6 +62,8 @@ pub struct Api {
     pub metrics: Metrics,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
+    /// What takes the spans of requests that make tasks.
+    pub tracer: Tracer,
 }
 
 impl Api {
@@ -123,6 +125,7 @@ pub fn router(api: Api) -> Router {
         .into_router()
         .fallback(problem::unknown_route)
         .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(from_fn_with_state(api.tracer.clone(), trace::trace))
         .layer(CatchPanicLayer::custom(problem::panicked))
         .layer(from_fn(problem::finish))
         .layer(from_fn_with_state(api.metrics.clone(), metrics::count))

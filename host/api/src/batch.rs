@@ -20,6 +20,7 @@ use crate::openapi::{Answer as Described, Operation};
 use crate::problem::{Fault, Problem};
 use crate::problem_kind as kind;
 use crate::record::Accepted;
+use crate::trace::{self, Caller};
 use crate::{request_key, submit};
 
 /// The most tasks in one batch: they are one write of the store, which others wait for.
@@ -30,6 +31,7 @@ const FAULTS_MAX: usize = 100;
 
 pub(crate) async fn batch(
     State(api): State<Api>,
+    Caller(caller): Caller,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -47,7 +49,10 @@ pub(crate) async fn batch(
     // Reading ten thousand requests takes a while: not on a thread that serves others.
     let checking = api.clone();
     let tasks = tokio::task::spawn_blocking(move || check(&checking, &bytes, lines, now)).await;
-    let tasks = tasks.map_err(|_| Problem::internal_fault("checking a batch panicked"))??;
+    let mut tasks = tasks.map_err(|_| Problem::internal_fault("checking a batch panicked"))??;
+    if caller.is_some() {
+        tasks.iter_mut().for_each(|task| task.trace.clone_from(&caller));
+    }
     let submitted = match api.store.submit(tasks, request.map(|request| (request, now))).await {
         Err(StoreError::KeyTaken { index, key, holder }) => {
             return Err(Problem::key_taken(&format!("/{index}/unique_key"), &key, holder));
@@ -174,7 +179,8 @@ pub(crate) fn about() -> Operation {
         "All are stored and will run; those whose key is held are answered with the holder.",
         json!([submit::accepted_example()]),
     );
-    request_key::about(Operation::post("/task/batch", "submitTasks", "Submit many tasks, all or none"))
+    let operation = Operation::post("/task/batch", "submitTasks", "Submit many tasks, all or none");
+    trace::about(request_key::about(operation))
         .detail(format!(
             "At most {TASKS_MAX} task requests, as an array, or as lines of JSON with the content type \
              `application/x-ndjson`, which is answered in kind."

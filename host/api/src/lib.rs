@@ -39,6 +39,7 @@ mod stats;
 mod status;
 mod submit;
 mod task;
+mod trace;
 mod upload;
 mod wait;
 mod webhook;

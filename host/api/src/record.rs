@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use wasmill_model::{ATTEMPTS_MAX, Failure, PluginName, Progress, Task, TaskId, TaskState, Timestamp, Usage};
 use wasmill_store::SubmittedTask;
 
-use crate::openapi::values::{Digest, Id, Name, State, Words};
+use crate::openapi::values::{Digest, Id, Name, State, TraceName, Words};
 
 /// A moment in RFC 3339, UTC, with nanoseconds.
 #[derive(Clone, Copy, Debug)]
@@ -106,6 +106,9 @@ pub(crate) struct Status {
     schedule: Option<String>,
     /// How many of the tasks that it depends on have not ended; it starts when it is 0.
     waits_for: u32,
+    /// The trace that the task is part of.
+    #[schemars(with = "Option<TraceName>")]
+    trace_id: Option<String>,
 }
 
 /// How far a guest says it has come.
@@ -191,6 +194,7 @@ impl Status {
                 .map(|Failure { cause, message }| ErrorView { cause: cause.to_string(), message }),
             schedule: task.schedule.map(|schedule| schedule.to_string()),
             waits_for: task.waits_for.unwrap_or(0),
+            trace_id: task.trace.map(|trace| trace.trace_id.to_string()),
         }
     }
 }
@@ -245,6 +249,6 @@ pub(crate) fn example() -> Value {
             "cpu_ms": 0, "wall_ms": 2_013, "queue_ms": 0, "instantiate_us": 61, "peak_memory_bytes": 1_114_112,
             "log_bytes": 0, "http_requests": 0, "http_sent_bytes": 0, "http_received_bytes": 0, "checkpoints": 1,
         },
-        "error": null, "schedule": null, "waits_for": 0,
+        "error": null, "schedule": null, "waits_for": 0, "trace_id": "0af7651916cd43dd8448eb211c80319c",
     })
 }

@@ -17,9 +17,11 @@ use crate::openapi::Operation;
 use crate::problem::{Fault, Problem};
 use crate::problem_kind as kind;
 use crate::submit::{answer, check_input, stored};
+use crate::trace::{self, Caller};
 
 pub(crate) async fn retry(
     State(api): State<Api>,
+    Caller(caller): Caller,
     Path(id): Path<String>,
     headers: HeaderMap,
     body: Body,
@@ -34,7 +36,7 @@ pub(crate) async fn retry(
     if api.scheduler.is_draining() {
         return Err(Problem::draining());
     }
-    let (state, task) = Api::found(id, api.store.again(id, TaskId::new(), api.clock.now()).await)?;
+    let (state, mut task) = Api::found(id, api.store.again(id, TaskId::new(), api.clock.now()).await)?;
     if !state.is_final() {
         return Err(Problem::not_ended(id, state));
     }
@@ -51,6 +53,7 @@ pub(crate) async fn retry(
     if !faults.is_empty() {
         return Err(Problem::invalid_request(faults));
     }
+    task.trace = caller;
     let submitted = match api.store.submit(vec![task], None).await {
         // The body names nothing, so nothing in it is wrong.
         Err(StoreError::UnknownDependency { id, .. }) => {
@@ -63,7 +66,7 @@ pub(crate) async fn retry(
 }
 
 pub(crate) fn about() -> Operation {
-    Operation::post("/task/{id}/retry", "retryTask", "Do an ended task once more")
+    trace::about(Operation::post("/task/{id}/retry", "retryTask", "Do an ended task once more"))
         .detail(
             "A new task with the same input and options, without a delay; its `retry_of` names the old one. It \
              waits for what the old one waited for, as far as that has not ended.",

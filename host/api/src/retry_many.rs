@@ -10,7 +10,7 @@ use axum::response::IntoResponse;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
-use wasmill_model::{NewTask, OnConflict, TaskId, TaskState};
+use wasmill_model::{NewTask, OnConflict, TaskId, TaskState, TraceContext};
 use wasmill_store::{Filter, StoreError};
 
 use crate::app::Api;
@@ -20,6 +20,7 @@ use crate::filter;
 use crate::openapi::{Answer as Answers, Operation};
 use crate::problem::{Fault, Problem};
 use crate::problem_kind as kind;
+use crate::trace::{self, Caller};
 
 /// Tasks that are read and stored at a time: they are held in memory with their inputs.
 const STEP: usize = 50;
@@ -37,6 +38,7 @@ struct Answer {
 
 pub(crate) async fn retry_many(
     State(api): State<Api>,
+    Caller(caller): Caller,
     query: RawQuery,
     headers: HeaderMap,
     body: Body,
@@ -54,7 +56,7 @@ pub(crate) async fn retry_many(
         if dry_run {
             answer.retried += ids.len() as u64;
         } else if !ids.is_empty() {
-            let (retried, held) = retry(&api, &ids).await?;
+            let (retried, held) = retry(&api, &ids, caller.as_ref()).await?;
             answer.retried += retried;
             answer.held += held;
         }
@@ -66,7 +68,7 @@ pub(crate) async fn retry_many(
 }
 
 /// Stores a new task for each of these; returns for how many, and how many were left out.
-async fn retry(api: &Api, ids: &[TaskId]) -> Result<(u64, u64), Problem> {
+async fn retry(api: &Api, ids: &[TaskId], caller: Option<&TraceContext>) -> Result<(u64, u64), Problem> {
     let now = api.clock.now();
     let mut tasks: Vec<NewTask> = Vec::with_capacity(ids.len());
     for id in ids {
@@ -75,6 +77,7 @@ async fn retry(api: &Api, ids: &[TaskId]) -> Result<(u64, u64), Problem> {
         if let Some(unique) = &mut task.unique {
             unique.on_conflict = OnConflict::Return;
         }
+        task.trace = caller.cloned();
         tasks.push(task);
     }
     // One for which something is gone that it waits for must not have the others refused.
@@ -134,7 +137,8 @@ pub(crate) fn about() -> Operation {
         "There is a new task for each.",
         json!({"retried": 12, "held": 0, "dry_run": false}),
     );
-    let operation = Operation::post("/task/retry", "retryTasks", "Do all ended tasks that fit once more")
+    let operation = Operation::post("/task/retry", "retryTasks", "Do all ended tasks that fit once more");
+    let operation = trace::about(operation)
         .detail(
             "Means tasks that failed unless `state` says otherwise. Which ones takes at least one filter, or \
              `all=true`, and not both.",

@@ -176,7 +176,7 @@ pub fn prepare(api: &Api) -> Prepare {
     let api = api.clone();
     Arc::new(move |request, now| {
         let request = serde_json::from_str(request).map_err(|error| error.to_string())?;
-        check_one(&api, request, now).map_err(|refusal| {
+        check_one(&api, request, now, None).map_err(|refusal| {
             let faults = refusal.faults.into_iter().map(|fault| fault.detail);
             faults.chain(refusal.later).collect::<Vec<_>>().join("; ")
         })

@@ -30,6 +30,7 @@ use crate::problem::{Fault, Problem};
 use crate::problem_kind as kind;
 use crate::record::{Accepted, Record};
 use crate::request_key;
+use crate::trace::{self, Caller};
 use crate::wait::{self, Wish};
 use crate::webhook::WebhookWish;
 
@@ -38,6 +39,7 @@ const DEFAULT_PLUGIN: &str = "io-stub";
 
 pub(crate) async fn submit(
     State(api): State<Api>,
+    Caller(caller): Caller,
     query: RawQuery,
     headers: HeaderMap,
     body: Body,
@@ -54,7 +56,7 @@ pub(crate) async fn submit(
     if api.scheduler.is_draining() {
         return Err(Problem::draining());
     }
-    let task = check(&api, &bytes, now)?;
+    let task = NewTask { trace: caller, ..check(&api, &bytes, now)? };
     let submitted = api.store.submit(vec![task], request.map(|request| (request, now))).await?;
     api.scheduler.wake();
     answer_after(&api, &submitted, wish).await
@@ -197,6 +199,7 @@ fn check_fields(
             schedule: None,
             dependencies,
             webhook,
+            trace: None,
         }),
         _ => Err(Refusal { faults, later }),
     }
@@ -391,7 +394,8 @@ pub(crate) fn about() -> Operation {
         "plugin": "io-stub", "input": {"min_ms": 500, "max_ms": 900, "fail_rate": 0}, "timeout": "30s",
         "max_attempts": 3, "backoff": {"first": "1s", "factor": 2, "most": "5m"},
     });
-    request_key::about(wait::about(Operation::post("/task", "submitTask", "Submit a task")))
+    let operation = wait::about(Operation::post("/task", "submitTask", "Submit a task"));
+    trace::about(request_key::about(operation))
         .detail(
             "Without a body the default plugin runs. The task is on disk before this is answered. With a \
              wait the answer is its whole record.",

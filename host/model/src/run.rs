@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Failure, Handed, LogStream, Meter, PluginName, Progress, Rate, RetryOn, TaskId};
+use crate::{Failure, Handed, LogStream, Meter, PluginName, Progress, Rate, RetryOn, RunTrace, TaskId};
 
 /// A future on the heap that may move between threads.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -115,6 +115,11 @@ pub trait RunHost: Send + Sync {
 
     /// Returns the meter that what the run uses is to be counted with; `None` if nobody wants to know.
     fn meter(&self) -> Option<&Meter> {
+        None
+    }
+
+    /// Returns the trace that the run is part of, for what it asks of others; `None` if it is part of none.
+    fn trace(&self) -> Option<&RunTrace> {
         None
     }
 

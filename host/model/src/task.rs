@@ -8,8 +8,8 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::{
-    Backoff, Dependencies, Failure, PluginName, Priority, ScheduleName, Tag, TaskState, Timestamp, Unique,
-    UniqueKey, Usage, Webhook,
+    Backoff, Dependencies, Failure, PluginName, Priority, ScheduleName, Tag, TaskState, Timestamp,
+    TraceContext, Unique, UniqueKey, Usage, Webhook,
 };
 
 /// The id of a task: a UUIDv7, so ids sort by the time they were made.
@@ -103,6 +103,8 @@ pub struct NewTask {
     pub dependencies: Option<Dependencies>,
     /// Whom to tell of its end.
     pub webhook: Option<Webhook>,
+    /// Where in which trace it was asked for.
+    pub trace: Option<TraceContext>,
 }
 
 impl NewTask {
@@ -165,6 +167,8 @@ pub struct Task {
     pub schedule: Option<ScheduleName>,
     /// How many of the tasks that it waits for have not ended; `None` if it was never to wait for any.
     pub waits_for: Option<u32>,
+    /// Where in which trace it was asked for.
+    pub trace: Option<TraceContext>,
 }
 
 impl Task {
@@ -222,6 +226,7 @@ mod tests {
             parks: 0,
             schedule: None,
             waits_for: None,
+            trace: None,
         }
     }
 

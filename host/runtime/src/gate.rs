@@ -16,6 +16,7 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 use crate::fetch;
 use crate::http_calls::HttpCalls;
 use crate::plugin::Plugin;
+use crate::request_span::RequestSpan;
 use crate::terms::HttpRule;
 
 /// A future on the heap, as wasmtime-wasi-http takes it.
@@ -40,7 +41,7 @@ impl Gate {
 impl WasiHttpHooks for Gate {
     fn send_request(
         &mut self,
-        request: Request<WasiBody>,
+        mut request: Request<WasiBody>,
         options: Option<RequestOptions>,
         _: Driver,
     ) -> Boxed<Result<(Response<WasiBody>, Driver), Error>> {
@@ -59,12 +60,14 @@ impl WasiHttpHooks for Gate {
         if let Some(meter) = host.meter() {
             meter.add_http_request();
         }
+        let span = RequestSpan::begin(&host, &mut request, &admitted.target);
         Box::new(async move {
             let options = options.unwrap_or_default();
             let sent = fetch::send(&plugin.outside, &admitted, request, options, &host).await;
             if let Err(Error::DestinationIpProhibited) = sent {
                 plugin.denials.log_inner_address(&plugin, &admitted.target.origin());
             }
+            span.end(sent.as_ref().map(|(response, _)| response.status()));
             let (response, connection) = sent?;
             under_way.has_head();
             let connection = async move {

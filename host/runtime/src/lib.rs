@@ -16,6 +16,7 @@ mod ticker;
 mod check;
 mod keeper;
 mod registry;
+mod request_span;
 mod upload;
 
 mod cache;

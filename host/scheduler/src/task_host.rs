@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use wasmill_model::{BoxFuture, Clock, Failure, Handed, LogStream, Meter, Pinned, Progress, RunHost};
+use wasmill_model::{
+    BoxFuture, Clock, Failure, Handed, LogStream, Meter, Pinned, Progress, RunHost, RunTrace,
+};
 use wasmill_store::{Claim, Store};
 
 use crate::hand_over;
@@ -83,6 +85,10 @@ impl RunHost for TaskHost {
 
     fn meter(&self) -> Option<&Meter> {
         Some(self.claim.meter())
+    }
+
+    fn trace(&self) -> Option<&RunTrace> {
+        self.claim.trace()
     }
 
     fn pin(&self, pinned: &Pinned) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wasmill_model::{Backoff, Meter, PluginName, TaskId, TaskState, Timestamp, Usage};
+use wasmill_model::{Backoff, Meter, PluginName, RunTrace, TaskId, TaskState, Timestamp, Usage};
 
 use crate::RunLog;
 use crate::report::ReportCell;
@@ -34,6 +34,11 @@ impl Claim {
     /// Returns the meter of this attempt: what it shows is read with the task, and stored with its end.
     pub fn meter(&self) -> &Meter {
         self.report.meter()
+    }
+
+    /// Returns the trace that the attempt is part of, if it is part of one.
+    pub fn trace(&self) -> Option<&RunTrace> {
+        self.report.trace()
     }
 
     /// Returns what the run has used, if it ends now; not what its attempt used before it was parked.

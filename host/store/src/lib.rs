@@ -19,6 +19,7 @@ mod sqlite;
 mod store;
 mod submit;
 mod tally;
+mod traced;
 mod webhook;
 
 pub use attempt::Attempt;

@@ -10,10 +10,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use wasmill_model::{Meter, PluginName, Progress, TaskId, Timestamp, Usage};
+use wasmill_model::{Meter, PluginName, Progress, RunTrace, TaskId, Timestamp, Tracer, Usage};
 
 use crate::hub::Hub;
 use crate::log::{LogBudget, RunLog};
+use crate::traced::Traced;
 use crate::{Change, LogPart, News};
 
 /// Of how many tasks progress is told at once, so that it never crowds out all other events.
@@ -40,6 +41,7 @@ struct Cell {
     /// `None` for a claim of an earlier host, of which nothing is known.
     start: Option<Start>,
     log: RunLog,
+    trace: Option<RunTrace>,
     untold: Arc<Untold>,
 }
 
@@ -51,6 +53,8 @@ pub(crate) struct Reporter {
     pub(crate) attempt: u32,
     /// Which claim of the task it is, from 1.
     pub(crate) token: i64,
+    /// What is known of it if it is part of a trace.
+    pub(crate) trace: Option<Arc<Traced>>,
 }
 
 /// How an attempt began.
@@ -145,6 +149,16 @@ impl ReportCell {
         &self.0.log
     }
 
+    /// Returns the trace that the run is part of.
+    pub(crate) fn trace(&self) -> Option<&RunTrace> {
+        self.0.trace.as_ref()
+    }
+
+    /// Returns which run it is.
+    pub(crate) fn of(&self) -> &Reporter {
+        &self.0.of
+    }
+
     /// Returns what says that the run wrote no log.
     pub(crate) fn silent_part(&self) -> LogPart {
         LogPart::silent(self.0.of.token.unsigned_abs(), self.0.of.attempt)
@@ -167,6 +181,8 @@ pub(crate) struct ReportBoard {
     pub(crate) hub: Arc<Hub>,
     /// Wakes whoever starts tasks when some became ready that were held back.
     pub(crate) readied: Notify,
+    /// What takes the spans of what has committed.
+    pub(crate) tracer: Tracer,
     untold: Arc<Untold>,
     log_budget: Arc<LogBudget>,
 }
@@ -182,11 +198,12 @@ pub(crate) enum Turn {
 
 impl ReportBoard {
     /// Makes a board whose logs hold so many bytes together.
-    pub(crate) fn new(log_bytes_max: usize) -> Self {
+    pub(crate) fn new(log_bytes_max: usize, tracer: Tracer) -> Self {
         Self {
             cells: Mutex::default(),
             hub: Arc::default(),
             readied: Notify::new(),
+            tracer,
             untold: Arc::default(),
             log_budget: Arc::new(LogBudget::new(log_bytes_max)),
         }
@@ -195,6 +212,7 @@ impl ReportBoard {
     /// Makes the cell of a claim; it is not on the board before its turn.
     pub(crate) fn cell(&self, of: Reporter, start: Option<Start>) -> ReportCell {
         let log = RunLog::new(of.token.unsigned_abs(), of.attempt, Arc::clone(&self.log_budget));
+        let trace = of.run_trace(&self.tracer);
         let untold = Arc::clone(&self.untold);
         ReportCell(Arc::new(Cell {
             of,
@@ -202,6 +220,7 @@ impl ReportBoard {
             meter: Meter::default(),
             start,
             log,
+            trace,
             untold,
         }))
     }

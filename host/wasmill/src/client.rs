@@ -20,7 +20,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 pub(crate) use self::address::Address;
-use self::connect::Connector;
+pub(crate) use self::connect::Connector;
 pub(crate) use self::events::Events;
 #[cfg(test)]
 pub(crate) use self::views::Progress;

@@ -1,5 +1,6 @@
 //! The commands that talk to a server about tasks: one file each below this one.
 
+mod caller;
 mod cancel;
 mod delete;
 mod follow;

@@ -17,6 +17,7 @@ mod screen;
 mod serve;
 mod settings;
 mod telemetry;
+mod traces;
 
 use std::process::ExitCode;
 

@@ -10,10 +10,10 @@ mod host;
 mod report;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use wasmill_model::{Later, Limits, PluginName};
+use wasmill_model::{Later, Limits, PluginName, Usage};
 use wasmill_runtime::{CacheConfig, PluginState, PluginsConfig, Runtime, RuntimeConfig, Terms};
 
 use self::attempt::{Attempt, End, Ran, Stop};
@@ -102,8 +102,10 @@ async fn carry_out(config: &Config, found: Found, order: Order, live: &Screen) -
             input: order.input.clone(),
             timeout: order.timeout.unwrap_or(terms.limits.timeout),
         };
+        host.begin();
+        let begun = Instant::now();
         let ran = one.run(&runtime, &host, live, &mut stop).await;
-        let usage = host.usage();
+        let usage = Usage { wall: begun.elapsed(), ..host.usage() };
         let end = match ran {
             Ran::Ended(end) => end,
             Ran::Parked(Later { wait, state }) => {

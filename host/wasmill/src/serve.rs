@@ -22,7 +22,7 @@ use wasmill_store::{Store, StoreConfig};
 use crate::cli::ServeArgs;
 use crate::process::{self, StopSignals};
 use crate::settings::{Config, LogFormat, SLOTS};
-use crate::telemetry;
+use crate::{telemetry, traces};
 
 /// The plugins that are part of the binary.
 pub(crate) const BUILT_IN: [(&str, &[u8]); 1] = [("io-stub", include_bytes!(env!("WASMILL_IO_STUB")))];
@@ -78,12 +78,15 @@ async fn run(config: Config, guests: runtime::Handle, log_events: Arc<LogEvents>
             None => None,
         };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    // Before the tracer: what the last host left is told as having ended before this one began.
+    let now = clock.now();
+    let (tracer, exporter) = traces::start(config.otlp_endpoint.as_deref(), &clock)?;
     let store_config = StoreConfig {
         waiting_max: config.waiting_max,
         log_bytes_max: usize::try_from(config.log_total_bytes)?,
+        tracer: tracer.clone(),
         ..StoreConfig::new(&config.data)
     };
-    let now = clock.now();
     let (store, recovery) = tokio::task::spawn_blocking(move || Store::open(store_config, now)).await??;
     if recovery.requeued + recovery.failed > 0 {
         tracing::warn!(
@@ -136,6 +139,7 @@ async fn run(config: Config, guests: runtime::Handle, log_events: Arc<LogEvents>
         webhooks: webhooks.clone(),
         metrics: Metrics::new(log_events, now),
         clock: Arc::clone(&clock),
+        tracer,
     };
     tokio::spawn(api.schedules.clone().keep(scheduler.clone(), prepare(&api)));
     tokio::spawn(follow_plugins(api.clone(), plugins_changed));
@@ -163,6 +167,13 @@ async fn run(config: Config, guests: runtime::Handle, log_events: Arc<LogEvents>
     }
     webhooks.stop().await;
     store.close().await;
+    // Last, since all before it has spans; nobody has to wait for a collector.
+    if let Some(exporter) = exporter {
+        tokio::select! {
+            () = exporter.close() => {}
+            () = stop.next() => {}
+        }
+    }
     tracing::info!(ended = drained.ended, put_back = drained.put_back, "stopped");
     Ok(())
 }

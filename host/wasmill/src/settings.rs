@@ -172,6 +172,11 @@ pub(crate) struct Settings {
         default_missing_value = "true")]
     pub(crate) debug_remote: Option<bool>,
 
+    /// Where traces are sent: an OpenTelemetry collector, by OTLP over HTTP, such as http://localhost:4318;
+    /// OTEL_EXPORTER_OTLP_ENDPOINT and its like are heeded, too [default: none]
+    #[arg(long, value_name = "URL", env = "WASMILL_OTLP_ENDPOINT")]
+    pub(crate) otlp_endpoint: Option<String>,
+
     /// The size of the largest body of many tasks, as for POST /task/batch [default: 16MiB]
     #[arg(long, value_name = "SIZE", env = "WASMILL_BATCH_BODY_MAX")]
     pub(crate) batch_body_max: Option<ByteSize>,
@@ -298,6 +303,8 @@ pub(crate) struct Config {
     /// `None` means that there is no debug port.
     pub(crate) debug_listen: Option<SocketAddr>,
     pub(crate) debug_remote: bool,
+    /// `None` leaves it to the environment whether traces are sent.
+    pub(crate) otlp_endpoint: Option<String>,
     pub(crate) batch_bytes: u64,
     /// `None` means that the environment holds them, if there are any.
     pub(crate) webhook_secret_file: Option<PathBuf>,
@@ -372,6 +379,7 @@ impl Config {
             body_bytes: size(flags.body_max, file.body_max, ByteSize::mib(1)),
             debug_listen: flags.debug_listen.or(file.debug_listen),
             debug_remote: flags.debug_remote.or(file.debug_remote).unwrap_or(false),
+            otlp_endpoint: flags.otlp_endpoint.or(file.otlp_endpoint),
             batch_bytes: size(flags.batch_body_max, file.batch_body_max, ByteSize::mib(16)),
             webhook_secret_file: flags.webhook_secret_file.or(file.webhook_secret_file),
             webhook_allowed: webhook_allowed(flags.webhook_allow.or(file.webhook_allow))?,
@@ -540,6 +548,7 @@ mod tests {
             body_max = "3MiB"
             debug_listen = "0.0.0.0:6060"
             debug_remote = true
+            otlp_endpoint = "http://localhost:4318"
             batch_body_max = "5MiB"
             webhook_secret_file = "/run/secrets/webhook"
             webhook_allow = ["receiver", "10.0.0.0/8"]
@@ -560,6 +569,7 @@ mod tests {
         assert_eq!((config.log_format, config.log_total_bytes), (LogFormat::Json, 8 << 20));
         assert_eq!((config.ceilings.memory_bytes, config.ceilings.concurrency), (512 << 20, Some(3)));
         assert!(config.allow_upload);
+        assert_eq!(config.otlp_endpoint.as_deref(), Some("http://localhost:4318"));
         assert_eq!(config.batch_bytes, 5 << 20);
         assert_eq!((config.webhook_allowed.len(), config.webhook_tries), (2, 3));
         assert_eq!(config.webhook_backoff.wait(2, 1.0), Duration::from_secs(5));

@@ -4,7 +4,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use wasmill_model::{PluginName, Timestamp, Usage};
+use wasmill_model::{PluginName, Timestamp, Tracer, TracerFigures, Usage};
 use wasmill_runtime::{MemoryUsage, PluginState, PoolUsage};
 use wasmill_scheduler::{ScheduleFigures, SchedulerFigures};
 use wasmill_store::{Backlog, Tally};
@@ -25,6 +25,7 @@ pub(super) async fn gather(api: &Api) -> Vec<Metric> {
     metrics.extend(about_plugins(api));
     metrics.extend(about_store(api));
     metrics.extend(about_webhooks(api).await);
+    metrics.extend(about_traces(&api.tracer));
     metrics.extend(api.metrics.inner.http.metrics());
     metrics.extend(process::metrics(api.metrics.inner.started_at));
     metrics
@@ -219,6 +220,18 @@ async fn about_webhooks(api: &Api) -> [Metric; 4] {
             "How long the delivery has been pending that has been for longest; 0 where none is",
         )
         .of(seconds(age)),
+    ]
+}
+
+fn about_traces(tracer: &Tracer) -> [Metric; 2] {
+    let TracerFigures { exported, dropped, refused, kept } = tracer.figures();
+    [
+        Metric::counter("wasmill_trace_spans", "Spans of traces, by what has become of them")
+            .with(&[("result", "exported")], exported as f64)
+            .with(&[("result", "dropped")], dropped as f64)
+            .with(&[("result", "refused")], refused as f64),
+        Metric::gauge("wasmill_trace_spans_kept", "Spans that wait to be sent to the collector")
+            .of(kept as f64),
     ]
 }
 

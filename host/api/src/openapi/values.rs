@@ -59,6 +59,10 @@ inline!(Moment, json_schema!({"type": "string", "format": "date-time"}));
 pub(crate) struct Digest;
 inline!(Digest, json_schema!({"type": "string", "pattern": "^[0-9a-f]{64}$"}));
 
+/// The id of a trace.
+pub(crate) struct TraceName;
+inline!(TraceName, json_schema!({"type": "string", "pattern": "^[0-9a-f]{32}$"}));
+
 /// Where a task stands, for machines.
 pub(crate) struct State;
 inline!(State, json_schema!({"type": "string", "enum": TaskState::ALL.map(TaskState::as_str)}));

@@ -47,7 +47,7 @@ pub(crate) async fn run(
     }
     let request = serde_json::from_str(schedule.task.as_deref().unwrap_or("{}"));
     let request = request.map_err(|_| Problem::internal_fault("a stored task request is no JSON"))?;
-    let task = check_one(&api, request, api.clock.now()).map_err(|Refusal { faults, later }| {
+    let task = check_one(&api, request, api.clock.now(), None).map_err(|Refusal { faults, later }| {
         let faults = faults.into_iter().map(|fault| fault.under("task")).collect();
         Refusal { faults, later }.into_problem()
     })?;

@@ -97,12 +97,15 @@ fn check_task(api: &Api, request: &str, now: Timestamp) -> Result<wasmill_model:
         return Err(wrong(Fault::body(detail)));
     }
     let raw = serde_json::from_str(request).map_err(|error| wrong(Fault::body(error.to_string())))?;
-    let task = check_one(api, raw, now)?;
-    // A delay counts from each run, but a moment comes once.
+    let task = check_one(api, raw, now, None)?;
+    // A delay counts from each run, but a moment comes once, and so does the end of a task.
     let fields: BTreeMap<String, &RawValue> = serde_json::from_str(request).unwrap_or_default();
-    if fields.get("run_at").is_some_and(|value| value.get() != "null") {
-        let detail = "run_at is for a single task; the cron expression says when those of a schedule run";
-        return Err(wrong(Fault::field("run_at", detail)));
+    for once in ["run_at", "depends_on"] {
+        if fields.get(once).is_some_and(|value| value.get() != "null") {
+            let detail =
+                format!("{once} is for a single task; the cron expression says when those of a schedule run");
+            return Err(wrong(Fault::field(once, detail)));
+        }
     }
     Ok(task.plugin)
 }

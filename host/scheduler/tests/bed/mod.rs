@@ -43,6 +43,7 @@ pub fn new_task(id: TaskId, script: &str, created_at: Timestamp) -> NewTask {
         schedule: None,
         dependencies: None,
         webhook: None,
+        trace: None,
     }
 }
 

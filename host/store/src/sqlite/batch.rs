@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
-use wasmill_model::{PluginName, TaskState, fault_point};
+use wasmill_model::{PluginName, Span, TaskState, fault_point};
 
 use super::depend;
 use super::events;
@@ -91,12 +91,23 @@ pub(super) struct Batch<'a> {
     pub(super) readied: bool,
     /// Whether a delivery has become due.
     pub(super) delivery_due: bool,
+    /// What has ended and is part of a trace.
+    pub(super) spans: Vec<Span>,
 }
 
 impl<'a> Batch<'a> {
     pub(super) fn new(connection: &'a Connection, line: Line, reports: &'a ReportBoard) -> Self {
-        let (turns, news, moves) = (Vec::new(), Vec::new(), Moves::default());
-        Self { connection, line, reports, turns, news, moves, readied: false, delivery_due: false }
+        Self {
+            connection,
+            line,
+            reports,
+            turns: Vec::new(),
+            news: Vec::new(),
+            moves: Moves::default(),
+            spans: Vec::new(),
+            readied: false,
+            delivery_due: false,
+        }
     }
 
     /// Counts a task that leaves one state for another, or comes from or goes to nowhere.
@@ -212,7 +223,7 @@ impl Batcher {
         // Last, so that all that ends in this batch is told of in it.
         depend::settle(&mut batch)?;
         events::reserve(&mut batch)?;
-        let Batch { line, turns, news, moves, readied, delivery_due, .. } = batch;
+        let Batch { line, turns, news, moves, readied, delivery_due, spans, .. } = batch;
         tally::write(&self.connection, &moves)?;
         // Only those that promise something: the others are what a dispatcher does all day.
         let promises = jobs.iter().any(|job| job.durable());
@@ -233,6 +244,9 @@ impl Batcher {
         drop(telling);
         if readied {
             self.reports.readied.notify_one();
+        }
+        if !spans.is_empty() {
+            self.reports.tracer.record(spans);
         }
         self.figures.publish(line, moves, committed);
         if delivery_due {
@@ -270,7 +284,7 @@ impl Batcher {
 #[cfg(test)]
 mod tests {
     use chrono::DateTime;
-    use wasmill_model::{NewTask, TaskId};
+    use wasmill_model::{NewTask, TaskId, Tracer};
 
     use super::super::{connection, insert::Insert, recover};
     use super::*;
@@ -280,9 +294,10 @@ mod tests {
 
     fn batcher(path: &Path) -> Batcher {
         let connection = connection::writer(path).expect("opened");
-        let (_, line) = recover::recover(&connection, DateTime::UNIX_EPOCH).expect("recovered");
+        let (_, line) =
+            recover::recover(&connection, DateTime::UNIX_EPOCH, &Tracer::default()).expect("recovered");
         let figures = Arc::new(Figures::new(line, Tallies::default()));
-        let reports = Arc::new(ReportBoard::new(0));
+        let reports = Arc::new(ReportBoard::new(0, Tracer::default()));
         Batcher::new(connection, path.into(), line, figures, reports, Arc::default())
     }
 
@@ -303,6 +318,7 @@ mod tests {
             schedule: None,
             dependencies: None,
             webhook: None,
+            trace: None,
         };
         let (reply, answer) = oneshot::channel();
         (Box::new(Pending::new(Insert { tasks: vec![task], waiting_max, request: None }, reply)), answer)

@@ -6,13 +6,15 @@ use wasmill_model::{TaskId, TaskState, Timestamp};
 use super::batch::{Batch, Operation};
 use super::depend;
 use super::finish::{drop_checkpoint, keep_log};
-use super::rows::{code, nanos, parsed, state};
+use super::rows::{code, nanos, parsed, state, traced};
 use super::{usage, webhooks};
 use crate::report::{ReportCell, Reporter, Turn};
+use crate::traced::RunEnd;
 use crate::{Cancelled, Change};
 
 pub(super) const FIND: &str = "
-    SELECT seq, state, claims, id, plugin, attempt, webhook IS NOT NULL FROM task WHERE id = ?1";
+    SELECT seq, state, claims, id, plugin, attempt, trace, created_at, started_at, webhook IS NOT NULL
+    FROM task WHERE id = ?1";
 pub(super) const CANCEL: &str = "
     UPDATE task SET state = ?2, finished_at = ?3, plugin_digest = coalesce(?4, plugin_digest),
         usage = coalesce(?5, usage)
@@ -44,7 +46,7 @@ impl Operation for Cancel {
 /// Reads a row of [`FIND`]; the last is whether the task has a webhook.
 pub(super) fn cancellable(row: &Row<'_>) -> rusqlite::Result<(i64, TaskState, Reporter, bool)> {
     let (seq, state, of) = found(row)?;
-    Ok((seq, state, of, row.get(6)?))
+    Ok((seq, state, of, row.get(9)?))
 }
 
 /// Reads what a row of a task that stops begins with.
@@ -54,6 +56,7 @@ pub(super) fn found(row: &Row<'_>) -> rusqlite::Result<(i64, TaskState, Reporter
         plugin: parsed(row, 4)?,
         attempt: row.get(5)?,
         token: row.get(2)?,
+        trace: traced(row, 6)?,
     };
     Ok((row.get(0)?, state(row, 1)?, of))
 }
@@ -71,7 +74,7 @@ pub(super) fn cancel(
     let live = batch.reports.live(seq, of.token);
     let digest = live.as_ref().and_then(ReportCell::digest);
     let used = live.as_ref().and_then(|live| live.usage_at_end(now)).map(|used| usage::text(&used));
-    cancel.execute(params![seq, code(TaskState::Cancelled), nanos(now), digest, used])?;
+    cancel.execute(params![seq, code(TaskState::Cancelled), nanos(now), digest.as_deref(), used])?;
     drop(cancel);
     drop_checkpoint(batch, seq)?;
     if has_webhook {
@@ -82,6 +85,17 @@ pub(super) fn cancel(
         keep_log(batch, seq, of.token, &part)?;
     }
     depend::ended(batch, seq, TaskState::Cancelled, now)?;
+    if was == TaskState::Running && of.trace.is_some() {
+        let end = RunEnd {
+            at: now,
+            outcome: "cancelled".to_owned(),
+            failure: None,
+            usage: live.as_ref().and_then(|live| live.usage_at_end(now)),
+            digest: digest.as_deref(),
+        };
+        batch.spans.extend(of.run_span(&batch.reports.tracer, end));
+    }
+    batch.spans.extend(of.task_span(&batch.reports.tracer, "cancelled", None, now));
     batch.moved(&of.plugin, Some(was), Some(TaskState::Cancelled));
     batch.news.push(of.news(Change::Cancelled, now));
     batch.turns.push(Turn::Ended { seq });

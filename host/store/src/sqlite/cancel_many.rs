@@ -8,7 +8,8 @@ use super::cancel::{cancel, cancellable};
 use crate::{CancelledMany, Filter, Found};
 
 pub(super) const FIND: &str = "
-    SELECT seq, state, claims, id, plugin, attempt, webhook IS NOT NULL FROM task WHERE seq = ?1";
+    SELECT seq, state, claims, id, plugin, attempt, trace, created_at, started_at, webhook IS NOT NULL
+    FROM task WHERE seq = ?1";
 
 #[derive(Debug)]
 pub(super) struct CancelMany {

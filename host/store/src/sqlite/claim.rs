@@ -10,7 +10,7 @@ use wasmill_model::{PluginName, Priority, TaskId, TaskState, Timestamp};
 
 use super::batch::{Batch, Operation};
 use super::returned::{Delivery, Returned};
-use super::rows::{backoff, nanos, size, timeout};
+use super::rows::{backoff, nanos, size, timeout, traced};
 use super::usage;
 use super::wall::{self, JUMP_NANOS};
 use super::webhooks;
@@ -24,7 +24,7 @@ pub(super) const CLAIM: &str = "
     WHERE seq = ?1
     RETURNING id, claims, attempt, attempts_max, host_crashes, timeout_ms, input_bytes IS NOT NULL,
         backoff_first_ms, backoff_factor, backoff_most_ms, ready_at, started_at,
-        iif(parks IS NULL, NULL, usage), waits_for IS NOT NULL, webhook IS NOT NULL";
+        iif(parks IS NULL, NULL, usage), waits_for IS NOT NULL, webhook IS NOT NULL, trace, created_at, ?2";
 pub(super) const HAND_OVER: &str = "SELECT hand_over FROM dependant WHERE seq = ?1";
 
 #[derive(Debug)]
@@ -193,11 +193,15 @@ impl ClaimReady {
             let (task, plugin) = (TaskId::from_bytes(row.get(0)?), candidate.plugin.clone());
             let (token, attempt) = (row.get(1)?, row.get(2)?);
             // Behind a clock that went back, a task may be ready in the future.
-            let waited = nanos(self.now).saturating_sub(row.get(10)?);
+            let ready_at: i64 = row.get(10)?;
+            let waited = nanos(self.now).saturating_sub(ready_at);
             let queue = Duration::from_nanos(u64::try_from(waited).unwrap_or(0));
-            let of = Reporter { task, plugin: plugin.clone(), attempt, token };
             let since = DateTime::from_timestamp_nanos(row.get(11)?);
             let earlier = usage::read(row, 12)?;
+            let trace = traced(row, 15)?;
+            let of = Reporter { task, plugin: plugin.clone(), attempt, token, trace };
+            let ready_at = DateTime::from_timestamp_nanos(ready_at);
+            batch.spans.extend(of.wait_span(&batch.reports.tracer, ready_at, self.now));
             let report = batch.reports.cell(of, Some(Start { at: self.now, queue, since, earlier }));
             let claimed = Claimed {
                 claim: Claim {

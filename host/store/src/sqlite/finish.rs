@@ -10,6 +10,7 @@ use super::save::save;
 use super::{usage, webhooks};
 use crate::log::Body;
 use crate::report::Turn;
+use crate::traced::RunEnd;
 use crate::{Change, Claim, LogPart};
 
 pub(super) const END: &str = "
@@ -78,6 +79,7 @@ impl Operation for Finish {
         }
         batch.moved(&self.claim.plugin, Some(TaskState::Running), Some(to));
         batch.turns.push(Turn::Ended { seq: self.claim.seq });
+        self.trace(batch);
         batch.news.push(self.claim.report.news(self.change(), self.now));
         Ok(true)
     }
@@ -191,6 +193,38 @@ impl Finish {
     /// Says whether the run was one of several steps of its attempt, whose log is theirs together.
     fn is_step(&self) -> bool {
         matches!(self.next, Next::ResumeAt(..)) || self.claim.report.goes_on()
+    }
+
+    /// Tells of the run, and of the task if that has ended, as parts of their trace.
+    fn trace(&self, batch: &mut Batch<'_>) {
+        let of = self.claim.report.of();
+        if of.trace.is_none() {
+            return;
+        }
+        let (outcome, failure) = match &self.next {
+            Next::Completed(_) => ("completed".to_owned(), None),
+            Next::Failed(failure) | Next::RetryAt(_, failure) => {
+                (failure.cause.to_string(), Some(failure.message.as_str()))
+            }
+            Next::ResumeAt(..) => ("parked".to_owned(), None),
+            Next::Requeued => ("put-back".to_owned(), None),
+            Next::Recovered => (Cause::HostCrash.to_string(), Some("the host died during the run")),
+        };
+        let digest = self.claim.report.digest();
+        let end = RunEnd {
+            at: self.now,
+            outcome,
+            failure,
+            usage: self.claim.report.usage_of_run(self.now),
+            digest: digest.as_deref(),
+        };
+        let tracer = &batch.reports.tracer;
+        batch.spans.extend(of.run_span(tracer, end));
+        let to = self.next.state();
+        if to.is_final() {
+            let failure = if let Next::Failed(failure) = &self.next { Some(failure) } else { None };
+            batch.spans.extend(of.task_span(tracer, to.as_str(), failure, self.now));
+        }
     }
 
     /// Keeps the log of the run. One that wrote nothing is noted if there were others before it, whose text

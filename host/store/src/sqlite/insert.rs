@@ -115,8 +115,8 @@ pub(super) const HOLDER: &str = "
 pub(super) const TASK: &str = "
     INSERT INTO task (seq, id, plugin, state, created_at, ready_at, attempts_max, timeout_ms, input_bytes,
         backoff_first_ms, backoff_factor, backoff_most_ms, priority, rank, tags, unique_key, retry_of,
-        schedule, waits_for, webhook)
-    VALUES (?1, ?2, ?3, 0, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
+        schedule, waits_for, webhook, trace)
+    VALUES (?1, ?2, ?3, 0, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)";
 pub(super) const INPUT: &str = "INSERT INTO input (seq, body) VALUES (?1, ?2)";
 pub(super) const TAG: &str = "INSERT OR IGNORE INTO tag (name, seq) VALUES (?1, ?2)";
 
@@ -175,6 +175,7 @@ fn insert(batch: &mut Batch<'_>, task: &NewTask, awaited: &[Awaited]) -> rusqlit
         task.schedule.as_ref().map(ScheduleName::as_str),
         is_held_back.then_some(size(awaited.len())),
         task.webhook.as_ref().map(webhooks::bits),
+        task.trace.as_ref().map(ToString::to_string),
     ])?;
     if let Some(input) = &task.input {
         batch.connection.prepare_cached(INPUT)?.execute(params![seq, input])?;

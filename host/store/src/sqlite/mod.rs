@@ -93,17 +93,17 @@ pub(crate) struct Sqlite {
 
 impl Sqlite {
     pub(crate) fn open(config: StoreConfig, now: Timestamp) -> Result<(Self, Recovery), StoreError> {
-        let StoreConfig { dir, waiting_max, readers, log_bytes_max } = config;
+        let StoreConfig { dir, waiting_max, readers, log_bytes_max, tracer } = config;
         connection::create_dir(&dir)?;
         let lock = Lock::take(&dir)?;
         let path: Arc<Path> = dir.join("wasmill.db").into();
         let connection = connection::writer(&path)?;
         let whole = check::at_opening(&connection, &path)?;
         let faulty = |error| fault::fault(&path, &error);
-        let (recovery, line) = recover::recover(&connection, now).map_err(faulty)?;
+        let (recovery, line) = recover::recover(&connection, now, &tracer).map_err(faulty)?;
         let tallies = Tallies::new(tally::load(&connection).map_err(faulty)?);
         let figures = Arc::new(Figures::new(line, tallies));
-        let reports = Arc::new(ReportBoard::new(log_bytes_max));
+        let reports = Arc::new(ReportBoard::new(log_bytes_max, tracer));
         reports.hub.begin(events::first(line.events_reserved), line.events_reserved.unsigned_abs());
         let returned = Arc::new(Returned::default());
         let batcher =

@@ -166,6 +166,8 @@ pub(super) fn again(
             schedule: None,
             dependencies: None,
             webhook: webhook(row, 13)?,
+            // Whoever asks for it again says in which trace.
+            trace: None,
         };
         let dependant = row.get::<_, bool>(11)?.then(|| row.get::<_, i64>(12)).transpose()?;
         Ok((state(row, 1)?, task, dependant))

@@ -8,9 +8,11 @@ use super::cancel::found;
 use super::depend;
 use crate::Change;
 use crate::report::Turn;
+use crate::traced::RunEnd;
 
-pub(super) const REMOVE: &str =
-    "DELETE FROM task WHERE id = ?1 RETURNING seq, state, claims, id, plugin, attempt";
+pub(super) const REMOVE: &str = "
+    DELETE FROM task WHERE id = ?1
+    RETURNING seq, state, claims, id, plugin, attempt, trace, created_at, started_at";
 
 #[derive(Debug)]
 pub(super) struct Remove {
@@ -27,7 +29,14 @@ impl Operation for Remove {
         let removed = statement.query_row([self.id.as_bytes()], found).optional()?;
         let Some((seq, was, of)) = removed else { return Ok(None) };
         drop(statement);
+        if was == TaskState::Running && of.trace.is_some() {
+            let outcome = "deleted".to_owned();
+            let end = RunEnd { at: self.now, outcome, failure: None, usage: None, digest: None };
+            batch.spans.extend(of.run_span(&batch.reports.tracer, end));
+        }
+        // One that had ended was told of then.
         if !was.is_final() {
+            batch.spans.extend(of.task_span(&batch.reports.tracer, "deleted", None, self.now));
             depend::ended(batch, seq, TaskState::Cancelled, self.now)?;
         }
         batch.moved(&of.plugin, Some(was), None);

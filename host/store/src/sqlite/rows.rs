@@ -11,6 +11,7 @@ use wasmill_model::{Backoff, Failure, Priority, Tag, Task, TaskId, TaskState, Ti
 
 use super::usage;
 use crate::log::Damaged;
+use crate::traced::Traced;
 
 /// A task with what the store alone knows of it.
 pub(super) struct TaskRow {
@@ -25,7 +26,7 @@ macro_rules! select_tasks {
         concat!(
             "SELECT seq, claims, id, plugin, state, created_at, ready_at, started_at, finished_at, ",
             "attempt, attempts_max, host_crashes, timeout_ms, input_bytes, cause, message, result, plugin_digest, ",
-            "usage, priority, tags, unique_key, retry_of, parks, schedule, waits_for ",
+            "usage, priority, tags, unique_key, retry_of, parks, schedule, waits_for, trace ",
             "FROM task ",
             $tail
         )
@@ -53,7 +54,7 @@ pub(super) fn task_row(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
         input_bytes: row.get::<_, Option<i64>>(13)?.unwrap_or(0).cast_unsigned(),
         priority: priority(row, 19)?,
         tags: tags(row, 20)?,
-        unique_key: row.get_ref(21)?.as_str_or_null()?.map(|_| parsed(row, 21)).transpose()?,
+        unique_key: optional(row, 21)?,
         retry_of: row.get::<_, Option<_>>(22)?.map(TaskId::from_bytes),
         failure: failure(row, 14)?,
         result: row.get(16)?,
@@ -63,6 +64,7 @@ pub(super) fn task_row(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
         schedule: row.get_ref(24)?.as_str_or_null()?.map(|_| parsed(row, 24)).transpose()?,
         // One that was cancelled waits for nothing any more.
         waits_for: waits_for.map(|count| if state == TaskState::Waiting { count } else { 0 }),
+        trace: optional(row, 26)?,
     };
     Ok(TaskRow { seq: row.get(0)?, token: row.get(1)?, task })
 }
@@ -126,6 +128,15 @@ pub(super) fn tags(row: &Row<'_>, column: usize) -> rusqlite::Result<Vec<Tag>> {
     texts.into_iter().map(|tag| tag.parse().map_err(|error| invalid(Box::from(error)))).collect()
 }
 
+/// Reads what is known of a task that is part of a trace from three columns: `trace`, `created_at` and
+/// `started_at`.
+pub(super) fn traced(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Arc<Traced>>> {
+    let Some(caller) = optional(row, column)? else { return Ok(None) };
+    let created_at = DateTime::from_timestamp_nanos(row.get(column + 1)?);
+    let started_at = row.get::<_, Option<_>>(column + 2)?.map(DateTime::from_timestamp_nanos);
+    Ok(Some(Arc::new(Traced { caller, created_at, started_at })))
+}
+
 /// Returns a time as a column holds it. It reaches from 1677 to 2262; beyond is as good as never.
 pub(super) fn nanos(at: Timestamp) -> i64 {
     at.timestamp_nanos_opt().unwrap_or(i64::MAX)
@@ -149,6 +160,14 @@ pub(super) fn damaged(error: Damaged) -> rusqlite::Error {
 fn failure(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Failure>> {
     let Some(message) = row.get::<_, Option<String>>(column + 1)? else { return Ok(None) };
     Ok(Some(Failure { cause: parsed(row, column)?, message }))
+}
+
+/// Reads what may be kept as text from a column.
+pub(super) fn optional<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<T>>
+where
+    T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
+{
+    row.get_ref(column)?.as_str_or_null()?.map(|_| parsed(row, column)).transpose()
 }
 
 /// Reads what is kept as text from a column.

@@ -65,6 +65,7 @@ pub(crate) fn new_task() -> NewTask {
         schedule: None,
         dependencies: None,
         webhook: None,
+        trace: None,
     }
 }
 

@@ -5,3 +5,4 @@ mod damage;
 mod fixture;
 mod random;
 mod sqlite;
+mod traces;

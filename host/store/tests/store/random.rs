@@ -226,7 +226,7 @@ impl World {
                 key: wish.key,
                 on: task.dependencies.iter().flat_map(|depends| &depends.on).map(|on| (*on, None)).collect(),
                 runs: wish.after.as_ref().is_some_and(|after| after.runs),
-                hand_over: wish.after.as_ref().is_some_and(|after| after.hand_over),
+                hand_over: task.dependencies.as_ref().is_some_and(|dependencies| dependencies.hand_over),
                 result: None,
                 hooked: wish.hooked,
                 due_at: None,

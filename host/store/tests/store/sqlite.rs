@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use std::task::{Context, Waker};
 
 use rusqlite::Connection;
-use wasmill_model::{Dependencies, NewTask, OnFailure};
-use wasmill_model::{NewTask, TaskState};
+use wasmill_model::{Dependencies, NewTask, OnFailure, TaskState};
 use wasmill_store::{Filter, ListQuery, Store, StoreConfig, StoreError, Tally};
 
 use crate::fixture::{Folder, Place, at, claim_one, insert_one, new_task, plugin};
@@ -75,7 +74,7 @@ fn a_newer_schema_is_refused_with_both_versions() {
     let connection = Connection::open(&path).expect("opened");
     connection.execute_batch("PRAGMA user_version = 99").expect("set");
     drop(connection);
-    assert_eq!(refusal(&folder), StoreError::Newer { path, found: 99, supported: 10 });
+    assert_eq!(refusal(&folder), StoreError::Newer { path, found: 99, supported: 11 });
 }
 
 #[test]
@@ -104,7 +103,7 @@ fn every_file_has_the_schema_of_the_newest_step() {
     drop(folder.open());
     let connection = Connection::open(database(&folder)).expect("opened");
     let read = |sql: &str| connection.query_one(sql, [], |row| row.get::<_, i64>(0)).expect("read");
-    assert_eq!(read("PRAGMA user_version"), 10);
+    assert_eq!(read("PRAGMA user_version"), 11);
     assert_eq!(read("PRAGMA application_id"), 0x574d_494c);
     assert_eq!(read("SELECT count(*) FROM sqlite_master WHERE type = 'table'"), 16);
 }

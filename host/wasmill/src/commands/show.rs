@@ -48,6 +48,9 @@ pub(crate) fn status(task: &Task) {
     if let Some(of) = &task.retry_of {
         line("retry of", of);
     }
+    if let Some(trace) = &task.trace_id {
+        line("trace", &harmless(trace));
+    }
     if let Some(usage) = &task.usage {
         line("used", &used(usage));
     }

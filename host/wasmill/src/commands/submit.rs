@@ -10,7 +10,7 @@ use crate::cli::run::{SubmitArgs, TaskOptions};
 use crate::cli::server::WaitArgs;
 use crate::client::{Answer, Ask, Client, Task, block_on};
 use crate::commands::follow::{self, Follow};
-use crate::commands::{result, show};
+use crate::commands::{caller, result, show};
 use crate::exit::{Exit, told};
 use crate::output::{say, tell};
 use crate::screen::paint::Paint;
@@ -69,7 +69,8 @@ pub(crate) fn submit(args: &SubmitArgs) -> Result<Exit> {
     let client = Client::new(&args.server)?;
     block_on(async {
         let key = args.options.idempotency_key.clone();
-        let headers = key.map(|key| ("Idempotency-Key", key)).into_iter().collect();
+        let key = key.map(|key| ("Idempotency-Key", key));
+        let headers = key.into_iter().chain(caller::headers()).collect();
         let body = Some(("application/json", body.into()));
         let ask = Ask { body, headers, ..Ask::new(Method::POST, "/task") };
         let answer = client.send(ask).await?.good()?;
