@@ -35,8 +35,8 @@ test: build ## Run every test
 	$(CARGO) test --release --locked -p wasmill-scheduler
 	$(CARGO) test --release --locked --workspace --exclude wasmill-scheduler
 
-bench: build ## Measure this machine: floors, throughput, latencies, plugins
-	$(CARGO) bench --locked --workspace --exclude wasmill-scheduler --bench bench
+bench: build ## Measure this machine: floors, throughput, latencies, plugins (one part: make bench ARGS=large)
+	$(CARGO) bench --locked --workspace --exclude wasmill-scheduler --bench bench -- $(ARGS)
 
 chaos: build ## Kill, freeze and starve a busy server, then check every promise (CHAOS_SECONDS, CHAOS_SEED)
 	$(CARGO) bench --locked --workspace --exclude wasmill-scheduler --bench chaos

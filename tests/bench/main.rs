@@ -9,6 +9,7 @@ mod fairness;
 mod floors;
 mod generated;
 mod kinds;
+mod large;
 mod latency;
 mod live;
 mod many;
@@ -24,6 +25,16 @@ use crate::report::{per_second, row, title};
 fn main() -> Result<()> {
     wasmill_tests::document::ignore();
     let cores = std::thread::available_parallelism()?.get();
+    let load = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // One part alone: `make bench ARGS=large`.
+    match std::env::args().skip(1).find(|arg| !arg.starts_with("--")).as_deref() {
+        None => {}
+        Some("large") => return load.block_on(large::measure()),
+        Some("batch") => return load.block_on(batch::measure()),
+        Some(other) => {
+            anyhow::bail!("there is no part {other}; there are large, batch, or without a name all")
+        }
+    }
     title(&format!("Floors, on {cores} cores"));
     let bare_one = floors::bare_wasmtime(1)?;
     row("bare wasmtime, 1 thread", &per_second(bare_one, "runs"));
@@ -38,8 +49,6 @@ fn main() -> Result<()> {
     row("one fsync of 4 KiB", &fsync.to_string());
 
     kinds::measure(cores)?;
-
-    let load = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     load.block_on(async {
         throughput::measure(64).await?;
         live::measure(64).await?;
@@ -52,6 +61,7 @@ fn main() -> Result<()> {
         many::measure().await?;
         plugins::measure_drops().await?;
         plugins::measure_start().await?;
-        restart::measure().await
+        restart::measure().await?;
+        large::measure().await
     })
 }

@@ -34,6 +34,7 @@ mod stop;
 mod storage;
 mod third_party;
 mod traces;
+mod turns;
 mod usage;
 mod waits;
 mod webhooks;

@@ -37,6 +37,8 @@ pub struct ApiConfig {
     pub timeout_max: Duration,
     /// How long running tasks may go on after a drain was asked for.
     pub drain: Duration,
+    /// What a tag begins with that names the group of a task without one.
+    pub group_tag: Option<String>,
 }
 
 /// What every endpoint needs. Cheap to clone.

@@ -60,6 +60,9 @@ pub(crate) async fn batch(
         Err(StoreError::UnknownDependency { index, place, id }) => {
             return Err(Problem::unknown_dependency(format!("/{index}/depends_on/{place}"), id));
         }
+        Err(StoreError::PluginFull { index, plugin, waiting_max }) => {
+            return Err(Problem::plugin_full(&plugin, waiting_max, Some(index)));
+        }
         submitted => submitted?,
     };
     api.scheduler.wake();
@@ -190,6 +193,6 @@ pub(crate) fn about() -> Operation {
         .answers(201, request_key::marked(answered.or_lines()))
         .problems(&kind::OF_JSON_BODY)
         .problems(&[kind::INVALID_JSON, kind::INVALID_REQUEST, kind::PLUGIN_COMPILING])
-        .problems(&[kind::WAITING_LINE_FULL, kind::KEY_TAKEN])
+        .problems(&[kind::WAITING_LINE_FULL, kind::PLUGIN_LINE_FULL, kind::KEY_TAKEN])
         .problems(&kind::OF_STORE)
 }

@@ -15,7 +15,9 @@ use axum::response::{IntoResponse, Response};
 use percent_encoding::percent_decode_str;
 use schemars::JsonSchema;
 use serde::Serialize;
-use wasmill_model::{InvalidPluginName, InvalidScheduleName, InvalidTaskId, ScheduleName, TaskId, TaskState};
+use wasmill_model::{
+    InvalidPluginName, InvalidScheduleName, InvalidTaskId, PluginName, ScheduleName, TaskId, TaskState,
+};
 use wasmill_runtime::UploadError;
 use wasmill_store::StoreError;
 
@@ -163,6 +165,20 @@ impl Problem {
     pub(crate) fn unknown_dependency(pointer: String, id: TaskId) -> Self {
         let detail = format!("there is no task {id} to wait for; it was never accepted or has been deleted");
         Self::invalid_request(vec![Fault { pointer: Some(pointer), parameter: None, detail }])
+    }
+
+    /// Says that no more tasks of a plugin may wait; of a batch, which of them was one too many.
+    pub(crate) fn plugin_full(plugin: &PluginName, waiting_max: u64, index: Option<usize>) -> Self {
+        let detail = format!(
+            "{waiting_max} tasks of plugin {plugin} are the most that may wait, as its manifest says; try again later"
+        );
+        let fault = |index: usize| Fault {
+            pointer: Some(format!("/{index}")),
+            parameter: None,
+            detail: format!("there is no room for this one and those after it; nothing was stored: {detail}"),
+        };
+        let errors = index.map(fault).into_iter().collect();
+        Self { errors, ..Self::of(kind::PLUGIN_LINE_FULL, detail) }
     }
 
     pub(crate) fn unreadable_body() -> Self {
@@ -380,6 +396,9 @@ impl From<StoreError> for Problem {
                 let detail =
                     format!("{waiting_max} tasks are waiting, the most this server takes; try again later");
                 Self::of(kind::WAITING_LINE_FULL, detail)
+            }
+            StoreError::PluginFull { plugin, waiting_max, .. } => {
+                Self::plugin_full(&plugin, waiting_max, None)
             }
             StoreError::KeyTaken { key, holder, .. } => Self::key_taken("/unique_key", &key, holder),
             StoreError::UnknownDependency { place, id, .. } => {

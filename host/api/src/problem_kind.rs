@@ -85,6 +85,9 @@ pub(crate) const REQUEST_KEY_REUSED: Kind = Kind::new(
 );
 pub(crate) const WAITING_LINE_FULL: Kind =
     Kind::new(StatusCode::TOO_MANY_REQUESTS, "waiting-line-full", "Too many waiting tasks").passes_in(1);
+pub(crate) const PLUGIN_LINE_FULL: Kind =
+    Kind::new(StatusCode::TOO_MANY_REQUESTS, "plugin-line-full", "Too many waiting tasks of this plugin")
+        .passes_in(1);
 pub(crate) const TOO_MANY_FOLLOWERS: Kind =
     Kind::new(StatusCode::SERVICE_UNAVAILABLE, "too-many-followers", "Too many followers").passes_in(5);
 pub(crate) const INTERNAL: Kind = Kind::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error");

@@ -109,6 +109,8 @@ pub(crate) struct Status {
     /// The trace that the task is part of.
     #[schemars(with = "Option<TraceName>")]
     trace_id: Option<String>,
+    /// Whose task it is: the groups of a plugin take turns.
+    group: Option<String>,
 }
 
 /// How far a guest says it has come.
@@ -195,6 +197,7 @@ impl Status {
             schedule: task.schedule.map(|schedule| schedule.to_string()),
             waits_for: task.waits_for.unwrap_or(0),
             trace_id: task.trace.map(|trace| trace.trace_id.to_string()),
+            group: task.group.map(|group| group.as_str().to_owned()),
         }
     }
 }
@@ -250,5 +253,6 @@ pub(crate) fn example() -> Value {
             "log_bytes": 0, "http_requests": 0, "http_sent_bytes": 0, "http_received_bytes": 0, "checkpoints": 1,
         },
         "error": null, "schedule": null, "waits_for": 0, "trace_id": "0af7651916cd43dd8448eb211c80319c",
+        "error": null, "group": null,
     })
 }

@@ -49,6 +49,7 @@ pub(crate) async fn retry(
     let mut faults = Vec::new();
     if let Some(terms) = api.runtime.terms(&task.plugin) {
         check_input(&terms, task.input.as_deref(), &mut faults);
+        task.waiting_max = terms.waiting_max;
     }
     if !faults.is_empty() {
         return Err(Problem::invalid_request(faults));
@@ -75,6 +76,6 @@ pub(crate) fn about() -> Operation {
         .answers(201, stored())
         .problems(&kind::OF_JSON_BODY)
         .problems(&[kind::INVALID_REQUEST, kind::PLUGIN_COMPILING, kind::WAITING_LINE_FULL])
-        .problems(&[kind::TASK_NOT_ENDED, kind::KEY_TAKEN])
+        .problems(&[kind::PLUGIN_LINE_FULL, kind::TASK_NOT_ENDED, kind::KEY_TAKEN])
         .problems(&kind::OF_TASK)
 }

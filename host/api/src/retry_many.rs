@@ -78,6 +78,7 @@ async fn retry(api: &Api, ids: &[TaskId], caller: Option<&TraceContext>) -> Resu
             unique.on_conflict = OnConflict::Return;
         }
         task.trace = caller.cloned();
+        task.waiting_max = api.runtime.terms(&task.plugin).and_then(|terms| terms.waiting_max);
         tasks.push(task);
     }
     // One for which something is gone that it waits for must not have the others refused.
@@ -150,6 +151,6 @@ pub(crate) fn about() -> Operation {
         .json_body::<Nothing>("Nothing: which tasks are meant is said in the query.", Vec::new())
         .answers(200, answer)
         .problems(&kind::OF_JSON_BODY)
-        .problems(&[kind::INVALID_REQUEST, kind::WAITING_LINE_FULL])
+        .problems(&[kind::INVALID_REQUEST, kind::WAITING_LINE_FULL, kind::PLUGIN_LINE_FULL])
         .problems(&kind::OF_STORE)
 }

@@ -175,8 +175,9 @@ fn check_fields(
     let timeout = timeout(api, take("timeout"), default_timeout, &mut faults);
     let attempts_max = attempts_max(take("max_attempts"), retry.attempts_max.unwrap_or(1), &mut faults);
     let backoff = backoff(take("backoff"), &mut faults).or(retry.backoff);
-    let Options { run_at, priority, tags, unique, dependencies, webhook } =
+    let Options { run_at, priority, tags, unique, dependencies, webhook, group } =
         options::take(&mut fields, now, earlier, &mut faults);
+    let group = group.or_else(|| options::group_of(&tags, api.config.group_tag.as_deref()?));
     for name in fields.keys() {
         let known = "plugin, input, timeout, max_attempts, backoff";
         let detail = format!("unknown field '{name}'; known are {known}, {}", options::NAMES);
@@ -200,6 +201,8 @@ fn check_fields(
             dependencies,
             webhook,
             trace: None,
+            group,
+            waiting_max: terms.as_ref().and_then(|terms| terms.waiting_max),
         }),
         _ => Err(Refusal { faults, later }),
     }
@@ -355,6 +358,9 @@ pub(crate) struct TaskRequest {
     input_from: Option<String>,
     /// Whom to tell when the task ends: a URL, or an object that says of which ends.
     webhook: Option<WebhookWish>,
+    /// Whose task it is, such as a tenant: the groups of a plugin take turns.
+    #[schemars(length(min = 1, max = 64), regex(pattern = NO_CONTROLS))]
+    group: Option<String>,
 }
 
 /// What to do when a key is held, as requests say it.
@@ -405,6 +411,6 @@ pub(crate) fn about() -> Operation {
         .answers(200, wait::applied(request_key::marked(held())))
         .problems(&kind::OF_JSON_BODY)
         .problems(&[kind::INVALID_JSON, kind::INVALID_REQUEST, kind::PLUGIN_COMPILING])
-        .problems(&[kind::WAITING_LINE_FULL, kind::KEY_TAKEN])
+        .problems(&[kind::WAITING_LINE_FULL, kind::PLUGIN_LINE_FULL, kind::KEY_TAKEN])
         .problems(&kind::OF_STORE)
 }

@@ -1,9 +1,10 @@
-//! Short texts by which clients find or tell apart their tasks: tags and unique keys.
+//! Short texts by which clients find, sort or tell apart their tasks: tags, groups and unique keys.
 //!
 //! The API makes them, the store keeps them. They mean nothing to the host.
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// The most tags of one task.
 pub const TAGS_MAX: usize = 16;
@@ -13,6 +14,8 @@ const TAG_CHARS_MAX: usize = 64;
 
 /// Characters of the longest unique key.
 const KEY_CHARS_MAX: usize = 255;
+/// Characters of the longest group.
+const GROUP_CHARS_MAX: usize = 64;
 
 /// A tag: 1 to 64 characters without control characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -30,6 +33,26 @@ impl FromStr for Tag {
 
     fn from_str(text: &str) -> Result<Self, InvalidLabel> {
         checked(text, TAG_CHARS_MAX).map(Self)
+    }
+}
+
+/// Whose task it is, such as a tenant: 1 to 64 characters without control characters. The groups of a plugin take
+/// turns. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Group(Arc<str>);
+
+impl Group {
+    /// Returns the group as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Group {
+    type Err = InvalidLabel;
+
+    fn from_str(text: &str) -> Result<Self, InvalidLabel> {
+        checked(text, GROUP_CHARS_MAX).map(|text| Self(text.into()))
     }
 }
 
@@ -77,7 +100,7 @@ pub struct Unique {
     pub on_conflict: OnConflict,
 }
 
-/// The text is no tag, or no key.
+/// The text is no tag, no group, or no key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("1 to {chars_max} characters, none of them a control character")]
 pub struct InvalidLabel {
@@ -97,12 +120,13 @@ mod tests {
     fn labels_are_short_texts_without_control_characters() {
         for good in ["a", "tenant:42", "ümlaut, or two", &"ü".repeat(64)] {
             assert_eq!(good.parse::<Tag>().expect("valid").as_str(), good);
+            assert_eq!(good.parse::<Group>().expect("valid").as_str(), good);
             assert_eq!(good.parse::<UniqueKey>().expect("valid").as_str(), good);
         }
         for bad in ["", "a\nb", "\u{0}", "\u{7f}", &"x".repeat(256)] {
             assert!(bad.parse::<Tag>().is_err() && bad.parse::<UniqueKey>().is_err(), "{bad:?}");
         }
-        assert!("x".repeat(65).parse::<Tag>().is_err());
+        assert!("x".repeat(65).parse::<Tag>().is_err() && "x".repeat(65).parse::<Group>().is_err());
         assert!("x".repeat(255).parse::<UniqueKey>().is_ok());
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::{
-    Backoff, Dependencies, Failure, PluginName, Priority, ScheduleName, Tag, TaskState, Timestamp,
+    Backoff, Dependencies, Failure, Group, PluginName, Priority, ScheduleName, Tag, TaskState, Timestamp,
     TraceContext, Unique, UniqueKey, Usage, Webhook,
 };
 
@@ -105,6 +105,10 @@ pub struct NewTask {
     pub webhook: Option<Webhook>,
     /// Where in which trace it was asked for.
     pub trace: Option<TraceContext>,
+    /// Whose it is: the groups of its plugin take turns. `None` for the plugin's own.
+    pub group: Option<Group>,
+    /// How many tasks of its plugin may wait once it does; `None` if only all tasks together are bounded.
+    pub waiting_max: Option<u64>,
 }
 
 impl NewTask {
@@ -169,6 +173,8 @@ pub struct Task {
     pub waits_for: Option<u32>,
     /// Where in which trace it was asked for.
     pub trace: Option<TraceContext>,
+    /// Whose it is.
+    pub group: Option<Group>,
 }
 
 impl Task {
@@ -227,6 +233,7 @@ mod tests {
             schedule: None,
             waits_for: None,
             trace: None,
+            group: None,
         }
     }
 

@@ -24,6 +24,8 @@ pub struct Terms {
     pub concurrency: Option<u32>,
     /// How many of its tasks may start in a span of time; `None` for any number.
     pub rate: Option<Rate>,
+    /// How many of its tasks may wait; `None` if only all waiting tasks together are bounded.
+    pub waiting_max: Option<u64>,
     /// What applies to a task that says nothing of attempts.
     pub retry: Retry,
     /// How the answer of the plugin is read.

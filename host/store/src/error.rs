@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use wasmill_model::TaskId;
+use wasmill_model::{PluginName, TaskId};
 
 /// Why the store did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -19,6 +19,16 @@ pub enum StoreError {
     #[error("no room for more waiting tasks, {waiting_max} are the most; try again later")]
     Full {
         /// The most tasks that may wait.
+        waiting_max: u64,
+    },
+    /// So many tasks of this plugin wait already that these would exceed its bound.
+    #[error("no room for more waiting tasks of plugin {plugin}, {waiting_max} are the most; try again later")]
+    PluginFull {
+        /// Which of the new tasks had no room; the first is 0.
+        index: usize,
+        /// The plugin.
+        plugin: PluginName,
+        /// The most of its tasks that may wait.
         waiting_max: u64,
     },
     /// A task with this id is stored already.

@@ -35,5 +35,5 @@ pub use page::{Cursor, InvalidCursor, ListQuery, Page};
 pub use schedule::{Fire, Fired, LastRun, NewSchedule, Put, RanNow, RemovedSchedule, Schedule};
 pub use store::Store;
 pub use submit::{RequestKey, Submitted, SubmittedTask};
-pub use tally::Tally;
+pub use tally::{Ended, Tally};
 pub use webhook::{AfterTry, Backlog, Delivery, DeliveryState, Due, DueQuery, Redelivery, Try, WebhookLog};

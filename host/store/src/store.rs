@@ -51,8 +51,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Full`] if they would be too many waiting, [`StoreError::Duplicate`] if an id is
-    /// taken.
+    /// [`StoreError::Full`] or [`StoreError::PluginFull`] if they would be too many waiting,
+    /// [`StoreError::Duplicate`] if an id is taken.
     pub async fn insert(&self, tasks: Vec<NewTask>) -> Result<(), StoreError> {
         self.submit(tasks, None).await.map(drop)
     }
@@ -103,8 +103,10 @@ impl Store {
         }
     }
 
-    /// Makes up to `tasks_max` waiting tasks of these plugins running, the longest ready first, as their
-    /// priorities have it, and of no plugin more than its share.
+    /// Makes up to `tasks_max` waiting tasks of these plugins running, and of no plugin more than its share.
+    ///
+    /// The tasks of a plugin without a group, and those of each of its groups, are a lane. In a lane the longest
+    /// ready comes first, as their priorities have it; the lanes take turns, over all claims of this host.
     ///
     /// Not durable: a claim that is lost in a power cut only runs the task again. Tasks claimed for
     /// a future that was dropped wait again.

@@ -24,7 +24,7 @@ pub(crate) use self::connect::Connector;
 pub(crate) use self::events::Events;
 #[cfg(test)]
 pub(crate) use self::views::Progress;
-pub(crate) use self::views::{LogLine, Stats, Task, since, until};
+pub(crate) use self::views::{ByState, LogLine, OfPlugin, Stats, Task, since, until};
 use crate::cli::server::ServerArgs;
 use crate::exit::{Exit, told};
 

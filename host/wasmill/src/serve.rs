@@ -129,6 +129,7 @@ async fn run(config: Config, guests: runtime::Handle, log_events: Arc<LogEvents>
             timeout: config.timeout,
             timeout_max: config.timeout_max,
             drain: config.drain,
+            group_tag: config.group_tag.clone(),
         }),
         store: store.clone(),
         scheduler: scheduler.clone(),

@@ -203,6 +203,9 @@ pub(crate) struct Settings {
     /// How long one try of a webhook may take [default: 15s]
     #[arg(long, value_name = "TIME", env = "WASMILL_WEBHOOK_TIMEOUT")]
     pub(crate) webhook_timeout: Option<Span>,
+    /// Puts tasks without a group into the one that a tag of theirs names which begins so, such as "tenant:"
+    #[arg(long, value_name = "PREFIX", env = "WASMILL_GROUP_TAG")]
+    pub(crate) group_tag: Option<String>,
 
     /// What is logged: error, warn, info, debug, trace, or a filter by module [default: info]
     #[arg(long, value_name = "FILTER", env = "WASMILL_LOG")]
@@ -313,6 +316,8 @@ pub(crate) struct Config {
     pub(crate) webhook_tries: u32,
     pub(crate) webhook_backoff: Backoff,
     pub(crate) webhook_timeout: Duration,
+    /// What tags begin with that name a group.
+    pub(crate) group_tag: Option<String>,
     pub(crate) log: String,
     pub(crate) log_format: LogFormat,
 }
@@ -386,6 +391,7 @@ impl Config {
             webhook_tries: flags.webhook_tries.or(file.webhook_tries).unwrap_or(8),
             webhook_backoff: webhook_backoff(span(flags.webhook_backoff, file.webhook_backoff, 5))?,
             webhook_timeout: span(flags.webhook_timeout, file.webhook_timeout, 15),
+            group_tag: flags.group_tag.or(file.group_tag).filter(|prefix| !prefix.is_empty()),
             log: flags.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
             log_format: flags.log_format.or(file.log_format).unwrap_or(LogFormat::Human),
         };
@@ -555,6 +561,7 @@ mod tests {
             webhook_tries = 3
             webhook_backoff = "1s"
             webhook_timeout = "5s"
+            group_tag = "tenant:"
             log = "debug"
             log_format = "json"
             "#,
@@ -573,6 +580,7 @@ mod tests {
         assert_eq!(config.batch_bytes, 5 << 20);
         assert_eq!((config.webhook_allowed.len(), config.webhook_tries), (2, 3));
         assert_eq!(config.webhook_backoff.wait(2, 1.0), Duration::from_secs(5));
+        assert_eq!((config.batch_bytes, config.group_tag.as_deref()), (5 << 20, Some("tenant:")));
         assert_eq!(config.timeout_max, Duration::from_secs(7200));
     }
 

@@ -44,6 +44,8 @@ pub fn new_task(id: TaskId, script: &str, created_at: Timestamp) -> NewTask {
         dependencies: None,
         webhook: None,
         trace: None,
+        group: None,
+        waiting_max: None,
     }
 }
 
@@ -88,6 +90,8 @@ pub struct Scripted {
     pub retry_on: std::sync::Mutex<RetryOn>,
     /// How many may run in the memory there is; 0 for as many as there are slots.
     pub room: AtomicUsize,
+    /// Further plugins that do the same.
+    pub others: std::sync::Mutex<Vec<PluginName>>,
 }
 
 struct Running(Arc<AtomicUsize>);
@@ -118,7 +122,11 @@ impl Runner for Scripted {
     fn interrupt(&self) {}
 
     fn plugins(&self) -> Vec<PluginName> {
-        if self.unavailable.load(Ordering::SeqCst) { Vec::new() } else { vec![plugin()] }
+        if self.unavailable.load(Ordering::SeqCst) {
+            return Vec::new();
+        }
+        let others = self.others.lock().expect("no panic");
+        std::iter::once(plugin()).chain(others.iter().cloned()).collect()
     }
 
     fn concurrency(&self, _: &PluginName) -> Option<usize> {

@@ -39,9 +39,10 @@ pub(super) const TELL: &str = "
     UPDATE dependency SET outcome = ?3, on_seq = iif(?4, on_seq, NULL) WHERE seq = ?1 AND place = ?2";
 pub(super) const COUNT_DOWN: &str = "
     UPDATE task SET waits_for = waits_for - 1 WHERE seq = ?1 AND state = 0 AND waits_for > 0
-    RETURNING waits_for, priority";
+    RETURNING waits_for, priority <> 0 OR grp IS NOT NULL";
 pub(super) const LET_IN: &str = "
-    UPDATE task SET ready_at = max(ready_at, ?2), rank = iif(priority = 0, NULL, 9223372036854775807)
+    UPDATE task SET ready_at = max(ready_at, ?2),
+        rank = iif(priority = 0 AND grp IS NULL, NULL, 9223372036854775807)
     WHERE seq = ?1";
 pub(super) const BLAME: &str = "UPDATE task SET cause = ?2, message = ?3 WHERE seq = ?1";
 
@@ -187,10 +188,11 @@ fn tell(batch: &mut Batch<'_>, awaiting: &Awaiting, end: &End) -> rusqlite::Resu
         return give_up(batch, awaiting, end);
     }
     let mut count = batch.connection.prepare_cached(COUNT_DOWN)?;
-    let left = count.query_row([seq], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))).optional()?;
-    if let Some((0, priority)) = left {
+    let left =
+        count.query_row([seq], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, bool>(1)?))).optional()?;
+    if let Some((0, is_ranked)) = left {
         batch.connection.prepare_cached(LET_IN)?.execute(params![seq, nanos(end.at)])?;
-        batch.line.ranked |= priority != 0;
+        batch.line.ranked |= is_ranked;
         batch.readied = true;
     }
     Ok(())

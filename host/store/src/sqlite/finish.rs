@@ -5,7 +5,7 @@ use wasmill_model::{Cause, Failure, Next, TaskState, Timestamp};
 
 use super::batch::{Batch, Operation};
 use super::depend;
-use super::rows::{code, nanos};
+use super::rows::{code, group, nanos};
 use super::save::save;
 use super::{usage, webhooks};
 use crate::log::Body;
@@ -26,7 +26,8 @@ pub(super) const WAIT: &str = "
         cause = coalesce(?5, cause), message = coalesce(?6, message),
         attempt = attempt - iif(parks IS NULL, ?7, 0), host_crashes = host_crashes + ?8,
         plugin_digest = coalesce(?9, plugin_digest), usage = coalesce(?10, usage)
-    WHERE seq = ?1 AND id = ?2 AND claims = ?3 AND state = 1";
+    WHERE seq = ?1 AND id = ?2 AND claims = ?3 AND state = 1
+    RETURNING grp";
 pub(super) const KEPT: &str = "SELECT body FROM log_lines WHERE seq = ?1";
 pub(super) const ATTEMPT: &str = "
     INSERT OR REPLACE INTO attempt (seq, attempt, outcome, message, started_at, finished_at, plugin_digest)
@@ -87,7 +88,7 @@ impl Operation for Finish {
 
 impl Finish {
     /// Moves the task; false if the claim was lost.
-    fn move_task(&self, batch: &Batch<'_>) -> rusqlite::Result<bool> {
+    fn move_task(&self, batch: &mut Batch<'_>) -> rusqlite::Result<bool> {
         match &self.next {
             Next::Completed(result) => self.end(batch, None, Some(result)),
             Next::Failed(failure) => self.end(batch, Some(failure), None),
@@ -149,13 +150,13 @@ impl Finish {
     /// Lets the task wait: until a time, or where it stood in the line; and because of a failure, if it failed.
     fn wait(
         &self,
-        batch: &Batch<'_>,
+        batch: &mut Batch<'_>,
         until: Option<Timestamp>,
         failure: Option<&Failure>,
         counted: Counted,
     ) -> rusqlite::Result<bool> {
         let mut statement = batch.connection.prepare_cached(WAIT)?;
-        let rows = statement.execute(params![
+        let values = params![
             self.claim.seq,
             self.claim.id.as_bytes(),
             self.claim.token,
@@ -167,8 +168,15 @@ impl Finish {
             self.claim.report.digest(),
             self.usage(),
             counted == Counted::Step,
-        ])?;
-        Ok(rows == 1)
+        ];
+        let waits = statement.query_row(values, |row| group(row, 0)).optional()?;
+        drop(statement);
+        if let Some(Some(group)) = &waits
+            && until.is_none()
+        {
+            batch.lanes.add(&self.claim.plugin, group);
+        }
+        Ok(waits.is_some())
     }
 
     /// Returns what the attempt used, as a column holds it; nothing of one that is as if it had not been.

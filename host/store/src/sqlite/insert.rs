@@ -1,16 +1,18 @@
 //! Stores new tasks, all of one caller or none of them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use chrono::DateTime;
 use rusqlite::ErrorCode::ConstraintViolation;
 use rusqlite::{OptionalExtension, ffi, params};
-use wasmill_model::{NewTask, OnConflict, Priority, ScheduleName, TaskId, TaskState, Timestamp, Unique};
+use wasmill_model::{
+    Group, NewTask, OnConflict, PluginName, Priority, ScheduleName, TaskId, TaskState, Timestamp, Unique,
+};
 
 use super::batch::{Batch, Line, Operation};
 use super::depend::{self, Awaited};
-use super::rows::{RANK_HELD_BACK, RANK_LATER, millis, nanos, size, tags_text};
+use super::rows::{RANK_GROUPED, RANK_HELD_BACK, RANK_LATER, millis, nanos, size, tags_text};
 use super::{keys, webhooks};
 use crate::{Change, News, RequestKey, StoreError, Submitted, SubmittedTask};
 
@@ -42,8 +44,9 @@ impl Operation for Insert {
         let mut tasks = Vec::with_capacity(self.tasks.len());
         // Whoever waits for one of these waits for the holder of its key.
         let mut held = HashMap::new();
+        let mut lines = Lines::of(&self.tasks);
         for (index, task) in self.tasks.iter().enumerate() {
-            match self.take(batch, index, task, &held)? {
+            match self.take(batch, &mut lines, index, task, &held)? {
                 Ok(taken) => {
                     if taken.id != task.id {
                         held.insert(task.id, taken.id);
@@ -72,11 +75,12 @@ impl Operation for Insert {
 
 impl Insert {
     /// Stores one task, or returns the holder of its key, or says why neither goes.
-    fn take(
+    fn take<'a>(
         &self,
         batch: &mut Batch<'_>,
+        lines: &mut Lines<'a>,
         index: usize,
-        task: &NewTask,
+        task: &'a NewTask,
         held: &HashMap<TaskId, TaskId>,
     ) -> rusqlite::Result<Result<SubmittedTask, StoreError>> {
         if let Some(unique) = &task.unique
@@ -100,11 +104,31 @@ impl Insert {
                 Err(refusal) => return Ok(Err(refusal)),
             }
         }
+        if let Some(waiting_max) = lines.no_room(batch, task) {
+            return Ok(Err(StoreError::PluginFull { index, plugin: task.plugin.clone(), waiting_max }));
+        }
         match insert(batch, task, &awaited) {
             Err(error) if is_duplicate(&error) => Ok(Err(StoreError::Duplicate { id: task.id })),
             Err(error) => Err(error),
             Ok(()) => Ok(Ok(SubmittedTask { id: task.id, created_at: task.created_at, holder: None })),
         }
+    }
+}
+
+/// How many tasks of each plugin wait, those of this caller with them; not counted if none is bounded.
+struct Lines<'a>(Option<BTreeMap<&'a PluginName, u64>>);
+
+impl<'a> Lines<'a> {
+    fn of(tasks: &[NewTask]) -> Self {
+        Self(tasks.iter().any(|task| task.waiting_max.is_some()).then(BTreeMap::new))
+    }
+
+    /// Counts one more task, or returns the bound that it would exceed.
+    fn no_room(&mut self, batch: &Batch<'_>, task: &'a NewTask) -> Option<u64> {
+        let waiting = self.0.as_mut()?.entry(&task.plugin).or_insert_with(|| batch.waiting(&task.plugin));
+        let exceeded = task.waiting_max.filter(|waiting_max| *waiting >= *waiting_max);
+        *waiting += u64::from(exceeded.is_none());
+        exceeded
     }
 }
 
@@ -115,8 +139,9 @@ pub(super) const HOLDER: &str = "
 pub(super) const TASK: &str = "
     INSERT INTO task (seq, id, plugin, state, created_at, ready_at, attempts_max, timeout_ms, input_bytes,
         backoff_first_ms, backoff_factor, backoff_most_ms, priority, rank, tags, unique_key, retry_of,
-        schedule, waits_for, webhook, trace)
-    VALUES (?1, ?2, ?3, 0, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)";
+        schedule, waits_for, webhook, trace, grp)
+    VALUES (?1, ?2, ?3, 0, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20,
+        ?21)";
 pub(super) const INPUT: &str = "INSERT INTO input (seq, body) VALUES (?1, ?2)";
 pub(super) const TAG: &str = "INSERT OR IGNORE INTO tag (name, seq) VALUES (?1, ?2)";
 
@@ -146,14 +171,18 @@ fn holder(batch: &Batch<'_>, unique: &Unique, now: Timestamp) -> rusqlite::Resul
 fn insert(batch: &mut Batch<'_>, task: &NewTask, awaited: &[Awaited]) -> rusqlite::Result<()> {
     let seq = batch.line.seq_next;
     let (created_at, ready_at) = (nanos(task.created_at), nanos(task.ready_at()));
-    let is_ranked = task.priority != Priority::default();
+    let is_ranked = task.priority != Priority::default() || task.group.is_some();
     let is_held_back = !awaited.is_empty();
     let rank = if is_held_back {
         Some(RANK_HELD_BACK)
+    } else if !is_ranked {
+        None
     } else if ready_at > created_at {
-        is_ranked.then_some(RANK_LATER)
+        Some(RANK_LATER)
+    } else if task.group.is_some() {
+        Some(RANK_GROUPED)
     } else {
-        is_ranked.then(|| ready_at.saturating_sub(task.priority.head_start_nanos()))
+        Some(ready_at.saturating_sub(task.priority.head_start_nanos()))
     };
     batch.connection.prepare_cached(TASK)?.execute(params![
         seq,
@@ -176,6 +205,7 @@ fn insert(batch: &mut Batch<'_>, task: &NewTask, awaited: &[Awaited]) -> rusqlit
         is_held_back.then_some(size(awaited.len())),
         task.webhook.as_ref().map(webhooks::bits),
         task.trace.as_ref().map(ToString::to_string),
+        task.group.as_ref().map(Group::as_str),
     ])?;
     if let Some(input) = &task.input {
         batch.connection.prepare_cached(INPUT)?.execute(params![seq, input])?;
@@ -194,6 +224,11 @@ fn insert(batch: &mut Batch<'_>, task: &NewTask, awaited: &[Awaited]) -> rusqlit
         batch.line.newest = batch.line.newest.max(created_at);
     }
     batch.line.ranked |= is_ranked;
+    if let Some(group) = &task.group
+        && rank == Some(RANK_GROUPED)
+    {
+        batch.lanes.add(&task.plugin, group);
+    }
     batch.line.moved(None, Some(TaskState::Waiting));
     batch.news.push(News {
         task: task.id,

@@ -18,6 +18,7 @@ mod fire;
 mod hand_over;
 mod insert;
 mod keys;
+mod lanes;
 mod lock;
 mod logs;
 mod migrations;
@@ -149,6 +150,10 @@ impl Sqlite {
         now: Timestamp,
     ) -> Result<Claims, StoreError> {
         let returned = self.returned.clone();
+        let mut shares = shares;
+        // A plugin may be named twice.
+        shares.sort_unstable_by(|a, b| a.plugin.cmp(&b.plugin));
+        shares.dedup_by(|a, b| a.plugin == b.plugin);
         let claim = ClaimReady { shares, tasks_max, room, now, returned };
         Ok(self.writer.write(claim).await?.accept())
     }
@@ -309,7 +314,7 @@ impl Sqlite {
     }
 
     pub(crate) fn tallies(&self) -> Vec<(PluginName, Tally)> {
-        self.figures.tallies()
+        self.figures.tallies().all()
     }
 
     pub(crate) fn commit_figures(&self) -> CommitFigures {

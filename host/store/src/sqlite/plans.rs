@@ -2,13 +2,13 @@
 //! task that ever ended.
 
 use super::{
-    cancel, cancel_many, claim, connection, depend, events, finish, fire, hand_over, insert, keys, pause,
-    prune, queries, recover, remove, save, schedules,
+    cancel, cancel_many, claim, connection, depend, events, finish, fire, hand_over, insert, keys, lanes,
+    pause, prune, queries, recover, remove, save, schedules,
 };
 use super::{tally, walk, wall, webhooks};
 
 /// Everything that is asked while the host serves or starts.
-const STATEMENTS: [&str; 89] = [
+const STATEMENTS: [&str; 93] = [
     insert::TASK,
     insert::UNDO,
     insert::HOLDER,
@@ -19,6 +19,8 @@ const STATEMENTS: [&str; 89] = [
     keys::OLDEST,
     keys::FORGET,
     claim::RANKED,
+    claim::GROUPED,
+    lanes::GROUPS,
     claim::LET_IN,
     claim::NEXT_RANKED,
     recover::RANKED,
@@ -62,6 +64,8 @@ const STATEMENTS: [&str; 89] = [
     walk::ALL_WAITING,
     walk::ALL_RUNNING,
     walk::TAGGED,
+    walk::ONE,
+    walk::IDS,
     recover::COUNT_WAITING,
     recover::COUNT_RUNNING,
     recover::SEQ_NEXT,
@@ -101,7 +105,8 @@ const STATEMENTS: [&str; 89] = [
 ];
 
 /// A scan of one of these is meant: they hold what waits and runs, or stop after a bounded walk.
-const SCANNED: [&str; 3] = ["INDEX task_waiting", "INDEX task_running", "INDEX task_finished"];
+const SCANNED: [&str; 4] =
+    ["INDEX task_waiting", "INDEX task_running", "INDEX task_finished", "INDEX task_grouped"];
 
 #[test]
 fn no_statement_looks_at_all_tasks() {

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::batch::{Batch, Operation};
-use super::rows::size;
+use super::rows::{parsed, size, state};
 use crate::Mark;
 
 /// The most tasks that one step removes: a few milliseconds that other writes wait for.
@@ -26,7 +26,7 @@ pub(super) const OLDEST_FREE: &str = "
     WHERE finished_at IS NOT NULL AND (finished_at, task.seq) <= (?1, ?2)
         AND NOT EXISTS (SELECT 1 FROM dependency INDEXED BY dependency_on WHERE on_seq = task.seq)
     ORDER BY finished_at, task.seq LIMIT ?3";
-pub(super) const DROP: &str = "DELETE FROM task WHERE seq = ?1";
+pub(super) const DROP: &str = "DELETE FROM task WHERE seq = ?1 RETURNING plugin, state";
 pub(super) const SURPLUS: &str = "
     SELECT finished_at, seq FROM task INDEXED BY task_finished WHERE finished_at IS NOT NULL
     ORDER BY finished_at DESC, seq DESC LIMIT 1 OFFSET ?1";
@@ -55,7 +55,10 @@ impl Operation for Prune {
         drop(rows);
         let mut drop = batch.connection.prepare_cached(DROP)?;
         for seq in &pruned {
-            drop.execute([seq])?;
+            let dropped = drop.query_row([seq], |row| Ok((parsed(row, 0)?, state(row, 1)?))).optional()?;
+            if let Some((plugin, was)) = dropped {
+                batch.moves.moved(&plugin, Some(was), None);
+            }
         }
         Ok(pruned.len() as u64)
     }

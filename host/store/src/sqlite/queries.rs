@@ -7,7 +7,9 @@ use wasmill_model::{
 };
 
 use super::hand_over;
-use super::rows::{TaskRow, backoff, parsed, priority, select_tasks, size, state, tags, task_row, timeout};
+use super::rows::{
+    TaskRow, backoff, group, parsed, priority, select_tasks, size, state, tags, task_row, timeout,
+};
 use super::walk::walk;
 use super::webhooks;
 use crate::report::ReportBoard;
@@ -26,7 +28,7 @@ pub(super) const ATTEMPTS: &str = "
         FROM task JOIN attempt USING (seq) WHERE task.id = ?1 ORDER BY attempt.attempt";
 pub(super) const AGAIN: &str = "
         SELECT plugin, task.state, timeout_ms, attempts_max, backoff_first_ms, backoff_factor, backoff_most_ms,
-            priority, tags, unique_key, input.body, waits_for IS NOT NULL, task.seq, task.webhook, url, origin
+            priority, tags, unique_key, input.body, waits_for IS NOT NULL, task.seq, task.webhook, url, origin, grp
         FROM task LEFT JOIN input USING (seq) LEFT JOIN webhook USING (seq) WHERE task.id = ?1";
 pub(super) const WAITING: &str = "
         SELECT count(*) FROM
@@ -140,7 +142,8 @@ pub(super) fn find(
     Ok((ids, walked.stopped.map(Cursor)))
 }
 
-/// Reads what a task was asked to do, to have it done again from now on.
+/// Reads what a task was asked to do, to have it done again from now on. How many may wait with it, the
+/// plugin of today says.
 pub(super) fn again(
     connection: &Connection,
     id: TaskId,
@@ -168,6 +171,8 @@ pub(super) fn again(
             webhook: webhook(row, 13)?,
             // Whoever asks for it again says in which trace.
             trace: None,
+            group: group(row, 16)?,
+            waiting_max: None,
         };
         let dependant = row.get::<_, bool>(11)?.then(|| row.get::<_, i64>(12)).transpose()?;
         Ok((state(row, 1)?, task, dependant))

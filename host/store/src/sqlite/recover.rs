@@ -14,7 +14,7 @@ use crate::{Claim, Recovery};
 
 // These read indexes of what waits and runs alone: what has ended costs an opening nothing.
 pub(super) const COUNT_WAITING: &str = "
-    SELECT count(*), count(nullif(rank, 9223372036854775806)) FROM task INDEXED BY task_waiting
+    SELECT count(*), count(nullif(rank, 9223372036854775805)) FROM task INDEXED BY task_waiting
     WHERE state = 0";
 pub(super) const COUNT_RUNNING: &str = "SELECT count(*) FROM task INDEXED BY task_running WHERE state = 1";
 pub(super) const RANKED: &str =

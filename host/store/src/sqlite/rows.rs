@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::DateTime;
 use rusqlite::Row;
 use rusqlite::types::Type;
-use wasmill_model::{Backoff, Failure, Priority, Tag, Task, TaskId, TaskState, Timestamp};
+use wasmill_model::{Backoff, Failure, Group, Priority, Tag, Task, TaskId, TaskState, Timestamp};
 
 use super::usage;
 use crate::log::Damaged;
@@ -26,7 +26,7 @@ macro_rules! select_tasks {
         concat!(
             "SELECT seq, claims, id, plugin, state, created_at, ready_at, started_at, finished_at, ",
             "attempt, attempts_max, host_crashes, timeout_ms, input_bytes, cause, message, result, plugin_digest, ",
-            "usage, priority, tags, unique_key, retry_of, parks, schedule, waits_for, trace ",
+            "usage, priority, tags, unique_key, retry_of, parks, schedule, waits_for, trace, grp ",
             "FROM task ",
             $tail
         )
@@ -65,6 +65,7 @@ pub(super) fn task_row(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
         // One that was cancelled waits for nothing any more.
         waits_for: waits_for.map(|count| if state == TaskState::Waiting { count } else { 0 }),
         trace: optional(row, 26)?,
+        group: group(row, 27)?,
     };
     Ok(TaskRow { seq: row.get(0)?, token: row.get(1)?, task })
 }
@@ -104,12 +105,20 @@ pub(super) fn backoff(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<B
 pub(super) const RANK_LATER: i64 = i64::MAX;
 
 /// The place in the line of a task that waits for others: claims look neither here nor for it.
-pub(super) const RANK_HELD_BACK: i64 = i64::MAX - 1;
+pub(super) const RANK_HELD_BACK: i64 = i64::MAX - 2;
+
+/// The rank of a task with a group that is ready: its place is that in the line of its group.
+pub(super) const RANK_GROUPED: i64 = i64::MAX - 1;
 
 /// Reads a priority from a column.
 pub(super) fn priority(row: &Row<'_>, column: usize) -> rusqlite::Result<Priority> {
     let number = row.get(column)?;
     Priority::of(number).ok_or(rusqlite::Error::IntegralValueOutOfRange(column, number))
+}
+
+/// Reads a group from a column.
+pub(super) fn group(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Group>> {
+    row.get_ref(column)?.as_str_or_null()?.map(|_| parsed(row, column)).transpose()
 }
 
 /// Writes tags as a column holds them.

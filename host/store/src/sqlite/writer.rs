@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{Notify, mpsc, oneshot};
-use wasmill_model::{COUNTS, Histogram, LATENCY_SECONDS, PluginName};
+use wasmill_model::{COUNTS, Histogram, LATENCY_SECONDS};
 
 use super::batch::{Batcher, Job, Line, Operation, Pending};
 use super::lock::Lock;
 use crate::tally::{Moves, Tallies};
-use crate::{CommitFigures, Counts, StoreError, StoreStats, Tally};
+use crate::{CommitFigures, Counts, StoreError, StoreStats};
 
 /// The most commands in one transaction: enough that the fsync no longer shows, few enough that
 /// the first caller of a batch need not wait for long.
@@ -186,8 +186,8 @@ impl Figures {
         }
     }
 
-    pub(super) fn tallies(&self) -> Vec<(PluginName, Tally)> {
-        self.tallies.all()
+    pub(super) fn tallies(&self) -> &Tallies {
+        &self.tallies
     }
 
     pub(super) fn commit_figures(&self) -> CommitFigures {

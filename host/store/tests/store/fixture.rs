@@ -66,6 +66,8 @@ pub(crate) fn new_task() -> NewTask {
         dependencies: None,
         webhook: None,
         trace: None,
+        group: None,
+        waiting_max: None,
     }
 }
 

@@ -9,8 +9,8 @@ use wasmill_model::{
     TaskState, Unique,
 };
 use wasmill_store::{
-    AfterTry, Cancelled, Claim, Counts, Delivery, DueQuery, Filter, HandOver, ListQuery, RequestKey, Store,
-    Tally, Try,
+    AfterTry, Cancelled, Claim, Counts, Delivery, DueQuery, Ended, Filter, HandOver, ListQuery, RequestKey,
+    Store, Tally, Try,
 };
 
 use crate::conformance::webhook::hook;
@@ -31,10 +31,14 @@ enum Command {
     Reopen,
     Tick,
     Deliver(bool),
+    Again(usize),
 }
 
+/// The most tasks of plugin `b` that may wait.
+const WAITING_MAX_OF_B: usize = 5;
+
 /// What is asked for: a plugin, a priority, a delay, a tag or none, a unique key or none, what to wait for,
-/// a webhook that is told of what completed and what was cancelled, or none.
+/// a webhook that is told of what completed and what was cancelled, or none, a group or none.
 #[derive(Clone, Debug, PartialEq)]
 struct Wish {
     plugin: usize,
@@ -44,6 +48,7 @@ struct Wish {
     key: Option<usize>,
     after: Option<After>,
     hooked: bool,
+    group: Option<usize>,
 }
 
 /// What to wait for; the numbers pick tasks among those there are.
@@ -64,7 +69,8 @@ fn wish() -> impl Strategy<Value = Wish> {
     let priority = prop_oneof![3 => Just(0), 2 => -2..3_i64];
     let delay = prop_oneof![3 => Just(0), 1 => Just(3)];
     let after = prop::option::weighted(0.4, after());
-    let new = |(plugin, priority, delay, tagged, key, after, hooked)| Wish {
+    let group = prop_oneof![Just(None), (0..3_usize).prop_map(Some)];
+    let new = |(plugin, priority, delay, tagged, key, after, hooked, group)| Wish {
         plugin,
         priority,
         delay,
@@ -72,8 +78,9 @@ fn wish() -> impl Strategy<Value = Wish> {
         key,
         after,
         hooked,
+        group,
     };
-    (0..PLUGINS.len(), priority, delay, any::<bool>(), key, after, any::<bool>()).prop_map(new)
+    (0..PLUGINS.len(), priority, delay, any::<bool>(), key, after, any::<bool>(), group).prop_map(new)
 }
 
 fn command() -> impl Strategy<Value = Command> {
@@ -88,6 +95,7 @@ fn command() -> impl Strategy<Value = Command> {
         1 => Just(Command::Reopen),
         1 => Just(Command::Tick),
         2 => any::<bool>().prop_map(Command::Deliver),
+        1 => any::<usize>().prop_map(Command::Again),
     ]
 }
 
@@ -112,7 +120,11 @@ struct Known {
     hooked: bool,
     /// When its delivery is due, while it is pending.
     due_at: Option<i64>,
+    group: Option<usize>,
 }
+
+/// A plugin and a group of it, or none: those take turns.
+type Lane = (&'static str, Option<usize>);
 
 impl Known {
     /// How many of the tasks that it waits for have not ended.
@@ -121,6 +133,10 @@ impl Known {
             return 0;
         }
         self.on.iter().filter(|(_, outcome)| outcome.is_none()).count()
+    }
+
+    fn lane(&self) -> Lane {
+        (self.plugin, self.group)
     }
 
     /// Where it stands in the line.
@@ -143,6 +159,10 @@ struct World {
     claims: Vec<(Claim, usize)>,
     /// How many tasks of each plugin ever ended, and how.
     ended: BTreeMap<(&'static str, &'static str), u64>,
+    /// How many ended tasks of each plugin were deleted or forgotten, and how they had ended.
+    forgotten: BTreeMap<(&'static str, &'static str), u64>,
+    /// How often a lane that could have had a turn was passed over by another one.
+    passed_over: BTreeMap<(Lane, Lane), usize>,
     /// All that was asked for.
     asked: Vec<Vec<Wish>>,
     /// What was asked for under each key, and what the answer was.
@@ -176,6 +196,7 @@ impl World {
             // Never whole minutes: places in the line are then told apart by more than their number.
             Command::Tick => self.now += 17,
             Command::Deliver(well) => self.deliver(well).await,
+            Command::Again(task) => self.again(task).await,
         }
     }
 
@@ -204,6 +225,15 @@ impl World {
             let twice = wishes.iter().filter(|wish| wish.key == Some(*key)).count() > 1;
             !twice && self.tasks.values().find(holds).is_none()
         };
+        let of_b = |plugin: &str| usize::from(plugin == "b");
+        let waiting_of_b: usize = self
+            .tasks
+            .values()
+            .filter(|task| task.state == TaskState::Waiting)
+            .map(|task| of_b(task.plugin))
+            .sum();
+        let wished_of_b: usize = wishes.iter().map(|wish| of_b(PLUGINS[wish.plugin])).sum();
+        let room = if wished_of_b > 0 && waiting_of_b + wished_of_b > WAITING_MAX_OF_B { 0 } else { room };
         let fits = wishes.len() <= room && wishes.iter().filter_map(|wish| wish.key.as_ref()).all(is_free);
         assert_eq!(submitted.is_ok(), fits, "{submitted:?}");
         if !fits {
@@ -230,6 +260,7 @@ impl World {
                 result: None,
                 hooked: wish.hooked,
                 due_at: None,
+                group: wish.group,
             };
             self.tasks.insert(task.id, known);
             self.inserted += 1;
@@ -303,6 +334,8 @@ impl World {
             unique: wish.key.map(unique),
             dependencies: dependencies.filter(|dependencies| !dependencies.on.is_empty()),
             webhook: wish.hooked.then(|| hook(&[TaskState::Completed, TaskState::Cancelled])),
+            group: wish.group.map(|group| group.to_string().parse().expect("a group")),
+            waiting_max: (PLUGINS[wish.plugin] == "b").then_some(WAITING_MAX_OF_B as u64),
             ..new_task()
         }
     }
@@ -312,23 +345,20 @@ impl World {
             PLUGINS.into_iter().filter(|name| only.is_none_or(|only| only == *name)).collect();
         let plugins: Vec<_> = names.iter().map(|name| plugin(name)).collect();
         let claims = self.store().claim(&plugins, most, at(self.now)).await.expect("claimed");
-        let waiting = |task: &&mut Known| task.state == TaskState::Waiting && names.contains(&task.plugin);
+        let waiting = |task: &&Known| task.state == TaskState::Waiting && names.contains(&task.plugin);
         let now = self.now;
-        let mut ready: Vec<_> = self
-            .tasks
-            .iter_mut()
-            .map(|(id, task)| (*id, task))
-            .filter(|(_, task)| waiting(task) && task.ready_at <= now && task.waits_for() == 0)
-            .collect();
-        ready.sort_by_key(|(_, task)| task.place());
-        ready.truncate(most);
-        assert_eq!(claims.claimed.len(), ready.len());
+        let is_ready = |task: &&Known| waiting(task) && task.ready_at <= now && task.waits_for() == 0;
+        let ready = self.tasks.values().filter(is_ready).count();
+        assert_eq!(claims.claimed.len(), ready.min(most));
         let mut handing = Vec::new();
-        for (claimed, (id, task)) in claims.claimed.into_iter().zip(ready) {
+        for claimed in claims.claimed {
+            let id = claimed.claim.id;
+            self.take_turn(id, &names);
+            let task = self.tasks.get_mut(&id).expect("it was stored");
             task.state = TaskState::Running;
             task.attempt += 1;
             task.claims += 1;
-            assert_eq!((claimed.claim.id, claimed.attempt), (id, task.attempt));
+            assert_eq!(claimed.attempt, task.attempt);
             assert_eq!(claimed.hand_over, task.hand_over);
             self.claims.push((claimed.claim, task.claims));
             if claimed.hand_over {
@@ -353,6 +383,64 @@ impl World {
             handed.push(Handed { id: *id, outcome, result });
         }
         HandOver::Results(handed)
+    }
+
+    /// Looks whether this task may be the next to start: it is the first of its lane, and of the others that have
+    /// a task which is ready, none is passed over by this lane twice.
+    fn take_turn(&mut self, id: TaskId, names: &[&str]) {
+        let mut lanes: BTreeMap<Lane, Vec<(i64, usize, TaskId)>> = BTreeMap::new();
+        for (id, task) in &self.tasks {
+            let is_ready =
+                task.state == TaskState::Waiting && task.ready_at <= self.now && task.waits_for() == 0;
+            if is_ready && names.contains(&task.plugin) {
+                let (place, seq) = task.place();
+                lanes.entry(task.lane()).or_default().push((place, seq, *id));
+            }
+        }
+        let lane = self.tasks[&id].lane();
+        let first = lanes.get(&lane).and_then(|tasks| tasks.iter().min());
+        assert_eq!(first.map(|(_, _, first)| *first), Some(id));
+        self.passed_over.retain(|(other, _), _| *other != lane && lanes.contains_key(other));
+        for other in lanes.into_keys().filter(|other| *other != lane) {
+            let times = self.passed_over.entry((other, lane)).or_default();
+            *times += 1;
+            assert_eq!(*times, 1, "{lane:?} had a second turn before {other:?}");
+        }
+    }
+
+    /// Does an ended task once more.
+    async fn again(&mut self, number: usize) {
+        let Some(id) = self.pick(number) else { return };
+        let known = self.tasks[&id].clone();
+        let new = TaskId::new();
+        let (state, task) = self.store().again(id, new, at(self.now)).await.expect("read").expect("there");
+        assert_eq!(state, known.state);
+        // What becomes of what it waited for is a test of its own.
+        if !state.is_final() || !known.on.is_empty() {
+            return;
+        }
+        let is_held = |task: &&Known| known.key.is_some() && task.key == known.key && !task.state.is_final();
+        let fits =
+            self.count(TaskState::Waiting) < WAITING_MAX && !self.tasks.values().any(|task| is_held(&task));
+        let submitted = self.store().submit(vec![task], None).await;
+        assert_eq!(submitted.is_ok(), fits, "{submitted:?}");
+        if fits {
+            let (seq, ready_at) = (self.inserted, self.now);
+            let state = TaskState::Waiting;
+            let fresh = Known {
+                seq,
+                state,
+                ready_at,
+                attempt: 0,
+                host_crashes: 0,
+                claims: 0,
+                due_at: None,
+                result: None,
+                ..known
+            };
+            self.tasks.insert(new, fresh);
+            self.inserted += 1;
+        }
     }
 
     async fn finish(&mut self, number: usize, next: usize) {
@@ -404,7 +492,11 @@ impl World {
 
     async fn remove(&mut self, number: usize) {
         let Some(id) = self.pick(number) else { return };
-        let was = self.tasks.remove(&id).map(|task| task.state);
+        let removed = self.tasks.remove(&id);
+        if let Some(task) = removed.as_ref().filter(|task| task.state.is_final()) {
+            *self.forgotten.entry((task.plugin, task.state.as_str())).or_default() += 1;
+        }
+        let was = removed.map(|task| task.state);
         assert_eq!(self.store().remove(id, at(self.now)).await, Ok(was));
         if was.is_some_and(|was| !was.is_final()) {
             self.tell(id, TaskState::Cancelled);
@@ -425,7 +517,8 @@ impl World {
         let pruned = self.store().prune(Store::ended_before(at(self.now + 1))).await;
         assert_eq!(pruned, Ok(gone.len() as u64));
         for id in gone {
-            self.tasks.remove(&id);
+            let task = self.tasks.remove(&id).expect("just found");
+            *self.forgotten.entry((task.plugin, task.state.as_str())).or_default() += 1;
         }
     }
 
@@ -449,6 +542,8 @@ impl World {
 
     fn reopen(&mut self) {
         self.store = None;
+        // Turns are kept in memory only.
+        self.passed_over.clear();
         let (mut requeued, mut failed) = (0, 0);
         let mut given_up = Vec::new();
         for (id, task) in self.tasks.iter_mut().filter(|(_, task)| task.state == TaskState::Running) {
@@ -484,13 +579,25 @@ impl World {
             let of_plugin =
                 |state| self.tasks.values().filter(move |task| task.plugin == name && task.state == state);
             let ended = |state: TaskState| *self.ended.get(&(name, state.as_str())).unwrap_or(&0);
+            let forgotten = |state: TaskState| *self.forgotten.get(&(name, state.as_str())).unwrap_or(&0);
+            let forgotten = Ended {
+                completed: forgotten(TaskState::Completed),
+                failed: forgotten(TaskState::Failed),
+                cancelled: forgotten(TaskState::Cancelled),
+            };
             let expected = Tally {
                 waiting: of_plugin(TaskState::Waiting).count() as u64,
                 running: of_plugin(TaskState::Running).count() as u64,
                 completed: ended(TaskState::Completed),
                 failed: ended(TaskState::Failed),
                 cancelled: ended(TaskState::Cancelled),
+                forgotten,
             };
+            let stored = expected.stored();
+            let completed = of_plugin(TaskState::Completed).count() as u64;
+            let failed = of_plugin(TaskState::Failed).count() as u64;
+            let cancelled = of_plugin(TaskState::Cancelled).count() as u64;
+            assert_eq!(stored, Ended { completed, failed, cancelled });
             assert_eq!(tallies.get(&plugin(name)).copied().unwrap_or_default(), expected);
             let in_line = of_plugin(TaskState::Waiting).filter(|task| task.waits_for() == 0);
             let first = in_line.map(|task| at(task.ready_at)).min();
@@ -555,6 +662,8 @@ proptest! {
                 tasks: BTreeMap::new(),
                 claims: Vec::new(),
                 ended: BTreeMap::new(),
+                forgotten: BTreeMap::new(),
+                passed_over: BTreeMap::new(),
                 asked: Vec::new(),
                 requests: BTreeMap::new(),
                 inserted: 0,

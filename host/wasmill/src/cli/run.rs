@@ -119,6 +119,10 @@ pub(crate) struct TaskOptions {
     #[arg(long, value_name = "TAG")]
     pub(crate) tag: Vec<String>,
 
+    /// Whose task it is, such as a tenant: the groups of a plugin take turns.
+    #[arg(long, value_name = "GROUP")]
+    pub(crate) group: Option<String>,
+
     /// No second task with this key is taken while one waits or runs.
     #[arg(long, value_name = "KEY")]
     pub(crate) unique_key: Option<String>,

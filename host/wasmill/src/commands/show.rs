@@ -33,6 +33,9 @@ pub(crate) fn status(task: &Task) {
     if !task.tags.is_empty() {
         line("tags", &harmless(&task.tags.join(", ")));
     }
+    if let Some(group) = &task.group {
+        line("group", &harmless(group));
+    }
     if task.started_at.is_some() {
         let timeout = time(Duration::from_millis(task.timeout_ms));
         line("ran", &format!("{} of at most {timeout}", time(task.duration())));

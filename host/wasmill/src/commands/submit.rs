@@ -48,6 +48,8 @@ struct Request<'a> {
     input_from: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     webhook: Option<Webhook<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<&'a str>,
 }
 /// Whom to tell when the task has ended: of every end, or of those named.
 #[derive(Serialize)]
@@ -95,6 +97,7 @@ pub(crate) fn body(
         unique_key,
         on_conflict,
         after,
+        group,
         on_failure,
         webhook,
         webhook_on,
@@ -124,6 +127,7 @@ pub(crate) fn body(
             [] => Webhook::Everything(url),
             on => Webhook::Some { url, on },
         }),
+        group: group.as_deref(),
     };
     Ok(serde_json::to_string(&request)?)
 }

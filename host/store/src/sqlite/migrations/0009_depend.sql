@@ -44,4 +44,4 @@ END;
 -- Tasks that are held back have a place in no line, see rows.rs.
 DROP INDEX task_ranked;
 CREATE INDEX task_ranked ON task (plugin, ready_at)
-    WHERE state = 0 AND rank IS NOT NULL AND rank <> 9223372036854775806;
+    WHERE state = 0 AND rank IS NOT NULL AND rank <> 9223372036854775805;

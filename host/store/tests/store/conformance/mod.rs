@@ -9,6 +9,7 @@ pub(crate) mod events;
 pub(crate) mod finish;
 pub(crate) mod insert;
 pub(crate) mod keys;
+pub(crate) mod lanes;
 pub(crate) mod line;
 pub(crate) mod log;
 pub(crate) mod many;
@@ -16,6 +17,7 @@ pub(crate) mod park;
 pub(crate) mod read;
 pub(crate) mod recover;
 pub(crate) mod schedules;
+pub(crate) mod search;
 pub(crate) mod tags;
 pub(crate) mod webhook;
 
@@ -24,8 +26,9 @@ macro_rules! suite {
     ($place:ty) => {
         $crate::conformance::suite! { $place;
             insert: a_new_task_waits, a_taken_id_stores_none_of_them, a_full_line_takes_no_more,
-                a_final_task_makes_room, nothing_to_insert_is_no_error;
-            claim: the_longest_ready_comes_first, only_these_plugins_are_claimed,
+                a_final_task_makes_room, nothing_to_insert_is_no_error,
+                a_plugin_has_no_more_waiting_than_its_bound, the_bound_of_a_plugin_holds_however_many_come_at_once;
+            claim: the_longest_ready_of_each_plugin_comes_first, only_these_plugins_are_claimed,
                 no_task_is_claimed_twice, a_claim_brings_all_that_the_run_needs, a_plugin_gets_no_more_than_its_share, a_claim_goes_as_far_as_there_is_room,
                 too_few_ready_tells_when_the_next_is, a_dropped_claim_waits_again;
             finish: a_result_is_kept, a_lasting_failure_is_kept, a_retry_waits_until_its_time,
@@ -49,6 +52,8 @@ macro_rules! suite {
                 what_changed_since_it_was_found_is_judged_anew, tasks_that_ended_long_ago_are_pruned,
                 tasks_that_are_too_many_are_pruned, one_step_prunes_no_more_than_its_share,
                 large_results_make_a_step_of_pruning_shorter;
+            search: tasks_are_found_by_how_their_ids_begin, tasks_are_found_by_id_among_very_many,
+                what_is_stored_is_told_from_what_ever_ended;
             log: lines_are_read_while_the_task_runs,
                 lines_of_all_runs_are_kept_with_numbers_of_their_own, a_cancelled_run_keeps_what_it_had_written;
             events: every_move_is_told_once_it_is_committed, what_is_refused_is_not_told,
@@ -62,10 +67,15 @@ macro_rules! suite {
                 a_step_of_priority_is_worth_a_minute_of_waiting,
                 a_low_priority_waits_for_nobody_when_the_line_is_empty,
                 no_task_waits_for_ever_behind_higher_priorities,
-                one_priority_is_served_in_order_over_all_plugins,
+                one_priority_is_served_in_order_in_each_plugin,
                 a_priority_counts_from_when_a_task_is_ready,
                 a_priority_outlives_retries_drains_and_restarts,
                 many_tasks_that_become_ready_at_once_are_all_claimed;
+            lanes: plugins_take_turns, groups_take_turns, a_priority_counts_within_its_group,
+                a_group_waits_for_one_turn_of_a_long_line, a_group_that_is_put_off_waits_until_its_time,
+                a_group_outlives_retries_drains_and_restarts, a_plugin_that_may_start_no_more_holds_up_nobody,
+                a_group_that_was_cancelled_is_passed_over, a_group_of_the_future_runs_though_the_clock_went_back,
+                thousands_of_groups_are_all_served;
             keys: the_same_request_is_answered_again_and_does_nothing, another_request_under_its_key_is_refused,
                 a_refused_request_leaves_its_key_free, a_key_is_forgotten_after_a_day,
                 of_requests_that_come_at_once_one_is_carried_out, one_task_lives_under_a_unique_key,
