@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 use wasmill_tests::{Client, Server};
 
-use crate::report::{Spread, per_second, row, title};
+use crate::report::{Spread, middle, per_second, row, title};
 use crate::throughput::submit_for;
 
 const ROWS: u32 = 1_000_000;
@@ -171,11 +171,6 @@ async fn completed(server: &Server) -> Result<f64> {
 async fn completions(client: &Client) -> u64 {
     let stats: Value = client.get("/stats").await.json;
     stats["ended"]["completed"].as_u64().unwrap_or_default()
-}
-
-fn middle(rates: &mut [f64]) -> f64 {
-    rates.sort_by(f64::total_cmp);
-    rates[rates.len() / 2]
 }
 
 /// Starts a server on a database of such tasks; where they are ready, everything is paused.

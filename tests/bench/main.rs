@@ -17,6 +17,7 @@ mod plugins;
 mod report;
 mod restart;
 mod throughput;
+mod watched;
 
 use anyhow::Result;
 
@@ -31,8 +32,9 @@ fn main() -> Result<()> {
         None => {}
         Some("large") => return load.block_on(large::measure()),
         Some("batch") => return load.block_on(batch::measure()),
+        Some("watched") => return load.block_on(watched::measure(64)),
         Some(other) => {
-            anyhow::bail!("there is no part {other}; there are large, batch, or without a name all")
+            anyhow::bail!("there is no part {other}; there are large, batch, watched, or without a name all")
         }
     }
     title(&format!("Floors, on {cores} cores"));
@@ -52,6 +54,7 @@ fn main() -> Result<()> {
     load.block_on(async {
         throughput::measure(64).await?;
         live::measure(64).await?;
+        watched::measure(64).await?;
         batch::measure().await?;
         latency::measure_idle().await?;
         cancel::measure(64).await?;
