@@ -66,9 +66,11 @@ impl Operation for ClaimReady {
 pub(super) const READY: &str = "
     SELECT ready_at, seq FROM task INDEXED BY task_waiting
     WHERE state = 0 AND plugin = ?1 AND rank IS NULL AND ready_at <= ?2 ORDER BY ready_at, seq LIMIT ?3";
+/// Up to the newest that was ready at once: behind it may stand a million that are put off.
 pub(super) const READY_LATER: &str = "
     SELECT ready_at, seq FROM task INDEXED BY task_waiting
-    WHERE state = 0 AND plugin = ?1 AND rank IS NULL AND ready_at > ?2 AND ready_at = created_at
+    WHERE state = 0 AND plugin = ?1 AND rank IS NULL AND ready_at > ?2 AND ready_at <= ?4
+        AND ready_at = created_at
     ORDER BY ready_at, seq LIMIT ?3";
 /// Those with a priority and without a group that are ready; the others, and those that wait for other tasks,
 /// stand at the three largest numbers.
@@ -151,14 +153,15 @@ impl ClaimReady {
         share: &'a Share,
         most: usize,
     ) -> rusqlite::Result<VecDeque<Candidate<'a>>> {
-        // While the clock is behind where it was, tasks that were accepted before are ready all the same.
-        let behind = nanos(self.now) < batch.line.newest;
+        let (plugin, now, newest) = (share.plugin.as_str(), nanos(self.now), batch.line.newest);
         let mut ready = VecDeque::new();
-        for sql in [READY, READY_LATER].into_iter().take(1 + usize::from(behind)) {
-            let mut statement = batch.connection.prepare_cached(sql)?;
+        let mut statement = batch.connection.prepare_cached(READY)?;
+        take(&mut ready, statement.query(params![plugin, now, size(most)])?, share)?;
+        // While the clock is behind where it was, tasks that were accepted before are ready all the same.
+        if now < newest && ready.len() < most {
+            let mut statement = batch.connection.prepare_cached(READY_LATER)?;
             let rest = size(most - ready.len());
-            let rows = statement.query(params![share.plugin.as_str(), nanos(self.now), rest])?;
-            take(&mut ready, rows, share)?;
+            take(&mut ready, statement.query(params![plugin, now, rest, newest])?, share)?;
         }
         Ok(ready)
     }
