@@ -253,6 +253,6 @@ pub(crate) fn example() -> Value {
             "log_bytes": 0, "http_requests": 0, "http_sent_bytes": 0, "http_received_bytes": 0, "checkpoints": 1,
         },
         "error": null, "schedule": null, "waits_for": 0, "trace_id": "0af7651916cd43dd8448eb211c80319c",
-        "error": null, "group": null,
+        "group": null,
     })
 }

@@ -11,7 +11,7 @@ use wasmill_runtime::NotReady;
 use wasmill_store::StoreError;
 
 use crate::app::Api;
-use crate::body::read_json;
+use crate::body::{read_json, says_nothing};
 use crate::cancel_many::Nothing;
 use crate::openapi::Operation;
 use crate::problem::{Fault, Problem};
@@ -29,7 +29,7 @@ pub(crate) async fn retry(
     let id = Api::task_id(&id)?;
     let body = read_json(&api.config, &headers, body).await?;
     // What stands in a body would be overlooked, and something else be done than was meant.
-    if !matches!(body.trim_ascii(), b"" | b"{}") {
+    if !says_nothing(&body) {
         let detail = "the body must be empty: a retry does the same again; POST /task does something else";
         return Err(Problem::invalid_request(vec![Fault::body(detail)]));
     }

@@ -14,7 +14,7 @@ use wasmill_model::{NewTask, OnConflict, TaskId, TaskState, TraceContext};
 use wasmill_store::{Filter, StoreError};
 
 use crate::app::Api;
-use crate::body::read_json;
+use crate::body::{read_json, says_nothing};
 use crate::cancel_many::{NO_BODY, Nothing, flag};
 use crate::filter;
 use crate::openapi::{Answer as Answers, Operation};
@@ -123,7 +123,7 @@ fn check(query: &str, body: &[u8]) -> Result<(Filter, bool), Problem> {
         let detail = "name which tasks, or all=true for every task that failed, and not both";
         faults.push(Fault::parameter("all", detail));
     }
-    if !matches!(body.trim_ascii(), b"" | b"{}") {
+    if !says_nothing(body) {
         faults.push(Fault::body(NO_BODY));
     }
     if filter.states.is_empty() {

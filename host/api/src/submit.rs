@@ -185,24 +185,18 @@ fn check_fields(
     }
     match plugin {
         Some(plugin) if faults.is_empty() => Ok(NewTask {
-            id: TaskId::new(),
-            plugin,
             input,
-            created_at: now,
-            timeout,
             attempts_max,
             backoff,
             run_at,
             priority,
             tags,
             unique,
-            retry_of: None,
-            schedule: None,
             dependencies,
             webhook,
-            trace: None,
             group,
             waiting_max: terms.as_ref().and_then(|terms| terms.waiting_max),
+            ..NewTask::new(plugin, now, timeout)
         }),
         _ => Err(Refusal { faults, later }),
     }

@@ -27,7 +27,7 @@ pub use self::sign::{InvalidSecret, Secrets};
 pub(crate) use self::told::about as about_told;
 pub(crate) use self::wish::{WebhookWish, read};
 use crate::app::Api;
-use crate::body::read_json;
+use crate::body::{read_json, says_nothing};
 use crate::cancel_many::Nothing;
 use crate::openapi::{Answer, Operation};
 use crate::problem::{Fault, Problem};
@@ -106,7 +106,7 @@ pub(crate) async fn redeliver(
 ) -> Result<impl IntoResponse, Problem> {
     let id = Api::task_id(&id)?;
     let body = read_json(&api.config, &headers, body).await?;
-    if !matches!(body.trim_ascii(), b"" | b"{}") {
+    if !says_nothing(&body) {
         let detail = "the body must be empty: the same is delivered once more, to the same receiver";
         return Err(Problem::invalid_request(vec![Fault::body(detail)]));
     }

@@ -112,6 +112,31 @@ pub struct NewTask {
 }
 
 impl NewTask {
+    /// Makes a task of which nothing is said but who does it, when it was asked for and how long it may take:
+    /// it is attempted once, at once.
+    pub fn new(plugin: PluginName, created_at: Timestamp, timeout: Duration) -> Self {
+        Self {
+            id: TaskId::new(),
+            plugin,
+            input: None,
+            created_at,
+            timeout,
+            attempts_max: 1,
+            backoff: None,
+            run_at: None,
+            priority: Priority::default(),
+            tags: Vec::new(),
+            unique: None,
+            retry_of: None,
+            schedule: None,
+            dependencies: None,
+            webhook: None,
+            trace: None,
+            group: None,
+            waiting_max: None,
+        }
+    }
+
     /// Returns when it may start, whatever it waits for besides.
     pub fn ready_at(&self) -> Timestamp {
         self.run_at.map_or(self.created_at, |run_at| run_at.max(self.created_at))

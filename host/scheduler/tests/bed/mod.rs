@@ -11,8 +11,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::time::Instant;
 use wasmill_model::{
-    BoxFuture, Cause, Clock, Failure, Handed, Later, LogStream, NewTask, Pinned, PluginName, Priority, Rate,
-    RetryOn, Run, Runner, Step, Task, TaskId, TaskState, Timestamp,
+    BoxFuture, Cause, Clock, Failure, Handed, Later, LogStream, NewTask, Pinned, PluginName, Rate, RetryOn,
+    Run, Runner, Step, Task, TaskId, TaskState, Timestamp,
 };
 use wasmill_scheduler::{Scheduler, SchedulerConfig};
 use wasmill_store::{Store, StoreConfig};
@@ -27,26 +27,8 @@ pub fn plugin() -> PluginName {
 
 /// A task that is attempted once and has all the time it wants.
 pub fn new_task(id: TaskId, script: &str, created_at: Timestamp) -> NewTask {
-    NewTask {
-        id,
-        plugin: plugin(),
-        input: Some(script.to_owned()),
-        created_at,
-        timeout: Duration::from_secs(86_400),
-        attempts_max: 1,
-        backoff: None,
-        run_at: None,
-        priority: Priority::default(),
-        tags: Vec::new(),
-        unique: None,
-        retry_of: None,
-        schedule: None,
-        dependencies: None,
-        webhook: None,
-        trace: None,
-        group: None,
-        waiting_max: None,
-    }
+    let day = Duration::from_secs(86_400);
+    NewTask { id, input: Some(script.to_owned()), ..NewTask::new(plugin(), created_at, day) }
 }
 
 /// Wall-clock time that goes with tokio's, which tests pause.

@@ -303,7 +303,7 @@ impl Batcher {
 #[cfg(test)]
 mod tests {
     use chrono::DateTime;
-    use wasmill_model::{NewTask, TaskId, Tracer};
+    use wasmill_model::{NewTask, Tracer};
 
     use super::super::{claim::ClaimReady, connection, insert::Insert, recover};
     use super::*;
@@ -320,26 +320,8 @@ mod tests {
     }
 
     fn new_task(plugin: &str) -> NewTask {
-        NewTask {
-            id: TaskId::new(),
-            plugin: plugin.parse().expect("a valid name"),
-            input: None,
-            created_at: DateTime::UNIX_EPOCH,
-            timeout: std::time::Duration::from_secs(1),
-            attempts_max: 1,
-            backoff: None,
-            run_at: None,
-            priority: wasmill_model::Priority::default(),
-            tags: Vec::new(),
-            unique: None,
-            retry_of: None,
-            schedule: None,
-            dependencies: None,
-            webhook: None,
-            trace: None,
-            group: None,
-            waiting_max: None,
-        }
+        let plugin = plugin.parse().expect("a valid name");
+        NewTask::new(plugin, DateTime::UNIX_EPOCH, std::time::Duration::from_secs(1))
     }
 
     fn insert(plugin: &str, waiting_max: u64) -> (Box<dyn Job>, Answer) {

@@ -153,26 +153,19 @@ pub(super) fn again(
     let mut statement = connection.prepare_cached(AGAIN)?;
     let again = statement.query_row([id.as_bytes()], |row| {
         let key: Option<UniqueKey> = row.get_ref(9)?.as_str_or_null()?.map(|_| parsed(row, 9)).transpose()?;
+        // Whoever asks for it again says in which trace.
         let task = NewTask {
             id: new,
-            plugin: parsed(row, 0)?,
             input: row.get(10)?,
-            created_at: now,
-            timeout: timeout(row, 2)?,
             attempts_max: row.get(3)?,
             backoff: backoff(row, 4)?,
-            run_at: None,
             priority: priority(row, 7)?,
             tags: tags(row, 8)?,
             unique: key.map(|key| Unique { key, on_conflict: OnConflict::Refuse }),
             retry_of: Some(id),
-            schedule: None,
-            dependencies: None,
             webhook: webhook(row, 13)?,
-            // Whoever asks for it again says in which trace.
-            trace: None,
             group: group(row, 16)?,
-            waiting_max: None,
+            ..NewTask::new(parsed(row, 0)?, now, timeout(row, 2)?)
         };
         let dependant = row.get::<_, bool>(11)?.then(|| row.get::<_, i64>(12)).transpose()?;
         Ok((state(row, 1)?, task, dependant))
