@@ -37,8 +37,8 @@ test: build ## Run every test
 	$(CARGO) test --release --locked -p wasmill-scheduler
 	$(CARGO) test --release --locked --workspace --exclude wasmill-scheduler
 
-bench: build ## Measure this machine: floors, throughput, latencies, plugins
-	$(CARGO) bench --locked --workspace --exclude wasmill-scheduler --bench bench
+bench: build ## Measure this machine: floors, throughput, latencies, plugins (one part: make bench ARGS=large)
+	$(CARGO) bench --locked --workspace --exclude wasmill-scheduler --bench bench -- $(ARGS)
 
 bench-growth: build ## Measure what a task costs beside many others, and draw docs/growth.md (GROWTH_SLOTS, GROWTH_STORED)
 	$(CARGO) bench --locked --workspace --exclude wasmill-scheduler --bench bench -- growth

@@ -2,9 +2,9 @@
 
 fn main() {
     let guests = ["misbehave", "noop", "hello", "program"].map(|guest| ("guests", guest));
-    let examples = ["fetch", "words"].map(|example| ("../plugins", example));
+    let examples = ["fetch", "words", "io-stub-parked"].map(|example| ("../plugins", example));
     for (folder, name) in guests.into_iter().chain(examples) {
         let component = wasmill_guest_build::build(&format!("{folder}/{name}"));
-        println!("cargo::rustc-env=GUEST_{}={}", name.to_uppercase(), component.display());
+        println!("cargo::rustc-env=GUEST_{}={}", name.to_uppercase().replace('-', "_"), component.display());
     }
 }

@@ -98,6 +98,7 @@ pub(crate) fn runs_of(runtime: &Runtime, plugin: &str, threads: usize) -> Result
                 attempts_max: 1,
                 input: None,
                 host: Arc::clone(&host),
+                hand_over: false,
             };
             executor.block_on(runtime.run(run))?;
             runs += 1;

@@ -12,6 +12,7 @@ mod floors;
 mod generated;
 mod growth;
 mod kinds;
+mod large;
 mod latency;
 mod live;
 mod load;
@@ -20,8 +21,10 @@ mod plugins;
 mod report;
 mod restart;
 mod throughput;
+mod watched;
 
 use anyhow::{Result, bail};
+use tokio::runtime::{Builder, Runtime};
 
 use crate::report::{per_second, row, title};
 
@@ -29,15 +32,20 @@ fn main() -> Result<()> {
     wasmill_tests::document::ignore();
     // Cargo says that this is a benchmark, which it knows.
     let words: Vec<_> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    let load = Builder::new_current_thread().enable_all().build()?;
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => measure(),
+        [] => measure(&load),
+        // One part alone: `make bench ARGS=large`.
+        ["large"] => load.block_on(large::measure()),
+        ["batch"] => load.block_on(batch::measure()),
+        ["watched"] => load.block_on(watched::measure(64)),
         ["growth"] => growth::measure(),
         ["load", ref words @ ..] => load::run(words),
-        _ => bail!("nothing, growth or load"),
+        _ => bail!("{} is no part; there are large, batch, watched, growth, load, or without a name all", words.join(" ")),
     }
 }
 
-fn measure() -> Result<()> {
+fn measure(load: &Runtime) -> Result<()> {
     let cores = std::thread::available_parallelism()?.get();
     title(&format!("Floors, on {cores} cores"));
     let bare_one = floors::bare_wasmtime(1)?;
@@ -53,11 +61,10 @@ fn measure() -> Result<()> {
     row("one fsync of 4 KiB", &fsync.to_string());
 
     kinds::measure(cores)?;
-
-    let load = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     load.block_on(async {
         throughput::measure(64).await?;
         live::measure(64).await?;
+        watched::measure(64).await?;
         batch::measure().await?;
         latency::measure_idle().await?;
         cancel::measure(64).await?;
@@ -67,6 +74,7 @@ fn measure() -> Result<()> {
         many::measure().await?;
         plugins::measure_drops().await?;
         plugins::measure_start().await?;
-        restart::measure().await
+        restart::measure().await?;
+        large::measure().await
     })
 }

@@ -26,6 +26,12 @@ pub(crate) fn per_second(rate: f64, what: &str) -> String {
     format!("{text} {what}/s")
 }
 
+/// Returns the rate in the middle.
+pub(crate) fn middle(rates: &mut [f64]) -> f64 {
+    rates.sort_by(f64::total_cmp);
+    rates[rates.len() / 2]
+}
+
 /// How a set of durations is spread.
 pub(crate) struct Spread {
     sorted: Vec<Duration>,

@@ -94,7 +94,8 @@ pub(crate) async fn of_noops(server: &Server, clients: usize, time: Duration) ->
     }
 }
 
-async fn submit_for(server: SocketAddr, clients: usize, time: Duration) -> Result<u64> {
+/// Submits no-op tasks for a while, from this many clients at once; returns how many.
+pub(crate) async fn submit_for(server: SocketAddr, clients: usize, time: Duration) -> Result<u64> {
     let until = Instant::now() + time;
     let submits: Vec<_> = (0..clients).map(|_| tokio::spawn(submit_until(server, until))).collect();
     let mut submitted = 0;

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -20,6 +21,11 @@ pub struct Asked {
 }
 
 impl Asked {
+    /// Returns the value of a header, whose name is given in lower case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find_map(|header| header.strip_prefix(name)?.strip_prefix(": "))
+    }
+
     /// Says whether there is such a header, as `name: value`.
     pub fn has_header(&self, header: &str) -> bool {
         self.headers.iter().any(|given| given == header)
@@ -32,6 +38,12 @@ pub enum Reply {
     Json(u16, Value),
     /// Server-sent events, as they come; the connection is cut when the other end is dropped.
     Events(mpsc::Receiver<String>),
+    /// These bytes, whatever they are; then the connection is cut.
+    Bytes(&'static str),
+    /// The same, a byte at a time with this pause behind each, as long as the caller listens.
+    Slowly(&'static str, Duration),
+    /// Nothing, until the caller goes away.
+    Never,
 }
 
 impl Reply {
@@ -68,7 +80,16 @@ impl Fake {
     ///
     /// If there is no port.
     pub fn start(answer: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        Self::start_at("127.0.0.1", answer)
+    }
+
+    /// Starts one at another address of this machine, such as `127.0.0.2`.
+    ///
+    /// # Panics
+    ///
+    /// If there is no port.
+    pub fn start_at(address: &str, answer: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind((address, 0)).expect("a port");
         let address = listener.local_addr().expect("an address");
         let asked = Arc::<Mutex<Vec<_>>>::default();
         let (kept, answer) = (Arc::clone(&asked), Arc::new(answer));
@@ -87,6 +108,16 @@ impl Fake {
     /// Returns its URL.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Returns its port.
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// Returns how much was asked so far.
+    pub fn count(&self) -> usize {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// Returns all that was asked so far.
@@ -123,6 +154,15 @@ fn serve(
             }
             Ok(())
         }
+        Reply::Bytes(bytes) => caller.write_all(bytes.as_bytes()),
+        Reply::Slowly(bytes, pause) => {
+            for byte in bytes.bytes() {
+                caller.write_all(&[byte])?;
+                std::thread::sleep(pause);
+            }
+            Ok(())
+        }
+        Reply::Never => caller.read(&mut [0]).map(drop),
     }
 }
 

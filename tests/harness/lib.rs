@@ -3,6 +3,7 @@
 //! Used by the product tests and the benchmarks. It never reaches into the server.
 
 mod client;
+pub mod collector;
 mod command;
 pub mod document;
 pub mod fake;

@@ -1,7 +1,7 @@
 //! One `wasmill serve` process with folders of its own.
 
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -33,7 +33,27 @@ impl Server {
     ///
     /// If it does not start.
     pub fn start(args: &[&str]) -> Self {
-        Self::start_in(Self::folder_with_guests(), args).expect("a server")
+        let server = Self::start_in(Self::folder_with_guests(), args).expect("a server");
+        server.wait_for_plugins();
+        server
+    }
+
+    /// Waits until no plugin compiles any more: on a busy machine the server begins to serve before that.
+    fn wait_for_plugins(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.plugins().contains(r#""state":"compiling""#) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Asks for the plugins, as text, without a runtime; nothing from a server that does not answer.
+    fn plugins(&self) -> String {
+        let mut answer = String::new();
+        let asked = TcpStream::connect(self.address).and_then(|mut server| {
+            server.write_all(b"GET /plugins HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
+            server.read_to_string(&mut answer)
+        });
+        if asked.is_err() { String::new() } else { answer }
     }
 
     /// Makes a folder with `misbehave` and `noop` in its folder `plugins`.

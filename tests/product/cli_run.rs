@@ -171,11 +171,42 @@ fn json_says_how_a_run_ended() {
     assert_eq!((said.code, &report["state"], &report["result"]), (0, &json!("completed"), &json!("hi")));
     assert_eq!(report["plugin_digest"].as_str().map(str::len), Some(64));
     assert!(report["usage"]["peak_memory_bytes"].as_u64() > Some(0), "{report}");
+    assert!(report["usage"]["instantiate_us"].as_u64() > Some(0), "{report}");
     let said =
         misbehave(folder.path(), &json!({"do": "fail", "kind": "other", "message": "no"}), &["--json"]);
     let report = read(&said);
     assert_eq!((said.code, &report["error"]["cause"]), (1, &json!("plugin")), "{report}");
     assert_eq!(report["error"]["message"], "no");
+}
+
+#[test]
+fn json_tells_all_that_the_last_attempt_used() {
+    let folder = folder();
+    let usage = |input: &Value, args: &[&str]| {
+        let said = misbehave(folder.path(), input, &[&["--json"], args].concat());
+        let report: Value = serde_json::from_str(&said.out).expect("JSON");
+        report["usage"].as_object().expect("usage").clone()
+    };
+    let logged = usage(&json!({"do": "log", "out": "four", "err": "five!"}), &[]);
+    let names: Vec<_> = logged.keys().map(String::as_str).collect();
+    let all = [
+        "checkpoints",
+        "cpu_ms",
+        "http_received_bytes",
+        "http_requests",
+        "http_sent_bytes",
+        "instantiate_us",
+        "log_bytes",
+        "peak_memory_bytes",
+        "queue_ms",
+        "wall_ms",
+    ];
+    assert_eq!(names, all, "as in the record of a task");
+    assert_eq!((&logged["log_bytes"], &logged["queue_ms"]), (&json!("four\nfive!\n".len()), &json!(0)));
+    assert!(usage(&json!({"do": "sleep", "ms": 150}), &[])["wall_ms"].as_u64() >= Some(150));
+    // It saves once in each attempt.
+    let again = usage(&json!({"do": "count-then-fail", "succeed_on": 2}), &["--max-attempts", "2"]);
+    assert_eq!(again["checkpoints"], 1, "{again:?}");
 }
 
 #[test]

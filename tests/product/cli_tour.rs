@@ -92,6 +92,29 @@ async fn the_options_of_a_task_reach_the_server() {
 }
 
 #[tokio::test]
+async fn a_task_is_submitted_behind_others_and_handed_their_results() {
+    let server = Server::start(&[]);
+    let sleep = r#"{"do": "sleep", "ms": 60000}"#;
+    let first = submit(&server, &["misbehave", "--input", r#"{"do": "echo", "text": "one"}"#]);
+    let other = submit(&server, &["misbehave", "--input", sleep]);
+    let last = submit(
+        &server,
+        &["misbehave", "--after", &first, "--after", &other, "--on-failure", "run", "--with-results"],
+    );
+    server.client().until(&first, "completed").await;
+    let said = ask(&server, &["status", &last]);
+    assert!(said.out.contains("waits for 1 other task\n"), "{said:?}");
+    let doomed = submit(&server, &["misbehave", "--after", &other]);
+    assert_eq!(ask(&server, &["cancel", &other]).code, 0);
+    let said = ask(&server, &["result", &last, "--wait"]);
+    assert!(said.code == 0 && said.out.contains(r#""result":"one""#), "{said:?}");
+    let said = ask(&server, &["result", &doomed, "--wait"]);
+    assert!(said.code == 3 && said.err.contains(&other), "{said:?}");
+    let said = ask(&server, &["submit", "--on-failure", "run"]);
+    assert!(said.code == 2 && said.err.contains("--after"), "{said:?}");
+}
+
+#[tokio::test]
 async fn what_a_server_refuses_is_told_line_by_line_and_changes_nothing() {
     let server = Server::start(&[]);
     let said = ask(&server, &["submit", "no-such-plugin", "--timeout", "soon", "--max-attempts", "0"]);
@@ -104,7 +127,7 @@ async fn what_a_server_refuses_is_told_line_by_line_and_changes_nothing() {
     let said = ask(&server, &["list", "--state", "done"]);
     assert!(said.code == 2 && said.err.contains("waiting, running"), "{said:?}");
     let said = ask(&server, &["status", "7"]);
-    assert!(said.code == 2 && said.err.contains("a task id is a UUID"), "{said:?}");
+    assert!(said.code == 2 && said.err.contains("the beginning of an id is 4 to 32"), "{said:?}");
     assert_eq!(server.client().get("/task").await.text, "[]");
 }
 

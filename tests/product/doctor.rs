@@ -49,6 +49,7 @@ fn a_machine_that_serves_is_well_and_stays_as_it_was() {
         "port",
         "engine",
         "compiler",
+        "webhooks",
     ] {
         let check = check(&report, name);
         assert_ne!(check["state"], "fail", "{check}");

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use hyper::{Method, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 use wasmill_tests::{Answer, Client, NOOP, Server};
 
 /// Starts a server whose plugin `misbehave` has this manifest.
@@ -53,7 +53,7 @@ async fn the_terms_of_a_manifest_are_those_of_its_tasks() {
     "#;
     let server = with_manifest(manifest, &[]);
     let client = server.client();
-    let run = async |input, more: serde_json::Value| {
+    let run = async |input, more: Value| {
         let mut task = json!({"plugin": "misbehave", "input": input});
         task.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
         client.until_ended(&client.submit(&task).await).await
@@ -147,7 +147,9 @@ async fn a_task_tells_the_digest_of_the_plugin_that_ran() {
     let sleep = json!({"plugin": "misbehave", "input": {"do": "sleep", "ms": 600_000}});
     let first = client.submit(&sleep).await;
     let second = client.submit(&sleep).await;
-    assert_eq!(client.until(&first, "running").await.str("plugin_digest"), digest);
+    // It runs from the claim on, and is bound to a version a moment later.
+    let bound = |record: &Value| record["state"] == "running" && !record["plugin_digest"].is_null();
+    assert_eq!(client.until_record(&first, "runs a version", bound).await.str("plugin_digest"), digest);
     let waiting = client.get(&format!("/task/{second}/status")).await;
     assert!(waiting.json["plugin_digest"].is_null(), "{}", waiting.text);
     let cancelled = client.post(&format!("/task/{first}/cancel"), &json!({})).await;

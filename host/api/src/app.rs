@@ -6,9 +6,9 @@ use std::time::Duration;
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use tower_http::catch_panic::CatchPanicLayer;
-use wasmill_model::{Clock, TaskId};
+use wasmill_model::{Clock, TaskId, Tracer};
 use wasmill_runtime::Runtime;
-use wasmill_scheduler::Scheduler;
+use wasmill_scheduler::{Scheduler, Schedules};
 use wasmill_store::{Store, StoreError};
 
 use crate::followers::Followers;
@@ -16,9 +16,10 @@ use crate::metrics::Metrics;
 use crate::problem::{self, Problem};
 use crate::routes::{Routes, get, post};
 use crate::upload::{self, Uploads};
+use crate::webhook::Webhooks;
 use crate::{
     batch, cancel, cancel_many, docs, drain, events, health, list, logs, metrics, openapi, pause, plugins,
-    result, retry, retry_many, stats, status, submit, task,
+    result, retry, retry_many, schedules, stats, status, submit, task, trace, webhook,
 };
 
 /// What the API accepts.
@@ -36,6 +37,8 @@ pub struct ApiConfig {
     pub timeout_max: Duration,
     /// How long running tasks may go on after a drain was asked for.
     pub drain: Duration,
+    /// What a tag begins with that names the group of a task without one.
+    pub group_tag: Option<String>,
 }
 
 /// What every endpoint needs. Cheap to clone.
@@ -47,16 +50,22 @@ pub struct Api {
     pub store: Store,
     /// What runs them.
     pub scheduler: Scheduler,
+    /// What starts tasks again and again.
+    pub schedules: Schedules,
     /// What knows the plugins.
     pub runtime: Runtime,
     /// Whether and how many plugins may be uploaded.
     pub uploads: Uploads,
     /// How many may follow or wait.
     pub followers: Followers,
+    /// What tells receivers of the ends of tasks.
+    pub webhooks: Webhooks,
     /// What the API and the process count.
     pub metrics: Metrics,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
+    /// What takes the spans of requests that make tasks.
+    pub tracer: Tracer,
 }
 
 impl Api {
@@ -83,6 +92,8 @@ pub(crate) fn routes() -> Routes {
         .route("/task/{id}/result", get(result::result))
         .route("/task/{id}/logs", get(logs::logs))
         .route("/task/{id}/events", get(events::of_task))
+        .route("/task/{id}/webhook", get(webhook::webhook))
+        .route("/task/{id}/webhook/retry", post(webhook::redeliver))
         .route("/events", get(events::of_all))
         .route("/task/{id}/retry", post(retry::retry))
         .route("/task/{id}/cancel", post(cancel::cancel))
@@ -90,6 +101,14 @@ pub(crate) fn routes() -> Routes {
         .route("/plugins/{name}", get(plugins::plugin).put(upload::put).delete(upload::delete))
         .route("/plugins/{name}/pause", post(pause::pause_plugin))
         .route("/plugins/{name}/resume", post(pause::resume_plugin))
+        .route("/schedules", get(schedules::list))
+        .route(
+            "/schedules/{schedule}",
+            get(schedules::schedule).put(schedules::put::put).delete(schedules::delete),
+        )
+        .route("/schedules/{schedule}/pause", post(schedules::act::pause))
+        .route("/schedules/{schedule}/resume", post(schedules::act::resume))
+        .route("/schedules/{schedule}/run", post(schedules::act::run))
         .route("/pause", post(pause::pause))
         .route("/resume", post(pause::resume))
         .route("/drain", post(drain::drain))
@@ -108,6 +127,7 @@ pub fn router(api: Api) -> Router {
         .into_router()
         .fallback(problem::unknown_route)
         .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(from_fn_with_state(api.tracer.clone(), trace::trace))
         .layer(CatchPanicLayer::custom(problem::panicked))
         .layer(from_fn(problem::finish))
         .layer(from_fn_with_state(api.metrics.clone(), metrics::count))

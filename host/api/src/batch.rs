@@ -10,15 +10,17 @@ use axum::response::{IntoResponse, Response};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::json;
 use serde_json::value::RawValue;
-use wasmill_model::{NewTask, Timestamp};
+use wasmill_model::{NewTask, TaskId, Timestamp};
 use wasmill_store::{StoreError, Submitted};
 
 use crate::app::Api;
 use crate::body::{Lines, read_batch};
+use crate::depends::OF_BATCH_MAX;
 use crate::openapi::{Answer as Described, Operation};
 use crate::problem::{Fault, Problem};
 use crate::problem_kind as kind;
 use crate::record::Accepted;
+use crate::trace::{self, Caller};
 use crate::{request_key, submit};
 
 /// The most tasks in one batch: they are one write of the store, which others wait for.
@@ -29,6 +31,7 @@ const FAULTS_MAX: usize = 100;
 
 pub(crate) async fn batch(
     State(api): State<Api>,
+    Caller(caller): Caller,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -46,10 +49,19 @@ pub(crate) async fn batch(
     // Reading ten thousand requests takes a while: not on a thread that serves others.
     let checking = api.clone();
     let tasks = tokio::task::spawn_blocking(move || check(&checking, &bytes, lines, now)).await;
-    let tasks = tasks.map_err(|_| Problem::internal_fault("checking a batch panicked"))??;
+    let mut tasks = tasks.map_err(|_| Problem::internal_fault("checking a batch panicked"))??;
+    if caller.is_some() {
+        tasks.iter_mut().for_each(|task| task.trace.clone_from(&caller));
+    }
     let submitted = match api.store.submit(tasks, request.map(|request| (request, now))).await {
         Err(StoreError::KeyTaken { index, key, holder }) => {
             return Err(Problem::key_taken(&format!("/{index}/unique_key"), &key, holder));
+        }
+        Err(StoreError::UnknownDependency { index, place, id }) => {
+            return Err(Problem::unknown_dependency(format!("/{index}/depends_on/{place}"), id));
+        }
+        Err(StoreError::PluginFull { index, plugin, waiting_max }) => {
+            return Err(Problem::plugin_full(&plugin, waiting_max, Some(index)));
         }
         submitted => submitted?,
     };
@@ -65,10 +77,17 @@ fn check(api: &Api, bytes: &Bytes, lines: Lines, now: Timestamp) -> Result<Vec<N
         return Err(Problem::invalid_request(vec![Fault::body(detail)]));
     }
     let (mut tasks, mut faults, mut later) = (Vec::with_capacity(items.len()), Vec::new(), None);
+    // Those with a fault stand in it too, so that places are right; nothing is stored then.
+    let (mut ids, mut dependencies) = (Vec::with_capacity(items.len()), 0);
     for (index, item) in items.into_iter().enumerate() {
-        match submit::check_one(api, item, now) {
-            Ok(task) => tasks.push(task),
+        match submit::check_one(api, item, now, Some(&ids)) {
+            Ok(task) => {
+                ids.push(task.id);
+                dependencies += task.dependencies.as_ref().map_or(0, |dependencies| dependencies.on.len());
+                tasks.push(task);
+            }
             Err(refusal) => {
+                ids.push(TaskId::new());
                 faults.extend(refusal.faults.into_iter().map(|fault| fault.within(index)));
                 later = later.or(refusal.later);
             }
@@ -78,6 +97,13 @@ fn check(api: &Api, bytes: &Bytes, lines: Lines, now: Timestamp) -> Result<Vec<N
             faults.push(Fault::body(format!("these are the first {FAULTS_MAX} faults; there may be more")));
             break;
         }
+    }
+    if dependencies > OF_BATCH_MAX {
+        let detail = format!(
+            "the tasks of a batch wait for at most {OF_BATCH_MAX} tasks together, not {dependencies}; send some \
+             of them in another"
+        );
+        faults.push(Fault::body(detail));
     }
     match later {
         _ if !faults.is_empty() => Err(Problem::invalid_request(faults)),
@@ -156,15 +182,17 @@ pub(crate) fn about() -> Operation {
         "All are stored and will run; those whose key is held are answered with the holder.",
         json!([submit::accepted_example()]),
     );
-    request_key::about(Operation::post("/task/batch", "submitTasks", "Submit many tasks, all or none"))
+    let operation = Operation::post("/task/batch", "submitTasks", "Submit many tasks, all or none");
+    trace::about(request_key::about(operation))
         .detail(format!(
             "At most {TASKS_MAX} task requests, as an array, or as lines of JSON with the content type \
              `application/x-ndjson`, which is answered in kind."
         ))
         .json_body::<Vec<submit::TaskRequest>>("What is to be done.", vec![("two", json!([{}, {}]))])
+        .body_required()
         .answers(201, request_key::marked(answered.or_lines()))
         .problems(&kind::OF_JSON_BODY)
         .problems(&[kind::INVALID_JSON, kind::INVALID_REQUEST, kind::PLUGIN_COMPILING])
-        .problems(&[kind::WAITING_LINE_FULL, kind::KEY_TAKEN])
+        .problems(&[kind::WAITING_LINE_FULL, kind::PLUGIN_LINE_FULL, kind::KEY_TAKEN])
         .problems(&kind::OF_STORE)
 }

@@ -1,10 +1,12 @@
 //! Reads a request body within its bounds of size and time.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::de::IgnoredAny;
 
 use crate::app::ApiConfig;
 use crate::problem::Problem;
@@ -20,6 +22,12 @@ pub(crate) async fn read_json(config: &ApiConfig, headers: &HeaderMap, body: Bod
         return Err(Problem::unsupported_media_type());
     }
     Ok(bytes)
+}
+
+/// Whether a body is empty, or an object that is.
+pub(crate) fn says_nothing(body: &[u8]) -> bool {
+    let object = || serde_json::from_slice::<BTreeMap<String, IgnoredAny>>(body);
+    body.trim_ascii().is_empty() || object().is_ok_and(|fields| fields.is_empty())
 }
 
 /// Whether a batch comes, and is answered, as lines of JSON rather than as an array.

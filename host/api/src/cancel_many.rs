@@ -2,7 +2,6 @@
 //!
 //! It answers only after every guest is gone and its slot is free.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::Json;
@@ -12,13 +11,12 @@ use axum::http::HeaderMap;
 use axum::response::IntoResponse;
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde::de::IgnoredAny;
 use serde_json::json;
 use wasmill_model::TaskState;
 use wasmill_store::Filter;
 
 use crate::app::Api;
-use crate::body::read_json;
+use crate::body::{read_json, says_nothing};
 use crate::cancel::{self, take_grace};
 use crate::filter;
 use crate::openapi::{Answer as Answers, Operation};
@@ -82,18 +80,12 @@ fn check(query: &str, body: &[u8]) -> Result<Wish, Problem> {
     }
     // What stands in a body would be overlooked, and more be cancelled than was meant.
     if !says_nothing(body) {
-        faults.push(Fault { pointer: Some(String::new()), parameter: None, detail: NO_BODY.to_owned() });
+        faults.push(Fault::body(NO_BODY));
     }
     Problem::unless(faults, wish)
 }
 
 pub(crate) const NO_BODY: &str = "the body must be empty; which tasks are meant is said in the query";
-
-/// Whether a body is empty, or an object that is.
-fn says_nothing(body: &[u8]) -> bool {
-    let object = || serde_json::from_slice::<BTreeMap<String, IgnoredAny>>(body);
-    body.trim_ascii().is_empty() || object().is_ok_and(|fields| fields.is_empty())
-}
 
 /// Reads a parameter that is true or false.
 pub(crate) fn flag(flag: &mut bool, name: &str, value: &str, faults: &mut Vec<Fault>) {

@@ -81,7 +81,7 @@ pub(crate) async fn of_all(State(api): State<Api>, headers: HeaderMap) -> Result
 }
 
 fn about(operation: Operation) -> Operation {
-    let stream = "Server-sent events `created`, `started`, `progress`, `retrying`, `completed`, `failed`, \
+    let stream = "Server-sent events `created`, `started`, `progress`, `parked`, `retrying`, `completed`, `failed`, \
                   `cancelled` and `deleted`; the data is JSON with the keys seq, task, plugin, time, state and \
                   attempt, and progress, cause or ready_at where they apply.";
     let last = json!({"type": "string", "examples": ["4711"]});
@@ -213,6 +213,7 @@ fn snapshot(task: &Task, seq: u64, now: Timestamp) -> Event {
     let ended = task.finished_at.unwrap_or(now);
     let (change, time) = match task.state {
         TaskState::Waiting if task.attempt == 0 => (Change::Created, task.created_at),
+        TaskState::Waiting if task.parks > 0 => (Change::Parked(task.ready_at), now),
         TaskState::Waiting => (Change::Retrying(task.ready_at), now),
         TaskState::Running => (Change::Started, task.started_at.unwrap_or(now)),
         TaskState::Completed => (Change::Completed, ended),
@@ -245,7 +246,10 @@ fn write(event: &Event, progress: Option<&Progress>, snapshot: bool) -> String {
         attempt: *attempt,
         progress: progress.cloned().map(ProgressView::from),
         cause: if let Change::Failed(cause) = change { Some(cause.to_string()) } else { None },
-        ready_at: if let Change::Retrying(at) = change { Some(Rfc3339(*at)) } else { None },
+        ready_at: match change {
+            Change::Parked(at) | Change::Retrying(at) => Some(Rfc3339(*at)),
+            _ => None,
+        },
         snapshot,
     };
     sse::event(change.as_str(), Some(*seq), &view)

@@ -6,11 +6,11 @@ use wasmill_model::{TAGS_MAX, TaskState, Timestamp};
 use wasmill_store::Filter;
 
 use crate::openapi::Operation;
-use crate::openapi::values::{Name, plain};
+use crate::openapi::values::{NO_CONTROLS, Name, plain};
 use crate::problem::Fault;
 
 /// The names of the parameters, for messages.
-pub(crate) const NAMES: &str = "state, plugin, tag, created_after, created_before";
+pub(crate) const NAMES: &str = "state, plugin, tag, created_after, created_before, q";
 
 /// Takes over one parameter of a query; false if it is none of a filter.
 pub(crate) fn take(filter: &mut Filter, name: &str, value: &str, faults: &mut Vec<Fault>) -> bool {
@@ -20,6 +20,7 @@ pub(crate) fn take(filter: &mut Filter, name: &str, value: &str, faults: &mut Ve
         "tag" => tag(filter, value),
         "created_after" => once(&mut filter.created_after, moment(value), MOMENT),
         "created_before" => once(&mut filter.created_before, moment(value), MOMENT),
+        "q" => once(&mut filter.id, value.parse().ok(), ID),
         _ => return false,
     };
     if let Err(must) = taken {
@@ -47,10 +48,17 @@ pub(crate) fn parameters(filter: &Filter) -> String {
             query.append_pair(name, &text);
         }
     }
+    if let Some(id) = &filter.id {
+        query.append_pair("q", &id.to_string());
+    }
     let query = query.finish();
     if query.is_empty() { query } else { format!("&{query}") }
 }
 
+const ID: &str = "the beginning of an id, 4 to 32 hexadecimal digits, given once";
+/// The beginning of an id, each of whose hyphens may be left out.
+const ID_PATTERN: &str = "^([0-9A-Fa-f]{4,7}|[0-9A-Fa-f]{8}(-?[0-9A-Fa-f]{0,4}|-?[0-9A-Fa-f]{4}(-?[0-9A-Fa-f]{0,4}|\
+    -?[0-9A-Fa-f]{4}(-?[0-9A-Fa-f]{0,4}|-?[0-9A-Fa-f]{4}-?[0-9A-Fa-f]{0,12}))))$";
 const MOMENT: &str = "a time such as 2026-11-23T07:26:49Z, given once";
 
 fn states(filter: &mut Filter, value: &str) -> Result<(), &'static str> {
@@ -66,7 +74,7 @@ fn states(filter: &mut Filter, value: &str) -> Result<(), &'static str> {
 
 /// Takes one more tag; a task must have all of them.
 fn tag(filter: &mut Filter, value: &str) -> Result<(), &'static str> {
-    let tag = value.parse().map_err(|_| "a tag of 1 to 64 bytes")?;
+    let tag = value.parse().map_err(|_| "1 to 64 characters without control characters")?;
     if filter.tags.len() == TAGS_MAX {
         return Err("given at most 16 times");
     }
@@ -92,15 +100,17 @@ fn moment(text: &str) -> Option<Timestamp> {
 pub(crate) fn about(operation: Operation, states: &[TaskState]) -> Operation {
     let names: Vec<_> = states.iter().map(|state| state.as_str()).collect();
     let states = json!({"type": "array", "items": {"type": "string", "enum": names}, "minItems": 1});
-    let tag = json!({"type": "string", "minLength": 1, "maxLength": 64});
+    let tag = json!({"type": "string", "minLength": 1, "maxLength": 64, "pattern": NO_CONTROLS});
     let tags = json!({"type": "array", "items": tag, "minItems": 1, "maxItems": TAGS_MAX});
     let moment = json!({"type": "string", "format": "date-time"});
+    let id = json!({"type": "string", "pattern": ID_PATTERN});
     operation
         .query("state", "Tasks in one of these states.", &states)
         .query("plugin", "Tasks of this plugin.", &plain::<Name>())
         .query("tag", "Tasks that have all of these tags.", &tags)
         .query("created_after", "Tasks accepted at this moment or later.", &moment)
         .query("created_before", "Tasks accepted before this moment.", &moment)
+        .query("q", "Tasks whose ids begin so, with hyphens or without.", &id)
 }
 
 #[cfg(test)]
@@ -124,6 +134,7 @@ mod tests {
             "&plugin=noop&tag=tenant%3A42&tag=%C3%BC",
             "&state=failed&plugin=a.b-c_d&created_after=2026-11-23T07%3A26%3A49Z",
             "&created_before=2026-11-23T07%3A26%3A49.603656725Z",
+            "&tag=a&q=01a2074ce50",
         ] {
             let (filter, faults) = read(query);
             assert_eq!((parameters(&filter).as_str(), faults), (query, 0));
@@ -150,6 +161,10 @@ mod tests {
             "plugin=a&plugin=b",
             "created_after=yesterday",
             "created_before=2026-11-23",
+            "q=",
+            "q=01a",
+            "q=tasks",
+            "q=01a2&q=01a3",
         ] {
             assert_eq!(read(query).1, 1, "{query}");
         }

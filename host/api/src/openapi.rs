@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     batch, cancel, cancel_many, docs, drain, events, health, list, logs, metrics, pause, plugins, result,
-    retry, retry_many, stats, status, submit, task, upload,
+    retry, retry_many, schedules, stats, status, submit, task, upload, webhook,
 };
 
 pub(crate) mod answer;
@@ -45,6 +45,8 @@ fn operations() -> Vec<Operation> {
         events::about_of_task(),
         events::about_of_all(),
         cancel::about_cancel(),
+        webhook::about_webhook(),
+        webhook::about_redeliver(),
         plugins::about_list(),
         plugins::about_plugin(),
         upload::about_put(),
@@ -59,6 +61,7 @@ fn operations() -> Vec<Operation> {
         docs::about_viewer(),
     ];
     operations.extend(pause::about());
+    operations.extend(schedules::about());
     operations
 }
 
@@ -92,6 +95,7 @@ fn document() -> Value {
         let methods = paths.entry(path).or_insert_with(|| json!({}));
         methods[method] = operation.document(&mut schemas);
     }
+    let webhooks = webhook::about_told(&mut schemas);
     let mut components = schemas.requests.take_definitions(true);
     components.extend(schemas.answers.take_definitions(true));
     json!({
@@ -104,6 +108,7 @@ fn document() -> Value {
         },
         "tags": Tag::ALL.map(|(tag, about)| json!({"name": tag.as_str(), "description": about})),
         "paths": paths,
+        "webhooks": webhooks,
         "components": {"schemas": components},
     })
 }

@@ -7,12 +7,17 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
-use wasmill_model::{OnConflict, Priority, TAGS_MAX, Tag, TimeDelta, Timestamp, Unique, UniqueKey};
+use wasmill_model::{
+    Dependencies, Group, OnConflict, Priority, TAGS_MAX, Tag, TaskId, TimeDelta, Timestamp, Unique,
+    UniqueKey, Webhook,
+};
 
+use crate::depends;
 use crate::problem::Fault;
+use crate::webhook;
 
 /// The names of the fields, for messages.
-pub(crate) const NAMES: &str = "delay, run_at, priority, tags, unique_key, on_conflict";
+pub(crate) const NAMES: &str = "delay, run_at, priority, tags, unique_key, on_conflict, depends_on, on_failure, input_from, webhook, group";
 
 /// How far ahead a task may be put off: a year.
 const DELAY_MAX: Duration = Duration::from_secs(366 * 86_400);
@@ -23,12 +28,16 @@ pub(crate) struct Options {
     pub(crate) priority: Priority,
     pub(crate) tags: Vec<Tag>,
     pub(crate) unique: Option<Unique>,
+    pub(crate) dependencies: Option<Dependencies>,
+    pub(crate) webhook: Option<Webhook>,
+    pub(crate) group: Option<Group>,
 }
 
-/// Takes the options out of the fields of a request.
+/// Takes the options out of the fields of a request; `earlier` are the tasks of its batch before it.
 pub(crate) fn take(
     fields: &mut BTreeMap<String, &RawValue>,
     now: Timestamp,
+    earlier: Option<&[TaskId]>,
     faults: &mut Vec<Fault>,
 ) -> Options {
     let mut take = |name: &str| fields.remove(name).filter(|value| value.get() != "null");
@@ -37,6 +46,14 @@ pub(crate) fn take(
         priority: priority(take("priority"), faults),
         tags: tags(take("tags"), faults),
         unique: unique(take("unique_key"), take("on_conflict"), faults),
+        dependencies: depends::Fields {
+            depends_on: take("depends_on"),
+            on_failure: take("on_failure"),
+            input_from: take("input_from"),
+        }
+        .read(earlier, faults),
+        webhook: webhook::read(take("webhook"), faults),
+        group: group(take("group"), faults),
     }
 }
 
@@ -91,7 +108,7 @@ fn tags(value: Option<&RawValue>, faults: &mut Vec<Fault>) -> Vec<Tag> {
         .and_then(|texts| texts.iter().map(|text| text.parse().ok()).collect());
     let Some(mut tags) = tags else {
         let detail = format!(
-            "tags must be an array of at most {TAGS_MAX} strings, each of 1 to 64 bytes without control \
+            "tags must be an array of at most {TAGS_MAX} strings, each of 1 to 64 characters without control \
              characters"
         );
         faults.push(Fault::field("tags", detail));
@@ -118,10 +135,24 @@ fn unique(key: Option<&RawValue>, on_conflict: Option<&RawValue>, faults: &mut V
     };
     let key: Option<UniqueKey> = text(key?).and_then(|text| text.parse().ok());
     if key.is_none() {
-        let detail = "unique_key must be a string of 1 to 255 bytes without control characters";
+        let detail = "unique_key must be a string of 1 to 255 characters without control characters";
         faults.push(Fault::field("unique_key", detail));
     }
     Some(Unique { key: key?, on_conflict })
+}
+
+fn group(value: Option<&RawValue>, faults: &mut Vec<Fault>) -> Option<Group> {
+    let group = text(value?).and_then(|text| text.parse().ok());
+    if group.is_none() {
+        let detail = "group must be a string of 1 to 64 bytes without control characters";
+        faults.push(Fault::field("group", detail));
+    }
+    group
+}
+
+/// Returns the group that a tag names which begins so.
+pub(crate) fn group_of(tags: &[Tag], prefix: &str) -> Option<Group> {
+    tags.iter().find_map(|tag| tag.as_str().strip_prefix(prefix)?.parse().ok())
 }
 
 fn text(value: &RawValue) -> Option<String> {
@@ -135,7 +166,7 @@ mod tests {
     fn read(body: &str) -> (Options, Vec<String>) {
         let mut fields: BTreeMap<String, &RawValue> = serde_json::from_str(body).expect("an object");
         let mut faults = Vec::new();
-        let options = take(&mut fields, DateTime::UNIX_EPOCH, &mut faults);
+        let options = take(&mut fields, DateTime::UNIX_EPOCH, None, &mut faults);
         assert!(fields.is_empty(), "{body}");
         (options, faults.into_iter().filter_map(|fault| fault.pointer).collect())
     }
@@ -143,8 +174,10 @@ mod tests {
     #[test]
     fn options_are_read() {
         let (options, faults) = read(
-            r#"{"delay": "90s", "priority": -7, "tags": ["b", "a", "b"], "unique_key": "k", "on_conflict": "return"}"#,
+            r#"{"delay": "90s", "priority": -7, "tags": ["b", "a", "b"], "unique_key": "k", "on_conflict": "return",
+                "group": "tenant 42"}"#,
         );
+        assert_eq!(options.group.as_ref().map(Group::as_str), Some("tenant 42"));
         assert!(faults.is_empty());
         assert_eq!(options.run_at, Some(DateTime::UNIX_EPOCH + TimeDelta::seconds(90)));
         assert_eq!(options.priority.get(), -7);
@@ -154,6 +187,15 @@ mod tests {
         assert_eq!(options.run_at, Some(DateTime::UNIX_EPOCH + TimeDelta::seconds(5)));
         let (options, faults) = read("{}");
         assert!(options.run_at.is_none() && options.unique.is_none() && faults.is_empty());
+    }
+
+    #[test]
+    fn a_tag_may_name_the_group() {
+        let tags =
+            |texts: &[&str]| texts.iter().map(|text| text.parse().expect("a tag")).collect::<Vec<Tag>>();
+        let group = |texts: &[&str]| group_of(&tags(texts), "tenant:").map(|group| group.as_str().to_owned());
+        assert_eq!(group(&["eu", "tenant:42"]).as_deref(), Some("42"));
+        assert_eq!(group(&["tenant:", "tenants:1", "a tenant:2"]), None);
     }
 
     #[test]
@@ -178,6 +220,9 @@ mod tests {
             (r#"{"unique_key": ["a"]}"#, "/unique_key"),
             (r#"{"unique_key": "a", "on_conflict": "replace"}"#, "/on_conflict"),
             (r#"{"on_conflict": "return"}"#, "/on_conflict"),
+            (r#"{"webhook": "nowhere"}"#, "/webhook"),
+            (r#"{"group": ""}"#, "/group"),
+            (r#"{"group": 42}"#, "/group"),
         ] {
             assert_eq!(read(body).1, [pointer], "{body}");
         }

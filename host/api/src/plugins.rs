@@ -8,9 +8,10 @@ use axum::response::IntoResponse;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
-use wasmill_model::{Backoff, Limits, PluginName, Rate};
+use wasmill_model::{Backoff, PluginName};
 use wasmill_runtime::{
     DirRule, HttpRule, OutputFormat, Permissions, PluginFacts, PluginInfo, PluginSource, PluginState, Retry,
+    Terms,
 };
 
 use crate::app::Api;
@@ -65,7 +66,7 @@ struct TasksView {
 /// What is known of a plugin that was loaded.
 #[derive(Serialize, JsonSchema)]
 struct FactsView {
-    #[schemars(extend("enum" = ["task", "command", "module"]))]
+    #[schemars(extend("enum" = ["task", "parking", "command", "module"]))]
     kind: &'static str,
     description: Option<String>,
     /// What it answers with.
@@ -95,6 +96,8 @@ struct LimitsView {
     concurrency: Option<u32>,
     /// `null` if any number may start at any time.
     rate: Option<String>,
+    /// How many of its tasks may wait; `null` if only all waiting tasks together are bounded.
+    waiting: Option<u64>,
 }
 
 /// How failures of its tasks are tried again, unless they say otherwise.
@@ -215,7 +218,7 @@ impl FactsView {
             has_schema: terms.schema.is_some(),
             imports,
             exports,
-            limits: LimitsView::new(&terms.limits, terms.concurrency, terms.rate),
+            limits: LimitsView::new(&terms),
             retry: RetryView::new(terms.retry),
             permissions: PermissionsView::new(&terms.permissions),
         }
@@ -223,7 +226,8 @@ impl FactsView {
 }
 
 impl LimitsView {
-    fn new(limits: &Limits, concurrency: Option<u32>, rate: Option<Rate>) -> Self {
+    fn new(terms: &Terms) -> Self {
+        let limits = &terms.limits;
         Self {
             memory_bytes: limits.memory_bytes,
             timeout_ms: limits.timeout.as_millis(),
@@ -231,8 +235,9 @@ impl LimitsView {
             output_bytes: limits.output_bytes,
             log_bytes: limits.log_bytes,
             checkpoint_bytes: limits.checkpoint_bytes,
-            concurrency,
-            rate: rate.map(|rate| rate.to_string()),
+            concurrency: terms.concurrency,
+            rate: terms.rate.map(|rate| rate.to_string()),
+            waiting: terms.waiting_max,
         }
     }
 }
@@ -276,6 +281,7 @@ pub(crate) fn example() -> Value {
         "limits": {
             "memory_bytes": 67_108_864, "timeout_ms": 600_000, "cpu_ms": null, "output_bytes": 1_048_576,
             "log_bytes": 16_384, "checkpoint_bytes": 1_048_576, "concurrency": null, "rate": null,
+            "waiting": null,
         },
         "retry": {
             "max_attempts": 1, "backoff": {"first_ms": 1_000, "factor": 2.0, "most_ms": 300_000},

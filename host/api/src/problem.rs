@@ -15,7 +15,9 @@ use axum::response::{IntoResponse, Response};
 use percent_encoding::percent_decode_str;
 use schemars::JsonSchema;
 use serde::Serialize;
-use wasmill_model::{InvalidPluginName, InvalidTaskId, TaskId, TaskState};
+use wasmill_model::{
+    InvalidPluginName, InvalidScheduleName, InvalidTaskId, PluginName, ScheduleName, TaskId, TaskState,
+};
 use wasmill_runtime::UploadError;
 use wasmill_store::StoreError;
 
@@ -69,6 +71,12 @@ impl Fault {
         Self { pointer, ..self }
     }
 
+    /// Says which field of the body holds what it is about.
+    pub(crate) fn under(self, field: &str) -> Self {
+        let pointer = self.pointer.map(|pointer| format!("/{field}{pointer}"));
+        Self { pointer, ..self }
+    }
+
     /// Names a query parameter.
     pub(crate) fn parameter(name: &str, detail: impl Into<String>) -> Self {
         Self { pointer: None, parameter: Some(name.to_owned()), detail: detail.into() }
@@ -104,7 +112,7 @@ pub(crate) struct Document<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "&'static str")]
     problem: Option<&'static str>,
-    /// The task that holds the unique key.
+    /// The task that holds the unique key, or is the one that a schedule allows.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Id")]
     holder: Option<TaskId>,
@@ -153,6 +161,26 @@ impl Problem {
         Self { errors: vec![fault], holder: Some(holder), ..Self::of(kind::KEY_TAKEN, detail) }
     }
 
+    /// A new task is to wait for one that is not there.
+    pub(crate) fn unknown_dependency(pointer: String, id: TaskId) -> Self {
+        let detail = format!("there is no task {id} to wait for; it was never accepted or has been deleted");
+        Self::invalid_request(vec![Fault { pointer: Some(pointer), parameter: None, detail }])
+    }
+
+    /// Says that no more tasks of a plugin may wait; of a batch, which of them was one too many.
+    pub(crate) fn plugin_full(plugin: &PluginName, waiting_max: u64, index: Option<usize>) -> Self {
+        let detail = format!(
+            "{waiting_max} tasks of plugin {plugin} are the most that may wait, as its manifest says; try again later"
+        );
+        let fault = |index: usize| Fault {
+            pointer: Some(format!("/{index}")),
+            parameter: None,
+            detail: format!("there is no room for this one and those after it; nothing was stored: {detail}"),
+        };
+        let errors = index.map(fault).into_iter().collect();
+        Self { errors, ..Self::of(kind::PLUGIN_LINE_FULL, detail) }
+    }
+
     pub(crate) fn unreadable_body() -> Self {
         let detail = "the connection broke before the whole body had arrived";
         Self::of(kind::UNREADABLE_BODY, detail)
@@ -174,9 +202,54 @@ impl Problem {
         Self::of(kind::UNKNOWN_TASK, detail)
     }
 
+    pub(crate) fn no_webhook(id: TaskId) -> Self {
+        let detail = format!("task {id} has no webhook: nobody is told when it ends");
+        Self::of(kind::NO_WEBHOOK, detail)
+    }
+
+    pub(crate) fn nothing_to_deliver(id: TaskId, state: TaskState) -> Self {
+        let detail = if state.is_final() {
+            format!("task {id} is {state}, and its webhook is not to be told of that")
+        } else {
+            format!("task {id} is {state}: its webhook is told when it has ended")
+        };
+        Self { state: Some(state), ..Self::of(kind::NOTHING_TO_DELIVER, detail) }
+    }
+
     pub(crate) fn unknown_plugin(name: &str) -> Self {
         let detail = format!("there is no plugin '{}'; GET /plugins lists those there are", shortened(name));
         Self::of(kind::UNKNOWN_PLUGIN, detail)
+    }
+
+    pub(crate) fn unknown_schedule(name: &str) -> Self {
+        let detail =
+            format!("there is no schedule '{}'; GET /schedules lists those there are", shortened(name));
+        Self::of(kind::UNKNOWN_SCHEDULE, detail)
+    }
+
+    pub(crate) fn invalid_schedule_name(name: &str, error: InvalidScheduleName) -> Self {
+        let detail = format!("'{}' cannot name a schedule: {error}", shortened(name));
+        Self::of(kind::INVALID_SCHEDULE_NAME, detail)
+    }
+
+    pub(crate) fn schedule_of_manifest(name: &ScheduleName) -> Self {
+        let detail = format!(
+            "schedule '{name}' comes with the manifest {name}.toml of plugin '{name}' and is changed there; it \
+             can be paused here"
+        );
+        Self::of(kind::SCHEDULE_OF_MANIFEST, detail)
+    }
+
+    pub(crate) fn too_many_schedules(most: usize) -> Self {
+        let detail = format!("there are {most} schedules, the most this server takes; delete one first");
+        Self::of(kind::TOO_MANY_SCHEDULES, detail)
+    }
+
+    /// An earlier task of the schedule goes on, and there is to be one at a time.
+    pub(crate) fn schedule_busy(name: &ScheduleName, holder: TaskId) -> Self {
+        let detail =
+            format!("task {holder} of schedule '{name}' waits or runs, and the schedule allows no overlap");
+        Self { holder: Some(holder), ..Self::of(kind::SCHEDULE_BUSY, detail) }
     }
 
     pub(crate) fn body_too_large(bytes_max: usize) -> Self {
@@ -324,7 +397,13 @@ impl From<StoreError> for Problem {
                     format!("{waiting_max} tasks are waiting, the most this server takes; try again later");
                 Self::of(kind::WAITING_LINE_FULL, detail)
             }
+            StoreError::PluginFull { plugin, waiting_max, .. } => {
+                Self::plugin_full(&plugin, waiting_max, None)
+            }
             StoreError::KeyTaken { key, holder, .. } => Self::key_taken("/unique_key", &key, holder),
+            StoreError::UnknownDependency { place, id, .. } => {
+                Self::unknown_dependency(format!("/depends_on/{place}"), id)
+            }
             StoreError::KeyReused { key } => {
                 let detail = format!(
                     "another request was made under the Idempotency-Key '{key}' within 24 hours; take another key"

@@ -34,7 +34,12 @@ pub(crate) const UPLOADS_ARE_OFF: Kind =
 pub(crate) const INVALID_REQUEST_KEY: Kind =
     Kind::new(StatusCode::BAD_REQUEST, "invalid-idempotency-key", "Not an idempotency key");
 pub(crate) const UNKNOWN_TASK: Kind = Kind::new(StatusCode::NOT_FOUND, "unknown-task", "No such task");
+pub(crate) const NO_WEBHOOK: Kind = Kind::new(StatusCode::NOT_FOUND, "no-webhook", "Task has no webhook");
+pub(crate) const NOTHING_TO_DELIVER: Kind =
+    Kind::new(StatusCode::CONFLICT, "nothing-to-deliver", "There is nothing to deliver");
 pub(crate) const UNKNOWN_PLUGIN: Kind = Kind::new(StatusCode::NOT_FOUND, "unknown-plugin", "No such plugin");
+pub(crate) const UNKNOWN_SCHEDULE: Kind =
+    Kind::new(StatusCode::NOT_FOUND, "unknown-schedule", "No such schedule");
 pub(crate) const UNKNOWN_ROUTE: Kind = Kind::new(StatusCode::NOT_FOUND, "unknown-route", "No such route");
 pub(crate) const METHOD_NOT_ALLOWED: Kind =
     Kind::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed");
@@ -50,6 +55,12 @@ pub(crate) const TASK_ENDED: Kind = Kind::new(StatusCode::CONFLICT, "task-ended"
 pub(crate) const TASK_NOT_ENDED: Kind =
     Kind::new(StatusCode::CONFLICT, "task-not-ended", "Task has not ended");
 pub(crate) const KEY_TAKEN: Kind = Kind::new(StatusCode::CONFLICT, "unique-key-taken", "Unique key is taken");
+pub(crate) const SCHEDULE_OF_MANIFEST: Kind =
+    Kind::new(StatusCode::CONFLICT, "schedule-of-manifest", "Schedule comes with a plugin");
+pub(crate) const SCHEDULE_BUSY: Kind =
+    Kind::new(StatusCode::CONFLICT, "schedule-busy", "An earlier run goes on");
+pub(crate) const TOO_MANY_SCHEDULES: Kind =
+    Kind::new(StatusCode::CONFLICT, "too-many-schedules", "Too many schedules");
 pub(crate) const BODY_TOO_LARGE: Kind =
     Kind::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "Body too large");
 pub(crate) const NOT_JSON: Kind =
@@ -63,6 +74,8 @@ pub(crate) const INVALID_REQUEST: Kind =
     Kind::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-request", "Request is well-formed but wrong");
 pub(crate) const INVALID_PLUGIN_NAME: Kind =
     Kind::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-plugin-name", "Not a plugin name");
+pub(crate) const INVALID_SCHEDULE_NAME: Kind =
+    Kind::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-schedule-name", "Not the name of a schedule");
 pub(crate) const PLUGIN_REJECTED: Kind =
     Kind::new(StatusCode::UNPROCESSABLE_ENTITY, "plugin-rejected", "Plugin was rejected");
 pub(crate) const REQUEST_KEY_REUSED: Kind = Kind::new(
@@ -72,6 +85,9 @@ pub(crate) const REQUEST_KEY_REUSED: Kind = Kind::new(
 );
 pub(crate) const WAITING_LINE_FULL: Kind =
     Kind::new(StatusCode::TOO_MANY_REQUESTS, "waiting-line-full", "Too many waiting tasks").passes_in(1);
+pub(crate) const PLUGIN_LINE_FULL: Kind =
+    Kind::new(StatusCode::TOO_MANY_REQUESTS, "plugin-line-full", "Too many waiting tasks of this plugin")
+        .passes_in(1);
 pub(crate) const TOO_MANY_FOLLOWERS: Kind =
     Kind::new(StatusCode::SERVICE_UNAVAILABLE, "too-many-followers", "Too many followers").passes_in(5);
 pub(crate) const INTERNAL: Kind = Kind::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error");

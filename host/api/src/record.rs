@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use wasmill_model::{ATTEMPTS_MAX, Failure, PluginName, Progress, Task, TaskId, TaskState, Timestamp, Usage};
 use wasmill_store::SubmittedTask;
 
-use crate::openapi::values::{Digest, Id, Name, State, Words};
+use crate::openapi::values::{Digest, Id, Name, State, TraceName, Words};
 
 /// A moment in RFC 3339, UTC, with nanoseconds.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +57,7 @@ pub(crate) struct Status {
     #[schemars(with = "Words")]
     status: String,
     created_at: Rfc3339,
-    /// Whole seconds that the newest attempt has run, or ran.
+    /// Whole seconds that the newest attempt has run, or ran; with those that it was parked.
     duration: u64,
     /// Where the task stands, for machines.
     #[schemars(with = "State")]
@@ -85,11 +85,13 @@ pub(crate) struct Status {
     /// The ended task that this one does again.
     #[schemars(with = "Option<Id>")]
     retry_of: Option<TaskId>,
+    /// How often the newest attempt was parked.
+    parks: u32,
     /// Like `duration`, in milliseconds.
     duration_ms: u64,
     /// When a task that waits may start: in the future if it was put off, and between two attempts.
     ready_at: Rfc3339,
-    /// When the newest attempt started; `null` while the task waits.
+    /// When the newest attempt started; `null` while the task waits, unless it is parked.
     started_at: Option<Rfc3339>,
     /// When the task ended.
     finished_at: Option<Rfc3339>,
@@ -97,8 +99,18 @@ pub(crate) struct Status {
     progress: Option<ProgressView>,
     /// What the newest attempt has used, so far if it runs; `null` while it never ran.
     usage: Option<UsageView>,
-    /// Why the newest ended attempt failed.
+    /// Why the newest ended attempt failed, or which task had it cancelled that it depends on.
     error: Option<ErrorView>,
+    /// The schedule that asked for it, which may be gone.
+    #[schemars(with = "Option<Name>")]
+    schedule: Option<String>,
+    /// How many of the tasks that it depends on have not ended; it starts when it is 0.
+    waits_for: u32,
+    /// The trace that the task is part of.
+    #[schemars(with = "Option<TraceName>")]
+    trace_id: Option<String>,
+    /// Whose task it is: the groups of a plugin take turns.
+    group: Option<String>,
 }
 
 /// How far a guest says it has come.
@@ -172,6 +184,7 @@ impl Status {
             tags: task.tags.iter().map(|tag| tag.as_str().to_owned()).collect(),
             unique_key: task.unique_key.map(|key| key.to_string()),
             retry_of: task.retry_of,
+            parks: task.parks,
             duration_ms: millis(duration),
             ready_at: Rfc3339(task.ready_at),
             started_at: task.started_at.map(Rfc3339),
@@ -181,6 +194,10 @@ impl Status {
             error: task
                 .failure
                 .map(|Failure { cause, message }| ErrorView { cause: cause.to_string(), message }),
+            schedule: task.schedule.map(|schedule| schedule.to_string()),
+            waits_for: task.waits_for.unwrap_or(0),
+            trace_id: task.trace.map(|trace| trace.trace_id.to_string()),
+            group: task.group.map(|group| group.as_str().to_owned()),
         }
     }
 }
@@ -206,6 +223,7 @@ impl UsageView {
 /// Returns the status in the seed's words, for people.
 pub(crate) fn words(task: &Task) -> String {
     match (task.state, &task.failure) {
+        (TaskState::Waiting, _) if task.parks > 0 => "in process".to_owned(),
         (TaskState::Waiting, _) => "created, but waiting to start".to_owned(),
         (TaskState::Running, _) => "in process".to_owned(),
         (TaskState::Completed, _) => "completed".to_owned(),
@@ -228,11 +246,13 @@ pub(crate) fn example() -> Value {
         "host_crashes": 0, "timeout_ms": 600_000, "input_bytes": 0, "duration_ms": 2_013,
         "ready_at": "2026-11-23T07:26:49.603656725Z", "started_at": "2026-11-23T07:26:49.604278581Z",
         "finished_at": null, "priority": 0, "tags": ["tenant:42"], "unique_key": null, "retry_of": null,
+        "parks": 0,
         "progress": {"fraction": 0.0071, "note": "waiting, 281 s left"},
         "usage": {
             "cpu_ms": 0, "wall_ms": 2_013, "queue_ms": 0, "instantiate_us": 61, "peak_memory_bytes": 1_114_112,
             "log_bytes": 0, "http_requests": 0, "http_sent_bytes": 0, "http_received_bytes": 0, "checkpoints": 1,
         },
-        "error": null,
+        "error": null, "schedule": null, "waits_for": 0, "trace_id": "0af7651916cd43dd8448eb211c80319c",
+        "group": null,
     })
 }

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
-use wasmill_model::{Task, TaskState};
+use wasmill_model::{Cause, Task, TaskState};
 
 use crate::app::Api;
 use crate::openapi::{Answer as Answers, Operation};
@@ -57,7 +57,9 @@ fn answer(task: Task) -> Result<Response, Problem> {
 
 fn why(task: &Task) -> String {
     match &task.failure {
-        Some(failure) if task.state == TaskState::Failed => format!("{}: {}", words(task), failure.message),
+        Some(failure) if task.state == TaskState::Failed || failure.cause == Cause::Dependency => {
+            format!("{}: {}", words(task), failure.message)
+        }
         _ => words(task),
     }
 }

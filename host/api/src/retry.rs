@@ -8,17 +8,20 @@ use axum::http::HeaderMap;
 use axum::response::IntoResponse;
 use wasmill_model::TaskId;
 use wasmill_runtime::NotReady;
+use wasmill_store::StoreError;
 
 use crate::app::Api;
-use crate::body::read_json;
+use crate::body::{read_json, says_nothing};
 use crate::cancel_many::Nothing;
 use crate::openapi::Operation;
 use crate::problem::{Fault, Problem};
 use crate::problem_kind as kind;
 use crate::submit::{answer, check_input, stored};
+use crate::trace::{self, Caller};
 
 pub(crate) async fn retry(
     State(api): State<Api>,
+    Caller(caller): Caller,
     Path(id): Path<String>,
     headers: HeaderMap,
     body: Body,
@@ -26,14 +29,14 @@ pub(crate) async fn retry(
     let id = Api::task_id(&id)?;
     let body = read_json(&api.config, &headers, body).await?;
     // What stands in a body would be overlooked, and something else be done than was meant.
-    if !matches!(body.trim_ascii(), b"" | b"{}") {
+    if !says_nothing(&body) {
         let detail = "the body must be empty: a retry does the same again; POST /task does something else";
         return Err(Problem::invalid_request(vec![Fault::body(detail)]));
     }
     if api.scheduler.is_draining() {
         return Err(Problem::draining());
     }
-    let (state, task) = Api::found(id, api.store.again(id, TaskId::new(), api.clock.now()).await)?;
+    let (state, mut task) = Api::found(id, api.store.again(id, TaskId::new(), api.clock.now()).await)?;
     if !state.is_final() {
         return Err(Problem::not_ended(id, state));
     }
@@ -46,24 +49,33 @@ pub(crate) async fn retry(
     let mut faults = Vec::new();
     if let Some(terms) = api.runtime.terms(&task.plugin) {
         check_input(&terms, task.input.as_deref(), &mut faults);
+        task.waiting_max = terms.waiting_max;
     }
     if !faults.is_empty() {
         return Err(Problem::invalid_request(faults));
     }
-    let submitted = api.store.submit(vec![task], None).await?;
+    task.trace = caller;
+    let submitted = match api.store.submit(vec![task], None).await {
+        // The body names nothing, so nothing in it is wrong.
+        Err(StoreError::UnknownDependency { id, .. }) => {
+            return Err(Problem::unknown_dependency(String::new(), id));
+        }
+        submitted => submitted?,
+    };
     api.scheduler.wake();
     answer(&submitted)
 }
 
 pub(crate) fn about() -> Operation {
-    Operation::post("/task/{id}/retry", "retryTask", "Do an ended task once more")
+    trace::about(Operation::post("/task/{id}/retry", "retryTask", "Do an ended task once more"))
         .detail(
-            "A new task with the same input and options, without a delay; its `retry_of` names the old one.",
+            "A new task with the same input and options, without a delay; its `retry_of` names the old one. It \
+             waits for what the old one waited for, as far as that has not ended.",
         )
         .json_body::<Nothing>("Nothing: a retry does the same again.", Vec::new())
         .answers(201, stored())
         .problems(&kind::OF_JSON_BODY)
         .problems(&[kind::INVALID_REQUEST, kind::PLUGIN_COMPILING, kind::WAITING_LINE_FULL])
-        .problems(&[kind::TASK_NOT_ENDED, kind::KEY_TAKEN])
+        .problems(&[kind::PLUGIN_LINE_FULL, kind::TASK_NOT_ENDED, kind::KEY_TAKEN])
         .problems(&kind::OF_TASK)
 }

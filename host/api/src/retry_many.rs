@@ -10,16 +10,17 @@ use axum::response::IntoResponse;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
-use wasmill_model::{NewTask, OnConflict, TaskId, TaskState};
-use wasmill_store::Filter;
+use wasmill_model::{NewTask, OnConflict, TaskId, TaskState, TraceContext};
+use wasmill_store::{Filter, StoreError};
 
 use crate::app::Api;
-use crate::body::read_json;
+use crate::body::{read_json, says_nothing};
 use crate::cancel_many::{NO_BODY, Nothing, flag};
 use crate::filter;
 use crate::openapi::{Answer as Answers, Operation};
 use crate::problem::{Fault, Problem};
 use crate::problem_kind as kind;
+use crate::trace::{self, Caller};
 
 /// Tasks that are read and stored at a time: they are held in memory with their inputs.
 const STEP: usize = 50;
@@ -30,13 +31,14 @@ const STEP: usize = 50;
 struct Answer {
     /// How many new tasks there are; of a dry run, how many tasks fit.
     retried: u64,
-    /// How many were left out, since another task holds their unique key.
+    /// How many were left out, since another task holds their unique key, or what they waited for is gone.
     held: u64,
     dry_run: bool,
 }
 
 pub(crate) async fn retry_many(
     State(api): State<Api>,
+    Caller(caller): Caller,
     query: RawQuery,
     headers: HeaderMap,
     body: Body,
@@ -54,7 +56,7 @@ pub(crate) async fn retry_many(
         if dry_run {
             answer.retried += ids.len() as u64;
         } else if !ids.is_empty() {
-            let (retried, held) = retry(&api, &ids).await?;
+            let (retried, held) = retry(&api, &ids, caller.as_ref()).await?;
             answer.retried += retried;
             answer.held += held;
         }
@@ -65,8 +67,8 @@ pub(crate) async fn retry_many(
     }
 }
 
-/// Stores a new task for each of these; returns for how many, and how many keys are held.
-async fn retry(api: &Api, ids: &[TaskId]) -> Result<(u64, u64), Problem> {
+/// Stores a new task for each of these; returns for how many, and how many were left out.
+async fn retry(api: &Api, ids: &[TaskId], caller: Option<&TraceContext>) -> Result<(u64, u64), Problem> {
     let now = api.clock.now();
     let mut tasks: Vec<NewTask> = Vec::with_capacity(ids.len());
     for id in ids {
@@ -75,12 +77,26 @@ async fn retry(api: &Api, ids: &[TaskId]) -> Result<(u64, u64), Problem> {
         if let Some(unique) = &mut task.unique {
             unique.on_conflict = OnConflict::Return;
         }
+        task.trace = caller.cloned();
+        task.waiting_max = api.runtime.terms(&task.plugin).and_then(|terms| terms.waiting_max);
         tasks.push(task);
     }
-    let submitted = api.store.submit(tasks, None).await?;
+    // One for which something is gone that it waits for must not have the others refused.
+    let (alone, together): (Vec<_>, Vec<_>) = tasks.into_iter().partition(|task| task.dependencies.is_some());
+    let (mut retried, mut held) = (0, 0);
+    let together = (!together.is_empty()).then_some(together);
+    for tasks in alone.into_iter().map(|task| vec![task]).chain(together) {
+        match api.store.submit(tasks, None).await {
+            Err(StoreError::UnknownDependency { .. }) => held += 1,
+            submitted => {
+                for task in submitted?.tasks {
+                    *if task.holder.is_some() { &mut held } else { &mut retried } += 1;
+                }
+            }
+        }
+    }
     api.scheduler.wake();
-    let held = submitted.tasks.iter().filter(|task| task.holder.is_some()).count();
-    Ok(((submitted.tasks.len() - held) as u64, held as u64))
+    Ok((retried, held))
 }
 
 fn check(query: &str, body: &[u8]) -> Result<(Filter, bool), Problem> {
@@ -107,7 +123,7 @@ fn check(query: &str, body: &[u8]) -> Result<(Filter, bool), Problem> {
         let detail = "name which tasks, or all=true for every task that failed, and not both";
         faults.push(Fault::parameter("all", detail));
     }
-    if !matches!(body.trim_ascii(), b"" | b"{}") {
+    if !says_nothing(body) {
         faults.push(Fault::body(NO_BODY));
     }
     if filter.states.is_empty() {
@@ -122,7 +138,8 @@ pub(crate) fn about() -> Operation {
         "There is a new task for each.",
         json!({"retried": 12, "held": 0, "dry_run": false}),
     );
-    let operation = Operation::post("/task/retry", "retryTasks", "Do all ended tasks that fit once more")
+    let operation = Operation::post("/task/retry", "retryTasks", "Do all ended tasks that fit once more");
+    let operation = trace::about(operation)
         .detail(
             "Means tasks that failed unless `state` says otherwise. Which ones takes at least one filter, or \
              `all=true`, and not both.",
@@ -134,6 +151,6 @@ pub(crate) fn about() -> Operation {
         .json_body::<Nothing>("Nothing: which tasks are meant is said in the query.", Vec::new())
         .answers(200, answer)
         .problems(&kind::OF_JSON_BODY)
-        .problems(&[kind::INVALID_REQUEST, kind::WAITING_LINE_FULL])
+        .problems(&[kind::INVALID_REQUEST, kind::WAITING_LINE_FULL, kind::PLUGIN_LINE_FULL])
         .problems(&kind::OF_STORE)
 }

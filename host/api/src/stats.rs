@@ -1,4 +1,6 @@
-//! `GET /stats`: how much waits and runs, and in how many slots.
+//! `GET /stats`: how much waits and runs, in how many slots, and how many tasks there are and were.
+
+use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
@@ -7,6 +9,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
 use wasmill_runtime::MemoryUsage;
+use wasmill_store::{Counts, Ended, Tally};
 
 use crate::app::Api;
 use crate::openapi::{Answer, Operation};
@@ -26,6 +29,68 @@ struct Stats {
     draining: bool,
     /// Whether everything is paused.
     paused: bool,
+    /// Tasks that are stored now, by state.
+    stored: StoredView,
+    /// Tasks that ever ended, those that were deleted or forgotten since among them.
+    ended: EndedView,
+    /// The same of each plugin that ever had a task.
+    plugins: BTreeMap<String, PluginTasksView>,
+}
+
+/// How many tasks are stored, by state.
+#[derive(Clone, Copy, Default, Serialize, JsonSchema)]
+#[schemars(rename = "Stored")]
+struct StoredView {
+    waiting: u64,
+    running: u64,
+    completed: u64,
+    failed: u64,
+    cancelled: u64,
+}
+
+/// How many tasks ever ended, and how.
+#[derive(Clone, Copy, Default, Serialize, JsonSchema)]
+#[schemars(rename = "EverEnded")]
+struct EndedView {
+    completed: u64,
+    failed: u64,
+    cancelled: u64,
+}
+
+/// The tasks of one plugin.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "TasksOfPlugin")]
+struct PluginTasksView {
+    stored: StoredView,
+    ended: EndedView,
+}
+
+impl PluginTasksView {
+    fn new(tally: &Tally) -> Self {
+        let Ended { completed, failed, cancelled } = tally.stored();
+        let (waiting, running) = (tally.waiting, tally.running);
+        let stored = StoredView { waiting, running, completed, failed, cancelled };
+        let Ended { completed, failed, cancelled } = tally.ended();
+        Self { stored, ended: EndedView { completed, failed, cancelled } }
+    }
+}
+
+impl StoredView {
+    fn add(&mut self, other: Self) {
+        self.waiting += other.waiting;
+        self.running += other.running;
+        self.completed += other.completed;
+        self.failed += other.failed;
+        self.cancelled += other.cancelled;
+    }
+}
+
+impl EndedView {
+    fn add(&mut self, other: Self) {
+        self.completed += other.completed;
+        self.failed += other.failed;
+        self.cancelled += other.cancelled;
+    }
 }
 
 /// Places for running tasks.
@@ -63,17 +128,28 @@ pub(crate) async fn stats(State(api): State<Api>) -> Result<impl IntoResponse, P
     };
     let draining = api.scheduler.is_draining();
     let paused = api.scheduler.is_paused();
-    Ok(Json(Stats { waiting: counts.waiting, running: counts.running, slots, memory, draining, paused }))
+    let (mut stored, mut ended, mut plugins) = (StoredView::default(), EndedView::default(), BTreeMap::new());
+    for (plugin, tally) in api.store.tallies() {
+        let of_plugin = PluginTasksView::new(&tally);
+        stored.add(of_plugin.stored);
+        ended.add(of_plugin.ended);
+        plugins.insert(plugin.to_string(), of_plugin);
+    }
+    let Counts { waiting, running } = counts;
+    Ok(Json(Stats { waiting, running, slots, memory, draining, paused, stored, ended, plugins }))
 }
 
 pub(crate) fn about() -> Operation {
+    let stored = json!({"waiting": 0, "running": 12, "completed": 41, "failed": 2, "cancelled": 0});
+    let ended = json!({"completed": 1_041, "failed": 7, "cancelled": 1});
     let example = json!({
         "waiting": 0, "running": 12, "slots": {"total": 1_000, "used": 12, "free": 988},
         "memory": {
             "total_bytes": 6_442_450_944_u64, "used_bytes": 100_663_296, "free_bytes": 6_341_787_648_u64,
             "holds_tasks_back": false,
         },
-        "draining": false, "paused": false,
+        "draining": false, "paused": false, "stored": stored, "ended": ended,
+        "plugins": {"io-stub": {"stored": stored, "ended": ended}},
     });
     Operation::get("/stats", "getStats", "Say how much waits and runs")
         .answers(200, Answer::json::<Stats>("How busy the server is.", example))

@@ -14,27 +14,32 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use wasmill_model::{
-    ATTEMPTS_MAX, Backoff, InvalidPluginName, NewTask, PluginName, Priority, TAGS_MAX, TaskId, Timestamp,
+    ATTEMPTS_MAX, Backoff, DEPENDENCIES_MAX, InvalidPluginName, NewTask, PluginName, Priority, TAGS_MAX,
+    TaskId, Timestamp,
 };
 use wasmill_runtime::{NotReady, Terms};
 use wasmill_store::Submitted;
 
 use crate::app::Api;
 use crate::body::read_json;
-use crate::openapi::values::{Anything, Moment, Name, Span};
+use crate::depends;
+use crate::openapi::values::{Anything, Moment, NO_CONTROLS, Name, Span};
 use crate::openapi::{Answer, Operation};
 use crate::options::{self, Options};
 use crate::problem::{Fault, Problem};
 use crate::problem_kind as kind;
 use crate::record::{Accepted, Record};
 use crate::request_key;
+use crate::trace::{self, Caller};
 use crate::wait::{self, Wish};
+use crate::webhook::WebhookWish;
 
 /// The plugin that runs when a request names none.
 const DEFAULT_PLUGIN: &str = "io-stub";
 
 pub(crate) async fn submit(
     State(api): State<Api>,
+    Caller(caller): Caller,
     query: RawQuery,
     headers: HeaderMap,
     body: Body,
@@ -51,7 +56,7 @@ pub(crate) async fn submit(
     if api.scheduler.is_draining() {
         return Err(Problem::draining());
     }
-    let task = check(&api, &bytes, now)?;
+    let task = NewTask { trace: caller, ..check(&api, &bytes, now)? };
     let submitted = api.store.submit(vec![task], request.map(|request| (request, now))).await?;
     api.scheduler.wake();
     answer_after(&api, &submitted, wish).await
@@ -103,24 +108,36 @@ pub(crate) struct Refusal {
     pub(crate) later: Option<String>,
 }
 
+impl Refusal {
+    /// Says it to a client whose request this is.
+    pub(crate) fn into_problem(self) -> Problem {
+        match self.later {
+            Some(why) if self.faults.is_empty() => Problem::plugin_compiling(why),
+            _ => Problem::invalid_request(self.faults),
+        }
+    }
+}
+
 /// Turns the body into a task that may be stored, or names everything that is wrong with it.
 fn check(api: &Api, bytes: &[u8], now: Timestamp) -> Result<NewTask, Problem> {
     let checked = if bytes.is_empty() {
-        check_fields(api, BTreeMap::new(), now)
+        check_fields(api, BTreeMap::new(), now, None)
     } else {
         let body = serde_json::from_slice(bytes).map_err(|error| Problem::invalid_json(&error))?;
-        check_one(api, body, now)
+        check_one(api, body, now, None)
     };
-    checked.map_err(|refusal| match refusal.later {
-        Some(why) if refusal.faults.is_empty() => Problem::plugin_compiling(why),
-        _ => Problem::invalid_request(refusal.faults),
-    })
+    checked.map_err(Refusal::into_problem)
 }
 
-/// Does the same for one request, which may be one of many.
-pub(crate) fn check_one(api: &Api, request: &RawValue, now: Timestamp) -> Result<NewTask, Refusal> {
+/// Does the same for one request, which may be one of many: `earlier` are then those before it.
+pub(crate) fn check_one(
+    api: &Api,
+    request: &RawValue,
+    now: Timestamp,
+    earlier: Option<&[TaskId]>,
+) -> Result<NewTask, Refusal> {
     match serde_json::from_str(request.get()) {
-        Ok(fields) => check_fields(api, fields, now),
+        Ok(fields) => check_fields(api, fields, now, earlier),
         Err(_) => {
             let fault = Fault::body("a task request must be a JSON object such as {\"plugin\": \"io-stub\"}");
             Err(Refusal { faults: vec![fault], later: None })
@@ -132,6 +149,7 @@ fn check_fields(
     api: &Api,
     mut fields: BTreeMap<String, &RawValue>,
     now: Timestamp,
+    earlier: Option<&[TaskId]>,
 ) -> Result<NewTask, Refusal> {
     let mut faults = Vec::new();
     let mut take = |name: &str| fields.remove(name).filter(|value| value.get() != "null");
@@ -157,7 +175,9 @@ fn check_fields(
     let timeout = timeout(api, take("timeout"), default_timeout, &mut faults);
     let attempts_max = attempts_max(take("max_attempts"), retry.attempts_max.unwrap_or(1), &mut faults);
     let backoff = backoff(take("backoff"), &mut faults).or(retry.backoff);
-    let Options { run_at, priority, tags, unique } = options::take(&mut fields, now, &mut faults);
+    let Options { run_at, priority, tags, unique, dependencies, webhook, group } =
+        options::take(&mut fields, now, earlier, &mut faults);
+    let group = group.or_else(|| options::group_of(&tags, api.config.group_tag.as_deref()?));
     for name in fields.keys() {
         let known = "plugin, input, timeout, max_attempts, backoff";
         let detail = format!("unknown field '{name}'; known are {known}, {}", options::NAMES);
@@ -165,18 +185,18 @@ fn check_fields(
     }
     match plugin {
         Some(plugin) if faults.is_empty() => Ok(NewTask {
-            id: TaskId::new(),
-            plugin,
             input,
-            created_at: now,
-            timeout,
             attempts_max,
             backoff,
             run_at,
             priority,
             tags,
             unique,
-            retry_of: None,
+            dependencies,
+            webhook,
+            group,
+            waiting_max: terms.as_ref().and_then(|terms| terms.waiting_max),
+            ..NewTask::new(plugin, now, timeout)
         }),
         _ => Err(Refusal { faults, later }),
     }
@@ -312,14 +332,29 @@ pub(crate) struct TaskRequest {
     #[schemars(range(min = -Priority::MAX, max = Priority::MAX))]
     priority: Option<i32>,
     /// Names to find it by.
-    #[schemars(length(max = TAGS_MAX), inner(length(min = 1, max = 64)))]
+    #[schemars(length(max = TAGS_MAX), inner(length(min = 1, max = 64), regex(pattern = NO_CONTROLS)))]
     tags: Option<Vec<String>>,
     /// Only one task under this key waits or runs.
-    #[schemars(length(min = 1, max = 255))]
+    #[schemars(length(min = 1, max = 255), regex(pattern = NO_CONTROLS))]
     unique_key: Option<String>,
     /// What happens when the key is held: `refuse` is 409, `return` answers with the holder.
     #[schemars(with = "Option<Conflict>")]
     on_conflict: Option<String>,
+    /// The tasks that have to end before it starts: ids, or of the same batch `{"item": 0}`.
+    #[schemars(length(max = DEPENDENCIES_MAX))]
+    depends_on: Option<Vec<depends::Wish>>,
+    /// What happens when one of them fails, is cancelled or is deleted: `cancel`, which is the default, cancels
+    /// this one, `run` runs it all the same.
+    #[schemars(with = "Option<depends::FailureWish>")]
+    on_failure: Option<String>,
+    /// With `dependencies` it is handed their results: a `task` within its input, a program behind its stdin.
+    #[schemars(with = "Option<depends::InputWish>")]
+    input_from: Option<String>,
+    /// Whom to tell when the task ends: a URL, or an object that says of which ends.
+    webhook: Option<WebhookWish>,
+    /// Whose task it is, such as a tenant: the groups of a plugin take turns.
+    #[schemars(length(min = 1, max = 64), regex(pattern = NO_CONTROLS))]
+    group: Option<String>,
 }
 
 /// What to do when a key is held, as requests say it.
@@ -344,7 +379,7 @@ pub(crate) fn stored() -> Answer {
 }
 
 /// Describes the answer when another task holds the unique key, and the request asked for that one.
-fn held() -> Answer {
+pub(crate) fn held() -> Answer {
     described("Another task holds the unique key; this is that one.")
 }
 
@@ -359,7 +394,8 @@ pub(crate) fn about() -> Operation {
         "plugin": "io-stub", "input": {"min_ms": 500, "max_ms": 900, "fail_rate": 0}, "timeout": "30s",
         "max_attempts": 3, "backoff": {"first": "1s", "factor": 2, "most": "5m"},
     });
-    request_key::about(wait::about(Operation::post("/task", "submitTask", "Submit a task")))
+    let operation = wait::about(Operation::post("/task", "submitTask", "Submit a task"));
+    trace::about(request_key::about(operation))
         .detail(
             "Without a body the default plugin runs. The task is on disk before this is answered. With a \
              wait the answer is its whole record.",
@@ -369,6 +405,6 @@ pub(crate) fn about() -> Operation {
         .answers(200, wait::applied(request_key::marked(held())))
         .problems(&kind::OF_JSON_BODY)
         .problems(&[kind::INVALID_JSON, kind::INVALID_REQUEST, kind::PLUGIN_COMPILING])
-        .problems(&[kind::WAITING_LINE_FULL, kind::KEY_TAKEN])
+        .problems(&[kind::WAITING_LINE_FULL, kind::PLUGIN_LINE_FULL, kind::KEY_TAKEN])
         .problems(&kind::OF_STORE)
 }

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::app::Api;
 use crate::attempts::{AttemptView, attempts};
+use crate::depends::DependsView;
 use crate::openapi::{Answer, Operation};
 use crate::problem::Problem;
 use crate::problem_kind as kind;
@@ -24,6 +25,8 @@ struct WithLog {
     log: Option<String>,
     /// Every attempt that counts, the first one first.
     attempts: Vec<AttemptView>,
+    #[serde(flatten)]
+    depends: DependsView,
 }
 
 pub(crate) async fn task(
@@ -34,7 +37,10 @@ pub(crate) async fn task(
     let task = Api::found(id, api.store.get(id).await)?;
     let log = api.store.log(id).await?;
     let attempts = attempts(&api, &task).await?;
-    Ok(Json(WithLog { record: Record::new(task, api.clock.now()), log, attempts }))
+    // Most tasks wait for none, and are not asked.
+    let depends = if task.waits_for.is_some() { api.store.depends(id).await? } else { None };
+    let depends = depends.map(DependsView::from).unwrap_or_default();
+    Ok(Json(WithLog { record: Record::new(task, api.clock.now()), log, attempts, depends }))
 }
 
 pub(crate) fn about() -> Operation {
@@ -44,6 +50,9 @@ pub(crate) fn about() -> Operation {
         "attempt": 1, "outcome": null, "message": null, "started_at": "2026-11-23T07:26:49.604278581Z",
         "finished_at": null, "plugin_digest": null,
     }]);
+    example["depends_on"] = json!([{"id": "01a2074c-d8a1-7c3e-9f6b-5b0c1f7f2a90", "outcome": "completed"}]);
+    example["on_failure"] = "cancel".into();
+    example["input_from"] = json!(null);
     Operation::get("/task/{id}", "getTask", "Show the whole record of a task")
         .answers(200, Answer::json::<WithLog>("Its record.", example))
         .problems(&kind::OF_TASK)

@@ -34,6 +34,8 @@ pub enum Cause {
     HostCrash,
     /// The host could not carry out the run; the guest is not to blame.
     HostFault,
+    /// There was no run: a task that this one waited for went wrong, so it was cancelled.
+    Dependency,
 }
 
 impl Cause {
@@ -54,6 +56,7 @@ impl Cause {
             Self::LostPlugin => "lost-plugin",
             Self::HostCrash => "host-crash",
             Self::HostFault => "host-fault",
+            Self::Dependency => "dependency",
         }
     }
 
@@ -67,7 +70,8 @@ impl Cause {
             | Self::MemoryLimit
             | Self::OutputLimit
             | Self::CallLimit
-            | Self::HandleLimit => false,
+            | Self::HandleLimit
+            | Self::Dependency => false,
             Self::Io
             | Self::Plugin
             | Self::Trap
@@ -96,6 +100,7 @@ impl Cause {
             Self::LostPlugin => "lost plugin".to_owned(),
             Self::HostCrash => "crash of the host".to_owned(),
             Self::HostFault => "fault of the host".to_owned(),
+            Self::Dependency => "dependency".to_owned(),
         }
     }
 }
@@ -126,6 +131,7 @@ impl FromStr for Cause {
             "lost-plugin" => Self::LostPlugin,
             "host-crash" => Self::HostCrash,
             "host-fault" => Self::HostFault,
+            "dependency" => Self::Dependency,
             _ => {
                 let code = code.strip_prefix("exit-").and_then(|n| n.parse().ok());
                 Self::Exit(code.ok_or(UnknownCause)?)
@@ -160,7 +166,7 @@ impl Failure {
 mod tests {
     use super::*;
 
-    const ALL: [Cause; 15] = [
+    const ALL: [Cause; 16] = [
         Cause::Io,
         Cause::InvalidInput,
         Cause::Plugin,
@@ -176,6 +182,7 @@ mod tests {
         Cause::LostPlugin,
         Cause::HostCrash,
         Cause::HostFault,
+        Cause::Dependency,
     ];
 
     #[test]
@@ -207,6 +214,7 @@ mod tests {
                 Cause::OutputLimit,
                 Cause::CallLimit,
                 Cause::HandleLimit,
+                Cause::Dependency,
             ]
         );
     }

@@ -1,20 +1,23 @@
-//! Short texts by which clients find or tell apart their tasks: tags and unique keys.
+//! Short texts by which clients find, sort or tell apart their tasks: tags, groups and unique keys.
 //!
 //! The API makes them, the store keeps them. They mean nothing to the host.
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// The most tags of one task.
 pub const TAGS_MAX: usize = 16;
 
-/// Bytes of the longest tag.
-const TAG_BYTES_MAX: usize = 64;
+/// Characters of the longest tag.
+const TAG_CHARS_MAX: usize = 64;
 
-/// Bytes of the longest unique key.
-const KEY_BYTES_MAX: usize = 255;
+/// Characters of the longest unique key.
+const KEY_CHARS_MAX: usize = 255;
+/// Characters of the longest group.
+const GROUP_CHARS_MAX: usize = 64;
 
-/// A tag: 1 to 64 bytes without control characters.
+/// A tag: 1 to 64 characters without control characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Tag(Box<str>);
 
@@ -29,11 +32,31 @@ impl FromStr for Tag {
     type Err = InvalidLabel;
 
     fn from_str(text: &str) -> Result<Self, InvalidLabel> {
-        checked(text, TAG_BYTES_MAX).map(Self)
+        checked(text, TAG_CHARS_MAX).map(Self)
     }
 }
 
-/// A key that at most one task has which waits or runs: 1 to 255 bytes without control characters.
+/// Whose task it is, such as a tenant: 1 to 64 characters without control characters. The groups of a plugin take
+/// turns. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Group(Arc<str>);
+
+impl Group {
+    /// Returns the group as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Group {
+    type Err = InvalidLabel;
+
+    fn from_str(text: &str) -> Result<Self, InvalidLabel> {
+        checked(text, GROUP_CHARS_MAX).map(|text| Self(text.into()))
+    }
+}
+
+/// A key that at most one task has which waits or runs: 1 to 255 characters without control characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UniqueKey(Box<str>);
 
@@ -54,7 +77,7 @@ impl FromStr for UniqueKey {
     type Err = InvalidLabel;
 
     fn from_str(text: &str) -> Result<Self, InvalidLabel> {
-        checked(text, KEY_BYTES_MAX).map(Self)
+        checked(text, KEY_CHARS_MAX).map(Self)
     }
 }
 
@@ -77,16 +100,16 @@ pub struct Unique {
     pub on_conflict: OnConflict,
 }
 
-/// The text is no tag, or no key.
+/// The text is no tag, no group, or no key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("1 to {bytes_max} bytes without control characters")]
+#[error("1 to {chars_max} characters, none of them a control character")]
 pub struct InvalidLabel {
-    bytes_max: usize,
+    chars_max: usize,
 }
 
-fn checked(text: &str, bytes_max: usize) -> Result<Box<str>, InvalidLabel> {
-    let fits = (1..=bytes_max).contains(&text.len()) && !text.chars().any(char::is_control);
-    if fits { Ok(text.into()) } else { Err(InvalidLabel { bytes_max }) }
+fn checked(text: &str, chars_max: usize) -> Result<Box<str>, InvalidLabel> {
+    let fits = (1..=chars_max).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+    if fits { Ok(text.into()) } else { Err(InvalidLabel { chars_max }) }
 }
 
 #[cfg(test)]
@@ -95,14 +118,15 @@ mod tests {
 
     #[test]
     fn labels_are_short_texts_without_control_characters() {
-        for good in ["a", "tenant:42", "ümlaut, or two", &"x".repeat(64)] {
+        for good in ["a", "tenant:42", "ümlaut, or two", &"ü".repeat(64)] {
             assert_eq!(good.parse::<Tag>().expect("valid").as_str(), good);
+            assert_eq!(good.parse::<Group>().expect("valid").as_str(), good);
             assert_eq!(good.parse::<UniqueKey>().expect("valid").as_str(), good);
         }
         for bad in ["", "a\nb", "\u{0}", "\u{7f}", &"x".repeat(256)] {
             assert!(bad.parse::<Tag>().is_err() && bad.parse::<UniqueKey>().is_err(), "{bad:?}");
         }
-        assert!("x".repeat(65).parse::<Tag>().is_err());
+        assert!("x".repeat(65).parse::<Tag>().is_err() && "x".repeat(65).parse::<Group>().is_err());
         assert!("x".repeat(255).parse::<UniqueKey>().is_ok());
     }
 }

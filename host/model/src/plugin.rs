@@ -31,14 +31,17 @@ impl FromStr for PluginName {
     type Err = InvalidPluginName;
 
     fn from_str(name: &str) -> Result<Self, InvalidPluginName> {
-        let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b);
-        let first = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-        match name.as_bytes() {
-            [head, tail @ ..] if first(*head) && tail.len() < 64 && tail.iter().all(|&b| inner(b)) => {
-                Ok(Self(name.into()))
-            }
-            _ => Err(InvalidPluginName),
-        }
+        if is_name(name) { Ok(Self(name.into())) } else { Err(InvalidPluginName) }
+    }
+}
+
+/// Says whether plugins, and what is named like them, may be called so.
+pub(crate) fn is_name(name: &str) -> bool {
+    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b);
+    let first = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    match name.as_bytes() {
+        [head, tail @ ..] => first(*head) && tail.len() < 64 && tail.iter().all(|&b| inner(b)),
+        [] => false,
     }
 }
 

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::{Failure, LogStream, Meter, PluginName, Progress, Rate, RetryOn, TaskId};
+use crate::{Failure, Handed, LogStream, Meter, PluginName, Progress, Rate, RetryOn, RunTrace, TaskId};
 
 /// A future on the heap that may move between threads.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -23,6 +24,8 @@ pub struct Run {
     pub input: Option<String>,
     /// What the guest may ask of the host during the run.
     pub host: Arc<dyn RunHost>,
+    /// Whether it is [handed](RunHost::handed) the results of the tasks that its own one waited for.
+    pub hand_over: bool,
 }
 
 impl fmt::Debug for Run {
@@ -33,6 +36,24 @@ impl fmt::Debug for Run {
             .field("attempt", &self.attempt)
             .finish_non_exhaustive()
     }
+}
+
+/// What a run came to, if it did not fail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The task is done, with this result.
+    Done(String),
+    /// The task is to go on later: until then it holds nothing.
+    Later(Later),
+}
+
+/// When a parked task goes on, and with what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Later {
+    /// How long it is parked.
+    pub wait: Duration,
+    /// What its next step gets back, as it gets a checkpoint.
+    pub state: Vec<u8>,
 }
 
 /// The version of a plugin that a run is bound to, whatever becomes of its file meanwhile.
@@ -46,11 +67,11 @@ pub struct Pinned {
 
 /// Runs tasks: the wasmtime runtime, or a scripted one in the scheduler's tests.
 pub trait Runner: Send + Sync + 'static {
-    /// Runs one attempt to its end and returns its result or why there is none.
+    /// Runs one attempt, or one step of it, and returns what it came to or why it failed.
     ///
     /// Dropping the future stops the run: when the drop returns, the guest no longer exists. The
     /// future gives its thread back within one [`Runner::interrupt`], also in an endless loop.
-    fn run(&self, run: Run) -> BoxFuture<'static, Result<String, Failure>>;
+    fn run(&self, run: Run) -> BoxFuture<'static, Result<Step, Failure>>;
 
     /// Asks every guest that computes right now to give its thread back at once.
     fn interrupt(&self);
@@ -97,6 +118,11 @@ pub trait RunHost: Send + Sync {
         None
     }
 
+    /// Returns the trace that the run is part of, for what it asks of others; `None` if it is part of none.
+    fn trace(&self) -> Option<&RunTrace> {
+        None
+    }
+
     /// Notes that the run ends now because the host has no memory left for it. The task is not to blame,
     /// and what the run returns counts for nothing.
     fn crowded_out(&self) {}
@@ -109,6 +135,15 @@ pub trait RunHost: Send + Sync {
     /// Waits until the run is asked to stop.
     fn asked_to_stop(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::pending())
+    }
+
+    /// Returns how the tasks ended that the task waited for, in the order in which they were named.
+    ///
+    /// # Errors
+    ///
+    /// Says why they cannot be handed over; the run cannot go on.
+    fn handed(&self) -> BoxFuture<'_, Result<Vec<Handed>, Failure>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
     }
 
     /// Keeps the latest progress; cheap, never durable.

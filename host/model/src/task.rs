@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::{Backoff, Failure, PluginName, Priority, Tag, TaskState, Timestamp, Unique, UniqueKey, Usage};
+use crate::{
+    Backoff, Dependencies, Failure, Group, PluginName, Priority, ScheduleName, Tag, TaskState, Timestamp,
+    TraceContext, Unique, UniqueKey, Usage, Webhook,
+};
 
 /// The id of a task: a UUIDv7, so ids sort by the time they were made.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -94,10 +97,47 @@ pub struct NewTask {
     pub unique: Option<Unique>,
     /// The ended task that it does again.
     pub retry_of: Option<TaskId>,
+    /// The schedule that asked for it.
+    pub schedule: Option<ScheduleName>,
+    /// The tasks that it waits for.
+    pub dependencies: Option<Dependencies>,
+    /// Whom to tell of its end.
+    pub webhook: Option<Webhook>,
+    /// Where in which trace it was asked for.
+    pub trace: Option<TraceContext>,
+    /// Whose it is: the groups of its plugin take turns. `None` for the plugin's own.
+    pub group: Option<Group>,
+    /// How many tasks of its plugin may wait once it does; `None` if only all tasks together are bounded.
+    pub waiting_max: Option<u64>,
 }
 
 impl NewTask {
-    /// Returns when it may start.
+    /// Makes a task of which nothing is said but who does it, when it was asked for and how long it may take:
+    /// it is attempted once, at once.
+    pub fn new(plugin: PluginName, created_at: Timestamp, timeout: Duration) -> Self {
+        Self {
+            id: TaskId::new(),
+            plugin,
+            input: None,
+            created_at,
+            timeout,
+            attempts_max: 1,
+            backoff: None,
+            run_at: None,
+            priority: Priority::default(),
+            tags: Vec::new(),
+            unique: None,
+            retry_of: None,
+            schedule: None,
+            dependencies: None,
+            webhook: None,
+            trace: None,
+            group: None,
+            waiting_max: None,
+        }
+    }
+
+    /// Returns when it may start, whatever it waits for besides.
     pub fn ready_at(&self) -> Timestamp {
         self.run_at.map_or(self.created_at, |run_at| run_at.max(self.created_at))
     }
@@ -119,7 +159,7 @@ pub struct Task {
     pub created_at: Timestamp,
     /// When it may start; later than `created_at` if it was put off, and between attempts.
     pub ready_at: Timestamp,
-    /// When its newest attempt started; `None` while it waits.
+    /// When its newest attempt started; `None` while it waits, unless it is parked.
     pub started_at: Option<Timestamp>,
     /// When it reached its final state.
     pub finished_at: Option<Timestamp>,
@@ -141,15 +181,25 @@ pub struct Task {
     pub unique_key: Option<UniqueKey>,
     /// The ended task that it does again.
     pub retry_of: Option<TaskId>,
+    /// How often its newest attempt was parked.
+    pub parks: u32,
     /// What the plugin answered, once completed.
     pub result: Option<String>,
-    /// Why the newest ended attempt failed.
+    /// Why the newest ended attempt failed, or which task that it waited for had it cancelled.
     pub failure: Option<Failure>,
     /// The latest the guest said of its progress, while running.
     pub progress: Option<Progress>,
     /// What its newest attempt has used, so far if it still runs; `None` while it never ran. That of an
     /// attempt that a drain or a crash of the host ended is not kept.
     pub usage: Option<Usage>,
+    /// The schedule that asked for it, which may be gone.
+    pub schedule: Option<ScheduleName>,
+    /// How many of the tasks that it waits for have not ended; `None` if it was never to wait for any.
+    pub waits_for: Option<u32>,
+    /// Where in which trace it was asked for.
+    pub trace: Option<TraceContext>,
+    /// Whose it is.
+    pub group: Option<Group>,
 }
 
 impl Task {
@@ -204,6 +254,11 @@ mod tests {
             failure: None,
             progress: None,
             usage: None,
+            parks: 0,
+            schedule: None,
+            waits_for: None,
+            trace: None,
+            group: None,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::{Backoff, Cause, Failure, RetryOn, Timestamp};
+use crate::{Backoff, Cause, Failure, Later, RetryOn, Timestamp};
 
 /// How many host crashes during its runs a task survives before it fails for good.
 ///
@@ -66,6 +66,8 @@ impl fmt::Display for TaskState {
 pub enum Outcome {
     /// The plugin answered.
     Completed(String),
+    /// The plugin wants to go on later.
+    Parked(Later),
     /// There is no answer, and this is why.
     Failed(Failure),
     /// The host stopped the run because it shuts down; the task is not to blame.
@@ -96,6 +98,8 @@ pub enum Next {
     Completed(String),
     /// The task has failed for good.
     Failed(Failure),
+    /// The task waits until then and goes on with this state; the attempt is the same.
+    ResumeAt(Timestamp, Vec<u8>),
     /// The task waits until then and runs again; this is why, if something went wrong.
     RetryAt(Timestamp, Failure),
     /// The task waits again as if this attempt had not been.
@@ -111,6 +115,7 @@ impl Next {
     pub fn after(outcome: Outcome, used: Attempts, now: Timestamp, backoff: Backoff, jitter: f64) -> Self {
         match outcome {
             Outcome::Completed(result) => Self::Completed(result),
+            Outcome::Parked(Later { wait, state }) => Self::ResumeAt(later(now, wait), state),
             Outcome::Failed(failure) => {
                 if used.retry_on.contains(failure.cause) && used.attempt < used.attempts_max {
                     Self::RetryAt(later(now, backoff.wait(used.attempt, jitter)), failure)
@@ -132,7 +137,7 @@ impl Next {
         match self {
             Self::Completed(_) => TaskState::Completed,
             Self::Failed(_) => TaskState::Failed,
-            Self::RetryAt(..) | Self::Requeued | Self::Recovered => TaskState::Waiting,
+            Self::ResumeAt(..) | Self::RetryAt(..) | Self::Requeued | Self::Recovered => TaskState::Waiting,
         }
     }
 }
@@ -180,6 +185,7 @@ mod tests {
     fn every_move_after_a_run_is_in_the_table() {
         for outcome in [
             Outcome::Completed(String::new()),
+            Outcome::Parked(Later { wait: Duration::from_secs(9), state: Vec::new() }),
             Outcome::Failed(Failure::new(Cause::Io, "")),
             Outcome::Drained,
             Outcome::HostCrashed,
@@ -218,6 +224,13 @@ mod tests {
         };
         assert_eq!(next(Cause::MemoryLimit), TaskState::Waiting);
         assert_eq!(next(Cause::Io), TaskState::Failed);
+    }
+
+    #[test]
+    fn a_parked_task_goes_on_at_its_time_whatever_its_attempts() {
+        let state = vec![7];
+        let parked = Outcome::Parked(Later { wait: Duration::from_secs(9), state: state.clone() });
+        assert_eq!(next(parked, 3, 3, 2), Next::ResumeAt(now() + Duration::from_secs(9), state));
     }
 
     #[test]

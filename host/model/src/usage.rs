@@ -32,6 +32,25 @@ pub struct Usage {
     pub checkpoints: u64,
 }
 
+impl Usage {
+    /// Adds what earlier steps of the attempt used; of memory it takes the larger one.
+    #[must_use]
+    pub fn plus(self, earlier: &Self) -> Self {
+        Self {
+            cpu: self.cpu + earlier.cpu,
+            wall: self.wall + earlier.wall,
+            queue: self.queue + earlier.queue,
+            instantiate: self.instantiate + earlier.instantiate,
+            memory_bytes: self.memory_bytes.max(earlier.memory_bytes),
+            log_bytes: self.log_bytes + earlier.log_bytes,
+            http_requests: self.http_requests + earlier.http_requests,
+            http_sent_bytes: self.http_sent_bytes + earlier.http_sent_bytes,
+            http_received_bytes: self.http_received_bytes + earlier.http_received_bytes,
+            checkpoints: self.checkpoints + earlier.checkpoints,
+        }
+    }
+}
+
 /// Counts what one attempt uses. It knows no clock: neither `wall` nor `queue`.
 #[derive(Debug, Default)]
 pub struct Meter {

@@ -1,6 +1,19 @@
 //! The Rust side of `wit/task.wit`, generated. Implemented in `host`, called in `instance`.
 #![allow(missing_docs, unreachable_pub, reason = "generated; the WIT file documents every item")]
 
+/// The world of plugins that park, on the imports of the other one.
+pub(crate) mod parking {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        world: "parking-plugin",
+        with: {
+            "wasmill:task/run": super::wasmill::task::run,
+            "wasmill:task/failures": super::wasmill::task::failures,
+        },
+        exports: { default: async },
+    });
+}
+
 wasmtime::component::bindgen!({
     path: "../../wit",
     world: "plugin",

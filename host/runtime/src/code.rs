@@ -10,6 +10,7 @@ use wasmtime::{Engine, ExternType, InstancePre, Module};
 use wasmtime_wasi::p2::bindings::CommandPre;
 use wasmtime_wasi::{I32Exit, p1, p2};
 
+use crate::bindings::parking::ParkingPluginPre;
 use crate::bindings::{Plugin, PluginPre};
 use crate::calls;
 use crate::engine::Engines;
@@ -34,6 +35,8 @@ pub(crate) enum Artifact {
 pub(crate) enum Code {
     /// A component of our world.
     Task(PluginPre<Guest>),
+    /// A component of our other world.
+    Parking(ParkingPluginPre<Guest>),
     /// A component with a main function.
     Command(CommandPre<Guest>),
     /// A core module with a main function.
@@ -130,6 +133,10 @@ impl Linkers {
         }
         let (code, wrong) = match kind {
             PluginKind::Command => (CommandPre::new(component).map(Code::Command), WRONG_MAIN),
+            PluginKind::Parking => (
+                ParkingPluginPre::new(component).map(Code::Parking),
+                "its `resume` is not that of wasmill:task/parking-plugin@0.1.0",
+            ),
             PluginKind::Task | PluginKind::Module => (
                 PluginPre::new(component).map(Code::Task),
                 "its `run-task` is not that of wasmill:task/plugin@0.1.0",

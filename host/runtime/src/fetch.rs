@@ -1,11 +1,8 @@
-//! Carries out one HTTP request that the gate admitted: resolve, check the address, connect to exactly
-//! that one, send, and hand the response on as it comes.
+//! Carries out one HTTP request that the gate admitted: goes through the door to the outside, sends, and hands
+//! the response on as it comes.
 //!
 //! Called by `gate`. Follows no redirects, uses no proxy and keeps no connections.
 
-use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -18,108 +15,31 @@ use hyper::client::conn::http1;
 use hyper::http::uri::{PathAndQuery, Uri};
 use hyper::{Request, Response};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep, timeout};
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
-use wasmill_model::{BoxFuture, RunHost};
+use wasmill_model::RunHost;
+use wasmill_outside::{Outside, Unreached};
 use wasmtime_wasi_http::io::TokioIo;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
-use crate::address;
 use crate::counted::Counted;
-use crate::gate::Inner;
+use crate::gate::Admitted;
 
 /// The longest that resolving, connecting and the handshake of TLS may take together.
 const CONNECT_MAX: Duration = Duration::from_secs(30);
 /// The longest wait for the head of a response, and for each piece of its body after that.
 const SILENCE_MAX: Duration = Duration::from_secs(300);
 
-/// Resolves a host and a port. Tests have their own.
-pub(crate) type Resolve = fn(String, u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>>;
-
-/// How the world outside is reached; all guests share it.
-pub(crate) struct Outside {
-    pub(crate) resolve: Resolve,
-    pub(crate) tls: TlsConnector,
-}
-
-impl Outside {
-    /// Trusts the roots that browsers trust, and those in a file of PEM if there is one.
-    ///
-    /// # Errors
-    ///
-    /// Fails if that file cannot be read or holds no certificate that can be a root.
-    pub(crate) fn new(more_roots: Option<&Path>) -> Result<Self, String> {
-        let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-        if let Some(path) = more_roots {
-            let before = roots.len();
-            for certificate in
-                CertificateDer::pem_file_iter(path).map_err(|error| format!("it cannot be read: {error}"))?
-            {
-                let certificate = certificate.map_err(|error| format!("it is not valid PEM: {error}"))?;
-                roots.add(certificate).map_err(|error| format!("one of them can be no root: {error}"))?;
-            }
-            if roots.len() == before {
-                return Err("there is no certificate in it".to_owned());
-            }
-        }
-        let config = ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("ring speaks the versions that rustls has by default")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Ok(Self { resolve, tls: TlsConnector::from(Arc::new(config)) })
-    }
-}
-
-/// Where a request goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Target {
-    /// A name in lower case, or an address without brackets.
-    pub(crate) host: String,
-    pub(crate) port: u16,
-    pub(crate) tls: bool,
-    /// Which addresses besides public ones it may go to.
-    pub(crate) may_be_inner: Inner,
-}
-
-impl Target {
-    pub(crate) fn scheme(&self) -> &'static str {
-        if self.tls { "https" } else { "http" }
-    }
-
-    pub(crate) fn default_port(tls: bool) -> u16 {
-        if tls { 443 } else { 80 }
-    }
-
-    /// Returns scheme, host and port as a manifest writes them.
-    pub(crate) fn origin(&self) -> String {
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
-        let port =
-            if self.port == Self::default_port(self.tls) { String::new() } else { format!(":{}", self.port) };
-        format!("{}://{host}{port}", self.scheme())
-    }
-}
-
-/// Asks the resolver of the system.
-fn resolve(host: String, port: u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
-    Box::pin(async move { Ok(tokio::net::lookup_host((host, port)).await?.collect()) })
-}
-
 /// Sends a request and returns the head of its response, and what drives the connection until its
 /// body is read.
 pub(crate) async fn send(
     outside: &Outside,
-    target: &Target,
+    admitted: &Admitted,
     request: Request<WasiBody>,
     options: RequestOptions,
     host: &Arc<dyn RunHost>,
 ) -> Result<(Response<WasiBody>, impl Future<Output = Result<(), Error>> + Send + use<>), Error> {
     let bounded = |wish: Option<Duration>, most| wish.map_or(most, |wish: Duration| wish.min(most));
-    let connecting = timeout(bounded(options.connect_timeout, CONNECT_MAX), connect(outside, target, host));
+    let connecting = timeout(bounded(options.connect_timeout, CONNECT_MAX), connect(outside, admitted, host));
     let stream = connecting.await.map_err(|_| Error::ConnectionTimeout)??;
 
     let (mut sender, connection) = http1::Builder::new().handshake(TokioIo::new(stream)).await?;
@@ -154,48 +74,31 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 async fn connect(
     outside: &Outside,
-    target: &Target,
+    admitted: &Admitted,
     host: &Arc<dyn RunHost>,
 ) -> Result<Box<dyn Stream>, Error> {
-    let stream = connect_to_any(&addresses(target, outside.resolve).await?).await?;
+    let Admitted { target, may_be_inner } = admitted;
+    let stream = outside.connect(target, |address| may_be_inner.admits(address)).await.map_err(unreached)?;
     let stream = Counted::new(stream, host);
     if !target.tls {
         return Ok(Box::new(stream));
     }
-    let name = ServerName::try_from(target.host.clone()).map_err(|_| Error::HttpRequestUriInvalid)?;
-    let stream = outside.tls.connect(name, stream).await.map_err(Error::Tls)?;
-    Ok(Box::new(stream))
+    Ok(Box::new(outside.encrypt(target, stream).await.map_err(unreached)?))
 }
 
-/// Resolves the host and leaves out the addresses that it may not have.
-async fn addresses(target: &Target, resolve: Resolve) -> Result<Vec<SocketAddr>, Error> {
-    let mut addresses = match target.host.parse::<IpAddr>() {
-        Ok(address) => vec![SocketAddr::new(address, target.port)],
-        Err(_) => resolve(target.host.clone(), target.port).await.map_err(|error| {
-            tracing::debug!(host = target.host, %error, "a host was not found");
+/// Says in the words of WASI why there is no connection.
+fn unreached(why: Unreached) -> Error {
+    match why {
+        Unreached::NotFound(error) => {
+            tracing::debug!(%error, "a host was not found");
             Error::DnsError { rcode: None, info_code: None }
-        })?,
-    };
-    if addresses.is_empty() {
-        return Err(Error::DestinationNotFound);
-    }
-    addresses.retain(|address| target.may_be_inner.admits(address.ip()) || address::is_public(address.ip()));
-    if addresses.is_empty() { Err(Error::DestinationIpProhibited) } else { Ok(addresses) }
-}
-
-async fn connect_to_any(addresses: &[SocketAddr]) -> Result<TcpStream, Error> {
-    let mut refusal = io::Error::from(io::ErrorKind::NotFound);
-    for address in addresses {
-        match TcpStream::connect(address).await {
-            Ok(stream) => {
-                // Requests are small and guests wait for each.
-                stream.set_nodelay(true).map_err(Error::Connect)?;
-                return Ok(stream);
-            }
-            Err(error) => refusal = error,
         }
+        Unreached::NoAddress => Error::DestinationNotFound,
+        Unreached::Prohibited(_) => Error::DestinationIpProhibited,
+        Unreached::Refused(error) => Error::Connect(error),
+        Unreached::InvalidName => Error::HttpRequestUriInvalid,
+        Unreached::Tls(error) => Error::Tls(error),
     }
-    Err(Error::Connect(refusal))
 }
 
 /// The body of a response, which may not be silent for too long.

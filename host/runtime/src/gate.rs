@@ -6,15 +6,17 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use hyper::http::uri::{Scheme, Uri};
+use hyper::http::uri::Uri;
 use hyper::{Request, Response};
 use wasmill_model::RunHost;
+use wasmill_outside::{Target, plain_host};
 use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
-use crate::fetch::{self, Target};
+use crate::fetch;
 use crate::http_calls::HttpCalls;
 use crate::plugin::Plugin;
+use crate::request_span::RequestSpan;
 use crate::terms::HttpRule;
 
 /// A future on the heap, as wasmtime-wasi-http takes it.
@@ -39,13 +41,13 @@ impl Gate {
 impl WasiHttpHooks for Gate {
     fn send_request(
         &mut self,
-        request: Request<WasiBody>,
+        mut request: Request<WasiBody>,
         options: Option<RequestOptions>,
         _: Driver,
     ) -> Boxed<Result<(Response<WasiBody>, Driver), Error>> {
         let plugin = Arc::clone(&self.plugin);
-        let target = match admit(request.uri(), &plugin.terms.permissions.http) {
-            Ok(target) => target,
+        let admitted = match admit(request.uri(), &plugin.terms.permissions.http) {
+            Ok(admitted) => admitted,
             Err(refusal) => {
                 if let Refusal::Denied { origin, reason } = &refusal {
                     plugin.denials.log_http(&plugin, origin, reason);
@@ -53,17 +55,19 @@ impl WasiHttpHooks for Gate {
                 return Box::new(async { Err(refusal.into()) });
             }
         };
-        let under_way = self.calls.begin(request.method().as_str(), target.origin());
+        let under_way = self.calls.begin(request.method().as_str(), admitted.target.origin());
         let host = Arc::clone(&self.host);
         if let Some(meter) = host.meter() {
             meter.add_http_request();
         }
+        let span = RequestSpan::begin(&host, &mut request, &admitted.target);
         Box::new(async move {
             let options = options.unwrap_or_default();
-            let sent = fetch::send(&plugin.outside, &target, request, options, &host).await;
+            let sent = fetch::send(&plugin.outside, &admitted, request, options, &host).await;
             if let Err(Error::DestinationIpProhibited) = sent {
-                plugin.denials.log_inner_address(&plugin, &target.origin());
+                plugin.denials.log_inner_address(&plugin, &admitted.target.origin());
             }
+            span.end(sent.as_ref().map(|(response, _)| response.status()));
             let (response, connection) = sent?;
             under_way.has_head();
             let connection = async move {
@@ -111,21 +115,17 @@ impl From<Refusal> for Error {
     }
 }
 
+/// A request that goes out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Admitted {
+    pub(crate) target: Target,
+    /// Which addresses besides public ones it may go to.
+    pub(crate) may_be_inner: Inner,
+}
+
 /// Finds the rule that admits a request, and says where the request goes.
-fn admit(uri: &Uri, rules: &[HttpRule]) -> Result<Target, Refusal> {
-    let authority = uri.authority().ok_or(Refusal::Invalid)?;
-    // What stands before an `@` is easily taken for the host by those who read the log.
-    if authority.as_str().contains('@') || authority.host().is_empty() {
-        return Err(Refusal::Invalid);
-    }
-    let tls = uri.scheme() == Some(&Scheme::HTTPS);
-    let port = match (authority.port(), authority.host().len() < authority.as_str().len()) {
-        (Some(port), _) => port.as_u16(),
-        // There is something after the host, but it is no port.
-        (None, true) => return Err(Refusal::Invalid),
-        (None, false) => Target::default_port(tls),
-    };
-    let mut target = Target { host: plain_host(authority.host()), port, tls, may_be_inner: Inner::None };
+fn admit(uri: &Uri, rules: &[HttpRule]) -> Result<Admitted, Refusal> {
+    let target = Target::of(uri).ok_or(Refusal::Invalid)?;
     let denied = |target: &Target, reason| Refusal::Denied { origin: target.origin(), reason };
     let mut at_host = rules.iter().filter(|rule| leads_to(rule, &target)).peekable();
     if at_host.peek().is_none() {
@@ -133,8 +133,8 @@ fn admit(uri: &Uri, rules: &[HttpRule]) -> Result<Target, Refusal> {
     }
     match at_host.find(|rule| begins_with(uri.path(), &rule.path_prefix)) {
         Some(rule) => {
-            target.may_be_inner = Inner::named_by(&rule.host);
-            Ok(target)
+            let may_be_inner = Inner::named_by(&rule.host);
+            Ok(Admitted { target, may_be_inner })
         }
         None => Err(denied(&target, "the rules for this host name other paths")),
     }
@@ -184,14 +184,6 @@ fn host_fits(rule: &str, host: &str) -> bool {
         }
         None => plain_host(rule) == host,
     }
-}
-
-/// Writes a host as rules do: in lower case, without the brackets of IPv6 or the dot of the root.
-fn plain_host(host: &str) -> String {
-    let host = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
-    let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
-    // One address, one spelling.
-    host.parse::<IpAddr>().map_or(host, |address| address.to_string())
 }
 
 /// Says whether a path begins with a prefix, whose last part is whole: `/img` begins `/img/a` and not

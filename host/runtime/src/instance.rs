@@ -4,16 +4,18 @@
 //! guest. Knows neither timeouts nor cancellation.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use wasmill_model::{Cause, Failure, Run};
+use wasmill_model::{Cause, Failure, Handed, Later, Limits, Run, Step};
 use wasmtime::{Engine, InstancePre, Store, StoreContextMut, UpdateDeadline, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi::p2::bindings::CommandPre;
 
 use crate::bindings::PluginPre;
+use crate::bindings::parking::{self, ParkingPluginPre};
 use crate::code::Code;
 use crate::guest::{Guest, HANDLES_MAX};
+use crate::handed;
 use crate::memory::Hold;
 use crate::outcome::{self, HostFault, Stage};
 use crate::plugin::Plugin;
@@ -25,16 +27,45 @@ const NO_INPUT: &str = "null";
 /// The function that a core module is started by.
 pub(crate) const START: &str = "_start";
 
-/// Runs `plugin` once and returns its result or why there is none.
-pub(crate) async fn run(plugin: &Arc<Plugin>, run: Run, hold: Arc<Hold>) -> Result<String, Failure> {
+/// The least time that a task is parked: each time costs a durable write, as a checkpoint does.
+const PARK_MIN: Duration = Duration::from_millis(10);
+/// The longest time that a task is parked at once, as far ahead as a task can be put off.
+const PARK_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
+/// Runs `plugin` once and returns what it came to or why it failed.
+pub(crate) async fn run(plugin: &Arc<Plugin>, mut run: Run, hold: Arc<Hold>) -> Result<Step, Failure> {
+    let handed = if run.hand_over { Some(run.host.handed().await?) } else { None };
     let answer = match &plugin.code {
-        Code::Task(code) => run_task(code, plugin, run, hold).await?,
+        Code::Task(code) => {
+            hand_over(&mut run, handed);
+            run_task(code, plugin, run, hold).await?
+        }
+        Code::Parking(code) => {
+            hand_over(&mut run, handed);
+            match Box::pin(run_step(code, plugin, run, hold)).await? {
+                Step::Done(answer) => answer,
+                later @ Step::Later(_) => return Ok(later),
+            }
+        }
         // On the heap, so that the many small runs do not carry the size of these.
-        Code::Command(code) => Box::pin(run_command(code, plugin, run, hold)).await?,
-        Code::Module(code) => Box::pin(run_module(code, plugin, run, hold)).await?,
+        Code::Command(code) => {
+            let input = program_input(plugin, &mut run, handed)?;
+            Box::pin(run_command(code, plugin, run, input, hold)).await?
+        }
+        Code::Module(code) => {
+            let input = program_input(plugin, &mut run, handed)?;
+            Box::pin(run_module(code, plugin, run, input, hold)).await?
+        }
     };
     outcome::check_format(&answer, plugin.terms.output)?;
-    Ok(answer)
+    Ok(Step::Done(answer))
+}
+
+/// Puts the results that are handed over around the input of a task.
+fn hand_over(run: &mut Run, handed: Option<Vec<Handed>>) {
+    if let Some(handed) = handed {
+        run.input = Some(handed::within(run.input.as_deref().unwrap_or(NO_INPUT), &handed));
+    }
 }
 
 async fn run_task(
@@ -54,22 +85,55 @@ async fn run_task(
         .map_err(|error| outcome::ended(&error, Stage::Starting, store.data()))?;
     started(&mut store, start);
     match instance.call_run_task(&mut store, input.as_deref().unwrap_or(NO_INPUT)).await {
-        Ok(Ok(output)) if output.len() as u64 > limits.output_bytes => {
-            Err(outcome::too_large(Some(output.len() as u64), limits.output_bytes))
-        }
-        Ok(Ok(output)) => Ok(output),
+        Ok(Ok(output)) => outcome::check_size(output, limits),
         Ok(Err(failure)) => Err(outcome::reported(failure)),
         Err(error) => Err(outcome::ended(&error, Stage::Running, store.data())),
     }
 }
 
-async fn run_command(
-    code: &CommandPre<Guest>,
+async fn run_step(
+    code: &ParkingPluginPre<Guest>,
     plugin: &Arc<Plugin>,
     mut run: Run,
     hold: Arc<Hold>,
+) -> Result<Step, Failure> {
+    let limits = &plugin.terms.limits;
+    let input = run.input.take();
+    let state = run.host.restore().await.map_err(|reason| host_fault(HostFault(reason)))?;
+    let start = Instant::now();
+    let guest = Guest::task(plugin, run, hold).map_err(host_fault)?;
+    let mut store = store(code.engine(), guest);
+    let instance = code
+        .instantiate_async(&mut store)
+        .await
+        .map_err(|error| outcome::ended(&error, Stage::Starting, store.data()))?;
+    started(&mut store, start);
+    let input = input.as_deref().unwrap_or(NO_INPUT);
+    match instance.call_resume(&mut store, input, state.as_deref()).await {
+        Ok(Ok(parking::Step::Done(output))) => outcome::check_size(output, limits).map(Step::Done),
+        Ok(Ok(parking::Step::Later(later))) => parked(later, limits).map(Step::Later),
+        Ok(Err(failure)) => Err(outcome::reported(failure)),
+        Err(error) => Err(outcome::ended(&error, Stage::Running, store.data())),
+    }
+}
+
+/// Settles when a guest that parks goes on.
+fn parked(later: parking::Later, limits: &Limits) -> Result<Later, Failure> {
+    let parking::Later { wait_ms, state } = later;
+    if state.len() as u64 > limits.checkpoint_bytes {
+        return Err(outcome::state_too_large(state.len() as u64, limits.checkpoint_bytes));
+    }
+    let wait = Duration::from_millis(wait_ms).clamp(PARK_MIN, PARK_MAX);
+    Ok(Later { wait, state })
+}
+
+async fn run_command(
+    code: &CommandPre<Guest>,
+    plugin: &Arc<Plugin>,
+    run: Run,
+    input: ProgramInput,
+    hold: Arc<Hold>,
 ) -> Result<String, Failure> {
-    let input = ProgramInput::read(run.input.take().as_deref(), &plugin.terms.permissions.env)?;
     let start = Instant::now();
     let guest = Guest::command(plugin, run, input, hold).map_err(host_fault)?;
     let mut store = store(code.engine(), guest);
@@ -87,10 +151,10 @@ async fn run_command(
 async fn run_module(
     code: &InstancePre<Guest>,
     plugin: &Arc<Plugin>,
-    mut run: Run,
+    run: Run,
+    input: ProgramInput,
     hold: Arc<Hold>,
 ) -> Result<String, Failure> {
-    let input = ProgramInput::read(run.input.take().as_deref(), &plugin.terms.permissions.env)?;
     let start = Instant::now();
     let guest = Guest::module(plugin, run, input, hold).map_err(host_fault)?;
     let mut store = store(code.module().engine(), guest);
@@ -104,6 +168,17 @@ async fn run_module(
         Err(error) => Err(error),
     };
     answer(called, store.data())
+}
+
+/// Reads what a program is given.
+fn program_input(
+    plugin: &Plugin,
+    run: &mut Run,
+    handed: Option<Vec<Handed>>,
+) -> Result<ProgramInput, Failure> {
+    let mut input = ProgramInput::read(run.input.take().as_deref(), &plugin.terms.permissions.env)?;
+    handed::behind(&mut input, &handed.unwrap_or_default());
+    Ok(input)
 }
 
 /// Collects what a program left behind, or says why it failed.

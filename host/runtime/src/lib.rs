@@ -16,6 +16,7 @@ mod ticker;
 mod check;
 mod keeper;
 mod registry;
+mod request_span;
 mod upload;
 
 mod cache;
@@ -40,6 +41,7 @@ mod calls;
 mod cpu;
 mod guest;
 mod guest_log;
+mod handed;
 mod host;
 mod instance;
 mod instances;
@@ -52,7 +54,6 @@ mod program;
 mod samples;
 mod surroundings;
 
-mod address;
 mod counted;
 mod denials;
 mod fetch;
@@ -78,5 +79,5 @@ pub use registry::{NotReady, PluginFacts, PluginInfo, PluginSource, PluginState}
 pub use runtime::{MemoryUsage, PluginsConfig, PoolUsage, Runtime, RuntimeConfig, RuntimeError};
 pub use samples::{GuestSample, GuestSampling};
 pub use schema::{InputSchema, Violation};
-pub use terms::{Ceilings, DirRule, HttpRule, OutputFormat, Permissions, Retry, Terms};
+pub use terms::{Ceilings, DirRule, HttpRule, OutputFormat, Permissions, Retry, ScheduleTerms, Terms};
 pub use upload::{Removed, UploadError, Uploaded};

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use sha2::{Digest, Sha256};
 use wasmill_model::{InvalidPluginName, PluginName};
+use wasmill_outside::Outside;
 use wasmtime::Module;
 use wasmtime::component::Component;
 
@@ -19,7 +20,6 @@ use crate::compile::Compiler;
 use crate::compile_child::environment;
 use crate::denials::Denials;
 use crate::engine::Engines;
-use crate::fetch::Outside;
 use crate::figures::Figures;
 use crate::folder::{self, Fingerprint, Unread};
 use crate::inspect::{Inspection, inspect};
@@ -209,7 +209,7 @@ impl Loader {
         // SAFETY, of both: these are the bytes that our own compiler wrote for valid wasm: straight from
         // its pipe, or from the cache, which checked the MAC over all of them.
         let artifact = match kind {
-            PluginKind::Task | PluginKind::Command => {
+            PluginKind::Task | PluginKind::Parking | PluginKind::Command => {
                 unsafe { Component::deserialize(engine, code) }.map(Artifact::Component)
             }
             PluginKind::Module => unsafe { Module::deserialize(engine, code) }.map(Artifact::Module),

@@ -5,6 +5,7 @@
 //! carries nothing out.
 
 mod allow;
+mod schedule;
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -17,6 +18,7 @@ use serde::Deserialize;
 use wasmill_model::{ATTEMPTS_MAX, Backoff, InvalidRate, RetryOn};
 
 use self::allow::Allow;
+use self::schedule::ScheduleWish;
 use crate::schema::InputSchema;
 use crate::terms::{Ceilings, OutputFormat, Retry, Terms};
 use crate::words;
@@ -63,6 +65,7 @@ struct Manifest {
     retry: RetryWish,
     allow: Allow,
     input: InputWish,
+    schedule: Option<ScheduleWish>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -82,6 +85,7 @@ struct Wishes {
     logs: Option<ByteSize>,
     concurrency: Option<u32>,
     rate: Option<String>,
+    waiting: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -136,7 +140,7 @@ fn place(text: &str, offset: usize) -> String {
 
 impl Manifest {
     fn settle(self, folder: &Path, defaults: &Terms, ceilings: &Ceilings) -> Result<Terms, String> {
-        let Self { description, output, limits: wishes, retry, allow, input } = self;
+        let Self { description, output, limits: wishes, retry, allow, input, schedule } = self;
         if description.as_ref().is_some_and(|text| text.len() > DESCRIPTION_BYTES_MAX) {
             return Err(format!("description is longer than {DESCRIPTION_BYTES_MAX} bytes"));
         }
@@ -151,6 +155,7 @@ impl Manifest {
         terms.retry = retry.check()?;
         terms.permissions = allow.check()?;
         terms.schema = input.schema.map(|file| read_schema(folder, &file)).transpose()?;
+        terms.schedule = schedule.map(|wish| wish.check(terms.schema.as_ref())).transpose()?;
         Ok(terms)
     }
 }
@@ -179,6 +184,12 @@ impl Wishes {
         if let Some(wish) = self.rate {
             let rate = wish.parse().map_err(|error: InvalidRate| format!("limits.rate: {error}"))?;
             terms.rate = Some(rate);
+        }
+        if let Some(wish) = self.waiting {
+            if wish == 0 {
+                return Err("limits.waiting must be at least 1, or no task would be accepted".to_owned());
+            }
+            terms.waiting_max = Some(wish);
         }
         Ok(())
     }
@@ -311,6 +322,7 @@ mod tests {
             logs = "1KiB"
             concurrency = 50
             rate = "100/s"
+            waiting = 1000
             [retry]
             max_attempts = 3
             backoff = { first = "2s", factor = 3, most = "1m" }
@@ -327,7 +339,7 @@ mod tests {
         assert_eq!((limits.memory_bytes, limits.output_bytes, limits.log_bytes), (1 << 20, 2 << 10, 1 << 10));
         assert_eq!((limits.timeout, terms.concurrency), (Duration::from_secs(5), Some(50)));
         assert_eq!(limits.cpu, Some(Duration::from_secs(3)));
-        assert_eq!(terms.rate.map(|rate| rate.starts), Some(100));
+        assert_eq!((terms.rate.map(|rate| rate.starts), terms.waiting_max), (Some(100), Some(1_000)));
         assert_eq!(terms.output, OutputFormat::Json);
         assert_eq!(terms.retry.attempts_max, Some(3));
         assert_eq!(terms.retry.on.words(), ["io", "memory-limit"]);
@@ -379,6 +391,7 @@ mod tests {
             ("limits.cpu = \"0s\"", "limits.cpu must be at least 1ms"),
             ("limits.concurrency = 0", "limits.concurrency"),
             ("limits.rate = \"100\"", "limits.rate: a rate is"),
+            ("limits.waiting = 0", "limits.waiting"),
             ("limits.memory = \"1KiB\"", "64 KiB"),
             ("limits.timeout = \"0s\"", "1ms"),
             ("limits.timeout = \"soon\"", "line 1, column"),

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use wasmill_model::{Cause, Failure, RunHost};
+use wasmill_model::{Cause, Failure, Limits, RunHost};
 use wasmtime::component::ResourceTableError;
 use wasmtime::{Error, PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
@@ -47,6 +47,20 @@ pub(crate) fn too_large(bytes: Option<u64>, bytes_max: u64) -> Failure {
     let size = bytes.map_or_else(|| "larger than it may be".to_owned(), |bytes| format!("{bytes} bytes"));
     let limit = words::bytes(bytes_max);
     Failure::new(Cause::OutputLimit, format!("the result is {size}; its limit `output` is {limit}"))
+}
+
+/// Passes a result on unless it is too large.
+pub(crate) fn check_size(output: String, limits: &Limits) -> Result<String, Failure> {
+    let bytes = output.len() as u64;
+    if bytes > limits.output_bytes { Err(too_large(Some(bytes), limits.output_bytes)) } else { Ok(output) }
+}
+
+/// Words the failure of a step whose state is too large to be kept.
+pub(crate) fn state_too_large(bytes: u64, bytes_max: u64) -> Failure {
+    let limit = words::bytes(bytes_max);
+    let message =
+        format!("the state of the parked task is {bytes} bytes; the limit of a checkpoint is {limit}");
+    Failure::new(Cause::OutputLimit, message)
 }
 
 /// Words the failure of a run that computed for longer than its limit.

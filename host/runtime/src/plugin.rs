@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use wasmill_model::PluginName;
+use wasmill_outside::Outside;
 
 use crate::code::Code;
 use crate::denials::Denials;
-use crate::fetch::Outside;
 use crate::kind::{PluginKind, Profile};
 use crate::memory::Demand;
 use crate::samples::Samples;

@@ -12,8 +12,9 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 use wasmill_model::{
-    BoxFuture, Cause, Failure, Limits, Pinned, PluginName, Rate, RetryOn, Run, RunHost, Runner,
+    BoxFuture, Cause, Failure, Limits, Pinned, PluginName, Rate, RetryOn, Run, RunHost, Runner, Step,
 };
+use wasmill_outside::Outside;
 use wasmtime::Engine;
 
 use crate::cache::{Cache, CacheConfig};
@@ -22,7 +23,6 @@ use crate::code::Linkers;
 use crate::compile::{Compiler, CompilerConfig};
 use crate::cpu::CpuMeter;
 use crate::engine::Engines;
-use crate::fetch::Outside;
 use crate::figures::{Figures, LoadFigures};
 use crate::instance;
 use crate::instances::{Entry, InstanceInfo, Instances, Listed};
@@ -464,7 +464,7 @@ impl Inner {
         Ok(Begun { _listed: self.instances.list(entry), plugin, hold })
     }
 
-    async fn run(&self, begun: Begun, run: Run) -> Result<String, Failure> {
+    async fn run(&self, begun: Begun, run: Run) -> Result<Step, Failure> {
         // Dropped last: whoever is on the list has a guest.
         let Begun { plugin, hold, _listed } = begun;
         run.host
@@ -518,7 +518,7 @@ impl Inner {
 }
 
 impl Runner for Runtime {
-    fn run(&self, run: Run) -> BoxFuture<'static, Result<String, Failure>> {
+    fn run(&self, run: Run) -> BoxFuture<'static, Result<Step, Failure>> {
         let inner = Arc::clone(&self.inner);
         // Now, not when it is first polled: the scheduler asks how much room is left after this.
         let begun = inner.begin(&run);

@@ -8,7 +8,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use wasmill_model::{Backoff, Limits, Rate, RetryOn};
+use wasmill_model::{Backoff, Limits, Missed, Rate, RetryOn, Timing};
 
 use crate::schema::InputSchema;
 
@@ -24,6 +24,8 @@ pub struct Terms {
     pub concurrency: Option<u32>,
     /// How many of its tasks may start in a span of time; `None` for any number.
     pub rate: Option<Rate>,
+    /// How many of its tasks may wait; `None` if only all waiting tasks together are bounded.
+    pub waiting_max: Option<u64>,
     /// What applies to a task that says nothing of attempts.
     pub retry: Retry,
     /// How the answer of the plugin is read.
@@ -32,6 +34,21 @@ pub struct Terms {
     pub permissions: Permissions,
     /// What the input of its tasks must look like; `None` if anything will do.
     pub schema: Option<InputSchema>,
+    /// When it runs by itself; `None` if only when it is asked to.
+    pub schedule: Option<ScheduleTerms>,
+}
+
+/// When a plugin runs by itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScheduleTerms {
+    /// When it is due.
+    pub timing: Timing,
+    /// What becomes of runs that were missed.
+    pub missed: Missed,
+    /// Whether a run starts while an earlier one goes on.
+    pub overlap: bool,
+    /// The JSON text that each run is handed.
+    pub input: Option<String>,
 }
 
 /// How the tasks of a plugin are tried again, unless they say it themselves.

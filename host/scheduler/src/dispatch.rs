@@ -2,13 +2,14 @@
 //!
 //! One task of the scheduler. It stops when the scheduler drains, and claims nothing after that.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
-use wasmill_model::{Timestamp, fault_point};
+use wasmill_model::{PluginName, Timestamp, fault_point};
 use wasmill_store::{Claimed, Share, StoreError};
 
 use crate::pause::Paused;
@@ -41,6 +42,7 @@ pub(crate) async fn dispatch(shared: Arc<Shared>) {
         if let Some(wait) = look_again {
             tokio::select! {
                 () = shared.hint.notified() => {}
+                () = shared.store.readied() => {}
                 () = tokio::time::sleep(wait) => {}
                 () = shared.draining() => return,
             }
@@ -116,8 +118,16 @@ async fn claim(
 fn count_starts(shared: &Shared, claimed: &[Claimed]) {
     let now = Instant::now();
     let mut rates = shared.rates();
-    for claims in claimed.chunk_by(|a, b| a.plugin == b.plugin) {
-        rates.start(&claims[0].plugin, claims.len(), now);
+    if rates.is_empty() {
+        return;
+    }
+    // They took turns, so those of one plugin need not stand together.
+    let mut starts: BTreeMap<&PluginName, usize> = BTreeMap::new();
+    for task in claimed {
+        *starts.entry(&task.plugin).or_default() += 1;
+    }
+    for (plugin, tasks) in starts {
+        rates.start(plugin, tasks, now);
     }
 }
 

@@ -7,6 +7,7 @@ mod cancel_many;
 mod dispatch;
 mod figures;
 mod guest;
+mod hand_over;
 mod pause;
 mod pulse;
 mod rates;
@@ -14,8 +15,10 @@ mod retention;
 mod run;
 mod running;
 mod scheduler;
+mod schedules;
 mod task_host;
 
 pub use figures::{AttemptFigures, SchedulerFigures};
 pub use retention::Retention;
 pub use scheduler::{Drained, RunInfo, Scheduler, SchedulerConfig, Slots};
+pub use schedules::{LATE_MAX, MISSED_MAX, Prepare, SCHEDULES_MAX, ScheduleFigures, Schedules};

@@ -21,6 +21,11 @@ struct Starts {
 }
 
 impl Rates {
+    /// Says whether no plugin has a rate.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Returns how many more tasks this plugin may start at this rate.
     pub(crate) fn left(&mut self, plugin: &PluginName, rate: Rate, now: Instant) -> usize {
         let new = || Starts { rate, claims: VecDeque::new(), started: 0 };

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use wasmill_model::{
-    Attempts, Backoff, Cause, Failure, Next, Outcome, PluginName, RetryOn, Run, RunHost, fault_point,
+    Attempts, Backoff, Cause, Failure, Next, Outcome, PluginName, RetryOn, Run, RunHost, Step, fault_point,
 };
 use wasmill_store::{Claim, Claimed, StoreError};
 
@@ -47,8 +47,18 @@ enum Ended {
 impl ActiveRun {
     /// Prepares the run of a claimed task in this slot; nothing runs yet.
     pub(crate) fn new(shared: &Shared, claimed: Claimed, slot: OwnedSemaphorePermit) -> Self {
-        let Claimed { claim, plugin, queue: _, attempt, attempts_max, host_crashes, timeout, backoff, input } =
-            claimed;
+        let Claimed {
+            claim,
+            plugin,
+            queue: _,
+            attempt,
+            attempts_max,
+            host_crashes,
+            timeout,
+            backoff,
+            input,
+            hand_over,
+        } = claimed;
         let (store, clock) = (shared.store.clone(), Arc::clone(&shared.clock));
         let host = Arc::new(TaskHost::new(store, clock, claim.clone(), shared.config.log_bytes));
         let run = Run {
@@ -58,6 +68,7 @@ impl ActiveRun {
             attempts_max,
             input,
             host: Arc::clone(&host) as Arc<dyn RunHost>,
+            hand_over,
         };
         Self {
             claim,
@@ -90,7 +101,8 @@ impl ActiveRun {
             Ended::Answered(_) if self.host.is_crowded_out() => Outcome::CrowdedOut,
             // A guest that was asked to stop and gives up has done as it was told.
             Ended::Answered(Err(_)) if self.host.is_asked_to_stop() => Outcome::Drained,
-            Ended::Answered(Ok(result)) => Outcome::Completed(result),
+            Ended::Answered(Ok(Step::Done(result))) => Outcome::Completed(result),
+            Ended::Answered(Ok(Step::Later(later))) => Outcome::Parked(later),
             Ended::Answered(Err(failure)) => Outcome::Failed(failure),
             Ended::TimedOut => Outcome::Failed(timed_out(self.timeout)),
             Ended::Killed => {
@@ -102,6 +114,7 @@ impl ActiveRun {
             &shared,
             match &outcome {
                 Outcome::Completed(_) => "completed",
+                Outcome::Parked(_) => "parked",
                 Outcome::Failed(failure) => failure.cause.kind(),
                 Outcome::Drained => "drained",
                 Outcome::CrowdedOut => "crowded-out",
@@ -149,7 +162,7 @@ impl ActiveRun {
         let log = self.claim.log().part();
         let used = self.claim.usage(now);
         tracing::debug!(task = %self.claim.id, state = %next.state(), ?used, "an attempt is over");
-        let waits_again = matches!(next, Next::RetryAt(..) | Next::Requeued);
+        let waits_again = matches!(next, Next::ResumeAt(..) | Next::RetryAt(..) | Next::Requeued);
         let mut offers_left = LAST_OFFERS;
         loop {
             match shared.store.finish(&self.claim, next.clone(), log.clone(), now).await {

@@ -8,8 +8,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use wasmill_model::{BoxFuture, Clock, LogStream, Meter, Pinned, Progress, RunHost};
+use wasmill_model::{
+    BoxFuture, Clock, Failure, Handed, LogStream, Meter, Pinned, Progress, RunHost, RunTrace,
+};
 use wasmill_store::{Claim, Store};
+
+use crate::hand_over;
 
 /// The least time between two checkpoints of one run.
 const SAVE_PAUSE: Duration = Duration::from_millis(10);
@@ -83,11 +87,19 @@ impl RunHost for TaskHost {
         Some(self.claim.meter())
     }
 
+    fn trace(&self) -> Option<&RunTrace> {
+        self.claim.trace()
+    }
+
     fn pin(&self, pinned: &Pinned) {
         self.store.pin(&self.claim, Arc::clone(&pinned.digest));
         let log_bytes = usize::try_from(pinned.log_bytes).unwrap_or(usize::MAX);
         // The guest is not made yet, so nothing can have been written.
         self.claim.log().keep(log_bytes);
+    }
+
+    fn handed(&self) -> BoxFuture<'_, Result<Vec<Handed>, Failure>> {
+        Box::pin(hand_over::handed(&self.store, &self.claim))
     }
 
     fn progress(&self, progress: Progress) {

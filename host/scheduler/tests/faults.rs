@@ -16,9 +16,11 @@ use bed::{Bed, TokioClock};
 use tempfile::TempDir;
 use tokio::sync::Notify;
 use wasmill_model::fault_point::{arm, disarm};
-use wasmill_model::{Backoff, Cause, HOST_CRASHES_MAX, Runner, SystemClock, Task, TaskId, TaskState};
-use wasmill_scheduler::{Scheduler, SchedulerConfig};
-use wasmill_store::{Store, StoreConfig};
+use wasmill_model::{
+    Backoff, Cause, HOST_CRASHES_MAX, Missed, Runner, SystemClock, Task, TaskId, TaskState, Timing,
+};
+use wasmill_scheduler::{Prepare, Scheduler, SchedulerConfig, Schedules};
+use wasmill_store::{Filter, ListQuery, NewSchedule, Store, StoreConfig};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -321,4 +323,90 @@ fn a_result_that_comes_after_the_cancel_is_refused() {
 
 fn now() -> wasmill_model::Timestamp {
     wasmill_model::Clock::now(&SystemClock)
+}
+
+/// The seconds for which a schedule goes on before its host dies at the latest.
+const SCHEDULED_SECONDS: u64 = 3;
+
+/// Lets a host with a schedule, which is due every second, crash at the passage of this number.
+fn crash_with_schedule(point: &'static str, passage: usize) -> Option<TempDir> {
+    paused().block_on(async {
+        let bed = Bed::with(config());
+        let left = Arc::<Mutex<Option<TempDir>>>::default();
+        let passages = Mutex::new(0);
+        let (taken, data) = (Arc::clone(&left), bed.folder().to_owned());
+        arm(move |reached| {
+            let mut passages = passages.lock().expect("no panic");
+            if reached == point {
+                if *passages == passage {
+                    *taken.lock().expect("no panic") = Some(copy(&data));
+                }
+                *passages += 1;
+            }
+        });
+        keep_schedule(&bed).await;
+        bed.pass(Duration::from_secs(SCHEDULED_SECONDS)).await;
+        while bed
+            .store
+            .schedule("often".parse().expect("valid"))
+            .await
+            .expect("read")
+            .is_none_or(|often| often.runs == 0)
+        {
+            bed.pass(Duration::from_millis(1)).await;
+        }
+        disarm();
+        bed.scheduler.drain(std::future::ready(())).await;
+        left.lock().expect("no panic").take()
+    })
+}
+
+/// Makes the schedule, unless it is there, and starts what is due of it.
+async fn keep_schedule(bed: &Bed) {
+    let new = NewSchedule {
+        name: "often".parse().expect("valid"),
+        from_manifest: false,
+        timing: Timing::of("* * * * * *", "UTC").expect("valid"),
+        missed: Missed::All,
+        overlap: true,
+        task: "ok".to_owned(),
+        plugin: bed::plugin(),
+    };
+    bed.store.put_schedule(new, 9, "2026-01-01T00:00:00Z".parse().expect("a time")).await.expect("written");
+    let schedules = Schedules::new(bed.store.clone(), Arc::clone(&bed.clock));
+    let prepare: Prepare = Arc::new(|script, now| Ok(bed::new_task(TaskId::new(), script, now)));
+    tokio::spawn(schedules.keep(bed.scheduler.clone(), prepare));
+}
+
+#[test]
+fn a_run_of_a_schedule_is_neither_lost_nor_doubled_wherever_the_host_dies() {
+    let _turn = turn();
+    for point in ["all written, not committed", "committed, nobody answered"] {
+        let mut passage = 0;
+        while let Some(data) = crash_with_schedule(point, passage) {
+            paused().block_on(async {
+                // Its clock begins anew, where the first one began.
+                let bed = Bed::on(Arc::new(data), Arc::new(TokioClock::new()), config());
+                keep_schedule(&bed).await;
+                bed.pass(Duration::from_millis(1_000 * SCHEDULED_SECONDS + 2_500)).await;
+                // Until nothing is due, though hardly any time passes.
+                while !bed.store.due_schedules(bed.clock.now(), 1).await.expect("read").0.is_empty() {
+                    bed.pass(Duration::from_micros(10)).await;
+                }
+                let often =
+                    bed.store.schedule("often".parse().expect("valid")).await.expect("read").expect("there");
+                let tasks =
+                    bed.store.list(ListQuery { limit: 99, before: None, filter: Filter::default() }).await;
+                let tasks = tasks.expect("read").tasks.len() as u64;
+                assert_eq!(
+                    (tasks, often.runs),
+                    (SCHEDULED_SECONDS + 2, SCHEDULED_SECONDS + 2),
+                    "{point}, {passage}"
+                );
+                assert_eq!(often.skipped, 0);
+            });
+            passage += 1;
+        }
+        assert!(passage >= 3, "the schedule passes '{point}' {passage} times");
+    }
 }

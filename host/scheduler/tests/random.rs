@@ -4,18 +4,21 @@
 mod bed;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bed::Bed;
 use proptest::prelude::*;
-use wasmill_model::{TaskId, TaskState};
+use wasmill_model::{NewTask, TaskId, TaskState};
 use wasmill_store::Cancelled;
 
 const SLOTS: usize = 3;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Submit(&'static str),
+    Submit(&'static str, Option<&'static str>),
+    Pause(bool),
+    Rate(usize),
     Cancel(usize),
     Remove(usize),
     Pass(u64),
@@ -25,10 +28,15 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        6 => prop_oneof![
-            Just("ok"), Just("fail"), Just("sleep 2"), Just("sleep 7"), Just("forever"), Just("fail-until 2"),
-        ]
-        .prop_map(Step::Submit),
+        6 => (
+            prop_oneof![
+                Just("ok"), Just("fail"), Just("sleep 2"), Just("sleep 7"), Just("forever"), Just("fail-until 2"),
+            ],
+            prop_oneof![2 => Just(None), 1 => Just(Some("x")), 1 => Just(Some("y"))],
+        )
+            .prop_map(|(script, group)| Step::Submit(script, group)),
+        1 => any::<bool>().prop_map(Step::Pause),
+        1 => (0..3_usize).prop_map(Step::Rate),
         2 => (0..12_usize).prop_map(Step::Cancel),
         2 => (0..12_usize).prop_map(Step::Remove),
         3 => (1..6_u64).prop_map(Step::Pass),
@@ -70,10 +78,16 @@ async fn play(steps: Vec<Step>) {
     let mut fates: BTreeMap<TaskId, Fate> = BTreeMap::new();
     let mut ids = Vec::new();
     let mut crashes = 0;
+    let mut paused = false;
     for step in steps {
         match step {
-            Step::Submit(script) => {
-                let id = bed.submit_with(script, 2, Duration::from_secs(86_400)).await;
+            Step::Submit(script, group) => {
+                let change = |task: &mut NewTask| {
+                    task.attempts_max = 2;
+                    task.group = group.and_then(|group| group.parse().ok());
+                };
+                let id = bed.submit_new(change, script).await;
+                bed.scheduler.wake();
                 ids.push(id);
                 fates.insert(id, Fate::Ends(script));
             }
@@ -93,6 +107,18 @@ async fn play(steps: Vec<Step>) {
                 assert_eq!(removed.is_none(), fates[id] == Fate::Removed);
                 fates.insert(*id, Fate::Removed);
             }
+            Step::Pause(pause) => {
+                bed.scheduler.pause(None, pause).await.expect("a store");
+                // What was claimed before starts a moment later.
+                bed.pass(Duration::from_millis(20)).await;
+                paused = pause;
+            }
+            Step::Rate(rate) => bed.runner.rate.store(rate, Ordering::SeqCst),
+            Step::Pass(seconds) if paused => {
+                let started = bed.runner.started.load(Ordering::SeqCst);
+                bed.pass(Duration::from_secs(seconds)).await;
+                assert_eq!(bed.runner.started.load(Ordering::SeqCst), started, "nothing starts while paused");
+            }
             Step::Pass(seconds) => bed.pass(Duration::from_secs(seconds)).await,
             Step::Restart => bed = bed.restart().await,
             Step::Crash => {
@@ -100,8 +126,9 @@ async fn play(steps: Vec<Step>) {
                 bed = bed.crash().await;
             }
         }
-        assert!(bed.runner.most.load(std::sync::atomic::Ordering::SeqCst) <= SLOTS);
+        assert!(bed.runner.most.load(Ordering::SeqCst) <= SLOTS);
     }
+    bed.scheduler.pause(None, false).await.expect("a store");
     settle(&bed, &fates, crashes).await;
 }
 

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use bed::Bed;
 use wasmill_model::{
-    Backoff, Cause, Clock, NewTask, Priority, RetryOn, TaskId, TaskState, TimeDelta, Timestamp,
+    Backoff, Cause, Clock, Dependencies, NewTask, OnFailure, Priority, RetryOn, TaskId, TaskState, TimeDelta,
+    Timestamp,
 };
 use wasmill_scheduler::{Retention, SchedulerConfig, Slots};
 use wasmill_store::{Cancelled, Filter};
@@ -54,6 +55,26 @@ async fn every_start_end_and_cancel_is_counted_with_its_time() {
     assert_eq!(attempts.used.checkpoints, 1);
     let usage = bed.task(first).await.usage.expect("it ran");
     assert!((5_000..5_100).contains(&usage.wall.as_millis()), "{usage:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_parked_task_holds_no_slot_and_goes_on_as_the_same_attempt() {
+    let bed = Bed::new(1);
+    let parked = bed.submit("park 3").await;
+    while bed.task(parked).await.parks == 0 {
+        bed.pass(Duration::from_millis(20)).await;
+    }
+    let other = bed.submit("ok").await;
+    bed.until(other, TaskState::Completed).await;
+    assert_eq!(bed.task(parked).await.state, TaskState::Waiting, "the other one had the slot meanwhile");
+    let task = bed.until(parked, TaskState::Completed).await;
+    assert_eq!(task.result.as_deref(), Some("parked 3 times, attempt 1"));
+    assert_eq!((task.attempt, task.parks), (1, 3));
+    let took = task.duration(bed.clock.now());
+    assert!((3_000..3_500).contains(&took.as_millis()), "each time until it was due, not later: {took:?}");
+    bed.until_idle().await;
+    let ended = &bed.scheduler.figures().plugins[&bed::plugin()].ended;
+    assert_eq!(ended.iter().collect::<Vec<_>>(), [(&"completed", &2), (&"parked", &3)]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -564,4 +585,43 @@ async fn a_plugin_says_which_failures_are_attempted_again() {
     assert_eq!(bed.until(id, TaskState::Failed).await.attempt, 2);
     let attempts = bed.store.attempts(id).await.unwrap();
     assert_eq!(attempts.iter().map(|attempt| attempt.cause).collect::<Vec<_>>(), [Cause::Timeout]);
+}
+
+fn after(on: &[TaskId], hand_over: bool) -> impl FnOnce(&mut NewTask) {
+    let dependencies = Dependencies { on: on.to_vec(), on_failure: OnFailure::Run, hand_over };
+    |task| task.dependencies = Some(dependencies)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_waited_for_others_starts_as_soon_as_they_have_ended() {
+    let bed = Bed::with(SchedulerConfig { slots: 10, poll: DAY, ..SchedulerConfig::default() });
+    let first = bed.submit("sleep 5").await;
+    let other = bed.submit("forever").await;
+    bed.until(other, TaskState::Running).await;
+    let last = bed.submit_new(after(&[first, other], true), "handed").await;
+    bed.until(first, TaskState::Completed).await;
+    assert_eq!(bed.task(last).await.state, TaskState::Waiting);
+    // The poll is a day away, and nobody wakes the dispatcher for a cancel.
+    bed.scheduler.cancel(other).await.expect("cancelled");
+    let task = bed.until(last, TaskState::Completed).await;
+    assert_eq!(task.result.as_deref(), Some("slept 5, cancelled"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_cannot_be_handed_its_results_fails_for_good() {
+    let bed = Bed::with(SchedulerConfig { slots: 10, poll: DAY, ..SchedulerConfig::default() });
+    let first = bed.submit("ok").await;
+    let other = bed.submit("forever").await;
+    bed.until(first, TaskState::Completed).await;
+    let change = |task: &mut NewTask| {
+        after(&[first, other], true)(task);
+        task.attempts_max = 3;
+    };
+    let last = bed.submit_new(change, "handed").await;
+    bed.store.remove(first, bed.clock.now()).await.expect("removed");
+    bed.scheduler.cancel(other).await.expect("cancelled");
+    let task = bed.until(last, TaskState::Failed).await;
+    let failure = task.failure.expect("a reason");
+    assert_eq!((failure.cause, task.attempt), (Cause::InvalidInput, 1));
+    assert!(failure.message.contains(&first.to_string()), "{failure}");
 }

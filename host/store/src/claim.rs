@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wasmill_model::{Backoff, Meter, PluginName, TaskId, TaskState, Timestamp, Usage};
+use wasmill_model::{Backoff, Meter, PluginName, RunTrace, TaskId, TaskState, Timestamp, Usage};
 
 use crate::RunLog;
 use crate::report::ReportCell;
@@ -20,6 +20,8 @@ pub struct Claim {
     /// How often the task had been claimed with this claim counted, so that no two are alike.
     pub(crate) token: i64,
     pub(crate) report: ReportCell,
+    /// Whether a receiver may have to be told of the end of the task.
+    pub(crate) has_webhook: bool,
 }
 
 impl Claim {
@@ -34,9 +36,14 @@ impl Claim {
         self.report.meter()
     }
 
-    /// Returns what the attempt has used, if it ends now.
+    /// Returns the trace that the attempt is part of, if it is part of one.
+    pub fn trace(&self) -> Option<&RunTrace> {
+        self.report.trace()
+    }
+
+    /// Returns what the run has used, if it ends now; not what its attempt used before it was parked.
     pub fn usage(&self, now: Timestamp) -> Usage {
-        self.report.usage_at_end(now).unwrap_or_default()
+        self.report.usage_of_run(now).unwrap_or_default()
     }
 }
 
@@ -79,6 +86,8 @@ pub struct Claimed {
     pub backoff: Option<Backoff>,
     /// The JSON text handed to the plugin.
     pub input: Option<String>,
+    /// Whether it is to be [handed](crate::Store::handed) the results of the tasks that it waited for.
+    pub hand_over: bool,
 }
 
 /// What a claim brought.

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use wasmill_model::Histogram;
+use wasmill_model::{Histogram, Tracer};
 
 /// How to open a store.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct StoreConfig {
     /// The data folder; it is created, closed to other users, if it is missing.
     pub dir: PathBuf,
@@ -15,12 +15,20 @@ pub struct StoreConfig {
     pub readers: usize,
     /// Bytes that the logs of all running tasks hold in memory together; once they do, each keeps 2 KiB.
     pub log_bytes_max: usize,
+    /// What takes the spans of tasks that are part of a trace.
+    pub tracer: Tracer,
 }
 
 impl StoreConfig {
     /// Builds the default configuration for this data folder.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), waiting_max: 1_000_000, readers: 4, log_bytes_max: 64 << 20 }
+        Self {
+            dir: dir.into(),
+            waiting_max: 1_000_000,
+            readers: 4,
+            log_bytes_max: 64 << 20,
+            tracer: Tracer::default(),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use wasmill_model::TaskId;
+use wasmill_model::{PluginName, TaskId};
 
 /// Why the store did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,6 +21,16 @@ pub enum StoreError {
         /// The most tasks that may wait.
         waiting_max: u64,
     },
+    /// So many tasks of this plugin wait already that these would exceed its bound.
+    #[error("no room for more waiting tasks of plugin {plugin}, {waiting_max} are the most; try again later")]
+    PluginFull {
+        /// Which of the new tasks had no room; the first is 0.
+        index: usize,
+        /// The plugin.
+        plugin: PluginName,
+        /// The most of its tasks that may wait.
+        waiting_max: u64,
+    },
     /// A task with this id is stored already.
     #[error("task {id} is stored already")]
     Duplicate {
@@ -36,6 +46,16 @@ pub enum StoreError {
         key: String,
         /// The task that holds it.
         holder: TaskId,
+    },
+    /// A new task is to wait for one that is not there.
+    #[error("there is no task {id} to wait for")]
+    UnknownDependency {
+        /// Which of the new tasks it is; the first is 0.
+        index: usize,
+        /// Which of the tasks that it waits for; the first is 0.
+        place: usize,
+        /// The task that is not there.
+        id: TaskId,
     },
     /// Something else was asked for under this key before.
     #[error("another request was made under the key '{key}'")]

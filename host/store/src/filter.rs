@@ -1,6 +1,6 @@
 //! Which tasks are meant, of all there are. Used by lists and by the cancel of many.
 
-use wasmill_model::{PluginName, Tag, TaskState, Timestamp};
+use wasmill_model::{IdPrefix, PluginName, Tag, TaskState, Timestamp};
 
 /// Describes tasks; what is left out does not matter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub struct Filter {
     pub created_after: Option<Timestamp>,
     /// They were asked for before this moment, so that two spans side by side share no task.
     pub created_before: Option<Timestamp>,
+    /// What their ids begin with.
+    pub id: Option<IdPrefix>,
 }
 
 impl Filter {

@@ -10,10 +10,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use wasmill_model::{Meter, PluginName, Progress, TaskId, Timestamp, Usage};
+use wasmill_model::{Meter, PluginName, Progress, RunTrace, TaskId, Timestamp, Tracer, Usage};
 
 use crate::hub::Hub;
 use crate::log::{LogBudget, RunLog};
+use crate::traced::Traced;
 use crate::{Change, LogPart, News};
 
 /// Of how many tasks progress is told at once, so that it never crowds out all other events.
@@ -40,6 +41,7 @@ struct Cell {
     /// `None` for a claim of an earlier host, of which nothing is known.
     start: Option<Start>,
     log: RunLog,
+    trace: Option<RunTrace>,
     untold: Arc<Untold>,
 }
 
@@ -51,15 +53,21 @@ pub(crate) struct Reporter {
     pub(crate) attempt: u32,
     /// Which claim of the task it is, from 1.
     pub(crate) token: i64,
+    /// What is known of it if it is part of a trace.
+    pub(crate) trace: Option<Arc<Traced>>,
 }
 
 /// How an attempt began.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Start {
-    /// When.
+    /// When the run started.
     pub(crate) at: Timestamp,
     /// How long its task had been ready.
     pub(crate) queue: Duration,
+    /// When the attempt started: earlier than the run if it was parked meanwhile.
+    pub(crate) since: Timestamp,
+    /// What the attempt had used before it was parked.
+    pub(crate) earlier: Option<Usage>,
 }
 
 impl Reporter {
@@ -113,22 +121,42 @@ impl ReportCell {
         &self.0.meter
     }
 
-    /// Returns what was used so far, but for the time since the start.
+    /// Returns what the attempt has used so far, but for the time since its start.
     pub(crate) fn usage(&self) -> Option<Usage> {
         let start = self.0.start?;
-        Some(Usage { queue: start.queue, ..self.0.meter.read() })
+        let used = Usage { queue: start.queue, ..self.0.meter.read() };
+        Some(start.earlier.map_or(used, |earlier| used.plus(&earlier)))
     }
 
-    /// Returns what was used, if the attempt ends now.
+    /// Returns what the attempt has used, if it ends or is parked now.
     pub(crate) fn usage_at_end(&self, now: Timestamp) -> Option<Usage> {
-        // A clock that jumps back makes it zero, as it does the duration.
-        let wall = (now - self.0.start?.at).to_std().unwrap_or_default();
-        Some(Usage { wall, ..self.usage()? })
+        Some(Usage { wall: passed(self.0.start?.since, now), ..self.usage()? })
+    }
+
+    /// Returns what this run alone has used, if it ends now.
+    pub(crate) fn usage_of_run(&self, now: Timestamp) -> Option<Usage> {
+        let start = self.0.start?;
+        Some(Usage { wall: passed(start.at, now), queue: start.queue, ..self.0.meter.read() })
+    }
+
+    /// Says whether the run goes on with an attempt that was parked.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.0.start.is_some_and(|start| start.earlier.is_some())
     }
 
     /// Returns the log of the run.
     pub(crate) fn log(&self) -> &RunLog {
         &self.0.log
+    }
+
+    /// Returns the trace that the run is part of.
+    pub(crate) fn trace(&self) -> Option<&RunTrace> {
+        self.0.trace.as_ref()
+    }
+
+    /// Returns which run it is.
+    pub(crate) fn of(&self) -> &Reporter {
+        &self.0.of
     }
 
     /// Returns what says that the run wrote no log.
@@ -151,6 +179,10 @@ impl ReportCell {
 pub(crate) struct ReportBoard {
     cells: Mutex<HashMap<i64, ReportCell>>,
     pub(crate) hub: Arc<Hub>,
+    /// Wakes whoever starts tasks when some became ready that were held back.
+    pub(crate) readied: Notify,
+    /// What takes the spans of what has committed.
+    pub(crate) tracer: Tracer,
     untold: Arc<Untold>,
     log_budget: Arc<LogBudget>,
 }
@@ -166,10 +198,12 @@ pub(crate) enum Turn {
 
 impl ReportBoard {
     /// Makes a board whose logs hold so many bytes together.
-    pub(crate) fn new(log_bytes_max: usize) -> Self {
+    pub(crate) fn new(log_bytes_max: usize, tracer: Tracer) -> Self {
         Self {
             cells: Mutex::default(),
             hub: Arc::default(),
+            readied: Notify::new(),
+            tracer,
             untold: Arc::default(),
             log_budget: Arc::new(LogBudget::new(log_bytes_max)),
         }
@@ -178,6 +212,7 @@ impl ReportBoard {
     /// Makes the cell of a claim; it is not on the board before its turn.
     pub(crate) fn cell(&self, of: Reporter, start: Option<Start>) -> ReportCell {
         let log = RunLog::new(of.token.unsigned_abs(), of.attempt, Arc::clone(&self.log_budget));
+        let trace = of.run_trace(&self.tracer);
         let untold = Arc::clone(&self.untold);
         ReportCell(Arc::new(Cell {
             of,
@@ -185,6 +220,7 @@ impl ReportBoard {
             meter: Meter::default(),
             start,
             log,
+            trace,
             untold,
         }))
     }
@@ -236,6 +272,11 @@ impl ReportBoard {
         });
         self.hub.tell(news.collect());
     }
+}
+
+/// Returns how long ago something was. A clock that jumps back makes it zero, as it does the duration.
+fn passed(since: Timestamp, now: Timestamp) -> Duration {
+    (now - since).to_std().unwrap_or_default()
 }
 
 /// Locks even after a panic elsewhere: a report is replaced as a whole or not at all.

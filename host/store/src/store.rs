@@ -3,14 +3,15 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use wasmill_model::{NewTask, Next, PluginName, Progress, Task, TaskId, TaskState, Timestamp};
+use wasmill_model::{NewTask, Next, PluginName, Progress, ScheduleName, Task, TaskId, TaskState, Timestamp};
 
 use crate::report::ReportBoard;
 use crate::sqlite::Sqlite;
 use crate::{
-    AllFollower, Attempt, Backup, Cancelled, CancelledMany, Claim, Claims, CommitFigures, Counts, Cursor,
-    Filter, Follower, Found, Holder, Lines, ListQuery, LogPart, Mark, Page, Recovery, RequestKey, Share,
-    StoreConfig, StoreError, StoreStats, Submitted, Tally,
+    AfterTry, AllFollower, Attempt, Backlog, Backup, Cancelled, CancelledMany, Claim, Claims, CommitFigures,
+    Counts, Cursor, Delivery, Depends, Due, DueQuery, Filter, Fire, Fired, Follower, Found, HandOver, Holder,
+    Lines, ListQuery, LogPart, Mark, NewSchedule, Page, Put, RanNow, Recovery, Redelivery, RemovedSchedule,
+    RequestKey, Schedule, Share, StoreConfig, StoreError, StoreStats, Submitted, Tally, Try, WebhookLog,
 };
 
 /// Durable state. Cheap to clone; all clones are the same store.
@@ -50,8 +51,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Full`] if they would be too many waiting, [`StoreError::Duplicate`] if an id is
-    /// taken.
+    /// [`StoreError::Full`] or [`StoreError::PluginFull`] if they would be too many waiting,
+    /// [`StoreError::Duplicate`] if an id is taken.
     pub async fn insert(&self, tasks: Vec<NewTask>) -> Result<(), StoreError> {
         self.submit(tasks, None).await.map(drop)
     }
@@ -61,7 +62,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// Those of [`Store::insert`]; [`StoreError::KeyReused`] if another request came under this key,
+    /// Those of [`Store::insert`]; [`StoreError::UnknownDependency`] if a task waits for one that is not there;
+    /// [`StoreError::KeyReused`] if another request came under this key,
     /// [`StoreError::KeyTaken`] if a unique key is held and the task is not to be answered with its holder.
     pub async fn submit(
         &self,
@@ -101,8 +103,10 @@ impl Store {
         }
     }
 
-    /// Makes up to `tasks_max` waiting tasks of these plugins running, the longest ready first, as their
-    /// priorities have it, and of no plugin more than its share.
+    /// Makes up to `tasks_max` waiting tasks of these plugins running, and of no plugin more than its share.
+    ///
+    /// The tasks of a plugin without a group, and those of each of its groups, are a lane. In a lane the longest
+    /// ready comes first, as their priorities have it; the lanes take turns, over all claims of this host.
     ///
     /// Not durable: a claim that is lost in a power cut only runs the task again. Tasks claimed for
     /// a future that was dropped wait again.
@@ -158,7 +162,8 @@ impl Store {
         }
     }
 
-    /// Cancels a task unless it has ended; durable on return. Claims of it are lost.
+    /// Cancels a task unless it has ended; durable on return. Claims of it are lost. Tasks that wait for it are
+    /// cancelled or let go as each of them asked for, by then or soon after, also after a crash.
     ///
     /// # Errors
     ///
@@ -200,7 +205,8 @@ impl Store {
     }
 
     /// Removes a task in any state with all that belongs to it, and returns the state it was in;
-    /// durable on return. Claims of it are lost.
+    /// durable on return. Claims of it are lost. To those who wait for it, one that had not ended was
+    /// cancelled.
     ///
     /// # Errors
     ///
@@ -299,6 +305,33 @@ impl Store {
         }
     }
 
+    /// Returns what a task waits for, or waited for; `None` if it was never to wait for any, or is gone.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn depends(&self, id: TaskId) -> Result<Option<Depends>, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.depends(id).await,
+        }
+    }
+
+    /// Returns how the tasks ended that a claimed one waited for, and their results.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn handed(&self, claim: &Claim) -> Result<HandOver, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.handed(claim).await,
+        }
+    }
+
+    /// Waits until tasks became ready that had waited for others, since this was last waited for.
+    pub async fn readied(&self) {
+        self.reports().readied.notified().await;
+    }
+
     /// Notes that a plugin, or with `None` everything, is paused or no longer is; durable on return. What
     /// that means is the scheduler's to say.
     ///
@@ -319,6 +352,126 @@ impl Store {
     pub async fn paused(&self) -> Result<Vec<Option<PluginName>>, StoreError> {
         match &*self.backend {
             Backend::Sqlite(sqlite) => sqlite.paused().await,
+        }
+    }
+
+    /// Makes a schedule, or puts it in place of one of its name that came the same way; durable on return.
+    /// There are at most `most`. One that takes the place of another for the same times stays due if it was.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn put_schedule(&self, new: NewSchedule, most: u64, now: Timestamp) -> Result<Put, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.put_schedule(new, most, now).await,
+        }
+    }
+
+    /// Removes a schedule that came this way; durable on return. Its tasks stay.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn remove_schedule(
+        &self,
+        name: ScheduleName,
+        from_manifest: bool,
+    ) -> Result<RemovedSchedule, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.remove_schedule(name, from_manifest).await,
+        }
+    }
+
+    /// Holds a schedule back, or lets it go on from now, when what was due meanwhile is over; durable on
+    /// return. Returns the schedule, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn pause_schedule(
+        &self,
+        name: ScheduleName,
+        paused: bool,
+        now: Timestamp,
+    ) -> Result<Option<Schedule>, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.pause_schedule(name, paused, now).await,
+        }
+    }
+
+    /// Returns all schedules in the order of their names, without what they ask for.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn schedules(&self) -> Result<Vec<Schedule>, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.schedules().await,
+        }
+    }
+
+    /// Returns a schedule.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn schedule(&self, name: ScheduleName) -> Result<Option<Schedule>, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.schedule(name).await,
+        }
+    }
+
+    /// Returns the schedules that are due, the longest due first and at most so many; and when the first of the
+    /// others will be.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn due_schedules(
+        &self,
+        now: Timestamp,
+        most: usize,
+    ) -> Result<(Vec<ScheduleName>, Option<Timestamp>), StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.due_schedules(now, most).await,
+        }
+    }
+
+    /// Stores the tasks of runs that are due and moves their schedule on, both or neither; durable on return.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn fire(&self, fire: Fire) -> Result<Fired, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.fire(fire).await,
+        }
+    }
+
+    /// Stores the task of a run that is asked for by hand; durable on return.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Store::submit`].
+    pub async fn run_now(
+        &self,
+        name: ScheduleName,
+        task: NewTask,
+        now: Timestamp,
+    ) -> Result<RanNow, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.run_now(name, task, now).await,
+        }
+    }
+
+    /// Notes why a schedule is due and has not run, until it does or changes. Not durable.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn note_trouble(&self, schedule: Schedule, trouble: String) -> Result<(), StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.note_trouble(schedule, trouble).await,
         }
     }
 
@@ -441,7 +594,8 @@ impl Store {
     }
 
     /// Removes the tasks that ended first, up to and with this place, as many as one short write
-    /// takes; returns how many, 0 if there are none left.
+    /// takes; returns how many, 0 if there are none left. Those whose result another task waits to be handed
+    /// stay until that one has ended.
     ///
     /// Not durable: what a power cut brings back is pruned again.
     ///
@@ -516,6 +670,74 @@ impl Store {
     pub async fn oldest_waiting(&self) -> Result<Vec<(PluginName, Timestamp)>, StoreError> {
         match &*self.backend {
             Backend::Sqlite(sqlite) => sqlite.oldest_waiting().await,
+        }
+    }
+
+    /// Finds deliveries that are due, origin by origin. What is under way is among them: it is due until
+    /// its try is [noted](Store::tried).
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn due(&self, query: DueQuery) -> Result<Due, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.due(query).await,
+        }
+    }
+
+    /// Waits for a hint that a delivery has become due. Hints may be lost.
+    pub async fn delivery_due(&self) {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.delivery_due().await,
+        }
+    }
+
+    /// Notes how a try to deliver went, and what comes next. Returns false, and notes nothing, if the task is
+    /// gone or the try is not that of the delivery any more.
+    ///
+    /// Not durable: a receiver that was told before a power cut is told again.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn tried(&self, delivery: &Delivery, tried: Try, after: AfterTry) -> Result<bool, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.tried(delivery.clone(), tried, after).await,
+        }
+    }
+
+    /// Returns what has become of the webhook of a task: `None` if there is no such task, and `Some(None)` if
+    /// it has no webhook.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn webhook(&self, task: TaskId) -> Result<Option<Option<WebhookLog>>, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.webhook(task).await,
+        }
+    }
+
+    /// Makes the delivery of a task that has ended due once more, delivered or given up as it may be; durable
+    /// on return.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn redeliver(&self, task: TaskId, now: Timestamp) -> Result<Redelivery, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.redeliver(task, now).await,
+        }
+    }
+
+    /// Returns how many deliveries are pending, and since when the oldest is.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn backlog(&self) -> Result<Backlog, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.backlog().await,
         }
     }
 

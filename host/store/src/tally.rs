@@ -18,6 +18,19 @@ pub struct Tally {
     pub failed: u64,
     /// Tasks that were ever cancelled.
     pub cancelled: u64,
+    /// Those of the ended tasks that were deleted or forgotten since; the others are stored.
+    pub forgotten: Ended,
+}
+
+/// How many tasks ended, and how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ended {
+    /// Tasks that completed.
+    pub completed: u64,
+    /// Tasks that failed.
+    pub failed: u64,
+    /// Tasks that were cancelled.
+    pub cancelled: u64,
 }
 
 impl Tally {
@@ -31,9 +44,28 @@ impl Tally {
         }
     }
 
-    /// Sets how many are in a state.
-    pub(crate) fn set(&mut self, state: TaskState, tasks: u64) {
+    /// Sets how many are in a state, or ever were, and how many of those are forgotten.
+    pub(crate) fn set(&mut self, state: TaskState, tasks: u64, forgotten: u64) {
         *self.of(state) = tasks;
+        if let Some(count) = self.forgotten.of(state) {
+            *count = forgotten;
+        }
+    }
+
+    /// Returns how many ended tasks are stored.
+    pub fn stored(&self) -> Ended {
+        let Self { completed, failed, cancelled, forgotten, .. } = self;
+        Ended {
+            completed: completed.saturating_sub(forgotten.completed),
+            failed: failed.saturating_sub(forgotten.failed),
+            cancelled: cancelled.saturating_sub(forgotten.cancelled),
+        }
+    }
+
+    /// Returns how many tasks ever ended.
+    pub fn ended(&self) -> Ended {
+        let Self { completed, failed, cancelled, .. } = *self;
+        Ended { completed, failed, cancelled }
     }
 
     /// Says whether no task of the plugin was ever counted.
@@ -42,38 +74,73 @@ impl Tally {
     }
 }
 
-/// What a batch changes, by plugin: how many came into each state, less those that left it.
+impl Ended {
+    fn of(&mut self, state: TaskState) -> Option<&mut u64> {
+        match state {
+            TaskState::Waiting | TaskState::Running => None,
+            TaskState::Completed => Some(&mut self.completed),
+            TaskState::Failed => Some(&mut self.failed),
+            TaskState::Cancelled => Some(&mut self.cancelled),
+        }
+    }
+}
+
+/// What a batch changes, by plugin.
 #[derive(Debug, Default)]
 pub(crate) struct Moves(BTreeMap<PluginName, Changes>);
 
-type Changes = [i64; TaskState::ALL.len()];
+#[derive(Debug, Default)]
+struct Changes {
+    /// How many came into each state, less those that left it. What has ended stays counted.
+    into: [i64; TaskState::ALL.len()],
+    /// How many ended tasks were forgotten.
+    forgotten: [i64; TaskState::ALL.len()],
+}
+
+/// What a batch adds to those of a plugin that ended in this state.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct EndedChange<'a> {
+    pub(crate) plugin: &'a PluginName,
+    pub(crate) state: TaskState,
+    pub(crate) ended: i64,
+    pub(crate) forgotten: i64,
+}
 
 impl Moves {
     /// Counts a task that leaves one state for another, or comes from or goes to nowhere.
     pub(crate) fn moved(&mut self, plugin: &PluginName, from: Option<TaskState>, to: Option<TaskState>) {
-        // What has ended stays counted when it is forgotten.
-        let from = from.filter(|from| !from.is_final());
         let changes = match self.0.get_mut(plugin) {
             Some(changes) => changes,
             None => self.0.entry(plugin.clone()).or_default(),
         };
-        if let Some(from) = from {
-            changes[from as usize] -= 1;
+        match from {
+            // What has ended stays counted.
+            Some(from) if from.is_final() => changes.forgotten[from as usize] += 1,
+            Some(from) => changes.into[from as usize] -= 1,
+            None => {}
         }
         if let Some(to) = to {
-            changes[to as usize] += 1;
+            changes.into[to as usize] += 1;
         }
     }
 
-    /// Returns how many tasks of each plugin ended, and how.
-    pub(crate) fn ended(&self) -> Vec<(&PluginName, TaskState, i64)> {
-        let mut ended = Vec::new();
-        for (plugin, changes) in &self.0 {
-            let states = TaskState::ALL.into_iter().filter(|state| state.is_final());
-            let of_plugin = states.map(|state| (plugin, state, changes[state as usize]));
-            ended.extend(of_plugin.filter(|(_, _, tasks)| *tasks > 0));
+    /// Returns how many tasks of each plugin ended, and how, and how many of such were forgotten.
+    pub(crate) fn ended(&self) -> Vec<EndedChange<'_>> {
+        let mut changed = Vec::new();
+        for (plugin, Changes { into, forgotten }) in &self.0 {
+            for state in TaskState::ALL.into_iter().filter(|state| state.is_final()) {
+                let (ended, forgotten) = (into[state as usize], forgotten[state as usize]);
+                if ended > 0 || forgotten > 0 {
+                    changed.push(EndedChange { plugin, state, ended, forgotten });
+                }
+            }
         }
-        ended
+        changed
+    }
+
+    /// Returns how many more tasks of a plugin wait.
+    pub(crate) fn waiting(&self, plugin: &PluginName) -> i64 {
+        self.0.get(plugin).map_or(0, |changes| changes.into[TaskState::Waiting as usize])
     }
 }
 
@@ -89,13 +156,22 @@ impl Tallies {
     /// Takes in what a committed batch changed.
     pub(crate) fn take(&self, moves: Moves) {
         let mut tallies = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for (plugin, changes) in moves.0 {
+        for (plugin, Changes { into, forgotten }) in moves.0 {
             let tally = tallies.entry(plugin).or_default();
             for state in TaskState::ALL {
                 let count = tally.of(state);
-                *count = count.saturating_add_signed(changes[state as usize]);
+                *count = count.saturating_add_signed(into[state as usize]);
+                if let Some(count) = tally.forgotten.of(state) {
+                    *count = count.saturating_add_signed(forgotten[state as usize]);
+                }
             }
         }
+    }
+
+    /// Returns how many tasks of a plugin wait.
+    pub(crate) fn waiting(&self, plugin: &PluginName) -> u64 {
+        let tallies = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tallies.get(plugin).map_or(0, |tally| tally.waiting)
     }
 
     /// Returns those of all plugins that ever had a task.
@@ -122,9 +198,12 @@ mod tests {
         moves.moved(&plugin, Some(Waiting), Some(Running));
         moves.moved(&plugin, Some(Running), Some(Completed));
         moves.moved(&plugin, Some(Completed), None);
-        assert_eq!(moves.ended(), [(&plugin, Completed, 1)]);
+        let change = EndedChange { plugin: &plugin, state: Completed, ended: 1, forgotten: 1 };
+        assert_eq!((moves.ended(), moves.waiting(&plugin)), (vec![change], 1));
         tallies.take(moves);
-        let counted = Tally { waiting: 1, completed: 1, ..Tally::default() };
-        assert_eq!(tallies.all(), [(plugin, counted)]);
+        let forgotten = Ended { completed: 1, ..Ended::default() };
+        let counted = Tally { waiting: 1, completed: 1, forgotten, ..Tally::default() };
+        assert_eq!((counted.stored(), counted.ended()), (Ended::default(), forgotten));
+        assert_eq!((tallies.waiting(&plugin), tallies.all()), (1, vec![(plugin, counted)]));
     }
 }

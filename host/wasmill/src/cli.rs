@@ -1,6 +1,7 @@
 //! The command line: what can be typed, and what `--help` teaches.
 
 pub(crate) mod run;
+pub(crate) mod schedule;
 pub(crate) mod server;
 
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use wasmill_model::PluginName;
 
 use crate::cli::run::{RunArgs, SubmitArgs};
+use crate::cli::schedule::ScheduleCommand;
 use crate::cli::server::{
     CancelArgs, DeleteArgs, ListTasksArgs, LogsArgs, ResultArgs, RetryArgs, ServerArgs, StatsArgs, TaskArgs,
     WatchArgs,
@@ -147,6 +149,9 @@ pub(crate) enum Command {
     /// well than it could (warn) or is in the way (fail), what that costs and how to mend it. Exits with 0
     /// if nothing fails, else with 1.
     Doctor(Box<DoctorArgs>),
+    /// Lists, sets and runs schedules: tasks that a server starts again and again.
+    #[command(subcommand)]
+    Schedule(ScheduleCommand),
     /// Lists, checks and begins plugins.
     #[command(subcommand)]
     Plugin(PluginCommand),

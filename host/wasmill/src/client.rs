@@ -20,11 +20,11 @@ use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 pub(crate) use self::address::Address;
-use self::connect::Connector;
+pub(crate) use self::connect::Connector;
 pub(crate) use self::events::Events;
 #[cfg(test)]
 pub(crate) use self::views::Progress;
-pub(crate) use self::views::{LogLine, Stats, Task, since, until};
+pub(crate) use self::views::{ByState, LogLine, OfPlugin, Stats, Task, since, until};
 use crate::cli::server::ServerArgs;
 use crate::exit::{Exit, told};
 

@@ -1,12 +1,15 @@
 //! The commands that talk to a server about tasks: one file each below this one.
 
+mod caller;
 mod cancel;
 mod delete;
+mod find;
 mod follow;
 mod list;
 mod logs;
 mod result;
 mod retry;
+mod schedule;
 mod show;
 mod stats;
 mod status;
@@ -19,6 +22,7 @@ pub(crate) use self::list::list;
 pub(crate) use self::logs::logs;
 pub(crate) use self::result::result;
 pub(crate) use self::retry::retry;
+pub(crate) use self::schedule::schedule;
 pub(crate) use self::show::result as print_result;
 pub(crate) use self::stats::stats;
 pub(crate) use self::status::status;
@@ -28,9 +32,9 @@ pub(crate) use self::watch::watch;
 use std::time::Duration;
 
 use anyhow::Result;
-use wasmill_model::TaskId;
+use wasmill_model::{IdPrefix, TaskId};
 
-use crate::client::PATIENCE;
+use crate::client::{Client, PATIENCE};
 use crate::exit::{self, Exit};
 use crate::output::{say, tell};
 use crate::settings::Span;
@@ -52,10 +56,11 @@ fn patience(grace: Option<Span>) -> Duration {
 
 /// Does something to each of these tasks and says so; one that it cannot be done to does not keep it from the
 /// others. Returns how the command ends.
-async fn each(ids: &[TaskId], one: impl AsyncFn(TaskId) -> Result<String>) -> Exit {
+async fn each(client: &Client, ids: &[IdPrefix], one: impl AsyncFn(TaskId) -> Result<String>) -> Exit {
     let mut end = Exit::Done;
     for &id in ids {
-        match one(id).await {
+        let done = async { one(find::find(client, id).await?).await };
+        match done.await {
             Ok(words) => say!("{words}"),
             Err(error) => {
                 tell!("wasmill: {error:#}");

@@ -10,6 +10,7 @@ mod plugins;
 mod ports;
 mod report;
 mod system;
+mod webhooks;
 
 use crate::cli::DoctorArgs;
 use crate::doctor::report::{Check, Report};
@@ -44,5 +45,6 @@ fn checks(config: &Config) -> Vec<Check> {
     checks.extend(plugins::checks(config));
     checks.extend(ports::checks(config, holder.as_ref()));
     checks.extend(compiler::checks(config));
+    checks.push(webhooks::secrets(config));
     checks
 }

@@ -17,6 +17,7 @@ mod screen;
 mod serve;
 mod settings;
 mod telemetry;
+mod traces;
 
 use std::process::ExitCode;
 
@@ -55,6 +56,7 @@ fn carry_out(command: Command) -> Result<Exit> {
         Command::Health(args) => health::health(&args).map(done),
         Command::Backup(args) => backup::backup(args).map(done),
         Command::Doctor(args) => Ok(doctor::doctor(*args)),
+        Command::Schedule(command) => commands::schedule(&command),
         Command::Plugin(command) => plugin::plugin(command).map(done),
         Command::Completions { shell } => completions::completions(shell).map(done),
         Command::Compile { order } => {

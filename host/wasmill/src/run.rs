@@ -10,13 +10,13 @@ mod host;
 mod report;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use wasmill_model::{Limits, PluginName};
+use wasmill_model::{Later, Limits, PluginName, Usage};
 use wasmill_runtime::{CacheConfig, PluginState, PluginsConfig, Runtime, RuntimeConfig, Terms};
 
-use self::attempt::{Attempt, End, Stop};
+use self::attempt::{Attempt, End, Ran, Stop};
 use self::find::Found;
 use self::host::LocalHost;
 use self::report::Report;
@@ -102,8 +102,22 @@ async fn carry_out(config: &Config, found: Found, order: Order, live: &Screen) -
             input: order.input.clone(),
             timeout: order.timeout.unwrap_or(terms.limits.timeout),
         };
-        let end = one.run(&runtime, &host, live, &mut stop).await;
-        let usage = host.usage();
+        host.begin();
+        let begun = Instant::now();
+        let ran = one.run(&runtime, &host, live, &mut stop).await;
+        let usage = Usage { wall: begun.elapsed(), ..host.usage() };
+        let end = match ran {
+            Ran::Ended(end) => end,
+            Ran::Parked(Later { wait, state }) => {
+                host.keep(state);
+                live.lock().line(&format!("wasmill: parked, goes on in {wait:?}"));
+                tokio::select! {
+                    biased;
+                    () = stop.asked() => End::Stopped,
+                    () = tokio::time::sleep(wait) => continue,
+                }
+            }
+        };
         let may_go_on = attempt < order.attempts_max && !stop.was_asked();
         let failure = match &end {
             End::Failed(failure) if may_go_on && failure.cause.is_transient() => failure,

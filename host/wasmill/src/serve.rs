@@ -3,25 +3,26 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use tokio::net::TcpListener;
 use tokio::runtime;
 use tokio::sync::Notify;
 use wasmill_api::{
-    Api, ApiConfig, Debug, Followers, LogEvents, Metrics, Server, ServerConfig, Uploads, debug_router, router,
+    Api, ApiConfig, Debug, Followers, LogEvents, Metrics, Secrets, Server, ServerConfig, Uploads,
+    WebhookConfig, Webhooks, debug_router, follow_manifests, prepare, router,
 };
 use wasmill_model::{Clock, Limits, SystemClock};
 use wasmill_runtime::{
     CacheConfig, CompilerConfig, PluginState, PluginsConfig, Runtime, RuntimeConfig, Watch, affordable_slots,
     machine_memory_bytes,
 };
-use wasmill_scheduler::{Scheduler, SchedulerConfig};
+use wasmill_scheduler::{Scheduler, SchedulerConfig, Schedules};
 use wasmill_store::{Store, StoreConfig};
 
 use crate::cli::ServeArgs;
 use crate::process::{self, StopSignals};
 use crate::settings::{Config, LogFormat, SLOTS};
-use crate::telemetry;
+use crate::{telemetry, traces};
 
 /// The plugins that are part of the binary.
 pub(crate) const BUILT_IN: [(&str, &[u8]); 1] = [("io-stub", include_bytes!(env!("WASMILL_IO_STUB")))];
@@ -35,6 +36,9 @@ const MACHINE_BYTES: u64 = 4 << 30;
 /// Connections to the debug port, and how long requests there may hold up the end of the process.
 const DEBUG_CONNECTIONS_MAX: usize = 16;
 const DEBUG_STOP_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// The variable that holds the secrets of webhooks.
+const WEBHOOK_SECRET: &str = "WASMILL_WEBHOOK_SECRET";
 
 /// How long a client may take to send a request body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -74,12 +78,15 @@ async fn run(config: Config, guests: runtime::Handle, log_events: Arc<LogEvents>
             None => None,
         };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    // Before the tracer: what the last host left is told as having ended before this one began.
+    let now = clock.now();
+    let (tracer, exporter) = traces::start(config.otlp_endpoint.as_deref(), &clock)?;
     let store_config = StoreConfig {
         waiting_max: config.waiting_max,
         log_bytes_max: usize::try_from(config.log_total_bytes)?,
+        tracer: tracer.clone(),
         ..StoreConfig::new(&config.data)
     };
-    let now = clock.now();
     let (store, recovery) = tokio::task::spawn_blocking(move || Store::open(store_config, now)).await??;
     if recovery.requeued + recovery.failed > 0 {
         tracing::warn!(
@@ -113,7 +120,7 @@ async fn run(config: Config, guests: runtime::Handle, log_events: Arc<LogEvents>
     // Before anyone can ask.
     scheduler.load_paused().await?;
     tokio::spawn(config.retention.keep(store.clone(), Arc::clone(&clock)));
-    tokio::spawn(wake_on_change(scheduler.clone(), plugins_changed));
+    let webhooks = webhooks(&config, &store, &clock)?;
     let api = Api {
         config: Arc::new(ApiConfig {
             body_bytes_max: usize::try_from(config.body_bytes)?,
@@ -122,15 +129,21 @@ async fn run(config: Config, guests: runtime::Handle, log_events: Arc<LogEvents>
             timeout: config.timeout,
             timeout_max: config.timeout_max,
             drain: config.drain,
+            group_tag: config.group_tag.clone(),
         }),
         store: store.clone(),
         scheduler: scheduler.clone(),
+        schedules: Schedules::new(store.clone(), Arc::clone(&clock)),
         runtime: wasm.clone(),
         uploads: Uploads::new(config.allow_upload),
         followers: Followers::default(),
+        webhooks: webhooks.clone(),
         metrics: Metrics::new(log_events, now),
         clock: Arc::clone(&clock),
+        tracer,
     };
+    tokio::spawn(api.schedules.clone().keep(scheduler.clone(), prepare(&api)));
+    tokio::spawn(follow_plugins(api.clone(), plugins_changed));
     let server = Server::start(listener, router(api), ServerConfig::default())?;
     let debug = Debug { scheduler: scheduler.clone(), runtime: wasm.clone(), clock };
     let debug_server = debug_listener.map(|listener| serve_debug(listener, debug)).transpose()?;
@@ -153,9 +166,45 @@ async fn run(config: Config, guests: runtime::Handle, log_events: Arc<LogEvents>
     if let Some(debug_server) = debug_server {
         debug_server.stop().await;
     }
+    webhooks.stop().await;
     store.close().await;
+    // Last, since all before it has spans; nobody has to wait for a collector.
+    if let Some(exporter) = exporter {
+        tokio::select! {
+            () = exporter.close() => {}
+            () = stop.next() => {}
+        }
+    }
     tracing::info!(ended = drained.ended, put_back = drained.put_back, "stopped");
     Ok(())
+}
+
+/// Starts to tell receivers of the ends of tasks.
+fn webhooks(config: &Config, store: &Store, clock: &Arc<dyn Clock>) -> Result<Webhooks> {
+    let webhooks = WebhookConfig {
+        secrets: webhook_secrets(config)?,
+        allowed: config.webhook_allowed.clone(),
+        tries_max: config.webhook_tries,
+        backoff: config.webhook_backoff,
+        timeout: config.webhook_timeout,
+        http_roots: config.http_roots.clone(),
+    };
+    Webhooks::start(webhooks, store.clone(), Arc::clone(clock))
+        .map_err(|reason| anyhow!("failed to read the certificates of http_roots: {reason}"))
+}
+
+/// Reads the secrets that webhooks are signed with, from a file or else from the environment. They are no
+/// flag: whoever lists the processes of a machine sees those.
+pub(crate) fn webhook_secrets(config: &Config) -> Result<Secrets> {
+    if let Some(path) = &config.webhook_secret_file {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("failed to read webhook_secret_file {}", path.display()))?;
+        let secrets: Secrets =
+            text.parse().with_context(|| format!("webhook_secret_file {}", path.display()))?;
+        ensure!(!secrets.is_empty(), "webhook_secret_file {} is empty", path.display());
+        return Ok(secrets);
+    }
+    std::env::var(WEBHOOK_SECRET).unwrap_or_default().parse().context(WEBHOOK_SECRET)
 }
 
 /// Serves the debug port beside the API.
@@ -194,11 +243,13 @@ pub(crate) fn compiler(config: &Config) -> CompilerConfig {
     }
 }
 
-/// Starts the tasks that waited for a plugin as soon as it is there.
-async fn wake_on_change(scheduler: Scheduler, plugins_changed: Arc<Notify>) {
+/// Starts the tasks that waited for a plugin as soon as it is there, and keeps the schedules of manifests as
+/// they are, now and whenever plugins change.
+async fn follow_plugins(api: Api, plugins_changed: Arc<Notify>) {
     loop {
+        follow_manifests(&api).await;
         plugins_changed.notified().await;
-        scheduler.wake();
+        api.scheduler.wake();
     }
 }
 

@@ -9,7 +9,8 @@ use anyhow::{Context, Result, ensure};
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
-use wasmill_model::Limits;
+use wasmill_api::Allowed;
+use wasmill_model::{Backoff, Limits};
 use wasmill_runtime::Ceilings;
 use wasmill_scheduler::Retention;
 
@@ -24,6 +25,14 @@ pub(crate) const SLOTS: u32 = 1_000;
 /// How long, and how many, tasks that have ended are kept by a server that is told nothing else.
 const KEEP_FOR: Duration = Duration::from_secs(7 * 86_400);
 const KEEP_MAX: u64 = 1_000_000;
+
+/// How the waits between the tries of a webhook grow, and how long one is at most: with 5 s at first, eight
+/// tries are made within six to twelve hours.
+const WEBHOOK_WAIT_FACTOR: f64 = 5.0;
+const WEBHOOK_WAIT_MAX: Duration = Duration::from_secs(6 * 3_600);
+
+/// The longest that a receiver may take: it holds one of a few places all that time.
+const WEBHOOK_TIMEOUT_MAX: Duration = Duration::from_secs(120);
 
 /// Looking more often than this would only burn time.
 const WATCH_POLL_MIN: Duration = Duration::from_millis(50);
@@ -163,9 +172,40 @@ pub(crate) struct Settings {
         default_missing_value = "true")]
     pub(crate) debug_remote: Option<bool>,
 
+    /// Where traces are sent: an OpenTelemetry collector, by OTLP over HTTP, such as http://localhost:4318;
+    /// OTEL_EXPORTER_OTLP_ENDPOINT and its like are heeded, too [default: none]
+    #[arg(long, value_name = "URL", env = "WASMILL_OTLP_ENDPOINT")]
+    pub(crate) otlp_endpoint: Option<String>,
+
     /// The size of the largest body of many tasks, as for POST /task/batch [default: 16MiB]
     #[arg(long, value_name = "SIZE", env = "WASMILL_BATCH_BODY_MAX")]
     pub(crate) batch_body_max: Option<ByteSize>,
+
+    /// A file with the secrets that webhooks are signed with, one a line, each whsec_ and base64; or the
+    /// variable WASMILL_WEBHOOK_SECRET holds them [default: webhooks are not signed]
+    #[arg(long, value_name = "FILE", env = "WASMILL_WEBHOOK_SECRET_FILE")]
+    pub(crate) webhook_secret_file: Option<PathBuf>,
+
+    /// Where webhooks may go besides public addresses: hosts by name, addresses and networks such as
+    /// 10.0.0.0/8, with commas between them [default: nowhere]
+    #[arg(long, value_name = "HOST|NETWORK", env = "WASMILL_WEBHOOK_ALLOW", value_delimiter = ',')]
+    pub(crate) webhook_allow: Option<Vec<String>>,
+
+    /// How often a webhook is tried before it is given up [default: 8]
+    #[arg(long, value_name = "N", env = "WASMILL_WEBHOOK_TRIES")]
+    pub(crate) webhook_tries: Option<u32>,
+
+    /// The wait after the first try of a webhook that failed; each further one is five times as long, up to
+    /// 6h [default: 5s]
+    #[arg(long, value_name = "TIME", env = "WASMILL_WEBHOOK_BACKOFF")]
+    pub(crate) webhook_backoff: Option<Span>,
+
+    /// How long one try of a webhook may take [default: 15s]
+    #[arg(long, value_name = "TIME", env = "WASMILL_WEBHOOK_TIMEOUT")]
+    pub(crate) webhook_timeout: Option<Span>,
+    /// Puts tasks without a group into the one that a tag of theirs names which begins so, such as "tenant:"
+    #[arg(long, value_name = "PREFIX", env = "WASMILL_GROUP_TAG")]
+    pub(crate) group_tag: Option<String>,
 
     /// What is logged: error, warn, info, debug, trace, or a filter by module [default: info]
     #[arg(long, value_name = "FILTER", env = "WASMILL_LOG")]
@@ -266,7 +306,18 @@ pub(crate) struct Config {
     /// `None` means that there is no debug port.
     pub(crate) debug_listen: Option<SocketAddr>,
     pub(crate) debug_remote: bool,
+    /// `None` leaves it to the environment whether traces are sent.
+    pub(crate) otlp_endpoint: Option<String>,
     pub(crate) batch_bytes: u64,
+    /// `None` means that the environment holds them, if there are any.
+    pub(crate) webhook_secret_file: Option<PathBuf>,
+    /// Where webhooks may go besides public addresses.
+    pub(crate) webhook_allowed: Vec<Allowed>,
+    pub(crate) webhook_tries: u32,
+    pub(crate) webhook_backoff: Backoff,
+    pub(crate) webhook_timeout: Duration,
+    /// What tags begin with that name a group.
+    pub(crate) group_tag: Option<String>,
     pub(crate) log: String,
     pub(crate) log_format: LogFormat,
 }
@@ -333,7 +384,14 @@ impl Config {
             body_bytes: size(flags.body_max, file.body_max, ByteSize::mib(1)),
             debug_listen: flags.debug_listen.or(file.debug_listen),
             debug_remote: flags.debug_remote.or(file.debug_remote).unwrap_or(false),
+            otlp_endpoint: flags.otlp_endpoint.or(file.otlp_endpoint),
             batch_bytes: size(flags.batch_body_max, file.batch_body_max, ByteSize::mib(16)),
+            webhook_secret_file: flags.webhook_secret_file.or(file.webhook_secret_file),
+            webhook_allowed: webhook_allowed(flags.webhook_allow.or(file.webhook_allow))?,
+            webhook_tries: flags.webhook_tries.or(file.webhook_tries).unwrap_or(8),
+            webhook_backoff: webhook_backoff(span(flags.webhook_backoff, file.webhook_backoff, 5))?,
+            webhook_timeout: span(flags.webhook_timeout, file.webhook_timeout, 15),
+            group_tag: flags.group_tag.or(file.group_tag).filter(|prefix| !prefix.is_empty()),
             log: flags.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
             log_format: flags.log_format.or(file.log_format).unwrap_or(LogFormat::Human),
         };
@@ -375,6 +433,14 @@ impl Config {
                 debug.port()
             );
         }
+        ensure!(
+            (1..=100).contains(&self.webhook_tries),
+            "webhook_tries must be from 1 to 100, or a receiver would never be told"
+        );
+        ensure!(
+            (Duration::from_millis(1)..=WEBHOOK_TIMEOUT_MAX).contains(&self.webhook_timeout),
+            "webhook_timeout must be from 1ms to {WEBHOOK_TIMEOUT_MAX:?}"
+        );
         within("compile_memory", self.compile_memory_bytes, ByteSize::mib(256), ByteSize::tib(1))?;
         ensure!(self.compile_timeout >= Duration::from_secs(1), "compile_timeout must be at least 1s");
         if let (Some(cpu), Some(most)) = (self.cpu, self.ceilings.cpu) {
@@ -401,6 +467,21 @@ impl Config {
         within("batch_body_max", self.batch_bytes, ByteSize::b(2), ByteSize::mib(256))?;
         within("body_max", self.body_bytes, ByteSize::b(2), ByteSize::mib(256))
     }
+}
+
+fn webhook_allowed(given: Option<Vec<String>>) -> Result<Vec<Allowed>> {
+    let given = given.unwrap_or_default();
+    given.iter().map(|text| text.parse().context("webhook_allow")).collect()
+}
+
+/// Makes the waits between the tries of a webhook from the first of them.
+fn webhook_backoff(first: Duration) -> Result<Backoff> {
+    ensure!(
+        (Duration::from_millis(1)..=WEBHOOK_WAIT_MAX).contains(&first),
+        "webhook_backoff must be from 1ms to {}",
+        humantime::format_duration(WEBHOOK_WAIT_MAX)
+    );
+    Ok(Backoff { first, factor: WEBHOOK_WAIT_FACTOR, most: WEBHOOK_WAIT_MAX })
 }
 
 fn at_most(name: &str, bytes: u64, ceiling: &str, most: u64) -> Result<()> {
@@ -473,7 +554,14 @@ mod tests {
             body_max = "3MiB"
             debug_listen = "0.0.0.0:6060"
             debug_remote = true
+            otlp_endpoint = "http://localhost:4318"
             batch_body_max = "5MiB"
+            webhook_secret_file = "/run/secrets/webhook"
+            webhook_allow = ["receiver", "10.0.0.0/8"]
+            webhook_tries = 3
+            webhook_backoff = "1s"
+            webhook_timeout = "5s"
+            group_tag = "tenant:"
             log = "debug"
             log_format = "json"
             "#,
@@ -488,7 +576,11 @@ mod tests {
         assert_eq!((config.log_format, config.log_total_bytes), (LogFormat::Json, 8 << 20));
         assert_eq!((config.ceilings.memory_bytes, config.ceilings.concurrency), (512 << 20, Some(3)));
         assert!(config.allow_upload);
+        assert_eq!(config.otlp_endpoint.as_deref(), Some("http://localhost:4318"));
         assert_eq!(config.batch_bytes, 5 << 20);
+        assert_eq!((config.webhook_allowed.len(), config.webhook_tries), (2, 3));
+        assert_eq!(config.webhook_backoff.wait(2, 1.0), Duration::from_secs(5));
+        assert_eq!((config.batch_bytes, config.group_tag.as_deref()), (5 << 20, Some("tenant:")));
         assert_eq!(config.timeout_max, Duration::from_secs(7200));
     }
 
@@ -534,9 +626,13 @@ mod tests {
             ("log_total = \"1KiB\"", "1.0 MiB"),
             ("concurrency = 0", "concurrency"),
             ("debug_listen = \"0.0.0.0:6060\"", "127.0.0.1:6060"),
+            ("webhook_allow = [\"http://receiver\"]", "webhook_allow"),
+            ("webhook_tries = 0", "webhook_tries"),
+            ("webhook_backoff = \"7h\"", "6h"),
+            ("webhook_timeout = \"1h\"", "120s"),
         ] {
             let error = Config::settle(Settings::default(), file(text)).expect_err(text);
-            assert!(error.to_string().contains(named), "{error}");
+            assert!(format!("{error:#}").contains(named), "{error:#}");
         }
     }
 }

@@ -4,10 +4,10 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use wasmill_model::{PluginName, Timestamp, Usage};
+use wasmill_model::{PluginName, Timestamp, Tracer, TracerFigures, Usage};
 use wasmill_runtime::{MemoryUsage, PluginState, PoolUsage};
-use wasmill_scheduler::SchedulerFigures;
-use wasmill_store::Tally;
+use wasmill_scheduler::{ScheduleFigures, SchedulerFigures};
+use wasmill_store::{Backlog, Tally};
 
 use super::exposition::Metric;
 use super::{LogEvents, process};
@@ -21,8 +21,11 @@ pub(super) async fn gather(api: &Api) -> Vec<Metric> {
     let oldest = api.store.oldest_waiting().await.unwrap_or_default();
     metrics.push(about_waiting(&oldest, api.clock.now()));
     metrics.extend(about_attempts(api.scheduler.figures()));
+    metrics.extend(about_schedules(api.schedules.figures()));
     metrics.extend(about_plugins(api));
     metrics.extend(about_store(api));
+    metrics.extend(about_webhooks(api).await);
+    metrics.extend(about_traces(&api.tracer));
     metrics.extend(api.metrics.inner.http.metrics());
     metrics.extend(process::metrics(api.metrics.inner.started_at));
     metrics
@@ -143,6 +146,17 @@ fn about_attempts(figures: SchedulerFigures) -> Vec<Metric> {
     used
 }
 
+fn about_schedules(figures: ScheduleFigures) -> [Metric; 3] {
+    let ScheduleFigures { started, skipped, late_seconds } = figures;
+    let late = "Time from when a run of a schedule was due until it was started";
+    [
+        Metric::counter("wasmill_schedule_runs", "Runs of schedules that were started").of(started as f64),
+        Metric::counter("wasmill_schedule_skipped_runs", "Runs of schedules that were left out")
+            .of(skipped as f64),
+        Metric::histogram("wasmill_schedule_late_seconds", late).spread(&[], late_seconds),
+    ]
+}
+
 fn about_plugins(api: &Api) -> [Metric; 4] {
     let (mut ready, mut compiling, mut rejected) = (0, 0, 0);
     for plugin in api.runtime.plugins_info() {
@@ -182,6 +196,42 @@ fn about_store(api: &Api) -> [Metric; 3] {
             .spread(&[], figures.commands),
         Metric::counter("wasmill_store_failed_commits", "Commits that were rolled back")
             .of(figures.failed as f64),
+    ]
+}
+
+async fn about_webhooks(api: &Api) -> [Metric; 4] {
+    let (delivered, failed, given_up) = api.webhooks.figures().read();
+    // While the database cannot be read, nothing is known of it.
+    let Backlog { pending, oldest } = api.store.backlog().await.unwrap_or_default();
+    let age = oldest.and_then(|oldest| (api.clock.now() - oldest).to_std().ok()).unwrap_or_default();
+    [
+        Metric::counter(
+            "wasmill_webhook_tries",
+            "Tries to tell a receiver of the end of a task, by how they went",
+        )
+        .with(&[("result", "delivered")], delivered as f64)
+        .with(&[("result", "failed")], failed as f64),
+        Metric::counter("wasmill_webhook_given_up", "Deliveries that will not be tried again")
+            .of(given_up as f64),
+        Metric::gauge("wasmill_webhook_pending", "Deliveries that wait for a try, counted to 100,000")
+            .of(pending as f64),
+        Metric::gauge(
+            "wasmill_webhook_oldest_pending_age_seconds",
+            "How long the delivery has been pending that has been for longest; 0 where none is",
+        )
+        .of(seconds(age)),
+    ]
+}
+
+fn about_traces(tracer: &Tracer) -> [Metric; 2] {
+    let TracerFigures { exported, dropped, refused, kept } = tracer.figures();
+    [
+        Metric::counter("wasmill_trace_spans", "Spans of traces, by what has become of them")
+            .with(&[("result", "exported")], exported as f64)
+            .with(&[("result", "dropped")], dropped as f64)
+            .with(&[("result", "refused")], refused as f64),
+        Metric::gauge("wasmill_trace_spans_kept", "Spans that wait to be sent to the collector")
+            .of(kept as f64),
     ]
 }
 

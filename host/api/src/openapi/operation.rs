@@ -87,7 +87,7 @@ impl Operation {
 
     fn new(method: &'static str, path: &'static str, id: &'static str, summary: &'static str) -> Self {
         let tag = match path.split('/').nth(1) {
-            Some("task" | "events") => Tag::Tasks,
+            Some("task" | "events" | "schedules") => Tag::Tasks,
             Some("plugins") => Tag::Plugins,
             _ => Tag::Server,
         };
@@ -137,6 +137,14 @@ impl Operation {
         let schema = SchemaGenerator::subschema_for::<T>;
         let media_types = &["application/json"];
         self.body = Some(Body { media_types, required: false, about, schema, examples });
+        self
+    }
+
+    /// Does not do without its body.
+    pub(crate) fn body_required(mut self) -> Self {
+        if let Some(body) = &mut self.body {
+            body.required = true;
+        }
         self
     }
 
@@ -195,6 +203,7 @@ fn path_parameter(segment: &str) -> Option<Value> {
     let name = segment.strip_prefix('{')?.strip_suffix('}')?;
     let (about, schema, example) = match name {
         "id" => ("The id of a task.", plain::<Id>(), "0192f3c4-5d6e-7f80-9a0b-1c2d3e4f5061"),
+        "schedule" => ("The name of a schedule.", plain::<Name>(), "nightly"),
         _ => ("The name of a plugin.", plain::<Name>(), "io-stub"),
     };
     Some(json!({

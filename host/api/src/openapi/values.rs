@@ -11,6 +11,9 @@ use wasmill_model::TaskState;
 
 use crate::record::Rfc3339;
 
+/// The pattern of a text without control characters.
+pub(crate) const NO_CONTROLS: &str = "^[^\\x00-\\x1f\\x7f-\\x9f]*$";
+
 /// Names a schema that is written in place.
 macro_rules! inline {
     ($name:ident, $schema:expr) => {
@@ -55,6 +58,10 @@ inline!(Moment, json_schema!({"type": "string", "format": "date-time"}));
 /// A SHA-256 in hexadecimal.
 pub(crate) struct Digest;
 inline!(Digest, json_schema!({"type": "string", "pattern": "^[0-9a-f]{64}$"}));
+
+/// The id of a trace.
+pub(crate) struct TraceName;
+inline!(TraceName, json_schema!({"type": "string", "pattern": "^[0-9a-f]{32}$"}));
 
 /// Where a task stands, for machines.
 pub(crate) struct State;

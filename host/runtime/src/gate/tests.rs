@@ -12,8 +12,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{ServerConfig, crypto};
 use wasmill_model::{BoxFuture, LogStream, Meter, Progress};
-
-use crate::fetch::Outside;
+use wasmill_outside::Outside;
 
 use super::*;
 
@@ -31,7 +30,7 @@ fn rules() -> Vec<HttpRule> {
     ]
 }
 
-fn verdict(uri: &str) -> Result<Target, Refusal> {
+fn verdict(uri: &str) -> Result<Admitted, Refusal> {
     admit(&uri.parse().unwrap(), &rules())
 }
 
@@ -172,14 +171,14 @@ async fn send_metered(
     path: &str,
     host: &Arc<Metered>,
 ) -> Result<Response<WasiBody>, Error> {
-    let outside = Outside { resolve: all_names_are_here, ..Outside::new(roots).unwrap() };
+    let outside = Outside::new(roots).unwrap().resolving(all_names_are_here);
     let uri = format!("{}://{}:{}{path}", rule.scheme, rule.host, rule.port).parse().unwrap();
-    let target = admit(&uri, std::slice::from_ref(rule)).unwrap();
+    let admitted = admit(&uri, std::slice::from_ref(rule)).unwrap();
     let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
     let request = Request::builder().uri(uri).body(body).unwrap();
     let options = RequestOptions::default();
     let host = Arc::clone(host) as Arc<dyn RunHost>;
-    let (response, driver) = fetch::send(&outside, &target, request, options, &host).await?;
+    let (response, driver) = fetch::send(&outside, &admitted, request, options, &host).await?;
     tokio::spawn(driver);
     Ok(response)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use wasmill_model::{Cause, Run, Runner};
 
-use crate::support::{Host, commit_with, run, shared};
+use crate::support::{Host, commit_with, done, run, shared};
 
 #[tokio::test]
 async fn a_checkpoint_reaches_the_next_attempt() {
@@ -49,7 +49,7 @@ async fn the_context_tells_task_plugin_and_attempt() {
     let host = Arc::new(Host::default());
     let run = Run { attempt: 2, attempts_max: 5, ..run(r#"{"do":"context"}"#, &host) };
     let expected = format!(r#"{{"attempt":2,"max_attempts":5,"plugin":"misbehave","task":"{}"}}"#, run.task);
-    assert_eq!(shared().run(run).await.unwrap(), expected);
+    assert_eq!(done(shared().run(run)).await.unwrap(), expected);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use wasmill_model::{Cause, Failure, Run, Runner};
 
-use crate::support::{Host, SOON, run, shared};
+use crate::support::{Host, done, run, shared};
 
 const NOW: &str = r#"{"min_ms":0,"max_ms":0,"fail_rate":0}"#;
 const IN_AN_HOUR: &str = r#"{"min_ms":3600000,"max_ms":3600000,"fail_rate":0}"#;
@@ -16,7 +16,7 @@ fn task(input: &str, host: &Arc<Host>) -> Run {
 }
 
 async fn finish(input: &str, host: &Arc<Host>) -> Result<String, Failure> {
-    tokio::time::timeout(SOON, shared().run(task(input, host))).await.expect("the run ends soon")
+    done(shared().run(task(input, host))).await
 }
 
 /// Starts a run and ends it as a crash of the host would, while the plugin waits.

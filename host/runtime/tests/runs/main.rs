@@ -8,6 +8,7 @@ mod io_stub;
 mod loading;
 mod modules;
 mod outcomes;
+mod parking;
 mod permissions;
 mod programs;
 mod reloading;

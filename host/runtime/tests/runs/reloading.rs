@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use wasmill_model::{Run, Runner};
 use wasmill_runtime::{PluginInfo, PluginState, PluginsConfig, Runtime, RuntimeConfig, Watch};
 
-use crate::support::{Host, SOON, limits, run};
+use crate::support::{Host, SOON, done, limits, run};
 
 const WATCHES: [Watch; 2] = [Watch::Told, Watch::Polled(Duration::from_millis(50))];
 
@@ -84,7 +84,7 @@ impl Watched {
     /// Runs a plugin; `None` if it is not in service.
     async fn answer(&self, name: &str) -> Option<String> {
         let run = Run { plugin: name.parse().unwrap(), ..run("null", &Arc::new(Host::default())) };
-        self.runtime.run(run).await.ok()
+        done(self.runtime.run(run)).await.ok()
     }
 
     async fn until_answer(&self, name: &str, answer: Option<&str>) {

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use wasmill_model::Runner;
 use wasmill_runtime::Runtime;
 
-use crate::support::{Host, SLOTS, SOON, alone, run, runtime};
+use crate::support::{Host, SLOTS, SOON, alone, done, run, runtime};
 
 #[tokio::test]
 async fn an_endless_loop_lets_others_run_and_ends_when_it_is_dropped() {
@@ -18,7 +18,7 @@ async fn an_endless_loop_lets_others_run_and_ends_when_it_is_dropped() {
     host.saved().await;
     for _ in 0..3 {
         let other = runtime.run(run(r#"{"do":"noop"}"#, &Arc::new(Host::default())));
-        assert_eq!(tokio::time::timeout(SOON, other).await.unwrap().unwrap(), "ok");
+        assert_eq!(done(other).await.unwrap(), "ok");
     }
     assert_eq!(runtime.pool_usage().instances, 1);
     looping.abort();
@@ -36,7 +36,7 @@ async fn more_endless_loops_than_threads_let_others_run() {
         loops.spawn(runtime.run(run(r#"{"do":"save-then-spin","state":"on"}"#, &host)));
         host.saved().await;
     }
-    let other = tokio::spawn(runtime.run(run(r#"{"do":"noop"}"#, &Arc::new(Host::default()))));
+    let other = tokio::spawn(done(runtime.run(run(r#"{"do":"noop"}"#, &Arc::new(Host::default())))));
     assert_eq!(tokio::time::timeout(SOON, other).await.unwrap().unwrap().unwrap(), "ok");
     loops.shutdown().await;
     assert_eq!(runtime.pool_usage().instances, 0);
@@ -99,5 +99,5 @@ async fn a_run_outlives_the_handle_it_was_started_with() {
     let runtime = runtime(4);
     let run = runtime.run(run(r#"{"do":"sleep","ms":5}"#, &Arc::new(Host::default())));
     drop(runtime);
-    assert_eq!(run.await.unwrap(), "ok");
+    assert_eq!(done(run).await.unwrap(), "ok");
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{MutexGuard, watch};
 use wasmill_model::{
-    BoxFuture, Failure, Limits, LogStream, LogTail, Meter, Progress, Run, RunHost, Runner, TaskId,
+    BoxFuture, Failure, Limits, LogStream, LogTail, Meter, Progress, Run, RunHost, Runner, Step, TaskId,
 };
 use wasmill_runtime::{PluginsConfig, Runtime, RuntimeConfig, Terms};
 
@@ -76,7 +76,15 @@ pub(crate) async fn finish_with(
     host: &Arc<Host>,
 ) -> Result<String, Failure> {
     let run = Run { plugin: plugin.parse().unwrap(), ..run(input, host) };
-    tokio::time::timeout(SOON, runtime.run(run)).await.expect("the run ends soon")
+    done(runtime.run(run)).await
+}
+
+/// Waits for the result of a run that does not park.
+pub(crate) async fn done(run: impl Future<Output = Result<Step, Failure>>) -> Result<String, Failure> {
+    match tokio::time::timeout(SOON, run).await.expect("the run ends soon")? {
+        Step::Done(result) => Ok(result),
+        Step::Later(later) => panic!("it parks: {later:?}"),
+    }
 }
 
 /// Makes a runtime with `misbehave` in service.
@@ -110,8 +118,7 @@ pub(crate) async fn commit(deed: &str) -> Result<String, Failure> {
 
 /// Runs one deed to its end with this host.
 pub(crate) async fn commit_with(deed: &str, host: &Arc<Host>) -> Result<String, Failure> {
-    let run = shared().run(run(deed, host));
-    tokio::time::timeout(SOON, run).await.expect("the run ends soon")
+    done(shared().run(run(deed, host))).await
 }
 
 /// Makes the first attempt at a task of `misbehave`.
@@ -123,6 +130,7 @@ pub(crate) fn run(deed: &str, host: &Arc<Host>) -> Run {
         attempts_max: 3,
         input: Some(deed.to_owned()),
         host: Arc::clone(host) as Arc<dyn RunHost>,
+        hand_over: false,
     }
 }
 

@@ -11,8 +11,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::time::Instant;
 use wasmill_model::{
-    BoxFuture, Cause, Clock, Failure, LogStream, NewTask, Pinned, PluginName, Priority, Rate, RetryOn, Run,
-    Runner, Task, TaskId, TaskState, Timestamp,
+    BoxFuture, Cause, Clock, Failure, Handed, Later, LogStream, NewTask, Pinned, PluginName, Rate, RetryOn,
+    Run, Runner, Step, Task, TaskId, TaskState, Timestamp,
 };
 use wasmill_scheduler::{Scheduler, SchedulerConfig};
 use wasmill_store::{Store, StoreConfig};
@@ -27,20 +27,8 @@ pub fn plugin() -> PluginName {
 
 /// A task that is attempted once and has all the time it wants.
 pub fn new_task(id: TaskId, script: &str, created_at: Timestamp) -> NewTask {
-    NewTask {
-        id,
-        plugin: plugin(),
-        input: Some(script.to_owned()),
-        created_at,
-        timeout: Duration::from_secs(86_400),
-        attempts_max: 1,
-        backoff: None,
-        run_at: None,
-        priority: Priority::default(),
-        tags: Vec::new(),
-        unique: None,
-        retry_of: None,
-    }
+    let day = Duration::from_secs(86_400);
+    NewTask { id, input: Some(script.to_owned()), ..NewTask::new(plugin(), created_at, day) }
 }
 
 /// Wall-clock time that goes with tokio's, which tests pause.
@@ -65,7 +53,7 @@ impl Clock for TokioClock {
 ///
 /// `ok`, `fail`, `bad-input`, `panic`, `forever`, `spin`, `sleep SECONDS`, `fail-until ATTEMPT`,
 /// `give-way` (the first time, for want of memory), `save TEXT` (then sleeps for ever),
-/// `save-often COUNT BYTES` and `restore`.
+/// `save-often COUNT BYTES`, `restore` and `handed`.
 #[derive(Default)]
 pub struct Scripted {
     pub running: Arc<AtomicUsize>,
@@ -84,6 +72,8 @@ pub struct Scripted {
     pub retry_on: std::sync::Mutex<RetryOn>,
     /// How many may run in the memory there is; 0 for as many as there are slots.
     pub room: AtomicUsize,
+    /// Further plugins that do the same.
+    pub others: std::sync::Mutex<Vec<PluginName>>,
 }
 
 struct Running(Arc<AtomicUsize>);
@@ -95,7 +85,7 @@ impl Drop for Running {
 }
 
 impl Runner for Scripted {
-    fn run(&self, run: Run) -> BoxFuture<'static, Result<String, Failure>> {
+    fn run(&self, run: Run) -> BoxFuture<'static, Result<Step, Failure>> {
         let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
         self.most.fetch_max(running, Ordering::SeqCst);
         self.started.fetch_add(1, Ordering::SeqCst);
@@ -104,14 +94,21 @@ impl Runner for Scripted {
         let saved = Arc::clone(&self.saved);
         Box::pin(async move {
             let _guard = guard;
-            act(run, &saved).await
+            if run.input.as_deref().is_some_and(|script| script.starts_with("park ")) {
+                return step(&run).await;
+            }
+            act(run, &saved).await.map(Step::Done)
         })
     }
 
     fn interrupt(&self) {}
 
     fn plugins(&self) -> Vec<PluginName> {
-        if self.unavailable.load(Ordering::SeqCst) { Vec::new() } else { vec![plugin()] }
+        if self.unavailable.load(Ordering::SeqCst) {
+            return Vec::new();
+        }
+        let others = self.others.lock().expect("no panic");
+        std::iter::once(plugin()).chain(others.iter().cloned()).collect()
     }
 
     fn concurrency(&self, _: &PluginName) -> Option<usize> {
@@ -137,6 +134,19 @@ impl Runner for Scripted {
     fn demand(&self, _: &PluginName) -> u64 {
         1
     }
+}
+
+/// Parks until it was parked as often as it should be, for a second each time.
+async fn step(run: &Run) -> Result<Step, Failure> {
+    run.host.pin(&Pinned { digest: DIGEST.into(), log_bytes: 1 << 10 });
+    let times: u8 = run.input.as_deref().unwrap_or_default()[5..].parse().expect("a count");
+    let parked = run.host.restore().await.expect("readable").map_or(0, |state| state[0]);
+    run.host.log(LogStream::Stdout, format!("step {parked}\n").as_bytes());
+    Ok(if parked < times {
+        Step::Later(Later { wait: Duration::from_secs(1), state: vec![parked + 1] })
+    } else {
+        Step::Done(format!("parked {parked} times, attempt {}", run.attempt))
+    })
 }
 
 async fn act(run: Run, saved: &std::sync::Mutex<Vec<TaskId>>) -> Result<String, Failure> {
@@ -179,6 +189,11 @@ async fn act(run: Run, saved: &std::sync::Mutex<Vec<TaskId>>) -> Result<String, 
             run.host.save(rest.into()).await.expect("saved");
             saved.lock().expect("no panic").push(run.task);
             std::future::pending().await
+        }
+        "handed" => {
+            let handed = run.host.handed().await?;
+            let result = |handed: Handed| handed.result.unwrap_or_else(|| handed.outcome.to_string());
+            Ok(handed.into_iter().map(result).collect::<Vec<_>>().join(", "))
         }
         "save-often" => {
             let (count, bytes) = rest.split_once(' ').expect("two numbers");

@@ -10,17 +10,19 @@ use std::time::Instant;
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
-use wasmill_model::{PluginName, TaskState, fault_point};
+use wasmill_model::{PluginName, Span, TaskState, fault_point};
 
+use super::depend;
 use super::events;
 use super::fault::fault;
 use super::finish::Finish;
+use super::lanes::Lanes;
 use super::returned::Returned;
 use super::tally;
 use super::trouble::Trouble;
 use super::writer::{Committed, Figures};
 use crate::report::{ReportBoard, Turn};
-use crate::tally::Moves;
+use crate::tally::{Moves, Tallies};
 use crate::{News, StoreError};
 
 /// One kind of command.
@@ -86,11 +88,39 @@ pub(super) struct Batch<'a> {
     pub(super) news: Vec<News>,
     /// How the tasks of each plugin moved.
     pub(super) moves: Moves,
+    /// Whether tasks became ready that were held back.
+    pub(super) readied: bool,
+    /// Whether a delivery has become due.
+    pub(super) delivery_due: bool,
+    /// What has ended and is part of a trace.
+    pub(super) spans: Vec<Span>,
+    /// Whose turn it is.
+    pub(super) lanes: Lanes,
+    /// How many tasks of each plugin there were at the last commit; `None` in the recovery.
+    pub(super) tallies: Option<&'a Tallies>,
 }
 
 impl<'a> Batch<'a> {
     pub(super) fn new(connection: &'a Connection, line: Line, reports: &'a ReportBoard) -> Self {
-        Self { connection, line, reports, turns: Vec::new(), news: Vec::new(), moves: Moves::default() }
+        Self {
+            connection,
+            line,
+            reports,
+            turns: Vec::new(),
+            news: Vec::new(),
+            moves: Moves::default(),
+            spans: Vec::new(),
+            readied: false,
+            delivery_due: false,
+            lanes: Lanes::default(),
+            tallies: None,
+        }
+    }
+
+    /// Returns how many tasks of a plugin wait, those of this batch with them.
+    pub(super) fn waiting(&self, plugin: &PluginName) -> u64 {
+        let before = self.tallies.map_or(0, |tallies| tallies.waiting(plugin));
+        before.saturating_add_signed(self.moves.waiting(plugin))
     }
 
     /// Counts a task that leaves one state for another, or comes from or goes to nowhere.
@@ -117,6 +147,10 @@ pub(super) struct Line {
     pub(super) events_reserved: i64,
     /// Whether there may be tasks with a priority; once true it stays so. Nobody else pays for them.
     pub(super) ranked: bool,
+    /// Whether there may be tasks that others wait for; once true it stays so. Nobody else pays for them.
+    pub(super) depended_on: bool,
+    /// Whether there may be tasks to be told that what they wait for has ended.
+    pub(super) settling: bool,
 }
 
 impl Line {
@@ -147,6 +181,7 @@ pub(super) struct Batcher {
     reports: Arc<ReportBoard>,
     returned: Arc<Returned>,
     trouble: Trouble,
+    lanes: Lanes,
 }
 
 impl Batcher {
@@ -159,13 +194,19 @@ impl Batcher {
         returned: Arc<Returned>,
     ) -> Self {
         let trouble = Trouble::of("writing to the database");
-        Self { connection, path, line, synced: None, figures, reports, returned, trouble }
+        let lanes = Lanes::default();
+        Self { connection, path, line, synced: None, figures, reports, returned, trouble, lanes }
+    }
+
+    /// Says whether there is something to go on with though nobody asks; not while the disk is in trouble.
+    pub(super) fn goes_on(&self) -> bool {
+        self.line.settling && !self.trouble.lasts()
     }
 
     /// Runs these commands in one transaction and answers every caller.
     pub(super) fn commit(&mut self, mut jobs: Vec<Box<dyn Job>>) {
         let returned = self.returned.take();
-        if jobs.is_empty() && returned.is_empty() {
+        if jobs.is_empty() && returned.is_empty() && !self.line.settling {
             return;
         }
         let committed = self.try_commit(&mut jobs, &returned).map_err(|error| {
@@ -187,6 +228,9 @@ impl Batcher {
         self.sync(jobs.iter().any(|job| job.durable()))?;
         self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         let mut batch = Batch::new(&self.connection, self.line, &self.reports);
+        batch.tallies = Some(self.figures.tallies());
+        // Of a batch that is rolled back they are dropped, and learnt again: it may have emptied some.
+        batch.lanes = std::mem::take(&mut self.lanes);
         // First, so that what is ready again can be claimed in this very batch.
         for finish in returned {
             finish.run(&mut batch)?;
@@ -194,8 +238,10 @@ impl Batcher {
         for job in jobs.iter_mut() {
             job.run(&mut batch)?;
         }
+        // Last, so that all that ends in this batch is told of in it.
+        depend::settle(&mut batch)?;
         events::reserve(&mut batch)?;
-        let Batch { line, turns, news, moves, .. } = batch;
+        let Batch { line, turns, news, moves, readied, delivery_due, spans, lanes, .. } = batch;
         tally::write(&self.connection, &moves)?;
         // Only those that promise something: the others are what a dispatcher does all day.
         let promises = jobs.iter().any(|job| job.durable());
@@ -210,11 +256,21 @@ impl Batcher {
             fault_point!("committed, nobody answered");
         }
         self.line = line;
+        self.lanes = lanes;
         self.reports.turn(turns);
         self.reports.hub.reserve(line.events_reserved.unsigned_abs());
         self.reports.hub.tell(news);
         drop(telling);
+        if readied {
+            self.reports.readied.notify_one();
+        }
+        if !spans.is_empty() {
+            self.reports.tracer.record(spans);
+        }
         self.figures.publish(line, moves, committed);
+        if delivery_due {
+            self.figures.delivery_due.notify_one();
+        }
         Ok(())
     }
 
@@ -247,37 +303,29 @@ impl Batcher {
 #[cfg(test)]
 mod tests {
     use chrono::DateTime;
-    use wasmill_model::{NewTask, TaskId};
+    use wasmill_model::{NewTask, Tracer};
 
-    use super::super::{connection, insert::Insert, recover};
+    use super::super::{claim::ClaimReady, connection, insert::Insert, recover};
     use super::*;
-    use crate::tally::Tallies;
 
     type Answer = oneshot::Receiver<Result<Result<crate::Submitted, StoreError>, StoreError>>;
 
     fn batcher(path: &Path) -> Batcher {
         let connection = connection::writer(path).expect("opened");
-        let (_, line) = recover::recover(&connection, DateTime::UNIX_EPOCH).expect("recovered");
+        let (_, line) =
+            recover::recover(&connection, DateTime::UNIX_EPOCH, &Tracer::default()).expect("recovered");
         let figures = Arc::new(Figures::new(line, Tallies::default()));
-        let reports = Arc::new(ReportBoard::new(0));
+        let reports = Arc::new(ReportBoard::new(0, Tracer::default()));
         Batcher::new(connection, path.into(), line, figures, reports, Arc::default())
     }
 
+    fn new_task(plugin: &str) -> NewTask {
+        let plugin = plugin.parse().expect("a valid name");
+        NewTask::new(plugin, DateTime::UNIX_EPOCH, std::time::Duration::from_secs(1))
+    }
+
     fn insert(plugin: &str, waiting_max: u64) -> (Box<dyn Job>, Answer) {
-        let task = NewTask {
-            id: TaskId::new(),
-            plugin: plugin.parse().expect("a valid name"),
-            input: None,
-            created_at: DateTime::UNIX_EPOCH,
-            timeout: std::time::Duration::from_secs(1),
-            attempts_max: 1,
-            backoff: None,
-            run_at: None,
-            priority: wasmill_model::Priority::default(),
-            tags: Vec::new(),
-            unique: None,
-            retry_of: None,
-        };
+        let task = new_task(plugin);
         let (reply, answer) = oneshot::channel();
         (Box::new(Pending::new(Insert { tasks: vec![task], waiting_max, request: None }, reply)), answer)
     }
@@ -305,6 +353,36 @@ mod tests {
         assert_eq!(commit(&mut batcher, [("a", 9); 3]), [Ok(()), Ok(()), Ok(())]);
         assert_eq!(batcher.line.waiting, 3);
         assert!(!batcher.trouble.lasts());
+    }
+
+    #[test]
+    fn a_group_that_a_failed_batch_emptied_is_found_again() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut batcher = batcher(&dir.path().join("wasmill.db"));
+        let poison = "CREATE TRIGGER poison BEFORE INSERT ON task WHEN NEW.plugin = 'poison'
+            BEGIN SELECT RAISE(ABORT, 'the disk is on fire'); END";
+        batcher.connection.execute_batch(poison).expect("poisoned");
+        let grouped = NewTask { group: "x".parse().ok(), ..new_task("a") };
+        let (reply, _stored) = oneshot::channel();
+        let insert_it = Insert { tasks: vec![grouped], waiting_max: 9, request: None };
+        batcher.commit(vec![Box::new(Pending::new(insert_it, reply))]);
+        let claim = |batcher: &Batcher| {
+            let shares = vec![crate::Share::from("a".parse::<PluginName>().expect("a valid name"))];
+            let (now, returned) = (DateTime::UNIX_EPOCH, batcher.returned.clone());
+            let claim = ClaimReady { shares, tasks_max: 9, room: 9, now, returned };
+            let (reply, answer) = oneshot::channel();
+            (Box::new(Pending::new(claim, reply)) as Box<dyn Job>, answer)
+        };
+        let (lost, mut answer) = claim(&batcher);
+        let (bad, _refused) = insert("poison", 9);
+        batcher.commit(vec![lost, bad]);
+        assert!(answer.try_recv().expect("answered").is_err());
+        for brings in [1, 0] {
+            let (job, mut answer) = claim(&batcher);
+            batcher.commit(vec![job]);
+            let claims = answer.try_recv().expect("answered").expect("committed").accept();
+            assert_eq!(claims.claimed.len(), brings);
+        }
     }
 
     #[test]

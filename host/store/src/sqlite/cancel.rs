@@ -4,13 +4,17 @@ use rusqlite::{OptionalExtension, Row, params};
 use wasmill_model::{TaskId, TaskState, Timestamp};
 
 use super::batch::{Batch, Operation};
+use super::depend;
 use super::finish::{drop_checkpoint, keep_log};
-use super::rows::{code, nanos, parsed, state};
-use super::usage;
+use super::rows::{code, nanos, parsed, state, traced};
+use super::{usage, webhooks};
 use crate::report::{ReportCell, Reporter, Turn};
+use crate::traced::RunEnd;
 use crate::{Cancelled, Change};
 
-pub(super) const FIND: &str = "SELECT seq, state, claims, id, plugin, attempt FROM task WHERE id = ?1";
+pub(super) const FIND: &str = "
+    SELECT seq, state, claims, id, plugin, attempt, trace, created_at, started_at, webhook IS NOT NULL
+    FROM task WHERE id = ?1";
 pub(super) const CANCEL: &str = "
     UPDATE task SET state = ?2, finished_at = ?3, plugin_digest = coalesce(?4, plugin_digest),
         usage = coalesce(?5, usage)
@@ -28,24 +32,31 @@ impl Operation for Cancel {
 
     fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Cancelled> {
         let mut find = batch.connection.prepare_cached(FIND)?;
-        let found = find.query_row([self.id.as_bytes()], found).optional()?;
+        let found = find.query_row([self.id.as_bytes()], cancellable).optional()?;
         drop(find);
-        let Some((seq, was, of)) = found else { return Ok(Cancelled::NotFound) };
+        let Some((seq, was, of, has_webhook)) = found else { return Ok(Cancelled::NotFound) };
         if !was.may_become(TaskState::Cancelled) {
             return Ok(Cancelled::AlreadyFinal(was));
         }
-        cancel(batch, seq, of, was, self.now)?;
+        cancel(batch, seq, of, was, has_webhook, self.now)?;
         Ok(Cancelled::Cancelled { was })
     }
 }
 
-/// Reads a row of [`FIND`].
+/// Reads a row of [`FIND`]; the last is whether the task has a webhook.
+pub(super) fn cancellable(row: &Row<'_>) -> rusqlite::Result<(i64, TaskState, Reporter, bool)> {
+    let (seq, state, of) = found(row)?;
+    Ok((seq, state, of, row.get(9)?))
+}
+
+/// Reads what a row of a task that stops begins with.
 pub(super) fn found(row: &Row<'_>) -> rusqlite::Result<(i64, TaskState, Reporter)> {
     let of = Reporter {
         task: TaskId::from_bytes(row.get(3)?),
         plugin: parsed(row, 4)?,
         attempt: row.get(5)?,
         token: row.get(2)?,
+        trace: traced(row, 6)?,
     };
     Ok((row.get(0)?, state(row, 1)?, of))
 }
@@ -56,19 +67,35 @@ pub(super) fn cancel(
     seq: i64,
     of: Reporter,
     was: TaskState,
+    has_webhook: bool,
     now: Timestamp,
 ) -> rusqlite::Result<()> {
     let mut cancel = batch.connection.prepare_cached(CANCEL)?;
     let live = batch.reports.live(seq, of.token);
     let digest = live.as_ref().and_then(ReportCell::digest);
     let used = live.as_ref().and_then(|live| live.usage_at_end(now)).map(|used| usage::text(&used));
-    cancel.execute(params![seq, code(TaskState::Cancelled), nanos(now), digest, used])?;
+    cancel.execute(params![seq, code(TaskState::Cancelled), nanos(now), digest.as_deref(), used])?;
     drop(cancel);
     drop_checkpoint(batch, seq)?;
+    if has_webhook {
+        webhooks::begin(batch, seq, TaskState::Cancelled, now)?;
+    }
     // What the run has written so far: it will not end in any other way.
     if let Some(part) = live.as_ref().and_then(|live| live.log().part()) {
         keep_log(batch, seq, of.token, &part)?;
     }
+    depend::ended(batch, seq, TaskState::Cancelled, now)?;
+    if was == TaskState::Running && of.trace.is_some() {
+        let end = RunEnd {
+            at: now,
+            outcome: "cancelled".to_owned(),
+            failure: None,
+            usage: live.as_ref().and_then(|live| live.usage_at_end(now)),
+            digest: digest.as_deref(),
+        };
+        batch.spans.extend(of.run_span(&batch.reports.tracer, end));
+    }
+    batch.spans.extend(of.task_span(&batch.reports.tracer, "cancelled", None, now));
     batch.moved(&of.plugin, Some(was), Some(TaskState::Cancelled));
     batch.news.push(of.news(Change::Cancelled, now));
     batch.turns.push(Turn::Ended { seq });

@@ -1,26 +1,33 @@
-//! Makes waiting tasks running, over all plugins asked for the longest ready first, as their priorities
-//! have it.
+//! Makes waiting tasks running: in each lane the longest ready first, as their priorities have it, and the
+//! lanes of all plugins asked for in turns.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::DateTime;
-use rusqlite::params;
-use wasmill_model::{PluginName, Priority, TaskId, TaskState, Timestamp};
+use rusqlite::{Connection, params};
+use wasmill_model::{Group, Priority, TaskId, TaskState, Timestamp};
 
 use super::batch::{Batch, Operation};
+use super::lanes::{Candidate, Part};
 use super::returned::{Delivery, Returned};
-use super::rows::{backoff, nanos, size, timeout};
+use super::rows::{backoff, group, nanos, size, timeout, traced};
+use super::usage;
 use super::wall::{self, JUMP_NANOS};
+use super::webhooks;
 use crate::report::{Reporter, Start, Turn};
 use crate::{Change, Claim, Claimed, Claims, Share};
 
 pub(super) const INPUT: &str = "SELECT body FROM input WHERE seq = ?1";
 pub(super) const CLAIM: &str = "
-    UPDATE task SET state = 1, attempt = attempt + 1, claims = claims + 1, started_at = ?2
+    UPDATE task SET state = 1, attempt = attempt + (parks IS NULL), claims = claims + 1,
+        started_at = iif(parks IS NULL, ?2, started_at)
     WHERE seq = ?1
     RETURNING id, claims, attempt, attempts_max, host_crashes, timeout_ms, input_bytes IS NOT NULL,
-        backoff_first_ms, backoff_factor, backoff_most_ms, ready_at";
+        backoff_first_ms, backoff_factor, backoff_most_ms, ready_at, started_at,
+        iif(parks IS NULL, NULL, usage), waits_for IS NOT NULL, webhook IS NOT NULL, trace, created_at, ?2";
+pub(super) const HAND_OVER: &str = "SELECT hand_over FROM dependant WHERE seq = ?1";
 
 #[derive(Debug)]
 pub(super) struct ClaimReady {
@@ -32,16 +39,6 @@ pub(super) struct ClaimReady {
     pub(super) returned: Arc<Returned>,
 }
 
-/// A task that could be claimed. It sorts by its place in the line: when it was ready, less the head
-/// start that its priority gives it.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Candidate<'a> {
-    place: i64,
-    seq: i64,
-    plugin: &'a PluginName,
-    weight: u64,
-}
-
 impl Operation for ClaimReady {
     type Answer = Delivery;
     const DURABLE: bool = false;
@@ -49,15 +46,19 @@ impl Operation for ClaimReady {
     fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Delivery> {
         self.settle(batch)?;
         if batch.line.ranked {
+            batch.lanes.learn(batch.connection)?;
             self.let_in(batch)?;
         }
-        let mut candidates = self.candidates(batch)?;
-        let lacked_room = self.leave_out_what_lacks_room(&mut candidates);
-        let fewer = candidates.len() < self.tasks_max;
+        let parts = self.parts(batch)?;
+        let connection = batch.connection;
+        let picked = batch.lanes.pick(parts, self.tasks_max, self.room, |share, group, skip, most| {
+            read_group(connection, share, group, skip, most)
+        })?;
+        let fewer = picked.candidates.len() < self.tasks_max;
         let next_ready_at = if fewer { self.next_ready_at(batch)? } else { None };
-        let claimed = candidates.iter().map(|candidate| self.claim(batch, candidate));
-        let claims =
-            Claims { claimed: claimed.collect::<rusqlite::Result<_>>()?, next_ready_at, lacked_room };
+        let claimed = picked.candidates.iter().map(|candidate| self.claim(batch, candidate));
+        let claimed = claimed.collect::<rusqlite::Result<_>>()?;
+        let claims = Claims { claimed, next_ready_at, lacked_room: picked.lacked_room };
         Ok(Delivery::new(claims, self.now, self.returned.clone()))
     }
 }
@@ -65,18 +66,27 @@ impl Operation for ClaimReady {
 pub(super) const READY: &str = "
     SELECT ready_at, seq FROM task INDEXED BY task_waiting
     WHERE state = 0 AND plugin = ?1 AND rank IS NULL AND ready_at <= ?2 ORDER BY ready_at, seq LIMIT ?3";
+/// Up to the newest that was ready at once: behind it may stand a million that are put off.
 pub(super) const READY_LATER: &str = "
     SELECT ready_at, seq FROM task INDEXED BY task_waiting
-    WHERE state = 0 AND plugin = ?1 AND rank IS NULL AND ready_at > ?2 AND ready_at = created_at
+    WHERE state = 0 AND plugin = ?1 AND rank IS NULL AND ready_at > ?2 AND ready_at <= ?4
+        AND ready_at = created_at
     ORDER BY ready_at, seq LIMIT ?3";
-/// Those with a priority that are ready; those that are not stand behind the largest number.
+/// Those with a priority and without a group that are ready; the others, and those that wait for other tasks,
+/// stand at the three largest numbers.
 pub(super) const RANKED: &str = "
     SELECT rank, seq FROM task INDEXED BY task_waiting
-    WHERE state = 0 AND plugin = ?1 AND rank < 9223372036854775807 ORDER BY rank, ready_at, seq LIMIT ?2";
+    WHERE state = 0 AND plugin = ?1 AND rank < 9223372036854775805 ORDER BY rank, ready_at, seq LIMIT ?2";
 pub(super) const LET_IN: &str = "
-    UPDATE task SET rank = ready_at - priority * ?4 WHERE seq IN (
+    UPDATE task SET rank = iif(grp IS NULL, ready_at - priority * ?4, 9223372036854775806) WHERE seq IN (
         SELECT seq FROM task INDEXED BY task_waiting
-        WHERE state = 0 AND plugin = ?1 AND rank = 9223372036854775807 AND ready_at <= ?2 LIMIT ?3)";
+        WHERE state = 0 AND plugin = ?1 AND rank = 9223372036854775807 AND ready_at <= ?2 LIMIT ?3)
+    RETURNING grp";
+/// Those of a group that are ready, in the order that 0011_group.sql gives them.
+pub(super) const GROUPED: &str = "
+    SELECT ready_at - priority * 60000000000, seq FROM task INDEXED BY task_grouped
+    WHERE state = 0 AND rank = 9223372036854775806 AND plugin = ?1 AND grp = ?2
+    ORDER BY ready_at - priority * 60000000000, seq LIMIT ?3 OFFSET ?4";
 pub(super) const NEXT: &str = "
     SELECT min(ready_at) FROM task INDEXED BY task_waiting
     WHERE state = 0 AND plugin = ?1 AND rank IS NULL AND ready_at > ?2";
@@ -84,7 +94,7 @@ pub(super) const NEXT_RANKED: &str = "
     SELECT min(ready_at) FROM task INDEXED BY task_waiting
     WHERE state = 0 AND plugin = ?1 AND rank = 9223372036854775807 AND ready_at > ?2";
 
-/// The most tasks with a priority that one claim lets into the line, if it is for fewer.
+/// The most tasks with a priority or a group that one claim lets into the line, if it is for fewer.
 const LET_IN_MAX: usize = 1_000;
 
 impl ClaimReady {
@@ -94,28 +104,33 @@ impl ClaimReady {
         batch.line.claimed_at = now;
         if now < before - JUMP_NANOS {
             let shortened = wall::shorten_waits(batch.connection, now)?;
+            webhooks::settle(batch.connection, now)?;
             let seconds = (before - now) / JUMP_NANOS;
             tracing::warn!(seconds, shortened, "the clock of this machine went back");
         }
         Ok(())
     }
 
-    /// Gives tasks with a priority that have become ready their place among the others.
-    fn let_in(&self, batch: &Batch<'_>) -> rusqlite::Result<()> {
+    /// Gives tasks with a priority or a group that have become ready their place among the others.
+    fn let_in(&self, batch: &mut Batch<'_>) -> rusqlite::Result<()> {
         let mut statement = batch.connection.prepare_cached(LET_IN)?;
         let step = Priority::of(1).map_or(0, Priority::head_start_nanos);
         for Share { plugin, .. } in &self.shares {
             // Never fewer than are claimed, so that none that is ready is overlooked.
             let most = size(self.tasks_max.max(LET_IN_MAX));
-            statement.execute(params![plugin.as_str(), nanos(self.now), most, step])?;
+            let mut rows = statement.query(params![plugin.as_str(), nanos(self.now), most, step])?;
+            while let Some(row) = rows.next()? {
+                if let Some(group) = group(row, 0)? {
+                    batch.lanes.add(plugin, &group);
+                }
+            }
         }
         Ok(())
     }
 
-    /// Returns the tasks to claim: of each plugin the first in the line, as many as its share
-    /// allows, and of these the first.
-    fn candidates(&self, batch: &Batch<'_>) -> rusqlite::Result<Vec<Candidate<'_>>> {
-        let mut candidates = Vec::new();
+    /// Returns of each plugin the first of its tasks without a group, as many as its share allows.
+    fn parts(&self, batch: &Batch<'_>) -> rusqlite::Result<Vec<Part<'_>>> {
+        let mut parts = Vec::with_capacity(self.shares.len());
         for share in &self.shares {
             let most = self.tasks_max.min(share.tasks_max);
             let mut ready = self.ready(batch, share, most)?;
@@ -123,16 +138,12 @@ impl ClaimReady {
                 let mut statement = batch.connection.prepare_cached(RANKED)?;
                 let rows = statement.query(params![share.plugin.as_str(), size(most)])?;
                 take(&mut ready, rows, share)?;
-                ready.sort_unstable();
+                ready.make_contiguous().sort_unstable();
                 ready.truncate(most);
             }
-            candidates.append(&mut ready);
+            parts.push(Part { share, own: ready });
         }
-        candidates.sort_unstable();
-        // A plugin may be named twice.
-        candidates.dedup();
-        candidates.truncate(self.tasks_max);
-        Ok(candidates)
+        Ok(parts)
     }
 
     /// Returns the tasks of one plugin that are ready and have no priority, the longest ready first.
@@ -141,29 +152,18 @@ impl ClaimReady {
         batch: &Batch<'_>,
         share: &'a Share,
         most: usize,
-    ) -> rusqlite::Result<Vec<Candidate<'a>>> {
+    ) -> rusqlite::Result<VecDeque<Candidate<'a>>> {
+        let (plugin, now, newest) = (share.plugin.as_str(), nanos(self.now), batch.line.newest);
+        let mut ready = VecDeque::new();
+        let mut statement = batch.connection.prepare_cached(READY)?;
+        take(&mut ready, statement.query(params![plugin, now, size(most)])?, share)?;
         // While the clock is behind where it was, tasks that were accepted before are ready all the same.
-        let behind = nanos(self.now) < batch.line.newest;
-        let mut ready = Vec::new();
-        for sql in [READY, READY_LATER].into_iter().take(1 + usize::from(behind)) {
-            let mut statement = batch.connection.prepare_cached(sql)?;
+        if now < newest && ready.len() < most {
+            let mut statement = batch.connection.prepare_cached(READY_LATER)?;
             let rest = size(most - ready.len());
-            let rows = statement.query(params![share.plugin.as_str(), nanos(self.now), rest])?;
-            take(&mut ready, rows, share)?;
+            take(&mut ready, statement.query(params![plugin, now, rest, newest])?, share)?;
         }
         Ok(ready)
-    }
-
-    /// Ends the line at the first task that has no room, and says whether there was one.
-    fn leave_out_what_lacks_room(&self, candidates: &mut Vec<Candidate<'_>>) -> bool {
-        let mut room = Some(self.room);
-        let lacks_room = |candidate: &Candidate<'_>| {
-            room = room.and_then(|room| room.checked_sub(candidate.weight));
-            room.is_none()
-        };
-        let first = candidates.iter().position(lacks_room);
-        candidates.truncate(first.unwrap_or(candidates.len()));
-        first.is_some()
     }
 
     fn next_ready_at(&self, batch: &Batch<'_>) -> rusqlite::Result<Option<Timestamp>> {
@@ -186,12 +186,25 @@ impl ClaimReady {
             let (task, plugin) = (TaskId::from_bytes(row.get(0)?), candidate.plugin.clone());
             let (token, attempt) = (row.get(1)?, row.get(2)?);
             // Behind a clock that went back, a task may be ready in the future.
-            let waited = nanos(self.now).saturating_sub(row.get(10)?);
+            let ready_at: i64 = row.get(10)?;
+            let waited = nanos(self.now).saturating_sub(ready_at);
             let queue = Duration::from_nanos(u64::try_from(waited).unwrap_or(0));
-            let of = Reporter { task, plugin: plugin.clone(), attempt, token };
-            let report = batch.reports.cell(of, Some(Start { at: self.now, queue }));
+            let since = DateTime::from_timestamp_nanos(row.get(11)?);
+            let earlier = usage::read(row, 12)?;
+            let trace = traced(row, 15)?;
+            let of = Reporter { task, plugin: plugin.clone(), attempt, token, trace };
+            let ready_at = DateTime::from_timestamp_nanos(ready_at);
+            batch.spans.extend(of.wait_span(&batch.reports.tracer, ready_at, self.now));
+            let report = batch.reports.cell(of, Some(Start { at: self.now, queue, since, earlier }));
             let claimed = Claimed {
-                claim: Claim { id: task, seq, plugin: plugin.clone(), token, report },
+                claim: Claim {
+                    id: task,
+                    seq,
+                    plugin: plugin.clone(),
+                    token,
+                    report,
+                    has_webhook: row.get(14)?,
+                },
                 plugin,
                 queue,
                 attempt,
@@ -200,12 +213,18 @@ impl ClaimReady {
                 timeout: timeout(row, 5)?,
                 backoff: backoff(row, 7)?,
                 input: None,
+                hand_over: row.get(13)?,
             };
             Ok((claimed, row.get::<_, bool>(6)?))
         })?;
         if has_input {
             let mut statement = batch.connection.prepare_cached(INPUT)?;
             claimed.input = Some(statement.query_one([seq], |row| row.get(0))?);
+        }
+        // So far it says that there may be something: most tasks wait for none, and are not asked.
+        if claimed.hand_over {
+            let mut statement = batch.connection.prepare_cached(HAND_OVER)?;
+            claimed.hand_over = statement.query_one([seq], |row| row.get(0))?;
         }
         batch.moved(candidate.plugin, Some(TaskState::Waiting), Some(TaskState::Running));
         let report = &claimed.claim.report;
@@ -215,15 +234,29 @@ impl ClaimReady {
     }
 }
 
+/// Reads tasks of a group that are ready.
+fn read_group<'a>(
+    connection: &Connection,
+    share: &'a Share,
+    group: &Group,
+    skip: usize,
+    most: usize,
+) -> rusqlite::Result<VecDeque<Candidate<'a>>> {
+    let mut statement = connection.prepare_cached(GROUPED)?;
+    let rows = statement.query(params![share.plugin.as_str(), group.as_str(), size(most), size(skip)])?;
+    let mut ready = VecDeque::new();
+    take(&mut ready, rows, share)?;
+    Ok(ready)
+}
+
 /// Reads candidates of one plugin: their place and their number.
 fn take<'a>(
-    candidates: &mut Vec<Candidate<'a>>,
+    candidates: &mut VecDeque<Candidate<'a>>,
     mut rows: rusqlite::Rows<'_>,
     share: &'a Share,
 ) -> rusqlite::Result<()> {
-    let &Share { ref plugin, weight, .. } = share;
     while let Some(row) = rows.next()? {
-        candidates.push(Candidate { place: row.get(0)?, seq: row.get(1)?, plugin, weight });
+        candidates.push_back(Candidate { place: row.get(0)?, seq: row.get(1)?, plugin: &share.plugin });
     }
     Ok(())
 }

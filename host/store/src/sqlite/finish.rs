@@ -4,10 +4,13 @@ use rusqlite::{OptionalExtension, params};
 use wasmill_model::{Cause, Failure, Next, TaskState, Timestamp};
 
 use super::batch::{Batch, Operation};
-use super::rows::{code, nanos};
-use super::usage;
+use super::depend;
+use super::rows::{code, group, nanos};
+use super::save::save;
+use super::{usage, webhooks};
 use crate::log::Body;
 use crate::report::Turn;
+use crate::traced::RunEnd;
 use crate::{Change, Claim, LogPart};
 
 pub(super) const END: &str = "
@@ -16,12 +19,15 @@ pub(super) const END: &str = "
         usage = coalesce(?11, usage)
     WHERE seq = ?1 AND id = ?2 AND claims = ?3 AND state = 1";
 pub(super) const WAIT: &str = "
-    UPDATE task SET state = 0, started_at = NULL, ready_at = coalesce(?4, ready_at),
+    UPDATE task SET state = 0, ready_at = coalesce(?4, ready_at),
+        started_at = iif(?11 OR (?7 AND parks IS NOT NULL), started_at, NULL),
+        parks = CASE WHEN ?11 THEN coalesce(parks, 0) + 1 WHEN ?7 THEN parks END,
         rank = iif(?4 IS NULL OR rank IS NULL, rank, 9223372036854775807),
         cause = coalesce(?5, cause), message = coalesce(?6, message),
-        attempt = attempt - ?7, host_crashes = host_crashes + ?8,
+        attempt = attempt - iif(parks IS NULL, ?7, 0), host_crashes = host_crashes + ?8,
         plugin_digest = coalesce(?9, plugin_digest), usage = coalesce(?10, usage)
-    WHERE seq = ?1 AND id = ?2 AND claims = ?3 AND state = 1";
+    WHERE seq = ?1 AND id = ?2 AND claims = ?3 AND state = 1
+    RETURNING grp";
 pub(super) const KEPT: &str = "SELECT body FROM log_lines WHERE seq = ?1";
 pub(super) const ATTEMPT: &str = "
     INSERT OR REPLACE INTO attempt (seq, attempt, outcome, message, started_at, finished_at, plugin_digest)
@@ -42,6 +48,19 @@ pub(super) struct Finish {
     pub(super) now: Timestamp,
 }
 
+/// How a run counts whose task waits again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Counted {
+    /// As one step of its attempt, which goes on.
+    Step,
+    /// As an attempt.
+    Attempt,
+    /// As an attempt that a crash of the host ended.
+    Crash,
+    /// As if it had not been.
+    Not,
+}
+
 impl Operation for Finish {
     type Answer = bool;
     const DURABLE: bool = true;
@@ -54,9 +73,14 @@ impl Operation for Finish {
         self.keep_log(batch)?;
         if to.is_final() {
             drop_checkpoint(batch, self.claim.seq)?;
+            depend::ended(batch, self.claim.seq, to, self.now)?;
+            if self.claim.has_webhook {
+                webhooks::begin(batch, self.claim.seq, to, self.now)?;
+            }
         }
         batch.moved(&self.claim.plugin, Some(TaskState::Running), Some(to));
         batch.turns.push(Turn::Ended { seq: self.claim.seq });
+        self.trace(batch);
         batch.news.push(self.claim.report.news(self.change(), self.now));
         Ok(true)
     }
@@ -64,18 +88,21 @@ impl Operation for Finish {
 
 impl Finish {
     /// Moves the task; false if the claim was lost.
-    fn move_task(&self, batch: &Batch<'_>) -> rusqlite::Result<bool> {
+    fn move_task(&self, batch: &mut Batch<'_>) -> rusqlite::Result<bool> {
         match &self.next {
             Next::Completed(result) => self.end(batch, None, Some(result)),
             Next::Failed(failure) => self.end(batch, Some(failure), None),
+            Next::ResumeAt(at, state) => {
+                Ok(save(batch, &self.claim, state)? && self.wait(batch, Some(*at), None, Counted::Step)?)
+            }
             Next::RetryAt(at, failure) => {
                 self.keep_attempt(batch, failure.cause, Some(&failure.message))?;
-                self.wait(batch, Some((*at, failure)), 0, 0)
+                self.wait(batch, Some(*at), Some(failure), Counted::Attempt)
             }
-            Next::Requeued => self.wait(batch, None, 1, 0),
+            Next::Requeued => self.wait(batch, None, None, Counted::Not),
             Next::Recovered => {
                 self.keep_attempt(batch, Cause::HostCrash, None)?;
-                self.wait(batch, None, 0, 1)
+                self.wait(batch, None, None, Counted::Crash)
             }
         }
     }
@@ -120,28 +147,36 @@ impl Finish {
         Ok(())
     }
 
-    /// Lets the task wait: until a time and because of a failure, or where it stood in the line.
+    /// Lets the task wait: until a time, or where it stood in the line; and because of a failure, if it failed.
     fn wait(
         &self,
-        batch: &Batch<'_>,
-        retry: Option<(Timestamp, &Failure)>,
-        attempts_undone: u32,
-        host_crashes: u32,
+        batch: &mut Batch<'_>,
+        until: Option<Timestamp>,
+        failure: Option<&Failure>,
+        counted: Counted,
     ) -> rusqlite::Result<bool> {
         let mut statement = batch.connection.prepare_cached(WAIT)?;
-        let rows = statement.execute(params![
+        let values = params![
             self.claim.seq,
             self.claim.id.as_bytes(),
             self.claim.token,
-            retry.map(|(at, _)| nanos(at)),
-            retry.map(|(_, failure)| failure.cause.to_string()),
-            retry.map(|(_, failure)| &failure.message),
-            attempts_undone,
-            host_crashes,
+            until.map(nanos),
+            failure.map(|failure| failure.cause.to_string()),
+            failure.map(|failure| &failure.message),
+            counted == Counted::Not,
+            counted == Counted::Crash,
             self.claim.report.digest(),
             self.usage(),
-        ])?;
-        Ok(rows == 1)
+            counted == Counted::Step,
+        ];
+        let waits = statement.query_row(values, |row| group(row, 0)).optional()?;
+        drop(statement);
+        if let Some(Some(group)) = &waits
+            && until.is_none()
+        {
+            batch.lanes.add(&self.claim.plugin, group);
+        }
+        Ok(waits.is_some())
     }
 
     /// Returns what the attempt used, as a column holds it; nothing of one that is as if it had not been.
@@ -157,8 +192,46 @@ impl Finish {
         match &self.next {
             Next::Completed(_) => Change::Completed,
             Next::Failed(failure) => Change::Failed(failure.cause),
+            Next::ResumeAt(at, _) => Change::Parked(*at),
             Next::RetryAt(at, _) => Change::Retrying(*at),
             Next::Requeued | Next::Recovered => Change::Retrying(self.now),
+        }
+    }
+
+    /// Says whether the run was one of several steps of its attempt, whose log is theirs together.
+    fn is_step(&self) -> bool {
+        matches!(self.next, Next::ResumeAt(..)) || self.claim.report.goes_on()
+    }
+
+    /// Tells of the run, and of the task if that has ended, as parts of their trace.
+    fn trace(&self, batch: &mut Batch<'_>) {
+        let of = self.claim.report.of();
+        if of.trace.is_none() {
+            return;
+        }
+        let (outcome, failure) = match &self.next {
+            Next::Completed(_) => ("completed".to_owned(), None),
+            Next::Failed(failure) | Next::RetryAt(_, failure) => {
+                (failure.cause.to_string(), Some(failure.message.as_str()))
+            }
+            Next::ResumeAt(..) => ("parked".to_owned(), None),
+            Next::Requeued => ("put-back".to_owned(), None),
+            Next::Recovered => (Cause::HostCrash.to_string(), Some("the host died during the run")),
+        };
+        let digest = self.claim.report.digest();
+        let end = RunEnd {
+            at: self.now,
+            outcome,
+            failure,
+            usage: self.claim.report.usage_of_run(self.now),
+            digest: digest.as_deref(),
+        };
+        let tracer = &batch.reports.tracer;
+        batch.spans.extend(of.run_span(tracer, end));
+        let to = self.next.state();
+        if to.is_final() {
+            let failure = if let Next::Failed(failure) = &self.next { Some(failure) } else { None };
+            batch.spans.extend(of.task_span(tracer, to.as_str(), failure, self.now));
         }
     }
 
@@ -168,7 +241,7 @@ impl Finish {
         let Claim { seq, token, .. } = self.claim;
         match &self.log {
             Some(part) => keep_log(batch, seq, token, part),
-            None if token > 1 && self.next != Next::Requeued => {
+            None if token > 1 && self.next != Next::Requeued && !self.is_step() => {
                 keep_log(batch, seq, token, &self.claim.report.silent_part())
             }
             None => Ok(()),

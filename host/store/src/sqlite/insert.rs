@@ -1,15 +1,19 @@
 //! Stores new tasks, all of one caller or none of them.
 
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use chrono::DateTime;
 use rusqlite::ErrorCode::ConstraintViolation;
 use rusqlite::{OptionalExtension, ffi, params};
-use wasmill_model::{NewTask, OnConflict, Priority, TaskId, TaskState, Timestamp, Unique};
+use wasmill_model::{
+    Group, NewTask, OnConflict, PluginName, Priority, ScheduleName, TaskId, TaskState, Timestamp, Unique,
+};
 
 use super::batch::{Batch, Line, Operation};
-use super::keys;
-use super::rows::{RANK_LATER, millis, nanos, size, tags_text};
+use super::depend::{self, Awaited};
+use super::rows::{RANK_GROUPED, RANK_HELD_BACK, RANK_LATER, millis, nanos, size, tags_text};
+use super::{keys, webhooks};
 use crate::{Change, News, RequestKey, StoreError, Submitted, SubmittedTask};
 
 #[derive(Debug)]
@@ -38,9 +42,17 @@ impl Operation for Insert {
         }
         let (before, told) = (batch.line, batch.news.len());
         let mut tasks = Vec::with_capacity(self.tasks.len());
+        // Whoever waits for one of these waits for the holder of its key.
+        let mut held = HashMap::new();
+        let mut lines = Lines::of(&self.tasks);
         for (index, task) in self.tasks.iter().enumerate() {
-            match self.take(batch, index, task)? {
-                Ok(taken) => tasks.push(taken),
+            match self.take(batch, &mut lines, index, task, &held)? {
+                Ok(taken) => {
+                    if taken.id != task.id {
+                        held.insert(task.id, taken.id);
+                    }
+                    tasks.push(taken);
+                }
                 Err(refusal) => {
                     undo(batch, before)?;
                     batch.news.truncate(told);
@@ -63,11 +75,13 @@ impl Operation for Insert {
 
 impl Insert {
     /// Stores one task, or returns the holder of its key, or says why neither goes.
-    fn take(
+    fn take<'a>(
         &self,
         batch: &mut Batch<'_>,
+        lines: &mut Lines<'a>,
         index: usize,
-        task: &NewTask,
+        task: &'a NewTask,
+        held: &HashMap<TaskId, TaskId>,
     ) -> rusqlite::Result<Result<SubmittedTask, StoreError>> {
         if let Some(unique) = &task.unique
             && let Some(holder) = holder(batch, unique, task.created_at)?
@@ -83,11 +97,38 @@ impl Insert {
         if batch.line.waiting >= self.waiting_max {
             return Ok(Err(StoreError::Full { waiting_max: self.waiting_max }));
         }
-        match insert(batch, task) {
+        let mut awaited = Vec::new();
+        if let Some(dependencies) = &task.dependencies {
+            match depend::find(batch, index, dependencies, held)? {
+                Ok(found) => awaited = found,
+                Err(refusal) => return Ok(Err(refusal)),
+            }
+        }
+        if let Some(waiting_max) = lines.no_room(batch, task) {
+            return Ok(Err(StoreError::PluginFull { index, plugin: task.plugin.clone(), waiting_max }));
+        }
+        match insert(batch, task, &awaited) {
             Err(error) if is_duplicate(&error) => Ok(Err(StoreError::Duplicate { id: task.id })),
             Err(error) => Err(error),
             Ok(()) => Ok(Ok(SubmittedTask { id: task.id, created_at: task.created_at, holder: None })),
         }
+    }
+}
+
+/// How many tasks of each plugin wait, those of this caller with them; not counted if none is bounded.
+struct Lines<'a>(Option<BTreeMap<&'a PluginName, u64>>);
+
+impl<'a> Lines<'a> {
+    fn of(tasks: &[NewTask]) -> Self {
+        Self(tasks.iter().any(|task| task.waiting_max.is_some()).then(BTreeMap::new))
+    }
+
+    /// Counts one more task, or returns the bound that it would exceed.
+    fn no_room(&mut self, batch: &Batch<'_>, task: &'a NewTask) -> Option<u64> {
+        let waiting = self.0.as_mut()?.entry(&task.plugin).or_insert_with(|| batch.waiting(&task.plugin));
+        let exceeded = task.waiting_max.filter(|waiting_max| *waiting >= *waiting_max);
+        *waiting += u64::from(exceeded.is_none());
+        exceeded
     }
 }
 
@@ -97,15 +138,18 @@ pub(super) const HOLDER: &str = "
     WHERE unique_key = ?1 AND state < 2";
 pub(super) const TASK: &str = "
     INSERT INTO task (seq, id, plugin, state, created_at, ready_at, attempts_max, timeout_ms, input_bytes,
-        backoff_first_ms, backoff_factor, backoff_most_ms, priority, rank, tags, unique_key, retry_of)
-    VALUES (?1, ?2, ?3, 0, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
+        backoff_first_ms, backoff_factor, backoff_most_ms, priority, rank, tags, unique_key, retry_of,
+        schedule, waits_for, webhook, trace, grp)
+    VALUES (?1, ?2, ?3, 0, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20,
+        ?21)";
 pub(super) const INPUT: &str = "INSERT INTO input (seq, body) VALUES (?1, ?2)";
 pub(super) const TAG: &str = "INSERT OR IGNORE INTO tag (name, seq) VALUES (?1, ?2)";
 
 /// Takes back what this caller has stored.
 fn undo(batch: &mut Batch<'_>, before: Line) -> rusqlite::Result<()> {
     batch.connection.prepare_cached(UNDO)?.execute([before.seq_next])?;
-    batch.line = before;
+    // An end may have been noted for one of them: that nobody waits for it is found out later.
+    batch.line = Line { settling: batch.line.settling, ..before };
     Ok(())
 }
 
@@ -124,14 +168,21 @@ fn holder(batch: &Batch<'_>, unique: &Unique, now: Timestamp) -> rusqlite::Resul
     holder.optional()
 }
 
-fn insert(batch: &mut Batch<'_>, task: &NewTask) -> rusqlite::Result<()> {
+fn insert(batch: &mut Batch<'_>, task: &NewTask, awaited: &[Awaited]) -> rusqlite::Result<()> {
     let seq = batch.line.seq_next;
     let (created_at, ready_at) = (nanos(task.created_at), nanos(task.ready_at()));
-    let is_ranked = task.priority != Priority::default();
-    let rank = if ready_at > created_at {
-        RANK_LATER
+    let is_ranked = task.priority != Priority::default() || task.group.is_some();
+    let is_held_back = !awaited.is_empty();
+    let rank = if is_held_back {
+        Some(RANK_HELD_BACK)
+    } else if !is_ranked {
+        None
+    } else if ready_at > created_at {
+        Some(RANK_LATER)
+    } else if task.group.is_some() {
+        Some(RANK_GROUPED)
     } else {
-        ready_at.saturating_sub(task.priority.head_start_nanos())
+        Some(ready_at.saturating_sub(task.priority.head_start_nanos()))
     };
     batch.connection.prepare_cached(TASK)?.execute(params![
         seq,
@@ -146,10 +197,15 @@ fn insert(batch: &mut Batch<'_>, task: &NewTask) -> rusqlite::Result<()> {
         task.backoff.map(|backoff| backoff.factor),
         task.backoff.map(|backoff| millis(backoff.most)),
         task.priority.get(),
-        is_ranked.then_some(rank),
+        rank,
         tags_text(&task.tags),
         task.unique.as_ref().map(|unique| unique.key.as_str()),
         task.retry_of.as_ref().map(TaskId::as_bytes),
+        task.schedule.as_ref().map(ScheduleName::as_str),
+        is_held_back.then_some(size(awaited.len())),
+        task.webhook.as_ref().map(webhooks::bits),
+        task.trace.as_ref().map(ToString::to_string),
+        task.group.as_ref().map(Group::as_str),
     ])?;
     if let Some(input) = &task.input {
         batch.connection.prepare_cached(INPUT)?.execute(params![seq, input])?;
@@ -157,11 +213,22 @@ fn insert(batch: &mut Batch<'_>, task: &NewTask) -> rusqlite::Result<()> {
     for tag in &task.tags {
         batch.connection.prepare_cached(TAG)?.execute(params![tag.as_str(), seq])?;
     }
+    if let Some(webhook) = &task.webhook {
+        webhooks::add(batch, seq, webhook)?;
+    }
+    if is_held_back {
+        depend::add(batch, seq, task, awaited)?;
+    }
     batch.line.seq_next += 1;
     if ready_at == created_at {
         batch.line.newest = batch.line.newest.max(created_at);
     }
     batch.line.ranked |= is_ranked;
+    if let Some(group) = &task.group
+        && rank == Some(RANK_GROUPED)
+    {
+        batch.lanes.add(&task.plugin, group);
+    }
     batch.line.moved(None, Some(TaskState::Waiting));
     batch.news.push(News {
         task: task.id,

@@ -11,13 +11,19 @@ use crate::StoreError;
 const APPLICATION_ID: i64 = 0x574d_494c;
 
 /// The steps; the first makes schema version 1. A step that was released never changes.
-const STEPS: [&str; 6] = [
+const STEPS: [&str; 12] = [
     include_str!("migrations/0001_tasks.sql"),
     include_str!("migrations/0002_plugins.sql"),
     include_str!("migrations/0003_ends.sql"),
     include_str!("migrations/0004_log_lines.sql"),
     include_str!("migrations/0005_usage.sql"),
     include_str!("migrations/0006_queue.sql"),
+    include_str!("migrations/0007_schedule.sql"),
+    include_str!("migrations/0008_webhook.sql"),
+    include_str!("migrations/0009_depend.sql"),
+    include_str!("migrations/0010_trace.sql"),
+    include_str!("migrations/0011_group.sql"),
+    include_str!("migrations/0012_park.sql"),
 ];
 
 pub(super) const VERSION: i64 = STEPS.len() as i64;

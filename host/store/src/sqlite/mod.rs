@@ -10,11 +10,15 @@ mod cancel_many;
 mod check;
 mod claim;
 mod connection;
+mod depend;
 mod events;
 mod fault;
 mod finish;
+mod fire;
+mod hand_over;
 mod insert;
 mod keys;
+mod lanes;
 mod lock;
 mod logs;
 mod migrations;
@@ -28,18 +32,20 @@ mod remove;
 mod returned;
 mod rows;
 mod save;
+mod schedules;
 mod tally;
 mod trouble;
 mod usage;
 mod walk;
 mod wall;
+mod webhooks;
 mod writer;
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use rusqlite::Connection;
-use wasmill_model::{NewTask, Next, PluginName, Task, TaskId, TaskState, Timestamp};
+use wasmill_model::{NewTask, Next, PluginName, ScheduleName, Task, TaskId, TaskState, Timestamp};
 
 pub(crate) use self::backup::backup;
 use self::batch::Batcher;
@@ -47,6 +53,7 @@ use self::cancel::Cancel;
 use self::cancel_many::CancelMany;
 use self::claim::ClaimReady;
 use self::finish::Finish;
+use self::fire::{FireDue, RunNow};
 use self::insert::Insert;
 use self::keys::PruneKeys;
 use self::lock::Lock;
@@ -58,13 +65,16 @@ use self::readers::Readers;
 use self::remove::Remove;
 use self::returned::Returned;
 use self::save::Save;
+use self::schedules::{NoteTrouble, PauseSchedule, PutSchedule, RemoveSchedule};
+use self::webhooks::{Redeliver, Tried};
 use self::writer::{Figures, Writer};
 use crate::report::ReportBoard;
 use crate::tally::Tallies;
 use crate::{
-    Attempt, Cancelled, CancelledMany, Claim, Claims, CommitFigures, Counts, Cursor, Filter, Found, Lines,
-    ListQuery, LogPart, Mark, Page, Recovery, RequestKey, Share, StoreConfig, StoreError, StoreStats,
-    Submitted, Tally,
+    AfterTry, Attempt, Backlog, Cancelled, CancelledMany, Claim, Claims, CommitFigures, Counts, Cursor,
+    Delivery, Depends, Due, DueQuery, Filter, Fire, Fired, Found, HandOver, Lines, ListQuery, LogPart, Mark,
+    NewSchedule, Page, Put, RanNow, Recovery, Redelivery, RemovedSchedule, RequestKey, Schedule, Share,
+    StoreConfig, StoreError, StoreStats, Submitted, Tally, Try, WebhookLog,
 };
 
 /// An open database.
@@ -84,17 +94,17 @@ pub(crate) struct Sqlite {
 
 impl Sqlite {
     pub(crate) fn open(config: StoreConfig, now: Timestamp) -> Result<(Self, Recovery), StoreError> {
-        let StoreConfig { dir, waiting_max, readers, log_bytes_max } = config;
+        let StoreConfig { dir, waiting_max, readers, log_bytes_max, tracer } = config;
         connection::create_dir(&dir)?;
         let lock = Lock::take(&dir)?;
         let path: Arc<Path> = dir.join("wasmill.db").into();
         let connection = connection::writer(&path)?;
         let whole = check::at_opening(&connection, &path)?;
         let faulty = |error| fault::fault(&path, &error);
-        let (recovery, line) = recover::recover(&connection, now).map_err(faulty)?;
+        let (recovery, line) = recover::recover(&connection, now, &tracer).map_err(faulty)?;
         let tallies = Tallies::new(tally::load(&connection).map_err(faulty)?);
         let figures = Arc::new(Figures::new(line, tallies));
-        let reports = Arc::new(ReportBoard::new(log_bytes_max));
+        let reports = Arc::new(ReportBoard::new(log_bytes_max, tracer));
         reports.hub.begin(events::first(line.events_reserved), line.events_reserved.unsigned_abs());
         let returned = Arc::new(Returned::default());
         let batcher =
@@ -140,6 +150,10 @@ impl Sqlite {
         now: Timestamp,
     ) -> Result<Claims, StoreError> {
         let returned = self.returned.clone();
+        let mut shares = shares;
+        // A plugin may be named twice.
+        shares.sort_unstable_by(|a, b| a.plugin.cmp(&b.plugin));
+        shares.dedup_by(|a, b| a.plugin == b.plugin);
         let claim = ClaimReady { shares, tasks_max, room, now, returned };
         Ok(self.writer.write(claim).await?.accept())
     }
@@ -228,6 +242,15 @@ impl Sqlite {
         self.readers.read(move |connection| queries::attempts(connection, id)).await
     }
 
+    pub(crate) async fn depends(&self, id: TaskId) -> Result<Option<Depends>, StoreError> {
+        self.readers.read(move |connection| hand_over::depends(connection, id)).await
+    }
+
+    pub(crate) async fn handed(&self, claim: &Claim) -> Result<HandOver, StoreError> {
+        let claim = claim.clone();
+        self.readers.read(move |connection| hand_over::handed(connection, &claim)).await
+    }
+
     pub(crate) async fn pause(&self, plugin: Option<PluginName>, paused: bool) -> Result<(), StoreError> {
         self.writer.write(Pause { plugin, paused }).await
     }
@@ -291,7 +314,7 @@ impl Sqlite {
     }
 
     pub(crate) fn tallies(&self) -> Vec<(PluginName, Tally)> {
-        self.figures.tallies()
+        self.figures.tallies().all()
     }
 
     pub(crate) fn commit_figures(&self) -> CommitFigures {
@@ -301,6 +324,94 @@ impl Sqlite {
     pub(crate) async fn oldest_waiting(&self) -> Result<Vec<(PluginName, Timestamp)>, StoreError> {
         let plugins = self.tallies();
         self.readers.read(move |connection| tally::oldest(connection, &plugins)).await
+    }
+
+    pub(crate) async fn put_schedule(
+        &self,
+        new: NewSchedule,
+        most: u64,
+        now: Timestamp,
+    ) -> Result<Put, StoreError> {
+        self.writer.write(PutSchedule { new, most, now }).await
+    }
+
+    pub(crate) async fn remove_schedule(
+        &self,
+        name: ScheduleName,
+        from_manifest: bool,
+    ) -> Result<RemovedSchedule, StoreError> {
+        self.writer.write(RemoveSchedule { name, from_manifest }).await
+    }
+
+    pub(crate) async fn pause_schedule(
+        &self,
+        name: ScheduleName,
+        paused: bool,
+        now: Timestamp,
+    ) -> Result<Option<Schedule>, StoreError> {
+        self.writer.write(PauseSchedule { name, paused, now }).await
+    }
+
+    pub(crate) async fn schedules(&self) -> Result<Vec<Schedule>, StoreError> {
+        self.readers.read(schedules::all).await
+    }
+
+    pub(crate) async fn schedule(&self, name: ScheduleName) -> Result<Option<Schedule>, StoreError> {
+        self.readers.read(move |connection| schedules::one(connection, &name)).await
+    }
+
+    pub(crate) async fn due_schedules(
+        &self,
+        now: Timestamp,
+        most: usize,
+    ) -> Result<(Vec<ScheduleName>, Option<Timestamp>), StoreError> {
+        self.readers.read(move |connection| schedules::due(connection, now, most)).await
+    }
+
+    pub(crate) async fn fire(&self, fire: Fire) -> Result<Fired, StoreError> {
+        self.writer.write(FireDue { fire, waiting_max: self.waiting_max }).await
+    }
+
+    pub(crate) async fn run_now(
+        &self,
+        name: ScheduleName,
+        task: NewTask,
+        now: Timestamp,
+    ) -> Result<RanNow, StoreError> {
+        self.writer.write(RunNow { name, task, waiting_max: self.waiting_max, now }).await?
+    }
+
+    pub(crate) async fn note_trouble(&self, schedule: Schedule, trouble: String) -> Result<(), StoreError> {
+        self.writer.write(NoteTrouble { schedule, trouble }).await
+    }
+
+    pub(crate) async fn due(&self, query: DueQuery) -> Result<Due, StoreError> {
+        self.readers.read(move |connection| webhooks::due(connection, &query)).await
+    }
+
+    pub(crate) async fn delivery_due(&self) {
+        self.figures.delivery_due.notified().await;
+    }
+
+    pub(crate) async fn tried(
+        &self,
+        delivery: Delivery,
+        tried: Try,
+        after: AfterTry,
+    ) -> Result<bool, StoreError> {
+        self.writer.write(Tried { delivery, tried, after }).await
+    }
+
+    pub(crate) async fn webhook(&self, task: TaskId) -> Result<Option<Option<WebhookLog>>, StoreError> {
+        self.readers.read(move |connection| webhooks::log(connection, task)).await
+    }
+
+    pub(crate) async fn redeliver(&self, task: TaskId, now: Timestamp) -> Result<Redelivery, StoreError> {
+        self.writer.write(Redeliver { task, now }).await
+    }
+
+    pub(crate) async fn backlog(&self) -> Result<Backlog, StoreError> {
+        self.readers.read(webhooks::backlog).await
     }
 
     pub(crate) async fn close(&self) {

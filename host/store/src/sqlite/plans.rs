@@ -2,13 +2,13 @@
 //! task that ever ended.
 
 use super::{
-    cancel, cancel_many, claim, connection, events, finish, insert, keys, pause, prune, queries, recover,
-    remove, save,
+    cancel, cancel_many, claim, connection, depend, events, finish, fire, hand_over, insert, keys, lanes,
+    pause, prune, queries, recover, remove, save, schedules,
 };
-use super::{tally, walk, wall};
+use super::{tally, walk, wall, webhooks};
 
 /// Everything that is asked while the host serves or starts.
-const STATEMENTS: [&str; 57] = [
+const STATEMENTS: [&str; 93] = [
     insert::TASK,
     insert::UNDO,
     insert::HOLDER,
@@ -19,6 +19,8 @@ const STATEMENTS: [&str; 57] = [
     keys::OLDEST,
     keys::FORGET,
     claim::RANKED,
+    claim::GROUPED,
+    lanes::GROUPS,
     claim::LET_IN,
     claim::NEXT_RANKED,
     recover::RANKED,
@@ -62,20 +64,61 @@ const STATEMENTS: [&str; 57] = [
     walk::ALL_WAITING,
     walk::ALL_RUNNING,
     walk::TAGGED,
+    walk::ONE,
+    walk::IDS,
     recover::COUNT_WAITING,
     recover::COUNT_RUNNING,
     recover::SEQ_NEXT,
     recover::RUNNING,
+    schedules::ALL,
+    schedules::ONE,
+    schedules::DUE,
+    schedules::NEXT,
+    schedules::SETTLED,
+    schedules::MAKE,
+    schedules::REPLACE,
+    schedules::REMOVE,
+    schedules::PAUSE,
+    schedules::NOTE,
+    fire::LIVE,
+    fire::FIRED,
+    fire::RAN,
+    depend::FIND,
+    depend::DEPENDANT,
+    depend::DEPENDENCY,
+    depend::NOTE,
+    depend::NOTE_IF_AWAITED,
+    depend::LET_GO,
+    depend::NEXT_END,
+    depend::FORGET_END,
+    depend::AWAITING,
+    depend::TELL,
+    depend::COUNT_DOWN,
+    depend::LET_IN,
+    depend::BLAME,
+    hand_over::DEPENDS,
+    hand_over::HANDED,
+    hand_over::RESULT,
+    hand_over::AGAIN,
+    claim::HAND_OVER,
+    prune::OLDEST_FREE,
 ];
 
 /// A scan of one of these is meant: they hold what waits and runs, or stop after a bounded walk.
-const SCANNED: [&str; 3] = ["INDEX task_waiting", "INDEX task_running", "INDEX task_finished"];
+const SCANNED: [&str; 4] =
+    ["INDEX task_waiting", "INDEX task_running", "INDEX task_finished", "INDEX task_grouped"];
 
 #[test]
 fn no_statement_looks_at_all_tasks() {
     let dir = tempfile::tempdir().expect("a folder");
     let connection = connection::writer(&dir.path().join("wasmill.db")).expect("opened");
-    for sql in STATEMENTS.into_iter().chain([wall::NEWEST, wall::SHORTEN]).chain(tally::STATEMENTS) {
+    for sql in STATEMENTS
+        .into_iter()
+        .chain([wall::NEWEST, wall::SHORTEN, wall::READY_AGAIN])
+        .chain([recover::DEPENDED_ON, recover::SETTLING])
+        .chain(tally::STATEMENTS)
+        .chain(webhooks::STATEMENTS)
+    {
         let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect(sql);
         let parameters = vec![1; statement.parameter_count()];
         let plan = statement
@@ -86,6 +129,9 @@ fn no_statement_looks_at_all_tasks() {
         for step in &plan {
             let scan = step.starts_with("SCAN task") && !SCANNED.iter().any(|index| step.ends_with(index));
             assert!(!scan, "{sql}: {plan:?}");
+            let all = ["SCAN dependency", "SCAN dependant"].iter().any(|scan| step.starts_with(scan));
+            let is_meant = step.ends_with("INDEX dependency_on") || step == "SCAN dependency_end";
+            assert!(!all || is_meant, "{sql}: {plan:?}");
             let sorts = step.contains("TEMP B-TREE");
             assert!(!sorts || sql == walk::WAITING, "{sql}: {plan:?}");
         }

@@ -1,11 +1,17 @@
 //! What is read. Each query is one statement, so it sees one moment of the database.
 
 use chrono::DateTime;
-use rusqlite::{Connection, OptionalExtension, params};
-use wasmill_model::{NewTask, OnConflict, PluginName, Task, TaskId, TaskState, Timestamp, Unique, UniqueKey};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use wasmill_model::{
+    NewTask, OnConflict, PluginName, Task, TaskId, TaskState, Timestamp, Unique, UniqueKey, Webhook,
+};
 
-use super::rows::{TaskRow, backoff, parsed, priority, select_tasks, size, state, tags, task_row, timeout};
+use super::hand_over;
+use super::rows::{
+    TaskRow, backoff, group, parsed, priority, select_tasks, size, state, tags, task_row, timeout,
+};
 use super::walk::walk;
+use super::webhooks;
 use crate::report::ReportBoard;
 use crate::{Attempt, Claim, Cursor, Filter, ListQuery, Page};
 
@@ -21,9 +27,9 @@ pub(super) const ATTEMPTS: &str = "
             attempt.plugin_digest
         FROM task JOIN attempt USING (seq) WHERE task.id = ?1 ORDER BY attempt.attempt";
 pub(super) const AGAIN: &str = "
-        SELECT plugin, state, timeout_ms, attempts_max, backoff_first_ms, backoff_factor, backoff_most_ms,
-            priority, tags, unique_key, input.body
-        FROM task LEFT JOIN input USING (seq) WHERE task.id = ?1";
+        SELECT plugin, task.state, timeout_ms, attempts_max, backoff_first_ms, backoff_factor, backoff_most_ms,
+            priority, tags, unique_key, input.body, waits_for IS NOT NULL, task.seq, task.webhook, url, origin, grp
+        FROM task LEFT JOIN input USING (seq) LEFT JOIN webhook USING (seq) WHERE task.id = ?1";
 pub(super) const WAITING: &str = "
         SELECT count(*) FROM
             (SELECT 1 FROM task INDEXED BY task_waiting WHERE state = 0 AND plugin = ?1 LIMIT ?2)";
@@ -136,7 +142,8 @@ pub(super) fn find(
     Ok((ids, walked.stopped.map(Cursor)))
 }
 
-/// Reads what a task was asked to do, to have it done again from now on.
+/// Reads what a task was asked to do, to have it done again from now on. How many may wait with it, the
+/// plugin of today says.
 pub(super) fn again(
     connection: &Connection,
     id: TaskId,
@@ -146,23 +153,35 @@ pub(super) fn again(
     let mut statement = connection.prepare_cached(AGAIN)?;
     let again = statement.query_row([id.as_bytes()], |row| {
         let key: Option<UniqueKey> = row.get_ref(9)?.as_str_or_null()?.map(|_| parsed(row, 9)).transpose()?;
+        // Whoever asks for it again says in which trace.
         let task = NewTask {
             id: new,
-            plugin: parsed(row, 0)?,
             input: row.get(10)?,
-            created_at: now,
-            timeout: timeout(row, 2)?,
             attempts_max: row.get(3)?,
             backoff: backoff(row, 4)?,
-            run_at: None,
             priority: priority(row, 7)?,
             tags: tags(row, 8)?,
             unique: key.map(|key| Unique { key, on_conflict: OnConflict::Refuse }),
             retry_of: Some(id),
+            webhook: webhook(row, 13)?,
+            group: group(row, 16)?,
+            ..NewTask::new(parsed(row, 0)?, now, timeout(row, 2)?)
         };
-        Ok((state(row, 1)?, task))
+        let dependant = row.get::<_, bool>(11)?.then(|| row.get::<_, i64>(12)).transpose()?;
+        Ok((state(row, 1)?, task, dependant))
     });
-    again.optional()
+    let Some((state, mut task, dependant)) = again.optional()? else { return Ok(None) };
+    if let Some(seq) = dependant {
+        task.dependencies = hand_over::again(connection, seq)?;
+    }
+    Ok(Some((state, task)))
+}
+
+/// Reads the receiver of a task from three columns.
+fn webhook(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Webhook>> {
+    let Some(bits) = row.get(column)? else { return Ok(None) };
+    let (url, origin) = (row.get(column + 1)?, row.get(column + 2)?);
+    Ok(Some(Webhook { url, origin, on: webhooks::ends(bits) }))
 }
 
 pub(super) fn checkpoint(connection: &Connection, claim: &Claim) -> rusqlite::Result<Option<Vec<u8>>> {

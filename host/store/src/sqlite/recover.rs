@@ -1,32 +1,46 @@
 //! The one thing the opening decides: what becomes of tasks that ran when the host died.
 
 use rusqlite::Connection;
-use wasmill_model::{Attempts, Backoff, Next, Outcome, PluginName, RetryOn, TaskId, Timestamp, fault_point};
+use wasmill_model::{
+    Attempts, Backoff, Next, Outcome, PluginName, RetryOn, TaskId, Timestamp, Tracer, fault_point,
+};
 
 use super::batch::{Batch, Line, Operation};
 use super::finish::Finish;
-use super::rows::{nanos, parsed};
-use super::{events, tally, wall};
+use super::rows::{nanos, parsed, traced};
+use super::{depend, events, tally, wall, webhooks};
 use crate::report::{ReportBoard, Reporter};
 use crate::{Claim, Recovery};
 
 // These read indexes of what waits and runs alone: what has ended costs an opening nothing.
-pub(super) const COUNT_WAITING: &str =
-    "SELECT count(*), count(rank) FROM task INDEXED BY task_waiting WHERE state = 0";
+pub(super) const COUNT_WAITING: &str = "
+    SELECT count(*), count(nullif(rank, 9223372036854775805)) FROM task INDEXED BY task_waiting
+    WHERE state = 0";
 pub(super) const COUNT_RUNNING: &str = "SELECT count(*) FROM task INDEXED BY task_running WHERE state = 1";
 pub(super) const RANKED: &str =
     "SELECT EXISTS (SELECT 1 FROM task INDEXED BY task_running WHERE state = 1 AND rank IS NOT NULL)";
-pub(super) const SEQ_NEXT: &str = "SELECT coalesce(max(seq), 0) + 1 FROM task";
+// A number that an end is noted under must not become that of another task. Those who wait for a task have
+// larger ones than that.
+pub(super) const SEQ_NEXT: &str = "
+    SELECT max(coalesce((SELECT max(seq) FROM task), 0), coalesce((SELECT max(seq) FROM dependency_end), 0)) + 1";
+pub(super) const DEPENDED_ON: &str = "
+    SELECT EXISTS (SELECT 1 FROM dependency INDEXED BY dependency_on WHERE on_seq IS NOT NULL)";
+pub(super) const SETTLING: &str = "SELECT EXISTS (SELECT 1 FROM dependency_end)";
 pub(super) const RUNNING: &str = "
-    SELECT id, seq, claims, attempt, attempts_max, host_crashes, plugin
+    SELECT id, seq, claims, attempt, attempts_max, host_crashes, plugin, trace, created_at, started_at,
+        webhook IS NOT NULL
     FROM task INDEXED BY task_running WHERE state = 1";
 
 /// Ends the attempt of every running task, in one durable transaction, and counts what waits.
-pub(super) fn recover(connection: &Connection, now: Timestamp) -> rusqlite::Result<(Recovery, Line)> {
+pub(super) fn recover(
+    connection: &Connection,
+    now: Timestamp,
+    tracer: &Tracer,
+) -> rusqlite::Result<(Recovery, Line)> {
     connection.execute_batch("PRAGMA synchronous = FULL")?;
     let transaction = connection.unchecked_transaction()?;
     // What was reported is gone with the host that died.
-    let reports = ReportBoard::new(0);
+    let reports = ReportBoard::new(0, tracer.clone());
     let line = line(&transaction)?;
     // Nobody follows yet, so nobody is told.
     let mut batch = Batch::new(&transaction, line, &reports);
@@ -38,14 +52,17 @@ pub(super) fn recover(connection: &Connection, now: Timestamp) -> rusqlite::Resu
             _ => recovery.requeued += 1,
         }
     }
+    depend::settle(&mut batch)?;
     events::begin(&mut batch)?;
     tally::write(&transaction, &batch.moves)?;
-    let mut line = batch.line;
+    let (mut line, spans) = (batch.line, batch.spans);
     line.claimed_at = nanos(now);
     line.newest = wall::newest(&transaction, nanos(now))?;
     recovery.shortened = wall::shorten_waits(&transaction, nanos(now))? as u64;
+    webhooks::settle(&transaction, nanos(now))?;
     fault_point!("recovered, not committed");
     transaction.commit()?;
+    tracer.record(spans);
     fault_point!("recovery committed, nothing serves");
     recovery.waiting = line.waiting;
     Ok((recovery, line))
@@ -60,6 +77,8 @@ fn line(connection: &Connection) -> rusqlite::Result<Line> {
         ranked: ranked > 0 || read(RANKED)? > 0,
         running: read(COUNT_RUNNING)?.cast_unsigned(),
         seq_next: read(SEQ_NEXT)?,
+        depended_on: read(DEPENDED_ON)? > 0,
+        settling: read(SETTLING)? > 0,
         ..Line::default()
     })
 }
@@ -77,8 +96,15 @@ fn crashed(connection: &Connection, reports: &ReportBoard, now: Timestamp) -> ru
         let next = Next::after(Outcome::HostCrashed, used, now, Backoff::default(), 0.0);
         let (id, seq, token) = (TaskId::from_bytes(row.get(0)?), row.get(1)?, row.get(2)?);
         let plugin: PluginName = parsed(row, 6)?;
-        let of = Reporter { task: id, plugin: plugin.clone(), attempt: used.attempt, token };
-        let claim = Claim { id, seq, plugin, token, report: reports.cell(of, None) };
+        let of = Reporter {
+            task: id,
+            plugin: plugin.clone(),
+            attempt: used.attempt,
+            token,
+            trace: traced(row, 7)?,
+        };
+        let report = reports.cell(of, None);
+        let claim = Claim { id, seq, plugin, token, report, has_webhook: row.get(10)? };
         Ok(Finish { claim, next, log: None, now })
     })?;
     finishes.collect()

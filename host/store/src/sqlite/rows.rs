@@ -7,10 +7,11 @@ use std::time::Duration;
 use chrono::DateTime;
 use rusqlite::Row;
 use rusqlite::types::Type;
-use wasmill_model::{Backoff, Failure, Priority, Tag, Task, TaskId, TaskState, Timestamp};
+use wasmill_model::{Backoff, Failure, Group, Priority, Tag, Task, TaskId, TaskState, Timestamp};
 
 use super::usage;
 use crate::log::Damaged;
+use crate::traced::Traced;
 
 /// A task with what the store alone knows of it.
 pub(super) struct TaskRow {
@@ -25,7 +26,7 @@ macro_rules! select_tasks {
         concat!(
             "SELECT seq, claims, id, plugin, state, created_at, ready_at, started_at, finished_at, ",
             "attempt, attempts_max, host_crashes, timeout_ms, input_bytes, cause, message, result, plugin_digest, ",
-            "usage, priority, tags, unique_key, retry_of ",
+            "usage, priority, tags, unique_key, retry_of, parks, schedule, waits_for, trace, grp ",
             "FROM task ",
             $tail
         )
@@ -35,10 +36,12 @@ pub(super) use select_tasks;
 
 /// Reads a row of [`select_tasks`].
 pub(super) fn task_row(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
+    let waits_for: Option<u32> = row.get(25)?;
+    let state = state(row, 4)?;
     let task = Task {
         id: TaskId::from_bytes(row.get(2)?),
         plugin: parsed(row, 3)?,
-        state: state(row, 4)?,
+        state,
         plugin_digest: row.get::<_, Option<Arc<str>>>(17)?,
         created_at: DateTime::from_timestamp_nanos(row.get(5)?),
         ready_at: DateTime::from_timestamp_nanos(row.get(6)?),
@@ -51,12 +54,18 @@ pub(super) fn task_row(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
         input_bytes: row.get::<_, Option<i64>>(13)?.unwrap_or(0).cast_unsigned(),
         priority: priority(row, 19)?,
         tags: tags(row, 20)?,
-        unique_key: row.get_ref(21)?.as_str_or_null()?.map(|_| parsed(row, 21)).transpose()?,
+        unique_key: optional(row, 21)?,
         retry_of: row.get::<_, Option<_>>(22)?.map(TaskId::from_bytes),
         failure: failure(row, 14)?,
         result: row.get(16)?,
+        parks: row.get::<_, Option<_>>(23)?.unwrap_or(0),
         progress: None,
         usage: usage::read(row, 18)?,
+        schedule: row.get_ref(24)?.as_str_or_null()?.map(|_| parsed(row, 24)).transpose()?,
+        // One that was cancelled waits for nothing any more.
+        waits_for: waits_for.map(|count| if state == TaskState::Waiting { count } else { 0 }),
+        trace: optional(row, 26)?,
+        group: group(row, 27)?,
     };
     Ok(TaskRow { seq: row.get(0)?, token: row.get(1)?, task })
 }
@@ -95,10 +104,21 @@ pub(super) fn backoff(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<B
 /// The place in the line of a task with a priority that is not ready yet: behind all others.
 pub(super) const RANK_LATER: i64 = i64::MAX;
 
+/// The place in the line of a task that waits for others: claims look neither here nor for it.
+pub(super) const RANK_HELD_BACK: i64 = i64::MAX - 2;
+
+/// The rank of a task with a group that is ready: its place is that in the line of its group.
+pub(super) const RANK_GROUPED: i64 = i64::MAX - 1;
+
 /// Reads a priority from a column.
 pub(super) fn priority(row: &Row<'_>, column: usize) -> rusqlite::Result<Priority> {
     let number = row.get(column)?;
     Priority::of(number).ok_or(rusqlite::Error::IntegralValueOutOfRange(column, number))
+}
+
+/// Reads a group from a column.
+pub(super) fn group(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Group>> {
+    row.get_ref(column)?.as_str_or_null()?.map(|_| parsed(row, column)).transpose()
 }
 
 /// Writes tags as a column holds them.
@@ -115,6 +135,15 @@ pub(super) fn tags(row: &Row<'_>, column: usize) -> rusqlite::Result<Vec<Tag>> {
     };
     let texts: Vec<String> = serde_json::from_str(text).map_err(|error| invalid(error.into()))?;
     texts.into_iter().map(|tag| tag.parse().map_err(|error| invalid(Box::from(error)))).collect()
+}
+
+/// Reads what is known of a task that is part of a trace from three columns: `trace`, `created_at` and
+/// `started_at`.
+pub(super) fn traced(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Arc<Traced>>> {
+    let Some(caller) = optional(row, column)? else { return Ok(None) };
+    let created_at = DateTime::from_timestamp_nanos(row.get(column + 1)?);
+    let started_at = row.get::<_, Option<_>>(column + 2)?.map(DateTime::from_timestamp_nanos);
+    Ok(Some(Arc::new(Traced { caller, created_at, started_at })))
 }
 
 /// Returns a time as a column holds it. It reaches from 1677 to 2262; beyond is as good as never.
@@ -140,6 +169,14 @@ pub(super) fn damaged(error: Damaged) -> rusqlite::Error {
 fn failure(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Failure>> {
     let Some(message) = row.get::<_, Option<String>>(column + 1)? else { return Ok(None) };
     Ok(Some(Failure { cause: parsed(row, column)?, message }))
+}
+
+/// Reads what may be kept as text from a column.
+pub(super) fn optional<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<T>>
+where
+    T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
+{
+    row.get_ref(column)?.as_str_or_null()?.map(|_| parsed(row, column)).transpose()
 }
 
 /// Reads what is kept as text from a column.

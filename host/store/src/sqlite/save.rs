@@ -21,8 +21,13 @@ impl Operation for Save {
     const DURABLE: bool = true;
 
     fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<bool> {
-        let mut statement = batch.connection.prepare_cached(SAVE)?;
-        let Claim { id, seq, token, .. } = &self.claim;
-        Ok(statement.execute(params![seq, id.as_bytes(), token, self.state])? == 1)
+        save(batch, &self.claim, &self.state)
     }
+}
+
+/// Keeps a checkpoint in place of the one before; false if the claim was lost.
+pub(super) fn save(batch: &Batch<'_>, claim: &Claim, state: &[u8]) -> rusqlite::Result<bool> {
+    let mut statement = batch.connection.prepare_cached(SAVE)?;
+    let Claim { id, seq, token, .. } = claim;
+    Ok(statement.execute(params![seq, id.as_bytes(), token, state])? == 1)
 }

@@ -8,21 +8,22 @@ use rusqlite::{Connection, params};
 use wasmill_model::{PluginName, Timestamp};
 
 use super::rows::{code, parsed, state};
-use crate::tally::{Moves, Tally};
+use crate::tally::{EndedChange, Moves, Tally};
 
 const WAITING: &str =
-    "SELECT plugin, 0, count(*) FROM task INDEXED BY task_waiting WHERE state = 0 GROUP BY plugin";
-const ENDED: &str = "SELECT plugin, state, tasks FROM ended";
+    "SELECT plugin, 0, count(*), 0 FROM task INDEXED BY task_waiting WHERE state = 0 GROUP BY plugin";
+const ENDED: &str = "SELECT plugin, state, tasks, forgotten FROM ended";
 const COUNT: &str = "
-    INSERT INTO ended (plugin, state, tasks) VALUES (?1, ?2, ?3)
-    ON CONFLICT (plugin, state) DO UPDATE SET tasks = tasks + excluded.tasks";
+    INSERT INTO ended (plugin, state, tasks, forgotten) VALUES (?1, ?2, ?3, ?4)
+    ON CONFLICT (plugin, state)
+    DO UPDATE SET tasks = tasks + excluded.tasks, forgotten = forgotten + excluded.forgotten";
 const OLDEST: &str = "
     SELECT min(ready_at) FROM (
         SELECT min(ready_at) AS ready_at FROM task INDEXED BY task_waiting
         WHERE state = 0 AND plugin = ?1 AND rank IS NULL
         UNION ALL
         SELECT min(ready_at) FROM task INDEXED BY task_ranked
-        WHERE state = 0 AND plugin = ?1 AND rank IS NOT NULL)";
+        WHERE state = 0 AND plugin = ?1 AND rank IS NOT NULL AND rank <> 9223372036854775805)";
 
 /// All of them, for the test of their plans.
 #[cfg(test)]
@@ -36,16 +37,18 @@ pub(super) fn load(connection: &Connection) -> rusqlite::Result<BTreeMap<PluginN
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let tally = tallies.entry(parsed(row, 0)?).or_default();
-            tally.set(state(row, 1)?, row.get::<_, i64>(2)?.cast_unsigned());
+            let count = |column| row.get::<_, i64>(column).map(i64::cast_unsigned);
+            tally.set(state(row, 1)?, count(2)?, count(3)?);
         }
     }
     Ok(tallies)
 }
 
-/// Writes what ended in a batch, within its transaction.
+/// Writes what ended in a batch, and what was forgotten, within its transaction.
 pub(super) fn write(connection: &Connection, moves: &Moves) -> rusqlite::Result<()> {
-    for (plugin, state, tasks) in moves.ended() {
-        connection.prepare_cached(COUNT)?.execute(params![plugin.as_str(), code(state), tasks])?;
+    for EndedChange { plugin, state, ended, forgotten } in moves.ended() {
+        let values = params![plugin.as_str(), code(state), ended, forgotten];
+        connection.prepare_cached(COUNT)?.execute(values)?;
     }
     Ok(())
 }

@@ -36,7 +36,6 @@ impl Trouble {
     }
 
     /// Says whether the last attempt failed.
-    #[cfg(test)]
     pub(super) fn lasts(&self) -> bool {
         self.lasts.load(Ordering::Relaxed)
     }

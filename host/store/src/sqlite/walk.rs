@@ -6,11 +6,14 @@
 use rusqlite::{Connection, Row, params};
 use wasmill_model::TaskState;
 
-use super::rows::{nanos, state, tags};
+use super::rows::{nanos, size, state, tags};
 use crate::{Filter, Found};
 
 /// How many rows one page looks at: some 20 ms.
 const WALK_MAX: usize = 100_000;
+
+/// How many tasks are found by the beginning of their ids; if it fits more, it is looked for on the way.
+const IDS_MAX: usize = 10_000;
 
 /// How many waiting tasks are sorted for a page rather than walking the table for them.
 const SORT_MAX: u64 = 10_000;
@@ -19,13 +22,13 @@ const SORT_MAX: u64 = 10_000;
 // are asked for.
 macro_rules! walk {
     ($tail:literal) => {
-        concat!("SELECT seq, state, plugin, created_at, NULL FROM task ", $tail)
+        concat!("SELECT seq, state, plugin, created_at, NULL, id FROM task ", $tail)
     };
 }
 
 macro_rules! walk_open {
     ($tail:literal) => {
-        concat!("SELECT seq, state, plugin, created_at, tags FROM task ", $tail)
+        concat!("SELECT seq, state, plugin, created_at, tags, id FROM task ", $tail)
     };
 }
 
@@ -42,9 +45,13 @@ pub(super) const CANCELLED: &str =
 pub(super) const ALL_WAITING: &str = walk_open!("INDEXED BY task_waiting WHERE state = 0");
 pub(super) const ALL_RUNNING: &str = walk_open!("INDEXED BY task_running WHERE state = 1");
 pub(super) const TAGGED: &str = "
-    SELECT task.seq, state, plugin, created_at, tags
+    SELECT task.seq, state, plugin, created_at, tags, id
     FROM tag CROSS JOIN task ON task.seq = tag.seq
     WHERE tag.name = ?2 AND tag.seq < ?1 ORDER BY tag.seq DESC";
+
+pub(super) const ONE: &str = walk_open!("WHERE seq = ?1");
+/// From the index of ids alone.
+pub(super) const IDS: &str = "SELECT seq FROM task WHERE id BETWEEN ?1 AND ?2 AND seq < ?3 LIMIT ?4";
 
 /// What a walk came to.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -63,6 +70,9 @@ pub(super) fn walk(
     most: usize,
     waiting: u64,
 ) -> rusqlite::Result<Walked> {
+    if let Some(seqs) = of_id(connection, filter, before)? {
+        return walk_these(connection, &seqs, filter, most);
+    }
     let mut walked = Walked::default();
     for sql in ways(filter, waiting) {
         let one = walk_one(connection, sql, filter, before, most)?;
@@ -75,6 +85,42 @@ pub(super) fn walk(
     if walked.seqs.len() > most {
         walked.seqs.truncate(most);
         walked.stopped = walked.seqs.last().copied();
+    }
+    Ok(walked)
+}
+
+/// Finds the tasks whose ids begin as asked for, newest first; `None` if that is not asked for, or too many do:
+/// then they are found quickly in any other way.
+fn of_id(connection: &Connection, filter: &Filter, before: i64) -> rusqlite::Result<Option<Vec<i64>>> {
+    let Some(prefix) = &filter.id else { return Ok(None) };
+    let (first, last) = prefix.range();
+    let mut statement = connection.prepare_cached(IDS)?;
+    let rows = statement.query_map(params![first, last, before, size(IDS_MAX + 1)], |row| row.get(0))?;
+    let mut seqs = rows.collect::<rusqlite::Result<Vec<i64>>>()?;
+    seqs.sort_unstable_by(|a, b| b.cmp(a));
+    Ok((seqs.len() <= IDS_MAX).then_some(seqs))
+}
+
+/// Finds up to `most` that fit, of those before the place for which these were found.
+fn walk_these(
+    connection: &Connection,
+    seqs: &[i64],
+    filter: &Filter,
+    most: usize,
+) -> rusqlite::Result<Walked> {
+    let mut statement = connection.prepare_cached(ONE)?;
+    let mut walked = Walked::default();
+    for seq in seqs {
+        let mut rows = statement.query([seq])?;
+        let Some(row) = rows.next()? else { continue };
+        if !fits(filter, row)? {
+            continue;
+        }
+        if walked.seqs.len() == most {
+            walked.stopped = walked.seqs.last().copied();
+            break;
+        }
+        walked.seqs.push(*seq);
     }
     Ok(walked)
 }
@@ -151,6 +197,11 @@ fn fits(filter: &Filter, row: &Row<'_>) -> rusqlite::Result<bool> {
     }
     if let Some(plugin) = &filter.plugin
         && row.get_ref(2)?.as_str()? != plugin.as_str()
+    {
+        return Ok(false);
+    }
+    if let Some(prefix) = &filter.id
+        && !prefix.fits(row.get_ref(5)?.as_blob()?.try_into().unwrap_or(&[0; 16]))
     {
         return Ok(false);
     }

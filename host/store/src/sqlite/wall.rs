@@ -1,8 +1,8 @@
 //! What becomes of waiting tasks when the clock of the machine goes back.
 //!
 //! A task that is ready at once has `ready_at = created_at`. If the clock was ahead when it was accepted,
-//! it must not wait until the clock is there again. And a wait between two attempts must never become
-//! longer than the longest that was asked for.
+//! it must not wait until the clock is there again; nor must one that became ready when another task ended.
+//! And a wait between two attempts must never become longer than the longest that was asked for.
 
 use rusqlite::{Connection, params};
 use wasmill_model::Backoff;
@@ -17,15 +17,26 @@ pub(super) const NEWEST: &str = "
     WHERE state = 0 AND ready_at > ?1 AND ready_at = created_at";
 pub(super) const SHORTEN: &str = "
     UPDATE task INDEXED BY task_waiting SET ready_at = ?1 + coalesce(backoff_most_ms, ?2) * 1000000
-    WHERE state = 0 AND ready_at > ?1 AND attempt > 0 AND ready_at <> created_at
+    WHERE state = 0 AND ready_at > ?1 AND attempt > 0 AND parks IS NULL AND ready_at <> created_at
         AND ready_at > ?1 + coalesce(backoff_most_ms, ?2) * 1000000";
+
+/// A task that waited for others became ready when the last of them ended, at a time that is ahead now.
+pub(super) const READY_AGAIN: &str = "
+    UPDATE task INDEXED BY task_waiting
+    SET ready_at = max(?1, coalesce((SELECT run_at FROM dependant WHERE dependant.seq = task.seq), 0))
+    WHERE state = 0 AND ready_at > ?1 AND waits_for = 0 AND attempt = 0
+        AND ready_at > coalesce((SELECT run_at FROM dependant WHERE dependant.seq = task.seq), 0)";
 
 /// Returns the latest time, after now, at which a task was accepted that is ready at once; else 0.
 pub(super) fn newest(connection: &Connection, now: i64) -> rusqlite::Result<i64> {
     connection.prepare_cached(NEWEST)?.query_one([now], |row| row.get(0))
 }
 
-/// Shortens waits between attempts that are longer than any could be; returns how many.
+/// Shortens waits that are longer than any could be, between attempts and behind other tasks; returns how
+/// many.
 pub(super) fn shorten_waits(connection: &Connection, now: i64) -> rusqlite::Result<usize> {
-    connection.prepare_cached(SHORTEN)?.execute(params![now, millis(Backoff::default().most)])
+    let again = connection.prepare_cached(READY_AGAIN)?.execute([now])?;
+    let between =
+        connection.prepare_cached(SHORTEN)?.execute(params![now, millis(Backoff::default().most)])?;
+    Ok(again + between)
 }

@@ -8,13 +8,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
-use wasmill_model::{COUNTS, Histogram, LATENCY_SECONDS, PluginName};
+use tokio::sync::mpsc::error::TryRecvError;
+use tokio::sync::{Notify, mpsc, oneshot};
+use wasmill_model::{COUNTS, Histogram, LATENCY_SECONDS};
 
 use super::batch::{Batcher, Job, Line, Operation, Pending};
 use super::lock::Lock;
 use crate::tally::{Moves, Tallies};
-use crate::{CommitFigures, Counts, StoreError, StoreStats, Tally};
+use crate::{CommitFigures, Counts, StoreError, StoreStats};
 
 /// The most commands in one transaction: enough that the fsync no longer shows, few enough that
 /// the first caller of a batch need not wait for long.
@@ -84,7 +85,7 @@ fn join(thread: &Mutex<Option<JoinHandle<()>>>) {
 
 fn write_all(mut batcher: Batcher, mut messages: mpsc::Receiver<Message>) {
     let mut taken = Vec::with_capacity(BATCH_MAX);
-    while messages.blocking_recv_many(&mut taken, BATCH_MAX) > 0 {
+    while take(&batcher, &mut messages, &mut taken) {
         let mut jobs = Vec::with_capacity(taken.len());
         for message in taken.drain(..) {
             match message {
@@ -98,6 +99,22 @@ fn write_all(mut batcher: Batcher, mut messages: mpsc::Receiver<Message>) {
     batcher.commit(Vec::new());
 }
 
+/// Takes what is queued, and waits for it unless there is something to go on with; false when nothing will
+/// come any more. What is left to go on with then is the next host's.
+fn take(batcher: &Batcher, messages: &mut mpsc::Receiver<Message>, taken: &mut Vec<Message>) -> bool {
+    if !batcher.goes_on() {
+        return messages.blocking_recv_many(taken, BATCH_MAX) > 0;
+    }
+    while taken.len() < BATCH_MAX {
+        match messages.try_recv() {
+            Ok(message) => taken.push(message),
+            Err(TryRecvError::Empty) => break,
+            Err(TryRecvError::Disconnected) => return !taken.is_empty(),
+        }
+    }
+    true
+}
+
 /// What the writer publishes after each commit, for readers that need no database for it.
 #[derive(Debug)]
 pub(super) struct Figures {
@@ -107,6 +124,8 @@ pub(super) struct Figures {
     commands: AtomicU64,
     tallies: Tallies,
     spread: Mutex<CommitFigures>,
+    /// Hints that a delivery is due.
+    pub(super) delivery_due: Notify,
 }
 
 /// One commit that went well.
@@ -132,6 +151,7 @@ impl Figures {
                 commands: Histogram::new(COUNTS),
                 failed: 0,
             }),
+            delivery_due: Notify::new(),
         }
     }
 
@@ -166,8 +186,8 @@ impl Figures {
         }
     }
 
-    pub(super) fn tallies(&self) -> Vec<(PluginName, Tally)> {
-        self.tallies.all()
+    pub(super) fn tallies(&self) -> &Tallies {
+        &self.tallies
     }
 
     pub(super) fn commit_figures(&self) -> CommitFigures {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::TimeZone;
-use wasmill_model::{Cause, Failure, LogStream, NewTask, PluginName, Priority, Task, TaskId, Timestamp};
+use wasmill_model::{Cause, Failure, LogStream, NewTask, PluginName, Task, TaskId, Timestamp};
 use wasmill_store::{Claim, Claimed, Claims, LogPart, Recovery, Store, StoreConfig};
 
 /// Where a store lives on while it is closed and opened again.
@@ -49,20 +49,7 @@ pub(crate) fn plugin(name: &str) -> PluginName {
 
 /// A task of plugin `a` that was created at second 0.
 pub(crate) fn new_task() -> NewTask {
-    NewTask {
-        id: TaskId::new(),
-        plugin: plugin("a"),
-        input: None,
-        created_at: at(0),
-        timeout: Duration::from_secs(600),
-        attempts_max: 3,
-        backoff: None,
-        run_at: None,
-        priority: Priority::default(),
-        tags: Vec::new(),
-        unique: None,
-        retry_of: None,
-    }
+    NewTask { attempts_max: 3, ..NewTask::new(plugin("a"), at(0), Duration::from_secs(600)) }
 }
 
 pub(crate) fn failure() -> Failure {

@@ -3,5 +3,7 @@
 mod conformance;
 mod damage;
 mod fixture;
+mod large;
 mod random;
 mod sqlite;
+mod traces;

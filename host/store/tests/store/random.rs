@@ -1,11 +1,19 @@
 //! Random commands against a model that is simple enough to be right.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::time::Duration;
 
 use proptest::prelude::*;
-use wasmill_model::{HOST_CRASHES_MAX, NewTask, Next, OnConflict, Priority, TaskId, TaskState, Unique};
-use wasmill_store::{Cancelled, Claim, Counts, Filter, ListQuery, RequestKey, Store, Tally};
+use wasmill_model::{
+    Dependencies, HOST_CRASHES_MAX, Handed, NewTask, Next, OnConflict, OnFailure, Priority, TaskId,
+    TaskState, Unique,
+};
+use wasmill_store::{
+    AfterTry, Cancelled, Claim, Counts, Delivery, DueQuery, Ended, Filter, HandOver, ListQuery, RequestKey,
+    Store, Tally, Try,
+};
 
+use crate::conformance::webhook::hook;
 use crate::fixture::{Folder, Place, at, failure, new_task, plugin};
 
 const PLUGINS: [&str; 2] = ["a", "b"];
@@ -19,11 +27,18 @@ enum Command {
     Finish(usize, usize),
     Cancel(usize),
     Remove(usize),
+    Prune,
     Reopen,
     Tick,
+    Deliver(bool),
+    Again(usize),
 }
 
-/// What is asked for: a plugin, a priority, a delay, a tag or none, a unique key or none.
+/// The most tasks of plugin `b` that may wait.
+const WAITING_MAX_OF_B: usize = 5;
+
+/// What is asked for: a plugin, a priority, a delay, a tag or none, a unique key or none, what to wait for,
+/// a webhook that is told of what completed and what was cancelled, or none, a group or none.
 #[derive(Clone, Debug, PartialEq)]
 struct Wish {
     plugin: usize,
@@ -31,14 +46,41 @@ struct Wish {
     delay: i64,
     tagged: bool,
     key: Option<usize>,
+    after: Option<After>,
+    hooked: bool,
+    group: Option<usize>,
+}
+
+/// What to wait for; the numbers pick tasks among those there are.
+#[derive(Clone, Debug, PartialEq)]
+struct After {
+    on: Vec<usize>,
+    runs: bool,
+    hand_over: bool,
+}
+
+fn after() -> impl Strategy<Value = After> {
+    (prop::collection::vec(any::<usize>(), 1..4), any::<bool>(), any::<bool>())
+        .prop_map(|(on, runs, hand_over)| After { on, runs, hand_over })
 }
 
 fn wish() -> impl Strategy<Value = Wish> {
     let key = prop_oneof![4 => Just(None), 1 => (0..2_usize).prop_map(Some)];
     let priority = prop_oneof![3 => Just(0), 2 => -2..3_i64];
     let delay = prop_oneof![3 => Just(0), 1 => Just(3)];
-    let new = |(plugin, priority, delay, tagged, key)| Wish { plugin, priority, delay, tagged, key };
-    (0..PLUGINS.len(), priority, delay, any::<bool>(), key).prop_map(new)
+    let after = prop::option::weighted(0.4, after());
+    let group = prop_oneof![Just(None), (0..3_usize).prop_map(Some)];
+    let new = |(plugin, priority, delay, tagged, key, after, hooked, group)| Wish {
+        plugin,
+        priority,
+        delay,
+        tagged,
+        key,
+        after,
+        hooked,
+        group,
+    };
+    (0..PLUGINS.len(), priority, delay, any::<bool>(), key, after, any::<bool>(), group).prop_map(new)
 }
 
 fn command() -> impl Strategy<Value = Command> {
@@ -49,8 +91,11 @@ fn command() -> impl Strategy<Value = Command> {
         5 => (any::<usize>(), 0..4_usize).prop_map(|(claim, next)| Command::Finish(claim, next)),
         1 => any::<usize>().prop_map(Command::Cancel),
         1 => any::<usize>().prop_map(Command::Remove),
+        1 => Just(Command::Prune),
         1 => Just(Command::Reopen),
         1 => Just(Command::Tick),
+        2 => any::<bool>().prop_map(Command::Deliver),
+        1 => any::<usize>().prop_map(Command::Again),
     ]
 }
 
@@ -67,12 +112,42 @@ struct Known {
     priority: i64,
     tagged: bool,
     key: Option<usize>,
+    /// What it waits for, and how that ended as far as it was told.
+    on: Vec<(TaskId, Option<TaskState>)>,
+    runs: bool,
+    hand_over: bool,
+    result: Option<String>,
+    hooked: bool,
+    /// When its delivery is due, while it is pending.
+    due_at: Option<i64>,
+    group: Option<usize>,
 }
 
+/// A plugin and a group of it, or none: those take turns.
+type Lane = (&'static str, Option<usize>);
+
 impl Known {
+    /// How many of the tasks that it waits for have not ended.
+    fn waits_for(&self) -> usize {
+        if self.state != TaskState::Waiting {
+            return 0;
+        }
+        self.on.iter().filter(|(_, outcome)| outcome.is_none()).count()
+    }
+
+    fn lane(&self) -> Lane {
+        (self.plugin, self.group)
+    }
+
     /// Where it stands in the line.
     fn place(&self) -> (i64, usize) {
         (self.ready_at - 60 * self.priority, self.seq)
+    }
+
+    /// Makes its delivery due, if it has ended as its webhook is to be told.
+    fn end(&mut self, now: i64) {
+        let told = matches!(self.state, TaskState::Completed | TaskState::Cancelled);
+        self.due_at = (self.hooked && told).then_some(now);
     }
 }
 
@@ -84,6 +159,10 @@ struct World {
     claims: Vec<(Claim, usize)>,
     /// How many tasks of each plugin ever ended, and how.
     ended: BTreeMap<(&'static str, &'static str), u64>,
+    /// How many ended tasks of each plugin were deleted or forgotten, and how they had ended.
+    forgotten: BTreeMap<(&'static str, &'static str), u64>,
+    /// How often a lane that could have had a turn was passed over by another one.
+    passed_over: BTreeMap<(Lane, Lane), usize>,
     /// All that was asked for.
     asked: Vec<Vec<Wish>>,
     /// What was asked for under each key, and what the answer was.
@@ -112,14 +191,21 @@ impl World {
             Command::Finish(claim, next) => self.finish(claim, next).await,
             Command::Cancel(task) => self.cancel(task).await,
             Command::Remove(task) => self.remove(task).await,
+            Command::Prune => self.prune().await,
             Command::Reopen => self.reopen(),
             // Never whole minutes: places in the line are then told apart by more than their number.
             Command::Tick => self.now += 17,
+            Command::Deliver(well) => self.deliver(well).await,
+            Command::Again(task) => self.again(task).await,
         }
     }
 
     async fn insert(&mut self, wishes: Vec<Wish>, request: Option<usize>) {
-        let tasks: Vec<_> = wishes.iter().map(|wish| self.new_task(wish)).collect();
+        let mut tasks: Vec<NewTask> = Vec::new();
+        for wish in &wishes {
+            let task = self.new_task(wish, &tasks);
+            tasks.push(task);
+        }
         let asked = self.asked.iter().position(|before| *before == wishes).unwrap_or(self.asked.len());
         self.asked.push(wishes.clone());
         let digest = [u8::try_from(asked).expect("few commands"); 32];
@@ -139,6 +225,15 @@ impl World {
             let twice = wishes.iter().filter(|wish| wish.key == Some(*key)).count() > 1;
             !twice && self.tasks.values().find(holds).is_none()
         };
+        let of_b = |plugin: &str| usize::from(plugin == "b");
+        let waiting_of_b: usize = self
+            .tasks
+            .values()
+            .filter(|task| task.state == TaskState::Waiting)
+            .map(|task| of_b(task.plugin))
+            .sum();
+        let wished_of_b: usize = wishes.iter().map(|wish| of_b(PLUGINS[wish.plugin])).sum();
+        let room = if wished_of_b > 0 && waiting_of_b + wished_of_b > WAITING_MAX_OF_B { 0 } else { room };
         let fits = wishes.len() <= room && wishes.iter().filter_map(|wish| wish.key.as_ref()).all(is_free);
         assert_eq!(submitted.is_ok(), fits, "{submitted:?}");
         if !fits {
@@ -159,13 +254,73 @@ impl World {
                 priority: wish.priority,
                 tagged: wish.tagged,
                 key: wish.key,
+                on: task.dependencies.iter().flat_map(|depends| &depends.on).map(|on| (*on, None)).collect(),
+                runs: wish.after.as_ref().is_some_and(|after| after.runs),
+                hand_over: task.dependencies.as_ref().is_some_and(|dependencies| dependencies.hand_over),
+                result: None,
+                hooked: wish.hooked,
+                due_at: None,
+                group: wish.group,
             };
             self.tasks.insert(task.id, known);
             self.inserted += 1;
         }
+        for task in &tasks {
+            let on: Vec<_> = self.tasks[&task.id].on.iter().map(|(on, _)| *on).collect();
+            for on in on {
+                let state = self.tasks[&on].state;
+                if state.is_final() {
+                    self.tell(on, state);
+                }
+            }
+        }
     }
 
-    fn new_task(&self, wish: &Wish) -> NewTask {
+    /// Tells all that wait for a task how it has ended.
+    fn tell(&mut self, id: TaskId, outcome: TaskState) {
+        let now = self.now;
+        let mut cancelled = Vec::new();
+        for (waiting, task) in &mut self.tasks {
+            if task.state != TaskState::Waiting || task.waits_for() == 0 {
+                continue;
+            }
+            let mut goes_on = false;
+            for (_, told) in task.on.iter_mut().filter(|(on, told)| *on == id && told.is_none()) {
+                *told = Some(outcome);
+                goes_on = outcome == TaskState::Completed || task.runs;
+                if !goes_on {
+                    cancelled.push(*waiting);
+                    break;
+                }
+            }
+            if goes_on && task.waits_for() == 0 {
+                task.ready_at = task.ready_at.max(now);
+            }
+        }
+        for id in cancelled {
+            let task = self.tasks.get_mut(&id).expect("it waited");
+            if task.state != TaskState::Waiting {
+                continue; // It waited for another one of these, too.
+            }
+            task.state = TaskState::Cancelled;
+            task.end(now);
+            let plugin = task.plugin;
+            self.ended(plugin, TaskState::Cancelled);
+            self.tell(id, TaskState::Cancelled);
+        }
+    }
+
+    fn new_task(&self, wish: &Wish, before: &[NewTask]) -> NewTask {
+        let known = self.tasks.keys().copied().chain(before.iter().map(|task| task.id)).collect::<Vec<_>>();
+        let on = |after: &After| -> Vec<_> {
+            after.on.iter().filter_map(|number| known.get(number % known.len().max(1)).copied()).collect()
+        };
+        let on_failure = |runs| if runs { OnFailure::Run } else { OnFailure::Cancel };
+        let dependencies = wish.after.as_ref().map(|after| Dependencies {
+            on: on(after),
+            on_failure: on_failure(after.runs),
+            hand_over: after.hand_over,
+        });
         let unique = |key: usize| Unique {
             key: key.to_string().parse().expect("a key"),
             on_conflict: OnConflict::Refuse,
@@ -177,6 +332,10 @@ impl World {
             priority: Priority::of(wish.priority).expect("in range"),
             tags: if wish.tagged { vec!["t".parse().expect("a tag")] } else { Vec::new() },
             unique: wish.key.map(unique),
+            dependencies: dependencies.filter(|dependencies| !dependencies.on.is_empty()),
+            webhook: wish.hooked.then(|| hook(&[TaskState::Completed, TaskState::Cancelled])),
+            group: wish.group.map(|group| group.to_string().parse().expect("a group")),
+            waiting_max: (PLUGINS[wish.plugin] == "b").then_some(WAITING_MAX_OF_B as u64),
             ..new_task()
         }
     }
@@ -186,23 +345,101 @@ impl World {
             PLUGINS.into_iter().filter(|name| only.is_none_or(|only| only == *name)).collect();
         let plugins: Vec<_> = names.iter().map(|name| plugin(name)).collect();
         let claims = self.store().claim(&plugins, most, at(self.now)).await.expect("claimed");
-        let waiting = |task: &&mut Known| task.state == TaskState::Waiting && names.contains(&task.plugin);
+        let waiting = |task: &&Known| task.state == TaskState::Waiting && names.contains(&task.plugin);
         let now = self.now;
-        let mut ready: Vec<_> = self
-            .tasks
-            .iter_mut()
-            .map(|(id, task)| (*id, task))
-            .filter(|(_, task)| waiting(task) && task.ready_at <= now)
-            .collect();
-        ready.sort_by_key(|(_, task)| task.place());
-        ready.truncate(most);
-        assert_eq!(claims.claimed.len(), ready.len());
-        for (claimed, (id, task)) in claims.claimed.into_iter().zip(ready) {
+        let is_ready = |task: &&Known| waiting(task) && task.ready_at <= now && task.waits_for() == 0;
+        let ready = self.tasks.values().filter(is_ready).count();
+        assert_eq!(claims.claimed.len(), ready.min(most));
+        let mut handing = Vec::new();
+        for claimed in claims.claimed {
+            let id = claimed.claim.id;
+            self.take_turn(id, &names);
+            let task = self.tasks.get_mut(&id).expect("it was stored");
             task.state = TaskState::Running;
             task.attempt += 1;
             task.claims += 1;
-            assert_eq!((claimed.claim.id, claimed.attempt), (id, task.attempt));
+            assert_eq!(claimed.attempt, task.attempt);
+            assert_eq!(claimed.hand_over, task.hand_over);
             self.claims.push((claimed.claim, task.claims));
+            if claimed.hand_over {
+                handing.push(id);
+            }
+        }
+        for id in handing {
+            let (claim, _) = self.claims.iter().rfind(|(claim, _)| claim.id == id).expect("claimed");
+            assert_eq!(self.store().handed(claim).await, Ok(self.handed(id)));
+        }
+    }
+
+    /// What a task is handed of those that it waited for.
+    fn handed(&self, id: TaskId) -> HandOver {
+        let mut handed = Vec::new();
+        for (id, outcome) in &self.tasks[&id].on {
+            let outcome = outcome.expect("it has ended");
+            let result = match self.tasks.get(id) {
+                None if outcome == TaskState::Completed => return HandOver::Gone(*id),
+                on => on.and_then(|on| on.result.clone()),
+            };
+            handed.push(Handed { id: *id, outcome, result });
+        }
+        HandOver::Results(handed)
+    }
+
+    /// Looks whether this task may be the next to start: it is the first of its lane, and of the others that have
+    /// a task which is ready, none is passed over by this lane twice.
+    fn take_turn(&mut self, id: TaskId, names: &[&str]) {
+        let mut lanes: BTreeMap<Lane, Vec<(i64, usize, TaskId)>> = BTreeMap::new();
+        for (id, task) in &self.tasks {
+            let is_ready =
+                task.state == TaskState::Waiting && task.ready_at <= self.now && task.waits_for() == 0;
+            if is_ready && names.contains(&task.plugin) {
+                let (place, seq) = task.place();
+                lanes.entry(task.lane()).or_default().push((place, seq, *id));
+            }
+        }
+        let lane = self.tasks[&id].lane();
+        let first = lanes.get(&lane).and_then(|tasks| tasks.iter().min());
+        assert_eq!(first.map(|(_, _, first)| *first), Some(id));
+        self.passed_over.retain(|(other, _), _| *other != lane && lanes.contains_key(other));
+        for other in lanes.into_keys().filter(|other| *other != lane) {
+            let times = self.passed_over.entry((other, lane)).or_default();
+            *times += 1;
+            assert_eq!(*times, 1, "{lane:?} had a second turn before {other:?}");
+        }
+    }
+
+    /// Does an ended task once more.
+    async fn again(&mut self, number: usize) {
+        let Some(id) = self.pick(number) else { return };
+        let known = self.tasks[&id].clone();
+        let new = TaskId::new();
+        let (state, task) = self.store().again(id, new, at(self.now)).await.expect("read").expect("there");
+        assert_eq!(state, known.state);
+        // What becomes of what it waited for is a test of its own.
+        if !state.is_final() || !known.on.is_empty() {
+            return;
+        }
+        let is_held = |task: &&Known| known.key.is_some() && task.key == known.key && !task.state.is_final();
+        let fits =
+            self.count(TaskState::Waiting) < WAITING_MAX && !self.tasks.values().any(|task| is_held(&task));
+        let submitted = self.store().submit(vec![task], None).await;
+        assert_eq!(submitted.is_ok(), fits, "{submitted:?}");
+        if fits {
+            let (seq, ready_at) = (self.inserted, self.now);
+            let state = TaskState::Waiting;
+            let fresh = Known {
+                seq,
+                state,
+                ready_at,
+                attempt: 0,
+                host_crashes: 0,
+                claims: 0,
+                due_at: None,
+                result: None,
+                ..known
+            };
+            self.tasks.insert(new, fresh);
+            self.inserted += 1;
         }
     }
 
@@ -226,8 +463,13 @@ impl World {
             Next::RetryAt(..) => task.ready_at = retry_at,
             Next::Requeued => task.attempt -= 1,
             _ => {
-                let plugin = task.plugin;
+                if let Next::Completed(result) = &next {
+                    task.result = Some(result.clone());
+                }
+                task.end(self.now);
+                let (plugin, id) = (task.plugin, claim.id);
                 self.ended(plugin, next.state());
+                self.tell(id, next.state());
             }
         }
     }
@@ -241,34 +483,83 @@ impl World {
         } else {
             assert_eq!(cancelled, Cancelled::Cancelled { was: task.state });
             task.state = TaskState::Cancelled;
+            task.end(self.now);
             let plugin = task.plugin;
             self.ended(plugin, TaskState::Cancelled);
+            self.tell(id, TaskState::Cancelled);
         }
     }
 
     async fn remove(&mut self, number: usize) {
         let Some(id) = self.pick(number) else { return };
-        let was = self.tasks.remove(&id).map(|task| task.state);
+        let removed = self.tasks.remove(&id);
+        if let Some(task) = removed.as_ref().filter(|task| task.state.is_final()) {
+            *self.forgotten.entry((task.plugin, task.state.as_str())).or_default() += 1;
+        }
+        let was = removed.map(|task| task.state);
         assert_eq!(self.store().remove(id, at(self.now)).await, Ok(was));
+        if was.is_some_and(|was| !was.is_final()) {
+            self.tell(id, TaskState::Cancelled);
+        }
+    }
+
+    async fn prune(&mut self) {
+        let wanted = |id: &TaskId, task: &Known| {
+            !task.state.is_final() && task.hand_over && task.on.contains(&(*id, Some(TaskState::Completed)))
+        };
+        let kept = |id: &TaskId| self.tasks.values().any(|task| wanted(id, task));
+        let gone: Vec<_> = self
+            .tasks
+            .iter()
+            .filter(|(id, task)| task.state.is_final() && !kept(id))
+            .map(|(id, _)| *id)
+            .collect();
+        let pruned = self.store().prune(Store::ended_before(at(self.now + 1))).await;
+        assert_eq!(pruned, Ok(gone.len() as u64));
+        for id in gone {
+            let task = self.tasks.remove(&id).expect("just found");
+            *self.forgotten.entry((task.plugin, task.state.as_str())).or_default() += 1;
+        }
+    }
+
+    /// Delivers what is due first, or notes that it is to be tried again later.
+    async fn deliver(&mut self, well: bool) {
+        let due = self.due().await;
+        let Some(delivery) = due.first() else { return };
+        let again = self.now + 5;
+        let after = if well { AfterTry::Delivered } else { AfterTry::Again(at(again)) };
+        let tried = Try { at: at(self.now), took: Duration::ZERO, status: None, error: None };
+        assert_eq!(self.store().tried(delivery, tried, after).await, Ok(true));
+        let task = self.tasks.get_mut(&delivery.task).expect("what is due has a task");
+        task.due_at = (!well).then_some(again);
+    }
+
+    async fn due(&self) -> Vec<Delivery> {
+        let (now, full) = (at(self.now), HashSet::new());
+        let due = self.store().due(DueQuery { now, after: None, full, each: 999, most: 999 }).await;
+        due.expect("read").deliveries
     }
 
     fn reopen(&mut self) {
         self.store = None;
+        // Turns are kept in memory only.
+        self.passed_over.clear();
         let (mut requeued, mut failed) = (0, 0);
         let mut given_up = Vec::new();
-        for task in self.tasks.values_mut().filter(|task| task.state == TaskState::Running) {
+        for (id, task) in self.tasks.iter_mut().filter(|(_, task)| task.state == TaskState::Running) {
             task.host_crashes += 1;
             if task.host_crashes < HOST_CRASHES_MAX {
                 task.state = TaskState::Waiting;
                 requeued += 1;
             } else {
                 task.state = TaskState::Failed;
-                given_up.push(task.plugin);
+                given_up.push((*id, task.plugin));
                 failed += 1;
             }
         }
-        for plugin in given_up {
+        for (id, plugin) in given_up {
             self.ended(plugin, TaskState::Failed);
+            self.tell(id, TaskState::Failed);
         }
         let (store, recovery) = self.folder.open_at(WAITING_MAX as u64, at(self.now));
         assert_eq!((recovery.requeued, recovery.failed), (requeued, failed));
@@ -288,21 +579,45 @@ impl World {
             let of_plugin =
                 |state| self.tasks.values().filter(move |task| task.plugin == name && task.state == state);
             let ended = |state: TaskState| *self.ended.get(&(name, state.as_str())).unwrap_or(&0);
+            let forgotten = |state: TaskState| *self.forgotten.get(&(name, state.as_str())).unwrap_or(&0);
+            let forgotten = Ended {
+                completed: forgotten(TaskState::Completed),
+                failed: forgotten(TaskState::Failed),
+                cancelled: forgotten(TaskState::Cancelled),
+            };
             let expected = Tally {
                 waiting: of_plugin(TaskState::Waiting).count() as u64,
                 running: of_plugin(TaskState::Running).count() as u64,
                 completed: ended(TaskState::Completed),
                 failed: ended(TaskState::Failed),
                 cancelled: ended(TaskState::Cancelled),
+                forgotten,
             };
+            let stored = expected.stored();
+            let completed = of_plugin(TaskState::Completed).count() as u64;
+            let failed = of_plugin(TaskState::Failed).count() as u64;
+            let cancelled = of_plugin(TaskState::Cancelled).count() as u64;
+            assert_eq!(stored, Ended { completed, failed, cancelled });
             assert_eq!(tallies.get(&plugin(name)).copied().unwrap_or_default(), expected);
-            let first = of_plugin(TaskState::Waiting).map(|task| at(task.ready_at)).min();
+            let in_line = of_plugin(TaskState::Waiting).filter(|task| task.waits_for() == 0);
+            let first = in_line.map(|task| at(task.ready_at)).min();
             assert_eq!(oldest.get(&plugin(name)).copied(), first);
         }
     }
 
+    /// Compares what is due.
+    async fn compare_due(&self) {
+        let due: BTreeSet<_> = self.due().await.iter().map(|delivery| delivery.task).collect();
+        let is_due = |task: &Known| task.due_at.is_some_and(|due_at| due_at <= self.now);
+        let known = self.tasks.iter().filter(|(_, task)| is_due(task)).map(|(id, _)| *id);
+        assert_eq!(due, known.collect());
+        let pending = self.tasks.values().filter_map(|task| task.due_at).count();
+        assert_eq!(self.store().backlog().await.expect("read").pending, pending as u64);
+    }
+
     async fn compare(&self) {
         self.compare_tallies().await;
+        self.compare_due().await;
         let counts = Counts {
             waiting: self.count(TaskState::Waiting) as u64,
             running: self.count(TaskState::Running) as u64,
@@ -320,6 +635,8 @@ impl World {
             assert_eq!(task.id, *id);
             assert_eq!((task.state, task.ready_at), (known.state, at(known.ready_at)));
             assert_eq!((task.attempt, task.host_crashes), (known.attempt, known.host_crashes));
+            let waits_for = (!known.on.is_empty()).then(|| u32::try_from(known.waits_for()).expect("few"));
+            assert_eq!(task.waits_for, waits_for);
         }
         let tagged = Filter { tags: vec!["t".parse().expect("a tag")], ..Filter::default() };
         let page = self.store().list(ListQuery { limit: 1_000, before: None, filter: tagged }).await;
@@ -345,6 +662,8 @@ proptest! {
                 tasks: BTreeMap::new(),
                 claims: Vec::new(),
                 ended: BTreeMap::new(),
+                forgotten: BTreeMap::new(),
+                passed_over: BTreeMap::new(),
                 asked: Vec::new(),
                 requests: BTreeMap::new(),
                 inserted: 0,

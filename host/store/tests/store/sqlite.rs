@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::task::{Context, Waker};
 
 use rusqlite::Connection;
-use wasmill_model::NewTask;
+use wasmill_model::{Dependencies, NewTask, OnFailure, TaskState};
 use wasmill_store::{Filter, ListQuery, Store, StoreConfig, StoreError, Tally};
 
 use crate::fixture::{Folder, Place, at, claim_one, insert_one, new_task, plugin};
@@ -74,7 +74,7 @@ fn a_newer_schema_is_refused_with_both_versions() {
     let connection = Connection::open(&path).expect("opened");
     connection.execute_batch("PRAGMA user_version = 99").expect("set");
     drop(connection);
-    assert_eq!(refusal(&folder), StoreError::Newer { path, found: 99, supported: 6 });
+    assert_eq!(refusal(&folder), StoreError::Newer { path, found: 99, supported: 12 });
 }
 
 #[test]
@@ -103,9 +103,9 @@ fn every_file_has_the_schema_of_the_newest_step() {
     drop(folder.open());
     let connection = Connection::open(database(&folder)).expect("opened");
     let read = |sql: &str| connection.query_one(sql, [], |row| row.get::<_, i64>(0)).expect("read");
-    assert_eq!(read("PRAGMA user_version"), 6);
+    assert_eq!(read("PRAGMA user_version"), 12);
     assert_eq!(read("PRAGMA application_id"), 0x574d_494c);
-    assert_eq!(read("SELECT count(*) FROM sqlite_master WHERE type = 'table'"), 10);
+    assert_eq!(read("SELECT count(*) FROM sqlite_master WHERE type = 'table'"), 16);
 }
 
 #[tokio::test]
@@ -195,14 +195,30 @@ async fn a_batch_that_fails_does_not_end_the_store() {
 async fn a_removed_task_leaves_no_row_anywhere() {
     let folder = Folder::new();
     let store = folder.open();
-    let task = NewTask { input: Some("{}".to_owned()), ..new_task() };
+    let first = insert_one(&store).await;
+    let on = Dependencies { on: vec![first], on_failure: OnFailure::Run, hand_over: true };
+    let webhook = Some(crate::conformance::webhook::hook(&TaskState::ALL));
+    let task = NewTask { input: Some("{}".to_owned()), dependencies: Some(on), webhook, ..new_task() };
     let id = task.id;
     store.insert(vec![task]).await.expect("inserted");
+    store.remove(first, at(0)).await.expect("removed");
     let claimed = claim_one(&store, at(0)).await;
     store.save(&claimed.claim, vec![1]).await.expect("saved");
     store.remove(id, at(2)).await.expect("removed");
     let connection = Connection::open(database(&folder)).expect("opened");
-    for table in ["task", "input", "log_lines", "checkpoint", "tag", "attempt"] {
+    for table in [
+        "task",
+        "input",
+        "log_lines",
+        "checkpoint",
+        "tag",
+        "attempt",
+        "dependant",
+        "dependency",
+        "dependency_end",
+        "webhook",
+        "webhook_try",
+    ] {
         let sql = format!("SELECT count(*) FROM {table}");
         let rows: i64 = connection.query_one(&sql, [], |row| row.get(0)).expect("counted");
         assert_eq!(rows, 0, "{table}");

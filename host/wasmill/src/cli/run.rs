@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use bytesize::ByteSize;
 use clap::Args;
+use wasmill_model::TaskId;
 
 use crate::cli::server::{ServerArgs, WaitArgs};
 use crate::settings::Span;
@@ -118,6 +119,10 @@ pub(crate) struct TaskOptions {
     #[arg(long, value_name = "TAG")]
     pub(crate) tag: Vec<String>,
 
+    /// Whose task it is, such as a tenant: the groups of a plugin take turns.
+    #[arg(long, value_name = "GROUP")]
+    pub(crate) group: Option<String>,
+
     /// No second task with this key is taken while one waits or runs.
     #[arg(long, value_name = "KEY")]
     pub(crate) unique_key: Option<String>,
@@ -126,7 +131,27 @@ pub(crate) struct TaskOptions {
     #[arg(long, value_name = "refuse|return", requires = "unique_key")]
     pub(crate) on_conflict: Option<String>,
 
+    /// Starts when this task has ended; may be given again.
+    #[arg(long, value_name = "ID")]
+    pub(crate) after: Vec<TaskId>,
+
+    /// What happens when a task named with --after goes wrong: this one is cancelled, or runs all the same.
+    #[arg(long, value_name = "cancel|run", requires = "after")]
+    pub(crate) on_failure: Option<String>,
+
+    /// Hands it the results of the tasks named with --after: a program gets them as stdin.
+    #[arg(long, requires = "after")]
+    pub(crate) with_results: bool,
+
     /// The same key and the same task, sent again, give the first task again.
     #[arg(long, value_name = "KEY")]
     pub(crate) idempotency_key: Option<String>,
+
+    /// A URL that is told, by POST, when the task has ended.
+    #[arg(long, value_name = "URL")]
+    pub(crate) webhook: Option<String>,
+
+    /// Of which ends it is told [default: all]
+    #[arg(long, value_name = "completed|failed|cancelled", requires = "webhook", value_delimiter = ',')]
+    pub(crate) webhook_on: Vec<String>,
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use wasmill_model::TaskId;
+use wasmill_model::IdPrefix;
 
 use crate::settings::Span;
 
@@ -42,6 +42,10 @@ pub(crate) struct FilterArgs {
     /// Only tasks submitted before this time.
     #[arg(long, value_name = "TIME")]
     pub(crate) created_before: Option<String>,
+
+    /// Only tasks whose ids begin so, in at least four digits.
+    #[arg(long, value_name = "ID")]
+    pub(crate) id: Option<IdPrefix>,
 }
 
 impl FilterArgs {
@@ -57,6 +61,7 @@ impl FilterArgs {
             ("created_before", &self.created_before),
         ];
         parameters.extend(once.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))));
+        parameters.extend(self.id.map(|id| ("q", id.to_string())));
         parameters.extend(self.tag.iter().map(|tag| ("tag", tag.clone())));
         parameters
     }
@@ -65,9 +70,9 @@ impl FilterArgs {
 /// Of one task, something that can be printed as JSON.
 #[derive(Args, Debug)]
 pub(crate) struct TaskArgs {
-    /// The task, by its whole id.
+    /// The task, by its id or how that begins.
     #[arg(value_name = "ID")]
-    pub(crate) id: TaskId,
+    pub(crate) id: IdPrefix,
 
     /// Prints what the server answers, as JSON.
     #[arg(long)]
@@ -79,9 +84,9 @@ pub(crate) struct TaskArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct ResultArgs {
-    /// The task, by its whole id.
+    /// The task, by its id or how that begins.
     #[arg(value_name = "ID")]
-    pub(crate) id: TaskId,
+    pub(crate) id: IdPrefix,
 
     /// Waits until the task has ended; on a terminal, with a progress bar.
     #[arg(long)]
@@ -97,9 +102,9 @@ pub(crate) struct ResultArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct LogsArgs {
-    /// The task, by its whole id.
+    /// The task, by its id or how that begins.
     #[arg(value_name = "ID")]
-    pub(crate) id: TaskId,
+    pub(crate) id: IdPrefix,
 
     /// Goes on with what is written from now on, until the task has ended.
     #[arg(long, short)]
@@ -144,9 +149,9 @@ pub(crate) struct ListTasksArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct CancelArgs {
-    /// The tasks, by their whole ids; without any, the options below say which.
+    /// The tasks, by their ids or how those begin; without any, the options below say which.
     #[arg(value_name = "ID")]
-    pub(crate) ids: Vec<TaskId>,
+    pub(crate) ids: Vec<IdPrefix>,
 
     #[command(flatten)]
     pub(crate) filter: FilterArgs,
@@ -173,9 +178,9 @@ pub(crate) struct CancelArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct DeleteArgs {
-    /// The tasks, by their whole ids.
+    /// The tasks, by their ids or how those begin.
     #[arg(value_name = "ID", required = true)]
-    pub(crate) ids: Vec<TaskId>,
+    pub(crate) ids: Vec<IdPrefix>,
 
     /// Asks the guest to stop and gives it so long to put things in order, at most 60s.
     #[arg(long, value_name = "TIME")]
@@ -187,9 +192,9 @@ pub(crate) struct DeleteArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct RetryArgs {
-    /// The task, by its whole id; it keeps its record, and a new one gets its input.
+    /// The task, by its id or how that begins; it keeps its record, and a new one gets its input.
     #[arg(value_name = "ID")]
-    pub(crate) id: TaskId,
+    pub(crate) id: IdPrefix,
 
     #[command(flatten)]
     pub(crate) wait: WaitArgs,

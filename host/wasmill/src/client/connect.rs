@@ -60,11 +60,20 @@ impl Connector {
 
     /// Connects, and drives the connection on a task of its own until both sides are done.
     pub(crate) async fn connect(&self, address: &Address) -> Result<SendRequest<Full<Bytes>>, String> {
+        self.reach(address, "; does `wasmill serve` run there?").await
+    }
+
+    /// Does the same; the hint is said where nobody listens.
+    pub(crate) async fn reach(
+        &self,
+        address: &Address,
+        hint: &str,
+    ) -> Result<SendRequest<Full<Bytes>>, String> {
         let connecting = TcpStream::connect((address.host.as_str(), address.port));
         let stream = match timeout(CONNECT_MAX, connecting).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
-                return Err(format!("failed to connect: {error}; does `wasmill serve` run there?"));
+                return Err(format!("failed to connect: {error}{hint}"));
             }
             Err(_) => return Err(format!("failed to connect within {CONNECT_MAX:?}")),
         };

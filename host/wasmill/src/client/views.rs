@@ -1,5 +1,6 @@
 //! What commands read of the answers; keys that an older server lacks are empty, further ones ignored.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -27,7 +28,10 @@ pub(crate) struct Task {
     pub(crate) retry_of: Option<String>,
     pub(crate) priority: i64,
     pub(crate) tags: Vec<String>,
+    pub(crate) group: Option<String>,
     pub(crate) usage: Option<serde_json::Map<String, serde_json::Value>>,
+    pub(crate) waits_for: u32,
+    pub(crate) trace_id: Option<String>,
 }
 
 /// How far a guest says it has come.
@@ -110,6 +114,27 @@ pub(crate) struct Stats {
     pub(crate) slots: Slots,
     pub(crate) memory: Memory,
     pub(crate) draining: bool,
+    pub(crate) stored: ByState,
+    pub(crate) ended: ByState,
+    pub(crate) plugins: BTreeMap<String, OfPlugin>,
+}
+
+/// How many tasks there are of each state; of what ever ended, only those that are final.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ByState {
+    pub(crate) waiting: u64,
+    pub(crate) running: u64,
+    pub(crate) completed: u64,
+    pub(crate) failed: u64,
+    pub(crate) cancelled: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct OfPlugin {
+    pub(crate) stored: ByState,
+    pub(crate) ended: ByState,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

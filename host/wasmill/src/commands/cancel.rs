@@ -30,7 +30,7 @@ pub(crate) fn cancel(args: &CancelArgs) -> Result<Exit> {
             let answer = cancel_one(&client, id, args).await?;
             Ok(if args.json { answer.text() } else { format!("{id} cancelled") })
         };
-        Ok(each(&args.ids, one).await)
+        Ok(each(&client, &args.ids, one).await)
     })
 }
 
@@ -40,7 +40,7 @@ fn check(args: &CancelArgs) -> Result<()> {
         return Err(told(Exit::Usage, "name the tasks either by id or by what they are, not both"));
     }
     if args.ids.is_empty() && !args.all && conditions.is_empty() {
-        let ways = "by id, by --state, --plugin, --tag, --created-after or --created-before, or --all";
+        let ways = "by id, by --state, --plugin, --tag, --id, --created-after or --created-before, or --all";
         return Err(told(Exit::Usage, format!("say which tasks to cancel: {ways}")));
     }
     Ok(())

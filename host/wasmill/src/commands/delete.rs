@@ -19,6 +19,6 @@ pub(crate) fn delete(args: &DeleteArgs) -> Result<Exit> {
             client.send(Ask { patience, ..Ask::new(Method::DELETE, &path) }).await?.good()?;
             Ok(format!("{id} deleted"))
         };
-        Ok(each(&args.ids, one).await)
+        Ok(each(&client, &args.ids, one).await)
     })
 }

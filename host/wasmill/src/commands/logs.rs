@@ -14,6 +14,7 @@ use wasmill_model::TaskId;
 
 use crate::cli::server::LogsArgs;
 use crate::client::{Ask, Client, Events, LogLine, block_on};
+use crate::commands::find::find;
 use crate::commands::with_query;
 use crate::exit::{self, Exit, told};
 use crate::output::{self, say, tell};
@@ -46,12 +47,13 @@ pub(crate) fn logs(args: &LogsArgs) -> Result<Exit> {
     let client = Client::new(&args.server)?;
     let mut printer = Printer::new(args);
     block_on(async {
+        let id = find(&client, args.id).await?;
         if !args.follow {
-            return print_so_far(&client, args, &mut printer).await;
+            return print_so_far(&client, id, args.after, &mut printer).await;
         }
         let mut stop = StopSignals::listen()?;
         let (sender, mut news) = mpsc::channel(LINES_MAX);
-        tokio::spawn(follow(client, args.id, args.after, sender));
+        tokio::spawn(follow(client, id, args.after, sender));
         loop {
             let said = tokio::select! {
                 biased;
@@ -68,14 +70,18 @@ pub(crate) fn logs(args: &LogsArgs) -> Result<Exit> {
     })
 }
 
-async fn print_so_far(client: &Client, args: &LogsArgs, printer: &mut Printer) -> Result<Exit> {
-    let mut after = args.after;
+async fn print_so_far(
+    client: &Client,
+    id: TaskId,
+    mut after: Option<u64>,
+    printer: &mut Printer,
+) -> Result<Exit> {
     loop {
         let mut parameters = vec![("limit", PAGE.to_string())];
         parameters.extend(after.map(|after| ("after", after.to_string())));
-        let answer = client.get(&with_query(&format!("/task/{}/logs", args.id), &parameters)).await?;
+        let answer = client.get(&with_query(&format!("/task/{id}/logs"), &parameters)).await?;
         if answer.status == StatusCode::NOT_FOUND && answer.code() == "unknown-route" {
-            return print_tail(client, args).await;
+            return print_tail(client, id).await;
         }
         let lines: Vec<LogLine> = answer.good()?.read()?;
         for line in &lines {
@@ -89,12 +95,12 @@ async fn print_so_far(client: &Client, args: &LogsArgs, printer: &mut Printer) -
 }
 
 /// Prints what an older server keeps: the end of what the newest ended attempt wrote.
-async fn print_tail(client: &Client, args: &LogsArgs) -> Result<Exit> {
+async fn print_tail(client: &Client, id: TaskId) -> Result<Exit> {
     #[derive(Deserialize)]
     struct Tail {
         log: Option<String>,
     }
-    let answer = client.get(&format!("/task/{}", args.id)).await?.good()?;
+    let answer = client.get(&format!("/task/{id}")).await?.good()?;
     tell!("wasmill: {client} keeps no lines of log; this is the end of what the newest ended attempt wrote");
     let Tail { log } = answer.read()?;
     crate::commands::show::result(&log.unwrap_or_default());

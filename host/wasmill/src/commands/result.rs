@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use crate::cli::server::ResultArgs;
 use crate::client::{Client, Task, block_on};
+use crate::commands::find::find;
 use crate::commands::follow::{self, Follow};
 use crate::commands::show;
 use crate::exit::{Exit, told};
@@ -18,8 +19,8 @@ struct Ready {
 /// Prints it, or says why there is none; with `--wait` when the task has ended.
 pub(crate) fn result(args: &ResultArgs) -> Result<Exit> {
     let client = Client::new(&args.server)?;
-    let id = args.id;
     block_on(async {
+        let id = find(&client, args.id).await?;
         if args.wait {
             let follow = Follow { with_log: false, is_quiet: false };
             if follow::until_ended(&client, id, follow).await? == Exit::Interrupted {

@@ -21,11 +21,20 @@ pub(crate) fn status(task: &Task) {
     if task.state == "waiting" && !starts_in.is_zero() {
         line("starts in", &time(starts_in));
     }
+    if task.waits_for > 0 {
+        line(
+            "waits for",
+            &format!("{} other task{}", task.waits_for, if task.waits_for == 1 { "" } else { "s" }),
+        );
+    }
     if task.priority != 0 {
         line("priority", &task.priority.to_string());
     }
     if !task.tags.is_empty() {
         line("tags", &harmless(&task.tags.join(", ")));
+    }
+    if let Some(group) = &task.group {
+        line("group", &harmless(group));
     }
     if task.started_at.is_some() {
         let timeout = time(Duration::from_millis(task.timeout_ms));
@@ -41,6 +50,9 @@ pub(crate) fn status(task: &Task) {
     }
     if let Some(of) = &task.retry_of {
         line("retry of", of);
+    }
+    if let Some(trace) = &task.trace_id {
+        line("trace", &harmless(trace));
     }
     if let Some(usage) = &task.usage {
         line("used", &used(usage));
@@ -73,7 +85,9 @@ pub(crate) fn end(task: &Task) -> Exit {
             Exit::Done
         }
         "cancelled" => {
-            tell!("wasmill: task {} was cancelled", task.id);
+            let why = task.error.as_ref().filter(|error| error.cause == "dependency");
+            let why = why.map(|error| format!(": {}", harmless(&error.message)));
+            tell!("wasmill: task {} was cancelled{}", task.id, why.unwrap_or_default());
             Exit::Cancelled
         }
         _ => {

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::cli::server::StatsArgs;
-use crate::client::{Client, Stats, block_on};
+use crate::client::{ByState, Client, OfPlugin, Stats, block_on};
 use crate::exit::Exit;
 use crate::output::say;
 use crate::screen::BAR_COLUMNS;
@@ -18,7 +18,7 @@ pub(crate) fn stats(args: &StatsArgs) -> Result<Exit> {
         say!("{}", answer.text());
         return Ok(Exit::Done);
     }
-    let Stats { waiting, running, slots, memory, draining } = answer.read()?;
+    let Stats { waiting, running, slots, memory, draining, stored, ended, plugins } = answer.read()?;
     let paint = Paint::stdout();
     say!("waiting   {waiting}");
     say!("running   {running}");
@@ -29,8 +29,21 @@ pub(crate) fn stats(args: &StatsArgs) -> Result<Exit> {
     if memory.holds_tasks_back {
         say!("          {}", paint.yellow("the next task waits for memory"));
     }
+    let (now, ever) = (counts(stored), counts(ended));
+    say!("ended     {now} stored, {ever} ever");
+    for (name, OfPlugin { stored, ended }) in &plugins {
+        let (waiting, running) = (stored.waiting, stored.running);
+        let (now, ever) = (counts(*stored), counts(*ended));
+        say!("  {name}: {waiting} waiting, {running} running; ended: {now} stored, {ever} ever");
+    }
     if draining {
         say!("{}", paint.yellow("draining: nothing new is taken or started"));
     }
     Ok(Exit::Done)
+}
+
+/// Words those that ended: all of them, and how many not well.
+fn counts(by_state: ByState) -> String {
+    let ByState { completed, failed, cancelled, .. } = by_state;
+    format!("{} ({failed} failed, {cancelled} cancelled)", completed + failed + cancelled)
 }

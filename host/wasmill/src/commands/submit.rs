@@ -10,7 +10,7 @@ use crate::cli::run::{SubmitArgs, TaskOptions};
 use crate::cli::server::WaitArgs;
 use crate::client::{Answer, Ask, Client, Task, block_on};
 use crate::commands::follow::{self, Follow};
-use crate::commands::{result, show};
+use crate::commands::{caller, result, show};
 use crate::exit::{Exit, told};
 use crate::output::{say, tell};
 use crate::screen::paint::Paint;
@@ -40,6 +40,23 @@ struct Request<'a> {
     unique_key: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     on_conflict: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[TaskId]>::is_empty")]
+    depends_on: &'a [TaskId],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    on_failure: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    input_from: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    webhook: Option<Webhook<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<&'a str>,
+}
+/// Whom to tell when the task has ended: of every end, or of those named.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Webhook<'a> {
+    Everything(&'a str),
+    Some { url: &'a str, on: &'a [String] },
 }
 
 #[derive(Deserialize)]
@@ -50,11 +67,12 @@ struct Accepted {
 /// Submits it.
 pub(crate) fn submit(args: &SubmitArgs) -> Result<Exit> {
     let input = args.input.read()?;
-    let body = body(args, input)?;
+    let body = body(args.plugin.as_deref(), input, &args.options)?;
     let client = Client::new(&args.server)?;
     block_on(async {
         let key = args.options.idempotency_key.clone();
-        let headers = key.map(|key| ("Idempotency-Key", key)).into_iter().collect();
+        let key = key.map(|key| ("Idempotency-Key", key));
+        let headers = key.into_iter().chain(caller::headers()).collect();
         let body = Some(("application/json", body.into()));
         let ask = Ask { body, headers, ..Ask::new(Method::POST, "/task") };
         let answer = client.send(ask).await?.good()?;
@@ -62,7 +80,12 @@ pub(crate) fn submit(args: &SubmitArgs) -> Result<Exit> {
     })
 }
 
-fn body(args: &SubmitArgs, input: Option<Box<RawValue>>) -> Result<String> {
+/// Writes a task request.
+pub(crate) fn body(
+    plugin: Option<&str>,
+    input: Option<Box<RawValue>>,
+    options: &TaskOptions,
+) -> Result<String> {
     let TaskOptions {
         timeout,
         max_attempts,
@@ -73,14 +96,20 @@ fn body(args: &SubmitArgs, input: Option<Box<RawValue>>) -> Result<String> {
         tag,
         unique_key,
         on_conflict,
+        after,
+        group,
+        on_failure,
+        webhook,
+        webhook_on,
+        with_results,
         ..
-    } = &args.options;
+    } = options;
     let backoff = backoff.clone().map(RawValue::from_string).transpose().map_err(|error| {
         let example = r#"{"first": "1s", "factor": 2, "most": "5m"}"#;
         told(Exit::Usage, format!("--backoff is no JSON: {error}; one is '{example}'"))
     })?;
     let request = Request {
-        plugin: args.plugin.as_deref(),
+        plugin,
         input,
         timeout: timeout.as_deref(),
         max_attempts: *max_attempts,
@@ -91,6 +120,14 @@ fn body(args: &SubmitArgs, input: Option<Box<RawValue>>) -> Result<String> {
         tags: tag,
         unique_key: unique_key.as_deref(),
         on_conflict: on_conflict.as_deref(),
+        depends_on: after,
+        on_failure: on_failure.as_deref(),
+        input_from: with_results.then_some("dependencies"),
+        webhook: webhook.as_deref().map(|url| match webhook_on.as_slice() {
+            [] => Webhook::Everything(url),
+            on => Webhook::Some { url, on },
+        }),
+        group: group.as_deref(),
     };
     Ok(serde_json::to_string(&request)?)
 }

@@ -1,7 +1,7 @@
 //! `wasmill plugin check`: says of a file, without a server, what `serve` would.
 
 use anyhow::{Result, bail, ensure};
-use wasmill_runtime::{PluginFacts, PluginInfo, PluginState, RuntimeConfig, Terms};
+use wasmill_runtime::{PluginFacts, PluginInfo, PluginState, RuntimeConfig, ScheduleTerms, Terms};
 
 use crate::cli::CheckArgs;
 use crate::output::say;
@@ -36,7 +36,7 @@ fn print(info: &PluginInfo, facts: &PluginFacts) {
 }
 
 fn print_terms(terms: &Terms) {
-    let Terms { description, limits, concurrency, retry, permissions, schema, .. } = terms;
+    let Terms { description, limits, concurrency, retry, permissions, schema, schedule, .. } = terms;
     if let Some(description) = description {
         line("about", description);
     }
@@ -57,6 +57,9 @@ fn print_terms(terms: &Terms) {
     });
     line("dirs", &listed(&dirs.collect::<Vec<_>>()));
     line("schema", if schema.is_some() { "checked for each task" } else { "none" });
+    if let Some(ScheduleTerms { timing, .. }) = schedule {
+        line("schedule", &format!("{} in {}", timing.expression(), timing.zone()));
+    }
 }
 
 fn line(name: &str, value: &str) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
-use wasmill_model::{Cause, Failure, PluginName, Run, RunHost, Runner, TaskId};
+use wasmill_model::{Cause, Failure, Later, PluginName, Run, RunHost, Runner, Step, TaskId};
 use wasmill_runtime::Runtime;
 
 use super::Screen;
@@ -24,6 +24,14 @@ pub(super) enum End {
     Failed(Failure),
     /// Whoever sits at the keyboard stopped it.
     Stopped,
+}
+
+/// What a run of the guest came to.
+pub(super) enum Ran {
+    /// The attempt is over.
+    Ended(End),
+    /// It goes on later.
+    Parked(Later),
 }
 
 /// What one attempt is about.
@@ -66,7 +74,7 @@ impl Stop {
     }
 }
 
-type Guest = JoinHandle<Result<String, Failure>>;
+type Guest = JoinHandle<Result<Step, Failure>>;
 
 impl Attempt {
     /// Runs it; when this returns the guest is gone.
@@ -76,7 +84,7 @@ impl Attempt {
         host: &Arc<LocalHost>,
         live: &Screen,
         stop: &mut Stop,
-    ) -> End {
+    ) -> Ran {
         let Self { plugin, number, attempts_max, input, timeout } = self;
         let title = if number > 1 { format!("{plugin} (attempt {number})") } else { plugin.to_string() };
         let run = Run {
@@ -86,6 +94,7 @@ impl Attempt {
             attempts_max,
             input,
             host: Arc::clone(host) as Arc<dyn RunHost>,
+            hand_over: false,
         };
         let begun = Instant::now();
         let mut guest = tokio::spawn(runtime.run(run));
@@ -101,7 +110,7 @@ impl Attempt {
                 () = stop.signals.next() => {
                     if std::mem::replace(&mut stop.asked, true) || stop.grace.is_zero() {
                         kill(&mut guest, runtime).await;
-                        break End::Stopped;
+                        break Ran::Ended(End::Stopped);
                     }
                     host.ask_to_stop();
                     let grace_shown = humantime::format_duration(stop.grace);
@@ -112,12 +121,12 @@ impl Attempt {
                 }
                 () = &mut grace => {
                     kill(&mut guest, runtime).await;
-                    break End::Stopped;
+                    break Ran::Ended(End::Stopped);
                 }
                 () = &mut deadline => {
                     kill(&mut guest, runtime).await;
                     let message = format!("the attempt took longer than its timeout of {timeout:?}");
-                    break End::Failed(Failure::new(Cause::Timeout, message));
+                    break Ran::Ended(End::Failed(Failure::new(Cause::Timeout, message)));
                 }
                 _ = redraw.tick() => {
                     let progress = host.latest_progress();
@@ -143,9 +152,11 @@ async fn kill(guest: &mut Guest, runtime: &Runtime) {
     let _ = guest.await;
 }
 
-fn answered(answer: Result<Result<String, Failure>, JoinError>, stop: &Stop) -> End {
-    match answer {
-        Ok(Ok(result)) => End::Completed(result),
+fn answered(answer: Result<Result<Step, Failure>, JoinError>, stop: &Stop) -> Ran {
+    Ran::Ended(match answer {
+        Ok(Ok(Step::Done(result))) => End::Completed(result),
+        Ok(Ok(Step::Later(later))) if !stop.was_asked() => return Ran::Parked(later),
+        Ok(Ok(Step::Later(_))) => End::Stopped,
         // A guest that was asked to stop and gives up has done as it was told.
         Ok(Err(_)) if stop.was_asked() => End::Stopped,
         Ok(Err(failure)) => End::Failed(failure),
@@ -153,5 +164,5 @@ fn answered(answer: Result<Result<String, Failure>, JoinError>, stop: &Stop) -> 
             let message = format!("the host panicked while it ran the plugin: {error}");
             End::Failed(Failure::new(Cause::HostFault, message))
         }
-    }
+    })
 }

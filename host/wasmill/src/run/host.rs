@@ -25,6 +25,8 @@ struct Kept {
     checkpoint: Option<Vec<u8>>,
     /// A line of each stream that has not ended yet.
     lines: [Vec<u8>; 2],
+    /// What the meter showed when the newest attempt began.
+    before: Usage,
 }
 
 impl LocalHost {
@@ -37,14 +39,34 @@ impl LocalHost {
         self.stop.cancel();
     }
 
+    /// Keeps what the next step of a parked task gets back.
+    pub(super) fn keep(&self, state: Vec<u8>) {
+        self.kept().checkpoint = Some(state);
+    }
+
     /// Returns the latest that the guest said of its progress.
     pub(super) fn latest_progress(&self) -> Option<Progress> {
         self.kept().progress.clone()
     }
 
-    /// Returns what the newest attempt used.
+    /// Begins an attempt: what it uses is its own.
+    pub(super) fn begin(&self) {
+        self.kept().before = self.meter.read();
+    }
+
+    /// Returns what the newest attempt used, but for the time it took. There was no line to wait in.
     pub(super) fn usage(&self) -> Usage {
-        self.meter.read()
+        let before = self.kept().before;
+        let all = self.meter.read();
+        // The others are set anew by each attempt.
+        Usage {
+            log_bytes: all.log_bytes - before.log_bytes,
+            http_requests: all.http_requests - before.http_requests,
+            http_sent_bytes: all.http_sent_bytes - before.http_sent_bytes,
+            http_received_bytes: all.http_received_bytes - before.http_received_bytes,
+            checkpoints: all.checkpoints - before.checkpoints,
+            ..all
+        }
     }
 
     /// Ends an attempt: what it wrote last is shown, though its line has no end.
@@ -83,6 +105,7 @@ impl RunHost for LocalHost {
     }
 
     fn log(&self, stream: LogStream, written: &[u8]) {
+        self.meter.add_log_bytes(written.len() as u64);
         let mut lines = Vec::new();
         let mut kept = self.kept();
         for piece in written.split_inclusive(|&b| b == b'\n') {
@@ -99,7 +122,8 @@ impl RunHost for LocalHost {
 
     fn save(&self, state: Vec<u8>) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(async {
-            self.kept().checkpoint = Some(state);
+            self.keep(state);
+            self.meter.add_checkpoint();
             Ok(())
         })
     }

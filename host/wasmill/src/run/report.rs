@@ -86,6 +86,24 @@ impl Report {
         format!("in {}, {} ms computing, {} memory", time(self.took), cpu.as_millis(), bytes(memory_bytes))
     }
 
+    /// Returns what the newest attempt used, in the words of the API.
+    fn usage_json(&self) -> Result<serde_json::Value> {
+        let Usage { cpu, wall, queue, instantiate, memory_bytes, log_bytes, checkpoints, .. } = self.usage;
+        let Usage { http_requests, http_sent_bytes, http_received_bytes, .. } = self.usage;
+        Ok(json!({
+            "cpu_ms": u64::try_from(cpu.as_millis())?,
+            "wall_ms": u64::try_from(wall.as_millis())?,
+            "queue_ms": u64::try_from(queue.as_millis())?,
+            "instantiate_us": u64::try_from(instantiate.as_micros())?,
+            "peak_memory_bytes": memory_bytes,
+            "log_bytes": log_bytes,
+            "http_requests": http_requests,
+            "http_sent_bytes": http_sent_bytes,
+            "http_received_bytes": http_received_bytes,
+            "checkpoints": checkpoints,
+        }))
+    }
+
     /// Prints all of it as one object on stdout, in the words of the API.
     pub(super) fn print_json(&self) -> Result<()> {
         let (state, status, result, error) = match &self.end {
@@ -105,10 +123,7 @@ impl Report {
             "duration_ms": u64::try_from(self.took.as_millis())?,
             "result": result,
             "error": error,
-            "usage": {
-                "cpu_ms": u64::try_from(self.usage.cpu.as_millis())?,
-                "peak_memory_bytes": self.usage.memory_bytes,
-            },
+            "usage": self.usage_json()?,
         });
         say!("{report}");
         Ok(())

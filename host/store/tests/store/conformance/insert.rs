@@ -5,7 +5,7 @@ use std::time::Duration;
 use wasmill_model::{NewTask, Next, TaskState};
 use wasmill_store::StoreError;
 
-use crate::fixture::{Place, at, claim, claim_one, get, insert_one, new_task};
+use crate::fixture::{Place, at, claim, claim_one, failure, get, insert_one, new_task, plugin};
 
 pub(crate) async fn a_new_task_waits(place: &impl Place) {
     let store = place.open();
@@ -63,4 +63,47 @@ pub(crate) async fn a_final_task_makes_room(place: &impl Place) {
 pub(crate) async fn nothing_to_insert_is_no_error(place: &impl Place) {
     let (store, _) = place.open_at(0, at(0));
     assert_eq!(store.insert(Vec::new()).await, Ok(()));
+}
+
+/// A task of plugin `b`, of which two may wait.
+fn bounded() -> NewTask {
+    NewTask { plugin: plugin("b"), waiting_max: Some(2), ..new_task() }
+}
+
+pub(crate) async fn a_plugin_has_no_more_waiting_than_its_bound(place: &impl Place) {
+    let store = place.open();
+    let full = |index| Err(StoreError::PluginFull { index, plugin: plugin("b"), waiting_max: 2 });
+    let many = vec![bounded(), new_task(), bounded(), new_task(), bounded()];
+    assert_eq!(store.insert(many).await, full(4));
+    assert_eq!(store.counts().await.expect("counted").waiting, 0, "none of them is stored");
+    store.insert(vec![bounded(), new_task(), bounded()]).await.expect("two fit");
+    assert_eq!(store.insert(vec![bounded()]).await, full(0));
+    insert_one(&store).await;
+    // The bound outlives the store.
+    store.close().await;
+    let (store, _) = place.open_at(9, at(0));
+    assert_eq!(store.insert(vec![new_task(), bounded()]).await, full(1));
+    let claims = store.claim(&[plugin("b")], 1, at(0)).await.expect("claimed");
+    store.insert(vec![bounded()]).await.expect("one runs, so one fits");
+    assert_eq!(store.insert(vec![bounded()]).await, full(0));
+    // What was accepted is never refused later.
+    let retry = Next::RetryAt(at(1), failure());
+    assert_eq!(store.finish(&claims.claimed[0].claim, retry, None, at(0)).await, Ok(true));
+    assert_eq!(store.insert(vec![bounded()]).await, full(0));
+    let ids: Vec<_> = store.find_open(Default::default()).await.expect("found");
+    store.cancel_many(ids, Default::default(), at(1)).await.expect("cancelled");
+    store.insert(vec![bounded(), bounded()]).await.expect("there is room again");
+}
+
+pub(crate) async fn the_bound_of_a_plugin_holds_however_many_come_at_once(place: &impl Place) {
+    let store = place.open();
+    let inserts = (0..40).map(|_| {
+        let store = store.clone();
+        tokio::spawn(async move { store.insert(vec![bounded()]).await.is_ok() })
+    });
+    let mut stored = 0;
+    for insert in inserts.collect::<Vec<_>>() {
+        stored += usize::from(insert.await.expect("answered"));
+    }
+    assert_eq!((stored, store.counts().await.expect("counted").waiting), (2, 2));
 }

@@ -128,7 +128,7 @@ impl Table {
     fn head(&self, columns: usize) -> Vec<String> {
         let title = self.paint.bold(clipped(&format!("wasmill at {}", self.server), columns));
         let Some(look) = &self.look else { return vec![title, String::new()] };
-        let Stats { waiting, running, slots, memory, draining } = &look.stats;
+        let Stats { waiting, running, slots, memory, draining, .. } = &look.stats;
         let mut words = format!(
             "{running} running, {waiting} waiting, {} of {} slots, {} of {} memory",
             slots.used,

@@ -1,7 +1,7 @@
 //! Which addresses a name may resolve to: only those of the public Internet.
 //!
-//! Called by `fetch` for every address it is about to connect to. A name is only a promise of who
-//! owns it; without this check, anybody's DNS could lead a guest into the host's own network.
+//! Called by `door` for every address it is about to connect to. A name is only a promise of who
+//! owns it; without this check, anybody's DNS could lead a request into the host's own network.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -1,0 +1,92 @@
+//! `POST /schedules/{name}/pause`, `/resume` and `/run`: holds a schedule back, lets it go on, runs it now.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::IntoResponse;
+use wasmill_model::ScheduleName;
+use wasmill_store::{RanNow, Submitted};
+
+use super::{OF_SCHEDULE, WithTask, example, find};
+use crate::app::Api;
+use crate::openapi::{Answer, Operation};
+use crate::problem::Problem;
+use crate::problem_kind as kind;
+use crate::submit::{Refusal, answer, check_one, held, stored};
+
+pub(crate) async fn pause(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+) -> Result<impl IntoResponse, Problem> {
+    set(&api, &name, true).await
+}
+
+/// Lets it go on with the next moment from now; those meanwhile are over.
+pub(crate) async fn resume(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+) -> Result<impl IntoResponse, Problem> {
+    set(&api, &name, false).await
+}
+
+async fn set(api: &Api, name: &str, paused: bool) -> Result<impl IntoResponse + use<>, Problem> {
+    let known: ScheduleName = name.parse().map_err(|_| Problem::unknown_schedule(name))?;
+    let schedule = api.store.pause_schedule(known, paused, api.clock.now()).await?;
+    let schedule = schedule.ok_or_else(|| Problem::unknown_schedule(name))?;
+    api.schedules.wake();
+    Ok(Json(WithTask::new(&schedule)))
+}
+
+/// Starts a run now, also of one that is paused; when it is due stays as it is.
+pub(crate) async fn run(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+) -> Result<impl IntoResponse, Problem> {
+    let schedule = find(&api, &name).await?;
+    if api.scheduler.is_draining() {
+        return Err(Problem::draining());
+    }
+    let request = serde_json::from_str(schedule.task.as_deref().unwrap_or("{}"));
+    let request = request.map_err(|_| Problem::internal_fault("a stored task request is no JSON"))?;
+    let task = check_one(&api, request, api.clock.now(), None).map_err(|Refusal { faults, later }| {
+        let faults = faults.into_iter().map(|fault| fault.under("task")).collect();
+        Refusal { faults, later }.into_problem()
+    })?;
+    match api.schedules.run_now(schedule.name.clone(), task).await? {
+        RanNow::Started(task) => {
+            api.scheduler.wake();
+            answer(&Submitted { tasks: vec![task], replayed: false })
+        }
+        RanNow::NotFound => Err(Problem::unknown_schedule(&name)),
+        RanNow::Busy(holder) => Err(Problem::schedule_busy(&schedule.name, holder)),
+    }
+}
+
+pub(super) fn about() -> [Operation; 3] {
+    let of = |path, id, summary, detail| {
+        Operation::post(path, id, summary)
+            .detail(detail)
+            .answers(200, Answer::json::<WithTask>("It is so, and durable.", example(false)))
+            .problems(&OF_SCHEDULE)
+    };
+    [
+        of(
+            "/schedules/{schedule}/pause",
+            "pauseSchedule",
+            "Hold a schedule back",
+            "Until it is resumed, also after a restart. Tasks that it has started go on.",
+        ),
+        of(
+            "/schedules/{schedule}/resume",
+            "resumeSchedule",
+            "Let a schedule go on",
+            "It goes on with the next moment from now: what was due meanwhile is not missed but over.",
+        ),
+        Operation::post("/schedules/{schedule}/run", "runSchedule", "Run a schedule now")
+            .detail("Also one that is paused. When it is due next stays as it is.")
+            .answers(201, stored())
+            .answers(200, held())
+            .problems(&OF_SCHEDULE)
+            .problems(&[kind::INVALID_REQUEST, kind::PLUGIN_COMPILING, kind::WAITING_LINE_FULL])
+            .problems(&[kind::SCHEDULE_BUSY, kind::KEY_TAKEN]),
+    ]
+}

@@ -1,0 +1,159 @@
+//! Which trace a request is part of: reads `traceparent` and `tracestate`, and tells of the request as a span.
+//!
+//! A layer around the routes that make tasks; what it reads goes with the request, as [`Caller`]. It refuses
+//! nothing: what is no trace context is passed over, as the specification has it.
+
+use std::convert::Infallible;
+
+use axum::extract::{FromRequestParts, MatchedPath, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::Response;
+use serde_json::json;
+use wasmill_model::{Span, SpanId, SpanKind, Timestamp, TraceContext, Tracer};
+
+use crate::app::Api;
+use crate::openapi::Operation;
+
+const TRACEPARENT: &str = "traceparent";
+const TRACESTATE: &str = "tracestate";
+
+/// The routes that make tasks, all of them by POST.
+const ROUTES: [&str; 4] = ["/task", "/task/batch", "/task/retry", "/task/{id}/retry"];
+
+/// Where in which trace the tasks of a request are asked for, if it is part of one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Caller(pub(crate) Option<TraceContext>);
+
+impl FromRequestParts<Api> for Caller {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Self, Infallible> {
+        Ok(parts.extensions.remove::<Self>().unwrap_or_default())
+    }
+}
+
+/// The layer.
+pub(crate) async fn trace(State(tracer): State<Tracer>, mut request: Request, next: Next) -> Response {
+    let Some(route) = route(&request) else { return next.run(request).await };
+    let caller = read(request.headers());
+    let (Some(context), Some(start)) = (tracer.begin(caller.as_ref()), tracer.now()) else {
+        // Nothing is recorded here, but whoever called is still in the trace.
+        if caller.is_some() {
+            request.extensions_mut().insert(Caller(caller));
+        }
+        return next.run(request).await;
+    };
+    let mut answering = Answering {
+        parent: caller.map(|caller| caller.span_id),
+        start,
+        status: None,
+        context,
+        route,
+        tracer,
+    };
+    request.extensions_mut().insert(Caller(Some(answering.context.clone())));
+    let response = next.run(request).await;
+    answering.status = Some(response.status());
+    response
+}
+
+fn route(request: &Request) -> Option<&'static str> {
+    if request.method() != Method::POST {
+        return None;
+    }
+    let matched = request.extensions().get::<MatchedPath>()?.as_str();
+    ROUTES.into_iter().find(|route| *route == matched)
+}
+
+fn read(headers: &HeaderMap) -> Option<TraceContext> {
+    let mut given = headers.get_all(TRACEPARENT).iter();
+    let traceparent = given.next()?.to_str().ok()?;
+    if given.next().is_some() {
+        return None;
+    }
+    // It may come in several headers, which are one list.
+    let states: Option<Vec<_>> =
+        headers.get_all(TRACESTATE).iter().map(|state| state.to_str().ok()).collect();
+    TraceContext::read(traceparent, states.map(|states| states.join(",")).as_deref())
+}
+
+/// A request that is being answered; it is told of when it is dropped, since a client may hang up.
+struct Answering {
+    context: TraceContext,
+    parent: Option<SpanId>,
+    route: &'static str,
+    start: Timestamp,
+    status: Option<StatusCode>,
+    tracer: Tracer,
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        if !self.tracer.records(&self.context) {
+            return;
+        }
+        let times = (self.start, self.tracer.now().unwrap_or(self.start));
+        let mut span = Span::new(&self.context, self.parent, format!("POST {}", self.route), times)
+            .with("http.request.method", "POST")
+            .with("http.route", self.route);
+        span.kind = SpanKind::Server;
+        if let Some(status) = self.status {
+            span = span.with("http.response.status_code", u64::from(status.as_u16()));
+            if status.is_server_error() {
+                span = span.failed(status.as_str());
+            }
+        }
+        self.tracer.record([span]);
+    }
+}
+
+/// Says in the API document that an operation heeds the headers.
+pub(crate) fn about(operation: Operation) -> Operation {
+    let text = json!({"type": "string"});
+    let example = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    operation
+        .header(
+            "traceparent",
+            "Where in which trace the task is asked for, as W3C Trace Context has it; anything else is passed over.",
+            &json!({"type": "string", "example": example}),
+        )
+        .header("tracestate", "What goes with it; handed on if it has at most 512 bytes.", &text)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+    use crate::app;
+
+    const GOOD: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+    fn headers(given: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in given {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    #[test]
+    fn one_traceparent_is_read_and_several_are_none() {
+        let context = read(&headers(&[(TRACEPARENT, GOOD), (TRACESTATE, "a=1"), (TRACESTATE, "b=2")]));
+        let context = context.expect("a context");
+        assert_eq!((context.traceparent().as_str(), context.state.as_deref()), (GOOD, Some("a=1,b=2")));
+        assert_eq!(read(&headers(&[(TRACEPARENT, GOOD), (TRACEPARENT, GOOD)])), None);
+        assert_eq!(read(&headers(&[(TRACEPARENT, "nonsense"), (TRACESTATE, "a=1")])), None);
+        assert_eq!(read(&headers(&[(TRACESTATE, "a=1")])), None);
+    }
+
+    #[test]
+    fn the_routes_that_are_traced_are_there() {
+        let routes = app::routes();
+        for route in ROUTES {
+            assert!(routes.known().contains(&("post", route)), "{route}");
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Signs what is delivered, as Standard Webhooks 1.0 has it: <https://www.standardwebhooks.com>.
+//!
+//! Whoever knows the secret can tell that a delivery came from this server, is whole, and is not an old one
+//! sent again.
+
+use std::fmt;
+use std::str::FromStr;
+
+use data_encoding::BASE64;
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+
+/// What a secret may begin with, so that it is known for one.
+const PREFIX: &str = "whsec_";
+
+/// Bytes of a secret, as the standard has it.
+const BYTES: std::ops::RangeInclusive<usize> = 24..=64;
+
+/// The secrets that deliveries are signed with: none, one, or while it is changed, the new and the old one.
+#[derive(Clone, Default)]
+pub struct Secrets(Vec<Box<[u8]>>);
+
+/// Secrets are never written out.
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} secrets", self.0.len())
+    }
+}
+
+impl FromStr for Secrets {
+    type Err = InvalidSecret;
+
+    /// Reads secrets with blanks or line ends between them.
+    fn from_str(text: &str) -> Result<Self, InvalidSecret> {
+        let secrets = text.split_whitespace().map(|secret| {
+            let secret = secret.strip_prefix(PREFIX).unwrap_or(secret);
+            let bytes = BASE64.decode(secret.as_bytes()).map_err(|_| InvalidSecret)?;
+            if BYTES.contains(&bytes.len()) { Ok(bytes.into()) } else { Err(InvalidSecret) }
+        });
+        secrets.collect::<Result<_, _>>().map(Self)
+    }
+}
+
+/// The text is no secret. It does not say which: errors are logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a secret is whsec_ and 24 to 64 random bytes in base64: \
+     echo \"whsec_$(head -c 32 /dev/urandom | base64)\" makes one"
+)]
+pub struct InvalidSecret;
+
+impl Secrets {
+    /// Says whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Returns the signatures of a delivery, one for each secret; none without a secret.
+    pub(crate) fn sign(&self, id: &str, timestamp: i64, body: &[u8]) -> Option<String> {
+        let signatures = self.0.iter().map(|secret| {
+            let mut mac = Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes keys of any length");
+            mac.update(format!("{id}.{timestamp}.").as_bytes());
+            mac.update(body);
+            format!("v1,{}", BASE64.encode(&mac.finalize().into_bytes()))
+        });
+        let signatures: Vec<_> = signatures.collect();
+        (!signatures.is_empty()).then(|| signatures.join(" "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_is_as_the_libraries_of_the_standard_expect_it() {
+        // The example that they test themselves with.
+        let secrets: Secrets = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".parse().expect("a secret");
+        let body = br#"{"test": 2432232314}"#;
+        let signed = secrets.sign("msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, body);
+        assert_eq!(signed.as_deref(), Some("v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="));
+    }
+
+    #[test]
+    fn each_secret_signs_and_none_signs_nothing() {
+        let two = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSx\n";
+        let secrets: Secrets = two.parse().expect("secrets");
+        let signed = secrets.sign("a", 1, b"").expect("signed");
+        let signed: Vec<_> = signed.split(' ').collect();
+        assert!(signed.len() == 2 && signed[0] != signed[1], "{signed:?}");
+        assert_eq!(Secrets::default().sign("a", 1, b""), None);
+        assert_eq!(format!("{secrets:?}"), "2 secrets");
+    }
+
+    #[test]
+    fn what_is_no_secret_is_refused() {
+        let long = BASE64.encode(&[7; 65]);
+        for text in ["whsec_", "short", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLa==", "not base64 at all!", &long] {
+            assert_eq!(text.parse::<Secrets>().err(), Some(InvalidSecret), "{text}");
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! Decides which traces are recorded, and keeps the spans of those until they are fetched.
+//!
+//! Whoever has a span records it, and never waits for it; the binary fetches and sends them. When there are
+//! too many, further ones are dropped and counted. Switched off it holds nothing and costs a comparison.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::{Clock, Span, SpanId, TaskId, Timestamp, TraceContext, TraceId};
+
+/// The most spans that are kept for sending: about 15 MB.
+const SPANS_MAX: usize = 16_384;
+
+/// Which traces are recorded.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sampler {
+    /// Whether a caller that begins the trace decides, if there is one.
+    pub heeds_caller: bool,
+    /// The share of the others, from 0.0 to 1.0.
+    pub share: f64,
+}
+
+impl Default for Sampler {
+    fn default() -> Self {
+        Self { heeds_caller: true, share: 1.0 }
+    }
+}
+
+impl Sampler {
+    fn picks(self, caller: Option<&TraceContext>, trace_id: TraceId) -> bool {
+        match caller {
+            Some(caller) if self.heeds_caller => caller.sampled,
+            // So that hosts with the same share pick the same traces; see
+            // <https://opentelemetry.io/docs/specs/otel/trace/tracestate-probability-sampling/>.
+            _ => trace_id.lot() >= 1.0 - self.share,
+        }
+    }
+}
+
+/// What has become of spans since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TracerFigures {
+    /// The collector has taken them.
+    pub exported: u64,
+    /// There was no room to keep them.
+    pub dropped: u64,
+    /// The collector did not want them.
+    pub refused: u64,
+    /// They are kept for sending right now.
+    pub kept: u64,
+}
+
+/// Takes spans. Cheap to clone; all clones are the same. The default is switched off.
+#[derive(Clone, Default)]
+pub struct Tracer(Option<Arc<Inner>>);
+
+struct Inner {
+    sampler: Sampler,
+    clock: Arc<dyn Clock>,
+    started_at: Timestamp,
+    kept: Mutex<VecDeque<Span>>,
+    exported: AtomicU64,
+    dropped: AtomicU64,
+    refused: AtomicU64,
+    on_spans: Box<dyn Fn(usize) + Send + Sync>,
+}
+
+impl Tracer {
+    /// Makes one that records. `on_spans` is called with how many are kept, after each that is recorded at
+    /// a time; it must not wait.
+    pub fn new(
+        sampler: Sampler,
+        clock: Arc<dyn Clock>,
+        on_spans: impl Fn(usize) + Send + Sync + 'static,
+    ) -> Self {
+        Self(Some(Arc::new(Inner {
+            sampler,
+            started_at: clock.now(),
+            clock,
+            kept: Mutex::default(),
+            exported: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            on_spans: Box::new(on_spans),
+        })))
+    }
+
+    /// Says whether anything is recorded at all.
+    pub fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Says whether spans of this trace are recorded.
+    pub fn records(&self, context: &TraceContext) -> bool {
+        self.is_on() && context.sampled
+    }
+
+    /// Returns when it was made; `None` if it is off.
+    pub fn started_at(&self) -> Option<Timestamp> {
+        self.0.as_ref().map(|inner| inner.started_at)
+    }
+
+    /// Returns what time it is; `None` if it is off.
+    pub fn now(&self) -> Option<Timestamp> {
+        self.0.as_ref().map(|inner| inner.clock.now())
+    }
+
+    /// Begins a span of this host: in the trace of its caller, or in a new one. Returns where it is, or `None`
+    /// if it is off.
+    pub fn begin(&self, caller: Option<&TraceContext>) -> Option<TraceContext> {
+        let inner = self.0.as_ref()?;
+        let trace_id = caller.map_or_else(TraceId::random, |caller| caller.trace_id);
+        Some(TraceContext {
+            trace_id,
+            span_id: SpanId::random(),
+            sampled: inner.sampler.picks(caller, trace_id),
+            state: caller.and_then(|caller| caller.state.clone()),
+        })
+    }
+
+    /// Returns the trace of the run that a claim of a task began, for what the run asks of others.
+    pub fn run(&self, caller: &TraceContext, task: TaskId, claim: i64) -> RunTrace {
+        if self.records(caller) {
+            RunTrace { tracer: self.clone(), context: caller.with_span(SpanId::of_run(task, claim)) }
+        } else {
+            RunTrace { tracer: Self::default(), context: caller.clone() }
+        }
+    }
+
+    /// Keeps spans for sending, as far as there is room.
+    pub fn record(&self, spans: impl IntoIterator<Item = Span>) {
+        let Some(inner) = &self.0 else { return };
+        let mut spans = spans.into_iter();
+        let mut kept = inner.kept();
+        let before = kept.len();
+        let room = SPANS_MAX - before;
+        kept.extend(spans.by_ref().take(room));
+        let now = kept.len();
+        drop(kept);
+        inner.dropped.fetch_add(spans.count() as u64, Relaxed);
+        if now > before {
+            (inner.on_spans)(now);
+        }
+    }
+
+    /// Fetches the oldest spans, at most so many.
+    pub fn fetch(&self, most: usize) -> Vec<Span> {
+        let Some(inner) = &self.0 else { return Vec::new() };
+        let mut kept = inner.kept();
+        let count = kept.len().min(most);
+        kept.drain(..count).collect()
+    }
+
+    /// Notes that the collector has taken so many spans, and did not want so many others.
+    pub fn sent(&self, exported: u64, refused: u64) {
+        if let Some(inner) = &self.0 {
+            inner.exported.fetch_add(exported, Relaxed);
+            inner.refused.fetch_add(refused, Relaxed);
+        }
+    }
+
+    /// Returns what has become of spans so far.
+    pub fn figures(&self) -> TracerFigures {
+        self.0.as_ref().map_or_else(TracerFigures::default, |inner| TracerFigures {
+            exported: inner.exported.load(Relaxed),
+            dropped: inner.dropped.load(Relaxed),
+            refused: inner.refused.load(Relaxed),
+            kept: inner.kept().len() as u64,
+        })
+    }
+}
+
+impl Inner {
+    fn kept(&self) -> MutexGuard<'_, VecDeque<Span>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Tracer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tracer").field("is_on", &self.is_on()).finish_non_exhaustive()
+    }
+}
+
+/// The trace of one run.
+#[derive(Clone, Debug)]
+pub struct RunTrace {
+    /// Switched off if the trace is not recorded here.
+    tracer: Tracer,
+    context: TraceContext,
+}
+
+impl RunTrace {
+    /// Returns where in the trace the run is; if the trace is not recorded here, where its caller is.
+    pub fn context(&self) -> &TraceContext {
+        &self.context
+    }
+
+    /// Begins a span of the run, and says what time it is; `None` if the trace is not recorded here.
+    pub fn begin(&self) -> Option<(TraceContext, Timestamp)> {
+        Some((self.context.with_span(SpanId::random()), self.tracer.now()?))
+    }
+
+    /// Returns the tracer of its spans.
+    pub fn tracer(&self) -> &Tracer {
+        &self.tracer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+    use crate::SystemClock;
+
+    fn tracer(sampler: Sampler) -> Tracer {
+        Tracer::new(sampler, Arc::new(SystemClock), |_| {})
+    }
+
+    fn caller(sampled: bool) -> TraceContext {
+        let flag = u8::from(sampled);
+        format!("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0{flag} a=b").parse().expect("valid")
+    }
+
+    fn span(tracer: &Tracer) -> Span {
+        let context = tracer.begin(None).expect("it is on");
+        let now = tracer.now().expect("it is on");
+        Span::new(&context, None, "a", (now, now))
+    }
+
+    #[test]
+    fn a_caller_decides_unless_it_is_not_asked() {
+        let picks = |heeds_caller, share, sampled| {
+            let caller = caller(sampled);
+            tracer(Sampler { heeds_caller, share }).begin(Some(&caller)).map(|context| context.sampled)
+        };
+        for (heeds_caller, share, sampled, picked) in [
+            (true, 0.0, true, true),
+            (true, 1.0, false, false),
+            (false, 0.0, true, false),
+            (false, 1.0, false, true),
+        ] {
+            assert_eq!(picks(heeds_caller, share, sampled), Some(picked));
+        }
+    }
+
+    #[test]
+    fn a_share_of_new_traces_is_picked() {
+        let tracer = tracer(Sampler { heeds_caller: true, share: 0.25 });
+        let picked =
+            (0..10_000).filter(|_| tracer.begin(None).is_some_and(|context| context.sampled)).count();
+        assert!((2_000..3_000).contains(&picked), "{picked}");
+    }
+
+    #[test]
+    fn a_trace_goes_on_with_a_span_of_its_own() {
+        let caller = caller(true);
+        let context = tracer(Sampler::default()).begin(Some(&caller)).expect("it is on");
+        assert_eq!((context.trace_id, &context.state), (caller.trace_id, &caller.state));
+        assert_ne!(context.span_id, caller.span_id);
+    }
+
+    #[test]
+    fn a_run_hands_on_its_caller_where_nothing_is_recorded() {
+        let task = TaskId::new();
+        for (tracer, sampled) in [(Tracer::default(), true), (tracer(Sampler::default()), false)] {
+            let trace = tracer.run(&caller(sampled), task, 1);
+            assert_eq!(trace.context(), &caller(sampled));
+            assert!(trace.begin().is_none());
+        }
+        let trace = tracer(Sampler::default()).run(&caller(true), task, 1);
+        assert_eq!(trace.context().span_id, SpanId::of_run(task, 1));
+        assert_eq!(trace.context().traceparent().len(), 55);
+    }
+
+    #[test]
+    fn spans_are_kept_in_order_and_those_without_room_are_counted() {
+        let told = Arc::new(AtomicUsize::new(0));
+        let telling = Arc::clone(&told);
+        let tracer = Tracer::new(Sampler::default(), Arc::new(SystemClock), move |kept| {
+            telling.store(kept, Relaxed);
+        });
+        let first = span(&tracer);
+        tracer.record([first.clone()]);
+        assert_eq!(told.load(Relaxed), 1);
+        let many: Vec<_> = (0..SPANS_MAX + 9).map(|_| span(&tracer)).collect();
+        tracer.record(many);
+        let figures = tracer.figures();
+        assert_eq!((figures.kept, figures.dropped), (SPANS_MAX as u64, 10));
+        assert_eq!(tracer.fetch(1), [first]);
+        assert_eq!(tracer.fetch(usize::MAX).len(), SPANS_MAX - 1);
+        assert_eq!((tracer.fetch(1).len(), tracer.figures().kept), (0, 0));
+    }
+
+    #[test]
+    fn one_that_is_off_takes_nothing() {
+        let off = Tracer::default();
+        assert!(!off.is_on() && off.begin(None).is_none() && !off.records(&caller(true)));
+        off.record([span(&tracer(Sampler::default()))]);
+        assert_eq!((off.figures(), off.fetch(9)), (TracerFigures::default(), Vec::new()));
+    }
+}

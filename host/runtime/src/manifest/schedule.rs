@@ -1,0 +1,110 @@
+//! `[schedule]` of a manifest: when the plugin runs by itself, and with which input.
+
+use serde::Deserialize;
+use serde_json::Value;
+use wasmill_model::{InvalidTiming, Missed, Timing};
+
+use crate::schema::InputSchema;
+use crate::terms::ScheduleTerms;
+
+/// Where the TOML library puts a date, which JSON does not have.
+const DATE: &str = "$__toml_private_datetime";
+
+/// The table as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ScheduleWish {
+    cron: String,
+    timezone: Option<String>,
+    missed: Option<String>,
+    overlap: Option<bool>,
+    input: Option<Value>,
+}
+
+impl ScheduleWish {
+    pub(super) fn check(self, schema: Option<&InputSchema>) -> Result<ScheduleTerms, String> {
+        let Self { cron, timezone, missed, overlap, input } = self;
+        let timing =
+            Timing::of(&cron, timezone.as_deref().unwrap_or("UTC")).map_err(|error| match error {
+                InvalidTiming::Zone => format!("schedule.timezone: {error}"),
+                _ => format!("schedule.cron: {error}"),
+            })?;
+        let missed = match missed.as_deref() {
+            None => Missed::default(),
+            Some(word) => Missed::of(word)
+                .ok_or_else(|| format!("schedule.missed is skip, one or all, not '{word}'"))?,
+        };
+        let input = input.map(|input| dates_as_text(input).to_string());
+        let violation = schema.and_then(|schema| schema.violations(input.as_deref()).into_iter().next());
+        if let Some(violation) = violation {
+            let place = violation.pointer;
+            return Err(format!("schedule.input does not fit input.schema: {place}: {}", violation.message));
+        }
+        Ok(ScheduleTerms { timing, missed, overlap: overlap.unwrap_or(true), input })
+    }
+}
+
+fn dates_as_text(value: Value) -> Value {
+    match value {
+        Value::Object(mut fields) if fields.len() == 1 && fields.contains_key(DATE) => {
+            fields.remove(DATE).unwrap_or_default()
+        }
+        Value::Object(fields) => {
+            fields.into_iter().map(|(name, value)| (name, dates_as_text(value))).collect()
+        }
+        Value::Array(values) => values.into_iter().map(dates_as_text).collect(),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str) -> Result<ScheduleTerms, String> {
+        toml::from_str::<ScheduleWish>(text).map_err(|error| error.message().to_owned())?.check(None)
+    }
+
+    #[test]
+    fn a_schedule_is_read_with_its_input() {
+        let terms = check(
+            r#"
+            cron = "30 2 * * *"
+            timezone = "Europe/Berlin"
+            missed = "all"
+            overlap = false
+            input = { urls = ["https://example.com"], since = 2026-01-01T00:00:00Z }
+            "#,
+        )
+        .unwrap();
+        assert_eq!((terms.timing.expression(), terms.timing.zone()), ("30 2 * * *", "Europe/Berlin"));
+        assert_eq!((terms.missed, terms.overlap), (Missed::All, false));
+        let input: Value = serde_json::from_str(&terms.input.unwrap()).unwrap();
+        assert_eq!(input["since"], "2026-01-01T00:00:00Z");
+        assert_eq!(input["urls"][0], "https://example.com");
+        let plain = check("cron = \"@daily\"").unwrap();
+        assert_eq!(
+            (plain.timing.zone(), plain.missed, plain.overlap, plain.input),
+            ("UTC", Missed::One, true, None)
+        );
+    }
+
+    #[test]
+    fn a_schedule_that_makes_no_sense_is_refused() {
+        for (text, named) in [
+            ("", "cron"),
+            ("cron = \"soon\"", "schedule.cron: "),
+            ("cron = \"0 0 30 2 *\"", "schedule.cron: it is never due"),
+            ("cron = \"@daily\"\ntimezone = \"Berlin\"", "schedule.timezone: "),
+            ("cron = \"@daily\"\nmissed = \"some\"", "not 'some'"),
+            ("cron = \"@daily\"\nevery = 1", "unknown field"),
+        ] {
+            let reason = check(text).expect_err(text);
+            assert!(reason.contains(named), "{text}: {reason}");
+        }
+        let schema = InputSchema::compile(r#"{"type": "object", "required": ["url"]}"#).unwrap();
+        let wish = |text| toml::from_str::<ScheduleWish>(text).unwrap().check(Some(&schema));
+        assert!(wish("cron = \"@daily\"\ninput = { url = 1 }").is_ok());
+        assert!(wish("cron = \"@daily\"").unwrap_err().contains("does not fit"));
+    }
+}

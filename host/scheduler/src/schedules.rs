@@ -1,0 +1,345 @@
+//! Starts what schedules say, each run once: sleeps until the next one is due, has its task made, and stores it
+//! in the write that moves the schedule on.
+//!
+//! The binary starts it beside the scheduler, whose pauses hold back tasks and not schedules. It knows neither
+//! plugins nor what a task request is: whoever starts it says how to make a task of one.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use wasmill_model::{
+    Clock, Histogram, LATENCY_SECONDS, Missed, NewTask, ScheduleName, TaskId, TimeDelta, Timestamp, Timing,
+};
+use wasmill_store::{Fire, Fired, RanNow, Schedule, Store, StoreError};
+
+use crate::scheduler::{Scheduler, carry_out};
+
+/// The most schedules that there may be.
+pub const SCHEDULES_MAX: usize = 1_000;
+
+/// The most missed runs of one schedule that are made up for, the newest.
+pub const MISSED_MAX: usize = 1_000;
+
+/// How late the newest run may be and still not count as missed.
+pub const LATE_MAX: Duration = Duration::from_secs(60);
+
+/// How often to look though nothing is due: the wall clock may have been set meanwhile.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// How long to wait before what could not be started is tried again.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// The most tasks stored in one write.
+const STEP: usize = 50;
+
+/// The most schedules that are started at the same time; their writes share commits.
+const AT_ONCE: usize = 16;
+
+/// Bytes kept of why a run could not be started.
+const TROUBLE_BYTES_MAX: usize = 1 << 10;
+
+/// Makes a task of a request, as a submit at this moment would, or says why not.
+pub type Prepare = Arc<dyn Fn(&str, Timestamp) -> Result<NewTask, String> + Send + Sync>;
+
+/// The schedules of a store. Cheap to clone; all clones are the same.
+#[derive(Clone)]
+pub struct Schedules {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    hint: Notify,
+    figures: Mutex<ScheduleFigures>,
+}
+
+/// What schedules have done since the start.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScheduleFigures {
+    /// Runs that were started, by hand or since they were due.
+    pub started: u64,
+    /// Runs that were left out.
+    pub skipped: u64,
+    /// Seconds from when runs were due until they were started.
+    pub late_seconds: Histogram,
+}
+
+/// How it went with a schedule that was due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Went {
+    /// It is not due any more.
+    Well,
+    /// It stays due.
+    Badly,
+    /// The store is closed.
+    Closed,
+}
+
+/// What is to be done about all that is due of one schedule, or about a first part of it.
+#[derive(Debug, PartialEq, Eq)]
+struct Plan {
+    runs: Vec<Timestamp>,
+    left_out: u64,
+    settled: Timestamp,
+    next_at: Option<Timestamp>,
+}
+
+impl Schedules {
+    /// Knows the schedules of a store. Nothing is started before [`Schedules::keep`] is called.
+    pub fn new(store: Store, clock: Arc<dyn Clock>) -> Self {
+        let figures =
+            ScheduleFigures { started: 0, skipped: 0, late_seconds: Histogram::new(LATENCY_SECONDS) };
+        let shared = Shared { store, clock, hint: Notify::new(), figures: Mutex::new(figures) };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Hints that schedules have changed, or that what could not be started may start now.
+    pub fn wake(&self) {
+        self.shared.hint.notify_one();
+    }
+
+    /// Returns what schedules have done since the start.
+    pub fn figures(&self) -> ScheduleFigures {
+        self.shared.figures().clone()
+    }
+
+    /// Starts a run that is asked for by hand. Durable on return.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Store::run_now`].
+    pub async fn run_now(&self, name: ScheduleName, task: NewTask) -> Result<RanNow, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        carry_out(async move {
+            let task = NewTask { schedule: Some(name.clone()), ..task };
+            let ran = shared.store.run_now(name, task, shared.clock.now()).await?;
+            if let RanNow::Started(task) = &ran
+                && task.holder.is_none()
+            {
+                shared.figures().started += 1;
+            }
+            Ok(ran)
+        })
+        .await
+    }
+
+    /// Starts what is due, until the scheduler drains or the store is closed.
+    pub async fn keep(self, scheduler: Scheduler, prepare: Prepare) {
+        loop {
+            let wait = tokio::select! {
+                biased;
+                () = scheduler.draining() => return,
+                wait = self.look(&scheduler, &prepare) => wait,
+            };
+            let Some(wait) = wait else { return };
+            tokio::select! {
+                () = scheduler.draining() => return,
+                () = self.shared.hint.notified() => {}
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    /// Starts what is due now, and says how long nothing else is; `None` once the store is closed.
+    async fn look(&self, scheduler: &Scheduler, prepare: &Prepare) -> Option<Duration> {
+        let shared = &self.shared;
+        let (due, next) = match shared.store.due_schedules(shared.clock.now(), SCHEDULES_MAX).await {
+            Ok(found) => found,
+            Err(StoreError::Closed) => return None,
+            // The store has told of it.
+            Err(_) => return Some(RETRY),
+        };
+        let mut went = Vec::with_capacity(due.len());
+        for names in due.chunks(AT_ONCE) {
+            let mut starts = JoinSet::new();
+            for name in names {
+                starts.spawn(start(Arc::clone(shared), scheduler.clone(), Arc::clone(prepare), name.clone()));
+            }
+            went.extend(starts.join_all().await);
+        }
+        if went.contains(&Went::Closed) {
+            return None;
+        }
+        let most = if went.contains(&Went::Badly) { RETRY } else { LOOK };
+        // What has started may be due again before the others.
+        let next = if due.is_empty() { next } else { self.next().await };
+        let until_next = next.map(|next| (next - shared.clock.now()).to_std().unwrap_or_default());
+        Some(until_next.map_or(most, |until_next| until_next.min(most)))
+    }
+
+    async fn next(&self) -> Option<Timestamp> {
+        let now = self.shared.clock.now();
+        self.shared.store.due_schedules(now, 0).await.map_or(None, |(_, next)| next)
+    }
+}
+
+impl Shared {
+    fn figures(&self) -> MutexGuard<'_, ScheduleFigures> {
+        self.figures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes why a schedule stays due, unless that is known.
+    async fn trouble(&self, schedule: Schedule, why: &str) -> Went {
+        let why = why[..why.floor_char_boundary(TROUBLE_BYTES_MAX)].to_owned();
+        if schedule.last_error.as_deref() != Some(why.as_str()) {
+            tracing::warn!(schedule = %schedule.name, why, "a run that is due cannot start; it is tried again");
+            // Nothing depends on it, and the next try notes it again.
+            let _ = self.store.note_trouble(schedule, why).await;
+        }
+        Went::Badly
+    }
+
+    fn count(&self, schedule: &Schedule, started: &[(Timestamp, TaskId)], left_out: u64) {
+        let now = self.clock.now();
+        let mut figures = self.figures();
+        figures.started += started.len() as u64;
+        figures.skipped += left_out;
+        for (due, task) in started {
+            figures.late_seconds.observe_time((now - *due).to_std().unwrap_or_default());
+            tracing::debug!(schedule = %schedule.name, %due, %task, "a run was started");
+        }
+        drop(figures);
+        if left_out > 0 {
+            tracing::info!(schedule = %schedule.name, left_out, "runs were left out");
+        }
+    }
+}
+
+/// Starts all that is due of one schedule.
+async fn start(shared: Arc<Shared>, scheduler: Scheduler, prepare: Prepare, name: ScheduleName) -> Went {
+    loop {
+        match start_some(&shared, &scheduler, &prepare, &name).await {
+            Ok(Some(went)) => return went,
+            Ok(None) => {}
+            Err(StoreError::Closed) => return Went::Closed,
+            Err(error) => {
+                tracing::debug!(schedule = %name, %error, "failed to start a run that is due");
+                return Went::Badly;
+            }
+        }
+    }
+}
+
+/// Does one step; `None` if there may be more to do.
+async fn start_some(
+    shared: &Shared,
+    scheduler: &Scheduler,
+    prepare: &Prepare,
+    name: &ScheduleName,
+) -> Result<Option<Went>, StoreError> {
+    let Some(schedule) = shared.store.schedule(name.clone()).await? else { return Ok(Some(Went::Well)) };
+    let now = shared.clock.now();
+    let Some(first) = schedule.next_at.filter(|next_at| *next_at <= now && !schedule.paused) else {
+        return Ok(Some(Went::Well));
+    };
+    let timing = match schedule.timing() {
+        Ok(timing) => timing,
+        Err(error) => return Ok(Some(shared.trouble(schedule, &error.to_string()).await)),
+    };
+    let (missed, overlap) = (schedule.missed, schedule.overlap);
+    // After a long time there is much to count.
+    let planned = tokio::task::spawn_blocking(move || plan(&timing, first, now, missed, overlap)).await;
+    let Ok(Plan { runs, left_out, settled, next_at }) = planned else { return Ok(Some(Went::Badly)) };
+    let mut tasks = Vec::with_capacity(runs.len());
+    if !runs.is_empty() {
+        let request = schedule.task.as_deref().unwrap_or_default();
+        let task = match prepare(request, now) {
+            Ok(task) => NewTask { schedule: Some(name.clone()), ..task },
+            Err(why) => return Ok(Some(shared.trouble(schedule, &why).await)),
+        };
+        tasks.extend(runs.into_iter().map(|due| (due, NewTask { id: TaskId::new(), ..task.clone() })));
+    }
+    let fire = Fire {
+        name: name.clone(),
+        created_at: schedule.created_at,
+        revision: schedule.revision,
+        runs: tasks,
+        left_out,
+        settled,
+        next_at,
+        now,
+    };
+    match shared.store.fire(fire).await? {
+        Fired::Settled { started, left_out } => {
+            if !started.is_empty() {
+                scheduler.wake();
+            }
+            shared.count(&schedule, &started, left_out);
+            Ok(None)
+        }
+        Fired::Changed => Ok(None),
+        Fired::Full { waiting_max } => {
+            let why = format!("{waiting_max} tasks are waiting, the most this server takes");
+            Ok(Some(shared.trouble(schedule, &why).await))
+        }
+    }
+}
+
+/// Decides what becomes of the runs that were due from `first` until `now`.
+fn plan(timing: &Timing, first: Timestamp, now: Timestamp, missed: Missed, overlap: bool) -> Plan {
+    let newest_max = if missed == Missed::All && overlap { MISSED_MAX } else { 1 };
+    let due = timing.due(first, now, newest_max);
+    let (mut runs, mut left_out) = (due.newest, due.older);
+    let newest = runs.last().copied().unwrap_or(first);
+    let late_max = TimeDelta::from_std(LATE_MAX).unwrap_or_default();
+    if missed == Missed::Skip && now - newest > late_max {
+        left_out += runs.len() as u64;
+        runs.clear();
+    }
+    let (mut settled, mut next_at) = (newest, timing.next_after(newest));
+    if let Some(later) = runs.get(STEP).copied() {
+        runs.truncate(STEP);
+        (settled, next_at) = (runs[STEP - 1], Some(later));
+    }
+    Plan { runs, left_out, settled, next_at }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().expect("a time")
+    }
+
+    fn planned(missed: Missed, overlap: bool, now: &str) -> (usize, u64, String, String) {
+        let timing = Timing::of("*/10 * * * *", "UTC").expect("valid");
+        let plan = plan(&timing, at("2026-01-01T00:10:00Z"), at(now), missed, overlap);
+        let shown = |moment: Timestamp| timing.local(moment)[11..16].to_owned();
+        (
+            plan.runs.len(),
+            plan.left_out,
+            shown(plan.settled),
+            plan.next_at.map(shown).expect("there is always a next"),
+        )
+    }
+
+    #[test]
+    fn a_run_that_is_not_late_starts_whatever_the_policy() {
+        for missed in Missed::ALL {
+            let plan = planned(missed, true, "2026-01-01T00:10:59Z");
+            assert_eq!(plan, (1, 0, "00:10".to_owned(), "00:20".to_owned()), "{missed:?}");
+        }
+    }
+
+    #[test]
+    fn missed_runs_are_left_out_made_up_for_once_or_all_made_up_for() {
+        let plan = |missed, overlap| planned(missed, overlap, "2026-01-01T01:05:00Z");
+        let (settled, next) = ("01:00".to_owned(), "01:10".to_owned());
+        assert_eq!(plan(Missed::Skip, true), (0, 6, settled.clone(), next.clone()));
+        assert_eq!(plan(Missed::One, true), (1, 5, settled.clone(), next.clone()));
+        assert_eq!(plan(Missed::All, true), (6, 0, settled.clone(), next.clone()));
+        assert_eq!(plan(Missed::All, false), (1, 5, settled, next));
+    }
+
+    #[test]
+    fn many_are_started_in_steps_and_none_beyond_the_most() {
+        let (runs, left_out, _, next) = planned(Missed::All, true, "2026-01-01T10:00:00Z");
+        assert_eq!((runs, left_out, next.as_str()), (50, 0, "08:30"));
+        let (runs, left_out, ..) = planned(Missed::All, true, "2026-01-11T00:00:00Z");
+        assert_eq!((runs, left_out), (50, 440));
+    }
+}

@@ -1,0 +1,214 @@
+//! Tasks that wait for others: what they wait for is stored with them, and they are told when it has ended.
+//!
+//! Whatever ends a task calls [`ended`], which costs nothing while no task waits for another one. It notes the
+//! end in the same transaction. Those who wait are told by [`settle`] at the end of each batch: so many of
+//! them, and the others in the next batches, since a task may have a million of them, and a chain of tasks
+//! that are cancelled one after the other may be as long.
+
+use std::collections::HashMap;
+
+use chrono::DateTime;
+use rusqlite::{OptionalExtension, params};
+use wasmill_model::{Cause, Dependencies, NewTask, OnFailure, TaskId, TaskState, Timestamp};
+
+use super::batch::Batch;
+use super::cancel::{self, cancel};
+use super::cancel_many;
+use super::rows::{code, nanos, size, state};
+use crate::StoreError;
+
+/// The most tasks that are told in one batch: a few milliseconds that other writes wait for.
+const STEP_MAX: usize = 500;
+
+pub(super) const FIND: &str = "SELECT seq, state FROM task WHERE id = ?1";
+pub(super) const DEPENDANT: &str =
+    "INSERT INTO dependant (seq, on_failure, hand_over, run_at) VALUES (?1, ?2, ?3, ?4)";
+pub(super) const DEPENDENCY: &str = "INSERT INTO dependency (seq, place, id, on_seq) VALUES (?1, ?2, ?3, ?4)";
+pub(super) const NOTE: &str = "INSERT OR IGNORE INTO dependency_end (seq, state, at) VALUES (?1, ?2, ?3)";
+pub(super) const NOTE_IF_AWAITED: &str = "
+    INSERT OR IGNORE INTO dependency_end (seq, state, at) SELECT ?1, ?2, ?3 WHERE EXISTS (
+        SELECT 1 FROM dependency INDEXED BY dependency_on WHERE on_seq = ?1 AND outcome IS NULL)";
+pub(super) const LET_GO: &str = "UPDATE dependency SET on_seq = NULL WHERE seq = ?1 AND on_seq IS NOT NULL";
+pub(super) const NEXT_END: &str = "SELECT seq, state, at FROM dependency_end ORDER BY seq LIMIT 1";
+pub(super) const FORGET_END: &str = "DELETE FROM dependency_end WHERE seq = ?1";
+pub(super) const AWAITING: &str = "
+    SELECT dependency.seq, place, id, on_failure, hand_over
+    FROM dependency INDEXED BY dependency_on CROSS JOIN dependant ON dependant.seq = dependency.seq
+    WHERE on_seq = ?1 AND outcome IS NULL LIMIT ?2";
+pub(super) const TELL: &str = "
+    UPDATE dependency SET outcome = ?3, on_seq = iif(?4, on_seq, NULL) WHERE seq = ?1 AND place = ?2";
+pub(super) const COUNT_DOWN: &str = "
+    UPDATE task SET waits_for = waits_for - 1 WHERE seq = ?1 AND state = 0 AND waits_for > 0
+    RETURNING waits_for, priority <> 0 OR grp IS NOT NULL";
+pub(super) const LET_IN: &str = "
+    UPDATE task SET ready_at = max(ready_at, ?2),
+        rank = iif(priority = 0 AND grp IS NULL, NULL, 9223372036854775807)
+    WHERE seq = ?1";
+pub(super) const BLAME: &str = "UPDATE task SET cause = ?2, message = ?3 WHERE seq = ?1";
+
+/// A task that another one is to wait for.
+pub(super) struct Awaited {
+    id: TaskId,
+    seq: i64,
+    state: TaskState,
+}
+
+/// Finds all that a new task waits for, or says which of it there is not. `index` is its place among the new
+/// tasks; those that were not stored, since others hold their unique keys, are `held` by these.
+pub(super) fn find(
+    batch: &Batch<'_>,
+    index: usize,
+    dependencies: &Dependencies,
+    held: &HashMap<TaskId, TaskId>,
+) -> rusqlite::Result<Result<Vec<Awaited>, StoreError>> {
+    let mut find = batch.connection.prepare_cached(FIND)?;
+    let mut awaited = Vec::with_capacity(dependencies.on.len());
+    for (place, id) in dependencies.on.iter().enumerate() {
+        let id = *held.get(id).unwrap_or(id);
+        let found = find.query_row([id.as_bytes()], |row| Ok((row.get(0)?, state(row, 1)?)));
+        match found.optional()? {
+            Some((seq, state)) => awaited.push(Awaited { id, seq, state }),
+            None => return Ok(Err(StoreError::UnknownDependency { index, place, id })),
+        }
+    }
+    Ok(Ok(awaited))
+}
+
+/// Stores what a new task waits for. What has ended already is told to it at the end of the batch, like what
+/// ends a moment later.
+pub(super) fn add(
+    batch: &mut Batch<'_>,
+    seq: i64,
+    task: &NewTask,
+    awaited: &[Awaited],
+) -> rusqlite::Result<()> {
+    let Some(dependencies) = &task.dependencies else { return Ok(()) };
+    let run_at = task.run_at.filter(|run_at| *run_at > task.created_at).map(nanos);
+    let runs = dependencies.on_failure == OnFailure::Run;
+    let mut dependant = batch.connection.prepare_cached(DEPENDANT)?;
+    dependant.execute(params![seq, runs, dependencies.hand_over, run_at])?;
+    let mut dependency = batch.connection.prepare_cached(DEPENDENCY)?;
+    for (place, on) in awaited.iter().enumerate() {
+        dependency.execute(params![seq, size(place), on.id.as_bytes(), on.seq])?;
+        if on.state.is_final() {
+            let mut note = batch.connection.prepare_cached(NOTE)?;
+            note.execute(params![on.seq, code(on.state), nanos(task.created_at)])?;
+            batch.line.settling = true;
+        }
+    }
+    batch.line.depended_on = true;
+    Ok(())
+}
+
+/// Notes that a task has ended, or is gone before it had, for those that wait for it; and lets go of what it
+/// waited for itself.
+pub(super) fn ended(
+    batch: &mut Batch<'_>,
+    seq: i64,
+    state: TaskState,
+    at: Timestamp,
+) -> rusqlite::Result<()> {
+    if !batch.line.depended_on {
+        return Ok(());
+    }
+    batch.connection.prepare_cached(LET_GO)?.execute([seq])?;
+    let mut note = batch.connection.prepare_cached(NOTE_IF_AWAITED)?;
+    batch.line.settling |= note.execute(params![seq, code(state), nanos(at)])? > 0;
+    Ok(())
+}
+
+/// A task that has ended, and when.
+struct End {
+    seq: i64,
+    state: TaskState,
+    at: Timestamp,
+}
+
+/// One place of a task that waits.
+struct Awaiting {
+    seq: i64,
+    place: i64,
+    on: TaskId,
+    runs_on_failure: bool,
+    hand_over: bool,
+}
+
+/// Tells tasks of the ends that they wait for, no more than one batch has time for.
+pub(super) fn settle(batch: &mut Batch<'_>) -> rusqlite::Result<()> {
+    let mut left = STEP_MAX;
+    while batch.line.settling && left > 0 {
+        let Some(end) = next_end(batch)? else {
+            batch.line.settling = false;
+            break;
+        };
+        let awaiting = awaiting(batch, end.seq, left)?;
+        for one in &awaiting {
+            tell(batch, one, &end)?;
+        }
+        if awaiting.len() < left {
+            batch.connection.prepare_cached(FORGET_END)?.execute([end.seq])?;
+        }
+        left = left.saturating_sub(awaiting.len().max(1));
+    }
+    Ok(())
+}
+
+fn next_end(batch: &Batch<'_>) -> rusqlite::Result<Option<End>> {
+    let mut next = batch.connection.prepare_cached(NEXT_END)?;
+    let end = next.query_row([], |row| {
+        let at = DateTime::from_timestamp_nanos(row.get(2)?);
+        Ok(End { seq: row.get(0)?, state: state(row, 1)?, at })
+    });
+    end.optional()
+}
+
+fn awaiting(batch: &Batch<'_>, seq: i64, most: usize) -> rusqlite::Result<Vec<Awaiting>> {
+    let mut statement = batch.connection.prepare_cached(AWAITING)?;
+    let awaiting = statement.query_map(params![seq, size(most)], |row| {
+        Ok(Awaiting {
+            seq: row.get(0)?,
+            place: row.get(1)?,
+            on: TaskId::from_bytes(row.get(2)?),
+            runs_on_failure: row.get(3)?,
+            hand_over: row.get(4)?,
+        })
+    })?;
+    awaiting.collect()
+}
+
+/// Tells one task how another one has ended that it waits for.
+fn tell(batch: &mut Batch<'_>, awaiting: &Awaiting, end: &End) -> rusqlite::Result<()> {
+    let Awaiting { seq, place, hand_over, .. } = *awaiting;
+    let mut tell = batch.connection.prepare_cached(TELL)?;
+    // Of those that went wrong there is nothing to hand over.
+    let keeps = hand_over && end.state == TaskState::Completed;
+    tell.execute(params![seq, place, code(end.state), keeps])?;
+    drop(tell);
+    if end.state != TaskState::Completed && !awaiting.runs_on_failure {
+        return give_up(batch, awaiting, end);
+    }
+    let mut count = batch.connection.prepare_cached(COUNT_DOWN)?;
+    let left =
+        count.query_row([seq], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, bool>(1)?))).optional()?;
+    if let Some((0, is_ranked)) = left {
+        batch.connection.prepare_cached(LET_IN)?.execute(params![seq, nanos(end.at)])?;
+        batch.line.ranked |= is_ranked;
+        batch.readied = true;
+    }
+    Ok(())
+}
+
+/// Cancels a task since one that it waits for went wrong.
+fn give_up(batch: &mut Batch<'_>, awaiting: &Awaiting, end: &End) -> rusqlite::Result<()> {
+    let mut find = batch.connection.prepare_cached(cancel_many::FIND)?;
+    let found = find.query_row([awaiting.seq], cancel::cancellable).optional()?;
+    drop(find);
+    // Another one of those that it waits for may have been first.
+    let Some((seq, was @ TaskState::Waiting, of, has_webhook)) = found else { return Ok(()) };
+    let how = if end.state == TaskState::Failed { "failed" } else { "was cancelled" };
+    let message = format!("it depends on task {}, which {how}", awaiting.on);
+    let mut blame = batch.connection.prepare_cached(BLAME)?;
+    blame.execute(params![seq, Cause::Dependency.to_string(), message])?;
+    drop(blame);
+    cancel(batch, seq, of, was, has_webhook, end.at)
+}

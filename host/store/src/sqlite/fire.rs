@@ -1,0 +1,130 @@
+//! Starts the runs of a schedule: one operation stores their tasks and moves the schedule on.
+
+use rusqlite::{Connection, OptionalExtension, params};
+use wasmill_model::{NewTask, ScheduleName, TaskId, Timestamp};
+
+use super::batch::{Batch, Operation};
+use super::insert::Insert;
+use super::rows::nanos;
+use super::schedules::{is_key_taken, one};
+use crate::{Fire, Fired, RanNow, StoreError, Submitted, SubmittedTask};
+
+/// A task of the schedule that waits or runs.
+pub(super) const LIVE: &str = "
+    SELECT id FROM task INDEXED BY task_scheduled
+    WHERE schedule = ?1 AND schedule IS NOT NULL AND state < 2 LIMIT 1";
+pub(super) const FIRED: &str = "
+    UPDATE schedule SET next_at = ?2, settled_at = ?3, last_due = iif(?5 IS NULL, last_due, ?4),
+        last_at = coalesce(?5, last_at), last_task = coalesce(?6, last_task), runs = runs + ?7,
+        skipped = skipped + ?8, last_error = NULL, revision = revision + 1
+    WHERE name = ?1";
+pub(super) const RAN: &str = "
+    UPDATE schedule SET last_due = NULL, last_at = ?2, last_task = ?3, runs = runs + 1 WHERE name = ?1";
+
+/// Starts what is due.
+#[derive(Debug)]
+pub(super) struct FireDue {
+    pub(super) fire: Fire,
+    pub(super) waiting_max: u64,
+}
+
+impl Operation for FireDue {
+    type Answer = Fired;
+    const DURABLE: bool = true;
+
+    fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Fired> {
+        let Self { fire, waiting_max } = self;
+        let schedule = one(batch.connection, &fire.name)?;
+        let is_same = |revision, created_at| revision == fire.revision && created_at == fire.created_at;
+        let Some(schedule) =
+            schedule.filter(|found| !found.paused && is_same(found.revision, found.created_at))
+        else {
+            return Ok(Fired::Changed);
+        };
+        let is_busy = !schedule.overlap && live(batch.connection, &fire.name)?.is_some();
+        let room = usize::try_from(waiting_max.saturating_sub(batch.line.waiting)).unwrap_or(usize::MAX);
+        if !is_busy && room == 0 && !fire.runs.is_empty() {
+            return Ok(Fired::Full { waiting_max: *waiting_max });
+        }
+        let (mut started, mut left_out) = (Vec::new(), fire.left_out);
+        let (mut settled, mut next_at) = (fire.settled, fire.next_at);
+        for (due, task) in &fire.runs {
+            if is_busy || (!schedule.overlap && !started.is_empty()) {
+                left_out += 1;
+                continue;
+            }
+            match store(batch, task, *waiting_max)? {
+                Ok(SubmittedTask { holder: None, id, .. }) => started.push((*due, id)),
+                Ok(_) => left_out += 1,
+                Err(refusal) if is_key_taken(&refusal) => left_out += 1,
+                Err(_) => {
+                    // There is no more room: from this one on it stays due.
+                    next_at = Some(*due);
+                    settled = started.last().map_or(settled.min(*due), |(due, _)| *due);
+                    break;
+                }
+            }
+        }
+        let last = started.last();
+        batch.connection.prepare_cached(FIRED)?.execute(params![
+            fire.name.as_str(),
+            next_at.map(nanos),
+            nanos(settled),
+            last.map(|(due, _)| nanos(*due)),
+            last.map(|_| nanos(fire.now)),
+            last.map(|(_, id)| *id.as_bytes()),
+            started.len() as i64,
+            left_out.cast_signed(),
+        ])?;
+        Ok(Fired::Settled { started, left_out })
+    }
+}
+
+/// Starts a run that is asked for by hand; when the schedule is due stays as it is.
+#[derive(Debug)]
+pub(super) struct RunNow {
+    pub(super) name: ScheduleName,
+    pub(super) task: NewTask,
+    pub(super) waiting_max: u64,
+    pub(super) now: Timestamp,
+}
+
+impl Operation for RunNow {
+    type Answer = Result<RanNow, StoreError>;
+    const DURABLE: bool = true;
+
+    fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Self::Answer> {
+        let Some(schedule) = one(batch.connection, &self.name)? else { return Ok(Ok(RanNow::NotFound)) };
+        if !schedule.overlap
+            && let Some(live) = live(batch.connection, &self.name)?
+        {
+            return Ok(Ok(RanNow::Busy(live)));
+        }
+        let task = match store(batch, &self.task, self.waiting_max)? {
+            Ok(task) => task,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        if task.holder.is_none() {
+            let ran = params![self.name.as_str(), nanos(self.now), task.id.as_bytes()];
+            batch.connection.prepare_cached(RAN)?.execute(ran)?;
+        }
+        Ok(Ok(RanNow::Started(task)))
+    }
+}
+
+fn live(connection: &Connection, name: &ScheduleName) -> rusqlite::Result<Option<TaskId>> {
+    let mut live = connection.prepare_cached(LIVE)?;
+    live.query_row([name.as_str()], |row| Ok(TaskId::from_bytes(row.get(0)?))).optional()
+}
+
+/// Stores one task as a submit does.
+fn store(
+    batch: &mut Batch<'_>,
+    task: &NewTask,
+    waiting_max: u64,
+) -> rusqlite::Result<Result<SubmittedTask, StoreError>> {
+    let insert = Insert { tasks: vec![task.clone()], waiting_max, request: None };
+    let missing = || StoreError::Unavailable { message: "a task was stored without an answer".to_owned() };
+    let first = |Submitted { tasks, .. }| tasks.into_iter().next().ok_or_else(missing);
+    Ok(insert.run(batch)?.and_then(first))
+}

@@ -1,0 +1,99 @@
+//! What is read of tasks that wait for others: what they wait for, and what a run is handed of it.
+
+use rusqlite::{Connection, Row, params};
+use wasmill_model::{Dependencies, HAND_OVER_BYTES_MAX, Handed, OnFailure, TaskId, TaskState};
+
+use super::rows::state;
+use crate::{Claim, Dependency, Depends, HandOver};
+
+pub(super) const DEPENDS: &str = "
+    SELECT on_failure, hand_over, dependency.id, outcome
+    FROM task CROSS JOIN dependant ON dependant.seq = task.seq
+        CROSS JOIN dependency ON dependency.seq = task.seq
+    WHERE task.id = ?1 ORDER BY place";
+pub(super) const HANDED: &str = "
+    SELECT dependency.id, outcome, other.seq IS NOT NULL, coalesce(octet_length(other.result), 0), other.seq
+    FROM task CROSS JOIN dependency ON dependency.seq = task.seq
+        LEFT JOIN task AS other ON other.seq = on_seq AND other.id = dependency.id
+    WHERE task.seq = ?1 AND task.id = ?2 AND task.claims = ?3 AND task.state = 1 ORDER BY place";
+pub(super) const RESULT: &str = "SELECT result FROM task WHERE seq = ?1";
+pub(super) const AGAIN: &str = "
+    SELECT on_failure, hand_over, dependency.id, outcome,
+        EXISTS (SELECT 1 FROM task WHERE task.id = dependency.id)
+    FROM dependant CROSS JOIN dependency ON dependency.seq = dependant.seq
+    WHERE dependant.seq = ?1 ORDER BY place";
+
+fn on_failure(row: &Row<'_>, column: usize) -> rusqlite::Result<OnFailure> {
+    Ok(if row.get(column)? { OnFailure::Run } else { OnFailure::Cancel })
+}
+
+fn outcome(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<TaskState>> {
+    let ended = row.get::<_, Option<i64>>(column)?.is_some();
+    ended.then(|| state(row, column)).transpose()
+}
+
+/// Reads what a task waits for; `None` if it was never to wait for any.
+pub(super) fn depends(connection: &Connection, id: TaskId) -> rusqlite::Result<Option<Depends>> {
+    let mut statement = connection.prepare_cached(DEPENDS)?;
+    let mut rows = statement.query([id.as_bytes()])?;
+    let mut depends: Option<Depends> = None;
+    while let Some(row) = rows.next()? {
+        let (on_failure, hand_over) = (on_failure(row, 0)?, row.get(1)?);
+        let on = Dependency { id: TaskId::from_bytes(row.get(2)?), outcome: outcome(row, 3)? };
+        depends.get_or_insert(Depends { on: Vec::new(), on_failure, hand_over }).on.push(on);
+    }
+    Ok(depends)
+}
+
+/// Reads how those tasks ended that a running one waited for, and their results, unless they are too large.
+pub(super) fn handed(connection: &Connection, claim: &Claim) -> rusqlite::Result<HandOver> {
+    let snapshot = connection.unchecked_transaction()?;
+    let mut statement = snapshot.prepare_cached(HANDED)?;
+    let mut rows = statement.query(params![claim.seq, claim.id.as_bytes(), claim.token])?;
+    let (mut found, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.next()? {
+        let id = TaskId::from_bytes(row.get(0)?);
+        let outcome = outcome(row, 1)?.unwrap_or(TaskState::Cancelled);
+        let (is_there, seq): (bool, Option<i64>) = (row.get(2)?, row.get(4)?);
+        if outcome == TaskState::Completed && !is_there {
+            return Ok(HandOver::Gone(id));
+        }
+        bytes += row.get::<_, i64>(3)?.unsigned_abs();
+        found.push((id, outcome, seq.filter(|_| outcome == TaskState::Completed)));
+    }
+    drop(rows);
+    if bytes > HAND_OVER_BYTES_MAX {
+        return Ok(HandOver::TooLarge { bytes });
+    }
+    let mut results = Vec::with_capacity(found.len());
+    let mut statement = snapshot.prepare_cached(RESULT)?;
+    for (id, outcome, seq) in found {
+        let result = seq.map(|seq| statement.query_one([seq], |row| row.get(0))).transpose()?;
+        results.push(Handed { id, outcome, result });
+    }
+    Ok(HandOver::Results(results))
+}
+
+/// Reads what a task is to wait for that does an ended one again.
+///
+/// What is gone by now cannot be waited for. It is left out if it had ended as the task wanted it to and
+/// nothing of it is handed over; else it stays, and the task is refused for it.
+pub(super) fn again(connection: &Connection, seq: i64) -> rusqlite::Result<Option<Dependencies>> {
+    let mut statement = connection.prepare_cached(AGAIN)?;
+    let mut rows = statement.query([seq])?;
+    let mut again: Option<Dependencies> = None;
+    while let Some(row) = rows.next()? {
+        let (on_failure, hand_over): (_, bool) = (on_failure(row, 0)?, row.get(1)?);
+        let is_there: bool = row.get(4)?;
+        let was_well = match outcome(row, 3)? {
+            Some(TaskState::Completed) => true,
+            Some(_) => on_failure == OnFailure::Run,
+            None => false,
+        };
+        if is_there || hand_over || !was_well {
+            let on = TaskId::from_bytes(row.get(2)?);
+            again.get_or_insert(Dependencies { on: Vec::new(), on_failure, hand_over }).on.push(on);
+        }
+    }
+    Ok(again)
+}

@@ -1,0 +1,378 @@
+//! Whose turn it is. The tasks of a plugin without a group are a lane, and so are those of each of its groups;
+//! the lanes take turns, one task each.
+//!
+//! The claim asks it, and whatever makes a task with a group ready tells it. In memory only: it never says that
+//! a task is ready, only where to look for one. A lane that had its turn stands behind all others, as does one
+//! that comes anew; so each waits for at most one turn of every other, and none is looked at before its turn.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
+
+use rusqlite::Connection;
+use wasmill_model::{Group, PluginName};
+
+use super::rows::parsed;
+use crate::Share;
+
+/// The groups that have tasks which are ready, from an index of those alone.
+pub(super) const GROUPS: &str = "
+    SELECT DISTINCT plugin, grp FROM task INDEXED BY task_grouped
+    WHERE state = 0 AND rank = 9223372036854775806";
+
+/// How many tasks of a group are read at first: the one whose turn it is, and the next.
+const READ_MIN: usize = 2;
+
+/// The turns of all lanes.
+#[derive(Debug, Default)]
+pub(super) struct Lanes {
+    /// Whether all groups are known that have tasks which are ready.
+    known: bool,
+    /// The number of the last turn.
+    last: u64,
+    plugins: HashMap<PluginName, OfPlugin>,
+}
+
+/// The lanes of one plugin. Those with a smaller number come first.
+#[derive(Debug, Default)]
+struct OfPlugin {
+    /// That of the tasks without a group; from 0, so that one that comes seldom does not wait.
+    own: u64,
+    /// Those of the groups that may have a task which is ready, in the order of their numbers.
+    groups: VecDeque<(u64, Group)>,
+    in_line: HashSet<Group>,
+}
+
+impl OfPlugin {
+    fn add(&mut self, turn: u64, group: Group) {
+        if self.in_line.insert(group.clone()) {
+            self.groups.push_back((turn, group));
+        }
+    }
+}
+
+/// A task that could be claimed. Within its lane it sorts by its place: when it was ready, less the head start
+/// that its priority gives it.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Candidate<'a> {
+    pub(super) place: i64,
+    pub(super) seq: i64,
+    pub(super) plugin: &'a PluginName,
+}
+
+/// What may be claimed of one plugin.
+#[derive(Debug)]
+pub(super) struct Part<'a> {
+    pub(super) share: &'a Share,
+    /// The first of its tasks without a group, as many as may be claimed.
+    pub(super) own: VecDeque<Candidate<'a>>,
+}
+
+/// What is to be claimed.
+#[derive(Debug, Default)]
+pub(super) struct Picked<'a> {
+    pub(super) candidates: Vec<Candidate<'a>>,
+    /// Whether there was no room for the next one.
+    pub(super) lacked_room: bool,
+}
+
+/// Tasks of a group that were read and not picked yet.
+#[derive(Debug, Default)]
+struct Read<'a> {
+    candidates: VecDeque<Candidate<'a>>,
+    count: usize,
+    is_all: bool,
+}
+
+/// The next lane of a part: its number, then the place of its first task if the lanes never had a turn.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Turn {
+    number: u64,
+    place: i64,
+    part: usize,
+    is_group: bool,
+}
+
+impl Lanes {
+    /// Notes that a task of this group is ready.
+    pub(super) fn add(&mut self, plugin: &PluginName, group: &Group) {
+        // What is not known will be learnt as a whole.
+        if self.known {
+            self.last += 1;
+            let turn = self.last;
+            self.of(plugin).add(turn, group.clone());
+        }
+    }
+
+    /// Learns which groups have tasks that are ready, unless it is known.
+    pub(super) fn learn(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        if self.known {
+            return Ok(());
+        }
+        let mut statement = connection.prepare_cached(GROUPS)?;
+        let mut rows = statement.query([])?;
+        self.known = true;
+        while let Some(row) = rows.next()? {
+            self.add(&parsed(row, 0)?, &parsed(row, 1)?);
+        }
+        Ok(())
+    }
+
+    /// Picks tasks, a turn of one lane after another, up to so many and as far as they have room.
+    ///
+    /// `read` is asked for tasks of a group in their order: how many to pass over, and the most to return.
+    pub(super) fn pick<'a>(
+        &mut self,
+        mut parts: Vec<Part<'a>>,
+        tasks_max: usize,
+        mut room: u64,
+        mut read: impl FnMut(&'a Share, &Group, usize, usize) -> rusqlite::Result<VecDeque<Candidate<'a>>>,
+    ) -> rusqlite::Result<Picked<'a>> {
+        let mut picked = Picked::default();
+        let mut left: Vec<_> = parts.iter().map(|part| part.share.tasks_max).collect();
+        let mut lanes: Vec<_> =
+            parts.iter().map(|part| std::mem::take(self.of(&part.share.plugin))).collect();
+        let mut reads: HashMap<(usize, Group), Read<'a>> = HashMap::new();
+        let mut turns = BinaryHeap::new();
+        for (part, (tasks, lanes)) in parts.iter().zip(&lanes).enumerate() {
+            turns.extend(own_turn(part, tasks, lanes));
+            turns.extend(group_turn(part, lanes));
+        }
+        while picked.candidates.len() < tasks_max
+            && let Some(Reverse(turn)) = turns.pop()
+        {
+            let part = turn.part;
+            let (share, of_plugin) = (parts[part].share, &mut lanes[part]);
+            if left[part] == 0 {
+                continue;
+            }
+            let mut group = None;
+            if turn.is_group {
+                let Some((_, first)) = of_plugin.groups.front() else { continue };
+                let tasks = reads.entry((part, first.clone())).or_default();
+                tasks.fill(|skip, most| read(share, first, skip, most))?;
+                if tasks.candidates.is_empty() {
+                    of_plugin.leave();
+                    turns.extend(group_turn(part, of_plugin));
+                    continue;
+                }
+                group = Some(tasks);
+            }
+            let Some(rest) = room.checked_sub(share.weight) else {
+                // It keeps its turn: were lighter ones let past it, it might wait for ever.
+                picked.lacked_room = true;
+                break;
+            };
+            room = rest;
+            left[part] -= 1;
+            self.last += 1;
+            let candidate = match group {
+                Some(tasks) => {
+                    let candidate = tasks.candidates.pop_front();
+                    if tasks.candidates.is_empty() && tasks.is_all {
+                        of_plugin.leave();
+                    } else if let Some((_, group)) = of_plugin.groups.pop_front() {
+                        of_plugin.groups.push_back((self.last, group));
+                    }
+                    turns.extend(group_turn(part, of_plugin));
+                    candidate
+                }
+                None => {
+                    let candidate = parts[part].own.pop_front();
+                    of_plugin.own = self.last;
+                    turns.extend(own_turn(part, &parts[part], of_plugin));
+                    candidate
+                }
+            };
+            picked.candidates.extend(candidate);
+        }
+        for (part, lanes) in parts.iter().zip(lanes) {
+            *self.of(&part.share.plugin) = lanes;
+        }
+        Ok(picked)
+    }
+
+    fn of(&mut self, plugin: &PluginName) -> &mut OfPlugin {
+        self.plugins.entry(plugin.clone()).or_default()
+    }
+}
+
+impl OfPlugin {
+    /// Takes the first group out of the line, as nothing of it is ready.
+    fn leave(&mut self) {
+        if let Some((_, group)) = self.groups.pop_front() {
+            self.in_line.remove(&group);
+        }
+    }
+}
+
+impl<'a> Read<'a> {
+    /// Reads on if all that was read is picked, each time more at once.
+    fn fill(
+        &mut self,
+        read: impl FnOnce(usize, usize) -> rusqlite::Result<VecDeque<Candidate<'a>>>,
+    ) -> rusqlite::Result<()> {
+        if self.candidates.is_empty() && !self.is_all {
+            let most = READ_MIN.max(2 * self.count);
+            self.candidates = read(self.count, most)?;
+            self.count += self.candidates.len();
+            self.is_all = self.candidates.len() < most;
+        }
+        Ok(())
+    }
+}
+
+fn own_turn(part: usize, tasks: &Part<'_>, lanes: &OfPlugin) -> Option<Reverse<Turn>> {
+    let place = tasks.own.front()?.place;
+    Some(Reverse(Turn { number: lanes.own, place, part, is_group: false }))
+}
+
+fn group_turn(part: usize, lanes: &OfPlugin) -> Option<Reverse<Turn>> {
+    let (number, _) = lanes.groups.front()?;
+    Some(Reverse(Turn { number: *number, place: 0, part, is_group: true }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many tasks are ready in each lane: of a plugin and a group, or of the plugin's own where that is empty.
+    struct World {
+        lanes: Lanes,
+        ready: Vec<(&'static str, &'static str, usize)>,
+    }
+
+    /// The number of a task tells its lane.
+    const LANE: usize = 1_000_000;
+
+    fn share(name: &str) -> Share {
+        Share::from(name.parse::<PluginName>().expect("valid"))
+    }
+
+    impl World {
+        fn new(ready: &[(&'static str, &'static str, usize)]) -> Self {
+            let mut world = Self { lanes: Lanes { known: true, ..Lanes::default() }, ready: Vec::new() };
+            for (plugin, group, tasks) in ready {
+                world.come(plugin, group, *tasks);
+            }
+            world
+        }
+
+        fn come(&mut self, plugin: &'static str, group: &'static str, tasks: usize) {
+            match self.ready.iter_mut().find(|lane| (lane.0, lane.1) == (plugin, group)) {
+                Some(lane) => lane.2 += tasks,
+                None => self.ready.push((plugin, group, tasks)),
+            }
+            if let Ok(group) = group.parse() {
+                self.lanes.add(&share(plugin).plugin, &group);
+            }
+        }
+
+        fn read<'a>(
+            &self,
+            share: &'a Share,
+            group: &str,
+            skip: usize,
+            most: usize,
+        ) -> VecDeque<Candidate<'a>> {
+            let is_it = |lane: &(&str, &str, usize)| (lane.0, lane.1) == (share.plugin.as_str(), group);
+            let Some(lane) = self.ready.iter().position(is_it) else { return VecDeque::new() };
+            let task = |place: usize| {
+                let seq = i64::try_from(lane * LANE + place).expect("small");
+                Candidate { place: seq, seq, plugin: &share.plugin }
+            };
+            (skip..self.ready[lane].2.min(skip + most)).map(task).collect()
+        }
+
+        /// Takes this many tasks, and returns the lanes they came from and whether there was room.
+        fn claim(&mut self, shares: &[Share], tasks_max: usize, room: u64) -> (Vec<String>, bool) {
+            let own = |share| Part { share, own: self.read(share, "", 0, tasks_max) };
+            let parts = shares.iter().map(own).collect();
+            let mut lanes = std::mem::take(&mut self.lanes);
+            let read = |share, group: &Group, skip, most| Ok(self.read(share, group.as_str(), skip, most));
+            let picked = lanes.pick(parts, tasks_max, room, read).expect("nothing fails");
+            self.lanes = lanes;
+            let lane =
+                |candidate: &Candidate<'_>| usize::try_from(candidate.seq).expect("not below 0") / LANE;
+            let order: Vec<_> = picked.candidates.iter().map(lane).collect();
+            for lane in &order {
+                self.ready[*lane].2 -= 1;
+            }
+            let name = |lane: &usize| format!("{}{}", self.ready[*lane].0, self.ready[*lane].1);
+            (order.iter().map(name).collect(), !picked.lacked_room)
+        }
+
+        fn order(&mut self, shares: &[Share], tasks_max: usize) -> String {
+            self.claim(shares, tasks_max, u64::MAX).0.join(" ")
+        }
+    }
+
+    #[test]
+    fn lanes_take_turns_within_a_claim_and_from_one_to_the_next() {
+        for tasks_max in [1, 2, 3, 100] {
+            let mut world = World::new(&[("a", "", 9), ("a", "x", 9), ("b", "", 9), ("b", "y", 2)]);
+            let shares = [share("a"), share("b")];
+            let mut order = Vec::new();
+            while order.len() < 29 {
+                order.extend(world.claim(&shares, tasks_max, u64::MAX).0);
+            }
+            for round in order[..8].chunks(4) {
+                assert!(["a", "ax", "b", "by"].iter().all(|lane| round.iter().any(|name| name == lane)));
+            }
+            for round in order[8..].chunks(3) {
+                assert!(
+                    ["a", "ax", "b"].iter().all(|lane| round.iter().any(|name| name == lane)),
+                    "{round:?}"
+                );
+            }
+            assert_eq!(world.order(&shares, 1), "");
+            assert!(world.lanes.plugins.values().all(|of| of.groups.is_empty() && of.in_line.is_empty()));
+        }
+    }
+
+    #[test]
+    fn one_that_comes_anew_waits_for_one_turn_of_the_others() {
+        let mut world = World::new(&[("a", "x", 100), ("a", "y", 100)]);
+        let shares = [share("a")];
+        assert_eq!(world.order(&shares, 5), "ax ay ax ay ax");
+        world.come("a", "z", 1);
+        world.come("a", "", 1);
+        assert_eq!(world.order(&shares, 4), "a ay ax az");
+        // Though it comes again and again, the others have their turns.
+        for _ in 0..10 {
+            world.come("a", "z", 1);
+            let mut round: Vec<_> = world.claim(&shares, 3, u64::MAX).0;
+            round.sort();
+            assert_eq!(round, ["ax", "ay", "az"]);
+        }
+    }
+
+    #[test]
+    fn a_plugin_that_may_not_start_keeps_its_turns() {
+        let mut world = World::new(&[("a", "x", 9), ("a", "y", 9), ("b", "", 9)]);
+        let none = |name| Share { tasks_max: 0, ..share(name) };
+        let one = |name| Share { tasks_max: 1, ..share(name) };
+        assert_eq!(world.order(&[none("a"), share("b")], 3), "b b b");
+        assert_eq!(world.order(&[one("a"), share("b")], 3), "ax b b");
+        assert_eq!(world.order(&[share("a"), share("b")], 4), "ay ax b ay");
+        assert_eq!(world.order(&[share("b")], 1), "b", "of no others is anything claimed");
+    }
+
+    #[test]
+    fn the_first_that_lacks_room_ends_the_claim_and_keeps_its_turn() {
+        let mut world = World::new(&[("a", "x", 9), ("b", "y", 9)]);
+        let shares = [Share { weight: 5, ..share("a") }, Share { weight: 1, ..share("b") }];
+        assert_eq!(world.claim(&shares, 9, 6), (vec!["ax".to_owned(), "by".to_owned()], false));
+        assert_eq!(world.claim(&shares, 9, 4), (vec![], false));
+        assert_eq!(world.claim(&shares, 9, 5), (vec!["ax".to_owned()], false));
+        assert_eq!(world.claim(&shares, 2, 6), (vec!["by".to_owned(), "ax".to_owned()], true));
+    }
+
+    #[test]
+    fn a_lane_that_was_emptied_elsewhere_is_passed_over() {
+        let mut world = World::new(&[("a", "x", 1), ("a", "y", 1)]);
+        world.ready[0].2 = 0;
+        assert_eq!(world.order(&[share("a")], 9), "ay");
+        world.come("a", "x", 1);
+        assert_eq!(world.order(&[share("a")], 9), "ax");
+    }
+}

@@ -1,0 +1,239 @@
+//! Schedules: what is to be done again and again, and what is due.
+//!
+//! One operation starts the runs that are due and moves the schedule on, so none is lost or done twice.
+
+use chrono::DateTime;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use wasmill_model::{Missed, ScheduleName, TaskId, Timestamp};
+
+use super::batch::{Batch, Operation};
+use super::rows::{nanos, parsed, size};
+use crate::{LastRun, NewSchedule, Put, RemovedSchedule, Schedule, StoreError};
+
+/// Writes a query for rows that [`schedule_row`] reads; `$task` is the request, or NULL.
+macro_rules! select_schedules {
+    ($task:literal, $tail:literal) => {
+        concat!(
+            "SELECT name, manifest, cron, timezone, missed, overlap, ",
+            $task,
+            ", plugin, created_at, changed_at, revision, paused, next_at, last_due, last_at, last_task, runs, ",
+            "skipped, last_error FROM schedule ",
+            $tail
+        )
+    };
+}
+
+pub(super) const ALL: &str = select_schedules!("NULL", "ORDER BY name");
+pub(super) const ONE: &str = select_schedules!("task", "WHERE name = ?1");
+pub(super) const DUE: &str =
+    "SELECT name FROM schedule WHERE paused = 0 AND next_at <= ?1 ORDER BY next_at LIMIT ?2";
+pub(super) const NEXT: &str = "SELECT min(next_at) FROM schedule WHERE paused = 0 AND next_at > ?1";
+pub(super) const COUNT: &str = "SELECT count(*) FROM schedule";
+pub(super) const SETTLED: &str = "SELECT settled_at FROM schedule WHERE name = ?1";
+pub(super) const MAKE: &str = "
+    INSERT INTO schedule (name, manifest, cron, timezone, missed, overlap, task, plugin, created_at,
+        changed_at, next_at)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10)";
+pub(super) const REPLACE: &str = "
+    UPDATE schedule SET cron = ?2, timezone = ?3, missed = ?4, overlap = ?5, task = ?6, plugin = ?7,
+        changed_at = ?8, next_at = ?9, last_error = NULL, revision = revision + 1
+    WHERE name = ?1";
+pub(super) const REMOVE: &str = "DELETE FROM schedule WHERE name = ?1";
+pub(super) const PAUSE: &str = "
+    UPDATE schedule SET paused = ?2, next_at = ?3, last_error = NULL, revision = revision + 1 WHERE name = ?1";
+pub(super) const NOTE: &str = "
+    UPDATE schedule SET last_error = ?4 WHERE name = ?1 AND created_at = ?2 AND revision = ?3";
+
+fn schedule_row(row: &Row<'_>) -> rusqlite::Result<Schedule> {
+    let moment = |column| {
+        Ok::<_, rusqlite::Error>(row.get::<_, Option<_>>(column)?.map(DateTime::from_timestamp_nanos))
+    };
+    let (due, at) = (moment(13)?, moment(14)?);
+    let last = at.zip(row.get::<_, Option<_>>(15)?);
+    let missed: String = row.get(4)?;
+    Ok(Schedule {
+        name: parsed(row, 0)?,
+        from_manifest: row.get(1)?,
+        cron: row.get(2)?,
+        timezone: row.get(3)?,
+        // One that a later version knows is as if nothing had been said.
+        missed: Missed::of(&missed).unwrap_or_default(),
+        overlap: row.get(5)?,
+        task: row.get(6)?,
+        plugin: parsed(row, 7)?,
+        created_at: DateTime::from_timestamp_nanos(row.get(8)?),
+        changed_at: DateTime::from_timestamp_nanos(row.get(9)?),
+        revision: row.get(10)?,
+        paused: row.get(11)?,
+        next_at: moment(12)?,
+        last: last.map(|(at, task)| LastRun { due, at, task: TaskId::from_bytes(task) }),
+        runs: row.get::<_, i64>(16)?.cast_unsigned(),
+        skipped: row.get::<_, i64>(17)?.cast_unsigned(),
+        last_error: row.get(18)?,
+    })
+}
+
+/// Returns all of them, in the order of their names.
+pub(super) fn all(connection: &Connection) -> rusqlite::Result<Vec<Schedule>> {
+    connection.prepare_cached(ALL)?.query_map([], schedule_row)?.collect()
+}
+
+pub(super) fn one(connection: &Connection, name: &ScheduleName) -> rusqlite::Result<Option<Schedule>> {
+    connection.prepare_cached(ONE)?.query_row([name.as_str()], schedule_row).optional()
+}
+
+/// Returns those that are due, the longest due first and as many as asked for; and when the next is after now.
+pub(super) fn due(
+    connection: &Connection,
+    now: Timestamp,
+    most: usize,
+) -> rusqlite::Result<(Vec<ScheduleName>, Option<Timestamp>)> {
+    let mut due = connection.prepare_cached(DUE)?;
+    let names = due.query_map(params![nanos(now), size(most)], |row| parsed(row, 0))?;
+    let names = names.collect::<rusqlite::Result<_>>()?;
+    let next: Option<i64> = connection.prepare_cached(NEXT)?.query_one([nanos(now)], |row| row.get(0))?;
+    Ok((names, next.map(DateTime::from_timestamp_nanos)))
+}
+
+/// Makes a schedule, or puts it in place of another.
+#[derive(Debug)]
+pub(super) struct PutSchedule {
+    pub(super) new: NewSchedule,
+    /// The most schedules that there may be.
+    pub(super) most: u64,
+    pub(super) now: Timestamp,
+}
+
+impl Operation for PutSchedule {
+    type Answer = Put;
+    const DURABLE: bool = true;
+
+    fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Put> {
+        let Self { new, most, now } = self;
+        let (connection, name) = (batch.connection, new.name.as_str());
+        let Some(old) = one(connection, &new.name)? else {
+            let count: i64 = connection.prepare_cached(COUNT)?.query_one([], |row| row.get(0))?;
+            if count.cast_unsigned() >= *most {
+                return Ok(Put::TooMany);
+            }
+            connection.prepare_cached(MAKE)?.execute(params![
+                name,
+                new.from_manifest,
+                new.timing.expression(),
+                new.timing.zone(),
+                new.missed.as_str(),
+                new.overlap,
+                new.task,
+                new.plugin.as_str(),
+                nanos(*now),
+                new.timing.next_after(*now).map(nanos),
+            ])?;
+            return Ok(Put::Made(read_back(connection, &new.name)?));
+        };
+        if old.from_manifest != new.from_manifest {
+            return Ok(Put::Taken);
+        }
+        // Whoever puts the same once more must not lose a run that is due.
+        let is_same_time =
+            (old.cron.as_str(), old.timezone.as_str()) == (new.timing.expression(), new.timing.zone());
+        let next_at = if is_same_time {
+            old.next_at
+        } else {
+            // Not what was settled before, though the clock may have gone back.
+            let settled: Option<i64> =
+                connection.prepare_cached(SETTLED)?.query_one([name], |row| row.get(0))?;
+            let settled = settled.map_or(*now, DateTime::from_timestamp_nanos);
+            new.timing.next_after(settled.max(*now))
+        };
+        connection.prepare_cached(REPLACE)?.execute(params![
+            name,
+            new.timing.expression(),
+            new.timing.zone(),
+            new.missed.as_str(),
+            new.overlap,
+            new.task,
+            new.plugin.as_str(),
+            nanos(*now),
+            next_at.map(nanos),
+        ])?;
+        Ok(Put::Replaced(read_back(connection, &new.name)?))
+    }
+}
+
+fn read_back(connection: &Connection, name: &ScheduleName) -> rusqlite::Result<Schedule> {
+    one(connection, name)?.ok_or(rusqlite::Error::QueryReturnedNoRows)
+}
+
+/// Removes a schedule that came this way; tasks of it stay.
+#[derive(Debug)]
+pub(super) struct RemoveSchedule {
+    pub(super) name: ScheduleName,
+    pub(super) from_manifest: bool,
+}
+
+impl Operation for RemoveSchedule {
+    type Answer = RemovedSchedule;
+    const DURABLE: bool = true;
+
+    fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<RemovedSchedule> {
+        match one(batch.connection, &self.name)? {
+            None => return Ok(RemovedSchedule::NotFound),
+            Some(old) if old.from_manifest != self.from_manifest => return Ok(RemovedSchedule::OfOther),
+            Some(_) => {}
+        }
+        batch.connection.prepare_cached(REMOVE)?.execute([self.name.as_str()])?;
+        Ok(RemovedSchedule::Removed)
+    }
+}
+
+/// Holds a schedule back, or lets it go on from now.
+#[derive(Debug)]
+pub(super) struct PauseSchedule {
+    pub(super) name: ScheduleName,
+    pub(super) paused: bool,
+    pub(super) now: Timestamp,
+}
+
+impl Operation for PauseSchedule {
+    type Answer = Option<Schedule>;
+    const DURABLE: bool = true;
+
+    fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Option<Schedule>> {
+        let Some(old) = one(batch.connection, &self.name)? else { return Ok(None) };
+        if old.paused == self.paused {
+            return Ok(Some(old));
+        }
+        let next_at = if self.paused {
+            old.next_at
+        } else {
+            old.timing().ok().and_then(|timing| timing.next_after(self.now))
+        };
+        let changed = params![self.name.as_str(), self.paused, next_at.map(nanos)];
+        batch.connection.prepare_cached(PAUSE)?.execute(changed)?;
+        one(batch.connection, &self.name)
+    }
+}
+
+/// Notes why a schedule is due and has not run.
+#[derive(Debug)]
+pub(super) struct NoteTrouble {
+    pub(super) schedule: Schedule,
+    pub(super) trouble: String,
+}
+
+impl Operation for NoteTrouble {
+    type Answer = ();
+    const DURABLE: bool = false;
+
+    fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<()> {
+        let Schedule { name, created_at, revision, .. } = &self.schedule;
+        let noted = params![name.as_str(), nanos(*created_at), revision, self.trouble];
+        batch.connection.prepare_cached(NOTE)?.execute(noted)?;
+        Ok(())
+    }
+}
+
+/// Says whether the refusal of a task concerns its unique key.
+pub(super) fn is_key_taken(refusal: &StoreError) -> bool {
+    matches!(refusal, StoreError::KeyTaken { .. })
+}

@@ -1,0 +1,251 @@
+//! Deliveries: made due with the end of a task, found by receiver, and noted try by try.
+//!
+//! Insert, finish and cancel call it within their own batch. A task without a webhook comes by none of it.
+
+use chrono::DateTime;
+use rusqlite::{Connection, OptionalExtension, params};
+use wasmill_model::{TaskId, TaskState, Timestamp, Webhook};
+
+use super::batch::{Batch, Operation};
+use super::rows::{code, millis, nanos, size, state, timeout};
+use crate::webhook::{
+    AfterTry, Backlog, Delivery, DeliveryState, Due, DueQuery, Redelivery, Try, WebhookLog,
+};
+
+/// How many tries of one delivery are kept, the newest.
+const TRIES_KEPT: u32 = 20;
+
+/// To how many pending ones are counted: a few milliseconds of a reader.
+const COUNTED_MAX: usize = 100_000;
+
+/// How many origins one look goes through: a few milliseconds of a reader. The next look goes on there.
+const ORIGINS_MAX: usize = 1_000;
+
+/// The longest that a delivery may wait for its next try, 30 days, as nanoseconds: one that waits for longer
+/// was put off by a clock that was ahead.
+const WAIT_NANOS_MAX: i64 = 30 * 86_400_000_000_000;
+
+pub(super) const ADD: &str = "INSERT INTO webhook (seq, url, origin) VALUES (?1, ?2, ?3)";
+pub(super) const BEGIN: &str = "
+    UPDATE webhook SET state = 1, since = ?2, next_at = ?2
+    WHERE seq = ?1 AND (SELECT (webhook >> ?3) & 1 FROM task WHERE task.seq = ?1)";
+pub(super) const ORIGIN: &str = "
+    SELECT origin FROM webhook INDEXED BY webhook_pending
+    WHERE state = 1 AND origin > ?1 ORDER BY origin LIMIT 1";
+pub(super) const DUE: &str = "
+    SELECT webhook.seq, task.id, url, tries
+    FROM webhook INDEXED BY webhook_pending CROSS JOIN task ON task.seq = webhook.seq
+    WHERE webhook.state = 1 AND origin = ?1 AND next_at <= ?2 ORDER BY next_at LIMIT ?3";
+pub(super) const NEXT: &str = "
+    SELECT min(next_at) FROM webhook INDEXED BY webhook_pending
+    WHERE state = 1 AND origin = ?1 AND next_at > ?2";
+pub(super) const TRIED: &str = "
+    UPDATE webhook SET state = ?3, next_at = ?4, tries = tries + 1
+    WHERE seq = ?1 AND tries = ?2 AND state = 1";
+pub(super) const KEEP_TRY: &str = "
+    INSERT OR REPLACE INTO webhook_try (seq, number, at, took_ms, status, error)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+pub(super) const DROP_TRIES: &str = "DELETE FROM webhook_try WHERE seq = ?1 AND number <= ?2";
+pub(super) const FIND: &str = "
+    SELECT task.seq, task.state, task.webhook, url, webhook.state, next_at, tries
+    FROM task LEFT JOIN webhook ON webhook.seq = task.seq WHERE id = ?1";
+pub(super) const TRIES: &str = "
+    SELECT at, took_ms, status, error FROM webhook_try WHERE seq = ?1 ORDER BY number";
+pub(super) const AGAIN: &str = "
+    UPDATE webhook SET state = 1, since = iif(state = 1, since, ?2), next_at = ?2 WHERE seq = ?1";
+pub(super) const PENDING: &str =
+    "SELECT count(*) FROM (SELECT 1 FROM webhook INDEXED BY webhook_oldest WHERE state = 1 LIMIT ?1)";
+pub(super) const OLDEST: &str = "SELECT min(since) FROM webhook INDEXED BY webhook_oldest WHERE state = 1";
+pub(super) const SETTLE: &str = "
+    UPDATE webhook INDEXED BY webhook_pending SET next_at = ?1
+    WHERE state = 1 AND next_at > iif(tries = 0, ?1, ?1 + ?2)";
+
+/// All of them, for the test of their plans.
+#[cfg(test)]
+pub(super) const STATEMENTS: [&str; 14] =
+    [ADD, BEGIN, ORIGIN, DUE, NEXT, TRIED, KEEP_TRY, DROP_TRIES, FIND, TRIES, AGAIN, PENDING, OLDEST, SETTLE];
+
+/// Returns the ends of which a receiver is told, as a column holds them.
+pub(super) fn bits(webhook: &Webhook) -> i64 {
+    webhook.on.iter().fold(0, |bits, state| bits | 1 << code(*state))
+}
+
+/// Reads them from a column.
+pub(super) fn ends(bits: i64) -> Vec<TaskState> {
+    TaskState::ALL.into_iter().filter(|state| bits >> code(*state) & 1 == 1).collect()
+}
+
+/// Keeps the receiver of a new task.
+pub(super) fn add(batch: &Batch<'_>, seq: i64, webhook: &Webhook) -> rusqlite::Result<()> {
+    batch.connection.prepare_cached(ADD)?.execute(params![seq, webhook.url, webhook.origin])?;
+    Ok(())
+}
+
+/// Makes the delivery due of a task that has a webhook and ends now, if the receiver is told of such an end.
+pub(super) fn begin(batch: &mut Batch<'_>, seq: i64, end: TaskState, now: Timestamp) -> rusqlite::Result<()> {
+    let rows = batch.connection.prepare_cached(BEGIN)?.execute(params![seq, nanos(now), code(end)])?;
+    batch.delivery_due |= rows > 0;
+    Ok(())
+}
+
+/// Lets no delivery wait for a clock that went back.
+pub(super) fn settle(connection: &Connection, now: i64) -> rusqlite::Result<()> {
+    connection.prepare_cached(SETTLE)?.execute([now, WAIT_NANOS_MAX])?;
+    Ok(())
+}
+
+/// Finds what is due, origin by origin.
+pub(super) fn due(connection: &Connection, query: &DueQuery) -> rusqlite::Result<Due> {
+    let snapshot = connection.unchecked_transaction()?;
+    let mut due = Due::default();
+    let mut next_at: Option<i64> = None;
+    let mut origin = query.after.clone().unwrap_or_default();
+    for _ in 0..ORIGINS_MAX {
+        let mut next = snapshot.prepare_cached(ORIGIN)?;
+        let Some(found) = next.query_row([&origin], |row| row.get::<_, String>(0)).optional()? else {
+            due.next_at = next_at.map(DateTime::from_timestamp_nanos);
+            return Ok(due);
+        };
+        origin = found;
+        if !query.full.contains(&origin) {
+            let mut find = snapshot.prepare_cached(DUE)?;
+            let rows = find.query_map(params![origin, nanos(query.now), size(query.each)], |row| {
+                Ok(Delivery {
+                    seq: row.get(0)?,
+                    task: TaskId::from_bytes(row.get(1)?),
+                    url: row.get(2)?,
+                    origin: origin.clone(),
+                    tries: row.get(3)?,
+                })
+            })?;
+            for row in rows {
+                due.deliveries.push(row?);
+            }
+        }
+        let mut later = snapshot.prepare_cached(NEXT)?;
+        let later: Option<i64> = later.query_one(params![origin, nanos(query.now)], |row| row.get(0))?;
+        next_at = next_at.into_iter().chain(later).min();
+        if due.deliveries.len() >= query.most {
+            break;
+        }
+    }
+    due.next_at = next_at.map(DateTime::from_timestamp_nanos);
+    due.stopped_at = Some(origin);
+    Ok(due)
+}
+
+/// Notes how a try went, and what comes next; false if the delivery is gone or was noted otherwise meanwhile.
+///
+/// Not durable: a receiver that was told before a power cut is told again.
+#[derive(Debug)]
+pub(super) struct Tried {
+    pub(super) delivery: Delivery,
+    pub(super) tried: Try,
+    pub(super) after: AfterTry,
+}
+
+impl Operation for Tried {
+    type Answer = bool;
+    const DURABLE: bool = false;
+
+    fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<bool> {
+        let Delivery { seq, tries, .. } = self.delivery;
+        let (state, next_at) = match self.after {
+            AfterTry::Again(at) => (DeliveryState::Pending, Some(nanos(at))),
+            AfterTry::Delivered => (DeliveryState::Delivered, None),
+            AfterTry::GivenUp => (DeliveryState::GivenUp, None),
+        };
+        let mut tried = batch.connection.prepare_cached(TRIED)?;
+        if tried.execute(params![seq, tries, number(state), next_at])? == 0 {
+            return Ok(false);
+        }
+        let Try { at, took, status, error } = &self.tried;
+        let mut keep = batch.connection.prepare_cached(KEEP_TRY)?;
+        keep.execute(params![seq, tries + 1, nanos(*at), millis(*took), status, error])?;
+        if tries >= TRIES_KEPT {
+            batch.connection.prepare_cached(DROP_TRIES)?.execute(params![seq, tries + 1 - TRIES_KEPT])?;
+        }
+        Ok(true)
+    }
+}
+
+/// Makes a delivery due once more, however it stands.
+#[derive(Debug)]
+pub(super) struct Redeliver {
+    pub(super) task: TaskId,
+    pub(super) now: Timestamp,
+}
+
+impl Operation for Redeliver {
+    type Answer = Redelivery;
+    const DURABLE: bool = true;
+
+    fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Redelivery> {
+        let mut find = batch.connection.prepare_cached(FIND)?;
+        let found = find.query_row([self.task.as_bytes()], |row| {
+            Ok((row.get::<_, i64>(0)?, state(row, 1)?, row.get::<_, Option<i64>>(4)?))
+        });
+        let Some((seq, of_task, delivery)) = found.optional()? else { return Ok(Redelivery::NotFound) };
+        drop(find);
+        match delivery {
+            None => Ok(Redelivery::NoWebhook),
+            Some(0) => Ok(Redelivery::Idle(of_task)),
+            Some(_) => {
+                batch.connection.prepare_cached(AGAIN)?.execute(params![seq, nanos(self.now)])?;
+                batch.delivery_due = true;
+                Ok(Redelivery::Due)
+            }
+        }
+    }
+}
+
+/// Reads the webhook of a task, if the task is there and has one.
+pub(super) fn log(connection: &Connection, task: TaskId) -> rusqlite::Result<Option<Option<WebhookLog>>> {
+    let snapshot = connection.unchecked_transaction()?;
+    let mut find = snapshot.prepare_cached(FIND)?;
+    let found = find.query_row([task.as_bytes()], |row| {
+        let Some(bits) = row.get::<_, Option<i64>>(2)? else { return Ok(None) };
+        let number: i64 = row.get(4)?;
+        let state = DeliveryState::ALL.into_iter().find(|state| self::number(*state) == number);
+        let log = WebhookLog {
+            url: row.get(3)?,
+            on: ends(bits),
+            state: state.ok_or(rusqlite::Error::IntegralValueOutOfRange(4, number))?,
+            next_at: row.get::<_, Option<_>>(5)?.map(DateTime::from_timestamp_nanos),
+            tries: row.get(6)?,
+            newest: Vec::new(),
+        };
+        Ok(Some((row.get::<_, i64>(0)?, log)))
+    });
+    let Some(found) = found.optional()? else { return Ok(None) };
+    let Some((seq, mut log)) = found else { return Ok(Some(None)) };
+    let mut tries = snapshot.prepare_cached(TRIES)?;
+    let rows = tries.query_map([seq], |row| {
+        Ok(Try {
+            at: DateTime::from_timestamp_nanos(row.get(0)?),
+            took: timeout(row, 1)?,
+            status: row.get(2)?,
+            error: row.get(3)?,
+        })
+    })?;
+    log.newest = rows.collect::<rusqlite::Result<_>>()?;
+    Ok(Some(Some(log)))
+}
+
+/// Counts what is pending.
+pub(super) fn backlog(connection: &Connection) -> rusqlite::Result<Backlog> {
+    let mut count = connection.prepare_cached(PENDING)?;
+    let pending: i64 = count.query_one([size(COUNTED_MAX)], |row| row.get(0))?;
+    let oldest: Option<i64> = connection.prepare_cached(OLDEST)?.query_one([], |row| row.get(0))?;
+    Ok(Backlog { pending: pending.cast_unsigned(), oldest: oldest.map(DateTime::from_timestamp_nanos) })
+}
+
+/// Returns the number of a state. It is part of the schema and never changes.
+const fn number(state: DeliveryState) -> i64 {
+    match state {
+        DeliveryState::Idle => 0,
+        DeliveryState::Pending => 1,
+        DeliveryState::Delivered => 2,
+        DeliveryState::GivenUp => 3,
+    }
+}

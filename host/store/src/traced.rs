@@ -1,0 +1,108 @@
+//! The spans of a task: each wait, each run, and all of it from its acceptance to its end.
+//!
+//! Made when the move that ends them is stored, and recorded when it has committed, so each is told once,
+//! whoever moves the task, and by the next host if this one dies.
+
+use wasmill_model::{Failure, RunTrace, Span, SpanId, Timestamp, TraceContext, Tracer, Usage};
+
+use crate::report::Reporter;
+
+/// What is known of a task that is part of a trace.
+#[derive(Debug)]
+pub(crate) struct Traced {
+    /// Where it was asked for.
+    pub(crate) caller: TraceContext,
+    /// When it was.
+    pub(crate) created_at: Timestamp,
+    /// When its newest attempt started, if it runs.
+    pub(crate) started_at: Option<Timestamp>,
+}
+
+/// How a run ended.
+pub(crate) struct RunEnd<'a> {
+    pub(crate) at: Timestamp,
+    /// One of few words, or an exit code.
+    pub(crate) outcome: String,
+    /// What went wrong, if something did.
+    pub(crate) failure: Option<&'a str>,
+    pub(crate) usage: Option<Usage>,
+    pub(crate) digest: Option<&'a str>,
+}
+
+impl Reporter {
+    /// Returns the trace of the run, for what the run asks of others.
+    pub(crate) fn run_trace(&self, tracer: &Tracer) -> Option<RunTrace> {
+        let traced = self.trace.as_ref()?;
+        Some(tracer.run(&traced.caller, self.task, self.token))
+    }
+
+    /// Makes the span of the wait that ended when the task was claimed.
+    pub(crate) fn wait_span(&self, tracer: &Tracer, ready_at: Timestamp, end: Timestamp) -> Option<Span> {
+        let traced = self.recorded(tracer)?;
+        // A task that was put back is ready since it was at first; at the latest this host put it back.
+        let again = if self.token > 1 { tracer.started_at() } else { None };
+        let start = again.map_or(ready_at, |host| host.max(ready_at)).min(end);
+        let at = traced.caller.with_span(SpanId::of_wait(self.task, self.token));
+        let span = Span::new(&at, Some(SpanId::of_task(self.task)), "wait", (start, end));
+        Some(self.told(span))
+    }
+
+    /// Makes the span of the run that has ended.
+    pub(crate) fn run_span(&self, tracer: &Tracer, end: RunEnd<'_>) -> Option<Span> {
+        let traced = self.recorded(tracer)?;
+        let RunEnd { at: ended_at, outcome, failure, usage, digest } = end;
+        let at = traced.caller.with_span(SpanId::of_run(self.task, self.token));
+        let span = Span::new(
+            &at,
+            Some(SpanId::of_task(self.task)),
+            format!("run {}", self.plugin),
+            (traced.started_at.unwrap_or(ended_at), ended_at),
+        );
+        let mut span = self.told(span).with("wasmill.outcome", outcome);
+        if let Some(digest) = digest {
+            span = span.with("wasmill.plugin.digest", digest.to_owned());
+        }
+        if let Some(usage) = usage {
+            let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+            span = span
+                .with("wasmill.cpu_ms", millis(usage.cpu))
+                .with("wasmill.queue_ms", millis(usage.queue))
+                .with("wasmill.peak_memory_bytes", usage.memory_bytes)
+                .with("wasmill.http_requests", usage.http_requests);
+        }
+        Some(match failure {
+            Some(failure) => span.failed(failure),
+            None => span,
+        })
+    }
+
+    /// Makes the span of the whole task, which has ended in this state.
+    pub(crate) fn task_span(
+        &self,
+        tracer: &Tracer,
+        state: &'static str,
+        failure: Option<&Failure>,
+        end: Timestamp,
+    ) -> Option<Span> {
+        let traced = self.recorded(tracer)?;
+        let at = traced.caller.with_span(SpanId::of_task(self.task));
+        let name = format!("task {}", self.plugin);
+        let span = Span::new(&at, Some(traced.caller.span_id), name, (traced.created_at, end));
+        let span = self.told(span).with("wasmill.state", state);
+        Some(match failure {
+            Some(failure) => span.failed(&failure.message),
+            None => span,
+        })
+    }
+
+    fn recorded(&self, tracer: &Tracer) -> Option<&Traced> {
+        self.trace.as_deref().filter(|traced| tracer.records(&traced.caller))
+    }
+
+    /// Adds what all spans of a task tell.
+    fn told(&self, span: Span) -> Span {
+        span.with("wasmill.task", self.task.to_string())
+            .with("wasmill.plugin", self.plugin.to_string())
+            .with("wasmill.attempt", u64::from(self.attempt))
+    }
+}

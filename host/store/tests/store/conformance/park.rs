@@ -1,0 +1,139 @@
+//! Waiting without a guest.
+
+use std::time::Duration;
+
+use wasmill_model::{Next, TaskState, Usage};
+use wasmill_store::{Cancelled, Store};
+
+use crate::fixture::{Place, at, claim, claim_one, failure, get, insert_one, wrote};
+
+fn resume_at(second: i64, state: &str) -> Next {
+    Next::ResumeAt(at(second), state.as_bytes().to_vec())
+}
+
+/// Claims the one task that is ready and parks it for ten seconds.
+async fn park(store: &Store, second: i64, state: &str) {
+    let claimed = claim_one(store, at(second)).await;
+    let next = resume_at(second + 10, state);
+    assert_eq!(store.finish(&claimed.claim, next, None, at(second)).await, Ok(true));
+}
+
+pub(crate) async fn a_parked_task_goes_on_at_its_time_with_its_state(place: &impl Place) {
+    let store = place.open();
+    let id = insert_one(&store).await;
+    park(&store, 1, "one").await;
+    let task = get(&store, id).await;
+    assert_eq!((task.state, task.ready_at, task.attempt, task.parks), (TaskState::Waiting, at(11), 1, 1));
+    assert_eq!((task.started_at, task.failure), (Some(at(1)), None));
+    let early = claim(&store, 1, at(10)).await;
+    assert!(early.claimed.is_empty());
+    assert_eq!(early.next_ready_at, Some(at(11)));
+
+    store.close().await;
+    drop(store);
+    let store = place.open();
+    let resumed = claim_one(&store, at(11)).await;
+    assert_eq!(resumed.attempt, 1, "it is the same one");
+    assert_eq!(store.restore(&resumed.claim).await, Ok(Some(b"one".to_vec())));
+    assert_eq!(store.finish(&resumed.claim, resume_at(21, "two"), None, at(12)).await, Ok(true));
+    let last = claim_one(&store, at(21)).await;
+    assert_eq!(store.restore(&last.claim).await, Ok(Some(b"two".to_vec())));
+    assert_eq!(get(&store, id).await.parks, 2);
+    assert_eq!(store.finish(&last.claim, Next::Completed("3".to_owned()), None, at(22)).await, Ok(true));
+    let task = get(&store, id).await;
+    assert_eq!((task.state, task.attempt, task.started_at), (TaskState::Completed, 1, Some(at(1))));
+    assert_eq!(store.attempts(id).await.expect("read"), [], "there was but one");
+}
+
+pub(crate) async fn steps_are_one_attempt_with_one_usage_and_one_log(place: &impl Place) {
+    let store = place.open();
+    let id = insert_one(&store).await;
+    for (second, text) in [(1, "one\n"), (11, ""), (21, "three\n")] {
+        let claimed = claim_one(&store, at(second)).await;
+        let meter = claimed.claim.meter();
+        meter.set_cpu(Duration::from_millis(5));
+        meter.set_memory_bytes(second.unsigned_abs() << 10);
+        meter.add_http_request();
+        let own = claimed.claim.usage(at(second + 1));
+        assert_eq!(
+            (own.cpu, own.wall),
+            (Duration::from_millis(5), Duration::from_secs(1)),
+            "that of the run"
+        );
+        let log = wrote(&claimed.claim, text);
+        let next = resume_at(second + 10, "on");
+        assert_eq!(store.finish(&claimed.claim, next, log, at(second + 1)).await, Ok(true));
+    }
+    let used = Usage {
+        cpu: Duration::from_millis(15),
+        // From the start of the first step to the end of the third.
+        wall: Duration::from_secs(21),
+        queue: Duration::from_secs(1),
+        memory_bytes: 21 << 10,
+        http_requests: 3,
+        ..Usage::default()
+    };
+    assert_eq!(get(&store, id).await.usage, Some(used));
+    let lines = store.lines(id, 0, 10).await.expect("read").expect("there").lines;
+    let texts: Vec<_> = lines.iter().map(|line| (line.attempt, line.text.as_str())).collect();
+    assert_eq!(texts, [(1, "one"), (1, "three")]);
+}
+
+pub(crate) async fn a_failed_step_is_tried_again_from_the_state_before_it(place: &impl Place) {
+    let store = place.open();
+    let id = insert_one(&store).await;
+    park(&store, 1, "one").await;
+    let failed = claim_one(&store, at(11)).await;
+    assert_eq!(store.finish(&failed.claim, Next::RetryAt(at(20), failure()), None, at(12)).await, Ok(true));
+    let task = get(&store, id).await;
+    assert_eq!((task.attempt, task.parks, task.started_at), (1, 0, None));
+    let again = claim_one(&store, at(20)).await;
+    assert_eq!(again.attempt, 2);
+    assert_eq!(store.restore(&again.claim).await, Ok(Some(b"one".to_vec())));
+    assert_eq!(get(&store, id).await.started_at, Some(at(20)));
+}
+
+pub(crate) async fn a_step_that_a_drain_ended_is_as_if_it_had_not_been(place: &impl Place) {
+    let store = place.open();
+    let id = insert_one(&store).await;
+    park(&store, 1, "one").await;
+    let drained = claim_one(&store, at(11)).await;
+    assert_eq!(store.finish(&drained.claim, Next::Requeued, None, at(12)).await, Ok(true));
+    let task = get(&store, id).await;
+    assert_eq!((task.attempt, task.parks, task.started_at), (1, 1, Some(at(1))));
+    let resumed = claim_one(&store, at(12)).await;
+    assert_eq!(resumed.attempt, 1);
+    assert_eq!(store.restore(&resumed.claim).await, Ok(Some(b"one".to_vec())));
+}
+
+pub(crate) async fn a_step_that_a_crash_ended_is_done_once_more(place: &impl Place) {
+    let store = place.open();
+    let id = insert_one(&store).await;
+    park(&store, 1, "one").await;
+    claim_one(&store, at(11)).await;
+    drop(store);
+    let store = place.open();
+    let task = get(&store, id).await;
+    assert_eq!((task.state, task.attempt, task.host_crashes), (TaskState::Waiting, 1, 1));
+    let again = claim_one(&store, at(12)).await;
+    assert_eq!(again.attempt, 2, "a crash costs an attempt");
+    assert_eq!(store.restore(&again.claim).await, Ok(Some(b"one".to_vec())));
+}
+
+pub(crate) async fn a_parked_task_can_be_cancelled(place: &impl Place) {
+    let store = place.open();
+    let id = insert_one(&store).await;
+    park(&store, 1, "one").await;
+    let was = TaskState::Waiting;
+    assert_eq!(store.cancel(id, at(2)).await, Ok(Cancelled::Cancelled { was }));
+    assert!(claim(&store, 1, at(11)).await.claimed.is_empty());
+}
+
+pub(crate) async fn a_lost_claim_parks_nothing(place: &impl Place) {
+    let store = place.open();
+    let id = insert_one(&store).await;
+    let claimed = claim_one(&store, at(1)).await;
+    store.cancel(id, at(2)).await.expect("cancelled");
+    assert_eq!(store.finish(&claimed.claim, resume_at(11, "late"), None, at(3)).await, Ok(false));
+    assert_eq!(get(&store, id).await.state, TaskState::Cancelled);
+}

@@ -1,0 +1,103 @@
+//! Finding tasks by their ids, and counting them without a look at all of them.
+
+use wasmill_model::{NewTask, Next, TaskId, TaskState};
+use wasmill_store::{Cursor, Ended, Filter, Store, Tally};
+
+use crate::fixture::{Place, at, claim, claim_one, failure, insert_one, new_task, plugin};
+
+fn id(text: &str) -> TaskId {
+    text.parse().expect("an id")
+}
+
+fn by(prefix: &str) -> Filter {
+    Filter { id: Some(prefix.parse().expect("a prefix")), ..Filter::default() }
+}
+
+/// Follows the pages to the end.
+async fn found(store: &Store, filter: &Filter, most: usize) -> Vec<TaskId> {
+    let (mut all, mut before): (Vec<_>, Option<Cursor>) = (Vec::new(), None);
+    loop {
+        let (ids, next) = store.find(filter.clone(), before, most).await.expect("found");
+        all.extend(ids);
+        before = next;
+        if before.is_none() {
+            return all;
+        }
+    }
+}
+
+pub(crate) async fn tasks_are_found_by_how_their_ids_begin(place: &impl Place) {
+    let store = place.open();
+    let ids = [
+        "01a2074c-e503-703b-819d-4717c026346b",
+        "01a2074c-e503-703b-819d-4717c026346c",
+        "01a2074d-0000-7000-8000-000000000000",
+        "01a2074c-ffff-7fff-bfff-ffffffffffff",
+    ]
+    .map(id);
+    for (id, name) in ids.into_iter().zip(["a", "b", "a", "a"]) {
+        let tags = vec![name.parse().expect("a tag")];
+        store.insert(vec![NewTask { id, plugin: plugin(name), tags, ..new_task() }]).await.expect("inserted");
+    }
+    for most in 1..5 {
+        // In the order of acceptance, newest first, like every list.
+        assert_eq!(found(&store, &by("01a2074c"), most).await, [ids[3], ids[1], ids[0]]);
+        assert_eq!(found(&store, &by("01a2"), most).await, [ids[3], ids[2], ids[1], ids[0]]);
+        assert_eq!(found(&store, &by("01a2074c-e503-703b-819d-4717c026346b"), most).await, [ids[0]]);
+        assert_eq!(found(&store, &by("01a2074e"), most).await, []);
+        let of_a = Filter { plugin: Some(plugin("a")), ..by("01a2074c") };
+        assert_eq!(found(&store, &of_a, most).await, [ids[3], ids[0]]);
+        let tagged = Filter { tags: vec!["b".parse().expect("a tag")], ..by("01a2074c") };
+        assert_eq!(found(&store, &tagged, most).await, [ids[1]]);
+        let failed = Filter { states: vec![TaskState::Failed], ..by("01a2074c") };
+        assert_eq!(found(&store, &failed, most).await, []);
+    }
+    let open = store.find_open(Filter { plugin: Some(plugin("a")), ..by("01a2074c") }).await.expect("found");
+    let cancelled = store.cancel_many(open, Filter::default(), at(1)).await.expect("cancelled");
+    assert_eq!(cancelled.waiting, 2);
+}
+
+/// More than are found by their ids alone, so that they are looked for on the way.
+pub(crate) async fn tasks_are_found_by_id_among_very_many(place: &impl Place) {
+    let (store, _) = place.open_at(20_000, at(0));
+    let task = |number: u64| {
+        let mut bytes = [0; 16];
+        bytes[..2].copy_from_slice(if number.is_multiple_of(2) { &[0xab, 0xcd] } else { &[0xab, 0xce] });
+        bytes[8..].copy_from_slice(&number.to_be_bytes());
+        NewTask { id: TaskId::from_bytes(bytes), ..new_task() }
+    };
+    let tasks: Vec<_> = (0..20_004_u64).map(task).collect();
+    let mut expected: Vec<_> = tasks.iter().step_by(2).map(|task| task.id).collect();
+    expected.reverse();
+    for part in tasks.chunks(9_000) {
+        store.insert(part.to_vec()).await.expect("inserted");
+        let claimed = claim(&store, 9_000, at(0)).await;
+        assert_eq!(claimed.claimed.len(), part.len());
+    }
+    assert_eq!(found(&store, &by("abcd"), 3_000).await, expected);
+    let running = Filter { states: vec![TaskState::Running], ..by("abcd") };
+    assert_eq!(found(&store, &running, 7_000).await, expected);
+    assert_eq!(
+        found(&store, &by("abcd00000000000000000000000000"), 9).await,
+        expected[expected.len() - 128..]
+    );
+}
+
+pub(crate) async fn what_is_stored_is_told_from_what_ever_ended(place: &impl Place) {
+    let store = place.open();
+    for second in 0..4 {
+        let id = insert_one(&store).await;
+        let claimed = claim_one(&store, at(second)).await;
+        let next = if second < 3 { Next::Completed("1".to_owned()) } else { Next::Failed(failure()) };
+        assert_eq!(store.finish(&claimed.claim, next, None, at(second)).await, Ok(true));
+        if second == 0 {
+            store.remove(id, at(second)).await.expect("removed");
+        }
+    }
+    assert_eq!(store.prune(Store::ended_before(at(2))).await, Ok(1));
+    store.close().await;
+    let (store, _) = place.open_at(9, at(9));
+    let tally: Tally = store.tallies()[0].1;
+    assert_eq!(tally.ended(), Ended { completed: 3, failed: 1, cancelled: 0 });
+    assert_eq!(tally.stored(), Ended { completed: 1, failed: 1, cancelled: 0 });
+}

@@ -1,0 +1,296 @@
+//! Receivers that are told of the ends of tasks.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use wasmill_model::{NewTask, Next, TaskId, TaskState, Webhook};
+use wasmill_store::{
+    AfterTry, Backlog, Delivery, DeliveryState, Due, DueQuery, Filter, Redelivery, Store, Try, WebhookLog,
+};
+
+use crate::fixture::{Place, at, claim_one, failure, new_task};
+
+/// A webhook that is told of these ends.
+pub(crate) fn hook(on: &[TaskState]) -> Webhook {
+    hook_at("http://a.example", on)
+}
+
+fn hook_at(origin: &str, on: &[TaskState]) -> Webhook {
+    let on = on.iter().copied().filter(|state| state.is_final()).collect();
+    Webhook { url: format!("{origin}/hook?x=1"), origin: origin.to_owned(), on }
+}
+
+async fn insert(store: &Store, webhook: Webhook) -> TaskId {
+    let task = NewTask { webhook: Some(webhook), ..new_task() };
+    let id = task.id;
+    store.insert(vec![task]).await.expect("inserted");
+    id
+}
+
+/// Runs a task with this webhook to its end at this second.
+async fn ended(store: &Store, webhook: Webhook, next: Next, second: i64) -> TaskId {
+    let id = insert(store, webhook).await;
+    end(store, next, second).await;
+    id
+}
+
+async fn end(store: &Store, next: Next, second: i64) {
+    let claimed = claim_one(store, at(second)).await;
+    assert_eq!(store.finish(&claimed.claim, next, None, at(second)).await, Ok(true));
+}
+
+async fn completed(store: &Store, second: i64) -> TaskId {
+    ended(store, hook(&TaskState::ALL), done(), second).await
+}
+
+fn done() -> Next {
+    Next::Completed("1".to_owned())
+}
+
+fn query(second: i64) -> DueQuery {
+    DueQuery { now: at(second), after: None, full: HashSet::new(), each: 9, most: 99 }
+}
+
+async fn look(store: &Store, second: i64) -> Due {
+    store.due(query(second)).await.expect("read")
+}
+
+/// Returns the tasks whose deliveries are due.
+async fn due(store: &Store, second: i64) -> Vec<TaskId> {
+    look(store, second).await.deliveries.iter().map(|delivery| delivery.task).collect()
+}
+
+async fn only(store: &Store, second: i64) -> Delivery {
+    let mut due = look(store, second).await.deliveries;
+    assert_eq!(due.len(), 1);
+    due.remove(0)
+}
+
+fn failed(second: i64) -> Try {
+    let took = Duration::from_millis(20);
+    Try { at: at(second), took, status: Some(500), error: None }
+}
+
+async fn log(store: &Store, id: TaskId) -> WebhookLog {
+    store.webhook(id).await.expect("read").expect("a task").expect("a webhook")
+}
+
+pub(crate) async fn the_end_of_a_task_makes_its_delivery_due(place: &impl Place) {
+    let store = place.open();
+    let id = insert(&store, hook(&TaskState::ALL)).await;
+    let without = NewTask { created_at: at(1), ..new_task() };
+    let plain = without.id;
+    store.insert(vec![without]).await.expect("inserted");
+    assert_eq!(due(&store, 9).await, []);
+    let idle = log(&store, id).await;
+    assert_eq!((idle.state, idle.tries, idle.next_at), (DeliveryState::Idle, 0, None));
+    assert_eq!(idle.on, [TaskState::Completed, TaskState::Failed, TaskState::Cancelled]);
+    let claims = store.claim(&[crate::fixture::plugin("a")], 2, at(2)).await.expect("claimed");
+    for claimed in &claims.claimed {
+        let retry = Next::RetryAt(at(3), failure());
+        assert_eq!(store.finish(&claimed.claim, retry, None, at(2)).await, Ok(true));
+    }
+    assert_eq!(due(&store, 9).await, [], "an attempt is no end");
+    let claims = store.claim(&[crate::fixture::plugin("a")], 2, at(3)).await.expect("claimed");
+    for claimed in &claims.claimed {
+        assert_eq!(store.finish(&claimed.claim, done(), None, at(4)).await, Ok(true));
+    }
+    store.delivery_due().await;
+    let delivery = only(&store, 4).await;
+    let told = (delivery.task, delivery.url.as_str(), delivery.origin.as_str(), delivery.tries);
+    assert_eq!(told, (id, "http://a.example/hook?x=1", "http://a.example", 0));
+    let pending = log(&store, id).await;
+    assert_eq!((pending.state, pending.next_at), (DeliveryState::Pending, Some(at(4))));
+    assert_eq!(store.webhook(plain).await, Ok(Some(None)));
+    assert_eq!(store.webhook(TaskId::new()).await, Ok(None));
+}
+
+pub(crate) async fn a_receiver_is_told_of_the_ends_it_asked_for_alone(place: &impl Place) {
+    let store = place.open();
+    let (completed, failed) = ([TaskState::Completed], [TaskState::Failed]);
+    let lasting = || Next::Failed(failure());
+    let told = ended(&store, hook(&completed), done(), 1).await;
+    ended(&store, hook(&completed), lasting(), 1).await;
+    ended(&store, hook(&failed), done(), 1).await;
+    let told_of_failure = ended(&store, hook(&failed), lasting(), 2).await;
+    assert_eq!(due(&store, 9).await, [told, told_of_failure]);
+    // Cancelled alone, and among many.
+    let one = insert(&store, hook(&[TaskState::Cancelled])).await;
+    let other = insert(&store, hook(&[TaskState::Completed])).await;
+    store.cancel(one, at(3)).await.expect("cancelled");
+    store.cancel(other, at(3)).await.expect("cancelled");
+    let many = insert(&store, hook(&TaskState::ALL)).await;
+    let found = store.find_open(Filter::default()).await.expect("found");
+    store.cancel_many(found, Filter::default(), at(4)).await.expect("cancelled");
+    assert_eq!(due(&store, 9).await, [told, told_of_failure, one, many]);
+    assert_eq!(log(&store, other).await.state, DeliveryState::Idle);
+    assert_eq!(store.redeliver(other, at(5)).await, Ok(Redelivery::Idle(TaskState::Cancelled)));
+}
+
+pub(crate) async fn a_delivery_is_tried_again_when_it_is_time(place: &impl Place) {
+    let store = place.open();
+    let id = completed(&store, 1).await;
+    let first = only(&store, 1).await;
+    assert_eq!(store.tried(&first, failed(2), AfterTry::Again(at(10))).await, Ok(true));
+    let early = look(&store, 9).await;
+    assert_eq!((early.deliveries.len(), early.next_at, early.stopped_at), (0, Some(at(10)), None));
+    let second = only(&store, 10).await;
+    assert_eq!((second.task, second.tries), (id, 1));
+    let answer = Try { status: Some(204), ..failed(11) };
+    assert_eq!(store.tried(&second, answer.clone(), AfterTry::Delivered).await, Ok(true));
+    assert_eq!(due(&store, 99).await, []);
+    let log = log(&store, id).await;
+    assert_eq!((log.state, log.tries, log.next_at), (DeliveryState::Delivered, 2, None));
+    assert_eq!(log.newest, [failed(2), answer]);
+}
+
+pub(crate) async fn each_try_is_kept_and_the_oldest_make_room(place: &impl Place) {
+    let store = place.open();
+    let id = completed(&store, 0).await;
+    for second in 1..30 {
+        let delivery = only(&store, second).await;
+        let none = Try { status: None, error: Some(format!("try {second}")), ..failed(second) };
+        let after = if second == 29 { AfterTry::GivenUp } else { AfterTry::Again(at(second)) };
+        assert_eq!(store.tried(&delivery, none, after).await, Ok(true));
+    }
+    let log = log(&store, id).await;
+    assert_eq!((log.state, log.tries, log.newest.len()), (DeliveryState::GivenUp, 29, 20));
+    let kept = |place: usize| log.newest[place].error.clone().unwrap_or_default();
+    assert_eq!((kept(0), kept(19)), ("try 10".to_owned(), "try 29".to_owned()));
+    assert_eq!(due(&store, 99).await, []);
+}
+
+pub(crate) async fn what_ended_is_delivered_once_more_if_asked(place: &impl Place) {
+    let store = place.open();
+    let waiting = insert(&store, hook(&TaskState::ALL)).await;
+    assert_eq!(store.redeliver(waiting, at(1)).await, Ok(Redelivery::Idle(TaskState::Waiting)));
+    store.remove(waiting, at(1)).await.expect("removed");
+    assert_eq!(store.redeliver(waiting, at(1)).await, Ok(Redelivery::NotFound));
+    let plain = crate::fixture::insert_one(&store).await;
+    assert_eq!(store.redeliver(plain, at(1)).await, Ok(Redelivery::NoWebhook));
+    store.remove(plain, at(1)).await.expect("removed");
+    let id = completed(&store, 1).await;
+    for (after, second) in [(AfterTry::Delivered, 2), (AfterTry::GivenUp, 3), (AfterTry::Again(at(99)), 4)] {
+        let delivery = only(&store, second).await;
+        assert_eq!(store.tried(&delivery, failed(second), after).await, Ok(true));
+        assert_eq!(due(&store, second).await, []);
+        assert_eq!(store.redeliver(id, at(second + 1)).await, Ok(Redelivery::Due));
+        assert_eq!(due(&store, second + 1).await, [id]);
+    }
+    assert_eq!(only(&store, 9).await.tries, 3);
+}
+
+pub(crate) async fn what_is_due_outlives_the_store(place: &impl Place) {
+    let store = place.open();
+    let id = completed(&store, 1).await;
+    store.close().await;
+    let (store, _) = place.open_at(9, at(2));
+    let delivery = only(&store, 2).await;
+    assert_eq!(store.tried(&delivery, failed(2), AfterTry::Again(at(50))).await, Ok(true));
+    store.close().await;
+    let (store, _) = place.open_at(9, at(3));
+    assert_eq!(due(&store, 49).await, []);
+    assert_eq!(due(&store, 50).await, [id]);
+}
+
+pub(crate) async fn the_host_that_dies_once_too_often_leaves_a_delivery(place: &impl Place) {
+    let mut store = place.open();
+    let id = insert(&store, hook(&[TaskState::Failed])).await;
+    for crash in 1..=3 {
+        claim_one(&store, at(crash)).await;
+        assert_eq!(due(&store, 9).await, []);
+        store.close().await;
+        store = place.open_at(9, at(crash)).0;
+    }
+    assert_eq!(due(&store, 9).await, [id]);
+}
+
+pub(crate) async fn one_receiver_does_not_hide_the_others(place: &impl Place) {
+    let store = place.open();
+    let to = |origin: &str| hook_at(origin, &TaskState::ALL);
+    for second in 1..=20 {
+        ended(&store, to("http://a.example"), done(), second).await;
+    }
+    let b = ended(&store, to("http://b.example"), done(), 30).await;
+    let c = ended(&store, to("http://c.example"), done(), 31).await;
+    let some = DueQuery { each: 3, ..query(99) };
+    let found = store.due(some.clone()).await.expect("read");
+    assert_eq!(found.deliveries.len(), 5);
+    assert!(found.deliveries.iter().any(|delivery| delivery.task == b));
+    let full = HashSet::from(["http://a.example".to_owned()]);
+    let found = store.due(DueQuery { full, ..some.clone() }).await.expect("read");
+    assert_eq!(found.deliveries.iter().map(|delivery| delivery.task).collect::<Vec<_>>(), [b, c]);
+    // Who looks for few goes on behind the last receiver.
+    let few = store.due(DueQuery { most: 2, ..some.clone() }).await.expect("read");
+    assert_eq!((few.deliveries.len(), few.stopped_at.as_deref()), (3, Some("http://a.example")));
+    let rest = store.due(DueQuery { after: few.stopped_at, ..query(99) }).await.expect("read");
+    assert_eq!((rest.deliveries.len(), rest.stopped_at), (2, None));
+}
+
+pub(crate) async fn a_delivery_goes_with_its_task(place: &impl Place) {
+    let store = place.open();
+    let id = completed(&store, 1).await;
+    let delivery = only(&store, 1).await;
+    store.remove(id, at(2)).await.expect("removed");
+    assert_eq!(due(&store, 9).await, []);
+    assert_eq!(store.tried(&delivery, failed(2), AfterTry::Delivered).await, Ok(false));
+    completed(&store, 1).await;
+    assert_eq!(store.prune(Store::ended_before(at(5))).await, Ok(1));
+    assert_eq!(due(&store, 9).await, []);
+    assert_eq!(store.backlog().await, Ok(Backlog::default()));
+}
+
+pub(crate) async fn a_late_try_changes_nothing(place: &impl Place) {
+    let store = place.open();
+    let id = completed(&store, 1).await;
+    let delivery = only(&store, 1).await;
+    assert_eq!(store.tried(&delivery, failed(2), AfterTry::Again(at(5))).await, Ok(true));
+    assert_eq!(store.tried(&delivery, failed(3), AfterTry::GivenUp).await, Ok(false));
+    let log = log(&store, id).await;
+    assert_eq!((log.state, log.tries, log.newest.len()), (DeliveryState::Pending, 1, 1));
+}
+
+pub(crate) async fn the_backlog_is_counted(place: &impl Place) {
+    let store = place.open();
+    assert_eq!(store.backlog().await, Ok(Backlog::default()));
+    for second in [5, 7, 9] {
+        completed(&store, second).await;
+    }
+    let backlog = |pending, second| Ok(Backlog { pending, oldest: Some(at(second)) });
+    assert_eq!(store.backlog().await, backlog(3, 5));
+    let oldest = look(&store, 9).await.deliveries.remove(0);
+    assert_eq!(store.tried(&oldest, failed(9), AfterTry::Again(at(99))).await, Ok(true));
+    assert_eq!(store.backlog().await, backlog(3, 5));
+    let oldest = look(&store, 99).await.deliveries.pop().expect("due");
+    assert_eq!(store.tried(&oldest, failed(9), AfterTry::Delivered).await, Ok(true));
+    assert_eq!(store.backlog().await, backlog(2, 7));
+}
+
+pub(crate) async fn no_delivery_waits_for_the_clock_to_come_back(place: &impl Place) {
+    const YEAR: i64 = 366 * 86_400;
+    let store = place.open();
+    let tried = completed(&store, 1).await;
+    let delivery = only(&store, 1).await;
+    assert_eq!(store.tried(&delivery, failed(1), AfterTry::Again(at(YEAR))).await, Ok(true));
+    let soon = completed(&store, 2).await;
+    let delivery = only(&store, 2).await;
+    assert_eq!(store.tried(&delivery, failed(2), AfterTry::Again(at(60))).await, Ok(true));
+    let fresh = completed(&store, YEAR).await;
+    store.close().await;
+    let (store, _) = place.open_at(9, at(3));
+    let found: HashSet<_> = due(&store, 3).await.into_iter().collect();
+    assert_eq!(found, HashSet::from([fresh, tried]), "an ordinary wait stays as it is");
+    assert_eq!(look(&store, 3).await.next_at, Some(at(60)));
+    // And while it is open, the next claim sees it.
+    let late = completed(&store, YEAR).await;
+    store.claim(&[crate::fixture::plugin("a")], 1, at(4)).await.expect("claimed");
+    assert!(due(&store, 4).await.contains(&late) && !due(&store, 4).await.contains(&soon));
+}
+
+pub(crate) async fn a_task_done_again_keeps_its_webhook(place: &impl Place) {
+    let store = place.open();
+    let webhook = hook(&[TaskState::Failed]);
+    let id = insert(&store, webhook.clone()).await;
+    let (_, again) = store.again(id, TaskId::new(), at(1)).await.expect("read").expect("stored");
+    assert_eq!(again.webhook, Some(webhook));
+}

@@ -1,0 +1,143 @@
+//! The spans of a task: told once what they tell is stored, by whichever host stores it.
+
+use std::sync::Arc;
+
+use wasmill_model::{Clock, NewTask, Next, Sampler, Span, SpanId, TaskId, Timestamp, TraceContext, Tracer};
+use wasmill_store::{Store, StoreConfig};
+
+use crate::fixture::{Folder, Place, at, claim_one, failure, get, new_task};
+
+const CALLER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+/// What time the host was started.
+struct Started(Timestamp);
+
+impl Clock for Started {
+    fn now(&self) -> Timestamp {
+        self.0
+    }
+}
+
+fn tracer(started_at: Timestamp) -> Tracer {
+    Tracer::new(Sampler::default(), Arc::new(Started(started_at)), |_| {})
+}
+
+fn open(folder: &Folder, tracer: &Tracer, now: Timestamp) -> Store {
+    Store::open(StoreConfig { tracer: tracer.clone(), ..folder.config() }, now).expect("the store opens").0
+}
+
+async fn insert(store: &Store, caller: &str) -> TaskId {
+    let task = NewTask { trace: Some(caller.parse().expect("a context")), ..new_task() };
+    let id = task.id;
+    store.insert(vec![task]).await.expect("inserted");
+    id
+}
+
+/// Fetches spans and returns their names and what became of what they tell of, in their order.
+fn told(tracer: &Tracer) -> (Vec<Span>, Vec<String>) {
+    let spans = tracer.fetch(usize::MAX);
+    let outcome = |span: &Span| {
+        let found = span.facts.iter().find(|(name, _)| matches!(*name, "wasmill.outcome" | "wasmill.state"));
+        match found {
+            Some((_, wasmill_model::Fact::Text(outcome))) => format!("{}: {outcome}", span.name),
+            _ => span.name.to_string(),
+        }
+    };
+    let outcomes = spans.iter().map(outcome).collect();
+    (spans, outcomes)
+}
+
+#[tokio::test]
+async fn a_task_keeps_its_trace_and_its_parts_are_told_when_they_have_ended() {
+    let (folder, tracer) = (Folder::new(), tracer(at(0)));
+    let store = open(&folder, &tracer, at(0));
+    let caller: TraceContext = format!("{CALLER} a=b").parse().expect("a context");
+    let id = insert(&store, &caller.to_string()).await;
+    assert_eq!(get(&store, id).await.trace, Some(caller.clone()));
+    assert!(told(&tracer).1.is_empty(), "nothing has ended");
+    let first = claim_one(&store, at(2)).await;
+    let run = first.claim.trace().expect("it is part of a trace").context().clone();
+    assert_eq!((run.trace_id, run.span_id), (caller.trace_id, SpanId::of_run(id, 1)));
+    store.finish(&first.claim, Next::RetryAt(at(5), failure()), None, at(4)).await.expect("stored");
+    let second = claim_one(&store, at(7)).await;
+    store.finish(&second.claim, Next::Completed("ok".to_owned()), None, at(9)).await.expect("stored");
+    let late = store.finish(&second.claim, Next::Failed(failure()), None, at(9)).await;
+    assert_eq!(late, Ok(false), "what is refused is not told");
+
+    let (spans, outcomes) = told(&tracer);
+    assert_eq!(outcomes, ["wait", "run a: io", "wait", "run a: completed", "task a: completed"]);
+    let times: Vec<_> = spans.iter().map(|span| (span.start, span.end)).collect();
+    assert_eq!(times, [(at(0), at(2)), (at(2), at(4)), (at(5), at(7)), (at(7), at(9)), (at(0), at(9))]);
+    let task = SpanId::of_task(id);
+    let (last, parts) = spans.split_last().expect("spans");
+    assert!(parts.iter().all(|span| span.parent == Some(task)));
+    assert_eq!((last.id, last.parent), (task, Some(caller.span_id)));
+    assert!(spans.iter().all(|span| span.trace_id == caller.trace_id && span.state == caller.state));
+    assert_eq!(spans[1].failure.as_deref(), Some(failure().message.as_str()));
+    assert_eq!(last.failure, None);
+}
+
+#[tokio::test]
+async fn a_run_that_died_with_its_host_is_told_by_the_next() {
+    let folder = Folder::new();
+    let first = tracer(at(0));
+    let store = open(&folder, &first, at(0));
+    let id = insert(&store, CALLER).await;
+    let sent = claim_one(&store, at(1)).await.claim.trace().expect("a trace").context().clone();
+    drop(store);
+    let next = tracer(at(10));
+    let store = open(&folder, &next, at(10));
+    let again = claim_one(&store, at(12)).await;
+    store.finish(&again.claim, Next::Requeued, None, at(13)).await.expect("stored");
+    let last = claim_one(&store, at(15)).await;
+    store.finish(&last.claim, Next::Failed(failure()), None, at(16)).await.expect("stored");
+    let (spans, outcomes) = told(&next);
+    let expected = ["run a: host-crash", "wait", "run a: put-back", "wait", "run a: io", "task a: failed"];
+    assert_eq!(outcomes, expected);
+    assert_eq!((spans[0].id, spans[0].start, spans[0].end), (sent.span_id, at(1), at(10)));
+    assert_eq!((spans[1].start, spans[1].end), (at(10), at(12)), "it did not wait while it ran");
+    assert!(spans.iter().all(|span| span.trace_id == sent.trace_id));
+    assert_eq!(spans[5].failure.as_deref(), Some(failure().message.as_str()));
+    assert_eq!(get(&store, id).await.trace.map(|trace| trace.traceparent()).as_deref(), Some(CALLER));
+}
+
+#[tokio::test]
+async fn whatever_ends_a_task_ends_its_trace_once() {
+    let (folder, tracer) = (Folder::new(), tracer(at(0)));
+    let store = open(&folder, &tracer, at(0));
+    let cancelled = insert(&store, CALLER).await;
+    let claimed = claim_one(&store, at(1)).await;
+    store.cancel(cancelled, at(2)).await.expect("cancelled");
+    assert_eq!(store.finish(&claimed.claim, Next::Requeued, None, at(3)).await, Ok(false));
+    store.remove(cancelled, at(4)).await.expect("removed");
+    assert_eq!(told(&tracer).1, ["wait", "run a: cancelled", "task a: cancelled"]);
+
+    let removed = insert(&store, CALLER).await;
+    claim_one(&store, at(5)).await;
+    store.remove(removed, at(6)).await.expect("removed");
+    assert_eq!(told(&tracer).1, ["wait", "run a: deleted", "task a: deleted"]);
+
+    let waits = insert(&store, CALLER).await;
+    store.cancel(waits, at(7)).await.expect("cancelled");
+    assert_eq!(told(&tracer).1, ["task a: cancelled"]);
+}
+
+#[tokio::test]
+async fn what_is_not_recorded_is_handed_on_and_not_told() {
+    let folder = Folder::new();
+    let on = tracer(at(0));
+    for (tracer, caller) in [(&Tracer::default(), CALLER), (&on, &CALLER.replace("-01", "-00"))] {
+        let store = open(&folder, tracer, at(0));
+        insert(&store, caller).await;
+        let claimed = claim_one(&store, at(1)).await;
+        let trace = claimed.claim.trace().expect("it is part of a trace");
+        assert_eq!(trace.context().traceparent(), caller, "the caller is the parent of what follows");
+        store.finish(&claimed.claim, Next::Completed(String::new()), None, at(2)).await.expect("stored");
+        store.insert(vec![new_task()]).await.expect("inserted");
+        let claimed = claim_one(&store, at(3)).await;
+        assert!(claimed.claim.trace().is_none(), "it is part of none");
+        store.finish(&claimed.claim, Next::Completed(String::new()), None, at(4)).await.expect("stored");
+        store.close().await;
+    }
+    assert!(told(&on).1.is_empty());
+}

@@ -1,0 +1,18 @@
+//! Whether the secrets of webhooks can be read. It never shows them.
+
+use super::report::Check;
+use crate::serve::webhook_secrets;
+use crate::settings::Config;
+
+pub(super) fn secrets(config: &Config) -> Check {
+    match webhook_secrets(config) {
+        Ok(secrets) if secrets.is_empty() => Check::ok("webhooks", "not signed, there is no secret"),
+        Ok(_) => Check::ok("webhooks", "signed"),
+        Err(error) => Check::fail(
+            "webhooks",
+            format!("{error:#}"),
+            "serve does not start",
+            "echo \"whsec_$(head -c 32 /dev/urandom | base64)\" > FILE, and name it with --webhook-secret-file",
+        ),
+    }
+}

@@ -1,0 +1,221 @@
+//! Sends the spans that the rooms record to a collector: OTLP over HTTP, in JSON.
+//!
+//! `serve` starts it if there is a collector, and closes it last. It waits for the collector, and nobody for it:
+//! what finds no room in the tracer meanwhile is dropped there and counted.
+
+mod collector;
+mod otlp;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Bytes;
+use hyper::header::{CONTENT_TYPE, HOST, RETRY_AFTER, USER_AGENT};
+use hyper::{Request, StatusCode};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use wasmill_model::{Clock, Span, Tracer};
+
+use self::collector::Collector;
+use crate::client::Connector;
+
+/// The most spans in one request, about half a megabyte.
+const BATCH: usize = 1_024;
+/// How long spans wait for others to go with.
+const PAUSE: Duration = Duration::from_secs(1);
+/// The first wait before a request is sent again, and the longest.
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_secs(30);
+/// How long the end of the process waits for the collector.
+const CLOSE_MAX: Duration = Duration::from_secs(3);
+/// Bytes of an answer that are read.
+const ANSWER_BYTES_MAX: usize = 64 << 10;
+
+/// What sends.
+pub(crate) struct Exporter {
+    closing: CancellationToken,
+    sending: JoinHandle<()>,
+}
+
+/// Starts to send spans to the collector that the setting or the environment names; without one the tracer is
+/// off.
+///
+/// # Errors
+///
+/// Fails if there can be no such collector.
+pub(crate) fn start(endpoint: Option<&str>, clock: &Arc<dyn Clock>) -> Result<(Tracer, Option<Exporter>)> {
+    let Some(collector) = collector::find(endpoint, &|name| std::env::var(name).ok())? else {
+        return Ok((Tracer::default(), None));
+    };
+    let connector = Connector::new(collector.address.tls, collector.certificate.as_deref())?;
+    let (some, full) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let told = (Arc::clone(&some), Arc::clone(&full));
+    let tracer = Tracer::new(collector.sampler, Arc::clone(clock), move |kept| {
+        told.0.notify_one();
+        if kept >= BATCH {
+            told.1.notify_one();
+        }
+    });
+    tracing::info!(collector = collector.url(), "traces are sent");
+    let closing = CancellationToken::new();
+    let sender = Sender {
+        tracer: tracer.clone(),
+        connector,
+        collector,
+        some,
+        full,
+        closing: closing.clone(),
+        is_troubled: false,
+    };
+    Ok((tracer, Some(Exporter { closing, sending: tokio::spawn(sender.send()) })))
+}
+
+impl Exporter {
+    /// Sends what is left, if the collector takes it soon.
+    pub(crate) async fn close(mut self) {
+        self.closing.cancel();
+        if timeout(CLOSE_MAX, &mut self.sending).await.is_err() {
+            self.sending.abort();
+            tracing::warn!("the last spans were not sent: the collector took longer than {CLOSE_MAX:?}");
+        }
+    }
+}
+
+/// Sends one request after the other.
+struct Sender {
+    tracer: Tracer,
+    connector: Connector,
+    collector: Collector,
+    /// Told when there are spans.
+    some: Arc<Notify>,
+    /// Told when there are enough for a request.
+    full: Arc<Notify>,
+    closing: CancellationToken,
+    /// Whether the last request failed.
+    is_troubled: bool,
+}
+
+/// How a request ended.
+enum Sent {
+    /// The collector has it, but for so many spans.
+    Taken { refused: u64, why: String },
+    /// The collector does not want it.
+    Refused(String),
+    /// It may take it later.
+    Failed(String),
+}
+
+impl Sender {
+    async fn send(mut self) {
+        while !self.closing.is_cancelled() {
+            tokio::select! {
+                () = self.some.notified() => {}
+                () = self.closing.cancelled() => {}
+            }
+            tokio::select! {
+                () = sleep(PAUSE) => {}
+                () = self.full.notified() => {}
+                () = self.closing.cancelled() => {}
+            }
+            loop {
+                let spans = self.tracer.fetch(BATCH);
+                if spans.is_empty() {
+                    break;
+                }
+                self.deliver(&spans).await;
+            }
+        }
+    }
+
+    /// Sends these, as often as it takes; only the end of the process makes it give up.
+    async fn deliver(&mut self, spans: &[Span]) {
+        let body = Bytes::from(otlp::request(&self.collector.resource, spans));
+        let count = spans.len() as u64;
+        let mut pause = RETRY_FIRST;
+        loop {
+            let is_last = self.closing.is_cancelled();
+            match timeout(self.collector.timeout, self.post(body.clone())).await {
+                Ok(Sent::Taken { refused, why }) => {
+                    let refused = refused.min(count);
+                    self.tracer.sent(count - refused, refused);
+                    return self.note(if refused > 0 { Err(why) } else { Ok(()) });
+                }
+                Ok(Sent::Refused(why)) => {
+                    self.tracer.sent(0, count);
+                    return self.note(Err(why));
+                }
+                Ok(Sent::Failed(why)) => self.note(Err(why)),
+                Err(_) => self.note(Err(format!("no answer within {:?}", self.collector.timeout))),
+            }
+            if is_last {
+                return;
+            }
+            tokio::select! {
+                () = sleep(pause) => {}
+                () = self.closing.cancelled() => {}
+            }
+            pause = RETRY_MAX.min(pause * 2);
+        }
+    }
+
+    async fn post(&self, body: Bytes) -> Sent {
+        let Collector { address, path, headers, .. } = &self.collector;
+        let mut request = Request::post(path)
+            .header(HOST, &address.authority)
+            .header(USER_AGENT, concat!("wasmill/", env!("CARGO_PKG_VERSION")))
+            .header(CONTENT_TYPE, "application/json");
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let request = match request.body(Full::new(body)) {
+            Ok(request) => request,
+            Err(error) => return Sent::Refused(error.to_string()),
+        };
+        let mut connection = match self.connector.reach(address, "").await {
+            Ok(connection) => connection,
+            Err(why) => return Sent::Failed(why),
+        };
+        let response = match connection.send_request(request).await {
+            Ok(response) => response,
+            Err(error) => return Sent::Failed(error.to_string()),
+        };
+        let status = response.status();
+        let waits = response.headers().contains_key(RETRY_AFTER);
+        // Whatever it says is only for the log.
+        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+        let body = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+        if status.is_success() {
+            let (refused, why) = otlp::refused(&body);
+            return Sent::Taken { refused, why };
+        }
+        let may_pass = [
+            StatusCode::TOO_MANY_REQUESTS,
+            StatusCode::BAD_GATEWAY,
+            StatusCode::SERVICE_UNAVAILABLE,
+            StatusCode::GATEWAY_TIMEOUT,
+        ];
+        if waits || may_pass.contains(&status) {
+            return Sent::Failed(format!("it answers {status}"));
+        }
+        let said = String::from_utf8_lossy(&body[..body.len().min(200)]).into_owned();
+        Sent::Refused(format!("it answers {status}: {said}"))
+    }
+
+    /// Logs when trouble begins and when it is over, not each time.
+    fn note(&mut self, sent: Result<(), String>) {
+        let was_troubled = std::mem::replace(&mut self.is_troubled, sent.is_err());
+        match sent {
+            Err(why) if !was_troubled => {
+                let collector = self.collector.url();
+                tracing::warn!(collector, why, "traces are not taken; tasks go on, and are not waited for");
+            }
+            Err(why) => tracing::debug!(why, "traces are still not taken"),
+            Ok(()) if was_troubled => tracing::info!("traces are taken again"),
+            Ok(()) => {}
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Where traces are sent and what goes with them: from the setting, and from the variables that all programs
+//! with OpenTelemetry heed: <https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/>.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use hyper::header::{HeaderName, HeaderValue};
+use percent_encoding::percent_decode_str;
+use wasmill_model::{Sampler, SpanId};
+
+use super::otlp::Resource;
+use crate::client::Address;
+
+/// Below the address of a collector.
+const PATH: &str = "/v1/traces";
+/// How long a collector may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// What this program is called unless it is told otherwise.
+const SERVICE: &str = "wasmill";
+
+/// A collector, and how to speak with it.
+pub(super) struct Collector {
+    pub(super) address: Address,
+    pub(super) path: String,
+    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+    /// Certificates that are trusted besides those of the web.
+    pub(super) certificate: Option<PathBuf>,
+    pub(super) timeout: Duration,
+    pub(super) resource: Resource,
+    pub(super) sampler: Sampler,
+}
+
+/// Reads a variable of the environment.
+type Read<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+impl Collector {
+    /// Returns where requests go.
+    pub(super) fn url(&self) -> String {
+        let scheme = if self.address.tls { "https" } else { "http" };
+        format!("{scheme}://{}{}", self.address.authority, self.path)
+    }
+}
+
+/// Finds the collector that the setting names, else the environment, if either does.
+///
+/// # Errors
+///
+/// Fails if what is named can be no collector.
+pub(super) fn find(setting: Option<&str>, read: Read<'_>) -> Result<Option<Collector>> {
+    let read = |name: &str| read(name).filter(|value| !value.is_empty());
+    // The word for traces alone goes before that for all that OpenTelemetry knows.
+    let either = |name: &str| {
+        read(&format!("OTEL_EXPORTER_OTLP_TRACES_{name}"))
+            .or_else(|| read(&format!("OTEL_EXPORTER_OTLP_{name}")))
+    };
+    let is_off = read("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"))
+        || read("OTEL_TRACES_EXPORTER").is_some_and(|value| value == "none");
+    let named = match setting {
+        Some(setting) => Some(("otlp_endpoint", setting.to_owned(), PATH)),
+        None if is_off => None,
+        None => read("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+            .map(|url| ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", url, ""))
+            .or_else(|| {
+                read("OTEL_EXPORTER_OTLP_ENDPOINT").map(|url| ("OTEL_EXPORTER_OTLP_ENDPOINT", url, PATH))
+            }),
+    };
+    let Some((name, url, below)) = named else { return Ok(None) };
+    let address: Address = url
+        .parse()
+        .map_err(anyhow::Error::msg)
+        .with_context(|| format!("failed to understand {name}, where traces are to be sent"))?;
+    let path = match format!("{}{below}", address.prefix) {
+        path if path.is_empty() => "/".to_owned(),
+        path => path,
+    };
+    if let Some(protocol) = either("PROTOCOL").filter(|protocol| protocol != "http/json") {
+        tracing::warn!(protocol, "traces are sent as http/json; a collector takes that at its port for HTTP");
+    }
+    let timeout = either("TIMEOUT").and_then(|millis| millis.parse().ok()).map(Duration::from_millis);
+    let collector = Collector {
+        address,
+        path,
+        headers: either("HEADERS").map(|list| headers(&list)).unwrap_or_default(),
+        certificate: either("CERTIFICATE").map(PathBuf::from),
+        timeout: timeout.filter(|timeout| !timeout.is_zero()).unwrap_or(TIMEOUT),
+        resource: resource(read("OTEL_RESOURCE_ATTRIBUTES").as_deref(), read("OTEL_SERVICE_NAME")),
+        sampler: sampler(read("OTEL_TRACES_SAMPLER"), read("OTEL_TRACES_SAMPLER_ARG")),
+    };
+    Ok(Some(collector))
+}
+
+/// Reads a list such as `a=b,c=d`, whose values are percent-encoded.
+fn pairs(list: &str) -> impl Iterator<Item = (String, String)> {
+    list.split(',').filter_map(|pair| {
+        let (key, value) = pair.split_once('=')?;
+        let value = percent_decode_str(value.trim()).decode_utf8().ok()?.into_owned();
+        Some((key.trim().to_owned(), value))
+    })
+}
+
+fn headers(list: &str) -> Vec<(HeaderName, HeaderValue)> {
+    let header = |(name, value): (String, String)| {
+        let header = (name.to_lowercase().parse().ok()?, HeaderValue::try_from(value).ok()?);
+        Some(header)
+    };
+    pairs(list).filter_map(header).collect()
+}
+
+fn resource(attributes: Option<&str>, service: Option<String>) -> Resource {
+    let mut resource: Resource = attributes.into_iter().flat_map(pairs).collect();
+    if let Some(service) = service {
+        resource.retain(|(key, _)| key != "service.name");
+        resource.push(("service.name".to_owned(), service));
+    }
+    let known = [
+        ("service.name", SERVICE.to_owned()),
+        ("service.version", env!("CARGO_PKG_VERSION").to_owned()),
+        // Tells hosts apart that are called the same.
+        ("service.instance.id", format!("{}{}", SpanId::random(), SpanId::random())),
+    ];
+    for (key, value) in known {
+        if !resource.iter().any(|(given, _)| given == key) {
+            resource.push((key.to_owned(), value));
+        }
+    }
+    resource
+}
+
+fn sampler(name: Option<String>, argument: Option<String>) -> Sampler {
+    let Some(name) = name else { return Sampler::default() };
+    let (heeds_caller, of_others) = match name.strip_prefix("parentbased_") {
+        Some(rest) => (true, rest),
+        None => (false, name.as_str()),
+    };
+    let share = match of_others {
+        "always_on" => Some(1.0),
+        "always_off" => Some(0.0),
+        "traceidratio" => match argument {
+            None => Some(1.0),
+            Some(share) => share.parse().ok().filter(|share| (0.0..=1.0).contains(share)),
+        },
+        _ => None,
+    };
+    share.map_or_else(
+        || {
+            tracing::warn!(
+                name,
+                "OTEL_TRACES_SAMPLER or its argument means nothing here: every trace is taken"
+            );
+            Sampler::default()
+        },
+        |share| Sampler { heeds_caller, share },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(setting: Option<&str>, environment: &[(&str, &str)]) -> Result<Option<Collector>> {
+        let read = |name: &str| {
+            environment.iter().find(|(given, _)| *given == name).map(|(_, value)| (*value).to_owned())
+        };
+        find(setting, &read)
+    }
+
+    fn url(setting: Option<&str>, environment: &[(&str, &str)]) -> Option<String> {
+        found(setting, environment).expect("valid").map(|collector| collector.url())
+    }
+
+    #[test]
+    fn the_setting_names_a_collector_else_the_environment() {
+        let base = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://a:4318");
+        let exact = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://b/t");
+        assert_eq!(url(None, &[]), None);
+        assert_eq!(url(None, &[("OTEL_EXPORTER_OTLP_ENDPOINT", "")]), None);
+        assert_eq!(url(None, &[base]).as_deref(), Some("http://a:4318/v1/traces"));
+        assert_eq!(url(None, &[base, exact]).as_deref(), Some("https://b/t"));
+        let bare = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://b:1");
+        assert_eq!(url(None, &[bare]).as_deref(), Some("http://b:1/"));
+        let own = url(Some("https://c/otlp/"), &[base, exact, ("OTEL_TRACES_EXPORTER", "none")]);
+        assert_eq!(own.as_deref(), Some("https://c/otlp/v1/traces"));
+        for off in [("OTEL_SDK_DISABLED", "true"), ("OTEL_TRACES_EXPORTER", "none")] {
+            assert_eq!(url(None, &[base, off]), None, "{off:?}");
+        }
+    }
+
+    #[test]
+    fn what_can_be_no_collector_is_refused_by_name() {
+        let error = found(Some("ftp://a"), &[]).err().expect("refused");
+        assert!(format!("{error:#}").contains("otlp_endpoint"), "{error:#}");
+        let error = found(None, &[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://")]).err().expect("refused");
+        assert!(format!("{error:#}").contains("OTEL_EXPORTER_OTLP_ENDPOINT"), "{error:#}");
+    }
+
+    #[test]
+    fn the_usual_variables_are_heeded() {
+        let collector = found(
+            Some("http://a"),
+            &[
+                ("OTEL_EXPORTER_OTLP_HEADERS", "Api-Key=s%20t, x = 1,nonsense,b\u{e4}d=1"),
+                ("OTEL_EXPORTER_OTLP_TIMEOUT", "250"),
+                ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "750"),
+                ("OTEL_SERVICE_NAME", "mill"),
+                ("OTEL_RESOURCE_ATTRIBUTES", "service.name=other,deployment.environment.name=test"),
+                ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"),
+                ("OTEL_TRACES_SAMPLER_ARG", "0.25"),
+            ],
+        );
+        let collector = collector.expect("valid").expect("one");
+        let headers: Vec<_> =
+            collector.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        assert_eq!(headers, [("api-key", b"s t".as_slice()), ("x", b"1")]);
+        assert_eq!(collector.timeout, Duration::from_millis(750));
+        assert_eq!(collector.sampler, Sampler { heeds_caller: true, share: 0.25 });
+        let of = |key: &str| {
+            let values = collector.resource.iter().filter(|(given, _)| given == key);
+            values.map(|(_, value)| value.as_str()).collect::<Vec<_>>()
+        };
+        assert_eq!((of("service.name"), of("deployment.environment.name")), (vec!["mill"], vec!["test"]));
+        assert_eq!(of("service.instance.id")[0].len(), 32);
+    }
+
+    #[test]
+    fn samplers_go_by_their_names() {
+        let picked = |name: &str, argument: Option<&str>| {
+            let Sampler { heeds_caller, share } = sampler(Some(name.to_owned()), argument.map(str::to_owned));
+            (heeds_caller, share)
+        };
+        assert_eq!(picked("always_on", None), (false, 1.0));
+        assert_eq!(picked("always_off", None), (false, 0.0));
+        assert_eq!(picked("parentbased_always_off", None), (true, 0.0));
+        assert_eq!(picked("traceidratio", Some("0.5")), (false, 0.5));
+        for nonsense in [("xray", None), ("traceidratio", Some("2")), ("traceidratio", Some("many"))] {
+            assert_eq!(picked(nonsense.0, nonsense.1), (true, 1.0), "{nonsense:?}");
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! Spans in the JSON of OTLP 1: <https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding>.
+//!
+//! Ids are hexadecimal, numbers of 64 bits are text. Knows nothing of HTTP.
+
+use serde::{Deserialize, Serialize};
+use wasmill_model::{Fact, Span, SpanKind, Timestamp};
+
+/// What is known of this process: `service.name` and the like.
+pub(super) type Resource = Vec<(String, String)>;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Request<'a> {
+    resource_spans: [ResourceSpans<'a>; 1],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ResourceSpans<'a> {
+    resource: Described<'a>,
+    scope_spans: [ScopeSpans<'a>; 1],
+}
+
+#[derive(Serialize)]
+struct Described<'a> {
+    attributes: Vec<Attribute<'a>>,
+}
+
+#[derive(Serialize)]
+struct ScopeSpans<'a> {
+    scope: Scope,
+    spans: Vec<OneSpan<'a>>,
+}
+
+#[derive(Serialize)]
+struct Scope {
+    name: &'static str,
+    version: &'static str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OneSpan<'a> {
+    trace_id: String,
+    span_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent_span_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_state: Option<&'a str>,
+    name: &'a str,
+    kind: u8,
+    start_time_unix_nano: String,
+    end_time_unix_nano: String,
+    attributes: Vec<Attribute<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<Status<'a>>,
+}
+
+#[derive(Serialize)]
+struct Attribute<'a> {
+    key: &'a str,
+    value: Value<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+enum Value<'a> {
+    StringValue(&'a str),
+    IntValue(String),
+}
+
+#[derive(Serialize)]
+struct Status<'a> {
+    code: u8,
+    message: &'a str,
+}
+
+/// The code of a span that failed.
+const ERROR: u8 = 2;
+
+/// Returns the body of a request that exports these spans.
+pub(super) fn request(resource: &Resource, spans: &[Span]) -> Vec<u8> {
+    let attributes = resource.iter().map(|(key, value)| Attribute { key, value: Value::StringValue(value) });
+    let request = Request {
+        resource_spans: [ResourceSpans {
+            resource: Described { attributes: attributes.collect() },
+            scope_spans: [ScopeSpans {
+                scope: Scope { name: "wasmill", version: env!("CARGO_PKG_VERSION") },
+                spans: spans.iter().map(one).collect(),
+            }],
+        }],
+    };
+    serde_json::to_vec(&request).expect("text and numbers can be written as JSON")
+}
+
+fn one(span: &Span) -> OneSpan<'_> {
+    OneSpan {
+        trace_id: span.trace_id.to_string(),
+        span_id: span.id.to_string(),
+        parent_span_id: span.parent.map(|parent| parent.to_string()),
+        trace_state: span.state.as_deref(),
+        name: &span.name,
+        kind: match span.kind {
+            SpanKind::Internal => 1,
+            SpanKind::Server => 2,
+            SpanKind::Client => 3,
+        },
+        start_time_unix_nano: nanos(span.start),
+        end_time_unix_nano: nanos(span.end),
+        attributes: span.facts.iter().map(attribute).collect(),
+        status: span.failure.as_deref().map(|message| Status { code: ERROR, message }),
+    }
+}
+
+fn attribute<'a>((key, fact): &'a (&'static str, Fact)) -> Attribute<'a> {
+    let value = match fact {
+        Fact::Text(text) => Value::StringValue(text),
+        Fact::Number(number) => Value::IntValue(number.to_string()),
+    };
+    Attribute { key, value }
+}
+
+fn nanos(at: Timestamp) -> String {
+    at.timestamp_nanos_opt().unwrap_or_default().to_string()
+}
+
+/// What a collector answers that has taken a request.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Answer {
+    partial_success: Option<PartialSuccess>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct PartialSuccess {
+    /// Text, as OTLP has it; some collectors write a number.
+    rejected_spans: serde_json::Value,
+    error_message: String,
+}
+
+/// Reads how many spans of a request a collector did not want, and why.
+pub(super) fn refused(body: &[u8]) -> (u64, String) {
+    let answer: Answer = serde_json::from_slice(body).unwrap_or_default();
+    let Some(PartialSuccess { rejected_spans, error_message }) = answer.partial_success else {
+        return (0, String::new());
+    };
+    let refused = rejected_spans.as_u64().or_else(|| rejected_spans.as_str()?.parse().ok());
+    (refused.unwrap_or(0), error_message)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use wasmill_model::{SystemClock, Tracer};
+
+    use super::*;
+
+    #[test]
+    fn spans_are_written_as_the_specification_has_them() {
+        let tracer = Tracer::new(wasmill_model::Sampler::default(), std::sync::Arc::new(SystemClock), |_| {});
+        let caller = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01 a=b".parse().expect("valid");
+        let at = tracer.begin(Some(&caller)).expect("it is on");
+        let moment = |text: &str| text.parse::<Timestamp>().expect("a moment");
+        let times = (moment("2026-11-23T07:26:49.603656725Z"), moment("2026-11-23T07:26:50Z"));
+        let mut span = Span::new(&at, Some(caller.span_id), "GET", times)
+            .with("server.address", "example.com")
+            .with("server.port", 443_u64)
+            .failed("no route");
+        span.kind = SpanKind::Client;
+        let resource = vec![("service.name".to_owned(), "mill".to_owned())];
+        let written: Value = serde_json::from_slice(&request(&resource, &[span])).expect("JSON");
+        let expected = json!({"resourceSpans": [{
+            "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": "mill"}}]},
+            "scopeSpans": [{
+                "scope": {"name": "wasmill", "version": env!("CARGO_PKG_VERSION")},
+                "spans": [{
+                    "traceId": "0af7651916cd43dd8448eb211c80319c",
+                    "spanId": at.span_id.to_string(),
+                    "parentSpanId": "b7ad6b7169203331",
+                    "traceState": "a=b",
+                    "name": "GET",
+                    "kind": 3,
+                    "startTimeUnixNano": "1795418809603656725",
+                    "endTimeUnixNano": "1795418810000000000",
+                    "attributes": [
+                        {"key": "server.address", "value": {"stringValue": "example.com"}},
+                        {"key": "server.port", "value": {"intValue": "443"}},
+                    ],
+                    "status": {"code": 2, "message": "no route"},
+                }],
+            }],
+        }]});
+        assert_eq!(written, expected);
+    }
+
+    #[test]
+    fn what_a_collector_did_not_want_is_counted() {
+        for (answer, count, why) in [
+            ("", 0, ""),
+            ("{}", 0, ""),
+            ("<html>", 0, ""),
+            (r#"{"partialSuccess": {}}"#, 0, ""),
+            (r#"{"partialSuccess": {"rejectedSpans": "7", "errorMessage": "too old"}}"#, 7, "too old"),
+            (r#"{"partialSuccess": {"rejectedSpans": 3}}"#, 3, ""),
+        ] {
+            assert_eq!(refused(answer.as_bytes()), (count, why.to_owned()), "{answer}");
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Whether a long line and a long history cost anything: throughput beside a million tasks that wait or have
+//! ended against an empty database, pages of a list, and forgetting a million. The goals are 90 % and 10 ms.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use hyper::Method;
+use rusqlite::Connection;
+use serde_json::{Value, json};
+use wasmill_tests::{Client, Server};
+
+use crate::report::{Spread, middle, per_second, row, title};
+use crate::throughput::submit_for;
+
+const ROWS: u32 = 1_000_000;
+
+/// How many wait where a line of the same plugin is short: enough for the time that is measured.
+const FEW: u32 = 150_000;
+
+/// How long tasks are submitted, each time, and by how many clients.
+const LOAD: Duration = Duration::from_secs(3);
+const CLIENTS: usize = 64;
+
+/// How often each rate is measured, in turns: a machine that others use is not the same a moment later.
+const TURNS: usize = 3;
+
+/// Tasks of a line whose end is timed.
+const DRAINED: u64 = 50_000;
+
+const PAGES: usize = 200;
+
+/// Keeps everything, and lets everything wait.
+const ARGS: [&str; 6] = ["--keep-for", "forever", "--keep-max", "0", "--waiting-max", "3000000"];
+
+/// What fills a database.
+#[derive(Clone, Copy, PartialEq)]
+enum Tasks {
+    None,
+    /// Of fifty one failed and the others completed; each thousandth has a tag.
+    Ended,
+    /// Of the plugin that is measured, for an hour from now.
+    Later,
+    /// Of another plugin, which is paused.
+    Paused,
+    /// Of the plugin that is measured, ready, and so many.
+    Ready(u32),
+}
+
+pub(crate) async fn measure() -> Result<()> {
+    beside_a_million().await?;
+    long_line().await?;
+    pages().await?;
+    forget().await
+}
+
+/// Throughput of one plugin while a million tasks lie beside.
+async fn beside_a_million() -> Result<()> {
+    title(&format!("No-op tasks over HTTP, {CLIENTS} clients, beside {ROWS} tasks (goal: 90 % of empty)"));
+    let mut beside = Vec::new();
+    for (name, tasks) in [
+        ("nothing else", Tasks::None),
+        ("ended ones", Tasks::Ended),
+        ("delayed ones", Tasks::Later),
+        ("ones of a paused plugin", Tasks::Paused),
+    ] {
+        beside.push((name, filled(tasks, &ARGS)?, Vec::new()));
+    }
+    for _ in 0..TURNS {
+        for (_, server, rates) in &mut beside {
+            let client = server.client();
+            if client.get("/stats").await.json["plugins"]["misbehave"].is_object() {
+                client.post("/plugins/misbehave/pause", &json!({})).await;
+            }
+            rates.push(completed(server).await?);
+        }
+    }
+    let mut empty = None;
+    for (name, _, mut rates) in beside {
+        let rate = middle(&mut rates);
+        let share = 100.0 * rate / *empty.get_or_insert(rate);
+        row(&format!("completed beside {name}"), &format!("{}, {share:.0} %", per_second(rate, "tasks")));
+    }
+    Ok(())
+}
+
+/// How fast a line of the same plugin gets shorter, a short one and a long one.
+async fn long_line() -> Result<()> {
+    title("A line of no-op tasks, until the first 50,000 are done (goal: 90 % of the short one)");
+    let mut rates = [Vec::new(), Vec::new()];
+    for _ in 0..TURNS {
+        for (tasks, rates) in [FEW, ROWS].into_iter().zip(&mut rates) {
+            let server = filled(Tasks::Ready(tasks), &ARGS)?;
+            let client = server.client();
+            let before = completions(&client).await;
+            let start = Instant::now();
+            client.post("/resume", &json!({})).await;
+            while completions(&client).await < before + DRAINED {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            let done = completions(&client).await - before;
+            rates.push(done as f64 / start.elapsed().as_secs_f64());
+        }
+    }
+    let [short, long] = rates.map(|mut rates| middle(&mut rates));
+    row(&format!("completed, {FEW} wait"), &per_second(short, "tasks"));
+    let share = 100.0 * long / short;
+    row(&format!("completed, {ROWS} wait"), &format!("{}, {share:.0} %", per_second(long, "tasks")));
+    Ok(())
+}
+
+async fn pages() -> Result<()> {
+    title(&format!("Pages of 100 of a list of {ROWS} ended tasks (goal: p99 of 10 ms)"));
+    let server = filled(Tasks::Ended, &ARGS)?;
+    let client = server.client();
+    let deep = format!("cursor={:x}", ROWS / 2);
+    for (name, query) in [
+        ("the newest", ""),
+        ("from the middle", deep.as_str()),
+        ("state=failed", "state=failed"),
+        ("plugin, state=completed", "plugin=noop&state=completed"),
+        ("tag", "tag=t"),
+        ("tag, state=failed, from the middle", &format!("tag=t&state=failed&{deep}")),
+        ("q of 8 digits", "q=0007a120"),
+        ("q of 4 digits, state=failed", "q=0007&state=failed"),
+    ] {
+        let mut samples = Vec::new();
+        for _ in 0..PAGES {
+            let start = Instant::now();
+            let answer = client.send(Method::GET, &format!("/task?limit=100&{query}"), None).await?;
+            samples.push(start.elapsed());
+            let found = answer.json.as_array().context("a list")?;
+            ensure!(!found.is_empty(), "nothing fits {query}");
+        }
+        row(name, &Spread::of(samples).to_string());
+    }
+    Ok(())
+}
+
+async fn forget() -> Result<()> {
+    title(&format!("Forgetting {ROWS} ended tasks"));
+    let server = filled(Tasks::Ended, &["--keep-max", "1000", "--keep-for", "forever"])?;
+    let client = server.client();
+    let stored = async || client.get("/stats").await.json["stored"]["completed"].as_u64().unwrap_or_default();
+    // Retention takes its first look after a while.
+    while stored().await >= u64::from(ROWS) * 49 / 50 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let (start, mut samples) = (Instant::now(), Vec::new());
+    while stored().await > 1_000 {
+        let sent = Instant::now();
+        client.submit(&json!({"plugin": "noop", "delay": "1h"})).await;
+        samples.push(sent.elapsed());
+    }
+    row("forgotten", &per_second(f64::from(ROWS) / start.elapsed().as_secs_f64(), "tasks"));
+    row("POST to 201 meanwhile", &Spread::of(samples).to_string());
+    Ok(())
+}
+
+/// Returns how many no-op tasks a second are completed from when they are submitted.
+async fn completed(server: &Server) -> Result<f64> {
+    let client = server.client();
+    let before = completions(&client).await;
+    let start = Instant::now();
+    let submitted = submit_for(server.address(), CLIENTS, LOAD).await?;
+    while completions(&client).await < before + submitted {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    Ok(submitted as f64 / start.elapsed().as_secs_f64())
+}
+
+async fn completions(client: &Client) -> u64 {
+    let stats: Value = client.get("/stats").await.json;
+    stats["ended"]["completed"].as_u64().unwrap_or_default()
+}
+
+/// Starts a server on a database of such tasks; where they are ready, everything is paused.
+fn filled(tasks: Tasks, args: &[&str]) -> Result<Server> {
+    let mut server = Server::start(args);
+    server.terminate();
+    let connection = Connection::open(server.folder().join("data/wasmill.db"))?;
+    let now = wasmill_model::Clock::now(&wasmill_model::SystemClock);
+    let now = now.timestamp_nanos_opt().context("a date near ours")?;
+    let past = now - 3_600_000_000_000;
+    let plugin = if tasks == Tasks::Paused { "misbehave" } else { "noop" };
+    let (rows, ready_at) = match tasks {
+        Tasks::None => (0, past),
+        Tasks::Later => (ROWS, now + 3_600_000_000_000),
+        Tasks::Ended | Tasks::Paused => (ROWS, past),
+        Tasks::Ready(rows) => (rows, past),
+    };
+    let ended = i64::from(tasks == Tasks::Ended);
+    connection.execute_batch(&format!(
+        "PRAGMA synchronous = OFF;
+        BEGIN;
+        WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows})
+        INSERT INTO task (seq, id, plugin, state, created_at, ready_at, started_at, finished_at, attempt,
+            attempts_max, claims, timeout_ms, result, tags)
+        SELECT i, unhex(printf('%08x%024x', i, i)), '{plugin}', iif({ended}, iif(i % 50 = 0, 3, 2), 0),
+            {past} + i, {ready_at} + i, iif({ended}, {past} + i, NULL), iif({ended}, {past} + i, NULL), {ended},
+            1, {ended}, 600000, iif({ended}, 'io work result = 1', NULL),
+            iif({ended} AND i % 1000 = 0, '[\"t\"]', NULL)
+        FROM n WHERE {rows} > 0;
+        INSERT INTO tag (name, seq) SELECT 't', seq FROM task WHERE tags IS NOT NULL;
+        INSERT INTO ended (plugin, state, tasks)
+        SELECT plugin, state, count(*) FROM task WHERE state >= 2 GROUP BY plugin, state;
+        INSERT OR IGNORE INTO pause (plugin) SELECT '' WHERE {};
+        COMMIT;",
+        i64::from(matches!(tasks, Tasks::Ready(_)))
+    ))?;
+    drop(connection);
+    server.start_beside()
+}

@@ -1,0 +1,94 @@
+//! What it costs that somebody looks: the same no-op tasks while nobody does, and while a person follows a
+//! task's log, progress and the list, and Prometheus scrapes. In turns, as a machine that others use is not the
+//! same a moment later; and by computing time as well, which is less moved by others.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde_json::json;
+use tokio::task::JoinHandle;
+use wasmill_tests::{Client, Server};
+
+use crate::report::{middle, per_second, row, title};
+use crate::throughput;
+
+/// How often each of both is measured.
+const ROUNDS: usize = 7;
+/// How long tasks are submitted in each round.
+const LOAD: Duration = Duration::from_secs(2);
+/// How often the metrics are scraped and the list is drawn.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What rounds came to: tasks a second, and microseconds of computing of the server for each.
+#[derive(Default)]
+struct Rounds {
+    rates: Vec<f64>,
+    micros: Vec<f64>,
+}
+
+pub(crate) async fn measure(clients: usize) -> Result<()> {
+    title("Metrics, logs and progress, watched and not, in turns");
+    let server = Server::start(&["--timeout", "2h"]);
+    let client = server.client();
+    throughput::of_noops(&server, clients, LOAD).await?;
+    let (mut alone, mut watched) = (Rounds::default(), Rounds::default());
+    for _ in 0..ROUNDS {
+        alone.add(&server, clients).await?;
+        let lines = json!({"plugin": "misbehave", "input": {"do": "lines", "count": 1_000_000, "ms": 10}});
+        let waits = json!({"plugin": "io-stub", "input": {"min_ms": 3_600_000, "max_ms": 3_600_000}});
+        let (lines, waits) = (client.submit(&lines).await, client.submit(&waits).await);
+        let lookers = [
+            tokio::spawn(look(client.clone(), "/metrics")),
+            tokio::spawn(look(client.clone(), "/task?limit=50")),
+            read_on(&client, &format!("/task/{lines}/logs")).await,
+            read_on(&client, &format!("/task/{waits}/events")).await,
+        ];
+        watched.add(&server, clients).await?;
+        for looker in lookers {
+            looker.abort();
+        }
+        for id in [lines, waits] {
+            client.delete(&format!("/task/{id}")).await;
+        }
+    }
+    let (rate, micros) = (middle(&mut alone.rates), middle(&mut alone.micros));
+    row("nobody looks", &format!("{}, {micros:.1} us of computing each", per_second(rate, "tasks")));
+    let (seen_rate, seen_micros) = (middle(&mut watched.rates), middle(&mut watched.micros));
+    let shares = format!("{:.1} %, {:.1} %", 100.0 * seen_rate / rate, 100.0 * seen_micros / micros);
+    let figures = format!("{}, {seen_micros:.1} us: {shares}", per_second(seen_rate, "tasks"));
+    row("metrics, list, a log of 100 lines/s, progress", &figures);
+    Ok(())
+}
+
+impl Rounds {
+    async fn add(&mut self, server: &Server, clients: usize) -> Result<()> {
+        let before = computed_micros(server)?;
+        let rate = throughput::of_noops(server, clients, LOAD).await?;
+        self.rates.push(rate);
+        // The load lasts as long as it is asked to, but for what waits at its end.
+        self.micros.push((computed_micros(server)? - before) / (rate * LOAD.as_secs_f64()));
+        Ok(())
+    }
+}
+
+/// Returns the computing time of the server so far.
+fn computed_micros(server: &Server) -> Result<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.pid()))?;
+    let fields = stat.rsplit(") ").next().context("the fields behind the name")?;
+    let ticks: u64 = fields.split(' ').skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    // Linux counts a hundred ticks a second here, whatever it does inside.
+    Ok(ticks as f64 * 10_000.0)
+}
+
+async fn look(client: Client, path: &'static str) {
+    let mut next = tokio::time::interval(LOOK);
+    loop {
+        next.tick().await;
+        client.get(path).await;
+    }
+}
+
+async fn read_on(client: &Client, path: &str) -> JoinHandle<()> {
+    let mut stream = client.follow(path, None).await;
+    tokio::spawn(async move { stream.drain().await })
+}

@@ -1,0 +1,171 @@
+//! A collector of traces: takes what is exported by OTLP in JSON, and tells of the spans in it.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::fake::{Fake, Reply};
+
+/// How long spans may take to come.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A collector; it lives as long as the process.
+pub struct Collector(Fake);
+
+/// A span as it came.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// The trace, in hexadecimal.
+    pub trace: String,
+    /// The span, in hexadecimal.
+    pub id: String,
+    /// Its parent; empty without one.
+    pub parent: String,
+    /// Its name.
+    pub name: String,
+    /// 1 for internal, 2 for server, 3 for client.
+    pub kind: u64,
+    /// Nanoseconds since 1970.
+    pub start: u64,
+    /// Nanoseconds since 1970.
+    pub end: u64,
+    /// What else it tells; numbers are text, as in OTLP.
+    pub facts: HashMap<String, String>,
+    /// What went wrong.
+    pub failure: Option<String>,
+    /// The `tracestate`.
+    pub state: Option<String>,
+    /// What sent it.
+    pub resource: HashMap<String, String>,
+}
+
+impl Seen {
+    /// Returns a fact; empty if it is not told.
+    pub fn fact(&self, name: &str) -> &str {
+        self.facts.get(name).map_or("", String::as_str)
+    }
+}
+
+impl Collector {
+    /// Starts one that takes everything.
+    ///
+    /// # Panics
+    ///
+    /// If there is no port.
+    pub fn start() -> Self {
+        Self::start_with(|_| (200, json!({"partialSuccess": {}})))
+    }
+
+    /// Starts one that answers the first request, the second and so on in this way.
+    ///
+    /// # Panics
+    ///
+    /// If there is no port.
+    pub fn start_with(answer: impl Fn(usize) -> (u16, Value) + Send + Sync + 'static) -> Self {
+        let count = std::sync::atomic::AtomicUsize::new(0);
+        Self(Fake::start(move |asked| {
+            assert_eq!((asked.method.as_str(), asked.path.as_str()), ("POST", "/v1/traces"));
+            assert!(asked.has_header("content-type: application/json"), "{asked:?}");
+            let (status, answer) = answer(count.fetch_add(1, std::sync::atomic::Ordering::SeqCst));
+            Reply::Json(status, answer)
+        }))
+    }
+
+    /// Returns its address.
+    pub fn url(&self) -> String {
+        self.0.url()
+    }
+
+    /// Returns how many requests there were.
+    pub fn requests(&self) -> usize {
+        self.0.asked().len()
+    }
+
+    /// Returns the spans of all requests so far, in the order they came.
+    ///
+    /// # Panics
+    ///
+    /// If something came that is not OTLP.
+    pub fn spans(&self) -> Vec<Seen> {
+        self.0.asked().iter().flat_map(|asked| spans(&asked.body)).collect()
+    }
+
+    /// Waits until the spans are as asked, and returns them.
+    ///
+    /// # Panics
+    ///
+    /// If they are not within a minute.
+    pub async fn until(&self, what: &str, is_so: impl Fn(&[Seen]) -> bool) -> Vec<Seen> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let spans = self.spans();
+            if is_so(&spans) {
+                return spans;
+            }
+            assert!(Instant::now() < until, "not {what}: {spans:#?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until this many spans of a name are here, and returns the spans of all names.
+    ///
+    /// # Panics
+    ///
+    /// If they are not within a minute.
+    pub async fn until_named(&self, name: &str, count: usize) -> Vec<Seen> {
+        let is_so = |spans: &[Seen]| spans.iter().filter(|span| span.name == name).count() >= count;
+        self.until(&format!("{count} of '{name}'"), is_so).await
+    }
+}
+
+fn spans(body: &str) -> Vec<Seen> {
+    let request: Value = serde_json::from_str(body).expect("JSON");
+    let mut seen = Vec::new();
+    for of_resource in request["resourceSpans"].as_array().expect("resourceSpans") {
+        let resource = facts(&of_resource["resource"]["attributes"]);
+        for of_scope in of_resource["scopeSpans"].as_array().expect("scopeSpans") {
+            for span in of_scope["spans"].as_array().expect("spans") {
+                seen.push(one(span, &resource));
+            }
+        }
+    }
+    seen
+}
+
+fn one(span: &Value, resource: &HashMap<String, String>) -> Seen {
+    let text = |name: &str| span[name].as_str().map(str::to_owned);
+    let id = |name: &str, digits: usize| {
+        let id = text(name).unwrap_or_default();
+        assert!(id.len() == digits && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{name}: {span}");
+        id
+    };
+    let nanos = |name: &str| text(name).and_then(|nanos| nanos.parse().ok()).expect("nanoseconds, as text");
+    let has_parent = !span["parentSpanId"].is_null();
+    let failure = (span["status"]["code"] == 2).then(|| span["status"]["message"].as_str());
+    let seen = Seen {
+        trace: id("traceId", 32),
+        id: id("spanId", 16),
+        parent: if has_parent { id("parentSpanId", 16) } else { String::new() },
+        name: text("name").expect("a name"),
+        kind: span["kind"].as_u64().expect("a kind"),
+        start: nanos("startTimeUnixNano"),
+        end: nanos("endTimeUnixNano"),
+        facts: facts(&span["attributes"]),
+        failure: failure.map(|message| message.unwrap_or_default().to_owned()),
+        state: text("traceState"),
+        resource: resource.clone(),
+    };
+    assert!(seen.start <= seen.end, "{seen:?}");
+    seen
+}
+
+fn facts(attributes: &Value) -> HashMap<String, String> {
+    let one = |attribute: &Value| {
+        let value = &attribute["value"];
+        let value = value["stringValue"].as_str().or_else(|| value["intValue"].as_str());
+        let key = attribute["key"].as_str().expect("a key");
+        (key.to_owned(), value.expect("text, or a number as text").to_owned())
+    };
+    attributes.as_array().expect("attributes").iter().map(one).collect()
+}

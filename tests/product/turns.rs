@@ -1,0 +1,203 @@
+//! Plugins and groups take turns, a plugin has a bound of its own, and tasks are found and counted.
+
+use std::fs;
+use std::time::Duration;
+
+use hyper::StatusCode;
+use serde_json::{Value, json};
+use wasmill_tests::{Client, Said, Server, wasmill};
+
+/// Starts a server whose plugin `misbehave` has this manifest.
+fn with_manifest(manifest: &str, args: &[&str]) -> Server {
+    let server = Server::start(args);
+    fs::write(server.folder().join("plugins/misbehave.toml"), manifest).expect("written");
+    server.stop_and_restart()
+}
+
+fn noop(group: &str) -> Value {
+    json!({"plugin": "misbehave", "input": {"do": "noop"}, "group": group})
+}
+
+async fn batch(client: &Client, tasks: Vec<Value>) -> Vec<String> {
+    let answer = client.post("/task/batch", &json!(tasks)).await;
+    assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text);
+    let records = answer.json.as_array().expect("an array");
+    records.iter().map(|record| record["id"].as_str().expect("an id").to_owned()).collect()
+}
+
+/// Waits until the guests are compiled: a batch is refused before that.
+async fn ready(client: &Client) {
+    for name in ["misbehave", "noop"] {
+        while client.get(&format!("/plugins/{name}")).await.json["state"] != "ready" {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+fn ask(server: &Server, args: &[&str]) -> Said {
+    let url = format!("http://{}", server.address());
+    wasmill(server.folder(), &[args, &["--server", &url]].concat())
+}
+
+#[tokio::test]
+async fn one_task_of_a_tenant_passes_the_thousands_of_another_one() {
+    let server = Server::start(&["--slots", "1"]);
+    let client = server.client();
+    ready(&client).await;
+    client.post("/pause", &json!({})).await;
+    let many = batch(&client, (0..3_000).map(|_| noop("tenant A")).collect()).await;
+    let one = client.submit(&noop("tenant B")).await;
+    let other = client.submit(&json!({"plugin": "noop"})).await;
+    assert_eq!(client.get(&format!("/task/{one}")).await.str("group"), "tenant B");
+    // The turns do not depend on which host accepted the tasks.
+    let server = server.kill_and_restart();
+    let client = server.client();
+    client.post("/resume", &json!({})).await;
+    let starts = async |id: &str| client.until_ended(id).await.str("started_at").to_owned();
+    let (one, other, third) = (starts(&one).await, starts(&other).await, starts(&many[2]).await);
+    assert!(one < third && other < third, "{one}, {other}, {third}");
+}
+
+#[tokio::test]
+async fn a_tag_names_the_group_where_the_host_says_so() {
+    let server = Server::start(&["--group-tag", "tenant:"]);
+    let client = server.client();
+    let tagged = json!({"plugin": "noop", "tags": ["eu", "tenant:42"]});
+    let shown = client.get(&format!("/task/{}", client.submit(&tagged).await)).await;
+    assert_eq!(shown.str("group"), "42", "{}", shown.text);
+    let both = json!({"plugin": "noop", "tags": ["tenant:42"], "group": "other"});
+    let shown = client.get(&format!("/task/{}", client.submit(&both).await)).await;
+    assert_eq!(shown.str("group"), "other");
+    assert_eq!(
+        client.get(&format!("/task/{}", client.submit(&json!({})).await)).await.json["group"],
+        json!(null)
+    );
+}
+
+#[tokio::test]
+async fn a_plugin_has_no_more_waiting_than_its_manifest_says() {
+    let server = with_manifest("limits.waiting = 3", &[]);
+    let client = server.client();
+    ready(&client).await;
+    let shown = client.get("/plugins/misbehave").await;
+    assert_eq!(shown.json["limits"]["waiting"], 3, "{}", shown.text);
+    client.post("/pause", &json!({})).await;
+    let task = json!({"plugin": "misbehave", "input": {"do": "noop"}});
+    let other = json!({"plugin": "noop"});
+    let ids = batch(&client, vec![other.clone(), task.clone(), task.clone(), task.clone()]).await;
+    let full = client.post("/task", &task).await;
+    assert_eq!((full.status, full.str("code")), (StatusCode::TOO_MANY_REQUESTS, "plugin-line-full"));
+    assert!(full.headers.contains_key("retry-after"), "{:?}", full.headers);
+    client.submit(&other).await;
+    // Of a batch none is stored, and it is said where the room ended.
+    let cancelled = client.post(&format!("/task/{}/cancel", ids[1]), &json!({})).await;
+    assert_eq!(cancelled.status, StatusCode::OK);
+    let full = client.post("/task/batch", &json!([other, task, other, task])).await;
+    assert_eq!((full.status, full.str("code")), (StatusCode::TOO_MANY_REQUESTS, "plugin-line-full"));
+    assert_eq!(full.json["errors"][0]["pointer"], "/3", "{}", full.text);
+    assert_eq!(client.get("/stats").await.json["waiting"], 4);
+    // A retry needs a place, too, also after a restart.
+    client.submit(&task).await;
+    let server = server.kill_and_restart();
+    let client = server.client();
+    ready(&client).await;
+    for path in [&format!("/task/{}/retry", ids[1]), "/task/retry?state=cancelled"] {
+        let full = client.post(path, &json!({})).await;
+        assert_eq!((full.status, full.str("code")), (StatusCode::TOO_MANY_REQUESTS, "plugin-line-full"));
+    }
+}
+
+#[tokio::test]
+async fn tasks_are_found_by_how_their_ids_begin() {
+    let server = Server::start(&["--slots", "1"]);
+    let client = server.client();
+    ready(&client).await;
+    client.post("/pause", &json!({})).await;
+    let ids = batch(&client, (0..3).map(|_| json!({"plugin": "noop", "tags": ["t"]})).collect()).await;
+    let other = client.submit(&json!({})).await;
+    let listed = async |query: &str| {
+        let answer = client.get(&format!("/task?{query}")).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+        let tasks = answer.json.as_array().expect("a list").clone();
+        tasks.iter().map(|task| task["id"].as_str().expect("an id").to_owned()).collect::<Vec<_>>()
+    };
+    let plain = ids[1].replace('-', "");
+    assert_eq!(listed(&format!("q={}", ids[1])).await, [ids[1].clone()]);
+    assert_eq!(listed(&format!("q={plain}&tag=t")).await, [ids[1].clone()]);
+    assert_eq!(listed(&format!("q={}&tag=u", &plain[..9])).await.len(), 0);
+    assert_eq!(listed(&format!("q={}&plugin=noop", &ids[0][..9])).await.len(), 3);
+    let page = client.get(&format!("/task?limit=1&q={}&plugin=noop", &plain[..8].to_uppercase())).await;
+    let link = page.headers["link"].to_str().expect("text").to_owned();
+    assert!(link.contains(&format!("q={}", &plain[..8])), "{link}");
+    for bad in ["q=01a", "q=nothing", "q=", "q=01a2&q=01a2"] {
+        assert_eq!(
+            client.get(&format!("/task?{bad}")).await.status,
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "{bad}"
+        );
+    }
+    let cancelled = client.post(&format!("/task/cancel?q={other}"), &json!({})).await;
+    assert_eq!(cancelled.json["cancelled"], 1, "{}", cancelled.text);
+    let retried = client.post(&format!("/task/retry?state=cancelled&q={other}"), &json!({})).await;
+    assert_eq!(retried.json["retried"], 1, "{}", retried.text);
+}
+
+#[tokio::test]
+async fn commands_take_the_beginning_of_an_id() {
+    let server = Server::start(&["--slots", "1"]);
+    let client = server.client();
+    ready(&client).await;
+    client.post("/pause", &json!({})).await;
+    let ids = batch(&client, vec![json!({"group": "tenant A"}), json!({"plugin": "noop"})]).await;
+    // Two ids that were made one after the other differ somewhere.
+    let same = ids[0].bytes().zip(ids[1].bytes()).take_while(|(a, b)| a == b).count();
+    let (first, both) = (&ids[0][..=same], &ids[0][..8]);
+    let said = ask(&server, &["status", first]);
+    assert!(said.code == 0 && said.out.contains(&ids[0]) && said.out.contains("tenant A"), "{said:?}");
+    let said = ask(&server, &["status", both]);
+    assert!(said.code == 2 && ids.iter().all(|id| said.err.contains(id.as_str())), "{said:?}");
+    assert_eq!(ask(&server, &["status", "ffffffff"]).code, 5);
+    assert_eq!(ask(&server, &["result", first]).code, 6);
+    assert_eq!(ask(&server, &["logs", first]).code, 0);
+    assert_eq!(ask(&server, &["list", "--quiet", "--id", both]).out.lines().count(), 2);
+    assert_eq!(ask(&server, &["cancel", both]).code, 2, "nothing is cancelled by half");
+    assert_eq!(ask(&server, &["cancel", first]).out, format!("{} cancelled\n", ids[0]));
+    let again = ask(&server, &["retry", first]);
+    assert!(again.code == 0 && again.out.trim() != ids[0], "{again:?}");
+    assert_eq!(ask(&server, &["delete", first]).out, format!("{} deleted\n", ids[0]));
+    let said = ask(&server, &["submit", "noop", "--group", "tenant B", "--priority", "-3", "--tag", "t"]);
+    let task = client.get(&format!("/task/{}", said.out.trim())).await;
+    assert_eq!((task.str("group"), &task.json["priority"]), ("tenant B", &json!(-3)), "{}", task.text);
+}
+
+#[tokio::test]
+async fn what_is_stored_and_what_ever_ended_is_counted_by_state_and_plugin() {
+    let server = Server::start(&["--keep-max", "2", "--keep-for", "forever"]);
+    let client = server.client();
+    for input in ["noop", "noop", "trap", "noop"] {
+        let id = client.submit(&json!({"plugin": "misbehave", "input": {"do": input}})).await;
+        client.until_ended(&id).await;
+    }
+    client.post("/pause", &json!({})).await;
+    let id = client.submit(&json!({"plugin": "noop"})).await;
+    let ended = json!({"completed": 3, "failed": 1, "cancelled": 0});
+    // Retention looks now and then.
+    let stats = loop {
+        let stats = client.get("/stats").await.json;
+        if stats["stored"]["completed"] == 1 {
+            break stats;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    let stored = json!({"waiting": 1, "running": 0, "completed": 1, "failed": 1, "cancelled": 0});
+    assert_eq!((&stats["stored"], &stats["ended"]), (&stored, &ended));
+    assert_eq!(stats["plugins"]["misbehave"]["stored"]["failed"], 1);
+    assert_eq!(stats["plugins"]["misbehave"]["ended"], ended);
+    assert_eq!(stats["plugins"]["noop"]["stored"]["waiting"], 1);
+    client.delete(&format!("/task/{id}")).await;
+    let server = server.kill_and_restart();
+    let stats = server.client().get("/stats").await.json;
+    assert_eq!((&stats["stored"]["completed"], &stats["ended"]), (&json!(1), &ended));
+    let shown = ask(&server, &["stats"]);
+    assert!(shown.out.contains("2 (1 failed, 0 cancelled) stored, 4 (1 failed"), "{shown:?}");
+}
