@@ -9,8 +9,9 @@ use wasmill_model::TaskState;
 use super::rows::{nanos, size, state, tags};
 use crate::{Filter, Found};
 
-/// How many rows one page looks at: some 20 ms.
-const WALK_MAX: usize = 100_000;
+/// How many rows one page looks at, in the order in which they lie, or by an index: some 8 ms each.
+const WALK_MAX: usize = 40_000;
+const JUMP_MAX: usize = 6_000;
 
 /// How many tasks are found by the beginning of their ids; if it fits more, it is looked for on the way.
 const IDS_MAX: usize = 10_000;
@@ -74,8 +75,10 @@ pub(super) fn walk(
         return walk_these(connection, &seqs, filter, most);
     }
     let mut walked = Walked::default();
-    for sql in ways(filter, waiting) {
-        let one = walk_one(connection, sql, filter, before, most)?;
+    let ways = ways(filter, waiting);
+    let looks_max = if ways[..] == [ALL] { WALK_MAX } else { JUMP_MAX / ways.len() };
+    for sql in ways {
+        let one = walk_one(connection, sql, filter, before, most, looks_max)?;
         walked.seqs.extend(one.seqs);
         walked.stopped = walked.stopped.max(one.stopped);
     }
@@ -151,6 +154,7 @@ fn walk_one(
     filter: &Filter,
     before: i64,
     most: usize,
+    looks_max: usize,
 ) -> rusqlite::Result<Walked> {
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = match filter.tags.first() {
@@ -164,7 +168,7 @@ fn walk_one(
             walked.seqs.push(row.get(0)?);
         }
         // One more than asked for shows whether another page follows.
-        if walked.seqs.len() > most || looked_at == WALK_MAX {
+        if walked.seqs.len() > most || looked_at == looks_max {
             walked.stopped = Some(row.get(0)?);
             break;
         }
