@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use wasmill_tests::Server;
 
+use crate::computing::computed;
 use crate::report::{Spread, row, title};
 use crate::throughput;
 
@@ -53,34 +54,11 @@ impl Cost {
     /// Has no-ops done for some time on a server that may be doing other things.
     async fn of_noops(server: &Server) -> Result<Self> {
         throughput::of_noops(server, CLIENTS, Duration::from_secs(1)).await?;
-        let (before, start) = (cpu(server)?, Instant::now());
+        let (before, start) = (computed(server)?, Instant::now());
         let per_second = throughput::of_noops(server, CLIENTS, LOAD).await?;
         let tasks = per_second * start.elapsed().as_secs_f64();
         ensure!(tasks >= 1.0, "not one task was done");
-        Ok(Self { cpu_us: 1e6 * (cpu(server)? - before).as_secs_f64() / tasks, per_second })
-    }
-}
-
-/// Returns the time that all threads of a server have computed.
-fn cpu(server: &Server) -> Result<Duration> {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.pid()))?;
-    // The name of the process stands in parentheses before, and may hold anything.
-    let fields: Vec<_> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks: u64 =
-        fields.get(11).context("utime")?.parse::<u64>()? + fields.get(12).context("stime")?.parse::<u64>()?;
-    Ok(Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64))
-}
-
-/// Waits until a server computes next to nothing, and returns how much of a core it takes then.
-async fn quiet(server: &Server) -> Result<f64> {
-    let until = Instant::now() + Duration::from_secs(180);
-    loop {
-        let before = cpu(server)?;
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        let share = (cpu(server)? - before).as_secs_f64();
-        if share < 0.05 || Instant::now() > until {
-            return Ok(share);
-        }
+        Ok(Self { cpu_us: 1e6 * (computed(server)? - before).as_secs_f64() / tasks, per_second })
     }
 }
 

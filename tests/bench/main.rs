@@ -7,6 +7,7 @@
 
 mod batch;
 mod cancel;
+mod computing;
 mod fairness;
 mod floors;
 mod generated;
@@ -41,7 +42,10 @@ fn main() -> Result<()> {
         ["watched"] => load.block_on(watched::measure(64)),
         ["growth"] => growth::measure(),
         ["load", ref words @ ..] => load::run(words),
-        _ => bail!("{} is no part; there are large, batch, watched, growth, load, or without a name all", words.join(" ")),
+        _ => bail!(
+            "{} is no part; there are large, batch, watched, growth, load, or without a name all",
+            words.join(" ")
+        ),
     }
 }
 

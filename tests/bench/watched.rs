@@ -4,11 +4,12 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::json;
 use tokio::task::JoinHandle;
 use wasmill_tests::{Client, Server};
 
+use crate::computing::computed;
 use crate::report::{middle, per_second, row, title};
 use crate::throughput;
 
@@ -62,22 +63,14 @@ pub(crate) async fn measure(clients: usize) -> Result<()> {
 
 impl Rounds {
     async fn add(&mut self, server: &Server, clients: usize) -> Result<()> {
-        let before = computed_micros(server)?;
+        let before = computed(server)?;
         let rate = throughput::of_noops(server, clients, LOAD).await?;
         self.rates.push(rate);
         // The load lasts as long as it is asked to, but for what waits at its end.
-        self.micros.push((computed_micros(server)? - before) / (rate * LOAD.as_secs_f64()));
+        let took = computed(server)? - before;
+        self.micros.push(1e6 * took.as_secs_f64() / (rate * LOAD.as_secs_f64()));
         Ok(())
     }
-}
-
-/// Returns the computing time of the server so far.
-fn computed_micros(server: &Server) -> Result<f64> {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.pid()))?;
-    let fields = stat.rsplit(") ").next().context("the fields behind the name")?;
-    let ticks: u64 = fields.split(' ').skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
-    // Linux counts a hundred ticks a second here, whatever it does inside.
-    Ok(ticks as f64 * 10_000.0)
 }
 
 async fn look(client: Client, path: &'static str) {

@@ -7,7 +7,8 @@ use hyper::Method;
 use serde_json::{Value, json};
 use wasmill_tests::{Client, Server};
 
-use super::{Cost, decades, ms, quiet, tell, thousands};
+use super::{Cost, decades, ms, tell, thousands};
+use crate::computing::quiet;
 
 /// Slots for the no-ops, beside those of the sleepers.
 const SPARE: u64 = 64;

@@ -7,7 +7,8 @@ use serde_json::json;
 use wasmill_model::TaskId;
 use wasmill_tests::Server;
 
-use super::{Cost, decades, fill, latency, ms, quiet, tell, thousands};
+use super::{Cost, decades, fill, latency, ms, tell, thousands};
+use crate::computing::quiet;
 
 /// How often a read is measured.
 const READS: usize = 300;

@@ -9,12 +9,11 @@ use wasmill_model::TaskState;
 use super::rows::{nanos, size, state, tags};
 use crate::{Filter, Found};
 
-/// How many rows one page looks at, in the order in which they lie, or by an index: some 8 ms each.
+/// How many rows one page looks at in the order in which they lie: some 8 ms.
 const WALK_MAX: usize = 40_000;
-const JUMP_MAX: usize = 6_000;
 
-/// How many tasks are found by the beginning of their ids; if it fits more, it is looked for on the way.
-const IDS_MAX: usize = 10_000;
+/// How many rows one page looks at by an index, which takes as long.
+const JUMP_MAX: usize = 3_000;
 
 /// How many waiting tasks are sorted for a page rather than walking the table for them.
 const SORT_MAX: u64 = 10_000;
@@ -93,15 +92,15 @@ pub(super) fn walk(
 }
 
 /// Finds the tasks whose ids begin as asked for, newest first; `None` if that is not asked for, or too many do:
-/// then they are found quickly in any other way.
+/// then they are looked for on the way.
 fn of_id(connection: &Connection, filter: &Filter, before: i64) -> rusqlite::Result<Option<Vec<i64>>> {
     let Some(prefix) = &filter.id else { return Ok(None) };
     let (first, last) = prefix.range();
     let mut statement = connection.prepare_cached(IDS)?;
-    let rows = statement.query_map(params![first, last, before, size(IDS_MAX + 1)], |row| row.get(0))?;
+    let rows = statement.query_map(params![first, last, before, size(JUMP_MAX + 1)], |row| row.get(0))?;
     let mut seqs = rows.collect::<rusqlite::Result<Vec<i64>>>()?;
     seqs.sort_unstable_by(|a, b| b.cmp(a));
-    Ok((seqs.len() <= IDS_MAX).then_some(seqs))
+    Ok((seqs.len() <= JUMP_MAX).then_some(seqs))
 }
 
 /// Finds up to `most` that fit, of those before the place for which these were found.
