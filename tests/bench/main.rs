@@ -18,6 +18,7 @@ mod latency;
 mod live;
 mod load;
 mod many;
+mod parked;
 mod plugins;
 mod report;
 mod restart;
@@ -39,11 +40,12 @@ fn main() -> Result<()> {
         // One part alone: `make bench ARGS=large`.
         ["large"] => load.block_on(large::measure()),
         ["batch"] => load.block_on(batch::measure()),
+        ["parked"] => load.block_on(parked::measure()),
         ["watched"] => load.block_on(watched::measure(64)),
         ["growth"] => growth::measure(),
         ["load", ref words @ ..] => load::run(words),
         _ => bail!(
-            "{} is no part; there are large, batch, watched, growth, load, or without a name all",
+            "{} is no part; there are large, batch, parked, watched, growth, load, or without a name all",
             words.join(" ")
         ),
     }

@@ -58,9 +58,10 @@ impl ActiveRun {
             backoff,
             input,
             hand_over,
+            saved,
         } = claimed;
         let (store, clock) = (shared.store.clone(), Arc::clone(&shared.clock));
-        let host = Arc::new(TaskHost::new(store, clock, claim.clone(), shared.config.log_bytes));
+        let host = Arc::new(TaskHost::new(store, clock, claim.clone(), saved, shared.config.log_bytes));
         let run = Run {
             task: claim.id,
             plugin: plugin.clone(),

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use wasmill_model::{
     BoxFuture, Clock, Failure, Handed, LogStream, Meter, Pinned, Progress, RunHost, RunTrace,
 };
-use wasmill_store::{Claim, Store};
+use wasmill_store::{Claim, Saved, Store};
 
 use crate::hand_over;
 
@@ -30,17 +30,26 @@ pub(crate) struct TaskHost {
     claim: Claim,
     /// When the next checkpoint may be written.
     save_at: Mutex<Option<Instant>>,
+    /// What it has saved, until it asks for that or saves something else.
+    saved: Mutex<Saved>,
     crowded_out: AtomicBool,
     stop: CancellationToken,
 }
 
 impl TaskHost {
-    pub(crate) fn new(store: Store, clock: Arc<dyn Clock>, claim: Claim, log_bytes: usize) -> Self {
+    pub(crate) fn new(
+        store: Store,
+        clock: Arc<dyn Clock>,
+        claim: Claim,
+        saved: Saved,
+        log_bytes: usize,
+    ) -> Self {
         claim.log().keep(log_bytes);
         Self {
             store,
             clock,
             claim,
+            saved: Mutex::new(saved),
             save_at: Mutex::default(),
             crowded_out: AtomicBool::new(false),
             stop: CancellationToken::new(),
@@ -55,6 +64,12 @@ impl TaskHost {
     /// Says whether the host had no memory left for the run.
     pub(crate) fn is_crowded_out(&self) -> bool {
         self.crowded_out.load(Ordering::Acquire)
+    }
+
+    /// Returns what was saved before; from then on that has to be read.
+    fn take_saved(&self) -> Saved {
+        let mut saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut saved, Saved::Unread)
     }
 
     /// Returns when a checkpoint of so many bytes may be written if not now, and puts the next off.
@@ -116,6 +131,7 @@ impl RunHost for TaskHost {
             if let Some(turn) = self.save_turn(state.len()) {
                 tokio::time::sleep_until(turn).await;
             }
+            self.take_saved();
             match self.store.save(&self.claim, state).await {
                 Ok(true) => {
                     self.claim.meter().add_checkpoint();
@@ -128,6 +144,12 @@ impl RunHost for TaskHost {
     }
 
     fn restore(&self) -> BoxFuture<'_, Result<Option<Vec<u8>>, String>> {
-        Box::pin(async { self.store.restore(&self.claim).await.map_err(|error| error.to_string()) })
+        Box::pin(async {
+            match self.take_saved() {
+                Saved::Nothing => Ok(None),
+                Saved::State(state) => Ok(Some(state)),
+                Saved::Unread => self.store.restore(&self.claim).await.map_err(|error| error.to_string()),
+            }
+        })
     }
 }

@@ -88,6 +88,19 @@ pub struct Claimed {
     pub input: Option<String>,
     /// Whether it is to be [handed](crate::Store::handed) the results of the tasks that it waited for.
     pub hand_over: bool,
+    /// What it has saved.
+    pub saved: Saved,
+}
+
+/// What a task has saved by the time it is claimed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Saved {
+    /// Nothing: it never ran before.
+    Nothing,
+    /// The state in which it parked.
+    State(Vec<u8>),
+    /// It may have saved something, which is not read until it [asks](crate::Store::restore) for it.
+    Unread,
 }
 
 /// What a claim brought.

@@ -23,7 +23,7 @@ mod traced;
 mod webhook;
 
 pub use attempt::Attempt;
-pub use claim::{Cancelled, Claim, Claimed, Claims, Share};
+pub use claim::{Cancelled, Claim, Claimed, Claims, Saved, Share};
 pub use config::{Backup, CommitFigures, Counts, Holder, Recovery, StoreConfig, StoreStats};
 pub use depend::{Dependency, Depends, HandOver};
 pub use error::StoreError;

@@ -20,6 +20,7 @@ use super::lanes::Lanes;
 use super::returned::Returned;
 use super::tally;
 use super::trouble::Trouble;
+use super::wall;
 use super::writer::{Committed, Figures};
 use crate::report::{ReportBoard, Turn};
 use crate::tally::{Moves, Tallies};
@@ -143,6 +144,10 @@ pub(super) struct Line {
     pub(super) newest: i64,
     /// What time it was at the last claim.
     pub(super) claimed_at: i64,
+    /// The latest time at which a task was accepted, started or ended.
+    pub(super) latest: i64,
+    /// What the database says of that, at most a second less.
+    pub(super) latest_kept: i64,
     /// Numbers of events from here on are not reserved.
     pub(super) events_reserved: i64,
     /// Whether there may be tasks with a priority; once true it stays so. Nobody else pays for them.
@@ -154,6 +159,11 @@ pub(super) struct Line {
 }
 
 impl Line {
+    /// Notes what time it was when a task was accepted, started or ended.
+    pub(super) fn saw(&mut self, now: i64) {
+        self.latest = self.latest.max(now);
+    }
+
     /// Counts a task that leaves one state for another, or comes from or goes to nowhere.
     pub(super) fn moved(&mut self, from: Option<TaskState>, to: Option<TaskState>) {
         match from {
@@ -241,6 +251,7 @@ impl Batcher {
         // Last, so that all that ends in this batch is told of in it.
         depend::settle(&mut batch)?;
         events::reserve(&mut batch)?;
+        wall::keep(&self.connection, &mut batch.line)?;
         let Batch { line, turns, news, moves, readied, delivery_due, spans, lanes, .. } = batch;
         tally::write(&self.connection, &moves)?;
         // Only those that promise something: the others are what a dispatcher does all day.

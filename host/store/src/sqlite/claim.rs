@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::DateTime;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use wasmill_model::{Group, Priority, TaskId, TaskState, Timestamp};
 
 use super::batch::{Batch, Operation};
@@ -17,16 +17,20 @@ use super::usage;
 use super::wall::{self, JUMP_NANOS};
 use super::webhooks;
 use crate::report::{Reporter, Start, Turn};
-use crate::{Change, Claim, Claimed, Claims, Share};
+use crate::{Change, Claim, Claimed, Claims, Saved, Share};
 
 pub(super) const INPUT: &str = "SELECT body FROM input WHERE seq = ?1";
+/// What a task is once it is claimed. Read before, as `RETURNING` sets up a table for the row each time.
+pub(super) const CLAIMED: &str = "
+    SELECT id, claims + 1, attempt + (parks IS NULL), attempts_max, host_crashes, timeout_ms,
+        input_bytes IS NOT NULL, backoff_first_ms, backoff_factor, backoff_most_ms, ready_at,
+        iif(parks IS NULL, ?2, started_at), iif(parks IS NULL, NULL, usage), waits_for IS NOT NULL,
+        webhook IS NOT NULL, trace, created_at, ?2, parks IS NOT NULL
+    FROM task WHERE seq = ?1";
 pub(super) const CLAIM: &str = "
-    UPDATE task SET state = 1, attempt = attempt + (parks IS NULL), claims = claims + 1,
-        started_at = iif(parks IS NULL, ?2, started_at)
-    WHERE seq = ?1
-    RETURNING id, claims, attempt, attempts_max, host_crashes, timeout_ms, input_bytes IS NOT NULL,
-        backoff_first_ms, backoff_factor, backoff_most_ms, ready_at, started_at,
-        iif(parks IS NULL, NULL, usage), waits_for IS NOT NULL, webhook IS NOT NULL, trace, created_at, ?2";
+    UPDATE task SET state = 1, claims = ?2, attempt = ?3, started_at = ?4 WHERE seq = ?1";
+/// What is small is read along, so that a parked task goes on at once.
+pub(super) const STATE: &str = "SELECT state FROM checkpoint WHERE seq = ?1 AND length(state) <= 65536";
 pub(super) const HAND_OVER: &str = "SELECT hand_over FROM dependant WHERE seq = ?1";
 
 #[derive(Debug)]
@@ -102,6 +106,7 @@ impl ClaimReady {
     fn settle(&self, batch: &mut Batch<'_>) -> rusqlite::Result<()> {
         let (before, now) = (batch.line.claimed_at, nanos(self.now));
         batch.line.claimed_at = now;
+        batch.line.saw(now);
         if now < before - JUMP_NANOS {
             let shortened = wall::shorten_waits(batch.connection, now)?;
             webhooks::settle(batch.connection, now)?;
@@ -181,45 +186,54 @@ impl ClaimReady {
 
     fn claim(&self, batch: &mut Batch<'_>, candidate: &Candidate<'_>) -> rusqlite::Result<Claimed> {
         let seq = candidate.seq;
+        let mut statement = batch.connection.prepare_cached(CLAIMED)?;
+        let (mut claimed, has_input, is_parked, since) =
+            statement.query_one(params![seq, nanos(self.now)], |row| {
+                let (task, plugin) = (TaskId::from_bytes(row.get(0)?), candidate.plugin.clone());
+                let (token, attempt) = (row.get(1)?, row.get(2)?);
+                // Behind a clock that went back, a task may be ready in the future.
+                let ready_at: i64 = row.get(10)?;
+                let waited = nanos(self.now).saturating_sub(ready_at);
+                let queue = Duration::from_nanos(u64::try_from(waited).unwrap_or(0));
+                let since = DateTime::from_timestamp_nanos(row.get(11)?);
+                let earlier = usage::read(row, 12)?;
+                let trace = traced(row, 15)?;
+                let of = Reporter { task, plugin: plugin.clone(), attempt, token, trace };
+                let ready_at = DateTime::from_timestamp_nanos(ready_at);
+                batch.spans.extend(of.wait_span(&batch.reports.tracer, ready_at, self.now));
+                let report = batch.reports.cell(of, Some(Start { at: self.now, queue, since, earlier }));
+                let claimed = Claimed {
+                    claim: Claim {
+                        id: task,
+                        seq,
+                        plugin: plugin.clone(),
+                        token,
+                        report,
+                        has_webhook: row.get(14)?,
+                    },
+                    plugin,
+                    queue,
+                    attempt,
+                    attempts_max: row.get(3)?,
+                    host_crashes: row.get(4)?,
+                    timeout: timeout(row, 5)?,
+                    backoff: backoff(row, 7)?,
+                    input: None,
+                    hand_over: row.get(13)?,
+                    saved: if token == 1 { Saved::Nothing } else { Saved::Unread },
+                };
+                Ok((claimed, row.get::<_, bool>(6)?, row.get::<_, bool>(18)?, since))
+            })?;
         let mut statement = batch.connection.prepare_cached(CLAIM)?;
-        let (mut claimed, has_input) = statement.query_one(params![seq, nanos(self.now)], |row| {
-            let (task, plugin) = (TaskId::from_bytes(row.get(0)?), candidate.plugin.clone());
-            let (token, attempt) = (row.get(1)?, row.get(2)?);
-            // Behind a clock that went back, a task may be ready in the future.
-            let ready_at: i64 = row.get(10)?;
-            let waited = nanos(self.now).saturating_sub(ready_at);
-            let queue = Duration::from_nanos(u64::try_from(waited).unwrap_or(0));
-            let since = DateTime::from_timestamp_nanos(row.get(11)?);
-            let earlier = usage::read(row, 12)?;
-            let trace = traced(row, 15)?;
-            let of = Reporter { task, plugin: plugin.clone(), attempt, token, trace };
-            let ready_at = DateTime::from_timestamp_nanos(ready_at);
-            batch.spans.extend(of.wait_span(&batch.reports.tracer, ready_at, self.now));
-            let report = batch.reports.cell(of, Some(Start { at: self.now, queue, since, earlier }));
-            let claimed = Claimed {
-                claim: Claim {
-                    id: task,
-                    seq,
-                    plugin: plugin.clone(),
-                    token,
-                    report,
-                    has_webhook: row.get(14)?,
-                },
-                plugin,
-                queue,
-                attempt,
-                attempts_max: row.get(3)?,
-                host_crashes: row.get(4)?,
-                timeout: timeout(row, 5)?,
-                backoff: backoff(row, 7)?,
-                input: None,
-                hand_over: row.get(13)?,
-            };
-            Ok((claimed, row.get::<_, bool>(6)?))
-        })?;
+        statement.execute(params![seq, claimed.claim.token, claimed.attempt, nanos(since)])?;
         if has_input {
             let mut statement = batch.connection.prepare_cached(INPUT)?;
             claimed.input = Some(statement.query_one([seq], |row| row.get(0))?);
+        }
+        if is_parked {
+            let mut statement = batch.connection.prepare_cached(STATE)?;
+            let state = statement.query_row([seq], |row| row.get(0)).optional()?;
+            claimed.saved = state.map_or(Saved::Unread, Saved::State);
         }
         // So far it says that there may be something: most tasks wait for none, and are not asked.
         if claimed.hand_over {

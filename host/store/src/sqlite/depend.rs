@@ -111,6 +111,7 @@ pub(super) fn ended(
     if !batch.line.depended_on {
         return Ok(());
     }
+    batch.line.saw(nanos(at));
     batch.connection.prepare_cached(LET_GO)?.execute([seq])?;
     let mut note = batch.connection.prepare_cached(NOTE_IF_AWAITED)?;
     batch.line.settling |= note.execute(params![seq, code(state), nanos(at)])? > 0;

@@ -70,6 +70,7 @@ impl Operation for Finish {
         if !TaskState::Running.may_become(to) || !self.move_task(batch)? {
             return Ok(false);
         }
+        batch.line.saw(nanos(self.now));
         self.keep_log(batch)?;
         if to.is_final() {
             drop_checkpoint(batch, self.claim.seq)?;

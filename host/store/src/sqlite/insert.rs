@@ -220,6 +220,7 @@ fn insert(batch: &mut Batch<'_>, task: &NewTask, awaited: &[Awaited]) -> rusqlit
         depend::add(batch, seq, task, awaited)?;
     }
     batch.line.seq_next += 1;
+    batch.line.saw(created_at);
     if ready_at == created_at {
         batch.line.newest = batch.line.newest.max(created_at);
     }

@@ -420,10 +420,19 @@ impl Sqlite {
     }
 }
 
+/// How much nicer the check of a large database is than the rest, on the scale of nice(2).
+#[cfg(target_os = "linux")]
+const CHECK_NICENESS: i32 = 10;
+
 /// Checks a large database while it is in use, on a thread of its own that nobody waits for.
 fn check_on(path: Arc<Path>, damage: &Arc<OnceLock<StoreError>>) {
     let damage = Arc::clone(damage);
     let check = move || {
+        // Of the thread, not of the process, on Linux. Tasks and requests come first.
+        #[cfg(target_os = "linux")]
+        if let Err(error) = rustix::process::nice(CHECK_NICENESS) {
+            tracing::debug!(%error, "failed to lower the priority of the check");
+        }
         let checked = connection::reader(&path)
             .map_err(|error| fault::fault(&path, &error))
             .and_then(|connection| check::whole(&connection, &path));

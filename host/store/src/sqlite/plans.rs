@@ -8,7 +8,7 @@ use super::{
 use super::{tally, walk, wall, webhooks};
 
 /// Everything that is asked while the host serves or starts.
-const STATEMENTS: [&str; 93] = [
+const STATEMENTS: [&str; 95] = [
     insert::TASK,
     insert::UNDO,
     insert::HOLDER,
@@ -27,7 +27,9 @@ const STATEMENTS: [&str; 93] = [
     claim::READY,
     claim::READY_LATER,
     claim::NEXT,
+    claim::CLAIMED,
     claim::CLAIM,
+    claim::STATE,
     claim::INPUT,
     finish::END,
     finish::WAIT,
@@ -114,7 +116,7 @@ fn no_statement_looks_at_all_tasks() {
     let connection = connection::writer(&dir.path().join("wasmill.db")).expect("opened");
     for sql in STATEMENTS
         .into_iter()
-        .chain([wall::NEWEST, wall::SHORTEN, wall::READY_AGAIN])
+        .chain([wall::LATEST, wall::KEEP, wall::NEWEST, wall::SHORTEN, wall::READY_AGAIN])
         .chain([recover::DEPENDED_ON, recover::SETTLING])
         .chain(tally::STATEMENTS)
         .chain(webhooks::STATEMENTS)

@@ -57,8 +57,7 @@ pub(super) fn recover(
     tally::write(&transaction, &batch.moves)?;
     let (mut line, spans) = (batch.line, batch.spans);
     line.claimed_at = nanos(now);
-    line.newest = wall::newest(&transaction, nanos(now))?;
-    recovery.shortened = wall::shorten_waits(&transaction, nanos(now))? as u64;
+    recovery.shortened = wall::open(&transaction, &mut line, nanos(now))? as u64;
     webhooks::settle(&transaction, nanos(now))?;
     fault_point!("recovered, not committed");
     transaction.commit()?;

@@ -7,6 +7,7 @@
 use rusqlite::{Connection, params};
 use wasmill_model::Backoff;
 
+use super::batch::Line;
 use super::rows::millis;
 
 /// How far the clock may go back before waits are looked at again: less is the ordinary unevenness.
@@ -27,8 +28,35 @@ pub(super) const READY_AGAIN: &str = "
     WHERE state = 0 AND ready_at > ?1 AND waits_for = 0 AND attempt = 0
         AND ready_at > coalesce((SELECT run_at FROM dependant WHERE dependant.seq = task.seq), 0)";
 
+pub(super) const LATEST: &str = "SELECT latest FROM host WHERE id = 0";
+pub(super) const KEEP: &str = "UPDATE host SET latest = ?1 WHERE id = 0";
+
+/// Settles what waits at the opening, if the clock went back since anything was done; returns how many waits
+/// were shortened. It looks at all that is put off or parked, seconds for a million tasks.
+pub(super) fn open(connection: &Connection, line: &mut Line, now: i64) -> rusqlite::Result<usize> {
+    let latest: i64 = connection.prepare_cached(LATEST)?.query_one([], |row| row.get(0))?;
+    let mut shortened = 0;
+    if latest > now {
+        line.newest = newest(connection, now)?;
+        shortened = shorten_waits(connection, now)?;
+    }
+    line.latest = line.newest.max(now);
+    line.latest_kept = line.latest;
+    connection.prepare_cached(KEEP)?.execute([line.latest])?;
+    Ok(shortened)
+}
+
+/// Keeps what time it was, once a second.
+pub(super) fn keep(connection: &Connection, line: &mut Line) -> rusqlite::Result<()> {
+    if line.latest - line.latest_kept >= JUMP_NANOS {
+        connection.prepare_cached(KEEP)?.execute([line.latest])?;
+        line.latest_kept = line.latest;
+    }
+    Ok(())
+}
+
 /// Returns the latest time, after now, at which a task was accepted that is ready at once; else 0.
-pub(super) fn newest(connection: &Connection, now: i64) -> rusqlite::Result<i64> {
+fn newest(connection: &Connection, now: i64) -> rusqlite::Result<i64> {
     connection.prepare_cached(NEWEST)?.query_one([now], |row| row.get(0))
 }
 

@@ -23,8 +23,12 @@ pub(crate) async fn so_it_does_after_a_restart(place: &impl Place) {
     let id = future.id;
     store.insert(vec![future]).await.expect("inserted");
     store.close().await;
-    let (store, _) = place.open_at(9, at(1));
-    assert_eq!(claim_one(&store, at(1)).await.claim.id, id);
+    for second in [1, 2, 1] {
+        let (store, _) = place.open_at(9, at(second));
+        store.close().await;
+    }
+    let (store, _) = place.open_at(9, at(2));
+    assert_eq!(claim_one(&store, at(2)).await.claim.id, id);
 }
 
 pub(crate) async fn a_recovered_task_of_the_future_runs_again(place: &impl Place) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use wasmill_model::{Next, TaskState, Usage};
-use wasmill_store::{Cancelled, Store};
+use wasmill_store::{Cancelled, Saved, Store};
 
 use crate::fixture::{Place, at, claim, claim_one, failure, get, insert_one, wrote};
 
@@ -34,10 +34,13 @@ pub(crate) async fn a_parked_task_goes_on_at_its_time_with_its_state(place: &imp
     let store = place.open();
     let resumed = claim_one(&store, at(11)).await;
     assert_eq!(resumed.attempt, 1, "it is the same one");
+    assert_eq!(resumed.saved, Saved::State(b"one".to_vec()), "a claim brings it along");
     assert_eq!(store.restore(&resumed.claim).await, Ok(Some(b"one".to_vec())));
-    assert_eq!(store.finish(&resumed.claim, resume_at(21, "two"), None, at(12)).await, Ok(true));
+    let large = "two".repeat(100_000);
+    assert_eq!(store.finish(&resumed.claim, resume_at(21, &large), None, at(12)).await, Ok(true));
     let last = claim_one(&store, at(21)).await;
-    assert_eq!(store.restore(&last.claim).await, Ok(Some(b"two".to_vec())));
+    assert_eq!(last.saved, Saved::Unread, "it is read when it is asked for");
+    assert_eq!(store.restore(&last.claim).await, Ok(Some(large.into_bytes())));
     assert_eq!(get(&store, id).await.parks, 2);
     assert_eq!(store.finish(&last.claim, Next::Completed("3".to_owned()), None, at(22)).await, Ok(true));
     let task = get(&store, id).await;
