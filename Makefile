@@ -37,7 +37,7 @@ test: build ## Run every test
 	$(CARGO) test --release --locked -p wasmill-scheduler
 	$(CARGO) test --release --locked --workspace --exclude wasmill-scheduler
 
-bench: build ## Measure this machine: floors, throughput, latencies, plugins (one part: make bench ARGS=large)
+bench: build ## Measure this machine: floors, throughput, latencies, plugins (a part: ARGS=large, ARGS=parked)
 	$(CARGO) bench --locked --workspace --exclude wasmill-scheduler --bench bench -- $(ARGS)
 
 bench-growth: build ## Measure what a task costs beside many others, and draw docs/growth.md (GROWTH_SLOTS, GROWTH_STORED)

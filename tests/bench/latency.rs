@@ -2,14 +2,23 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use hyper::StatusCode;
+use hyper::header::LINK;
 use serde_json::{Value, json};
 use wasmill_tests::{Client, Server};
 
 use crate::report::{Spread, row, title};
+use crate::throughput::{drained, submit_at};
 
 const SAMPLES: usize = 300;
+
+/// Half of the tasks a second that the machine does of which the figures in the README are.
+const HALF: u32 = 10_000;
+const CLIENTS: u32 = 64;
+
+/// Pages of 1,000 of the newest tasks that are looked at.
+const PAGES: usize = 10;
 
 /// Measures a server that has nothing else to do.
 pub(crate) async fn measure_idle() -> Result<()> {
@@ -19,6 +28,31 @@ pub(crate) async fn measure_idle() -> Result<()> {
     submits(&client).await?;
     deletes(&client, "a sleeping task", &json!({"do": "sleep", "ms": 600_000})).await?;
     deletes(&client, "a spinning task", &json!({"do": "spin"})).await
+}
+
+/// Measures a server that gets tasks at half the rate, or so, that it can do.
+pub(crate) async fn measure_busy() -> Result<()> {
+    title(&format!("Latency at {HALF} no-op tasks/s, {CLIENTS} clients (goal: p99 of 5 ms)"));
+    let server = Server::start(&[]);
+    submit_at(server.address(), CLIENTS, HALF, Duration::from_secs(1)).await?;
+    let posted = submit_at(server.address(), CLIENTS, HALF, Duration::from_secs(4)).await?;
+    let client = server.client();
+    drained(&client).await;
+    let (mut started, mut done) = (Vec::new(), Vec::new());
+    let mut path = "/task?limit=1000".to_owned();
+    for _ in 0..PAGES {
+        let page = client.get(&path).await;
+        for record in page.json.as_array().context("a list")? {
+            started.push(between(&record["created_at"], &record["started_at"])?);
+            done.push(between(&record["started_at"], &record["finished_at"])?);
+        }
+        let link = page.headers.get(LINK).context("another page")?.to_str()?;
+        path = link.split(['<', '>']).nth(1).context("a path")?.to_owned();
+    }
+    row("POST to 201", &Spread::of(posted).to_string());
+    row("submit to start (created_at to started_at)", &Spread::of(started).to_string());
+    row("start to end (started_at to finished_at)", &Spread::of(done).to_string());
+    Ok(())
 }
 
 /// Measures a server on which this many guests compute without end.

@@ -40,12 +40,18 @@ fn main() -> Result<()> {
         // One part alone: `make bench ARGS=large`.
         ["large"] => load.block_on(large::measure()),
         ["batch"] => load.block_on(batch::measure()),
+        ["throughput"] => load.block_on(throughput::measure(64)),
+        ["latency"] => load.block_on(async {
+            latency::measure_idle().await?;
+            latency::measure_busy().await
+        }),
+        ["start"] => load.block_on(plugins::measure_start()),
         ["parked"] => load.block_on(parked::measure()),
         ["watched"] => load.block_on(watched::measure(64)),
         ["growth"] => growth::measure(),
         ["load", ref words @ ..] => load::run(words),
         _ => bail!(
-            "{} is no part; there are large, batch, parked, watched, growth, load, or without a name all",
+            "{} is no part; there are throughput, large, batch, latency, start, parked, watched, growth, load, or without a name all",
             words.join(" ")
         ),
     }
@@ -73,6 +79,7 @@ fn measure(load: &Runtime) -> Result<()> {
         watched::measure(64).await?;
         batch::measure().await?;
         latency::measure_idle().await?;
+        latency::measure_busy().await?;
         cancel::measure(64).await?;
         fairness::measure(4).await?;
         fairness::measure(64).await?;

@@ -10,16 +10,21 @@ use hyper::client::conn::http1;
 use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use serde_json::json;
 use tokio::net::TcpStream;
 use wasmill_tests::{Client, Server};
 
-use crate::report::{per_second, row, title};
+use crate::report::{middle, per_second, row, title};
 
 /// How long tasks are submitted, each time.
 const LOAD: Duration = Duration::from_secs(4);
 
 /// How often each rate is measured, in turns: a machine that others use is not the same a moment later.
 const TURNS: u32 = 2;
+
+/// Tasks that are drained, and how often.
+const DRAINED: usize = 20_000;
+const DRAINS: usize = 5;
 
 /// How often the metrics are scraped, more often than Prometheus does unless told otherwise.
 const SCRAPE: Duration = Duration::from_secs(1);
@@ -42,7 +47,28 @@ pub(crate) async fn measure(clients: usize) -> Result<()> {
         "completed, /metrics scraped each second",
         &format!("{}, {share:.0} %", per_second(watched, "tasks")),
     );
+    let mut rates = Vec::new();
+    for _ in 0..DRAINS {
+        rates.push(drain().await?);
+    }
+    row(&format!("drained, {DRAINED} that waited"), &per_second(middle(&mut rates), "tasks"));
     Ok(())
+}
+
+/// Returns how many tasks are completed in a second that waited before anything could start.
+async fn drain() -> Result<f64> {
+    let server = Server::start(&[]);
+    let client = server.client();
+    client.post("/pause", &json!({})).await;
+    for _ in 0..DRAINED / 10_000 {
+        let batch = vec![json!({"plugin": "noop"}); 10_000];
+        let answer = client.post("/task/batch", &json!(batch)).await;
+        ensure!(answer.status == StatusCode::CREATED, "{}", answer.text);
+    }
+    let start = Instant::now();
+    client.post("/resume", &json!({})).await;
+    drained(&client).await;
+    Ok(DRAINED as f64 / start.elapsed().as_secs_f64())
 }
 
 /// Scrapes the metrics until it is dropped.
@@ -106,27 +132,71 @@ pub(crate) async fn submit_for(server: SocketAddr, clients: usize, time: Duratio
 }
 
 async fn submit_until(server: SocketAddr, until: Instant) -> Result<u64> {
-    let stream = TcpStream::connect(server).await?;
-    stream.set_nodelay(true)?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    tokio::spawn(connection);
-    let body = Bytes::from_static(b"{\"plugin\":\"noop\"}");
+    let mut submitter = Submitter::connect(server).await?;
     let mut submitted = 0;
     while Instant::now() < until {
-        let request = Request::post("/task")
-            .header(HOST, "localhost")
-            .header(CONTENT_TYPE, "application/json")
-            .body(Full::new(body.clone()))?;
-        let response = sender.send_request(request).await?;
-        ensure!(response.status() == StatusCode::CREATED, "answered {}", response.status());
-        response.into_body().collect().await?;
+        submitter.submit().await?;
         submitted += 1;
     }
     Ok(submitted)
 }
 
+/// Submits so many no-op tasks a second for a while, whatever the answers take, and returns how long each took
+/// from when it was due.
+pub(crate) async fn submit_at(
+    server: SocketAddr,
+    clients: u32,
+    per_second: u32,
+    time: Duration,
+) -> Result<Vec<Duration>> {
+    let start = Instant::now();
+    let pause = Duration::from_secs(1) * clients / per_second;
+    let submit = move |client: u32| async move {
+        let mut submitter = Submitter::connect(server).await?;
+        let mut samples = Vec::new();
+        let mut due = start + pause * client / clients;
+        while due < start + time {
+            tokio::time::sleep_until(due.into()).await;
+            submitter.submit().await?;
+            samples.push(due.elapsed());
+            due += pause;
+        }
+        anyhow::Ok(samples)
+    };
+    let submits: Vec<_> = (0..clients).map(|client| tokio::spawn(submit(client))).collect();
+    let mut samples = Vec::new();
+    for submit in submits {
+        samples.extend(submit.await??);
+    }
+    Ok(samples)
+}
+
+/// A connection that submits one no-op task after another.
+struct Submitter(http1::SendRequest<Full<Bytes>>);
+
+impl Submitter {
+    async fn connect(server: SocketAddr) -> Result<Self> {
+        let stream = TcpStream::connect(server).await?;
+        stream.set_nodelay(true)?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(connection);
+        Ok(Self(sender))
+    }
+
+    async fn submit(&mut self) -> Result<()> {
+        let request = Request::post("/task")
+            .header(HOST, "localhost")
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::new(Bytes::from_static(b"{\"plugin\":\"noop\"}")))?;
+        let response = self.0.send_request(request).await?;
+        ensure!(response.status() == StatusCode::CREATED, "answered {}", response.status());
+        response.into_body().collect().await?;
+        Ok(())
+    }
+}
+
 /// Waits until nothing waits or runs.
-async fn drained(client: &Client) {
+pub(crate) async fn drained(client: &Client) {
     loop {
         let stats = client.get("/stats").await.json;
         if stats["waiting"] == 0 && stats["running"] == 0 {
