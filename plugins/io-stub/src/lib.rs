@@ -42,8 +42,10 @@ fn new_plan(settings: Settings) -> Result<Plan, Failure> {
     Ok(plan)
 }
 
-/// Waits out what is `left` of the `whole`, and tells the progress once a second.
+/// Waits out what is `left` of the `whole`, and tells the progress in steps of 2 %, once a second at most: each
+/// wakes the guest, and there may be very many of them.
 fn wait(left: Duration, whole: Duration) {
+    let step = (whole / 50).max(Duration::from_secs(1));
     let start = Instant::now();
     loop {
         let left = left.saturating_sub(start.elapsed());
@@ -52,7 +54,7 @@ fn wait(left: Duration, whole: Duration) {
         if left.is_zero() {
             return;
         }
-        std::thread::sleep(left.min(Duration::from_secs(1)));
+        std::thread::sleep(left.min(step));
     }
 }
 

@@ -74,7 +74,8 @@ fn page(slots: &[slots::Point], stored: &[stored::Point]) -> Result<String, std:
     writeln!(page, "## Beside tasks that sleep\n")?;
     writeln!(
         page,
-        "Each sleeper has a slot and an instance of its own; no-op tasks come and go beside them.\n"
+        "Each sleeper has a slot and an instance of its own, of a guest of the tests that sleeps in one call; \
+         no-op tasks come and go beside them.\n"
     )?;
     writeln!(page, "![Curves of the table below](growth-slots.svg)\n")?;
     writeln!(
