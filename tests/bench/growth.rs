@@ -14,7 +14,7 @@ use anyhow::{Context, Result, ensure};
 use wasmill_tests::Server;
 
 use crate::computing::computed;
-use crate::report::{Spread, row, title};
+use crate::report::{Spread, per_second, row, thousands, title};
 use crate::throughput;
 
 /// How many submit no-ops at the same time, and how long.
@@ -79,20 +79,6 @@ fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-/// Words a number with thousands apart.
-fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect();
-    groups.join(",")
-}
-
 fn tell(name: &str, cost: Cost, more: &str) {
-    row(
-        name,
-        &format!(
-            "{:.1} us of CPU, {}, {more}",
-            cost.cpu_us,
-            crate::report::per_second(cost.per_second, "tasks")
-        ),
-    );
+    row(name, &format!("{:.1} us of CPU, {}, {more}", cost.cpu_us, per_second(cost.per_second, "tasks")));
 }

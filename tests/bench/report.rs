@@ -13,17 +13,16 @@ pub(crate) fn row(name: &str, figure: &str) {
     println!("  {name:<44} {figure}");
 }
 
+/// Words a number with thousands apart.
+pub(crate) fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect();
+    groups.join(",")
+}
+
 /// Words a rate with thousands apart.
 pub(crate) fn per_second(rate: f64, what: &str) -> String {
-    let digits = format!("{rate:.0}");
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    format!("{text} {what}/s")
+    format!("{} {what}/s", thousands(rate.round() as u64))
 }
 
 /// Returns the rate in the middle.

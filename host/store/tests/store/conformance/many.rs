@@ -104,7 +104,7 @@ pub(crate) async fn a_filtered_list_loses_nothing_among_many_others(place: &impl
     let mut rare = Vec::new();
     for _ in 0..3 {
         rare.push(task_in(&store, TaskState::Waiting, 0).await);
-        let tasks: Vec<_> = (0..35_000).map(|_| new_task()).collect();
+        let tasks: Vec<_> = (0..15_000).map(|_| new_task()).collect();
         store.insert(tasks).await.expect("inserted");
     }
     rare.reverse();
@@ -112,7 +112,7 @@ pub(crate) async fn a_filtered_list_loses_nothing_among_many_others(place: &impl
     let filter = Filter { plugin: Some(plugin("b")), ..states(&[TaskState::Waiting]) };
     let page =
         store.list(ListQuery { limit: 10, before: None, filter: filter.clone() }).await.expect("listed");
-    assert!(page.tasks.len() < 3, "the last is too far away for the first page");
+    assert_eq!(page.tasks.len(), 2, "the third is too far away for the first page");
     assert_eq!(listed(&store, &filter, 10).await, rare);
 }
 
