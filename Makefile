@@ -7,7 +7,7 @@ GUEST_TARGET := wasm32-wasip2
 GUESTS := $(patsubst %/Cargo.toml,%,$(wildcard plugins/*/Cargo.toml tests/guests/*/Cargo.toml))
 # What `make bench-peers` builds apart from the product.
 PEERS_IN_RUST := $(patsubst %/Cargo.toml,%,$(wildcard tests/bench/peers/rust/*/Cargo.toml))
-PLUGINS_TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)/plugins
+PLUGINS_TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)/release/guests
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run build test bench bench-growth bench-peers chaos api-fuzz lint fmt plugins plugins-all programs up down logs rebuild clean

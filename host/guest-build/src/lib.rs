@@ -41,9 +41,11 @@ impl Error for BuildError {}
 /// Where that package lies is asked of cargo now: a script that was compiled in one clone of the
 /// repository may run in another that shares its target folder.
 ///
-/// Works below `OUT_DIR`. Tells cargo to run the script again when the guest or the WIT files beside
-/// or above it change. When it fails, it says why, with the command that adds the target if that is
-/// what is missing, and ends the build script.
+/// Guests of all build scripts share one target folder beside cargo's own, so that what they depend on is
+/// compiled once; the component is copied to `OUT_DIR`, where no other clone or script replaces it.
+/// Tells cargo to run the script again when the guest or the WIT files beside or above it change.
+/// When it fails, it says why, with the command that adds the target if that is what is missing, and
+/// ends the build script.
 pub fn build(guest: &str) -> PathBuf {
     build_below_out_dir(guest).unwrap_or_else(|error| {
         eprintln!("{error}");
@@ -54,7 +56,20 @@ pub fn build(guest: &str) -> PathBuf {
 fn build_below_out_dir(guest: &str) -> Result<PathBuf, BuildError> {
     let guest_dir = told_by_cargo("CARGO_MANIFEST_DIR")?.join(guest);
     rerun_if_changed(&guest_dir);
-    build_in(&guest_dir, &told_by_cargo("OUT_DIR")?.join("guests"))
+    let out_dir = told_by_cargo("OUT_DIR")?;
+    let built = build_in(&guest_dir, &shared_target_dir(&out_dir))?;
+    let component = out_dir.join(built.file_name().expect("a component is a file"));
+    std::fs::copy(&built, &component).map_err(|error| {
+        BuildError(format!("failed to copy {} to {}: {error}", built.display(), component.display()))
+    })?;
+    Ok(component)
+}
+
+/// Returns the folder `guests` beside the folder `build` that cargo keeps `out_dir` in, or one below
+/// `out_dir` if cargo keeps it elsewhere.
+fn shared_target_dir(out_dir: &Path) -> PathBuf {
+    let profile_dir = out_dir.ancestors().find(|folder| folder.ends_with("build")).and_then(Path::parent);
+    profile_dir.unwrap_or(out_dir).join("guests")
 }
 
 fn told_by_cargo(variable: &str) -> Result<PathBuf, BuildError> {
@@ -152,6 +167,16 @@ mod tests {
             assert!(message(said).contains("rustup target add wasm32-wasip2\n"), "{said}");
         }
         assert!(!message("error[E0425]: cannot find value").contains("rustup"));
+    }
+
+    #[test]
+    fn all_build_scripts_share_one_target_folder() {
+        for out_dir in
+            ["/clone/target/release/build/wasmill-1a2b/out", "/clone/target/release/build/wasmill/1a2b/out"]
+        {
+            assert_eq!(shared_target_dir(Path::new(out_dir)), Path::new("/clone/target/release/guests"));
+        }
+        assert_eq!(shared_target_dir(Path::new("/elsewhere/out")), Path::new("/elsewhere/out/guests"));
     }
 
     #[test]
