@@ -4,26 +4,25 @@
 //! expression that means every hour runs on by the hours that really pass. Of any other each local time is meant
 //! once: one that is left out in spring is due at the end of the gap, and of one that comes twice in autumn
 //! the first counts.
+//!
+//! Every search ends after a bounded number of steps, whatever the expression; the longest takes a fraction of
+//! a millisecond, so that it may stand on any thread.
+
+mod expression;
+mod search;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use chrono::{DateTime, LocalResult, NaiveDateTime, TimeDelta, TimeZone, Timelike, Utc};
-use chrono_tz::Tz;
+use chrono::{DateTime, LocalResult, NaiveDateTime, NaiveTime, Offset, TimeDelta, TimeZone, Timelike, Utc};
+use chrono_tz::{TZ_VARIANTS, Tz};
 use croner::Cron;
-use croner::parser::{CronParser, Seconds, Year};
 
+use self::search::{Steps, Times, is_day, next_day, next_local};
 use crate::Timestamp;
 
 /// Bytes of the longest expression.
 pub const TIMING_BYTES_MAX: usize = 256;
-
-/// No run is looked for beyond these years, so that a search ends.
-const YEARS: &str = "1970-2199";
-
-/// From when on an expression is due at least once, or it makes no sense: 2000-01-01. The calendar repeats
-/// itself after 28 years, or 40 over 2100.
-const SOME_DAY: i64 = 946_684_800;
 
 /// The most moments that are counted one by one.
 const COUNTED_MAX: usize = 20_000;
@@ -36,9 +35,8 @@ pub struct Timing(Arc<Inner>);
 struct Inner {
     text: String,
     cron: Cron,
+    times: Times,
     zone: Tz,
-    /// Whether it runs in every hour, so that it goes on through changes of the clocks.
-    every_hour: bool,
 }
 
 /// The moments at which a schedule was due in a span of time.
@@ -52,20 +50,21 @@ pub struct Due {
 
 impl Timing {
     /// Reads an expression of five fields, of six with seconds in front, or a word such as `@hourly`; and the
-    /// IANA name of a time zone.
+    /// IANA name of a time zone, in any case.
     ///
     /// # Errors
     ///
     /// Says which of the two is wrong, and how. An expression that is never due is wrong, too.
     pub fn of(expression: &str, zone: &str) -> Result<Self, InvalidTiming> {
-        let zone = zone.parse().map_err(|_| InvalidTiming::Zone)?;
+        let known = TZ_VARIANTS.iter().find(|known| known.name().eq_ignore_ascii_case(zone));
+        let zone = *known.ok_or(InvalidTiming::Zone)?;
         let text = expression.trim();
-        let cron = read(text)?;
-        let every_hour = (0..24).all(|hour| cron.pattern.hour_match(hour).unwrap_or(false));
-        let timing = Self(Arc::new(Inner { text: text.to_owned(), cron, zone, every_hour }));
-        let some_day = DateTime::from_timestamp_nanos(SOME_DAY * 1_000_000_000);
-        timing.next_after(some_day).ok_or(InvalidTiming::Never)?;
-        Ok(timing)
+        let cron = expression::read(text)?;
+        let times = Times::of(&cron);
+        // What is not due in one of these years is due in none.
+        let some_time = DateTime::UNIX_EPOCH.naive_utc();
+        next_local(&cron, times, some_time, &mut Steps::new()).ok_or(InvalidTiming::Never)?;
+        Ok(Self(Arc::new(Inner { text: text.to_owned(), cron, times, zone })))
     }
 
     /// Returns the expression as it was written.
@@ -80,40 +79,96 @@ impl Timing {
 
     /// Returns the first moment after this one at which it is due; `None` if that is centuries away.
     pub fn next_after(&self, moment: Timestamp) -> Option<Timestamp> {
-        let Inner { cron, zone, every_hour, .. } = &*self.0;
+        self.search(moment, &mut Steps::new())
+    }
+
+    fn search(&self, moment: Timestamp, steps: &mut Steps) -> Option<Timestamp> {
         // Due moments are whole seconds, so those within one are after the same ones.
         let moment = moment.with_nanosecond(0)?;
-        let local = moment.with_timezone(zone);
-        if *every_hour {
-            return Some(cron.find_next_occurrence(&local, false).ok()?.with_timezone(&Utc));
+        if self.0.times.is_every_hour() {
+            self.next_hourly(moment, steps)
+        } else {
+            self.next_of_local_times(moment, steps)
         }
-        // Local times in their order are moments in their order, but for those that share a moment.
-        let mut next = local.naive_local();
+    }
+
+    /// Looks at local times, each of which counts once. In their order they are moments in their order, but for
+    /// those that share a moment.
+    fn next_of_local_times(&self, moment: Timestamp, steps: &mut Steps) -> Option<Timestamp> {
+        let Inner { cron, times, zone, .. } = &*self.0;
+        let second = TimeDelta::seconds(1);
+        let mut from = moment.with_timezone(zone).naive_local() + second;
+        // When clocks show an hour for the second time, what was due in it is over until its end.
+        if let LocalResult::Ambiguous(first, again) = zone.from_local_datetime(&(from - second))
+            && again == moment
+        {
+            let before = first.with_timezone(&Utc);
+            let change = change_within(zone, before, moment);
+            from = (change - second).with_timezone(zone).naive_local() + second;
+        }
         loop {
-            next = cron.find_next_occurrence(&next, false).ok()?;
-            let due = first_moment(zone, next)?;
+            let local = next_local(cron, *times, from, steps)?;
+            let [due, _] = moments(zone, local)?;
             if due > moment {
                 return Some(due);
+            }
+            from = local + second;
+        }
+    }
+
+    /// Goes on by the hours that really pass, whatever clocks show.
+    fn next_hourly(&self, moment: Timestamp, steps: &mut Steps) -> Option<Timestamp> {
+        let Inner { cron, times, zone, .. } = &*self.0;
+        let mut at = moment + TimeDelta::seconds(1);
+        loop {
+            steps.take()?;
+            let local = at.with_timezone(zone).naive_local();
+            if !is_day(cron, local.date()) {
+                let day = next_day(cron, local.date().succ_opt()?, steps)?;
+                let begin = moments(zone, day.and_time(NaiveTime::MIN))?;
+                at = begin.into_iter().find(|begin| *begin > at)?;
+                continue;
+            }
+            let found = times.in_hour_from(local.minute(), local.second());
+            let (minute, second) = found.unwrap_or((60, 0));
+            let then = at
+                + TimeDelta::minutes(i64::from(minute) - i64::from(local.minute()))
+                + TimeDelta::seconds(i64::from(second) - i64::from(local.second()));
+            if offset(zone, then) != offset(zone, at) {
+                // Clocks change before that, so look again from there.
+                at = change_within(zone, at, then);
+            } else if found.is_some() {
+                return Some(then);
+            } else {
+                at = then;
             }
         }
     }
 
     /// Returns the moments from `first`, at which it is due, until `now`: the newest, at most `newest_max`.
     pub fn due(&self, first: Timestamp, now: Timestamp, newest_max: usize) -> Due {
-        let (newest, counted, is_all) = self.walk(first, now, newest_max, COUNTED_MAX);
+        let newest_max = newest_max.min(COUNTED_MAX);
+        let (newest, counted, is_all) = self.walk(first, now, newest_max);
         if is_all {
             let newest = Vec::from(newest);
             return Due { older: (counted - newest.len()) as u64, newest };
         }
-        // There are so many that only the end is looked at, in ever larger parts until it holds enough.
-        let mut span = TimeDelta::minutes(1);
+        // There are so many that only the end is looked at. Moments are whole seconds, so between a beginning
+        // from which there are too many and one from which there are too few stands one that fits.
+        let (mut too_many, mut too_few) = (first, now);
         loop {
-            let from = self.next_after(now - span).unwrap_or(first).max(first);
-            let (newest, _, _) = self.walk(from, now, newest_max, usize::MAX);
-            if newest.len() >= newest_max || from == first {
-                return Due { newest: newest.into(), older: counted as u64 };
+            let middle = too_many + (too_few - too_many) / 2;
+            let (newest, counted, is_all) = match self.next_after(middle) {
+                Some(from) => self.walk(from, now, newest_max),
+                None => (VecDeque::new(), 0, true),
+            };
+            if !is_all {
+                too_many = middle;
+            } else if counted < newest_max {
+                too_few = middle;
+            } else {
+                return Due { newest: newest.into(), older: COUNTED_MAX as u64 };
             }
-            span = span * 2;
         }
     }
 
@@ -123,12 +178,11 @@ impl Timing {
         first: Timestamp,
         now: Timestamp,
         newest_max: usize,
-        most: usize,
     ) -> (VecDeque<Timestamp>, usize, bool) {
         let (mut newest, mut counted) = (VecDeque::new(), 0);
         let mut next = Some(first);
         while let Some(due) = next.filter(|due| *due <= now) {
-            if counted == most {
+            if counted == COUNTED_MAX {
                 return (newest, counted, false);
             }
             counted += 1;
@@ -153,31 +207,12 @@ impl PartialEq for Timing {
     }
 }
 
-fn read(text: &str) -> Result<Cron, InvalidTiming> {
-    let wrong = |why: &str| InvalidTiming::Expression { why: why.to_owned() };
-    if text.len() > TIMING_BYTES_MAX || !text.is_ascii() {
-        return Err(wrong("it is plain text of at most 256 bytes"));
-    }
-    if text.contains('@') {
-        let known = ["@yearly", "@annually", "@monthly", "@weekly", "@daily", "@hourly"];
-        if !known.iter().any(|word| text.eq_ignore_ascii_case(word)) {
-            return Err(wrong("@yearly, @monthly, @weekly, @daily and @hourly are the words that are known"));
-        }
-        return CronParser::new().parse(text).map_err(|error| wrong(&error.to_string()));
-    }
-    let seconds = match text.split_ascii_whitespace().count() {
-        5 => "0 ",
-        6 => "",
-        _ => return Err(wrong("it has five fields, or six with seconds in front")),
-    };
-    let parser = CronParser::builder().seconds(Seconds::Required).year(Year::Required).build();
-    parser.parse(&format!("{seconds}{text} {YEARS}")).map_err(|error| wrong(&error.to_string()))
-}
-
-/// Returns the first moment at which clocks show this time, or that at which they leap over it.
-fn first_moment(zone: &Tz, local: NaiveDateTime) -> Option<Timestamp> {
+/// Returns the first and the last moment at which clocks show this time, or twice that at which they leap over it.
+fn moments(zone: &Tz, local: NaiveDateTime) -> Option<[Timestamp; 2]> {
+    let utc = |moment: DateTime<Tz>| moment.with_timezone(&Utc);
     match zone.from_local_datetime(&local) {
-        LocalResult::Single(moment) | LocalResult::Ambiguous(moment, _) => Some(moment.with_timezone(&Utc)),
+        LocalResult::Single(moment) => Some([utc(moment); 2]),
+        LocalResult::Ambiguous(first, again) => Some([utc(first), utc(again)]),
         LocalResult::None => {
             // Somewhere between these clocks leap from before it to after it. No gap is longer than a day.
             let (mut before, mut after) =
@@ -187,9 +222,23 @@ fn first_moment(zone: &Tz, local: NaiveDateTime) -> Option<Timestamp> {
                 let shown = zone.timestamp_opt(between, 0).single()?.naive_local();
                 if shown < local { before = between } else { after = between }
             }
-            DateTime::from_timestamp(after, 0)
+            Some([DateTime::from_timestamp(after, 0)?; 2])
         }
     }
+}
+
+fn offset(zone: &Tz, moment: Timestamp) -> i32 {
+    zone.offset_from_utc_datetime(&moment.naive_utc()).fix().local_minus_utc()
+}
+
+/// Returns the moment after `before` and not after `after` at which clocks change from one offset to the other.
+fn change_within(zone: &Tz, mut before: Timestamp, mut after: Timestamp) -> Timestamp {
+    let old = offset(zone, before);
+    while after - before > TimeDelta::seconds(1) {
+        let middle = before + TimeDelta::seconds((after - before).num_seconds() / 2);
+        if offset(zone, middle) == old { before = middle } else { after = middle }
+    }
+    after
 }
 
 /// The texts say no time.
@@ -210,197 +259,4 @@ pub enum InvalidTiming {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(text: &str) -> Timestamp {
-        text.parse().expect("a time")
-    }
-
-    /// Returns what local clocks show at the next runs after this moment.
-    fn next(expression: &str, zone: &str, after: &str, count: usize) -> Vec<String> {
-        let timing = Timing::of(expression, zone).expect(expression);
-        let mut moment = at(after);
-        let next = || {
-            moment = timing.next_after(moment).expect("there is always another");
-            timing.local(moment)
-        };
-        std::iter::repeat_with(next).take(count).collect()
-    }
-
-    #[test]
-    fn expressions_of_five_and_six_fields_and_words_are_read() {
-        let utc = |expression| next(expression, "UTC", "2026-11-23T07:26:49.5Z", 2);
-        assert_eq!(utc("*/5 * * * *"), ["2026-11-23T07:30:00Z", "2026-11-23T07:35:00Z"]);
-        assert_eq!(utc("*/20 * * * * *"), ["2026-11-23T07:27:00Z", "2026-11-23T07:27:20Z"]);
-        assert_eq!(utc("0 9 * * mon-fri"), ["2026-11-23T09:00:00Z", "2026-11-24T09:00:00Z"]);
-        assert_eq!(utc("0 0 L * *"), ["2026-11-30T00:00:00Z", "2026-12-31T00:00:00Z"]);
-        assert_eq!(utc(" @hourly "), ["2026-11-23T08:00:00Z", "2026-11-23T09:00:00Z"]);
-        assert_eq!(utc("@yearly"), ["2027-01-01T00:00:00Z", "2028-01-01T00:00:00Z"]);
-        let leap = next("0 0 29 2 *", "UTC", "2096-03-01T00:00:00Z", 1);
-        assert_eq!(leap, ["2104-02-29T00:00:00Z"]);
-    }
-
-    #[test]
-    fn what_is_no_expression_or_never_due_is_refused() {
-        for bad in [
-            "",
-            "* * * *",
-            "* * * * * * 2027",
-            "61 * * * *",
-            "@noon",
-            "a b c d e",
-            "0 0 @daily * *",
-            "ß * * * *",
-        ] {
-            assert!(matches!(Timing::of(bad, "UTC"), Err(InvalidTiming::Expression { .. })), "{bad}");
-        }
-        assert!(Timing::of(&"1,".repeat(200), "UTC").is_err());
-        for never in ["0 0 30 2 *", "0 0 31 4,6,9,11 *", "0 0 31 2 +MON"] {
-            assert_eq!(Timing::of(never, "UTC"), Err(InvalidTiming::Never), "{never}");
-        }
-        assert_eq!(Timing::of("* * * * *", "Mars/Olympus"), Err(InvalidTiming::Zone));
-    }
-
-    #[test]
-    fn nothing_that_is_sent_makes_it_panic() {
-        let pieces = [
-            "*",
-            "/",
-            "-",
-            ",",
-            "0",
-            "7",
-            "59",
-            "60",
-            "99999999999",
-            "L",
-            "W",
-            "#",
-            "?",
-            "+",
-            "MON",
-            "JAN",
-            " ",
-            "@",
-            "5L",
-        ];
-        let mut seed = 0x9e37_79b9_u64;
-        for _ in 0..3_000 {
-            let mut text = String::new();
-            for _ in 0..12 {
-                seed ^= seed << 13;
-                seed ^= seed >> 7;
-                seed ^= seed << 17;
-                text.push_str(pieces[(seed % pieces.len() as u64) as usize]);
-                text.push_str(if seed & 0x300 == 0 { "" } else { " " });
-            }
-            let some: Vec<_> = text.split_ascii_whitespace().take(5).collect();
-            let _ = Timing::of(&some.join(" "), "Europe/Berlin");
-        }
-    }
-
-    #[test]
-    fn a_time_that_is_left_out_in_spring_is_due_once_at_the_end_of_the_gap() {
-        // Berlin goes from 02:00 to 03:00 on 29 March 2026, New York on 8 March.
-        assert_eq!(
-            next("30 2 * * *", "Europe/Berlin", "2026-03-27T12:00:00Z", 3),
-            ["2026-03-28T02:30:00+01:00", "2026-03-29T03:00:00+02:00", "2026-03-30T02:30:00+02:00"]
-        );
-        assert_eq!(
-            next("0,20,40 2,3 * * *", "America/New_York", "2026-03-08T05:00:00Z", 4),
-            [
-                "2026-03-08T03:00:00-04:00",
-                "2026-03-08T03:20:00-04:00",
-                "2026-03-08T03:40:00-04:00",
-                "2026-03-09T02:00:00-04:00"
-            ]
-        );
-        // Samoa left out a whole day.
-        assert_eq!(
-            next("0 12 * * *", "Pacific/Apia", "2011-12-29T12:00:00Z", 3),
-            ["2011-12-29T12:00:00-10:00", "2011-12-31T00:00:00+14:00", "2011-12-31T12:00:00+14:00"]
-        );
-    }
-
-    #[test]
-    fn a_time_that_comes_twice_in_autumn_is_due_once() {
-        // Berlin goes from 03:00 back to 02:00 on 25 October 2026, New York from 02:00 on 1 November.
-        assert_eq!(
-            next("30 2 * * *", "Europe/Berlin", "2026-10-24T12:00:00Z", 2),
-            ["2026-10-25T02:30:00+02:00", "2026-10-26T02:30:00+01:00"]
-        );
-        assert_eq!(
-            next("0,30 1,2 * * *", "America/New_York", "2026-11-01T04:30:00Z", 5),
-            [
-                "2026-11-01T01:00:00-04:00",
-                "2026-11-01T01:30:00-04:00",
-                "2026-11-01T02:00:00-05:00",
-                "2026-11-01T02:30:00-05:00",
-                "2026-11-02T01:00:00-05:00"
-            ]
-        );
-        // Asked in the second of the two hours, what was due in the first is over.
-        assert_eq!(
-            next("30 2 * * *", "Europe/Berlin", "2026-10-25T01:10:00Z", 1),
-            ["2026-10-26T02:30:00+01:00"]
-        );
-    }
-
-    #[test]
-    fn what_runs_every_hour_runs_on_through_both_changes() {
-        for expression in ["*/30 * * * *", "0 */30 * * * *", "0,30 0-23 * * *"] {
-            assert_eq!(
-                next(expression, "Europe/Berlin", "2026-10-25T00:00:00Z", 4),
-                [
-                    "2026-10-25T02:30:00+02:00",
-                    "2026-10-25T02:00:00+01:00",
-                    "2026-10-25T02:30:00+01:00",
-                    "2026-10-25T03:00:00+01:00"
-                ]
-            );
-        }
-        assert_eq!(
-            next("@hourly", "America/New_York", "2026-03-08T05:00:00Z", 3),
-            ["2026-03-08T01:00:00-05:00", "2026-03-08T03:00:00-04:00", "2026-03-08T04:00:00-04:00"]
-        );
-    }
-
-    #[test]
-    fn moments_only_ever_go_forward() {
-        for (zone, day) in
-            [("Europe/Berlin", "2026-10-24T22:00:00Z"), ("America/New_York", "2026-03-08T04:00:00Z")]
-        {
-            for expression in ["* * * * *", "*/7 1-3 * * *", "15 */2 * * *", "59 59 2 * * *", "@daily"] {
-                let timing = Timing::of(expression, zone).expect(expression);
-                let mut second = at(day);
-                for _ in 0..8 * 360 {
-                    let due = timing.next_after(second).expect("due");
-                    assert!(due > second, "{expression} at {second}");
-                    let again = timing.next_after(second + TimeDelta::seconds(10)).expect("due");
-                    assert!(again >= due, "{expression} at {second}");
-                    second += TimeDelta::seconds(10);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn what_was_due_is_counted_and_the_newest_are_named() {
-        let timing = Timing::of("*/10 * * * * *", "UTC").expect("valid");
-        let (first, now) = (at("2026-01-01T00:00:10Z"), at("2026-01-01T00:01:05Z"));
-        let due = timing.due(first, now, 3);
-        assert_eq!(
-            due.newest,
-            ["2026-01-01T00:00:40Z", "2026-01-01T00:00:50Z", "2026-01-01T00:01:00Z"].map(at)
-        );
-        assert_eq!(due.older, 3);
-        assert_eq!(timing.due(now + TimeDelta::seconds(5), now, 3), Due::default());
-        // After a year away: three million.
-        let now = at("2027-01-01T00:00:05Z");
-        let due = timing.due(first, now, 1_000);
-        assert_eq!((due.newest.len(), due.newest[999]), (1_000, at("2027-01-01T00:00:00Z")));
-        assert_eq!(due.newest[0], now - TimeDelta::seconds(9_995));
-        assert_eq!(due.older, 20_000);
-    }
-}
+mod tests;

@@ -1,0 +1,83 @@
+//! Cron expressions that mean nothing, or mean it rarely: refused with the reason, and never a burden.
+
+use hyper::{Method, StatusCode};
+use rusqlite::Connection;
+use serde_json::{Value, json};
+use wasmill_tests::{Answer, Client, Server};
+
+async fn put(client: &Client, name: &str, schedule: &Value) -> Answer {
+    let body = ("application/json", schedule.to_string().into_bytes());
+    client.send(Method::PUT, &format!("/schedules/{name}"), Some(body)).await.expect("an answer")
+}
+
+#[tokio::test]
+async fn a_cron_field_that_means_nothing_is_refused_by_its_name_and_many_at_once_hold_up_nobody() {
+    let server = Server::start(&[]);
+    let client = server.client();
+    for (cron, named) in [
+        (", * * * * *", "invalid second ','"),
+        (", * * * *", "invalid minute ','"),
+        ("0 0 , * *", "invalid day of the month ','"),
+        ("0 0 * * L", "'L' must follow a day of the week"),
+        ("0 0 * * +", "'+' must be followed by a day of the week"),
+        ("0 0 30 2 *", "it is never due"),
+    ] {
+        let refused = put(&client, "bad", &json!({"cron": cron, "task": {"plugin": "noop"}})).await;
+        assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{cron}: {}", refused.text);
+        assert_eq!(refused.json["errors"][0]["pointer"], "/cron", "{}", refused.text);
+        assert!(refused.str("detail").contains(named), "{cron}: {}", refused.text);
+    }
+    // The first of these took nine seconds of computing each, and eight of them the server.
+    let many = (0..64).map(|at| {
+        let client = client.clone();
+        let cron = if at % 2 == 0 { ", * * * * *" } else { "0 * 29 2 +MON#5" };
+        tokio::spawn(async move { put(&client, &format!("x{at}"), &json!({"cron": cron})).await.status })
+    });
+    let many: Vec<_> = many.collect();
+    assert_eq!(client.get("/healthz").await.status, StatusCode::OK);
+    for (at, put) in many.into_iter().enumerate() {
+        let expected = if at % 2 == 0 { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::CREATED };
+        assert_eq!(put.await.expect("no panic"), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_time_zone_is_known_in_any_case_and_shown_by_its_name() {
+    let server = Server::start(&[]);
+    let client = server.client();
+    for (written, name) in [("utc", "UTC"), ("europe/berlin", "Europe/Berlin")] {
+        let made = put(&client, "zone", &json!({"cron": "@daily", "timezone": written})).await;
+        assert!(made.status.is_success(), "{}", made.text);
+        assert_eq!(made.str("timezone"), name);
+    }
+}
+
+#[tokio::test]
+async fn a_stored_schedule_that_means_nothing_says_so_and_holds_up_nobody() {
+    let mut server = Server::start(&[]);
+    let made = put(&server.client(), "old", &json!({"cron": "0 0 1 1 *", "task": {"plugin": "noop"}})).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.text);
+    assert!(server.terminate().success());
+    // As an older version took it.
+    let database = Connection::open(server.folder().join("data/wasmill.db")).expect("a database");
+    let changed =
+        database.execute("UPDATE schedule SET cron = ', * * * * *', next_at = 1", []).expect("changed");
+    assert_eq!(changed, 1);
+    drop(database);
+    let server = server.start_beside().expect("a server");
+    let client = server.client();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    loop {
+        let schedule = client.get("/schedules/old").await;
+        assert_eq!(schedule.json["next_runs"], json!([]), "{}", schedule.text);
+        if schedule.json["last_error"].as_str().is_some_and(|why| why.contains("a part of the list is empty"))
+        {
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "{}", schedule.text);
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(client.get("/schedules").await.status, StatusCode::OK);
+    let mended = put(&client, "old", &json!({"cron": "@yearly", "task": {"plugin": "noop"}})).await;
+    assert_eq!(mended.status, StatusCode::OK, "{}", mended.text);
+}
