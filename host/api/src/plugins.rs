@@ -8,7 +8,7 @@ use axum::response::IntoResponse;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
-use wasmill_model::{Backoff, PluginName};
+use wasmill_model::PluginName;
 use wasmill_runtime::{
     DirRule, HttpRule, OutputFormat, Permissions, PluginFacts, PluginInfo, PluginSource, PluginState, Retry,
     Terms,
@@ -19,6 +19,7 @@ use crate::openapi::values::Digest;
 use crate::openapi::{Answer, Operation};
 use crate::problem::Problem;
 use crate::problem_kind as kind;
+use crate::record::BackoffView;
 
 /// Waiting tasks are counted up to here, so that a long line costs no more than a short one.
 const WAITING_COUNT_MAX: usize = 10_000;
@@ -108,15 +109,6 @@ struct RetryView {
     backoff: BackoffView,
     /// The kinds of failures that are attempted again.
     on: Vec<&'static str>,
-}
-
-/// The waits between attempts.
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "PluginBackoff")]
-struct BackoffView {
-    first_ms: u128,
-    factor: f64,
-    most_ms: u128,
 }
 
 /// What its tasks may reach.
@@ -244,8 +236,7 @@ impl LimitsView {
 
 impl RetryView {
     fn new(retry: Retry) -> Self {
-        let Backoff { first, factor, most } = retry.backoff.unwrap_or_default();
-        let backoff = BackoffView { first_ms: first.as_millis(), factor, most_ms: most.as_millis() };
+        let backoff = BackoffView::new(retry.backoff.unwrap_or_default());
         Self { max_attempts: retry.attempts_max.unwrap_or(1), backoff, on: retry.on.words() }
     }
 }
@@ -284,7 +275,7 @@ pub(crate) fn example() -> Value {
             "waiting": null,
         },
         "retry": {
-            "max_attempts": 1, "backoff": {"first_ms": 1_000, "factor": 2.0, "most_ms": 300_000},
+            "max_attempts": 1, "backoff": {"first_ms": 1_000, "factor": 2.0, "most_ms": 300_000, "jitter": 0.5},
             "on": ["io", "trap", "timeout"],
         },
         "permissions": {"http": [], "env": [], "dirs": []},

@@ -6,7 +6,9 @@ use chrono::SecondsFormat;
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
-use wasmill_model::{ATTEMPTS_MAX, Failure, PluginName, Progress, Task, TaskId, TaskState, Timestamp, Usage};
+use wasmill_model::{
+    ATTEMPTS_MAX, Backoff, Failure, PluginName, Progress, Task, TaskId, TaskState, Timestamp, Usage,
+};
 use wasmill_store::SubmittedTask;
 
 use crate::openapi::values::{Digest, Id, Name, State, TraceName, Words};
@@ -76,6 +78,8 @@ pub(crate) struct Status {
     host_crashes: u32,
     /// The wall-clock time of one attempt.
     timeout_ms: u64,
+    /// The waits between attempts.
+    backoff: BackoffView,
     /// 0 without an input.
     input_bytes: u64,
     /// A task goes before one that was accepted a minute earlier for each step.
@@ -111,6 +115,27 @@ pub(crate) struct Status {
     trace_id: Option<String>,
     /// Whose task it is: the groups of a plugin take turns.
     group: Option<String>,
+}
+
+/// The waits between attempts that are in force.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "BackoffInForce")]
+pub(crate) struct BackoffView {
+    /// The wait after the first failed attempt.
+    first_ms: u64,
+    /// What each further wait is multiplied by.
+    factor: f64,
+    /// The longest wait, before jitter.
+    most_ms: u64,
+    /// By how much of itself each wait is lengthened at random, at most.
+    #[schemars(range(min = 0, max = 1))]
+    jitter: f64,
+}
+
+impl BackoffView {
+    pub(crate) fn new(Backoff { first, factor, most, jitter }: Backoff) -> Self {
+        Self { first_ms: millis(first), factor, most_ms: millis(most), jitter }
+    }
 }
 
 /// How far a guest says it has come.
@@ -179,6 +204,7 @@ impl Status {
             max_attempts: task.attempts_max,
             host_crashes: task.host_crashes,
             timeout_ms: millis(task.timeout),
+            backoff: BackoffView::new(task.backoff.unwrap_or_default()),
             input_bytes: task.input_bytes,
             priority: task.priority.get(),
             tags: task.tags.iter().map(|tag| tag.as_str().to_owned()).collect(),
@@ -243,7 +269,8 @@ pub(crate) fn example() -> Value {
         "id": "01a2074c-e503-703b-819d-4717c026346b", "result": null,
         "status": "in process", "created_at": "2026-11-23T07:26:49.603656725Z", "duration": 2,
         "state": "running", "plugin": "io-stub", "plugin_digest": null, "attempt": 1, "max_attempts": 1,
-        "host_crashes": 0, "timeout_ms": 600_000, "input_bytes": 0, "duration_ms": 2_013,
+        "host_crashes": 0, "timeout_ms": 600_000,
+        "backoff": {"first_ms": 1_000, "factor": 2.0, "most_ms": 300_000, "jitter": 0.5}, "input_bytes": 0, "duration_ms": 2_013,
         "ready_at": "2026-11-23T07:26:49.603656725Z", "started_at": "2026-11-23T07:26:49.604278581Z",
         "finished_at": null, "priority": 0, "tags": ["tenant:42"], "unique_key": null, "retry_of": null,
         "parks": 0,

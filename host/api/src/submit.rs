@@ -278,9 +278,13 @@ struct BackoffWish {
     /// What each further wait is multiplied by, 2 unless said otherwise.
     #[schemars(range(min = 1, max = 100))]
     factor: Option<f64>,
-    /// The longest wait, 5m unless said otherwise; at most 7 days, and not shorter than `first`.
+    /// The longest wait before jitter, 5m unless said otherwise; at most 7 days, and not shorter than `first`.
     #[schemars(with = "Option<Span>")]
     most: Option<String>,
+    /// By how much of itself each wait is lengthened at random, at most: 0.5 unless said otherwise, 0 for waits
+    /// that are exact. No attempt starts earlier than the waits say.
+    #[schemars(range(min = 0, max = 1))]
+    jitter: Option<f64>,
 }
 
 fn backoff(value: Option<&RawValue>, faults: &mut Vec<Fault>) -> Option<Backoff> {
@@ -300,7 +304,8 @@ fn settle_backoff(wish: BackoffWish) -> Result<Backoff, String> {
     let span = |text: Option<String>| {
         text.map(|text| humantime::parse_duration(&text)).transpose().map_err(|error| error.to_string())
     };
-    Backoff::of(span(wish.first)?, wish.factor, span(wish.most)?).map_err(|error| error.to_string())
+    Backoff::of(span(wish.first)?, wish.factor, span(wish.most)?, wish.jitter)
+        .map_err(|error| error.to_string())
 }
 
 /// What is to be done. Every field may be left out or `null`; a field that is not listed is refused.

@@ -11,20 +11,26 @@ const WAIT_MAX: Duration = Duration::from_secs(7 * 86_400);
 /// The largest factor by which waits may grow.
 const FACTOR_MAX: f64 = 100.0;
 
-/// Waiting times that grow by a factor up to a most.
+/// By how much waits are lengthened at most, unless said otherwise.
+const JITTER: f64 = 0.5;
+
+/// Waiting times that grow by a factor up to a most, and are lengthened at random.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Backoff {
     /// The wait after the first failed attempt.
     pub first: Duration,
     /// What each further wait is multiplied by.
     pub factor: f64,
-    /// The longest wait.
+    /// The longest wait, before jitter.
     pub most: Duration,
+    /// By how much of itself a wait is lengthened at most, 0 to 1: it spreads tasks that failed together, and
+    /// none is attempted earlier than was asked for.
+    pub jitter: f64,
 }
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self { first: Duration::from_secs(1), factor: 2.0, most: Duration::from_secs(300) }
+        Self { first: Duration::from_secs(1), factor: 2.0, most: Duration::from_secs(300), jitter: JITTER }
     }
 }
 
@@ -34,12 +40,13 @@ impl Backoff {
     ///
     /// # Errors
     ///
-    /// Refuses a factor outside of 1 to 100, a longest wait shorter than the first, and waits of
-    /// more than 7 days.
+    /// Refuses a factor outside of 1 to 100, a jitter outside of 0 to 1, a longest wait shorter than the
+    /// first, and waits of more than 7 days.
     pub fn of(
         first: Option<Duration>,
         factor: Option<f64>,
         most: Option<Duration>,
+        jitter: Option<f64>,
     ) -> Result<Self, InvalidBackoff> {
         let default = Self::default();
         let first = first.unwrap_or_else(|| default.first.min(most.unwrap_or(default.first)));
@@ -48,24 +55,27 @@ impl Backoff {
         if !(1.0..=FACTOR_MAX).contains(&factor) {
             return Err(InvalidBackoff::Factor);
         }
+        let jitter = jitter.unwrap_or(default.jitter);
+        if !(0.0..=1.0).contains(&jitter) {
+            return Err(InvalidBackoff::Jitter);
+        }
         if first > most {
             return Err(InvalidBackoff::FirstOverMost);
         }
         if most > WAIT_MAX {
             return Err(InvalidBackoff::TooLong);
         }
-        Ok(Self { first, factor, most })
+        Ok(Self { first, factor, most, jitter })
     }
 
     /// Returns the wait after failed attempt number `attempt` (the first is 1).
     ///
-    /// `jitter` from 0 to 1 spreads tasks that failed together: the wait is between half of the
-    /// full one (0) and the full one (1).
-    pub fn wait(&self, attempt: u32, jitter: f64) -> Duration {
+    /// `dice` from 0 to 1 says how much of the jitter is added: none (0) to all (1).
+    pub fn wait(&self, attempt: u32, dice: f64) -> Duration {
         let exponent = i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX);
         let full = self.first.as_secs_f64() * self.factor.powi(exponent);
         let full = full.min(self.most.as_secs_f64());
-        Duration::from_secs_f64(full * (0.5 + 0.5 * jitter.clamp(0.0, 1.0)))
+        Duration::from_secs_f64(full * (1.0 + self.jitter * dice.clamp(0.0, 1.0)))
     }
 }
 
@@ -75,6 +85,9 @@ pub enum InvalidBackoff {
     /// The waits would shrink, or grow without measure.
     #[error("factor must be a number from 1 to 100")]
     Factor,
+    /// Waits would become shorter, or more than twice as long.
+    #[error("jitter must be a number from 0, for none, to 1")]
+    Jitter,
     /// The first wait is longer than the longest.
     #[error("first must not be longer than most")]
     FirstOverMost,
@@ -91,17 +104,17 @@ mod tests {
     fn waits_double_up_to_the_most() {
         let backoff = Backoff::default();
         let waits: Vec<_> =
-            [1, 2, 3, 9, 10, 1_000, u32::MAX].map(|attempt| backoff.wait(attempt, 1.0).as_secs()).into();
+            [1, 2, 3, 9, 10, 1_000, u32::MAX].map(|attempt| backoff.wait(attempt, 0.0).as_secs()).into();
         assert_eq!(waits, [1, 2, 4, 256, 300, 300, 300]);
     }
 
     #[test]
     fn what_is_left_out_of_a_backoff_is_as_in_the_default() {
         let seconds = |seconds| Some(Duration::from_secs(seconds));
-        assert_eq!(Backoff::of(None, None, None), Ok(Backoff::default()));
-        let long = Backoff::of(seconds(600), None, None).unwrap();
+        assert_eq!(Backoff::of(None, None, None, None), Ok(Backoff::default()));
+        let long = Backoff::of(seconds(600), None, None, None).unwrap();
         assert_eq!((long.factor, long.most), (2.0, Duration::from_secs(600)));
-        let short = Backoff::of(None, None, Some(Duration::from_millis(10))).unwrap();
+        let short = Backoff::of(None, None, Some(Duration::from_millis(10)), None).unwrap();
         assert_eq!(short.first, Duration::from_millis(10));
     }
 
@@ -109,17 +122,25 @@ mod tests {
     fn waits_that_make_no_sense_are_refused() {
         let seconds = |seconds| Some(Duration::from_secs(seconds));
         for factor in [0.5, -1.0, 101.0, f64::NAN, f64::INFINITY] {
-            assert_eq!(Backoff::of(None, Some(factor), None), Err(InvalidBackoff::Factor));
+            assert_eq!(Backoff::of(None, Some(factor), None, None), Err(InvalidBackoff::Factor));
         }
-        assert_eq!(Backoff::of(seconds(2), None, seconds(1)), Err(InvalidBackoff::FirstOverMost));
-        assert_eq!(Backoff::of(None, None, seconds(604_801)), Err(InvalidBackoff::TooLong));
+        for jitter in [-0.1, 1.1, f64::NAN] {
+            assert_eq!(Backoff::of(None, None, None, Some(jitter)), Err(InvalidBackoff::Jitter));
+        }
+        assert_eq!(Backoff::of(seconds(2), None, seconds(1), None), Err(InvalidBackoff::FirstOverMost));
+        assert_eq!(Backoff::of(None, None, seconds(604_801), None), Err(InvalidBackoff::TooLong));
     }
 
     #[test]
-    fn jitter_shortens_by_up_to_half() {
-        let backoff = Backoff::default();
-        assert_eq!(backoff.wait(3, 0.0), Duration::from_secs(2));
-        assert_eq!(backoff.wait(3, 0.5), Duration::from_secs(3));
-        assert_eq!(backoff.wait(3, 7.0), Duration::from_secs(4));
+    fn jitter_lengthens_a_wait_and_never_shortens_it() {
+        let wait = |jitter, dice| Backoff { jitter, ..Backoff::default() }.wait(3, dice).as_millis();
+        assert_eq!(
+            [0.0, 0.5, 1.0, 7.0, -7.0].map(|dice| wait(0.5, dice)),
+            [4_000, 5_000, 6_000, 6_000, 4_000]
+        );
+        assert_eq!([0.0, 0.5, 1.0].map(|dice| wait(0.0, dice)), [4_000; 3]);
+        assert_eq!([0.0, 1.0].map(|dice| wait(1.0, dice)), [4_000, 8_000]);
+        let longest = Backoff::default().wait(u32::MAX, 1.0);
+        assert_eq!(longest, Duration::from_secs(450));
     }
 }

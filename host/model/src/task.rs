@@ -171,6 +171,8 @@ pub struct Task {
     pub host_crashes: u32,
     /// The wall-clock time of one attempt.
     pub timeout: Duration,
+    /// The waits between its attempts, if it has its own.
+    pub backoff: Option<Backoff>,
     /// Bytes of its input; 0 without one.
     pub input_bytes: u64,
     /// How far ahead of the others it stands in the line.
@@ -245,6 +247,7 @@ mod tests {
             attempts_max: 1,
             host_crashes: 0,
             timeout: Duration::from_secs(600),
+            backoff: None,
             input_bytes: 0,
             priority: Priority::default(),
             tags: Vec::new(),

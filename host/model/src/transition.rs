@@ -111,14 +111,14 @@ pub enum Next {
 impl Next {
     /// Picks the move: a pure function of how the run ended and what was used up before.
     ///
-    /// `jitter` from 0 to 1 spreads the retries of tasks that failed together.
-    pub fn after(outcome: Outcome, used: Attempts, now: Timestamp, backoff: Backoff, jitter: f64) -> Self {
+    /// `dice` from 0 to 1 says how much of the jitter of the backoff is added to a wait.
+    pub fn after(outcome: Outcome, used: Attempts, now: Timestamp, backoff: Backoff, dice: f64) -> Self {
         match outcome {
             Outcome::Completed(result) => Self::Completed(result),
             Outcome::Parked(Later { wait, state }) => Self::ResumeAt(later(now, wait), state),
             Outcome::Failed(failure) => {
                 if used.retry_on.contains(failure.cause) && used.attempt < used.attempts_max {
-                    Self::RetryAt(later(now, backoff.wait(used.attempt, jitter)), failure)
+                    Self::RetryAt(later(now, backoff.wait(used.attempt, dice)), failure)
                 } else {
                     Self::Failed(failure)
                 }
@@ -158,7 +158,7 @@ mod tests {
 
     fn next(outcome: Outcome, attempt: u32, attempts_max: u32, host_crashes: u32) -> Next {
         let used = Attempts { attempt, attempts_max, host_crashes, retry_on: RetryOn::default() };
-        Next::after(outcome, used, now(), Backoff::default(), 1.0)
+        Next::after(outcome, used, now(), Backoff::default(), 0.0)
     }
 
     #[test]
@@ -220,7 +220,7 @@ mod tests {
         let used = Attempts { attempt: 1, attempts_max: 3, host_crashes: 0, retry_on };
         let next = |cause| {
             let outcome = Outcome::Failed(Failure::new(cause, ""));
-            Next::after(outcome, used, now(), Backoff::default(), 1.0).state()
+            Next::after(outcome, used, now(), Backoff::default(), 0.0).state()
         };
         assert_eq!(next(Cause::MemoryLimit), TaskState::Waiting);
         assert_eq!(next(Cause::Io), TaskState::Failed);

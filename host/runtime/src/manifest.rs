@@ -102,6 +102,7 @@ struct BackoffWish {
     first: Option<Span>,
     factor: Option<f64>,
     most: Option<Span>,
+    jitter: Option<f64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -237,8 +238,8 @@ impl RetryWish {
         if self.max_attempts.is_some_and(|attempts| !(1..=ATTEMPTS_MAX).contains(&attempts)) {
             return Err(format!("retry.max_attempts must be from 1 to {ATTEMPTS_MAX}"));
         }
-        let backoff = self.backoff.map(|BackoffWish { first, factor, most }| {
-            Backoff::of(first.map(|span| span.0), factor, most.map(|span| span.0))
+        let backoff = self.backoff.map(|BackoffWish { first, factor, most, jitter }| {
+            Backoff::of(first.map(|span| span.0), factor, most.map(|span| span.0), jitter)
                 .map_err(|error| format!("retry.backoff: {error}"))
         });
         let on = self.on.map(|words| RetryOn::of(words.iter().map(String::as_str)));
@@ -325,7 +326,7 @@ mod tests {
             waiting = 1000
             [retry]
             max_attempts = 3
-            backoff = { first = "2s", factor = 3, most = "1m" }
+            backoff = { first = "2s", factor = 3, most = "1m", jitter = 0.1 }
             on = ["io", "memory-limit"]
             [allow]
             http = ["https://*.cdn.example.com:8443/img/"]
@@ -343,7 +344,8 @@ mod tests {
         assert_eq!(terms.output, OutputFormat::Json);
         assert_eq!(terms.retry.attempts_max, Some(3));
         assert_eq!(terms.retry.on.words(), ["io", "memory-limit"]);
-        assert_eq!(terms.retry.backoff.unwrap().most, Duration::from_secs(60));
+        let backoff = terms.retry.backoff.unwrap();
+        assert_eq!((backoff.most, backoff.jitter), (Duration::from_secs(60), 0.1));
         let rule = HttpRule {
             scheme: "https".to_owned(),
             host: "*.cdn.example.com".to_owned(),
@@ -397,6 +399,7 @@ mod tests {
             ("limits.timeout = \"soon\"", "line 1, column"),
             ("retry.max_attempts = 0", "from 1 to 100"),
             ("retry.backoff = { factor = 0.1 }", "factor"),
+            ("retry.backoff = { jitter = 2 }", "jitter"),
             ("retry.on = [\"invalid-input\"]", "retry.on: 'invalid-input'"),
             ("output = \"xml\"", "xml"),
             ("input.schema = \"/etc/passwd\"", "beside the manifest"),

@@ -70,7 +70,7 @@ type Ledger = Arc<Mutex<Vec<(TaskId, Known)>>>;
 
 fn config() -> SchedulerConfig {
     let wait = Duration::from_millis(40);
-    let backoff = Backoff::of(Some(wait), Some(1.0), Some(wait)).expect("valid");
+    let backoff = Backoff::of(Some(wait), Some(1.0), Some(wait), None).expect("valid");
     SchedulerConfig { slots: 2, backoff, ..SchedulerConfig::default() }
 }
 

@@ -124,7 +124,7 @@ async fn carry_out(config: &Config, found: Found, order: Order, live: &Screen) -
             _ => return Ok(Report::new(&plugin, digest, attempt, stop.age(), usage, end)),
         };
         // Jitter spreads tasks that failed together; this one is alone.
-        let wait = backoff.wait(attempt, 1.0);
+        let wait = backoff.wait(attempt, 0.0);
         live.lock().line(&format!(
             "wasmill: attempt {attempt} of {} failed by {}: {}; the next is in {wait:?}",
             order.attempts_max,

@@ -25,7 +25,7 @@ pub(super) const CLAIMED: &str = "
     SELECT id, claims + 1, attempt + (parks IS NULL), attempts_max, host_crashes, timeout_ms,
         input_bytes IS NOT NULL, backoff_first_ms, backoff_factor, backoff_most_ms, ready_at,
         iif(parks IS NULL, ?2, started_at), iif(parks IS NULL, NULL, usage), waits_for IS NOT NULL,
-        webhook IS NOT NULL, trace, created_at, ?2, parks IS NOT NULL
+        webhook IS NOT NULL, trace, created_at, ?2, parks IS NOT NULL, backoff_jitter
     FROM task WHERE seq = ?1";
 pub(super) const CLAIM: &str = "
     UPDATE task SET state = 1, claims = ?2, attempt = ?3, started_at = ?4 WHERE seq = ?1";
@@ -217,7 +217,7 @@ impl ClaimReady {
                     attempts_max: row.get(3)?,
                     host_crashes: row.get(4)?,
                     timeout: timeout(row, 5)?,
-                    backoff: backoff(row, 7)?,
+                    backoff: backoff(row, 7, 19)?,
                     input: None,
                     hand_over: row.get(13)?,
                     saved: if token == 1 { Saved::Nothing } else { Saved::Unread },

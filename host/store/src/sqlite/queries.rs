@@ -28,7 +28,8 @@ pub(super) const ATTEMPTS: &str = "
         FROM task JOIN attempt USING (seq) WHERE task.id = ?1 ORDER BY attempt.attempt";
 pub(super) const AGAIN: &str = "
         SELECT plugin, task.state, timeout_ms, attempts_max, backoff_first_ms, backoff_factor, backoff_most_ms,
-            priority, tags, unique_key, input.body, waits_for IS NOT NULL, task.seq, task.webhook, url, origin, grp
+            priority, tags, unique_key, input.body, waits_for IS NOT NULL, task.seq, task.webhook, url, origin, grp,
+            backoff_jitter
         FROM task LEFT JOIN input USING (seq) LEFT JOIN webhook USING (seq) WHERE task.id = ?1";
 pub(super) const WAITING: &str = "
         SELECT count(*) FROM
@@ -158,7 +159,7 @@ pub(super) fn again(
             id: new,
             input: row.get(10)?,
             attempts_max: row.get(3)?,
-            backoff: backoff(row, 4)?,
+            backoff: backoff(row, 4, 17)?,
             priority: priority(row, 7)?,
             tags: tags(row, 8)?,
             unique: key.map(|key| Unique { key, on_conflict: OnConflict::Refuse }),

@@ -26,7 +26,8 @@ macro_rules! select_tasks {
         concat!(
             "SELECT seq, claims, id, plugin, state, created_at, ready_at, started_at, finished_at, ",
             "attempt, attempts_max, host_crashes, timeout_ms, input_bytes, cause, message, result, plugin_digest, ",
-            "usage, priority, tags, unique_key, retry_of, parks, schedule, waits_for, trace, grp ",
+            "usage, priority, tags, unique_key, retry_of, parks, schedule, waits_for, trace, grp, backoff_first_ms, ",
+            "backoff_factor, backoff_most_ms, backoff_jitter ",
             "FROM task ",
             $tail
         )
@@ -66,6 +67,7 @@ pub(super) fn task_row(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
         waits_for: waits_for.map(|count| if state == TaskState::Waiting { count } else { 0 }),
         trace: optional(row, 26)?,
         group: group(row, 27)?,
+        backoff: backoff(row, 28, 31)?,
     };
     Ok(TaskRow { seq: row.get(0)?, token: row.get(1)?, task })
 }
@@ -95,10 +97,12 @@ pub(super) fn timeout(row: &Row<'_>, column: usize) -> rusqlite::Result<Duration
     Ok(Duration::from_millis(row.get::<_, i64>(column)?.cast_unsigned()))
 }
 
-/// Reads a backoff from three columns.
-pub(super) fn backoff(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Backoff>> {
+/// Reads a backoff from three columns, and its jitter from one of its own.
+pub(super) fn backoff(row: &Row<'_>, column: usize, jitter: usize) -> rusqlite::Result<Option<Backoff>> {
     let Some(factor) = row.get(column + 1)? else { return Ok(None) };
-    Ok(Some(Backoff { first: timeout(row, column)?, factor, most: timeout(row, column + 2)? }))
+    // Tasks of older versions have none.
+    let jitter = row.get::<_, Option<f64>>(jitter)?.unwrap_or(Backoff::default().jitter);
+    Ok(Some(Backoff { first: timeout(row, column)?, factor, most: timeout(row, column + 2)?, jitter }))
 }
 
 /// The place in the line of a task with a priority that is not ready yet: behind all others.

@@ -16,10 +16,11 @@ pub(super) const JUMP_NANOS: i64 = 1_000_000_000;
 pub(super) const NEWEST: &str = "
     SELECT coalesce(max(created_at), 0) FROM task INDEXED BY task_waiting
     WHERE state = 0 AND ready_at > ?1 AND ready_at = created_at";
+/// Jitter makes a wait twice as long as the longest at most.
 pub(super) const SHORTEN: &str = "
     UPDATE task INDEXED BY task_waiting SET ready_at = ?1 + coalesce(backoff_most_ms, ?2) * 1000000
     WHERE state = 0 AND ready_at > ?1 AND attempt > 0 AND parks IS NULL AND ready_at <> created_at
-        AND ready_at > ?1 + coalesce(backoff_most_ms, ?2) * 1000000";
+        AND ready_at > ?1 + coalesce(backoff_most_ms, ?2) * 2000000";
 
 /// A task that waited for others became ready when the last of them ended, at a time that is ahead now.
 pub(super) const READY_AGAIN: &str = "

@@ -12,7 +12,7 @@ use crate::client::{Answer, Ask, Client, Task, block_on};
 use crate::commands::follow::{self, Follow};
 use crate::commands::{caller, result, show};
 use crate::exit::{Exit, told};
-use crate::output::{say, tell};
+use crate::output::{data, say, tell};
 use crate::screen::paint::Paint;
 
 /// The body of `POST /task`; what was not asked for is not in it.
@@ -105,7 +105,7 @@ pub(crate) fn body(
         ..
     } = options;
     let backoff = backoff.clone().map(RawValue::from_string).transpose().map_err(|error| {
-        let example = r#"{"first": "1s", "factor": 2, "most": "5m"}"#;
+        let example = r#"{"first": "1s", "factor": 2, "most": "5m", "jitter": 0.5}"#;
         told(Exit::Usage, format!("--backoff is no JSON: {error}; one is '{example}'"))
     })?;
     let request = Request {
@@ -138,7 +138,7 @@ pub(crate) async fn accepted(client: &Client, answer: &Answer, args: WaitArgs) -
     let id: TaskId = id.parse().with_context(|| format!("{client} accepted a task without an id"))?;
     if !args.wait {
         if args.json {
-            say!("{}", answer.text());
+            data!("{}", answer.text());
         } else {
             say!("{id}");
         }
@@ -154,7 +154,7 @@ pub(crate) async fn accepted(client: &Client, answer: &Answer, args: WaitArgs) -
     let answer = client.get(&format!("/task/{id}")).await?.good()?;
     let task: Task = answer.read()?;
     if args.json {
-        say!("{}", answer.text());
+        data!("{}", answer.text());
         return Ok(result::end_of(&task));
     }
     Ok(show::end(&task))

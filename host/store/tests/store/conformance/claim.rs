@@ -53,7 +53,8 @@ pub(crate) async fn no_task_is_claimed_twice(place: &impl Place) {
 pub(crate) async fn a_claim_brings_all_that_the_run_needs(place: &impl Place) {
     let store = place.open();
     let input = Some("{\"wait\":1}".to_owned());
-    let backoff = Backoff { first: Duration::from_millis(7), factor: 1.5, most: Duration::from_secs(9) };
+    let backoff =
+        Backoff { first: Duration::from_millis(7), factor: 1.5, most: Duration::from_secs(9), jitter: 0.25 };
     let timeout = Duration::from_millis(1_500);
     let new = NewTask { input: input.clone(), timeout, backoff: Some(backoff), ..new_task() };
     store.insert(vec![new.clone()]).await.expect("inserted");
@@ -63,6 +64,7 @@ pub(crate) async fn a_claim_brings_all_that_the_run_needs(place: &impl Place) {
     assert_eq!((claimed.timeout, claimed.input), (new.timeout, input));
     assert_eq!(claimed.backoff, Some(backoff));
     let task = get(&store, new.id).await;
+    assert_eq!(task.backoff, Some(backoff));
     assert_eq!((task.state, task.started_at, task.attempt), (TaskState::Running, Some(at(4)), 1));
 }
 
