@@ -23,7 +23,6 @@ pub(crate) use self::logs::logs;
 pub(crate) use self::result::result;
 pub(crate) use self::retry::retry;
 pub(crate) use self::schedule::schedule;
-pub(crate) use self::show::result as print_result;
 pub(crate) use self::stats::stats;
 pub(crate) use self::status::status;
 pub(crate) use self::submit::submit;

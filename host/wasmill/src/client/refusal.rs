@@ -4,7 +4,7 @@ use hyper::StatusCode;
 use serde::Deserialize;
 
 use crate::exit::{Exit, told};
-use crate::screen::text::{clipped, harmless};
+use crate::screen::text::clipped;
 
 /// Columns of an answer that is no problem document, as a proxy may give.
 const FOREIGN_COLUMNS: usize = 200;
@@ -42,7 +42,7 @@ pub(crate) fn refusal(server: &str, status: StatusCode, body: &[u8]) -> anyhow::
     if problem.code == "unknown-route" {
         let message = format!(
             "{server} does not know this request ({}); it may be an older wasmill, or none",
-            harmless(&problem.detail)
+            problem.detail
         );
         return told(Exit::NotFound, message);
     }
@@ -52,13 +52,13 @@ pub(crate) fn refusal(server: &str, status: StatusCode, body: &[u8]) -> anyhow::
 fn words(problem: &Problem) -> String {
     let Problem { title, detail, errors, .. } = problem;
     if errors.len() < 2 {
-        return harmless(detail).into_owned();
+        return detail.clone();
     }
-    let mut words = harmless(title).to_lowercase();
+    let mut words = title.to_lowercase();
     for Fault { pointer, parameter, detail } in errors {
         let place = pointer.as_deref().or(parameter.as_deref()).unwrap_or_default();
         let place = if place.is_empty() { String::new() } else { format!("{place}: ") };
-        words.push_str(&harmless(&format!("\n  {place}{detail}")));
+        words.push_str(&format!("\n  {place}{detail}"));
     }
     words
 }

@@ -9,7 +9,7 @@ use crate::cli::server::CancelArgs;
 use crate::client::{Answer, Ask, Client, block_on};
 use crate::commands::{each, grace, patience, with_query};
 use crate::exit::{Exit, told};
-use crate::output::say;
+use crate::output::{data, say};
 
 #[derive(Deserialize)]
 struct Many {
@@ -61,7 +61,7 @@ async fn cancel_many(client: &Client, args: &CancelArgs) -> Result<()> {
     let answer =
         client.send(Ask { patience: patience(args.grace), ..Ask::new(Method::POST, &path) }).await?.good()?;
     if args.json {
-        say!("{}", answer.text());
+        data!("{}", answer.text());
         return Ok(());
     }
     let Many { cancelled, dry_run } = answer.read()?;

@@ -10,7 +10,7 @@ use crate::cli::server::{FilterArgs, ListTasksArgs};
 use crate::client::{Answer, Client, Task, block_on};
 use crate::commands::with_query;
 use crate::exit::Exit;
-use crate::output::{say, tell};
+use crate::output::{data, say, tell};
 use crate::screen::paint::Paint;
 use crate::screen::size;
 use crate::screen::text::{clipped, padded, time};
@@ -88,7 +88,7 @@ impl Printer {
     fn print(&mut self, record: &RawValue) -> Result<()> {
         self.count += 1;
         if self.json {
-            say!("{}{}", if self.count == 1 { "[" } else { "," }, record.get());
+            data!("{}{}", if self.count == 1 { "[" } else { "," }, record.get());
             return Ok(());
         }
         let task: Task = serde_json::from_str(record.get())?;
@@ -105,8 +105,8 @@ impl Printer {
 
     fn end(&self, has_more: bool) {
         match (self.json, self.count) {
-            (true, 0) => say!("[]"),
-            (true, _) => say!("]"),
+            (true, 0) => data!("[]"),
+            (true, _) => data!("]"),
             (false, 0) if !self.quiet => tell!("there are no such tasks"),
             (false, count) if has_more && !self.quiet => {
                 tell!("the newest {count}; there are more, --limit 0 shows all");

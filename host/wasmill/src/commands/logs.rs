@@ -17,10 +17,9 @@ use crate::client::{Ask, Client, Events, LogLine, block_on};
 use crate::commands::find::find;
 use crate::commands::with_query;
 use crate::exit::{self, Exit, told};
-use crate::output::{self, say, tell};
+use crate::output::{self, data, say, tell};
 use crate::process::StopSignals;
 use crate::screen::paint::Paint;
-use crate::screen::text::harmless;
 
 /// Lines asked for at once.
 const PAGE: usize = 1_000;
@@ -103,7 +102,7 @@ async fn print_tail(client: &Client, id: TaskId) -> Result<Exit> {
     let answer = client.get(&format!("/task/{id}")).await?.good()?;
     tell!("wasmill: {client} keeps no lines of log; this is the end of what the newest ended attempt wrote");
     let Tail { log } = answer.read()?;
-    crate::commands::show::result(&log.unwrap_or_default());
+    output::text(&log.unwrap_or_default());
     Ok(Exit::Done)
 }
 
@@ -250,7 +249,7 @@ impl Printer {
 
     fn print(&mut self, line: &LogLine) -> Result<()> {
         if self.json {
-            say!("{}", serde_json::to_string(line)?);
+            data!("{}", serde_json::to_string(line)?);
             return Ok(());
         }
         let LogLine { time, attempt, stream, text, cut, .. } = line;
@@ -264,14 +263,13 @@ impl Printer {
             say!("{}", self.paint.dim(format!("-- attempt {attempt} --")));
         }
         self.attempt = *attempt;
-        let text = if self.is_terminal { harmless(text) } else { text.into() };
-        let text = if stream == "stderr" { self.paint.yellow(text) } else { text.into_owned() };
+        let text = if stream == "stderr" { self.paint.yellow(text) } else { text.clone() };
         let time = if self.timestamps && !goes_on { self.paint.dim(time) + " " } else { String::new() };
         if *cut {
             self.open = Some(stream.clone());
             output::part(&format!("{time}{text}"));
         } else {
-            say!("{time}{text}");
+            data!("{time}{text}");
         }
         Ok(())
     }

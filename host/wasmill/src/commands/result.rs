@@ -7,9 +7,9 @@ use crate::cli::server::ResultArgs;
 use crate::client::{Client, Task, block_on};
 use crate::commands::find::find;
 use crate::commands::follow::{self, Follow};
-use crate::commands::show;
+
 use crate::exit::{Exit, told};
-use crate::output::say;
+use crate::output::{self, data};
 
 #[derive(Deserialize)]
 struct Ready {
@@ -30,14 +30,14 @@ pub(crate) fn result(args: &ResultArgs) -> Result<Exit> {
         if args.json {
             let answer = client.get(&format!("/task/{id}")).await?.good()?;
             let task: Task = answer.read()?;
-            say!("{}", answer.text());
+            data!("{}", answer.text());
             return Ok(end_of(&task));
         }
         let answer = client.get(&format!("/task/{id}/result")).await?;
         match answer.status.as_u16() {
             200 => {
                 let Ready { result } = answer.read()?;
-                show::result(&result.unwrap_or_default());
+                output::text(&result.unwrap_or_default());
                 Ok(Exit::Done)
             }
             202 => {

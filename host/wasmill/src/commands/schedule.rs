@@ -13,9 +13,9 @@ use crate::cli::schedule::{
 use crate::client::{Ask, Client, block_on};
 use crate::commands::submit::{accepted, body};
 use crate::exit::{Exit, told};
-use crate::output::say;
+use crate::output::{data, say};
 use crate::screen::paint::Paint;
-use crate::screen::text::{clipped, harmless};
+use crate::screen::text::clipped;
 
 /// Columns of an expression in the list.
 const CRON_COLUMNS: usize = 18;
@@ -65,7 +65,7 @@ fn list(args: &ListSchedulesArgs) -> Result<Exit> {
     let client = Client::new(&args.server)?;
     let answer = block_on(async { client.get("/schedules").await?.good() })?;
     if args.json {
-        say!("{}", answer.text());
+        data!("{}", answer.text());
         return Ok(Exit::Done);
     }
     let schedules: Vec<Schedule> = answer.read()?;
@@ -77,11 +77,11 @@ fn list(args: &ListSchedulesArgs) -> Result<Exit> {
     say!("{}", paint.bold(head));
     for schedule in schedules {
         let Schedule { name, from, cron, plugin, runs, skipped, .. } = &schedule;
-        let cron = clipped(cron, CRON_COLUMNS);
+        let (cron, plugin) = (clipped(cron, CRON_COLUMNS), clipped(plugin, usize::MAX));
         let next = next(&schedule);
         say!("{name:<20}  {cron:<18}  {next:<25}  {plugin:<16}  {from:<8}  {runs:>8}  {skipped:>8}");
         if let Some(error) = &schedule.last_error {
-            say!("  {}", paint.red(harmless(error)));
+            say!("  {}", paint.red(error));
         }
     }
     Ok(Exit::Done)
@@ -98,7 +98,7 @@ fn next(schedule: &Schedule) -> &str {
 fn show(args: &ScheduleArgs) -> Result<Exit> {
     let client = Client::new(&args.server)?;
     let answer = block_on(async { client.get(&format!("/schedules/{}", args.name)).await?.good() })?;
-    say!("{}", answer.text());
+    data!("{}", answer.text());
     Ok(Exit::Done)
 }
 
@@ -121,7 +121,7 @@ fn set(args: &SetScheduleArgs) -> Result<Exit> {
     let path = format!("/schedules/{name}");
     let answer = block_on(async { client.send(Ask { body, ..Ask::new(Method::PUT, &path) }).await?.good() })?;
     if args.json {
-        say!("{}", answer.text());
+        data!("{}", answer.text());
         return Ok(Exit::Done);
     }
     let schedule: Schedule = answer.read()?;

@@ -7,7 +7,7 @@ use crate::exit::Exit;
 use crate::output::{self, say, tell};
 use crate::screen::BAR_COLUMNS;
 use crate::screen::paint::Paint;
-use crate::screen::text::{bytes, clipped, harmless, time};
+use crate::screen::text::{bytes, clipped, time};
 
 /// Prints where a task stands, for people.
 pub(crate) fn status(task: &Task) {
@@ -31,10 +31,10 @@ pub(crate) fn status(task: &Task) {
         line("priority", &task.priority.to_string());
     }
     if !task.tags.is_empty() {
-        line("tags", &harmless(&task.tags.join(", ")));
+        line("tags", &task.tags.join(", "));
     }
     if let Some(group) = &task.group {
-        line("group", &harmless(group));
+        line("group", group);
     }
     if task.started_at.is_some() {
         let timeout = time(Duration::from_millis(task.timeout_ms));
@@ -46,13 +46,13 @@ pub(crate) fn status(task: &Task) {
     }
     if let Some(error) = &task.error {
         let error = format!("{}: {}", error.cause, error.message);
-        line("error", &paint.red(harmless(&error).replace('\n', "\n            ")));
+        line("error", &paint.red(error.replace('\n', "\n            ")));
     }
     if let Some(of) = &task.retry_of {
         line("retry of", of);
     }
     if let Some(trace) = &task.trace_id {
-        line("trace", &harmless(trace));
+        line("trace", trace);
     }
     if let Some(usage) = &task.usage {
         line("used", &used(usage));
@@ -81,29 +81,20 @@ fn used(usage: &serde_json::Map<String, serde_json::Value>) -> String {
 pub(crate) fn end(task: &Task) -> Exit {
     match task.state.as_str() {
         "completed" => {
-            result(task.result.as_deref().unwrap_or_default());
+            output::text(task.result.as_deref().unwrap_or_default());
             Exit::Done
         }
         "cancelled" => {
             let why = task.error.as_ref().filter(|error| error.cause == "dependency");
-            let why = why.map(|error| format!(": {}", harmless(&error.message)));
+            let why = why.map(|error| format!(": {}", error.message));
             tell!("wasmill: task {} was cancelled{}", task.id, why.unwrap_or_default());
             Exit::Cancelled
         }
         _ => {
             let paint = Paint::stderr();
-            let why = task.error.as_ref().map(|error| format!(": {}", harmless(&error.message)));
+            let why = task.error.as_ref().map(|error| format!(": {}", error.message));
             tell!("wasmill: {}{}", paint.red(&task.status), why.unwrap_or_default());
             Exit::Failed
         }
-    }
-}
-
-/// Prints a result: as it is into files and pipes, unable to do harm on a terminal.
-pub(crate) fn result(text: &str) {
-    if std::io::IsTerminal::is_terminal(&std::io::stdout()) {
-        output::text(&harmless(text));
-    } else {
-        output::text(text);
     }
 }

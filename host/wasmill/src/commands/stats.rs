@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::cli::server::StatsArgs;
 use crate::client::{ByState, Client, OfPlugin, Stats, block_on};
 use crate::exit::Exit;
-use crate::output::say;
+use crate::output::{data, say};
 use crate::screen::BAR_COLUMNS;
 use crate::screen::paint::Paint;
 use crate::screen::text::bytes;
@@ -15,7 +15,7 @@ pub(crate) fn stats(args: &StatsArgs) -> Result<Exit> {
     let client = Client::new(&args.server)?;
     let answer = block_on(async { client.get("/stats").await?.good() })?;
     if args.json {
-        say!("{}", answer.text());
+        data!("{}", answer.text());
         return Ok(Exit::Done);
     }
     let Stats { waiting, running, slots, memory, draining, stored, ended, plugins } = answer.read()?;

@@ -7,7 +7,7 @@ use crate::client::{Client, Task, block_on};
 use crate::commands::find::find;
 use crate::commands::show;
 use crate::exit::Exit;
-use crate::output::say;
+use crate::output::data;
 
 /// Prints the status; whatever it is, the command is done.
 pub(crate) fn status(args: &TaskArgs) -> Result<Exit> {
@@ -17,7 +17,7 @@ pub(crate) fn status(args: &TaskArgs) -> Result<Exit> {
         Ok((id, client.get(&format!("/task/{id}/status")).await?.good()?))
     })?;
     if args.json {
-        say!("{}", answer.text());
+        data!("{}", answer.text());
     } else {
         let task = Task { id: id.to_string(), ..answer.read()? };
         show::status(&task);

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::output::say;
+use crate::output::{data, say};
 use crate::screen::paint::Paint;
 
 /// How one thing is.
@@ -81,7 +81,7 @@ impl Report {
     /// Writes it to stdout.
     pub(super) fn print(&self, json: bool) {
         if json {
-            say!("{}", serde_json::to_string_pretty(self).expect("plain data can be written as JSON"));
+            data!("{}", serde_json::to_string_pretty(self).expect("plain data can be written as JSON"));
             return;
         }
         let paint = Paint::stdout();

@@ -2,12 +2,16 @@
 
 use anyhow::Result;
 use serde::Deserialize;
+use unicode_width::UnicodeWidthStr;
 
 use crate::cli::ListArgs;
 use crate::client::{Client, block_on};
-use crate::output::say;
+use crate::output::{data, say};
 use crate::screen::paint::Paint;
-use crate::screen::text::{harmless, padded};
+use crate::screen::text::padded;
+
+/// Columns of a name; a longer one takes more.
+const NAME_COLUMNS: usize = 20;
 
 /// What is shown of a plugin.
 #[derive(Deserialize)]
@@ -32,7 +36,7 @@ pub(crate) fn list(args: &ListArgs) -> Result<()> {
     let client = Client::new(&args.server)?;
     let answer = block_on(async { client.get("/plugins").await?.good() })?;
     if args.json {
-        say!("{}", answer.text());
+        data!("{}", answer.text());
         return Ok(());
     }
     let plugins: Vec<Plugin> = answer.read()?;
@@ -46,11 +50,11 @@ pub(crate) fn list(args: &ListArgs) -> Result<()> {
         let digest: String = plugin.digest.unwrap_or_default().chars().take(12).collect();
         let kind = plugin.kind.unwrap_or_default();
         let Tasks { waiting, running } = plugin.tasks;
-        let (name, size) = (plugin.name, plugin.size_bytes);
+        let (name, size) = (padded(&plugin.name, plugin.name.width().max(NAME_COLUMNS)), plugin.size_bytes);
         let state = paint.state(&plugin.state, padded(&plugin.state, 9));
-        say!("{name:<20}  {state}  {kind:<8}  {digest:<12}  {size:>10}  {waiting:>8}  {running:>8}");
+        say!("{name}  {state}  {kind:<8}  {digest:<12}  {size:>10}  {waiting:>8}  {running:>8}");
         if let Some(reason) = plugin.reason {
-            say!("  {}", paint.red(harmless(&reason)));
+            say!("  {}", paint.red(reason));
         }
     }
     Ok(())

@@ -9,7 +9,7 @@ use wasmill_model::PluginName;
 use crate::cli::PutArgs;
 use crate::client::{Ask, Client, block_on};
 use crate::exit::{Exit, told, unread};
-use crate::output::say;
+use crate::output::{data, say};
 
 /// How long a server may take: it compiles the plugin before it answers.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
@@ -28,7 +28,7 @@ pub(crate) fn put(args: &PutArgs) -> Result<()> {
     let ask = Ask { body, patience: PATIENCE, ..Ask::new(Method::PUT, &path) };
     let answer = block_on(async { client.send(ask).await?.good() })?;
     match (json, answer.status) {
-        (true, _) => say!("{}", answer.text()),
+        (true, _) => data!("{}", answer.text()),
         (false, StatusCode::CREATED) => say!("{name} added"),
         (false, _) => say!("{name} replaced"),
     }

@@ -7,11 +7,10 @@ use serde_json::json;
 use wasmill_model::{Cause, PluginName, Usage};
 
 use super::attempt::End;
-use crate::commands;
 use crate::exit::Exit;
-use crate::output::{say, tell};
+use crate::output::{self, data, tell};
 use crate::screen::paint::Paint;
-use crate::screen::text::{bytes, harmless, time};
+use crate::screen::text::{bytes, time};
 
 /// What there is to say of a run that is over.
 pub(super) struct Report {
@@ -65,7 +64,7 @@ impl Report {
                 if is_watched {
                     tell!("{} {}", paint.green("completed"), paint.dim(self.costs()));
                 }
-                commands::print_result(result);
+                output::text(result);
             }
             End::Failed(failure) => {
                 let failed = paint.red(format!("failed by {}", failure.cause.words()));
@@ -73,7 +72,7 @@ impl Report {
                 tell!("{failed}{costs}");
                 // The message of a program that exits is the end of its stderr, which was just shown.
                 if is_quiet || !matches!(failure.cause, Cause::Exit(_)) {
-                    tell!("{}", harmless(failure.message.trim_end()));
+                    tell!("{}", failure.message.trim_end());
                 }
             }
             End::Stopped if is_watched => tell!("{} {}", paint.yellow("stopped"), paint.dim(self.costs())),
@@ -125,7 +124,7 @@ impl Report {
             "error": error,
             "usage": self.usage_json()?,
         });
-        say!("{report}");
+        data!("{report}");
         Ok(())
     }
 }

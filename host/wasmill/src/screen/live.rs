@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use unicode_width::UnicodeWidthStr;
 
+use crate::output::{cleaned, data_for};
 use crate::screen::paint::{Paint, is_dumb};
-use crate::screen::text::{clipped, harmless, time};
+use crate::screen::text::{clipped, time};
 use crate::screen::{BAR_COLUMNS, size};
 
 /// How often the live line is drawn anew.
@@ -68,7 +69,7 @@ impl Live {
 
     /// Lets a line pass above the live one. On a terminal it can do no harm.
     pub(crate) fn line(&mut self, line: &str) {
-        let line = if self.is_terminal { harmless(line) } else { line.into() };
+        let line = data_for(line, self.is_terminal);
         self.write(&format!("{line}\n"));
     }
 
@@ -80,7 +81,7 @@ impl Live {
         self.turns += 1;
         let (columns, _) = size(stderr());
         let line = self.words(moment, columns);
-        self.write(&line);
+        self.write(&cleaned(&line));
         self.is_shown = true;
     }
 

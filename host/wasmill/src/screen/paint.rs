@@ -1,9 +1,14 @@
 //! Colours, where they are wanted.
+//!
+//! A painted text holds no escape sequences but marks, which `colored` turns into such: the text between them
+//! can be cleaned of all sequences there, and nobody else can make a mark.
 
+use std::borrow::Cow;
 use std::env::var_os;
 use std::fmt::Display;
+use std::hash::{BuildHasher, RandomState};
 use std::io::{IsTerminal, stderr, stdout};
-use std::sync::OnceLock;
+use std::sync::{LazyLock, OnceLock};
 
 use clap::ValueEnum;
 
@@ -20,6 +25,10 @@ pub(crate) enum Color {
     /// Nowhere.
     Never,
 }
+
+/// What stands for the beginning of an escape sequence of ours: text that others choose cannot guess it.
+static MARK: LazyLock<String> =
+    LazyLock::new(|| format!("\x1b{:016x}[", RandomState::new().hash_one("mark")));
 
 /// What `--color` says; set once, when the command line is read.
 static CHOICE: OnceLock<Color> = OnceLock::new();
@@ -94,8 +103,24 @@ impl Paint {
     }
 
     fn paint(self, code: &str, text: impl Display) -> String {
-        if self.on { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_string() }
+        if self.on { format!("{0}{code}m{text}{0}0m", *MARK) } else { text.to_string() }
     }
+}
+
+/// Turns the marks of a painted text into escape sequences; what stands between them goes through `text`.
+pub(crate) fn colored<'a>(painted: &'a str, text: fn(&str) -> Cow<'_, str>) -> Cow<'a, str> {
+    let mut parts = painted.split(MARK.as_str());
+    let first = text(parts.next().unwrap_or_default());
+    let mut parts = parts.peekable();
+    if parts.peek().is_none() {
+        return first;
+    }
+    let mut whole = first.into_owned();
+    for part in parts {
+        let (code, rest) = part.split_once('m').unwrap_or((part, ""));
+        whole.push_str(&format!("\x1b[{code}m{}", text(rest)));
+    }
+    whole.into()
 }
 
 fn is_wanted(is_terminal: bool) -> bool {

@@ -6,18 +6,34 @@ use std::time::Duration;
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// Takes out what would drive a terminal: guests choose their logs, notes and results.
+/// Takes out what would drive a terminal, turn the order of its text or hide in it: guests choose their logs,
+/// notes and results, and whoever submits a task chooses its tags.
 ///
 /// Line ends and tabs stay.
-pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
-    let drives = |c: char| c.is_control() && c != '\n' && c != '\t';
-    if text.contains(drives) { text.replace(drives, "\u{fffd}").into() } else { text.into() }
+pub(crate) fn clean(text: &str) -> Cow<'_, str> {
+    if text.contains(is_harmful) { text.replace(is_harmful, "\u{fffd}").into() } else { text.into() }
 }
 
-/// Makes one line of a text, harmless and no wider than there is room.
+fn is_harmful(c: char) -> bool {
+    c.is_control() && c != '\n' && c != '\t' || is_unseen(c)
+}
+
+/// Returns true for characters without a shape that change how others are shown, or hide among them.
+pub(crate) fn is_unseen(c: char) -> bool {
+    matches!(c,
+        // The direction of text.
+        '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{206f}'
+        // Nothing to see: spaces without width, joiners, operators, marks of other formats.
+        | '\u{180e}' | '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{2065}' | '\u{feff}'
+        | '\u{fff9}'..='\u{fffb}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}'
+        // Ends of lines and paragraphs.
+        | '\u{2028}'..='\u{2029}')
+}
+
+/// Makes one line of a text, clean and no wider than there is room.
 pub(crate) fn clipped(text: &str, columns: usize) -> String {
     let line = text.replace(['\n', '\t', '\r'], " ");
-    let line = harmless(&line);
+    let line = clean(&line);
     if line.width() <= columns {
         return line.into_owned();
     }
@@ -89,10 +105,25 @@ mod tests {
     #[test]
     fn what_would_drive_a_terminal_is_taken_out() {
         let hostile = "\x1b]0;owned\x07\x1b[2Jgone\r\u{9b}31m\tand\n";
-        let clean = harmless(hostile);
-        assert!(!clean.contains(|c: char| c.is_control() && c != '\n' && c != '\t'), "{clean:?}");
-        assert!(clean.contains("gone") && clean.ends_with("\tand\n"));
-        assert!(matches!(harmless("plain ü 漢\n"), Cow::Borrowed(_)));
+        let cleaned = clean(hostile);
+        assert!(!cleaned.contains(|c: char| c.is_control() && c != '\n' && c != '\t'), "{cleaned:?}");
+        assert!(cleaned.contains("gone") && cleaned.ends_with("\tand\n"));
+        assert!(matches!(clean("plain ü 漢\n"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn what_turns_or_hides_text_is_taken_out() {
+        let unseen =
+            [0x61c, 0x180e, 0x200b, 0x200f, 0x2028, 0x2029, 0x202a, 0x202e, 0x2060, 0x2064, 0x2066, 0x2069];
+        for code in unseen.into_iter().chain([0xfeff, 0xe0001, 0xe0041, 0xe007f]) {
+            let c = char::from_u32(code).unwrap();
+            assert_eq!(clean(&format!("a{c}b")), "a\u{fffd}b", "U+{code:04X}");
+            assert_eq!(clipped(&format!("a{c}b"), 9), "a\u{fffd}b", "U+{code:04X}");
+        }
+        // Letters of every direction, accents, wide letters and signs stay.
+        for text in ["שלום", "e\u{301}", "漢字", "✓", "\u{a0}"] {
+            assert_eq!(clean(text), text);
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use super::table::Table;
 use crate::exit::{Exit, told};
+use crate::output::cleaned;
 use crate::screen::size;
 
 /// Goes to a screen of its own, and hides the cursor.
@@ -48,7 +49,7 @@ impl Terminal {
         let mut frame = String::from("\x1b[H");
         for (at, line) in lines.iter().take(rows).enumerate() {
             frame.push_str(if at == 0 { "" } else { "\r\n" });
-            frame.push_str(line);
+            frame.push_str(&cleaned(line));
             frame.push_str("\x1b[K");
         }
         frame.push_str("\x1b[J");

@@ -1,0 +1,178 @@
+//! What others choose never drives the terminal of whoever reads about it: no control, no turning of text, nothing
+//! that cannot be seen; while data in files and pipes stays byte for byte.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use wasmill_tests::fake::{Asked, Fake, Reply};
+use wasmill_tests::terminal::Terminal;
+use wasmill_tests::{Said, wasmill};
+
+const ID: &str = "01a2074c-e503-703b-819d-4717c026346b";
+
+/// Clears the screen, sets a title, turns text around, hides and shifts it, ends a line where none ends.
+const HOSTILE: &str =
+    "evil\u{1b}[2J\u{1b}]0;owned\u{7}\u{9b}31m\u{202e}\u{2066}\u{200b}\u{2028}\u{2060}\u{feff}\u{e0041}\rend";
+
+fn is_harmful(c: char) -> bool {
+    matches!(c, '\0'..='\u{8}' | '\u{b}'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{200b}'..='\u{200f}'
+        | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
+}
+
+#[track_caller]
+fn is_clean(what: &str, text: &str) {
+    let found: Vec<_> = text.chars().filter(|c| is_harmful(*c)).collect();
+    assert!(found.is_empty(), "{what} has {found:?}: {text:?}");
+}
+
+/// Answers every question with texts that are hostile wherever a text can stand.
+fn hostile(asked: &Asked) -> Reply {
+    let task = json!({
+        "id": ID, "state": "failed", "status": HOSTILE, "plugin": HOSTILE, "attempt": 1, "max_attempts": 2,
+        "created_at": "2026-11-23T07:26:49Z", "started_at": "2026-11-23T07:26:49Z", "tags": [HOSTILE],
+        "group": HOSTILE, "trace_id": HOSTILE, "retry_of": HOSTILE, "result": HOSTILE, "unique_key": HOSTILE,
+        "error": {"cause": HOSTILE, "message": HOSTILE}, "progress": {"fraction": 0.5, "note": HOSTILE},
+    });
+    let refused = json!({
+        "code": "invalid-request", "title": HOSTILE, "detail": HOSTILE,
+        "errors": [{"pointer": HOSTILE, "detail": HOSTILE}, {"parameter": HOSTILE, "detail": HOSTILE}],
+    });
+    let plugin = json!({
+        "name": HOSTILE, "state": HOSTILE, "kind": HOSTILE, "reason": HOSTILE, "digest": HOSTILE,
+        "size_bytes": 1, "tasks": {"waiting": 0, "running": 0},
+    });
+    let schedule = json!({
+        "name": HOSTILE, "from": HOSTILE, "cron": HOSTILE, "timezone": HOSTILE, "plugin": HOSTILE, "paused": false,
+        "next_runs": [HOSTILE], "runs": 1, "skipped": 0, "last_error": HOSTILE,
+    });
+    let counts = json!({"waiting": 0, "running": 0, "completed": 1, "failed": 0, "cancelled": 0});
+    let stats = json!({
+        "waiting": 0, "running": 0, "slots": {"used": 0, "total": 1}, "draining": false,
+        "memory": {"used_bytes": 0, "total_bytes": 1, "holds_tasks_back": false}, "stored": counts, "ended": counts,
+        "plugins": {(HOSTILE): {"stored": counts, "ended": counts}},
+    });
+    match (asked.method.as_str(), asked.path.split('?').next().unwrap_or_default()) {
+        ("GET", "/task") => Reply::Json(200, json!([task])),
+        ("GET", "/plugins") => Reply::Json(200, json!([plugin])),
+        ("GET", "/schedules") => Reply::Json(200, json!([schedule])),
+        ("GET", "/stats") => Reply::Json(200, stats),
+        ("GET", path) if path.ends_with("/result") => Reply::Json(409, refused),
+        ("GET", path) if path.starts_with("/task/") && !path.ends_with("/logs") => Reply::Json(200, task),
+        ("PUT", _) => Reply::Json(200, schedule),
+        _ => Reply::Json(422, refused),
+    }
+}
+
+fn ask(fake: &Fake, args: &[&str]) -> Said {
+    let folder = tempfile::tempdir().expect("a folder");
+    let url = fake.url();
+    wasmill(folder.path(), &[args, &["--server", &url]].concat())
+}
+
+#[test]
+fn no_table_and_no_message_lets_a_server_drive_the_terminal() {
+    let fake = Fake::start(hostile);
+    for args in [
+        &["list"][..],
+        &["status", ID],
+        &["result", ID],
+        &["submit", "x"],
+        &["logs", ID],
+        &["cancel", ID],
+        &["delete", ID],
+        &["retry", ID],
+        &["stats"],
+        &["plugin", "list"],
+        &["plugin", "delete", "x"],
+        &["schedule", "list"],
+        &["schedule", "set", "x", "@daily"],
+        &["schedule", "run", "x"],
+    ] {
+        let said = ask(&fake, args);
+        is_clean(&format!("stdout of {args:?}"), &said.out);
+        is_clean(&format!("stderr of {args:?}"), &said.err);
+        assert!(
+            said.out.contains("evil") || said.err.contains("evil") || said.out.contains(ID),
+            "{args:?}: {said:?}"
+        );
+    }
+    // Colours are those of this program alone.
+    let said = ask(&fake, &["--color", "always", "schedule", "list"]);
+    is_clean(
+        "what stands between the colours",
+        &said.out.replace("\u{1b}[1m", "").replace("\u{1b}[0m", "").replace("\u{1b}[31m", ""),
+    );
+    assert!(said.out.contains("\u{1b}[31m"), "{said:?}");
+}
+
+#[test]
+fn data_in_a_pipe_stays_byte_for_byte() {
+    let result = json!({"result": HOSTILE});
+    let fake = Fake::start(move |asked| match asked.path.ends_with("/result") {
+        true => Reply::Json(200, result.clone()),
+        false => hostile(asked),
+    });
+    assert_eq!(ask(&fake, &["result", ID]).out, format!("{HOSTILE}\n"));
+    let said = ask(&fake, &["status", "--json", ID]);
+    let record: Value = serde_json::from_str(&said.out).expect("JSON");
+    assert_eq!(record["tags"][0], HOSTILE);
+    let listed: Value = serde_json::from_str(&ask(&fake, &["list", "--json"]).out).expect("JSON");
+    assert_eq!(listed[0]["status"], HOSTILE);
+}
+
+#[test]
+fn data_on_a_terminal_is_clean() {
+    let result = json!({"result": HOSTILE});
+    let fake = Fake::start(move |asked| match asked.path.ends_with("/result") {
+        true => Reply::Json(200, result.clone()),
+        false => hostile(asked),
+    });
+    let (folder, url) = (tempfile::tempdir().expect("a folder"), fake.url());
+    for args in [&["result", ID][..], &["status", "--json", ID], &["list", "--json"]] {
+        let mut terminal = Terminal::start(folder.path(), &[args, &["--server", &url]].concat());
+        terminal.end();
+        // A terminal ends lines with both.
+        is_clean(&format!("{args:?}"), &terminal.written().replace("\r\n", "\n"));
+        assert!(terminal.written().contains("evil"), "{args:?}");
+    }
+}
+
+fn folder_with(name: &[u8], wasm: &[u8]) -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join(std::ffi::OsStr::from_bytes(name)), wasm).expect("written");
+    folder
+}
+
+#[test]
+fn what_stands_in_a_file_or_in_its_name_does_not_reach_the_terminal() {
+    let export =
+        "(module (memory (export \"memory\") 1) (func (export \"\\1b]0;owned\\07\\1b[2J\u{202e}evil\")))";
+    let wasm = wat::parse_str(export).expect("a module");
+    let folder = folder_with(b"hostile.wasm", &wasm);
+    for args in [&["plugin", "check", "hostile.wasm"][..], &["run", "./hostile.wasm"]] {
+        let said = wasmill(folder.path(), args);
+        is_clean(&format!("stdout of {args:?}"), &said.out);
+        is_clean(&format!("stderr of {args:?}"), &said.err);
+    }
+    let name = "a\u{1b}[2J\u{202e}evil.wasm";
+    let folder = folder_with(name.as_bytes(), b"none");
+    let url = "http://127.0.0.1:9";
+    for args in [&["plugin", "check", name][..], &["run", name], &["plugin", "put", name, "--server", url]] {
+        let said = wasmill(folder.path(), args);
+        is_clean(&format!("stderr of {args:?}"), &said.err);
+        assert!(said.err.contains("evil"), "{said:?}");
+    }
+    // A manifest, and a settings file with an unknown line.
+    let folder = folder_with(b"x.wasm", &wat::parse_str("(module)").expect("a module"));
+    fs::write(folder.path().join("x.toml"), "\"a\\u202Eevil\\u001B[2J\" = 1").expect("written");
+    is_clean("a manifest", &wasmill(folder.path(), &["plugin", "check", "x.wasm"]).err);
+    fs::write(folder.path().join("wasmill.toml"), "\"a\\u202Eevil\\u001B[2J\" = 1").expect("written");
+    let said = wasmill(folder.path(), &["serve"]);
+    is_clean("a settings file", &said.err);
+    assert!(said.err.contains("evil"), "{said:?}");
+    let doctor = wasmill(folder.path(), &["doctor"]);
+    is_clean("the doctor", &doctor.out);
+    assert!(doctor.out.contains("evil"), "{doctor:?}");
+}
