@@ -88,6 +88,16 @@ impl Server {
         Self::launch(Arc::clone(&self.folder), self.args.clone())
     }
 
+    /// Does the same with further arguments.
+    ///
+    /// # Errors
+    ///
+    /// Fails with what the process wrote if it ends instead of serving.
+    pub fn start_beside_with(&self, args: &[&str]) -> Result<Self> {
+        let further = args.iter().map(ToString::to_string);
+        Self::launch(Arc::clone(&self.folder), self.args.iter().cloned().chain(further).collect())
+    }
+
     /// Kills the process as `kill -9` does and starts another on the same folders.
     ///
     /// # Panics

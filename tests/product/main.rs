@@ -1,6 +1,8 @@
 //! What Wasmill promises, asked of the real binary over real sockets.
 
+mod backoff;
 mod cancel_matrix;
+mod clean_output;
 mod cli;
 mod cli_follow;
 mod cli_run;
@@ -8,6 +10,7 @@ mod cli_terminal;
 mod cli_tour;
 mod compiling;
 mod contract;
+mod cron;
 mod debug;
 mod depends;
 mod doctor;
@@ -18,6 +21,8 @@ mod fairness;
 mod follow;
 mod grace;
 mod guests;
+mod hang_up;
+mod inputs;
 mod limits;
 mod logs;
 mod manifests;
@@ -30,6 +35,7 @@ mod plugins;
 mod problems;
 mod queue;
 mod schedules;
+mod settings;
 mod stop;
 mod storage;
 mod third_party;

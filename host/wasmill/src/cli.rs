@@ -16,7 +16,7 @@ use crate::cli::server::{
     WatchArgs,
 };
 use crate::screen::paint::Color;
-use crate::settings::Settings;
+use crate::settings::{Listen, Settings};
 
 const EXAMPLES: &str = "\
 Alone:
@@ -93,7 +93,8 @@ Then, from another terminal:
   wasmill doctor                                 say what is wrong here, and how to mend it
 
 Every option can also be set in the environment as shown, or in wasmill.toml, where its name has '_' for
-'-'. A flag beats the environment, which beats the file, which beats the default.";
+'-'. A flag beats the environment, which beats the file, which beats the default. An empty variable counts
+as unset; an unknown one that begins with WASMILL_ is an error.";
 
 /// Runs WebAssembly plugins as tasks behind a REST API: submit, watch, cancel, and lose nothing.
 #[derive(Debug, Parser)]
@@ -301,5 +302,5 @@ pub(crate) struct BackupArgs {
 pub(crate) struct HealthArgs {
     /// The address the server listens on; 0.0.0.0 is asked at 127.0.0.1.
     #[arg(long, value_name = "ADDRESS", env = "WASMILL_LISTEN", default_value = "127.0.0.1:8080")]
-    pub(crate) listen: std::net::SocketAddr,
+    pub(crate) listen: Listen,
 }

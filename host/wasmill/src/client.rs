@@ -6,6 +6,7 @@
 mod address;
 mod connect;
 mod events;
+mod header;
 mod refusal;
 mod views;
 
@@ -15,7 +16,8 @@ use std::time::Duration;
 use anyhow::Result;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
-use hyper::{HeaderMap, Method, Request, Response, StatusCode, header};
+use hyper::header::{CONTENT_TYPE, HOST, USER_AGENT};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
@@ -38,6 +40,8 @@ const ANSWER_BYTES_MAX: usize = 512 << 20;
 pub(crate) struct Client {
     address: Address,
     connector: Connector,
+    /// What each request has besides.
+    headers: HeaderMap,
 }
 
 /// A request.
@@ -103,13 +107,14 @@ impl Client {
     /// Makes a client of the server that the command line names.
     pub(crate) fn new(args: &ServerArgs) -> Result<Self> {
         let address: Address = args.server.parse().map_err(|why: String| told(Exit::Usage, why))?;
+        let headers = header::read(&args.header).map_err(|why| told(Exit::Usage, why))?;
         let connector = Connector::new(address.tls, args.ca.as_deref())?;
-        Ok(Self { address, connector })
+        Ok(Self { address, connector, headers })
     }
 
     /// Makes a client of a server on this machine.
     pub(crate) fn at(address: SocketAddr) -> Self {
-        Self { address: address.into(), connector: Connector::plain() }
+        Self { address: address.into(), connector: Connector::plain(), headers: HeaderMap::new() }
     }
 
     /// GETs something.
@@ -146,18 +151,22 @@ impl Client {
         let mut request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.address.prefix))
-            .header(header::HOST, &self.address.authority)
-            .header(header::USER_AGENT, concat!("wasmill/", env!("CARGO_PKG_VERSION")));
+            .header(HOST, &self.address.authority)
+            .header(USER_AGENT, concat!("wasmill/", env!("CARGO_PKG_VERSION")));
         for (name, value) in headers {
             request = request.header(name, value);
         }
         let (kind, body) = body.unzip();
         if let Some(kind) = kind {
-            request = request.header(header::CONTENT_TYPE, kind);
+            request = request.header(CONTENT_TYPE, kind);
         }
-        let request = request
+        let mut request = request
             .body(Full::new(body.unwrap_or_default()))
             .map_err(|error| told(Exit::Usage, format!("failed to ask for {path}: {error}")))?;
+        for name in self.headers.keys() {
+            request.headers_mut().remove(name);
+        }
+        request.headers_mut().extend(self.headers.clone());
         let sending = timeout(patience, async {
             let mut sender = self.connector.connect(&self.address).await?;
             sender.send_request(request).await.map_err(|error| error.to_string())

@@ -14,13 +14,14 @@ mod webhooks;
 
 use crate::cli::DoctorArgs;
 use crate::doctor::report::{Check, Report};
+use crate::environment;
 use crate::exit::Exit;
 use crate::settings::Config;
 
 /// Prints the report; the exit code is 0 unless a check failed.
 pub(crate) fn doctor(args: DoctorArgs) -> Exit {
     let DoctorArgs { json, serve } = args;
-    let report = Report::new(match Config::load(serve) {
+    let report = Report::new(match environment::check().and_then(|()| Config::load(serve)) {
         Ok(config) => checks(&config),
         Err(error) => vec![Check::fail(
             "settings",

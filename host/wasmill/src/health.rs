@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Asks the server whether it takes tasks.
 pub(crate) fn health(args: &HealthArgs) -> Result<()> {
-    let server = Client::at(reachable(args.listen));
+    let server = Client::at(reachable(args.listen.0));
     let ask = Ask { patience: PATIENCE, ..Ask::new(Method::GET, "/readyz") };
     let answer = block_on(server.send(ask));
     // Whoever asks for the health of a container knows two codes only.

@@ -35,7 +35,13 @@ impl InputArgs {
     }
 }
 
+/// Returns a text without the byte order mark that editors of Windows put in front.
+pub(crate) fn without_bom(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
 fn raw(text: &str, place: &str) -> Result<Box<RawValue>> {
+    let text = without_bom(text);
     RawValue::from_string(text.trim().to_owned()).map_err(|error| {
         let message = format!(
             "the input from {place} is no JSON: {error}; a text has to be quoted, as in --input '\"text\"', and \
@@ -75,6 +81,15 @@ mod tests {
         let file = folder.path().join("input.json");
         fs::write(&file, "\n[1, 2]\n").unwrap();
         assert_eq!(read(input(&format!("@{}", file.display()))).as_deref(), Some("[1, 2]"));
+    }
+
+    #[test]
+    fn a_byte_order_mark_before_an_input_is_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("input.json");
+        fs::write(&file, "\u{feff}{\"n\": \"\u{feff}\"}\n").unwrap();
+        let read = input(&format!("@{}", file.display())).read().unwrap().unwrap();
+        assert_eq!(read.get(), "{\"n\": \"\u{feff}\"}");
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod client;
 mod commands;
 mod completions;
 mod doctor;
+mod environment;
 mod exit;
 mod health;
 mod input;
@@ -22,14 +23,13 @@ mod traces;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::Parser;
 
-use crate::cli::{Cli, Command};
+use crate::cli::Command;
 use crate::exit::Exit;
 use crate::output::tell;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = environment::parse();
     screen::paint::choose(cli.color);
     let exit = carry_out(cli.command).unwrap_or_else(|error| {
         tell!("wasmill: {error:#}");
@@ -39,6 +39,10 @@ fn main() -> ExitCode {
 }
 
 fn carry_out(command: Command) -> Result<Exit> {
+    // The doctor shows it in its report; the other two read no settings.
+    if !matches!(command, Command::Doctor(_) | Command::Completions { .. } | Command::Compile { .. }) {
+        environment::check()?;
+    }
     let done = |()| Exit::Done;
     match command {
         Command::Serve(args) => serve::serve(*args).map(done),

@@ -20,6 +20,9 @@ use wasmill_scheduler::{Scheduler, SchedulerConfig, Schedules};
 use wasmill_store::{Store, StoreConfig};
 
 use crate::cli::ServeArgs;
+use crate::environment::WEBHOOK_SECRET;
+use crate::input::without_bom;
+use crate::output::tell;
 use crate::process::{self, StopSignals};
 use crate::settings::{Config, LogFormat, SLOTS};
 use crate::{telemetry, traces};
@@ -36,9 +39,6 @@ const MACHINE_BYTES: u64 = 4 << 30;
 /// Connections to the debug port, and how long requests there may hold up the end of the process.
 const DEBUG_CONNECTIONS_MAX: usize = 16;
 const DEBUG_STOP_TIMEOUT: Duration = Duration::from_millis(100);
-
-/// The variable that holds the secrets of webhooks.
-const WEBHOOK_SECRET: &str = "WASMILL_WEBHOOK_SECRET";
 
 /// How long a client may take to send a request body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -200,11 +200,22 @@ pub(crate) fn webhook_secrets(config: &Config) -> Result<Secrets> {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("failed to read webhook_secret_file {}", path.display()))?;
         let secrets: Secrets =
-            text.parse().with_context(|| format!("webhook_secret_file {}", path.display()))?;
+            without_bom(&text).parse().with_context(|| format!("webhook_secret_file {}", path.display()))?;
         ensure!(!secrets.is_empty(), "webhook_secret_file {} is empty", path.display());
         return Ok(secrets);
     }
-    std::env::var(WEBHOOK_SECRET).unwrap_or_default().parse().context(WEBHOOK_SECRET)
+    let Some(text) = std::env::var_os(WEBHOOK_SECRET) else { return Ok(Secrets::default()) };
+    if text.is_empty() {
+        tracing::warn!("{WEBHOOK_SECRET} is empty, which counts as unset: webhooks are not signed");
+        return Ok(Secrets::default());
+    }
+    let secrets: Secrets = text
+        .to_str()
+        .context("it is not UTF-8")
+        .and_then(|text| Ok(text.parse()?))
+        .context(WEBHOOK_SECRET)?;
+    ensure!(!secrets.is_empty(), "{WEBHOOK_SECRET} holds no secret");
+    Ok(secrets)
 }
 
 /// Serves the debug port beside the API.
@@ -296,7 +307,7 @@ fn announce(config: &Config, server: &Server, wasm: &Runtime, slots: u32, waitin
         0 => String::new(),
         rejected => format!("; {rejected} rejected, see above"),
     };
-    eprintln!(
+    tell!(
         "\n  wasmill {version}\n\
          \x20 address   http://{address}\n\
          \x20 plugins   {ready}{rejected} (from {})\n\

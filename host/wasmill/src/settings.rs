@@ -1,5 +1,9 @@
 //! Settings from flags, the environment and `wasmill.toml`, in this order of precedence.
 
+mod listen;
+mod log_filter;
+
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -7,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bytesize::ByteSize;
+use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use wasmill_api::Allowed;
@@ -14,7 +19,10 @@ use wasmill_model::{Backoff, Limits};
 use wasmill_runtime::Ceilings;
 use wasmill_scheduler::Retention;
 
+pub(crate) use self::listen::Listen;
+pub(crate) use self::log_filter::LogFilter;
 use crate::cli::ServeArgs;
+use crate::input::without_bom;
 
 /// The settings file that is read when none is named.
 const DEFAULT_FILE: &str = "wasmill.toml";
@@ -26,8 +34,8 @@ pub(crate) const SLOTS: u32 = 1_000;
 const KEEP_FOR: Duration = Duration::from_secs(7 * 86_400);
 const KEEP_MAX: u64 = 1_000_000;
 
-/// How the waits between the tries of a webhook grow, and how long one is at most: with 5 s at first, eight
-/// tries are made within six to twelve hours.
+/// How the waits between the tries of a webhook grow, and how long one is at most before jitter: with 5 s at
+/// first, eight tries are made within 11 to 17 hours.
 const WEBHOOK_WAIT_FACTOR: f64 = 5.0;
 const WEBHOOK_WAIT_MAX: Duration = Duration::from_secs(6 * 3_600);
 
@@ -41,9 +49,9 @@ const WATCH_POLL_MIN: Duration = Duration::from_millis(50);
 #[derive(Args, Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Settings {
-    /// The address and port of the REST API [default: 127.0.0.1:8080]
+    /// The address and port of the REST API, or a port of loopback [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS", env = "WASMILL_LISTEN")]
-    pub(crate) listen: Option<SocketAddr>,
+    pub(crate) listen: Option<Listen>,
 
     /// The folder that holds the database; made if missing [default: ./data]
     #[arg(long, value_name = "DIR", env = "WASMILL_DATA")]
@@ -154,7 +162,7 @@ pub(crate) struct Settings {
 
     /// Lets clients add, replace and delete plugins over the REST API
     #[arg(long, value_name = "BOOL", env = "WASMILL_ALLOW_UPLOAD", num_args = 0..=1,
-        default_missing_value = "true")]
+        default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub(crate) allow_upload: Option<bool>,
 
     /// The size of the largest request body [default: 1MiB]
@@ -165,11 +173,11 @@ pub(crate) struct Settings {
     /// asks for a password there, so it is refused outside of loopback unless --debug-remote is given
     /// [default: none]
     #[arg(long, value_name = "ADDRESS", env = "WASMILL_DEBUG_LISTEN")]
-    pub(crate) debug_listen: Option<SocketAddr>,
+    pub(crate) debug_listen: Option<Listen>,
 
     /// Lets the debug port listen on addresses other than loopback
     #[arg(long, value_name = "BOOL", env = "WASMILL_DEBUG_REMOTE", num_args = 0..=1,
-        default_missing_value = "true")]
+        default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub(crate) debug_remote: Option<bool>,
 
     /// Where traces are sent: an OpenTelemetry collector, by OTLP over HTTP, such as http://localhost:4318;
@@ -196,7 +204,7 @@ pub(crate) struct Settings {
     pub(crate) webhook_tries: Option<u32>,
 
     /// The wait after the first try of a webhook that failed; each further one is five times as long, up to
-    /// 6h [default: 5s]
+    /// 6h, and each is lengthened at random by up to half of itself [default: 5s]
     #[arg(long, value_name = "TIME", env = "WASMILL_WEBHOOK_BACKOFF")]
     pub(crate) webhook_backoff: Option<Span>,
 
@@ -207,9 +215,10 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "PREFIX", env = "WASMILL_GROUP_TAG")]
     pub(crate) group_tag: Option<String>,
 
-    /// What is logged: error, warn, info, debug, trace, or a filter by module [default: info]
+    /// What is logged: off, error, warn, info, debug, trace, or a filter by module, such as
+    /// info,wasmill_store=debug [default: info]
     #[arg(long, value_name = "FILTER", env = "WASMILL_LOG")]
-    pub(crate) log: Option<String>,
+    pub(crate) log: Option<LogFilter>,
 
     /// How it is logged, to stderr [default: human]
     #[arg(long, value_name = "FORMAT", env = "WASMILL_LOG_FORMAT")]
@@ -327,8 +336,11 @@ impl Config {
     pub(crate) fn load(args: ServeArgs) -> Result<Self> {
         let file = match &args.config {
             Some(path) => read(path)?,
-            None if Path::new(DEFAULT_FILE).exists() => read(Path::new(DEFAULT_FILE))?,
-            None => Settings::default(),
+            // Whatever stands there is read, also a link to nothing: else a file that is not mounted would mean defaults.
+            None => match Path::new(DEFAULT_FILE).symlink_metadata() {
+                Err(error) if error.kind() == ErrorKind::NotFound => Settings::default(),
+                _ => read(Path::new(DEFAULT_FILE))?,
+            },
         };
         Self::settle(args.settings, file)
     }
@@ -359,7 +371,10 @@ impl Config {
             concurrency: flags.concurrency.or(file.concurrency),
         };
         let config = Self {
-            listen: flags.listen.or(file.listen).unwrap_or_else(|| ([127, 0, 0, 1], 8080).into()),
+            listen: flags
+                .listen
+                .or(file.listen)
+                .map_or_else(|| ([127, 0, 0, 1], 8080).into(), |listen| listen.0),
             data: flags.data.or(file.data).unwrap_or_else(|| "data".into()),
             plugins: flags.plugins.or(file.plugins).unwrap_or_else(|| "plugins".into()),
             watch_poll: flags.watch_poll.or(file.watch_poll).map(|span| span.0),
@@ -382,7 +397,7 @@ impl Config {
             cache_bytes: size(flags.cache, file.cache, ByteSize::gib(1)),
             allow_upload: flags.allow_upload.or(file.allow_upload).unwrap_or(false),
             body_bytes: size(flags.body_max, file.body_max, ByteSize::mib(1)),
-            debug_listen: flags.debug_listen.or(file.debug_listen),
+            debug_listen: flags.debug_listen.or(file.debug_listen).map(|listen| listen.0),
             debug_remote: flags.debug_remote.or(file.debug_remote).unwrap_or(false),
             otlp_endpoint: flags.otlp_endpoint.or(file.otlp_endpoint),
             batch_bytes: size(flags.batch_body_max, file.batch_body_max, ByteSize::mib(16)),
@@ -392,7 +407,11 @@ impl Config {
             webhook_backoff: webhook_backoff(span(flags.webhook_backoff, file.webhook_backoff, 5))?,
             webhook_timeout: span(flags.webhook_timeout, file.webhook_timeout, 15),
             group_tag: flags.group_tag.or(file.group_tag).filter(|prefix| !prefix.is_empty()),
-            log: flags.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
+            log: flags
+                .log
+                .or(file.log)
+                .filter(|filter| !filter.0.is_empty())
+                .map_or_else(|| "info".to_owned(), |filter| filter.0),
             log_format: flags.log_format.or(file.log_format).unwrap_or(LogFormat::Human),
         };
         config.check()?;
@@ -481,7 +500,7 @@ fn webhook_backoff(first: Duration) -> Result<Backoff> {
         "webhook_backoff must be from 1ms to {}",
         humantime::format_duration(WEBHOOK_WAIT_MAX)
     );
-    Ok(Backoff { first, factor: WEBHOOK_WAIT_FACTOR, most: WEBHOOK_WAIT_MAX })
+    Ok(Backoff { first, factor: WEBHOOK_WAIT_FACTOR, most: WEBHOOK_WAIT_MAX, ..Backoff::default() })
 }
 
 fn at_most(name: &str, bytes: u64, ceiling: &str, most: u64) -> Result<()> {
@@ -504,7 +523,8 @@ fn within(name: &str, bytes: u64, least: ByteSize, most: ByteSize) -> Result<()>
 fn read(path: &Path) -> Result<Settings> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("failed to read settings file {}", path.display()))?;
-    toml::from_str(&text).with_context(|| format!("failed to understand settings file {}", path.display()))
+    toml::from_str(without_bom(&text))
+        .with_context(|| format!("failed to understand settings file {}", path.display()))
 }
 
 #[cfg(test)]
@@ -579,7 +599,7 @@ mod tests {
         assert_eq!(config.otlp_endpoint.as_deref(), Some("http://localhost:4318"));
         assert_eq!(config.batch_bytes, 5 << 20);
         assert_eq!((config.webhook_allowed.len(), config.webhook_tries), (2, 3));
-        assert_eq!(config.webhook_backoff.wait(2, 1.0), Duration::from_secs(5));
+        assert_eq!(config.webhook_backoff.wait(2, 0.0), Duration::from_secs(5));
         assert_eq!((config.batch_bytes, config.group_tag.as_deref()), (5 << 20, Some("tenant:")));
         assert_eq!(config.timeout_max, Duration::from_secs(7200));
     }

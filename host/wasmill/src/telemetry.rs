@@ -23,7 +23,8 @@ pub(crate) fn start(filter: &str, format: LogFormat) -> Result<Arc<LogEvents>> {
     let events = Arc::new(LogEvents::default());
     // The filter stands before both: what is not logged is not counted.
     let log = registry().with(filter).with(Count(Arc::clone(&events)));
-    let lines = fmt::layer().with_writer(stderr);
+    // A stderr that nobody reads any more must not end the thread that logs.
+    let lines = fmt::layer().with_writer(stderr).log_internal_errors(false);
     let started = match format {
         LogFormat::Human => log.with(lines.with_target(false).with_ansi(stderr().is_terminal())).try_init(),
         LogFormat::Json => log.with(lines.json().flatten_event(true)).try_init(),

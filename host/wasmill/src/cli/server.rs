@@ -18,6 +18,17 @@ pub(crate) struct ServerArgs {
     /// A PEM file with certificates that https:// trusts besides those of the web.
     #[arg(long, value_name = "FILE", env = "WASMILL_CA")]
     pub(crate) ca: Option<PathBuf>,
+
+    /// A header of each request, as 'Authorization: Bearer …' for a proxy; may be given again. Its value is never
+    /// shown; in the environment, where lists of processes do not show it either, there is one a line.
+    #[arg(
+        long,
+        value_name = "NAME: VALUE",
+        env = "WASMILL_HEADERS",
+        hide_env_values = true,
+        value_delimiter = '\n'
+    )]
+    pub(crate) header: Vec<String>,
 }
 
 /// Which tasks are meant, all conditions together.

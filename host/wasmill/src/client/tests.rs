@@ -16,7 +16,7 @@ use crate::exit;
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]";
 
 fn args(server: String, ca: Option<&Path>) -> ServerArgs {
-    ServerArgs { server, ca: ca.map(Path::to_owned) }
+    ServerArgs { server, ca: ca.map(Path::to_owned), header: Vec::new() }
 }
 
 /// Starts a server that proves its name and answers everything alike; returns its port.

@@ -1,0 +1,89 @@
+//! What is logged: a level, or a filter by module.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::Deserialize;
+use tracing_subscriber::EnvFilter;
+
+/// A filter of log lines that was checked. A bare word that is no level is refused: `tracing` takes it for the
+/// name of a module, and would log nothing of any other.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(try_from = "String")]
+pub(crate) struct LogFilter(pub(crate) String);
+
+/// The text is no filter.
+#[derive(Debug)]
+pub(crate) struct InvalidLogFilter(String);
+
+impl fmt::Display for InvalidLogFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for InvalidLogFilter {}
+
+impl FromStr for LogFilter {
+    type Err = InvalidLogFilter;
+
+    fn from_str(text: &str) -> Result<Self, InvalidLogFilter> {
+        let is_level = |word: &str| word.parse::<tracing_subscriber::filter::LevelFilter>().is_ok();
+        let is_ours = |word: &str| word.starts_with("wasmill") || word.contains("::");
+        let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+        let bare = parts.filter(|part| !part.contains(['=', '[']));
+        for word in bare {
+            if !is_level(word) && !is_ours(word) {
+                return Err(InvalidLogFilter(format!(
+                    "'{word}' is no log level; the levels are off, error, warn, info, debug and trace, and a module \
+                     has its own as in wasmill_store=debug"
+                )));
+            }
+        }
+        EnvFilter::try_new(text).map_err(|error| InvalidLogFilter(error.to_string()))?;
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for LogFilter {
+    type Error = InvalidLogFilter;
+
+    fn try_from(text: String) -> Result<Self, InvalidLogFilter> {
+        text.parse()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_is_no_level_is_refused_by_its_name() {
+        for (text, named) in [
+            ("warning", "'warning' is no log level"),
+            ("verbose", "'verbose' is no log level"),
+            ("info,wasmill_store=debug,critical", "'critical'"),
+            ("none", "'none'"),
+            ("wasmill_store=verbose", ""),
+        ] {
+            let error = text.parse::<LogFilter>().expect_err(text);
+            assert!(error.to_string().contains(named), "{error}");
+        }
+    }
+
+    #[test]
+    fn levels_and_filters_of_modules_are_taken() {
+        for text in [
+            "info",
+            "WARN",
+            "off",
+            "warn,wasmill_store=trace",
+            "hyper=debug",
+            "wasmill_store",
+            "a::b",
+            "[span]=info",
+        ] {
+            assert!(text.parse::<LogFilter>().is_ok(), "{text}");
+        }
+    }
+}

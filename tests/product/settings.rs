@@ -1,0 +1,217 @@
+//! Where settings come from: flags, the environment and the file; and what is refused of each, by its name.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+use wasmill_tests::{Said, command};
+
+fn folder() -> TempDir {
+    tempfile::tempdir().expect("a folder")
+}
+
+/// Runs a command with these variables.
+fn run(folder: &TempDir, variables: &[(&str, &str)], args: &[&str]) -> Said {
+    let mut command = command(folder.path(), args);
+    let output = command.envs(variables.iter().copied()).stdin(Stdio::null()).output().expect("it starts");
+    Said {
+        code: output.status.code().unwrap_or(-1),
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// Reads the settings of `serve` and goes no further: the file that it names last is not there.
+fn settings(variables: &[(&str, &str)], flags: &[&str]) -> Said {
+    let args = [&["serve"], flags, &["--config", "no-such-file.toml"]].concat();
+    run(&folder(), variables, &args)
+}
+
+#[track_caller]
+fn is_taken(said: &Said) {
+    assert!(said.code == 1 && said.err.contains("no-such-file.toml"), "{said:?}");
+}
+
+#[track_caller]
+fn is_refused(said: &Said, named: &[&str]) {
+    assert_eq!(said.code, 2, "{said:?}");
+    for name in named {
+        assert!(said.err.contains(name), "{name} is not named: {}", said.err);
+    }
+}
+
+#[test]
+fn an_empty_variable_counts_as_unset() {
+    let empty = [
+        "SLOTS",
+        "LISTEN",
+        "DRAIN",
+        "MEMORY",
+        "ALLOW_UPLOAD",
+        "LOG",
+        "LOG_FORMAT",
+        "KEEP_FOR",
+        "DATA",
+        "SERVER",
+    ]
+    .map(|name| format!("WASMILL_{name}"));
+    let empty: Vec<_> = empty.iter().map(|name| (name.as_str(), "")).collect();
+    is_taken(&settings(&empty, &[]));
+    let unknown =
+        run(&folder(), &[("WASMILL_SERVER", ""), ("WASMILL_HEADERS", "")], &["list", "--state", "none"]);
+    assert!(unknown.err.contains("http://127.0.0.1:8080"), "the default: {unknown:?}");
+}
+
+#[test]
+fn the_words_for_yes_and_no_are_booleans() {
+    for word in ["1", "true", "yes", "on", "TRUE", "0", "false", "no", "off"] {
+        is_taken(&settings(&[("WASMILL_ALLOW_UPLOAD", word), ("WASMILL_DEBUG_REMOTE", word)], &[]));
+        is_taken(&settings(&[], &["--allow-upload", word]));
+    }
+    is_refused(&settings(&[("WASMILL_ALLOW_UPLOAD", "maybe")], &[]), &["'maybe'", "WASMILL_ALLOW_UPLOAD"]);
+}
+
+#[test]
+fn an_error_names_the_variable_that_the_value_came_from() {
+    is_refused(&settings(&[("WASMILL_SLOTS", "many")], &[]), &["'many'", "WASMILL_SLOTS"]);
+    is_refused(&settings(&[("WASMILL_LOG_FORMAT", "xml")], &[]), &["'xml'", "WASMILL_LOG_FORMAT"]);
+    let flag = settings(&[("WASMILL_SLOTS", "5")], &["--slots", "many"]);
+    is_refused(&flag, &["'many'", "'--slots"]);
+    assert!(!flag.err.contains("WASMILL_SLOTS"), "{}", flag.err);
+}
+
+#[test]
+fn a_variable_of_this_program_that_means_nothing_is_an_error_with_the_nearest_name() {
+    for command in [&["serve"][..], &["list"], &["plugin", "check", "x.wasm"], &["run", "io-stub"]] {
+        is_refused(
+            &run(&folder(), &[("WASMILL_SLOT", "3")], command),
+            &["WASMILL_SLOT ", "did you mean WASMILL_SLOTS?"],
+        );
+    }
+    let doctor = run(&folder(), &[("WASMILL_LISTENS", ":1")], &["doctor", "--json"]);
+    let report: Value = serde_json::from_str(&doctor.out).expect("JSON");
+    assert_eq!((doctor.code, report["checks"][0]["state"].as_str()), (1, Some("fail")));
+    assert!(doctor.out.contains("did you mean WASMILL_LISTEN?"), "{}", doctor.out);
+    // What Kubernetes sets for a service of this name, and what tests and shells read.
+    let others =
+        [("WASMILL_PORT", "tcp://10.0.0.1:80"), ("WASMILL_SERVICE_HOST", "10.0.0.1"), ("WASMILL_SLOT", "")];
+    is_taken(&settings(&others, &[]));
+    assert_eq!(run(&folder(), &[("WASMILL_SLOT", "3")], &["completions", "bash"]).code, 0);
+}
+
+#[test]
+fn a_log_level_that_is_none_is_refused_by_its_name() {
+    for word in ["warning", "verbose", "info,critical"] {
+        let named = word.rsplit(',').next().unwrap_or_default();
+        is_refused(&settings(&[("WASMILL_LOG", word)], &[]), &[named, "no log level", "WASMILL_LOG"]);
+        is_refused(&settings(&[], &["--log", word]), &[named, "no log level"]);
+    }
+    for filter in ["warn", "debug,hyper=warn", "wasmill_store=trace", "off"] {
+        is_taken(&settings(&[("WASMILL_LOG", filter)], &[]));
+    }
+    let folder = folder();
+    std::fs::write(folder.path().join("wasmill.toml"), "log = \"warning\"").expect("written");
+    let said = run(&folder, &[], &["serve"]);
+    assert!(said.code == 1 && said.err.contains("'warning' is no log level"), "{said:?}");
+}
+
+#[test]
+fn a_settings_file_that_leads_nowhere_is_an_error_and_a_byte_order_mark_is_none() {
+    let folder = folder();
+    let file = folder.path().join("wasmill.toml");
+    std::os::unix::fs::symlink("not-mounted.toml", &file).expect("a link");
+    for command in [&["serve"][..], &["plugin", "check", "x.wasm"], &["backup", "x.db"], &["run", "io-stub"]]
+    {
+        let said = run(&folder, &[], command);
+        assert!(said.code == 1 && said.err.contains("wasmill.toml"), "{command:?}: {said:?}");
+    }
+    std::fs::write(folder.path().join("not-mounted.toml"), "\u{feff}slots = 0").expect("written");
+    let said = run(&folder, &[], &["serve"]);
+    assert!(said.err.contains("slots must be at least 1"), "{said:?}");
+}
+
+/// A server that was started with variables and flags of its own.
+struct Served {
+    child: Child,
+    lines: BufReader<std::process::ChildStderr>,
+}
+
+impl Served {
+    fn start(folder: &TempDir, variables: &[(&str, &str)], flags: &[&str]) -> Self {
+        let mut command = command(folder.path(), &[&["serve", "--log-format", "json"], flags].concat());
+        let mut child = command
+            .envs(variables.iter().copied())
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let lines = BufReader::new(child.stderr.take().expect("a pipe"));
+        Self { child, lines }
+    }
+
+    /// Returns all that is logged until it serves, and where it does.
+    fn until_serving(&mut self) -> (String, String) {
+        let mut log = String::new();
+        loop {
+            let mut line = String::new();
+            assert!(self.lines.read_line(&mut line).expect("read") > 0, "it ended: {log}");
+            let event: Value = serde_json::from_str(&line).unwrap_or_default();
+            log.push_str(&line);
+            if event["message"] == "serving" {
+                return (log, event["address"].as_str().expect("an address").to_owned());
+            }
+        }
+    }
+
+    fn stop(mut self) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process");
+        kill_process(pid, Signal::TERM).expect("a process");
+        assert!(self.child.wait().expect("its end").success());
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        // Both fail if it has ended already, which is fine.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_port_alone_and_localhost_listen_on_loopback() {
+    for listen in ["0", ":0", "localhost:0"] {
+        let folder = folder();
+        let mut server = Served::start(&folder, &[("WASMILL_LISTEN", listen)], &["--debug-listen", listen]);
+        let (log, address) = server.until_serving();
+        assert!(address.starts_with("127.0.0.1:"), "{listen}: {log}");
+        let health =
+            run(&folder, &[("WASMILL_LISTEN", address.trim_start_matches("127.0.0.1"))], &["health"]);
+        assert_eq!(health.code, 0, "{health:?}");
+        server.stop();
+    }
+    is_refused(
+        &settings(&[("WASMILL_LISTEN", "somewhere:80")], &[]),
+        &["'somewhere:80'", "WASMILL_LISTEN", "0.0.0.0"],
+    );
+    is_refused(&settings(&[], &["--listen", "*:80"]), &["'*:80'", "--listen"]);
+}
+
+#[test]
+fn an_empty_secret_counts_as_unset_and_the_log_says_so() {
+    let folder = folder();
+    let mut server = Served::start(&folder, &[("WASMILL_WEBHOOK_SECRET", ""), ("WASMILL_LISTEN", ":0")], &[]);
+    let (log, _) = server.until_serving();
+    assert!(log.contains("WASMILL_WEBHOOK_SECRET is empty"), "{log}");
+    server.stop();
+    let blank = run(&folder, &[("WASMILL_WEBHOOK_SECRET", " \n"), ("WASMILL_LISTEN", ":0")], &["serve"]);
+    assert!(blank.code == 1 && blank.err.contains("WASMILL_WEBHOOK_SECRET holds no secret"), "{blank:?}");
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, "\u{feff}whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz\r\n").expect("written");
+    let flags = ["--listen", ":0", "--webhook-secret-file", "secret"];
+    let mut server = Served::start(&folder, &[], &flags);
+    server.until_serving();
+    server.stop();
+}
