@@ -78,12 +78,12 @@ async fn submit_as_the_readme_shows(client: &Client, name: &str) -> String {
     answer.str("id").to_owned()
 }
 
-/// Drops an example in with the manifest that lies beside it, and runs what its README shows.
+/// Drops an example in with the manifest and the schema that lie beside it, and runs what its README shows.
 async fn as_the_readme_shows(name: &str, wasm: &[u8]) -> Answer {
     let server = Server::start(&[]);
-    let manifest = format!("{name}.toml");
-    let beside =
-        if plugins().join(&manifest).exists() { vec![(&*manifest, shipped(&manifest))] } else { vec![] };
+    let files = [format!("{name}.toml"), format!("{name}.schema.json")];
+    let files = files.iter().filter(|file| plugins().join(file).exists());
+    let beside: Vec<_> = files.map(|file| (file.as_str(), shipped(file))).collect();
     drop_in(&server, name, wasm, &beside).await;
     let id = submit_as_the_readme_shows(&server.client(), name).await;
     server.client().until(&id, "completed").await
