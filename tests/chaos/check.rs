@@ -79,6 +79,19 @@ pub(crate) async fn over_rest(client: &Client, ledger: &Ledger) -> Result<()> {
     Ok(())
 }
 
+/// Returns every task as it stands in the database, which no server has open: all that a claim or a recovery
+/// changes.
+pub(crate) fn tasks(data: &Path) -> Result<Vec<String>> {
+    let database = Connection::open_with_flags(data.join("wasmill.db"), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let mut statement = database.prepare(
+        "SELECT hex(id) || ' state ' || state || ' attempt ' || attempt || ' claims ' || claims || ' crashes '
+            || host_crashes || ' ready ' || ready_at || ' started ' || ifnull(started_at, 'never')
+        FROM task ORDER BY seq",
+    )?;
+    let rows = statement.query_map([], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 /// Looks into the database itself, which no server has open.
 pub(crate) fn in_database(data: &Path, ledger: &Ledger) -> Result<()> {
     let path = data.join("wasmill.db");

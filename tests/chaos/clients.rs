@@ -1,5 +1,6 @@
 //! The load: clients that submit, look, cancel and delete, and note every answer in the ledger.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,6 +14,7 @@ use wasmill_tests::{Answer, Client, Server};
 use crate::check;
 use crate::dice::Dice;
 use crate::ledger::{Fault, Ledger, end_of};
+use crate::odd;
 
 /// A running set of clients.
 pub(crate) struct Clients {
@@ -22,27 +24,40 @@ pub(crate) struct Clients {
 
 struct Shared {
     server: Mutex<Client>,
+    address: Mutex<SocketAddr>,
     stopped: AtomicBool,
     ledger: Arc<Ledger>,
     files: AtomicU64,
 }
 
 impl Clients {
-    pub(crate) fn start(on: &Runtime, server: &Server, ledger: &Arc<Ledger>, number: u64, seed: u64) -> Self {
+    /// Starts so many that behave well, and so many that do not.
+    pub(crate) fn start(
+        on: &Runtime,
+        server: &Server,
+        ledger: &Arc<Ledger>,
+        (number, odd): (u64, u64),
+        seed: u64,
+    ) -> Self {
         let shared = Arc::new(Shared {
             server: Mutex::new(server.client()),
+            address: Mutex::new(server.address()),
             stopped: AtomicBool::new(false),
             ledger: Arc::clone(ledger),
             files: AtomicU64::new(0),
         });
-        let work = |client| work(Arc::clone(&shared), Dice::new(seed ^ (client + 1) << 32));
-        let tasks = (0..number).map(|client| on.spawn(work(client))).collect();
+        let dice = |client| Dice::new(seed ^ (client + 1) << 32);
+        let good = (0..number).map(|client| on.spawn(work(Arc::clone(&shared), dice(client))));
+        let odd =
+            (number..number + odd).map(|client| on.spawn(work_oddly(Arc::clone(&shared), dice(client))));
+        let tasks = good.chain(odd).collect();
         Self { shared, tasks }
     }
 
     /// Tells the clients where the server is now.
     pub(crate) fn turn_to(&self, server: &Server) {
         *self.shared.server.lock().unwrap_or_else(PoisonError::into_inner) = server.client();
+        *self.shared.address.lock().unwrap_or_else(PoisonError::into_inner) = server.address();
     }
 
     /// Lets every client end the request it is in.
@@ -65,6 +80,13 @@ async fn work(shared: Arc<Shared>, mut dice: Dice) {
             _ => shared.delete(&mut dice).await,
         }
         tokio::time::sleep(dice.millis(1, 40)).await;
+    }
+}
+
+async fn work_oddly(shared: Arc<Shared>, mut dice: Dice) {
+    while !shared.stopped.load(Ordering::Relaxed) {
+        odd::act(&shared.address, &shared.ledger, &mut dice).await;
+        tokio::time::sleep(dice.millis(1, 100)).await;
     }
 }
 

@@ -63,6 +63,7 @@ pub(crate) struct Ledger {
     pub(crate) cancels: AtomicU64,
     pub(crate) deletes: AtomicU64,
     pub(crate) looks: AtomicU64,
+    pub(crate) odd_clients: AtomicU64,
     /// Writes that were with the system already when their guest was stopped.
     pub(crate) under_way: AtomicU64,
 }
@@ -78,6 +79,7 @@ impl Ledger {
             cancels: AtomicU64::new(0),
             deletes: AtomicU64::new(0),
             looks: AtomicU64::new(0),
+            odd_clients: AtomicU64::new(0),
             under_way: AtomicU64::new(0),
         }
     }
@@ -136,6 +138,7 @@ impl Ledger {
             ("cancels answered", read(&self.cancels)),
             ("deletes answered", read(&self.deletes)),
             ("looks at a task", read(&self.looks)),
+            ("connections of odd clients", read(&self.odd_clients)),
             ("writes under way when their guest was stopped", read(&self.under_way)),
         ]
     }

@@ -1,4 +1,5 @@
-//! `make chaos`: clients at work on a server that is killed, frozen, starved of disk and given other plugins.
+//! `make chaos`: clients at work, some of them oddly, on a server that is killed, frozen, starved of disk, given other
+//! plugins and started with settings that cannot work.
 //!
 //! The choice of actions comes from a seed that is printed; their timing is that of the machine. At the
 //! end every answer that any client got is compared with what the server and its database say.
@@ -10,6 +11,7 @@ mod clients;
 mod dice;
 mod disk;
 mod ledger;
+mod odd;
 mod trouble;
 
 use std::sync::Arc;
@@ -26,6 +28,9 @@ use crate::trouble::Trouble;
 
 /// How many clients send requests at the same time.
 const CLIENTS: u64 = 6;
+
+/// How many of them behave oddly.
+const ODD_CLIENTS: u64 = 2;
 
 fn main() -> Result<()> {
     wasmill_tests::document::ignore();
@@ -48,7 +53,7 @@ fn main() -> Result<()> {
     let load = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let server = Server::start_in(folder, &["--slots", "60", "--drain", "1s"])?;
     let ledger = Arc::new(Ledger::new(shared));
-    let clients = Clients::start(&load, &server, &ledger, CLIENTS, seed);
+    let clients = Clients::start(&load, &server, &ledger, (CLIENTS, ODD_CLIENTS), seed);
     let mut trouble = Trouble::new(server, load.handle().clone(), disk, Dice::new(seed));
     let until = Instant::now() + Duration::from_secs(seconds);
     while Instant::now() < until {

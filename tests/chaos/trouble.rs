@@ -1,14 +1,16 @@
-//! What happens to the server meanwhile: kills, stops, a full disk, other plugins, drains.
+//! What happens to the server meanwhile: kills, stops, a full disk, other plugins, drains, starts that fail.
 
+use std::net::TcpListener;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use hyper::Method;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use wasmill_tests::{Client, Server, tiny};
 
+use crate::check;
 use crate::clients::Clients;
 use crate::dice::Dice;
 use crate::disk::Disk;
@@ -28,6 +30,7 @@ pub(crate) struct Trouble {
     drains: u32,
     fills: u32,
     swaps: u32,
+    failing_starts: u32,
     recoveries: Vec<Duration>,
 }
 
@@ -44,6 +47,7 @@ impl Trouble {
             drains: 0,
             fills: 0,
             swaps: 0,
+            failing_starts: 0,
             recoveries: Vec::new(),
         }
     }
@@ -52,12 +56,13 @@ impl Trouble {
     pub(crate) fn make(&mut self, clients: &Clients) -> Result<()> {
         sleep(self.dice.millis(200, 1_500));
         let start = self.start.elapsed();
-        let (what, made) = match self.dice.below(12) {
+        let (what, made) = match self.dice.below(14) {
             0..4 => ("kill", self.kill(clients)),
             4 | 5 => ("stop", self.stop()),
             6 | 7 => ("full disk", self.fill(clients)),
             8 | 9 => ("swap", self.swap()),
             10 => ("drain", self.drain(clients, false)),
+            11 | 12 => ("failing starts", self.fail_to_start(clients)),
             _ => ("drain over REST", self.drain(clients, true)),
         };
         println!("  {start:>8.1?}  {what}, took {:.1?}", self.start.elapsed() - start);
@@ -83,6 +88,7 @@ impl Trouble {
             ("drains (SIGTERM, half of them after POST /drain)", self.drains.to_string()),
             ("disk fills", if self.disk.is_small() { self.fills.to_string() } else { "skipped".to_owned() }),
             ("swaps of a plugin, half of them broken", self.swaps.to_string()),
+            ("starts that failed and changed nothing", self.failing_starts.to_string()),
             ("recovery, start of the process to a task running: p50", show(sorted.get(sorted.len() / 2))),
             ("recovery, the slowest", show(sorted.last())),
         ]
@@ -163,6 +169,40 @@ impl Trouble {
         let status = server.terminate();
         ensure!(status.success(), "the server does not stop well: {}", server.log());
         self.drains += 1;
+        self.restart(clients)
+    }
+
+    /// Stops the server in order, starts it with settings that cannot work, and starts it well again. Whatever
+    /// failed to start must have claimed, counted and changed nothing.
+    fn fail_to_start(&mut self, clients: &Clients) -> Result<()> {
+        let server = self.server_mut()?;
+        let status = server.terminate();
+        ensure!(status.success(), "the server does not stop well: {}", server.log());
+        let folder = server.folder().to_owned();
+        std::fs::write(folder.join("no-secret"), "whsec_none")?;
+        let taken = TcpListener::bind("127.0.0.1:0")?;
+        let taken = taken.local_addr()?.to_string();
+        let before = check::tasks(&folder.join("data"))?;
+        for _ in 0..1 + self.dice.below(4) {
+            let wrong = match self.dice.below(5) {
+                0 => ["--webhook-secret-file", "no-secret"],
+                1 => ["--webhook-secret-file", "no-such-file"],
+                2 => ["--debug-listen", &taken],
+                3 => ["--http-roots", "no-such-file"],
+                _ => ["--waiting-max", "0"],
+            };
+            if let Ok(mut started) = self.server()?.start_beside_with(&wrong) {
+                started.kill();
+                bail!("a server started with {wrong:?}");
+            }
+            self.failing_starts += 1;
+            let after = check::tasks(&folder.join("data"))?;
+            let changed = before.iter().zip(&after).find(|(before, after)| before != after);
+            ensure!(
+                changed.is_none() && before.len() == after.len(),
+                "a start with {wrong:?} changed {changed:?}"
+            );
+        }
         self.restart(clients)
     }
 
