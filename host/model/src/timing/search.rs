@@ -88,7 +88,8 @@ fn next(bits: u64, from: u32) -> Option<u32> {
 pub(super) fn is_day(cron: &Cron, day: NaiveDate) -> bool {
     let weekday = Weekday::from_days_from_sunday(day.weekday().num_days_from_sunday());
     let pattern = &cron.pattern;
-    pattern.month_match(day.month()).unwrap_or(false)
+    day.year() <= YEAR_MAX
+        && pattern.month_match(day.month()).unwrap_or(false)
         && pattern.day_match(day.year(), day.month(), day.day(), weekday).unwrap_or(false)
 }
 
@@ -119,7 +120,7 @@ pub(super) fn next_local(
     steps.take()?;
     let today = from.date();
     if let Some(time) = times.from(from.time()).filter(|_| is_day(cron, today)) {
-        return Some(today.and_time(time)).filter(|_| today.year() <= YEAR_MAX);
+        return Some(today.and_time(time));
     }
     let day = next_day(cron, today.succ_opt()?, steps)?;
     Some(day.and_time(times.from(NaiveTime::MIN)?))

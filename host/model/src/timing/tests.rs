@@ -319,7 +319,7 @@ impl Meant {
         let (mut weekday, mut weekdays) =
             if random.below(2) == 0 { ("*".to_owned(), vec![]) } else { random.field(0, 6) };
         let mut nth = None;
-        if weekdays.len() == 1 && random.below(2) == 0 {
+        if weekday.parse::<u32>().is_ok() && random.below(2) == 0 {
             let which = 1 + random.below(6);
             nth = Some(if which == 6 { 9 } else { which });
             weekday = if which == 6 { format!("{weekday}L") } else { format!("{weekday}#{which}") };
@@ -413,15 +413,13 @@ fn any_expression_is_due_when_an_oracle_says_so_and_no_search_takes_more_steps_t
 
 #[test]
 fn the_rarest_days_are_found_within_the_steps_that_there_are() {
+    // 2100 is no leap year.
     for (rarest, after, due) in [
-        ("0 0 29 2 +SUN", "2072-02-29T00:00:00Z", "2112-02-28T00:00:00Z"),
-        ("0 * 29 2 +MON", "2096-01-01T00:00:00Z", "2096-02-29T00:00:00Z"),
+        ("0 0 29 2 +SUN", "2088-02-29T00:00:00Z", "2128-02-29T00:00:00Z"),
+        ("0 * 29 2 +MON", "2072-02-29T23:00:00Z", "2112-02-29T00:00:00Z"),
     ] {
         let timing = Timing::of(rarest, "UTC").expect(rarest);
-        let mut steps = Steps::new();
-        let found = timing.search(at(after), &mut steps).expect("it is due some day");
-        println!("{rarest}: {found} {}, expected about {due}", steps.used());
-        assert!(found > at(after) && found < at(after) + TimeDelta::days(41 * 366));
+        assert_eq!(timing.next_after(at(after)), Some(at(due)), "{rarest}");
     }
     // Each weekday on 29 February, from each year of two centuries.
     for weekday in 0..7 {
