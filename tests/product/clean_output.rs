@@ -148,7 +148,7 @@ fn folder_with(name: &[u8], wasm: &[u8]) -> TempDir {
 #[test]
 fn what_stands_in_a_file_or_in_its_name_does_not_reach_the_terminal() {
     let export =
-        "(module (memory (export \"memory\") 1) (func (export \"\\1b]0;owned\\07\\1b[2J\u{202e}evil\")))";
+        "(module (memory (export \"memory\") 1) (func (export \"\\1b]0;owned\\07\\1b[2J\\e2\\80\\aeevil\")))";
     let wasm = wat::parse_str(export).expect("a module");
     let folder = folder_with(b"hostile.wasm", &wasm);
     for args in [&["plugin", "check", "hostile.wasm"][..], &["run", "./hostile.wasm"]] {

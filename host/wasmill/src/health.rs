@@ -9,9 +9,13 @@ use hyper::Method;
 use crate::cli::HealthArgs;
 use crate::client::{Ask, Client, block_on};
 use crate::output::say;
+use crate::screen::text::clipped;
 
 /// How long a server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Columns that are shown of an answer, which may be that of another program.
+const ANSWER_COLUMNS: usize = 1_000;
 
 /// Asks the server whether it takes tasks.
 pub(crate) fn health(args: &HealthArgs) -> Result<()> {
@@ -20,7 +24,8 @@ pub(crate) fn health(args: &HealthArgs) -> Result<()> {
     let answer = block_on(server.send(ask));
     // Whoever asks for the health of a container knows two codes only.
     let answer = answer.map_err(|error| anyhow!("{error:#}"))?;
-    ensure!(answer.status.is_success(), "{server} answered {}: {}", answer.status, answer.text());
+    let said = clipped(answer.text().trim(), ANSWER_COLUMNS);
+    ensure!(answer.status.is_success(), "{server} answered {}: {said}", answer.status);
     say!("ready");
     Ok(())
 }
