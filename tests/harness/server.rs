@@ -4,7 +4,9 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -17,11 +19,19 @@ use crate::{Client, MISBEHAVE, NOOP};
 /// How long a server may take to start or to stop.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long a server that is dropped may take to answer, and its slots to agree with what runs.
+const LAST_LOOK: Duration = Duration::from_secs(10);
+
 /// A running server; dropping it kills it.
+///
+/// Dropped by a test that has not failed, it looks for what must never be, and panics if it finds it: an error
+/// or a panic in the log, unless [`Server::expect_errors`] was called; slots that are used and run nothing.
 pub struct Server {
     child: Child,
     address: SocketAddr,
     log: Arc<Mutex<Vec<String>>>,
+    reads_log: JoinHandle<()>,
+    expects_errors: AtomicBool,
     folder: Arc<TempDir>,
     args: Vec<String>,
 }
@@ -46,14 +56,58 @@ impl Server {
         }
     }
 
-    /// Asks for the plugins, as text, without a runtime; nothing from a server that does not answer.
+    /// Asks for the plugins, as text; nothing from a server that does not answer.
     fn plugins(&self) -> String {
+        self.ask("/plugins", PATIENCE).unwrap_or_default()
+    }
+
+    /// GETs a path without a runtime, and returns the whole answer as text.
+    fn ask(&self, path: &str, patience: Duration) -> std::io::Result<String> {
         let mut answer = String::new();
-        let asked = TcpStream::connect(self.address).and_then(|mut server| {
-            server.write_all(b"GET /plugins HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
-            server.read_to_string(&mut answer)
-        });
-        if asked.is_err() { String::new() } else { answer }
+        let mut server = TcpStream::connect_timeout(&self.address, patience)?;
+        server.set_read_timeout(Some(patience))?;
+        server.write_all(
+            format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").as_bytes(),
+        )?;
+        server.read_to_string(&mut answer)?;
+        Ok(answer)
+    }
+
+    /// Says that this test makes the server log errors on purpose.
+    pub fn expect_errors(&self) {
+        self.expects_errors.store(true, Ordering::Relaxed);
+    }
+
+    /// Finds slots that are used though nothing runs in them, or tasks that run in no slot. A run that begins or
+    /// ends looks like that for a moment.
+    fn wrong_slots(&self) -> Option<String> {
+        let deadline = Instant::now() + LAST_LOOK;
+        loop {
+            // One that is gone or stands still says nothing.
+            let answer = self.ask("/stats", Duration::from_secs(1)).ok()?;
+            let (head, body) = answer.split_once("\r\n\r\n")?;
+            let stats: Value = serde_json::from_str(body).ok().filter(|_| head.contains(" 200 "))?;
+            if stats["slots"]["used"] == stats["running"] {
+                return None;
+            }
+            if Instant::now() > deadline {
+                return Some(format!("the slots that are used are not what runs: {stats}"));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Finds lines of the log that tell of an error or a panic.
+    fn errors(&self) -> Option<String> {
+        // What writes to it may be a process that outlives the server.
+        let deadline = Instant::now() + LAST_LOOK;
+        while !self.reads_log.is_finished() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_error = |line: &&String| line.contains(r#""level":"ERROR""#) || line.contains("panicked");
+        let errors: Vec<_> = log.iter().filter(is_error).map(String::as_str).collect();
+        (!errors.is_empty()).then(|| format!("the server has logged errors:\n{}", errors.join("\n")))
     }
 
     /// Makes a folder with `misbehave` and `noop` in its folder `plugins`.
@@ -85,7 +139,9 @@ impl Server {
     ///
     /// Fails with what the process wrote if it ends instead of serving.
     pub fn start_beside(&self) -> Result<Self> {
-        Self::launch(Arc::clone(&self.folder), self.args.clone())
+        let server = Self::launch(Arc::clone(&self.folder), self.args.clone())?;
+        server.expects_errors.store(self.expects_errors.load(Ordering::Relaxed), Ordering::Relaxed);
+        Ok(server)
     }
 
     /// Does the same with further arguments.
@@ -240,7 +296,7 @@ impl Server {
         let log = Arc::new(Mutex::new(Vec::new()));
         let (serving, wait) = mpsc::channel();
         let kept = Arc::clone(&log);
-        std::thread::spawn(move || {
+        let reads_log = std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 if let Some(address) = address(&line) {
                     // The receiver is gone once the address is known.
@@ -256,15 +312,23 @@ impl Server {
             let status = child.wait()?;
             bail!("{status}: {}", log.lock().unwrap_or_else(PoisonError::into_inner).join("\n"));
         };
-        Ok(Self { child, address, log, folder, args })
+        Ok(Self { child, address, log, reads_log, expects_errors: AtomicBool::new(false), folder, args })
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
+        let has_failed = std::thread::panicking();
+        let wrong_slots = if has_failed { None } else { self.wrong_slots() };
         // Both fail if it has ended already, which is fine.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if has_failed {
+            return;
+        }
+        let errors = if *self.expects_errors.get_mut() { None } else { self.errors() };
+        let wrong: Vec<_> = wrong_slots.into_iter().chain(errors).collect();
+        assert!(wrong.is_empty(), "the test has passed, but {}", wrong.join("; and "));
     }
 }
 
