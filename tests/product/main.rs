@@ -23,6 +23,7 @@ mod grace;
 mod guests;
 mod hang_up;
 mod inputs;
+mod instant_retries;
 mod limits;
 mod logs;
 mod manifests;

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use wasmill_model::{
-    Attempts, Backoff, Cause, Failure, Next, Outcome, PluginName, RetryOn, Run, RunHost, Step, fault_point,
+    Attempts, Backoff, Cause, Failure, Next, Outcome, PluginName, RetryOn, Run, RunHost, Step, TaskId,
+    fault_point,
 };
 use wasmill_store::{Claim, Claimed, StoreError};
 
@@ -82,6 +83,11 @@ impl ActiveRun {
             slot: Mutex::new(Some(slot)),
             ended: Notify::new(),
         }
+    }
+
+    /// Returns what no other run has: its task and the token of its claim.
+    pub(crate) fn key(&self) -> (TaskId, i64) {
+        (self.claim.id, self.claim.token())
     }
 
     /// Returns what is known of the run from outside.

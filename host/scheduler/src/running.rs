@@ -1,7 +1,10 @@
-//! The runs there are, by task, and how many of each plugin. Shared by dispatcher, runs and cancellers.
+//! The runs there are, by task and claim, and how many of each plugin. Shared by dispatcher, runs and cancellers.
+//!
+//! A task may have two of them for a moment: what is ready again at once is claimed while its earlier run, whose
+//! outcome is stored, still holds its slot.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use wasmill_model::{PluginName, TaskId};
@@ -11,26 +14,27 @@ use crate::run::ActiveRun;
 /// Every run with a slot.
 #[derive(Default)]
 pub(crate) struct Running {
-    runs: HashMap<TaskId, Arc<ActiveRun>>,
+    /// By task and claim token.
+    runs: BTreeMap<(TaskId, i64), Arc<ActiveRun>>,
     of_plugin: HashMap<PluginName, usize>,
 }
 
 impl Running {
     pub(crate) fn insert(&mut self, run: Arc<ActiveRun>) {
         *self.of_plugin.entry(run.plugin.clone()).or_default() += 1;
-        if let Some(earlier) = self.runs.insert(run.claim.id, run) {
-            self.forget(&earlier.plugin);
-        }
+        self.runs.insert(run.key(), run);
     }
 
+    /// Removes this run, and no other one of its task.
     pub(crate) fn remove(&mut self, run: &ActiveRun) {
-        if let Some(run) = self.runs.remove(&run.claim.id) {
+        if self.runs.remove(&run.key()).is_some() {
             self.forget(&run.plugin);
         }
     }
 
-    pub(crate) fn get(&self, task: TaskId) -> Option<Arc<ActiveRun>> {
-        self.runs.get(&task).cloned()
+    /// Returns the runs of a task, the earliest first.
+    pub(crate) fn of_task(&self, task: TaskId) -> Vec<Arc<ActiveRun>> {
+        self.runs.range((task, i64::MIN)..=(task, i64::MAX)).map(|(_, run)| Arc::clone(run)).collect()
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<ActiveRun>> {

@@ -365,16 +365,20 @@ impl Scheduler {
 }
 
 impl Shared {
-    /// Kills the run of a task, if there is one, after it had so long to end by itself, and waits for its
-    /// end.
+    /// Kills every run of a task that can be claimed no more, after they had so long to end by themselves, and
+    /// waits for their end: when this returns there is none, and none comes.
     pub(crate) async fn stop_within(&self, id: TaskId, grace: Duration) {
-        let mut run = self.running().get(id);
-        if run.is_none() {
+        let until = Instant::now() + grace;
+        loop {
+            // What was claimed before is registered by the time this lock is free.
             drop(self.claiming.lock().await);
-            run = self.running().get(id);
-        }
-        if let Some(run) = run {
-            run.stop_within(self, grace).await;
+            let runs = self.running().of_task(id);
+            if runs.is_empty() {
+                return;
+            }
+            for run in runs {
+                run.stop_within(self, until.saturating_duration_since(Instant::now())).await;
+            }
         }
     }
 

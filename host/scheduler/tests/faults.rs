@@ -410,3 +410,158 @@ fn a_run_of_a_schedule_is_neither_lost_nor_doubled_wherever_the_host_dies() {
         assert!(passage >= 3, "the schedule passes '{point}' {passage} times");
     }
 }
+
+/// Where a host stands still until the test lets it go on.
+struct Gate {
+    arrived: tokio::sync::mpsc::UnboundedReceiver<()>,
+    leave: mpsc::Sender<()>,
+}
+
+impl Gate {
+    fn new() -> (Self, impl Fn() + Send) {
+        let (arrived, arrival) = tokio::sync::mpsc::unbounded_channel();
+        let (leave, left) = mpsc::channel();
+        let pass = move || {
+            // A test that has failed listens no more.
+            let _ = arrived.send(());
+            let _ = left.recv();
+        };
+        (Self { arrived: arrival, leave }, pass)
+    }
+
+    async fn reached(&mut self) {
+        tokio::time::timeout(Duration::from_secs(60), self.arrived.recv()).await.expect("reached in time");
+    }
+
+    fn open(&self) {
+        let _ = self.leave.send(());
+    }
+}
+
+/// Waits until something is so, on a clock that runs.
+async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let until = tokio::time::Instant::now() + Duration::from_secs(60);
+    while !is_so() {
+        assert!(tokio::time::Instant::now() < until, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+fn threads() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().expect("a runtime")
+}
+
+/// A host on a clock that runs, whose runner does what the tasks say.
+fn host(dir: &TempDir) -> (Store, Arc<bed::Scripted>, Scheduler) {
+    let (store, _) = Store::open(StoreConfig::new(dir.path()), now()).expect("a store");
+    let runner = Arc::new(bed::Scripted::default());
+    let scheduler = Scheduler::start(
+        config(),
+        store.clone(),
+        Arc::clone(&runner) as Arc<dyn Runner>,
+        Arc::new(SystemClock),
+        tokio::runtime::Handle::current(),
+    );
+    (store, runner, scheduler)
+}
+
+async fn submit(store: &Store, scheduler: &Scheduler, script: &str) -> TaskId {
+    let id = TaskId::new();
+    store.insert(vec![bed::new_task(id, script, now())]).await.expect("accepted");
+    scheduler.wake();
+    id
+}
+
+fn running(runner: &bed::Scripted) -> usize {
+    runner.running.load(std::sync::atomic::Ordering::SeqCst)
+}
+
+fn started(runner: &bed::Scripted) -> usize {
+    runner.started.load(std::sync::atomic::Ordering::SeqCst)
+}
+
+/// The earlier run gives its slot back when the later one is under way already.
+#[test]
+fn a_run_that_ends_leaves_a_later_run_of_its_task_in_reach() {
+    let _turn = turn();
+    threads().block_on(async {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (mut stored, pass) = Gate::new();
+        let once = Mutex::new(Some(pass));
+        arm(move |reached| {
+            if reached == "outcome stored, slot taken"
+                && let Some(pass) = once.lock().expect("no panic").take()
+            {
+                pass();
+            }
+        });
+        let (store, runner, scheduler) = host(&dir);
+        let id = submit(&store, &scheduler, "give-way-then-stay").await;
+        stored.reached().await;
+        eventually("it runs again", || started(&runner) == 2).await;
+        let other = submit(&store, &scheduler, "forever").await;
+        stored.open();
+        // There are two slots: this one is that of the earlier run.
+        eventually("the other one runs", || started(&runner) == 3).await;
+        assert_eq!(scheduler.slots().used, 2);
+        scheduler.remove(id).await.expect("a store");
+        assert_eq!((running(&runner), scheduler.slots().used), (1, 1), "of the task nothing runs");
+        scheduler.cancel(other).await.expect("a store");
+        disarm();
+        let drained = scheduler.drain(std::future::ready(())).await;
+        assert_eq!((running(&runner), drained.put_back), (0, 0));
+        store.close().await;
+    });
+}
+
+/// A cancel finds the earlier run, while the later one is claimed and not started.
+#[test]
+fn a_cancel_waits_for_a_later_run_of_its_task_that_was_claimed_before() {
+    let _turn = turn();
+    threads().block_on(async {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (mut stored, pass_stored) = Gate::new();
+        let (mut claimed, pass_claimed) = Gate::new();
+        let (mut cancelled, pass_cancelled) = Gate::new();
+        let (stored_once, claims) = (Mutex::new(Some(pass_stored)), Mutex::new((0, pass_claimed)));
+        let pass_cancelled = Mutex::new(pass_cancelled);
+        arm(move |reached| match reached {
+            "outcome stored, slot taken" => {
+                let pass = stored_once.lock().expect("no panic").take();
+                if let Some(pass) = pass {
+                    pass();
+                }
+            }
+            "claim stored, nothing runs" => {
+                let mut claims = claims.lock().expect("no panic");
+                claims.0 += 1;
+                if claims.0 == 2 {
+                    (claims.1)();
+                }
+            }
+            "cancel stored, guest alive" => (pass_cancelled.lock().expect("no panic"))(),
+            _ => {}
+        });
+        let (store, runner, scheduler) = host(&dir);
+        let id = submit(&store, &scheduler, "give-way-then-stay").await;
+        stored.reached().await;
+        claimed.reached().await;
+        let cancel = tokio::spawn({
+            let scheduler = scheduler.clone();
+            async move { scheduler.cancel(id).await }
+        });
+        cancelled.reached().await;
+        cancelled.open();
+        stored.open();
+        eventually("the earlier run is over", || scheduler.slots().used == 0).await;
+        claimed.open();
+        cancel.await.expect("no panic").expect("a store");
+        disarm();
+        // Whatever was claimed has started by the end of this.
+        let drained = scheduler.drain(std::future::pending()).await;
+        assert_eq!((running(&runner), drained.ended), (0, 0));
+        let task = store.get(id).await.expect("a store").expect("kept");
+        assert_eq!(task.state, TaskState::Cancelled);
+        store.close().await;
+    });
+}

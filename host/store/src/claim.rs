@@ -25,6 +25,11 @@ pub struct Claim {
 }
 
 impl Claim {
+    /// Returns which claim of the task it is: later ones have larger numbers, and no two the same.
+    pub fn token(&self) -> i64 {
+        self.token
+    }
+
     /// Returns the log of the run: what is written to it can be read at once, and is stored with the end of
     /// the run.
     pub fn log(&self) -> &RunLog {

@@ -52,7 +52,7 @@ impl Clock for TokioClock {
 /// Runs nothing but the words in a task's input.
 ///
 /// `ok`, `fail`, `bad-input`, `panic`, `forever`, `spin`, `sleep SECONDS`, `fail-until ATTEMPT`,
-/// `give-way` (the first time, for want of memory), `save TEXT` (then sleeps for ever),
+/// `give-way` (the first time, for want of memory), `give-way-then-stay` (then runs for ever), `save TEXT` (then sleeps for ever),
 /// `save-often COUNT BYTES`, `restore` and `handed`.
 #[derive(Default)]
 pub struct Scripted {
@@ -181,6 +181,14 @@ async fn act(run: Run, saved: &std::sync::Mutex<Vec<TaskId>>) -> Result<String, 
             run.host.save(rest.into()).await.expect("saved");
             run.host.crowded_out();
             Err(Failure::new(Cause::HostFault, "no room"))
+        }
+        "give-way-then-stay" => {
+            if run.host.restore().await.expect("readable").is_none() {
+                run.host.save(Vec::new()).await.expect("saved");
+                run.host.crowded_out();
+                return Err(Failure::new(Cause::HostFault, "no room"));
+            }
+            std::future::pending().await
         }
         "save" => {
             if let Some(state) = run.host.restore().await.expect("readable") {

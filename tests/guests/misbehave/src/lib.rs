@@ -86,6 +86,8 @@ enum Deed {
     Write { bytes: Vec<u8>, times: u32 },
     /// Writes which attempt this is; fails with `io` in the first ones, sleeps for ever in this one.
     LogAttempt { fails: u32, sleeps: u32 },
+    /// Fails with `io` in the first attempts, and loops for ever in this one.
+    FailThenSpin { spins: u32 },
     /// Tells its progress so often, as fast as it can, then answers how many microseconds that took.
     ProgressOften { calls: u32 },
 }
@@ -158,6 +160,12 @@ fn commit(deed: Deed) -> Result<String, Failure> {
         }
         Deed::Write { bytes, times } => write_often(&bytes, times),
         Deed::LogAttempt { fails, sleeps } => return log_attempt(fails, sleeps),
+        Deed::FailThenSpin { spins } => {
+            if run::context().attempt < spins {
+                return Err(Failure::Io("not yet".to_owned()));
+            }
+            spin();
+        }
         Deed::ProgressOften { calls } => return Ok(progress_often(calls)),
     }
     Ok("ok".to_owned())
