@@ -43,7 +43,7 @@ pub(crate) async fn cancel(
     match api.scheduler.cancel_within(id, grace).await? {
         Cancelled::NotFound => Err(Problem::unknown_task(id)),
         Cancelled::AlreadyFinal(state) => Err(Problem::already_ended(id, state)),
-        Cancelled::Cancelled { .. } => {
+        Cancelled::Cancelled { .. } | Cancelled::Stopping { .. } => {
             let task = Api::found(id, api.store.get(id).await)?;
             Ok(Json(Record::new(task, api.clock.now())))
         }
@@ -81,7 +81,10 @@ pub(crate) fn take_grace(grace: &mut Duration, value: &str, faults: &mut Vec<Fau
 /// Tells of the grace.
 pub(crate) fn about_grace(operation: Operation) -> Operation {
     let most = humantime::format_duration(GRACE_MAX);
-    let about = format!("Ask the guest to stop, and give it so long to put things in order; at most {most}.");
+    let about = format!(
+        "Ask the guest to stop, and give it so long to put things in order; at most {most}. Until its guest is gone \
+         the task runs, with `stop_requested_at` in its record."
+    );
     let mut schema = plain::<Span>();
     schema["examples"] = json!(["500ms", "5s"]);
     operation.query("grace", about, &schema)
@@ -99,6 +102,7 @@ pub(crate) fn about_cancel() -> Operation {
     let mut example = record::example();
     example["status"] = "cancelled".into();
     example["state"] = "cancelled".into();
+    example["stop_requested_at"] = "2026-11-23T07:26:51.612047718Z".into();
     example["finished_at"] = "2026-11-23T07:26:51.617291345Z".into();
     example["progress"].take();
     about_grace(Operation::post("/task/{id}/cancel", "cancelTask", "Stop a task and keep its record"))

@@ -97,6 +97,8 @@ pub(crate) struct Status {
     ready_at: Rfc3339,
     /// When the newest attempt started; `null` while the task waits, unless it is parked.
     started_at: Option<Rfc3339>,
+    /// When the task was asked to stop while it ran: until its guest is gone, and the task cancelled, it runs.
+    stop_requested_at: Option<Rfc3339>,
     /// When the task ended.
     finished_at: Option<Rfc3339>,
     /// The latest that the guest told, while it runs.
@@ -214,6 +216,7 @@ impl Status {
             duration_ms: millis(duration),
             ready_at: Rfc3339(task.ready_at),
             started_at: task.started_at.map(Rfc3339),
+            stop_requested_at: task.stop_requested_at.map(Rfc3339),
             finished_at: task.finished_at.map(Rfc3339),
             progress: task.progress.map(ProgressView::from),
             usage: task.usage.map(|usage| UsageView::new(&usage, task.started_at.map(|_| duration))),
@@ -272,7 +275,7 @@ pub(crate) fn example() -> Value {
         "host_crashes": 0, "timeout_ms": 600_000,
         "backoff": {"first_ms": 1_000, "factor": 2.0, "most_ms": 300_000, "jitter": 0.5}, "input_bytes": 0, "duration_ms": 2_013,
         "ready_at": "2026-11-23T07:26:49.603656725Z", "started_at": "2026-11-23T07:26:49.604278581Z",
-        "finished_at": null, "priority": 0, "tags": ["tenant:42"], "unique_key": null, "retry_of": null,
+        "stop_requested_at": null, "finished_at": null, "priority": 0, "tags": ["tenant:42"], "unique_key": null, "retry_of": null,
         "parks": 0,
         "progress": {"fraction": 0.0071, "note": "waiting, 281 s left"},
         "usage": {

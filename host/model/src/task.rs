@@ -161,6 +161,8 @@ pub struct Task {
     pub ready_at: Timestamp,
     /// When its newest attempt started; `None` while it waits, unless it is parked.
     pub started_at: Option<Timestamp>,
+    /// When it was asked to stop while it ran: it is cancelled once its guest is gone, and runs until then.
+    pub stop_requested_at: Option<Timestamp>,
     /// When it reached its final state.
     pub finished_at: Option<Timestamp>,
     /// How many attempts were started; one that a drain ended is not counted.
@@ -242,6 +244,7 @@ mod tests {
             created_at: at(0),
             ready_at: at(0),
             started_at: started.map(at),
+            stop_requested_at: None,
             finished_at: finished.map(at),
             attempt: 0,
             attempts_max: 1,

@@ -70,8 +70,8 @@ pub enum Outcome {
     Parked(Later),
     /// There is no answer, and this is why.
     Failed(Failure),
-    /// The host stopped the run because it shuts down; the task is not to blame.
-    Drained,
+    /// The host stopped the run, because it shuts down or the task was asked to stop; the task is not to blame.
+    Stopped,
     /// The host had no memory left for the run; the task is not to blame.
     CrowdedOut,
     /// The host died during the run.
@@ -123,7 +123,7 @@ impl Next {
                     Self::Failed(failure)
                 }
             }
-            Outcome::Drained | Outcome::CrowdedOut => Self::Requeued,
+            Outcome::Stopped | Outcome::CrowdedOut => Self::Requeued,
             Outcome::HostCrashed if used.host_crashes + 1 < HOST_CRASHES_MAX => Self::Recovered,
             Outcome::HostCrashed => Self::Failed(Failure::new(
                 Cause::HostCrash,
@@ -187,7 +187,7 @@ mod tests {
             Outcome::Completed(String::new()),
             Outcome::Parked(Later { wait: Duration::from_secs(9), state: Vec::new() }),
             Outcome::Failed(Failure::new(Cause::Io, "")),
-            Outcome::Drained,
+            Outcome::Stopped,
             Outcome::HostCrashed,
         ] {
             for (attempt, crashes) in [(1, 0), (3, 2), (9, 9)] {
@@ -234,8 +234,8 @@ mod tests {
     }
 
     #[test]
-    fn a_drained_run_costs_nothing() {
-        assert_eq!(next(Outcome::Drained, 3, 3, 2), Next::Requeued);
+    fn a_run_that_the_host_stopped_costs_nothing() {
+        assert_eq!(next(Outcome::Stopped, 3, 3, 2), Next::Requeued);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use wasmill_store::{Filter, Found, StoreError};
+use wasmill_store::{Filter, Found, Stopping, StoreError};
 
 use crate::scheduler::{Scheduler, Shared, carry_out};
 
@@ -27,7 +27,7 @@ impl Scheduler {
             let found = shared.store.find_open(filter.clone()).await?;
             let mut stops = JoinSet::new();
             let cancelled = cancel_in_steps(&shared, &found, &filter, grace, &mut stops).await;
-            // Also after a failure: what is cancelled must not run on.
+            // Also after a failure: what was asked to stop must not run on.
             stops.join_all().await;
             cancelled
         })
@@ -45,10 +45,12 @@ async fn cancel_in_steps(
     let mut cancelled = 0;
     for step in found.chunks(STEP) {
         let done = shared.store.cancel_many(step.to_vec(), filter.clone(), shared.clock.now()).await?;
-        cancelled += done.waiting + done.running.len() as u64;
-        for id in done.running {
+        cancelled += done.waiting;
+        for Stopping { id, token, was_requested } in done.running {
+            // Whoever asked first has counted it.
+            cancelled += u64::from(!was_requested);
             let shared = Arc::clone(shared);
-            stops.spawn(async move { shared.stop_within(id, grace).await });
+            stops.spawn(async move { shared.stop_within(id, Some(token), grace).await });
         }
     }
     Ok(cancelled)

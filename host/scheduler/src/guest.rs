@@ -26,12 +26,23 @@ struct Inner {
     waker: Option<Waker>,
 }
 
+/// What a poll of a guest came to.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Polled {
+    /// It ended by itself.
+    Answered(Answer),
+    /// It was killed, and this poll has dropped it: whoever polls has to end its run.
+    Dropped,
+    /// It was killed, and its killer has dropped it and ends its run.
+    Gone,
+}
+
 /// What [`Guest::kill`] achieved.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Kill {
-    /// The guest is gone.
+    /// The guest is gone: whoever killed it has to end its run.
     Dead,
-    /// A thread is polling the guest; that thread will drop it, or take its answer.
+    /// A thread is polling the guest; that thread will drop it, or take its answer, and end its run.
     LeftToPoller,
 }
 
@@ -45,11 +56,11 @@ impl Guest {
 
     /// Lets the guest run on this thread until it waits, is interrupted or ends.
     ///
-    /// Ready with `None` means that it was killed. A panic below becomes a [`Cause::HostFault`].
-    pub(crate) fn poll(&self, context: &mut Context<'_>) -> Poll<Option<Answer>> {
+    /// A panic below becomes a [`Cause::HostFault`].
+    pub(crate) fn poll(&self, context: &mut Context<'_>) -> Poll<Polled> {
         let mut inner = self.lock();
         let Inner { future: Some(future), waker } = &mut *inner else {
-            return Poll::Ready(None);
+            return Poll::Ready(Polled::Gone);
         };
         if !waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
             *waker = Some(context.waker().clone());
@@ -58,7 +69,7 @@ impl Guest {
         match polled.unwrap_or_else(|_| Poll::Ready(Err(panicked()))) {
             Poll::Ready(answer) => {
                 inner.future = None;
-                Poll::Ready(Some(answer))
+                Poll::Ready(Polled::Answered(answer))
             }
             Poll::Pending => {
                 drop(inner);
@@ -66,8 +77,7 @@ impl Guest {
                 // thread, which held it, finds the flag set.
                 fence(Ordering::SeqCst);
                 if self.killed.load(Ordering::SeqCst) {
-                    self.end();
-                    return Poll::Ready(None);
+                    return Poll::Ready(if self.end() { Polled::Dropped } else { Polled::Gone });
                 }
                 Poll::Pending
             }
@@ -96,9 +106,9 @@ impl Guest {
         Kill::Dead
     }
 
-    /// Drops the guest, waiting for a poll that is under way.
-    pub(crate) fn end(&self) {
-        self.lock().future = None;
+    /// Drops the guest, waiting for a poll that is under way; returns false if it was gone before.
+    pub(crate) fn end(&self) -> bool {
+        self.lock().future.take().is_some()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -133,7 +143,7 @@ mod tests {
         }))
     }
 
-    fn poll(guest: &Guest) -> Poll<Option<Answer>> {
+    fn poll(guest: &Guest) -> Poll<Polled> {
         guest.poll(&mut Context::from_waker(Waker::noop()))
     }
 
@@ -144,7 +154,7 @@ mod tests {
         assert!(poll(&guest).is_pending());
         assert_eq!(guest.kill(|| ()), Kill::Dead);
         assert_eq!(drops.load(Ordering::SeqCst), 1);
-        assert_eq!(poll(&guest), Poll::Ready(None));
+        assert_eq!(poll(&guest), Poll::Ready(Polled::Gone));
         assert_eq!(guest.kill(|| ()), Kill::LeftToPoller);
     }
 
@@ -170,13 +180,13 @@ mod tests {
         });
         wait_entered.recv().expect("the guest is polled");
         assert_eq!(guest.kill(|| leave.send(()).expect("the guest listens")), Kill::LeftToPoller);
-        assert_eq!(poller.join().expect("no panic"), Poll::Ready(None));
+        assert_eq!(poller.join().expect("no panic"), Poll::Ready(Polled::Dropped));
     }
 
     #[test]
     fn a_panic_is_a_host_fault() {
         let guest = Guest::new(Box::pin(async { panic!("boom") }));
-        let Poll::Ready(Some(Err(failure))) = poll(&guest) else { panic!("it ended") };
+        let Poll::Ready(Polled::Answered(Err(failure))) = poll(&guest) else { panic!("it ended") };
         assert_eq!(failure.cause, Cause::HostFault);
     }
 }

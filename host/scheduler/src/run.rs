@@ -1,10 +1,10 @@
 //! One run: owns its slot, its guest and its deadline, from claim to stored outcome.
 //!
-//! Made by the dispatcher. Whoever ends the run, the worker or a canceller, gives the slot back,
-//! exactly once, after the guest is gone.
+//! Made by the dispatcher. Whoever ends the run, the worker or a canceller, stores how it ended and gives the slot
+//! back, exactly once, after the guest is gone.
 
 use std::future::poll_fn;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use wasmill_model::{
 };
 use wasmill_store::{Claim, Claimed, StoreError};
 
-use crate::guest::{Answer, Guest, Kill};
+use crate::guest::{Answer, Guest, Kill, Polled};
 use crate::scheduler::{RunInfo, Shared};
 use crate::task_host::TaskHost;
 
@@ -37,12 +37,17 @@ pub(crate) struct ActiveRun {
     host: Arc<TaskHost>,
     slot: Mutex<Option<OwnedSemaphorePermit>>,
     ended: Notify,
+    /// Whether it was stopped and its task waits again.
+    put_back: AtomicBool,
 }
 
 enum Ended {
     Answered(Answer),
     TimedOut,
+    /// It was killed, and its end is left to the worker.
     Killed,
+    /// It was killed, and whoever did that sees to the rest.
+    Gone,
 }
 
 impl ActiveRun {
@@ -82,6 +87,7 @@ impl ActiveRun {
             host,
             slot: Mutex::new(Some(slot)),
             ended: Notify::new(),
+            put_back: AtomicBool::new(false),
         }
     }
 
@@ -107,15 +113,13 @@ impl ActiveRun {
         let outcome = match self.answer_in_time().await {
             Ended::Answered(_) if self.host.is_crowded_out() => Outcome::CrowdedOut,
             // A guest that was asked to stop and gives up has done as it was told.
-            Ended::Answered(Err(_)) if self.host.is_asked_to_stop() => Outcome::Drained,
+            Ended::Answered(Err(_)) if self.host.is_asked_to_stop() => Outcome::Stopped,
             Ended::Answered(Ok(Step::Done(result))) => Outcome::Completed(result),
             Ended::Answered(Ok(Step::Later(later))) => Outcome::Parked(later),
             Ended::Answered(Err(failure)) => Outcome::Failed(failure),
             Ended::TimedOut => Outcome::Failed(timed_out(self.timeout)),
-            Ended::Killed => {
-                self.count(&shared, "stopped");
-                return self.release(&shared);
-            }
+            Ended::Killed => return self.end_stopped(&shared).await,
+            Ended::Gone => return,
         };
         self.count(
             &shared,
@@ -123,13 +127,13 @@ impl ActiveRun {
                 Outcome::Completed(_) => "completed",
                 Outcome::Parked(_) => "parked",
                 Outcome::Failed(failure) => failure.cause.kind(),
-                Outcome::Drained => "drained",
+                Outcome::Stopped => "drained",
                 Outcome::CrowdedOut => "crowded-out",
                 Outcome::HostCrashed => "host-crash",
             },
         );
         fault_point!("guest done, not stored");
-        self.store_outcome(&shared, outcome).await;
+        self.store_outcome(&shared, outcome, false).await;
         fault_point!("outcome stored, slot taken");
         self.release(&shared);
     }
@@ -149,19 +153,33 @@ impl ActiveRun {
         self.stop(shared).await;
     }
 
-    /// Kills the guest; when this returns the guest is gone and the slot is free.
+    /// Kills the guest; when this returns the guest is gone, its end is stored, and the slot is free.
     ///
-    /// If the guest answered first, its outcome is stored first, where the store still takes it.
+    /// If the guest answered first, its outcome is stored, where the store still takes it.
     pub(crate) async fn stop(&self, shared: &Shared) {
         if self.guest.kill(|| shared.runner.interrupt()) == Kill::Dead {
-            self.release(shared);
+            self.end_stopped(shared).await;
         }
         self.has_ended().await;
     }
 
+    /// Says whether it was stopped and its task waits again.
+    pub(crate) fn was_put_back(&self) -> bool {
+        self.put_back.load(Ordering::SeqCst)
+    }
+
+    /// Ends the run after its guest was killed: the task is cancelled or removed if it was asked to stop, and else
+    /// waits again.
+    async fn end_stopped(&self, shared: &Shared) {
+        self.count(shared, "stopped");
+        fault_point!("guest stopped, not stored");
+        self.store_outcome(shared, Outcome::Stopped, true).await;
+        self.release(shared);
+    }
+
     /// Stores how the run ended, as often as it takes: an outcome is never dropped, and holds its slot
     /// until it is stored. Only a host that stops gives up after a while; then the task runs again.
-    pub(crate) async fn store_outcome(&self, shared: &Shared, outcome: Outcome) {
+    async fn store_outcome(&self, shared: &Shared, outcome: Outcome, was_killed: bool) {
         let now = shared.clock.now();
         // As the manifest has it now: whoever changes it means what comes.
         let attempts = Attempts { retry_on: shared.runner.retry_on(&self.plugin), ..self.attempts };
@@ -172,11 +190,20 @@ impl ActiveRun {
         let waits_again = matches!(next, Next::ResumeAt(..) | Next::RetryAt(..) | Next::Requeued);
         let mut offers_left = LAST_OFFERS;
         loop {
-            match shared.store.finish(&self.claim, next.clone(), log.clone(), now).await {
-                Ok(true) => break,
+            // A cancel was durable before it killed the guest; what a drain puts back is made durable here.
+            let stored = if was_killed && !shared.is_draining() {
+                shared.store.finish_stopped(&self.claim, log.clone(), now).await
+            } else {
+                shared.store.finish(&self.claim, next.clone(), log.clone(), now).await
+            };
+            match stored {
+                Ok(true) => {
+                    self.put_back.store(was_killed, Ordering::SeqCst);
+                    break;
+                }
                 Ok(false) => {
-                    // Cancelled or removed while it ran: whoever did that has had the last word.
-                    tracing::debug!(task = %self.claim.id, "outcome refused: the claim was lost");
+                    // Whoever asked it to stop has the last word, whatever the guest has answered.
+                    tracing::debug!(task = %self.claim.id, "outcome refused: the task was asked to stop");
                     break;
                 }
                 Err(error @ StoreError::Closed) => {
@@ -212,13 +239,11 @@ impl ActiveRun {
         tokio::select! {
             biased;
             answer = poll_fn(|context| self.guest.poll(context)) => match answer {
-                Some(answer) => Ended::Answered(answer),
-                None => Ended::Killed,
+                Polled::Answered(answer) => Ended::Answered(answer),
+                Polled::Dropped => Ended::Killed,
+                Polled::Gone => Ended::Gone,
             },
-            () = deadline => {
-                self.guest.end();
-                Ended::TimedOut
-            }
+            () = deadline => if self.guest.end() { Ended::TimedOut } else { Ended::Gone },
         }
     }
 

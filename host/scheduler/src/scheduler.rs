@@ -10,8 +10,8 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use wasmill_model::{Backoff, Clock, Outcome, PluginName, Runner, TaskId, TaskState, fault_point};
-use wasmill_store::{Cancelled, Store, StoreError};
+use wasmill_model::{Backoff, Clock, PluginName, Runner, TaskId, TaskState, fault_point};
+use wasmill_store::{Cancelled, Removed, Store, StoreError};
 
 use crate::dispatch::dispatch;
 use crate::figures::{Figures, SchedulerFigures};
@@ -137,6 +137,11 @@ impl Shared {
         let _ = self.drained.subscribe().wait_for(|drained| *drained).await;
     }
 
+    /// Says whether the scheduler drains.
+    pub(crate) fn is_draining(&self) -> bool {
+        *self.draining.borrow()
+    }
+
     /// Says whether the grace of a drain is over.
     pub(crate) fn is_impatient(&self) -> bool {
         *self.impatient.borrow()
@@ -214,7 +219,7 @@ impl Scheduler {
 
     /// Says whether the scheduler drains: nothing is started any more.
     pub fn is_draining(&self) -> bool {
-        *self.shared.draining.borrow()
+        self.shared.is_draining()
     }
 
     /// Waits until the scheduler drains. What waits then is started by the next host, if at all.
@@ -238,7 +243,8 @@ impl Scheduler {
     }
 
     /// Does what [`Scheduler::cancel`] does, but asks the guest to stop first and lets it put things in
-    /// order for so long. The task is cancelled at once, whatever the guest answers.
+    /// order for so long. The wish is durable at once, whatever the guest answers; the task is cancelled when its
+    /// guest is gone. Of several graces the one that ends first counts.
     ///
     /// # Errors
     ///
@@ -247,14 +253,17 @@ impl Scheduler {
         let shared = Arc::clone(&self.shared);
         carry_out(async move {
             let start = Instant::now();
-            let now = shared.clock.now();
-            let cancelled = shared.store.cancel(id, now).await?;
+            let cancelled = shared.store.cancel(id, shared.clock.now()).await?;
             fault_point!("cancel stored, guest alive");
-            shared.stop_within(id, grace).await;
-            if grace.is_zero() && cancelled == (Cancelled::Cancelled { was: TaskState::Running }) {
+            let token = if let Cancelled::Stopping { token } = cancelled { Some(token) } else { None };
+            shared.stop_within(id, token, grace).await;
+            if token.is_none() {
+                return Ok(cancelled);
+            }
+            if grace.is_zero() {
                 shared.figures.cancelled(start.elapsed());
             }
-            Ok(cancelled)
+            Ok(Cancelled::Cancelled { was: TaskState::Running })
         })
         .await
     }
@@ -280,11 +289,16 @@ impl Scheduler {
             let start = Instant::now();
             let removed = shared.store.remove(id, shared.clock.now()).await?;
             fault_point!("removal stored, guest alive");
-            shared.stop_within(id, grace).await;
-            if grace.is_zero() && removed == Some(TaskState::Running) {
+            let token = if let Removed::Stopping { token } = removed { Some(token) } else { None };
+            shared.stop_within(id, token, grace).await;
+            if grace.is_zero() && token.is_some() {
                 shared.figures.cancelled(start.elapsed());
             }
-            Ok(removed)
+            Ok(match removed {
+                Removed::NotFound => None,
+                Removed::Removed { was } => Some(was),
+                Removed::Stopping { .. } => Some(TaskState::Running),
+            })
         })
         .await
     }
@@ -342,21 +356,23 @@ impl Scheduler {
             () = self.shared.out_of_patience() => {}
         }
         let left = self.shared.running().all();
-        let put_back = left.len();
         let stops: Vec<_> = left
             .into_iter()
             .map(|run| {
                 let shared = Arc::clone(&self.shared);
                 tokio::spawn(async move {
                     run.stop(&shared).await;
-                    fault_point!("guest stopped by a drain, not put back");
-                    run.store_outcome(&shared, Outcome::Drained).await;
+                    run.was_put_back()
                 })
             })
             .collect();
+        let mut put_back = 0;
         for stop in stops {
-            if let Err(error) = stop.await {
-                tracing::error!(%error, "failed to put a task back; it runs again after the restart");
+            match stop.await {
+                Ok(was_put_back) => put_back += usize::from(was_put_back),
+                Err(error) => {
+                    tracing::error!(%error, "failed to put a task back; it runs again after the restart");
+                }
             }
         }
         self.shared.drained.send_replace(true);
@@ -366,19 +382,20 @@ impl Scheduler {
 
 impl Shared {
     /// Kills every run of a task that can be claimed no more, after they had so long to end by themselves, and
-    /// waits for their end: when this returns there is none, and none comes.
-    pub(crate) async fn stop_within(&self, id: TaskId, grace: Duration) {
+    /// waits for their ends: when this returns there is none, and none comes.
+    ///
+    /// `newest` is the token of the claim under which the task was found running. What runs under a claim that has
+    /// ended is registered, if it ever was to run.
+    pub(crate) async fn stop_within(&self, id: TaskId, newest: Option<i64>, grace: Duration) {
         let until = Instant::now() + grace;
-        loop {
-            // What was claimed before is registered by the time this lock is free.
+        let mut runs = self.running().of_task(id);
+        if newest.is_some_and(|newest| runs.last().is_none_or(|run| run.key().1 < newest)) {
+            // Claimed and not registered, or over by now: whoever claims holds this until all are registered.
             drop(self.claiming.lock().await);
-            let runs = self.running().of_task(id);
-            if runs.is_empty() {
-                return;
-            }
-            for run in runs {
-                run.stop_within(self, until.saturating_duration_since(Instant::now())).await;
-            }
+            runs = self.running().of_task(id);
+        }
+        for run in runs {
+            run.stop_within(self, until.saturating_duration_since(Instant::now())).await;
         }
     }
 

@@ -33,7 +33,7 @@ const POINTS: [&str; 8] = [
     "outcome stored, slot taken",
     "cancel stored, guest alive",
     "removal stored, guest alive",
-    "guest stopped by a drain, not put back",
+    "guest stopped, not stored",
 ];
 
 /// The fault points are those of the whole process: one test at a time.

@@ -131,4 +131,27 @@ pub enum Cancelled {
         /// The state it was in.
         was: TaskState,
     },
+    /// The task runs. It is cancelled when its run has ended, whatever that comes to, or by the next opening of
+    /// the store.
+    Stopping {
+        /// The [token](Claim::token) of its claim.
+        token: i64,
+    },
+}
+
+/// What became of a wish to remove.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removed {
+    /// There is no such task.
+    NotFound,
+    /// The task is gone.
+    Removed {
+        /// The state it was in.
+        was: TaskState,
+    },
+    /// The task runs. It is removed when its run has ended, or by the next opening of the store.
+    Stopping {
+        /// The [token](Claim::token) of its claim.
+        token: i64,
+    },
 }

@@ -39,6 +39,8 @@ pub struct Recovery {
     pub requeued: u64,
     /// Tasks that were running when the host died once too often.
     pub failed: u64,
+    /// Tasks that had been asked to stop and were running when the host died: they are cancelled or removed.
+    pub stopped: u64,
     /// All tasks that wait now.
     pub waiting: u64,
     /// Waits between attempts that were too long, since the clock had been ahead, and were shortened.

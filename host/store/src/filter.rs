@@ -1,6 +1,6 @@
 //! Which tasks are meant, of all there are. Used by lists and by the cancel of many.
 
-use wasmill_model::{IdPrefix, PluginName, Tag, TaskState, Timestamp};
+use wasmill_model::{IdPrefix, PluginName, Tag, TaskId, TaskState, Timestamp};
 
 /// Describes tasks; what is left out does not matter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,8 +40,19 @@ pub struct Found(pub(crate) i64);
 pub struct CancelledMany {
     /// How many of them waited.
     pub waiting: u64,
-    /// Those that ran.
-    pub running: Vec<wasmill_model::TaskId>,
+    /// Those that run: each is cancelled when its run has ended.
+    pub running: Vec<Stopping>,
+}
+
+/// A running task that is to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopping {
+    /// The task.
+    pub id: TaskId,
+    /// The [token](crate::Claim::token) of its newest claim.
+    pub token: i64,
+    /// Whether it was asked to stop before.
+    pub was_requested: bool,
 }
 
 /// A place in the order in which tasks ended.

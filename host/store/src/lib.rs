@@ -23,12 +23,12 @@ mod traced;
 mod webhook;
 
 pub use attempt::Attempt;
-pub use claim::{Cancelled, Claim, Claimed, Claims, Saved, Share};
+pub use claim::{Cancelled, Claim, Claimed, Claims, Removed, Saved, Share};
 pub use config::{Backup, CommitFigures, Counts, Holder, Recovery, StoreConfig, StoreStats};
 pub use depend::{Dependency, Depends, HandOver};
 pub use error::StoreError;
 pub use event::{Change, Event, News};
-pub use filter::{CancelledMany, Filter, Found, Mark};
+pub use filter::{CancelledMany, Filter, Found, Mark, Stopping};
 pub use hub::{AllFollower, Follower, Told};
 pub use log::{Lines, LiveLog, LogPart, RunLog};
 pub use page::{Cursor, InvalidCursor, ListQuery, Page};

@@ -10,7 +10,7 @@ use crate::sqlite::Sqlite;
 use crate::{
     AfterTry, AllFollower, Attempt, Backlog, Backup, Cancelled, CancelledMany, Claim, Claims, CommitFigures,
     Counts, Cursor, Delivery, Depends, Due, DueQuery, Filter, Fire, Fired, Follower, Found, HandOver, Holder,
-    Lines, ListQuery, LogPart, Mark, NewSchedule, Page, Put, RanNow, Recovery, Redelivery, RemovedSchedule,
+    Lines, ListQuery, LogPart, Mark, NewSchedule, Page, Put, RanNow, Recovery, Redelivery, Removed, RemovedSchedule,
     RequestKey, Schedule, Share, StoreConfig, StoreError, StoreStats, Submitted, Tally, Try, WebhookLog,
 };
 
@@ -144,8 +144,9 @@ impl Store {
 
     /// Ends an attempt with this move and keeps its log; durable on return.
     ///
-    /// Returns false if the claim was lost; then nothing is written. What the claim was
-    /// [pinned](Store::pin) to is kept. The log is kept behind those of earlier runs.
+    /// Returns false if the move was refused: the claim was lost, and nothing is written; or the task had been
+    /// asked to stop, and is now cancelled or removed. What the claim was [pinned](Store::pin) to is kept. The
+    /// log is kept behind those of earlier runs.
     ///
     /// # Errors
     ///
@@ -162,8 +163,29 @@ impl Store {
         }
     }
 
-    /// Cancels a task unless it has ended; durable on return. Claims of it are lost. Tasks that wait for it are
-    /// cancelled or let go as each of them asked for, by then or soon after, also after a crash.
+    /// Ends an attempt whose guest was stopped, and keeps its log: the task is cancelled or removed if it was
+    /// asked to stop, and else waits again as if the attempt had not been. Returns whether it waits again.
+    ///
+    /// Not durable: what a power cut takes back, the next opening does again.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn finish_stopped(
+        &self,
+        claim: &Claim,
+        log: Option<LogPart>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.finish_stopped(claim, log, now).await,
+        }
+    }
+
+    /// Cancels a task unless it has ended; durable on return. One that waits is cancelled by then; one that runs
+    /// has been asked to stop, and the end of its run makes it cancelled, whatever its guest answers. Tasks that
+    /// wait for it are cancelled or let go as each of them asked for once it has ended, or soon after, also after
+    /// a crash.
     ///
     /// # Errors
     ///
@@ -185,8 +207,8 @@ impl Store {
         }
     }
 
-    /// Cancels these tasks, each unless it has ended or is in a state that is not meant any more;
-    /// durable on return. Claims of them are lost.
+    /// Cancels these tasks as [`Store::cancel`] does, each unless it has ended or is in a state that is not meant
+    /// any more; durable on return.
     ///
     /// All of it is one write, which others wait for: many tasks are better cancelled in steps.
     ///
@@ -204,14 +226,13 @@ impl Store {
         }
     }
 
-    /// Removes a task in any state with all that belongs to it, and returns the state it was in;
-    /// durable on return. Claims of it are lost. To those who wait for it, one that had not ended was
-    /// cancelled.
+    /// Removes a task with all that belongs to it; durable on return. One that runs has been asked to stop, and the
+    /// end of its run removes it. To those who wait for it, one that had not ended was cancelled.
     ///
     /// # Errors
     ///
     /// See [`Store`].
-    pub async fn remove(&self, id: TaskId, now: Timestamp) -> Result<Option<TaskState>, StoreError> {
+    pub async fn remove(&self, id: TaskId, now: Timestamp) -> Result<Removed, StoreError> {
         match &*self.backend {
             Backend::Sqlite(sqlite) => sqlite.remove(id, now).await,
         }

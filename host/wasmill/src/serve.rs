@@ -88,10 +88,11 @@ async fn run(config: Config, guests: runtime::Handle, log_events: Arc<LogEvents>
         ..StoreConfig::new(&config.data)
     };
     let (store, recovery) = tokio::task::spawn_blocking(move || Store::open(store_config, now)).await??;
-    if recovery.requeued + recovery.failed > 0 {
+    if recovery.requeued + recovery.failed + recovery.stopped > 0 {
         tracing::warn!(
             waiting_again = recovery.requeued,
             given_up = recovery.failed,
+            stopped = recovery.stopped,
             "the last host died while tasks were running"
         );
     }

@@ -1,11 +1,11 @@
-//! Cancels a task that has not ended.
+//! Cancels a task that has not ended: one that waits at once, one that runs when its guest is gone.
 
 use rusqlite::{OptionalExtension, Row, params};
 use wasmill_model::{TaskId, TaskState, Timestamp};
 
 use super::batch::{Batch, Operation};
 use super::depend;
-use super::finish::{drop_checkpoint, keep_log};
+use super::finish::drop_checkpoint;
 use super::rows::{code, nanos, parsed, state, traced};
 use super::{usage, webhooks};
 use crate::report::{ReportCell, Reporter, Turn};
@@ -18,6 +18,10 @@ pub(super) const FIND: &str = "
 pub(super) const CANCEL: &str = "
     UPDATE task SET state = ?2, finished_at = ?3, plugin_digest = coalesce(?4, plugin_digest),
         usage = coalesce(?5, usage)
+    WHERE seq = ?1";
+/// The first wish to stop it counts, and one to remove it is never taken back.
+pub(super) const REQUEST_STOP: &str = "
+    UPDATE task SET stop_requested_at = coalesce(stop_requested_at, ?2), stop_removes = max(stop_removes, ?3)
     WHERE seq = ?1";
 
 #[derive(Debug)]
@@ -38,9 +42,26 @@ impl Operation for Cancel {
         if !was.may_become(TaskState::Cancelled) {
             return Ok(Cancelled::AlreadyFinal(was));
         }
-        cancel(batch, seq, of, was, has_webhook, self.now)?;
+        if was == TaskState::Running {
+            request_stop(batch, seq, false, self.now)?;
+            return Ok(Cancelled::Stopping { token: of.token });
+        }
+        cancel(batch, Cancelling { seq, of, was, has_webhook, run: None }, self.now)?;
         Ok(Cancelled::Cancelled { was })
     }
+}
+
+/// Notes that a running task is to stop: the end of its run makes it cancelled, or removes it, whatever its guest
+/// answers, and so does the next opening.
+pub(super) fn request_stop(
+    batch: &mut Batch<'_>,
+    seq: i64,
+    removes: bool,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    batch.line.saw(nanos(now));
+    batch.connection.prepare_cached(REQUEST_STOP)?.execute(params![seq, nanos(now), removes])?;
+    Ok(())
 }
 
 /// Reads a row of [`FIND`]; the last is whether the task has a webhook.
@@ -61,28 +82,31 @@ pub(super) fn found(row: &Row<'_>) -> rusqlite::Result<(i64, TaskState, Reporter
     Ok((row.get(0)?, state(row, 1)?, of))
 }
 
-/// Cancels a task that may be cancelled. Of one that runs, what it has used by now is kept.
+/// A task that is cancelled now.
+pub(super) struct Cancelling<'a> {
+    pub(super) seq: i64,
+    pub(super) of: Reporter,
+    pub(super) was: TaskState,
+    pub(super) has_webhook: bool,
+    /// What its run has reported, if it ran.
+    pub(super) run: Option<&'a ReportCell>,
+}
+
+/// Cancels a task that may be cancelled. If it ran, its guest is gone.
 pub(super) fn cancel(
     batch: &mut Batch<'_>,
-    seq: i64,
-    of: Reporter,
-    was: TaskState,
-    has_webhook: bool,
+    cancelling: Cancelling<'_>,
     now: Timestamp,
 ) -> rusqlite::Result<()> {
+    let Cancelling { seq, of, was, has_webhook, run } = cancelling;
     let mut cancel = batch.connection.prepare_cached(CANCEL)?;
-    let live = batch.reports.live(seq, of.token);
-    let digest = live.as_ref().and_then(ReportCell::digest);
-    let used = live.as_ref().and_then(|live| live.usage_at_end(now)).map(|used| usage::text(&used));
+    let digest = run.and_then(ReportCell::digest);
+    let used = run.and_then(|run| run.usage_at_end(now)).map(|used| usage::text(&used));
     cancel.execute(params![seq, code(TaskState::Cancelled), nanos(now), digest.as_deref(), used])?;
     drop(cancel);
     drop_checkpoint(batch, seq)?;
     if has_webhook {
         webhooks::begin(batch, seq, TaskState::Cancelled, now)?;
-    }
-    // What the run has written so far: it will not end in any other way.
-    if let Some(part) = live.as_ref().and_then(|live| live.log().part()) {
-        keep_log(batch, seq, of.token, &part)?;
     }
     depend::ended(batch, seq, TaskState::Cancelled, now)?;
     if was == TaskState::Running && of.trace.is_some() {
@@ -90,7 +114,7 @@ pub(super) fn cancel(
             at: now,
             outcome: "cancelled".to_owned(),
             failure: None,
-            usage: live.as_ref().and_then(|live| live.usage_at_end(now)),
+            usage: run.and_then(|run| run.usage_of_run(now)),
             digest: digest.as_deref(),
         };
         batch.spans.extend(of.run_span(&batch.reports.tracer, end));

@@ -4,11 +4,12 @@ use rusqlite::OptionalExtension;
 use wasmill_model::{TaskState, Timestamp};
 
 use super::batch::{Batch, Operation};
-use super::cancel::{cancel, cancellable};
-use crate::{CancelledMany, Filter, Found};
+use super::cancel::{Cancelling, cancel, cancellable, request_stop};
+use crate::{CancelledMany, Filter, Found, Stopping};
 
 pub(super) const FIND: &str = "
-    SELECT seq, state, claims, id, plugin, attempt, trace, created_at, started_at, webhook IS NOT NULL
+    SELECT seq, state, claims, id, plugin, attempt, trace, created_at, started_at, webhook IS NOT NULL,
+        stop_requested_at IS NOT NULL
     FROM task WHERE seq = ?1";
 
 #[derive(Debug)]
@@ -26,17 +27,18 @@ impl Operation for CancelMany {
         let mut cancelled = CancelledMany::default();
         for Found(seq) in &self.found {
             let mut find = batch.connection.prepare_cached(FIND)?;
-            let found = find.query_row([seq], cancellable).optional()?;
+            let found = find.query_row([seq], |row| Ok((cancellable(row)?, row.get(10)?))).optional()?;
             drop(find);
-            let Some((seq, was, of, has_webhook)) = found else { continue };
-            let id = of.task;
+            let Some(((seq, was, of, has_webhook), was_requested)) = found else { continue };
             if !self.filter.has(was) || !was.may_become(TaskState::Cancelled) {
                 continue;
             }
-            cancel(batch, seq, of, was, has_webhook, self.now)?;
-            match was {
-                TaskState::Running => cancelled.running.push(id),
-                _ => cancelled.waiting += 1,
+            if was == TaskState::Running {
+                request_stop(batch, seq, false, self.now)?;
+                cancelled.running.push(Stopping { id: of.task, token: of.token, was_requested });
+            } else {
+                cancel(batch, Cancelling { seq, of, was, has_webhook, run: None }, self.now)?;
+                cancelled.waiting += 1;
             }
         }
         Ok(cancelled)

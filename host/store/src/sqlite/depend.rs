@@ -12,7 +12,7 @@ use rusqlite::{OptionalExtension, params};
 use wasmill_model::{Cause, Dependencies, NewTask, OnFailure, TaskId, TaskState, Timestamp};
 
 use super::batch::Batch;
-use super::cancel::{self, cancel};
+use super::cancel::{self, Cancelling, cancel};
 use super::cancel_many;
 use super::rows::{code, nanos, size, state};
 use crate::StoreError;
@@ -211,5 +211,5 @@ fn give_up(batch: &mut Batch<'_>, awaiting: &Awaiting, end: &End) -> rusqlite::R
     let mut blame = batch.connection.prepare_cached(BLAME)?;
     blame.execute(params![seq, Cause::Dependency.to_string(), message])?;
     drop(blame);
-    cancel(batch, seq, of, was, has_webhook, end.at)
+    cancel(batch, Cancelling { seq, of, was, has_webhook, run: None }, end.at)
 }

@@ -1,10 +1,12 @@
-//! Ends an attempt, if its claim still holds.
+//! Ends an attempt, if its claim still holds. If its task was asked to stop meanwhile, that is over with it.
 
 use rusqlite::{OptionalExtension, params};
 use wasmill_model::{Cause, Failure, Next, TaskState, Timestamp};
 
 use super::batch::{Batch, Operation};
+use super::cancel::{Cancelling, cancel, cancellable};
 use super::depend;
+use super::remove::remove;
 use super::rows::{code, group, nanos};
 use super::save::save;
 use super::{usage, webhooks};
@@ -17,7 +19,7 @@ pub(super) const END: &str = "
     UPDATE task SET state = ?4, finished_at = ?5, cause = ?6, message = ?7, result = ?8,
         plugin_digest = coalesce(?9, plugin_digest), host_crashes = host_crashes + ?10,
         usage = coalesce(?11, usage)
-    WHERE seq = ?1 AND id = ?2 AND claims = ?3 AND state = 1";
+    WHERE seq = ?1 AND id = ?2 AND claims = ?3 AND state = 1 AND stop_requested_at IS NULL";
 pub(super) const WAIT: &str = "
     UPDATE task SET state = 0, ready_at = coalesce(?4, ready_at),
         started_at = iif(?11 OR (?7 AND parks IS NOT NULL), started_at, NULL),
@@ -26,13 +28,18 @@ pub(super) const WAIT: &str = "
         cause = coalesce(?5, cause), message = coalesce(?6, message),
         attempt = attempt - iif(parks IS NULL, ?7, 0), host_crashes = host_crashes + ?8,
         plugin_digest = coalesce(?9, plugin_digest), usage = coalesce(?10, usage)
-    WHERE seq = ?1 AND id = ?2 AND claims = ?3 AND state = 1
+    WHERE seq = ?1 AND id = ?2 AND claims = ?3 AND state = 1 AND stop_requested_at IS NULL
     RETURNING grp";
 pub(super) const KEPT: &str = "SELECT body FROM log_lines WHERE seq = ?1";
 pub(super) const ATTEMPT: &str = "
     INSERT OR REPLACE INTO attempt (seq, attempt, outcome, message, started_at, finished_at, plugin_digest)
     SELECT seq, attempt, ?4, ?5, started_at, ?6, ?7
-    FROM task WHERE seq = ?1 AND id = ?2 AND claims = ?3 AND state = 1";
+    FROM task WHERE seq = ?1 AND id = ?2 AND claims = ?3 AND state = 1 AND stop_requested_at IS NULL";
+/// A task that was asked to stop while it ran under this claim.
+pub(super) const STOPPING: &str = "
+    SELECT seq, state, claims, id, plugin, attempt, trace, created_at, started_at, webhook IS NOT NULL,
+        stop_removes
+    FROM task WHERE seq = ?1 AND id = ?2 AND claims = ?3 AND state = 1 AND stop_requested_at IS NOT NULL";
 pub(super) const KEEP: &str = "
     INSERT INTO log_lines (seq, body) VALUES (?1, ?2)
     ON CONFLICT (seq) DO UPDATE SET body = excluded.body";
@@ -61,17 +68,52 @@ enum Counted {
     Not,
 }
 
+/// What became of the end of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Finished {
+    /// The task has moved as was asked for.
+    Moved,
+    /// The task had been asked to stop: it is cancelled, or removed.
+    Stopped,
+    /// The claim was lost; nothing has changed.
+    Lost,
+}
+
 impl Operation for Finish {
     type Answer = bool;
     const DURABLE: bool = true;
 
     fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<bool> {
+        Ok(self.finish(batch)? == Finished::Moved)
+    }
+}
+
+/// Ends an attempt that was stopped. Not durable: what a power cut takes back is done by the next opening, as its
+/// task was asked to stop by a write that was.
+#[derive(Debug)]
+pub(super) struct FinishStopped(pub(super) Finish);
+
+impl Operation for FinishStopped {
+    type Answer = bool;
+    const DURABLE: bool = false;
+
+    fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<bool> {
+        self.0.run(batch)
+    }
+}
+
+impl Finish {
+    /// Moves the task, or ends it if it was asked to stop.
+    pub(super) fn finish(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Finished> {
         let to = self.next.state();
-        if !TaskState::Running.may_become(to) || !self.move_task(batch)? {
-            return Ok(false);
+        if !TaskState::Running.may_become(to) {
+            return Ok(Finished::Lost);
+        }
+        if !self.move_task(batch)? {
+            return self.stop(batch);
         }
         batch.line.saw(nanos(self.now));
-        self.keep_log(batch)?;
+        self.keep_log(batch, self.next != Next::Requeued && !self.is_step())?;
         if to.is_final() {
             drop_checkpoint(batch, self.claim.seq)?;
             depend::ended(batch, self.claim.seq, to, self.now)?;
@@ -83,12 +125,30 @@ impl Operation for Finish {
         batch.turns.push(Turn::Ended { seq: self.claim.seq });
         self.trace(batch);
         batch.news.push(self.claim.report.news(self.change(), self.now));
-        Ok(true)
+        Ok(Finished::Moved)
     }
-}
 
-impl Finish {
-    /// Moves the task; false if the claim was lost.
+    /// Cancels or removes a task that was asked to stop.
+    fn stop(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Finished> {
+        let Claim { id, seq, token, .. } = &self.claim;
+        let mut stopping = batch.connection.prepare_cached(STOPPING)?;
+        let found = stopping
+            .query_row(params![seq, id.as_bytes(), token], |row| Ok((cancellable(row)?, row.get(10)?)))
+            .optional()?;
+        drop(stopping);
+        let Some(((seq, was, of, has_webhook), removes)) = found else { return Ok(Finished::Lost) };
+        batch.line.saw(nanos(self.now));
+        let run = Some(&self.claim.report);
+        if removes {
+            remove(batch, seq, of, was, run, self.now)?;
+        } else {
+            self.keep_log(batch, !self.claim.report.goes_on())?;
+            cancel(batch, Cancelling { seq, of, was, has_webhook, run }, self.now)?;
+        }
+        Ok(Finished::Stopped)
+    }
+
+    /// Moves the task; false if the claim was lost, or the task was asked to stop.
     fn move_task(&self, batch: &mut Batch<'_>) -> rusqlite::Result<bool> {
         match &self.next {
             Next::Completed(result) => self.end(batch, None, Some(result)),
@@ -238,11 +298,11 @@ impl Finish {
 
     /// Keeps the log of the run. One that wrote nothing is noted if there were others before it, whose text
     /// would else pass for its own; a run that does not count is not.
-    fn keep_log(&self, batch: &Batch<'_>) -> rusqlite::Result<()> {
+    fn keep_log(&self, batch: &Batch<'_>, counts: bool) -> rusqlite::Result<()> {
         let Claim { seq, token, .. } = self.claim;
         match &self.log {
             Some(part) => keep_log(batch, seq, token, part),
-            None if token > 1 && self.next != Next::Requeued && !self.is_step() => {
+            None if token > 1 && counts => {
                 keep_log(batch, seq, token, &self.claim.report.silent_part())
             }
             None => Ok(()),

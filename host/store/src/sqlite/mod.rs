@@ -52,7 +52,7 @@ use self::batch::Batcher;
 use self::cancel::Cancel;
 use self::cancel_many::CancelMany;
 use self::claim::ClaimReady;
-use self::finish::Finish;
+use self::finish::{Finish, FinishStopped};
 use self::fire::{FireDue, RunNow};
 use self::insert::Insert;
 use self::keys::PruneKeys;
@@ -73,7 +73,7 @@ use crate::tally::Tallies;
 use crate::{
     AfterTry, Attempt, Backlog, Cancelled, CancelledMany, Claim, Claims, CommitFigures, Counts, Cursor,
     Delivery, Depends, Due, DueQuery, Filter, Fire, Fired, Found, HandOver, Lines, ListQuery, LogPart, Mark,
-    NewSchedule, Page, Put, RanNow, Recovery, Redelivery, RemovedSchedule, RequestKey, Schedule, Share,
+    NewSchedule, Page, Put, RanNow, Recovery, Redelivery, Removed, RemovedSchedule, RequestKey, Schedule, Share,
     StoreConfig, StoreError, StoreStats, Submitted, Tally, Try, WebhookLog,
 };
 
@@ -168,6 +168,16 @@ impl Sqlite {
         self.writer.write(Finish { claim: claim.clone(), next, log, now }).await
     }
 
+    pub(crate) async fn finish_stopped(
+        &self,
+        claim: &Claim,
+        log: Option<LogPart>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let finish = Finish { claim: claim.clone(), next: Next::Requeued, log, now };
+        self.writer.write(FinishStopped(finish)).await
+    }
+
     pub(crate) async fn cancel(&self, id: TaskId, now: Timestamp) -> Result<Cancelled, StoreError> {
         self.writer.write(Cancel { id, now }).await
     }
@@ -204,7 +214,7 @@ impl Sqlite {
         self.writer.write(Probe).await
     }
 
-    pub(crate) async fn remove(&self, id: TaskId, now: Timestamp) -> Result<Option<TaskState>, StoreError> {
+    pub(crate) async fn remove(&self, id: TaskId, now: Timestamp) -> Result<Removed, StoreError> {
         self.writer.write(Remove { id, now }).await
     }
 

@@ -8,7 +8,7 @@ use super::{
 use super::{tally, walk, wall, webhooks};
 
 /// Everything that is asked while the host serves or starts.
-const STATEMENTS: [&str; 95] = [
+const STATEMENTS: [&str; 97] = [
     insert::TASK,
     insert::UNDO,
     insert::HOLDER,
@@ -46,6 +46,8 @@ const STATEMENTS: [&str; 95] = [
     save::SAVE,
     cancel::FIND,
     cancel::CANCEL,
+    cancel::REQUEST_STOP,
+    finish::STOPPING,
     cancel_many::FIND,
     remove::REMOVE,
     prune::OLDEST,

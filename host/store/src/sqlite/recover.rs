@@ -5,8 +5,8 @@ use wasmill_model::{
     Attempts, Backoff, Next, Outcome, PluginName, RetryOn, TaskId, Timestamp, Tracer, fault_point,
 };
 
-use super::batch::{Batch, Line, Operation};
-use super::finish::Finish;
+use super::batch::{Batch, Line};
+use super::finish::{Finish, Finished};
 use super::rows::{nanos, parsed, traced};
 use super::{depend, events, tally, wall, webhooks};
 use crate::report::{ReportBoard, Reporter};
@@ -46,10 +46,10 @@ pub(super) fn recover(
     let mut batch = Batch::new(&transaction, line, &reports);
     let mut recovery = Recovery::default();
     for finish in crashed(&transaction, &reports, now)? {
-        finish.run(&mut batch)?;
-        match finish.next {
-            Next::Failed(_) => recovery.failed += 1,
-            _ => recovery.requeued += 1,
+        match (finish.finish(&mut batch)?, &finish.next) {
+            (Finished::Moved, Next::Failed(_)) => recovery.failed += 1,
+            (Finished::Moved, _) => recovery.requeued += 1,
+            (Finished::Stopped | Finished::Lost, _) => recovery.stopped += 1,
         }
     }
     depend::settle(&mut batch)?;
