@@ -37,6 +37,7 @@ mod problems;
 mod queue;
 mod schedules;
 mod settings;
+mod schedules_full;
 mod stop;
 mod storage;
 mod third_party;

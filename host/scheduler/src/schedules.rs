@@ -271,10 +271,20 @@ async fn start_some(
             Ok(None)
         }
         Fired::Changed => Ok(None),
-        Fired::Full { waiting_max } => {
-            let why = format!("{waiting_max} tasks are waiting, the most this server takes");
-            Ok(Some(shared.trouble(schedule, &why).await))
+        Fired::Refused(why) => Ok(Some(shared.trouble(schedule, &no_room(&why)).await)),
+    }
+}
+
+/// Says in words why there is no room for the task of a run.
+fn no_room(why: &StoreError) -> String {
+    match why {
+        StoreError::Full { waiting_max } => {
+            format!("{waiting_max} tasks are waiting, the most this server takes")
         }
+        StoreError::PluginFull { plugin, waiting_max, .. } => {
+            format!("{waiting_max} tasks of plugin '{plugin}' are waiting, the most it takes")
+        }
+        other => other.to_string(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use wasmill_model::{InvalidTiming, Missed, NewTask, PluginName, ScheduleName, TaskId, Timestamp, Timing};
 
-use crate::SubmittedTask;
+use crate::{StoreError, SubmittedTask};
 
 /// A schedule that was checked and may be stored.
 #[derive(Clone, Debug, PartialEq)]
@@ -141,11 +141,8 @@ pub enum Fired {
     },
     /// The schedule is gone or has changed, and nothing was done.
     Changed,
-    /// Not one more task may wait, and nothing was done.
-    Full {
-        /// The most tasks that may wait.
-        waiting_max: u64,
-    },
+    /// The first run was refused, as there is no room for its task, and nothing was done.
+    Refused(StoreError),
 }
 
 /// What became of a run that was asked for by hand.

@@ -42,28 +42,29 @@ impl Operation for FireDue {
             return Ok(Fired::Changed);
         };
         let is_busy = !schedule.overlap && live(batch.connection, &fire.name)?.is_some();
-        let room = usize::try_from(waiting_max.saturating_sub(batch.line.waiting)).unwrap_or(usize::MAX);
-        if !is_busy && room == 0 && !fire.runs.is_empty() {
-            return Ok(Fired::Full { waiting_max: *waiting_max });
-        }
         let (mut started, mut left_out) = (Vec::new(), fire.left_out);
-        let (mut settled, mut next_at) = (fire.settled, fire.next_at);
+        let (mut reached, mut refused) = (None, None);
         for (due, task) in &fire.runs {
             if is_busy || (!schedule.overlap && !started.is_empty()) {
                 left_out += 1;
-                continue;
-            }
-            match store(batch, task, *waiting_max)? {
-                Ok(SubmittedTask { holder: None, id, .. }) => started.push((*due, id)),
-                Ok(_) => left_out += 1,
-                Err(refusal) if is_key_taken(&refusal) => left_out += 1,
-                Err(_) => {
-                    // There is no more room: from this one on it stays due.
-                    next_at = Some(*due);
-                    settled = started.last().map_or(settled.min(*due), |(due, _)| *due);
-                    break;
+            } else {
+                match store(batch, task, *waiting_max)? {
+                    Ok(SubmittedTask { holder: None, id, .. }) => started.push((*due, id)),
+                    Ok(_) => left_out += 1,
+                    Err(refusal) if is_key_taken(&refusal) => left_out += 1,
+                    Err(refusal) => {
+                        refused = Some((*due, refusal));
+                        break;
+                    }
                 }
             }
+            reached = Some(*due);
+        }
+        let (mut settled, mut next_at) = (fire.settled, fire.next_at);
+        if let Some((due, refusal)) = refused {
+            // Were this noted as progress, it would be tried again at once, for ever.
+            let Some(reached) = reached else { return Ok(Fired::Refused(refusal)) };
+            (settled, next_at) = (reached, Some(due));
         }
         let last = started.last();
         batch.connection.prepare_cached(FIRED)?.execute(params![

@@ -94,7 +94,8 @@ macro_rules! suite {
                 there_are_no_more_schedules_than_the_most, the_same_once_more_stays_due,
                 what_was_settled_is_not_due_again_though_the_clock_went_back,
                 a_run_and_the_next_moment_are_one_write, what_was_planned_on_an_older_state_is_not_done,
-                a_full_line_takes_as_many_runs_as_have_room, a_run_waits_for_no_other_of_its_schedule_unless_asked_to,
+                a_full_line_takes_as_many_runs_as_have_room,
+                a_run_that_its_plugin_has_no_room_for_is_refused_and_changes_nothing, a_run_waits_for_no_other_of_its_schedule_unless_asked_to,
                 a_held_unique_key_leaves_a_run_out, a_run_by_hand_moves_nothing,
                 a_paused_schedule_is_not_due_and_goes_on_from_now, trouble_is_kept_until_it_runs;
             depend: a_task_waits_until_the_last_one_it_depends_on_has_completed,

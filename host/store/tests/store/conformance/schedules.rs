@@ -169,11 +169,38 @@ pub(crate) async fn a_full_line_takes_as_many_runs_as_have_room(place: &impl Pla
     assert_eq!(started(store.fire(fire(&schedule, 5)).await.expect("fired")), 3);
     let schedule = read(&store, "a").await;
     assert_eq!((schedule.next_at, schedule.runs, schedule.skipped), (Some(at(220)), 3, 0));
-    assert_eq!(store.fire(fire(&schedule, 2)).await, Ok(Fired::Full { waiting_max: 3 }));
+    assert_eq!(store.fire(fire(&schedule, 2)).await, Ok(Fired::Refused(StoreError::Full { waiting_max: 3 })));
     assert_eq!(read(&store, "a").await, schedule);
     let only_left_out = Fire { runs: vec![], left_out: 1, ..fire(&schedule, 1) };
     assert_eq!(started(store.fire(only_left_out).await.expect("fired")), 0);
     assert_eq!(read(&store, "a").await.skipped, 1);
+}
+
+pub(crate) async fn a_run_that_its_plugin_has_no_room_for_is_refused_and_changes_nothing(place: &impl Place) {
+    let store = place.open();
+    let bounded = |schedule: &Schedule, count| {
+        let mut planned = fire(schedule, count);
+        planned.runs.iter_mut().for_each(|(_, task)| task.waiting_max = Some(1));
+        planned
+    };
+    let schedule = put(&store, new("a"), at(0)).await;
+    assert_eq!(started(store.fire(bounded(&schedule, 3)).await.expect("fired")), 1);
+    let schedule = read(&store, "a").await;
+    assert_eq!((schedule.next_at, schedule.runs), (Some(at(100)), 1));
+    let full = StoreError::PluginFull { index: 0, plugin: plugin("a"), waiting_max: 1 };
+    assert_eq!(store.fire(bounded(&schedule, 2)).await, Ok(Fired::Refused(full.clone())));
+    assert_eq!(read(&store, "a").await, schedule);
+    // What was left out before it is settled all the same, and only that.
+    let key = Unique { key: "k".parse().expect("a key"), on_conflict: OnConflict::Refuse };
+    let holder = NewTask { plugin: plugin("b"), unique: Some(key.clone()), ..new_task() };
+    store.insert(vec![holder]).await.expect("stored");
+    let mut planned = bounded(&schedule, 2);
+    planned.runs[0].1.unique = Some(key);
+    let fired = store.fire(planned).await.expect("fired");
+    assert_eq!(fired, Fired::Settled { started: vec![], left_out: 1 });
+    let schedule = read(&store, "a").await;
+    assert_eq!((schedule.next_at, schedule.runs, schedule.skipped), (Some(at(160)), 1, 1));
+    assert_eq!(store.fire(bounded(&schedule, 1)).await, Ok(Fired::Refused(full)));
 }
 
 pub(crate) async fn a_run_waits_for_no_other_of_its_schedule_unless_asked_to(place: &impl Place) {

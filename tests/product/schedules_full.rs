@@ -1,0 +1,64 @@
+//! Schedules whose plugin takes no more waiting tasks: they wait, say why, and hold up nothing else.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use hyper::{Method, StatusCode};
+use serde_json::{Value, json};
+use wasmill_tests::{Client, NOOP, Server};
+
+async fn make(client: &Client, name: &str, plugin: &str) {
+    let schedule = json!({"cron": "* * * * * *", "task": {"plugin": plugin, "input": {"do": "noop"}}});
+    let body = ("application/json", schedule.to_string().into_bytes());
+    let answer = client.send(Method::PUT, &format!("/schedules/{name}"), Some(body)).await.expect("an answer");
+    assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text);
+}
+
+async fn until(client: &Client, name: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let answer = client.get(&format!("/schedules/{name}")).await;
+        if is_so(&answer.json) {
+            return answer.json;
+        }
+        assert!(Instant::now() < deadline, "'{name}' never becomes so: {}", answer.text);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Returns how many batches the store has committed.
+async fn commits(client: &Client) -> u64 {
+    let metrics = client.get("/metrics").await.text;
+    let count = metrics.lines().find_map(|line| line.strip_prefix("wasmill_store_commit_seconds_count "));
+    count.expect("the metric").parse().expect("a number")
+}
+
+#[tokio::test]
+async fn a_schedule_whose_plugin_is_full_waits_and_holds_up_no_other() {
+    let folder = Server::folder_with_guests();
+    let plugins = folder.path().join("plugins");
+    fs::write(plugins.join("small.wasm"), NOOP).expect("a plugin");
+    fs::write(plugins.join("small.toml"), "[limits]\nwaiting = 1\n").expect("a manifest");
+    let server = Server::start_in(folder, &[]).expect("a server");
+    let client = server.client();
+    client.post("/plugins/small/pause", &Value::Null).await;
+    let waiting = client.submit(&json!({"plugin": "small"})).await;
+    make(&client, "full", "small").await;
+    make(&client, "free", "noop").await;
+    let why = |full: &Value| full["last_error"].as_str().unwrap_or_default().to_owned();
+    until(&client, "full", |full| why(full).contains("1 tasks of plugin 'small' are waiting")).await;
+
+    let before = commits(&client).await;
+    let runs = until(&client, "free", |_| true).await["runs"].as_u64().expect("a number");
+    let free = until(&client, "free", |free| free["runs"].as_u64() >= Some(runs + 3)).await;
+    let made = free["runs"].as_u64().expect("a number") - runs;
+    // A run is accepted, claimed and finished; what looks around once a second adds a few. A schedule that is tried
+    // again at once adds hundreds.
+    let spent = commits(&client).await - before;
+    assert!(spent <= made * 20, "{spent} commits for {made} runs");
+    let full = until(&client, "full", |full| !why(full).is_empty()).await;
+    assert_eq!(full["runs"], 0);
+
+    assert_eq!(client.delete(&format!("/task/{waiting}")).await.status, StatusCode::NO_CONTENT);
+    until(&client, "full", |full| full["runs"] == 1).await;
+}
