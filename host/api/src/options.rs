@@ -25,6 +25,8 @@ const DELAY_MAX: Duration = Duration::from_secs(366 * 86_400);
 /// The options of one task.
 pub(crate) struct Options {
     pub(crate) run_at: Option<Timestamp>,
+    /// Whether that was said as a delay.
+    pub(crate) is_delayed: bool,
     pub(crate) priority: Priority,
     pub(crate) tags: Vec<Tag>,
     pub(crate) unique: Option<Unique>,
@@ -41,8 +43,10 @@ pub(crate) fn take(
     faults: &mut Vec<Fault>,
 ) -> Options {
     let mut take = |name: &str| fields.remove(name).filter(|value| value.get() != "null");
+    let delay = take("delay");
     Options {
-        run_at: run_at(take("delay"), take("run_at"), now, faults),
+        run_at: run_at(delay, take("run_at"), now, faults),
+        is_delayed: delay.is_some(),
         priority: priority(take("priority"), faults),
         tags: tags(take("tags"), faults),
         unique: unique(take("unique_key"), take("on_conflict"), faults),

@@ -175,7 +175,7 @@ fn check_fields(
     let timeout = timeout(api, take("timeout"), default_timeout, &mut faults);
     let attempts_max = attempts_max(take("max_attempts"), retry.attempts_max.unwrap_or(1), &mut faults);
     let backoff = backoff(take("backoff"), &mut faults).or(retry.backoff);
-    let Options { run_at, priority, tags, unique, dependencies, webhook, group } =
+    let Options { run_at, is_delayed, priority, tags, unique, dependencies, webhook, group } =
         options::take(&mut fields, now, earlier, &mut faults);
     let group = group.or_else(|| options::group_of(&tags, api.config.group_tag.as_deref()?));
     for name in fields.keys() {
@@ -189,6 +189,7 @@ fn check_fields(
             attempts_max,
             backoff,
             run_at,
+            is_delayed,
             priority,
             tags,
             unique,

@@ -89,6 +89,9 @@ pub struct NewTask {
     pub backoff: Option<Backoff>,
     /// When it may start; `None` for at once.
     pub run_at: Option<Timestamp>,
+    /// Whether that was asked for as a delay, and not as a moment of the calendar: if the clock goes back, it waits
+    /// no longer than the delay.
+    pub is_delayed: bool,
     /// How far ahead of the others it stands.
     pub priority: Priority,
     /// By what it is found, at most [`TAGS_MAX`](crate::TAGS_MAX).
@@ -124,6 +127,7 @@ impl NewTask {
             attempts_max: 1,
             backoff: None,
             run_at: None,
+            is_delayed: false,
             priority: Priority::default(),
             tags: Vec::new(),
             unique: None,

@@ -117,8 +117,9 @@ impl Next {
             Outcome::Completed(result) => Self::Completed(result),
             Outcome::Parked(Later { wait, state }) => Self::ResumeAt(later(now, wait), state),
             Outcome::Failed(failure) => {
-                if used.retry_on.contains(failure.cause) && used.attempt < used.attempts_max {
-                    Self::RetryAt(later(now, backoff.wait(used.attempt, dice)), failure)
+                let failures = used.attempt.saturating_sub(used.host_crashes);
+                if used.retry_on.contains(failure.cause) && failures < used.attempts_max {
+                    Self::RetryAt(later(now, backoff.wait(failures, dice)), failure)
                 } else {
                     Self::Failed(failure)
                 }
@@ -206,6 +207,16 @@ mod tests {
         assert_eq!(next(failed(), 2, 3, 0), retry(2));
         assert_eq!(next(failed(), 3, 3, 0), Next::Failed(failure.clone()));
         assert_eq!(next(failed(), 1, 1, 0), Next::Failed(failure.clone()));
+    }
+
+    #[test]
+    fn a_host_crash_uses_up_no_attempt_and_makes_no_wait_longer() {
+        let failure = Failure::new(Cause::Io, "gone");
+        let failed = || Outcome::Failed(failure.clone());
+        let retry = |seconds| Next::RetryAt(now() + Duration::from_secs(seconds), failure.clone());
+        assert_eq!(next(failed(), 2, 2, 1), retry(1));
+        assert_eq!(next(failed(), 4, 3, 2), retry(2));
+        assert_eq!(next(failed(), 3, 2, 1), Next::Failed(failure.clone()));
     }
 
     #[test]

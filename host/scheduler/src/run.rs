@@ -72,7 +72,8 @@ impl ActiveRun {
             task: claim.id,
             plugin: plugin.clone(),
             attempt,
-            attempts_max,
+            // Those that a crash of the host ended come on top, so that the last one is the last.
+            attempts_max: attempts_max.saturating_add(host_crashes),
             input,
             host: Arc::clone(&host) as Arc<dyn RunHost>,
             hand_over,

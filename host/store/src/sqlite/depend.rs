@@ -28,7 +28,12 @@ pub(super) const NOTE: &str = "INSERT OR IGNORE INTO dependency_end (seq, state,
 pub(super) const NOTE_IF_AWAITED: &str = "
     INSERT OR IGNORE INTO dependency_end (seq, state, at) SELECT ?1, ?2, ?3 WHERE EXISTS (
         SELECT 1 FROM dependency INDEXED BY dependency_on WHERE on_seq = ?1 AND outcome IS NULL)";
-pub(super) const LET_GO: &str = "UPDATE dependency SET on_seq = NULL WHERE seq = ?1 AND on_seq IS NOT NULL";
+/// What has ended by then is noted, though nobody was told yet, or the task is gone by now.
+pub(super) const LET_GO: &str = "
+    UPDATE dependency SET on_seq = NULL, outcome = coalesce(outcome,
+        (SELECT state FROM task WHERE task.seq = on_seq AND state >= 2),
+        (SELECT state FROM dependency_end WHERE dependency_end.seq = on_seq))
+    WHERE seq = ?1 AND on_seq IS NOT NULL";
 pub(super) const NEXT_END: &str = "SELECT seq, state, at FROM dependency_end ORDER BY seq LIMIT 1";
 pub(super) const FORGET_END: &str = "DELETE FROM dependency_end WHERE seq = ?1";
 pub(super) const AWAITING: &str = "

@@ -22,6 +22,7 @@ pub(super) const END: &str = "
     WHERE seq = ?1 AND id = ?2 AND claims = ?3 AND state = 1 AND stop_requested_at IS NULL";
 pub(super) const WAIT: &str = "
     UPDATE task SET state = 0, ready_at = coalesce(?4, ready_at),
+        wait_ns = CASE WHEN ?4 IS NOT NULL THEN ?12 WHEN ready_at <> created_at THEN 0 END,
         started_at = iif(?11 OR (?7 AND parks IS NOT NULL), started_at, NULL),
         parks = CASE WHEN ?11 THEN coalesce(parks, 0) + 1 WHEN ?7 THEN parks END,
         rank = iif(?4 IS NULL OR rank IS NULL, rank, 9223372036854775807),
@@ -229,6 +230,7 @@ impl Finish {
             self.claim.report.digest(),
             self.usage(),
             counted == Counted::Step,
+            until.map(|until| nanos(until).saturating_sub(nanos(self.now)).max(0)),
         ];
         let waits = statement.query_row(values, |row| group(row, 0)).optional()?;
         drop(statement);

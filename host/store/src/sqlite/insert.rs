@@ -139,9 +139,9 @@ pub(super) const HOLDER: &str = "
 pub(super) const TASK: &str = "
     INSERT INTO task (seq, id, plugin, state, created_at, ready_at, attempts_max, timeout_ms, input_bytes,
         backoff_first_ms, backoff_factor, backoff_most_ms, priority, rank, tags, unique_key, retry_of,
-        schedule, waits_for, webhook, trace, grp, backoff_jitter)
+        schedule, waits_for, webhook, trace, grp, backoff_jitter, wait_ns)
     VALUES (?1, ?2, ?3, 0, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20,
-        ?21, ?22)";
+        ?21, ?22, ?23)";
 pub(super) const INPUT: &str = "INSERT INTO input (seq, body) VALUES (?1, ?2)";
 pub(super) const TAG: &str = "INSERT OR IGNORE INTO tag (name, seq) VALUES (?1, ?2)";
 
@@ -207,6 +207,7 @@ fn insert(batch: &mut Batch<'_>, task: &NewTask, awaited: &[Awaited]) -> rusqlit
         task.trace.as_ref().map(ToString::to_string),
         task.group.as_ref().map(Group::as_str),
         task.backoff.map(|backoff| backoff.jitter),
+        (task.is_delayed && ready_at > created_at).then(|| ready_at - created_at),
     ])?;
     if let Some(input) = &task.input {
         batch.connection.prepare_cached(INPUT)?.execute(params![seq, input])?;

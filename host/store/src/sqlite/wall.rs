@@ -2,13 +2,13 @@
 //!
 //! A task that is ready at once has `ready_at = created_at`. If the clock was ahead when it was accepted,
 //! it must not wait until the clock is there again; nor must one that became ready when another task ended.
-//! And a wait between two attempts must never become longer than the longest that was asked for.
+//! And no wait, be it a delay, between two attempts or while a task is parked, becomes longer than it was asked for
+//! from the moment on at which the clock is found to have gone back. What is to start at a moment of the calendar
+//! waits for that moment.
 
-use rusqlite::{Connection, params};
-use wasmill_model::Backoff;
+use rusqlite::Connection;
 
 use super::batch::Line;
-use super::rows::millis;
 
 /// How far the clock may go back before waits are looked at again: less is the ordinary unevenness.
 pub(super) const JUMP_NANOS: i64 = 1_000_000_000;
@@ -16,11 +16,9 @@ pub(super) const JUMP_NANOS: i64 = 1_000_000_000;
 pub(super) const NEWEST: &str = "
     SELECT coalesce(max(created_at), 0) FROM task INDEXED BY task_waiting
     WHERE state = 0 AND ready_at > ?1 AND ready_at = created_at";
-/// Jitter makes a wait twice as long as the longest at most.
 pub(super) const SHORTEN: &str = "
-    UPDATE task INDEXED BY task_waiting SET ready_at = ?1 + coalesce(backoff_most_ms, ?2) * 1000000
-    WHERE state = 0 AND ready_at > ?1 AND attempt > 0 AND parks IS NULL AND ready_at <> created_at
-        AND ready_at > ?1 + coalesce(backoff_most_ms, ?2) * 2000000";
+    UPDATE task INDEXED BY task_waiting SET ready_at = ?1 + wait_ns
+    WHERE state = 0 AND ready_at > ?1 AND wait_ns IS NOT NULL AND ready_at > ?1 + wait_ns";
 
 /// A task that waited for others became ready when the last of them ended, at a time that is ahead now.
 pub(super) const READY_AGAIN: &str = "
@@ -39,6 +37,9 @@ pub(super) fn open(connection: &Connection, line: &mut Line, now: i64) -> rusqli
     let mut shortened = 0;
     if latest > now {
         line.newest = newest(connection, now)?;
+    }
+    // A clock that was never known to be anywhere counts as one that went back.
+    if latest.saturating_sub(now) > JUMP_NANOS {
         shortened = shorten_waits(connection, now)?;
     }
     line.latest = line.newest.max(now);
@@ -61,11 +62,8 @@ fn newest(connection: &Connection, now: i64) -> rusqlite::Result<i64> {
     connection.prepare_cached(NEWEST)?.query_one([now], |row| row.get(0))
 }
 
-/// Shortens waits that are longer than any could be, between attempts and behind other tasks; returns how
-/// many.
+/// Shortens waits that are longer than they were asked for; returns how many.
 pub(super) fn shorten_waits(connection: &Connection, now: i64) -> rusqlite::Result<usize> {
     let again = connection.prepare_cached(READY_AGAIN)?.execute([now])?;
-    let between =
-        connection.prepare_cached(SHORTEN)?.execute(params![now, millis(Backoff::default().most)])?;
-    Ok(again + between)
+    Ok(again + connection.prepare_cached(SHORTEN)?.execute([now])?)
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wasmill_model::{Backoff, NewTask, Next};
+use wasmill_model::{Backoff, NewTask, Next, TimeDelta};
 
 use crate::fixture::{Place, at, claim, claim_one, failure, get, ids, insert_one, new_task};
 
@@ -54,9 +54,8 @@ pub(crate) async fn a_wait_between_attempts_never_grows_with_the_clock(place: &i
         assert_eq!(store.finish(&claimed.claim, retry, None, at(YEAR)).await, Ok(true));
         // The clock goes back by a year; the next look at the line sees that.
         assert_eq!(ids(&claim(&store, 9, at(5)).await), []);
-        let most = own.unwrap_or_default().most;
-        assert_eq!(get(&store, id).await.ready_at, at(5) + most);
-        let ready = at(5) + most;
+        let ready = at(15);
+        assert_eq!(get(&store, id).await.ready_at, ready);
         assert_eq!(ids(&claim(&store, 9, ready - Duration::from_millis(1)).await), []);
         assert_eq!(ids(&claim(&store, 9, ready).await), [id]);
         store.remove(id, at(2)).await.expect("removed");
@@ -72,21 +71,77 @@ pub(crate) async fn a_wait_of_the_future_is_shortened_by_a_restart(place: &impl 
     store.close().await;
     let (store, recovery) = place.open_at(9, at(5));
     assert_eq!((recovery.shortened, recovery.waiting), (1, 1));
-    assert_eq!(get(&store, id).await.ready_at, at(5) + Backoff::default().most);
+    assert_eq!(get(&store, id).await.ready_at, at(15));
 }
 
-pub(crate) async fn an_ordinary_wait_stays_as_it_is(place: &impl Place) {
+pub(crate) async fn a_parked_task_never_waits_longer_than_it_asked_for(place: &impl Place) {
+    let mut store = place.open();
+    for restarts in [false, true] {
+        let id = insert_one(&store).await;
+        let mut claimed = claim_one(&store, at(YEAR)).await;
+        for start in [5, 15] {
+            let park = Next::ResumeAt(at(YEAR + 10), vec![7]);
+            assert_eq!(store.finish(&claimed.claim, park, None, at(YEAR)).await, Ok(true));
+            if restarts {
+                store.close().await;
+                store = place.open_at(9, at(start)).0;
+            }
+            assert_eq!(ids(&claim(&store, 9, at(start)).await), [], "{restarts}");
+            assert_eq!(ids(&claim(&store, 9, at(start + 9)).await), []);
+            claimed = claim_one(&store, at(start + 10)).await;
+            assert_eq!((claimed.claim.id, claimed.attempt), (id, 1));
+            // The clock is ahead once more.
+            assert_eq!(ids(&claim(&store, 9, at(YEAR)).await), []);
+        }
+        let done = Next::Completed("1".to_owned());
+        assert_eq!(store.finish(&claimed.claim, done, None, at(YEAR)).await, Ok(true));
+    }
+}
+
+pub(crate) async fn a_delay_never_becomes_longer_and_a_moment_stays_where_it_is(place: &impl Place) {
+    let store = place.open();
+    let later = |is_delayed, priority| NewTask {
+        created_at: at(YEAR),
+        run_at: Some(at(YEAR + 10)),
+        is_delayed,
+        priority: wasmill_model::Priority::of(priority).expect("in range"),
+        ..new_task()
+    };
+    let tasks = [later(true, 0), later(true, 3), later(false, 0)];
+    let delayed = [tasks[0].id, tasks[1].id];
+    let moment = tasks[2].id;
+    store.insert(tasks.to_vec()).await.expect("inserted");
+    assert_eq!(ids(&claim(&store, 9, at(YEAR)).await), []);
+    assert_eq!(ids(&claim(&store, 9, at(5)).await), []);
+    assert_eq!(ids(&claim(&store, 9, at(14)).await), []);
+    let mut claimed = ids(&claim(&store, 9, at(15)).await);
+    claimed.sort();
+    assert_eq!(claimed, delayed);
+    assert_eq!(get(&store, moment).await.ready_at, at(YEAR + 10));
+    assert_eq!(ids(&claim(&store, 9, at(YEAR + 10)).await), [moment]);
+}
+
+pub(crate) async fn what_is_put_back_waits_for_no_clock(place: &impl Place) {
+    let store = place.open();
+    let delayed = NewTask { run_at: Some(at(10)), is_delayed: true, ..new_task() };
+    store.insert(vec![delayed]).await.expect("inserted");
+    let claimed = claim_one(&store, at(10)).await;
+    assert_eq!(store.finish(&claimed.claim, Next::Requeued, None, at(11)).await, Ok(true));
+    claim_one(&store, at(11) - TimeDelta::days(1)).await;
+}
+
+pub(crate) async fn a_wait_stays_as_it_is_while_the_clock_is_only_uneven(place: &impl Place) {
     let store = place.open();
     let id = insert_one(&store).await;
     let claimed = claim_one(&store, at(10)).await;
     let retry = Next::RetryAt(at(12), failure());
     assert_eq!(store.finish(&claimed.claim, retry, None, at(10)).await, Ok(true));
-    for now in [at(10), at(9), at(3)] {
+    for now in [at(10), at(9), at(10)] {
         assert_eq!(ids(&claim(&store, 9, now).await), []);
         assert_eq!(get(&store, id).await.ready_at, at(12));
     }
     store.close().await;
-    let (store, recovery) = place.open_at(9, at(1));
+    let (store, recovery) = place.open_at(9, at(9));
     assert_eq!(recovery.shortened, 0);
     assert_eq!(get(&store, id).await.ready_at, at(12));
 }

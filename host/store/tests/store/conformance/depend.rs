@@ -148,6 +148,20 @@ pub(crate) async fn what_ended_before_counts_like_what_ends_later(place: &impl P
     assert_eq!(ready(&store, 5).await, [after_good, all_the_same]);
 }
 
+pub(crate) async fn what_had_ended_is_told_of_a_task_that_is_cancelled_at_once(place: &impl Place) {
+    let store = place.open();
+    let bad = insert_one(&store).await;
+    end(&store, Next::Failed(failure()), 1).await;
+    let good = insert_one(&store).await;
+    end(&store, completed(), 1).await;
+    let open = insert_one(&store).await;
+    let after = insert(&store, after(&[good, open, bad])).await;
+    assert!(blames(&get(&store, after).await, bad, "failed"));
+    let on = store.depends(after).await.expect("read").expect("it depends").on;
+    let outcomes: Vec<_> = on.iter().map(|on| on.outcome).collect();
+    assert_eq!(outcomes, [Some(TaskState::Completed), None, Some(TaskState::Failed)]);
+}
+
 pub(crate) async fn a_task_that_is_cancelled_or_deleted_takes_those_along_that_wait_for_it(
     place: &impl Place,
 ) {

@@ -62,7 +62,9 @@ macro_rules! suite {
             clock: a_task_accepted_in_the_future_runs_though_the_clock_went_back, so_it_does_after_a_restart,
                 a_recovered_task_of_the_future_runs_again,
                 a_wait_between_attempts_never_grows_with_the_clock,
-                a_wait_of_the_future_is_shortened_by_a_restart, an_ordinary_wait_stays_as_it_is;
+                a_wait_of_the_future_is_shortened_by_a_restart, a_wait_stays_as_it_is_while_the_clock_is_only_uneven,
+                a_parked_task_never_waits_longer_than_it_asked_for,
+                a_delay_never_becomes_longer_and_a_moment_stays_where_it_is, what_is_put_back_waits_for_no_clock;
             line: a_task_that_is_put_off_waits_until_its_time, a_task_that_is_put_off_can_be_cancelled,
                 a_step_of_priority_is_worth_a_minute_of_waiting,
                 a_low_priority_waits_for_nobody_when_the_line_is_empty,
@@ -101,6 +103,7 @@ macro_rules! suite {
             depend: a_task_waits_until_the_last_one_it_depends_on_has_completed,
                 a_failure_goes_down_to_all_that_depend_on_it,
                 what_ended_before_counts_like_what_ends_later,
+                what_had_ended_is_told_of_a_task_that_is_cancelled_at_once,
                 a_task_that_is_cancelled_or_deleted_takes_those_along_that_wait_for_it,
                 a_task_that_waits_for_others_can_be_cancelled_and_deleted,
                 a_task_to_wait_for_has_to_be_there,
