@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;
-use wasmill_model::{LogLine, Task, TaskId};
+use wasmill_model::{LINE_SEQ_MAX, LogLine, Task, TaskId};
 use wasmill_store::{Follower, LiveLog, StoreError};
 
 use crate::app::Api;
@@ -37,6 +37,7 @@ const PACE: Duration = Duration::from_millis(20);
 #[schemars(rename = "LogLine")]
 struct LineView {
     /// The number of the line; it grows over all attempts.
+    #[schemars(range(min = 1, max = LINE_SEQ_MAX))]
     seq: u64,
     time: Rfc3339,
     attempt: u32,
@@ -97,8 +98,8 @@ fn check(query: &str) -> Result<(u64, usize), Problem> {
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         match &*name {
             "after" => match value.parse() {
-                Ok(seq) => after = seq,
-                Err(_) => {
+                Ok(seq) if seq <= LINE_SEQ_MAX => after = seq,
+                _ => {
                     let detail = "after must be the seq of a line, the last that was read, or 0";
                     faults.push(Fault::parameter("after", detail));
                 }
@@ -124,7 +125,7 @@ pub(crate) fn about() -> Operation {
         "seq": 12, "time": "2026-11-23T07:26:49.603656725Z", "attempt": 1, "stream": "stdout",
         "text": "fetched 3 of 9",
     });
-    let after = json!({"type": "integer", "minimum": 0, "maximum": u64::MAX, "default": 0});
+    let after = json!({"type": "integer", "minimum": 0, "maximum": LINE_SEQ_MAX, "default": 0});
     let limit = json!({"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT});
     let lines =
         Answer::json::<Vec<LineView>>("Lines, oldest first.", json!([line])).or_events().optional_header(

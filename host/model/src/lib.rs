@@ -35,7 +35,7 @@ pub use histogram::{COUNTS, Histogram, LATENCY_SECONDS, RUN_SECONDS};
 pub use id_prefix::{IdPrefix, InvalidIdPrefix};
 pub use label::{Group, InvalidLabel, OnConflict, TAGS_MAX, Tag, Unique, UniqueKey};
 pub use limits::Limits;
-pub use log_line::{LogLine, LogStream};
+pub use log_line::{LINE_SEQ_MAX, LogLine, LogStream};
 pub use log_tail::LogTail;
 pub use plugin::{InvalidPluginName, PluginName};
 pub use priority::Priority;

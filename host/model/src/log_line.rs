@@ -21,15 +21,18 @@ impl LogStream {
     }
 }
 
-/// How many numbers each run of a task has for its lines, so that no number is ever given twice: the lines
-/// of a run that a crash took away keep theirs.
-const LINES_PER_RUN: u64 = 1_000_000_000_000;
+/// The largest number that a line may have: as far as integers are exact in JSON for every reader.
+pub const LINE_SEQ_MAX: u64 = (1 << 53) - 1;
+
+/// How many numbers are left out when a host dies during a run: nobody knows how many lines that run had, and no
+/// number is given twice.
+const LINES_PER_CRASH: u64 = 1_000_000_000_000;
 
 /// One line of the log of a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogLine {
-    /// Its number. Numbers grow within a task, over all its attempts; those of lines that were dropped
-    /// are missing, and each further run of the task begins a new range.
+    /// Its number, at most [`LINE_SEQ_MAX`]. Lines are counted over all runs of their task, those that are not kept
+    /// any more among them; behind a run during which the host died, a new range begins.
     pub seq: u64,
     /// When it was written.
     pub time: Timestamp,
@@ -44,29 +47,28 @@ pub struct LogLine {
 }
 
 impl LogLine {
-    /// Returns the number of the `nth` line, from 1, that the `run`th run of a task wrote, from 1; `None`
-    /// when the run has used up its numbers.
-    pub fn seq_of(run: u64, nth: u64) -> Option<u64> {
-        (nth < LINES_PER_RUN).then(|| (run - 1) * LINES_PER_RUN + nth)
+    /// Returns the number of the `nth` line, from 1, of a run before which so many numbers were given to lines of
+    /// its task; `None` when they are used up.
+    pub fn seq_of(earlier: u64, nth: u64) -> Option<u64> {
+        earlier.checked_add(nth).filter(|seq| *seq <= LINE_SEQ_MAX)
     }
 
-    /// Returns how many lines of its run, between the one with the number `before` and this one, are
-    /// missing. What earlier runs may have lost is not counted.
+    /// Returns how many numbers count as given once the host has died during a run before which so many were.
+    pub fn given_after_crash(earlier: u64) -> u64 {
+        (earlier / LINES_PER_CRASH + 1) * LINES_PER_CRASH
+    }
+
+    /// Returns how many lines between the one with the number `before` and this one are missing. What a crash of
+    /// the host took along is not counted.
     pub fn missed_since(&self, before: u64) -> u64 {
-        let own = self.seq % LINES_PER_RUN;
-        let in_same_run = before / LINES_PER_RUN == self.seq / LINES_PER_RUN;
-        own.saturating_sub(1 + if in_same_run { before % LINES_PER_RUN } else { 0 })
+        let own = self.seq % LINES_PER_CRASH;
+        let in_same_range = before / LINES_PER_CRASH == self.seq / LINES_PER_CRASH;
+        own.saturating_sub(1 + if in_same_range { before % LINES_PER_CRASH } else { 0 })
     }
 
-    /// Returns which line of a run, from 1, comes after the number `after`: 1 if that belongs to an earlier
-    /// run, `None` if it belongs to a later one.
-    pub fn nth_after(run: u64, after: u64) -> Option<u64> {
-        let of_after = after / LINES_PER_RUN + 1;
-        match of_after.cmp(&run) {
-            std::cmp::Ordering::Less => Some(1),
-            std::cmp::Ordering::Equal => Some(after % LINES_PER_RUN + 1),
-            std::cmp::Ordering::Greater => None,
-        }
+    /// Returns which line, from 1, of a run before which so many numbers were given comes after the number `after`.
+    pub fn nth_after(earlier: u64, after: u64) -> u64 {
+        after.saturating_sub(earlier).saturating_add(1)
     }
 }
 
@@ -86,27 +88,41 @@ mod tests {
     }
 
     #[test]
-    fn the_lines_of_the_first_run_count_from_one_and_no_run_takes_numbers_of_another() {
-        assert_eq!(LogLine::seq_of(1, 1), Some(1));
-        assert_eq!(LogLine::seq_of(2, 1), Some(LINES_PER_RUN + 1));
-        assert_eq!(LogLine::seq_of(1, LINES_PER_RUN - 1), Some(LINES_PER_RUN - 1));
-        assert_eq!(LogLine::seq_of(1, LINES_PER_RUN), None);
+    fn lines_count_on_over_runs_and_no_number_of_a_run_that_a_crash_took_is_given_again() {
+        assert_eq!(LogLine::seq_of(0, 1), Some(1));
+        assert_eq!(LogLine::seq_of(41, 1), Some(42));
+        let after = LogLine::given_after_crash(41);
+        assert!(LogLine::seq_of(after, 1) > LogLine::seq_of(41, 900_000_000_000));
+        assert_eq!(LogLine::given_after_crash(after), 2 * after);
     }
 
     #[test]
-    fn missing_lines_are_counted_within_a_run() {
+    fn every_number_is_exact_in_json_and_none_overflows() {
+        let exact = |seq: Option<u64>| seq.is_none_or(|seq| (seq as f64) as u64 == seq && seq < 1 << 53);
+        for earlier in [0, 9_008 * LINES_PER_CRASH / 1_000, LINE_SEQ_MAX - 1, LINE_SEQ_MAX, u64::MAX] {
+            for nth in [1, 2, LINES_PER_CRASH, u64::MAX] {
+                assert!(exact(LogLine::seq_of(earlier, nth)), "{earlier} {nth}");
+            }
+        }
+        assert_eq!(LogLine::seq_of(LINE_SEQ_MAX - 1, 1), Some(LINE_SEQ_MAX));
+        assert_eq!(LogLine::seq_of(LINE_SEQ_MAX, 1), None);
+    }
+
+    #[test]
+    fn missing_lines_are_counted_but_for_those_that_a_crash_took() {
         assert_eq!(line(1).missed_since(0), 0);
         assert_eq!(line(7).missed_since(0), 6);
         assert_eq!(line(7).missed_since(4), 2);
-        assert_eq!(line(LINES_PER_RUN + 1).missed_since(9), 0);
-        assert_eq!(line(LINES_PER_RUN + 3).missed_since(9), 2);
+        assert_eq!(line(LINES_PER_CRASH + 1).missed_since(9), 0);
+        assert_eq!(line(LINES_PER_CRASH + 3).missed_since(9), 2);
     }
 
     #[test]
-    fn reading_on_begins_behind_a_number_or_at_the_next_run() {
-        assert_eq!(LogLine::nth_after(1, 0), Some(1));
-        assert_eq!(LogLine::nth_after(1, 8), Some(9));
-        assert_eq!(LogLine::nth_after(2, 8), Some(1));
-        assert_eq!(LogLine::nth_after(1, LINES_PER_RUN + 8), None);
+    fn reading_on_begins_behind_a_number_wherever_that_is() {
+        assert_eq!(LogLine::nth_after(0, 0), 1);
+        assert_eq!(LogLine::nth_after(0, 8), 9);
+        assert_eq!(LogLine::nth_after(100, 8), 1);
+        assert_eq!(LogLine::nth_after(100, 108), 9);
+        assert_eq!(LogLine::nth_after(0, u64::MAX), u64::MAX);
     }
 }

@@ -68,6 +68,8 @@ pub(crate) struct Start {
     pub(crate) since: Timestamp,
     /// What the attempt had used before it was parked.
     pub(crate) earlier: Option<Usage>,
+    /// How many numbers were given to lines of the log before.
+    pub(crate) lines: u64,
 }
 
 impl Reporter {
@@ -161,7 +163,7 @@ impl ReportCell {
 
     /// Returns what says that the run wrote no log.
     pub(crate) fn silent_part(&self) -> LogPart {
-        LogPart::silent(self.0.of.token.unsigned_abs(), self.0.of.attempt)
+        self.0.log.silent_part()
     }
 
     /// Makes news of a change of the task that runs.
@@ -211,7 +213,8 @@ impl ReportBoard {
 
     /// Makes the cell of a claim; it is not on the board before its turn.
     pub(crate) fn cell(&self, of: Reporter, start: Option<Start>) -> ReportCell {
-        let log = RunLog::new(of.token.unsigned_abs(), of.attempt, Arc::clone(&self.log_budget));
+        let earlier = start.map_or(0, |start| start.lines);
+        let log = RunLog::new(earlier, of.attempt, Arc::clone(&self.log_budget));
         let trace = of.run_trace(&self.tracer);
         let untold = Arc::clone(&self.untold);
         ReportCell(Arc::new(Cell {

@@ -1,7 +1,7 @@
 //! The stored log of a task: the parts of its runs, the oldest first, in one value of the database.
 //!
-//! `finish` and `cancel` append to it, queries read it. It begins with a letter: `L` for parts, `T` for the
-//! plain text that earlier versions kept.
+//! `finish` appends to it, queries read it. It begins with a letter: `N` for parts whose lines count on from run to
+//! run; earlier versions wrote `L`, where each run had numbers of its own, and `T` for plain text.
 
 use chrono::DateTime;
 use wasmill_model::{LogLine, LogStream, TaskState, Timestamp};
@@ -15,17 +15,20 @@ const PARTS_MAX: usize = 4;
 /// Bytes that each part takes beside its lines.
 const HEAD_BYTES: usize = 32;
 
-const PARTS: u8 = b'L';
+const PARTS: u8 = b'N';
+const PARTS_BY_RUN: u8 = b'L';
 const TEXT: u8 = b'T';
 
 /// The log of one run, as it is stored with its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogPart {
-    /// Which run of its task, from 1.
-    pub(super) run: u64,
+    /// How many numbers were given to lines of its task before the run.
+    pub(super) earlier: u64,
     pub(super) attempt: u32,
     /// Which line of the run the first is, from 1.
     pub(super) first: u64,
+    /// How many lines there are.
+    pub(super) count: u64,
     /// Bytes of the lines before that.
     pub(super) dropped: u64,
     pub(super) records: Vec<u8>,
@@ -35,8 +38,13 @@ pub struct LogPart {
 
 impl LogPart {
     /// Makes one that says only that the run wrote nothing.
-    pub(crate) fn silent(run: u64, attempt: u32) -> Self {
-        Self { run, attempt, first: 1, dropped: 0, records: Vec::new(), bytes_max: usize::MAX }
+    pub(crate) fn silent(earlier: u64, attempt: u32) -> Self {
+        Self { earlier, attempt, first: 1, count: 0, dropped: 0, records: Vec::new(), bytes_max: usize::MAX }
+    }
+
+    /// Returns how many numbers were given to lines of its task by the end of the run.
+    pub(crate) fn given(&self) -> u64 {
+        self.earlier.saturating_add(self.first - 1).saturating_add(self.count)
     }
 
     /// Says whether the run wrote nothing.
@@ -51,8 +59,8 @@ impl LogPart {
     }
 
     fn as_ref(&self) -> Part<'_> {
-        let Self { run, attempt, first, dropped, ref records, .. } = *self;
-        Part { run, attempt, first, dropped, records }
+        let Self { earlier, attempt, first, dropped, ref records, .. } = *self;
+        Part { earlier, attempt, first, dropped, records }
     }
 }
 
@@ -104,13 +112,13 @@ impl Body<'_> {
         lines: &mut Vec<LogLine>,
     ) -> Result<(), Damaged> {
         for part in self.parts()? {
-            let Some(from) = LogLine::nth_after(part.run, after) else { continue };
+            let from = LogLine::nth_after(part.earlier, after);
             let mut records = part.records;
             let mut nth = part.first;
             while !records.is_empty() && lines.len() < lines_max {
                 let record = Record::read(&mut records).ok_or(Damaged)?;
                 if nth >= from {
-                    lines.push(numbered(record, part.run, part.attempt, nth).ok_or(Damaged)?);
+                    lines.push(numbered(record, part.earlier, part.attempt, nth).ok_or(Damaged)?);
                 }
                 nth += 1;
             }
@@ -141,10 +149,16 @@ impl Body<'_> {
 
     fn parts(&self) -> Result<Vec<Part<'_>>, Damaged> {
         match self.0.split_first() {
-            Some((&PARTS, mut rest)) => {
-                let mut parts = Vec::new();
+            Some((&letter @ (PARTS | PARTS_BY_RUN), mut rest)) => {
+                let (mut parts, mut earlier) = (Vec::new(), 0);
                 while !rest.is_empty() {
-                    parts.push(Part::read(&mut rest).ok_or(Damaged)?);
+                    let mut part = Part::read(&mut rest).ok_or(Damaged)?;
+                    if letter == PARTS_BY_RUN {
+                        // Where the number of the run stood: its lines count on from those before.
+                        part.earlier = earlier;
+                        earlier += part.first - 1 + part.count().ok_or(Damaged)?;
+                    }
+                    parts.push(part);
                 }
                 Ok(parts)
             }
@@ -158,7 +172,7 @@ impl Body<'_> {
 /// One part of a body.
 #[derive(Clone, Copy)]
 struct Part<'a> {
-    run: u64,
+    earlier: u64,
     attempt: u32,
     first: u64,
     dropped: u64,
@@ -167,7 +181,7 @@ struct Part<'a> {
 
 impl<'a> Part<'a> {
     fn write(&self, body: &mut Vec<u8>) {
-        body.extend(self.run.to_le_bytes());
+        body.extend(self.earlier.to_le_bytes());
         body.extend(self.attempt.to_le_bytes());
         body.extend(self.first.to_le_bytes());
         body.extend(self.dropped.to_le_bytes());
@@ -176,14 +190,24 @@ impl<'a> Part<'a> {
     }
 
     fn read(body: &mut &'a [u8]) -> Option<Self> {
-        let run = u64::from_le_bytes(take(body)?);
+        let earlier = u64::from_le_bytes(take(body)?);
         let attempt = u32::from_le_bytes(take(body)?);
         let first = u64::from_le_bytes(take(body)?);
         let dropped = u64::from_le_bytes(take(body)?);
         let length = u32::from_le_bytes(take(body)?) as usize;
         let (records, rest) = body.split_at_checked(length)?;
         *body = rest;
-        Some(Self { run, attempt, first, dropped, records })
+        Some(Self { earlier, attempt, first, dropped, records })
+    }
+
+    /// Counts its lines; `None` if they cannot be understood.
+    fn count(&self) -> Option<u64> {
+        let (mut records, mut count) = (self.records, 0);
+        while !records.is_empty() {
+            Record::read(&mut records)?;
+            count += 1;
+        }
+        Some(count)
     }
 
     fn text(&self) -> Result<Option<String>, Damaged> {
@@ -204,9 +228,9 @@ impl<'a> Part<'a> {
 }
 
 /// Gives a line its number.
-pub(super) fn numbered(record: Record<'_>, run: u64, attempt: u32, nth: u64) -> Option<LogLine> {
+pub(super) fn numbered(record: Record<'_>, earlier: u64, attempt: u32, nth: u64) -> Option<LogLine> {
     Some(LogLine {
-        seq: LogLine::seq_of(run, nth)?,
+        seq: LogLine::seq_of(earlier, nth)?,
         time: DateTime::from_timestamp_nanos(record.nanos),
         attempt,
         stream: record.stream,
@@ -219,8 +243,9 @@ pub(super) fn numbered(record: Record<'_>, run: u64, attempt: u32, nth: u64) -> 
 mod tests {
     use super::*;
 
-    fn part(run: u64, texts: &[&str]) -> LogPart {
-        let mut part = LogPart { bytes_max: 100, ..LogPart::silent(run, run as u32) };
+    fn part(earlier: u64, attempt: u32, texts: &[&str]) -> LogPart {
+        let count = texts.len() as u64;
+        let mut part = LogPart { bytes_max: 100, count, ..LogPart::silent(earlier, attempt) };
         for text in texts {
             let stream = LogStream::Stdout;
             Record { nanos: 5, stream, ending: Ending::Break, text }.write(&mut part.records);
@@ -236,35 +261,51 @@ mod tests {
 
     #[test]
     fn runs_follow_each_other_and_reading_goes_on_anywhere() {
-        let body = Body(&[]).with(&part(1, &["a", "b"]));
-        let body = Body(&body).with(&part(3, &["c"]));
-        let of_third = LogLine::seq_of(3, 1).expect("in range");
-        let all = [(1, "a".to_owned()), (2, "b".to_owned()), (of_third, "c".to_owned())];
+        let body = Body(&[]).with(&part(0, 1, &["a", "b"]));
+        let body = Body(&body).with(&part(2, 3, &["c"]));
+        let all = [(1, "a".to_owned()), (2, "b".to_owned()), (3, "c".to_owned())];
         assert_eq!(texts(&body, 0, 10), all);
         assert_eq!(texts(&body, 1, 10), all[1..]);
         assert_eq!(texts(&body, 1, 1), all[1..2]);
-        assert_eq!(texts(&body, 99, 10), all[2..]);
-        assert_eq!(texts(&body, of_third, 10), []);
+        assert_eq!(texts(&body, 3, 10), []);
         assert_eq!(Body(&body).text().expect("whole").as_deref(), Some("c\n"));
+        assert_eq!(part(2, 3, &["c"]).given(), 3);
     }
 
     #[test]
     fn the_oldest_runs_go_when_all_are_too_much() {
         let mut body = Vec::new();
         for run in 1..=50 {
-            body = Body(&body).with(&part(run, &["x".repeat(60).as_str()]));
+            body = Body(&body).with(&part(u64::from(run) - 1, run, &["x".repeat(60).as_str()]));
             assert!(body.len() < 600, "{}", body.len());
         }
         assert_eq!(texts(&body, 0, 10).len(), 4);
-        assert_eq!(texts(&body, 0, 10)[3].0, LogLine::seq_of(50, 1).expect("in range"));
+        assert_eq!(texts(&body, 0, 10)[3].0, 50);
     }
 
     #[test]
     fn a_run_that_wrote_nothing_hides_the_text_of_the_one_before() {
-        let body = Body(&[]).with(&part(1, &["a"]));
-        let body = Body(&body).with(&LogPart::silent(2, 2));
+        let body = Body(&[]).with(&part(0, 1, &["a"]));
+        let body = Body(&body).with(&LogPart::silent(1, 2));
         assert_eq!(Body(&body).text(), Ok(None));
         assert_eq!(texts(&body, 0, 10), [(1, "a".to_owned())]);
+    }
+
+    #[test]
+    fn runs_that_an_earlier_version_numbered_count_on_from_one_another() {
+        // It had the number of the run in that place.
+        let mut third = part(3, 3, &["c", "d"]);
+        third.first = 6;
+        let mut body = Body(&[]).with(&part(1, 1, &["a", "b"]));
+        third.as_ref().write(&mut body);
+        part(9_999, 9, &["e"]).as_ref().write(&mut body);
+        body[0] = b'L';
+        let all = [(1, "a"), (2, "b"), (8, "c"), (9, "d"), (10, "e")].map(|(seq, text)| (seq, text.to_owned()));
+        assert_eq!(texts(&body, 0, 10), all);
+        // What is appended keeps these numbers.
+        let body = Body(&body).with(&LogPart { bytes_max: 1_000, ..part(4_000, 10, &["f"]) });
+        assert_eq!(texts(&body, 0, 10)[..5], all);
+        assert_eq!(texts(&body, 10, 10), [(4_001, "f".to_owned())]);
     }
 
     #[test]
@@ -275,7 +316,7 @@ mod tests {
 
     #[test]
     fn damage_is_an_error_and_never_a_guess() {
-        let body = Body(&[]).with(&part(1, &["a"]));
+        let body = Body(&[]).with(&part(0, 1, &["a"]));
         for end in 2..body.len() {
             let damaged = Body(&body[..end]);
             assert_eq!(damaged.text(), Err(Damaged), "{end}");

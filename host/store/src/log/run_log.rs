@@ -49,15 +49,15 @@ pub struct RunLog {
     changed: Notify,
     followers: AtomicU32,
     budget: Arc<LogBudget>,
-    /// Which run of its task this is, from 1.
-    run: u64,
+    /// How many numbers were given to lines of its task before.
+    earlier: u64,
     attempt: u32,
 }
 
 impl RunLog {
-    pub(crate) fn new(run: u64, attempt: u32, budget: Arc<LogBudget>) -> Self {
+    pub(crate) fn new(earlier: u64, attempt: u32, budget: Arc<LogBudget>) -> Self {
         let lines = Mutex::new(RunLines::new(0));
-        Self { lines, changed: Notify::new(), followers: AtomicU32::new(0), budget, run, attempt }
+        Self { lines, changed: Notify::new(), followers: AtomicU32::new(0), budget, earlier, attempt }
     }
 
     /// Sets how many bytes are kept, a few for each line beside its text included. Nothing is unless this
@@ -79,6 +79,11 @@ impl RunLog {
         }
     }
 
+    /// Returns what says that the run wrote nothing.
+    pub(crate) fn silent_part(&self) -> LogPart {
+        LogPart::silent(self.earlier, self.attempt)
+    }
+
     /// Returns the log as it is to be stored with the end of the run; `None` if nothing was written.
     pub fn part(&self) -> Option<LogPart> {
         let mut lines = self.lines().clone();
@@ -87,22 +92,22 @@ impl RunLog {
         if kept.len() == 0 && dropped == 0 {
             return None;
         }
-        let (run, attempt) = (self.run, self.attempt);
-        Some(LogPart { run, attempt, first, dropped, records: kept.as_bytes().to_vec(), bytes_max })
+        let (earlier, attempt, count) = (self.earlier, self.attempt, kept.len() as u64);
+        let records = kept.as_bytes().to_vec();
+        Some(LogPart { earlier, attempt, first, count, dropped, records, bytes_max })
     }
 
     /// Returns lines behind the number `after`, the oldest first: as many as asked for, or until their
     /// texts are this long together.
     fn read(&self, after: u64, lines_max: usize, bytes_max: usize) -> Vec<LogLine> {
         let lines = self.lines();
-        let Some(from) = LogLine::nth_after(self.run, after) else { return Vec::new() };
-        let (mut nth, mut bytes) = (from.max(lines.first), 0);
+        let (mut nth, mut bytes) = (LogLine::nth_after(self.earlier, after).max(lines.first), 0);
         let mut read = Vec::new();
         while read.len() < lines_max
             && bytes < bytes_max
             && let Ok(place) = usize::try_from(nth - lines.first)
             && let Some(record) = lines.kept.get(place)
-            && let Some(line) = numbered(record, self.run, self.attempt, nth)
+            && let Some(line) = numbered(record, self.earlier, self.attempt, nth)
         {
             bytes += line.text.len();
             read.push(line);
@@ -229,11 +234,7 @@ impl RunLines {
         let text = String::from_utf8_lossy(&pending);
         // What is no UTF-8 grows when it is replaced.
         let text = &text[..text.floor_char_boundary(bytes_max.saturating_sub(HEAD_BYTES))];
-        if LogLine::seq_of(1, self.first + self.kept.len() as u64).is_some() {
-            self.kept.push(Record { nanos: self.nanos, stream, ending, text });
-        } else {
-            self.dropped += text.len() as u64 + 1;
-        }
+        self.kept.push(Record { nanos: self.nanos, stream, ending, text });
         while self.kept.size() > bytes_max
             && let Some(dropped) = self.kept.drop_first()
         {

@@ -25,7 +25,7 @@ pub(super) const CLAIMED: &str = "
     SELECT id, claims + 1, attempt + (parks IS NULL), attempts_max, host_crashes, timeout_ms,
         input_bytes IS NOT NULL, backoff_first_ms, backoff_factor, backoff_most_ms, ready_at,
         iif(parks IS NULL, ?2, started_at), iif(parks IS NULL, NULL, usage), waits_for IS NOT NULL,
-        webhook IS NOT NULL, trace, created_at, ?2, parks IS NOT NULL, backoff_jitter
+        webhook IS NOT NULL, trace, created_at, ?2, parks IS NOT NULL, backoff_jitter, log_lines_given
     FROM task WHERE seq = ?1";
 pub(super) const CLAIM: &str = "
     UPDATE task SET state = 1, claims = ?2, attempt = ?3, started_at = ?4 WHERE seq = ?1";
@@ -201,7 +201,9 @@ impl ClaimReady {
                 let of = Reporter { task, plugin: plugin.clone(), attempt, token, trace };
                 let ready_at = DateTime::from_timestamp_nanos(ready_at);
                 batch.spans.extend(of.wait_span(&batch.reports.tracer, ready_at, self.now));
-                let report = batch.reports.cell(of, Some(Start { at: self.now, queue, since, earlier }));
+                let lines = row.get::<_, i64>(20)?.unsigned_abs();
+                let start = Start { at: self.now, queue, since, earlier, lines };
+                let report = batch.reports.cell(of, Some(start));
                 let claimed = Claimed {
                     claim: Claim {
                         id: task,

@@ -1,7 +1,7 @@
 //! Ends an attempt, if its claim still holds. If its task was asked to stop meanwhile, that is over with it.
 
 use rusqlite::{OptionalExtension, params};
-use wasmill_model::{Cause, Failure, Next, TaskState, Timestamp};
+use wasmill_model::{Cause, Failure, LogLine, Next, TaskState, Timestamp};
 
 use super::batch::{Batch, Operation};
 use super::cancel::{Cancelling, cancel, cancellable};
@@ -28,9 +28,12 @@ pub(super) const WAIT: &str = "
         rank = iif(?4 IS NULL OR rank IS NULL, rank, 9223372036854775807),
         cause = coalesce(?5, cause), message = coalesce(?6, message),
         attempt = attempt - iif(parks IS NULL, ?7, 0), host_crashes = host_crashes + ?8,
-        plugin_digest = coalesce(?9, plugin_digest), usage = coalesce(?10, usage)
+        plugin_digest = coalesce(?9, plugin_digest), usage = coalesce(?10, usage),
+        log_lines_given = coalesce(?13, log_lines_given)
     WHERE seq = ?1 AND id = ?2 AND claims = ?3 AND state = 1 AND stop_requested_at IS NULL
     RETURNING grp";
+pub(super) const LINES_GIVEN: &str = "SELECT log_lines_given FROM task WHERE seq = ?1";
+pub(super) const LEAVE_OUT_LINES: &str = "UPDATE task SET log_lines_given = ?2 WHERE seq = ?1";
 pub(super) const KEPT: &str = "SELECT body FROM log_lines WHERE seq = ?1";
 pub(super) const ATTEMPT: &str = "
     INSERT OR REPLACE INTO attempt (seq, attempt, outcome, message, started_at, finished_at, plugin_digest)
@@ -231,15 +234,29 @@ impl Finish {
             self.usage(),
             counted == Counted::Step,
             until.map(|until| nanos(until).saturating_sub(nanos(self.now)).max(0)),
+            self.log.as_ref().map(|part| part.given().cast_signed()),
         ];
         let waits = statement.query_row(values, |row| group(row, 0)).optional()?;
         drop(statement);
+        if counted == Counted::Crash && waits.is_some() {
+            self.leave_out_lines(batch)?;
+        }
         if let Some(Some(group)) = &waits
             && until.is_none()
         {
             batch.lanes.add(&self.claim.plugin, group);
         }
         Ok(waits.is_some())
+    }
+
+    /// Leaves the numbers out that lines had which are gone with their host.
+    fn leave_out_lines(&self, batch: &Batch<'_>) -> rusqlite::Result<()> {
+        let connection = batch.connection;
+        let given: i64 =
+            connection.prepare_cached(LINES_GIVEN)?.query_one([self.claim.seq], |row| row.get(0))?;
+        let after = LogLine::given_after_crash(given.unsigned_abs()).cast_signed();
+        connection.prepare_cached(LEAVE_OUT_LINES)?.execute(params![self.claim.seq, after])?;
+        Ok(())
     }
 
     /// Returns what the attempt used, as a column holds it; nothing of one that is as if it had not been.

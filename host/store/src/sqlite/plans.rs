@@ -8,7 +8,7 @@ use super::{
 use super::{tally, walk, wall, webhooks};
 
 /// Everything that is asked while the host serves or starts.
-const STATEMENTS: [&str; 97] = [
+const STATEMENTS: [&str; 99] = [
     insert::TASK,
     insert::UNDO,
     insert::HOLDER,
@@ -48,6 +48,8 @@ const STATEMENTS: [&str; 97] = [
     cancel::CANCEL,
     cancel::REQUEST_STOP,
     finish::STOPPING,
+    finish::LINES_GIVEN,
+    finish::LEAVE_OUT_LINES,
     cancel_many::FIND,
     remove::REMOVE,
     prune::OLDEST,

@@ -7,7 +7,7 @@ fn at(seconds: i64) -> Timestamp {
 }
 
 fn log_within(bytes_max: usize, budget: &Arc<LogBudget>) -> RunLog {
-    let log = RunLog::new(1, 1, Arc::clone(budget));
+    let log = RunLog::new(0, 1, Arc::clone(budget));
     log.keep(bytes_max);
     log
 }
@@ -30,7 +30,7 @@ fn text(log: &RunLog) -> String {
 
 #[test]
 fn lines_have_number_time_stream_and_attempt() {
-    let log = RunLog::new(1, 3, Arc::new(LogBudget::new(1 << 20)));
+    let log = RunLog::new(0, 3, Arc::new(LogBudget::new(1 << 20)));
     log.keep(1 << 10);
     log.write(LogStream::Stdout, b"one\ntw", at(1));
     log.write(LogStream::Stderr, b"oops\n", at(2));

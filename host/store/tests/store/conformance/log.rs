@@ -1,6 +1,6 @@
 //! The lines of logs, while a task runs and after, over all its runs.
 
-use wasmill_model::{LogLine, LogStream, Next, TaskId, TaskState};
+use wasmill_model::{LINE_SEQ_MAX, LogLine, LogStream, Next, TaskId, TaskState};
 use wasmill_store::Store;
 
 use crate::fixture::{Place, at, claim_one, failure, insert_one, wrote};
@@ -8,10 +8,6 @@ use crate::fixture::{Place, at, claim_one, failure, insert_one, wrote};
 async fn lines(store: &Store, id: TaskId, after: u64) -> Vec<(u64, u32, String)> {
     let read = store.lines(id, after, 1_000).await.expect("read").expect("there");
     read.lines.into_iter().map(|line| (line.seq, line.attempt, line.text)).collect()
-}
-
-fn seq(run: u64, nth: u64) -> u64 {
-    LogLine::seq_of(run, nth).expect("in range")
 }
 
 pub(crate) async fn lines_are_read_while_the_task_runs(place: &impl Place) {
@@ -42,14 +38,14 @@ pub(crate) async fn lines_of_all_runs_are_kept_with_numbers_of_their_own(place: 
     let claimed = claim_one(&store, at(1)).await;
     wrote(&claimed.claim, "run 3\n");
     let all = [
-        (seq(1, 1), 1, "run 1".to_owned()),
-        (seq(1, 2), 1, "ends".to_owned()),
-        (seq(2, 1), 2, "run 2".to_owned()),
-        (seq(2, 2), 2, "ends".to_owned()),
-        (seq(3, 1), 2, "run 3".to_owned()),
+        (1, 1, "run 1".to_owned()),
+        (2, 1, "ends".to_owned()),
+        (3, 2, "run 2".to_owned()),
+        (4, 2, "ends".to_owned()),
+        (5, 2, "run 3".to_owned()),
     ];
     assert_eq!(lines(&store, id, 0).await, all);
-    assert_eq!(lines(&store, id, seq(2, 1)).await, all[3..]);
+    assert_eq!(lines(&store, id, 3).await, all[3..]);
     store.close().await;
     drop(store);
     // The last run ended with the host, and its line with it; its number is not given again.
@@ -57,16 +53,35 @@ pub(crate) async fn lines_of_all_runs_are_kept_with_numbers_of_their_own(place: 
     assert_eq!(lines(&store, id, 0).await, all[..4]);
     let claimed = claim_one(&store, at(3)).await;
     wrote(&claimed.claim, "run 4\n");
-    assert_eq!(lines(&store, id, seq(3, 1)).await, [(seq(4, 1), 3, "run 4".to_owned())]);
+    let seq = LogLine::given_after_crash(4) + 1;
+    assert_eq!(lines(&store, id, 5).await, [(seq, 3, "run 4".to_owned())]);
 }
 
-pub(crate) async fn a_cancelled_run_keeps_what_it_had_written(place: &impl Place) {
+pub(crate) async fn a_cancelled_run_keeps_all_that_it_wrote_until_it_was_gone(place: &impl Place) {
     let store = place.open();
     let id = insert_one(&store).await;
     let claimed = claim_one(&store, at(1)).await;
     wrote(&claimed.claim, "before\n");
     store.cancel(id, at(2)).await.expect("cancelled");
-    wrote(&claimed.claim, "after\n");
-    assert_eq!(lines(&store, id, 0).await, [(1, 1, "before".to_owned())]);
-    assert_eq!(store.log(id).await.expect("read").as_deref(), Some("before\n"));
+    let log = wrote(&claimed.claim, "after\n");
+    assert_eq!(store.finish_stopped(&claimed.claim, log, at(3)).await, Ok(false));
+    wrote(&claimed.claim, "too late\n");
+    let all = [(1, 1, "before".to_owned()), (2, 1, "after".to_owned())];
+    assert_eq!(lines(&store, id, 0).await, all);
+    assert_eq!(store.log(id).await.expect("read").as_deref(), Some("before\nafter\n"));
+}
+
+pub(crate) async fn lines_of_very_many_runs_keep_numbers_that_are_exact_in_json(place: &impl Place) {
+    let store = place.open();
+    let id = insert_one(&store).await;
+    for run in 1..=200 {
+        let claimed = claim_one(&store, at(run)).await;
+        let log = wrote(&claimed.claim, "one\ntwo\n");
+        let park = Next::ResumeAt(at(run + 1), Vec::new());
+        assert_eq!(store.finish(&claimed.claim, park, log, at(run)).await, Ok(true));
+    }
+    let all = lines(&store, id, 0).await;
+    assert_eq!(all.last().map(|(seq, ..)| *seq), Some(400), "each run has but the numbers of its lines");
+    assert!(all.windows(2).all(|pair| pair[0].0 + 1 == pair[1].0));
+    assert!(LogLine::given_after_crash(400) < LINE_SEQ_MAX / 1_000);
 }

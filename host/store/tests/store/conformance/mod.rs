@@ -55,7 +55,8 @@ macro_rules! suite {
             search: tasks_are_found_by_how_their_ids_begin, tasks_are_found_by_id_among_very_many,
                 what_is_stored_is_told_from_what_ever_ended;
             log: lines_are_read_while_the_task_runs,
-                lines_of_all_runs_are_kept_with_numbers_of_their_own, a_cancelled_run_keeps_what_it_had_written;
+                lines_of_all_runs_are_kept_with_numbers_of_their_own, a_cancelled_run_keeps_all_that_it_wrote_until_it_was_gone,
+                lines_of_very_many_runs_keep_numbers_that_are_exact_in_json;
             events: every_move_is_told_once_it_is_committed, what_is_refused_is_not_told,
                 progress_is_told_when_it_is_time, no_number_is_given_twice_though_the_host_starts_again,
                 a_task_that_is_read_settled_has_its_events_told;
