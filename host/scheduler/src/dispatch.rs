@@ -91,6 +91,7 @@ async fn claim(
 ) -> Result<Option<Duration>, StoreError> {
     // A canceller that finds a task running but no run of it waits for this lock, then looks again.
     let claiming = shared.claiming.lock().await;
+    learn_rates(shared).await?;
     let now = shared.clock.now();
     let shares = shares(shared);
     let room = shared.runner.room();
@@ -112,6 +113,23 @@ async fn claim(
         let wait = wait_until(claims.next_ready_at, now, poll);
         shared.rates().next(Instant::now()).map_or(wait, |next| next.min(wait))
     }))
+}
+
+/// Learns what earlier hosts started of plugins that have a rate, once of each.
+async fn learn_rates(shared: &Shared) -> Result<(), StoreError> {
+    for plugin in shared.runner.plugins() {
+        let Some(rate) = shared.runner.rate(&plugin) else { continue };
+        if shared.rates().knows(&plugin) {
+            continue;
+        }
+        let started = shared.store.starts(plugin.clone()).await?;
+        let now = shared.clock.now();
+        // Of what was started by a clock that was ahead it is not known when that was.
+        let ago = |at: Timestamp| (now - at).to_std().unwrap_or_default();
+        let started = started.into_iter().map(|(at, tasks)| (ago(at), tasks));
+        shared.rates().learn(plugin, rate, started, Instant::now());
+    }
+    Ok(())
 }
 
 /// Counts tasks that start against the rates of their plugins.
@@ -147,9 +165,10 @@ fn shares(shared: &Shared) -> Vec<Share> {
             Some(concurrency) => concurrency.saturating_sub(running.of_plugin(&plugin)),
             None => usize::MAX,
         };
-        let left = shared.runner.rate(&plugin).map(|rate| rates.left(&plugin, rate, now));
+        let rate = shared.runner.rate(&plugin);
+        let left = rate.map(|rate| rates.left(&plugin, rate, now));
         let tasks_max = free.min(left.unwrap_or(usize::MAX));
-        Share { weight: shared.runner.demand(&plugin), plugin, tasks_max }
+        Share { weight: shared.runner.demand(&plugin), plugin, tasks_max, rate_span: rate.map(|rate| rate.per) }
     };
     let plugins = shared.runner.plugins().into_iter().filter(|plugin| !paused.holds(plugin));
     plugins.map(share).filter(|share| share.tasks_max > 0).collect()

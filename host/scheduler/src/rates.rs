@@ -1,6 +1,7 @@
 //! How many more tasks each plugin may start right now, where its manifest names a rate.
 //!
-//! The dispatcher asks before each claim and notes what it claimed. In memory only: a restart begins anew.
+//! The dispatcher asks before each claim and notes what it claimed. What an earlier host started is learnt from
+//! the store, which keeps it for as long as it counts.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -9,27 +10,56 @@ use tokio::time::Instant;
 use wasmill_model::{PluginName, Rate};
 
 /// The starts of each plugin within the span of its rate.
-#[derive(Debug, Default)]
-pub(crate) struct Rates(HashMap<PluginName, Starts>);
+#[derive(Debug)]
+pub(crate) struct Rates {
+    /// The moment from which times are counted; those of an earlier host lie before it.
+    began: Instant,
+    plugins: HashMap<PluginName, Starts>,
+}
 
 #[derive(Debug)]
 struct Starts {
     rate: Rate,
-    /// When tasks were started, and how many, the oldest first.
-    claims: VecDeque<(Instant, usize)>,
+    /// When tasks were started, in nanoseconds, and how many, the oldest first.
+    claims: VecDeque<(i64, usize)>,
     started: usize,
 }
 
 impl Rates {
+    pub(crate) fn new(began: Instant) -> Self {
+        Self { began, plugins: HashMap::new() }
+    }
+
     /// Says whether no plugin has a rate.
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.plugins.is_empty()
+    }
+
+    /// Says whether what was started of this plugin is known.
+    pub(crate) fn knows(&self, plugin: &PluginName) -> bool {
+        self.plugins.contains_key(plugin)
+    }
+
+    /// Learns how long ago tasks of this plugin were started, and how many, the longest ago first.
+    pub(crate) fn learn(
+        &mut self,
+        plugin: PluginName,
+        rate: Rate,
+        started: impl IntoIterator<Item = (Duration, usize)>,
+        now: Instant,
+    ) {
+        let now = self.nanos(now);
+        let claims: VecDeque<_> =
+            started.into_iter().map(|(ago, tasks)| (now.saturating_sub(nanos(ago)), tasks)).collect();
+        let started = claims.iter().map(|(_, tasks)| tasks).sum();
+        self.plugins.insert(plugin, Starts { rate, claims, started });
     }
 
     /// Returns how many more tasks this plugin may start at this rate.
     pub(crate) fn left(&mut self, plugin: &PluginName, rate: Rate, now: Instant) -> usize {
+        let now = self.nanos(now);
         let new = || Starts { rate, claims: VecDeque::new(), started: 0 };
-        let starts = self.0.entry(plugin.clone()).or_insert_with(new);
+        let starts = self.plugins.entry(plugin.clone()).or_insert_with(new);
         starts.rate = rate;
         starts.forget_old(now);
         (rate.starts as usize).saturating_sub(starts.started)
@@ -37,7 +67,8 @@ impl Rates {
 
     /// Notes that tasks of this plugin start, if it has a rate.
     pub(crate) fn start(&mut self, plugin: &PluginName, tasks: usize, now: Instant) {
-        if let Some(starts) = self.0.get_mut(plugin) {
+        let now = self.nanos(now);
+        if let Some(starts) = self.plugins.get_mut(plugin) {
             starts.claims.push_back((now, tasks));
             starts.started += tasks;
         }
@@ -45,29 +76,43 @@ impl Rates {
 
     /// Returns how long it takes until a plugin that has used up its rate may start one more.
     pub(crate) fn next(&self, now: Instant) -> Option<Duration> {
-        let used_up = self.0.values().filter(|starts| starts.started >= starts.rate.starts as usize);
-        used_up.filter_map(|starts| Some(starts.claims.front()?.0 + starts.rate.per - now)).min()
+        let now = self.nanos(now);
+        let used_up = self.plugins.values().filter(|starts| starts.started >= starts.rate.starts as usize);
+        let over = used_up.filter_map(|starts| Some(starts.claims.front()?.0 + nanos(starts.rate.per)));
+        over.min().map(|over| Duration::from_nanos(u64::try_from(over - now).unwrap_or(0)))
     }
 
-    /// Forgets the plugins that have no rate any more, and what is too long ago, also of those that are
-    /// not asked for now, such as paused ones: else they would seem used up for ever.
+    /// Forgets what is too long ago, also of plugins that are not asked for now, such as paused ones: else they
+    /// would seem used up for ever. Those that have no rate any more are forgotten once nothing of theirs counts:
+    /// a plugin whose file is gone may come back.
     pub(crate) fn keep(&mut self, now: Instant, has_rate: impl Fn(&PluginName) -> bool) {
-        self.0.retain(|plugin, _| has_rate(plugin));
-        for starts in self.0.values_mut() {
+        let now = self.nanos(now);
+        self.plugins.retain(|plugin, starts| {
             starts.forget_old(now);
-        }
+            !starts.claims.is_empty() || has_rate(plugin)
+        });
+    }
+
+    /// Returns a moment as it is kept here.
+    fn nanos(&self, at: Instant) -> i64 {
+        nanos(at.saturating_duration_since(self.began))
     }
 }
 
 impl Starts {
-    fn forget_old(&mut self, now: Instant) {
+    fn forget_old(&mut self, now: i64) {
         while let Some((at, started)) = self.claims.front()
-            && now >= *at + self.rate.per
+            && now >= *at + nanos(self.rate.per)
         {
             self.started -= started;
             self.claims.pop_front();
         }
     }
+}
+
+/// Returns a time as a number; a rate spans at most a day.
+fn nanos(time: Duration) -> i64 {
+    i64::try_from(time.as_nanos()).unwrap_or(i64::MAX / 4)
 }
 
 #[cfg(test)]
@@ -78,7 +123,8 @@ mod tests {
     fn in_no_span_start_more_than_the_rate_says() {
         let plugin: PluginName = "a".parse().expect("valid");
         let rate: Rate = "10/s".parse().expect("valid");
-        let (mut rates, start) = (Rates::default(), Instant::now());
+        let start = Instant::now();
+        let mut rates = Rates::new(start);
         let ms = |ms| start + Duration::from_millis(ms);
         assert_eq!(rates.left(&plugin, rate, ms(0)), 10);
         rates.start(&plugin, 4, ms(0));
@@ -96,6 +142,25 @@ mod tests {
         rates.keep(ms(2_500), |_| true);
         assert_eq!(rates.next(ms(2_500)), None, "though nobody asked what is left");
         rates.keep(ms(2_500), |_| false);
-        assert!(rates.0.is_empty());
+        assert!(rates.is_empty());
+    }
+
+    #[test]
+    fn what_an_earlier_host_started_counts_and_so_does_what_a_plugin_did_before_it_was_gone() {
+        let plugin: PluginName = "a".parse().expect("valid");
+        let rate: Rate = "3/h".parse().expect("valid");
+        let start = Instant::now();
+        let mut rates = Rates::new(start);
+        let minutes = |minutes| Duration::from_secs(60 * minutes);
+        assert!(!rates.knows(&plugin));
+        rates.learn(plugin.clone(), rate, [(minutes(90), 9), (minutes(50), 2), (minutes(10), 1)], start);
+        assert!(rates.knows(&plugin));
+        assert_eq!(rates.left(&plugin, rate, start), 0);
+        assert_eq!(rates.next(start), Some(minutes(10)));
+        rates.keep(start, |_| false);
+        assert_eq!(rates.left(&plugin, rate, start), 0, "though it was gone for a while");
+        assert_eq!(rates.left(&plugin, rate, start + minutes(10)), 2);
+        rates.keep(start + minutes(50), |_| false);
+        assert!(!rates.knows(&plugin));
     }
 }

@@ -176,7 +176,7 @@ impl Scheduler {
             figures: Figures::default(),
             running: Mutex::default(),
             paused: Mutex::default(),
-            rates: Mutex::default(),
+            rates: Mutex::new(Rates::new(Instant::now())),
             draining: watch::Sender::new(false),
             impatient: watch::Sender::new(false),
             drained: watch::Sender::new(false),

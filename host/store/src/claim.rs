@@ -61,12 +61,14 @@ pub struct Share {
     pub tasks_max: usize,
     /// What each of them takes of the room there is.
     pub weight: u64,
+    /// For how long its [starts](crate::Store::starts) are kept, if they are to be.
+    pub rate_span: Option<Duration>,
 }
 
 /// Makes a share that only the claim as a whole bounds.
 impl From<PluginName> for Share {
     fn from(plugin: PluginName) -> Self {
-        Self { plugin, tasks_max: usize::MAX, weight: 0 }
+        Self { plugin, tasks_max: usize::MAX, weight: 0, rate_span: None }
     }
 }
 

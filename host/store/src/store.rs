@@ -353,6 +353,18 @@ impl Store {
         self.reports().readied.notified().await;
     }
 
+    /// Returns when tasks of a plugin were claimed with a [share](Share) that has a rate, and how many, the earliest
+    /// first; what is older than the span of that may be missing.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn starts(&self, plugin: PluginName) -> Result<Vec<(Timestamp, usize)>, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.starts(plugin).await,
+        }
+    }
+
     /// Notes that a plugin, or with `None` everything, is paused or no longer is; durable on return. What
     /// that means is the scheduler's to say.
     ///

@@ -13,6 +13,7 @@ use super::batch::{Batch, Operation};
 use super::lanes::{Candidate, Part};
 use super::returned::{Delivery, Returned};
 use super::rows::{backoff, group, nanos, size, timeout, traced};
+use super::starts;
 use super::usage;
 use super::wall::{self, JUMP_NANOS};
 use super::webhooks;
@@ -61,7 +62,8 @@ impl Operation for ClaimReady {
         let fewer = picked.candidates.len() < self.tasks_max;
         let next_ready_at = if fewer { self.next_ready_at(batch)? } else { None };
         let claimed = picked.candidates.iter().map(|candidate| self.claim(batch, candidate));
-        let claimed = claimed.collect::<rusqlite::Result<_>>()?;
+        let claimed = claimed.collect::<rusqlite::Result<Vec<_>>>()?;
+        starts::note(batch, &self.shares, &claimed, self.now)?;
         let claims = Claims { claimed, next_ready_at, lacked_room: picked.lacked_room };
         Ok(Delivery::new(claims, self.now, self.returned.clone()))
     }

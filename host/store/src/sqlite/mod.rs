@@ -33,6 +33,7 @@ mod returned;
 mod rows;
 mod save;
 mod schedules;
+mod starts;
 mod tally;
 mod trouble;
 mod usage;
@@ -267,6 +268,10 @@ impl Sqlite {
 
     pub(crate) async fn paused(&self) -> Result<Vec<Option<PluginName>>, StoreError> {
         self.readers.read(pause::paused).await
+    }
+
+    pub(crate) async fn starts(&self, plugin: PluginName) -> Result<Vec<(Timestamp, usize)>, StoreError> {
+        self.readers.read(move |connection| starts::starts(connection, &plugin)).await
     }
 
     pub(crate) async fn again(

@@ -3,12 +3,12 @@
 
 use super::{
     cancel, cancel_many, claim, connection, depend, events, finish, fire, hand_over, insert, keys, lanes,
-    pause, prune, queries, recover, remove, save, schedules,
+    pause, prune, queries, recover, remove, save, schedules, starts,
 };
 use super::{tally, walk, wall, webhooks};
 
 /// Everything that is asked while the host serves or starts.
-const STATEMENTS: [&str; 99] = [
+const STATEMENTS: [&str; 102] = [
     insert::TASK,
     insert::UNDO,
     insert::HOLDER,
@@ -48,6 +48,9 @@ const STATEMENTS: [&str; 99] = [
     cancel::CANCEL,
     cancel::REQUEST_STOP,
     finish::STOPPING,
+    starts::NOTE,
+    starts::FORGET,
+    starts::STARTS,
     finish::LINES_GIVEN,
     finish::LEAVE_OUT_LINES,
     cancel_many::FIND,

@@ -1,0 +1,32 @@
+//! The rate of a plugin holds over restarts and crashes of the host.
+#![allow(missing_docs, reason = "a test binary")]
+
+mod bed;
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bed::Bed;
+use wasmill_model::TaskState;
+
+#[tokio::test(start_paused = true)]
+async fn what_an_earlier_host_started_counts_against_the_rate() {
+    let mut bed = Bed::new(50);
+    bed.runner.rate.store(2, Ordering::SeqCst);
+    let mut ids = Vec::new();
+    for _ in 0..6 {
+        ids.push(bed.submit("ok").await);
+    }
+    let mut starts = Vec::new();
+    for id in ids {
+        starts.push(bed.until(id, TaskState::Completed).await.started_at.expect("it ran"));
+        // A crash or a stop in order, after each of them.
+        bed = if starts.len() % 2 == 0 { bed.crash().await } else { bed.restart().await };
+        bed.runner.rate.store(2, Ordering::SeqCst);
+        bed.scheduler.wake();
+    }
+    for window in starts.windows(3) {
+        let span = window[2] - window[0];
+        assert!(span.to_std().expect("in order") >= Duration::from_millis(999), "three within {span}");
+    }
+}

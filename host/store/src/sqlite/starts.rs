@@ -1,0 +1,51 @@
+//! When tasks of plugins were started that have a rate: what an earlier host started counts as well.
+
+use chrono::DateTime;
+use rusqlite::{Connection, params};
+use wasmill_model::{PluginName, Timestamp};
+
+use super::batch::Batch;
+use super::rows::{nanos, size};
+use crate::{Claimed, Share};
+
+pub(super) const NOTE: &str = "
+    INSERT INTO start (plugin, at, tasks) VALUES (?1, ?2, ?3)
+    ON CONFLICT (plugin, at) DO UPDATE SET tasks = tasks + excluded.tasks";
+/// With what a clock that went back left ahead: this host knows of it.
+pub(super) const FORGET: &str = "DELETE FROM start WHERE plugin = ?1 AND (at <= ?2 OR at > ?3)";
+pub(super) const STARTS: &str = "SELECT at, tasks FROM start WHERE plugin = ?1 ORDER BY at";
+
+/// Notes how many tasks of each plugin with a rate were claimed.
+pub(super) fn note(
+    batch: &Batch<'_>,
+    shares: &[Share],
+    claimed: &[Claimed],
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    for share in shares {
+        let Some(span) = share.rate_span else { continue };
+        let tasks = claimed.iter().filter(|claimed| claimed.plugin == share.plugin).count();
+        if tasks == 0 {
+            continue;
+        }
+        let (plugin, at) = (share.plugin.as_str(), nanos(now));
+        let span = i64::try_from(span.as_nanos()).unwrap_or(i64::MAX);
+        let mut forget = batch.connection.prepare_cached(FORGET)?;
+        forget.execute(params![plugin, at.saturating_sub(span), at])?;
+        batch.connection.prepare_cached(NOTE)?.execute(params![plugin, at, size(tasks)])?;
+    }
+    Ok(())
+}
+
+/// Reads when tasks of a plugin were started, and how many, the earliest first.
+pub(super) fn starts(
+    connection: &Connection,
+    plugin: &PluginName,
+) -> rusqlite::Result<Vec<(Timestamp, usize)>> {
+    let mut statement = connection.prepare_cached(STARTS)?;
+    let starts = statement.query_map([plugin.as_str()], |row| {
+        let tasks = usize::try_from(row.get::<_, i64>(1)?).unwrap_or(0);
+        Ok((DateTime::from_timestamp_nanos(row.get(0)?), tasks))
+    })?;
+    starts.collect()
+}
