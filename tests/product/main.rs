@@ -20,6 +20,7 @@ mod examples;
 mod fairness;
 mod follow;
 mod grace;
+mod grace_over;
 mod guests;
 mod hang_up;
 mod inputs;

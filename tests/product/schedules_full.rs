@@ -10,7 +10,8 @@ use wasmill_tests::{Client, NOOP, Server};
 async fn make(client: &Client, name: &str, plugin: &str) {
     let schedule = json!({"cron": "* * * * * *", "task": {"plugin": plugin, "input": {"do": "noop"}}});
     let body = ("application/json", schedule.to_string().into_bytes());
-    let answer = client.send(Method::PUT, &format!("/schedules/{name}"), Some(body)).await.expect("an answer");
+    let answer =
+        client.send(Method::PUT, &format!("/schedules/{name}"), Some(body)).await.expect("an answer");
     assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text);
 }
 
@@ -29,8 +30,11 @@ async fn until(client: &Client, name: &str, is_so: impl Fn(&Value) -> bool) -> V
 /// Returns how many batches the store has committed.
 async fn commits(client: &Client) -> u64 {
     let metrics = client.get("/metrics").await.text;
-    let count = metrics.lines().find_map(|line| line.strip_prefix("wasmill_store_commit_seconds_count "));
-    count.expect("the metric").parse().expect("a number")
+    let of_commits = |line: &&str| line.starts_with("wasmill_store_commit_seconds_count");
+    let count = |line: &str| line.rsplit(' ').next()?.parse::<u64>().ok();
+    let counts: Vec<_> = metrics.lines().filter(of_commits).filter_map(count).collect();
+    assert!(!counts.is_empty(), "{metrics}");
+    counts.iter().sum()
 }
 
 #[tokio::test]

@@ -168,7 +168,12 @@ fn shares(shared: &Shared) -> Vec<Share> {
         let rate = shared.runner.rate(&plugin);
         let left = rate.map(|rate| rates.left(&plugin, rate, now));
         let tasks_max = free.min(left.unwrap_or(usize::MAX));
-        Share { weight: shared.runner.demand(&plugin), plugin, tasks_max, rate_span: rate.map(|rate| rate.per) }
+        Share {
+            weight: shared.runner.demand(&plugin),
+            plugin,
+            tasks_max,
+            rate_span: rate.map(|rate| rate.per),
+        }
     };
     let plugins = shared.runner.plugins().into_iter().filter(|plugin| !paused.holds(plugin));
     plugins.map(share).filter(|share| share.tasks_max > 0).collect()

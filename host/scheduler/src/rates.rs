@@ -151,7 +151,7 @@ mod tests {
         let rate: Rate = "3/h".parse().expect("valid");
         let start = Instant::now();
         let mut rates = Rates::new(start);
-        let minutes = |minutes| Duration::from_secs(60 * minutes);
+        let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
         assert!(!rates.knows(&plugin));
         rates.learn(plugin.clone(), rate, [(minutes(90), 9), (minutes(50), 2), (minutes(10), 1)], start);
         assert!(rates.knows(&plugin));

@@ -451,8 +451,9 @@ fn threads() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().expect("a runtime")
 }
 
-/// A host on a clock that runs, whose runner does what the tasks say.
-fn host(dir: &TempDir) -> (Store, Arc<bed::Scripted>, Scheduler) {
+/// A host on a clock that runs, whose runner does what the tasks say. Guests have threads of their own: what is
+/// woken by one that stands still must not wait for it.
+fn host(dir: &TempDir, guests: &tokio::runtime::Runtime) -> (Store, Arc<bed::Scripted>, Scheduler) {
     let (store, _) = Store::open(StoreConfig::new(dir.path()), now()).expect("a store");
     let runner = Arc::new(bed::Scripted::default());
     let scheduler = Scheduler::start(
@@ -460,7 +461,7 @@ fn host(dir: &TempDir) -> (Store, Arc<bed::Scripted>, Scheduler) {
         store.clone(),
         Arc::clone(&runner) as Arc<dyn Runner>,
         Arc::new(SystemClock),
-        tokio::runtime::Handle::current(),
+        guests.handle().clone(),
     );
     (store, runner, scheduler)
 }
@@ -484,6 +485,7 @@ fn started(runner: &bed::Scripted) -> usize {
 #[test]
 fn a_run_that_ends_leaves_a_later_run_of_its_task_in_reach() {
     let _turn = turn();
+    let guests = threads();
     threads().block_on(async {
         let dir = tempfile::tempdir().expect("a folder");
         let (mut stored, pass) = Gate::new();
@@ -495,7 +497,7 @@ fn a_run_that_ends_leaves_a_later_run_of_its_task_in_reach() {
                 pass();
             }
         });
-        let (store, runner, scheduler) = host(&dir);
+        let (store, runner, scheduler) = host(&dir, &guests);
         let id = submit(&store, &scheduler, "give-way-then-stay").await;
         stored.reached().await;
         eventually("it runs again", || started(&runner) == 2).await;
@@ -518,6 +520,7 @@ fn a_run_that_ends_leaves_a_later_run_of_its_task_in_reach() {
 #[test]
 fn a_cancel_waits_for_a_later_run_of_its_task_that_was_claimed_before() {
     let _turn = turn();
+    let guests = threads();
     threads().block_on(async {
         let dir = tempfile::tempdir().expect("a folder");
         let (mut stored, pass_stored) = Gate::new();
@@ -542,7 +545,7 @@ fn a_cancel_waits_for_a_later_run_of_its_task_that_was_claimed_before() {
             "cancel stored, guest alive" => (pass_cancelled.lock().expect("no panic"))(),
             _ => {}
         });
-        let (store, runner, scheduler) = host(&dir);
+        let (store, runner, scheduler) = host(&dir, &guests);
         let id = submit(&store, &scheduler, "give-way-then-stay").await;
         stored.reached().await;
         claimed.reached().await;

@@ -1,4 +1,4 @@
-//! Random submits, cancels, removals and restarts against a plain model of what must come of them.
+//! Random submits, cancels, graces, removals and restarts against a plain model of what must come of them.
 #![allow(missing_docs, reason = "a test binary")]
 
 mod bed;
@@ -9,17 +9,20 @@ use std::time::Duration;
 
 use bed::Bed;
 use proptest::prelude::*;
-use wasmill_model::{NewTask, TaskId, TaskState};
+use wasmill_model::{Backoff, NewTask, TaskId, TaskState};
 use wasmill_store::Cancelled;
 
 const SLOTS: usize = 3;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Submit(&'static str, Option<&'static str>),
+    /// A script, a group or none, and whether a failure is tried again at once.
+    Submit(&'static str, Option<&'static str>, bool),
     Pause(bool),
     Rate(usize),
     Cancel(usize),
+    /// With a grace of so many seconds; and whether the task is removed.
+    StopWithin(usize, u64, bool),
     Remove(usize),
     Pass(u64),
     Restart,
@@ -31,13 +34,17 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (
             prop_oneof![
                 Just("ok"), Just("fail"), Just("sleep 2"), Just("sleep 7"), Just("forever"), Just("fail-until 2"),
+                Just("give-way there"), Just("give-way-then-stay"),
             ],
             prop_oneof![2 => Just(None), 1 => Just(Some("x")), 1 => Just(Some("y"))],
+            any::<bool>(),
         )
-            .prop_map(|(script, group)| Step::Submit(script, group)),
+            .prop_map(|(script, group, at_once)| Step::Submit(script, group, at_once)),
         1 => any::<bool>().prop_map(Step::Pause),
         1 => (0..3_usize).prop_map(Step::Rate),
         2 => (0..12_usize).prop_map(Step::Cancel),
+        2 => (0..12_usize, 1..9_u64, any::<bool>())
+            .prop_map(|(task, grace, removes)| Step::StopWithin(task, grace, removes)),
         2 => (0..12_usize).prop_map(Step::Remove),
         3 => (1..6_u64).prop_map(Step::Pass),
         1 => Just(Step::Restart),
@@ -58,7 +65,7 @@ fn may_end_as(script: &str, crashes: u32) -> Vec<TaskState> {
         // It may have been running at each crash; three of them end it.
         _ if crashes >= 3 => vec![TaskState::Completed, TaskState::Failed, TaskState::Running],
         "fail" => vec![TaskState::Failed],
-        "forever" => vec![TaskState::Running],
+        "forever" | "give-way-then-stay" => vec![TaskState::Running],
         _ => vec![TaskState::Completed],
     }
 }
@@ -81,10 +88,12 @@ async fn play(steps: Vec<Step>) {
     let mut paused = false;
     for step in steps {
         match step {
-            Step::Submit(script, group) => {
+            Step::Submit(script, group, at_once) => {
                 let change = |task: &mut NewTask| {
                     task.attempts_max = 2;
                     task.group = group.and_then(|group| group.parse().ok());
+                    let now = Some(Duration::ZERO);
+                    task.backoff = at_once.then(|| Backoff::of(now, None, now).expect("valid"));
                 };
                 let id = bed.submit_new(change, script).await;
                 bed.scheduler.wake();
@@ -94,17 +103,53 @@ async fn play(steps: Vec<Step>) {
             Step::Cancel(n) => {
                 let Some(id) = ids.get(n) else { continue };
                 match bed.scheduler.cancel(*id).await.expect("a store") {
+                    // One that is to be removed stays so.
+                    Cancelled::Cancelled { .. } if fates[id] == Fate::Removed => {}
                     Cancelled::Cancelled { .. } => {
                         fates.insert(*id, Fate::Cancelled);
                     }
                     Cancelled::AlreadyFinal(_) => assert_ne!(fates[id], Fate::Removed),
                     Cancelled::NotFound => assert_eq!(fates[id], Fate::Removed),
+                    Cancelled::Stopping { .. } => panic!("nothing runs any more when this is answered"),
+                }
+            }
+            Step::StopWithin(n, grace, removes) => {
+                let Some(id) = ids.get(n).copied() else { continue };
+                let (scheduler, grace) = (bed.scheduler.clone(), Duration::from_secs(grace));
+                tokio::spawn(async move {
+                    if removes {
+                        scheduler.remove_within(id, grace).await.map(drop)
+                    } else {
+                        scheduler.cancel_within(id, grace).await.map(drop)
+                    }
+                });
+                // Until the wish is stored; a task that had ended before is removed, but not cancelled.
+                let has_ended = |fates: &BTreeMap<_, _>| fates[&id] == Fate::Removed;
+                loop {
+                    bed.pass(Duration::from_millis(20)).await;
+                    let Some(task) = bed.store.get(id).await.expect("readable") else {
+                        assert!(removes || has_ended(&fates));
+                        fates.insert(id, Fate::Removed);
+                        break;
+                    };
+                    if task.stop_requested_at.is_some() && !task.state.is_final() {
+                        assert_eq!(task.state, TaskState::Running, "until its guest is gone");
+                        let is_removed = removes || fates[&id] == Fate::Removed;
+                        fates.insert(id, if is_removed { Fate::Removed } else { Fate::Cancelled });
+                        break;
+                    }
+                    if task.state.is_final() && !removes {
+                        if task.state == TaskState::Cancelled && fates[&id] != Fate::Removed {
+                            fates.insert(id, Fate::Cancelled);
+                        }
+                        break;
+                    }
                 }
             }
             Step::Remove(n) => {
                 let Some(id) = ids.get(n) else { continue };
                 let removed = bed.scheduler.remove(*id).await.expect("a store");
-                assert_eq!(removed.is_none(), fates[id] == Fate::Removed);
+                assert!(removed.is_some() || fates[id] == Fate::Removed);
                 fates.insert(*id, Fate::Removed);
             }
             Step::Pause(pause) => {
@@ -134,7 +179,9 @@ async fn play(steps: Vec<Step>) {
 
 /// Takes tasks that would hold their slots for ever out of the way, then checks every fate.
 async fn settle(bed: &Bed, fates: &BTreeMap<TaskId, Fate>, crashes: u32) {
-    let endless = |fate: &Fate| *fate == Fate::Ends("forever");
+    // The longest grace.
+    bed.pass(Duration::from_secs(9)).await;
+    let endless = |fate: &Fate| matches!(fate, Fate::Ends("forever" | "give-way-then-stay"));
     for id in fates.iter().filter(|(_, fate)| endless(fate)).map(|(id, _)| *id) {
         let state = bed.task(id).await.state;
         assert!(matches!(state, TaskState::Waiting | TaskState::Running) || crashes >= 3, "{state}");
@@ -144,7 +191,7 @@ async fn settle(bed: &Bed, fates: &BTreeMap<TaskId, Fate>, crashes: u32) {
         match fate {
             Fate::Removed => assert_eq!(bed.store.get(*id).await.expect("readable"), None),
             Fate::Cancelled => assert_eq!(bed.task(*id).await.state, TaskState::Cancelled),
-            Fate::Ends("forever") => {}
+            Fate::Ends("forever" | "give-way-then-stay") => {}
             Fate::Ends(script) => {
                 let mut task = bed.task(*id).await;
                 for _ in 0..10_000 {

@@ -10,8 +10,9 @@ use crate::sqlite::Sqlite;
 use crate::{
     AfterTry, AllFollower, Attempt, Backlog, Backup, Cancelled, CancelledMany, Claim, Claims, CommitFigures,
     Counts, Cursor, Delivery, Depends, Due, DueQuery, Filter, Fire, Fired, Follower, Found, HandOver, Holder,
-    Lines, ListQuery, LogPart, Mark, NewSchedule, Page, Put, RanNow, Recovery, Redelivery, Removed, RemovedSchedule,
-    RequestKey, Schedule, Share, StoreConfig, StoreError, StoreStats, Submitted, Tally, Try, WebhookLog,
+    Lines, ListQuery, LogPart, Mark, NewSchedule, Page, Put, RanNow, Recovery, Redelivery, Removed,
+    RemovedSchedule, RequestKey, Schedule, Share, StoreConfig, StoreError, StoreStats, Submitted, Tally, Try,
+    WebhookLog,
 };
 
 /// Durable state. Cheap to clone; all clones are the same store.

@@ -300,7 +300,8 @@ mod tests {
         third.as_ref().write(&mut body);
         part(9_999, 9, &["e"]).as_ref().write(&mut body);
         body[0] = b'L';
-        let all = [(1, "a"), (2, "b"), (8, "c"), (9, "d"), (10, "e")].map(|(seq, text)| (seq, text.to_owned()));
+        let all =
+            [(1, "a"), (2, "b"), (8, "c"), (9, "d"), (10, "e")].map(|(seq, text)| (seq, text.to_owned()));
         assert_eq!(texts(&body, 0, 10), all);
         // What is appended keeps these numbers.
         let body = Body(&body).with(&LogPart { bytes_max: 1_000, ..part(4_000, 10, &["f"]) });

@@ -321,9 +321,7 @@ impl Finish {
         let Claim { seq, token, .. } = self.claim;
         match &self.log {
             Some(part) => keep_log(batch, seq, token, part),
-            None if token > 1 && counts => {
-                keep_log(batch, seq, token, &self.claim.report.silent_part())
-            }
+            None if token > 1 && counts => keep_log(batch, seq, token, &self.claim.report.silent_part()),
             None => Ok(()),
         }
     }

@@ -74,8 +74,8 @@ use crate::tally::Tallies;
 use crate::{
     AfterTry, Attempt, Backlog, Cancelled, CancelledMany, Claim, Claims, CommitFigures, Counts, Cursor,
     Delivery, Depends, Due, DueQuery, Filter, Fire, Fired, Found, HandOver, Lines, ListQuery, LogPart, Mark,
-    NewSchedule, Page, Put, RanNow, Recovery, Redelivery, Removed, RemovedSchedule, RequestKey, Schedule, Share,
-    StoreConfig, StoreError, StoreStats, Submitted, Tally, Try, WebhookLog,
+    NewSchedule, Page, Put, RanNow, Recovery, Redelivery, Removed, RemovedSchedule, RequestKey, Schedule,
+    Share, StoreConfig, StoreError, StoreStats, Submitted, Tally, Try, WebhookLog,
 };
 
 /// An open database.

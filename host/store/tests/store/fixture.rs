@@ -84,6 +84,11 @@ pub(crate) fn ids(claims: &Claims) -> Vec<TaskId> {
     claims.claimed.iter().map(|claimed| claimed.claim.id).collect()
 }
 
+/// Ends the run of a task that was asked to stop, as the scheduler does once its guest is gone.
+pub(crate) async fn end_stopped(store: &Store, claim: &Claim, now: Timestamp) {
+    assert_eq!(store.finish_stopped(claim, claim.log().part(), now).await, Ok(false), "it was asked to stop");
+}
+
 /// Writes this to the log of a run and returns what is to be stored of it.
 pub(crate) fn wrote(claim: &Claim, text: &str) -> Option<LogPart> {
     claim.log().keep(1 << 10);

@@ -139,7 +139,8 @@ async fn come_and_go(store: Store, done: Arc<AtomicBool>) -> (u64, u64) {
         came += tasks.len() as u64;
         store.insert(tasks).await.expect("inserted");
         for id in ids {
-            went += u64::from(store.remove(id, at(2)).await.expect("removed").is_some());
+            let removed = store.remove(id, at(2)).await.expect("removed");
+            went += u64::from(matches!(removed, wasmill_store::Removed::Removed { .. }));
         }
         went += store.prune(Store::ended_before(at(1))).await.expect("pruned");
         tokio::task::yield_now().await;

@@ -9,8 +9,8 @@ use wasmill_model::{
     TaskState, Unique,
 };
 use wasmill_store::{
-    AfterTry, Cancelled, Claim, Counts, Delivery, DueQuery, Ended, Filter, HandOver, ListQuery, RequestKey,
-    Store, Tally, Try,
+    AfterTry, Cancelled, Claim, Counts, Delivery, DueQuery, Ended, Filter, HandOver, ListQuery, Removed,
+    RequestKey, Store, Tally, Try,
 };
 
 use crate::conformance::webhook::hook;
@@ -88,8 +88,8 @@ fn command() -> impl Strategy<Value = Command> {
         4 => (prop::collection::vec(wish(), 1..4), prop::option::weighted(0.2, 0..3_usize))
             .prop_map(|(wishes, request)| Command::Insert(wishes, request)),
         4 => (0..=PLUGINS.len(), 1..4_usize).prop_map(|(plugin, most)| Command::Claim(plugin, most)),
-        5 => (any::<usize>(), 0..4_usize).prop_map(|(claim, next)| Command::Finish(claim, next)),
-        1 => any::<usize>().prop_map(Command::Cancel),
+        5 => (any::<usize>(), 0..5_usize).prop_map(|(claim, next)| Command::Finish(claim, next)),
+        2 => any::<usize>().prop_map(Command::Cancel),
         1 => any::<usize>().prop_map(Command::Remove),
         1 => Just(Command::Prune),
         1 => Just(Command::Reopen),
@@ -121,6 +121,8 @@ struct Known {
     /// When its delivery is due, while it is pending.
     due_at: Option<i64>,
     group: Option<usize>,
+    /// Whether it was asked to stop while it runs, and whether it is to be removed then.
+    stop: Option<bool>,
 }
 
 /// A plugin and a group of it, or none: those take turns.
@@ -261,6 +263,7 @@ impl World {
                 hooked: wish.hooked,
                 due_at: None,
                 group: wish.group,
+                stop: None,
             };
             self.tasks.insert(task.id, known);
             self.inserted += 1;
@@ -436,6 +439,7 @@ impl World {
                 claims: 0,
                 due_at: None,
                 result: None,
+                stop: None,
                 ..known
             };
             self.tasks.insert(new, fresh);
@@ -446,18 +450,27 @@ impl World {
     async fn finish(&mut self, number: usize, next: usize) {
         let Some((claim, token)) = self.claims.get(number % self.claims.len().max(1)) else { return };
         let retry_at = self.now + 2;
+        let was_killed = next == 4;
         let next = match next {
             0 => Next::Completed("1".to_owned()),
             1 => Next::Failed(failure()),
             2 => Next::RetryAt(at(retry_at), failure()),
             _ => Next::Requeued,
         };
-        let finished = self.store().finish(claim, next.clone(), None, at(self.now)).await.expect("answered");
+        let finished = if was_killed {
+            self.store().finish_stopped(claim, None, at(self.now)).await
+        } else {
+            self.store().finish(claim, next.clone(), None, at(self.now)).await
+        };
         let task = self.tasks.get_mut(&claim.id);
         let holds = |task: &&mut Known| task.state == TaskState::Running && task.claims == *token;
         let task = task.filter(holds);
-        assert_eq!(finished, task.is_some());
+        assert_eq!(finished, Ok(task.as_ref().is_some_and(|task| task.stop.is_none())));
         let Some(task) = task else { return };
+        if let Some(removes) = task.stop {
+            let id = claim.id;
+            return self.stop(id, removes);
+        }
         task.state = next.state();
         match next {
             Next::RetryAt(..) => task.ready_at = retry_at,
@@ -480,6 +493,9 @@ impl World {
         let task = self.tasks.get_mut(&id).expect("picked");
         if task.state.is_final() {
             assert_eq!(cancelled, Cancelled::AlreadyFinal(task.state));
+        } else if task.state == TaskState::Running {
+            assert!(matches!(cancelled, Cancelled::Stopping { .. }), "{cancelled:?}");
+            task.stop = task.stop.or(Some(false));
         } else {
             assert_eq!(cancelled, Cancelled::Cancelled { was: task.state });
             task.state = TaskState::Cancelled;
@@ -490,15 +506,36 @@ impl World {
         }
     }
 
+    /// Ends a task that was asked to stop.
+    fn stop(&mut self, id: TaskId, removes: bool) {
+        let now = self.now;
+        if removes {
+            self.tasks.remove(&id);
+        } else {
+            let task = self.tasks.get_mut(&id).expect("there");
+            task.state = TaskState::Cancelled;
+            task.end(now);
+            let plugin = task.plugin;
+            self.ended(plugin, TaskState::Cancelled);
+        }
+        self.tell(id, TaskState::Cancelled);
+    }
+
     async fn remove(&mut self, number: usize) {
         let Some(id) = self.pick(number) else { return };
+        if let Some(task) = self.tasks.get_mut(&id).filter(|task| task.state == TaskState::Running) {
+            task.stop = Some(true);
+            let removed = self.store().remove(id, at(self.now)).await;
+            assert!(matches!(removed, Ok(Removed::Stopping { .. })), "{removed:?}");
+            return;
+        }
         let removed = self.tasks.remove(&id);
         if let Some(task) = removed.as_ref().filter(|task| task.state.is_final()) {
             *self.forgotten.entry((task.plugin, task.state.as_str())).or_default() += 1;
         }
-        let was = removed.map(|task| task.state);
-        assert_eq!(self.store().remove(id, at(self.now)).await, Ok(was));
-        if was.is_some_and(|was| !was.is_final()) {
+        let was = removed.map(|task| task.state).expect("picked");
+        assert_eq!(self.store().remove(id, at(self.now)).await, Ok(Removed::Removed { was }));
+        if !was.is_final() {
             self.tell(id, TaskState::Cancelled);
         }
     }
@@ -545,8 +582,12 @@ impl World {
         // Turns are kept in memory only.
         self.passed_over.clear();
         let (mut requeued, mut failed) = (0, 0);
-        let mut given_up = Vec::new();
+        let (mut given_up, mut stopped) = (Vec::new(), Vec::new());
         for (id, task) in self.tasks.iter_mut().filter(|(_, task)| task.state == TaskState::Running) {
+            if let Some(removes) = task.stop {
+                stopped.push((*id, removes));
+                continue;
+            }
             task.host_crashes += 1;
             if task.host_crashes < HOST_CRASHES_MAX {
                 task.state = TaskState::Waiting;
@@ -561,8 +602,12 @@ impl World {
             self.ended(plugin, TaskState::Failed);
             self.tell(id, TaskState::Failed);
         }
+        let count = stopped.len() as u64;
+        for (id, removes) in stopped {
+            self.stop(id, removes);
+        }
         let (store, recovery) = self.folder.open_at(WAITING_MAX as u64, at(self.now));
-        assert_eq!((recovery.requeued, recovery.failed), (requeued, failed));
+        assert_eq!((recovery.requeued, recovery.failed, recovery.stopped), (requeued, failed, count));
         self.store = Some(store);
     }
 

@@ -74,7 +74,7 @@ fn a_newer_schema_is_refused_with_both_versions() {
     let connection = Connection::open(&path).expect("opened");
     connection.execute_batch("PRAGMA user_version = 99").expect("set");
     drop(connection);
-    assert_eq!(refusal(&folder), StoreError::Newer { path, found: 99, supported: 14 });
+    assert_eq!(refusal(&folder), StoreError::Newer { path, found: 99, supported: 18 });
 }
 
 #[test]
@@ -103,9 +103,9 @@ fn every_file_has_the_schema_of_the_newest_step() {
     drop(folder.open());
     let connection = Connection::open(database(&folder)).expect("opened");
     let read = |sql: &str| connection.query_one(sql, [], |row| row.get::<_, i64>(0)).expect("read");
-    assert_eq!(read("PRAGMA user_version"), 14);
+    assert_eq!(read("PRAGMA user_version"), 18);
     assert_eq!(read("PRAGMA application_id"), 0x574d_494c);
-    assert_eq!(read("SELECT count(*) FROM sqlite_master WHERE type = 'table'"), 16);
+    assert_eq!(read("SELECT count(*) FROM sqlite_master WHERE type = 'table'"), 17);
 }
 
 #[tokio::test]
@@ -204,7 +204,8 @@ async fn a_removed_task_leaves_no_row_anywhere() {
     store.remove(first, at(0)).await.expect("removed");
     let claimed = claim_one(&store, at(0)).await;
     store.save(&claimed.claim, vec![1]).await.expect("saved");
-    store.remove(id, at(2)).await.expect("removed");
+    store.remove(id, at(2)).await.expect("asked");
+    crate::fixture::end_stopped(&store, &claimed.claim, at(2)).await;
     let connection = Connection::open(database(&folder)).expect("opened");
     for table in [
         "task",

@@ -107,14 +107,16 @@ async fn whatever_ends_a_task_ends_its_trace_once() {
     let store = open(&folder, &tracer, at(0));
     let cancelled = insert(&store, CALLER).await;
     let claimed = claim_one(&store, at(1)).await;
-    store.cancel(cancelled, at(2)).await.expect("cancelled");
+    store.cancel(cancelled, at(2)).await.expect("asked");
+    assert_eq!(told(&tracer).1, ["wait"]);
     assert_eq!(store.finish(&claimed.claim, Next::Requeued, None, at(3)).await, Ok(false));
     store.remove(cancelled, at(4)).await.expect("removed");
-    assert_eq!(told(&tracer).1, ["wait", "run a: cancelled", "task a: cancelled"]);
+    assert_eq!(told(&tracer).1, ["run a: cancelled", "task a: cancelled"]);
 
     let removed = insert(&store, CALLER).await;
-    claim_one(&store, at(5)).await;
-    store.remove(removed, at(6)).await.expect("removed");
+    let claimed = claim_one(&store, at(5)).await;
+    store.remove(removed, at(6)).await.expect("asked");
+    crate::fixture::end_stopped(&store, &claimed.claim, at(6)).await;
     assert_eq!(told(&tracer).1, ["wait", "run a: deleted", "task a: deleted"]);
 
     let waits = insert(&store, CALLER).await;

@@ -8,9 +8,11 @@ use wasmill_model::{
     Cause, Dependencies, HAND_OVER_BYTES_MAX, Handed, NewTask, Next, OnConflict, OnFailure, Priority, Task,
     TaskId, TaskState, Unique,
 };
-use wasmill_store::{Cancelled, Change, Dependency, Filter, HandOver, RequestKey, Store, StoreError, Told};
+use wasmill_store::{Change, Dependency, Filter, HandOver, RequestKey, Store, StoreError, Told};
 
-use crate::fixture::{Place, at, claim, claim_one, failure, get, ids, insert_one, new_task, plugin};
+use crate::fixture::{
+    Place, at, claim, claim_one, end_stopped, failure, get, ids, insert_one, new_task, plugin,
+};
 
 fn after(on: &[TaskId]) -> NewTask {
     let dependencies = Dependencies { on: on.to_vec(), on_failure: OnFailure::Cancel, hand_over: false };
@@ -170,13 +172,15 @@ pub(crate) async fn a_task_that_is_cancelled_or_deleted_takes_those_along_that_w
         for is_running in [false, true] {
             let first = insert_one(&store).await;
             let second = insert(&store, after(&[first])).await;
-            if is_running {
-                claim_one(&store, at(1)).await;
-            }
+            let claimed = if is_running { Some(claim_one(&store, at(1)).await) } else { None };
             if delete {
-                assert!(store.remove(first, at(2)).await.expect("removed").is_some());
+                store.remove(first, at(2)).await.expect("removed");
             } else {
-                assert!(matches!(store.cancel(first, at(2)).await, Ok(Cancelled::Cancelled { .. })));
+                store.cancel(first, at(2)).await.expect("cancelled");
+            }
+            if let Some(claimed) = claimed {
+                assert_eq!(get(&store, second).await.state, TaskState::Waiting, "its guest is still there");
+                end_stopped(&store, &claimed.claim, at(2)).await;
             }
             assert!(blames(&get(&store, second).await, first, "was cancelled"), "{delete} {is_running}");
         }
@@ -427,8 +431,11 @@ pub(crate) async fn results_that_are_to_be_handed_over_are_not_forgotten(place: 
     store.close().await;
     let (store, _) = place.open_at(9, at(2));
     assert_eq!(store.prune(all).await, Ok(0));
-    assert!(matches!(handed(&store, 2).await, HandOver::Results(_)));
-    store.cancel(second, at(3)).await.expect("cancelled");
+    let claimed = claim_one(&store, at(2)).await;
+    assert!(matches!(store.handed(&claimed.claim).await, Ok(HandOver::Results(_))));
+    store.cancel(second, at(3)).await.expect("asked");
+    assert_eq!(store.prune(all).await, Ok(0), "its guest is still there");
+    end_stopped(&store, &claimed.claim, at(3)).await;
     assert_eq!(store.prune(all).await, Ok(2), "nobody waits for it any more");
     assert_eq!(store.get(first).await, Ok(None));
 }

@@ -1,9 +1,11 @@
 //! Cancelled, removed, and what comes too late.
 
-use wasmill_model::{Next, TaskId, TaskState};
-use wasmill_store::{Cancelled, Claimed};
+use wasmill_model::{Dependencies, NewTask, Next, OnConflict, OnFailure, TaskId, TaskState, Unique};
+use wasmill_store::{Cancelled, Removed, StoreError};
 
-use crate::fixture::{Place, at, claim, claim_one, failure, get, insert_one, wrote};
+use crate::fixture::{
+    Place, at, claim, claim_one, end_stopped, failure, get, ids, insert_one, new_task, wrote,
+};
 
 fn done() -> Next {
     Next::Completed("1".to_owned())
@@ -19,14 +21,118 @@ pub(crate) async fn a_waiting_task_is_cancelled(place: &impl Place) {
     assert!(claim(&store, 1, at(9)).await.claimed.is_empty());
 }
 
-pub(crate) async fn a_running_task_is_cancelled(place: &impl Place) {
+pub(crate) async fn a_running_task_is_cancelled_when_its_run_has_ended(place: &impl Place) {
     let store = place.open();
     let id = insert_one(&store).await;
-    claim_one(&store, at(1)).await;
-    assert_eq!(store.cancel(id, at(2)).await, Ok(Cancelled::Cancelled { was: TaskState::Running }));
+    let claimed = claim_one(&store, at(1)).await;
+    let token = claimed.claim.token();
+    assert_eq!(store.cancel(id, at(2)).await, Ok(Cancelled::Stopping { token }));
+    let task = get(&store, id).await;
+    assert_eq!((task.state, task.finished_at), (TaskState::Running, None), "its guest is still there");
+    assert_eq!(task.stop_requested_at, Some(at(2)));
+    assert_eq!(store.cancel(id, at(3)).await, Ok(Cancelled::Stopping { token }), "asked twice");
+    end_stopped(&store, &claimed.claim, at(4)).await;
     let task = get(&store, id).await;
     assert_eq!((task.state, task.started_at), (TaskState::Cancelled, Some(at(1))));
-    assert_eq!(task.finished_at, Some(at(2)));
+    assert_eq!((task.stop_requested_at, task.finished_at), (Some(at(2)), Some(at(4))));
+    assert_eq!(store.cancel(id, at(5)).await, Ok(Cancelled::AlreadyFinal(TaskState::Cancelled)));
+    assert_eq!(store.finish_stopped(&claimed.claim, None, at(6)).await, Ok(false));
+    assert_eq!(get(&store, id).await, task, "once");
+}
+
+pub(crate) async fn whatever_a_guest_answers_that_was_asked_to_stop_its_task_is_cancelled(
+    place: &impl Place,
+) {
+    let store = place.open();
+    let resume = Next::ResumeAt(at(9), vec![1]);
+    let retry = Next::RetryAt(at(9), failure());
+    for next in [done(), Next::Failed(failure()), retry, resume, Next::Requeued, Next::Recovered] {
+        let id = insert_one(&store).await;
+        let claimed = claim_one(&store, at(1)).await;
+        store.cancel(id, at(2)).await.expect("asked");
+        let log = wrote(&claimed.claim, "bye\n");
+        assert_eq!(store.finish(&claimed.claim, next.clone(), log, at(3)).await, Ok(false), "{next:?}");
+        let task = get(&store, id).await;
+        assert_eq!((task.state, task.result, task.failure), (TaskState::Cancelled, None, None), "{next:?}");
+        assert_eq!(task.finished_at, Some(at(3)));
+        assert_eq!(store.log(id).await.expect("read").as_deref(), Some("bye\n"));
+        assert_eq!((store.attempts(id).await, store.restore(&claimed.claim).await), (Ok(vec![]), Ok(None)));
+        assert!(claim(&store, 9, at(99)).await.claimed.is_empty());
+    }
+}
+
+pub(crate) async fn a_task_that_was_asked_to_stop_is_over_though_the_host_dies(place: &impl Place) {
+    let store = place.open();
+    let [cancelled, removed] = [insert_one(&store).await, insert_one(&store).await];
+    assert_eq!(claim(&store, 2, at(1)).await.claimed.len(), 2);
+    store.cancel(cancelled, at(2)).await.expect("asked");
+    store.remove(removed, at(2)).await.expect("asked");
+    store.close().await;
+    let (store, recovery) = place.open_at(9, at(5));
+    assert_eq!((recovery.stopped, recovery.requeued, recovery.failed), (2, 0, 0));
+    let task = get(&store, cancelled).await;
+    assert_eq!((task.state, task.finished_at, task.host_crashes), (TaskState::Cancelled, Some(at(5)), 0));
+    assert_eq!(store.get(removed).await, Ok(None));
+    assert!(claim(&store, 9, at(9)).await.claimed.is_empty());
+}
+
+pub(crate) async fn what_waits_for_the_end_of_a_task_waits_until_its_guest_is_gone(place: &impl Place) {
+    for removes in [false, true] {
+        let store = place.open();
+        let unique = |on_conflict| Unique { key: "k".parse().expect("a key"), on_conflict };
+        let keyed = || NewTask { unique: Some(unique(OnConflict::Refuse)), ..new_task() };
+        let first = keyed();
+        let id = first.id;
+        store.insert(vec![first]).await.expect("inserted");
+        let on = Dependencies { on: vec![id], on_failure: OnFailure::Run, hand_over: false };
+        let after = NewTask { dependencies: Some(on), ..new_task() };
+        let after_id = after.id;
+        store.insert(vec![after]).await.expect("inserted");
+        let claimed = claim_one(&store, at(1)).await;
+        if removes {
+            store.remove(id, at(2)).await.expect("asked");
+        } else {
+            store.cancel(id, at(2)).await.expect("asked");
+        }
+        let taken = store.insert(vec![keyed()]).await;
+        assert!(matches!(taken, Err(StoreError::KeyTaken { holder, .. }) if holder == id), "{taken:?}");
+        assert_eq!(get(&store, after_id).await.waits_for, Some(1));
+        assert_eq!(store.counts().await.expect("counted").running, 1);
+        end_stopped(&store, &claimed.claim, at(3)).await;
+        assert_eq!(store.counts().await.expect("counted").running, 0);
+        let next = keyed();
+        let next_id = next.id;
+        store.insert(vec![next]).await.expect("the key is free");
+        let mut ready: Vec<_> = ids(&claim(&store, 9, at(4)).await);
+        ready.sort();
+        assert_eq!(ready, [after_id, next_id]);
+        for id in [after_id, next_id] {
+            store.cancel(id, at(5)).await.expect("asked");
+        }
+        store.close().await;
+        let store = place.open();
+        assert_eq!(store.counts().await.expect("counted").running, 0);
+        store.close().await;
+    }
+}
+
+pub(crate) async fn a_wish_to_remove_is_never_taken_back(place: &impl Place) {
+    let store = place.open();
+    for removes_first in [false, true] {
+        let id = insert_one(&store).await;
+        let claimed = claim_one(&store, at(1)).await;
+        for removes in [removes_first, !removes_first] {
+            if removes {
+                let token = claimed.claim.token();
+                assert_eq!(store.remove(id, at(2)).await, Ok(Removed::Stopping { token }));
+            } else {
+                store.cancel(id, at(2)).await.expect("asked");
+            }
+        }
+        assert!(store.get(id).await.expect("read").is_some(), "its guest is still there");
+        end_stopped(&store, &claimed.claim, at(3)).await;
+        assert_eq!(store.get(id).await, Ok(None));
+    }
 }
 
 pub(crate) async fn a_final_task_stays_as_it_is(place: &impl Place) {
@@ -49,7 +155,7 @@ pub(crate) async fn an_unknown_task_is_neither_cancelled_nor_removed(place: &imp
     let store = place.open();
     let id = TaskId::new();
     assert_eq!(store.cancel(id, at(1)).await, Ok(Cancelled::NotFound));
-    assert_eq!(store.remove(id, at(2)).await, Ok(None));
+    assert_eq!(store.remove(id, at(2)).await, Ok(Removed::NotFound));
     assert_eq!(store.get(id).await, Ok(None));
     assert_eq!(store.log(id).await, Ok(None));
 }
@@ -57,21 +163,24 @@ pub(crate) async fn an_unknown_task_is_neither_cancelled_nor_removed(place: &imp
 pub(crate) async fn a_task_is_removed_in_any_state_with_all_it_has(place: &impl Place) {
     let store = place.open();
     let waiting = insert_one(&store).await;
-    assert_eq!(store.remove(waiting, at(2)).await, Ok(Some(TaskState::Waiting)));
+    let gone = |was| Ok(Removed::Removed { was });
+    assert_eq!(store.remove(waiting, at(2)).await, gone(TaskState::Waiting));
     let ended = insert_one(&store).await;
     let claimed = claim_one(&store, at(1)).await;
     let log = wrote(&claimed.claim, "log");
     assert_eq!(store.finish(&claimed.claim, done(), log, at(2)).await, Ok(true));
-    assert_eq!(store.remove(ended, at(2)).await, Ok(Some(TaskState::Completed)));
+    assert_eq!(store.remove(ended, at(2)).await, gone(TaskState::Completed));
     assert_eq!(store.log(ended).await, Ok(None));
     let running = insert_one(&store).await;
     let claimed = claim_one(&store, at(1)).await;
     assert_eq!(store.save(&claimed.claim, vec![1]).await, Ok(true));
-    assert_eq!(store.remove(running, at(2)).await, Ok(Some(TaskState::Running)));
+    let token = claimed.claim.token();
+    assert_eq!(store.remove(running, at(2)).await, Ok(Removed::Stopping { token }));
+    end_stopped(&store, &claimed.claim, at(2)).await;
     assert_eq!(store.restore(&claimed.claim).await, Ok(None));
     for id in [waiting, ended, running] {
         assert_eq!(store.get(id).await, Ok(None));
-        assert_eq!(store.remove(id, at(2)).await, Ok(None));
+        assert_eq!(store.remove(id, at(2)).await, Ok(Removed::NotFound));
     }
 }
 
@@ -79,17 +188,20 @@ pub(crate) async fn a_late_finish_changes_nothing(place: &impl Place) {
     let store = place.open();
     let cancelled = insert_one(&store).await;
     let claimed = claim_one(&store, at(1)).await;
-    store.cancel(cancelled, at(2)).await.expect("cancelled");
+    store.cancel(cancelled, at(2)).await.expect("asked");
+    end_stopped(&store, &claimed.claim, at(2)).await;
     let before = get(&store, cancelled).await;
-    let log = |claimed: &Claimed| wrote(&claimed.claim, "late");
-    assert_eq!(store.finish(&claimed.claim, done(), log(&claimed), at(3)).await, Ok(false));
+    let late = wrote(&claimed.claim, "late");
+    assert_eq!(store.finish(&claimed.claim, done(), late, at(3)).await, Ok(false));
     assert_eq!(store.save(&claimed.claim, vec![1]).await, Ok(false));
     assert_eq!(get(&store, cancelled).await, before);
     assert_eq!(store.log(cancelled).await, Ok(None));
     let removed = insert_one(&store).await;
     let claimed = claim_one(&store, at(1)).await;
-    store.remove(removed, at(2)).await.expect("removed");
-    assert_eq!(store.finish(&claimed.claim, done(), log(&claimed), at(3)).await, Ok(false));
+    store.remove(removed, at(2)).await.expect("asked");
+    end_stopped(&store, &claimed.claim, at(2)).await;
+    let late = wrote(&claimed.claim, "late");
+    assert_eq!(store.finish(&claimed.claim, done(), late, at(3)).await, Ok(false));
     assert_eq!(store.save(&claimed.claim, vec![1]).await, Ok(false));
     assert_eq!(store.get(removed).await, Ok(None));
 }
@@ -98,7 +210,8 @@ pub(crate) async fn a_late_claim_never_fits_another_task(place: &impl Place) {
     let store = place.open();
     let removed = insert_one(&store).await;
     let old = claim_one(&store, at(1)).await;
-    store.remove(removed, at(2)).await.expect("removed");
+    store.remove(removed, at(2)).await.expect("asked");
+    end_stopped(&store, &old.claim, at(2)).await;
     let other = insert_one(&store).await;
     claim_one(&store, at(1)).await;
     assert_eq!(store.finish(&old.claim, done(), None, at(2)).await, Ok(false));
@@ -110,6 +223,7 @@ pub(crate) async fn a_cancelled_task_keeps_the_digest_of_what_ran(place: &impl P
     let id = insert_one(&store).await;
     let claimed = claim_one(&store, at(1)).await;
     store.pin(&claimed.claim, "abc".into());
-    store.cancel(id, at(2)).await.expect("cancelled");
+    store.cancel(id, at(2)).await.expect("asked");
+    end_stopped(&store, &claimed.claim, at(3)).await;
     assert_eq!(get(&store, id).await.plugin_digest.as_deref(), Some("abc"));
 }

@@ -152,7 +152,10 @@ pub(crate) async fn a_task_keeps_the_usage_of_its_newest_attempt(place: &impl Pl
 
     let last = claim_one(&store, at(11)).await;
     last.claim.meter().add_http_request();
-    let Ok(Cancelled::Cancelled { .. }) = store.cancel(id, at(12)).await else { panic!("it is cancelled") };
+    let Ok(Cancelled::Stopping { .. }) = store.cancel(id, at(11)).await else {
+        panic!("it is asked to stop")
+    };
+    crate::fixture::end_stopped(&store, &last.claim, at(12)).await;
     let seconds = Duration::from_secs;
     let used = Usage { queue: seconds(2), wall: seconds(1), http_requests: 1, ..Usage::default() };
     assert_eq!(usage().await, Some(used));

@@ -1,9 +1,9 @@
 //! Filters: which tasks a list shows, which a cancel of many stops, and what retention removes.
 
 use wasmill_model::{NewTask, Next, TaskId, TaskState};
-use wasmill_store::{CancelledMany, Filter, ListQuery, Store};
+use wasmill_store::{CancelledMany, Filter, ListQuery, Stopping, Store};
 
-use crate::fixture::{Place, at, claim, claim_one, failure, get, insert_one, new_task, plugin};
+use crate::fixture::{Place, at, claim, claim_one, end_stopped, failure, get, insert_one, new_task, plugin};
 
 fn done() -> Next {
     Next::Completed("1".to_owned())
@@ -42,7 +42,10 @@ async fn task_in(store: &Store, state: TaskState, second: i64) -> TaskId {
         TaskState::Failed => {
             assert_eq!(store.finish(&claim, Next::Failed(failure()), None, at(second)).await, Ok(true));
         }
-        TaskState::Cancelled => drop(store.cancel(id, at(second)).await.expect("cancelled")),
+        TaskState::Cancelled => {
+            store.cancel(id, at(second)).await.expect("asked");
+            end_stopped(store, &claim, at(second)).await;
+        }
         TaskState::Waiting | TaskState::Running => {}
     }
     id
@@ -119,17 +122,25 @@ pub(crate) async fn a_filtered_list_loses_nothing_among_many_others(place: &impl
 pub(crate) async fn many_are_cancelled_and_only_those_meant(place: &impl Place) {
     let store = place.open();
     let waiting = task_in(&store, TaskState::Waiting, 0).await;
-    let running = task_in(&store, TaskState::Running, 1).await;
+    let running = NewTask { created_at: at(1), ..new_task() };
+    let id = running.id;
+    store.insert(vec![running]).await.expect("inserted");
+    let claim = claim_one(&store, at(1)).await.claim;
     let ended = task_in(&store, TaskState::Completed, 2).await;
     let late = task_in(&store, TaskState::Waiting, 9).await;
     let filter = Filter { created_before: Some(at(5)), ..Filter::default() };
     let found = store.find_open(filter.clone()).await.expect("found");
     assert_eq!(found.len(), 2);
+    let stopping = |was_requested| Stopping { id, token: claim.token(), was_requested };
     let cancelled = store.cancel_many(found.clone(), filter.clone(), at(3)).await;
-    assert_eq!(cancelled, Ok(CancelledMany { waiting: 1, running: vec![running] }));
+    assert_eq!(cancelled, Ok(CancelledMany { waiting: 1, running: vec![stopping(false)] }));
+    let again = store.cancel_many(found.clone(), filter.clone(), at(3)).await;
+    assert_eq!(again, Ok(CancelledMany { waiting: 0, running: vec![stopping(true)] }));
+    assert_eq!(get(&store, id).await.state, TaskState::Running, "its guest is still there");
+    end_stopped(&store, &claim, at(4)).await;
     for (id, state) in [
         (waiting, TaskState::Cancelled),
-        (running, TaskState::Cancelled),
+        (id, TaskState::Cancelled),
         (ended, TaskState::Completed),
         (late, TaskState::Waiting),
     ] {
@@ -153,8 +164,9 @@ pub(crate) async fn what_changed_since_it_was_found_is_judged_anew(place: &impl 
     let cancelled = store.cancel_many(found.clone(), filter, at(2)).await;
     assert_eq!(cancelled, Ok(CancelledMany::default()), "none of them waits any more");
     let cancelled = store.cancel_many(found, Filter::default(), at(2)).await;
-    assert_eq!(cancelled, Ok(CancelledMany { waiting: 0, running: vec![started] }));
-    assert_eq!(store.finish(&claims[1].claim, done(), None, at(3)).await, Ok(false), "its claim is lost");
+    let stopping = Stopping { id: started, token: claims[1].claim.token(), was_requested: false };
+    assert_eq!(cancelled, Ok(CancelledMany { waiting: 0, running: vec![stopping] }));
+    assert_eq!(store.finish(&claims[1].claim, done(), None, at(3)).await, Ok(false), "it was asked to stop");
     assert_eq!(get(&store, ran).await.state, TaskState::Completed);
 }
 

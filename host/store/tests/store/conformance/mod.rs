@@ -36,7 +36,11 @@ macro_rules! suite {
                 a_finish_works_once, a_log_belongs_to_the_newest_attempt,
                 a_task_keeps_the_digest_of_its_newest_attempt,
                 a_task_keeps_the_usage_of_its_newest_attempt;
-            end: a_waiting_task_is_cancelled, a_running_task_is_cancelled,
+            end: a_waiting_task_is_cancelled, a_running_task_is_cancelled_when_its_run_has_ended,
+                whatever_a_guest_answers_that_was_asked_to_stop_its_task_is_cancelled,
+                a_task_that_was_asked_to_stop_is_over_though_the_host_dies,
+                what_waits_for_the_end_of_a_task_waits_until_its_guest_is_gone,
+                a_wish_to_remove_is_never_taken_back,
                 a_cancelled_task_keeps_the_digest_of_what_ran, a_final_task_stays_as_it_is,
                 an_unknown_task_is_neither_cancelled_nor_removed,
                 a_task_is_removed_in_any_state_with_all_it_has, a_late_finish_changes_nothing,

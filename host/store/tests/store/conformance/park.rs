@@ -119,7 +119,7 @@ pub(crate) async fn a_step_that_a_crash_ended_is_done_once_more(place: &impl Pla
     let task = get(&store, id).await;
     assert_eq!((task.state, task.attempt, task.host_crashes), (TaskState::Waiting, 1, 1));
     let again = claim_one(&store, at(12)).await;
-    assert_eq!(again.attempt, 2, "a crash costs an attempt");
+    assert_eq!(again.attempt, 2, "the attempt that a crash ended is over");
     assert_eq!(store.restore(&again.claim).await, Ok(Some(b"one".to_vec())));
 }
 
@@ -136,7 +136,7 @@ pub(crate) async fn a_lost_claim_parks_nothing(place: &impl Place) {
     let store = place.open();
     let id = insert_one(&store).await;
     let claimed = claim_one(&store, at(1)).await;
-    store.cancel(id, at(2)).await.expect("cancelled");
+    store.cancel(id, at(2)).await.expect("asked");
     assert_eq!(store.finish(&claimed.claim, resume_at(11, "late"), None, at(3)).await, Ok(false));
     assert_eq!(get(&store, id).await.state, TaskState::Cancelled);
 }

@@ -3,7 +3,7 @@
 use wasmill_model::{NewTask, Next, Progress, TaskId};
 use wasmill_store::{Counts, Cursor, Filter, ListQuery, Store};
 
-use crate::fixture::{Place, at, claim, claim_one, failure, get, insert_one, new_task, plugin};
+use crate::fixture::{Place, at, claim, claim_one, end_stopped, failure, get, insert_one, new_task, plugin};
 
 async fn page(store: &Store, limit: usize, before: Option<Cursor>) -> (Vec<TaskId>, Option<Cursor>) {
     let page = store.list(ListQuery { limit, before, filter: Filter::default() }).await.expect("listed");
@@ -134,7 +134,8 @@ pub(crate) async fn late_progress_shows_nowhere(place: &impl Place) {
     let second = claim_one(&store, at(1)).await;
     store.progress(&first.claim, half());
     assert_eq!(get(&store, id).await.progress, None, "the next attempt starts without");
-    store.cancel(id, at(2)).await.expect("cancelled");
+    store.cancel(id, at(2)).await.expect("asked");
+    end_stopped(&store, &second.claim, at(2)).await;
     store.progress(&second.claim, half());
     assert_eq!(get(&store, id).await.progress, None);
 }
@@ -151,12 +152,14 @@ pub(crate) async fn counts_follow_every_move(place: &impl Place) {
     expect(0, 1).await;
     store.finish(&claimed.claim, Next::Requeued, None, at(1)).await.expect("finished");
     expect(1, 0).await;
-    claim_one(&store, at(1)).await;
+    let claimed = claim_one(&store, at(1)).await;
     let second = insert_one(&store).await;
     expect(1, 1).await;
     store.cancel(second, at(2)).await.expect("cancelled");
     expect(0, 1).await;
-    store.remove(first, at(2)).await.expect("removed");
+    store.remove(first, at(2)).await.expect("asked");
+    expect(0, 1).await;
+    end_stopped(&store, &claimed.claim, at(2)).await;
     store.remove(second, at(2)).await.expect("removed");
     expect(0, 0).await;
 }

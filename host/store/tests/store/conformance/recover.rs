@@ -11,7 +11,7 @@ pub(crate) async fn tasks_outlive_the_store(place: &impl Place) {
     let before = get(&store, id).await;
     drop(store);
     let (store, recovery) = place.open_at(9, at(5));
-    assert_eq!(recovery, Recovery { requeued: 0, failed: 0, waiting: 1, shortened: 0 });
+    assert_eq!(recovery, Recovery { requeued: 0, failed: 0, stopped: 0, waiting: 1, shortened: 0 });
     assert_eq!(get(&store, id).await, before);
 }
 
@@ -22,7 +22,7 @@ pub(crate) async fn a_running_task_is_recovered_first_in_line(place: &impl Place
     let young = insert_one(&store).await;
     store.close().await;
     let (store, recovery) = place.open_at(9, at(5));
-    assert_eq!(recovery, Recovery { requeued: 1, failed: 0, waiting: 2, shortened: 0 });
+    assert_eq!(recovery, Recovery { requeued: 1, failed: 0, stopped: 0, waiting: 2, shortened: 0 });
     let task = get(&store, old).await;
     assert_eq!((task.state, task.ready_at, task.started_at), (TaskState::Waiting, at(0), None));
     assert_eq!((task.attempt, task.host_crashes), (1, 1));
@@ -40,7 +40,7 @@ pub(crate) async fn the_third_crash_fails_the_task(place: &impl Place) {
         claim_one(&store, at(1)).await;
     }
     let (store, recovery) = place.open_at(9, at(5));
-    assert_eq!(recovery, Recovery { requeued: 0, failed: 1, waiting: 0, shortened: 0 });
+    assert_eq!(recovery, Recovery { requeued: 0, failed: 1, stopped: 0, waiting: 0, shortened: 0 });
     let task = get(&store, id).await;
     assert_eq!((task.state, task.finished_at), (TaskState::Failed, Some(at(5))));
     assert_eq!(task.failure.expect("a reason").cause, Cause::HostCrash);

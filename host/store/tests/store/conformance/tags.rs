@@ -83,8 +83,8 @@ pub(crate) async fn many_are_cancelled_by_their_tags(place: &impl Place) {
     let filter = tagged("b a");
     let found = store.find_open(filter.clone()).await.expect("found");
     let cancelled = store.cancel_many(found, filter, at(3)).await;
-    assert_eq!(cancelled, Ok(CancelledMany { waiting: 0, running: vec![both] }));
-    assert_eq!(store.find_open(tagged("a")).await.expect("found").len(), 1);
+    assert!(matches!(cancelled, Ok(CancelledMany { waiting: 0, running }) if running[0].id == both));
+    assert_eq!(store.find_open(tagged("a")).await.expect("found").len(), 2, "its guest is still there");
     for id in [one, none] {
         assert_eq!(get(&store, id).await.state, TaskState::Waiting);
     }
