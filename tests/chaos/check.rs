@@ -32,6 +32,7 @@ pub(crate) fn answer(ledger: &Ledger, id: &str, known: &Entry, answer: &Answer) 
             if !known.cancel_sent && !ledger.entry(id).cancel_sent && answer.json["state"] == "cancelled" {
                 ledger.report(Fault::Odd, format!("{id} was never cancelled: {}", answer.text));
             }
+            hold_to_stop(ledger, id, known, answer);
             let (attempt, crashes) = (&answer.json["attempt"], &answer.json["host_crashes"]);
             if attempt.as_u64() > crashes.as_u64().map(|crashes| crashes + 3) || crashes.as_u64() > Some(3) {
                 ledger.report(Fault::Odd, format!("more attempts than there may be: {}", answer.text));
@@ -46,6 +47,37 @@ pub(crate) fn answer(ledger: &Ledger, id: &str, known: &Entry, answer: &Answer) 
         StatusCode::NOT_FOUND if known.delete_sent || ledger.entry(id).delete_sent => {}
         StatusCode::NOT_FOUND => ledger.report(Fault::Lost, format!("{id} is not there")),
         _ => ledger.report(Fault::Odd, format!("{id} was answered {} {}", answer.status, answer.text)),
+    }
+}
+
+/// Holds a task that was asked to stop to that: it is cancelled or deleted, and no further attempt begins.
+fn hold_to_stop(ledger: &Ledger, id: &str, known: &Entry, answer: &Answer) {
+    let attempt = answer.json["attempt"].as_u64();
+    if known.asked_to_stop.is_some() && attempt > known.asked_to_stop {
+        ledger.report(Fault::Odd, format!("{id} was asked to stop and ran again: {}", answer.text));
+    }
+    if answer.json["stop_requested_at"].is_null() {
+        return;
+    }
+    ledger.change(id, |entry| entry.asked_to_stop = entry.asked_to_stop.or(attempt));
+    if !matches!(answer.json["state"].as_str(), Some("running" | "cancelled")) {
+        ledger.report(Fault::Odd, format!("{id} was asked to stop and ended otherwise: {}", answer.text));
+    }
+}
+
+/// Looks that nothing is left of all the guests there were: none exists, and no slot is taken.
+pub(crate) async fn nothing_computes(client: &Client, debug: &Client, ledger: &Ledger) {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let stats = client.get("/stats").await.json;
+        let guests = debug.get("/debug/tasks?format=json").await.json;
+        if stats["slots"]["used"] == 0 && guests["tasks"].as_array().is_some_and(Vec::is_empty) {
+            return;
+        }
+        if Instant::now() > until {
+            return ledger.report(Fault::Computes, format!("{} {guests}", stats["slots"]));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 

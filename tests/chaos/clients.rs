@@ -109,7 +109,7 @@ impl Shared {
         let misbehave = |input: Value| json!({"plugin": "misbehave", "input": input});
         let mut writes_to = None;
         // Most are quick, so that what stands still or computes leaves room for the others.
-        let mut task = match dice.below(30) {
+        let mut task = match dice.below(33) {
             0..8 => json!({"plugin": "noop"}),
             8..14 => misbehave(json!({"do": "sleep", "ms": dice.below(400)})),
             14..18 => misbehave(json!({"do": "echo", "text": file})),
@@ -118,6 +118,8 @@ impl Shared {
             22 => misbehave(json!({"do": "save-then-spin", "state": "here"})),
             23 | 24 => json!({"input": {"min_ms": 50, "max_ms": 900, "fail_rate": 0.2}}),
             25..28 => json!({"plugin": "swapped"}),
+            // Ready again at once: claimed before its first run has given its slot back.
+            28..31 => misbehave(json!({"do": "fail-then-spin", "spins": 2})),
             _ => {
                 let args = ["append-for-ever".to_owned(), format!("/in/{file}")];
                 writes_to = Some(file);
@@ -126,12 +128,14 @@ impl Shared {
         };
         let (timeout, attempts_max) = match task["input"]["do"].as_str() {
             Some("spin" | "save-then-spin") => ("30ms", 3),
+            Some("fail-then-spin") => ("1s", 2),
             _ if writes_to.is_some() => ("2s", 1),
             _ => ("30s", 3),
         };
         task["timeout"] = json!(timeout);
         task["max_attempts"] = json!(attempts_max);
-        task["backoff"] = json!({"first": "100ms", "factor": 1});
+        let is_at_once = task["input"]["do"] == "fail-then-spin";
+        task["backoff"] = json!({"first": if is_at_once { "0s" } else { "100ms" }, "factor": 1});
         let Some(answer) = self.send(Method::POST, "/task", Some(&task)).await else { return };
         match answer.status {
             StatusCode::CREATED => self.ledger.accept(answer.str("id").to_owned(), writes_to),
@@ -161,12 +165,16 @@ impl Shared {
         let Some(id) = self.ledger.some(dice) else { return };
         let before = self.ledger.entry(&id);
         self.ledger.change(&id, |entry| entry.cancel_sent = true);
-        let Some(answer) = self.send(Method::POST, &format!("/task/{id}/cancel"), None).await else { return };
+        let path = format!("/task/{id}/cancel{}", self.grace(dice));
+        let Some(answer) = self.send(Method::POST, &path, None).await else { return };
         match answer.status {
             StatusCode::OK => {
                 self.ledger.cancels.fetch_add(1, Ordering::Relaxed);
                 let written = self.ledger.written(&before);
                 let end = end_of(&answer.json);
+                if end.is_none() {
+                    self.odd("a cancel of what is not over", &answer);
+                }
                 self.ledger.change(&id, |entry| {
                     (entry.cancelled, entry.end) = (true, end);
                     entry.written = written;
@@ -183,7 +191,8 @@ impl Shared {
         let before = self.ledger.entry(&id);
         let had_been_sent = before.delete_sent;
         self.ledger.change(&id, |entry| entry.delete_sent = true);
-        let Some(answer) = self.send(Method::DELETE, &format!("/task/{id}"), None).await else { return };
+        let path = format!("/task/{id}{}", self.grace(dice));
+        let Some(answer) = self.send(Method::DELETE, &path, None).await else { return };
         match answer.status {
             StatusCode::NO_CONTENT => {
                 self.ledger.deletes.fetch_add(1, Ordering::Relaxed);
@@ -199,6 +208,15 @@ impl Shared {
             StatusCode::NOT_FOUND => self.expect_gone(&id, "a delete"),
             _ => self.odd("a delete", &answer),
         }
+    }
+
+    /// Returns a grace for every other wish to stop a task, of which some outlast the server.
+    fn grace(&self, dice: &mut Dice) -> String {
+        if dice.below(2) == 0 {
+            return String::new();
+        }
+        self.ledger.graces.fetch_add(1, Ordering::Relaxed);
+        format!("?grace={}ms", 10 + dice.below(1_500))
     }
 
     fn expect_gone(&self, id: &str, what: &str) {

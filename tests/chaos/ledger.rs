@@ -23,6 +23,8 @@ pub(crate) struct Entry {
     pub(crate) delete_sent: bool,
     pub(crate) cancelled: bool,
     pub(crate) deleted: bool,
+    /// Which attempt ran when it was first seen to be asked to stop: there is none after that.
+    pub(crate) asked_to_stop: Option<u64>,
     /// How it ended, as it was first seen.
     pub(crate) end: Option<Value>,
     /// Bytes in its file when it was over.
@@ -49,6 +51,8 @@ pub(crate) enum Fault {
     CameBack,
     /// A task never ends.
     Stuck,
+    /// A guest is there, or a slot is taken, though no task runs.
+    Computes,
     /// Anything else that should not be.
     Odd,
 }
@@ -62,6 +66,7 @@ pub(crate) struct Ledger {
     pub(crate) unanswered: AtomicU64,
     pub(crate) cancels: AtomicU64,
     pub(crate) deletes: AtomicU64,
+    pub(crate) graces: AtomicU64,
     pub(crate) looks: AtomicU64,
     pub(crate) odd_clients: AtomicU64,
     /// Writes that were with the system already when their guest was stopped.
@@ -78,6 +83,7 @@ impl Ledger {
             unanswered: AtomicU64::new(0),
             cancels: AtomicU64::new(0),
             deletes: AtomicU64::new(0),
+            graces: AtomicU64::new(0),
             looks: AtomicU64::new(0),
             odd_clients: AtomicU64::new(0),
             under_way: AtomicU64::new(0),
@@ -137,6 +143,7 @@ impl Ledger {
             ("requests cut off, outcome unknown", read(&self.unanswered)),
             ("cancels answered", read(&self.cancels)),
             ("deletes answered", read(&self.deletes)),
+            ("cancels and deletes sent with a grace", read(&self.graces)),
             ("looks at a task", read(&self.looks)),
             ("connections of odd clients", read(&self.odd_clients)),
             ("writes under way when their guest was stopped", read(&self.under_way)),
@@ -165,6 +172,7 @@ impl Faults {
             ("WROTE: after the answer that it is over", count(Fault::Wrote)),
             ("CAME BACK: deleted, but there", count(Fault::CameBack)),
             ("STUCK: never ended", count(Fault::Stuck)),
+            ("COMPUTES: a guest or a slot without a task", count(Fault::Computes)),
             ("ODD: anything else", count(Fault::Odd)),
         ]
     }

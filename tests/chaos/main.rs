@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use wasmill_tests::{PROGRAM, Server, tiny};
+use wasmill_tests::{Client, PROGRAM, Server, tiny};
 
 use crate::clients::Clients;
 use crate::dice::Dice;
@@ -51,7 +51,10 @@ fn main() -> Result<()> {
     std::fs::write(plugins.join("program.toml"), permissions)?;
 
     let load = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let server = Server::start_in(folder, &["--slots", "60", "--drain", "1s"])?;
+    let server =
+        Server::start_in(folder, &["--slots", "60", "--drain", "1s", "--debug-listen", "127.0.0.1:0"])?;
+    // A disk that is full is one, and told as such.
+    server.expect_errors();
     let ledger = Arc::new(Ledger::new(shared));
     let clients = Clients::start(&load, &server, &ledger, (CLIENTS, ODD_CLIENTS), seed);
     let mut trouble = Trouble::new(server, load.handle().clone(), disk, Dice::new(seed));
@@ -62,6 +65,8 @@ fn main() -> Result<()> {
     let mut server = trouble.end(&clients)?;
     load.block_on(clients.stop());
     load.block_on(check::over_rest(&server.client(), &ledger))?;
+    let debug = debug_port(&server).context("the log says where the debug port is")?;
+    load.block_on(check::nothing_computes(&server.client(), &debug, &ledger));
     ensure!(server.terminate().success(), "the server does not stop well: {}", server.log());
     check::in_database(&server.folder().join("data"), &ledger)?;
 
@@ -75,6 +80,15 @@ fn main() -> Result<()> {
     }
     ensure!(faults.is_empty(), "promises were broken; CHAOS_SEED={seed}");
     Ok(())
+}
+
+/// Returns a client of the debug port.
+fn debug_port(server: &Server) -> Option<Client> {
+    server.log().lines().find_map(|line| {
+        let event: serde_json::Value = serde_json::from_str(line).ok()?;
+        event["message"].as_str().filter(|message| message.starts_with("debug port"))?;
+        Some(Client::new(event["address"].as_str()?.parse().ok()?).undocumented())
+    })
 }
 
 fn number(variable: &str) -> Result<Option<u64>> {
