@@ -93,7 +93,7 @@ async fn play(steps: Vec<Step>) {
                     task.attempts_max = 2;
                     task.group = group.and_then(|group| group.parse().ok());
                     let now = Some(Duration::ZERO);
-                    task.backoff = at_once.then(|| Backoff::of(now, None, now).expect("valid"));
+                    task.backoff = at_once.then(|| Backoff::of(now, None, now, None).expect("valid"));
                 };
                 let id = bed.submit_new(change, script).await;
                 bed.scheduler.wake();
