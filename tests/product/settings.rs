@@ -4,8 +4,9 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
+use wasmill_tests::fake::{Fake, Reply};
 use wasmill_tests::{Said, command};
 
 fn folder() -> TempDir {
@@ -214,4 +215,29 @@ fn an_empty_secret_counts_as_unset_and_the_log_says_so() {
     let mut server = Served::start(&folder, &[], &flags);
     server.until_serving();
     server.stop();
+}
+
+#[test]
+fn headers_for_a_proxy_go_with_every_request_and_are_never_shown() {
+    let fake = Fake::start(|_| Reply::Json(401, json!({"code": "none", "detail": "no entrance"})));
+    let url = fake.url();
+    let secret = ("WASMILL_HEADERS", "Authorization: Bearer s3cret\nX-Team: 7");
+    for command in [&["list"][..], &["stats"], &["submit", "x"], &["plugin", "list"], &["schedule", "list"]] {
+        let said = run(&folder(), &[secret, ("WASMILL_SERVER", &url)], command);
+        assert!(said.code == 2 && said.err.contains("no entrance"), "{command:?}: {said:?}");
+        assert!(!said.err.contains("s3cret"), "{said:?}");
+    }
+    let flags =
+        ["list", "--server", &url, "--header", "Authorization: Bearer s3cret", "--header", "X-Team: 7"];
+    run(&folder(), &[], &flags);
+    let asked = fake.asked();
+    assert_eq!(asked.len(), 6);
+    for asked in asked {
+        assert_eq!(asked.header("authorization"), Some("Bearer s3cret"), "{asked:?}");
+        assert_eq!(asked.header("x-team"), Some("7"), "{asked:?}");
+    }
+    let wrong = run(&folder(), &[("WASMILL_HEADERS", "Authorization Bearer s3cret")], &["list"]);
+    is_refused(&wrong, &["WASMILL_HEADERS", "has no ':'"]);
+    let help = run(&folder(), &[secret], &["list", "--help"]);
+    assert!(!wrong.err.contains("s3cret") && !help.out.contains("s3cret"), "{wrong:?} {help:?}");
 }
