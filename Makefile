@@ -10,7 +10,7 @@ PEERS_IN_RUST := $(patsubst %/Cargo.toml,%,$(wildcard tests/bench/peers/rust/*/C
 PLUGINS_TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)/release/guests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run build test bench bench-growth bench-peers chaos api-fuzz lint fmt plugins plugins-all programs up down logs rebuild clean
+.PHONY: help setup run build test test-browser bench bench-growth bench-peers chaos api-fuzz lint fmt plugins plugins-all programs up down logs rebuild clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ build: setup ## Build the binary, target/release/wasmill
 test: build ## Run every test
 	$(CARGO) test --release --locked -p wasmill-scheduler
 	$(CARGO) test --release --locked --workspace --exclude wasmill-scheduler
+
+test-browser: build ## Try to get past the front door from web pages in Chromium
+	WASMILL_TEST_REQUIRE=all $(CARGO) test --release --locked --workspace --exclude wasmill-scheduler --test product -- browser
 
 bench: build ## Measure this machine: floors, throughput, latencies, plugins (a part: ARGS=large, ARGS=parked)
 	$(CARGO) bench --locked --workspace --exclude wasmill-scheduler --bench bench -- $(ARGS)

@@ -1,6 +1,8 @@
 //! What Wasmill promises, asked of the real binary over real sockets.
 
 mod backoff;
+mod bodies;
+mod browser;
 mod cancel_matrix;
 mod clean_output;
 mod cli;
@@ -14,6 +16,7 @@ mod cron;
 mod debug;
 mod depends;
 mod doctor;
+mod door;
 mod drain;
 mod durability;
 mod examples;
@@ -36,6 +39,7 @@ mod parking;
 mod plugins;
 mod problems;
 mod queue;
+mod raw_requests;
 mod schedules;
 mod schedules_full;
 mod settings;

@@ -11,6 +11,7 @@ use wasmill_runtime::Runtime;
 use wasmill_scheduler::{Scheduler, Schedules};
 use wasmill_store::{Store, StoreError};
 
+use crate::bodies::Bodies;
 use crate::followers::Followers;
 use crate::metrics::Metrics;
 use crate::problem::{self, Problem};
@@ -18,8 +19,8 @@ use crate::routes::{Routes, get, post};
 use crate::upload::{self, Uploads};
 use crate::webhook::Webhooks;
 use crate::{
-    batch, cancel, cancel_many, docs, drain, events, health, list, logs, metrics, openapi, pause, plugins,
-    result, retry, retry_many, schedules, stats, status, submit, task, trace, webhook,
+    batch, cancel, cancel_many, docs, drain, events, health, list, logs, metrics, openapi, pause,
+    plugins, result, retry, retry_many, schedules, stats, status, submit, task, trace, webhook,
 };
 
 /// What the API accepts.
@@ -29,6 +30,8 @@ pub struct ApiConfig {
     pub body_bytes_max: usize,
     /// Bytes of the largest body that holds many task requests.
     pub batch_bytes_max: usize,
+    /// Bytes of all bodies that are on their way.
+    pub bodies: Bodies,
     /// How long a client may take to send a body.
     pub body_timeout: Duration,
     /// The timeout of a task that names none, and whose plugin names none.

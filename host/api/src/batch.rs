@@ -47,8 +47,9 @@ pub(crate) async fn batch(
         return Err(Problem::draining());
     }
     // Reading ten thousand requests takes a while: not on a thread that serves others.
-    let checking = api.clone();
-    let tasks = tokio::task::spawn_blocking(move || check(&checking, &bytes, lines, now)).await;
+    // The bytes are held until the tasks that were made of them are stored.
+    let (checking, reading) = (api.clone(), bytes.clone());
+    let tasks = tokio::task::spawn_blocking(move || check(&checking, &reading, lines, now)).await;
     let mut tasks = tasks.map_err(|_| Problem::internal_fault("checking a batch panicked"))??;
     if caller.is_some() {
         tasks.iter_mut().for_each(|task| task.trace.clone_from(&caller));

@@ -3,21 +3,24 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody};
 use axum::http::{HeaderMap, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use bytes::{Buf, BytesMut};
+use http_body_util::BodyExt;
 use serde::de::IgnoredAny;
 
 use crate::app::ApiConfig;
 use crate::problem::Problem;
 
-/// Bytes of a refused body that are still read, and how long that may take.
-const DISCARDED_BYTES_MAX: usize = 16 << 20;
-const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a body waits for room beside those of others.
+const ROOM_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What some editors and shells put before a text. JSON has no place for it, and readers may pass over it.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Reads a JSON body; empty is fine, and then needs no content type.
 pub(crate) async fn read_json(config: &ApiConfig, headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
-    let bytes = read(body, config.body_bytes_max, config.body_timeout).await?;
+    let bytes = read_text(config, headers, body, config.body_bytes_max).await?;
     if !bytes.is_empty() && !is_json(headers) {
         return Err(Problem::unsupported_media_type());
     }
@@ -40,7 +43,7 @@ pub(crate) async fn read_batch(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<(Bytes, Lines), Problem> {
-    let bytes = read(body, config.batch_bytes_max, config.body_timeout).await?;
+    let bytes = read_text(config, headers, body, config.batch_bytes_max).await?;
     let kind = content_type(headers);
     let lines = matches!(
         kind.as_deref(),
@@ -51,45 +54,78 @@ pub(crate) async fn read_batch(
 
 /// Reads a body of WebAssembly.
 pub(crate) async fn read_wasm(
+    config: &ApiConfig,
     headers: &HeaderMap,
     body: Body,
     bytes_max: usize,
     timeout: Duration,
 ) -> Result<Bytes, Problem> {
     if !matches!(content_type(headers).as_deref(), Some("application/wasm" | "application/octet-stream")) {
-        discard(body).await;
         return Err(Problem::not_wasm());
     }
-    read(body, bytes_max, timeout).await
+    read(config, headers, body, bytes_max, timeout).await
 }
 
-/// Reads and forgets what is left of a body that is refused: a client that is cut off while it sends may
-/// never get to read why.
-pub(crate) async fn discard(mut body: Body) {
-    let mut bytes = 0;
-    let rest = async {
-        while let Some(Ok(frame)) = body.frame().await {
-            bytes += frame.data_ref().map_or(0, Bytes::len);
-            if bytes > DISCARDED_BYTES_MAX {
-                break;
-            }
-        }
-    };
-    // A client that is slower than this is cut off.
-    let _ = tokio::time::timeout(DISCARD_TIMEOUT, rest).await;
-}
-
-async fn read(mut body: Body, bytes_max: usize, timeout: Duration) -> Result<Bytes, Problem> {
-    let limited = Limited::new(&mut body, bytes_max);
-    match tokio::time::timeout(timeout, limited.collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            discard(body).await;
-            Err(Problem::body_too_large(bytes_max))
-        }
-        Ok(Err(_)) => Err(Problem::unreadable_body()),
-        Err(_) => Err(Problem::body_too_slow()),
+async fn read_text(
+    config: &ApiConfig,
+    headers: &HeaderMap,
+    body: Body,
+    bytes_max: usize,
+) -> Result<Bytes, Problem> {
+    let mut bytes = read(config, headers, body, bytes_max, config.body_timeout).await?;
+    if bytes.starts_with(BYTE_ORDER_MARK) {
+        bytes.advance(BYTE_ORDER_MARK.len());
     }
+    Ok(bytes)
+}
+
+/// Reads a body. What is refused need not be read to its end: the connection sees to it that the client gets
+/// to read why.
+async fn read(
+    config: &ApiConfig,
+    headers: &HeaderMap,
+    body: Body,
+    bytes_max: usize,
+    timeout: Duration,
+) -> Result<Bytes, Problem> {
+    if let Some(encoding) = headers.get(header::CONTENT_ENCODING)
+        && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
+    {
+        return Err(Problem::encoded_body(&String::from_utf8_lossy(encoding.as_bytes())));
+    }
+    // A client that waits for 100 Continue is spared the sending: nothing has been asked of the body yet.
+    if body.size_hint().lower() > bytes_max as u64 {
+        return Err(Problem::body_too_large(bytes_max));
+    }
+    let reading = read_frames(config, body, bytes_max);
+    tokio::time::timeout(timeout, reading).await.unwrap_or_else(|_| Err(Problem::body_too_slow()))
+}
+
+async fn read_frames(config: &ApiConfig, mut body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
+    let mut reservation = config.bodies.begin();
+    let expected = body.size_hint().lower();
+    let (mut first, mut joined) = (Bytes::new(), BytesMut::new());
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| Problem::unreadable_body())?.into_data() else { continue };
+        if first.len() + joined.len() + data.len() > bytes_max {
+            return Err(Problem::body_too_large(bytes_max));
+        }
+        let growing = reservation.grow(data.len() as u64);
+        tokio::time::timeout(ROOM_TIMEOUT, growing).await.map_err(|_| Problem::overloaded())?;
+        // Most bodies come in one piece, which need not be copied.
+        if first.is_empty() && joined.is_empty() {
+            first = data;
+        } else {
+            if joined.is_empty() {
+                // What was announced is no larger than allowed, and takes no memory until it comes.
+                joined.reserve(usize::try_from(expected).unwrap_or_default());
+                joined.extend_from_slice(&std::mem::take(&mut first));
+            }
+            joined.extend_from_slice(&data);
+        }
+    }
+    let bytes = if joined.is_empty() { first } else { joined.freeze() };
+    Ok(reservation.attach(bytes))
 }
 
 /// Returns the content type in lower case, without its parameters.

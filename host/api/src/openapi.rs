@@ -12,8 +12,8 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    batch, cancel, cancel_many, docs, drain, events, health, list, logs, metrics, pause, plugins, result,
-    retry, retry_many, schedules, stats, status, submit, task, upload, webhook,
+    batch, cancel, cancel_many, docs, drain, events, health, list, logs, metrics, pause, plugins,
+    result, retry, retry_many, schedules, stats, status, submit, task, upload, webhook,
 };
 
 pub(crate) mod answer;

@@ -5,6 +5,7 @@
 
 use std::any::Any;
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 use axum::Json;
 use axum::body::Body;
@@ -130,8 +131,63 @@ impl Problem {
         Self { retry_after_secs: kind.retry_after_secs, ..problem }
     }
 
+    /// Returns what kind of problem it is, for machines.
+    #[cfg(test)]
+    pub(crate) fn code(&self) -> &'static str {
+        self.code
+    }
+
     pub(crate) fn invalid_path() -> Self {
         Self::of(kind::INVALID_PATH, "the path has escaped bytes that are not UTF-8")
+    }
+
+    pub(crate) fn invalid_host(why: &str) -> Self {
+        let detail = format!("the request must have one Host header that names a host: {why}");
+        Self::of(kind::INVALID_HOST, detail)
+    }
+
+    /// The request is meant for a name that a stranger may have made lead here.
+    pub(crate) fn unknown_host(name: &[u8]) -> Self {
+        let name = String::from_utf8_lossy(name);
+        let name = shortened(&name);
+        let detail = format!(
+            "this server does not know itself as '{name}': a web page could have made that name lead here; if it \
+             is right, start the server with --public-host {name}"
+        );
+        Self::of(kind::UNKNOWN_HOST, detail)
+    }
+
+    /// A page of another origin asks for a change.
+    pub(crate) fn cross_origin(origin: Option<&HeaderValue>) -> Self {
+        let origin = origin.and_then(|origin| origin.to_str().ok()).unwrap_or("another origin");
+        let detail = format!(
+            "a page of {} may not change anything here; if it may, start the server with --allow-origin and that \
+             origin",
+            shortened(origin)
+        );
+        Self::of(kind::CROSS_ORIGIN, detail)
+    }
+
+    /// A proxy that is not trusted forwarded the request.
+    pub(crate) fn came_through_a_proxy(header: &str, peer: IpAddr) -> Self {
+        let peer = peer.to_canonical();
+        let detail = format!(
+            "the request came through a proxy, as its header {header} says, and this server asks nobody who they \
+             are; if the proxy does, start the server with --trust-proxy {peer}"
+        );
+        Self::of(kind::CAME_THROUGH_A_PROXY, detail)
+    }
+
+    /// The bodies that are on their way take all the memory there is for them.
+    pub(crate) fn overloaded() -> Self {
+        let detail =
+            "the bodies of other requests and answers take all the memory for them; try again shortly";
+        Self::of(kind::OVERLOADED, detail)
+    }
+
+    pub(crate) fn encoded_body(encoding: &str) -> Self {
+        let detail = format!("send the body as it is, without 'Content-Encoding: {}'", shortened(encoding));
+        Self::of(kind::ENCODED_BODY, detail)
     }
 
     pub(crate) fn invalid_id(text: &str, error: InvalidTaskId) -> Self {
@@ -145,7 +201,12 @@ impl Problem {
     }
 
     pub(crate) fn invalid_json_line(line: usize, error: &serde_json::Error) -> Self {
-        let detail = format!("line {line} of the body is not valid JSON: {error}");
+        let place = format!(" at line {} column {}", error.line(), error.column());
+        let error = error.to_string();
+        // It knows only of its own line.
+        let why = error.strip_suffix(&place).unwrap_or(&error);
+        let column = place.rsplit(' ').next().unwrap_or_default();
+        let detail = format!("line {line} of the body is not valid JSON: {why} at column {column}");
         Self::of(kind::INVALID_JSON, detail)
     }
 
@@ -353,7 +414,8 @@ impl Problem {
         Self::of(kind::INTERNAL, detail)
     }
 
-    fn document(&self, instance: &str) -> Response {
+    /// Writes it out, as the answer to a request for this path.
+    pub(crate) fn document(&self, instance: &str) -> Response {
         let document = Document {
             r#type: format!("urn:wasmill:problem:{}", self.code),
             title: self.title,

@@ -25,6 +25,16 @@ impl Kind {
 }
 
 pub(crate) const INVALID_PATH: Kind = Kind::new(StatusCode::BAD_REQUEST, "invalid-path", "Path is not UTF-8");
+pub(crate) const INVALID_HOST: Kind =
+    Kind::new(StatusCode::BAD_REQUEST, "invalid-host", "Invalid Host header");
+pub(crate) const UNKNOWN_HOST: Kind =
+    Kind::new(StatusCode::MISDIRECTED_REQUEST, "unknown-host", "Unknown host name");
+pub(crate) const CROSS_ORIGIN: Kind =
+    Kind::new(StatusCode::FORBIDDEN, "cross-origin", "Page of another origin");
+pub(crate) const CAME_THROUGH_A_PROXY: Kind =
+    Kind::new(StatusCode::FORBIDDEN, "came-through-a-proxy", "Proxy is not trusted");
+pub(crate) const OVERLOADED: Kind =
+    Kind::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Too many bytes on their way").passes_in(1);
 pub(crate) const INVALID_ID: Kind = Kind::new(StatusCode::BAD_REQUEST, "invalid-id", "Not a task id");
 pub(crate) const INVALID_JSON: Kind = Kind::new(StatusCode::BAD_REQUEST, "invalid-json", "Body is not JSON");
 pub(crate) const UNREADABLE_BODY: Kind =
@@ -65,6 +75,8 @@ pub(crate) const BODY_TOO_LARGE: Kind =
     Kind::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "Body too large");
 pub(crate) const NOT_JSON: Kind =
     Kind::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Body is not declared as JSON");
+pub(crate) const ENCODED_BODY: Kind =
+    Kind::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-content-encoding", "Body is encoded");
 pub(crate) const NOT_WASM: Kind = Kind::new(
     StatusCode::UNSUPPORTED_MEDIA_TYPE,
     "unsupported-media-type",
@@ -104,6 +116,9 @@ pub(crate) const PLUGINS_FOLDER_UNAVAILABLE: Kind = Kind::new(
 pub(crate) const STORE_UNAVAILABLE: Kind =
     Kind::new(StatusCode::SERVICE_UNAVAILABLE, "store-unavailable", "Database unavailable").passes_in(1);
 
+/// What any request may be answered with, by the front door or since the server is busy.
+pub(crate) const OF_ANY: [Kind; 5] = [INTERNAL, INVALID_HOST, UNKNOWN_HOST, CAME_THROUGH_A_PROXY, OVERLOADED];
+
 /// What any route may answer that asks the store.
 pub(crate) const OF_STORE: [Kind; 2] = [DRAINING, STORE_UNAVAILABLE];
 
@@ -111,7 +126,8 @@ pub(crate) const OF_STORE: [Kind; 2] = [DRAINING, STORE_UNAVAILABLE];
 pub(crate) const OF_TASK: [Kind; 5] = [INVALID_PATH, INVALID_ID, UNKNOWN_TASK, DRAINING, STORE_UNAVAILABLE];
 
 /// What any route may answer that reads a JSON body.
-pub(crate) const OF_JSON_BODY: [Kind; 4] = [UNREADABLE_BODY, BODY_TOO_SLOW, BODY_TOO_LARGE, NOT_JSON];
+pub(crate) const OF_JSON_BODY: [Kind; 5] =
+    [UNREADABLE_BODY, BODY_TOO_SLOW, BODY_TOO_LARGE, NOT_JSON, ENCODED_BODY];
 
 /// What changing a plugin may answer.
 pub(crate) const OF_UPLOAD: [Kind; 3] = [INVALID_PATH, UPLOADS_ARE_OFF, PLUGINS_FOLDER_UNAVAILABLE];

@@ -15,7 +15,7 @@ use wasmill_model::PluginName;
 use wasmill_runtime::{Removed, Runtime, UploadError};
 
 use crate::app::Api;
-use crate::body::{discard, read_wasm};
+use crate::body::read_wasm;
 use crate::openapi::{Answer, Operation};
 use crate::plugins::{self, PluginView, view_all};
 use crate::problem::Problem;
@@ -56,14 +56,8 @@ pub(crate) async fn put(
     headers: HeaderMap,
     body: Body,
 ) -> Result<impl IntoResponse, Problem> {
-    let (_turn, name) = match begin(&api, &name).await {
-        Ok(begun) => begun,
-        Err(problem) => {
-            discard(body).await;
-            return Err(problem);
-        }
-    };
-    let bytes = read_wasm(&headers, body, PLUGIN_BYTES_MAX, UPLOAD_TIMEOUT).await?;
+    let (_turn, name) = begin(&api, &name).await?;
+    let bytes = read_wasm(&api.config, &headers, body, PLUGIN_BYTES_MAX, UPLOAD_TIMEOUT).await?;
     let uploaded = change(&api, move |runtime| runtime.upload(&name, &bytes)).await?;
     // Tasks may have waited for it.
     api.scheduler.wake();
@@ -108,7 +102,13 @@ pub(crate) fn about_put() -> Operation {
         .wasm_body("The bytes of the file, at most 128 MiB.")
         .answers(200, answer("It took the place of another."))
         .answers(201, answer("It is new."))
-        .problems(&[kind::UNREADABLE_BODY, kind::BODY_TOO_SLOW, kind::BODY_TOO_LARGE, kind::NOT_WASM])
+        .problems(&[
+            kind::UNREADABLE_BODY,
+            kind::BODY_TOO_SLOW,
+            kind::BODY_TOO_LARGE,
+            kind::NOT_WASM,
+            kind::ENCODED_BODY,
+        ])
         .problems(&[kind::INVALID_PLUGIN_NAME, kind::PLUGIN_REJECTED])
         .problems(&kind::OF_UPLOAD)
         .problems(&kind::OF_STORE)

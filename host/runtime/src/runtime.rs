@@ -7,6 +7,7 @@ use std::future::poll_fn;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, ready};
 use std::time::Duration;
@@ -151,6 +152,8 @@ struct Inner {
     folder: Option<PathBuf>,
     /// One upload or removal at a time.
     changing: Mutex<()>,
+    /// See [`Runtime::host_bytes`].
+    host_bytes: Arc<AtomicU64>,
     _keeper: Option<Keeper>,
 }
 
@@ -223,7 +226,9 @@ impl Runtime {
             )?),
             None => None,
         };
-        let memory = Arc::new(Budget::new(pool::guests_bytes_max(&config), gauge(&config, &loader.engines)));
+        let host_bytes = Arc::<AtomicU64>::default();
+        let gauge = gauge(&config, &loader.engines, Arc::clone(&host_bytes));
+        let memory = Arc::new(Budget::new(pool::guests_bytes_max(&config), gauge));
         let instances = Arc::<Instances>::default();
         let on_tick = {
             let (memory, instances) = (Arc::clone(&memory), Arc::clone(&instances));
@@ -238,9 +243,16 @@ impl Runtime {
             instances,
             folder: plugins.folder,
             changing: Mutex::default(),
+            host_bytes,
             _keeper: keeper,
         };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Returns the counter of bytes that the host holds for itself for a while, such as bodies of requests:
+    /// whoever holds them counts them here, and no guest is blamed for them.
+    pub fn host_bytes(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.inner.host_bytes)
     }
 
     /// Loads one file that lies in no watched folder, with the manifest beside it, and puts it into service
@@ -395,9 +407,10 @@ fn open_cache(config: &CacheConfig) -> Option<Cache> {
     cache.ok()
 }
 
-/// Returns what measures the memory that is resident, but for what free slots of the pools keep: it is
-/// used again by whoever comes next. Measures nothing where nothing is bounded.
-fn gauge(config: &RuntimeConfig, engines: &Engines) -> Gauge {
+/// Returns what measures the memory that is resident, but for what free slots of the pools keep, which is
+/// used again by whoever comes next, and for what the host holds for itself. Measures nothing where nothing is
+/// bounded.
+fn gauge(config: &RuntimeConfig, engines: &Engines, host_bytes: Arc<AtomicU64>) -> Gauge {
     if config.memory_total_bytes.is_none() {
         return Box::new(|| None);
     }
@@ -406,7 +419,8 @@ fn gauge(config: &RuntimeConfig, engines: &Engines) -> Gauge {
         engines.get(Profile::Pooled).pooling_allocator_metrics().expect("the engine is made with pools");
     Box::new(move || {
         let kept_bytes = metrics.unused_memory_bytes_resident() + metrics.unused_table_bytes_resident();
-        Some(resident.bytes()?.saturating_sub(kept_bytes as u64))
+        let host_bytes = host_bytes.load(Relaxed);
+        Some(resident.bytes()?.saturating_sub(kept_bytes as u64).saturating_sub(host_bytes))
     })
 }
 

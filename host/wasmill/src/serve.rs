@@ -8,8 +8,8 @@ use tokio::net::TcpListener;
 use tokio::runtime;
 use tokio::sync::Notify;
 use wasmill_api::{
-    Api, ApiConfig, Debug, Followers, LogEvents, Metrics, Secrets, Server, ServerConfig, Uploads,
-    WebhookConfig, Webhooks, debug_router, follow_manifests, prepare, router,
+    Api, ApiConfig, Bodies, Debug, Door, Followers, LogEvents, Metrics, Secrets, Server, ServerConfig,
+    Uploads, WebhookConfig, Webhooks, debug_router, follow_manifests, listen, prepare, router,
 };
 use wasmill_model::{Clock, Limits, SystemClock};
 use wasmill_runtime::{
@@ -67,12 +67,11 @@ pub(crate) fn serve(args: ServeArgs) -> Result<()> {
 
 async fn run(config: Config, guests: runtime::Handle, log_events: Arc<LogEvents>) -> Result<()> {
     let mut stop = StopSignals::listen()?;
-    let listener = TcpListener::bind(config.listen)
-        .await
+    let listener = listen(config.listen)
         .with_context(|| format!("failed to listen on {}; is it in use?", config.listen))?;
     let debug_listener =
         match config.debug_listen {
-            Some(address) => Some(TcpListener::bind(address).await.with_context(|| {
+            Some(address) => Some(listen(address).with_context(|| {
                 format!("failed to listen on {address} for the debug port; is it in use?")
             })?),
             None => None,
@@ -122,10 +121,12 @@ async fn run(config: Config, guests: runtime::Handle, log_events: Arc<LogEvents>
     scheduler.load_paused().await?;
     tokio::spawn(config.retention.keep(store.clone(), Arc::clone(&clock)));
     let webhooks = webhooks(&config, &store, &clock)?;
+    let bodies = Bodies::new(wasm.host_bytes());
     let api = Api {
         config: Arc::new(ApiConfig {
             body_bytes_max: usize::try_from(config.body_bytes)?,
             batch_bytes_max: usize::try_from(config.batch_bytes)?,
+            bodies: bodies.clone(),
             body_timeout: BODY_TIMEOUT,
             timeout: config.timeout,
             timeout_max: config.timeout_max,
@@ -145,9 +146,11 @@ async fn run(config: Config, guests: runtime::Handle, log_events: Arc<LogEvents>
     };
     tokio::spawn(api.schedules.clone().keep(scheduler.clone(), prepare(&api)));
     tokio::spawn(follow_plugins(api.clone(), plugins_changed));
-    let server = Server::start(listener, router(api), ServerConfig::default())?;
+    let (server, serve) =
+        Server::new(listener, router(api), config.door.clone(), bodies.clone(), ServerConfig::default())?;
+    tokio::spawn(serve);
     let debug = Debug { scheduler: scheduler.clone(), runtime: wasm.clone(), clock };
-    let debug_server = debug_listener.map(|listener| serve_debug(listener, debug)).transpose()?;
+    let debug_server = debug_listener.map(|listener| serve_debug(listener, debug, &config.door, bodies)).transpose()?;
     announce(&config, &server, &wasm, slots, recovery.waiting);
 
     stop.next().await;
@@ -219,14 +222,15 @@ pub(crate) fn webhook_secrets(config: &Config) -> Result<Secrets> {
     Ok(secrets)
 }
 
-/// Serves the debug port beside the API.
-fn serve_debug(listener: TcpListener, debug: Debug) -> Result<Server> {
+/// Serves the debug port beside the API, behind the same door.
+fn serve_debug(listener: TcpListener, debug: Debug, door: &Door, bodies: Bodies) -> Result<Server> {
     let config = ServerConfig {
         connections_max: DEBUG_CONNECTIONS_MAX,
         stop_timeout: DEBUG_STOP_TIMEOUT,
         ..ServerConfig::default()
     };
-    let server = Server::start(listener, debug_router(debug), config)?;
+    let (server, serve) = Server::new(listener, debug_router(debug), door.clone(), bodies, config)?;
+    tokio::spawn(serve);
     tracing::info!(address = %server.address(), "debug port: what every task does is shown to whoever asks");
     Ok(server)
 }

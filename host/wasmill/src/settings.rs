@@ -14,7 +14,7 @@ use bytesize::ByteSize;
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
-use wasmill_api::Allowed;
+use wasmill_api::{Allowed, Door};
 use wasmill_model::{Backoff, Limits};
 use wasmill_runtime::Ceilings;
 use wasmill_scheduler::Retention;
@@ -180,6 +180,21 @@ pub(crate) struct Settings {
         default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub(crate) debug_remote: Option<bool>,
 
+    /// Names that this server is reached under, with commas between them, such as tasks.example.org; requests for
+    /// other names are refused, but for addresses, names without a dot and localhost [default: none]
+    #[arg(long, value_name = "HOST", env = "WASMILL_PUBLIC_HOST", value_delimiter = ',')]
+    pub(crate) public_host: Option<Vec<String>>,
+
+    /// Origins whose web pages may use this server, with commas between them, such as
+    /// https://dashboard.example.org [default: none but its own]
+    #[arg(long, value_name = "ORIGIN", env = "WASMILL_ALLOW_ORIGIN", value_delimiter = ',')]
+    pub(crate) allow_origin: Option<Vec<String>>,
+
+    /// Addresses or networks of proxies that ask who is there, with commas between them, such as 127.0.0.1;
+    /// what other proxies forward is refused [default: none]
+    #[arg(long, value_name = "NETWORK", env = "WASMILL_TRUST_PROXY", value_delimiter = ',')]
+    pub(crate) trust_proxy: Option<Vec<String>>,
+
     /// Where traces are sent: an OpenTelemetry collector, by OTLP over HTTP, such as http://localhost:4318;
     /// OTEL_EXPORTER_OTLP_ENDPOINT and its like are heeded, too [default: none]
     #[arg(long, value_name = "URL", env = "WASMILL_OTLP_ENDPOINT")]
@@ -315,6 +330,8 @@ pub(crate) struct Config {
     /// `None` means that there is no debug port.
     pub(crate) debug_listen: Option<SocketAddr>,
     pub(crate) debug_remote: bool,
+    /// Who may come in.
+    pub(crate) door: Door,
     /// `None` leaves it to the environment whether traces are sent.
     pub(crate) otlp_endpoint: Option<String>,
     pub(crate) batch_bytes: u64,
@@ -399,10 +416,15 @@ impl Config {
             body_bytes: size(flags.body_max, file.body_max, ByteSize::mib(1)),
             debug_listen: flags.debug_listen.or(file.debug_listen).map(|listen| listen.0),
             debug_remote: flags.debug_remote.or(file.debug_remote).unwrap_or(false),
+            door: Door {
+                public_hosts: parse_all("public_host", flags.public_host.or(file.public_host))?,
+                allowed_origins: parse_all("allow_origin", flags.allow_origin.or(file.allow_origin))?,
+                trusted_proxies: parse_all("trust_proxy", flags.trust_proxy.or(file.trust_proxy))?,
+            },
             otlp_endpoint: flags.otlp_endpoint.or(file.otlp_endpoint),
             batch_bytes: size(flags.batch_body_max, file.batch_body_max, ByteSize::mib(16)),
             webhook_secret_file: flags.webhook_secret_file.or(file.webhook_secret_file),
-            webhook_allowed: webhook_allowed(flags.webhook_allow.or(file.webhook_allow))?,
+            webhook_allowed: parse_all("webhook_allow", flags.webhook_allow.or(file.webhook_allow))?,
             webhook_tries: flags.webhook_tries.or(file.webhook_tries).unwrap_or(8),
             webhook_backoff: webhook_backoff(span(flags.webhook_backoff, file.webhook_backoff, 5))?,
             webhook_timeout: span(flags.webhook_timeout, file.webhook_timeout, 15),
@@ -488,9 +510,13 @@ impl Config {
     }
 }
 
-fn webhook_allowed(given: Option<Vec<String>>) -> Result<Vec<Allowed>> {
+/// Reads each value of a setting that has several.
+fn parse_all<T>(name: &'static str, given: Option<Vec<String>>) -> Result<Vec<T>>
+where
+    T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
+{
     let given = given.unwrap_or_default();
-    given.iter().map(|text| text.parse().context("webhook_allow")).collect()
+    given.iter().map(|text| text.parse().context(name)).collect()
 }
 
 /// Makes the waits between the tries of a webhook from the first of them.
@@ -574,6 +600,9 @@ mod tests {
             body_max = "3MiB"
             debug_listen = "0.0.0.0:6060"
             debug_remote = true
+            public_host = ["tasks.example.org"]
+            allow_origin = ["https://dashboard.example.org"]
+            trust_proxy = ["127.0.0.1", "10.0.0.0/8"]
             otlp_endpoint = "http://localhost:4318"
             batch_body_max = "5MiB"
             webhook_secret_file = "/run/secrets/webhook"
@@ -597,6 +626,8 @@ mod tests {
         assert_eq!((config.ceilings.memory_bytes, config.ceilings.concurrency), (512 << 20, Some(3)));
         assert!(config.allow_upload);
         assert_eq!(config.otlp_endpoint.as_deref(), Some("http://localhost:4318"));
+        assert_eq!((config.door.public_hosts.len(), config.door.trusted_proxies.len()), (1, 2));
+        assert_eq!(config.door.allowed_origins.len(), 1);
         assert_eq!(config.batch_bytes, 5 << 20);
         assert_eq!((config.webhook_allowed.len(), config.webhook_tries), (2, 3));
         assert_eq!(config.webhook_backoff.wait(2, 0.0), Duration::from_secs(5));
@@ -647,6 +678,9 @@ mod tests {
             ("concurrency = 0", "concurrency"),
             ("debug_listen = \"0.0.0.0:6060\"", "127.0.0.1:6060"),
             ("webhook_allow = [\"http://receiver\"]", "webhook_allow"),
+            ("public_host = [\"https://example.org\"]", "public_host: 'https://example.org' is not"),
+            ("allow_origin = [\"example.org\"]", "allow_origin: 'example.org' is not"),
+            ("trust_proxy = [\"proxy\"]", "trust_proxy: 'proxy' is neither"),
             ("webhook_tries = 0", "webhook_tries"),
             ("webhook_backoff = \"7h\"", "6h"),
             ("webhook_timeout = \"1h\"", "120s"),

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::answer::{self, Answer};
 use super::values::{Id, Name, plain};
-use crate::problem_kind::{INTERNAL, Kind};
+use crate::problem_kind::{CROSS_ORIGIN, Kind, OF_ANY};
 
 /// What a group of operations is about.
 #[derive(Clone, Copy, Debug)]
@@ -91,6 +91,10 @@ impl Operation {
             Some("plugins") => Tag::Plugins,
             _ => Tag::Server,
         };
+        let mut problems = OF_ANY.to_vec();
+        if method != "get" {
+            problems.push(CROSS_ORIGIN);
+        }
         let parameters = path.split('/').filter_map(path_parameter).collect();
         Self {
             method,
@@ -102,7 +106,7 @@ impl Operation {
             parameters,
             body: None,
             answers: Vec::new(),
-            problems: vec![INTERNAL],
+            problems,
         }
     }
 

@@ -1,0 +1,173 @@
+use super::*;
+
+const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+fn request(method: Method, headers: &[(&str, &str)]) -> Request<()> {
+    let mut request = Request::builder().method(method).uri("/task");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.body(()).unwrap()
+}
+
+/// Says what a door answers, by its code.
+fn refusal(door: &Door, request: &Request<()>) -> Option<&'static str> {
+    door.check(request, HERE).err().map(|problem| problem.code())
+}
+
+fn named(door: &Door, host: &str) -> Option<&'static str> {
+    refusal(door, &request(Method::GET, &[("host", host)]))
+}
+
+#[test]
+fn only_names_that_no_stranger_can_own_are_known() {
+    let door = Door { public_hosts: vec!["Tasks.Example.org.".parse().unwrap()], ..Door::default() };
+    for host in [
+        "127.0.0.1:8080",
+        "192.168.1.7",
+        "[::1]:8080",
+        "[fe80::1]",
+        "localhost",
+        "LocalHost:9",
+        "localhost.",
+        "wasmill:8080",
+        "my_host-1",
+        "app.localhost:8080",
+        "a.b.localhost",
+        "host.docker.internal:8080",
+        "HOST.containers.internal",
+        "tasks.example.org",
+        "TASKS.example.org:443",
+        "tasks.example.org.",
+    ] {
+        assert_eq!(named(&door, host), None, "{host}");
+    }
+    for host in [
+        "rebound.example",
+        "rebound.example:8080",
+        "127.0.0.1.example",
+        "localhost.example",
+        ".localhost",
+        "xlocalhost.org",
+        "evil.docker.internal",
+        "host.docker.internal.example",
+        "sub.tasks.example.org",
+        "com.",
+        "127.1",
+        "127.0.0.1.",
+        "a..localhost.example",
+    ] {
+        assert_eq!(named(&door, host), Some("unknown-host"), "{host}");
+    }
+}
+
+#[test]
+fn what_is_no_host_is_refused() {
+    let door = Door::default();
+    for host in [
+        "",
+        ":8080",
+        "a b",
+        "user@localhost",
+        "localhost/",
+        "localhost:80:80",
+        "localhost:x",
+        "[::1",
+        "[x]",
+        "ü",
+    ] {
+        assert_eq!(named(&door, host), Some("invalid-host"), "{host}");
+    }
+    assert_eq!(refusal(&door, &request(Method::GET, &[])), Some("invalid-host"));
+    let twice = request(Method::GET, &[("host", "localhost"), ("host", "localhost")]);
+    assert_eq!(refusal(&door, &twice), Some("invalid-host"));
+    let mut old = request(Method::GET, &[]);
+    *old.version_mut() = Version::HTTP_10;
+    assert_eq!(refusal(&door, &old), None);
+    let mut absolute = request(Method::GET, &[("host", "localhost")]);
+    *absolute.uri_mut() = "http://rebound.example/task".parse().unwrap();
+    assert_eq!(refusal(&door, &absolute), Some("unknown-host"));
+}
+
+#[test]
+fn a_change_comes_from_a_page_of_this_server_or_from_no_browser() {
+    let door = Door { allowed_origins: vec!["https://Dash.example".parse().unwrap()], ..Door::default() };
+    let host = ("host", "localhost:8080");
+    let passes: [&[(&str, &str)]; 8] = [
+        &[],
+        &[("sec-fetch-site", "same-origin")],
+        &[("sec-fetch-site", "none")],
+        &[("sec-fetch-site", "same-origin"), ("origin", "https://behind-a-proxy.example")],
+        &[("origin", "http://localhost:8080")],
+        &[("origin", "https://LOCALHOST:8080")],
+        &[("origin", "https://dash.example")],
+        &[("origin", "https://dash.example"), ("sec-fetch-site", "cross-site")],
+    ];
+    let refused: [&[(&str, &str)]; 10] = [
+        &[("sec-fetch-site", "cross-site")],
+        &[("sec-fetch-site", "same-site")],
+        &[("sec-fetch-site", "")],
+        &[("sec-fetch-site", "Same-Origin")],
+        &[("sec-fetch-site", "cross-site"), ("origin", "http://localhost:8080")],
+        &[("origin", "null")],
+        &[("origin", "http://localhost:8081")],
+        &[("origin", "http://localhost")],
+        &[("origin", "http://evil.example")],
+        &[("origin", "http://dash.example")],
+    ];
+    let methods = [Method::POST, Method::PUT, Method::DELETE, Method::PATCH, Method::TRACE, Method::CONNECT];
+    for method in methods.into_iter().chain([Method::from_bytes(b"BREW").unwrap()]) {
+        for headers in passes {
+            let request = request(method.clone(), &[&[host], headers].concat());
+            assert_eq!(refusal(&door, &request), None, "{method} {headers:?}");
+        }
+        for headers in refused {
+            let request = request(method.clone(), &[&[host], headers].concat());
+            assert_eq!(refusal(&door, &request), Some("cross-origin"), "{method} {headers:?}");
+        }
+    }
+    for method in [Method::GET, Method::HEAD, Method::OPTIONS] {
+        let request = request(method, &[host, ("sec-fetch-site", "cross-site"), ("origin", "null")]);
+        assert_eq!(refusal(&door, &request), None);
+    }
+}
+
+#[test]
+fn what_a_proxy_forwards_passes_only_if_it_is_trusted() {
+    let networks = ["127.0.0.1", "10.0.0.0/8", "fd00::/8"].map(|network| network.parse().unwrap());
+    let trusting = Door { trusted_proxies: networks.to_vec(), ..Door::default() };
+    let check = |door: &Door, peer: &str, header: HeaderName| {
+        let mut request = request(Method::GET, &[("host", "localhost")]);
+        request.headers_mut().insert(header, HeaderValue::from_static("203.0.113.7"));
+        door.check(&request, peer.parse().unwrap()).err().map(|problem| problem.code())
+    };
+    for header in FORWARDED {
+        let refused = Some("came-through-a-proxy");
+        assert_eq!(check(&Door::default(), "127.0.0.1", header.clone()), refused, "{header}");
+        assert_eq!(check(&trusting, "127.0.0.2", header.clone()), refused, "{header}");
+        for peer in ["127.0.0.1", "::ffff:10.1.2.3", "fd00::7"] {
+            assert_eq!(check(&trusting, peer, header.clone()), None, "{header} {peer}");
+        }
+    }
+}
+
+#[test]
+fn a_page_of_an_allowed_origin_may_ask_and_read_and_no_other_may() {
+    let door = Door { allowed_origins: vec!["https://dash.example".parse().unwrap()], ..Door::default() };
+    let ask = |origin| {
+        let headers =
+            [("host", "localhost"), ("origin", origin), ("access-control-request-method", "DELETE")];
+        door.check(&request(Method::OPTIONS, &headers), HERE)
+    };
+    let Ok(Visit::Asks(origin)) = ask("https://dash.example") else { panic!("it may ask") };
+    let answer = preflight(origin);
+    assert_eq!(answer.status(), StatusCode::NO_CONTENT);
+    assert_eq!(answer.headers()["access-control-allow-origin"], "https://dash.example");
+    assert_eq!(answer.headers()["vary"], "origin");
+    assert!(matches!(ask("https://evil.example"), Ok(Visit::Enters(None))));
+    let mut headers = HeaderMap::new();
+    see_out(&mut headers, None);
+    assert!(headers.keys().all(|name| !name.as_str().starts_with("access-control")), "{headers:?}");
+    assert_eq!(headers["cross-origin-resource-policy"], "same-origin");
+    assert_eq!(headers["x-content-type-options"], "nosniff");
+}

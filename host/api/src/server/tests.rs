@@ -1,0 +1,121 @@
+use std::sync::Mutex;
+
+use axum::routing::get;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::*;
+
+/// How long a test waits for what must happen.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Time limits that a test can wait for, each told from the others.
+fn config() -> ServerConfig {
+    ServerConfig {
+        head_timeout: Duration::from_millis(300),
+        idle_timeout: PATIENCE,
+        write_timeout: Duration::from_secs(2),
+        ..ServerConfig::default()
+    }
+}
+
+/// A server that runs, with a route for each case.
+async fn serve(config: ServerConfig) -> (Server, SocketAddr, Arc<Mutex<Option<oneshot::Receiver<()>>>>) {
+    let (held, dropped) = oneshot::channel::<()>();
+    let (held, dropped) = (Arc::new(Mutex::new(Some(held))), Arc::new(Mutex::new(Some(dropped))));
+    let never = move || {
+        let held = held.lock().unwrap().take();
+        async move {
+            let _held = held;
+            std::future::pending::<()>().await;
+        }
+    };
+    let router = Router::new()
+        .route("/", get(|| async { "well" }))
+        .route("/large", get(|| async { vec![b'x'; 32 << 20] }))
+        .route("/never", get(never));
+    let listener = listen(([127, 0, 0, 1], 0).into()).unwrap();
+    let (server, run) =
+        Server::new(listener, router, Door::default(), Bodies::new(Arc::default()), config).unwrap();
+    let address = server.address();
+    tokio::spawn(run);
+    (server, address, dropped)
+}
+
+async fn connect(address: SocketAddr, text: &str) -> TcpStream {
+    let mut client = TcpStream::connect(address).await.unwrap();
+    client.write_all(text.as_bytes()).await.unwrap();
+    client
+}
+
+/// Reads until the server closes its side.
+async fn read(client: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    // A connection that is reset has ended, too.
+    let _ = tokio::time::timeout(PATIENCE, client.read_to_end(&mut bytes)).await.expect("it ends");
+    String::from_utf8(bytes).unwrap()
+}
+
+const WHOLE: &str = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+#[tokio::test]
+async fn a_head_that_does_not_come_to_its_end_is_cut_off() {
+    let (_server, address, _) = serve(config()).await;
+    for part in ["", "G", "GET / HTTP/1.1\r\nHost: localhost\r\n"] {
+        assert_eq!(read(&mut connect(address, part).await).await, "", "{part:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_between_two_requests_may_stay_longer_than_a_head_may_take() {
+    let (_server, address, _) = serve(config()).await;
+    let mut client = connect(address, WHOLE).await;
+    for _ in 0..3 {
+        let mut answer = [0; 1_024];
+        let count = client.read(&mut answer).await.unwrap();
+        assert!(answer[..count].ends_with(b"well"));
+        tokio::time::sleep(config().head_timeout * 3 / 2).await;
+        client.write_all(WHOLE.as_bytes()).await.unwrap();
+    }
+    let config = ServerConfig { idle_timeout: Duration::from_millis(100), ..ServerConfig::default() };
+    let (_server, address, _) = serve(config).await;
+    assert!(read(&mut connect(address, WHOLE).await).await.ends_with("well"), "and it ends");
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_cut_off_and_one_that_reads_slowly_is_not() {
+    let (_server, address, _) = serve(config()).await;
+    let request = "GET /large HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let (mut still, mut slow) = (connect(address, request).await, connect(address, request).await);
+    let mut seen = 0;
+    let mut piece = vec![0; 1 << 20];
+    // Longer than the limit in all, though never at once.
+    for _ in 0..8 {
+        seen += slow.read(&mut piece).await.unwrap();
+        tokio::time::sleep(config().write_timeout / 6).await;
+    }
+    let rest = read(&mut slow).await.len();
+    assert!(seen + rest > 32 << 20, "{seen} and {rest} bytes");
+    tokio::time::sleep(config().write_timeout).await;
+    assert!(read(&mut still).await.len() < 32 << 20);
+}
+
+#[tokio::test]
+async fn a_client_that_has_closed_its_side_gets_its_answer_and_holds_nothing_for_long() {
+    let (_server, address, dropped) = serve(config()).await;
+    let mut client = connect(address, WHOLE).await;
+    client.shutdown().await.unwrap();
+    assert!(read(&mut client).await.ends_with("well"));
+    let dropped = dropped.lock().unwrap().take().unwrap();
+    drop(connect(address, "GET /never HTTP/1.1\r\nHost: localhost\r\n\r\n").await);
+    assert!(tokio::time::timeout(PATIENCE, dropped).await.expect("it is let go").is_err());
+}
+
+#[tokio::test]
+async fn a_stopped_server_has_ended() {
+    let (server, address, _) = serve(ServerConfig::default()).await;
+    let mut idle = connect(address, WHOLE).await;
+    let mut byte = [0];
+    idle.read_exact(&mut byte).await.unwrap();
+    server.stop().await;
+    assert!(TcpStream::connect(address).await.is_err());
+}

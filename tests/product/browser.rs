@@ -1,0 +1,222 @@
+//! The front door in a real browser: pages that somebody has open try to read and to change what is here.
+//!
+//! Needs Chromium. Without it the test is skipped with a line on stderr, unless `WASMILL_TEST_REQUIRE=all` makes
+//! that a failure; `make test-browser` runs it alone.
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use wasmill_tests::Server;
+
+/// How long a browser may take for a page.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+const NAMES: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
+
+/// A page that tries everything on `target`, and reports what came of each try.
+const PAGE: &str = r#"<!doctype html><meta charset="utf-8"><title>page</title><iframe name="frame"></iframe><script>
+const target = new URLSearchParams(location.search).get("target");
+const simple = ["/task", "/task/cancel?all=true", "/task/retry?all=true", "/pause", "/plugins/noop/pause", "/drain"];
+const results = {};
+async function attempt(name, path, options) {
+  try {
+    const answer = await fetch(target + path, options);
+    results[name] = answer.type === "opaque" ? "opaque" : answer.status + " " + await answer.text();
+  } catch (error) {
+    results[name] = "failed";
+  }
+}
+(async () => {
+  for (const path of simple) {
+    await attempt("no-cors " + path, path, {method: "POST", mode: "no-cors"});
+    await attempt("cors " + path, path, {method: "POST"});
+  }
+  await attempt("json /task", "/task", {method: "POST", headers: {"content-type": "application/json"}, body: "{}"});
+  await attempt("delete", "/task/TASK", {method: "DELETE"});
+  await attempt("put", "/schedules/evil", {method: "PUT", headers: {"content-type": "application/json"}, body: "{}"});
+  await attempt("read /task", "/task", {});
+  await attempt("read /metrics", "/metrics", {});
+  await new Promise(done => {
+    const form = document.createElement("form");
+    form.method = "post";
+    form.action = target + "/task/cancel?all=true";
+    form.target = "frame";
+    document.body.append(form);
+    document.querySelector("iframe").onload = done;
+    setTimeout(done, 5000);
+    form.submit();
+  });
+  await fetch("/report", {method: "POST", body: JSON.stringify(results)});
+})();
+</script>"#;
+
+/// Finds a browser; `None` if there is none, which is told.
+fn browser() -> Option<&'static str> {
+    let is_there = |name: &&str| {
+        let version =
+            Command::new(name).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+        version.is_ok_and(|status| status.success())
+    };
+    let found = NAMES.into_iter().find(is_there);
+    if found.is_none() {
+        let reason = "there is no Chromium: apt-get install chromium";
+        assert!(std::env::var("WASMILL_TEST_REQUIRE").as_deref() != Ok("all"), "{reason}");
+        // Not eprintln, which the test harness keeps to itself when a test passes.
+        writeln!(std::io::stderr(), "skipped the test in a browser, {reason}").expect("stderr takes it");
+    }
+    found
+}
+
+/// A web server under every name that leads to this machine: it serves the page, takes its reports, and hands on
+/// all else to a server of ours. So a page that it served to a name which was then rebound looks exactly so.
+struct Web {
+    address: SocketAddr,
+    reports: Receiver<Value>,
+}
+
+impl Web {
+    fn start(server: SocketAddr, task: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (sender, reports) = channel();
+        let page = PAGE.replace("TASK", task);
+        std::thread::spawn(move || {
+            for caller in listener.incoming().map_while(Result::ok) {
+                let (sender, page) = (sender.clone(), page.clone());
+                // A caller that goes away is no failure.
+                std::thread::spawn(move || drop(serve(&caller, server, &page, &sender)));
+            }
+        });
+        Self { address, reports }
+    }
+}
+
+fn serve(caller: &TcpStream, server: SocketAddr, page: &str, reports: &Sender<Value>) -> std::io::Result<()> {
+    let mut lines = BufReader::new(caller);
+    let (mut first, mut headers, mut length) = (String::new(), String::new(), 0);
+    lines.read_line(&mut first)?;
+    loop {
+        let mut line = String::new();
+        lines.read_line(&mut line)?;
+        let lower = line.to_lowercase();
+        if let Some(value) = lower.strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap_or(0);
+        }
+        if line.trim().is_empty() {
+            break;
+        }
+        if !lower.starts_with("connection:") {
+            headers.push_str(&line);
+        }
+    }
+    let mut body = vec![0; length];
+    lines.read_exact(&mut body)?;
+    let mut out = caller;
+    let path = first.split(' ').nth(1).unwrap_or_default();
+    if path.starts_with("/page") {
+        return write!(
+            out,
+            "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{page}",
+            page.len()
+        );
+    }
+    if path == "/report" {
+        let _ = reports.send(serde_json::from_slice(&body).unwrap_or_default());
+        return write!(out, "HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n");
+    }
+    let mut behind = TcpStream::connect(server)?;
+    write!(behind, "{first}{headers}connection: close\r\n\r\n")?;
+    behind.write_all(&body)?;
+    std::io::copy(&mut behind, &mut out).map(drop)
+}
+
+/// A browser with one page open; dropping it ends it.
+struct Open {
+    browser: Child,
+    _profile: TempDir,
+}
+
+impl Open {
+    fn page(name: &str, url: &str) -> Self {
+        let profile = tempfile::tempdir().expect("a folder");
+        let browser = Command::new(name)
+            .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
+            .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
+            .arg("--host-resolver-rules=MAP rebound.example 127.0.0.1, MAP evil.example 127.0.0.1")
+            .arg(format!("--user-data-dir={}", profile.path().display()))
+            // It stays until it is ended.
+            .args(["--remote-debugging-port=0", url])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("a browser");
+        Self { browser, _profile: profile }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        // It may have ended already, which is fine.
+        let _ = self.browser.kill();
+        let _ = self.browser.wait();
+    }
+}
+
+/// Opens the page under a name, has it try everything on `target`, and returns what came of it.
+fn tries(browser: &str, web: &Web, name: &str, target: &str) -> HashMap<String, String> {
+    let url = format!("http://{name}:{}/page?target={target}", web.address.port());
+    let _open = Open::page(browser, &url);
+    let report = web.reports.recv_timeout(PATIENCE).expect("the page reports");
+    serde_json::from_value(report).expect("a text for each try")
+}
+
+#[tokio::test]
+async fn in_a_browser_no_foreign_page_can_read_or_change_anything() {
+    let Some(browser) = browser() else { return };
+    let server = Server::start(&["--slots", "1"]);
+    let client = server.client();
+    let running = client.submit(&json!({})).await;
+    client.until(&running, "running").await;
+    let waiting = client.submit(&json!({})).await;
+    let web = Web::start(server.address(), &running);
+    let ours = format!("http://{}", server.address());
+    let rebound = format!("http://rebound.example:{}", web.address.port());
+
+    for (name, target) in [
+        ("evil.example", &ours),
+        ("127.0.0.1", &ours),
+        ("rebound.example", &rebound),
+        ("evil.example", &rebound),
+    ] {
+        let results = tries(browser, &web, name, target);
+        assert!(results.len() > 15, "{results:?}");
+        for (attempt, result) in &results {
+            let is_same_origin = name == "rebound.example";
+            let expected = match result.as_str() {
+                "failed" | "opaque" => !is_same_origin,
+                result => is_same_origin && result.starts_with("421 "),
+            };
+            assert!(expected && !result.contains(&waiting), "{name}: {attempt}: {result}");
+        }
+        let stats = client.get("/stats").await.json;
+        assert_eq!((&stats["draining"], &stats["paused"]), (&json!(false), &json!(false)), "{name}: {stats}");
+        let tasks = client.get("/task").await.json;
+        let states: Vec<_> = tasks.as_array().expect("tasks").iter().map(|task| &task["state"]).collect();
+        assert_eq!(states, ["waiting", "running"], "{name}: {tasks}");
+        assert_eq!(client.get("/plugins/noop").await.json["paused"], json!(false), "{name}");
+    }
+
+    // The same page of our own origin may do all that, so it is the door that kept the others out.
+    let own = format!("http://localhost:{}", web.address.port());
+    let results = tries(browser, &web, "localhost", &own);
+    assert!(results["read /task"].contains(&waiting), "{results:?}");
+    assert!(results["cors /drain"].starts_with("202 "), "{results:?}");
+    assert_eq!(client.get("/stats").await.json["draining"], json!(true));
+}
