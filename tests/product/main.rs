@@ -28,6 +28,7 @@ mod guests;
 mod hang_up;
 mod inputs;
 mod instant_retries;
+mod late_failures;
 mod limits;
 mod logs;
 mod manifests;

@@ -19,6 +19,7 @@ use crate::leash::Leash;
 use crate::loader::{Loaded, Loader};
 use crate::registry::Registry;
 use crate::runtime::RuntimeError;
+use crate::threads::Threads;
 
 /// Files that are read and compiled at once. Each is compiled by all cores, so more only cost memory.
 const LOADERS_MAX: usize = 4;
@@ -115,13 +116,14 @@ impl Keeper {
         registry: &Arc<Registry>,
         on_change: OnChange,
         patience: Duration,
+        threads: &Threads,
     ) -> Result<Self, RuntimeError> {
         let files = folder::scan(folder, |_| None)
             .map_err(|source| RuntimeError::PluginsFolder { path: folder.to_owned(), source })?;
         let (mail, letters) = channel();
         let (jobs, queue) = channel();
         let mut keeper = Self { mail: mail.clone(), threads: Vec::new() };
-        keeper.start_loaders(queue, loader).map_err(RuntimeError::Keeper)?;
+        keeper.start_loaders(queue, loader, threads).map_err(RuntimeError::Keeper)?;
         let (first_pass, passed) = channel();
         let mut watchman = Watchman {
             folder: folder.to_owned(),
@@ -137,19 +139,34 @@ impl Keeper {
             blind: false,
         };
         watchman.compare(files);
-        keeper.spawn("plugins", move || watchman.work(&letters)).map_err(RuntimeError::Keeper)?;
+        let alive = threads.alive("plugins");
+        keeper
+            .spawn("plugins", move || {
+                let _alive = alive;
+                watchman.work(&letters);
+            })
+            .map_err(RuntimeError::Keeper)?;
         if passed.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
             tracing::info!("some plugins are still being compiled; they come into service as they are ready");
         }
         Ok(keeper)
     }
 
-    fn start_loaders(&mut self, queue: Receiver<Arc<Job>>, loader: &Arc<Loader>) -> io::Result<()> {
+    fn start_loaders(
+        &mut self,
+        queue: Receiver<Arc<Job>>,
+        loader: &Arc<Loader>,
+        threads: &Threads,
+    ) -> io::Result<()> {
         let queue = Arc::new(Mutex::new(queue));
         let loaders = thread::available_parallelism().map_or(1, NonZeroUsize::get).min(LOADERS_MAX);
         for _ in 0..loaders {
             let (queue, loader, mail) = (Arc::clone(&queue), Arc::clone(loader), self.mail.clone());
-            self.spawn("plugin-loader", move || load_all(&queue, &loader, &mail))?;
+            let alive = threads.alive("plugin-loader");
+            self.spawn("plugin-loader", move || {
+                let _alive = alive;
+                load_all(&queue, &loader, &mail);
+            })?;
         }
         Ok(())
     }

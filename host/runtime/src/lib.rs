@@ -11,6 +11,7 @@ mod pool;
 
 mod engine;
 mod kind;
+mod threads;
 mod ticker;
 
 mod check;

@@ -37,6 +37,7 @@ use crate::pool::{self, MemoryReset};
 use crate::registry::{NotReady, PluginInfo, Registry};
 use crate::samples::{GuestSampling, Samples};
 use crate::terms::{Ceilings, Terms};
+use crate::threads::Threads;
 use crate::ticker::{TICK, Ticker};
 use crate::upload::{self, Removed, UploadError, Uploaded};
 
@@ -154,6 +155,7 @@ struct Inner {
     changing: Mutex<()>,
     /// See [`Runtime::host_bytes`].
     host_bytes: Arc<AtomicU64>,
+    threads: Threads,
     _keeper: Option<Keeper>,
 }
 
@@ -212,6 +214,7 @@ impl Runtime {
     ) -> Result<Self, RuntimeError> {
         let loader = Arc::new(loader(config, &plugins)?);
         let registry = Arc::new(Registry::default());
+        let threads = Threads::new();
         for &(name, wasm) in builtins {
             registry.admit(loader.load_built_in(name, wasm));
         }
@@ -223,6 +226,7 @@ impl Runtime {
                 &registry,
                 plugins.on_change,
                 plugins.patience,
+                &threads,
             )?),
             None => None,
         };
@@ -232,7 +236,11 @@ impl Runtime {
         let instances = Arc::<Instances>::default();
         let on_tick = {
             let (memory, instances) = (Arc::clone(&memory), Arc::clone(&instances));
-            move |at_last| memory.look(at_last, || instances.holds())
+            let alive = threads.alive("epoch-ticker");
+            move |at_last| {
+                let _alive = &alive;
+                memory.look(at_last, || instances.holds());
+            }
         };
         let ticker = Ticker::start(loader.engines.clone(), on_tick).map_err(RuntimeError::Ticker)?;
         let inner = Inner {
@@ -244,6 +252,7 @@ impl Runtime {
             folder: plugins.folder,
             changing: Mutex::default(),
             host_bytes,
+            threads,
             _keeper: keeper,
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -253,6 +262,12 @@ impl Runtime {
     /// whoever holds them counts them here, and no guest is blamed for them.
     pub fn host_bytes(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.inner.host_bytes)
+    }
+
+    /// Waits until a thread of the runtime has ended, and returns its name: a runtime that is in use needs all
+    /// of them. Does not keep the runtime alive.
+    pub fn thread_ended(&self) -> impl Future<Output = &'static str> + Send + use<> {
+        self.inner.threads.ended()
     }
 
     /// Loads one file that lies in no watched folder, with the manifest beside it, and puts it into service

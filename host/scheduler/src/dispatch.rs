@@ -12,7 +12,6 @@ use tokio::time::Instant;
 use wasmill_model::{PluginName, Timestamp, fault_point};
 use wasmill_store::{Claimed, Share, StoreError};
 
-use crate::pause::Paused;
 use crate::run::ActiveRun;
 use crate::scheduler::Shared;
 
@@ -20,13 +19,10 @@ use crate::scheduler::Shared;
 const ROOM_POLL: Duration = Duration::from_millis(50);
 
 /// Claims and starts tasks until the scheduler drains.
-pub(crate) async fn dispatch(shared: Arc<Shared>) {
+pub(crate) async fn dispatch(shared: &Arc<Shared>) {
     let mut reported = false;
-    if !load_paused(&shared).await {
-        return;
-    }
-    while let Some(slots) = free_slots(&shared).await {
-        let look_again = match claim(&shared, slots).await {
+    while let Some(slots) = free_slots(shared).await {
+        let look_again = match claim(shared, slots).await {
             Ok(look_again) => {
                 reported = false;
                 look_again
@@ -46,25 +42,6 @@ pub(crate) async fn dispatch(shared: Arc<Shared>) {
                 () = tokio::time::sleep(wait) => {}
                 () = shared.draining() => return,
             }
-        }
-    }
-}
-
-/// Learns what is paused, before anything is started; false if the scheduler drains before that.
-async fn load_paused(shared: &Shared) -> bool {
-    loop {
-        let claiming = shared.claiming.lock().await;
-        match Paused::load(&shared.store).await {
-            Ok(paused) => {
-                *shared.paused() = paused;
-                return true;
-            }
-            Err(error) => tracing::debug!(%error, "failed to read what is paused, trying on"),
-        }
-        drop(claiming);
-        tokio::select! {
-            () = tokio::time::sleep(shared.config.poll) => {}
-            () = shared.draining() => return false,
         }
     }
 }

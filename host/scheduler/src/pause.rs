@@ -16,7 +16,7 @@ pub(crate) struct Paused(HashSet<Option<PluginName>>);
 
 impl Paused {
     /// Reads what was paused when the last host ended.
-    pub(crate) async fn load(store: &Store) -> Result<Self, StoreError> {
+    async fn load(store: &Store) -> Result<Self, StoreError> {
         Ok(Self(store.paused().await?.into_iter().collect()))
     }
 
@@ -53,8 +53,7 @@ impl Scheduler {
         .await
     }
 
-    /// Learns what is paused, as the dispatcher does before it starts anything: from then on
-    /// [`Scheduler::is_paused`] says so.
+    /// Learns what was paused when the last host ended. To be called once, before [`Scheduler::run`].
     ///
     /// # Errors
     ///

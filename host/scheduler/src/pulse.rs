@@ -2,7 +2,6 @@
 //!
 //! One task of the scheduler. It sleeps while no guest tells anything, and ends with the drain.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::scheduler::Shared;
@@ -11,7 +10,7 @@ use crate::scheduler::Shared;
 const PULSE: Duration = Duration::from_millis(200);
 
 /// Tells followers of progress until a drain is done.
-pub(crate) async fn tell_progress(shared: Arc<Shared>) {
+pub(crate) async fn tell_progress(shared: &Shared) {
     let pulse = async {
         loop {
             shared.store.progressed().await;

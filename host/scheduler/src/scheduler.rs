@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, watch};
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use wasmill_model::{Backoff, Clock, PluginName, Runner, TaskId, TaskState, fault_point};
 use wasmill_store::{Cancelled, Removed, Store, StoreError};
@@ -86,8 +85,6 @@ pub struct Drained {
 #[derive(Clone)]
 pub struct Scheduler {
     pub(crate) shared: Arc<Shared>,
-    /// Taken by the first drain; whoever drains beside it waits here.
-    dispatcher: Arc<tokio::sync::Mutex<Option<JoinHandle<()>>>>,
 }
 
 pub(crate) struct Shared {
@@ -100,6 +97,8 @@ pub(crate) struct Shared {
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) hint: Notify,
     pub(crate) claiming: tokio::sync::Mutex<()>,
+    /// Held by the dispatcher as long as it runs, and then by one drain after the other.
+    dispatching: tokio::sync::Mutex<()>,
     /// Whether the next task in the line waits for memory that others hold.
     pub(crate) lacks_room: AtomicBool,
     pub(crate) figures: Figures,
@@ -154,9 +153,9 @@ impl Shared {
 }
 
 impl Scheduler {
-    /// Starts to run the tasks of `store`: the dispatcher on the current tokio runtime, the guests
-    /// on `guests`.
-    pub fn start(
+    /// Makes a scheduler for the tasks of `store`. Nothing is claimed before [`Scheduler::run`]; guests run on
+    /// `guests`.
+    pub fn new(
         config: SchedulerConfig,
         store: Store,
         runner: Arc<dyn Runner>,
@@ -172,6 +171,7 @@ impl Scheduler {
             config,
             hint: Notify::new(),
             claiming: tokio::sync::Mutex::new(()),
+            dispatching: tokio::sync::Mutex::new(()),
             lacks_room: AtomicBool::new(false),
             figures: Figures::default(),
             running: Mutex::default(),
@@ -181,9 +181,18 @@ impl Scheduler {
             impatient: watch::Sender::new(false),
             drained: watch::Sender::new(false),
         });
-        let dispatcher = tokio::spawn(dispatch(Arc::clone(&shared)));
-        tokio::spawn(tell_progress(Arc::clone(&shared)));
-        Self { shared, dispatcher: Arc::new(tokio::sync::Mutex::new(Some(dispatcher))) }
+        Self { shared }
+    }
+
+    /// Claims tasks and runs them until a drain is done. What is paused has to be known by then, see
+    /// [`Scheduler::load_paused`].
+    pub async fn run(self) {
+        let shared = &self.shared;
+        let dispatch = async {
+            let _dispatching = shared.dispatching.lock().await;
+            dispatch(shared).await;
+        };
+        tokio::join!(dispatch, tell_progress(shared));
     }
 
     /// Hints that there may be something to run. Losing a hint costs at most one poll interval.
@@ -340,13 +349,7 @@ impl Scheduler {
     }
 
     async fn drain_in_turn(&self) -> Drained {
-        let mut dispatcher = self.dispatcher.lock().await;
-        if let Some(dispatcher) = dispatcher.as_mut()
-            && let Err(error) = dispatcher.await
-        {
-            tracing::error!(%error, "the dispatcher ended badly");
-        }
-        *dispatcher = None;
+        let _dispatching = self.shared.dispatching.lock().await;
         for run in self.shared.running().all() {
             run.ask_to_stop();
         }

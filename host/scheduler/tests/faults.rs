@@ -306,7 +306,8 @@ fn a_result_that_comes_after_the_cancel_is_refused() {
         });
         let runner: Arc<dyn Runner> = Arc::new(bed::Scripted::default());
         let handle = tokio::runtime::Handle::current();
-        let scheduler = Scheduler::start(config(), store.clone(), runner, Arc::new(SystemClock), handle);
+        let scheduler = Scheduler::new(config(), store.clone(), runner, Arc::new(SystemClock), handle);
+        tokio::spawn(bed::run(scheduler.clone()));
         let id = TaskId::new();
         store.insert(vec![bed::new_task(id, "ok", now())]).await.expect("accepted");
         scheduler.wake();
@@ -456,13 +457,14 @@ fn threads() -> tokio::runtime::Runtime {
 fn host(dir: &TempDir, guests: &tokio::runtime::Runtime) -> (Store, Arc<bed::Scripted>, Scheduler) {
     let (store, _) = Store::open(StoreConfig::new(dir.path()), now()).expect("a store");
     let runner = Arc::new(bed::Scripted::default());
-    let scheduler = Scheduler::start(
+    let scheduler = Scheduler::new(
         config(),
         store.clone(),
         Arc::clone(&runner) as Arc<dyn Runner>,
         Arc::new(SystemClock),
         guests.handle().clone(),
     );
+    tokio::spawn(bed::run(scheduler.clone()));
     (store, runner, scheduler)
 }
 

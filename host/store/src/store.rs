@@ -775,6 +775,13 @@ impl Store {
         }
     }
 
+    /// Waits until nothing is written any more: the store is being closed, or its writer has died.
+    pub async fn closed(&self) {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.closed().await,
+        }
+    }
+
     /// Finishes what is queued and gives the data folder free. Later calls, of every clone, fail
     /// with [`StoreError::Closed`].
     ///

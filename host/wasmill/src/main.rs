@@ -17,6 +17,7 @@ mod run;
 mod screen;
 mod serve;
 mod settings;
+mod supervisor;
 mod telemetry;
 mod traces;
 

@@ -7,17 +7,18 @@ use anyhow::{Context, Result, anyhow, ensure};
 use tokio::net::TcpListener;
 use tokio::runtime;
 use tokio::sync::Notify;
+use tokio::time::timeout;
 use wasmill_api::{
-    Api, ApiConfig, Bodies, Debug, Door, Followers, LogEvents, Metrics, Secrets, Server, ServerConfig,
-    Uploads, WebhookConfig, Webhooks, debug_router, follow_manifests, listen, prepare, router,
+    Api, ApiConfig, Bodies, Debug, Door, Followers, LogEvents, Metrics, Outside, Secrets, Server,
+    ServerConfig, Uploads, WebhookConfig, Webhooks, debug_router, follow_manifests, listen, prepare, router,
 };
-use wasmill_model::{Clock, Limits, SystemClock};
+use wasmill_model::{Clock, Limits, SystemClock, Timestamp, Tracer};
 use wasmill_runtime::{
     CacheConfig, CompilerConfig, PluginState, PluginsConfig, Runtime, RuntimeConfig, Watch, affordable_slots,
     machine_memory_bytes,
 };
 use wasmill_scheduler::{Scheduler, SchedulerConfig, Schedules};
-use wasmill_store::{Store, StoreConfig};
+use wasmill_store::{Recovery, Store, StoreConfig};
 
 use crate::cli::ServeArgs;
 use crate::environment::WEBHOOK_SECRET;
@@ -25,7 +26,9 @@ use crate::input::without_bom;
 use crate::output::tell;
 use crate::process::{self, StopSignals};
 use crate::settings::{Config, LogFormat, SLOTS};
-use crate::{telemetry, traces};
+use crate::supervisor::Supervisor;
+use crate::telemetry;
+use crate::traces::{self, Exporter};
 
 /// The plugins that are part of the binary.
 pub(crate) const BUILT_IN: [(&str, &[u8]); 1] = [("io-stub", include_bytes!(env!("WASMILL_IO_STUB")))];
@@ -39,6 +42,9 @@ const MACHINE_BYTES: u64 = 4 << 30;
 /// Connections to the debug port, and how long requests there may hold up the end of the process.
 const DEBUG_CONNECTIONS_MAX: usize = 16;
 const DEBUG_STOP_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// How long a server that has lost a part of itself may take to stop in order.
+const LOST_STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a client may take to send a request body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -67,42 +73,27 @@ pub(crate) fn serve(args: ServeArgs) -> Result<()> {
 
 async fn run(config: Config, guests: runtime::Handle, log_events: Arc<LogEvents>) -> Result<()> {
     let mut stop = StopSignals::listen()?;
+    // All that can fail comes first and the scheduler last: a start that is refused has claimed nothing.
     let listener = listen(config.listen)
         .with_context(|| format!("failed to listen on {}; is it in use?", config.listen))?;
-    let debug_listener =
-        match config.debug_listen {
-            Some(address) => Some(listen(address).with_context(|| {
-                format!("failed to listen on {address} for the debug port; is it in use?")
-            })?),
-            None => None,
-        };
+    let debug_listener = config.debug_listen.map(|address| {
+        listen(address)
+            .with_context(|| format!("failed to listen on {address} for the debug port; is it in use?"))
+    });
+    let debug_listener = debug_listener.transpose()?;
+    let webhook_config = webhook_config(&config)?;
+    let limits = config.limits();
+    let slots = slots(&config, limits)?;
+    let scheduler_config = SchedulerConfig {
+        slots: slots as usize,
+        log_bytes: usize::try_from(limits.log_bytes)?,
+        ..SchedulerConfig::default()
+    };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     // Before the tracer: what the last host left is told as having ended before this one began.
     let now = clock.now();
-    let (tracer, exporter) = traces::start(config.otlp_endpoint.as_deref(), &clock)?;
-    let store_config = StoreConfig {
-        waiting_max: config.waiting_max,
-        log_bytes_max: usize::try_from(config.log_total_bytes)?,
-        tracer: tracer.clone(),
-        ..StoreConfig::new(&config.data)
-    };
-    let (store, recovery) = tokio::task::spawn_blocking(move || Store::open(store_config, now)).await??;
-    if recovery.requeued + recovery.failed + recovery.stopped > 0 {
-        tracing::warn!(
-            waiting_again = recovery.requeued,
-            given_up = recovery.failed,
-            stopped = recovery.stopped,
-            "the last host died while tasks were running"
-        );
-    }
-    if recovery.shortened > 0 {
-        tracing::warn!(
-            shortened = recovery.shortened,
-            "the clock had been ahead: waits between attempts were shortened"
-        );
-    }
-    let limits = config.limits();
-    let slots = slots(&config, limits)?;
+    let (tracer, exporter) = traces::prepare(config.otlp_endpoint.as_deref(), &clock)?;
+    let (store, recovery) = open(&config, &tracer, now).await?;
     let plugins_changed = Arc::new(Notify::new());
     let plugins = plugins(&config, &plugins_changed);
     let memory_total_bytes = Some(memory_total(&config));
@@ -110,18 +101,11 @@ async fn run(config: Config, guests: runtime::Handle, log_events: Arc<LogEvents>
         Runtime::start(RuntimeConfig { slots, limits, memory_total_bytes }, &BUILT_IN, plugins)
     })
     .await??;
-    let scheduler_config = SchedulerConfig {
-        slots: slots as usize,
-        log_bytes: usize::try_from(limits.log_bytes)?,
-        ..SchedulerConfig::default()
-    };
     let scheduler =
-        Scheduler::start(scheduler_config, store.clone(), Arc::new(wasm.clone()), Arc::clone(&clock), guests);
-    // Before anyone can ask.
+        Scheduler::new(scheduler_config, store.clone(), Arc::new(wasm.clone()), Arc::clone(&clock), guests);
     scheduler.load_paused().await?;
-    tokio::spawn(config.retention.keep(store.clone(), Arc::clone(&clock)));
-    let webhooks = webhooks(&config, &store, &clock)?;
     let bodies = Bodies::new(wasm.host_bytes());
+    let webhooks = Webhooks::new(webhook_config, store.clone(), Arc::clone(&clock));
     let api = Api {
         config: Arc::new(ApiConfig {
             body_bytes_max: usize::try_from(config.body_bytes)?,
@@ -144,57 +128,145 @@ async fn run(config: Config, guests: runtime::Handle, log_events: Arc<LogEvents>
         clock: Arc::clone(&clock),
         tracer,
     };
-    tokio::spawn(api.schedules.clone().keep(scheduler.clone(), prepare(&api)));
-    tokio::spawn(follow_plugins(api.clone(), plugins_changed));
-    let (server, serve) =
-        Server::new(listener, router(api), config.door.clone(), bodies.clone(), ServerConfig::default())?;
-    tokio::spawn(serve);
-    let debug = Debug { scheduler: scheduler.clone(), runtime: wasm.clone(), clock };
-    let debug_server = debug_listener.map(|listener| serve_debug(listener, debug, &config.door, bodies)).transpose()?;
-    announce(&config, &server, &wasm, slots, recovery.waiting);
+    let (server, serve) = Server::new(
+        listener,
+        router(api.clone()),
+        config.door.clone(),
+        bodies.clone(),
+        ServerConfig::default(),
+    )?;
+    let debug = Debug { scheduler: scheduler.clone(), runtime: wasm.clone(), clock: Arc::clone(&clock) };
+    let debug_server =
+        debug_listener.map(|listener| debug_server(listener, debug, &config.door, bodies)).transpose()?;
 
-    stop.next().await;
-    tracing::info!(
-        "stopping: no new tasks, running ones have {:?}; stop again to cut that short",
-        config.drain
-    );
-    let drained = scheduler
-        .drain(async {
-            tokio::select! {
-                () = tokio::time::sleep(config.drain) => {}
-                () = stop.next() => {}
-            }
-        })
-        .await;
-    server.stop().await;
-    if let Some(debug_server) = debug_server {
-        debug_server.stop().await;
+    let mut supervisor = Supervisor::default();
+    let exporter = exporter.map(|(exporter, send)| {
+        supervisor.run("traces", send);
+        exporter
+    });
+    let debug_server = debug_server.map(|(server, serve)| {
+        supervisor.run("debug port", serve);
+        server
+    });
+    supervisor.run("store writer", closed(store.clone()));
+    supervisor.run("runtime threads", ended(wasm.thread_ended()));
+    supervisor.run("retention", config.retention.keep(store.clone(), clock));
+    supervisor.run("webhooks", webhooks.clone().run());
+    supervisor.run("schedules", api.schedules.clone().keep(scheduler.clone(), prepare(&api)));
+    supervisor.run("plugins", follow_plugins(api, plugins_changed));
+    supervisor.run("server", serve);
+    announce(&config, &server, &wasm, slots, recovery.waiting);
+    supervisor.run("scheduler", scheduler.clone().run());
+
+    let lost = tokio::select! {
+        () = stop.next() => None,
+        lost = supervisor.lost(|| scheduler.is_draining()) => Some(lost),
+    };
+    let parts = Parts { scheduler, server, debug_server, webhooks, store, exporter };
+    let Some(lost) = lost else {
+        tracing::info!(
+            "stopping: no new tasks, running ones have {:?}; stop again to cut that short",
+            config.drain
+        );
+        parts.stop(config.drain, &mut stop).await;
+        return Ok(());
+    };
+    tracing::error!("stopping, since a part of the server is gone: {lost:#}");
+    // As far as it goes: what is put back now does not count as lost by a crash.
+    if timeout(LOST_STOP_TIMEOUT, parts.stop(Duration::ZERO, &mut stop)).await.is_err() {
+        tracing::error!("not everything could be stopped in order");
     }
-    webhooks.stop().await;
-    store.close().await;
-    // Last, since all before it has spans; nobody has to wait for a collector.
-    if let Some(exporter) = exporter {
-        tokio::select! {
-            () = exporter.close() => {}
-            () = stop.next() => {}
-        }
-    }
-    tracing::info!(ended = drained.ended, put_back = drained.put_back, "stopped");
-    Ok(())
+    Err(lost)
 }
 
-/// Starts to tell receivers of the ends of tasks.
-fn webhooks(config: &Config, store: &Store, clock: &Arc<dyn Clock>) -> Result<Webhooks> {
-    let webhooks = WebhookConfig {
+/// What is taken apart in order.
+struct Parts {
+    scheduler: Scheduler,
+    server: Server,
+    debug_server: Option<Server>,
+    webhooks: Webhooks,
+    store: Store,
+    exporter: Option<Exporter>,
+}
+
+impl Parts {
+    /// Lets running tasks go on for so long, or until the next signal, and ends everything.
+    async fn stop(self, grace: Duration, stop: &mut StopSignals) {
+        let drained = self
+            .scheduler
+            .drain(async {
+                tokio::select! {
+                    () = tokio::time::sleep(grace) => {}
+                    () = stop.next() => {}
+                }
+            })
+            .await;
+        self.server.stop().await;
+        if let Some(debug_server) = self.debug_server {
+            debug_server.stop().await;
+        }
+        self.webhooks.stop().await;
+        self.store.close().await;
+        // Last, since all before it has spans; nobody has to wait for a collector.
+        if let Some(exporter) = self.exporter {
+            tokio::select! {
+                () = exporter.close() => {}
+                () = stop.next() => {}
+            }
+        }
+        tracing::info!(ended = drained.ended, put_back = drained.put_back, "stopped");
+    }
+}
+
+/// Opens the database, and says what the last host left undone.
+async fn open(config: &Config, tracer: &Tracer, now: Timestamp) -> Result<(Store, Recovery)> {
+    let store_config = StoreConfig {
+        waiting_max: config.waiting_max,
+        log_bytes_max: usize::try_from(config.log_total_bytes)?,
+        tracer: tracer.clone(),
+        ..StoreConfig::new(&config.data)
+    };
+    let (store, recovery) = tokio::task::spawn_blocking(move || Store::open(store_config, now)).await??;
+    if recovery.requeued + recovery.failed + recovery.stopped > 0 {
+        tracing::warn!(
+            waiting_again = recovery.requeued,
+            given_up = recovery.failed,
+            stopped = recovery.stopped,
+            "the last host died while tasks were running"
+        );
+    }
+    if recovery.shortened > 0 {
+        tracing::warn!(
+            shortened = recovery.shortened,
+            "the clock had been ahead: waits between attempts were shortened"
+        );
+    }
+    Ok((store, recovery))
+}
+
+/// Ends when nothing is written any more.
+async fn closed(store: Store) {
+    store.closed().await;
+}
+
+/// Ends when a thread of the runtime has, and says which.
+async fn ended(thread: impl Future<Output = &'static str>) {
+    let name = thread.await;
+    tracing::error!(name, "a thread of the runtime has ended");
+}
+
+/// Reads how webhooks are delivered.
+fn webhook_config(config: &Config) -> Result<WebhookConfig> {
+    let outside = Outside::new(config.http_roots.as_deref())
+        .map_err(|reason| anyhow!("failed to read the certificates of http_roots: {reason}"))?;
+    Ok(WebhookConfig {
         secrets: webhook_secrets(config)?,
         allowed: config.webhook_allowed.clone(),
         tries_max: config.webhook_tries,
         backoff: config.webhook_backoff,
         timeout: config.webhook_timeout,
-        http_roots: config.http_roots.clone(),
-    };
-    Webhooks::start(webhooks, store.clone(), Arc::clone(clock))
-        .map_err(|reason| anyhow!("failed to read the certificates of http_roots: {reason}"))
+        outside,
+    })
 }
 
 /// Reads the secrets that webhooks are signed with, from a file or else from the environment. They are no
@@ -222,17 +294,21 @@ pub(crate) fn webhook_secrets(config: &Config) -> Result<Secrets> {
     Ok(secrets)
 }
 
-/// Serves the debug port beside the API, behind the same door.
-fn serve_debug(listener: TcpListener, debug: Debug, door: &Door, bodies: Bodies) -> Result<Server> {
+/// Makes the server of the debug port, behind the same door.
+fn debug_server(
+    listener: TcpListener,
+    debug: Debug,
+    door: &Door,
+    bodies: Bodies,
+) -> Result<(Server, impl Future<Output = ()> + Send + 'static)> {
     let config = ServerConfig {
         connections_max: DEBUG_CONNECTIONS_MAX,
         stop_timeout: DEBUG_STOP_TIMEOUT,
         ..ServerConfig::default()
     };
     let (server, serve) = Server::new(listener, debug_router(debug), door.clone(), bodies, config)?;
-    tokio::spawn(serve);
     tracing::info!(address = %server.address(), "debug port: what every task does is shown to whoever asks");
-    Ok(server)
+    Ok((server, serve))
 }
 
 fn plugins(config: &Config, changed: &Arc<Notify>) -> PluginsConfig {

@@ -14,8 +14,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HOST, RETRY_AFTER, USER_AGENT};
 use hyper::{Request, StatusCode};
-use tokio::sync::Notify;
-use tokio::task::JoinHandle;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use wasmill_model::{Clock, Span, Tracer};
@@ -35,19 +34,22 @@ const CLOSE_MAX: Duration = Duration::from_secs(3);
 /// Bytes of an answer that are read.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 
-/// What sends.
+/// Ends what sends.
 pub(crate) struct Exporter {
     closing: CancellationToken,
-    sending: JoinHandle<()>,
+    ended: oneshot::Receiver<()>,
 }
 
-/// Starts to send spans to the collector that the setting or the environment names; without one the tracer is
-/// off.
+/// Makes what sends spans to the collector that the setting or the environment names, and the loop that does;
+/// without one the tracer is off.
 ///
 /// # Errors
 ///
 /// Fails if there can be no such collector.
-pub(crate) fn start(endpoint: Option<&str>, clock: &Arc<dyn Clock>) -> Result<(Tracer, Option<Exporter>)> {
+pub(crate) fn prepare(
+    endpoint: Option<&str>,
+    clock: &Arc<dyn Clock>,
+) -> Result<(Tracer, Option<(Exporter, impl Future<Output = ()> + Send + use<>)>)> {
     let Some(collector) = collector::find(endpoint, &|name| std::env::var(name).ok())? else {
         return Ok((Tracer::default(), None));
     };
@@ -71,15 +73,19 @@ pub(crate) fn start(endpoint: Option<&str>, clock: &Arc<dyn Clock>) -> Result<(T
         closing: closing.clone(),
         is_troubled: false,
     };
-    Ok((tracer, Some(Exporter { closing, sending: tokio::spawn(sender.send()) })))
+    let (ending, ended) = oneshot::channel::<()>();
+    let send = async move {
+        sender.send().await;
+        drop(ending);
+    };
+    Ok((tracer, Some((Exporter { closing, ended }, send))))
 }
 
 impl Exporter {
     /// Sends what is left, if the collector takes it soon.
     pub(crate) async fn close(mut self) {
         self.closing.cancel();
-        if timeout(CLOSE_MAX, &mut self.sending).await.is_err() {
-            self.sending.abort();
+        if timeout(CLOSE_MAX, &mut self.ended).await.is_err() {
             tracing::warn!("the last spans were not sent: the collector took longer than {CLOSE_MAX:?}");
         }
     }

@@ -4,7 +4,6 @@
 //! durable in the same write as the end of the task, so whatever dies in between, receivers are told.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -13,7 +12,7 @@ use axum::body::Bytes;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use chrono::DateTime;
 use tokio::sync::{Mutex, watch};
-use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 use wasmill_model::{Backoff, Clock, TaskId, TimeDelta, Timestamp};
 use wasmill_outside::{Allowed, Outside};
@@ -37,7 +36,6 @@ const STOP_GRACE: Duration = Duration::from_secs(2);
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(86_400);
 
 /// How deliveries are made.
-#[derive(Clone, Debug)]
 pub struct WebhookConfig {
     /// What they are signed with.
     pub secrets: Secrets,
@@ -49,21 +47,21 @@ pub struct WebhookConfig {
     pub backoff: Backoff,
     /// How long one try may take.
     pub timeout: Duration,
-    /// Certificates in PEM that are trusted besides those of the web.
-    pub http_roots: Option<PathBuf>,
+    /// The way to receivers.
+    pub outside: Outside,
 }
 
 /// Delivers until it is stopped. Cheap to clone; all clones are the same.
 #[derive(Clone)]
 pub struct Webhooks {
     shared: Arc<Shared>,
-    rounds: Arc<Mutex<Option<JoinHandle<()>>>>,
     stop: watch::Sender<bool>,
+    /// Held while deliveries are made.
+    delivering: Arc<Mutex<()>>,
 }
 
 struct Shared {
     config: WebhookConfig,
-    outside: Outside,
     store: Store,
     clock: Arc<dyn Clock>,
     figures: Figures,
@@ -94,28 +92,22 @@ impl Figures {
 }
 
 impl Webhooks {
-    /// Starts to deliver what is due in this store.
-    ///
-    /// # Errors
-    ///
-    /// Fails if the further certificates cannot be read.
-    pub fn start(config: WebhookConfig, store: Store, clock: Arc<dyn Clock>) -> Result<Self, String> {
-        let outside = Outside::new(config.http_roots.as_deref())?;
-        let shared = Arc::new(Shared { config, outside, store, clock, figures: Figures::default() });
-        let stop = watch::Sender::new(false);
-        let rounds = tokio::spawn(rounds(Arc::clone(&shared), stop.subscribe()));
-        Ok(Self { shared, rounds: Arc::new(Mutex::new(Some(rounds))), stop })
+    /// Makes what delivers for this store. Nothing is sent before [`Webhooks::run`].
+    pub fn new(config: WebhookConfig, store: Store, clock: Arc<dyn Clock>) -> Self {
+        let shared = Arc::new(Shared { config, store, clock, figures: Figures::default() });
+        Self { shared, stop: watch::Sender::new(false), delivering: Arc::default() }
+    }
+
+    /// Delivers what is due until it is stopped.
+    pub async fn run(self) {
+        let _delivering = self.delivering.lock().await;
+        rounds(Arc::clone(&self.shared), self.stop.subscribe()).await;
     }
 
     /// Begins no more deliveries, and waits a moment for those under way.
     pub async fn stop(&self) {
         self.stop.send_replace(true);
-        let rounds = self.rounds.lock().await.take();
-        if let Some(rounds) = rounds
-            && let Err(error) = rounds.await
-        {
-            tracing::error!(%error, "the deliveries of webhooks ended badly");
-        }
+        drop(self.delivering.lock().await);
     }
 
     /// Returns what was done since the start.
@@ -284,7 +276,8 @@ impl Shared {
         if let Some(signature) = self.config.secrets.sign(id, timestamp, &body) {
             add("webhook-signature", &signature)?;
         }
-        let sending = post(&self.outside, &self.config.allowed, &delivery.url, headers, Bytes::from(body));
+        let sending =
+            post(&self.config.outside, &self.config.allowed, &delivery.url, headers, Bytes::from(body));
         let most = self.config.timeout;
         timeout(most, sending)
             .await

@@ -228,6 +228,12 @@ impl Brake {
     }
 }
 
+/// Runs a scheduler as a host does.
+pub async fn run(scheduler: Scheduler) {
+    scheduler.load_paused().await.expect("readable");
+    scheduler.run().await;
+}
+
 /// How far time moves between two looks.
 const STEP: Duration = Duration::from_millis(20);
 
@@ -255,13 +261,14 @@ impl Bed {
     pub fn on(dir: Arc<TempDir>, clock: Arc<dyn Clock>, config: SchedulerConfig) -> Self {
         let (store, _) = Store::open(StoreConfig::new(dir.path()), clock.now()).expect("a store");
         let runner = Arc::new(Scripted::default());
-        let scheduler = Scheduler::start(
+        let scheduler = Scheduler::new(
             config.clone(),
             store.clone(),
             Arc::clone(&runner) as Arc<dyn Runner>,
             Arc::clone(&clock),
             tokio::runtime::Handle::current(),
         );
+        tokio::spawn(run(scheduler.clone()));
         Self { _brake: Brake::new(), store, scheduler, runner, clock, dir, config }
     }
 

@@ -429,6 +429,10 @@ impl Sqlite {
         self.readers.read(webhooks::backlog).await
     }
 
+    pub(crate) async fn closed(&self) {
+        self.writer.closed().await;
+    }
+
     pub(crate) async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;

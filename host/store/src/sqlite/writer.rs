@@ -58,6 +58,11 @@ impl Writer {
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 
+    /// Waits until the thread takes nothing more: it was told so, or it panicked.
+    pub(super) async fn closed(&self) {
+        self.queue.closed().await;
+    }
+
     /// Takes nothing more, finishes what is queued, and waits for that.
     pub(super) async fn close(&self) {
         // An error says that the thread closes already; it is still to be waited for.

@@ -1,0 +1,87 @@
+//! A start that is refused has claimed, counted and changed nothing, however late it is refused.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use wasmill_tests::{Server, binary};
+
+const TASKS: usize = 50;
+
+/// Starts a server that has to refuse, and returns what it says.
+fn refusal(folder: &Path, args: &[&str]) -> String {
+    let mut server = Command::new(binary().expect("a binary"))
+        .args(["serve", "--data", "data", "--plugins", "plugins"])
+        .args(args)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("a process");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while server.try_wait().expect("a process").is_none() {
+        if Instant::now() > deadline {
+            server.kill().expect("a process");
+            panic!("{args:?} is not refused");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let said = server.wait_with_output().expect("its end");
+    assert_eq!(said.status.code(), Some(1), "{args:?}");
+    String::from_utf8(said.stderr).expect("text")
+}
+
+#[tokio::test]
+async fn a_start_that_is_refused_leaves_every_waiting_task_as_it_was() {
+    let folder = Server::folder_with_guests();
+    let port = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = port.local_addr().expect("an address").to_string();
+    std::fs::write(folder.path().join("secret"), "no secret").expect("written");
+    std::fs::write(folder.path().join("roots.pem"), "no certificate").expect("written");
+
+    let mut server =
+        Server::start_in(Arc::clone(&folder), &["--slots", "1", "--drain", "0s"]).expect("a server");
+    let client = server.client();
+    let first = client.submit(&json!({"plugin": "misbehave", "input": {"do": "sleep", "ms": 600_000}})).await;
+    client.until(&first, "running").await;
+    let mut ids = Vec::new();
+    for _ in 0..TASKS {
+        ids.push(
+            client.submit(&json!({"plugin": "misbehave", "input": {"do": "echo", "text": "well"}})).await,
+        );
+    }
+    // The one that runs is put back to waiting.
+    assert!(server.terminate().success(), "{}", server.log());
+    drop(server);
+
+    // As often as a task may see a host die.
+    for _ in 0..3 {
+        for (args, reason) in [
+            (&["--listen", "127.0.0.1:0", "--webhook-secret-file", "secret"][..], "webhook_secret_file"),
+            (&["--listen", "127.0.0.1:0", "--http-roots", "roots.pem"], "http_roots"),
+            (&["--listen", "127.0.0.1:0", "--otlp-endpoint", "ftp://nowhere"], "otlp_endpoint"),
+            (&["--listen", "127.0.0.1:0", "--debug-listen", &taken], "for the debug port"),
+            (&["--listen", &taken], "failed to listen"),
+        ] {
+            let said = refusal(folder.path(), args);
+            assert!(said.contains(reason), "{args:?}: {said}");
+        }
+    }
+
+    let server = Server::start_in(folder, &[]).expect("a server");
+    let client = server.client();
+    for id in &ids {
+        let task = client.until(id, "completed").await;
+        assert_eq!(
+            (&task.json["attempt"], &task.json["host_crashes"]),
+            (&json!(1), &json!(0)),
+            "{}",
+            task.text
+        );
+    }
+    let task = client.until(&first, "running").await;
+    assert_eq!((&task.json["attempt"], &task.json["host_crashes"]), (&json!(1), &json!(0)), "{}", task.text);
+}
