@@ -21,6 +21,7 @@ mod drain;
 mod durability;
 mod examples;
 mod fairness;
+mod first_steps;
 mod follow;
 mod grace;
 mod grace_over;

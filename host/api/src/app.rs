@@ -19,7 +19,7 @@ use crate::routes::{Routes, get, post};
 use crate::upload::{self, Uploads};
 use crate::webhook::Webhooks;
 use crate::{
-    batch, cancel, cancel_many, docs, drain, events, health, list, logs, metrics, openapi, pause,
+    batch, cancel, cancel_many, docs, drain, events, health, index, list, logs, metrics, openapi, pause,
     plugins, result, retry, retry_many, schedules, stats, status, submit, task, trace, webhook,
 };
 
@@ -86,6 +86,7 @@ impl Api {
 /// Every route. What each takes and answers is told in `openapi.rs`, where a test looks for it.
 pub(crate) fn routes() -> Routes {
     Routes::new()
+        .route("/", get(index::index))
         .route("/task", post(submit::submit).get(list::list))
         .route("/task/batch", post(batch::batch))
         .route("/task/retry", post(retry_many::retry_many))

@@ -20,6 +20,7 @@ mod events;
 mod filter;
 mod followers;
 mod health;
+mod index;
 mod list;
 mod logs;
 mod metrics;

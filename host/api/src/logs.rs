@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -31,6 +31,9 @@ const PIECE_BYTES: usize = 16 << 10;
 
 /// The least time between two looks of a follower at a run that writes: enough for 800 KB a second.
 const PACE: Duration = Duration::from_millis(20);
+
+/// The id of the event that tells of the end; those of lines are numbers.
+const END_ID: &str = "end";
 
 /// A line that a guest wrote.
 #[derive(Serialize, JsonSchema)]
@@ -68,8 +71,12 @@ pub(crate) async fn logs(
     if sse::is_wanted(&headers) {
         let place = api.followers.place()?;
         let follower = api.store.follow(id);
-        // Only to see whether there is such a task.
-        Api::found(id, api.store.lines(id, u64::MAX, 0).await)?;
+        // Only to see whether there is such a task, and whether it has ended.
+        let state = Api::found(id, api.store.lines(id, u64::MAX, 0).await)?.state;
+        // A browser comes back after every end; this is how it learns that it need not.
+        if state.is_final() && headers.get("last-event-id").is_some_and(|id| id == END_ID) {
+            return Ok(StatusCode::NO_CONTENT.into_response());
+        }
         let sent = match sse::last_event_id(&headers) {
             None => after,
             // No line has that number; what is unknown is read from the beginning.
@@ -143,6 +150,7 @@ pub(crate) fn about() -> Operation {
         .query("limit", "How many lines are answered at most.", &limit)
         .header("Last-Event-ID", "For a stream, in place of `after`.", &json!({"type": "string"}))
         .answers(200, lines)
+        .answers(204, Answer::empty("The task has ended, and the client has seen that in a stream."))
         .problems(&[kind::INVALID_REQUEST, kind::TOO_MANY_FOLLOWERS])
         .problems(&kind::OF_TASK)
 }
@@ -265,5 +273,6 @@ impl Following {
 }
 
 fn end(task: &Task) -> String {
-    sse::event("end", None, &End { state: task.state.as_str(), status: words(task) })
+    let event = sse::event("end", None, &End { state: task.state.as_str(), status: words(task) });
+    format!("id: {END_ID}\n{event}")
 }

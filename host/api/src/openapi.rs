@@ -12,7 +12,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    batch, cancel, cancel_many, docs, drain, events, health, list, logs, metrics, pause, plugins,
+    batch, cancel, cancel_many, docs, drain, events, health, index, list, logs, metrics, pause, plugins,
     result, retry, retry_many, schedules, stats, status, submit, task, upload, webhook,
 };
 
@@ -52,6 +52,7 @@ fn operations() -> Vec<Operation> {
         upload::about_put(),
         upload::about_delete(),
         drain::about(),
+        index::about(),
         stats::about(),
         metrics::about(),
         health::about_healthz(),

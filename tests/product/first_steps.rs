@@ -1,0 +1,49 @@
+//! What somebody meets who only opens the server in a browser, or follows a log with nothing but `EventSource`.
+
+use hyper::{Method, StatusCode};
+use serde_json::json;
+use wasmill_tests::Server;
+
+#[tokio::test]
+async fn the_root_says_where_to_read_on() {
+    let server = Server::start(&[]);
+    let client = server.client();
+    let root = client.get("/").await;
+    assert_eq!((root.status, root.str("name")), (StatusCode::OK, "wasmill"));
+    for link in ["docs", "openapi"] {
+        let path = format!("/{}", root.str(link));
+        assert_eq!(client.get(&path).await.status, StatusCode::OK, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_browser_that_has_seen_the_end_of_a_log_is_told_to_stop() {
+    let server = Server::start(&[]);
+    let client = server.client();
+    let task = json!({"plugin": "misbehave", "input": {"do": "echo", "text": "well"}});
+    let id = client.submit(&task).await;
+    client.until(&id, "completed").await;
+    let path = format!("/task/{id}/logs");
+    let mut stream = client.follow(&path, None).await;
+    let end = loop {
+        let event = stream.next().await.expect("the end is told");
+        if event.name == "end" {
+            break event;
+        }
+    };
+    let headers = [("accept", "text/event-stream"), ("last-event-id", end.id.as_deref().expect("an id"))];
+    let again = client.send_with(Method::GET, &path, &headers, None).await.expect("an answer");
+    assert_eq!(again.status, StatusCode::NO_CONTENT);
+    // Whoever was cut off before the end still learns of it.
+    let mut before = client.follow(&path, Some("1")).await;
+    loop {
+        let event = before.next().await.expect("the end is told");
+        if event.name == "end" {
+            break;
+        }
+    }
+    let running = client.submit(&json!({})).await;
+    client.until(&running, "running").await;
+    let goes_on = client.follow(&format!("/task/{running}/logs"), Some("end")).await;
+    assert_eq!(goes_on.status, StatusCode::OK);
+}
