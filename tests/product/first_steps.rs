@@ -1,8 +1,12 @@
 //! What somebody meets who only opens the server in a browser, or follows a log with nothing but `EventSource`.
 
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
 use hyper::{Method, StatusCode};
 use serde_json::json;
-use wasmill_tests::Server;
+use wasmill_tests::{Client, Server, binary};
 
 #[tokio::test]
 async fn the_root_says_where_to_read_on() {
@@ -46,4 +50,28 @@ async fn a_browser_that_has_seen_the_end_of_a_log_is_told_to_stop() {
     client.until(&running, "running").await;
     let goes_on = client.follow(&format!("/task/{running}/logs"), Some("end")).await;
     assert_eq!(goes_on.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_server_whose_log_nobody_reads_any_more_serves() {
+    let folder = Server::folder_with_guests();
+    let address =
+        TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
+    let mut server = Command::new(binary().expect("a binary"))
+        .args(["serve", "--listen", &address.to_string()])
+        .current_dir(folder.path())
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("a process");
+    drop(server.stderr.take());
+    let client = Client::new(address);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while client.send(Method::GET, "/healthz", None).await.is_err() {
+        assert!(server.try_wait().expect("a process").is_none(), "it has ended");
+        assert!(Instant::now() < deadline, "it does not serve");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    server.kill().expect("a process");
+    server.wait().expect("its end");
 }
