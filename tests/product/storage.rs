@@ -71,6 +71,7 @@ async fn a_full_disk_is_told_once_and_nothing_is_lost_when_there_is_room_again()
     assert!(server.terminate().success());
     let Some(volume) = Volume::mount(&server.folder().join("data"), "size=32m") else { return };
     let server = server.start_beside().expect("a server");
+    server.expect_errors();
     let client = server.client();
     let sleep = json!({"plugin": "misbehave", "input": {"do": "sleep", "ms": 1_500}});
     let id = client.submit(&sleep).await;
@@ -109,6 +110,7 @@ async fn a_host_on_a_full_disk_can_be_stopped() {
     assert!(server.terminate().success());
     let Some(volume) = Volume::mount(&server.folder().join("data"), "size=32m") else { return };
     let mut server = server.start_beside().expect("a server");
+    server.expect_errors();
     let client = server.client();
     let id = client.submit(&json!({})).await;
     client.until_progress(&id).await;
