@@ -3,6 +3,8 @@
 //! Called by wasmtime-wasi-http for every request of a guest. Decides; `fetch` then carries it out and
 //! checks the address again. Redirects are not followed, so each hop comes by here.
 
+mod path;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -131,12 +133,15 @@ fn admit(uri: &Uri, rules: &[HttpRule]) -> Result<Admitted, Refusal> {
     if at_host.peek().is_none() {
         return Err(denied(&target, "no rule names this scheme, host and port"));
     }
-    match at_host.find(|rule| begins_with(uri.path(), &rule.path_prefix)) {
+    match at_host.find(|rule| path::begins_with(uri.path(), &rule.path_prefix)) {
         Some(rule) => {
             let may_be_inner = Inner::named_by(&rule.host);
             Ok(Admitted { target, may_be_inner })
         }
-        None => Err(denied(&target, "the rules for this host name other paths")),
+        None => Err(denied(
+            &target,
+            "the rules for this host name other paths, or servers differ in how they read it",
+        )),
     }
 }
 
@@ -184,50 +189,6 @@ fn host_fits(rule: &str, host: &str) -> bool {
         }
         None => plain_host(rule) == host,
     }
-}
-
-/// Says whether a path begins with a prefix, whose last part is whole: `/img` begins `/img/a` and not
-/// `/imgs`.
-fn begins_with(path: &str, prefix: &str) -> bool {
-    if prefix.is_empty() || prefix == "/" {
-        return true;
-    }
-    let whole = path.strip_prefix(prefix);
-    let whole = whole.is_some_and(|rest| prefix.ends_with('/') || rest.is_empty() || rest.starts_with('/'));
-    whole && !climbs(path)
-}
-
-/// Says whether a path has parts that a server could take for the way up, in any spelling.
-fn climbs(path: &str) -> bool {
-    let mut path = path.to_owned();
-    loop {
-        if path.split(['/', '\\']).any(|part| matches!(part.split(';').next(), Some("." | ".."))) {
-            return true;
-        }
-        // Some servers decode twice.
-        let decoded = percent_decoded(&path);
-        if decoded == path {
-            return false;
-        }
-        path = decoded;
-    }
-}
-
-fn percent_decoded(path: &str) -> String {
-    let mut decoded = Vec::with_capacity(path.len());
-    let mut rest = path.as_bytes();
-    while let [byte, after @ ..] = rest {
-        let code =
-            || std::str::from_utf8(after.get(..2)?).ok().and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        if let (b'%', Some(code)) = (byte, code()) {
-            decoded.push(code);
-            rest = &after[2..];
-        } else {
-            decoded.push(*byte);
-            rest = after;
-        }
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
 }
 
 #[cfg(test)]
