@@ -57,5 +57,5 @@ pub use metrics::{LogEvents, Metrics};
 pub use schedules::{follow_manifests, prepare};
 pub use server::{Server, ServerConfig, listen};
 pub use upload::Uploads;
-pub use wasmill_outside::{Allowed, InvalidAllowed, Outside};
+pub use wasmill_outside::{Allowed, InvalidAllowed, Outside, Share};
 pub use webhook::{InvalidSecret, Secrets, WebhookConfig, Webhooks};

@@ -4,29 +4,35 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
-use wasmill_model::BoxFuture;
 
 use crate::address;
+use crate::connections::{Connection, Connections, Share};
+use crate::dial::connect_to_any;
+use crate::resolver::{Resolve, Resolver};
 use crate::target::Target;
 
-/// Resolves a host and a port. Tests have their own.
-pub type Resolve = fn(String, u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>>;
+/// The longest wait for room among the connections that may be open at once.
+const ROOM_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// How the world outside is reached.
 pub struct Outside {
-    resolve: Resolve,
+    resolver: Resolver,
+    connections: Connections,
+    room_wait_max: Duration,
     tls: TlsConnector,
 }
 
-/// Why there is no connection.
+/// Why there is no connection. The texts are for those who may see the server's log: whoever only submits tasks
+/// would learn from them which inner names there are.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreached {
     /// The name does not resolve.
@@ -38,6 +44,12 @@ pub enum Unreached {
     /// It resolves to addresses that may not be gone to, such as this.
     #[error("the host leads to {0}, which is no public address")]
     Prohibited(IpAddr),
+    /// As many connections are open as there may be, and none was closed in time.
+    #[error("all {max} outgoing connections that there may be at once are in use")]
+    Busy {
+        /// How many there may be.
+        max: usize,
+    },
     /// Nobody answers there.
     #[error("no connection: {0}")]
     Refused(io::Error),
@@ -49,13 +61,29 @@ pub enum Unreached {
     Tls(io::Error),
 }
 
+impl Unreached {
+    /// Says why there is no connection, in words that do not tell an inner name from one that does not exist.
+    pub fn without_inner_names(&self) -> String {
+        match self {
+            Self::NotFound(error) if error.kind() == io::ErrorKind::TimedOut => {
+                "the host was not found in time".to_owned()
+            }
+            Self::NotFound(_) | Self::NoAddress | Self::Prohibited(_) => {
+                "the host was not found, or leads to no public address".to_owned()
+            }
+            Self::Busy { .. } | Self::Refused(_) | Self::InvalidName | Self::Tls(_) => self.to_string(),
+        }
+    }
+}
+
 impl Outside {
-    /// Trusts the roots that browsers trust, and those in a file of PEM if there is one.
+    /// Trusts the roots that browsers trust, and those in a file of PEM if there is one. Its connections are among
+    /// those of a share.
     ///
     /// # Errors
     ///
     /// Fails if that file cannot be read or holds no certificate that can be a root.
-    pub fn new(more_roots: Option<&Path>) -> Result<Self, String> {
+    pub fn new(more_roots: Option<&Path>, share: Share) -> Result<Self, String> {
         let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         if let Some(path) = more_roots {
             let before = roots.len();
@@ -74,12 +102,17 @@ impl Outside {
             .expect("ring speaks the versions that rustls has by default")
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Ok(Self { resolve, tls: TlsConnector::from(Arc::new(config)) })
+        Ok(Self {
+            resolver: Resolver::of_system(),
+            connections: Connections::of_process(share),
+            room_wait_max: ROOM_WAIT_MAX,
+            tls: TlsConnector::from(Arc::new(config)),
+        })
     }
 
     /// Asks this resolver instead of that of the system.
     pub fn resolving(self, resolve: Resolve) -> Self {
-        Self { resolve, ..self }
+        Self { resolver: Resolver::asking(resolve), ..self }
     }
 
     /// Connects to a public address of the target, or to one that `may_be` says yes to.
@@ -91,8 +124,12 @@ impl Outside {
         &self,
         target: &Target,
         may_be: impl Fn(IpAddr) -> bool,
-    ) -> Result<TcpStream, Unreached> {
-        connect_to_any(&self.addresses(target, may_be).await?).await.map_err(Unreached::Refused)
+    ) -> Result<Connection, Unreached> {
+        let addresses = self.addresses(target, may_be).await?;
+        let busy = Unreached::Busy { max: self.connections.max };
+        let permit = timeout(self.room_wait_max, self.connections.acquire()).await.map_err(|_| busy)?;
+        let stream = connect_to_any(&addresses).await.map_err(Unreached::Refused)?;
+        Ok(Connection { stream, _permit: permit })
     }
 
     /// Speaks TLS with the target on a connection.
@@ -117,7 +154,7 @@ impl Outside {
     ) -> Result<Vec<SocketAddr>, Unreached> {
         let mut addresses = match target.host.parse::<IpAddr>() {
             Ok(address) => vec![SocketAddr::new(address, target.port)],
-            Err(_) => (self.resolve)(target.host.clone(), target.port).await.map_err(Unreached::NotFound)?,
+            Err(_) => self.resolver.look_up(&target.host, target.port).await.map_err(Unreached::NotFound)?,
         };
         let first = addresses.first().ok_or(Unreached::NoAddress)?.ip();
         addresses.retain(|address| may_be(address.ip()) || address::is_public(address.ip()));
@@ -125,22 +162,37 @@ impl Outside {
     }
 }
 
-/// Asks the resolver of the system.
-fn resolve(host: String, port: u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
-    Box::pin(async move { Ok(tokio::net::lookup_host((host, port)).await?.collect()) })
-}
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
 
-async fn connect_to_any(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
-    let mut refusal = io::Error::from(io::ErrorKind::NotFound);
-    for address in addresses {
-        match TcpStream::connect(address).await {
-            Ok(stream) => {
-                // Requests are small and someone waits for each.
-                stream.set_nodelay(true)?;
-                return Ok(stream);
-            }
-            Err(error) => refusal = error,
+    use super::*;
+
+    #[tokio::test]
+    async fn connections_are_bounded_and_the_refusal_names_the_bound() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("it is bound").port();
+        let target = Target { host: "127.0.0.1".to_owned(), port, tls: false };
+        let outside = Outside {
+            connections: Connections::new(2),
+            room_wait_max: Duration::from_millis(50),
+            ..Outside::new(None, Share::Guests).expect("no roots to read")
+        };
+        let connect = || outside.connect(&target, |_| true);
+        let (first, _second) = (connect().await.expect("room"), connect().await.expect("room"));
+        let refused = connect().await.expect_err("both are in use");
+        assert!(matches!(refused, Unreached::Busy { max: 2 }), "{refused:?}");
+        assert!(refused.without_inner_names().contains("all 2 outgoing connections"), "{refused}");
+        drop(first);
+        connect().await.expect("room again");
+    }
+
+    #[test]
+    fn an_inner_name_and_a_name_that_does_not_exist_are_told_in_the_same_words() {
+        let inner = Unreached::Prohibited(IpAddr::from([10, 0, 0, 7])).without_inner_names();
+        assert!(!inner.contains("10.0.0.7"), "{inner}");
+        for other in [Unreached::NoAddress, Unreached::NotFound(io::Error::other("no such name"))] {
+            assert_eq!(other.without_inner_names(), inner);
         }
     }
-    Err(refusal)
 }

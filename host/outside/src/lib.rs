@@ -7,9 +7,15 @@
 
 mod address;
 mod allowed;
+mod connections;
+mod dial;
 mod door;
+mod resolver;
 mod target;
 
 pub use allowed::{Allowed, InvalidAllowed};
-pub use door::{Outside, Resolve, Unreached};
+pub use connections::{Connection, Share};
+pub use dial::dial;
+pub use door::{Outside, Unreached};
+pub use resolver::Resolve;
 pub use target::{Target, plain_host};

@@ -3,6 +3,7 @@
 //!
 //! Called by `gate`. Follows no redirects, uses no proxy and keeps no connections.
 
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -28,21 +29,27 @@ use crate::gate::Admitted;
 const CONNECT_MAX: Duration = Duration::from_secs(30);
 /// The longest wait for the head of a response, and for each piece of its body after that.
 const SILENCE_MAX: Duration = Duration::from_secs(300);
+/// Bytes of each of the two buffers of a connection, so of the largest head of a response, too.
+pub(crate) const BUFFER_BYTES_MAX: usize = 64 << 10;
 
 /// Sends a request and returns the head of its response, and what drives the connection until its
-/// body is read.
+/// body is read. Calls `prohibited` if the host leads to addresses that it may not have.
 pub(crate) async fn send(
     outside: &Outside,
     admitted: &Admitted,
     request: Request<WasiBody>,
     options: RequestOptions,
     host: &Arc<dyn RunHost>,
+    prohibited: &(dyn Fn() + Sync),
 ) -> Result<(Response<WasiBody>, impl Future<Output = Result<(), Error>> + Send + use<>), Error> {
     let bounded = |wish: Option<Duration>, most| wish.map_or(most, |wish: Duration| wish.min(most));
-    let connecting = timeout(bounded(options.connect_timeout, CONNECT_MAX), connect(outside, admitted, host));
+    let connecting =
+        timeout(bounded(options.connect_timeout, CONNECT_MAX), connect(outside, admitted, host, prohibited));
     let stream = connecting.await.map_err(|_| Error::ConnectionTimeout)??;
 
-    let (mut sender, connection) = http1::Builder::new().handshake(TokioIo::new(stream)).await?;
+    let mut http = http1::Builder::new();
+    http.max_buf_size(BUFFER_BYTES_MAX);
+    let (mut sender, connection) = http.handshake(TokioIo::new(stream)).await?;
     // Ends when it is dropped, with the guest or before.
     let connection = wasmtime_wasi::runtime::spawn(connection);
     let head = sender.send_request(relative(request)?);
@@ -76,25 +83,33 @@ async fn connect(
     outside: &Outside,
     admitted: &Admitted,
     host: &Arc<dyn RunHost>,
+    prohibited: &(dyn Fn() + Sync),
 ) -> Result<Box<dyn Stream>, Error> {
     let Admitted { target, may_be_inner } = admitted;
-    let stream = outside.connect(target, |address| may_be_inner.admits(address)).await.map_err(unreached)?;
-    let stream = Counted::new(stream, host);
+    let unreached = |why| unreached(why, prohibited);
+    let stream = outside.connect(target, |address| may_be_inner.admits(address));
+    let stream = Counted::new(stream.await.map_err(unreached)?, host);
     if !target.tls {
         return Ok(Box::new(stream));
     }
     Ok(Box::new(outside.encrypt(target, stream).await.map_err(unreached)?))
 }
 
-/// Says in the words of WASI why there is no connection.
-fn unreached(why: Unreached) -> Error {
+/// Says in the words of WASI why there is no connection. A guest is not told whether a name does not exist or
+/// leads inside; the log of the host says it.
+fn unreached(why: Unreached, prohibited: &dyn Fn()) -> Error {
     match why {
+        Unreached::NotFound(error) if error.kind() == io::ErrorKind::TimedOut => Error::DnsTimeout,
         Unreached::NotFound(error) => {
             tracing::debug!(%error, "a host was not found");
-            Error::DnsError { rcode: None, info_code: None }
+            Error::DestinationNotFound
         }
         Unreached::NoAddress => Error::DestinationNotFound,
-        Unreached::Prohibited(_) => Error::DestinationIpProhibited,
+        Unreached::Prohibited(_) => {
+            prohibited();
+            Error::DestinationNotFound
+        }
+        Unreached::Busy { .. } => Error::ConnectionLimitReached,
         Unreached::Refused(error) => Error::Connect(error),
         Unreached::InvalidName => Error::HttpRequestUriInvalid,
         Unreached::Tls(error) => Error::Tls(error),

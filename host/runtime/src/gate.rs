@@ -65,10 +65,8 @@ impl WasiHttpHooks for Gate {
         let span = RequestSpan::begin(&host, &mut request, &admitted.target);
         Box::new(async move {
             let options = options.unwrap_or_default();
-            let sent = fetch::send(&plugin.outside, &admitted, request, options, &host).await;
-            if let Err(Error::DestinationIpProhibited) = sent {
-                plugin.denials.log_inner_address(&plugin, &admitted.target.origin());
-            }
+            let prohibited = || plugin.denials.log_inner_address(&plugin, &admitted.target.origin());
+            let sent = fetch::send(&plugin.outside, &admitted, request, options, &host, &prohibited).await;
             span.end(sent.as_ref().map(|(response, _)| response.status()));
             let (response, connection) = sent?;
             under_way.has_head();

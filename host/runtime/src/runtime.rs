@@ -15,7 +15,7 @@ use std::time::Duration;
 use wasmill_model::{
     BoxFuture, Cause, Failure, Limits, Pinned, PluginName, Rate, RetryOn, Run, RunHost, Runner, Step,
 };
-use wasmill_outside::Outside;
+use wasmill_outside::{Outside, Share};
 use wasmtime::Engine;
 
 use crate::cache::{Cache, CacheConfig};
@@ -390,7 +390,7 @@ pub(crate) fn loader(config: RuntimeConfig, plugins: &PluginsConfig) -> Result<L
     let engines = Engines::new(&config)?;
     let linkers = Linkers::new(&engines)
         .map_err(|error| RuntimeError::Engine { slots: config.slots, reason: format!("{error:#}") })?;
-    let outside = Outside::new(plugins.http_roots.as_deref()).map_err(|reason| {
+    let outside = Outside::new(plugins.http_roots.as_deref(), Share::Guests).map_err(|reason| {
         let path = plugins.http_roots.clone().unwrap_or_default();
         RuntimeError::HttpRoots { path, reason }
     })?;

@@ -10,7 +10,8 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 use wasmill_api::{
     Api, ApiConfig, Bodies, Debug, Door, Followers, LogEvents, Metrics, Outside, Secrets, Server,
-    ServerConfig, Uploads, WebhookConfig, Webhooks, debug_router, follow_manifests, listen, prepare, router,
+    ServerConfig, Share, Uploads, WebhookConfig, Webhooks, debug_router, follow_manifests, listen, prepare,
+    router,
 };
 use wasmill_model::{Clock, Limits, SystemClock, Timestamp, Tracer};
 use wasmill_runtime::{
@@ -257,7 +258,7 @@ async fn ended(thread: impl Future<Output = &'static str>) {
 
 /// Reads how webhooks are delivered.
 fn webhook_config(config: &Config) -> Result<WebhookConfig> {
-    let outside = Outside::new(config.http_roots.as_deref())
+    let outside = Outside::new(config.http_roots.as_deref(), Share::Host)
         .map_err(|reason| anyhow!("failed to read the certificates of http_roots: {reason}"))?;
     Ok(WebhookConfig {
         secrets: webhook_secrets(config)?,

@@ -23,7 +23,9 @@ impl From<ErrorCode> for GetError {
     fn from(code: ErrorCode) -> Self {
         match code {
             ErrorCode::HttpRequestDenied | ErrorCode::DestinationIpProhibited => Self::Denied,
-            ErrorCode::DnsError(_) => Self::Unreachable("its name does not resolve".to_owned()),
+            ErrorCode::DestinationNotFound | ErrorCode::DnsError(_) => {
+                Self::Unreachable("its name was not found, or leads to no public address".to_owned())
+            }
             ErrorCode::ConnectionRefused => Self::Unreachable("connection refused".to_owned()),
             other => Self::Unreachable(format!("{other:?}")),
         }

@@ -3,6 +3,7 @@
 //! It goes through the same door to the outside as the requests of guests. It follows no redirect, keeps no
 //! connection, and believes nothing but the status and `Retry-After`. Whoever calls it bounds its time.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -13,7 +14,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
-use wasmill_outside::{Allowed, Outside, Target};
+use wasmill_outside::{Allowed, Outside, Target, Unreached};
 
 /// Bytes of the largest head of an answer.
 const HEAD_BYTES_MAX: usize = 16 << 10;
@@ -47,12 +48,30 @@ pub(super) async fn post(
     let target = Target::of(&uri).ok_or("the URL names no host")?;
     let request = request(&uri, &target, headers, body)?;
     let may_be = |address| allowed.iter().any(|allowed| allowed.admits(&target.host, address));
-    let stream = outside.connect(&target, may_be).await.map_err(|why| why.to_string())?;
+    let unreached = |why| unreached(&target, &why);
+    let stream = outside.connect(&target, may_be).await.map_err(unreached)?;
     if target.tls {
-        let stream = outside.encrypt(&target, stream).await.map_err(|why| why.to_string())?;
+        let stream = outside.encrypt(&target, stream).await.map_err(unreached)?;
         exchange(stream, request).await
     } else {
         exchange(stream, request).await
+    }
+}
+
+/// Says to a submitter why there is no connection, and the whole of it to the log.
+fn unreached(target: &Target, why: &Unreached) -> String {
+    tracing::info!(origin = target.origin(), %why, "a webhook found no connection");
+    match why {
+        Unreached::Prohibited(_) if target.host.parse::<IpAddr>().is_ok() => {
+            format!("{} is no public address; the setting webhook_allow permits others", target.host)
+        }
+        Unreached::NotFound(_) | Unreached::NoAddress | Unreached::Prohibited(_) => format!(
+            "{}; the setting webhook_allow permits others, and the log of the server says more",
+            why.without_inner_names()
+        ),
+        Unreached::Busy { .. } | Unreached::Refused(_) | Unreached::InvalidName | Unreached::Tls(_) => {
+            why.without_inner_names()
+        }
     }
 }
 

@@ -50,7 +50,7 @@ pub(crate) enum End {
 #[schemars(inline)]
 #[expect(dead_code, reason = "it is described, never made")]
 pub(crate) struct Url(
-    #[schemars(length(max = URL_BYTES_MAX), regex(pattern = r#"^https?://[!-"$-~]+$"#))]
+    #[schemars(length(max = URL_BYTES_MAX), regex(pattern = r#"^[Hh][Tt][Tt][Pp][Ss]?://[!-"$-~]+$"#))]
     String,
 );
 
@@ -121,7 +121,9 @@ fn check(url: &str) -> Result<String, String> {
     if !url.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err("the URL of a webhook holds visible ASCII alone; write the rest as %XX".to_owned());
     }
-    if !url.starts_with("https://") && !url.starts_with("http://") {
+    let begins_with =
+        |scheme: &str| url.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
+    if !begins_with("https://") && !begins_with("http://") {
         return Err("the URL of a webhook begins with https:// or http://".to_owned());
     }
     // Parsers drop it without a word.
@@ -166,6 +168,8 @@ mod tests {
         assert!(webhook.on.iter().all(|end| *end == TaskState::Failed) && webhook.origin == "http://[::1]:9");
         let (webhook, _) = read_all(r#"{"url": "http://a", "on": null}"#);
         assert_eq!(webhook.map(|webhook| webhook.on.len()), Some(3));
+        let (webhook, faults) = read_all(r#""HTTPS://A/b""#);
+        assert_eq!((webhook.expect("a webhook").origin.as_str(), faults.len()), ("https://a", 0));
         assert_eq!(read(None, &mut Vec::new()), None);
     }
 

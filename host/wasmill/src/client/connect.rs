@@ -12,17 +12,17 @@ use hyper::body::Bytes;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
+use wasmill_outside::dial;
 
 use crate::client::Address;
 use crate::exit::{Exit, told};
 
-/// How long connecting may take, to each address of a name.
+/// How long connecting may take, with looking the name up.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 
 /// Makes connections.
@@ -69,16 +69,13 @@ impl Connector {
         address: &Address,
         hint: &str,
     ) -> Result<SendRequest<Full<Bytes>>, String> {
-        let connecting = TcpStream::connect((address.host.as_str(), address.port));
-        let stream = match timeout(CONNECT_MAX, connecting).await {
+        let stream = match timeout(CONNECT_MAX, dial(&address.host, address.port)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
                 return Err(format!("failed to connect: {error}{hint}"));
             }
             Err(_) => return Err(format!("failed to connect within {CONNECT_MAX:?}")),
         };
-        // Nothing is sent in small pieces that could wait for each other; a failure costs speed only.
-        let _ = stream.set_nodelay(true);
         let Some(tls) = &self.tls else { return speak(stream).await };
         let name = ServerName::try_from(address.host.clone())
             .map_err(|_| format!("'{}' can be the name of no certificate", address.host))?;

@@ -1,0 +1,108 @@
+//! Looks up names, a bounded number at once, each on a thread of its own.
+//!
+//! Called by `door` and `dial`. The system's resolver blocks, cannot be interrupted, and takes as long as a name
+//! server likes. So it never runs on a pool that anything else waits for, and a look-up that is given up keeps its
+//! permit until its thread has returned.
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::timeout;
+
+/// Look-ups at once, of the whole process.
+const LOOKUPS_MAX: usize = 32;
+/// The longest that one may take, with the wait for its turn.
+const LOOKUP_MAX: Duration = Duration::from_secs(10);
+
+/// Looks up the addresses of a host, on a thread that may block. Tests have their own.
+pub type Resolve = fn(&str, u16) -> io::Result<Vec<SocketAddr>>;
+
+/// Looks up names. Clones share their bound.
+#[derive(Clone, Debug)]
+pub(crate) struct Resolver {
+    resolve: Resolve,
+    lookups: Arc<Semaphore>,
+    lookup_max: Duration,
+}
+
+impl Resolver {
+    /// Returns the one that asks the system, within the bound of the process.
+    pub(crate) fn of_system() -> Self {
+        static LOOKUPS: std::sync::LazyLock<Arc<Semaphore>> =
+            std::sync::LazyLock::new(|| Arc::new(Semaphore::new(LOOKUPS_MAX)));
+        let lookups = Arc::clone(&LOOKUPS);
+        Self { resolve: ask_system, lookups, lookup_max: LOOKUP_MAX }
+    }
+
+    /// Returns one that asks this function.
+    pub(crate) fn asking(resolve: Resolve) -> Self {
+        Self { resolve, lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)), lookup_max: LOOKUP_MAX }
+    }
+
+    /// Looks up a host.
+    ///
+    /// # Errors
+    ///
+    /// Fails as the system does, or with `TimedOut`.
+    pub(crate) async fn look_up(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        let (resolve, host) = (self.resolve, host.to_owned());
+        let looking_up = async {
+            let permit = Arc::clone(&self.lookups).acquire_owned().await.map_err(io::Error::other)?;
+            let (done, answer) = oneshot::channel();
+            thread::Builder::new().name("resolver".to_owned()).spawn(move || {
+                let found = resolve(&host, port);
+                drop(permit);
+                // Nobody waits for it any more if this fails.
+                let _ = done.send(found);
+            })?;
+            answer.await.map_err(io::Error::other)?
+        };
+        timeout(self.lookup_max, looking_up).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+    }
+}
+
+fn ask_system(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    Ok((host, port).to_socket_addrs()?.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::task::JoinSet;
+
+    use super::*;
+
+    /// Holds the look-ups back until the test lets go.
+    static HELD: Mutex<()> = Mutex::new(());
+    static STARTED: AtomicUsize = AtomicUsize::new(0);
+
+    fn slow(_: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        STARTED.fetch_add(1, Ordering::SeqCst);
+        drop(HELD.lock());
+        Ok(vec![SocketAddr::from(([127, 0, 0, 1], port))])
+    }
+
+    #[tokio::test]
+    async fn slow_look_ups_are_bounded_and_those_given_up_keep_their_place() {
+        let held = HELD.lock().expect("nobody panics with it");
+        let resolver = Resolver { lookup_max: Duration::from_millis(50), ..Resolver::asking(slow) };
+        let mut given_up = JoinSet::new();
+        for _ in 0..100 {
+            let resolver = resolver.clone();
+            given_up.spawn(async move { resolver.look_up("example.com", 1).await });
+        }
+        for ended in given_up.join_all().await {
+            assert_eq!(ended.expect_err("nothing answers").kind(), io::ErrorKind::TimedOut);
+        }
+        assert_eq!(STARTED.load(Ordering::SeqCst), LOOKUPS_MAX);
+        drop(held);
+        let resolver = Resolver { lookup_max: Duration::from_secs(60), ..resolver };
+        assert!(resolver.look_up("example.com", 1).await.is_ok(), "the threads have returned");
+    }
+}
