@@ -27,5 +27,8 @@ pub const PROGRAM: &[u8] = include_bytes!(env!("GUEST_PROGRAM"));
 /// A plugin that does nothing, for benchmarks.
 pub const NOOP: &[u8] = include_bytes!(env!("GUEST_NOOP"));
 
+/// The guest that floods one import of the host.
+pub const FLOOD: &[u8] = include_bytes!(env!("GUEST_FLOOD"));
+
 /// A plain program that writes a line, for benchmarks.
 pub const HELLO: &[u8] = include_bytes!(env!("GUEST_HELLO"));

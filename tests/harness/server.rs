@@ -49,7 +49,7 @@ impl Server {
     }
 
     /// Waits until no plugin compiles any more: on a busy machine the server begins to serve before that.
-    fn wait_for_plugins(&self) {
+    pub fn wait_for_plugins(&self) {
         let deadline = Instant::now() + PATIENCE;
         while self.plugins().contains(r#""state":"compiling""#) && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(20));

@@ -22,6 +22,7 @@ mod durability;
 mod examples;
 mod fairness;
 mod first_steps;
+mod floods;
 mod follow;
 mod grace;
 mod grace_over;

@@ -1,25 +1,29 @@
-//! Links the calls of WASI in which a guest can wait a second time, so that each first notes where the
-//! guest is. What the calls do stays wasmtime's.
+//! Links some calls of WASI a second time: those in which a guest can wait, so that each first notes where the guest
+//! is, and those of which wasmtime bounds neither the time nor what it keeps. What the rest does stays wasmtime's.
 //!
 //! Called when the linkers are made. The calls of our own contract note it in `host`, most of WASI preview 1
 //! where they are handed their context.
+
+mod http;
+mod random;
 
 use std::time::{Duration, Instant};
 
 use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
 use wasmtime::{AsContextMut, Caller, Extern, Result};
-use wasmtime_wasi::WasiView;
 use wasmtime_wasi::clocks::WasiClocksView;
 use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemView};
 use wasmtime_wasi::p1::wasi_snapshot_preview1::{self, WasiSnapshotPreview1};
 use wasmtime_wasi::p2::DynPollable;
 use wasmtime_wasi::p2::bindings::clocks::monotonic_clock;
 use wasmtime_wasi::p2::bindings::filesystem::types as filesystem;
+use wasmtime_wasi::{I32Exit, WasiView};
 use wasmtime_wasi_io::bindings::wasi::io::{poll, streams};
 
 use wiggle::GuestMemory;
 
 use crate::guest::Guest;
+use crate::outcome::ExitedWithoutCode;
 use crate::place::HostCall;
 
 /// Puts the noting calls in the place of those that were linked before.
@@ -35,6 +39,9 @@ pub(crate) fn add(linker: &mut Linker<Guest>) -> Result<()> {
         guest.place().enter(HostCall::Files);
         guest.filesystem()
     })?;
+    linker.instance(EXIT)?.func_wrap("exit", |_, (status,): (Result<(), ()>,)| exit(status))?;
+    http::add(linker)?;
+    random::add(linker)?;
     linker.allow_shadowing(false);
     Ok(())
 }
@@ -48,7 +55,15 @@ pub(crate) fn add_preview1(linker: &mut wasmtime::Linker<Guest>) -> Result<()> {
             Box::new(poll_oneoff(caller, wanted, events, count, found))
         },
     )?;
-    Ok(())
+    random::add_preview1(linker)
+}
+
+/// Ends a guest as wasmtime does, but keeps apart that it said nothing but that it failed.
+fn exit(status: Result<(), ()>) -> Result<()> {
+    match status {
+        Ok(()) => Err(I32Exit(0).into()),
+        Err(()) => Err(ExitedWithoutCode.into()),
+    }
 }
 
 async fn poll_oneoff(
@@ -72,6 +87,9 @@ async fn poll_oneoff(
     let mut memory = GuestMemory::Unshared(bytes);
     wasi_snapshot_preview1::poll_oneoff(context, &mut memory, wanted, events, count, found).await
 }
+
+/// The interface, in the version that wasmtime offers; a linker takes any other one for it.
+const EXIT: &str = "wasi:cli/exit@0.2.12";
 
 /// Bytes of a subscription, and where in it there are its kind, and time and flags of a clock.
 const SUBSCRIPTION_BYTES: usize = 48;
@@ -129,6 +147,7 @@ impl Calls<'_> {
 
 impl poll::Host for Calls<'_> {
     async fn poll(&mut self, handles: Vec<Resource<DynPollable>>) -> Result<Vec<u32>> {
+        // Each handle in the list counts as one that the guest holds, so there are not many.
         let reps: Vec<_> = handles.iter().map(Resource::rep).collect();
         self.wait_for(&reps);
         poll::Host::poll(self.0.ctx().table, handles).await

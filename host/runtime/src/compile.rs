@@ -162,7 +162,10 @@ impl Outcome {
             return Err("compiling was given up, because the file changed or the server stops".to_owned());
         }
         if self.overdue {
-            return Err(format!("compiling took longer than its limit of {:?}", config.wall));
+            return Err(format!(
+                "compiling took longer than its limit of {:?} (the setting compile_timeout)",
+                config.wall
+            ));
         }
         if self.status.success() {
             return self.take_answer();
@@ -176,7 +179,9 @@ impl Outcome {
             .any(|words| self.complaint.contains(words))
         {
             let limit = words::bytes(config.memory_bytes);
-            return Err(format!("compiling took more than its limit of {limit} of memory"));
+            return Err(format!(
+                "compiling took more than its limit of {limit} of memory (the setting compile_memory)"
+            ));
         }
         match (signal, self.complaint.trim()) {
             (None, complaint) if !complaint.is_empty() => Err(complaint.to_owned()),

@@ -17,6 +17,7 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use crate::fetch;
 use crate::http_calls::HttpCalls;
+use crate::kept::BODY_CHUNK_BYTES;
 use crate::plugin::Plugin;
 use crate::request_span::RequestSpan;
 use crate::terms::HttpRule;
@@ -77,6 +78,10 @@ impl WasiHttpHooks for Gate {
             };
             Ok((response, Box::new(connection) as Driver))
         })
+    }
+
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        BODY_CHUNK_BYTES
     }
 
     // What goes wrong on the way is for the guest to know; it could fill the log of the host with it.

@@ -10,8 +10,9 @@ use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::gate::Gate;
+use crate::kept::{self, FIELDS_BYTES_MAX};
 use crate::limiter::Limiter;
-use crate::memory::Hold;
+use crate::memory::{Account, Hold};
 use crate::outcome::HostFault;
 use crate::place::{HostCall, Place};
 use crate::plugin::Plugin;
@@ -22,6 +23,9 @@ use crate::terms::Terms;
 /// Timers, streams and other handles that one guest may hold at once.
 pub(crate) const HANDLES_MAX: usize = 1_024;
 
+/// The handles are counted anew before a call once there was a call for each so many of them.
+const HANDLES_PER_CALL: usize = 8;
+
 /// Bytes that one call may hand to the host beyond the largest output or checkpoint, so that one that is
 /// only a little too large is refused with its size.
 const CALL_BYTES_SPARE: u64 = 4 << 20;
@@ -30,6 +34,8 @@ const CALL_BYTES_SPARE: u64 = 4 << 20;
 pub(crate) struct Guest {
     pub(crate) run: Run,
     pub(crate) limiter: Limiter,
+    /// What it uses of its memory limit, and what the host keeps for it.
+    pub(crate) account: Arc<Account>,
     /// Bytes that one call may hand to the host.
     pub(crate) call_bytes_max: usize,
     pub(crate) plugin: Arc<Plugin>,
@@ -38,6 +44,11 @@ pub(crate) struct Guest {
     /// Its newest timer: the handle, and when it rings.
     pub(crate) timer: Option<(u32, Instant)>,
     handles: ResourceTable,
+    /// What a guest gets for its handles that is over its memory limit: nothing is in it and nothing fits, so
+    /// whatever it calls for ends it.
+    no_handles: ResourceTable,
+    /// Calls until the handles are counted again.
+    uncounted_calls: usize,
     wasi: Wasi,
     /// Made when the guest first asks for something of wasi:http.
     http: Option<(Gate, WasiHttpCtx)>,
@@ -63,7 +74,12 @@ impl Guest {
     /// # Errors
     ///
     /// Fails if a folder that it was permitted cannot be opened.
-    pub(crate) fn task(plugin: &Arc<Plugin>, run: Run, hold: Arc<Hold>) -> Result<Self, HostFault> {
+    pub(crate) fn task(
+        plugin: &Arc<Plugin>,
+        run: Run,
+        input_bytes: usize,
+        hold: Arc<Hold>,
+    ) -> Result<Self, HostFault> {
         let permissions = &plugin.terms.permissions;
         let wasi = if permissions.dirs.is_empty() {
             Wasi::Later
@@ -72,7 +88,8 @@ impl Guest {
             surroundings::add_dirs(&mut wasi, permissions).map_err(HostFault)?;
             Wasi::Component(Box::new(wasi.build()))
         };
-        Ok(Self::new(plugin, run, hold, wasi, None))
+        let account = account(plugin, input_bytes, hold);
+        Ok(Self::new(plugin, run, account, wasi, None))
     }
 
     /// Makes the guest of a program that is a component.
@@ -86,8 +103,9 @@ impl Guest {
         input: ProgramInput,
         hold: Arc<Hold>,
     ) -> Result<Self, HostFault> {
-        let (mut wasi, program) = program(plugin, &run, input)?;
-        Ok(Self::new(plugin, run, hold, Wasi::Component(Box::new(wasi.build())), Some(program)))
+        let account = account(plugin, input.bytes(), hold);
+        let (mut wasi, program) = program(plugin, &run, input, &account)?;
+        Ok(Self::new(plugin, run, account, Wasi::Component(Box::new(wasi.build())), Some(program)))
     }
 
     /// Makes the guest of a program that is a core module.
@@ -101,23 +119,34 @@ impl Guest {
         input: ProgramInput,
         hold: Arc<Hold>,
     ) -> Result<Self, HostFault> {
-        let (mut wasi, program) = program(plugin, &run, input)?;
+        let account = account(plugin, input.bytes(), hold);
+        let (mut wasi, program) = program(plugin, &run, input, &account)?;
         let mut wasi = wasi.build_p1();
         wasi.ctx().table.set_max_capacity(HANDLES_MAX);
-        Ok(Self::new(plugin, run, hold, Wasi::Module(Box::new(wasi)), Some(program)))
+        Ok(Self::new(plugin, run, account, Wasi::Module(Box::new(wasi)), Some(program)))
     }
 
-    fn new(plugin: &Arc<Plugin>, run: Run, hold: Arc<Hold>, wasi: Wasi, program: Option<Program>) -> Self {
-        let mut handles = ResourceTable::new();
+    fn new(
+        plugin: &Arc<Plugin>,
+        run: Run,
+        account: Arc<Account>,
+        wasi: Wasi,
+        program: Option<Program>,
+    ) -> Self {
+        let (mut handles, mut no_handles) = (ResourceTable::new(), ResourceTable::new());
         handles.set_max_capacity(HANDLES_MAX);
+        no_handles.set_max_capacity(0);
         Self {
             run,
-            limiter: Limiter::new(plugin.terms.limits.memory_bytes, hold),
-            call_bytes_max: call_bytes_max(&plugin.terms.limits, program.is_some()),
+            limiter: Limiter::new(&account),
+            call_bytes_max: call_bytes_max(&plugin.terms.limits, matches!(wasi, Wasi::Module(_))),
+            account,
             plugin: Arc::clone(plugin),
             program,
             timer: None,
             handles,
+            no_handles,
+            uncounted_calls: 0,
             wasi,
             http: None,
         }
@@ -125,7 +154,22 @@ impl Guest {
 
     /// Returns where the guest is, for others to see.
     pub(crate) fn place(&self) -> &Place {
-        self.limiter.hold().place()
+        self.account.hold().place()
+    }
+
+    /// Counts what the host keeps for the handles of a component. Those of a guest that has neither HTTP nor folders
+    /// are timers and streams of its log, which keep nothing.
+    fn count_handles(&mut self) {
+        if self.http.is_none() && self.plugin.terms.permissions.dirs.is_empty() {
+            return;
+        }
+        if self.uncounted_calls > 0 {
+            self.uncounted_calls -= 1;
+            return;
+        }
+        let (bytes, entries) = kept::bytes(&mut self.handles);
+        self.uncounted_calls = entries / HANDLES_PER_CALL;
+        self.account.set_handles(bytes);
     }
 
     /// Returns WASI preview 1, for a call.
@@ -151,11 +195,16 @@ impl Guest {
     }
 }
 
-/// Returns the bytes that one call may hand to the host. A program may write as much of a file at once
-/// as it has memory for.
-fn call_bytes_max(limits: &Limits, is_program: bool) -> usize {
+/// Opens the account of a guest.
+fn account(plugin: &Plugin, input_bytes: usize, hold: Arc<Hold>) -> Arc<Account> {
+    Arc::new(Account::new(plugin.terms.limits.memory_bytes, input_bytes as u64, hold))
+}
+
+/// Returns the bytes that one call may hand to the host. A core module may write as much of a file at once
+/// as it has memory for; a component asks how much it may write.
+fn call_bytes_max(limits: &Limits, is_module: bool) -> usize {
     let largest = limits.output_bytes.max(limits.checkpoint_bytes).saturating_add(CALL_BYTES_SPARE);
-    let bytes = if is_program { largest.max(limits.memory_bytes) } else { largest };
+    let bytes = if is_module { largest.max(limits.memory_bytes) } else { largest };
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
@@ -164,9 +213,10 @@ fn program(
     plugin: &Arc<Plugin>,
     run: &Run,
     input: ProgramInput,
+    account: &Arc<Account>,
 ) -> Result<(WasiCtxBuilder, Program), HostFault> {
     let Terms { limits, permissions, .. } = &*plugin.terms;
-    let program = Program { answer: Answer::new(limits.output_bytes), last_words: LastWords::new() };
+    let program = Program { answer: Answer::new(limits.output_bytes, account), last_words: LastWords::new() };
     let Program { answer, last_words } = &program;
     let mut wasi = surroundings::of_program(run, input, &permissions.env, answer, last_words);
     surroundings::add_dirs(&mut wasi, permissions).map_err(HostFault)?;
@@ -179,8 +229,13 @@ impl WasiView for Guest {
             let env = &self.plugin.terms.permissions.env;
             self.wasi = Wasi::Component(Box::new(surroundings::of_task(&self.run.host, env).build()));
         }
+        self.count_handles();
+        let is_overdrawn = self.account.is_overdrawn();
         match &mut self.wasi {
-            Wasi::Component(ctx) => WasiCtxView { ctx, table: &mut self.handles },
+            Wasi::Component(ctx) => {
+                let table = if is_overdrawn { &mut self.no_handles } else { &mut self.handles };
+                WasiCtxView { ctx, table }
+            }
             Wasi::Module(wasi) => wasi.ctx(),
             Wasi::Later => unreachable!("it was made above"),
         }
@@ -189,10 +244,14 @@ impl WasiView for Guest {
 
 impl WasiHttpView for Guest {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
+        self.count_handles();
         let (gate, ctx) = self.http.get_or_insert_with(|| {
-            let calls = self.limiter.hold().place().http();
-            (Gate::new(&self.plugin, calls, &self.run.host), WasiHttpCtx::new())
+            let calls = self.account.hold().place().http();
+            let mut ctx = WasiHttpCtx::new();
+            ctx.set_field_size_limit(FIELDS_BYTES_MAX);
+            (Gate::new(&self.plugin, calls, &self.run.host), ctx)
         });
-        WasiHttpCtxView { hooks: gate, table: &mut self.handles, ctx }
+        let table = if self.account.is_overdrawn() { &mut self.no_handles } else { &mut self.handles };
+        WasiHttpCtxView { hooks: gate, table, ctx }
     }
 }

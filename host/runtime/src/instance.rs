@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use wasmill_model::{Cause, Failure, Handed, Later, Limits, Run, Step};
 use wasmtime::{Engine, InstancePre, Store, StoreContextMut, UpdateDeadline, WasmBacktrace};
-use wasmtime_wasi::I32Exit;
 use wasmtime_wasi::p2::bindings::CommandPre;
 
 use crate::bindings::PluginPre;
@@ -17,7 +16,7 @@ use crate::code::Code;
 use crate::guest::{Guest, HANDLES_MAX};
 use crate::handed;
 use crate::memory::Hold;
-use crate::outcome::{self, HostFault, Stage};
+use crate::outcome::{self, Exit, HostFault, Stage};
 use crate::plugin::Plugin;
 use crate::program::ProgramInput;
 use crate::samples::Stack;
@@ -77,7 +76,8 @@ async fn run_task(
     let start = Instant::now();
     let limits = &plugin.terms.limits;
     let input = run.input.take();
-    let guest = Guest::task(plugin, run, hold).map_err(host_fault)?;
+    let input_bytes = input.as_ref().map_or(0, String::len);
+    let guest = Guest::task(plugin, run, input_bytes, hold).map_err(host_fault)?;
     let mut store = store(code.engine(), guest);
     let instance = code
         .instantiate_async(&mut store)
@@ -101,7 +101,8 @@ async fn run_step(
     let input = run.input.take();
     let state = run.host.restore().await.map_err(|reason| host_fault(HostFault(reason)))?;
     let start = Instant::now();
-    let guest = Guest::task(plugin, run, hold).map_err(host_fault)?;
+    let input_bytes = input.as_ref().map_or(0, String::len) + state.as_ref().map_or(0, Vec::len);
+    let guest = Guest::task(plugin, run, input_bytes, hold).map_err(host_fault)?;
     let mut store = store(code.engine(), guest);
     let instance = code
         .instantiate_async(&mut store)
@@ -144,7 +145,7 @@ async fn run_command(
     started(&mut store, start);
     let called = command.wasi_cli_run().call_run(&mut store).await;
     // A main function that fails has no code of its own.
-    let called = called.map(|result| if result.is_ok() { 0 } else { 1 });
+    let called = called.map(|result| if result.is_ok() { Exit::Code(0) } else { Exit::Failure });
     answer(called, store.data())
 }
 
@@ -164,7 +165,7 @@ async fn run_module(
         .map_err(|error| outcome::ended(&error, Stage::Starting, store.data()))?;
     started(&mut store, start);
     let called = match instance.get_typed_func::<(), ()>(&mut store, START) {
-        Ok(start) => start.call_async(&mut store, ()).await.map(|()| 0),
+        Ok(start) => start.call_async(&mut store, ()).await.map(|()| Exit::Code(0)),
         Err(error) => Err(error),
     };
     answer(called, store.data())
@@ -182,16 +183,16 @@ fn program_input(
 }
 
 /// Collects what a program left behind, or says why it failed.
-fn answer(called: wasmtime::Result<i32>, guest: &Guest) -> Result<String, Failure> {
+fn answer(called: wasmtime::Result<Exit>, guest: &Guest) -> Result<String, Failure> {
     let program = guest.program.as_ref().expect("a program is made with what it leaves behind");
-    let code = match called {
-        Ok(code) => code,
-        Err(error) => match error.downcast_ref() {
-            Some(&I32Exit(code)) => code,
+    let exit = match called {
+        Ok(exit) => exit,
+        Err(error) => match Exit::of(&error) {
+            Some(exit) => exit,
             None => return Err(outcome::ended(&error, Stage::Running, guest)),
         },
     };
-    outcome::exited(code, guest)?;
+    outcome::exited(exit, guest)?;
     let answer = program.answer.take();
     let bytes_max = guest.plugin.terms.limits.output_bytes;
     // What is no UTF-8 grows when it is replaced.

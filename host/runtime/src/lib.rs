@@ -16,6 +16,7 @@ mod ticker;
 
 mod check;
 mod keeper;
+mod kept;
 mod registry;
 mod request_span;
 mod upload;

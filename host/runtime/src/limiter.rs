@@ -1,41 +1,24 @@
-//! Counts all memories and tables of one guest against its one limit, and against what all guests may use
-//! together. Asked by wasmtime on each growth.
+//! Counts all memories and tables of one guest against its one limit, which it shares with what the host keeps for
+//! it, and against what all guests may use together. Asked by wasmtime on each growth.
 
 use std::sync::Arc;
 
 use wasmtime::{ResourceLimiter, Result};
 
-use crate::memory::Hold;
+use crate::memory::Account;
 
 /// Bytes of one element of a table.
 const ELEMENT_BYTES: usize = 8;
 
 /// What a guest has taken of its memory limit.
 pub(crate) struct Limiter {
-    bytes_max: u64,
-    bytes: u64,
+    account: Arc<Account>,
     tables_bytes: u64,
-    refused: bool,
-    hold: Arc<Hold>,
 }
 
 impl Limiter {
-    pub(crate) fn new(bytes_max: u64, hold: Arc<Hold>) -> Self {
-        Self { bytes_max, bytes: 0, tables_bytes: 0, refused: false, hold }
-    }
-
-    /// Says whether the guest ever asked for more than its limit.
-    pub(crate) fn has_refused(&self) -> bool {
-        self.refused
-    }
-
-    pub(crate) fn bytes_max(&self) -> u64 {
-        self.bytes_max
-    }
-
-    /// Returns what the guest holds of the memory of all.
-    pub(crate) fn hold(&self) -> &Hold {
-        &self.hold
+    pub(crate) fn new(account: &Arc<Account>) -> Self {
+        Self { account: Arc::clone(account), tables_bytes: 0 }
     }
 
     fn grow(
@@ -50,15 +33,12 @@ impl Limiter {
             return Ok(false);
         }
         let more = desired.saturating_sub(current).saturating_mul(unit_bytes) as u64;
-        let bytes = self.bytes.saturating_add(more);
-        if bytes > self.bytes_max {
-            self.refused = true;
-            return Ok(false);
+        let is_counted = self.account.grow(more)?;
+        if is_counted && unit_bytes == ELEMENT_BYTES {
+            self.tables_bytes += more;
+            self.account.hold().place().note_tables(self.tables_bytes);
         }
-        // Counted even if the host then has no memory for it, which only errs against the guest.
-        self.hold.grow_to(bytes)?;
-        self.bytes = bytes;
-        Ok(true)
+        Ok(is_counted)
     }
 }
 
@@ -68,11 +48,7 @@ impl ResourceLimiter for Limiter {
     }
 
     fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> Result<bool> {
-        let before = self.bytes;
-        let grows = self.grow(current, desired, maximum, ELEMENT_BYTES)?;
-        self.tables_bytes += self.bytes - before;
-        self.hold.place().note_tables(self.tables_bytes);
-        Ok(grows)
+        self.grow(current, desired, maximum, ELEMENT_BYTES)
     }
 }
 
@@ -82,7 +58,8 @@ mod tests {
     use crate::memory::Budget;
 
     fn limiter(bytes_max: u64) -> Limiter {
-        Limiter::new(bytes_max, Arc::new(Arc::new(Budget::new(u64::MAX, Box::new(|| None))).hold(0, false)))
+        let hold = Arc::new(Budget::new(u64::MAX, Box::new(|| None))).hold(0, false);
+        Limiter::new(&Arc::new(Account::new(bytes_max, 0, Arc::new(hold))))
     }
 
     #[test]
@@ -91,9 +68,9 @@ mod tests {
         assert!(limiter.grow(0, 400, None, 1).unwrap());
         assert!(limiter.grow(0, 400, None, 1).unwrap());
         assert!(limiter.grow(0, 25, None, ELEMENT_BYTES).unwrap());
-        assert!(!limiter.has_refused());
+        assert!(!limiter.account.has_refused());
         assert!(!limiter.grow(25, 26, None, ELEMENT_BYTES).unwrap());
-        assert!(limiter.has_refused());
+        assert!(limiter.account.has_refused());
     }
 
     #[test]
@@ -109,7 +86,7 @@ mod tests {
     fn the_own_maximum_of_a_guest_is_no_refusal() {
         let mut limiter = limiter(1_000);
         assert!(!limiter.grow(0, 200, Some(100), 1).unwrap());
-        assert!(!limiter.has_refused());
+        assert!(!limiter.account.has_refused());
     }
 
     #[test]

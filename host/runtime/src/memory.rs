@@ -12,6 +12,7 @@
 //! it lives, so that after a few rounds those that are let in together fit together. A run that is alone is
 //! never put back, so whoever is last gets on.
 
+mod account;
 mod demand;
 mod resident;
 mod watch;
@@ -22,6 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 use std::time::Instant;
 
+pub(crate) use self::account::Account;
 pub(crate) use self::demand::Demand;
 pub(crate) use self::resident::ResidentMemory;
 use self::watch::Watch;
@@ -232,7 +234,7 @@ impl Hold {
             }
             self.held.store(held + more, Relaxed);
         }
-        self.used.store(bytes, Relaxed);
+        self.used.fetch_max(bytes, Relaxed);
         Ok(())
     }
 
@@ -241,7 +243,7 @@ impl Hold {
         &self.place
     }
 
-    /// Returns the most that the run may have touched; memories and tables never shrink.
+    /// Returns the most that the run may have touched so far, with what the host keeps for it.
     pub(crate) fn used(&self) -> u64 {
         self.used.load(Relaxed)
     }

@@ -2,17 +2,20 @@
 //!
 //! Called by `instance`. Every message is bounded, whatever the guest put into it.
 
+use std::fmt;
 use std::time::Duration;
 
 use wasmill_model::{Cause, Failure, Limits, RunHost};
 use wasmtime::component::ResourceTableError;
 use wasmtime::{Error, PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
+use wasmtime_wasi_http::FieldMapError;
 
 use crate::backtrace::Backtrace;
 use crate::bindings::wasmill::task::failures;
 use crate::engine;
 use crate::guest::{Guest, HANDLES_MAX};
+use crate::kept::FIELDS_BYTES_MAX;
 use crate::memory::{CrowdedOut, Hold};
 use crate::plugin::Plugin;
 use crate::terms::OutputFormat;
@@ -22,6 +25,51 @@ use crate::words;
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct HostFault(pub(crate) String);
+
+/// The guest asked for more in one call than one call may have.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct CallRefused(pub(crate) String);
+
+/// The guest ended itself with a failure and without an exit code: `exit` of WASI 0.2 passes none on.
+#[derive(Debug, thiserror::Error)]
+#[error("the guest ended itself with a failure")]
+pub(crate) struct ExitedWithoutCode;
+
+/// How a program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// By an exit code; returning is 0.
+    Code(i32),
+    /// With a failure of which nothing else is known.
+    Failure,
+}
+
+impl Exit {
+    /// Reads the error that a guest ends with when it ends itself.
+    pub(crate) fn of(error: &Error) -> Option<Self> {
+        match error.downcast_ref() {
+            Some(&I32Exit(code)) => Some(Self::Code(code)),
+            None => error.is::<ExitedWithoutCode>().then_some(Self::Failure),
+        }
+    }
+
+    fn cause(self) -> Cause {
+        match self {
+            Self::Code(code) => Cause::Exit(code),
+            Self::Failure => Cause::Exit(1),
+        }
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "with exit code {code}"),
+            Self::Failure => f.write_str("with a failure (`exit` of WASI 0.2 passes on no exit code)"),
+        }
+    }
+}
 
 /// How far a run had come.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -46,7 +94,11 @@ pub(crate) fn reported(failure: failures::Failure) -> Failure {
 pub(crate) fn too_large(bytes: Option<u64>, bytes_max: u64) -> Failure {
     let size = bytes.map_or_else(|| "larger than it may be".to_owned(), |bytes| format!("{bytes} bytes"));
     let limit = words::bytes(bytes_max);
-    Failure::new(Cause::OutputLimit, format!("the result is {size}; its limit `output` is {limit}"))
+    let message = format!(
+        "the result is {size}; its limit `output` is {limit} (limits.output of the manifest, else the setting \
+         output)"
+    );
+    Failure::new(Cause::OutputLimit, message)
 }
 
 /// Passes a result on unless it is too large.
@@ -74,18 +126,26 @@ pub(crate) fn computed_too_long(used: Duration, most: Duration) -> Failure {
 }
 
 /// Says how a program that came to its end did: by returning or by exiting, with code 0 or another.
-pub(crate) fn exited(code: i32, guest: &Guest) -> Result<(), Failure> {
-    if code == 0 {
+pub(crate) fn exited(exit: Exit, guest: &Guest) -> Result<(), Failure> {
+    if exit == Exit::Code(0) {
         return Ok(());
     }
     let last_words = guest.program.as_ref().map(|program| program.last_words.text()).unwrap_or_default();
+    let ended = format!("the program ended {exit}{}", refused_memory(guest));
     let message = match last_words.as_str() {
-        "" => format!("the program ended with exit code {code} and wrote nothing to stderr"),
-        last_words => {
-            format!("the program ended with exit code {code}; the end of its stderr:\n{last_words}")
-        }
+        "" => format!("{ended} and wrote nothing to stderr"),
+        last_words => format!("{ended}; the end of its stderr:\n{last_words}"),
     };
-    Err(Failure::new(Cause::Exit(code), words::cut(message, words::MESSAGE_BYTES_MAX)))
+    Err(Failure::new(exit.cause(), words::cut(message, words::MESSAGE_BYTES_MAX)))
+}
+
+/// Says that a guest was refused memory, for one that then ended by itself.
+fn refused_memory(guest: &Guest) -> String {
+    if guest.account.has_refused() {
+        format!(", after it had asked for more than {},", memory_limit(guest))
+    } else {
+        String::new()
+    }
 }
 
 /// Checks that an answer is what the manifest of its plugin says that it is.
@@ -105,21 +165,32 @@ pub(crate) fn ended(error: &Error, stage: Stage, guest: &Guest) -> Failure {
     if guest.program.as_ref().is_some_and(|program| program.answer.has_overflowed()) {
         return too_large(None, output_bytes_max);
     }
-    if let Some(&I32Exit(code)) = error.downcast_ref() {
-        let message = format!("the guest ended itself with exit code {code} and gave no result");
-        return Failure::new(Cause::Exit(code), message);
+    if let Some(exit) = Exit::of(error) {
+        let message = format!("the guest ended itself {exit}{} and gave no result", refused_memory(guest));
+        return Failure::new(exit.cause(), message);
     }
     if let Some(HostFault(reason)) = error.downcast_ref() {
         return Failure::new(Cause::HostFault, words::bounded(reason));
+    }
+    if let Some(CallRefused(reason)) = error.downcast_ref() {
+        return Failure::new(Cause::CallLimit, reason.clone());
     }
     if let Some(full) = error.downcast_ref::<PoolConcurrencyLimitError>() {
         return Failure::new(Cause::HostFault, format!("no room for another instance: {full}"));
     }
     if let Some(&crowded_out) = error.downcast_ref::<CrowdedOut>() {
-        return self::crowded_out(&guest.plugin, &*guest.run.host, guest.limiter.hold(), crowded_out);
+        return self::crowded_out(&guest.plugin, &*guest.run.host, guest.account.hold(), crowded_out);
     }
-    if guest.limiter.has_refused() {
+    if guest.account.is_overdrawn() {
+        return overdrawn(guest);
+    }
+    if guest.account.has_refused() {
         return out_of_memory(error, guest);
+    }
+    if let Some(FieldMapError::TotalSizeTooBig) = error.downcast_ref() {
+        let limit = words::bytes(FIELDS_BYTES_MAX as u64);
+        let message = format!("the header fields of one request take more than the limit of {limit}");
+        return Failure::new(Cause::CallLimit, message);
     }
     if is_out_of_handles(error) {
         let message = format!(
@@ -151,18 +222,29 @@ pub(crate) fn ended(error: &Error, stage: Stage, guest: &Guest) -> Failure {
     }
 }
 
-fn out_of_memory(error: &Error, guest: &Guest) -> Failure {
-    let limit = words::bytes(guest.limiter.bytes_max());
-    let end = error.root_cause();
+/// Names the memory limit of a guest, and what sets it.
+fn memory_limit(guest: &Guest) -> String {
+    let limit = words::bytes(guest.account.bytes_max());
+    format!("its limit `memory` of {limit} (limits.memory of the manifest, else the setting memory)")
+}
+
+fn overdrawn(guest: &Guest) -> Failure {
     let message = format!(
-        "the guest asked for more than its limit `memory` of {limit} (limits.memory of the manifest, else the \
-         setting memory), then ended: {end}"
+        "what the host had to keep for the guest (requests, streams, input, output and the like) was, with the \
+         guest's own memory, more than {}",
+        memory_limit(guest)
     );
+    Failure::new(Cause::MemoryLimit, message)
+}
+
+fn out_of_memory(error: &Error, guest: &Guest) -> Failure {
+    let end = error.root_cause();
+    let message = format!("the guest asked for more than {}, then ended: {end}", memory_limit(guest));
     Failure::new(Cause::MemoryLimit, words::cut(message, words::MESSAGE_BYTES_MAX))
 }
 
 fn trap_message(error: &Error, guest: &Guest) -> String {
-    let reason: &dyn std::fmt::Display = match error.downcast_ref::<Trap>() {
+    let reason: &dyn fmt::Display = match error.downcast_ref::<Trap>() {
         Some(Trap::StackOverflow) => {
             let most = words::bytes(engine::wasm_stack_bytes(guest.plugin.profile) as u64);
             &format!("stack overflow: the guest called itself too deeply for its stack of {most}")

@@ -17,6 +17,7 @@ use wasmill_model::{Cause, Failure, LogTail};
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
+use crate::memory::Account;
 use crate::words;
 
 /// Bytes that a program may write in one call.
@@ -67,6 +68,12 @@ impl ProgramInput {
         Ok(read)
     }
 
+    /// Returns the bytes that the host keeps of it while the program runs.
+    pub(crate) fn bytes(&self) -> usize {
+        let texts = self.args.iter().chain(self.env.keys()).chain(self.env.values());
+        self.stdin.len() + texts.map(|text| text.len() + SURROUNDING_BYTES).sum::<usize>()
+    }
+
     fn check(&self, fixed: &BTreeMap<String, String>) -> Result<(), String> {
         if self.args.iter().any(|argument| argument.contains('\0')) {
             return Err("an argument contains the character NUL".to_owned());
@@ -100,6 +107,8 @@ impl ProgramInput {
 pub(crate) struct Answer {
     shared: Arc<Mutex<Kept>>,
     bytes_max: usize,
+    /// What it keeps counts against the memory limit of the program.
+    account: Arc<Account>,
 }
 
 #[derive(Default)]
@@ -108,14 +117,19 @@ struct Kept {
     overflowed: bool,
 }
 
-/// The program wrote more than its limit.
+/// The program wrote more than there is room for.
 #[derive(Debug, thiserror::Error)]
-#[error("stdout is over the limit `output`")]
-struct Overflow;
+enum Overflow {
+    #[error("stdout is over the limit `output`")]
+    Output,
+    #[error("stdout does not fit into the limit `memory`")]
+    Memory,
+}
 
 impl Answer {
-    pub(crate) fn new(bytes_max: u64) -> Self {
-        Self { shared: Arc::default(), bytes_max: usize::try_from(bytes_max).unwrap_or(usize::MAX) }
+    pub(crate) fn new(bytes_max: u64, account: &Arc<Account>) -> Self {
+        let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
+        Self { shared: Arc::default(), bytes_max, account: Arc::clone(account) }
     }
 
     /// Says whether the program tried to write more than its limit.
@@ -134,7 +148,10 @@ impl Answer {
         let mut kept = self.kept();
         if written.len() > self.bytes_max - kept.bytes.len() {
             kept.overflowed = true;
-            return Err(Overflow);
+            return Err(Overflow::Output);
+        }
+        if !self.account.keep(written.len() as u64) {
+            return Err(Overflow::Memory);
         }
         kept.bytes.extend_from_slice(written);
         Ok(())
@@ -219,6 +236,7 @@ impl LastWords {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory::Budget;
 
     fn read(input: &str) -> Result<ProgramInput, Failure> {
         let fixed = BTreeMap::from([("REGION".to_owned(), "eu".to_owned())]);
@@ -279,12 +297,26 @@ mod tests {
 
     #[test]
     fn an_answer_is_kept_up_to_its_limit_and_no_further() {
-        let answer = Answer::new(4);
+        let answer = Answer::new(4, &account(1_000));
         assert!(answer.keep(b"ab").is_ok());
         assert!(answer.keep(b"cde").is_err());
         assert!(answer.has_overflowed());
         assert!(answer.keep(&[b'c', 0xff]).is_ok());
         assert_eq!(answer.take(), "abc\u{fffd}");
+    }
+
+    fn account(bytes_max: u64) -> Arc<Account> {
+        let hold = Arc::new(Budget::new(u64::MAX, Box::new(|| None))).hold(0, false);
+        Arc::new(Account::new(bytes_max, 0, Arc::new(hold)))
+    }
+
+    #[test]
+    fn an_answer_counts_against_the_memory_of_its_program() {
+        let account = account(10);
+        let answer = Answer::new(100, &account);
+        assert!(answer.keep(b"12345678").is_ok() && !account.is_overdrawn());
+        assert!(matches!(answer.keep(b"90a"), Err(Overflow::Memory)));
+        assert!(account.is_overdrawn() && !answer.has_overflowed());
     }
 
     #[test]

@@ -13,9 +13,6 @@ use crate::guest_log::GuestLog;
 use crate::program::{Answer, LastWords, ProgramInput};
 use crate::terms::{DirRule, Permissions};
 
-/// Random bytes that a guest may ask for at once.
-const RANDOM_BYTES_MAX: u64 = 1 << 20;
-
 /// Returns the surroundings of a task without folders: stdout and stderr are its log.
 pub(crate) fn of_task(host: &Arc<dyn RunHost>, env: &BTreeMap<String, String>) -> WasiCtxBuilder {
     let mut wasi = bare();
@@ -59,7 +56,7 @@ pub(crate) fn add_dirs(wasi: &mut WasiCtxBuilder, permissions: &Permissions) -> 
 
 fn bare() -> WasiCtxBuilder {
     let mut wasi = WasiCtxBuilder::new();
-    wasi.max_random_size(RANDOM_BYTES_MAX).allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false);
+    wasi.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false);
     wasi
 }
 
