@@ -5,6 +5,7 @@
 mod bounds;
 mod host_calls;
 mod io_stub;
+mod kept;
 mod loading;
 mod modules;
 mod outcomes;
