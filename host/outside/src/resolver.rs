@@ -71,26 +71,26 @@ fn ask_system(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Condvar, Mutex};
 
     use tokio::task::JoinSet;
 
     use super::*;
 
-    /// Holds the look-ups back until the test lets go.
-    static HELD: Mutex<()> = Mutex::new(());
+    /// Whether look-ups may return.
+    static MAY_RETURN: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
     static STARTED: AtomicUsize = AtomicUsize::new(0);
 
     fn slow(_: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         STARTED.fetch_add(1, Ordering::SeqCst);
-        drop(HELD.lock());
+        let (may_return, told) = &MAY_RETURN;
+        drop(told.wait_while(may_return.lock().expect("nobody panics with it"), |may_return| !*may_return));
         Ok(vec![SocketAddr::from(([127, 0, 0, 1], port))])
     }
 
     #[tokio::test]
     async fn slow_look_ups_are_bounded_and_those_given_up_keep_their_place() {
-        let held = HELD.lock().expect("nobody panics with it");
         let resolver = Resolver { lookup_max: Duration::from_millis(50), ..Resolver::asking(slow) };
         let mut given_up = JoinSet::new();
         for _ in 0..100 {
@@ -101,7 +101,8 @@ mod tests {
             assert_eq!(ended.expect_err("nothing answers").kind(), io::ErrorKind::TimedOut);
         }
         assert_eq!(STARTED.load(Ordering::SeqCst), LOOKUPS_MAX);
-        drop(held);
+        *MAY_RETURN.0.lock().expect("nobody panics with it") = true;
+        MAY_RETURN.1.notify_all();
         let resolver = Resolver { lookup_max: Duration::from_secs(60), ..resolver };
         assert!(resolver.look_up("example.com", 1).await.is_ok(), "the threads have returned");
     }

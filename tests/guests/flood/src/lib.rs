@@ -4,7 +4,9 @@
 use bindings::Guest;
 use bindings::wasmill::task::failures::Failure;
 use bindings::wasmill::task::run;
-use wasip2::cli::{environment, exit, stderr, stdin, stdout, terminal_stderr, terminal_stdin, terminal_stdout};
+use wasip2::cli::{
+    environment, exit, stderr, stdin, stdout, terminal_stderr, terminal_stdin, terminal_stdout,
+};
 use wasip2::clocks::{monotonic_clock, wall_clock};
 use wasip2::filesystem::preopens;
 use wasip2::filesystem::types::{Advice, Descriptor, DescriptorFlags, NewTimestamp, OpenFlags, PathFlags};
@@ -33,10 +35,18 @@ impl Guest for Flood {
         let (import, url) = input.trim_matches('"').split_once(' ').unwrap_or((input.trim_matches('"'), ""));
         let (interface, function) = import.split_once('#').unwrap_or((import, ""));
         let is_known = match interface {
-            "wasi:cli/environment" | "wasi:cli/exit" | "wasi:cli/stdin" | "wasi:cli/stdout" | "wasi:cli/stderr"
-            | "wasi:cli/terminal-stdin" | "wasi:cli/terminal-stdout" | "wasi:cli/terminal-stderr" => cli(function),
+            "wasi:cli/environment"
+            | "wasi:cli/exit"
+            | "wasi:cli/stdin"
+            | "wasi:cli/stdout"
+            | "wasi:cli/stderr"
+            | "wasi:cli/terminal-stdin"
+            | "wasi:cli/terminal-stdout"
+            | "wasi:cli/terminal-stderr" => cli(function),
             "wasi:clocks/monotonic-clock" | "wasi:clocks/wall-clock" => clocks(interface, function),
-            "wasi:random/random" | "wasi:random/insecure" | "wasi:random/insecure-seed" => randomness(function),
+            "wasi:random/random" | "wasi:random/insecure" | "wasi:random/insecure-seed" => {
+                randomness(function)
+            }
             "wasi:io/error" | "wasi:io/poll" | "wasi:io/streams" => io(function),
             "wasi:filesystem/types" | "wasi:filesystem/preopens" => filesystem(function),
             "wasi:http/types" | "wasi:http/outgoing-handler" => web(function, url),
@@ -109,7 +119,9 @@ fn clocks(interface: &str, function: &str) -> bool {
 fn randomness(function: &str) -> bool {
     match function {
         "get-random-bytes" => (0..5).for_each(|_| drop(random::get_random_bytes(5 << 20))),
-        "get-insecure-random-bytes" => (0..5).for_each(|_| drop(insecure::get_insecure_random_bytes(5 << 20))),
+        "get-insecure-random-bytes" => {
+            (0..5).for_each(|_| drop(insecure::get_insecure_random_bytes(5 << 20)))
+        }
         "get-random-u64" => return often(random::get_random_u64),
         "get-insecure-random-u64" => return often(insecure::get_insecure_random_u64),
         "insecure-seed" => return often(insecure_seed::insecure_seed),
@@ -238,7 +250,8 @@ fn filesystem(function: &str) -> bool {
         "link-at" => (0..20).all(|_| folder.link_at(none, &long, &folder, &long).is_err()),
         "open-at" => {
             let open = |path: &str| folder.open_at(none, path, OpenFlags::empty(), DescriptorFlags::READ);
-            (0..20).all(|_| open(&long).is_err()) && (0..100).all(|_| open("large").map(std::mem::forget).is_ok())
+            (0..20).all(|_| open(&long).is_err())
+                && (0..100).all(|_| open("large").map(std::mem::forget).is_ok())
         }
         "readlink-at" => (0..20).all(|_| folder.readlink_at(&long).is_err()),
         "remove-directory-at" => (0..20).all(|_| folder.remove_directory_at(&long).is_err()),
@@ -359,7 +372,9 @@ fn web(function: &str, url: &str) -> bool {
         }),
         Some(("incoming-response", "status")) => answer(url).is_none_or(|answer| often(|| answer.status())),
         Some(("incoming-response", "headers")) => answer(url).is_none_or(|answer| often(|| answer.headers())),
-        Some(("incoming-response", "consume")) => often_a_while(|| answer(url).map(|answer| (answer.consume(), answer))),
+        Some(("incoming-response", "consume")) => {
+            often_a_while(|| answer(url).map(|answer| (answer.consume(), answer)))
+        }
         Some(("incoming-body", "stream")) => often_a_while(|| {
             let body = answer(url)?.consume().ok()?;
             let stream = body.stream().ok()?;
@@ -418,8 +433,9 @@ fn of_request(function: &str, url: &str) -> bool {
     let one = OutgoingRequest::new(fields());
     let long = large();
     let path = format!("/{}", "x".repeat(65_000));
+    // A hundred of these would be 300 MiB, if the host kept them.
     let each = |set: &dyn Fn(&OutgoingRequest) -> Result<(), ()>| {
-        often(|| {
+        often_a_while(|| {
             let request = OutgoingRequest::new(Fields::new());
             (set(&request), request)
         })
@@ -432,7 +448,9 @@ fn of_request(function: &str, url: &str) -> bool {
         }),
         "method" => often_freed(|| one.method()),
         "set-method" => each(&|request| request.set_method(&Method::Other(long.clone()))),
-        "path-with-query" => one.set_path_with_query(Some(&path)).is_ok() && often_freed(|| one.path_with_query()),
+        "path-with-query" => {
+            one.set_path_with_query(Some(&path)).is_ok() && often_freed(|| one.path_with_query())
+        }
         "set-path-with-query" => each(&|request| request.set_path_with_query(Some(&path))),
         "scheme" => often_freed(|| one.scheme()),
         "set-scheme" => each(&|request| request.set_scheme(Some(&Scheme::Other(long.clone())))),
