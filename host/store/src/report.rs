@@ -5,8 +5,8 @@
 //! shows which cells belong to running tasks. A report that comes late goes into a cell that is no
 //! longer on the board, so it can show up nowhere.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -42,7 +42,7 @@ struct Cell {
     start: Option<Start>,
     log: RunLog,
     trace: Option<RunTrace>,
-    untold: Arc<Untold>,
+    unpublished: Arc<Unpublished>,
 }
 
 /// Which run reports.
@@ -83,32 +83,65 @@ impl Reporter {
 #[derive(Debug, Default)]
 struct Current {
     report: Report,
-    /// Whether its progress is in line to be told.
-    in_line: bool,
+    /// The number under which its progress waits to be published.
+    unpublished: Option<u64>,
     /// Whether the claim has ended.
     has_ended: bool,
 }
 
-/// The cells whose progress is to be told to followers.
+/// The cells whose progress is to be published, in the order in which they asked for it.
+///
+/// A cell stands in it at most once and is taken out when its claim ends, so there are never more of them than
+/// tasks that run. Weak references would not do: each keeps the allocation of its cell.
 #[derive(Debug, Default)]
-struct Untold {
-    cells: Mutex<VecDeque<Weak<Cell>>>,
+struct Unpublished {
+    cells: Mutex<Waiting>,
     wake: Notify,
 }
 
+#[derive(Debug, Default)]
+struct Waiting {
+    next: u64,
+    cells: BTreeMap<u64, ReportCell>,
+}
+
+impl Waiting {
+    /// Puts a cell behind all others; returns its number.
+    fn add(&mut self, cell: ReportCell) -> u64 {
+        self.next += 1;
+        self.cells.insert(self.next, cell);
+        self.next
+    }
+
+    /// Takes up to so many cells, the first ones first.
+    fn take(&mut self, count_max: usize) -> Vec<ReportCell> {
+        let count = self.cells.len().min(count_max);
+        (0..count).filter_map(|_| self.cells.pop_first()).map(|(_, cell)| cell).collect()
+    }
+}
+
 impl ReportCell {
-    /// Keeps the latest progress. Costs two short locks at most, however often it is called: once in line,
-    /// a cell waits there for the next pulse.
+    /// Keeps the latest progress. Costs two short locks at most, however often it is called: once it waits to be
+    /// published, a cell does so until the next pulse.
     pub(crate) fn set_progress(&self, progress: Progress) {
         let mut current = locked(&self.0.report);
         current.report.progress = Some(progress);
-        if current.in_line || current.has_ended {
+        if current.unpublished.is_some() || current.has_ended {
             return;
         }
-        current.in_line = true;
+        // Under the lock of the cell, as in `end`: a cell whose claim has ended must not be added.
+        current.unpublished = Some(locked(&self.0.unpublished.cells).add(self.clone()));
         drop(current);
-        locked(&self.0.untold.cells).push_back(Arc::downgrade(&self.0));
-        self.0.untold.wake.notify_one();
+        self.0.unpublished.wake.notify_one();
+    }
+
+    /// Notes that the claim has ended: its progress is of no interest any more.
+    fn end(&self) {
+        let mut current = locked(&self.0.report);
+        current.has_ended = true;
+        if let Some(number) = current.unpublished.take() {
+            locked(&self.0.unpublished.cells).cells.remove(&number);
+        }
     }
 
     pub(crate) fn set_digest(&self, digest: Arc<str>) {
@@ -185,7 +218,7 @@ pub(crate) struct ReportBoard {
     pub(crate) readied: Notify,
     /// What takes the spans of what has committed.
     pub(crate) tracer: Tracer,
-    untold: Arc<Untold>,
+    unpublished: Arc<Unpublished>,
     log_budget: Arc<LogBudget>,
 }
 
@@ -206,7 +239,7 @@ impl ReportBoard {
             hub: Arc::default(),
             readied: Notify::new(),
             tracer,
-            untold: Arc::default(),
+            unpublished: Arc::default(),
             log_budget: Arc::new(LogBudget::new(log_bytes_max)),
         }
     }
@@ -216,7 +249,7 @@ impl ReportBoard {
         let earlier = start.map_or(0, |start| start.lines);
         let log = RunLog::new(earlier, of.attempt, Arc::clone(&self.log_budget));
         let trace = of.run_trace(&self.tracer);
-        let untold = Arc::clone(&self.untold);
+        let unpublished = Arc::clone(&self.unpublished);
         ReportCell(Arc::new(Cell {
             of,
             report: Mutex::default(),
@@ -224,7 +257,7 @@ impl ReportBoard {
             start,
             log,
             trace,
-            untold,
+            unpublished,
         }))
     }
 
@@ -237,7 +270,7 @@ impl ReportBoard {
                 Turn::Ended { seq } => cells.remove(&seq),
             };
             if let Some(ended) = ended {
-                locked(&ended.0.report).has_ended = true;
+                ended.end();
             }
         }
     }
@@ -251,24 +284,20 @@ impl ReportBoard {
     /// Waits until there is progress to tell.
     pub(crate) async fn progressed(&self) {
         loop {
-            if !locked(&self.untold.cells).is_empty() {
+            if !locked(&self.unpublished.cells).cells.is_empty() {
                 return;
             }
-            self.untold.wake.notified().await;
+            self.unpublished.wake.notified().await;
         }
     }
 
     /// Tells the latest progress of those tasks that are first in line.
     pub(crate) fn tell_progress(&self, now: Timestamp) {
-        let first: Vec<_> = {
-            let mut cells = locked(&self.untold.cells);
-            let count = cells.len().min(TOLD_MAX);
-            cells.drain(..count).collect()
-        };
+        // Taken before the cells are locked: those who report lock in the other order.
+        let first = locked(&self.unpublished.cells).take(TOLD_MAX);
         let news = first.iter().filter_map(|cell| {
-            let cell = ReportCell(cell.upgrade()?);
             let mut current = locked(&cell.0.report);
-            current.in_line = false;
+            current.unpublished = None;
             let progress = current.report.progress.clone().filter(|_| !current.has_ended)?;
             drop(current);
             Some(cell.news(Change::Progress(progress), now))
@@ -286,3 +315,6 @@ fn passed(since: Timestamp, now: Timestamp) -> Duration {
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,8 +10,10 @@ use wasmill_model::TaskId;
 use super::{Hub, Inner};
 use crate::Event;
 
-/// How many events a follower takes at once, and looks at when it comes back.
+/// How many events a follower takes at once.
 pub(super) const TAKE: usize = 128;
+
+/// How many events of the ring a follower that comes back looks at under one lock.
 pub(super) const LOOK: usize = 4_096;
 
 /// What a follower is told.
@@ -60,11 +62,12 @@ impl Follower {
     /// Returns what came since, if there is anything.
     pub fn now(&mut self) -> Option<Told> {
         let hub = Arc::clone(&self.hub);
-        let inner = hub.inner();
         let mut events = Vec::new();
         while self.place < self.began && events.len() < TAKE {
+            // Locked anew for each look: whoever publishes must not wait for a walk through the whole ring.
+            let inner = hub.inner();
             if !inner.reaches_back_to(self.place) {
-                return self.missed(&inner);
+                return self.missed(&inner, events);
             }
             let look = LOOK.min(usize::try_from(self.began - self.place).unwrap_or(LOOK));
             for event in inner.after(self.place).take(look) {
@@ -74,12 +77,13 @@ impl Follower {
                 }
             }
         }
+        let inner = hub.inner();
         // As long as it follows, there is a topic.
         if let Some(topic) = inner.topics.get(&self.task)
             && self.place >= self.began
         {
             if topic.dropped > self.place.max(self.began) {
-                return self.missed(&inner);
+                return self.missed(&inner, events);
             }
             let place = self.place;
             events.extend(topic.events.iter().filter(|event| event.seq > place).cloned());
@@ -110,7 +114,11 @@ impl Follower {
         }
     }
 
-    fn missed(&mut self, inner: &Inner) -> Option<Told> {
+    /// Returns the events that were found before those that are gone, else what is gone.
+    fn missed(&mut self, inner: &Inner, found: Vec<Event>) -> Option<Told> {
+        if !found.is_empty() {
+            return Some(Told::Events(found));
+        }
         let (after, until) = (self.place, inner.next - 1);
         self.place = until;
         Some(Told::Missed { after, until })
@@ -157,7 +165,7 @@ impl AllFollower {
         }
     }
 
-    pub(super) fn now(&mut self) -> Option<Told> {
+    pub(crate) fn now(&mut self) -> Option<Told> {
         let inner = self.hub.inner();
         if !inner.reaches_back_to(self.place) {
             let (after, until) = (self.place, inner.next - 1);
