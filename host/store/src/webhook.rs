@@ -17,6 +17,10 @@ pub struct Delivery {
     pub origin: String,
     /// How often it was tried before.
     pub tries: u32,
+    /// How many of those tries came before it was asked for once more: they do not count against the bound.
+    pub tries_before: u32,
+    /// How often it was asked for once more.
+    pub(crate) round: i64,
 }
 
 /// Which deliveries to look for.

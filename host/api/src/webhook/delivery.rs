@@ -290,7 +290,8 @@ impl Shared {
         if status.is_some_and(|status| status.is_success()) {
             return AfterTry::Delivered;
         }
-        let tries = delivery.tries.saturating_add(1);
+        // Of those since it was asked for: one that was given up is tried as often as at first.
+        let tries = delivery.tries.saturating_sub(delivery.tries_before).saturating_add(1);
         if status == Some(StatusCode::GONE) || tries >= self.config.tries_max {
             return AfterTry::GivenUp;
         }

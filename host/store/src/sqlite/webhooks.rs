@@ -33,14 +33,16 @@ pub(super) const ORIGIN: &str = "
     SELECT origin FROM webhook INDEXED BY webhook_pending
     WHERE state = 1 AND origin > ?1 ORDER BY origin LIMIT 1";
 pub(super) const DUE: &str = "
-    SELECT webhook.seq, task.id, url, tries
+    SELECT webhook.seq, task.id, url, tries, tries_before, round
     FROM webhook INDEXED BY webhook_pending CROSS JOIN task ON task.seq = webhook.seq
     WHERE webhook.state = 1 AND origin = ?1 AND next_at <= ?2 ORDER BY next_at LIMIT ?3";
 pub(super) const NEXT: &str = "
     SELECT min(next_at) FROM webhook INDEXED BY webhook_pending
     WHERE state = 1 AND origin = ?1 AND next_at > ?2";
+/// What comes next is not for a try to say that began before the delivery was asked for once more.
 pub(super) const TRIED: &str = "
-    UPDATE webhook SET state = ?3, next_at = ?4, tries = tries + 1
+    UPDATE webhook SET state = iif(round = ?5, ?3, 1), next_at = iif(round = ?5, ?4, next_at),
+        tries = tries + 1
     WHERE seq = ?1 AND tries = ?2 AND state = 1";
 pub(super) const KEEP_TRY: &str = "
     INSERT OR REPLACE INTO webhook_try (seq, number, at, took_ms, status, error)
@@ -52,13 +54,15 @@ pub(super) const FIND: &str = "
 pub(super) const TRIES: &str = "
     SELECT at, took_ms, status, error FROM webhook_try WHERE seq = ?1 ORDER BY number";
 pub(super) const AGAIN: &str = "
-    UPDATE webhook SET state = 1, since = iif(state = 1, since, ?2), next_at = ?2 WHERE seq = ?1";
+    UPDATE webhook SET state = 1, since = iif(state = 1, since, ?2), next_at = ?2, tries_before = tries,
+        round = round + 1
+    WHERE seq = ?1";
 pub(super) const PENDING: &str =
     "SELECT count(*) FROM (SELECT 1 FROM webhook INDEXED BY webhook_oldest WHERE state = 1 LIMIT ?1)";
 pub(super) const OLDEST: &str = "SELECT min(since) FROM webhook INDEXED BY webhook_oldest WHERE state = 1";
 pub(super) const SETTLE: &str = "
     UPDATE webhook INDEXED BY webhook_pending SET next_at = ?1
-    WHERE state = 1 AND next_at > iif(tries = 0, ?1, ?1 + ?2)";
+    WHERE state = 1 AND next_at > iif(tries = tries_before, ?1, ?1 + ?2)";
 
 /// All of them, for the test of their plans.
 #[cfg(test)]
@@ -116,6 +120,8 @@ pub(super) fn due(connection: &Connection, query: &DueQuery) -> rusqlite::Result
                     url: row.get(2)?,
                     origin: origin.clone(),
                     tries: row.get(3)?,
+                    tries_before: row.get(4)?,
+                    round: row.get(5)?,
                 })
             })?;
             for row in rows {
@@ -149,14 +155,14 @@ impl Operation for Tried {
     const DURABLE: bool = false;
 
     fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<bool> {
-        let Delivery { seq, tries, .. } = self.delivery;
+        let Delivery { seq, tries, round, .. } = self.delivery;
         let (state, next_at) = match self.after {
             AfterTry::Again(at) => (DeliveryState::Pending, Some(nanos(at))),
             AfterTry::Delivered => (DeliveryState::Delivered, None),
             AfterTry::GivenUp => (DeliveryState::GivenUp, None),
         };
         let mut tried = batch.connection.prepare_cached(TRIED)?;
-        if tried.execute(params![seq, tries, number(state), next_at])? == 0 {
+        if tried.execute(params![seq, tries, number(state), next_at, round])? == 0 {
             return Ok(false);
         }
         let Try { at, took, status, error } = &self.tried;
