@@ -1,25 +1,43 @@
 //! Retention: forgets tasks that ended long ago, or that are too many, and requests that may not be sent
 //! again any more, in small steps.
 //!
-//! The binary starts it beside the scheduler. It looks now and then; each step is one short write, and
-//! between two steps others get twice as much time.
+//! The binary starts it beside the scheduler. Each step is one short write. While tasks end slowly, others get twice
+//! as much time between two steps; the faster they end, the more steps there are, so that the bound holds under
+//! any load.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until};
 use wasmill_model::{Clock, TimeDelta, Timestamp};
-use wasmill_store::{Mark, Store, StoreError};
+use wasmill_store::{Ended, Keep, PruneCursor, PruneStep, Pruned, Store, StoreError};
 
-/// How often to look; more often if tasks are kept for less.
+/// How often to walk through all that may be forgotten; more often if tasks are kept for less.
 const LOOK: Duration = Duration::from_secs(10);
 const LOOK_MIN: Duration = Duration::from_millis(100);
+
+/// How often to see whether there are too many: under full load some thousands end meanwhile.
+const COUNT: Duration = Duration::from_millis(100);
 
 /// How far the wall clock may stray from the steady one between two looks before it is not believed.
 const STRAY: Duration = Duration::from_secs(60);
 
-/// How many times as long as a step took the pause after it is.
+/// How many times as long as a round took the pause after it is.
 const PAUSES: u32 = 2;
+
+/// The fewest and the most tasks of one round, whose steps go into one commit or a few.
+const ROUND_MIN: u64 = 200;
+const ROUND_MAX: u64 = 4_000;
+
+/// How long a pending delivery keeps its task: longer than all its tries take, unless they are set to take days.
+const PENDING_KEPT: Duration = Duration::from_secs(7 * 86_400);
+
+/// The fewest pending deliveries that keep their tasks; more if more tasks are kept.
+const PENDING_MIN: u64 = 10_000;
+
+/// From how many times the bound on it is said that it does not hold, and from how many tasks beyond it.
+const BEYOND: (u64, u64) = (5, 10_000);
 
 /// What is kept of tasks that have ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +53,7 @@ impl Retention {
     pub async fn keep(self, store: Store, clock: Arc<dyn Clock>) {
         let look = self.keep_for.map_or(LOOK, |keep_for| (keep_for / 10).clamp(LOOK_MIN, LOOK));
         let mut before = (clock.now(), Instant::now());
-        let mut commits = None;
+        let mut is_beyond = false;
         loop {
             let now = (clock.now(), Instant::now());
             let believed = goes_evenly(before, now);
@@ -43,10 +61,6 @@ impl Retention {
                 tracing::warn!("the clock of this machine jumped; nothing is pruned by age right now");
             }
             before = now;
-            // Without a commit since the last look there cannot be more tasks than there were.
-            let written = Some(store.stats().commits);
-            let age = self.keep_for.filter(|_| believed);
-            let count = self.keep_max.filter(|_| written != commits);
             if believed {
                 match prune_keys(&store, now.0).await {
                     Ok(()) => {}
@@ -54,17 +68,59 @@ impl Retention {
                     Err(error) => tracing::debug!(%error, "failed to forget requests"),
                 }
             }
-            match prune(&store, age, count, now.0).await {
-                Ok(pruned) => {
-                    commits = written;
-                    tracing::debug!(pruned, "forgot tasks that had ended");
+            // What something kept before may be free by now, so each look begins at the front.
+            let mut pruner = Pruner::new(&store, self.kept(now.0, believed));
+            let until = now.1 + look;
+            loop {
+                match pruner.run().await {
+                    Ok(()) => {}
+                    Err(StoreError::Closed) => return,
+                    // The store has told of it; the next look tries again.
+                    Err(error) => tracing::debug!(%error, "failed to prune"),
                 }
-                Err(StoreError::Closed) => return,
-                // The store has told of it; the next look tries again.
-                Err(error) => tracing::debug!(%error, "failed to prune"),
+                // What became too old meanwhile waits for the next look.
+                pruner.keep.ended_since = None;
+                if self.keep_max.is_none() || Instant::now() + COUNT > until {
+                    break;
+                }
+                sleep(COUNT).await;
             }
-            sleep(look).await;
+            if pruner.dropped > 0 {
+                let dropped = pruner.dropped;
+                tracing::warn!(dropped, "pending webhooks are made no more: they are too old, or too many");
+            }
+            is_beyond = self.tell_whether_it_holds(&store, is_beyond);
+            sleep_until(until.max(Instant::now() + LOOK_MIN.min(look))).await;
         }
+    }
+
+    /// Returns what is kept at this time; nothing is too old while the clock is not believed.
+    fn kept(self, now: Timestamp, believed: bool) -> Keep {
+        let before = |age: Duration| now.checked_sub_signed(chrono_of(age)).filter(|_| believed);
+        Keep {
+            ended_since: self.keep_for.and_then(before),
+            tasks_max: self.keep_max,
+            pending_since: before(PENDING_KEPT),
+            pending_max: self.keep_max.map(|most| most.max(PENDING_MIN)),
+        }
+    }
+
+    /// Says in the log when the bound on the number of tasks stops to hold, and when it holds again.
+    fn tell_whether_it_holds(self, store: &Store, was_beyond: bool) -> bool {
+        let Some(keep_max) = self.keep_max else { return false };
+        let stored = store.stored();
+        let is_beyond = stored > keep_max + (keep_max / BEYOND.0).max(BEYOND.1);
+        if is_beyond && !was_beyond {
+            tracing::warn!(
+                stored,
+                keep_max,
+                "more ended tasks are stored than are to be kept: others wait for their results, their webhooks \
+                 are pending, or they end faster than they can be forgotten"
+            );
+        } else if was_beyond && !is_beyond {
+            tracing::info!(stored, keep_max, "no more ended tasks are stored than are to be kept");
+        }
+        is_beyond
     }
 }
 
@@ -90,28 +146,67 @@ async fn prune_keys(store: &Store, now: Timestamp) -> Result<(), StoreError> {
     }
 }
 
-/// Prunes in steps until nothing is left to prune; returns how many tasks went.
-async fn prune(
-    store: &Store,
-    keep_for: Option<Duration>,
-    keep_max: Option<u64>,
-    now: Timestamp,
-) -> Result<u64, StoreError> {
-    let age =
-        keep_for.and_then(|keep_for| now.checked_sub_signed(chrono_of(keep_for))).map(Store::ended_before);
-    let count: Option<Mark> = match keep_max {
-        Some(keep_max) => store.surplus(keep_max).await?,
-        None => None,
-    };
-    let Some(until) = age.max(count) else { return Ok(0) };
-    let mut all = 0;
-    loop {
-        let start = Instant::now();
-        let pruned = store.prune(until).await?;
-        if pruned == 0 {
-            return Ok(all);
-        }
-        all += pruned;
-        sleep((PAUSES * start.elapsed()).max(Duration::from_millis(2))).await;
+/// One walk through the ended tasks, which goes on as more of them end.
+struct Pruner<'a> {
+    store: &'a Store,
+    keep: Keep,
+    cursor: PruneCursor,
+    /// How many tasks had ever ended at the last round.
+    ended: u64,
+    /// How many pending deliveries went with their tasks.
+    dropped: u64,
+}
+
+impl<'a> Pruner<'a> {
+    fn new(store: &'a Store, keep: Keep) -> Self {
+        Self { store, keep, cursor: PruneCursor::default(), ended: ended(store), dropped: 0 }
     }
+
+    /// Prunes in rounds until nothing is left to prune for now.
+    async fn run(&mut self) -> Result<(), StoreError> {
+        let has_too_many = self.keep.tasks_max.is_some_and(|most| self.store.stored() > most);
+        if !has_too_many && self.keep.ended_since.is_none() {
+            self.ended = ended(self.store);
+            return Ok(());
+        }
+        loop {
+            let start = Instant::now();
+            let ended = ended(self.store);
+            let came = ended.saturating_sub(self.ended);
+            self.ended = ended;
+            // A quarter more than came since the last round: so it gets less, however fast they come.
+            let most = (ROUND_MIN + came + came / 4).min(ROUND_MAX);
+            let most = usize::try_from(most).unwrap_or(usize::MAX);
+            let excess = self.store.excess(self.keep, self.cursor, most).await?;
+            self.cursor = excess.cursor;
+            let pruned = prune(self.store, excess.steps).await?;
+            self.dropped += pruned.deliveries;
+            if excess.is_all {
+                return Ok(());
+            }
+            if came < ROUND_MIN {
+                sleep((PAUSES * start.elapsed()).max(Duration::from_millis(2))).await;
+            }
+        }
+    }
+}
+
+/// Prunes these steps, in one commit if there is room for them.
+async fn prune(store: &Store, steps: Vec<PruneStep>) -> Result<Pruned, StoreError> {
+    let mut writes = JoinSet::new();
+    for step in steps {
+        let store = store.clone();
+        writes.spawn(async move { store.prune(step).await });
+    }
+    let mut all = Pruned::default();
+    for pruned in writes.join_all().await {
+        all += pruned?;
+    }
+    Ok(all)
+}
+
+/// Returns how many tasks ever ended.
+fn ended(store: &Store) -> u64 {
+    let of_plugin = |Ended { completed, failed, cancelled }| completed + failed + cancelled;
+    store.tallies().iter().map(|(_, tally)| of_plugin(tally.ended())).sum()
 }

@@ -79,6 +79,10 @@ pub struct StoreStats {
     pub commits: u64,
     /// Commands in those transactions.
     pub commands: u64,
+    /// Tasks that ended and are stored beyond the number that retention keeps.
+    pub excess: u64,
+    /// Pending deliveries that were dropped with their tasks by retention.
+    pub deliveries_dropped: u64,
 }
 
 /// How the writes since the opening were spread.

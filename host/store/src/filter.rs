@@ -54,10 +54,3 @@ pub struct Stopping {
     /// Whether it was asked to stop before.
     pub was_requested: bool,
 }
-
-/// A place in the order in which tasks ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Mark {
-    pub(crate) finished_at: i64,
-    pub(crate) seq: i64,
-}

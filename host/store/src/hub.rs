@@ -7,9 +7,10 @@
 mod follower;
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use wasmill_model::TaskId;
 
 pub use self::follower::{AllFollower, Follower, Told};
@@ -28,8 +29,19 @@ pub(crate) struct Hub {
     inner: Mutex<Inner>,
     /// Wakes those who follow all tasks.
     all: Notify,
-    /// Held by the writer from a commit until its events are told.
-    telling: Mutex<()>,
+    /// How many commits were begun whose events are to be published, and how many of them are over.
+    begun: AtomicU64,
+    over: watch::Sender<u64>,
+}
+
+/// A commit whose events are not published yet. It is over when this is dropped, however it went.
+#[must_use]
+pub(crate) struct Publishing<'a>(&'a Hub);
+
+impl Drop for Publishing<'_> {
+    fn drop(&mut self) {
+        self.0.over.send_replace(self.0.begun.load(Ordering::SeqCst));
+    }
 }
 
 #[derive(Debug)]
@@ -55,7 +67,12 @@ struct Topic {
 impl Default for Hub {
     fn default() -> Self {
         let inner = Inner { ring: VecDeque::new(), next: 1, reserved: u64::MAX, topics: HashMap::new() };
-        Self { inner: Mutex::new(inner), all: Notify::new(), telling: Mutex::default() }
+        Self {
+            inner: Mutex::new(inner),
+            all: Notify::new(),
+            begun: AtomicU64::new(0),
+            over: watch::Sender::new(0),
+        }
     }
 }
 
@@ -76,14 +93,19 @@ impl Hub {
         self.inner().next
     }
 
-    /// Keeps others from seeing a commit whose events are not told yet, if they ask by [`Hub::settle`].
-    pub(crate) fn telling(&self) -> MutexGuard<'_, ()> {
-        self.telling.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Begins a commit; there is one at a time. Who has seen it and calls [`Hub::settle`] waits until this is dropped.
+    pub(crate) fn publishing(&self) -> Publishing<'_> {
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        Publishing(self)
     }
 
-    /// Waits until the events of every commit that was seen are told. Blocks the thread.
-    pub(crate) fn settle(&self) {
-        drop(self.telling());
+    /// Waits until the events of every commit that was seen are published. The writer waits for nobody who does
+    /// this, and no thread is blocked by it.
+    pub(crate) async fn settle(&self) {
+        // What was seen was begun before.
+        let begun = self.begun.load(Ordering::SeqCst);
+        // An error would say that the hub is gone, which is borrowed here.
+        let _ = self.over.subscribe().wait_for(|over| *over >= begun).await;
     }
 
     /// Tells what happened, in this order.

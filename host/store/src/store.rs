@@ -9,10 +9,10 @@ use crate::report::ReportBoard;
 use crate::sqlite::Sqlite;
 use crate::{
     AfterTry, AllFollower, Attempt, Backlog, Backup, Cancelled, CancelledMany, Claim, Claims, CommitFigures,
-    Counts, Cursor, Delivery, Depends, Due, DueQuery, Filter, Fire, Fired, Follower, Found, HandOver, Holder,
-    Lines, ListQuery, LogPart, Mark, NewSchedule, Page, Put, RanNow, Recovery, Redelivery, Removed,
-    RemovedSchedule, RequestKey, Schedule, Share, StoreConfig, StoreError, StoreStats, Submitted, Tally, Try,
-    WebhookLog,
+    Counts, Cursor, Delivery, Depends, Due, DueQuery, Excess, Filter, Fire, Fired, Follower, Found, HandOver,
+    Holder, Keep, Lines, ListQuery, LogPart, NewSchedule, Page, PruneCursor, PruneStep, Pruned, Put, RanNow,
+    Recovery, Redelivery, Removed, RemovedSchedule, RequestKey, Schedule, Share, StoreConfig, StoreError,
+    StoreStats, Submitted, Tally, Try, WebhookLog,
 };
 
 /// Durable state. Cheap to clone; all clones are the same store.
@@ -611,34 +611,43 @@ impl Store {
         }
     }
 
-    /// Returns the newest ended task that is one too many if only `keep_max` are to be kept.
+    /// Returns how many tasks that ended are stored; cheap.
+    pub fn stored(&self) -> u64 {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.stored(),
+        }
+    }
+
+    /// Walks on through the tasks that ended, the first that ended first, until about so many are found that are
+    /// not kept; or for a while, though none is found. Waits for no write.
+    ///
+    /// Passed over are those whose result another task waits to be handed, and those whose delivery is pending
+    /// and keeps them: they count among the tasks that are stored.
     ///
     /// # Errors
     ///
     /// See [`Store`].
-    pub async fn surplus(&self, keep_max: u64) -> Result<Option<Mark>, StoreError> {
+    pub async fn excess(
+        &self,
+        keep: Keep,
+        cursor: PruneCursor,
+        tasks_max: usize,
+    ) -> Result<Excess, StoreError> {
         match &*self.backend {
-            Backend::Sqlite(sqlite) => sqlite.surplus(keep_max).await,
+            Backend::Sqlite(sqlite) => sqlite.excess(keep, cursor, tasks_max).await,
         }
     }
 
-    /// Returns the place behind the last task that had ended before this moment.
-    pub fn ended_before(moment: Timestamp) -> Mark {
-        Sqlite::ended_before(moment)
-    }
-
-    /// Removes the tasks that ended first, up to and with this place, as many as one short write
-    /// takes; returns how many, 0 if there are none left. Those whose result another task waits to be handed
-    /// stay until that one has ended.
+    /// Removes these tasks, but for those that somebody has come to need since they were found.
     ///
     /// Not durable: what a power cut brings back is pruned again.
     ///
     /// # Errors
     ///
     /// See [`Store`].
-    pub async fn prune(&self, until: Mark) -> Result<u64, StoreError> {
+    pub async fn prune(&self, step: PruneStep) -> Result<Pruned, StoreError> {
         match &*self.backend {
-            Backend::Sqlite(sqlite) => sqlite.prune(until).await,
+            Backend::Sqlite(sqlite) => sqlite.prune(step).await,
         }
     }
 

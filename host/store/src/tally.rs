@@ -174,6 +174,13 @@ impl Tallies {
         tallies.get(plugin).map_or(0, |tally| tally.waiting)
     }
 
+    /// Returns how many tasks that ended are stored.
+    pub(crate) fn stored(&self) -> u64 {
+        let tallies = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let stored = tallies.values().map(Tally::stored);
+        stored.map(|Ended { completed, failed, cancelled }| completed + failed + cancelled).sum()
+    }
+
     /// Returns those of all plugins that ever had a task.
     pub(crate) fn all(&self) -> Vec<(PluginName, Tally)> {
         let tallies = self.0.lock().unwrap_or_else(PoisonError::into_inner);

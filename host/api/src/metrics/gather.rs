@@ -188,7 +188,7 @@ fn about_plugins(api: &Api) -> [Metric; 4] {
     ]
 }
 
-fn about_store(api: &Api) -> [Metric; 3] {
+fn about_store(api: &Api) -> [Metric; 4] {
     let figures = api.store.commit_figures();
     [
         Metric::histogram(
@@ -201,10 +201,15 @@ fn about_store(api: &Api) -> [Metric; 3] {
             .spread(&[], figures.commands),
         Metric::counter("wasmill_store_failed_commits", "Commits that were rolled back")
             .of(figures.failed as f64),
+        Metric::gauge(
+            "wasmill_retention_excess_tasks",
+            "Ended tasks that are stored beyond the number that is kept",
+        )
+        .of(api.store.stats().excess as f64),
     ]
 }
 
-async fn about_webhooks(api: &Api) -> [Metric; 4] {
+async fn about_webhooks(api: &Api) -> [Metric; 5] {
     let (delivered, failed, given_up) = api.webhooks.figures().read();
     // While the database cannot be read, nothing is known of it.
     let Backlog { pending, oldest } = api.store.backlog().await.unwrap_or_default();
@@ -218,6 +223,11 @@ async fn about_webhooks(api: &Api) -> [Metric; 4] {
         .with(&[("result", "failed")], failed as f64),
         Metric::counter("wasmill_webhook_given_up", "Deliveries that will not be tried again")
             .of(given_up as f64),
+        Metric::counter(
+            "wasmill_webhook_dropped",
+            "Pending deliveries that retention dropped with their tasks, as they were too old or too many",
+        )
+        .of(api.store.stats().deliveries_dropped as f64),
         Metric::gauge("wasmill_webhook_pending", "Deliveries that wait for a try, counted to 100,000")
             .of(pending as f64),
         Metric::gauge(

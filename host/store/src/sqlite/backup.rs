@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 
 use super::fault::{fault, io_fault};
+use super::home::identity;
 use super::{check, connection, migrations};
 use crate::{Backup, StoreError};
 
@@ -18,9 +19,7 @@ pub(crate) fn backup(dir: &Path, file: &Path, replace: bool) -> Result<Backup, S
         let message = format!("there is no database {}; name the data folder with --data", path.display());
         return Err(StoreError::NoBackup { message });
     }
-    if !replace && file.exists() {
-        return Err(exists(file));
-    }
+    check_target(dir, file, replace)?;
     let source = connection::reader(&path).map_err(|error| fault(&path, &error))?;
     migrations::check(&source, &path)?;
     let partial = Partial::create(file)?;
@@ -32,6 +31,66 @@ pub(crate) fn backup(dir: &Path, file: &Path, replace: bool) -> Result<Backup, S
     let tasks = verify(&partial.0)?;
     let bytes = partial.put_in_place(file, replace)?;
     Ok(Backup { tasks, bytes })
+}
+
+/// What the files of a database are called, behind its own name. The lock is the last.
+const PARTS: [&str; 4] = ["", "-wal", "-shm", "-journal"];
+
+/// Refuses a target whose replacement would destroy something else than an earlier copy: the database itself under
+/// any name, one that another host uses, or what is no regular file.
+fn check_target(dir: &Path, file: &Path, replace: bool) -> Result<(), StoreError> {
+    let name = file.file_name().ok_or_else(|| no_file(file))?;
+    let own: Vec<PathBuf> = PARTS
+        .iter()
+        .map(|part| format!("wasmill.db{part}"))
+        .chain([super::lock::FILE.to_owned()])
+        .map(|part| dir.join(part))
+        .collect();
+    // By number, as a file may have many names: those of linked folders, hard links, other spellings.
+    let folder = identity(folder_of(file));
+    let in_folder = folder.is_some() && folder == identity(dir);
+    let is_own = own.iter().any(|own| {
+        let is_same = identity(own).is_some_and(|own| identity(file) == Some(own));
+        is_same || (in_folder && own.file_name() == Some(name))
+    });
+    if is_own {
+        let message = format!(
+            "{} belongs to the database that is to be copied; name another file for the copy",
+            file.display()
+        );
+        return Err(StoreError::NoBackup { message });
+    }
+    // A link counts as what it is: the copy would take its place.
+    let Ok(found) = file.symlink_metadata() else { return check_beside(file) };
+    if !found.is_file() {
+        let message = format!("{} is no regular file; choose another name for the copy", file.display());
+        return Err(StoreError::NoBackup { message });
+    }
+    if !replace {
+        return Err(exists(file));
+    }
+    check_beside(file)
+}
+
+/// Refuses a name beside which SQLite keeps parts of a database: one that is in use, or that was not closed. A
+/// copy in its place would be taken for the old one, and damaged by what is left of that.
+fn check_beside(file: &Path) -> Result<(), StoreError> {
+    for part in &PARTS[1..] {
+        let mut beside = file.as_os_str().to_owned();
+        beside.push(part);
+        if Path::new(&beside).symlink_metadata().is_ok() {
+            let message = format!(
+                "{} is part of a database that is in use or was not closed; choose another name for the copy",
+                Path::new(&beside).display()
+            );
+            return Err(StoreError::NoBackup { message });
+        }
+    }
+    Ok(())
+}
+
+fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Makes sure that the copy is whole.
@@ -72,8 +131,7 @@ impl Partial {
             // Unlike a rename, this fails if the name was taken meanwhile.
             fs::hard_link(&self.0, file).map_err(failed)?;
         }
-        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
+        File::open(folder_of(file)).and_then(|folder| folder.sync_all()).map_err(failed)?;
         Ok(copy.metadata().map_err(failed)?.len())
     }
 }

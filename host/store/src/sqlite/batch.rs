@@ -1,12 +1,12 @@
 //! Group commit: many commands, one transaction, one fsync.
 //!
-//! The writer thread calls it. An error of SQLite rolls the whole batch back and is the answer to
-//! every caller in it; the next batch starts afresh. Nobody is answered before the commit.
+//! The writer thread calls it. An error of the machine, such as a full disk, rolls the whole batch back and is the
+//! answer to every caller in it; the next batch starts afresh. An error of one command is the answer to its caller
+//! alone: the batch is halved until that command stands alone. Nobody is answered before the commit.
 
 use std::fmt;
-use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
@@ -14,8 +14,9 @@ use wasmill_model::{PluginName, Span, TaskState, fault_point};
 
 use super::depend;
 use super::events;
-use super::fault::fault;
+use super::fault::{fault, is_of_machine};
 use super::finish::Finish;
+use super::home::Home;
 use super::lanes::Lanes;
 use super::returned::Returned;
 use super::tally;
@@ -34,14 +35,25 @@ pub(super) trait Operation: fmt::Debug + Send + 'static {
     /// Whether the caller is promised that the change survives a power cut.
     const DURABLE: bool;
 
-    /// Makes the change. An error ends the whole batch: what concerns one caller alone belongs
-    /// into the answer, and such an operation leaves nothing behind.
+    /// Returns about how many rows it writes; 4 KiB of what is large count as one.
+    fn cost(&self) -> u64 {
+        1
+    }
+
+    /// Makes the change. An error rolls the whole batch back: a refusal belongs into the answer, and such an
+    /// operation leaves nothing behind.
     fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Self::Answer>;
+}
+
+/// Returns how many rows a value of so many bytes counts for beyond its own.
+pub(super) fn large(bytes: usize) -> u64 {
+    bytes as u64 / 4_096
 }
 
 /// A command whose kind the batch need not know.
 pub(super) trait Job: fmt::Debug + Send {
     fn durable(&self) -> bool;
+    fn cost(&self) -> u64;
     fn run(&mut self, batch: &mut Batch<'_>) -> rusqlite::Result<()>;
     fn answer(self: Box<Self>, committed: Result<(), StoreError>);
 }
@@ -63,6 +75,10 @@ impl<O: Operation> Pending<O> {
 impl<O: Operation> Job for Pending<O> {
     fn durable(&self) -> bool {
         O::DURABLE
+    }
+
+    fn cost(&self) -> u64 {
+        self.operation.cost()
     }
 
     fn run(&mut self, batch: &mut Batch<'_>) -> rusqlite::Result<()> {
@@ -93,6 +109,8 @@ pub(super) struct Batch<'a> {
     pub(super) readied: bool,
     /// Whether a delivery has become due.
     pub(super) delivery_due: bool,
+    /// How many pending deliveries were dropped.
+    pub(super) deliveries_dropped: u64,
     /// What has ended and is part of a trace.
     pub(super) spans: Vec<Span>,
     /// Whose turn it is.
@@ -113,6 +131,7 @@ impl<'a> Batch<'a> {
             spans: Vec::new(),
             readied: false,
             delivery_due: false,
+            deliveries_dropped: 0,
             lanes: Lanes::default(),
             tallies: None,
         }
@@ -167,8 +186,8 @@ impl Line {
     /// Counts a task that leaves one state for another, or comes from or goes to nowhere.
     pub(super) fn moved(&mut self, from: Option<TaskState>, to: Option<TaskState>) {
         match from {
-            Some(TaskState::Waiting) => self.waiting -= 1,
-            Some(TaskState::Running) => self.running -= 1,
+            Some(TaskState::Waiting) => one_less(&mut self.waiting, "waiting"),
+            Some(TaskState::Running) => one_less(&mut self.running, "running"),
             _ => {}
         }
         match to {
@@ -179,11 +198,20 @@ impl Line {
     }
 }
 
+/// Counts one less. At 0 that would be a fault of this program; wrapped, it would refuse every new task from then on.
+fn one_less(count: &mut u64, what: &'static str) {
+    match count.checked_sub(1) {
+        Some(rest) => *count = rest,
+        None => tracing::error!(what, "a task left a state in which none was counted"),
+    }
+}
+
 /// Runs batches on the connection that writes.
 #[derive(Debug)]
 pub(super) struct Batcher {
     connection: Connection,
-    path: Arc<Path>,
+    home: Arc<Home>,
+    home_checked: Instant,
     line: Line,
     /// Whether commits wait for the disk right now; unknown at first.
     synced: Option<bool>,
@@ -191,46 +219,114 @@ pub(super) struct Batcher {
     reports: Arc<ReportBoard>,
     returned: Arc<Returned>,
     trouble: Trouble,
+    /// Commands that failed though others went well.
+    damage: Trouble,
+    /// Whether what is left to go on with failed by itself the last time.
+    is_stuck: bool,
     lanes: Lanes,
 }
+
+/// How often it is looked whether the database still lies where it was opened.
+const HOME_CHECK: Duration = Duration::from_secs(1);
 
 impl Batcher {
     pub(super) fn new(
         connection: Connection,
-        path: Arc<Path>,
+        home: Arc<Home>,
         line: Line,
         figures: Arc<Figures>,
         reports: Arc<ReportBoard>,
         returned: Arc<Returned>,
     ) -> Self {
         let trouble = Trouble::of("writing to the database");
-        let lanes = Lanes::default();
-        Self { connection, path, line, synced: None, figures, reports, returned, trouble, lanes }
+        let damage = Trouble::of("a change of a single row");
+        let (lanes, home_checked) = (Lanes::default(), Instant::now());
+        Self {
+            connection,
+            home,
+            home_checked,
+            line,
+            synced: None,
+            figures,
+            reports,
+            returned,
+            trouble,
+            damage,
+            is_stuck: false,
+            lanes,
+        }
+    }
+
+    /// Returns the connection, which counts what its statements do.
+    #[cfg(test)]
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
     }
 
     /// Says whether there is something to go on with though nobody asks; not while the disk is in trouble.
     pub(super) fn goes_on(&self) -> bool {
-        self.line.settling && !self.trouble.lasts()
+        self.line.settling && !self.trouble.lasts() && !self.is_stuck
     }
 
-    /// Runs these commands in one transaction and answers every caller.
-    pub(super) fn commit(&mut self, mut jobs: Vec<Box<dyn Job>>) {
+    /// Runs these commands in one transaction, or in a few if some of them fail, and answers every caller.
+    pub(super) fn commit(&mut self, jobs: Vec<Box<dyn Job>>) {
         let returned = self.returned.take();
         if jobs.is_empty() && returned.is_empty() && !self.line.settling {
             return;
         }
-        let committed = self.try_commit(&mut jobs, &returned).map_err(|error| {
-            self.roll_back();
-            self.figures.failed();
-            tracing::debug!(commands = jobs.len(), %error, "a batch of the store was rolled back");
-            fault(&self.path, &error)
-        });
-        let committed = self.trouble.note(committed);
-        if committed.is_err() {
-            self.returned.put_back(returned);
+        match self.check_home() {
+            Ok(()) => self.commit_part(jobs, returned),
+            Err(error) => self.refuse(jobs, returned, error),
         }
+    }
+
+    /// Makes sure now and then that this database is the one that the next host will find.
+    fn check_home(&mut self) -> Result<(), StoreError> {
+        // While it is not, each time: what is written would be gone.
+        if self.home_checked.elapsed() >= HOME_CHECK || self.trouble.lasts() {
+            self.home.check()?;
+            self.home_checked = Instant::now();
+        }
+        Ok(())
+    }
+
+    fn commit_part(&mut self, mut jobs: Vec<Box<dyn Job>>, mut returned: Vec<Finish>) {
+        let Err(error) = self.try_commit(&mut jobs, &returned) else {
+            self.is_stuck = false;
+            let committed = self.trouble.note(Ok(()));
+            return jobs.into_iter().for_each(|job| job.answer(committed.clone()));
+        };
+        self.roll_back();
+        self.figures.failed();
+        tracing::debug!(commands = jobs.len(), %error, "a batch of the store was rolled back");
+        let fault = fault(self.home.path(), &error);
+        if is_of_machine(&error) {
+            return self.refuse(jobs, returned, fault);
+        }
+        if jobs.len() + returned.len() > 1 {
+            // In their order, since a command may need what one before it has done.
+            let rest_of_returned = returned.split_off(returned.len().div_ceil(2));
+            let rest = if returned.is_empty() { jobs.split_off(jobs.len() / 2) } else { Vec::new() };
+            if returned.is_empty() {
+                self.commit_part(jobs, Vec::new());
+                return self.commit_part(rest, Vec::new());
+            }
+            self.commit_part(Vec::new(), returned);
+            return self.commit_part(jobs, rest_of_returned);
+        }
+        self.is_stuck = jobs.is_empty();
+        let failed = self.damage.note(Err(fault));
         for job in jobs {
-            job.answer(committed.clone());
+            job.answer(failed.clone());
+        }
+    }
+
+    /// Answers every caller that nothing can be written right now.
+    fn refuse(&self, jobs: Vec<Box<dyn Job>>, returned: Vec<Finish>, error: StoreError) {
+        let refused = self.trouble.note(Err(error));
+        self.returned.put_back(returned);
+        for job in jobs {
+            job.answer(refused.clone());
         }
     }
 
@@ -252,26 +348,30 @@ impl Batcher {
         depend::settle(&mut batch)?;
         events::reserve(&mut batch)?;
         wall::keep(&self.connection, &mut batch.line)?;
-        let Batch { line, turns, news, moves, readied, delivery_due, spans, lanes, .. } = batch;
+        let Batch {
+            line, turns, news, moves, readied, delivery_due, deliveries_dropped, spans, lanes, ..
+        } = batch;
         tally::write(&self.connection, &moves)?;
         // Only those that promise something: the others are what a dispatcher does all day.
         let promises = jobs.iter().any(|job| job.durable());
         if promises {
             fault_point!("all written, not committed");
         }
-        let telling = self.reports.hub.telling();
+        let publishing = self.reports.hub.publishing();
         let commit = Instant::now();
         self.connection.prepare_cached("COMMIT")?.execute([])?;
-        let committed = Committed { commands: jobs.len(), synced: promises, took: commit.elapsed() };
+        let took = commit.elapsed();
+        let committed = Committed { commands: jobs.len(), deliveries_dropped, synced: promises, took };
         if promises {
             fault_point!("committed, nobody answered");
         }
         self.line = line;
         self.lanes = lanes;
+        self.lanes.bound(line.waiting);
         self.reports.turn(turns);
         self.reports.hub.reserve(line.events_reserved.unsigned_abs());
         self.reports.hub.tell(news);
-        drop(telling);
+        drop(publishing);
         if readied {
             self.reports.readied.notify_one();
         }
@@ -313,6 +413,8 @@ impl Batcher {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use chrono::DateTime;
     use wasmill_model::{NewTask, Tracer};
 
@@ -327,18 +429,29 @@ mod tests {
             recover::recover(&connection, DateTime::UNIX_EPOCH, &Tracer::default()).expect("recovered");
         let figures = Arc::new(Figures::new(line, Tallies::default()));
         let reports = Arc::new(ReportBoard::new(0, Tracer::default()));
-        Batcher::new(connection, path.into(), line, figures, reports, Arc::default())
+        Batcher::new(connection, Arc::new(Home::of(path.into())), line, figures, reports, Arc::default())
     }
 
     fn new_task(plugin: &str) -> NewTask {
         let plugin = plugin.parse().expect("a valid name");
-        NewTask::new(plugin, DateTime::UNIX_EPOCH, std::time::Duration::from_secs(1))
+        NewTask::new(plugin, DateTime::UNIX_EPOCH, Duration::from_secs(1))
     }
 
     fn insert(plugin: &str, waiting_max: u64) -> (Box<dyn Job>, Answer) {
         let task = new_task(plugin);
         let (reply, answer) = oneshot::channel();
         (Box::new(Pending::new(Insert { tasks: vec![task], waiting_max, request: None }, reply)), answer)
+    }
+
+    fn insert_large() -> (Box<dyn Job>, Answer) {
+        let task = NewTask { input: Some("x".repeat(1 << 20)), ..new_task("a") };
+        let (reply, answer) = oneshot::channel();
+        (Box::new(Pending::new(Insert { tasks: vec![task], waiting_max: 9, request: None }, reply)), answer)
+    }
+
+    /// Lets the database have so many pages, or as many as it has already.
+    fn limit(batcher: &Batcher, pages: u32) {
+        batcher.connection.pragma_update(None, "max_page_count", pages).expect("set");
     }
 
     fn commit(batcher: &mut Batcher, inserts: [(&str, u64); 3]) -> Vec<Result<(), StoreError>> {
@@ -350,29 +463,67 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_is_the_answer_to_every_caller_and_the_next_batch_starts_afresh() {
+    fn a_fault_of_the_machine_is_the_answer_to_every_caller_and_the_next_batch_starts_afresh() {
         let dir = tempfile::tempdir().expect("a folder");
         let mut batcher = batcher(&dir.path().join("wasmill.db"));
-        let poison = "CREATE TRIGGER poison BEFORE INSERT ON task WHEN NEW.plugin = 'poison'
-            BEGIN SELECT RAISE(ABORT, 'the disk is on fire'); END";
-        batcher.connection.execute_batch(poison).expect("poisoned");
+        // As large as it is already: the disk is full.
+        limit(&batcher, 1);
         let before = batcher.line;
-        let answers = commit(&mut batcher, [("a", 9), ("poison", 9), ("a", 9)]);
-        assert!(answers.iter().all(|answer| matches!(answer, Err(StoreError::Unavailable { .. }))));
+        let (large_one, mut large) = insert_large();
+        let (small_one, mut small) = insert("a", 9);
+        batcher.commit(vec![small_one, large_one]);
+        for answer in [&mut small, &mut large] {
+            let answer = answer.try_recv().expect("answered");
+            assert!(matches!(answer, Err(StoreError::Unavailable { .. })), "{answer:?}");
+        }
         assert_eq!((batcher.line, batcher.figures.stats().commits), (before, 0));
+        assert_eq!(batcher.figures.commit_figures().failed, 1, "nothing is tried one by one on a full disk");
         assert!(batcher.trouble.lasts());
+        limit(&batcher, 1 << 20);
         assert_eq!(commit(&mut batcher, [("a", 9); 3]), [Ok(()), Ok(()), Ok(())]);
         assert_eq!(batcher.line.waiting, 3);
         assert!(!batcher.trouble.lasts());
     }
 
     #[test]
-    fn a_group_that_a_failed_batch_emptied_is_found_again() {
+    fn a_command_that_fails_costs_no_other_one() {
         let dir = tempfile::tempdir().expect("a folder");
         let mut batcher = batcher(&dir.path().join("wasmill.db"));
         let poison = "CREATE TRIGGER poison BEFORE INSERT ON task WHEN NEW.plugin = 'poison'
-            BEGIN SELECT RAISE(ABORT, 'the disk is on fire'); END";
+            BEGIN SELECT RAISE(ABORT, 'this row is on fire'); END";
         batcher.connection.execute_batch(poison).expect("poisoned");
+        for bad in [0, 1, 77, 99] {
+            let before = batcher.line.waiting;
+            let jobs = (0..100).map(|place| insert(if place == bad { "poison" } else { "a" }, 1_000));
+            let (jobs, answers): (Vec<_>, Vec<_>) = jobs.unzip();
+            batcher.commit(jobs);
+            for (place, mut answer) in answers.into_iter().enumerate() {
+                let answer = answer.try_recv().expect("answered");
+                assert_eq!(answer.is_ok(), place != bad, "{place}: {answer:?}");
+            }
+            assert_eq!(batcher.line.waiting, before + 99);
+            assert!(!batcher.trouble.lasts(), "others are written");
+        }
+        assert!(batcher.figures.commit_figures().failed < 40, "it is found by halves, not one by one");
+    }
+
+    #[test]
+    fn a_counter_never_wraps() {
+        let mut line = Line { waiting: 1, ..Line::default() };
+        for _ in 0..3 {
+            line.moved(Some(TaskState::Waiting), Some(TaskState::Running));
+        }
+        assert_eq!((line.waiting, line.running), (0, 3));
+        for _ in 0..5 {
+            line.moved(Some(TaskState::Running), None);
+        }
+        assert_eq!((line.waiting, line.running), (0, 0));
+    }
+
+    #[test]
+    fn a_group_that_a_failed_batch_emptied_is_found_again() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut batcher = batcher(&dir.path().join("wasmill.db"));
         let grouped = NewTask { group: "x".parse().ok(), ..new_task("a") };
         let (reply, _stored) = oneshot::channel();
         let insert_it = Insert { tasks: vec![grouped], waiting_max: 9, request: None };
@@ -385,8 +536,10 @@ mod tests {
             (Box::new(Pending::new(claim, reply)) as Box<dyn Job>, answer)
         };
         let (lost, mut answer) = claim(&batcher);
-        let (bad, _refused) = insert("poison", 9);
-        batcher.commit(vec![lost, bad]);
+        let (large_one, _refused) = insert_large();
+        limit(&batcher, 1);
+        batcher.commit(vec![lost, large_one]);
+        limit(&batcher, 1 << 20);
         assert!(answer.try_recv().expect("answered").is_err());
         for brings in [1, 0] {
             let (job, mut answer) = claim(&batcher);

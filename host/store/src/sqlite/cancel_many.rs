@@ -23,6 +23,10 @@ impl Operation for CancelMany {
     type Answer = CancelledMany;
     const DURABLE: bool = true;
 
+    fn cost(&self) -> u64 {
+        self.found.len() as u64
+    }
+
     fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<CancelledMany> {
         let mut cancelled = CancelledMany::default();
         for Found(seq) in &self.found {

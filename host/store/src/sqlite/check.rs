@@ -9,35 +9,63 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use super::fault::fault;
+use super::migrations;
 use crate::StoreError;
 
 /// The largest database that is checked as a whole at the opening: some 0.2 s.
 const WHOLE_BYTES_MAX: u64 = 64 << 20;
 
-/// The tables there must be.
-const TABLES: [&str; 4] = ["task", "input", "log_lines", "checkpoint"];
+/// Everything that the schema has, as a new database has it.
+const SCHEMA: &str =
+    "SELECT type, name FROM sqlite_master WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY 1, 2";
+
+/// The columns in whose order a table lies.
+const KEY: &str = "SELECT name FROM pragma_table_info(?1) WHERE pk > 0 ORDER BY pk";
 
 /// Checks as much as there is time for at the opening; true if that was all.
 pub(super) fn at_opening(connection: &Connection, path: &Path) -> Result<bool, StoreError> {
     let damaged = |error: rusqlite::Error| match fault(path, &error) {
-        // Such as a table or an index that is missing.
+        // Such as a table that is missing.
         StoreError::Unavailable { .. } if error.sqlite_error_code() == Some(rusqlite::ErrorCode::Unknown) => {
             damage(path, error.to_string())
         }
         other => other,
     };
-    for table in TABLES {
-        for order in ["ASC", "DESC"] {
-            let sql = format!("SELECT * FROM {table} ORDER BY seq {order} LIMIT 1");
-            let read = connection.prepare(&sql).and_then(|mut ends| ends.query([])?.next().map(|_| ()));
-            read.map_err(damaged)?;
-        }
+    let expected = Connection::open_in_memory().and_then(|new| {
+        migrations::apply(&new, 0)?;
+        schema(&new)
+    });
+    let expected = expected.map_err(|error| fault(path, &error))?;
+    let found = schema(connection).map_err(damaged)?;
+    if let Some((kind, name)) = expected.iter().find(|part| !found.contains(part)) {
+        return Err(damage(path, format!("the {kind} {name} is missing")));
+    }
+    for (_, table) in expected.iter().filter(|(kind, _)| kind == "table") {
+        both_ends(connection, table).map_err(damaged)?;
     }
     if std::fs::metadata(path).map_or(0, |file| file.len()) > WHOLE_BYTES_MAX {
         return Ok(false);
     }
     whole(connection, path)?;
     Ok(true)
+}
+
+fn schema(connection: &Connection) -> rusqlite::Result<Vec<(String, String)>> {
+    let mut statement = connection.prepare(SCHEMA)?;
+    let parts = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    parts.collect()
+}
+
+/// Reads the first and the last row of a table.
+fn both_ends(connection: &Connection, table: &str) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare(KEY)?;
+    let key = statement.query_map([table], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+    for order in ["ASC", "DESC"] {
+        let key: Vec<_> = key.iter().map(|column| format!("{column} {order}")).collect();
+        let sql = format!("SELECT * FROM {table} ORDER BY {} LIMIT 1", key.join(", "));
+        connection.prepare(&sql)?.query([])?.next()?;
+    }
+    Ok(())
 }
 
 /// Checks every page and the order in every table and index.

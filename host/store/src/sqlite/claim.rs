@@ -10,7 +10,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 use wasmill_model::{Group, Priority, TaskId, TaskState, Timestamp};
 
 use super::batch::{Batch, Operation};
+use super::fault::is_of_value;
 use super::lanes::{Candidate, Part};
+use super::quarantine;
 use super::returned::{Delivery, Returned};
 use super::rows::{backoff, group, nanos, size, timeout, traced};
 use super::starts;
@@ -50,19 +52,33 @@ impl Operation for ClaimReady {
 
     fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Delivery> {
         self.settle(batch)?;
+        // Each plugin costs a few statements, and most of many have nothing that waits.
+        let shares: Vec<_> = self.shares.iter().filter(|share| batch.waiting(&share.plugin) > 0).collect();
         if batch.line.ranked {
             batch.lanes.learn(batch.connection)?;
-            self.let_in(batch)?;
+            self.let_in(batch, &shares)?;
         }
-        let parts = self.parts(batch)?;
+        let parts = self.parts(batch, &shares)?;
         let connection = batch.connection;
         let picked = batch.lanes.pick(parts, self.tasks_max, self.room, |share, group, skip, most| {
             read_group(connection, share, group, skip, most)
         })?;
         let fewer = picked.candidates.len() < self.tasks_max;
-        let next_ready_at = if fewer { self.next_ready_at(batch)? } else { None };
-        let claimed = picked.candidates.iter().map(|candidate| self.claim(batch, candidate));
-        let claimed = claimed.collect::<rusqlite::Result<Vec<_>>>()?;
+        let next_ready_at = if fewer { self.next_ready_at(batch, &shares)? } else { None };
+        let mut claimed = Vec::with_capacity(picked.candidates.len());
+        for candidate in &picked.candidates {
+            match self.claim(batch, candidate) {
+                Ok(task) => claimed.push(task),
+                // It would be the first again the next time, and no task would ever start.
+                Err(error) if is_of_value(&error) => {
+                    quarantine::fail(batch, candidate.seq, TaskState::Waiting, &error, self.now)?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if !claimed.is_empty() {
+            batch.line.saw(nanos(self.now));
+        }
         starts::note(batch, &self.shares, &claimed, self.now)?;
         let claims = Claims { claimed, next_ready_at, lacked_room: picked.lacked_room };
         Ok(Delivery::new(claims, self.now, self.returned.clone()))
@@ -108,21 +124,20 @@ impl ClaimReady {
     fn settle(&self, batch: &mut Batch<'_>) -> rusqlite::Result<()> {
         let (before, now) = (batch.line.claimed_at, nanos(self.now));
         batch.line.claimed_at = now;
-        batch.line.saw(now);
-        if now < before - JUMP_NANOS {
+        if now < before.saturating_sub(JUMP_NANOS) {
             let shortened = wall::shorten_waits(batch.connection, now)?;
             webhooks::settle(batch.connection, now)?;
-            let seconds = (before - now) / JUMP_NANOS;
+            let seconds = before.saturating_sub(now) / JUMP_NANOS;
             tracing::warn!(seconds, shortened, "the clock of this machine went back");
         }
         Ok(())
     }
 
     /// Gives tasks with a priority or a group that have become ready their place among the others.
-    fn let_in(&self, batch: &mut Batch<'_>) -> rusqlite::Result<()> {
+    fn let_in(&self, batch: &mut Batch<'_>, shares: &[&Share]) -> rusqlite::Result<()> {
         let mut statement = batch.connection.prepare_cached(LET_IN)?;
         let step = Priority::of(1).map_or(0, Priority::head_start_nanos);
-        for Share { plugin, .. } in &self.shares {
+        for Share { plugin, .. } in shares {
             // Never fewer than are claimed, so that none that is ready is overlooked.
             let most = size(self.tasks_max.max(LET_IN_MAX));
             let mut rows = statement.query(params![plugin.as_str(), nanos(self.now), most, step])?;
@@ -136,9 +151,9 @@ impl ClaimReady {
     }
 
     /// Returns of each plugin the first of its tasks without a group, as many as its share allows.
-    fn parts(&self, batch: &Batch<'_>) -> rusqlite::Result<Vec<Part<'_>>> {
-        let mut parts = Vec::with_capacity(self.shares.len());
-        for share in &self.shares {
+    fn parts<'a>(&self, batch: &Batch<'_>, shares: &[&'a Share]) -> rusqlite::Result<Vec<Part<'a>>> {
+        let mut parts = Vec::with_capacity(shares.len());
+        for share in shares.iter().copied() {
             let most = self.tasks_max.min(share.tasks_max);
             let mut ready = self.ready(batch, share, most)?;
             if batch.line.ranked {
@@ -173,11 +188,11 @@ impl ClaimReady {
         Ok(ready)
     }
 
-    fn next_ready_at(&self, batch: &Batch<'_>) -> rusqlite::Result<Option<Timestamp>> {
+    fn next_ready_at(&self, batch: &Batch<'_>, shares: &[&Share]) -> rusqlite::Result<Option<Timestamp>> {
         let mut earliest: Option<i64> = None;
         for sql in [NEXT, NEXT_RANKED].into_iter().take(1 + usize::from(batch.line.ranked)) {
             let mut statement = batch.connection.prepare_cached(sql)?;
-            for Share { plugin, .. } in &self.shares {
+            for Share { plugin, .. } in shares {
                 let ready_at: Option<i64> =
                     statement.query_row(params![plugin.as_str(), nanos(self.now)], |row| row.get(0))?;
                 earliest = earliest.into_iter().chain(ready_at).min();

@@ -14,6 +14,8 @@ use wasmill_model::{Cause, Dependencies, NewTask, OnFailure, TaskId, TaskState, 
 use super::batch::Batch;
 use super::cancel::{self, Cancelling, cancel};
 use super::cancel_many;
+use super::fault::is_of_value;
+use super::quarantine;
 use super::rows::{code, nanos, size, state};
 use crate::StoreError;
 
@@ -149,7 +151,13 @@ pub(super) fn settle(batch: &mut Batch<'_>) -> rusqlite::Result<()> {
         };
         let awaiting = awaiting(batch, end.seq, left)?;
         for one in &awaiting {
-            tell(batch, one, &end)?;
+            match tell(batch, one, &end) {
+                // It would be told again with each batch, and nothing would be written any more.
+                Err(error) if is_of_value(&error) => {
+                    quarantine::fail(batch, one.seq, TaskState::Waiting, &error, end.at)?;
+                }
+                told => told?,
+            }
         }
         if awaiting.len() < left {
             batch.connection.prepare_cached(FORGET_END)?.execute([end.seq])?;

@@ -9,18 +9,48 @@ use crate::StoreError;
 
 /// Says what an error of SQLite means for the database at `path`.
 pub(super) fn fault(path: &Path, error: &rusqlite::Error) -> StoreError {
-    let damaged = match error {
-        // A value that no version of this code has written.
-        rusqlite::Error::FromSqlConversionFailure(..)
-        | rusqlite::Error::IntegralValueOutOfRange(..)
-        | rusqlite::Error::InvalidColumnType(..) => true,
-        error => matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase)),
-    };
+    let damaged =
+        is_of_value(error) || matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase));
     if damaged {
         StoreError::Corrupt { path: path.to_owned(), message: error.to_string() }
     } else {
         StoreError::Unavailable { message: format!("database {}: {error}", path.display()) }
     }
+}
+
+/// Returns true if a row holds a value that no version of this code has written.
+pub(super) fn is_of_value(error: &rusqlite::Error) -> bool {
+    matches!(
+        error,
+        rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..)
+            | rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::Utf8Error(..)
+    )
+}
+
+/// Returns true if nothing can be written right now, whatever it is; else what failed is at fault.
+pub(super) fn is_of_machine(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{
+        CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, FileLockingProtocolFailed, OperationInterrupted,
+        OutOfMemory, PermissionDenied, ReadOnly, SystemIoFailure,
+    };
+    matches!(
+        error.sqlite_error_code(),
+        Some(
+            CannotOpen
+                | DatabaseBusy
+                | DatabaseLocked
+                | DiskFull
+                | FileLockingProtocolFailed
+                | NotADatabase
+                | OperationInterrupted
+                | OutOfMemory
+                | PermissionDenied
+                | ReadOnly
+                | SystemIoFailure
+        )
+    )
 }
 
 /// Says that this could not be done to the file or folder at `path`.

@@ -3,7 +3,7 @@
 use rusqlite::{OptionalExtension, params};
 use wasmill_model::{Cause, Failure, LogLine, Next, TaskState, Timestamp};
 
-use super::batch::{Batch, Operation};
+use super::batch::{Batch, Operation, large};
 use super::cancel::{Cancelling, cancel, cancellable};
 use super::depend;
 use super::remove::remove;
@@ -48,6 +48,8 @@ pub(super) const KEEP: &str = "
     INSERT INTO log_lines (seq, body) VALUES (?1, ?2)
     ON CONFLICT (seq) DO UPDATE SET body = excluded.body";
 
+pub(super) const DROP_CHECKPOINT: &str = "DELETE FROM checkpoint WHERE seq = ?1";
+
 /// Bytes kept of the message of an attempt that was not the last; a task has at most about a hundred.
 const MESSAGE_BYTES_MAX: usize = 1 << 10;
 
@@ -86,6 +88,15 @@ pub(super) enum Finished {
 impl Operation for Finish {
     type Answer = bool;
     const DURABLE: bool = true;
+
+    fn cost(&self) -> u64 {
+        let bytes = match &self.next {
+            Next::Completed(result) => result.len(),
+            Next::ResumeAt(_, state) => state.len(),
+            _ => 0,
+        };
+        1 + large(bytes)
+    }
 
     fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<bool> {
         Ok(self.finish(batch)? == Finished::Moved)
@@ -344,7 +355,6 @@ pub(super) fn keep_log(batch: &Batch<'_>, seq: i64, token: i64, part: &LogPart) 
 
 /// Drops the checkpoint of a task that has ended, if it has one.
 pub(super) fn drop_checkpoint(batch: &Batch<'_>, seq: i64) -> rusqlite::Result<()> {
-    let mut statement = batch.connection.prepare_cached("DELETE FROM checkpoint WHERE seq = ?1")?;
-    statement.execute([seq])?;
+    batch.connection.prepare_cached(DROP_CHECKPOINT)?.execute([seq])?;
     Ok(())
 }

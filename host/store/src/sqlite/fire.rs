@@ -32,6 +32,10 @@ impl Operation for FireDue {
     type Answer = Fired;
     const DURABLE: bool = true;
 
+    fn cost(&self) -> u64 {
+        1 + self.fire.runs.len() as u64
+    }
+
     fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Fired> {
         let Self { fire, waiting_max } = self;
         let schedule = one(batch.connection, &fire.name)?;

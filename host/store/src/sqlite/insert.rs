@@ -10,7 +10,7 @@ use wasmill_model::{
     Group, NewTask, OnConflict, PluginName, Priority, ScheduleName, TaskId, TaskState, Timestamp, Unique,
 };
 
-use super::batch::{Batch, Line, Operation};
+use super::batch::{Batch, Line, Operation, large};
 use super::depend::{self, Awaited};
 use super::rows::{RANK_GROUPED, RANK_HELD_BACK, RANK_LATER, millis, nanos, size, tags_text};
 use super::{keys, webhooks};
@@ -27,6 +27,10 @@ pub(super) struct Insert {
 impl Operation for Insert {
     type Answer = Result<Submitted, StoreError>;
     const DURABLE: bool = true;
+
+    fn cost(&self) -> u64 {
+        self.tasks.iter().map(|task| 1 + large(task.input.as_ref().map_or(0, String::len))).sum()
+    }
 
     fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Self::Answer> {
         if let Some((request, now)) = &self.request

@@ -22,6 +22,10 @@ pub(super) const GROUPS: &str = "
 /// How many tasks of a group are read at first: the one whose turn it is, and the next.
 const READ_MIN: usize = 2;
 
+/// How many groups may be known beyond the tasks that wait, since those that had one were cancelled, say, while
+/// their plugin was paused. With more, they are forgotten and learnt again.
+const UNUSED_MAX: usize = 1_000;
+
 /// The turns of all lanes.
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
@@ -103,6 +107,14 @@ impl Lanes {
         }
     }
 
+    /// Forgets everything if most of it must be of no use, as so many tasks wait. Only turns are lost by that.
+    pub(super) fn bound(&mut self, waiting: u64) {
+        let groups: usize = self.plugins.values().map(|of| of.groups.len()).sum();
+        if (groups + self.plugins.len()) as u64 > waiting.saturating_add(UNUSED_MAX as u64) {
+            *self = Self { last: self.last, ..Self::default() };
+        }
+    }
+
     /// Learns which groups have tasks that are ready, unless it is known.
     pub(super) fn learn(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         if self.known {
@@ -112,7 +124,12 @@ impl Lanes {
         let mut rows = statement.query([])?;
         self.known = true;
         while let Some(row) = rows.next()? {
-            self.add(&parsed(row, 0)?, &parsed(row, 1)?);
+            match (parsed(row, 0), parsed(row, 1)) {
+                (Ok(plugin), Ok(group)) => self.add(&plugin, &group),
+                (Err(error), _) | (_, Err(error)) => {
+                    tracing::error!(%error, "the tasks of a group are not started: its name is damaged");
+                }
+            }
         }
         Ok(())
     }
@@ -365,6 +382,33 @@ mod tests {
         assert_eq!(world.claim(&shares, 9, 4), (vec![], false));
         assert_eq!(world.claim(&shares, 9, 5), (vec!["ax".to_owned()], false));
         assert_eq!(world.claim(&shares, 2, 6), (vec!["by".to_owned(), "ax".to_owned()], true));
+    }
+
+    #[test]
+    fn groups_of_which_nothing_waits_are_forgotten_though_their_plugin_never_runs() {
+        let mut lanes = Lanes { known: true, ..Lanes::default() };
+        let mut most = 0;
+        for number in 0..100_000 {
+            let group = format!("g{number}").parse().expect("valid");
+            lanes.add(&share("a").plugin, &group);
+            lanes.bound(10);
+            lanes.known = true;
+            most = most.max(lanes.plugins.values().map(|of| of.in_line.len()).sum());
+        }
+        assert!(most <= UNUSED_MAX + 10, "{most}");
+        for number in 0..100_000 {
+            lanes.own_turn_of(&format!("p{number}").parse().expect("valid"));
+            lanes.bound(10);
+        }
+        assert!(lanes.plugins.len() <= UNUSED_MAX + 10, "{}", lanes.plugins.len());
+    }
+
+    impl Lanes {
+        /// Does what a claim does of a plugin that has no group.
+        fn own_turn_of(&mut self, plugin: &PluginName) {
+            self.last += 1;
+            self.of(plugin).own = self.last;
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::fault::io_fault;
 use crate::{Holder, StoreError};
 
 /// The file that is locked.
-const FILE: &str = "wasmill.lock";
+pub(super) const FILE: &str = "wasmill.lock";
 
 /// Holds the data folder until it is dropped.
 ///

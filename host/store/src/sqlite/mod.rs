@@ -16,6 +16,7 @@ mod fault;
 mod finish;
 mod fire;
 mod hand_over;
+mod home;
 mod insert;
 mod keys;
 mod lanes;
@@ -25,6 +26,7 @@ mod migrations;
 mod pause;
 mod probe;
 mod prune;
+mod quarantine;
 mod queries;
 mod readers;
 mod recover;
@@ -55,6 +57,7 @@ use self::cancel_many::CancelMany;
 use self::claim::ClaimReady;
 use self::finish::{Finish, FinishStopped};
 use self::fire::{FireDue, RunNow};
+use self::home::Home;
 use self::insert::Insert;
 use self::keys::PruneKeys;
 use self::lock::Lock;
@@ -73,9 +76,10 @@ use crate::report::ReportBoard;
 use crate::tally::Tallies;
 use crate::{
     AfterTry, Attempt, Backlog, Cancelled, CancelledMany, Claim, Claims, CommitFigures, Counts, Cursor,
-    Delivery, Depends, Due, DueQuery, Filter, Fire, Fired, Found, HandOver, Lines, ListQuery, LogPart, Mark,
-    NewSchedule, Page, Put, RanNow, Recovery, Redelivery, Removed, RemovedSchedule, RequestKey, Schedule,
-    Share, StoreConfig, StoreError, StoreStats, Submitted, Tally, Try, WebhookLog,
+    Delivery, Depends, Due, DueQuery, Excess, Filter, Fire, Fired, Found, HandOver, Keep, Lines, ListQuery,
+    LogPart, NewSchedule, Page, PruneCursor, PruneStep, Pruned, Put, RanNow, Recovery, Redelivery, Removed,
+    RemovedSchedule, RequestKey, Schedule, Share, StoreConfig, StoreError, StoreStats, Submitted, Tally, Try,
+    WebhookLog,
 };
 
 /// An open database.
@@ -100,6 +104,7 @@ impl Sqlite {
         let lock = Lock::take(&dir)?;
         let path: Arc<Path> = dir.join("wasmill.db").into();
         let connection = connection::writer(&path)?;
+        let home = Arc::new(Home::of(path.clone()));
         let whole = check::at_opening(&connection, &path)?;
         let faulty = |error| fault::fault(&path, &error);
         let (recovery, line) = recover::recover(&connection, now, &tracer).map_err(faulty)?;
@@ -109,13 +114,13 @@ impl Sqlite {
         reports.hub.begin(events::first(line.events_reserved), line.events_reserved.unsigned_abs());
         let returned = Arc::new(Returned::default());
         let batcher =
-            Batcher::new(connection, path.clone(), line, figures.clone(), reports.clone(), returned.clone());
+            Batcher::new(connection, home.clone(), line, figures.clone(), reports.clone(), returned.clone());
         let writer = Writer::start(batcher, lock)?;
         let damage = Arc::new(OnceLock::new());
         if !whole {
             check_on(path.clone(), &damage);
         }
-        let readers = Arc::new(Readers::new(path, readers));
+        let readers = Arc::new(Readers::new(home, readers));
         Ok((Self { writer, readers, damage, figures, reports, returned, waiting_max }, recovery))
     }
 
@@ -196,16 +201,24 @@ impl Sqlite {
         self.writer.write(CancelMany { found, filter, now }).await
     }
 
-    pub(crate) async fn surplus(&self, keep_max: u64) -> Result<Option<Mark>, StoreError> {
-        self.readers.read(move |connection| prune::surplus(connection, keep_max)).await
+    pub(crate) fn stored(&self) -> u64 {
+        self.figures.tallies().stored()
     }
 
-    pub(crate) fn ended_before(moment: Timestamp) -> Mark {
-        Mark { finished_at: rows::nanos(moment).saturating_sub(1), seq: i64::MAX }
+    pub(crate) async fn excess(
+        &self,
+        keep: Keep,
+        cursor: PruneCursor,
+        tasks_max: usize,
+    ) -> Result<Excess, StoreError> {
+        // Before the look: what ends in between is looked at the next time.
+        let stored = self.stored();
+        self.figures.note_kept(keep.tasks_max);
+        self.readers.read(move |connection| prune::excess(connection, &keep, cursor, stored, tasks_max)).await
     }
 
-    pub(crate) async fn prune(&self, until: Mark) -> Result<u64, StoreError> {
-        self.writer.write(Prune { until }).await
+    pub(crate) async fn prune(&self, step: PruneStep) -> Result<Pruned, StoreError> {
+        self.writer.write(Prune { step }).await
     }
 
     pub(crate) async fn probe(&self) -> Result<(), StoreError> {
@@ -284,8 +297,7 @@ impl Sqlite {
     }
 
     pub(crate) async fn log(&self, id: TaskId) -> Result<Option<String>, StoreError> {
-        let reports = self.reports.clone();
-        self.readers.read(move |connection| logs::text(connection, id, &reports)).await
+        self.read_log(id, logs::Found::text).await
     }
 
     pub(crate) async fn lines(
@@ -294,18 +306,36 @@ impl Sqlite {
         after: u64,
         lines_max: usize,
     ) -> Result<Option<Lines>, StoreError> {
-        let reports = self.reports.clone();
-        self.readers.read(move |connection| logs::lines(connection, id, after, lines_max, &reports)).await
+        self.read_log(id, move |found| found.lines(after, lines_max).map(Some)).await
+    }
+
+    /// Reads of the log of a task; `None` if there is no such task.
+    async fn read_log<T: Send + 'static>(
+        &self,
+        id: TaskId,
+        read: impl Fn(logs::Found) -> rusqlite::Result<Option<T>> + Clone + Send + 'static,
+    ) -> Result<Option<T>, StoreError> {
+        for looks_left in (0..logs::LOOKS).rev() {
+            let (reports, read) = (self.reports.clone(), read.clone());
+            let look = move |connection: &Connection| match logs::find(connection, id, &reports)? {
+                None => Ok(Some(None)),
+                // It started or ended a moment ago, and the board does not show it yet or no more.
+                Some(found) if found.is_between() && looks_left > 0 => Ok(None),
+                Some(found) => read(found).map(Some),
+            };
+            if let Some(found) = self.readers.read(look).await? {
+                return Ok(found);
+            }
+            self.reports.hub.settle().await;
+        }
+        Ok(None)
     }
 
     pub(crate) async fn get_settled(&self, id: TaskId) -> Result<Option<Task>, StoreError> {
-        let reports = self.reports.clone();
-        let read = move |connection: &Connection| {
-            let task = queries::task(connection, id, &reports);
-            reports.hub.settle();
-            task
-        };
-        self.readers.read(read).await
+        let task = self.get(id).await?;
+        // Without a connection: it takes as long as the disk does.
+        self.reports.hub.settle().await;
+        Ok(task)
     }
 
     pub(crate) fn reports(&self) -> &ReportBoard {
@@ -466,5 +496,7 @@ fn check_on(path: Arc<Path>, damage: &Arc<OnceLock<StoreError>>) {
     }
 }
 
+#[cfg(test)]
+mod budget;
 #[cfg(test)]
 mod plans;

@@ -1,10 +1,15 @@
-//! Removes tasks that ended long ago, a few at a time, and finds those that are too many.
+//! Removes tasks that ended long ago or are too many, a few at a time.
+//!
+//! A reader finds them, so that the writer passes over none: what something still needs may stand before them in
+//! any number. The writer looks at each once more, since somebody may have come to need it meanwhile.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::batch::{Batch, Operation};
-use super::rows::{parsed, size, state};
-use crate::Mark;
+use super::fault::is_of_machine;
+use super::rows::{nanos, parsed, size, state};
+use super::webhooks::PENDING;
+use crate::retention::{Excess, Keep, Prunable, PruneCursor, PruneStep, Pruned, Walked};
 
 /// The most tasks that one step removes: a few milliseconds that other writes wait for.
 const ROWS_MAX: usize = 200;
@@ -12,61 +17,155 @@ const ROWS_MAX: usize = 200;
 /// Bytes after which a step ends early, as large results take longer to remove.
 const BYTES_MAX: i64 = 4 << 20;
 
-pub(super) const OLDEST: &str = "
-    SELECT task.seq, coalesce(octet_length(result), 0) + coalesce(input_bytes, 0)
-        + coalesce(octet_length(log_lines.body), 0)
-    FROM task INDEXED BY task_finished LEFT JOIN log_lines ON log_lines.seq = task.seq
-    WHERE finished_at IS NOT NULL AND (finished_at, task.seq) <= (?1, ?2)
+/// The most rows that one look goes through, some 20 ms of a reader.
+const LOOKS_MAX: usize = 20_000;
+
+/// How many pending deliveries are counted beyond those that may be: as many are dropped in one walk at most.
+const DROPS_MAX: u64 = 100_000;
+
+pub(super) const ENDED: &str = "
+    SELECT task.seq, finished_at, coalesce(octet_length(result), 0) + coalesce(input_bytes, 0)
+        + coalesce((SELECT octet_length(body) FROM log_lines WHERE log_lines.seq = task.seq), 0),
+        EXISTS (SELECT 1 FROM dependency INDEXED BY dependency_on WHERE on_seq = task.seq),
+        (SELECT since FROM webhook WHERE webhook.seq = task.seq AND state = 1)
+    FROM task INDEXED BY task_finished
+    WHERE finished_at IS NOT NULL AND (finished_at, task.seq) > (?1, ?2)
     ORDER BY finished_at, task.seq LIMIT ?3";
-/// The same without those whose result a task still waits to be handed.
-pub(super) const OLDEST_FREE: &str = "
-    SELECT task.seq, coalesce(octet_length(result), 0) + coalesce(input_bytes, 0)
-        + coalesce(octet_length(log_lines.body), 0)
-    FROM task INDEXED BY task_finished LEFT JOIN log_lines ON log_lines.seq = task.seq
-    WHERE finished_at IS NOT NULL AND (finished_at, task.seq) <= (?1, ?2)
-        AND NOT EXISTS (SELECT 1 FROM dependency INDEXED BY dependency_on WHERE on_seq = task.seq)
-    ORDER BY finished_at, task.seq LIMIT ?3";
-pub(super) const DROP: &str = "DELETE FROM task WHERE seq = ?1 RETURNING plugin, state";
-pub(super) const SURPLUS: &str = "
-    SELECT finished_at, seq FROM task INDEXED BY task_finished WHERE finished_at IS NOT NULL
-    ORDER BY finished_at DESC, seq DESC LIMIT 1 OFFSET ?1";
+pub(super) const DROP: &str = "
+    DELETE FROM task WHERE seq = ?1 AND state >= 2
+        AND NOT EXISTS (SELECT 1 FROM dependency INDEXED BY dependency_on WHERE on_seq = ?1)
+        AND NOT EXISTS (SELECT 1 FROM webhook WHERE webhook.seq = ?1 AND webhook.state = 1)
+    RETURNING plugin, state";
+/// Gives up a delivery whose task goes; should that be needed by then, it stands as what it is.
+pub(super) const DROP_DELIVERY: &str =
+    "UPDATE webhook SET state = 3, next_at = NULL WHERE seq = ?1 AND state = 1";
+
+/// All of them, for the test of their plans.
+#[cfg(test)]
+pub(super) const STATEMENTS: [&str; 3] = [ENDED, DROP, DROP_DELIVERY];
 
 #[derive(Debug)]
 pub(super) struct Prune {
-    pub(super) until: Mark,
+    pub(super) step: PruneStep,
 }
 
 impl Operation for Prune {
-    type Answer = u64;
+    type Answer = Pruned;
     const DURABLE: bool = false;
 
-    fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<u64> {
-        let Mark { finished_at, seq } = self.until;
-        let sql = if batch.line.depended_on { OLDEST_FREE } else { OLDEST };
-        let mut oldest = batch.connection.prepare_cached(sql)?;
-        let mut rows = oldest.query(params![finished_at, seq, size(ROWS_MAX)])?;
-        let (mut pruned, mut bytes) = (Vec::new(), 0);
-        while bytes < BYTES_MAX
-            && let Some(row) = rows.next()?
-        {
-            pruned.push(row.get::<_, i64>(0)?);
-            bytes += row.get::<_, i64>(1)?;
-        }
-        drop(rows);
+    fn cost(&self) -> u64 {
+        self.step.0.len() as u64
+    }
+
+    fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Pruned> {
+        let mut pruned = Pruned::default();
         let mut drop = batch.connection.prepare_cached(DROP)?;
-        for seq in &pruned {
-            let dropped = drop.query_row([seq], |row| Ok((parsed(row, 0)?, state(row, 1)?))).optional()?;
+        for Prunable { seq, drops_delivery } in &self.step.0 {
+            let mut deliveries = 0;
+            if *drops_delivery {
+                deliveries = batch.connection.prepare_cached(DROP_DELIVERY)?.execute([seq])? as u64;
+            }
+            let dropped = drop.query_row([seq], |row| Ok((parsed(row, 0)?, state(row, 1)?))).optional();
+            let dropped = match dropped {
+                // It stays, and is no reason to keep the others.
+                Err(error) if !is_of_machine(&error) => {
+                    tracing::error!(seq, %error, "a task cannot be forgotten: its row is damaged");
+                    None
+                }
+                dropped => dropped?,
+            };
+            pruned += Pruned { tasks: u64::from(dropped.is_some()), deliveries };
             if let Some((plugin, was)) = dropped {
                 batch.moves.moved(&plugin, Some(was), None);
             }
         }
-        Ok(pruned.len() as u64)
+        batch.deliveries_dropped += pruned.deliveries;
+        Ok(pruned)
     }
 }
 
-/// Finds the newest ended task that is one too many. Looks at the index alone.
-pub(super) fn surplus(connection: &Connection, keep_max: u64) -> rusqlite::Result<Option<Mark>> {
-    let keep_max = i64::try_from(keep_max).unwrap_or(i64::MAX);
-    let mark = |row: &rusqlite::Row<'_>| Ok(Mark { finished_at: row.get(0)?, seq: row.get(1)? });
-    connection.prepare_cached(SURPLUS)?.query_row([keep_max], mark).optional()
+/// Walks on through the ended tasks, the first that ended first, until so many are found that are not kept.
+/// `stored` is how many there were a moment ago.
+///
+/// Those that are kept by number are the last ones: of all others, so many as are too many stand before them.
+pub(super) fn excess(
+    connection: &Connection,
+    keep: &Keep,
+    cursor: PruneCursor,
+    stored: u64,
+    tasks_max: usize,
+) -> rusqlite::Result<Excess> {
+    let snapshot = connection.unchecked_transaction()?;
+    let mut walked = match cursor.0 {
+        Some(walked) => walked,
+        None => Walked { finished_at: i64::MIN, seq: 0, kept: 0, drops_left: drops(&snapshot, keep)? },
+    };
+    let too_many = keep.tasks_max.map_or(0, |most| stored.saturating_sub(most).saturating_sub(walked.kept));
+    let is_old = |finished_at: i64| keep.ended_since.is_some_and(|since| finished_at < nanos(since));
+    let mut found = Found::default();
+    let mut statement = snapshot.prepare_cached(ENDED)?;
+    let mut rows = statement.query(params![walked.finished_at, walked.seq, size(LOOKS_MAX)])?;
+    let mut is_all = false;
+    for looked_at in 0.. {
+        if found.count == tasks_max {
+            break;
+        }
+        let Some(row) = rows.next()? else {
+            is_all = looked_at < LOOKS_MAX;
+            break;
+        };
+        let finished_at = row.get(1)?;
+        if looked_at as u64 >= too_many && !is_old(finished_at) {
+            is_all = true;
+            break;
+        }
+        (walked.seq, walked.finished_at) = (row.get(0)?, finished_at);
+        let is_wanted: bool = row.get(3)?;
+        let pending_since: Option<i64> = row.get(4)?;
+        let drops_delivery = pending_since.is_some_and(|since| {
+            walked.drops_left > 0 || keep.pending_since.is_some_and(|oldest| since < nanos(oldest))
+        });
+        if is_wanted || (pending_since.is_some() && !drops_delivery) {
+            walked.kept += 1;
+            continue;
+        }
+        if drops_delivery {
+            walked.drops_left = walked.drops_left.saturating_sub(1);
+        }
+        found.add(Prunable { seq: walked.seq, drops_delivery }, row.get(2)?);
+    }
+    Ok(Excess { steps: found.steps, cursor: PruneCursor(Some(walked)), is_all })
+}
+
+/// Returns how many pending deliveries there are too many.
+fn drops(connection: &Connection, keep: &Keep) -> rusqlite::Result<u64> {
+    let Some(most) = keep.pending_max else { return Ok(0) };
+    let counted_max = i64::try_from(most.saturating_add(DROPS_MAX)).unwrap_or(i64::MAX);
+    let pending: i64 = connection.prepare_cached(PENDING)?.query_one([counted_max], |row| row.get(0))?;
+    Ok(pending.unsigned_abs().saturating_sub(most))
+}
+
+/// What was found, in steps that are short.
+#[derive(Default)]
+struct Found {
+    steps: Vec<PruneStep>,
+    count: usize,
+    /// Bytes of the last step.
+    bytes: i64,
+}
+
+impl Found {
+    fn add(&mut self, task: Prunable, bytes: i64) {
+        self.count += 1;
+        match self.steps.last_mut() {
+            Some(step) if step.0.len() < ROWS_MAX && self.bytes < BYTES_MAX => {
+                step.0.push(task);
+                self.bytes += bytes;
+            }
+            _ => {
+                self.steps.push(PruneStep(vec![task]));
+                self.bytes = bytes;
+            }
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! What is read. Each query is one statement, so it sees one moment of the database.
+//! What is read. Each query is one statement or one transaction, so it sees one moment of the database.
 
 use chrono::DateTime;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -6,9 +6,10 @@ use wasmill_model::{
     NewTask, OnConflict, PluginName, Task, TaskId, TaskState, Timestamp, Unique, UniqueKey, Webhook,
 };
 
+use super::fault::is_of_value;
 use super::hand_over;
 use super::rows::{
-    TaskRow, backoff, group, parsed, priority, select_tasks, size, state, tags, task_row, timeout,
+    TaskRow, backoff, cause, group, parsed, priority, select_tasks, size, state, tags, task_row, timeout,
 };
 use super::walk::walk;
 use super::webhooks;
@@ -67,7 +68,7 @@ pub(super) fn page(
     let mut page = Page { tasks: Vec::new(), next: None };
     let (mut last, mut bytes) = (before, 0);
     for row in rows {
-        let row = row?;
+        let Some(row) = readable(row)? else { continue };
         if page.tasks.len() == query.limit || bytes > PAGE_BYTES {
             page.next = (!page.tasks.is_empty()).then_some(Cursor(last));
             break;
@@ -77,6 +78,17 @@ pub(super) fn page(
         page.tasks.push(with_report(row, reports));
     }
     Ok(page)
+}
+
+/// Leaves a task out of a page whose row is damaged: all others are still wanted.
+fn readable(row: rusqlite::Result<TaskRow>) -> rusqlite::Result<Option<TaskRow>> {
+    match row {
+        Err(error) if is_of_value(&error) => {
+            tracing::warn!(%error, "a task is left out of a list: its row in the database is damaged");
+            Ok(None)
+        }
+        row => row.map(Some),
+    }
 }
 
 /// Reads a page of the tasks that fit; it may end before it is full.
@@ -102,8 +114,8 @@ fn filtered_page(
             page.next = Some(Cursor(last));
             break;
         }
-        let row = statement.query_one([seq], task_row)?;
         last = seq;
+        let Some(row) = readable(statement.query_one([seq], task_row))? else { continue };
         bytes += row.task.result.as_ref().map_or(0, String::len);
         page.tasks.push(with_report(row, reports));
     }
@@ -116,7 +128,7 @@ pub(super) fn attempts(connection: &Connection, id: TaskId) -> rusqlite::Result<
     let attempts = statement.query_map([id.as_bytes()], |row| {
         Ok(Attempt {
             attempt: row.get(0)?,
-            cause: parsed(row, 1)?,
+            cause: cause(row, 1)?.0,
             message: row.get(2)?,
             started_at: row.get::<_, Option<_>>(3)?.map(DateTime::from_timestamp_nanos),
             finished_at: DateTime::from_timestamp_nanos(row.get(4)?),
@@ -151,7 +163,9 @@ pub(super) fn again(
     new: TaskId,
     now: Timestamp,
 ) -> rusqlite::Result<Option<(TaskState, NewTask)>> {
-    let mut statement = connection.prepare_cached(AGAIN)?;
+    // Were it pruned between the two steps, it would seem to wait for nothing.
+    let snapshot = connection.unchecked_transaction()?;
+    let mut statement = snapshot.prepare_cached(AGAIN)?;
     let again = statement.query_row([id.as_bytes()], |row| {
         let key: Option<UniqueKey> = row.get_ref(9)?.as_str_or_null()?.map(|_| parsed(row, 9)).transpose()?;
         // Whoever asks for it again says in which trace.
@@ -173,7 +187,7 @@ pub(super) fn again(
     });
     let Some((state, mut task, dependant)) = again.optional()? else { return Ok(None) };
     if let Some(seq) = dependant {
-        task.dependencies = hand_over::again(connection, seq)?;
+        task.dependencies = hand_over::again(&snapshot, seq)?;
     }
     Ok(Some((state, task)))
 }

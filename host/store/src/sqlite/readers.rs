@@ -1,6 +1,5 @@
 //! A few connections that only read, so that a long read holds up neither the writer nor the runtime.
 
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::Connection;
@@ -8,13 +7,14 @@ use tokio::sync::Semaphore;
 
 use super::connection;
 use super::fault::fault;
+use super::home::Home;
 use super::trouble::Trouble;
 use crate::StoreError;
 
 /// The connections that nobody uses right now; missing ones are opened when they are needed.
 #[derive(Debug)]
 pub(super) struct Readers {
-    path: Arc<Path>,
+    home: Arc<Home>,
     idle: Mutex<Vec<Connection>>,
     permits: Arc<Semaphore>,
     trouble: Trouble,
@@ -22,11 +22,11 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    pub(super) fn new(path: Arc<Path>, readers: usize) -> Self {
+    pub(super) fn new(home: Arc<Home>, readers: usize) -> Self {
         let readers = u32::try_from(readers).unwrap_or(u32::MAX).clamp(1, 1_024);
         let permits = Arc::new(Semaphore::new(readers as usize));
         Self {
-            path,
+            home,
             idle: Mutex::default(),
             permits,
             trouble: Trouble::of("reading from the database"),
@@ -58,9 +58,16 @@ impl Readers {
     }
 
     fn run<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        let faulty = |error| fault(self.home.path(), &error);
         let idle = self.idle().pop();
-        let faulty = |error| fault(&self.path, &error);
-        let connection = idle.map_or_else(|| connection::reader(&self.path), Ok).map_err(faulty)?;
+        let connection = match idle {
+            Some(connection) => connection,
+            None => {
+                // What lies here may be the database of another host by now.
+                self.home.check()?;
+                connection::reader(self.home.path()).map_err(faulty)?
+            }
+        };
         let read = query(&connection).map_err(faulty);
         // One that failed may be stuck in its trouble; the next read opens another.
         if read.is_ok() {

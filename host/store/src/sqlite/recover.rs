@@ -1,14 +1,15 @@
 //! The one thing the opening decides: what becomes of tasks that ran when the host died.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Row};
 use wasmill_model::{
-    Attempts, Backoff, Next, Outcome, PluginName, RetryOn, TaskId, Timestamp, Tracer, fault_point,
+    Attempts, Backoff, Next, Outcome, PluginName, RetryOn, TaskId, TaskState, Timestamp, Tracer, fault_point,
 };
 
 use super::batch::{Batch, Line};
+use super::fault::is_of_value;
 use super::finish::{Finish, Finished};
 use super::rows::{nanos, parsed, traced};
-use super::{depend, events, tally, wall, webhooks};
+use super::{depend, events, quarantine, tally, wall, webhooks};
 use crate::report::{ReportBoard, Reporter};
 use crate::{Claim, Recovery};
 
@@ -45,7 +46,12 @@ pub(super) fn recover(
     // Nobody follows yet, so nobody is told.
     let mut batch = Batch::new(&transaction, line, &reports);
     let mut recovery = Recovery::default();
-    for finish in crashed(&transaction, &reports, now)? {
+    let (crashed, damaged) = crashed(&transaction, &reports, now)?;
+    for (seq, error) in damaged {
+        quarantine::fail(&mut batch, seq, TaskState::Running, &error, now)?;
+        recovery.failed += 1;
+    }
+    for finish in crashed {
         match (finish.finish(&mut batch)?, &finish.next) {
             (Finished::Moved, Next::Failed(_)) => recovery.failed += 1,
             (Finished::Moved, _) => recovery.requeued += 1,
@@ -82,9 +88,14 @@ fn line(connection: &Connection) -> rusqlite::Result<Line> {
     })
 }
 
-fn crashed(connection: &Connection, reports: &ReportBoard, now: Timestamp) -> rusqlite::Result<Vec<Finish>> {
+/// Finds what ran, and what ran and cannot be read.
+type Crashed = (Vec<Finish>, Vec<(i64, rusqlite::Error)>);
+
+fn crashed(connection: &Connection, reports: &ReportBoard, now: Timestamp) -> rusqlite::Result<Crashed> {
     let mut statement = connection.prepare(RUNNING)?;
-    let finishes = statement.query_map([], |row| {
+    let (mut finishes, mut damaged) = (Vec::new(), Vec::new());
+    let mut rows = statement.query([])?;
+    let finish = |row: &Row<'_>| {
         let used = Attempts {
             attempt: row.get(3)?,
             attempts_max: row.get(4)?,
@@ -105,6 +116,13 @@ fn crashed(connection: &Connection, reports: &ReportBoard, now: Timestamp) -> ru
         let report = reports.cell(of, None);
         let claim = Claim { id, seq, plugin, token, report, has_webhook: row.get(10)? };
         Ok(Finish { claim, next, log: None, now })
-    })?;
-    finishes.collect()
+    };
+    while let Some(row) = rows.next()? {
+        match finish(row) {
+            Ok(one) => finishes.push(one),
+            Err(error) if is_of_value(&error) => damaged.push((row.get(1)?, error)),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((finishes, damaged))
 }

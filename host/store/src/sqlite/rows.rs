@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::DateTime;
 use rusqlite::Row;
 use rusqlite::types::Type;
-use wasmill_model::{Backoff, Failure, Group, Priority, Tag, Task, TaskId, TaskState, Timestamp};
+use wasmill_model::{Backoff, Cause, Failure, Group, Priority, Tag, Task, TaskId, TaskState, Timestamp};
 
 use super::usage;
 use crate::log::Damaged;
@@ -173,7 +173,19 @@ pub(super) fn damaged(error: Damaged) -> rusqlite::Error {
 
 fn failure(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Failure>> {
     let Some(message) = row.get::<_, Option<String>>(column + 1)? else { return Ok(None) };
-    Ok(Some(Failure { cause: parsed(row, column)?, message }))
+    let (cause, unknown) = cause(row, column)?;
+    let message = match unknown {
+        Some(word) => format!("{message} (cause {word}, which this version does not know)"),
+        None => message,
+    };
+    Ok(Some(Failure { cause, message }))
+}
+
+/// Reads a cause from a column. Causes are no part of the schema version: one that only a later version knows is
+/// a fault of the host here, and its word is returned as well.
+pub(super) fn cause(row: &Row<'_>, column: usize) -> rusqlite::Result<(Cause, Option<String>)> {
+    let word = row.get_ref(column)?.as_str()?;
+    Ok(word.parse().map_or_else(|_| (Cause::HostFault, Some(word.to_owned())), |cause| (cause, None)))
 }
 
 /// Reads what may be kept as text from a column.

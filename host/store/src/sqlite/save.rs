@@ -2,7 +2,7 @@
 
 use rusqlite::params;
 
-use super::batch::{Batch, Operation};
+use super::batch::{Batch, Operation, large};
 use crate::Claim;
 
 pub(super) const SAVE: &str = "
@@ -19,6 +19,10 @@ pub(super) struct Save {
 impl Operation for Save {
     type Answer = bool;
     const DURABLE: bool = true;
+
+    fn cost(&self) -> u64 {
+        1 + large(self.state.len())
+    }
 
     fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<bool> {
         save(batch, &self.claim, &self.state)

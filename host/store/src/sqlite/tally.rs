@@ -36,7 +36,14 @@ pub(super) fn load(connection: &Connection) -> rusqlite::Result<BTreeMap<PluginN
         let mut statement = connection.prepare(sql)?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
-            let tally = tallies.entry(parsed(row, 0)?).or_default();
+            let plugin = match parsed(row, 0) {
+                Ok(plugin) => plugin,
+                Err(error) => {
+                    tracing::error!(%error, "the tasks of a plugin are not counted: its name is damaged");
+                    continue;
+                }
+            };
+            let tally = tallies.entry(plugin).or_default();
             let count = |column| row.get::<_, i64>(column).map(i64::cast_unsigned);
             tally.set(state(row, 1)?, count(2)?, count(3)?);
         }

@@ -209,7 +209,8 @@ fn fits(filter: &Filter, row: &Row<'_>) -> rusqlite::Result<bool> {
         return Ok(false);
     }
     if !filter.tags.is_empty() {
-        let tags = tags(row, 4)?;
+        // Damaged ones are none.
+        let tags = tags(row, 4).unwrap_or_default();
         if !filter.tags.iter().all(|tag| tags.contains(tag)) {
             return Ok(false);
         }

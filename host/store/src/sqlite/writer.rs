@@ -3,6 +3,7 @@
 //! The queue holds at most one full batch; whoever comes then waits, with what it wants written, in
 //! its own future. So memory is bounded by the callers, also when they hang up.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -20,6 +21,12 @@ use crate::{CommitFigures, Counts, StoreError, StoreStats};
 /// The most commands in one transaction: enough that the fsync no longer shows, few enough that
 /// the first caller of a batch need not wait for long.
 const BATCH_MAX: usize = 2_000;
+
+/// The most rows, or 4 KiB of what is large, in one transaction unless a single command has more: some 20 ms.
+const COST_MAX: u64 = 4_000;
+
+/// The most of them that a command may have to be one that no large one comes before.
+const SMALL_MAX: u64 = 250;
 
 /// Talks to the writer thread. Dropping it finishes what is queued and waits for that.
 #[derive(Debug)]
@@ -90,31 +97,69 @@ fn join(thread: &Mutex<Option<JoinHandle<()>>>) {
 
 fn write_all(mut batcher: Batcher, mut messages: mpsc::Receiver<Message>) {
     let mut taken = Vec::with_capacity(BATCH_MAX);
-    while take(&batcher, &mut messages, &mut taken) {
+    let mut large = VecDeque::new();
+    while take(&batcher, &mut messages, &mut taken, large.len()) {
         let mut jobs = Vec::with_capacity(taken.len());
         for message in taken.drain(..) {
             match message {
+                Message::Run(job) if job.cost() > SMALL_MAX => large.push_back(job),
                 Message::Run(job) => jobs.push(job),
                 Message::Close => messages.close(),
             }
         }
-        batcher.commit(jobs);
+        for batch in batches(jobs, &mut large) {
+            batcher.commit(batch);
+        }
     }
     // Claims may have come back since the last batch.
     batcher.commit(Vec::new());
 }
 
+/// Divides commands into transactions that are bounded by what they cost: first the small ones, with as many of
+/// the large ones as there is room for. If that is none, the first of them comes in one of its own.
+///
+/// So a small command waits for one large one at most, however many are queued, and none waits for ever.
+fn batches(jobs: Vec<Box<dyn Job>>, large: &mut VecDeque<Box<dyn Job>>) -> Vec<Vec<Box<dyn Job>>> {
+    let (mut batches, mut batch, mut cost) = (Vec::new(), Vec::new(), 0);
+    for job in jobs {
+        if cost + job.cost() > COST_MAX {
+            batches.push(std::mem::take(&mut batch));
+            cost = 0;
+        }
+        cost += job.cost();
+        batch.push(job);
+    }
+    let mut took = false;
+    while let Some(job) = large.pop_front_if(|job| cost + job.cost() <= COST_MAX) {
+        cost += job.cost();
+        batch.push(job);
+        took = true;
+    }
+    // Also an empty one: something may be left to go on with.
+    batches.push(batch);
+    if !took {
+        batches.extend(large.pop_front().map(|job| vec![job]));
+    }
+    batches
+}
+
 /// Takes what is queued, and waits for it unless there is something to go on with; false when nothing will
 /// come any more. What is left to go on with then is the next host's.
-fn take(batcher: &Batcher, messages: &mut mpsc::Receiver<Message>, taken: &mut Vec<Message>) -> bool {
-    if !batcher.goes_on() {
+fn take(
+    batcher: &Batcher,
+    messages: &mut mpsc::Receiver<Message>,
+    taken: &mut Vec<Message>,
+    large: usize,
+) -> bool {
+    if large == 0 && !batcher.goes_on() {
         return messages.blocking_recv_many(taken, BATCH_MAX) > 0;
     }
-    while taken.len() < BATCH_MAX {
+    // Those that were taken and not written are bounded, too.
+    while taken.len() + large < BATCH_MAX {
         match messages.try_recv() {
             Ok(message) => taken.push(message),
             Err(TryRecvError::Empty) => break,
-            Err(TryRecvError::Disconnected) => return !taken.is_empty(),
+            Err(TryRecvError::Disconnected) => return large > 0 || !taken.is_empty(),
         }
     }
     true
@@ -127,6 +172,8 @@ pub(super) struct Figures {
     running: AtomicU64,
     commits: AtomicU64,
     commands: AtomicU64,
+    kept_max: AtomicU64,
+    deliveries_dropped: AtomicU64,
     tallies: Tallies,
     spread: Mutex<CommitFigures>,
     /// Hints that a delivery is due.
@@ -137,6 +184,7 @@ pub(super) struct Figures {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Committed {
     pub(super) commands: usize,
+    pub(super) deliveries_dropped: u64,
     /// Whether it waited for the disk.
     pub(super) synced: bool,
     pub(super) took: Duration,
@@ -149,6 +197,8 @@ impl Figures {
             running: AtomicU64::new(line.running),
             commits: AtomicU64::new(0),
             commands: AtomicU64::new(0),
+            kept_max: AtomicU64::new(u64::MAX),
+            deliveries_dropped: AtomicU64::new(0),
             tallies,
             spread: Mutex::new(CommitFigures {
                 synced_seconds: Histogram::new(LATENCY_SECONDS),
@@ -165,12 +215,18 @@ impl Figures {
         self.running.store(line.running, Ordering::Relaxed);
         self.commits.fetch_add(1, Ordering::Relaxed);
         self.commands.fetch_add(committed.commands as u64, Ordering::Relaxed);
+        self.deliveries_dropped.fetch_add(committed.deliveries_dropped, Ordering::Relaxed);
         self.tallies.take(moves);
         let mut spread = self.spread();
         let seconds =
             if committed.synced { &mut spread.synced_seconds } else { &mut spread.unsynced_seconds };
         seconds.observe_time(committed.took);
         spread.commands.observe(committed.commands as f64);
+    }
+
+    /// Notes how many ended tasks are to be kept at most.
+    pub(super) fn note_kept(&self, tasks_max: Option<u64>) {
+        self.kept_max.store(tasks_max.unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     pub(super) fn failed(&self) {
@@ -188,6 +244,8 @@ impl Figures {
         StoreStats {
             commits: self.commits.load(Ordering::Relaxed),
             commands: self.commands.load(Ordering::Relaxed),
+            excess: self.tallies.stored().saturating_sub(self.kept_max.load(Ordering::Relaxed)),
+            deliveries_dropped: self.deliveries_dropped.load(Ordering::Relaxed),
         }
     }
 
@@ -201,5 +259,62 @@ impl Figures {
 
     fn spread(&self) -> MutexGuard<'_, CommitFigures> {
         self.spread.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sqlite::batch::Batch;
+
+    #[derive(Debug)]
+    struct Costs(u64);
+
+    impl Operation for Costs {
+        type Answer = ();
+        const DURABLE: bool = false;
+
+        fn cost(&self) -> u64 {
+            self.0
+        }
+
+        fn run(&self, _: &mut Batch<'_>) -> rusqlite::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn jobs(costs: &[u64]) -> Vec<Box<dyn Job>> {
+        let job = |cost: &u64| Box::new(Pending::new(Costs(*cost), oneshot::channel().0)) as Box<dyn Job>;
+        costs.iter().map(job).collect()
+    }
+
+    /// Returns what the commands of each transaction cost.
+    fn divided(small: &[u64], large: &mut VecDeque<Box<dyn Job>>) -> Vec<Vec<u64>> {
+        let batches = batches(jobs(small), large);
+        batches.iter().map(|batch| batch.iter().map(|job| job.cost()).collect()).collect()
+    }
+
+    #[test]
+    fn a_transaction_is_bounded_by_what_it_costs() {
+        let mut large = VecDeque::new();
+        assert_eq!(divided(&[1; BATCH_MAX], &mut large), [vec![1; BATCH_MAX]]);
+        let full = divided(&[SMALL_MAX; 100], &mut large);
+        assert!(full.iter().all(|batch| batch.iter().sum::<u64>() <= COST_MAX), "{full:?}");
+        assert_eq!(full.iter().flatten().sum::<u64>(), 100 * SMALL_MAX);
+        large.extend(jobs(&[1_000; 6]));
+        assert_eq!(divided(&[1], &mut large), [vec![1, 1_000, 1_000, 1_000]]);
+        assert_eq!(divided(&[], &mut large), [vec![1_000, 1_000, 1_000]]);
+        assert!(large.is_empty());
+    }
+
+    #[test]
+    fn small_commands_wait_for_one_large_one_at_most_and_that_waits_for_one_round() {
+        let mut large: VecDeque<_> = jobs(&[10_000; 64]).into();
+        for left in (0..64).rev() {
+            assert_eq!(divided(&[1, 1], &mut large), [vec![1, 1], vec![10_000]]);
+            assert_eq!(large.len(), left);
+        }
+        large.extend(jobs(&[300]));
+        assert_eq!(divided(&[SMALL_MAX; 16], &mut large), [vec![SMALL_MAX; 16], vec![300]]);
     }
 }

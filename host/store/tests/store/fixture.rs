@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::TimeZone;
 use wasmill_model::{Cause, Failure, LogStream, NewTask, PluginName, Task, TaskId, Timestamp};
-use wasmill_store::{Claim, Claimed, Claims, LogPart, Recovery, Store, StoreConfig};
+use wasmill_store::{Claim, Claimed, Claims, Keep, LogPart, PruneCursor, Recovery, Store, StoreConfig};
 
 /// Where a store lives on while it is closed and opened again.
 pub(crate) trait Place {
@@ -94,4 +94,24 @@ pub(crate) fn wrote(claim: &Claim, text: &str) -> Option<LogPart> {
     claim.log().keep(1 << 10);
     claim.log().write(LogStream::Stdout, text.as_bytes(), at(1));
     claim.log().part()
+}
+
+/// Keeps all that ended at this second or later, and what is pending.
+pub(crate) fn since(second: i64) -> Keep {
+    Keep { ended_since: Some(at(second)), ..Keep::default() }
+}
+
+/// Prunes all that is not kept; returns how many tasks went.
+pub(crate) async fn prune(store: &Store, keep: Keep) -> u64 {
+    let (mut cursor, mut tasks) = (PruneCursor::default(), 0);
+    loop {
+        let excess = store.excess(keep, cursor, 1_000).await.expect("read");
+        for step in excess.steps {
+            tasks += store.prune(step).await.expect("pruned").tasks;
+        }
+        if excess.is_all {
+            return tasks;
+        }
+        cursor = excess.cursor;
+    }
 }

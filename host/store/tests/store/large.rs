@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use wasmill_model::{NewTask, TaskId, TaskState};
 use wasmill_store::{Counts, Cursor, Ended, Filter, ListQuery, Store};
 
-use crate::fixture::{Folder, Place, at, new_task, plugin};
+use crate::fixture::{Folder, Place, at, new_task, plugin, prune, since};
 
 const ROWS: u64 = 1_000_000;
 
@@ -142,7 +142,7 @@ async fn come_and_go(store: Store, done: Arc<AtomicBool>) -> (u64, u64) {
             let removed = store.remove(id, at(2)).await.expect("removed");
             went += u64::from(matches!(removed, wasmill_store::Removed::Removed { .. }));
         }
-        went += store.prune(Store::ended_before(at(1))).await.expect("pruned");
+        went += prune(&store, since(1)).await;
         tokio::task::yield_now().await;
     }
     (came, went)

@@ -8,10 +8,12 @@ use wasmill_model::{
     Cause, Dependencies, HAND_OVER_BYTES_MAX, Handed, NewTask, Next, OnConflict, OnFailure, Priority, Task,
     TaskId, TaskState, Unique,
 };
-use wasmill_store::{Change, Dependency, Filter, HandOver, RequestKey, Store, StoreError, Told};
+use wasmill_store::{
+    Change, Dependency, Filter, HandOver, Keep, PruneCursor, RequestKey, Store, StoreError, Told,
+};
 
 use crate::fixture::{
-    Place, at, claim, claim_one, end_stopped, failure, get, ids, insert_one, new_task, plugin,
+    Place, at, claim, claim_one, end_stopped, failure, get, ids, insert_one, new_task, plugin, prune, since,
 };
 
 fn after(on: &[TaskId]) -> NewTask {
@@ -19,7 +21,7 @@ fn after(on: &[TaskId]) -> NewTask {
     NewTask { dependencies: Some(dependencies), ..new_task() }
 }
 
-fn with(on: &[TaskId], on_failure: OnFailure, hand_over: bool) -> NewTask {
+pub(crate) fn with(on: &[TaskId], on_failure: OnFailure, hand_over: bool) -> NewTask {
     NewTask { dependencies: Some(Dependencies { on: on.to_vec(), on_failure, hand_over }), ..new_task() }
 }
 
@@ -408,8 +410,8 @@ pub(crate) async fn results_are_handed_over_in_their_order(place: &impl Place) {
     assert_eq!(store.finish(&claimed.claim, Next::RetryAt(at(5), failure()), None, at(4)).await, Ok(true));
     assert_eq!(store.handed(&claimed.claim).await, Ok(HandOver::Results(vec![])), "to whom it is due alone");
     // The next attempt gets them as well, though they would be forgotten by now.
-    let all = Store::ended_before(at(100));
-    assert_eq!(store.prune(all).await, Ok(1), "the one that failed has nothing to hand over");
+    let all = since(100);
+    assert_eq!(prune(&store, all).await, 1, "the one that failed has nothing to hand over");
     assert_eq!(handed(&store, 5).await, expected);
     let depends = store.depends(second).await.expect("read").expect("it depends");
     assert!(depends.hand_over);
@@ -424,19 +426,19 @@ pub(crate) async fn results_that_are_to_be_handed_over_are_not_forgotten(place: 
         let claimed = claim(&store, 1, at(1)).await.claimed.remove(0);
         assert_eq!(store.finish(&claimed.claim, completed(), None, at(1)).await, Ok(true));
     }
-    let all = Store::ended_before(at(100));
-    assert_eq!(store.prune(all).await, Ok(1), "one that only has to have ended may go");
-    assert_eq!((store.prune(all).await, store.get(other).await), (Ok(0), Ok(None)));
+    let all = since(100);
+    assert_eq!(prune(&store, all).await, 1, "one that only has to have ended may go");
+    assert_eq!((prune(&store, all).await, store.get(other).await), (0, Ok(None)));
     assert_eq!(get(&store, plain).await.waits_for, Some(0));
     store.close().await;
     let (store, _) = place.open_at(9, at(2));
-    assert_eq!(store.prune(all).await, Ok(0));
+    assert_eq!(prune(&store, all).await, 0);
     let claimed = claim_one(&store, at(2)).await;
     assert!(matches!(store.handed(&claimed.claim).await, Ok(HandOver::Results(_))));
     store.cancel(second, at(3)).await.expect("asked");
-    assert_eq!(store.prune(all).await, Ok(0), "its guest is still there");
+    assert_eq!(prune(&store, all).await, 0, "its guest is still there");
     end_stopped(&store, &claimed.claim, at(3)).await;
-    assert_eq!(store.prune(all).await, Ok(2), "nobody waits for it any more");
+    assert_eq!(prune(&store, all).await, 2, "nobody waits for it any more");
     assert_eq!(store.get(first).await, Ok(None));
 }
 
@@ -500,4 +502,44 @@ pub(crate) async fn a_task_let_in_waits_for_no_clock_that_went_back(place: &impl
     assert_eq!(ready(&store, 20).await, [second], "the clock was ahead by then");
     assert_eq!(ready(&store, 49).await, []);
     assert_eq!(ready(&store, 50).await, [later]);
+}
+
+pub(crate) async fn what_is_kept_for_others_counts_and_hides_nothing_behind_it(place: &impl Place) {
+    let (store, _) = place.open_at(9_000, at(0));
+    let mut waiting = Vec::new();
+    for second in 0..3 {
+        let first = insert_one(&store).await;
+        let next = NewTask { plugin: plugin("b"), ..with(&[first], OnFailure::Cancel, true) };
+        waiting.push((first, insert(&store, next).await));
+        end(&store, completed(), second).await;
+    }
+    let mut plain = Vec::new();
+    for second in 3..6 {
+        plain.push(insert_one(&store).await);
+        end(&store, completed(), second).await;
+    }
+    // Six are stored. The newest four stay, and the two before them are wanted.
+    let newest = |most| Keep { tasks_max: Some(most), ..Keep::default() };
+    assert_eq!(prune(&store, newest(4)).await, 0);
+    assert_eq!(prune(&store, newest(2)).await, 1, "the first that nobody wants");
+    assert_eq!(store.get(plain[0]).await, Ok(None));
+    assert_eq!((prune(&store, newest(2)).await, store.stored()), (0, 5));
+    // As a walk goes on, what it has passed by still counts.
+    let mut walk = store.excess(newest(2), PruneCursor::default(), 9).await.expect("read");
+    assert!(walk.is_all && walk.steps.is_empty());
+    plain.push(insert_one(&store).await);
+    end(&store, completed(), 6).await;
+    walk = store.excess(newest(2), walk.cursor, 9).await.expect("read");
+    assert_eq!(walk.steps.len(), 1);
+    assert_eq!(store.prune(walk.steps.remove(0)).await.expect("pruned").tasks, 1);
+    assert_eq!((store.get(plain[1]).await, store.stored()), (Ok(None), 5));
+    // Somebody comes to want a result between the look and the write.
+    let mut found = store.excess(newest(0), PruneCursor::default(), 9).await.expect("read");
+    insert(&store, NewTask { plugin: plugin("b"), ..with(&[plain[2]], OnFailure::Cancel, true) }).await;
+    assert_eq!(store.prune(found.steps.remove(0)).await.expect("pruned").tasks, 1);
+    assert!(store.get(plain[2]).await.expect("read").is_some() && store.get(plain[3]).await == Ok(None));
+    for (_, waits) in waiting {
+        store.cancel(waits, at(7)).await.expect("cancelled");
+    }
+    assert!(prune(&store, newest(4)).await >= 3, "nobody wants them any more");
 }

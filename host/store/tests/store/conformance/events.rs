@@ -108,7 +108,7 @@ pub(crate) async fn no_number_is_given_twice_though_the_host_starts_again(place:
         }
         assert!(told[0] > newest && told[1] == told[0] + 1, "{told:?} after {newest}");
         newest = told[1];
-        all.go_back(newest - 5);
+        all.go_back(newest.wrapping_sub(5));
         assert!(matches!(all.next().await, Told::Missed { .. }), "of an earlier host");
         store.close().await;
     }

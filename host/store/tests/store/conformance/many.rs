@@ -1,9 +1,11 @@
 //! Filters: which tasks a list shows, which a cancel of many stops, and what retention removes.
 
 use wasmill_model::{NewTask, Next, TaskId, TaskState};
-use wasmill_store::{CancelledMany, Filter, ListQuery, Stopping, Store};
+use wasmill_store::{CancelledMany, Filter, Keep, ListQuery, PruneCursor, Stopping, Store};
 
-use crate::fixture::{Place, at, claim, claim_one, end_stopped, failure, get, insert_one, new_task, plugin};
+use crate::fixture::{
+    Place, at, claim, claim_one, end_stopped, failure, get, insert_one, new_task, plugin, prune, since,
+};
 
 fn done() -> Next {
     Next::Completed("1".to_owned())
@@ -179,9 +181,9 @@ pub(crate) async fn tasks_that_ended_long_ago_are_pruned(place: &impl Place) {
         ended.push(task_in(&store, state, second as i64).await);
     }
     let running = task_in(&store, TaskState::Running, 0).await;
-    assert_eq!(store.prune(Store::ended_before(at(0))).await, Ok(0), "the moment itself is kept");
-    assert_eq!(store.prune(Store::ended_before(at(2))).await, Ok(2));
-    assert_eq!(store.prune(Store::ended_before(at(2))).await, Ok(0));
+    assert_eq!(prune(&store, since(0)).await, 0, "the moment itself is kept");
+    assert_eq!(prune(&store, since(2)).await, 2);
+    assert_eq!(prune(&store, since(2)).await, 0);
     assert_eq!(listed(&store, &Filter::default(), 9).await, [running, ended[2]]);
 }
 
@@ -193,10 +195,10 @@ pub(crate) async fn tasks_that_are_too_many_are_pruned(place: &impl Place) {
         ended.push(task_in(&store, TaskState::Completed, 0).await);
     }
     let waiting = task_in(&store, TaskState::Waiting, 0).await;
-    assert_eq!(store.surplus(5).await, Ok(None));
-    let mark = store.surplus(2).await.expect("looked up").expect("too many");
-    assert_eq!(store.prune(mark).await, Ok(3));
-    assert_eq!(store.surplus(2).await, Ok(None));
+    let newest = |most| Keep { tasks_max: Some(most), ..Keep::default() };
+    assert_eq!((store.stored(), prune(&store, newest(5)).await), (5, 0));
+    assert_eq!(prune(&store, newest(2)).await, 3);
+    assert_eq!((store.stored(), prune(&store, newest(2)).await), (2, 0));
     assert_eq!(listed(&store, &Filter::default(), 9).await, [waiting, ended[4], ended[3]]);
 }
 
@@ -206,16 +208,22 @@ pub(crate) async fn one_step_prunes_no_more_than_its_share(place: &impl Place) {
     for claimed in claim(&store, 1_000, at(0)).await.claimed {
         assert_eq!(store.finish(&claimed.claim, done(), None, at(0)).await, Ok(true));
     }
-    let mut left = 1_000;
-    for step in 1.. {
-        let pruned = store.prune(Store::ended_before(at(1))).await.expect("pruned");
+    let excess = store.excess(since(1), PruneCursor::default(), 900).await.expect("read");
+    assert!(!excess.is_all && excess.steps.len() > 3, "{excess:?}");
+    let (mut left, mut steps) = (1_000, excess.steps.into_iter());
+    for step in steps.by_ref().take(2) {
+        let pruned = store.prune(step).await.expect("pruned").tasks;
+        assert!((1..=200).contains(&pruned), "{pruned}");
         left -= pruned;
-        if pruned == 0 {
-            assert!(step > 2, "more than one step");
-            break;
-        }
     }
-    assert_eq!(left, 0);
+    assert_eq!(store.stored(), left);
+    // The steps that were found and not taken are found again from the front, and the rest behind the cursor.
+    let rest = store.excess(since(1), excess.cursor, 900).await.expect("read");
+    assert!(rest.is_all && rest.steps.len() == 1);
+    for step in steps.chain(rest.steps) {
+        left -= store.prune(step).await.expect("pruned").tasks;
+    }
+    assert_eq!((left, store.stored()), (0, 0));
 }
 
 pub(crate) async fn large_results_make_a_step_of_pruning_shorter(place: &impl Place) {
@@ -226,5 +234,11 @@ pub(crate) async fn large_results_make_a_step_of_pruning_shorter(place: &impl Pl
         let large = Next::Completed("x".repeat(3 << 20));
         assert_eq!(store.finish(&claim, large, None, at(0)).await, Ok(true));
     }
-    assert_eq!(store.prune(Store::ended_before(at(1))).await, Ok(2));
+    let excess = store.excess(since(1), PruneCursor::default(), 9).await.expect("read");
+    let tasks = async |step| store.prune(step).await.expect("pruned").tasks;
+    let mut pruned = Vec::new();
+    for step in excess.steps {
+        pruned.push(tasks(step).await);
+    }
+    assert_eq!(pruned, [2, 2]);
 }

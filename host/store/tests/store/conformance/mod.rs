@@ -123,13 +123,19 @@ macro_rules! suite {
                 results_that_are_to_be_handed_over_are_not_forgotten,
                 what_cannot_be_handed_over_is_named,
                 a_task_done_again_waits_for_what_it_waited_for,
+                what_is_kept_for_others_counts_and_hides_nothing_behind_it,
                 a_task_let_in_waits_for_no_clock_that_went_back;
             webhook: the_end_of_a_task_makes_its_delivery_due, a_receiver_is_told_of_the_ends_it_asked_for_alone,
                 a_delivery_is_tried_again_when_it_is_time, each_try_is_kept_and_the_oldest_make_room,
                 what_ended_is_delivered_once_more_if_asked, what_is_due_outlives_the_store,
                 the_host_that_dies_once_too_often_leaves_a_delivery, one_receiver_does_not_hide_the_others,
                 a_delivery_goes_with_its_task, a_late_try_changes_nothing, the_backlog_is_counted,
-                no_delivery_waits_for_the_clock_to_come_back, a_task_done_again_keeps_its_webhook;
+                no_delivery_waits_for_the_clock_to_come_back, a_task_done_again_keeps_its_webhook,
+                one_that_is_asked_for_once_more_counts_its_tries_anew,
+                a_try_under_way_ends_nothing_that_was_asked_for_meanwhile,
+                a_pending_delivery_keeps_its_task,
+                deliveries_that_are_pending_for_too_long_or_too_many_go_and_are_counted,
+                a_delivery_that_is_asked_for_while_its_task_is_pruned_keeps_it;
             recover: tasks_outlive_the_store, a_running_task_is_recovered_first_in_line,
                 the_third_crash_fails_the_task, a_claim_from_before_the_crash_is_lost,
                 a_closed_store_refuses_everything, a_second_close_changes_nothing;

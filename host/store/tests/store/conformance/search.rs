@@ -3,7 +3,7 @@
 use wasmill_model::{NewTask, Next, TaskId, TaskState};
 use wasmill_store::{Cursor, Ended, Filter, Store, Tally};
 
-use crate::fixture::{Place, at, claim, claim_one, failure, insert_one, new_task, plugin};
+use crate::fixture::{Place, at, claim, claim_one, failure, insert_one, new_task, plugin, prune, since};
 
 fn id(text: &str) -> TaskId {
     text.parse().expect("an id")
@@ -94,7 +94,7 @@ pub(crate) async fn what_is_stored_is_told_from_what_ever_ended(place: &impl Pla
             store.remove(id, at(second)).await.expect("removed");
         }
     }
-    assert_eq!(store.prune(Store::ended_before(at(2))).await, Ok(1));
+    assert_eq!(prune(&store, since(2)).await, 1);
     store.close().await;
     let (store, _) = place.open_at(9, at(9));
     let tally: Tally = store.tallies()[0].1;

@@ -3,7 +3,7 @@
 use wasmill_model::{NewTask, Next, Tag, TaskId, TaskState};
 use wasmill_store::{CancelledMany, Filter, ListQuery, Store, StoreError};
 
-use crate::fixture::{Place, at, claim, get, new_task, plugin};
+use crate::fixture::{Place, at, claim, get, new_task, plugin, prune, since};
 
 fn tags(names: &str) -> Vec<Tag> {
     names.split_whitespace().map(|name| name.parse().expect("a tag")).collect()
@@ -70,7 +70,7 @@ pub(crate) async fn tags_stay_with_a_task_whatever_its_state(place: &impl Place)
     assert_eq!(listed(&store, &state(TaskState::Running), 3).await, [ids[2]]);
     assert_eq!(listed(&store, &state(TaskState::Cancelled), 3).await, [ids[1]]);
     store.remove(ids[3], at(9)).await.expect("removed");
-    assert_eq!(store.prune(Store::ended_before(at(9))).await, Ok(1));
+    assert_eq!(prune(&store, since(9)).await, 1);
     assert_eq!(listed(&store, &tagged("a"), 3).await, [ids[0], ids[2]]);
 }
 

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use wasmill_model::{NewTask, Next, TaskId, TaskState, Webhook};
 use wasmill_store::{
-    AfterTry, Backlog, Delivery, DeliveryState, Due, DueQuery, Filter, Redelivery, Store, Try, WebhookLog,
+    AfterTry, Backlog, Delivery, DeliveryState, Due, DueQuery, Filter, Keep, Redelivery, Store, Try,
+    WebhookLog,
 };
 
-use crate::fixture::{Place, at, claim_one, failure, new_task};
+use crate::fixture::{Place, at, claim_one, failure, new_task, prune, since};
 
 /// A webhook that is told of these ends.
 pub(crate) fn hook(on: &[TaskState]) -> Webhook {
@@ -235,7 +236,8 @@ pub(crate) async fn a_delivery_goes_with_its_task(place: &impl Place) {
     assert_eq!(due(&store, 9).await, []);
     assert_eq!(store.tried(&delivery, failed(2), AfterTry::Delivered).await, Ok(false));
     completed(&store, 1).await;
-    assert_eq!(store.prune(Store::ended_before(at(5))).await, Ok(1));
+    assert_eq!(store.tried(&only(&store, 1).await, failed(2), AfterTry::Delivered).await, Ok(true));
+    assert_eq!(prune(&store, since(5)).await, 1);
     assert_eq!(due(&store, 9).await, []);
     assert_eq!(store.backlog().await, Ok(Backlog::default()));
 }
@@ -293,4 +295,81 @@ pub(crate) async fn a_task_done_again_keeps_its_webhook(place: &impl Place) {
     let id = insert(&store, webhook.clone()).await;
     let (_, again) = store.again(id, TaskId::new(), at(1)).await.expect("read").expect("stored");
     assert_eq!(again.webhook, Some(webhook));
+}
+
+pub(crate) async fn one_that_is_asked_for_once_more_counts_its_tries_anew(place: &impl Place) {
+    let store = place.open();
+    let id = completed(&store, 1).await;
+    for tries in 0..3 {
+        let delivery = only(&store, 1).await;
+        assert_eq!((delivery.tries, delivery.tries_before), (tries, 0));
+        let after = if tries < 2 { AfterTry::Again(at(1)) } else { AfterTry::GivenUp };
+        assert_eq!(store.tried(&delivery, failed(1), after).await, Ok(true));
+    }
+    assert_eq!(store.redeliver(id, at(5)).await, Ok(Redelivery::Due));
+    let delivery = only(&store, 5).await;
+    assert_eq!((delivery.tries, delivery.tries_before), (3, 3));
+    assert_eq!(store.tried(&delivery, failed(5), AfterTry::Again(at(6))).await, Ok(true));
+    let delivery = only(&store, 6).await;
+    assert_eq!((delivery.tries, delivery.tries_before), (4, 3));
+}
+
+pub(crate) async fn a_try_under_way_ends_nothing_that_was_asked_for_meanwhile(place: &impl Place) {
+    let store = place.open();
+    let id = completed(&store, 1).await;
+    for (tries, after) in
+        [AfterTry::GivenUp, AfterTry::Delivered, AfterTry::Again(at(99))].into_iter().enumerate()
+    {
+        let under_way = only(&store, 9).await;
+        assert_eq!(store.redeliver(id, at(2)).await, Ok(Redelivery::Due));
+        assert_eq!(store.tried(&under_way, failed(1), after).await, Ok(true));
+        let pending = log(&store, id).await;
+        assert_eq!((pending.state, pending.next_at), (DeliveryState::Pending, Some(at(2))), "{after:?}");
+        assert_eq!((pending.tries as usize, pending.newest.len()), (tries + 1, tries + 1));
+    }
+}
+
+pub(crate) async fn a_pending_delivery_keeps_its_task(place: &impl Place) {
+    let store = place.open();
+    let waits = completed(&store, 1).await;
+    let plain = ended(&store, hook(&[TaskState::Failed]), done(), 2).await;
+    let none = Keep { ended_since: Some(at(100)), tasks_max: Some(0), ..Keep::default() };
+    assert_eq!(prune(&store, none).await, 1, "nobody is to be told of this end");
+    assert_eq!(store.get(plain).await, Ok(None));
+    assert_eq!(prune(&store, Keep { pending_since: Some(at(1)), pending_max: Some(1), ..none }).await, 0);
+    assert_eq!(store.tried(&only(&store, 3).await, failed(3), AfterTry::Again(at(9))).await, Ok(true));
+    assert_eq!(prune(&store, none).await, 0);
+    assert_eq!(store.tried(&only(&store, 9).await, failed(9), AfterTry::GivenUp).await, Ok(true));
+    assert_eq!(prune(&store, none).await, 1, "it is tried no more");
+    assert_eq!((store.get(waits).await, store.stats().deliveries_dropped), (Ok(None), 0));
+}
+
+pub(crate) async fn deliveries_that_are_pending_for_too_long_or_too_many_go_and_are_counted(
+    place: &impl Place,
+) {
+    let store = place.open();
+    let mut tasks = Vec::new();
+    for second in 1..=5 {
+        tasks.push(completed(&store, second).await);
+    }
+    let none = Keep { tasks_max: Some(0), ..Keep::default() };
+    assert_eq!(prune(&store, Keep { pending_since: Some(at(3)), ..none }).await, 2);
+    assert_eq!((due(&store, 9).await, store.stats().deliveries_dropped), (tasks[2..].to_vec(), 2));
+    assert_eq!(prune(&store, Keep { pending_max: Some(1), ..none }).await, 2, "the newest is kept");
+    assert_eq!((due(&store, 9).await, store.stats().deliveries_dropped), (tasks[4..].to_vec(), 4));
+    // One of which nothing is pending any more is no delivery that was dropped.
+    assert_eq!(store.tried(&only(&store, 9).await, failed(9), AfterTry::Delivered).await, Ok(true));
+    assert_eq!(prune(&store, Keep { pending_max: Some(0), ..none }).await, 1);
+    assert_eq!((store.stored(), store.stats().deliveries_dropped), (0, 4));
+}
+
+pub(crate) async fn a_delivery_that_is_asked_for_while_its_task_is_pruned_keeps_it(place: &impl Place) {
+    let store = place.open();
+    let id = completed(&store, 1).await;
+    assert_eq!(store.tried(&only(&store, 1).await, failed(2), AfterTry::Delivered).await, Ok(true));
+    let mut found = store.excess(since(9), Default::default(), 9).await.expect("read");
+    assert_eq!(found.steps.len(), 1);
+    store.redeliver(id, at(3)).await.expect("asked for");
+    assert_eq!(store.prune(found.steps.remove(0)).await.expect("pruned").tasks, 0);
+    assert_eq!(due(&store, 3).await, [id]);
 }

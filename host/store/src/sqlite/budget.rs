@@ -1,0 +1,253 @@
+//! What each statement costs, counted in steps of SQLite's machine: not its plan, which looks the same for one row
+//! and for a million that are passed over, but what it did beside few and beside many other rows.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::DateTime;
+use rusqlite::{Connection, StatementStatus};
+use tokio::sync::oneshot;
+use wasmill_model::{
+    Dependencies, NewTask, Next, OnConflict, OnFailure, PluginName, TaskState, Timestamp, Tracer,
+};
+use wasmill_model::{Unique, Webhook};
+
+use super::batch::{Batcher, Job, Operation, Pending};
+use super::cancel::Cancel;
+use super::cancel_many::CancelMany;
+use super::claim::ClaimReady;
+use super::finish::Finish;
+use super::home::Home;
+use super::insert::Insert;
+use super::keys::PruneKeys;
+use super::prune::Prune;
+use super::remove::Remove;
+use super::webhooks::{Redeliver, Tried};
+use super::writer::Figures;
+use super::{connection, hand_over, keys, plans, prune, queries, recover, schedules, tally, walk, webhooks};
+use crate::report::ReportBoard;
+use crate::tally::Tallies;
+use crate::{AfterTry, Claims, DueQuery, Filter, Keep, ListQuery, PruneCursor, RequestKey, Share, Try};
+
+/// Fills a database with so many rows of each kind, those that are in the way before all others:
+/// ended tasks whose results are wanted, and those who want them; ended ones whose delivery is pending; plain ended
+/// ones; tasks that are put off, of the plugin that is claimed from, with and without a group; answered requests.
+const FILL: &str = "
+    CREATE TEMP TABLE n AS WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?rows)
+    SELECT i FROM n;
+    INSERT INTO task (seq, id, plugin, state, created_at, ready_at, finished_at, attempt, attempts_max, claims,
+        timeout_ms, result, webhook)
+    SELECT part * ?rows + i, randomblob(16), 'a', 2, 1000 + part * ?rows + i, 1000, 1000 + part * ?rows + i, 1, 1,
+        1, 600000, 'result', iif(part = 1, 28, NULL)
+    FROM n, (SELECT 0 AS part UNION ALL SELECT 1 UNION ALL SELECT 2);
+    INSERT INTO task (seq, id, plugin, state, created_at, ready_at, attempts_max, timeout_ms, rank, waits_for, grp)
+    SELECT (3 + part) * ?rows + i, randomblob(16), iif(part = 0, 'held', 'a'), 0, 1000,
+        iif(part = 0, 1000, 9000000000000000000 - i), 1, 600000,
+        iif(part = 0, 9223372036854775805, iif(part = 1, NULL, 9223372036854775807)), iif(part = 0, 0, NULL),
+        iif(part = 2, 'g', NULL)
+    FROM n, (SELECT 0 AS part UNION ALL SELECT 1 UNION ALL SELECT 2);
+    INSERT INTO dependant (seq, on_failure, hand_over) SELECT 3 * ?rows + i, 0, 1 FROM n;
+    INSERT INTO dependency (seq, place, id, on_seq, outcome)
+    SELECT 3 * ?rows + i, 0, task.id, i, 2 FROM n JOIN task ON task.seq = i;
+    INSERT INTO webhook (seq, url, origin, state, since, next_at)
+    SELECT ?rows + i, 'http://a.example/', 'http://a.example', 1, 1000, 1700003600000000000 FROM n;
+    INSERT INTO request (key, digest, created_at, answer)
+    SELECT 'k' || i, zeroblob(32), 1700000000000000000, zeroblob(32) FROM n;
+    INSERT INTO ended (plugin, state, tasks) SELECT plugin, state, count(*) FROM task WHERE state = 2 GROUP BY 1;
+    DROP TABLE n;";
+
+fn at(second: i64) -> Timestamp {
+    DateTime::from_timestamp(1_700_000_000 + second, 0).expect("in range")
+}
+
+fn plugin() -> PluginName {
+    "a".parse().expect("valid")
+}
+
+fn new_task() -> NewTask {
+    NewTask::new(plugin(), at(0), Duration::from_secs(1))
+}
+
+/// A store that is as full as it is asked to be, on one connection, which counts.
+struct Full {
+    batcher: Batcher,
+    figures: Arc<Figures>,
+    reports: Arc<ReportBoard>,
+}
+
+impl Full {
+    fn new(dir: &std::path::Path, rows: u32) -> Self {
+        let path: Arc<std::path::Path> = dir.join("wasmill.db").into();
+        let connection = connection::writer(&path).expect("opened");
+        connection.execute_batch(&FILL.replace("?rows", &rows.to_string())).expect("filled");
+        let (_, line) = recover::recover(&connection, at(0), &Tracer::default()).expect("recovered");
+        let tallies = Tallies::new(tally::load(&connection).expect("read"));
+        drop(connection);
+        // What an opening does is not counted: it looks at all that waits.
+        let connection = connection::writer(&path).expect("opened");
+        let figures = Arc::new(Figures::new(line, tallies));
+        let reports = Arc::new(ReportBoard::new(0, Tracer::default()));
+        let home = Arc::new(Home::of(path));
+        let batcher = Batcher::new(connection, home, line, figures.clone(), reports.clone(), Arc::default());
+        Self { batcher, figures, reports }
+    }
+
+    fn connection(&self) -> &Connection {
+        self.batcher.connection()
+    }
+
+    fn run<O: Operation>(&mut self, operation: O) -> O::Answer {
+        let (reply, mut answer) = oneshot::channel();
+        self.batcher.commit(vec![Box::new(Pending::new(operation, reply)) as Box<dyn Job>]);
+        answer.try_recv().expect("answered").expect("committed")
+    }
+
+    fn insert(&mut self, tasks: Vec<NewTask>, request: Option<(RequestKey, Timestamp)>) {
+        self.run(Insert { tasks, waiting_max: u64::MAX, request }).expect("stored");
+    }
+
+    fn claim(&mut self, second: i64) -> Claims {
+        let shares = vec![Share::from(plugin()), Share::from("held".parse::<PluginName>().expect("valid"))];
+        let returned = Arc::default();
+        self.run(ClaimReady { shares, tasks_max: 10, room: u64::MAX, now: at(second), returned }).accept()
+    }
+
+    /// Does everything that a server does all day, a few times.
+    fn work(&mut self) {
+        let key = |key: &str| RequestKey { key: key.to_owned(), digest: [1; 32] };
+        let on = TaskState::ALL.into_iter().filter(|state| state.is_final()).collect();
+        let (url, origin) = ("http://b.example/".to_owned(), "http://b.example".to_owned());
+        for round in 0..5 {
+            let first = NewTask {
+                webhook: Some(Webhook { url: url.clone(), origin: origin.clone(), on: Vec::clone(&on) }),
+                ..new_task()
+            };
+            let unique =
+                Unique { key: format!("u{round}").parse().expect("valid"), on_conflict: OnConflict::Refuse };
+            let grouped = NewTask { group: "mine".parse().ok(), unique: Some(unique), ..new_task() };
+            let waits = Dependencies { on: vec![first.id], on_failure: OnFailure::Cancel, hand_over: true };
+            let second = NewTask { dependencies: Some(waits), ..new_task() };
+            let later = NewTask {
+                run_at: Some(at(1_000_000)),
+                tags: vec!["t".parse().expect("valid")],
+                ..new_task()
+            };
+            let ids = [first.id, grouped.id, second.id, later.id];
+            self.insert(vec![first, grouped, second, later], Some((key(&format!("r{round}")), at(round))));
+            for _ in 0..2 {
+                for claimed in self.claim(round).claimed {
+                    hand_over::handed(self.connection(), &claimed.claim).expect("read");
+                    let (next, now) = (Next::Completed("1".to_owned()), at(round));
+                    assert!(self.run(Finish { claim: claimed.claim, next, log: None, now }));
+                }
+            }
+            self.run(Cancel { id: ids[3], now: at(round) });
+            self.run(CancelMany {
+                found: vec![crate::Found(i64::MAX)],
+                filter: Filter::default(),
+                now: at(round),
+            });
+            self.deliver(round);
+            self.run(Redeliver { task: ids[0], now: at(round) });
+            self.read(ids);
+            self.prune(round);
+            self.run(Remove { id: ids[1], now: at(round) });
+            self.run(PruneKeys { now: at(round) });
+        }
+    }
+
+    fn deliver(&mut self, round: i64) {
+        let query = DueQuery { now: at(round), after: None, full: HashSet::new(), each: 9, most: 9 };
+        let due = webhooks::due(self.connection(), &query).expect("read");
+        assert!(!due.deliveries.is_empty());
+        for delivery in due.deliveries {
+            let tried = Try { at: at(round), took: Duration::ZERO, status: None, error: None };
+            self.run(Tried { delivery, tried, after: AfterTry::Delivered });
+        }
+    }
+
+    fn read(&self, ids: [wasmill_model::TaskId; 4]) {
+        let connection = self.connection();
+        for id in ids {
+            queries::task(connection, id, &self.reports).expect("read");
+            queries::attempts(connection, id).expect("read");
+            queries::again(connection, id, wasmill_model::TaskId::new(), at(0)).expect("read");
+            hand_over::depends(connection, id).expect("read");
+            webhooks::log(connection, id).expect("read");
+        }
+        let filter = Filter { tags: vec!["t".parse().expect("valid")], ..Filter::default() };
+        for filter in [Filter::default(), filter] {
+            let query = ListQuery { limit: 9, before: None, filter };
+            queries::page(connection, &query, self.figures.counts().waiting, &self.reports).expect("read");
+        }
+        keys::any_over(connection, at(0)).expect("read");
+        schedules::due(connection, at(0), 9).expect("read");
+        tally::oldest(connection, &self.figures.tallies().all()).expect("read");
+        queries::waiting(connection, &[plugin()], 9).expect("read");
+    }
+
+    /// Forgets 20 tasks, which stand behind all that are kept.
+    fn prune(&mut self, round: i64) {
+        let keep = Keep { ended_since: Some(at(round)), ..Keep::default() };
+        let mut cursor = PruneCursor::default();
+        loop {
+            let excess = prune::excess(self.connection(), &keep, cursor, 0, 20).expect("read");
+            cursor = excess.cursor;
+            if let Some(step) = excess.steps.into_iter().next() {
+                assert_eq!(self.run(Prune { step }).tasks, 20);
+                return;
+            }
+            assert!(!excess.is_all, "there are tasks to forget");
+        }
+    }
+
+    /// Returns the steps of each run of a statement; `None` for one that did not run.
+    fn steps(&self, sql: &str) -> Option<i32> {
+        let statement = self.connection().prepare_cached(sql).expect(sql);
+        let runs = statement.get_status(StatementStatus::Run);
+        (runs > 0).then(|| statement.get_status(StatementStatus::VmStep) / runs)
+    }
+}
+
+/// Rows that are passed over are looked at by these, on a reader, which stops after so many.
+const WALKS: [&str; 3] = [prune::ENDED, walk::ALL, walk::WAITING];
+
+#[test]
+fn no_statement_does_more_the_more_is_stored() {
+    let dirs = [(); 2].map(|()| tempfile::tempdir().expect("a folder"));
+    let [few, many] = [(&dirs[0], 200), (&dirs[1], 5_000)].map(|(dir, rows)| {
+        let mut full = Full::new(dir.path(), rows);
+        full.work();
+        full
+    });
+    let mut counted = 0;
+    for sql in plans::all().into_iter().filter(|sql| !WALKS.contains(sql)) {
+        let (Some(beside_few), Some(beside_many)) = (few.steps(sql), many.steps(sql)) else { continue };
+        counted += 1;
+        assert!(
+            beside_many <= 2 * beside_few + 200,
+            "{beside_few} steps beside few, {beside_many} beside many: {sql}"
+        );
+    }
+    assert!(counted > 50, "only {counted} statements ran");
+}
+
+#[test]
+fn a_claim_looks_for_no_task_where_none_waits() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut full = Full::new(dir.path(), 10);
+    full.insert(vec![new_task()], None);
+    let runs = |full: &Full| {
+        let statement = full.connection().prepare_cached(super::claim::READY).expect("sound");
+        statement.get_status(StatementStatus::Run)
+    };
+    let before = runs(&full);
+    let name = |number| Share::from(format!("p{number}").parse::<PluginName>().expect("valid"));
+    let mut shares: Vec<_> = (0..500).map(name).collect();
+    shares.push(plugin().into());
+    let returned = Arc::default();
+    let claim = ClaimReady { shares, tasks_max: 600, room: u64::MAX, now: at(1), returned };
+    assert_eq!(full.run(claim).accept().claimed.len(), 1);
+    assert_eq!(runs(&full) - before, 1, "of 501 plugins one has a task that waits");
+}

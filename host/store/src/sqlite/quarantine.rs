@@ -1,0 +1,57 @@
+//! Ends a task whose row cannot be read, so that it costs no other one. The claim, the dependencies and the
+//! recovery call it where they meet one.
+
+use rusqlite::{OptionalExtension, params};
+use wasmill_model::{Cause, PluginName, TaskId, TaskState, Timestamp};
+
+use super::batch::Batch;
+use super::finish::drop_checkpoint;
+use super::rows::{code, nanos, optional};
+use super::{depend, webhooks};
+use crate::report::Turn;
+use crate::{Change, News};
+
+pub(super) const FIND: &str =
+    "SELECT id, plugin, attempt, webhook IS NOT NULL FROM task WHERE seq = ?1 AND state = ?2";
+/// What may be in the way of reading it is cleared: the record says why it failed.
+pub(super) const FAIL: &str = "
+    UPDATE task SET state = ?2, finished_at = ?3, cause = ?4, message = ?5, trace = NULL, usage = NULL,
+        tags = iif(json_valid(tags), tags, NULL)
+    WHERE seq = ?1 AND state < 2";
+
+/// Fails a task that counts as being in this state, since of this error.
+pub(super) fn fail(
+    batch: &mut Batch<'_>,
+    seq: i64,
+    was: TaskState,
+    error: &rusqlite::Error,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    let message = format!("its row in the database is damaged: {error}");
+    let cause = Cause::HostFault;
+    let failed = params![seq, code(TaskState::Failed), nanos(now), cause.to_string(), message];
+    if batch.connection.prepare_cached(FAIL)?.execute(failed)? == 0 {
+        return Ok(());
+    }
+    let mut find = batch.connection.prepare_cached(FIND)?;
+    let found = find.query_row(params![seq, code(TaskState::Failed)], |row| {
+        let plugin = optional::<PluginName>(row, 1).ok().flatten();
+        Ok((TaskId::from_bytes(row.get(0)?), plugin, row.get(2).unwrap_or(0), row.get(3)?))
+    });
+    let Some((task, plugin, attempt, has_webhook)): Option<(_, _, u32, bool)> = found.optional()? else {
+        return Ok(());
+    };
+    drop(find);
+    tracing::error!(%task, %error, "a task is failed: its row in the database is damaged");
+    drop_checkpoint(batch, seq)?;
+    depend::ended(batch, seq, TaskState::Failed, now)?;
+    if has_webhook {
+        webhooks::begin(batch, seq, TaskState::Failed, now)?;
+    }
+    batch.turns.push(Turn::Ended { seq });
+    if let Some(plugin) = plugin {
+        batch.moved(&plugin, Some(was), Some(TaskState::Failed));
+        batch.news.push(News { task, plugin, attempt, time: now, change: Change::Failed(cause) });
+    }
+    Ok(())
+}
