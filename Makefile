@@ -10,7 +10,7 @@ PEERS_IN_RUST := $(patsubst %/Cargo.toml,%,$(wildcard tests/bench/peers/rust/*/C
 PLUGINS_TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)/release/guests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run build test test-browser bench bench-growth bench-peers chaos api-fuzz lint fmt plugins plugins-all programs up down logs rebuild clean
+.PHONY: help setup run build test test-browser bench bench-growth bench-peers chaos soak api-fuzz lint fmt plugins plugins-all programs up down logs rebuild clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ bench-peers: setup ## Give peers the same work as Wasmill, and write docs/peers.
 
 chaos: build ## Kill, freeze and starve a busy server, then check every promise (CHAOS_SECONDS, CHAOS_SEED)
 	$(CARGO) bench --locked --workspace --exclude wasmill-scheduler --bench chaos
+
+soak: build ## Load a server for ten minutes with all it can do, and check that nothing grows (SOAK_SECONDS)
+	$(CARGO) bench --locked --workspace --exclude wasmill-scheduler --bench soak
 
 api-fuzz: build ## Ask the server everything that its API document allows, and much that it does not (API_FUZZ_SECONDS)
 	.ci/api-fuzz

@@ -1,0 +1,115 @@
+//! `make soak`: a server under full load for a long time, with all that goes on beside tasks. What it holds, in memory
+//! and elsewhere, must stay as it is, and in the end nothing may be stuck.
+//!
+//! `SOAK_SECONDS` (600) is how long the load lasts. A minute of it, or a fifth if that is less, is for getting warm;
+//! after that the medians of the first and of the last minute are compared.
+
+mod figures;
+mod load;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use wasmill_tests::fake::{Fake, Reply};
+use wasmill_tests::{Client, Server};
+
+use crate::figures::Figures;
+use crate::load::Load;
+
+/// How many tasks that ended are kept: few enough that retention is busy all the time.
+const KEEP: u64 = 20_000;
+
+/// How long all has to come to rest after the load.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn main() -> Result<()> {
+    wasmill_tests::document::ignore();
+    let seconds = match std::env::var("SOAK_SECONDS") {
+        Ok(text) => text.parse().with_context(|| format!("SOAK_SECONDS must be a number, not '{text}'"))?,
+        Err(_) => 600,
+    };
+    ensure!(seconds >= 30, "SOAK_SECONDS must be 30 at least, so that there is something to compare");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(soak(Duration::from_secs(seconds)))
+}
+
+async fn soak(lasts: Duration) -> Result<()> {
+    println!("Soak for {} s; SOAK_SECONDS sets that", lasts.as_secs());
+    let keep_max = KEEP.to_string();
+    let args = [
+        "--slots",
+        "200",
+        "--keep-max",
+        &keep_max,
+        "--webhook-allow",
+        "127.0.0.1",
+        "--webhook-backoff",
+        "200ms",
+    ];
+    let mut server = Server::start_in(Server::folder_with_guests(), &args)?;
+    let receiver = Fake::start(|asked| {
+        // One of sixteen is told no at first.
+        let fails = asked.header("webhook-id").is_some_and(|id| id.ends_with('7'));
+        Reply::Bytes(if fails && !asked.body.contains("\"attempt\":2") { REFUSED } else { TAKEN })
+    });
+    let load = Load::start(&server, &receiver.url()).await?;
+    let (warm, mut figures) = (lasts.min(Duration::from_secs(300)) / 5, Figures::default());
+    let start = Instant::now();
+    let mut next = start;
+    while start.elapsed() < lasts {
+        next += Duration::from_secs(1);
+        tokio::time::sleep_until(next.into()).await;
+        let look = figures::Look::at(&server).await?;
+        if start.elapsed() >= warm {
+            figures.add(look);
+        }
+    }
+    let done = load.stop().await?;
+    let client = server.client();
+    at_rest(&client).await?;
+    let log = server.log();
+    ensure!(server.terminate().success(), "the server does not stop well: {}", server.log());
+
+    println!();
+    for (what, count) in done {
+        println!("  {what:<28} {count:>12}");
+    }
+    let grown = figures.compare();
+    for fault in &grown {
+        println!("  FAULT: {fault}");
+    }
+    let told: Vec<_> =
+        log.lines().filter(|line| line.contains("\"ERROR\"") || line.contains("panicked")).collect();
+    ensure!(told.is_empty(), "the log tells of errors: {}", told.join("\n"));
+    ensure!(grown.is_empty(), "something grows with what was done");
+    Ok(())
+}
+
+const TAKEN: &str = "HTTP/1.1 204 Taken\r\n\r\n";
+const REFUSED: &str = "HTTP/1.1 500 Refused\r\ncontent-length: 0\r\n\r\n";
+
+/// Waits until nothing waits, runs, holds a slot or is to be delivered any more.
+async fn at_rest(client: &Client) -> Result<()> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let stats = client.get("/stats").await.json;
+        let open: u64 = ["waiting", "running"].iter().map(|state| stats[state].as_u64().unwrap_or(1)).sum();
+        let used = stats["slots"]["used"].as_u64().unwrap_or(1);
+        let kept: u64 = ["completed", "failed", "cancelled"]
+            .iter()
+            .filter_map(|state| stats["stored"][state].as_u64())
+            .sum();
+        let pending = figures::metric(&client.get("/metrics").await.text, "wasmill_webhook_pending");
+        if open + used == 0 && pending == 0.0 && kept <= KEEP {
+            return Ok(());
+        }
+        ensure!(Instant::now() < until, "{PATIENCE:?} after the load: {pending} deliveries, {stats}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// A task of a plugin that does as it is told.
+fn misbehave(input: Value) -> Value {
+    json!({"plugin": "misbehave", "input": input})
+}
