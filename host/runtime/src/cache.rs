@@ -6,12 +6,14 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use hmac::{Hmac, Mac};
-use rustix::fs::{Timespec, Timestamps, UTIME_NOW, futimens};
+use rustix::fs::{OFlags, Timespec, Timestamps, UTIME_NOW, futimens};
+use rustix::io::Errno;
+use rustix::process::geteuid;
 use sha2::{Digest, Sha256};
 
 use crate::compile::ARTIFACT_BYTES_MAX;
@@ -192,18 +194,37 @@ impl Cache {
     }
 }
 
-/// Reads the key, or makes a new one if there is none that only this user could read.
+/// Says whether only the user with this id can have written a file or read it. Root reads what others own, and
+/// with their key they could put code into this process.
+fn is_of_one_user(file: &fs::Metadata, user: u32) -> bool {
+    file.is_file() && file.permissions().mode() & 0o077 == 0 && file.uid() == user
+}
+
+/// Reads the key; `None` if it is not one that only this user could write and read.
+fn read_key(path: &Path) -> io::Result<Option<[u8; KEY_BYTES]>> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => return Ok(None),
+        file => file?,
+    };
+    if !is_of_one_user(&file.metadata()?, geteuid().as_raw()) {
+        return Ok(None);
+    }
+    let mut key = Vec::new();
+    file.take(KEY_BYTES as u64 + 1).read_to_end(&mut key)?;
+    Ok(key.try_into().ok())
+}
+
+/// Reads the key, or makes a new one if there is none that only this user could write and read.
 fn key(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
     let mut is_missing = false;
-    match fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_file() && metadata.permissions().mode() & 0o077 == 0 => {
-            if let Ok(key) = fs::read(path)?.try_into() {
-                return Ok(key);
-            }
-        }
+    match read_key(path) {
+        Ok(Some(key)) => return Ok(key),
         Err(error) if error.kind() == io::ErrorKind::NotFound => is_missing = true,
+        // Another user's that nobody else may read.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
         Err(error) => return Err(error),
-        Ok(_) => {}
+        Ok(None) => {}
     }
     let key: [u8; KEY_BYTES] = rand::random();
     let part = path.with_extension(format!("part-{:016x}", rand::random::<u64>()));
@@ -218,7 +239,7 @@ fn key(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
     fs::remove_file(&part)?;
     match linked {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            fs::read(path)?.try_into().map_err(|_| io::Error::other("the key has the wrong length"))
+            read_key(path)?.ok_or_else(|| io::Error::other("the key is not one of this user alone"))
         }
         linked => linked.map(|()| key),
     }
@@ -309,6 +330,20 @@ mod tests {
         assert_eq!(cache(data.path()).get(name("a")), None);
         let mode = |path: &str| data.path().join(path).metadata().unwrap().permissions().mode() & 0o777;
         assert_eq!((mode("cache.key"), mode("cache")), (0o600, 0o700));
+    }
+
+    #[test]
+    fn a_key_of_another_user_or_behind_a_link_is_replaced() {
+        let data = TempDir::new().unwrap();
+        let own = cache(data.path()).key;
+        let path = data.path().join("cache.key");
+        let (file, user) = (path.metadata().unwrap(), geteuid().as_raw());
+        assert!(is_of_one_user(&file, user) && !is_of_one_user(&file, user + 1));
+        let elsewhere = data.path().join("elsewhere");
+        fs::rename(&path, &elsewhere).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+        assert_ne!(cache(data.path()).key, own);
+        assert!(path.symlink_metadata().unwrap().is_file());
     }
 
     #[test]
