@@ -192,6 +192,8 @@ fn json_tells_all_that_the_last_attempt_used() {
     let all = [
         "checkpoints",
         "cpu_ms",
+        "disk_written_bytes",
+        "files_created",
         "http_received_bytes",
         "http_requests",
         "http_sent_bytes",

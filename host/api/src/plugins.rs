@@ -92,6 +92,8 @@ struct LimitsView {
     cpu_ms: Option<u128>,
     output_bytes: u64,
     log_bytes: u64,
+    /// What one run may write to its folders.
+    disk_bytes: u64,
     checkpoint_bytes: u64,
     /// `null` if only the slots bound it.
     concurrency: Option<u32>,
@@ -226,6 +228,7 @@ impl LimitsView {
             cpu_ms: limits.cpu.map(|cpu| cpu.as_millis()),
             output_bytes: limits.output_bytes,
             log_bytes: limits.log_bytes,
+            disk_bytes: limits.disk_bytes,
             checkpoint_bytes: limits.checkpoint_bytes,
             concurrency: terms.concurrency,
             rate: terms.rate.map(|rate| rate.to_string()),
@@ -271,8 +274,8 @@ pub(crate) fn example() -> Value {
         "imports": ["wasi:cli/stdout@0.2.6"], "exports": ["wasi:cli/run@0.2.6"],
         "limits": {
             "memory_bytes": 67_108_864, "timeout_ms": 600_000, "cpu_ms": null, "output_bytes": 1_048_576,
-            "log_bytes": 16_384, "checkpoint_bytes": 1_048_576, "concurrency": null, "rate": null,
-            "waiting": null,
+            "log_bytes": 16_384, "disk_bytes": 1_073_741_824, "checkpoint_bytes": 1_048_576,
+            "concurrency": null, "rate": null, "waiting": null,
         },
         "retry": {
             "max_attempts": 1, "backoff": {"first_ms": 1_000, "factor": 2.0, "most_ms": 300_000, "jitter": 0.5},

@@ -173,6 +173,10 @@ struct UsageView {
     http_sent_bytes: u64,
     http_received_bytes: u64,
     checkpoints: u64,
+    /// Written to the folders of the plugin, with those by which files were made longer.
+    disk_written_bytes: u64,
+    /// Files, folders and links made there.
+    files_created: u64,
 }
 
 /// Why an attempt failed.
@@ -245,6 +249,8 @@ impl UsageView {
             http_sent_bytes: usage.http_sent_bytes,
             http_received_bytes: usage.http_received_bytes,
             checkpoints: usage.checkpoints,
+            disk_written_bytes: usage.disk_written_bytes,
+            files_created: usage.files_created,
         }
     }
 }
@@ -281,6 +287,7 @@ pub(crate) fn example() -> Value {
         "usage": {
             "cpu_ms": 0, "wall_ms": 2_013, "queue_ms": 0, "instantiate_us": 61, "peak_memory_bytes": 1_114_112,
             "log_bytes": 0, "http_requests": 0, "http_sent_bytes": 0, "http_received_bytes": 0, "checkpoints": 1,
+            "disk_written_bytes": 0, "files_created": 0,
         },
         "error": null, "schedule": null, "waits_for": 0, "trace_id": "0af7651916cd43dd8448eb211c80319c",
         "group": null,

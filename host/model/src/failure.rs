@@ -26,6 +26,8 @@ pub enum Cause {
     CallLimit,
     /// The guest held more handles of the host than its limit.
     HandleLimit,
+    /// The guest wrote more to its folders than its limit, and did not get over it.
+    DiskLimit,
     /// The guest ended itself with this exit code.
     Exit(i32),
     /// The plugin was taken out of service between claim and run.
@@ -52,6 +54,7 @@ impl Cause {
             Self::OutputLimit => "output-limit",
             Self::CallLimit => "call-limit",
             Self::HandleLimit => "handle-limit",
+            Self::DiskLimit => "disk-limit",
             Self::Exit(_) => "exit",
             Self::LostPlugin => "lost-plugin",
             Self::HostCrash => "host-crash",
@@ -71,6 +74,7 @@ impl Cause {
             | Self::OutputLimit
             | Self::CallLimit
             | Self::HandleLimit
+            | Self::DiskLimit
             | Self::Dependency => false,
             Self::Io
             | Self::Plugin
@@ -96,6 +100,7 @@ impl Cause {
             Self::OutputLimit => "output limit".to_owned(),
             Self::CallLimit => "call limit".to_owned(),
             Self::HandleLimit => "handle limit".to_owned(),
+            Self::DiskLimit => "disk limit".to_owned(),
             Self::Exit(code) => format!("exit code {code}"),
             Self::LostPlugin => "lost plugin".to_owned(),
             Self::HostCrash => "crash of the host".to_owned(),
@@ -128,6 +133,7 @@ impl FromStr for Cause {
             "output-limit" => Self::OutputLimit,
             "call-limit" => Self::CallLimit,
             "handle-limit" => Self::HandleLimit,
+            "disk-limit" => Self::DiskLimit,
             "lost-plugin" => Self::LostPlugin,
             "host-crash" => Self::HostCrash,
             "host-fault" => Self::HostFault,
@@ -166,7 +172,7 @@ impl Failure {
 mod tests {
     use super::*;
 
-    const ALL: [Cause; 16] = [
+    const ALL: [Cause; 17] = [
         Cause::Io,
         Cause::InvalidInput,
         Cause::Plugin,
@@ -177,6 +183,7 @@ mod tests {
         Cause::OutputLimit,
         Cause::CallLimit,
         Cause::HandleLimit,
+        Cause::DiskLimit,
         Cause::Exit(3),
         Cause::Exit(-1),
         Cause::LostPlugin,
@@ -214,6 +221,7 @@ mod tests {
                 Cause::OutputLimit,
                 Cause::CallLimit,
                 Cause::HandleLimit,
+                Cause::DiskLimit,
                 Cause::Dependency,
             ]
         );

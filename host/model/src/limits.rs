@@ -15,6 +15,8 @@ pub struct Limits {
     pub output_bytes: u64,
     /// Bytes of log kept per attempt; the newest are kept.
     pub log_bytes: u64,
+    /// Bytes that one run may write to its folders.
+    pub disk_bytes: u64,
     /// Bytes of one checkpoint.
     pub checkpoint_bytes: u64,
 }
@@ -27,6 +29,7 @@ impl Default for Limits {
             cpu: None,
             output_bytes: 1 << 20,
             log_bytes: 16 << 10,
+            disk_bytes: 1 << 30,
             checkpoint_bytes: 1 << 20,
         }
     }

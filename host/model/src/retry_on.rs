@@ -11,7 +11,7 @@ pub struct RetryOn(u16);
 
 /// A cause of each kind that can be named, with its word. Input that was refused stays so, and a crash of
 /// the host is none of the plugin's business.
-const KINDS: [(&str, Cause); 12] = [
+const KINDS: [(&str, Cause); 13] = [
     ("io", Cause::Io),
     ("plugin", Cause::Plugin),
     ("trap", Cause::Trap),
@@ -24,6 +24,7 @@ const KINDS: [(&str, Cause); 12] = [
     ("output-limit", Cause::OutputLimit),
     ("call-limit", Cause::CallLimit),
     ("handle-limit", Cause::HandleLimit),
+    ("disk-limit", Cause::DiskLimit),
 ];
 
 impl Default for RetryOn {

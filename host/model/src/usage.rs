@@ -30,6 +30,10 @@ pub struct Usage {
     pub http_received_bytes: u64,
     /// Checkpoints that were kept.
     pub checkpoints: u64,
+    /// Bytes written to the folders of the plugin, with those by which files were made longer.
+    pub disk_written_bytes: u64,
+    /// Files, folders and links made there.
+    pub files_created: u64,
 }
 
 impl Usage {
@@ -47,6 +51,8 @@ impl Usage {
             http_sent_bytes: self.http_sent_bytes + earlier.http_sent_bytes,
             http_received_bytes: self.http_received_bytes + earlier.http_received_bytes,
             checkpoints: self.checkpoints + earlier.checkpoints,
+            disk_written_bytes: self.disk_written_bytes + earlier.disk_written_bytes,
+            files_created: self.files_created + earlier.files_created,
         }
     }
 }
@@ -62,6 +68,8 @@ pub struct Meter {
     http_sent_bytes: AtomicU64,
     http_received_bytes: AtomicU64,
     checkpoints: AtomicU64,
+    disk_written_bytes: AtomicU64,
+    files_created: AtomicU64,
 }
 
 impl Meter {
@@ -105,6 +113,16 @@ impl Meter {
         self.checkpoints.fetch_add(1, Relaxed);
     }
 
+    /// Counts bytes written to a folder.
+    pub fn add_disk_written_bytes(&self, bytes: u64) {
+        self.disk_written_bytes.fetch_add(bytes, Relaxed);
+    }
+
+    /// Counts a file, a folder or a link that was made.
+    pub fn add_file_created(&self) {
+        self.files_created.fetch_add(1, Relaxed);
+    }
+
     /// Returns what was used so far, without `wall` and `queue`.
     pub fn read(&self) -> Usage {
         Usage {
@@ -118,6 +136,8 @@ impl Meter {
             http_sent_bytes: self.http_sent_bytes.load(Relaxed),
             http_received_bytes: self.http_received_bytes.load(Relaxed),
             checkpoints: self.checkpoints.load(Relaxed),
+            disk_written_bytes: self.disk_written_bytes.load(Relaxed),
+            files_created: self.files_created.load(Relaxed),
         }
     }
 }
@@ -142,11 +162,14 @@ mod tests {
             meter.add_http_request();
             meter.add_http_sent_bytes(10 * bytes);
             meter.add_http_received_bytes(100 * bytes);
+            meter.add_disk_written_bytes(1_000 * bytes);
+            meter.add_file_created();
         }
         meter.add_checkpoint();
         let read = meter.read();
         assert_eq!((read.cpu, read.instantiate), (Duration::from_millis(7), Duration::from_micros(38)));
         assert_eq!((read.memory_bytes, read.log_bytes, read.checkpoints), (65_536, 7, 1));
+        assert_eq!((read.disk_written_bytes, read.files_created), (7_000, 2));
         assert_eq!((read.http_requests, read.http_sent_bytes, read.http_received_bytes), (2, 70, 700));
     }
 }

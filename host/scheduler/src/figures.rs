@@ -52,6 +52,8 @@ impl AttemptFigures {
         used.http_sent_bytes += usage.http_sent_bytes;
         used.http_received_bytes += usage.http_received_bytes;
         used.checkpoints += usage.checkpoints;
+        used.disk_written_bytes += usage.disk_written_bytes;
+        used.files_created += usage.files_created;
     }
 }
 

@@ -108,7 +108,7 @@ fn about_waiting(oldest: &[(PluginName, Timestamp)], now: Timestamp) -> Metric {
 /// What is known of all attempts of a plugin together: the name of a counter, what it is, and where it is.
 type OfAttempts = (&'static str, &'static str, fn(&Usage) -> f64);
 
-const OF_ATTEMPTS: [OfAttempts; 7] = [
+const OF_ATTEMPTS: [OfAttempts; 9] = [
     ("wasmill_task_cpu_seconds", "Time that attempts spent computing", |used| seconds(used.cpu)),
     ("wasmill_task_instantiate_seconds", "Time that making instances took", |used| seconds(used.instantiate)),
     ("wasmill_task_log_bytes", "Bytes written to logs, kept or not", |used| used.log_bytes as f64),
@@ -116,6 +116,8 @@ const OF_ATTEMPTS: [OfAttempts; 7] = [
     ("wasmill_task_http_requests", "HTTP requests of guests that went out", |used| used.http_requests as f64),
     ("wasmill_task_http_sent_bytes", "Bytes that these sent", |used| used.http_sent_bytes as f64),
     ("wasmill_task_http_received_bytes", "Bytes that came back", |used| used.http_received_bytes as f64),
+    ("wasmill_task_disk_written_bytes", "Bytes written to folders", |used| used.disk_written_bytes as f64),
+    ("wasmill_task_files_created", "Files, folders and links made", |used| used.files_created as f64),
 ];
 
 fn about_attempts(figures: SchedulerFigures) -> Vec<Metric> {

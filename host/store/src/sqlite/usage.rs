@@ -1,5 +1,5 @@
 //! How the usage of an attempt is written as a column: `[cpu ms, wall ms, queue ms, instantiate µs, memory,
-//! log, HTTP requests, bytes sent, bytes received, checkpoints]`, of which the zeros at the end are left out.
+//! log, HTTP requests, bytes sent, bytes received, checkpoints, bytes written to folders, files made]`, of which the zeros at the end are left out.
 //!
 //! Text that SQL can look into, and 15 to 30 bytes of it: `usage ->> 0` is the computing time.
 
@@ -12,7 +12,7 @@ use wasmill_model::Usage;
 
 use super::rows::millis;
 
-const FIGURES: usize = 10;
+const FIGURES: usize = 12;
 
 /// Returns a usage as a column holds it.
 pub(super) fn text(usage: &Usage) -> String {
@@ -27,6 +27,8 @@ pub(super) fn text(usage: &Usage) -> String {
         usage.http_sent_bytes,
         usage.http_received_bytes,
         usage.checkpoints,
+        usage.disk_written_bytes,
+        usage.files_created,
     ];
     let kept = figures.iter().rposition(|figure| *figure > 0).map_or(0, |last| last + 1);
     let mut text = String::with_capacity(32);
@@ -60,8 +62,9 @@ fn parse(text: &str) -> Option<Usage> {
             }
         }
     }
-    let [cpu, wall, queue, instantiate, memory_bytes, log_bytes, http_requests, sent, received, checkpoints] =
+    let [cpu, wall, queue, instantiate, memory_bytes, log_bytes, http_requests, sent, received, rest @ ..] =
         figures;
+    let [checkpoints, disk_written_bytes, files_created] = rest;
     Some(Usage {
         cpu: Duration::from_millis(cpu),
         wall: Duration::from_millis(wall),
@@ -73,6 +76,8 @@ fn parse(text: &str) -> Option<Usage> {
         http_sent_bytes: sent,
         http_received_bytes: received,
         checkpoints,
+        disk_written_bytes,
+        files_created,
     })
 }
 
@@ -94,12 +99,14 @@ mod tests {
             http_requests: 7,
             http_sent_bytes: 8,
             http_received_bytes: 9,
-            checkpoints: u64::MAX,
+            checkpoints: 10,
+            disk_written_bytes: u64::MAX,
+            files_created: 12,
         };
         for (usage, column) in [
             (Usage::default(), "[]"),
             (small, "[0,0,0,38,65536]"),
-            (full, "[1,2,3,4,5,6,7,8,9,18446744073709551615]"),
+            (full, "[1,2,3,4,5,6,7,8,9,10,18446744073709551615,12]"),
         ] {
             assert_eq!(text(&usage), column);
             assert_eq!(parse(column), Some(usage));
@@ -111,6 +118,6 @@ mod tests {
         for bad in ["", "[", "[1,]", "[-1]", "[x]", "1,2"] {
             assert_eq!(parse(bad), None, "{bad}");
         }
-        assert_eq!(parse("[0,0,0,0,0,0,0,0,0,1,99]").map(|usage| usage.checkpoints), Some(1));
+        assert_eq!(parse("[0,0,0,0,0,0,0,0,0,1,0,0,99]").map(|usage| usage.checkpoints), Some(1));
     }
 }

@@ -71,9 +71,16 @@ fn used(usage: &serde_json::Map<String, serde_json::Value>) -> String {
         words.extend(number(name).map(|ms| format!("{} {word}", time(Duration::from_millis(ms)))));
     }
     words.extend(number("peak_memory_bytes").map(|peak| format!("{} memory", bytes(peak))));
-    for (name, word) in [("http_requests", "HTTP requests"), ("checkpoints", "checkpoints")] {
+    let counts = [
+        ("http_requests", "HTTP requests"),
+        ("checkpoints", "checkpoints"),
+        ("files_created", "files created"),
+    ];
+    for (name, word) in counts {
         words.extend(number(name).filter(|&count| count > 0).map(|count| format!("{count} {word}")));
     }
+    let written = number("disk_written_bytes").filter(|&written| written > 0);
+    words.extend(written.map(|written| format!("{} written to disk", bytes(written))));
     words.join(", ")
 }
 

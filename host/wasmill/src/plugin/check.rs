@@ -47,6 +47,7 @@ fn print_terms(terms: &Terms) {
     }
     line("output", &format!("{} bytes", limits.output_bytes));
     line("logs", &format!("{} bytes", limits.log_bytes));
+    line("disk", &format!("{} bytes", limits.disk_bytes));
     line("at once", &concurrency.map_or_else(|| "as many as slots".to_owned(), |most| most.to_string()));
     line("attempts", &retry.attempts_max.unwrap_or(1).to_string());
     line("http", &listed(&permissions.http));

@@ -65,6 +65,8 @@ impl LocalHost {
             http_sent_bytes: all.http_sent_bytes - before.http_sent_bytes,
             http_received_bytes: all.http_received_bytes - before.http_received_bytes,
             checkpoints: all.checkpoints - before.checkpoints,
+            disk_written_bytes: all.disk_written_bytes - before.disk_written_bytes,
+            files_created: all.files_created - before.files_created,
             ..all
         }
     }

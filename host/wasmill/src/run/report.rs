@@ -89,6 +89,7 @@ impl Report {
     fn usage_json(&self) -> Result<serde_json::Value> {
         let Usage { cpu, wall, queue, instantiate, memory_bytes, log_bytes, checkpoints, .. } = self.usage;
         let Usage { http_requests, http_sent_bytes, http_received_bytes, .. } = self.usage;
+        let Usage { disk_written_bytes, files_created, .. } = self.usage;
         Ok(json!({
             "cpu_ms": u64::try_from(cpu.as_millis())?,
             "wall_ms": u64::try_from(wall.as_millis())?,
@@ -100,6 +101,8 @@ impl Report {
             "http_sent_bytes": http_sent_bytes,
             "http_received_bytes": http_received_bytes,
             "checkpoints": checkpoints,
+            "disk_written_bytes": disk_written_bytes,
+            "files_created": files_created,
         }))
     }
 
