@@ -9,6 +9,7 @@ mod batch;
 mod cancel;
 mod computing;
 mod fairness;
+mod files;
 mod floors;
 mod generated;
 mod growth;
@@ -47,11 +48,12 @@ fn main() -> Result<()> {
         }),
         ["start"] => load.block_on(plugins::measure_start()),
         ["parked"] => load.block_on(parked::measure()),
+        ["files"] => load.block_on(files::measure()),
         ["watched"] => load.block_on(watched::measure(64)),
         ["growth"] => growth::measure(),
         ["load", ref words @ ..] => load::run(words),
         _ => bail!(
-            "{} is no part; there are throughput, large, batch, latency, start, parked, watched, growth, load, or without a name all",
+            "{} is no part; there are throughput, large, batch, latency, start, parked, files, watched, growth, load, or without a name all",
             words.join(" ")
         ),
     }
@@ -88,6 +90,7 @@ fn measure(load: &Runtime) -> Result<()> {
         plugins::measure_drops().await?;
         plugins::measure_start().await?;
         restart::measure().await?;
+        files::measure().await?;
         large::measure().await
     })
 }
