@@ -34,6 +34,7 @@ pub struct Server {
     expects_errors: AtomicBool,
     folder: Arc<TempDir>,
     args: Vec<String>,
+    open_files: Option<u32>,
 }
 
 impl Server {
@@ -130,7 +131,16 @@ impl Server {
     ///
     /// Fails with what the process wrote if it ends instead of serving.
     pub fn start_in(folder: Arc<TempDir>, args: &[&str]) -> Result<Self> {
-        Self::launch(folder, args.iter().map(ToString::to_string).collect())
+        Self::launch(folder, args.iter().map(ToString::to_string).collect(), None)
+    }
+
+    /// Starts a server that may have so many files open.
+    ///
+    /// # Errors
+    ///
+    /// Fails with what the process wrote if it ends instead of serving.
+    pub fn start_with_open_files(folder: Arc<TempDir>, args: &[&str], open_files: u32) -> Result<Self> {
+        Self::launch(folder, args.iter().map(ToString::to_string).collect(), Some(open_files))
     }
 
     /// Tries to start another server on the same folders.
@@ -139,7 +149,7 @@ impl Server {
     ///
     /// Fails with what the process wrote if it ends instead of serving.
     pub fn start_beside(&self) -> Result<Self> {
-        let server = Self::launch(Arc::clone(&self.folder), self.args.clone())?;
+        let server = Self::launch(Arc::clone(&self.folder), self.args.clone(), self.open_files)?;
         server.expects_errors.store(self.expects_errors.load(Ordering::Relaxed), Ordering::Relaxed);
         Ok(server)
     }
@@ -151,7 +161,8 @@ impl Server {
     /// Fails with what the process wrote if it ends instead of serving.
     pub fn start_beside_with(&self, args: &[&str]) -> Result<Self> {
         let further = args.iter().map(ToString::to_string);
-        Self::launch(Arc::clone(&self.folder), self.args.iter().cloned().chain(further).collect())
+        let args = self.args.iter().cloned().chain(further).collect();
+        Self::launch(Arc::clone(&self.folder), args, self.open_files)
     }
 
     /// Kills the process as `kill -9` does and starts another on the same folders.
@@ -279,8 +290,16 @@ impl Server {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
     }
 
-    fn launch(folder: Arc<TempDir>, args: Vec<String>) -> Result<Self> {
-        let mut child = Command::new(binary()?)
+    fn launch(folder: Arc<TempDir>, args: Vec<String>, open_files: Option<u32>) -> Result<Self> {
+        let mut command = match open_files {
+            None => Command::new(binary()?),
+            Some(most) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", &format!("ulimit -n {most} && exec \"$0\" \"$@\"")]).arg(binary()?);
+                shell
+            }
+        };
+        let mut child = command
             .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--data"])
             .arg(folder.path().join("data"))
             .arg("--plugins")
@@ -312,7 +331,8 @@ impl Server {
             let status = child.wait()?;
             bail!("{status}: {}", log.lock().unwrap_or_else(PoisonError::into_inner).join("\n"));
         };
-        Ok(Self { child, address, log, reads_log, expects_errors: AtomicBool::new(false), folder, args })
+        let expects_errors = AtomicBool::new(false);
+        Ok(Self { child, address, log, reads_log, expects_errors, folder, args, open_files })
     }
 }
 

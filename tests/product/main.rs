@@ -24,6 +24,7 @@ mod examples;
 mod fairness;
 mod first_steps;
 mod floods;
+mod folders;
 mod follow;
 mod grace;
 mod grace_over;

@@ -28,7 +28,7 @@ async fn a_plugin_is_shown_with_all_that_its_manifest_says_but_no_secrets() {
         [allow]
         http = ["https://*.example.com/img/"]
         env = { TOKEN = "hush" }
-        dirs = [{ host = "/", guest = "/in" }]
+        dirs = [{ host = "/usr", guest = "/in" }]
     "#;
     let server = with_manifest(manifest, &[]);
     let plugin = server.client().get("/plugins/misbehave").await;
@@ -40,7 +40,7 @@ async fn a_plugin_is_shown_with_all_that_its_manifest_says_but_no_secrets() {
     assert_eq!(plugin.json["retry"]["backoff"]["first_ms"], 10);
     assert_eq!(plugin.json["permissions"]["http"], json!(["https://*.example.com:443/img/"]));
     assert_eq!(plugin.json["permissions"]["env"], json!(["TOKEN"]));
-    assert_eq!(plugin.json["permissions"]["dirs"], json!([{"host": "/", "guest": "/in", "write": false}]));
+    assert_eq!(plugin.json["permissions"]["dirs"], json!([{"host": "/usr", "guest": "/in", "write": false}]));
     assert_eq!((&plugin.json["tasks"]["waiting"], &plugin.json["tasks"]["running"]), (&json!(0), &json!(0)));
     assert!(!plugin.text.contains("hush"), "{}", plugin.text);
 }

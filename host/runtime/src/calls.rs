@@ -12,16 +12,15 @@ use std::time::{Duration, Instant};
 use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
 use wasmtime::{AsContextMut, Caller, Extern, Result};
 use wasmtime_wasi::clocks::WasiClocksView;
-use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemView};
 use wasmtime_wasi::p1::wasi_snapshot_preview1::{self, WasiSnapshotPreview1};
 use wasmtime_wasi::p2::DynPollable;
 use wasmtime_wasi::p2::bindings::clocks::monotonic_clock;
-use wasmtime_wasi::p2::bindings::filesystem::types as filesystem;
 use wasmtime_wasi::{I32Exit, WasiView};
 use wasmtime_wasi_io::bindings::wasi::io::{poll, streams};
 
 use wiggle::GuestMemory;
 
+use crate::files;
 use crate::guest::Guest;
 use crate::outcome::ExitedWithoutCode;
 use crate::place::HostCall;
@@ -35,10 +34,7 @@ pub(crate) fn add(linker: &mut Linker<Guest>) -> Result<()> {
         guest.place().enter(HostCall::Stream);
         guest.ctx().table
     })?;
-    filesystem::add_to_linker::<Guest, WasiFilesystem>(linker, |guest| {
-        guest.place().enter(HostCall::Files);
-        guest.filesystem()
-    })?;
+    files::components::add(linker)?;
     linker.instance(EXIT)?.func_wrap("exit", |_, (status,): (Result<(), ()>,)| exit(status))?;
     http::add(linker)?;
     random::add(linker)?;
@@ -82,6 +78,13 @@ async fn poll_oneoff(
         Some(time) => guest.place().enter_for(HostCall::PollOneoff, time),
         None => guest.place().enter(HostCall::PollOneoff),
     }
+    // wasmtime-wasi would put the thread to sleep where it may block for files.
+    if let (1, Some(time)) = (count, shortest(bytes, wanted, count))
+        && is_of_known_clock(bytes, wanted)
+    {
+        tokio::time::sleep(time).await;
+        return slept(memory.data_mut(&mut caller), wanted, events, found);
+    }
     let context = guest.preview1_unnoted();
     context.set_hostcall_fuel(fuel);
     let mut memory = GuestMemory::Unshared(bytes);
@@ -94,10 +97,14 @@ const EXIT: &str = "wasi:cli/exit@0.2.12";
 /// Bytes of a subscription, and where in it there are its kind, and time and flags of a clock.
 const SUBSCRIPTION_BYTES: usize = 48;
 const KIND_AT: usize = 8;
+const CLOCK_AT: usize = 16;
 const TIME_AT: usize = 24;
 const FLAGS_AT: usize = 40;
 const CLOCK: u8 = 0;
 const ABSOLUTE: u8 = 1;
+const MONOTONIC: u32 = 1;
+/// Bytes of an event. The kind of a clock and the error of success are both 0.
+const EVENT_BYTES: usize = 32;
 /// Subscriptions that are looked at.
 const SUBSCRIPTIONS_MAX: usize = 16;
 
@@ -111,6 +118,30 @@ fn shortest(memory: &[u8], wanted: i32, count: i32) -> Option<Duration> {
         time.filter(|_| is_span).map(Duration::from_nanos)
     });
     times.min()
+}
+
+/// Says whether the first subscription is to the time of day or to the clock that only goes forward.
+fn is_of_known_clock(memory: &[u8], wanted: i32) -> bool {
+    let subscription = memory.get(wanted.cast_unsigned() as usize..).unwrap_or_default();
+    let clock = subscription.get(CLOCK_AT..).and_then(|rest| rest.first_chunk());
+    clock.is_some_and(|clock| u32::from_le_bytes(*clock) <= MONOTONIC)
+}
+
+/// Answers a subscription to a span of time that is over.
+fn slept(memory: &mut [u8], wanted: i32, events: i32, found: i32) -> Result<i32> {
+    let at = |offset: i32| offset.cast_unsigned() as usize;
+    let mut event = [0; EVENT_BYTES];
+    if let Some(userdata) = memory.get(at(wanted)..).and_then(|wanted| wanted.first_chunk::<8>()) {
+        event[..8].copy_from_slice(userdata);
+    }
+    for (offset, bytes) in [(events, &event[..]), (found, &1_u32.to_le_bytes()[..])] {
+        let place = memory.get_mut(at(offset)..).and_then(|place| place.get_mut(..bytes.len()));
+        let Some(place) = place else {
+            wasmtime::bail!("poll_oneoff was given a place outside of the memory")
+        };
+        place.copy_from_slice(bytes);
+    }
+    Ok(0)
 }
 
 struct Table;

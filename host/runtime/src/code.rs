@@ -14,6 +14,7 @@ use crate::bindings::parking::ParkingPluginPre;
 use crate::bindings::{Plugin, PluginPre};
 use crate::calls;
 use crate::engine::Engines;
+use crate::files;
 use crate::guest::Guest;
 use crate::instance::START;
 use crate::kind::{PluginKind, Profile};
@@ -73,6 +74,7 @@ impl Offers {
             Err(I32Exit(code).into())
         })?;
         calls::add_preview1(&mut module)?;
+        files::modules::add(&mut module)?;
         Ok(Self { component, module })
     }
 }

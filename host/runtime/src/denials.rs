@@ -1,11 +1,13 @@
 //! What a plugin asked for in vain: each is logged once, with the line that would permit it.
 //!
-//! Filled by `gate`. Bounded, because guests choose what they ask for.
+//! Filled by `gate` and by the file calls. Bounded, because guests choose what they ask for.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use crate::plugin::Plugin;
+use crate::terms::DirRule;
 
 /// Denials of one plugin that are logged; further ones stay silent.
 const DENIALS_MAX: usize = 64;
@@ -41,6 +43,46 @@ impl Denials {
                 "outgoing HTTP to {origin} was denied: the name leads to an address that is not public; \
                  to permit it, name the address itself (or localhost) under [allow] in {name}.toml, \
                  as in http = [\"http://10.0.0.1:8080\"], and in what the plugin asks for"
+            );
+        }
+    }
+
+    /// Tells the operator that a change in a folder was denied that was permitted for reading; once for each.
+    pub(crate) fn log_write(&self, plugin: &Plugin, rule: &DirRule) {
+        let DirRule { host, guest, .. } = rule;
+        if self.is_news(&format!("write {guest}")) {
+            let Plugin { name, kind, digest, .. } = plugin;
+            let line = format!("{{ host = {host:?}, guest = {guest:?}, write = true }}");
+            tracing::warn!(
+                plugin = %name, %kind, %digest,
+                "a change in the folder {guest} was denied: it may only be read; to permit it, write under \
+                 [allow] in {name}.toml, among dirs: {line}"
+            );
+        }
+    }
+
+    /// Tells the operator that guests of the plugin could open no more files; once.
+    pub(crate) fn log_descriptors(&self, plugin: &Plugin) {
+        if self.is_news("descriptors") {
+            let Plugin { name, kind, digest, descriptors, .. } = plugin;
+            let most = descriptors.one_guest_max();
+            tracing::warn!(
+                plugin = %name, %kind, %digest,
+                "a guest could open no more files: one may hold {most}, and all together hold no more than leaves \
+                 some for clients; `wasmill doctor` tells how to raise the limit of open files"
+            );
+        }
+    }
+
+    /// Tells the operator that guests write no more to a volume; once for each folder.
+    pub(crate) fn log_full_volume(&self, plugin: &Plugin, folder: &Path, free: u64, reserve: u64) {
+        if self.is_news(&format!("full {}", folder.display())) {
+            let Plugin { name, kind, digest, .. } = plugin;
+            let (folder, free, reserve) =
+                (folder.display(), crate::words::bytes(free), crate::words::bytes(reserve));
+            tracing::warn!(
+                plugin = %name, %kind, %digest,
+                "guests write no more to the folder {folder}: {free} are free on its volume, and {reserve} stay so"
             );
         }
     }

@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::OFlags;
 
+use crate::files::granted::{Identity, granted_identity};
 use crate::loader::FILE_BYTES_MAX;
 use crate::words;
 
@@ -29,6 +30,8 @@ pub(crate) struct Fingerprint {
     manifest: Option<Stamp>,
     /// The schema that the manifest names, once it was read, and what the system says of it.
     schema: Option<(PathBuf, Option<Stamp>)>,
+    /// The folders that the manifest grants, once it was read, and what lies there.
+    granted: Vec<(PathBuf, Option<Identity>)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,12 +53,31 @@ pub(crate) enum Unread {
 }
 
 impl Fingerprint {
-    /// Looks at a plugin, and at its schema if one is known of; `None` if there is no such plugin, or
-    /// a link to nowhere.
-    pub(crate) fn of(path: &Path, schema: Option<&Path>) -> io::Result<Option<Self>> {
+    /// Looks at a plugin, and at what an earlier look learned that it needs; `None` if there is no such
+    /// plugin, or a link to nowhere.
+    pub(crate) fn of(path: &Path, earlier: Option<&Self>) -> io::Result<Option<Self>> {
         let Some(wasm) = stamp(path)? else { return Ok(None) };
         let manifest = stamp(&path.with_extension("toml"))?;
-        Ok(Some(Self { wasm, manifest, schema: None }.with_schema(schema)?))
+        let new = Self { wasm, manifest, schema: None, granted: Vec::new() };
+        let new = new.with_schema(earlier.and_then(Self::schema))?;
+        Ok(Some(match earlier {
+            Some(earlier) => new.with_granted(earlier.granted.iter().map(|(path, _)| path.clone())),
+            None => new,
+        }))
+    }
+
+    /// Looks at the folders that are granted as well.
+    pub(crate) fn with_granted(self, folders: impl Iterator<Item = PathBuf>) -> Self {
+        let granted = folders.map(|path| {
+            let identity = granted_identity(&path);
+            (path, identity)
+        });
+        Self { granted: granted.collect(), ..self }
+    }
+
+    /// Forgets the folders that are granted if they are not to be looked at.
+    pub(crate) fn without_granted_if(self, is_far: bool) -> Self {
+        if is_far { Self { granted: Vec::new(), ..self } } else { self }
     }
 
     /// Looks at a schema as well.
@@ -87,11 +109,11 @@ impl Fingerprint {
     }
 }
 
-/// Lists every `*.wasm` of a folder by its stem, each with the schema that is known of it; a folder
+/// Lists every `*.wasm` of a folder by its stem, each with what an earlier look learned of it; a folder
 /// that is not there is an empty one.
 pub(crate) fn scan<'a>(
     folder: &Path,
-    schema_of: impl Fn(&str) -> Option<&'a Path>,
+    earlier: impl Fn(&str) -> Option<&'a Fingerprint>,
 ) -> io::Result<BTreeMap<String, (PathBuf, Fingerprint)>> {
     let entries = match folder.read_dir() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
@@ -104,7 +126,7 @@ pub(crate) fn scan<'a>(
             continue;
         }
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        if let Some(fingerprint) = Fingerprint::of(&path, schema_of(&name))? {
+        if let Some(fingerprint) = Fingerprint::of(&path, earlier(&name))? {
             files.insert(name, (path, fingerprint));
         }
     }
@@ -140,7 +162,7 @@ pub(crate) fn read(path: &Path, looked_at: &Fingerprint) -> Result<Vec<u8>, Unre
     let mut bytes = Vec::new();
     (&file).take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
     let is_whole = bytes.len() as u64 == looked_at.size_bytes();
-    let is_same = Fingerprint::of(path, looked_at.schema()).map_err(failed)?.as_ref() == Some(looked_at);
+    let is_same = Fingerprint::of(path, Some(looked_at)).map_err(failed)?.as_ref() == Some(looked_at);
     if is_whole && is_same { Ok(bytes) } else { Err(Unread::Changed) }
 }
 

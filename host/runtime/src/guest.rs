@@ -9,11 +9,11 @@ use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
+use crate::files::open::OpenFiles;
 use crate::gate::Gate;
 use crate::kept::{self, FIELDS_BYTES_MAX};
 use crate::limiter::Limiter;
 use crate::memory::{Account, Hold};
-use crate::outcome::HostFault;
 use crate::place::{HostCall, Place};
 use crate::plugin::Plugin;
 use crate::program::{Answer, LastWords, ProgramInput};
@@ -43,6 +43,8 @@ pub(crate) struct Guest {
     pub(crate) program: Option<Program>,
     /// Its newest timer: the handle, and when it rings.
     pub(crate) timer: Option<(u32, Instant)>,
+    /// What it has open of its folders.
+    pub(crate) files: OpenFiles,
     handles: ResourceTable,
     /// What a guest gets for its handles that is over its memory limit: nothing is in it and nothing fits, so
     /// whatever it calls for ends it.
@@ -70,60 +72,28 @@ enum Wasi {
 
 impl Guest {
     /// Makes the guest of a task.
-    ///
-    /// # Errors
-    ///
-    /// Fails if a folder that it was permitted cannot be opened.
-    pub(crate) fn task(
-        plugin: &Arc<Plugin>,
-        run: Run,
-        input_bytes: usize,
-        hold: Arc<Hold>,
-    ) -> Result<Self, HostFault> {
-        let permissions = &plugin.terms.permissions;
-        let wasi = if permissions.dirs.is_empty() {
-            Wasi::Later
-        } else {
-            let mut wasi = surroundings::of_task(&run.host, &permissions.env);
-            surroundings::add_dirs(&mut wasi, permissions).map_err(HostFault)?;
-            Wasi::Component(Box::new(wasi.build()))
-        };
+    pub(crate) fn task(plugin: &Arc<Plugin>, run: Run, input_bytes: usize, hold: Arc<Hold>) -> Self {
         let account = account(plugin, input_bytes, hold);
-        Ok(Self::new(plugin, run, account, wasi, None))
+        Self::new(plugin, run, account, Wasi::Later, None)
     }
 
     /// Makes the guest of a program that is a component.
-    ///
-    /// # Errors
-    ///
-    /// Fails if a folder that it was permitted cannot be opened.
-    pub(crate) fn command(
-        plugin: &Arc<Plugin>,
-        run: Run,
-        input: ProgramInput,
-        hold: Arc<Hold>,
-    ) -> Result<Self, HostFault> {
+    pub(crate) fn command(plugin: &Arc<Plugin>, run: Run, input: ProgramInput, hold: Arc<Hold>) -> Self {
         let account = account(plugin, input.bytes(), hold);
-        let (mut wasi, program) = program(plugin, &run, input, &account)?;
-        Ok(Self::new(plugin, run, account, Wasi::Component(Box::new(wasi.build())), Some(program)))
+        let (mut wasi, program) = program(plugin, &run, input, &account);
+        let wasi = with_folders(wasi.build(), plugin);
+        Self::new(plugin, run, account, Wasi::Component(Box::new(wasi)), Some(program))
     }
 
     /// Makes the guest of a program that is a core module.
-    ///
-    /// # Errors
-    ///
-    /// Fails if a folder that it was permitted cannot be opened.
-    pub(crate) fn module(
-        plugin: &Arc<Plugin>,
-        run: Run,
-        input: ProgramInput,
-        hold: Arc<Hold>,
-    ) -> Result<Self, HostFault> {
+    pub(crate) fn module(plugin: &Arc<Plugin>, run: Run, input: ProgramInput, hold: Arc<Hold>) -> Self {
         let account = account(plugin, input.bytes(), hold);
-        let (mut wasi, program) = program(plugin, &run, input, &account)?;
+        let (mut wasi, program) = program(plugin, &run, input, &account);
         let mut wasi = wasi.build_p1();
-        wasi.ctx().table.set_max_capacity(HANDLES_MAX);
-        Ok(Self::new(plugin, run, account, Wasi::Module(Box::new(wasi)), Some(program)))
+        let WasiCtxView { ctx, table } = wasi.ctx();
+        table.set_max_capacity(HANDLES_MAX);
+        *ctx.filesystem() = plugin.folders.context();
+        Self::new(plugin, run, account, Wasi::Module(Box::new(wasi)), Some(program))
     }
 
     fn new(
@@ -136,11 +106,13 @@ impl Guest {
         let (mut handles, mut no_handles) = (ResourceTable::new(), ResourceTable::new());
         handles.set_max_capacity(HANDLES_MAX);
         no_handles.set_max_capacity(0);
+        let files = OpenFiles::new(plugin, &run.host);
         Self {
             run,
             limiter: Limiter::new(&account),
             call_bytes_max: call_bytes_max(&plugin.terms.limits, matches!(wasi, Wasi::Module(_))),
             account,
+            files,
             plugin: Arc::clone(plugin),
             program,
             timer: None,
@@ -172,6 +144,21 @@ impl Guest {
         self.account.set_handles(bytes);
     }
 
+    /// Notes the folders of a core module before its first call.
+    pub(crate) fn note_folders(&mut self) {
+        if let Wasi::Module(wasi) = &mut self.wasi {
+            self.files.note_folders(wasi);
+        }
+    }
+
+    /// Tells the operator that the guest wanted to change something in a folder that it may only read.
+    pub(crate) fn log_denied_write(&self, file: u32) {
+        let folder = self.files.get(file).and_then(|file| self.plugin.folders.get(file.folder));
+        if let Some(folder) = folder.filter(|folder| !folder.rule.write) {
+            self.plugin.denials.log_write(&self.plugin, &folder.rule);
+        }
+    }
+
     /// Returns WASI preview 1, for a call.
     ///
     /// # Panics
@@ -195,6 +182,12 @@ impl Guest {
     }
 }
 
+/// Gives WASI the folders that its plugin was granted.
+fn with_folders(mut wasi: WasiCtx, plugin: &Plugin) -> WasiCtx {
+    *wasi.filesystem() = plugin.folders.context();
+    wasi
+}
+
 /// Opens the account of a guest.
 fn account(plugin: &Plugin, input_bytes: usize, hold: Arc<Hold>) -> Arc<Account> {
     Arc::new(Account::new(plugin.terms.limits.memory_bytes, input_bytes as u64, hold))
@@ -208,26 +201,25 @@ fn call_bytes_max(limits: &Limits, is_module: bool) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
-/// Makes the surroundings of a program, with its folders, and what it will leave behind.
+/// Makes the surroundings of a program, and what it will leave behind.
 fn program(
     plugin: &Arc<Plugin>,
     run: &Run,
     input: ProgramInput,
     account: &Arc<Account>,
-) -> Result<(WasiCtxBuilder, Program), HostFault> {
+) -> (WasiCtxBuilder, Program) {
     let Terms { limits, permissions, .. } = &*plugin.terms;
     let program = Program { answer: Answer::new(limits.output_bytes, account), last_words: LastWords::new() };
     let Program { answer, last_words } = &program;
-    let mut wasi = surroundings::of_program(run, input, &permissions.env, answer, last_words);
-    surroundings::add_dirs(&mut wasi, permissions).map_err(HostFault)?;
-    Ok((wasi, program))
+    (surroundings::of_program(run, input, &permissions.env, answer, last_words), program)
 }
 
 impl WasiView for Guest {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         if let Wasi::Later = self.wasi {
             let env = &self.plugin.terms.permissions.env;
-            self.wasi = Wasi::Component(Box::new(surroundings::of_task(&self.run.host, env).build()));
+            let wasi = surroundings::of_task(&self.run.host, env).build();
+            self.wasi = Wasi::Component(Box::new(with_folders(wasi, &self.plugin)));
         }
         self.count_handles();
         let is_overdrawn = self.account.is_overdrawn();

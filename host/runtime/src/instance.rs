@@ -34,6 +34,7 @@ const PARK_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 /// Runs `plugin` once and returns what it came to or why it failed.
 pub(crate) async fn run(plugin: &Arc<Plugin>, mut run: Run, hold: Arc<Hold>) -> Result<Step, Failure> {
     let handed = if run.hand_over { Some(run.host.handed().await?) } else { None };
+    plugin.folders.check().await.map_err(|reason| host_fault(HostFault(reason)))?;
     let answer = match &plugin.code {
         Code::Task(code) => {
             hand_over(&mut run, handed);
@@ -77,7 +78,7 @@ async fn run_task(
     let limits = &plugin.terms.limits;
     let input = run.input.take();
     let input_bytes = input.as_ref().map_or(0, String::len);
-    let guest = Guest::task(plugin, run, input_bytes, hold).map_err(host_fault)?;
+    let guest = Guest::task(plugin, run, input_bytes, hold);
     let mut store = store(code.engine(), guest);
     let instance = code
         .instantiate_async(&mut store)
@@ -86,7 +87,7 @@ async fn run_task(
     started(&mut store, start);
     match instance.call_run_task(&mut store, input.as_deref().unwrap_or(NO_INPUT)).await {
         Ok(Ok(output)) => outcome::check_size(output, limits),
-        Ok(Err(failure)) => Err(outcome::reported(failure)),
+        Ok(Err(failure)) => Err(outcome::reported(failure, store.data())),
         Err(error) => Err(outcome::ended(&error, Stage::Running, store.data())),
     }
 }
@@ -102,7 +103,7 @@ async fn run_step(
     let state = run.host.restore().await.map_err(|reason| host_fault(HostFault(reason)))?;
     let start = Instant::now();
     let input_bytes = input.as_ref().map_or(0, String::len) + state.as_ref().map_or(0, Vec::len);
-    let guest = Guest::task(plugin, run, input_bytes, hold).map_err(host_fault)?;
+    let guest = Guest::task(plugin, run, input_bytes, hold);
     let mut store = store(code.engine(), guest);
     let instance = code
         .instantiate_async(&mut store)
@@ -113,7 +114,7 @@ async fn run_step(
     match instance.call_resume(&mut store, input, state.as_deref()).await {
         Ok(Ok(parking::Step::Done(output))) => outcome::check_size(output, limits).map(Step::Done),
         Ok(Ok(parking::Step::Later(later))) => parked(later, limits).map(Step::Later),
-        Ok(Err(failure)) => Err(outcome::reported(failure)),
+        Ok(Err(failure)) => Err(outcome::reported(failure, store.data())),
         Err(error) => Err(outcome::ended(&error, Stage::Running, store.data())),
     }
 }
@@ -136,7 +137,7 @@ async fn run_command(
     hold: Arc<Hold>,
 ) -> Result<String, Failure> {
     let start = Instant::now();
-    let guest = Guest::command(plugin, run, input, hold).map_err(host_fault)?;
+    let guest = Guest::command(plugin, run, input, hold);
     let mut store = store(code.engine(), guest);
     let command = code
         .instantiate_async(&mut store)
@@ -157,7 +158,7 @@ async fn run_module(
     hold: Arc<Hold>,
 ) -> Result<String, Failure> {
     let start = Instant::now();
-    let guest = Guest::module(plugin, run, input, hold).map_err(host_fault)?;
+    let guest = Guest::module(plugin, run, input, hold);
     let mut store = store(code.module().engine(), guest);
     let instance = code
         .instantiate_async(&mut store)

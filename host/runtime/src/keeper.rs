@@ -232,8 +232,8 @@ impl Watchman {
 
     fn look(&mut self) {
         self.listen();
-        let schema_of = |name: &str| self.files.get(name)?.seen.as_ref()?.1.schema();
-        match folder::scan(&self.folder, schema_of) {
+        let earlier = |name: &str| self.files.get(name)?.fingerprint();
+        match folder::scan(&self.folder, earlier) {
             Ok(files) => {
                 self.blind = false;
                 self.compare(files);
@@ -348,7 +348,7 @@ impl Watchman {
         file.job = None;
         match loaded {
             Some(loaded) => {
-                file.learn_schema(job, &loaded);
+                file.learn(job, &loaded);
                 self.registry.admit(loaded);
                 (self.on_change)();
             }
@@ -379,8 +379,8 @@ impl Watched {
         }
     }
 
-    /// Takes in which schema was read, so that its changes are seen from now on.
-    fn learn_schema(&mut self, job: &Job, loaded: &Loaded) {
+    /// Takes in which schema was read and which folders are granted, so that their changes are seen from now on.
+    fn learn(&mut self, job: &Job, loaded: &Loaded) {
         if let (Some((_, seen)), Some(looked_at)) = (&mut self.seen, &loaded.looked_at)
             && *seen == job.fingerprint
         {

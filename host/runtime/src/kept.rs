@@ -15,6 +15,7 @@ use wasmtime_wasi_http::p2::types::{
 };
 
 use crate::fetch::BUFFER_BYTES_MAX;
+use crate::files::listing::Listing;
 
 /// Bytes that one call may write to the body of a request.
 pub(crate) const BODY_CHUNK_BYTES: usize = 64 << 10;
@@ -31,6 +32,9 @@ const BODY_BYTES: usize = 2 * BODY_CHUNK_BYTES;
 const CONNECTION_BYTES: usize = 3 * BUFFER_BYTES_MAX;
 /// Bytes of a stream of a file: wasmtime reads and writes at most so many at once.
 const STREAM_BYTES: usize = 64 << 10;
+
+/// Bytes of a listing of a folder: the entries that were read and not yet taken.
+const LISTING_BYTES: usize = 16 << 10;
 
 /// Returns the bytes that all entries of a table may keep, and how many entries there are.
 pub(crate) fn bytes(table: &mut ResourceTable) -> (u64, usize) {
@@ -64,6 +68,8 @@ fn bytes_beside(entry: &(dyn Any + Send)) -> usize {
         }
     } else if let Some(response) = entry.downcast_ref::<HostOutgoingResponse>() {
         of_fields(&response.headers) + if response.body.is_some() { BODY_BYTES } else { 0 }
+    } else if entry.is::<Listing>() {
+        LISTING_BYTES
     } else if entry.is::<DynInputStream>() || entry.is::<DynOutputStream>() {
         STREAM_BYTES
     } else {

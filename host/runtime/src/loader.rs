@@ -21,6 +21,9 @@ use crate::compile_child::environment;
 use crate::denials::Denials;
 use crate::engine::Engines;
 use crate::figures::Figures;
+use crate::files::descriptors::Descriptors;
+use crate::files::granted::GrantedFolders;
+use crate::files::grants::Grants;
 use crate::folder::{self, Fingerprint, Unread};
 use crate::inspect::{Inspection, inspect};
 use crate::kind::{PluginKind, Profile};
@@ -41,7 +44,7 @@ pub(crate) struct Loaded {
     pub(crate) info: PluginInfo,
     /// Present if the state is `Ready`.
     pub(crate) plugin: Option<Arc<Plugin>>,
-    /// The file as it was looked at, with the schema that its manifest names.
+    /// The file as it was looked at, with the schema and the folders that its manifest names.
     pub(crate) looked_at: Option<Fingerprint>,
 }
 
@@ -56,6 +59,9 @@ pub(crate) struct Loader {
     pub(crate) terms: Arc<Terms>,
     /// The most that a manifest may ask for.
     pub(crate) ceilings: Ceilings,
+    /// The folders that plugins were granted, and those that none can be.
+    pub(crate) grants: Grants,
+    pub(crate) descriptors: Descriptors,
     pub(crate) outside: Arc<Outside>,
     pub(crate) samples: Arc<Samples>,
     pub(crate) figures: Figures,
@@ -77,9 +83,13 @@ impl Loader {
             Ok(name) => match folder::read(path, looked_at) {
                 Ok(bytes) => {
                     // Before it is read: what changes from now on is another look.
-                    let schema = manifest::schema_path(&path.with_extension("toml"));
+                    let (schema, folders) = manifest::needs(&path.with_extension("toml"));
                     let looked_at = looked_at.clone().with_schema(schema.as_deref()).ok();
+                    let looked_at = looked_at.map(|looked_at| looked_at.with_granted(folders.into_iter()));
                     let loaded = self.load(&name, source, &bytes, leash);
+                    // A mount that hangs must not hang the watch over all plugins.
+                    let is_far = loaded.plugin.as_ref().is_some_and(|plugin| plugin.folders.are_far());
+                    let looked_at = looked_at.map(|looked_at| looked_at.without_granted_if(is_far));
                     return (!leash.is_cut()).then_some(Loaded { looked_at, ..loaded });
                 }
                 Err(Unread::Changed) => return None,
@@ -148,12 +158,29 @@ impl Loader {
         let Inspection { kind, profile, imports, exports, .. } = inspection;
         let profile = self.engines.profile_for(profile, terms.limits.memory_bytes);
         let code = self.code(kind, profile, digest, wasm, leash)?;
+        let folders = Arc::new(GrantedFolders::open(&terms.permissions.dirs)?);
+        self.grants.claim(name.as_str(), &folders)?;
         let is_roomy = profile == Profile::Roomy;
         let facts = PluginFacts { kind, is_roomy, imports, exports, terms: Arc::clone(&terms) };
         let (name, digest) = (name.clone(), Arc::clone(digest));
         let (outside, samples) = (Arc::clone(&self.outside), Arc::clone(&self.samples));
+        let descriptors = self.descriptors.clone();
         let (demand, denials) = (Demand::default(), Denials::default());
-        Ok((Plugin { name, digest, kind, profile, code, terms, outside, samples, demand, denials }, facts))
+        let plugin = Plugin {
+            name,
+            digest,
+            kind,
+            profile,
+            code,
+            terms,
+            folders,
+            descriptors,
+            outside,
+            samples,
+            demand,
+            denials,
+        };
+        Ok((plugin, facts))
     }
 
     /// Returns the terms a plugin runs on: those of the manifest beside its file, if there is one.

@@ -49,10 +49,13 @@ pub(crate) fn read(path: &Path, defaults: &Arc<Terms>, ceilings: &Ceilings) -> R
     terms.map(Arc::new).map_err(refuse)
 }
 
-/// Returns where the schema lies that the manifest at `path` names, whether it is there or not.
-pub(crate) fn schema_path(path: &Path) -> Option<PathBuf> {
-    let manifest = parse(&read_text(path, MANIFEST_BYTES_MAX).ok()??).ok()?;
-    beside(path.parent().unwrap_or(Path::new("")), &manifest.input.schema?)
+/// Returns where the schema lies that the manifest at `path` names, and the folders that it grants, whether they
+/// are there or not.
+pub(crate) fn needs(path: &Path) -> (Option<PathBuf>, Vec<PathBuf>) {
+    let text = read_text(path, MANIFEST_BYTES_MAX).ok().flatten();
+    let Some(manifest) = text.and_then(|text| parse(&text).ok()) else { return (None, Vec::new()) };
+    let folder = path.parent().unwrap_or(Path::new(""));
+    (manifest.input.schema.and_then(|schema| beside(folder, &schema)), manifest.allow.hosts())
 }
 
 /// The file as it is written; what is left out is as the host has it.
@@ -83,6 +86,7 @@ struct Wishes {
     cpu: Option<Span>,
     output: Option<ByteSize>,
     logs: Option<ByteSize>,
+    disk: Option<ByteSize>,
     concurrency: Option<u32>,
     rate: Option<String>,
     waiting: Option<u64>,
@@ -172,6 +176,9 @@ impl Wishes {
         }
         if let Some(wish) = self.logs {
             limits.log_bytes = bytes("logs", wish, 0, "log_tail_max", ceilings.log_bytes)?;
+        }
+        if let Some(wish) = self.disk {
+            limits.disk_bytes = bytes("disk", wish, 0, "disk_max", ceilings.disk_bytes)?;
         }
         if let Some(Span(wish)) = self.timeout {
             limits.timeout = duration("timeout", wish, "timeout_max", Some(ceilings.timeout))?;
@@ -321,6 +328,7 @@ mod tests {
             cpu = "3s"
             output = "2KiB"
             logs = "1KiB"
+            disk = "3MiB"
             concurrency = 50
             rate = "100/s"
             waiting = 1000
@@ -338,6 +346,7 @@ mod tests {
         let limits = &terms.limits;
         assert_eq!(terms.description.as_deref(), Some("Thumbnails from a URL"));
         assert_eq!((limits.memory_bytes, limits.output_bytes, limits.log_bytes), (1 << 20, 2 << 10, 1 << 10));
+        assert_eq!(limits.disk_bytes, 3 << 20);
         assert_eq!((limits.timeout, terms.concurrency), (Duration::from_secs(5), Some(50)));
         assert_eq!(limits.cpu, Some(Duration::from_secs(3)));
         assert_eq!((terms.rate.map(|rate| rate.starts), terms.waiting_max), (Some(100), Some(1_000)));
@@ -372,6 +381,7 @@ mod tests {
             ("memory = \"65MiB\"", ["65 MiB", "memory_max, is 64 MiB"]),
             ("output = \"2MiB\"", ["2 MiB", "output_max, is 1 MiB"]),
             ("logs = \"1MiB\"", ["1 MiB", "log_tail_max, is 16 KiB"]),
+            ("disk = \"2GiB\"", ["2 GiB", "disk_max, is 1 GiB"]),
             ("timeout = \"11m\"", ["11m", "timeout_max, is 10m"]),
         ] {
             let reason = refusal(&format!("[limits]\n{wish}"));

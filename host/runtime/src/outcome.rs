@@ -81,13 +81,26 @@ pub(crate) enum Stage {
 }
 
 /// Words the failure that a plugin reported itself.
-pub(crate) fn reported(failure: failures::Failure) -> Failure {
+pub(crate) fn reported(failure: failures::Failure, guest: &Guest) -> Failure {
     let (cause, message) = match failure {
         failures::Failure::Io(message) => (Cause::Io, message),
         failures::Failure::InvalidInput(message) => (Cause::InvalidInput, message),
         failures::Failure::Other(message) => (Cause::Plugin, message),
     };
+    if guest.files.disk.has_refused() && cause != Cause::InvalidInput {
+        return out_of_disk(&message, guest);
+    }
     Failure::new(cause, words::cut(message, words::MESSAGE_BYTES_MAX))
+}
+
+/// Words the failure of a run that wrote more than its limit and came to an end over it.
+fn out_of_disk(end: &str, guest: &Guest) -> Failure {
+    let limit = words::bytes(guest.plugin.terms.limits.disk_bytes);
+    let message = format!(
+        "the guest wrote more to its folders than its limit `disk` of {limit} (limits.disk of the manifest, else \
+         the setting disk), then ended: {end}"
+    );
+    Failure::new(Cause::DiskLimit, words::cut(message, words::MESSAGE_BYTES_MAX))
 }
 
 /// Words the failure of a result that is too large.
@@ -132,6 +145,13 @@ pub(crate) fn exited(exit: Exit, guest: &Guest) -> Result<(), Failure> {
     }
     let last_words = guest.program.as_ref().map(|program| program.last_words.text()).unwrap_or_default();
     let ended = format!("the program ended {exit}{}", refused_memory(guest));
+    if guest.files.disk.has_refused() {
+        let end = match last_words.as_str() {
+            "" => ended,
+            last_words => format!("{ended}; the end of its stderr:\n{last_words}"),
+        };
+        return Err(out_of_disk(&end, guest));
+    }
     let message = match last_words.as_str() {
         "" => format!("{ended} and wrote nothing to stderr"),
         last_words => format!("{ended}; the end of its stderr:\n{last_words}"),
@@ -166,6 +186,9 @@ pub(crate) fn ended(error: &Error, stage: Stage, guest: &Guest) -> Failure {
         return too_large(None, output_bytes_max);
     }
     if let Some(exit) = Exit::of(error) {
+        if guest.files.disk.has_refused() {
+            return out_of_disk(&format!("the guest ended itself {exit}"), guest);
+        }
         let message = format!("the guest ended itself {exit}{} and gave no result", refused_memory(guest));
         return Failure::new(exit.cause(), message);
     }
@@ -191,6 +214,9 @@ pub(crate) fn ended(error: &Error, stage: Stage, guest: &Guest) -> Failure {
         let limit = words::bytes(FIELDS_BYTES_MAX as u64);
         let message = format!("the header fields of one request take more than the limit of {limit}");
         return Failure::new(Cause::CallLimit, message);
+    }
+    if guest.files.disk.has_refused() {
+        return out_of_disk(&error.root_cause().to_string(), guest);
     }
     if is_out_of_handles(error) {
         let message = format!(

@@ -7,6 +7,8 @@ use wasmill_outside::Outside;
 
 use crate::code::Code;
 use crate::denials::Denials;
+use crate::files::descriptors::Descriptors;
+use crate::files::granted::GrantedFolders;
 use crate::kind::{PluginKind, Profile};
 use crate::memory::Demand;
 use crate::samples::Samples;
@@ -21,6 +23,10 @@ pub(crate) struct Plugin {
     pub(crate) profile: Profile,
     pub(crate) code: Code,
     pub(crate) terms: Arc<Terms>,
+    /// The folders that its guests see.
+    pub(crate) folders: Arc<GrantedFolders>,
+    /// What all guests may hold open together.
+    pub(crate) descriptors: Descriptors,
     /// Where its outgoing HTTP goes.
     pub(crate) outside: Arc<Outside>,
     /// Where samples of its guests are put.

@@ -25,6 +25,8 @@ use crate::compile::{Compiler, CompilerConfig};
 use crate::cpu::CpuMeter;
 use crate::engine::Engines;
 use crate::figures::{Figures, LoadFigures};
+use crate::files::descriptors::Descriptors;
+use crate::files::grants::{Grants, ProtectedPath};
 use crate::instance;
 use crate::instances::{Entry, InstanceInfo, Instances, Listed};
 use crate::keeper::{Keeper, OnChange, Watch};
@@ -65,6 +67,9 @@ pub struct PluginsConfig {
     pub ceilings: Option<Ceilings>,
     /// A file of PEM with certificates that outgoing HTTPS trusts besides those of the web.
     pub http_roots: Option<PathBuf>,
+    /// Files and folders of the server itself, which no plugin may be granted. The plugins folder need not be
+    /// named.
+    pub protected: Vec<ProtectedPath>,
     /// How changes of the folder are noticed.
     pub watch: Watch,
     /// Who compiles. `None` is this process, without limits: for plugins that are trusted.
@@ -86,6 +91,7 @@ impl Default for PluginsConfig {
             terms: None,
             ceilings: None,
             http_roots: None,
+            protected: Vec::new(),
             watch: Watch::Told,
             compiler: None,
             cache: None,
@@ -407,10 +413,19 @@ pub(crate) fn loader(config: RuntimeConfig, plugins: &PluginsConfig) -> Result<L
         cache: plugins.cache.as_ref().and_then(open_cache),
         terms: Arc::new(terms),
         ceilings,
+        grants: Grants::new(protected(plugins)),
+        descriptors: Descriptors::of_process(),
         outside: Arc::new(outside),
         samples: Arc::<Samples>::default(),
         figures: Figures::default(),
     })
+}
+
+/// Returns what no plugin may be granted.
+fn protected(plugins: &PluginsConfig) -> Vec<ProtectedPath> {
+    let folder =
+        |path: &PathBuf| ProtectedPath { path: path.clone(), what: "the plugins folder", is_secret: false };
+    plugins.protected.iter().cloned().chain(plugins.folder.as_ref().map(folder)).collect()
 }
 
 fn open_cache(config: &CacheConfig) -> Option<Cache> {

@@ -6,12 +6,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use wasmill_model::{LogStream, Run, RunHost};
+use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
-use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
 use crate::guest_log::GuestLog;
 use crate::program::{Answer, LastWords, ProgramInput};
-use crate::terms::{DirRule, Permissions};
 
 /// Returns the surroundings of a task without folders: stdout and stderr are its log.
 pub(crate) fn of_task(host: &Arc<dyn RunHost>, env: &BTreeMap<String, String>) -> WasiCtxBuilder {
@@ -38,20 +37,6 @@ pub(crate) fn of_program(
     add_env(&mut wasi, env);
     add_env(&mut wasi, &input.env);
     wasi
-}
-
-/// Opens the folders that a guest was permitted.
-///
-/// # Errors
-///
-/// Says which folder cannot be opened and why.
-pub(crate) fn add_dirs(wasi: &mut WasiCtxBuilder, permissions: &Permissions) -> Result<(), String> {
-    for DirRule { host, guest, write } in &permissions.dirs {
-        let access = if *write { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
-        wasi.preopened_dir(host, guest, access)
-            .map_err(|error| format!("failed to open folder {} for the plugin: {error:#}", host.display()))?;
-    }
-    Ok(())
 }
 
 fn bare() -> WasiCtxBuilder {

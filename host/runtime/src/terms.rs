@@ -75,6 +75,8 @@ pub struct Ceilings {
     pub output_bytes: u64,
     /// Bytes of log kept for each attempt.
     pub log_bytes: u64,
+    /// Bytes that one run may write to its folders.
+    pub disk_bytes: u64,
     /// How many tasks of one plugin may run at the same time, with or without a manifest; `None` if
     /// only the slots bound them.
     pub concurrency: Option<u32>,
@@ -89,6 +91,7 @@ impl Ceilings {
             cpu: limits.cpu,
             output_bytes: limits.output_bytes,
             log_bytes: limits.log_bytes,
+            disk_bytes: limits.disk_bytes,
             concurrency: None,
         }
     }

@@ -1,5 +1,6 @@
 //! `wasmill serve`: puts the rooms together, and takes them apart in order when told to stop.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,8 +16,8 @@ use wasmill_api::{
 };
 use wasmill_model::{Clock, Limits, SystemClock, Timestamp, Tracer};
 use wasmill_runtime::{
-    CacheConfig, CompilerConfig, PluginState, PluginsConfig, Runtime, RuntimeConfig, Watch, affordable_slots,
-    machine_memory_bytes,
+    CacheConfig, CompilerConfig, PluginState, PluginsConfig, ProtectedPath, Runtime, RuntimeConfig, Watch,
+    affordable_slots, machine_memory_bytes,
 };
 use wasmill_scheduler::{Scheduler, SchedulerConfig, Schedules};
 use wasmill_store::{Recovery, Store, StoreConfig};
@@ -319,11 +320,27 @@ fn plugins(config: &Config, changed: &Arc<Notify>) -> PluginsConfig {
         ceilings: Some(config.ceilings),
         watch: config.watch_poll.map_or(Watch::Told, Watch::Polled),
         http_roots: config.http_roots.clone(),
+        protected: protected(config),
         compiler: Some(compiler(config)),
         cache: Some(CacheConfig { bytes_max: config.cache_bytes, ..CacheConfig::new(&config.data) }),
         on_change: Arc::new(move || changed.notify_one()),
         ..PluginsConfig::default()
     }
+}
+
+/// Lists what no plugin may be granted: what this server reads, keeps secret, or runs.
+fn protected(config: &Config) -> Vec<ProtectedPath> {
+    let path = |path: &Path, what, is_secret| ProtectedPath { path: path.to_owned(), what, is_secret };
+    let mut protected = vec![
+        path(&config.data, "the data folder of this server", true),
+        path(&config.file, "the settings file of this server", false),
+    ];
+    protected.extend(config.http_roots.iter().map(|file| path(file, "the file http_roots", false)));
+    let secrets = config.webhook_secret_file.iter();
+    protected.extend(secrets.map(|file| path(file, "the file webhook_secret_file", true)));
+    let own = std::env::current_exe();
+    protected.extend(own.iter().map(|file| path(file, "the program of this server", false)));
+    protected
 }
 
 /// Says who compiles: this program itself, as a child with limits.

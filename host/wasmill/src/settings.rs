@@ -134,6 +134,15 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "SIZE", env = "WASMILL_LOG_TAIL_MAX")]
     pub(crate) log_tail_max: Option<ByteSize>,
 
+    /// How much one run may write to the folders that its manifest permits; each file, folder or link that it
+    /// makes counts as 4 KiB [default: 1GiB]
+    #[arg(long, value_name = "SIZE", env = "WASMILL_DISK")]
+    pub(crate) disk: Option<ByteSize>,
+
+    /// The most that a manifest may ask for to be written [default: 16GiB, or `disk` if that is more]
+    #[arg(long, value_name = "SIZE", env = "WASMILL_DISK_MAX")]
+    pub(crate) disk_max: Option<ByteSize>,
+
     /// How much log all running tasks hold in memory together; once they do, each keeps its newest 2 KiB
     /// [default: 64MiB]
     #[arg(long, value_name = "SIZE", env = "WASMILL_LOG_TOTAL")]
@@ -298,6 +307,8 @@ impl TryFrom<String> for KeepFor {
 /// The settings in force.
 #[derive(Debug)]
 pub(crate) struct Config {
+    /// The settings file, or where it would be; it may be missing.
+    pub(crate) file: PathBuf,
     pub(crate) listen: SocketAddr,
     pub(crate) data: PathBuf,
     pub(crate) plugins: PathBuf,
@@ -317,6 +328,7 @@ pub(crate) struct Config {
     pub(crate) memory_total_bytes: Option<u64>,
     pub(crate) output_bytes: u64,
     pub(crate) log_bytes: u64,
+    pub(crate) disk_bytes: u64,
     pub(crate) log_total_bytes: u64,
     /// The most that manifests may ask for.
     pub(crate) ceilings: Ceilings,
@@ -359,7 +371,8 @@ impl Config {
                 _ => read(Path::new(DEFAULT_FILE))?,
             },
         };
-        Self::settle(args.settings, file)
+        let path = args.config.unwrap_or_else(|| DEFAULT_FILE.into());
+        Ok(Self { file: path, ..Self::settle(args.settings, file)? })
     }
 
     fn settle(flags: Settings, file: Settings) -> Result<Self> {
@@ -376,6 +389,7 @@ impl Config {
         let memory_bytes = size(flags.memory, file.memory, ByteSize::mib(64));
         let output_bytes = size(flags.output, file.output, ByteSize::mib(1));
         let log_bytes = size(flags.log_tail, file.log_tail, ByteSize::kib(16));
+        let disk_bytes = size(flags.disk, file.disk, ByteSize::gib(1));
         // Whoever raises a default need not raise its ceiling as well.
         let ceiling =
             |flag, file, default: ByteSize, least| size(flag, file, ByteSize(default.as_u64().max(least)));
@@ -385,9 +399,11 @@ impl Config {
             cpu: cpu_max,
             output_bytes: ceiling(flags.output_max, file.output_max, ByteSize::mib(16), output_bytes),
             log_bytes: ceiling(flags.log_tail_max, file.log_tail_max, ByteSize::mib(1), log_bytes),
+            disk_bytes: ceiling(flags.disk_max, file.disk_max, ByteSize::gib(16), disk_bytes),
             concurrency: flags.concurrency.or(file.concurrency),
         };
         let config = Self {
+            file: DEFAULT_FILE.into(),
             listen: flags
                 .listen
                 .or(file.listen)
@@ -406,6 +422,7 @@ impl Config {
             memory_total_bytes: flags.memory_total.or(file.memory_total).map(|size| size.as_u64()),
             output_bytes,
             log_bytes,
+            disk_bytes,
             log_total_bytes: size(flags.log_total, file.log_total, ByteSize::mib(64)),
             ceilings,
             http_roots: flags.http_roots.or(file.http_roots),
@@ -448,6 +465,7 @@ impl Config {
             cpu: self.cpu,
             output_bytes: self.output_bytes,
             log_bytes: self.log_bytes,
+            disk_bytes: self.disk_bytes,
             ..Limits::default()
         }
     }
@@ -502,6 +520,7 @@ impl Config {
         at_most("memory", self.memory_bytes, "memory_max", ceilings.memory_bytes)?;
         at_most("output", self.output_bytes, "output_max", ceilings.output_bytes)?;
         at_most("log_tail", self.log_bytes, "log_tail_max", ceilings.log_bytes)?;
+        at_most("disk", self.disk_bytes, "disk_max", ceilings.disk_bytes)?;
         within("memory_max", ceilings.memory_bytes, ByteSize::kib(64), ByteSize::gib(4))?;
         within("output_max", ceilings.output_bytes, ByteSize::b(1), ByteSize::mib(64))?;
         within("log_tail_max", ceilings.log_bytes, ByteSize::b(0), ByteSize::mib(16))?;
@@ -595,6 +614,8 @@ mod tests {
             memory_total = "3GiB"
             output_max = "4MiB"
             log_tail_max = "2KiB"
+            disk = "2GiB"
+            disk_max = "3GiB"
             concurrency = 3
             allow_upload = true
             body_max = "3MiB"
@@ -624,6 +645,7 @@ mod tests {
         assert_eq!(config.memory_total_bytes, Some(3 << 30));
         assert_eq!((config.log_format, config.log_total_bytes), (LogFormat::Json, 8 << 20));
         assert_eq!((config.ceilings.memory_bytes, config.ceilings.concurrency), (512 << 20, Some(3)));
+        assert_eq!((config.limits().disk_bytes, config.ceilings.disk_bytes), (2 << 30, 3 << 30));
         assert!(config.allow_upload);
         assert_eq!(config.otlp_endpoint.as_deref(), Some("http://localhost:4318"));
         assert_eq!((config.door.public_hosts.len(), config.door.trusted_proxies.len()), (1, 2));
@@ -651,6 +673,8 @@ mod tests {
     fn a_raised_default_raises_its_ceiling() {
         let config = Config::settle(Settings::default(), file("memory = \"1GiB\"")).expect("valid");
         assert_eq!(config.ceilings.memory_bytes, 1 << 30);
+        let config = Config::settle(Settings::default(), file("disk = \"1TiB\"")).expect("valid");
+        assert_eq!(config.ceilings.disk_bytes, 1 << 40);
         let config = Config::settle(Settings::default(), Settings::default()).expect("valid");
         assert_eq!((config.ceilings.memory_bytes, config.allow_upload), (256 << 20, false));
     }
@@ -672,6 +696,7 @@ mod tests {
             ("cpu = \"0s\"", "1ms"),
             ("memory = \"8GiB\"", "4.0 GiB"),
             ("memory = \"2MiB\"\nmemory_max = \"1MiB\"", "memory_max (1.0 MiB)"),
+            ("disk = \"2MiB\"\ndisk_max = \"1MiB\"", "disk_max (1.0 MiB)"),
             ("memory = \"64MiB\"\nmemory_total = \"32MiB\"", "memory_total (32.0 MiB)"),
             ("memory_total = \"1MiB\"", "16.0 MiB"),
             ("log_total = \"1KiB\"", "1.0 MiB"),

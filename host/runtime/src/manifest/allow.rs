@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use crate::files::granted::GrantedFolder;
 use crate::terms::{DirRule, HttpRule, Permissions};
 
 /// What may be written there.
@@ -26,6 +27,11 @@ struct Dir {
 }
 
 impl Allow {
+    /// Returns the folders of the host that are granted, unchecked.
+    pub(super) fn hosts(self) -> Vec<PathBuf> {
+        self.dirs.into_iter().map(|dir| dir.host).collect()
+    }
+
     /// Checks everything, and that the folders are there.
     pub(super) fn check(self) -> Result<Permissions, String> {
         let http = self.http.iter().map(|url| {
@@ -131,13 +137,6 @@ fn check_variable(name: &str, value: &str) -> Result<(), String> {
 
 fn dir_rule(dir: Dir) -> Result<DirRule, String> {
     let Dir { host, guest, write } = dir;
-    let shown = host.display();
-    if !host.is_absolute() {
-        return Err(format!("allow.dirs: the host path '{shown}' must be absolute"));
-    }
-    if !host.is_dir() {
-        return Err(format!("allow.dirs: there is no folder {shown} on the host, or it cannot be entered"));
-    }
     let is_plain = guest == "/"
         || guest.strip_prefix('/').is_some_and(|path| {
             path.split('/').all(|part| !matches!(part, "" | "." | "..")) && !path.contains(['\0', '\\'])
@@ -146,7 +145,10 @@ fn dir_rule(dir: Dir) -> Result<DirRule, String> {
         let guest = guest.escape_debug();
         return Err(format!("allow.dirs: the guest path '{guest}' must be absolute and plain, such as /in"));
     }
-    Ok(DirRule { host, guest, write })
+    let rule = DirRule { host, guest, write };
+    // It is opened for good when the plugin is made.
+    GrantedFolder::open(&rule)?;
+    Ok(rule)
 }
 
 #[cfg(test)]

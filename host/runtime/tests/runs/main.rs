@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod bounds;
+mod files;
 mod host_calls;
 mod io_stub;
 mod kept;

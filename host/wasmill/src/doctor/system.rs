@@ -6,16 +6,13 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, getrlimit};
 use wasmill_model::{Clock, SystemClock};
+use wasmill_runtime::{CLIENT_DESCRIPTORS, OWN_DESCRIPTORS, guest_descriptors};
 
 use crate::doctor::report::Check;
 use crate::settings::{Config, SLOTS};
 
 /// The oldest kernel that tells which pages of a memory were touched.
 const KERNEL_WANTED: (u32, u32) = (6, 7);
-/// Connections that the REST API serves at once.
-const CONNECTIONS: u64 = 10_000;
-/// Open files of the process itself.
-const FILES_RESERVED: u64 = 256;
 /// Fewer than this, and serve would hardly work.
 const FILES_LEAST: u64 = 256;
 /// Threads and children that serve may have.
@@ -138,19 +135,28 @@ pub(super) fn open_files(config: &Config) -> Check {
     let Some(most) = getrlimit(Resource::Nofile).maximum else {
         return Check::ok(NAME, "no limit");
     };
-    let wanted = CONNECTIONS + u64::from(config.slots.unwrap_or(SLOTS)) + FILES_RESERVED;
-    let shown = format!("{most} at most; {wanted} for all clients and for a connection of each task");
+    let slots = u64::from(config.slots.unwrap_or(SLOTS));
+    // A connection and a file of each task.
+    let wanted = CLIENT_DESCRIPTORS + 2 * slots + OWN_DESCRIPTORS;
+    let guests = guest_descriptors(most);
+    let shown = format!(
+        "{most} at most; {wanted} for all clients and for a connection and a file of each task; tasks may hold \
+         {guests} files together"
+    );
     let fix = format!(
         "ulimit -Hn {wanted}, or LimitNOFILE={wanted} in the systemd unit, or docker run --ulimit nofile={wanted}"
     );
     if most < FILES_LEAST {
         Check::fail(NAME, shown, "neither the database nor clients can be served", fix)
     } else if most < wanted {
-        let clients = most.saturating_sub(FILES_RESERVED);
+        let clients = most.saturating_sub(OWN_DESCRIPTORS + guests);
         Check::warn(
             NAME,
             shown,
-            format!("beyond {clients} connections, clients wait and HTTP calls of tasks fail"),
+            format!(
+                "beyond {clients} connections, clients wait and HTTP calls of tasks fail; beyond {guests} open \
+                 files, tasks cannot open more"
+            ),
             fix,
         )
     } else {

@@ -1,0 +1,87 @@
+//! How many file descriptors all guests may hold together, so that some are left for clients, the watch over the
+//! plugins folder and the database.
+//!
+//! Made by the runtime from the limit of the process. Whoever opens something for a guest takes a permit first
+//! and keeps it as long as the descriptor is open.
+
+use std::sync::Arc;
+
+use rustix::process::{Resource, getrlimit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// What the process needs for itself: the database, plugins, timers, standard streams.
+pub const OWN_DESCRIPTORS: u64 = 256;
+/// Clients that are served at the same time.
+pub const CLIENT_DESCRIPTORS: u64 = 10_000;
+/// More than any number of guests needs; the limit of a process can be in the billions.
+const GUESTS_MAX: u64 = 1 << 20;
+
+/// Returns how many descriptors guests may hold together in a process that may have `limit`: what clients leave,
+/// or as many as clients if there is too little for all.
+pub fn guest_descriptors(limit: u64) -> u64 {
+    let shared = limit.saturating_sub(OWN_DESCRIPTORS);
+    shared.saturating_sub(CLIENT_DESCRIPTORS).max(shared / 2).min(GUESTS_MAX)
+}
+
+/// The descriptors that all guests may hold together.
+#[derive(Clone, Debug)]
+pub(crate) struct Descriptors {
+    permits: Arc<Semaphore>,
+    one_guest_max: usize,
+}
+
+/// The right to one open descriptor.
+#[derive(Debug)]
+pub(crate) struct DescriptorPermit {
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Descriptors {
+    /// Shares out what this process may have.
+    pub(crate) fn of_process() -> Self {
+        let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        Self::new(usize::try_from(guest_descriptors(limit)).unwrap_or(usize::MAX))
+    }
+
+    fn new(max: usize) -> Self {
+        // One guest that opens all it can leaves something for the others.
+        Self { permits: Arc::new(Semaphore::new(max)), one_guest_max: (max / 4).max(1) }
+    }
+
+    /// Returns how many one guest may hold.
+    pub(crate) fn one_guest_max(&self) -> usize {
+        self.one_guest_max
+    }
+
+    /// Takes a permit; `None` if guests hold all that there are.
+    pub(crate) fn take(&self) -> Option<DescriptorPermit> {
+        let permit = Arc::clone(&self.permits).try_acquire_owned().ok()?;
+        Some(DescriptorPermit { _permit: permit })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guests_leave_descriptors_for_the_server_whatever_the_limit() {
+        for limit in [0, 256, 512, 1_024, 4_096, 20_000, 1 << 20, u64::MAX] {
+            let guests = guest_descriptors(limit);
+            let left = limit - guests;
+            assert!(left >= limit.min(OWN_DESCRIPTORS), "{limit}: {left} left");
+            assert!(guests <= left || left >= OWN_DESCRIPTORS + CLIENT_DESCRIPTORS, "{limit}: {left} left");
+        }
+        assert_eq!(guest_descriptors(1_024), 384);
+        assert_eq!(guest_descriptors(50_256), 40_000);
+    }
+
+    #[test]
+    fn a_permit_is_free_again_when_it_is_dropped() {
+        let descriptors = Descriptors::new(2);
+        let (first, second) = (descriptors.take(), descriptors.take());
+        assert!(first.is_some() && second.is_some() && descriptors.take().is_none());
+        drop(first);
+        assert!(descriptors.take().is_some());
+    }
+}

@@ -1,0 +1,217 @@
+//! The folders that manifests grant: no guest gets out of them, and none uses up what the server needs.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hyper::{Method, StatusCode};
+use serde_json::json;
+use tempfile::TempDir;
+use wasmill_tests::{Answer, Client, PROGRAM, Server, tiny};
+
+/// How long a test waits for what happens within seconds.
+const SOON: Duration = Duration::from_secs(60);
+
+/// Makes a folder with the program as each of these plugins, and folders for them to be granted.
+fn folder(plugins: &[(&str, String)]) -> Arc<TempDir> {
+    let folder = Arc::new(tempfile::tempdir().expect("a folder"));
+    for path in ["plugins", "work/out", "other", "secrets"] {
+        fs::create_dir_all(folder.path().join(path)).expect("a folder");
+    }
+    fs::write(folder.path().join("secrets/key"), "secret").expect("written");
+    fs::write(folder.path().join("work/out/key"), "own").expect("written");
+    for (name, manifest) in plugins {
+        add(folder.path(), name, PROGRAM, manifest);
+    }
+    folder
+}
+
+fn add(folder: &Path, name: &str, wasm: &[u8], manifest: &str) {
+    let plugins = folder.join("plugins");
+    fs::write(plugins.join(format!("{name}.toml")), manifest.replace("ROOT", &folder.display().to_string()))
+        .expect("written");
+    fs::write(plugins.join(format!("{name}.wasm")), wasm).expect("written");
+}
+
+fn dirs(granted: &[(&str, &str, bool)]) -> String {
+    let dir = |(host, guest, write): &(&str, &str, bool)| {
+        format!("{{ host = \"ROOT/{host}\", guest = \"{guest}\", write = {write} }}")
+    };
+    format!("allow.dirs = [{}]", granted.iter().map(dir).collect::<Vec<_>>().join(", "))
+}
+
+async fn plugin(client: &Client, name: &str, state: &str) -> Answer {
+    let deadline = Instant::now() + SOON;
+    loop {
+        let plugin = client.get(&format!("/plugins/{name}")).await;
+        if plugin.json["state"] == state {
+            return plugin;
+        }
+        assert!(Instant::now() < deadline, "{name} is not {state}: {}", plugin.text);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn run(client: &Client, plugin: &str, args: &[&str]) -> Answer {
+    let id = client.submit(&json!({"plugin": plugin, "input": {"args": args}})).await;
+    client.until_ended(&id).await
+}
+
+#[tokio::test]
+async fn a_folder_that_guests_write_to_holds_no_other_grant_at_start_and_when_reloaded() {
+    let within = dirs(&[("work", "/work", true), ("work/out", "/out", true)]);
+    let folder = folder(&[("both", within), ("writer", dirs(&[("work", "/work", true)]))]);
+    let server = Server::start_in(folder, &[]).expect("a server");
+    let client = server.client();
+    let refused = plugin(&client, "both", "rejected").await;
+    assert!(
+        refused.str("reason").contains("holds") && refused.str("reason").contains("work/out"),
+        "{}",
+        refused.text
+    );
+    plugin(&client, "writer", "ready").await;
+
+    // What is loaded later is held against what is in service.
+    add(server.folder(), "reader", PROGRAM, &dirs(&[("work/out", "/out", false)]));
+    let refused = plugin(&client, "reader", "rejected").await;
+    assert!(refused.str("reason").contains("plugin 'writer'"), "{}", refused.text);
+    // And the other way round, once the outer grant is gone.
+    fs::remove_file(server.folder().join("plugins/writer.wasm")).expect("removed");
+    let gone = async || client.get("/plugins/writer").await.status == StatusCode::NOT_FOUND;
+    let deadline = Instant::now() + SOON;
+    while !gone().await {
+        assert!(Instant::now() < deadline, "the plugin stays");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    add(server.folder(), "reader", PROGRAM, &format!("{}\n", dirs(&[("work/out", "/out", false)])));
+    plugin(&client, "reader", "ready").await;
+    add(server.folder(), "writer", PROGRAM, &dirs(&[("work", "/work", true)]));
+    let refused = plugin(&client, "writer", "rejected").await;
+    assert!(refused.str("reason").contains("plugin 'reader'"), "{}", refused.text);
+}
+
+#[tokio::test]
+async fn a_link_in_the_place_of_a_granted_folder_is_refused_and_the_plugin_says_so() {
+    let folder = folder(&[("reader", dirs(&[("work/out", "/out", false)]))]);
+    let server = Server::start_in(folder, &[]).expect("a server");
+    let client = server.client();
+    plugin(&client, "reader", "ready").await;
+    assert_eq!(run(&client, "reader", &["read", "/out/key"]).await.json["result"], "own");
+    let (out, old) = (server.folder().join("work/out"), server.folder().join("work/old"));
+    fs::rename(&out, &old).expect("renamed");
+    std::os::unix::fs::symlink("../secrets", &out).expect("linked");
+    let refused = run(&client, "reader", &["read", "/out/key"]).await;
+    assert_eq!(refused.str("status"), "failed by fault of the host", "{}", refused.text);
+    let message = refused.json["error"]["message"].as_str().expect("a message");
+    assert!(message.contains("work/out") && message.contains("removed or replaced"), "{message}");
+    let shown = plugin(&client, "reader", "rejected").await;
+    assert!(shown.str("reason").contains("leads over the link"), "{}", shown.text);
+    // Nor does a restart follow it.
+    let server = server.stop_and_restart();
+    let client = server.client();
+    plugin(&client, "reader", "rejected").await;
+    fs::remove_file(&out).expect("removed");
+    fs::rename(&old, &out).expect("renamed");
+    plugin(&client, "reader", "ready").await;
+    assert_eq!(run(&client, "reader", &["read", "/out/key"]).await.json["result"], "own");
+}
+
+#[tokio::test]
+async fn what_is_the_servers_own_is_granted_to_nobody() {
+    let granted = [
+        ("a", ("plugins", true)),
+        ("b", ("plugins/sub", true)),
+        ("c", ("data", false)),
+        ("d", ("data/cache", true)),
+        ("e", (".", true)),
+        ("f", (".", false)),
+    ];
+    let plugins: Vec<_> =
+        granted.iter().map(|(name, (host, write))| (*name, dirs(&[(host, "/in", *write)]))).collect();
+    let folder = folder(&plugins);
+    for path in ["plugins/sub", "data/cache"] {
+        fs::create_dir_all(folder.path().join(path)).expect("a folder");
+    }
+    // The root of the test is named without the dot.
+    let server = Server::start_in(folder, &[]).expect("a server");
+    let client = server.client();
+    for (name, _) in granted {
+        let refused = plugin(&client, name, "rejected").await;
+        let reason = refused.str("reason");
+        assert!(reason.contains("no plugin may") || reason.contains("link"), "{name}: {reason}");
+    }
+}
+
+#[tokio::test]
+async fn a_change_that_was_denied_is_in_the_log_with_the_line_that_would_permit_it() {
+    let folder = folder(&[("reader", dirs(&[("work", "/work", false)]))]);
+    let server = Server::start_in(folder, &[]).expect("a server");
+    let client = server.client();
+    plugin(&client, "reader", "ready").await;
+    for _ in 0..2 {
+        let said = run(&client, "reader", &["put", "/work/new", "text"]).await;
+        assert!(!server.folder().join("work/new").exists(), "{}", said.text);
+    }
+    let log = server.log();
+    let lines: Vec<_> =
+        log.lines().filter(|line| line.contains("a change in the folder /work was denied")).collect();
+    assert_eq!(lines.len(), 1, "{log}");
+    assert!(lines[0].contains("write = true") && lines[0].contains("reader.toml"), "{log}");
+}
+
+/// Opens the same file until it fails, tells the error number, and waits.
+const HOARD: &str = r#"(module
+    (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "path_open" (func $path_open
+        (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+    (memory (export "memory") 1)
+    (data (i32.const 64) "key")
+    (data (i32.const 128) "stopped by 00\n")
+    (func (export "_start") (local $errno i32)
+        (loop $more
+            (br_if $more (i32.eqz (local.tee $errno (call $path_open (i32.const 3) (i32.const 1)
+                (i32.const 64) (i32.const 3) (i32.const 0) (i64.const 2) (i64.const 0) (i32.const 0) (i32.const 16))))))
+        (i32.store8 (i32.const 139) (i32.add (i32.const 48) (i32.div_u (local.get $errno) (i32.const 10))))
+        (i32.store8 (i32.const 140) (i32.add (i32.const 48) (i32.rem_u (local.get $errno) (i32.const 10))))
+        (i32.store (i32.const 0) (i32.const 128)) (i32.store (i32.const 4) (i32.const 14))
+        (drop (call $fd_write (i32.const 2) (i32.const 0) (i32.const 1) (i32.const 8)))
+        (i32.store offset=16 (i32.const 512) (i32.const 1))
+        (i64.store offset=24 (i32.const 512) (i64.const 3600000000000))
+        (drop (call $poll (i32.const 512) (i32.const 600) (i32.const 1) (i32.const 8)))))"#;
+
+#[tokio::test]
+async fn guests_that_open_all_they_can_leave_enough_for_the_server() {
+    let folder = folder(&[]);
+    add(folder.path(), "hoard", &tiny::parse(HOARD), &dirs(&[("work/out", "/out", false)]));
+    add(folder.path(), "reader", PROGRAM, &dirs(&[("work/out", "/out", false)]));
+    let server = Server::start_with_open_files(folder, &[], 500).expect("a server");
+    let client = server.client();
+    plugin(&client, "hoard", "ready").await;
+    plugin(&client, "reader", "ready").await;
+    let mut ids = Vec::new();
+    for _ in 0..8 {
+        let id = client.submit(&json!({"plugin": "hoard"})).await;
+        // 33 is too many open files.
+        client
+            .until_record(&id, "stopped by too many open files", |record| {
+                record["log"].as_str().is_some_and(|log| log.contains("stopped by 33"))
+            })
+            .await;
+        ids.push(id);
+    }
+    let said = run(&client, "reader", &["read", "/out/key"]).await;
+    assert_eq!(said.str("state"), "completed", "{}", said.text);
+    assert_ne!(said.json["result"], "own", "all that guests may hold is taken");
+    let health = client.send(Method::GET, "/healthz", None).await.expect("an answer");
+    assert_eq!(health.status, StatusCode::OK);
+    // The folder of plugins is still read, and new ones come into service.
+    add(server.folder(), "later", PROGRAM, &dirs(&[("work/out", "/out", false)]));
+    plugin(&client, "later", "ready").await;
+    for id in ids {
+        client.delete(&format!("/task/{id}")).await;
+    }
+    assert_eq!(run(&client, "reader", &["read", "/out/key"]).await.json["result"], "own");
+    assert!(server.log().contains("could open no more files"), "{}", server.log());
+}
