@@ -69,14 +69,17 @@ fn write_functions<'a>(
 
 /// Returns a name as it stands in the source, without the hash that compilers of Rust add, cut where it gets
 /// longer than `bytes_max`.
+///
+/// Only names that begin as mangled ones do are demangled: a function `i` would become the type `int`.
 pub(crate) fn demangled(name: &str, bytes_max: usize) -> String {
     let mut short = Short { name: String::new(), bytes_max };
     // An error of these means that the name is cut: a few bytes can stand for gigabytes of name.
-    let _ = if name.len() > MANGLED_BYTES_MAX {
-        short.write_str(name)
-    } else if let Ok(rust) = rustc_demangle::try_demangle(name) {
+    let is_long = name.len() > MANGLED_BYTES_MAX;
+    let may_be_rust = !is_long && (name.starts_with("_R") || name.starts_with("_ZN"));
+    let may_be_cpp = !is_long && name.starts_with("_Z");
+    let _ = if may_be_rust && let Ok(rust) = rustc_demangle::try_demangle(name) {
         write!(short, "{rust:#}")
-    } else if let Ok(cpp) = Symbol::new(name) {
+    } else if may_be_cpp && let Ok(cpp) = Symbol::new(name) {
         cpp.structured_demangle(&mut short, &DemangleOptions::new())
     } else {
         short.write_str(name)
@@ -128,6 +131,15 @@ mod tests {
             ("main.main", "main.main"),
             ("_start", "_start"),
             ("two\nlines", "twolines"),
+            // Each of these is a whole type to a demangler of C++, or looks like Rust without its prefix.
+            ("i", "i"),
+            ("f", "f"),
+            ("Pc", "Pc"),
+            ("St", "St"),
+            ("ZN3geo5ShapeE", "ZN3geo5ShapeE"),
+            ("RNvCskwGfYPst2Cb_3foo16example_function", "RNvCskwGfYPst2Cb_3foo16example_function"),
+            ("_Zoo", "_Zoo"),
+            ("_Render", "_Render"),
         ] {
             assert_eq!(demangled(mangled, NAME_BYTES_MAX), name);
         }
