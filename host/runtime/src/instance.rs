@@ -139,15 +139,15 @@ async fn run_command(
     let start = Instant::now();
     let guest = Guest::command(plugin, run, input, hold);
     let mut store = store(code.engine(), guest);
-    let command = code
-        .instantiate_async(&mut store)
-        .await
-        .map_err(|error| outcome::ended(&error, Stage::Starting, store.data()))?;
+    let command = match code.instantiate_async(&mut store).await {
+        Ok(command) => command,
+        Err(error) => return answer(Err(error), Stage::Starting, store.data()),
+    };
     started(&mut store, start);
     let called = command.wasi_cli_run().call_run(&mut store).await;
     // A main function that fails has no code of its own.
     let called = called.map(|result| if result.is_ok() { Exit::Code(0) } else { Exit::Failure });
-    answer(called, store.data())
+    answer(called, Stage::Running, store.data())
 }
 
 async fn run_module(
@@ -160,16 +160,16 @@ async fn run_module(
     let start = Instant::now();
     let guest = Guest::module(plugin, run, input, hold);
     let mut store = store(code.module().engine(), guest);
-    let instance = code
-        .instantiate_async(&mut store)
-        .await
-        .map_err(|error| outcome::ended(&error, Stage::Starting, store.data()))?;
+    let instance = match code.instantiate_async(&mut store).await {
+        Ok(instance) => instance,
+        Err(error) => return answer(Err(error), Stage::Starting, store.data()),
+    };
     started(&mut store, start);
     let called = match instance.get_typed_func::<(), ()>(&mut store, START) {
         Ok(start) => start.call_async(&mut store, ()).await.map(|()| Exit::Code(0)),
         Err(error) => Err(error),
     };
-    answer(called, store.data())
+    answer(called, Stage::Running, store.data())
 }
 
 /// Reads what a program is given.
@@ -183,14 +183,15 @@ fn program_input(
     Ok(input)
 }
 
-/// Collects what a program left behind, or says why it failed.
-fn answer(called: wasmtime::Result<Exit>, guest: &Guest) -> Result<String, Failure> {
+/// Collects what a program left behind, or says why it failed. A program may exit from a start function, too,
+/// before its main function is called.
+fn answer(called: wasmtime::Result<Exit>, stage: Stage, guest: &Guest) -> Result<String, Failure> {
     let program = guest.program.as_ref().expect("a program is made with what it leaves behind");
     let exit = match called {
         Ok(exit) => exit,
         Err(error) => match Exit::of(&error) {
             Some(exit) => exit,
-            None => return Err(outcome::ended(&error, Stage::Running, guest)),
+            None => return Err(outcome::ended(&error, stage, guest)),
         },
     };
     outcome::exited(exit, guest)?;
