@@ -75,8 +75,14 @@ struct FactsView {
     output: &'static str,
     /// Whether input is held against a schema.
     has_schema: bool,
+    /// The first hundred names of what it imports.
     imports: Vec<String>,
+    /// How many names it imports.
+    import_count: usize,
+    /// The first hundred names of what it exports.
     exports: Vec<String>,
+    /// How many names it exports.
+    export_count: usize,
     limits: LimitsView,
     retry: RetryView,
     permissions: PermissionsView,
@@ -194,13 +200,13 @@ impl PluginView {
             in_service: plugin.in_service,
             paused,
             tasks,
-            facts: plugin.facts.map(FactsView::new),
+            facts: plugin.facts.as_deref().map(FactsView::new),
         }
     }
 }
 
 impl FactsView {
-    fn new(facts: PluginFacts) -> Self {
+    fn new(facts: &PluginFacts) -> Self {
         let PluginFacts { kind, imports, exports, terms, .. } = facts;
         Self {
             kind: kind.as_str(),
@@ -210,9 +216,11 @@ impl FactsView {
                 OutputFormat::Json => "json",
             },
             has_schema: terms.schema.is_some(),
-            imports,
-            exports,
-            limits: LimitsView::new(&terms),
+            imports: imports.first.clone(),
+            import_count: imports.count,
+            exports: exports.first.clone(),
+            export_count: exports.count,
+            limits: LimitsView::new(terms),
             retry: RetryView::new(terms.retry),
             permissions: PermissionsView::new(&terms.permissions),
         }
@@ -271,7 +279,8 @@ pub(crate) fn example() -> Value {
             "cancelled": 0,
         },
         "kind": "command", "description": "counts words", "output": "json", "has_schema": false,
-        "imports": ["wasi:cli/stdout@0.2.6"], "exports": ["wasi:cli/run@0.2.6"],
+        "imports": ["wasi:cli/stdout@0.2.6"], "import_count": 1,
+        "exports": ["wasi:cli/run@0.2.6"], "export_count": 1,
         "limits": {
             "memory_bytes": 67_108_864, "timeout_ms": 600_000, "cpu_ms": null, "output_bytes": 1_048_576,
             "log_bytes": 16_384, "disk_bytes": 1_073_741_824, "checkpoint_bytes": 1_048_576,

@@ -9,24 +9,27 @@ use crate::leash::Leash;
 use crate::loader::{Loaded, Loader};
 use crate::registry::PluginInfo;
 use crate::runtime::{PluginsConfig, RuntimeConfig, RuntimeError, loader};
-use crate::terms::Ceilings;
 
-/// Loads a file as a runtime would, with the manifest beside it, and puts it nowhere.
+/// Loads a file as a runtime would, with the manifest beside it, and puts it nowhere. What it compiles is kept in
+/// the cache, if there is one.
 ///
 /// # Errors
 ///
 /// Fails if wasmtime does not work on this machine or the file cannot be looked at; a file that is no
 /// plugin is no error but rejected, with the reason.
-pub fn check(config: &RuntimeConfig, ceilings: &Ceilings, file: &Path) -> Result<PluginInfo, RuntimeError> {
-    let plugins = PluginsConfig { ceilings: Some(*ceilings), ..PluginsConfig::default() };
-    load(&loader(*config, &plugins)?, file).map(|loaded| loaded.info)
+pub fn check(
+    config: &RuntimeConfig,
+    plugins: &PluginsConfig,
+    file: &Path,
+) -> Result<PluginInfo, RuntimeError> {
+    load(&loader(*config, plugins)?, file).map(|loaded| loaded.info)
 }
 
 /// Loads a file, with the manifest beside it.
 pub(crate) fn load(loader: &Loader, file: &Path) -> Result<Loaded, RuntimeError> {
     let unreadable = |source| RuntimeError::File { path: file.to_owned(), source };
     let missing = || unreadable(io::ErrorKind::NotFound.into());
-    let looked_at = Fingerprint::of(file, None).map_err(unreadable)?.ok_or_else(missing)?;
+    let looked_at = Fingerprint::of(file, None).ok_or_else(missing)?;
     let name = file.file_stem().unwrap_or_default().to_string_lossy();
     let loaded = loader.load_file(&name, file, &looked_at, &Leash::default());
     // It changed between the look and the reading; whoever asks again gets the new one.

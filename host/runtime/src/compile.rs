@@ -23,6 +23,10 @@ use crate::words;
 
 /// Bytes of the largest compiled plugin.
 pub(crate) const ARTIFACT_BYTES_MAX: u64 = 1 << 30;
+/// Bytes of code that each byte of wasm may become, which are four or five for most files.
+const ARTIFACT_BYTES_PER_BYTE: u64 = 64;
+/// Bytes that code may have besides.
+const ARTIFACT_BYTES_SPARE: u64 = 16 << 20;
 
 /// The program that compiles, and what each call of it may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,9 +109,17 @@ struct Outcome {
     overdue: bool,
     /// Nobody waits for it any more.
     cut: bool,
-    answer: Vec<u8>,
+    answer: Answer,
     /// The beginning of what it wrote to stderr.
     complaint: String,
+}
+
+/// What a child wrote to stdout.
+enum Answer {
+    Code(Vec<u8>),
+    /// It would have been over so many bytes.
+    TooLarge(u64),
+    BrokenOff,
 }
 
 /// Feeds a child and waits for its end.
@@ -115,6 +127,8 @@ fn attend(mut child: Child, wall: Duration, wasm: &[u8], leash: &Leash) -> io::R
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
     leash.attach(pid);
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let answer_bytes_max =
+        ARTIFACT_BYTES_MAX.min(ARTIFACT_BYTES_SPARE + ARTIFACT_BYTES_PER_BYTE * wasm.len() as u64);
     let overdue = AtomicBool::new(false);
     let (ended, end) = mpsc::channel::<()>();
     let (answer, complaint) = thread::scope(|scope| {
@@ -127,14 +141,14 @@ fn attend(mut child: Child, wall: Duration, wasm: &[u8], leash: &Leash) -> io::R
         });
         // It fails if the child ends early, and then its status says why.
         scope.spawn(move || stdin.map(|mut stdin| stdin.write_all(wasm)));
-        let answer = scope.spawn(move || read(stdout, ARTIFACT_BYTES_MAX + 8));
+        let answer = scope.spawn(move || read_answer(stdout, answer_bytes_max));
         let complaint = scope.spawn(move || read(stderr, words::MESSAGE_BYTES_MAX as u64));
         // Not reaped yet, so the number stays that of this child until the leash has let go of it.
         let waited = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
         drop(ended);
         leash.detach();
         waited?;
-        io::Result::Ok((answer.join().unwrap_or_default(), complaint.join().unwrap_or_default()))
+        io::Result::Ok((answer.join().unwrap_or(Answer::BrokenOff), complaint.join().unwrap_or_default()))
     })?;
     Ok(Outcome {
         status: child.wait()?,
@@ -143,6 +157,24 @@ fn attend(mut child: Child, wall: Duration, wasm: &[u8], leash: &Leash) -> io::R
         answer,
         complaint: words::cut(String::from_utf8_lossy(&complaint).into_owned(), words::MESSAGE_BYTES_MAX),
     })
+}
+
+/// Reads the length of the code and then the code, into memory that is taken once.
+fn read_answer(pipe: Option<impl Read>, bytes_max: u64) -> Answer {
+    let read = || {
+        let mut pipe = pipe?;
+        let mut length = [0; 8];
+        pipe.read_exact(&mut length).ok()?;
+        let length = u64::from_le_bytes(length);
+        if length > bytes_max {
+            return Some(Answer::TooLarge(bytes_max));
+        }
+        let mut code = Vec::new();
+        code.try_reserve_exact(length as usize).ok()?;
+        pipe.take(length).read_to_end(&mut code).ok()?;
+        (code.len() as u64 == length).then_some(Answer::Code(code))
+    };
+    read().unwrap_or(Answer::BrokenOff)
 }
 
 /// Reads up to so many bytes; one that writes more finds its pipe closed.
@@ -167,8 +199,13 @@ impl Outcome {
                 config.wall
             ));
         }
-        if self.status.success() {
-            return self.take_answer();
+        match self.answer {
+            Answer::TooLarge(most) => {
+                return Err(format!("the code that it compiles to is over {}", words::bytes(most)));
+            }
+            Answer::Code(code) if self.status.success() => return Ok(code),
+            Answer::BrokenOff if self.status.success() => return Err("the compiler broke off".to_owned()),
+            Answer::Code(_) | Answer::BrokenOff => {}
         }
         let signal = self.status.signal();
         if signal == Some(Signal::XCPU.as_raw()) {
@@ -189,16 +226,6 @@ impl Outcome {
                 "the compiler crashed over it ({}) {complaint}",
                 self.status
             ))),
-        }
-    }
-
-    fn take_answer(mut self) -> Result<Vec<u8>, String> {
-        let artifact = self.answer.split_off(self.answer.len().min(8));
-        let length = self.answer.try_into().map(u64::from_le_bytes);
-        if length.is_ok_and(|length| length == artifact.len() as u64) {
-            Ok(artifact)
-        } else {
-            Err(format!("the compiler broke off, or its answer is over {}", words::bytes(ARTIFACT_BYTES_MAX)))
         }
     }
 }

@@ -126,7 +126,9 @@ fn code_settings(config: &RuntimeConfig, reset: MemoryReset) -> Config {
         .async_stack_size(STACK_BYTES)
         .max_wasm_stack(WASM_STACK_BYTES)
         // Exceptions are objects of the garbage collector, which would cost every guest.
-        .gc_support(false);
+        .gc_support(false)
+        // Without this they would be valid here, and then fail to compile.
+        .wasm_exceptions(false);
     add_common(&mut settings);
     settings
 }

@@ -8,7 +8,7 @@ use wasmtime::{ResourceLimiter, Result};
 use crate::memory::Account;
 
 /// Bytes of one element of a table.
-const ELEMENT_BYTES: usize = 8;
+pub(crate) const ELEMENT_BYTES: usize = 8;
 
 /// What a guest has taken of its memory limit.
 pub(crate) struct Limiter {

@@ -3,8 +3,8 @@
 //! Called by `inspect`. Judges nothing.
 
 use wasmtime::wasmparser::{
-    BinaryReaderError, ComponentExternalKind, Encoding, ExternalKind, Instance, MemoryType, Parser, Payload,
-    TypeRef,
+    BinaryReaderError, ComponentAlias, ComponentExternalKind, ComponentInstance, ComponentOuterAliasKind,
+    ComponentTypeRef, Encoding, ExternalKind, Instance, MemoryType, Parser, Payload, TypeRef,
 };
 
 /// What a file contains.
@@ -24,16 +24,57 @@ pub(crate) struct Survey {
     pub(crate) is_shared_library: bool,
     /// Bytes of code and initial data; names and debug information do not count.
     pub(crate) program_bytes: u64,
-    /// Core modules inside, and how often they are instantiated.
+    /// Core modules inside.
     pub(crate) modules: u32,
-    pub(crate) instances: u32,
+    /// What an instance of the whole is made of.
+    pub(crate) parts: Parts,
     pub(crate) memories: u32,
     pub(crate) tables: u32,
     /// Bytes of all memories together at the start.
     pub(crate) memory_bytes: u64,
-    /// Elements of the largest table at the start.
+    /// Elements of the largest table at the start, and of all tables together.
     pub(crate) table_elements: u64,
-    depth: usize,
+    pub(crate) table_elements_total: u64,
+    /// The component or module that is being read, within those that it is defined in.
+    levels: Vec<Level>,
+    /// The most that a component was found to be made of.
+    largest: Parts,
+}
+
+/// What an instance is made of, with all instances within it. A component of a kilobyte can have millions of
+/// parts: each level of it that instantiates the one below twice doubles them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Parts {
+    /// Instances of core modules.
+    pub(crate) core_instances: u64,
+    /// Definitions of every kind: instances, functions, names for parts of others.
+    pub(crate) definitions: u64,
+}
+
+impl Parts {
+    /// What nobody knows may be of any size.
+    const UNKNOWN: Self = Self { core_instances: u64::MAX, definitions: u64::MAX };
+
+    fn add(&mut self, other: Self) {
+        self.core_instances = self.core_instances.saturating_add(other.core_instances);
+        self.definitions = self.definitions.saturating_add(other.definitions);
+    }
+
+    fn max(self, other: Self) -> Self {
+        Self {
+            core_instances: self.core_instances.max(other.core_instances),
+            definitions: self.definitions.max(other.definitions),
+        }
+    }
+}
+
+/// One component or module while it is read.
+#[derive(Debug, Default)]
+struct Level {
+    is_component: bool,
+    parts: Parts,
+    /// What instances of the components that it knows are made of, by their index.
+    components: Vec<Parts>,
 }
 
 impl Survey {
@@ -57,23 +98,35 @@ impl Survey {
             let payload = payload?;
             match &payload {
                 Payload::Version { encoding, .. } => self.enter(*encoding),
-                Payload::End(_) => self.depth = self.depth.saturating_sub(1),
-                _ if self.depth == 1 => self.read_names(&payload)?,
+                Payload::End(_) => self.leave(),
+                _ if self.levels.len() == 1 => self.read_names(&payload)?,
                 _ => {}
             }
+            self.read_parts(&payload)?;
             self.read_sizes(payload)?;
         }
         Ok(())
     }
 
     fn enter(&mut self, encoding: Encoding) {
-        if self.depth == 0 {
-            self.is_component = encoding == Encoding::Component;
+        let is_component = encoding == Encoding::Component;
+        if self.levels.is_empty() {
+            self.is_component = is_component;
         }
-        if encoding == Encoding::Module {
+        if !is_component {
             self.modules += 1;
         }
-        self.depth += 1;
+        self.levels.push(Level { is_component, ..Level::default() });
+    }
+
+    fn leave(&mut self) {
+        let Some(Level { is_component, parts, .. }) = self.levels.pop() else { return };
+        self.largest = self.largest.max(parts);
+        match self.levels.last_mut() {
+            Some(outer) if is_component => outer.components.push(parts),
+            Some(_) => {}
+            None => self.parts = parts,
+        }
     }
 
     /// Reads the names of the outermost component or module.
@@ -112,6 +165,89 @@ impl Survey {
         Ok(())
     }
 
+    /// Counts what the component that is being read defines, with what it instantiates.
+    fn read_parts(&mut self, payload: &Payload<'_>) -> Result<(), BinaryReaderError> {
+        let largest = self.largest;
+        let Some((level, outer)) = self.levels.split_last_mut() else { return Ok(()) };
+        if !level.is_component {
+            return Ok(());
+        }
+        let one = Parts { core_instances: 0, definitions: 1 };
+        let known = |components: &[Parts], index: u32| {
+            components.get(index as usize).copied().unwrap_or(Parts::UNKNOWN)
+        };
+        match payload {
+            Payload::InstanceSection(section) => {
+                for instance in section.clone() {
+                    level.parts.add(match instance? {
+                        Instance::Instantiate { .. } => Parts { core_instances: 1, definitions: 1 },
+                        Instance::FromExports(exports) => {
+                            Parts { core_instances: 0, definitions: 1 + exports.len() as u64 }
+                        }
+                    });
+                }
+            }
+            Payload::ComponentInstanceSection(section) => {
+                for instance in section.clone() {
+                    level.parts.add(one);
+                    level.parts.add(match instance? {
+                        ComponentInstance::Instantiate { component_index, .. } => {
+                            known(&level.components, component_index)
+                        }
+                        ComponentInstance::FromExports(exports) => {
+                            Parts { core_instances: 0, definitions: exports.len() as u64 }
+                        }
+                    });
+                }
+            }
+            Payload::ComponentAliasSection(section) => {
+                for alias in section.clone() {
+                    level.parts.add(one);
+                    match alias? {
+                        ComponentAlias::Outer { kind: ComponentOuterAliasKind::Component, count, index } => {
+                            let found = match count {
+                                0 => known(&level.components, index),
+                                count => outer
+                                    .len()
+                                    .checked_sub(count as usize)
+                                    .map_or(Parts::UNKNOWN, |at| known(&outer[at].components, index)),
+                            };
+                            level.components.push(found);
+                        }
+                        // Whatever an instance hands out was defined before it.
+                        ComponentAlias::InstanceExport { kind: ComponentExternalKind::Component, .. } => {
+                            level.components.push(largest);
+                        }
+                        _ => {}
+                    }
+                }
+            }
+            Payload::ComponentImportSection(section) => {
+                for import in section.clone() {
+                    level.parts.add(one);
+                    if let ComponentTypeRef::Component(_) = import?.ty {
+                        level.components.push(Parts::UNKNOWN);
+                    }
+                }
+            }
+            Payload::ComponentExportSection(section) => {
+                for export in section.clone() {
+                    let export = export?;
+                    level.parts.add(one);
+                    if export.kind == ComponentExternalKind::Component {
+                        let exported = known(&level.components, export.index);
+                        level.components.push(exported);
+                    }
+                }
+            }
+            Payload::ComponentCanonicalSection(section) => {
+                level.parts.add(Parts { core_instances: 0, definitions: u64::from(section.count()) });
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
     /// Reads the sizes of every core module, however deep.
     fn read_sizes(&mut self, payload: Payload<'_>) -> Result<(), BinaryReaderError> {
         match payload {
@@ -129,13 +265,10 @@ impl Survey {
             }
             Payload::TableSection(section) => {
                 for table in section {
+                    let elements = table?.ty.initial;
                     self.tables += 1;
-                    self.table_elements = self.table_elements.max(table?.ty.initial);
-                }
-            }
-            Payload::InstanceSection(section) => {
-                for instance in section {
-                    self.instances += u32::from(matches!(instance?, Instance::Instantiate { .. }));
+                    self.table_elements = self.table_elements.max(elements);
+                    self.table_elements_total = self.table_elements_total.saturating_add(elements);
                 }
             }
             Payload::CodeSectionStart { size, .. } => self.program_bytes += u64::from(size),

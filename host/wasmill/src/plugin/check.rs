@@ -1,11 +1,18 @@
 //! `wasmill plugin check`: says of a file, without a server, what `serve` would.
 
 use anyhow::{Result, bail, ensure};
-use wasmill_runtime::{PluginFacts, PluginInfo, PluginState, RuntimeConfig, ScheduleTerms, Terms};
+use wasmill_runtime::{
+    Names, PluginFacts, PluginInfo, PluginState, PluginsConfig, RuntimeConfig, ScheduleTerms, Terms,
+};
 
 use crate::cli::CheckArgs;
 use crate::output::say;
+use crate::run;
+use crate::serve::compiler;
 use crate::settings::Config;
+
+/// Columns that lists of names take.
+const NAMES_COLUMNS: usize = 100;
 
 /// Loads the file with the settings that `serve` would have here, and prints what it is.
 pub(crate) fn check(args: CheckArgs) -> Result<()> {
@@ -15,7 +22,13 @@ pub(crate) fn check(args: CheckArgs) -> Result<()> {
     let is_wasm = file.extension().is_some_and(|extension| extension == "wasm");
     ensure!(is_wasm, "{shown} is ignored: a plugin is a file whose name ends in .wasm");
     let runtime = RuntimeConfig { slots: 1, limits: config.limits(), memory_total_bytes: None };
-    let info = wasmill_runtime::check(&runtime, &config.ceilings, &file)?;
+    let plugins = PluginsConfig {
+        ceilings: Some(config.ceilings),
+        compiler: Some(compiler(&config)),
+        // That of `run`, so that checking a file and then running it compiles it once.
+        ..run::plugins(&config)
+    };
+    let info = wasmill_runtime::check(&runtime, &plugins, &file)?;
     match (&info.state, &info.facts) {
         (PluginState::Rejected(reason), _) => bail!("{shown} is rejected: {reason}"),
         (_, Some(facts)) => print(&info, facts),
@@ -30,8 +43,8 @@ fn print(info: &PluginInfo, facts: &PluginFacts) {
     line("kind", kind.as_str());
     line("profile", if *is_roomy { "roomy: instances are made on demand" } else { "pooled" });
     line("size", &format!("{} bytes, compiled in {} ms", info.size_bytes, info.compile_ms));
-    line("imports", &listed(imports));
-    line("exports", &listed(exports));
+    names("imports", imports);
+    names("exports", exports);
     print_terms(terms);
 }
 
@@ -60,6 +73,26 @@ fn print_terms(terms: &Terms) {
     line("schema", if schema.is_some() { "checked for each task" } else { "none" });
     if let Some(ScheduleTerms { timing, .. }) = schedule {
         line("schedule", &format!("{} in {}", timing.expression(), timing.zone()));
+    }
+}
+
+/// Prints how many names there are, and then those that are known, in lines that fit a terminal.
+fn names(what: &str, Names { first, count }: &Names) {
+    line(what, &if *count == 0 { "none".to_owned() } else { count.to_string() });
+    let mut row = String::new();
+    for name in first {
+        if !row.is_empty() && row.len() + name.len() > NAMES_COLUMNS {
+            line("", &row);
+            row.clear();
+        }
+        row.push_str(if row.is_empty() { "" } else { ", " });
+        row.push_str(name);
+    }
+    if *count > first.len() {
+        row.push_str(&format!(" and {} more", count - first.len()));
+    }
+    if !row.is_empty() {
+        line("", &row);
     }
 }
 
