@@ -12,6 +12,7 @@ use wasmill_scheduler::{Scheduler, Schedules};
 use wasmill_store::{Store, StoreError};
 
 use crate::bodies::Bodies;
+use crate::checking::LongChecks;
 use crate::followers::Followers;
 use crate::metrics::Metrics;
 use crate::problem::{self, Problem};
@@ -59,6 +60,8 @@ pub struct Api {
     pub runtime: Runtime,
     /// Whether and how many plugins may be uploaded.
     pub uploads: Uploads,
+    /// How many inputs are held against large schemas at once.
+    pub long_checks: LongChecks,
     /// How many may follow or wait.
     pub followers: Followers,
     /// What tells receivers of the ends of tasks.

@@ -11,6 +11,7 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::json;
 use serde_json::value::RawValue;
 use wasmill_model::{NewTask, TaskId, Timestamp};
+use wasmill_runtime::InputBudget;
 use wasmill_store::{StoreError, Submitted};
 
 use crate::app::Api;
@@ -49,8 +50,7 @@ pub(crate) async fn batch(
     // Reading ten thousand requests takes a while: not on a thread that serves others.
     // The bytes are held until the tasks that were made of them are stored.
     let (checking, reading) = (api.clone(), bytes.clone());
-    let tasks = tokio::task::spawn_blocking(move || check(&checking, &reading, lines, now)).await;
-    let mut tasks = tasks.map_err(|_| Problem::internal_fault("checking a batch panicked"))??;
+    let mut tasks = api.long_checks.run(move || check(&checking, &reading, lines, now)).await??;
     if caller.is_some() {
         tasks.iter_mut().for_each(|task| task.trace.clone_from(&caller));
     }
@@ -77,11 +77,12 @@ fn check(api: &Api, bytes: &Bytes, lines: Lines, now: Timestamp) -> Result<Vec<N
         let detail = format!("a batch holds at most {TASKS_MAX} task requests; send the rest in another");
         return Err(Problem::invalid_request(vec![Fault::body(detail)]));
     }
+    let mut budget = InputBudget::full();
     let (mut tasks, mut faults, mut later) = (Vec::with_capacity(items.len()), Vec::new(), None);
     // Those with a fault stand in it too, so that places are right; nothing is stored then.
     let (mut ids, mut dependencies) = (Vec::with_capacity(items.len()), 0);
     for (index, item) in items.into_iter().enumerate() {
-        match submit::check_one(api, item, now, Some(&ids)) {
+        match submit::check_one(api, item, now, Some(&ids), &mut budget) {
             Ok(task) => {
                 ids.push(task.id);
                 dependencies += task.dependencies.as_ref().map_or(0, |dependencies| dependencies.on.len());

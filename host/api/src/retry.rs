@@ -7,12 +7,13 @@ use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::IntoResponse;
 use wasmill_model::TaskId;
-use wasmill_runtime::NotReady;
+use wasmill_runtime::{InputBudget, NotReady};
 use wasmill_store::StoreError;
 
 use crate::app::Api;
 use crate::body::{read_json, says_nothing};
 use crate::cancel_many::Nothing;
+use crate::checking::checked;
 use crate::openapi::Operation;
 use crate::problem::{Fault, Problem};
 use crate::problem_kind as kind;
@@ -46,11 +47,14 @@ pub(crate) async fn retry(
         Err(why @ NotReady::Compiling(_)) => return Err(Problem::plugin_compiling(why.to_string())),
         Err(why) => return Err(Problem::invalid_request(vec![Fault::body(why.to_string())])),
     }
-    let mut faults = Vec::new();
-    if let Some(terms) = api.runtime.terms(&task.plugin) {
-        check_input(&terms, task.input.as_deref(), &mut faults);
-        task.waiting_max = terms.waiting_max;
-    }
+    task.waiting_max = api.runtime.terms(&task.plugin).and_then(|terms| terms.waiting_max);
+    let (plugin, input) = (task.plugin.clone(), task.input.clone());
+    let check = move |api: &Api, budget: &mut InputBudget| {
+        let mut faults = Vec::new();
+        check_input(api, &plugin, input.as_deref(), budget, &mut faults);
+        faults
+    };
+    let faults = checked(&api, check).await?;
     if !faults.is_empty() {
         return Err(Problem::invalid_request(faults));
     }

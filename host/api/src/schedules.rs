@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use wasmill_model::{PluginName, ScheduleName, TaskId};
+use wasmill_runtime::InputBudget;
 use wasmill_scheduler::Prepare;
 use wasmill_store::{LastRun, RemovedSchedule, Schedule};
 
@@ -176,7 +177,7 @@ pub fn prepare(api: &Api) -> Prepare {
     let api = api.clone();
     Arc::new(move |request, now| {
         let request = serde_json::from_str(request).map_err(|error| error.to_string())?;
-        check_one(&api, request, now, None).map_err(|refusal| {
+        check_one(&api, request, now, None, &mut InputBudget::full()).map_err(|refusal| {
             let faults = refusal.faults.into_iter().map(|fault| fault.detail);
             faults.chain(refusal.later).collect::<Vec<_>>().join("; ")
         })

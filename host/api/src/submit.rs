@@ -17,11 +17,12 @@ use wasmill_model::{
     ATTEMPTS_MAX, Backoff, DEPENDENCIES_MAX, InvalidPluginName, NewTask, PluginName, Priority, TAGS_MAX,
     TaskId, Timestamp,
 };
-use wasmill_runtime::{NotReady, Terms};
+use wasmill_runtime::{InputBudget, NotReady};
 use wasmill_store::Submitted;
 
 use crate::app::Api;
 use crate::body::read_json;
+use crate::checking::checked;
 use crate::depends;
 use crate::openapi::values::{Anything, Moment, NO_CONTROLS, Name, Span};
 use crate::openapi::{Answer, Operation};
@@ -56,7 +57,8 @@ pub(crate) async fn submit(
     if api.scheduler.is_draining() {
         return Err(Problem::draining());
     }
-    let task = NewTask { trace: caller, ..check(&api, &bytes, now)? };
+    let checked = checked(&api, move |api, budget| check(api, &bytes, now, budget)).await?;
+    let task = NewTask { trace: caller, ..checked? };
     let submitted = api.store.submit(vec![task], request.map(|request| (request, now))).await?;
     api.scheduler.wake();
     answer_after(&api, &submitted, wish).await
@@ -119,12 +121,12 @@ impl Refusal {
 }
 
 /// Turns the body into a task that may be stored, or names everything that is wrong with it.
-fn check(api: &Api, bytes: &[u8], now: Timestamp) -> Result<NewTask, Problem> {
+fn check(api: &Api, bytes: &[u8], now: Timestamp, budget: &mut InputBudget) -> Result<NewTask, Problem> {
     let checked = if bytes.is_empty() {
-        check_fields(api, BTreeMap::new(), now, None)
+        check_fields(api, BTreeMap::new(), now, None, budget)
     } else {
         let body = serde_json::from_slice(bytes).map_err(|error| Problem::invalid_json(&error))?;
-        check_one(api, body, now, None)
+        check_one(api, body, now, None, budget)
     };
     checked.map_err(Refusal::into_problem)
 }
@@ -135,9 +137,10 @@ pub(crate) fn check_one(
     request: &RawValue,
     now: Timestamp,
     earlier: Option<&[TaskId]>,
+    budget: &mut InputBudget,
 ) -> Result<NewTask, Refusal> {
     match serde_json::from_str(request.get()) {
-        Ok(fields) => check_fields(api, fields, now, earlier),
+        Ok(fields) => check_fields(api, fields, now, earlier, budget),
         Err(_) => {
             let fault = Fault::body("a task request must be a JSON object such as {\"plugin\": \"io-stub\"}");
             Err(Refusal { faults: vec![fault], later: None })
@@ -150,6 +153,7 @@ fn check_fields(
     mut fields: BTreeMap<String, &RawValue>,
     now: Timestamp,
     earlier: Option<&[TaskId]>,
+    budget: &mut InputBudget,
 ) -> Result<NewTask, Refusal> {
     let mut faults = Vec::new();
     let mut take = |name: &str| fields.remove(name).filter(|value| value.get() != "null");
@@ -167,8 +171,8 @@ fn check_fields(
     };
     let terms = plugin.as_ref().and_then(|plugin| api.runtime.terms(plugin));
     let input = take("input").map(|value| value.get().to_owned());
-    if let Some(terms) = &terms {
-        check_input(terms, input.as_deref(), &mut faults);
+    if let Some(plugin) = &plugin {
+        check_input(api, plugin, input.as_deref(), budget, &mut faults);
     }
     let retry = terms.as_ref().map(|terms| terms.retry).unwrap_or_default();
     let default_timeout = terms.as_ref().map_or(api.config.timeout, |terms| terms.limits.timeout);
@@ -225,10 +229,15 @@ fn plugin(api: &Api, value: Option<&RawValue>) -> Result<PluginName, Unusable> {
     }
 }
 
-/// Asks the schema of the plugin, if it has one.
-pub(crate) fn check_input(terms: &Terms, input: Option<&str>, faults: &mut Vec<Fault>) {
-    let Some(schema) = &terms.schema else { return };
-    let violations = schema.violations(input);
+/// Asks the plugin: its schema, if it has one, and what it is.
+pub(crate) fn check_input(
+    api: &Api,
+    plugin: &PluginName,
+    input: Option<&str>,
+    budget: &mut InputBudget,
+    faults: &mut Vec<Fault>,
+) {
+    let violations = api.runtime.check_input(plugin, input, budget);
     faults.extend(violations.into_iter().map(|violation| Fault {
         pointer: Some(format!("/input{}", violation.pointer)),
         parameter: None,

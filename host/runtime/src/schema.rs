@@ -1,14 +1,19 @@
 //! The JSON Schema of a plugin's input: compiled once when the plugin is loaded, asked for each task.
 //!
 //! Made by the manifest; the API asks it before a task is stored. It never fetches anything: a
-//! reference must lead to somewhere within the schema.
+//! reference must lead to somewhere within the schema. Whatever the schema and the input, a check ends
+//! within its budget.
+
+mod metered;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use jsonschema::{PatternOptions, Validator};
-use serde_json::Value;
+use jsonschema::{PatternOptions, ValidationError, Validator};
+use serde_json::{Value, json};
 
+use self::metered::{Allowance, Metered, MeteredJson, UsedUp, metered};
 use crate::words;
 
 /// Violations that are told of one input.
@@ -17,11 +22,30 @@ const VIOLATIONS_MAX: usize = 20;
 const MESSAGE_BYTES_MAX: usize = 300;
 /// Bytes kept of the pointer of each.
 const POINTER_BYTES_MAX: usize = 300;
+/// Bytes of a compiled pattern. Matching takes time that grows with this times the length of the text.
+const PATTERN_BYTES_MAX: usize = 256 << 10;
+/// Errors that the validator may make for one input, those within others included: they are held in memory.
+const ERRORS_MAX: u64 = 5_000;
+/// Steps of the checks of one request, whatever it holds. A million take some 30 ms.
+const STEPS: u64 = 1_000_000;
+/// Steps for each byte of input besides. Most schemas take fewer than ten.
+const STEPS_PER_BYTE: u64 = 50;
+/// The longest that the checks of one request take by the clock.
+const CHECK_TIME_MAX: Duration = Duration::from_secs(5);
+/// Steps of a check that may hold up others.
+const SHORT_STEPS: u64 = 20_000;
+/// Bytes of input of a check that may hold up others: reading them takes time, too.
+const SHORT_BYTES_MAX: usize = 16 << 10;
+
+const TOO_COMPLEX: &str = "holding it against the schema of the plugin takes too many steps; make it simpler or \
+     shorter";
+const UNNAMED: &str =
+    "it does not fit the schema of the plugin, and there are too many ways in which it does not";
 
 /// What the input of a plugin must look like. Cheap to clone.
 #[derive(Clone)]
 pub struct InputSchema {
-    validator: Arc<Validator>,
+    validator: Arc<Validator<MeteredJson>>,
     schema: Arc<Value>,
 }
 
@@ -34,6 +58,52 @@ pub struct Violation {
     pub message: String,
 }
 
+/// How much the checks of one request may compute, all of its inputs together.
+#[derive(Debug)]
+pub struct InputBudget {
+    steps: u64,
+    until: Instant,
+    /// It does not grow with the input.
+    is_short: bool,
+    is_spent: bool,
+}
+
+impl InputBudget {
+    /// Returns a budget for a thread that nothing else waits for: seconds at worst.
+    pub fn full() -> Self {
+        Self { steps: STEPS, until: Instant::now() + CHECK_TIME_MAX, is_short: false, is_spent: false }
+    }
+
+    /// Returns a budget for a thread that others wait for: about a millisecond.
+    pub fn short() -> Self {
+        Self { steps: SHORT_STEPS, is_short: true, ..Self::full() }
+    }
+
+    /// Says whether it did not suffice, so that what was found may be wrong or not be all.
+    pub fn is_spent(&self) -> bool {
+        self.is_spent
+    }
+
+    /// Prepares for an input of so many bytes.
+    fn grow(&mut self, bytes: usize) {
+        if !self.is_short {
+            self.steps += STEPS_PER_BYTE * bytes as u64;
+        } else if bytes > SHORT_BYTES_MAX {
+            self.is_spent = true;
+        }
+    }
+
+    fn spend<T>(&mut self, work: impl FnOnce() -> T) -> Result<T, UsedUp> {
+        if self.is_spent {
+            return Err(UsedUp);
+        }
+        let allowance = Allowance { steps: self.steps, errors: ERRORS_MAX, until: self.until };
+        let (worked, left) = metered(allowance, work);
+        self.steps = left.steps;
+        worked
+    }
+}
+
 impl InputSchema {
     /// Compiles a schema, of draft 2020-12 unless it names another.
     ///
@@ -42,33 +112,82 @@ impl InputSchema {
     /// Says what is wrong, with a JSON pointer into the schema.
     pub(crate) fn compile(text: &str) -> Result<Self, String> {
         let schema: Value = serde_json::from_str(text).map_err(|error| format!("it is not JSON: {error}"))?;
-        // This engine takes time that grows with the text, whatever the pattern and the input.
-        let options = jsonschema::options().offline().with_pattern_options(PatternOptions::regex());
+        // This engine takes time that grows with the text and the pattern, and with nothing else.
+        let patterns = PatternOptions::regex().size_limit(PATTERN_BYTES_MAX);
+        let options = jsonschema::options_for::<MeteredJson>().offline().with_pattern_options(patterns);
         let validator = options.build(&schema).map_err(|error| {
             let place = error.instance_path().to_string();
             let place = if place.is_empty() { "its top".to_owned() } else { place };
             words::bounded(format_args!("it is not a valid JSON Schema at {place}: {error}"))
         })?;
-        Ok(Self { validator: Arc::new(validator), schema: Arc::new(schema) })
+        let schema = Self { validator: Arc::new(validator), schema: Arc::new(schema) };
+        schema.check_effort()?;
+        Ok(schema)
+    }
+
+    /// Refuses a schema that takes too long even for inputs that hold nothing.
+    fn check_effort(&self) -> Result<(), String> {
+        for probe in [json!(null), json!(true), json!(0), json!(""), json!([]), json!({})] {
+            let mut budget = InputBudget::full();
+            if budget.spend(|| self.validator.is_valid(Metered(&probe))).is_err() {
+                return Err(format!(
+                    "holding an input as short as {probe} against it takes over {STEPS} steps: its parts refer \
+                     to each other in too many ways"
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// Returns what is wrong with an input, given as the text of a JSON value; no more than a bounded
     /// number of things, each in a bounded text. An input that is left out counts as `null`.
-    pub fn violations(&self, input: Option<&str>) -> Vec<Violation> {
+    ///
+    /// One for which the budget does not suffice is wrong, too.
+    pub fn violations(&self, input: Option<&str>, budget: &mut InputBudget) -> Vec<Violation> {
+        let of_all = |message: &str| vec![Violation::of_all(message)];
+        budget.grow(input.map_or(0, str::len));
+        if budget.is_spent() {
+            return of_all(TOO_COMPLEX);
+        }
         let value = match input.map(serde_json::from_str).transpose() {
             Ok(value) => value.unwrap_or(Value::Null),
-            Err(error) => {
-                let message = words::bounded(format_args!("it is not JSON: {error}"));
-                return vec![Violation { pointer: String::new(), message }];
-            }
+            Err(error) => return of_all(&words::bounded(format_args!("it is not JSON: {error}"))),
         };
-        let errors = self.validator.iter_errors(&value).take(VIOLATIONS_MAX);
-        errors
-            .map(|error| Violation {
-                pointer: words::cut(error.instance_path().to_string(), POINTER_BYTES_MAX),
-                message: words::cut(words::bounded(&error), MESSAGE_BYTES_MAX),
-            })
-            .collect()
+        match budget.spend(|| self.validator.is_valid(Metered(&value))) {
+            Ok(true) => Vec::new(),
+            Ok(false) => self.named(&value, budget).unwrap_or_else(|UsedUp| of_all(UNNAMED)),
+            Err(UsedUp) => {
+                budget.is_spent = true;
+                of_all(TOO_COMPLEX)
+            }
+        }
+    }
+
+    /// Names what is wrong with a value, or the first thing if there is too much to look for all of it.
+    fn named(&self, value: &Value, budget: &mut InputBudget) -> Result<Vec<Violation>, UsedUp> {
+        let all = budget.spend(|| {
+            let errors = self.validator.iter_errors(Metered(value)).take(VIOLATIONS_MAX);
+            errors.map(|error| Violation::of(&error)).collect::<Vec<_>>()
+        });
+        all.or_else(|UsedUp| {
+            // With a full one there may be more to tell.
+            budget.is_spent |= budget.is_short;
+            let first = budget.spend(|| self.validator.validate(Metered(value)).err())?;
+            Ok(first.iter().map(Violation::of).collect())
+        })
+    }
+}
+
+impl Violation {
+    pub(crate) fn of_all(message: impl Into<String>) -> Self {
+        Self { pointer: String::new(), message: message.into() }
+    }
+
+    fn of(error: &ValidationError<'_>) -> Self {
+        Self {
+            pointer: words::cut(error.instance_path().to_string(), POINTER_BYTES_MAX),
+            message: words::cut(words::bounded(error), MESSAGE_BYTES_MAX),
+        }
     }
 }
 
@@ -99,7 +218,7 @@ mod tests {
     }"#;
 
     fn pointers(schema: &str, input: Option<&str>) -> Vec<String> {
-        let violations = InputSchema::compile(schema).unwrap().violations(input);
+        let violations = InputSchema::compile(schema).unwrap().violations(input, &mut InputBudget::full());
         violations.into_iter().map(|violation| violation.pointer).collect()
     }
 
@@ -118,7 +237,9 @@ mod tests {
         let many = format!("[{}]", ["\"x\""; 1_000].join(","));
         assert_eq!(pointers(r#"{"items": {"type": "integer"}}"#, Some(&many)).len(), VIOLATIONS_MAX);
         let long = format!("\"{}\"", "x".repeat(1 << 20));
-        let violations = InputSchema::compile(r#"{"type": "integer"}"#).unwrap().violations(Some(&long));
+        let violations = InputSchema::compile(r#"{"type": "integer"}"#)
+            .unwrap()
+            .violations(Some(&long), &mut InputBudget::full());
         assert!(violations[0].message.len() <= MESSAGE_BYTES_MAX);
     }
 
@@ -144,5 +265,128 @@ mod tests {
     #[test]
     fn patterns_that_could_take_for_ever_are_refused() {
         assert!(InputSchema::compile(r#"{"pattern": "^(?=a).*$"}"#).is_err());
+    }
+
+    /// An expression: a sum or a difference of two others, or a number.
+    const EXPRESSION: &str = r##"{
+        "oneOf": [
+            {"type": "number"},
+            {"type": "object", "required": ["op", "left", "right"], "properties": {
+                "op": {"const": "add"}, "left": {"$ref": "#"}, "right": {"$ref": "#"}}},
+            {"type": "object", "required": ["op", "left", "right"], "properties": {
+                "op": {"const": "sub"}, "left": {"$ref": "#"}, "right": {"$ref": "#"}}}
+        ]
+    }"##;
+
+    /// Nests so many sums within each other; the innermost number is this.
+    fn expression(depth: usize, leaf: &str) -> String {
+        (0..depth)
+            .fold(leaf.to_owned(), |inner, _| format!(r#"{{"op": "add", "left": {inner}, "right": 1}}"#))
+    }
+
+    #[test]
+    fn a_deep_input_with_a_wrong_leaf_is_refused_without_trying_all_ways() {
+        let schema = InputSchema::compile(EXPRESSION).unwrap();
+        for depth in [1, 14, 20, 40, 60] {
+            let mut budget = InputBudget::full();
+            assert!(schema.violations(Some(&expression(depth, "1")), &mut budget).is_empty(), "{depth}");
+            let wrong = schema.violations(Some(&expression(depth, "\"x\"")), &mut InputBudget::full());
+            assert!(!wrong.is_empty() && wrong.len() <= VIOLATIONS_MAX, "{depth}");
+            assert!(!budget.is_spent(), "{depth}");
+        }
+    }
+
+    #[test]
+    fn a_short_budget_says_that_it_did_not_suffice() {
+        let schema = InputSchema::compile(r#"{"items": {"type": "integer"}}"#).unwrap();
+        let check = |items: usize, mut budget: InputBudget| {
+            let violations =
+                schema.violations(Some(&format!("[{}]", vec!["1"; items].join(","))), &mut budget);
+            (violations.is_empty(), budget.is_spent())
+        };
+        assert_eq!(check(1_000, InputBudget::short()), (true, false));
+        assert_eq!(check(100_000, InputBudget::short()), (false, true));
+        assert_eq!(check(100_000, InputBudget::full()), (true, false));
+    }
+
+    #[test]
+    fn the_checks_of_one_request_share_their_budget() {
+        // Each item is tried in twenty ways.
+        let ways = vec![r#"{"multipleOf": 1000000}"#; 20].join(",");
+        let schema = format!(r#"{{"items": {{"not": {{"anyOf": [{ways}]}}}}}}"#);
+        let schema = InputSchema::compile(&schema).unwrap();
+        let input = format!("[{}]", vec!["1"; 400].join(","));
+        let mut budget = InputBudget::full();
+        let checks =
+            (0..10_000).take_while(|_| schema.violations(Some(&input), &mut budget).is_empty()).count();
+        assert!((1..9_999).contains(&checks), "{checks}");
+        assert!(budget.is_spent());
+        assert_eq!(schema.violations(Some("[]"), &mut budget)[0].message, TOO_COMPLEX);
+    }
+
+    #[test]
+    fn a_schema_whose_parts_refer_to_each_other_in_too_many_ways_is_refused() {
+        for keyword in ["allOf", "anyOf", "oneOf"] {
+            let levels = (0..30).map(|level| {
+                let next = format!(r##"{{"$ref": "#/$defs/{}"}}"##, level + 1);
+                format!(r#""{level}": {{"{keyword}": [{next}, {next}]}}"#)
+            });
+            let levels: Vec<_> = levels.collect();
+            let last = if keyword == "allOf" { "true" } else { "false" };
+            let schema =
+                format!(r##"{{"$ref": "#/$defs/0", "$defs": {{{}, "30": {last}}}}}"##, levels.join(","));
+            match InputSchema::compile(&schema) {
+                Err(reason) => assert!(reason.contains("too many ways"), "{keyword}: {reason}"),
+                // Then the library has found a way that is not long.
+                Ok(schema) => drop(schema.violations(Some("{}"), &mut InputBudget::full())),
+            }
+        }
+    }
+
+    #[test]
+    fn a_chain_of_references_ends_before_the_stack_does() {
+        let links: Vec<_> =
+            (0..5_000).map(|n| format!(r##""{n}": {{"$ref": "#/$defs/{}"}}"##, n + 1)).collect();
+        let schema = format!(
+            r##"{{"$ref": "#/$defs/0", "$defs": {{{}, "5000": {{"items": {{"$ref": "#/$defs/0"}}}}}}}}"##,
+            links.join(",")
+        );
+        let Ok(schema) = InputSchema::compile(&schema) else { return };
+        let nested = format!("{}{}", "[".repeat(100), "]".repeat(100));
+        schema.violations(Some(&nested), &mut InputBudget::full());
+    }
+
+    #[test]
+    fn a_pattern_that_compiles_to_too_much_is_refused() {
+        let reason = InputSchema::compile(r#"{"pattern": "^(([a-c]|[b-d]){0,500}x){0,500}$"}"#).unwrap_err();
+        assert!(reason.contains("/pattern"), "{reason}");
+        assert!(InputSchema::compile(r#"{"pattern": "^[A-Za-z0-9_-]{1,64}(\\.[a-z]{2,24}){1,4}$"}"#).is_ok());
+    }
+
+    #[test]
+    fn of_an_endless_list_of_faults_the_first_is_told() {
+        let schema = r#"{"items": {"anyOf": [{"type": "integer"}, {"type": "boolean"}]}}"#;
+        let schema = InputSchema::compile(schema).unwrap();
+        let input = format!("[{}]", vec!["\"x\""; 200_000].join(","));
+        let violations = schema.violations(Some(&input), &mut InputBudget::full());
+        assert_eq!(violations.len(), 1);
+        assert_eq!(violations[0].pointer, "/0");
+    }
+
+    #[test]
+    fn values_are_compared_as_json_has_it() {
+        for (schema, input, fits) in [
+            (r#"{"const": 1}"#, "1.0", true),
+            (r#"{"enum": [[1, {"a": "b"}], "x"]}"#, r#"[1.0, {"a": "b"}]"#, true),
+            (r#"{"enum": [[1, {"a": "b"}], "x"]}"#, r#"[1, {"a": "c"}]"#, false),
+            (r#"{"uniqueItems": true}"#, r#"[{"a": 1}, {"a": 1.0}]"#, false),
+            (r#"{"uniqueItems": true}"#, "[1, \"1\"]", true),
+            (r#"{"propertyNames": {"maxLength": 2}}"#, r#"{"ä€": 1}"#, true),
+            (r#"{"propertyNames": {"maxLength": 2}}"#, r#"{"abc": 1}"#, false),
+            (r#"{"patternProperties": {"^x": false}}"#, r#"{"xa": 1}"#, false),
+            (r#"{"minLength": 3}"#, "\"äö\"", false),
+        ] {
+            assert_eq!(pointers(schema, Some(input)).is_empty(), fits, "{schema} {input}");
+        }
     }
 }

@@ -245,8 +245,12 @@ async fn start_some(
     let Ok(Plan { runs, left_out, settled, next_at }) = planned else { return Ok(Some(Went::Badly)) };
     let mut tasks = Vec::with_capacity(runs.len());
     if !runs.is_empty() {
-        let request = schedule.task.as_deref().unwrap_or_default();
-        let task = match prepare(request, now) {
+        let (prepare, request) = (Arc::clone(prepare), schedule.task.clone().unwrap_or_default());
+        // An input may take long to check.
+        let Ok(prepared) = tokio::task::spawn_blocking(move || prepare(&request, now)).await else {
+            return Ok(Some(Went::Badly));
+        };
+        let task = match prepared {
             Ok(task) => NewTask { schedule: Some(name.clone()), ..task },
             Err(why) => return Ok(Some(shared.trouble(schedule, &why).await)),
         };

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use wasmill_model::{Later, Limits, PluginName, Usage};
-use wasmill_runtime::{CacheConfig, PluginState, PluginsConfig, Runtime, RuntimeConfig, Terms};
+use wasmill_runtime::{CacheConfig, InputBudget, PluginState, PluginsConfig, Runtime, RuntimeConfig};
 
 use self::attempt::{Attempt, End, Ran, Stop};
 use self::find::Found;
@@ -90,7 +90,7 @@ async fn carry_out(config: &Config, found: Found, order: Order, live: &Screen) -
         }
     };
     let terms = runtime.terms(&plugin).context("the plugin was just put into service")?;
-    check_input(&terms, order.input.as_deref())?;
+    check_input(&runtime, &plugin, order.input.as_deref())?;
     let host = Arc::new(LocalHost::new(live.clone()));
     let backoff = terms.retry.backoff.unwrap_or_default();
     let mut attempt = 1;
@@ -139,7 +139,8 @@ async fn carry_out(config: &Config, found: Found, order: Order, live: &Screen) -
     }
 }
 
-fn plugins(config: &Config) -> PluginsConfig {
+/// Says how plugins are loaded for a command that is no server.
+pub(crate) fn plugins(config: &Config) -> PluginsConfig {
     PluginsConfig {
         http_roots: config.http_roots.clone(),
         cache: process::cache_folder()
@@ -170,14 +171,13 @@ fn load(limits: Limits, plugins: PluginsConfig, found: &Found) -> Result<(Runtim
     }
 }
 
-/// Asks the schema of the plugin, if it has one, as a server does before it takes a task.
-fn check_input(terms: &Terms, input: Option<&str>) -> Result<()> {
-    let Some(schema) = &terms.schema else { return Ok(()) };
-    let violations = schema.violations(input);
+/// Asks the plugin whether the input will do, as a server does before it takes a task.
+fn check_input(runtime: &Runtime, plugin: &PluginName, input: Option<&str>) -> Result<()> {
+    let violations = runtime.check_input(plugin, input, &mut InputBudget::full());
     if violations.is_empty() {
         return Ok(());
     }
-    let mut message = "the input does not fit the schema of the plugin".to_owned();
+    let mut message = "the input does not fit the plugin".to_owned();
     for violation in violations {
         message.push_str(&format!("\n  /input{}: {}", violation.pointer, violation.message));
     }

@@ -10,7 +10,7 @@ use tokio::runtime;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use wasmill_api::{
-    Api, ApiConfig, Bodies, Debug, Door, Followers, LogEvents, Metrics, Outside, Secrets, Server,
+    Api, ApiConfig, Bodies, Debug, Door, Followers, LogEvents, LongChecks, Metrics, Outside, Secrets, Server,
     ServerConfig, Share, Uploads, WebhookConfig, Webhooks, debug_router, follow_manifests, listen, prepare,
     router,
 };
@@ -124,6 +124,7 @@ async fn run(config: Config, guests: runtime::Handle, log_events: Arc<LogEvents>
         schedules: Schedules::new(store.clone(), Arc::clone(&clock)),
         runtime: wasm.clone(),
         uploads: Uploads::new(config.allow_upload),
+        long_checks: LongChecks::default(),
         followers: Followers::default(),
         webhooks: webhooks.clone(),
         metrics: Metrics::new(log_events, now),

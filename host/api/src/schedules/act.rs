@@ -3,11 +3,13 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::IntoResponse;
-use wasmill_model::ScheduleName;
+use wasmill_model::{NewTask, ScheduleName, Timestamp};
+use wasmill_runtime::InputBudget;
 use wasmill_store::{RanNow, Submitted};
 
 use super::{OF_SCHEDULE, WithTask, example, find};
 use crate::app::Api;
+use crate::checking::checked;
 use crate::openapi::{Answer, Operation};
 use crate::problem::Problem;
 use crate::problem_kind as kind;
@@ -45,12 +47,8 @@ pub(crate) async fn run(
     if api.scheduler.is_draining() {
         return Err(Problem::draining());
     }
-    let request = serde_json::from_str(schedule.task.as_deref().unwrap_or("{}"));
-    let request = request.map_err(|_| Problem::internal_fault("a stored task request is no JSON"))?;
-    let task = check_one(&api, request, api.clock.now(), None).map_err(|Refusal { faults, later }| {
-        let faults = faults.into_iter().map(|fault| fault.under("task")).collect();
-        Refusal { faults, later }.into_problem()
-    })?;
+    let (request, now) = (schedule.task.clone().unwrap_or_else(|| "{}".to_owned()), api.clock.now());
+    let task = checked(&api, move |api, budget| check(api, &request, now, budget)).await??;
     match api.schedules.run_now(schedule.name.clone(), task).await? {
         RanNow::Started(task) => {
             api.scheduler.wake();
@@ -59,6 +57,15 @@ pub(crate) async fn run(
         RanNow::NotFound => Err(Problem::unknown_schedule(&name)),
         RanNow::Busy(holder) => Err(Problem::schedule_busy(&schedule.name, holder)),
     }
+}
+
+fn check(api: &Api, request: &str, now: Timestamp, budget: &mut InputBudget) -> Result<NewTask, Problem> {
+    let request = serde_json::from_str(request);
+    let request = request.map_err(|_| Problem::internal_fault("a stored task request is no JSON"))?;
+    check_one(api, request, now, None, budget).map_err(|Refusal { faults, later }| {
+        let faults = faults.into_iter().map(|fault| fault.under("task")).collect();
+        Refusal { faults, later }.into_problem()
+    })
 }
 
 pub(super) fn about() -> [Operation; 3] {

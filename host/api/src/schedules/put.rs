@@ -11,12 +11,14 @@ use schemars::JsonSchema;
 use serde_json::json;
 use serde_json::value::RawValue;
 use wasmill_model::{InvalidTiming, Missed, ScheduleName, TIMING_BYTES_MAX, Timestamp, Timing};
+use wasmill_runtime::InputBudget;
 use wasmill_scheduler::SCHEDULES_MAX;
 use wasmill_store::{NewSchedule, Put};
 
 use super::{WithTask, example};
 use crate::app::Api;
 use crate::body::read_json;
+use crate::checking::checked;
 use crate::openapi::{Answer, Operation};
 use crate::problem::{Fault, Problem};
 use crate::problem_kind as kind;
@@ -38,7 +40,8 @@ pub(crate) async fn put(
     let bytes = read_json(&api.config, &headers, body).await?;
     let name: ScheduleName = name.parse().map_err(|error| Problem::invalid_schedule_name(&name, error))?;
     let now = api.clock.now();
-    let new = check(&api, name.clone(), &bytes, now)?;
+    let checking = name.clone();
+    let new = checked(&api, move |api, budget| check(api, checking.clone(), &bytes, now, budget)).await??;
     let (status, schedule) = match api.store.put_schedule(new, SCHEDULES_MAX as u64, now).await? {
         Put::Made(schedule) => (StatusCode::CREATED, schedule),
         Put::Replaced(schedule) => (StatusCode::OK, schedule),
@@ -50,7 +53,13 @@ pub(crate) async fn put(
 }
 
 /// Turns the body into a schedule that may be stored, or names everything that is wrong with it.
-fn check(api: &Api, name: ScheduleName, bytes: &[u8], now: Timestamp) -> Result<NewSchedule, Problem> {
+fn check(
+    api: &Api,
+    name: ScheduleName,
+    bytes: &[u8],
+    now: Timestamp,
+    budget: &mut InputBudget,
+) -> Result<NewSchedule, Problem> {
     let body: &RawValue = match bytes {
         b"" => RawValue::NULL,
         bytes => serde_json::from_slice(bytes).map_err(|error| Problem::invalid_json(&error))?,
@@ -65,7 +74,7 @@ fn check(api: &Api, name: ScheduleName, bytes: &[u8], now: Timestamp) -> Result<
     let missed = missed(take("missed"), &mut faults);
     let overlap = overlap(take("overlap"), &mut faults);
     let task = take("task").map_or("{}", RawValue::get);
-    let (checked, later) = match check_task(api, task, now) {
+    let (checked, later) = match check_task(api, task, now, budget) {
         Ok(task) => (Some(task), None),
         Err(refusal) => {
             faults.extend(refusal.faults.into_iter().map(|fault| fault.under("task")));
@@ -90,14 +99,19 @@ fn check(api: &Api, name: ScheduleName, bytes: &[u8], now: Timestamp) -> Result<
 }
 
 /// Checks a task request as `POST /task` does, and returns the plugin that it names.
-fn check_task(api: &Api, request: &str, now: Timestamp) -> Result<wasmill_model::PluginName, Refusal> {
+fn check_task(
+    api: &Api,
+    request: &str,
+    now: Timestamp,
+    budget: &mut InputBudget,
+) -> Result<wasmill_model::PluginName, Refusal> {
     let wrong = |fault| Refusal { faults: vec![fault], later: None };
     if request.len() > TASK_BYTES_MAX {
         let detail = format!("the task request of a schedule is at most {TASK_BYTES_MAX} bytes long");
         return Err(wrong(Fault::body(detail)));
     }
     let raw = serde_json::from_str(request).map_err(|error| wrong(Fault::body(error.to_string())))?;
-    let task = check_one(api, raw, now, None)?;
+    let task = check_one(api, raw, now, None, budget)?;
     // A delay counts from each run, but a moment comes once, and so does the end of a task.
     let fields: BTreeMap<String, &RawValue> = serde_json::from_str(request).unwrap_or_default();
     for once in ["run_at", "depends_on"] {

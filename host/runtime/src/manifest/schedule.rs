@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use wasmill_model::{InvalidTiming, Missed, Timing};
 
-use crate::schema::InputSchema;
+use crate::schema::{InputBudget, InputSchema};
 use crate::terms::ScheduleTerms;
 
 /// Where the TOML library puts a date, which JSON does not have.
@@ -35,7 +35,9 @@ impl ScheduleWish {
                 .ok_or_else(|| format!("schedule.missed is skip, one or all, not '{word}'"))?,
         };
         let input = input.map(|input| dates_as_text(input).to_string());
-        let violation = schema.and_then(|schema| schema.violations(input.as_deref()).into_iter().next());
+        let violation = schema.and_then(|schema| {
+            schema.violations(input.as_deref(), &mut InputBudget::full()).into_iter().next()
+        });
         if let Some(violation) = violation {
             let place = violation.pointer;
             return Err(format!("schedule.input does not fit input.schema: {place}: {}", violation.message));

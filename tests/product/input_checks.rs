@@ -1,0 +1,169 @@
+//! The input of a task is checked before it is stored, within bounds, by every route that makes tasks.
+
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use hyper::{Method, StatusCode};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use wasmill_tests::{Answer, Server, tiny};
+
+/// A generous time for what must not take for ever.
+const SOON: Duration = Duration::from_secs(60);
+
+/// An expression: a sum or a difference of two others, or a number.
+const EXPRESSION: &str = r##"{"oneOf": [
+    {"type": "number"},
+    {"type": "object", "required": ["op", "left", "right"], "properties": {
+        "op": {"const": "add"}, "left": {"$ref": "#"}, "right": {"$ref": "#"}}},
+    {"type": "object", "required": ["op", "left", "right"], "properties": {
+        "op": {"const": "sub"}, "left": {"$ref": "#"}, "right": {"$ref": "#"}}}
+]}"##;
+
+/// Nests so many sums within each other; the innermost number is this.
+fn expression(depth: usize, leaf: &Value) -> Value {
+    (0..depth).fold(leaf.clone(), |inner, _| json!({"op": "add", "left": inner, "right": 1}))
+}
+
+fn hostile() -> Value {
+    expression(30, &json!("x"))
+}
+
+/// Makes a folder whose plugin `noop` takes expressions.
+fn folder() -> Arc<TempDir> {
+    let folder = Server::folder_with_guests();
+    let plugins = folder.path().join("plugins");
+    fs::write(plugins.join("noop.json"), EXPRESSION).expect("written");
+    fs::write(plugins.join("noop.toml"), "[input]\nschema = \"noop.json\"").expect("written");
+    folder
+}
+
+fn assert_refused(answer: &Answer, pointer: &str) {
+    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", answer.text);
+    assert_eq!(answer.str("code"), "invalid-request");
+    let named = answer.json["errors"][0]["pointer"].as_str().expect("a pointer");
+    assert!(named.starts_with(pointer), "{}", answer.text);
+    assert!(answer.text.len() < 100_000, "{} bytes", answer.text.len());
+}
+
+#[tokio::test]
+async fn an_input_that_could_be_checked_for_ever_is_refused_by_every_route() {
+    let server = Server::start_in(folder(), &[]).expect("a server");
+    let client = server.client();
+    let fits = json!({"plugin": "noop", "input": expression(30, &json!(1))});
+    let fits_not = json!({"plugin": "noop", "input": hostile()});
+    let checks = async {
+        assert_refused(&client.post("/task", &fits_not).await, "/input");
+        assert_refused(&client.post("/task/batch", &json!([fits, fits_not])).await, "/1/input");
+        let schedule = json!({"cron": "@yearly", "task": fits_not}).to_string().into_bytes();
+        let body = Some(("application/json", schedule));
+        let refused = client.send(Method::PUT, "/schedules/often", body).await.expect("an answer");
+        assert_refused(&refused, "/task/input");
+        assert_eq!(client.get("/task").await.json, json!([]), "nothing is stored");
+        let id = client.submit(&fits).await;
+        client.until(&id, "completed").await;
+    };
+    tokio::time::timeout(SOON, checks).await.expect("every check ends");
+}
+
+#[tokio::test]
+async fn a_schema_that_came_later_is_asked_before_something_is_done_again() {
+    let folder = folder();
+    let manifest = folder.path().join("plugins/noop.toml");
+    fs::rename(&manifest, manifest.with_extension("away")).expect("moved");
+    let server = Server::start_in(folder, &[]).expect("a server");
+    let client = server.client();
+    let task = json!({"plugin": "noop", "input": hostile()});
+    let id = client.submit(&task).await;
+    client.until(&id, "completed").await;
+    let body = Some(("application/json", json!({"cron": "@yearly", "task": task}).to_string().into_bytes()));
+    let put = client.send(Method::PUT, "/schedules/often", body).await.expect("an answer");
+    assert_eq!(put.status, StatusCode::CREATED, "{}", put.text);
+    fs::rename(manifest.with_extension("away"), &manifest).expect("moved");
+    let server = server.stop_and_restart();
+    let client = server.client();
+    let checks = async {
+        assert_refused(&client.post(&format!("/task/{id}/retry"), &json!({})).await, "/input");
+        assert_refused(&client.post("/schedules/often/run", &json!({})).await, "/task/input");
+    };
+    tokio::time::timeout(SOON, checks).await.expect("every check ends");
+}
+
+#[tokio::test]
+async fn a_server_answers_while_large_inputs_are_checked() {
+    let server = Server::start_in(folder(), &[]).expect("a server");
+    // Each takes all the steps there are, and most clients hang up before they are told.
+    let leaves: Vec<_> = (0..4_000).map(|_| expression(7, &json!("x"))).collect();
+    let body = json!({"plugin": "noop", "input": expression(10, &json!(leaves))});
+    let body = Arc::new(body.to_string().into_bytes());
+    let is_over = Arc::new(AtomicBool::new(false));
+    let senders: Vec<_> = (0..8)
+        .map(|_| {
+            let (client, body, is_over) = (server.client(), Arc::clone(&body), Arc::clone(&is_over));
+            tokio::spawn(async move {
+                while !is_over.load(Ordering::Relaxed) {
+                    let body = Some(("application/json", body.to_vec()));
+                    let sent = client.send(Method::POST, "/task", body);
+                    // It is enough that the check has begun.
+                    let _ = tokio::time::timeout(Duration::from_millis(200), sent).await;
+                }
+            })
+        })
+        .collect();
+    let client = server.client();
+    let answers = async {
+        for _ in 0..50 {
+            assert_eq!(client.get("/healthz").await.status, StatusCode::OK);
+            client.submit(&json!({"plugin": "misbehave", "input": {"do": "noop"}})).await;
+        }
+    };
+    tokio::time::timeout(SOON, answers).await.expect("others are answered");
+    is_over.store(true, Ordering::Relaxed);
+    for sender in senders {
+        sender.await.expect("it ends");
+    }
+}
+
+#[tokio::test]
+async fn a_schema_that_explodes_is_named_when_it_is_loaded() {
+    let folder = folder();
+    let levels: Vec<_> = (0..30)
+        .map(|level| {
+            let next = format!(r##"{{"$ref": "#/$defs/{}"}}"##, level + 1);
+            format!(r#""{level}": {{"allOf": [{next}, {next}]}}"#)
+        })
+        .collect();
+    let schema = format!(
+        r##"{{"$ref": "#/$defs/0", "$defs": {{{}, "30": {{"type": ["null", "object", "array", "string"]}}}}}}"##,
+        levels.join(",")
+    );
+    fs::write(folder.path().join("plugins/noop.json"), schema).expect("written");
+    let server = Server::start_in(folder, &[]).expect("a server");
+    let plugin = server.client().get("/plugins/noop").await;
+    assert_eq!(plugin.str("state"), "rejected", "{}", plugin.text);
+    assert!(plugin.str("reason").contains("input.schema noop.json: "), "{}", plugin.text);
+}
+
+#[tokio::test]
+async fn an_input_that_a_program_cannot_be_given_is_refused_before_it_is_stored() {
+    let folder = Server::folder_with_guests();
+    let program = tiny::parse(r#"(module (memory (export "memory") 1) (func (export "_start")))"#);
+    fs::write(folder.path().join("plugins/program.wasm"), program).expect("written");
+    let server = Server::start_in(folder, &[]).expect("a server");
+    let client = server.client();
+    for input in [json!({"arg": ["a"]}), json!(["a"]), json!(5), json!({"env": {"A=B": "c"}})] {
+        let task = json!({"plugin": "program", "input": input});
+        assert_refused(&client.post("/task", &task).await, "/input");
+        assert_refused(&client.post("/task/batch", &json!([task])).await, "/0/input");
+        let schedule = json!({"cron": "@yearly", "task": task}).to_string().into_bytes();
+        let body = Some(("application/json", schedule));
+        let refused = client.send(Method::PUT, "/schedules/often", body).await.expect("an answer");
+        assert_refused(&refused, "/task/input");
+    }
+    for input in [json!(null), json!("text"), json!({"args": ["a"], "stdin": "b", "env": {"C": "d"}})] {
+        let id = client.submit(&json!({"plugin": "program", "input": input})).await;
+        client.until(&id, "completed").await;
+    }
+}
