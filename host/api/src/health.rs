@@ -23,13 +23,16 @@ pub(crate) async fn healthz() -> impl IntoResponse {
     Json(Health { status: "alive" })
 }
 
-/// Answers 200 when new tasks are taken: not while draining, not while the database cannot be written,
-/// which is tried.
+/// Answers 200 when new tasks are taken and run: not while draining, not while the database cannot be written,
+/// which is tried, and not once swap was switched on.
 pub(crate) async fn readyz(State(api): State<Api>) -> Result<impl IntoResponse, Problem> {
     if api.scheduler.is_draining() {
         return Err(Problem::draining());
     }
     api.store.probe().await?;
+    if api.runtime.waits_because_of_swap() {
+        return Err(Problem::swap_is_on());
+    }
     Ok(Json(Health { status: "ready" }))
 }
 
@@ -42,4 +45,5 @@ pub(crate) fn about_readyz() -> Operation {
     Operation::get("/readyz", "getReadiness", "Say whether new tasks are taken")
         .answers(200, Answer::json::<Health>("They are.", json!({"status": "ready"})))
         .problems(&kind::OF_STORE)
+        .problems(&[kind::SWAP_IS_ON])
 }

@@ -8,6 +8,7 @@ use wasmtime::{Enabled, PoolingAllocationConfig};
 
 use crate::capacity::{MEMORIES_PER_INSTANCE, Reservation, TABLE_ELEMENTS, TABLES_PER_INSTANCE, with_spares};
 use crate::runtime::RuntimeConfig;
+use crate::swap;
 
 /// Bytes of its memory that a slot keeps for the next guest, at most.
 const KEPT_BYTES_MAX: u64 = 4 << 20;
@@ -34,7 +35,7 @@ pub enum MemoryReset {
 impl MemoryReset {
     /// Returns the ways to try, best first.
     pub(crate) fn candidates() -> &'static [Self] {
-        if swap_is_on() { &[Self::GivenBack] } else { &[Self::Touched, Self::GivenBack] }
+        if swap::is_on(&swap::swaps()) { &[Self::GivenBack] } else { &[Self::Touched, Self::GivenBack] }
     }
 
     /// Says whether initial memories are mapped copy-on-write rather than copied.
@@ -116,9 +117,4 @@ pub(crate) fn reservation(slots: u32, limits: &Limits) -> Reservation {
 pub(crate) fn memory_bytes_max(limits: &Limits) -> usize {
     // No 32-bit memory is larger, and none of 64 bits is on offer.
     limits.memory_bytes.min(4 << 30) as usize
-}
-
-/// Says whether the host swaps; a file that is not there means a kernel that cannot.
-fn swap_is_on() -> bool {
-    std::fs::read_to_string("/proc/swaps").is_ok_and(|swaps| swaps.lines().nth(1).is_some())
 }
