@@ -10,6 +10,7 @@ mod bodies;
 mod body;
 mod cancel;
 mod cancel_many;
+mod checking;
 mod connection;
 mod debug;
 mod depends;
@@ -50,6 +51,7 @@ mod webhook;
 
 pub use app::{Api, ApiConfig, router};
 pub use bodies::Bodies;
+pub use checking::LongChecks;
 pub use debug::{Debug, debug_router};
 pub use door::{Door, HostName, InvalidHostName, InvalidNetwork, InvalidOrigin, Network, Origin};
 pub use followers::Followers;

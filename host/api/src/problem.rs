@@ -374,6 +374,13 @@ impl Problem {
         Self::internal()
     }
 
+    /// Small guests wait for a restart.
+    pub(crate) fn swap_is_on() -> Self {
+        let detail = "swap was switched on while the server runs, so no more small guests start: the memory of one \
+                      could reach the next; switch swap off for the server, and restart it";
+        Self::of(kind::SWAP_IS_ON, detail)
+    }
+
     pub(crate) fn draining() -> Self {
         let detail = "the server is draining and takes no new tasks; try again shortly";
         Self::of(kind::DRAINING, detail)
@@ -442,6 +449,9 @@ impl From<UploadError> for Problem {
     fn from(error: UploadError) -> Self {
         match error {
             UploadError::Rejected(reason) => Self::of(kind::PLUGIN_REJECTED, reason),
+            UploadError::Unpinned { .. } => Self::of(kind::PLUGIN_NOT_PINNED, error.to_string()),
+            UploadError::TooMany => Self::of(kind::TOO_MANY_PLUGINS, error.to_string()),
+            UploadError::Stopping => Self::draining(),
             UploadError::NoFolder | UploadError::Folder { .. } => {
                 tracing::warn!(%error, "the plugins folder cannot be changed");
                 let detail = format!("{error}; the server needs a folder that it may write to");

@@ -71,6 +71,10 @@ pub(crate) const SCHEDULE_BUSY: Kind =
     Kind::new(StatusCode::CONFLICT, "schedule-busy", "An earlier run goes on");
 pub(crate) const TOO_MANY_SCHEDULES: Kind =
     Kind::new(StatusCode::CONFLICT, "too-many-schedules", "Too many schedules");
+pub(crate) const PLUGIN_NOT_PINNED: Kind =
+    Kind::new(StatusCode::CONFLICT, "plugin-not-pinned", "Plugin's permissions are for another file");
+pub(crate) const TOO_MANY_PLUGINS: Kind =
+    Kind::new(StatusCode::CONFLICT, "too-many-plugins", "Too many plugins");
 pub(crate) const BODY_TOO_LARGE: Kind =
     Kind::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "Body too large");
 pub(crate) const NOT_JSON: Kind =
@@ -113,6 +117,8 @@ pub(crate) const PLUGINS_FOLDER_UNAVAILABLE: Kind = Kind::new(
     "Plugins folder cannot be changed",
 )
 .passes_in(5);
+pub(crate) const SWAP_IS_ON: Kind =
+    Kind::new(StatusCode::SERVICE_UNAVAILABLE, "swap-is-on", "Swap was switched on").passes_in(60);
 pub(crate) const STORE_UNAVAILABLE: Kind =
     Kind::new(StatusCode::SERVICE_UNAVAILABLE, "store-unavailable", "Database unavailable").passes_in(1);
 
@@ -130,4 +136,4 @@ pub(crate) const OF_JSON_BODY: [Kind; 5] =
     [UNREADABLE_BODY, BODY_TOO_SLOW, BODY_TOO_LARGE, NOT_JSON, ENCODED_BODY];
 
 /// What changing a plugin may answer.
-pub(crate) const OF_UPLOAD: [Kind; 3] = [INVALID_PATH, UPLOADS_ARE_OFF, PLUGINS_FOLDER_UNAVAILABLE];
+pub(crate) const OF_UPLOAD: [Kind; 4] = [INVALID_PATH, UPLOADS_ARE_OFF, DRAINING, PLUGINS_FOLDER_UNAVAILABLE];

@@ -10,7 +10,7 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmill_model::PluginName;
 use wasmill_runtime::{Removed, Runtime, UploadError};
 
@@ -27,26 +27,48 @@ const PLUGIN_BYTES_MAX: usize = 128 << 20;
 /// How long a client may take to send it.
 const UPLOAD_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Uploads that are held in memory at once; others wait.
-const UPLOADS_MAX: usize = 2;
+/// Uploads that are received or held in memory at once; others wait with nothing read of them.
+const RECEIVED_MAX: usize = 8;
+/// Uploads that are checked and compiled at once.
+const LOADED_MAX: usize = 2;
+/// Plugins that are removed at once, which takes a moment each.
+const REMOVED_MAX: usize = 2;
 
 /// Whether plugins may be uploaded, and how many at once. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Uploads {
-    turns: Option<Arc<Semaphore>>,
+    turns: Option<Turns>,
+}
+
+#[derive(Clone, Debug)]
+struct Turns {
+    received: Arc<Semaphore>,
+    loaded: Arc<Semaphore>,
+    removed: Arc<Semaphore>,
 }
 
 impl Uploads {
     /// Allows uploads or not.
     pub fn new(allowed: bool) -> Self {
-        Self { turns: allowed.then(|| Arc::new(Semaphore::new(UPLOADS_MAX))) }
+        let turns = |most| Arc::new(Semaphore::new(most));
+        Self {
+            turns: allowed.then(|| Turns {
+                received: turns(RECEIVED_MAX),
+                loaded: turns(LOADED_MAX),
+                removed: turns(REMOVED_MAX),
+            }),
+        }
     }
 
-    /// Waits for a turn.
-    async fn turn(&self) -> Result<SemaphorePermit<'_>, Problem> {
-        let turns = self.turns.as_ref().ok_or_else(Problem::uploads_are_off)?;
-        turns.acquire().await.map_err(|_| Problem::uploads_are_off())
+    fn turns(&self) -> Result<&Turns, Problem> {
+        self.turns.as_ref().ok_or_else(Problem::uploads_are_off)
     }
+}
+
+/// Waits for a turn, which moves into the work that it is for: a client that hangs up gives back what has not
+/// begun, and no more begins than there are turns.
+async fn turn(turns: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Problem> {
+    Arc::clone(turns).acquire_owned().await.map_err(|_| Problem::uploads_are_off())
 }
 
 /// Answers 201 with the record of a new plugin, 200 with that of one that took the place of another.
@@ -56,9 +78,13 @@ pub(crate) async fn put(
     headers: HeaderMap,
     body: Body,
 ) -> Result<impl IntoResponse, Problem> {
-    let (_turn, name) = begin(&api, &name).await?;
+    let (turns, name) = begin(&api, &name)?;
+    let received = turn(&turns.received).await?;
     let bytes = read_wasm(&api.config, &headers, body, PLUGIN_BYTES_MAX, UPLOAD_TIMEOUT).await?;
-    let uploaded = change(&api, move |runtime| runtime.upload(&name, &bytes)).await?;
+    // Only now, so that a client that sends slowly holds up nobody who has sent.
+    let loaded = turn(&turns.loaded).await?;
+    let work = move |runtime: &Runtime| runtime.upload(&name, &bytes);
+    let uploaded = change(&api, (received, loaded), work).await?;
     // Tasks may have waited for it.
     api.scheduler.wake();
     let status = if uploaded.is_new { StatusCode::CREATED } else { StatusCode::OK };
@@ -66,29 +92,36 @@ pub(crate) async fn put(
     Ok((status, Json(view)))
 }
 
-async fn begin<'a>(api: &'a Api, name: &str) -> Result<(SemaphorePermit<'a>, PluginName), Problem> {
-    let turn = api.uploads.turn().await?;
+fn begin<'a>(api: &'a Api, name: &str) -> Result<(&'a Turns, PluginName), Problem> {
+    let turns = api.uploads.turns()?;
     let name = name.parse().map_err(|error| Problem::invalid_plugin_name(name, error))?;
-    Ok((turn, name))
+    Ok((turns, name))
 }
 
 pub(crate) async fn delete(State(api): State<Api>, Path(name): Path<String>) -> Result<StatusCode, Problem> {
-    let _turn = api.uploads.turn().await?;
+    let turns = api.uploads.turns()?;
     let plugin: PluginName = name.parse().map_err(|_| Problem::unknown_plugin(&name))?;
-    match change(&api, move |runtime| runtime.remove(&plugin)).await? {
+    let turn = turn(&turns.removed).await?;
+    match change(&api, turn, move |runtime| runtime.remove(&plugin)).await? {
         Removed::Removed => Ok(StatusCode::NO_CONTENT),
         Removed::NotFound => Err(Problem::unknown_plugin(&name)),
         Removed::BuiltIn => Err(Problem::built_in_plugin(&name)),
     }
 }
 
-/// Changes the folder on a thread that may block; carried out even if the client hangs up.
+/// Changes the folder on a thread that may block; carried out even if the client hangs up, and its turn lasts
+/// as long.
 async fn change<T: Send + 'static>(
     api: &Api,
+    turn: impl Send + 'static,
     change: impl FnOnce(&Runtime) -> Result<T, UploadError> + Send + 'static,
 ) -> Result<T, Problem> {
     let runtime = api.runtime.clone();
-    let changed = tokio::task::spawn_blocking(move || change(&runtime)).await;
+    let work = move || {
+        let _turn = turn;
+        change(&runtime)
+    };
+    let changed = tokio::task::spawn_blocking(work).await;
     Ok(changed.map_err(|_| Problem::internal_fault("changing a plugin panicked"))??)
 }
 
@@ -96,8 +129,9 @@ pub(crate) fn about_put() -> Operation {
     let answer = |about| Answer::json::<PluginView>(about, plugins::example());
     Operation::put("/plugins/{name}", "putPlugin", "Add or replace a plugin")
         .detail(
-            "Does what dropping the file into the folder does. A file that is no plugin replaces nothing. \
-             Only with `--allow-upload`.",
+            "Does what dropping the file into the folder does. A file that is no plugin replaces nothing. If the \
+             manifest beside it grants anything (`http`, `env`, `dirs`), its `sha256` must name these very bytes, \
+             unless they are what is there already. Only with `--allow-upload`.",
         )
         .wasm_body("The bytes of the file, at most 128 MiB.")
         .answers(200, answer("It took the place of another."))
@@ -109,7 +143,8 @@ pub(crate) fn about_put() -> Operation {
             kind::NOT_WASM,
             kind::ENCODED_BODY,
         ])
-        .problems(&[kind::INVALID_PLUGIN_NAME, kind::PLUGIN_REJECTED])
+        .problems(&[kind::INVALID_PLUGIN_NAME, kind::PLUGIN_REJECTED, kind::PLUGIN_NOT_PINNED])
+        .problems(&[kind::TOO_MANY_PLUGINS])
         .problems(&kind::OF_UPLOAD)
         .problems(&kind::OF_STORE)
 }
@@ -117,8 +152,8 @@ pub(crate) fn about_put() -> Operation {
 pub(crate) fn about_delete() -> Operation {
     Operation::delete("/plugins/{name}", "deletePlugin", "Remove a plugin")
         .detail(
-            "Does what removing the file does; running tasks keep what they began with. Only with \
-             `--allow-upload`.",
+            "Does what removing the file does; its manifest stays, and running tasks keep what they began with. \
+             Only with `--allow-upload`.",
         )
         .answers(204, Answer::empty("It is out of service."))
         .problems(&[kind::UNKNOWN_PLUGIN, kind::BUILT_IN_PLUGIN])

@@ -4,7 +4,8 @@
 //! change of its file. Remembers nothing.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::collections::btree_map::Entry;
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -15,6 +16,9 @@ use rustix::fs::OFlags;
 use crate::files::granted::{Identity, granted_identity};
 use crate::loader::FILE_BYTES_MAX;
 use crate::words;
+
+/// Plugins of one folder; what comes after them in the order of names is left out.
+pub(crate) const PLUGINS_MAX: usize = 10_000;
 
 /// How long a file must stay the same before it is read.
 ///
@@ -34,8 +38,17 @@ pub(crate) struct Fingerprint {
     granted: Vec<(PathBuf, Option<Identity>)>,
 }
 
+/// What the system says of one file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
+enum Stamp {
+    Found(Found),
+    /// It says no more than why it cannot say more, by the number of the error: the file is a link to itself,
+    /// lies behind a file that is no folder, or may not be looked at. That concerns this file and no other.
+    Unreadable(Option<i32>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Found {
     device: u64,
     inode: u64,
     size_bytes: u64,
@@ -55,15 +68,20 @@ pub(crate) enum Unread {
 impl Fingerprint {
     /// Looks at a plugin, and at what an earlier look learned that it needs; `None` if there is no such
     /// plugin, or a link to nowhere.
-    pub(crate) fn of(path: &Path, earlier: Option<&Self>) -> io::Result<Option<Self>> {
-        let Some(wasm) = stamp(path)? else { return Ok(None) };
-        let manifest = stamp(&path.with_extension("toml"))?;
+    pub(crate) fn of(path: &Path, earlier: Option<&Self>) -> Option<Self> {
+        Self::of_draft(path, path, earlier)
+    }
+
+    /// Looks at a draft of a plugin, and at what lies beside its file.
+    pub(crate) fn of_draft(draft: &Path, file: &Path, earlier: Option<&Self>) -> Option<Self> {
+        let wasm = stamp(draft)?;
+        let manifest = stamp(&file.with_extension("toml"));
         let new = Self { wasm, manifest, schema: None, granted: Vec::new() };
-        let new = new.with_schema(earlier.and_then(Self::schema))?;
-        Ok(Some(match earlier {
+        let new = new.with_schema(earlier.and_then(Self::schema));
+        Some(match earlier {
             Some(earlier) => new.with_granted(earlier.granted.iter().map(|(path, _)| path.clone())),
             None => new,
-        }))
+        })
     }
 
     /// Looks at the folders that are granted as well.
@@ -81,9 +99,21 @@ impl Fingerprint {
     }
 
     /// Looks at a schema as well.
-    pub(crate) fn with_schema(self, schema: Option<&Path>) -> io::Result<Self> {
-        let schema = schema.map(|path| Ok::<_, io::Error>((path.to_owned(), stamp(path)?))).transpose()?;
-        Ok(Self { schema, ..self })
+    pub(crate) fn with_schema(self, schema: Option<&Path>) -> Self {
+        Self { schema: schema.map(|path| (path.to_owned(), stamp(path))), ..self }
+    }
+
+    /// Says whether this is a file that was looked at before it got its name, and what lies beside it has
+    /// stayed the same since.
+    pub(crate) fn is_renamed(&self, draft: &Self) -> bool {
+        let unchanged = |stamp| match stamp {
+            // A new name is a change of its own.
+            Stamp::Found(found) => Stamp::Found(Found { changed: (0, 0), ..found }),
+            unreadable @ Stamp::Unreadable(_) => unreadable,
+        };
+        unchanged(self.wasm) == unchanged(draft.wasm)
+            && (&self.manifest, &self.schema, &self.granted)
+                == (&draft.manifest, &draft.schema, &draft.granted)
     }
 
     /// Returns the schema that is known of.
@@ -92,7 +122,10 @@ impl Fingerprint {
     }
 
     pub(crate) fn size_bytes(&self) -> u64 {
-        self.wasm.size_bytes
+        match self.wasm {
+            Stamp::Found(Found { size_bytes, .. }) => size_bytes,
+            Stamp::Unreadable(_) => 0,
+        }
     }
 
     /// Says whether the last change was long enough ago, by the clock of this host. If the clock of
@@ -100,7 +133,11 @@ impl Fingerprint {
     pub(crate) fn is_settled(&self) -> bool {
         let schema = self.schema.as_ref().and_then(|(_, stamp)| *stamp);
         let newest = [Some(self.wasm), self.manifest, schema].into_iter().flatten();
-        newest.flat_map(|stamp| [stamp.modified, stamp.changed]).all(|(s, ns)| {
+        let found = newest.filter_map(|stamp| match stamp {
+            Stamp::Found(found) => Some(found),
+            Stamp::Unreadable(_) => None,
+        });
+        found.flat_map(|found| [found.modified, found.changed]).all(|(s, ns)| {
             let at = u64::try_from(s).ok().zip(u64::try_from(ns).ok());
             let at =
                 at.map(|(s, ns)| SystemTime::UNIX_EPOCH + Duration::new(s, 0) + Duration::from_nanos(ns));
@@ -109,28 +146,49 @@ impl Fingerprint {
     }
 }
 
-/// Lists every `*.wasm` of a folder by its stem, each with what an earlier look learned of it; a folder
-/// that is not there is an empty one.
-pub(crate) fn scan<'a>(
-    folder: &Path,
-    earlier: impl Fn(&str) -> Option<&'a Fingerprint>,
-) -> io::Result<BTreeMap<String, (PathBuf, Fingerprint)>> {
+/// The plugins of a folder as they are now.
+#[derive(Default)]
+pub(crate) struct Scan {
+    /// Every `*.wasm` by its stem, no more than [`PLUGINS_MAX`], the first ones in the order of their names.
+    pub(crate) files: BTreeMap<String, (PathBuf, Fingerprint)>,
+    /// There are more.
+    pub(crate) is_cut: bool,
+}
+
+/// Lists every `*.wasm` of a folder, each with what an earlier look learned of it; a folder that is not
+/// there is an empty one.
+///
+/// # Errors
+///
+/// Fails if the folder cannot be listed. A file of it that cannot be looked at is listed all the same.
+pub(crate) fn scan<'a>(folder: &Path, earlier: impl Fn(&str) -> Option<&'a Fingerprint>) -> io::Result<Scan> {
     let entries = match folder.read_dir() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Scan::default()),
         entries => entries?,
     };
-    let mut files = BTreeMap::new();
+    let (mut paths, mut is_cut) = (BTreeMap::<String, PathBuf>::new(), false);
     for entry in entries {
         let path = entry?.path();
         if path.extension().is_none_or(|extension| extension != "wasm") {
             continue;
         }
+        // Two names that are no UTF-8 can become one here, of which the first path stands for both.
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        if let Some(fingerprint) = Fingerprint::of(&path, earlier(&name))? {
-            files.insert(name, (path, fingerprint));
+        match paths.entry(name) {
+            Entry::Occupied(mut other) if *other.get() > path => drop(other.insert(path)),
+            Entry::Occupied(_) => {}
+            Entry::Vacant(place) => drop(place.insert(path)),
+        }
+        if paths.len() > PLUGINS_MAX {
+            paths.pop_last();
+            is_cut = true;
         }
     }
-    Ok(files)
+    let files = paths.into_iter().filter_map(|(name, path)| {
+        let fingerprint = Fingerprint::of(&path, earlier(&name))?;
+        Some((name, (path, fingerprint)))
+    });
+    Ok(Scan { files: files.collect(), is_cut })
 }
 
 /// Tells one folder from another in its place; `None` if it is not there.
@@ -148,50 +206,57 @@ pub(crate) fn read(path: &Path, looked_at: &Fingerprint) -> Result<Vec<u8>, Unre
         io::ErrorKind::NotFound => Unread::Changed,
         _ => Unread::Refused(format!("failed to read the file: {error}")),
     };
-    if !fs::metadata(path).map_err(failed)?.is_file() {
-        return Err(Unread::Refused("this is not a regular file".to_owned()));
-    }
+    let file = open(path).map_err(failed)?;
     if looked_at.size_bytes() > FILE_BYTES_MAX {
         let limit = words::bytes(FILE_BYTES_MAX);
         return Err(Unread::Refused(format!("the file is larger than {limit}")));
     }
-    let file = open(path).map_err(failed)?;
     if stamp_of(&file.metadata().map_err(failed)?) != looked_at.wasm {
         return Err(Unread::Changed);
     }
     let mut bytes = Vec::new();
     (&file).take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
     let is_whole = bytes.len() as u64 == looked_at.size_bytes();
-    let is_same = Fingerprint::of(path, Some(looked_at)).map_err(failed)?.as_ref() == Some(looked_at);
+    let is_same = Fingerprint::of(path, Some(looked_at)).as_ref() == Some(looked_at);
     if is_whole && is_same { Ok(bytes) } else { Err(Unread::Changed) }
 }
 
-/// Opens without waiting, should a pipe have come in the place of the file.
-fn open(path: &Path) -> io::Result<File> {
+/// Opens a regular file. Opening a pipe would wait for somebody to write to it, and opening a device can set
+/// something off.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    let check = |metadata: &Metadata| {
+        if metadata.is_file() { Ok(()) } else { Err(io::Error::other("it is not a regular file")) }
+    };
+    check(&path.metadata()?)?;
+    // Should a pipe have come in its place.
     let flags = OFlags::NONBLOCK.bits().cast_signed();
-    OpenOptions::new().read(true).custom_flags(flags).open(path)
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    check(&file.metadata()?)?;
+    Ok(file)
 }
 
-fn stamp(path: &Path) -> io::Result<Option<Stamp>> {
+/// Looks at a file; `None` if it is not there.
+fn stamp(path: &Path) -> Option<Stamp> {
     match path.metadata() {
-        Ok(metadata) => Ok(Some(stamp_of(&metadata))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
+        Ok(metadata) => Some(stamp_of(&metadata)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => Some(Stamp::Unreadable(error.raw_os_error())),
     }
 }
 
 fn stamp_of(metadata: &Metadata) -> Stamp {
-    Stamp {
+    Stamp::Found(Found {
         device: metadata.dev(),
         inode: metadata.ino(),
         size_bytes: metadata.len(),
         modified: (metadata.mtime(), metadata.mtime_nsec()),
         changed: (metadata.ctime(), metadata.ctime_nsec()),
-    }
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::io::Write;
 
     use tempfile::TempDir;
@@ -206,7 +271,7 @@ mod tests {
     }
 
     fn look(path: &Path) -> Fingerprint {
-        Fingerprint::of(path, None).unwrap().unwrap()
+        Fingerprint::of(path, None).unwrap()
     }
 
     #[test]
@@ -247,8 +312,8 @@ mod tests {
         file.set_modified(written + Duration::from_secs(3_600)).unwrap();
         assert!(!look(&path).is_settled());
         let mut old = look(&path);
-        old.wasm.modified = (1_000_000_000, 0);
-        old.wasm.changed = (1_000_000_000, 0);
+        let Stamp::Found(found) = &mut old.wasm else { panic!("it can be looked at") };
+        (found.modified, found.changed) = ((1_000_000_000, 0), (1_000_000_000, 0));
         assert!(old.is_settled());
     }
 
@@ -266,7 +331,12 @@ mod tests {
         std::os::unix::fs::symlink("missing", folder.path().join("b.wasm")).unwrap();
         fs::write(folder.path().join("c.txt"), b"").unwrap();
         assert_eq!(
-            scan(folder.path(), |_| None).unwrap().into_values().map(|(path, _)| path).collect::<Vec<_>>(),
+            scan(folder.path(), |_| None)
+                .unwrap()
+                .files
+                .into_values()
+                .map(|(path, _)| path)
+                .collect::<Vec<_>>(),
             [path]
         );
     }

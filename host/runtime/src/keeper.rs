@@ -1,7 +1,8 @@
 //! Keeps the registry as the plugins folder is: notices, waits until a file has settled, has it loaded.
 //!
 //! Started by the runtime, stops when it is dropped. One thread owns all that is known of the files;
-//! loaders of a small pool read and compile them, and report back to it.
+//! loaders of a small pool read and compile them, and report back to it. Uploads and removals are asked of
+//! that thread too, so that what it finds out about an older file never undoes them.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -13,13 +14,15 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use wasmill_model::PluginName;
 
-use crate::folder::{self, Fingerprint, SETTLE};
+use crate::folder::{self, Fingerprint, PLUGINS_MAX, SETTLE, Scan};
 use crate::leash::Leash;
 use crate::loader::{Loaded, Loader};
 use crate::registry::Registry;
 use crate::runtime::RuntimeError;
 use crate::threads::Threads;
+use crate::upload::{self, Candidate, Removed, UploadError, Uploaded};
 
 /// Files that are read and compiled at once. Each is compiled by all cores, so more only cost memory.
 const LOADERS_MAX: usize = 4;
@@ -63,6 +66,10 @@ enum Mail {
     Stirred,
     /// A loader is done.
     Loaded(Arc<Job>, Option<Box<Loaded>>),
+    /// Somebody uploads a plugin.
+    Publish(Box<Candidate>, Sender<Result<Uploaded, UploadError>>),
+    /// Somebody removes a plugin.
+    Remove(PluginName, Sender<Result<Removed, UploadError>>),
     Stop,
 }
 
@@ -100,6 +107,8 @@ struct Watchman {
     first_pass: Option<Sender<()>>,
     /// The last look failed, and the log says so.
     blind: bool,
+    /// The folder held more than is looked at, and the log says so.
+    is_cut: bool,
 }
 
 impl Keeper {
@@ -118,7 +127,7 @@ impl Keeper {
         patience: Duration,
         threads: &Threads,
     ) -> Result<Self, RuntimeError> {
-        let files = folder::scan(folder, |_| None)
+        let scan = folder::scan(folder, |_| None)
             .map_err(|source| RuntimeError::PluginsFolder { path: folder.to_owned(), source })?;
         let (mail, letters) = channel();
         let (jobs, queue) = channel();
@@ -137,8 +146,9 @@ impl Keeper {
             mail,
             first_pass: Some(first_pass),
             blind: false,
+            is_cut: false,
         };
-        watchman.compare(files);
+        watchman.take_scan(scan);
         let alive = threads.alive("plugins");
         keeper
             .spawn("plugins", move || {
@@ -150,6 +160,32 @@ impl Keeper {
             tracing::info!("some plugins are still being compiled; they come into service as they are ready");
         }
         Ok(keeper)
+    }
+
+    /// Makes an upload that was loaded the file of its plugin, and puts it into service.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the folder cannot be changed.
+    pub(crate) fn publish(&self, candidate: Candidate) -> Result<Uploaded, UploadError> {
+        self.ask(|reply| Mail::Publish(Box::new(candidate), reply))
+    }
+
+    /// Removes the file of a plugin, and takes it out of service.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the folder cannot be changed.
+    pub(crate) fn remove(&self, name: &PluginName) -> Result<Removed, UploadError> {
+        self.ask(|reply| Mail::Remove(name.clone(), reply))
+    }
+
+    /// Has the one thread that owns what is known of the files change them, and waits until it has.
+    fn ask<T>(&self, mail: impl FnOnce(Sender<Result<T, UploadError>>) -> Mail) -> Result<T, UploadError> {
+        let (reply, answer) = channel();
+        // If the thread is gone, so is the other end of the answer.
+        let _ = self.mail.send(mail(reply));
+        answer.recv().unwrap_or(Err(UploadError::Stopping))
     }
 
     fn start_loaders(
@@ -215,6 +251,9 @@ impl Watchman {
                         self.take_in(&job, loaded.map(|loaded| *loaded));
                         look_at = look_at.min(looked + BREATH);
                     }
+                    // Whoever asked may have gone; it is done all the same.
+                    Ok(Mail::Publish(candidate, reply)) => drop(reply.send(self.publish(*candidate))),
+                    Ok(Mail::Remove(name, reply)) => drop(reply.send(self.remove(&name))),
                     Ok(Mail::Stop) | Err(RecvTimeoutError::Disconnected) => return self.stop(),
                     Err(RecvTimeoutError::Timeout) => break,
                 }
@@ -234,9 +273,9 @@ impl Watchman {
         self.listen();
         let earlier = |name: &str| self.files.get(name)?.fingerprint();
         match folder::scan(&self.folder, earlier) {
-            Ok(files) => {
+            Ok(scan) => {
                 self.blind = false;
-                self.compare(files);
+                self.take_scan(scan);
             }
             Err(error) => {
                 if !self.blind {
@@ -278,6 +317,15 @@ impl Watchman {
         })?;
         notifier.watch(&self.folder, RecursiveMode::NonRecursive)?;
         Ok(notifier)
+    }
+
+    fn take_scan(&mut self, scan: Scan) {
+        if scan.is_cut && !self.is_cut {
+            let folder = self.folder.display();
+            tracing::warn!(%folder, "the plugins folder holds over {PLUGINS_MAX} plugins; those after them are left out");
+        }
+        self.is_cut = scan.is_cut;
+        self.compare(scan.files);
     }
 
     /// Takes note of what is there and what is not any more.
@@ -358,6 +406,53 @@ impl Watchman {
             }
         }
         self.tell_first_pass();
+    }
+
+    /// Gives an upload its name in the folder. What was seen or loaded of an older file is of no use any more.
+    fn publish(&mut self, candidate: Candidate) -> Result<Uploaded, UploadError> {
+        let Candidate { name, draft, loaded, looked_at } = candidate;
+        let is_known = self.files.contains_key(name.as_str());
+        if !is_known && self.files.len() >= PLUGINS_MAX {
+            return Err(UploadError::TooMany);
+        }
+        let (path, is_new) = draft.publish(&self.folder, &name)?;
+        let now = Instant::now();
+        let seen = Fingerprint::of(&path, Some(&looked_at));
+        // If it has changed since, the next look finds that, as it finds any other change.
+        let is_as_loaded = seen.as_ref().is_some_and(|seen| seen.is_renamed(&looked_at));
+        let published = Watched {
+            acted_on: is_as_loaded.then(|| seen.clone()),
+            seen: seen.map(|seen| (path, seen)),
+            settled_at: now + SETTLE,
+            job: None,
+        };
+        self.forget(name.as_str());
+        self.files.insert(name.to_string(), published);
+        let info = loaded.info.clone();
+        self.registry.admit(loaded);
+        (self.on_change)();
+        Ok(Uploaded { info, is_new })
+    }
+
+    fn remove(&mut self, name: &PluginName) -> Result<Removed, UploadError> {
+        let is_built_in = self.registry.is_built_in(name);
+        let removed = upload::remove(&self.folder, name)?;
+        if removed == Removed::NotFound && is_built_in {
+            return Ok(Removed::BuiltIn);
+        }
+        if removed == Removed::Removed {
+            self.forget(name.as_str());
+            self.registry.remove(name.as_str());
+            (self.on_change)();
+        }
+        Ok(removed)
+    }
+
+    /// Forgets a file; what is being made of it is given up.
+    fn forget(&mut self, name: &str) {
+        if let Some(job) = self.files.remove(name).and_then(|file| file.job) {
+            job.leash.cut();
+        }
     }
 
     fn tell_first_pass(&mut self) {

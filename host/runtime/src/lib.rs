@@ -8,6 +8,7 @@ mod runtime;
 
 mod capacity;
 mod pool;
+mod swap;
 
 mod engine;
 mod kind;
@@ -34,6 +35,7 @@ mod terms;
 
 mod code;
 mod inspect;
+mod names;
 mod plugin;
 mod survey;
 
@@ -78,11 +80,12 @@ pub use instances::InstanceInfo;
 pub use keeper::{OnChange, Watch};
 pub use kind::PluginKind;
 pub use machine_memory::machine_memory_bytes;
+pub use names::Names;
 pub use place::{HostCall, InstanceState};
 pub use pool::MemoryReset;
 pub use registry::{NotReady, PluginFacts, PluginInfo, PluginSource, PluginState};
 pub use runtime::{MemoryUsage, PluginsConfig, PoolUsage, Runtime, RuntimeConfig, RuntimeError};
 pub use samples::{GuestSample, GuestSampling};
-pub use schema::{InputSchema, Violation};
+pub use schema::{InputBudget, InputSchema, Violation};
 pub use terms::{Ceilings, DirRule, HttpRule, OutputFormat, Permissions, Retry, ScheduleTerms, Terms};
 pub use upload::{Removed, UploadError, Uploaded};

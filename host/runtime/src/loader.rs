@@ -67,6 +67,16 @@ pub(crate) struct Loader {
     pub(crate) figures: Figures,
 }
 
+/// Refuses a file that is another than its manifest names.
+fn check_pin(terms: &Terms, digest: &str) -> Result<(), String> {
+    match &terms.sha256 {
+        Some(pinned) if pinned != digest => {
+            Err(format!("its manifest is for the file with the SHA-256 {pinned}, and this one has {digest}"))
+        }
+        _ => Ok(()),
+    }
+}
+
 impl Loader {
     /// Makes a plugin of the file that was looked at; `None` if it is another by now, or nobody
     /// waits for it any more.
@@ -84,8 +94,8 @@ impl Loader {
                 Ok(bytes) => {
                     // Before it is read: what changes from now on is another look.
                     let (schema, folders) = manifest::needs(&path.with_extension("toml"));
-                    let looked_at = looked_at.clone().with_schema(schema.as_deref()).ok();
-                    let looked_at = looked_at.map(|looked_at| looked_at.with_granted(folders.into_iter()));
+                    let looked_at = looked_at.clone().with_schema(schema.as_deref());
+                    let looked_at = Some(looked_at.with_granted(folders.into_iter()));
                     let loaded = self.load(&name, source, &bytes, leash);
                     // A mount that hangs must not hang the watch over all plugins.
                     let is_far = loaded.plugin.as_ref().is_some_and(|plugin| plugin.folders.are_far());
@@ -127,7 +137,7 @@ impl Loader {
         let made = catch_unwind(AssertUnwindSafe(|| self.make(name, &source, &digest, wasm, leash)))
             .unwrap_or_else(|_| Err("the host gave up on it".to_owned()));
         let (plugin, facts, state) = match made {
-            Ok((plugin, facts)) => (Some(Arc::new(plugin)), Some(facts), PluginState::Ready),
+            Ok((plugin, facts)) => (Some(Arc::new(plugin)), Some(Arc::new(facts)), PluginState::Ready),
             Err(reason) => (None, None, PluginState::Rejected(words::cut(reason, words::MESSAGE_BYTES_MAX))),
         };
         if !leash.is_cut() {
@@ -153,6 +163,7 @@ impl Loader {
         leash: &Leash,
     ) -> Result<(Plugin, PluginFacts), String> {
         let terms = self.terms(source)?;
+        check_pin(&terms, digest)?;
         let inspection = inspect(&self.engines, wasm)?;
         inspection.check_memory(&terms.limits)?;
         let Inspection { kind, profile, imports, exports, .. } = inspection;
@@ -187,10 +198,13 @@ impl Loader {
     fn terms(&self, source: &PluginSource) -> Result<Arc<Terms>, String> {
         match source {
             PluginSource::BuiltIn => Ok(Arc::clone(&self.terms)),
-            PluginSource::File(path) => {
-                manifest::read(&path.with_extension("toml"), &self.terms, &self.ceilings)
-            }
+            PluginSource::File(path) => self.terms_beside(path),
         }
+    }
+
+    /// Returns the terms of the manifest beside a file, or those of a plugin that has none.
+    pub(crate) fn terms_beside(&self, file: &Path) -> Result<Arc<Terms>, String> {
+        manifest::read(&file.with_extension("toml"), &self.terms, &self.ceilings)
     }
 
     /// Returns linked code, from the cache if it is there and fits.

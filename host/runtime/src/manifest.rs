@@ -7,7 +7,6 @@
 mod allow;
 mod schedule;
 
-use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -19,6 +18,7 @@ use wasmill_model::{ATTEMPTS_MAX, Backoff, InvalidRate, RetryOn};
 
 use self::allow::Allow;
 use self::schedule::ScheduleWish;
+use crate::folder;
 use crate::schema::InputSchema;
 use crate::terms::{Ceilings, OutputFormat, Retry, Terms};
 use crate::words;
@@ -63,6 +63,7 @@ pub(crate) fn needs(path: &Path) -> (Option<PathBuf>, Vec<PathBuf>) {
 #[serde(deny_unknown_fields, default)]
 struct Manifest {
     description: Option<String>,
+    sha256: Option<String>,
     output: Option<Output>,
     limits: Wishes,
     retry: RetryWish,
@@ -145,11 +146,12 @@ fn place(text: &str, offset: usize) -> String {
 
 impl Manifest {
     fn settle(self, folder: &Path, defaults: &Terms, ceilings: &Ceilings) -> Result<Terms, String> {
-        let Self { description, output, limits: wishes, retry, allow, input, schedule } = self;
+        let Self { description, sha256, output, limits: wishes, retry, allow, input, schedule } = self;
         if description.as_ref().is_some_and(|text| text.len() > DESCRIPTION_BYTES_MAX) {
             return Err(format!("description is longer than {DESCRIPTION_BYTES_MAX} bytes"));
         }
-        let mut terms = Terms { description, ..defaults.clone() };
+        let sha256 = sha256.as_deref().map(check_digest).transpose()?;
+        let mut terms = Terms { description, sha256, ..defaults.clone() };
         if let Some(output) = output {
             terms.output = match output {
                 Output::Text => OutputFormat::Text,
@@ -162,6 +164,15 @@ impl Manifest {
         terms.schema = input.schema.map(|file| read_schema(folder, &file)).transpose()?;
         terms.schedule = schedule.map(|wish| wish.check(terms.schema.as_ref())).transpose()?;
         Ok(terms)
+    }
+}
+
+/// Reads a digest as `sha256sum` writes it.
+fn check_digest(digest: &str) -> Result<String, String> {
+    if digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        Ok(digest.to_ascii_lowercase())
+    } else {
+        Err("sha256 must be 64 hexadecimal digits, as `sha256sum` writes them".to_owned())
     }
 }
 
@@ -276,16 +287,11 @@ fn beside(folder: &Path, file: &str) -> Option<PathBuf> {
 /// Reads a file of text within its bound; `None` if it is not there.
 fn read_text(path: &Path, bytes_max: u64) -> Result<Option<String>, String> {
     let failed = |error| format!("it cannot be read: {error}");
-    let metadata = match path.metadata() {
+    let file = match folder::open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        metadata => metadata.map_err(failed)?,
+        file => file.map_err(failed)?,
     };
-    // Opening a pipe would wait for somebody to write to it.
-    if !metadata.is_file() {
-        return Err("it is not a regular file".to_owned());
-    }
     let mut text = String::new();
-    let file = File::open(path).map_err(failed)?;
     file.take(bytes_max + 1).read_to_string(&mut text).map_err(failed)?;
     if text.len() as u64 > bytes_max {
         return Err(format!("it is larger than {}", words::bytes(bytes_max)));
@@ -321,6 +327,7 @@ mod tests {
         let terms = settle(
             r#"
             description = "Thumbnails from a URL"
+            sha256 = "E3B0C44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
             output = "json"
             [limits]
             memory = "1MiB"
@@ -345,6 +352,8 @@ mod tests {
         .unwrap();
         let limits = &terms.limits;
         assert_eq!(terms.description.as_deref(), Some("Thumbnails from a URL"));
+        let digest = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        assert_eq!(terms.sha256.as_deref(), Some(digest));
         assert_eq!((limits.memory_bytes, limits.output_bytes, limits.log_bytes), (1 << 20, 2 << 10, 1 << 10));
         assert_eq!(limits.disk_bytes, 3 << 20);
         assert_eq!((limits.timeout, terms.concurrency), (Duration::from_secs(5), Some(50)));

@@ -11,6 +11,7 @@ use wasmill_model::PluginName;
 
 use crate::kind::PluginKind;
 use crate::loader::Loaded;
+use crate::names::Names;
 use crate::plugin::Plugin;
 use crate::terms::Terms;
 
@@ -28,7 +29,7 @@ pub struct PluginInfo {
     /// How long it took to check and compile, in milliseconds.
     pub compile_ms: u64,
     /// What it is and on which terms it runs; `None` unless it is ready.
-    pub facts: Option<PluginFacts>,
+    pub facts: Option<Arc<PluginFacts>>,
     /// What has become of its newest version.
     pub state: PluginState,
     /// The digest of the version that runs tasks now; an older one, or that which is built in, while
@@ -44,9 +45,9 @@ pub struct PluginFacts {
     /// Whether it runs outside of the pools, because it is too large or too demanding for them.
     pub is_roomy: bool,
     /// The names of what it imports, such as `wasi:io/poll@0.2.6`.
-    pub imports: Vec<String>,
+    pub imports: Names,
     /// The names of what it exports.
-    pub exports: Vec<String>,
+    pub exports: Names,
     /// What it may use and reach.
     pub terms: Arc<Terms>,
 }
@@ -194,19 +195,16 @@ impl Registry {
         })
     }
 
-    pub(crate) fn names(&self) -> Vec<PluginName> {
-        self.read().values().filter_map(Standing::plugin).map(|plugin| plugin.name.clone()).collect()
+    /// Returns the names of the plugins in service that pass.
+    pub(crate) fn names(&self, passes: impl Fn(&Plugin) -> bool) -> Vec<PluginName> {
+        let names = self.read();
+        let in_service = names.values().filter_map(Standing::plugin);
+        in_service.filter(|plugin| passes(plugin)).map(|plugin| plugin.name.clone()).collect()
     }
 
-    /// Returns the file of a plugin, also of one that was rejected, and whether one is built in.
-    pub(crate) fn origin(&self, name: &PluginName) -> (Option<PathBuf>, bool) {
-        let names = self.read();
-        let Some(standing) = names.get(name.as_str()) else { return (None, false) };
-        let file = standing.file.as_ref().and_then(|version| match &version.info.source {
-            PluginSource::File(path) => Some(path.clone()),
-            PluginSource::BuiltIn => None,
-        });
-        (file, standing.built_in.is_some())
+    /// Says whether a plugin of this name is part of the binary.
+    pub(crate) fn is_built_in(&self, name: &PluginName) -> bool {
+        self.read().get(name.as_str()).is_some_and(|standing| standing.built_in.is_some())
     }
 
     /// Returns one entry for each name.

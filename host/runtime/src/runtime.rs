@@ -7,8 +7,8 @@ use std::future::poll_fn;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, ready};
 use std::time::Duration;
 
@@ -30,18 +30,24 @@ use crate::files::grants::{Grants, ProtectedPath};
 use crate::instance;
 use crate::instances::{Entry, InstanceInfo, Instances, Listed};
 use crate::keeper::{Keeper, OnChange, Watch};
-use crate::kind::Profile;
+use crate::kind::{PluginKind, Profile};
 use crate::loader::Loader;
 use crate::memory::{Budget, Gauge, Hold, ResidentMemory};
 use crate::outcome;
 use crate::plugin::Plugin;
 use crate::pool::{self, MemoryReset};
+use crate::program::ProgramInput;
 use crate::registry::{NotReady, PluginInfo, Registry};
 use crate::samples::{GuestSampling, Samples};
+use crate::schema::{InputBudget, Violation};
+use crate::swap::{self, SwapWatch};
 use crate::terms::{Ceilings, Terms};
 use crate::threads::Threads;
 use crate::ticker::{TICK, Ticker};
 use crate::upload::{self, Removed, UploadError, Uploaded};
+
+const SWAP_HAS_COME: &str = "swap was switched on while the server runs, so that memory of one guest could reach the \
+     next; the server has to be restarted";
 
 /// How large the runtime is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,13 +162,12 @@ struct Inner {
     registry: Arc<Registry>,
     memory: Arc<Budget>,
     instances: Arc<Instances>,
+    swap: SwapWatch,
     folder: Option<PathBuf>,
-    /// One upload or removal at a time.
-    changing: Mutex<()>,
     /// See [`Runtime::host_bytes`].
     host_bytes: Arc<AtomicU64>,
     threads: Threads,
-    _keeper: Option<Keeper>,
+    keeper: Option<Keeper>,
 }
 
 /// The memory of all runs together.
@@ -250,16 +255,16 @@ impl Runtime {
         };
         let ticker = Ticker::start(loader.engines.clone(), on_tick).map_err(RuntimeError::Ticker)?;
         let inner = Inner {
+            swap: SwapWatch::new(loader.engines.memory_reset(), swap::swaps()),
             loader,
             ticker,
             registry,
             memory,
             instances,
             folder: plugins.folder,
-            changing: Mutex::default(),
             host_bytes,
             threads,
-            _keeper: keeper,
+            keeper,
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -297,21 +302,39 @@ impl Runtime {
         self.inner.registry.get(plugin).map(|plugin| Arc::clone(&plugin.terms))
     }
 
+    /// Returns what is wrong with the input of a task for a plugin: it does not fit the schema, or a program
+    /// cannot be given it. Of a plugin that is not in service nothing is known.
+    pub fn check_input(
+        &self,
+        plugin: &PluginName,
+        input: Option<&str>,
+        budget: &mut InputBudget,
+    ) -> Vec<Violation> {
+        let Some(plugin) = self.inner.registry.get(plugin) else { return Vec::new() };
+        let schema = plugin.terms.schema.as_ref();
+        let violations = schema.map(|schema| schema.violations(input, budget)).unwrap_or_default();
+        let is_program = matches!(plugin.kind, PluginKind::Command | PluginKind::Module);
+        if !is_program || !violations.is_empty() {
+            return violations;
+        }
+        match ProgramInput::read(input, &plugin.terms.permissions.env) {
+            Ok(_) => Vec::new(),
+            Err(failure) => vec![Violation::of_all(failure.message)],
+        }
+    }
+
     /// Loads bytes as a plugin and makes them its file in the plugins folder; what was in service under
     /// that name is replaced if all went well, and stays if not. Blocks while it compiles.
     ///
     /// # Errors
     ///
-    /// Fails if they are no plugin, or if the folder cannot be written to.
+    /// Fails if they are no plugin, if its manifest grants something without naming these very bytes, or if the
+    /// folder cannot be written to.
     pub fn upload(&self, name: &PluginName, bytes: &[u8]) -> Result<Uploaded, UploadError> {
         let inner = &self.inner;
-        let _changing = inner.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let folder = inner.folder.as_deref().ok_or(UploadError::NoFolder)?;
-        let is_new = inner.registry.origin(name).0.is_none();
-        let loaded = upload::store(&inner.loader, folder, name, bytes)?;
-        let info = loaded.info.clone();
-        inner.registry.admit(loaded);
-        Ok(Uploaded { info, is_new })
+        let (folder, keeper) =
+            inner.folder.as_deref().zip(inner.keeper.as_ref()).ok_or(UploadError::NoFolder)?;
+        keeper.publish(upload::prepare(&inner.loader, folder, name, bytes)?)
     }
 
     /// Removes the file of a plugin and takes it out of service; its manifest stays. A plugin that is
@@ -321,16 +344,7 @@ impl Runtime {
     ///
     /// Fails if the folder cannot be written to.
     pub fn remove(&self, name: &PluginName) -> Result<Removed, UploadError> {
-        let inner = &self.inner;
-        let _changing = inner.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let folder = inner.folder.as_deref().ok_or(UploadError::NoFolder)?;
-        let (file, is_built_in) = inner.registry.origin(name);
-        let Some(file) = file else {
-            return Ok(if is_built_in { Removed::BuiltIn } else { Removed::NotFound });
-        };
-        let removed = upload::remove(folder, &file)?;
-        inner.registry.remove(name.as_str());
-        Ok(removed)
+        self.inner.keeper.as_ref().ok_or(UploadError::NoFolder)?.remove(name)
     }
 
     /// Returns what is known of every plugin and every file that was rejected.
@@ -350,6 +364,12 @@ impl Runtime {
     /// Returns the engine, to measure against what it gives at best.
     pub fn engine(&self) -> &Engine {
         self.inner.loader.engines.get(Profile::Pooled)
+    }
+
+    /// Says whether swap was switched on since the start, so that tasks of small guests wait for a restart: the
+    /// memory of one could reach the next.
+    pub fn waits_because_of_swap(&self) -> bool {
+        self.inner.swap.has_come()
     }
 
     /// Returns how memories are made clean on this machine.
@@ -501,6 +521,10 @@ impl Inner {
             let message = format!("the plugin {} is not in service", run.plugin);
             return Err(Failure::new(Cause::LostPlugin, message));
         };
+        // Those that wait are not claimed any more; this one was a moment before swap was noticed.
+        if plugin.profile == Profile::Pooled && self.swap.has_come() {
+            return Err(Failure::new(Cause::HostFault, SWAP_HAS_COME));
+        }
         let expected = plugin.demand.expected(plugin.terms.limits.memory_bytes);
         let hold = Arc::new(self.memory.hold(expected, plugin.demand.counts_in_full(&self.memory)));
         let (task, attempt) = (run.task, run.attempt);
@@ -574,7 +598,8 @@ impl Runner for Runtime {
     }
 
     fn plugins(&self) -> Vec<PluginName> {
-        self.inner.registry.names()
+        let has_come = self.inner.swap.has_come();
+        self.inner.registry.names(|plugin| plugin.profile == Profile::Roomy || !has_come)
     }
 
     fn concurrency(&self, plugin: &PluginName) -> Option<usize> {

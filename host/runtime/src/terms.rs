@@ -17,6 +17,8 @@ use crate::schema::InputSchema;
 pub struct Terms {
     /// What it is for, in the words of whoever wrote its manifest.
     pub description: Option<String>,
+    /// The SHA-256 of the one file that they are for, in hexadecimal; `None` if any file will do.
+    pub sha256: Option<String>,
     /// What one run may use. The timeout is that of a task that names none: a task may name a longer
     /// one, up to the ceiling of the host.
     pub limits: Limits,
@@ -80,6 +82,15 @@ pub struct Ceilings {
     /// How many tasks of one plugin may run at the same time, with or without a manifest; `None` if
     /// only the slots bound them.
     pub concurrency: Option<u32>,
+}
+
+impl Permissions {
+    /// Names the kinds of what is granted, as they stand in a manifest.
+    pub fn kinds(&self) -> Vec<&'static str> {
+        let Self { http, env, dirs } = self;
+        let kinds = [("http", http.is_empty()), ("env", env.is_empty()), ("dirs", dirs.is_empty())];
+        kinds.into_iter().filter(|(_, is_empty)| !is_empty).map(|(kind, _)| kind).collect()
+    }
 }
 
 impl Ceilings {

@@ -1,17 +1,22 @@
 //! Puts a plugin into the plugins folder and takes one out, as dropping and removing a file does.
 //!
-//! Called by the runtime for the API. What is not a plugin never gets a name that ends in `.wasm`.
+//! Called by the runtime for the API, and by the keeper, which alone changes what has a name. What is not a
+//! plugin never gets a name that ends in `.wasm`.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use sha2::{Digest, Sha256};
 use wasmill_model::PluginName;
 
+use crate::folder::{self, Fingerprint, PLUGINS_MAX};
 use crate::leash::Leash;
 use crate::loader::{Loaded, Loader};
+use crate::manifest;
 use crate::registry::{PluginInfo, PluginSource, PluginState};
+use crate::words;
 
 /// What became of an upload.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,9 +44,28 @@ pub enum UploadError {
     /// The bytes are no plugin, or its manifest does not allow it.
     #[error("{0}")]
     Rejected(String),
+    /// The manifest grants something, which was meant for another file.
+    #[error(
+        "the manifest {name}.toml grants {grants}, which was meant for the file that its author knew: put \
+         `sha256 = \"{digest}\"` into it, and upload again"
+    )]
+    Unpinned {
+        /// The plugin.
+        name: PluginName,
+        /// What is granted.
+        grants: String,
+        /// The SHA-256 of the upload.
+        digest: String,
+    },
+    /// There is no room for another plugin.
+    #[error("the plugins folder holds {PLUGINS_MAX} plugins, the most that are looked at; remove one first")]
+    TooMany,
     /// The server has no plugins folder.
     #[error("this server has no plugins folder")]
     NoFolder,
+    /// The server is about to end.
+    #[error("the server stops")]
+    Stopping,
     /// The folder cannot be written to.
     #[error("the plugins folder {path} cannot be changed: {source}")]
     Folder {
@@ -52,37 +76,92 @@ pub enum UploadError {
     },
 }
 
-/// Loads the bytes as a plugin of this name and, if it is one, makes them its file.
-pub(crate) fn store(
+impl UploadError {
+    fn folder(path: &Path, source: io::Error) -> Self {
+        Self::Folder { path: path.to_owned(), source }
+    }
+}
+
+/// A plugin that was loaded and lies in the folder, and has no name there yet.
+pub(crate) struct Candidate {
+    pub(crate) name: PluginName,
+    pub(crate) draft: Draft,
+    pub(crate) loaded: Loaded,
+    /// The draft and what lay beside its file before it was loaded.
+    pub(crate) looked_at: Fingerprint,
+}
+
+/// Loads the bytes as a plugin of this name, which it is not in service under yet.
+pub(crate) fn prepare(
     loader: &Loader,
     folder: &Path,
     name: &PluginName,
     bytes: &[u8],
-) -> Result<Loaded, UploadError> {
-    let failed = |source| UploadError::Folder { path: folder.to_owned(), source };
+) -> Result<Candidate, UploadError> {
+    let failed = |source| UploadError::folder(folder, source);
     fs::create_dir_all(folder).map_err(failed)?;
     // Before the work, so that a folder that cannot be written to is told of at once.
     let draft = Draft::write(folder, name, bytes).map_err(failed)?;
-    let file = folder.join(format!("{name}.wasm"));
-    let loaded = loader.load(name, PluginSource::File(file.clone()), bytes, &Leash::default());
+    let file = file_of(folder, name);
+    let (schema, folders) = manifest::needs(&file.with_extension("toml"));
+    let looked_at = Fingerprint::of_draft(&draft.path, &file, None);
+    let looked_at = looked_at.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
+    let looked_at = looked_at.with_schema(schema.as_deref()).with_granted(folders.into_iter());
+    check_grants(loader, name, &file, bytes)?;
+    let loaded = loader.load(name, PluginSource::File(file), bytes, &Leash::default());
     if let PluginState::Rejected(reason) = loaded.info.state {
         return Err(UploadError::Rejected(reason));
     }
-    draft.publish(&file).map_err(failed)?;
-    Ok(loaded)
+    // A mount that hangs must not hang the watch over all plugins.
+    let is_far = loaded.plugin.as_ref().is_some_and(|plugin| plugin.folders.are_far());
+    let looked_at = looked_at.without_granted_if(is_far);
+    Ok(Candidate { name: name.clone(), draft, loaded, looked_at })
 }
 
-/// Removes the file of a plugin.
-pub(crate) fn remove(folder: &Path, file: &Path) -> Result<Removed, UploadError> {
-    match fs::remove_file(file) {
+/// Refuses bytes that would get what a manifest grants to others. Who may upload a plugin is not who may
+/// read the secrets of the one before.
+fn check_grants(loader: &Loader, name: &PluginName, file: &Path, bytes: &[u8]) -> Result<(), UploadError> {
+    // One that is not valid is the reason why the plugin is rejected.
+    let Ok(terms) = loader.terms_beside(file) else { return Ok(()) };
+    let grants = terms.permissions.kinds();
+    let digest = words::hex(&Sha256::digest(bytes));
+    if grants.is_empty() || terms.sha256.as_ref() == Some(&digest) || is_there(file, bytes) {
+        return Ok(());
+    }
+    Err(UploadError::Unpinned { name: name.clone(), grants: grants.join(", "), digest })
+}
+
+/// Says whether a file holds these bytes.
+fn is_there(file: &Path, bytes: &[u8]) -> bool {
+    let read = || {
+        let mut there = Vec::new();
+        folder::open(file)?.take(bytes.len() as u64 + 1).read_to_end(&mut there)?;
+        io::Result::Ok(there)
+    };
+    read().is_ok_and(|there| there == bytes)
+}
+
+fn file_of(folder: &Path, name: &PluginName) -> PathBuf {
+    folder.join(format!("{name}.wasm"))
+}
+
+/// Removes the file of a plugin; its manifest stays.
+pub(crate) fn remove(folder: &Path, name: &PluginName) -> Result<Removed, UploadError> {
+    let removed = fs::remove_file(file_of(folder, name)).and_then(|()| sync(folder));
+    match removed {
         Ok(()) => Ok(Removed::Removed),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Removed::NotFound),
-        Err(source) => Err(UploadError::Folder { path: folder.to_owned(), source }),
+        Err(source) => Err(UploadError::folder(folder, source)),
     }
 }
 
+/// Has the names in a folder outlive a power cut.
+fn sync(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
 /// A file that is not a plugin yet; it goes when it is dropped unpublished.
-struct Draft {
+pub(crate) struct Draft {
     path: PathBuf,
     is_published: bool,
 }
@@ -102,11 +181,18 @@ impl Draft {
         Ok(draft)
     }
 
-    fn publish(mut self, file: &Path) -> io::Result<()> {
-        fs::rename(&self.path, file)?;
+    /// Makes it the file of a plugin; returns its path, and whether there was none before.
+    pub(crate) fn publish(
+        mut self,
+        folder: &Path,
+        name: &PluginName,
+    ) -> Result<(PathBuf, bool), UploadError> {
+        let file = file_of(folder, name);
+        let is_new = file.symlink_metadata().is_err();
+        fs::rename(&self.path, &file).map_err(|source| UploadError::folder(folder, source))?;
         self.is_published = true;
-        // The name has to outlive a power cut, too.
-        file.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+        sync(folder).map_err(|source| UploadError::folder(folder, source))?;
+        Ok((file, is_new))
     }
 }
 

@@ -198,7 +198,8 @@ fn what_only_looks_like_a_file_is_refused() {
     std::fs::create_dir(folder.path().join("folder.wasm")).unwrap();
     let runtime = load(&[], folder.path());
     let [info] = &runtime.plugins_info()[..] else { panic!("one entry") };
-    assert_eq!(info.state, PluginState::Rejected("this is not a regular file".to_owned()));
+    let reason = "failed to read the file: it is not a regular file".to_owned();
+    assert_eq!(info.state, PluginState::Rejected(reason));
 }
 
 #[test]

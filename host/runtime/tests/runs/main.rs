@@ -4,6 +4,7 @@
 
 mod bounds;
 mod files;
+mod folder;
 mod host_calls;
 mod io_stub;
 mod kept;
@@ -15,5 +16,7 @@ mod permissions;
 mod programs;
 mod reloading;
 mod roomy;
+mod shapes;
 mod stopping;
 mod support;
+mod uploads;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tempfile::TempDir;
 use wasmill_model::{Run, Runner};
-use wasmill_runtime::{PluginInfo, PluginState, PluginsConfig, Runtime, RuntimeConfig, Watch};
+use wasmill_runtime::{InputBudget, PluginInfo, PluginState, PluginsConfig, Runtime, RuntimeConfig, Watch};
 
 use crate::support::{Host, SOON, done, limits, run};
 
@@ -275,7 +275,9 @@ async fn a_schema_that_comes_changes_or_goes_loads_its_plugin_again() {
             let violated = |watched: &Watched, input| {
                 let terms = watched.runtime.terms(&"a".parse().unwrap());
                 let schema = terms.as_ref().and_then(|terms| terms.schema.as_ref());
-                schema.is_some_and(|schema| !schema.violations(Some(input)).is_empty())
+                schema.is_some_and(|schema| {
+                    !schema.violations(Some(input), &mut InputBudget::full()).is_empty()
+                })
             };
             watched.until(|watched| violated(watched, refused) && !violated(watched, allowed)).await;
         }

@@ -1,0 +1,176 @@
+//! What is uploaded and removed, and what is dropped into the folder, is one thing after the other.
+
+use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+use wasmill_model::PluginName;
+use wasmill_runtime::{NotReady, PluginsConfig, Removed, Runtime, RuntimeConfig, UploadError, Watch};
+
+use crate::support::{SOON, finish, limits};
+
+/// A program that writes so many bytes of padding into its file, so that each number is another file.
+fn program(number: u32) -> Vec<u8> {
+    wat::parse_str(format!(
+        r#"(module (memory (export "memory") 1) (global i32 (i32.const {number})) (func (export "_start")))"#
+    ))
+    .unwrap()
+}
+
+fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn start(folder: &TempDir) -> Runtime {
+    let config = RuntimeConfig { slots: 2, limits: limits(), memory_total_bytes: None };
+    let plugins = PluginsConfig {
+        folder: Some(folder.path().to_owned()),
+        watch: Watch::Polled(Duration::from_millis(50)),
+        patience: SOON,
+        ..PluginsConfig::default()
+    };
+    Runtime::start(config, &[], plugins).unwrap()
+}
+
+fn name() -> PluginName {
+    "guest".parse().unwrap()
+}
+
+fn in_service(runtime: &Runtime) -> Option<String> {
+    runtime.plugins_info().into_iter().find(|info| info.name == "guest")?.in_service
+}
+
+#[test]
+fn what_was_uploaded_last_serves_though_the_folder_is_looked_at_meanwhile() {
+    let folder = TempDir::new().unwrap();
+    let runtime = start(&folder);
+    for number in 0..40 {
+        let bytes = program(number);
+        if number % 2 == 0 {
+            // Is seen, and loaded when it has settled: then, or a moment later, something else is there.
+            fs::write(folder.path().join("guest.wasm"), program(1_000 + number)).unwrap();
+            std::thread::sleep(Duration::from_millis(u64::from(number) * 10));
+        }
+        runtime.upload(&name(), &bytes).unwrap();
+        let until = Instant::now() + Duration::from_millis(30);
+        while Instant::now() < until {
+            assert_eq!(in_service(&runtime), Some(digest(&bytes)), "round {number}");
+        }
+    }
+}
+
+#[test]
+fn what_was_removed_does_not_come_back() {
+    let folder = TempDir::new().unwrap();
+    let runtime = start(&folder);
+    for round in 0..40_u32 {
+        fs::write(folder.path().join("guest.wasm"), program(round)).unwrap();
+        // From before it was seen until after it was loaded.
+        std::thread::sleep(Duration::from_millis(u64::from(round) * 12));
+        assert_eq!(runtime.remove(&name()).unwrap(), Removed::Removed);
+        let until = Instant::now() + Duration::from_millis(30);
+        while Instant::now() < until {
+            assert_eq!(in_service(&runtime), None, "round {round}");
+        }
+    }
+    assert_eq!(runtime.remove(&name()).unwrap(), Removed::NotFound);
+    assert!(matches!(runtime.check_ready(&name()), Err(NotReady::Unknown(_))));
+}
+
+#[test]
+fn those_who_upload_and_remove_at_the_same_time_leave_what_is_in_the_folder() {
+    let folder = TempDir::new().unwrap();
+    let runtime = start(&folder);
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for client in 0..3 {
+            let (runtime, is_over) = (&runtime, &is_over);
+            scope.spawn(move || {
+                for round in 0.. {
+                    if is_over.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    if round % 5 == 4 {
+                        runtime.remove(&name()).unwrap();
+                    } else {
+                        runtime.upload(&name(), &program(client * 1_000 + round)).unwrap();
+                    }
+                }
+            });
+        }
+        std::thread::sleep(Duration::from_millis(700));
+        is_over.store(true, Ordering::Relaxed);
+    });
+    let there = fs::read(folder.path().join("guest.wasm")).ok().map(|bytes| digest(&bytes));
+    assert_eq!(in_service(&runtime), there);
+    let left: Vec<_> = folder.path().read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left.len(), usize::from(there.is_some()), "{left:?}");
+}
+
+#[tokio::test]
+async fn a_changed_manifest_is_read_though_the_file_was_uploaded() {
+    let folder = TempDir::new().unwrap();
+    let runtime = start(&folder);
+    runtime.upload(&name(), &program(1)).unwrap();
+    fs::write(folder.path().join("guest.toml"), "description = \"new\"").unwrap();
+    let deadline = Instant::now() + SOON;
+    while runtime.terms(&name()).is_none_or(|terms| terms.description.as_deref() != Some("new")) {
+        assert!(Instant::now() < deadline, "waited in vain");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    finish(&runtime, "guest", "null").await.unwrap();
+}
+
+#[test]
+fn a_file_that_its_manifest_does_not_name_is_refused_with_both_digests() {
+    let folder = TempDir::new().unwrap();
+    let (named, other) = (program(1), program(2));
+    fs::write(folder.path().join("guest.toml"), format!("sha256 = \"{}\"", digest(&named))).unwrap();
+    fs::write(folder.path().join("guest.wasm"), &other).unwrap();
+    let runtime = start(&folder);
+    match runtime.check_ready(&name()) {
+        Err(NotReady::Rejected { reason, .. }) => {
+            assert!(reason.contains(&digest(&named)) && reason.contains(&digest(&other)), "{reason}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(runtime.upload(&name(), &program(3)), Err(UploadError::Rejected(_))));
+    runtime.upload(&name(), &named).unwrap();
+    assert_eq!(in_service(&runtime), Some(digest(&named)));
+}
+
+#[test]
+fn an_upload_gets_no_permission_that_was_meant_for_another_file() {
+    let grants = [
+        "[allow]\nenv = { TOKEN = \"secret\" }",
+        "[allow]\nhttp = [\"https://example.com\"]",
+        "[allow]\ndirs = [{ host = \"/tmp\", guest = \"/in\" }]",
+    ];
+    for manifest in grants {
+        let folder = TempDir::new().unwrap();
+        let write = |text: &str| fs::write(folder.path().join("guest.toml"), text).unwrap();
+        write(manifest);
+        fs::write(folder.path().join("guest.wasm"), program(1)).unwrap();
+        let runtime = start(&folder);
+        assert_eq!(in_service(&runtime), Some(digest(&program(1))), "the folder is trusted");
+        let refused = |bytes: &[u8]| match runtime.upload(&name(), bytes) {
+            Err(error @ UploadError::Unpinned { .. }) => error.to_string(),
+            other => panic!("{manifest}: {other:?}"),
+        };
+        let reason = refused(&program(2));
+        assert!(reason.contains(&digest(&program(2))) && !reason.contains("secret"), "{reason}");
+        assert_eq!(in_service(&runtime), Some(digest(&program(1))));
+        // The same bytes change nothing.
+        runtime.upload(&name(), &program(1)).unwrap();
+        // A file that is gone has left its manifest behind.
+        runtime.remove(&name()).unwrap();
+        refused(&program(2));
+        refused(&program(1));
+        write(&format!("sha256 = \"{}\"\n{manifest}", digest(&program(2))));
+        refused(&program(1));
+        runtime.upload(&name(), &program(2)).unwrap();
+        assert_eq!(in_service(&runtime), Some(digest(&program(2))));
+    }
+}

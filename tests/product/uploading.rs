@@ -1,0 +1,123 @@
+//! Uploads over HTTP: who may get what, and what clients leave behind that do not wait.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use hyper::{Method, StatusCode};
+use serde_json::json;
+use wasmill_tests::{Answer, Client, NOOP, Server, tiny};
+
+const SOON: Duration = Duration::from_secs(60);
+
+async fn put(client: &Client, name: &str, wasm: &[u8]) -> Answer {
+    let body = Some(("application/wasm", wasm.to_vec()));
+    client.send(Method::PUT, &format!("/plugins/{name}"), body).await.expect("an answer")
+}
+
+/// Begins an upload and sends only a part of it.
+fn begin(server: &Server, name: &str) -> TcpStream {
+    let mut client = TcpStream::connect(server.address()).expect("a connection");
+    let length = NOOP.len();
+    let head = format!(
+        "PUT /plugins/{name} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/wasm\r\n\
+         content-length: {length}\r\n\r\n"
+    );
+    client.write_all(head.as_bytes()).expect("sent");
+    client.write_all(&NOOP[..length / 2]).expect("sent");
+    client
+}
+
+#[tokio::test]
+async fn clients_that_send_slowly_hold_up_nobody_who_has_sent() {
+    let server = Server::start(&["--allow-upload"]);
+    let client = server.client();
+    let slow = [begin(&server, "slow-a"), begin(&server, "slow-b"), begin(&server, "slow-c")];
+    let others = async {
+        assert_eq!(put(&client, "quick", NOOP).await.status, StatusCode::CREATED);
+        assert_eq!(client.delete("/plugins/quick").await.status, StatusCode::NO_CONTENT);
+    };
+    tokio::time::timeout(SOON, others).await.expect("others are served");
+    // They are served as soon as they have sent the rest.
+    for mut client in slow {
+        client.write_all(&NOOP[NOOP.len() / 2..]).expect("sent");
+        let mut status = [0; 12];
+        client.read_exact(&mut status).expect("an answer");
+        assert_eq!(&status, b"HTTP/1.1 201");
+    }
+}
+
+#[tokio::test]
+async fn clients_that_hang_up_leave_nothing_behind() {
+    let server = Server::start(&["--allow-upload"]);
+    for number in 0..40 {
+        drop(begin(&server, &format!("gone-{number}")));
+        let mut whole = begin(&server, &format!("sent-{number}"));
+        whole.write_all(&NOOP[NOOP.len() / 2..]).expect("sent");
+        drop(whole);
+    }
+    let client = server.client();
+    assert_eq!(put(&client, "fresh", NOOP).await.status, StatusCode::CREATED);
+    let plugins = server.folder().join("plugins");
+    let deadline = Instant::now() + SOON;
+    loop {
+        let files = fs::read_dir(&plugins).expect("a folder");
+        let names: Vec<_> = files.map(|file| file.expect("a file").file_name()).collect();
+        let left: Vec<_> = names.iter().filter(|name| !name.to_string_lossy().ends_with(".wasm")).collect();
+        if left.is_empty() {
+            break;
+        }
+        assert!(Instant::now() < deadline, "uploads leave behind {left:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let gone = client.get("/plugins/gone-0").await;
+    assert_eq!(gone.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn an_upload_onto_permissions_needs_its_digest_in_the_manifest() {
+    let server = Server::start(&["--allow-upload"]);
+    let client = server.client();
+    let manifest = server.folder().join("plugins/secret.toml");
+    let grants = "[allow]\nenv = { TOKEN = \"hunter2\" }";
+    fs::write(&manifest, grants).expect("written");
+    let refused = put(&client, "secret", NOOP).await;
+    assert_eq!((refused.status, refused.str("code")), (StatusCode::CONFLICT, "plugin-not-pinned"));
+    assert!(
+        refused.str("detail").contains("grants env") && !refused.text.contains("hunter2"),
+        "{}",
+        refused.text
+    );
+    assert_eq!(client.get("/plugins/secret").await.status, StatusCode::NOT_FOUND);
+    let digest = client.get("/plugins/noop").await.str("digest").to_owned();
+    fs::write(&manifest, format!("sha256 = \"{digest}\"\n{grants}")).expect("written");
+    assert_eq!(put(&client, "secret", NOOP).await.status, StatusCode::CREATED);
+    let other = put(&client, "secret", &tiny::plugin("abcd")).await;
+    assert_eq!((other.status, other.str("code")), (StatusCode::CONFLICT, "plugin-not-pinned"));
+    assert_eq!(client.get("/plugins/secret").await.str("in_service"), digest);
+    let id = client.submit(&json!({"plugin": "secret"})).await;
+    client.until(&id, "completed").await;
+    // What grants nothing may be pinned as well, and then another file is no plugin there.
+    fs::write(server.folder().join("plugins/pinned.toml"), format!("sha256 = \"{digest}\""))
+        .expect("written");
+    let other = put(&client, "pinned", &tiny::plugin("abcd")).await;
+    assert_eq!((other.status, other.str("code")), (StatusCode::UNPROCESSABLE_ENTITY, "plugin-rejected"));
+    assert!(other.str("detail").contains(&digest), "{}", other.text);
+}
+
+#[tokio::test]
+async fn a_link_to_itself_in_the_folder_stops_neither_the_start_nor_reloading() {
+    let folder = Server::folder_with_guests();
+    let plugins = folder.path().join("plugins");
+    std::os::unix::fs::symlink("loop.wasm", plugins.join("loop.wasm")).expect("a link");
+    let server = Server::start_in(folder, &[]).expect("it starts");
+    let client = server.client();
+    assert_eq!(client.get("/plugins/loop").await.str("state"), "rejected");
+    fs::write(plugins.join("later.wasm"), NOOP).expect("written");
+    let deadline = Instant::now() + SOON;
+    while client.get("/plugins/later").await.json["state"] != "ready" {
+        assert!(Instant::now() < deadline, "a new plugin does not come into service");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
