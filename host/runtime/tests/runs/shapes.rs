@@ -113,7 +113,7 @@ fn what_a_file_uses_in_vain_is_named() {
         (core module $m (func (export "f")) (func (export "cb") (param i32 i32 i32) (result i32) i32.const 0))
         (core instance $i (instantiate $m))
         (type $t (func async))
-        (func (export "run") (type $t) (canon lift (core func $i "f") async (callback (func $i "cb")))))"#;
+        (func (export "run") (type $t) (canon lift (core func $i "f") async (callback (core func $i "cb")))))"#;
     let reason = refusal(asynchronous);
     assert!(reason.contains("async functions") && !reason.contains("damaged"), "{reason}");
 }
