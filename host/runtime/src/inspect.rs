@@ -223,8 +223,11 @@ fn unsupported(survey: &Survey, error: &BinaryReaderError) -> Option<String> {
         "it uses wide arithmetic, a proposal that is not on offer: build it without `-mwide-arithmetic`"
     } else if needs(WasmFeatures::CUSTOM_PAGE_SIZES) || says("custom page sizes") {
         "it uses custom page sizes, a proposal that is not on offer: build it without"
-    } else if needs(WasmFeatures::SHARED_EVERYTHING_THREADS) {
-        THREADS
+    } else if needs(WasmFeatures::THREADS | WasmFeatures::SHARED_EVERYTHING_THREADS)
+        || says("threads support")
+    {
+        "it uses atomic instructions, which are for threads and not on offer: build it without `-pthread` and \
+         `-matomics`"
     } else if needs(WasmFeatures::GC | WasmFeatures::GC_TYPES) || says("gc") {
         "it uses Wasm GC (as programs in Kotlin, Dart, Java or OCaml do), which is not on offer: build it with \
          a compiler that brings its own garbage collector"
