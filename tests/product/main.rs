@@ -34,6 +34,8 @@ mod input_checks;
 mod inputs;
 mod instant_retries;
 mod late_failures;
+mod input_checks;
+mod inputs;
 mod limits;
 mod logs;
 mod manifests;

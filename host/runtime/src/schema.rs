@@ -25,8 +25,9 @@ const MESSAGE_BYTES_MAX: usize = 300;
 const POINTER_BYTES_MAX: usize = 300;
 /// Bytes of a compiled pattern. Matching takes time that grows with this times the length of the text.
 const PATTERN_BYTES_MAX: usize = 256 << 10;
-/// Errors that the validator may make for one input, those within others included: they are held in memory.
-const ERRORS_MAX: u64 = 5_000;
+/// What errors may hold that the validator makes for one input, those within others included. A unit is some
+/// 100 bytes, so this is 60 MB at worst: 30,000 errors about small values, or one about all of a large input.
+const ERRORS_MAX: u64 = 600_000;
 /// Steps of the checks of one request, whatever it holds. A million take some 30 ms.
 const STEPS: u64 = 1_000_000;
 /// Steps for each byte of input besides. Most schemas take fewer than ten.
@@ -370,6 +371,19 @@ mod tests {
         let violations = schema.violations(Some(&input), &mut InputBudget::full());
         assert_eq!(violations.len(), 1);
         assert_eq!(violations[0].pointer, "/0");
+    }
+
+    #[test]
+    fn errors_within_others_do_not_copy_a_large_value_again_and_again() {
+        // Each level keeps a copy of all that is below it, in each of two ways.
+        let leaf = format!("[{}]", vec!["{\"a\": \"x\"}"; 20_000].join(","));
+        let schema = InputSchema::compile(EXPRESSION).unwrap();
+        let violations = schema.violations(Some(&expression(8, &leaf)), &mut InputBudget::full());
+        assert_eq!(violations, [Violation::of_all(UNNAMED)]);
+        // One error about all of it is named.
+        let violations = InputSchema::compile(r#"{"maxItems": 3}"#).unwrap();
+        let violations = violations.violations(Some(&leaf), &mut InputBudget::full());
+        assert!(violations.len() == 1 && violations[0].message != UNNAMED, "{violations:?}");
     }
 
     #[test]

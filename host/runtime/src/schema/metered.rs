@@ -19,6 +19,10 @@ use serde_json::{Map, Number, Value};
 const TEXT_BYTES_PER_STEP: usize = 16;
 /// How often the clock is asked: once in so many steps, as long as they are small ones.
 const STEPS_PER_GLANCE: u64 = 64;
+/// What an error takes beside the value that it is about.
+const ERROR_BULK: u64 = 20;
+/// What an object takes beside its members.
+const OBJECT_BULK: u64 = 8;
 /// Bytes of stack that validation may use. Threads have 2 MiB.
 const STACK_BYTES_MAX: usize = 768 << 10;
 
@@ -26,7 +30,7 @@ const STACK_BYTES_MAX: usize = 768 << 10;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Allowance {
     pub(super) steps: u64,
-    /// Errors that are made, also those within others.
+    /// What errors hold that are made, also those within others: a unit is some 100 bytes.
     pub(super) errors: u64,
     pub(super) until: Instant,
 }
@@ -84,11 +88,11 @@ fn step(steps: u64) {
     }
 }
 
-/// Counts an error that is being made.
-fn count_error() {
+/// Counts an error that is being made about a value. Those within others keep copies of what they are about.
+fn count_error(about: &Value) {
     step(1);
     let Some(mut meter) = METER.get() else { return };
-    let left = meter.allowance.errors.checked_sub(1);
+    let left = meter.allowance.errors.checked_sub(ERROR_BULK + bulk(about));
     meter.allowance.errors = left.unwrap_or(0);
     METER.set(Some(meter));
     if left.is_none() {
@@ -107,6 +111,18 @@ fn weight(value: &Value) -> u64 {
         Value::Array(items) => 1 + items.iter().map(weight).sum::<u64>(),
         Value::Object(members) => {
             1 + members.iter().map(|(name, value)| text_steps(name) + weight(value)).sum::<u64>()
+        }
+        _ => 1,
+    }
+}
+
+/// How much memory a copy of a value takes.
+fn bulk(value: &Value) -> u64 {
+    match value {
+        Value::String(text) => text_steps(text),
+        Value::Array(items) => 1 + items.iter().map(bulk).sum::<u64>(),
+        Value::Object(members) => {
+            OBJECT_BULK + members.iter().map(|(name, value)| text_steps(name) + bulk(value)).sum::<u64>()
         }
         _ => 1,
     }
@@ -203,7 +219,7 @@ impl<'a> Node<'a, MeteredJson> for Metered<'a> {
 
     // The library asks for it when it makes an error.
     fn to_value(&self) -> Cow<'a, Value> {
-        count_error();
+        count_error(self.0);
         Cow::Borrowed(self.0)
     }
 
