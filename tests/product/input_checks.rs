@@ -3,7 +3,7 @@
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -40,6 +40,17 @@ fn folder() -> Arc<TempDir> {
     folder
 }
 
+/// Starts a server and waits until nothing compiles any more: on a busy machine it begins to serve before that.
+async fn start(folder: Arc<TempDir>) -> Server {
+    let server = Server::start_in(folder, &[]).expect("a server");
+    let deadline = Instant::now() + SOON;
+    while server.client().get("/plugins").await.text.contains(r#""state":"compiling""#) {
+        assert!(Instant::now() < deadline, "plugins still compile");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    server
+}
+
 fn assert_refused(answer: &Answer, pointer: &str) {
     assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", answer.text);
     assert_eq!(answer.str("code"), "invalid-request");
@@ -50,7 +61,7 @@ fn assert_refused(answer: &Answer, pointer: &str) {
 
 #[tokio::test]
 async fn an_input_that_could_be_checked_for_ever_is_refused_by_every_route() {
-    let server = Server::start_in(folder(), &[]).expect("a server");
+    let server = start(folder()).await;
     let client = server.client();
     let fits = json!({"plugin": "noop", "input": expression(30, &json!(1))});
     let fits_not = json!({"plugin": "noop", "input": hostile()});
@@ -73,7 +84,7 @@ async fn a_schema_that_came_later_is_asked_before_something_is_done_again() {
     let folder = folder();
     let manifest = folder.path().join("plugins/noop.toml");
     fs::rename(&manifest, manifest.with_extension("away")).expect("moved");
-    let server = Server::start_in(folder, &[]).expect("a server");
+    let server = start(folder).await;
     let client = server.client();
     let task = json!({"plugin": "noop", "input": hostile()});
     let id = client.submit(&task).await;
@@ -82,6 +93,7 @@ async fn a_schema_that_came_later_is_asked_before_something_is_done_again() {
     let put = client.send(Method::PUT, "/schedules/often", body).await.expect("an answer");
     assert_eq!(put.status, StatusCode::CREATED, "{}", put.text);
     fs::rename(manifest.with_extension("away"), &manifest).expect("moved");
+    // What was compiled is in the cache.
     let server = server.stop_and_restart();
     let client = server.client();
     let checks = async {
@@ -93,7 +105,7 @@ async fn a_schema_that_came_later_is_asked_before_something_is_done_again() {
 
 #[tokio::test]
 async fn a_server_answers_while_large_inputs_are_checked() {
-    let server = Server::start_in(folder(), &[]).expect("a server");
+    let server = start(folder()).await;
     // Each takes all the steps there are, and most clients hang up before they are told.
     let leaves: Vec<_> = (0..4_000).map(|_| expression(7, &json!("x"))).collect();
     let body = json!({"plugin": "noop", "input": expression(10, &json!(leaves))});
@@ -140,7 +152,7 @@ async fn a_schema_that_explodes_is_named_when_it_is_loaded() {
         levels.join(",")
     );
     fs::write(folder.path().join("plugins/noop.json"), schema).expect("written");
-    let server = Server::start_in(folder, &[]).expect("a server");
+    let server = start(folder).await;
     let plugin = server.client().get("/plugins/noop").await;
     assert_eq!(plugin.str("state"), "rejected", "{}", plugin.text);
     assert!(plugin.str("reason").contains("input.schema noop.json: "), "{}", plugin.text);
@@ -151,7 +163,7 @@ async fn an_input_that_a_program_cannot_be_given_is_refused_before_it_is_stored(
     let folder = Server::folder_with_guests();
     let program = tiny::parse(r#"(module (memory (export "memory") 1) (func (export "_start")))"#);
     fs::write(folder.path().join("plugins/program.wasm"), program).expect("written");
-    let server = Server::start_in(folder, &[]).expect("a server");
+    let server = start(folder).await;
     let client = server.client();
     for input in [json!({"arg": ["a"]}), json!(["a"]), json!(5), json!({"env": {"A=B": "c"}})] {
         let task = json!({"plugin": "program", "input": input});

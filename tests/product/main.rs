@@ -36,6 +36,8 @@ mod instant_retries;
 mod late_failures;
 mod input_checks;
 mod inputs;
+mod inputs;
+mod instant_retries;
 mod limits;
 mod logs;
 mod manifests;
