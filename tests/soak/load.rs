@@ -58,6 +58,9 @@ impl Load {
             stopped: AtomicBool::new(false),
             counts: Default::default(),
         });
+        while shared.client.get("/plugins").await.text.contains(r#""state":"compiling""#) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         for number in 0..SCHEDULES {
             let schedule = json!({"cron": "* * * * * *", "task": {"plugin": "noop"}});
             shared.expect(Method::PUT, &format!("/schedules/soak-{number}"), Some(&schedule)).await?;
@@ -75,6 +78,14 @@ impl Load {
         work.spawn(Arc::clone(&shared).cancel());
         work.spawn(Arc::clone(&shared).swap());
         Ok(Self { shared, work })
+    }
+
+    /// Fails if a part of the load has.
+    pub(crate) fn check(&mut self) -> Result<()> {
+        while let Some(ended) = self.work.try_join_next() {
+            ended??;
+        }
+        Ok(())
     }
 
     /// Ends the load, and returns what was done.

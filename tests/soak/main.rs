@@ -7,12 +7,13 @@
 mod figures;
 mod load;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use wasmill_tests::fake::{Fake, Reply};
-use wasmill_tests::{Client, Server};
+use wasmill_tests::{Client, Server, tiny};
 
 use crate::figures::Figures;
 use crate::load::Load;
@@ -47,19 +48,23 @@ async fn soak(lasts: Duration) -> Result<()> {
         "--webhook-backoff",
         "200ms",
     ];
-    let mut server = Server::start_in(Server::folder_with_guests(), &args)?;
-    let receiver = Fake::start(|asked| {
-        // One of sixteen is told no at first.
-        let fails = asked.header("webhook-id").is_some_and(|id| id.ends_with('7'));
-        Reply::Bytes(if fails && !asked.body.contains("\"attempt\":2") { REFUSED } else { TAKEN })
+    let folder = Server::folder_with_guests();
+    std::fs::write(folder.path().join("plugins/swapped.wasm"), tiny::plugin("AAAA"))?;
+    let mut server = Server::start_in(folder, &args)?;
+    let asked = AtomicU64::new(1);
+    // One of sixteen is refused; the next try of it most likely is not.
+    let receiver = Fake::start(move |_| {
+        let refuses = asked.fetch_add(1, Ordering::Relaxed).is_multiple_of(16);
+        Reply::Bytes(if refuses { REFUSED } else { TAKEN })
     });
-    let load = Load::start(&server, &receiver.url()).await?;
+    let mut load = Load::start(&server, &receiver.url()).await?;
     let (warm, mut figures) = (lasts.min(Duration::from_secs(300)) / 5, Figures::default());
     let start = Instant::now();
     let mut next = start;
     while start.elapsed() < lasts {
         next += Duration::from_secs(1);
         tokio::time::sleep_until(next.into()).await;
+        load.check()?;
         let look = figures::Look::at(&server).await?;
         if start.elapsed() >= warm {
             figures.add(look);
