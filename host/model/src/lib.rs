@@ -4,6 +4,7 @@
 
 mod clock;
 mod depend;
+mod duration;
 mod failure;
 pub mod fault_point;
 mod histogram;
@@ -30,6 +31,7 @@ mod webhook;
 
 pub use clock::{Clock, SystemClock, TimeDelta, Timestamp};
 pub use depend::{DEPENDENCIES_MAX, Dependencies, HAND_OVER_BYTES_MAX, Handed, OnFailure};
+pub use duration::{InvalidDuration, duration_pattern, parse_duration};
 pub use failure::{Cause, Failure, UnknownCause};
 pub use histogram::{COUNTS, Histogram, LATENCY_SECONDS, RUN_SECONDS};
 pub use id_prefix::{IdPrefix, InvalidIdPrefix};

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use serde::Deserialize;
-use wasmill_model::{ATTEMPTS_MAX, Backoff, InvalidRate, RetryOn};
+use wasmill_model::{ATTEMPTS_MAX, Backoff, InvalidDuration, InvalidRate, RetryOn, parse_duration};
 
 use self::allow::Allow;
 use self::schedule::ScheduleWish;
@@ -122,10 +122,10 @@ struct InputWish {
 struct Span(Duration);
 
 impl TryFrom<String> for Span {
-    type Error = humantime::DurationError;
+    type Error = InvalidDuration;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        humantime::parse_duration(&text).map(Self)
+        parse_duration(&text).map(Self)
     }
 }
 

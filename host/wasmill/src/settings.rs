@@ -15,7 +15,7 @@ use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use wasmill_api::{Allowed, Door};
-use wasmill_model::{Backoff, Limits};
+use wasmill_model::{Backoff, InvalidDuration, Limits, parse_duration};
 use wasmill_runtime::Ceilings;
 use wasmill_scheduler::Retention;
 
@@ -265,15 +265,15 @@ pub(crate) enum LogFormat {
 pub(crate) struct Span(pub(crate) Duration);
 
 impl FromStr for Span {
-    type Err = humantime::DurationError;
+    type Err = InvalidDuration;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        humantime::parse_duration(text).map(Self)
+        parse_duration(text).map(Self)
     }
 }
 
 impl TryFrom<String> for Span {
-    type Error = humantime::DurationError;
+    type Error = InvalidDuration;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         text.parse()
@@ -286,18 +286,18 @@ impl TryFrom<String> for Span {
 pub(crate) struct KeepFor(pub(crate) Option<Duration>);
 
 impl FromStr for KeepFor {
-    type Err = humantime::DurationError;
+    type Err = InvalidDuration;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if text == "forever" {
             return Ok(Self(None));
         }
-        humantime::parse_duration(text).map(|kept| Self((!kept.is_zero()).then_some(kept)))
+        parse_duration(text).map(|kept| Self((!kept.is_zero()).then_some(kept)))
     }
 }
 
 impl TryFrom<String> for KeepFor {
-    type Error = humantime::DurationError;
+    type Error = InvalidDuration;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         text.parse()
