@@ -108,7 +108,7 @@ fn times_that_make_no_sense_are_refused_or_bounded() {
         let said = wasmill_tests::wasmill(folder.path(), &["watch", "--interval", interval]);
         assert!(said.code == 2 && said.err.contains("--interval"), "{said:?}");
     }
-    let ages = "500000000years";
+    let ages = "26000000000weeks";
     let cancel = ["cancel", ID, "--grace", ages, "--server", "http://127.0.0.1:1"];
     assert_eq!(wasmill_tests::wasmill(folder.path(), &cancel).code, 4);
     let input = r#"{"min_ms": 1, "max_ms": 2, "fail_rate": 0}"#;

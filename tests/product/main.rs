@@ -1,5 +1,6 @@
 //! What Wasmill promises, asked of the real binary over real sockets.
 
+mod agreement;
 mod backoff;
 mod bodies;
 mod browser;
@@ -46,6 +47,7 @@ mod plugins;
 mod problems;
 mod queue;
 mod raw_requests;
+mod requests;
 mod retention;
 mod schedules;
 mod schedules_full;

@@ -164,16 +164,18 @@ async fn a_task_tells_the_digest_of_the_plugin_that_ran() {
 async fn a_backoff_that_makes_no_sense_is_422() {
     let server = Server::start(&[]);
     let client = server.client();
-    for backoff in [
-        json!("1s"),
-        json!({"first": "soon"}),
-        json!({"factor": 0.5}),
-        json!({"first": "2s", "most": "1s"}),
-        json!({"last": "1s"}),
+    for (backoff, pointer) in [
+        (json!("1s"), "/backoff"),
+        (json!(["1s", 2, "5m"]), "/backoff"),
+        (json!({"first": "soon"}), "/backoff/first"),
+        (json!({"factor": "2"}), "/backoff/factor"),
+        (json!({"factor": 0.5}), "/backoff"),
+        (json!({"first": "2s", "most": "1s"}), "/backoff"),
+        (json!({"last": "1s"}), "/backoff/last"),
     ] {
         let refused = client.post("/task", &json!({"plugin": "noop", "backoff": backoff})).await;
         assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{backoff}");
-        assert_eq!(refused.json["errors"][0]["pointer"], "/backoff", "{}", refused.text);
+        assert_eq!(refused.json["errors"][0]["pointer"], pointer, "{}", refused.text);
     }
     let fine = json!({"plugin": "noop", "backoff": {"first": "1s", "factor": 2, "most": "5m"}});
     client.submit(&fine).await;

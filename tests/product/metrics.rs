@@ -66,7 +66,7 @@ async fn do_a_little_of_everything(client: &Client) {
         let id = client.submit(&misbehave(&json!({"do": "spin"}))).await;
         client.until_record(&id, "computing", |record| record["usage"]["cpu_ms"].as_u64() > Some(20)).await;
         match how {
-            "cancel" => client.post(&format!("/task/{id}/cancel"), &Value::Null).await,
+            "cancel" => client.post(&format!("/task/{id}/cancel"), &json!({})).await,
             _ => client.delete(&format!("/task/{id}")).await,
         };
     }

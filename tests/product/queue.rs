@@ -400,7 +400,7 @@ async fn ended_tasks_are_done_once_more_by_filter() {
     let dry = retry("?tag=a&dry_run=true").await;
     assert_eq!(
         dry.json,
-        json!({"retried": 120, "held": 0, "dry_run": true}),
+        json!({"retried": 120, "held": 0, "refused": 0, "dry_run": true, "stopped_by": null}),
         "those that failed, unless asked"
     );
     assert_eq!(waiting(&client).await, 0);

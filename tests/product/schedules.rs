@@ -85,7 +85,7 @@ async fn a_schedule_is_made_shown_replaced_and_deleted() {
         assert_eq!(client.get(path).await.str("code"), "unknown-schedule");
         assert_eq!(client.delete(path).await.str("code"), "unknown-schedule");
         for what in ["pause", "resume", "run"] {
-            let answer = client.post(&format!("{path}/{what}"), &Value::Null).await;
+            let answer = client.post(&format!("{path}/{what}"), &json!({})).await;
             assert_eq!(answer.str("code"), "unknown-schedule", "{what}");
         }
     }
@@ -136,11 +136,11 @@ async fn runs_are_started_when_they_are_due_and_show_their_schedule() {
         time("time").expect("a time") - time("due").expect("a time")
     };
     assert!((0..30_000).contains(&late.num_milliseconds()), "{late}");
-    let paused = client.post("/schedules/tick/pause", &Value::Null).await;
+    let paused = client.post("/schedules/tick/pause", &json!({})).await;
     assert_eq!((&paused.json["paused"], &paused.json["next_runs"]), (&json!(true), &json!([])));
     let runs = paused.json["runs"].as_u64().expect("a number");
     assert_eq!(tasks(&client, "tick").await.len() as u64, runs, "each run has one task");
-    let by_hand = client.post("/schedules/tick/run", &Value::Null).await;
+    let by_hand = client.post("/schedules/tick/run", &json!({})).await;
     assert_eq!(by_hand.status, StatusCode::CREATED, "{}", by_hand.text);
     let tick = client.get("/schedules/tick").await;
     assert_eq!((tick.json["runs"].as_u64(), &tick.json["last_run"]["due"]), (Some(runs + 1), &Value::Null));
@@ -148,7 +148,7 @@ async fn runs_are_started_when_they_are_due_and_show_their_schedule() {
     let metrics = client.get("/metrics").await.text;
     assert!(metrics.contains(&format!("wasmill_schedule_runs_total {}", runs + 1)), "{metrics}");
     assert!(metrics.contains(&format!("wasmill_schedule_late_seconds_count {runs}")), "{metrics}");
-    let resumed = client.post("/schedules/tick/resume", &Value::Null).await;
+    let resumed = client.post("/schedules/tick/resume", &json!({})).await;
     assert_eq!(resumed.json["paused"], false);
     until(&client, "tick", "running on", |tick| tick.json["runs"].as_u64() > Some(runs + 1)).await;
     client.delete("/schedules/tick").await;
@@ -173,7 +173,7 @@ async fn no_run_is_lost_or_doubled_though_the_host_is_killed_again_and_again() {
         server = server.kill_and_restart();
     }
     let client = server.client();
-    let paused = client.post("/schedules/tick/pause", &Value::Null).await;
+    let paused = client.post("/schedules/tick/pause", &json!({})).await;
     let last = paused.json["last_run"]["due"].as_str().expect("a time");
     let last: Timestamp = last.parse().expect("a time");
     let due = (last - first).num_seconds() + 1;
@@ -193,7 +193,7 @@ async fn a_run_is_left_out_while_an_earlier_one_goes_on() {
     until(&client, "alone", "leaving runs out", |alone| alone.json["skipped"].as_u64() >= Some(2)).await;
     let all = tasks(&client, "alone").await;
     assert_eq!(all.len(), 1);
-    let busy = client.post("/schedules/alone/run", &Value::Null).await;
+    let busy = client.post("/schedules/alone/run", &json!({})).await;
     assert_eq!((busy.status, busy.str("code")), (StatusCode::CONFLICT, "schedule-busy"), "{}", busy.text);
     assert_eq!(busy.json["holder"], all[0]["id"]);
     client.delete(&format!("/task/{}", all[0]["id"].as_str().expect("an id"))).await;
@@ -204,25 +204,25 @@ async fn a_run_is_left_out_while_an_earlier_one_goes_on() {
 async fn a_run_that_finds_no_room_or_no_plugin_waits_and_says_why() {
     let server = Server::start(&["--slots", "1", "--waiting-max", "1", "--allow-upload"]);
     let client = server.client();
-    client.post("/pause", &Value::Null).await;
+    client.post("/pause", &json!({})).await;
     let waiting = client.submit(&json!({"plugin": "noop"})).await;
     made(&client, "full", &noop_every_second()).await;
     let why = |answer: &Answer| answer.json["last_error"].as_str().unwrap_or_default().to_owned();
     let full = until(&client, "full", "held up", |full| why(full).contains("1 tasks are waiting")).await;
     assert_eq!(full.json["runs"], 0);
-    let by_hand = client.post("/schedules/full/run", &Value::Null).await;
+    let by_hand = client.post("/schedules/full/run", &json!({})).await;
     assert_eq!(by_hand.str("code"), "waiting-line-full");
     client.delete(&format!("/task/{waiting}")).await;
     until(&client, "full", "running", |full| full.json["runs"] == 1).await;
     client.delete("/schedules/full").await;
-    client.post("/resume", &Value::Null).await;
+    client.post("/resume", &json!({})).await;
 
     let body = Some(("application/wasm", NOOP.to_vec()));
     client.send(Method::PUT, "/plugins/fresh", body.clone()).await.expect("an answer");
     made(&client, "lost", &json!({"cron": "* * * * * *", "task": {"plugin": "fresh"}})).await;
     client.delete("/plugins/fresh").await;
     let lost = until(&client, "lost", "held up", |lost| why(lost).contains("no plugin 'fresh'")).await;
-    let refused = client.post("/schedules/lost/run", &Value::Null).await;
+    let refused = client.post("/schedules/lost/run", &json!({})).await;
     assert_eq!(pointers(&refused), ["/task/plugin"], "{}", refused.text);
     client.send(Method::PUT, "/plugins/fresh", body).await.expect("an answer");
     let runs = lost.json["runs"].as_u64();

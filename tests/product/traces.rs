@@ -165,7 +165,7 @@ async fn a_task_stays_in_its_trace_though_the_host_is_killed() {
     let server = server.kill_and_restart();
     let client = server.client();
     client.until(&runs, "running").await;
-    assert_eq!(client.post(&format!("/task/{runs}/cancel"), &Value::Null).await.str("trace_id"), TRACE);
+    assert_eq!(client.post(&format!("/task/{runs}/cancel"), &json!({})).await.str("trace_id"), TRACE);
     assert_eq!(client.until_ended(&waits).await.str("trace_id"), TRACE);
 
     let spans = collector.until_named("task noop", 1).await;

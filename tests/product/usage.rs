@@ -121,7 +121,7 @@ async fn usage_is_seen_while_a_task_runs_and_kept_when_it_is_cancelled() {
     assert!(figure(&later, "wall_ms") >= 20 && figure(&later, "peak_memory_bytes") > 0, "{later}");
     let status = client.get(&format!("/task/{id}/status")).await;
     assert!(figure(&status.json, "cpu_ms") >= early, "{}", status.text);
-    let cancelled = client.post(&format!("/task/{id}/cancel"), &Value::Null).await;
+    let cancelled = client.post(&format!("/task/{id}/cancel"), &json!({})).await;
     assert!(figure(&cancelled.json, "cpu_ms") >= early, "{}", cancelled.text);
     assert_eq!(figure(&cancelled.json, "wall_ms"), cancelled.json["duration_ms"]);
 }

@@ -20,8 +20,9 @@ use crate::routes::{Routes, get, post};
 use crate::upload::{self, Uploads};
 use crate::webhook::Webhooks;
 use crate::{
-    batch, cancel, cancel_many, docs, drain, events, health, index, list, logs, metrics, openapi, pause,
-    plugins, result, retry, retry_many, schedules, stats, status, submit, task, trace, webhook,
+    batch, cancel, cancel_many, docs, drain, events, health, index, input, list, logs, metrics, openapi,
+    params, pause, plugins, result, retry, retry_many, schedules, stats, status, submit, task, trace,
+    webhook,
 };
 
 /// What the API accepts.
@@ -97,6 +98,7 @@ pub(crate) fn routes() -> Routes {
         .route("/task/{id}", get(task::task).delete(cancel::remove))
         .route("/task/{id}/status", get(status::status))
         .route("/task/{id}/result", get(result::result))
+        .route("/task/{id}/input", get(input::input))
         .route("/task/{id}/logs", get(logs::logs))
         .route("/task/{id}/events", get(events::of_task))
         .route("/task/{id}/webhook", get(webhook::webhook))
@@ -132,6 +134,7 @@ pub(crate) fn routes() -> Routes {
 pub fn router(api: Api) -> Router {
     routes()
         .into_router()
+        .route_layer(from_fn_with_state(api.clone(), params::strict))
         .fallback(problem::unknown_route)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(from_fn_with_state(api.tracer.clone(), trace::trace))

@@ -17,8 +17,9 @@ use wasmill_store::{StoreError, Submitted};
 use crate::app::Api;
 use crate::body::{Lines, read_batch};
 use crate::depends::OF_BATCH_MAX;
+use crate::faults::{Fault, Faults};
 use crate::openapi::{Answer as Described, Operation};
-use crate::problem::{Fault, Problem};
+use crate::problem::Problem;
 use crate::problem_kind as kind;
 use crate::record::Accepted;
 use crate::trace::{self, Caller};
@@ -26,9 +27,6 @@ use crate::{request_key, submit};
 
 /// The most tasks in one batch: they are one write of the store, which others wait for.
 const TASKS_MAX: usize = 10_000;
-
-/// The most faults that one answer names.
-const FAULTS_MAX: usize = 100;
 
 pub(crate) async fn batch(
     State(api): State<Api>,
@@ -75,10 +73,10 @@ fn check(api: &Api, bytes: &Bytes, lines: Lines, now: Timestamp) -> Result<Vec<N
     let items = if lines.0 { read_lines(bytes)? } else { read_array(bytes)? };
     if items.len() > TASKS_MAX {
         let detail = format!("a batch holds at most {TASKS_MAX} task requests; send the rest in another");
-        return Err(Problem::invalid_request(vec![Fault::body(detail)]));
+        return Err(Problem::invalid_request(Fault::body(detail)));
     }
     let mut budget = InputBudget::full();
-    let (mut tasks, mut faults, mut later) = (Vec::with_capacity(items.len()), Vec::new(), None);
+    let (mut tasks, mut faults, mut later) = (Vec::with_capacity(items.len()), Faults::default(), None);
     // Those with a fault stand in it too, so that places are right; nothing is stored then.
     let (mut ids, mut dependencies) = (Vec::with_capacity(items.len()), 0);
     for (index, item) in items.into_iter().enumerate() {
@@ -90,13 +88,12 @@ fn check(api: &Api, bytes: &Bytes, lines: Lines, now: Timestamp) -> Result<Vec<N
             }
             Err(refusal) => {
                 ids.push(TaskId::new());
-                faults.extend(refusal.faults.into_iter().map(|fault| fault.within(index)));
+                faults.extend_under(&format!("/{index}"), refusal.faults);
                 later = later.or(refusal.later);
             }
         }
-        if faults.len() >= FAULTS_MAX {
-            faults.truncate(FAULTS_MAX);
-            faults.push(Fault::body(format!("these are the first {FAULTS_MAX} faults; there may be more")));
+        if faults.is_full() {
+            faults.stop();
             break;
         }
     }
@@ -117,7 +114,7 @@ fn check(api: &Api, bytes: &Bytes, lines: Lines, now: Timestamp) -> Result<Vec<N
 fn read_array(bytes: &[u8]) -> Result<Vec<&RawValue>, Problem> {
     let body: &RawValue = serde_json::from_slice(bytes).map_err(|error| Problem::invalid_json(&error))?;
     let items: Items<'_> = serde_json::from_str(body.get()).map_err(|_| {
-        Problem::invalid_request(vec![Fault::body("the body must be a JSON array of task requests")])
+        Problem::invalid_request(Fault::body("the body must be a JSON array of task requests"))
     })?;
     Ok(items.0)
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
-use axum::http::{HeaderMap, header};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, header};
 use bytes::{Buf, BytesMut};
 use http_body_util::BodyExt;
 use serde::de::IgnoredAny;
@@ -27,8 +28,24 @@ pub(crate) async fn read_json(config: &ApiConfig, headers: &HeaderMap, body: Bod
     Ok(bytes)
 }
 
+/// Makes sure that a request brings no body where none is taken: what stands in it would be passed over, and
+/// something else be done than was meant. An object without fields is none, since some clients send it always.
+///
+/// # Errors
+///
+/// Fails if there is something in it.
+pub(crate) async fn read_nothing(config: &ApiConfig, parts: &Parts, body: Body) -> Result<Body, Problem> {
+    if body.is_end_stream() {
+        return Ok(body);
+    }
+    let bytes = read_json(config, &parts.headers, body).await;
+    // No body is documented for the others, so only that there is one is wrong with it.
+    let bytes = if parts.method == Method::POST { bytes? } else { bytes.map_err(|_| Problem::no_body())? };
+    if is_nothing(&bytes) { Ok(Body::empty()) } else { Err(Problem::no_body()) }
+}
+
 /// Whether a body is empty, or an object that is.
-pub(crate) fn says_nothing(body: &[u8]) -> bool {
+fn is_nothing(body: &[u8]) -> bool {
     let object = || serde_json::from_slice::<BTreeMap<String, IgnoredAny>>(body);
     body.trim_ascii().is_empty() || object().is_ok_and(|fields| fields.is_empty())
 }

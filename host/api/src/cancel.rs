@@ -6,16 +6,18 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use serde_json::json;
 use wasmill_store::Cancelled;
 
 use crate::app::Api;
+use crate::faults::{Fault, Faults};
 use crate::openapi::values::{Span, plain};
 use crate::openapi::{Answer, Operation};
-use crate::problem::{Fault, Problem};
+use crate::params::Params;
+use crate::problem::Problem;
 use crate::problem_kind as kind;
 use crate::record::{self, Record};
 
@@ -25,10 +27,10 @@ const GRACE_MAX: Duration = Duration::from_secs(60);
 pub(crate) async fn remove(
     State(api): State<Api>,
     Path(id): Path<String>,
-    query: RawQuery,
+    params: Params,
 ) -> Result<StatusCode, Problem> {
     let id = Api::task_id(&id)?;
-    let grace = grace(query.0.as_deref().unwrap_or_default())?;
+    let grace = grace(&params)?;
     Api::found(id, api.scheduler.remove_within(id, grace).await)?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -36,10 +38,10 @@ pub(crate) async fn remove(
 pub(crate) async fn cancel(
     State(api): State<Api>,
     Path(id): Path<String>,
-    query: RawQuery,
+    params: Params,
 ) -> Result<impl IntoResponse, Problem> {
     let id = Api::task_id(&id)?;
-    let grace = grace(query.0.as_deref().unwrap_or_default())?;
+    let grace = grace(&params)?;
     match api.scheduler.cancel_within(id, grace).await? {
         Cancelled::NotFound => Err(Problem::unknown_task(id)),
         Cancelled::AlreadyFinal(state) => Err(Problem::already_ended(id, state)),
@@ -51,24 +53,20 @@ pub(crate) async fn cancel(
 }
 
 /// Reads the grace from the query; none without one.
-fn grace(query: &str) -> Result<Duration, Problem> {
+fn grace(params: &Params) -> Result<Duration, Problem> {
     let mut grace = Duration::ZERO;
-    let mut faults = Vec::new();
-    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-        match &*name {
-            "grace" => take_grace(&mut grace, &value, &mut faults),
-            name => {
-                let detail = format!("unknown parameter '{name}'; known is grace");
-                faults.push(Fault::parameter(name, detail));
-            }
+    let mut faults = Faults::default();
+    for (name, value) in params.iter() {
+        if name == "grace" {
+            take_grace(&mut grace, value, &mut faults);
         }
     }
     Problem::unless(faults, grace)
 }
 
 /// Reads one grace, or says what it would have to be.
-pub(crate) fn take_grace(grace: &mut Duration, value: &str, faults: &mut Vec<Fault>) {
-    match humantime::parse_duration(value) {
+pub(crate) fn take_grace(grace: &mut Duration, value: &str, faults: &mut Faults) {
+    match wasmill_model::parse_duration(value) {
         Ok(asked) if asked <= GRACE_MAX => *grace = asked,
         _ => {
             let most = humantime::format_duration(GRACE_MAX);

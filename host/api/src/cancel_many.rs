@@ -5,9 +5,7 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::Body;
-use axum::extract::{RawQuery, State};
-use axum::http::HeaderMap;
+use axum::extract::State;
 use axum::response::IntoResponse;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -16,11 +14,12 @@ use wasmill_model::TaskState;
 use wasmill_store::Filter;
 
 use crate::app::Api;
-use crate::body::{read_json, says_nothing};
 use crate::cancel::{self, take_grace};
+use crate::faults::{Fault, Faults};
 use crate::filter;
 use crate::openapi::{Answer as Answers, Operation};
-use crate::problem::{Fault, Problem};
+use crate::params::Params;
+use crate::problem::Problem;
 use crate::problem_kind as kind;
 
 #[derive(Serialize, JsonSchema)]
@@ -40,12 +39,9 @@ struct Wish {
 
 pub(crate) async fn cancel_many(
     State(api): State<Api>,
-    query: RawQuery,
-    headers: HeaderMap,
-    body: Body,
+    params: Params,
 ) -> Result<impl IntoResponse, Problem> {
-    let body = read_json(&api.config, &headers, body).await?;
-    let Wish { filter, dry_run, grace } = check(query.0.as_deref().unwrap_or_default(), &body)?;
+    let Wish { filter, dry_run, grace } = check(&params)?;
     let cancelled = if dry_run {
         api.store.find_open(filter).await?.len() as u64
     } else {
@@ -54,20 +50,15 @@ pub(crate) async fn cancel_many(
     Ok(Json(Answer { cancelled, dry_run }))
 }
 
-fn check(query: &str, body: &[u8]) -> Result<Wish, Problem> {
+fn check(params: &Params) -> Result<Wish, Problem> {
     let (mut wish, mut all) = (Wish::default(), false);
-    let mut faults = Vec::new();
-    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-        match &*name {
-            "all" => flag(&mut all, &name, &value, &mut faults),
-            "dry_run" => flag(&mut wish.dry_run, &name, &value, &mut faults),
-            "grace" => take_grace(&mut wish.grace, &value, &mut faults),
-            name if filter::take(&mut wish.filter, name, &value, &mut faults) => {}
-            name => {
-                let known = filter::NAMES;
-                let detail = format!("unknown parameter '{name}'; known are {known}, all, dry_run, grace");
-                faults.push(Fault::parameter(name, detail));
-            }
+    let mut faults = Faults::default();
+    for (name, value) in params.iter() {
+        match name {
+            "all" => flag(&mut all, name, value, &mut faults),
+            "dry_run" => flag(&mut wish.dry_run, name, value, &mut faults),
+            "grace" => take_grace(&mut wish.grace, value, &mut faults),
+            name => filter::take(&mut wish.filter, name, value, &mut faults),
         }
     }
     if let Some(ended) = wish.filter.states.iter().find(|state| !state.may_become(TaskState::Cancelled)) {
@@ -78,28 +69,17 @@ fn check(query: &str, body: &[u8]) -> Result<Wish, Problem> {
         let detail = "name which tasks, or all=true for every task that waits or runs, and not both";
         faults.push(Fault::parameter("all", detail));
     }
-    // What stands in a body would be overlooked, and more be cancelled than was meant.
-    if !says_nothing(body) {
-        faults.push(Fault::body(NO_BODY));
-    }
     Problem::unless(faults, wish)
 }
 
-pub(crate) const NO_BODY: &str = "the body must be empty; which tasks are meant is said in the query";
-
 /// Reads a parameter that is true or false.
-pub(crate) fn flag(flag: &mut bool, name: &str, value: &str, faults: &mut Vec<Fault>) {
+pub(crate) fn flag(flag: &mut bool, name: &str, value: &str, faults: &mut Faults) {
     match value {
         "true" => *flag = true,
         "false" => *flag = false,
         _ => faults.push(Fault::parameter(name, format!("{name} must be true or false"))),
     }
 }
-
-/// The body: none, or an object without fields.
-#[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
-pub(crate) struct Nothing {}
 
 pub(crate) fn about() -> Operation {
     let flag = json!({"type": "boolean", "default": false});
@@ -116,10 +96,5 @@ pub(crate) fn about() -> Operation {
         .query("dry_run", "Only count them.", &flag);
     let open: Vec<_> =
         TaskState::ALL.into_iter().filter(|state| state.may_become(TaskState::Cancelled)).collect();
-    filter::about(cancel::about_grace(operation), &open)
-        .json_body::<Nothing>("Nothing: which tasks are meant is said in the query.", Vec::new())
-        .answers(200, answer)
-        .problems(&kind::OF_JSON_BODY)
-        .problems(&[kind::INVALID_REQUEST])
-        .problems(&kind::OF_STORE)
+    filter::about(cancel::about_grace(operation), &open).answers(200, answer).problems(&kind::OF_STORE)
 }

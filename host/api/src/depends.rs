@@ -3,23 +3,24 @@
 //! `options` reads them; `task` shows what was stored.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 use wasmill_model::{DEPENDENCIES_MAX, Dependencies, OnFailure, TaskId};
 use wasmill_store::Depends;
 
+use crate::faults::{Fault, Faults};
+use crate::fields::{self, Fields, whole_number};
 use crate::openapi::values::{Id, State};
-use crate::problem::Fault;
 
 /// The most tasks that those of one batch wait for, all together: a lookup and a row for each, while all
 /// other writes wait for that of the batch.
 pub(crate) const OF_BATCH_MAX: usize = 20_000;
 
 /// A task to wait for, as requests name it.
-// For the API document as well; a task of the batch is named by its place, since it has no id yet.
-#[derive(Deserialize, JsonSchema)]
-#[serde(untagged)]
-#[schemars(inline)]
+// For the API document only; a task of the batch is named by its place, since it has no id yet.
+#[derive(JsonSchema)]
+#[schemars(untagged, inline)]
+#[expect(dead_code, reason = "it is described, never made")]
 pub(crate) enum Wish {
     /// The id of a task that is stored already.
     Id(#[schemars(with = "Id")] String),
@@ -28,9 +29,9 @@ pub(crate) enum Wish {
 }
 
 /// A task of the same batch.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(inline)]
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields, inline)]
+#[expect(dead_code, reason = "it is described, never made")]
 pub(crate) struct Item {
     /// Its place in the batch; the first is 0. It has to stand before the task that waits for it.
     item: usize,
@@ -54,16 +55,16 @@ pub(crate) enum InputWish {
 }
 
 /// The three fields, as they came.
-pub(crate) struct Fields<'a> {
+pub(crate) struct Wishes<'a> {
     pub(crate) depends_on: Option<&'a RawValue>,
     pub(crate) on_failure: Option<&'a RawValue>,
     pub(crate) input_from: Option<&'a RawValue>,
 }
 
-impl Fields<'_> {
+impl Wishes<'_> {
     /// Reads what the task waits for; `earlier` are the tasks of its batch that stand before it, if it is of
     /// one.
-    pub(crate) fn read(self, earlier: Option<&[TaskId]>, faults: &mut Vec<Fault>) -> Option<Dependencies> {
+    pub(crate) fn read(self, earlier: Option<&[TaskId]>, faults: &mut Faults) -> Option<Dependencies> {
         let Self { depends_on, on_failure, input_from } = self;
         let mut fault = |field: &str, detail: &str| faults.push(Fault::field(field, detail));
         let on_failure = match on_failure.map(text) {
@@ -84,8 +85,8 @@ impl Fields<'_> {
             fault("input_from", "input_from must be \"dependencies\"");
         }
         let hand_over = is_dependencies == Some(true);
-        let on = depends_on.map(|value| tasks(value, earlier, faults)).unwrap_or_default();
-        if hand_over && on.as_ref().is_none_or(Vec::is_empty) {
+        let on = depends_on.map_or_else(|| Some(Vec::new()), |value| tasks(value, earlier, faults));
+        if hand_over && on.as_ref().is_some_and(Vec::is_empty) {
             let detail = "input_from is for a task with depends_on, and there has to be a task in it";
             faults.push(Fault::field("input_from", detail));
         }
@@ -95,7 +96,7 @@ impl Fields<'_> {
 }
 
 /// Reads the list of tasks; `None` if something is wrong with it.
-fn tasks(value: &RawValue, earlier: Option<&[TaskId]>, faults: &mut Vec<Fault>) -> Option<Vec<TaskId>> {
+fn tasks(value: &RawValue, earlier: Option<&[TaskId]>, faults: &mut Faults) -> Option<Vec<TaskId>> {
     let items: Option<Vec<&RawValue>> = serde_json::from_str(value.get()).ok();
     let Some(items) = items.filter(|items| items.len() <= DEPENDENCIES_MAX) else {
         let detail = format!("depends_on must be an array of at most {DEPENDENCIES_MAX} ids of tasks");
@@ -107,8 +108,7 @@ fn tasks(value: &RawValue, earlier: Option<&[TaskId]>, faults: &mut Vec<Fault>) 
         match task(item, earlier) {
             Ok(id) => on.push(id),
             Err(detail) => {
-                let pointer = Some(format!("/depends_on/{place}"));
-                faults.push(Fault { pointer, parameter: None, detail });
+                faults.push(Fault::at(format!("/depends_on/{place}"), detail));
             }
         }
     }
@@ -116,26 +116,31 @@ fn tasks(value: &RawValue, earlier: Option<&[TaskId]>, faults: &mut Vec<Fault>) 
 }
 
 fn task(value: &RawValue, earlier: Option<&[TaskId]>) -> Result<TaskId, String> {
-    match (serde_json::from_str(value.get()), earlier) {
-        (Ok(Wish::Id(id)), _) => {
-            id.parse().map_err(|_| "a task to wait for is named by its id, a UUID".to_owned())
+    if let Some(id) = fields::text(value) {
+        return id.parse().map_err(|_| "a task to wait for is named by its id, a UUID".to_owned());
+    }
+    let mut faults = Faults::default();
+    let item = Fields::read(value, &["item"]).and_then(|mut fields| {
+        fields.report("", &mut faults);
+        whole_number(fields.take("item")?)
+    });
+    match (item.filter(|_| faults.is_empty()), earlier) {
+        (None, _) => {
+            let detail =
+                "a task to wait for is named by its id, or by its place in the batch such as {\"item\": 0}";
+            Err(detail.to_owned())
         }
-        (Ok(Wish::Item(_)), None) => Err("item names a task of the same batch, and this is none".to_owned()),
-        (Ok(Wish::Item(Item { item })), Some(earlier)) => {
-            let task = earlier.get(item).copied();
-            task.ok_or_else(|| {
-                "item must be the place of a task that stands before this one; the first is 0".to_owned()
-            })
-        }
-        (Err(_), _) => {
-            Err("a task to wait for is named by its id, or by its place in the batch such as {\"item\": 0}"
-                .to_owned())
+        (Some(_), None) => Err("item names a task of the same batch, and this is none".to_owned()),
+        (Some(item), Some(earlier)) => {
+            let task = usize::try_from(item).ok().and_then(|item| earlier.get(item)).copied();
+            let detail = "item must be the place of a task that stands before this one; the first is 0";
+            task.ok_or_else(|| detail.to_owned())
         }
     }
 }
 
 fn text(value: &RawValue) -> String {
-    serde_json::from_str(value.get()).unwrap_or_default()
+    fields::text(value).unwrap_or_default()
 }
 
 /// What a task waits for, or waited for. Part of `GET /task/{id}`.
@@ -191,10 +196,10 @@ mod tests {
         };
         let (on, failure, from) = (field("depends_on"), field("on_failure"), field("input_from"));
         let fields =
-            Fields { depends_on: on.as_deref(), on_failure: failure.as_deref(), input_from: from.as_deref() };
-        let mut faults = Vec::new();
+            Wishes { depends_on: on.as_deref(), on_failure: failure.as_deref(), input_from: from.as_deref() };
+        let mut faults = Faults::default();
         let read = fields.read(earlier, &mut faults);
-        (read, faults.into_iter().filter_map(|fault| fault.pointer).collect())
+        (read, faults.into_parts().1.into_iter().filter_map(|fault| fault.pointer).collect())
     }
 
     #[test]
@@ -205,6 +210,8 @@ mod tests {
         let expected =
             Dependencies { on: vec![ids[1], ids[0]], on_failure: OnFailure::Run, hand_over: false };
         assert_eq!((read_one, faults), (Some(expected), vec![]));
+        let body = json!({"depends_on": [{"item": 0.0}]});
+        assert_eq!(read(&body, Some(&ids)).0.map(|read| read.on), Some(vec![ids[0]]));
         let body = json!({"depends_on": [ids[0].to_string()], "input_from": "dependencies"});
         let expected = Dependencies { on: vec![ids[0]], on_failure: OnFailure::Cancel, hand_over: true };
         assert_eq!(read(&body, None).0, Some(expected));
@@ -225,10 +232,13 @@ mod tests {
             (json!({"depends_on": [{"item": 1}]}), "/depends_on/0"),
             (json!({"depends_on": [{"item": -1}]}), "/depends_on/0"),
             (json!({"depends_on": [{"item": 0, "id": id}]}), "/depends_on/0"),
+            (json!({"depends_on": [[0]]}), "/depends_on/0"),
+            (json!({"depends_on": [{"item": 0.5}]}), "/depends_on/0"),
             (json!({"on_failure": "run"}), "/on_failure"),
             (json!({"depends_on": [id], "on_failure": "retry"}), "/on_failure"),
             (json!({"depends_on": [id], "on_failure": 1}), "/on_failure"),
             (json!({"depends_on": [id], "input_from": "somewhere"}), "/input_from"),
+            (json!({"depends_on": ["7"], "input_from": "dependencies"}), "/depends_on/0"),
             (json!({"input_from": "dependencies"}), "/input_from"),
             (json!({"depends_on": [], "input_from": "dependencies"}), "/input_from"),
         ] {

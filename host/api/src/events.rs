@@ -12,7 +12,10 @@ use wasmill_model::{PluginName, Progress, Task, TaskId, TaskState, Timestamp};
 use wasmill_store::{AllFollower, Change, Event, Follower, News, Told};
 
 use crate::app::Api;
+use crate::faults::{Fault, Faults};
+use crate::openapi::values::{Name, plain};
 use crate::openapi::{Answer, Operation};
+use crate::params::Params;
 use crate::problem::Problem;
 use crate::problem_kind as kind;
 use crate::record::{ProgressView, Rfc3339};
@@ -22,6 +25,9 @@ use crate::sse::{self, Source};
 /// server commits, and would wake each follower, a thousand times a second.
 const PACE: Duration = Duration::from_millis(20);
 const MANY: usize = 64;
+
+/// After how many events that are not wanted a client is told where it is.
+const PASSED_OVER_MAX: usize = 512;
 
 #[derive(Serialize)]
 struct EventView<'a> {
@@ -71,13 +77,30 @@ pub(crate) async fn of_task(
     Ok(sse::stream(following, scheduler, place))
 }
 
-pub(crate) async fn of_all(State(api): State<Api>, headers: HeaderMap) -> Result<Response, Problem> {
+pub(crate) async fn of_all(
+    State(api): State<Api>,
+    params: Params,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let plugin = check(&params)?;
     let place = api.followers.place()?;
     let mut follower = api.store.follow_all();
     if let Some(last) = sse::last_event_id(&headers) {
         follower.go_back(last);
     }
-    Ok(sse::stream(OfAll { follower, look_at: None }, api.scheduler, place))
+    Ok(sse::stream(OfAll { follower, plugin, passed_over: 0, look_at: None }, api.scheduler, place))
+}
+
+/// Reads of which plugin the events are wanted.
+fn check(params: &Params) -> Result<Option<PluginName>, Problem> {
+    let (mut plugin, mut faults) = (None, Faults::default());
+    for (name, value) in params.iter().filter(|(name, _)| *name == "plugin") {
+        plugin = value.parse().ok();
+        if plugin.is_none() {
+            faults.push(Fault::parameter(name, "plugin must be the name of a plugin"));
+        }
+    }
+    Problem::unless(faults, plugin)
 }
 
 fn about(operation: Operation) -> Operation {
@@ -103,9 +126,11 @@ pub(crate) fn about_of_task() -> Operation {
 }
 
 pub(crate) fn about_of_all() -> Operation {
-    about(Operation::get("/events", "followAll", "Follow what happens to all tasks")).detail(
-        "Begins with what happens next, or after `Last-Event-ID`; an event `gap` tells what was missed.",
-    )
+    about(Operation::get("/events", "followAll", "Follow what happens to all tasks"))
+        .query("plugin", "Only what happens to tasks of this plugin.", &plain::<Name>())
+        .detail(
+            "Begins with what happens next, or after `Last-Event-ID`; an event `gap` tells what was missed.",
+        )
 }
 
 /// One who follows a task.
@@ -258,6 +283,10 @@ fn write(event: &Event, progress: Option<&Progress>, snapshot: bool) -> String {
 /// One who follows all tasks.
 struct OfAll {
     follower: AllFollower,
+    /// The plugin whose events are wanted; those of all if there is none.
+    plugin: Option<PluginName>,
+    /// Events that were not wanted since the last that was sent.
+    passed_over: usize,
     /// When to look again at the earliest.
     look_at: Option<Instant>,
 }
@@ -270,17 +299,41 @@ struct Gap {
     seq: u64,
 }
 
+impl OfAll {
+    /// Writes those that are wanted. After many others only where the client is, so that it need not come back to
+    /// a place that is not known any more.
+    fn write(&mut self, events: &[Event]) -> String {
+        let is_wanted =
+            |event: &&Event| self.plugin.as_ref().is_none_or(|plugin| event.news.plugin == *plugin);
+        let wanted: Vec<_> = events.iter().filter(is_wanted).collect();
+        self.passed_over = if wanted.is_empty() { self.passed_over + events.len() } else { 0 };
+        match events.last() {
+            Some(last) if self.passed_over >= PASSED_OVER_MAX => {
+                self.passed_over = 0;
+                format!("id: {}\n\n", last.seq)
+            }
+            _ => wanted.into_iter().map(|event| write(event, None, false)).collect(),
+        }
+    }
+}
+
 impl Source for OfAll {
     async fn next(&mut self) -> Option<String> {
-        if let Some(look_at) = self.look_at {
-            tokio::time::sleep_until(look_at).await;
-        }
-        Some(match self.follower.next().await {
-            Told::Events(events) => {
-                self.look_at = (events.len() < MANY).then(|| Instant::now() + PACE);
-                events.iter().map(|event| write(event, None, false)).collect()
+        loop {
+            if let Some(look_at) = self.look_at {
+                tokio::time::sleep_until(look_at).await;
             }
-            Told::Missed { after, until } => sse::event("gap", Some(until), &Gap { after, seq: until }),
-        })
+            let events = match self.follower.next().await {
+                Told::Events(events) => events,
+                Told::Missed { after, until } => {
+                    return Some(sse::event("gap", Some(until), &Gap { after, seq: until }));
+                }
+            };
+            self.look_at = (events.len() < MANY).then(|| Instant::now() + PACE);
+            let piece = self.write(&events);
+            if !piece.is_empty() {
+                return Some(piece);
+            }
+        }
     }
 }

@@ -5,28 +5,28 @@ use serde_json::json;
 use wasmill_model::{TAGS_MAX, TaskState, Timestamp};
 use wasmill_store::Filter;
 
+use crate::faults::{Fault, Faults};
 use crate::openapi::Operation;
 use crate::openapi::values::{NO_CONTROLS, Name, plain};
-use crate::problem::Fault;
 
-/// The names of the parameters, for messages.
-pub(crate) const NAMES: &str = "state, plugin, tag, created_after, created_before, q";
-
-/// Takes over one parameter of a query; false if it is none of a filter.
-pub(crate) fn take(filter: &mut Filter, name: &str, value: &str, faults: &mut Vec<Fault>) -> bool {
+/// Takes over one parameter of a query, if it is one of a filter.
+pub(crate) fn take(filter: &mut Filter, name: &str, value: &str, faults: &mut Faults) {
     let taken = match name {
         "state" => states(filter, value),
-        "plugin" => once(&mut filter.plugin, value.parse().ok(), "the name of a plugin"),
+        "plugin" => one(&mut filter.plugin, value.parse().ok(), "the name of a plugin"),
         "tag" => tag(filter, value),
-        "created_after" => once(&mut filter.created_after, moment(value), MOMENT),
-        "created_before" => once(&mut filter.created_before, moment(value), MOMENT),
-        "q" => once(&mut filter.id, value.parse().ok(), ID),
-        _ => return false,
+        "created_after" => one(&mut filter.created_after, moment(value), MOMENT),
+        "created_before" => one(&mut filter.created_before, moment(value), MOMENT),
+        "q" => one(&mut filter.id, value.parse().ok(), ID),
+        "id_end" => one(&mut filter.id_end, value.parse().ok(), ID_END),
+        "schedule" => one(&mut filter.schedule, value.parse().ok(), "the name of a schedule"),
+        "group" => one(&mut filter.group, value.parse().ok(), LABEL),
+        "unique_key" => one(&mut filter.unique_key, value.parse().ok(), KEY),
+        _ => return,
     };
     if let Err(must) = taken {
         faults.push(Fault::parameter(name, format!("{name} must be {must}")));
     }
-    true
 }
 
 /// Writes the filter as parameters, each with `&` before it, so that the next page is asked for with it.
@@ -51,15 +51,30 @@ pub(crate) fn parameters(filter: &Filter) -> String {
     if let Some(id) = &filter.id {
         query.append_pair("q", &id.to_string());
     }
+    if let Some(id) = &filter.id_end {
+        query.append_pair("id_end", &id.to_string());
+    }
+    if let Some(schedule) = &filter.schedule {
+        query.append_pair("schedule", schedule.as_str());
+    }
+    if let Some(group) = &filter.group {
+        query.append_pair("group", group.as_str());
+    }
+    if let Some(key) = &filter.unique_key {
+        query.append_pair("unique_key", key.as_str());
+    }
     let query = query.finish();
     if query.is_empty() { query } else { format!("&{query}") }
 }
 
-const ID: &str = "the beginning of an id, 4 to 32 hexadecimal digits, given once";
+const ID: &str = "the beginning of an id, 4 to 32 hexadecimal digits";
+const ID_END: &str = "the end of an id, 4 to 32 hexadecimal digits without hyphens";
+const LABEL: &str = "1 to 64 characters without control characters";
+const KEY: &str = "1 to 255 characters without control characters";
 /// The beginning of an id, each of whose hyphens may be left out.
 const ID_PATTERN: &str = "^([0-9A-Fa-f]{4,7}|[0-9A-Fa-f]{8}(-?[0-9A-Fa-f]{0,4}|-?[0-9A-Fa-f]{4}(-?[0-9A-Fa-f]{0,4}|\
     -?[0-9A-Fa-f]{4}(-?[0-9A-Fa-f]{0,4}|-?[0-9A-Fa-f]{4}-?[0-9A-Fa-f]{0,12}))))$";
-const MOMENT: &str = "a time such as 2026-11-23T07:26:49Z, given once";
+const MOMENT: &str = "a time such as 2026-11-23T07:26:49Z";
 
 fn states(filter: &mut Filter, value: &str) -> Result<(), &'static str> {
     for word in value.split(',') {
@@ -74,7 +89,7 @@ fn states(filter: &mut Filter, value: &str) -> Result<(), &'static str> {
 
 /// Takes one more tag; a task must have all of them.
 fn tag(filter: &mut Filter, value: &str) -> Result<(), &'static str> {
-    let tag = value.parse().map_err(|_| "1 to 64 characters without control characters")?;
+    let tag = value.parse().map_err(|_| LABEL)?;
     if filter.tags.len() == TAGS_MAX {
         return Err("given at most 16 times");
     }
@@ -82,11 +97,8 @@ fn tag(filter: &mut Filter, value: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-fn once<T>(slot: &mut Option<T>, value: Option<T>, must: &'static str) -> Result<(), &'static str> {
-    if slot.is_some() || value.is_none() {
-        return Err(must);
-    }
-    *slot = value;
+fn one<T>(slot: &mut Option<T>, value: Option<T>, must: &'static str) -> Result<(), &'static str> {
+    *slot = Some(value.ok_or(must)?);
     Ok(())
 }
 
@@ -104,6 +116,9 @@ pub(crate) fn about(operation: Operation, states: &[TaskState]) -> Operation {
     let tags = json!({"type": "array", "items": tag, "minItems": 1, "maxItems": TAGS_MAX});
     let moment = json!({"type": "string", "format": "date-time"});
     let id = json!({"type": "string", "pattern": ID_PATTERN});
+    let id_end = json!({"type": "string", "pattern": "^[0-9A-Fa-f]{4,32}$"});
+    let group = json!({"type": "string", "minLength": 1, "maxLength": 64, "pattern": NO_CONTROLS});
+    let key = json!({"type": "string", "minLength": 1, "maxLength": 255, "pattern": NO_CONTROLS});
     operation
         .query("state", "Tasks in one of these states.", &states)
         .query("plugin", "Tasks of this plugin.", &plain::<Name>())
@@ -111,6 +126,10 @@ pub(crate) fn about(operation: Operation, states: &[TaskState]) -> Operation {
         .query("created_after", "Tasks accepted at this moment or later.", &moment)
         .query("created_before", "Tasks accepted before this moment.", &moment)
         .query("q", "Tasks whose ids begin so, with hyphens or without.", &id)
+        .query("id_end", "Tasks whose ids end so, without hyphens.", &id_end)
+        .query("schedule", "Tasks that this schedule has asked for.", &plain::<Name>())
+        .query("group", "Tasks of this group.", &group)
+        .query("unique_key", "Tasks that have this unique key, or had it while they were not finished.", &key)
 }
 
 #[cfg(test)]
@@ -118,11 +137,11 @@ mod tests {
     use super::*;
 
     fn read(query: &str) -> (Filter, usize) {
-        let (mut filter, mut faults) = (Filter::default(), Vec::new());
+        let (mut filter, mut faults) = (Filter::default(), Faults::default());
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            assert!(take(&mut filter, &name, &value, &mut faults), "{name}");
+            take(&mut filter, &name, &value, &mut faults);
         }
-        (filter, faults.len())
+        (filter, faults.into_parts().1.len())
     }
 
     #[test]
@@ -135,6 +154,7 @@ mod tests {
             "&state=failed&plugin=a.b-c_d&created_after=2026-11-23T07%3A26%3A49Z",
             "&created_before=2026-11-23T07%3A26%3A49.603656725Z",
             "&tag=a&q=01a2074ce50",
+            "&id_end=0fdb&schedule=nightly&group=tenant+7&unique_key=k%26",
         ] {
             let (filter, faults) = read(query);
             assert_eq!((parameters(&filter).as_str(), faults), (query, 0));
@@ -158,13 +178,16 @@ mod tests {
             "plugin=No Name",
             "tag=",
             "tag=%00",
-            "plugin=a&plugin=b",
             "created_after=yesterday",
             "created_before=2026-11-23",
             "q=",
             "q=01a",
             "q=tasks",
-            "q=01a2&q=01a3",
+            "id_end=12",
+            "id_end=0fdb-12",
+            "schedule=No Name",
+            "group=",
+            "unique_key=%0A",
         ] {
             assert_eq!(read(query).1, 1, "{query}");
         }

@@ -1,7 +1,7 @@
 //! `GET /task`: tasks, newest first, a page at a time, all or those that fit a filter.
 
 use axum::Json;
-use axum::extract::{RawQuery, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::IntoResponse;
 use serde_json::json;
@@ -9,17 +9,19 @@ use wasmill_model::TaskState;
 use wasmill_store::{Filter, ListQuery};
 
 use crate::app::Api;
+use crate::faults::{Fault, Faults};
 use crate::filter;
 use crate::openapi::{Answer, Operation};
-use crate::problem::{Fault, Problem};
+use crate::params::{Params, whole_number};
+use crate::problem::Problem;
 use crate::problem_kind as kind;
 use crate::record::{self, Record};
 
 /// How many tasks a page has unless asked otherwise, and at most.
 const LIMIT_MAX: usize = 1_000;
 
-pub(crate) async fn list(State(api): State<Api>, query: RawQuery) -> Result<impl IntoResponse, Problem> {
-    let query = check(query.0.as_deref().unwrap_or_default())?;
+pub(crate) async fn list(State(api): State<Api>, params: Params) -> Result<impl IntoResponse, Problem> {
+    let query = check(&params)?;
     let limit = query.limit;
     let filter = filter::parameters(&query.filter);
     let page = api.store.list(query).await?;
@@ -35,13 +37,13 @@ pub(crate) async fn list(State(api): State<Api>, query: RawQuery) -> Result<impl
     Ok((headers, Json(records)))
 }
 
-fn check(query: &str) -> Result<ListQuery, Problem> {
+fn check(params: &Params) -> Result<ListQuery, Problem> {
     let mut checked = ListQuery { limit: LIMIT_MAX, before: None, filter: Filter::default() };
-    let mut faults = Vec::new();
-    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-        match &*name {
-            "limit" => match value.parse() {
-                Ok(limit) if (1..=LIMIT_MAX).contains(&limit) => checked.limit = limit,
+    let mut faults = Faults::default();
+    for (name, value) in params.iter() {
+        match name {
+            "limit" => match whole_number(value).and_then(|limit| usize::try_from(limit).ok()) {
+                Some(limit) if (1..=LIMIT_MAX).contains(&limit) => checked.limit = limit,
                 _ => {
                     let detail = format!("limit must be a whole number from 1 to {LIMIT_MAX}");
                     faults.push(Fault::parameter("limit", detail));
@@ -54,12 +56,7 @@ fn check(query: &str) -> Result<ListQuery, Problem> {
                     faults.push(Fault::parameter("cursor", detail));
                 }
             },
-            name if filter::take(&mut checked.filter, name, &value, &mut faults) => {}
-            name => {
-                let known = filter::NAMES;
-                let detail = format!("unknown parameter '{name}'; known are limit, cursor, {known}");
-                faults.push(Fault::parameter(name, detail));
-            }
+            name => filter::take(&mut checked.filter, name, value, &mut faults),
         }
     }
     Problem::unless(faults, checked)

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
@@ -15,8 +15,10 @@ use wasmill_model::{LINE_SEQ_MAX, LogLine, Task, TaskId};
 use wasmill_store::{Follower, LiveLog, StoreError};
 
 use crate::app::Api;
+use crate::faults::{Fault, Faults};
 use crate::openapi::{Answer, Operation};
-use crate::problem::{Fault, Problem};
+use crate::params::{Params, whole_number};
+use crate::problem::Problem;
 use crate::problem_kind as kind;
 use crate::record::{Rfc3339, words};
 use crate::sse::{self, Source};
@@ -63,11 +65,11 @@ impl From<LogLine> for LineView {
 pub(crate) async fn logs(
     State(api): State<Api>,
     Path(id): Path<String>,
-    query: RawQuery,
+    params: Params,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let id = Api::task_id(&id)?;
-    let (after, limit) = check(query.0.as_deref().unwrap_or_default())?;
+    let (after, limit) = check(&params)?;
     if sse::is_wanted(&headers) {
         let place = api.followers.place()?;
         let follower = api.store.follow(id);
@@ -99,29 +101,26 @@ pub(crate) async fn logs(
     Ok((headers, Json(lines)).into_response())
 }
 
-fn check(query: &str) -> Result<(u64, usize), Problem> {
+fn check(params: &Params) -> Result<(u64, usize), Problem> {
     let (mut after, mut limit) = (0, LIMIT);
-    let mut faults = Vec::new();
-    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-        match &*name {
-            "after" => match value.parse() {
-                Ok(seq) if seq <= LINE_SEQ_MAX => after = seq,
+    let mut faults = Faults::default();
+    for (name, value) in params.iter() {
+        match name {
+            "after" => match whole_number(value) {
+                Some(seq) if seq <= LINE_SEQ_MAX => after = seq,
                 _ => {
                     let detail = "after must be the seq of a line, the last that was read, or 0";
                     faults.push(Fault::parameter("after", detail));
                 }
             },
-            "limit" => match value.parse() {
-                Ok(lines) if (1..=LIMIT_MAX).contains(&lines) => limit = lines,
+            "limit" => match whole_number(value).and_then(|lines| usize::try_from(lines).ok()) {
+                Some(lines) if (1..=LIMIT_MAX).contains(&lines) => limit = lines,
                 _ => {
                     let detail = format!("limit must be a whole number from 1 to {LIMIT_MAX}");
                     faults.push(Fault::parameter("limit", detail));
                 }
             },
-            name => {
-                let detail = format!("unknown parameter '{name}'; known are after, limit");
-                faults.push(Fault::parameter(name, detail));
-            }
+            _ => {}
         }
     }
     Problem::unless(faults, (after, limit))

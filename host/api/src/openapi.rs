@@ -3,6 +3,7 @@
 //! The schemas come from the types that are read and written, by schemars. A test holds the document
 //! against the table of routes; the tests of the product hold every answer against the document.
 
+use std::collections::HashMap;
 use std::sync::OnceLock;
 
 use axum::http::header;
@@ -12,8 +13,8 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    batch, cancel, cancel_many, docs, drain, events, health, index, list, logs, metrics, pause, plugins,
-    result, retry, retry_many, schedules, stats, status, submit, task, upload, webhook,
+    batch, cancel, cancel_many, docs, drain, events, health, index, input, list, logs, metrics, pause,
+    plugins, result, retry, retry_many, schedules, stats, status, submit, task, upload, webhook,
 };
 
 pub(crate) mod answer;
@@ -21,11 +22,14 @@ pub(crate) mod operation;
 pub(crate) mod values;
 
 pub(crate) use answer::Answer;
-pub(crate) use operation::Operation;
+pub(crate) use operation::{Operation, Takes};
 use operation::{Schemas, Tag};
 
 const ABOUT: &str = "Wasmill runs each task as a fresh, sandboxed instance of a WebAssembly plugin. \
     Every error is `application/problem+json` (RFC 9457) with a stable `code`. \
+    A query parameter that is not documented, one that is given twice without being a list, and a body where none \
+    is documented are refused with 422. `Idempotency-Key` is heeded where tasks are made, and has no effect \
+    elsewhere: what the other operations do is the same when it is done twice. \
     Answers may gain keys; what is there keeps its type and meaning.";
 
 /// Tells of every method of every route in the table of `app.rs`.
@@ -40,6 +44,7 @@ fn operations() -> Vec<Operation> {
         task::about(),
         cancel::about_remove(),
         status::about(),
+        input::about(),
         result::about(),
         logs::about(),
         events::about_of_task(),
@@ -76,6 +81,18 @@ pub(crate) async fn openapi() -> impl IntoResponse {
     static TEXT: OnceLock<String> = OnceLock::new();
     let text = TEXT.get_or_init(|| document().to_string());
     ([(header::CONTENT_TYPE, "application/json")], text.as_str())
+}
+
+/// What a request may bring to each operation, by path and method.
+pub(crate) type TakesByPath = HashMap<&'static str, HashMap<&'static str, Takes>>;
+
+/// Returns what a request may bring to each operation.
+pub(crate) fn takes() -> TakesByPath {
+    let mut all = TakesByPath::new();
+    for operation in operations() {
+        all.entry(operation.path).or_default().insert(operation.method, operation.takes());
+    }
+    all
 }
 
 /// Makes the document.

@@ -2,22 +2,19 @@
 //!
 //! `submit` calls it; each reads one field, or says what it would have to be.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 use wasmill_model::{
     Dependencies, Group, OnConflict, Priority, TAGS_MAX, Tag, TaskId, TimeDelta, Timestamp, Unique,
-    UniqueKey, Webhook,
+    UniqueKey, Webhook, parse_duration,
 };
 
 use crate::depends;
-use crate::problem::Fault;
+use crate::faults::{Fault, Faults};
+use crate::fields::{Fields, text, whole_number};
 use crate::webhook;
-
-/// The names of the fields, for messages.
-pub(crate) const NAMES: &str = "delay, run_at, priority, tags, unique_key, on_conflict, depends_on, on_failure, input_from, webhook, group";
 
 /// How far ahead a task may be put off: a year.
 const DELAY_MAX: Duration = Duration::from_secs(366 * 86_400);
@@ -37,12 +34,12 @@ pub(crate) struct Options {
 
 /// Takes the options out of the fields of a request; `earlier` are the tasks of its batch before it.
 pub(crate) fn take(
-    fields: &mut BTreeMap<String, &RawValue>,
+    fields: &mut Fields<'_>,
     now: Timestamp,
     earlier: Option<&[TaskId]>,
-    faults: &mut Vec<Fault>,
+    faults: &mut Faults,
 ) -> Options {
-    let mut take = |name: &str| fields.remove(name).filter(|value| value.get() != "null");
+    let mut take = |name: &str| fields.take(name);
     let delay = take("delay");
     Options {
         run_at: run_at(delay, take("run_at"), now, faults),
@@ -50,7 +47,7 @@ pub(crate) fn take(
         priority: priority(take("priority"), faults),
         tags: tags(take("tags"), faults),
         unique: unique(take("unique_key"), take("on_conflict"), faults),
-        dependencies: depends::Fields {
+        dependencies: depends::Wishes {
             depends_on: take("depends_on"),
             on_failure: take("on_failure"),
             input_from: take("input_from"),
@@ -65,7 +62,7 @@ fn run_at(
     delay: Option<&RawValue>,
     run_at: Option<&RawValue>,
     now: Timestamp,
-    faults: &mut Vec<Fault>,
+    faults: &mut Faults,
 ) -> Option<Timestamp> {
     if delay.is_some() && run_at.is_some() {
         faults.push(Fault::field("run_at", "name delay or run_at, not both"));
@@ -73,7 +70,7 @@ fn run_at(
     let latest = now + TimeDelta::from_std(DELAY_MAX).unwrap_or_default();
     if let Some(value) = delay {
         let delay = text(value)
-            .and_then(|text| humantime::parse_duration(&text).ok())
+            .and_then(|text| parse_duration(&text).ok())
             .filter(|delay| *delay <= DELAY_MAX)
             .and_then(|delay| now.checked_add_signed(TimeDelta::from_std(delay).ok()?));
         if delay.is_none() {
@@ -93,9 +90,9 @@ fn run_at(
     moment
 }
 
-fn priority(value: Option<&RawValue>, faults: &mut Vec<Fault>) -> Priority {
+fn priority(value: Option<&RawValue>, faults: &mut Faults) -> Priority {
     let Some(value) = value else { return Priority::default() };
-    let priority = serde_json::from_str::<i64>(value.get()).ok().and_then(Priority::of);
+    let priority = whole_number(value).and_then(Priority::of);
     priority.unwrap_or_else(|| {
         let most = Priority::MAX;
         let detail = format!("priority must be a whole number from -{most} to {most}");
@@ -104,7 +101,7 @@ fn priority(value: Option<&RawValue>, faults: &mut Vec<Fault>) -> Priority {
     })
 }
 
-fn tags(value: Option<&RawValue>, faults: &mut Vec<Fault>) -> Vec<Tag> {
+fn tags(value: Option<&RawValue>, faults: &mut Faults) -> Vec<Tag> {
     let Some(value) = value else { return Vec::new() };
     let texts: Option<Vec<String>> = serde_json::from_str(value.get()).ok();
     let tags: Option<Vec<Tag>> = texts
@@ -123,7 +120,7 @@ fn tags(value: Option<&RawValue>, faults: &mut Vec<Fault>) -> Vec<Tag> {
     tags
 }
 
-fn unique(key: Option<&RawValue>, on_conflict: Option<&RawValue>, faults: &mut Vec<Fault>) -> Option<Unique> {
+fn unique(key: Option<&RawValue>, on_conflict: Option<&RawValue>, faults: &mut Faults) -> Option<Unique> {
     let on_conflict = match on_conflict.map(|value| text(value).unwrap_or_default()) {
         None => OnConflict::default(),
         Some(_) if key.is_none() => {
@@ -145,10 +142,10 @@ fn unique(key: Option<&RawValue>, on_conflict: Option<&RawValue>, faults: &mut V
     Some(Unique { key: key?, on_conflict })
 }
 
-fn group(value: Option<&RawValue>, faults: &mut Vec<Fault>) -> Option<Group> {
+fn group(value: Option<&RawValue>, faults: &mut Faults) -> Option<Group> {
     let group = text(value?).and_then(|text| text.parse().ok());
     if group.is_none() {
-        let detail = "group must be a string of 1 to 64 bytes without control characters";
+        let detail = "group must be a string of 1 to 64 characters without control characters";
         faults.push(Fault::field("group", detail));
     }
     group
@@ -159,20 +156,17 @@ pub(crate) fn group_of(tags: &[Tag], prefix: &str) -> Option<Group> {
     tags.iter().find_map(|tag| tag.as_str().strip_prefix(prefix)?.parse().ok())
 }
 
-fn text(value: &RawValue) -> Option<String> {
-    serde_json::from_str(value.get()).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn read(body: &str) -> (Options, Vec<String>) {
-        let mut fields: BTreeMap<String, &RawValue> = serde_json::from_str(body).expect("an object");
-        let mut faults = Vec::new();
+        let body: &RawValue = serde_json::from_str(body).expect("JSON");
+        let mut fields = Fields::read(body, &crate::submit::FIELDS).expect("an object");
+        let mut faults = Faults::default();
         let options = take(&mut fields, DateTime::UNIX_EPOCH, None, &mut faults);
-        assert!(fields.is_empty(), "{body}");
-        (options, faults.into_iter().filter_map(|fault| fault.pointer).collect())
+        fields.report("", &mut faults);
+        (options, faults.into_parts().1.into_iter().filter_map(|fault| fault.pointer).collect())
     }
 
     #[test]
@@ -213,6 +207,8 @@ mod tests {
             (r#"{"run_at": "9999-01-01T00:00:00Z"}"#, "/run_at"),
             (r#"{"priority": 1001}"#, "/priority"),
             (r#"{"priority": 0.5}"#, "/priority"),
+            (r#"{"delay": "5M"}"#, "/delay"),
+            (r#"{"priority": 1, "priority": 1}"#, "/priority"),
             (r#"{"priority": "high"}"#, "/priority"),
             (r#"{"tags": "a"}"#, "/tags"),
             (r#"{"tags": [""]}"#, "/tags"),

@@ -4,7 +4,6 @@
 //! library worded by itself into one.
 
 use std::any::Any;
-use std::borrow::Cow;
 use std::net::IpAddr;
 
 use axum::Json;
@@ -22,11 +21,15 @@ use wasmill_model::{
 use wasmill_runtime::UploadError;
 use wasmill_store::StoreError;
 
+use crate::faults::{FAULTS_MAX, Fault, Faults, quoted, shortened};
 use crate::openapi::values::{Id, State};
 use crate::problem_kind::{self as kind, Kind};
 
 /// What `GET /task/{id}/result` has always said when there is no result.
 pub(crate) const NO_RESULT: &str = "task running or failed, no result, check status";
+
+/// Bytes that are repeated of the path that was asked for.
+const INSTANCE_BYTES_MAX: usize = 1_000;
 
 /// An error for a client.
 #[derive(Clone, Debug)]
@@ -39,49 +42,6 @@ pub(crate) struct Problem {
     state: Option<TaskState>,
     retry_after_secs: Option<u32>,
     holder: Option<TaskId>,
-}
-
-/// One thing that is wrong with a request.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-pub(crate) struct Fault {
-    /// A JSON pointer into the body.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) pointer: Option<String>,
-    /// The name of a query parameter.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) parameter: Option<String>,
-    /// What is wrong, and what would be right.
-    pub(crate) detail: String,
-}
-
-impl Fault {
-    /// Names a field of the body, escaped as RFC 6901 asks.
-    pub(crate) fn field(name: &str, detail: impl Into<String>) -> Self {
-        let pointer = format!("/{}", name.replace('~', "~0").replace('/', "~1"));
-        Self { pointer: Some(pointer), parameter: None, detail: detail.into() }
-    }
-
-    /// Means the body as a whole.
-    pub(crate) fn body(detail: impl Into<String>) -> Self {
-        Self { pointer: Some(String::new()), parameter: None, detail: detail.into() }
-    }
-
-    /// Says which item of an array it is about.
-    pub(crate) fn within(self, index: usize) -> Self {
-        let pointer = self.pointer.map(|pointer| format!("/{index}{pointer}"));
-        Self { pointer, ..self }
-    }
-
-    /// Says which field of the body holds what it is about.
-    pub(crate) fn under(self, field: &str) -> Self {
-        let pointer = self.pointer.map(|pointer| format!("/{field}{pointer}"));
-        Self { pointer, ..self }
-    }
-
-    /// Names a query parameter.
-    pub(crate) fn parameter(name: &str, detail: impl Into<String>) -> Self {
-        Self { pointer: None, parameter: Some(name.to_owned()), detail: detail.into() }
-    }
 }
 
 /// An error, as RFC 9457 words it.
@@ -97,13 +57,13 @@ pub(crate) struct Document<'a> {
     status: u16,
     /// What is wrong here, and what would be right.
     detail: &'a str,
-    /// The path that was asked for.
+    /// The path that was asked for, cut if it is long.
     instance: &'a str,
     /// What kind of problem it is, for machines. It never changes.
     code: &'a str,
-    /// Everything that is wrong with the request.
+    /// What is wrong with the request, the first ten things.
     #[serde(skip_serializing_if = "<[Fault]>::is_empty")]
-    #[schemars(length(min = 1))]
+    #[schemars(length(min = 1, max = FAULTS_MAX))]
     errors: &'a [Fault],
     /// The state of the task, where that is the problem.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -132,7 +92,6 @@ impl Problem {
     }
 
     /// Returns what kind of problem it is, for machines.
-    #[cfg(test)]
     pub(crate) fn code(&self) -> &'static str {
         self.code
     }
@@ -149,7 +108,7 @@ impl Problem {
     /// The request is meant for a name that a stranger may have made lead here.
     pub(crate) fn unknown_host(name: &[u8]) -> Self {
         let name = String::from_utf8_lossy(name);
-        let name = shortened(&name);
+        let name = quoted(&name);
         let detail = format!(
             "this server does not know itself as '{name}': a web page could have made that name lead here; if it \
              is right, start the server with --public-host {name}"
@@ -163,7 +122,7 @@ impl Problem {
         let detail = format!(
             "a page of {} may not change anything here; if it may, start the server with --allow-origin and that \
              origin",
-            shortened(origin)
+            quoted(origin)
         );
         Self::of(kind::CROSS_ORIGIN, detail)
     }
@@ -186,12 +145,12 @@ impl Problem {
     }
 
     pub(crate) fn encoded_body(encoding: &str) -> Self {
-        let detail = format!("send the body as it is, without 'Content-Encoding: {}'", shortened(encoding));
+        let detail = format!("send the body as it is, without 'Content-Encoding: {}'", quoted(encoding));
         Self::of(kind::ENCODED_BODY, detail)
     }
 
     pub(crate) fn invalid_id(text: &str, error: InvalidTaskId) -> Self {
-        let detail = format!("'{}' is no task id: {error}", shortened(text));
+        let detail = format!("'{}' is no task id: {error}", quoted(text));
         Self::of(kind::INVALID_ID, detail)
     }
 
@@ -217,15 +176,22 @@ impl Problem {
 
     /// Another task holds the unique key.
     pub(crate) fn key_taken(pointer: &str, key: &str, holder: TaskId) -> Self {
-        let detail = format!("task {holder} waits or runs under the unique key '{key}'");
-        let fault = Fault { pointer: Some(pointer.to_owned()), parameter: None, detail: detail.clone() };
+        let detail = format!("task {holder} waits or runs under the unique key '{}'", quoted(key));
+        let fault = Fault::at(pointer, detail.clone());
         Self { errors: vec![fault], holder: Some(holder), ..Self::of(kind::KEY_TAKEN, detail) }
+    }
+
+    /// An earlier request of the same batch has the unique key.
+    pub(crate) fn key_taken_within(index: usize, earlier: usize, key: &str) -> Self {
+        let detail = format!("/{earlier} of this batch has the same unique key '{}'", quoted(key));
+        let fault = Fault::at(format!("/{index}/unique_key"), detail.clone());
+        Self { errors: vec![fault], ..Self::of(kind::KEY_TAKEN, detail) }
     }
 
     /// A new task is to wait for one that is not there.
     pub(crate) fn unknown_dependency(pointer: String, id: TaskId) -> Self {
         let detail = format!("there is no task {id} to wait for; it was never accepted or has been deleted");
-        Self::invalid_request(vec![Fault { pointer: Some(pointer), parameter: None, detail }])
+        Self::invalid_request(Fault::at(pointer, detail))
     }
 
     /// Says that no more tasks of a plugin may wait; of a batch, which of them was one too many.
@@ -233,10 +199,10 @@ impl Problem {
         let detail = format!(
             "{waiting_max} tasks of plugin {plugin} are the most that may wait, as its manifest says; try again later"
         );
-        let fault = |index: usize| Fault {
-            pointer: Some(format!("/{index}")),
-            parameter: None,
-            detail: format!("there is no room for this one and those after it; nothing was stored: {detail}"),
+        let fault = |index: usize| {
+            let detail =
+                format!("there is no room for this one and those after it; nothing was stored: {detail}");
+            Fault::at(format!("/{index}"), detail)
         };
         let errors = index.map(fault).into_iter().collect();
         Self { errors, ..Self::of(kind::PLUGIN_LINE_FULL, detail) }
@@ -247,14 +213,20 @@ impl Problem {
         Self::of(kind::UNREADABLE_BODY, detail)
     }
 
-    pub(crate) fn invalid_request(errors: Vec<Fault>) -> Self {
-        let detail: Vec<_> = errors.iter().map(|fault| fault.detail.as_str()).collect();
-        let detail = detail.join("; ");
+    pub(crate) fn invalid_request(faults: impl Into<Faults>) -> Self {
+        let faults = faults.into();
+        let (detail, errors) = faults.into_parts();
         Self { errors, ..Self::of(kind::INVALID_REQUEST, detail) }
     }
 
+    /// The request has a body where none is taken.
+    pub(crate) fn no_body() -> Self {
+        let detail = "the body must be empty: this takes none, and what it means is said by path and query";
+        Self::invalid_request(Fault::body(detail))
+    }
+
     /// Returns what was read of a request, unless something is wrong with it.
-    pub(crate) fn unless<T>(faults: Vec<Fault>, read: T) -> Result<T, Self> {
+    pub(crate) fn unless<T>(faults: Faults, read: T) -> Result<T, Self> {
         if faults.is_empty() { Ok(read) } else { Err(Self::invalid_request(faults)) }
     }
 
@@ -278,18 +250,17 @@ impl Problem {
     }
 
     pub(crate) fn unknown_plugin(name: &str) -> Self {
-        let detail = format!("there is no plugin '{}'; GET /plugins lists those there are", shortened(name));
+        let detail = format!("there is no plugin '{}'; GET /plugins lists those there are", quoted(name));
         Self::of(kind::UNKNOWN_PLUGIN, detail)
     }
 
     pub(crate) fn unknown_schedule(name: &str) -> Self {
-        let detail =
-            format!("there is no schedule '{}'; GET /schedules lists those there are", shortened(name));
+        let detail = format!("there is no schedule '{}'; GET /schedules lists those there are", quoted(name));
         Self::of(kind::UNKNOWN_SCHEDULE, detail)
     }
 
     pub(crate) fn invalid_schedule_name(name: &str, error: InvalidScheduleName) -> Self {
-        let detail = format!("'{}' cannot name a schedule: {error}", shortened(name));
+        let detail = format!("'{}' cannot name a schedule: {error}", quoted(name));
         Self::of(kind::INVALID_SCHEDULE_NAME, detail)
     }
 
@@ -345,7 +316,7 @@ impl Problem {
     }
 
     pub(crate) fn invalid_plugin_name(name: &str, error: InvalidPluginName) -> Self {
-        let detail = format!("'{}' cannot name a plugin: {error}", shortened(name));
+        let detail = format!("'{}' cannot name a plugin: {error}", quoted(name));
         Self::of(kind::INVALID_PLUGIN_NAME, detail)
     }
 
@@ -421,8 +392,14 @@ impl Problem {
         Self::of(kind::INTERNAL, detail)
     }
 
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// Writes it out, as the answer to a request for this path.
     pub(crate) fn document(&self, instance: &str) -> Response {
+        // What was asked for may be as long as a URI may be.
+        let instance = &*shortened(instance, INSTANCE_BYTES_MAX);
         let document = Document {
             r#type: format!("urn:wasmill:problem:{}", self.code),
             title: self.title,
@@ -473,10 +450,12 @@ impl From<StoreError> for Problem {
                 Self::plugin_full(&plugin, waiting_max, None)
             }
             StoreError::KeyTaken { key, holder, .. } => Self::key_taken("/unique_key", &key, holder),
+            StoreError::KeyTwice { index, earlier, key } => Self::key_taken_within(index, earlier, &key),
             StoreError::UnknownDependency { place, id, .. } => {
                 Self::unknown_dependency(format!("/depends_on/{place}"), id)
             }
             StoreError::KeyReused { key } => {
+                let key = quoted(&key);
                 let detail = format!(
                     "another request was made under the Idempotency-Key '{key}' within 24 hours; take another key"
                 );
@@ -532,12 +511,12 @@ fn keep_headers(from: &HeaderMap, to: &mut HeaderMap) {
 }
 
 pub(crate) async fn unknown_route(uri: Uri) -> Problem {
-    let detail = format!("there is nothing at {}", shortened(uri.path()));
+    let detail = format!("there is nothing at {}", quoted(uri.path()));
     Problem::of(kind::UNKNOWN_ROUTE, detail)
 }
 
 pub(crate) async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
-    let detail = format!("{} cannot be asked to {}", shortened(uri.path()), shortened(method.as_str()));
+    let detail = format!("{} cannot be asked to {}", quoted(uri.path()), quoted(method.as_str()));
     Problem::of(kind::METHOD_NOT_ALLOWED, detail)
 }
 
@@ -550,13 +529,4 @@ pub(crate) fn panicked(panic: Box<dyn Any + Send>) -> Response<Body> {
         .unwrap_or("no message");
     tracing::error!(message, "an endpoint panicked");
     Problem::internal().into_response()
-}
-
-/// Cuts what a client sent before it is quoted back.
-fn shortened(text: &str) -> Cow<'_, str> {
-    const CHARS_MAX: usize = 100;
-    match text.char_indices().nth(CHARS_MAX) {
-        Some((end, _)) => format!("{}…", &text[..end]).into(),
-        None => text.into(),
-    }
 }

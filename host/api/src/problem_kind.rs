@@ -5,7 +5,7 @@
 use axum::http::StatusCode;
 
 /// One kind of problem.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Kind {
     pub(crate) status: StatusCode,
     pub(crate) code: &'static str,

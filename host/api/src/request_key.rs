@@ -1,6 +1,7 @@
 //! The header `Idempotency-Key`: a request that is sent again under it does nothing twice.
 //!
-//! `submit` and `batch` call it. The store decides; this only reads the header and words the answer.
+//! Every route that makes tasks calls it; the others do the same when they are done twice, and pass it over. The
+//! store decides; this only reads the header and words the answer.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::json;

@@ -1,7 +1,7 @@
 //! `GET /task/{id}/result`: the result, or whether there ever will be one; `?wait=30s` waits for it.
 
 use axum::Json;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
@@ -11,6 +11,7 @@ use wasmill_model::{Cause, Task, TaskState};
 
 use crate::app::Api;
 use crate::openapi::{Answer as Answers, Operation};
+use crate::params::Params;
 use crate::problem::{NO_RESULT, Problem};
 use crate::problem_kind as kind;
 use crate::record::words;
@@ -32,11 +33,11 @@ struct NoResultYet {
 pub(crate) async fn result(
     State(api): State<Api>,
     Path(id): Path<String>,
-    query: RawQuery,
+    params: Params,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let id = Api::task_id(&id)?;
-    let wish = Wish::read(query.0.as_deref(), &headers)?;
+    let wish = Wish::read(&params, &headers)?;
     let task = match wish.wait {
         Some(wait) => Api::found(id, wait::until_ended(&api, id, wait).await)?,
         None => Api::found(id, api.store.get(id).await)?,

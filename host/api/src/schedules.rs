@@ -178,8 +178,8 @@ pub fn prepare(api: &Api) -> Prepare {
     Arc::new(move |request, now| {
         let request = serde_json::from_str(request).map_err(|error| error.to_string())?;
         check_one(&api, request, now, None, &mut InputBudget::full()).map_err(|refusal| {
-            let faults = refusal.faults.into_iter().map(|fault| fault.detail);
-            faults.chain(refusal.later).collect::<Vec<_>>().join("; ")
+            let faults = Some(refusal.faults.into_parts().0).filter(|detail| !detail.is_empty());
+            faults.into_iter().chain(refusal.later).collect::<Vec<_>>().join("; ")
         })
     })
 }

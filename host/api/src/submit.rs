@@ -1,33 +1,35 @@
 //! `POST /task`: checks a task request, stores it, and only then answers 201; with `?wait=30s` once the task
 //! has ended, with its record.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{RawQuery, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use wasmill_model::{
-    ATTEMPTS_MAX, Backoff, DEPENDENCIES_MAX, InvalidPluginName, NewTask, PluginName, Priority, TAGS_MAX,
-    TaskId, Timestamp,
+    ATTEMPTS_MAX, Backoff, DEPENDENCIES_MAX, InvalidBackoff, InvalidPluginName, NewTask, PluginName,
+    Priority, TAGS_MAX, TaskId, Timestamp, parse_duration,
 };
-use wasmill_runtime::{InputBudget, NotReady};
+use wasmill_runtime::{InputBudget, NotReady, Violation};
 use wasmill_store::Submitted;
 
 use crate::app::Api;
 use crate::body::read_json;
 use crate::checking::checked;
 use crate::depends;
+use crate::faults::{Fault, Faults};
+use crate::fields::{Fields, text, whole_number};
 use crate::openapi::values::{Anything, Moment, NO_CONTROLS, Name, Span};
 use crate::openapi::{Answer, Operation};
 use crate::options::{self, Options};
-use crate::problem::{Fault, Problem};
+use crate::params::Params;
+use crate::problem::Problem;
 use crate::problem_kind as kind;
 use crate::record::{Accepted, Record};
 use crate::request_key;
@@ -35,17 +37,37 @@ use crate::trace::{self, Caller};
 use crate::wait::{self, Wish};
 use crate::webhook::WebhookWish;
 
+/// The fields of a task request.
+pub(crate) const FIELDS: [&str; 16] = [
+    "plugin",
+    "input",
+    "timeout",
+    "max_attempts",
+    "backoff",
+    "delay",
+    "run_at",
+    "priority",
+    "tags",
+    "unique_key",
+    "on_conflict",
+    "depends_on",
+    "on_failure",
+    "input_from",
+    "webhook",
+    "group",
+];
+
 /// The plugin that runs when a request names none.
 const DEFAULT_PLUGIN: &str = "io-stub";
 
 pub(crate) async fn submit(
     State(api): State<Api>,
     Caller(caller): Caller,
-    query: RawQuery,
+    params: Params,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let wish = Wish::read(query.0.as_deref(), &headers)?;
+    let wish = Wish::read(&params, &headers)?;
     let bytes = read_json(&api.config, &headers, body).await?;
     let now = api.clock.now();
     let request = request_key::read(&headers, "task", &bytes)?;
@@ -106,7 +128,7 @@ pub(crate) fn answer(submitted: &Submitted) -> Result<impl IntoResponse + use<>,
 
 /// Why a task request is refused: what is wrong with it, or what it has to wait for.
 pub(crate) struct Refusal {
-    pub(crate) faults: Vec<Fault>,
+    pub(crate) faults: Faults,
     pub(crate) later: Option<String>,
 }
 
@@ -123,7 +145,7 @@ impl Refusal {
 /// Turns the body into a task that may be stored, or names everything that is wrong with it.
 fn check(api: &Api, bytes: &[u8], now: Timestamp, budget: &mut InputBudget) -> Result<NewTask, Problem> {
     let checked = if bytes.is_empty() {
-        check_fields(api, BTreeMap::new(), now, None, budget)
+        check_fields(api, Fields::none(&FIELDS), now, None, budget)
     } else {
         let body = serde_json::from_slice(bytes).map_err(|error| Problem::invalid_json(&error))?;
         check_one(api, body, now, None, budget)
@@ -139,24 +161,24 @@ pub(crate) fn check_one(
     earlier: Option<&[TaskId]>,
     budget: &mut InputBudget,
 ) -> Result<NewTask, Refusal> {
-    match serde_json::from_str(request.get()) {
-        Ok(fields) => check_fields(api, fields, now, earlier, budget),
-        Err(_) => {
+    match Fields::read(request, &FIELDS) {
+        Some(fields) => check_fields(api, fields, now, earlier, budget),
+        None => {
             let fault = Fault::body("a task request must be a JSON object such as {\"plugin\": \"io-stub\"}");
-            Err(Refusal { faults: vec![fault], later: None })
+            Err(Refusal { faults: fault.into(), later: None })
         }
     }
 }
 
 fn check_fields(
     api: &Api,
-    mut fields: BTreeMap<String, &RawValue>,
+    mut fields: Fields<'_>,
     now: Timestamp,
     earlier: Option<&[TaskId]>,
     budget: &mut InputBudget,
 ) -> Result<NewTask, Refusal> {
-    let mut faults = Vec::new();
-    let mut take = |name: &str| fields.remove(name).filter(|value| value.get() != "null");
+    let mut faults = Faults::default();
+    let mut take = |name: &str| fields.take(name);
     let mut later = None;
     let plugin = match plugin(api, take("plugin")) {
         Ok(plugin) => Some(plugin),
@@ -182,11 +204,7 @@ fn check_fields(
     let Options { run_at, is_delayed, priority, tags, unique, dependencies, webhook, group } =
         options::take(&mut fields, now, earlier, &mut faults);
     let group = group.or_else(|| options::group_of(&tags, api.config.group_tag.as_deref()?));
-    for name in fields.keys() {
-        let known = "plugin, input, timeout, max_attempts, backoff";
-        let detail = format!("unknown field '{name}'; known are {known}, {}", options::NAMES);
-        faults.push(Fault::field(name, detail));
-    }
+    fields.report("", &mut faults);
     match plugin {
         Some(plugin) if faults.is_empty() => Ok(NewTask {
             input,
@@ -215,10 +233,10 @@ enum Unusable {
 }
 
 fn plugin(api: &Api, value: Option<&RawValue>) -> Result<PluginName, Unusable> {
-    let name = match value.map(|value| serde_json::from_str::<String>(value.get())) {
+    let name = match value.map(text) {
         None => DEFAULT_PLUGIN.to_owned(),
-        Some(Ok(name)) => name,
-        Some(Err(_)) => return Err(Unusable::Wrong("plugin must be a string".to_owned())),
+        Some(Some(name)) => name,
+        Some(None) => return Err(Unusable::Wrong("plugin must be a string".to_owned())),
     };
     let name: PluginName =
         name.parse().map_err(|error: InvalidPluginName| Unusable::Wrong(error.to_string()))?;
@@ -235,24 +253,20 @@ pub(crate) fn check_input(
     plugin: &PluginName,
     input: Option<&str>,
     budget: &mut InputBudget,
-    faults: &mut Vec<Fault>,
+    faults: &mut Faults,
 ) {
     let violations = api.runtime.check_input(plugin, input, budget);
-    faults.extend(violations.into_iter().map(|violation| Fault {
-        pointer: Some(format!("/input{}", violation.pointer)),
-        parameter: None,
-        detail: violation.message,
-    }));
+    let fault = |violation: Violation| Fault::at(format!("/input{}", violation.pointer), violation.message);
+    faults.extend(violations.into_iter().map(fault));
 }
 
 /// Reads the timeout. It may be longer than that of the plugin, which is what its tasks get that name
 /// none, but not than the ceiling of the host.
-fn timeout(api: &Api, value: Option<&RawValue>, default: Duration, faults: &mut Vec<Fault>) -> Duration {
+fn timeout(api: &Api, value: Option<&RawValue>, default: Duration, faults: &mut Faults) -> Duration {
     let Some(value) = value else { return default };
     let most = api.config.timeout_max;
-    let parsed = serde_json::from_str::<String>(value.get())
-        .ok()
-        .and_then(|text| humantime::parse_duration(&text).ok())
+    let parsed = text(value)
+        .and_then(|text| parse_duration(&text).ok())
         .filter(|timeout| *timeout >= Duration::from_millis(1) && *timeout <= most);
     parsed.unwrap_or_else(|| {
         let most = humantime::format_duration(most);
@@ -262,25 +276,21 @@ fn timeout(api: &Api, value: Option<&RawValue>, default: Duration, faults: &mut 
     })
 }
 
-fn attempts_max(value: Option<&RawValue>, default: u32, faults: &mut Vec<Fault>) -> u32 {
+fn attempts_max(value: Option<&RawValue>, default: u32, faults: &mut Faults) -> u32 {
     let Some(value) = value else { return default };
-    // As JSON has it, 3.0 is a whole number, too.
-    match serde_json::from_str::<f64>(value.get()) {
-        Ok(attempts) if attempts.fract() == 0.0 && (1.0..=f64::from(ATTEMPTS_MAX)).contains(&attempts) => {
-            attempts as u32
-        }
-        _ => {
-            let detail = format!("max_attempts must be a whole number from 1 to {ATTEMPTS_MAX}");
-            faults.push(Fault::field("max_attempts", detail));
-            default
-        }
-    }
+    let attempts = whole_number(value).and_then(|attempts| u32::try_from(attempts).ok());
+    attempts.filter(|attempts| (1..=ATTEMPTS_MAX).contains(attempts)).unwrap_or_else(|| {
+        let detail = format!("max_attempts must be a whole number from 1 to {ATTEMPTS_MAX}");
+        faults.push(Fault::field("max_attempts", detail));
+        default
+    })
 }
 
 /// A backoff as it is asked for; what is left out is as in the default.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(rename = "Backoff")]
+// For the API document only: `backoff` reads the fields one by one, so that it can name every fault.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields, rename = "Backoff")]
+#[expect(dead_code, reason = "it is described, never made")]
 struct BackoffWish {
     /// The wait after the first failed attempt, 1s unless said otherwise.
     #[schemars(with = "Option<Span>")]
@@ -297,25 +307,42 @@ struct BackoffWish {
     jitter: Option<f64>,
 }
 
-fn backoff(value: Option<&RawValue>, faults: &mut Vec<Fault>) -> Option<Backoff> {
-    let wish = serde_json::from_str::<BackoffWish>(value?.get()).map_err(|error| error.to_string());
-    match wish.and_then(settle_backoff) {
-        Ok(backoff) => Some(backoff),
-        Err(reason) => {
-            let example = "{\"first\": \"1s\", \"factor\": 2, \"most\": \"5m\"}";
-            let detail = format!("backoff must be an object such as {example}: {reason}");
-            faults.push(Fault::field("backoff", detail));
-            None
-        }
+fn backoff(value: Option<&RawValue>, faults: &mut Faults) -> Option<Backoff> {
+    let Some(mut fields) = Fields::read(value?, &["first", "factor", "most", "jitter"]) else {
+        let example = "{\"first\": \"1s\", \"factor\": 2, \"most\": \"5m\"}";
+        faults.push(Fault::field("backoff", format!("backoff must be an object such as {example}")));
+        return None;
+    };
+    let mut wrong = Faults::default();
+    let (first, most) = (wait(&mut fields, "first", &mut wrong), wait(&mut fields, "most", &mut wrong));
+    let factor = number(&mut fields, "factor", InvalidBackoff::Factor, &mut wrong);
+    let jitter = number(&mut fields, "jitter", InvalidBackoff::Jitter, &mut wrong);
+    fields.report("/backoff", &mut wrong);
+    if !wrong.is_empty() {
+        faults.extend_under("", wrong);
+        return None;
     }
+    let backoff = Backoff::of(first, factor, most, jitter);
+    backoff.map_err(|error| faults.push(Fault::field("backoff", format!("backoff: {error}")))).ok()
 }
 
-fn settle_backoff(wish: BackoffWish) -> Result<Backoff, String> {
-    let span = |text: Option<String>| {
-        text.map(|text| humantime::parse_duration(&text)).transpose().map_err(|error| error.to_string())
-    };
-    Backoff::of(span(wish.first)?, wish.factor, span(wish.most)?, wish.jitter)
-        .map_err(|error| error.to_string())
+/// Reads one of the numbers of a backoff; `must` says what it would have to be.
+fn number(fields: &mut Fields<'_>, name: &str, must: InvalidBackoff, faults: &mut Faults) -> Option<f64> {
+    let number = serde_json::from_str::<f64>(fields.take(name)?.get()).ok();
+    if number.is_none() {
+        faults.push(Fault::at(format!("/backoff/{name}"), format!("backoff: {must}")));
+    }
+    number
+}
+
+/// Reads one of the waits of a backoff.
+fn wait(fields: &mut Fields<'_>, name: &str, faults: &mut Faults) -> Option<Duration> {
+    let parsed = text(fields.take(name)?).and_then(|text| parse_duration(&text).ok());
+    if parsed.is_none() {
+        let detail = format!("backoff.{name} must be a string with a unit, such as \"5s\"");
+        faults.push(Fault::at(format!("/backoff/{name}"), detail));
+    }
+    parsed
 }
 
 /// What is to be done. Every field may be left out or `null`; a field that is not listed is refused.

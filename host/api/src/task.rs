@@ -14,6 +14,7 @@ use crate::openapi::{Answer, Operation};
 use crate::problem::Problem;
 use crate::problem_kind as kind;
 use crate::record::{self, Record};
+use crate::webhook::ReceiverView;
 
 /// The whole record of a task, with the newest lines of its log.
 #[derive(Serialize, JsonSchema)]
@@ -27,6 +28,8 @@ struct WithLog {
     attempts: Vec<AttemptView>,
     #[serde(flatten)]
     depends: DependsView,
+    /// Who is told of its end; `null` if nobody is. `GET /task/{id}/webhook` shows each try.
+    webhook: Option<ReceiverView>,
 }
 
 pub(crate) async fn task(
@@ -40,7 +43,9 @@ pub(crate) async fn task(
     // Most tasks wait for none, and are not asked.
     let depends = if task.waits_for.is_some() { api.store.depends(id).await? } else { None };
     let depends = depends.map(DependsView::from).unwrap_or_default();
-    Ok(Json(WithLog { record: Record::new(task, api.clock.now()), log, attempts, depends }))
+    let webhook = if task.has_webhook { api.store.webhook(id).await?.flatten() } else { None };
+    let webhook = webhook.map(ReceiverView::from);
+    Ok(Json(WithLog { record: Record::new(task, api.clock.now()), log, attempts, depends, webhook }))
 }
 
 pub(crate) fn about() -> Operation {
@@ -53,6 +58,7 @@ pub(crate) fn about() -> Operation {
     example["depends_on"] = json!([{"id": "01a2074c-d8a1-7c3e-9f6b-5b0c1f7f2a90", "outcome": "completed"}]);
     example["on_failure"] = "cancel".into();
     example["input_from"] = json!(null);
+    example["webhook"] = json!({"url": "https://example.com/hook", "on": ["failed"], "state": "idle"});
     Operation::get("/task/{id}", "getTask", "Show the whole record of a task")
         .answers(200, Answer::json::<WithLog>("Its record.", example))
         .problems(&kind::OF_TASK)

@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::json;
-use wasmill_model::{Task, TaskId, TaskState};
+use wasmill_model::{Task, TaskId, TaskState, parse_duration};
 use wasmill_store::StoreError;
 
 use crate::app::Api;
+use crate::faults::{Fault, Faults};
 use crate::openapi::values::{Span, plain};
 use crate::openapi::{Answer, Operation};
-use crate::problem::{Fault, Problem};
+use crate::params::Params;
+use crate::problem::Problem;
 
 /// The longest wait; a client that has more time asks again.
 const WAIT_MAX: Duration = Duration::from_secs(60);
@@ -30,23 +32,17 @@ impl Wish {
     ///
     /// # Errors
     ///
-    /// Fails if the query has anything but a wait in range. A preference that cannot be met is none.
-    pub(crate) fn read(query: Option<&str>, headers: &HeaderMap) -> Result<Self, Problem> {
+    /// Fails if the wait is out of range. A preference that cannot be met is none.
+    pub(crate) fn read(params: &Params, headers: &HeaderMap) -> Result<Self, Problem> {
         let mut wish = Self { wait: preferred(headers), is_preference: true };
-        let mut faults = Vec::new();
-        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
-            match (&*name, humantime::parse_duration(&value)) {
-                ("wait", Ok(wait)) if wait <= WAIT_MAX => {
-                    wish = Self { wait: Some(wait), is_preference: false };
-                }
-                ("wait", _) => {
+        let mut faults = Faults::default();
+        for (_, value) in params.iter().filter(|(name, _)| *name == "wait") {
+            match parse_duration(value) {
+                Ok(wait) if wait <= WAIT_MAX => wish = Self { wait: Some(wait), is_preference: false },
+                _ => {
                     let most = humantime::format_duration(WAIT_MAX);
                     let detail = format!("wait must be a time with a unit, such as 30s, of at most {most}");
                     faults.push(Fault::parameter("wait", detail));
-                }
-                (name, _) => {
-                    let detail = format!("unknown parameter '{name}'; known is wait");
-                    faults.push(Fault::parameter(name, detail));
                 }
             }
         }
@@ -124,13 +120,16 @@ pub(crate) async fn until_ended(api: &Api, id: TaskId, wait: Duration) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::params::Param;
 
     fn wish(query: &str, prefer: Option<&'static str>) -> Option<(Option<u64>, bool)> {
         let mut headers = HeaderMap::new();
         if let Some(prefer) = prefer {
             headers.insert("prefer", HeaderValue::from_static(prefer));
         }
-        let wish = Wish::read(Some(query), &headers).ok()?;
+        let known = [Param::single("wait")];
+        let params = Params::read(Some(query), &known).ok()?;
+        let wish = Wish::read(&params, &headers).ok()?;
         Some((wish.wait.map(|wait| wait.as_secs()), wish.applied().is_some()))
     }
 

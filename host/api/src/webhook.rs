@@ -12,9 +12,8 @@ mod told;
 mod wish;
 
 use axum::Json;
-use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -27,10 +26,8 @@ pub use self::sign::{InvalidSecret, Secrets};
 pub(crate) use self::told::about as about_told;
 pub(crate) use self::wish::{WebhookWish, read};
 use crate::app::Api;
-use crate::body::{read_json, says_nothing};
-use crate::cancel_many::Nothing;
 use crate::openapi::{Answer, Operation};
-use crate::problem::{Fault, Problem};
+use crate::problem::Problem;
 use crate::problem_kind as kind;
 use crate::record::Rfc3339;
 
@@ -54,6 +51,26 @@ struct View {
     next_try_at: Option<Rfc3339>,
     /// The newest 20 tries, the oldest of them first.
     tries: Vec<TryView>,
+}
+
+/// Who is told of the end of a task. Part of `GET /task/{id}`.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Receiver")]
+pub(crate) struct ReceiverView {
+    url: String,
+    /// Of which ends.
+    #[schemars(inner(regex(pattern = "^(completed|failed|cancelled)$")))]
+    on: Vec<&'static str>,
+    /// Where the delivery stands.
+    #[schemars(extend("enum" = DeliveryState::ALL.map(DeliveryState::as_str)))]
+    state: &'static str,
+}
+
+impl From<WebhookLog> for ReceiverView {
+    fn from(log: WebhookLog) -> Self {
+        let on = log.on.into_iter().map(TaskState::as_str).collect();
+        Self { url: log.url, on, state: log.state.as_str() }
+    }
 }
 
 /// One try.
@@ -101,15 +118,8 @@ pub(crate) async fn webhook(
 pub(crate) async fn redeliver(
     State(api): State<Api>,
     Path(id): Path<String>,
-    headers: HeaderMap,
-    body: Body,
 ) -> Result<impl IntoResponse, Problem> {
     let id = Api::task_id(&id)?;
-    let body = read_json(&api.config, &headers, body).await?;
-    if !says_nothing(&body) {
-        let detail = "the body must be empty: the same is delivered once more, to the same receiver";
-        return Err(Problem::invalid_request(vec![Fault::body(detail)]));
-    }
     match api.store.redeliver(id, api.clock.now()).await? {
         Redelivery::NotFound => Err(Problem::unknown_task(id)),
         Redelivery::NoWebhook => Err(Problem::no_webhook(id)),
@@ -146,9 +156,7 @@ pub(crate) fn about_redeliver() -> Operation {
     let summary = "Tell the receiver of an ended task once more";
     Operation::post("/task/{id}/webhook/retry", "retryTaskWebhook", summary)
         .detail("Delivered or given up, it is tried now, with the same id. If that fails, it is tried on as ever.")
-        .json_body::<Nothing>("Nothing: the same is delivered again.", Vec::new())
         .answers(202, answer("It is tried now."))
-        .problems(&kind::OF_JSON_BODY)
-        .problems(&[kind::INVALID_REQUEST, kind::NO_WEBHOOK, kind::NOTHING_TO_DELIVER])
+        .problems(&[kind::NO_WEBHOOK, kind::NOTHING_TO_DELIVER])
         .problems(&kind::OF_TASK)
 }

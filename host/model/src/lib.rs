@@ -8,6 +8,7 @@ mod duration;
 mod failure;
 pub mod fault_point;
 mod histogram;
+mod id_end;
 mod id_prefix;
 mod label;
 mod limits;
@@ -34,6 +35,7 @@ pub use depend::{DEPENDENCIES_MAX, Dependencies, HAND_OVER_BYTES_MAX, Handed, On
 pub use duration::{InvalidDuration, duration_pattern, parse_duration};
 pub use failure::{Cause, Failure, UnknownCause};
 pub use histogram::{COUNTS, Histogram, LATENCY_SECONDS, RUN_SECONDS};
+pub use id_end::{IdEnd, InvalidIdEnd};
 pub use id_prefix::{IdPrefix, InvalidIdPrefix};
 pub use label::{Group, InvalidLabel, OnConflict, TAGS_MAX, Tag, Unique, UniqueKey};
 pub use limits::Limits;

@@ -12,6 +12,9 @@ use crate::{
     TraceContext, Unique, UniqueKey, Usage, Webhook,
 };
 
+/// Bytes of a UUID with hyphens.
+const HYPHENATED_BYTES: usize = 36;
+
 /// The id of a task: a UUIDv7, so ids sort by the time they were made.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TaskId(Uuid);
@@ -61,7 +64,9 @@ impl FromStr for TaskId {
     type Err = InvalidTaskId;
 
     fn from_str(text: &str) -> Result<Self, InvalidTaskId> {
-        Uuid::try_parse(text).map(Self).map_err(|_| InvalidTaskId)
+        // Of the spellings of a UUID only that with hyphens, as ids are written everywhere.
+        let hyphenated = Some(text).filter(|text| text.len() == HYPHENATED_BYTES);
+        hyphenated.and_then(|text| Uuid::try_parse(text).ok()).map(Self).ok_or(InvalidTaskId)
     }
 }
 
@@ -208,6 +213,8 @@ pub struct Task {
     pub trace: Option<TraceContext>,
     /// Whose it is.
     pub group: Option<Group>,
+    /// Whether somebody is told of its end.
+    pub has_webhook: bool,
 }
 
 impl Task {
@@ -269,6 +276,7 @@ mod tests {
             waits_for: None,
             trace: None,
             group: None,
+            has_webhook: false,
         }
     }
 
@@ -283,6 +291,15 @@ mod tests {
     #[test]
     fn duration_survives_a_clock_that_jumps_back() {
         assert_eq!(task(Some(5), None).duration(at(1)), Duration::ZERO);
+    }
+
+    #[test]
+    fn an_id_is_read_with_hyphens_alone() {
+        let id = "0192f3c4-5d6e-7f80-9a0b-1c2d3e4f5061";
+        assert_eq!(id.parse::<TaskId>().map(|id| id.to_string()).as_deref(), Ok(id));
+        assert!(id.to_uppercase().parse::<TaskId>().is_ok());
+        let others = [id.replace('-', ""), format!("{{{id}}}"), format!("urn:uuid:{id}"), format!("{id} ")];
+        assert!(others.iter().all(|other| other.parse::<TaskId>().is_err()));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use wasmill_model::{
     Clock, Histogram, LATENCY_SECONDS, Missed, NewTask, ScheduleName, TaskId, TimeDelta, Timestamp, Timing,
 };
-use wasmill_store::{Fire, Fired, RanNow, Schedule, Store, StoreError};
+use wasmill_store::{Fire, Fired, RanNow, RequestKey, Schedule, Store, StoreError};
 
 use crate::scheduler::{Scheduler, carry_out};
 
@@ -111,11 +111,16 @@ impl Schedules {
     /// # Errors
     ///
     /// Those of [`Store::run_now`].
-    pub async fn run_now(&self, name: ScheduleName, task: NewTask) -> Result<RanNow, StoreError> {
+    pub async fn run_now(
+        &self,
+        name: ScheduleName,
+        task: NewTask,
+        request: Option<RequestKey>,
+    ) -> Result<RanNow, StoreError> {
         let shared = Arc::clone(&self.shared);
         carry_out(async move {
             let task = NewTask { schedule: Some(name.clone()), ..task };
-            let ran = shared.store.run_now(name, task, shared.clock.now()).await?;
+            let ran = shared.store.run_now(name, task, request, shared.clock.now()).await?;
             if let RanNow::Started(task) = &ran
                 && task.holder.is_none()
             {

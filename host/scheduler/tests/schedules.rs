@@ -281,10 +281,10 @@ async fn a_run_by_hand_starts_now_and_is_of_its_schedule() {
     let plan = Plan::new("2026-01-01T00:00:30Z");
     plan.put("a", "@yearly", "UTC", |new| new.overlap = false).await;
     let task = bed::new_task(TaskId::new(), "forever", plan.wall.now());
-    let ran = plan.schedules.run_now(name("a"), task.clone()).await.expect("a store");
+    let ran = plan.schedules.run_now(name("a"), task.clone(), None).await.expect("a store");
     assert!(matches!(ran, RanNow::Started(started) if started.id == task.id), "{ran:?}");
     let again = bed::new_task(TaskId::new(), "ok", plan.wall.now());
-    assert_eq!(plan.schedules.run_now(name("a"), again).await, Ok(RanNow::Busy(task.id)));
+    assert_eq!(plan.schedules.run_now(name("a"), again, None).await, Ok(RanNow::Busy(task.id)));
     assert_eq!(plan.tasks("a").await.len(), 1);
     assert_eq!(plan.schedules.figures().started, 1);
 }

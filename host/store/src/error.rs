@@ -47,6 +47,16 @@ pub enum StoreError {
         /// The task that holds it.
         holder: TaskId,
     },
+    /// Two tasks of one caller have the same unique key.
+    #[error("two new tasks have the unique key '{key}'")]
+    KeyTwice {
+        /// Which of the new tasks has it again; the first is 0.
+        index: usize,
+        /// Which of them has it already.
+        earlier: usize,
+        /// The key.
+        key: String,
+    },
     /// A new task is to wait for one that is not there.
     #[error("there is no task {id} to wait for")]
     UnknownDependency {

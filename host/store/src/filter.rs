@@ -1,6 +1,8 @@
 //! Which tasks are meant, of all there are. Used by lists and by the cancel of many.
 
-use wasmill_model::{IdPrefix, PluginName, Tag, TaskId, TaskState, Timestamp};
+use wasmill_model::{
+    Group, IdEnd, IdPrefix, PluginName, ScheduleName, Tag, TaskId, TaskState, Timestamp, UniqueKey,
+};
 
 /// Describes tasks; what is left out does not matter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,6 +19,14 @@ pub struct Filter {
     pub created_before: Option<Timestamp>,
     /// What their ids begin with.
     pub id: Option<IdPrefix>,
+    /// What their ids end with.
+    pub id_end: Option<IdEnd>,
+    /// The schedule that asked for them.
+    pub schedule: Option<ScheduleName>,
+    /// Whose they are.
+    pub group: Option<Group>,
+    /// The unique key that they have, or had.
+    pub unique_key: Option<UniqueKey>,
 }
 
 impl Filter {

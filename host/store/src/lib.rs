@@ -36,6 +36,6 @@ pub use page::{Cursor, InvalidCursor, ListQuery, Page};
 pub use retention::{Excess, Keep, PruneCursor, PruneStep, Pruned};
 pub use schedule::{Fire, Fired, LastRun, NewSchedule, Put, RanNow, RemovedSchedule, Schedule};
 pub use store::Store;
-pub use submit::{RequestKey, Submitted, SubmittedTask};
+pub use submit::{RequestKey, Steps, Submitted, SubmittedTask};
 pub use tally::{Ended, Tally};
 pub use webhook::{AfterTry, Backlog, Delivery, DeliveryState, Due, DueQuery, Redelivery, Try, WebhookLog};

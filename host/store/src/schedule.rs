@@ -2,7 +2,7 @@
 
 use wasmill_model::{InvalidTiming, Missed, NewTask, PluginName, ScheduleName, TaskId, Timestamp, Timing};
 
-use crate::{StoreError, SubmittedTask};
+use crate::{StoreError, Submitted, SubmittedTask};
 
 /// A schedule that was checked and may be stored.
 #[derive(Clone, Debug, PartialEq)]
@@ -150,6 +150,8 @@ pub enum Fired {
 pub enum RanNow {
     /// Its task is stored; or the one that holds its unique key, if the request wants that.
     Started(SubmittedTask),
+    /// The same request has come before: this was its answer, and nothing was done.
+    Before(Submitted),
     /// There is no such schedule.
     NotFound,
     /// This task of the schedule still waits or runs, and there is to be one at a time.

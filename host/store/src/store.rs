@@ -11,8 +11,8 @@ use crate::{
     AfterTry, AllFollower, Attempt, Backlog, Backup, Cancelled, CancelledMany, Claim, Claims, CommitFigures,
     Counts, Cursor, Delivery, Depends, Due, DueQuery, Excess, Filter, Fire, Fired, Follower, Found, HandOver,
     Holder, Keep, Lines, ListQuery, LogPart, NewSchedule, Page, PruneCursor, PruneStep, Pruned, Put, RanNow,
-    Recovery, Redelivery, Removed, RemovedSchedule, RequestKey, Schedule, Share, StoreConfig, StoreError,
-    StoreStats, Submitted, Tally, Try, WebhookLog,
+    Recovery, Redelivery, Removed, RemovedSchedule, RequestKey, Schedule, Share, Steps, StoreConfig,
+    StoreError, StoreStats, Submitted, Tally, Try, WebhookLog,
 };
 
 /// Durable state. Cheap to clone; all clones are the same store.
@@ -89,6 +89,18 @@ impl Store {
     ) -> Result<Option<Submitted>, StoreError> {
         match &*self.backend {
             Backend::Sqlite(sqlite) => sqlite.submitted(request, now).await,
+        }
+    }
+
+    /// Returns what was stored in the steps of this request: those submits whose key is that of the request, a line
+    /// feed, and a name.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn steps(&self, request: RequestKey, now: Timestamp) -> Result<Steps, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.steps(request, now).await,
         }
     }
 
@@ -482,7 +494,8 @@ impl Store {
         }
     }
 
-    /// Stores the task of a run that is asked for by hand; durable on return.
+    /// Stores the task of a run that is asked for by hand; durable on return. A request that has come before under
+    /// its key starts nothing.
     ///
     /// # Errors
     ///
@@ -491,10 +504,11 @@ impl Store {
         &self,
         name: ScheduleName,
         task: NewTask,
+        request: Option<RequestKey>,
         now: Timestamp,
     ) -> Result<RanNow, StoreError> {
         match &*self.backend {
-            Backend::Sqlite(sqlite) => sqlite.run_now(name, task, now).await,
+            Backend::Sqlite(sqlite) => sqlite.run_now(name, task, request, now).await,
         }
     }
 
@@ -523,6 +537,17 @@ impl Store {
     ) -> Result<Option<(TaskState, NewTask)>, StoreError> {
         match &*self.backend {
             Backend::Sqlite(sqlite) => sqlite.again(id, new, now).await,
+        }
+    }
+
+    /// Returns the input of a task, `None` within if it has none; `None` if there is no such task.
+    ///
+    /// # Errors
+    ///
+    /// See [`Store`].
+    pub async fn input(&self, id: TaskId) -> Result<Option<Option<String>>, StoreError> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.input(id).await,
         }
     }
 

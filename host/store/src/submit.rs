@@ -32,3 +32,14 @@ pub struct SubmittedTask {
     /// `None` if it is new; else how long the newest attempt of the holder had run.
     pub holder: Option<Duration>,
 }
+
+/// What was stored in the steps of one request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Steps {
+    /// Their names, sorted.
+    pub names: Vec<String>,
+    /// How many tasks were stored.
+    pub stored: u64,
+    /// For how many others the holder of their unique key was the answer.
+    pub held: u64,
+}

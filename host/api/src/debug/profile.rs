@@ -15,7 +15,9 @@ use wasmill_runtime::GuestSample;
 use crate::debug::Debug;
 use crate::debug::pprof::{Frame, Profile};
 use crate::debug::threads::{Computed, Threads};
-use crate::problem::{Fault, Problem};
+use crate::faults::{Fault, Faults};
+use crate::params::{Param, Params, whole_number};
+use crate::problem::Problem;
 
 /// How long a profile takes unless asked otherwise, as in Go.
 const SECONDS: u64 = 30;
@@ -29,7 +31,7 @@ const GUEST_THREAD: &str = "guest";
 const COMMENT: &str = "wasmill: guests by function, found on each tick; the host by thread, from the kernel";
 
 pub(super) async fn profile(State(debug): State<Debug>, query: RawQuery) -> Result<Response, Problem> {
-    let time = check(query.0.as_deref().unwrap_or_default())?;
+    let time = check(query.0.as_deref())?;
     // Ends when this is dropped, too, as when the client goes away.
     let sampling = debug.runtime.sample_guests().ok_or_else(Problem::profile_under_way)?;
     let (began, threads) = (debug.clock.now(), Threads::look());
@@ -101,17 +103,14 @@ fn add_host(profile: &mut Profile, thread: &str, part: &str, time: Duration) {
     profile.add(&stack, &[("thread", thread)], turns, time);
 }
 
-fn check(query: &str) -> Result<Duration, Problem> {
-    let (mut seconds, mut faults) = (SECONDS, Vec::new());
-    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-        match (&*name, value.parse()) {
-            ("seconds", Ok(asked)) if (1..=SECONDS_MAX).contains(&asked) => seconds = asked,
-            ("seconds", _) => {
+fn check(query: Option<&str>) -> Result<Duration, Problem> {
+    let params = Params::read(query, &[Param::single("seconds")]).map_err(Problem::invalid_request)?;
+    let (mut seconds, mut faults) = (SECONDS, Faults::default());
+    for (name, value) in params.iter() {
+        match whole_number(value) {
+            Some(asked) if (1..=SECONDS_MAX).contains(&asked) => seconds = asked,
+            _ => {
                 let detail = format!("seconds must be a whole number from 1 to {SECONDS_MAX}");
-                faults.push(Fault::parameter("seconds", detail));
-            }
-            (name, _) => {
-                let detail = format!("unknown parameter '{name}'; known is seconds");
                 faults.push(Fault::parameter(name, detail));
             }
         }

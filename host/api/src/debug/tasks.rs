@@ -10,7 +10,9 @@ use wasmill_model::PluginName;
 
 use crate::debug::Debug;
 use crate::debug::dump::{Dump, STATES, TaskDump};
-use crate::problem::{Fault, Problem};
+use crate::faults::{Fault, Faults};
+use crate::params::{Param, Params, whole_number};
+use crate::problem::Problem;
 
 /// How many tasks are shown unless asked otherwise.
 const LIMIT: usize = 1_000;
@@ -30,7 +32,7 @@ pub(super) async fn tasks(
     query: RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let asked = check(query.0.as_deref().unwrap_or_default(), &headers)?;
+    let asked = check(query.0.as_deref(), &headers)?;
     let dump = dump(&debug, &asked);
     Ok(if asked.json { Json(dump).into_response() } else { dump.to_string().into_response() })
 }
@@ -59,14 +61,16 @@ fn dump(debug: &Debug, asked: &Asked) -> Dump {
     Dump::new(now, slots, found, tasks)
 }
 
-fn check(query: &str, headers: &HeaderMap) -> Result<Asked, Problem> {
+fn check(query: Option<&str>, headers: &HeaderMap) -> Result<Asked, Problem> {
+    let known = ["format", "state", "plugin", "limit"].map(Param::single);
+    let params = Params::read(query, &known).map_err(Problem::invalid_request)?;
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     let mut asked =
         Asked { json: accept.contains("application/json"), state: None, plugin: None, limit: LIMIT };
-    let mut faults = Vec::new();
-    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-        if let Err(detail) = asked.take(&name, &value) {
-            faults.push(Fault::parameter(&name, detail));
+    let mut faults = Faults::default();
+    for (name, value) in params.iter() {
+        if let Err(detail) = asked.take(name, value) {
+            faults.push(Fault::parameter(name, detail));
         }
     }
     Problem::unless(faults, asked)
@@ -89,11 +93,11 @@ impl Asked {
                 self.state = Some(known.ok_or_else(|| must(&format!("one of {}", STATES.join(", "))))?);
             }
             "plugin" => self.plugin = Some(value.parse().map_err(|_| must("the name of a plugin"))?),
-            "limit" => {
-                let limit = value.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
+            _ => {
+                let limit = whole_number(value).and_then(|limit| usize::try_from(limit).ok());
+                let limit = limit.filter(|limit| (1..=LIMIT_MAX).contains(limit));
                 self.limit = limit.ok_or_else(|| must(&format!("a whole number from 1 to {LIMIT_MAX}")))?;
             }
-            _ => return Err(format!("unknown parameter '{name}'; known are format, state, plugin, limit")),
         }
         Ok(())
     }

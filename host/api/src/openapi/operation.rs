@@ -9,7 +9,21 @@ use serde_json::{Map, Value, json};
 
 use super::answer::{self, Answer};
 use super::values::{Id, Name, plain};
-use crate::problem_kind::{CROSS_ORIGIN, Kind, OF_ANY};
+use crate::params::Param;
+use crate::problem_kind::{CROSS_ORIGIN, INVALID_REQUEST, Kind, OF_ANY, OF_JSON_BODY};
+
+/// What a request may bring to an operation.
+#[derive(Debug)]
+pub(crate) struct Takes {
+    pub(crate) params: Vec<Param>,
+    /// Whether a body is read; else it has to be empty.
+    pub(crate) has_body: bool,
+}
+
+/// The body where none is taken: none, or an object without fields.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Nothing {}
 
 /// What a group of operations is about.
 #[derive(Clone, Copy, Debug)]
@@ -92,6 +106,7 @@ impl Operation {
             _ => Tag::Server,
         };
         let mut problems = OF_ANY.to_vec();
+        problems.push(INVALID_REQUEST);
         if method != "get" {
             problems.push(CROSS_ORIGIN);
         }
@@ -172,8 +187,21 @@ impl Operation {
         self
     }
 
+    /// Returns what a request may bring.
+    pub(crate) fn takes(&self) -> Takes {
+        let queries = self.parameters.iter().filter(|parameter| parameter["in"] == "query");
+        let param = |parameter: &Value| Param {
+            name: parameter["name"].as_str().unwrap_or_default().to_owned(),
+            is_list: parameter["schema"]["type"] == "array",
+        };
+        Takes { params: queries.map(param).collect(), has_body: self.body.is_some() }
+    }
+
     /// Returns the operation as OpenAPI says it.
-    pub(crate) fn document(self, schemas: &mut Schemas) -> Value {
+    pub(crate) fn document(mut self, schemas: &mut Schemas) -> Value {
+        if self.method == "post" && self.body.is_none() {
+            self = self.json_body::<Nothing>("Nothing.", Vec::new()).problems(&OF_JSON_BODY);
+        }
         let mut operation = json!({
             "operationId": self.id, "tags": [self.tag.as_str()], "summary": self.summary,
         });
@@ -192,7 +220,10 @@ impl Operation {
         }
         let mut problems = BTreeMap::<u16, Vec<Kind>>::new();
         for kind in self.problems {
-            problems.entry(kind.status.as_u16()).or_default().push(kind);
+            let kinds = problems.entry(kind.status.as_u16()).or_default();
+            if !kinds.contains(&kind) {
+                kinds.push(kind);
+            }
         }
         for (status, kinds) in problems {
             responses.insert(status.to_string(), answer::problem(status, &kinds, &mut schemas.answers));

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::Value;
-use wasmill_model::TaskState;
+use wasmill_model::{TaskState, duration_pattern};
 
 use crate::record::Rfc3339;
 
@@ -43,13 +43,7 @@ inline!(Name, json_schema!({"type": "string", "pattern": "^[a-z0-9][a-z0-9._-]{0
 
 /// A time with a unit, as requests say it.
 pub(crate) struct Span;
-inline!(
-    Span,
-    json_schema!({
-        "type": "string",
-        "pattern": "^(0|\\s*([0-9]+(\\.[0-9]+)?\\s*(ns|us|ms|s|sec|m|min|h|hr|hours?|d|days?|w|weeks?)\\s*)+)$",
-    })
-);
+inline!(Span, json_schema!({"type": "string", "pattern": duration_pattern()}));
 
 /// A moment, as requests say it.
 pub(crate) struct Moment;

@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
+use axum::http::HeaderMap;
 use axum::response::IntoResponse;
 use wasmill_model::{NewTask, ScheduleName, Timestamp};
 use wasmill_runtime::InputBudget;
@@ -10,9 +11,11 @@ use wasmill_store::{RanNow, Submitted};
 use super::{OF_SCHEDULE, WithTask, example, find};
 use crate::app::Api;
 use crate::checking::checked;
+use crate::faults::Faults;
 use crate::openapi::{Answer, Operation};
 use crate::problem::Problem;
 use crate::problem_kind as kind;
+use crate::request_key;
 use crate::submit::{Refusal, answer, check_one, held, stored};
 
 pub(crate) async fn pause(
@@ -42,18 +45,26 @@ async fn set(api: &Api, name: &str, paused: bool) -> Result<impl IntoResponse + 
 pub(crate) async fn run(
     State(api): State<Api>,
     Path(name): Path<String>,
+    headers: HeaderMap,
 ) -> Result<impl IntoResponse, Problem> {
+    let request = request_key::read(&headers, "run", name.as_bytes())?;
+    if let Some(request) = &request
+        && let Some(submitted) = api.store.submitted(request.clone(), api.clock.now()).await?
+    {
+        return answer(&submitted);
+    }
     let schedule = find(&api, &name).await?;
     if api.scheduler.is_draining() {
         return Err(Problem::draining());
     }
-    let (request, now) = (schedule.task.clone().unwrap_or_else(|| "{}".to_owned()), api.clock.now());
-    let task = checked(&api, move |api, budget| check(api, &request, now, budget)).await??;
-    match api.schedules.run_now(schedule.name.clone(), task).await? {
+    let (stored, now) = (schedule.task.clone().unwrap_or_else(|| "{}".to_owned()), api.clock.now());
+    let task = checked(&api, move |api, budget| check(api, &stored, now, budget)).await??;
+    match api.schedules.run_now(schedule.name.clone(), task, request).await? {
         RanNow::Started(task) => {
             api.scheduler.wake();
             answer(&Submitted { tasks: vec![task], replayed: false })
         }
+        RanNow::Before(submitted) => answer(&submitted),
         RanNow::NotFound => Err(Problem::unknown_schedule(&name)),
         RanNow::Busy(holder) => Err(Problem::schedule_busy(&schedule.name, holder)),
     }
@@ -62,9 +73,10 @@ pub(crate) async fn run(
 fn check(api: &Api, request: &str, now: Timestamp, budget: &mut InputBudget) -> Result<NewTask, Problem> {
     let request = serde_json::from_str(request);
     let request = request.map_err(|_| Problem::internal_fault("a stored task request is no JSON"))?;
-    check_one(api, request, now, None, budget).map_err(|Refusal { faults, later }| {
-        let faults = faults.into_iter().map(|fault| fault.under("task")).collect();
-        Refusal { faults, later }.into_problem()
+    check_one(api, request, now, None, budget).map_err(|refusal| {
+        let mut faults = Faults::default();
+        faults.extend_under("/task", refusal.faults);
+        Refusal { faults, later: refusal.later }.into_problem()
     })
 }
 
@@ -88,10 +100,10 @@ pub(super) fn about() -> [Operation; 3] {
             "Let a schedule go on",
             "It goes on with the next moment from now: what was due meanwhile is not missed but over.",
         ),
-        Operation::post("/schedules/{schedule}/run", "runSchedule", "Run a schedule now")
+        request_key::about(Operation::post("/schedules/{schedule}/run", "runSchedule", "Run a schedule now"))
             .detail("Also one that is paused. When it is due next stays as it is.")
-            .answers(201, stored())
-            .answers(200, held())
+            .answers(201, request_key::marked(stored()))
+            .answers(200, request_key::marked(held()))
             .problems(&OF_SCHEDULE)
             .problems(&[kind::INVALID_REQUEST, kind::PLUGIN_COMPILING, kind::WAITING_LINE_FULL])
             .problems(&[kind::SCHEDULE_BUSY, kind::KEY_TAKEN]),

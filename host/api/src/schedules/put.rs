@@ -1,7 +1,5 @@
 //! `PUT /schedules/{name}`: checks a schedule and its task request, and stores it.
 
-use std::collections::BTreeMap;
-
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -19,16 +17,17 @@ use super::{WithTask, example};
 use crate::app::Api;
 use crate::body::read_json;
 use crate::checking::checked;
+use crate::faults::{Fault, Faults};
+use crate::fields::{Fields, text};
 use crate::openapi::{Answer, Operation};
-use crate::problem::{Fault, Problem};
+use crate::problem::Problem;
 use crate::problem_kind as kind;
-use crate::submit::{Refusal, TaskRequest, check_one};
+use crate::submit::{self, Refusal, TaskRequest, check_one};
 
 /// Bytes of the largest task request of a schedule: all schedules together stay small.
 const TASK_BYTES_MAX: usize = 64 << 10;
 
-/// The names of the fields, for messages.
-const NAMES: &str = "cron, timezone, task, missed, overlap";
+const FIELDS: [&str; 5] = ["cron", "timezone", "task", "missed", "overlap"];
 
 /// Answers 201 with a new schedule, 200 with one that took the place of another.
 pub(crate) async fn put(
@@ -64,12 +63,12 @@ fn check(
         b"" => RawValue::NULL,
         bytes => serde_json::from_slice(bytes).map_err(|error| Problem::invalid_json(&error))?,
     };
-    let Ok(mut fields) = serde_json::from_str::<BTreeMap<String, &RawValue>>(body.get()) else {
+    let Some(mut fields) = Fields::read(body, &FIELDS) else {
         let detail = "a schedule must be a JSON object such as {\"cron\": \"*/5 * * * *\"}";
-        return Err(Problem::invalid_request(vec![Fault::body(detail)]));
+        return Err(Problem::invalid_request(Fault::body(detail)));
     };
-    let mut faults = Vec::new();
-    let mut take = |name: &str| fields.remove(name).filter(|value| value.get() != "null");
+    let mut faults = Faults::default();
+    let mut take = |name: &str| fields.take(name);
     let timing = timing(take("cron"), take("timezone"), &mut faults);
     let missed = missed(take("missed"), &mut faults);
     let overlap = overlap(take("overlap"), &mut faults);
@@ -77,13 +76,11 @@ fn check(
     let (checked, later) = match check_task(api, task, now, budget) {
         Ok(task) => (Some(task), None),
         Err(refusal) => {
-            faults.extend(refusal.faults.into_iter().map(|fault| fault.under("task")));
+            faults.extend_under("/task", refusal.faults);
             (None, refusal.later)
         }
     };
-    for name in fields.keys() {
-        faults.push(Fault::field(name, format!("unknown field '{name}'; known are {NAMES}")));
-    }
+    fields.report("", &mut faults);
     match (timing, checked) {
         (Some(timing), Some(plugin)) if faults.is_empty() => Ok(NewSchedule {
             name,
@@ -105,7 +102,7 @@ fn check_task(
     now: Timestamp,
     budget: &mut InputBudget,
 ) -> Result<wasmill_model::PluginName, Refusal> {
-    let wrong = |fault| Refusal { faults: vec![fault], later: None };
+    let wrong = |fault: Fault| Refusal { faults: fault.into(), later: None };
     if request.len() > TASK_BYTES_MAX {
         let detail = format!("the task request of a schedule is at most {TASK_BYTES_MAX} bytes long");
         return Err(wrong(Fault::body(detail)));
@@ -113,9 +110,9 @@ fn check_task(
     let raw = serde_json::from_str(request).map_err(|error| wrong(Fault::body(error.to_string())))?;
     let task = check_one(api, raw, now, None, budget)?;
     // A delay counts from each run, but a moment comes once, and so does the end of a task.
-    let fields: BTreeMap<String, &RawValue> = serde_json::from_str(request).unwrap_or_default();
+    let mut fields = Fields::read(raw, &submit::FIELDS).unwrap_or_else(|| Fields::none(&submit::FIELDS));
     for once in ["run_at", "depends_on"] {
-        if fields.get(once).is_some_and(|value| value.get() != "null") {
+        if fields.take(once).is_some() {
             let detail =
                 format!("{once} is for a single task; the cron expression says when those of a schedule run");
             return Err(wrong(Fault::field(once, detail)));
@@ -124,8 +121,7 @@ fn check_task(
     Ok(task.plugin)
 }
 
-fn timing(cron: Option<&RawValue>, timezone: Option<&RawValue>, faults: &mut Vec<Fault>) -> Option<Timing> {
-    let text = |value: &RawValue| serde_json::from_str::<String>(value.get()).ok();
+fn timing(cron: Option<&RawValue>, timezone: Option<&RawValue>, faults: &mut Faults) -> Option<Timing> {
     let Some(cron) = cron.and_then(text) else {
         let detail = "cron must be a string such as \"*/5 * * * *\"";
         faults.push(Fault::field("cron", detail));
@@ -141,7 +137,7 @@ fn timing(cron: Option<&RawValue>, timezone: Option<&RawValue>, faults: &mut Vec
         .ok()
 }
 
-fn missed(value: Option<&RawValue>, faults: &mut Vec<Fault>) -> Missed {
+fn missed(value: Option<&RawValue>, faults: &mut Faults) -> Missed {
     let Some(value) = value else { return Missed::default() };
     let word: String = serde_json::from_str(value.get()).unwrap_or_default();
     Missed::of(&word).unwrap_or_else(|| {
@@ -150,7 +146,7 @@ fn missed(value: Option<&RawValue>, faults: &mut Vec<Fault>) -> Missed {
     })
 }
 
-fn overlap(value: Option<&RawValue>, faults: &mut Vec<Fault>) -> bool {
+fn overlap(value: Option<&RawValue>, faults: &mut Faults) -> bool {
     let Some(value) = value else { return true };
     serde_json::from_str(value.get()).unwrap_or_else(|_| {
         faults.push(Fault::field("overlap", "overlap must be true or false"));

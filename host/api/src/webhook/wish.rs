@@ -1,14 +1,13 @@
 //! Reads the field `webhook` of a task request: a URL, or an object that says of which ends it is told.
 
-use std::collections::BTreeMap;
-
 use axum::http::Uri;
 use schemars::JsonSchema;
 use serde_json::value::RawValue;
 use wasmill_model::{TaskState, Webhook};
 use wasmill_outside::Target;
 
-use crate::problem::Fault;
+use crate::faults::{Fault, Faults};
+use crate::fields::{Fields, text};
 
 /// Bytes of the longest URL.
 const URL_BYTES_MAX: usize = 2_048;
@@ -55,15 +54,15 @@ pub(crate) struct Url(
 );
 
 /// Reads the field, or says what it would have to be.
-pub(crate) fn read(value: Option<&RawValue>, faults: &mut Vec<Fault>) -> Option<Webhook> {
+pub(crate) fn read(value: Option<&RawValue>, faults: &mut Faults) -> Option<Webhook> {
     let value = value?;
     let mut fault = |pointer: &str, detail: String| {
-        faults.push(Fault { pointer: Some(format!("/webhook{pointer}")), parameter: None, detail });
+        faults.push(Fault::at(format!("/webhook{pointer}"), detail));
     };
-    if let Ok(url) = serde_json::from_str::<String>(value.get()) {
+    if let Some(url) = text(value) {
         return check(&url).map_err(|why| fault("", why)).ok().map(|origin| told_of(url, origin, all_ends()));
     }
-    let Ok(mut fields) = serde_json::from_str::<BTreeMap<String, &RawValue>>(value.get()) else {
+    let Some(mut fields) = Fields::read(value, &["url", "on"]) else {
         let example = r#"{"url": "https://…", "on": ["failed"]}"#;
         fault(
             "",
@@ -73,7 +72,7 @@ pub(crate) fn read(value: Option<&RawValue>, faults: &mut Vec<Fault>) -> Option<
         );
         return None;
     };
-    let url = fields.remove("url").and_then(|url| serde_json::from_str::<String>(url.get()).ok());
+    let url = fields.take("url").and_then(text);
     let origin = match url.as_deref().map(check) {
         Some(Ok(origin)) => Some(origin),
         Some(Err(why)) => {
@@ -85,16 +84,13 @@ pub(crate) fn read(value: Option<&RawValue>, faults: &mut Vec<Fault>) -> Option<
             None
         }
     };
-    let on = fields.remove("on").filter(|on| on.get() != "null").map_or_else(|| Some(all_ends()), ends);
+    let on = fields.take("on").map_or_else(|| Some(all_ends()), ends);
     if on.is_none() {
         let detail =
             "webhook.on must be an array of at least one of \"completed\", \"failed\", \"cancelled\"";
         fault("/on", detail.to_owned());
     }
-    for name in fields.keys() {
-        let pointer = format!("/{}", name.replace('~', "~0").replace('/', "~1"));
-        fault(&pointer, format!("unknown field '{name}' of webhook; its fields are url and on"));
-    }
+    fields.report("/webhook", faults);
     Some(told_of(url?, origin?, on?))
 }
 
@@ -149,9 +145,9 @@ mod tests {
 
     fn read_all(text: &str) -> (Option<Webhook>, Vec<String>) {
         let value: &RawValue = serde_json::from_str(text).expect(text);
-        let mut faults = Vec::new();
+        let mut faults = Faults::default();
         let webhook = read(Some(value), &mut faults);
-        (webhook, faults.into_iter().filter_map(|fault| fault.pointer).collect())
+        (webhook, faults.into_parts().1.into_iter().filter_map(|fault| fault.pointer).collect())
     }
 
     #[test]
@@ -170,7 +166,7 @@ mod tests {
         assert_eq!(webhook.map(|webhook| webhook.on.len()), Some(3));
         let (webhook, faults) = read_all(r#""HTTPS://A/b""#);
         assert_eq!((webhook.expect("a webhook").origin.as_str(), faults.len()), ("https://a", 0));
-        assert_eq!(read(None, &mut Vec::new()), None);
+        assert_eq!(read(None, &mut Faults::default()), None);
     }
 
     #[test]

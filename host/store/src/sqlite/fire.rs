@@ -5,9 +5,10 @@ use wasmill_model::{NewTask, ScheduleName, TaskId, Timestamp};
 
 use super::batch::{Batch, Operation};
 use super::insert::Insert;
+use super::keys;
 use super::rows::nanos;
 use super::schedules::{is_key_taken, one};
-use crate::{Fire, Fired, RanNow, StoreError, Submitted, SubmittedTask};
+use crate::{Fire, Fired, RanNow, RequestKey, StoreError, Submitted, SubmittedTask};
 
 /// A task of the schedule that waits or runs.
 pub(super) const LIVE: &str = "
@@ -90,6 +91,8 @@ impl Operation for FireDue {
 pub(super) struct RunNow {
     pub(super) name: ScheduleName,
     pub(super) task: NewTask,
+    /// What tells this request from others.
+    pub(super) request: Option<RequestKey>,
     pub(super) waiting_max: u64,
     pub(super) now: Timestamp,
 }
@@ -99,6 +102,11 @@ impl Operation for RunNow {
     const DURABLE: bool = true;
 
     fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Self::Answer> {
+        if let Some(request) = &self.request
+            && let Some(answered) = keys::find(batch.connection, request, self.now)?
+        {
+            return Ok(answered.map(RanNow::Before));
+        }
         let Some(schedule) = one(batch.connection, &self.name)? else { return Ok(Ok(RanNow::NotFound)) };
         if !schedule.overlap
             && let Some(live) = live(batch.connection, &self.name)?
@@ -112,6 +120,9 @@ impl Operation for RunNow {
         if task.holder.is_none() {
             let ran = params![self.name.as_str(), nanos(self.now), task.id.as_bytes()];
             batch.connection.prepare_cached(RAN)?.execute(ran)?;
+        }
+        if let Some(request) = &self.request {
+            keys::keep(batch.connection, request, &[task], self.now)?;
         }
         Ok(Ok(RanNow::Started(task)))
     }

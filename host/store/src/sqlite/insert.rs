@@ -94,7 +94,11 @@ impl Insert {
                 OnConflict::Return => Ok(holder),
                 OnConflict::Refuse => {
                     let key = unique.key.as_str().to_owned();
-                    Err(StoreError::KeyTaken { index, key, holder: holder.id })
+                    // What is stored with this one is taken back with it, and holds nothing.
+                    Err(match self.tasks[..index].iter().position(|task| task.id == holder.id) {
+                        Some(earlier) => StoreError::KeyTwice { index, earlier, key },
+                        None => StoreError::KeyTaken { index, key, holder: holder.id },
+                    })
                 }
             });
         }

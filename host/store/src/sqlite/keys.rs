@@ -10,7 +10,7 @@ use wasmill_model::{TaskId, Timestamp};
 
 use super::batch::{Batch, Operation};
 use super::rows::{nanos, size};
-use crate::{RequestKey, StoreError, Submitted, SubmittedTask};
+use crate::{RequestKey, Steps, StoreError, Submitted, SubmittedTask};
 
 /// How long an answer is kept: 24 hours.
 const KEPT_NANOS: i64 = 86_400_000_000_000;
@@ -24,6 +24,8 @@ const STEP_BYTES_MAX: i64 = 4 << 20;
 const ENTRY_BYTES: usize = 32;
 
 pub(super) const FIND: &str = "SELECT seq, digest, created_at, answer FROM request WHERE key = ?1";
+pub(super) const STEPS: &str =
+    "SELECT key, created_at, answer FROM request WHERE key >= ?1 AND key < ?2 ORDER BY key";
 pub(super) const KEEP: &str = "INSERT INTO request (key, digest, created_at, answer) VALUES (?1, ?2, ?3, ?4)";
 pub(super) const OLDEST: &str =
     "SELECT seq, created_at, octet_length(answer) FROM request ORDER BY seq LIMIT ?1";
@@ -52,6 +54,29 @@ pub(super) fn find(
         return Ok(Some(Err(StoreError::KeyReused { key: request.key.clone() })));
     }
     Ok(Some(Ok(Submitted { tasks: read(&answer), replayed: true })))
+}
+
+/// Sums up what was answered under the keys that begin with this one and a line feed.
+pub(super) fn steps(
+    connection: &Connection,
+    request: &RequestKey,
+    now: Timestamp,
+) -> rusqlite::Result<Steps> {
+    let (first, behind) = (format!("{}\n", request.key), format!("{}\u{b}", request.key));
+    let mut statement = connection.prepare_cached(STEPS)?;
+    let mut rows = statement.query([&first, &behind])?;
+    let mut steps = Steps::default();
+    while let Some(row) = rows.next()? {
+        if is_over(row.get(1)?, nanos(now)) {
+            continue;
+        }
+        let key: String = row.get(0)?;
+        steps.names.push(key[first.len()..].to_owned());
+        for task in read(row.get_ref(2)?.as_blob()?) {
+            *if task.holder.is_some() { &mut steps.held } else { &mut steps.stored } += 1;
+        }
+    }
+    Ok(steps)
 }
 
 /// Keeps the answer to a request, in place of one that is over.

@@ -78,8 +78,8 @@ use crate::{
     AfterTry, Attempt, Backlog, Cancelled, CancelledMany, Claim, Claims, CommitFigures, Counts, Cursor,
     Delivery, Depends, Due, DueQuery, Excess, Filter, Fire, Fired, Found, HandOver, Keep, Lines, ListQuery,
     LogPart, NewSchedule, Page, PruneCursor, PruneStep, Pruned, Put, RanNow, Recovery, Redelivery, Removed,
-    RemovedSchedule, RequestKey, Schedule, Share, StoreConfig, StoreError, StoreStats, Submitted, Tally, Try,
-    WebhookLog,
+    RemovedSchedule, RequestKey, Schedule, Share, Steps, StoreConfig, StoreError, StoreStats, Submitted,
+    Tally, Try, WebhookLog,
 };
 
 /// An open database.
@@ -138,6 +138,10 @@ impl Sqlite {
         now: Timestamp,
     ) -> Result<Option<Submitted>, StoreError> {
         self.readers.read(move |connection| keys::find(connection, &request, now)).await?.transpose()
+    }
+
+    pub(crate) async fn steps(&self, request: RequestKey, now: Timestamp) -> Result<Steps, StoreError> {
+        self.readers.read(move |connection| keys::steps(connection, &request, now)).await
     }
 
     pub(crate) async fn prune_keys(&self, now: Timestamp) -> Result<u64, StoreError> {
@@ -296,6 +300,10 @@ impl Sqlite {
         self.readers.read(move |connection| queries::again(connection, id, new, now)).await
     }
 
+    pub(crate) async fn input(&self, id: TaskId) -> Result<Option<Option<String>>, StoreError> {
+        self.readers.read(move |connection| queries::input(connection, id)).await
+    }
+
     pub(crate) async fn log(&self, id: TaskId) -> Result<Option<String>, StoreError> {
         self.read_log(id, logs::Found::text).await
     }
@@ -421,9 +429,10 @@ impl Sqlite {
         &self,
         name: ScheduleName,
         task: NewTask,
+        request: Option<RequestKey>,
         now: Timestamp,
     ) -> Result<RanNow, StoreError> {
-        self.writer.write(RunNow { name, task, waiting_max: self.waiting_max, now }).await?
+        self.writer.write(RunNow { name, task, request, waiting_max: self.waiting_max, now }).await?
     }
 
     pub(crate) async fn note_trouble(&self, schedule: Schedule, trouble: String) -> Result<(), StoreError> {

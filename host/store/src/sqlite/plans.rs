@@ -8,13 +8,14 @@ use super::{
 use super::{tally, walk, wall, webhooks};
 
 /// Those that their files do not list.
-const STATEMENTS: [&str; 100] = [
+const STATEMENTS: [&str; 105] = [
     insert::TASK,
     insert::UNDO,
     insert::HOLDER,
     insert::INPUT,
     insert::TAG,
     keys::FIND,
+    keys::STEPS,
     keys::KEEP,
     keys::OLDEST,
     keys::FORGET,
@@ -61,6 +62,7 @@ const STATEMENTS: [&str; 100] = [
     queries::LOG,
     queries::CHECKPOINT,
     queries::AGAIN,
+    queries::INPUT,
     queries::WAITING,
     walk::ALL,
     walk::WAITING,
@@ -70,6 +72,9 @@ const STATEMENTS: [&str; 100] = [
     walk::ALL_WAITING,
     walk::ALL_RUNNING,
     walk::TAGGED,
+    walk::OF_SCHEDULE,
+    walk::OF_GROUP,
+    walk::OF_KEY,
     walk::ONE,
     walk::IDS,
     recover::COUNT_WAITING,

@@ -32,6 +32,7 @@ pub(super) const AGAIN: &str = "
             priority, tags, unique_key, input.body, waits_for IS NOT NULL, task.seq, task.webhook, url, origin, grp,
             backoff_jitter
         FROM task LEFT JOIN input USING (seq) LEFT JOIN webhook USING (seq) WHERE task.id = ?1";
+pub(super) const INPUT: &str = "SELECT input.body FROM task LEFT JOIN input USING (seq) WHERE task.id = ?1";
 pub(super) const WAITING: &str = "
         SELECT count(*) FROM
             (SELECT 1 FROM task INDEXED BY task_waiting WHERE state = 0 AND plugin = ?1 LIMIT ?2)";
@@ -120,6 +121,11 @@ fn filtered_page(
         page.tasks.push(with_report(row, reports));
     }
     Ok(page)
+}
+
+/// Reads what a task was given, `None` within if that is nothing; `None` if there is no such task.
+pub(super) fn input(connection: &Connection, id: TaskId) -> rusqlite::Result<Option<Option<String>>> {
+    connection.prepare_cached(INPUT)?.query_row([id.as_bytes()], |row| row.get(0)).optional()
 }
 
 /// Reads how the attempts of a task ended after which it went on, the first one first.

@@ -27,7 +27,7 @@ macro_rules! select_tasks {
             "SELECT seq, claims, id, plugin, state, created_at, ready_at, started_at, finished_at, ",
             "attempt, attempts_max, host_crashes, timeout_ms, input_bytes, cause, message, result, plugin_digest, ",
             "usage, priority, tags, unique_key, retry_of, parks, schedule, waits_for, trace, grp, backoff_first_ms, ",
-            "backoff_factor, backoff_most_ms, backoff_jitter, stop_requested_at ",
+            "backoff_factor, backoff_most_ms, backoff_jitter, stop_requested_at, webhook IS NOT NULL ",
             "FROM task ",
             $tail
         )
@@ -69,6 +69,7 @@ pub(super) fn task_row(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
         group: group(row, 27)?,
         backoff: backoff(row, 28, 31)?,
         stop_requested_at: row.get::<_, Option<_>>(32)?.map(DateTime::from_timestamp_nanos),
+        has_webhook: row.get(33)?,
     };
     Ok(TaskRow { seq: row.get(0)?, token: row.get(1)?, task })
 }

@@ -4,7 +4,7 @@
 //! it is full, and says where to go on. The states that are rare have an index of their own.
 
 use rusqlite::{Connection, Row, params};
-use wasmill_model::TaskState;
+use wasmill_model::{Group, ScheduleName, TaskState, UniqueKey};
 
 use super::rows::{nanos, size, state, tags};
 use crate::{Filter, Found};
@@ -18,17 +18,20 @@ const JUMP_MAX: usize = 3_000;
 /// How many waiting tasks are sorted for a page rather than walking the table for them.
 const SORT_MAX: u64 = 10_000;
 
-// The tags stand behind the result, which may be large: they are read only where there is none, or if they
-// are asked for.
+// Tags, schedule, group and key stand behind the result, which may be large: they are read only where there is
+// none, or if one of them is asked for, by whose index the tasks are found then.
 macro_rules! walk {
     ($tail:literal) => {
-        concat!("SELECT seq, state, plugin, created_at, NULL, id FROM task ", $tail)
+        concat!("SELECT seq, state, plugin, created_at, id, NULL, NULL, NULL, NULL FROM task ", $tail)
     };
 }
 
 macro_rules! walk_open {
     ($tail:literal) => {
-        concat!("SELECT seq, state, plugin, created_at, tags, id FROM task ", $tail)
+        concat!(
+            "SELECT seq, state, plugin, created_at, id, tags, schedule, grp, unique_key FROM task ",
+            $tail
+        )
     };
 }
 
@@ -45,9 +48,15 @@ pub(super) const CANCELLED: &str =
 pub(super) const ALL_WAITING: &str = walk_open!("INDEXED BY task_waiting WHERE state = 0");
 pub(super) const ALL_RUNNING: &str = walk_open!("INDEXED BY task_running WHERE state = 1");
 pub(super) const TAGGED: &str = "
-    SELECT task.seq, state, plugin, created_at, tags, id
+    SELECT task.seq, state, plugin, created_at, id, tags, schedule, grp, unique_key
     FROM tag CROSS JOIN task ON task.seq = tag.seq
     WHERE tag.name = ?2 AND tag.seq < ?1 ORDER BY tag.seq DESC";
+pub(super) const OF_SCHEDULE: &str =
+    walk_open!("INDEXED BY task_of_schedule WHERE schedule = ?2 AND seq < ?1 ORDER BY seq DESC");
+pub(super) const OF_GROUP: &str =
+    walk_open!("INDEXED BY task_of_group WHERE grp = ?2 AND seq < ?1 ORDER BY seq DESC");
+pub(super) const OF_KEY: &str =
+    walk_open!("INDEXED BY task_of_key WHERE unique_key = ?2 AND seq < ?1 ORDER BY seq DESC");
 
 pub(super) const ONE: &str = walk_open!("WHERE seq = ?1");
 /// From the index of ids alone.
@@ -74,10 +83,13 @@ pub(super) fn walk(
         return walk_these(connection, &seqs, filter, most);
     }
     let mut walked = Walked::default();
-    let ways = ways(filter, waiting);
-    let looks_max = if ways[..] == [ALL] { WALK_MAX } else { JUMP_MAX / ways.len() };
-    for sql in ways {
-        let one = walk_one(connection, sql, filter, before, most, looks_max)?;
+    let ways = match by_label(filter) {
+        Some(way) => vec![way],
+        None => by_state(filter, waiting).into_iter().map(|sql| (sql, None)).collect(),
+    };
+    let looks_max = if ways[..] == [(ALL, None)] { WALK_MAX } else { JUMP_MAX / ways.len() };
+    for way in ways {
+        let one = walk_one(connection, way, filter, before, most, looks_max)?;
         walked.seqs.extend(one.seqs);
         walked.stopped = walked.stopped.max(one.stopped);
     }
@@ -127,8 +139,21 @@ fn walk_these(
     Ok(walked)
 }
 
+/// A statement, and what is looked for by its index.
+type Way<'a> = (&'static str, Option<&'a str>);
+
+/// Chooses the index of the label that is asked for which likely means the fewest tasks.
+fn by_label(filter: &Filter) -> Option<Way<'_>> {
+    let key = filter.unique_key.as_ref().map(|key| (OF_KEY, key.as_str()));
+    let tag = || filter.tags.first().map(|tag| (TAGGED, tag.as_str()));
+    let schedule = || filter.schedule.as_ref().map(|schedule| (OF_SCHEDULE, schedule.as_str()));
+    let group = || filter.group.as_ref().map(|group| (OF_GROUP, group.as_str()));
+    let (sql, label) = key.or_else(tag).or_else(schedule).or_else(group)?;
+    Some((sql, Some(label)))
+}
+
 /// Chooses an index for each state that is asked for, or the table if one of them has none.
-fn ways(filter: &Filter, waiting: u64) -> Vec<&'static str> {
+fn by_state(filter: &Filter, waiting: u64) -> Vec<&'static str> {
     let way = |state: &TaskState| match state {
         // Many that wait are found quickly by walking the table.
         TaskState::Waiting => (waiting <= SORT_MAX).then_some(WAITING),
@@ -137,9 +162,6 @@ fn ways(filter: &Filter, waiting: u64) -> Vec<&'static str> {
         TaskState::Failed => Some(FAILED),
         TaskState::Cancelled => Some(CANCELLED),
     };
-    if !filter.tags.is_empty() {
-        return vec![TAGGED];
-    }
     let mut states = filter.states.clone();
     states.sort_unstable_by_key(|state| super::rows::code(*state));
     states.dedup();
@@ -149,15 +171,15 @@ fn ways(filter: &Filter, waiting: u64) -> Vec<&'static str> {
 
 fn walk_one(
     connection: &Connection,
-    sql: &str,
+    (sql, label): Way<'_>,
     filter: &Filter,
     before: i64,
     most: usize,
     looks_max: usize,
 ) -> rusqlite::Result<Walked> {
     let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = match filter.tags.first() {
-        Some(tag) => statement.query(params![before, tag.as_str()])?,
+    let mut rows = match label {
+        Some(label) => statement.query(params![before, label])?,
         None => statement.query(params![before])?,
     };
     let mut walked = Walked::default();
@@ -203,14 +225,25 @@ fn fits(filter: &Filter, row: &Row<'_>) -> rusqlite::Result<bool> {
     {
         return Ok(false);
     }
-    if let Some(prefix) = &filter.id
-        && !prefix.fits(row.get_ref(5)?.as_blob()?.try_into().unwrap_or(&[0; 16]))
-    {
-        return Ok(false);
+    if filter.id.is_some() || filter.id_end.is_some() {
+        let id = row.get_ref(4)?.as_blob()?.try_into().unwrap_or(&[0; 16]);
+        if filter.id.is_some_and(|prefix| !prefix.fits(id)) || filter.id_end.is_some_and(|end| !end.fits(id))
+        {
+            return Ok(false);
+        }
+    }
+    for (column, wanted) in [
+        (6, filter.schedule.as_ref().map(ScheduleName::as_str)),
+        (7, filter.group.as_ref().map(Group::as_str)),
+        (8, filter.unique_key.as_ref().map(UniqueKey::as_str)),
+    ] {
+        if wanted.is_some() && row.get_ref(column)?.as_str_or_null().unwrap_or_default() != wanted {
+            return Ok(false);
+        }
     }
     if !filter.tags.is_empty() {
         // Damaged ones are none.
-        let tags = tags(row, 4).unwrap_or_default();
+        let tags = tags(row, 5).unwrap_or_default();
         if !filter.tags.iter().all(|tag| tags.contains(tag)) {
             return Ok(false);
         }

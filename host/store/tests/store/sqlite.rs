@@ -74,7 +74,7 @@ fn a_newer_schema_is_refused_with_both_versions() {
     let connection = Connection::open(&path).expect("opened");
     connection.execute_batch("PRAGMA user_version = 99").expect("set");
     drop(connection);
-    assert_eq!(refusal(&folder), StoreError::Newer { path, found: 99, supported: 19 });
+    assert_eq!(refusal(&folder), StoreError::Newer { path, found: 99, supported: 20 });
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn every_file_has_the_schema_of_the_newest_step() {
     drop(folder.open());
     let connection = Connection::open(database(&folder)).expect("opened");
     let read = |sql: &str| connection.query_one(sql, [], |row| row.get::<_, i64>(0)).expect("read");
-    assert_eq!(read("PRAGMA user_version"), 19);
+    assert_eq!(read("PRAGMA user_version"), 20);
     assert_eq!(read("PRAGMA application_id"), 0x574d_494c);
     assert_eq!(read("SELECT count(*) FROM sqlite_master WHERE type = 'table'"), 17);
 }

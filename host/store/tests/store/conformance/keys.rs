@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use wasmill_model::{NewTask, Next, OnConflict, TaskId, Unique};
-use wasmill_store::{RequestKey, Store, StoreError, Submitted};
+use wasmill_model::{Missed, NewTask, Next, OnConflict, TaskId, Timing, Unique};
+use wasmill_store::{NewSchedule, RanNow, RequestKey, Steps, Store, StoreError, Submitted};
 
 use crate::fixture::{Place, at, claim_one, failure, get, new_task};
 
@@ -97,6 +97,46 @@ pub(crate) async fn of_requests_that_come_at_once_one_is_carried_out(place: &imp
     assert_eq!((new, waiting(&store).await), (1, 2));
 }
 
+pub(crate) async fn the_steps_of_a_request_are_summed_up(place: &impl Place) {
+    let store = place.open();
+    let key = |key: &str| request(key, 1);
+    let submit = async |name: &str, tasks| {
+        store.submit(tasks, Some((key(name), at(1)))).await.expect("submitted");
+    };
+    store.insert(vec![unique("u", OnConflict::Refuse)]).await.expect("inserted");
+    submit("k", vec![]).await;
+    submit("k\n2", vec![new_task(), unique("u", OnConflict::Return)]).await;
+    submit("k\n1", vec![new_task(), new_task()]).await;
+    submit("kk\n1", vec![new_task()]).await;
+    submit("k1", vec![new_task()]).await;
+    let names = vec!["1".to_owned(), "2".to_owned()];
+    assert_eq!(store.steps(key("k"), at(2)).await, Ok(Steps { names, stored: 3, held: 1 }));
+    assert_eq!(store.steps(key("other"), at(2)).await, Ok(Steps::default()));
+    assert_eq!(store.steps(key("k"), at(1_000_000)).await, Ok(Steps::default()), "they are over");
+}
+
+pub(crate) async fn a_run_by_hand_under_a_key_is_made_once(place: &impl Place) {
+    let store = place.open();
+    let timing = Timing::of("@yearly", "UTC").expect("a time");
+    let new = NewSchedule {
+        name: "a".parse().expect("a name"),
+        from_manifest: false,
+        timing,
+        missed: Missed::One,
+        overlap: false,
+        task: "{}".to_owned(),
+        plugin: new_task().plugin,
+    };
+    store.put_schedule(new, 9, at(0)).await.expect("a schedule");
+    let run = async |digest| {
+        store.run_now("a".parse().expect("a name"), new_task(), Some(request("k", digest)), at(1)).await
+    };
+    let Ok(RanNow::Started(task)) = run(1).await else { panic!("it runs") };
+    // It waits, so that without the key the schedule were busy.
+    assert_eq!(run(1).await, Ok(RanNow::Before(Submitted { tasks: vec![task], replayed: true })));
+    assert!(matches!(run(2).await, Err(StoreError::KeyReused { .. })));
+}
+
 fn unique(key: &str, on_conflict: OnConflict) -> NewTask {
     let unique = Unique { key: key.parse().expect("a key"), on_conflict };
     NewTask { unique: Some(unique), ..new_task() }
@@ -121,10 +161,10 @@ pub(crate) async fn one_task_lives_under_a_unique_key(place: &impl Place) {
     let lost = before.id;
     assert_eq!(refusal(&store, vec![before, refuse()]).await, (1, first.id));
     assert_eq!((store.get(lost).await, waiting(&store).await), (Ok(None), 2));
-    assert_eq!(
-        refusal(&store, vec![unique("new", OnConflict::Refuse), unique("new", OnConflict::Refuse)]).await.0,
-        1
-    );
+    // Nobody holds a key that is only asked for twice.
+    let twice = vec![new_task(), unique("new", OnConflict::Refuse), unique("new", OnConflict::Refuse)];
+    let refused = store.submit(twice, None).await;
+    assert_eq!(refused, Err(StoreError::KeyTwice { index: 2, earlier: 1, key: "new".to_owned() }));
     store.close().await;
     let (store, _) = place.open_at(9, at(1));
     assert_eq!(refusal(&store, vec![refuse()]).await, (0, first.id));

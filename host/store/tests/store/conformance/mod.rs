@@ -56,7 +56,7 @@ macro_rules! suite {
                 what_changed_since_it_was_found_is_judged_anew, tasks_that_ended_long_ago_are_pruned,
                 tasks_that_are_too_many_are_pruned, one_step_prunes_no_more_than_its_share,
                 large_results_make_a_step_of_pruning_shorter;
-            search: tasks_are_found_by_how_their_ids_begin, tasks_are_found_by_id_among_very_many,
+            search: tasks_are_found_by_how_their_ids_begin, tasks_are_found_by_schedule_group_key_and_end, tasks_are_found_by_id_among_very_many,
                 what_is_stored_is_told_from_what_ever_ended;
             log: lines_are_read_while_the_task_runs,
                 lines_of_all_runs_are_kept_with_numbers_of_their_own, a_cancelled_run_keeps_all_that_it_wrote_until_it_was_gone,
@@ -86,6 +86,7 @@ macro_rules! suite {
             keys: the_same_request_is_answered_again_and_does_nothing, another_request_under_its_key_is_refused,
                 a_refused_request_leaves_its_key_free, a_key_is_forgotten_after_a_day,
                 of_requests_that_come_at_once_one_is_carried_out, one_task_lives_under_a_unique_key,
+                the_steps_of_a_request_are_summed_up, a_run_by_hand_under_a_key_is_made_once,
                 the_holder_of_a_unique_key_can_be_the_answer, a_unique_key_is_free_when_its_task_is_over;
             tags: a_list_shows_the_tags_asked_for, tags_stay_with_a_task_whatever_its_state,
                 many_are_cancelled_by_their_tags, tags_of_what_was_refused_show_nowhere;

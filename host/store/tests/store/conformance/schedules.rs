@@ -213,7 +213,7 @@ pub(crate) async fn a_run_waits_for_no_other_of_its_schedule_unless_asked_to(pla
     let alone = read(&store, "a").await;
     assert_eq!((alone.runs, alone.skipped, alone.next_at), (1, 2, Some(at(220))));
     let live = alone.last.expect("it ran").task;
-    let by_hand = store.run_now(name("a"), task_of("a"), at(200)).await;
+    let by_hand = store.run_now(name("a"), task_of("a"), None, at(200)).await;
     assert_eq!(by_hand, Ok(RanNow::Busy(live)));
     store.cancel(live, at(201)).await.expect("cancelled");
     assert_eq!(started(store.fire(fire(&alone, 1)).await.expect("fired")), 1);
@@ -240,9 +240,9 @@ pub(crate) async fn a_held_unique_key_leaves_a_run_out(place: &impl Place) {
 
 pub(crate) async fn a_run_by_hand_moves_nothing(place: &impl Place) {
     let store = place.open();
-    assert_eq!(store.run_now(name("a"), task_of("a"), at(1)).await, Ok(RanNow::NotFound));
+    assert_eq!(store.run_now(name("a"), task_of("a"), None, at(1)).await, Ok(RanNow::NotFound));
     let before = put(&store, new("a"), at(0)).await;
-    let Ok(RanNow::Started(task)) = store.run_now(name("a"), task_of("a"), at(1)).await else {
+    let Ok(RanNow::Started(task)) = store.run_now(name("a"), task_of("a"), None, at(1)).await else {
         panic!("it runs")
     };
     let after = read(&store, "a").await;
@@ -250,7 +250,7 @@ pub(crate) async fn a_run_by_hand_moves_nothing(place: &impl Place) {
     assert_eq!((after.next_at, after.runs, after.revision), (before.next_at, 1, before.revision));
     store.close().await;
     let store = place.open_at(1, at(0)).0;
-    let full = store.run_now(name("a"), task_of("a"), at(2)).await;
+    let full = store.run_now(name("a"), task_of("a"), None, at(2)).await;
     assert_eq!(full, Err(StoreError::Full { waiting_max: 1 }));
 }
 

@@ -1,6 +1,6 @@
 //! Finding tasks by their ids, and counting them without a look at all of them.
 
-use wasmill_model::{NewTask, Next, TaskId, TaskState};
+use wasmill_model::{NewTask, Next, OnConflict, TaskId, TaskState, Unique};
 use wasmill_store::{Cursor, Ended, Filter, Store, Tally};
 
 use crate::fixture::{Place, at, claim, claim_one, failure, insert_one, new_task, plugin, prune, since};
@@ -55,6 +55,50 @@ pub(crate) async fn tasks_are_found_by_how_their_ids_begin(place: &impl Place) {
     let open = store.find_open(Filter { plugin: Some(plugin("a")), ..by("01a2074c") }).await.expect("found");
     let cancelled = store.cancel_many(open, Filter::default(), at(1)).await.expect("cancelled");
     assert_eq!(cancelled.waiting, 2);
+}
+
+pub(crate) async fn tasks_are_found_by_schedule_group_key_and_end(place: &impl Place) {
+    let store = place.open();
+    let ids = [
+        "01a2074c-e503-703b-819d-4717c026346b",
+        "01a2074c-e503-703b-819d-4717c026346c",
+        "01a2074d-0000-7000-8000-4717c026346b",
+    ]
+    .map(id);
+    for (place, id) in ids.into_iter().enumerate() {
+        let unique =
+            Unique { key: format!("k{place}").parse().expect("a key"), on_conflict: OnConflict::Refuse };
+        let group = ["x", "x", "y"][place].parse().ok();
+        let schedule = ["s", "t", "s"][place].parse().ok();
+        let task = NewTask { id, group, schedule, unique: Some(unique), ..new_task() };
+        store.insert(vec![task]).await.expect("inserted");
+    }
+    let all = Filter::default;
+    let (x, s) = ("x".parse().ok(), "s".parse().ok());
+    let end = |end: &str| end.parse().ok();
+    for ended in [false, true] {
+        for most in 1..4 {
+            for (filter, places) in [
+                (Filter { group: x.clone(), ..all() }, vec![1, 0]),
+                (Filter { schedule: s.clone(), ..all() }, vec![2, 0]),
+                (Filter { schedule: s.clone(), group: x.clone(), ..all() }, vec![0]),
+                (Filter { unique_key: "k1".parse().ok(), ..all() }, vec![1]),
+                (Filter { unique_key: "k1".parse().ok(), schedule: s.clone(), ..all() }, vec![]),
+                (Filter { id_end: end("26346b"), ..all() }, vec![2, 0]),
+                (Filter { id_end: end("26346b"), group: x.clone(), ..all() }, vec![0]),
+                (Filter { id_end: end("26346b"), ..by("01a2074d") }, vec![2]),
+                (Filter { group: "z".parse().ok(), ..all() }, vec![]),
+            ] {
+                let expected: Vec<_> = places.iter().map(|place| ids[*place]).collect();
+                assert_eq!(found(&store, &filter, most).await, expected, "{filter:?}");
+                let open = store.find_open(filter).await.expect("found").len();
+                assert_eq!(open, if ended { 0 } else { expected.len() });
+            }
+        }
+        for id in ids {
+            store.cancel(id, at(1)).await.expect("cancelled");
+        }
+    }
 }
 
 /// More than are found by their ids alone, so that they are looked for on the way.
