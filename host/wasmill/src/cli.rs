@@ -12,8 +12,8 @@ use wasmill_model::PluginName;
 use crate::cli::run::{RunArgs, SubmitArgs};
 use crate::cli::schedule::ScheduleCommand;
 use crate::cli::server::{
-    CancelArgs, DeleteArgs, ListTasksArgs, LogsArgs, ResultArgs, RetryArgs, ServerArgs, StatsArgs, TaskArgs,
-    WatchArgs,
+    CancelArgs, DeleteArgs, ListTasksArgs, LogsArgs, ResultArgs, RetryArgs, ServerArgs, StatsArgs,
+    StatusArgs, WatchArgs,
 };
 use crate::screen::paint::Color;
 use crate::settings::{Listen, Settings};
@@ -122,7 +122,7 @@ pub(crate) enum Command {
     /// Lists the tasks of a server, newest first.
     List(ListTasksArgs),
     /// Says where a task stands.
-    Status(TaskArgs),
+    Status(StatusArgs),
     /// Prints the result of a task; exits with 6 if it has not ended, with 1 or 3 if there will be none.
     Result(ResultArgs),
     /// Prints what a task wrote to its stdout and stderr.

@@ -57,6 +57,18 @@ pub(crate) struct FilterArgs {
     /// Only tasks whose ids begin so, in at least four digits.
     #[arg(long, value_name = "ID")]
     pub(crate) id: Option<IdPrefix>,
+
+    /// Only tasks of this schedule.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) schedule: Option<String>,
+
+    /// Only tasks of this group.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) group: Option<String>,
+
+    /// Only tasks with this unique key.
+    #[arg(long, value_name = "KEY")]
+    pub(crate) unique_key: Option<String>,
 }
 
 impl FilterArgs {
@@ -70,6 +82,9 @@ impl FilterArgs {
             ("plugin", &self.plugin),
             ("created_after", &self.created_after),
             ("created_before", &self.created_before),
+            ("schedule", &self.schedule),
+            ("group", &self.group),
+            ("unique_key", &self.unique_key),
         ];
         parameters.extend(once.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))));
         parameters.extend(self.id.map(|id| ("q", id.to_string())));
@@ -81,7 +96,7 @@ impl FilterArgs {
 /// Of one task, something that can be printed as JSON.
 #[derive(Args, Debug)]
 pub(crate) struct TaskArgs {
-    /// The task, by its id or how that begins.
+    /// The task, by its id, or how that begins or ends.
     #[arg(value_name = "ID")]
     pub(crate) id: IdPrefix,
 
@@ -94,8 +109,18 @@ pub(crate) struct TaskArgs {
 }
 
 #[derive(Args, Debug)]
+pub(crate) struct StatusArgs {
+    #[command(flatten)]
+    pub(crate) task: TaskArgs,
+
+    /// Prints the input of the task instead, as it came.
+    #[arg(long)]
+    pub(crate) input: bool,
+}
+
+#[derive(Args, Debug)]
 pub(crate) struct ResultArgs {
-    /// The task, by its id or how that begins.
+    /// The task, by its id, or how that begins or ends.
     #[arg(value_name = "ID")]
     pub(crate) id: IdPrefix,
 
@@ -113,7 +138,7 @@ pub(crate) struct ResultArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct LogsArgs {
-    /// The task, by its id or how that begins.
+    /// The task, by its id, or how that begins or ends.
     #[arg(value_name = "ID")]
     pub(crate) id: IdPrefix,
 
@@ -160,7 +185,7 @@ pub(crate) struct ListTasksArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct CancelArgs {
-    /// The tasks, by their ids or how those begin; without any, the options below say which.
+    /// The tasks, by their ids, or how those begin or end; without any, the options below say which.
     #[arg(value_name = "ID")]
     pub(crate) ids: Vec<IdPrefix>,
 
@@ -189,7 +214,7 @@ pub(crate) struct CancelArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct DeleteArgs {
-    /// The tasks, by their ids or how those begin.
+    /// The tasks, by their ids, or how those begin or end.
     #[arg(value_name = "ID", required = true)]
     pub(crate) ids: Vec<IdPrefix>,
 
@@ -203,7 +228,7 @@ pub(crate) struct DeleteArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct RetryArgs {
-    /// The task, by its id or how that begins; it keeps its record, and a new one gets its input.
+    /// The task, by its id, or how that begins or ends; it keeps its record, and a new one gets its input.
     #[arg(value_name = "ID")]
     pub(crate) id: IdPrefix,
 

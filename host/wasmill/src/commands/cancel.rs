@@ -40,7 +40,7 @@ fn check(args: &CancelArgs) -> Result<()> {
         return Err(told(Exit::Usage, "name the tasks either by id or by what they are, not both"));
     }
     if args.ids.is_empty() && !args.all && conditions.is_empty() {
-        let ways = "by id, by --state, --plugin, --tag, --id, --created-after or --created-before, or --all";
+        let ways = "by id, by options such as --state, --plugin or --tag, or --all";
         return Err(told(Exit::Usage, format!("say which tasks to cancel: {ways}")));
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Which task is meant by the beginning of its id. Used by the commands that take ids.
+//! Which task is meant by the beginning or the end of its id. Used by the commands that take ids.
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
@@ -19,15 +19,30 @@ struct Named {
     plugin: String,
 }
 
-/// Returns the one task whose id begins so; asks nobody if the id is whole.
-pub(crate) async fn find(client: &Client, prefix: IdPrefix) -> Result<TaskId> {
-    if let Some(id) = prefix.whole() {
+/// Returns the one task whose id begins so, or, if there is none, ends so; asks nobody if the id is whole.
+pub(crate) async fn find(client: &Client, part: IdPrefix) -> Result<TaskId> {
+    if let Some(id) = part.whole() {
         return Ok(id);
     }
+    for parameter in ["q", "id_end"] {
+        let found = named(client, parameter, &part).await?;
+        match found.as_slice() {
+            [] => {}
+            [one] => {
+                return one.id.parse().with_context(|| format!("{client} names a task by what is no id"));
+            }
+            several => return Err(told(Exit::Usage, ambiguous(part, parameter, several))),
+        }
+    }
+    Err(told(Exit::NotFound, format!("there is no task whose id begins or ends with {part}")))
+}
+
+/// Asks for the tasks that are meant, a few more than are named.
+async fn named(client: &Client, parameter: &'static str, part: &IdPrefix) -> Result<Vec<Named>> {
     let (mut found, mut cursor): (Vec<Named>, _) = (Vec::new(), None);
     // A page may be empty though more are to come.
     while found.len() <= NAMED_MAX {
-        let mut parameters = vec![("q", prefix.to_string()), ("limit", (NAMED_MAX + 1).to_string())];
+        let mut parameters = vec![(parameter, part.to_string()), ("limit", (NAMED_MAX + 1).to_string())];
         parameters.extend(cursor.map(|cursor| ("cursor", cursor)));
         let answer = client.get(&with_query("/task", &parameters)).await?.good()?;
         found.extend(answer.read::<Vec<Named>>()?);
@@ -36,15 +51,12 @@ pub(crate) async fn find(client: &Client, prefix: IdPrefix) -> Result<TaskId> {
             break;
         }
     }
-    match found.as_slice() {
-        [] => Err(told(Exit::NotFound, format!("there is no task whose id begins with {prefix}"))),
-        [one] => one.id.parse().with_context(|| format!("{client} names a task by what is no id")),
-        several => Err(told(Exit::Usage, ambiguous(prefix, several))),
-    }
+    Ok(found)
 }
 
-fn ambiguous(prefix: IdPrefix, several: &[Named]) -> String {
-    let mut text = format!("the ids of several tasks begin with {prefix}:");
+fn ambiguous(part: IdPrefix, parameter: &str, several: &[Named]) -> String {
+    let do_so = if parameter == "q" { "begin" } else { "end" };
+    let mut text = format!("the ids of several tasks {do_so} with {part}:");
     for Named { id, state, plugin } in several.iter().take(NAMED_MAX) {
         text.push_str(&format!("\n  {id}  {state}  {plugin}"));
     }

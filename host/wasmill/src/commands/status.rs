@@ -2,16 +2,25 @@
 
 use anyhow::Result;
 
-use crate::cli::server::TaskArgs;
+use crate::cli::server::StatusArgs;
 use crate::client::{Client, Task, block_on};
 use crate::commands::find::find;
 use crate::commands::show;
 use crate::exit::Exit;
-use crate::output::data;
+use crate::output::{self, data};
 
-/// Prints the status; whatever it is, the command is done.
-pub(crate) fn status(args: &TaskArgs) -> Result<Exit> {
+/// Prints the status, or the input; whatever it is, the command is done.
+pub(crate) fn status(args: &StatusArgs) -> Result<Exit> {
+    let StatusArgs { task: args, input } = args;
     let client = Client::new(&args.server)?;
+    if *input {
+        let answer = block_on(async {
+            let id = find(&client, args.id).await?;
+            client.get(&format!("/task/{id}/input")).await?.good()
+        })?;
+        output::text(&answer.text());
+        return Ok(Exit::Done);
+    }
     let (id, answer) = block_on(async {
         let id = find(&client, args.id).await?;
         Ok((id, client.get(&format!("/task/{id}/status")).await?.good()?))
