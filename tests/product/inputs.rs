@@ -1,11 +1,11 @@
-//! A wrong input is refused when the task is submitted, and the examples show how.
+//! A wrong input is refused when the task is submitted: `io-stub` and the examples show how.
 
 use std::fs;
 use std::path::Path;
 
 use hyper::StatusCode;
 use serde_json::{Value, json};
-use wasmill_tests::{NOOP, Server};
+use wasmill_tests::{NOOP, Server, wasmill};
 
 /// Starts a server on which these examples are in service, as far as their manifests and schemas go: what they do
 /// is for `examples`.
@@ -21,6 +21,41 @@ fn server_with(examples: &[&str]) -> Server {
         }
     }
     Server::start_in(folder, &[]).expect("a server")
+}
+
+#[tokio::test]
+async fn io_stub_refuses_a_wrong_input_when_it_is_submitted() {
+    let server = Server::start(&[]);
+    let client = server.client();
+    for (input, named) in [
+        (json!({"min_ms": -5}), "min_ms"),
+        (json!({"min_ms": 1.5}), "min_ms"),
+        (json!({"min_ms": 9, "max_ms": 8}), "min_ms (9) must not be greater than max_ms (8)"),
+        (json!({"max_ms": 1_000}), "min_ms (180000) must not be greater than max_ms (1000)"),
+        (json!({"min_ms": 1, "max_ms": 86_400_001}), "max_ms"),
+        (json!({"fail_rate": 1.01}), "fail_rate"),
+        (json!({"fail_rate": -0.1}), "fail_rate"),
+        (json!({"fail_rate": "often"}), "fail_rate"),
+        (json!({"min": 5}), "min"),
+        (json!([1, 2, 0.5]), "object"),
+        (json!("soon"), "object"),
+    ] {
+        let refused = client.post("/task", &json!({"input": input})).await;
+        assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{input}: {}", refused.text);
+        let error = &refused.json["errors"][0];
+        assert!(
+            error["pointer"].as_str().is_some_and(|pointer| pointer.starts_with("/input")),
+            "{}",
+            refused.text
+        );
+        assert!(error["detail"].as_str().is_some_and(|detail| detail.contains(named)), "{}", refused.text);
+        // The same without a server.
+        let said = wasmill(server.folder(), &["run", "io-stub", "--input", &input.to_string()]);
+        assert!(said.code == 2 && said.err.contains(named), "{said:?}");
+    }
+    for input in [json!(null), json!({}), json!({"min_ms": 0, "max_ms": 0, "fail_rate": 0})] {
+        client.submit(&json!({"input": input})).await;
+    }
 }
 
 #[tokio::test]

@@ -30,7 +30,7 @@ use crate::kind::{PluginKind, Profile};
 use crate::leash::Leash;
 use crate::manifest;
 use crate::memory::Demand;
-use crate::plugin::Plugin;
+use crate::plugin::{InputCheck, Plugin};
 use crate::registry::{PluginFacts, PluginInfo, PluginSource, PluginState};
 use crate::samples::Samples;
 use crate::terms::{Ceilings, Terms};
@@ -65,6 +65,8 @@ pub(crate) struct Loader {
     pub(crate) outside: Arc<Outside>,
     pub(crate) samples: Arc<Samples>,
     pub(crate) figures: Figures,
+    /// Checks of inputs, by the names of built-in plugins.
+    pub(crate) input_checks: &'static [(&'static str, InputCheck)],
 }
 
 /// Refuses a file that is another than its manifest names.
@@ -177,6 +179,8 @@ impl Loader {
         let (outside, samples) = (Arc::clone(&self.outside), Arc::clone(&self.samples));
         let descriptors = self.descriptors.clone();
         let (demand, denials) = (Demand::default(), Denials::default());
+        let mut input_checks = self.input_checks.iter().filter(|_| *source == PluginSource::BuiltIn);
+        let input_check = input_checks.find(|(of, _)| *of == name.as_str()).map(|(_, check)| *check);
         let plugin = Plugin {
             name,
             digest,
@@ -190,6 +194,7 @@ impl Loader {
             samples,
             demand,
             denials,
+            input_check,
         };
         Ok((plugin, facts))
     }

@@ -14,6 +14,10 @@ use crate::memory::Demand;
 use crate::samples::Samples;
 use crate::terms::Terms;
 
+/// Says what is wrong with the JSON text of an input, which is `null` if there is none. It must be quick: it is
+/// called for each task that is submitted.
+pub type InputCheck = fn(&str) -> Result<(), String>;
+
 /// A plugin that tasks can run on.
 pub(crate) struct Plugin {
     pub(crate) name: PluginName,
@@ -35,4 +39,6 @@ pub(crate) struct Plugin {
     pub(crate) demand: Demand,
     /// What it asked for in vain, so that each is logged once.
     pub(crate) denials: Denials,
+    /// Checks what a schema cannot, of a plugin that is part of the binary.
+    pub(crate) input_check: Option<InputCheck>,
 }

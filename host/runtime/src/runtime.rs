@@ -34,7 +34,7 @@ use crate::kind::{PluginKind, Profile};
 use crate::loader::Loader;
 use crate::memory::{Budget, Gauge, Hold, ResidentMemory};
 use crate::outcome;
-use crate::plugin::Plugin;
+use crate::plugin::{InputCheck, Plugin};
 use crate::pool::{self, MemoryReset};
 use crate::program::ProgramInput;
 use crate::registry::{NotReady, PluginInfo, Registry};
@@ -85,6 +85,8 @@ pub struct PluginsConfig {
     /// How long the start waits for the plugins of the folder. Those that take longer come into
     /// service later.
     pub patience: Duration,
+    /// What is asked of inputs of built-in plugins, by their names.
+    pub input_checks: &'static [(&'static str, InputCheck)],
     /// What happens when the plugins in service have changed. It must not own the runtime, which
     /// would then never end.
     pub on_change: OnChange,
@@ -102,6 +104,7 @@ impl Default for PluginsConfig {
             compiler: None,
             cache: None,
             patience: Duration::from_secs(10),
+            input_checks: &[],
             on_change: Arc::new(|| {}),
         }
     }
@@ -313,6 +316,9 @@ impl Runtime {
         let Some(plugin) = self.inner.registry.get(plugin) else { return Vec::new() };
         let schema = plugin.terms.schema.as_ref();
         let violations = schema.map(|schema| schema.violations(input, budget)).unwrap_or_default();
+        if let Some(check) = plugin.input_check {
+            return check(input.unwrap_or("null")).err().map(Violation::of_all).into_iter().collect();
+        }
         let is_program = matches!(plugin.kind, PluginKind::Command | PluginKind::Module);
         if !is_program || !violations.is_empty() {
             return violations;
@@ -438,6 +444,7 @@ pub(crate) fn loader(config: RuntimeConfig, plugins: &PluginsConfig) -> Result<L
         outside: Arc::new(outside),
         samples: Arc::<Samples>::default(),
         figures: Figures::default(),
+        input_checks: plugins.input_checks,
     })
 }
 

@@ -10,6 +10,7 @@ mod environment;
 mod exit;
 mod health;
 mod input;
+mod io_stub;
 mod output;
 mod plugin;
 mod process;

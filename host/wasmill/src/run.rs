@@ -26,6 +26,7 @@ use crate::exit::{Exit, told};
 use crate::process;
 use crate::screen::live::{Live, Moment, REDRAW};
 use crate::screen::text::clipped;
+use crate::serve::INPUT_CHECKS;
 use crate::settings::{Config, Settings};
 use crate::telemetry;
 
@@ -145,6 +146,7 @@ pub(crate) fn plugins(config: &Config) -> PluginsConfig {
         http_roots: config.http_roots.clone(),
         cache: process::cache_folder()
             .map(|folder| CacheConfig { bytes_max: config.cache_bytes, ..CacheConfig::new(folder) }),
+        input_checks: &INPUT_CHECKS,
         ..PluginsConfig::default()
     }
 }

@@ -16,8 +16,8 @@ use wasmill_api::{
 };
 use wasmill_model::{Clock, Limits, SystemClock, Timestamp, Tracer};
 use wasmill_runtime::{
-    CacheConfig, CompilerConfig, PluginState, PluginsConfig, ProtectedPath, Runtime, RuntimeConfig, Watch,
-    affordable_slots, machine_memory_bytes,
+    CacheConfig, CompilerConfig, InputCheck, PluginState, PluginsConfig, ProtectedPath, Runtime,
+    RuntimeConfig, Watch, affordable_slots, machine_memory_bytes,
 };
 use wasmill_scheduler::{Scheduler, SchedulerConfig, Schedules};
 use wasmill_store::{Recovery, Store, StoreConfig};
@@ -25,6 +25,7 @@ use wasmill_store::{Recovery, Store, StoreConfig};
 use crate::cli::ServeArgs;
 use crate::environment::WEBHOOK_SECRET;
 use crate::input::without_bom;
+use crate::io_stub;
 use crate::output::tell;
 use crate::process::{self, StopSignals};
 use crate::settings::{Config, LogFormat, SLOTS};
@@ -34,6 +35,9 @@ use crate::traces::{self, Exporter};
 
 /// The plugins that are part of the binary.
 pub(crate) const BUILT_IN: [(&str, &[u8]); 1] = [("io-stub", include_bytes!(env!("WASMILL_IO_STUB")))];
+
+/// Checks of their inputs, by their names.
+pub(crate) const INPUT_CHECKS: [(&str, InputCheck); 1] = [("io-stub", io_stub::check)];
 
 /// Starts this very program, also if another version lies in its place by now.
 const OWN_BINARY: &str = "/proc/self/exe";
@@ -324,6 +328,7 @@ fn plugins(config: &Config, changed: &Arc<Notify>) -> PluginsConfig {
         protected: protected(config),
         compiler: Some(compiler(config)),
         cache: Some(CacheConfig { bytes_max: config.cache_bytes, ..CacheConfig::new(&config.data) }),
+        input_checks: &INPUT_CHECKS,
         on_change: Arc::new(move || changed.notify_one()),
         ..PluginsConfig::default()
     }
