@@ -45,7 +45,7 @@ async fn a_schedule_whose_plugin_is_full_waits_and_holds_up_no_other() {
     fs::write(plugins.join("small.toml"), "[limits]\nwaiting = 1\n").expect("a manifest");
     let server = Server::start_in(folder, &[]).expect("a server");
     let client = server.client();
-    client.post("/plugins/small/pause", &Value::Null).await;
+    client.post("/plugins/small/pause", &json!({})).await;
     let waiting = client.submit(&json!({"plugin": "small"})).await;
     make(&client, "full", "small").await;
     make(&client, "free", "noop").await;
