@@ -175,13 +175,19 @@ impl Full {
             queries::again(connection, id, wasmill_model::TaskId::new(), at(0)).expect("read");
             hand_over::depends(connection, id).expect("read");
             webhooks::log(connection, id).expect("read");
+            queries::input(connection, id).expect("read");
         }
-        let filter = Filter { tags: vec!["t".parse().expect("valid")], ..Filter::default() };
-        for filter in [Filter::default(), filter] {
+        let tagged = Filter { tags: vec!["t".parse().expect("valid")], ..Filter::default() };
+        let grouped = Filter { group: "mine".parse().ok(), ..Filter::default() };
+        let scheduled = Filter { schedule: "mine".parse().ok(), ..Filter::default() };
+        let keyed = Filter { unique_key: "u1".parse().ok(), ..Filter::default() };
+        for filter in [Filter::default(), tagged, grouped, scheduled, keyed] {
             let query = ListQuery { limit: 9, before: None, filter };
             queries::page(connection, &query, self.figures.counts().waiting, &self.reports).expect("read");
         }
         keys::any_over(connection, at(0)).expect("read");
+        let request = RequestKey { key: "r1".to_owned(), digest: [1; 32] };
+        keys::steps(connection, &request, at(0)).expect("read");
         schedules::due(connection, at(0), 9).expect("read");
         tally::oldest(connection, &self.figures.tallies().all()).expect("read");
         queries::waiting(connection, &[plugin()], 9).expect("read");
