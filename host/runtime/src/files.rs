@@ -16,6 +16,9 @@ mod streams;
 
 use std::path::{Component, Path};
 
+/// Bytes of all paths of a call: 16 times what Linux takes for one.
+const PATHS_BYTES_MAX: usize = 64 << 10;
+
 /// Says whether a link with this target could lead out of the folder it is put into, now or when it is moved:
 /// whether it is absolute or goes up anywhere.
 fn leads_up(target: &str) -> bool {

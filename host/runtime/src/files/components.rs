@@ -17,6 +17,7 @@ use wasmtime_wasi::p2::bindings::filesystem::{preopens, types};
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, FsError, FsResult};
 use wasmtime_wasi::{ResourceTable, WasiView};
 
+use crate::files::PATHS_BYTES_MAX;
 use crate::files::lane::Lane;
 use crate::files::listing::{Entry, Listing};
 use crate::files::open::OpenFile;
@@ -183,6 +184,7 @@ impl HostDescriptor for FileCalls<'_> {
     }
 
     async fn create_directory_at(&mut self, folder: Open, path: String) -> FsResult<()> {
+        check_paths(&[&path])?;
         let number = folder.rep();
         self.0.files.disk.make(self.folder(number))?;
         let (lane, mut files) = self.begin();
@@ -199,6 +201,7 @@ impl HostDescriptor for FileCalls<'_> {
     }
 
     async fn stat_at(&mut self, folder: Open, flags: PathFlags, path: String) -> FsResult<DescriptorStat> {
+        check_paths(&[&path])?;
         let (lane, mut files) = self.begin();
         lane.run(HostDescriptor::stat_at(&mut files, folder, flags, path)).await
     }
@@ -211,6 +214,7 @@ impl HostDescriptor for FileCalls<'_> {
         accessed: NewTimestamp,
         modified: NewTimestamp,
     ) -> FsResult<()> {
+        check_paths(&[&path])?;
         let number = folder.rep();
         let (lane, mut files) = self.begin();
         let call = HostDescriptor::set_times_at(&mut files, folder, flags, path, accessed, modified);
@@ -226,6 +230,7 @@ impl HostDescriptor for FileCalls<'_> {
         new_folder: Open,
         new_path: String,
     ) -> FsResult<()> {
+        check_paths(&[&path, &new_path])?;
         let number = new_folder.rep();
         self.0.files.disk.make(self.folder(number))?;
         let (lane, mut files) = self.begin();
@@ -245,6 +250,7 @@ impl HostDescriptor for FileCalls<'_> {
         open_flags: OpenFlags,
         flags: DescriptorFlags,
     ) -> FsResult<Open> {
+        check_paths(&[&path])?;
         let number = folder.rep();
         let granted = self.folder(number);
         let found = self.stat_at(borrowed(&folder), path_flags, path.clone()).await;
@@ -275,11 +281,13 @@ impl HostDescriptor for FileCalls<'_> {
     }
 
     async fn readlink_at(&mut self, folder: Open, path: String) -> FsResult<String> {
+        check_paths(&[&path])?;
         let (lane, mut files) = self.begin();
         lane.run(HostDescriptor::readlink_at(&mut files, folder, path)).await
     }
 
     async fn remove_directory_at(&mut self, folder: Open, path: String) -> FsResult<()> {
+        check_paths(&[&path])?;
         let number = folder.rep();
         let (lane, mut files) = self.begin();
         let done = lane.run(HostDescriptor::remove_directory_at(&mut files, folder, path)).await;
@@ -293,6 +301,7 @@ impl HostDescriptor for FileCalls<'_> {
         new_folder: Open,
         new_path: String,
     ) -> FsResult<()> {
+        check_paths(&[&path, &new_path])?;
         let number = new_folder.rep();
         let (lane, mut files) = self.begin();
         let done = lane.run(HostDescriptor::rename_at(&mut files, folder, path, new_folder, new_path)).await;
@@ -300,6 +309,7 @@ impl HostDescriptor for FileCalls<'_> {
     }
 
     async fn symlink_at(&mut self, folder: Open, target: String, path: String) -> FsResult<()> {
+        check_paths(&[&target, &path])?;
         if super::leads_up(&target) {
             return Err(ErrorCode::NotPermitted.into());
         }
@@ -314,6 +324,7 @@ impl HostDescriptor for FileCalls<'_> {
     }
 
     async fn unlink_file_at(&mut self, folder: Open, path: String) -> FsResult<()> {
+        check_paths(&[&path])?;
         let number = folder.rep();
         let (lane, mut files) = self.begin();
         let done = lane.run(HostDescriptor::unlink_file_at(&mut files, folder, path)).await;
@@ -359,9 +370,16 @@ impl HostDescriptor for FileCalls<'_> {
         flags: PathFlags,
         path: String,
     ) -> FsResult<MetadataHashValue> {
+        check_paths(&[&path])?;
         let (lane, mut files) = self.begin();
         lane.run(HostDescriptor::metadata_hash_at(&mut files, folder, flags, path)).await
     }
+}
+
+/// Refuses paths that are longer than any file system takes, before they are copied and taken apart.
+fn check_paths(paths: &[&str]) -> FsResult<()> {
+    let bytes: usize = paths.iter().map(|path| path.len()).sum();
+    if bytes > PATHS_BYTES_MAX { Err(ErrorCode::NameTooLong.into()) } else { Ok(()) }
 }
 
 impl FileCalls<'_> {

@@ -14,6 +14,7 @@ use wasmtime_wasi::p1::types::{Filetype, Lookupflags};
 use wasmtime_wasi::p1::wasi_snapshot_preview1::{self, WasiSnapshotPreview1};
 use wiggle::{GuestMemory, GuestPtr};
 
+use crate::files::PATHS_BYTES_MAX;
 use crate::files::lane::Lane;
 use crate::files::listing::{self, Entry};
 use crate::files::open::{self, OpenFile};
@@ -77,7 +78,17 @@ impl<'a> Call<'a> {
     }
 
     fn parts(&mut self) -> (&mut WasiP1Ctx, GuestMemory<'_>) {
-        let fuel = self.caller.as_context_mut().hostcall_fuel();
+        self.parts_for(usize::MAX)
+    }
+
+    /// Returns what a call with paths works with.
+    fn parts_for_paths(&mut self) -> (&mut WasiP1Ctx, GuestMemory<'_>) {
+        self.parts_for(PATHS_BYTES_MAX)
+    }
+
+    /// Returns what a call works with that copies so much of the memory of the guest at the most.
+    fn parts_for(&mut self, bytes_max: usize) -> (&mut WasiP1Ctx, GuestMemory<'_>) {
+        let fuel = self.caller.as_context_mut().hostcall_fuel().min(bytes_max);
         let (bytes, guest) = self.memory.data_and_store_mut(&mut self.caller);
         let context = guest.preview1_unnoted();
         context.set_hostcall_fuel(fuel);
@@ -87,6 +98,10 @@ impl<'a> Call<'a> {
     /// Returns text that the guest points to.
     fn text(&self, at: i32, bytes: i32) -> Option<&str> {
         let text = self.bytes().get(at.cast_unsigned() as usize..)?.get(..bytes.cast_unsigned() as usize)?;
+        if text.len() > PATHS_BYTES_MAX {
+            // The call itself ends for it.
+            return None;
+        }
         std::str::from_utf8(text).ok()
     }
 
@@ -146,7 +161,9 @@ macro_rules! link {
                     let mut call = Call::begin(caller)?;
                     let lane = call.lane.clone();
                     let is_file = call.file($first).is_some();
-                    let (context, mut memory) = call.parts();
+                    let has_path = stringify!($name).starts_with("path_");
+                    let (context, mut memory) =
+                        if has_path { call.parts_for_paths() } else { call.parts() };
                     let done =
                         wasi_snapshot_preview1::$name(context, &mut memory, $first $(, $more)*);
                     let errno = if is_file { lane.run(done).await? } else { done.await? };
@@ -255,7 +272,7 @@ async fn path_open(caller: Caller<'_, Guest>, arguments: OpenArguments) -> Resul
     let Ok(permit) = call.guest().files.permit() else { return Ok(TOO_MANY_OPEN) };
     let folder = call.folder(fd);
     let number = open::next_number(call.guest().ctx().table)?;
-    let (context, mut memory) = call.parts();
+    let (context, mut memory) = call.parts_for_paths();
     let opening = wasi_snapshot_preview1::path_open(
         context,
         &mut memory,
@@ -288,7 +305,7 @@ async fn path_open(caller: Caller<'_, Guest>, arguments: OpenArguments) -> Resul
 /// Returns what lies at a path; `None` if nothing does, or nothing that the guest may see.
 async fn kind_of(call: &mut Call<'_>, fd: i32, follow: i32, path: i32, path_bytes: i32) -> Option<Filetype> {
     let lane = call.lane.clone();
-    let (context, mut memory) = call.parts();
+    let (context, mut memory) = call.parts_for_paths();
     let follow = if follow & FOLLOW != 0 { Lookupflags::SYMLINK_FOLLOW } else { Lookupflags::empty() };
     let path = GuestPtr::<str>::new((path.cast_unsigned(), path_bytes.cast_unsigned()));
     let stat = context.path_filestat_get(&mut memory, fd.cast_unsigned().into(), follow, path);
@@ -399,7 +416,7 @@ async fn path_create_directory(caller: Caller<'_, Guest>, fd: i32, path: i32, by
     if !call.make(fd) {
         return Ok(NO_SPACE);
     }
-    let (context, mut memory) = call.parts();
+    let (context, mut memory) = call.parts_for_paths();
     let making = wasi_snapshot_preview1::path_create_directory(context, &mut memory, fd, path, bytes);
     let errno = lane.run(making).await?;
     Ok(call.made(fd, errno))
@@ -421,7 +438,7 @@ async fn path_symlink(
     if !call.make(fd) {
         return Ok(NO_SPACE);
     }
-    let (context, mut memory) = call.parts();
+    let (context, mut memory) = call.parts_for_paths();
     let making =
         wasi_snapshot_preview1::path_symlink(context, &mut memory, target, target_bytes, fd, path, bytes);
     let errno = lane.run(making).await?;
@@ -435,7 +452,7 @@ async fn path_link(caller: Caller<'_, Guest>, arguments: LinkArguments) -> Resul
     if !call.make(new_fd) {
         return Ok(NO_SPACE);
     }
-    let (context, mut memory) = call.parts();
+    let (context, mut memory) = call.parts_for_paths();
     let making = wasi_snapshot_preview1::path_link(
         context,
         &mut memory,
