@@ -325,6 +325,8 @@ fn is_excused(request: &Value, pointer: &str, index: Option<usize>) -> bool {
     };
     match field {
         "plugin" => !["noop", "misbehave", "io-stub"].iter().any(|known| request["plugin"] == **known),
+        // That of `io-stub`, the default, is checked by the plugin.
+        "input" => lacks(request, "plugin") || request["plugin"] == "io-stub",
         "timeout" => is_over("timeout", 0.001, DAY as f64),
         "delay" => is_over("delay", 0.0, 366.0 * DAY as f64),
         // Either of both, and no more than a year ahead.

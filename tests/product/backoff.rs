@@ -52,9 +52,11 @@ async fn the_waits_that_are_in_force_are_shown_and_those_that_make_no_sense_refu
     let own = submit(json!({"first": "2s", "factor": 3, "most": "1m", "jitter": 0.25})).await;
     assert_eq!(own, json!({"first_ms": 2_000, "factor": 3.0, "most_ms": 60_000, "jitter": 0.25}));
     assert_eq!(submit(json!({"jitter": 0})).await["jitter"], 0.0);
-    for jitter in [json!(-0.1), json!(1.1), json!("none")] {
+    for (jitter, pointer) in
+        [(json!(-0.1), "/backoff"), (json!(1.1), "/backoff"), (json!("none"), "/backoff/jitter")]
+    {
         let refused = client.post("/task", &json!({"plugin": "noop", "backoff": {"jitter": jitter}})).await;
         assert_eq!(refused.status.as_u16(), 422, "{}", refused.text);
-        assert_eq!(refused.json["errors"][0]["pointer"], "/backoff", "{}", refused.text);
+        assert_eq!(refused.json["errors"][0]["pointer"], pointer, "{}", refused.text);
     }
 }

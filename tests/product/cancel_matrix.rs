@@ -95,7 +95,7 @@ impl Stage {
         let fail = json!({"do": "fail", "kind": "io", "message": "as told"});
         let mut places = Vec::new();
 
-        let quick = json!({"first": "50ms", "factor": 1, "most": "50ms"});
+        let quick = json!({"first": "300ms", "factor": 1, "most": "300ms"});
         let retried = submit("misbehave", fail.clone(), json!({"max_attempts": 100, "backoff": quick})).await;
         client.until_record(&retried, "retried", |task| task["attempt"].as_u64() > Some(1)).await;
         places.push(("in its retries".to_owned(), retried));

@@ -79,7 +79,7 @@ async fn a_program_with_too_many_arguments_is_told_the_limit() {
     let server = server.stop_and_restart();
     let client = server.client();
     let input = json!({"args": vec!["x".repeat(1_000); 3_000]});
-    let task = client.until_ended(&client.submit(&json!({"plugin": "empty", "input": input})).await).await;
-    assert_eq!(task.str("status"), "failed by invalid input", "{}", task.text);
-    assert!(task.text.contains("the limit for every program is 2 MiB"), "{}", task.text);
+    let refused = client.post("/task", &json!({"plugin": "empty", "input": input})).await;
+    assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", refused.text);
+    assert!(refused.text.contains("the limit for every program is 2 MiB"), "{}", refused.text);
 }

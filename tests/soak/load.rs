@@ -120,7 +120,7 @@ impl Shared {
     }
 
     async fn submit(self: Arc<Self>) -> Result<()> {
-        let progress = misbehave(json!({"do": "progress", "fraction": 0.5, "note": "half of it", "ms": 0}));
+        let progress = misbehave(&json!({"do": "progress", "fraction": 0.5, "note": "half of it", "ms": 0}));
         let batch: Vec<_> = (0..BATCH)
             .map(|place| match place % 20 {
                 0 => json!({"plugin": "noop", "webhook": self.receiver}),
@@ -161,7 +161,7 @@ impl Shared {
     /// Follows a task to its end, then the next one.
     async fn follow_one(self: Arc<Self>) -> Result<()> {
         while self.goes_on() {
-            let task = misbehave(json!({"do": "progress", "fraction": 0.5, "note": "followed", "ms": 30}));
+            let task = misbehave(&json!({"do": "progress", "fraction": 0.5, "note": "followed", "ms": 30}));
             let id = self.client.submit(&task).await;
             let mut stream = self.client.follow(&format!("/task/{id}/events"), None).await;
             while stream.next().await.is_some() {}
@@ -172,7 +172,7 @@ impl Shared {
 
     async fn cancel(self: Arc<Self>) -> Result<()> {
         while self.goes_on() {
-            let id = self.client.submit(&misbehave(json!({"do": "spin"}))).await;
+            let id = self.client.submit(&misbehave(&json!({"do": "spin"}))).await;
             let answer = self.client.send(Method::POST, &format!("/task/{id}/cancel"), None).await?;
             ensure!(
                 answer.status == StatusCode::OK,

@@ -115,6 +115,6 @@ async fn at_rest(client: &Client) -> Result<()> {
 }
 
 /// A task of a plugin that does as it is told.
-fn misbehave(input: Value) -> Value {
+fn misbehave(input: &Value) -> Value {
     json!({"plugin": "misbehave", "input": input})
 }
