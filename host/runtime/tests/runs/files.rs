@@ -250,7 +250,7 @@ async fn what_is_no_file_and_no_folder_is_not_opened() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_large_folder_is_listed_whole_also_while_files_go() {
+async fn a_large_folder_is_listed_whole() {
     let (_outer, inner) = folder();
     for number in 0..3_000 {
         File::create(inner.join(format!("file-{number:04}"))).unwrap();
