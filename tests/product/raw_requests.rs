@@ -221,6 +221,37 @@ fn a_body_is_asked_for_only_if_it_will_be_read() {
 }
 
 #[test]
+fn an_answer_to_a_request_that_is_not_read_to_its_end_says_that_the_connection_closes() {
+    let server = Server::start(&[]);
+    let large = " ".repeat(1 << 20);
+    let length = format!("Content-Length: {}\r\n", large.len());
+    let chunked = "Transfer-Encoding: chunked\r\n";
+    let put = |path: &str, headers: &str| {
+        format!("PUT {path} HTTP/1.1\r\nHost: localhost\r\n{length}{headers}\r\n{large}")
+    };
+    for (what, bytes, status) in [
+        ("at the door", put("/plugins/fresh", "Origin: https://example.com\r\n"), 403),
+        ("where uploads are off", put("/plugins/fresh", ""), 403),
+        ("by a method", put("/task", ""), 405),
+        ("by a path", put("/nothing", ""), 404),
+        ("a length", post(&format!("Content-Length: {}\r\n", 8 << 20), &large), 413),
+        ("a type", put("/schedules/daily", "Content-Type: text/plain\r\n"), 415),
+        ("a chunk", post(chunked, "x\r\n{}\r\n0\r\n\r\n"), 400),
+    ] {
+        let mut stream = send(&server, bytes.as_bytes());
+        let answer = read(&mut stream).unwrap_or_else(|| panic!("{what}: no answer"));
+        assert_eq!(answer.status, status, "{what}: {answer:?}");
+        assert!(answer.head.to_ascii_lowercase().contains("connection: close"), "{what}: {answer:?}");
+        assert!(read(&mut stream).is_none(), "{what}: the connection ends");
+    }
+    // One that was read to its end is kept.
+    let mut stream = send(&server, post(&format!("Content-Length: {}\r\n", TASK.len()), TASK).as_bytes());
+    assert!(!read(&mut stream).expect("an answer").head.contains("connection: close"));
+    stream.get_mut().write_all(get("/healthz", "").as_bytes()).expect("written");
+    assert_eq!(read(&mut stream).expect("an answer").status, 200);
+}
+
+#[test]
 fn a_stream_begins_though_bytes_stand_behind_the_request() {
     let server = Server::start(&[]);
     let mut stream = send(&server, (get("/events", "Accept: text/event-stream\r\n") + "\r\n").as_bytes());

@@ -49,6 +49,11 @@ impl Exchange {
         self.turn.fetch_add(1, Relaxed);
         Turn(Arc::clone(self))
     }
+
+    /// Returns whether a request was answered of which not everything had been read.
+    pub(crate) fn has_rest(&self) -> bool {
+        self.has_rest.load(Relaxed)
+    }
 }
 
 /// The time that a request is with its route.
@@ -154,7 +159,7 @@ impl Connection {
     /// Says whether the client was cut short.
     fn expects_more(&mut self) -> bool {
         let is_head = !self.is_in_turn() && self.has_begun;
-        is_head || self.lingered > 0 || self.exchange.has_rest.load(Relaxed)
+        is_head || self.lingered > 0 || self.exchange.has_rest()
     }
 }
 

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Request, Response};
+use axum::http::header::CONNECTION;
+use axum::http::{HeaderValue, Request, Response};
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
@@ -166,8 +167,14 @@ async fn accept(
             let (shared, exchange) = (Arc::clone(&shared), Arc::clone(&exchange));
             async move {
                 let _turn = exchange.begin();
-                let request = request.map(|body| RequestBody::new(body, exchange));
-                Ok::<_, Infallible>(shared.answer(request, peer).await)
+                let request = request.map(|body| RequestBody::new(body, Arc::clone(&exchange)));
+                let mut response = shared.answer(request, peer).await;
+                if exchange.has_rest() {
+                    // The rest stands where the next request would begin, so the connection is closed. A client
+                    // that is not told may send its next request just then, and lose it.
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, Infallible>(response)
             }
         });
         let connection = graceful.watch(http.serve_connection(TokioIo::new(socket), service));
