@@ -223,11 +223,8 @@ fn unsupported(survey: &Survey, error: &BinaryReaderError) -> Option<String> {
         "it uses wide arithmetic, a proposal that is not on offer: build it without `-mwide-arithmetic`"
     } else if needs(WasmFeatures::CUSTOM_PAGE_SIZES) || says("custom page sizes") {
         "it uses custom page sizes, a proposal that is not on offer: build it without"
-    } else if needs(WasmFeatures::THREADS | WasmFeatures::SHARED_EVERYTHING_THREADS)
-        || says("threads support")
-    {
-        "it uses atomic instructions, which are for threads and not on offer: build it without `-pthread` and \
-         `-matomics`"
+    } else if needs(WasmFeatures::SHARED_EVERYTHING_THREADS) || says("shared-everything-threads") {
+        THREADS
     } else if needs(WasmFeatures::GC | WasmFeatures::GC_TYPES) || says("gc") {
         "it uses Wasm GC (as programs in Kotlin, Dart, Java or OCaml do), which is not on offer: build it with \
          a compiler that brings its own garbage collector"
@@ -245,8 +242,13 @@ fn is_wasi_0_3(survey: &Survey) -> bool {
     names.into_iter().any(|name| name.starts_with("wasi:") && name.contains("@0.3."))
 }
 
-/// Refuses a component that would take too much to make: to compile it, and to make each instance of it.
+/// Refuses what shares memory between threads, and a component that would take too much to make: to compile
+/// it, and to make each instance of it.
 fn check_parts(survey: &Survey) -> Result<(), String> {
+    // Atomic instructions alone are fine: compilers emit them for programs that never start a thread.
+    if survey.has_shared_memory {
+        return Err(THREADS.to_owned());
+    }
     let parts = survey.parts;
     let too_many = |what: &str, most: u64| {
         Err(format!(
@@ -318,8 +320,6 @@ fn module_kind(survey: &Survey) -> Result<PluginKind, String> {
     let exports = |name: &str| survey.exports.iter().any(|export| export == name);
     if survey.is_shared_library {
         Err("it is a shared library, a part of a program: link it statically".to_owned())
-    } else if survey.has_shared_memory {
-        Err(THREADS.to_owned())
     } else if exports(START) && (survey.exports_memory || survey.imports.is_empty()) {
         Ok(PluginKind::Module)
     } else if exports(START) {
@@ -375,7 +375,7 @@ fn check_imports(survey: &Survey) -> Result<(), String> {
         return check_functions(survey);
     };
     let imports = |part: &str| survey.imports.iter().any(|name| name.contains(part));
-    Err(if imports("wasi.thread-spawn") || survey.has_shared_memory {
+    Err(if imports("wasi.thread-spawn") {
         THREADS.to_owned()
     } else if imports("wasi_unstable.") {
         "it is built for WASI preview 0, of before 2020: build it with a newer compiler".to_owned()

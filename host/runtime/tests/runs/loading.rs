@@ -101,6 +101,7 @@ fn a_component_of_another_world_is_refused_with_what_would_fit() {
         (HTTP_SERVER, "it answers HTTP requests"),
         (WASI_0_3, "it is built for WASI 0.3"),
         (LIBRARY, "it exports acme:library/sums@1.0.0"),
+        ("(component (core module (memory 1 1 shared)))", "it uses threads"),
     ] {
         let refusal = refusal(&wat(text));
         assert!(refusal.contains(said), "{refusal}");
@@ -121,6 +122,7 @@ fn a_core_module_that_is_no_program_is_refused_with_what_it_was_built_for() {
         ),
         (r#"(module (import "wasi_unstable" "sched_yield" (func)))"#, "WASI preview 0"),
         (r#"(module (import "env" "memory" (memory 1 1 shared)))"#, "it uses threads"),
+        (r#"(module (memory (export "memory") 1 1 shared) (func (export "_start")))"#, "it uses threads"),
         (r#"(module (import "wasi" "thread-spawn" (func)))"#, "it uses threads"),
         (r#"(module (import "gojs" "runtime.wasmExit" (func)))"#, "build it with GOOS=wasip1"),
         (r#"(module (import "wbg" "__wbindgen_throw" (func)))"#, "wasm-bindgen"),

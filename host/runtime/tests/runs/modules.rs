@@ -126,6 +126,20 @@ async fn a_trap_and_an_endless_recursion_are_traps() {
 }
 
 #[tokio::test]
+async fn atomic_instructions_without_shared_memory_run_and_never_block() {
+    let exits_with_sum = r#"(func (export "_start")
+        (drop (i32.atomic.rmw.add (i32.const 128) (i32.const 7)))
+        (atomic.fence)
+        (drop (memory.atomic.notify (i32.const 128) (i32.const 1)))
+        (call $proc_exit (i32.atomic.load (i32.const 128))))"#;
+    assert_eq!(run(exits_with_sum, "null").await.unwrap_err().cause, Cause::Exit(7));
+    // Nobody else could wake it.
+    let waits = r#"(func (export "_start")
+        (drop (memory.atomic.wait32 (i32.const 128) (i32.const 0) (i64.const -1))))"#;
+    assert_eq!(run(waits, "null").await.unwrap_err().cause, Cause::Trap);
+}
+
+#[tokio::test]
 async fn a_flood_of_output_ends_at_the_limit() {
     assert_eq!(run(FLOOD, "null").await.unwrap_err().cause, Cause::OutputLimit);
 }

@@ -30,8 +30,10 @@ fn with_image(bytes: usize) -> Vec<u8> {
     .unwrap()
 }
 
-/// A module that throws and catches, then exits with what it caught.
-const EXCEPTIONS: &str = r#"(module
+/// A module that throws and catches so often, then exits with what it caught last, modulo 99.
+fn exceptions(times: u32) -> Vec<u8> {
+    wat::parse_str(format!(
+        r#"(module
     (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
     (memory (export "memory") 1)
     (tag $oops (param i32))
@@ -44,8 +46,11 @@ const EXCEPTIONS: &str = r#"(module
                     (br $done))
                 (local.set $caught))
             (local.set $round (i32.add (local.get $round) (i32.const 1)))
-            (br_if $again (i32.lt_u (local.get $round) (i32.const 1001))))
-        (call $exit (i32.rem_u (local.get $caught) (i32.const 99)))))"#;
+            (br_if $again (i32.lt_u (local.get $round) (i32.const {times}))))
+        (call $exit (i32.rem_u (local.get $caught) (i32.const 99)))))"#
+    ))
+    .unwrap()
+}
 
 /// A module that throws what nobody catches.
 const UNCAUGHT: &str = r#"(module (memory (export "memory") 1) (tag $oops)
@@ -85,9 +90,17 @@ async fn a_guest_with_a_large_image_runs_beside_a_small_one() {
 
 #[tokio::test]
 async fn exceptions_are_thrown_and_caught() {
-    let runtime = runtime_of("thrower", &wat::parse_str(EXCEPTIONS).unwrap(), terms());
+    let runtime = runtime_of("thrower", &exceptions(1_001), terms());
     let failure = finish(&runtime, "thrower", "null").await.unwrap_err();
     assert_eq!(failure.cause, Cause::Exit(1_000 % 99), "{failure}");
+}
+
+#[tokio::test]
+async fn an_exception_that_was_caught_is_freed() {
+    // Each takes some dozen bytes: all together would be far more than the 64 MiB that a guest may use.
+    let runtime = runtime_of("thrower", &exceptions(10_000_000), terms());
+    let failure = finish(&runtime, "thrower", "null").await.unwrap_err();
+    assert_eq!(failure.cause, Cause::Exit(9_999_999 % 99), "{failure}");
 }
 
 #[tokio::test]
