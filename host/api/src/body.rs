@@ -19,9 +19,17 @@ const ROOM_TIMEOUT: Duration = Duration::from_secs(5);
 /// What some editors and shells put before a text. JSON has no place for it, and readers may pass over it.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
+/// The largest body of a kind, and the setting that raises it.
+#[derive(Clone, Copy)]
+pub(crate) struct BodyMax {
+    pub(crate) bytes: usize,
+    pub(crate) setting: Option<&'static str>,
+}
+
 /// Reads a JSON body; empty is fine, and then needs no content type.
 pub(crate) async fn read_json(config: &ApiConfig, headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
-    let bytes = read_text(config, headers, body, config.body_bytes_max).await?;
+    let max = BodyMax { bytes: config.body_bytes_max, setting: Some("body_max") };
+    let bytes = read_text(config, headers, body, max).await?;
     if !bytes.is_empty() && !is_json(headers) {
         return Err(Problem::unsupported_media_type());
     }
@@ -60,7 +68,8 @@ pub(crate) async fn read_batch(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<(Bytes, Lines), Problem> {
-    let bytes = read_text(config, headers, body, config.batch_bytes_max).await?;
+    let max = BodyMax { bytes: config.batch_bytes_max, setting: Some("batch_body_max") };
+    let bytes = read_text(config, headers, body, max).await?;
     let kind = content_type(headers);
     let lines = matches!(
         kind.as_deref(),
@@ -74,22 +83,22 @@ pub(crate) async fn read_wasm(
     config: &ApiConfig,
     headers: &HeaderMap,
     body: Body,
-    bytes_max: usize,
+    max: BodyMax,
     timeout: Duration,
 ) -> Result<Bytes, Problem> {
     if !matches!(content_type(headers).as_deref(), Some("application/wasm" | "application/octet-stream")) {
         return Err(Problem::not_wasm());
     }
-    read(config, headers, body, bytes_max, timeout).await
+    read(config, headers, body, max, timeout).await
 }
 
 async fn read_text(
     config: &ApiConfig,
     headers: &HeaderMap,
     body: Body,
-    bytes_max: usize,
+    max: BodyMax,
 ) -> Result<Bytes, Problem> {
-    let mut bytes = read(config, headers, body, bytes_max, config.body_timeout).await?;
+    let mut bytes = read(config, headers, body, max, config.body_timeout).await?;
     if bytes.starts_with(BYTE_ORDER_MARK) {
         bytes.advance(BYTE_ORDER_MARK.len());
     }
@@ -102,7 +111,7 @@ async fn read(
     config: &ApiConfig,
     headers: &HeaderMap,
     body: Body,
-    bytes_max: usize,
+    max: BodyMax,
     timeout: Duration,
 ) -> Result<Bytes, Problem> {
     if let Some(encoding) = headers.get(header::CONTENT_ENCODING)
@@ -111,21 +120,21 @@ async fn read(
         return Err(Problem::encoded_body(&String::from_utf8_lossy(encoding.as_bytes())));
     }
     // A client that waits for 100 Continue is spared the sending: nothing has been asked of the body yet.
-    if body.size_hint().lower() > bytes_max as u64 {
-        return Err(Problem::body_too_large(bytes_max));
+    if body.size_hint().lower() > max.bytes as u64 {
+        return Err(Problem::body_too_large(max));
     }
-    let reading = read_frames(config, body, bytes_max);
+    let reading = read_frames(config, body, max);
     tokio::time::timeout(timeout, reading).await.unwrap_or_else(|_| Err(Problem::body_too_slow()))
 }
 
-async fn read_frames(config: &ApiConfig, mut body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
+async fn read_frames(config: &ApiConfig, mut body: Body, max: BodyMax) -> Result<Bytes, Problem> {
     let mut reservation = config.bodies.begin();
     let expected = body.size_hint().lower();
     let (mut first, mut joined) = (Bytes::new(), BytesMut::new());
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| Problem::unreadable_body())?.into_data() else { continue };
-        if first.len() + joined.len() + data.len() > bytes_max {
-            return Err(Problem::body_too_large(bytes_max));
+        if first.len() + joined.len() + data.len() > max.bytes {
+            return Err(Problem::body_too_large(max));
         }
         let growing = reservation.grow(data.len() as u64);
         tokio::time::timeout(ROOM_TIMEOUT, growing).await.map_err(|_| Problem::overloaded())?;

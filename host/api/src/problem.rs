@@ -21,6 +21,7 @@ use wasmill_model::{
 use wasmill_runtime::UploadError;
 use wasmill_store::StoreError;
 
+use crate::body::BodyMax;
 use crate::faults::{FAULTS_MAX, Fault, Faults, quoted, shortened};
 use crate::openapi::values::{Id, State};
 use crate::problem_kind::{self as kind, Kind};
@@ -284,8 +285,10 @@ impl Problem {
         Self { holder: Some(holder), ..Self::of(kind::SCHEDULE_BUSY, detail) }
     }
 
-    pub(crate) fn body_too_large(bytes_max: usize) -> Self {
-        let detail = format!("the body is larger than {bytes_max} bytes, the most this server takes");
+    pub(crate) fn body_too_large(max: BodyMax) -> Self {
+        let BodyMax { bytes, setting } = max;
+        let setting = setting.map(|name| format!("; the setting `{name}` allows more")).unwrap_or_default();
+        let detail = format!("the body is larger than {bytes} bytes, the most this server takes{setting}");
         Self::of(kind::BODY_TOO_LARGE, detail)
     }
 

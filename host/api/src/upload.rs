@@ -15,14 +15,14 @@ use wasmill_model::PluginName;
 use wasmill_runtime::{Removed, Runtime, UploadError};
 
 use crate::app::Api;
-use crate::body::read_wasm;
+use crate::body::{BodyMax, read_wasm};
 use crate::openapi::{Answer, Operation};
 use crate::plugins::{self, PluginView, view_all};
 use crate::problem::Problem;
 use crate::problem_kind as kind;
 
-/// The largest plugin, in bytes; that of the folder is the same.
-const PLUGIN_BYTES_MAX: usize = 128 << 20;
+/// The largest plugin; that of the folder is the same.
+const PLUGIN_MAX: BodyMax = BodyMax { bytes: 128 << 20, setting: None };
 
 /// How long a client may take to send it.
 const UPLOAD_TIMEOUT: Duration = Duration::from_secs(120);
@@ -80,7 +80,7 @@ pub(crate) async fn put(
 ) -> Result<impl IntoResponse, Problem> {
     let (turns, name) = begin(&api, &name)?;
     let received = turn(&turns.received).await?;
-    let bytes = read_wasm(&api.config, &headers, body, PLUGIN_BYTES_MAX, UPLOAD_TIMEOUT).await?;
+    let bytes = read_wasm(&api.config, &headers, body, PLUGIN_MAX, UPLOAD_TIMEOUT).await?;
     // Only now, so that a client that sends slowly holds up nobody who has sent.
     let loaded = turn(&turns.loaded).await?;
     let work = move |runtime: &Runtime| runtime.upload(&name, &bytes);

@@ -60,6 +60,10 @@ fn words(problem: &Problem) -> String {
         let place = if place.is_empty() { String::new() } else { format!("{place}: ") };
         words.push_str(&format!("\n  {place}{detail}"));
     }
+    // Servers name a few of many, and end the detail with how many there are.
+    if let Some((_, more)) = detail.rsplit_once("; ").filter(|(_, last)| last.ends_with(" more")) {
+        words.push_str(&format!("\n  {more}"));
+    }
     words
 }
 
@@ -93,14 +97,14 @@ mod tests {
 
     #[test]
     fn each_of_many_errors_has_a_line() {
-        let body = r#"{"title":"Request is wrong","detail":"a; b","code":"invalid-request","errors":[
+        let body = r#"{"title":"Request is wrong","detail":"a; b; and 7 more","code":"invalid-request","errors":[
             {"pointer":"/timeout","detail":"timeout must be a string"},
             {"parameter":"grace","detail":"grace must be a time"}]}"#;
         let (exit, message) = said(422, body);
         assert_eq!(exit, Exit::Usage);
         assert_eq!(
             message,
-            "request is wrong\n  /timeout: timeout must be a string\n  grace: grace must be a time"
+            "request is wrong\n  /timeout: timeout must be a string\n  grace: grace must be a time\n  and 7 more"
         );
     }
 
