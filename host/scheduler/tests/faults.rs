@@ -322,6 +322,56 @@ fn a_result_that_comes_after_the_cancel_is_refused() {
     });
 }
 
+/// More readers than there are connections wait for a commit that has not come to its end, and others read.
+#[test]
+fn reads_that_need_no_commit_wait_for_none() {
+    let _turn = turn();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(3)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (store, _) = Store::open(StoreConfig::new(dir.path()), now()).expect("a store");
+        let stored = TaskId::new();
+        store.insert(vec![bed::new_task(stored, "ok", now())]).await.expect("accepted");
+        let (arrived, mut arrival) = tokio::sync::mpsc::unbounded_channel();
+        let (leave, wait) = mpsc::channel::<()>();
+        let wait = Mutex::new(wait);
+        arm(move |reached| {
+            if reached == "committed, nobody answered" {
+                arrived.send(()).expect("the test listens");
+                wait.lock().expect("no panic").recv().expect("the test speaks");
+            }
+        });
+        let writing = tokio::spawn({
+            let store = store.clone();
+            async move { store.insert(vec![bed::new_task(TaskId::new(), "ok", now())]).await }
+        });
+        arrival.recv().await.expect("the commit arrives");
+        let mut following = tokio::task::JoinSet::new();
+        for _ in 0..64 {
+            let store = store.clone();
+            following.spawn(async move { store.get_settled(stored).await });
+        }
+        // Each reads before it waits, so that once the pool serves them no more, they all wait.
+        for _ in 0..100 {
+            let read = tokio::time::timeout(Duration::from_secs(60), store.get(stored));
+            assert!(read.await.expect("nothing to wait for").expect("readable").is_some());
+        }
+        assert!(following.try_join_next().is_none(), "events are not out yet");
+        assert!(!writing.is_finished());
+        disarm();
+        leave.send(()).expect("the writer listens");
+        writing.await.expect("no panic").expect("accepted");
+        while let Some(followed) = following.join_next().await {
+            assert!(followed.expect("no panic").expect("readable").is_some());
+        }
+        store.close().await;
+    });
+}
+
 fn now() -> wasmill_model::Timestamp {
     wasmill_model::Clock::now(&SystemClock)
 }
