@@ -100,12 +100,6 @@ fn what_a_file_uses_in_vain_is_named() {
         ),
         ("(module (memory (export \"memory\") i64 1) (func (export \"_start\")))", "wasm64"),
         ("(module (memory (export \"memory\") 1 1 shared) (func (export \"_start\")))", "threads"),
-        ("(module (func (export \"_start\") (atomic.fence)))", "`-matomics`"),
-        (
-            "(module (memory (export \"memory\") 1) (func (export \"_start\") \
-             (drop (i32.atomic.rmw.add (i32.const 0) (i32.const 1)))))",
-            "atomic instructions",
-        ),
         (
             "(module (import \"wasi_snapshot_preview1\" \"fd_read\" (func)) (memory 1 1 shared) \
           (func (export \"_start\")))",
