@@ -24,7 +24,7 @@ async fn a_hang_up_drains_the_server_as_a_termination_does() {
     send(server.pid(), Signal::HUP);
     send(server.pid(), Signal::HUP);
     assert!(server.wait().success(), "{}", server.log());
-    assert!(server.log().contains("\"put_back\":1"), "{}", server.log());
+    assert!(server.log().contains("\"requeued\":1"), "{}", server.log());
     let server = server.start_beside().expect("a server");
     let client = server.client();
     client.until(&task, "running").await;

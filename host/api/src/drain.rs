@@ -28,7 +28,7 @@ struct Draining {
 
 pub(crate) async fn drain(State(api): State<Api>) -> Result<impl IntoResponse, Problem> {
     let grace = api.config.drain;
-    if api.scheduler.begin_drain(grace) {
+    if api.scheduler.start_drain(grace) {
         tracing::info!("draining as asked: no new tasks, running ones have {grace:?}");
     }
     // What the store says, not the slots: a task that is put back gives up its slot first.

@@ -124,7 +124,7 @@ pub(crate) async fn stats(State(api): State<Api>) -> Result<impl IntoResponse, P
         total_bytes: bytes_max,
         used_bytes,
         free_bytes: bytes_max.saturating_sub(used_bytes),
-        holds_tasks_back: api.scheduler.lacks_room(),
+        holds_tasks_back: api.scheduler.is_memory_bound(),
     };
     let draining = api.scheduler.is_draining();
     let paused = api.scheduler.is_paused();

@@ -77,7 +77,7 @@ async fn claim(
         fault_point!("claim stored, nothing runs");
     }
     count_starts(shared, &claims.claimed);
-    shared.lacks_room.store(claims.lacked_room, Ordering::SeqCst);
+    shared.is_memory_bound.store(claims.lacked_room, Ordering::SeqCst);
     let filled_all = claims.claimed.len() == slots.num_permits();
     let runs: Vec<_> =
         claims.claimed.into_iter().filter_map(|claimed| register(shared, claimed, slots.split(1)?)).collect();
@@ -157,7 +157,7 @@ fn shares(shared: &Shared) -> Vec<Share> {
 }
 
 fn register(shared: &Shared, claimed: Claimed, slot: OwnedSemaphorePermit) -> Option<Arc<ActiveRun>> {
-    shared.figures.started(claimed.queue);
+    shared.stats.started(claimed.queue);
     let run = Arc::new(ActiveRun::new(shared, claimed, slot));
     shared.running().insert(Arc::clone(&run));
     Some(run)

@@ -5,7 +5,6 @@
 
 mod cancel_many;
 mod dispatch;
-mod figures;
 mod guest;
 mod hand_over;
 mod pause;
@@ -16,9 +15,10 @@ mod run;
 mod running;
 mod scheduler;
 mod schedules;
+mod stats;
 mod task_host;
 
-pub use figures::{AttemptFigures, SchedulerFigures};
 pub use retention::Retention;
-pub use scheduler::{Drained, RunInfo, Scheduler, SchedulerConfig, Slots};
-pub use schedules::{LATE_MAX, MISSED_MAX, Prepare, SCHEDULES_MAX, ScheduleFigures, Schedules};
+pub use scheduler::{DrainOutcome, RunInfo, Scheduler, SchedulerConfig, Slots};
+pub use schedules::{LATE_MAX, MISSED_MAX, Prepare, SCHEDULES_MAX, ScheduleStats, Schedules};
+pub use stats::{AttemptStats, SchedulerStats};

@@ -50,7 +50,7 @@ pub struct Retention {
 
 impl Retention {
     /// Forgets what is not kept, until the store is closed.
-    pub async fn keep(self, store: Store, clock: Arc<dyn Clock>) {
+    pub async fn run(self, store: Store, clock: Arc<dyn Clock>) {
         let look = self.keep_for.map_or(LOOK, |keep_for| (keep_for / 10).clamp(LOOK_MIN, LOOK));
         let mut before = (clock.now(), Instant::now());
         let mut is_beyond = false;

@@ -38,7 +38,7 @@ pub(crate) struct ActiveRun {
     slot: Mutex<Option<OwnedSemaphorePermit>>,
     ended: Notify,
     /// Whether it was stopped and its task waits again.
-    put_back: AtomicBool,
+    requeued: AtomicBool,
 }
 
 enum Ended {
@@ -88,7 +88,7 @@ impl ActiveRun {
             host,
             slot: Mutex::new(Some(slot)),
             ended: Notify::new(),
-            put_back: AtomicBool::new(false),
+            requeued: AtomicBool::new(false),
         }
     }
 
@@ -166,7 +166,7 @@ impl ActiveRun {
 
     /// Says whether it was stopped and its task waits again.
     pub(crate) fn was_put_back(&self) -> bool {
-        self.put_back.load(Ordering::SeqCst)
+        self.requeued.load(Ordering::SeqCst)
     }
 
     /// Ends the run after its guest was killed: the task is cancelled or removed if it was asked to stop, and else
@@ -199,7 +199,7 @@ impl ActiveRun {
             };
             match stored {
                 Ok(true) => {
-                    self.put_back.store(was_killed, Ordering::SeqCst);
+                    self.requeued.store(was_killed, Ordering::SeqCst);
                     break;
                 }
                 Ok(false) => {
@@ -232,7 +232,7 @@ impl ActiveRun {
 
     /// Counts how the attempt ended, and what it used.
     fn count(&self, shared: &Shared, how: &'static str) {
-        shared.figures.ended(&self.plugin, how, &self.claim.usage(shared.clock.now()));
+        shared.stats.ended(&self.plugin, how, &self.claim.usage(shared.clock.now()));
     }
 
     async fn answer_in_time(&self) -> Ended {
@@ -255,7 +255,9 @@ impl ActiveRun {
             drop(slot);
             // The slot wakes a dispatcher that has none; one that waits because this plugin ran as
             // often as it may, or for the memory of this run, is told here.
-            if shared.lacks_room.load(Ordering::SeqCst) || shared.runner.concurrency(&self.plugin).is_some() {
+            if shared.is_memory_bound.load(Ordering::SeqCst)
+                || shared.runner.concurrency(&self.plugin).is_some()
+            {
                 shared.hint.notify_one();
             }
             self.ended.notify_waiters();

@@ -13,11 +13,11 @@ use wasmill_model::{Backoff, Clock, PluginName, Runner, TaskId, TaskState, fault
 use wasmill_store::{Cancelled, Removed, Store, StoreError};
 
 use crate::dispatch::dispatch;
-use crate::figures::{Figures, SchedulerFigures};
 use crate::pause::Paused;
 use crate::pulse::tell_progress;
 use crate::rates::Rates;
 use crate::running::Running;
+use crate::stats::{SchedulerStats, StatsRecorder};
 
 /// How the scheduler behaves.
 #[derive(Clone, Debug)]
@@ -74,11 +74,11 @@ pub struct RunInfo {
 
 /// What a drain did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Drained {
+pub struct DrainOutcome {
     /// Runs that ended by themselves within the grace.
     pub ended: usize,
     /// Runs that were stopped; their tasks wait again and have lost no attempt.
-    pub put_back: usize,
+    pub requeued: usize,
 }
 
 /// Runs the tasks of a store within its slots. Cheap to clone.
@@ -100,8 +100,8 @@ pub(crate) struct Shared {
     /// Held by the dispatcher as long as it runs, and then by one drain after the other.
     dispatching: tokio::sync::Mutex<()>,
     /// Whether the next task in the line waits for memory that others hold.
-    pub(crate) lacks_room: AtomicBool,
-    pub(crate) figures: Figures,
+    pub(crate) is_memory_bound: AtomicBool,
+    pub(crate) stats: StatsRecorder,
     running: Mutex<Running>,
     paused: Mutex<Paused>,
     rates: Mutex<Rates>,
@@ -172,8 +172,8 @@ impl Scheduler {
             hint: Notify::new(),
             claiming: tokio::sync::Mutex::new(()),
             dispatching: tokio::sync::Mutex::new(()),
-            lacks_room: AtomicBool::new(false),
-            figures: Figures::default(),
+            is_memory_bound: AtomicBool::new(false),
+            stats: StatsRecorder::default(),
             running: Mutex::default(),
             paused: Mutex::default(),
             rates: Mutex::new(Rates::new(Instant::now())),
@@ -217,13 +217,13 @@ impl Scheduler {
     }
 
     /// Returns what was done since the start, in figures.
-    pub fn figures(&self) -> SchedulerFigures {
-        self.shared.figures.read()
+    pub fn stats(&self) -> SchedulerStats {
+        self.shared.stats.read()
     }
 
     /// Says whether the next task in the line waits for memory that running tasks hold.
-    pub fn lacks_room(&self) -> bool {
-        self.shared.lacks_room.load(Ordering::Relaxed)
+    pub fn is_memory_bound(&self) -> bool {
+        self.shared.is_memory_bound.load(Ordering::Relaxed)
     }
 
     /// Says whether the scheduler drains: nothing is started any more.
@@ -270,7 +270,7 @@ impl Scheduler {
                 return Ok(cancelled);
             }
             if grace.is_zero() {
-                shared.figures.cancelled(start.elapsed());
+                shared.stats.cancelled(start.elapsed());
             }
             Ok(Cancelled::Cancelled { was: TaskState::Running })
         })
@@ -301,7 +301,7 @@ impl Scheduler {
             let token = if let Removed::Stopping { token } = removed { Some(token) } else { None };
             shared.stop_within(id, token, grace).await;
             if grace.is_zero() && token.is_some() {
-                shared.figures.cancelled(start.elapsed());
+                shared.stats.cancelled(start.elapsed());
             }
             Ok(match removed {
                 Removed::NotFound => None,
@@ -317,7 +317,7 @@ impl Scheduler {
     ///
     /// When this returns, nothing runs and every outcome is stored. Of drains at the same time the
     /// shortest grace counts; one that comes later returns at once.
-    pub async fn drain(&self, grace: impl Future<Output = ()>) -> Drained {
+    pub async fn drain(&self, grace: impl Future<Output = ()>) -> DrainOutcome {
         self.shared.draining.send_replace(true);
         let grace = async {
             grace.await;
@@ -332,7 +332,7 @@ impl Scheduler {
     }
 
     /// Starts to drain with this grace and returns at once; says whether nobody had before.
-    pub fn begin_drain(&self, grace: Duration) -> bool {
+    pub fn start_drain(&self, grace: Duration) -> bool {
         if self.shared.draining.send_replace(true) {
             return false;
         }
@@ -341,14 +341,14 @@ impl Scheduler {
             let drained = scheduler.drain(tokio::time::sleep(grace)).await;
             tracing::info!(
                 ended = drained.ended,
-                put_back = drained.put_back,
+                requeued = drained.requeued,
                 "drained: nothing runs any more"
             );
         });
         true
     }
 
-    async fn drain_in_turn(&self) -> Drained {
+    async fn drain_in_turn(&self) -> DrainOutcome {
         let _dispatching = self.shared.dispatching.lock().await;
         for run in self.shared.running().all() {
             run.ask_to_stop();
@@ -369,17 +369,17 @@ impl Scheduler {
                 })
             })
             .collect();
-        let mut put_back = 0;
+        let mut requeued = 0;
         for stop in stops {
             match stop.await {
-                Ok(was_put_back) => put_back += usize::from(was_put_back),
+                Ok(was_put_back) => requeued += usize::from(was_put_back),
                 Err(error) => {
                     tracing::error!(%error, "failed to put a task back; it runs again after the restart");
                 }
             }
         }
         self.shared.drained.send_replace(true);
-        Drained { ended: before.saturating_sub(put_back), put_back }
+        DrainOutcome { ended: before.saturating_sub(requeued), requeued }
     }
 }
 

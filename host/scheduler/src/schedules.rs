@@ -53,12 +53,12 @@ struct Shared {
     store: Store,
     clock: Arc<dyn Clock>,
     hint: Notify,
-    figures: Mutex<ScheduleFigures>,
+    stats: Mutex<ScheduleStats>,
 }
 
 /// What schedules have done since the start.
 #[derive(Clone, Debug, PartialEq)]
-pub struct ScheduleFigures {
+pub struct ScheduleStats {
     /// Runs that were started, by hand or since they were due.
     pub started: u64,
     /// Runs that were left out.
@@ -88,11 +88,10 @@ struct Plan {
 }
 
 impl Schedules {
-    /// Knows the schedules of a store. Nothing is started before [`Schedules::keep`] is called.
+    /// Knows the schedules of a store. Nothing is started before [`Schedules::run`] is called.
     pub fn new(store: Store, clock: Arc<dyn Clock>) -> Self {
-        let figures =
-            ScheduleFigures { started: 0, skipped: 0, late_seconds: Histogram::new(LATENCY_SECONDS) };
-        let shared = Shared { store, clock, hint: Notify::new(), figures: Mutex::new(figures) };
+        let stats = ScheduleStats { started: 0, skipped: 0, late_seconds: Histogram::new(LATENCY_SECONDS) };
+        let shared = Shared { store, clock, hint: Notify::new(), stats: Mutex::new(stats) };
         Self { shared: Arc::new(shared) }
     }
 
@@ -102,8 +101,8 @@ impl Schedules {
     }
 
     /// Returns what schedules have done since the start.
-    pub fn figures(&self) -> ScheduleFigures {
-        self.shared.figures().clone()
+    pub fn stats(&self) -> ScheduleStats {
+        self.shared.stats().clone()
     }
 
     /// Starts a run that is asked for by hand. Durable on return.
@@ -124,7 +123,7 @@ impl Schedules {
             if let RanNow::Started(task) = &ran
                 && task.holder.is_none()
             {
-                shared.figures().started += 1;
+                shared.stats().started += 1;
             }
             Ok(ran)
         })
@@ -132,7 +131,7 @@ impl Schedules {
     }
 
     /// Starts what is due, until the scheduler drains or the store is closed.
-    pub async fn keep(self, scheduler: Scheduler, prepare: Prepare) {
+    pub async fn run(self, scheduler: Scheduler, prepare: Prepare) {
         loop {
             let wait = tokio::select! {
                 biased;
@@ -182,8 +181,8 @@ impl Schedules {
 }
 
 impl Shared {
-    fn figures(&self) -> MutexGuard<'_, ScheduleFigures> {
-        self.figures.lock().unwrap_or_else(PoisonError::into_inner)
+    fn stats(&self) -> MutexGuard<'_, ScheduleStats> {
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes why a schedule stays due, unless that is known.
@@ -199,14 +198,14 @@ impl Shared {
 
     fn count(&self, schedule: &Schedule, started: &[(Timestamp, TaskId)], left_out: u64) {
         let now = self.clock.now();
-        let mut figures = self.figures();
-        figures.started += started.len() as u64;
-        figures.skipped += left_out;
+        let mut stats = self.stats();
+        stats.started += started.len() as u64;
+        stats.skipped += left_out;
         for (due, task) in started {
-            figures.late_seconds.observe_time((now - *due).to_std().unwrap_or_default());
+            stats.late_seconds.observe_time((now - *due).to_std().unwrap_or_default());
             tracing::debug!(schedule = %schedule.name, %due, %task, "a run was started");
         }
-        drop(figures);
+        drop(stats);
         if left_out > 0 {
             tracing::info!(schedule = %schedule.name, left_out, "runs were left out");
         }

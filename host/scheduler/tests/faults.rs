@@ -426,7 +426,7 @@ async fn keep_schedule(bed: &Bed) {
     bed.store.put_schedule(new, 9, "2026-01-01T00:00:00Z".parse().expect("a time")).await.expect("written");
     let schedules = Schedules::new(bed.store.clone(), Arc::clone(&bed.clock));
     let prepare: Prepare = Arc::new(|script, now| Ok(bed::new_task(TaskId::new(), script, now)));
-    tokio::spawn(schedules.keep(bed.scheduler.clone(), prepare));
+    tokio::spawn(schedules.run(bed.scheduler.clone(), prepare));
 }
 
 #[test]
@@ -563,7 +563,7 @@ fn a_run_that_ends_leaves_a_later_run_of_its_task_in_reach() {
         scheduler.cancel(other).await.expect("a store");
         disarm();
         let drained = scheduler.drain(std::future::ready(())).await;
-        assert_eq!((running(&runner), drained.put_back), (0, 0));
+        assert_eq!((running(&runner), drained.requeued), (0, 0));
         store.close().await;
     });
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bed::Bed;
 use wasmill_model::{Clock, Missed, ScheduleName, Task, TaskId, TaskState, TimeDelta, Timestamp, Timing};
-use wasmill_scheduler::{Prepare, ScheduleFigures, SchedulerConfig, Schedules};
+use wasmill_scheduler::{Prepare, ScheduleStats, SchedulerConfig, Schedules};
 use wasmill_store::{Filter, ListQuery, NewSchedule, Put, RanNow, Schedule};
 
 /// A clock that goes with tokio's from a given time, and leaps.
@@ -63,7 +63,7 @@ impl Plan {
             true => Err("plugin 'scripted' is away".to_owned()),
             false => Ok(bed::new_task(TaskId::new(), script, now)),
         });
-        tokio::spawn(schedules.clone().keep(bed.scheduler.clone(), prepare));
+        tokio::spawn(schedules.clone().run(bed.scheduler.clone(), prepare));
         Self { bed, wall, schedules, refuses }
     }
 
@@ -151,7 +151,7 @@ async fn a_run_starts_when_it_is_due_and_once() {
         assert!((0..200).contains(&late.num_milliseconds()), "{late}");
         plan.bed.until(task.id, TaskState::Completed).await;
     }
-    let ScheduleFigures { started, skipped, late_seconds } = plan.schedules.figures();
+    let ScheduleStats { started, skipped, late_seconds } = plan.schedules.stats();
     assert_eq!((started, skipped, late_seconds.count()), (5, 0, 5));
     let schedule = plan.schedule("often").await;
     assert_eq!((schedule.runs, schedule.last.map(|last| last.task)), (5, Some(tasks[4].id)));
@@ -286,7 +286,7 @@ async fn a_run_by_hand_starts_now_and_is_of_its_schedule() {
     let again = bed::new_task(TaskId::new(), "ok", plan.wall.now());
     assert_eq!(plan.schedules.run_now(name("a"), again, None).await, Ok(RanNow::Busy(task.id)));
     assert_eq!(plan.tasks("a").await.len(), 1);
-    assert_eq!(plan.schedules.figures().started, 1);
+    assert_eq!(plan.schedules.stats().started, 1);
 }
 
 #[tokio::test(start_paused = true)]

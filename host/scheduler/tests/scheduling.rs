@@ -43,10 +43,10 @@ async fn every_start_end_and_cancel_is_counted_with_its_time() {
     let exits = bed.submit("fail").await;
     bed.until(exits, TaskState::Failed).await;
     bed.until_idle().await;
-    let figures = bed.scheduler.figures();
-    assert_eq!((figures.start_seconds.count(), figures.cancel_seconds.count()), (3, 1));
-    assert!((4.0..6.0).contains(&figures.start_seconds.sum()), "{figures:?}");
-    let attempts = &figures.plugins[&bed::plugin()];
+    let stats = bed.scheduler.stats();
+    assert_eq!((stats.start_seconds.count(), stats.cancel_seconds.count()), (3, 1));
+    assert!((4.0..6.0).contains(&stats.start_seconds.sum()), "{stats:?}");
+    let attempts = &stats.plugins[&bed::plugin()];
     assert_eq!(
         attempts.ended.iter().collect::<Vec<_>>(),
         [(&"completed", &1), (&"io", &1), (&"stopped", &1)]
@@ -73,7 +73,7 @@ async fn a_parked_task_holds_no_slot_and_goes_on_as_the_same_attempt() {
     let took = task.duration(bed.clock.now());
     assert!((3_000..3_500).contains(&took.as_millis()), "each time until it was due, not later: {took:?}");
     bed.until_idle().await;
-    let ended = &bed.scheduler.figures().plugins[&bed::plugin()].ended;
+    let ended = &bed.scheduler.stats().plugins[&bed::plugin()].ended;
     assert_eq!(ended.iter().collect::<Vec<_>>(), [(&"completed", &2), (&"parked", &3)]);
 }
 
@@ -119,13 +119,13 @@ async fn tasks_wait_while_there_is_no_memory_for_them() {
     }
     bed.until(ids[1], TaskState::Running).await;
     bed.pass(Duration::from_secs(1)).await;
-    assert!(bed.scheduler.lacks_room());
+    assert!(bed.scheduler.is_memory_bound());
     // The poll is a day away, so each end has to wake the dispatcher.
     for id in ids {
         bed.until(id, TaskState::Completed).await;
     }
     assert_eq!(bed.runner.most.load(Ordering::SeqCst), 2);
-    assert!(!bed.scheduler.lacks_room());
+    assert!(!bed.scheduler.is_memory_bound());
 }
 
 #[tokio::test(start_paused = true)]
@@ -299,7 +299,7 @@ async fn a_drain_lets_runs_end_and_starts_nothing() {
         bed.scheduler.drain(tokio::time::sleep(Duration::from_secs(10))),
         bed.pass(Duration::from_secs(6)),
     );
-    assert_eq!((drained.ended, drained.put_back), (1, 0));
+    assert_eq!((drained.ended, drained.requeued), (1, 0));
     assert!(bed.scheduler.is_draining());
     assert_eq!(bed.task(running).await.state, TaskState::Completed);
     assert_eq!(bed.task(waiting).await.state, TaskState::Waiting);
@@ -314,7 +314,7 @@ async fn a_drained_run_is_put_back_with_its_attempt_and_checkpoint() {
     }
     bed.pass(Duration::from_secs(5)).await;
     let drained = bed.scheduler.drain(std::future::ready(())).await;
-    assert_eq!((drained.ended, drained.put_back), (0, 1));
+    assert_eq!((drained.ended, drained.requeued), (0, 1));
     let task = bed.task(id).await;
     assert_eq!((task.state, task.attempt, task.started_at), (TaskState::Waiting, 0, None));
     let bed = bed.restart().await;
@@ -382,7 +382,7 @@ fn later() -> NewTask {
 async fn ended_tasks_are_forgotten_by_age() {
     let bed = Bed::new(2);
     let retention = Retention { keep_for: Some(Duration::from_secs(100)), keep_max: None };
-    tokio::spawn(retention.keep(bed.store.clone(), Arc::clone(&bed.clock)));
+    tokio::spawn(retention.run(bed.store.clone(), Arc::clone(&bed.clock)));
     let old = bed.submit("ok").await;
     bed.until(old, TaskState::Completed).await;
     let running = bed.submit("forever").await;
@@ -400,7 +400,7 @@ async fn ended_tasks_are_forgotten_by_age() {
 async fn ended_tasks_are_forgotten_by_count() {
     let bed = Bed::new(2);
     let retention = Retention { keep_for: None, keep_max: Some(3) };
-    tokio::spawn(retention.keep(bed.store.clone(), Arc::clone(&bed.clock)));
+    tokio::spawn(retention.run(bed.store.clone(), Arc::clone(&bed.clock)));
     let mut ids = Vec::new();
     for _ in 0..5 {
         let id = bed.submit("ok").await;
@@ -427,7 +427,7 @@ async fn a_leap_of_the_clock_does_not_cost_the_history() {
     let bed = Bed::new(2);
     let clock = Arc::new(Leaping(bed::TokioClock::new(), AtomicI64::new(0)));
     let retention = Retention { keep_for: Some(Duration::from_secs(100)), keep_max: None };
-    tokio::spawn(retention.keep(bed.store.clone(), Arc::clone(&clock) as Arc<dyn Clock>));
+    tokio::spawn(retention.run(bed.store.clone(), Arc::clone(&clock) as Arc<dyn Clock>));
     let id = bed.submit("ok").await;
     bed.until(id, TaskState::Completed).await;
     bed.pass(Duration::from_secs(15)).await;
@@ -459,8 +459,8 @@ async fn of_two_drains_the_shorter_grace_counts_and_both_end() {
     let bed = Bed::new(1);
     let id = bed.submit("forever").await;
     bed.until(id, TaskState::Running).await;
-    assert!(bed.scheduler.begin_drain(DAY));
-    assert!(!bed.scheduler.begin_drain(Duration::ZERO), "the first has begun it");
+    assert!(bed.scheduler.start_drain(DAY));
+    assert!(!bed.scheduler.start_drain(Duration::ZERO), "the first has begun it");
     let scheduler = bed.scheduler.clone();
     scheduler.drain(std::future::ready(())).await;
     let task = bed.task(id).await;
@@ -477,7 +477,7 @@ async fn a_drained_host_can_be_killed_and_burns_nothing() {
     let bed = Bed::new(1);
     let id = bed.submit("forever").await;
     bed.until(id, TaskState::Running).await;
-    bed.scheduler.begin_drain(Duration::from_secs(1));
+    bed.scheduler.start_drain(Duration::from_secs(1));
     bed.pass(Duration::from_secs(2)).await;
     assert_eq!(bed.store.counts().await.unwrap().running, 0);
     let bed = bed.crash().await;

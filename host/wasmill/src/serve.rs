@@ -157,9 +157,9 @@ async fn run(config: Config, guests: runtime::Handle, log_events: Arc<LogEvents>
     });
     supervisor.run("store writer", closed(store.clone()));
     supervisor.run("runtime threads", ended(wasm.thread_ended()));
-    supervisor.run("retention", config.retention.keep(store.clone(), clock));
+    supervisor.run("retention", config.retention.run(store.clone(), clock));
     supervisor.run("webhooks", webhooks.clone().run());
-    supervisor.run("schedules", api.schedules.clone().keep(scheduler.clone(), prepare(&api)));
+    supervisor.run("schedules", api.schedules.clone().run(scheduler.clone(), prepare(&api)));
     supervisor.run("plugins", follow_plugins(api, plugins_changed));
     supervisor.run("server", serve);
     announce(&config, &server, &wasm, slots, recovery.waiting);
@@ -221,7 +221,7 @@ impl Parts {
                 () = stop.next() => {}
             }
         }
-        tracing::info!(ended = drained.ended, put_back = drained.put_back, "stopped");
+        tracing::info!(ended = drained.ended, requeued = drained.requeued, "stopped");
     }
 }
 

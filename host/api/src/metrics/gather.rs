@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use wasmill_model::{PluginName, Timestamp, Tracer, TracerFigures, Usage};
 use wasmill_runtime::{MemoryUsage, PluginState, PoolUsage};
-use wasmill_scheduler::{ScheduleFigures, SchedulerFigures};
+use wasmill_scheduler::{ScheduleStats, SchedulerStats};
 use wasmill_store::{Backlog, Tally};
 
 use super::exposition::Metric;
@@ -20,8 +20,8 @@ pub(super) async fn gather(api: &Api) -> Vec<Metric> {
     // While the database cannot be read, all the others are wanted even more.
     let oldest = api.store.oldest_waiting().await.unwrap_or_default();
     metrics.push(about_waiting(&oldest, api.clock.now()));
-    metrics.extend(about_attempts(api.scheduler.figures()));
-    metrics.extend(about_schedules(api.schedules.figures()));
+    metrics.extend(about_attempts(api.scheduler.stats()));
+    metrics.extend(about_schedules(api.schedules.stats()));
     metrics.extend(about_plugins(api));
     metrics.extend(about_store(api));
     metrics.extend(about_webhooks(api).await);
@@ -57,7 +57,7 @@ fn about_server(api: &Api) -> Vec<Metric> {
             "wasmill_memory_holds_tasks_back",
             "Whether the next task in the line waits for memory",
         )
-        .of(flag(api.scheduler.lacks_room())),
+        .of(flag(api.scheduler.is_memory_bound())),
         Metric::gauge(
             "wasmill_body_bytes",
             "Bytes of request and answer bodies on their way, small ones left out",
@@ -120,8 +120,8 @@ const OF_ATTEMPTS: [OfAttempts; 9] = [
     ("wasmill_task_files_created", "Files, folders and links made", |used| used.files_created as f64),
 ];
 
-fn about_attempts(figures: SchedulerFigures) -> Vec<Metric> {
-    let SchedulerFigures { start_seconds, cancel_seconds, plugins } = figures;
+fn about_attempts(figures: SchedulerStats) -> Vec<Metric> {
+    let SchedulerStats { start_seconds, cancel_seconds, plugins } = figures;
     let mut attempts = Metric::counter("wasmill_task_attempts", "Attempts that ended, by how");
     let mut run =
         Metric::histogram("wasmill_task_run_seconds", "Time from the start of an attempt to its end");
@@ -153,8 +153,8 @@ fn about_attempts(figures: SchedulerFigures) -> Vec<Metric> {
     used
 }
 
-fn about_schedules(figures: ScheduleFigures) -> [Metric; 3] {
-    let ScheduleFigures { started, skipped, late_seconds } = figures;
+fn about_schedules(figures: ScheduleStats) -> [Metric; 3] {
+    let ScheduleStats { started, skipped, late_seconds } = figures;
     let late = "Time from when a run of a schedule was due until it was started";
     [
         Metric::counter("wasmill_schedule_runs", "Runs of schedules that were started").of(started as f64),

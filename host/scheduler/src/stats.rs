@@ -1,6 +1,6 @@
 //! What the scheduler does, in figures: for whoever watches the server.
 //!
-//! The dispatcher, the runs and the cancellers count; `Scheduler::figures` shows. It decides nothing.
+//! The dispatcher, the runs and the cancellers count; `Scheduler::stats` shows. It decides nothing.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,18 +10,18 @@ use wasmill_model::{Histogram, LATENCY_SECONDS, PluginName, RUN_SECONDS, Usage};
 
 /// What was done since the start.
 #[derive(Clone, Debug, PartialEq)]
-pub struct SchedulerFigures {
+pub struct SchedulerStats {
     /// Seconds that tasks were ready before they were started.
     pub start_seconds: Histogram,
     /// Seconds from the wish to stop a running task to the end of its guest, where it had no grace.
     pub cancel_seconds: Histogram,
     /// The attempts of each plugin.
-    pub plugins: BTreeMap<PluginName, AttemptFigures>,
+    pub plugins: BTreeMap<PluginName, AttemptStats>,
 }
 
 /// The attempts of one plugin that ended.
 #[derive(Clone, Debug, PartialEq)]
-pub struct AttemptFigures {
+pub struct AttemptStats {
     /// How many ended in each way: `completed`, `stopped`, `drained`, `crowded-out`, or the cause of a
     /// failure, for which all exit codes count as `exit`.
     pub ended: BTreeMap<&'static str, u64>,
@@ -31,13 +31,13 @@ pub struct AttemptFigures {
     pub used: Usage,
 }
 
-impl Default for AttemptFigures {
+impl Default for AttemptStats {
     fn default() -> Self {
         Self { ended: BTreeMap::new(), run_seconds: Histogram::new(RUN_SECONDS), used: Usage::default() }
     }
 }
 
-impl AttemptFigures {
+impl AttemptStats {
     fn add(&mut self, how: &'static str, usage: &Usage) {
         *self.ended.entry(how).or_default() += 1;
         self.run_seconds.observe_time(usage.wall);
@@ -58,39 +58,39 @@ impl AttemptFigures {
 }
 
 /// Counts.
-pub(crate) struct Figures(Mutex<SchedulerFigures>);
+pub(crate) struct StatsRecorder(Mutex<SchedulerStats>);
 
-impl Figures {
+impl StatsRecorder {
     pub(crate) fn started(&self, queue: Duration) {
-        self.figures().start_seconds.observe_time(queue);
+        self.stats().start_seconds.observe_time(queue);
     }
 
     pub(crate) fn cancelled(&self, took: Duration) {
-        self.figures().cancel_seconds.observe_time(took);
+        self.stats().cancel_seconds.observe_time(took);
     }
 
     pub(crate) fn ended(&self, plugin: &PluginName, how: &'static str, usage: &Usage) {
-        let mut figures = self.figures();
-        if !figures.plugins.contains_key(plugin) {
-            figures.plugins.insert(plugin.clone(), AttemptFigures::default());
+        let mut stats = self.stats();
+        if !stats.plugins.contains_key(plugin) {
+            stats.plugins.insert(plugin.clone(), AttemptStats::default());
         }
-        if let Some(attempts) = figures.plugins.get_mut(plugin) {
+        if let Some(attempts) = stats.plugins.get_mut(plugin) {
             attempts.add(how, usage);
         }
     }
 
-    pub(crate) fn read(&self) -> SchedulerFigures {
-        self.figures().clone()
+    pub(crate) fn read(&self) -> SchedulerStats {
+        self.stats().clone()
     }
 
-    fn figures(&self) -> MutexGuard<'_, SchedulerFigures> {
+    fn stats(&self) -> MutexGuard<'_, SchedulerStats> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Default for Figures {
+impl Default for StatsRecorder {
     fn default() -> Self {
-        Self(Mutex::new(SchedulerFigures {
+        Self(Mutex::new(SchedulerStats {
             start_seconds: Histogram::new(LATENCY_SECONDS),
             cancel_seconds: Histogram::new(LATENCY_SECONDS),
             plugins: BTreeMap::new(),
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn attempts_add_up_by_plugin_and_end() {
-        let figures = Figures::default();
+        let stats = StatsRecorder::default();
         let plugin: PluginName = "a".parse().expect("valid");
         let usage = |memory_bytes| Usage {
             cpu: Duration::from_secs(1),
@@ -115,10 +115,10 @@ mod tests {
             http_requests: 3,
             ..Usage::default()
         };
-        figures.ended(&plugin, "completed", &usage(9));
-        figures.ended(&plugin, Cause::Exit(7).kind(), &usage(5));
-        figures.ended(&plugin, Cause::Exit(8).kind(), &usage(5));
-        let read = figures.read();
+        stats.ended(&plugin, "completed", &usage(9));
+        stats.ended(&plugin, Cause::Exit(7).kind(), &usage(5));
+        stats.ended(&plugin, Cause::Exit(8).kind(), &usage(5));
+        let read = stats.read();
         let attempts = &read.plugins[&plugin];
         assert_eq!(attempts.ended, BTreeMap::from([("completed", 1), ("exit", 2)]));
         assert_eq!((attempts.used.cpu, attempts.used.memory_bytes), (Duration::from_secs(3), 9));
