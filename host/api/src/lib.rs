@@ -63,5 +63,5 @@ pub use metrics::{LogEvents, Metrics};
 pub use schedules::{follow_manifests, prepare};
 pub use server::{Server, ServerConfig, listen};
 pub use upload::Uploads;
-pub use wasmill_outside::{Allowed, InvalidAllowed, Outside, Share};
+pub use wasmill_egress::{AllowedDestination, ConnectionQuota, Connector, InvalidDestination};
 pub use webhook::{InvalidSecret, Secrets, WebhookConfig, Webhooks};

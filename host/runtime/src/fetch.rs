@@ -17,8 +17,8 @@ use hyper::http::uri::{PathAndQuery, Uri};
 use hyper::{Request, Response};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep, timeout};
+use wasmill_egress::{ConnectError, Connector};
 use wasmill_model::RunHost;
-use wasmill_outside::{Outside, Unreached};
 use wasmtime_wasi_http::io::TokioIo;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
@@ -35,7 +35,7 @@ pub(crate) const BUFFER_BYTES_MAX: usize = 64 << 10;
 /// Sends a request and returns the head of its response, and what drives the connection until its
 /// body is read. Calls `prohibited` if the host leads to addresses that it may not have.
 pub(crate) async fn send(
-    outside: &Outside,
+    connector: &Connector,
     admitted: &Admitted,
     request: Request<WasiBody>,
     options: RequestOptions,
@@ -43,8 +43,10 @@ pub(crate) async fn send(
     prohibited: &(dyn Fn() + Sync),
 ) -> Result<(Response<WasiBody>, impl Future<Output = Result<(), Error>> + Send + use<>), Error> {
     let bounded = |wish: Option<Duration>, most| wish.map_or(most, |wish: Duration| wish.min(most));
-    let connecting =
-        timeout(bounded(options.connect_timeout, CONNECT_MAX), connect(outside, admitted, host, prohibited));
+    let connecting = timeout(
+        bounded(options.connect_timeout, CONNECT_MAX),
+        connect(connector, admitted, host, prohibited),
+    );
     let stream = connecting.await.map_err(|_| Error::ConnectionTimeout)??;
 
     let mut http = http1::Builder::new();
@@ -80,39 +82,39 @@ trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 async fn connect(
-    outside: &Outside,
+    connector: &Connector,
     admitted: &Admitted,
     host: &Arc<dyn RunHost>,
     prohibited: &(dyn Fn() + Sync),
 ) -> Result<Box<dyn Stream>, Error> {
-    let Admitted { target, may_be_inner } = admitted;
-    let unreached = |why| unreached(why, prohibited);
-    let stream = outside.connect(target, |address| may_be_inner.admits(address));
-    let stream = Counted::new(stream.await.map_err(unreached)?, host);
-    if !target.tls {
+    let Admitted { endpoint, may_be_inner } = admitted;
+    let connect_error = |why| connect_error(why, prohibited);
+    let stream = connector.connect(endpoint, |address| may_be_inner.admits(address));
+    let stream = Counted::new(stream.await.map_err(connect_error)?, host);
+    if !endpoint.tls {
         return Ok(Box::new(stream));
     }
-    Ok(Box::new(outside.encrypt(target, stream).await.map_err(unreached)?))
+    Ok(Box::new(connector.encrypt(endpoint, stream).await.map_err(connect_error)?))
 }
 
 /// Says in the words of WASI why there is no connection. A guest is not told whether a name does not exist or
 /// leads inside; the log of the host says it.
-fn unreached(why: Unreached, prohibited: &dyn Fn()) -> Error {
+fn connect_error(why: ConnectError, prohibited: &dyn Fn()) -> Error {
     match why {
-        Unreached::NotFound(error) if error.kind() == io::ErrorKind::TimedOut => Error::DnsTimeout,
-        Unreached::NotFound(error) => {
+        ConnectError::NotFound(error) if error.kind() == io::ErrorKind::TimedOut => Error::DnsTimeout,
+        ConnectError::NotFound(error) => {
             tracing::debug!(%error, "a host was not found");
             Error::DestinationNotFound
         }
-        Unreached::NoAddress => Error::DestinationNotFound,
-        Unreached::Prohibited(_) => {
+        ConnectError::NoAddress => Error::DestinationNotFound,
+        ConnectError::Prohibited(_) => {
             prohibited();
             Error::DestinationNotFound
         }
-        Unreached::Busy { .. } => Error::ConnectionLimitReached,
-        Unreached::Refused(error) => Error::Connect(error),
-        Unreached::InvalidName => Error::HttpRequestUriInvalid,
-        Unreached::Tls(error) => Error::Tls(error),
+        ConnectError::Busy { .. } => Error::ConnectionLimitReached,
+        ConnectError::Refused(error) => Error::Connect(error),
+        ConnectError::InvalidName => Error::HttpRequestUriInvalid,
+        ConnectError::Tls(error) => Error::Tls(error),
     }
 }
 

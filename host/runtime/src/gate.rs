@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use hyper::http::uri::Uri;
 use hyper::{Request, Response};
+use wasmill_egress::{Endpoint, normalize_host};
 use wasmill_model::RunHost;
-use wasmill_outside::{Target, plain_host};
 use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
@@ -58,16 +58,16 @@ impl WasiHttpHooks for Gate {
                 return Box::new(async { Err(refusal.into()) });
             }
         };
-        let under_way = self.calls.begin(request.method().as_str(), admitted.target.origin());
+        let under_way = self.calls.begin(request.method().as_str(), admitted.endpoint.origin());
         let host = Arc::clone(&self.host);
         if let Some(meter) = host.meter() {
             meter.add_http_request();
         }
-        let span = RequestSpan::begin(&host, &mut request, &admitted.target);
+        let span = RequestSpan::begin(&host, &mut request, &admitted.endpoint);
         Box::new(async move {
             let options = options.unwrap_or_default();
-            let prohibited = || plugin.denials.log_inner_address(&plugin, &admitted.target.origin());
-            let sent = fetch::send(&plugin.outside, &admitted, request, options, &host, &prohibited).await;
+            let prohibited = || plugin.denials.log_inner_address(&plugin, &admitted.endpoint.origin());
+            let sent = fetch::send(&plugin.connector, &admitted, request, options, &host, &prohibited).await;
             span.end(sent.as_ref().map(|(response, _)| response.status()));
             let (response, connection) = sent?;
             under_way.has_head();
@@ -123,26 +123,26 @@ impl From<Refusal> for Error {
 /// A request that goes out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Admitted {
-    pub(crate) target: Target,
+    pub(crate) endpoint: Endpoint,
     /// Which addresses besides public ones it may go to.
     pub(crate) may_be_inner: Inner,
 }
 
 /// Finds the rule that admits a request, and says where the request goes.
 fn admit(uri: &Uri, rules: &[HttpRule]) -> Result<Admitted, Refusal> {
-    let target = Target::of(uri).ok_or(Refusal::Invalid)?;
-    let denied = |target: &Target, reason| Refusal::Denied { origin: target.origin(), reason };
-    let mut at_host = rules.iter().filter(|rule| leads_to(rule, &target)).peekable();
+    let endpoint = Endpoint::of(uri).ok_or(Refusal::Invalid)?;
+    let denied = |endpoint: &Endpoint, reason| Refusal::Denied { origin: endpoint.origin(), reason };
+    let mut at_host = rules.iter().filter(|rule| leads_to(rule, &endpoint)).peekable();
     if at_host.peek().is_none() {
-        return Err(denied(&target, "no rule names this scheme, host and port"));
+        return Err(denied(&endpoint, "no rule names this scheme, host and port"));
     }
     match at_host.find(|rule| path::begins_with(uri.path(), &rule.path_prefix)) {
         Some(rule) => {
             let may_be_inner = Inner::named_by(&rule.host);
-            Ok(Admitted { target, may_be_inner })
+            Ok(Admitted { endpoint, may_be_inner })
         }
         None => Err(denied(
-            &target,
+            &endpoint,
             "the rules for this host name other paths, or servers differ in how they read it",
         )),
     }
@@ -161,7 +161,7 @@ pub(crate) enum Inner {
 
 impl Inner {
     fn named_by(host: &str) -> Self {
-        let host = plain_host(host);
+        let host = normalize_host(host);
         match host.parse() {
             Ok(address) => Self::Address(address),
             Err(_) if host == "localhost" => Self::Loopback,
@@ -179,8 +179,8 @@ impl Inner {
     }
 }
 
-fn leads_to(rule: &HttpRule, target: &Target) -> bool {
-    rule.scheme == target.scheme() && rule.port == target.port && host_fits(&rule.host, &target.host)
+fn leads_to(rule: &HttpRule, endpoint: &Endpoint) -> bool {
+    rule.scheme == endpoint.scheme() && rule.port == endpoint.port && host_fits(&rule.host, &endpoint.host)
 }
 
 /// Says whether the host of a rule is this one, or stands for all below a name that this one is below.
@@ -190,7 +190,7 @@ fn host_fits(rule: &str, host: &str) -> bool {
             let below = host.strip_suffix(above).and_then(|rest| rest.strip_suffix('.'));
             below.is_some_and(|name| !name.is_empty()) && host.parse::<IpAddr>().is_err()
         }
-        None => plain_host(rule) == host,
+        None => normalize_host(rule) == host,
     }
 }
 

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use sha2::{Digest, Sha256};
+use wasmill_egress::Connector;
 use wasmill_model::{InvalidPluginName, PluginName};
-use wasmill_outside::Outside;
 use wasmtime::Module;
 use wasmtime::component::Component;
 
@@ -62,7 +62,7 @@ pub(crate) struct Loader {
     /// The folders that plugins were granted, and those that none can be.
     pub(crate) grants: Grants,
     pub(crate) descriptors: Descriptors,
-    pub(crate) outside: Arc<Outside>,
+    pub(crate) connector: Arc<Connector>,
     pub(crate) samples: Arc<Samples>,
     pub(crate) figures: Figures,
     /// Checks of inputs, by the names of built-in plugins.
@@ -176,7 +176,7 @@ impl Loader {
         let is_roomy = profile == Profile::Roomy;
         let facts = PluginFacts { kind, is_roomy, imports, exports, terms: Arc::clone(&terms) };
         let (name, digest) = (name.clone(), Arc::clone(digest));
-        let (outside, samples) = (Arc::clone(&self.outside), Arc::clone(&self.samples));
+        let (connector, samples) = (Arc::clone(&self.connector), Arc::clone(&self.samples));
         let descriptors = self.descriptors.clone();
         let (demand, denials) = (Demand::default(), Denials::default());
         let mut input_checks = self.input_checks.iter().filter(|_| *source == PluginSource::BuiltIn);
@@ -190,7 +190,7 @@ impl Loader {
             terms,
             folders,
             descriptors,
-            outside,
+            connector,
             samples,
             demand,
             denials,

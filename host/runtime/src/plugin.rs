@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use wasmill_egress::Connector;
 use wasmill_model::PluginName;
-use wasmill_outside::Outside;
 
 use crate::code::Code;
 use crate::denials::Denials;
@@ -32,7 +32,7 @@ pub(crate) struct Plugin {
     /// What all guests may hold open together.
     pub(crate) descriptors: Descriptors,
     /// Where its outgoing HTTP goes.
-    pub(crate) outside: Arc<Outside>,
+    pub(crate) connector: Arc<Connector>,
     /// Where samples of its guests are put.
     pub(crate) samples: Arc<Samples>,
     /// What a run of it is expected to use.

@@ -11,7 +11,7 @@ use hyper::{Method, Request, StatusCode};
 use wasmill_model::{RunHost, Span, SpanKind, Timestamp, TraceContext};
 use wasmtime_wasi_http::{Error, WasiBody};
 
-use wasmill_outside::Target;
+use wasmill_egress::Endpoint;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
@@ -24,14 +24,18 @@ struct Begun {
     context: TraceContext,
     start: Timestamp,
     method: Method,
-    target: Target,
+    endpoint: Endpoint,
     status: Option<StatusCode>,
     error: Option<String>,
 }
 
 impl RequestSpan {
     /// Begins it, and adds the trace to the headers of the request.
-    pub(crate) fn begin(host: &Arc<dyn RunHost>, request: &mut Request<WasiBody>, target: &Target) -> Self {
+    pub(crate) fn begin(
+        host: &Arc<dyn RunHost>,
+        request: &mut Request<WasiBody>,
+        endpoint: &Endpoint,
+    ) -> Self {
         let Some(trace) = host.trace() else { return Self(None) };
         let Some((context, start)) = trace.begin() else {
             hand_on(trace.context(), request.headers_mut());
@@ -43,7 +47,7 @@ impl RequestSpan {
             context,
             start,
             method: request.method().clone(),
-            target: target.clone(),
+            endpoint: endpoint.clone(),
             status: None,
             error: None,
         })))
@@ -94,9 +98,9 @@ impl Drop for Begun {
         let parent = Some(trace.context().span_id);
         let mut span = Span::new(&self.context, parent, name, (self.start, end))
             .with("http.request.method", method)
-            .with("url.scheme", self.target.scheme())
-            .with("server.address", self.target.host.clone())
-            .with("server.port", u64::from(self.target.port));
+            .with("url.scheme", self.endpoint.scheme())
+            .with("server.address", self.endpoint.host.clone())
+            .with("server.port", u64::from(self.endpoint.port));
         span.kind = SpanKind::Client;
         if let Some(status) = self.status {
             span = span.with("http.response.status_code", u64::from(status.as_u16()));

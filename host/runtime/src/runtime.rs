@@ -12,10 +12,10 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Poll, ready};
 use std::time::Duration;
 
+use wasmill_egress::{ConnectionQuota, Connector};
 use wasmill_model::{
     BoxFuture, Cause, Failure, Limits, Pinned, PluginName, Rate, RetryOn, Run, RunHost, Runner, Step,
 };
-use wasmill_outside::{Outside, Share};
 use wasmtime::Engine;
 
 use crate::cache::{Cache, CacheConfig};
@@ -422,10 +422,11 @@ pub(crate) fn loader(config: RuntimeConfig, plugins: &PluginsConfig) -> Result<L
     let engines = Engines::new(&config)?;
     let linkers = Linkers::new(&engines)
         .map_err(|error| RuntimeError::Engine { slots: config.slots, reason: format!("{error:#}") })?;
-    let outside = Outside::new(plugins.http_roots.as_deref(), Share::Guests).map_err(|reason| {
-        let path = plugins.http_roots.clone().unwrap_or_default();
-        RuntimeError::HttpRoots { path, reason }
-    })?;
+    let connector =
+        Connector::new(plugins.http_roots.as_deref(), ConnectionQuota::Guests).map_err(|reason| {
+            let path = plugins.http_roots.clone().unwrap_or_default();
+            RuntimeError::HttpRoots { path, reason }
+        })?;
     let ceilings = plugins.ceilings.unwrap_or_else(|| Ceilings::of(&config.limits));
     let terms = plugins.terms.clone().unwrap_or_else(|| Terms {
         limits: config.limits,
@@ -441,7 +442,7 @@ pub(crate) fn loader(config: RuntimeConfig, plugins: &PluginsConfig) -> Result<L
         ceilings,
         grants: Grants::new(protected(plugins)),
         descriptors: Descriptors::of_process(),
-        outside: Arc::new(outside),
+        connector: Arc::new(connector),
         samples: Arc::<Samples>::default(),
         figures: Figures::default(),
         input_checks: plugins.input_checks,

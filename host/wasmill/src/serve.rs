@@ -10,9 +10,9 @@ use tokio::runtime;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use wasmill_api::{
-    Api, ApiConfig, Bodies, Debug, Door, Followers, LogEvents, LongChecks, Metrics, Outside, Secrets, Server,
-    ServerConfig, Share, Uploads, WebhookConfig, Webhooks, debug_router, follow_manifests, listen, prepare,
-    router,
+    Api, ApiConfig, Bodies, ConnectionQuota, Connector, Debug, Door, Followers, LogEvents, LongChecks,
+    Metrics, Secrets, Server, ServerConfig, Uploads, WebhookConfig, Webhooks, debug_router, follow_manifests,
+    listen, prepare, router,
 };
 use wasmill_model::{Clock, Limits, SystemClock, Timestamp, Tracer};
 use wasmill_runtime::{
@@ -264,7 +264,7 @@ async fn ended(thread: impl Future<Output = &'static str>) {
 
 /// Reads how webhooks are delivered.
 fn webhook_config(config: &Config) -> Result<WebhookConfig> {
-    let outside = Outside::new(config.http_roots.as_deref(), Share::Host)
+    let connector = Connector::new(config.http_roots.as_deref(), ConnectionQuota::Host)
         .map_err(|reason| anyhow!("failed to read the certificates of http_roots: {reason}"))?;
     Ok(WebhookConfig {
         secrets: webhook_secrets(config)?,
@@ -272,7 +272,7 @@ fn webhook_config(config: &Config) -> Result<WebhookConfig> {
         tries_max: config.webhook_tries,
         backoff: config.webhook_backoff,
         timeout: config.webhook_timeout,
-        outside,
+        connector,
     })
 }
 

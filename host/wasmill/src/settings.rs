@@ -14,7 +14,7 @@ use bytesize::ByteSize;
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
-use wasmill_api::{Allowed, Door};
+use wasmill_api::{AllowedDestination, Door};
 use wasmill_model::{Backoff, InvalidDuration, Limits, parse_duration};
 use wasmill_runtime::Ceilings;
 use wasmill_scheduler::Retention;
@@ -350,7 +350,7 @@ pub(crate) struct Config {
     /// `None` means that the environment holds them, if there are any.
     pub(crate) webhook_secret_file: Option<PathBuf>,
     /// Where webhooks may go besides public addresses.
-    pub(crate) webhook_allowed: Vec<Allowed>,
+    pub(crate) webhook_allowed: Vec<AllowedDestination>,
     pub(crate) webhook_tries: u32,
     pub(crate) webhook_backoff: Backoff,
     pub(crate) webhook_timeout: Duration,

@@ -14,8 +14,8 @@ use chrono::DateTime;
 use tokio::sync::{Mutex, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
+use wasmill_egress::{AllowedDestination, Connector};
 use wasmill_model::{Backoff, Clock, TaskId, TimeDelta, Timestamp};
-use wasmill_outside::{Allowed, Outside};
 use wasmill_store::{AfterTry, Delivery, DueQuery, Store, StoreError, Try};
 
 use super::lanes::{EACH_MAX, Lanes};
@@ -40,7 +40,7 @@ pub struct WebhookConfig {
     /// What they are signed with.
     pub secrets: Secrets,
     /// Where they may go besides public addresses.
-    pub allowed: Vec<Allowed>,
+    pub allowed: Vec<AllowedDestination>,
     /// How often each is tried, at least once.
     pub tries_max: u32,
     /// The waits between its tries.
@@ -48,7 +48,7 @@ pub struct WebhookConfig {
     /// How long one try may take.
     pub timeout: Duration,
     /// The way to receivers.
-    pub outside: Outside,
+    pub connector: Connector,
 }
 
 /// Delivers until it is stopped. Cheap to clone; all clones are the same.
@@ -277,7 +277,7 @@ impl Shared {
             add("webhook-signature", &signature)?;
         }
         let sending =
-            post(&self.config.outside, &self.config.allowed, &delivery.url, headers, Bytes::from(body));
+            post(&self.config.connector, &self.config.allowed, &delivery.url, headers, Bytes::from(body));
         let most = self.config.timeout;
         timeout(most, sending)
             .await

@@ -14,7 +14,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
-use wasmill_outside::{Allowed, Outside, Target, Unreached};
+use wasmill_egress::{AllowedDestination, ConnectError, Connector, Endpoint};
 
 /// Bytes of the largest head of an answer.
 const HEAD_BYTES_MAX: usize = 16 << 10;
@@ -38,20 +38,20 @@ pub(super) struct Answered {
 ///
 /// Says why there is no answer.
 pub(super) async fn post(
-    outside: &Outside,
-    allowed: &[Allowed],
+    connector: &Connector,
+    allowed: &[AllowedDestination],
     url: &str,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Answered, String> {
     let uri: Uri = url.parse().map_err(|error| format!("the URL is not valid: {error}"))?;
-    let target = Target::of(&uri).ok_or("the URL names no host")?;
-    let request = request(&uri, &target, headers, body)?;
-    let may_be = |address| allowed.iter().any(|allowed| allowed.admits(&target.host, address));
-    let unreached = |why| unreached(&target, &why);
-    let stream = outside.connect(&target, may_be).await.map_err(unreached)?;
-    if target.tls {
-        let stream = outside.encrypt(&target, stream).await.map_err(unreached)?;
+    let endpoint = Endpoint::of(&uri).ok_or("the URL names no host")?;
+    let request = request(&uri, &endpoint, headers, body)?;
+    let may_be = |address| allowed.iter().any(|allowed| allowed.allows(&endpoint.host, address));
+    let connect_error = |why| connect_error(&endpoint, &why);
+    let stream = connector.connect(&endpoint, may_be).await.map_err(connect_error)?;
+    if endpoint.tls {
+        let stream = connector.encrypt(&endpoint, stream).await.map_err(connect_error)?;
         exchange(stream, request).await
     } else {
         exchange(stream, request).await
@@ -59,32 +59,33 @@ pub(super) async fn post(
 }
 
 /// Says to a submitter why there is no connection, and the whole of it to the log.
-fn unreached(target: &Target, why: &Unreached) -> String {
-    tracing::info!(origin = target.origin(), %why, "a webhook found no connection");
+fn connect_error(endpoint: &Endpoint, why: &ConnectError) -> String {
+    tracing::info!(origin = endpoint.origin(), %why, "a webhook found no connection");
     match why {
-        Unreached::Prohibited(_) if target.host.parse::<IpAddr>().is_ok() => {
-            format!("{} is no public address; the setting webhook_allow permits others", target.host)
+        ConnectError::Prohibited(_) if endpoint.host.parse::<IpAddr>().is_ok() => {
+            format!("{} is no public address; the setting webhook_allow permits others", endpoint.host)
         }
-        Unreached::NotFound(_) | Unreached::NoAddress | Unreached::Prohibited(_) => format!(
+        ConnectError::NotFound(_) | ConnectError::NoAddress | ConnectError::Prohibited(_) => format!(
             "{}; the setting webhook_allow permits others, and the log of the server says more",
-            why.without_inner_names()
+            why.redacted()
         ),
-        Unreached::Busy { .. } | Unreached::Refused(_) | Unreached::InvalidName | Unreached::Tls(_) => {
-            why.without_inner_names()
-        }
+        ConnectError::Busy { .. }
+        | ConnectError::Refused(_)
+        | ConnectError::InvalidName
+        | ConnectError::Tls(_) => why.redacted(),
     }
 }
 
 fn request(
     uri: &Uri,
-    target: &Target,
+    endpoint: &Endpoint,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Request<Full<Bytes>>, String> {
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
     let mut request = Request::post(path).body(Full::new(body)).map_err(|error| error.to_string())?;
-    let host = HeaderValue::try_from(target.authority()).map_err(|error| error.to_string())?;
+    let host = HeaderValue::try_from(endpoint.authority()).map_err(|error| error.to_string())?;
     let all = request.headers_mut();
     all.insert(header::HOST, host);
     all.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -3,8 +3,8 @@
 use axum::http::Uri;
 use schemars::JsonSchema;
 use serde_json::value::RawValue;
+use wasmill_egress::Endpoint;
 use wasmill_model::{TaskState, Webhook};
-use wasmill_outside::Target;
 
 use crate::faults::{Fault, Faults};
 use crate::fields::{Fields, text};
@@ -134,9 +134,9 @@ fn check(url: &str) -> Result<String, String> {
                    deliveries are signed";
         return Err(why.to_owned());
     }
-    let target =
-        Target::of(&uri).ok_or("the URL of a webhook names no host and port that could be reached")?;
-    Ok(target.origin())
+    let endpoint =
+        Endpoint::of(&uri).ok_or("the URL of a webhook names no host and port that could be reached")?;
+    Ok(endpoint.origin())
 }
 
 #[cfg(test)]

@@ -11,8 +11,8 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{ServerConfig, crypto};
+use wasmill_egress::{ConnectionQuota, Connector};
 use wasmill_model::{BoxFuture, LogStream, Meter, Progress};
-use wasmill_outside::{Outside, Share};
 
 use super::*;
 
@@ -171,14 +171,14 @@ async fn send_metered(
     path: &str,
     host: &Arc<Metered>,
 ) -> Result<Response<WasiBody>, Error> {
-    let outside = Outside::new(roots, Share::Guests).unwrap().resolving(all_names_are_here);
+    let connector = Connector::new(roots, ConnectionQuota::Guests).unwrap().with_lookup(all_names_are_here);
     let uri = format!("{}://{}:{}{path}", rule.scheme, rule.host, rule.port).parse().unwrap();
     let admitted = admit(&uri, std::slice::from_ref(rule)).unwrap();
     let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
     let request = Request::builder().uri(uri).body(body).unwrap();
     let options = RequestOptions::default();
     let host = Arc::clone(host) as Arc<dyn RunHost>;
-    let (response, driver) = fetch::send(&outside, &admitted, request, options, &host, &|| {}).await?;
+    let (response, driver) = fetch::send(&connector, &admitted, request, options, &host, &|| {}).await?;
     tokio::spawn(driver);
     Ok(response)
 }
@@ -255,9 +255,9 @@ fn roots_that_are_none_are_refused() {
     let roots = tempfile::NamedTempFile::new().unwrap();
     for text in ["", "no PEM", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
         std::fs::write(roots.path(), text).unwrap();
-        assert!(Outside::new(Some(roots.path()), Share::Guests).is_err(), "{text}");
+        assert!(Connector::new(Some(roots.path()), ConnectionQuota::Guests).is_err(), "{text}");
     }
-    assert!(Outside::new(Some(Path::new("/nowhere")), Share::Guests).is_err());
+    assert!(Connector::new(Some(Path::new("/nowhere")), ConnectionQuota::Guests).is_err());
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ const ADDRESSES_MAX: usize = 8;
 pub async fn dial(host: &str, port: u16) -> io::Result<TcpStream> {
     match host.parse::<IpAddr>() {
         Ok(address) => connect_to_any(&[SocketAddr::new(address, port)]).await,
-        Err(_) => connect_to_any(&Resolver::of_system().look_up(host, port).await?).await,
+        Err(_) => connect_to_any(&Resolver::system().look_up(host, port).await?).await,
     }
 }
 

@@ -7,7 +7,7 @@ use hyper::http::uri::Scheme;
 
 /// Where a request goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
+pub struct Endpoint {
     /// A name in lower case, or an address without brackets.
     pub host: String,
     /// The port, also if it goes without saying.
@@ -16,7 +16,7 @@ pub struct Target {
     pub tls: bool,
 }
 
-impl Target {
+impl Endpoint {
     /// Reads where a URI leads; `None` if it names no host that one could ask for, or hides it behind a user.
     pub fn of(uri: &Uri) -> Option<Self> {
         let authority = uri.authority()?;
@@ -31,7 +31,7 @@ impl Target {
             (None, true) => return None,
             (None, false) => Self::default_port(tls),
         };
-        Some(Self { host: plain_host(authority.host()), port, tls })
+        Some(Self { host: normalize_host(authority.host()), port, tls })
     }
 
     /// Returns the scheme.
@@ -57,7 +57,7 @@ impl Target {
 }
 
 /// Writes a host as rules do: in lower case, without the brackets of IPv6 or the dot of the root.
-pub fn plain_host(host: &str) -> String {
+pub fn normalize_host(host: &str) -> String {
     let host = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
     let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
     // One address, one spelling.
@@ -75,12 +75,12 @@ mod tests {
             ("http://example.com:8080", "http://example.com:8080"),
             ("http://[FD00:0::1]/", "http://[fd00::1]"),
         ] {
-            let target = Target::of(&uri.parse().expect("a URI")).expect("a target");
-            assert_eq!(target.origin(), origin);
+            let endpoint = Endpoint::of(&uri.parse().expect("a URI")).expect("a target");
+            assert_eq!(endpoint.origin(), origin);
         }
         for uri in ["/path", "https://a@example.com/", "https://:80/"] {
-            let target = uri.parse().ok().and_then(|uri| Target::of(&uri));
-            assert_eq!(target, None, "{uri}");
+            let endpoint = uri.parse().ok().and_then(|uri| Endpoint::of(&uri));
+            assert_eq!(endpoint, None, "{uri}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Looks up names, a bounded number at once, each on a thread of its own.
 //!
-//! Called by `door` and `dial`. The system's resolver blocks, cannot be interrupted, and takes as long as a name
+//! Called by `connector` and `dial`. The system's resolver blocks, cannot be interrupted, and takes as long as a name
 //! server likes. So it never runs on a pool that anything else waits for, and a look-up that is given up keeps its
 //! permit until its thread has returned.
 
@@ -19,27 +19,27 @@ const LOOKUPS_MAX: usize = 32;
 const LOOKUP_MAX: Duration = Duration::from_secs(10);
 
 /// Looks up the addresses of a host, on a thread that may block. Tests have their own.
-pub type Resolve = fn(&str, u16) -> io::Result<Vec<SocketAddr>>;
+pub type LookupFn = fn(&str, u16) -> io::Result<Vec<SocketAddr>>;
 
 /// Looks up names. Clones share their bound.
 #[derive(Clone, Debug)]
 pub(crate) struct Resolver {
-    resolve: Resolve,
+    resolve: LookupFn,
     lookups: Arc<Semaphore>,
     lookup_max: Duration,
 }
 
 impl Resolver {
     /// Returns the one that asks the system, within the bound of the process.
-    pub(crate) fn of_system() -> Self {
+    pub(crate) fn system() -> Self {
         static LOOKUPS: std::sync::LazyLock<Arc<Semaphore>> =
             std::sync::LazyLock::new(|| Arc::new(Semaphore::new(LOOKUPS_MAX)));
         let lookups = Arc::clone(&LOOKUPS);
-        Self { resolve: ask_system, lookups, lookup_max: LOOKUP_MAX }
+        Self { resolve: lookup_blocking, lookups, lookup_max: LOOKUP_MAX }
     }
 
     /// Returns one that asks this function.
-    pub(crate) fn asking(resolve: Resolve) -> Self {
+    pub(crate) fn with_lookup(resolve: LookupFn) -> Self {
         Self { resolve, lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)), lookup_max: LOOKUP_MAX }
     }
 
@@ -65,7 +65,7 @@ impl Resolver {
     }
 }
 
-fn ask_system(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+fn lookup_blocking(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     Ok((host, port).to_socket_addrs()?.collect())
 }
 
@@ -91,7 +91,7 @@ mod tests {
 
     #[tokio::test]
     async fn slow_look_ups_are_bounded_and_those_given_up_keep_their_place() {
-        let resolver = Resolver { lookup_max: Duration::from_millis(50), ..Resolver::asking(slow) };
+        let resolver = Resolver { lookup_max: Duration::from_millis(50), ..Resolver::with_lookup(slow) };
         let mut given_up = JoinSet::new();
         for _ in 0..100 {
             let resolver = resolver.clone();

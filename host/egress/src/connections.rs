@@ -1,6 +1,6 @@
 //! How many connections leave this process at once: descriptors are shared with those who connect to it.
 //!
-//! `door` takes a permit before it connects, and the connection keeps it until it is closed.
+//! `connector` takes a permit before it connects, and the connection keeps it until it is closed.
 
 use std::io;
 use std::pin::Pin;
@@ -14,15 +14,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The part of all descriptors that may be outgoing connections of guests. The host itself gets a quarter of that
 /// again, so that guests that hold their connections stop no webhook.
-const GUESTS_SHARE: u64 = 8;
-const HOST_SHARE: u64 = 4 * GUESTS_SHARE;
+const GUESTS_DIVISOR: u64 = 8;
+const HOST_DIVISOR: u64 = 4 * GUESTS_DIVISOR;
 /// At least so many connections each, and at most.
 const CONNECTIONS_MIN: u64 = 8;
 const CONNECTIONS_MAX: u64 = 2_048;
 
 /// Whom connections are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Share {
+pub enum ConnectionQuota {
     /// Guests, all of them together.
     Guests,
     /// The host, which delivers webhooks.
@@ -31,23 +31,25 @@ pub enum Share {
 
 /// The connections that may be open at once. Clones share them.
 #[derive(Clone, Debug)]
-pub(crate) struct Connections {
+pub(crate) struct ConnectionLimit {
     permits: Arc<Semaphore>,
     pub(crate) max: usize,
 }
 
-impl Connections {
+impl ConnectionLimit {
     pub(crate) fn new(max: usize) -> Self {
         Self { permits: Arc::new(Semaphore::new(max)), max }
     }
 
     /// Returns those of the process, whose descriptors they use.
-    pub(crate) fn of_process(share: Share) -> Self {
-        static GUESTS: LazyLock<Connections> = LazyLock::new(|| Connections::new(share_of(GUESTS_SHARE)));
-        static HOST: LazyLock<Connections> = LazyLock::new(|| Connections::new(share_of(HOST_SHARE)));
-        match share {
-            Share::Guests => GUESTS.clone(),
-            Share::Host => HOST.clone(),
+    pub(crate) fn for_process(quota: ConnectionQuota) -> Self {
+        static GUESTS: LazyLock<ConnectionLimit> =
+            LazyLock::new(|| ConnectionLimit::new(limit_for(GUESTS_DIVISOR)));
+        static HOST: LazyLock<ConnectionLimit> =
+            LazyLock::new(|| ConnectionLimit::new(limit_for(HOST_DIVISOR)));
+        match quota {
+            ConnectionQuota::Guests => GUESTS.clone(),
+            ConnectionQuota::Host => HOST.clone(),
         }
     }
 
@@ -58,7 +60,7 @@ impl Connections {
     }
 }
 
-fn share_of(part: u64) -> usize {
+fn limit_for(part: u64) -> usize {
     let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let max = (descriptors / part).clamp(CONNECTIONS_MIN, CONNECTIONS_MAX);
     usize::try_from(max).unwrap_or(usize::MAX)

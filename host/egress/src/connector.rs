@@ -14,27 +14,27 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 
-use crate::address;
-use crate::connections::{Connection, Connections, Share};
+use crate::connections::{Connection, ConnectionLimit, ConnectionQuota};
 use crate::dial::connect_to_any;
-use crate::resolver::{Resolve, Resolver};
-use crate::target::Target;
+use crate::endpoint::Endpoint;
+use crate::public_address;
+use crate::resolver::{LookupFn, Resolver};
 
 /// The longest wait for room among the connections that may be open at once.
-const ROOM_WAIT_MAX: Duration = Duration::from_secs(10);
+const PERMIT_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// How the world outside is reached.
-pub struct Outside {
+pub struct Connector {
     resolver: Resolver,
-    connections: Connections,
-    room_wait_max: Duration,
+    connections: ConnectionLimit,
+    permit_wait_max: Duration,
     tls: TlsConnector,
 }
 
 /// Why there is no connection. The texts are for those who may see the server's log: whoever only submits tasks
 /// would learn from them which inner names there are.
 #[derive(Debug, thiserror::Error)]
-pub enum Unreached {
+pub enum ConnectError {
     /// The name does not resolve.
     #[error("the host was not found: {0}")]
     NotFound(io::Error),
@@ -61,9 +61,9 @@ pub enum Unreached {
     Tls(io::Error),
 }
 
-impl Unreached {
+impl ConnectError {
     /// Says why there is no connection, in words that do not tell an inner name from one that does not exist.
-    pub fn without_inner_names(&self) -> String {
+    pub fn redacted(&self) -> String {
         match self {
             Self::NotFound(error) if error.kind() == io::ErrorKind::TimedOut => {
                 "the host was not found in time".to_owned()
@@ -76,16 +76,16 @@ impl Unreached {
     }
 }
 
-impl Outside {
+impl Connector {
     /// Trusts the roots that browsers trust, and those in a file of PEM if there is one. Its connections are among
     /// those of a share.
     ///
     /// # Errors
     ///
     /// Fails if that file cannot be read or holds no certificate that can be a root.
-    pub fn new(more_roots: Option<&Path>, share: Share) -> Result<Self, String> {
+    pub fn new(extra_roots: Option<&Path>, quota: ConnectionQuota) -> Result<Self, String> {
         let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-        if let Some(path) = more_roots {
+        if let Some(path) = extra_roots {
             let before = roots.len();
             for certificate in
                 CertificateDer::pem_file_iter(path).map_err(|error| format!("it cannot be read: {error}"))?
@@ -103,32 +103,32 @@ impl Outside {
             .with_root_certificates(roots)
             .with_no_client_auth();
         Ok(Self {
-            resolver: Resolver::of_system(),
-            connections: Connections::of_process(share),
-            room_wait_max: ROOM_WAIT_MAX,
+            resolver: Resolver::system(),
+            connections: ConnectionLimit::for_process(quota),
+            permit_wait_max: PERMIT_WAIT_MAX,
             tls: TlsConnector::from(Arc::new(config)),
         })
     }
 
     /// Asks this resolver instead of that of the system.
-    pub fn resolving(self, resolve: Resolve) -> Self {
-        Self { resolver: Resolver::asking(resolve), ..self }
+    pub fn with_lookup(self, resolve: LookupFn) -> Self {
+        Self { resolver: Resolver::with_lookup(resolve), ..self }
     }
 
-    /// Connects to a public address of the target, or to one that `may_be` says yes to.
+    /// Connects to a public address of the target, or to one that `is_allowed` says yes to.
     ///
     /// # Errors
     ///
     /// Says why there is no connection.
     pub async fn connect(
         &self,
-        target: &Target,
-        may_be: impl Fn(IpAddr) -> bool,
-    ) -> Result<Connection, Unreached> {
-        let addresses = self.addresses(target, may_be).await?;
-        let busy = Unreached::Busy { max: self.connections.max };
-        let permit = timeout(self.room_wait_max, self.connections.acquire()).await.map_err(|_| busy)?;
-        let stream = connect_to_any(&addresses).await.map_err(Unreached::Refused)?;
+        endpoint: &Endpoint,
+        is_allowed: impl Fn(IpAddr) -> bool,
+    ) -> Result<Connection, ConnectError> {
+        let addresses = self.addresses(endpoint, is_allowed).await?;
+        let busy = ConnectError::Busy { max: self.connections.max };
+        let permit = timeout(self.permit_wait_max, self.connections.acquire()).await.map_err(|_| busy)?;
+        let stream = connect_to_any(&addresses).await.map_err(ConnectError::Refused)?;
         Ok(Connection { stream, _permit: permit })
     }
 
@@ -139,26 +139,28 @@ impl Outside {
     /// Fails if the other side does not, or does not prove its name.
     pub async fn encrypt<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
-        target: &Target,
+        endpoint: &Endpoint,
         stream: S,
-    ) -> Result<TlsStream<S>, Unreached> {
-        let name = ServerName::try_from(target.host.clone()).map_err(|_| Unreached::InvalidName)?;
-        self.tls.connect(name, stream).await.map_err(Unreached::Tls)
+    ) -> Result<TlsStream<S>, ConnectError> {
+        let name = ServerName::try_from(endpoint.host.clone()).map_err(|_| ConnectError::InvalidName)?;
+        self.tls.connect(name, stream).await.map_err(ConnectError::Tls)
     }
 
     /// Resolves the host and leaves out the addresses that it may not have.
     async fn addresses(
         &self,
-        target: &Target,
-        may_be: impl Fn(IpAddr) -> bool,
-    ) -> Result<Vec<SocketAddr>, Unreached> {
-        let mut addresses = match target.host.parse::<IpAddr>() {
-            Ok(address) => vec![SocketAddr::new(address, target.port)],
-            Err(_) => self.resolver.look_up(&target.host, target.port).await.map_err(Unreached::NotFound)?,
+        endpoint: &Endpoint,
+        is_allowed: impl Fn(IpAddr) -> bool,
+    ) -> Result<Vec<SocketAddr>, ConnectError> {
+        let mut addresses = match endpoint.host.parse::<IpAddr>() {
+            Ok(address) => vec![SocketAddr::new(address, endpoint.port)],
+            Err(_) => {
+                self.resolver.look_up(&endpoint.host, endpoint.port).await.map_err(ConnectError::NotFound)?
+            }
         };
-        let first = addresses.first().ok_or(Unreached::NoAddress)?.ip();
-        addresses.retain(|address| may_be(address.ip()) || address::is_public(address.ip()));
-        if addresses.is_empty() { Err(Unreached::Prohibited(first)) } else { Ok(addresses) }
+        let first = addresses.first().ok_or(ConnectError::NoAddress)?.ip();
+        addresses.retain(|address| is_allowed(address.ip()) || public_address::is_public(address.ip()));
+        if addresses.is_empty() { Err(ConnectError::Prohibited(first)) } else { Ok(addresses) }
     }
 }
 
@@ -172,27 +174,27 @@ mod tests {
     async fn connections_are_bounded_and_the_refusal_names_the_bound() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("it is bound").port();
-        let target = Target { host: "127.0.0.1".to_owned(), port, tls: false };
-        let outside = Outside {
-            connections: Connections::new(2),
-            room_wait_max: Duration::from_millis(50),
-            ..Outside::new(None, Share::Guests).expect("no roots to read")
+        let endpoint = Endpoint { host: "127.0.0.1".to_owned(), port, tls: false };
+        let outside = Connector {
+            connections: ConnectionLimit::new(2),
+            permit_wait_max: Duration::from_millis(50),
+            ..Connector::new(None, ConnectionQuota::Guests).expect("no roots to read")
         };
-        let connect = || outside.connect(&target, |_| true);
+        let connect = || outside.connect(&endpoint, |_| true);
         let (first, _second) = (connect().await.expect("room"), connect().await.expect("room"));
         let refused = connect().await.expect_err("both are in use");
-        assert!(matches!(refused, Unreached::Busy { max: 2 }), "{refused:?}");
-        assert!(refused.without_inner_names().contains("all 2 outgoing connections"), "{refused}");
+        assert!(matches!(refused, ConnectError::Busy { max: 2 }), "{refused:?}");
+        assert!(refused.redacted().contains("all 2 outgoing connections"), "{refused}");
         drop(first);
         connect().await.expect("room again");
     }
 
     #[test]
     fn an_inner_name_and_a_name_that_does_not_exist_are_told_in_the_same_words() {
-        let inner = Unreached::Prohibited(IpAddr::from([10, 0, 0, 7])).without_inner_names();
+        let inner = ConnectError::Prohibited(IpAddr::from([10, 0, 0, 7])).redacted();
         assert!(!inner.contains("10.0.0.7"), "{inner}");
-        for other in [Unreached::NoAddress, Unreached::NotFound(io::Error::other("no such name"))] {
-            assert_eq!(other.without_inner_names(), inner);
+        for other in [ConnectError::NoAddress, ConnectError::NotFound(io::Error::other("no such name"))] {
+            assert_eq!(other.redacted(), inner);
         }
     }
 }

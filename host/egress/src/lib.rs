@@ -5,17 +5,17 @@
 //! rules. It speaks no HTTP, keeps no connections, uses no proxy, and never decides who may go where: its
 //! callers say which addresses besides public ones a request may go to.
 
-mod address;
-mod allowed;
 mod connections;
+mod connector;
+mod destination;
 mod dial;
-mod door;
+mod endpoint;
+mod public_address;
 mod resolver;
-mod target;
 
-pub use allowed::{Allowed, InvalidAllowed};
-pub use connections::{Connection, Share};
+pub use connections::{Connection, ConnectionQuota};
+pub use connector::{ConnectError, Connector};
+pub use destination::{AllowedDestination, InvalidDestination};
 pub use dial::dial;
-pub use door::{Outside, Unreached};
-pub use resolver::Resolve;
-pub use target::{Target, plain_host};
+pub use endpoint::{Endpoint, normalize_host};
+pub use resolver::LookupFn;

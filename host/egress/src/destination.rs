@@ -5,20 +5,20 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 
-use crate::target::plain_host;
+use crate::endpoint::normalize_host;
 
 /// Addresses that are no public ones and may be gone to all the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Allowed {
+pub enum AllowedDestination {
     /// Those in this network, whatever name leads there.
     Net(IpNet),
     /// Those that this name resolves to.
     Host(String),
 }
 
-impl Allowed {
+impl AllowedDestination {
     /// Says whether a request to this host may go to this address.
-    pub fn admits(&self, host: &str, address: IpAddr) -> bool {
+    pub fn allows(&self, host: &str, address: IpAddr) -> bool {
         match self {
             // An IPv4 address may come in the clothes of IPv6.
             Self::Net(net) => net.contains(&address) || net.contains(&address.to_canonical()),
@@ -27,29 +27,29 @@ impl Allowed {
     }
 }
 
-impl FromStr for Allowed {
-    type Err = InvalidAllowed;
+impl FromStr for AllowedDestination {
+    type Err = InvalidDestination;
 
-    fn from_str(text: &str) -> Result<Self, InvalidAllowed> {
+    fn from_str(text: &str) -> Result<Self, InvalidDestination> {
         let text = text.trim();
         if let Ok(net) = text.parse::<IpNet>() {
             return Ok(Self::Net(net.trunc()));
         }
-        let host = plain_host(text);
+        let host = normalize_host(text);
         if let Ok(address) = host.parse::<IpAddr>() {
             return Ok(Self::Net(address.into()));
         }
         let is_name = !host.is_empty()
             && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
             && !host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-        if is_name { Ok(Self::Host(host)) } else { Err(InvalidAllowed { text: text.to_owned() }) }
+        if is_name { Ok(Self::Host(host)) } else { Err(InvalidDestination { text: text.to_owned() }) }
     }
 }
 
 /// The text is neither a network, nor an address, nor the name of a host.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("'{text}' is neither the name of a host, nor an address, nor a network such as 10.0.0.0/8")]
-pub struct InvalidAllowed {
+pub struct InvalidDestination {
     text: String,
 }
 
@@ -57,32 +57,32 @@ pub struct InvalidAllowed {
 mod tests {
     use super::*;
 
-    fn admits(allowed: &str, host: &str, address: &str) -> bool {
-        let allowed: Allowed = allowed.parse().expect(allowed);
-        allowed.admits(host, address.parse().expect("an address"))
+    fn allows(destination: &str, host: &str, address: &str) -> bool {
+        let destination: AllowedDestination = destination.parse().expect(destination);
+        destination.allows(host, address.parse().expect("an address"))
     }
 
     #[test]
     fn a_network_admits_its_addresses_under_any_name() {
-        assert!(admits("10.1.0.0/16", "anything", "10.1.2.3"));
-        assert!(admits("10.1.2.3", "anything", "10.1.2.3"));
-        assert!(admits("10.1.0.0/16", "anything", "::ffff:10.1.2.3"));
-        assert!(admits("[fd00::1]", "fd00::1", "fd00::1") && admits("fd00::/8", "a", "fd12::1"));
-        assert!(!admits("10.1.0.0/16", "anything", "10.2.0.1"));
-        assert!(!admits("10.1.2.3", "10.1.2.3", "127.0.0.1"));
+        assert!(allows("10.1.0.0/16", "anything", "10.1.2.3"));
+        assert!(allows("10.1.2.3", "anything", "10.1.2.3"));
+        assert!(allows("10.1.0.0/16", "anything", "::ffff:10.1.2.3"));
+        assert!(allows("[fd00::1]", "fd00::1", "fd00::1") && allows("fd00::/8", "a", "fd12::1"));
+        assert!(!allows("10.1.0.0/16", "anything", "10.2.0.1"));
+        assert!(!allows("10.1.2.3", "10.1.2.3", "127.0.0.1"));
     }
 
     #[test]
     fn a_name_admits_what_it_resolves_to_and_no_other_name() {
-        assert!(admits("Receiver.", "receiver", "172.18.0.3"));
-        assert!(!admits("receiver", "evil.receiver", "172.18.0.3"));
-        assert!(!admits("receiver", "172.18.0.3", "172.18.0.3"));
+        assert!(allows("Receiver.", "receiver", "172.18.0.3"));
+        assert!(!allows("receiver", "evil.receiver", "172.18.0.3"));
+        assert!(!allows("receiver", "172.18.0.3", "172.18.0.3"));
     }
 
     #[test]
     fn what_is_neither_is_refused() {
         for text in ["", "10.0.0.0/33", "http://receiver", "receiver:80", "a b", "10.0.0", "*"] {
-            assert!(text.parse::<Allowed>().is_err(), "{text}");
+            assert!(text.parse::<AllowedDestination>().is_err(), "{text}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Which addresses a name may resolve to: only those of the public Internet.
 //!
-//! Called by `door` for every address it is about to connect to. A name is only a promise of who
+//! Called by `connector` for every address it is about to connect to. A name is only a promise of who
 //! owns it; without this check, anybody's DNS could lead a request into the host's own network.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -9,7 +9,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 
 /// Networks that are not the public Internet (RFC 6890 and its registry, plus multicast). Cloud
 /// metadata services are in 169.254.0.0/16, 100.64.0.0/10 and fc00::/7.
-const INNER_V4: [Ipv4Net; 14] = [
+const NON_PUBLIC_V4: [Ipv4Net; 14] = [
     v4([0, 0, 0, 0], 8),
     v4([10, 0, 0, 0], 8),
     v4([100, 64, 0, 0], 10),
@@ -28,7 +28,7 @@ const INNER_V4: [Ipv4Net; 14] = [
 ];
 
 /// All that is outside of 2000::/3 is no unicast of the Internet; these are inside of it.
-const INNER_V6: [Ipv6Net; 4] = [
+const NON_PUBLIC_V6: [Ipv6Net; 4] = [
     // Protocol assignments, with Teredo, which carries an IPv4 address.
     v6([0x2001, 0, 0, 0, 0, 0, 0, 0], 23),
     v6([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0], 32),
@@ -49,7 +49,7 @@ pub(crate) fn is_public(address: IpAddr) -> bool {
 }
 
 fn is_public_v4(address: Ipv4Addr) -> bool {
-    !INNER_V4.iter().any(|net| net.contains(&address))
+    !NON_PUBLIC_V4.iter().any(|net| net.contains(&address))
 }
 
 fn is_public_v6(address: Ipv6Addr) -> bool {
@@ -60,7 +60,7 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
         let [.., a, b, c, d] = address.octets();
         return is_public_v4(Ipv4Addr::new(a, b, c, d));
     }
-    UNICAST_V6.contains(&address) && !INNER_V6.iter().any(|net| net.contains(&address))
+    UNICAST_V6.contains(&address) && !NON_PUBLIC_V6.iter().any(|net| net.contains(&address))
 }
 
 const fn v4([a, b, c, d]: [u8; 4], prefix: u8) -> Ipv4Net {
