@@ -11,13 +11,13 @@ use wasmill_runtime::Runtime;
 use wasmill_scheduler::{Scheduler, Schedules};
 use wasmill_store::{Store, StoreError};
 
-use crate::bodies::Bodies;
-use crate::checking::LongChecks;
-use crate::followers::Followers;
+use crate::body_budget::BodyBudget;
+use crate::check_pool::CheckPool;
 use crate::metrics::Metrics;
 use crate::problem::{self, Problem};
 use crate::routes::{Routes, get, post};
-use crate::upload::{self, Uploads};
+use crate::stream_limit::StreamLimit;
+use crate::upload::{self, UploadLimits};
 use crate::webhook::Webhooks;
 use crate::{
     batch, cancel, cancel_many, docs, drain, events, health, index, input, list, logs, metrics, openapi,
@@ -33,7 +33,7 @@ pub struct ApiConfig {
     /// Bytes of the largest body that holds many task requests.
     pub batch_bytes_max: usize,
     /// Bytes of all bodies that are on their way.
-    pub bodies: Bodies,
+    pub body_budget: BodyBudget,
     /// How long a client may take to send a body.
     pub body_timeout: Duration,
     /// The timeout of a task that names none, and whose plugin names none.
@@ -60,11 +60,11 @@ pub struct Api {
     /// What knows the plugins.
     pub runtime: Runtime,
     /// Whether and how many plugins may be uploaded.
-    pub uploads: Uploads,
+    pub upload_limits: UploadLimits,
     /// How many inputs are held against large schemas at once.
-    pub long_checks: LongChecks,
+    pub check_pool: CheckPool,
     /// How many may follow or wait.
-    pub followers: Followers,
+    pub stream_limit: StreamLimit,
     /// What tells receivers of the ends of tasks.
     pub webhooks: Webhooks,
     /// What the API and the process count.
@@ -115,9 +115,9 @@ pub(crate) fn routes() -> Routes {
             "/schedules/{schedule}",
             get(schedules::schedule).put(schedules::put::put).delete(schedules::delete),
         )
-        .route("/schedules/{schedule}/pause", post(schedules::act::pause))
-        .route("/schedules/{schedule}/resume", post(schedules::act::resume))
-        .route("/schedules/{schedule}/run", post(schedules::act::run))
+        .route("/schedules/{schedule}/pause", post(schedules::actions::pause))
+        .route("/schedules/{schedule}/resume", post(schedules::actions::resume))
+        .route("/schedules/{schedule}/run", post(schedules::actions::run))
         .route("/pause", post(pause::pause))
         .route("/resume", post(pause::resume))
         .route("/drain", post(drain::drain))

@@ -7,7 +7,7 @@ use wasmill_store::Attempt;
 
 use crate::app::Api;
 use crate::problem::Problem;
-use crate::record::Rfc3339;
+use crate::task_view::Rfc3339;
 
 /// One attempt. One that was put back by a drain or for want of memory is none.
 #[derive(Serialize, JsonSchema)]

@@ -16,14 +16,14 @@ use wasmill_store::{StoreError, Submitted};
 
 use crate::app::Api;
 use crate::body::{Lines, read_batch};
-use crate::depends::OF_BATCH_MAX;
-use crate::faults::{Fault, Faults};
+use crate::dependencies::OF_BATCH_MAX;
+use crate::field_errors::{Fault, Faults};
 use crate::openapi::{Answer as Described, Operation};
 use crate::problem::Problem;
 use crate::problem_kind as kind;
-use crate::record::Accepted;
+use crate::task_view::Accepted;
 use crate::trace::{self, Caller};
-use crate::{request_key, submit};
+use crate::{idempotency_key, submit};
 
 /// The most tasks in one batch: they are one write of the store, which others wait for.
 const TASKS_MAX: usize = 10_000;
@@ -36,7 +36,7 @@ pub(crate) async fn batch(
 ) -> Result<Response, Problem> {
     let (bytes, lines) = read_batch(&api.config, &headers, body).await?;
     let now = api.clock.now();
-    let request = request_key::read(&headers, if lines.0 { "batch of lines" } else { "batch" }, &bytes)?;
+    let request = idempotency_key::read(&headers, if lines.0 { "batch of lines" } else { "batch" }, &bytes)?;
     if let Some(request) = &request
         && let Some(submitted) = api.store.submitted(request.clone(), now).await?
     {
@@ -48,7 +48,7 @@ pub(crate) async fn batch(
     // Reading ten thousand requests takes a while: not on a thread that serves others.
     // The bytes are held until the tasks that were made of them are stored.
     let (checking, reading) = (api.clone(), bytes.clone());
-    let mut tasks = api.long_checks.run(move || check(&checking, &reading, lines, now)).await??;
+    let mut tasks = api.check_pool.run(move || check(&checking, &reading, lines, now)).await??;
     if caller.is_some() {
         tasks.iter_mut().for_each(|task| task.trace.clone_from(&caller));
     }
@@ -160,7 +160,7 @@ impl<'de> Deserialize<'de> for Items<'de> {
 }
 
 fn answer(submitted: &Submitted, lines: Lines) -> Result<Response, Problem> {
-    let headers = request_key::mark(submitted.replayed);
+    let headers = idempotency_key::mark(submitted.replayed);
     let records = submitted.tasks.iter().map(Accepted::new);
     if !lines.0 {
         let records: Vec<_> = records.collect();
@@ -182,14 +182,14 @@ pub(crate) fn about() -> Operation {
         json!([submit::accepted_example()]),
     );
     let operation = Operation::post("/task/batch", "submitTasks", "Submit many tasks, all or none");
-    trace::about(request_key::about(operation))
+    trace::about(idempotency_key::about(operation))
         .detail(format!(
             "At most {TASKS_MAX} task requests, as an array, or as lines of JSON with the content type \
              `application/x-ndjson`, which is answered in kind."
         ))
         .json_body::<Vec<submit::TaskRequest>>("What is to be done.", vec![("two", json!([{}, {}]))])
         .body_required()
-        .answers(201, request_key::marked(answered.or_lines()))
+        .answers(201, idempotency_key::marked(answered.or_lines()))
         .problems(&kind::OF_JSON_BODY)
         .problems(&[kind::INVALID_JSON, kind::INVALID_REQUEST, kind::PLUGIN_COMPILING])
         .problems(&[kind::WAITING_LINE_FULL, kind::PLUGIN_LINE_FULL, kind::KEY_TAKEN])

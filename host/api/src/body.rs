@@ -128,7 +128,7 @@ async fn read(
 }
 
 async fn read_frames(config: &ApiConfig, mut body: Body, max: BodyMax) -> Result<Bytes, Problem> {
-    let mut reservation = config.bodies.begin();
+    let mut reservation = config.body_budget.begin();
     let expected = body.size_hint().lower();
     let (mut first, mut joined) = (Bytes::new(), BytesMut::new());
     while let Some(frame) = body.frame().await {

@@ -13,13 +13,13 @@ use serde_json::json;
 use wasmill_store::Cancelled;
 
 use crate::app::Api;
-use crate::faults::{Fault, Faults};
+use crate::field_errors::{Fault, Faults};
 use crate::openapi::values::{Span, plain};
 use crate::openapi::{Answer, Operation};
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::problem_kind as kind;
-use crate::record::{self, Record};
+use crate::task_view::{self, Record};
 
 /// The longest grace; the request stays open for that long.
 const GRACE_MAX: Duration = Duration::from_secs(60);
@@ -97,7 +97,7 @@ pub(crate) fn about_remove() -> Operation {
 }
 
 pub(crate) fn about_cancel() -> Operation {
-    let mut example = record::example();
+    let mut example = task_view::example();
     example["status"] = "cancelled".into();
     example["state"] = "cancelled".into();
     example["stop_requested_at"] = "2026-11-23T07:26:51.612047718Z".into();

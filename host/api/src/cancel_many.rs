@@ -15,7 +15,7 @@ use wasmill_store::Filter;
 
 use crate::app::Api;
 use crate::cancel::{self, take_grace};
-use crate::faults::{Fault, Faults};
+use crate::field_errors::{Fault, Faults};
 use crate::filter;
 use crate::openapi::{Answer as Answers, Operation};
 use crate::params::Params;

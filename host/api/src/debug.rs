@@ -30,7 +30,7 @@ const INDEX: &str = "\
 
 /// What the debug port looks at. Cheap to clone.
 #[derive(Clone)]
-pub struct Debug {
+pub struct DebugState {
     /// What has slots.
     pub scheduler: Scheduler,
     /// What has instances.
@@ -40,7 +40,7 @@ pub struct Debug {
 }
 
 /// Builds the routes of the debug port.
-pub fn debug_router(debug: Debug) -> Router {
+pub fn debug_router(debug: DebugState) -> Router {
     let index = || async { INDEX };
     Router::new()
         .route("/debug", get(index))

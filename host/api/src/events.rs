@@ -12,14 +12,14 @@ use wasmill_model::{PluginName, Progress, Task, TaskId, TaskState, Timestamp};
 use wasmill_store::{AllFollower, Change, Event, Follower, News, Told};
 
 use crate::app::Api;
-use crate::faults::{Fault, Faults};
+use crate::field_errors::{Fault, Faults};
 use crate::openapi::values::{Name, plain};
 use crate::openapi::{Answer, Operation};
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::problem_kind as kind;
-use crate::record::{ProgressView, Rfc3339};
 use crate::sse::{self, Source};
+use crate::task_view::{ProgressView, Rfc3339};
 
 /// The least time between two pieces for one who follows all tasks, unless there is this much to tell: a busy
 /// server commits, and would wake each follower, a thousand times a second.
@@ -57,7 +57,7 @@ pub(crate) async fn of_task(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let id = Api::task_id(&id)?;
-    let place = api.followers.place()?;
+    let place = api.stream_limit.place()?;
     let mut follower = api.store.follow(id);
     let task = api.store.get_settled(id).await?;
     let resumes = sse::last_event_id(&headers).is_some_and(|last| follower.go_back(last));
@@ -83,7 +83,7 @@ pub(crate) async fn of_all(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let plugin = check(&params)?;
-    let place = api.followers.place()?;
+    let place = api.stream_limit.place()?;
     let mut follower = api.store.follow_all();
     if let Some(last) = sse::last_event_id(&headers) {
         follower.go_back(last);

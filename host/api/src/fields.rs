@@ -10,7 +10,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::faults::{FAULTS_MAX, Fault, Faults, escaped, quoted};
+use crate::field_errors::{FAULTS_MAX, Fault, Faults, escaped, quoted};
 
 /// The fields of one object.
 #[derive(Debug)]

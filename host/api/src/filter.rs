@@ -5,7 +5,7 @@ use serde_json::json;
 use wasmill_model::{TAGS_MAX, TaskState, Timestamp};
 use wasmill_store::Filter;
 
-use crate::faults::{Fault, Faults};
+use crate::field_errors::{Fault, Faults};
 use crate::openapi::Operation;
 use crate::openapi::values::{NO_CONTROLS, Name, plain};
 

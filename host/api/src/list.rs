@@ -9,13 +9,13 @@ use wasmill_model::TaskState;
 use wasmill_store::{Filter, ListQuery};
 
 use crate::app::Api;
-use crate::faults::{Fault, Faults};
+use crate::field_errors::{Fault, Faults};
 use crate::filter;
 use crate::openapi::{Answer, Operation};
 use crate::params::{Params, whole_number};
 use crate::problem::Problem;
 use crate::problem_kind as kind;
-use crate::record::{self, Record};
+use crate::task_view::{self, Record};
 
 /// How many tasks a page has unless asked otherwise, and at most.
 const LIMIT_MAX: usize = 1_000;
@@ -65,7 +65,7 @@ fn check(params: &Params) -> Result<ListQuery, Problem> {
 pub(crate) fn about() -> Operation {
     let limit = json!({"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_MAX});
     let cursor = json!({"type": "string", "pattern": "^0*[0-7]?[0-9A-Fa-f]{1,15}$"});
-    let page = Answer::json::<Vec<Record>>("A page.", json!([record::example()])).optional_header(
+    let page = Answer::json::<Vec<Record>>("A page.", json!([task_view::example()])).optional_header(
         "Link",
         "Where the next page is; missing on the last one.",
         "^</task\\?limit=[0-9]+&cursor=[^>]+>; rel=\"next\"$",

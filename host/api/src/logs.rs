@@ -15,13 +15,13 @@ use wasmill_model::{LINE_SEQ_MAX, LogLine, Task, TaskId};
 use wasmill_store::{Follower, LiveLog, StoreError};
 
 use crate::app::Api;
-use crate::faults::{Fault, Faults};
+use crate::field_errors::{Fault, Faults};
 use crate::openapi::{Answer, Operation};
 use crate::params::{Params, whole_number};
 use crate::problem::Problem;
 use crate::problem_kind as kind;
-use crate::record::{Rfc3339, words};
 use crate::sse::{self, Source};
+use crate::task_view::{Rfc3339, words};
 
 /// How many lines one answer has unless asked otherwise, and at most.
 const LIMIT: usize = 1_000;
@@ -71,7 +71,7 @@ pub(crate) async fn logs(
     let id = Api::task_id(&id)?;
     let (after, limit) = check(&params)?;
     if sse::is_wanted(&headers) {
-        let place = api.followers.place()?;
+        let place = api.stream_limit.place()?;
         let follower = api.store.follow(id);
         // Only to see whether there is such a task, and whether it has ended.
         let state = Api::found(id, api.store.lines(id, u64::MAX, 0).await)?.state;

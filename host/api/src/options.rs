@@ -11,8 +11,8 @@ use wasmill_model::{
     UniqueKey, Webhook, parse_duration,
 };
 
-use crate::depends;
-use crate::faults::{Fault, Faults};
+use crate::dependencies;
+use crate::field_errors::{Fault, Faults};
 use crate::fields::{Fields, text, whole_number};
 use crate::webhook;
 
@@ -47,7 +47,7 @@ pub(crate) fn take(
         priority: priority(take("priority"), faults),
         tags: tags(take("tags"), faults),
         unique: unique(take("unique_key"), take("on_conflict"), faults),
-        dependencies: depends::Wishes {
+        dependencies: dependencies::Wishes {
             depends_on: take("depends_on"),
             on_failure: take("on_failure"),
             input_from: take("input_from"),

@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::app::Api;
 use crate::body;
-use crate::faults::{FAULTS_MAX, Fault, Faults, quoted};
+use crate::field_errors::{FAULTS_MAX, Fault, Faults, quoted};
 use crate::openapi::{self, Takes};
 use crate::problem::Problem;
 

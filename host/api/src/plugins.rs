@@ -19,7 +19,7 @@ use crate::openapi::values::Digest;
 use crate::openapi::{Answer, Operation};
 use crate::problem::Problem;
 use crate::problem_kind as kind;
-use crate::record::BackoffView;
+use crate::task_view::BackoffView;
 
 /// Waiting tasks are counted up to here, so that a long line costs no more than a short one.
 const WAITING_COUNT_MAX: usize = 10_000;

@@ -22,7 +22,7 @@ use wasmill_runtime::UploadError;
 use wasmill_store::StoreError;
 
 use crate::body::BodyMax;
-use crate::faults::{FAULTS_MAX, Fault, Faults, quoted, shortened};
+use crate::field_errors::{FAULTS_MAX, Fault, Faults, quoted, shortened};
 use crate::openapi::values::{Id, State};
 use crate::problem_kind::{self as kind, Kind};
 

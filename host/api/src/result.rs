@@ -14,7 +14,7 @@ use crate::openapi::{Answer as Answers, Operation};
 use crate::params::Params;
 use crate::problem::{NO_RESULT, Problem};
 use crate::problem_kind as kind;
-use crate::record::words;
+use crate::task_view::words;
 use crate::wait::{self, Wish};
 
 /// What a completed task answered.

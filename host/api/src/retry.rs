@@ -10,12 +10,12 @@ use wasmill_runtime::{InputBudget, NotReady};
 use wasmill_store::StoreError;
 
 use crate::app::Api;
-use crate::checking::checked;
-use crate::faults::{Fault, Faults};
+use crate::check_pool::checked;
+use crate::field_errors::{Fault, Faults};
+use crate::idempotency_key;
 use crate::openapi::Operation;
 use crate::problem::Problem;
 use crate::problem_kind as kind;
-use crate::request_key;
 use crate::submit::{Refusal, answer, check_input, stored};
 use crate::trace::{self, Caller};
 
@@ -27,7 +27,7 @@ pub(crate) async fn retry(
 ) -> Result<impl IntoResponse, Problem> {
     let id = Api::task_id(&id)?;
     let now = api.clock.now();
-    let request = request_key::read(&headers, "retry", id.as_bytes())?;
+    let request = idempotency_key::read(&headers, "retry", id.as_bytes())?;
     if let Some(request) = &request
         && let Some(submitted) = api.store.submitted(request.clone(), now).await?
     {
@@ -85,12 +85,12 @@ pub(crate) async fn again(
 
 pub(crate) fn about() -> Operation {
     let operation = Operation::post("/task/{id}/retry", "retryTask", "Retry a finished task");
-    trace::about(request_key::about(operation))
+    trace::about(idempotency_key::about(operation))
         .detail(
             "A new task with the same input and options, without a delay; its `retry_of` names the old one. It \
              waits for what the old one waited for, as far as that has not ended.",
         )
-        .answers(201, request_key::marked(stored()))
+        .answers(201, idempotency_key::marked(stored()))
         .problems(&[kind::PLUGIN_COMPILING, kind::WAITING_LINE_FULL])
         .problems(&[kind::PLUGIN_LINE_FULL, kind::TASK_NOT_ENDED, kind::KEY_TAKEN])
         .problems(&kind::OF_TASK)

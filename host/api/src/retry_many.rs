@@ -17,13 +17,13 @@ use wasmill_store::{Cursor, Filter, RequestKey, Steps, StoreError};
 
 use crate::app::Api;
 use crate::cancel_many::flag;
-use crate::faults::{Fault, Faults};
+use crate::field_errors::{Fault, Faults};
 use crate::filter;
+use crate::idempotency_key;
 use crate::openapi::{Answer as Answers, Operation};
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::problem_kind as kind;
-use crate::request_key;
 use crate::retry::again;
 use crate::trace::{self, Caller};
 
@@ -73,7 +73,7 @@ pub(crate) async fn retry_many(
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, Problem> {
     let (filter, dry_run) = check(&params)?;
-    let request = request_key::read(&headers, "retry of many", filter::parameters(&filter).as_bytes())?;
+    let request = idempotency_key::read(&headers, "retry of many", filter::parameters(&filter).as_bytes())?;
     let request = request.filter(|_| !dry_run);
     let _turn = if request.is_some() { Some(KEYED.lock().await) } else { None };
     let mut work =
@@ -86,7 +86,7 @@ pub(crate) async fn retry_many(
         stopped => {
             let stopped_by =
                 stopped.map(|problem| Stopped { code: problem.code(), detail: problem.detail().to_owned() });
-            Ok((request_key::mark(is_done_before), Json(Answer { counts, dry_run, stopped_by })))
+            Ok((idempotency_key::mark(is_done_before), Json(Answer { counts, dry_run, stopped_by })))
         }
     }
 }
@@ -250,7 +250,7 @@ pub(crate) fn about() -> Operation {
         json!({"retried": 12, "held": 0, "refused": 0, "dry_run": false, "stopped_by": null}),
     );
     let operation = Operation::post("/task/retry", "retryTasks", "Retry all finished tasks that match");
-    let operation = trace::about(request_key::about(operation))
+    let operation = trace::about(idempotency_key::about(operation))
         .detail(
             "Means tasks that failed unless `state` says otherwise. Which ones takes at least one filter, or \
              `all=true`, and not both. It stores a few at a time. If it cannot go on, such as when too many tasks \
@@ -261,7 +261,7 @@ pub(crate) fn about() -> Operation {
         .query("dry_run", "Only count them.", &flag);
     let ended: Vec<_> = TaskState::ALL.into_iter().filter(|state| state.is_final()).collect();
     filter::about(operation, &ended)
-        .answers(200, request_key::marked(answer))
+        .answers(200, idempotency_key::marked(answer))
         .problems(&[kind::PLUGIN_COMPILING, kind::WAITING_LINE_FULL, kind::PLUGIN_LINE_FULL])
         .problems(&kind::OF_STORE)
 }

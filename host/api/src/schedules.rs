@@ -1,6 +1,6 @@
 //! `GET /schedules`, `GET` and `DELETE /schedules/{name}`: what is done again and again, and when next.
 
-pub(crate) mod act;
+pub(crate) mod actions;
 mod manifests;
 pub(crate) mod put;
 
@@ -19,14 +19,14 @@ use wasmill_runtime::InputBudget;
 use wasmill_scheduler::Prepare;
 use wasmill_store::{LastRun, RemovedSchedule, Schedule};
 
-pub use self::manifests::follow_manifests;
+pub use self::manifests::sync_manifest_schedules;
 use crate::app::Api;
 use crate::openapi::values::{Anything, Id, Moment, Name};
 use crate::openapi::{Answer, Operation};
 use crate::problem::Problem;
 use crate::problem_kind::{self as kind, Kind};
-use crate::record::Rfc3339;
 use crate::submit::check_one;
+use crate::task_view::Rfc3339;
 
 /// How many of the next runs are shown.
 const NEXT_RUNS: usize = 5;
@@ -173,7 +173,7 @@ async fn find(api: &Api, name: &str) -> Result<Schedule, Problem> {
 }
 
 /// Makes tasks of the requests of schedules, with the checks of `POST /task`.
-pub fn prepare(api: &Api) -> Prepare {
+pub fn task_factory(api: &Api) -> Prepare {
     let api = api.clone();
     Arc::new(move |request, now| {
         let request = serde_json::from_str(request).map_err(|error| error.to_string())?;
@@ -224,6 +224,6 @@ pub(crate) fn about() -> Vec<Operation> {
         .problems(&OF_SCHEDULE)
         .problems(&[kind::SCHEDULE_OF_MANIFEST]);
     let mut all = vec![list, schedule, delete, put::about()];
-    all.extend(act::about());
+    all.extend(actions::about());
     all
 }

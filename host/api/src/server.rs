@@ -19,9 +19,9 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Instant;
 
-use crate::bodies::Bodies;
+use crate::access_policy::{self, AccessPolicy, Visit};
+use crate::body_budget::BodyBudget;
 use crate::connection::{Connection, Exchange, RequestBody, Timeouts};
-use crate::door::{self, Door, Visit};
 
 /// How long to wait after the system refused to hand out a connection, as it does when file
 /// descriptors run out, and how often to say so.
@@ -94,8 +94,8 @@ pub struct Server {
 /// What every connection of a server shares.
 struct Shared {
     router: TowerToHyperService<Router>,
-    door: Door,
-    bodies: Bodies,
+    access_policy: AccessPolicy,
+    bodies: BodyBudget,
     timeouts: Timeouts,
 }
 
@@ -108,8 +108,8 @@ impl Server {
     pub fn new(
         listener: TcpListener,
         router: Router,
-        door: Door,
-        bodies: Bodies,
+        access_policy: AccessPolicy,
+        bodies: BodyBudget,
         config: ServerConfig,
     ) -> std::io::Result<(Self, impl Future<Output = ()> + Send + 'static)> {
         let address = listener.local_addr()?;
@@ -122,7 +122,7 @@ impl Server {
             half_closed: HALF_CLOSED_TIMEOUT,
         };
         let router = TowerToHyperService::new(router);
-        let shared = Arc::new(Shared { router, door, bodies, timeouts });
+        let shared = Arc::new(Shared { router, access_policy, bodies, timeouts });
         let run = async move {
             accept(listener, shared, config, stopped).await;
             drop(ending);
@@ -194,22 +194,22 @@ async fn accept(
 impl Shared {
     /// Answers one request, at the door or by its route.
     async fn answer(&self, request: Request<RequestBody>, peer: IpAddr) -> Response<Body> {
-        let origin = match self.door.check(&request, peer) {
+        let origin = match self.access_policy.check(&request, peer) {
             Ok(Visit::Enters(origin)) => origin,
-            Ok(Visit::Asks(origin)) => return door::preflight(origin),
+            Ok(Visit::Asks(origin)) => return access_policy::preflight(origin),
             Err(problem) => {
                 let mut response = problem.document(request.uri().path());
-                door::see_out(response.headers_mut(), None);
+                access_policy::see_out(response.headers_mut(), None);
                 return response;
             }
         };
-        let (uri, may_refuse) = (request.uri().clone(), door::is_safe(request.method()));
+        let (uri, may_refuse) = (request.uri().clone(), access_policy::is_safe(request.method()));
         let Ok(response) = self.router.call(request).await;
         let mut response = match self.bodies.count(response, may_refuse) {
             Ok(response) => response,
             Err(problem) => problem.document(uri.path()),
         };
-        door::see_out(response.headers_mut(), origin);
+        access_policy::see_out(response.headers_mut(), origin);
         response
     }
 }

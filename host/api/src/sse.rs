@@ -14,7 +14,7 @@ use serde::Serialize;
 use wasmill_model::BoxFuture;
 use wasmill_scheduler::Scheduler;
 
-use crate::followers::Place;
+use crate::stream_limit::Place;
 
 /// How often a stream that has nothing to tell shows that it is open.
 const HEARTBEAT: Duration = Duration::from_secs(15);

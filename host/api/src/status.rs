@@ -8,7 +8,7 @@ use crate::app::Api;
 use crate::openapi::{Answer, Operation};
 use crate::problem::Problem;
 use crate::problem_kind as kind;
-use crate::record::{self, Status};
+use crate::task_view::{self, Status};
 
 pub(crate) async fn status(
     State(api): State<Api>,
@@ -20,7 +20,7 @@ pub(crate) async fn status(
 }
 
 pub(crate) fn about() -> Operation {
-    let mut example = record::example();
+    let mut example = task_view::example();
     if let Some(record) = example.as_object_mut() {
         record.retain(|key, _| key != "id" && key != "result");
     }

@@ -21,18 +21,18 @@ use wasmill_store::Submitted;
 
 use crate::app::Api;
 use crate::body::read_json;
-use crate::checking::checked;
-use crate::depends;
-use crate::faults::{Fault, Faults};
+use crate::check_pool::checked;
+use crate::dependencies;
+use crate::field_errors::{Fault, Faults};
 use crate::fields::{Fields, text, whole_number};
+use crate::idempotency_key;
 use crate::openapi::values::{Anything, Moment, NO_CONTROLS, Name, Span};
 use crate::openapi::{Answer, Operation};
 use crate::options::{self, Options};
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::problem_kind as kind;
-use crate::record::{Accepted, Record};
-use crate::request_key;
+use crate::task_view::{Accepted, Record};
 use crate::trace::{self, Caller};
 use crate::wait::{self, Wish};
 use crate::webhook::WebhookWish;
@@ -70,7 +70,7 @@ pub(crate) async fn submit(
     let wish = Wish::read(&params, &headers)?;
     let bytes = read_json(&api.config, &headers, body).await?;
     let now = api.clock.now();
-    let request = request_key::read(&headers, "task", &bytes)?;
+    let request = idempotency_key::read(&headers, "task", &bytes)?;
     if let Some(request) = &request
         && let Some(submitted) = api.store.submitted(request.clone(), now).await?
     {
@@ -98,7 +98,7 @@ async fn answer_after(api: &Api, submitted: &Submitted, wish: Wish) -> Result<Re
         let headers = std::mem::take(response.headers_mut());
         let applied: HeaderMap = wish.applied().into_iter().collect();
         let mut waited = (response.status(), applied, Json(record)).into_response();
-        for name in [header::LOCATION, request_key::REPLAYED] {
+        for name in [header::LOCATION, idempotency_key::REPLAYED] {
             if let Some(value) = headers.get(&name) {
                 waited.headers_mut().insert(name, value.clone());
             }
@@ -122,7 +122,7 @@ pub(crate) fn answer(submitted: &Submitted) -> Result<impl IntoResponse + use<>,
     let task = task.ok_or_else(|| Problem::internal_fault("the store answered without a task"))?;
     let status = if task.holder.is_some() { StatusCode::OK } else { StatusCode::CREATED };
     let location = format!("/task/{}", task.id);
-    let replayed = request_key::mark(submitted.replayed);
+    let replayed = idempotency_key::mark(submitted.replayed);
     Ok((status, [(header::LOCATION, location)], replayed, Json(Answered::Stored(Accepted::new(task)))))
 }
 
@@ -384,13 +384,13 @@ pub(crate) struct TaskRequest {
     on_conflict: Option<String>,
     /// The tasks that have to end before it starts: ids, or of the same batch `{"item": 0}`.
     #[schemars(length(max = DEPENDENCIES_MAX))]
-    depends_on: Option<Vec<depends::Wish>>,
+    depends_on: Option<Vec<dependencies::Wish>>,
     /// What happens when one of them fails, is cancelled or is deleted: `cancel`, which is the default, cancels
     /// this one, `run` runs it all the same.
-    #[schemars(with = "Option<depends::FailureWish>")]
+    #[schemars(with = "Option<dependencies::FailureWish>")]
     on_failure: Option<String>,
     /// With `dependencies` it is handed their results: a `task` within its input, a program behind its stdin.
-    #[schemars(with = "Option<depends::InputWish>")]
+    #[schemars(with = "Option<dependencies::InputWish>")]
     input_from: Option<String>,
     /// Whom to tell when the task ends: a URL, or an object that says of which ends.
     webhook: Option<WebhookWish>,
@@ -437,14 +437,14 @@ pub(crate) fn about() -> Operation {
         "max_attempts": 3, "backoff": {"first": "1s", "factor": 2, "most": "5m"},
     });
     let operation = wait::about(Operation::post("/task", "submitTask", "Submit a task"));
-    trace::about(request_key::about(operation))
+    trace::about(idempotency_key::about(operation))
         .detail(
             "Without a body the default plugin runs. The task is on disk before this is answered. With a \
              wait the answer is its whole record.",
         )
         .json_body::<TaskRequest>("What is to be done.", vec![("task", task), ("default", json!({}))])
-        .answers(201, wait::applied(request_key::marked(stored())))
-        .answers(200, wait::applied(request_key::marked(held())))
+        .answers(201, wait::applied(idempotency_key::marked(stored())))
+        .answers(200, wait::applied(idempotency_key::marked(held())))
         .problems(&kind::OF_JSON_BODY)
         .problems(&[kind::INVALID_JSON, kind::INVALID_REQUEST, kind::PLUGIN_COMPILING])
         .problems(&[kind::WAITING_LINE_FULL, kind::PLUGIN_LINE_FULL, kind::KEY_TAKEN])

@@ -9,11 +9,11 @@ use serde_json::json;
 
 use crate::app::Api;
 use crate::attempts::{AttemptView, attempts};
-use crate::depends::DependsView;
+use crate::dependencies::DependsView;
 use crate::openapi::{Answer, Operation};
 use crate::problem::Problem;
 use crate::problem_kind as kind;
-use crate::record::{self, Record};
+use crate::task_view::{self, Record};
 use crate::webhook::ReceiverView;
 
 /// The whole record of a task, with the newest lines of its log.
@@ -49,7 +49,7 @@ pub(crate) async fn task(
 }
 
 pub(crate) fn about() -> Operation {
-    let mut example = record::example();
+    let mut example = task_view::example();
     example["log"] = "attempt 1 began\n".into();
     example["attempts"] = json!([{
         "attempt": 1, "outcome": null, "message": null, "started_at": "2026-11-23T07:26:49.604278581Z",

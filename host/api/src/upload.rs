@@ -36,7 +36,7 @@ const REMOVED_MAX: usize = 2;
 
 /// Whether plugins may be uploaded, and how many at once. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Uploads {
+pub struct UploadLimits {
     turns: Option<Turns>,
 }
 
@@ -47,7 +47,7 @@ struct Turns {
     removed: Arc<Semaphore>,
 }
 
-impl Uploads {
+impl UploadLimits {
     /// Allows uploads or not.
     pub fn new(allowed: bool) -> Self {
         let turns = |most| Arc::new(Semaphore::new(most));
@@ -93,13 +93,13 @@ pub(crate) async fn put(
 }
 
 fn begin<'a>(api: &'a Api, name: &str) -> Result<(&'a Turns, PluginName), Problem> {
-    let turns = api.uploads.turns()?;
+    let turns = api.upload_limits.turns()?;
     let name = name.parse().map_err(|error| Problem::invalid_plugin_name(name, error))?;
     Ok((turns, name))
 }
 
 pub(crate) async fn delete(State(api): State<Api>, Path(name): Path<String>) -> Result<StatusCode, Problem> {
-    let turns = api.uploads.turns()?;
+    let turns = api.upload_limits.turns()?;
     let plugin: PluginName = name.parse().map_err(|_| Problem::unknown_plugin(&name))?;
     let turn = turn(&turns.removed).await?;
     match change(&api, turn, move |runtime| runtime.remove(&plugin)).await? {

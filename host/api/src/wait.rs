@@ -10,7 +10,7 @@ use wasmill_model::{Task, TaskId, TaskState, parse_duration};
 use wasmill_store::StoreError;
 
 use crate::app::Api;
-use crate::faults::{Fault, Faults};
+use crate::field_errors::{Fault, Faults};
 use crate::openapi::values::{Span, plain};
 use crate::openapi::{Answer, Operation};
 use crate::params::Params;
@@ -97,7 +97,7 @@ pub(crate) fn applied(answer: Answer) -> Answer {
 /// Fails if the store does.
 pub(crate) async fn until_ended(api: &Api, id: TaskId, wait: Duration) -> Result<Option<Task>, StoreError> {
     // When too many wait, nobody is turned away: the others ask again.
-    let Some(_place) = api.followers.try_place() else { return api.store.get(id).await };
+    let Some(_place) = api.stream_limit.try_place() else { return api.store.get(id).await };
     let mut follower = api.store.follow(id);
     let mut over = std::pin::pin!(tokio::time::sleep(wait));
     loop {

@@ -5,11 +5,11 @@
 //! part of the API since it alone knows HTTP, and the record of a task as it is told.
 
 mod delivery;
-mod lanes;
+mod in_flight;
+mod payload;
 mod post;
+mod request;
 mod sign;
-mod told;
-mod wish;
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -22,14 +22,14 @@ use wasmill_model::{TaskId, TaskState};
 use wasmill_store::{DeliveryState, Redelivery, Try, WebhookLog};
 
 pub use self::delivery::{WebhookConfig, Webhooks};
-pub use self::sign::{InvalidSecret, Secrets};
-pub(crate) use self::told::about as about_told;
-pub(crate) use self::wish::{WebhookWish, read};
+pub(crate) use self::payload::about as about_told;
+pub(crate) use self::request::{WebhookWish, read};
+pub use self::sign::{InvalidSecret, SigningSecrets};
 use crate::app::Api;
 use crate::openapi::{Answer, Operation};
 use crate::problem::Problem;
 use crate::problem_kind as kind;
-use crate::record::Rfc3339;
+use crate::task_view::Rfc3339;
 
 /// What has become of telling a receiver.
 #[derive(Serialize, JsonSchema)]
@@ -89,7 +89,7 @@ impl View {
     fn new(task: TaskId, log: WebhookLog) -> Self {
         let WebhookLog { url, on, state, next_at, tries, newest } = log;
         Self {
-            id: told::delivery_id(task),
+            id: payload::delivery_id(task),
             url,
             on: on.into_iter().map(TaskState::as_str).collect(),
             state: state.as_str(),

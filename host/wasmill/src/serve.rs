@@ -10,9 +10,9 @@ use tokio::runtime;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use wasmill_api::{
-    Api, ApiConfig, Bodies, ConnectionQuota, Connector, Debug, Door, Followers, LogEvents, LongChecks,
-    Metrics, Secrets, Server, ServerConfig, Uploads, WebhookConfig, Webhooks, debug_router, follow_manifests,
-    listen, prepare, router,
+    AccessPolicy, Api, ApiConfig, BodyBudget, CheckPool, ConnectionQuota, Connector, DebugState, LogEvents,
+    Metrics, Server, ServerConfig, SigningSecrets, StreamLimit, UploadLimits, WebhookConfig, Webhooks,
+    debug_router, listen, router, sync_manifest_schedules, task_factory,
 };
 use wasmill_model::{Clock, Limits, SystemClock, Timestamp, Tracer};
 use wasmill_runtime::{
@@ -110,13 +110,13 @@ async fn run(config: Config, guests: runtime::Handle, log_events: Arc<LogEvents>
     let scheduler =
         Scheduler::new(scheduler_config, store.clone(), Arc::new(wasm.clone()), Arc::clone(&clock), guests);
     scheduler.load_paused().await?;
-    let bodies = Bodies::new(wasm.host_bytes());
+    let body_budget = BodyBudget::new(wasm.host_bytes());
     let webhooks = Webhooks::new(webhook_config, store.clone(), Arc::clone(&clock));
     let api = Api {
         config: Arc::new(ApiConfig {
             body_bytes_max: usize::try_from(config.body_bytes)?,
             batch_bytes_max: usize::try_from(config.batch_bytes)?,
-            bodies: bodies.clone(),
+            body_budget: body_budget.clone(),
             body_timeout: BODY_TIMEOUT,
             timeout: config.timeout,
             timeout_max: config.timeout_max,
@@ -127,9 +127,9 @@ async fn run(config: Config, guests: runtime::Handle, log_events: Arc<LogEvents>
         scheduler: scheduler.clone(),
         schedules: Schedules::new(store.clone(), Arc::clone(&clock)),
         runtime: wasm.clone(),
-        uploads: Uploads::new(config.allow_upload),
-        long_checks: LongChecks::default(),
-        followers: Followers::default(),
+        upload_limits: UploadLimits::new(config.allow_upload),
+        check_pool: CheckPool::default(),
+        stream_limit: StreamLimit::default(),
         webhooks: webhooks.clone(),
         metrics: Metrics::new(log_events, now),
         clock: Arc::clone(&clock),
@@ -138,13 +138,14 @@ async fn run(config: Config, guests: runtime::Handle, log_events: Arc<LogEvents>
     let (server, serve) = Server::new(
         listener,
         router(api.clone()),
-        config.door.clone(),
-        bodies.clone(),
+        config.access_policy.clone(),
+        body_budget.clone(),
         ServerConfig::default(),
     )?;
-    let debug = Debug { scheduler: scheduler.clone(), runtime: wasm.clone(), clock: Arc::clone(&clock) };
-    let debug_server =
-        debug_listener.map(|listener| debug_server(listener, debug, &config.door, bodies)).transpose()?;
+    let debug = DebugState { scheduler: scheduler.clone(), runtime: wasm.clone(), clock: Arc::clone(&clock) };
+    let debug_server = debug_listener
+        .map(|listener| debug_server(listener, debug, &config.access_policy, body_budget))
+        .transpose()?;
 
     let mut supervisor = Supervisor::default();
     let exporter = exporter.map(|(exporter, send)| {
@@ -159,7 +160,7 @@ async fn run(config: Config, guests: runtime::Handle, log_events: Arc<LogEvents>
     supervisor.run("runtime threads", ended(wasm.thread_ended()));
     supervisor.run("retention", config.retention.run(store.clone(), clock));
     supervisor.run("webhooks", webhooks.clone().run());
-    supervisor.run("schedules", api.schedules.clone().run(scheduler.clone(), prepare(&api)));
+    supervisor.run("schedules", api.schedules.clone().run(scheduler.clone(), task_factory(&api)));
     supervisor.run("plugins", follow_plugins(api, plugins_changed));
     supervisor.run("server", serve);
     announce(&config, &server, &wasm, slots, recovery.waiting);
@@ -278,21 +279,21 @@ fn webhook_config(config: &Config) -> Result<WebhookConfig> {
 
 /// Reads the secrets that webhooks are signed with, from a file or else from the environment. They are no
 /// flag: whoever lists the processes of a machine sees those.
-pub(crate) fn webhook_secrets(config: &Config) -> Result<Secrets> {
+pub(crate) fn webhook_secrets(config: &Config) -> Result<SigningSecrets> {
     if let Some(path) = &config.webhook_secret_file {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("failed to read webhook_secret_file {}", path.display()))?;
-        let secrets: Secrets =
+        let secrets: SigningSecrets =
             without_bom(&text).parse().with_context(|| format!("webhook_secret_file {}", path.display()))?;
         ensure!(!secrets.is_empty(), "webhook_secret_file {} is empty", path.display());
         return Ok(secrets);
     }
-    let Some(text) = std::env::var_os(WEBHOOK_SECRET) else { return Ok(Secrets::default()) };
+    let Some(text) = std::env::var_os(WEBHOOK_SECRET) else { return Ok(SigningSecrets::default()) };
     if text.is_empty() {
         tracing::warn!("{WEBHOOK_SECRET} is empty, which counts as unset: webhooks are not signed");
-        return Ok(Secrets::default());
+        return Ok(SigningSecrets::default());
     }
-    let secrets: Secrets = text
+    let secrets: SigningSecrets = text
         .to_str()
         .context("it is not UTF-8")
         .and_then(|text| Ok(text.parse()?))
@@ -304,16 +305,17 @@ pub(crate) fn webhook_secrets(config: &Config) -> Result<Secrets> {
 /// Makes the server of the debug port, behind the same door.
 fn debug_server(
     listener: TcpListener,
-    debug: Debug,
-    door: &Door,
-    bodies: Bodies,
+    debug: DebugState,
+    access_policy: &AccessPolicy,
+    body_budget: BodyBudget,
 ) -> Result<(Server, impl Future<Output = ()> + Send + 'static)> {
     let config = ServerConfig {
         connections_max: DEBUG_CONNECTIONS_MAX,
         stop_timeout: DEBUG_STOP_TIMEOUT,
         ..ServerConfig::default()
     };
-    let (server, serve) = Server::new(listener, debug_router(debug), door.clone(), bodies, config)?;
+    let (server, serve) =
+        Server::new(listener, debug_router(debug), access_policy.clone(), body_budget, config)?;
     tracing::info!(address = %server.address(), "debug port: what every task does is shown to whoever asks");
     Ok((server, serve))
 }
@@ -363,7 +365,7 @@ pub(crate) fn compiler(config: &Config) -> CompilerConfig {
 /// they are, now and whenever plugins change.
 async fn follow_plugins(api: Api, plugins_changed: Arc<Notify>) {
     loop {
-        follow_manifests(&api).await;
+        sync_manifest_schedules(&api).await;
         plugins_changed.notified().await;
         api.scheduler.wake();
     }

@@ -14,7 +14,7 @@ use bytesize::ByteSize;
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
-use wasmill_api::{AllowedDestination, Door};
+use wasmill_api::{AccessPolicy, AllowedDestination};
 use wasmill_model::{Backoff, InvalidDuration, Limits, parse_duration};
 use wasmill_runtime::Ceilings;
 use wasmill_scheduler::Retention;
@@ -343,7 +343,7 @@ pub(crate) struct Config {
     pub(crate) debug_listen: Option<SocketAddr>,
     pub(crate) debug_remote: bool,
     /// Who may come in.
-    pub(crate) door: Door,
+    pub(crate) access_policy: AccessPolicy,
     /// `None` leaves it to the environment whether traces are sent.
     pub(crate) otlp_endpoint: Option<String>,
     pub(crate) batch_bytes: u64,
@@ -433,7 +433,7 @@ impl Config {
             body_bytes: size(flags.body_max, file.body_max, ByteSize::mib(1)),
             debug_listen: flags.debug_listen.or(file.debug_listen).map(|listen| listen.0),
             debug_remote: flags.debug_remote.or(file.debug_remote).unwrap_or(false),
-            door: Door {
+            access_policy: AccessPolicy {
                 public_hosts: parse_all("public_host", flags.public_host.or(file.public_host))?,
                 allowed_origins: parse_all("allow_origin", flags.allow_origin.or(file.allow_origin))?,
                 trusted_proxies: parse_all("trust_proxy", flags.trust_proxy.or(file.trust_proxy))?,
@@ -648,8 +648,11 @@ mod tests {
         assert_eq!((config.limits().disk_bytes, config.ceilings.disk_bytes), (2 << 30, 3 << 30));
         assert!(config.allow_upload);
         assert_eq!(config.otlp_endpoint.as_deref(), Some("http://localhost:4318"));
-        assert_eq!((config.door.public_hosts.len(), config.door.trusted_proxies.len()), (1, 2));
-        assert_eq!(config.door.allowed_origins.len(), 1);
+        assert_eq!(
+            (config.access_policy.public_hosts.len(), config.access_policy.trusted_proxies.len()),
+            (1, 2)
+        );
+        assert_eq!(config.access_policy.allowed_origins.len(), 1);
         assert_eq!(config.batch_bytes, 5 << 20);
         assert_eq!((config.webhook_allowed.len(), config.webhook_tries), (2, 3));
         assert_eq!(config.webhook_backoff.wait(2, 0.0), Duration::from_secs(5));

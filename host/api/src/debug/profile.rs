@@ -12,10 +12,10 @@ use axum::response::{IntoResponse, Response};
 use wasmill_model::Timestamp;
 use wasmill_runtime::GuestSample;
 
-use crate::debug::Debug;
+use crate::debug::DebugState;
 use crate::debug::pprof::{Frame, Profile};
 use crate::debug::threads::{Computed, Threads};
-use crate::faults::{Fault, Faults};
+use crate::field_errors::{Fault, Faults};
 use crate::params::{Param, Params, whole_number};
 use crate::problem::Problem;
 
@@ -30,7 +30,7 @@ const GUEST_THREAD: &str = "guest";
 
 const COMMENT: &str = "wasmill: guests by function, found on each tick; the host by thread, from the kernel";
 
-pub(super) async fn profile(State(debug): State<Debug>, query: RawQuery) -> Result<Response, Problem> {
+pub(super) async fn profile(State(debug): State<DebugState>, query: RawQuery) -> Result<Response, Problem> {
     let time = check(query.0.as_deref())?;
     // Ends when this is dropped, too, as when the client goes away.
     let sampling = debug.runtime.sample_guests().ok_or_else(Problem::profile_under_way)?;

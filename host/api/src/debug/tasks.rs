@@ -8,9 +8,9 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use wasmill_model::PluginName;
 
-use crate::debug::Debug;
+use crate::debug::DebugState;
 use crate::debug::dump::{Dump, STATES, TaskDump};
-use crate::faults::{Fault, Faults};
+use crate::field_errors::{Fault, Faults};
 use crate::params::{Param, Params, whole_number};
 use crate::problem::Problem;
 
@@ -28,7 +28,7 @@ struct Asked {
 }
 
 pub(super) async fn tasks(
-    State(debug): State<Debug>,
+    State(debug): State<DebugState>,
     query: RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -38,7 +38,7 @@ pub(super) async fn tasks(
 }
 
 /// Brings together what the scheduler and the runtime know, oldest first.
-fn dump(debug: &Debug, asked: &Asked) -> Dump {
+fn dump(debug: &DebugState, asked: &Asked) -> Dump {
     // Whoever ends between the two looks is left out, and whoever began has no instance yet.
     let runs = debug.scheduler.runs();
     let instances = debug.runtime.instances();

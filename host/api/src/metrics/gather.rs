@@ -62,7 +62,7 @@ fn about_server(api: &Api) -> Vec<Metric> {
             "wasmill_body_bytes",
             "Bytes of request and answer bodies on their way, small ones left out",
         )
-        .of(api.config.bodies.in_flight() as f64),
+        .of(api.config.body_budget.in_flight() as f64),
         Metric::gauge("wasmill_pool_instances", "Instances that exist in the pools")
             .of(pool.instances as f64),
         Metric::gauge("wasmill_pool_memories", "Linear memories of the pools in use")

@@ -9,7 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::Value;
 use wasmill_model::{TaskState, duration_pattern};
 
-use crate::record::Rfc3339;
+use crate::task_view::Rfc3339;
 
 /// The pattern of a text without control characters.
 pub(crate) const NO_CONTROLS: &str = "^[^\\x00-\\x1f\\x7f-\\x9f]*$";

@@ -18,7 +18,7 @@ use crate::app::Api;
 const RETRY: Duration = Duration::from_secs(2);
 
 /// Brings the schedules of manifests up to date; tries until the store takes it, or is closed.
-pub async fn follow_manifests(api: &Api) {
+pub async fn sync_manifest_schedules(api: &Api) {
     while let Err(error) = follow(api).await {
         if error == StoreError::Closed {
             return;

@@ -35,7 +35,8 @@ async fn serve(config: ServerConfig) -> (Server, SocketAddr, Arc<Mutex<Option<on
         .route("/never", get(never));
     let listener = listen(([127, 0, 0, 1], 0).into()).unwrap();
     let (server, run) =
-        Server::new(listener, router, Door::default(), Bodies::new(Arc::default()), config).unwrap();
+        Server::new(listener, router, AccessPolicy::default(), BodyBudget::new(Arc::default()), config)
+            .unwrap();
     let address = server.address();
     tokio::spawn(run);
     (server, address, dropped)

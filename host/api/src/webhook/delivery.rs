@@ -18,10 +18,10 @@ use wasmill_egress::{AllowedDestination, Connector};
 use wasmill_model::{Backoff, Clock, TaskId, TimeDelta, Timestamp};
 use wasmill_store::{AfterTry, Delivery, DueQuery, Store, StoreError, Try};
 
-use super::lanes::{EACH_MAX, Lanes};
+use super::in_flight::{EACH_MAX, Lanes};
+use super::payload::{Told, delivery_id};
 use super::post::{Answered, post};
-use super::sign::Secrets;
-use super::told::{Told, delivery_id};
+use super::sign::SigningSecrets;
 
 /// How long hints are trusted before it is looked anyway.
 const POLL: Duration = Duration::from_secs(5);
@@ -38,7 +38,7 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(86_400);
 /// How deliveries are made.
 pub struct WebhookConfig {
     /// What they are signed with.
-    pub secrets: Secrets,
+    pub secrets: SigningSecrets,
     /// Where they may go besides public addresses.
     pub allowed: Vec<AllowedDestination>,
     /// How often each is tried, at least once.

@@ -18,16 +18,16 @@ const BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 
 /// The secrets that deliveries are signed with: none, one, or while it is changed, the new and the old one.
 #[derive(Clone, Default)]
-pub struct Secrets(Vec<Box<[u8]>>);
+pub struct SigningSecrets(Vec<Box<[u8]>>);
 
 /// Secrets are never written out.
-impl fmt::Debug for Secrets {
+impl fmt::Debug for SigningSecrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} secrets", self.0.len())
     }
 }
 
-impl FromStr for Secrets {
+impl FromStr for SigningSecrets {
     type Err = InvalidSecret;
 
     /// Reads secrets with blanks or line ends between them.
@@ -49,7 +49,7 @@ impl FromStr for Secrets {
 )]
 pub struct InvalidSecret;
 
-impl Secrets {
+impl SigningSecrets {
     /// Says whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn a_signature_is_as_the_libraries_of_the_standard_expect_it() {
         // The example that they test themselves with.
-        let secrets: Secrets = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".parse().expect("a secret");
+        let secrets: SigningSecrets = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".parse().expect("a secret");
         let body = br#"{"test": 2432232314}"#;
         let signed = secrets.sign("msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, body);
         assert_eq!(signed.as_deref(), Some("v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="));
@@ -84,11 +84,11 @@ mod tests {
     #[test]
     fn each_secret_signs_and_none_signs_nothing() {
         let two = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSx\n";
-        let secrets: Secrets = two.parse().expect("secrets");
+        let secrets: SigningSecrets = two.parse().expect("secrets");
         let signed = secrets.sign("a", 1, b"").expect("signed");
         let signed: Vec<_> = signed.split(' ').collect();
         assert!(signed.len() == 2 && signed[0] != signed[1], "{signed:?}");
-        assert_eq!(Secrets::default().sign("a", 1, b""), None);
+        assert_eq!(SigningSecrets::default().sign("a", 1, b""), None);
         assert_eq!(format!("{secrets:?}"), "2 secrets");
     }
 
@@ -96,7 +96,7 @@ mod tests {
     fn what_is_no_secret_is_refused() {
         let long = BASE64.encode(&[7; 65]);
         for text in ["whsec_", "short", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLa==", "not base64 at all!", &long] {
-            assert_eq!(text.parse::<Secrets>().err(), Some(InvalidSecret), "{text}");
+            assert_eq!(text.parse::<SigningSecrets>().err(), Some(InvalidSecret), "{text}");
         }
     }
 }

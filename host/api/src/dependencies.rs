@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use wasmill_model::{DEPENDENCIES_MAX, Dependencies, OnFailure, TaskId};
 use wasmill_store::Depends;
 
-use crate::faults::{Fault, Faults};
+use crate::field_errors::{Fault, Faults};
 use crate::fields::{self, Fields, whole_number};
 use crate::openapi::values::{Id, State};
 

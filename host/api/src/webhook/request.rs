@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use wasmill_egress::Endpoint;
 use wasmill_model::{TaskState, Webhook};
 
-use crate::faults::{Fault, Faults};
+use crate::field_errors::{Fault, Faults};
 use crate::fields::{Fields, text};
 
 /// Bytes of the longest URL.

@@ -11,9 +11,9 @@ const FOLLOWERS_MAX: usize = 5_000;
 
 /// The places there are. Cheap to clone; all clones share them.
 #[derive(Clone, Debug)]
-pub struct Followers(Arc<Semaphore>);
+pub struct StreamLimit(Arc<Semaphore>);
 
-impl Default for Followers {
+impl Default for StreamLimit {
     fn default() -> Self {
         Self(Arc::new(Semaphore::new(FOLLOWERS_MAX)))
     }
@@ -22,7 +22,7 @@ impl Default for Followers {
 /// One place; dropping it gives it back.
 pub(crate) struct Place(#[expect(dead_code, reason = "it is held")] OwnedSemaphorePermit);
 
-impl Followers {
+impl StreamLimit {
     /// Takes a place.
     ///
     /// # Errors
@@ -44,7 +44,7 @@ mod tests {
 
     #[test]
     fn a_place_that_is_given_back_is_taken_again() {
-        let followers = Followers::default();
+        let followers = StreamLimit::default();
         let mut places: Vec<_> =
             (0..FOLLOWERS_MAX).map(|_| followers.try_place().expect("a place")).collect();
         assert!(followers.place().is_err());

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use wasmill_model::{Task, TaskId, Timestamp};
 
 use crate::openapi::operation::Schemas;
-use crate::record::{self, Record, Rfc3339};
+use crate::task_view::{self, Record, Rfc3339};
 
 /// Bytes of the largest result that is told with the end of a task; a larger one has to be fetched.
 const RESULT_BYTES_MAX: usize = 64 << 10;
@@ -51,7 +51,7 @@ pub(super) fn delivery_id(task: TaskId) -> String {
 
 /// Describes, for the API document, what receivers are sent.
 pub(crate) fn about(schemas: &mut Schemas) -> Value {
-    let mut task = record::example();
+    let mut task = task_view::example();
     task["state"] = "completed".into();
     task["status"] = "completed".into();
     task["result"] = "io work result = 1".into();

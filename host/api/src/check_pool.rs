@@ -17,16 +17,16 @@ const LONG_CHECKS_MIN: usize = 2;
 
 /// The turns of long checks. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct LongChecks(Arc<Semaphore>);
+pub struct CheckPool(Arc<Semaphore>);
 
-impl Default for LongChecks {
+impl Default for CheckPool {
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         Self(Arc::new(Semaphore::new(LONG_CHECKS_MIN.max(threads / 2))))
     }
 }
 
-impl LongChecks {
+impl CheckPool {
     /// Does work that checks input on a thread of its own when it is its turn.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
@@ -54,5 +54,5 @@ pub(crate) async fn checked<T: Send + 'static>(
         return Ok(checked);
     }
     let api_there = api.clone();
-    api.long_checks.run(move || check(&api_there, &mut InputBudget::full())).await
+    api.check_pool.run(move || check(&api_there, &mut InputBudget::full())).await
 }

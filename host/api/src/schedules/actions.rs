@@ -10,12 +10,12 @@ use wasmill_store::{RanNow, Submitted};
 
 use super::{OF_SCHEDULE, WithTask, example, find};
 use crate::app::Api;
-use crate::checking::checked;
-use crate::faults::Faults;
+use crate::check_pool::checked;
+use crate::field_errors::Faults;
+use crate::idempotency_key;
 use crate::openapi::{Answer, Operation};
 use crate::problem::Problem;
 use crate::problem_kind as kind;
-use crate::request_key;
 use crate::submit::{Refusal, answer, check_one, held, stored};
 
 pub(crate) async fn pause(
@@ -47,7 +47,7 @@ pub(crate) async fn run(
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, Problem> {
-    let request = request_key::read(&headers, "run", name.as_bytes())?;
+    let request = idempotency_key::read(&headers, "run", name.as_bytes())?;
     if let Some(request) = &request
         && let Some(submitted) = api.store.submitted(request.clone(), api.clock.now()).await?
     {
@@ -100,12 +100,16 @@ pub(super) fn about() -> [Operation; 3] {
             "Let a schedule go on",
             "It goes on with the next moment from now: what was due meanwhile is not missed but over.",
         ),
-        request_key::about(Operation::post("/schedules/{schedule}/run", "runSchedule", "Run a schedule now"))
-            .detail("Also one that is paused. When it is due next stays as it is.")
-            .answers(201, request_key::marked(stored()))
-            .answers(200, request_key::marked(held()))
-            .problems(&OF_SCHEDULE)
-            .problems(&[kind::INVALID_REQUEST, kind::PLUGIN_COMPILING, kind::WAITING_LINE_FULL])
-            .problems(&[kind::SCHEDULE_BUSY, kind::KEY_TAKEN]),
+        idempotency_key::about(Operation::post(
+            "/schedules/{schedule}/run",
+            "runSchedule",
+            "Run a schedule now",
+        ))
+        .detail("Also one that is paused. When it is due next stays as it is.")
+        .answers(201, idempotency_key::marked(stored()))
+        .answers(200, idempotency_key::marked(held()))
+        .problems(&OF_SCHEDULE)
+        .problems(&[kind::INVALID_REQUEST, kind::PLUGIN_COMPILING, kind::WAITING_LINE_FULL])
+        .problems(&[kind::SCHEDULE_BUSY, kind::KEY_TAKEN]),
     ]
 }

@@ -24,7 +24,7 @@ const SMALL_BYTES: u64 = 8 << 10;
 
 /// The budget. Cheap to clone; all clones are the same.
 #[derive(Clone, Debug)]
-pub struct Bodies(Arc<Shared>);
+pub struct BodyBudget(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -33,7 +33,7 @@ struct Shared {
     freed: Notify,
 }
 
-impl Bodies {
+impl BodyBudget {
     /// Makes the budget of a server; it counts in `in_flight`, for others to see.
     pub fn new(in_flight: Arc<AtomicU64>) -> Self {
         Self::with(in_flight, BYTES_MAX)
@@ -74,7 +74,7 @@ impl Bodies {
 /// A part of the budget, given back when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Reservation {
-    bodies: Bodies,
+    bodies: BodyBudget,
     /// What may still come without being counted.
     uncounted: u64,
     bytes: u64,
@@ -187,8 +187,8 @@ mod tests {
 
     const LARGE: u64 = 40 << 10;
 
-    fn bodies(bytes_max: u64) -> Bodies {
-        Bodies::with(Arc::default(), bytes_max)
+    fn bodies(bytes_max: u64) -> BodyBudget {
+        BodyBudget::with(Arc::default(), bytes_max)
     }
 
     fn answer(bytes: u64) -> Response<Body> {

@@ -48,7 +48,7 @@ const CORS_MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 
 /// Who may come in besides those that always may.
 #[derive(Clone, Debug, Default)]
-pub struct Door {
+pub struct AccessPolicy {
     /// Names that this server is reached under, besides those that only this machine or its network has.
     pub public_hosts: Vec<HostName>,
     /// Origins whose pages may do what this server's own may.
@@ -126,7 +126,7 @@ pub(crate) enum Visit {
     Asks(HeaderValue),
 }
 
-impl Door {
+impl AccessPolicy {
     /// Decides about a request from this address.
     pub(crate) fn check<B>(&self, request: &Request<B>, peer: IpAddr) -> Result<Visit, Problem> {
         let host = host(request)?;

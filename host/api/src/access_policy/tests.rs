@@ -11,17 +11,18 @@ fn request(method: Method, headers: &[(&str, &str)]) -> Request<()> {
 }
 
 /// Says what a door answers, by its code.
-fn refusal(door: &Door, request: &Request<()>) -> Option<&'static str> {
-    door.check(request, HERE).err().map(|problem| problem.code())
+fn refusal(access_policy: &AccessPolicy, request: &Request<()>) -> Option<&'static str> {
+    access_policy.check(request, HERE).err().map(|problem| problem.code())
 }
 
-fn named(door: &Door, host: &str) -> Option<&'static str> {
-    refusal(door, &request(Method::GET, &[("host", host)]))
+fn named(access_policy: &AccessPolicy, host: &str) -> Option<&'static str> {
+    refusal(access_policy, &request(Method::GET, &[("host", host)]))
 }
 
 #[test]
 fn only_names_that_no_stranger_can_own_are_known() {
-    let door = Door { public_hosts: vec!["Tasks.Example.org.".parse().unwrap()], ..Door::default() };
+    let access_policy =
+        AccessPolicy { public_hosts: vec!["Tasks.Example.org.".parse().unwrap()], ..AccessPolicy::default() };
     for host in [
         "127.0.0.1:8080",
         "192.168.1.7",
@@ -40,7 +41,7 @@ fn only_names_that_no_stranger_can_own_are_known() {
         "TASKS.example.org:443",
         "tasks.example.org.",
     ] {
-        assert_eq!(named(&door, host), None, "{host}");
+        assert_eq!(named(&access_policy, host), None, "{host}");
     }
     for host in [
         "rebound.example",
@@ -57,13 +58,13 @@ fn only_names_that_no_stranger_can_own_are_known() {
         "127.0.0.1.",
         "a..localhost.example",
     ] {
-        assert_eq!(named(&door, host), Some("unknown-host"), "{host}");
+        assert_eq!(named(&access_policy, host), Some("unknown-host"), "{host}");
     }
 }
 
 #[test]
 fn what_is_no_host_is_refused() {
-    let door = Door::default();
+    let access_policy = AccessPolicy::default();
     for host in [
         "",
         ":8080",
@@ -76,22 +77,25 @@ fn what_is_no_host_is_refused() {
         "[x]",
         "ü",
     ] {
-        assert_eq!(named(&door, host), Some("invalid-host"), "{host}");
+        assert_eq!(named(&access_policy, host), Some("invalid-host"), "{host}");
     }
-    assert_eq!(refusal(&door, &request(Method::GET, &[])), Some("invalid-host"));
+    assert_eq!(refusal(&access_policy, &request(Method::GET, &[])), Some("invalid-host"));
     let twice = request(Method::GET, &[("host", "localhost"), ("host", "localhost")]);
-    assert_eq!(refusal(&door, &twice), Some("invalid-host"));
+    assert_eq!(refusal(&access_policy, &twice), Some("invalid-host"));
     let mut old = request(Method::GET, &[]);
     *old.version_mut() = Version::HTTP_10;
-    assert_eq!(refusal(&door, &old), None);
+    assert_eq!(refusal(&access_policy, &old), None);
     let mut absolute = request(Method::GET, &[("host", "localhost")]);
     *absolute.uri_mut() = "http://rebound.example/task".parse().unwrap();
-    assert_eq!(refusal(&door, &absolute), Some("unknown-host"));
+    assert_eq!(refusal(&access_policy, &absolute), Some("unknown-host"));
 }
 
 #[test]
 fn a_change_comes_from_a_page_of_this_server_or_from_no_browser() {
-    let door = Door { allowed_origins: vec!["https://Dash.example".parse().unwrap()], ..Door::default() };
+    let access_policy = AccessPolicy {
+        allowed_origins: vec!["https://Dash.example".parse().unwrap()],
+        ..AccessPolicy::default()
+    };
     let host = ("host", "localhost:8080");
     let passes: [&[(&str, &str)]; 8] = [
         &[],
@@ -119,31 +123,31 @@ fn a_change_comes_from_a_page_of_this_server_or_from_no_browser() {
     for method in methods.into_iter().chain([Method::from_bytes(b"BREW").unwrap()]) {
         for headers in passes {
             let request = request(method.clone(), &[&[host], headers].concat());
-            assert_eq!(refusal(&door, &request), None, "{method} {headers:?}");
+            assert_eq!(refusal(&access_policy, &request), None, "{method} {headers:?}");
         }
         for headers in refused {
             let request = request(method.clone(), &[&[host], headers].concat());
-            assert_eq!(refusal(&door, &request), Some("cross-origin"), "{method} {headers:?}");
+            assert_eq!(refusal(&access_policy, &request), Some("cross-origin"), "{method} {headers:?}");
         }
     }
     for method in [Method::GET, Method::HEAD, Method::OPTIONS] {
         let request = request(method, &[host, ("sec-fetch-site", "cross-site"), ("origin", "null")]);
-        assert_eq!(refusal(&door, &request), None);
+        assert_eq!(refusal(&access_policy, &request), None);
     }
 }
 
 #[test]
 fn what_a_proxy_forwards_passes_only_if_it_is_trusted() {
     let networks = ["127.0.0.1", "10.0.0.0/8", "fd00::/8"].map(|network| network.parse().unwrap());
-    let trusting = Door { trusted_proxies: networks.to_vec(), ..Door::default() };
-    let check = |door: &Door, peer: &str, header: HeaderName| {
+    let trusting = AccessPolicy { trusted_proxies: networks.to_vec(), ..AccessPolicy::default() };
+    let check = |access_policy: &AccessPolicy, peer: &str, header: HeaderName| {
         let mut request = request(Method::GET, &[("host", "localhost")]);
         request.headers_mut().insert(header, HeaderValue::from_static("203.0.113.7"));
-        door.check(&request, peer.parse().unwrap()).err().map(|problem| problem.code())
+        access_policy.check(&request, peer.parse().unwrap()).err().map(|problem| problem.code())
     };
     for header in FORWARDED {
         let refused = Some("came-through-a-proxy");
-        assert_eq!(check(&Door::default(), "127.0.0.1", header.clone()), refused, "{header}");
+        assert_eq!(check(&AccessPolicy::default(), "127.0.0.1", header.clone()), refused, "{header}");
         assert_eq!(check(&trusting, "127.0.0.2", header.clone()), refused, "{header}");
         for peer in ["127.0.0.1", "::ffff:10.1.2.3", "fd00::7"] {
             assert_eq!(check(&trusting, peer, header.clone()), None, "{header} {peer}");
@@ -153,11 +157,14 @@ fn what_a_proxy_forwards_passes_only_if_it_is_trusted() {
 
 #[test]
 fn a_page_of_an_allowed_origin_may_ask_and_read_and_no_other_may() {
-    let door = Door { allowed_origins: vec!["https://dash.example".parse().unwrap()], ..Door::default() };
+    let access_policy = AccessPolicy {
+        allowed_origins: vec!["https://dash.example".parse().unwrap()],
+        ..AccessPolicy::default()
+    };
     let ask = |origin| {
         let headers =
             [("host", "localhost"), ("origin", origin), ("access-control-request-method", "DELETE")];
-        door.check(&request(Method::OPTIONS, &headers), HERE)
+        access_policy.check(&request(Method::OPTIONS, &headers), HERE)
     };
     let Ok(Visit::Asks(origin)) = ask("https://dash.example") else { panic!("it may ask") };
     let answer = preflight(origin);
