@@ -14,12 +14,14 @@ fn start(args: &[&str]) -> Server {
     Server::start_in(Arc::clone(&folder), args).expect("a server")
 }
 
-fn parked_for(ms: u32) -> Value {
+fn suspended_for(ms: u32) -> Value {
     json!({"plugin": "io-stub-parked", "input": {"min_ms": ms, "max_ms": ms, "fail_rate": 0}})
 }
 
-async fn until_parked(client: &Client, id: &str) {
-    client.until_record(id, "is parked", |record| record["parks"] == 1 && record["state"] == "waiting").await;
+async fn until_suspended(client: &Client, id: &str) {
+    client
+        .until_record(id, "is suspended", |record| record["suspensions"] == 1 && record["state"] == "waiting")
+        .await;
 }
 
 #[tokio::test]
@@ -27,25 +29,25 @@ async fn a_thousand_tasks_wait_in_one_slot() {
     let server = start(&["--slots", "1"]);
     let client = server.client();
     assert_eq!(client.get("/plugins/io-stub-parked").await.str("kind"), "parking");
-    let tasks: Vec<_> = (0..1_000).map(|_| parked_for(3_000)).collect();
+    let tasks: Vec<_> = (0..1_000).map(|_| suspended_for(3_000)).collect();
     let stored = client.post("/task/batch", &json!(tasks)).await;
     let ids: Vec<_> =
         stored.json.as_array().expect("an array").iter().map(|task| task["id"].clone()).collect();
     for id in ids.iter().filter_map(Value::as_str) {
         let done = client.until(id, "completed").await;
-        assert_eq!((done.json["attempt"].as_u64(), done.json["parks"].as_u64()), (Some(1), Some(1)));
+        assert_eq!((done.json["attempt"].as_u64(), done.json["suspensions"].as_u64()), (Some(1), Some(1)));
         assert!(done.json["duration_ms"].as_u64() >= Some(3_000), "{}", done.text);
     }
 }
 
 #[tokio::test]
-async fn a_parked_task_survives_the_host_and_is_cancelled_at_once() {
+async fn a_suspended_task_survives_the_host_and_is_cancelled_at_once() {
     let server = start(&[]);
     let client = server.client();
     let [done, cancelled] =
-        [client.submit(&parked_for(3_000)).await, client.submit(&parked_for(86_400_000)).await];
+        [client.submit(&suspended_for(3_000)).await, client.submit(&suspended_for(86_400_000)).await];
     for id in [&done, &cancelled] {
-        until_parked(&client, id).await;
+        until_suspended(&client, id).await;
     }
     let record = client.get(&format!("/task/{done}")).await;
     assert_eq!(record.str("status"), "in process");
@@ -69,34 +71,34 @@ async fn a_parked_task_survives_the_host_and_is_cancelled_at_once() {
 }
 
 #[tokio::test]
-async fn followers_hear_that_a_task_is_parked() {
+async fn followers_hear_that_a_task_is_suspended() {
     let server = start(&[]);
     let client = server.client();
     let id = client.submit(&json!({"plugin": "noop"})).await;
     client.until(&id, "completed").await;
     let mut all = client.follow("/events", None).await;
-    let id = client.submit(&parked_for(300)).await;
+    let id = client.submit(&suspended_for(300)).await;
     let mut names = Vec::new();
     while let Some(event) = all.next().await {
         names.push(event.name.clone());
-        if event.name == "parked" {
+        if event.name == "suspended" {
             assert!(event.data["ready_at"].is_string(), "{event:?}");
         }
         if event.name == "completed" {
             break;
         }
     }
-    assert_eq!(names, ["created", "started", "parked", "started", "completed"]);
+    assert_eq!(names, ["created", "started", "suspended", "started", "completed"]);
     assert_eq!(client.get(&format!("/task/{id}")).await.json["attempts"].as_array().map(Vec::len), Some(1));
 }
 
 #[tokio::test]
-async fn run_waits_for_a_parked_task_by_itself() {
+async fn run_waits_for_a_suspended_task_by_itself() {
     let folder = Server::folder_with_guests();
     let file = folder.path().join("plugins/io-stub-parked.wasm");
     std::fs::write(&file, PARKED).expect("a plugin");
-    let input = parked_for(200)["input"].to_string();
+    let input = suspended_for(200)["input"].to_string();
     let said = wasmill(folder.path(), &["run", file.to_str().expect("text"), "--input", &input]);
     assert!(said.out.starts_with("io work result = "), "{said:?}");
-    assert!(said.err.contains("parked, goes on in"), "{said:?}");
+    assert!(said.err.contains("suspended, resumes in"), "{said:?}");
 }

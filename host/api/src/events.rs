@@ -104,7 +104,7 @@ fn check(params: &Params) -> Result<Option<PluginName>, Problem> {
 }
 
 fn about(operation: Operation) -> Operation {
-    let stream = "Server-sent events `created`, `started`, `progress`, `parked`, `retrying`, `completed`, `failed`, \
+    let stream = "Server-sent events `created`, `started`, `progress`, `suspended`, `retrying`, `completed`, `failed`, \
                   `cancelled` and `deleted`; the data is JSON with the keys seq, task, plugin, time, state and \
                   attempt, and progress, cause or ready_at where they apply.";
     let last = json!({"type": "string", "examples": ["4711"]});
@@ -238,7 +238,7 @@ fn snapshot(task: &Task, seq: u64, now: Timestamp) -> Event {
     let ended = task.finished_at.unwrap_or(now);
     let (change, time) = match task.state {
         TaskState::Waiting if task.attempt == 0 => (Change::Created, task.created_at),
-        TaskState::Waiting if task.parks > 0 => (Change::Parked(task.ready_at), now),
+        TaskState::Waiting if task.suspensions > 0 => (Change::Suspended(task.ready_at), now),
         TaskState::Waiting => (Change::Retrying(task.ready_at), now),
         TaskState::Running => (Change::Started, task.started_at.unwrap_or(now)),
         TaskState::Completed => (Change::Completed, ended),
@@ -272,7 +272,7 @@ fn write(event: &Event, progress: Option<&Progress>, snapshot: bool) -> String {
         progress: progress.cloned().map(ProgressView::from),
         cause: if let Change::Failed(cause) = change { Some(cause.to_string()) } else { None },
         ready_at: match change {
-            Change::Parked(at) | Change::Retrying(at) => Some(Rfc3339(*at)),
+            Change::Suspended(at) | Change::Retrying(at) => Some(Rfc3339(*at)),
             _ => None,
         },
         snapshot,

@@ -59,7 +59,7 @@ pub(crate) struct Status {
     #[schemars(with = "Words")]
     status: String,
     created_at: Rfc3339,
-    /// Whole seconds that the newest attempt has run, or ran; with those that it was parked.
+    /// Whole seconds that the newest attempt has run, or ran; with those that it was suspended.
     duration: u64,
     /// Where the task stands, for machines.
     #[schemars(with = "State")]
@@ -89,13 +89,13 @@ pub(crate) struct Status {
     /// The ended task that this one does again.
     #[schemars(with = "Option<Id>")]
     retry_of: Option<TaskId>,
-    /// How often the newest attempt was parked.
-    parks: u32,
+    /// How often the newest attempt was suspended.
+    suspensions: u32,
     /// Like `duration`, in milliseconds.
     duration_ms: u64,
     /// When a task that waits may start: in the future if it was put off, and between two attempts.
     ready_at: Rfc3339,
-    /// When the newest attempt started; `null` while the task waits, unless it is parked.
+    /// When the newest attempt started; `null` while the task waits, unless it is suspended.
     started_at: Option<Rfc3339>,
     /// When the task was asked to stop while it ran: until its guest is gone, and the task cancelled, it runs.
     stop_requested_at: Option<Rfc3339>,
@@ -216,7 +216,7 @@ impl Status {
             tags: task.tags.iter().map(|tag| tag.as_str().to_owned()).collect(),
             unique_key: task.unique_key.map(|key| key.to_string()),
             retry_of: task.retry_of,
-            parks: task.parks,
+            suspensions: task.suspensions,
             duration_ms: millis(duration),
             ready_at: Rfc3339(task.ready_at),
             started_at: task.started_at.map(Rfc3339),
@@ -258,7 +258,7 @@ impl UsageView {
 /// Returns the status in the seed's words, for people.
 pub(crate) fn words(task: &Task) -> String {
     match (task.state, &task.failure) {
-        (TaskState::Waiting, _) if task.parks > 0 => "in process".to_owned(),
+        (TaskState::Waiting, _) if task.suspensions > 0 => "in process".to_owned(),
         (TaskState::Waiting, _) => "created, but waiting to start".to_owned(),
         (TaskState::Running, _) => "in process".to_owned(),
         (TaskState::Completed, _) => "completed".to_owned(),
@@ -282,7 +282,7 @@ pub(crate) fn example() -> Value {
         "backoff": {"first_ms": 1_000, "factor": 2.0, "most_ms": 300_000, "jitter": 0.5}, "input_bytes": 0, "duration_ms": 2_013,
         "ready_at": "2026-11-23T07:26:49.603656725Z", "started_at": "2026-11-23T07:26:49.604278581Z",
         "stop_requested_at": null, "finished_at": null, "priority": 0, "tags": ["tenant:42"], "unique_key": null, "retry_of": null,
-        "parks": 0,
+        "suspensions": 0,
         "progress": {"fraction": 0.0071, "note": "waiting, 281 s left"},
         "usage": {
             "cpu_ms": 0, "wall_ms": 2_013, "queue_ms": 0, "instantiate_us": 61, "peak_memory_bytes": 1_114_112,

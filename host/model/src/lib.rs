@@ -46,7 +46,7 @@ pub use priority::Priority;
 pub use rate::{InvalidRate, Rate};
 pub use retry::{ATTEMPTS_MAX, Backoff, InvalidBackoff};
 pub use retry_on::{RetryOn, UnknownKind};
-pub use run::{BoxFuture, Later, Pinned, Run, RunHost, Runner, Step};
+pub use run::{BoxFuture, Pinned, Run, RunHost, RunStep, Runner, Suspension};
 pub use schedule::{InvalidScheduleName, Missed, ScheduleName};
 pub use span::{Fact, Span, SpanKind};
 pub use task::{InvalidTaskId, NewTask, Progress, Task, TaskId};

@@ -40,17 +40,17 @@ impl fmt::Debug for Run {
 
 /// What a run came to, if it did not fail.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum RunStep {
     /// The task is done, with this result.
     Done(String),
     /// The task is to go on later: until then it holds nothing.
-    Later(Later),
+    Suspended(Suspension),
 }
 
-/// When a parked task goes on, and with what.
+/// When a suspended task goes on, and with what.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Later {
-    /// How long it is parked.
+pub struct Suspension {
+    /// How long it is suspended.
     pub wait: Duration,
     /// What its next step gets back, as it gets a checkpoint.
     pub state: Vec<u8>,
@@ -71,7 +71,7 @@ pub trait Runner: Send + Sync + 'static {
     ///
     /// Dropping the future stops the run: when the drop returns, the guest no longer exists. The
     /// future gives its thread back within one [`Runner::interrupt`], also in an endless loop.
-    fn run(&self, run: Run) -> BoxFuture<'static, Result<Step, Failure>>;
+    fn run(&self, run: Run) -> BoxFuture<'static, Result<RunStep, Failure>>;
 
     /// Asks every guest that computes right now to give its thread back at once.
     fn interrupt(&self);
@@ -125,7 +125,7 @@ pub trait RunHost: Send + Sync {
 
     /// Notes that the run ends now because the host has no memory left for it. The task is not to blame,
     /// and what the run returns counts for nothing.
-    fn crowded_out(&self) {}
+    fn evicted(&self) {}
 
     /// Says whether the run was asked to stop: it is to put things in order before it is stopped.
     fn is_asked_to_stop(&self) -> bool {

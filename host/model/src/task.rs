@@ -168,7 +168,7 @@ pub struct Task {
     pub created_at: Timestamp,
     /// When it may start; later than `created_at` if it was put off, and between attempts.
     pub ready_at: Timestamp,
-    /// When its newest attempt started; `None` while it waits, unless it is parked.
+    /// When its newest attempt started; `None` while it waits, unless it is suspended.
     pub started_at: Option<Timestamp>,
     /// When it was asked to stop while it ran: it is cancelled once its guest is gone, and runs until then.
     pub stop_requested_at: Option<Timestamp>,
@@ -194,8 +194,8 @@ pub struct Task {
     pub unique_key: Option<UniqueKey>,
     /// The ended task that it does again.
     pub retry_of: Option<TaskId>,
-    /// How often its newest attempt was parked.
-    pub parks: u32,
+    /// How often its newest attempt was suspended.
+    pub suspensions: u32,
     /// What the plugin answered, once completed.
     pub result: Option<String>,
     /// Why the newest ended attempt failed, or which task that it waited for had it cancelled.
@@ -271,7 +271,7 @@ mod tests {
             failure: None,
             progress: None,
             usage: None,
-            parks: 0,
+            suspensions: 0,
             schedule: None,
             waits_for: None,
             trace: None,

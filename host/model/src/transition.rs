@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::{Backoff, Cause, Failure, Later, RetryOn, Timestamp};
+use crate::{Backoff, Cause, Failure, RetryOn, Suspension, Timestamp};
 
 /// How many host crashes during its runs a task survives before it fails for good.
 ///
@@ -67,13 +67,13 @@ pub enum Outcome {
     /// The plugin answered.
     Completed(String),
     /// The plugin wants to go on later.
-    Parked(Later),
+    Suspended(Suspension),
     /// There is no answer, and this is why.
     Failed(Failure),
     /// The host stopped the run, because it shuts down or the task was asked to stop; the task is not to blame.
     Stopped,
     /// The host had no memory left for the run; the task is not to blame.
-    CrowdedOut,
+    Evicted,
     /// The host died during the run.
     HostCrashed,
 }
@@ -99,7 +99,7 @@ pub enum Next {
     /// The task has failed for good.
     Failed(Failure),
     /// The task waits until then and goes on with this state; the attempt is the same.
-    ResumeAt(Timestamp, Vec<u8>),
+    Suspended(Timestamp, Vec<u8>),
     /// The task waits until then and runs again; this is why, if something went wrong.
     RetryAt(Timestamp, Failure),
     /// The task waits again as if this attempt had not been.
@@ -115,7 +115,7 @@ impl Next {
     pub fn after(outcome: Outcome, used: Attempts, now: Timestamp, backoff: Backoff, dice: f64) -> Self {
         match outcome {
             Outcome::Completed(result) => Self::Completed(result),
-            Outcome::Parked(Later { wait, state }) => Self::ResumeAt(later(now, wait), state),
+            Outcome::Suspended(Suspension { wait, state }) => Self::Suspended(later(now, wait), state),
             Outcome::Failed(failure) => {
                 let failures = used.attempt.saturating_sub(used.host_crashes);
                 if used.retry_on.contains(failure.cause) && failures < used.attempts_max {
@@ -124,7 +124,7 @@ impl Next {
                     Self::Failed(failure)
                 }
             }
-            Outcome::Stopped | Outcome::CrowdedOut => Self::Requeued,
+            Outcome::Stopped | Outcome::Evicted => Self::Requeued,
             Outcome::HostCrashed if used.host_crashes + 1 < HOST_CRASHES_MAX => Self::Recovered,
             Outcome::HostCrashed => Self::Failed(Failure::new(
                 Cause::HostCrash,
@@ -138,7 +138,7 @@ impl Next {
         match self {
             Self::Completed(_) => TaskState::Completed,
             Self::Failed(_) => TaskState::Failed,
-            Self::ResumeAt(..) | Self::RetryAt(..) | Self::Requeued | Self::Recovered => TaskState::Waiting,
+            Self::Suspended(..) | Self::RetryAt(..) | Self::Requeued | Self::Recovered => TaskState::Waiting,
         }
     }
 }
@@ -186,7 +186,7 @@ mod tests {
     fn every_move_after_a_run_is_in_the_table() {
         for outcome in [
             Outcome::Completed(String::new()),
-            Outcome::Parked(Later { wait: Duration::from_secs(9), state: Vec::new() }),
+            Outcome::Suspended(Suspension { wait: Duration::from_secs(9), state: Vec::new() }),
             Outcome::Failed(Failure::new(Cause::Io, "")),
             Outcome::Stopped,
             Outcome::HostCrashed,
@@ -238,10 +238,10 @@ mod tests {
     }
 
     #[test]
-    fn a_parked_task_goes_on_at_its_time_whatever_its_attempts() {
+    fn a_suspended_task_goes_on_at_its_time_whatever_its_attempts() {
         let state = vec![7];
-        let parked = Outcome::Parked(Later { wait: Duration::from_secs(9), state: state.clone() });
-        assert_eq!(next(parked, 3, 3, 2), Next::ResumeAt(now() + Duration::from_secs(9), state));
+        let suspended = Outcome::Suspended(Suspension { wait: Duration::from_secs(9), state: state.clone() });
+        assert_eq!(next(suspended, 3, 3, 2), Next::Suspended(now() + Duration::from_secs(9), state));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use wasmill_model::{Cause, Failure, Handed, Later, Limits, Run, Step};
+use wasmill_model::{Cause, Failure, Handed, Limits, Run, RunStep, Suspension};
 use wasmtime::{Engine, InstancePre, Store, StoreContextMut, UpdateDeadline, WasmBacktrace};
 use wasmtime_wasi::p2::bindings::CommandPre;
 
@@ -32,7 +32,7 @@ const PARK_MIN: Duration = Duration::from_millis(10);
 const PARK_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 /// Runs `plugin` once and returns what it came to or why it failed.
-pub(crate) async fn run(plugin: &Arc<Plugin>, mut run: Run, hold: Arc<Hold>) -> Result<Step, Failure> {
+pub(crate) async fn run(plugin: &Arc<Plugin>, mut run: Run, hold: Arc<Hold>) -> Result<RunStep, Failure> {
     let handed = if run.hand_over { Some(run.host.handed().await?) } else { None };
     plugin.folders.check().await.map_err(|reason| host_fault(HostFault(reason)))?;
     let answer = match &plugin.code {
@@ -43,8 +43,8 @@ pub(crate) async fn run(plugin: &Arc<Plugin>, mut run: Run, hold: Arc<Hold>) -> 
         Code::Parking(code) => {
             hand_over(&mut run, handed);
             match Box::pin(run_step(code, plugin, run, hold)).await? {
-                Step::Done(answer) => answer,
-                later @ Step::Later(_) => return Ok(later),
+                RunStep::Done(answer) => answer,
+                later @ RunStep::Suspended(_) => return Ok(later),
             }
         }
         // On the heap, so that the many small runs do not carry the size of these.
@@ -58,7 +58,7 @@ pub(crate) async fn run(plugin: &Arc<Plugin>, mut run: Run, hold: Arc<Hold>) -> 
         }
     };
     outcome::check_format(&answer, plugin.terms.output)?;
-    Ok(Step::Done(answer))
+    Ok(RunStep::Done(answer))
 }
 
 /// Puts the results that are handed over around the input of a task.
@@ -97,7 +97,7 @@ async fn run_step(
     plugin: &Arc<Plugin>,
     mut run: Run,
     hold: Arc<Hold>,
-) -> Result<Step, Failure> {
+) -> Result<RunStep, Failure> {
     let limits = &plugin.terms.limits;
     let input = run.input.take();
     let state = run.host.restore().await.map_err(|reason| host_fault(HostFault(reason)))?;
@@ -112,21 +112,21 @@ async fn run_step(
     started(&mut store, start);
     let input = input.as_deref().unwrap_or(NO_INPUT);
     match instance.call_resume(&mut store, input, state.as_deref()).await {
-        Ok(Ok(parking::Step::Done(output))) => outcome::check_size(output, limits).map(Step::Done),
-        Ok(Ok(parking::Step::Later(later))) => parked(later, limits).map(Step::Later),
+        Ok(Ok(parking::Step::Done(output))) => outcome::check_size(output, limits).map(RunStep::Done),
+        Ok(Ok(parking::Step::Later(later))) => parked(later, limits).map(RunStep::Suspended),
         Ok(Err(failure)) => Err(outcome::reported(failure, store.data())),
         Err(error) => Err(outcome::ended(&error, Stage::Running, store.data())),
     }
 }
 
 /// Settles when a guest that parks goes on.
-fn parked(later: parking::Later, limits: &Limits) -> Result<Later, Failure> {
+fn parked(later: parking::Later, limits: &Limits) -> Result<Suspension, Failure> {
     let parking::Later { wait_ms, state } = later;
     if state.len() as u64 > limits.checkpoint_bytes {
         return Err(outcome::state_too_large(state.len() as u64, limits.checkpoint_bytes));
     }
     let wait = Duration::from_millis(wait_ms).clamp(PARK_MIN, PARK_MAX);
-    Ok(Later { wait, state })
+    Ok(Suspension { wait, state })
 }
 
 async fn run_command(

@@ -214,7 +214,7 @@ pub(crate) struct Hold {
 /// There is no memory left for this run while others run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the memory of all tasks together is used up; this run would have used {asked_bytes} bytes")]
-pub(crate) struct CrowdedOut {
+pub(crate) struct Evicted {
     /// What the guest would have used.
     pub(crate) asked_bytes: u64,
 }
@@ -225,12 +225,12 @@ impl Hold {
     /// # Errors
     ///
     /// Fails if that is more than was expected, there is no more, and others run.
-    pub(crate) fn grow_to(&self, bytes: u64) -> Result<(), CrowdedOut> {
+    pub(crate) fn grow_to(&self, bytes: u64) -> Result<(), Evicted> {
         let held = self.held.load(Relaxed);
         if bytes > held {
             let more = (bytes - held).next_multiple_of(STEP_BYTES);
             if !self.budget.take(more, self.in_full) {
-                return Err(CrowdedOut { asked_bytes: bytes });
+                return Err(Evicted { asked_bytes: bytes });
             }
             self.held.store(held + more, Relaxed);
         }
@@ -258,8 +258,8 @@ impl Hold {
     }
 
     /// Says whether the run has to give way.
-    pub(crate) fn must_give_way(&self) -> Option<CrowdedOut> {
-        self.is_evicted.load(SeqCst).then(|| CrowdedOut { asked_bytes: self.used() })
+    pub(crate) fn must_give_way(&self) -> Option<Evicted> {
+        self.is_evicted.load(SeqCst).then(|| Evicted { asked_bytes: self.used() })
     }
 
     /// Says whether the run has to pause until others that were asked to go are gone: else it touches more
@@ -332,7 +332,7 @@ mod tests {
         let budget = counted(10 * MIB);
         let (neighbour, hog) = (budget.hold(4 * MIB, false), budget.hold(2 * MIB, false));
         hog.grow_to(6 * MIB).unwrap();
-        assert_eq!(hog.grow_to(7 * MIB), Err(CrowdedOut { asked_bytes: 7 * MIB }));
+        assert_eq!(hog.grow_to(7 * MIB), Err(Evicted { asked_bytes: 7 * MIB }));
         neighbour.grow_to(4 * MIB).unwrap();
     }
 

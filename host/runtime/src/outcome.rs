@@ -16,7 +16,7 @@ use crate::bindings::wasmill::task::failures;
 use crate::engine;
 use crate::guest::{Guest, HANDLES_MAX};
 use crate::kept::FIELDS_BYTES_MAX;
-use crate::memory::{CrowdedOut, Hold};
+use crate::memory::{Evicted, Hold};
 use crate::plugin::Plugin;
 use crate::terms::OutputFormat;
 use crate::words;
@@ -201,8 +201,8 @@ pub(crate) fn ended(error: &Error, stage: Stage, guest: &Guest) -> Failure {
     if let Some(full) = error.downcast_ref::<PoolConcurrencyLimitError>() {
         return Failure::new(Cause::HostFault, format!("no room for another instance: {full}"));
     }
-    if let Some(&crowded_out) = error.downcast_ref::<CrowdedOut>() {
-        return self::crowded_out(&guest.plugin, &*guest.run.host, guest.account.hold(), crowded_out);
+    if let Some(&evicted) = error.downcast_ref::<Evicted>() {
+        return self::evicted(&guest.plugin, &*guest.run.host, guest.account.hold(), evicted);
     }
     if guest.account.is_overdrawn() {
         return overdrawn(guest);
@@ -285,15 +285,10 @@ fn trap_message(error: &Error, guest: &Guest) -> String {
 }
 
 /// Has a run put back that the host has no memory for, and lets its plugin learn from it.
-pub(crate) fn crowded_out(
-    plugin: &Plugin,
-    host: &dyn RunHost,
-    hold: &Hold,
-    crowded_out: CrowdedOut,
-) -> Failure {
-    host.crowded_out();
-    plugin.demand.learn_more(hold, crowded_out, plugin.terms.limits.memory_bytes);
-    Failure::new(Cause::HostFault, crowded_out.to_string())
+pub(crate) fn evicted(plugin: &Plugin, host: &dyn RunHost, hold: &Hold, evicted: Evicted) -> Failure {
+    host.evicted();
+    plugin.demand.learn_more(hold, evicted, plugin.terms.limits.memory_bytes);
+    Failure::new(Cause::HostFault, evicted.to_string())
 }
 
 /// Says whether the bound on bytes copied in one call was hit. wasmtime keeps the type of that error

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use wasmill_egress::{ConnectionQuota, Connector};
 use wasmill_model::{
-    BoxFuture, Cause, Failure, Limits, Pinned, PluginName, Rate, RetryOn, Run, RunHost, Runner, Step,
+    BoxFuture, Cause, Failure, Limits, Pinned, PluginName, Rate, RetryOn, Run, RunHost, RunStep, Runner,
 };
 use wasmtime::Engine;
 
@@ -500,9 +500,9 @@ struct Bill {
 
 impl Bill {
     /// Returns why the run has to give way to others, if it has to.
-    fn crowded_out(&self) -> Option<Failure> {
-        let crowded_out = self.hold.must_give_way()?;
-        Some(outcome::crowded_out(&self.plugin, &*self.host, &self.hold, crowded_out))
+    fn evicted(&self) -> Option<Failure> {
+        let evicted = self.hold.must_give_way()?;
+        Some(outcome::evicted(&self.plugin, &*self.host, &self.hold, evicted))
     }
 
     /// Writes what the run has used so far into its meter.
@@ -540,7 +540,7 @@ impl Inner {
         Ok(Begun { _listed: self.instances.list(entry), plugin, hold })
     }
 
-    async fn run(&self, begun: Begun, run: Run) -> Result<Step, Failure> {
+    async fn run(&self, begun: Begun, run: Run) -> Result<RunStep, Failure> {
         // Dropped last: whoever is on the list has a guest.
         let Begun { plugin, hold, _listed } = begun;
         run.host
@@ -559,7 +559,7 @@ impl Inner {
         poll_fn(|context| {
             let _poll = self.ticker.enter();
             // Before the guest goes on: one instruction can touch all the memory that it was given.
-            if let Some(failure) = bill.crowded_out() {
+            if let Some(failure) = bill.evicted() {
                 return Poll::Ready(Err(failure));
             }
             while bill.hold.has_to_pause() {
@@ -587,14 +587,14 @@ impl Inner {
                 return Poll::Ready(Err(outcome::computed_too_long(bill.cpu.used(), most)));
             }
             bill.hold.wake_to_give_way(context.waker());
-            bill.crowded_out().map_or(Poll::Pending, |failure| Poll::Ready(Err(failure)))
+            bill.evicted().map_or(Poll::Pending, |failure| Poll::Ready(Err(failure)))
         })
         .await
     }
 }
 
 impl Runner for Runtime {
-    fn run(&self, run: Run) -> BoxFuture<'static, Result<Step, Failure>> {
+    fn run(&self, run: Run) -> BoxFuture<'static, Result<RunStep, Failure>> {
         let inner = Arc::clone(&self.inner);
         // Now, not when it is first polled: the scheduler asks how much room is left after this.
         let begun = inner.begin(&run);

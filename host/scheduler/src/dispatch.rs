@@ -131,7 +131,7 @@ fn count_starts(shared: &Shared, claimed: &[Claimed]) {
 /// Only claims make the number of running tasks larger, and there is one claim at a time; so what
 /// is free here is still free when the tasks start. The same goes for the memory that the runner has left,
 /// but for running guests that grow; one of those that grows too far is put back (see
-/// [`wasmill_model::RunHost::crowded_out`]).
+/// [`wasmill_model::RunHost::evicted`]).
 fn shares(shared: &Shared) -> Vec<Share> {
     let running = shared.running();
     let paused = shared.paused();

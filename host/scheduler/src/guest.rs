@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::task::{Context, Poll, Waker};
 
-use wasmill_model::{BoxFuture, Cause, Failure, Step};
+use wasmill_model::{BoxFuture, Cause, Failure, RunStep};
 
 /// What a guest answered, or why it gave no answer.
-pub(crate) type Answer = Result<Step, Failure>;
+pub(crate) type Answer = Result<RunStep, Failure>;
 
 /// The future of a run, behind a lock, so that it can be dropped from outside.
 ///

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use wasmill_model::{
-    Attempts, Backoff, Cause, Failure, Next, Outcome, PluginName, RetryOn, Run, RunHost, Step, TaskId,
+    Attempts, Backoff, Cause, Failure, Next, Outcome, PluginName, RetryOn, Run, RunHost, RunStep, TaskId,
     fault_point,
 };
 use wasmill_store::{Claim, Claimed, StoreError};
@@ -112,11 +112,11 @@ impl ActiveRun {
     /// Runs the guest to its end, stores the outcome and gives the slot back.
     pub(crate) async fn work(self: Arc<Self>, shared: Arc<Shared>) {
         let outcome = match self.answer_in_time().await {
-            Ended::Answered(_) if self.host.is_crowded_out() => Outcome::CrowdedOut,
+            Ended::Answered(_) if self.host.is_evicted() => Outcome::Evicted,
             // A guest that was asked to stop and gives up has done as it was told.
             Ended::Answered(Err(_)) if self.host.is_asked_to_stop() => Outcome::Stopped,
-            Ended::Answered(Ok(Step::Done(result))) => Outcome::Completed(result),
-            Ended::Answered(Ok(Step::Later(later))) => Outcome::Parked(later),
+            Ended::Answered(Ok(RunStep::Done(result))) => Outcome::Completed(result),
+            Ended::Answered(Ok(RunStep::Suspended(later))) => Outcome::Suspended(later),
             Ended::Answered(Err(failure)) => Outcome::Failed(failure),
             Ended::TimedOut => Outcome::Failed(timed_out(self.timeout)),
             Ended::Killed => return self.end_stopped(&shared).await,
@@ -126,10 +126,10 @@ impl ActiveRun {
             &shared,
             match &outcome {
                 Outcome::Completed(_) => "completed",
-                Outcome::Parked(_) => "parked",
+                Outcome::Suspended(_) => "suspended",
                 Outcome::Failed(failure) => failure.cause.kind(),
-                Outcome::Stopped => "drained",
-                Outcome::CrowdedOut => "crowded-out",
+                Outcome::Stopped => "interrupted",
+                Outcome::Evicted => "evicted",
                 Outcome::HostCrashed => "host-crash",
             },
         );
@@ -188,7 +188,7 @@ impl ActiveRun {
         let log = self.claim.log().part();
         let used = self.claim.usage(now);
         tracing::debug!(task = %self.claim.id, state = %next.state(), ?used, "an attempt is over");
-        let waits_again = matches!(next, Next::ResumeAt(..) | Next::RetryAt(..) | Next::Requeued);
+        let waits_again = matches!(next, Next::Suspended(..) | Next::RetryAt(..) | Next::Requeued);
         let mut offers_left = LAST_OFFERS;
         loop {
             // A cancel was durable before it killed the guest; what a drain puts back is made durable here.

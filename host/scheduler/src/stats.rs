@@ -22,7 +22,7 @@ pub struct SchedulerStats {
 /// The attempts of one plugin that ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AttemptStats {
-    /// How many ended in each way: `completed`, `stopped`, `drained`, `crowded-out`, or the cause of a
+    /// How many ended in each way: `completed`, `stopped`, `interrupted`, `evicted`, or the cause of a
     /// failure, for which all exit codes count as `exit`.
     pub ended: BTreeMap<&'static str, u64>,
     /// Seconds from their start to their end.

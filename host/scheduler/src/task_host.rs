@@ -32,7 +32,7 @@ pub(crate) struct TaskHost {
     save_at: Mutex<Option<Instant>>,
     /// What it has saved, until it asks for that or saves something else.
     saved: Mutex<Saved>,
-    crowded_out: AtomicBool,
+    evicted: AtomicBool,
     stop: CancellationToken,
 }
 
@@ -51,7 +51,7 @@ impl TaskHost {
             claim,
             saved: Mutex::new(saved),
             save_at: Mutex::default(),
-            crowded_out: AtomicBool::new(false),
+            evicted: AtomicBool::new(false),
             stop: CancellationToken::new(),
         }
     }
@@ -62,8 +62,8 @@ impl TaskHost {
     }
 
     /// Says whether the host had no memory left for the run.
-    pub(crate) fn is_crowded_out(&self) -> bool {
-        self.crowded_out.load(Ordering::Acquire)
+    pub(crate) fn is_evicted(&self) -> bool {
+        self.evicted.load(Ordering::Acquire)
     }
 
     /// Returns what was saved before; from then on that has to be read.
@@ -94,8 +94,8 @@ impl RunHost for TaskHost {
         Box::pin(self.stop.cancelled())
     }
 
-    fn crowded_out(&self) {
-        self.crowded_out.store(true, Ordering::Release);
+    fn evicted(&self) {
+        self.evicted.store(true, Ordering::Release);
     }
 
     fn meter(&self) -> Option<&Meter> {

@@ -58,23 +58,23 @@ async fn every_start_end_and_cancel_is_counted_with_its_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_parked_task_holds_no_slot_and_goes_on_as_the_same_attempt() {
+async fn a_suspended_task_holds_no_slot_and_goes_on_as_the_same_attempt() {
     let bed = Bed::new(1);
-    let parked = bed.submit("park 3").await;
-    while bed.task(parked).await.parks == 0 {
+    let suspended = bed.submit("park 3").await;
+    while bed.task(suspended).await.suspensions == 0 {
         bed.pass(Duration::from_millis(20)).await;
     }
     let other = bed.submit("ok").await;
     bed.until(other, TaskState::Completed).await;
-    assert_eq!(bed.task(parked).await.state, TaskState::Waiting, "the other one had the slot meanwhile");
-    let task = bed.until(parked, TaskState::Completed).await;
-    assert_eq!(task.result.as_deref(), Some("parked 3 times, attempt 1"));
-    assert_eq!((task.attempt, task.parks), (1, 3));
+    assert_eq!(bed.task(suspended).await.state, TaskState::Waiting, "the other one had the slot meanwhile");
+    let task = bed.until(suspended, TaskState::Completed).await;
+    assert_eq!(task.result.as_deref(), Some("suspended 3 times, attempt 1"));
+    assert_eq!((task.attempt, task.suspensions), (1, 3));
     let took = task.duration(bed.clock.now());
     assert!((3_000..3_500).contains(&took.as_millis()), "each time until it was due, not later: {took:?}");
     bed.until_idle().await;
     let ended = &bed.scheduler.stats().plugins[&bed::plugin()].ended;
-    assert_eq!(ended.iter().collect::<Vec<_>>(), [(&"completed", &2), (&"parked", &3)]);
+    assert_eq!(ended.iter().collect::<Vec<_>>(), [(&"completed", &2), (&"suspended", &3)]);
 }
 
 #[tokio::test(start_paused = true)]

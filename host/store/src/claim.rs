@@ -46,7 +46,7 @@ impl Claim {
         self.report.trace()
     }
 
-    /// Returns what the run has used, if it ends now; not what its attempt used before it was parked.
+    /// Returns what the run has used, if it ends now; not what its attempt used before it was suspended.
     pub fn usage(&self, now: Timestamp) -> Usage {
         self.report.usage_of_run(now).unwrap_or_default()
     }
@@ -104,7 +104,7 @@ pub struct Claimed {
 pub enum Saved {
     /// Nothing: it never ran before.
     Nothing,
-    /// The state in which it parked.
+    /// The state in which it suspended.
     State(Vec<u8>),
     /// It may have saved something, which is not read until it [asks](crate::Store::restore) for it.
     Unread,

@@ -36,8 +36,8 @@ pub enum Change {
     Started,
     /// The guest told how far it is.
     Progress(Progress),
-    /// It is parked, until then.
-    Parked(Timestamp),
+    /// It is suspended, until then.
+    Suspended(Timestamp),
     /// It waits again, until then.
     Retrying(Timestamp),
     /// It has a result.
@@ -57,7 +57,7 @@ impl Change {
             Self::Created => "created",
             Self::Started => "started",
             Self::Progress(_) => "progress",
-            Self::Parked(_) => "parked",
+            Self::Suspended(_) => "suspended",
             Self::Retrying(_) => "retrying",
             Self::Completed => "completed",
             Self::Failed(_) => "failed",
@@ -69,7 +69,7 @@ impl Change {
     /// Returns the state of the task after it; `None` if there is no task any more.
     pub fn state(&self) -> Option<TaskState> {
         match self {
-            Self::Created | Self::Parked(_) | Self::Retrying(_) => Some(TaskState::Waiting),
+            Self::Created | Self::Suspended(_) | Self::Retrying(_) => Some(TaskState::Waiting),
             Self::Started | Self::Progress(_) => Some(TaskState::Running),
             Self::Completed => Some(TaskState::Completed),
             Self::Failed(_) => Some(TaskState::Failed),

@@ -64,9 +64,9 @@ pub(crate) struct Start {
     pub(crate) at: Timestamp,
     /// How long its task had been ready.
     pub(crate) queue: Duration,
-    /// When the attempt started: earlier than the run if it was parked meanwhile.
+    /// When the attempt started: earlier than the run if it was suspended meanwhile.
     pub(crate) since: Timestamp,
-    /// What the attempt had used before it was parked.
+    /// What the attempt had used before it was suspended.
     pub(crate) earlier: Option<Usage>,
     /// How many numbers were given to lines of the log before.
     pub(crate) lines: u64,
@@ -163,7 +163,7 @@ impl ReportCell {
         Some(start.earlier.map_or(used, |earlier| used.plus(&earlier)))
     }
 
-    /// Returns what the attempt has used, if it ends or is parked now.
+    /// Returns what the attempt has used, if it ends or is suspended now.
     pub(crate) fn usage_at_end(&self, now: Timestamp) -> Option<Usage> {
         Some(Usage { wall: passed(self.0.start?.since, now), ..self.usage()? })
     }
@@ -174,7 +174,7 @@ impl ReportCell {
         Some(Usage { wall: passed(start.at, now), queue: start.queue, ..self.0.meter.read() })
     }
 
-    /// Says whether the run goes on with an attempt that was parked.
+    /// Says whether the run goes on with an attempt that was suspended.
     pub(crate) fn goes_on(&self) -> bool {
         self.0.start.is_some_and(|start| start.earlier.is_some())
     }

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use wasmill_model::{Later, Limits, PluginName, Usage};
+use wasmill_model::{Limits, PluginName, Suspension, Usage};
 use wasmill_runtime::{CacheConfig, InputBudget, PluginState, PluginsConfig, Runtime, RuntimeConfig};
 
 use self::attempt::{Attempt, End, Ran, Stop};
@@ -109,9 +109,9 @@ async fn carry_out(config: &Config, found: Found, order: Order, live: &Screen) -
         let usage = Usage { wall: begun.elapsed(), ..host.usage() };
         let end = match ran {
             Ran::Ended(end) => end,
-            Ran::Parked(Later { wait, state }) => {
+            Ran::Suspended(Suspension { wait, state }) => {
                 host.keep(state);
-                live.lock().line(&format!("wasmill: parked, goes on in {wait:?}"));
+                live.lock().line(&format!("wasmill: suspended, resumes in {wait:?}"));
                 tokio::select! {
                     biased;
                     () = stop.asked() => End::Stopped,

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-use super::{CrowdedOut, Hold};
+use super::{Evicted, Hold};
 
 /// The account of one guest.
 #[derive(Debug)]
@@ -72,7 +72,7 @@ impl Account {
     /// # Errors
     ///
     /// Fails if there is no memory left for this run while others run.
-    pub(crate) fn grow(&self, more: u64) -> Result<bool, CrowdedOut> {
+    pub(crate) fn grow(&self, more: u64) -> Result<bool, Evicted> {
         if more > self.room() {
             self.has_refused.store(true, Relaxed);
             return Ok(false);

@@ -4,7 +4,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::{Budget, CrowdedOut, Hold, STEP_BYTES};
+use super::{Budget, Evicted, Hold, STEP_BYTES};
 
 /// What the first run of a plugin is expected to use: somewhat more than a small guest begins with.
 const FIRST_BYTES: u64 = 2 << 20;
@@ -49,8 +49,8 @@ impl Demand {
 
     /// Learns from a run that was put back. Those of one round raise it only once: each by what had been
     /// expected of it.
-    pub(crate) fn learn_more(&self, hold: &Hold, crowded_out: CrowdedOut, limit_bytes: u64) {
-        let expect = crowded_out.asked_bytes.max(hold.expected.saturating_mul(4)).min(limit_bytes);
+    pub(crate) fn learn_more(&self, hold: &Hold, evicted: Evicted, limit_bytes: u64) {
+        let expect = evicted.asked_bytes.max(hold.expected.saturating_mul(4)).min(limit_bytes);
         self.bytes.fetch_max(expect, Relaxed);
         self.remember_until_ms.store(hold.budget.age_ms().saturating_add(REMEMBER_MS), Relaxed);
     }
@@ -92,16 +92,16 @@ mod tests {
     #[test]
     fn those_put_back_in_one_round_raise_it_once_and_nothing_is_forgotten_soon_after() {
         let (budget, demand) = (budget(), Demand::default());
-        let crowded_out = CrowdedOut { asked_bytes: 3 * MIB };
+        let evicted = Evicted { asked_bytes: 3 * MIB };
         let holds = [2, 2, 2].map(|mib| budget.hold(mib * MIB, false));
         for hold in &holds {
-            demand.learn_more(hold, crowded_out, 64 * MIB);
+            demand.learn_more(hold, evicted, 64 * MIB);
             assert_eq!(demand.expected(64 * MIB), 8 * MIB);
         }
         assert!(demand.counts_in_full(&budget));
         demand.learn(&budget.hold(0, false));
         assert_eq!(demand.expected(64 * MIB), 8 * MIB);
-        demand.learn_more(&budget.hold(60 * MIB, false), crowded_out, 64 * MIB);
+        demand.learn_more(&budget.hold(60 * MIB, false), evicted, 64 * MIB);
         assert_eq!(demand.expected(64 * MIB), 64 * MIB);
     }
 }

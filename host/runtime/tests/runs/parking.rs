@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmill_model::{Cause, Failure, Later, Limits, Run, Runner, Step};
+use wasmill_model::{Cause, Failure, Limits, Run, RunStep, Runner, Suspension};
 use wasmill_runtime::{PluginKind, Runtime, RuntimeConfig};
 
 use crate::support::{Host, SOON, guest, limits, run};
@@ -14,7 +14,7 @@ fn runtime(limits: Limits) -> Runtime {
     Runtime::new(config, &[("io-stub-parked", parked)], None).unwrap()
 }
 
-async fn step(runtime: &Runtime, input: &str, host: &Arc<Host>) -> Result<Step, Failure> {
+async fn step(runtime: &Runtime, input: &str, host: &Arc<Host>) -> Result<RunStep, Failure> {
     let run = Run { plugin: "io-stub-parked".parse().unwrap(), ..run(input, host) };
     tokio::time::timeout(SOON, runtime.run(run)).await.expect("the run ends soon")
 }
@@ -26,7 +26,7 @@ async fn a_guest_that_parks_says_when_to_go_on_and_ends_when_it_did() {
     assert_eq!(facts.kind, PluginKind::Parking);
     let host = Arc::new(Host::default());
     let input = r#"{"min_ms":60,"max_ms":60,"fail_rate":0}"#;
-    let Ok(Step::Later(Later { wait, state })) = step(&runtime, input, &host).await else {
+    let Ok(RunStep::Suspended(Suspension { wait, state })) = step(&runtime, input, &host).await else {
         panic!("it parks first")
     };
     assert!(wait <= Duration::from_millis(60) && wait >= Duration::from_millis(10), "{wait:?}");
@@ -35,8 +35,8 @@ async fn a_guest_that_parks_says_when_to_go_on_and_ends_when_it_did() {
     // Woken too early it parks again, for what is left.
     tokio::time::sleep(wait).await;
     let result = match step(&runtime, input, &host).await.unwrap() {
-        Step::Done(result) => result,
-        Step::Later(Later { wait, .. }) => panic!("it still wants to wait for {wait:?}"),
+        RunStep::Done(result) => result,
+        RunStep::Suspended(Suspension { wait, .. }) => panic!("it still wants to wait for {wait:?}"),
     };
     assert!(result.starts_with("io work result = "), "{result}");
     assert!(host.log_text().starts_with("parked for 60 ms"), "{}", host.log_text());
@@ -48,7 +48,7 @@ async fn a_guest_that_parks_can_fail_and_starts_over() {
     let host = Arc::new(Host::default());
     let failed = step(&runtime, r#"{"min_ms":0,"max_ms":0,"fail_rate":1}"#, &host).await;
     assert_eq!(failed, Err(Failure::new(Cause::Io, "simulated I/O failure")));
-    let Ok(Step::Done(_)) = step(&runtime, r#"{"min_ms":0,"max_ms":0,"fail_rate":0}"#, &host).await else {
+    let Ok(RunStep::Done(_)) = step(&runtime, r#"{"min_ms":0,"max_ms":0,"fail_rate":0}"#, &host).await else {
         panic!("the next attempt is a new try")
     };
     let failed = step(&runtime, r#"{"min":0}"#, &host).await.unwrap_err();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{MutexGuard, watch};
 use wasmill_model::{
-    BoxFuture, Failure, Limits, LogStream, LogTail, Meter, Progress, Run, RunHost, Runner, Step, TaskId,
+    BoxFuture, Failure, Limits, LogStream, LogTail, Meter, Progress, Run, RunHost, RunStep, Runner, TaskId,
 };
 use wasmill_runtime::{PluginsConfig, Runtime, RuntimeConfig, Terms};
 
@@ -80,10 +80,10 @@ pub(crate) async fn finish_with(
 }
 
 /// Waits for the result of a run that does not park.
-pub(crate) async fn done(run: impl Future<Output = Result<Step, Failure>>) -> Result<String, Failure> {
+pub(crate) async fn done(run: impl Future<Output = Result<RunStep, Failure>>) -> Result<String, Failure> {
     match tokio::time::timeout(SOON, run).await.expect("the run ends soon")? {
-        Step::Done(result) => Ok(result),
-        Step::Later(later) => panic!("it parks: {later:?}"),
+        RunStep::Done(result) => Ok(result),
+        RunStep::Suspended(later) => panic!("it parks: {later:?}"),
     }
 }
 

@@ -11,8 +11,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::time::Instant;
 use wasmill_model::{
-    BoxFuture, Cause, Clock, Failure, Handed, Later, LogStream, NewTask, Pinned, PluginName, Rate, RetryOn,
-    Run, Runner, Step, Task, TaskId, TaskState, Timestamp,
+    BoxFuture, Cause, Clock, Failure, Handed, LogStream, NewTask, Pinned, PluginName, Rate, RetryOn, Run,
+    RunStep, Runner, Suspension, Task, TaskId, TaskState, Timestamp,
 };
 use wasmill_scheduler::{Scheduler, SchedulerConfig};
 use wasmill_store::{Store, StoreConfig};
@@ -85,7 +85,7 @@ impl Drop for Running {
 }
 
 impl Runner for Scripted {
-    fn run(&self, run: Run) -> BoxFuture<'static, Result<Step, Failure>> {
+    fn run(&self, run: Run) -> BoxFuture<'static, Result<RunStep, Failure>> {
         let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
         self.most.fetch_max(running, Ordering::SeqCst);
         self.started.fetch_add(1, Ordering::SeqCst);
@@ -97,7 +97,7 @@ impl Runner for Scripted {
             if run.input.as_deref().is_some_and(|script| script.starts_with("park ")) {
                 return step(&run).await;
             }
-            act(run, &saved).await.map(Step::Done)
+            act(run, &saved).await.map(RunStep::Done)
         })
     }
 
@@ -136,16 +136,16 @@ impl Runner for Scripted {
     }
 }
 
-/// Parks until it was parked as often as it should be, for a second each time.
-async fn step(run: &Run) -> Result<Step, Failure> {
+/// Suspends until it was suspended as often as it should be, for a second each time.
+async fn step(run: &Run) -> Result<RunStep, Failure> {
     run.host.pin(&Pinned { digest: DIGEST.into(), log_bytes: 1 << 10 });
     let times: u8 = run.input.as_deref().unwrap_or_default()[5..].parse().expect("a count");
-    let parked = run.host.restore().await.expect("readable").map_or(0, |state| state[0]);
-    run.host.log(LogStream::Stdout, format!("step {parked}\n").as_bytes());
-    Ok(if parked < times {
-        Step::Later(Later { wait: Duration::from_secs(1), state: vec![parked + 1] })
+    let suspended = run.host.restore().await.expect("readable").map_or(0, |state| state[0]);
+    run.host.log(LogStream::Stdout, format!("step {suspended}\n").as_bytes());
+    Ok(if suspended < times {
+        RunStep::Suspended(Suspension { wait: Duration::from_secs(1), state: vec![suspended + 1] })
     } else {
-        Step::Done(format!("parked {parked} times, attempt {}", run.attempt))
+        RunStep::Done(format!("suspended {suspended} times, attempt {}", run.attempt))
     })
 }
 
@@ -179,13 +179,13 @@ async fn act(run: Run, saved: &std::sync::Mutex<Vec<TaskId>>) -> Result<String, 
                 return Ok("there was room".to_owned());
             }
             run.host.save(rest.into()).await.expect("saved");
-            run.host.crowded_out();
+            run.host.evicted();
             Err(Failure::new(Cause::HostFault, "no room"))
         }
         "give-way-then-stay" => {
             if run.host.restore().await.expect("readable").is_none() {
                 run.host.save(Vec::new()).await.expect("saved");
-                run.host.crowded_out();
+                run.host.evicted();
                 return Err(Failure::new(Cause::HostFault, "no room"));
             }
             std::future::pending().await

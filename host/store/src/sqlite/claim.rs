@@ -32,7 +32,7 @@ pub(super) const CLAIMED: &str = "
     FROM task WHERE seq = ?1";
 pub(super) const CLAIM: &str = "
     UPDATE task SET state = 1, claims = ?2, attempt = ?3, started_at = ?4 WHERE seq = ?1";
-/// What is small is read along, so that a parked task goes on at once.
+/// What is small is read along, so that a suspended task goes on at once.
 pub(super) const STATE: &str = "SELECT state FROM checkpoint WHERE seq = ?1 AND length(state) <= 65536";
 pub(super) const HAND_OVER: &str = "SELECT hand_over FROM dependant WHERE seq = ?1";
 
@@ -204,7 +204,7 @@ impl ClaimReady {
     fn claim(&self, batch: &mut Batch<'_>, candidate: &Candidate<'_>) -> rusqlite::Result<Claimed> {
         let seq = candidate.seq;
         let mut statement = batch.connection.prepare_cached(CLAIMED)?;
-        let (mut claimed, has_input, is_parked, since) =
+        let (mut claimed, has_input, is_suspended, since) =
             statement.query_one(params![seq, nanos(self.now)], |row| {
                 let (task, plugin) = (TaskId::from_bytes(row.get(0)?), candidate.plugin.clone());
                 let (token, attempt) = (row.get(1)?, row.get(2)?);
@@ -249,7 +249,7 @@ impl ClaimReady {
             let mut statement = batch.connection.prepare_cached(INPUT)?;
             claimed.input = Some(statement.query_one([seq], |row| row.get(0))?);
         }
-        if is_parked {
+        if is_suspended {
             let mut statement = batch.connection.prepare_cached(STATE)?;
             let state = statement.query_row([seq], |row| row.get(0)).optional()?;
             claimed.saved = state.map_or(Saved::Unread, Saved::State);

@@ -92,7 +92,7 @@ impl Operation for Finish {
     fn cost(&self) -> u64 {
         let bytes = match &self.next {
             Next::Completed(result) => result.len(),
-            Next::ResumeAt(_, state) => state.len(),
+            Next::Suspended(_, state) => state.len(),
             _ => 0,
         };
         1 + large(bytes)
@@ -168,7 +168,7 @@ impl Finish {
         match &self.next {
             Next::Completed(result) => self.end(batch, None, Some(result)),
             Next::Failed(failure) => self.end(batch, Some(failure), None),
-            Next::ResumeAt(at, state) => {
+            Next::Suspended(at, state) => {
                 Ok(save(batch, &self.claim, state)? && self.wait(batch, Some(*at), None, Counted::Step)?)
             }
             Next::RetryAt(at, failure) => {
@@ -283,7 +283,7 @@ impl Finish {
         match &self.next {
             Next::Completed(_) => Change::Completed,
             Next::Failed(failure) => Change::Failed(failure.cause),
-            Next::ResumeAt(at, _) => Change::Parked(*at),
+            Next::Suspended(at, _) => Change::Suspended(*at),
             Next::RetryAt(at, _) => Change::Retrying(*at),
             Next::Requeued | Next::Recovered => Change::Retrying(self.now),
         }
@@ -291,7 +291,7 @@ impl Finish {
 
     /// Says whether the run was one of several steps of its attempt, whose log is theirs together.
     fn is_step(&self) -> bool {
-        matches!(self.next, Next::ResumeAt(..)) || self.claim.report.goes_on()
+        matches!(self.next, Next::Suspended(..)) || self.claim.report.goes_on()
     }
 
     /// Tells of the run, and of the task if that has ended, as parts of their trace.
@@ -305,7 +305,7 @@ impl Finish {
             Next::Failed(failure) | Next::RetryAt(_, failure) => {
                 (failure.cause.to_string(), Some(failure.message.as_str()))
             }
-            Next::ResumeAt(..) => ("parked".to_owned(), None),
+            Next::Suspended(..) => ("suspended".to_owned(), None),
             Next::Requeued => ("put-back".to_owned(), None),
             Next::Recovered => (Cause::HostCrash.to_string(), Some("the host died during the run")),
         };

@@ -59,7 +59,7 @@ pub(super) fn task_row(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
         retry_of: row.get::<_, Option<_>>(22)?.map(TaskId::from_bytes),
         failure: failure(row, 14)?,
         result: row.get(16)?,
-        parks: row.get::<_, Option<_>>(23)?.unwrap_or(0),
+        suspensions: row.get::<_, Option<_>>(23)?.unwrap_or(0),
         progress: None,
         usage: usage::read(row, 18)?,
         schedule: row.get_ref(24)?.as_str_or_null()?.map(|_| parsed(row, 24)).transpose()?,

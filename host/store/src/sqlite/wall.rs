@@ -2,7 +2,7 @@
 //!
 //! A task that is ready at once has `ready_at = created_at`. If the clock was ahead when it was accepted,
 //! it must not wait until the clock is there again; nor must one that became ready when another task ended.
-//! And no wait, be it a delay, between two attempts or while a task is parked, becomes longer than it was asked for
+//! And no wait, be it a delay, between two attempts or while a task is suspended, becomes longer than it was asked for
 //! from the moment on at which the clock is found to have gone back. What is to start at a moment of the calendar
 //! waits for that moment.
 
@@ -31,7 +31,7 @@ pub(super) const LATEST: &str = "SELECT latest FROM host WHERE id = 0";
 pub(super) const KEEP: &str = "UPDATE host SET latest = ?1 WHERE id = 0";
 
 /// Settles what waits at the opening, if the clock went back since anything was done; returns how many waits
-/// were shortened. It looks at all that is put off or parked, seconds for a million tasks.
+/// were shortened. It looks at all that is put off or suspended, seconds for a million tasks.
 pub(super) fn open(connection: &Connection, line: &mut Line, now: i64) -> rusqlite::Result<usize> {
     let latest: i64 = connection.prepare_cached(LATEST)?.query_one([], |row| row.get(0))?;
     let mut shortened = 0;

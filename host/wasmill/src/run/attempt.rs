@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
-use wasmill_model::{Cause, Failure, Later, PluginName, Run, RunHost, Runner, Step, TaskId};
+use wasmill_model::{Cause, Failure, PluginName, Run, RunHost, RunStep, Runner, Suspension, TaskId};
 use wasmill_runtime::Runtime;
 
 use super::Screen;
@@ -31,7 +31,7 @@ pub(super) enum Ran {
     /// The attempt is over.
     Ended(End),
     /// It goes on later.
-    Parked(Later),
+    Suspended(Suspension),
 }
 
 /// What one attempt is about.
@@ -74,7 +74,7 @@ impl Stop {
     }
 }
 
-type Guest = JoinHandle<Result<Step, Failure>>;
+type Guest = JoinHandle<Result<RunStep, Failure>>;
 
 impl Attempt {
     /// Runs it; when this returns the guest is gone.
@@ -152,11 +152,11 @@ async fn kill(guest: &mut Guest, runtime: &Runtime) {
     let _ = guest.await;
 }
 
-fn answered(answer: Result<Result<Step, Failure>, JoinError>, stop: &Stop) -> Ran {
+fn answered(answer: Result<Result<RunStep, Failure>, JoinError>, stop: &Stop) -> Ran {
     Ran::Ended(match answer {
-        Ok(Ok(Step::Done(result))) => End::Completed(result),
-        Ok(Ok(Step::Later(later))) if !stop.was_asked() => return Ran::Parked(later),
-        Ok(Ok(Step::Later(_))) => End::Stopped,
+        Ok(Ok(RunStep::Done(result))) => End::Completed(result),
+        Ok(Ok(RunStep::Suspended(later))) if !stop.was_asked() => return Ran::Suspended(later),
+        Ok(Ok(RunStep::Suspended(_))) => End::Stopped,
         // A guest that was asked to stop and gives up has done as it was told.
         Ok(Err(_)) if stop.was_asked() => End::Stopped,
         Ok(Err(failure)) => End::Failed(failure),

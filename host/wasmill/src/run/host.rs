@@ -39,7 +39,7 @@ impl LocalHost {
         self.stop.cancel();
     }
 
-    /// Keeps what the next step of a parked task gets back.
+    /// Keeps what the next step of a suspended task gets back.
     pub(super) fn keep(&self, state: Vec<u8>) {
         self.kept().checkpoint = Some(state);
     }

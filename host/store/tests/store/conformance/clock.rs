@@ -74,13 +74,13 @@ pub(crate) async fn a_wait_of_the_future_is_shortened_by_a_restart(place: &impl 
     assert_eq!(get(&store, id).await.ready_at, at(15));
 }
 
-pub(crate) async fn a_parked_task_never_waits_longer_than_it_asked_for(place: &impl Place) {
+pub(crate) async fn a_suspended_task_never_waits_longer_than_it_asked_for(place: &impl Place) {
     let mut store = place.open();
     for restarts in [false, true] {
         let id = insert_one(&store).await;
         let mut claimed = claim_one(&store, at(YEAR)).await;
         for start in [5, 15] {
-            let park = Next::ResumeAt(at(YEAR + 10), vec![7]);
+            let park = Next::Suspended(at(YEAR + 10), vec![7]);
             assert_eq!(store.finish(&claimed.claim, park, None, at(YEAR)).await, Ok(true));
             if restarts {
                 store.close().await;

@@ -44,7 +44,7 @@ pub(crate) async fn whatever_a_guest_answers_that_was_asked_to_stop_its_task_is_
     place: &impl Place,
 ) {
     let store = place.open();
-    let resume = Next::ResumeAt(at(9), vec![1]);
+    let resume = Next::Suspended(at(9), vec![1]);
     let retry = Next::RetryAt(at(9), failure());
     for next in [done(), Next::Failed(failure()), retry, resume, Next::Requeued, Next::Recovered] {
         let id = insert_one(&store).await;

@@ -77,7 +77,7 @@ pub(crate) async fn lines_of_very_many_runs_keep_numbers_that_are_exact_in_json(
     for run in 1..=200 {
         let claimed = claim_one(&store, at(run)).await;
         let log = wrote(&claimed.claim, "one\ntwo\n");
-        let park = Next::ResumeAt(at(run + 1), Vec::new());
+        let park = Next::Suspended(at(run + 1), Vec::new());
         assert_eq!(store.finish(&claimed.claim, park, log, at(run)).await, Ok(true));
     }
     let all = lines(&store, id, 0).await;

@@ -13,11 +13,11 @@ pub(crate) mod lanes;
 pub(crate) mod line;
 pub(crate) mod log;
 pub(crate) mod many;
-pub(crate) mod park;
 pub(crate) mod read;
 pub(crate) mod recover;
 pub(crate) mod schedules;
 pub(crate) mod search;
+pub(crate) mod suspend;
 pub(crate) mod tags;
 pub(crate) mod webhook;
 
@@ -68,7 +68,7 @@ macro_rules! suite {
                 a_recovered_task_of_the_future_runs_again,
                 a_wait_between_attempts_never_grows_with_the_clock,
                 a_wait_of_the_future_is_shortened_by_a_restart, a_wait_stays_as_it_is_while_the_clock_is_only_uneven,
-                a_parked_task_never_waits_longer_than_it_asked_for,
+                a_suspended_task_never_waits_longer_than_it_asked_for,
                 a_delay_never_becomes_longer_and_a_moment_stays_where_it_is, what_is_put_back_waits_for_no_clock;
             line: a_task_that_is_put_off_waits_until_its_time, a_task_that_is_put_off_can_be_cancelled,
                 a_step_of_priority_is_worth_a_minute_of_waiting,
@@ -93,11 +93,11 @@ macro_rules! suite {
             again: every_attempt_is_kept_with_its_outcome, attempts_go_with_their_task_whatever_its_state,
                 a_task_is_done_again_as_it_was_asked_for, what_is_paused_stays_so_until_it_is_resumed,
                 tasks_are_found_page_by_page_whatever_comes_meanwhile;
-            park: a_parked_task_goes_on_at_its_time_with_its_state,
+            suspend: a_suspended_task_goes_on_at_its_time_with_its_state,
                 steps_are_one_attempt_with_one_usage_and_one_log,
                 a_failed_step_is_tried_again_from_the_state_before_it,
                 a_step_that_a_drain_ended_is_as_if_it_had_not_been, a_step_that_a_crash_ended_is_done_once_more,
-                a_parked_task_can_be_cancelled, a_lost_claim_parks_nothing;
+                a_suspended_task_can_be_cancelled, a_lost_claim_suspends_nothing;
             schedules: a_schedule_is_made_replaced_and_removed, what_came_the_other_way_stays,
                 there_are_no_more_schedules_than_the_most, the_same_once_more_stays_due,
                 what_was_settled_is_not_due_again_though_the_clock_went_back,

@@ -8,7 +8,7 @@ use wasmill_store::{Cancelled, Saved, Store};
 use crate::fixture::{Place, at, claim, claim_one, failure, get, insert_one, wrote};
 
 fn resume_at(second: i64, state: &str) -> Next {
-    Next::ResumeAt(at(second), state.as_bytes().to_vec())
+    Next::Suspended(at(second), state.as_bytes().to_vec())
 }
 
 /// Claims the one task that is ready and parks it for ten seconds.
@@ -18,12 +18,15 @@ async fn park(store: &Store, second: i64, state: &str) {
     assert_eq!(store.finish(&claimed.claim, next, None, at(second)).await, Ok(true));
 }
 
-pub(crate) async fn a_parked_task_goes_on_at_its_time_with_its_state(place: &impl Place) {
+pub(crate) async fn a_suspended_task_goes_on_at_its_time_with_its_state(place: &impl Place) {
     let store = place.open();
     let id = insert_one(&store).await;
     park(&store, 1, "one").await;
     let task = get(&store, id).await;
-    assert_eq!((task.state, task.ready_at, task.attempt, task.parks), (TaskState::Waiting, at(11), 1, 1));
+    assert_eq!(
+        (task.state, task.ready_at, task.attempt, task.suspensions),
+        (TaskState::Waiting, at(11), 1, 1)
+    );
     assert_eq!((task.started_at, task.failure), (Some(at(1)), None));
     let early = claim(&store, 1, at(10)).await;
     assert!(early.claimed.is_empty());
@@ -41,7 +44,7 @@ pub(crate) async fn a_parked_task_goes_on_at_its_time_with_its_state(place: &imp
     let last = claim_one(&store, at(21)).await;
     assert_eq!(last.saved, Saved::Unread, "it is read when it is asked for");
     assert_eq!(store.restore(&last.claim).await, Ok(Some(large.into_bytes())));
-    assert_eq!(get(&store, id).await.parks, 2);
+    assert_eq!(get(&store, id).await.suspensions, 2);
     assert_eq!(store.finish(&last.claim, Next::Completed("3".to_owned()), None, at(22)).await, Ok(true));
     let task = get(&store, id).await;
     assert_eq!((task.state, task.attempt, task.started_at), (TaskState::Completed, 1, Some(at(1))));
@@ -89,7 +92,7 @@ pub(crate) async fn a_failed_step_is_tried_again_from_the_state_before_it(place:
     let failed = claim_one(&store, at(11)).await;
     assert_eq!(store.finish(&failed.claim, Next::RetryAt(at(20), failure()), None, at(12)).await, Ok(true));
     let task = get(&store, id).await;
-    assert_eq!((task.attempt, task.parks, task.started_at), (1, 0, None));
+    assert_eq!((task.attempt, task.suspensions, task.started_at), (1, 0, None));
     let again = claim_one(&store, at(20)).await;
     assert_eq!(again.attempt, 2);
     assert_eq!(store.restore(&again.claim).await, Ok(Some(b"one".to_vec())));
@@ -103,7 +106,7 @@ pub(crate) async fn a_step_that_a_drain_ended_is_as_if_it_had_not_been(place: &i
     let drained = claim_one(&store, at(11)).await;
     assert_eq!(store.finish(&drained.claim, Next::Requeued, None, at(12)).await, Ok(true));
     let task = get(&store, id).await;
-    assert_eq!((task.attempt, task.parks, task.started_at), (1, 1, Some(at(1))));
+    assert_eq!((task.attempt, task.suspensions, task.started_at), (1, 1, Some(at(1))));
     let resumed = claim_one(&store, at(12)).await;
     assert_eq!(resumed.attempt, 1);
     assert_eq!(store.restore(&resumed.claim).await, Ok(Some(b"one".to_vec())));
@@ -123,7 +126,7 @@ pub(crate) async fn a_step_that_a_crash_ended_is_done_once_more(place: &impl Pla
     assert_eq!(store.restore(&again.claim).await, Ok(Some(b"one".to_vec())));
 }
 
-pub(crate) async fn a_parked_task_can_be_cancelled(place: &impl Place) {
+pub(crate) async fn a_suspended_task_can_be_cancelled(place: &impl Place) {
     let store = place.open();
     let id = insert_one(&store).await;
     park(&store, 1, "one").await;
@@ -132,7 +135,7 @@ pub(crate) async fn a_parked_task_can_be_cancelled(place: &impl Place) {
     assert!(claim(&store, 1, at(11)).await.claimed.is_empty());
 }
 
-pub(crate) async fn a_lost_claim_parks_nothing(place: &impl Place) {
+pub(crate) async fn a_lost_claim_suspends_nothing(place: &impl Place) {
     let store = place.open();
     let id = insert_one(&store).await;
     let claimed = claim_one(&store, at(1)).await;
