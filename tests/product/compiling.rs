@@ -8,7 +8,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use wasmill_model::{Limits, Runner};
 use wasmill_runtime::{
-    CacheConfig, CompilerConfig, PluginInfo, PluginState, PluginsConfig, Runtime, RuntimeConfig,
+    CacheConfig, CompilerConfig, LoaderConfig, PluginInfo, PluginState, Runtime, RuntimeConfig,
 };
 use wasmill_tests::{Server, binary, tiny};
 
@@ -16,12 +16,12 @@ use wasmill_tests::{Server, binary, tiny};
 const BODY: &str = "i32.const 16)\n";
 
 fn start(folder: &Path, compiler: CompilerConfig, cache: Option<CacheConfig>) -> Runtime {
-    let plugins = PluginsConfig {
+    let plugins = LoaderConfig {
         folder: Some(folder.to_owned()),
         compiler: Some(compiler),
         cache,
-        patience: Duration::from_secs(300),
-        ..PluginsConfig::default()
+        load_timeout: Duration::from_secs(300),
+        ..LoaderConfig::default()
     };
     Runtime::start(
         RuntimeConfig { slots: 2, limits: Limits::default(), memory_total_bytes: None },
@@ -114,11 +114,11 @@ fn a_file_that_goes_takes_its_compiler_with_it() {
     let folder = TempDir::new().expect("a folder");
     let path = folder.path().join("bomb.wasm");
     std::fs::write(&path, bomb()).expect("written");
-    let impatient = PluginsConfig {
+    let impatient = LoaderConfig {
         folder: Some(folder.path().to_owned()),
         compiler: Some(compiler()),
-        patience: Duration::ZERO,
-        ..PluginsConfig::default()
+        load_timeout: Duration::ZERO,
+        ..LoaderConfig::default()
     };
     let config = RuntimeConfig { slots: 2, limits: Limits::default(), memory_total_bytes: None };
     let runtime = Runtime::start(config, &[], impatient).expect("a runtime");

@@ -30,7 +30,7 @@ pub(crate) async fn readyz(State(api): State<Api>) -> Result<impl IntoResponse, 
         return Err(Problem::draining());
     }
     api.store.probe().await?;
-    if api.runtime.waits_because_of_swap() {
+    if api.runtime.is_blocked_by_swap() {
         return Err(Problem::swap_is_on());
     }
     Ok(Json(Health { status: "ready" }))

@@ -10,8 +10,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use wasmill_model::PluginName;
 use wasmill_runtime::{
-    DirRule, HttpRule, OutputFormat, Permissions, PluginFacts, PluginInfo, PluginSource, PluginState, Retry,
-    Terms,
+    DirRule, HttpRule, OutputFormat, Permissions, PluginConfig, PluginDetails, PluginInfo, PluginSource,
+    PluginState, RetryPolicy,
 };
 
 use crate::app::Api;
@@ -47,7 +47,7 @@ pub(crate) struct PluginView {
     paused: bool,
     tasks: TasksView,
     #[serde(flatten)]
-    facts: Option<FactsView>,
+    details: Option<FactsView>,
 }
 
 /// How many tasks of a plugin there are.
@@ -200,36 +200,36 @@ impl PluginView {
             in_service: plugin.in_service,
             paused,
             tasks,
-            facts: plugin.facts.as_deref().map(FactsView::new),
+            details: plugin.details.as_deref().map(FactsView::new),
         }
     }
 }
 
 impl FactsView {
-    fn new(facts: &PluginFacts) -> Self {
-        let PluginFacts { kind, imports, exports, terms, .. } = facts;
+    fn new(details: &PluginDetails) -> Self {
+        let PluginDetails { kind, imports, exports, config, .. } = details;
         Self {
             kind: kind.as_str(),
-            description: terms.description.clone(),
-            output: match terms.output {
+            description: config.description.clone(),
+            output: match config.output {
                 OutputFormat::Text => "text",
                 OutputFormat::Json => "json",
             },
-            has_schema: terms.schema.is_some(),
+            has_schema: config.schema.is_some(),
             imports: imports.first.clone(),
             import_count: imports.count,
             exports: exports.first.clone(),
             export_count: exports.count,
-            limits: LimitsView::new(terms),
-            retry: RetryView::new(terms.retry),
-            permissions: PermissionsView::new(&terms.permissions),
+            limits: LimitsView::new(config),
+            retry: RetryView::new(config.retry),
+            permissions: PermissionsView::new(&config.permissions),
         }
     }
 }
 
 impl LimitsView {
-    fn new(terms: &Terms) -> Self {
-        let limits = &terms.limits;
+    fn new(config: &PluginConfig) -> Self {
+        let limits = &config.limits;
         Self {
             memory_bytes: limits.memory_bytes,
             timeout_ms: limits.timeout.as_millis(),
@@ -238,15 +238,15 @@ impl LimitsView {
             log_bytes: limits.log_bytes,
             disk_bytes: limits.disk_bytes,
             checkpoint_bytes: limits.checkpoint_bytes,
-            concurrency: terms.concurrency,
-            rate: terms.rate.map(|rate| rate.to_string()),
-            waiting: terms.waiting_max,
+            concurrency: config.concurrency,
+            rate: config.rate.map(|rate| rate.to_string()),
+            waiting: config.waiting_max,
         }
     }
 }
 
 impl RetryView {
-    fn new(retry: Retry) -> Self {
+    fn new(retry: RetryPolicy) -> Self {
         let backoff = BackoffView::new(retry.backoff.unwrap_or_default());
         Self { max_attempts: retry.attempts_max.unwrap_or(1), backoff, on: retry.on.words() }
     }

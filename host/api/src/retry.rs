@@ -6,7 +6,7 @@ use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::IntoResponse;
 use wasmill_model::{NewTask, TaskId, TaskState, Timestamp};
-use wasmill_runtime::{InputBudget, NotReady};
+use wasmill_runtime::{InputBudget, NotReadyError};
 use wasmill_store::StoreError;
 
 use crate::app::Api;
@@ -71,7 +71,7 @@ pub(crate) async fn again(
             };
             faults = checked(api, check).await?;
         }
-        Err(why @ NotReady::Compiling(_)) => {
+        Err(why @ NotReadyError::Compiling(_)) => {
             return Ok(Some((state, Err(Refusal { faults, later: Some(why.to_string()) }))));
         }
         Err(why) => faults.push(Fault::body(why.to_string())),
@@ -79,7 +79,7 @@ pub(crate) async fn again(
     if !faults.is_empty() {
         return Ok(Some((state, Err(Refusal { faults, later: None }))));
     }
-    task.waiting_max = api.runtime.terms(&task.plugin).and_then(|terms| terms.waiting_max);
+    task.waiting_max = api.runtime.plugin_config(&task.plugin).and_then(|config| config.waiting_max);
     Ok(Some((state, Ok(task))))
 }
 

@@ -16,7 +16,7 @@ use wasmill_model::{
     ATTEMPTS_MAX, Backoff, DEPENDENCIES_MAX, InvalidBackoff, InvalidPluginName, NewTask, PluginName,
     Priority, TAGS_MAX, TaskId, Timestamp, parse_duration,
 };
-use wasmill_runtime::{InputBudget, NotReady, Violation};
+use wasmill_runtime::{InputBudget, NotReadyError, Violation};
 use wasmill_store::Submitted;
 
 use crate::app::Api;
@@ -191,13 +191,13 @@ fn check_fields(
             None
         }
     };
-    let terms = plugin.as_ref().and_then(|plugin| api.runtime.terms(plugin));
+    let config = plugin.as_ref().and_then(|plugin| api.runtime.plugin_config(plugin));
     let input = take("input").map(|value| value.get().to_owned());
     if let Some(plugin) = &plugin {
         check_input(api, plugin, input.as_deref(), budget, &mut faults);
     }
-    let retry = terms.as_ref().map(|terms| terms.retry).unwrap_or_default();
-    let default_timeout = terms.as_ref().map_or(api.config.timeout, |terms| terms.limits.timeout);
+    let retry = config.as_ref().map(|config| config.retry).unwrap_or_default();
+    let default_timeout = config.as_ref().map_or(api.config.timeout, |config| config.limits.timeout);
     let timeout = timeout(api, take("timeout"), default_timeout, &mut faults);
     let attempts_max = attempts_max(take("max_attempts"), retry.attempts_max.unwrap_or(1), &mut faults);
     let backoff = backoff(take("backoff"), &mut faults).or(retry.backoff);
@@ -218,7 +218,7 @@ fn check_fields(
             dependencies,
             webhook,
             group,
-            waiting_max: terms.as_ref().and_then(|terms| terms.waiting_max),
+            waiting_max: config.as_ref().and_then(|config| config.waiting_max),
             ..NewTask::new(plugin, now, timeout)
         }),
         _ => Err(Refusal { faults, later }),
@@ -242,7 +242,7 @@ fn plugin(api: &Api, value: Option<&RawValue>) -> Result<PluginName, Unusable> {
         name.parse().map_err(|error: InvalidPluginName| Unusable::Wrong(error.to_string()))?;
     match api.runtime.check_ready(&name) {
         Ok(()) => Ok(name),
-        Err(why @ NotReady::Compiling(_)) => Err(Unusable::Now(why.to_string())),
+        Err(why @ NotReadyError::Compiling(_)) => Err(Unusable::Now(why.to_string())),
         Err(why) => Err(Unusable::Wrong(why.to_string())),
     }
 }

@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmill_model::PluginName;
-use wasmill_runtime::{Removed, Runtime, UploadError};
+use wasmill_runtime::{RemoveOutcome, Runtime, UploadError};
 
 use crate::app::Api;
 use crate::body::{BodyMax, read_wasm};
@@ -103,9 +103,9 @@ pub(crate) async fn delete(State(api): State<Api>, Path(name): Path<String>) -> 
     let plugin: PluginName = name.parse().map_err(|_| Problem::unknown_plugin(&name))?;
     let turn = turn(&turns.removed).await?;
     match change(&api, turn, move |runtime| runtime.remove(&plugin)).await? {
-        Removed::Removed => Ok(StatusCode::NO_CONTENT),
-        Removed::NotFound => Err(Problem::unknown_plugin(&name)),
-        Removed::BuiltIn => Err(Problem::built_in_plugin(&name)),
+        RemoveOutcome::Removed => Ok(StatusCode::NO_CONTENT),
+        RemoveOutcome::NotFound => Err(Problem::unknown_plugin(&name)),
+        RemoveOutcome::BuiltIn => Err(Problem::built_in_plugin(&name)),
     }
 }
 

@@ -17,7 +17,7 @@ use rustix::process::geteuid;
 use sha2::{Digest, Sha256};
 
 use crate::compile::ARTIFACT_BYTES_MAX;
-use crate::words;
+use crate::format;
 
 /// Bytes of code kept unless the settings say otherwise.
 const BYTES_MAX: u64 = 1 << 30;
@@ -190,7 +190,7 @@ impl Cache {
     }
 
     fn path(&self, name: EntryName) -> PathBuf {
-        self.folder.join(words::hex(&name.0)).with_extension(EXTENSION)
+        self.folder.join(format::hex(&name.0)).with_extension(EXTENSION)
     }
 }
 
@@ -352,7 +352,7 @@ mod tests {
             name("a"),
             name("b"),
             EntryName::new("a", &[8; 32], "pooled"),
-            EntryName::new("a", &[7; 32], "roomy"),
+            EntryName::new("a", &[7; 32], "on-demand"),
         ];
         for (place, one) in names.iter().enumerate() {
             assert!(names[place + 1..].iter().all(|other| one != other));

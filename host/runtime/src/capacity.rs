@@ -39,7 +39,7 @@ const WASM_PAGE_BYTES: u64 = 64 << 10;
 
 /// How many instances fit, and why not more.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Affordable {
+pub struct SlotCapacity {
     /// The most instances that fit at once.
     pub slots: u32,
     /// What stands in the way of more, and the command that moves it, in one sentence.
@@ -47,7 +47,7 @@ pub struct Affordable {
 }
 
 /// Finds out how many instances with these limits fit at once on this machine.
-pub fn affordable_slots(limits: Limits) -> Affordable {
+pub fn slot_capacity(limits: Limits) -> SlotCapacity {
     Machine::probe().affords(&limits)
 }
 
@@ -107,7 +107,7 @@ impl Machine {
         }
     }
 
-    fn affords(&self, limits: &Limits) -> Affordable {
+    fn affords(&self, limits: &Limits) -> SlotCapacity {
         let mappings = self.mappings.unwrap_or(MAPPINGS_DEFAULT);
         let by_mappings = mappings.saturating_sub(MAPPINGS_RESERVED) / MAPPINGS_PER_INSTANCE;
         let by_address = self.address_bytes / Reservation::narrow(limits).bytes_per_slot();
@@ -120,7 +120,7 @@ impl Machine {
             self.address_reason(limits)
         };
         let slots = (0..=fit as u32).rev().find(|&slots| u64::from(with_spares(slots)) <= fit).unwrap_or(0);
-        Affordable { slots, reason }
+        SlotCapacity { slots, reason }
     }
 
     fn mappings_reason(&self, mappings: u64) -> String {
@@ -133,8 +133,8 @@ impl Machine {
     }
 
     fn address_reason(&self, limits: &Limits) -> String {
-        let slot = crate::words::bytes(Reservation::narrow(limits).bytes_per_slot());
-        let space = crate::words::bytes(self.address_bytes);
+        let slot = crate::format::bytes(Reservation::narrow(limits).bytes_per_slot());
+        let space = crate::format::bytes(self.address_bytes);
         let fix =
             if self.address_space_is_limited { "ulimit -v unlimited" } else { "lower the memory limit" };
         format!("each slot takes {slot} of address space and {space} are free; for more: {fix}")
@@ -142,7 +142,7 @@ impl Machine {
 }
 
 /// Writes the number and the reason as one sentence.
-impl fmt::Display for Affordable {
+impl fmt::Display for SlotCapacity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} slots fit: {}", self.slots, self.reason)
     }

@@ -5,10 +5,10 @@ use std::io;
 use std::path::Path;
 
 use crate::folder::Fingerprint;
-use crate::leash::Leash;
+use crate::kill_handle::KillHandle;
 use crate::loader::{Loaded, Loader};
 use crate::registry::PluginInfo;
-use crate::runtime::{PluginsConfig, RuntimeConfig, RuntimeError, loader};
+use crate::runtime::{LoaderConfig, RuntimeConfig, RuntimeError, loader};
 
 /// Loads a file as a runtime would, with the manifest beside it, and puts it nowhere. What it compiles is kept in
 /// the cache, if there is one.
@@ -19,7 +19,7 @@ use crate::runtime::{PluginsConfig, RuntimeConfig, RuntimeError, loader};
 /// plugin is no error but rejected, with the reason.
 pub fn check(
     config: &RuntimeConfig,
-    plugins: &PluginsConfig,
+    plugins: &LoaderConfig,
     file: &Path,
 ) -> Result<PluginInfo, RuntimeError> {
     load(&loader(*config, plugins)?, file).map(|loaded| loaded.info)
@@ -29,9 +29,9 @@ pub fn check(
 pub(crate) fn load(loader: &Loader, file: &Path) -> Result<Loaded, RuntimeError> {
     let unreadable = |source| RuntimeError::File { path: file.to_owned(), source };
     let missing = || unreadable(io::ErrorKind::NotFound.into());
-    let looked_at = Fingerprint::of(file, None).ok_or_else(missing)?;
+    let fingerprint = Fingerprint::of(file, None).ok_or_else(missing)?;
     let name = file.file_stem().unwrap_or_default().to_string_lossy();
-    let loaded = loader.load_file(&name, file, &looked_at, &Leash::default());
+    let loaded = loader.load_file(&name, file, &fingerprint, &KillHandle::default());
     // It changed between the look and the reading; whoever asks again gets the new one.
     loaded.ok_or_else(|| unreadable(io::ErrorKind::Interrupted.into()))
 }

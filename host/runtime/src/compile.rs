@@ -14,12 +14,12 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 
-use crate::compile_child::{Order, SUBCOMMAND, precompile};
+use crate::compile_child::{CompileRequest, SUBCOMMAND, precompile};
 use crate::engine::Engines;
+use crate::format;
+use crate::kill_handle::KillHandle;
 use crate::kind::Profile;
-use crate::leash::Leash;
 use crate::runtime::RuntimeConfig;
-use crate::words;
 
 /// Bytes of the largest compiled plugin.
 pub(crate) const ARTIFACT_BYTES_MAX: u64 = 1 << 30;
@@ -76,20 +76,20 @@ impl Compiler {
         engines: &Engines,
         profile: Profile,
         wasm: &[u8],
-        leash: &Leash,
+        kill_handle: &KillHandle,
     ) -> Result<Vec<u8>, String> {
         let engine = engines.get(profile);
         let Some(config) = &self.child else { return precompile(engine, wasm) };
-        let order = Order::new(&self.runtime, engines, profile, config);
-        let child = start(config, &order)?;
-        let outcome = attend(child, config.wall, wasm, leash);
-        outcome.map_err(|error| format!("failed to attend to the compiler: {error}"))?.judge(config)
+        let request = CompileRequest::new(&self.runtime, engines, profile, config);
+        let child = spawn_child(config, &request)?;
+        let outcome = wait_child(child, config.wall, wasm, kill_handle);
+        outcome.map_err(|error| format!("failed to attend to the compiler: {error}"))?.into_result(config)
     }
 }
 
-fn start(config: &CompilerConfig, order: &Order) -> Result<Child, String> {
+fn spawn_child(config: &CompilerConfig, request: &CompileRequest) -> Result<Child, String> {
     Command::new(&config.program)
-        .args([SUBCOMMAND, &order.to_string()])
+        .args([SUBCOMMAND, &request.to_string()])
         .env_clear()
         .current_dir("/")
         // What stops the server from a terminal reaches its whole group, and this is not to look
@@ -103,78 +103,89 @@ fn start(config: &CompilerConfig, order: &Order) -> Result<Child, String> {
 }
 
 /// What became of a child.
-struct Outcome {
+struct ChildOutcome {
     status: ExitStatus,
     /// It was ended because it took too long.
-    overdue: bool,
+    timed_out: bool,
     /// Nobody waits for it any more.
-    cut: bool,
-    answer: Answer,
+    is_killed: bool,
+    output: CompilerOutput,
     /// The beginning of what it wrote to stderr.
-    complaint: String,
+    stderr_text: String,
 }
 
 /// What a child wrote to stdout.
-enum Answer {
+enum CompilerOutput {
     Code(Vec<u8>),
     /// It would have been over so many bytes.
     TooLarge(u64),
-    BrokenOff,
+    Incomplete,
 }
 
 /// Feeds a child and waits for its end.
-fn attend(mut child: Child, wall: Duration, wasm: &[u8], leash: &Leash) -> io::Result<Outcome> {
+fn wait_child(
+    mut child: Child,
+    wall: Duration,
+    wasm: &[u8],
+    kill_handle: &KillHandle,
+) -> io::Result<ChildOutcome> {
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
-    leash.attach(pid);
+    kill_handle.attach(pid);
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let answer_bytes_max =
+    let output_bytes_max =
         ARTIFACT_BYTES_MAX.min(ARTIFACT_BYTES_SPARE + ARTIFACT_BYTES_PER_BYTE * wasm.len() as u64);
-    let overdue = AtomicBool::new(false);
+    let timed_out = AtomicBool::new(false);
     let (ended, end) = mpsc::channel::<()>();
-    let (answer, complaint) = thread::scope(|scope| {
-        let overdue = &overdue;
+    let (output, stderr_text) = thread::scope(|scope| {
+        let timed_out = &timed_out;
         scope.spawn(move || {
             if end.recv_timeout(wall) == Err(mpsc::RecvTimeoutError::Timeout) {
-                overdue.store(true, Ordering::Relaxed);
-                leash.end_child();
+                timed_out.store(true, Ordering::Relaxed);
+                kill_handle.kill_child();
             }
         });
         // It fails if the child ends early, and then its status says why.
         scope.spawn(move || stdin.map(|mut stdin| stdin.write_all(wasm)));
-        let answer = scope.spawn(move || read_answer(stdout, answer_bytes_max));
-        let complaint = scope.spawn(move || read(stderr, words::MESSAGE_BYTES_MAX as u64));
+        let output = scope.spawn(move || read_output(stdout, output_bytes_max));
+        let stderr_text = scope.spawn(move || read(stderr, format::MESSAGE_BYTES_MAX as u64));
         // Not reaped yet, so the number stays that of this child until the leash has let go of it.
         let waited = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
         drop(ended);
-        leash.detach();
+        kill_handle.detach();
         waited?;
-        io::Result::Ok((answer.join().unwrap_or(Answer::BrokenOff), complaint.join().unwrap_or_default()))
+        io::Result::Ok((
+            output.join().unwrap_or(CompilerOutput::Incomplete),
+            stderr_text.join().unwrap_or_default(),
+        ))
     })?;
-    Ok(Outcome {
+    Ok(ChildOutcome {
         status: child.wait()?,
-        overdue: overdue.into_inner(),
-        cut: leash.is_cut(),
-        answer,
-        complaint: words::cut(String::from_utf8_lossy(&complaint).into_owned(), words::MESSAGE_BYTES_MAX),
+        timed_out: timed_out.into_inner(),
+        is_killed: kill_handle.is_killed(),
+        output,
+        stderr_text: format::truncate(
+            String::from_utf8_lossy(&stderr_text).into_owned(),
+            format::MESSAGE_BYTES_MAX,
+        ),
     })
 }
 
 /// Reads the length of the code and then the code, into memory that is taken once.
-fn read_answer(pipe: Option<impl Read>, bytes_max: u64) -> Answer {
+fn read_output(pipe: Option<impl Read>, bytes_max: u64) -> CompilerOutput {
     let read = || {
         let mut pipe = pipe?;
         let mut length = [0; 8];
         pipe.read_exact(&mut length).ok()?;
         let length = u64::from_le_bytes(length);
         if length > bytes_max {
-            return Some(Answer::TooLarge(bytes_max));
+            return Some(CompilerOutput::TooLarge(bytes_max));
         }
         let mut code = Vec::new();
         code.try_reserve_exact(length as usize).ok()?;
         pipe.take(length).read_to_end(&mut code).ok()?;
-        (code.len() as u64 == length).then_some(Answer::Code(code))
+        (code.len() as u64 == length).then_some(CompilerOutput::Code(code))
     };
-    read().unwrap_or(Answer::BrokenOff)
+    read().unwrap_or(CompilerOutput::Incomplete)
 }
 
 /// Reads up to so many bytes; one that writes more finds its pipe closed.
@@ -187,25 +198,27 @@ fn read(pipe: Option<impl Read>, bytes_max: u64) -> Vec<u8> {
     bytes
 }
 
-impl Outcome {
+impl ChildOutcome {
     /// Takes the answer of a child that ended well, or words the end of one that did not.
-    fn judge(self, config: &CompilerConfig) -> Result<Vec<u8>, String> {
-        if self.cut {
+    fn into_result(self, config: &CompilerConfig) -> Result<Vec<u8>, String> {
+        if self.is_killed {
             return Err("compiling was given up, because the file changed or the server stops".to_owned());
         }
-        if self.overdue {
+        if self.timed_out {
             return Err(format!(
                 "compiling took longer than its limit of {:?} (the setting compile_timeout)",
                 config.wall
             ));
         }
-        match self.answer {
-            Answer::TooLarge(most) => {
-                return Err(format!("the code that it compiles to is over {}", words::bytes(most)));
+        match self.output {
+            CompilerOutput::TooLarge(most) => {
+                return Err(format!("the code that it compiles to is over {}", format::bytes(most)));
             }
-            Answer::Code(code) if self.status.success() => return Ok(code),
-            Answer::BrokenOff if self.status.success() => return Err("the compiler broke off".to_owned()),
-            Answer::Code(_) | Answer::BrokenOff => {}
+            CompilerOutput::Code(code) if self.status.success() => return Ok(code),
+            CompilerOutput::Incomplete if self.status.success() => {
+                return Err("the compiler broke off".to_owned());
+            }
+            CompilerOutput::Code(_) | CompilerOutput::Incomplete => {}
         }
         let signal = self.status.signal();
         if signal == Some(Signal::XCPU.as_raw()) {
@@ -213,17 +226,17 @@ impl Outcome {
         }
         if ["memory allocation of", "Cannot allocate memory", "os error 12"]
             .iter()
-            .any(|words| self.complaint.contains(words))
+            .any(|words| self.stderr_text.contains(words))
         {
-            let limit = words::bytes(config.memory_bytes);
+            let limit = format::bytes(config.memory_bytes);
             return Err(format!(
                 "compiling took more than its limit of {limit} of memory (the setting compile_memory)"
             ));
         }
-        match (signal, self.complaint.trim()) {
-            (None, complaint) if !complaint.is_empty() => Err(complaint.to_owned()),
-            (_, complaint) => Err(words::bounded(format_args!(
-                "the compiler crashed over it ({}) {complaint}",
+        match (signal, self.stderr_text.trim()) {
+            (None, stderr_text) if !stderr_text.is_empty() => Err(stderr_text.to_owned()),
+            (_, stderr_text) => Err(format::bounded(format_args!(
+                "the compiler crashed over it ({}) {stderr_text}",
                 self.status
             ))),
         }

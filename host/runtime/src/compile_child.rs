@@ -15,11 +15,11 @@ use wasmtime::wasmparser::Parser;
 
 use crate::compile::CompilerConfig;
 use crate::engine::{self, Engines};
+use crate::format;
 use crate::kind::Profile;
 use crate::loader::FILE_BYTES_MAX;
 use crate::pool::MemoryReset;
 use crate::runtime::RuntimeConfig;
-use crate::words;
 
 /// The first argument of the child; the second is its order.
 pub(crate) const SUBCOMMAND: &str = "compile";
@@ -30,7 +30,7 @@ const NICENESS: i32 = 10;
 /// What the child is to do, as one argument of JSON.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Order {
+pub(crate) struct CompileRequest {
     profile: Profile,
     slots: u32,
     guest_memory_bytes: u64,
@@ -41,7 +41,7 @@ pub(crate) struct Order {
     cpu_s: u64,
 }
 
-impl Order {
+impl CompileRequest {
     pub(crate) fn new(
         runtime: &RuntimeConfig,
         engines: &Engines,
@@ -53,7 +53,7 @@ impl Order {
             slots: runtime.slots,
             guest_memory_bytes: runtime.limits.memory_bytes,
             reset: engines.memory_reset(),
-            environment: words::hex(&environment(engines.get(profile))),
+            environment: format::hex(&environment(engines.get(profile))),
             memory_bytes: config.memory_bytes,
             cpu_s: config.cpu.as_secs().max(1),
         }
@@ -65,7 +65,7 @@ impl Order {
         let runtime = RuntimeConfig { slots: self.slots, limits, memory_total_bytes: None };
         let engine = engine::compiler(&runtime, self.profile, self.reset)
             .map_err(|error| format!("failed to make an engine to compile with: {error:#}"))?;
-        if words::hex(&environment(&engine)) == self.environment {
+        if format::hex(&environment(&engine)) == self.environment {
             Ok(engine)
         } else {
             Err("the compiler is not of the same version as the server; restart the server".to_owned())
@@ -87,7 +87,7 @@ impl Order {
 }
 
 /// Writes the order as the child reads it.
-impl std::fmt::Display for Order {
+impl std::fmt::Display for CompileRequest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&serde_json::to_string(self).map_err(|_| std::fmt::Error)?)
     }
@@ -100,15 +100,15 @@ impl std::fmt::Display for Order {
 /// # Errors
 ///
 /// Says in a sentence, which belongs on stderr, why there is no code.
-pub fn compile_child(order: &str) -> Result<(), String> {
+pub fn compile_child(request: &str) -> Result<(), String> {
     let system = |error: io::Error| format!("failed to compile in a child process: {error}");
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(|error| system(error.into()))?;
     nice(NICENESS).map_err(|error| system(error.into()))?;
-    let order: Order = serde_json::from_str(order)
+    let request: CompileRequest = serde_json::from_str(request)
         .map_err(|error| format!("`{SUBCOMMAND}` is for the server to call: {error}"))?;
     // Before the limits: how much address space there is decides on how memories are laid out.
-    let engine = order.engine()?;
-    order.limit()?;
+    let engine = request.engine()?;
+    request.limit()?;
     let mut wasm = Vec::new();
     io::stdin().lock().take(FILE_BYTES_MAX).read_to_end(&mut wasm).map_err(system)?;
     let artifact = precompile(&engine, &wasm)?;
@@ -124,7 +124,7 @@ pub(crate) fn precompile(engine: &Engine, wasm: &[u8]) -> Result<Vec<u8>, String
     } else {
         engine.precompile_module(wasm)
     };
-    compiled.map_err(|error| words::bounded(format_args!("it cannot be compiled for this host: {error:#}")))
+    compiled.map_err(|error| format::bounded(format_args!("it cannot be compiled for this host: {error:#}")))
 }
 
 /// Digests all that decides whether an engine can run what another one has compiled.

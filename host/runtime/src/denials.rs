@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use crate::plugin::Plugin;
-use crate::terms::DirRule;
+use crate::plugin_config::DirRule;
 
 /// Denials of one plugin that are logged; further ones stay silent.
 const DENIALS_MAX: usize = 64;
@@ -21,7 +21,7 @@ pub(crate) struct Denials(Mutex<BTreeSet<String>>);
 impl Denials {
     /// Tells the operator that outgoing HTTP to `origin` was denied, and why; once for each origin.
     pub(crate) fn log_http(&self, plugin: &Plugin, origin: &str, reason: &str) {
-        let origin = crate::words::cut(origin.escape_debug().to_string(), TARGET_BYTES_MAX);
+        let origin = crate::format::truncate(origin.escape_debug().to_string(), TARGET_BYTES_MAX);
         if self.is_news(&origin) {
             let Plugin { name, kind, digest, .. } = plugin;
             let line = format!("http = [\"{origin}\"]");
@@ -34,7 +34,7 @@ impl Denials {
 
     /// Tells the operator that `origin` led to an address that is not public; once for each origin.
     pub(crate) fn log_inner_address(&self, plugin: &Plugin, origin: &str) {
-        let origin = crate::words::cut(origin.escape_debug().to_string(), TARGET_BYTES_MAX);
+        let origin = crate::format::truncate(origin.escape_debug().to_string(), TARGET_BYTES_MAX);
         // The same origin may be denied for want of a rule as well, before its manifest is changed.
         if self.is_news(&format!("{origin} inside")) {
             let Plugin { name, kind, digest, .. } = plugin;
@@ -79,7 +79,7 @@ impl Denials {
         if self.is_news(&format!("full {}", folder.display())) {
             let Plugin { name, kind, digest, .. } = plugin;
             let (folder, free, reserve) =
-                (folder.display(), crate::words::bytes(free), crate::words::bytes(reserve));
+                (folder.display(), crate::format::bytes(free), crate::format::bytes(reserve));
             tracing::warn!(
                 plugin = %name, %kind, %digest,
                 "guests write no more to the folder {folder}: {free} are free on its volume, and {reserve} stay so"

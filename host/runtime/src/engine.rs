@@ -14,16 +14,16 @@ use crate::pool::{self, MemoryReset};
 use crate::runtime::{RuntimeConfig, RuntimeError};
 
 /// Bytes of stack of a roomy guest. Interpreters call themselves deeply; what is not used costs nothing.
-const ROOMY_STACK_BYTES: usize = 2 << 20;
+const ON_DEMAND_STACK_BYTES: usize = 2 << 20;
 /// Bytes of it that wasm may use; the rest is for calls to the host.
-const ROOMY_WASM_STACK_BYTES: usize = 1 << 20;
+const ON_DEMAND_WASM_STACK_BYTES: usize = 1 << 20;
 
 /// The engines, one for each profile. Clones share them.
 #[derive(Clone)]
 pub(crate) struct Engines {
     pooled: Engine,
     reset: MemoryReset,
-    roomy: Arc<OnceLock<Engine>>,
+    on_demand: Arc<OnceLock<Engine>>,
     reservation: Reservation,
     pooled_memory_bytes_max: u64,
 }
@@ -35,7 +35,7 @@ impl Engines {
         Ok(Self {
             pooled,
             reset,
-            roomy: Arc::default(),
+            on_demand: Arc::default(),
             reservation: pool::reservation(config.slots, &config.limits),
             pooled_memory_bytes_max: pool::memory_bytes_max(&config.limits) as u64,
         })
@@ -45,8 +45,8 @@ impl Engines {
     pub(crate) fn get(&self, profile: Profile) -> &Engine {
         match profile {
             Profile::Pooled => &self.pooled,
-            Profile::Roomy => self.roomy.get_or_init(|| {
-                let settings = roomy_settings(self.reservation);
+            Profile::OnDemand => self.on_demand.get_or_init(|| {
+                let settings = on_demand_settings(self.reservation);
                 Engine::new(&settings).expect("it sets nothing aside, so nothing can be missing")
             }),
         }
@@ -59,7 +59,7 @@ impl Engines {
 
     /// Returns the profile for a guest that was found to need `profile` and has this memory limit.
     pub(crate) fn profile_for(&self, profile: Profile, memory_bytes: u64) -> Profile {
-        if memory_bytes > self.pooled_memory_bytes_max { Profile::Roomy } else { profile }
+        if memory_bytes > self.pooled_memory_bytes_max { Profile::OnDemand } else { profile }
     }
 
     /// Returns how the memories of small guests are made clean.
@@ -70,8 +70,8 @@ impl Engines {
     /// Moves the epoch of every engine, so that guests that compute give their threads back.
     pub(crate) fn increment_epoch(&self) {
         self.pooled.increment_epoch();
-        if let Some(roomy) = self.roomy.get() {
-            roomy.increment_epoch();
+        if let Some(on_demand) = self.on_demand.get() {
+            on_demand.increment_epoch();
         }
     }
 }
@@ -80,7 +80,7 @@ impl Engines {
 pub(crate) fn wasm_stack_bytes(profile: Profile) -> usize {
     match profile {
         Profile::Pooled => WASM_STACK_BYTES,
-        Profile::Roomy => ROOMY_WASM_STACK_BYTES,
+        Profile::OnDemand => ON_DEMAND_WASM_STACK_BYTES,
     }
 }
 
@@ -104,7 +104,9 @@ pub(crate) fn compiler(
 ) -> wasmtime::Result<Engine> {
     match profile {
         Profile::Pooled => Engine::new(&code_settings(config, reset)),
-        Profile::Roomy => Engine::new(&roomy_settings(pool::reservation(config.slots, &config.limits))),
+        Profile::OnDemand => {
+            Engine::new(&on_demand_settings(pool::reservation(config.slots, &config.limits)))
+        }
     }
 }
 
@@ -133,15 +135,15 @@ fn code_settings(config: &RuntimeConfig, reset: MemoryReset) -> Config {
     settings
 }
 
-fn roomy_settings(reservation: Reservation) -> Config {
+fn on_demand_settings(reservation: Reservation) -> Config {
     let mut settings = Config::new();
     settings
         .allocation_strategy(InstanceAllocationStrategy::OnDemand)
         .memory_reservation(reservation.memory_bytes)
         .memory_guard_size(reservation.guard_bytes)
         .memory_init_cow(true)
-        .async_stack_size(ROOMY_STACK_BYTES)
-        .max_wasm_stack(ROOMY_WASM_STACK_BYTES)
+        .async_stack_size(ON_DEMAND_STACK_BYTES)
+        .max_wasm_stack(ON_DEMAND_WASM_STACK_BYTES)
         .wasm_exceptions(true)
         .wasm_gc(false);
     add_common(&mut settings);
@@ -165,7 +167,7 @@ mod tests {
     #[test]
     fn memories_can_be_given_back_where_touched_pages_are_not_told() {
         let config = RuntimeConfig { slots: 8, limits: Limits::default(), memory_total_bytes: None };
-        Engine::new(&settings(&config, MemoryReset::GivenBack)).unwrap();
+        Engine::new(&settings(&config, MemoryReset::Decommit)).unwrap();
     }
 
     #[test]
@@ -174,10 +176,10 @@ mod tests {
             let limits = Limits { memory_bytes, ..Limits::default() };
             let engines =
                 Engines::new(&RuntimeConfig { slots: 1, limits, memory_total_bytes: None }).unwrap();
-            assert!(!engines.get(Profile::Roomy).is_pulley());
+            assert!(!engines.get(Profile::OnDemand).is_pulley());
         }
         // So many slots that less is reserved for each.
-        Engine::new(&roomy_settings(pool::reservation(200_000, &Limits::default()))).unwrap();
+        Engine::new(&on_demand_settings(pool::reservation(200_000, &Limits::default()))).unwrap();
     }
 
     #[test]
@@ -187,8 +189,8 @@ mod tests {
                 .unwrap();
         let clone = engines.clone();
         engines.increment_epoch();
-        assert!(engines.roomy.get().is_none());
-        assert!(Engine::same(clone.get(Profile::Roomy), engines.get(Profile::Roomy)));
+        assert!(engines.on_demand.get().is_none());
+        assert!(Engine::same(clone.get(Profile::OnDemand), engines.get(Profile::OnDemand)));
     }
 
     #[test]
@@ -198,7 +200,7 @@ mod tests {
                 .unwrap();
         let default = Limits::default().memory_bytes;
         assert_eq!(engines.profile_for(Profile::Pooled, default), Profile::Pooled);
-        assert_eq!(engines.profile_for(Profile::Pooled, default + 1), Profile::Roomy);
-        assert_eq!(engines.profile_for(Profile::Roomy, 1), Profile::Roomy);
+        assert_eq!(engines.profile_for(Profile::Pooled, default + 1), Profile::OnDemand);
+        assert_eq!(engines.profile_for(Profile::OnDemand, 1), Profile::OnDemand);
     }
 }

@@ -14,8 +14,8 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::OFlags;
 
 use crate::files::granted::{Identity, granted_identity};
+use crate::format;
 use crate::loader::FILE_BYTES_MAX;
-use crate::words;
 
 /// Plugins of one folder; what comes after them in the order of names is left out.
 pub(crate) const PLUGINS_MAX: usize = 10_000;
@@ -24,31 +24,31 @@ pub(crate) const PLUGINS_MAX: usize = 10_000;
 ///
 /// A guess: longer than a copy pauses between two writes, shorter than a person waits. A copy that
 /// pauses for longer is rejected as cut short, and looked at again when it goes on.
-pub(crate) const SETTLE: Duration = Duration::from_millis(300);
+pub(crate) const DEBOUNCE: Duration = Duration::from_millis(300);
 
 /// What the system says of one plugin; two that are equal are the same file, unchanged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Fingerprint {
-    wasm: Stamp,
+    wasm: FileStamp,
     /// Of the manifest beside it, if there is one.
-    manifest: Option<Stamp>,
+    manifest: Option<FileStamp>,
     /// The schema that the manifest names, once it was read, and what the system says of it.
-    schema: Option<(PathBuf, Option<Stamp>)>,
+    schema: Option<(PathBuf, Option<FileStamp>)>,
     /// The folders that the manifest grants, once it was read, and what lies there.
     granted: Vec<(PathBuf, Option<Identity>)>,
 }
 
 /// What the system says of one file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stamp {
-    Found(Found),
+enum FileStamp {
+    FileMetadata(FileMetadata),
     /// It says no more than why it cannot say more, by the number of the error: the file is a link to itself,
     /// lies behind a file that is no folder, or may not be looked at. That concerns this file and no other.
     Unreadable(Option<i32>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Found {
+struct FileMetadata {
     device: u64,
     inode: u64,
     size_bytes: u64,
@@ -58,24 +58,24 @@ struct Found {
 
 /// Why a file gave no bytes.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Unread {
+pub(crate) enum ReadError {
     /// It is not the one that was looked at any more.
     Changed,
     /// It cannot be a plugin, for this reason.
-    Refused(String),
+    Unusable(String),
 }
 
 impl Fingerprint {
     /// Looks at a plugin, and at what an earlier look learned that it needs; `None` if there is no such
     /// plugin, or a link to nowhere.
     pub(crate) fn of(path: &Path, earlier: Option<&Self>) -> Option<Self> {
-        Self::of_draft(path, path, earlier)
+        Self::with_draft(path, path, earlier)
     }
 
     /// Looks at a draft of a plugin, and at what lies beside its file.
-    pub(crate) fn of_draft(draft: &Path, file: &Path, earlier: Option<&Self>) -> Option<Self> {
-        let wasm = stamp(draft)?;
-        let manifest = stamp(&file.with_extension("toml"));
+    pub(crate) fn with_draft(draft: &Path, file: &Path, earlier: Option<&Self>) -> Option<Self> {
+        let wasm = file_stamp(draft)?;
+        let manifest = file_stamp(&file.with_extension("toml"));
         let new = Self { wasm, manifest, schema: None, granted: Vec::new() };
         let new = new.with_schema(earlier.and_then(Self::schema));
         Some(match earlier {
@@ -94,22 +94,24 @@ impl Fingerprint {
     }
 
     /// Forgets the folders that are granted if they are not to be looked at.
-    pub(crate) fn without_granted_if(self, is_far: bool) -> Self {
-        if is_far { Self { granted: Vec::new(), ..self } } else { self }
+    pub(crate) fn without_remote_granted(self, is_remote: bool) -> Self {
+        if is_remote { Self { granted: Vec::new(), ..self } } else { self }
     }
 
     /// Looks at a schema as well.
     pub(crate) fn with_schema(self, schema: Option<&Path>) -> Self {
-        Self { schema: schema.map(|path| (path.to_owned(), stamp(path))), ..self }
+        Self { schema: schema.map(|path| (path.to_owned(), file_stamp(path))), ..self }
     }
 
     /// Says whether this is a file that was looked at before it got its name, and what lies beside it has
     /// stayed the same since.
     pub(crate) fn is_renamed(&self, draft: &Self) -> bool {
-        let unchanged = |stamp| match stamp {
+        let unchanged = |file_stamp| match file_stamp {
             // A new name is a change of its own.
-            Stamp::Found(found) => Stamp::Found(Found { changed: (0, 0), ..found }),
-            unreadable @ Stamp::Unreadable(_) => unreadable,
+            FileStamp::FileMetadata(found) => {
+                FileStamp::FileMetadata(FileMetadata { changed: (0, 0), ..found })
+            }
+            unreadable @ FileStamp::Unreadable(_) => unreadable,
         };
         unchanged(self.wasm) == unchanged(draft.wasm)
             && (&self.manifest, &self.schema, &self.granted)
@@ -123,25 +125,25 @@ impl Fingerprint {
 
     pub(crate) fn size_bytes(&self) -> u64 {
         match self.wasm {
-            Stamp::Found(Found { size_bytes, .. }) => size_bytes,
-            Stamp::Unreadable(_) => 0,
+            FileStamp::FileMetadata(FileMetadata { size_bytes, .. }) => size_bytes,
+            FileStamp::Unreadable(_) => 0,
         }
     }
 
     /// Says whether the last change was long enough ago, by the clock of this host. If the clock of
     /// a remote file system is ahead, it is not, and the file has to be watched for a while.
-    pub(crate) fn is_settled(&self) -> bool {
-        let schema = self.schema.as_ref().and_then(|(_, stamp)| *stamp);
+    pub(crate) fn is_stable(&self) -> bool {
+        let schema = self.schema.as_ref().and_then(|(_, file_stamp)| *file_stamp);
         let newest = [Some(self.wasm), self.manifest, schema].into_iter().flatten();
-        let found = newest.filter_map(|stamp| match stamp {
-            Stamp::Found(found) => Some(found),
-            Stamp::Unreadable(_) => None,
+        let found = newest.filter_map(|file_stamp| match file_stamp {
+            FileStamp::FileMetadata(found) => Some(found),
+            FileStamp::Unreadable(_) => None,
         });
         found.flat_map(|found| [found.modified, found.changed]).all(|(s, ns)| {
             let at = u64::try_from(s).ok().zip(u64::try_from(ns).ok());
             let at =
                 at.map(|(s, ns)| SystemTime::UNIX_EPOCH + Duration::new(s, 0) + Duration::from_nanos(ns));
-            at.is_some_and(|at| at.elapsed().is_ok_and(|age| age >= SETTLE))
+            at.is_some_and(|at| at.elapsed().is_ok_and(|age| age >= DEBOUNCE))
         })
     }
 }
@@ -201,24 +203,24 @@ pub(crate) fn identity(folder: &Path) -> Option<(u64, u64)> {
 /// # Errors
 ///
 /// Tells whether it changed before or while it was read, or cannot be a plugin.
-pub(crate) fn read(path: &Path, looked_at: &Fingerprint) -> Result<Vec<u8>, Unread> {
+pub(crate) fn read(path: &Path, expected: &Fingerprint) -> Result<Vec<u8>, ReadError> {
     let failed = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => Unread::Changed,
-        _ => Unread::Refused(format!("failed to read the file: {error}")),
+        io::ErrorKind::NotFound => ReadError::Changed,
+        _ => ReadError::Unusable(format!("failed to read the file: {error}")),
     };
     let file = open(path).map_err(failed)?;
-    if looked_at.size_bytes() > FILE_BYTES_MAX {
-        let limit = words::bytes(FILE_BYTES_MAX);
-        return Err(Unread::Refused(format!("the file is larger than {limit}")));
+    if expected.size_bytes() > FILE_BYTES_MAX {
+        let limit = format::bytes(FILE_BYTES_MAX);
+        return Err(ReadError::Unusable(format!("the file is larger than {limit}")));
     }
-    if stamp_of(&file.metadata().map_err(failed)?) != looked_at.wasm {
-        return Err(Unread::Changed);
+    if stamp_from(&file.metadata().map_err(failed)?) != expected.wasm {
+        return Err(ReadError::Changed);
     }
     let mut bytes = Vec::new();
     (&file).take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
-    let is_whole = bytes.len() as u64 == looked_at.size_bytes();
-    let is_same = Fingerprint::of(path, Some(looked_at)).as_ref() == Some(looked_at);
-    if is_whole && is_same { Ok(bytes) } else { Err(Unread::Changed) }
+    let is_whole = bytes.len() as u64 == expected.size_bytes();
+    let is_same = Fingerprint::of(path, Some(expected)).as_ref() == Some(expected);
+    if is_whole && is_same { Ok(bytes) } else { Err(ReadError::Changed) }
 }
 
 /// Opens a regular file. Opening a pipe would wait for somebody to write to it, and opening a device can set
@@ -236,16 +238,16 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
 }
 
 /// Looks at a file; `None` if it is not there.
-fn stamp(path: &Path) -> Option<Stamp> {
+fn file_stamp(path: &Path) -> Option<FileStamp> {
     match path.metadata() {
-        Ok(metadata) => Some(stamp_of(&metadata)),
+        Ok(metadata) => Some(stamp_from(&metadata)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => Some(Stamp::Unreadable(error.raw_os_error())),
+        Err(error) => Some(FileStamp::Unreadable(error.raw_os_error())),
     }
 }
 
-fn stamp_of(metadata: &Metadata) -> Stamp {
-    Stamp::Found(Found {
+fn stamp_from(metadata: &Metadata) -> FileStamp {
+    FileStamp::FileMetadata(FileMetadata {
         device: metadata.dev(),
         inode: metadata.ino(),
         size_bytes: metadata.len(),
@@ -283,11 +285,11 @@ mod tests {
     #[test]
     fn a_file_that_changed_since_it_was_looked_at_is_not_read() {
         let (_folder, path) = file();
-        let looked_at = look(&path);
+        let expected = look(&path);
         OpenOptions::new().append(true).open(&path).unwrap().write_all(b"more").unwrap();
-        assert_eq!(read(&path, &looked_at), Err(Unread::Changed));
+        assert_eq!(read(&path, &expected), Err(ReadError::Changed));
         fs::remove_file(&path).unwrap();
-        assert_eq!(read(&path, &looked_at), Err(Unread::Changed));
+        assert_eq!(read(&path, &expected), Err(ReadError::Changed));
     }
 
     #[test]
@@ -310,11 +312,11 @@ mod tests {
         let file = File::options().append(true).open(&path).unwrap();
         let written = file.metadata().unwrap().modified().unwrap();
         file.set_modified(written + Duration::from_secs(3_600)).unwrap();
-        assert!(!look(&path).is_settled());
+        assert!(!look(&path).is_stable());
         let mut old = look(&path);
-        let Stamp::Found(found) = &mut old.wasm else { panic!("it can be looked at") };
+        let FileStamp::FileMetadata(found) = &mut old.wasm else { panic!("it can be looked at") };
         (found.modified, found.changed) = ((1_000_000_000, 0), (1_000_000_000, 0));
-        assert!(old.is_settled());
+        assert!(old.is_stable());
     }
 
     #[test]
@@ -322,7 +324,7 @@ mod tests {
         let (_folder, path) = file();
         File::options().append(true).open(&path).unwrap().set_len(FILE_BYTES_MAX + 1).unwrap();
         let refusal = read(&path, &look(&path)).unwrap_err();
-        assert_eq!(refusal, Unread::Refused("the file is larger than 128 MiB".to_owned()));
+        assert_eq!(refusal, ReadError::Unusable("the file is larger than 128 MiB".to_owned()));
     }
 
     #[test]

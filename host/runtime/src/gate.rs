@@ -19,8 +19,8 @@ use crate::fetch;
 use crate::http_calls::HttpCalls;
 use crate::kept::BODY_CHUNK_BYTES;
 use crate::plugin::Plugin;
+use crate::plugin_config::HttpRule;
 use crate::request_span::RequestSpan;
-use crate::terms::HttpRule;
 
 /// A future on the heap, as wasmtime-wasi-http takes it.
 type Boxed<T> = Box<dyn Future<Output = T> + Send>;
@@ -49,7 +49,7 @@ impl WasiHttpHooks for Gate {
         _: Driver,
     ) -> Boxed<Result<(Response<WasiBody>, Driver), Error>> {
         let plugin = Arc::clone(&self.plugin);
-        let admitted = match admit(request.uri(), &plugin.terms.permissions.http) {
+        let admitted = match admit(request.uri(), &plugin.config.permissions.http) {
             Ok(admitted) => admitted,
             Err(refusal) => {
                 if let Refusal::Denied { origin, reason } = &refusal {

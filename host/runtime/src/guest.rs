@@ -16,9 +16,9 @@ use crate::limiter::Limiter;
 use crate::memory::{Account, Hold};
 use crate::place::{HostCall, Place};
 use crate::plugin::Plugin;
+use crate::plugin_config::PluginConfig;
 use crate::program::{Answer, LastWords, ProgramInput};
 use crate::surroundings;
-use crate::terms::Terms;
 
 /// Timers, streams and other handles that one guest may hold at once.
 pub(crate) const HANDLES_MAX: usize = 1_024;
@@ -110,7 +110,7 @@ impl Guest {
         Self {
             run,
             limiter: Limiter::new(&account),
-            call_bytes_max: call_bytes_max(&plugin.terms.limits, matches!(wasi, Wasi::Module(_))),
+            call_bytes_max: call_bytes_max(&plugin.config.limits, matches!(wasi, Wasi::Module(_))),
             account,
             files,
             plugin: Arc::clone(plugin),
@@ -132,7 +132,7 @@ impl Guest {
     /// Counts what the host keeps for the handles of a component. Those of a guest that has neither HTTP nor folders
     /// are timers and streams of its log, which keep nothing.
     fn count_handles(&mut self) {
-        if self.http.is_none() && self.plugin.terms.permissions.dirs.is_empty() {
+        if self.http.is_none() && self.plugin.config.permissions.dirs.is_empty() {
             return;
         }
         if self.uncounted_calls > 0 {
@@ -190,7 +190,7 @@ fn with_folders(mut wasi: WasiCtx, plugin: &Plugin) -> WasiCtx {
 
 /// Opens the account of a guest.
 fn account(plugin: &Plugin, input_bytes: usize, hold: Arc<Hold>) -> Arc<Account> {
-    Arc::new(Account::new(plugin.terms.limits.memory_bytes, input_bytes as u64, hold))
+    Arc::new(Account::new(plugin.config.limits.memory_bytes, input_bytes as u64, hold))
 }
 
 /// Returns the bytes that one call may hand to the host. A core module may write as much of a file at once
@@ -208,7 +208,7 @@ fn program(
     input: ProgramInput,
     account: &Arc<Account>,
 ) -> (WasiCtxBuilder, Program) {
-    let Terms { limits, permissions, .. } = &*plugin.terms;
+    let PluginConfig { limits, permissions, .. } = &*plugin.config;
     let program = Program { answer: Answer::new(limits.output_bytes, account), last_words: LastWords::new() };
     let Program { answer, last_words } = &program;
     (surroundings::of_program(run, input, &permissions.env, answer, last_words), program)
@@ -217,7 +217,7 @@ fn program(
 impl WasiView for Guest {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         if let Wasi::Later = self.wasi {
-            let env = &self.plugin.terms.permissions.env;
+            let env = &self.plugin.config.permissions.env;
             let wasi = surroundings::of_task(&self.run.host, env).build();
             self.wasi = Wasi::Component(Box::new(with_folders(wasi, &self.plugin)));
         }

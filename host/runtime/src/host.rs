@@ -9,10 +9,10 @@ use wasmill_model::Progress;
 use wasmtime::Result;
 
 use crate::bindings::wasmill::task::{failures, run};
+use crate::format;
 use crate::guest::Guest;
 use crate::outcome::HostFault;
 use crate::place::HostCall;
-use crate::words;
 
 /// Bytes kept of the note of a progress.
 const NOTE_BYTES_MAX: usize = 256;
@@ -29,13 +29,13 @@ impl run::Host for Guest {
 
     fn progress(&mut self, fraction: f64, note: String) -> Result<()> {
         let fraction = if fraction.is_nan() { 0.0 } else { fraction.clamp(0.0, 1.0) };
-        self.run.host.progress(Progress { fraction, note: words::cut(note, NOTE_BYTES_MAX) });
+        self.run.host.progress(Progress { fraction, note: format::truncate(note, NOTE_BYTES_MAX) });
         Ok(())
     }
 
     async fn save(&mut self, state: Vec<u8>) -> Result<Result<(), String>> {
-        if state.len() as u64 > self.plugin.terms.limits.checkpoint_bytes {
-            let limit = words::bytes(self.plugin.terms.limits.checkpoint_bytes);
+        if state.len() as u64 > self.plugin.config.limits.checkpoint_bytes {
+            let limit = format::bytes(self.plugin.config.limits.checkpoint_bytes);
             let refusal = format!("the checkpoint of {} bytes is over its limit of {limit}", state.len());
             return Ok(Err(refusal));
         }

@@ -22,7 +22,7 @@ pub struct HttpCall {
     /// Whether the head of the response is here, and its body is being read.
     pub has_head: bool,
     /// When the request was sent.
-    pub began: Instant,
+    pub started_at: Instant,
 }
 
 /// Takes the call off the list when it is dropped.
@@ -37,7 +37,8 @@ impl HttpCalls {
     pub(crate) fn begin(self: &Arc<Self>, method: &str, origin: String) -> UnderWay {
         let mut calls = self.lock();
         let number = calls.last().map_or(0, |(number, _)| number + 1);
-        let call = HttpCall { method: method.to_owned(), origin, has_head: false, began: Instant::now() };
+        let call =
+            HttpCall { method: method.to_owned(), origin, has_head: false, started_at: Instant::now() };
         calls.push((number, call));
         UnderWay { calls: Arc::clone(self), number }
     }

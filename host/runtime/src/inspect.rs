@@ -9,15 +9,15 @@ use wasmtime::wasmparser::types::Types;
 use wasmtime::wasmparser::{BinaryReaderError, Validator, WasmFeatures};
 
 use crate::capacity::{MEMORIES_PER_INSTANCE, TABLE_ELEMENTS, TABLES_PER_INSTANCE};
-use crate::code::MAIN;
 use crate::engine::Engines;
+use crate::format;
 use crate::instance::START;
 use crate::kind::{PluginKind, Profile};
 use crate::limiter::ELEMENT_BYTES;
-use crate::names::Names;
+use crate::linked_plugin::MAIN;
+use crate::name_list::NameList;
 use crate::pool::CORE_INSTANCES_PER_COMPONENT;
 use crate::survey::Survey;
-use crate::words;
 
 /// The export that makes a component a plugin of our world.
 const ENTRY: &str = "run-task";
@@ -104,9 +104,9 @@ pub(crate) struct Inspection {
     pub(crate) kind: PluginKind,
     pub(crate) profile: Profile,
     /// The names of what it imports: `wasi:io/poll@0.2.6`, or `module.name` for a core module.
-    pub(crate) imports: Names,
+    pub(crate) imports: NameList,
     /// The names of what it exports.
-    pub(crate) exports: Names,
+    pub(crate) exports: NameList,
     /// Bytes of its memories before it has done anything.
     pub(crate) memory_bytes: u64,
     /// Bytes of its tables, likewise.
@@ -125,7 +125,7 @@ impl Inspection {
             return Ok(());
         }
         let what = if self.table_bytes == 0 { "memory is" } else { "memory and tables are" };
-        let [start, limit] = [start_bytes, limits.memory_bytes].map(words::bytes);
+        let [start, limit] = [start_bytes, limits.memory_bytes].map(format::bytes);
         Err(format!("its {what} {start} before it does anything; its limit `memory` is {limit}"))
     }
 }
@@ -143,11 +143,11 @@ pub(crate) fn inspect(engines: &Engines, bytes: &[u8]) -> Result<Inspection, Str
         if survey.is_component { component_kind(&survey, &types) } else { module_kind(&survey) }
     });
     let kind =
-        kind.map_err(|found| format!("{}; {WHAT_FITS}", words::cut(found, words::MESSAGE_BYTES_MAX)))?;
-    let profile = if fits_pools(engines, &survey) { needed } else { Profile::Roomy };
+        kind.map_err(|found| format!("{}; {WHAT_FITS}", format::truncate(found, format::MESSAGE_BYTES_MAX)))?;
+    let profile = if fits_pools(engines, &survey) { needed } else { Profile::OnDemand };
     let Survey { imports, exports, memory_bytes, table_elements_total, .. } = survey;
     let table_bytes = table_elements_total.saturating_mul(ELEMENT_BYTES as u64);
-    let (imports, exports) = (Names::of(imports), Names::of(exports));
+    let (imports, exports) = (NameList::of(imports), NameList::of(exports));
     Ok(Inspection { kind, profile, imports, exports, memory_bytes, table_bytes })
 }
 
@@ -180,8 +180,8 @@ fn validate(engines: &Engines, bytes: &[u8]) -> Result<(Profile, Types), String>
     if let Ok(types) = with(Profile::Pooled) {
         return Ok((Profile::Pooled, types));
     }
-    match with(Profile::Roomy) {
-        Ok(types) => Ok((Profile::Roomy, types)),
+    match with(Profile::OnDemand) {
+        Ok(types) => Ok((Profile::OnDemand, types)),
         Err(error) => {
             let found = unsupported(&Survey::of_as_much_as_possible(bytes), &error);
             Err(found.map_or_else(|| damaged(&error), |found| format!("{found}; {WHAT_FITS}")))
@@ -282,7 +282,7 @@ fn check_component_imports(survey: &Survey, types: &Types) -> Result<(), String>
         }
     });
     let Some(missing) = missing else { return Ok(()) };
-    let missing = words::cut(missing, NAMES_BYTES_MAX);
+    let missing = format::truncate(missing, NAMES_BYTES_MAX);
     let on_offer = PACKAGES.map(|package| package.trim_end_matches('/')).join(", ");
     Err(format!("it imports {missing}, which nothing here provides; on offer are {on_offer}"))
 }
@@ -394,7 +394,7 @@ fn check_imports(survey: &Survey) -> Result<(), String> {
             listed(&survey.imports)
         )
     } else {
-        let foreign = words::cut(foreign.clone(), NAMES_BYTES_MAX);
+        let foreign = format::truncate(foreign.clone(), NAMES_BYTES_MAX);
         format!("the core module imports {foreign}, which nothing here provides")
     })
 }

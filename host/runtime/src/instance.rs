@@ -12,9 +12,9 @@ use wasmtime_wasi::p2::bindings::CommandPre;
 
 use crate::bindings::PluginPre;
 use crate::bindings::parking::{self, ParkingPluginPre};
-use crate::code::Code;
 use crate::guest::{Guest, HANDLES_MAX};
 use crate::handed;
+use crate::linked_plugin::LinkedPlugin;
 use crate::memory::Hold;
 use crate::outcome::{self, Exit, HostFault, Stage};
 use crate::plugin::Plugin;
@@ -36,11 +36,11 @@ pub(crate) async fn run(plugin: &Arc<Plugin>, mut run: Run, hold: Arc<Hold>) -> 
     let handed = if run.hand_over { Some(run.host.handed().await?) } else { None };
     plugin.folders.check().await.map_err(|reason| host_fault(HostFault(reason)))?;
     let answer = match &plugin.code {
-        Code::Task(code) => {
+        LinkedPlugin::Task(code) => {
             hand_over(&mut run, handed);
             run_task(code, plugin, run, hold).await?
         }
-        Code::Parking(code) => {
+        LinkedPlugin::Parking(code) => {
             hand_over(&mut run, handed);
             match Box::pin(run_step(code, plugin, run, hold)).await? {
                 RunStep::Done(answer) => answer,
@@ -48,16 +48,16 @@ pub(crate) async fn run(plugin: &Arc<Plugin>, mut run: Run, hold: Arc<Hold>) -> 
             }
         }
         // On the heap, so that the many small runs do not carry the size of these.
-        Code::Command(code) => {
+        LinkedPlugin::Command(code) => {
             let input = program_input(plugin, &mut run, handed)?;
             Box::pin(run_command(code, plugin, run, input, hold)).await?
         }
-        Code::Module(code) => {
+        LinkedPlugin::Module(code) => {
             let input = program_input(plugin, &mut run, handed)?;
             Box::pin(run_module(code, plugin, run, input, hold)).await?
         }
     };
-    outcome::check_format(&answer, plugin.terms.output)?;
+    outcome::check_format(&answer, plugin.config.output)?;
     Ok(RunStep::Done(answer))
 }
 
@@ -75,7 +75,7 @@ async fn run_task(
     hold: Arc<Hold>,
 ) -> Result<String, Failure> {
     let start = Instant::now();
-    let limits = &plugin.terms.limits;
+    let limits = &plugin.config.limits;
     let input = run.input.take();
     let input_bytes = input.as_ref().map_or(0, String::len);
     let guest = Guest::task(plugin, run, input_bytes, hold);
@@ -98,7 +98,7 @@ async fn run_step(
     mut run: Run,
     hold: Arc<Hold>,
 ) -> Result<RunStep, Failure> {
-    let limits = &plugin.terms.limits;
+    let limits = &plugin.config.limits;
     let input = run.input.take();
     let state = run.host.restore().await.map_err(|reason| host_fault(HostFault(reason)))?;
     let start = Instant::now();
@@ -178,7 +178,7 @@ fn program_input(
     run: &mut Run,
     handed: Option<Vec<Handed>>,
 ) -> Result<ProgramInput, Failure> {
-    let mut input = ProgramInput::read(run.input.take().as_deref(), &plugin.terms.permissions.env)?;
+    let mut input = ProgramInput::read(run.input.take().as_deref(), &plugin.config.permissions.env)?;
     handed::behind(&mut input, &handed.unwrap_or_default());
     Ok(input)
 }
@@ -196,7 +196,7 @@ fn answer(called: wasmtime::Result<Exit>, stage: Stage, guest: &Guest) -> Result
     };
     outcome::exited(exit, guest)?;
     let answer = program.answer.take();
-    let bytes_max = guest.plugin.terms.limits.output_bytes;
+    let bytes_max = guest.plugin.config.limits.output_bytes;
     // What is no UTF-8 grows when it is replaced.
     if answer.len() as u64 > bytes_max || program.answer.has_overflowed() {
         return Err(outcome::too_large(None, bytes_max));

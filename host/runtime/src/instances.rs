@@ -31,7 +31,7 @@ pub struct InstanceInfo {
     /// What kind of plugin that is.
     pub kind: PluginKind,
     /// Whether it was made outside of the pools.
-    pub is_roomy: bool,
+    pub is_on_demand: bool,
     /// How long ago the run was begun.
     pub age: Duration,
     /// What it does.
@@ -143,15 +143,15 @@ impl Entry {
             plugin: plugin.name.clone(),
             digest: Arc::clone(&plugin.digest),
             kind: plugin.kind,
-            is_roomy: plugin.profile == Profile::Roomy,
+            is_on_demand: plugin.profile == Profile::OnDemand,
             age: seen.age,
             state: seen.state,
             cpu: seen.cpu,
             memory_bytes: hold.used(),
             tables_bytes: seen.tables_bytes,
-            memory_bytes_max: plugin.terms.limits.memory_bytes,
+            memory_bytes_max: plugin.config.limits.memory_bytes,
             http: hold.place().http_if_any().map(|calls| calls.list()).unwrap_or_default(),
-            has_files: !plugin.terms.permissions.dirs.is_empty(),
+            has_files: !plugin.config.permissions.dirs.is_empty(),
         }
     }
 }

@@ -43,7 +43,7 @@ pub(crate) enum Profile {
     Pooled,
     /// Instances made on demand, images mapped copy-on-write, wasm exceptions: for interpreters and
     /// other guests that are too large or too demanding for the pools.
-    Roomy,
+    OnDemand,
 }
 
 impl Profile {
@@ -51,7 +51,7 @@ impl Profile {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Pooled => "pooled",
-            Self::Roomy => "roomy",
+            Self::OnDemand => "on-demand",
         }
     }
 }

@@ -16,26 +16,26 @@ mod threads;
 mod ticker;
 
 mod check;
-mod keeper;
 mod kept;
 mod registry;
 mod request_span;
 mod upload;
+mod watcher;
 
 mod cache;
 mod compile;
 mod compile_child;
-mod figures;
 mod folder;
-mod leash;
+mod kill_handle;
+mod load_stats;
 mod loader;
 mod manifest;
+mod plugin_config;
 mod schema;
-mod terms;
 
-mod code;
 mod inspect;
-mod names;
+mod linked_plugin;
+mod name_list;
 mod plugin;
 mod survey;
 
@@ -65,28 +65,30 @@ mod fetch;
 mod gate;
 mod http_calls;
 
-mod words;
+mod format;
 
 pub use cache::CacheConfig;
-pub use capacity::{Affordable, affordable_slots};
+pub use capacity::{SlotCapacity, slot_capacity};
 pub use check::check;
 pub use compile::CompilerConfig;
 pub use compile_child::compile_child;
-pub use figures::LoadFigures;
 pub use files::descriptors::{CLIENT_DESCRIPTORS, OWN_DESCRIPTORS, guest_descriptors};
 pub use files::grants::ProtectedPath;
 pub use http_calls::HttpCall;
 pub use instances::InstanceInfo;
-pub use keeper::{OnChange, Watch};
 pub use kind::PluginKind;
+pub use load_stats::LoadStats;
 pub use machine_memory::machine_memory_bytes;
-pub use names::Names;
+pub use name_list::NameList;
 pub use place::{HostCall, InstanceState};
 pub use plugin::InputCheck;
+pub use plugin_config::{
+    DirRule, HttpRule, MaxLimits, OutputFormat, Permissions, PluginConfig, RetryPolicy, ScheduleConfig,
+};
 pub use pool::MemoryReset;
-pub use registry::{NotReady, PluginFacts, PluginInfo, PluginSource, PluginState};
-pub use runtime::{MemoryUsage, PluginsConfig, PoolUsage, Runtime, RuntimeConfig, RuntimeError};
-pub use samples::{GuestSample, GuestSampling};
+pub use registry::{NotReadyError, PluginDetails, PluginInfo, PluginSource, PluginState};
+pub use runtime::{LoaderConfig, MemoryUsage, PoolUsage, Runtime, RuntimeConfig, RuntimeError};
+pub use samples::{GuestSample, GuestSampler};
 pub use schema::{InputBudget, InputSchema, Violation};
-pub use terms::{Ceilings, DirRule, HttpRule, OutputFormat, Permissions, Retry, ScheduleTerms, Terms};
-pub use upload::{Removed, UploadError, Uploaded};
+pub use upload::{RemoveOutcome, UploadError, UploadOutcome};
+pub use watcher::{OnChange, WatchMode};

@@ -15,26 +15,26 @@ use wasmtime::Module;
 use wasmtime::component::Component;
 
 use crate::cache::{Cache, EntryName};
-use crate::code::{Artifact, Code, Linkers};
 use crate::compile::Compiler;
 use crate::compile_child::environment;
 use crate::denials::Denials;
 use crate::engine::Engines;
-use crate::figures::Figures;
 use crate::files::descriptors::Descriptors;
 use crate::files::granted::GrantedFolders;
 use crate::files::grants::Grants;
-use crate::folder::{self, Fingerprint, Unread};
+use crate::folder::{self, Fingerprint, ReadError};
+use crate::format;
 use crate::inspect::{Inspection, inspect};
+use crate::kill_handle::KillHandle;
 use crate::kind::{PluginKind, Profile};
-use crate::leash::Leash;
+use crate::linked_plugin::{Artifact, LinkedPlugin, Linkers};
+use crate::load_stats::LoadCounters;
 use crate::manifest;
 use crate::memory::Demand;
 use crate::plugin::{InputCheck, Plugin};
-use crate::registry::{PluginFacts, PluginInfo, PluginSource, PluginState};
+use crate::plugin_config::{MaxLimits, PluginConfig};
+use crate::registry::{PluginDetails, PluginInfo, PluginSource, PluginState};
 use crate::samples::Samples;
-use crate::terms::{Ceilings, Terms};
-use crate::words;
 
 /// The largest file that is read.
 pub(crate) const FILE_BYTES_MAX: u64 = 128 << 20;
@@ -45,7 +45,7 @@ pub(crate) struct Loaded {
     /// Present if the state is `Ready`.
     pub(crate) plugin: Option<Arc<Plugin>>,
     /// The file as it was looked at, with the schema and the folders that its manifest names.
-    pub(crate) looked_at: Option<Fingerprint>,
+    pub(crate) fingerprint: Option<Fingerprint>,
 }
 
 /// What a file needs to become a plugin.
@@ -55,23 +55,23 @@ pub(crate) struct Loader {
     pub(crate) compiler: Compiler,
     /// `None` if it is not wanted or cannot be had.
     pub(crate) cache: Option<Cache>,
-    /// The terms of a plugin without a manifest.
-    pub(crate) terms: Arc<Terms>,
+    /// The config of a plugin without a manifest.
+    pub(crate) default_config: Arc<PluginConfig>,
     /// The most that a manifest may ask for.
-    pub(crate) ceilings: Ceilings,
+    pub(crate) max_limits: MaxLimits,
     /// The folders that plugins were granted, and those that none can be.
     pub(crate) grants: Grants,
     pub(crate) descriptors: Descriptors,
     pub(crate) connector: Arc<Connector>,
     pub(crate) samples: Arc<Samples>,
-    pub(crate) figures: Figures,
+    pub(crate) counters: LoadCounters,
     /// Checks of inputs, by the names of built-in plugins.
     pub(crate) input_checks: &'static [(&'static str, InputCheck)],
 }
 
 /// Refuses a file that is another than its manifest names.
-fn check_pin(terms: &Terms, digest: &str) -> Result<(), String> {
-    match &terms.sha256 {
+fn check_pin(config: &PluginConfig, digest: &str) -> Result<(), String> {
+    match &config.sha256 {
         Some(pinned) if pinned != digest => {
             Err(format!("its manifest is for the file with the SHA-256 {pinned}, and this one has {digest}"))
         }
@@ -86,74 +86,83 @@ impl Loader {
         &self,
         name: &str,
         path: &Path,
-        looked_at: &Fingerprint,
-        leash: &Leash,
+        fingerprint: &Fingerprint,
+        kill_handle: &KillHandle,
     ) -> Option<Loaded> {
         let source = PluginSource::File(path.to_owned());
         let reason = match name.parse() {
             Err(error @ InvalidPluginName) => error.to_string(),
-            Ok(name) => match folder::read(path, looked_at) {
+            Ok(name) => match folder::read(path, fingerprint) {
                 Ok(bytes) => {
                     // Before it is read: what changes from now on is another look.
                     let (schema, folders) = manifest::needs(&path.with_extension("toml"));
-                    let looked_at = looked_at.clone().with_schema(schema.as_deref());
-                    let looked_at = Some(looked_at.with_granted(folders.into_iter()));
-                    let loaded = self.load(&name, source, &bytes, leash);
+                    let fingerprint = fingerprint.clone().with_schema(schema.as_deref());
+                    let fingerprint = Some(fingerprint.with_granted(folders.into_iter()));
+                    let loaded = self.load(&name, source, &bytes, kill_handle);
                     // A mount that hangs must not hang the watch over all plugins.
-                    let is_far = loaded.plugin.as_ref().is_some_and(|plugin| plugin.folders.are_far());
-                    let looked_at = looked_at.map(|looked_at| looked_at.without_granted_if(is_far));
-                    return (!leash.is_cut()).then_some(Loaded { looked_at, ..loaded });
+                    let is_remote = loaded.plugin.as_ref().is_some_and(|plugin| plugin.folders.are_remote());
+                    let fingerprint =
+                        fingerprint.map(|fingerprint| fingerprint.without_remote_granted(is_remote));
+                    return (!kill_handle.is_killed()).then_some(Loaded { fingerprint, ..loaded });
                 }
-                Err(Unread::Changed) => return None,
-                Err(Unread::Refused(reason)) => reason,
+                Err(ReadError::Changed) => return None,
+                Err(ReadError::Unusable(reason)) => reason,
             },
         };
-        self.figures.loaded(false);
+        self.counters.loaded(false);
         let info = PluginInfo {
             digest: None,
-            size_bytes: looked_at.size_bytes(),
+            size_bytes: fingerprint.size_bytes(),
             compile_ms: 0,
             state: PluginState::Rejected(reason),
             ..PluginInfo::compiling(name, source)
         };
-        Some(Loaded { info, plugin: None, looked_at: None })
+        Some(Loaded { info, plugin: None, fingerprint: None })
     }
 
     /// Makes a plugin of bytes that are part of the binary.
     pub(crate) fn load_built_in(&self, name: &str, wasm: &[u8]) -> Loaded {
         match name.parse() {
-            Ok(name) => self.load(&name, PluginSource::BuiltIn, wasm, &Leash::default()),
+            Ok(name) => self.load(&name, PluginSource::BuiltIn, wasm, &KillHandle::default()),
             Err(error @ InvalidPluginName) => {
                 let state = PluginState::Rejected(error.to_string());
                 let info = PluginInfo { state, ..PluginInfo::compiling(name, PluginSource::BuiltIn) };
-                Loaded { info, plugin: None, looked_at: None }
+                Loaded { info, plugin: None, fingerprint: None }
             }
         }
     }
 
     /// Makes a plugin of bytes.
-    pub(crate) fn load(&self, name: &PluginName, source: PluginSource, wasm: &[u8], leash: &Leash) -> Loaded {
+    pub(crate) fn load(
+        &self,
+        name: &PluginName,
+        source: PluginSource,
+        wasm: &[u8],
+        kill_handle: &KillHandle,
+    ) -> Loaded {
         let start = Instant::now();
-        let digest: Arc<str> = words::hex(&Sha256::digest(wasm)).into();
+        let digest: Arc<str> = format::hex(&Sha256::digest(wasm)).into();
         // A compiler or linker that panics over a hostile file refuses it and harms nothing else.
-        let made = catch_unwind(AssertUnwindSafe(|| self.make(name, &source, &digest, wasm, leash)))
+        let made = catch_unwind(AssertUnwindSafe(|| self.make(name, &source, &digest, wasm, kill_handle)))
             .unwrap_or_else(|_| Err("the host gave up on it".to_owned()));
-        let (plugin, facts, state) = match made {
-            Ok((plugin, facts)) => (Some(Arc::new(plugin)), Some(Arc::new(facts)), PluginState::Ready),
-            Err(reason) => (None, None, PluginState::Rejected(words::cut(reason, words::MESSAGE_BYTES_MAX))),
+        let (plugin, details, state) = match made {
+            Ok((plugin, details)) => (Some(Arc::new(plugin)), Some(Arc::new(details)), PluginState::Ready),
+            Err(reason) => {
+                (None, None, PluginState::Rejected(format::truncate(reason, format::MESSAGE_BYTES_MAX)))
+            }
         };
-        if !leash.is_cut() {
-            self.figures.loaded(plugin.is_some());
+        if !kill_handle.is_killed() {
+            self.counters.loaded(plugin.is_some());
         }
         let info = PluginInfo {
-            facts,
+            details,
             digest: Some(digest.to_string()),
             size_bytes: wasm.len() as u64,
             compile_ms: u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
             state,
             ..PluginInfo::compiling(name.as_str(), source)
         };
-        Loaded { info, plugin, looked_at: None }
+        Loaded { info, plugin, fingerprint: None }
     }
 
     fn make(
@@ -162,19 +171,19 @@ impl Loader {
         source: &PluginSource,
         digest: &Arc<str>,
         wasm: &[u8],
-        leash: &Leash,
-    ) -> Result<(Plugin, PluginFacts), String> {
-        let terms = self.terms(source)?;
-        check_pin(&terms, digest)?;
+        kill_handle: &KillHandle,
+    ) -> Result<(Plugin, PluginDetails), String> {
+        let config = self.config(source)?;
+        check_pin(&config, digest)?;
         let inspection = inspect(&self.engines, wasm)?;
-        inspection.check_memory(&terms.limits)?;
+        inspection.check_memory(&config.limits)?;
         let Inspection { kind, profile, imports, exports, .. } = inspection;
-        let profile = self.engines.profile_for(profile, terms.limits.memory_bytes);
-        let code = self.code(kind, profile, digest, wasm, leash)?;
-        let folders = Arc::new(GrantedFolders::open(&terms.permissions.dirs)?);
+        let profile = self.engines.profile_for(profile, config.limits.memory_bytes);
+        let code = self.code(kind, profile, digest, wasm, kill_handle)?;
+        let folders = Arc::new(GrantedFolders::open(&config.permissions.dirs)?);
         self.grants.claim(name.as_str(), &folders)?;
-        let is_roomy = profile == Profile::Roomy;
-        let facts = PluginFacts { kind, is_roomy, imports, exports, terms: Arc::clone(&terms) };
+        let is_on_demand = profile == Profile::OnDemand;
+        let details = PluginDetails { kind, is_on_demand, imports, exports, config: Arc::clone(&config) };
         let (name, digest) = (name.clone(), Arc::clone(digest));
         let (connector, samples) = (Arc::clone(&self.connector), Arc::clone(&self.samples));
         let descriptors = self.descriptors.clone();
@@ -187,7 +196,7 @@ impl Loader {
             kind,
             profile,
             code,
-            terms,
+            config,
             folders,
             descriptors,
             connector,
@@ -196,20 +205,20 @@ impl Loader {
             denials,
             input_check,
         };
-        Ok((plugin, facts))
+        Ok((plugin, details))
     }
 
-    /// Returns the terms a plugin runs on: those of the manifest beside its file, if there is one.
-    fn terms(&self, source: &PluginSource) -> Result<Arc<Terms>, String> {
+    /// Returns the config a plugin runs on: those of the manifest beside its file, if there is one.
+    fn config(&self, source: &PluginSource) -> Result<Arc<PluginConfig>, String> {
         match source {
-            PluginSource::BuiltIn => Ok(Arc::clone(&self.terms)),
-            PluginSource::File(path) => self.terms_beside(path),
+            PluginSource::BuiltIn => Ok(Arc::clone(&self.default_config)),
+            PluginSource::File(path) => self.config_beside(path),
         }
     }
 
-    /// Returns the terms of the manifest beside a file, or those of a plugin that has none.
-    pub(crate) fn terms_beside(&self, file: &Path) -> Result<Arc<Terms>, String> {
-        manifest::read(&file.with_extension("toml"), &self.terms, &self.ceilings)
+    /// Returns the config of the manifest beside a file, or those of a plugin that has none.
+    pub(crate) fn config_beside(&self, file: &Path) -> Result<Arc<PluginConfig>, String> {
+        manifest::read(&file.with_extension("toml"), &self.default_config, &self.max_limits)
     }
 
     /// Returns linked code, from the cache if it is there and fits.
@@ -219,8 +228,8 @@ impl Loader {
         profile: Profile,
         digest: &str,
         wasm: &[u8],
-        leash: &Leash,
-    ) -> Result<Code, String> {
+        kill_handle: &KillHandle,
+    ) -> Result<LinkedPlugin, String> {
         let environment = environment(self.engines.get(profile));
         let entry = EntryName::new(digest, &environment, profile.as_str());
         if let Some(cache) = &self.cache
@@ -228,16 +237,16 @@ impl Loader {
         {
             match self.artifact(kind, profile, &code) {
                 Ok(artifact) => {
-                    self.figures.found_in_cache();
+                    self.counters.found_in_cache();
                     return self.linkers.link(kind, profile, &artifact);
                 }
                 Err(_) => cache.forget(entry),
             }
         }
         let start = Instant::now();
-        let code = self.compiler.compile(&self.engines, profile, wasm, leash);
-        if !leash.is_cut() {
-            self.figures.compiled(start.elapsed());
+        let code = self.compiler.compile(&self.engines, profile, wasm, kill_handle);
+        if !kill_handle.is_killed() {
+            self.counters.compiled(start.elapsed());
         }
         let code = code?;
         let artifact = self.artifact(kind, profile, &code)?;
@@ -261,6 +270,6 @@ impl Loader {
             PluginKind::Module => unsafe { Module::deserialize(engine, code) }.map(Artifact::Module),
         };
         artifact
-            .map_err(|error| words::bounded(format_args!("it cannot be compiled for this host: {error:#}")))
+            .map_err(|error| format::bounded(format_args!("it cannot be compiled for this host: {error:#}")))
     }
 }

@@ -19,9 +19,9 @@ use wasmill_model::{ATTEMPTS_MAX, Backoff, InvalidDuration, InvalidRate, RetryOn
 use self::allow::Allow;
 use self::schedule::ScheduleWish;
 use crate::folder;
+use crate::format;
+use crate::plugin_config::{MaxLimits, OutputFormat, PluginConfig, RetryPolicy};
 use crate::schema::InputSchema;
-use crate::terms::{Ceilings, OutputFormat, Retry, Terms};
-use crate::words;
 
 /// The largest manifest.
 const MANIFEST_BYTES_MAX: u64 = 64 << 10;
@@ -35,18 +35,22 @@ const DESCRIPTION_BYTES_MAX: usize = 1 << 10;
 /// # Errors
 ///
 /// Says in a sentence what is wrong, and where in the file.
-pub(crate) fn read(path: &Path, defaults: &Arc<Terms>, ceilings: &Ceilings) -> Result<Arc<Terms>, String> {
+pub(crate) fn read(
+    path: &Path,
+    defaults: &Arc<PluginConfig>,
+    max_limits: &MaxLimits,
+) -> Result<Arc<PluginConfig>, String> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let terms = match read_text(path, MANIFEST_BYTES_MAX) {
+    let config = match read_text(path, MANIFEST_BYTES_MAX) {
         Ok(None) => return Ok(Arc::clone(defaults)),
         Ok(Some(text)) => {
             let folder = path.parent().unwrap_or(Path::new(""));
-            parse(&text).and_then(|manifest| manifest.settle(folder, defaults, ceilings))
+            parse(&text).and_then(|manifest| manifest.settle(folder, defaults, max_limits))
         }
         Err(reason) => Err(reason),
     };
-    let refuse = |reason| words::bounded(format_args!("its manifest {name} is not valid: {reason}"));
-    terms.map(Arc::new).map_err(refuse)
+    let refuse = |reason| format::bounded(format_args!("its manifest {name} is not valid: {reason}"));
+    config.map(Arc::new).map_err(refuse)
 }
 
 /// Returns where the schema lies that the manifest at `path` names, and the folders that it grants, whether they
@@ -145,25 +149,30 @@ fn place(text: &str, offset: usize) -> String {
 }
 
 impl Manifest {
-    fn settle(self, folder: &Path, defaults: &Terms, ceilings: &Ceilings) -> Result<Terms, String> {
+    fn settle(
+        self,
+        folder: &Path,
+        defaults: &PluginConfig,
+        max_limits: &MaxLimits,
+    ) -> Result<PluginConfig, String> {
         let Self { description, sha256, output, limits: wishes, retry, allow, input, schedule } = self;
         if description.as_ref().is_some_and(|text| text.len() > DESCRIPTION_BYTES_MAX) {
             return Err(format!("description is longer than {DESCRIPTION_BYTES_MAX} bytes"));
         }
         let sha256 = sha256.as_deref().map(check_digest).transpose()?;
-        let mut terms = Terms { description, sha256, ..defaults.clone() };
+        let mut config = PluginConfig { description, sha256, ..defaults.clone() };
         if let Some(output) = output {
-            terms.output = match output {
+            config.output = match output {
                 Output::Text => OutputFormat::Text,
                 Output::Json => OutputFormat::Json,
             };
         }
-        wishes.grant(&mut terms, ceilings)?;
-        terms.retry = retry.check()?;
-        terms.permissions = allow.check()?;
-        terms.schema = input.schema.map(|file| read_schema(folder, &file)).transpose()?;
-        terms.schedule = schedule.map(|wish| wish.check(terms.schema.as_ref())).transpose()?;
-        Ok(terms)
+        wishes.grant(&mut config, max_limits)?;
+        config.retry = retry.check()?;
+        config.permissions = allow.check()?;
+        config.schema = input.schema.map(|file| read_schema(folder, &file)).transpose()?;
+        config.schedule = schedule.map(|wish| wish.check(config.schema.as_ref())).transpose()?;
+        Ok(config)
     }
 }
 
@@ -177,38 +186,38 @@ fn check_digest(digest: &str) -> Result<String, String> {
 }
 
 impl Wishes {
-    fn grant(self, terms: &mut Terms, ceilings: &Ceilings) -> Result<(), String> {
-        let limits = &mut terms.limits;
+    fn grant(self, config: &mut PluginConfig, max_limits: &MaxLimits) -> Result<(), String> {
+        let limits = &mut config.limits;
         if let Some(wish) = self.memory {
-            limits.memory_bytes = bytes("memory", wish, 64 << 10, "memory_max", ceilings.memory_bytes)?;
+            limits.memory_bytes = bytes("memory", wish, 64 << 10, "memory_max", max_limits.memory_bytes)?;
         }
         if let Some(wish) = self.output {
-            limits.output_bytes = bytes("output", wish, 1, "output_max", ceilings.output_bytes)?;
+            limits.output_bytes = bytes("output", wish, 1, "output_max", max_limits.output_bytes)?;
         }
         if let Some(wish) = self.logs {
-            limits.log_bytes = bytes("logs", wish, 0, "log_tail_max", ceilings.log_bytes)?;
+            limits.log_bytes = bytes("logs", wish, 0, "log_tail_max", max_limits.log_bytes)?;
         }
         if let Some(wish) = self.disk {
-            limits.disk_bytes = bytes("disk", wish, 0, "disk_max", ceilings.disk_bytes)?;
+            limits.disk_bytes = bytes("disk", wish, 0, "disk_max", max_limits.disk_bytes)?;
         }
         if let Some(Span(wish)) = self.timeout {
-            limits.timeout = duration("timeout", wish, "timeout_max", Some(ceilings.timeout))?;
+            limits.timeout = duration("timeout", wish, "timeout_max", Some(max_limits.timeout))?;
         }
         if let Some(Span(wish)) = self.cpu {
-            limits.cpu = Some(duration("cpu", wish, "cpu_max", ceilings.cpu)?);
+            limits.cpu = Some(duration("cpu", wish, "cpu_max", max_limits.cpu)?);
         }
         if let Some(wish) = self.concurrency {
-            terms.concurrency = Some(concurrency(wish, ceilings.concurrency)?);
+            config.concurrency = Some(concurrency(wish, max_limits.concurrency)?);
         }
         if let Some(wish) = self.rate {
             let rate = wish.parse().map_err(|error: InvalidRate| format!("limits.rate: {error}"))?;
-            terms.rate = Some(rate);
+            config.rate = Some(rate);
         }
         if let Some(wish) = self.waiting {
             if wish == 0 {
                 return Err("limits.waiting must be at least 1, or no task would be accepted".to_owned());
             }
-            terms.waiting_max = Some(wish);
+            config.waiting_max = Some(wish);
         }
         Ok(())
     }
@@ -217,13 +226,13 @@ impl Wishes {
 fn bytes(name: &str, wish: ByteSize, least: u64, ceiling: &str, most: u64) -> Result<u64, String> {
     let asked = wish.as_u64();
     if asked > most {
-        let (asked, most) = (words::bytes(asked), words::bytes(most));
+        let (asked, most) = (format::bytes(asked), format::bytes(most));
         return Err(format!(
             "limits.{name} asks for {asked}, and the ceiling of this host, {ceiling}, is {most}"
         ));
     }
     if asked < least {
-        return Err(format!("limits.{name} must be at least {}", words::bytes(least)));
+        return Err(format!("limits.{name} must be at least {}", format::bytes(least)));
     }
     Ok(asked)
 }
@@ -252,7 +261,7 @@ fn concurrency(wish: u32, most: Option<u32>) -> Result<u32, String> {
 }
 
 impl RetryWish {
-    fn check(self) -> Result<Retry, String> {
+    fn check(self) -> Result<RetryPolicy, String> {
         if self.max_attempts.is_some_and(|attempts| !(1..=ATTEMPTS_MAX).contains(&attempts)) {
             return Err(format!("retry.max_attempts must be from 1 to {ATTEMPTS_MAX}"));
         }
@@ -262,7 +271,7 @@ impl RetryWish {
         });
         let on = self.on.map(|words| RetryOn::of(words.iter().map(String::as_str)));
         let on = on.transpose().map_err(|error| format!("retry.on: {error}"))?.unwrap_or_default();
-        Ok(Retry { attempts_max: self.max_attempts, backoff: backoff.transpose()?, on })
+        Ok(RetryPolicy { attempts_max: self.max_attempts, backoff: backoff.transpose()?, on })
     }
 }
 
@@ -294,7 +303,7 @@ fn read_text(path: &Path, bytes_max: u64) -> Result<Option<String>, String> {
     let mut text = String::new();
     file.take(bytes_max + 1).read_to_string(&mut text).map_err(failed)?;
     if text.len() as u64 > bytes_max {
-        return Err(format!("it is larger than {}", words::bytes(bytes_max)));
+        return Err(format!("it is larger than {}", format::bytes(bytes_max)));
     }
     Ok(Some(text))
 }
@@ -306,11 +315,11 @@ mod tests {
     use wasmill_model::Limits;
 
     use super::*;
-    use crate::terms::HttpRule;
+    use crate::plugin_config::HttpRule;
 
-    fn settle(text: &str) -> Result<Terms, String> {
-        let defaults = Terms::default();
-        parse(text)?.settle(Path::new("/nowhere"), &defaults, &Ceilings::of(&Limits::default()))
+    fn settle(text: &str) -> Result<PluginConfig, String> {
+        let defaults = PluginConfig::default();
+        parse(text)?.settle(Path::new("/nowhere"), &defaults, &MaxLimits::of(&Limits::default()))
     }
 
     fn refusal(text: &str) -> String {
@@ -319,12 +328,12 @@ mod tests {
 
     #[test]
     fn an_empty_manifest_changes_nothing() {
-        assert_eq!(settle("").unwrap(), Terms::default());
+        assert_eq!(settle("").unwrap(), PluginConfig::default());
     }
 
     #[test]
     fn everything_that_can_be_asked_for_is_carried() {
-        let terms = settle(
+        let config = settle(
             r#"
             description = "Thumbnails from a URL"
             sha256 = "E3B0C44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -350,19 +359,19 @@ mod tests {
             "#,
         )
         .unwrap();
-        let limits = &terms.limits;
-        assert_eq!(terms.description.as_deref(), Some("Thumbnails from a URL"));
+        let limits = &config.limits;
+        assert_eq!(config.description.as_deref(), Some("Thumbnails from a URL"));
         let digest = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-        assert_eq!(terms.sha256.as_deref(), Some(digest));
+        assert_eq!(config.sha256.as_deref(), Some(digest));
         assert_eq!((limits.memory_bytes, limits.output_bytes, limits.log_bytes), (1 << 20, 2 << 10, 1 << 10));
         assert_eq!(limits.disk_bytes, 3 << 20);
-        assert_eq!((limits.timeout, terms.concurrency), (Duration::from_secs(5), Some(50)));
+        assert_eq!((limits.timeout, config.concurrency), (Duration::from_secs(5), Some(50)));
         assert_eq!(limits.cpu, Some(Duration::from_secs(3)));
-        assert_eq!((terms.rate.map(|rate| rate.starts), terms.waiting_max), (Some(100), Some(1_000)));
-        assert_eq!(terms.output, OutputFormat::Json);
-        assert_eq!(terms.retry.attempts_max, Some(3));
-        assert_eq!(terms.retry.on.words(), ["io", "memory-limit"]);
-        let backoff = terms.retry.backoff.unwrap();
+        assert_eq!((config.rate.map(|rate| rate.starts), config.waiting_max), (Some(100), Some(1_000)));
+        assert_eq!(config.output, OutputFormat::Json);
+        assert_eq!(config.retry.attempts_max, Some(3));
+        assert_eq!(config.retry.on.words(), ["io", "memory-limit"]);
+        let backoff = config.retry.backoff.unwrap();
         assert_eq!((backoff.most, backoff.jitter), (Duration::from_secs(60), 0.1));
         let rule = HttpRule {
             scheme: "https".to_owned(),
@@ -370,9 +379,9 @@ mod tests {
             port: 8443,
             path_prefix: "/img/".to_owned(),
         };
-        assert_eq!(terms.permissions.http, [rule]);
-        assert_eq!(terms.permissions.env["REGION"], "eu");
-        assert!(!terms.permissions.dirs[0].write);
+        assert_eq!(config.permissions.http, [rule]);
+        assert_eq!(config.permissions.env["REGION"], "eu");
+        assert!(!config.permissions.dirs[0].write);
     }
 
     #[test]
@@ -396,12 +405,14 @@ mod tests {
             let reason = refusal(&format!("[limits]\n{wish}"));
             assert!(numbers.iter().all(|number| reason.contains(number)), "{reason}");
         }
-        let idle = Ceilings { cpu: Some(Duration::from_secs(30)), ..Ceilings::of(&Limits::default()) };
-        let reason = parse("limits.cpu = \"31s\"").unwrap().settle(Path::new(""), &Terms::default(), &idle);
+        let idle = MaxLimits { cpu: Some(Duration::from_secs(30)), ..MaxLimits::of(&Limits::default()) };
+        let reason =
+            parse("limits.cpu = \"31s\"").unwrap().settle(Path::new(""), &PluginConfig::default(), &idle);
         let reason = reason.unwrap_err();
         assert!(reason.contains("asks for 31s") && reason.contains("cpu_max, is 30s"), "{reason}");
-        let few = Ceilings { concurrency: Some(3), ..Ceilings::of(&Limits::default()) };
-        let reason = parse("limits.concurrency = 4").unwrap().settle(Path::new(""), &Terms::default(), &few);
+        let few = MaxLimits { concurrency: Some(3), ..MaxLimits::of(&Limits::default()) };
+        let reason =
+            parse("limits.concurrency = 4").unwrap().settle(Path::new(""), &PluginConfig::default(), &few);
         let reason = reason.unwrap_err();
         assert!(reason.contains("asks for 4") && reason.contains("is 3"), "{reason}");
     }
@@ -435,8 +446,8 @@ mod tests {
     fn a_manifest_that_is_no_readable_file_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.toml");
-        let read = || read(&path, &Arc::default(), &Ceilings::of(&Limits::default()));
-        assert_eq!(*read().unwrap(), Terms::default());
+        let read = || read(&path, &Arc::default(), &MaxLimits::of(&Limits::default()));
+        assert_eq!(*read().unwrap(), PluginConfig::default());
         std::fs::write(&path, " ".repeat(100 << 10)).unwrap();
         assert!(read().unwrap_err().contains("a.toml is not valid: it is larger than 64 KiB"));
         std::fs::write(&path, [0xff, 0xfe]).unwrap();

@@ -14,12 +14,12 @@ use wasmtime_wasi_http::FieldMapError;
 use crate::backtrace::Backtrace;
 use crate::bindings::wasmill::task::failures;
 use crate::engine;
+use crate::format;
 use crate::guest::{Guest, HANDLES_MAX};
 use crate::kept::FIELDS_BYTES_MAX;
 use crate::memory::{Evicted, Hold};
 use crate::plugin::Plugin;
-use crate::terms::OutputFormat;
-use crate::words;
+use crate::plugin_config::OutputFormat;
 
 /// The host could not do what the guest asked for; the guest is not to blame.
 #[derive(Debug, thiserror::Error)]
@@ -90,23 +90,23 @@ pub(crate) fn reported(failure: failures::Failure, guest: &Guest) -> Failure {
     if guest.files.disk.has_refused() && cause != Cause::InvalidInput {
         return out_of_disk(&message, guest);
     }
-    Failure::new(cause, words::cut(message, words::MESSAGE_BYTES_MAX))
+    Failure::new(cause, format::truncate(message, format::MESSAGE_BYTES_MAX))
 }
 
 /// Words the failure of a run that wrote more than its limit and came to an end over it.
 fn out_of_disk(end: &str, guest: &Guest) -> Failure {
-    let limit = words::bytes(guest.plugin.terms.limits.disk_bytes);
+    let limit = format::bytes(guest.plugin.config.limits.disk_bytes);
     let message = format!(
         "the guest wrote more to its folders than its limit `disk` of {limit} (limits.disk of the manifest, else \
          the setting disk), then ended: {end}"
     );
-    Failure::new(Cause::DiskLimit, words::cut(message, words::MESSAGE_BYTES_MAX))
+    Failure::new(Cause::DiskLimit, format::truncate(message, format::MESSAGE_BYTES_MAX))
 }
 
 /// Words the failure of a result that is too large.
 pub(crate) fn too_large(bytes: Option<u64>, bytes_max: u64) -> Failure {
     let size = bytes.map_or_else(|| "larger than it may be".to_owned(), |bytes| format!("{bytes} bytes"));
-    let limit = words::bytes(bytes_max);
+    let limit = format::bytes(bytes_max);
     let message = format!(
         "the result is {size}; its limit `output` is {limit} (limits.output of the manifest, else the setting \
          output)"
@@ -122,7 +122,7 @@ pub(crate) fn check_size(output: String, limits: &Limits) -> Result<String, Fail
 
 /// Words the failure of a step whose state is too large to be kept.
 pub(crate) fn state_too_large(bytes: u64, bytes_max: u64) -> Failure {
-    let limit = words::bytes(bytes_max);
+    let limit = format::bytes(bytes_max);
     let message =
         format!("the state of the parked task is {bytes} bytes; the limit of a checkpoint is {limit}");
     Failure::new(Cause::OutputLimit, message)
@@ -156,7 +156,7 @@ pub(crate) fn exited(exit: Exit, guest: &Guest) -> Result<(), Failure> {
         "" => format!("{ended} and wrote nothing to stderr"),
         last_words => format!("{ended}; the end of its stderr:\n{last_words}"),
     };
-    Err(Failure::new(exit.cause(), words::cut(message, words::MESSAGE_BYTES_MAX)))
+    Err(Failure::new(exit.cause(), format::truncate(message, format::MESSAGE_BYTES_MAX)))
 }
 
 /// Says that a guest was refused memory, for one that then ended by itself.
@@ -181,7 +181,7 @@ pub(crate) fn check_format(answer: &str, format: OutputFormat) -> Result<(), Fai
 
 /// Words the failure of a run that wasmtime ended.
 pub(crate) fn ended(error: &Error, stage: Stage, guest: &Guest) -> Failure {
-    let output_bytes_max = guest.plugin.terms.limits.output_bytes;
+    let output_bytes_max = guest.plugin.config.limits.output_bytes;
     if guest.program.as_ref().is_some_and(|program| program.answer.has_overflowed()) {
         return too_large(None, output_bytes_max);
     }
@@ -193,7 +193,7 @@ pub(crate) fn ended(error: &Error, stage: Stage, guest: &Guest) -> Failure {
         return Failure::new(exit.cause(), message);
     }
     if let Some(HostFault(reason)) = error.downcast_ref() {
-        return Failure::new(Cause::HostFault, words::bounded(reason));
+        return Failure::new(Cause::HostFault, format::bounded(reason));
     }
     if let Some(CallRefused(reason)) = error.downcast_ref() {
         return Failure::new(Cause::CallLimit, reason.clone());
@@ -211,7 +211,7 @@ pub(crate) fn ended(error: &Error, stage: Stage, guest: &Guest) -> Failure {
         return out_of_memory(error, guest);
     }
     if let Some(FieldMapError::TotalSizeTooBig) = error.downcast_ref() {
-        let limit = words::bytes(FIELDS_BYTES_MAX as u64);
+        let limit = format::bytes(FIELDS_BYTES_MAX as u64);
         let message = format!("the header fields of one request take more than the limit of {limit}");
         return Failure::new(Cause::CallLimit, message);
     }
@@ -227,7 +227,7 @@ pub(crate) fn ended(error: &Error, stage: Stage, guest: &Guest) -> Failure {
     }
     let guest_was_on_the_stack = error.is::<WasmBacktrace>();
     if guest_was_on_the_stack && is_out_of_copying(error) {
-        let limit = words::bytes(guest.call_bytes_max as u64);
+        let limit = format::bytes(guest.call_bytes_max as u64);
         let message = format!(
             "one call of the guest handed the host more than its limit of {limit}, \
              which is the larger one of the limits `output` and checkpoint, and some more"
@@ -239,18 +239,18 @@ pub(crate) fn ended(error: &Error, stage: Stage, guest: &Guest) -> Failure {
     }
     match stage {
         Stage::Starting => {
-            Failure::new(Cause::HostFault, words::bounded(format_args!("failed to start: {error:#}")))
+            Failure::new(Cause::HostFault, format::bounded(format_args!("failed to start: {error:#}")))
         }
         Stage::Running if is_out_of_copying(error) => too_large(None, output_bytes_max),
         Stage::Running => {
-            Failure::new(Cause::Trap, words::bounded(format_args!("the result cannot be read: {error:#}")))
+            Failure::new(Cause::Trap, format::bounded(format_args!("the result cannot be read: {error:#}")))
         }
     }
 }
 
 /// Names the memory limit of a guest, and what sets it.
 fn memory_limit(guest: &Guest) -> String {
-    let limit = words::bytes(guest.account.bytes_max());
+    let limit = format::bytes(guest.account.bytes_max());
     format!("its limit `memory` of {limit} (limits.memory of the manifest, else the setting memory)")
 }
 
@@ -266,28 +266,28 @@ fn overdrawn(guest: &Guest) -> Failure {
 fn out_of_memory(error: &Error, guest: &Guest) -> Failure {
     let end = error.root_cause();
     let message = format!("the guest asked for more than {}, then ended: {end}", memory_limit(guest));
-    Failure::new(Cause::MemoryLimit, words::cut(message, words::MESSAGE_BYTES_MAX))
+    Failure::new(Cause::MemoryLimit, format::truncate(message, format::MESSAGE_BYTES_MAX))
 }
 
 fn trap_message(error: &Error, guest: &Guest) -> String {
     let reason: &dyn fmt::Display = match error.downcast_ref::<Trap>() {
         Some(Trap::StackOverflow) => {
-            let most = words::bytes(engine::wasm_stack_bytes(guest.plugin.profile) as u64);
+            let most = format::bytes(engine::wasm_stack_bytes(guest.plugin.profile) as u64);
             &format!("stack overflow: the guest called itself too deeply for its stack of {most}")
         }
         Some(trap) => trap,
         None => &error.root_cause(),
     };
     match error.downcast_ref::<WasmBacktrace>() {
-        Some(backtrace) => words::bounded(format_args!("{reason}{}", Backtrace(backtrace))),
-        None => words::bounded(reason),
+        Some(backtrace) => format::bounded(format_args!("{reason}{}", Backtrace(backtrace))),
+        None => format::bounded(reason),
     }
 }
 
 /// Has a run put back that the host has no memory for, and lets its plugin learn from it.
 pub(crate) fn evicted(plugin: &Plugin, host: &dyn RunHost, hold: &Hold, evicted: Evicted) -> Failure {
     host.evicted();
-    plugin.demand.learn_more(hold, evicted, plugin.terms.limits.memory_bytes);
+    plugin.demand.learn_more(hold, evicted, plugin.config.limits.memory_bytes);
     Failure::new(Cause::HostFault, evicted.to_string())
 }
 

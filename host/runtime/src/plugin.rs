@@ -5,14 +5,14 @@ use std::sync::Arc;
 use wasmill_egress::Connector;
 use wasmill_model::PluginName;
 
-use crate::code::Code;
 use crate::denials::Denials;
 use crate::files::descriptors::Descriptors;
 use crate::files::granted::GrantedFolders;
 use crate::kind::{PluginKind, Profile};
+use crate::linked_plugin::LinkedPlugin;
 use crate::memory::Demand;
+use crate::plugin_config::PluginConfig;
 use crate::samples::Samples;
-use crate::terms::Terms;
 
 /// Says what is wrong with the JSON text of an input, which is `null` if there is none. It must be quick: it is
 /// called for each task that is submitted.
@@ -25,8 +25,8 @@ pub(crate) struct Plugin {
     pub(crate) digest: Arc<str>,
     pub(crate) kind: PluginKind,
     pub(crate) profile: Profile,
-    pub(crate) code: Code,
-    pub(crate) terms: Arc<Terms>,
+    pub(crate) code: LinkedPlugin,
+    pub(crate) config: Arc<PluginConfig>,
     /// The folders that its guests see.
     pub(crate) folders: Arc<GrantedFolders>,
     /// What all guests may hold open together.

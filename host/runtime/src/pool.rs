@@ -26,21 +26,21 @@ pub(crate) const CORE_INSTANCES_PER_COMPONENT: u32 = 64;
 pub enum MemoryReset {
     /// The kernel tells which pages were touched (`PAGEMAP_SCAN`, Linux 6.7), and only those are
     /// cleared. Several times faster than giving them back.
-    Touched,
+    ClearTouched,
     /// Memory is given back to the kernel, because it cannot tell or because there is swap: a page
     /// that was swapped out would not be told of.
-    GivenBack,
+    Decommit,
 }
 
 impl MemoryReset {
     /// Returns the ways to try, best first.
     pub(crate) fn candidates() -> &'static [Self] {
-        if swap::is_on(&swap::swaps()) { &[Self::GivenBack] } else { &[Self::Touched, Self::GivenBack] }
+        if swap::is_on(&swap::swaps()) { &[Self::Decommit] } else { &[Self::ClearTouched, Self::Decommit] }
     }
 
     /// Says whether initial memories are mapped copy-on-write rather than copied.
     pub(crate) fn maps_images(self) -> bool {
-        self == Self::GivenBack
+        self == Self::Decommit
     }
 }
 
@@ -48,8 +48,8 @@ impl MemoryReset {
 impl fmt::Display for MemoryReset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Touched => "only the pages that a guest touched are cleared after it",
-            Self::GivenBack => {
+            Self::ClearTouched => "only the pages that a guest touched are cleared after it",
+            Self::Decommit => {
                 "memory is given back to the kernel after each guest, which costs more than half of the speed: \
                  there is swap, or the kernel is older than Linux 6.7"
             }
@@ -76,12 +76,12 @@ pub(crate) fn config(config: &RuntimeConfig, reset: MemoryReset) -> PoolingAlloc
         .max_memory_size(memory_bytes_max(limits))
         .table_elements(TABLE_ELEMENTS);
     match reset {
-        MemoryReset::Touched => pool
+        MemoryReset::ClearTouched => pool
             .pagemap_scan(Enabled::Yes)
             .linear_memory_keep_resident(kept_bytes)
             .table_keep_resident(256 << 10),
         // Without the scan, all that is kept is cleared, touched or not.
-        MemoryReset::GivenBack => pool
+        MemoryReset::Decommit => pool
             .pagemap_scan(Enabled::No)
             .linear_memory_keep_resident(kept_bytes.min(256 << 10))
             .table_keep_resident(16 << 10),

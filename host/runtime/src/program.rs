@@ -17,8 +17,8 @@ use wasmill_model::{Cause, Failure, LogTail};
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
+use crate::format;
 use crate::memory::Account;
-use crate::words;
 
 /// Bytes that a program may write in one call.
 const WRITE_BYTES_MAX: usize = 64 << 10;
@@ -50,7 +50,7 @@ impl ProgramInput {
     /// Fails with `invalid-input` if it has another form, if an argument or a variable cannot be
     /// handed over, or if a variable is one that the manifest has set (`fixed`).
     pub(crate) fn read(input: Option<&str>, fixed: &BTreeMap<String, String>) -> Result<Self, Failure> {
-        let refused = |reason: String| Failure::new(Cause::InvalidInput, words::bounded(reason));
+        let refused = |reason: String| Failure::new(Cause::InvalidInput, format::bounded(reason));
         let form = |error| {
             refused(format!(
                 "the input of a program is a string, which is its stdin, or an object with `args`, \
@@ -82,7 +82,7 @@ impl ProgramInput {
         let variables = self.env.iter().chain(fixed).map(|(name, value)| name.len() + value.len());
         let bytes: usize = arguments.chain(variables).map(|bytes| bytes + SURROUNDING_BYTES).sum();
         if bytes > SURROUNDINGS_BYTES_MAX {
-            let most = words::bytes(SURROUNDINGS_BYTES_MAX as u64);
+            let most = format::bytes(SURROUNDINGS_BYTES_MAX as u64);
             return Err(format!(
                 "arguments and variables take {bytes} bytes, {SURROUNDING_BYTES} counted for each beside its \
                  text, and the limit for every program is {most}; hand large data over as stdin"

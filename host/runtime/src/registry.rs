@@ -11,9 +11,9 @@ use wasmill_model::PluginName;
 
 use crate::kind::PluginKind;
 use crate::loader::Loaded;
-use crate::names::Names;
+use crate::name_list::NameList;
 use crate::plugin::Plugin;
-use crate::terms::Terms;
+use crate::plugin_config::PluginConfig;
 
 /// What is known of one plugin or one file that is none.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,7 +29,7 @@ pub struct PluginInfo {
     /// How long it took to check and compile, in milliseconds.
     pub compile_ms: u64,
     /// What it is and on which terms it runs; `None` unless it is ready.
-    pub facts: Option<Arc<PluginFacts>>,
+    pub details: Option<Arc<PluginDetails>>,
     /// What has become of its newest version.
     pub state: PluginState,
     /// The digest of the version that runs tasks now; an older one, or that which is built in, while
@@ -39,17 +39,17 @@ pub struct PluginInfo {
 
 /// What is known of a plugin that can run.
 #[derive(Clone, Debug, PartialEq)]
-pub struct PluginFacts {
+pub struct PluginDetails {
     /// The kind of file it is.
     pub kind: PluginKind,
     /// Whether it runs outside of the pools, because it is too large or too demanding for them.
-    pub is_roomy: bool,
+    pub is_on_demand: bool,
     /// The names of what it imports, such as `wasi:io/poll@0.2.6`.
-    pub imports: Names,
+    pub imports: NameList,
     /// The names of what it exports.
-    pub exports: Names,
+    pub exports: NameList,
     /// What it may use and reach.
-    pub terms: Arc<Terms>,
+    pub config: Arc<PluginConfig>,
 }
 
 /// Where a plugin came from.
@@ -74,7 +74,7 @@ pub enum PluginState {
 
 /// Why a plugin does not run tasks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotReady {
+pub enum NotReadyError {
     /// Nothing goes by this name.
     #[error("there is no plugin '{0}'; it would be {0}.wasm in the plugins folder")]
     Unknown(PluginName),
@@ -100,7 +100,7 @@ impl PluginInfo {
             digest: None,
             size_bytes: 0,
             compile_ms: 0,
-            facts: None,
+            details: None,
             state: PluginState::Compiling,
             in_service: None,
         }
@@ -127,7 +127,7 @@ struct Standing {
 struct News {
     digest: Option<String>,
     state: PluginState,
-    terms: Option<Arc<Terms>>,
+    config: Option<Arc<PluginConfig>>,
 }
 
 struct Version {
@@ -152,7 +152,7 @@ impl Registry {
         let news = News {
             digest: loaded.info.digest.clone(),
             state: loaded.info.state.clone(),
-            terms: loaded.info.facts.as_ref().map(|facts| Arc::clone(&facts.terms)),
+            config: loaded.info.details.as_ref().map(|details| Arc::clone(&details.config)),
         };
         if standing.told.as_ref() != Some(&news) {
             log(&loaded.info, standing.plugin().is_some());
@@ -182,16 +182,16 @@ impl Registry {
     }
 
     /// Says whether a plugin is in service, or why it is not.
-    pub(crate) fn check_ready(&self, name: &PluginName) -> Result<(), NotReady> {
+    pub(crate) fn check_ready(&self, name: &PluginName) -> Result<(), NotReadyError> {
         let names = self.read();
         let standing = names.get(name.as_str());
         if standing.is_some_and(|standing| standing.plugin().is_some()) {
             return Ok(());
         }
         Err(match standing.and_then(Standing::info).map(|info| info.state) {
-            Some(PluginState::Rejected(reason)) => NotReady::Rejected { name: name.clone(), reason },
-            Some(PluginState::Compiling) => NotReady::Compiling(name.clone()),
-            _ => NotReady::Unknown(name.clone()),
+            Some(PluginState::Rejected(reason)) => NotReadyError::Rejected { name: name.clone(), reason },
+            Some(PluginState::Compiling) => NotReadyError::Compiling(name.clone()),
+            _ => NotReadyError::Unknown(name.clone()),
         })
     }
 

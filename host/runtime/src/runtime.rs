@@ -20,31 +20,31 @@ use wasmtime::Engine;
 
 use crate::cache::{Cache, CacheConfig};
 use crate::check;
-use crate::code::Linkers;
 use crate::compile::{Compiler, CompilerConfig};
 use crate::cpu::CpuMeter;
 use crate::engine::Engines;
-use crate::figures::{Figures, LoadFigures};
 use crate::files::descriptors::Descriptors;
 use crate::files::grants::{Grants, ProtectedPath};
 use crate::instance;
 use crate::instances::{Entry, InstanceInfo, Instances, Listed};
-use crate::keeper::{Keeper, OnChange, Watch};
 use crate::kind::{PluginKind, Profile};
+use crate::linked_plugin::Linkers;
+use crate::load_stats::{LoadCounters, LoadStats};
 use crate::loader::Loader;
 use crate::memory::{Budget, Gauge, Hold, ResidentMemory};
 use crate::outcome;
 use crate::plugin::{InputCheck, Plugin};
+use crate::plugin_config::{MaxLimits, PluginConfig};
 use crate::pool::{self, MemoryReset};
 use crate::program::ProgramInput;
-use crate::registry::{NotReady, PluginInfo, Registry};
-use crate::samples::{GuestSampling, Samples};
+use crate::registry::{NotReadyError, PluginInfo, Registry};
+use crate::samples::{GuestSampler, Samples};
 use crate::schema::{InputBudget, Violation};
 use crate::swap::{self, SwapWatch};
-use crate::terms::{Ceilings, Terms};
 use crate::threads::Threads;
 use crate::ticker::{TICK, Ticker};
-use crate::upload::{self, Removed, UploadError, Uploaded};
+use crate::upload::{self, RemoveOutcome, UploadError, UploadOutcome};
+use crate::watcher::{OnChange, PluginWatcher, WatchMode};
 
 const SWAP_HAS_COME: &str = "swap was switched on while the server runs, so that memory of one guest could reach the \
      next; the server has to be restarted";
@@ -53,7 +53,7 @@ const SWAP_HAS_COME: &str = "swap was switched on while the server runs, so that
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RuntimeConfig {
     /// How many guests may run at once. Address space and mappings are set aside for each; see
-    /// [`affordable_slots`](crate::affordable_slots).
+    /// [`slot_capacity`](crate::affordable_slots).
     pub slots: u32,
     /// What each run may use. Its timeout and log are the scheduler's to enforce.
     pub limits: Limits,
@@ -64,27 +64,27 @@ pub struct RuntimeConfig {
 
 /// Where plugins come from, and what is done with them until they are ready.
 #[derive(Clone)]
-pub struct PluginsConfig {
+pub struct LoaderConfig {
     /// The folder whose `*.wasm` are plugins; `None` for those only that are built in.
     pub folder: Option<PathBuf>,
     /// The terms of a plugin that has no manifest; `None` are those of the limits of the host.
-    pub terms: Option<Terms>,
+    pub default_config: Option<PluginConfig>,
     /// The most that a manifest may ask for; `None` is no more than the limits of the host.
-    pub ceilings: Option<Ceilings>,
+    pub max_limits: Option<MaxLimits>,
     /// A file of PEM with certificates that outgoing HTTPS trusts besides those of the web.
     pub http_roots: Option<PathBuf>,
     /// Files and folders of the server itself, which no plugin may be granted. The plugins folder need not be
     /// named.
     pub protected: Vec<ProtectedPath>,
     /// How changes of the folder are noticed.
-    pub watch: Watch,
+    pub watch: WatchMode,
     /// Who compiles. `None` is this process, without limits: for plugins that are trusted.
     pub compiler: Option<CompilerConfig>,
     /// Where compiled plugins are kept, if they are.
     pub cache: Option<CacheConfig>,
     /// How long the start waits for the plugins of the folder. Those that take longer come into
     /// service later.
-    pub patience: Duration,
+    pub load_timeout: Duration,
     /// What is asked of inputs of built-in plugins, by their names.
     pub input_checks: &'static [(&'static str, InputCheck)],
     /// What happens when the plugins in service have changed. It must not own the runtime, which
@@ -92,18 +92,18 @@ pub struct PluginsConfig {
     pub on_change: OnChange,
 }
 
-impl Default for PluginsConfig {
+impl Default for LoaderConfig {
     fn default() -> Self {
         Self {
             folder: None,
-            terms: None,
-            ceilings: None,
+            default_config: None,
+            max_limits: None,
             http_roots: None,
             protected: Vec::new(),
-            watch: Watch::Told,
+            watch: WatchMode::Notify,
             compiler: None,
             cache: None,
-            patience: Duration::from_secs(10),
+            load_timeout: Duration::from_secs(10),
             input_checks: &[],
             on_change: Arc::new(|| {}),
         }
@@ -126,7 +126,7 @@ pub enum RuntimeError {
     Ticker(#[source] io::Error),
     /// The threads that load plugins could not be started.
     #[error("failed to start the threads that load plugins")]
-    Keeper(#[source] io::Error),
+    Watcher(#[source] io::Error),
     /// A file cannot be looked at.
     #[error("failed to read {path}")]
     File {
@@ -170,7 +170,7 @@ struct Inner {
     /// See [`Runtime::host_bytes`].
     host_bytes: Arc<AtomicU64>,
     threads: Threads,
-    keeper: Option<Keeper>,
+    watcher: Option<PluginWatcher>,
 }
 
 /// The memory of all runs together.
@@ -205,10 +205,10 @@ impl Runtime {
         builtins: &[(&str, &'static [u8])],
         plugins_folder: Option<&Path>,
     ) -> Result<Self, RuntimeError> {
-        let plugins = PluginsConfig {
+        let plugins = LoaderConfig {
             folder: plugins_folder.map(Path::to_owned),
-            patience: Duration::from_secs(60),
-            ..PluginsConfig::default()
+            load_timeout: Duration::from_secs(60),
+            ..LoaderConfig::default()
         };
         Self::start(config, builtins, plugins)
     }
@@ -224,7 +224,7 @@ impl Runtime {
     pub fn start(
         config: RuntimeConfig,
         builtins: &[(&str, &'static [u8])],
-        plugins: PluginsConfig,
+        plugins: LoaderConfig,
     ) -> Result<Self, RuntimeError> {
         let loader = Arc::new(loader(config, &plugins)?);
         let registry = Arc::new(Registry::default());
@@ -232,14 +232,14 @@ impl Runtime {
         for &(name, wasm) in builtins {
             registry.admit(loader.load_built_in(name, wasm));
         }
-        let keeper = match &plugins.folder {
-            Some(folder) => Some(Keeper::start(
+        let watcher = match &plugins.folder {
+            Some(folder) => Some(PluginWatcher::start(
                 folder,
                 plugins.watch,
                 &loader,
                 &registry,
                 plugins.on_change,
-                plugins.patience,
+                plugins.load_timeout,
                 &threads,
             )?),
             None => None,
@@ -267,7 +267,7 @@ impl Runtime {
             folder: plugins.folder,
             host_bytes,
             threads,
-            keeper,
+            watcher,
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -301,8 +301,8 @@ impl Runtime {
     }
 
     /// Returns the terms of a plugin that is in service.
-    pub fn terms(&self, plugin: &PluginName) -> Option<Arc<Terms>> {
-        self.inner.registry.get(plugin).map(|plugin| Arc::clone(&plugin.terms))
+    pub fn plugin_config(&self, plugin: &PluginName) -> Option<Arc<PluginConfig>> {
+        self.inner.registry.get(plugin).map(|plugin| Arc::clone(&plugin.config))
     }
 
     /// Returns what is wrong with the input of a task for a plugin: it does not fit the schema, or a program
@@ -314,7 +314,7 @@ impl Runtime {
         budget: &mut InputBudget,
     ) -> Vec<Violation> {
         let Some(plugin) = self.inner.registry.get(plugin) else { return Vec::new() };
-        let schema = plugin.terms.schema.as_ref();
+        let schema = plugin.config.schema.as_ref();
         let violations = schema.map(|schema| schema.violations(input, budget)).unwrap_or_default();
         if let Some(check) = plugin.input_check {
             return check(input.unwrap_or("null")).err().map(Violation::of_all).into_iter().collect();
@@ -323,7 +323,7 @@ impl Runtime {
         if !is_program || !violations.is_empty() {
             return violations;
         }
-        match ProgramInput::read(input, &plugin.terms.permissions.env) {
+        match ProgramInput::read(input, &plugin.config.permissions.env) {
             Ok(_) => Vec::new(),
             Err(failure) => vec![Violation::of_all(failure.message)],
         }
@@ -336,11 +336,11 @@ impl Runtime {
     ///
     /// Fails if they are no plugin, if its manifest grants something without naming these very bytes, or if the
     /// folder cannot be written to.
-    pub fn upload(&self, name: &PluginName, bytes: &[u8]) -> Result<Uploaded, UploadError> {
+    pub fn upload(&self, name: &PluginName, bytes: &[u8]) -> Result<UploadOutcome, UploadError> {
         let inner = &self.inner;
-        let (folder, keeper) =
-            inner.folder.as_deref().zip(inner.keeper.as_ref()).ok_or(UploadError::NoFolder)?;
-        keeper.publish(upload::prepare(&inner.loader, folder, name, bytes)?)
+        let (folder, watcher) =
+            inner.folder.as_deref().zip(inner.watcher.as_ref()).ok_or(UploadError::NoFolder)?;
+        watcher.publish(upload::prepare(&inner.loader, folder, name, bytes)?)
     }
 
     /// Removes the file of a plugin and takes it out of service; its manifest stays. A plugin that is
@@ -349,8 +349,8 @@ impl Runtime {
     /// # Errors
     ///
     /// Fails if the folder cannot be written to.
-    pub fn remove(&self, name: &PluginName) -> Result<Removed, UploadError> {
-        self.inner.keeper.as_ref().ok_or(UploadError::NoFolder)?.remove(name)
+    pub fn remove(&self, name: &PluginName) -> Result<RemoveOutcome, UploadError> {
+        self.inner.watcher.as_ref().ok_or(UploadError::NoFolder)?.remove(name)
     }
 
     /// Returns what is known of every plugin and every file that was rejected.
@@ -363,7 +363,7 @@ impl Runtime {
     /// # Errors
     ///
     /// Tells why it is not.
-    pub fn check_ready(&self, plugin: &PluginName) -> Result<(), NotReady> {
+    pub fn check_ready(&self, plugin: &PluginName) -> Result<(), NotReadyError> {
         self.inner.registry.check_ready(plugin)
     }
 
@@ -374,7 +374,7 @@ impl Runtime {
 
     /// Says whether swap was switched on since the start, so that tasks of small guests wait for a restart: the
     /// memory of one could reach the next.
-    pub fn waits_because_of_swap(&self) -> bool {
+    pub fn is_blocked_by_swap(&self) -> bool {
         self.inner.swap.has_come()
     }
 
@@ -396,13 +396,13 @@ impl Runtime {
     }
 
     /// Begins to take samples of what guests compute; `None` if somebody does so already.
-    pub fn sample_guests(&self) -> Option<GuestSampling> {
+    pub fn start_sampling(&self) -> Option<GuestSampler> {
         self.inner.loader.samples.begin()
     }
 
     /// Returns what loading plugins has cost since the start, and how it ended.
-    pub fn load_figures(&self) -> LoadFigures {
-        self.inner.loader.figures.read()
+    pub fn load_stats(&self) -> LoadStats {
+        self.inner.loader.counters.snapshot()
     }
 
     /// Returns how much of the pools is in use now.
@@ -418,7 +418,7 @@ impl Runtime {
 
 /// Makes what turns files into plugins. Its pools have room for plugins with the limits of the host; one
 /// whose manifest asks for more memory gets an engine without pools.
-pub(crate) fn loader(config: RuntimeConfig, plugins: &PluginsConfig) -> Result<Loader, RuntimeError> {
+pub(crate) fn loader(config: RuntimeConfig, plugins: &LoaderConfig) -> Result<Loader, RuntimeError> {
     let engines = Engines::new(&config)?;
     let linkers = Linkers::new(&engines)
         .map_err(|error| RuntimeError::Engine { slots: config.slots, reason: format!("{error:#}") })?;
@@ -427,30 +427,30 @@ pub(crate) fn loader(config: RuntimeConfig, plugins: &PluginsConfig) -> Result<L
             let path = plugins.http_roots.clone().unwrap_or_default();
             RuntimeError::HttpRoots { path, reason }
         })?;
-    let ceilings = plugins.ceilings.unwrap_or_else(|| Ceilings::of(&config.limits));
-    let terms = plugins.terms.clone().unwrap_or_else(|| Terms {
+    let max_limits = plugins.max_limits.unwrap_or_else(|| MaxLimits::of(&config.limits));
+    let default_config = plugins.default_config.clone().unwrap_or_else(|| PluginConfig {
         limits: config.limits,
-        concurrency: ceilings.concurrency,
-        ..Terms::default()
+        concurrency: max_limits.concurrency,
+        ..PluginConfig::default()
     });
     Ok(Loader {
         engines,
         linkers,
         compiler: Compiler::new(config, plugins.compiler.clone()),
         cache: plugins.cache.as_ref().and_then(open_cache),
-        terms: Arc::new(terms),
-        ceilings,
+        default_config: Arc::new(default_config),
+        max_limits,
         grants: Grants::new(protected(plugins)),
         descriptors: Descriptors::of_process(),
         connector: Arc::new(connector),
         samples: Arc::<Samples>::default(),
-        figures: Figures::default(),
+        counters: LoadCounters::default(),
         input_checks: plugins.input_checks,
     })
 }
 
 /// Returns what no plugin may be granted.
-fn protected(plugins: &PluginsConfig) -> Vec<ProtectedPath> {
+fn protected(plugins: &LoaderConfig) -> Vec<ProtectedPath> {
     let folder =
         |path: &PathBuf| ProtectedPath { path: path.clone(), what: "the plugins folder", is_secret: false };
     plugins.protected.iter().cloned().chain(plugins.folder.as_ref().map(folder)).collect()
@@ -533,7 +533,7 @@ impl Inner {
         if plugin.profile == Profile::Pooled && self.swap.has_come() {
             return Err(Failure::new(Cause::HostFault, SWAP_HAS_COME));
         }
-        let expected = plugin.demand.expected(plugin.terms.limits.memory_bytes);
+        let expected = plugin.demand.expected(plugin.config.limits.memory_bytes);
         let hold = Arc::new(self.memory.hold(expected, plugin.demand.counts_in_full(&self.memory)));
         let (task, attempt) = (run.task, run.attempt);
         let entry = Entry { task, attempt, plugin: Arc::clone(&plugin), hold: Arc::clone(&hold) };
@@ -544,8 +544,8 @@ impl Inner {
         // Dropped last: whoever is on the list has a guest.
         let Begun { plugin, hold, _listed } = begun;
         run.host
-            .pin(&Pinned { digest: Arc::clone(&plugin.digest), log_bytes: plugin.terms.limits.log_bytes });
-        let cpu_max = plugin.terms.limits.cpu;
+            .pin(&Pinned { digest: Arc::clone(&plugin.digest), log_bytes: plugin.config.limits.log_bytes });
+        let cpu_max = plugin.config.limits.cpu;
         // Made before the guest, so that it is dropped after it.
         let mut bill = Bill {
             cpu: CpuMeter::default(),
@@ -607,20 +607,20 @@ impl Runner for Runtime {
 
     fn plugins(&self) -> Vec<PluginName> {
         let has_come = self.inner.swap.has_come();
-        self.inner.registry.names(|plugin| plugin.profile == Profile::Roomy || !has_come)
+        self.inner.registry.names(|plugin| plugin.profile == Profile::OnDemand || !has_come)
     }
 
     fn concurrency(&self, plugin: &PluginName) -> Option<usize> {
         let plugin = self.inner.registry.get(plugin)?;
-        plugin.terms.concurrency.map(|concurrency| concurrency as usize)
+        plugin.config.concurrency.map(|concurrency| concurrency as usize)
     }
 
     fn rate(&self, plugin: &PluginName) -> Option<Rate> {
-        self.inner.registry.get(plugin)?.terms.rate
+        self.inner.registry.get(plugin)?.config.rate
     }
 
     fn retry_on(&self, plugin: &PluginName) -> RetryOn {
-        self.inner.registry.get(plugin).map(|plugin| plugin.terms.retry.on).unwrap_or_default()
+        self.inner.registry.get(plugin).map(|plugin| plugin.config.retry.on).unwrap_or_default()
     }
 
     fn room(&self) -> u64 {
@@ -629,7 +629,7 @@ impl Runner for Runtime {
 
     fn demand(&self, plugin: &PluginName) -> u64 {
         let expected = self.inner.registry.get(plugin).map_or(0, |plugin| {
-            let limit_bytes = plugin.terms.limits.memory_bytes;
+            let limit_bytes = plugin.config.limits.memory_bytes;
             plugin.demand.expected(limit_bytes)
         });
         expected.min(self.inner.memory.bytes_max())

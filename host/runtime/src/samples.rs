@@ -33,7 +33,7 @@ pub struct GuestSample {
     /// well be calls of the host.
     pub functions: Vec<String>,
     /// How many turns.
-    pub turns: u64,
+    pub polls: u64,
     /// The time of those turns.
     pub cpu: Duration,
 }
@@ -55,22 +55,22 @@ pub(crate) struct Stack {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Spent {
-    turns: u64,
+    polls: u64,
     cpu: Duration,
 }
 
 /// Takes samples until it is dropped. There is one at a time.
-pub struct GuestSampling(Arc<Samples>);
+pub struct GuestSampler(Arc<Samples>);
 
 impl Samples {
     /// Begins to take samples; `None` if that is being done.
-    pub(crate) fn begin(self: &Arc<Self>) -> Option<GuestSampling> {
+    pub(crate) fn begin(self: &Arc<Self>) -> Option<GuestSampler> {
         if self.on.swap(true, Relaxed) {
             return None;
         }
         // What late turns of earlier samples have left.
         self.stacks().clear();
-        Some(GuestSampling(Arc::clone(self)))
+        Some(GuestSampler(Arc::clone(self)))
     }
 
     pub(crate) fn is_on(&self) -> bool {
@@ -84,7 +84,7 @@ impl Samples {
         let stack = stack.unwrap_or_else(alone);
         let stack = if stacks.len() < STACKS_MAX || stacks.contains_key(&stack) { stack } else { alone() };
         let spent = stacks.entry(stack).or_default();
-        spent.turns += 1;
+        spent.polls += 1;
         spent.cpu += cpu;
     }
 
@@ -110,19 +110,19 @@ impl Stack {
     }
 }
 
-impl GuestSampling {
+impl GuestSampler {
     /// Ends it and returns what was found.
     pub fn finish(self) -> Vec<GuestSample> {
         let stacks = std::mem::take(&mut *self.0.stacks());
         let sample = |(stack, spent): (Stack, Spent)| {
             let Stack { plugin, digest, functions } = stack;
-            GuestSample { plugin, digest, functions, turns: spent.turns, cpu: spent.cpu }
+            GuestSample { plugin, digest, functions, polls: spent.polls, cpu: spent.cpu }
         };
         stacks.into_iter().map(sample).collect()
     }
 }
 
-impl Drop for GuestSampling {
+impl Drop for GuestSampler {
     fn drop(&mut self) {
         self.0.on.store(false, Relaxed);
         self.0.stacks().clear();

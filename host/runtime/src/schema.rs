@@ -15,7 +15,7 @@ use jsonschema::{PatternOptions, ValidationError, Validator};
 use serde_json::{Value, json};
 
 use self::metered::{Allowance, Metered, MeteredJson, UsedUp, metered};
-use crate::words;
+use crate::format;
 
 /// Violations that are told of one input.
 const VIOLATIONS_MAX: usize = 20;
@@ -121,7 +121,7 @@ impl InputSchema {
         let validator = options.build(&schema).map_err(|error| {
             let place = error.instance_path().to_string();
             let place = if place.is_empty() { "its top".to_owned() } else { place };
-            words::bounded(format_args!("it is not a valid JSON Schema at {place}: {error}"))
+            format::bounded(format_args!("it is not a valid JSON Schema at {place}: {error}"))
         })?;
         let schema = Self { validator: Arc::new(validator), schema: Arc::new(schema) };
         schema.check_effort()?;
@@ -153,7 +153,7 @@ impl InputSchema {
         }
         let value = match input.map(serde_json::from_str).transpose() {
             Ok(value) => value.unwrap_or(Value::Null),
-            Err(error) => return of_all(&words::bounded(format_args!("it is not JSON: {error}"))),
+            Err(error) => return of_all(&format::bounded(format_args!("it is not JSON: {error}"))),
         };
         match budget.spend(|| self.validator.is_valid(Metered(&value))) {
             Ok(true) => Vec::new(),
@@ -187,8 +187,8 @@ impl Violation {
 
     fn of(error: &ValidationError<'_>) -> Self {
         Self {
-            pointer: words::cut(error.instance_path().to_string(), POINTER_BYTES_MAX),
-            message: words::cut(words::bounded(error), MESSAGE_BYTES_MAX),
+            pointer: format::truncate(error.instance_path().to_string(), POINTER_BYTES_MAX),
+            message: format::truncate(format::bounded(error), MESSAGE_BYTES_MAX),
         }
     }
 }

@@ -36,7 +36,7 @@ impl SwapWatch {
     /// Watches for pools that are made clean in this way.
     pub(crate) fn new(reset: MemoryReset, swaps: PathBuf) -> Self {
         Self {
-            swaps: (reset == MemoryReset::Touched).then_some(swaps),
+            swaps: (reset == MemoryReset::ClearTouched).then_some(swaps),
             start: Instant::now(),
             look_at_ms: AtomicU64::new(0),
             has_come: AtomicBool::new(false),
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn swap_that_comes_later_is_noticed_and_never_forgotten() {
-        let (folder, watch) = watch(MemoryReset::Touched);
+        let (folder, watch) = watch(MemoryReset::ClearTouched);
         assert!(!watch.has_come());
         switch_on(&folder);
         // As if the last look were older.
@@ -99,13 +99,13 @@ mod tests {
 
     #[test]
     fn pools_that_give_memory_back_do_not_mind_swap() {
-        let (folder, watch) = watch(MemoryReset::GivenBack);
+        let (folder, watch) = watch(MemoryReset::Decommit);
         switch_on(&folder);
         assert!(!watch.has_come());
     }
 
     #[test]
     fn a_kernel_without_swap_has_none() {
-        assert!(!SwapWatch::new(MemoryReset::Touched, PathBuf::from("/nowhere/swaps")).has_come());
+        assert!(!SwapWatch::new(MemoryReset::ClearTouched, PathBuf::from("/nowhere/swaps")).has_come());
     }
 }

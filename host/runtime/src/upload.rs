@@ -12,15 +12,15 @@ use sha2::{Digest, Sha256};
 use wasmill_model::PluginName;
 
 use crate::folder::{self, Fingerprint, PLUGINS_MAX};
-use crate::leash::Leash;
+use crate::format;
+use crate::kill_handle::KillHandle;
 use crate::loader::{Loaded, Loader};
 use crate::manifest;
 use crate::registry::{PluginInfo, PluginSource, PluginState};
-use crate::words;
 
 /// What became of an upload.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Uploaded {
+pub struct UploadOutcome {
     /// The plugin that is in service now.
     pub info: PluginInfo,
     /// Whether there was no file of this name before.
@@ -29,7 +29,7 @@ pub struct Uploaded {
 
 /// What became of a wish to remove a plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Removed {
+pub enum RemoveOutcome {
     /// Its file is gone.
     Removed,
     /// There is no such plugin.
@@ -88,7 +88,7 @@ pub(crate) struct Candidate {
     pub(crate) draft: Draft,
     pub(crate) loaded: Loaded,
     /// The draft and what lay beside its file before it was loaded.
-    pub(crate) looked_at: Fingerprint,
+    pub(crate) fingerprint: Fingerprint,
 }
 
 /// Loads the bytes as a plugin of this name, which it is not in service under yet.
@@ -104,35 +104,35 @@ pub(crate) fn prepare(
     let draft = Draft::write(folder, name, bytes).map_err(failed)?;
     let file = file_of(folder, name);
     let (schema, folders) = manifest::needs(&file.with_extension("toml"));
-    let looked_at = Fingerprint::of_draft(&draft.path, &file, None);
-    let looked_at = looked_at.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
-    let looked_at = looked_at.with_schema(schema.as_deref()).with_granted(folders.into_iter());
+    let fingerprint = Fingerprint::with_draft(&draft.path, &file, None);
+    let fingerprint = fingerprint.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
+    let fingerprint = fingerprint.with_schema(schema.as_deref()).with_granted(folders.into_iter());
     check_grants(loader, name, &file, bytes)?;
-    let loaded = loader.load(name, PluginSource::File(file), bytes, &Leash::default());
+    let loaded = loader.load(name, PluginSource::File(file), bytes, &KillHandle::default());
     if let PluginState::Rejected(reason) = loaded.info.state {
         return Err(UploadError::Rejected(reason));
     }
     // A mount that hangs must not hang the watch over all plugins.
-    let is_far = loaded.plugin.as_ref().is_some_and(|plugin| plugin.folders.are_far());
-    let looked_at = looked_at.without_granted_if(is_far);
-    Ok(Candidate { name: name.clone(), draft, loaded, looked_at })
+    let is_remote = loaded.plugin.as_ref().is_some_and(|plugin| plugin.folders.are_remote());
+    let fingerprint = fingerprint.without_remote_granted(is_remote);
+    Ok(Candidate { name: name.clone(), draft, loaded, fingerprint })
 }
 
 /// Refuses bytes that would get what a manifest grants to others. Who may upload a plugin is not who may
 /// read the secrets of the one before.
 fn check_grants(loader: &Loader, name: &PluginName, file: &Path, bytes: &[u8]) -> Result<(), UploadError> {
     // One that is not valid is the reason why the plugin is rejected.
-    let Ok(terms) = loader.terms_beside(file) else { return Ok(()) };
-    let grants = terms.permissions.kinds();
-    let digest = words::hex(&Sha256::digest(bytes));
-    if grants.is_empty() || terms.sha256.as_ref() == Some(&digest) || is_there(file, bytes) {
+    let Ok(config) = loader.config_beside(file) else { return Ok(()) };
+    let grants = config.permissions.kinds();
+    let digest = format::hex(&Sha256::digest(bytes));
+    if grants.is_empty() || config.sha256.as_ref() == Some(&digest) || file_contains(file, bytes) {
         return Ok(());
     }
     Err(UploadError::Unpinned { name: name.clone(), grants: grants.join(", "), digest })
 }
 
 /// Says whether a file holds these bytes.
-fn is_there(file: &Path, bytes: &[u8]) -> bool {
+fn file_contains(file: &Path, bytes: &[u8]) -> bool {
     let read = || {
         let mut there = Vec::new();
         folder::open(file)?.take(bytes.len() as u64 + 1).read_to_end(&mut there)?;
@@ -146,11 +146,11 @@ fn file_of(folder: &Path, name: &PluginName) -> PathBuf {
 }
 
 /// Removes the file of a plugin; its manifest stays.
-pub(crate) fn remove(folder: &Path, name: &PluginName) -> Result<Removed, UploadError> {
+pub(crate) fn remove(folder: &Path, name: &PluginName) -> Result<RemoveOutcome, UploadError> {
     let removed = fs::remove_file(file_of(folder, name)).and_then(|()| sync(folder));
     match removed {
-        Ok(()) => Ok(Removed::Removed),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Removed::NotFound),
+        Ok(()) => Ok(RemoveOutcome::Removed),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(RemoveOutcome::NotFound),
         Err(source) => Err(UploadError::folder(folder, source)),
     }
 }

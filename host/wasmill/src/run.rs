@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use wasmill_model::{Limits, PluginName, Suspension, Usage};
-use wasmill_runtime::{CacheConfig, InputBudget, PluginState, PluginsConfig, Runtime, RuntimeConfig};
+use wasmill_runtime::{CacheConfig, InputBudget, LoaderConfig, PluginState, Runtime, RuntimeConfig};
 
 use self::attempt::{Attempt, End, Ran, Stop};
 use self::find::Found;
@@ -77,7 +77,7 @@ async fn carry_out(config: &Config, found: Found, order: Order, live: &Screen) -
     let mut stop = Stop::listen(order.grace)?;
     let shown = found.name().to_owned();
     let (limits, config) =
-        (config.limits(), PluginsConfig { ceilings: Some(config.ceilings), ..plugins(config) });
+        (config.limits(), LoaderConfig { max_limits: Some(config.max_limits), ..plugins(config) });
     let mut loading = tokio::task::spawn_blocking(move || load(limits, config, &found));
     let (runtime, plugin, digest) = loop {
         tokio::select! {
@@ -90,10 +90,10 @@ async fn carry_out(config: &Config, found: Found, order: Order, live: &Screen) -
             }
         }
     };
-    let terms = runtime.terms(&plugin).context("the plugin was just put into service")?;
+    let config = runtime.plugin_config(&plugin).context("the plugin was just put into service")?;
     check_input(&runtime, &plugin, order.input.as_deref())?;
     let host = Arc::new(LocalHost::new(live.clone()));
-    let backoff = terms.retry.backoff.unwrap_or_default();
+    let backoff = config.retry.backoff.unwrap_or_default();
     let mut attempt = 1;
     loop {
         let one = Attempt {
@@ -101,7 +101,7 @@ async fn carry_out(config: &Config, found: Found, order: Order, live: &Screen) -
             number: attempt,
             attempts_max: order.attempts_max,
             input: order.input.clone(),
-            timeout: order.timeout.unwrap_or(terms.limits.timeout),
+            timeout: order.timeout.unwrap_or(config.limits.timeout),
         };
         host.begin();
         let begun = Instant::now();
@@ -141,18 +141,18 @@ async fn carry_out(config: &Config, found: Found, order: Order, live: &Screen) -
 }
 
 /// Says how plugins are loaded for a command that is no server.
-pub(crate) fn plugins(config: &Config) -> PluginsConfig {
-    PluginsConfig {
+pub(crate) fn plugins(config: &Config) -> LoaderConfig {
+    LoaderConfig {
         http_roots: config.http_roots.clone(),
         cache: process::cache_folder()
             .map(|folder| CacheConfig { bytes_max: config.cache_bytes, ..CacheConfig::new(folder) }),
         input_checks: &INPUT_CHECKS,
-        ..PluginsConfig::default()
+        ..LoaderConfig::default()
     }
 }
 
 /// Makes a runtime that has one slot and one plugin. Blocks while it compiles.
-fn load(limits: Limits, plugins: PluginsConfig, found: &Found) -> Result<(Runtime, PluginName, String)> {
+fn load(limits: Limits, plugins: LoaderConfig, found: &Found) -> Result<(Runtime, PluginName, String)> {
     let size = RuntimeConfig { slots: 1, limits, memory_total_bytes: None };
     let (builtins, file) = match found {
         Found::BuiltIn(name, bytes) => (vec![(name.as_str(), *bytes)], None),

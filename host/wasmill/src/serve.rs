@@ -16,8 +16,8 @@ use wasmill_api::{
 };
 use wasmill_model::{Clock, Limits, SystemClock, Timestamp, Tracer};
 use wasmill_runtime::{
-    CacheConfig, CompilerConfig, InputCheck, PluginState, PluginsConfig, ProtectedPath, Runtime,
-    RuntimeConfig, Watch, affordable_slots, machine_memory_bytes,
+    CacheConfig, CompilerConfig, InputCheck, LoaderConfig, PluginState, ProtectedPath, Runtime,
+    RuntimeConfig, WatchMode, machine_memory_bytes, slot_capacity,
 };
 use wasmill_scheduler::{Scheduler, SchedulerConfig, Schedules};
 use wasmill_store::{Recovery, Store, StoreConfig};
@@ -320,19 +320,19 @@ fn debug_server(
     Ok((server, serve))
 }
 
-fn plugins(config: &Config, changed: &Arc<Notify>) -> PluginsConfig {
+fn plugins(config: &Config, changed: &Arc<Notify>) -> LoaderConfig {
     let changed = Arc::clone(changed);
-    PluginsConfig {
+    LoaderConfig {
         folder: Some(config.plugins.clone()),
-        ceilings: Some(config.ceilings),
-        watch: config.watch_poll.map_or(Watch::Told, Watch::Polled),
+        max_limits: Some(config.max_limits),
+        watch: config.watch_poll.map_or(WatchMode::Notify, WatchMode::Poll),
         http_roots: config.http_roots.clone(),
         protected: protected(config),
         compiler: Some(compiler(config)),
         cache: Some(CacheConfig { bytes_max: config.cache_bytes, ..CacheConfig::new(&config.data) }),
         input_checks: &INPUT_CHECKS,
         on_change: Arc::new(move || changed.notify_one()),
-        ..PluginsConfig::default()
+        ..LoaderConfig::default()
     }
 }
 
@@ -382,7 +382,7 @@ pub(crate) fn memory_total(config: &Config) -> u64 {
 
 /// Settles on the slots: those asked for, or the default, but no more than the host affords.
 pub(crate) fn slots(config: &Config, limits: Limits) -> Result<u32> {
-    let affordable = affordable_slots(limits);
+    let affordable = slot_capacity(limits);
     ensure!(affordable.slots > 0, "this host has no room for a single task: {}", affordable.reason);
     let wanted = config.slots.unwrap_or(SLOTS);
     if wanted > affordable.slots {

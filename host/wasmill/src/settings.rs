@@ -16,7 +16,7 @@ use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use wasmill_api::{AccessPolicy, AllowedDestination};
 use wasmill_model::{Backoff, InvalidDuration, Limits, parse_duration};
-use wasmill_runtime::Ceilings;
+use wasmill_runtime::MaxLimits;
 use wasmill_scheduler::Retention;
 
 pub(crate) use self::listen::Listen;
@@ -331,7 +331,7 @@ pub(crate) struct Config {
     pub(crate) disk_bytes: u64,
     pub(crate) log_total_bytes: u64,
     /// The most that manifests may ask for.
-    pub(crate) ceilings: Ceilings,
+    pub(crate) max_limits: MaxLimits,
     /// Certificates that outgoing HTTPS trusts besides those of the web.
     pub(crate) http_roots: Option<PathBuf>,
     pub(crate) compile_memory_bytes: u64,
@@ -393,7 +393,7 @@ impl Config {
         // Whoever raises a default need not raise its ceiling as well.
         let ceiling =
             |flag, file, default: ByteSize, least| size(flag, file, ByteSize(default.as_u64().max(least)));
-        let ceilings = Ceilings {
+        let max_limits = MaxLimits {
             memory_bytes: ceiling(flags.memory_max, file.memory_max, ByteSize::mib(256), memory_bytes),
             timeout: timeout_max,
             cpu: cpu_max,
@@ -424,7 +424,7 @@ impl Config {
             log_bytes,
             disk_bytes,
             log_total_bytes: size(flags.log_total, file.log_total, ByteSize::mib(64)),
-            ceilings,
+            max_limits,
             http_roots: flags.http_roots.or(file.http_roots),
             compile_memory_bytes: size(flags.compile_memory, file.compile_memory, ByteSize::gib(4)),
             compile_timeout: span(flags.compile_timeout, file.compile_timeout, 600),
@@ -502,7 +502,7 @@ impl Config {
         );
         within("compile_memory", self.compile_memory_bytes, ByteSize::mib(256), ByteSize::tib(1))?;
         ensure!(self.compile_timeout >= Duration::from_secs(1), "compile_timeout must be at least 1s");
-        if let (Some(cpu), Some(most)) = (self.cpu, self.ceilings.cpu) {
+        if let (Some(cpu), Some(most)) = (self.cpu, self.max_limits.cpu) {
             let (cpu_shown, most_shown) = (humantime::format_duration(cpu), humantime::format_duration(most));
             ensure!(cpu <= most, "cpu ({cpu_shown}) must not be longer than cpu_max ({most_shown})");
         }
@@ -515,15 +515,18 @@ impl Config {
         within("output", self.output_bytes, ByteSize::b(1), ByteSize::mib(64))?;
         within("log_tail", self.log_bytes, ByteSize::b(0), ByteSize::mib(16))?;
         within("log_total", self.log_total_bytes, ByteSize::mib(1), ByteSize::gib(64))?;
-        let ceilings = &self.ceilings;
-        ensure!(ceilings.concurrency != Some(0), "concurrency must be at least 1, or no task would ever run");
-        at_most("memory", self.memory_bytes, "memory_max", ceilings.memory_bytes)?;
-        at_most("output", self.output_bytes, "output_max", ceilings.output_bytes)?;
-        at_most("log_tail", self.log_bytes, "log_tail_max", ceilings.log_bytes)?;
-        at_most("disk", self.disk_bytes, "disk_max", ceilings.disk_bytes)?;
-        within("memory_max", ceilings.memory_bytes, ByteSize::kib(64), ByteSize::gib(4))?;
-        within("output_max", ceilings.output_bytes, ByteSize::b(1), ByteSize::mib(64))?;
-        within("log_tail_max", ceilings.log_bytes, ByteSize::b(0), ByteSize::mib(16))?;
+        let max_limits = &self.max_limits;
+        ensure!(
+            max_limits.concurrency != Some(0),
+            "concurrency must be at least 1, or no task would ever run"
+        );
+        at_most("memory", self.memory_bytes, "memory_max", max_limits.memory_bytes)?;
+        at_most("output", self.output_bytes, "output_max", max_limits.output_bytes)?;
+        at_most("log_tail", self.log_bytes, "log_tail_max", max_limits.log_bytes)?;
+        at_most("disk", self.disk_bytes, "disk_max", max_limits.disk_bytes)?;
+        within("memory_max", max_limits.memory_bytes, ByteSize::kib(64), ByteSize::gib(4))?;
+        within("output_max", max_limits.output_bytes, ByteSize::b(1), ByteSize::mib(64))?;
+        within("log_tail_max", max_limits.log_bytes, ByteSize::b(0), ByteSize::mib(16))?;
         within("batch_body_max", self.batch_bytes, ByteSize::b(2), ByteSize::mib(256))?;
         within("body_max", self.body_bytes, ByteSize::b(2), ByteSize::mib(256))
     }
@@ -639,13 +642,13 @@ mod tests {
         let config = Config::settle(Settings::default(), all).expect("valid");
         assert_eq!(config.memory_bytes, 128 << 20);
         assert_eq!(
-            (config.limits().cpu, config.ceilings.cpu.map(|most| most.as_secs())),
+            (config.limits().cpu, config.max_limits.cpu.map(|most| most.as_secs())),
             (Some(Duration::from_secs(20)), Some(30))
         );
         assert_eq!(config.memory_total_bytes, Some(3 << 30));
         assert_eq!((config.log_format, config.log_total_bytes), (LogFormat::Json, 8 << 20));
-        assert_eq!((config.ceilings.memory_bytes, config.ceilings.concurrency), (512 << 20, Some(3)));
-        assert_eq!((config.limits().disk_bytes, config.ceilings.disk_bytes), (2 << 30, 3 << 30));
+        assert_eq!((config.max_limits.memory_bytes, config.max_limits.concurrency), (512 << 20, Some(3)));
+        assert_eq!((config.limits().disk_bytes, config.max_limits.disk_bytes), (2 << 30, 3 << 30));
         assert!(config.allow_upload);
         assert_eq!(config.otlp_endpoint.as_deref(), Some("http://localhost:4318"));
         assert_eq!(
@@ -675,11 +678,11 @@ mod tests {
     #[test]
     fn a_raised_default_raises_its_ceiling() {
         let config = Config::settle(Settings::default(), file("memory = \"1GiB\"")).expect("valid");
-        assert_eq!(config.ceilings.memory_bytes, 1 << 30);
+        assert_eq!(config.max_limits.memory_bytes, 1 << 30);
         let config = Config::settle(Settings::default(), file("disk = \"1TiB\"")).expect("valid");
-        assert_eq!(config.ceilings.disk_bytes, 1 << 40);
+        assert_eq!(config.max_limits.disk_bytes, 1 << 40);
         let config = Config::settle(Settings::default(), Settings::default()).expect("valid");
-        assert_eq!((config.ceilings.memory_bytes, config.allow_upload), (256 << 20, false));
+        assert_eq!((config.max_limits.memory_bytes, config.allow_upload), (256 << 20, false));
     }
 
     #[test]

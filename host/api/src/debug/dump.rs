@@ -105,7 +105,7 @@ impl InstanceDump {
         Self {
             digest: instance.digest.to_string(),
             kind: instance.kind.as_str(),
-            profile: if instance.is_roomy { "roomy" } else { "pooled" },
+            profile: if instance.is_on_demand { "roomy" } else { "pooled" },
             on_thread: instance.state == InstanceState::Computing { on_thread: true },
             cpu_ms: instance.cpu.as_millis(),
             memory_bytes: instance.memory_bytes,
@@ -118,8 +118,13 @@ impl InstanceDump {
 
 impl HttpDump {
     fn new(call: HttpCall) -> Self {
-        let HttpCall { method, origin, has_head, began } = call;
-        Self { method, origin, has_head, ms: Instant::now().saturating_duration_since(began).as_millis() }
+        let HttpCall { method, origin, has_head, started_at } = call;
+        Self {
+            method,
+            origin,
+            has_head,
+            ms: Instant::now().saturating_duration_since(started_at).as_millis(),
+        }
     }
 }
 

@@ -30,11 +30,11 @@ pub(super) struct Profile {
 
 impl Profile {
     /// Adds the time and the number of turns that one stack stands for, innermost function first.
-    pub(super) fn add(&mut self, stack: &[Frame], labels: &[(&str, &str)], turns: u64, cpu: Duration) {
+    pub(super) fn add(&mut self, stack: &[Frame], labels: &[(&str, &str)], polls: u64, cpu: Duration) {
         let mut sample = Message::default();
         let locations: Vec<_> = stack.iter().map(|frame| self.function(frame)).collect();
         sample.numbers(1, &locations);
-        sample.numbers(2, &[turns, nanos(cpu)]);
+        sample.numbers(2, &[polls, nanos(cpu)]);
         for (key, value) in labels {
             let mut label = Message::default();
             label.number(1, self.string(key));
@@ -57,9 +57,9 @@ impl Profile {
         comment: &str,
     ) -> io::Result<Vec<u8>> {
         let mut profile = Message::default();
-        let turns = self.value_type("samples", "count");
+        let polls = self.value_type("samples", "count");
         let cpu = self.value_type("cpu", "nanoseconds");
-        profile.message(1, &turns);
+        profile.message(1, &polls);
         profile.message(1, &cpu);
         profile.append(&self.samples);
         profile.append(&self.functions_written);

@@ -33,7 +33,7 @@ const COMMENT: &str = "wasmill: guests by function, found on each tick; the host
 pub(super) async fn profile(State(debug): State<DebugState>, query: RawQuery) -> Result<Response, Problem> {
     let time = check(query.0.as_deref())?;
     // Ends when this is dropped, too, as when the client goes away.
-    let sampling = debug.runtime.sample_guests().ok_or_else(Problem::profile_under_way)?;
+    let sampling = debug.runtime.start_sampling().ok_or_else(Problem::profile_under_way)?;
     let (began, threads) = (debug.clock.now(), Threads::look());
     tokio::time::sleep(time).await;
     let computed = Threads::look().since(&threads);
@@ -86,7 +86,7 @@ fn add_guest(profile: &mut Profile, guest: &GuestSample) {
     stack.push(frame(&format!("[plugin {}]", guest.plugin)));
     let digest = guest.digest.get(..12).unwrap_or(&guest.digest);
     let labels = [("plugin", guest.plugin.as_str()), ("digest", digest), ("thread", GUEST_THREAD)];
-    profile.add(&stack, &labels, guest.turns, guest.cpu);
+    profile.add(&stack, &labels, guest.polls, guest.cpu);
 }
 
 fn add_host(profile: &mut Profile, thread: &str, part: &str, time: Duration) {
@@ -99,8 +99,8 @@ fn add_host(profile: &mut Profile, thread: &str, part: &str, time: Duration) {
         frame(format!("[thread {thread}]")),
         frame("[host]".to_owned()),
     ];
-    let turns = u64::try_from(time.as_millis() / PERIOD.as_millis()).unwrap_or(0).max(1);
-    profile.add(&stack, &[("thread", thread)], turns, time);
+    let polls = u64::try_from(time.as_millis() / PERIOD.as_millis()).unwrap_or(0).max(1);
+    profile.add(&stack, &[("thread", thread)], polls, time);
 }
 
 fn check(query: Option<&str>) -> Result<Duration, Problem> {

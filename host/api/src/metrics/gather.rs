@@ -173,7 +173,7 @@ fn about_plugins(api: &Api) -> [Metric; 4] {
             PluginState::Rejected(_) => rejected += 1,
         }
     }
-    let loads = api.runtime.load_figures();
+    let loads = api.runtime.load_stats();
     let count = "Plugins and files that are none, by what has become of their newest version";
     [
         Metric::gauge("wasmill_plugins", count)

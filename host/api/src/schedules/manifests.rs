@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use wasmill_model::{PluginName, ScheduleName};
-use wasmill_runtime::{ScheduleTerms, Terms};
+use wasmill_runtime::{PluginConfig, ScheduleConfig};
 use wasmill_scheduler::SCHEDULES_MAX;
 use wasmill_store::{NewSchedule, Put, Schedule, StoreError};
 
@@ -42,12 +42,14 @@ async fn follow(api: &Api) -> Result<(), StoreError> {
     let plugins = names.iter().filter_map(|name| name.parse::<PluginName>().ok());
     // Of one that is out of service nothing is known.
     let in_service: BTreeMap<_, _> = plugins
-        .filter_map(|plugin| Some((ScheduleName::from(&plugin), (api.runtime.terms(&plugin)?, plugin))))
+        .filter_map(|plugin| {
+            Some((ScheduleName::from(&plugin), (api.runtime.plugin_config(&plugin)?, plugin)))
+        })
         .collect();
     let names: HashSet<&str> = names.iter().map(String::as_str).collect();
     for stored in api.store.schedules().await?.into_iter().filter(|stored| stored.from_manifest) {
         let is_over = match in_service.get(&stored.name) {
-            Some((terms, _)) => terms.schedule.is_none(),
+            Some((config, _)) => config.schedule.is_none(),
             None => !names.contains(stored.name.as_str()),
         };
         if is_over {
@@ -55,15 +57,15 @@ async fn follow(api: &Api) -> Result<(), StoreError> {
             tracing::info!(schedule = %stored.name, "a schedule went with the manifest that brought it");
         }
     }
-    for (name, (terms, plugin)) in in_service {
-        let Terms { schedule: Some(schedule), .. } = &*terms else { continue };
+    for (name, (config, plugin)) in in_service {
+        let PluginConfig { schedule: Some(schedule), .. } = &*config else { continue };
         put(api, new(&name, plugin, schedule)).await?;
     }
     Ok(())
 }
 
-fn new(name: &ScheduleName, plugin: PluginName, terms: &ScheduleTerms) -> NewSchedule {
-    let ScheduleTerms { timing, missed, overlap, input } = terms;
+fn new(name: &ScheduleName, plugin: PluginName, config: &ScheduleConfig) -> NewSchedule {
+    let ScheduleConfig { timing, missed, overlap, input } = config;
     // A name needs no escapes, and the input is JSON already.
     let input = input.as_ref().map_or_else(String::new, |input| format!(", \"input\": {input}"));
     NewSchedule {

@@ -4,10 +4,10 @@ use rand::Rng as _;
 use wasmtime::component::Linker;
 use wasmtime::{Caller, Extern, Result};
 
+use crate::format;
 use crate::guest::Guest;
 use crate::outcome::CallRefused;
 use crate::place::HostCall;
-use crate::words;
 
 /// The interfaces and their functions, in the versions that wasmtime offers.
 const COMPONENT: [(&str, &str); 2] = [
@@ -82,7 +82,7 @@ async fn random_get(mut caller: Caller<'_, Guest>, at: i32, bytes: i32) -> Resul
 
 fn check(bytes: u64) -> Result<()> {
     if bytes > BYTES_MAX {
-        let most = words::bytes(BYTES_MAX);
+        let most = format::bytes(BYTES_MAX);
         let reason = format!("the guest asked for {bytes} random bytes in one call; the limit is {most}");
         return Err(CallRefused(reason).into());
     }

@@ -81,7 +81,7 @@ impl Disk {
     // One thread at a time works for a guest, so nobody counts in between.
     fn charge(&self, folder: usize, bytes: u64) -> io::Result<()> {
         let used = self.used_bytes.load(Relaxed).saturating_add(bytes);
-        if used > self.plugin.terms.limits.disk_bytes {
+        if used > self.plugin.config.limits.disk_bytes {
             self.has_refused.store(true, Relaxed);
             return Err(Errno::NOSPC.into());
         }

@@ -15,7 +15,7 @@ use wasmtime_wasi::filesystem::WasiFilesystemCtx;
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
 use crate::files::lane::Lane;
-use crate::terms::DirRule;
+use crate::plugin_config::DirRule;
 
 /// The device and the inode of a folder, which tell it from any other.
 pub(crate) type Identity = (u64, u64);
@@ -169,7 +169,7 @@ impl GrantedFolders {
     }
 
     /// Says whether calls on one of them may never return.
-    pub(crate) fn are_far(&self) -> bool {
+    pub(crate) fn are_remote(&self) -> bool {
         !self.lane.is_in_place()
     }
 

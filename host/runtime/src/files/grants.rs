@@ -132,7 +132,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::terms::DirRule;
+    use crate::plugin_config::DirRule;
 
     struct Bed {
         _folder: TempDir,

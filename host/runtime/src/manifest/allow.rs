@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use crate::files::granted::GrantedFolder;
-use crate::terms::{DirRule, HttpRule, Permissions};
+use crate::plugin_config::{DirRule, HttpRule, Permissions};
 
 /// What may be written there.
 #[derive(Debug, Default, Deserialize)]

@@ -4,8 +4,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use wasmill_model::{InvalidTiming, Missed, Timing};
 
+use crate::plugin_config::ScheduleConfig;
 use crate::schema::{InputBudget, InputSchema};
-use crate::terms::ScheduleTerms;
 
 /// Where the TOML library puts a date, which JSON does not have.
 const DATE: &str = "$__toml_private_datetime";
@@ -22,7 +22,7 @@ pub(super) struct ScheduleWish {
 }
 
 impl ScheduleWish {
-    pub(super) fn check(self, schema: Option<&InputSchema>) -> Result<ScheduleTerms, String> {
+    pub(super) fn check(self, schema: Option<&InputSchema>) -> Result<ScheduleConfig, String> {
         let Self { cron, timezone, missed, overlap, input } = self;
         let timing =
             Timing::of(&cron, timezone.as_deref().unwrap_or("UTC")).map_err(|error| match error {
@@ -42,7 +42,7 @@ impl ScheduleWish {
             let place = violation.pointer;
             return Err(format!("schedule.input does not fit input.schema: {place}: {}", violation.message));
         }
-        Ok(ScheduleTerms { timing, missed, overlap: overlap.unwrap_or(true), input })
+        Ok(ScheduleConfig { timing, missed, overlap: overlap.unwrap_or(true), input })
     }
 }
 
@@ -63,13 +63,13 @@ fn dates_as_text(value: Value) -> Value {
 mod tests {
     use super::*;
 
-    fn check(text: &str) -> Result<ScheduleTerms, String> {
+    fn check(text: &str) -> Result<ScheduleConfig, String> {
         toml::from_str::<ScheduleWish>(text).map_err(|error| error.message().to_owned())?.check(None)
     }
 
     #[test]
     fn a_schedule_is_read_with_its_input() {
-        let terms = check(
+        let config = check(
             r#"
             cron = "30 2 * * *"
             timezone = "Europe/Berlin"
@@ -79,9 +79,9 @@ mod tests {
             "#,
         )
         .unwrap();
-        assert_eq!((terms.timing.expression(), terms.timing.zone()), ("30 2 * * *", "Europe/Berlin"));
-        assert_eq!((terms.missed, terms.overlap), (Missed::All, false));
-        let input: Value = serde_json::from_str(&terms.input.unwrap()).unwrap();
+        assert_eq!((config.timing.expression(), config.timing.zone()), ("30 2 * * *", "Europe/Berlin"));
+        assert_eq!((config.missed, config.overlap), (Missed::All, false));
+        let input: Value = serde_json::from_str(&config.input.unwrap()).unwrap();
         assert_eq!(input["since"], "2026-01-01T00:00:00Z");
         assert_eq!(input["urls"][0], "https://example.com");
         let plain = check("cron = \"@daily\"").unwrap();

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wasmill_model::{Cause, Limits, Runner};
-use wasmill_runtime::{Runtime, Terms};
+use wasmill_runtime::{PluginConfig, Runtime};
 
 use crate::support::{
-    Host, commit, commit_with, finish, finish_with, limits, misbehave, run, runtime_of, shared, terms,
+    Host, commit, commit_with, finish, finish_with, limits, misbehave, plugin_config, run, runtime_of, shared,
 };
 
 #[tokio::test]
@@ -99,7 +99,7 @@ async fn all_memories_and_tables_of_a_guest_count_against_one_limit() {
         ([62, 63, 8_192, 8_192], false),
         ([62, 62, 8_192, 16_385], false),
     ] {
-        let runtime = runtime_of("grower", &grower(wishes), terms());
+        let runtime = runtime_of("grower", &grower(wishes), plugin_config());
         let ended = finish(&runtime, "grower", "null").await;
         assert_eq!(ended.is_ok(), fits, "{wishes:?}: {ended:?}");
         if let Err(failure) = ended {
@@ -111,7 +111,7 @@ async fn all_memories_and_tables_of_a_guest_count_against_one_limit() {
 
 fn computing_for(cpu: Duration) -> Runtime {
     let limits = Limits { cpu: Some(cpu), ..limits() };
-    runtime_of("misbehave", misbehave(), Terms { limits, ..terms() })
+    runtime_of("misbehave", misbehave(), PluginConfig { limits, ..plugin_config() })
 }
 
 #[tokio::test]

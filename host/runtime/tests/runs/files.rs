@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 use tempfile::TempDir;
 use wasmill_model::{Cause, Failure, Limits, Usage};
-use wasmill_runtime::{DirRule, HostCall, InstanceInfo, InstanceState, Permissions, Runtime, Terms};
+use wasmill_runtime::{DirRule, HostCall, InstanceInfo, InstanceState, Permissions, PluginConfig, Runtime};
 
-use crate::support::{Host, finish, finish_with, limits, misbehave, program, runtime_of, terms};
+use crate::support::{Host, finish, finish_with, limits, misbehave, plugin_config, program, runtime_of};
 
 /// Imports, a memory, and `note`, which adds the two digits of a number to what is printed at the end.
 const PRELUDE: &str = r#"
@@ -90,9 +90,9 @@ fn folder() -> (TempDir, PathBuf) {
     (outer, inner)
 }
 
-fn permitted(folder: &Path, write: bool, limits: Limits) -> Terms {
+fn permitted(folder: &Path, write: bool, limits: Limits) -> PluginConfig {
     let dirs = vec![DirRule { host: folder.to_owned(), guest: "/in".to_owned(), write }];
-    Terms { permissions: Permissions { dirs, ..Permissions::default() }, limits, ..terms() }
+    PluginConfig { permissions: Permissions { dirs, ..Permissions::default() }, limits, ..plugin_config() }
 }
 
 fn disk(disk_bytes: u64) -> Limits {
@@ -286,7 +286,7 @@ async fn a_large_folder_is_listed_whole() {
 
     let dirs = vec![DirRule { host: inner, guest: "/".to_owned(), write: false }];
     let permissions = Permissions { dirs, ..Permissions::default() };
-    let component = runtime_of("misbehave", misbehave(), Terms { permissions, ..terms() });
+    let component = runtime_of("misbehave", misbehave(), PluginConfig { permissions, ..plugin_config() });
     let seen = finish(&component, "misbehave", r#"{"do":"look-around"}"#).await.unwrap();
     assert!(seen.contains(" 3001 files"), "{seen}");
 }

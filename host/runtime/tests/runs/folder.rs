@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use tempfile::TempDir;
-use wasmill_runtime::{PluginInfo, PluginState, PluginsConfig, Runtime, RuntimeConfig, Watch};
+use wasmill_runtime::{LoaderConfig, PluginInfo, PluginState, Runtime, RuntimeConfig, WatchMode};
 
 use crate::support::{SOON, limits};
 
@@ -20,11 +20,11 @@ fn program() -> Vec<u8> {
 /// Starts with a folder that is looked at all the time.
 fn start(folder: &Path) -> Runtime {
     let config = RuntimeConfig { slots: 1, limits: limits(), memory_total_bytes: None };
-    let plugins = PluginsConfig {
+    let plugins = LoaderConfig {
         folder: Some(folder.to_owned()),
-        watch: Watch::Polled(Duration::from_millis(50)),
-        patience: SOON,
-        ..PluginsConfig::default()
+        watch: WatchMode::Poll(Duration::from_millis(50)),
+        load_timeout: SOON,
+        ..LoaderConfig::default()
     };
     Runtime::start(config, &[], plugins).unwrap()
 }

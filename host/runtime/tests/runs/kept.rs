@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use wasmill_model::{Cause, Failure, Limits};
-use wasmill_runtime::Terms;
+use wasmill_runtime::PluginConfig;
 
-use crate::support::{Host, finish_with, limits, runtime_of, terms};
+use crate::support::{Host, finish_with, limits, plugin_config, runtime_of};
 
 /// Runs a module whose main function is this, with 40 pages of memory.
 async fn run(main: &str) -> Result<String, Failure> {
@@ -16,7 +16,7 @@ async fn run(main: &str) -> Result<String, Failure> {
             (memory (export "memory") 40)
             (func (export "_start") {main}))"#
     );
-    let runtime = runtime_of("asks", &wat::parse_str(module).unwrap(), terms());
+    let runtime = runtime_of("asks", &wat::parse_str(module).unwrap(), plugin_config());
     finish_with(&runtime, "asks", "null", &Arc::new(Host::default())).await
 }
 
@@ -59,7 +59,8 @@ async fn a_program_that_gives_up_for_want_of_memory_is_told_of_its_limit() {
 async fn an_input_counts_against_the_memory_of_its_plugin() {
     let module = r#"(module (memory (export "memory") 40) (func (export "_start")))"#;
     let limits = Limits { memory_bytes: 3 << 20, ..limits() };
-    let runtime = runtime_of("small", &wat::parse_str(module).unwrap(), Terms { limits, ..terms() });
+    let runtime =
+        runtime_of("small", &wat::parse_str(module).unwrap(), PluginConfig { limits, ..plugin_config() });
     let host = Arc::new(Host::default());
     assert!(finish_with(&runtime, "small", r#""text""#, &host).await.is_ok());
     let large = format!("\"{}\"", "x".repeat(1 << 20));

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use serde_json::json;
 use wasmill_model::{Cause, Failure};
-use wasmill_runtime::{DirRule, Permissions, Runtime, Terms};
+use wasmill_runtime::{DirRule, Permissions, PluginConfig, Runtime};
 
 use crate::permissions::folders;
-use crate::support::{Host, finish, finish_with, runtime_of, terms};
+use crate::support::{Host, finish, finish_with, plugin_config, runtime_of};
 
 /// What every module here begins with: imports, a memory, and `say`, which writes to stdout or stderr.
 const PRELUDE: &str = r#"
@@ -86,7 +86,7 @@ fn module(code: &str) -> Vec<u8> {
 }
 
 fn runtime(code: &str) -> Runtime {
-    runtime_of("module", &module(code), terms())
+    runtime_of("module", &module(code), plugin_config())
 }
 
 async fn run(code: &str, input: &str) -> Result<String, Failure> {
@@ -169,7 +169,8 @@ async fn a_module_that_loops_ends_when_it_is_dropped() {
 async fn its_folders_are_those_it_was_permitted_and_end_at_their_border() {
     let (_outer, inner) = folders();
     let dirs = vec![DirRule { host: inner, guest: "/in".to_owned(), write: false }];
-    let permitted = Terms { permissions: Permissions { dirs, ..Permissions::default() }, ..terms() };
+    let permitted =
+        PluginConfig { permissions: Permissions { dirs, ..Permissions::default() }, ..plugin_config() };
     for (path, opened) in [("file", "0"), ("../secret", "1"), ("way-out", "1"), ("/etc/passwd", "1")] {
         let runtime = runtime_of("module", &module(&open(path)), permitted.clone());
         assert_eq!(finish(&runtime, "module", "null").await.unwrap(), opened, "{path}");

@@ -22,8 +22,8 @@ async fn step(runtime: &Runtime, input: &str, host: &Arc<Host>) -> Result<RunSte
 #[tokio::test]
 async fn a_guest_that_parks_says_when_to_go_on_and_ends_when_it_did() {
     let runtime = runtime(limits());
-    let facts = runtime.plugins_info().remove(0).facts.unwrap();
-    assert_eq!(facts.kind, PluginKind::Parking);
+    let details = runtime.plugins_info().remove(0).details.unwrap();
+    assert_eq!(details.kind, PluginKind::Parking);
     let host = Arc::new(Host::default());
     let input = r#"{"min_ms":60,"max_ms":60,"fail_rate":0}"#;
     let Ok(RunStep::Suspended(Suspension { wait, state })) = step(&runtime, input, &host).await else {

@@ -7,12 +7,12 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use wasmill_model::Cause;
-use wasmill_runtime::{DirRule, HttpRule, Permissions, Runtime, Terms};
+use wasmill_runtime::{DirRule, HttpRule, Permissions, PluginConfig, Runtime};
 
-use crate::support::{finish, misbehave, program, runtime_of, terms};
+use crate::support::{finish, misbehave, plugin_config, program, runtime_of};
 
 fn runtime(permissions: Permissions) -> Runtime {
-    runtime_of("program", program(), Terms { permissions, ..terms() })
+    runtime_of("program", program(), PluginConfig { permissions, ..plugin_config() })
 }
 
 async fn run(runtime: &Runtime, args: &[&str]) -> String {
@@ -102,7 +102,7 @@ async fn a_task_sees_its_variables_and_folders_too() {
         (Permissions { env, ..Permissions::default() }, "0 arguments, 1 variables, 0 files, network: false"),
         (Permissions { dirs, ..Permissions::default() }, "0 arguments, 0 variables, 3 files, network: false"),
     ] {
-        let runtime = runtime_of("misbehave", misbehave(), Terms { permissions, ..terms() });
+        let runtime = runtime_of("misbehave", misbehave(), PluginConfig { permissions, ..plugin_config() });
         assert_eq!(finish(&runtime, "misbehave", r#"{"do":"look-around"}"#).await.unwrap(), seen);
     }
 }

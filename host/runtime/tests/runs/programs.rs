@@ -5,9 +5,9 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::json;
 use wasmill_model::{Cause, Failure};
-use wasmill_runtime::{OutputFormat, Permissions, Runtime, Terms};
+use wasmill_runtime::{OutputFormat, Permissions, PluginConfig, Runtime};
 
-use crate::support::{Host, finish, finish_with, program, runtime_of, terms};
+use crate::support::{Host, finish, finish_with, plugin_config, program, runtime_of};
 
 /// Returns a runtime with the program, which sees one variable of its manifest.
 fn shared() -> &'static Runtime {
@@ -15,7 +15,7 @@ fn shared() -> &'static Runtime {
     SHARED.get_or_init(|| {
         let env = BTreeMap::from([("REGION".to_owned(), "eu".to_owned())]);
         let permissions = Permissions { env, ..Permissions::default() };
-        runtime_of("program", program(), Terms { permissions, ..terms() })
+        runtime_of("program", program(), PluginConfig { permissions, ..plugin_config() })
     })
 }
 
@@ -99,7 +99,7 @@ async fn output_and_memory_are_bounded() {
 
 #[tokio::test]
 async fn a_program_that_loops_ends_when_it_is_dropped() {
-    let runtime = runtime_of("program", program(), terms());
+    let runtime = runtime_of("program", program(), plugin_config());
     let looping = tokio::spawn({
         let runtime = runtime.clone();
         async move { finish(&runtime, "program", r#"{"args":["spin"]}"#).await }
@@ -120,8 +120,8 @@ async fn runtime_is_empty(runtime: &Runtime) {
 
 #[tokio::test]
 async fn an_answer_that_should_be_json_is_checked() {
-    let terms = Terms { output: OutputFormat::Json, ..terms() };
-    let runtime = runtime_of("program", program(), terms);
+    let plugin_config = PluginConfig { output: OutputFormat::Json, ..plugin_config() };
+    let runtime = runtime_of("program", program(), plugin_config);
     let cat = |stdin: &str| json!({ "args": ["cat"], "stdin": stdin }).to_string();
     assert_eq!(finish(&runtime, "program", &cat(r#" {"a": [1]} "#)).await.unwrap(), r#" {"a": [1]} "#);
     let failure = finish(&runtime, "program", &cat("{")).await.unwrap_err();
@@ -147,7 +147,7 @@ fn command_of(minor: u32) -> Vec<u8> {
 #[tokio::test]
 async fn every_minor_version_of_wasi_0_2_is_on_offer() {
     for minor in [0, 1, 3, 6, 12, 99] {
-        let runtime = runtime_of("command", &command_of(minor), terms());
+        let runtime = runtime_of("command", &command_of(minor), plugin_config());
         assert_eq!(finish(&runtime, "command", "null").await.unwrap(), "", "0.2.{minor}");
     }
 }

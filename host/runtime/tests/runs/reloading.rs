@@ -11,11 +11,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tempfile::TempDir;
 use wasmill_model::{Run, Runner};
-use wasmill_runtime::{InputBudget, PluginInfo, PluginState, PluginsConfig, Runtime, RuntimeConfig, Watch};
+use wasmill_runtime::{
+    InputBudget, LoaderConfig, PluginInfo, PluginState, Runtime, RuntimeConfig, WatchMode,
+};
 
 use crate::support::{Host, SOON, done, limits, run};
 
-const WATCHES: [Watch; 2] = [Watch::Told, Watch::Polled(Duration::from_millis(50))];
+const WATCHES: [WatchMode; 2] = [WatchMode::Notify, WatchMode::Poll(Duration::from_millis(50))];
 
 /// Puts other bytes in the place of a file.
 type Replace = fn(&Path, &[u8]);
@@ -44,7 +46,7 @@ struct Watched {
 }
 
 impl Watched {
-    fn start(watch: Watch, builtins: &[(&str, &'static [u8])], files: &[(&str, &[u8])]) -> Self {
+    fn start(watch: WatchMode, builtins: &[(&str, &'static [u8])], files: &[(&str, &[u8])]) -> Self {
         let folder = TempDir::new().unwrap();
         for (name, bytes) in files {
             fs::write(folder.path().join(name), bytes).unwrap();
@@ -52,17 +54,17 @@ impl Watched {
         Self::start_in(folder, watch, builtins, "")
     }
 
-    fn start_in(folder: TempDir, watch: Watch, builtins: &[(&str, &'static [u8])], below: &str) -> Self {
+    fn start_in(folder: TempDir, watch: WatchMode, builtins: &[(&str, &'static [u8])], below: &str) -> Self {
         let changes = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&changes);
-        let plugins = PluginsConfig {
+        let plugins = LoaderConfig {
             folder: Some(folder.path().join(below)),
             watch,
-            patience: SOON,
+            load_timeout: SOON,
             on_change: Arc::new(move || {
                 counter.fetch_add(1, Ordering::SeqCst);
             }),
-            ..PluginsConfig::default()
+            ..LoaderConfig::default()
         };
         let runtime = Runtime::start(
             RuntimeConfig { slots: 2, limits: limits(), memory_total_bytes: None },
@@ -187,7 +189,7 @@ async fn a_file_that_comes_and_goes_is_in_service_meanwhile() {
 
 #[tokio::test]
 async fn a_broken_file_leaves_the_last_good_one_in_service_and_says_why() {
-    let watched = Watched::start(Watch::Told, &[], &[("a.wasm", &tiny("good"))]);
+    let watched = Watched::start(WatchMode::Notify, &[], &[("a.wasm", &tiny("good"))]);
     let good = watched.info("a").unwrap().digest;
     fs::write(watched.path("a.wasm"), b"broken").unwrap();
     watched.until(|watched| watched.info("a").is_some_and(|info| is_rejected(&info))).await;
@@ -200,7 +202,7 @@ async fn a_broken_file_leaves_the_last_good_one_in_service_and_says_why() {
 
 #[tokio::test]
 async fn a_slow_copy_is_never_in_service_before_it_is_whole() {
-    let watched = Watched::start(Watch::Told, &[], &[("a.wasm", &tiny("old!"))]);
+    let watched = Watched::start(WatchMode::Notify, &[], &[("a.wasm", &tiny("old!"))]);
     let old = watched.info("a").unwrap().digest;
     let whole = padded("new!", 30 << 20);
     let path = watched.path("a.wasm");
@@ -243,7 +245,7 @@ async fn two_hundred_files_good_and_bad_are_there_after_the_start() {
         let bytes = if number % 2 == 0 { tiny(&format!("{number:04}")) } else { b"broken".to_vec() };
         fs::write(folder.path().join(name), bytes).unwrap();
     }
-    let watched = Watched::start_in(folder, Watch::Told, &[], "");
+    let watched = Watched::start_in(folder, WatchMode::Notify, &[], "");
     assert_eq!(watched.runtime.plugins().len(), 100);
     assert_eq!(watched.runtime.plugins_info().len(), 200);
     assert_eq!(watched.answer("p198").await.as_deref(), Some("0198"));
@@ -251,7 +253,7 @@ async fn two_hundred_files_good_and_bad_are_there_after_the_start() {
 
 #[tokio::test]
 async fn a_changed_manifest_loads_its_plugin_again() {
-    let watched = Watched::start(Watch::Told, &[], &[("a.wasm", &tiny("same"))]);
+    let watched = Watched::start(WatchMode::Notify, &[], &[("a.wasm", &tiny("same"))]);
     for change in [true, false] {
         let changes = watched.changes.load(Ordering::SeqCst);
         if change {
@@ -273,8 +275,8 @@ async fn a_schema_that_comes_changes_or_goes_loads_its_plugin_again() {
         for (wanted, allowed, refused) in [("string", "\"1\"", "1"), ("integer", "1", "\"1\"")] {
             fs::write(&schema, format!("{{\"type\": \"{wanted}\"}}")).unwrap();
             let violated = |watched: &Watched, input| {
-                let terms = watched.runtime.terms(&"a".parse().unwrap());
-                let schema = terms.as_ref().and_then(|terms| terms.schema.as_ref());
+                let plugin_config = watched.runtime.plugin_config(&"a".parse().unwrap());
+                let schema = plugin_config.as_ref().and_then(|plugin_config| plugin_config.schema.as_ref());
                 schema.is_some_and(|schema| {
                     !schema.violations(Some(input), &mut InputBudget::full()).is_empty()
                 })
@@ -288,7 +290,7 @@ async fn a_schema_that_comes_changes_or_goes_loads_its_plugin_again() {
 
 #[tokio::test]
 async fn a_name_that_is_none_is_rejected_and_harms_no_other() {
-    let watched = Watched::start(Watch::Told, &[], &[]);
+    let watched = Watched::start(WatchMode::Notify, &[], &[]);
     fs::write(watched.path("Über.wasm"), tiny("name")).unwrap();
     fs::write(watched.path("a.wasm"), tiny("good")).unwrap();
     watched.until_answer("a", Some("good")).await;

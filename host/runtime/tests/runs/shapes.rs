@@ -2,14 +2,14 @@
 //! has by default.
 
 use wasmill_model::{Cause, Limits};
-use wasmill_runtime::{PluginState, PluginsConfig, Runtime, RuntimeConfig};
+use wasmill_runtime::{LoaderConfig, PluginState, Runtime, RuntimeConfig};
 
 use crate::support::finish;
 
 /// Loads a file on the terms that a server has by default.
 fn load(wasm: &[u8]) -> Runtime {
     let config = RuntimeConfig { slots: 4, limits: Limits::default(), memory_total_bytes: None };
-    Runtime::start(config, &[("guest", wasm.to_vec().leak())], PluginsConfig::default()).unwrap()
+    Runtime::start(config, &[("guest", wasm.to_vec().leak())], LoaderConfig::default()).unwrap()
 }
 
 fn wat(text: &str) -> Vec<u8> {
@@ -33,7 +33,7 @@ async fn runs_roomy(text: &str) -> (Result<String, Cause>, bool) {
     let info = runtime.plugins_info().remove(0);
     assert_eq!(info.state, PluginState::Ready, "{text}");
     let ended = finish(&runtime, "guest", "null").await.map_err(|failure| failure.cause);
-    (ended, info.facts.unwrap().is_roomy)
+    (ended, info.details.unwrap().is_on_demand)
 }
 
 #[tokio::test]
@@ -196,9 +196,9 @@ fn of_a_million_names_a_hundred_are_kept() {
     let text = format!(r#"(module (func (export "_start")) {exports})"#);
     let info = load(&wat(&text)).plugins_info().remove(0);
     assert_eq!(info.state, PluginState::Ready);
-    let exports = &info.facts.unwrap().exports;
+    let exports = &info.details.unwrap().exports;
     assert_eq!((exports.count, exports.first.len()), (100_001, 100));
     let long = format!(r#"(module (func (export "_start")) (export "{}" (func 0)))"#, "x".repeat(90_000));
     let info = load(&wat(&long)).plugins_info().remove(0);
-    assert!(info.facts.unwrap().exports.first.iter().all(|name| name.len() <= 200));
+    assert!(info.details.unwrap().exports.first.iter().all(|name| name.len() <= 200));
 }

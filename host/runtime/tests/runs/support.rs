@@ -8,7 +8,7 @@ use tokio::sync::{MutexGuard, watch};
 use wasmill_model::{
     BoxFuture, Failure, Limits, LogStream, LogTail, Meter, Progress, Run, RunHost, RunStep, Runner, TaskId,
 };
-use wasmill_runtime::{PluginsConfig, Runtime, RuntimeConfig, Terms};
+use wasmill_runtime::{LoaderConfig, PluginConfig, Runtime, RuntimeConfig};
 
 /// How long a test waits for what must happen at once.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
@@ -50,17 +50,17 @@ pub(crate) fn program() -> &'static [u8] {
 }
 
 /// Makes a runtime with one plugin, which runs on these terms.
-pub(crate) fn runtime_of(name: &str, bytes: &[u8], terms: Terms) -> Runtime {
+pub(crate) fn runtime_of(name: &str, bytes: &[u8], plugin_config: PluginConfig) -> Runtime {
     let config = RuntimeConfig { slots: 4, limits: limits(), memory_total_bytes: None };
-    let plugins = PluginsConfig { terms: Some(terms), ..PluginsConfig::default() };
+    let plugins = LoaderConfig { default_config: Some(plugin_config), ..LoaderConfig::default() };
     let runtime = Runtime::start(config, &[(name, bytes.to_vec().leak())], plugins).unwrap();
     assert_eq!(runtime.check_ready(&name.parse().unwrap()), Ok(()));
     runtime
 }
 
 /// Returns terms with small limits and no permissions.
-pub(crate) fn terms() -> Terms {
-    Terms { limits: limits(), ..Terms::default() }
+pub(crate) fn plugin_config() -> PluginConfig {
+    PluginConfig { limits: limits(), ..PluginConfig::default() }
 }
 
 /// Runs one plugin to its end.

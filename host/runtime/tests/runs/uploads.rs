@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use wasmill_model::PluginName;
-use wasmill_runtime::{NotReady, PluginsConfig, Removed, Runtime, RuntimeConfig, UploadError, Watch};
+use wasmill_runtime::{
+    LoaderConfig, NotReadyError, RemoveOutcome, Runtime, RuntimeConfig, UploadError, WatchMode,
+};
 
 use crate::support::{SOON, finish, limits};
 
@@ -25,11 +27,11 @@ fn digest(bytes: &[u8]) -> String {
 
 fn start(folder: &TempDir) -> Runtime {
     let config = RuntimeConfig { slots: 2, limits: limits(), memory_total_bytes: None };
-    let plugins = PluginsConfig {
+    let plugins = LoaderConfig {
         folder: Some(folder.path().to_owned()),
-        watch: Watch::Polled(Duration::from_millis(50)),
-        patience: SOON,
-        ..PluginsConfig::default()
+        watch: WatchMode::Poll(Duration::from_millis(50)),
+        load_timeout: SOON,
+        ..LoaderConfig::default()
     };
     Runtime::start(config, &[], plugins).unwrap()
 }
@@ -69,14 +71,14 @@ fn what_was_removed_does_not_come_back() {
         fs::write(folder.path().join("guest.wasm"), program(round)).unwrap();
         // From before it was seen until after it was loaded.
         std::thread::sleep(Duration::from_millis(u64::from(round) * 12));
-        assert_eq!(runtime.remove(&name()).unwrap(), Removed::Removed);
+        assert_eq!(runtime.remove(&name()).unwrap(), RemoveOutcome::Removed);
         let until = Instant::now() + Duration::from_millis(30);
         while Instant::now() < until {
             assert_eq!(in_service(&runtime), None, "round {round}");
         }
     }
-    assert_eq!(runtime.remove(&name()).unwrap(), Removed::NotFound);
-    assert!(matches!(runtime.check_ready(&name()), Err(NotReady::Unknown(_))));
+    assert_eq!(runtime.remove(&name()).unwrap(), RemoveOutcome::NotFound);
+    assert!(matches!(runtime.check_ready(&name()), Err(NotReadyError::Unknown(_))));
 }
 
 #[test]
@@ -116,7 +118,10 @@ async fn a_changed_manifest_is_read_though_the_file_was_uploaded() {
     runtime.upload(&name(), &program(1)).unwrap();
     fs::write(folder.path().join("guest.toml"), "description = \"new\"").unwrap();
     let deadline = Instant::now() + SOON;
-    while runtime.terms(&name()).is_none_or(|terms| terms.description.as_deref() != Some("new")) {
+    while runtime
+        .plugin_config(&name())
+        .is_none_or(|plugin_config| plugin_config.description.as_deref() != Some("new"))
+    {
         assert!(Instant::now() < deadline, "waited in vain");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -131,7 +136,7 @@ fn a_file_that_its_manifest_does_not_name_is_refused_with_both_digests() {
     fs::write(folder.path().join("guest.wasm"), &other).unwrap();
     let runtime = start(&folder);
     match runtime.check_ready(&name()) {
-        Err(NotReady::Rejected { reason, .. }) => {
+        Err(NotReadyError::Rejected { reason, .. }) => {
             assert!(reason.contains(&digest(&named)) && reason.contains(&digest(&other)), "{reason}");
         }
         other => panic!("{other:?}"),

@@ -1,6 +1,6 @@
 //! Whether the engine can be made for all slots, and whether a child can be started that compiles.
 
-use wasmill_runtime::{MemoryReset, PluginState, PluginsConfig, Runtime, RuntimeConfig};
+use wasmill_runtime::{LoaderConfig, MemoryReset, PluginState, Runtime, RuntimeConfig};
 
 use crate::doctor::report::Check;
 use crate::serve;
@@ -12,11 +12,11 @@ pub(super) fn checks(config: &Config) -> Vec<Check> {
     // What does not fit is told by the check of slots.
     let Ok(slots) = serve::slots(config, limits) else { return Vec::new() };
     let memory_total_bytes = Some(serve::memory_total(config));
-    let plugins = PluginsConfig {
-        ceilings: Some(config.ceilings),
+    let plugins = LoaderConfig {
+        max_limits: Some(config.max_limits),
         http_roots: config.http_roots.clone(),
         compiler: Some(serve::compiler(config)),
-        ..PluginsConfig::default()
+        ..LoaderConfig::default()
     };
     let runtime = RuntimeConfig { slots, limits, memory_total_bytes };
     let runtime = match Runtime::start(runtime, &serve::BUILT_IN, plugins) {
@@ -37,8 +37,8 @@ pub(super) fn checks(config: &Config) -> Vec<Check> {
 fn engine(reset: MemoryReset) -> Check {
     const NAME: &str = "engine";
     match reset {
-        MemoryReset::Touched => Check::ok(NAME, reset.to_string()),
-        MemoryReset::GivenBack => Check::warn(
+        MemoryReset::ClearTouched => Check::ok(NAME, reset.to_string()),
+        MemoryReset::Decommit => Check::warn(
             NAME,
             "the kernel is not asked which pages a guest has touched",
             reset.to_string(),

@@ -1,7 +1,7 @@
 //! Memory, and how many slots the machine affords.
 
 use rustix::process::{Resource, getrlimit};
-use wasmill_runtime::{affordable_slots, machine_memory_bytes};
+use wasmill_runtime::{machine_memory_bytes, slot_capacity};
 
 use crate::doctor::report::Check;
 use crate::screen::text::bytes;
@@ -45,7 +45,7 @@ pub(super) fn memory(config: &Config) -> Check {
 
 pub(super) fn slots(config: &Config) -> Check {
     const NAME: &str = "slots";
-    let affordable = affordable_slots(config.limits());
+    let affordable = slot_capacity(config.limits());
     let wanted = config.slots.unwrap_or(SLOTS);
     let (why, fix) =
         affordable.reason.split_once("; for more: ").unwrap_or((&affordable.reason, "lower --slots"));

@@ -2,7 +2,8 @@
 
 use anyhow::{Result, bail, ensure};
 use wasmill_runtime::{
-    Names, PluginFacts, PluginInfo, PluginState, PluginsConfig, RuntimeConfig, ScheduleTerms, Terms,
+    LoaderConfig, NameList, PluginConfig, PluginDetails, PluginInfo, PluginState, RuntimeConfig,
+    ScheduleConfig,
 };
 
 use crate::cli::CheckArgs;
@@ -22,34 +23,34 @@ pub(crate) fn check(args: CheckArgs) -> Result<()> {
     let is_wasm = file.extension().is_some_and(|extension| extension == "wasm");
     ensure!(is_wasm, "{shown} is ignored: a plugin is a file whose name ends in .wasm");
     let runtime = RuntimeConfig { slots: 1, limits: config.limits(), memory_total_bytes: None };
-    let plugins = PluginsConfig {
-        ceilings: Some(config.ceilings),
+    let plugins = LoaderConfig {
+        max_limits: Some(config.max_limits),
         compiler: Some(compiler(&config)),
         // That of `run`, so that checking a file and then running it compiles it once.
         ..run::plugins(&config)
     };
     let info = wasmill_runtime::check(&runtime, &plugins, &file)?;
-    match (&info.state, &info.facts) {
+    match (&info.state, &info.details) {
         (PluginState::Rejected(reason), _) => bail!("{shown} is rejected: {reason}"),
-        (_, Some(facts)) => print(&info, facts),
+        (_, Some(details)) => print(&info, details),
         (_, None) => say!("{} is ready", info.name),
     }
     Ok(())
 }
 
-fn print(info: &PluginInfo, facts: &PluginFacts) {
-    let PluginFacts { kind, is_roomy, imports, exports, terms } = facts;
+fn print(info: &PluginInfo, details: &PluginDetails) {
+    let PluginDetails { kind, is_on_demand, imports, exports, config } = details;
     say!("{} is ready: plugin '{}'", info.digest.as_deref().unwrap_or("it"), info.name);
     line("kind", kind.as_str());
-    line("profile", if *is_roomy { "roomy: instances are made on demand" } else { "pooled" });
+    line("profile", if *is_on_demand { "roomy: instances are made on demand" } else { "pooled" });
     line("size", &format!("{} bytes, compiled in {} ms", info.size_bytes, info.compile_ms));
     names("imports", imports);
     names("exports", exports);
-    print_terms(terms);
+    print_terms(config);
 }
 
-fn print_terms(terms: &Terms) {
-    let Terms { description, limits, concurrency, retry, permissions, schema, schedule, .. } = terms;
+fn print_terms(config: &PluginConfig) {
+    let PluginConfig { description, limits, concurrency, retry, permissions, schema, schedule, .. } = config;
     if let Some(description) = description {
         line("about", description);
     }
@@ -71,13 +72,13 @@ fn print_terms(terms: &Terms) {
     });
     line("dirs", &listed(&dirs.collect::<Vec<_>>()));
     line("schema", if schema.is_some() { "checked for each task" } else { "none" });
-    if let Some(ScheduleTerms { timing, .. }) = schedule {
+    if let Some(ScheduleConfig { timing, .. }) = schedule {
         line("schedule", &format!("{} in {}", timing.expression(), timing.zone()));
     }
 }
 
 /// Prints how many names there are, and then those that are known, in lines that fit a terminal.
-fn names(what: &str, Names { first, count }: &Names) {
+fn names(what: &str, NameList { first, count }: &NameList) {
     line(what, &if *count == 0 { "none".to_owned() } else { count.to_string() });
     let mut row = String::new();
     for name in first {

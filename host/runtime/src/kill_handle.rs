@@ -8,48 +8,48 @@ use rustix::process::{Pid, Signal, kill_process};
 
 /// Ends the child of one load.
 #[derive(Debug, Default)]
-pub(crate) struct Leash(Mutex<Held>);
+pub(crate) struct KillHandle(Mutex<State>);
 
 #[derive(Debug, Default)]
-struct Held {
+struct State {
     child: Option<Pid>,
-    cut: bool,
+    kill: bool,
 }
 
-impl Leash {
+impl KillHandle {
     /// Takes hold of a child; one that comes after the cut is ended at once.
     pub(crate) fn attach(&self, child: Pid) {
-        let mut held = self.held();
-        held.child = Some(child);
-        if held.cut {
+        let mut state = self.state();
+        state.child = Some(child);
+        if state.kill {
             end(child);
         }
     }
 
     /// Lets go of a child that has ended, before its number can be that of another.
     pub(crate) fn detach(&self) {
-        self.held().child = None;
+        self.state().child = None;
     }
 
     /// Ends the child that is attached, if there is one.
-    pub(crate) fn end_child(&self) {
-        if let Some(child) = self.held().child {
+    pub(crate) fn kill_child(&self) {
+        if let Some(child) = self.state().child {
             end(child);
         }
     }
 
     /// Ends the child that is attached, and any that comes later: nobody waits for the result.
-    pub(crate) fn cut(&self) {
-        self.held().cut = true;
-        self.end_child();
+    pub(crate) fn kill(&self) {
+        self.state().kill = true;
+        self.kill_child();
     }
 
     /// Says whether nobody waits for the result any more.
-    pub(crate) fn is_cut(&self) -> bool {
-        self.held().cut
+    pub(crate) fn is_killed(&self) -> bool {
+        self.state().kill
     }
 
-    fn held(&self) -> MutexGuard<'_, Held> {
+    fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -3,12 +3,12 @@
 use std::sync::OnceLock;
 
 use wasmill_model::{Cause, Limits, Runner};
-use wasmill_runtime::{Runtime, RuntimeConfig, Terms};
+use wasmill_runtime::{PluginConfig, Runtime, RuntimeConfig};
 
 use crate::support::{self, finish, noop, runtime_of};
 
-fn terms() -> Terms {
-    Terms::default()
+fn plugin_config() -> PluginConfig {
+    PluginConfig::default()
 }
 
 /// A module with so many bytes of initial data, the last of which it exits with.
@@ -90,7 +90,7 @@ async fn a_guest_with_a_large_image_runs_beside_a_small_one() {
 
 #[tokio::test]
 async fn exceptions_are_thrown_and_caught() {
-    let runtime = runtime_of("thrower", &exceptions(1_001), terms());
+    let runtime = runtime_of("thrower", &exceptions(1_001), plugin_config());
     let failure = finish(&runtime, "thrower", "null").await.unwrap_err();
     assert_eq!(failure.cause, Cause::Exit(1_000 % 99), "{failure}");
 }
@@ -98,23 +98,23 @@ async fn exceptions_are_thrown_and_caught() {
 #[tokio::test]
 async fn an_exception_that_was_caught_is_freed() {
     // Each takes some dozen bytes: all together would be far more than the 64 MiB that a guest may use.
-    let runtime = runtime_of("thrower", &exceptions(10_000_000), terms());
+    let runtime = runtime_of("thrower", &exceptions(10_000_000), plugin_config());
     let failure = finish(&runtime, "thrower", "null").await.unwrap_err();
     assert_eq!(failure.cause, Cause::Exit(9_999_999 % 99), "{failure}");
 }
 
 #[tokio::test]
 async fn an_exception_that_nobody_catches_is_a_trap() {
-    let runtime = runtime_of("thrower", &wat::parse_str(UNCAUGHT).unwrap(), terms());
+    let runtime = runtime_of("thrower", &wat::parse_str(UNCAUGHT).unwrap(), plugin_config());
     let failure = finish(&runtime, "thrower", "null").await.unwrap_err();
     assert_eq!(failure.cause, Cause::Trap, "{failure}");
 }
 
 #[tokio::test]
 async fn a_large_table_and_a_deep_stack_fit() {
-    let runtime = runtime_of("deep", &deep(30_000, 10_000), terms());
+    let runtime = runtime_of("deep", &deep(30_000, 10_000), plugin_config());
     finish(&runtime, "deep", "null").await.unwrap();
-    let runtime = runtime_of("deeper", &deep(30_000, 10_000_000), terms());
+    let runtime = runtime_of("deeper", &deep(30_000, 10_000_000), plugin_config());
     let failure = finish(&runtime, "deeper", "null").await.unwrap_err();
     assert!(failure.message.starts_with("stack overflow"), "{failure}");
 }
@@ -122,11 +122,11 @@ async fn a_large_table_and_a_deep_stack_fit() {
 #[tokio::test]
 async fn a_small_program_may_call_itself_as_deeply_as_wasmtime_allows_by_default() {
     // 48 bytes a call at the very least.
-    let runtime = runtime_of("deep", &deep(10, 6_000), support::terms());
-    let facts = runtime.plugins_info().remove(0).facts.unwrap();
-    assert!(!facts.is_roomy);
+    let runtime = runtime_of("deep", &deep(10, 6_000), support::plugin_config());
+    let details = runtime.plugins_info().remove(0).details.unwrap();
+    assert!(!details.is_on_demand);
     finish(&runtime, "deep", "null").await.unwrap();
-    let runtime = runtime_of("deeper", &deep(10, 10_000_000), support::terms());
+    let runtime = runtime_of("deeper", &deep(10, 10_000_000), support::plugin_config());
     let failure = finish(&runtime, "deeper", "null").await.unwrap_err();
     assert!(failure.message.starts_with("stack overflow"), "{failure}");
 }
@@ -137,9 +137,10 @@ async fn a_plugin_may_have_more_memory_than_the_pools() {
     let grows = r#"(module (memory (export "memory") 1)
         (func (export "_start")
             (if (i32.eq (memory.grow (i32.const 3000)) (i32.const -1)) (then unreachable))))"#;
-    let runtime = runtime_of("grows", &wat::parse_str(grows).unwrap(), Terms { limits, ..terms() });
+    let runtime =
+        runtime_of("grows", &wat::parse_str(grows).unwrap(), PluginConfig { limits, ..plugin_config() });
     finish(&runtime, "grows", "null").await.unwrap();
-    let runtime = runtime_of("grows", &wat::parse_str(grows).unwrap(), terms());
+    let runtime = runtime_of("grows", &wat::parse_str(grows).unwrap(), plugin_config());
     assert_eq!(finish(&runtime, "grows", "null").await.unwrap_err().cause, Cause::MemoryLimit);
 }
 
@@ -147,7 +148,7 @@ async fn a_plugin_may_have_more_memory_than_the_pools() {
 async fn a_roomy_guest_that_loops_lets_others_run_and_ends_when_it_is_dropped() {
     let spin = r#"(module (memory (export "memory") 1) (table 30000 funcref)
         (func (export "_start") (loop $more (br $more))))"#;
-    let runtime = runtime_of("spin", &wat::parse_str(spin).unwrap(), terms());
+    let runtime = runtime_of("spin", &wat::parse_str(spin).unwrap(), plugin_config());
     let looping = tokio::spawn({
         let runtime = runtime.clone();
         async move { finish(&runtime, "spin", "null").await }

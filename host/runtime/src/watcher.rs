@@ -16,37 +16,37 @@ use std::time::{Duration, Instant};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use wasmill_model::PluginName;
 
-use crate::folder::{self, Fingerprint, PLUGINS_MAX, SETTLE, Scan};
-use crate::leash::Leash;
+use crate::folder::{self, DEBOUNCE, Fingerprint, PLUGINS_MAX, Scan};
+use crate::kill_handle::KillHandle;
 use crate::loader::{Loaded, Loader};
 use crate::registry::Registry;
 use crate::runtime::RuntimeError;
 use crate::threads::Threads;
-use crate::upload::{self, Candidate, Removed, UploadError, Uploaded};
+use crate::upload::{self, Candidate, RemoveOutcome, UploadError, UploadOutcome};
 
 /// Files that are read and compiled at once. Each is compiled by all cores, so more only cost memory.
 const LOADERS_MAX: usize = 4;
 /// The least time between two looks at the folder: a copy of a large file is a storm of events.
-const BREATH: Duration = Duration::from_millis(50);
+const SCAN_INTERVAL_MIN: Duration = Duration::from_millis(50);
 /// How often the folder is looked at though nothing was heard of it.
-const POLL: Duration = Duration::from_secs(2);
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How changes of the folder are noticed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Watch {
+pub enum WatchMode {
     /// The system tells (inotify), and a look every 2 seconds stands behind it: bind mounts and
     /// network mounts may not tell.
     #[default]
-    Told,
+    Notify,
     /// By looking, so often.
-    Polled(Duration),
+    Poll(Duration),
 }
 
-impl Watch {
+impl WatchMode {
     fn poll(self) -> Duration {
         match self {
-            Self::Told => POLL,
-            Self::Polled(interval) => interval.max(BREATH),
+            Self::Notify => POLL_INTERVAL,
+            Self::Poll(interval) => interval.max(SCAN_INTERVAL_MIN),
         }
     }
 }
@@ -56,20 +56,20 @@ impl Watch {
 pub type OnChange = Arc<dyn Fn() + Send + Sync>;
 
 /// Keeps watch until it is dropped.
-pub(crate) struct Keeper {
-    mail: Sender<Mail>,
+pub(crate) struct PluginWatcher {
+    sender: Sender<WatchEvent>,
     threads: Vec<JoinHandle<()>>,
 }
 
-enum Mail {
+enum WatchEvent {
     /// Something happened in the folder.
-    Stirred,
+    FolderChanged,
     /// A loader is done.
     Loaded(Arc<Job>, Option<Box<Loaded>>),
     /// Somebody uploads a plugin.
-    Publish(Box<Candidate>, Sender<Result<Uploaded, UploadError>>),
+    Publish(Box<Candidate>, Sender<Result<UploadOutcome, UploadError>>),
     /// Somebody removes a plugin.
-    Remove(PluginName, Sender<Result<Removed, UploadError>>),
+    Remove(PluginName, Sender<Result<RemoveOutcome, UploadError>>),
     Stop,
 }
 
@@ -78,63 +78,63 @@ struct Job {
     name: String,
     path: PathBuf,
     fingerprint: Fingerprint,
-    leash: Leash,
+    kill_handle: KillHandle,
 }
 
 /// What is known of one file.
-struct Watched {
+struct WatchedFile {
     /// `None` once it is gone.
-    seen: Option<(PathBuf, Fingerprint)>,
+    observed: Option<(PathBuf, Fingerprint)>,
     /// When what was seen may be believed.
-    settled_at: Instant,
+    stable_at: Instant,
     /// What was seen when it was last acted on; `None` if it never was, or has to be again.
-    acted_on: Option<Option<Fingerprint>>,
+    handled: Option<Option<Fingerprint>>,
     job: Option<Arc<Job>>,
 }
 
-struct Watchman {
+struct WatchLoop {
     folder: PathBuf,
-    watch: Watch,
+    watch: WatchMode,
     registry: Arc<Registry>,
     on_change: OnChange,
-    files: BTreeMap<String, Watched>,
+    files: BTreeMap<String, WatchedFile>,
     jobs: Sender<Arc<Job>>,
     notifier: Option<RecommendedWatcher>,
     /// The folder that `notifier` listens to.
-    heard: Option<(u64, u64)>,
-    mail: Sender<Mail>,
+    watched_folder: Option<(u64, u64)>,
+    sender: Sender<WatchEvent>,
     /// Told once, when all files that were there at the start are loaded.
     first_pass: Option<Sender<()>>,
     /// The last look failed, and the log says so.
-    blind: bool,
+    is_scan_failing: bool,
     /// The folder held more than is looked at, and the log says so.
     is_cut: bool,
 }
 
-impl Keeper {
+impl PluginWatcher {
     /// Starts to keep watch, and waits until what is in the folder now is loaded, but no longer
-    /// than `patience`.
+    /// than `load_timeout`.
     ///
     /// # Errors
     ///
     /// Fails if the folder is there but cannot be read.
     pub(crate) fn start(
         folder: &Path,
-        watch: Watch,
+        watch: WatchMode,
         loader: &Arc<Loader>,
         registry: &Arc<Registry>,
         on_change: OnChange,
-        patience: Duration,
+        load_timeout: Duration,
         threads: &Threads,
     ) -> Result<Self, RuntimeError> {
         let scan = folder::scan(folder, |_| None)
             .map_err(|source| RuntimeError::PluginsFolder { path: folder.to_owned(), source })?;
-        let (mail, letters) = channel();
+        let (sender, receiver) = channel();
         let (jobs, queue) = channel();
-        let mut keeper = Self { mail: mail.clone(), threads: Vec::new() };
-        keeper.start_loaders(queue, loader, threads).map_err(RuntimeError::Keeper)?;
+        let mut watcher = Self { sender: sender.clone(), threads: Vec::new() };
+        watcher.start_loaders(queue, loader, threads).map_err(RuntimeError::Watcher)?;
         let (first_pass, passed) = channel();
-        let mut watchman = Watchman {
+        let mut watch_loop = WatchLoop {
             folder: folder.to_owned(),
             watch,
             registry: Arc::clone(registry),
@@ -142,24 +142,24 @@ impl Keeper {
             files: BTreeMap::new(),
             jobs,
             notifier: None,
-            heard: None,
-            mail,
+            watched_folder: None,
+            sender,
             first_pass: Some(first_pass),
-            blind: false,
+            is_scan_failing: false,
             is_cut: false,
         };
-        watchman.take_scan(scan);
+        watch_loop.apply_scan(scan);
         let alive = threads.alive("plugins");
-        keeper
+        watcher
             .spawn("plugins", move || {
                 let _alive = alive;
-                watchman.work(&letters);
+                watch_loop.work(&receiver);
             })
-            .map_err(RuntimeError::Keeper)?;
-        if passed.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
+            .map_err(RuntimeError::Watcher)?;
+        if passed.recv_timeout(load_timeout) == Err(RecvTimeoutError::Timeout) {
             tracing::info!("some plugins are still being compiled; they come into service as they are ready");
         }
-        Ok(keeper)
+        Ok(watcher)
     }
 
     /// Makes an upload that was loaded the file of its plugin, and puts it into service.
@@ -167,8 +167,8 @@ impl Keeper {
     /// # Errors
     ///
     /// Fails if the folder cannot be changed.
-    pub(crate) fn publish(&self, candidate: Candidate) -> Result<Uploaded, UploadError> {
-        self.ask(|reply| Mail::Publish(Box::new(candidate), reply))
+    pub(crate) fn publish(&self, candidate: Candidate) -> Result<UploadOutcome, UploadError> {
+        self.request(|reply| WatchEvent::Publish(Box::new(candidate), reply))
     }
 
     /// Removes the file of a plugin, and takes it out of service.
@@ -176,15 +176,18 @@ impl Keeper {
     /// # Errors
     ///
     /// Fails if the folder cannot be changed.
-    pub(crate) fn remove(&self, name: &PluginName) -> Result<Removed, UploadError> {
-        self.ask(|reply| Mail::Remove(name.clone(), reply))
+    pub(crate) fn remove(&self, name: &PluginName) -> Result<RemoveOutcome, UploadError> {
+        self.request(|reply| WatchEvent::Remove(name.clone(), reply))
     }
 
     /// Has the one thread that owns what is known of the files change them, and waits until it has.
-    fn ask<T>(&self, mail: impl FnOnce(Sender<Result<T, UploadError>>) -> Mail) -> Result<T, UploadError> {
+    fn request<T>(
+        &self,
+        sender: impl FnOnce(Sender<Result<T, UploadError>>) -> WatchEvent,
+    ) -> Result<T, UploadError> {
         let (reply, answer) = channel();
         // If the thread is gone, so is the other end of the answer.
-        let _ = self.mail.send(mail(reply));
+        let _ = self.sender.send(sender(reply));
         answer.recv().unwrap_or(Err(UploadError::Stopping))
     }
 
@@ -197,11 +200,11 @@ impl Keeper {
         let queue = Arc::new(Mutex::new(queue));
         let loaders = thread::available_parallelism().map_or(1, NonZeroUsize::get).min(LOADERS_MAX);
         for _ in 0..loaders {
-            let (queue, loader, mail) = (Arc::clone(&queue), Arc::clone(loader), self.mail.clone());
+            let (queue, loader, sender) = (Arc::clone(&queue), Arc::clone(loader), self.sender.clone());
             let alive = threads.alive("plugin-loader");
             self.spawn("plugin-loader", move || {
                 let _alive = alive;
-                load_all(&queue, &loader, &mail);
+                load_all(&queue, &loader, &sender);
             })?;
         }
         Ok(())
@@ -213,10 +216,10 @@ impl Keeper {
     }
 }
 
-impl Drop for Keeper {
+impl Drop for PluginWatcher {
     fn drop(&mut self) {
         // The watchman is gone if it panicked, and then its end of the queue is, too.
-        let _ = self.mail.send(Mail::Stop);
+        let _ = self.sender.send(WatchEvent::Stop);
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
@@ -224,102 +227,102 @@ impl Drop for Keeper {
 }
 
 /// Loads what comes out of the queue until the watchman has gone.
-fn load_all(queue: &Mutex<Receiver<Arc<Job>>>, loader: &Loader, mail: &Sender<Mail>) {
+fn load_all(queue: &Mutex<Receiver<Arc<Job>>>, loader: &Loader, sender: &Sender<WatchEvent>) {
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = job else { return };
-        if job.leash.is_cut() {
+        if job.kill_handle.is_killed() {
             continue;
         }
-        let loaded = loader.load_file(&job.name, &job.path, &job.fingerprint, &job.leash);
-        if mail.send(Mail::Loaded(job, loaded.map(Box::new))).is_err() {
+        let loaded = loader.load_file(&job.name, &job.path, &job.fingerprint, &job.kill_handle);
+        if sender.send(WatchEvent::Loaded(job, loaded.map(Box::new))).is_err() {
             return;
         }
     }
 }
 
-impl Watchman {
-    fn work(mut self, letters: &Receiver<Mail>) {
-        let mut look_at = Instant::now() + self.act();
-        self.listen();
+impl WatchLoop {
+    fn work(mut self, receiver: &Receiver<WatchEvent>) {
+        let mut scan_at = Instant::now() + self.act();
+        self.subscribe();
         loop {
-            let looked = Instant::now();
+            let scanned_at = Instant::now();
             loop {
-                match letters.recv_timeout(look_at.saturating_duration_since(Instant::now())) {
-                    Ok(Mail::Stirred) => look_at = look_at.min(looked + BREATH),
-                    Ok(Mail::Loaded(job, loaded)) => {
-                        self.take_in(&job, loaded.map(|loaded| *loaded));
-                        look_at = look_at.min(looked + BREATH);
+                match receiver.recv_timeout(scan_at.saturating_duration_since(Instant::now())) {
+                    Ok(WatchEvent::FolderChanged) => scan_at = scan_at.min(scanned_at + SCAN_INTERVAL_MIN),
+                    Ok(WatchEvent::Loaded(job, loaded)) => {
+                        self.finish_job(&job, loaded.map(|loaded| *loaded));
+                        scan_at = scan_at.min(scanned_at + SCAN_INTERVAL_MIN);
                     }
                     // Whoever asked may have gone; it is done all the same.
-                    Ok(Mail::Publish(candidate, reply)) => drop(reply.send(self.publish(*candidate))),
-                    Ok(Mail::Remove(name, reply)) => drop(reply.send(self.remove(&name))),
-                    Ok(Mail::Stop) | Err(RecvTimeoutError::Disconnected) => return self.stop(),
+                    Ok(WatchEvent::Publish(candidate, reply)) => drop(reply.send(self.publish(*candidate))),
+                    Ok(WatchEvent::Remove(name, reply)) => drop(reply.send(self.remove(&name))),
+                    Ok(WatchEvent::Stop) | Err(RecvTimeoutError::Disconnected) => return self.stop(),
                     Err(RecvTimeoutError::Timeout) => break,
                 }
             }
-            self.look();
-            look_at = Instant::now() + self.act();
+            self.rescan();
+            scan_at = Instant::now() + self.act();
         }
     }
 
     fn stop(&self) {
         for job in self.files.values().filter_map(|file| file.job.as_ref()) {
-            job.leash.cut();
+            job.kill_handle.kill();
         }
     }
 
-    fn look(&mut self) {
-        self.listen();
+    fn rescan(&mut self) {
+        self.subscribe();
         let earlier = |name: &str| self.files.get(name)?.fingerprint();
         match folder::scan(&self.folder, earlier) {
             Ok(scan) => {
-                self.blind = false;
-                self.take_scan(scan);
+                self.is_scan_failing = false;
+                self.apply_scan(scan);
             }
             Err(error) => {
-                if !self.blind {
+                if !self.is_scan_failing {
                     let folder = self.folder.display();
                     tracing::warn!(%folder, %error, "failed to read the plugins folder, keeping what was loaded");
                 }
-                self.blind = true;
+                self.is_scan_failing = true;
             }
         }
     }
 
     /// Listens to the folder, or to the one that has come in its place.
-    fn listen(&mut self) {
+    fn subscribe(&mut self) {
         let folder = folder::identity(&self.folder);
-        if self.watch != Watch::Told || self.heard == folder {
+        if self.watch != WatchMode::Notify || self.watched_folder == folder {
             return;
         }
         self.notifier = None;
-        self.heard = folder;
+        self.watched_folder = folder;
         if folder.is_some() {
             match self.notifier() {
                 Ok(notifier) => self.notifier = Some(notifier),
                 Err(error) => {
-                    tracing::warn!(%error, "failed to watch the plugins folder, looking every {POLL:?}");
+                    tracing::warn!(%error, "failed to watch the plugins folder, looking every {POLL_INTERVAL:?}");
                 }
             }
         }
     }
 
     fn notifier(&self) -> notify::Result<RecommendedWatcher> {
-        let mail = self.mail.clone();
+        let sender = self.sender.clone();
         let mut notifier = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             // Our own look opens the folder, which must not make us look again.
             let is_ours = event.is_ok_and(|event| matches!(event.kind, EventKind::Access(_)));
             if !is_ours {
                 // The watchman is gone when the server stops.
-                let _ = mail.send(Mail::Stirred);
+                let _ = sender.send(WatchEvent::FolderChanged);
             }
         })?;
         notifier.watch(&self.folder, RecursiveMode::NonRecursive)?;
         Ok(notifier)
     }
 
-    fn take_scan(&mut self, scan: Scan) {
+    fn apply_scan(&mut self, scan: Scan) {
         if scan.is_cut && !self.is_cut {
             let folder = self.folder.display();
             tracing::warn!(%folder, "the plugins folder holds over {PLUGINS_MAX} plugins; those after them are left out");
@@ -332,11 +335,11 @@ impl Watchman {
     fn compare(&mut self, mut files: BTreeMap<String, (PathBuf, Fingerprint)>) {
         let now = Instant::now();
         for (name, file) in &mut self.files {
-            file.see(files.remove(name), now);
+            file.observe(files.remove(name), now);
         }
-        for (name, seen) in files {
-            let settled_at = if seen.1.is_settled() { now } else { now + SETTLE };
-            let file = Watched { seen: Some(seen), settled_at, acted_on: None, job: None };
+        for (name, observed) in files {
+            let stable_at = if observed.1.is_stable() { now } else { now + DEBOUNCE };
+            let file = WatchedFile { observed: Some(observed), stable_at, handled: None, job: None };
             self.files.insert(name, file);
         }
     }
@@ -348,26 +351,26 @@ impl Watchman {
         let mut removed = false;
         for (name, file) in &mut self.files {
             let fingerprint = file.fingerprint();
-            if file.acted_on.as_ref().is_some_and(|acted_on| acted_on.as_ref() == fingerprint) {
+            if file.handled.as_ref().is_some_and(|handled| handled.as_ref() == fingerprint) {
                 continue;
             }
-            let rest = file.settled_at.saturating_duration_since(now);
+            let rest = file.stable_at.saturating_duration_since(now);
             if !rest.is_zero() {
                 wait = wait.min(rest);
                 continue;
             }
-            file.acted_on = Some(fingerprint.cloned());
+            file.handled = Some(fingerprint.cloned());
             if let Some(job) = file.job.take() {
-                job.leash.cut();
+                job.kill_handle.kill();
             }
-            match &file.seen {
+            match &file.observed {
                 Some((path, fingerprint)) => {
                     self.registry.begin(name, path, fingerprint.size_bytes());
                     let job = Job {
                         name: name.clone(),
                         path: path.clone(),
                         fingerprint: fingerprint.clone(),
-                        leash: Leash::default(),
+                        kill_handle: KillHandle::default(),
                     };
                     let job = file.job.insert(Arc::new(job));
                     // The loaders only go when this end of the queue does.
@@ -379,15 +382,15 @@ impl Watchman {
                 }
             }
         }
-        self.files.retain(|_, file| file.acted_on != Some(None) || file.seen.is_some());
+        self.files.retain(|_, file| file.handled != Some(None) || file.observed.is_some());
         if removed {
             (self.on_change)();
         }
-        self.tell_first_pass();
+        self.report_first_pass();
         wait
     }
 
-    fn take_in(&mut self, job: &Arc<Job>, loaded: Option<Loaded>) {
+    fn finish_job(&mut self, job: &Arc<Job>, loaded: Option<Loaded>) {
         let Some(file) = self.files.get_mut(&job.name) else { return };
         // The result of an older look is of no use.
         if !file.job.as_ref().is_some_and(|current| Arc::ptr_eq(current, job)) {
@@ -396,34 +399,34 @@ impl Watchman {
         file.job = None;
         match loaded {
             Some(loaded) => {
-                file.learn(job, &loaded);
+                file.record_dependencies(job, &loaded);
                 self.registry.admit(loaded);
                 (self.on_change)();
             }
             None => {
-                file.acted_on = None;
-                file.settled_at = Instant::now() + SETTLE;
+                file.handled = None;
+                file.stable_at = Instant::now() + DEBOUNCE;
             }
         }
-        self.tell_first_pass();
+        self.report_first_pass();
     }
 
     /// Gives an upload its name in the folder. What was seen or loaded of an older file is of no use any more.
-    fn publish(&mut self, candidate: Candidate) -> Result<Uploaded, UploadError> {
-        let Candidate { name, draft, loaded, looked_at } = candidate;
+    fn publish(&mut self, candidate: Candidate) -> Result<UploadOutcome, UploadError> {
+        let Candidate { name, draft, loaded, fingerprint } = candidate;
         let is_known = self.files.contains_key(name.as_str());
         if !is_known && self.files.len() >= PLUGINS_MAX {
             return Err(UploadError::TooMany);
         }
         let (path, is_new) = draft.publish(&self.folder, &name)?;
         let now = Instant::now();
-        let seen = Fingerprint::of(&path, Some(&looked_at));
+        let observed = Fingerprint::of(&path, Some(&fingerprint));
         // If it has changed since, the next look finds that, as it finds any other change.
-        let is_as_loaded = seen.as_ref().is_some_and(|seen| seen.is_renamed(&looked_at));
-        let published = Watched {
-            acted_on: is_as_loaded.then(|| seen.clone()),
-            seen: seen.map(|seen| (path, seen)),
-            settled_at: now + SETTLE,
+        let is_as_loaded = observed.as_ref().is_some_and(|observed| observed.is_renamed(&fingerprint));
+        let published = WatchedFile {
+            handled: is_as_loaded.then(|| observed.clone()),
+            observed: observed.map(|observed| (path, observed)),
+            stable_at: now + DEBOUNCE,
             job: None,
         };
         self.forget(name.as_str());
@@ -431,16 +434,16 @@ impl Watchman {
         let info = loaded.info.clone();
         self.registry.admit(loaded);
         (self.on_change)();
-        Ok(Uploaded { info, is_new })
+        Ok(UploadOutcome { info, is_new })
     }
 
-    fn remove(&mut self, name: &PluginName) -> Result<Removed, UploadError> {
+    fn remove(&mut self, name: &PluginName) -> Result<RemoveOutcome, UploadError> {
         let is_built_in = self.registry.is_built_in(name);
         let removed = upload::remove(&self.folder, name)?;
-        if removed == Removed::NotFound && is_built_in {
-            return Ok(Removed::BuiltIn);
+        if removed == RemoveOutcome::NotFound && is_built_in {
+            return Ok(RemoveOutcome::BuiltIn);
         }
-        if removed == Removed::Removed {
+        if removed == RemoveOutcome::Removed {
             self.forget(name.as_str());
             self.registry.remove(name.as_str());
             (self.on_change)();
@@ -451,12 +454,12 @@ impl Watchman {
     /// Forgets a file; what is being made of it is given up.
     fn forget(&mut self, name: &str) {
         if let Some(job) = self.files.remove(name).and_then(|file| file.job) {
-            job.leash.cut();
+            job.kill_handle.kill();
         }
     }
 
-    fn tell_first_pass(&mut self) {
-        if self.files.values().all(Watched::is_at_rest)
+    fn report_first_pass(&mut self) {
+        if self.files.values().all(WatchedFile::is_idle)
             && let Some(first_pass) = self.first_pass.take()
         {
             // Whoever started this may have lost patience.
@@ -465,31 +468,31 @@ impl Watchman {
     }
 }
 
-impl Watched {
-    fn see(&mut self, seen: Option<(PathBuf, Fingerprint)>, now: Instant) {
-        if self.seen != seen {
-            self.seen = seen;
-            let is_settled = self.fingerprint().is_some_and(Fingerprint::is_settled);
-            self.settled_at = if is_settled { now } else { now + SETTLE };
+impl WatchedFile {
+    fn observe(&mut self, observed: Option<(PathBuf, Fingerprint)>, now: Instant) {
+        if self.observed != observed {
+            self.observed = observed;
+            let is_stable = self.fingerprint().is_some_and(Fingerprint::is_stable);
+            self.stable_at = if is_stable { now } else { now + DEBOUNCE };
         }
     }
 
     /// Takes in which schema was read and which folders are granted, so that their changes are seen from now on.
-    fn learn(&mut self, job: &Job, loaded: &Loaded) {
-        if let (Some((_, seen)), Some(looked_at)) = (&mut self.seen, &loaded.looked_at)
-            && *seen == job.fingerprint
+    fn record_dependencies(&mut self, job: &Job, loaded: &Loaded) {
+        if let (Some((_, observed)), Some(fingerprint)) = (&mut self.observed, &loaded.fingerprint)
+            && *observed == job.fingerprint
         {
-            *seen = looked_at.clone();
-            self.acted_on = Some(Some(looked_at.clone()));
+            *observed = fingerprint.clone();
+            self.handled = Some(Some(fingerprint.clone()));
         }
     }
 
     fn fingerprint(&self) -> Option<&Fingerprint> {
-        self.seen.as_ref().map(|(_, fingerprint)| fingerprint)
+        self.observed.as_ref().map(|(_, fingerprint)| fingerprint)
     }
 
-    fn is_at_rest(&self) -> bool {
-        self.acted_on.as_ref().is_some_and(|acted_on| acted_on.as_ref() == self.fingerprint())
+    fn is_idle(&self) -> bool {
+        self.handled.as_ref().is_some_and(|handled| handled.as_ref() == self.fingerprint())
             && self.job.is_none()
     }
 }

@@ -14,7 +14,7 @@ use crate::schema::InputSchema;
 
 /// The terms of one plugin.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Terms {
+pub struct PluginConfig {
     /// What it is for, in the words of whoever wrote its manifest.
     pub description: Option<String>,
     /// The SHA-256 of the one file that they are for, in hexadecimal; `None` if any file will do.
@@ -29,7 +29,7 @@ pub struct Terms {
     /// How many of its tasks may wait; `None` if only all waiting tasks together are bounded.
     pub waiting_max: Option<u64>,
     /// What applies to a task that says nothing of attempts.
-    pub retry: Retry,
+    pub retry: RetryPolicy,
     /// How the answer of the plugin is read.
     pub output: OutputFormat,
     /// What it may reach; by default nothing.
@@ -37,12 +37,12 @@ pub struct Terms {
     /// What the input of its tasks must look like; `None` if anything will do.
     pub schema: Option<InputSchema>,
     /// When it runs by itself; `None` if only when it is asked to.
-    pub schedule: Option<ScheduleTerms>,
+    pub schedule: Option<ScheduleConfig>,
 }
 
 /// When a plugin runs by itself.
 #[derive(Clone, Debug, PartialEq)]
-pub struct ScheduleTerms {
+pub struct ScheduleConfig {
     /// When it is due.
     pub timing: Timing,
     /// What becomes of runs that were missed.
@@ -55,7 +55,7 @@ pub struct ScheduleTerms {
 
 /// How the tasks of a plugin are tried again, unless they say it themselves.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Retry {
+pub struct RetryPolicy {
     /// How often a failure is attempted in all; `None` for what the host does.
     pub attempts_max: Option<u32>,
     /// The waits between attempts; `None` for those of the host.
@@ -66,7 +66,7 @@ pub struct Retry {
 
 /// The most that a manifest may ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ceilings {
+pub struct MaxLimits {
     /// Bytes of all memories and tables of a run; the pools are made for this much.
     pub memory_bytes: u64,
     /// Wall-clock time of one attempt.
@@ -93,7 +93,7 @@ impl Permissions {
     }
 }
 
-impl Ceilings {
+impl MaxLimits {
     /// Returns ceilings that allow no more than these limits.
     pub fn of(limits: &Limits) -> Self {
         Self {

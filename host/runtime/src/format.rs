@@ -21,7 +21,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 }
 
 /// Cuts a text to at most so many bytes, at the border of a character. What is cut off keeps no memory.
-pub(crate) fn cut(mut text: String, bytes_max: usize) -> String {
+pub(crate) fn truncate(mut text: String, bytes_max: usize) -> String {
     text.truncate(text.floor_char_boundary(bytes_max));
     text.shrink_to_fit();
     text
@@ -59,9 +59,9 @@ mod tests {
 
     #[test]
     fn texts_are_cut_between_characters() {
-        assert_eq!(cut("aäb".to_owned(), 2), "a");
-        assert_eq!(cut("short".to_owned(), 100), "short");
-        assert!(cut("x".repeat(1 << 20), 10).capacity() < 100);
+        assert_eq!(truncate("aäb".to_owned(), 2), "a");
+        assert_eq!(truncate("short".to_owned(), 100), "short");
+        assert!(truncate("x".repeat(1 << 20), 10).capacity() < 100);
         assert_eq!(bounded("ä".repeat(9_999)).len(), MESSAGE_BYTES_MAX);
         assert_eq!(bounded("whole"), "whole");
     }

@@ -15,10 +15,10 @@ use crate::bindings::{Plugin, PluginPre};
 use crate::calls;
 use crate::engine::Engines;
 use crate::files;
+use crate::format;
 use crate::guest::Guest;
 use crate::instance::START;
 use crate::kind::{PluginKind, Profile};
-use crate::words;
 
 /// The interface of a main function, of any minor version.
 pub(crate) const MAIN: &str = "wasi:cli/run@0.2.";
@@ -33,7 +33,7 @@ pub(crate) enum Artifact {
 }
 
 /// Code that can be instantiated, one variant for each kind of plugin.
-pub(crate) enum Code {
+pub(crate) enum LinkedPlugin {
     /// A component of our world.
     Task(PluginPre<Guest>),
     /// A component of our other world.
@@ -47,18 +47,18 @@ pub(crate) enum Code {
 /// What each kind of plugin is linked against.
 pub(crate) struct Linkers {
     engines: Engines,
-    pooled: Offers,
+    pooled: LinkerSet,
     /// Made with its engine, when the first plugin needs it.
-    roomy: OnceLock<Offers>,
+    on_demand: OnceLock<LinkerSet>,
 }
 
 /// What is on offer to the guests of one engine.
-struct Offers {
+struct LinkerSet {
     component: Linker<Guest>,
     module: wasmtime::Linker<Guest>,
 }
 
-impl Offers {
+impl LinkerSet {
     fn new(engine: &Engine) -> wasmtime::Result<Self> {
         let mut component = Linker::new(engine);
         p2::add_to_linker_async(&mut component)?;
@@ -104,8 +104,8 @@ fn has_main(component: &Component) -> bool {
 
 impl Linkers {
     pub(crate) fn new(engines: &Engines) -> wasmtime::Result<Self> {
-        let pooled = Offers::new(engines.get(Profile::Pooled))?;
-        Ok(Self { engines: engines.clone(), pooled, roomy: OnceLock::new() })
+        let pooled = LinkerSet::new(engines.get(Profile::Pooled))?;
+        Ok(Self { engines: engines.clone(), pooled, on_demand: OnceLock::new() })
     }
 
     /// Links and type-checks.
@@ -118,40 +118,46 @@ impl Linkers {
         kind: PluginKind,
         profile: Profile,
         artifact: &Artifact,
-    ) -> Result<Code, String> {
-        let offers = self.offers(profile);
-        let in_vain =
-            |error| words::bounded(format_args!("it asks for what this host does not offer: {error:#}"));
+    ) -> Result<LinkedPlugin, String> {
+        let linker_set = self.linker_set(profile);
+        let unresolved =
+            |error| format::bounded(format_args!("it asks for what this host does not offer: {error:#}"));
         let component = match artifact {
             Artifact::Module(module) => {
                 check_start(module)?;
-                return offers.module.instantiate_pre(module).map(Code::Module).map_err(in_vain);
+                return linker_set
+                    .module
+                    .instantiate_pre(module)
+                    .map(LinkedPlugin::Module)
+                    .map_err(unresolved);
             }
-            Artifact::Component(component) => offers.component.instantiate_pre(component).map_err(in_vain)?,
+            Artifact::Component(component) => {
+                linker_set.component.instantiate_pre(component).map_err(unresolved)?
+            }
         };
         // Generated code only looks for the function; a wrong one would be found out by the first task.
         if kind == PluginKind::Command && !has_main(component.component()) {
             return Err(WRONG_MAIN.to_owned());
         }
         let (code, wrong) = match kind {
-            PluginKind::Command => (CommandPre::new(component).map(Code::Command), WRONG_MAIN),
+            PluginKind::Command => (CommandPre::new(component).map(LinkedPlugin::Command), WRONG_MAIN),
             PluginKind::Parking => (
-                ParkingPluginPre::new(component).map(Code::Parking),
+                ParkingPluginPre::new(component).map(LinkedPlugin::Parking),
                 "its `resume` is not that of wasmill:task/parking-plugin@0.1.0",
             ),
             PluginKind::Task | PluginKind::Module => (
-                PluginPre::new(component).map(Code::Task),
+                PluginPre::new(component).map(LinkedPlugin::Task),
                 "its `run-task` is not that of wasmill:task/plugin@0.1.0",
             ),
         };
-        code.map_err(|error| words::bounded(format_args!("{wrong}: {error:#}")))
+        code.map_err(|error| format::bounded(format_args!("{wrong}: {error:#}")))
     }
 
-    fn offers(&self, profile: Profile) -> &Offers {
+    fn linker_set(&self, profile: Profile) -> &LinkerSet {
         match profile {
             Profile::Pooled => &self.pooled,
-            Profile::Roomy => self.roomy.get_or_init(|| {
-                Offers::new(self.engines.get(profile))
+            Profile::OnDemand => self.on_demand.get_or_init(|| {
+                LinkerSet::new(self.engines.get(profile))
                     .expect("what was linked for one engine links for another")
             }),
         }

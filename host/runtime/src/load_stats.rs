@@ -1,6 +1,6 @@
 //! What loading plugins costs, and how it ends: for whoever watches the server.
 //!
-//! The loader counts, `Runtime::load_figures` shows.
+//! The loader counts, `Runtime::load_stats` shows.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use wasmill_model::{Histogram, RUN_SECONDS};
 
 /// How plugins were loaded since the start.
 #[derive(Clone, Debug, PartialEq)]
-pub struct LoadFigures {
+pub struct LoadStats {
     /// Seconds that compiling took, well or badly.
     pub compile_seconds: Histogram,
     /// Plugins whose code was in the cache.
@@ -21,34 +21,34 @@ pub struct LoadFigures {
 }
 
 /// Counts.
-pub(crate) struct Figures(Mutex<LoadFigures>);
+pub(crate) struct LoadCounters(Mutex<LoadStats>);
 
-impl Figures {
+impl LoadCounters {
     pub(crate) fn compiled(&self, took: Duration) {
-        self.figures().compile_seconds.observe_time(took);
+        self.stats().compile_seconds.observe_time(took);
     }
 
     pub(crate) fn found_in_cache(&self) {
-        self.figures().cached += 1;
+        self.stats().cached += 1;
     }
 
     pub(crate) fn loaded(&self, well: bool) {
-        let mut figures = self.figures();
-        *(if well { &mut figures.ready } else { &mut figures.rejected }) += 1;
+        let mut stats = self.stats();
+        *(if well { &mut stats.ready } else { &mut stats.rejected }) += 1;
     }
 
-    pub(crate) fn read(&self) -> LoadFigures {
-        self.figures().clone()
+    pub(crate) fn snapshot(&self) -> LoadStats {
+        self.stats().clone()
     }
 
-    fn figures(&self) -> MutexGuard<'_, LoadFigures> {
+    fn stats(&self) -> MutexGuard<'_, LoadStats> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Default for Figures {
+impl Default for LoadCounters {
     fn default() -> Self {
         let compile_seconds = Histogram::new(RUN_SECONDS);
-        Self(Mutex::new(LoadFigures { compile_seconds, cached: 0, ready: 0, rejected: 0 }))
+        Self(Mutex::new(LoadStats { compile_seconds, cached: 0, ready: 0, rejected: 0 }))
     }
 }
