@@ -53,7 +53,7 @@ const SWAP_HAS_COME: &str = "swap was switched on while the server runs, so that
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RuntimeConfig {
     /// How many guests may run at once. Address space and mappings are set aside for each; see
-    /// [`slot_capacity`](crate::affordable_slots).
+    /// [`slot_capacity`](crate::slot_capacity).
     pub slots: u32,
     /// What each run may use. Its timeout and log are the scheduler's to enforce.
     pub limits: Limits,
