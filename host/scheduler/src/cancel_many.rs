@@ -8,10 +8,10 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use wasmill_store::{Filter, Found, Stopping, StoreError};
 
-use crate::scheduler::{Scheduler, Shared, carry_out};
+use crate::scheduler::{Scheduler, Shared, run_detached};
 
 /// The most tasks cancelled in one write of the store: a few milliseconds that others wait for.
-const STEP: usize = 500;
+const BATCH_MAX: usize = 500;
 
 impl Scheduler {
     /// Cancels every task that waits or runs now and fits, and returns how many it cancelled itself:
@@ -23,10 +23,10 @@ impl Scheduler {
     /// Fails if the store does; some tasks may be cancelled by then, and no guest of those runs.
     pub async fn cancel_many(&self, filter: Filter, grace: Duration) -> Result<u64, StoreError> {
         let shared = Arc::clone(&self.shared);
-        carry_out(async move {
+        run_detached(async move {
             let found = shared.store.find_open(filter.clone()).await?;
             let mut stops = JoinSet::new();
-            let cancelled = cancel_in_steps(&shared, &found, &filter, grace, &mut stops).await;
+            let cancelled = cancel_in_batches(&shared, &found, &filter, grace, &mut stops).await;
             // Also after a failure: what was asked to stop must not run on.
             stops.join_all().await;
             cancelled
@@ -35,7 +35,7 @@ impl Scheduler {
     }
 }
 
-async fn cancel_in_steps(
+async fn cancel_in_batches(
     shared: &Arc<Shared>,
     found: &[Found],
     filter: &Filter,
@@ -43,10 +43,11 @@ async fn cancel_in_steps(
     stops: &mut JoinSet<()>,
 ) -> Result<u64, StoreError> {
     let mut cancelled = 0;
-    for step in found.chunks(STEP) {
-        let done = shared.store.cancel_many(step.to_vec(), filter.clone(), shared.clock.now()).await?;
-        cancelled += done.waiting;
-        for Stopping { id, token, was_requested } in done.running {
+    for batch in found.chunks(BATCH_MAX) {
+        let cancelled_batch =
+            shared.store.cancel_many(batch.to_vec(), filter.clone(), shared.clock.now()).await?;
+        cancelled += cancelled_batch.waiting;
+        for Stopping { id, token, was_requested } in cancelled_batch.running {
             // Whoever asked first has counted it.
             cancelled += u64::from(!was_requested);
             let shared = Arc::clone(shared);

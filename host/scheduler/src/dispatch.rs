@@ -16,28 +16,28 @@ use crate::run::ActiveRun;
 use crate::scheduler::Shared;
 
 /// How often to look whether the runner has got room: nobody tells when guests use less than expected.
-const ROOM_POLL: Duration = Duration::from_millis(50);
+const MEMORY_POLL: Duration = Duration::from_millis(50);
 
 /// Claims and starts tasks until the scheduler drains.
 pub(crate) async fn dispatch(shared: &Arc<Shared>) {
-    let mut reported = false;
+    let mut is_failing = false;
     while let Some(slots) = free_slots(shared).await {
-        let look_again = match claim(shared, slots).await {
-            Ok(look_again) => {
-                reported = false;
-                look_again
+        let wait = match claim(shared, slots).await {
+            Ok(wait) => {
+                is_failing = false;
+                wait
             }
             Err(error) => {
-                if !reported {
+                if !is_failing {
                     tracing::error!(%error, "failed to claim tasks, trying on");
-                    reported = true;
+                    is_failing = true;
                 }
                 Some(shared.config.poll)
             }
         };
-        if let Some(wait) = look_again {
+        if let Some(wait) = wait {
             tokio::select! {
-                () = shared.hint.notified() => {}
+                () = shared.wakeup.notified() => {}
                 () = shared.store.readied() => {}
                 () = tokio::time::sleep(wait) => {}
                 () = shared.draining() => return,
@@ -68,35 +68,35 @@ async fn claim(
 ) -> Result<Option<Duration>, StoreError> {
     // A canceller that finds a task running but no run of it waits for this lock, then looks again.
     let claiming = shared.claiming.lock().await;
-    learn_rates(shared).await?;
+    load_rates(shared).await?;
     let now = shared.clock.now();
-    let shares = shares(shared);
+    let claim_quotas = claim_quotas(shared);
     let room = shared.runner.room();
-    let claims = shared.store.claim_within(&shares, slots.num_permits(), room, now).await?;
+    let claims = shared.store.claim_within(&claim_quotas, slots.num_permits(), room, now).await?;
     if !claims.claimed.is_empty() {
         fault_point!("claim stored, nothing runs");
     }
-    count_starts(shared, &claims.claimed);
+    record_starts(shared, &claims.claimed);
     shared.is_memory_bound.store(claims.lacked_room, Ordering::SeqCst);
-    let filled_all = claims.claimed.len() == slots.num_permits();
+    let all_filled = claims.claimed.len() == slots.num_permits();
     let runs: Vec<_> =
         claims.claimed.into_iter().filter_map(|claimed| register(shared, claimed, slots.split(1)?)).collect();
     drop(claiming);
     for run in runs {
-        shared.guests.spawn(run.work(Arc::clone(shared)));
+        shared.guests.spawn(run.execute(Arc::clone(shared)));
     }
-    let poll = shared.config.poll.min(if claims.lacked_room { ROOM_POLL } else { Duration::MAX });
-    Ok((!filled_all).then(|| {
-        let wait = wait_until(claims.next_ready_at, now, poll);
-        shared.rates().next(Instant::now()).map_or(wait, |next| next.min(wait))
+    let poll = shared.config.poll.min(if claims.lacked_room { MEMORY_POLL } else { Duration::MAX });
+    Ok((!all_filled).then(|| {
+        let wait = time_until(claims.next_ready_at, now, poll);
+        shared.rates().next_start_in(Instant::now()).map_or(wait, |next| next.min(wait))
     }))
 }
 
 /// Learns what earlier hosts started of plugins that have a rate, once of each.
-async fn learn_rates(shared: &Shared) -> Result<(), StoreError> {
+async fn load_rates(shared: &Shared) -> Result<(), StoreError> {
     for plugin in shared.runner.plugins() {
         let Some(rate) = shared.runner.rate(&plugin) else { continue };
-        if shared.rates().knows(&plugin) {
+        if shared.rates().is_loaded(&plugin) {
             continue;
         }
         let started = shared.store.starts(plugin.clone()).await?;
@@ -104,13 +104,13 @@ async fn learn_rates(shared: &Shared) -> Result<(), StoreError> {
         // Of what was started by a clock that was ahead it is not known when that was.
         let ago = |at: Timestamp| (now - at).to_std().unwrap_or_default();
         let started = started.into_iter().map(|(at, tasks)| (ago(at), tasks));
-        shared.rates().learn(plugin, rate, started, Instant::now());
+        shared.rates().load(plugin, rate, started, Instant::now());
     }
     Ok(())
 }
 
 /// Counts tasks that start against the rates of their plugins.
-fn count_starts(shared: &Shared, claimed: &[Claimed]) {
+fn record_starts(shared: &Shared, claimed: &[Claimed]) {
     let now = Instant::now();
     let mut rates = shared.rates();
     if rates.is_empty() {
@@ -122,7 +122,7 @@ fn count_starts(shared: &Shared, claimed: &[Claimed]) {
         *starts.entry(&task.plugin).or_default() += 1;
     }
     for (plugin, tasks) in starts {
-        rates.start(plugin, tasks, now);
+        rates.record(plugin, tasks, now);
     }
 }
 
@@ -132,18 +132,18 @@ fn count_starts(shared: &Shared, claimed: &[Claimed]) {
 /// is free here is still free when the tasks start. The same goes for the memory that the runner has left,
 /// but for running guests that grow; one of those that grows too far is put back (see
 /// [`wasmill_model::RunHost::evicted`]).
-fn shares(shared: &Shared) -> Vec<Share> {
+fn claim_quotas(shared: &Shared) -> Vec<Share> {
     let running = shared.running();
     let paused = shared.paused();
     let (mut rates, now) = (shared.rates(), Instant::now());
-    rates.keep(now, |plugin| shared.runner.rate(plugin).is_some());
+    rates.prune(now, |plugin| shared.runner.rate(plugin).is_some());
     let share = |plugin| {
         let free = match shared.runner.concurrency(&plugin) {
-            Some(concurrency) => concurrency.saturating_sub(running.of_plugin(&plugin)),
+            Some(concurrency) => concurrency.saturating_sub(running.count_by_plugin(&plugin)),
             None => usize::MAX,
         };
         let rate = shared.runner.rate(&plugin);
-        let left = rate.map(|rate| rates.left(&plugin, rate, now));
+        let left = rate.map(|rate| rates.remaining(&plugin, rate, now));
         let tasks_max = free.min(left.unwrap_or(usize::MAX));
         Share {
             weight: shared.runner.demand(&plugin),
@@ -152,7 +152,7 @@ fn shares(shared: &Shared) -> Vec<Share> {
             rate_span: rate.map(|rate| rate.per),
         }
     };
-    let plugins = shared.runner.plugins().into_iter().filter(|plugin| !paused.holds(plugin));
+    let plugins = shared.runner.plugins().into_iter().filter(|plugin| !paused.contains(plugin));
     plugins.map(share).filter(|share| share.tasks_max > 0).collect()
 }
 
@@ -163,6 +163,6 @@ fn register(shared: &Shared, claimed: Claimed, slot: OwnedSemaphorePermit) -> Op
     Some(run)
 }
 
-fn wait_until(ready_at: Option<Timestamp>, now: Timestamp, poll: Duration) -> Duration {
+fn time_until(ready_at: Option<Timestamp>, now: Timestamp, poll: Duration) -> Duration {
     ready_at.map_or(poll, |ready_at| (ready_at - now).to_std().unwrap_or_default().min(poll))
 }

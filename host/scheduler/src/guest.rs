@@ -10,27 +10,27 @@ use std::task::{Context, Poll, Waker};
 use wasmill_model::{BoxFuture, Cause, Failure, RunStep};
 
 /// What a guest answered, or why it gave no answer.
-pub(crate) type Answer = Result<RunStep, Failure>;
+pub(crate) type GuestResult = Result<RunStep, Failure>;
 
 /// The future of a run, behind a lock, so that it can be dropped from outside.
 ///
 /// A task aborted the usual way dies when its executor comes round to it. Behind a crowd of guests
 /// that compute, that takes one epoch tick for each of them. Here the killer drops the future itself.
 pub(crate) struct Guest {
-    inner: Mutex<Inner>,
+    state: Mutex<GuestState>,
     killed: AtomicBool,
 }
 
-struct Inner {
-    future: Option<BoxFuture<'static, Answer>>,
+struct GuestState {
+    future: Option<BoxFuture<'static, GuestResult>>,
     waker: Option<Waker>,
 }
 
 /// What a poll of a guest came to.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Polled {
+pub(crate) enum GuestPoll {
     /// It ended by itself.
-    Answered(Answer),
+    Returned(GuestResult),
     /// It was killed, and this poll has dropped it: whoever polls has to end its run.
     Dropped,
     /// It was killed, and its killer has dropped it and ends its run.
@@ -43,13 +43,13 @@ pub(crate) enum Kill {
     /// The guest is gone: whoever killed it has to end its run.
     Dead,
     /// A thread is polling the guest; that thread will drop it, or take its answer, and end its run.
-    LeftToPoller,
+    Deferred,
 }
 
 impl Guest {
-    pub(crate) fn new(future: BoxFuture<'static, Answer>) -> Self {
+    pub(crate) fn new(future: BoxFuture<'static, GuestResult>) -> Self {
         Self {
-            inner: Mutex::new(Inner { future: Some(future), waker: None }),
+            state: Mutex::new(GuestState { future: Some(future), waker: None }),
             killed: AtomicBool::new(false),
         }
     }
@@ -57,10 +57,10 @@ impl Guest {
     /// Lets the guest run on this thread until it waits, is interrupted or ends.
     ///
     /// A panic below becomes a [`Cause::HostFault`].
-    pub(crate) fn poll(&self, context: &mut Context<'_>) -> Poll<Polled> {
-        let mut inner = self.lock();
-        let Inner { future: Some(future), waker } = &mut *inner else {
-            return Poll::Ready(Polled::Gone);
+    pub(crate) fn poll(&self, context: &mut Context<'_>) -> Poll<GuestPoll> {
+        let mut state = self.lock();
+        let GuestState { future: Some(future), waker } = &mut *state else {
+            return Poll::Ready(GuestPoll::Gone);
         };
         if !waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
             *waker = Some(context.waker().clone());
@@ -68,16 +68,20 @@ impl Guest {
         let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)));
         match polled.unwrap_or_else(|_| Poll::Ready(Err(panicked()))) {
             Poll::Ready(answer) => {
-                inner.future = None;
-                Poll::Ready(Polled::Answered(answer))
+                state.future = None;
+                Poll::Ready(GuestPoll::Returned(answer))
             }
             Poll::Pending => {
-                drop(inner);
+                drop(state);
                 // Pairs with the fence in `kill`: either the killer finds the lock free, or this
                 // thread, which held it, finds the flag set.
                 fence(Ordering::SeqCst);
                 if self.killed.load(Ordering::SeqCst) {
-                    return Poll::Ready(if self.end() { Polled::Dropped } else { Polled::Gone });
+                    return Poll::Ready(if self.drop_future() {
+                        GuestPoll::Dropped
+                    } else {
+                        GuestPoll::Gone
+                    });
                 }
                 Poll::Pending
             }
@@ -92,27 +96,27 @@ impl Guest {
         self.killed.store(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         interrupt();
-        let mut inner = match self.inner.try_lock() {
-            Ok(inner) => inner,
+        let mut state = match self.state.try_lock() {
+            Ok(state) => state,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return Kill::LeftToPoller,
+            Err(TryLockError::WouldBlock) => return Kill::Deferred,
         };
-        if inner.future.take().is_none() {
-            return Kill::LeftToPoller;
+        if state.future.take().is_none() {
+            return Kill::Deferred;
         }
-        if let Some(waker) = inner.waker.take() {
+        if let Some(waker) = state.waker.take() {
             waker.wake();
         }
         Kill::Dead
     }
 
     /// Drops the guest, waiting for a poll that is under way; returns false if it was gone before.
-    pub(crate) fn end(&self) -> bool {
+    pub(crate) fn drop_future(&self) -> bool {
         self.lock().future.take().is_some()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, GuestState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -135,7 +139,7 @@ mod tests {
         }
     }
 
-    fn endless(drops: &Arc<AtomicU32>) -> Guest {
+    fn pending_guest(drops: &Arc<AtomicU32>) -> Guest {
         let guard = CountsDrops(drops.clone());
         Guest::new(Box::pin(async move {
             let _guard = guard;
@@ -143,25 +147,25 @@ mod tests {
         }))
     }
 
-    fn poll(guest: &Guest) -> Poll<Polled> {
+    fn poll(guest: &Guest) -> Poll<GuestPoll> {
         guest.poll(&mut Context::from_waker(Waker::noop()))
     }
 
     #[test]
     fn a_waiting_guest_is_dropped_by_its_killer() {
         let drops = Arc::default();
-        let guest = endless(&drops);
+        let guest = pending_guest(&drops);
         assert!(poll(&guest).is_pending());
         assert_eq!(guest.kill(|| ()), Kill::Dead);
         assert_eq!(drops.load(Ordering::SeqCst), 1);
-        assert_eq!(poll(&guest), Poll::Ready(Polled::Gone));
-        assert_eq!(guest.kill(|| ()), Kill::LeftToPoller);
+        assert_eq!(poll(&guest), Poll::Ready(GuestPoll::Gone));
+        assert_eq!(guest.kill(|| ()), Kill::Deferred);
     }
 
     #[test]
     fn a_guest_that_never_started_is_dropped_by_its_killer() {
         let drops = Arc::default();
-        assert_eq!(endless(&drops).kill(|| ()), Kill::Dead);
+        assert_eq!(pending_guest(&drops).kill(|| ()), Kill::Dead);
         assert_eq!(drops.load(Ordering::SeqCst), 1);
     }
 
@@ -179,14 +183,14 @@ mod tests {
             move || poll(&guest)
         });
         wait_entered.recv().expect("the guest is polled");
-        assert_eq!(guest.kill(|| leave.send(()).expect("the guest listens")), Kill::LeftToPoller);
-        assert_eq!(poller.join().expect("no panic"), Poll::Ready(Polled::Dropped));
+        assert_eq!(guest.kill(|| leave.send(()).expect("the guest listens")), Kill::Deferred);
+        assert_eq!(poller.join().expect("no panic"), Poll::Ready(GuestPoll::Dropped));
     }
 
     #[test]
     fn a_panic_is_a_host_fault() {
         let guest = Guest::new(Box::pin(async { panic!("boom") }));
-        let Poll::Ready(Polled::Answered(Err(failure))) = poll(&guest) else { panic!("it ended") };
+        let Poll::Ready(GuestPoll::Returned(Err(failure))) = poll(&guest) else { panic!("it ended") };
         assert_eq!(failure.cause, Cause::HostFault);
     }
 }

@@ -4,11 +4,11 @@
 //! no wasm and no HTTP; a [`wasmill_model::Runner`] does the running.
 
 mod cancel_many;
+mod dependency_results;
 mod dispatch;
 mod guest;
-mod hand_over;
 mod pause;
-mod pulse;
+mod progress;
 mod rates;
 mod retention;
 mod run;

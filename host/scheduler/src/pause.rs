@@ -8,7 +8,7 @@ use std::sync::Arc;
 use wasmill_model::PluginName;
 use wasmill_store::{Store, StoreError};
 
-use crate::scheduler::{Scheduler, carry_out};
+use crate::scheduler::{Scheduler, run_detached};
 
 /// What is paused now; `None` stands for everything.
 #[derive(Debug, Default)]
@@ -21,7 +21,7 @@ impl Paused {
     }
 
     /// Says whether tasks of this plugin are held back.
-    pub(crate) fn holds(&self, plugin: &PluginName) -> bool {
+    pub(crate) fn contains(&self, plugin: &PluginName) -> bool {
         // Most of the time nothing is paused.
         !self.0.is_empty() && (self.0.contains(&None) || self.0.contains(&Some(plugin.clone())))
     }
@@ -36,7 +36,7 @@ impl Scheduler {
     /// Fails if the store does; then nothing has changed.
     pub async fn pause(&self, plugin: Option<PluginName>, paused: bool) -> Result<(), StoreError> {
         let shared = Arc::clone(&self.shared);
-        carry_out(async move {
+        run_detached(async move {
             // Not while tasks are claimed, so that none starts after this has returned, and one change at a
             // time, so that store and memory say the same.
             let claiming = shared.claiming.lock().await;
@@ -47,7 +47,7 @@ impl Scheduler {
                 shared.paused().0.remove(&plugin);
             }
             drop(claiming);
-            shared.hint.notify_one();
+            shared.wakeup.notify_one();
             Ok(())
         })
         .await

@@ -13,12 +13,12 @@ use wasmill_model::{PluginName, Rate};
 #[derive(Debug)]
 pub(crate) struct Rates {
     /// The moment from which times are counted; those of an earlier host lie before it.
-    began: Instant,
-    plugins: HashMap<PluginName, Starts>,
+    epoch: Instant,
+    plugins: HashMap<PluginName, PluginStarts>,
 }
 
 #[derive(Debug)]
-struct Starts {
+struct PluginStarts {
     rate: Rate,
     /// When tasks were started, in nanoseconds, and how many, the oldest first.
     claims: VecDeque<(i64, usize)>,
@@ -26,8 +26,8 @@ struct Starts {
 }
 
 impl Rates {
-    pub(crate) fn new(began: Instant) -> Self {
-        Self { began, plugins: HashMap::new() }
+    pub(crate) fn new(epoch: Instant) -> Self {
+        Self { epoch, plugins: HashMap::new() }
     }
 
     /// Says whether no plugin has a rate.
@@ -36,12 +36,12 @@ impl Rates {
     }
 
     /// Says whether what was started of this plugin is known.
-    pub(crate) fn knows(&self, plugin: &PluginName) -> bool {
+    pub(crate) fn is_loaded(&self, plugin: &PluginName) -> bool {
         self.plugins.contains_key(plugin)
     }
 
     /// Learns how long ago tasks of this plugin were started, and how many, the longest ago first.
-    pub(crate) fn learn(
+    pub(crate) fn load(
         &mut self,
         plugin: PluginName,
         rate: Rate,
@@ -52,21 +52,21 @@ impl Rates {
         let claims: VecDeque<_> =
             started.into_iter().map(|(ago, tasks)| (now.saturating_sub(nanos(ago)), tasks)).collect();
         let started = claims.iter().map(|(_, tasks)| tasks).sum();
-        self.plugins.insert(plugin, Starts { rate, claims, started });
+        self.plugins.insert(plugin, PluginStarts { rate, claims, started });
     }
 
     /// Returns how many more tasks this plugin may start at this rate.
-    pub(crate) fn left(&mut self, plugin: &PluginName, rate: Rate, now: Instant) -> usize {
+    pub(crate) fn remaining(&mut self, plugin: &PluginName, rate: Rate, now: Instant) -> usize {
         let now = self.nanos(now);
-        let new = || Starts { rate, claims: VecDeque::new(), started: 0 };
+        let new = || PluginStarts { rate, claims: VecDeque::new(), started: 0 };
         let starts = self.plugins.entry(plugin.clone()).or_insert_with(new);
         starts.rate = rate;
-        starts.forget_old(now);
+        starts.drop_expired(now);
         (rate.starts as usize).saturating_sub(starts.started)
     }
 
     /// Notes that tasks of this plugin start, if it has a rate.
-    pub(crate) fn start(&mut self, plugin: &PluginName, tasks: usize, now: Instant) {
+    pub(crate) fn record(&mut self, plugin: &PluginName, tasks: usize, now: Instant) {
         let now = self.nanos(now);
         if let Some(starts) = self.plugins.get_mut(plugin) {
             starts.claims.push_back((now, tasks));
@@ -75,7 +75,7 @@ impl Rates {
     }
 
     /// Returns how long it takes until a plugin that has used up its rate may start one more.
-    pub(crate) fn next(&self, now: Instant) -> Option<Duration> {
+    pub(crate) fn next_start_in(&self, now: Instant) -> Option<Duration> {
         let now = self.nanos(now);
         let used_up = self.plugins.values().filter(|starts| starts.started >= starts.rate.starts as usize);
         let over = used_up.filter_map(|starts| Some(starts.claims.front()?.0 + nanos(starts.rate.per)));
@@ -85,22 +85,22 @@ impl Rates {
     /// Forgets what is too long ago, also of plugins that are not asked for now, such as paused ones: else they
     /// would seem used up for ever. Those that have no rate any more are forgotten once nothing of theirs counts:
     /// a plugin whose file is gone may come back.
-    pub(crate) fn keep(&mut self, now: Instant, has_rate: impl Fn(&PluginName) -> bool) {
+    pub(crate) fn prune(&mut self, now: Instant, has_rate: impl Fn(&PluginName) -> bool) {
         let now = self.nanos(now);
         self.plugins.retain(|plugin, starts| {
-            starts.forget_old(now);
+            starts.drop_expired(now);
             !starts.claims.is_empty() || has_rate(plugin)
         });
     }
 
     /// Returns a moment as it is kept here.
     fn nanos(&self, at: Instant) -> i64 {
-        nanos(at.saturating_duration_since(self.began))
+        nanos(at.saturating_duration_since(self.epoch))
     }
 }
 
-impl Starts {
-    fn forget_old(&mut self, now: i64) {
+impl PluginStarts {
+    fn drop_expired(&mut self, now: i64) {
         while let Some((at, started)) = self.claims.front()
             && now >= *at + nanos(self.rate.per)
         {
@@ -126,22 +126,22 @@ mod tests {
         let start = Instant::now();
         let mut rates = Rates::new(start);
         let ms = |ms| start + Duration::from_millis(ms);
-        assert_eq!(rates.left(&plugin, rate, ms(0)), 10);
-        rates.start(&plugin, 4, ms(0));
-        assert_eq!((rates.left(&plugin, rate, ms(500)), rates.next(ms(500))), (6, None));
-        rates.start(&plugin, 6, ms(500));
+        assert_eq!(rates.remaining(&plugin, rate, ms(0)), 10);
+        rates.record(&plugin, 4, ms(0));
+        assert_eq!((rates.remaining(&plugin, rate, ms(500)), rates.next_start_in(ms(500))), (6, None));
+        rates.record(&plugin, 6, ms(500));
         assert_eq!(
-            (rates.left(&plugin, rate, ms(999)), rates.next(ms(999))),
+            (rates.remaining(&plugin, rate, ms(999)), rates.next_start_in(ms(999))),
             (0, Some(Duration::from_millis(1)))
         );
-        assert_eq!(rates.left(&plugin, rate, ms(1_000)), 4);
-        assert_eq!(rates.left(&plugin, rate, ms(1_500)), 10);
-        rates.start(&plugin, 10, ms(1_500));
-        rates.keep(ms(2_499), |_| true);
-        assert_eq!(rates.next(ms(2_499)), Some(Duration::from_millis(1)));
-        rates.keep(ms(2_500), |_| true);
-        assert_eq!(rates.next(ms(2_500)), None, "though nobody asked what is left");
-        rates.keep(ms(2_500), |_| false);
+        assert_eq!(rates.remaining(&plugin, rate, ms(1_000)), 4);
+        assert_eq!(rates.remaining(&plugin, rate, ms(1_500)), 10);
+        rates.record(&plugin, 10, ms(1_500));
+        rates.prune(ms(2_499), |_| true);
+        assert_eq!(rates.next_start_in(ms(2_499)), Some(Duration::from_millis(1)));
+        rates.prune(ms(2_500), |_| true);
+        assert_eq!(rates.next_start_in(ms(2_500)), None, "though nobody asked what is left");
+        rates.prune(ms(2_500), |_| false);
         assert!(rates.is_empty());
     }
 
@@ -152,15 +152,15 @@ mod tests {
         let start = Instant::now();
         let mut rates = Rates::new(start);
         let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
-        assert!(!rates.knows(&plugin));
-        rates.learn(plugin.clone(), rate, [(minutes(90), 9), (minutes(50), 2), (minutes(10), 1)], start);
-        assert!(rates.knows(&plugin));
-        assert_eq!(rates.left(&plugin, rate, start), 0);
-        assert_eq!(rates.next(start), Some(minutes(10)));
-        rates.keep(start, |_| false);
-        assert_eq!(rates.left(&plugin, rate, start), 0, "though it was gone for a while");
-        assert_eq!(rates.left(&plugin, rate, start + minutes(10)), 2);
-        rates.keep(start + minutes(50), |_| false);
-        assert!(!rates.knows(&plugin));
+        assert!(!rates.is_loaded(&plugin));
+        rates.load(plugin.clone(), rate, [(minutes(90), 9), (minutes(50), 2), (minutes(10), 1)], start);
+        assert!(rates.is_loaded(&plugin));
+        assert_eq!(rates.remaining(&plugin, rate, start), 0);
+        assert_eq!(rates.next_start_in(start), Some(minutes(10)));
+        rates.prune(start, |_| false);
+        assert_eq!(rates.remaining(&plugin, rate, start), 0, "though it was gone for a while");
+        assert_eq!(rates.remaining(&plugin, rate, start + minutes(10)), 2);
+        rates.prune(start + minutes(50), |_| false);
+        assert!(!rates.is_loaded(&plugin));
     }
 }

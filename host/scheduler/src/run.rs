@@ -15,7 +15,7 @@ use wasmill_model::{
 };
 use wasmill_store::{Claim, Claimed, StoreError};
 
-use crate::guest::{Answer, Guest, Kill, Polled};
+use crate::guest::{Guest, GuestPoll, GuestResult, Kill};
 use crate::scheduler::{RunInfo, Shared};
 use crate::task_host::TaskHost;
 
@@ -24,7 +24,7 @@ const STORE_RETRY: Duration = Duration::from_secs(1);
 
 /// How often an outcome is offered once the grace of a drain is over: a disk that stays full must not
 /// keep the process from ending.
-const LAST_OFFERS: u32 = 5;
+const FINAL_STORE_ATTEMPTS: u32 = 5;
 
 /// A claimed task with a slot.
 pub(crate) struct ActiveRun {
@@ -36,13 +36,13 @@ pub(crate) struct ActiveRun {
     guest: Guest,
     host: Arc<TaskHost>,
     slot: Mutex<Option<OwnedSemaphorePermit>>,
-    ended: Notify,
+    released: Notify,
     /// Whether it was stopped and its task waits again.
     requeued: AtomicBool,
 }
 
-enum Ended {
-    Answered(Answer),
+enum RunEnd {
+    Returned(GuestResult),
     TimedOut,
     /// It was killed, and its end is left to the worker.
     Killed,
@@ -87,7 +87,7 @@ impl ActiveRun {
             guest: Guest::new(shared.runner.run(run)),
             host,
             slot: Mutex::new(Some(slot)),
-            ended: Notify::new(),
+            released: Notify::new(),
             requeued: AtomicBool::new(false),
         }
     }
@@ -110,19 +110,19 @@ impl ActiveRun {
     }
 
     /// Runs the guest to its end, stores the outcome and gives the slot back.
-    pub(crate) async fn work(self: Arc<Self>, shared: Arc<Shared>) {
-        let outcome = match self.answer_in_time().await {
-            Ended::Answered(_) if self.host.is_evicted() => Outcome::Evicted,
+    pub(crate) async fn execute(self: Arc<Self>, shared: Arc<Shared>) {
+        let outcome = match self.run_guest().await {
+            RunEnd::Returned(_) if self.host.is_evicted() => Outcome::Evicted,
             // A guest that was asked to stop and gives up has done as it was told.
-            Ended::Answered(Err(_)) if self.host.is_asked_to_stop() => Outcome::Stopped,
-            Ended::Answered(Ok(RunStep::Done(result))) => Outcome::Completed(result),
-            Ended::Answered(Ok(RunStep::Suspended(later))) => Outcome::Suspended(later),
-            Ended::Answered(Err(failure)) => Outcome::Failed(failure),
-            Ended::TimedOut => Outcome::Failed(timed_out(self.timeout)),
-            Ended::Killed => return self.end_stopped(&shared).await,
-            Ended::Gone => return,
+            RunEnd::Returned(Err(_)) if self.host.is_asked_to_stop() => Outcome::Stopped,
+            RunEnd::Returned(Ok(RunStep::Done(result))) => Outcome::Completed(result),
+            RunEnd::Returned(Ok(RunStep::Suspended(later))) => Outcome::Suspended(later),
+            RunEnd::Returned(Err(failure)) => Outcome::Failed(failure),
+            RunEnd::TimedOut => Outcome::Failed(timeout_failure(self.timeout)),
+            RunEnd::Killed => return self.finish_killed(&shared).await,
+            RunEnd::Gone => return,
         };
-        self.count(
+        self.record_end(
             &shared,
             match &outcome {
                 Outcome::Completed(_) => "completed",
@@ -149,7 +149,7 @@ impl ActiveRun {
         if !grace.is_zero() {
             self.ask_to_stop();
             // An error means that the grace is over.
-            let _ = tokio::time::timeout(grace, self.has_ended()).await;
+            let _ = tokio::time::timeout(grace, self.wait_released()).await;
         }
         self.stop(shared).await;
     }
@@ -159,20 +159,20 @@ impl ActiveRun {
     /// If the guest answered first, its outcome is stored, where the store still takes it.
     pub(crate) async fn stop(&self, shared: &Shared) {
         if self.guest.kill(|| shared.runner.interrupt()) == Kill::Dead {
-            self.end_stopped(shared).await;
+            self.finish_killed(shared).await;
         }
-        self.has_ended().await;
+        self.wait_released().await;
     }
 
     /// Says whether it was stopped and its task waits again.
-    pub(crate) fn was_put_back(&self) -> bool {
+    pub(crate) fn was_requeued(&self) -> bool {
         self.requeued.load(Ordering::SeqCst)
     }
 
     /// Ends the run after its guest was killed: the task is cancelled or removed if it was asked to stop, and else
     /// waits again.
-    async fn end_stopped(&self, shared: &Shared) {
-        self.count(shared, "stopped");
+    async fn finish_killed(&self, shared: &Shared) {
+        self.record_end(shared, "stopped");
         fault_point!("guest stopped, not stored");
         self.store_outcome(shared, Outcome::Stopped, true).await;
         self.release(shared);
@@ -188,8 +188,8 @@ impl ActiveRun {
         let log = self.claim.log().part();
         let used = self.claim.usage(now);
         tracing::debug!(task = %self.claim.id, state = %next.state(), ?used, "an attempt is over");
-        let waits_again = matches!(next, Next::Suspended(..) | Next::RetryAt(..) | Next::Requeued);
-        let mut offers_left = LAST_OFFERS;
+        let is_runnable_again = matches!(next, Next::Suspended(..) | Next::RetryAt(..) | Next::Requeued);
+        let mut attempts_left = FINAL_STORE_ATTEMPTS;
         loop {
             // A cancel was durable before it killed the guest; what a drain puts back is made durable here.
             let stored = if was_killed && !shared.is_draining() {
@@ -214,9 +214,9 @@ impl ActiveRun {
                 Err(error) => {
                     // The store tells of its trouble once; a line for each run would say no more.
                     tracing::debug!(task = %self.claim.id, %error, "failed to store an outcome, trying on");
-                    if shared.is_impatient() {
-                        offers_left -= 1;
-                        if offers_left == 0 {
+                    if shared.is_grace_expired() {
+                        attempts_left -= 1;
+                        if attempts_left == 0 {
                             tracing::error!(task = %self.claim.id, %error, "outcome lost: the task runs again");
                             break;
                         }
@@ -225,26 +225,26 @@ impl ActiveRun {
                 }
             }
         }
-        if waits_again {
-            shared.hint.notify_one();
+        if is_runnable_again {
+            shared.wakeup.notify_one();
         }
     }
 
     /// Counts how the attempt ended, and what it used.
-    fn count(&self, shared: &Shared, how: &'static str) {
-        shared.stats.ended(&self.plugin, how, &self.claim.usage(shared.clock.now()));
+    fn record_end(&self, shared: &Shared, outcome: &'static str) {
+        shared.stats.ended(&self.plugin, outcome, &self.claim.usage(shared.clock.now()));
     }
 
-    async fn answer_in_time(&self) -> Ended {
+    async fn run_guest(&self) -> RunEnd {
         let deadline = tokio::time::sleep(self.timeout);
         tokio::select! {
             biased;
             answer = poll_fn(|context| self.guest.poll(context)) => match answer {
-                Polled::Answered(answer) => Ended::Answered(answer),
-                Polled::Dropped => Ended::Killed,
-                Polled::Gone => Ended::Gone,
+                GuestPoll::Returned(answer) => RunEnd::Returned(answer),
+                GuestPoll::Dropped => RunEnd::Killed,
+                GuestPoll::Gone => RunEnd::Gone,
             },
-            () = deadline => if self.guest.end() { Ended::TimedOut } else { Ended::Gone },
+            () = deadline => if self.guest.drop_future() { RunEnd::TimedOut } else { RunEnd::Gone },
         }
     }
 
@@ -258,19 +258,19 @@ impl ActiveRun {
             if shared.is_memory_bound.load(Ordering::SeqCst)
                 || shared.runner.concurrency(&self.plugin).is_some()
             {
-                shared.hint.notify_one();
+                shared.wakeup.notify_one();
             }
-            self.ended.notify_waiters();
+            self.released.notify_waiters();
         }
     }
 
-    async fn has_ended(&self) {
+    async fn wait_released(&self) {
         loop {
-            let ended = self.ended.notified();
+            let released = self.released.notified();
             if self.slot().is_none() {
                 return;
             }
-            ended.await;
+            released.await;
         }
     }
 
@@ -279,7 +279,7 @@ impl ActiveRun {
     }
 }
 
-fn timed_out(timeout: Duration) -> Failure {
+fn timeout_failure(timeout: Duration) -> Failure {
     let message = format!("the attempt took longer than its timeout of {timeout:?}");
     Failure::new(Cause::Timeout, message)
 }

@@ -16,24 +16,24 @@ use crate::run::ActiveRun;
 pub(crate) struct Running {
     /// By task and claim token.
     runs: BTreeMap<(TaskId, i64), Arc<ActiveRun>>,
-    of_plugin: HashMap<PluginName, usize>,
+    count_by_plugin: HashMap<PluginName, usize>,
 }
 
 impl Running {
     pub(crate) fn insert(&mut self, run: Arc<ActiveRun>) {
-        *self.of_plugin.entry(run.plugin.clone()).or_default() += 1;
+        *self.count_by_plugin.entry(run.plugin.clone()).or_default() += 1;
         self.runs.insert(run.key(), run);
     }
 
     /// Removes this run, and no other one of its task.
     pub(crate) fn remove(&mut self, run: &ActiveRun) {
         if self.runs.remove(&run.key()).is_some() {
-            self.forget(&run.plugin);
+            self.decrement(&run.plugin);
         }
     }
 
     /// Returns the runs of a task, the earliest first.
-    pub(crate) fn of_task(&self, task: TaskId) -> Vec<Arc<ActiveRun>> {
+    pub(crate) fn by_task(&self, task: TaskId) -> Vec<Arc<ActiveRun>> {
         self.runs.range((task, i64::MIN)..=(task, i64::MAX)).map(|(_, run)| Arc::clone(run)).collect()
     }
 
@@ -45,12 +45,12 @@ impl Running {
         self.runs.len()
     }
 
-    pub(crate) fn of_plugin(&self, plugin: &PluginName) -> usize {
-        self.of_plugin.get(plugin).copied().unwrap_or(0)
+    pub(crate) fn count_by_plugin(&self, plugin: &PluginName) -> usize {
+        self.count_by_plugin.get(plugin).copied().unwrap_or(0)
     }
 
-    fn forget(&mut self, plugin: &PluginName) {
-        if let Entry::Occupied(mut count) = self.of_plugin.entry(plugin.clone()) {
+    fn decrement(&mut self, plugin: &PluginName) {
+        if let Entry::Occupied(mut count) = self.count_by_plugin.entry(plugin.clone()) {
             *count.get_mut() -= 1;
             // Plugins come and go; those without runs are not kept.
             if *count.get() == 0 {

@@ -14,7 +14,7 @@ use wasmill_store::{Cancelled, Removed, Store, StoreError};
 
 use crate::dispatch::dispatch;
 use crate::pause::Paused;
-use crate::pulse::tell_progress;
+use crate::progress::publish_progress;
 use crate::rates::Rates;
 use crate::running::Running;
 use crate::stats::{SchedulerStats, StatsRecorder};
@@ -95,7 +95,7 @@ pub(crate) struct Shared {
     /// Where guests run: an executor of their own, so that they never hold up the API.
     pub(crate) guests: Handle,
     pub(crate) slots: Arc<Semaphore>,
-    pub(crate) hint: Notify,
+    pub(crate) wakeup: Notify,
     pub(crate) claiming: tokio::sync::Mutex<()>,
     /// Held by the dispatcher as long as it runs, and then by one drain after the other.
     dispatching: tokio::sync::Mutex<()>,
@@ -107,7 +107,7 @@ pub(crate) struct Shared {
     rates: Mutex<Rates>,
     draining: watch::Sender<bool>,
     /// Whether the grace of a drain is over.
-    impatient: watch::Sender<bool>,
+    grace_expired: watch::Sender<bool>,
     /// Whether a drain is done.
     drained: watch::Sender<bool>,
 }
@@ -142,13 +142,13 @@ impl Shared {
     }
 
     /// Says whether the grace of a drain is over.
-    pub(crate) fn is_impatient(&self) -> bool {
-        *self.impatient.borrow()
+    pub(crate) fn is_grace_expired(&self) -> bool {
+        *self.grace_expired.borrow()
     }
 
     /// Waits until the grace of a drain is over.
-    async fn out_of_patience(&self) {
-        let _ = self.impatient.subscribe().wait_for(|impatient| *impatient).await;
+    async fn grace_expired(&self) {
+        let _ = self.grace_expired.subscribe().wait_for(|grace_expired| *grace_expired).await;
     }
 }
 
@@ -169,7 +169,7 @@ impl Scheduler {
             guests,
             slots: Arc::new(Semaphore::new(config.slots)),
             config,
-            hint: Notify::new(),
+            wakeup: Notify::new(),
             claiming: tokio::sync::Mutex::new(()),
             dispatching: tokio::sync::Mutex::new(()),
             is_memory_bound: AtomicBool::new(false),
@@ -178,7 +178,7 @@ impl Scheduler {
             paused: Mutex::default(),
             rates: Mutex::new(Rates::new(Instant::now())),
             draining: watch::Sender::new(false),
-            impatient: watch::Sender::new(false),
+            grace_expired: watch::Sender::new(false),
             drained: watch::Sender::new(false),
         });
         Self { shared }
@@ -192,12 +192,12 @@ impl Scheduler {
             let _dispatching = shared.dispatching.lock().await;
             dispatch(shared).await;
         };
-        tokio::join!(dispatch, tell_progress(shared));
+        tokio::join!(dispatch, publish_progress(shared));
     }
 
     /// Hints that there may be something to run. Losing a hint costs at most one poll interval.
     pub fn wake(&self) {
-        self.shared.hint.notify_one();
+        self.shared.wakeup.notify_one();
     }
 
     /// Returns how many slots there are and how many are taken.
@@ -213,7 +213,7 @@ impl Scheduler {
 
     /// Returns how many tasks of a plugin run now.
     pub fn running(&self, plugin: &PluginName) -> usize {
-        self.shared.running().of_plugin(plugin)
+        self.shared.running().count_by_plugin(plugin)
     }
 
     /// Returns what was done since the start, in figures.
@@ -260,7 +260,7 @@ impl Scheduler {
     /// See [`Scheduler::cancel`].
     pub async fn cancel_within(&self, id: TaskId, grace: Duration) -> Result<Cancelled, StoreError> {
         let shared = Arc::clone(&self.shared);
-        carry_out(async move {
+        run_detached(async move {
             let start = Instant::now();
             let cancelled = shared.store.cancel(id, shared.clock.now()).await?;
             fault_point!("cancel stored, guest alive");
@@ -294,7 +294,7 @@ impl Scheduler {
     /// See [`Scheduler::remove`].
     pub async fn remove_within(&self, id: TaskId, grace: Duration) -> Result<Option<TaskState>, StoreError> {
         let shared = Arc::clone(&self.shared);
-        carry_out(async move {
+        run_detached(async move {
             let start = Instant::now();
             let removed = shared.store.remove(id, shared.clock.now()).await?;
             fault_point!("removal stored, guest alive");
@@ -321,12 +321,12 @@ impl Scheduler {
         self.shared.draining.send_replace(true);
         let grace = async {
             grace.await;
-            self.shared.impatient.send_replace(true);
+            self.shared.grace_expired.send_replace(true);
             std::future::pending().await
         };
         tokio::select! {
             biased;
-            drained = self.drain_in_turn() => drained,
+            drained = self.drain_exclusively() => drained,
             never = grace => never,
         }
     }
@@ -348,7 +348,7 @@ impl Scheduler {
         true
     }
 
-    async fn drain_in_turn(&self) -> DrainOutcome {
+    async fn drain_exclusively(&self) -> DrainOutcome {
         let _dispatching = self.shared.dispatching.lock().await;
         for run in self.shared.running().all() {
             run.ask_to_stop();
@@ -356,7 +356,7 @@ impl Scheduler {
         let before = self.slots().used;
         tokio::select! {
             () = self.shared.all_slots_free() => {}
-            () = self.shared.out_of_patience() => {}
+            () = self.shared.grace_expired() => {}
         }
         let left = self.shared.running().all();
         let stops: Vec<_> = left
@@ -365,14 +365,14 @@ impl Scheduler {
                 let shared = Arc::clone(&self.shared);
                 tokio::spawn(async move {
                     run.stop(&shared).await;
-                    run.was_put_back()
+                    run.was_requeued()
                 })
             })
             .collect();
         let mut requeued = 0;
         for stop in stops {
             match stop.await {
-                Ok(was_put_back) => requeued += usize::from(was_put_back),
+                Ok(was_requeued) => requeued += usize::from(was_requeued),
                 Err(error) => {
                     tracing::error!(%error, "failed to put a task back; it runs again after the restart");
                 }
@@ -391,11 +391,11 @@ impl Shared {
     /// ended is registered, if it ever was to run.
     pub(crate) async fn stop_within(&self, id: TaskId, newest: Option<i64>, grace: Duration) {
         let until = Instant::now() + grace;
-        let mut runs = self.running().of_task(id);
+        let mut runs = self.running().by_task(id);
         if newest.is_some_and(|newest| runs.last().is_none_or(|run| run.key().1 < newest)) {
             // Claimed and not registered, or over by now: whoever claims holds this until all are registered.
             drop(self.claiming.lock().await);
-            runs = self.running().of_task(id);
+            runs = self.running().by_task(id);
         }
         for run in runs {
             run.stop_within(self, until.saturating_duration_since(Instant::now())).await;
@@ -410,7 +410,7 @@ impl Shared {
 }
 
 /// Runs the future to its end even if the caller stops waiting for it.
-pub(crate) async fn carry_out<T: Send + 'static>(
+pub(crate) async fn run_detached<T: Send + 'static>(
     work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
 ) -> Result<T, StoreError> {
     match tokio::spawn(work).await {

@@ -14,7 +14,7 @@ use wasmill_model::{
 };
 use wasmill_store::{Fire, Fired, RanNow, RequestKey, Schedule, Store, StoreError};
 
-use crate::scheduler::{Scheduler, carry_out};
+use crate::scheduler::{Scheduler, run_detached};
 
 /// The most schedules that there may be.
 pub const SCHEDULES_MAX: usize = 1_000;
@@ -26,19 +26,19 @@ pub const MISSED_MAX: usize = 1_000;
 pub const LATE_MAX: Duration = Duration::from_secs(60);
 
 /// How often to look though nothing is due: the wall clock may have been set meanwhile.
-const LOOK: Duration = Duration::from_secs(10);
+const POLL: Duration = Duration::from_secs(10);
 
 /// How long to wait before what could not be started is tried again.
 const RETRY: Duration = Duration::from_secs(2);
 
 /// The most tasks stored in one write.
-const STEP: usize = 50;
+const BATCH_MAX: usize = 50;
 
 /// The most schedules that are started at the same time; their writes share commits.
-const AT_ONCE: usize = 16;
+const CONCURRENT_MAX: usize = 16;
 
 /// Bytes kept of why a run could not be started.
-const TROUBLE_BYTES_MAX: usize = 1 << 10;
+const ERROR_BYTES_MAX: usize = 1 << 10;
 
 /// Makes a task of a request, as a submit at this moment would, or says why not.
 pub type Prepare = Arc<dyn Fn(&str, Timestamp) -> Result<NewTask, String> + Send + Sync>;
@@ -52,7 +52,7 @@ pub struct Schedules {
 struct Shared {
     store: Store,
     clock: Arc<dyn Clock>,
-    hint: Notify,
+    wakeup: Notify,
     stats: Mutex<ScheduleStats>,
 }
 
@@ -69,21 +69,21 @@ pub struct ScheduleStats {
 
 /// How it went with a schedule that was due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Went {
+enum Tick {
     /// It is not due any more.
-    Well,
+    Done,
     /// It stays due.
-    Badly,
+    Retry,
     /// The store is closed.
     Closed,
 }
 
 /// What is to be done about all that is due of one schedule, or about a first part of it.
 #[derive(Debug, PartialEq, Eq)]
-struct Plan {
+struct RunPlan {
     runs: Vec<Timestamp>,
     left_out: u64,
-    settled: Timestamp,
+    evaluated_until: Timestamp,
     next_at: Option<Timestamp>,
 }
 
@@ -91,13 +91,13 @@ impl Schedules {
     /// Knows the schedules of a store. Nothing is started before [`Schedules::run`] is called.
     pub fn new(store: Store, clock: Arc<dyn Clock>) -> Self {
         let stats = ScheduleStats { started: 0, skipped: 0, late_seconds: Histogram::new(LATENCY_SECONDS) };
-        let shared = Shared { store, clock, hint: Notify::new(), stats: Mutex::new(stats) };
+        let shared = Shared { store, clock, wakeup: Notify::new(), stats: Mutex::new(stats) };
         Self { shared: Arc::new(shared) }
     }
 
     /// Hints that schedules have changed, or that what could not be started may start now.
     pub fn wake(&self) {
-        self.shared.hint.notify_one();
+        self.shared.wakeup.notify_one();
     }
 
     /// Returns what schedules have done since the start.
@@ -117,7 +117,7 @@ impl Schedules {
         request: Option<RequestKey>,
     ) -> Result<RanNow, StoreError> {
         let shared = Arc::clone(&self.shared);
-        carry_out(async move {
+        run_detached(async move {
             let task = NewTask { schedule: Some(name.clone()), ..task };
             let ran = shared.store.run_now(name, task, request, shared.clock.now()).await?;
             if let RanNow::Started(task) = &ran
@@ -136,19 +136,19 @@ impl Schedules {
             let wait = tokio::select! {
                 biased;
                 () = scheduler.draining() => return,
-                wait = self.look(&scheduler, &prepare) => wait,
+                wait = self.tick(&scheduler, &prepare) => wait,
             };
             let Some(wait) = wait else { return };
             tokio::select! {
                 () = scheduler.draining() => return,
-                () = self.shared.hint.notified() => {}
+                () = self.shared.wakeup.notified() => {}
                 () = tokio::time::sleep(wait) => {}
             }
         }
     }
 
     /// Starts what is due now, and says how long nothing else is; `None` once the store is closed.
-    async fn look(&self, scheduler: &Scheduler, prepare: &Prepare) -> Option<Duration> {
+    async fn tick(&self, scheduler: &Scheduler, prepare: &Prepare) -> Option<Duration> {
         let shared = &self.shared;
         let (due, next) = match shared.store.due_schedules(shared.clock.now(), SCHEDULES_MAX).await {
             Ok(found) => found,
@@ -156,22 +156,27 @@ impl Schedules {
             // The store has told of it.
             Err(_) => return Some(RETRY),
         };
-        let mut went = Vec::with_capacity(due.len());
-        for names in due.chunks(AT_ONCE) {
+        let mut ticks = Vec::with_capacity(due.len());
+        for names in due.chunks(CONCURRENT_MAX) {
             let mut starts = JoinSet::new();
             for name in names {
-                starts.spawn(start(Arc::clone(shared), scheduler.clone(), Arc::clone(prepare), name.clone()));
+                starts.spawn(run_due(
+                    Arc::clone(shared),
+                    scheduler.clone(),
+                    Arc::clone(prepare),
+                    name.clone(),
+                ));
             }
-            went.extend(starts.join_all().await);
+            ticks.extend(starts.join_all().await);
         }
-        if went.contains(&Went::Closed) {
+        if ticks.contains(&Tick::Closed) {
             return None;
         }
-        let most = if went.contains(&Went::Badly) { RETRY } else { LOOK };
+        let wait_max = if ticks.contains(&Tick::Retry) { RETRY } else { POLL };
         // What has started may be due again before the others.
         let next = if due.is_empty() { next } else { self.next().await };
         let until_next = next.map(|next| (next - shared.clock.now()).to_std().unwrap_or_default());
-        Some(until_next.map_or(most, |until_next| until_next.min(most)))
+        Some(until_next.map_or(wait_max, |until_next| until_next.min(wait_max)))
     }
 
     async fn next(&self) -> Option<Timestamp> {
@@ -186,14 +191,14 @@ impl Shared {
     }
 
     /// Notes why a schedule stays due, unless that is known.
-    async fn trouble(&self, schedule: Schedule, why: &str) -> Went {
-        let why = why[..why.floor_char_boundary(TROUBLE_BYTES_MAX)].to_owned();
+    async fn record_error(&self, schedule: Schedule, why: &str) -> Tick {
+        let why = why[..why.floor_char_boundary(ERROR_BYTES_MAX)].to_owned();
         if schedule.last_error.as_deref() != Some(why.as_str()) {
             tracing::warn!(schedule = %schedule.name, why, "a run that is due cannot start; it is tried again");
             // Nothing depends on it, and the next try notes it again.
             let _ = self.store.note_trouble(schedule, why).await;
         }
-        Went::Badly
+        Tick::Retry
     }
 
     fn count(&self, schedule: &Schedule, started: &[(Timestamp, TaskId)], left_out: u64) {
@@ -213,50 +218,52 @@ impl Shared {
 }
 
 /// Starts all that is due of one schedule.
-async fn start(shared: Arc<Shared>, scheduler: Scheduler, prepare: Prepare, name: ScheduleName) -> Went {
+async fn run_due(shared: Arc<Shared>, scheduler: Scheduler, prepare: Prepare, name: ScheduleName) -> Tick {
     loop {
-        match start_some(&shared, &scheduler, &prepare, &name).await {
-            Ok(Some(went)) => return went,
+        match run_due_batch(&shared, &scheduler, &prepare, &name).await {
+            Ok(Some(tick)) => return tick,
             Ok(None) => {}
-            Err(StoreError::Closed) => return Went::Closed,
+            Err(StoreError::Closed) => return Tick::Closed,
             Err(error) => {
                 tracing::debug!(schedule = %name, %error, "failed to start a run that is due");
-                return Went::Badly;
+                return Tick::Retry;
             }
         }
     }
 }
 
 /// Does one step; `None` if there may be more to do.
-async fn start_some(
+async fn run_due_batch(
     shared: &Shared,
     scheduler: &Scheduler,
     prepare: &Prepare,
     name: &ScheduleName,
-) -> Result<Option<Went>, StoreError> {
-    let Some(schedule) = shared.store.schedule(name.clone()).await? else { return Ok(Some(Went::Well)) };
+) -> Result<Option<Tick>, StoreError> {
+    let Some(schedule) = shared.store.schedule(name.clone()).await? else { return Ok(Some(Tick::Done)) };
     let now = shared.clock.now();
     let Some(first) = schedule.next_at.filter(|next_at| *next_at <= now && !schedule.paused) else {
-        return Ok(Some(Went::Well));
+        return Ok(Some(Tick::Done));
     };
     let timing = match schedule.timing() {
         Ok(timing) => timing,
-        Err(error) => return Ok(Some(shared.trouble(schedule, &error.to_string()).await)),
+        Err(error) => return Ok(Some(shared.record_error(schedule, &error.to_string()).await)),
     };
     let (missed, overlap) = (schedule.missed, schedule.overlap);
     // After a long time there is much to count.
     let planned = tokio::task::spawn_blocking(move || plan(&timing, first, now, missed, overlap)).await;
-    let Ok(Plan { runs, left_out, settled, next_at }) = planned else { return Ok(Some(Went::Badly)) };
+    let Ok(RunPlan { runs, left_out, evaluated_until, next_at }) = planned else {
+        return Ok(Some(Tick::Retry));
+    };
     let mut tasks = Vec::with_capacity(runs.len());
     if !runs.is_empty() {
         let (prepare, request) = (Arc::clone(prepare), schedule.task.clone().unwrap_or_default());
         // An input may take long to check.
         let Ok(prepared) = tokio::task::spawn_blocking(move || prepare(&request, now)).await else {
-            return Ok(Some(Went::Badly));
+            return Ok(Some(Tick::Retry));
         };
         let task = match prepared {
             Ok(task) => NewTask { schedule: Some(name.clone()), ..task },
-            Err(why) => return Ok(Some(shared.trouble(schedule, &why).await)),
+            Err(why) => return Ok(Some(shared.record_error(schedule, &why).await)),
         };
         tasks.extend(runs.into_iter().map(|due| (due, NewTask { id: TaskId::new(), ..task.clone() })));
     }
@@ -266,7 +273,7 @@ async fn start_some(
         revision: schedule.revision,
         runs: tasks,
         left_out,
-        settled,
+        settled: evaluated_until,
         next_at,
         now,
     };
@@ -279,12 +286,12 @@ async fn start_some(
             Ok(None)
         }
         Fired::Changed => Ok(None),
-        Fired::Refused(why) => Ok(Some(shared.trouble(schedule, &no_room(&why)).await)),
+        Fired::Refused(why) => Ok(Some(shared.record_error(schedule, &queue_full_message(&why)).await)),
     }
 }
 
 /// Says in words why there is no room for the task of a run.
-fn no_room(why: &StoreError) -> String {
+fn queue_full_message(why: &StoreError) -> String {
     match why {
         StoreError::Full { waiting_max } => {
             format!("{waiting_max} tasks are waiting, the most this server takes")
@@ -297,7 +304,7 @@ fn no_room(why: &StoreError) -> String {
 }
 
 /// Decides what becomes of the runs that were due from `first` until `now`.
-fn plan(timing: &Timing, first: Timestamp, now: Timestamp, missed: Missed, overlap: bool) -> Plan {
+fn plan(timing: &Timing, first: Timestamp, now: Timestamp, missed: Missed, overlap: bool) -> RunPlan {
     let newest_max = if missed == Missed::All && overlap { MISSED_MAX } else { 1 };
     let due = timing.due(first, now, newest_max);
     let (mut runs, mut left_out) = (due.newest, due.older);
@@ -307,12 +314,12 @@ fn plan(timing: &Timing, first: Timestamp, now: Timestamp, missed: Missed, overl
         left_out += runs.len() as u64;
         runs.clear();
     }
-    let (mut settled, mut next_at) = (newest, timing.next_after(newest));
-    if let Some(later) = runs.get(STEP).copied() {
-        runs.truncate(STEP);
-        (settled, next_at) = (runs[STEP - 1], Some(later));
+    let (mut evaluated_until, mut next_at) = (newest, timing.next_after(newest));
+    if let Some(later) = runs.get(BATCH_MAX).copied() {
+        runs.truncate(BATCH_MAX);
+        (evaluated_until, next_at) = (runs[BATCH_MAX - 1], Some(later));
     }
-    Plan { runs, left_out, settled, next_at }
+    RunPlan { runs, left_out, evaluated_until, next_at }
 }
 
 #[cfg(test)]
@@ -330,7 +337,7 @@ mod tests {
         (
             plan.runs.len(),
             plan.left_out,
-            shown(plan.settled),
+            shown(plan.evaluated_until),
             plan.next_at.map(shown).expect("there is always a next"),
         )
     }
@@ -346,11 +353,11 @@ mod tests {
     #[test]
     fn missed_runs_are_left_out_made_up_for_once_or_all_made_up_for() {
         let plan = |missed, overlap| planned(missed, overlap, "2026-01-01T01:05:00Z");
-        let (settled, next) = ("01:00".to_owned(), "01:10".to_owned());
-        assert_eq!(plan(Missed::Skip, true), (0, 6, settled.clone(), next.clone()));
-        assert_eq!(plan(Missed::One, true), (1, 5, settled.clone(), next.clone()));
-        assert_eq!(plan(Missed::All, true), (6, 0, settled.clone(), next.clone()));
-        assert_eq!(plan(Missed::All, false), (1, 5, settled, next));
+        let (evaluated_until, next) = ("01:00".to_owned(), "01:10".to_owned());
+        assert_eq!(plan(Missed::Skip, true), (0, 6, evaluated_until.clone(), next.clone()));
+        assert_eq!(plan(Missed::One, true), (1, 5, evaluated_until.clone(), next.clone()));
+        assert_eq!(plan(Missed::All, true), (6, 0, evaluated_until.clone(), next.clone()));
+        assert_eq!(plan(Missed::All, false), (1, 5, evaluated_until, next));
     }
 
     #[test]

@@ -38,8 +38,8 @@ impl Default for AttemptStats {
 }
 
 impl AttemptStats {
-    fn add(&mut self, how: &'static str, usage: &Usage) {
-        *self.ended.entry(how).or_default() += 1;
+    fn add(&mut self, outcome: &'static str, usage: &Usage) {
+        *self.ended.entry(outcome).or_default() += 1;
         self.run_seconds.observe_time(usage.wall);
         let used = &mut self.used;
         used.cpu += usage.cpu;
@@ -69,13 +69,13 @@ impl StatsRecorder {
         self.stats().cancel_seconds.observe_time(took);
     }
 
-    pub(crate) fn ended(&self, plugin: &PluginName, how: &'static str, usage: &Usage) {
+    pub(crate) fn ended(&self, plugin: &PluginName, outcome: &'static str, usage: &Usage) {
         let mut stats = self.stats();
         if !stats.plugins.contains_key(plugin) {
             stats.plugins.insert(plugin.clone(), AttemptStats::default());
         }
         if let Some(attempts) = stats.plugins.get_mut(plugin) {
-            attempts.add(how, usage);
+            attempts.add(outcome, usage);
         }
     }
 

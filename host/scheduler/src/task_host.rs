@@ -13,10 +13,10 @@ use wasmill_model::{
 };
 use wasmill_store::{Claim, Saved, Store};
 
-use crate::hand_over;
+use crate::dependency_results;
 
 /// The least time between two checkpoints of one run.
-const SAVE_PAUSE: Duration = Duration::from_millis(10);
+const SAVE_INTERVAL_MIN: Duration = Duration::from_millis(10);
 
 /// Bytes of checkpoints that one run may write in a second.
 ///
@@ -29,7 +29,7 @@ pub(crate) struct TaskHost {
     clock: Arc<dyn Clock>,
     claim: Claim,
     /// When the next checkpoint may be written.
-    save_at: Mutex<Option<Instant>>,
+    next_save_at: Mutex<Option<Instant>>,
     /// What it has saved, until it asks for that or saves something else.
     saved: Mutex<Saved>,
     evicted: AtomicBool,
@@ -50,7 +50,7 @@ impl TaskHost {
             clock,
             claim,
             saved: Mutex::new(saved),
-            save_at: Mutex::default(),
+            next_save_at: Mutex::default(),
             evicted: AtomicBool::new(false),
             stop: CancellationToken::new(),
         }
@@ -75,13 +75,13 @@ impl TaskHost {
     /// Returns when a checkpoint of so many bytes may be written if not now, and puts the next off.
     ///
     /// A guest that saves too often waits; it is never refused, as it could not know why.
-    fn save_turn(&self, bytes: usize) -> Option<Instant> {
-        let mut save_at = self.save_at.lock().unwrap_or_else(PoisonError::into_inner);
+    fn reserve_save(&self, bytes: usize) -> Option<Instant> {
+        let mut next_save_at = self.next_save_at.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        let turn = save_at.map_or(now, |at| at.max(now));
+        let reserved = next_save_at.map_or(now, |at| at.max(now));
         let writing = Duration::from_secs_f64(bytes as f64 / SAVE_BYTES_PER_SECOND);
-        *save_at = Some(turn + writing.max(SAVE_PAUSE));
-        (turn > now).then_some(turn)
+        *next_save_at = Some(reserved + writing.max(SAVE_INTERVAL_MIN));
+        (reserved > now).then_some(reserved)
     }
 }
 
@@ -114,7 +114,7 @@ impl RunHost for TaskHost {
     }
 
     fn handed(&self) -> BoxFuture<'_, Result<Vec<Handed>, Failure>> {
-        Box::pin(hand_over::handed(&self.store, &self.claim))
+        Box::pin(dependency_results::handed(&self.store, &self.claim))
     }
 
     fn progress(&self, progress: Progress) {
@@ -128,8 +128,8 @@ impl RunHost for TaskHost {
 
     fn save(&self, state: Vec<u8>) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(async {
-            if let Some(turn) = self.save_turn(state.len()) {
-                tokio::time::sleep_until(turn).await;
+            if let Some(reserved) = self.reserve_save(state.len()) {
+                tokio::time::sleep_until(reserved).await;
             }
             self.take_saved();
             match self.store.save(&self.claim, state).await {

@@ -5,15 +5,15 @@
 //! then is compared with what the second finds, and with what it makes of it.
 #![allow(missing_docs, reason = "a test binary")]
 
-mod bed;
+mod testbed;
 
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
-use bed::{Bed, TokioClock};
 use tempfile::TempDir;
+use testbed::{Testbed, TokioClock};
 use tokio::sync::Notify;
 use wasmill_model::fault_point::{arm, disarm};
 use wasmill_model::{
@@ -75,58 +75,58 @@ fn config() -> SchedulerConfig {
 }
 
 /// Lives through all that can happen to a task, and notes what was promised as soon as it is.
-async fn story(bed: &Bed, ledger: &Ledger) {
+async fn story(testbed: &Testbed, ledger: &Ledger) {
     let know = |id, known| ledger.lock().expect("no panic").push((id, known));
-    let ended = async |id, state| know(id, Known::Ended(Box::new(bed.until(id, state).await)));
+    let ended = async |id, state| know(id, Known::Ended(Box::new(testbed.wait_for(id, state).await)));
 
-    let ok = bed.submit("ok").await;
+    let ok = testbed.submit("ok").await;
     know(ok, Known::Accepted { result: Some("ok"), attempts_max: 1 });
     ended(ok, TaskState::Completed).await;
 
-    let retried = bed.submit_with("fail-until 2", 2, DAY).await;
+    let retried = testbed.submit_with("fail-until 2", 2, DAY).await;
     know(retried, Known::Accepted { result: None, attempts_max: 2 });
     ended(retried, TaskState::Completed).await;
 
-    let saved = bed.submit("save here").await;
+    let saved = testbed.submit("save here").await;
     know(saved, Known::Endless);
-    let endless = bed.submit("forever").await;
+    let endless = testbed.submit("forever").await;
     know(endless, Known::Endless);
-    bed.until(saved, TaskState::Running).await;
-    bed.until(endless, TaskState::Running).await;
+    testbed.wait_for(saved, TaskState::Running).await;
+    testbed.wait_for(endless, TaskState::Running).await;
 
-    let waiting = bed.submit("forever").await;
+    let waiting = testbed.submit("forever").await;
     know(waiting, Known::Endless);
     know(waiting, Known::Stopping);
-    bed.scheduler.cancel(waiting).await.expect("a store");
+    testbed.scheduler.cancel(waiting).await.expect("a store");
     know(waiting, Known::Cancelled);
 
     know(endless, Known::Stopping);
-    bed.scheduler.cancel(endless).await.expect("a store");
+    testbed.scheduler.cancel(endless).await.expect("a store");
     know(endless, Known::Cancelled);
 
-    let removed = bed.submit("spin").await;
+    let removed = testbed.submit("spin").await;
     know(removed, Known::Endless);
-    bed.until(removed, TaskState::Running).await;
+    testbed.wait_for(removed, TaskState::Running).await;
     know(removed, Known::Stopping);
-    bed.scheduler.remove(removed).await.expect("a store");
+    testbed.scheduler.remove(removed).await.expect("a store");
     know(removed, Known::Removed);
 
-    bed.scheduler.drain(std::future::ready(())).await;
+    testbed.scheduler.drain(std::future::ready(())).await;
 }
 
 /// Lets a host crash at the passage of this number, the first is 0. `None` if it never comes to that.
 fn crash_at(point: &'static str, passage: usize) -> Option<Crash> {
     let runtime = paused();
     runtime.block_on(async {
-        let bed = Bed::with(config());
+        let testbed = Testbed::with(config());
         let ledger = Ledger::default();
         let over = Arc::new(Notify::new());
         let left = Arc::<Mutex<Option<Crash>>>::default();
         let passages = Mutex::new(0);
         arm({
-            let runner = Arc::clone(&bed.runner);
+            let runner = Arc::clone(&testbed.runner);
             let (data, ledger, over, left) =
-                (bed.folder().to_owned(), Arc::clone(&ledger), Arc::clone(&over), Arc::clone(&left));
+                (testbed.folder().to_owned(), Arc::clone(&ledger), Arc::clone(&over), Arc::clone(&left));
             move |reached| {
                 let mut passages = passages.lock().expect("no panic");
                 if reached != point {
@@ -145,7 +145,7 @@ fn crash_at(point: &'static str, passage: usize) -> Option<Crash> {
         tokio::select! {
             biased;
             () = over.notified() => {}
-            () = story(&bed, &ledger) => {}
+            () = story(&testbed, &ledger) => {}
         }
         disarm();
         let mut left = left.lock().expect("no panic");
@@ -168,43 +168,43 @@ fn copy(data: &Path) -> TempDir {
 
 /// Opens what a crash left, and holds it to everything that was promised before.
 async fn check(data: TempDir, known: &[(TaskId, Known)]) {
-    let bed = Bed::on(Arc::new(data), Arc::new(TokioClock::new()), config());
+    let testbed = Testbed::on(Arc::new(data), Arc::new(TokioClock::new()), config());
     let mut latest = std::collections::BTreeMap::new();
     latest.extend(known.iter().cloned());
     let mut over = BTreeSet::new();
     for (&id, known) in &latest {
         match known {
             Known::Accepted { result, attempts_max } => {
-                let task = bed.until(id, TaskState::Completed).await;
+                let task = testbed.wait_for(id, TaskState::Completed).await;
                 let told = format!("attempt {}", task.attempt);
                 assert_eq!(task.result.as_deref(), Some(result.unwrap_or(&told)));
                 assert!(task.attempt <= attempts_max + task.host_crashes, "{task:?}");
                 assert!(task.host_crashes <= 1, "one host died: {task:?}");
             }
             Known::Endless => {
-                let task = bed.task(id).await;
+                let task = testbed.task(id).await;
                 assert!(!task.state.is_final() && task.host_crashes <= 1, "{task:?}");
-                assert!(bed.scheduler.remove(id).await.expect("a store").is_some());
+                assert!(testbed.scheduler.remove(id).await.expect("a store").is_some());
             }
             Known::Ended(task) => {
-                assert_eq!(bed.task(id).await, **task, "what was seen to have ended stays as it is");
+                assert_eq!(testbed.task(id).await, **task, "what was seen to have ended stays as it is");
                 over.insert(id);
             }
             Known::Stopping => {
-                bed.scheduler.remove(id).await.expect("a store");
+                testbed.scheduler.remove(id).await.expect("a store");
             }
             Known::Cancelled => {
-                assert_eq!(bed.task(id).await.state, TaskState::Cancelled);
+                assert_eq!(testbed.task(id).await.state, TaskState::Cancelled);
                 over.insert(id);
             }
             Known::Removed => {
-                assert_eq!(bed.store.get(id).await.expect("a store"), None);
+                assert_eq!(testbed.store.get(id).await.expect("a store"), None);
                 over.insert(id);
             }
         }
     }
-    bed.pass(Duration::from_secs(3)).await;
-    let ran = bed.runner.tasks.lock().expect("no panic").clone();
+    testbed.advance(Duration::from_secs(3)).await;
+    let ran = testbed.runner.tasks.lock().expect("no panic").clone();
     assert!(ran.iter().all(|id| !over.contains(id)), "what is over never runs again");
 }
 
@@ -239,8 +239,8 @@ fn a_host_that_dies_while_it_recovers_has_counted_nothing_or_all() {
         disarm();
         let data = left.lock().expect("no panic").take().expect("reached");
         paused().block_on(async {
-            let bed = Bed::on(Arc::new(data), Arc::new(TokioClock::new()), config());
-            let task = bed.until(id, TaskState::Completed).await;
+            let testbed = Testbed::on(Arc::new(data), Arc::new(TokioClock::new()), config());
+            let task = testbed.wait_for(id, TaskState::Completed).await;
             assert_eq!((task.attempt, task.host_crashes), (2, crashes), "{point}");
         });
     }
@@ -265,19 +265,19 @@ fn a_task_whose_claim_kills_each_host_is_given_up_and_never_runs() {
                     told.notify_one();
                 }
             });
-            let bed = Bed::on(Arc::new(data), Arc::new(TokioClock::new()), config());
+            let testbed = Testbed::on(Arc::new(data), Arc::new(TokioClock::new()), config());
             over.notified().await;
-            drop(bed);
+            drop(testbed);
             left.lock().expect("no panic").take().expect("copied")
         });
     }
     paused().block_on(async {
-        let bed = Bed::on(Arc::new(data), Arc::new(TokioClock::new()), config());
-        let task = bed.until(id, TaskState::Failed).await;
+        let testbed = Testbed::on(Arc::new(data), Arc::new(TokioClock::new()), config());
+        let task = testbed.wait_for(id, TaskState::Failed).await;
         assert_eq!(task.host_crashes, HOST_CRASHES_MAX);
         assert_eq!(task.failure.expect("a failure").cause, Cause::HostCrash);
-        bed.pass(Duration::from_secs(3)).await;
-        assert!(bed.runner.tasks.lock().expect("no panic").is_empty());
+        testbed.advance(Duration::from_secs(3)).await;
+        assert!(testbed.runner.tasks.lock().expect("no panic").is_empty());
     });
 }
 
@@ -304,12 +304,12 @@ fn a_result_that_comes_after_the_cancel_is_refused() {
             "cancel stored, guest alive" => leave.send(()).expect("the run listens"),
             _ => {}
         });
-        let runner: Arc<dyn Runner> = Arc::new(bed::Scripted::default());
+        let runner: Arc<dyn Runner> = Arc::new(testbed::ScriptedRunner::default());
         let handle = tokio::runtime::Handle::current();
         let scheduler = Scheduler::new(config(), store.clone(), runner, Arc::new(SystemClock), handle);
-        tokio::spawn(bed::run(scheduler.clone()));
+        tokio::spawn(testbed::run(scheduler.clone()));
         let id = TaskId::new();
-        store.insert(vec![bed::new_task(id, "ok", now())]).await.expect("accepted");
+        store.insert(vec![testbed::new_task(id, "ok", now())]).await.expect("accepted");
         scheduler.wake();
         arrival.recv().await.expect("the run arrives");
         scheduler.cancel(id).await.expect("a store");
@@ -335,7 +335,7 @@ fn reads_that_need_no_commit_wait_for_none() {
         let dir = tempfile::tempdir().expect("a folder");
         let (store, _) = Store::open(StoreConfig::new(dir.path()), now()).expect("a store");
         let stored = TaskId::new();
-        store.insert(vec![bed::new_task(stored, "ok", now())]).await.expect("accepted");
+        store.insert(vec![testbed::new_task(stored, "ok", now())]).await.expect("accepted");
         let (arrived, mut arrival) = tokio::sync::mpsc::unbounded_channel();
         let (leave, wait) = mpsc::channel::<()>();
         let wait = Mutex::new(wait);
@@ -347,7 +347,7 @@ fn reads_that_need_no_commit_wait_for_none() {
         });
         let writing = tokio::spawn({
             let store = store.clone();
-            async move { store.insert(vec![bed::new_task(TaskId::new(), "ok", now())]).await }
+            async move { store.insert(vec![testbed::new_task(TaskId::new(), "ok", now())]).await }
         });
         arrival.recv().await.expect("the commit arrives");
         let mut following = tokio::task::JoinSet::new();
@@ -382,10 +382,10 @@ const SCHEDULED_SECONDS: u64 = 3;
 /// Lets a host with a schedule, which is due every second, crash at the passage of this number.
 fn crash_with_schedule(point: &'static str, passage: usize) -> Option<TempDir> {
     paused().block_on(async {
-        let bed = Bed::with(config());
+        let testbed = Testbed::with(config());
         let left = Arc::<Mutex<Option<TempDir>>>::default();
         let passages = Mutex::new(0);
-        let (taken, data) = (Arc::clone(&left), bed.folder().to_owned());
+        let (taken, data) = (Arc::clone(&left), testbed.folder().to_owned());
         arm(move |reached| {
             let mut passages = passages.lock().expect("no panic");
             if reached == point {
@@ -395,25 +395,25 @@ fn crash_with_schedule(point: &'static str, passage: usize) -> Option<TempDir> {
                 *passages += 1;
             }
         });
-        keep_schedule(&bed).await;
-        bed.pass(Duration::from_secs(SCHEDULED_SECONDS)).await;
-        while bed
+        keep_schedule(&testbed).await;
+        testbed.advance(Duration::from_secs(SCHEDULED_SECONDS)).await;
+        while testbed
             .store
             .schedule("often".parse().expect("valid"))
             .await
             .expect("read")
             .is_none_or(|often| often.runs == 0)
         {
-            bed.pass(Duration::from_millis(1)).await;
+            testbed.advance(Duration::from_millis(1)).await;
         }
         disarm();
-        bed.scheduler.drain(std::future::ready(())).await;
+        testbed.scheduler.drain(std::future::ready(())).await;
         left.lock().expect("no panic").take()
     })
 }
 
 /// Makes the schedule, unless it is there, and starts what is due of it.
-async fn keep_schedule(bed: &Bed) {
+async fn keep_schedule(testbed: &Testbed) {
     let new = NewSchedule {
         name: "often".parse().expect("valid"),
         from_manifest: false,
@@ -421,12 +421,16 @@ async fn keep_schedule(bed: &Bed) {
         missed: Missed::All,
         overlap: true,
         task: "ok".to_owned(),
-        plugin: bed::plugin(),
+        plugin: testbed::plugin(),
     };
-    bed.store.put_schedule(new, 9, "2026-01-01T00:00:00Z".parse().expect("a time")).await.expect("written");
-    let schedules = Schedules::new(bed.store.clone(), Arc::clone(&bed.clock));
-    let prepare: Prepare = Arc::new(|script, now| Ok(bed::new_task(TaskId::new(), script, now)));
-    tokio::spawn(schedules.run(bed.scheduler.clone(), prepare));
+    testbed
+        .store
+        .put_schedule(new, 9, "2026-01-01T00:00:00Z".parse().expect("a time"))
+        .await
+        .expect("written");
+    let schedules = Schedules::new(testbed.store.clone(), Arc::clone(&testbed.clock));
+    let prepare: Prepare = Arc::new(|script, now| Ok(testbed::new_task(TaskId::new(), script, now)));
+    tokio::spawn(schedules.run(testbed.scheduler.clone(), prepare));
 }
 
 #[test]
@@ -437,17 +441,23 @@ fn a_run_of_a_schedule_is_neither_lost_nor_doubled_wherever_the_host_dies() {
         while let Some(data) = crash_with_schedule(point, passage) {
             paused().block_on(async {
                 // Its clock begins anew, where the first one began.
-                let bed = Bed::on(Arc::new(data), Arc::new(TokioClock::new()), config());
-                keep_schedule(&bed).await;
-                bed.pass(Duration::from_millis(1_000 * SCHEDULED_SECONDS + 2_500)).await;
+                let testbed = Testbed::on(Arc::new(data), Arc::new(TokioClock::new()), config());
+                keep_schedule(&testbed).await;
+                testbed.advance(Duration::from_millis(1_000 * SCHEDULED_SECONDS + 2_500)).await;
                 // Until nothing is due, though hardly any time passes.
-                while !bed.store.due_schedules(bed.clock.now(), 1).await.expect("read").0.is_empty() {
-                    bed.pass(Duration::from_micros(10)).await;
+                while !testbed.store.due_schedules(testbed.clock.now(), 1).await.expect("read").0.is_empty() {
+                    testbed.advance(Duration::from_micros(10)).await;
                 }
-                let often =
-                    bed.store.schedule("often".parse().expect("valid")).await.expect("read").expect("there");
-                let tasks =
-                    bed.store.list(ListQuery { limit: 99, before: None, filter: Filter::default() }).await;
+                let often = testbed
+                    .store
+                    .schedule("often".parse().expect("valid"))
+                    .await
+                    .expect("read")
+                    .expect("there");
+                let tasks = testbed
+                    .store
+                    .list(ListQuery { limit: 99, before: None, filter: Filter::default() })
+                    .await;
                 let tasks = tasks.expect("read").tasks.len() as u64;
                 assert_eq!(
                     (tasks, often.runs),
@@ -504,9 +514,9 @@ fn threads() -> tokio::runtime::Runtime {
 
 /// A host on a clock that runs, whose runner does what the tasks say. Guests have threads of their own: what is
 /// woken by one that stands still must not wait for it.
-fn host(dir: &TempDir, guests: &tokio::runtime::Runtime) -> (Store, Arc<bed::Scripted>, Scheduler) {
+fn host(dir: &TempDir, guests: &tokio::runtime::Runtime) -> (Store, Arc<testbed::ScriptedRunner>, Scheduler) {
     let (store, _) = Store::open(StoreConfig::new(dir.path()), now()).expect("a store");
-    let runner = Arc::new(bed::Scripted::default());
+    let runner = Arc::new(testbed::ScriptedRunner::default());
     let scheduler = Scheduler::new(
         config(),
         store.clone(),
@@ -514,22 +524,22 @@ fn host(dir: &TempDir, guests: &tokio::runtime::Runtime) -> (Store, Arc<bed::Scr
         Arc::new(SystemClock),
         guests.handle().clone(),
     );
-    tokio::spawn(bed::run(scheduler.clone()));
+    tokio::spawn(testbed::run(scheduler.clone()));
     (store, runner, scheduler)
 }
 
 async fn submit(store: &Store, scheduler: &Scheduler, script: &str) -> TaskId {
     let id = TaskId::new();
-    store.insert(vec![bed::new_task(id, script, now())]).await.expect("accepted");
+    store.insert(vec![testbed::new_task(id, script, now())]).await.expect("accepted");
     scheduler.wake();
     id
 }
 
-fn running(runner: &bed::Scripted) -> usize {
+fn running(runner: &testbed::ScriptedRunner) -> usize {
     runner.running.load(std::sync::atomic::Ordering::SeqCst)
 }
 
-fn started(runner: &bed::Scripted) -> usize {
+fn started(runner: &testbed::ScriptedRunner) -> usize {
     runner.started.load(std::sync::atomic::Ordering::SeqCst)
 }
 
@@ -550,7 +560,7 @@ fn a_run_that_ends_leaves_a_later_run_of_its_task_in_reach() {
             }
         });
         let (store, runner, scheduler) = host(&dir, &guests);
-        let id = submit(&store, &scheduler, "give-way-then-stay").await;
+        let id = submit(&store, &scheduler, "evict-then-stay").await;
         stored.reached().await;
         eventually("it runs again", || started(&runner) == 2).await;
         let other = submit(&store, &scheduler, "forever").await;
@@ -598,7 +608,7 @@ fn a_cancel_waits_for_a_later_run_of_its_task_that_was_claimed_before() {
             _ => {}
         });
         let (store, runner, scheduler) = host(&dir, &guests);
-        let id = submit(&store, &scheduler, "give-way-then-stay").await;
+        let id = submit(&store, &scheduler, "evict-then-stay").await;
         stored.reached().await;
         claimed.reached().await;
         let cancel = tokio::spawn({

@@ -1,14 +1,14 @@
 //! Random submits, cancels, graces, removals and restarts against a plain model of what must come of them.
 #![allow(missing_docs, reason = "a test binary")]
 
-mod bed;
+mod testbed;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bed::Bed;
 use proptest::prelude::*;
+use testbed::Testbed;
 use wasmill_model::{Backoff, NewTask, TaskId, TaskState};
 use wasmill_store::Cancelled;
 
@@ -34,7 +34,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (
             prop_oneof![
                 Just("ok"), Just("fail"), Just("sleep 2"), Just("sleep 7"), Just("forever"), Just("fail-until 2"),
-                Just("give-way there"), Just("give-way-then-stay"),
+                Just("evict there"), Just("evict-then-stay"),
             ],
             prop_oneof![2 => Just(None), 1 => Just(Some("x")), 1 => Just(Some("y"))],
             any::<bool>(),
@@ -65,7 +65,7 @@ fn may_end_as(script: &str, crashes: u32) -> Vec<TaskState> {
         // It may have been running at each crash; three of them end it.
         _ if crashes >= 3 => vec![TaskState::Completed, TaskState::Failed, TaskState::Running],
         "fail" => vec![TaskState::Failed],
-        "forever" | "give-way-then-stay" => vec![TaskState::Running],
+        "forever" | "evict-then-stay" => vec![TaskState::Running],
         _ => vec![TaskState::Completed],
     }
 }
@@ -81,7 +81,7 @@ proptest! {
 }
 
 async fn play(steps: Vec<Step>) {
-    let mut bed = Bed::new(SLOTS);
+    let mut testbed = Testbed::new(SLOTS);
     let mut fates: BTreeMap<TaskId, Fate> = BTreeMap::new();
     let mut ids = Vec::new();
     let mut crashes = 0;
@@ -95,14 +95,14 @@ async fn play(steps: Vec<Step>) {
                     let now = Some(Duration::ZERO);
                     task.backoff = at_once.then(|| Backoff::of(now, None, now, None).expect("valid"));
                 };
-                let id = bed.submit_new(change, script).await;
-                bed.scheduler.wake();
+                let id = testbed.submit_new(change, script).await;
+                testbed.scheduler.wake();
                 ids.push(id);
                 fates.insert(id, Fate::Ends(script));
             }
             Step::Cancel(n) => {
                 let Some(id) = ids.get(n) else { continue };
-                match bed.scheduler.cancel(*id).await.expect("a store") {
+                match testbed.scheduler.cancel(*id).await.expect("a store") {
                     // One that is to be removed stays so.
                     Cancelled::Cancelled { .. } if fates[id] == Fate::Removed => {}
                     Cancelled::Cancelled { .. } => {
@@ -115,7 +115,7 @@ async fn play(steps: Vec<Step>) {
             }
             Step::StopWithin(n, grace, removes) => {
                 let Some(id) = ids.get(n).copied() else { continue };
-                let (scheduler, grace) = (bed.scheduler.clone(), Duration::from_secs(grace));
+                let (scheduler, grace) = (testbed.scheduler.clone(), Duration::from_secs(grace));
                 tokio::spawn(async move {
                     if removes {
                         scheduler.remove_within(id, grace).await.map(drop)
@@ -126,8 +126,8 @@ async fn play(steps: Vec<Step>) {
                 // Until the wish is stored; a task that had ended before is removed, but not cancelled.
                 let has_ended = |fates: &BTreeMap<_, _>| fates[&id] == Fate::Removed;
                 loop {
-                    bed.pass(Duration::from_millis(20)).await;
-                    let Some(task) = bed.store.get(id).await.expect("readable") else {
+                    testbed.advance(Duration::from_millis(20)).await;
+                    let Some(task) = testbed.store.get(id).await.expect("readable") else {
                         assert!(removes || has_ended(&fates));
                         fates.insert(id, Fate::Removed);
                         break;
@@ -148,62 +148,66 @@ async fn play(steps: Vec<Step>) {
             }
             Step::Remove(n) => {
                 let Some(id) = ids.get(n) else { continue };
-                let removed = bed.scheduler.remove(*id).await.expect("a store");
+                let removed = testbed.scheduler.remove(*id).await.expect("a store");
                 assert!(removed.is_some() || fates[id] == Fate::Removed);
                 fates.insert(*id, Fate::Removed);
             }
             Step::Pause(pause) => {
-                bed.scheduler.pause(None, pause).await.expect("a store");
+                testbed.scheduler.pause(None, pause).await.expect("a store");
                 // What was claimed before starts a moment later.
-                bed.pass(Duration::from_millis(20)).await;
+                testbed.advance(Duration::from_millis(20)).await;
                 paused = pause;
             }
-            Step::Rate(rate) => bed.runner.rate.store(rate, Ordering::SeqCst),
+            Step::Rate(rate) => testbed.runner.rate.store(rate, Ordering::SeqCst),
             Step::Pass(seconds) if paused => {
-                let started = bed.runner.started.load(Ordering::SeqCst);
-                bed.pass(Duration::from_secs(seconds)).await;
-                assert_eq!(bed.runner.started.load(Ordering::SeqCst), started, "nothing starts while paused");
+                let started = testbed.runner.started.load(Ordering::SeqCst);
+                testbed.advance(Duration::from_secs(seconds)).await;
+                assert_eq!(
+                    testbed.runner.started.load(Ordering::SeqCst),
+                    started,
+                    "nothing starts while paused"
+                );
             }
-            Step::Pass(seconds) => bed.pass(Duration::from_secs(seconds)).await,
-            Step::Restart => bed = bed.restart().await,
+            Step::Pass(seconds) => testbed.advance(Duration::from_secs(seconds)).await,
+            Step::Restart => testbed = testbed.restart().await,
             Step::Crash => {
                 crashes += 1;
-                bed = bed.crash().await;
+                testbed = testbed.crash().await;
             }
         }
-        assert!(bed.runner.most.load(Ordering::SeqCst) <= SLOTS);
+        assert!(testbed.runner.max_running.load(Ordering::SeqCst) <= SLOTS);
     }
-    bed.scheduler.pause(None, false).await.expect("a store");
-    settle(&bed, &fates, crashes).await;
+    testbed.scheduler.pause(None, false).await.expect("a store");
+    settle(&testbed, &fates, crashes).await;
 }
 
 /// Takes tasks that would hold their slots for ever out of the way, then checks every fate.
-async fn settle(bed: &Bed, fates: &BTreeMap<TaskId, Fate>, crashes: u32) {
+async fn settle(testbed: &Testbed, fates: &BTreeMap<TaskId, Fate>, crashes: u32) {
     // The longest grace.
-    bed.pass(Duration::from_secs(9)).await;
-    let endless = |fate: &Fate| matches!(fate, Fate::Ends("forever" | "give-way-then-stay"));
+    testbed.advance(Duration::from_secs(9)).await;
+    let endless = |fate: &Fate| matches!(fate, Fate::Ends("forever" | "evict-then-stay"));
     for id in fates.iter().filter(|(_, fate)| endless(fate)).map(|(id, _)| *id) {
-        let state = bed.task(id).await.state;
+        let state = testbed.task(id).await.state;
         assert!(matches!(state, TaskState::Waiting | TaskState::Running) || crashes >= 3, "{state}");
-        bed.scheduler.remove(id).await.expect("a store");
+        testbed.scheduler.remove(id).await.expect("a store");
     }
     for (id, fate) in fates {
         match fate {
-            Fate::Removed => assert_eq!(bed.store.get(*id).await.expect("readable"), None),
-            Fate::Cancelled => assert_eq!(bed.task(*id).await.state, TaskState::Cancelled),
-            Fate::Ends("forever" | "give-way-then-stay") => {}
+            Fate::Removed => assert_eq!(testbed.store.get(*id).await.expect("readable"), None),
+            Fate::Cancelled => assert_eq!(testbed.task(*id).await.state, TaskState::Cancelled),
+            Fate::Ends("forever" | "evict-then-stay") => {}
             Fate::Ends(script) => {
-                let mut task = bed.task(*id).await;
+                let mut task = testbed.task(*id).await;
                 for _ in 0..10_000 {
                     if task.state.is_final() {
                         break;
                     }
-                    bed.pass(Duration::from_millis(100)).await;
-                    task = bed.task(*id).await;
+                    testbed.advance(Duration::from_millis(100)).await;
+                    task = testbed.task(*id).await;
                 }
                 assert!(may_end_as(script, crashes).contains(&task.state), "{script}: {task:?}");
             }
         }
     }
-    bed.until_idle().await;
+    testbed.wait_until_idle().await;
 }

@@ -1,29 +1,29 @@
 //! The rate of a plugin holds over restarts and crashes of the host.
 #![allow(missing_docs, reason = "a test binary")]
 
-mod bed;
+mod testbed;
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bed::Bed;
+use testbed::Testbed;
 use wasmill_model::TaskState;
 
 #[tokio::test(start_paused = true)]
 async fn what_an_earlier_host_started_counts_against_the_rate() {
-    let mut bed = Bed::new(50);
-    bed.runner.rate.store(2, Ordering::SeqCst);
+    let mut testbed = Testbed::new(50);
+    testbed.runner.rate.store(2, Ordering::SeqCst);
     let mut ids = Vec::new();
     for _ in 0..6 {
-        ids.push(bed.submit("ok").await);
+        ids.push(testbed.submit("ok").await);
     }
     let mut starts = Vec::new();
     for id in ids {
-        starts.push(bed.until(id, TaskState::Completed).await.started_at.expect("it ran"));
+        starts.push(testbed.wait_for(id, TaskState::Completed).await.started_at.expect("it ran"));
         // A crash or a stop in order, after each of them.
-        bed = if starts.len() % 2 == 0 { bed.crash().await } else { bed.restart().await };
-        bed.runner.rate.store(2, Ordering::SeqCst);
-        bed.scheduler.wake();
+        testbed = if starts.len() % 2 == 0 { testbed.crash().await } else { testbed.restart().await };
+        testbed.runner.rate.store(2, Ordering::SeqCst);
+        testbed.scheduler.wake();
     }
     for window in starts.windows(3) {
         let span = window[2] - window[0];

@@ -1,19 +1,19 @@
 //! What schedules promise, with a clock that goes where it is told.
 #![allow(missing_docs, reason = "a test binary")]
 
-mod bed;
+mod testbed;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
-use bed::Bed;
+use testbed::Testbed;
 use wasmill_model::{Clock, Missed, ScheduleName, Task, TaskId, TaskState, TimeDelta, Timestamp, Timing};
 use wasmill_scheduler::{Prepare, ScheduleStats, SchedulerConfig, Schedules};
 use wasmill_store::{Filter, ListQuery, NewSchedule, Put, RanNow, Schedule};
 
 /// A clock that goes with tokio's from a given time, and leaps.
-struct Wall(bed::TokioClock, AtomicI64);
+struct Wall(testbed::TokioClock, AtomicI64);
 
 impl Wall {
     fn leap(&self, time: TimeDelta) {
@@ -37,7 +37,7 @@ fn name(name: &str) -> ScheduleName {
 
 /// A host with schedules, and what time it is.
 struct Plan {
-    bed: Bed,
+    testbed: Testbed,
     wall: Arc<Wall>,
     schedules: Schedules,
     /// Whether no task can be made.
@@ -46,31 +46,31 @@ struct Plan {
 
 impl Plan {
     fn new(now: &str) -> Self {
-        let clock = bed::TokioClock::new();
+        let clock = testbed::TokioClock::new();
         let ahead = (at(now) - clock.now()).num_seconds();
         let wall = Arc::new(Wall(clock, AtomicI64::new(ahead)));
         let dir = Arc::new(tempfile::tempdir().expect("a folder"));
         let config = SchedulerConfig { slots: 2, ..SchedulerConfig::default() };
-        let bed = Bed::on(dir, Arc::clone(&wall) as Arc<dyn Clock>, config);
-        Self::of(bed, wall)
+        let testbed = Testbed::on(dir, Arc::clone(&wall) as Arc<dyn Clock>, config);
+        Self::of(testbed, wall)
     }
 
-    fn of(bed: Bed, wall: Arc<Wall>) -> Self {
+    fn of(testbed: Testbed, wall: Arc<Wall>) -> Self {
         let refuses = Arc::new(AtomicBool::new(false));
-        let schedules = Schedules::new(bed.store.clone(), Arc::clone(&wall) as Arc<dyn Clock>);
+        let schedules = Schedules::new(testbed.store.clone(), Arc::clone(&wall) as Arc<dyn Clock>);
         let does_refuse = Arc::clone(&refuses);
         let prepare: Prepare = Arc::new(move |script, now| match does_refuse.load(Ordering::SeqCst) {
             true => Err("plugin 'scripted' is away".to_owned()),
-            false => Ok(bed::new_task(TaskId::new(), script, now)),
+            false => Ok(testbed::new_task(TaskId::new(), script, now)),
         });
-        tokio::spawn(schedules.clone().run(bed.scheduler.clone(), prepare));
-        Self { bed, wall, schedules, refuses }
+        tokio::spawn(schedules.clone().run(testbed.scheduler.clone(), prepare));
+        Self { testbed, wall, schedules, refuses }
     }
 
     async fn crash(self, away: TimeDelta) -> Self {
-        let Self { bed, wall, .. } = self;
+        let Self { testbed, wall, .. } = self;
         wall.leap(away);
-        Self::of(bed.crash().await, wall)
+        Self::of(testbed.crash().await, wall)
     }
 
     async fn put(&self, of: &str, cron: &str, zone: &str, change: impl FnOnce(&mut NewSchedule)) {
@@ -81,16 +81,16 @@ impl Plan {
             missed: Missed::One,
             overlap: true,
             task: "ok".to_owned(),
-            plugin: bed::plugin(),
+            plugin: testbed::plugin(),
         };
         change(&mut new);
-        let put = self.bed.store.put_schedule(new, 100, self.wall.now()).await.expect("written");
+        let put = self.testbed.store.put_schedule(new, 100, self.wall.now()).await.expect("written");
         assert!(matches!(put, Put::Made(_)), "{put:?}");
         self.schedules.wake();
     }
 
     async fn schedule(&self, of: &str) -> Schedule {
-        self.bed.store.schedule(name(of)).await.expect("read").expect("there")
+        self.testbed.store.schedule(name(of)).await.expect("read").expect("there")
     }
 
     /// Lets a time pass in steps, and everything settle after each.
@@ -107,12 +107,12 @@ impl Plan {
     /// Waits until nothing is due any more.
     async fn settle(&self) {
         for _ in 0..20_000 {
-            let (due, _) = self.bed.store.due_schedules(self.wall.now(), 9).await.expect("read");
+            let (due, _) = self.testbed.store.due_schedules(self.wall.now(), 9).await.expect("read");
             if due.is_empty() {
                 return;
             }
             // Hardly any time passes, however long the threads of the store take.
-            self.bed.pass(Duration::from_micros(10)).await;
+            self.testbed.advance(Duration::from_micros(10)).await;
         }
         panic!("something stays due");
     }
@@ -124,7 +124,7 @@ impl Plan {
             if is_so(&schedule) {
                 return schedule;
             }
-            self.bed.pass(Duration::from_millis(1)).await;
+            self.testbed.advance(Duration::from_millis(1)).await;
         }
         panic!("{:?}", self.schedule(of).await);
     }
@@ -132,7 +132,7 @@ impl Plan {
     /// Returns the tasks of a schedule, the first one first.
     async fn tasks(&self, of: &str) -> Vec<Task> {
         let query = ListQuery { limit: 10_000, before: None, filter: Filter::default() };
-        let mut tasks = self.bed.store.list(query).await.expect("read").tasks;
+        let mut tasks = self.testbed.store.list(query).await.expect("read").tasks;
         tasks.retain(|task| task.schedule == Some(name(of)));
         tasks.reverse();
         tasks
@@ -149,7 +149,7 @@ async fn a_run_starts_when_it_is_due_and_once() {
     for (index, task) in tasks.iter().enumerate() {
         let late = task.created_at - at("2026-01-01T00:00:02Z") - TimeDelta::seconds(2 * index as i64);
         assert!((0..200).contains(&late.num_milliseconds()), "{late}");
-        plan.bed.until(task.id, TaskState::Completed).await;
+        plan.testbed.wait_for(task.id, TaskState::Completed).await;
     }
     let ScheduleStats { started, skipped, late_seconds } = plan.schedules.stats();
     assert_eq!((started, skipped, late_seconds.count()), (5, 0, 5));
@@ -196,7 +196,7 @@ async fn a_change_of_the_clocks_loses_no_run_and_doubles_none() {
             let schedule = plan.schedule(&format!("s{}", &cron[..1])).await;
             let runs = if cron.starts_with("0 ") { 48 } else { 2 };
             assert_eq!((schedule.runs, schedule.skipped), (runs, 0), "{cron} in {zone} from {from}");
-            plan.bed.store.remove_schedule(schedule.name, false).await.expect("removed");
+            plan.testbed.store.remove_schedule(schedule.name, false).await.expect("removed");
             plan.wall.leap(TimeDelta::hours(-48));
         }
     }
@@ -209,7 +209,7 @@ async fn a_clock_that_goes_back_starts_nothing_again() {
     plan.go(TimeDelta::minutes(30), TimeDelta::minutes(1)).await;
     assert_eq!(plan.tasks("a").await.len(), 6);
     plan.wall.leap(TimeDelta::minutes(-28));
-    plan.bed.pass(Duration::from_secs(15)).await;
+    plan.testbed.advance(Duration::from_secs(15)).await;
     let plan = plan.crash(TimeDelta::zero()).await;
     plan.go(TimeDelta::minutes(28), TimeDelta::minutes(1)).await;
     assert_eq!(plan.tasks("a").await.len(), 6);
@@ -221,7 +221,7 @@ async fn a_clock_that_goes_back_starts_nothing_again() {
 async fn a_clock_that_is_set_forward_is_noticed_soon() {
     let plan = Plan::new("2026-01-01T00:00:30Z");
     plan.put("a", "0 12 * * *", "UTC", |_| {}).await;
-    plan.bed.pass(Duration::from_secs(1)).await;
+    plan.testbed.advance(Duration::from_secs(1)).await;
     plan.wall.leap(TimeDelta::hours(12));
     plan.until("a", |schedule| schedule.runs == 1).await;
 }
@@ -236,7 +236,7 @@ async fn a_run_is_left_out_while_an_earlier_one_goes_on_if_so_wished() {
     let alone = plan.tasks("alone").await;
     let skipped = plan.schedule("alone").await.skipped;
     assert_eq!((alone.len(), skipped, plan.tasks("crowd").await.len()), (1, 3, 4));
-    plan.bed.scheduler.cancel(alone[0].id).await.expect("cancelled");
+    plan.testbed.scheduler.cancel(alone[0].id).await.expect("cancelled");
     plan.go(TimeDelta::minutes(1), TimeDelta::minutes(1)).await;
     assert_eq!(plan.tasks("alone").await.len(), 2);
 }
@@ -267,23 +267,23 @@ async fn a_run_whose_task_cannot_be_made_is_tried_again_and_says_why() {
 #[tokio::test(start_paused = true)]
 async fn a_pause_of_everything_holds_back_tasks_and_not_schedules() {
     let plan = Plan::new("2026-01-01T00:00:30Z");
-    plan.bed.scheduler.pause(None, true).await.expect("paused");
+    plan.testbed.scheduler.pause(None, true).await.expect("paused");
     plan.put("a", "* * * * *", "UTC", |_| {}).await;
     plan.go(TimeDelta::minutes(2), TimeDelta::minutes(1)).await;
     let tasks = plan.tasks("a").await;
     assert_eq!(tasks.iter().map(|task| task.state).collect::<Vec<_>>(), [TaskState::Waiting; 2]);
-    plan.bed.scheduler.pause(None, false).await.expect("resumed");
-    plan.bed.until(tasks[1].id, TaskState::Completed).await;
+    plan.testbed.scheduler.pause(None, false).await.expect("resumed");
+    plan.testbed.wait_for(tasks[1].id, TaskState::Completed).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_run_by_hand_starts_now_and_is_of_its_schedule() {
     let plan = Plan::new("2026-01-01T00:00:30Z");
     plan.put("a", "@yearly", "UTC", |new| new.overlap = false).await;
-    let task = bed::new_task(TaskId::new(), "forever", plan.wall.now());
+    let task = testbed::new_task(TaskId::new(), "forever", plan.wall.now());
     let ran = plan.schedules.run_now(name("a"), task.clone(), None).await.expect("a store");
     assert!(matches!(ran, RanNow::Started(started) if started.id == task.id), "{ran:?}");
-    let again = bed::new_task(TaskId::new(), "ok", plan.wall.now());
+    let again = testbed::new_task(TaskId::new(), "ok", plan.wall.now());
     assert_eq!(plan.schedules.run_now(name("a"), again, None).await, Ok(RanNow::Busy(task.id)));
     assert_eq!(plan.tasks("a").await.len(), 1);
     assert_eq!(plan.schedules.stats().started, 1);
@@ -293,9 +293,9 @@ async fn a_run_by_hand_starts_now_and_is_of_its_schedule() {
 async fn nothing_is_started_while_the_host_drains() {
     let plan = Plan::new("2026-01-01T00:00:30Z");
     plan.put("a", "* * * * *", "UTC", |_| {}).await;
-    plan.bed.scheduler.drain(std::future::ready(())).await;
+    plan.testbed.scheduler.drain(std::future::ready(())).await;
     plan.wall.leap(TimeDelta::minutes(5));
     plan.schedules.wake();
-    plan.bed.pass(Duration::from_secs(12)).await;
+    plan.testbed.advance(Duration::from_secs(12)).await;
     assert_eq!(plan.schedule("a").await.runs, 0);
 }

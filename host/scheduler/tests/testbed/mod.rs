@@ -1,6 +1,6 @@
 //! A scheduler on a real store, with a runner that does what the input of each task says.
 //!
-//! Time is paused and passes only in [`Bed::pass`]. Left to itself, tokio would leap to the next timer
+//! Time is paused and passes only in [`Testbed::advance`]. Left to itself, tokio would leap to the next timer
 //! whenever all tasks wait for the thread of the store.
 #![allow(dead_code, missing_docs, unreachable_pub, reason = "each test binary uses its own part of this")]
 
@@ -52,12 +52,12 @@ impl Clock for TokioClock {
 /// Runs nothing but the words in a task's input.
 ///
 /// `ok`, `fail`, `bad-input`, `panic`, `forever`, `spin`, `sleep SECONDS`, `fail-until ATTEMPT`,
-/// `give-way` (the first time, for want of memory), `give-way-then-stay` (then runs for ever), `save TEXT` (then sleeps for ever),
+/// `evict` (the first time, for want of memory), `evict-then-stay` (then runs for ever), `save TEXT` (then sleeps for ever),
 /// `save-often COUNT BYTES`, `restore` and `handed`.
 #[derive(Default)]
-pub struct Scripted {
+pub struct ScriptedRunner {
     pub running: Arc<AtomicUsize>,
-    pub most: AtomicUsize,
+    pub max_running: AtomicUsize,
     pub started: AtomicUsize,
     /// The tasks whose runs were made, in their order.
     pub tasks: std::sync::Mutex<Vec<TaskId>>,
@@ -71,33 +71,33 @@ pub struct Scripted {
     /// Which failures are attempted again.
     pub retry_on: std::sync::Mutex<RetryOn>,
     /// How many may run in the memory there is; 0 for as many as there are slots.
-    pub room: AtomicUsize,
+    pub memory_slots: AtomicUsize,
     /// Further plugins that do the same.
     pub others: std::sync::Mutex<Vec<PluginName>>,
 }
 
-struct Running(Arc<AtomicUsize>);
+struct RunningGuard(Arc<AtomicUsize>);
 
-impl Drop for Running {
+impl Drop for RunningGuard {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
-impl Runner for Scripted {
+impl Runner for ScriptedRunner {
     fn run(&self, run: Run) -> BoxFuture<'static, Result<RunStep, Failure>> {
         let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
-        self.most.fetch_max(running, Ordering::SeqCst);
+        self.max_running.fetch_max(running, Ordering::SeqCst);
         self.started.fetch_add(1, Ordering::SeqCst);
         self.tasks.lock().expect("no panic").push(run.task);
-        let guard = Running(Arc::clone(&self.running));
+        let guard = RunningGuard(Arc::clone(&self.running));
         let saved = Arc::clone(&self.saved);
         Box::pin(async move {
             let _guard = guard;
-            if run.input.as_deref().is_some_and(|script| script.starts_with("park ")) {
-                return step(&run).await;
+            if run.input.as_deref().is_some_and(|script| script.starts_with("suspend ")) {
+                return run_suspend_step(&run).await;
             }
-            act(run, &saved).await.map(RunStep::Done)
+            run_script(run, &saved).await.map(RunStep::Done)
         })
     }
 
@@ -125,7 +125,7 @@ impl Runner for Scripted {
     }
 
     fn room(&self) -> u64 {
-        match self.room.load(Ordering::SeqCst) {
+        match self.memory_slots.load(Ordering::SeqCst) {
             0 => u64::MAX,
             room => room.saturating_sub(self.running.load(Ordering::SeqCst)) as u64,
         }
@@ -137,19 +137,19 @@ impl Runner for Scripted {
 }
 
 /// Suspends until it was suspended as often as it should be, for a second each time.
-async fn step(run: &Run) -> Result<RunStep, Failure> {
+async fn run_suspend_step(run: &Run) -> Result<RunStep, Failure> {
     run.host.pin(&Pinned { digest: DIGEST.into(), log_bytes: 1 << 10 });
-    let times: u8 = run.input.as_deref().unwrap_or_default()[5..].parse().expect("a count");
-    let suspended = run.host.restore().await.expect("readable").map_or(0, |state| state[0]);
-    run.host.log(LogStream::Stdout, format!("step {suspended}\n").as_bytes());
-    Ok(if suspended < times {
-        RunStep::Suspended(Suspension { wait: Duration::from_secs(1), state: vec![suspended + 1] })
+    let times: u8 = run.input.as_deref().unwrap_or_default()[8..].parse().expect("a count");
+    let suspends = run.host.restore().await.expect("readable").map_or(0, |state| state[0]);
+    run.host.log(LogStream::Stdout, format!("step {suspends}\n").as_bytes());
+    Ok(if suspends < times {
+        RunStep::Suspended(Suspension { wait: Duration::from_secs(1), state: vec![suspends + 1] })
     } else {
-        RunStep::Done(format!("suspended {suspended} times, attempt {}", run.attempt))
+        RunStep::Done(format!("suspended {suspends} times, attempt {}", run.attempt))
     })
 }
 
-async fn act(run: Run, saved: &std::sync::Mutex<Vec<TaskId>>) -> Result<String, Failure> {
+async fn run_script(run: Run, saved: &std::sync::Mutex<Vec<TaskId>>) -> Result<String, Failure> {
     run.host.pin(&Pinned { digest: DIGEST.into(), log_bytes: 1 << 10 });
     let script = run.input.clone().unwrap_or_default();
     let (verb, rest) = script.split_once(' ').unwrap_or((&script, ""));
@@ -174,7 +174,7 @@ async fn act(run: Run, saved: &std::sync::Mutex<Vec<TaskId>>) -> Result<String, 
                 Ok(format!("attempt {}", run.attempt))
             }
         }
-        "give-way" => {
+        "evict" => {
             if run.host.restore().await.expect("readable").is_some() {
                 return Ok("there was room".to_owned());
             }
@@ -182,7 +182,7 @@ async fn act(run: Run, saved: &std::sync::Mutex<Vec<TaskId>>) -> Result<String, 
             run.host.evicted();
             Err(Failure::new(Cause::HostFault, "no room"))
         }
-        "give-way-then-stay" => {
+        "evict-then-stay" => {
             if run.host.restore().await.expect("readable").is_none() {
                 run.host.save(Vec::new()).await.expect("saved");
                 run.host.evicted();
@@ -216,11 +216,11 @@ async fn act(run: Run, saved: &std::sync::Mutex<Vec<TaskId>>) -> Result<String, 
 }
 
 /// Keeps paused time from leaping: tokio leaves it alone while a blocking task runs.
-struct Brake {
+struct PauseGuard {
     _release: std::sync::mpsc::Sender<()>,
 }
 
-impl Brake {
+impl PauseGuard {
     fn new() -> Self {
         let (release, released) = std::sync::mpsc::channel::<()>();
         tokio::task::spawn_blocking(move || released.recv());
@@ -237,17 +237,17 @@ pub async fn run(scheduler: Scheduler) {
 /// How far time moves between two looks.
 const STEP: Duration = Duration::from_millis(20);
 
-pub struct Bed {
-    _brake: Brake,
+pub struct Testbed {
+    _pause_guard: PauseGuard,
     pub store: Store,
     pub scheduler: Scheduler,
-    pub runner: Arc<Scripted>,
+    pub runner: Arc<ScriptedRunner>,
     pub clock: Arc<dyn Clock>,
     dir: Arc<TempDir>,
     config: SchedulerConfig,
 }
 
-impl Bed {
+impl Testbed {
     pub fn new(slots: usize) -> Self {
         Self::with(SchedulerConfig { slots, ..SchedulerConfig::default() })
     }
@@ -260,7 +260,7 @@ impl Bed {
     /// Opens a host on a folder, which may be what another left behind.
     pub fn on(dir: Arc<TempDir>, clock: Arc<dyn Clock>, config: SchedulerConfig) -> Self {
         let (store, _) = Store::open(StoreConfig::new(dir.path()), clock.now()).expect("a store");
-        let runner = Arc::new(Scripted::default());
+        let runner = Arc::new(ScriptedRunner::default());
         let scheduler = Scheduler::new(
             config.clone(),
             store.clone(),
@@ -269,7 +269,7 @@ impl Bed {
             tokio::runtime::Handle::current(),
         );
         tokio::spawn(run(scheduler.clone()));
-        Self { _brake: Brake::new(), store, scheduler, runner, clock, dir, config }
+        Self { _pause_guard: PauseGuard::new(), store, scheduler, runner, clock, dir, config }
     }
 
     /// Ends the host as a crash would: nothing is drained, the store just goes away.
@@ -315,7 +315,7 @@ impl Bed {
     }
 
     /// Lets time pass, and the store keep up with it.
-    pub async fn pass(&self, time: Duration) {
+    pub async fn advance(&self, time: Duration) {
         let until = Instant::now() + time;
         while Instant::now() < until {
             tokio::time::advance(STEP.min(until - Instant::now())).await;
@@ -331,37 +331,37 @@ impl Bed {
     }
 
     /// Waits until the task is in this state.
-    pub async fn until(&self, id: TaskId, state: TaskState) -> Task {
+    pub async fn wait_for(&self, id: TaskId, state: TaskState) -> Task {
         for _ in 0..10_000 {
             let task = self.task(id).await;
             if task.state == state {
                 return task;
             }
             assert!(!task.state.is_final(), "{task:?} will never be {state}");
-            self.pass(STEP).await;
+            self.advance(STEP).await;
         }
         panic!("{:?} did not become {state}", self.task(id).await);
     }
 
     /// Waits until an attempt has failed and the task waits for the next.
-    pub async fn until_failure(&self, id: TaskId) -> Task {
+    pub async fn wait_for_failure(&self, id: TaskId) -> Task {
         for _ in 0..10_000 {
             let task = self.task(id).await;
             if task.failure.is_some() {
                 return task;
             }
-            self.pass(STEP).await;
+            self.advance(STEP).await;
         }
         panic!("{:?} did not fail", self.task(id).await);
     }
 
     /// Waits until no slot is taken: a slot comes back a moment after its outcome is stored.
-    pub async fn until_idle(&self) {
+    pub async fn wait_until_idle(&self) {
         for _ in 0..10_000 {
             if self.used() == 0 && self.runner.running.load(Ordering::SeqCst) == 0 {
                 return;
             }
-            self.pass(STEP).await;
+            self.advance(STEP).await;
         }
         panic!("{} slots stay taken", self.used());
     }

@@ -7,19 +7,19 @@ use std::time::Duration;
 use crate::scheduler::Shared;
 
 /// The least time between two events of progress of one task: five a second look live to a person.
-const PULSE: Duration = Duration::from_millis(200);
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Tells followers of progress until a drain is done.
-pub(crate) async fn tell_progress(shared: &Shared) {
-    let pulse = async {
+pub(crate) async fn publish_progress(shared: &Shared) {
+    let progress = async {
         loop {
             shared.store.progressed().await;
             shared.store.tell_progress(shared.clock.now());
-            tokio::time::sleep(PULSE).await;
+            tokio::time::sleep(PROGRESS_INTERVAL).await;
         }
     };
     tokio::select! {
-        () = pulse => {}
+        () = progress => {}
         () = shared.drained() => {}
     }
 }
