@@ -1,6 +1,6 @@
-//! Cancels all tasks that fit a filter, in steps that let other writes through.
+//! Cancels every task that matches a filter, in batches that let other writes through.
 //!
-//! The API calls it through [`Scheduler`].
+//! Called by the API through [`Scheduler`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,24 +10,24 @@ use wasmill_store::{Filter, Found, Stopping, StoreError};
 
 use crate::scheduler::{Scheduler, Shared, run_detached};
 
-/// The most tasks cancelled in one write of the store: a few milliseconds that others wait for.
+/// Maximum tasks cancelled in one write: a few milliseconds during which other writes wait.
 const BATCH_MAX: usize = 500;
 
 impl Scheduler {
-    /// Cancels every task that waits or runs now and fits, and returns how many it cancelled itself:
-    /// those that end meanwhile are not counted. Promises for each what
-    /// [`Scheduler::cancel_within`] does; all have the same grace at the same time.
+    /// Cancels every unfinished task that matches, and returns how many this call cancelled; tasks that finish on
+    /// their own meanwhile are not counted. Each task gets the guarantees of [`Scheduler::cancel_within`]; all share
+    /// one grace period.
     ///
     /// # Errors
     ///
-    /// Fails if the store does; some tasks may be cancelled by then, and no guest of those runs.
+    /// Fails if the store does. Some tasks may already be cancelled; none of their guests still runs.
     pub async fn cancel_many(&self, filter: Filter, grace: Duration) -> Result<u64, StoreError> {
         let shared = Arc::clone(&self.shared);
         run_detached(async move {
             let found = shared.store.find_open(filter.clone()).await?;
             let mut stops = JoinSet::new();
             let cancelled = cancel_in_batches(&shared, &found, &filter, grace, &mut stops).await;
-            // Also after a failure: what was asked to stop must not run on.
+            // Also after a failure: a task whose cancellation is stored must not keep running.
             stops.join_all().await;
             cancelled
         })
@@ -48,7 +48,7 @@ async fn cancel_in_batches(
             shared.store.cancel_many(batch.to_vec(), filter.clone(), shared.clock.now()).await?;
         cancelled += cancelled_batch.waiting;
         for Stopping { id, token, was_requested } in cancelled_batch.running {
-            // Whoever asked first has counted it.
+            // The first request to stop a task has already counted it.
             cancelled += u64::from(!was_requested);
             let shared = Arc::clone(shared);
             stops.spawn(async move { shared.stop_within(id, Some(token), grace).await });

@@ -1,24 +1,24 @@
-//! Words why a run cannot be handed the results of the tasks that its own one waited for.
+//! Loads the dependency results of a run and explains failures to load them.
 //!
-//! `task_host` calls it when a run begins: so results take memory only while they are used, and the claim does
-//! not wait for them.
+//! Called by `task_host` when the guest asks for its input. Loading late keeps results out of memory until they are
+//! used and keeps the claim short.
 
 use wasmill_model::{Cause, Failure, HAND_OVER_BYTES_MAX, Handed};
 use wasmill_store::{Claim, HandOver, Store};
 
-/// Reads how those tasks ended, and their results.
+/// Loads the outcomes and results of the task's dependencies.
 pub(crate) async fn handed(store: &Store, claim: &Claim) -> Result<Vec<Handed>, Failure> {
     let refused = |message| Err(Failure::new(Cause::InvalidInput, message));
     match store.handed(claim).await {
         Ok(HandOver::Results(handed)) => Ok(handed),
         Ok(HandOver::Gone(id)) => {
-            refused(format!("the result of task {id} was to be handed over, but that task has been deleted"))
+            refused(format!("the result of dependency {id} is not available: the task was deleted"))
         }
         Ok(HandOver::TooLarge { bytes }) => refused(format!(
-            "the results to be handed over take {bytes} bytes together, and {HAND_OVER_BYTES_MAX} are the most"
+            "the dependency results take {bytes} bytes, more than the limit of {HAND_OVER_BYTES_MAX}"
         )),
         Err(error) => {
-            let message = format!("the results to be handed over could not be read: {error}");
+            let message = format!("failed to load the dependency results: {error}");
             Err(Failure::new(Cause::HostFault, message))
         }
     }

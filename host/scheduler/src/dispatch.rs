@@ -1,6 +1,6 @@
-//! The dispatcher: takes free slots, claims as many tasks, starts their runs.
+//! The dispatcher: takes free slots, claims up to that many tasks and starts their runs.
 //!
-//! One task of the scheduler. It stops when the scheduler drains, and claims nothing after that.
+//! Runs as one tokio task of the scheduler. It returns when a drain starts and claims nothing after that.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use wasmill_store::{Claimed, Share, StoreError};
 use crate::run::ActiveRun;
 use crate::scheduler::Shared;
 
-/// How often to look whether the runner has got room: nobody tells when guests use less than expected.
+/// How often to check for free memory: no event reports that a guest used less than estimated.
 const MEMORY_POLL: Duration = Duration::from_millis(50);
 
 /// Claims and starts tasks until the scheduler drains.
@@ -29,7 +29,7 @@ pub(crate) async fn dispatch(shared: &Arc<Shared>) {
             }
             Err(error) => {
                 if !is_failing {
-                    tracing::error!(%error, "failed to claim tasks, trying on");
+                    tracing::error!(%error, "failed to claim tasks; retrying");
                     is_failing = true;
                 }
                 Some(shared.config.poll)
@@ -46,7 +46,7 @@ pub(crate) async fn dispatch(shared: &Arc<Shared>) {
     }
 }
 
-/// Waits for a free slot and takes all there are; `None` when the scheduler drains.
+/// Waits for a free slot and takes all that are free; `None` once a drain starts.
 async fn free_slots(shared: &Shared) -> Option<OwnedSemaphorePermit> {
     let mut slots = tokio::select! {
         biased;
@@ -60,13 +60,13 @@ async fn free_slots(shared: &Shared) -> Option<OwnedSemaphorePermit> {
     Some(slots)
 }
 
-/// Claims a task for each slot and starts them; returns how long to wait before the next look, or
-/// `None` if there may be more to claim.
+/// Claims a task for each slot and starts the runs. Returns how long to wait before the next claim, or `None` if more
+/// tasks may be available now.
 async fn claim(
     shared: &Arc<Shared>,
     mut slots: OwnedSemaphorePermit,
 ) -> Result<Option<Duration>, StoreError> {
-    // A canceller that finds a task running but no run of it waits for this lock, then looks again.
+    // A cancel that finds a running task without a registered run waits for this lock, then looks again.
     let claiming = shared.claiming.lock().await;
     load_rates(shared).await?;
     let now = shared.clock.now();
@@ -92,7 +92,7 @@ async fn claim(
     }))
 }
 
-/// Learns what earlier hosts started of plugins that have a rate, once of each.
+/// Loads the starts that earlier hosts recorded, once for each plugin with a rate.
 async fn load_rates(shared: &Shared) -> Result<(), StoreError> {
     for plugin in shared.runner.plugins() {
         let Some(rate) = shared.runner.rate(&plugin) else { continue };
@@ -101,7 +101,7 @@ async fn load_rates(shared: &Shared) -> Result<(), StoreError> {
         }
         let started = shared.store.starts(plugin.clone()).await?;
         let now = shared.clock.now();
-        // Of what was started by a clock that was ahead it is not known when that was.
+        // A start in the future was recorded while the clock was ahead; its true time is unknown, so it counts as now.
         let ago = |at: Timestamp| (now - at).to_std().unwrap_or_default();
         let started = started.into_iter().map(|(at, tasks)| (ago(at), tasks));
         shared.rates().load(plugin, rate, started, Instant::now());
@@ -109,14 +109,14 @@ async fn load_rates(shared: &Shared) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Counts tasks that start against the rates of their plugins.
+/// Counts started tasks against the rates of their plugins.
 fn record_starts(shared: &Shared, claimed: &[Claimed]) {
     let now = Instant::now();
     let mut rates = shared.rates();
     if rates.is_empty() {
         return;
     }
-    // They took turns, so those of one plugin need not stand together.
+    // Round robin mixes plugins, so the tasks of one plugin need not be adjacent.
     let mut starts: BTreeMap<&PluginName, usize> = BTreeMap::new();
     for task in claimed {
         *starts.entry(&task.plugin).or_default() += 1;
@@ -126,12 +126,11 @@ fn record_starts(shared: &Shared, claimed: &[Claimed]) {
     }
 }
 
-/// Returns the plugins that can run, and how many more tasks of each their concurrency allows.
+/// Returns the plugins that may start tasks, with how many more tasks each may start.
 ///
-/// Only claims make the number of running tasks larger, and there is one claim at a time; so what
-/// is free here is still free when the tasks start. The same goes for the memory that the runner has left,
-/// but for running guests that grow; one of those that grows too far is put back (see
-/// [`wasmill_model::RunHost::evicted`]).
+/// Only claims add running tasks, and only one claim runs at a time, so a quota computed here still holds when the
+/// tasks start. The same is true of free memory, except that running guests grow; a guest that grows too far is
+/// evicted (see [`wasmill_model::RunHost::evict`]).
 fn claim_quotas(shared: &Shared) -> Vec<Share> {
     let running = shared.running();
     let paused = shared.paused();

@@ -1,6 +1,6 @@
-//! A running guest that anyone may kill, whether or not a thread is polling it right now.
+//! A running guest that any thread can kill, whether or not another thread is polling it.
 //!
-//! Used by one run. It never touches the store or the slot.
+//! Owned by one run. It never touches the store or the slot.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering, fence};
@@ -9,13 +9,13 @@ use std::task::{Context, Poll, Waker};
 
 use wasmill_model::{BoxFuture, Cause, Failure, RunStep};
 
-/// What a guest answered, or why it gave no answer.
+/// What a guest returned, or why it failed.
 pub(crate) type GuestResult = Result<RunStep, Failure>;
 
-/// The future of a run, behind a lock, so that it can be dropped from outside.
+/// The future of a run behind a lock, so that it can be dropped from outside.
 ///
-/// A task aborted the usual way dies when its executor comes round to it. Behind a crowd of guests
-/// that compute, that takes one epoch tick for each of them. Here the killer drops the future itself.
+/// An aborted tokio task is only dropped when its executor reaches it. Behind many CPU-bound guests that takes one
+/// epoch tick per guest. Here the killer drops the future itself.
 pub(crate) struct Guest {
     state: Mutex<GuestState>,
     killed: AtomicBool,
@@ -26,23 +26,23 @@ struct GuestState {
     waker: Option<Waker>,
 }
 
-/// What a poll of a guest came to.
+/// The outcome of one poll.
 #[derive(Debug, PartialEq)]
 pub(crate) enum GuestPoll {
-    /// It ended by itself.
+    /// The guest ended on its own.
     Returned(GuestResult),
-    /// It was killed, and this poll has dropped it: whoever polls has to end its run.
+    /// The guest was killed and this poll dropped it; the poller must end the run.
     Dropped,
-    /// It was killed, and its killer has dropped it and ends its run.
+    /// The guest was killed; its killer dropped it and ends the run.
     Gone,
 }
 
-/// What [`Guest::kill`] achieved.
+/// The outcome of [`Guest::kill`].
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Kill {
-    /// The guest is gone: whoever killed it has to end its run.
+    /// The guest is dropped; the caller must end the run.
     Dead,
-    /// A thread is polling the guest; that thread will drop it, or take its answer, and end its run.
+    /// Another thread is polling the guest; it will drop the guest or take its result, and end the run.
     Deferred,
 }
 
@@ -54,9 +54,9 @@ impl Guest {
         }
     }
 
-    /// Lets the guest run on this thread until it waits, is interrupted or ends.
+    /// Polls the guest on this thread until it waits, is interrupted or ends.
     ///
-    /// A panic below becomes a [`Cause::HostFault`].
+    /// A panic in the runner becomes a [`Cause::HostFault`].
     pub(crate) fn poll(&self, context: &mut Context<'_>) -> Poll<GuestPoll> {
         let mut state = self.lock();
         let GuestState { future: Some(future), waker } = &mut *state else {
@@ -73,8 +73,8 @@ impl Guest {
             }
             Poll::Pending => {
                 drop(state);
-                // Pairs with the fence in `kill`: either the killer finds the lock free, or this
-                // thread, which held it, finds the flag set.
+                // Pairs with the fence in `kill`, as in Dekker's algorithm: either the killer finds the lock free, or
+                // this thread, which held it, sees the flag.
                 fence(Ordering::SeqCst);
                 if self.killed.load(Ordering::SeqCst) {
                     return Poll::Ready(if self.drop_future() {
@@ -88,10 +88,10 @@ impl Guest {
         }
     }
 
-    /// Drops the guest, by this thread if no other is polling it.
+    /// Drops the guest on this thread unless another thread is polling it.
     ///
-    /// `interrupt` makes a guest that computes give its thread back, so that a poller is not
-    /// waited for longer than a loop iteration of the guest.
+    /// `interrupt` makes a CPU-bound guest yield its thread, so the poller returns within one loop iteration of the
+    /// guest.
     pub(crate) fn kill(&self, interrupt: impl FnOnce()) -> Kill {
         self.killed.store(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);
@@ -110,7 +110,7 @@ impl Guest {
         Kill::Dead
     }
 
-    /// Drops the guest, waiting for a poll that is under way; returns false if it was gone before.
+    /// Drops the guest after any poll in progress; returns false if it was already gone.
     pub(crate) fn drop_future(&self) -> bool {
         self.lock().future.take().is_some()
     }
@@ -121,7 +121,7 @@ impl Guest {
 }
 
 fn panicked() -> Failure {
-    Failure::new(Cause::HostFault, "the host panicked while it ran the plugin; its log says where")
+    Failure::new(Cause::HostFault, "the host panicked while running the plugin; see the server log")
 }
 
 #[cfg(test)]
@@ -175,7 +175,7 @@ mod tests {
         let (leave, wait_leave) = std::sync::mpsc::channel::<()>();
         let guest = Arc::new(Guest::new(Box::pin(std::future::poll_fn(move |_| {
             entered.send(()).expect("the test listens");
-            wait_leave.recv().expect("the test speaks");
+            wait_leave.recv().expect("the test sends");
             Poll::Pending
         }))));
         let poller = std::thread::spawn({

@@ -1,7 +1,7 @@
-//! Decides what runs now, within the slots, and carries each run to its stored end.
+//! Decides which tasks run now, within the slots, and drives each run until its outcome is stored.
 //!
-//! It meets the rest of Wasmill in the store: the API hands it hints, never tasks. It knows no SQL,
-//! no wasm and no HTTP; a [`wasmill_model::Runner`] does the running.
+//! The store is its only link to the rest of Wasmill: the API sends wake-ups, never tasks. It knows no SQL,
+//! WebAssembly or HTTP; a [`wasmill_model::Runner`] executes guests.
 
 mod cancel_many;
 mod dependency_results;

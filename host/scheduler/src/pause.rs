@@ -1,6 +1,6 @@
-//! What is paused: plugins, or everything. Tasks of theirs are not claimed; what runs goes on.
+//! Pausing plugins or the whole queue. Paused tasks are not claimed; running tasks continue.
 //!
-//! The API changes it through [`Scheduler`], the dispatcher reads it. The store keeps it.
+//! Changed by the API through [`Scheduler`], read by the dispatcher, persisted by the store.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,35 +10,35 @@ use wasmill_store::{Store, StoreError};
 
 use crate::scheduler::{Scheduler, run_detached};
 
-/// What is paused now; `None` stands for everything.
+/// What is paused; `None` stands for the whole queue.
 #[derive(Debug, Default)]
 pub(crate) struct Paused(HashSet<Option<PluginName>>);
 
 impl Paused {
-    /// Reads what was paused when the last host ended.
+    /// Loads the pauses that the last host stored.
     async fn load(store: &Store) -> Result<Self, StoreError> {
         Ok(Self(store.paused().await?.into_iter().collect()))
     }
 
-    /// Says whether tasks of this plugin are held back.
+    /// Returns true if tasks of this plugin must not be claimed.
     pub(crate) fn contains(&self, plugin: &PluginName) -> bool {
-        // Most of the time nothing is paused.
+        // The common case: nothing is paused.
         !self.0.is_empty() && (self.0.contains(&None) || self.0.contains(&Some(plugin.clone())))
     }
 }
 
 impl Scheduler {
-    /// Pauses a plugin, or with `None` everything, or resumes it. Durable on return: from then on no task of
-    /// it is started, after a restart neither. What was paused by itself stays so when everything is resumed.
+    /// Pauses or resumes a plugin, or with `None` the whole queue. Durable on return: no paused task starts
+    /// afterwards, even after a restart. A plugin paused on its own stays paused when the whole queue is resumed.
     ///
     /// # Errors
     ///
-    /// Fails if the store does; then nothing has changed.
+    /// Fails if the store does; nothing has changed then.
     pub async fn pause(&self, plugin: Option<PluginName>, paused: bool) -> Result<(), StoreError> {
         let shared = Arc::clone(&self.shared);
         run_detached(async move {
-            // Not while tasks are claimed, so that none starts after this has returned, and one change at a
-            // time, so that store and memory say the same.
+            // Under the claim lock, so no claim in progress starts a task after this returns. It also serialises
+            // changes, so the store and memory stay equal.
             let claiming = shared.claiming.lock().await;
             shared.store.pause(plugin.clone(), paused).await?;
             if paused {
@@ -53,7 +53,7 @@ impl Scheduler {
         .await
     }
 
-    /// Learns what was paused when the last host ended. To be called once, before [`Scheduler::run`].
+    /// Loads the pauses that the last host stored. Call it once, before [`Scheduler::run`].
     ///
     /// # Errors
     ///
@@ -65,12 +65,12 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Says whether everything is paused.
+    /// Returns true if the whole queue is paused.
     pub fn is_paused(&self) -> bool {
         self.shared.paused().0.contains(&None)
     }
 
-    /// Says whether this plugin is paused, by itself.
+    /// Returns true if this plugin is paused on its own.
     pub fn is_plugin_paused(&self, plugin: &PluginName) -> bool {
         self.shared.paused().0.contains(&Some(plugin.clone()))
     }

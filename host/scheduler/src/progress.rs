@@ -1,15 +1,15 @@
-//! The pulse at which followers are told of progress, however often guests tell it.
+//! Publishes progress of guests to subscribers at a bounded rate, however often guests report it.
 //!
-//! One task of the scheduler. It sleeps while no guest tells anything, and ends with the drain.
+//! Runs as one tokio task of the scheduler. It sleeps while no guest reports progress and ends with the drain.
 
 use std::time::Duration;
 
 use crate::scheduler::Shared;
 
-/// The least time between two events of progress of one task: five a second look live to a person.
+/// Minimum interval between two progress events of a task: five per second look live to a person.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Tells followers of progress until a drain is done.
+/// Publishes progress until a drain is done.
 pub(crate) async fn publish_progress(shared: &Shared) {
     let progress = async {
         loop {

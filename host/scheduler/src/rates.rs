@@ -1,7 +1,7 @@
-//! How many more tasks each plugin may start right now, where its manifest names a rate.
+//! How many more tasks each plugin may start now under the rate in its manifest.
 //!
-//! The dispatcher asks before each claim and notes what it claimed. What an earlier host started is learnt from
-//! the store, which keeps it for as long as it counts.
+//! The dispatcher asks before each claim and records what it claimed. Starts by earlier hosts are loaded from the
+//! store, which keeps them for the period of the rate.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -9,10 +9,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 use wasmill_model::{PluginName, Rate};
 
-/// The starts of each plugin within the span of its rate.
+/// The starts of each plugin within the period of its rate.
 #[derive(Debug)]
 pub(crate) struct Rates {
-    /// The moment from which times are counted; those of an earlier host lie before it.
+    /// The origin of stored times; starts by earlier hosts lie before it.
     epoch: Instant,
     plugins: HashMap<PluginName, PluginStarts>,
 }
@@ -20,7 +20,7 @@ pub(crate) struct Rates {
 #[derive(Debug)]
 struct PluginStarts {
     rate: Rate,
-    /// When tasks were started, in nanoseconds, and how many, the oldest first.
+    /// Start times in nanoseconds with the number of tasks, oldest first.
     claims: VecDeque<(i64, usize)>,
     started: usize,
 }
@@ -30,17 +30,17 @@ impl Rates {
         Self { epoch, plugins: HashMap::new() }
     }
 
-    /// Says whether no plugin has a rate.
+    /// Returns true if no plugin has a rate.
     pub(crate) fn is_empty(&self) -> bool {
         self.plugins.is_empty()
     }
 
-    /// Says whether what was started of this plugin is known.
+    /// Returns true if the earlier starts of this plugin have been loaded.
     pub(crate) fn is_loaded(&self, plugin: &PluginName) -> bool {
         self.plugins.contains_key(plugin)
     }
 
-    /// Learns how long ago tasks of this plugin were started, and how many, the longest ago first.
+    /// Sets the earlier starts of a plugin: how long ago, and how many tasks, oldest first.
     pub(crate) fn load(
         &mut self,
         plugin: PluginName,
@@ -55,7 +55,7 @@ impl Rates {
         self.plugins.insert(plugin, PluginStarts { rate, claims, started });
     }
 
-    /// Returns how many more tasks this plugin may start at this rate.
+    /// Returns how many more tasks of this plugin may start at this rate.
     pub(crate) fn remaining(&mut self, plugin: &PluginName, rate: Rate, now: Instant) -> usize {
         let now = self.nanos(now);
         let new = || PluginStarts { rate, claims: VecDeque::new(), started: 0 };
@@ -65,7 +65,7 @@ impl Rates {
         (rate.starts as usize).saturating_sub(starts.started)
     }
 
-    /// Notes that tasks of this plugin start, if it has a rate.
+    /// Records started tasks of this plugin, if it has a rate.
     pub(crate) fn record(&mut self, plugin: &PluginName, tasks: usize, now: Instant) {
         let now = self.nanos(now);
         if let Some(starts) = self.plugins.get_mut(plugin) {
@@ -74,7 +74,7 @@ impl Rates {
         }
     }
 
-    /// Returns how long it takes until a plugin that has used up its rate may start one more.
+    /// Returns the time until the first exhausted plugin may start another task.
     pub(crate) fn next_start_in(&self, now: Instant) -> Option<Duration> {
         let now = self.nanos(now);
         let used_up = self.plugins.values().filter(|starts| starts.started >= starts.rate.starts as usize);
@@ -82,9 +82,9 @@ impl Rates {
         over.min().map(|over| Duration::from_nanos(u64::try_from(over - now).unwrap_or(0)))
     }
 
-    /// Forgets what is too long ago, also of plugins that are not asked for now, such as paused ones: else they
-    /// would seem used up for ever. Those that have no rate any more are forgotten once nothing of theirs counts:
-    /// a plugin whose file is gone may come back.
+    /// Drops expired starts of every plugin. Plugins that are not queried now, such as paused ones, would otherwise
+    /// seem exhausted for ever. A plugin without a rate is dropped only once no start of it counts, because its file
+    /// may come back.
     pub(crate) fn prune(&mut self, now: Instant, has_rate: impl Fn(&PluginName) -> bool) {
         let now = self.nanos(now);
         self.plugins.retain(|plugin, starts| {
@@ -93,7 +93,7 @@ impl Rates {
         });
     }
 
-    /// Returns a moment as it is kept here.
+    /// Converts an instant to nanoseconds since `epoch`.
     fn nanos(&self, at: Instant) -> i64 {
         nanos(at.saturating_duration_since(self.epoch))
     }
@@ -110,7 +110,7 @@ impl PluginStarts {
     }
 }
 
-/// Returns a time as a number; a rate spans at most a day.
+/// Converts a duration to nanoseconds; a rate's period is at most a day.
 fn nanos(time: Duration) -> i64 {
     i64::try_from(time.as_nanos()).unwrap_or(i64::MAX / 4)
 }
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn in_no_span_start_more_than_the_rate_says() {
+    fn no_period_has_more_starts_than_the_rate() {
         let plugin: PluginName = "a".parse().expect("valid");
         let rate: Rate = "10/s".parse().expect("valid");
         let start = Instant::now();
@@ -140,13 +140,13 @@ mod tests {
         rates.prune(ms(2_499), |_| true);
         assert_eq!(rates.next_start_in(ms(2_499)), Some(Duration::from_millis(1)));
         rates.prune(ms(2_500), |_| true);
-        assert_eq!(rates.next_start_in(ms(2_500)), None, "though nobody asked what is left");
+        assert_eq!(rates.next_start_in(ms(2_500)), None, "pruned without a call of remaining");
         rates.prune(ms(2_500), |_| false);
         assert!(rates.is_empty());
     }
 
     #[test]
-    fn what_an_earlier_host_started_counts_and_so_does_what_a_plugin_did_before_it_was_gone() {
+    fn starts_of_an_earlier_host_and_of_an_unloaded_plugin_count() {
         let plugin: PluginName = "a".parse().expect("valid");
         let rate: Rate = "3/h".parse().expect("valid");
         let start = Instant::now();
@@ -158,7 +158,7 @@ mod tests {
         assert_eq!(rates.remaining(&plugin, rate, start), 0);
         assert_eq!(rates.next_start_in(start), Some(minutes(10)));
         rates.prune(start, |_| false);
-        assert_eq!(rates.remaining(&plugin, rate, start), 0, "though it was gone for a while");
+        assert_eq!(rates.remaining(&plugin, rate, start), 0, "starts survive the plugin's absence");
         assert_eq!(rates.remaining(&plugin, rate, start + minutes(10)), 2);
         rates.prune(start + minutes(50), |_| false);
         assert!(!rates.is_loaded(&plugin));

@@ -1,9 +1,8 @@
-//! Retention: forgets tasks that ended long ago, or that are too many, and requests that may not be sent
-//! again any more, in small steps.
+//! Retention: prunes old or surplus finished tasks and expired idempotency keys, in small steps.
 //!
-//! The binary starts it beside the scheduler. Each step is one short write. While tasks end slowly, others get twice
-//! as much time between two steps; the faster they end, the more steps there are, so that the bound holds under
-//! any load.
+//! The binary runs it beside the scheduler. Each step is one short write. While tasks finish slowly, pauses between
+//! steps leave other writes twice the time; the faster tasks finish, the more steps run, so the limit holds under any
+//! load.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,43 +12,43 @@ use tokio::time::{Instant, sleep, sleep_until};
 use wasmill_model::{Clock, TimeDelta, Timestamp};
 use wasmill_store::{Ended, Keep, PruneCursor, PruneStep, Pruned, Store, StoreError};
 
-/// How often to walk through all that may be forgotten; more often if tasks are kept for less.
+/// How often to scan for tasks to prune; more often if the retention period is short.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(10);
 const PRUNE_INTERVAL_MIN: Duration = Duration::from_millis(100);
 
-/// How often to see whether there are too many: under full load some thousands end meanwhile.
+/// How often to check the number of tasks: under full load some thousands finish in that time.
 const COUNT_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How far the wall clock may stray from the steady one between two looks before it is not believed.
+/// Maximum drift of the wall clock against the monotonic clock between two scans before it is not trusted.
 const CLOCK_SKEW_MAX: Duration = Duration::from_secs(60);
 
-/// How many times as long as a round took the pause after it is.
+/// The pause after a round, as a multiple of the time that the round took.
 const PAUSE_FACTOR: u32 = 2;
 
-/// The fewest and the most tasks of one round, whose steps go into one commit or a few.
+/// Minimum and maximum tasks per round; the steps of a round go into one commit or a few.
 const ROUND_MIN: u64 = 200;
 const ROUND_MAX: u64 = 4_000;
 
-/// How long a pending delivery keeps its task: longer than all its tries take, unless they are set to take days.
+/// How long a pending delivery protects its task: longer than all attempts take, unless configured to last days.
 const PENDING_AGE_MAX: Duration = Duration::from_secs(7 * 86_400);
 
-/// The fewest pending deliveries that keep their tasks; more if more tasks are kept.
+/// Minimum number of pending deliveries that protect their tasks; more if `keep_max` is larger.
 const PENDING_COUNT_MIN: u64 = 10_000;
 
-/// From how many times the bound on it is said that it does not hold, and from how many tasks beyond it.
+/// When to log that the limit does not hold: above the limit by this fraction (1/n) and by this many tasks.
 const EXCESS_MIN: (u64, u64) = (5, 10_000);
 
-/// What is kept of tasks that have ended.
+/// How long and how many finished tasks are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// How long each is kept; `None` for ever.
+    /// How long each task is kept; `None` for ever.
     pub keep_for: Option<Duration>,
-    /// How many are kept, the newest; `None` for all.
+    /// How many tasks are kept, newest first; `None` for all.
     pub keep_max: Option<u64>,
 }
 
 impl Retention {
-    /// Forgets what is not kept, until the store is closed.
+    /// Prunes until the store is closed.
     pub async fn run(self, store: Store, clock: Arc<dyn Clock>) {
         let interval = self
             .keep_for
@@ -60,27 +59,27 @@ impl Retention {
             let now = (clock.now(), Instant::now());
             let is_clock_steady = is_clock_steady(before, now);
             if !is_clock_steady {
-                tracing::warn!("the clock of this machine jumped; nothing is pruned by age right now");
+                tracing::warn!("the system clock jumped; skipping pruning by age");
             }
             before = now;
             if is_clock_steady {
                 match prune_idempotency_keys(&store, now.0).await {
                     Ok(()) => {}
                     Err(StoreError::Closed) => return,
-                    Err(error) => tracing::debug!(%error, "failed to forget requests"),
+                    Err(error) => tracing::debug!(%error, "failed to prune idempotency keys"),
                 }
             }
-            // What something kept before may be free by now, so each look begins at the front.
+            // A task that was protected before may be free now, so each scan starts at the oldest.
             let mut pruner = Pruner::new(&store, self.keep_now(now.0, is_clock_steady));
             let until = now.1 + interval;
             loop {
                 match pruner.run().await {
                     Ok(()) => {}
                     Err(StoreError::Closed) => return,
-                    // The store has told of it; the next look tries again.
+                    // The store has logged it; the next scan retries.
                     Err(error) => tracing::debug!(%error, "failed to prune"),
                 }
-                // What became too old meanwhile waits for the next look.
+                // Tasks that get too old from here on wait for the next scan.
                 pruner.keep.ended_since = None;
                 if self.keep_max.is_none() || Instant::now() + COUNT_INTERVAL > until {
                     break;
@@ -89,14 +88,14 @@ impl Retention {
             }
             if pruner.dropped > 0 {
                 let dropped = pruner.dropped;
-                tracing::warn!(dropped, "pending webhooks are made no more: they are too old, or too many");
+                tracing::warn!(dropped, "dropped pending webhook deliveries: too old or too many");
             }
             is_over_limit = self.log_limit_change(&store, is_over_limit);
             sleep_until(until.max(Instant::now() + PRUNE_INTERVAL_MIN.min(interval))).await;
         }
     }
 
-    /// Returns what is kept at this time; nothing is too old while the clock is not believed.
+    /// Returns what to keep at `now`; nothing counts as too old while the clock is not trusted.
     fn keep_now(self, now: Timestamp, is_clock_steady: bool) -> Keep {
         let before = |age: Duration| now.checked_sub_signed(to_delta(age)).filter(|_| is_clock_steady);
         Keep {
@@ -107,7 +106,7 @@ impl Retention {
         }
     }
 
-    /// Says in the log when the bound on the number of tasks stops to hold, and when it holds again.
+    /// Logs when the number of stored tasks starts to exceed the limit, and when it is back within it.
     fn log_limit_change(self, store: &Store, was_over_limit: bool) -> bool {
         let Some(keep_max) = self.keep_max else { return false };
         let stored = store.stored();
@@ -116,17 +115,17 @@ impl Retention {
             tracing::warn!(
                 stored,
                 keep_max,
-                "more ended tasks are stored than are to be kept: others wait for their results, their webhooks \
-                 are pending, or they end faster than they can be forgotten"
+                "more finished tasks are stored than --keep-max allows: other tasks need their results, their webhooks \
+                 are pending, or tasks finish faster than they can be pruned"
             );
         } else if was_over_limit && !is_over_limit {
-            tracing::info!(stored, keep_max, "no more ended tasks are stored than are to be kept");
+            tracing::info!(stored, keep_max, "finished tasks are within the limit again");
         }
         is_over_limit
     }
 }
 
-/// Says whether both clocks went on alike: a clock that leaps ahead must not cost the history.
+/// Returns true if both clocks advanced alike: a clock that jumps ahead must not delete the history.
 fn is_clock_steady(before: (Timestamp, Instant), now: (Timestamp, Instant)) -> bool {
     let wall = now.0 - before.0;
     let steady = to_delta(now.1 - before.1);
@@ -137,7 +136,7 @@ fn to_delta(duration: Duration) -> TimeDelta {
     TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
 }
 
-/// Forgets, in steps, the requests that may not be sent again any more.
+/// Deletes expired idempotency keys in steps.
 async fn prune_idempotency_keys(store: &Store, now: Timestamp) -> Result<(), StoreError> {
     loop {
         let start = Instant::now();
@@ -148,14 +147,14 @@ async fn prune_idempotency_keys(store: &Store, now: Timestamp) -> Result<(), Sto
     }
 }
 
-/// One walk through the ended tasks, which goes on as more of them end.
+/// One scan of the finished tasks, which continues as more tasks finish.
 struct Pruner<'a> {
     store: &'a Store,
     keep: Keep,
     cursor: PruneCursor,
-    /// How many tasks had ever ended at the last round.
+    /// The number of tasks that had ever finished as of the last round.
     ended: u64,
-    /// How many pending deliveries went with their tasks.
+    /// Pending deliveries deleted together with their tasks.
     dropped: u64,
 }
 
@@ -176,7 +175,7 @@ impl<'a> Pruner<'a> {
             let ended = ended(self.store);
             let newly_ended = ended.saturating_sub(self.ended);
             self.ended = ended;
-            // A quarter more than came since the last round: so it gets less, however fast they come.
+            // A quarter more than finished since the last round, so the surplus shrinks however fast tasks finish.
             let max = (ROUND_MIN + newly_ended + newly_ended / 4).min(ROUND_MAX);
             let max = usize::try_from(max).unwrap_or(usize::MAX);
             let excess = self.store.excess(self.keep, self.cursor, max).await?;
@@ -193,7 +192,7 @@ impl<'a> Pruner<'a> {
     }
 }
 
-/// Prunes these steps, in one commit if there is room for them.
+/// Runs these prune steps, batched into one commit where they fit.
 async fn prune(store: &Store, steps: Vec<PruneStep>) -> Result<Pruned, StoreError> {
     let mut writes = JoinSet::new();
     for step in steps {
@@ -207,7 +206,7 @@ async fn prune(store: &Store, steps: Vec<PruneStep>) -> Result<Pruned, StoreErro
     Ok(all)
 }
 
-/// Returns how many tasks ever ended.
+/// Returns how many tasks have ever finished.
 fn ended(store: &Store) -> u64 {
     let of_plugin = |Ended { completed, failed, cancelled }| completed + failed + cancelled;
     store.tallies().iter().map(|(_, tally)| of_plugin(tally.ended())).sum()

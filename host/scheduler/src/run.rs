@@ -1,7 +1,7 @@
-//! One run: owns its slot, its guest and its deadline, from claim to stored outcome.
+//! One run: owns its slot, its guest and its deadline from the claim until the outcome is stored.
 //!
-//! Made by the dispatcher. Whoever ends the run, the worker or a canceller, stores how it ended and gives the slot
-//! back, exactly once, after the guest is gone.
+//! Created by the dispatcher. Exactly one party ends the run, the worker or a canceller: after the guest is gone it
+//! stores the outcome and releases the slot.
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,11 +19,11 @@ use crate::guest::{Guest, GuestPoll, GuestResult, Kill};
 use crate::scheduler::{RunInfo, Shared};
 use crate::task_host::TaskHost;
 
-/// How long to wait before an outcome that could not be stored is offered again.
+/// How long to wait before retrying to store an outcome.
 const STORE_RETRY: Duration = Duration::from_secs(1);
 
-/// How often an outcome is offered once the grace of a drain is over: a disk that stays full must not
-/// keep the process from ending.
+/// Attempts to store an outcome once the grace period of a drain has expired: a full disk must not keep the process
+/// from exiting.
 const FINAL_STORE_ATTEMPTS: u32 = 5;
 
 /// A claimed task with a slot.
@@ -37,16 +37,16 @@ pub(crate) struct ActiveRun {
     host: Arc<TaskHost>,
     slot: Mutex<Option<OwnedSemaphorePermit>>,
     released: Notify,
-    /// Whether it was stopped and its task waits again.
+    /// True if the run was stopped and its task requeued.
     requeued: AtomicBool,
 }
 
 enum RunEnd {
     Returned(GuestResult),
     TimedOut,
-    /// It was killed, and its end is left to the worker.
+    /// The guest was killed, and the worker ends the run.
     Killed,
-    /// It was killed, and whoever did that sees to the rest.
+    /// The guest was killed, and its killer ends the run.
     Gone,
 }
 
@@ -72,7 +72,7 @@ impl ActiveRun {
             task: claim.id,
             plugin: plugin.clone(),
             attempt,
-            // Those that a crash of the host ended come on top, so that the last one is the last.
+            // Host crashes add attempts, so the number shown to the guest includes them.
             attempts_max: attempts_max.saturating_add(host_crashes),
             input,
             host: Arc::clone(&host) as Arc<dyn RunHost>,
@@ -92,12 +92,12 @@ impl ActiveRun {
         }
     }
 
-    /// Returns what no other run has: its task and the token of its claim.
+    /// Returns the unique key of this run: its task and claim token.
     pub(crate) fn key(&self) -> (TaskId, i64) {
         (self.claim.id, self.claim.token())
     }
 
-    /// Returns what is known of the run from outside.
+    /// Returns the public description of this run.
     pub(crate) fn info(&self) -> RunInfo {
         RunInfo {
             task: self.claim.id,
@@ -109,11 +109,11 @@ impl ActiveRun {
         }
     }
 
-    /// Runs the guest to its end, stores the outcome and gives the slot back.
+    /// Runs the guest to its end, stores the outcome and releases the slot.
     pub(crate) async fn execute(self: Arc<Self>, shared: Arc<Shared>) {
         let outcome = match self.run_guest().await {
             RunEnd::Returned(_) if self.host.is_evicted() => Outcome::Evicted,
-            // A guest that was asked to stop and gives up has done as it was told.
+            // A guest that fails after a stop request has complied with it.
             RunEnd::Returned(Err(_)) if self.host.is_asked_to_stop() => Outcome::Stopped,
             RunEnd::Returned(Ok(RunStep::Done(result))) => Outcome::Completed(result),
             RunEnd::Returned(Ok(RunStep::Suspended(later))) => Outcome::Suspended(later),
@@ -139,24 +139,24 @@ impl ActiveRun {
         self.release(&shared);
     }
 
-    /// Asks the guest to stop; it may put things in order before it is stopped.
+    /// Asks the guest to stop, so it can clean up before it is killed.
     pub(crate) fn ask_to_stop(&self) {
         self.host.ask_to_stop();
     }
 
-    /// Does what [`ActiveRun::stop`] does, after the guest was asked to stop and had so long to do so.
+    /// Asks the guest to stop, gives it the grace period, then does what [`ActiveRun::stop`] does.
     pub(crate) async fn stop_within(&self, shared: &Shared, grace: Duration) {
         if !grace.is_zero() {
             self.ask_to_stop();
-            // An error means that the grace is over.
+            // An error means that the grace period is over.
             let _ = tokio::time::timeout(grace, self.wait_released()).await;
         }
         self.stop(shared).await;
     }
 
-    /// Kills the guest; when this returns the guest is gone, its end is stored, and the slot is free.
+    /// Kills the guest. On return the guest is gone, its end is stored and the slot is free.
     ///
-    /// If the guest answered first, its outcome is stored, where the store still takes it.
+    /// If the guest ended first, its outcome is stored, provided the store still accepts it.
     pub(crate) async fn stop(&self, shared: &Shared) {
         if self.guest.kill(|| shared.runner.interrupt()) == Kill::Dead {
             self.finish_killed(shared).await;
@@ -164,13 +164,13 @@ impl ActiveRun {
         self.wait_released().await;
     }
 
-    /// Says whether it was stopped and its task waits again.
+    /// Returns true if the run was stopped and its task requeued.
     pub(crate) fn was_requeued(&self) -> bool {
         self.requeued.load(Ordering::SeqCst)
     }
 
-    /// Ends the run after its guest was killed: the task is cancelled or removed if it was asked to stop, and else
-    /// waits again.
+    /// Ends the run of a killed guest: the store cancels or removes the task if that was requested, and requeues it
+    /// otherwise.
     async fn finish_killed(&self, shared: &Shared) {
         self.record_end(shared, "stopped");
         fault_point!("guest stopped, not stored");
@@ -178,20 +178,20 @@ impl ActiveRun {
         self.release(shared);
     }
 
-    /// Stores how the run ended, as often as it takes: an outcome is never dropped, and holds its slot
-    /// until it is stored. Only a host that stops gives up after a while; then the task runs again.
+    /// Stores the outcome, retrying until it succeeds: an outcome is never dropped and holds its slot until then. Only
+    /// a draining host gives up after a while; the task then runs again.
     async fn store_outcome(&self, shared: &Shared, outcome: Outcome, was_killed: bool) {
         let now = shared.clock.now();
-        // As the manifest has it now: whoever changes it means what comes.
+        // Reads the retry rules now, so a change of the manifest applies to runs in progress.
         let attempts = Attempts { retry_on: shared.runner.retry_on(&self.plugin), ..self.attempts };
         let next = Next::after(outcome, attempts, now, self.backoff, rand::random());
         let log = self.claim.log().part();
         let used = self.claim.usage(now);
-        tracing::debug!(task = %self.claim.id, state = %next.state(), ?used, "an attempt is over");
+        tracing::debug!(task = %self.claim.id, state = %next.state(), ?used, "attempt ended");
         let is_runnable_again = matches!(next, Next::Suspended(..) | Next::RetryAt(..) | Next::Requeued);
         let mut attempts_left = FINAL_STORE_ATTEMPTS;
         loop {
-            // A cancel was durable before it killed the guest; what a drain puts back is made durable here.
+            // A cancel is durable before it kills the guest; a requeue by a drain becomes durable here.
             let stored = if was_killed && !shared.is_draining() {
                 shared.store.finish_stopped(&self.claim, log.clone(), now).await
             } else {
@@ -203,21 +203,21 @@ impl ActiveRun {
                     break;
                 }
                 Ok(false) => {
-                    // Whoever asked it to stop has the last word, whatever the guest has answered.
-                    tracing::debug!(task = %self.claim.id, "outcome refused: the task was asked to stop");
+                    // The stop request wins over whatever the guest returned.
+                    tracing::debug!(task = %self.claim.id, "discarded the outcome: a stop was requested");
                     break;
                 }
                 Err(error @ StoreError::Closed) => {
-                    tracing::error!(task = %self.claim.id, %error, "outcome lost: the task runs again");
+                    tracing::error!(task = %self.claim.id, %error, "lost the outcome; the task will run again");
                     break;
                 }
                 Err(error) => {
-                    // The store tells of its trouble once; a line for each run would say no more.
-                    tracing::debug!(task = %self.claim.id, %error, "failed to store an outcome, trying on");
+                    // The store logs its outage once; one line per run would add nothing.
+                    tracing::debug!(task = %self.claim.id, %error, "failed to store an outcome; retrying");
                     if shared.is_grace_expired() {
                         attempts_left -= 1;
                         if attempts_left == 0 {
-                            tracing::error!(task = %self.claim.id, %error, "outcome lost: the task runs again");
+                            tracing::error!(task = %self.claim.id, %error, "lost the outcome; the task will run again");
                             break;
                         }
                     }
@@ -230,7 +230,7 @@ impl ActiveRun {
         }
     }
 
-    /// Counts how the attempt ended, and what it used.
+    /// Counts how the attempt ended and what it used.
     fn record_end(&self, shared: &Shared, outcome: &'static str) {
         shared.stats.ended(&self.plugin, outcome, &self.claim.usage(shared.clock.now()));
     }
@@ -253,8 +253,8 @@ impl ActiveRun {
         if let Some(slot) = slot {
             shared.running().remove(self);
             drop(slot);
-            // The slot wakes a dispatcher that has none; one that waits because this plugin ran as
-            // often as it may, or for the memory of this run, is told here.
+            // A free slot wakes a dispatcher that lacks one. A dispatcher that waits for this plugin's concurrency or
+            // for memory needs this wake-up.
             if shared.is_memory_bound.load(Ordering::SeqCst)
                 || shared.runner.concurrency(&self.plugin).is_some()
             {
@@ -280,6 +280,6 @@ impl ActiveRun {
 }
 
 fn timeout_failure(timeout: Duration) -> Failure {
-    let message = format!("the attempt took longer than its timeout of {timeout:?}");
+    let message = format!("the attempt exceeded its timeout of {timeout:?}");
     Failure::new(Cause::Timeout, message)
 }

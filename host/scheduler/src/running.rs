@@ -1,7 +1,7 @@
-//! The runs there are, by task and claim, and how many of each plugin. Shared by dispatcher, runs and cancellers.
+//! The current runs by task and claim token, counted by plugin. Shared by dispatcher, runs and cancellers.
 //!
-//! A task may have two of them for a moment: what is ready again at once is claimed while its earlier run, whose
-//! outcome is stored, still holds its slot.
+//! A task may briefly have two runs: a task that is available again at once can be claimed while its earlier run,
+//! whose outcome is stored, still holds its slot.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -25,14 +25,14 @@ impl Running {
         self.runs.insert(run.key(), run);
     }
 
-    /// Removes this run, and no other one of its task.
+    /// Removes this run only, not a later run of the same task.
     pub(crate) fn remove(&mut self, run: &ActiveRun) {
         if self.runs.remove(&run.key()).is_some() {
             self.decrement(&run.plugin);
         }
     }
 
-    /// Returns the runs of a task, the earliest first.
+    /// Returns the runs of a task, earliest first.
     pub(crate) fn by_task(&self, task: TaskId) -> Vec<Arc<ActiveRun>> {
         self.runs.range((task, i64::MIN)..=(task, i64::MAX)).map(|(_, run)| Arc::clone(run)).collect()
     }
@@ -52,7 +52,7 @@ impl Running {
     fn decrement(&mut self, plugin: &PluginName) {
         if let Entry::Occupied(mut count) = self.count_by_plugin.entry(plugin.clone()) {
             *count.get_mut() -= 1;
-            // Plugins come and go; those without runs are not kept.
+            // Plugins come and go; a plugin without runs has no entry.
             if *count.get() == 0 {
                 count.remove();
             }

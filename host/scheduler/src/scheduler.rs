@@ -1,6 +1,6 @@
-//! The handle: start, wake, cancel, remove, drain.
+//! The scheduler handle: start, wake, cancel, remove, drain.
 //!
-//! The API and the binary hold it. What it wraps is shared with the dispatcher and the runs.
+//! Held by the API and the binary. Its shared state is also used by the dispatcher and the runs.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,18 +19,18 @@ use crate::rates::Rates;
 use crate::running::Running;
 use crate::stats::{SchedulerStats, StatsRecorder};
 
-/// How the scheduler behaves.
+/// Settings of the scheduler.
 #[derive(Clone, Debug)]
 pub struct SchedulerConfig {
-    /// How many tasks run at the same time.
+    /// Maximum number of tasks that run at the same time.
     pub slots: usize,
-    /// The most tasks claimed in one step, so that one step never holds up the store.
+    /// Maximum number of tasks per claim, so that one claim never blocks the store for long.
     pub claim_max: usize,
-    /// How long the dispatcher trusts its hints before it looks by itself.
+    /// How long the dispatcher relies on wake-ups before it polls.
     pub poll: Duration,
-    /// The waits between the attempts of a task that has none of its own.
+    /// The backoff of tasks that set none.
     pub backoff: Backoff,
-    /// Bytes of log kept for each run, unless its plugin says otherwise.
+    /// Bytes of log kept per run, unless the plugin sets a limit.
     pub log_bytes: usize,
 }
 
@@ -46,12 +46,12 @@ impl Default for SchedulerConfig {
     }
 }
 
-/// How many slots there are, and how many are taken.
+/// The number of slots, and how many are in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slots {
     /// All slots.
     pub total: usize,
-    /// Slots with a run in them.
+    /// Slots held by a run.
     pub used: usize,
 }
 
@@ -64,20 +64,20 @@ pub struct RunInfo {
     pub plugin: PluginName,
     /// Which attempt this is.
     pub attempt: u32,
-    /// How often a failure is attempted in all.
+    /// Maximum number of attempts, including the first.
     pub attempts_max: u32,
-    /// How long the attempt may take.
+    /// The timeout of the attempt.
     pub timeout: Duration,
-    /// Whether the guest was asked to stop, by a cancel with a grace or a drain.
+    /// True if the guest was asked to stop, by a drain or by a cancel with a grace period.
     pub asked_to_stop: bool,
 }
 
 /// What a drain did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DrainOutcome {
-    /// Runs that ended by themselves within the grace.
+    /// Runs that ended on their own within the grace period.
     pub ended: usize,
-    /// Runs that were stopped; their tasks wait again and have lost no attempt.
+    /// Runs that were stopped; their tasks were requeued without losing the attempt.
     pub requeued: usize,
 }
 
@@ -92,23 +92,23 @@ pub(crate) struct Shared {
     pub(crate) runner: Arc<dyn Runner>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) config: SchedulerConfig,
-    /// Where guests run: an executor of their own, so that they never hold up the API.
+    /// The executor of guests, separate so that they never delay the API.
     pub(crate) guests: Handle,
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) wakeup: Notify,
     pub(crate) claiming: tokio::sync::Mutex<()>,
-    /// Held by the dispatcher as long as it runs, and then by one drain after the other.
+    /// Held by the dispatcher while it runs, then by one drain at a time.
     dispatching: tokio::sync::Mutex<()>,
-    /// Whether the next task in the line waits for memory that others hold.
+    /// True while the next task in the queue waits for memory.
     pub(crate) is_memory_bound: AtomicBool,
     pub(crate) stats: StatsRecorder,
     running: Mutex<Running>,
     paused: Mutex<Paused>,
     rates: Mutex<Rates>,
     draining: watch::Sender<bool>,
-    /// Whether the grace of a drain is over.
+    /// True once the grace period of a drain is over.
     grace_expired: watch::Sender<bool>,
-    /// Whether a drain is done.
+    /// True once a drain is done.
     drained: watch::Sender<bool>,
 }
 
@@ -125,9 +125,9 @@ impl Shared {
         self.rates.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until the scheduler drains.
+    /// Waits until a drain starts.
     pub(crate) async fn draining(&self) {
-        // The sender lives as long as `self`, so this only returns when the value is true.
+        // The sender lives as long as `self`, so this returns only once the value is true.
         let _ = self.draining.subscribe().wait_for(|draining| *draining).await;
     }
 
@@ -136,24 +136,24 @@ impl Shared {
         let _ = self.drained.subscribe().wait_for(|drained| *drained).await;
     }
 
-    /// Says whether the scheduler drains.
+    /// Returns true once a drain has started.
     pub(crate) fn is_draining(&self) -> bool {
         *self.draining.borrow()
     }
 
-    /// Says whether the grace of a drain is over.
+    /// Returns true once the grace period of a drain is over.
     pub(crate) fn is_grace_expired(&self) -> bool {
         *self.grace_expired.borrow()
     }
 
-    /// Waits until the grace of a drain is over.
+    /// Waits until the grace period of a drain is over.
     async fn grace_expired(&self) {
         let _ = self.grace_expired.subscribe().wait_for(|grace_expired| *grace_expired).await;
     }
 }
 
 impl Scheduler {
-    /// Makes a scheduler for the tasks of `store`. Nothing is claimed before [`Scheduler::run`]; guests run on
+    /// Creates a scheduler for the tasks of `store`. It claims nothing before [`Scheduler::run`]. Guests run on
     /// `guests`.
     pub fn new(
         config: SchedulerConfig,
@@ -184,8 +184,7 @@ impl Scheduler {
         Self { shared }
     }
 
-    /// Claims tasks and runs them until a drain is done. What is paused has to be known by then, see
-    /// [`Scheduler::load_paused`].
+    /// Claims tasks and runs them until a drain is done. Call [`Scheduler::load_paused`] first.
     pub async fn run(self) {
         let shared = &self.shared;
         let dispatch = async {
@@ -195,65 +194,65 @@ impl Scheduler {
         tokio::join!(dispatch, publish_progress(shared));
     }
 
-    /// Hints that there may be something to run. Losing a hint costs at most one poll interval.
+    /// Signals that tasks may be available. A lost wake-up costs at most one poll interval.
     pub fn wake(&self) {
         self.shared.wakeup.notify_one();
     }
 
-    /// Returns how many slots there are and how many are taken.
+    /// Returns the number of slots and how many are in use.
     pub fn slots(&self) -> Slots {
         Slots { total: self.shared.config.slots, used: self.shared.running().len() }
     }
 
-    /// Returns all runs with a slot, in no order.
+    /// Returns all runs that hold a slot, in no particular order.
     pub fn runs(&self) -> Vec<RunInfo> {
         let runs = self.shared.running().all();
         runs.iter().map(|run| run.info()).collect()
     }
 
-    /// Returns how many tasks of a plugin run now.
+    /// Returns how many tasks of a plugin are running.
     pub fn running(&self, plugin: &PluginName) -> usize {
         self.shared.running().count_by_plugin(plugin)
     }
 
-    /// Returns what was done since the start, in figures.
+    /// Returns the statistics since the start.
     pub fn stats(&self) -> SchedulerStats {
         self.shared.stats.read()
     }
 
-    /// Says whether the next task in the line waits for memory that running tasks hold.
+    /// Returns true while the next task in the queue waits for memory.
     pub fn is_memory_bound(&self) -> bool {
         self.shared.is_memory_bound.load(Ordering::Relaxed)
     }
 
-    /// Says whether the scheduler drains: nothing is started any more.
+    /// Returns true once a drain has started; no task starts after that.
     pub fn is_draining(&self) -> bool {
         self.shared.is_draining()
     }
 
-    /// Waits until the scheduler drains. What waits then is started by the next host, if at all.
+    /// Waits until a drain starts. Tasks that wait then are left to the next host.
     pub async fn draining(&self) {
         self.shared.draining().await;
     }
 
-    /// Waits until a drain is done: nothing runs any more, and every outcome is stored.
+    /// Waits until a drain is done: nothing runs and every outcome is stored.
     pub async fn drained(&self) {
         self.shared.drained().await;
     }
 
-    /// Cancels a task and keeps it as history. When this returns, no guest runs it, its slot is
-    /// free, and nothing of it can write any more. It is carried out even if the caller goes away.
+    /// Cancels a task and keeps it in the history. On return no guest runs it, its slot is free, and it can write
+    /// nothing more. The operation completes even if the caller goes away.
     ///
     /// # Errors
     ///
-    /// Fails if the store does; the task then runs on.
+    /// Fails if the store does; the task then keeps running.
     pub async fn cancel(&self, id: TaskId) -> Result<Cancelled, StoreError> {
         self.cancel_within(id, Duration::ZERO).await
     }
 
-    /// Does what [`Scheduler::cancel`] does, but asks the guest to stop first and lets it put things in
-    /// order for so long. The wish is durable at once, whatever the guest answers; the task is cancelled when its
-    /// guest is gone. Of several graces the one that ends first counts.
+    /// Like [`Scheduler::cancel`], but asks the guest to stop first and kills it after the grace period. The request
+    /// is durable at once, whatever the guest does; the task is cancelled when its guest is gone. Of several grace
+    /// periods the earliest end counts.
     ///
     /// # Errors
     ///
@@ -277,17 +276,17 @@ impl Scheduler {
         .await
     }
 
-    /// Cancels a task if it waits or runs, and forgets it; returns the state it had, or `None` if
-    /// there is no such task. Promises what [`Scheduler::cancel`] does.
+    /// Cancels a task if it is unfinished, and deletes it. Returns the state it had, or `None` if there is no such
+    /// task. Gives the guarantees of [`Scheduler::cancel`].
     ///
     /// # Errors
     ///
-    /// Fails if the store does; the task is then still there.
+    /// Fails if the store does; the task then still exists.
     pub async fn remove(&self, id: TaskId) -> Result<Option<TaskState>, StoreError> {
         self.remove_within(id, Duration::ZERO).await
     }
 
-    /// Does what [`Scheduler::remove`] does, with the grace of [`Scheduler::cancel_within`].
+    /// Like [`Scheduler::remove`], with the grace period of [`Scheduler::cancel_within`].
     ///
     /// # Errors
     ///
@@ -312,11 +311,11 @@ impl Scheduler {
         .await
     }
 
-    /// Starts nothing more, asks running guests to stop, and lets them end until `grace` is ready; then
-    /// stops those left and puts them back to waiting without counting the attempt.
+    /// Starts no more tasks, asks running guests to stop, and waits for them until `grace` completes; then kills the
+    /// rest and requeues their tasks without counting the attempt.
     ///
-    /// When this returns, nothing runs and every outcome is stored. Of drains at the same time the
-    /// shortest grace counts; one that comes later returns at once.
+    /// On return nothing runs and every outcome is stored. Of concurrent drains the shortest grace period counts; a
+    /// later drain returns at once.
     pub async fn drain(&self, grace: impl Future<Output = ()>) -> DrainOutcome {
         self.shared.draining.send_replace(true);
         let grace = async {
@@ -331,7 +330,7 @@ impl Scheduler {
         }
     }
 
-    /// Starts to drain with this grace and returns at once; says whether nobody had before.
+    /// Starts a drain in the background; returns false if one was already started.
     pub fn start_drain(&self, grace: Duration) -> bool {
         if self.shared.draining.send_replace(true) {
             return false;
@@ -339,11 +338,7 @@ impl Scheduler {
         let scheduler = self.clone();
         tokio::spawn(async move {
             let drained = scheduler.drain(tokio::time::sleep(grace)).await;
-            tracing::info!(
-                ended = drained.ended,
-                requeued = drained.requeued,
-                "drained: nothing runs any more"
-            );
+            tracing::info!(ended = drained.ended, requeued = drained.requeued, "drained");
         });
         true
     }
@@ -374,7 +369,7 @@ impl Scheduler {
             match stop.await {
                 Ok(was_requeued) => requeued += usize::from(was_requeued),
                 Err(error) => {
-                    tracing::error!(%error, "failed to put a task back; it runs again after the restart");
+                    tracing::error!(%error, "failed to requeue a task; it will run again after the restart");
                 }
             }
         }
@@ -384,16 +379,17 @@ impl Scheduler {
 }
 
 impl Shared {
-    /// Kills every run of a task that can be claimed no more, after they had so long to end by themselves, and
-    /// waits for their ends: when this returns there is none, and none comes.
+    /// Kills every run of a task that can no longer be claimed, after the grace period, and waits until they have
+    /// ended: on return the task has no run and gets none.
     ///
-    /// `newest` is the token of the claim under which the task was found running. What runs under a claim that has
-    /// ended is registered, if it ever was to run.
+    /// `newest` is the token of the claim under which the task was found running. Runs of earlier claims are
+    /// registered, if they were ever to run.
     pub(crate) async fn stop_within(&self, id: TaskId, newest: Option<i64>, grace: Duration) {
         let until = Instant::now() + grace;
         let mut runs = self.running().by_task(id);
         if newest.is_some_and(|newest| runs.last().is_none_or(|run| run.key().1 < newest)) {
-            // Claimed and not registered, or over by now: whoever claims holds this until all are registered.
+            // The newest claim has no registered run yet, or its run has ended. A claim holds this lock until all its
+            // runs are registered.
             drop(self.claiming.lock().await);
             runs = self.running().by_task(id);
         }
@@ -404,12 +400,12 @@ impl Shared {
 
     async fn all_slots_free(&self) {
         let all = u32::try_from(self.config.slots).unwrap_or(u32::MAX);
-        // The semaphore is never closed; were it, there would be nothing to wait for either.
+        // The semaphore is never closed; if it were, there would be nothing to wait for.
         let _ = self.slots.acquire_many(all).await;
     }
 }
 
-/// Runs the future to its end even if the caller stops waiting for it.
+/// Runs the future to completion even if the caller stops waiting for it.
 pub(crate) async fn run_detached<T: Send + 'static>(
     work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
 ) -> Result<T, StoreError> {

@@ -1,8 +1,8 @@
-//! Starts what schedules say, each run once: sleeps until the next one is due, has its task made, and stores it
-//! in the write that moves the schedule on.
+//! Runs due schedules, each run exactly once: sleeps until a schedule is due, creates its task, and stores the task in
+//! the transaction that advances the schedule.
 //!
-//! The binary starts it beside the scheduler, whose pauses hold back tasks and not schedules. It knows neither
-//! plugins nor what a task request is: whoever starts it says how to make a task of one.
+//! The binary runs it beside the scheduler, whose pauses hold tasks but not schedules. It knows neither plugins nor
+//! task requests: its caller passes a function that turns a request into a task.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,34 +16,34 @@ use wasmill_store::{Fire, Fired, RanNow, RequestKey, Schedule, Store, StoreError
 
 use crate::scheduler::{Scheduler, run_detached};
 
-/// The most schedules that there may be.
+/// Maximum number of schedules.
 pub const SCHEDULES_MAX: usize = 1_000;
 
-/// The most missed runs of one schedule that are made up for, the newest.
+/// Maximum number of missed runs of one schedule that are made up, newest first.
 pub const MISSED_MAX: usize = 1_000;
 
-/// How late the newest run may be and still not count as missed.
+/// How late the newest run may be without counting as missed.
 pub const LATE_MAX: Duration = Duration::from_secs(60);
 
-/// How often to look though nothing is due: the wall clock may have been set meanwhile.
+/// How often to check even though nothing is due: the wall clock may have been set.
 const POLL: Duration = Duration::from_secs(10);
 
-/// How long to wait before what could not be started is tried again.
+/// How long to wait before retrying a run that could not start.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// The most tasks stored in one write.
+/// Maximum number of tasks stored in one write.
 const BATCH_MAX: usize = 50;
 
-/// The most schedules that are started at the same time; their writes share commits.
+/// Maximum number of schedules run concurrently; their writes share commits.
 const CONCURRENT_MAX: usize = 16;
 
-/// Bytes kept of why a run could not be started.
+/// Bytes kept of the error of a run that could not start.
 const ERROR_BYTES_MAX: usize = 1 << 10;
 
-/// Makes a task of a request, as a submit at this moment would, or says why not.
+/// Creates a task from a request as a submit at this moment would, or returns why it cannot.
 pub type Prepare = Arc<dyn Fn(&str, Timestamp) -> Result<NewTask, String> + Send + Sync>;
 
-/// The schedules of a store. Cheap to clone; all clones are the same.
+/// The schedules of a store. Cheap to clone; all clones share their state.
 #[derive(Clone)]
 pub struct Schedules {
     shared: Arc<Shared>,
@@ -56,29 +56,29 @@ struct Shared {
     stats: Mutex<ScheduleStats>,
 }
 
-/// What schedules have done since the start.
+/// Statistics of schedules since the start.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ScheduleStats {
-    /// Runs that were started, by hand or since they were due.
+    /// Runs started, manually or because they were due.
     pub started: u64,
-    /// Runs that were left out.
+    /// Runs skipped.
     pub skipped: u64,
-    /// Seconds from when runs were due until they were started.
+    /// Seconds between the due time of runs and their start.
     pub late_seconds: Histogram,
 }
 
-/// How it went with a schedule that was due.
+/// The result of processing a due schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Tick {
-    /// It is not due any more.
+    /// It is no longer due.
     Done,
-    /// It stays due.
+    /// It stays due and is retried.
     Retry,
     /// The store is closed.
     Closed,
 }
 
-/// What is to be done about all that is due of one schedule, or about a first part of it.
+/// What to do with the due runs of one schedule, or with a first batch of them.
 #[derive(Debug, PartialEq, Eq)]
 struct RunPlan {
     runs: Vec<Timestamp>,
@@ -88,24 +88,24 @@ struct RunPlan {
 }
 
 impl Schedules {
-    /// Knows the schedules of a store. Nothing is started before [`Schedules::run`] is called.
+    /// Creates a handle for the schedules of a store. Nothing starts before [`Schedules::run`].
     pub fn new(store: Store, clock: Arc<dyn Clock>) -> Self {
         let stats = ScheduleStats { started: 0, skipped: 0, late_seconds: Histogram::new(LATENCY_SECONDS) };
         let shared = Shared { store, clock, wakeup: Notify::new(), stats: Mutex::new(stats) };
         Self { shared: Arc::new(shared) }
     }
 
-    /// Hints that schedules have changed, or that what could not be started may start now.
+    /// Signals that schedules have changed, or that a run that could not start may start now.
     pub fn wake(&self) {
         self.shared.wakeup.notify_one();
     }
 
-    /// Returns what schedules have done since the start.
+    /// Returns the statistics since the start.
     pub fn stats(&self) -> ScheduleStats {
         self.shared.stats().clone()
     }
 
-    /// Starts a run that is asked for by hand. Durable on return.
+    /// Starts a manual run. Durable on return.
     ///
     /// # Errors
     ///
@@ -130,7 +130,7 @@ impl Schedules {
         .await
     }
 
-    /// Starts what is due, until the scheduler drains or the store is closed.
+    /// Starts due runs until a drain starts or the store is closed.
     pub async fn run(self, scheduler: Scheduler, prepare: Prepare) {
         loop {
             let wait = tokio::select! {
@@ -147,13 +147,13 @@ impl Schedules {
         }
     }
 
-    /// Starts what is due now, and says how long nothing else is; `None` once the store is closed.
+    /// Starts due runs and returns how long to sleep; `None` once the store is closed.
     async fn tick(&self, scheduler: &Scheduler, prepare: &Prepare) -> Option<Duration> {
         let shared = &self.shared;
         let (due, next) = match shared.store.due_schedules(shared.clock.now(), SCHEDULES_MAX).await {
             Ok(found) => found,
             Err(StoreError::Closed) => return None,
-            // The store has told of it.
+            // The store has logged it.
             Err(_) => return Some(RETRY),
         };
         let mut ticks = Vec::with_capacity(due.len());
@@ -173,7 +173,7 @@ impl Schedules {
             return None;
         }
         let wait_max = if ticks.contains(&Tick::Retry) { RETRY } else { POLL };
-        // What has started may be due again before the others.
+        // A schedule that just ran may be due again before the others.
         let next = if due.is_empty() { next } else { self.next().await };
         let until_next = next.map(|next| (next - shared.clock.now()).to_std().unwrap_or_default());
         Some(until_next.map_or(wait_max, |until_next| until_next.min(wait_max)))
@@ -190,12 +190,12 @@ impl Shared {
         self.stats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes why a schedule stays due, unless that is known.
+    /// Records why a schedule stays due, unless that error is already recorded.
     async fn record_error(&self, schedule: Schedule, why: &str) -> Tick {
         let why = why[..why.floor_char_boundary(ERROR_BYTES_MAX)].to_owned();
         if schedule.last_error.as_deref() != Some(why.as_str()) {
-            tracing::warn!(schedule = %schedule.name, why, "a run that is due cannot start; it is tried again");
-            // Nothing depends on it, and the next try notes it again.
+            tracing::warn!(schedule = %schedule.name, why, "failed to start a due run; it will be retried");
+            // Best effort: the next attempt records it again.
             let _ = self.store.note_trouble(schedule, why).await;
         }
         Tick::Retry
@@ -208,16 +208,16 @@ impl Shared {
         stats.skipped += left_out;
         for (due, task) in started {
             stats.late_seconds.observe_time((now - *due).to_std().unwrap_or_default());
-            tracing::debug!(schedule = %schedule.name, %due, %task, "a run was started");
+            tracing::debug!(schedule = %schedule.name, %due, %task, "started a run");
         }
         drop(stats);
         if left_out > 0 {
-            tracing::info!(schedule = %schedule.name, left_out, "runs were left out");
+            tracing::info!(schedule = %schedule.name, left_out, "skipped runs");
         }
     }
 }
 
-/// Starts all that is due of one schedule.
+/// Starts all due runs of one schedule.
 async fn run_due(shared: Arc<Shared>, scheduler: Scheduler, prepare: Prepare, name: ScheduleName) -> Tick {
     loop {
         match run_due_batch(&shared, &scheduler, &prepare, &name).await {
@@ -232,7 +232,7 @@ async fn run_due(shared: Arc<Shared>, scheduler: Scheduler, prepare: Prepare, na
     }
 }
 
-/// Does one step; `None` if there may be more to do.
+/// Runs one batch; `None` if more may be due.
 async fn run_due_batch(
     shared: &Shared,
     scheduler: &Scheduler,
@@ -249,7 +249,7 @@ async fn run_due_batch(
         Err(error) => return Ok(Some(shared.record_error(schedule, &error.to_string()).await)),
     };
     let (missed, overlap) = (schedule.missed, schedule.overlap);
-    // After a long time there is much to count.
+    // Counting the runs of a long outage takes time.
     let planned = tokio::task::spawn_blocking(move || plan(&timing, first, now, missed, overlap)).await;
     let Ok(RunPlan { runs, left_out, evaluated_until, next_at }) = planned else {
         return Ok(Some(Tick::Retry));
@@ -257,7 +257,7 @@ async fn run_due_batch(
     let mut tasks = Vec::with_capacity(runs.len());
     if !runs.is_empty() {
         let (prepare, request) = (Arc::clone(prepare), schedule.task.clone().unwrap_or_default());
-        // An input may take long to check.
+        // Validating a large input takes time.
         let Ok(prepared) = tokio::task::spawn_blocking(move || prepare(&request, now)).await else {
             return Ok(Some(Tick::Retry));
         };
@@ -290,20 +290,20 @@ async fn run_due_batch(
     }
 }
 
-/// Says in words why there is no room for the task of a run.
+/// Says which limit leaves no room for the task of a run.
 fn queue_full_message(why: &StoreError) -> String {
     match why {
         StoreError::Full { waiting_max } => {
-            format!("{waiting_max} tasks are waiting, the most this server takes")
+            format!("the queue is full: {waiting_max} tasks are waiting")
         }
         StoreError::PluginFull { plugin, waiting_max, .. } => {
-            format!("{waiting_max} tasks of plugin '{plugin}' are waiting, the most it takes")
+            format!("the queue of plugin '{plugin}' is full: {waiting_max} tasks are waiting")
         }
         other => other.to_string(),
     }
 }
 
-/// Decides what becomes of the runs that were due from `first` until `now`.
+/// Decides what to do with the runs that were due from `first` until `now`.
 fn plan(timing: &Timing, first: Timestamp, now: Timestamp, missed: Missed, overlap: bool) -> RunPlan {
     let newest_max = if missed == Missed::All && overlap { MISSED_MAX } else { 1 };
     let due = timing.due(first, now, newest_max);
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_is_not_late_starts_whatever_the_policy() {
+    fn a_run_that_is_not_late_starts_under_every_policy() {
         for missed in Missed::ALL {
             let plan = planned(missed, true, "2026-01-01T00:10:59Z");
             assert_eq!(plan, (1, 0, "00:10".to_owned(), "00:20".to_owned()), "{missed:?}");
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn missed_runs_are_left_out_made_up_for_once_or_all_made_up_for() {
+    fn missed_runs_are_skipped_made_up_once_or_all_made_up() {
         let plan = |missed, overlap| planned(missed, overlap, "2026-01-01T01:05:00Z");
         let (evaluated_until, next) = ("01:00".to_owned(), "01:10".to_owned());
         assert_eq!(plan(Missed::Skip, true), (0, 6, evaluated_until.clone(), next.clone()));
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn many_are_started_in_steps_and_none_beyond_the_most() {
+    fn missed_runs_start_in_batches_up_to_the_limit() {
         let (runs, left_out, _, next) = planned(Missed::All, true, "2026-01-01T10:00:00Z");
         assert_eq!((runs, left_out, next.as_str()), (50, 0, "08:30"));
         let (runs, left_out, ..) = planned(Missed::All, true, "2026-01-11T00:00:00Z");

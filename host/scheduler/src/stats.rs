@@ -1,6 +1,7 @@
-//! What the scheduler does, in figures: for whoever watches the server.
+//! Statistics of the scheduler, for monitoring.
 //!
-//! The dispatcher, the runs and the cancellers count; `Scheduler::stats` shows. It decides nothing.
+//! Written by the dispatcher, the runs and the cancellers; read through `Scheduler::stats`. They influence no
+//! decision.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,26 +9,27 @@ use std::time::Duration;
 
 use wasmill_model::{Histogram, LATENCY_SECONDS, PluginName, RUN_SECONDS, Usage};
 
-/// What was done since the start.
+/// Statistics since the start.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SchedulerStats {
-    /// Seconds that tasks were ready before they were started.
+    /// Seconds between a task becoming available and its start.
     pub start_seconds: Histogram,
-    /// Seconds from the wish to stop a running task to the end of its guest, where it had no grace.
+    /// Seconds between the request to stop a running task and the end of its guest, for requests without a grace
+    /// period.
     pub cancel_seconds: Histogram,
-    /// The attempts of each plugin.
+    /// Statistics of attempts by plugin.
     pub plugins: BTreeMap<PluginName, AttemptStats>,
 }
 
-/// The attempts of one plugin that ended.
+/// The ended attempts of one plugin.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AttemptStats {
-    /// How many ended in each way: `completed`, `stopped`, `interrupted`, `evicted`, or the cause of a
-    /// failure, for which all exit codes count as `exit`.
+    /// Attempts by outcome: `completed`, `suspended`, `stopped`, `interrupted`, `evicted`, or the cause of a failure,
+    /// where all exit codes count as `exit`.
     pub ended: BTreeMap<&'static str, u64>,
-    /// Seconds from their start to their end.
+    /// Seconds between the start and the end of attempts.
     pub run_seconds: Histogram,
-    /// What they used together; the most for memory.
+    /// Total resource usage; the maximum for memory.
     pub used: Usage,
 }
 
@@ -57,7 +59,7 @@ impl AttemptStats {
     }
 }
 
-/// Counts.
+/// Collects the statistics.
 pub(crate) struct StatsRecorder(Mutex<SchedulerStats>);
 
 impl StatsRecorder {
@@ -105,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn attempts_add_up_by_plugin_and_end() {
+    fn attempts_are_counted_by_plugin_and_outcome() {
         let stats = StatsRecorder::default();
         let plugin: PluginName = "a".parse().expect("valid");
         let usage = |memory_bytes| Usage {

@@ -1,6 +1,6 @@
-//! What one running guest may ask of the host: progress, log, checkpoints.
+//! The host functions of one run: progress, log, checkpoints.
 //!
-//! Handed to the runner with each run. It never decides about the task.
+//! Passed to the runner with each run. It makes no decision about the task.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,12 +15,12 @@ use wasmill_store::{Claim, Saved, Store};
 
 use crate::dependency_results;
 
-/// The least time between two checkpoints of one run.
+/// Minimum interval between two checkpoints of one run.
 const SAVE_INTERVAL_MIN: Duration = Duration::from_millis(10);
 
-/// Bytes of checkpoints that one run may write in a second.
+/// Bytes of checkpoints that one run may write per second.
 ///
-/// Both bounds let one guest that saves in a loop cost the writer no more than a busy client does.
+/// With both limits a guest that saves in a loop costs the writer no more than a busy client.
 const SAVE_BYTES_PER_SECOND: f64 = (16 << 20) as f64;
 
 /// The host's side of one run.
@@ -28,9 +28,9 @@ pub(crate) struct TaskHost {
     store: Store,
     clock: Arc<dyn Clock>,
     claim: Claim,
-    /// When the next checkpoint may be written.
+    /// The earliest time of the next checkpoint.
     next_save_at: Mutex<Option<Instant>>,
-    /// What it has saved, until it asks for that or saves something else.
+    /// The last checkpoint, until the guest reads it or saves another.
     saved: Mutex<Saved>,
     evicted: AtomicBool,
     stop: CancellationToken,
@@ -56,25 +56,25 @@ impl TaskHost {
         }
     }
 
-    /// Asks the guest to stop; it need not listen.
+    /// Asks the guest to stop; it may ignore that.
     pub(crate) fn ask_to_stop(&self) {
         self.stop.cancel();
     }
 
-    /// Says whether the host had no memory left for the run.
+    /// Returns true if the run was stopped for lack of memory.
     pub(crate) fn is_evicted(&self) -> bool {
         self.evicted.load(Ordering::Acquire)
     }
 
-    /// Returns what was saved before; from then on that has to be read.
+    /// Returns the checkpoint of the claim; later calls return [`Saved::Unread`] and the store has to be read.
     fn take_saved(&self) -> Saved {
         let mut saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut saved, Saved::Unread)
     }
 
-    /// Returns when a checkpoint of so many bytes may be written if not now, and puts the next off.
+    /// Reserves the time for a checkpoint of this size; returns when to write it, or `None` for now.
     ///
-    /// A guest that saves too often waits; it is never refused, as it could not know why.
+    /// A guest that saves too often is delayed, never refused: it could not tell why.
     fn reserve_save(&self, bytes: usize) -> Option<Instant> {
         let mut next_save_at = self.next_save_at.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
@@ -109,7 +109,7 @@ impl RunHost for TaskHost {
     fn pin(&self, pinned: &Pinned) {
         self.store.pin(&self.claim, Arc::clone(&pinned.digest));
         let log_bytes = usize::try_from(pinned.log_bytes).unwrap_or(usize::MAX);
-        // The guest is not made yet, so nothing can have been written.
+        // The guest does not exist yet, so it has written nothing.
         self.claim.log().keep(log_bytes);
     }
 
@@ -137,7 +137,7 @@ impl RunHost for TaskHost {
                     self.claim.meter().add_checkpoint();
                     Ok(())
                 }
-                Ok(false) => Err("this run no longer holds its task".to_owned()),
+                Ok(false) => Err("the run has lost its claim on the task".to_owned()),
                 Err(error) => Err(error.to_string()),
             }
         })
