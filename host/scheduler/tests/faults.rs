@@ -1,8 +1,8 @@
-//! What a crash leaves behind at each fault point, reached one by one.
+//! What a crash leaves behind at each fault point, tested one by one.
 //!
-//! A host lives through a story. At one passage of one fault point its data folder is copied, which is
-//! what `kill -9` leaves, and that host is over; another opens the copy. What the first had promised by
-//! then is compared with what the second finds, and with what it makes of it.
+//! A host runs a scenario. At one visit of one fault point its data folder is copied, which is what `kill -9` leaves,
+//! and that host is gone; another opens the copy. What the first had promised by then is compared with what the second
+//! finds and does with it.
 #![allow(missing_docs, reason = "a test binary")]
 
 mod testbed;
@@ -24,7 +24,7 @@ use wasmill_store::{Filter, ListQuery, NewSchedule, Store, StoreConfig};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// Fault points that a story passes; the others belong to the opening.
+/// The fault points that the scenario visits; the others belong to opening a store.
 const POINTS: [&str; 8] = [
     "all written, not committed",
     "committed, nobody answered",
@@ -36,17 +36,17 @@ const POINTS: [&str; 8] = [
     "guest stopped, not stored",
 ];
 
-/// The fault points are those of the whole process: one test at a time.
-static TURN: Mutex<()> = Mutex::new(());
+/// Fault points are global to the process, so tests run one at a time.
+static EXCLUSIVE: Mutex<()> = Mutex::new(());
 
-fn turn() -> MutexGuard<'static, ()> {
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+fn exclusive() -> MutexGuard<'static, ()> {
+    EXCLUSIVE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What a client knows of a task.
 #[derive(Clone, Debug)]
 enum Known {
-    /// Accepted, and to be completed; `None` if it tells its attempt.
+    /// Accepted and expected to complete; without a result it returns its attempt.
     Accepted {
         result: Option<&'static str>,
         attempts_max: u32,
@@ -54,13 +54,13 @@ enum Known {
     /// Accepted; it runs until it is stopped.
     Endless,
     Ended(Box<Task>),
-    /// A cancel or a removal is under way, so either is right.
+    /// A cancel or removal is in progress, so either state is right.
     Stopping,
     Cancelled,
     Removed,
 }
 
-/// What is known of a task whose guest was told that its checkpoint is durable.
+/// What is known of a task whose guest saw its checkpoint confirmed.
 const SAVED: Known = Known::Accepted { result: Some("here"), attempts_max: 1 };
 
 /// The folder that a crash left, and what was known by then.
@@ -74,8 +74,8 @@ fn config() -> SchedulerConfig {
     SchedulerConfig { slots: 2, backoff, ..SchedulerConfig::default() }
 }
 
-/// Lives through all that can happen to a task, and notes what was promised as soon as it is.
-async fn story(testbed: &Testbed, ledger: &Ledger) {
+/// Runs through everything that can happen to a task, and records each promise as soon as it is made.
+async fn run_scenario(testbed: &Testbed, ledger: &Ledger) {
     let know = |id, known| ledger.lock().expect("no panic").push((id, known));
     let ended = async |id, state| know(id, Known::Ended(Box::new(testbed.wait_for(id, state).await)));
 
@@ -114,26 +114,26 @@ async fn story(testbed: &Testbed, ledger: &Ledger) {
     testbed.scheduler.drain(std::future::ready(())).await;
 }
 
-/// Lets a host crash at the passage of this number, the first is 0. `None` if it never comes to that.
-fn crash_at(point: &'static str, passage: usize) -> Option<Crash> {
-    let runtime = paused();
+/// Crashes a host at this visit of the fault point, counted from 0. `None` if the scenario never gets there.
+fn crash_at(point: &'static str, visit: usize) -> Option<Crash> {
+    let runtime = paused_runtime();
     runtime.block_on(async {
         let testbed = Testbed::with(config());
         let ledger = Ledger::default();
         let over = Arc::new(Notify::new());
         let left = Arc::<Mutex<Option<Crash>>>::default();
-        let passages = Mutex::new(0);
+        let visits = Mutex::new(0);
         arm({
             let runner = Arc::clone(&testbed.runner);
             let (data, ledger, over, left) =
                 (testbed.folder().to_owned(), Arc::clone(&ledger), Arc::clone(&over), Arc::clone(&left));
             move |reached| {
-                let mut passages = passages.lock().expect("no panic");
+                let mut visits = visits.lock().expect("no panic");
                 if reached != point {
                     return;
                 }
-                *passages += 1;
-                if *passages == passage + 1 {
+                *visits += 1;
+                if *visits == visit + 1 {
                     let mut known = ledger.lock().expect("no panic").clone();
                     let saved = runner.saved.lock().expect("no panic").clone();
                     known.extend(saved.into_iter().map(|id| (id, SAVED)));
@@ -145,7 +145,7 @@ fn crash_at(point: &'static str, passage: usize) -> Option<Crash> {
         tokio::select! {
             biased;
             () = over.notified() => {}
-            () = story(&testbed, &ledger) => {}
+            () = run_scenario(&testbed, &ledger) => {}
         }
         disarm();
         let mut left = left.lock().expect("no panic");
@@ -153,7 +153,7 @@ fn crash_at(point: &'static str, passage: usize) -> Option<Crash> {
     })
 }
 
-fn paused() -> tokio::runtime::Runtime {
+fn paused_runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime")
 }
 
@@ -166,7 +166,7 @@ fn copy(data: &Path) -> TempDir {
     copy
 }
 
-/// Opens what a crash left, and holds it to everything that was promised before.
+/// Opens what a crash left, and checks every earlier promise.
 async fn check(data: TempDir, known: &[(TaskId, Known)]) {
     let testbed = Testbed::on(Arc::new(data), Arc::new(TokioClock::new()), config());
     let mut latest = std::collections::BTreeMap::new();
@@ -187,7 +187,7 @@ async fn check(data: TempDir, known: &[(TaskId, Known)]) {
                 assert!(testbed.scheduler.remove(id).await.expect("a store").is_some());
             }
             Known::Ended(task) => {
-                assert_eq!(testbed.task(id).await, **task, "what was seen to have ended stays as it is");
+                assert_eq!(testbed.task(id).await, **task, "a finished task never changes");
                 over.insert(id);
             }
             Known::Stopping => {
@@ -205,26 +205,26 @@ async fn check(data: TempDir, known: &[(TaskId, Known)]) {
     }
     testbed.advance(Duration::from_secs(3)).await;
     let ran = testbed.runner.tasks.lock().expect("no panic").clone();
-    assert!(ran.iter().all(|id| !over.contains(id)), "what is over never runs again");
+    assert!(ran.iter().all(|id| !over.contains(id)), "a finished task never runs again");
 }
 
 #[test]
-fn whatever_was_promised_holds_wherever_the_host_dies() {
-    let _turn = turn();
+fn every_promise_holds_wherever_the_host_dies() {
+    let _exclusive = exclusive();
     for point in POINTS {
-        let mut passages = 0;
-        while let Some((data, known)) = crash_at(point, passages) {
-            println!("{point}, passage {passages}: {} things known", known.len());
-            paused().block_on(check(data, &known));
-            passages += 1;
+        let mut visits = 0;
+        while let Some((data, known)) = crash_at(point, visits) {
+            println!("{point}, passage {visits}: {} promises", known.len());
+            paused_runtime().block_on(check(data, &known));
+            visits += 1;
         }
-        assert!(passages > 0, "the story never passes '{point}'");
+        assert!(visits > 0, "the scenario never visits '{point}'");
     }
 }
 
 #[test]
-fn a_host_that_dies_while_it_recovers_has_counted_nothing_or_all() {
-    let _turn = turn();
+fn a_crash_during_recovery_counts_all_crashes_or_none() {
+    let _exclusive = exclusive();
     for (point, crashes) in [("recovered, not committed", 1), ("recovery committed, nothing serves", 1)] {
         let (data, known) = crash_at("claim stored, nothing runs", 0).expect("a claim");
         let (id, _) = known[0].clone();
@@ -238,7 +238,7 @@ fn a_host_that_dies_while_it_recovers_has_counted_nothing_or_all() {
         drop(Store::open(StoreConfig::new(data.path()), now()).expect("opened"));
         disarm();
         let data = left.lock().expect("no panic").take().expect("reached");
-        paused().block_on(async {
+        paused_runtime().block_on(async {
             let testbed = Testbed::on(Arc::new(data), Arc::new(TokioClock::new()), config());
             let task = testbed.wait_for(id, TaskState::Completed).await;
             assert_eq!((task.attempt, task.host_crashes), (2, crashes), "{point}");
@@ -247,19 +247,19 @@ fn a_host_that_dies_while_it_recovers_has_counted_nothing_or_all() {
 }
 
 #[test]
-fn a_task_whose_claim_kills_each_host_is_given_up_and_never_runs() {
-    let _turn = turn();
+fn a_task_whose_claim_crashes_every_host_fails_and_never_runs() {
+    let _exclusive = exclusive();
     let (mut data, known) = crash_at("claim stored, nothing runs", 0).expect("a claim");
     let (id, _) = known[0].clone();
     for _ in 1..HOST_CRASHES_MAX {
-        data = paused().block_on(async {
+        data = paused_runtime().block_on(async {
             let left = Arc::new(Mutex::new(None));
             let over = Arc::new(Notify::new());
             let (taken, folder, told) = (Arc::clone(&left), data.path().to_owned(), Arc::clone(&over));
             arm(move |reached| {
                 if reached == "claim stored, nothing runs" {
                     let copied = taken.lock().expect("no panic").replace(copy(&folder));
-                    // The poll claims nothing a second time, so the first copy is the only one.
+                    // The poll claims nothing a second time, so there is only one copy.
                     assert!(copied.is_none());
                     disarm();
                     told.notify_one();
@@ -271,7 +271,7 @@ fn a_task_whose_claim_kills_each_host_is_given_up_and_never_runs() {
             left.lock().expect("no panic").take().expect("copied")
         });
     }
-    paused().block_on(async {
+    paused_runtime().block_on(async {
         let testbed = Testbed::on(Arc::new(data), Arc::new(TokioClock::new()), config());
         let task = testbed.wait_for(id, TaskState::Failed).await;
         assert_eq!(task.host_crashes, HOST_CRASHES_MAX);
@@ -281,10 +281,10 @@ fn a_task_whose_claim_kills_each_host_is_given_up_and_never_runs() {
     });
 }
 
-/// A run that is just about to store its result, and a cancel at that very moment.
+/// A run that is about to store its result when a cancel arrives.
 #[test]
-fn a_result_that_comes_after_the_cancel_is_refused() {
-    let _turn = turn();
+fn a_result_after_a_cancel_is_discarded() {
+    let _exclusive = exclusive();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(3)
         .enable_all()
@@ -299,7 +299,7 @@ fn a_result_that_comes_after_the_cancel_is_refused() {
         arm(move |reached| match reached {
             "guest done, not stored" => {
                 arrived.send(()).expect("the test listens");
-                wait.lock().expect("no panic").recv().expect("the test speaks");
+                wait.lock().expect("no panic").recv().expect("the test sends");
             }
             "cancel stored, guest alive" => leave.send(()).expect("the run listens"),
             _ => {}
@@ -322,10 +322,10 @@ fn a_result_that_comes_after_the_cancel_is_refused() {
     });
 }
 
-/// More readers than there are connections wait for a commit that has not come to its end, and others read.
+/// More readers than connections wait for a commit in progress, and other reads still work.
 #[test]
-fn reads_that_need_no_commit_wait_for_none() {
-    let _turn = turn();
+fn plain_reads_wait_for_no_commit() {
+    let _exclusive = exclusive();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(3)
         .enable_all()
@@ -342,7 +342,7 @@ fn reads_that_need_no_commit_wait_for_none() {
         arm(move |reached| {
             if reached == "committed, nobody answered" {
                 arrived.send(()).expect("the test listens");
-                wait.lock().expect("no panic").recv().expect("the test speaks");
+                wait.lock().expect("no panic").recv().expect("the test sends");
             }
         });
         let writing = tokio::spawn({
@@ -355,12 +355,12 @@ fn reads_that_need_no_commit_wait_for_none() {
             let store = store.clone();
             following.spawn(async move { store.get_settled(stored).await });
         }
-        // Each reads before it waits, so that once the pool serves them no more, they all wait.
+        // Each one reads before it waits, so once the pool is exhausted all of them wait.
         for _ in 0..100 {
             let read = tokio::time::timeout(Duration::from_secs(60), store.get(stored));
             assert!(read.await.expect("nothing to wait for").expect("readable").is_some());
         }
-        assert!(following.try_join_next().is_none(), "events are not out yet");
+        assert!(following.try_join_next().is_none(), "the events are not published yet");
         assert!(!writing.is_finished());
         disarm();
         leave.send(()).expect("the writer listens");
@@ -376,26 +376,26 @@ fn now() -> wasmill_model::Timestamp {
     wasmill_model::Clock::now(&SystemClock)
 }
 
-/// The seconds for which a schedule goes on before its host dies at the latest.
+/// How many seconds of a schedule a host runs before it crashes at the latest.
 const SCHEDULED_SECONDS: u64 = 3;
 
-/// Lets a host with a schedule, which is due every second, crash at the passage of this number.
-fn crash_with_schedule(point: &'static str, passage: usize) -> Option<TempDir> {
-    paused().block_on(async {
+/// Crashes a host with a schedule that is due every second, at this visit of the fault point.
+fn crash_with_schedule(point: &'static str, visit: usize) -> Option<TempDir> {
+    paused_runtime().block_on(async {
         let testbed = Testbed::with(config());
         let left = Arc::<Mutex<Option<TempDir>>>::default();
-        let passages = Mutex::new(0);
+        let visits = Mutex::new(0);
         let (taken, data) = (Arc::clone(&left), testbed.folder().to_owned());
         arm(move |reached| {
-            let mut passages = passages.lock().expect("no panic");
+            let mut visits = visits.lock().expect("no panic");
             if reached == point {
-                if *passages == passage {
+                if *visits == visit {
                     *taken.lock().expect("no panic") = Some(copy(&data));
                 }
-                *passages += 1;
+                *visits += 1;
             }
         });
-        keep_schedule(&testbed).await;
+        run_schedule(&testbed).await;
         testbed.advance(Duration::from_secs(SCHEDULED_SECONDS)).await;
         while testbed
             .store
@@ -412,8 +412,8 @@ fn crash_with_schedule(point: &'static str, passage: usize) -> Option<TempDir> {
     })
 }
 
-/// Makes the schedule, unless it is there, and starts what is due of it.
-async fn keep_schedule(testbed: &Testbed) {
+/// Creates the schedule if it does not exist, and runs it.
+async fn run_schedule(testbed: &Testbed) {
     let new = NewSchedule {
         name: "often".parse().expect("valid"),
         from_manifest: false,
@@ -434,15 +434,15 @@ async fn keep_schedule(testbed: &Testbed) {
 }
 
 #[test]
-fn a_run_of_a_schedule_is_neither_lost_nor_doubled_wherever_the_host_dies() {
-    let _turn = turn();
+fn a_scheduled_run_is_neither_lost_nor_duplicated_wherever_the_host_dies() {
+    let _exclusive = exclusive();
     for point in ["all written, not committed", "committed, nobody answered"] {
-        let mut passage = 0;
-        while let Some(data) = crash_with_schedule(point, passage) {
-            paused().block_on(async {
-                // Its clock begins anew, where the first one began.
+        let mut visit = 0;
+        while let Some(data) = crash_with_schedule(point, visit) {
+            paused_runtime().block_on(async {
+                // Its clock starts anew where the first one started.
                 let testbed = Testbed::on(Arc::new(data), Arc::new(TokioClock::new()), config());
-                keep_schedule(&testbed).await;
+                run_schedule(&testbed).await;
                 testbed.advance(Duration::from_millis(1_000 * SCHEDULED_SECONDS + 2_500)).await;
                 // Until nothing is due, though hardly any time passes.
                 while !testbed.store.due_schedules(testbed.clock.now(), 1).await.expect("read").0.is_empty() {
@@ -462,17 +462,17 @@ fn a_run_of_a_schedule_is_neither_lost_nor_doubled_wherever_the_host_dies() {
                 assert_eq!(
                     (tasks, often.runs),
                     (SCHEDULED_SECONDS + 2, SCHEDULED_SECONDS + 2),
-                    "{point}, {passage}"
+                    "{point}, {visit}"
                 );
                 assert_eq!(often.skipped, 0);
             });
-            passage += 1;
+            visit += 1;
         }
-        assert!(passage >= 3, "the schedule passes '{point}' {passage} times");
+        assert!(visit >= 3, "the schedule visits '{point}' {visit} times");
     }
 }
 
-/// Where a host stands still until the test lets it go on.
+/// A point where a host blocks until the test opens it.
 struct Gate {
     arrived: tokio::sync::mpsc::UnboundedReceiver<()>,
     leave: mpsc::Sender<()>,
@@ -483,7 +483,7 @@ impl Gate {
         let (arrived, arrival) = tokio::sync::mpsc::unbounded_channel();
         let (leave, left) = mpsc::channel();
         let pass = move || {
-            // A test that has failed listens no more.
+            // A failed test no longer listens.
             let _ = arrived.send(());
             let _ = left.recv();
         };
@@ -499,22 +499,25 @@ impl Gate {
     }
 }
 
-/// Waits until something is so, on a clock that runs.
-async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+/// Waits for a condition on a running clock.
+async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let until = tokio::time::Instant::now() + Duration::from_secs(60);
-    while !is_so() {
+    while !condition() {
         assert!(tokio::time::Instant::now() < until, "never: {what}");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 
-fn threads() -> tokio::runtime::Runtime {
+fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().expect("a runtime")
 }
 
-/// A host on a clock that runs, whose runner does what the tasks say. Guests have threads of their own: what is
-/// woken by one that stands still must not wait for it.
-fn host(dir: &TempDir, guests: &tokio::runtime::Runtime) -> (Store, Arc<testbed::ScriptedRunner>, Scheduler) {
+/// A host on a running clock with the scripted runner. Guests have their own threads: a task woken by a blocked guest
+/// must not wait for it.
+fn start_host(
+    dir: &TempDir,
+    guests: &tokio::runtime::Runtime,
+) -> (Store, Arc<testbed::ScriptedRunner>, Scheduler) {
     let (store, _) = Store::open(StoreConfig::new(dir.path()), now()).expect("a store");
     let runner = Arc::new(testbed::ScriptedRunner::default());
     let scheduler = Scheduler::new(
@@ -543,12 +546,12 @@ fn started(runner: &testbed::ScriptedRunner) -> usize {
     runner.started.load(std::sync::atomic::Ordering::SeqCst)
 }
 
-/// The earlier run gives its slot back when the later one is under way already.
+/// The earlier run releases its slot while the later one already runs.
 #[test]
-fn a_run_that_ends_leaves_a_later_run_of_its_task_in_reach() {
-    let _turn = turn();
-    let guests = threads();
-    threads().block_on(async {
+fn a_run_that_ends_keeps_a_later_run_of_its_task_registered() {
+    let _exclusive = exclusive();
+    let guests = runtime();
+    runtime().block_on(async {
         let dir = tempfile::tempdir().expect("a folder");
         let (mut stored, pass) = Gate::new();
         let once = Mutex::new(Some(pass));
@@ -559,17 +562,17 @@ fn a_run_that_ends_leaves_a_later_run_of_its_task_in_reach() {
                 pass();
             }
         });
-        let (store, runner, scheduler) = host(&dir, &guests);
+        let (store, runner, scheduler) = start_host(&dir, &guests);
         let id = submit(&store, &scheduler, "evict-then-stay").await;
         stored.reached().await;
         eventually("it runs again", || started(&runner) == 2).await;
         let other = submit(&store, &scheduler, "forever").await;
         stored.open();
-        // There are two slots: this one is that of the earlier run.
+        // There are two slots: this task gets the one of the earlier run.
         eventually("the other one runs", || started(&runner) == 3).await;
         assert_eq!(scheduler.slots().used, 2);
         scheduler.remove(id).await.expect("a store");
-        assert_eq!((running(&runner), scheduler.slots().used), (1, 1), "of the task nothing runs");
+        assert_eq!((running(&runner), scheduler.slots().used), (1, 1), "no run of the task is left");
         scheduler.cancel(other).await.expect("a store");
         disarm();
         let drained = scheduler.drain(std::future::ready(())).await;
@@ -578,12 +581,12 @@ fn a_run_that_ends_leaves_a_later_run_of_its_task_in_reach() {
     });
 }
 
-/// A cancel finds the earlier run, while the later one is claimed and not started.
+/// A cancel finds the earlier run while the later one is claimed but not started.
 #[test]
-fn a_cancel_waits_for_a_later_run_of_its_task_that_was_claimed_before() {
-    let _turn = turn();
-    let guests = threads();
-    threads().block_on(async {
+fn a_cancel_waits_for_a_later_run_that_was_already_claimed() {
+    let _exclusive = exclusive();
+    let guests = runtime();
+    runtime().block_on(async {
         let dir = tempfile::tempdir().expect("a folder");
         let (mut stored, pass_stored) = Gate::new();
         let (mut claimed, pass_claimed) = Gate::new();
@@ -607,7 +610,7 @@ fn a_cancel_waits_for_a_later_run_of_its_task_that_was_claimed_before() {
             "cancel stored, guest alive" => (pass_cancelled.lock().expect("no panic"))(),
             _ => {}
         });
-        let (store, runner, scheduler) = host(&dir, &guests);
+        let (store, runner, scheduler) = start_host(&dir, &guests);
         let id = submit(&store, &scheduler, "evict-then-stay").await;
         stored.reached().await;
         claimed.reached().await;
@@ -618,11 +621,11 @@ fn a_cancel_waits_for_a_later_run_of_its_task_that_was_claimed_before() {
         cancelled.reached().await;
         cancelled.open();
         stored.open();
-        eventually("the earlier run is over", || scheduler.slots().used == 0).await;
+        eventually("the earlier run has ended", || scheduler.slots().used == 0).await;
         claimed.open();
         cancel.await.expect("no panic").expect("a store");
         disarm();
-        // Whatever was claimed has started by the end of this.
+        // Every claimed task has started when this returns.
         let drained = scheduler.drain(std::future::pending()).await;
         assert_eq!((running(&runner), drained.ended), (0, 0));
         let task = store.get(id).await.expect("a store").expect("kept");

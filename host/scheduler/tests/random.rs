@@ -1,4 +1,4 @@
-//! Random submits, cancels, graces, removals and restarts against a plain model of what must come of them.
+//! Random submits, cancels, grace periods, removals and restarts, checked against a plain model.
 #![allow(missing_docs, reason = "a test binary")]
 
 mod testbed;
@@ -16,12 +16,12 @@ const SLOTS: usize = 3;
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// A script, a group or none, and whether a failure is tried again at once.
+    /// A script, a group or none, and whether failures are retried at once.
     Submit(&'static str, Option<&'static str>, bool),
     Pause(bool),
     Rate(usize),
     Cancel(usize),
-    /// With a grace of so many seconds; and whether the task is removed.
+    /// With a grace period in seconds, and whether the task is removed.
     StopWithin(usize, u64, bool),
     Remove(usize),
     Pass(u64),
@@ -52,7 +52,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What a task must be in the end, as far as the steps decide it.
+/// How a task must end, as far as the steps decide it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fate {
     Ends(&'static str),
@@ -62,7 +62,7 @@ enum Fate {
 
 fn may_end_as(script: &str, crashes: u32) -> Vec<TaskState> {
     match script {
-        // It may have been running at each crash; three of them end it.
+        // It may have been running at each crash; three crashes end it.
         _ if crashes >= 3 => vec![TaskState::Completed, TaskState::Failed, TaskState::Running],
         "fail" => vec![TaskState::Failed],
         "forever" | "evict-then-stay" => vec![TaskState::Running],
@@ -74,13 +74,13 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_task_meets_its_fate(steps in prop::collection::vec(step(), 1..40)) {
+    fn every_task_ends_as_the_model_predicts(steps in prop::collection::vec(step(), 1..40)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build()?;
-        runtime.block_on(play(steps));
+        runtime.block_on(run_steps(steps));
     }
 }
 
-async fn play(steps: Vec<Step>) {
+async fn run_steps(steps: Vec<Step>) {
     let mut testbed = Testbed::new(SLOTS);
     let mut fates: BTreeMap<TaskId, Fate> = BTreeMap::new();
     let mut ids = Vec::new();
@@ -103,14 +103,14 @@ async fn play(steps: Vec<Step>) {
             Step::Cancel(n) => {
                 let Some(id) = ids.get(n) else { continue };
                 match testbed.scheduler.cancel(*id).await.expect("a store") {
-                    // One that is to be removed stays so.
+                    // A pending removal wins over a cancel.
                     Cancelled::Cancelled { .. } if fates[id] == Fate::Removed => {}
                     Cancelled::Cancelled { .. } => {
                         fates.insert(*id, Fate::Cancelled);
                     }
                     Cancelled::AlreadyFinal(_) => assert_ne!(fates[id], Fate::Removed),
                     Cancelled::NotFound => assert_eq!(fates[id], Fate::Removed),
-                    Cancelled::Stopping { .. } => panic!("nothing runs any more when this is answered"),
+                    Cancelled::Stopping { .. } => panic!("the task has stopped by the time this returns"),
                 }
             }
             Step::StopWithin(n, grace, removes) => {
@@ -123,7 +123,7 @@ async fn play(steps: Vec<Step>) {
                         scheduler.cancel_within(id, grace).await.map(drop)
                     }
                 });
-                // Until the wish is stored; a task that had ended before is removed, but not cancelled.
+                // Until the request is stored; a task that finished before is removed but not cancelled.
                 let has_ended = |fates: &BTreeMap<_, _>| fates[&id] == Fate::Removed;
                 loop {
                     testbed.advance(Duration::from_millis(20)).await;
@@ -154,7 +154,7 @@ async fn play(steps: Vec<Step>) {
             }
             Step::Pause(pause) => {
                 testbed.scheduler.pause(None, pause).await.expect("a store");
-                // What was claimed before starts a moment later.
+                // Tasks claimed before the pause start a moment later.
                 testbed.advance(Duration::from_millis(20)).await;
                 paused = pause;
             }
@@ -178,12 +178,12 @@ async fn play(steps: Vec<Step>) {
         assert!(testbed.runner.max_running.load(Ordering::SeqCst) <= SLOTS);
     }
     testbed.scheduler.pause(None, false).await.expect("a store");
-    settle(&testbed, &fates, crashes).await;
+    check_fates(&testbed, &fates, crashes).await;
 }
 
-/// Takes tasks that would hold their slots for ever out of the way, then checks every fate.
-async fn settle(testbed: &Testbed, fates: &BTreeMap<TaskId, Fate>, crashes: u32) {
-    // The longest grace.
+/// Removes tasks that would hold their slots for ever, then checks how every task ended.
+async fn check_fates(testbed: &Testbed, fates: &BTreeMap<TaskId, Fate>, crashes: u32) {
+    // The longest grace period.
     testbed.advance(Duration::from_secs(9)).await;
     let endless = |fate: &Fate| matches!(fate, Fate::Ends("forever" | "evict-then-stay"));
     for id in fates.iter().filter(|(_, fate)| endless(fate)).map(|(id, _)| *id) {

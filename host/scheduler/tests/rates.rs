@@ -1,4 +1,4 @@
-//! The rate of a plugin holds over restarts and crashes of the host.
+//! The rate of a plugin holds across restarts and crashes of the host.
 #![allow(missing_docs, reason = "a test binary")]
 
 mod testbed;
@@ -10,7 +10,7 @@ use testbed::Testbed;
 use wasmill_model::TaskState;
 
 #[tokio::test(start_paused = true)]
-async fn what_an_earlier_host_started_counts_against_the_rate() {
+async fn starts_of_an_earlier_host_count_against_the_rate() {
     let mut testbed = Testbed::new(50);
     testbed.runner.rate.store(2, Ordering::SeqCst);
     let mut ids = Vec::new();
@@ -20,7 +20,7 @@ async fn what_an_earlier_host_started_counts_against_the_rate() {
     let mut starts = Vec::new();
     for id in ids {
         starts.push(testbed.wait_for(id, TaskState::Completed).await.started_at.expect("it ran"));
-        // A crash or a stop in order, after each of them.
+        // A crash or a clean stop after each of them.
         testbed = if starts.len() % 2 == 0 { testbed.crash().await } else { testbed.restart().await };
         testbed.runner.rate.store(2, Ordering::SeqCst);
         testbed.scheduler.wake();

@@ -1,4 +1,4 @@
-//! What the scheduler promises, with a scripted runner and paused time.
+//! The guarantees of the scheduler, with a scripted runner and paused time.
 #![allow(missing_docs, reason = "a test binary")]
 
 mod testbed;
@@ -29,7 +29,7 @@ async fn a_task_runs_and_its_result_is_stored() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_start_end_and_cancel_is_counted_with_its_time() {
+async fn every_start_end_and_cancel_is_counted_and_timed() {
     let testbed = Testbed::new(1);
     let first = testbed.submit("sleep 5").await;
     testbed.wait_for(first, TaskState::Running).await;
@@ -58,7 +58,7 @@ async fn every_start_end_and_cancel_is_counted_with_its_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_suspended_task_holds_no_slot_and_goes_on_as_the_same_attempt() {
+async fn a_suspended_task_holds_no_slot_and_resumes_as_the_same_attempt() {
     let testbed = Testbed::new(1);
     let suspended = testbed.submit("suspend 3").await;
     while testbed.task(suspended).await.suspensions == 0 {
@@ -69,13 +69,16 @@ async fn a_suspended_task_holds_no_slot_and_goes_on_as_the_same_attempt() {
     assert_eq!(
         testbed.task(suspended).await.state,
         TaskState::Waiting,
-        "the other one had the slot meanwhile"
+        "the other task got the slot meanwhile"
     );
     let task = testbed.wait_for(suspended, TaskState::Completed).await;
     assert_eq!(task.result.as_deref(), Some("suspended 3 times, attempt 1"));
     assert_eq!((task.attempt, task.suspensions), (1, 3));
     let took = task.duration(testbed.clock.now());
-    assert!((3_000..3_500).contains(&took.as_millis()), "each time until it was due, not later: {took:?}");
+    assert!(
+        (3_000..3_500).contains(&took.as_millis()),
+        "each suspension lasts until its time, no longer: {took:?}"
+    );
     testbed.wait_until_idle().await;
     let ended = &testbed.scheduler.stats().plugins[&testbed::plugin()].ended;
     assert_eq!(ended.iter().collect::<Vec<_>>(), [(&"completed", &2), (&"suspended", &3)]);
@@ -133,17 +136,17 @@ async fn tasks_wait_while_there_is_no_memory_for_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_that_gives_way_is_put_back_with_its_attempt_and_checkpoint() {
+async fn an_evicted_run_is_requeued_with_its_attempt_and_checkpoint() {
     let testbed = Testbed::with(SchedulerConfig { slots: 1, poll: DAY, ..SchedulerConfig::default() });
     let id = testbed.submit("evict").await;
     let task = testbed.wait_for(id, TaskState::Completed).await;
-    assert_eq!((task.attempt, task.result.as_deref()), (1, Some("there was room")));
+    assert_eq!((task.attempt, task.result.as_deref()), (1, Some("memory was free")));
     assert_eq!(task.failure, None);
     assert_eq!(testbed.runner.started.load(Ordering::SeqCst), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_task_waits_between_attempts_as_its_own_backoff_says() {
+async fn a_task_waits_between_attempts_by_its_own_backoff() {
     let testbed = Testbed::new(1);
     let backoff = Backoff::of(Some(1_000 * Duration::from_secs(1)), Some(1.0), None, None).unwrap();
     let id = testbed.submit_new(|task| (task.attempts_max, task.backoff) = (2, Some(backoff)), "fail").await;
@@ -154,12 +157,12 @@ async fn a_task_waits_between_attempts_as_its_own_backoff_says() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_claim_takes_no_more_than_its_most() {
+async fn one_claim_takes_no_more_than_claim_max() {
     let config = SchedulerConfig { slots: 10, claim_max: 2, ..SchedulerConfig::default() };
     let testbed = Testbed::with(config);
     let mut ids = Vec::new();
     for _ in 0..9 {
-        ids.push(testbed.submit_without_hint("ok", 1, DAY).await);
+        ids.push(testbed.submit_without_wakeup("ok", 1, DAY).await);
     }
     testbed.scheduler.wake();
     for id in ids {
@@ -168,14 +171,14 @@ async fn one_claim_takes_no_more_than_its_most() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lost_hint_costs_one_poll() {
+async fn a_lost_wakeup_costs_one_poll() {
     let testbed = Testbed::new(1);
-    let id = testbed.submit_without_hint("ok", 1, DAY).await;
+    let id = testbed.submit_without_wakeup("ok", 1, DAY).await;
     testbed.wait_for(id, TaskState::Completed).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failed_attempt_is_tried_again_after_its_backoff() {
+async fn a_failed_attempt_is_retried_after_its_backoff() {
     let testbed = Testbed::new(1);
     let id = testbed.submit_with("fail-until 3", 3, DAY).await;
     let task = testbed.wait_for(id, TaskState::Completed).await;
@@ -196,7 +199,7 @@ async fn a_failure_without_attempts_left_is_final() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_that_outlasts_its_timeout_is_stopped() {
+async fn an_attempt_that_exceeds_its_timeout_is_stopped() {
     let testbed = Testbed::new(2);
     let asleep = testbed.submit_with("forever", 1, Duration::from_secs(60)).await;
     let task = testbed.wait_for(asleep, TaskState::Failed).await;
@@ -215,7 +218,7 @@ async fn an_endless_loop_is_stopped_at_its_timeout() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_below_a_run_fails_the_task_and_frees_its_slot() {
+async fn a_panic_in_the_runner_fails_the_task_and_frees_its_slot() {
     let testbed = Testbed::new(1);
     let id = testbed.submit("panic").await;
     assert_eq!(testbed.wait_for(id, TaskState::Failed).await.failure.unwrap().cause, Cause::HostFault);
@@ -224,7 +227,7 @@ async fn a_panic_below_a_run_fails_the_task_and_frees_its_slot() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_removed_task_is_gone_and_its_slot_free() {
+async fn a_removed_task_is_gone_and_its_slot_is_free() {
     let testbed = Testbed::new(1);
     let running = testbed.submit("forever").await;
     let waiting = testbed.submit("forever").await;
@@ -250,7 +253,7 @@ async fn a_spinning_task_is_cancelled_and_kept_as_history() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cancel_is_carried_out_though_the_caller_went_away() {
+async fn a_cancel_completes_after_its_caller_is_gone() {
     let testbed = Testbed::new(1);
     let id = testbed.submit("forever").await;
     testbed.wait_for(id, TaskState::Running).await;
@@ -264,7 +267,7 @@ async fn a_cancel_is_carried_out_though_the_caller_went_away() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_cancels_of_one_task_all_wait_for_its_end() {
+async fn concurrent_cancels_of_one_task_all_wait_for_its_end() {
     let testbed = Testbed::new(1);
     let id = testbed.submit("forever").await;
     testbed.wait_for(id, TaskState::Running).await;
@@ -310,7 +313,7 @@ async fn a_drain_lets_runs_end_and_starts_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drained_run_is_put_back_with_its_attempt_and_checkpoint() {
+async fn an_interrupted_run_is_requeued_with_its_attempt_and_checkpoint() {
     let testbed = Testbed::new(1);
     let id = testbed.submit("save here").await;
     while testbed.runner.started.load(Ordering::SeqCst) == 0 {
@@ -339,7 +342,7 @@ async fn a_crash_of_the_host_loses_nothing_and_counts_the_attempt() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_task_that_saw_three_hosts_die_is_given_up() {
+async fn a_task_that_crashed_three_hosts_fails() {
     let mut testbed = Testbed::new(1);
     let poison = testbed.submit("forever").await;
     for _ in 0..3 {
@@ -351,12 +354,12 @@ async fn a_task_that_saw_three_hosts_die_is_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_tasks_are_cancelled_and_none_of_them_runs_on() {
+async fn many_tasks_are_cancelled_and_none_keeps_running() {
     let testbed = Testbed::new(1_200);
     let mut ids = Vec::new();
     for script in ["forever", "spin", "forever"] {
         for _ in 0..500 {
-            ids.push(testbed.submit_without_hint(script, 1, Duration::from_secs(600)).await);
+            ids.push(testbed.submit_without_wakeup(script, 1, Duration::from_secs(600)).await);
         }
     }
     testbed.scheduler.wake();
@@ -369,7 +372,7 @@ async fn many_tasks_are_cancelled_and_none_of_them_runs_on() {
     let filter =
         Filter { created_before: Some(testbed.clock.now() + Duration::from_secs(30)), ..Filter::default() };
     assert_eq!(testbed.scheduler.cancel_many(filter.clone(), Duration::ZERO).await, Ok(1_500));
-    assert!(testbed.used() <= 1, "only the one that was spared may have started: {}", testbed.used());
+    assert!(testbed.used() <= 1, "only the spared task may have started: {}", testbed.used());
     assert!(testbed.runner.running.load(Ordering::SeqCst) <= 1);
     for id in ids {
         assert_eq!(testbed.task(id).await.state, TaskState::Cancelled);
@@ -383,7 +386,7 @@ fn later() -> NewTask {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ended_tasks_are_forgotten_by_age() {
+async fn finished_tasks_are_pruned_by_age() {
     let testbed = Testbed::new(2);
     let retention = Retention { keep_for: Some(Duration::from_secs(100)), keep_max: None };
     tokio::spawn(retention.run(testbed.store.clone(), Arc::clone(&testbed.clock)));
@@ -401,7 +404,7 @@ async fn ended_tasks_are_forgotten_by_age() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ended_tasks_are_forgotten_by_count() {
+async fn finished_tasks_are_pruned_by_count() {
     let testbed = Testbed::new(2);
     let retention = Retention { keep_for: None, keep_max: Some(3) };
     tokio::spawn(retention.run(testbed.store.clone(), Arc::clone(&testbed.clock)));
@@ -412,41 +415,41 @@ async fn ended_tasks_are_forgotten_by_count() {
         ids.push(id);
     }
     testbed.advance(Duration::from_secs(20)).await;
-    for (place, id) in ids.into_iter().enumerate() {
-        assert_eq!(testbed.store.get(id).await.expect("read").is_some(), place >= 2, "{place}");
+    for (index, id) in ids.into_iter().enumerate() {
+        assert_eq!(testbed.store.get(id).await.expect("read").is_some(), index >= 2, "{index}");
     }
 }
 
-/// A clock that goes with tokio's until it is told to leap.
-struct Leaping(testbed::TokioClock, AtomicI64);
+/// A clock that follows tokio's until it is told to jump.
+struct JumpingClock(testbed::TokioClock, AtomicI64);
 
-impl Clock for Leaping {
+impl Clock for JumpingClock {
     fn now(&self) -> Timestamp {
         self.0.now() + TimeDelta::seconds(self.1.load(Ordering::SeqCst))
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_leap_of_the_clock_does_not_cost_the_history() {
+async fn a_clock_jump_does_not_delete_the_history() {
     let testbed = Testbed::new(2);
-    let clock = Arc::new(Leaping(testbed::TokioClock::new(), AtomicI64::new(0)));
+    let clock = Arc::new(JumpingClock(testbed::TokioClock::new(), AtomicI64::new(0)));
     let retention = Retention { keep_for: Some(Duration::from_secs(100)), keep_max: None };
     tokio::spawn(retention.run(testbed.store.clone(), Arc::clone(&clock) as Arc<dyn Clock>));
     let id = testbed.submit("ok").await;
     testbed.wait_for(id, TaskState::Completed).await;
     testbed.advance(Duration::from_secs(15)).await;
-    // For 8 s it is a year later, long enough for no look or one.
+    // For 8 s it is a year later, long enough for one prune interval at most.
     clock.1.store(31_536_000, Ordering::SeqCst);
     testbed.advance(Duration::from_secs(8)).await;
     clock.1.store(0, Ordering::SeqCst);
     testbed.advance(Duration::from_secs(30)).await;
     assert!(testbed.store.get(id).await.expect("read").is_some());
     testbed.advance(Duration::from_secs(60)).await;
-    assert_eq!(testbed.store.get(id).await, Ok(None), "its time has come all the same");
+    assert_eq!(testbed.store.get(id).await, Ok(None), "its age limit still applies");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_guest_that_saves_in_a_loop_waits_for_its_turn() {
+async fn a_guest_that_saves_in_a_loop_is_slowed_down() {
     let testbed = Testbed::new(2);
     let often = testbed.submit("save-often 101 1").await;
     let took = testbed.wait_for(often, TaskState::Completed).await;
@@ -459,17 +462,17 @@ async fn a_guest_that_saves_in_a_loop_waits_for_its_turn() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_two_drains_the_shorter_grace_counts_and_both_end() {
+async fn of_two_drains_the_shorter_grace_counts_and_both_finish() {
     let testbed = Testbed::new(1);
     let id = testbed.submit("forever").await;
     testbed.wait_for(id, TaskState::Running).await;
     assert!(testbed.scheduler.start_drain(DAY));
-    assert!(!testbed.scheduler.start_drain(Duration::ZERO), "the first has begun it");
+    assert!(!testbed.scheduler.start_drain(Duration::ZERO), "the first call started the drain");
     let scheduler = testbed.scheduler.clone();
     scheduler.drain(std::future::ready(())).await;
     let task = testbed.task(id).await;
-    assert_eq!((task.state, task.attempt), (TaskState::Waiting, 0), "put back when the second drain returns");
-    // A third finds nothing to do, whatever its grace.
+    assert_eq!((task.state, task.attempt), (TaskState::Waiting, 0), "requeued when the second drain returns");
+    // A third drain has nothing to do, whatever its grace period.
     scheduler.drain(std::future::pending()).await;
     let refused = testbed.submit("ok").await;
     testbed.advance(Duration::from_secs(5)).await;
@@ -477,7 +480,7 @@ async fn of_two_drains_the_shorter_grace_counts_and_both_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drained_host_can_be_killed_and_burns_nothing() {
+async fn a_drained_host_can_be_killed_without_using_up_attempts() {
     let testbed = Testbed::new(1);
     let id = testbed.submit("forever").await;
     testbed.wait_for(id, TaskState::Running).await;
@@ -490,7 +493,7 @@ async fn a_drained_host_can_be_killed_and_burns_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_task_that_is_put_off_starts_at_its_time() {
+async fn a_scheduled_task_starts_at_its_time() {
     let testbed = Testbed::with(SchedulerConfig { slots: 1, poll: DAY, ..SchedulerConfig::default() });
     let at = testbed.clock.now() + Duration::from_secs(30);
     let id = testbed.submit_new(|task| task.run_at = Some(at), "ok").await;
@@ -503,24 +506,24 @@ async fn a_task_that_is_put_off_starts_at_its_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_task_of_a_low_priority_comes_through_a_stream_of_higher_ones() {
+async fn a_low_priority_task_starts_within_a_stream_of_higher_ones() {
     let testbed = Testbed::new(1);
     let first = testbed.submit("sleep 10").await;
     testbed.wait_for(first, TaskState::Running).await;
     let low = testbed.submit_new(|task| task.priority = Priority::of(-1).unwrap(), "ok").await;
-    // Each is longer than the pause between two of them: the line only grows.
+    // Each runs longer than the pause between two submits, so the queue only grows.
     for _ in 0..20 {
         testbed.submit_new(|task| task.priority = Priority::of(1).unwrap(), "sleep 10").await;
         testbed.advance(Duration::from_secs(8)).await;
     }
     let task = testbed.wait_for(low, TaskState::Completed).await;
     let waited = task.started_at.unwrap() - task.created_at;
-    assert!((100..=180).contains(&waited.num_seconds()), "two steps are two minutes, not {waited}");
+    assert!((100..=180).contains(&waited.num_seconds()), "two priority steps are two minutes, not {waited}");
     assert!(testbed.store.counts().await.unwrap().waiting > 0, "others wait behind it");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_paused_is_not_started_and_goes_on_when_it_is_resumed() {
+async fn paused_tasks_start_when_resumed() {
     let testbed = Testbed::with(SchedulerConfig { slots: 2, poll: DAY, ..SchedulerConfig::default() });
     for plugin in [None, Some(testbed::plugin())] {
         let running = testbed.submit("sleep 5").await;
@@ -550,7 +553,7 @@ async fn a_pause_outlives_the_host() {
     assert!(testbed.scheduler.is_paused());
     testbed.scheduler.pause(None, false).await.unwrap();
     testbed.advance(Duration::from_secs(5)).await;
-    assert_eq!(testbed.task(id).await.state, TaskState::Waiting, "the plugin is paused by itself");
+    assert_eq!(testbed.task(id).await.state, TaskState::Waiting, "the plugin is paused on its own");
     let testbed = testbed.restart().await;
     testbed.advance(Duration::from_secs(5)).await;
     assert!(!testbed.scheduler.is_paused());
@@ -576,11 +579,11 @@ async fn no_more_tasks_of_a_plugin_start_in_a_second_than_its_rate() {
         assert!(span >= TimeDelta::milliseconds(999), "four within {span}");
     }
     let all = starts[9] - starts[0];
-    assert!(all < TimeDelta::milliseconds(3_500), "and as soon as they may: {all}");
+    assert!(all < TimeDelta::milliseconds(3_500), "starts are not delayed further: {all}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_plugin_says_which_failures_are_attempted_again() {
+async fn a_plugin_decides_which_failures_are_retried() {
     let testbed = Testbed::new(1);
     *testbed.runner.retry_on.lock().unwrap() = RetryOn::of(["timeout"]).unwrap();
     let id = testbed.submit_with("fail", 3, DAY).await;
@@ -597,7 +600,7 @@ fn after(on: &[TaskId], hand_over: bool) -> impl FnOnce(&mut NewTask) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_task_that_waited_for_others_starts_as_soon_as_they_have_ended() {
+async fn a_dependent_starts_as_soon_as_its_dependencies_finish() {
     let testbed = Testbed::with(SchedulerConfig { slots: 10, poll: DAY, ..SchedulerConfig::default() });
     let first = testbed.submit("sleep 5").await;
     let other = testbed.submit("forever").await;
@@ -605,14 +608,14 @@ async fn a_task_that_waited_for_others_starts_as_soon_as_they_have_ended() {
     let last = testbed.submit_new(after(&[first, other], true), "handed").await;
     testbed.wait_for(first, TaskState::Completed).await;
     assert_eq!(testbed.task(last).await.state, TaskState::Waiting);
-    // The poll is a day away, and nobody wakes the dispatcher for a cancel.
+    // The poll is a day away, and the cancel sends no wake-up.
     testbed.scheduler.cancel(other).await.expect("cancelled");
     let task = testbed.wait_for(last, TaskState::Completed).await;
     assert_eq!(task.result.as_deref(), Some("slept 5, cancelled"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_that_cannot_be_handed_its_results_fails_for_good() {
+async fn a_run_without_its_dependency_results_fails_permanently() {
     let testbed = Testbed::with(SchedulerConfig { slots: 10, poll: DAY, ..SchedulerConfig::default() });
     let first = testbed.submit("ok").await;
     let other = testbed.submit("forever").await;

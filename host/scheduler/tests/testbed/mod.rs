@@ -1,8 +1,8 @@
-//! A scheduler on a real store, with a runner that does what the input of each task says.
+//! A scheduler on a real store, with a runner that follows the script in each task's input.
 //!
-//! Time is paused and passes only in [`Testbed::advance`]. Left to itself, tokio would leap to the next timer
-//! whenever all tasks wait for the thread of the store.
-#![allow(dead_code, missing_docs, unreachable_pub, reason = "each test binary uses its own part of this")]
+//! Time is paused and advances only in [`Testbed::advance`]. Otherwise tokio would jump to the next timer whenever all
+//! tasks wait for the store's thread.
+#![allow(dead_code, missing_docs, unreachable_pub, reason = "each test binary uses a part of this")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,18 +20,18 @@ use wasmill_store::{Store, StoreConfig};
 /// The digest of the plugin.
 pub const DIGEST: &str = "d1";
 
-/// The plugin of every task here.
+/// The plugin of all tasks by default.
 pub fn plugin() -> PluginName {
     "scripted".parse().expect("valid")
 }
 
-/// A task that is attempted once and has all the time it wants.
+/// A task with one attempt and a long timeout.
 pub fn new_task(id: TaskId, script: &str, created_at: Timestamp) -> NewTask {
     let day = Duration::from_secs(86_400);
     NewTask { id, input: Some(script.to_owned()), ..NewTask::new(plugin(), created_at, day) }
 }
 
-/// Wall-clock time that goes with tokio's, which tests pause.
+/// Wall-clock time that follows tokio's paused time.
 pub struct TokioClock {
     epoch: Timestamp,
     start: Instant,
@@ -49,30 +49,30 @@ impl Clock for TokioClock {
     }
 }
 
-/// Runs nothing but the words in a task's input.
+/// Runs the script in a task's input.
 ///
-/// `ok`, `fail`, `bad-input`, `panic`, `forever`, `spin`, `sleep SECONDS`, `fail-until ATTEMPT`,
-/// `evict` (the first time, for want of memory), `evict-then-stay` (then runs for ever), `save TEXT` (then sleeps for ever),
-/// `save-often COUNT BYTES`, `restore` and `handed`.
+/// `ok`, `fail`, `bad-input`, `panic`, `forever`, `spin`, `sleep SECONDS`, `fail-until ATTEMPT`, `suspend TIMES`,
+/// `evict` (the first time), `evict-then-stay` (then runs for ever), `save TEXT` (then sleeps for ever), `save-often
+/// COUNT BYTES` and `handed`.
 #[derive(Default)]
 pub struct ScriptedRunner {
     pub running: Arc<AtomicUsize>,
     pub max_running: AtomicUsize,
     pub started: AtomicUsize,
-    /// The tasks whose runs were made, in their order.
+    /// The tasks in the order in which their runs were created.
     pub tasks: std::sync::Mutex<Vec<TaskId>>,
-    /// The tasks whose checkpoint was durable by the word of the host.
+    /// The tasks whose checkpoint was confirmed as durable.
     pub saved: Arc<std::sync::Mutex<Vec<TaskId>>>,
     pub unavailable: std::sync::atomic::AtomicBool,
-    /// How many may run at the same time; 0 for as many as there are slots.
+    /// Maximum concurrent runs; 0 for no limit but the slots.
     pub concurrency: AtomicUsize,
-    /// How many may start in a second; 0 for any number.
+    /// Maximum starts per second; 0 for no limit.
     pub rate: AtomicUsize,
-    /// Which failures are attempted again.
+    /// Which failures are retried.
     pub retry_on: std::sync::Mutex<RetryOn>,
-    /// How many may run in the memory there is; 0 for as many as there are slots.
+    /// Maximum runs that fit into memory; 0 for no limit but the slots.
     pub memory_slots: AtomicUsize,
-    /// Further plugins that do the same.
+    /// Further plugins with the same behaviour.
     pub others: std::sync::Mutex<Vec<PluginName>>,
 }
 
@@ -136,7 +136,7 @@ impl Runner for ScriptedRunner {
     }
 }
 
-/// Suspends until it was suspended as often as it should be, for a second each time.
+/// Suspends for a second each, as often as the script says.
 async fn run_suspend_step(run: &Run) -> Result<RunStep, Failure> {
     run.host.pin(&Pinned { digest: DIGEST.into(), log_bytes: 1 << 10 });
     let times: u8 = run.input.as_deref().unwrap_or_default()[8..].parse().expect("a count");
@@ -155,9 +155,9 @@ async fn run_script(run: Run, saved: &std::sync::Mutex<Vec<TaskId>>) -> Result<S
     let (verb, rest) = script.split_once(' ').unwrap_or((&script, ""));
     match verb {
         "ok" => Ok("ok".to_owned()),
-        "fail" => Err(Failure::new(Cause::Io, "as told")),
-        "bad-input" => Err(Failure::new(Cause::InvalidInput, "as told")),
-        "panic" => panic!("as told"),
+        "fail" => Err(Failure::new(Cause::Io, "scripted")),
+        "bad-input" => Err(Failure::new(Cause::InvalidInput, "scripted")),
+        "panic" => panic!("scripted"),
         "forever" => std::future::pending().await,
         "spin" => loop {
             tokio::task::yield_now().await;
@@ -176,17 +176,17 @@ async fn run_script(run: Run, saved: &std::sync::Mutex<Vec<TaskId>>) -> Result<S
         }
         "evict" => {
             if run.host.restore().await.expect("readable").is_some() {
-                return Ok("there was room".to_owned());
+                return Ok("memory was free".to_owned());
             }
             run.host.save(rest.into()).await.expect("saved");
             run.host.evicted();
-            Err(Failure::new(Cause::HostFault, "no room"))
+            Err(Failure::new(Cause::HostFault, "out of memory"))
         }
         "evict-then-stay" => {
             if run.host.restore().await.expect("readable").is_none() {
                 run.host.save(Vec::new()).await.expect("saved");
                 run.host.evicted();
-                return Err(Failure::new(Cause::HostFault, "no room"));
+                return Err(Failure::new(Cause::HostFault, "out of memory"));
             }
             std::future::pending().await
         }
@@ -215,7 +215,7 @@ async fn run_script(run: Run, saved: &std::sync::Mutex<Vec<TaskId>>) -> Result<S
     }
 }
 
-/// Keeps paused time from leaping: tokio leaves it alone while a blocking task runs.
+/// Keeps paused time from jumping: tokio never auto-advances while a blocking task runs.
 struct PauseGuard {
     _release: std::sync::mpsc::Sender<()>,
 }
@@ -234,7 +234,7 @@ pub async fn run(scheduler: Scheduler) {
     scheduler.run().await;
 }
 
-/// How far time moves between two looks.
+/// How far time advances between two checks.
 const STEP: Duration = Duration::from_millis(20);
 
 pub struct Testbed {
@@ -257,7 +257,7 @@ impl Testbed {
         Self::on(dir, Arc::new(TokioClock::new()), config)
     }
 
-    /// Opens a host on a folder, which may be what another left behind.
+    /// Starts a host on a folder, possibly one that another host left behind.
     pub fn on(dir: Arc<TempDir>, clock: Arc<dyn Clock>, config: SchedulerConfig) -> Self {
         let (store, _) = Store::open(StoreConfig::new(dir.path()), clock.now()).expect("a store");
         let runner = Arc::new(ScriptedRunner::default());
@@ -272,7 +272,7 @@ impl Testbed {
         Self { _pause_guard: PauseGuard::new(), store, scheduler, runner, clock, dir, config }
     }
 
-    /// Ends the host as a crash would: nothing is drained, the store just goes away.
+    /// Ends the host like a crash: without a drain, the store just goes away.
     pub async fn crash(self) -> Self {
         self.store.close().await;
         let (dir, clock, config) = (Arc::clone(&self.dir), Arc::clone(&self.clock), self.config.clone());
@@ -280,7 +280,7 @@ impl Testbed {
         Self::on(dir, clock, config)
     }
 
-    /// Ends the host in order, without patience.
+    /// Ends the host with a drain without grace period.
     pub async fn restart(self) -> Self {
         self.scheduler.drain(std::future::ready(())).await;
         self.crash().await
@@ -291,17 +291,17 @@ impl Testbed {
     }
 
     pub async fn submit_with(&self, script: &str, attempts_max: u32, timeout: Duration) -> TaskId {
-        let id = self.submit_without_hint(script, attempts_max, timeout).await;
+        let id = self.submit_without_wakeup(script, attempts_max, timeout).await;
         self.scheduler.wake();
         id
     }
 
-    pub async fn submit_without_hint(&self, script: &str, attempts_max: u32, timeout: Duration) -> TaskId {
+    pub async fn submit_without_wakeup(&self, script: &str, attempts_max: u32, timeout: Duration) -> TaskId {
         let change = |task: &mut NewTask| (task.attempts_max, task.timeout) = (attempts_max, timeout);
         self.submit_new(change, script).await
     }
 
-    /// Submits a task that was changed in some way, without a hint.
+    /// Submits a modified task without a wake-up.
     pub async fn submit_new(&self, change: impl FnOnce(&mut NewTask), script: &str) -> TaskId {
         let id = TaskId::new();
         let mut task = new_task(id, script, self.clock.now());
@@ -314,7 +314,7 @@ impl Testbed {
         self.store.get(id).await.expect("readable").expect("there")
     }
 
-    /// Lets time pass, and the store keep up with it.
+    /// Advances time and lets the store keep up.
     pub async fn advance(&self, time: Duration) {
         let until = Instant::now() + time;
         while Instant::now() < until {
@@ -325,7 +325,7 @@ impl Testbed {
         }
     }
 
-    /// Returns the folder of the data.
+    /// Returns the data folder.
     pub fn folder(&self) -> &std::path::Path {
         self.dir.path()
     }
@@ -343,7 +343,7 @@ impl Testbed {
         panic!("{:?} did not become {state}", self.task(id).await);
     }
 
-    /// Waits until an attempt has failed and the task waits for the next.
+    /// Waits until an attempt has failed and the task waits for a retry.
     pub async fn wait_for_failure(&self, id: TaskId) -> Task {
         for _ in 0..10_000 {
             let task = self.task(id).await;
@@ -355,7 +355,7 @@ impl Testbed {
         panic!("{:?} did not fail", self.task(id).await);
     }
 
-    /// Waits until no slot is taken: a slot comes back a moment after its outcome is stored.
+    /// Waits until all slots are free: a slot is released a moment after its outcome is stored.
     pub async fn wait_until_idle(&self) {
         for _ in 0..10_000 {
             if self.used() == 0 && self.runner.running.load(Ordering::SeqCst) == 0 {
