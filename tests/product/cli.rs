@@ -26,7 +26,9 @@ fn help_teaches_the_first_steps() {
 
 #[test]
 fn a_setting_that_cannot_work_is_refused_with_the_reason() {
-    assert!(error(&wasmill(&["serve", "--slots", "0"])).contains("slots must be at least 1"));
+    assert!(
+        error(&wasmill(&["serve", "--slots", "0"])).contains("invalid value for --slots: must be at least 1")
+    );
     assert!(error(&wasmill(&["serve", "--drain", "soon"])).contains("--drain"));
     assert!(error(&wasmill(&["serve", "--config", "missing.toml"])).contains("missing.toml"));
 }
@@ -69,7 +71,7 @@ fn settings_come_from_a_file_and_the_environment() {
         }
         error(&command.output().expect("a run"))
     };
-    assert!(run(None).contains("slots must be at least 1"), "the file is read");
+    assert!(run(None).contains("invalid value for --slots: must be at least 1"), "the file is read");
     // With that mended by the environment, the next thing in its way is the port of the file, which
     // only root may listen on; as root it would serve, so the environment names a bad value instead.
     assert!(run(Some("none")).contains("WASMILL_SLOTS") || run(Some("none")).contains("--slots"));

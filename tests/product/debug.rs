@@ -183,7 +183,7 @@ fn the_debug_port_stays_on_loopback_unless_it_is_let_out() {
     let refused = serve.args(["serve", "--debug-listen", "0.0.0.0:0"]).current_dir(folder.path()).output();
     let refused = refused.expect("a run");
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(!refused.status.success() && said.contains("is no address of loopback"), "{said}");
+    assert!(!refused.status.success() && said.contains("is not a loopback address"), "{said}");
     let server = Server::start(&["--debug-listen", "0.0.0.0:0", "--debug-remote"]);
     assert!(debug_address(&server).is_some_and(|address| address.ip().is_unspecified()), "{}", server.log());
 }

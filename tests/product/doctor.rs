@@ -92,7 +92,7 @@ fn what_is_in_the_way_fails_with_its_cost_and_how_to_mend_it() {
         (["--slots", "4000000000"], "slots", "4000000000 are asked for"),
         (["--memory-total", "7TiB"], "memory", "7.0 TiB of it"),
         (["--http-roots", "missing.pem"], "engine", "missing.pem"),
-        (["--slots", "0"], "settings", "slots must be at least 1"),
+        (["--slots", "0"], "settings", "invalid value for --slots: must be at least 1"),
     ] {
         let usual = [["--slots", "5"], ["--listen", "127.0.0.1:0"]];
         let usual = usual.into_iter().filter(|usual| usual[0] != args[0]).flatten();

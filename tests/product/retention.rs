@@ -64,7 +64,7 @@ async fn a_webhook_that_is_pending_outlives_the_bound_on_ended_tasks() {
 
 #[tokio::test]
 async fn one_that_was_given_up_is_tried_as_often_as_at_first_when_asked_for_once_more() {
-    let server = Server::start(&[&SOON[..], &["--webhook-tries", "3"]].concat());
+    let server = Server::start(&[&SOON[..], &["--webhook-attempts", "3"]].concat());
     let client = server.client();
     let asked = AtomicUsize::new(0);
     let receiver = Fake::start(move |_| {

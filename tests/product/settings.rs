@@ -115,7 +115,7 @@ fn a_log_level_that_is_none_is_refused_by_its_name() {
     let folder = folder();
     std::fs::write(folder.path().join("wasmill.toml"), "log = \"warning\"").expect("written");
     let said = run(&folder, &[], &["serve"]);
-    assert!(said.code == 1 && said.err.contains("'warning' is no log level"), "{said:?}");
+    assert!(said.code == 1 && said.err.contains("'warning' is not a log level"), "{said:?}");
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn a_settings_file_that_leads_nowhere_is_an_error_and_a_byte_order_mark_is_none(
     }
     std::fs::write(folder.path().join("not-mounted.toml"), "\u{feff}slots = 0").expect("written");
     let said = run(&folder, &[], &["serve"]);
-    assert!(said.err.contains("slots must be at least 1"), "{said:?}");
+    assert!(said.err.contains("invalid value for --slots: must be at least 1"), "{said:?}");
 }
 
 /// A server that was started with variables and flags of its own.

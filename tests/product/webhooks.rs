@@ -230,7 +230,7 @@ async fn a_receiver_that_fails_in_any_way_is_told_again_until_it_knows() {
 
 #[tokio::test]
 async fn a_receiver_is_given_up_in_the_end_and_told_once_more_if_asked() {
-    let server = Server::start(&[&SOON[..], &["--webhook-tries", "3"]].concat());
+    let server = Server::start(&[&SOON[..], &["--webhook-attempts", "3"]].concat());
     let client = server.client();
     let receiver = receiver_that(|nth| (nth < 3).then_some(Reply::Bytes(FAILED)));
     let id = client.submit(&task(&json!(receiver.url()))).await;

@@ -1,4 +1,4 @@
-//! The command line: what can be typed, and what `--help` teaches.
+//! The command line: commands, options and the text of `--help`.
 
 pub(crate) mod run;
 pub(crate) mod schedule;
@@ -19,25 +19,25 @@ use crate::screen::paint::Color;
 use crate::settings::{Listen, Settings};
 
 const EXAMPLES: &str = "\
-Alone:
-  wasmill run hello.wasm --input '\"Ada\"'         one task here and now, no server
-  wasmill run words.wasm --stdin text -- --top 3   a program, with its stdin and arguments
+Without a server:
+  wasmill run hello.wasm --input '\"Ada\"'         run one task in this process
+  wasmill run words.wasm --stdin text -- --top 3   run a program with stdin and arguments
 
-With a server, at --server or WASMILL_SERVER, else at http://127.0.0.1:8080:
-  wasmill serve                                  start one
-  wasmill submit io-stub --wait                  hand it a task, see it move, get the result
-  wasmill watch                                  all tasks, live
-  wasmill cancel ID                              stop one
+With a server (--server or WASMILL_SERVER, default http://127.0.0.1:8080):
+  wasmill serve                                  start a server
+  wasmill submit io-stub --wait                  submit a task, follow it, print its result
+  wasmill watch                                  show all tasks in a live table
+  wasmill cancel ID                              stop a task
 
 Exit codes:
-  0    done; of a task that was run or waited for: it completed
-  1    the task failed, or the command did
-  2    what was asked for makes no sense, or was refused; nothing was changed
+  0    success; if the command ran or waited for a task: it completed
+  1    the task or the command failed
+  2    usage error, or request rejected; nothing was changed
   3    the task was cancelled, or its run was stopped
-  4    the server cannot be reached, or cannot serve just now
-  5    there is no such task, plugin or file
-  6    the state of the task does not allow it: it has ended already, or not yet
-  130  interrupted while it waited for a task, which goes on";
+  4    the server is unreachable or unavailable
+  5    task, plugin or file not found
+  6    wrong task state: already finished, or not finished yet
+  130  interrupted while waiting for a task; the task keeps running";
 
 const RUN_EXAMPLES: &str = "\
 Examples:
@@ -46,23 +46,23 @@ Examples:
   wasmill run words.wasm --stdin text.txt -- --top 3
   wasmill run hello.wasm --input '\"Ada\"' --json | jq .usage
 
-The manifest beside the file applies: its limits, permissions and schema. One attempt is made unless
---max-attempts says more; checkpoints are kept in memory, from one attempt to the next, and are gone with
-the command. Compiled plugins are kept in $XDG_CACHE_HOME/wasmill, or ~/.cache/wasmill.
+The manifest next to the file applies: its limits, permissions and schema. There is one attempt unless
+--max-attempts is greater; checkpoints are kept in memory between attempts and are lost when the command
+exits. Compiled plugins are cached in $XDG_CACHE_HOME/wasmill, or ~/.cache/wasmill.
 
-The log of the guest and its progress go to stderr, the result to stdout. Ctrl-C asks the guest to stop and
-gives it --grace; a second Ctrl-C stops it at once.
+Log and progress of the guest go to stderr, the result to stdout. Ctrl-C asks the guest to stop and waits for
+--grace; a second Ctrl-C kills it at once.
 
-Exit codes: 0 completed, 1 failed, 2 the plugin or the input was refused, 3 stopped, 5 not found.";
+Exit codes: 0 completed, 1 failed, 2 plugin or input rejected, 3 stopped, 5 not found.";
 
 const SUBMIT_EXAMPLES: &str = "\
 Examples:
   wasmill submit                                 the default plugin, io-stub
-  wasmill submit hello --input '\"Ada\"' --wait    log and progress on stderr, the result on stdout
+  wasmill submit hello --input '\"Ada\"' --wait    log and progress on stderr, result on stdout
   wasmill submit fetch --input @urls.json --timeout 5m --max-attempts 3
   id=$(wasmill submit words --stdin text.txt -- --top 3)
 
-The task is on the server's disk before its id is printed.";
+The task is on the server's disk before the command prints its id.";
 
 const CANCEL_EXAMPLES: &str = "\
 Examples:
@@ -70,7 +70,7 @@ Examples:
   wasmill cancel --plugin fetch --state waiting --dry-run
   wasmill list --quiet --state failed | xargs wasmill delete
 
-When a line is printed its task is over: the guest is gone and its slot is free.";
+When a line is printed, the guest of that task is gone and its slot is free.";
 
 const WATCH_KEYS: &str = "\
 Keys:
@@ -80,27 +80,27 @@ Keys:
 
 const SERVE_EXAMPLES: &str = "\
 Examples:
-  wasmill serve                                  listen on 127.0.0.1:8080, keep tasks in ./data
-  wasmill serve --slots 50 --drain 1m            at most 50 tasks at once, a minute to end
+  wasmill serve                                  listen on 127.0.0.1:8080, store tasks in ./data
+  wasmill serve --slots 50 --drain 1m            run at most 50 tasks at once, drain for a minute
   WASMILL_LISTEN=0.0.0.0:8080 wasmill serve      listen on every interface
 
 Then, from another terminal:
-  curl -X POST localhost:8080/task               start the default task, which takes 3 to 5 minutes
+  curl -X POST localhost:8080/task               submit the default task, which takes 3 to 5 minutes
   curl localhost:8080/task                       list all tasks
-  curl localhost:8080/task/ID/status             see how one is doing
-  curl -X DELETE localhost:8080/task/ID          stop it and forget it
-  wasmill backup tasks.db                        copy the database, while the server runs
-  wasmill doctor                                 say what is wrong here, and how to mend it
+  curl localhost:8080/task/ID/status             get the status of a task
+  curl -X DELETE localhost:8080/task/ID          stop and delete a task
+  wasmill backup tasks.db                        copy the database while the server runs
+  wasmill doctor                                 diagnose this machine and suggest fixes
 
-Every option can also be set in the environment as shown, or in wasmill.toml, where its name has '_' for
-'-'. A flag beats the environment, which beats the file, which beats the default. An empty variable counts
-as unset; an unknown one that begins with WASMILL_ is an error.";
+Every option can also be set by the environment variable shown, or in wasmill.toml with '_' in place of
+'-'. Precedence: flag, environment, file, default. An empty variable counts as unset; an unknown variable
+that begins with WASMILL_ is an error.";
 
-/// Runs WebAssembly plugins as tasks behind a REST API: submit, watch, cancel, and lose nothing.
+/// Run WebAssembly plugins as durable tasks behind a REST API
 #[derive(Debug, Parser)]
 #[command(name = "wasmill", version, max_term_width = 110, after_help = EXAMPLES)]
 pub(crate) struct Cli {
-    /// When colours are used.
+    /// When to use colors
     #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t, help_heading = "Output")]
     pub(crate) color: Color,
 
@@ -110,86 +110,85 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Serves the REST API and runs tasks until it is told to stop.
+    /// Serve the REST API and run tasks until stopped
     #[command(after_help = SERVE_EXAMPLES)]
     Serve(Box<ServeArgs>),
-    /// Runs one task here and now, without a server.
+    /// Run one task in this process, without a server
     #[command(after_help = RUN_EXAMPLES)]
     Run(Box<RunArgs>),
-    /// Hands a task to a server.
+    /// Submit a task
     #[command(after_help = SUBMIT_EXAMPLES)]
     Submit(Box<SubmitArgs>),
-    /// Lists the tasks of a server, newest first.
+    /// List tasks, newest first
     List(ListTasksArgs),
-    /// Says where a task stands.
+    /// Show the status of a task
     Status(StatusArgs),
-    /// Prints the result of a task; exits with 6 if it has not ended, with 1 or 3 if there will be none.
+    /// Print the result of a task; exit with 6 if it is not finished, with 1 or 3 if it did not succeed
     Result(ResultArgs),
-    /// Prints what a task wrote to its stdout and stderr.
+    /// Print the stdout and stderr of a task
     Logs(LogsArgs),
-    /// Stops tasks and keeps their records.
+    /// Cancel tasks and keep their records
     #[command(after_help = CANCEL_EXAMPLES)]
     Cancel(CancelArgs),
-    /// Stops tasks if they wait or run, and forgets them.
+    /// Cancel tasks if they are unfinished, and delete them
     Delete(DeleteArgs),
-    /// Submits a new task with the input of an old one.
+    /// Submit a new task with the input of an old one
     Retry(RetryArgs),
-    /// Shows the tasks of a server in a live table.
+    /// Show tasks in a live table
     #[command(after_help = WATCH_KEYS)]
     Watch(WatchArgs),
-    /// Says how busy a server is.
+    /// Show server statistics
     Stats(StatsArgs),
-    /// Asks a running server whether it takes tasks; exits with 0 if so, else with 1.
+    /// Check whether a server accepts tasks; exit with 0 if it does, else with 1
     Health(HealthArgs),
-    /// Copies the database into a file, also while a server uses it; to restore, put the file into a data
-    /// folder as wasmill.db.
+    /// Back up the database to a file, even while a server uses it. To restore, put the file into a data folder as
+    /// wasmill.db
     Backup(BackupArgs),
-    /// Looks at all that `serve` would meet here: kernel, memory, slots, disk, folders, ports, compiler.
+    /// Diagnose what `serve` needs on this machine: kernel, memory, slots, disk, folders, ports, compiler
     ///
-    /// Takes the settings of `serve`, changes nothing, and says of each thing whether it is ok, works less
-    /// well than it could (warn) or is in the way (fail), what that costs and how to mend it. Exits with 0
-    /// if nothing fails, else with 1.
+    /// Takes the settings of `serve` and changes nothing. Reports each item as ok, degraded (warn) or broken (fail),
+    /// with the effect and the fix. Exits with 0 if nothing fails, else with 1.
     Doctor(Box<DoctorArgs>),
-    /// Lists, sets and runs schedules: tasks that a server starts again and again.
+    /// List, set and run schedules, which submit tasks at set times
     #[command(subcommand)]
     Schedule(ScheduleCommand),
-    /// Lists, checks and begins plugins.
+    /// List, check, create and upload plugins
     #[command(subcommand)]
     Plugin(PluginCommand),
-    /// Prints a script that completes these commands in a shell.
+    /// Print a shell completion script
     ///
     /// For bash: wasmill completions bash > ~/.local/share/bash-completion/completions/wasmill
     Completions {
-        /// The shell.
+        /// The shell
         shell: clap_complete::Shell,
     },
-    /// Compiles one plugin, in a process of its own; only `serve` knows how to ask for it.
+    /// Compile one plugin in a child process; used by `serve` only
     #[command(hide = true)]
     Compile {
-        /// What is to be done, in the words of the server.
+        /// The compile request, encoded by the server
         order: String,
     },
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PluginCommand {
-    /// Lists the plugins of a running server.
+    /// List the plugins of a server
     List(ListArgs),
-    /// Says what `serve` would say of a plugin, without a server; exits with 0 if it would run, else with 1.
+    /// Check a plugin as `serve` would, without a server; exit with 0 if it would run, else with 1
     ///
-    /// The manifest beside the file counts, and so do wasmill.toml and the options of `serve`.
+    /// Applies the manifest next to the file, wasmill.toml and the options of `serve`.
     Check(Box<CheckArgs>),
-    /// Writes a small, complete project for a plugin into a new folder.
+    /// Create a small, complete plugin project in a new folder
     New(NewArgs),
-    /// Adds a plugin to a running server, or replaces one; for servers with --allow-upload.
+    /// Upload a plugin to a server, or replace one; needs --allow-upload there
     Put(PutArgs),
-    /// Takes plugins out of service and deletes their files; for servers with --allow-upload.
+    /// Delete plugins from a server; needs --allow-upload there
     Delete(DeletePluginArgs),
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct ListArgs {
-    /// Prints what the server answers, as JSON.
+    /// Print the server's response as JSON
     #[arg(long)]
     pub(crate) json: bool,
 
@@ -199,7 +198,7 @@ pub(crate) struct ListArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct CheckArgs {
-    /// The plugin, a file whose name ends in .wasm.
+    /// The plugin file, whose name ends in .wasm
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
 
@@ -209,7 +208,7 @@ pub(crate) struct CheckArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct DoctorArgs {
-    /// Prints the report as JSON.
+    /// Print the report as JSON
     #[arg(long)]
     pub(crate) json: bool,
 
@@ -219,26 +218,26 @@ pub(crate) struct DoctorArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct NewArgs {
-    /// The name of the plugin and of the new folder.
+    /// Name of the plugin and of the new folder
     #[arg(value_name = "NAME")]
     pub(crate) name: PluginName,
 
-    /// The language it is written in.
+    /// Programming language
     #[arg(long, value_enum)]
     pub(crate) lang: Language,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct PutArgs {
-    /// The plugin, a WebAssembly file.
+    /// The plugin file, a WebAssembly module or component
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
 
-    /// Its name on the server [default: that of the file without .wasm]
+    /// Name on the server [default: the file name without .wasm]
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<PluginName>,
 
-    /// Prints what the server answers, as JSON.
+    /// Print the server's response as JSON
     #[arg(long)]
     pub(crate) json: bool,
 
@@ -248,7 +247,7 @@ pub(crate) struct PutArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct DeletePluginArgs {
-    /// The plugins, by their names.
+    /// Plugin names
     #[arg(value_name = "NAME", required = true)]
     pub(crate) names: Vec<PluginName>,
 
@@ -256,22 +255,22 @@ pub(crate) struct DeletePluginArgs {
     pub(crate) server: ServerArgs,
 }
 
-/// The languages that there are templates for.
+/// The languages with a project template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Language {
-    /// A component of our world.
+    /// A component of the Wasmill world
     Rust,
-    /// A program for WASI preview 1.
+    /// A program for WASI preview 1
     C,
-    /// A component of our world, with componentize-py.
+    /// A component of the Wasmill world, built with componentize-py
     Python,
-    /// A component of our world, with componentize-qjs.
+    /// A component of the Wasmill world, built with componentize-qjs
     Js,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct ServeArgs {
-    /// A settings file. Without this, ./wasmill.toml is read if it exists.
+    /// Settings file; without this, ./wasmill.toml is read if it exists
     #[arg(long, value_name = "FILE", env = "WASMILL_CONFIG")]
     pub(crate) config: Option<PathBuf>,
 
@@ -281,26 +280,26 @@ pub(crate) struct ServeArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct BackupArgs {
-    /// The file to make.
+    /// The file to create
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
 
-    /// The data folder [default: that of the settings file, else ./data]
+    /// Data folder [default: as in the settings file, else ./data]
     #[arg(long, value_name = "DIR", env = "WASMILL_DATA")]
     pub(crate) data: Option<PathBuf>,
 
-    /// A settings file. Without this, ./wasmill.toml is read if it exists.
+    /// Settings file; without this, ./wasmill.toml is read if it exists
     #[arg(long, value_name = "FILE", env = "WASMILL_CONFIG")]
     pub(crate) config: Option<PathBuf>,
 
-    /// Replaces the file if it exists.
+    /// Replace the file if it exists
     #[arg(long)]
     pub(crate) force: bool,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct HealthArgs {
-    /// The address the server listens on; 0.0.0.0 is asked at 127.0.0.1.
+    /// Address that the server listens on; 0.0.0.0 is checked at 127.0.0.1
     #[arg(long, value_name = "ADDRESS", env = "WASMILL_LISTEN", default_value = "127.0.0.1:8080")]
     pub(crate) listen: Listen,
 }

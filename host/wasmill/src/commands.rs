@@ -36,7 +36,7 @@ use wasmill_model::{IdPrefix, TaskId};
 use crate::client::{Client, PATIENCE};
 use crate::exit::{self, Exit};
 use crate::output::{say, tell};
-use crate::settings::Span;
+use crate::settings::HumanDuration;
 
 /// Writes a path with these parameters as its query.
 fn with_query(path: &str, parameters: &[(&str, String)]) -> String {
@@ -49,7 +49,7 @@ fn with_query(path: &str, parameters: &[(&str, String)]) -> String {
 }
 
 /// Returns how long the answer may take to a request that stops tasks: it comes when their guests are gone.
-fn patience(grace: Option<Span>) -> Duration {
+fn patience(grace: Option<HumanDuration>) -> Duration {
     PATIENCE.saturating_add(grace.map_or(Duration::ZERO, |grace| grace.0))
 }
 
@@ -71,6 +71,6 @@ async fn each(client: &Client, ids: &[IdPrefix], one: impl AsyncFn(TaskId) -> Re
 }
 
 /// Returns the parameter that asks guests to stop and gives them so long, if it was asked for.
-fn grace(grace: Option<Span>) -> Option<(&'static str, String)> {
+fn grace(grace: Option<HumanDuration>) -> Option<(&'static str, String)> {
     grace.map(|grace| ("grace", humantime::format_duration(grace.0).to_string()))
 }

@@ -28,7 +28,7 @@ use crate::input::without_bom;
 use crate::io_stub;
 use crate::output::tell;
 use crate::process::{self, StopSignals};
-use crate::settings::{Config, LogFormat, SLOTS};
+use crate::settings::{Config, LogFormat, SLOTS_DEFAULT};
 use crate::supervisor::Supervisor;
 use crate::telemetry;
 use crate::traces::{self, Exporter};
@@ -270,7 +270,7 @@ fn webhook_config(config: &Config) -> Result<WebhookConfig> {
     Ok(WebhookConfig {
         secrets: webhook_secrets(config)?,
         allowed: config.webhook_allowed.clone(),
-        tries_max: config.webhook_tries,
+        tries_max: config.webhook_attempts,
         backoff: config.webhook_backoff,
         timeout: config.webhook_timeout,
         connector,
@@ -384,7 +384,7 @@ pub(crate) fn memory_total(config: &Config) -> u64 {
 pub(crate) fn slots(config: &Config, limits: Limits) -> Result<u32> {
     let affordable = slot_capacity(limits);
     ensure!(affordable.slots > 0, "this host has no room for a single task: {}", affordable.reason);
-    let wanted = config.slots.unwrap_or(SLOTS);
+    let wanted = config.slots.unwrap_or(SLOTS_DEFAULT);
     if wanted > affordable.slots {
         tracing::warn!("{} slots instead of {wanted}: {}", affordable.slots, affordable.reason);
     }

@@ -24,247 +24,243 @@ pub(crate) use self::log_filter::LogFilter;
 use crate::cli::ServeArgs;
 use crate::input::without_bom;
 
-/// The settings file that is read when none is named.
+/// The settings file that is read unless one is named.
 const DEFAULT_FILE: &str = "wasmill.toml";
 
-/// The slots of a server that names none, where the host affords them.
-pub(crate) const SLOTS: u32 = 1_000;
+/// The default number of slots, if the host affords them.
+pub(crate) const SLOTS_DEFAULT: u32 = 1_000;
 
-/// How long, and how many, tasks that have ended are kept by a server that is told nothing else.
-const KEEP_FOR: Duration = Duration::from_secs(7 * 86_400);
-const KEEP_MAX: u64 = 1_000_000;
+/// How long and how many finished tasks are kept by default.
+const KEEP_FOR_DEFAULT: Duration = Duration::from_secs(7 * 86_400);
+const KEEP_MAX_DEFAULT: u64 = 1_000_000;
 
-/// How the waits between the tries of a webhook grow, and how long one is at most before jitter: with 5 s at
-/// first, eight tries are made within 11 to 17 hours.
+/// How the waits between webhook attempts grow, and the longest one before jitter: from 5 s, eight attempts spread
+/// over 11 to 17 hours.
 const WEBHOOK_WAIT_FACTOR: f64 = 5.0;
 const WEBHOOK_WAIT_MAX: Duration = Duration::from_secs(6 * 3_600);
 
-/// The longest that a receiver may take: it holds one of a few places all that time.
+/// Maximum timeout of a receiver: it occupies one of few connections all that time.
 const WEBHOOK_TIMEOUT_MAX: Duration = Duration::from_secs(120);
 
-/// Looking more often than this would only burn time.
+/// Minimum poll interval: shorter ones only waste CPU time.
 const WATCH_POLL_MIN: Duration = Duration::from_millis(50);
 
-/// Everything that can be set, each unset until someone sets it.
+/// Every setting, unset by default.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Settings {
-    /// The address and port of the REST API, or a port of loopback [default: 127.0.0.1:8080]
+    /// Address and port of the REST API, or a loopback port [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS", env = "WASMILL_LISTEN")]
     pub(crate) listen: Option<Listen>,
 
-    /// The folder that holds the database; made if missing [default: ./data]
+    /// Folder of the database; created if missing [default: ./data]
     #[arg(long, value_name = "DIR", env = "WASMILL_DATA")]
     pub(crate) data: Option<PathBuf>,
 
-    /// The folder whose *.wasm files are plugins [default: ./plugins]
+    /// Folder whose *.wasm files are plugins [default: ./plugins]
     #[arg(long, value_name = "DIR", env = "WASMILL_PLUGINS")]
     pub(crate) plugins: Option<PathBuf>,
 
-    /// Looks at the plugins folder this often instead of being told of changes by the system; for
-    /// network mounts [default: told, and a look every 2s]
+    /// Poll the plugins folder at this interval instead of relying on file events; for network mounts [default:
+    /// events, plus a scan every 2s]
     #[arg(long, value_name = "TIME", env = "WASMILL_WATCH_POLL")]
-    pub(crate) watch_poll: Option<Span>,
+    pub(crate) watch_poll: Option<HumanDuration>,
 
-    /// How many tasks run at the same time [default: 1000, or what the host affords if that is less]
+    /// Maximum number of tasks that run at the same time [default: 1000, or what the host affords if less]
     #[arg(long, value_name = "N", env = "WASMILL_SLOTS")]
     pub(crate) slots: Option<u32>,
 
-    /// How long running tasks may go on after a stop was asked for, before they are put back to
-    /// waiting [default: 10s]
+    /// Grace period for running tasks on shutdown; tasks still running then are requeued [default: 10s]
     #[arg(long, value_name = "TIME", env = "WASMILL_DRAIN")]
-    pub(crate) drain: Option<Span>,
+    pub(crate) drain: Option<HumanDuration>,
 
-    /// How many tasks may wait; further ones are refused with 429 [default: 1000000]
+    /// Maximum number of waiting tasks; further ones are rejected with 429 [default: 1000000]
     #[arg(long, value_name = "N", env = "WASMILL_WAITING_MAX")]
     pub(crate) waiting_max: Option<u64>,
 
-    /// How long tasks that have ended are kept, or `forever` [default: 7days]
+    /// How long finished tasks are kept, or `forever` [default: 7days]
     #[arg(long, value_name = "TIME", env = "WASMILL_KEEP_FOR")]
     pub(crate) keep_for: Option<KeepFor>,
 
-    /// How many tasks that have ended are kept, the newest; 0 for all [default: 1000000]
+    /// How many finished tasks are kept, newest first; 0 for all [default: 1000000]
     #[arg(long, value_name = "N", env = "WASMILL_KEEP_MAX")]
     pub(crate) keep_max: Option<u64>,
 
-    /// The time one attempt of a task may take unless the task says otherwise [default: 10m]
+    /// Timeout of one attempt, unless the task sets one [default: 10m]
     #[arg(long, value_name = "TIME", env = "WASMILL_TIMEOUT")]
-    pub(crate) timeout: Option<Span>,
+    pub(crate) timeout: Option<HumanDuration>,
 
-    /// The longest timeout a task or a manifest may ask for [default: 1day]
+    /// Maximum timeout that a task or a manifest may request [default: 1day]
     #[arg(long, value_name = "TIME", env = "WASMILL_TIMEOUT_MAX")]
-    pub(crate) timeout_max: Option<Span>,
+    pub(crate) timeout_max: Option<HumanDuration>,
 
-    /// The time one attempt of a task may really compute, waiting not counted [default: bounded by its
-    /// timeout alone, or by `cpu_max`]
+    /// CPU time limit of one attempt, waiting not counted [default: no limit but the timeout, or `cpu_max`]
     #[arg(long, value_name = "TIME", env = "WASMILL_CPU")]
-    pub(crate) cpu: Option<Span>,
+    pub(crate) cpu: Option<HumanDuration>,
 
-    /// The most computing time a manifest may ask for [default: no ceiling but the timeout]
+    /// Maximum CPU time that a manifest may request [default: no limit but the timeout]
     #[arg(long, value_name = "TIME", env = "WASMILL_CPU_MAX")]
-    pub(crate) cpu_max: Option<Span>,
+    pub(crate) cpu_max: Option<HumanDuration>,
 
-    /// The memory one task may use, all its memories and tables together [default: 64MiB]
+    /// Memory limit of one task, all its memories and tables together [default: 64MiB]
     #[arg(long, value_name = "SIZE", env = "WASMILL_MEMORY")]
     pub(crate) memory: Option<ByteSize>,
 
-    /// The most memory a manifest may ask for; a plugin that asks for more than `memory` runs outside of
-    /// the pools, more slowly [default: 256MiB, or `memory` if that is more]
+    /// Maximum memory that a manifest may request; a plugin that requests more than `memory` runs outside the pools,
+    /// more slowly [default: 256MiB, or `memory` if greater]
     #[arg(long, value_name = "SIZE", env = "WASMILL_MEMORY_MAX")]
     pub(crate) memory_max: Option<ByteSize>,
 
-    /// The memory all running tasks may use together; further ones wait until there is room [default: three
-    /// quarters of what the machine or its control group has]
+    /// Memory limit of all running tasks together; further tasks wait for free memory [default: three quarters of the
+    /// memory of the machine or its control group]
     #[arg(long, value_name = "SIZE", env = "WASMILL_MEMORY_TOTAL")]
     pub(crate) memory_total: Option<ByteSize>,
 
-    /// The size of the largest result [default: 1MiB]
+    /// Maximum size of a result [default: 1MiB]
     #[arg(long, value_name = "SIZE", env = "WASMILL_OUTPUT")]
     pub(crate) output: Option<ByteSize>,
 
-    /// The largest result a manifest may ask for [default: 16MiB, or `output` if that is more]
+    /// Maximum result size that a manifest may request [default: 16MiB, or `output` if greater]
     #[arg(long, value_name = "SIZE", env = "WASMILL_OUTPUT_MAX")]
     pub(crate) output_max: Option<ByteSize>,
 
-    /// How much of the newest log of each task is kept [default: 16KiB]
+    /// How much log is kept per task, newest lines first [default: 16KiB]
     #[arg(long, value_name = "SIZE", env = "WASMILL_LOG_TAIL")]
     pub(crate) log_tail: Option<ByteSize>,
 
-    /// The most log a manifest may ask to keep [default: 1MiB, or `log_tail` if that is more]
+    /// Maximum log size that a manifest may request [default: 1MiB, or `log_tail` if greater]
     #[arg(long, value_name = "SIZE", env = "WASMILL_LOG_TAIL_MAX")]
     pub(crate) log_tail_max: Option<ByteSize>,
 
-    /// How much one run may write to the folders that its manifest permits; each file, folder or link that it
-    /// makes counts as 4 KiB [default: 1GiB]
+    /// How much one run may write to the folders granted by its manifest; each file, folder or link it creates counts
+    /// as 4 KiB [default: 1GiB]
     #[arg(long, value_name = "SIZE", env = "WASMILL_DISK")]
     pub(crate) disk: Option<ByteSize>,
 
-    /// The most that a manifest may ask for to be written [default: 16GiB, or `disk` if that is more]
+    /// Maximum disk write limit that a manifest may request [default: 16GiB, or `disk` if greater]
     #[arg(long, value_name = "SIZE", env = "WASMILL_DISK_MAX")]
     pub(crate) disk_max: Option<ByteSize>,
 
-    /// How much log all running tasks hold in memory together; once they do, each keeps its newest 2 KiB
-    /// [default: 64MiB]
+    /// Memory limit for the logs of all running tasks; once it is reached, each keeps its newest 2 KiB [default:
+    /// 64MiB]
     #[arg(long, value_name = "SIZE", env = "WASMILL_LOG_TOTAL")]
     pub(crate) log_total: Option<ByteSize>,
 
-    /// How many tasks of one plugin run at the same time; a manifest can ask for fewer [default: as many
-    /// as there are slots]
+    /// Maximum running tasks of one plugin; a manifest may request fewer [default: the number of slots]
     #[arg(long, value_name = "N", env = "WASMILL_CONCURRENCY")]
     pub(crate) concurrency: Option<u32>,
 
-    /// A file of PEM with certificates that outgoing HTTPS trusts besides those of the web
+    /// PEM file with certificates that outgoing HTTPS trusts in addition to the public roots
     #[arg(long, value_name = "FILE", env = "WASMILL_HTTP_ROOTS")]
     pub(crate) http_roots: Option<PathBuf>,
 
-    /// The memory that compiling one plugin may take [default: 4GiB]
+    /// Memory limit for compiling one plugin [default: 4GiB]
     #[arg(long, value_name = "SIZE", env = "WASMILL_COMPILE_MEMORY")]
     pub(crate) compile_memory: Option<ByteSize>,
 
-    /// The time that compiling one plugin may take, on the wall and of computing alike [default: 10m]
+    /// Time limit for compiling one plugin, for wall-clock and CPU time alike [default: 10m]
     #[arg(long, value_name = "TIME", env = "WASMILL_COMPILE_TIMEOUT")]
-    pub(crate) compile_timeout: Option<Span>,
+    pub(crate) compile_timeout: Option<HumanDuration>,
 
-    /// How much compiled code is kept from one start to the next [default: 1GiB]
+    /// Size limit of the cache of compiled plugins [default: 1GiB]
     #[arg(long, value_name = "SIZE", env = "WASMILL_CACHE")]
     pub(crate) cache: Option<ByteSize>,
 
-    /// Lets clients add, replace and delete plugins over the REST API
+    /// Allow clients to add, replace and delete plugins over the REST API
     #[arg(long, value_name = "BOOL", env = "WASMILL_ALLOW_UPLOAD", num_args = 0..=1,
         default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub(crate) allow_upload: Option<bool>,
 
-    /// The size of the largest request body [default: 1MiB]
+    /// Maximum size of a request body [default: 1MiB]
     #[arg(long, value_name = "SIZE", env = "WASMILL_BODY_MAX")]
     pub(crate) body_max: Option<ByteSize>,
 
-    /// The address and port of the debug port: what every task does right now, and CPU profiles. Nobody
-    /// asks for a password there, so it is refused outside of loopback unless --debug-remote is given
-    /// [default: none]
+    /// Address and port of the debug port, which shows what every task is doing, and CPU profiles. It has no
+    /// authentication, so addresses other than loopback are rejected unless --debug-remote is given [default: none]
     #[arg(long, value_name = "ADDRESS", env = "WASMILL_DEBUG_LISTEN")]
     pub(crate) debug_listen: Option<Listen>,
 
-    /// Lets the debug port listen on addresses other than loopback
+    /// Allow the debug port to listen on addresses other than loopback
     #[arg(long, value_name = "BOOL", env = "WASMILL_DEBUG_REMOTE", num_args = 0..=1,
         default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub(crate) debug_remote: Option<bool>,
 
-    /// Names that this server is reached under, with commas between them, such as tasks.example.org; requests for
-    /// other names are refused, but for addresses, names without a dot and localhost [default: none]
+    /// Host names of this server, separated by commas, such as tasks.example.org; requests for other names are
+    /// rejected, except IP addresses, names without a dot and localhost [default: none]
     #[arg(long, value_name = "HOST", env = "WASMILL_PUBLIC_HOST", value_delimiter = ',')]
     pub(crate) public_host: Option<Vec<String>>,
 
-    /// Origins whose web pages may use this server, with commas between them, such as
-    /// https://dashboard.example.org [default: none but its own]
+    /// Origins whose web pages may use this server, separated by commas, such as https://dashboard.example.org
+    /// [default: its own only]
     #[arg(long, value_name = "ORIGIN", env = "WASMILL_ALLOW_ORIGIN", value_delimiter = ',')]
     pub(crate) allow_origin: Option<Vec<String>>,
 
-    /// Addresses or networks of proxies that ask who is there, with commas between them, such as 127.0.0.1;
-    /// what other proxies forward is refused [default: none]
+    /// Addresses or networks of authenticating proxies, separated by commas, such as 127.0.0.1; requests forwarded by
+    /// other proxies are rejected [default: none]
     #[arg(long, value_name = "NETWORK", env = "WASMILL_TRUST_PROXY", value_delimiter = ',')]
     pub(crate) trust_proxy: Option<Vec<String>>,
 
-    /// Where traces are sent: an OpenTelemetry collector, by OTLP over HTTP, such as http://localhost:4318;
-    /// OTEL_EXPORTER_OTLP_ENDPOINT and its like are heeded, too [default: none]
+    /// OpenTelemetry collector to send traces to, by OTLP over HTTP, such as http://localhost:4318;
+    /// OTEL_EXPORTER_OTLP_ENDPOINT and related variables also apply [default: none]
     #[arg(long, value_name = "URL", env = "WASMILL_OTLP_ENDPOINT")]
     pub(crate) otlp_endpoint: Option<String>,
 
-    /// The size of the largest body of many tasks, as for POST /task/batch [default: 16MiB]
+    /// Maximum size of a body with many tasks, as for POST /task/batch [default: 16MiB]
     #[arg(long, value_name = "SIZE", env = "WASMILL_BATCH_BODY_MAX")]
     pub(crate) batch_body_max: Option<ByteSize>,
 
-    /// A file with the secrets that webhooks are signed with, one a line, each whsec_ and base64; or the
-    /// variable WASMILL_WEBHOOK_SECRET holds them [default: webhooks are not signed]
+    /// File with the secrets that sign webhooks, one per line, each whsec_ and base64; the variable
+    /// WASMILL_WEBHOOK_SECRET may hold them instead [default: webhooks are unsigned]
     #[arg(long, value_name = "FILE", env = "WASMILL_WEBHOOK_SECRET_FILE")]
     pub(crate) webhook_secret_file: Option<PathBuf>,
 
-    /// Where webhooks may go besides public addresses: hosts by name, addresses and networks such as
-    /// 10.0.0.0/8, with commas between them [default: nowhere]
+    /// Webhook destinations allowed in addition to public addresses: host names, addresses and networks such as
+    /// 10.0.0.0/8, separated by commas [default: none]
     #[arg(long, value_name = "HOST|NETWORK", env = "WASMILL_WEBHOOK_ALLOW", value_delimiter = ',')]
     pub(crate) webhook_allow: Option<Vec<String>>,
 
-    /// How often a webhook is tried before it is given up [default: 8]
-    #[arg(long, value_name = "N", env = "WASMILL_WEBHOOK_TRIES")]
-    pub(crate) webhook_tries: Option<u32>,
+    /// Maximum delivery attempts per webhook [default: 8]
+    #[arg(long, value_name = "N", env = "WASMILL_WEBHOOK_ATTEMPTS")]
+    pub(crate) webhook_attempts: Option<u32>,
 
-    /// The wait after the first try of a webhook that failed; each further one is five times as long, up to
-    /// 6h, and each is lengthened at random by up to half of itself [default: 5s]
+    /// Wait after the first failed delivery attempt of a webhook; each further wait is five times as long, up to 6h,
+    /// plus up to half of it at random [default: 5s]
     #[arg(long, value_name = "TIME", env = "WASMILL_WEBHOOK_BACKOFF")]
-    pub(crate) webhook_backoff: Option<Span>,
+    pub(crate) webhook_backoff: Option<HumanDuration>,
 
-    /// How long one try of a webhook may take [default: 15s]
+    /// Timeout of one delivery attempt of a webhook [default: 15s]
     #[arg(long, value_name = "TIME", env = "WASMILL_WEBHOOK_TIMEOUT")]
-    pub(crate) webhook_timeout: Option<Span>,
-    /// Puts tasks without a group into the one that a tag of theirs names which begins so, such as "tenant:"
+    pub(crate) webhook_timeout: Option<HumanDuration>,
+    /// Prefix of tags that name the group of a task without one, such as "tenant:"
     #[arg(long, value_name = "PREFIX", env = "WASMILL_GROUP_TAG")]
     pub(crate) group_tag: Option<String>,
 
-    /// What is logged: off, error, warn, info, debug, trace, or a filter by module, such as
-    /// info,wasmill_store=debug [default: info]
+    /// What is logged: off, error, warn, info, debug, trace, or a filter by module, such as info,wasmill_store=debug
+    /// [default: info]
     #[arg(long, value_name = "FILTER", env = "WASMILL_LOG")]
     pub(crate) log: Option<LogFilter>,
 
-    /// How it is logged, to stderr [default: human]
+    /// Format of the log on stderr [default: human]
     #[arg(long, value_name = "FORMAT", env = "WASMILL_LOG_FORMAT")]
     pub(crate) log_format: Option<LogFormat>,
 }
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum LogFormat {
-    /// Lines for people.
+    /// Lines for people
     Human,
-    /// One JSON object a line, for machines.
+    /// One JSON object per line, for machines
     Json,
 }
 
-/// A duration that is written with a unit, such as `10s` or `1h 30m`.
+/// A duration with a unit, such as `10s` or `1h 30m`.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(try_from = "String")]
-pub(crate) struct Span(pub(crate) Duration);
+pub(crate) struct HumanDuration(pub(crate) Duration);
 
-impl FromStr for Span {
+impl FromStr for HumanDuration {
     type Err = InvalidDuration;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -272,7 +268,7 @@ impl FromStr for Span {
     }
 }
 
-impl TryFrom<String> for Span {
+impl TryFrom<String> for HumanDuration {
     type Error = InvalidDuration;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
@@ -280,7 +276,7 @@ impl TryFrom<String> for Span {
     }
 }
 
-/// How long something is kept: a duration, or `forever`, which `0s` means too.
+/// A retention period: a duration, or `forever`, which `0s` also means.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(try_from = "String")]
 pub(crate) struct KeepFor(pub(crate) Option<Duration>);
@@ -292,7 +288,7 @@ impl FromStr for KeepFor {
         if text == "forever" {
             return Ok(Self(None));
         }
-        parse_duration(text).map(|kept| Self((!kept.is_zero()).then_some(kept)))
+        parse_duration(text).map(|period| Self((!period.is_zero()).then_some(period)))
     }
 }
 
@@ -304,35 +300,35 @@ impl TryFrom<String> for KeepFor {
     }
 }
 
-/// The settings in force.
+/// The effective settings.
 #[derive(Debug)]
 pub(crate) struct Config {
-    /// The settings file, or where it would be; it may be missing.
+    /// The settings file, which may be missing.
     pub(crate) file: PathBuf,
     pub(crate) listen: SocketAddr,
     pub(crate) data: PathBuf,
     pub(crate) plugins: PathBuf,
-    /// `None` means that the system tells of changes.
+    /// `None` means that file events report changes.
     pub(crate) watch_poll: Option<Duration>,
-    /// `None` means [`SLOTS`], or fewer where the host affords fewer.
+    /// `None` means [`SLOTS_DEFAULT`], or what the host affords if less.
     pub(crate) slots: Option<u32>,
     pub(crate) drain: Duration,
     pub(crate) waiting_max: u64,
     pub(crate) retention: Retention,
     pub(crate) timeout: Duration,
     pub(crate) timeout_max: Duration,
-    /// `None` means that only the timeout bounds it.
+    /// `None` means that only the timeout limits it.
     pub(crate) cpu: Option<Duration>,
     pub(crate) memory_bytes: u64,
-    /// `None` means three quarters of what there is.
+    /// `None` means three quarters of what the machine has.
     pub(crate) memory_total_bytes: Option<u64>,
     pub(crate) output_bytes: u64,
     pub(crate) log_bytes: u64,
     pub(crate) disk_bytes: u64,
     pub(crate) log_total_bytes: u64,
-    /// The most that manifests may ask for.
+    /// The maximum that manifests may request.
     pub(crate) max_limits: MaxLimits,
-    /// Certificates that outgoing HTTPS trusts besides those of the web.
+    /// Certificates that outgoing HTTPS trusts in addition to the public roots.
     pub(crate) http_roots: Option<PathBuf>,
     pub(crate) compile_memory_bytes: u64,
     pub(crate) compile_timeout: Duration,
@@ -342,64 +338,64 @@ pub(crate) struct Config {
     /// `None` means that there is no debug port.
     pub(crate) debug_listen: Option<SocketAddr>,
     pub(crate) debug_remote: bool,
-    /// Who may come in.
+    /// Which requests are accepted.
     pub(crate) access_policy: AccessPolicy,
-    /// `None` leaves it to the environment whether traces are sent.
+    /// `None` leaves the choice to the environment.
     pub(crate) otlp_endpoint: Option<String>,
     pub(crate) batch_bytes: u64,
-    /// `None` means that the environment holds them, if there are any.
+    /// `None` means that the environment may hold them.
     pub(crate) webhook_secret_file: Option<PathBuf>,
-    /// Where webhooks may go besides public addresses.
+    /// Webhook destinations allowed in addition to public addresses.
     pub(crate) webhook_allowed: Vec<AllowedDestination>,
-    pub(crate) webhook_tries: u32,
+    pub(crate) webhook_attempts: u32,
     pub(crate) webhook_backoff: Backoff,
     pub(crate) webhook_timeout: Duration,
-    /// What tags begin with that name a group.
+    /// Prefix of tags that name a group.
     pub(crate) group_tag: Option<String>,
     pub(crate) log: String,
     pub(crate) log_format: LogFormat,
 }
 
 impl Config {
-    /// Reads the settings file, lays flags and environment over it, and fills in defaults.
+    /// Reads the settings file, overlays environment and flags, and fills in defaults.
     pub(crate) fn load(args: ServeArgs) -> Result<Self> {
         let file = match &args.config {
             Some(path) => read(path)?,
-            // Whatever stands there is read, also a link to nothing: else a file that is not mounted would mean defaults.
+            // A link to nothing is read too, and fails: otherwise a file that is not mounted would mean defaults.
             None => match Path::new(DEFAULT_FILE).symlink_metadata() {
                 Err(error) if error.kind() == ErrorKind::NotFound => Settings::default(),
                 _ => read(Path::new(DEFAULT_FILE))?,
             },
         };
         let path = args.config.unwrap_or_else(|| DEFAULT_FILE.into());
-        Ok(Self { file: path, ..Self::settle(args.settings, file)? })
+        Ok(Self { file: path, ..Self::merge(args.settings, file)? })
     }
 
-    fn settle(flags: Settings, file: Settings) -> Result<Self> {
-        let span = |flag: Option<Span>, file: Option<Span>, default: u64| {
+    fn merge(flags: Settings, file: Settings) -> Result<Self> {
+        let span = |flag: Option<HumanDuration>, file: Option<HumanDuration>, default: u64| {
             flag.or(file).map_or(Duration::from_secs(default), |span| span.0)
         };
         let size = |flag: Option<ByteSize>, file: Option<ByteSize>, default: ByteSize| {
             flag.or(file).unwrap_or(default).as_u64()
         };
-        let keep_for = flags.keep_for.or(file.keep_for).map_or(Some(KEEP_FOR), |kept| kept.0);
-        let keep_max = flags.keep_max.or(file.keep_max).unwrap_or(KEEP_MAX);
+        let keep_for = flags.keep_for.or(file.keep_for).map_or(Some(KEEP_FOR_DEFAULT), |period| period.0);
+        let keep_max = flags.keep_max.or(file.keep_max).unwrap_or(KEEP_MAX_DEFAULT);
         let timeout_max = span(flags.timeout_max, file.timeout_max, 86_400);
         let cpu_max = flags.cpu_max.or(file.cpu_max).map(|span| span.0);
         let memory_bytes = size(flags.memory, file.memory, ByteSize::mib(64));
         let output_bytes = size(flags.output, file.output, ByteSize::mib(1));
         let log_bytes = size(flags.log_tail, file.log_tail, ByteSize::kib(16));
         let disk_bytes = size(flags.disk, file.disk, ByteSize::gib(1));
-        // Whoever raises a default need not raise its ceiling as well.
-        let ceiling =
+        // Raising a default raises its maximum too.
+        let max =
             |flag, file, default: ByteSize, least| size(flag, file, ByteSize(default.as_u64().max(least)));
         let max_limits = MaxLimits {
-            memory_bytes: ceiling(flags.memory_max, file.memory_max, ByteSize::mib(256), memory_bytes),
+            memory_bytes: max(flags.memory_max, file.memory_max, ByteSize::mib(256), memory_bytes),
             timeout: timeout_max,
             cpu: cpu_max,
-            output_bytes: ceiling(flags.output_max, file.output_max, ByteSize::mib(16), output_bytes),
-            log_bytes: ceiling(flags.log_tail_max, file.log_tail_max, ByteSize::mib(1), log_bytes),
-            disk_bytes: ceiling(flags.disk_max, file.disk_max, ByteSize::gib(16), disk_bytes),
+            output_bytes: max(flags.output_max, file.output_max, ByteSize::mib(16), output_bytes),
+            log_bytes: max(flags.log_tail_max, file.log_tail_max, ByteSize::mib(1), log_bytes),
+            disk_bytes: max(flags.disk_max, file.disk_max, ByteSize::gib(16), disk_bytes),
             concurrency: flags.concurrency.or(file.concurrency),
         };
         let config = Self {
@@ -414,7 +410,7 @@ impl Config {
             slots: flags.slots.or(file.slots),
             drain: span(flags.drain, file.drain, 10),
             waiting_max: flags.waiting_max.or(file.waiting_max).unwrap_or(1_000_000),
-            retention: Retention { keep_for, keep_max: Some(keep_max).filter(|most| *most > 0) },
+            retention: Retention { keep_for, keep_max: Some(keep_max).filter(|max| *max > 0) },
             timeout: span(flags.timeout, file.timeout, 600),
             timeout_max,
             cpu: flags.cpu.or(file.cpu).map(|span| span.0).or(cpu_max),
@@ -442,7 +438,7 @@ impl Config {
             batch_bytes: size(flags.batch_body_max, file.batch_body_max, ByteSize::mib(16)),
             webhook_secret_file: flags.webhook_secret_file.or(file.webhook_secret_file),
             webhook_allowed: parse_all("webhook_allow", flags.webhook_allow.or(file.webhook_allow))?,
-            webhook_tries: flags.webhook_tries.or(file.webhook_tries).unwrap_or(8),
+            webhook_attempts: flags.webhook_attempts.or(file.webhook_attempts).unwrap_or(8),
             webhook_backoff: webhook_backoff(span(flags.webhook_backoff, file.webhook_backoff, 5))?,
             webhook_timeout: span(flags.webhook_timeout, file.webhook_timeout, 15),
             group_tag: flags.group_tag.or(file.group_tag).filter(|prefix| !prefix.is_empty()),
@@ -457,7 +453,7 @@ impl Config {
         Ok(config)
     }
 
-    /// Returns what a run may use whose plugin has no manifest.
+    /// Returns the limits of a run whose plugin has no manifest.
     pub(crate) fn limits(&self) -> Limits {
         Limits {
             memory_bytes: self.memory_bytes,
@@ -471,108 +467,114 @@ impl Config {
     }
 
     fn check(&self) -> Result<()> {
-        ensure!(self.slots != Some(0), "slots must be at least 1, or no task would ever run");
-        ensure!(
+        check("slots", self.slots != Some(0), "must be at least 1, or no task would run")?;
+        check(
+            "watch_poll",
             self.watch_poll.is_none_or(|interval| interval >= WATCH_POLL_MIN),
-            "watch_poll must be at least {WATCH_POLL_MIN:?}"
-        );
-        ensure!(self.waiting_max > 0, "waiting_max must be at least 1, or no task would be accepted");
-        ensure!(self.timeout >= Duration::from_millis(1), "timeout must be at least 1ms");
-        ensure!(
-            self.timeout <= self.timeout_max,
-            "timeout ({}) must not be longer than timeout_max ({})",
-            humantime::format_duration(self.timeout),
-            humantime::format_duration(self.timeout_max),
-        );
+            format_args!("must be at least {WATCH_POLL_MIN:?}"),
+        )?;
+        check("waiting_max", self.waiting_max > 0, "must be at least 1, or no task would be accepted")?;
+        check("timeout", self.timeout >= Duration::from_millis(1), "must be at least 1ms")?;
+        check_duration_max("timeout", self.timeout, "timeout_max", self.timeout_max)?;
         if let Some(debug) = self.debug_listen {
-            ensure!(
+            check(
+                "debug_listen",
                 debug.ip().is_loopback() || self.debug_remote,
-                "debug_listen ({debug}) is no address of loopback, and nobody asks for a password there; use \
-                 127.0.0.1:{}, or allow it with debug_remote",
-                debug.port()
-            );
+                format_args!(
+                    "{debug} is not a loopback address and the debug port has no authentication; use 127.0.0.1:{}, \
+                     or allow it with --debug-remote",
+                    debug.port()
+                ),
+            )?;
         }
-        ensure!(
-            (1..=100).contains(&self.webhook_tries),
-            "webhook_tries must be from 1 to 100, or a receiver would never be told"
-        );
-        ensure!(
+        check(
+            "webhook_attempts",
+            (1..=100).contains(&self.webhook_attempts),
+            "must be from 1 to 100, or no webhook would be delivered",
+        )?;
+        check(
+            "webhook_timeout",
             (Duration::from_millis(1)..=WEBHOOK_TIMEOUT_MAX).contains(&self.webhook_timeout),
-            "webhook_timeout must be from 1ms to {WEBHOOK_TIMEOUT_MAX:?}"
-        );
-        within("compile_memory", self.compile_memory_bytes, ByteSize::mib(256), ByteSize::tib(1))?;
-        ensure!(self.compile_timeout >= Duration::from_secs(1), "compile_timeout must be at least 1s");
-        if let (Some(cpu), Some(most)) = (self.cpu, self.max_limits.cpu) {
-            let (cpu_shown, most_shown) = (humantime::format_duration(cpu), humantime::format_duration(most));
-            ensure!(cpu <= most, "cpu ({cpu_shown}) must not be longer than cpu_max ({most_shown})");
+            format_args!("must be from 1ms to {WEBHOOK_TIMEOUT_MAX:?}"),
+        )?;
+        check_size("compile_memory", self.compile_memory_bytes, ByteSize::mib(256), ByteSize::tib(1))?;
+        check("compile_timeout", self.compile_timeout >= Duration::from_secs(1), "must be at least 1s")?;
+        if let (Some(cpu), Some(cpu_max)) = (self.cpu, self.max_limits.cpu) {
+            check_duration_max("cpu", cpu, "cpu_max", cpu_max)?;
         }
-        ensure!(self.cpu.is_none_or(|cpu| cpu >= Duration::from_millis(1)), "cpu must be at least 1ms");
-        within("memory", self.memory_bytes, ByteSize::kib(64), ByteSize::gib(4))?;
+        check("cpu", self.cpu.is_none_or(|cpu| cpu >= Duration::from_millis(1)), "must be at least 1ms")?;
+        check_size("memory", self.memory_bytes, ByteSize::kib(64), ByteSize::gib(4))?;
         if let Some(total) = self.memory_total_bytes {
-            within("memory_total", total, ByteSize::mib(16), ByteSize::tib(8))?;
-            at_most("memory", self.memory_bytes, "memory_total", total)?;
+            check_size("memory_total", total, ByteSize::mib(16), ByteSize::tib(8))?;
+            check_size_max("memory", self.memory_bytes, "memory_total", total)?;
         }
-        within("output", self.output_bytes, ByteSize::b(1), ByteSize::mib(64))?;
-        within("log_tail", self.log_bytes, ByteSize::b(0), ByteSize::mib(16))?;
-        within("log_total", self.log_total_bytes, ByteSize::mib(1), ByteSize::gib(64))?;
+        check_size("output", self.output_bytes, ByteSize::b(1), ByteSize::mib(64))?;
+        check_size("log_tail", self.log_bytes, ByteSize::b(0), ByteSize::mib(16))?;
+        check_size("log_total", self.log_total_bytes, ByteSize::mib(1), ByteSize::gib(64))?;
         let max_limits = &self.max_limits;
-        ensure!(
-            max_limits.concurrency != Some(0),
-            "concurrency must be at least 1, or no task would ever run"
-        );
-        at_most("memory", self.memory_bytes, "memory_max", max_limits.memory_bytes)?;
-        at_most("output", self.output_bytes, "output_max", max_limits.output_bytes)?;
-        at_most("log_tail", self.log_bytes, "log_tail_max", max_limits.log_bytes)?;
-        at_most("disk", self.disk_bytes, "disk_max", max_limits.disk_bytes)?;
-        within("memory_max", max_limits.memory_bytes, ByteSize::kib(64), ByteSize::gib(4))?;
-        within("output_max", max_limits.output_bytes, ByteSize::b(1), ByteSize::mib(64))?;
-        within("log_tail_max", max_limits.log_bytes, ByteSize::b(0), ByteSize::mib(16))?;
-        within("batch_body_max", self.batch_bytes, ByteSize::b(2), ByteSize::mib(256))?;
-        within("body_max", self.body_bytes, ByteSize::b(2), ByteSize::mib(256))
+        check("concurrency", max_limits.concurrency != Some(0), "must be at least 1, or no task would run")?;
+        check_size_max("memory", self.memory_bytes, "memory_max", max_limits.memory_bytes)?;
+        check_size_max("output", self.output_bytes, "output_max", max_limits.output_bytes)?;
+        check_size_max("log_tail", self.log_bytes, "log_tail_max", max_limits.log_bytes)?;
+        check_size_max("disk", self.disk_bytes, "disk_max", max_limits.disk_bytes)?;
+        check_size("memory_max", max_limits.memory_bytes, ByteSize::kib(64), ByteSize::gib(4))?;
+        check_size("output_max", max_limits.output_bytes, ByteSize::b(1), ByteSize::mib(64))?;
+        check_size("log_tail_max", max_limits.log_bytes, ByteSize::b(0), ByteSize::mib(16))?;
+        check_size("batch_body_max", self.batch_bytes, ByteSize::b(2), ByteSize::mib(256))?;
+        check_size("body_max", self.body_bytes, ByteSize::b(2), ByteSize::mib(256))
     }
 }
 
-/// Reads each value of a setting that has several.
+/// Returns how errors name a setting: by its flag, also if the value comes from the environment or the file.
+fn invalid(name: &str) -> String {
+    format!("invalid value for --{}", name.replace('_', "-"))
+}
+
+/// Fails with this reason unless the setting is valid.
+fn check(name: &str, is_valid: bool, reason: impl std::fmt::Display) -> Result<()> {
+    ensure!(is_valid, "{}: {reason}", invalid(name));
+    Ok(())
+}
+
+/// Parses each value of a setting with several values.
 fn parse_all<T>(name: &'static str, given: Option<Vec<String>>) -> Result<Vec<T>>
 where
     T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
 {
     let given = given.unwrap_or_default();
-    given.iter().map(|text| text.parse().context(name)).collect()
+    given.iter().map(|text| text.parse().with_context(|| invalid(name))).collect()
 }
 
-/// Makes the waits between the tries of a webhook from the first of them.
+/// Returns the backoff of webhooks that starts with this wait.
 fn webhook_backoff(first: Duration) -> Result<Backoff> {
-    ensure!(
+    check(
+        "webhook_backoff",
         (Duration::from_millis(1)..=WEBHOOK_WAIT_MAX).contains(&first),
-        "webhook_backoff must be from 1ms to {}",
-        humantime::format_duration(WEBHOOK_WAIT_MAX)
-    );
+        format_args!("must be from 1ms to {}", humantime::format_duration(WEBHOOK_WAIT_MAX)),
+    )?;
     Ok(Backoff { first, factor: WEBHOOK_WAIT_FACTOR, most: WEBHOOK_WAIT_MAX, ..Backoff::default() })
 }
 
-fn at_most(name: &str, bytes: u64, ceiling: &str, most: u64) -> Result<()> {
-    let (given, most_shown) = (ByteSize(bytes).display().iec(), ByteSize(most).display().iec());
-    ensure!(bytes <= most, "{name} ({given}) must not be more than {ceiling} ({most_shown})");
-    Ok(())
+fn check_duration_max(name: &str, given: Duration, max_name: &str, max: Duration) -> Result<()> {
+    let (shown, max_shown) = (humantime::format_duration(given), humantime::format_duration(max));
+    check(name, given <= max, format_args!("{shown} is longer than {max_name} ({max_shown})"))
 }
 
-fn within(name: &str, bytes: u64, least: ByteSize, most: ByteSize) -> Result<()> {
-    let given = ByteSize(bytes).display().iec();
-    ensure!(
-        (least.as_u64()..=most.as_u64()).contains(&bytes),
-        "{name} ({given}) must be from {} to {}",
-        least.display().iec(),
-        most.display().iec(),
-    );
-    Ok(())
+fn check_size_max(name: &str, bytes: u64, max_name: &str, max: u64) -> Result<()> {
+    let (shown, max_shown) = (ByteSize(bytes).display().iec(), ByteSize(max).display().iec());
+    check(name, bytes <= max, format_args!("{shown} is more than {max_name} ({max_shown})"))
+}
+
+fn check_size(name: &str, bytes: u64, min: ByteSize, max: ByteSize) -> Result<()> {
+    let is_valid = (min.as_u64()..=max.as_u64()).contains(&bytes);
+    let (shown, min, max) = (ByteSize(bytes).display().iec(), min.display().iec(), max.display().iec());
+    check(name, is_valid, format_args!("{shown} is out of range; use {min} to {max}"))
 }
 
 fn read(path: &Path) -> Result<Settings> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("failed to read settings file {}", path.display()))?;
-    toml::from_str(without_bom(&text))
-        .with_context(|| format!("failed to understand settings file {}", path.display()))
+    toml::from_str(without_bom(&text)).with_context(|| format!("invalid settings file {}", path.display()))
 }
 
 #[cfg(test)]
@@ -584,16 +586,16 @@ mod tests {
     }
 
     #[test]
-    fn a_flag_beats_the_file_and_the_file_beats_the_default() {
+    fn a_flag_overrides_the_file_and_the_file_overrides_the_default() {
         let flags = Settings { slots: Some(7), ..Settings::default() };
-        let config = Config::settle(flags, file("slots = 5\ndrain = \"1m\"")).expect("valid");
+        let config = Config::merge(flags, file("slots = 5\ndrain = \"1m\"")).expect("valid");
         assert_eq!(config.slots, Some(7));
         assert_eq!(config.drain, Duration::from_secs(60));
         assert_eq!(config.timeout, Duration::from_secs(600));
     }
 
     #[test]
-    fn every_setting_can_stand_in_the_file() {
+    fn every_setting_can_be_set_in_the_file() {
         let all = file(
             r#"
             listen = "0.0.0.0:9000"
@@ -631,7 +633,7 @@ mod tests {
             batch_body_max = "5MiB"
             webhook_secret_file = "/run/secrets/webhook"
             webhook_allow = ["receiver", "10.0.0.0/8"]
-            webhook_tries = 3
+            webhook_attempts = 3
             webhook_backoff = "1s"
             webhook_timeout = "5s"
             group_tag = "tenant:"
@@ -639,10 +641,10 @@ mod tests {
             log_format = "json"
             "#,
         );
-        let config = Config::settle(Settings::default(), all).expect("valid");
+        let config = Config::merge(Settings::default(), all).expect("valid");
         assert_eq!(config.memory_bytes, 128 << 20);
         assert_eq!(
-            (config.limits().cpu, config.max_limits.cpu.map(|most| most.as_secs())),
+            (config.limits().cpu, config.max_limits.cpu.map(|max| max.as_secs())),
             (Some(Duration::from_secs(20)), Some(30))
         );
         assert_eq!(config.memory_total_bytes, Some(3 << 30));
@@ -657,15 +659,15 @@ mod tests {
         );
         assert_eq!(config.access_policy.allowed_origins.len(), 1);
         assert_eq!(config.batch_bytes, 5 << 20);
-        assert_eq!((config.webhook_allowed.len(), config.webhook_tries), (2, 3));
+        assert_eq!((config.webhook_allowed.len(), config.webhook_attempts), (2, 3));
         assert_eq!(config.webhook_backoff.wait(2, 0.0), Duration::from_secs(5));
         assert_eq!((config.batch_bytes, config.group_tag.as_deref()), (5 << 20, Some("tenant:")));
         assert_eq!(config.timeout_max, Duration::from_secs(7200));
     }
 
     #[test]
-    fn retention_is_on_unless_it_is_switched_off() {
-        let retention = |text| Config::settle(Settings::default(), file(text)).expect("valid").retention;
+    fn retention_is_on_unless_disabled() {
+        let retention = |text| Config::merge(Settings::default(), file(text)).expect("valid").retention;
         let week = Some(Duration::from_secs(604_800));
         assert_eq!(retention(""), Retention { keep_for: week, keep_max: Some(1_000_000) });
         let off = Retention { keep_for: None, keep_max: None };
@@ -676,12 +678,12 @@ mod tests {
     }
 
     #[test]
-    fn a_raised_default_raises_its_ceiling() {
-        let config = Config::settle(Settings::default(), file("memory = \"1GiB\"")).expect("valid");
+    fn a_raised_default_raises_its_maximum() {
+        let config = Config::merge(Settings::default(), file("memory = \"1GiB\"")).expect("valid");
         assert_eq!(config.max_limits.memory_bytes, 1 << 30);
-        let config = Config::settle(Settings::default(), file("disk = \"1TiB\"")).expect("valid");
+        let config = Config::merge(Settings::default(), file("disk = \"1TiB\"")).expect("valid");
         assert_eq!(config.max_limits.disk_bytes, 1 << 40);
-        let config = Config::settle(Settings::default(), Settings::default()).expect("valid");
+        let config = Config::merge(Settings::default(), Settings::default()).expect("valid");
         assert_eq!((config.max_limits.memory_bytes, config.allow_upload), (256 << 20, false));
     }
 
@@ -692,10 +694,10 @@ mod tests {
     }
 
     #[test]
-    fn settings_that_cannot_work_are_refused_with_the_reason() {
+    fn invalid_settings_are_rejected_with_the_reason() {
         for (text, named) in [
-            ("slots = 0", "slots"),
-            ("waiting_max = 0", "waiting_max"),
+            ("slots = 0", "invalid value for --slots: "),
+            ("waiting_max = 0", "--waiting-max"),
             ("watch_poll = \"0s\"", "50ms"),
             ("timeout = \"3h\"\ntimeout_max = \"2h\"", "3h"),
             ("cpu = \"3s\"\ncpu_max = \"2s\"", "cpu_max (2s)"),
@@ -708,15 +710,15 @@ mod tests {
             ("log_total = \"1KiB\"", "1.0 MiB"),
             ("concurrency = 0", "concurrency"),
             ("debug_listen = \"0.0.0.0:6060\"", "127.0.0.1:6060"),
-            ("webhook_allow = [\"http://receiver\"]", "webhook_allow"),
-            ("public_host = [\"https://example.org\"]", "public_host: 'https://example.org' is not"),
-            ("allow_origin = [\"example.org\"]", "allow_origin: 'example.org' is not"),
-            ("trust_proxy = [\"proxy\"]", "trust_proxy: 'proxy' is neither"),
-            ("webhook_tries = 0", "webhook_tries"),
+            ("webhook_allow = [\"http://receiver\"]", "--webhook-allow"),
+            ("public_host = [\"https://example.org\"]", "--public-host: 'https://example.org' is not"),
+            ("allow_origin = [\"example.org\"]", "--allow-origin: 'example.org' is not"),
+            ("trust_proxy = [\"proxy\"]", "--trust-proxy: 'proxy' is neither"),
+            ("webhook_attempts = 0", "--webhook-attempts"),
             ("webhook_backoff = \"7h\"", "6h"),
             ("webhook_timeout = \"1h\"", "120s"),
         ] {
-            let error = Config::settle(Settings::default(), file(text)).expect_err(text);
+            let error = Config::merge(Settings::default(), file(text)).expect_err(text);
             assert!(format!("{error:#}").contains(named), "{error:#}");
         }
     }

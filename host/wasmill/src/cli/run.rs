@@ -1,4 +1,4 @@
-//! Options of `run` and `submit`: a task and how it is to be done.
+//! Options of `run` and `submit`: a task and its options.
 
 use std::path::PathBuf;
 
@@ -7,69 +7,69 @@ use clap::Args;
 use wasmill_model::TaskId;
 
 use crate::cli::server::{ServerArgs, WaitArgs};
-use crate::settings::Span;
+use crate::settings::HumanDuration;
 
-/// The input of a task, in one of two ways.
+/// The input of a task, given in one of two ways.
 #[derive(Args, Debug, Default)]
 pub(crate) struct InputArgs {
-    /// The input: JSON, or @FILE or - (stdin) that holds JSON.
+    /// Input: JSON, or @FILE or - (stdin) with JSON
     #[arg(long, short, value_name = "JSON|@FILE|-", allow_hyphen_values = true, conflicts_with_all = ["stdin", "args"])]
     pub(crate) input: Option<String>,
 
-    /// The stdin of a program: a file, or - for that of this command.
+    /// Stdin of a program: a file, or - for this command's own
     #[arg(long, value_name = "FILE|-", allow_hyphen_values = true)]
     pub(crate) stdin: Option<String>,
 
-    /// The arguments of a program, after `--`.
+    /// Arguments of a program, after `--`
     #[arg(value_name = "ARG", last = true)]
     pub(crate) args: Vec<String>,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct RunArgs {
-    /// A .wasm file; or the name of a plugin, which is one in the plugins folder or part of this program.
+    /// A .wasm file, or the name of a plugin in the plugins folder or built in
     #[arg(value_name = "FILE|NAME")]
     pub(crate) plugin: String,
 
     #[command(flatten)]
     pub(crate) input: InputArgs,
 
-    /// The time of one attempt [default: that of the manifest, else 10m]
+    /// Timeout of one attempt [default: as in the manifest, else 10m]
     #[arg(long, value_name = "TIME")]
-    pub(crate) timeout: Option<Span>,
+    pub(crate) timeout: Option<HumanDuration>,
 
-    /// How often a failure is attempted in all; the waits in between are those of the manifest.
+    /// Maximum attempts, including the first; the backoff is that of the manifest
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) max_attempts: u32,
 
-    /// How long the guest may take to put things in order after Ctrl-C; a second Ctrl-C cuts it short.
+    /// How long to wait for the guest to stop after Ctrl-C; a second Ctrl-C kills it at once
     #[arg(long, value_name = "TIME", default_value = "10s")]
-    pub(crate) grace: Span,
+    pub(crate) grace: HumanDuration,
 
-    /// Shows neither log nor progress.
+    /// Hide log and progress
     #[arg(long, short)]
     pub(crate) quiet: bool,
 
-    /// Prints how the run ended as one JSON object, its result in it.
+    /// Print the outcome as one JSON object that includes the result
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// The folder whose *.wasm files are plugins [default: ./plugins]
+    /// Folder whose *.wasm files are plugins [default: ./plugins]
     #[arg(long, value_name = "DIR", env = "WASMILL_PLUGINS")]
     pub(crate) plugins: Option<PathBuf>,
 
-    /// Memory of the guest, unless the manifest says otherwise [default: 64MiB]
+    /// Memory limit of the guest, unless the manifest sets one [default: 64MiB]
     #[arg(long, value_name = "SIZE", env = "WASMILL_MEMORY")]
     pub(crate) memory: Option<ByteSize>,
 
-    /// A settings file. Without this, ./wasmill.toml is read if it exists.
+    /// Settings file; without this, ./wasmill.toml is read if it exists
     #[arg(long, value_name = "FILE", env = "WASMILL_CONFIG")]
     pub(crate) config: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct SubmitArgs {
-    /// The name of a plugin of the server [default: io-stub]
+    /// Name of a plugin on the server [default: io-stub]
     #[arg(value_name = "PLUGIN")]
     pub(crate) plugin: Option<String>,
 
@@ -86,72 +86,72 @@ pub(crate) struct SubmitArgs {
     pub(crate) server: ServerArgs,
 }
 
-/// How a server is to do a task. What is left out is as the plugin or the server has it; a server that
-/// does not know an option refuses it.
+/// Options of a submitted task. Unset options are left to the plugin or the server; a server rejects options that it
+/// does not know.
 #[derive(Args, Debug, Default)]
 #[command(next_help_heading = "Task options")]
 pub(crate) struct TaskOptions {
-    /// The time of one attempt.
+    /// Timeout of one attempt
     #[arg(long, value_name = "TIME")]
     pub(crate) timeout: Option<String>,
 
-    /// How often a failure is attempted in all, 1 to 100.
+    /// Maximum attempts, including the first; 1 to 100
     #[arg(long, value_name = "N")]
     pub(crate) max_attempts: Option<u32>,
 
-    /// The waits between attempts, as JSON: {"first": "1s", "factor": 2, "most": "5m", "jitter": 0.5}.
+    /// Waits between attempts, as JSON: {"first": "1s", "factor": 2, "most": "5m", "jitter": 0.5}
     #[arg(long, value_name = "JSON")]
     pub(crate) backoff: Option<String>,
 
-    /// Tasks of a higher priority start first.
+    /// Priority; tasks with a higher one start first
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) priority: Option<i64>,
 
-    /// Starts no earlier than after this time.
+    /// Start after this delay at the earliest
     #[arg(long, value_name = "TIME", conflicts_with = "run_at")]
     pub(crate) delay: Option<String>,
 
-    /// Starts no earlier than at this time, as 2026-11-23T07:26:49Z.
+    /// Start at this time at the earliest, such as 2026-11-23T07:26:49Z
     #[arg(long, value_name = "TIME")]
     pub(crate) run_at: Option<String>,
 
-    /// A word that the task can be found by; may be given again.
+    /// Tag to find the task by; repeatable
     #[arg(long, value_name = "TAG")]
     pub(crate) tag: Vec<String>,
 
-    /// Whose task it is, such as a tenant: the groups of a plugin take turns.
+    /// Group of the task, such as a tenant; the groups of a plugin share its slots fairly
     #[arg(long, value_name = "GROUP")]
     pub(crate) group: Option<String>,
 
-    /// No second task with this key is taken while one waits or runs.
+    /// Allow only one unfinished task with this key
     #[arg(long, value_name = "KEY")]
     pub(crate) unique_key: Option<String>,
 
-    /// What becomes of a second task with the unique key: it is refused, or the first one's id is returned.
+    /// What to do if the unique key is taken: refuse the task, or return the id of the existing one
     #[arg(long, value_name = "refuse|return", requires = "unique_key")]
     pub(crate) on_conflict: Option<String>,
 
-    /// Starts when this task has ended; may be given again.
+    /// Start after this task has finished; repeatable
     #[arg(long, value_name = "ID")]
     pub(crate) after: Vec<TaskId>,
 
-    /// What happens when a task named with --after goes wrong: this one is cancelled, or runs all the same.
+    /// What to do if a task given by --after does not complete: cancel this one, or run it anyway
     #[arg(long, value_name = "cancel|run", requires = "after")]
     pub(crate) on_failure: Option<String>,
 
-    /// Hands it the results of the tasks named with --after: a program gets them as stdin.
+    /// Pass the results of the tasks given by --after; a program gets them as stdin
     #[arg(long, requires = "after")]
     pub(crate) with_results: bool,
 
-    /// The same key and the same task, sent again, give the first task again.
+    /// Idempotency key: the same request sent again returns the first task
     #[arg(long, value_name = "KEY")]
     pub(crate) idempotency_key: Option<String>,
 
-    /// A URL that is told, by POST, when the task has ended.
+    /// URL to notify by POST when the task has finished
     #[arg(long, value_name = "URL")]
     pub(crate) webhook: Option<String>,
 
-    /// Of which ends it is told [default: all]
+    /// Outcomes that trigger the webhook [default: all]
     #[arg(long, value_name = "completed|failed|cancelled", requires = "webhook", value_delimiter = ',')]
     pub(crate) webhook_on: Vec<String>,
 }

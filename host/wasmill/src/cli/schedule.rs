@@ -1,4 +1,4 @@
-//! Options of `schedule` and its commands.
+//! Options of `schedule` and its subcommands.
 
 use clap::{Args, Subcommand, ValueEnum};
 use wasmill_model::ScheduleName;
@@ -17,26 +17,26 @@ in front; or it is @hourly, @daily, @weekly, @monthly or @yearly.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ScheduleCommand {
-    /// Lists the schedules of a server, and when each runs next.
+    /// List schedules and their next run
     List(ListSchedulesArgs),
-    /// Shows one schedule with what it asks for, as JSON.
+    /// Show a schedule with its task, as JSON
     Show(ScheduleArgs),
-    /// Makes a schedule, or replaces one.
+    /// Create or replace a schedule
     #[command(after_help = SET_EXAMPLES)]
     Set(Box<SetScheduleArgs>),
-    /// Removes schedules; tasks that they have started stay.
+    /// Delete schedules; tasks that they started are kept
     Delete(SchedulesArgs),
-    /// Holds schedules back until they are resumed.
+    /// Pause schedules until they are resumed
     Pause(SchedulesArgs),
-    /// Lets schedules go on; what was due meanwhile is over.
+    /// Resume schedules; runs that were due meanwhile are skipped
     Resume(SchedulesArgs),
-    /// Runs a schedule now; when it is due next stays as it is.
+    /// Run a schedule now; its next run stays the same
     Run(RunScheduleArgs),
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct ListSchedulesArgs {
-    /// Prints what the server answers, as JSON.
+    /// Print the server's response as JSON
     #[arg(long)]
     pub(crate) json: bool,
 
@@ -46,7 +46,7 @@ pub(crate) struct ListSchedulesArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct ScheduleArgs {
-    /// The schedule.
+    /// Schedule name
     #[arg(value_name = "NAME")]
     pub(crate) name: ScheduleName,
 
@@ -56,7 +56,7 @@ pub(crate) struct ScheduleArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct SchedulesArgs {
-    /// The schedules.
+    /// Schedule names
     #[arg(value_name = "NAME", required = true)]
     pub(crate) names: Vec<ScheduleName>,
 
@@ -66,34 +66,34 @@ pub(crate) struct SchedulesArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct SetScheduleArgs {
-    /// What it is called.
+    /// Name of the schedule
     #[arg(value_name = "NAME")]
     pub(crate) name: ScheduleName,
 
-    /// When it runs, a cron expression.
+    /// Cron expression
     #[arg(value_name = "CRON")]
     pub(crate) cron: String,
 
-    /// The name of a plugin of the server [default: io-stub]
+    /// Name of a plugin on the server [default: io-stub]
     #[arg(value_name = "PLUGIN")]
     pub(crate) plugin: Option<String>,
 
-    /// The time zone of the expression, such as Europe/Berlin [default: UTC]
+    /// Time zone of the expression, such as Europe/Berlin [default: UTC]
     #[arg(long, value_name = "ZONE")]
     pub(crate) timezone: Option<String>,
 
-    /// What becomes of runs that the server missed [default: one]
-    #[arg(long, value_enum, value_name = "WHAT")]
+    /// Policy for missed runs [default: one]
+    #[arg(long, value_enum, value_name = "POLICY")]
     pub(crate) missed: Option<MissedRuns>,
 
-    /// Leaves a run out while a task of an earlier one waits or runs.
+    /// Skip a run while a task of an earlier run is unfinished
     #[arg(long)]
     pub(crate) no_overlap: bool,
 
     #[command(flatten)]
     pub(crate) input: InputArgs,
 
-    /// Prints what the server answers, as JSON.
+    /// Print the server's response as JSON
     #[arg(long)]
     pub(crate) json: bool,
 
@@ -104,20 +104,20 @@ pub(crate) struct SetScheduleArgs {
     pub(crate) server: ServerArgs,
 }
 
-/// What becomes of missed runs.
+/// The policy for missed runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum MissedRuns {
-    /// They are left out.
+    /// Skip them
     Skip,
-    /// A single run makes up for them.
+    /// Start one run for all of them
     One,
-    /// Each of them is made up for.
+    /// Start each of them
     All,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct RunScheduleArgs {
-    /// The schedule.
+    /// Schedule name
     #[arg(value_name = "NAME")]
     pub(crate) name: ScheduleName,
 

@@ -1,26 +1,26 @@
-//! Options of the commands that talk to a server.
+//! Options of commands that talk to a server.
 
 use std::path::PathBuf;
 
 use clap::Args;
 use wasmill_model::IdPrefix;
 
-use crate::settings::Span;
+use crate::settings::HumanDuration;
 
-/// Which server is meant.
+/// The server to talk to.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Server")]
 pub(crate) struct ServerArgs {
-    /// The address of the server; https:// and a path are fine, too.
+    /// URL of the server; https:// and a path are allowed
     #[arg(long, value_name = "URL", env = "WASMILL_SERVER", default_value = "http://127.0.0.1:8080")]
     pub(crate) server: String,
 
-    /// A PEM file with certificates that https:// trusts besides those of the web.
+    /// PEM file with certificates that https:// trusts in addition to the public roots
     #[arg(long, value_name = "FILE", env = "WASMILL_CA")]
     pub(crate) ca: Option<PathBuf>,
 
-    /// A header of each request, as 'Authorization: Bearer …' for a proxy; may be given again. Its value is never
-    /// shown; in the environment, where lists of processes do not show it either, there is one a line.
+    /// Header to send with each request, such as 'Authorization: Bearer …' for a proxy; repeatable. Values are never
+    /// shown. The environment variable holds one header per line and keeps values out of process lists
     #[arg(
         long,
         value_name = "NAME: VALUE",
@@ -31,48 +31,48 @@ pub(crate) struct ServerArgs {
     pub(crate) header: Vec<String>,
 }
 
-/// Which tasks are meant, all conditions together.
+/// Filter for tasks; all conditions must match.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct FilterArgs {
-    /// Only tasks in this state: waiting, running, completed, failed or cancelled; several with commas.
+    /// Only tasks in this state: waiting, running, completed, failed or cancelled; several separated by commas
     #[arg(long, value_name = "STATE", value_delimiter = ',')]
     pub(crate) state: Vec<String>,
 
-    /// Only tasks of this plugin.
+    /// Only tasks of this plugin
     #[arg(long, value_name = "NAME")]
     pub(crate) plugin: Option<String>,
 
-    /// Only tasks with this tag, where the server knows tags.
+    /// Only tasks with this tag; repeatable
     #[arg(long, value_name = "TAG")]
     pub(crate) tag: Vec<String>,
 
-    /// Only tasks submitted at this time or later, as 2026-11-23T07:26:49Z.
+    /// Only tasks submitted at this time or later, such as 2026-11-23T07:26:49Z
     #[arg(long, value_name = "TIME")]
     pub(crate) created_after: Option<String>,
 
-    /// Only tasks submitted before this time.
+    /// Only tasks submitted before this time
     #[arg(long, value_name = "TIME")]
     pub(crate) created_before: Option<String>,
 
-    /// Only tasks whose ids begin so, in at least four digits.
+    /// Only tasks whose id starts with this prefix of at least four digits
     #[arg(long, value_name = "ID")]
     pub(crate) id: Option<IdPrefix>,
 
-    /// Only tasks of this schedule.
+    /// Only tasks of this schedule
     #[arg(long, value_name = "NAME")]
     pub(crate) schedule: Option<String>,
 
-    /// Only tasks of this group.
+    /// Only tasks of this group
     #[arg(long, value_name = "NAME")]
     pub(crate) group: Option<String>,
 
-    /// Only tasks with this unique key.
+    /// Only tasks with this unique key
     #[arg(long, value_name = "KEY")]
     pub(crate) unique_key: Option<String>,
 }
 
 impl FilterArgs {
-    /// Returns the conditions as parameters of a query, in the words of the API.
+    /// Returns the conditions as query parameters of the API.
     pub(crate) fn parameters(&self) -> Vec<(&'static str, String)> {
         let mut parameters = Vec::new();
         if !self.state.is_empty() {
@@ -93,14 +93,14 @@ impl FilterArgs {
     }
 }
 
-/// Of one task, something that can be printed as JSON.
+/// Options of a command that prints something about one task.
 #[derive(Args, Debug)]
 pub(crate) struct TaskArgs {
-    /// The task, by its id, or how that begins or ends.
+    /// Task id, or the start or end of one
     #[arg(value_name = "ID")]
     pub(crate) id: IdPrefix,
 
-    /// Prints what the server answers, as JSON.
+    /// Print the server's response as JSON
     #[arg(long)]
     pub(crate) json: bool,
 
@@ -113,22 +113,22 @@ pub(crate) struct StatusArgs {
     #[command(flatten)]
     pub(crate) task: TaskArgs,
 
-    /// Prints the input of the task instead, as it came.
+    /// Print the task's input instead, unchanged
     #[arg(long)]
     pub(crate) input: bool,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct ResultArgs {
-    /// The task, by its id, or how that begins or ends.
+    /// Task id, or the start or end of one
     #[arg(value_name = "ID")]
     pub(crate) id: IdPrefix,
 
-    /// Waits until the task has ended; on a terminal, with a progress bar.
+    /// Wait until the task has finished; on a terminal, with a progress bar
     #[arg(long)]
     pub(crate) wait: bool,
 
-    /// Prints the whole record of the task as JSON, instead of its result alone.
+    /// Print the whole task as JSON instead of its result
     #[arg(long)]
     pub(crate) json: bool,
 
@@ -138,23 +138,23 @@ pub(crate) struct ResultArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct LogsArgs {
-    /// The task, by its id, or how that begins or ends.
+    /// Task id, or the start or end of one
     #[arg(value_name = "ID")]
     pub(crate) id: IdPrefix,
 
-    /// Goes on with what is written from now on, until the task has ended.
+    /// Follow the log until the task has finished
     #[arg(long, short)]
     pub(crate) follow: bool,
 
-    /// Only lines after this one, by the number that --json shows as `seq`.
+    /// Only lines after this one, by the number that --json shows as `seq`
     #[arg(long, value_name = "SEQ")]
     pub(crate) after: Option<u64>,
 
-    /// Writes the time before each line.
+    /// Print the time before each line
     #[arg(long, short)]
     pub(crate) timestamps: bool,
 
-    /// Prints one JSON object a line: seq, time, attempt, stream, text.
+    /// Print one JSON object per line: seq, time, attempt, stream, text
     #[arg(long)]
     pub(crate) json: bool,
 
@@ -167,15 +167,15 @@ pub(crate) struct ListTasksArgs {
     #[command(flatten)]
     pub(crate) filter: FilterArgs,
 
-    /// How many tasks, the newest; 0 for all.
+    /// Maximum number of tasks, newest first; 0 for all
     #[arg(long, short = 'n', value_name = "N", default_value_t = 50)]
     pub(crate) limit: usize,
 
-    /// Prints the ids alone, for other commands.
+    /// Print task ids only, for use by other commands
     #[arg(long, short, conflicts_with = "json")]
     pub(crate) quiet: bool,
 
-    /// Prints one JSON array, as the server answers it.
+    /// Print the tasks as one JSON array
     #[arg(long)]
     pub(crate) json: bool,
 
@@ -185,26 +185,26 @@ pub(crate) struct ListTasksArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct CancelArgs {
-    /// The tasks, by their ids, or how those begin or end; without any, the options below say which.
+    /// Task ids, or the start or end of each; without ids, the options below select the tasks
     #[arg(value_name = "ID")]
     pub(crate) ids: Vec<IdPrefix>,
 
     #[command(flatten)]
     pub(crate) filter: FilterArgs,
 
-    /// Every task that waits or runs.
+    /// Cancel every unfinished task
     #[arg(long)]
     pub(crate) all: bool,
 
-    /// Only says how many tasks the options mean.
+    /// Only count the selected tasks
     #[arg(long, conflicts_with = "ids")]
     pub(crate) dry_run: bool,
 
-    /// Asks the guest to stop and gives it so long to put things in order, at most 60s.
+    /// Ask guests to stop and wait this long before killing them, at most 60s
     #[arg(long, value_name = "TIME")]
-    pub(crate) grace: Option<Span>,
+    pub(crate) grace: Option<HumanDuration>,
 
-    /// Prints what the server answers, as JSON; one line for each task.
+    /// Print the server's response as JSON, one line per task
     #[arg(long)]
     pub(crate) json: bool,
 
@@ -214,13 +214,13 @@ pub(crate) struct CancelArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct DeleteArgs {
-    /// The tasks, by their ids, or how those begin or end.
+    /// Task ids, or the start or end of each
     #[arg(value_name = "ID", required = true)]
     pub(crate) ids: Vec<IdPrefix>,
 
-    /// Asks the guest to stop and gives it so long to put things in order, at most 60s.
+    /// Ask guests to stop and wait this long before killing them, at most 60s
     #[arg(long, value_name = "TIME")]
-    pub(crate) grace: Option<Span>,
+    pub(crate) grace: Option<HumanDuration>,
 
     #[command(flatten)]
     pub(crate) server: ServerArgs,
@@ -228,7 +228,7 @@ pub(crate) struct DeleteArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct RetryArgs {
-    /// The task, by its id, or how that begins or ends; it keeps its record, and a new one gets its input.
+    /// Task id, or the start or end of one; the task is kept, and a new task gets its input
     #[arg(value_name = "ID")]
     pub(crate) id: IdPrefix,
 
@@ -239,19 +239,19 @@ pub(crate) struct RetryArgs {
     pub(crate) server: ServerArgs,
 }
 
-/// What happens after a task was accepted.
+/// What to do once a task is accepted.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct WaitArgs {
-    /// Waits until the task has ended, with its log and progress on stderr, and prints its result; the exit
-    /// code says how it ended. Ctrl-C stops the waiting, not the task.
+    /// Wait until the task has finished, with log and progress on stderr, and print its result; the exit code reports
+    /// the outcome. Ctrl-C stops waiting, not the task
     #[arg(long, short)]
     pub(crate) wait: bool,
 
-    /// Shows neither log nor progress.
+    /// Hide log and progress
     #[arg(long, short)]
     pub(crate) quiet: bool,
 
-    /// Prints what the server answers as JSON: the accepted task, or with --wait its whole record.
+    /// Print the server's response as JSON: the accepted task, or with --wait the whole task
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -261,9 +261,9 @@ pub(crate) struct WatchArgs {
     #[command(flatten)]
     pub(crate) filter: FilterArgs,
 
-    /// How often the table is brought up to date.
+    /// How often to refresh the table
     #[arg(long, value_name = "TIME", default_value = "1s")]
-    pub(crate) interval: Span,
+    pub(crate) interval: HumanDuration,
 
     #[command(flatten)]
     pub(crate) server: ServerArgs,
@@ -271,7 +271,7 @@ pub(crate) struct WatchArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct StatsArgs {
-    /// Prints what the server answers, as JSON.
+    /// Print the server's response as JSON
     #[arg(long)]
     pub(crate) json: bool,
 

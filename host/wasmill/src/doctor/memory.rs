@@ -6,7 +6,7 @@ use wasmill_runtime::{machine_memory_bytes, slot_capacity};
 use crate::doctor::report::Check;
 use crate::screen::text::bytes;
 use crate::serve;
-use crate::settings::{Config, SLOTS};
+use crate::settings::{Config, SLOTS_DEFAULT};
 
 /// What the host itself takes at work: code of plugins, pages of the database, results on their way.
 const HOST_BYTES: u64 = 256 << 20;
@@ -45,17 +45,17 @@ pub(super) fn memory(config: &Config) -> Check {
 
 pub(super) fn slots(config: &Config) -> Check {
     const NAME: &str = "slots";
-    let affordable = slot_capacity(config.limits());
-    let wanted = config.slots.unwrap_or(SLOTS);
+    let capacity = slot_capacity(config.limits());
+    let wanted = config.slots.unwrap_or(SLOTS_DEFAULT);
     let (why, fix) =
-        affordable.reason.split_once("; for more: ").unwrap_or((&affordable.reason, "lower --slots"));
-    let found = format!("{} fit, {wanted} are asked for: {why}", affordable.slots);
-    if affordable.slots == 0 {
+        capacity.reason.split_once("; for more: ").unwrap_or((&capacity.reason, "lower --slots"));
+    let found = format!("{} fit, {wanted} are asked for: {why}", capacity.slots);
+    if capacity.slots == 0 {
         Check::fail(NAME, found, "serve does not start", fix)
-    } else if affordable.slots >= wanted {
-        Check::ok(NAME, format!("{wanted} asked for, {} fit", affordable.slots))
+    } else if capacity.slots >= wanted {
+        Check::ok(NAME, format!("{wanted} asked for, {} fit", capacity.slots))
     } else {
-        let cost = format!("only {} tasks run at once", affordable.slots);
+        let cost = format!("only {} tasks run at once", capacity.slots);
         if config.slots.is_some() {
             Check::fail(NAME, found, cost, fix)
         } else {

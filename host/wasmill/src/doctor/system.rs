@@ -9,7 +9,7 @@ use wasmill_model::{Clock, SystemClock};
 use wasmill_runtime::{CLIENT_DESCRIPTORS, OWN_DESCRIPTORS, guest_descriptors};
 
 use crate::doctor::report::Check;
-use crate::settings::{Config, SLOTS};
+use crate::settings::{Config, SLOTS_DEFAULT};
 
 /// The oldest kernel that tells which pages of a memory were touched.
 const KERNEL_WANTED: (u32, u32) = (6, 7);
@@ -135,7 +135,7 @@ pub(super) fn open_files(config: &Config) -> Check {
     let Some(most) = getrlimit(Resource::Nofile).maximum else {
         return Check::ok(NAME, "no limit");
     };
-    let slots = u64::from(config.slots.unwrap_or(SLOTS));
+    let slots = u64::from(config.slots.unwrap_or(SLOTS_DEFAULT));
     // A connection and a file of each task.
     let wanted = CLIENT_DESCRIPTORS + 2 * slots + OWN_DESCRIPTORS;
     let guests = guest_descriptors(most);

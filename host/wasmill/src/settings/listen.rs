@@ -1,25 +1,25 @@
-//! Where to listen: an address and a port, or a port of loopback.
+//! A listen address: an address and a port, or a loopback port.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 
 use serde::Deserialize;
 
-/// The address and port of a listener. Written as `127.0.0.1:8080`, `[::1]:8080` or `localhost:8080`; a port
-/// alone, as `8080` or `:8080`, means loopback as the default does.
+/// The address and port of a listener, written as `127.0.0.1:8080`, `[::1]:8080` or `localhost:8080`. A port alone,
+/// such as `8080` or `:8080`, means loopback, as the default does.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-#[serde(try_from = "Written")]
+#[serde(try_from = "ListenValue")]
 pub(crate) struct Listen(pub(crate) SocketAddr);
 
-/// The text is no place to listen at.
+/// The text is not a listen address.
 #[derive(Debug)]
 pub(crate) struct InvalidListen;
 
 impl std::fmt::Display for InvalidListen {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(
-            "it must be an address and a port, such as 127.0.0.1:8080, [::1]:8080 or localhost:8080, or a port \
-             of loopback, such as 8080; 0.0.0.0:8080 means every interface",
+            "use an address and a port, such as 127.0.0.1:8080, [::1]:8080 or localhost:8080, or a loopback port, \
+             such as 8080; 0.0.0.0:8080 means every interface",
         )
     }
 }
@@ -44,21 +44,21 @@ impl FromStr for Listen {
     }
 }
 
-/// As it stands in a file: a text, or a port as a number.
+/// The form in a settings file: a text, or a port as a number.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Written {
+enum ListenValue {
     Port(u16),
     Text(String),
 }
 
-impl TryFrom<Written> for Listen {
+impl TryFrom<ListenValue> for Listen {
     type Error = InvalidListen;
 
-    fn try_from(written: Written) -> Result<Self, InvalidListen> {
-        match written {
-            Written::Port(port) => port.to_string().parse(),
-            Written::Text(text) => text.parse(),
+    fn try_from(value: ListenValue) -> Result<Self, InvalidListen> {
+        match value {
+            ListenValue::Port(port) => port.to_string().parse(),
+            ListenValue::Text(text) => text.parse(),
         }
     }
 }
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_a_name_of_loopback_and_a_port_alone_say_where_to_listen() {
+    fn a_listen_address_is_an_address_localhost_or_a_port() {
         for (text, address) in [
             ("0.0.0.0:80", "0.0.0.0:80"),
             ("[::1]:8080", "[::1]:8080"),
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_may_hold_the_port_as_a_number() {
+    fn a_file_may_give_the_port_as_a_number() {
         #[derive(Deserialize)]
         struct File {
             listen: Listen,

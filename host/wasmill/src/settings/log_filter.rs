@@ -1,4 +1,4 @@
-//! What is logged: a level, or a filter by module.
+//! The log filter: a level, or a filter by module.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,13 +6,13 @@ use std::str::FromStr;
 use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
 
-/// A filter of log lines that was checked. A bare word that is no level is refused: `tracing` takes it for the
-/// name of a module, and would log nothing of any other.
+/// A validated log filter. A bare word that is not a level is rejected: `tracing` would take it for a module name and
+/// log nothing else.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(try_from = "String")]
 pub(crate) struct LogFilter(pub(crate) String);
 
-/// The text is no filter.
+/// The text is not a log filter.
 #[derive(Debug)]
 pub(crate) struct InvalidLogFilter(String);
 
@@ -35,8 +35,8 @@ impl FromStr for LogFilter {
         for word in bare {
             if !is_level(word) && !is_ours(word) {
                 return Err(InvalidLogFilter(format!(
-                    "'{word}' is no log level; the levels are off, error, warn, info, debug and trace, and a module \
-                     has its own as in wasmill_store=debug"
+                    "'{word}' is not a log level; use off, error, warn, info, debug or trace, and set a module's level \
+                     as in wasmill_store=debug"
                 )));
             }
         }
@@ -58,10 +58,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_word_that_is_no_level_is_refused_by_its_name() {
+    fn an_unknown_level_is_rejected_by_name() {
         for (text, named) in [
-            ("warning", "'warning' is no log level"),
-            ("verbose", "'verbose' is no log level"),
+            ("warning", "'warning' is not a log level"),
+            ("verbose", "'verbose' is not a log level"),
             ("info,wasmill_store=debug,critical", "'critical'"),
             ("none", "'none'"),
             ("wasmill_store=verbose", ""),
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn levels_and_filters_of_modules_are_taken() {
+    fn levels_and_module_filters_are_accepted() {
         for text in [
             "info",
             "WARN",
