@@ -40,7 +40,7 @@ test: build ## Run every test
 test-browser: build ## Try to get past the front door from web pages in Chromium
 	WASMILL_TEST_REQUIRE=all $(CARGO) test --release --locked --workspace --exclude wasmill-scheduler --test product -- browser
 
-bench: build ## Measure this machine: floors, throughput, latencies, plugins (a part: ARGS=large, ARGS=parked)
+bench: build ## Measure this machine: floors, throughput, latencies, plugins (a part: ARGS=large, ARGS=suspended)
 	$(CARGO) bench --locked --workspace --exclude wasmill-scheduler --bench bench -- $(ARGS)
 
 bench-growth: build ## Measure what a task costs beside many others, and draw docs/growth.md (GROWTH_SLOTS, GROWTH_STORED)

@@ -19,10 +19,10 @@ mod latency;
 mod live;
 mod load;
 mod many;
-mod parked;
 mod plugins;
 mod report;
 mod restart;
+mod suspended;
 mod throughput;
 mod watched;
 
@@ -47,13 +47,13 @@ fn main() -> Result<()> {
             latency::measure_busy().await
         }),
         ["start"] => load.block_on(plugins::measure_start()),
-        ["parked"] => load.block_on(parked::measure()),
+        ["suspended"] => load.block_on(suspended::measure()),
         ["files"] => load.block_on(files::measure()),
         ["watched"] => load.block_on(watched::measure(64)),
         ["growth"] => growth::measure(),
         ["load", ref words @ ..] => load::run(words),
         _ => bail!(
-            "{} is no part; there are throughput, large, batch, latency, start, parked, files, watched, growth, load, or without a name all",
+            "{} is no part; there are throughput, large, batch, latency, start, suspended, files, watched, growth, load, or without a name all",
             words.join(" ")
         ),
     }

@@ -60,13 +60,13 @@ async fn io_stub_refuses_a_wrong_input_when_it_is_submitted() {
 
 #[tokio::test]
 async fn the_examples_refuse_a_wrong_input_when_it_is_submitted() {
-    let server = server_with(&["mail-merge", "report", "io-stub-parked"]);
+    let server = server_with(&["mail-merge", "report", "io-stub-suspended"]);
     let client = server.client();
     let right: [(&str, Value); 4] = [
         ("mail-merge", json!({"template": "Dear {{name}}", "rows": [{"name": "Ada"}], "escape": false})),
         ("report", json!({"texts": {"short": "It rains."}})),
-        ("io-stub-parked", json!({"min_ms": 1, "max_ms": 2, "fail_rate": 0.5})),
-        ("io-stub-parked", json!(null)),
+        ("io-stub-suspended", json!({"min_ms": 1, "max_ms": 2, "fail_rate": 0.5})),
+        ("io-stub-suspended", json!(null)),
     ];
     for (plugin, input) in right {
         client.submit(&json!({"plugin": plugin, "input": input})).await;
@@ -78,8 +78,8 @@ async fn the_examples_refuse_a_wrong_input_when_it_is_submitted() {
         ("report", json!({"texts": {}})),
         ("report", json!({"texts": {"short": 1}})),
         ("report", json!(null)),
-        ("io-stub-parked", json!({"min_ms": -1})),
-        ("io-stub-parked", json!({"fail_rate": 2})),
+        ("io-stub-suspended", json!({"min_ms": -1})),
+        ("io-stub-suspended", json!({"fail_rate": 2})),
     ];
     for (plugin, input) in wrong {
         let refused = client.post("/task", &json!({"plugin": plugin, "input": input})).await;

@@ -67,7 +67,7 @@ struct TasksView {
 /// What is known of a plugin that was loaded.
 #[derive(Serialize, JsonSchema)]
 struct FactsView {
-    #[schemars(extend("enum" = ["task", "parking", "command", "module"]))]
+    #[schemars(extend("enum" = ["task", "suspendable", "command", "module"]))]
     kind: &'static str,
     description: Option<String>,
     /// What it answers with.

@@ -2,10 +2,10 @@
 #![allow(missing_docs, unreachable_pub, reason = "generated; the WIT file documents every item")]
 
 /// The world of plugins that park, on the imports of the other one.
-pub(crate) mod parking {
+pub(crate) mod suspendable {
     wasmtime::component::bindgen!({
         path: "../../wit",
-        world: "parking-plugin",
+        world: "suspendable-plugin",
         with: {
             "wasmill:task/run": super::wasmill::task::run,
             "wasmill:task/failures": super::wasmill::task::failures,

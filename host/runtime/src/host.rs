@@ -49,7 +49,7 @@ impl run::Host for Guest {
         host.restore().await.map_err(|reason| HostFault(reason).into())
     }
 
-    fn stop_asked(&mut self) -> Result<bool> {
+    fn stop_requested(&mut self) -> Result<bool> {
         Ok(self.run.host.is_asked_to_stop())
     }
 

@@ -22,11 +22,11 @@ use crate::survey::Survey;
 /// The export that makes a component a plugin of our world.
 const ENTRY: &str = "run-task";
 /// The export that makes it one that parks.
-const PARKING_ENTRY: &str = "resume";
+const SUSPENDABLE_ENTRY: &str = "resume";
 /// The module that preview 1 is imported from.
 const PREVIEW1: &str = "wasi_snapshot_preview1.";
 /// What a file could be.
-const WHAT_FITS: &str = "a plugin is a component for the world wasmill:task/plugin or wasmill:task/parking-plugin, \
+const WHAT_FITS: &str = "a plugin is a component for the world wasmill:task/plugin or wasmill:task/suspendable-plugin, \
      a component with a main function (wasi:cli/run@0.2), or a core module for WASI preview 1 with `_start`";
 /// Bytes of code and data up to which a guest is small. Above this are interpreters and the like,
 /// whose images are dear to copy and which call themselves deeply.
@@ -299,8 +299,8 @@ fn component_kind_by_exports(survey: &Survey) -> Result<PluginKind, String> {
     let exports = |prefix: &str| survey.exports.iter().any(|name| name.starts_with(prefix));
     if survey.exports.iter().any(|name| name == ENTRY) {
         Ok(PluginKind::Task)
-    } else if survey.exports.iter().any(|name| name == PARKING_ENTRY) {
-        Ok(PluginKind::Parking)
+    } else if survey.exports.iter().any(|name| name == SUSPENDABLE_ENTRY) {
+        Ok(PluginKind::Suspendable)
     } else if exports(MAIN) {
         Ok(PluginKind::Command)
     } else if is_wasi_0_3(survey) {

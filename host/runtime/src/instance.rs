@@ -11,7 +11,7 @@ use wasmtime::{Engine, InstancePre, Store, StoreContextMut, UpdateDeadline, Wasm
 use wasmtime_wasi::p2::bindings::CommandPre;
 
 use crate::bindings::PluginPre;
-use crate::bindings::parking::{self, ParkingPluginPre};
+use crate::bindings::suspendable::{self, SuspendablePluginPre};
 use crate::guest::{Guest, HANDLES_MAX};
 use crate::handed;
 use crate::linked_plugin::LinkedPlugin;
@@ -27,9 +27,9 @@ const NO_INPUT: &str = "null";
 pub(crate) const START: &str = "_start";
 
 /// The least time that a task is parked: each time costs a durable write, as a checkpoint does.
-const PARK_MIN: Duration = Duration::from_millis(10);
+const SUSPENSION_MIN: Duration = Duration::from_millis(10);
 /// The longest time that a task is parked at once, as far ahead as a task can be put off.
-const PARK_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+const SUSPENSION_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 /// Runs `plugin` once and returns what it came to or why it failed.
 pub(crate) async fn run(plugin: &Arc<Plugin>, mut run: Run, hold: Arc<Hold>) -> Result<RunStep, Failure> {
@@ -40,11 +40,11 @@ pub(crate) async fn run(plugin: &Arc<Plugin>, mut run: Run, hold: Arc<Hold>) -> 
             hand_over(&mut run, handed);
             run_task(code, plugin, run, hold).await?
         }
-        LinkedPlugin::Parking(code) => {
+        LinkedPlugin::Suspendable(code) => {
             hand_over(&mut run, handed);
             match Box::pin(run_step(code, plugin, run, hold)).await? {
                 RunStep::Done(answer) => answer,
-                later @ RunStep::Suspended(_) => return Ok(later),
+                suspended @ RunStep::Suspended(_) => return Ok(suspended),
             }
         }
         // On the heap, so that the many small runs do not carry the size of these.
@@ -93,7 +93,7 @@ async fn run_task(
 }
 
 async fn run_step(
-    code: &ParkingPluginPre<Guest>,
+    code: &SuspendablePluginPre<Guest>,
     plugin: &Arc<Plugin>,
     mut run: Run,
     hold: Arc<Hold>,
@@ -112,20 +112,22 @@ async fn run_step(
     started(&mut store, start);
     let input = input.as_deref().unwrap_or(NO_INPUT);
     match instance.call_resume(&mut store, input, state.as_deref()).await {
-        Ok(Ok(parking::Step::Done(output))) => outcome::check_size(output, limits).map(RunStep::Done),
-        Ok(Ok(parking::Step::Later(later))) => parked(later, limits).map(RunStep::Suspended),
+        Ok(Ok(suspendable::Step::Done(output))) => outcome::check_size(output, limits).map(RunStep::Done),
+        Ok(Ok(suspendable::Step::Suspended(requested))) => {
+            suspension(requested, limits).map(RunStep::Suspended)
+        }
         Ok(Err(failure)) => Err(outcome::reported(failure, store.data())),
         Err(error) => Err(outcome::ended(&error, Stage::Running, store.data())),
     }
 }
 
 /// Settles when a guest that parks goes on.
-fn parked(later: parking::Later, limits: &Limits) -> Result<Suspension, Failure> {
-    let parking::Later { wait_ms, state } = later;
+fn suspension(requested: suspendable::Suspension, limits: &Limits) -> Result<Suspension, Failure> {
+    let suspendable::Suspension { wait_ms, state } = requested;
     if state.len() as u64 > limits.checkpoint_bytes {
         return Err(outcome::state_too_large(state.len() as u64, limits.checkpoint_bytes));
     }
-    let wait = Duration::from_millis(wait_ms).clamp(PARK_MIN, PARK_MAX);
+    let wait = Duration::from_millis(wait_ms).clamp(SUSPENSION_MIN, SUSPENSION_MAX);
     Ok(Suspension { wait, state })
 }
 

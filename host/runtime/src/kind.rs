@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 pub enum PluginKind {
     /// A component for the world `wasmill:task/plugin`.
     Task,
-    /// A component for the world `wasmill:task/parking-plugin`.
-    Parking,
+    /// A component for the world `wasmill:task/suspendable-plugin`.
+    Suspendable,
     /// A component that exports `wasi:cli/run`: a program with a main function.
     Command,
     /// A core module for WASI preview 1.
@@ -22,7 +22,7 @@ impl PluginKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Task => "task",
-            Self::Parking => "parking",
+            Self::Suspendable => "suspendable",
             Self::Command => "command",
             Self::Module => "module",
         }

@@ -10,7 +10,7 @@ use wasmtime::{Engine, ExternType, InstancePre, Module};
 use wasmtime_wasi::p2::bindings::CommandPre;
 use wasmtime_wasi::{I32Exit, p1, p2};
 
-use crate::bindings::parking::ParkingPluginPre;
+use crate::bindings::suspendable::SuspendablePluginPre;
 use crate::bindings::{Plugin, PluginPre};
 use crate::calls;
 use crate::engine::Engines;
@@ -37,7 +37,7 @@ pub(crate) enum LinkedPlugin {
     /// A component of our world.
     Task(PluginPre<Guest>),
     /// A component of our other world.
-    Parking(ParkingPluginPre<Guest>),
+    Suspendable(SuspendablePluginPre<Guest>),
     /// A component with a main function.
     Command(CommandPre<Guest>),
     /// A core module with a main function.
@@ -141,9 +141,9 @@ impl Linkers {
         }
         let (code, wrong) = match kind {
             PluginKind::Command => (CommandPre::new(component).map(LinkedPlugin::Command), WRONG_MAIN),
-            PluginKind::Parking => (
-                ParkingPluginPre::new(component).map(LinkedPlugin::Parking),
-                "its `resume` is not that of wasmill:task/parking-plugin@0.1.0",
+            PluginKind::Suspendable => (
+                SuspendablePluginPre::new(component).map(LinkedPlugin::Suspendable),
+                "its `resume` is not that of wasmill:task/suspendable-plugin@0.1.0",
             ),
             PluginKind::Task | PluginKind::Module => (
                 PluginPre::new(component).map(LinkedPlugin::Task),

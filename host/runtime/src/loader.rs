@@ -264,7 +264,7 @@ impl Loader {
         // SAFETY, of both: these are the bytes that our own compiler wrote for valid wasm: straight from
         // its pipe, or from the cache, which checked the MAC over all of them.
         let artifact = match kind {
-            PluginKind::Task | PluginKind::Parking | PluginKind::Command => {
+            PluginKind::Task | PluginKind::Suspendable | PluginKind::Command => {
                 unsafe { Component::deserialize(engine, code) }.map(Artifact::Component)
             }
             PluginKind::Module => unsafe { Module::deserialize(engine, code) }.map(Artifact::Module),

@@ -124,7 +124,7 @@ pub(crate) fn check_size(output: String, limits: &Limits) -> Result<String, Fail
 pub(crate) fn state_too_large(bytes: u64, bytes_max: u64) -> Failure {
     let limit = format::bytes(bytes_max);
     let message =
-        format!("the state of the parked task is {bytes} bytes; the limit of a checkpoint is {limit}");
+        format!("the state of the suspended task is {bytes} bytes; the limit of a checkpoint is {limit}");
     Failure::new(Cause::OutputLimit, message)
 }
 

@@ -83,7 +83,7 @@ pub(crate) async fn finish_with(
 pub(crate) async fn done(run: impl Future<Output = Result<RunStep, Failure>>) -> Result<String, Failure> {
     match tokio::time::timeout(SOON, run).await.expect("the run ends soon")? {
         RunStep::Done(result) => Ok(result),
-        RunStep::Suspended(later) => panic!("it parks: {later:?}"),
+        RunStep::Suspended(later) => panic!("it is suspended: {later:?}"),
     }
 }
 

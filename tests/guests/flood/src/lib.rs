@@ -478,7 +478,7 @@ fn task(function: &str) -> bool {
             drop(run::restore());
             true
         }),
-        "stop-asked" => often(run::stop_asked),
+        "stop-requested" => often(run::stop_requested),
         "sleep" => often(|| run::sleep(0)),
         _ => false,
     }

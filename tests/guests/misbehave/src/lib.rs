@@ -204,7 +204,7 @@ fn heed(file: Option<String>, computes: bool) -> Result<String, Failure> {
     }
     run::progress(0.5, "waits to be asked");
     if computes {
-        while !run::stop_asked() {}
+        while !run::stop_requested() {}
     } else {
         while !run::sleep(3_600_000) {}
     }

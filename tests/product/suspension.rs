@@ -6,16 +6,16 @@ use hyper::Method;
 use serde_json::{Value, json};
 use wasmill_tests::{Client, Server, wasmill};
 
-const PARKED: &[u8] = include_bytes!(env!("GUEST_IO_STUB_PARKED"));
+const SUSPENDED: &[u8] = include_bytes!(env!("GUEST_IO_STUB_SUSPENDED"));
 
 fn start(args: &[&str]) -> Server {
     let folder = Server::folder_with_guests();
-    std::fs::write(folder.path().join("plugins/io-stub-parked.wasm"), PARKED).expect("a plugin");
+    std::fs::write(folder.path().join("plugins/io-stub-suspended.wasm"), SUSPENDED).expect("a plugin");
     Server::start_in(Arc::clone(&folder), args).expect("a server")
 }
 
 fn suspended_for(ms: u32) -> Value {
-    json!({"plugin": "io-stub-parked", "input": {"min_ms": ms, "max_ms": ms, "fail_rate": 0}})
+    json!({"plugin": "io-stub-suspended", "input": {"min_ms": ms, "max_ms": ms, "fail_rate": 0}})
 }
 
 async fn until_suspended(client: &Client, id: &str) {
@@ -28,7 +28,7 @@ async fn until_suspended(client: &Client, id: &str) {
 async fn a_thousand_tasks_wait_in_one_slot() {
     let server = start(&["--slots", "1"]);
     let client = server.client();
-    assert_eq!(client.get("/plugins/io-stub-parked").await.str("kind"), "parking");
+    assert_eq!(client.get("/plugins/io-stub-suspended").await.str("kind"), "suspendable");
     let tasks: Vec<_> = (0..1_000).map(|_| suspended_for(3_000)).collect();
     let stored = client.post("/task/batch", &json!(tasks)).await;
     let ids: Vec<_> =
@@ -64,7 +64,7 @@ async fn a_suspended_task_survives_the_host_and_is_cancelled_at_once() {
         record.text
     );
     let logs = client.get(&format!("/task/{done}/logs")).await;
-    assert_eq!(logs.json[0]["text"], "parked for 3000 ms");
+    assert_eq!(logs.json[0]["text"], "suspended for 3000 ms");
     let gone =
         client.send(Method::POST, &format!("/task/{cancelled}/cancel"), None).await.expect("an answer");
     assert_eq!(gone.str("state"), "cancelled");
@@ -95,8 +95,8 @@ async fn followers_hear_that_a_task_is_suspended() {
 #[tokio::test]
 async fn run_waits_for_a_suspended_task_by_itself() {
     let folder = Server::folder_with_guests();
-    let file = folder.path().join("plugins/io-stub-parked.wasm");
-    std::fs::write(&file, PARKED).expect("a plugin");
+    let file = folder.path().join("plugins/io-stub-suspended.wasm");
+    std::fs::write(&file, SUSPENDED).expect("a plugin");
     let input = suspended_for(200)["input"].to_string();
     let said = wasmill(folder.path(), &["run", file.to_str().expect("text"), "--input", &input]);
     assert!(said.out.starts_with("io work result = "), "{said:?}");

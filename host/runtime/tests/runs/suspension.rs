@@ -9,13 +9,13 @@ use wasmill_runtime::{PluginKind, Runtime, RuntimeConfig};
 use crate::support::{Host, SOON, guest, limits, run};
 
 fn runtime(limits: Limits) -> Runtime {
-    let parked = guest("plugins/io-stub-parked").leak();
+    let suspended = guest("plugins/io-stub-suspended").leak();
     let config = RuntimeConfig { slots: 2, limits, memory_total_bytes: None };
-    Runtime::new(config, &[("io-stub-parked", parked)], None).unwrap()
+    Runtime::new(config, &[("io-stub-suspended", suspended)], None).unwrap()
 }
 
 async fn step(runtime: &Runtime, input: &str, host: &Arc<Host>) -> Result<RunStep, Failure> {
-    let run = Run { plugin: "io-stub-parked".parse().unwrap(), ..run(input, host) };
+    let run = Run { plugin: "io-stub-suspended".parse().unwrap(), ..run(input, host) };
     tokio::time::timeout(SOON, runtime.run(run)).await.expect("the run ends soon")
 }
 
@@ -23,23 +23,23 @@ async fn step(runtime: &Runtime, input: &str, host: &Arc<Host>) -> Result<RunSte
 async fn a_guest_that_parks_says_when_to_go_on_and_ends_when_it_did() {
     let runtime = runtime(limits());
     let details = runtime.plugins_info().remove(0).details.unwrap();
-    assert_eq!(details.kind, PluginKind::Parking);
+    assert_eq!(details.kind, PluginKind::Suspendable);
     let host = Arc::new(Host::default());
     let input = r#"{"min_ms":60,"max_ms":60,"fail_rate":0}"#;
     let Ok(RunStep::Suspended(Suspension { wait, state })) = step(&runtime, input, &host).await else {
-        panic!("it parks first")
+        panic!("it is suspended first")
     };
     assert!(wait <= Duration::from_millis(60) && wait >= Duration::from_millis(10), "{wait:?}");
     assert_eq!(runtime.pool_usage().instances, 0, "nothing is left of it");
     host.checkpoint.send_replace(Some(state));
-    // Woken too early it parks again, for what is left.
+    // Woken too early it is suspended again, for the rest.
     tokio::time::sleep(wait).await;
     let result = match step(&runtime, input, &host).await.unwrap() {
         RunStep::Done(result) => result,
         RunStep::Suspended(Suspension { wait, .. }) => panic!("it still wants to wait for {wait:?}"),
     };
     assert!(result.starts_with("io work result = "), "{result}");
-    assert!(host.log_text().starts_with("parked for 60 ms"), "{}", host.log_text());
+    assert!(host.log_text().starts_with("suspended for 60 ms"), "{}", host.log_text());
 }
 
 #[tokio::test]

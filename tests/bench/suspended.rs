@@ -1,5 +1,5 @@
 //! A million tasks that wait without a guest: what they take, how late they wake, and how a killed host goes on
-//! with them. Each is submitted, takes its first step and parks; they wake within 1,000 seconds.
+//! with them. Each is submitted, runs its first step and is suspended; all resume within 1,000 seconds.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -14,12 +14,12 @@ use wasmill_tests::Server;
 use crate::computing::{computed, quiet};
 use crate::report::{Spread, per_second, row, title};
 
-const PARKED: &[u8] = include_bytes!(env!("GUEST_IO_STUB_PARKED"));
+const SUSPENDED: &[u8] = include_bytes!(env!("GUEST_IO_STUB_SUSPENDED"));
 
 const TASKS: u32 = 1_000_000;
 const BATCH: u32 = 10_000;
 
-/// None wakes sooner than this, so that all have parked by then.
+/// No task resumes sooner than this, so that all are suspended by then.
 const FIRST: Duration = Duration::from_secs(60);
 const SPREAD: Duration = Duration::from_secs(1_000);
 
@@ -31,11 +31,11 @@ const ARGS: [&str; 6] = ["--keep-for", "forever", "--keep-max", "0", "--waiting-
 
 pub(crate) async fn measure() -> Result<()> {
     title(&format!(
-        "{TASKS} parked tasks, which wake within {} s (goal: p99 of 50 ms late)",
+        "{TASKS} suspended tasks, which resume within {} s (goal: p99 of 50 ms late)",
         SPREAD.as_secs()
     ));
     let folder = Server::folder_with_guests();
-    std::fs::write(folder.path().join("plugins/io-stub-parked.wasm"), PARKED)?;
+    std::fs::write(folder.path().join("plugins/io-stub-suspended.wasm"), SUSPENDED)?;
     let mut server = Server::start_in(folder, &ARGS)?;
     let empty = server.memory("VmRSS");
     let start = Instant::now();
@@ -46,7 +46,7 @@ pub(crate) async fn measure() -> Result<()> {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let rate = f64::from(TASKS) / start.elapsed().as_secs_f64();
-    row("submitted, first step done and parked", &per_second(rate, "tasks"));
+    row("submitted, first step done and suspended", &per_second(rate, "tasks"));
     // From then on as many wake as will.
     tokio::time::sleep(FIRST).await;
 
@@ -80,7 +80,7 @@ pub(crate) async fn measure() -> Result<()> {
 async fn submit(server: &Server) -> Result<()> {
     let client = server.client();
     let input = json!({"min_ms": FIRST.as_millis(), "max_ms": (FIRST + SPREAD).as_millis(), "fail_rate": 0});
-    let task = json!({"plugin": "io-stub-parked", "input": input});
+    let task = json!({"plugin": "io-stub-suspended", "input": input});
     let body = serde_json::to_vec(&vec![task; BATCH as usize])?;
     for _ in 0..TASKS / BATCH {
         let body = Some(("application/json", body.clone()));

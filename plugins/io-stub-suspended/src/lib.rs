@@ -1,10 +1,10 @@
-//! What `io-stub` does, for those who have very many of them at once: it parks instead of waiting.
+//! What `io-stub` does, for those who have very many of them at once: it is suspended instead of waiting.
 //!
 //! The first step decides when the task wakes and how it ends, and leaves that as the state; the second one
 //! ends it. In between there is no instance.
 
 mod bindings {
-    wit_bindgen::generate!({ path: "../../wit", world: "parking-plugin" });
+    wit_bindgen::generate!({ path: "../../wit", world: "suspendable-plugin" });
 }
 #[path = "../../io-stub/src/plan.rs"]
 mod plan;
@@ -13,29 +13,29 @@ mod settings;
 
 use bindings::wasmill::task::failures::Failure;
 use bindings::wasmill::task::run;
-use bindings::{Later, Step};
+use bindings::{Step, Suspension};
 use plan::{Ending, Plan};
 use settings::Settings;
 
-struct IoStubParked;
+struct IoStubSuspended;
 
-impl bindings::Guest for IoStubParked {
+impl bindings::Guest for IoStubSuspended {
     fn resume(input: String, state: Option<Vec<u8>>) -> Result<Step, Failure> {
         let settings = Settings::parse(&input).map_err(Failure::InvalidInput)?;
         let now_ms = plan::now_ms();
-        let parked = state.and_then(|state| Plan::decode(&state));
-        let plan = parked.unwrap_or_else(|| Plan::choose(settings, now_ms, plan::random));
+        let resumed = state.and_then(|state| Plan::decode(&state));
+        let plan = resumed.unwrap_or_else(|| Plan::choose(settings, now_ms, plan::random));
         match plan.left_ms(now_ms) {
             0 => end(plan.ending).map(Step::Done),
             wait_ms => {
-                println!("parked for {wait_ms} ms");
-                Ok(Step::Later(Later { wait_ms, state: plan.encode() }))
+                println!("suspended for {wait_ms} ms");
+                Ok(Step::Suspended(Suspension { wait_ms, state: plan.encode() }))
             }
         }
     }
 }
 
-bindings::export!(IoStubParked with_types_in bindings);
+bindings::export!(IoStubSuspended with_types_in bindings);
 
 fn end(ending: Ending) -> Result<String, Failure> {
     match ending {
