@@ -28,9 +28,10 @@ const MODULE: &str = r#"(module
 pub(crate) fn measure(threads: usize) -> Result<()> {
     title(&format!("Cost of one run by kind: a program that writes a line, {threads} threads"));
     let pooled = module("10");
-    let roomy = module("30000");
+    let on_demand = module("30000");
     let config = RuntimeConfig { slots: SLOTS, limits: Limits::default(), memory_total_bytes: None };
-    let plugins: [(&str, &'static [u8]); 3] = [("command", HELLO), ("module", pooled), ("roomy", roomy)];
+    let plugins: [(&str, &'static [u8]); 3] =
+        [("command", HELLO), ("module", pooled), ("on-demand", on_demand)];
     let runtime = Runtime::new(config, &plugins, None)?;
     for plugin in runtime.plugins_info() {
         if let PluginState::Rejected(reason) = plugin.state {
@@ -41,10 +42,10 @@ pub(crate) fn measure(threads: usize) -> Result<()> {
     let bare_module = bare_module(runtime.engine(), pooled, threads)?;
     let command = runs_of(&runtime, "command", threads)?;
     let module = runs_of(&runtime, "module", threads)?;
-    let roomy = runs_of(&runtime, "roomy", threads)?;
+    let on_demand = runs_of(&runtime, "on-demand", threads)?;
     compare("command, a Rust program, pooled", command, "bare wasmtime", bare_command);
     compare("module, pooled", module, "bare wasmtime", bare_module);
-    compare("module, roomy", roomy, "the pooled one", module);
+    compare("module, on demand", on_demand, "the pooled one", module);
     Ok(())
 }
 

@@ -105,7 +105,7 @@ impl InstanceDump {
         Self {
             digest: instance.digest.to_string(),
             kind: instance.kind.as_str(),
-            profile: if instance.is_on_demand { "roomy" } else { "pooled" },
+            profile: if instance.is_on_demand { "on-demand" } else { "pooled" },
             on_thread: instance.state == InstanceState::Computing { on_thread: true },
             cpu_ms: instance.cpu.as_millis(),
             memory_bytes: instance.memory_bytes,

@@ -42,7 +42,10 @@ fn print(info: &PluginInfo, details: &PluginDetails) {
     let PluginDetails { kind, is_on_demand, imports, exports, config } = details;
     say!("{} is ready: plugin '{}'", info.digest.as_deref().unwrap_or("it"), info.name);
     line("kind", kind.as_str());
-    line("profile", if *is_on_demand { "roomy: instances are made on demand" } else { "pooled" });
+    line(
+        "profile",
+        if *is_on_demand { "on-demand: instances are allocated outside of the pools" } else { "pooled" },
+    );
     line("size", &format!("{} bytes, compiled in {} ms", info.size_bytes, info.compile_ms));
     names("imports", imports);
     names("exports", exports);
