@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use tokio::runtime::Builder;
-use wasmill_model::{BoxFuture, Limits, LogStream, Meter, Progress, Run, RunHost, Runner, TaskId};
+use wasmill_model::{BoxFuture, Limits, LogStream, Meter, Progress, RunHost, RunRequest, Runner, TaskId};
 use wasmill_runtime::{Runtime, RuntimeConfig};
 use wasmill_tests::NOOP;
 use wasmtime::component::{Component, InstancePre, Linker};
@@ -91,14 +91,14 @@ pub(crate) fn runs_of(runtime: &Runtime, plugin: &str, threads: usize) -> Result
         let start = Instant::now();
         let mut runs = 0;
         while start.elapsed() < TIME {
-            let run = Run {
+            let run = RunRequest {
                 task: TaskId::new(),
                 plugin: Clone::clone(&plugin),
                 attempt: 1,
                 attempts_max: 1,
                 input: None,
                 host: Arc::clone(&host),
-                hand_over: false,
+                pass_results: false,
             };
             executor.block_on(runtime.run(run))?;
             runs += 1;

@@ -64,7 +64,7 @@ async fn a_task_starts_when_all_that_it_depends_on_have_completed() {
     let other = client.submit(&sleep(60_000)).await;
     let last = client.submit(&after(echo("done"), &[&first, &other], &json!({}))).await;
     client.until(&first, "completed").await;
-    let record = client.until_record(&last, "told", |record| record["waits_for"] == 1).await;
+    let record = client.until_record(&last, "told", |record| record["pending_dependencies"] == 1).await;
     assert_eq!(
         record.json["depends_on"],
         json!([{"id": first, "outcome": "completed"}, {"id": other, "outcome": null}])
@@ -72,14 +72,14 @@ async fn a_task_starts_when_all_that_it_depends_on_have_completed() {
     assert_eq!((record.str("on_failure"), &record.json["input_from"]), ("cancel", &json!(null)));
     assert_eq!((record.str("state"), record.str("status")), ("waiting", "created, but waiting to start"));
     let plain = client.get(&format!("/task/{other}")).await;
-    assert_eq!((&plain.json["depends_on"], &plain.json["waits_for"]), (&json!([]), &json!(0)));
+    assert_eq!((&plain.json["depends_on"], &plain.json["pending_dependencies"]), (&json!([]), &json!(0)));
     let listed = client.get("/task?state=waiting").await;
-    assert_eq!(listed.json[0]["waits_for"], 1);
+    assert_eq!(listed.json[0]["pending_dependencies"], 1);
     client.post(&format!("/task/{other}/cancel"), &json!({})).await;
     let record = client.until(&last, "cancelled").await;
     let message = format!("it depends on task {other}, which was cancelled");
     assert_eq!(record.json["error"], json!({"cause": "dependency", "message": message}));
-    assert_eq!((record.str("status"), &record.json["waits_for"]), ("cancelled", &json!(0)));
+    assert_eq!((record.str("status"), &record.json["pending_dependencies"]), ("cancelled", &json!(0)));
     let result = client.get(&format!("/task/{last}/result")).await;
     assert_eq!(
         (result.status, result.str("detail")),
@@ -211,12 +211,12 @@ async fn results_are_handed_over_to_plugins_of_every_kind() {
     let tasks = json!([echo("one\n"), fail(), echo("two\n")]);
     let first = batch(&client, &tasks).await;
     let on: Vec<_> = [2, 1, 0].map(|place: usize| first[place].as_str()).to_vec();
-    let hand_over = json!({"input_from": "dependencies", "on_failure": "run"});
+    let pass_results = json!({"input_from": "dependencies", "on_failure": "run"});
     let own = json!({"plugin": "misbehave", "input": {"my": "own"}});
-    let task = client.submit(&after(own, &on, &hand_over)).await;
+    let task = client.submit(&after(own, &on, &pass_results)).await;
     let command = json!({"plugin": "command", "input": {"args": ["cat"], "stdin": "zero\n"}});
-    let command = client.submit(&after(command, &on, &hand_over)).await;
-    let module = client.submit(&after(json!({"plugin": "module"}), &on, &hand_over)).await;
+    let command = client.submit(&after(command, &on, &pass_results)).await;
+    let module = client.submit(&after(json!({"plugin": "module"}), &on, &pass_results)).await;
 
     let record = client.until(&task, "completed").await;
     assert_eq!(record.str("input_from"), "dependencies");
@@ -234,7 +234,7 @@ async fn results_are_handed_over_to_plugins_of_every_kind() {
     assert_eq!(client.until(retried.str("id"), "completed").await.str("result"), "two\none\n");
     // What is gone cannot be handed over.
     let open = client.submit(&sleep(60_000)).await;
-    let late = client.submit(&after(json!({"plugin": "module"}), &[&first[0], &open], &hand_over)).await;
+    let late = client.submit(&after(json!({"plugin": "module"}), &[&first[0], &open], &pass_results)).await;
     client.delete(&format!("/task/{}", first[0])).await;
     client.post(&format!("/task/{open}/cancel"), &json!({})).await;
     let record = client.until(&late, "failed").await;
@@ -249,9 +249,9 @@ async fn results_that_are_too_large_to_be_handed_over_fail_the_attempt() {
     let large =
         client.submit(&json!({"plugin": "misbehave", "input": {"do": "output", "bytes": 1_000_000}})).await;
     let on: Vec<_> = [&*large; 5].to_vec();
-    let hand_over = json!({"input_from": "dependencies", "max_attempts": 3});
-    let four = client.submit(&after(json!({"plugin": "misbehave"}), &on[..4], &hand_over)).await;
-    let five = client.submit(&after(json!({"plugin": "misbehave"}), &on, &hand_over)).await;
+    let pass_results = json!({"input_from": "dependencies", "max_attempts": 3});
+    let four = client.submit(&after(json!({"plugin": "misbehave"}), &on[..4], &pass_results)).await;
+    let five = client.submit(&after(json!({"plugin": "misbehave"}), &on, &pass_results)).await;
     let record = client.until(&five, "failed").await;
     assert_eq!((record.str("status"), &record.json["attempt"]), ("failed by invalid input", &json!(1)));
     assert!(
@@ -270,8 +270,8 @@ async fn results_outlive_retention_until_they_were_handed_over() {
     let first = client.submit(&echo("kept")).await;
     let forgotten = client.submit(&echo("forgotten")).await;
     let open = client.submit(&sleep(60_000)).await;
-    let hand_over = json!({"input_from": "dependencies", "on_failure": "run"});
-    let last = client.submit(&after(json!({"plugin": "misbehave"}), &[&first, &open], &hand_over)).await;
+    let pass_results = json!({"input_from": "dependencies", "on_failure": "run"});
+    let last = client.submit(&after(json!({"plugin": "misbehave"}), &[&first, &open], &pass_results)).await;
     let plain =
         client.submit(&after(echo("plain"), &[&forgotten, &open], &json!({"on_failure": "run"}))).await;
     let mut events = client.follow(&format!("/task/{last}/events"), None).await;
@@ -282,7 +282,7 @@ async fn results_outlive_retention_until_they_were_handed_over() {
     };
     gone(&forgotten).await;
     assert_eq!(client.get(&format!("/task/{first}")).await.str("result"), "kept");
-    assert_eq!(client.get(&format!("/task/{plain}")).await.json["waits_for"], 1);
+    assert_eq!(client.get(&format!("/task/{plain}")).await.json["pending_dependencies"], 1);
     client.post(&format!("/task/{open}/cancel"), &json!({})).await;
     assert_eq!(events.rest().await.last().expect("its end").name, "completed");
     for id in [&first, &last, &plain] {

@@ -51,7 +51,7 @@ async fn nothing_that_waits_for_the_end_of_a_task_sees_it_before_its_guest_is_go
         assert_eq!(record.str("status"), "in process");
         let refused = client.post("/task", &spin()).await;
         assert_eq!((refused.status, refused.str("code")), (StatusCode::CONFLICT, "unique-key-taken"));
-        assert_eq!(client.get(&format!("/task/{after}")).await.json["waits_for"], 1);
+        assert_eq!(client.get(&format!("/task/{after}")).await.json["pending_dependencies"], 1);
         let stats = client.get("/stats").await.json;
         assert_eq!((&stats["running"], &stats["slots"]["used"]), (&json!(1), &json!(1)));
         assert!(!stopping.is_finished());

@@ -76,7 +76,7 @@ async fn one_that_was_given_up_is_tried_as_often_as_at_first_when_asked_for_once
     let until = async |state: &str, tried: u64| {
         eventually(state, async || {
             let delivery = client.get(&path).await;
-            (delivery.str("state") == state && delivery.json["tried"] == tried).then_some(())
+            (delivery.str("state") == state && delivery.json["attempt_count"] == tried).then_some(())
         })
         .await;
     };

@@ -60,7 +60,7 @@ async fn until_tried(client: &Client, id: &str, tried: u64) -> Answer {
     let until = Instant::now() + Duration::from_secs(60);
     loop {
         let answer = delivery(client, id).await;
-        if answer.json["tried"].as_u64() >= Some(tried) {
+        if answer.json["attempt_count"].as_u64() >= Some(tried) {
             return answer;
         }
         assert!(Instant::now() < until, "it was not tried {tried} times: {}", answer.text);
@@ -88,7 +88,7 @@ fn body(asked: &Asked) -> Value {
 
 /// Returns the codes and words of the tries.
 fn tries(answer: &Answer) -> Vec<(Option<u64>, String)> {
-    let tries = answer.json["tries"].as_array().expect("tries").iter();
+    let tries = answer.json["attempts"].as_array().expect("tries").iter();
     tries.map(|one| (one["status"].as_u64(), one["error"].as_str().unwrap_or_default().to_owned())).collect()
 }
 
@@ -117,7 +117,10 @@ async fn a_receiver_is_told_with_a_signature_that_it_can_verify() {
     let input = json!({"do": "echo", "text": "done"});
     let id = client.submit(&json!({"plugin": "misbehave", "input": input, "webhook": url})).await;
     let delivered = until(&client, &id, "delivered").await;
-    assert_eq!((&delivered.json["tried"], &delivered.json["next_try_at"]), (&json!(1), &Value::Null));
+    assert_eq!(
+        (&delivered.json["attempt_count"], &delivered.json["next_attempt_at"]),
+        (&json!(1), &Value::Null)
+    );
     assert_eq!(delivered.json["on"], json!(["completed", "failed", "cancelled"]));
     assert_eq!(tries(&delivered), [(Some(204), String::new())]);
 
@@ -235,7 +238,7 @@ async fn a_receiver_is_given_up_in_the_end_and_told_once_more_if_asked() {
     let receiver = receiver_that(|nth| (nth < 3).then_some(Reply::Bytes(FAILED)));
     let id = client.submit(&task(&json!(receiver.url()))).await;
     let given_up = until(&client, &id, "given-up").await;
-    assert_eq!((tries(&given_up).len(), &given_up.json["next_try_at"]), (3, &Value::Null));
+    assert_eq!((tries(&given_up).len(), &given_up.json["next_attempt_at"]), (3, &Value::Null));
     let again = retry(&client, &id).await;
     assert_eq!(again.status, StatusCode::ACCEPTED, "{}", again.text);
     until(&client, &id, "delivered").await;
@@ -259,8 +262,8 @@ async fn a_receiver_says_when_to_come_again() {
     let id = client.submit(&task(&json!(receiver.url()))).await;
     let pending = until_tried(&client, &id, 1).await;
     let moment = |text: &str| text.parse::<wasmill_model::Timestamp>().expect("a time");
-    let tried = moment(pending.json["tries"][0]["time"].as_str().expect("a time"));
-    let wait = (moment(pending.str("next_try_at")) - tried).num_seconds();
+    let tried = moment(pending.json["attempts"][0]["time"].as_str().expect("a time"));
+    let wait = (moment(pending.str("next_attempt_at")) - tried).num_seconds();
     assert!((3_599..3_660).contains(&wait), "{}", pending.text);
     assert_eq!(pending.str("state"), "pending");
     retry(&client, &id).await;
@@ -324,7 +327,7 @@ async fn what_is_due_is_told_though_the_host_was_killed_or_stopped() {
     // A host that stops does not wait for a receiver for long.
     let server = server.stop_and_restart();
     let delivered = until(&server.client(), &id, "delivered").await;
-    assert_eq!(delivered.json["tried"], 1, "what nobody noted was no try");
+    assert_eq!(delivered.json["attempt_count"], 1, "what nobody noted was no try");
     let ids: Vec<_> = receiver.asked().iter().map(|one| body(one)["id"].clone()).collect();
     assert_eq!(ids, vec![json!(format!("end-{id}")); 3]);
 }
@@ -372,7 +375,7 @@ async fn ten_thousand_ends_for_a_receiver_that_is_dead_hold_up_nobody() {
         line.unwrap_or_else(|| panic!("no {sample} in {page}")).parse().expect("a number")
     };
     assert_eq!(value("wasmill_webhook_pending"), 10_000.0);
-    assert_eq!(value("wasmill_webhook_tries_total{result=\"delivered\"}"), 50.0);
+    assert_eq!(value("wasmill_webhook_attempts_total{result=\"delivered\"}"), 50.0);
     assert_eq!(value("wasmill_webhook_given_up_total"), 0.0);
     assert!(value("wasmill_webhook_oldest_pending_age_seconds") > 0.0);
 }

@@ -38,7 +38,7 @@ pub(crate) async fn batch(
     let now = api.clock.now();
     let request = idempotency_key::read(&headers, if lines.0 { "batch of lines" } else { "batch" }, &bytes)?;
     if let Some(request) = &request
-        && let Some(submitted) = api.store.submitted(request.clone(), now).await?
+        && let Some(submitted) = api.store.find_submitted(request.clone(), now).await?
     {
         return answer(&submitted, lines);
     }

@@ -10,7 +10,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use serde_json::json;
-use wasmill_store::Cancelled;
+use wasmill_store::CancelOutcome;
 
 use crate::app::Api;
 use crate::field_errors::{Fault, Faults};
@@ -43,9 +43,9 @@ pub(crate) async fn cancel(
     let id = Api::task_id(&id)?;
     let grace = grace(&params)?;
     match api.scheduler.cancel_within(id, grace).await? {
-        Cancelled::NotFound => Err(Problem::unknown_task(id)),
-        Cancelled::AlreadyFinal(state) => Err(Problem::already_ended(id, state)),
-        Cancelled::Cancelled { .. } | Cancelled::Stopping { .. } => {
+        CancelOutcome::NotFound => Err(Problem::unknown_task(id)),
+        CancelOutcome::AlreadyFinal(state) => Err(Problem::already_ended(id, state)),
+        CancelOutcome::Cancelled { .. } | CancelOutcome::Stopping { .. } => {
             let task = Api::found(id, api.store.get(id).await)?;
             Ok(Json(Record::new(task, api.clock.now())))
         }

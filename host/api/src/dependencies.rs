@@ -5,8 +5,8 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use wasmill_model::{DEPENDENCIES_MAX, Dependencies, OnFailure, TaskId};
-use wasmill_store::Depends;
+use wasmill_model::{DEPENDENCIES_MAX, NewDependencies, OnFailure, TaskId};
+use wasmill_store::DependencyStatus;
 
 use crate::field_errors::{Fault, Faults};
 use crate::fields::{self, Fields, whole_number};
@@ -64,7 +64,7 @@ pub(crate) struct Wishes<'a> {
 impl Wishes<'_> {
     /// Reads what the task waits for; `earlier` are the tasks of its batch that stand before it, if it is of
     /// one.
-    pub(crate) fn read(self, earlier: Option<&[TaskId]>, faults: &mut Faults) -> Option<Dependencies> {
+    pub(crate) fn read(self, earlier: Option<&[TaskId]>, faults: &mut Faults) -> Option<NewDependencies> {
         let Self { depends_on, on_failure, input_from } = self;
         let mut fault = |field: &str, detail: &str| faults.push(Fault::field(field, detail));
         let on_failure = match on_failure.map(text) {
@@ -84,14 +84,14 @@ impl Wishes<'_> {
         if is_dependencies == Some(false) {
             fault("input_from", "input_from must be \"dependencies\"");
         }
-        let hand_over = is_dependencies == Some(true);
+        let pass_results = is_dependencies == Some(true);
         let on = depends_on.map_or_else(|| Some(Vec::new()), |value| tasks(value, earlier, faults));
-        if hand_over && on.as_ref().is_some_and(Vec::is_empty) {
+        if pass_results && on.as_ref().is_some_and(Vec::is_empty) {
             let detail = "input_from is for a task with depends_on, and there has to be a task in it";
             faults.push(Fault::field("input_from", detail));
         }
         let on = on.filter(|on| !on.is_empty())?;
-        Some(Dependencies { on, on_failure, hand_over })
+        Some(NewDependencies { on, on_failure, pass_results })
     }
 }
 
@@ -168,8 +168,8 @@ struct DependencyView {
     outcome: Option<&'static str>,
 }
 
-impl From<Depends> for DependsView {
-    fn from(depends: Depends) -> Self {
+impl From<DependencyStatus> for DependsView {
+    fn from(depends: DependencyStatus) -> Self {
         let view = |on: wasmill_store::Dependency| DependencyView {
             id: on.id,
             outcome: on.outcome.map(wasmill_model::TaskState::as_str),
@@ -177,7 +177,7 @@ impl From<Depends> for DependsView {
         Self {
             depends_on: depends.on.into_iter().map(view).collect(),
             on_failure: Some(depends.on_failure.as_str()),
-            input_from: depends.hand_over.then_some("dependencies"),
+            input_from: depends.pass_results.then_some("dependencies"),
         }
     }
 }
@@ -189,7 +189,7 @@ mod tests {
 
     use super::*;
 
-    fn read(body: &Value, earlier: Option<&[TaskId]>) -> (Option<Dependencies>, Vec<String>) {
+    fn read(body: &Value, earlier: Option<&[TaskId]>) -> (Option<NewDependencies>, Vec<String>) {
         let field = |name: &str| {
             let value = body.get(name).filter(|value| !value.is_null());
             value.map(|value| to_raw_value(value).expect("JSON"))
@@ -208,12 +208,13 @@ mod tests {
         let body = json!({"depends_on": [ids[1].to_string(), {"item": 0}], "on_failure": "run"});
         let (read_one, faults) = read(&body, Some(&ids[..1]));
         let expected =
-            Dependencies { on: vec![ids[1], ids[0]], on_failure: OnFailure::Run, hand_over: false };
+            NewDependencies { on: vec![ids[1], ids[0]], on_failure: OnFailure::Run, pass_results: false };
         assert_eq!((read_one, faults), (Some(expected), vec![]));
         let body = json!({"depends_on": [{"item": 0.0}]});
         assert_eq!(read(&body, Some(&ids)).0.map(|read| read.on), Some(vec![ids[0]]));
         let body = json!({"depends_on": [ids[0].to_string()], "input_from": "dependencies"});
-        let expected = Dependencies { on: vec![ids[0]], on_failure: OnFailure::Cancel, hand_over: true };
+        let expected =
+            NewDependencies { on: vec![ids[0]], on_failure: OnFailure::Cancel, pass_results: true };
         assert_eq!(read(&body, None).0, Some(expected));
         for body in [json!({}), json!({"depends_on": null}), json!({"depends_on": [], "on_failure": "run"})] {
             assert_eq!(read(&body, None), (None, vec![]), "{body}");

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;
 use wasmill_model::{PluginName, Progress, Task, TaskId, TaskState, Timestamp};
-use wasmill_store::{AllFollower, Change, Event, Follower, News, Told};
+use wasmill_store::{Event, EventKind, EventPayload, Received, Subscriber, TaskSubscriber};
 
 use crate::app::Api;
 use crate::field_errors::{Fault, Faults};
@@ -58,9 +58,9 @@ pub(crate) async fn of_task(
 ) -> Result<Response, Problem> {
     let id = Api::task_id(&id)?;
     let place = api.stream_limit.place()?;
-    let mut follower = api.store.follow(id);
-    let task = api.store.get_settled(id).await?;
-    let resumes = sse::last_event_id(&headers).is_some_and(|last| follower.go_back(last));
+    let mut follower = api.store.subscribe(id);
+    let task = api.store.get_after_events(id).await?;
+    let resumes = sse::last_event_id(&headers).is_some_and(|last| follower.resume_from(last));
     let mut told = None;
     if resumes && task.as_ref().is_none_or(|task| task.state.is_final()) {
         told = follower.now();
@@ -84,9 +84,9 @@ pub(crate) async fn of_all(
 ) -> Result<Response, Problem> {
     let plugin = check(&params)?;
     let place = api.stream_limit.place()?;
-    let mut follower = api.store.follow_all();
+    let mut follower = api.store.subscribe_all();
     if let Some(last) = sse::last_event_id(&headers) {
-        follower.go_back(last);
+        follower.resume_from(last);
     }
     Ok(sse::stream(OfAll { follower, plugin, passed_over: 0, look_at: None }, api.scheduler, place))
 }
@@ -137,9 +137,9 @@ pub(crate) fn about_of_all() -> Operation {
 struct OfTask {
     api: Api,
     id: TaskId,
-    follower: Follower,
+    follower: TaskSubscriber,
     /// What it was told and has not sent yet.
-    told: Option<Told>,
+    told: Option<Received>,
     /// Whether it has to be told first where the task stands.
     is_lost: bool,
     plugin: Option<PluginName>,
@@ -157,8 +157,8 @@ impl Source for OfTask {
                 None => self.follower.next().await,
             };
             match told {
-                Told::Events(events) => return Some(self.send(events)),
-                Told::Missed { .. } => self.is_lost = true,
+                Received::Events(events) => return Some(self.send(events)),
+                Received::Lagged { .. } => self.is_lost = true,
             }
         }
         None
@@ -168,26 +168,26 @@ impl Source for OfTask {
 impl OfTask {
     /// Tells where the task stands, and goes on from there.
     async fn find_its_way(&mut self) -> Option<String> {
-        let Ok(task) = self.api.store.get_settled(self.id).await else {
+        let Ok(task) = self.api.store.get_after_events(self.id).await else {
             // The client comes back.
             self.has_ended = true;
             return None;
         };
         self.is_lost = false;
         let now = self.api.clock.now();
-        let mut seq = self.follower.place();
+        let mut seq = self.follower.position();
         let mut newer = Vec::new();
         while let Some(told) = self.follower.now() {
             match told {
-                Told::Events(events) => newer.extend(events),
-                Told::Missed { until, .. } => {
+                Received::Events(events) => newer.extend(events),
+                Received::Lagged { until, .. } => {
                     newer.clear();
                     seq = until;
                 }
             }
         }
         // What led to where it stands was told by then, and is not told again.
-        let known = newer.iter().rposition(|event| leads_to(&event.news, task.as_ref()));
+        let known = newer.iter().rposition(|event| leads_to(&event.payload, task.as_ref()));
         if let Some(known) = known {
             seq = newer[known].seq;
             newer.drain(..=known);
@@ -200,10 +200,10 @@ impl OfTask {
                 return None;
             }
         };
-        self.has_ended = snapshot.news.change.is_last();
+        self.has_ended = snapshot.payload.kind.is_last();
         let progress = task.and_then(|task| task.progress);
         let mut piece = write(&snapshot, progress.as_ref(), true);
-        self.plugin = Some(snapshot.news.plugin);
+        self.plugin = Some(snapshot.payload.plugin);
         if !self.has_ended {
             piece.push_str(&self.send(newer));
         }
@@ -214,11 +214,11 @@ impl OfTask {
         let mut piece = String::new();
         for event in events {
             piece.push_str(&write(&event, None, false));
-            if event.news.change.is_last() {
+            if event.payload.kind.is_last() {
                 self.has_ended = true;
                 break;
             }
-            self.plugin = Some(event.news.plugin);
+            self.plugin = Some(event.payload.plugin);
         }
         piece
     }
@@ -226,40 +226,40 @@ impl OfTask {
 
 /// Says whether a task stands where these news leave it. Two moves to one state have another in between, so
 /// the newest that fits is the one that was seen.
-fn leads_to(news: &News, task: Option<&Task>) -> bool {
+fn leads_to(payload: &EventPayload, task: Option<&Task>) -> bool {
     let state = task.map(|task| task.state);
     // A run that does not count gives its attempt back.
     let same_attempt =
-        state != Some(TaskState::Running) || task.is_some_and(|task| task.attempt == news.attempt);
-    news.change.is_move() && news.change.state() == state && same_attempt
+        state != Some(TaskState::Running) || task.is_some_and(|task| task.attempt == payload.attempt);
+    payload.kind.is_move() && payload.kind.state() == state && same_attempt
 }
 
 fn snapshot(task: &Task, seq: u64, now: Timestamp) -> Event {
     let ended = task.finished_at.unwrap_or(now);
-    let (change, time) = match task.state {
-        TaskState::Waiting if task.attempt == 0 => (Change::Created, task.created_at),
-        TaskState::Waiting if task.suspensions > 0 => (Change::Suspended(task.ready_at), now),
-        TaskState::Waiting => (Change::Retrying(task.ready_at), now),
-        TaskState::Running => (Change::Started, task.started_at.unwrap_or(now)),
-        TaskState::Completed => (Change::Completed, ended),
-        TaskState::Cancelled => (Change::Cancelled, ended),
+    let (kind, time) = match task.state {
+        TaskState::Waiting if task.attempt == 0 => (EventKind::Created, task.created_at),
+        TaskState::Waiting if task.suspensions > 0 => (EventKind::Suspended(task.ready_at), now),
+        TaskState::Waiting => (EventKind::Retrying(task.ready_at), now),
+        TaskState::Running => (EventKind::Started, task.started_at.unwrap_or(now)),
+        TaskState::Completed => (EventKind::Completed, ended),
+        TaskState::Cancelled => (EventKind::Cancelled, ended),
         TaskState::Failed => {
             let cause = task.failure.as_ref().map_or(wasmill_model::Cause::HostFault, |why| why.cause);
-            (Change::Failed(cause), ended)
+            (EventKind::Failed(cause), ended)
         }
     };
     let (id, plugin, attempt) = (task.id, task.plugin.clone(), task.attempt);
-    Event { seq, news: News { task: id, plugin, attempt, time, change } }
+    Event { seq, payload: EventPayload { task: id, plugin, attempt, time, kind } }
 }
 
 fn deleted(task: TaskId, plugin: PluginName, seq: u64, time: Timestamp) -> Event {
-    Event { seq, news: News { task, plugin, attempt: 0, time, change: Change::Deleted } }
+    Event { seq, payload: EventPayload { task, plugin, attempt: 0, time, kind: EventKind::Deleted } }
 }
 
 fn write(event: &Event, progress: Option<&Progress>, snapshot: bool) -> String {
-    let Event { seq, news: News { task, plugin, attempt, time, change } } = event;
-    let progress = match change {
-        Change::Progress(progress) => Some(progress),
+    let Event { seq, payload: EventPayload { task, plugin, attempt, time, kind } } = event;
+    let progress = match kind {
+        EventKind::Progress(progress) => Some(progress),
         _ => progress,
     };
     let view = EventView {
@@ -267,22 +267,22 @@ fn write(event: &Event, progress: Option<&Progress>, snapshot: bool) -> String {
         task: *task,
         plugin,
         time: Rfc3339(*time),
-        state: change.state().map_or("deleted", TaskState::as_str),
+        state: kind.state().map_or("deleted", TaskState::as_str),
         attempt: *attempt,
         progress: progress.cloned().map(ProgressView::from),
-        cause: if let Change::Failed(cause) = change { Some(cause.to_string()) } else { None },
-        ready_at: match change {
-            Change::Suspended(at) | Change::Retrying(at) => Some(Rfc3339(*at)),
+        cause: if let EventKind::Failed(cause) = kind { Some(cause.to_string()) } else { None },
+        ready_at: match kind {
+            EventKind::Suspended(at) | EventKind::Retrying(at) => Some(Rfc3339(*at)),
             _ => None,
         },
         snapshot,
     };
-    sse::event(change.as_str(), Some(*seq), &view)
+    sse::event(kind.as_str(), Some(*seq), &view)
 }
 
 /// One who follows all tasks.
 struct OfAll {
-    follower: AllFollower,
+    follower: Subscriber,
     /// The plugin whose events are wanted; those of all if there is none.
     plugin: Option<PluginName>,
     /// Events that were not wanted since the last that was sent.
@@ -304,7 +304,7 @@ impl OfAll {
     /// a place that is not known any more.
     fn write(&mut self, events: &[Event]) -> String {
         let is_wanted =
-            |event: &&Event| self.plugin.as_ref().is_none_or(|plugin| event.news.plugin == *plugin);
+            |event: &&Event| self.plugin.as_ref().is_none_or(|plugin| event.payload.plugin == *plugin);
         let wanted: Vec<_> = events.iter().filter(is_wanted).collect();
         self.passed_over = if wanted.is_empty() { self.passed_over + events.len() } else { 0 };
         match events.last() {
@@ -324,8 +324,8 @@ impl Source for OfAll {
                 tokio::time::sleep_until(look_at).await;
             }
             let events = match self.follower.next().await {
-                Told::Events(events) => events,
-                Told::Missed { after, until } => {
+                Received::Events(events) => events,
+                Received::Lagged { after, until } => {
                     return Some(sse::event("gap", Some(until), &Gap { after, seq: until }));
                 }
             };

@@ -6,7 +6,7 @@
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use wasmill_store::RequestKey;
+use wasmill_store::IdempotencyKey;
 
 use crate::openapi::{Answer, Operation};
 use crate::problem::Problem;
@@ -20,14 +20,14 @@ const KEY_BYTES_MAX: usize = 255;
 
 /// Reads the key, if there is one, and what the request asks for: `kind` tells apart requests whose bodies
 /// mean different things.
-pub(crate) fn read(headers: &HeaderMap, kind: &str, body: &[u8]) -> Result<Option<RequestKey>, Problem> {
+pub(crate) fn read(headers: &HeaderMap, kind: &str, body: &[u8]) -> Result<Option<IdempotencyKey>, Problem> {
     let mut keys = headers.get_all(HEADER).iter();
     let Some(value) = keys.next() else { return Ok(None) };
     let key = value.to_str().ok().filter(|key| (1..=KEY_BYTES_MAX).contains(&key.len()));
     match key {
         Some(key) if keys.next().is_none() => {
             let digest = Sha256::new().chain_update(kind).chain_update([0]).chain_update(body).finalize();
-            Ok(Some(RequestKey { key: key.to_owned(), digest: digest.into() }))
+            Ok(Some(IdempotencyKey { key: key.to_owned(), digest: digest.into() }))
         }
         _ => Err(Problem::invalid_request_key(KEY_BYTES_MAX)),
     }

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;
 use wasmill_model::{LINE_SEQ_MAX, LogLine, Task, TaskId};
-use wasmill_store::{Follower, LiveLog, StoreError};
+use wasmill_store::{LiveLog, StoreError, TaskSubscriber};
 
 use crate::app::Api;
 use crate::field_errors::{Fault, Faults};
@@ -72,7 +72,7 @@ pub(crate) async fn logs(
     let (after, limit) = check(&params)?;
     if sse::is_wanted(&headers) {
         let place = api.stream_limit.place()?;
-        let follower = api.store.follow(id);
+        let follower = api.store.subscribe(id);
         // Only to see whether there is such a task, and whether it has ended.
         let state = Api::found(id, api.store.lines(id, u64::MAX, 0).await)?.state;
         // A browser comes back after every end; this is how it learns that it need not.
@@ -159,7 +159,7 @@ struct Following {
     api: Api,
     id: TaskId,
     /// Tells when the task moves.
-    follower: Follower,
+    follower: TaskSubscriber,
     /// The last line that was sent.
     sent: u64,
     /// The log of the run, while there is one: then the database need not be asked.
@@ -211,7 +211,7 @@ impl Following {
         tokio::select! {
             () = live.changed(self.sent) => {}
             // What it wrote last is stored by now.
-            () = self.follower.moved() => self.live = None,
+            () = self.follower.wait_for_move() => self.live = None,
         }
         None
     }
@@ -242,7 +242,7 @@ impl Following {
         }
         self.live = found.live;
         if self.live.is_none() {
-            self.follower.moved().await;
+            self.follower.wait_for_move().await;
         }
         None
     }

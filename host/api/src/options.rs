@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 use wasmill_model::{
-    Dependencies, Group, OnConflict, Priority, TAGS_MAX, Tag, TaskId, TimeDelta, Timestamp, Unique,
+    Group, NewDependencies, OnConflict, Priority, TAGS_MAX, Tag, TaskId, TimeDelta, Timestamp, Unique,
     UniqueKey, Webhook, parse_duration,
 };
 
@@ -27,7 +27,7 @@ pub(crate) struct Options {
     pub(crate) priority: Priority,
     pub(crate) tags: Vec<Tag>,
     pub(crate) unique: Option<Unique>,
-    pub(crate) dependencies: Option<Dependencies>,
+    pub(crate) dependencies: Option<NewDependencies>,
     pub(crate) webhook: Option<Webhook>,
     pub(crate) group: Option<Group>,
 }

@@ -159,18 +159,18 @@ pub(crate) async fn view_all(api: &Api, plugins: Vec<PluginInfo>) -> Result<Vec<
     let names: Vec<PluginName> = plugins.iter().filter_map(|plugin| plugin.name.parse().ok()).collect();
     let waiting = api.store.waiting(names.clone(), WAITING_COUNT_MAX).await?;
     let waiting: HashMap<_, _> = names.into_iter().zip(waiting).collect();
-    let tallies: HashMap<_, _> = api.store.tallies().into_iter().collect();
+    let plugin_counts: HashMap<_, _> = api.store.plugin_counts().into_iter().collect();
     let tasks = |name: &str| {
         let name = name.parse::<PluginName>().ok();
-        let tally = name.as_ref().and_then(|name| tallies.get(name)).copied().unwrap_or_default();
+        let counts = name.as_ref().and_then(|name| plugin_counts.get(name)).copied().unwrap_or_default();
         let waiting = name.as_ref().and_then(|name| waiting.get(name)).copied().unwrap_or(0);
         TasksView {
             waiting,
             waiting_is_at_least: waiting == WAITING_COUNT_MAX as u64,
             running: name.map_or(0, |name| api.scheduler.running(&name)),
-            completed: tally.completed,
-            failed: tally.failed,
-            cancelled: tally.cancelled,
+            completed: counts.completed,
+            failed: counts.failed,
+            cancelled: counts.cancelled,
         }
     };
     let is_paused = |name: &str| name.parse().is_ok_and(|name| api.scheduler.is_plugin_paused(&name));

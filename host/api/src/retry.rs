@@ -29,7 +29,7 @@ pub(crate) async fn retry(
     let now = api.clock.now();
     let request = idempotency_key::read(&headers, "retry", id.as_bytes())?;
     if let Some(request) = &request
-        && let Some(submitted) = api.store.submitted(request.clone(), now).await?
+        && let Some(submitted) = api.store.find_submitted(request.clone(), now).await?
     {
         return answer(&submitted);
     }
@@ -59,7 +59,9 @@ pub(crate) async fn again(
     id: TaskId,
     now: Timestamp,
 ) -> Result<Option<(TaskState, Result<NewTask, Refusal>)>, Problem> {
-    let Some((state, mut task)) = api.store.again(id, TaskId::new(), now).await? else { return Ok(None) };
+    let Some((state, mut task)) = api.store.clone_for_retry(id, TaskId::new(), now).await? else {
+        return Ok(None);
+    };
     let mut faults = Faults::default();
     match api.runtime.check_ready(&task.plugin) {
         Ok(()) => {

@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::sync::Mutex;
 use wasmill_model::{NewTask, OnConflict, TaskId, TaskState, TraceContext};
-use wasmill_store::{Cursor, Filter, RequestKey, Steps, StoreError};
+use wasmill_store::{Cursor, Filter, IdempotencyKey, StoreError, StoredSteps};
 
 use crate::app::Api;
 use crate::cancel_many::flag;
@@ -97,7 +97,7 @@ struct Work<'a> {
     filter: Filter,
     dry_run: bool,
     caller: Option<TraceContext>,
-    request: Option<RequestKey>,
+    request: Option<IdempotencyKey>,
     counts: Counts,
     /// Everything from here on was looked at. What is stored meanwhile stands behind, so nothing is done twice.
     before: Option<Cursor>,
@@ -112,7 +112,7 @@ impl Work<'_> {
         if !begun.replayed {
             return Ok(false);
         }
-        let Steps { names, stored, held } = self.api.store.steps(request.clone(), now).await?;
+        let StoredSteps { names, stored, held } = self.api.store.steps(request.clone(), now).await?;
         self.counts = Counts { retried: stored, held, refused: 0 };
         for name in &names {
             let mut numbers = name.split(' ').skip(1).map(|number| number.parse::<u64>().unwrap_or_default());
@@ -150,11 +150,11 @@ impl Work<'_> {
         let mut gone = 0;
         loop {
             let (tasks, refused) = self.read(&ids).await?;
-            let left_out = Counts { retried: 0, held: gone, refused };
+            let skipped = Counts { retried: 0, held: gone, refused };
             let now = self.api.clock.now();
-            let step = self.request.as_ref().map(|request| (step(request, next, left_out), now));
-            if tasks.is_empty() && (step.is_none() || (left_out == Counts::default() && next.is_some())) {
-                self.add(left_out);
+            let step = self.request.as_ref().map(|request| (step(request, next, skipped), now));
+            if tasks.is_empty() && (step.is_none() || (skipped == Counts::default() && next.is_some())) {
+                self.add(skipped);
                 return Ok(());
             }
             let old: Vec<_> = tasks.iter().map(|task| task.retry_of).collect();
@@ -206,10 +206,10 @@ impl Work<'_> {
 }
 
 /// Returns the key of one step: it says up to where everything was looked at, and what of it was left out.
-fn step(request: &RequestKey, next: Option<Cursor>, left_out: Counts) -> RequestKey {
-    let Counts { held, refused, .. } = left_out;
+fn step(request: &IdempotencyKey, next: Option<Cursor>, skipped: Counts) -> IdempotencyKey {
+    let Counts { held, refused, .. } = skipped;
     let key = format!("{}\n{} {held} {refused}", request.key, step_name(next));
-    RequestKey { key, digest: request.digest }
+    IdempotencyKey { key, digest: request.digest }
 }
 
 /// Writes a place so that those that come later sort first; the end is 0.

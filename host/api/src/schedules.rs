@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use wasmill_model::{PluginName, ScheduleName, TaskId};
 use wasmill_runtime::InputBudget;
 use wasmill_scheduler::Prepare;
-use wasmill_store::{LastRun, RemovedSchedule, Schedule};
+use wasmill_store::{LastRun, RemoveScheduleOutcome, Schedule};
 
 pub use self::manifests::sync_manifest_schedules;
 use crate::app::Api;
@@ -157,9 +157,9 @@ pub(crate) async fn schedule(
 pub(crate) async fn delete(State(api): State<Api>, Path(name): Path<String>) -> Result<StatusCode, Problem> {
     let known: ScheduleName = name.parse().map_err(|_| Problem::unknown_schedule(&name))?;
     match api.store.remove_schedule(known.clone(), false).await? {
-        RemovedSchedule::Removed => {}
-        RemovedSchedule::NotFound => return Err(Problem::unknown_schedule(&name)),
-        RemovedSchedule::OfOther => return Err(Problem::schedule_of_manifest(&known)),
+        RemoveScheduleOutcome::Removed => {}
+        RemoveScheduleOutcome::NotFound => return Err(Problem::unknown_schedule(&name)),
+        RemoveScheduleOutcome::ManagedElsewhere => return Err(Problem::schedule_of_manifest(&known)),
     }
     // A plugin of this name may have waited with its own.
     manifests::settle(&api).await;

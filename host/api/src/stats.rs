@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
 use wasmill_runtime::MemoryUsage;
-use wasmill_store::{Counts, Ended, Tally};
+use wasmill_store::{Counts, FinishedCounts, PluginCounts};
 
 use crate::app::Api;
 use crate::openapi::{Answer, Operation};
@@ -66,11 +66,11 @@ struct PluginTasksView {
 }
 
 impl PluginTasksView {
-    fn new(tally: &Tally) -> Self {
-        let Ended { completed, failed, cancelled } = tally.stored();
-        let (waiting, running) = (tally.waiting, tally.running);
+    fn new(counts: &PluginCounts) -> Self {
+        let FinishedCounts { completed, failed, cancelled } = counts.stored();
+        let (waiting, running) = (counts.waiting, counts.running);
         let stored = StoredView { waiting, running, completed, failed, cancelled };
-        let Ended { completed, failed, cancelled } = tally.ended();
+        let FinishedCounts { completed, failed, cancelled } = counts.ended();
         Self { stored, ended: EndedView { completed, failed, cancelled } }
     }
 }
@@ -129,8 +129,8 @@ pub(crate) async fn stats(State(api): State<Api>) -> Result<impl IntoResponse, P
     let draining = api.scheduler.is_draining();
     let paused = api.scheduler.is_paused();
     let (mut stored, mut ended, mut plugins) = (StoredView::default(), EndedView::default(), BTreeMap::new());
-    for (plugin, tally) in api.store.tallies() {
-        let of_plugin = PluginTasksView::new(&tally);
+    for (plugin, counts) in api.store.plugin_counts() {
+        let of_plugin = PluginTasksView::new(&counts);
         stored.add(of_plugin.stored);
         ended.add(of_plugin.ended);
         plugins.insert(plugin.to_string(), of_plugin);

@@ -72,7 +72,7 @@ pub(crate) async fn submit(
     let now = api.clock.now();
     let request = idempotency_key::read(&headers, "task", &bytes)?;
     if let Some(request) = &request
-        && let Some(submitted) = api.store.submitted(request.clone(), now).await?
+        && let Some(submitted) = api.store.find_submitted(request.clone(), now).await?
     {
         return answer_after(&api, &submitted, wish).await;
     }

@@ -41,7 +41,7 @@ pub(crate) async fn task(
     let log = api.store.log(id).await?;
     let attempts = attempts(&api, &task).await?;
     // Most tasks wait for none, and are not asked.
-    let depends = if task.waits_for.is_some() { api.store.depends(id).await? } else { None };
+    let depends = if task.pending_dependencies.is_some() { api.store.dependencies(id).await? } else { None };
     let depends = depends.map(DependsView::from).unwrap_or_default();
     let webhook = if task.has_webhook { api.store.webhook(id).await?.flatten() } else { None };
     let webhook = webhook.map(ReceiverView::from);

@@ -111,7 +111,7 @@ pub(crate) struct Status {
     #[schemars(with = "Option<Name>")]
     schedule: Option<String>,
     /// How many of the tasks that it depends on have not ended; it starts when it is 0.
-    waits_for: u32,
+    pending_dependencies: u32,
     /// The trace that the task is part of.
     #[schemars(with = "Option<TraceName>")]
     trace_id: Option<String>,
@@ -228,7 +228,7 @@ impl Status {
                 .failure
                 .map(|Failure { cause, message }| ErrorView { cause: cause.to_string(), message }),
             schedule: task.schedule.map(|schedule| schedule.to_string()),
-            waits_for: task.waits_for.unwrap_or(0),
+            pending_dependencies: task.pending_dependencies.unwrap_or(0),
             trace_id: task.trace.map(|trace| trace.trace_id.to_string()),
             group: task.group.map(|group| group.as_str().to_owned()),
         }
@@ -289,7 +289,7 @@ pub(crate) fn example() -> Value {
             "log_bytes": 0, "http_requests": 0, "http_sent_bytes": 0, "http_received_bytes": 0, "checkpoints": 1,
             "disk_written_bytes": 0, "files_created": 0,
         },
-        "error": null, "schedule": null, "waits_for": 0, "trace_id": "0af7651916cd43dd8448eb211c80319c",
+        "error": null, "schedule": null, "pending_dependencies": 0, "trace_id": "0af7651916cd43dd8448eb211c80319c",
         "group": null,
     })
 }

@@ -98,7 +98,7 @@ pub(crate) fn applied(answer: Answer) -> Answer {
 pub(crate) async fn until_ended(api: &Api, id: TaskId, wait: Duration) -> Result<Option<Task>, StoreError> {
     // When too many wait, nobody is turned away: the others ask again.
     let Some(_place) = api.stream_limit.try_place() else { return api.store.get(id).await };
-    let mut follower = api.store.follow(id);
+    let mut follower = api.store.subscribe(id);
     let mut over = std::pin::pin!(tokio::time::sleep(wait));
     loop {
         let task = api.store.get(id).await?;
@@ -108,7 +108,7 @@ pub(crate) async fn until_ended(api: &Api, id: TaskId, wait: Duration) -> Result
         }
         tokio::select! {
             biased;
-            () = follower.moved() => {}
+            () = follower.wait_for_move() => {}
             () = &mut over => {}
             // A task that waits is not started any more.
             () = api.scheduler.draining(), if state == TaskState::Waiting => return Ok(task),

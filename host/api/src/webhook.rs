@@ -19,7 +19,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
 use wasmill_model::{TaskId, TaskState};
-use wasmill_store::{DeliveryState, Redelivery, Try, WebhookLog};
+use wasmill_store::{DeliveryAttempt, DeliveryState, Redelivery, WebhookStatus};
 
 pub use self::delivery::{WebhookConfig, Webhooks};
 pub(crate) use self::payload::about as about_told;
@@ -46,11 +46,11 @@ struct View {
     #[schemars(extend("enum" = DeliveryState::ALL.map(DeliveryState::as_str)))]
     state: &'static str,
     /// How often it was tried.
-    tried: u32,
+    attempt_count: u32,
     /// When it is tried next, while it is pending; in the past if that is now.
-    next_try_at: Option<Rfc3339>,
+    next_attempt_at: Option<Rfc3339>,
     /// The newest 20 tries, the oldest of them first.
-    tries: Vec<TryView>,
+    attempts: Vec<DeliveryAttemptView>,
 }
 
 /// Who is told of the end of a task. Part of `GET /task/{id}`.
@@ -66,8 +66,8 @@ pub(crate) struct ReceiverView {
     state: &'static str,
 }
 
-impl From<WebhookLog> for ReceiverView {
-    fn from(log: WebhookLog) -> Self {
+impl From<WebhookStatus> for ReceiverView {
+    fn from(log: WebhookStatus) -> Self {
         let on = log.on.into_iter().map(TaskState::as_str).collect();
         Self { url: log.url, on, state: log.state.as_str() }
     }
@@ -75,8 +75,8 @@ impl From<WebhookLog> for ReceiverView {
 
 /// One try.
 #[derive(Serialize, JsonSchema)]
-#[schemars(rename = "DeliveryTry")]
-struct TryView {
+#[schemars(rename = "DeliveryAttempt")]
+struct DeliveryAttemptView {
     time: Rfc3339,
     duration_ms: u64,
     /// The status code of the answer; `null` if there was none.
@@ -86,22 +86,22 @@ struct TryView {
 }
 
 impl View {
-    fn new(task: TaskId, log: WebhookLog) -> Self {
-        let WebhookLog { url, on, state, next_at, tries, newest } = log;
+    fn new(task: TaskId, log: WebhookStatus) -> Self {
+        let WebhookStatus { url, on, state, next_at, attempts, recent_attempts } = log;
         Self {
             id: payload::delivery_id(task),
             url,
             on: on.into_iter().map(TaskState::as_str).collect(),
             state: state.as_str(),
-            tried: tries,
-            next_try_at: next_at.map(Rfc3339),
-            tries: newest.into_iter().map(TryView::from).collect(),
+            attempt_count: attempts,
+            next_attempt_at: next_at.map(Rfc3339),
+            attempts: recent_attempts.into_iter().map(DeliveryAttemptView::from).collect(),
         }
     }
 }
 
-impl From<Try> for TryView {
-    fn from(Try { at, took, status, error }: Try) -> Self {
+impl From<DeliveryAttempt> for DeliveryAttemptView {
+    fn from(DeliveryAttempt { at, took, status, error }: DeliveryAttempt) -> Self {
         let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         Self { time: Rfc3339(at), duration_ms, status, error }
     }
@@ -137,8 +137,8 @@ fn answer(about: &'static str) -> Answer {
     let task = "01a2074c-e503-703b-819d-4717c026346b";
     let example = json!({
         "id": format!("end-{task}"), "url": "https://example.com/hook", "on": ["completed", "failed", "cancelled"],
-        "state": "pending", "tried": 1, "next_try_at": "2026-11-23T07:26:56.617291345Z",
-        "tries": [{
+        "state": "pending", "attempt_count": 1, "next_attempt_at": "2026-11-23T07:26:56.617291345Z",
+        "attempts": [{
             "time": "2026-11-23T07:26:51.617291345Z", "duration_ms": 12, "status": 503, "error": null,
         }],
     });

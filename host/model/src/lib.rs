@@ -3,7 +3,7 @@
 //! Every other crate speaks these words. Nothing here does I/O, waits or starts a thread.
 
 mod clock;
-mod depend;
+mod dependency;
 mod duration;
 mod failure;
 pub mod fault_point;
@@ -31,7 +31,9 @@ mod usage;
 mod webhook;
 
 pub use clock::{Clock, SystemClock, TimeDelta, Timestamp};
-pub use depend::{DEPENDENCIES_MAX, Dependencies, HAND_OVER_BYTES_MAX, Handed, OnFailure};
+pub use dependency::{
+    DEPENDENCIES_MAX, DEPENDENCY_RESULTS_BYTES_MAX, DependencyResult, NewDependencies, OnFailure,
+};
 pub use duration::{InvalidDuration, duration_pattern, parse_duration};
 pub use failure::{Cause, Failure, UnknownCause};
 pub use histogram::{COUNTS, Histogram, LATENCY_SECONDS, RUN_SECONDS};
@@ -46,13 +48,13 @@ pub use priority::Priority;
 pub use rate::{InvalidRate, Rate};
 pub use retry::{ATTEMPTS_MAX, Backoff, InvalidBackoff};
 pub use retry_on::{RetryOn, UnknownKind};
-pub use run::{BoxFuture, Pinned, Run, RunHost, RunStep, Runner, Suspension};
-pub use schedule::{InvalidScheduleName, Missed, ScheduleName};
-pub use span::{Fact, Span, SpanKind};
+pub use run::{BoxFuture, Pinned, RunHost, RunRequest, RunStep, Runner, Suspension};
+pub use schedule::{InvalidScheduleName, MissedPolicy, ScheduleName};
+pub use span::{Span, SpanAttribute, SpanKind};
 pub use task::{InvalidTaskId, NewTask, Progress, Task, TaskId};
 pub use timing::{Due, InvalidTiming, TIMING_BYTES_MAX, Timing};
 pub use trace::{InvalidTraceContext, SpanId, TraceContext, TraceId};
-pub use tracer::{RunTrace, Sampler, Tracer, TracerFigures};
-pub use transition::{Attempts, HOST_CRASHES_MAX, Next, Outcome, TaskState};
+pub use tracer::{RunTrace, Sampler, Tracer, TracerStats};
+pub use transition::{AttemptCounts, HOST_CRASHES_MAX, RunOutcome, TaskState, Transition};
 pub use usage::{Meter, Usage};
 pub use webhook::Webhook;

@@ -5,13 +5,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Failure, Handed, LogStream, Meter, PluginName, Progress, Rate, RetryOn, RunTrace, TaskId};
+use crate::{
+    DependencyResult, Failure, LogStream, Meter, PluginName, Progress, Rate, RetryOn, RunTrace, TaskId,
+};
 
 /// A future on the heap that may move between threads.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// One attempt at one task.
-pub struct Run {
+pub struct RunRequest {
     /// The task.
     pub task: TaskId,
     /// The plugin to run.
@@ -25,10 +27,10 @@ pub struct Run {
     /// What the guest may ask of the host during the run.
     pub host: Arc<dyn RunHost>,
     /// Whether it is [handed](RunHost::handed) the results of the tasks that its own one waited for.
-    pub hand_over: bool,
+    pub pass_results: bool,
 }
 
-impl fmt::Debug for Run {
+impl fmt::Debug for RunRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Run")
             .field("task", &self.task)
@@ -71,7 +73,7 @@ pub trait Runner: Send + Sync + 'static {
     ///
     /// Dropping the future stops the run: when the drop returns, the guest no longer exists. The
     /// future gives its thread back within one [`Runner::interrupt`], also in an endless loop.
-    fn run(&self, run: Run) -> BoxFuture<'static, Result<RunStep, Failure>>;
+    fn run(&self, run: RunRequest) -> BoxFuture<'static, Result<RunStep, Failure>>;
 
     /// Asks every guest that computes right now to give its thread back at once.
     fn interrupt(&self);
@@ -96,13 +98,13 @@ pub trait Runner: Send + Sync + 'static {
     }
 
     /// Returns the bytes of memory that are left for further runs.
-    fn room(&self) -> u64 {
+    fn available_memory(&self) -> u64 {
         u64::MAX
     }
 
     /// Returns the bytes of memory that one more run of a plugin is expected to take: never more than
-    /// [`Runner::room`] says when nothing runs, so that there is always room for one.
-    fn demand(&self, _plugin: &PluginName) -> u64 {
+    /// [`Runner::available_memory`] says when nothing runs, so that there is always room for one.
+    fn expected_memory(&self, _plugin: &PluginName) -> u64 {
         0
     }
 }
@@ -142,7 +144,7 @@ pub trait RunHost: Send + Sync {
     /// # Errors
     ///
     /// Says why they cannot be handed over; the run cannot go on.
-    fn handed(&self) -> BoxFuture<'_, Result<Vec<Handed>, Failure>> {
+    fn dependency_results(&self) -> BoxFuture<'_, Result<Vec<DependencyResult>, Failure>> {
         Box::pin(std::future::ready(Ok(Vec::new())))
     }
 

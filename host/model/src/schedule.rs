@@ -46,7 +46,7 @@ pub struct InvalidScheduleName;
 
 /// What becomes of runs that could not be started when they were due.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Missed {
+pub enum MissedPolicy {
     /// They are left out.
     Skip,
     /// One of them is made up for, however many there were.
@@ -56,7 +56,7 @@ pub enum Missed {
     All,
 }
 
-impl Missed {
+impl MissedPolicy {
     /// Every policy.
     pub const ALL: [Self; 3] = [Self::Skip, Self::One, Self::All];
 
@@ -92,9 +92,9 @@ mod tests {
 
     #[test]
     fn each_policy_has_its_word() {
-        for missed in Missed::ALL {
-            assert_eq!(Missed::of(missed.as_str()), Some(missed));
+        for missed in MissedPolicy::ALL {
+            assert_eq!(MissedPolicy::of(missed.as_str()), Some(missed));
         }
-        assert_eq!((Missed::of("none"), Missed::default()), (None, Missed::One));
+        assert_eq!((MissedPolicy::of("none"), MissedPolicy::default()), (None, MissedPolicy::One));
     }
 }

@@ -29,7 +29,7 @@ pub struct Span {
     /// When it ended; not before it began.
     pub end: Timestamp,
     /// What else is known of it.
-    pub facts: Vec<(&'static str, Fact)>,
+    pub attributes: Vec<(&'static str, SpanAttribute)>,
     /// What went wrong, if something did.
     pub failure: Option<String>,
 }
@@ -47,26 +47,26 @@ pub enum SpanKind {
 
 /// Something that is known of a span.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Fact {
+pub enum SpanAttribute {
     /// Words.
     Text(Cow<'static, str>),
     /// A count.
     Number(i64),
 }
 
-impl From<&'static str> for Fact {
+impl From<&'static str> for SpanAttribute {
     fn from(text: &'static str) -> Self {
         Self::Text(text.into())
     }
 }
 
-impl From<String> for Fact {
+impl From<String> for SpanAttribute {
     fn from(text: String) -> Self {
         Self::Text(text.into())
     }
 }
 
-impl From<u64> for Fact {
+impl From<u64> for SpanAttribute {
     fn from(number: u64) -> Self {
         Self::Number(i64::try_from(number).unwrap_or(i64::MAX))
     }
@@ -90,15 +90,15 @@ impl Span {
             start,
             // A clock that went back makes it a moment.
             end: end.max(start),
-            facts: Vec::new(),
+            attributes: Vec::new(),
             failure: None,
         }
     }
 
     /// Adds a fact.
     #[must_use]
-    pub fn with(mut self, name: &'static str, fact: impl Into<Fact>) -> Self {
-        self.facts.push((name, fact.into()));
+    pub fn with(mut self, name: &'static str, value: impl Into<SpanAttribute>) -> Self {
+        self.attributes.push((name, value.into()));
         self
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::{
-    Backoff, Dependencies, Failure, Group, PluginName, Priority, ScheduleName, Tag, TaskState, Timestamp,
+    Backoff, Failure, Group, NewDependencies, PluginName, Priority, ScheduleName, Tag, TaskState, Timestamp,
     TraceContext, Unique, UniqueKey, Usage, Webhook,
 };
 
@@ -108,7 +108,7 @@ pub struct NewTask {
     /// The schedule that asked for it.
     pub schedule: Option<ScheduleName>,
     /// The tasks that it waits for.
-    pub dependencies: Option<Dependencies>,
+    pub dependencies: Option<NewDependencies>,
     /// Whom to tell of its end.
     pub webhook: Option<Webhook>,
     /// Where in which trace it was asked for.
@@ -208,7 +208,7 @@ pub struct Task {
     /// The schedule that asked for it, which may be gone.
     pub schedule: Option<ScheduleName>,
     /// How many of the tasks that it waits for have not ended; `None` if it was never to wait for any.
-    pub waits_for: Option<u32>,
+    pub pending_dependencies: Option<u32>,
     /// Where in which trace it was asked for.
     pub trace: Option<TraceContext>,
     /// Whose it is.
@@ -273,7 +273,7 @@ mod tests {
             usage: None,
             suspensions: 0,
             schedule: None,
-            waits_for: None,
+            pending_dependencies: None,
             trace: None,
             group: None,
             has_webhook: false,

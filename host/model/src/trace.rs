@@ -24,7 +24,7 @@ impl TraceId {
     }
 
     /// Returns its last 56 bits, which are random, as a number from 0 to 1: what sampling goes by.
-    pub fn lot(&self) -> f64 {
+    pub fn sampling_value(&self) -> f64 {
         let last = u64::from_be_bytes(last_half(&self.0)) & ((1 << 56) - 1);
         last as f64 / (1_u64 << 56) as f64
     }
@@ -278,7 +278,7 @@ mod tests {
 
     #[test]
     fn lots_are_spread_evenly() {
-        let drawn = (0..10_000).filter(|_| TraceId::random().lot() < 0.25).count();
+        let drawn = (0..10_000).filter(|_| TraceId::random().sampling_value() < 0.25).count();
         assert!((2_000..3_000).contains(&drawn), "{drawn}");
     }
 }

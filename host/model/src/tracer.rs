@@ -17,31 +17,31 @@ const SPANS_MAX: usize = 16_384;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sampler {
     /// Whether a caller that begins the trace decides, if there is one.
-    pub heeds_caller: bool,
+    pub parent_based: bool,
     /// The share of the others, from 0.0 to 1.0.
     pub share: f64,
 }
 
 impl Default for Sampler {
     fn default() -> Self {
-        Self { heeds_caller: true, share: 1.0 }
+        Self { parent_based: true, share: 1.0 }
     }
 }
 
 impl Sampler {
     fn picks(self, caller: Option<&TraceContext>, trace_id: TraceId) -> bool {
         match caller {
-            Some(caller) if self.heeds_caller => caller.sampled,
+            Some(caller) if self.parent_based => caller.sampled,
             // So that hosts with the same share pick the same traces; see
             // <https://opentelemetry.io/docs/specs/otel/trace/tracestate-probability-sampling/>.
-            _ => trace_id.lot() >= 1.0 - self.share,
+            _ => trace_id.sampling_value() >= 1.0 - self.share,
         }
     }
 }
 
 /// What has become of spans since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TracerFigures {
+pub struct TracerStats {
     /// The collector has taken them.
     pub exported: u64,
     /// There was no room to keep them.
@@ -162,8 +162,8 @@ impl Tracer {
     }
 
     /// Returns what has become of spans so far.
-    pub fn figures(&self) -> TracerFigures {
-        self.0.as_ref().map_or_else(TracerFigures::default, |inner| TracerFigures {
+    pub fn figures(&self) -> TracerStats {
+        self.0.as_ref().map_or_else(TracerStats::default, |inner| TracerStats {
             exported: inner.exported.load(Relaxed),
             dropped: inner.dropped.load(Relaxed),
             refused: inner.refused.load(Relaxed),
@@ -233,23 +233,23 @@ mod tests {
 
     #[test]
     fn a_caller_decides_unless_it_is_not_asked() {
-        let picks = |heeds_caller, share, sampled| {
+        let picks = |parent_based, share, sampled| {
             let caller = caller(sampled);
-            tracer(Sampler { heeds_caller, share }).begin(Some(&caller)).map(|context| context.sampled)
+            tracer(Sampler { parent_based, share }).begin(Some(&caller)).map(|context| context.sampled)
         };
-        for (heeds_caller, share, sampled, picked) in [
+        for (parent_based, share, sampled, picked) in [
             (true, 0.0, true, true),
             (true, 1.0, false, false),
             (false, 0.0, true, false),
             (false, 1.0, false, true),
         ] {
-            assert_eq!(picks(heeds_caller, share, sampled), Some(picked));
+            assert_eq!(picks(parent_based, share, sampled), Some(picked));
         }
     }
 
     #[test]
     fn a_share_of_new_traces_is_picked() {
-        let tracer = tracer(Sampler { heeds_caller: true, share: 0.25 });
+        let tracer = tracer(Sampler { parent_based: true, share: 0.25 });
         let picked =
             (0..10_000).filter(|_| tracer.begin(None).is_some_and(|context| context.sampled)).count();
         assert!((2_000..3_000).contains(&picked), "{picked}");
@@ -300,6 +300,6 @@ mod tests {
         let off = Tracer::default();
         assert!(!off.is_on() && off.begin(None).is_none() && !off.records(&caller(true)));
         off.record([span(&tracer(Sampler::default()))]);
-        assert_eq!((off.figures(), off.fetch(9)), (TracerFigures::default(), Vec::new()));
+        assert_eq!((off.figures(), off.fetch(9)), (TracerStats::default(), Vec::new()));
     }
 }

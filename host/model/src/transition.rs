@@ -63,7 +63,7 @@ impl fmt::Display for TaskState {
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum RunOutcome {
     /// The plugin answered.
     Completed(String),
     /// The plugin wants to go on later.
@@ -80,7 +80,7 @@ pub enum Outcome {
 
 /// What a task has used up by the end of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Attempts {
+pub struct AttemptCounts {
     /// The number of the attempt that just ended; the first is 1.
     pub attempt: u32,
     /// How often a failure is attempted in all.
@@ -93,7 +93,7 @@ pub struct Attempts {
 
 /// The move that follows a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Next {
+pub enum Transition {
     /// The task is completed with this result.
     Completed(String),
     /// The task has failed for good.
@@ -108,15 +108,21 @@ pub enum Next {
     Recovered,
 }
 
-impl Next {
+impl Transition {
     /// Picks the move: a pure function of how the run ended and what was used up before.
     ///
     /// `dice` from 0 to 1 says how much of the jitter of the backoff is added to a wait.
-    pub fn after(outcome: Outcome, used: Attempts, now: Timestamp, backoff: Backoff, dice: f64) -> Self {
+    pub fn after(
+        outcome: RunOutcome,
+        used: AttemptCounts,
+        now: Timestamp,
+        backoff: Backoff,
+        dice: f64,
+    ) -> Self {
         match outcome {
-            Outcome::Completed(result) => Self::Completed(result),
-            Outcome::Suspended(Suspension { wait, state }) => Self::Suspended(later(now, wait), state),
-            Outcome::Failed(failure) => {
+            RunOutcome::Completed(result) => Self::Completed(result),
+            RunOutcome::Suspended(Suspension { wait, state }) => Self::Suspended(later(now, wait), state),
+            RunOutcome::Failed(failure) => {
                 let failures = used.attempt.saturating_sub(used.host_crashes);
                 if used.retry_on.contains(failure.cause) && failures < used.attempts_max {
                     Self::RetryAt(later(now, backoff.wait(failures, dice)), failure)
@@ -124,9 +130,9 @@ impl Next {
                     Self::Failed(failure)
                 }
             }
-            Outcome::Stopped | Outcome::Evicted => Self::Requeued,
-            Outcome::HostCrashed if used.host_crashes + 1 < HOST_CRASHES_MAX => Self::Recovered,
-            Outcome::HostCrashed => Self::Failed(Failure::new(
+            RunOutcome::Stopped | RunOutcome::Evicted => Self::Requeued,
+            RunOutcome::HostCrashed if used.host_crashes + 1 < HOST_CRASHES_MAX => Self::Recovered,
+            RunOutcome::HostCrashed => Self::Failed(Failure::new(
                 Cause::HostCrash,
                 format!("the host died {HOST_CRASHES_MAX} times while this task was running"),
             )),
@@ -157,9 +163,9 @@ mod tests {
         chrono::Utc.timestamp_opt(1_000, 0).single().expect("in range")
     }
 
-    fn next(outcome: Outcome, attempt: u32, attempts_max: u32, host_crashes: u32) -> Next {
-        let used = Attempts { attempt, attempts_max, host_crashes, retry_on: RetryOn::default() };
-        Next::after(outcome, used, now(), Backoff::default(), 0.0)
+    fn next(outcome: RunOutcome, attempt: u32, attempts_max: u32, host_crashes: u32) -> Transition {
+        let used = AttemptCounts { attempt, attempts_max, host_crashes, retry_on: RetryOn::default() };
+        Transition::after(outcome, used, now(), Backoff::default(), 0.0)
     }
 
     #[test]
@@ -185,11 +191,11 @@ mod tests {
     #[test]
     fn every_move_after_a_run_is_in_the_table() {
         for outcome in [
-            Outcome::Completed(String::new()),
-            Outcome::Suspended(Suspension { wait: Duration::from_secs(9), state: Vec::new() }),
-            Outcome::Failed(Failure::new(Cause::Io, "")),
-            Outcome::Stopped,
-            Outcome::HostCrashed,
+            RunOutcome::Completed(String::new()),
+            RunOutcome::Suspended(Suspension { wait: Duration::from_secs(9), state: Vec::new() }),
+            RunOutcome::Failed(Failure::new(Cause::Io, "")),
+            RunOutcome::Stopped,
+            RunOutcome::HostCrashed,
         ] {
             for (attempt, crashes) in [(1, 0), (3, 2), (9, 9)] {
                 let to = next(outcome.clone(), attempt, 3, crashes).state();
@@ -201,37 +207,37 @@ mod tests {
     #[test]
     fn a_transient_failure_is_tried_again_until_its_attempts_are_used_up() {
         let failure = Failure::new(Cause::Io, "gone");
-        let failed = || Outcome::Failed(failure.clone());
-        let retry = |seconds| Next::RetryAt(now() + Duration::from_secs(seconds), failure.clone());
+        let failed = || RunOutcome::Failed(failure.clone());
+        let retry = |seconds| Transition::RetryAt(now() + Duration::from_secs(seconds), failure.clone());
         assert_eq!(next(failed(), 1, 3, 0), retry(1));
         assert_eq!(next(failed(), 2, 3, 0), retry(2));
-        assert_eq!(next(failed(), 3, 3, 0), Next::Failed(failure.clone()));
-        assert_eq!(next(failed(), 1, 1, 0), Next::Failed(failure.clone()));
+        assert_eq!(next(failed(), 3, 3, 0), Transition::Failed(failure.clone()));
+        assert_eq!(next(failed(), 1, 1, 0), Transition::Failed(failure.clone()));
     }
 
     #[test]
     fn a_host_crash_uses_up_no_attempt_and_makes_no_wait_longer() {
         let failure = Failure::new(Cause::Io, "gone");
-        let failed = || Outcome::Failed(failure.clone());
-        let retry = |seconds| Next::RetryAt(now() + Duration::from_secs(seconds), failure.clone());
+        let failed = || RunOutcome::Failed(failure.clone());
+        let retry = |seconds| Transition::RetryAt(now() + Duration::from_secs(seconds), failure.clone());
         assert_eq!(next(failed(), 2, 2, 1), retry(1));
         assert_eq!(next(failed(), 4, 3, 2), retry(2));
-        assert_eq!(next(failed(), 3, 2, 1), Next::Failed(failure.clone()));
+        assert_eq!(next(failed(), 3, 2, 1), Transition::Failed(failure.clone()));
     }
 
     #[test]
     fn a_lasting_failure_is_never_tried_again() {
         let failure = Failure::new(Cause::InvalidInput, "no url");
-        assert_eq!(next(Outcome::Failed(failure.clone()), 1, 9, 0), Next::Failed(failure));
+        assert_eq!(next(RunOutcome::Failed(failure.clone()), 1, 9, 0), Transition::Failed(failure));
     }
 
     #[test]
     fn a_plugin_says_which_failures_are_tried_again() {
         let retry_on = RetryOn::of(["memory-limit"]).expect("known");
-        let used = Attempts { attempt: 1, attempts_max: 3, host_crashes: 0, retry_on };
+        let used = AttemptCounts { attempt: 1, attempts_max: 3, host_crashes: 0, retry_on };
         let next = |cause| {
-            let outcome = Outcome::Failed(Failure::new(cause, ""));
-            Next::after(outcome, used, now(), Backoff::default(), 0.0).state()
+            let outcome = RunOutcome::Failed(Failure::new(cause, ""));
+            Transition::after(outcome, used, now(), Backoff::default(), 0.0).state()
         };
         assert_eq!(next(Cause::MemoryLimit), TaskState::Waiting);
         assert_eq!(next(Cause::Io), TaskState::Failed);
@@ -240,20 +246,21 @@ mod tests {
     #[test]
     fn a_suspended_task_goes_on_at_its_time_whatever_its_attempts() {
         let state = vec![7];
-        let suspended = Outcome::Suspended(Suspension { wait: Duration::from_secs(9), state: state.clone() });
-        assert_eq!(next(suspended, 3, 3, 2), Next::Suspended(now() + Duration::from_secs(9), state));
+        let suspended =
+            RunOutcome::Suspended(Suspension { wait: Duration::from_secs(9), state: state.clone() });
+        assert_eq!(next(suspended, 3, 3, 2), Transition::Suspended(now() + Duration::from_secs(9), state));
     }
 
     #[test]
     fn a_run_that_the_host_stopped_costs_nothing() {
-        assert_eq!(next(Outcome::Stopped, 3, 3, 2), Next::Requeued);
+        assert_eq!(next(RunOutcome::Stopped, 3, 3, 2), Transition::Requeued);
     }
 
     #[test]
     fn a_host_crash_runs_the_task_again_whatever_its_attempts_until_the_third() {
-        assert_eq!(next(Outcome::HostCrashed, 1, 1, 0), Next::Recovered);
-        assert_eq!(next(Outcome::HostCrashed, 2, 1, 1), Next::Recovered);
-        let Next::Failed(failure) = next(Outcome::HostCrashed, 3, 1, 2) else {
+        assert_eq!(next(RunOutcome::HostCrashed, 1, 1, 0), Transition::Recovered);
+        assert_eq!(next(RunOutcome::HostCrashed, 2, 1, 1), Transition::Recovered);
+        let Transition::Failed(failure) = next(RunOutcome::HostCrashed, 3, 1, 2) else {
             panic!("the third crash is the last")
         };
         assert_eq!(failure.cause, Cause::HostCrash);

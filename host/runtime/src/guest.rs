@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use wasmill_model::{Limits, Run};
+use wasmill_model::{Limits, RunRequest};
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
@@ -32,7 +32,7 @@ const CALL_BYTES_SPARE: u64 = 4 << 20;
 
 /// One guest, as the host sees it.
 pub(crate) struct Guest {
-    pub(crate) run: Run,
+    pub(crate) run: RunRequest,
     pub(crate) limiter: Limiter,
     /// What it uses of its memory limit, and what the host keeps for it.
     pub(crate) account: Arc<Account>,
@@ -72,13 +72,18 @@ enum Wasi {
 
 impl Guest {
     /// Makes the guest of a task.
-    pub(crate) fn task(plugin: &Arc<Plugin>, run: Run, input_bytes: usize, hold: Arc<Hold>) -> Self {
+    pub(crate) fn task(plugin: &Arc<Plugin>, run: RunRequest, input_bytes: usize, hold: Arc<Hold>) -> Self {
         let account = account(plugin, input_bytes, hold);
         Self::new(plugin, run, account, Wasi::Later, None)
     }
 
     /// Makes the guest of a program that is a component.
-    pub(crate) fn command(plugin: &Arc<Plugin>, run: Run, input: ProgramInput, hold: Arc<Hold>) -> Self {
+    pub(crate) fn command(
+        plugin: &Arc<Plugin>,
+        run: RunRequest,
+        input: ProgramInput,
+        hold: Arc<Hold>,
+    ) -> Self {
         let account = account(plugin, input.bytes(), hold);
         let (mut wasi, program) = program(plugin, &run, input, &account);
         let wasi = with_folders(wasi.build(), plugin);
@@ -86,7 +91,12 @@ impl Guest {
     }
 
     /// Makes the guest of a program that is a core module.
-    pub(crate) fn module(plugin: &Arc<Plugin>, run: Run, input: ProgramInput, hold: Arc<Hold>) -> Self {
+    pub(crate) fn module(
+        plugin: &Arc<Plugin>,
+        run: RunRequest,
+        input: ProgramInput,
+        hold: Arc<Hold>,
+    ) -> Self {
         let account = account(plugin, input.bytes(), hold);
         let (mut wasi, program) = program(plugin, &run, input, &account);
         let mut wasi = wasi.build_p1();
@@ -98,7 +108,7 @@ impl Guest {
 
     fn new(
         plugin: &Arc<Plugin>,
-        run: Run,
+        run: RunRequest,
         account: Arc<Account>,
         wasi: Wasi,
         program: Option<Program>,
@@ -204,7 +214,7 @@ fn call_bytes_max(limits: &Limits, is_module: bool) -> usize {
 /// Makes the surroundings of a program, and what it will leave behind.
 fn program(
     plugin: &Arc<Plugin>,
-    run: &Run,
+    run: &RunRequest,
     input: ProgramInput,
     account: &Arc<Account>,
 ) -> (WasiCtxBuilder, Program) {

@@ -4,7 +4,7 @@
 //! `instance` calls it. What is handed over comes from the scheduler, already bounded.
 
 use serde::Serialize;
-use wasmill_model::Handed;
+use wasmill_model::DependencyResult;
 
 use crate::program::ProgramInput;
 
@@ -17,8 +17,8 @@ struct View<'a> {
 }
 
 /// Returns the input of a `task`: `{"input": …, "dependencies": [{"id", "outcome", "result"}, …]}`.
-pub(crate) fn within(input: &str, handed: &[Handed]) -> String {
-    let view = |handed: &Handed| {
+pub(crate) fn within(input: &str, handed: &[DependencyResult]) -> String {
+    let view = |handed: &DependencyResult| {
         let view = View {
             id: handed.id.to_string(),
             outcome: handed.outcome.as_str(),
@@ -31,7 +31,7 @@ pub(crate) fn within(input: &str, handed: &[Handed]) -> String {
 }
 
 /// Puts the results behind the stdin of a program, one after the other and nothing in between.
-pub(crate) fn behind(input: &mut ProgramInput, handed: &[Handed]) {
+pub(crate) fn behind(input: &mut ProgramInput, handed: &[DependencyResult]) {
     input.stdin.extend(handed.iter().filter_map(|handed| handed.result.as_deref()));
 }
 
@@ -42,8 +42,8 @@ mod tests {
 
     use super::*;
 
-    fn handed() -> [Handed; 2] {
-        let of = |byte, outcome, result: Option<&str>| Handed {
+    fn handed() -> [DependencyResult; 2] {
+        let of = |byte, outcome, result: Option<&str>| DependencyResult {
             id: TaskId::from_bytes([byte; 16]),
             outcome,
             result: result.map(str::to_owned),

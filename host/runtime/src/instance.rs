@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use wasmill_model::{Cause, Failure, Handed, Limits, Run, RunStep, Suspension};
+use wasmill_model::{Cause, DependencyResult, Failure, Limits, RunRequest, RunStep, Suspension};
 use wasmtime::{Engine, InstancePre, Store, StoreContextMut, UpdateDeadline, WasmBacktrace};
 use wasmtime_wasi::p2::bindings::CommandPre;
 
@@ -32,16 +32,20 @@ const SUSPENSION_MIN: Duration = Duration::from_millis(10);
 const SUSPENSION_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 /// Runs `plugin` once and returns what it came to or why it failed.
-pub(crate) async fn run(plugin: &Arc<Plugin>, mut run: Run, hold: Arc<Hold>) -> Result<RunStep, Failure> {
-    let handed = if run.hand_over { Some(run.host.handed().await?) } else { None };
+pub(crate) async fn run(
+    plugin: &Arc<Plugin>,
+    mut run: RunRequest,
+    hold: Arc<Hold>,
+) -> Result<RunStep, Failure> {
+    let handed = if run.pass_results { Some(run.host.dependency_results().await?) } else { None };
     plugin.folders.check().await.map_err(|reason| host_fault(HostFault(reason)))?;
     let answer = match &plugin.code {
         LinkedPlugin::Task(code) => {
-            hand_over(&mut run, handed);
+            pass_results(&mut run, handed);
             run_task(code, plugin, run, hold).await?
         }
         LinkedPlugin::Suspendable(code) => {
-            hand_over(&mut run, handed);
+            pass_results(&mut run, handed);
             match Box::pin(run_step(code, plugin, run, hold)).await? {
                 RunStep::Done(answer) => answer,
                 suspended @ RunStep::Suspended(_) => return Ok(suspended),
@@ -62,7 +66,7 @@ pub(crate) async fn run(plugin: &Arc<Plugin>, mut run: Run, hold: Arc<Hold>) -> 
 }
 
 /// Puts the results that are handed over around the input of a task.
-fn hand_over(run: &mut Run, handed: Option<Vec<Handed>>) {
+fn pass_results(run: &mut RunRequest, handed: Option<Vec<DependencyResult>>) {
     if let Some(handed) = handed {
         run.input = Some(handed::within(run.input.as_deref().unwrap_or(NO_INPUT), &handed));
     }
@@ -71,7 +75,7 @@ fn hand_over(run: &mut Run, handed: Option<Vec<Handed>>) {
 async fn run_task(
     code: &PluginPre<Guest>,
     plugin: &Arc<Plugin>,
-    mut run: Run,
+    mut run: RunRequest,
     hold: Arc<Hold>,
 ) -> Result<String, Failure> {
     let start = Instant::now();
@@ -95,7 +99,7 @@ async fn run_task(
 async fn run_step(
     code: &SuspendablePluginPre<Guest>,
     plugin: &Arc<Plugin>,
-    mut run: Run,
+    mut run: RunRequest,
     hold: Arc<Hold>,
 ) -> Result<RunStep, Failure> {
     let limits = &plugin.config.limits;
@@ -134,7 +138,7 @@ fn suspension(requested: suspendable::Suspension, limits: &Limits) -> Result<Sus
 async fn run_command(
     code: &CommandPre<Guest>,
     plugin: &Arc<Plugin>,
-    run: Run,
+    run: RunRequest,
     input: ProgramInput,
     hold: Arc<Hold>,
 ) -> Result<String, Failure> {
@@ -155,7 +159,7 @@ async fn run_command(
 async fn run_module(
     code: &InstancePre<Guest>,
     plugin: &Arc<Plugin>,
-    run: Run,
+    run: RunRequest,
     input: ProgramInput,
     hold: Arc<Hold>,
 ) -> Result<String, Failure> {
@@ -177,8 +181,8 @@ async fn run_module(
 /// Reads what a program is given.
 fn program_input(
     plugin: &Plugin,
-    run: &mut Run,
-    handed: Option<Vec<Handed>>,
+    run: &mut RunRequest,
+    handed: Option<Vec<DependencyResult>>,
 ) -> Result<ProgramInput, Failure> {
     let mut input = ProgramInput::read(run.input.take().as_deref(), &plugin.config.permissions.env)?;
     handed::behind(&mut input, &handed.unwrap_or_default());

@@ -8,7 +8,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use wasmill_model::{Backoff, Limits, Missed, Rate, RetryOn, Timing};
+use wasmill_model::{Backoff, Limits, MissedPolicy, Rate, RetryOn, Timing};
 
 use crate::schema::InputSchema;
 
@@ -46,7 +46,7 @@ pub struct ScheduleConfig {
     /// When it is due.
     pub timing: Timing,
     /// What becomes of runs that were missed.
-    pub missed: Missed,
+    pub missed: MissedPolicy,
     /// Whether a run starts while an earlier one goes on.
     pub overlap: bool,
     /// The JSON text that each run is handed.

@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use wasmill_egress::{ConnectionQuota, Connector};
 use wasmill_model::{
-    BoxFuture, Cause, Failure, Limits, Pinned, PluginName, Rate, RetryOn, Run, RunHost, RunStep, Runner,
+    BoxFuture, Cause, Failure, Limits, Pinned, PluginName, Rate, RetryOn, RunHost, RunRequest, RunStep,
+    Runner,
 };
 use wasmtime::Engine;
 
@@ -524,7 +525,7 @@ impl Drop for Bill {
 impl Inner {
     /// Picks the version of the plugin that a run is bound to, takes the memory that it is expected to use,
     /// and lists the run.
-    fn begin(&self, run: &Run) -> Result<Begun, Failure> {
+    fn begin(&self, run: &RunRequest) -> Result<Begun, Failure> {
         let Some(plugin) = self.registry.get(&run.plugin) else {
             let message = format!("the plugin {} is not in service", run.plugin);
             return Err(Failure::new(Cause::LostPlugin, message));
@@ -540,7 +541,7 @@ impl Inner {
         Ok(Begun { _listed: self.instances.list(entry), plugin, hold })
     }
 
-    async fn run(&self, begun: Begun, run: Run) -> Result<RunStep, Failure> {
+    async fn run(&self, begun: Begun, run: RunRequest) -> Result<RunStep, Failure> {
         // Dropped last: whoever is on the list has a guest.
         let Begun { plugin, hold, _listed } = begun;
         run.host
@@ -594,7 +595,7 @@ impl Inner {
 }
 
 impl Runner for Runtime {
-    fn run(&self, run: Run) -> BoxFuture<'static, Result<RunStep, Failure>> {
+    fn run(&self, run: RunRequest) -> BoxFuture<'static, Result<RunStep, Failure>> {
         let inner = Arc::clone(&self.inner);
         // Now, not when it is first polled: the scheduler asks how much room is left after this.
         let begun = inner.begin(&run);
@@ -623,11 +624,11 @@ impl Runner for Runtime {
         self.inner.registry.get(plugin).map(|plugin| plugin.config.retry.on).unwrap_or_default()
     }
 
-    fn room(&self) -> u64 {
+    fn available_memory(&self) -> u64 {
         self.inner.memory.room()
     }
 
-    fn demand(&self, plugin: &PluginName) -> u64 {
+    fn expected_memory(&self, plugin: &PluginName) -> u64 {
         let expected = self.inner.registry.get(plugin).map_or(0, |plugin| {
             let limit_bytes = plugin.config.limits.memory_bytes;
             plugin.demand.expected(limit_bytes)

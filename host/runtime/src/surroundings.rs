@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use wasmill_model::{LogStream, Run, RunHost};
+use wasmill_model::{LogStream, RunHost, RunRequest};
 use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 
@@ -22,7 +22,7 @@ pub(crate) fn of_task(host: &Arc<dyn RunHost>, env: &BTreeMap<String, String>) -
 
 /// Returns the surroundings of a program without folders: stdout is its answer.
 pub(crate) fn of_program(
-    run: &Run,
+    run: &RunRequest,
     input: ProgramInput,
     env: &BTreeMap<String, String>,
     answer: &Answer,

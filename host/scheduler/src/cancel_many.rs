@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use wasmill_store::{Filter, Found, Stopping, StoreError};
+use wasmill_store::{Filter, Stopping, StoreError, TaskRef};
 
 use crate::scheduler::{Scheduler, Shared, run_detached};
 
@@ -37,7 +37,7 @@ impl Scheduler {
 
 async fn cancel_in_batches(
     shared: &Arc<Shared>,
-    found: &[Found],
+    found: &[TaskRef],
     filter: &Filter,
     grace: Duration,
     stops: &mut JoinSet<()>,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use wasmill_model::{PluginName, Timestamp, fault_point};
-use wasmill_store::{Claimed, Share, StoreError};
+use wasmill_store::{ClaimQuota, Claimed, StoreError};
 
 use crate::run::ActiveRun;
 use crate::scheduler::Shared;
@@ -38,7 +38,7 @@ pub(crate) async fn dispatch(shared: &Arc<Shared>) {
         if let Some(wait) = wait {
             tokio::select! {
                 () = shared.wakeup.notified() => {}
-                () = shared.store.readied() => {}
+                () = shared.store.wait_for_ready() => {}
                 () = tokio::time::sleep(wait) => {}
                 () = shared.draining() => return,
             }
@@ -71,13 +71,13 @@ async fn claim(
     load_rates(shared).await?;
     let now = shared.clock.now();
     let claim_quotas = claim_quotas(shared);
-    let room = shared.runner.room();
+    let room = shared.runner.available_memory();
     let claims = shared.store.claim_within(&claim_quotas, slots.num_permits(), room, now).await?;
     if !claims.claimed.is_empty() {
         fault_point!("claim stored, nothing runs");
     }
     record_starts(shared, &claims.claimed);
-    shared.is_memory_bound.store(claims.lacked_room, Ordering::SeqCst);
+    shared.is_memory_bound.store(claims.lacked_memory, Ordering::SeqCst);
     let all_filled = claims.claimed.len() == slots.num_permits();
     let runs: Vec<_> =
         claims.claimed.into_iter().filter_map(|claimed| register(shared, claimed, slots.split(1)?)).collect();
@@ -85,7 +85,7 @@ async fn claim(
     for run in runs {
         shared.guests.spawn(run.execute(Arc::clone(shared)));
     }
-    let poll = shared.config.poll.min(if claims.lacked_room { MEMORY_POLL } else { Duration::MAX });
+    let poll = shared.config.poll.min(if claims.lacked_memory { MEMORY_POLL } else { Duration::MAX });
     Ok((!all_filled).then(|| {
         let wait = time_until(claims.next_ready_at, now, poll);
         shared.rates().next_start_in(Instant::now()).map_or(wait, |next| next.min(wait))
@@ -99,7 +99,7 @@ async fn load_rates(shared: &Shared) -> Result<(), StoreError> {
         if shared.rates().is_loaded(&plugin) {
             continue;
         }
-        let started = shared.store.starts(plugin.clone()).await?;
+        let started = shared.store.recent_starts(plugin.clone()).await?;
         let now = shared.clock.now();
         // A start in the future was recorded while the clock was ahead; its true time is unknown, so it counts as now.
         let ago = |at: Timestamp| (now - at).to_std().unwrap_or_default();
@@ -131,7 +131,7 @@ fn record_starts(shared: &Shared, claimed: &[Claimed]) {
 /// Only claims add running tasks, and only one claim runs at a time, so a quota computed here still holds when the
 /// tasks start. The same is true of free memory, except that running guests grow; a guest that grows too far is
 /// evicted (see [`wasmill_model::RunHost::evict`]).
-fn claim_quotas(shared: &Shared) -> Vec<Share> {
+fn claim_quotas(shared: &Shared) -> Vec<ClaimQuota> {
     let running = shared.running();
     let paused = shared.paused();
     let (mut rates, now) = (shared.rates(), Instant::now());
@@ -144,8 +144,8 @@ fn claim_quotas(shared: &Shared) -> Vec<Share> {
         let rate = shared.runner.rate(&plugin);
         let left = rate.map(|rate| rates.remaining(&plugin, rate, now));
         let tasks_max = free.min(left.unwrap_or(usize::MAX));
-        Share {
-            weight: shared.runner.demand(&plugin),
+        ClaimQuota {
+            memory_bytes: shared.runner.expected_memory(&plugin),
             plugin,
             tasks_max,
             rate_span: rate.map(|rate| rate.per),

@@ -13,8 +13,8 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 pub(crate) async fn publish_progress(shared: &Shared) {
     let progress = async {
         loop {
-            shared.store.progressed().await;
-            shared.store.tell_progress(shared.clock.now());
+            shared.store.wait_for_progress().await;
+            shared.store.publish_progress(shared.clock.now());
             tokio::time::sleep(PROGRESS_INTERVAL).await;
         }
     };

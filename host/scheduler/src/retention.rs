@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 use wasmill_model::{Clock, TimeDelta, Timestamp};
-use wasmill_store::{Ended, Keep, PruneCursor, PruneStep, Pruned, Store, StoreError};
+use wasmill_store::{FinishedCounts, PruneCursor, PruneStep, Pruned, RetentionBounds, Store, StoreError};
 
 /// How often to scan for tasks to prune; more often if the retention period is short.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(10);
@@ -80,7 +80,7 @@ impl Retention {
                     Err(error) => tracing::debug!(%error, "failed to prune"),
                 }
                 // Tasks that get too old from here on wait for the next scan.
-                pruner.keep.ended_since = None;
+                pruner.bounds.ended_since = None;
                 if self.keep_max.is_none() || Instant::now() + COUNT_INTERVAL > until {
                     break;
                 }
@@ -96,9 +96,9 @@ impl Retention {
     }
 
     /// Returns what to keep at `now`; nothing counts as too old while the clock is not trusted.
-    fn keep_now(self, now: Timestamp, is_clock_steady: bool) -> Keep {
+    fn keep_now(self, now: Timestamp, is_clock_steady: bool) -> RetentionBounds {
         let before = |age: Duration| now.checked_sub_signed(to_delta(age)).filter(|_| is_clock_steady);
-        Keep {
+        RetentionBounds {
             ended_since: self.keep_for.and_then(before),
             tasks_max: self.keep_max,
             pending_since: before(PENDING_AGE_MAX),
@@ -109,7 +109,7 @@ impl Retention {
     /// Logs when the number of stored tasks starts to exceed the limit, and when it is back within it.
     fn log_limit_change(self, store: &Store, was_over_limit: bool) -> bool {
         let Some(keep_max) = self.keep_max else { return false };
-        let stored = store.stored();
+        let stored = store.finished_count();
         let is_over_limit = stored > keep_max + (keep_max / EXCESS_MIN.0).max(EXCESS_MIN.1);
         if is_over_limit && !was_over_limit {
             tracing::warn!(
@@ -150,7 +150,7 @@ async fn prune_idempotency_keys(store: &Store, now: Timestamp) -> Result<(), Sto
 /// One scan of the finished tasks, which continues as more tasks finish.
 struct Pruner<'a> {
     store: &'a Store,
-    keep: Keep,
+    bounds: RetentionBounds,
     cursor: PruneCursor,
     /// The number of tasks that had ever finished as of the last round.
     ended: u64,
@@ -159,14 +159,14 @@ struct Pruner<'a> {
 }
 
 impl<'a> Pruner<'a> {
-    fn new(store: &'a Store, keep: Keep) -> Self {
-        Self { store, keep, cursor: PruneCursor::default(), ended: ended(store), dropped: 0 }
+    fn new(store: &'a Store, bounds: RetentionBounds) -> Self {
+        Self { store, bounds, cursor: PruneCursor::default(), ended: ended(store), dropped: 0 }
     }
 
     /// Prunes in rounds until nothing is left to prune for now.
     async fn run(&mut self) -> Result<(), StoreError> {
-        let has_too_many = self.keep.tasks_max.is_some_and(|max| self.store.stored() > max);
-        if !has_too_many && self.keep.ended_since.is_none() {
+        let has_too_many = self.bounds.tasks_max.is_some_and(|max| self.store.finished_count() > max);
+        if !has_too_many && self.bounds.ended_since.is_none() {
             self.ended = ended(self.store);
             return Ok(());
         }
@@ -178,7 +178,7 @@ impl<'a> Pruner<'a> {
             // A quarter more than finished since the last round, so the surplus shrinks however fast tasks finish.
             let max = (ROUND_MIN + newly_ended + newly_ended / 4).min(ROUND_MAX);
             let max = usize::try_from(max).unwrap_or(usize::MAX);
-            let excess = self.store.excess(self.keep, self.cursor, max).await?;
+            let excess = self.store.excess(self.bounds, self.cursor, max).await?;
             self.cursor = excess.cursor;
             let pruned = prune(self.store, excess.steps).await?;
             self.dropped += pruned.deliveries;
@@ -208,6 +208,6 @@ async fn prune(store: &Store, steps: Vec<PruneStep>) -> Result<Pruned, StoreErro
 
 /// Returns how many tasks have ever finished.
 fn ended(store: &Store) -> u64 {
-    let of_plugin = |Ended { completed, failed, cancelled }| completed + failed + cancelled;
-    store.tallies().iter().map(|(_, tally)| of_plugin(tally.ended())).sum()
+    let of_plugin = |FinishedCounts { completed, failed, cancelled }| completed + failed + cancelled;
+    store.plugin_counts().iter().map(|(_, counts)| of_plugin(counts.ended())).sum()
 }

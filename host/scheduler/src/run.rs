@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use wasmill_model::{
-    Attempts, Backoff, Cause, Failure, Next, Outcome, PluginName, RetryOn, Run, RunHost, RunStep, TaskId,
-    fault_point,
+    AttemptCounts, Backoff, Cause, Failure, PluginName, RetryOn, RunHost, RunOutcome, RunRequest, RunStep,
+    TaskId, Transition, fault_point,
 };
 use wasmill_store::{Claim, Claimed, StoreError};
 
@@ -30,7 +30,7 @@ const FINAL_STORE_ATTEMPTS: u32 = 5;
 pub(crate) struct ActiveRun {
     pub(crate) claim: Claim,
     pub(crate) plugin: PluginName,
-    attempts: Attempts,
+    attempts: AttemptCounts,
     timeout: Duration,
     backoff: Backoff,
     guest: Guest,
@@ -63,12 +63,12 @@ impl ActiveRun {
             timeout,
             backoff,
             input,
-            hand_over,
-            saved,
+            pass_results,
+            checkpoint,
         } = claimed;
         let (store, clock) = (shared.store.clone(), Arc::clone(&shared.clock));
-        let host = Arc::new(TaskHost::new(store, clock, claim.clone(), saved, shared.config.log_bytes));
-        let run = Run {
+        let host = Arc::new(TaskHost::new(store, clock, claim.clone(), checkpoint, shared.config.log_bytes));
+        let run = RunRequest {
             task: claim.id,
             plugin: plugin.clone(),
             attempt,
@@ -76,12 +76,12 @@ impl ActiveRun {
             attempts_max: attempts_max.saturating_add(host_crashes),
             input,
             host: Arc::clone(&host) as Arc<dyn RunHost>,
-            hand_over,
+            pass_results,
         };
         Self {
             claim,
             plugin,
-            attempts: Attempts { attempt, attempts_max, host_crashes, retry_on: RetryOn::default() },
+            attempts: AttemptCounts { attempt, attempts_max, host_crashes, retry_on: RetryOn::default() },
             timeout,
             backoff: backoff.unwrap_or(shared.config.backoff),
             guest: Guest::new(shared.runner.run(run)),
@@ -112,25 +112,25 @@ impl ActiveRun {
     /// Runs the guest to its end, stores the outcome and releases the slot.
     pub(crate) async fn execute(self: Arc<Self>, shared: Arc<Shared>) {
         let outcome = match self.run_guest().await {
-            RunEnd::Returned(_) if self.host.is_evicted() => Outcome::Evicted,
+            RunEnd::Returned(_) if self.host.is_evicted() => RunOutcome::Evicted,
             // A guest that fails after a stop request has complied with it.
-            RunEnd::Returned(Err(_)) if self.host.is_asked_to_stop() => Outcome::Stopped,
-            RunEnd::Returned(Ok(RunStep::Done(result))) => Outcome::Completed(result),
-            RunEnd::Returned(Ok(RunStep::Suspended(later))) => Outcome::Suspended(later),
-            RunEnd::Returned(Err(failure)) => Outcome::Failed(failure),
-            RunEnd::TimedOut => Outcome::Failed(timeout_failure(self.timeout)),
+            RunEnd::Returned(Err(_)) if self.host.is_asked_to_stop() => RunOutcome::Stopped,
+            RunEnd::Returned(Ok(RunStep::Done(result))) => RunOutcome::Completed(result),
+            RunEnd::Returned(Ok(RunStep::Suspended(later))) => RunOutcome::Suspended(later),
+            RunEnd::Returned(Err(failure)) => RunOutcome::Failed(failure),
+            RunEnd::TimedOut => RunOutcome::Failed(timeout_failure(self.timeout)),
             RunEnd::Killed => return self.finish_killed(&shared).await,
             RunEnd::Gone => return,
         };
         self.record_end(
             &shared,
             match &outcome {
-                Outcome::Completed(_) => "completed",
-                Outcome::Suspended(_) => "suspended",
-                Outcome::Failed(failure) => failure.cause.kind(),
-                Outcome::Stopped => "interrupted",
-                Outcome::Evicted => "evicted",
-                Outcome::HostCrashed => "host-crash",
+                RunOutcome::Completed(_) => "completed",
+                RunOutcome::Suspended(_) => "suspended",
+                RunOutcome::Failed(failure) => failure.cause.kind(),
+                RunOutcome::Stopped => "interrupted",
+                RunOutcome::Evicted => "evicted",
+                RunOutcome::HostCrashed => "host-crash",
             },
         );
         fault_point!("guest done, not stored");
@@ -174,21 +174,22 @@ impl ActiveRun {
     async fn finish_killed(&self, shared: &Shared) {
         self.record_end(shared, "stopped");
         fault_point!("guest stopped, not stored");
-        self.store_outcome(shared, Outcome::Stopped, true).await;
+        self.store_outcome(shared, RunOutcome::Stopped, true).await;
         self.release(shared);
     }
 
     /// Stores the outcome, retrying until it succeeds: an outcome is never dropped and holds its slot until then. Only
     /// a draining host gives up after a while; the task then runs again.
-    async fn store_outcome(&self, shared: &Shared, outcome: Outcome, was_killed: bool) {
+    async fn store_outcome(&self, shared: &Shared, outcome: RunOutcome, was_killed: bool) {
         let now = shared.clock.now();
         // Reads the retry rules now, so a change of the manifest applies to runs in progress.
-        let attempts = Attempts { retry_on: shared.runner.retry_on(&self.plugin), ..self.attempts };
-        let next = Next::after(outcome, attempts, now, self.backoff, rand::random());
+        let attempts = AttemptCounts { retry_on: shared.runner.retry_on(&self.plugin), ..self.attempts };
+        let next = Transition::after(outcome, attempts, now, self.backoff, rand::random());
         let log = self.claim.log().part();
         let used = self.claim.usage(now);
         tracing::debug!(task = %self.claim.id, state = %next.state(), ?used, "attempt ended");
-        let is_runnable_again = matches!(next, Next::Suspended(..) | Next::RetryAt(..) | Next::Requeued);
+        let is_runnable_again =
+            matches!(next, Transition::Suspended(..) | Transition::RetryAt(..) | Transition::Requeued);
         let mut attempts_left = FINAL_STORE_ATTEMPTS;
         loop {
             // A cancel is durable before it kills the guest; a requeue by a drain becomes durable here.

@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
 use wasmill_model::{Backoff, Clock, PluginName, Runner, TaskId, TaskState, fault_point};
-use wasmill_store::{Cancelled, Removed, Store, StoreError};
+use wasmill_store::{CancelOutcome, RemoveOutcome, Store, StoreError};
 
 use crate::dispatch::dispatch;
 use crate::pause::Paused;
@@ -246,7 +246,7 @@ impl Scheduler {
     /// # Errors
     ///
     /// Fails if the store does; the task then keeps running.
-    pub async fn cancel(&self, id: TaskId) -> Result<Cancelled, StoreError> {
+    pub async fn cancel(&self, id: TaskId) -> Result<CancelOutcome, StoreError> {
         self.cancel_within(id, Duration::ZERO).await
     }
 
@@ -257,13 +257,13 @@ impl Scheduler {
     /// # Errors
     ///
     /// See [`Scheduler::cancel`].
-    pub async fn cancel_within(&self, id: TaskId, grace: Duration) -> Result<Cancelled, StoreError> {
+    pub async fn cancel_within(&self, id: TaskId, grace: Duration) -> Result<CancelOutcome, StoreError> {
         let shared = Arc::clone(&self.shared);
         run_detached(async move {
             let start = Instant::now();
             let cancelled = shared.store.cancel(id, shared.clock.now()).await?;
             fault_point!("cancel stored, guest alive");
-            let token = if let Cancelled::Stopping { token } = cancelled { Some(token) } else { None };
+            let token = if let CancelOutcome::Stopping { token } = cancelled { Some(token) } else { None };
             shared.stop_within(id, token, grace).await;
             if token.is_none() {
                 return Ok(cancelled);
@@ -271,7 +271,7 @@ impl Scheduler {
             if grace.is_zero() {
                 shared.stats.cancelled(start.elapsed());
             }
-            Ok(Cancelled::Cancelled { was: TaskState::Running })
+            Ok(CancelOutcome::Cancelled { was: TaskState::Running })
         })
         .await
     }
@@ -297,15 +297,15 @@ impl Scheduler {
             let start = Instant::now();
             let removed = shared.store.remove(id, shared.clock.now()).await?;
             fault_point!("removal stored, guest alive");
-            let token = if let Removed::Stopping { token } = removed { Some(token) } else { None };
+            let token = if let RemoveOutcome::Stopping { token } = removed { Some(token) } else { None };
             shared.stop_within(id, token, grace).await;
             if grace.is_zero() && token.is_some() {
                 shared.stats.cancelled(start.elapsed());
             }
             Ok(match removed {
-                Removed::NotFound => None,
-                Removed::Removed { was } => Some(was),
-                Removed::Stopping { .. } => Some(TaskState::Running),
+                RemoveOutcome::NotFound => None,
+                RemoveOutcome::Removed { was } => Some(was),
+                RemoveOutcome::Stopping { .. } => Some(TaskState::Running),
             })
         })
         .await

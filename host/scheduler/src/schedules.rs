@@ -10,9 +10,10 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use wasmill_model::{
-    Clock, Histogram, LATENCY_SECONDS, Missed, NewTask, ScheduleName, TaskId, TimeDelta, Timestamp, Timing,
+    Clock, Histogram, LATENCY_SECONDS, MissedPolicy, NewTask, ScheduleName, TaskId, TimeDelta, Timestamp,
+    Timing,
 };
-use wasmill_store::{Fire, Fired, RanNow, RequestKey, Schedule, Store, StoreError};
+use wasmill_store::{DueOutcome, DueRuns, IdempotencyKey, RunNowOutcome, Schedule, Store, StoreError};
 
 use crate::scheduler::{Scheduler, run_detached};
 
@@ -82,7 +83,7 @@ enum Tick {
 #[derive(Debug, PartialEq, Eq)]
 struct RunPlan {
     runs: Vec<Timestamp>,
-    left_out: u64,
+    skipped: u64,
     evaluated_until: Timestamp,
     next_at: Option<Timestamp>,
 }
@@ -114,13 +115,13 @@ impl Schedules {
         &self,
         name: ScheduleName,
         task: NewTask,
-        request: Option<RequestKey>,
-    ) -> Result<RanNow, StoreError> {
+        request: Option<IdempotencyKey>,
+    ) -> Result<RunNowOutcome, StoreError> {
         let shared = Arc::clone(&self.shared);
         run_detached(async move {
             let task = NewTask { schedule: Some(name.clone()), ..task };
             let ran = shared.store.run_now(name, task, request, shared.clock.now()).await?;
-            if let RanNow::Started(task) = &ran
+            if let RunNowOutcome::Started(task) = &ran
                 && task.holder.is_none()
             {
                 shared.stats().started += 1;
@@ -196,23 +197,23 @@ impl Shared {
         if schedule.last_error.as_deref() != Some(why.as_str()) {
             tracing::warn!(schedule = %schedule.name, why, "failed to start a due run; it will be retried");
             // Best effort: the next attempt records it again.
-            let _ = self.store.note_trouble(schedule, why).await;
+            let _ = self.store.record_schedule_error(schedule, why).await;
         }
         Tick::Retry
     }
 
-    fn count(&self, schedule: &Schedule, started: &[(Timestamp, TaskId)], left_out: u64) {
+    fn count(&self, schedule: &Schedule, started: &[(Timestamp, TaskId)], skipped: u64) {
         let now = self.clock.now();
         let mut stats = self.stats();
         stats.started += started.len() as u64;
-        stats.skipped += left_out;
+        stats.skipped += skipped;
         for (due, task) in started {
             stats.late_seconds.observe_time((now - *due).to_std().unwrap_or_default());
             tracing::debug!(schedule = %schedule.name, %due, %task, "started a run");
         }
         drop(stats);
-        if left_out > 0 {
-            tracing::info!(schedule = %schedule.name, left_out, "skipped runs");
+        if skipped > 0 {
+            tracing::info!(schedule = %schedule.name, skipped, "skipped runs");
         }
     }
 }
@@ -251,7 +252,7 @@ async fn run_due_batch(
     let (missed, overlap) = (schedule.missed, schedule.overlap);
     // Counting the runs of a long outage takes time.
     let planned = tokio::task::spawn_blocking(move || plan(&timing, first, now, missed, overlap)).await;
-    let Ok(RunPlan { runs, left_out, evaluated_until, next_at }) = planned else {
+    let Ok(RunPlan { runs, skipped, evaluated_until, next_at }) = planned else {
         return Ok(Some(Tick::Retry));
     };
     let mut tasks = Vec::with_capacity(runs.len());
@@ -267,26 +268,26 @@ async fn run_due_batch(
         };
         tasks.extend(runs.into_iter().map(|due| (due, NewTask { id: TaskId::new(), ..task.clone() })));
     }
-    let fire = Fire {
+    let run_due = DueRuns {
         name: name.clone(),
         created_at: schedule.created_at,
         revision: schedule.revision,
         runs: tasks,
-        left_out,
-        settled: evaluated_until,
+        skipped,
+        evaluated_until: evaluated_until,
         next_at,
         now,
     };
-    match shared.store.fire(fire).await? {
-        Fired::Settled { started, left_out } => {
+    match shared.store.run_due(run_due).await? {
+        DueOutcome::Started { started, skipped } => {
             if !started.is_empty() {
                 scheduler.wake();
             }
-            shared.count(&schedule, &started, left_out);
+            shared.count(&schedule, &started, skipped);
             Ok(None)
         }
-        Fired::Changed => Ok(None),
-        Fired::Refused(why) => Ok(Some(shared.record_error(schedule, &queue_full_message(&why)).await)),
+        DueOutcome::Changed => Ok(None),
+        DueOutcome::Refused(why) => Ok(Some(shared.record_error(schedule, &queue_full_message(&why)).await)),
     }
 }
 
@@ -304,14 +305,14 @@ fn queue_full_message(why: &StoreError) -> String {
 }
 
 /// Decides what to do with the runs that were due from `first` until `now`.
-fn plan(timing: &Timing, first: Timestamp, now: Timestamp, missed: Missed, overlap: bool) -> RunPlan {
-    let newest_max = if missed == Missed::All && overlap { MISSED_MAX } else { 1 };
+fn plan(timing: &Timing, first: Timestamp, now: Timestamp, missed: MissedPolicy, overlap: bool) -> RunPlan {
+    let newest_max = if missed == MissedPolicy::All && overlap { MISSED_MAX } else { 1 };
     let due = timing.due(first, now, newest_max);
-    let (mut runs, mut left_out) = (due.newest, due.older);
+    let (mut runs, mut skipped) = (due.newest, due.older);
     let newest = runs.last().copied().unwrap_or(first);
     let late_max = TimeDelta::from_std(LATE_MAX).unwrap_or_default();
-    if missed == Missed::Skip && now - newest > late_max {
-        left_out += runs.len() as u64;
+    if missed == MissedPolicy::Skip && now - newest > late_max {
+        skipped += runs.len() as u64;
         runs.clear();
     }
     let (mut evaluated_until, mut next_at) = (newest, timing.next_after(newest));
@@ -319,7 +320,7 @@ fn plan(timing: &Timing, first: Timestamp, now: Timestamp, missed: Missed, overl
         runs.truncate(BATCH_MAX);
         (evaluated_until, next_at) = (runs[BATCH_MAX - 1], Some(later));
     }
-    RunPlan { runs, left_out, evaluated_until, next_at }
+    RunPlan { runs, skipped, evaluated_until, next_at }
 }
 
 #[cfg(test)]
@@ -330,13 +331,13 @@ mod tests {
         text.parse().expect("a time")
     }
 
-    fn planned(missed: Missed, overlap: bool, now: &str) -> (usize, u64, String, String) {
+    fn planned(missed: MissedPolicy, overlap: bool, now: &str) -> (usize, u64, String, String) {
         let timing = Timing::of("*/10 * * * *", "UTC").expect("valid");
         let plan = plan(&timing, at("2026-01-01T00:10:00Z"), at(now), missed, overlap);
         let shown = |moment: Timestamp| timing.local(moment)[11..16].to_owned();
         (
             plan.runs.len(),
-            plan.left_out,
+            plan.skipped,
             shown(plan.evaluated_until),
             plan.next_at.map(shown).expect("there is always a next"),
         )
@@ -344,7 +345,7 @@ mod tests {
 
     #[test]
     fn a_run_that_is_not_late_starts_under_every_policy() {
-        for missed in Missed::ALL {
+        for missed in MissedPolicy::ALL {
             let plan = planned(missed, true, "2026-01-01T00:10:59Z");
             assert_eq!(plan, (1, 0, "00:10".to_owned(), "00:20".to_owned()), "{missed:?}");
         }
@@ -354,17 +355,17 @@ mod tests {
     fn missed_runs_are_skipped_made_up_once_or_all_made_up() {
         let plan = |missed, overlap| planned(missed, overlap, "2026-01-01T01:05:00Z");
         let (evaluated_until, next) = ("01:00".to_owned(), "01:10".to_owned());
-        assert_eq!(plan(Missed::Skip, true), (0, 6, evaluated_until.clone(), next.clone()));
-        assert_eq!(plan(Missed::One, true), (1, 5, evaluated_until.clone(), next.clone()));
-        assert_eq!(plan(Missed::All, true), (6, 0, evaluated_until.clone(), next.clone()));
-        assert_eq!(plan(Missed::All, false), (1, 5, evaluated_until, next));
+        assert_eq!(plan(MissedPolicy::Skip, true), (0, 6, evaluated_until.clone(), next.clone()));
+        assert_eq!(plan(MissedPolicy::One, true), (1, 5, evaluated_until.clone(), next.clone()));
+        assert_eq!(plan(MissedPolicy::All, true), (6, 0, evaluated_until.clone(), next.clone()));
+        assert_eq!(plan(MissedPolicy::All, false), (1, 5, evaluated_until, next));
     }
 
     #[test]
     fn missed_runs_start_in_batches_up_to_the_limit() {
-        let (runs, left_out, _, next) = planned(Missed::All, true, "2026-01-01T10:00:00Z");
-        assert_eq!((runs, left_out, next.as_str()), (50, 0, "08:30"));
-        let (runs, left_out, ..) = planned(Missed::All, true, "2026-01-11T00:00:00Z");
-        assert_eq!((runs, left_out), (50, 440));
+        let (runs, skipped, _, next) = planned(MissedPolicy::All, true, "2026-01-01T10:00:00Z");
+        assert_eq!((runs, skipped, next.as_str()), (50, 0, "08:30"));
+        let (runs, skipped, ..) = planned(MissedPolicy::All, true, "2026-01-11T00:00:00Z");
+        assert_eq!((runs, skipped), (50, 440));
     }
 }

@@ -9,9 +9,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wasmill_model::{
-    BoxFuture, Clock, Failure, Handed, LogStream, Meter, Pinned, Progress, RunHost, RunTrace,
+    BoxFuture, Clock, DependencyResult, Failure, LogStream, Meter, Pinned, Progress, RunHost, RunTrace,
 };
-use wasmill_store::{Claim, Saved, Store};
+use wasmill_store::{Checkpoint, Claim, Store};
 
 use crate::dependency_results;
 
@@ -31,7 +31,7 @@ pub(crate) struct TaskHost {
     /// The earliest time of the next checkpoint.
     next_save_at: Mutex<Option<Instant>>,
     /// The last checkpoint, until the guest reads it or saves another.
-    saved: Mutex<Saved>,
+    checkpoint: Mutex<Checkpoint>,
     evicted: AtomicBool,
     stop: CancellationToken,
 }
@@ -41,7 +41,7 @@ impl TaskHost {
         store: Store,
         clock: Arc<dyn Clock>,
         claim: Claim,
-        saved: Saved,
+        checkpoint: Checkpoint,
         log_bytes: usize,
     ) -> Self {
         claim.log().keep(log_bytes);
@@ -49,7 +49,7 @@ impl TaskHost {
             store,
             clock,
             claim,
-            saved: Mutex::new(saved),
+            checkpoint: Mutex::new(checkpoint),
             next_save_at: Mutex::default(),
             evicted: AtomicBool::new(false),
             stop: CancellationToken::new(),
@@ -66,10 +66,10 @@ impl TaskHost {
         self.evicted.load(Ordering::Acquire)
     }
 
-    /// Returns the checkpoint of the claim; later calls return [`Saved::Unread`] and the store has to be read.
-    fn take_saved(&self) -> Saved {
-        let mut saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut saved, Saved::Unread)
+    /// Returns the checkpoint of the claim; later calls return [`Checkpoint::NotLoaded`] and the store has to be read.
+    fn take_saved(&self) -> Checkpoint {
+        let mut checkpoint = self.checkpoint.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut checkpoint, Checkpoint::NotLoaded)
     }
 
     /// Reserves the time for a checkpoint of this size; returns when to write it, or `None` for now.
@@ -113,8 +113,8 @@ impl RunHost for TaskHost {
         self.claim.log().keep(log_bytes);
     }
 
-    fn handed(&self) -> BoxFuture<'_, Result<Vec<Handed>, Failure>> {
-        Box::pin(dependency_results::handed(&self.store, &self.claim))
+    fn dependency_results(&self) -> BoxFuture<'_, Result<Vec<DependencyResult>, Failure>> {
+        Box::pin(dependency_results::dependency_results(&self.store, &self.claim))
     }
 
     fn progress(&self, progress: Progress) {
@@ -146,9 +146,11 @@ impl RunHost for TaskHost {
     fn restore(&self) -> BoxFuture<'_, Result<Option<Vec<u8>>, String>> {
         Box::pin(async {
             match self.take_saved() {
-                Saved::Nothing => Ok(None),
-                Saved::State(state) => Ok(Some(state)),
-                Saved::Unread => self.store.restore(&self.claim).await.map_err(|error| error.to_string()),
+                Checkpoint::None => Ok(None),
+                Checkpoint::State(state) => Ok(Some(state)),
+                Checkpoint::NotLoaded => {
+                    self.store.restore(&self.claim).await.map_err(|error| error.to_string())
+                }
             }
         })
     }

@@ -17,7 +17,7 @@ use testbed::{Testbed, TokioClock};
 use tokio::sync::Notify;
 use wasmill_model::fault_point::{arm, disarm};
 use wasmill_model::{
-    Backoff, Cause, HOST_CRASHES_MAX, Missed, Runner, SystemClock, Task, TaskId, TaskState, Timing,
+    Backoff, Cause, HOST_CRASHES_MAX, MissedPolicy, Runner, SystemClock, Task, TaskId, TaskState, Timing,
 };
 use wasmill_scheduler::{Prepare, Scheduler, SchedulerConfig, Schedules};
 use wasmill_store::{Filter, ListQuery, NewSchedule, Store, StoreConfig};
@@ -353,7 +353,7 @@ fn plain_reads_wait_for_no_commit() {
         let mut following = tokio::task::JoinSet::new();
         for _ in 0..64 {
             let store = store.clone();
-            following.spawn(async move { store.get_settled(stored).await });
+            following.spawn(async move { store.get_after_events(stored).await });
         }
         // Each one reads before it waits, so once the pool is exhausted all of them wait.
         for _ in 0..100 {
@@ -418,7 +418,7 @@ async fn run_schedule(testbed: &Testbed) {
         name: "often".parse().expect("valid"),
         from_manifest: false,
         timing: Timing::of("* * * * * *", "UTC").expect("valid"),
-        missed: Missed::All,
+        missed: MissedPolicy::All,
         overlap: true,
         task: "ok".to_owned(),
         plugin: testbed::plugin(),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use testbed::Testbed;
 use wasmill_model::{Backoff, NewTask, TaskId, TaskState};
-use wasmill_store::Cancelled;
+use wasmill_store::CancelOutcome;
 
 const SLOTS: usize = 3;
 
@@ -104,13 +104,13 @@ async fn run_steps(steps: Vec<Step>) {
                 let Some(id) = ids.get(n) else { continue };
                 match testbed.scheduler.cancel(*id).await.expect("a store") {
                     // A pending removal wins over a cancel.
-                    Cancelled::Cancelled { .. } if fates[id] == Fate::Removed => {}
-                    Cancelled::Cancelled { .. } => {
+                    CancelOutcome::Cancelled { .. } if fates[id] == Fate::Removed => {}
+                    CancelOutcome::Cancelled { .. } => {
                         fates.insert(*id, Fate::Cancelled);
                     }
-                    Cancelled::AlreadyFinal(_) => assert_ne!(fates[id], Fate::Removed),
-                    Cancelled::NotFound => assert_eq!(fates[id], Fate::Removed),
-                    Cancelled::Stopping { .. } => panic!("the task has stopped by the time this returns"),
+                    CancelOutcome::AlreadyFinal(_) => assert_ne!(fates[id], Fate::Removed),
+                    CancelOutcome::NotFound => assert_eq!(fates[id], Fate::Removed),
+                    CancelOutcome::Stopping { .. } => panic!("the task has stopped by the time this returns"),
                 }
             }
             Step::StopWithin(n, grace, removes) => {

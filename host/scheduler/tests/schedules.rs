@@ -8,9 +8,11 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use testbed::Testbed;
-use wasmill_model::{Clock, Missed, ScheduleName, Task, TaskId, TaskState, TimeDelta, Timestamp, Timing};
+use wasmill_model::{
+    Clock, MissedPolicy, ScheduleName, Task, TaskId, TaskState, TimeDelta, Timestamp, Timing,
+};
 use wasmill_scheduler::{Prepare, ScheduleStats, SchedulerConfig, Schedules};
-use wasmill_store::{Filter, ListQuery, NewSchedule, Put, RanNow, Schedule};
+use wasmill_store::{Filter, ListQuery, NewSchedule, PutOutcome, RunNowOutcome, Schedule};
 
 /// A clock that follows tokio's from a given time and can be shifted.
 struct ShiftedClock(testbed::TokioClock, AtomicI64);
@@ -78,14 +80,14 @@ impl ScheduleBed {
             name: name(of),
             from_manifest: false,
             timing: Timing::of(cron, zone).expect("valid"),
-            missed: Missed::One,
+            missed: MissedPolicy::One,
             overlap: true,
             task: "ok".to_owned(),
             plugin: testbed::plugin(),
         };
         change(&mut new);
         let put = self.testbed.store.put_schedule(new, 100, self.clock.now()).await.expect("written");
-        assert!(matches!(put, Put::Made(_)), "{put:?}");
+        assert!(matches!(put, PutOutcome::Created(_)), "{put:?}");
         self.schedules.wake();
     }
 
@@ -160,11 +162,12 @@ async fn a_due_run_starts_exactly_once() {
 #[tokio::test(start_paused = true)]
 async fn runs_missed_while_no_host_was_up_follow_each_policy() {
     let bed = ScheduleBed::new("2026-01-01T00:00:30Z");
-    for missed in Missed::ALL {
+    for missed in MissedPolicy::ALL {
         bed.put(missed.as_str(), "*/5 * * * *", "UTC", |new| new.missed = missed).await;
     }
-    bed.put("flood", "* * * * * *", "UTC", |new| new.missed = Missed::All).await;
-    bed.put("alone", "*/5 * * * *", "UTC", |new| (new.missed, new.overlap) = (Missed::All, false)).await;
+    bed.put("flood", "* * * * * *", "UTC", |new| new.missed = MissedPolicy::All).await;
+    bed.put("alone", "*/5 * * * *", "UTC", |new| (new.missed, new.overlap) = (MissedPolicy::All, false))
+        .await;
     let bed = bed.crash(TimeDelta::minutes(63)).await;
     bed.wait_until_evaluated().await;
     let mut found = Vec::new();
@@ -244,7 +247,7 @@ async fn a_run_is_skipped_while_an_earlier_one_is_active_without_overlap() {
 async fn a_run_whose_task_cannot_be_created_is_retried_and_reports_why() {
     let bed = ScheduleBed::new("2026-01-01T00:00:59Z");
     bed.put("a", "* * * * *", "UTC", |_| {}).await;
-    bed.put("skip", "* * * * *", "UTC", |new| new.missed = Missed::Skip).await;
+    bed.put("skip", "* * * * *", "UTC", |new| new.missed = MissedPolicy::Skip).await;
     bed.is_failing.store(true, Ordering::SeqCst);
     let schedule = bed.wait_until("a", |schedule| schedule.last_error.is_some()).await;
     assert_eq!(schedule.last_error.as_deref(), Some("plugin 'scripted' is not loaded"));
@@ -281,9 +284,9 @@ async fn a_manual_run_starts_now_and_belongs_to_its_schedule() {
     bed.put("a", "@yearly", "UTC", |new| new.overlap = false).await;
     let task = testbed::new_task(TaskId::new(), "forever", bed.clock.now());
     let ran = bed.schedules.run_now(name("a"), task.clone(), None).await.expect("a store");
-    assert!(matches!(ran, RanNow::Started(started) if started.id == task.id), "{ran:?}");
+    assert!(matches!(ran, RunNowOutcome::Started(started) if started.id == task.id), "{ran:?}");
     let again = testbed::new_task(TaskId::new(), "ok", bed.clock.now());
-    assert_eq!(bed.schedules.run_now(name("a"), again, None).await, Ok(RanNow::Busy(task.id)));
+    assert_eq!(bed.schedules.run_now(name("a"), again, None).await, Ok(RunNowOutcome::Busy(task.id)));
     assert_eq!(bed.tasks("a").await.len(), 1);
     assert_eq!(bed.schedules.stats().started, 1);
 }

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use testbed::Testbed;
 use wasmill_model::{
-    Backoff, Cause, Clock, Dependencies, NewTask, OnFailure, Priority, RetryOn, TaskId, TaskState, TimeDelta,
-    Timestamp,
+    Backoff, Cause, Clock, NewDependencies, NewTask, OnFailure, Priority, RetryOn, TaskId, TaskState,
+    TimeDelta, Timestamp,
 };
 use wasmill_scheduler::{Retention, SchedulerConfig, Slots};
-use wasmill_store::{Cancelled, Filter};
+use wasmill_store::{CancelOutcome, Filter};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -245,11 +245,11 @@ async fn a_spinning_task_is_cancelled_and_kept_as_history() {
     let id = testbed.submit("spin").await;
     testbed.wait_for(id, TaskState::Running).await;
     let cancelled = testbed.scheduler.cancel(id).await.unwrap();
-    assert_eq!(cancelled, Cancelled::Cancelled { was: TaskState::Running });
+    assert_eq!(cancelled, CancelOutcome::Cancelled { was: TaskState::Running });
     assert_eq!((testbed.used(), testbed.runner.running.load(Ordering::SeqCst)), (0, 0));
     assert_eq!(testbed.task(id).await.state, TaskState::Cancelled);
     let again = testbed.scheduler.cancel(id).await.unwrap();
-    assert_eq!(again, Cancelled::AlreadyFinal(TaskState::Cancelled));
+    assert_eq!(again, CancelOutcome::AlreadyFinal(TaskState::Cancelled));
 }
 
 #[tokio::test(start_paused = true)]
@@ -594,8 +594,8 @@ async fn a_plugin_decides_which_failures_are_retried() {
     assert_eq!(attempts.iter().map(|attempt| attempt.cause).collect::<Vec<_>>(), [Cause::Timeout]);
 }
 
-fn after(on: &[TaskId], hand_over: bool) -> impl FnOnce(&mut NewTask) {
-    let dependencies = Dependencies { on: on.to_vec(), on_failure: OnFailure::Run, hand_over };
+fn after(on: &[TaskId], pass_results: bool) -> impl FnOnce(&mut NewTask) {
+    let dependencies = NewDependencies { on: on.to_vec(), on_failure: OnFailure::Run, pass_results };
     |task| task.dependencies = Some(dependencies)
 }
 

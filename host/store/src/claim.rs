@@ -5,7 +5,7 @@ use std::time::Duration;
 use wasmill_model::{Backoff, Meter, PluginName, RunTrace, TaskId, TaskState, Timestamp, Usage};
 
 use crate::RunLog;
-use crate::report::ReportCell;
+use crate::live_runs::LiveRun;
 
 /// The right to run one attempt of a task and to write its end.
 ///
@@ -19,7 +19,7 @@ pub struct Claim {
     pub(crate) plugin: PluginName,
     /// How often the task had been claimed with this claim counted, so that no two are alike.
     pub(crate) token: i64,
-    pub(crate) report: ReportCell,
+    pub(crate) report: LiveRun,
     /// Whether a receiver may have to be told of the end of the task.
     pub(crate) has_webhook: bool,
 }
@@ -54,21 +54,21 @@ impl Claim {
 
 /// How many tasks of one plugin a claim may bring.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Share {
+pub struct ClaimQuota {
     /// The plugin.
     pub plugin: PluginName,
     /// The most tasks of it.
     pub tasks_max: usize,
     /// What each of them takes of the room there is.
-    pub weight: u64,
+    pub memory_bytes: u64,
     /// For how long its [starts](crate::Store::starts) are kept, if they are to be.
     pub rate_span: Option<Duration>,
 }
 
 /// Makes a share that only the claim as a whole bounds.
-impl From<PluginName> for Share {
+impl From<PluginName> for ClaimQuota {
     fn from(plugin: PluginName) -> Self {
-        Self { plugin, tasks_max: usize::MAX, weight: 0, rate_span: None }
+        Self { plugin, tasks_max: usize::MAX, memory_bytes: 0, rate_span: None }
     }
 }
 
@@ -94,20 +94,20 @@ pub struct Claimed {
     /// The JSON text handed to the plugin.
     pub input: Option<String>,
     /// Whether it is to be [handed](crate::Store::handed) the results of the tasks that it waited for.
-    pub hand_over: bool,
+    pub pass_results: bool,
     /// What it has saved.
-    pub saved: Saved,
+    pub checkpoint: Checkpoint,
 }
 
 /// What a task has saved by the time it is claimed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Saved {
+pub enum Checkpoint {
     /// Nothing: it never ran before.
-    Nothing,
+    None,
     /// The state in which it suspended.
     State(Vec<u8>),
     /// It may have saved something, which is not read until it [asks](crate::Store::restore) for it.
-    Unread,
+    NotLoaded,
 }
 
 /// What a claim brought.
@@ -118,12 +118,12 @@ pub struct Claims {
     /// When the next task becomes ready, if fewer than asked for were and another one waits.
     pub next_ready_at: Option<Timestamp>,
     /// Whether there was no room for the next task in the line.
-    pub lacked_room: bool,
+    pub lacked_memory: bool,
 }
 
 /// What became of a wish to cancel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cancelled {
+pub enum CancelOutcome {
     /// There is no such task.
     NotFound,
     /// The task had ended before, like this; nothing changed.
@@ -143,7 +143,7 @@ pub enum Cancelled {
 
 /// What became of a wish to remove.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Removed {
+pub enum RemoveOutcome {
     /// There is no such task.
     NotFound,
     /// The task is gone.

@@ -49,7 +49,7 @@ pub struct Recovery {
 
 /// The process that has a data folder open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Holder {
+pub struct LockHolder {
     /// Its number, if it left one.
     pub pid: Option<u32>,
 }
@@ -87,7 +87,7 @@ pub struct StoreStats {
 
 /// How the writes since the opening were spread.
 #[derive(Clone, Debug, PartialEq)]
-pub struct CommitFigures {
+pub struct CommitStats {
     /// Seconds that commits took which waited for the disk.
     pub synced_seconds: Histogram,
     /// Seconds that the others took.

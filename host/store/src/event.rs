@@ -9,12 +9,12 @@ pub struct Event {
     /// No number is given twice, also not by a later host.
     pub seq: u64,
     /// What happened.
-    pub news: News,
+    pub payload: EventPayload,
 }
 
 /// What happened, before it has a number.
 #[derive(Clone, Debug, PartialEq)]
-pub struct News {
+pub struct EventPayload {
     /// The task.
     pub task: TaskId,
     /// The plugin that does it.
@@ -24,12 +24,12 @@ pub struct News {
     /// When it happened.
     pub time: Timestamp,
     /// What happened.
-    pub change: Change,
+    pub kind: EventKind,
 }
 
 /// A change of a task.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Change {
+pub enum EventKind {
     /// It was accepted.
     Created,
     /// An attempt started.
@@ -50,7 +50,7 @@ pub enum Change {
     Deleted,
 }
 
-impl Change {
+impl EventKind {
     /// Returns the word that machines read, such as `started`.
     pub fn as_str(&self) -> &'static str {
         match self {

@@ -43,7 +43,7 @@ impl Filter {
 
 /// A task that was found, to be cancelled with others. It never comes to mean another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Found(pub(crate) i64);
+pub struct TaskRef(pub(crate) i64);
 
 /// The tasks that one step of a cancel of many has cancelled.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

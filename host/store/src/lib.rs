@@ -6,36 +6,41 @@
 mod attempt;
 mod claim;
 mod config;
-mod depend;
+mod dependency;
 mod error;
 mod event;
+mod event_bus;
 mod filter;
-mod hub;
+mod live_runs;
 mod log;
 mod page;
-mod report;
+mod plugin_counts;
 mod retention;
 mod schedule;
 mod sqlite;
 mod store;
 mod submit;
-mod tally;
-mod traced;
+mod task_spans;
 mod webhook;
 
 pub use attempt::Attempt;
-pub use claim::{Cancelled, Claim, Claimed, Claims, Removed, Saved, Share};
-pub use config::{Backup, CommitFigures, Counts, Holder, Recovery, StoreConfig, StoreStats};
-pub use depend::{Dependency, Depends, HandOver};
+pub use claim::{CancelOutcome, Checkpoint, Claim, ClaimQuota, Claimed, Claims, RemoveOutcome};
+pub use config::{Backup, CommitStats, Counts, LockHolder, Recovery, StoreConfig, StoreStats};
+pub use dependency::{Dependency, DependencyResults, DependencyStatus};
 pub use error::StoreError;
-pub use event::{Change, Event, News};
-pub use filter::{CancelledMany, Filter, Found, Stopping};
-pub use hub::{AllFollower, Follower, Told};
-pub use log::{Lines, LiveLog, LogPart, RunLog};
+pub use event::{Event, EventKind, EventPayload};
+pub use event_bus::{Received, Subscriber, TaskSubscriber};
+pub use filter::{CancelledMany, Filter, Stopping, TaskRef};
+pub use log::{LiveLog, LogLines, LogPart, RunLog};
 pub use page::{Cursor, InvalidCursor, ListQuery, Page};
-pub use retention::{Excess, Keep, PruneCursor, PruneStep, Pruned};
-pub use schedule::{Fire, Fired, LastRun, NewSchedule, Put, RanNow, RemovedSchedule, Schedule};
+pub use plugin_counts::{FinishedCounts, PluginCounts};
+pub use retention::{Excess, PruneCursor, PruneStep, Pruned, RetentionBounds};
+pub use schedule::{
+    DueOutcome, DueRuns, LastRun, NewSchedule, PutOutcome, RemoveScheduleOutcome, RunNowOutcome, Schedule,
+};
 pub use store::Store;
-pub use submit::{RequestKey, Steps, Submitted, SubmittedTask};
-pub use tally::{Ended, Tally};
-pub use webhook::{AfterTry, Backlog, Delivery, DeliveryState, Due, DueQuery, Redelivery, Try, WebhookLog};
+pub use submit::{IdempotencyKey, StoredSteps, Submitted, SubmittedTask};
+pub use webhook::{
+    AttemptOutcome, Delivery, DeliveryAttempt, DeliveryBacklog, DeliveryState, DueDeliveries, DueQuery,
+    Redelivery, WebhookStatus,
+};

@@ -5,6 +5,6 @@ mod packed;
 mod run_log;
 
 pub(crate) use body::{Body, Damaged};
-pub use body::{Lines, LogPart};
+pub use body::{LogLines, LogPart};
 pub(crate) use run_log::LogBudget;
 pub use run_log::{LiveLog, RunLog};

@@ -4,7 +4,7 @@ use wasmill_model::Timestamp;
 
 /// Which ended tasks are kept. One goes if either bound says so.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Keep {
+pub struct RetentionBounds {
     /// Those that ended at this moment or later; `None` for all.
     pub ended_since: Option<Timestamp>,
     /// So many, the newest; `None` for all.

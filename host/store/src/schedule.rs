@@ -1,6 +1,8 @@
 //! What the store keeps of schedules, and what it answers about them. Plain data.
 
-use wasmill_model::{InvalidTiming, Missed, NewTask, PluginName, ScheduleName, TaskId, Timestamp, Timing};
+use wasmill_model::{
+    InvalidTiming, MissedPolicy, NewTask, PluginName, ScheduleName, TaskId, Timestamp, Timing,
+};
 
 use crate::{StoreError, Submitted, SubmittedTask};
 
@@ -14,7 +16,7 @@ pub struct NewSchedule {
     /// When it is due.
     pub timing: Timing,
     /// What becomes of runs that it missed.
-    pub missed: Missed,
+    pub missed: MissedPolicy,
     /// Whether a run starts while a task of an earlier one waits or runs.
     pub overlap: bool,
     /// The request for its tasks, as JSON.
@@ -35,7 +37,7 @@ pub struct Schedule {
     /// The name of the time zone in which it is meant.
     pub timezone: String,
     /// What becomes of runs that it missed.
-    pub missed: Missed,
+    pub missed: MissedPolicy,
     /// Whether a run starts while a task of an earlier one waits or runs.
     pub overlap: bool,
     /// The request for its tasks, as JSON; `None` in lists.
@@ -86,31 +88,31 @@ pub struct LastRun {
 
 /// What became of a schedule that was put.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Put {
+pub enum PutOutcome {
     /// It is new.
-    Made(Schedule),
+    Created(Schedule),
     /// It took the place of another.
     Replaced(Schedule),
     /// One of this name is there and stays: a manifest brought it, or for a manifest, somebody asked for it.
-    Taken,
+    NameTaken,
     /// There are too many.
     TooMany,
 }
 
 /// What became of a schedule that was to be removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RemovedSchedule {
+pub enum RemoveScheduleOutcome {
     /// It is gone.
     Removed,
     /// There was none.
     NotFound,
     /// It came the other way, and stays.
-    OfOther,
+    ManagedElsewhere,
 }
 
 /// Runs of a schedule that are due, as its state was when they were planned.
 #[derive(Clone, Debug)]
-pub struct Fire {
+pub struct DueRuns {
     /// The schedule.
     pub name: ScheduleName,
     /// When the schedule was made.
@@ -120,9 +122,9 @@ pub struct Fire {
     /// When each run was due, and its task, the oldest first.
     pub runs: Vec<(Timestamp, NewTask)>,
     /// How many before these are left out.
-    pub left_out: u64,
+    pub skipped: u64,
     /// The newest moment that this settles.
-    pub settled: Timestamp,
+    pub evaluated_until: Timestamp,
     /// When the schedule is due after that.
     pub next_at: Option<Timestamp>,
     /// What time it is.
@@ -131,13 +133,13 @@ pub struct Fire {
 
 /// What became of runs that were due.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fired {
+pub enum DueOutcome {
     /// It is settled, as far as there was room.
-    Settled {
+    Started {
         /// When each run that was started was due, and its task.
         started: Vec<(Timestamp, TaskId)>,
         /// How many were left out.
-        left_out: u64,
+        skipped: u64,
     },
     /// The schedule is gone or has changed, and nothing was done.
     Changed,
@@ -147,11 +149,11 @@ pub enum Fired {
 
 /// What became of a run that was asked for by hand.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RanNow {
+pub enum RunNowOutcome {
     /// Its task is stored; or the one that holds its unique key, if the request wants that.
     Started(SubmittedTask),
     /// The same request has come before: this was its answer, and nothing was done.
-    Before(Submitted),
+    Replayed(Submitted),
     /// There is no such schedule.
     NotFound,
     /// This task of the schedule still waits or runs, and there is to be one at a time.

@@ -3,16 +3,19 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use wasmill_model::{NewTask, Next, PluginName, Progress, ScheduleName, Task, TaskId, TaskState, Timestamp};
+use wasmill_model::{
+    NewTask, PluginName, Progress, ScheduleName, Task, TaskId, TaskState, Timestamp, Transition,
+};
 
-use crate::report::ReportBoard;
+use crate::live_runs::LiveRuns;
 use crate::sqlite::Sqlite;
 use crate::{
-    AfterTry, AllFollower, Attempt, Backlog, Backup, Cancelled, CancelledMany, Claim, Claims, CommitFigures,
-    Counts, Cursor, Delivery, Depends, Due, DueQuery, Excess, Filter, Fire, Fired, Follower, Found, HandOver,
-    Holder, Keep, Lines, ListQuery, LogPart, NewSchedule, Page, PruneCursor, PruneStep, Pruned, Put, RanNow,
-    Recovery, Redelivery, Removed, RemovedSchedule, RequestKey, Schedule, Share, Steps, StoreConfig,
-    StoreError, StoreStats, Submitted, Tally, Try, WebhookLog,
+    Attempt, AttemptOutcome, Backup, CancelOutcome, CancelledMany, Claim, ClaimQuota, Claims, CommitStats,
+    Counts, Cursor, Delivery, DeliveryAttempt, DeliveryBacklog, DependencyResults, DependencyStatus,
+    DueDeliveries, DueOutcome, DueQuery, DueRuns, Excess, Filter, IdempotencyKey, ListQuery, LockHolder,
+    LogLines, LogPart, NewSchedule, Page, PluginCounts, PruneCursor, PruneStep, Pruned, PutOutcome, Recovery,
+    Redelivery, RemoveOutcome, RemoveScheduleOutcome, RetentionBounds, RunNowOutcome, Schedule, StoreConfig,
+    StoreError, StoreStats, StoredSteps, Submitted, Subscriber, TaskRef, TaskSubscriber, WebhookStatus,
 };
 
 /// Durable state. Cheap to clone; all clones are the same store.
@@ -69,7 +72,7 @@ impl Store {
     pub async fn submit(
         &self,
         tasks: Vec<NewTask>,
-        request: Option<(RequestKey, Timestamp)>,
+        request: Option<(IdempotencyKey, Timestamp)>,
     ) -> Result<Submitted, StoreError> {
         match &*self.backend {
             Backend::Sqlite(sqlite) => sqlite.submit(tasks, request).await,
@@ -82,13 +85,13 @@ impl Store {
     /// # Errors
     ///
     /// [`StoreError::KeyReused`] if another request came under this key.
-    pub async fn submitted(
+    pub async fn find_submitted(
         &self,
-        request: RequestKey,
+        request: IdempotencyKey,
         now: Timestamp,
     ) -> Result<Option<Submitted>, StoreError> {
         match &*self.backend {
-            Backend::Sqlite(sqlite) => sqlite.submitted(request, now).await,
+            Backend::Sqlite(sqlite) => sqlite.find_submitted(request, now).await,
         }
     }
 
@@ -98,7 +101,7 @@ impl Store {
     /// # Errors
     ///
     /// See [`Store`].
-    pub async fn steps(&self, request: RequestKey, now: Timestamp) -> Result<Steps, StoreError> {
+    pub async fn steps(&self, request: IdempotencyKey, now: Timestamp) -> Result<StoredSteps, StoreError> {
         match &*self.backend {
             Backend::Sqlite(sqlite) => sqlite.steps(request, now).await,
         }
@@ -127,13 +130,13 @@ impl Store {
     /// # Errors
     ///
     /// See [`Store`].
-    pub async fn claim<P: Into<Share> + Clone>(
+    pub async fn claim<P: Into<ClaimQuota> + Clone>(
         &self,
-        shares: &[P],
+        quotas: &[P],
         tasks_max: usize,
         now: Timestamp,
     ) -> Result<Claims, StoreError> {
-        self.claim_within(shares, tasks_max, u64::MAX, now).await
+        self.claim_within(quotas, tasks_max, u64::MAX, now).await
     }
 
     /// Does what [`Store::claim`] does, but no further than the tasks have room together. The first in the
@@ -142,16 +145,16 @@ impl Store {
     /// # Errors
     ///
     /// See [`Store`].
-    pub async fn claim_within<P: Into<Share> + Clone>(
+    pub async fn claim_within<P: Into<ClaimQuota> + Clone>(
         &self,
-        shares: &[P],
+        quotas: &[P],
         tasks_max: usize,
-        room: u64,
+        available_memory: u64,
         now: Timestamp,
     ) -> Result<Claims, StoreError> {
-        let shares = shares.iter().cloned().map(Into::into).collect();
+        let quotas = quotas.iter().cloned().map(Into::into).collect();
         match &*self.backend {
-            Backend::Sqlite(sqlite) => sqlite.claim(shares, tasks_max, room, now).await,
+            Backend::Sqlite(sqlite) => sqlite.claim(quotas, tasks_max, available_memory, now).await,
         }
     }
 
@@ -167,7 +170,7 @@ impl Store {
     pub async fn finish(
         &self,
         claim: &Claim,
-        next: Next,
+        next: Transition,
         log: Option<LogPart>,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
@@ -203,7 +206,7 @@ impl Store {
     /// # Errors
     ///
     /// See [`Store`].
-    pub async fn cancel(&self, id: TaskId, now: Timestamp) -> Result<Cancelled, StoreError> {
+    pub async fn cancel(&self, id: TaskId, now: Timestamp) -> Result<CancelOutcome, StoreError> {
         match &*self.backend {
             Backend::Sqlite(sqlite) => sqlite.cancel(id, now).await,
         }
@@ -214,7 +217,7 @@ impl Store {
     /// # Errors
     ///
     /// See [`Store`].
-    pub async fn find_open(&self, filter: Filter) -> Result<Vec<Found>, StoreError> {
+    pub async fn find_open(&self, filter: Filter) -> Result<Vec<TaskRef>, StoreError> {
         match &*self.backend {
             Backend::Sqlite(sqlite) => sqlite.find_open(filter).await,
         }
@@ -230,7 +233,7 @@ impl Store {
     /// See [`Store`].
     pub async fn cancel_many(
         &self,
-        found: Vec<Found>,
+        found: Vec<TaskRef>,
         filter: Filter,
         now: Timestamp,
     ) -> Result<CancelledMany, StoreError> {
@@ -245,7 +248,7 @@ impl Store {
     /// # Errors
     ///
     /// See [`Store`].
-    pub async fn remove(&self, id: TaskId, now: Timestamp) -> Result<Removed, StoreError> {
+    pub async fn remove(&self, id: TaskId, now: Timestamp) -> Result<RemoveOutcome, StoreError> {
         match &*self.backend {
             Backend::Sqlite(sqlite) => sqlite.remove(id, now).await,
         }
@@ -344,9 +347,9 @@ impl Store {
     /// # Errors
     ///
     /// See [`Store`].
-    pub async fn depends(&self, id: TaskId) -> Result<Option<Depends>, StoreError> {
+    pub async fn dependencies(&self, id: TaskId) -> Result<Option<DependencyStatus>, StoreError> {
         match &*self.backend {
-            Backend::Sqlite(sqlite) => sqlite.depends(id).await,
+            Backend::Sqlite(sqlite) => sqlite.dependencies(id).await,
         }
     }
 
@@ -355,15 +358,15 @@ impl Store {
     /// # Errors
     ///
     /// See [`Store`].
-    pub async fn handed(&self, claim: &Claim) -> Result<HandOver, StoreError> {
+    pub async fn dependency_results(&self, claim: &Claim) -> Result<DependencyResults, StoreError> {
         match &*self.backend {
-            Backend::Sqlite(sqlite) => sqlite.handed(claim).await,
+            Backend::Sqlite(sqlite) => sqlite.dependency_results(claim).await,
         }
     }
 
     /// Waits until tasks became ready that had waited for others, since this was last waited for.
-    pub async fn readied(&self) {
-        self.reports().readied.notified().await;
+    pub async fn wait_for_ready(&self) {
+        self.live_runs().wait_for_ready.notified().await;
     }
 
     /// Returns when tasks of a plugin were claimed with a [share](Share) that has a rate, and how many, the earliest
@@ -372,9 +375,9 @@ impl Store {
     /// # Errors
     ///
     /// See [`Store`].
-    pub async fn starts(&self, plugin: PluginName) -> Result<Vec<(Timestamp, usize)>, StoreError> {
+    pub async fn recent_starts(&self, plugin: PluginName) -> Result<Vec<(Timestamp, usize)>, StoreError> {
         match &*self.backend {
-            Backend::Sqlite(sqlite) => sqlite.starts(plugin).await,
+            Backend::Sqlite(sqlite) => sqlite.recent_starts(plugin).await,
         }
     }
 
@@ -407,7 +410,12 @@ impl Store {
     /// # Errors
     ///
     /// See [`Store`].
-    pub async fn put_schedule(&self, new: NewSchedule, most: u64, now: Timestamp) -> Result<Put, StoreError> {
+    pub async fn put_schedule(
+        &self,
+        new: NewSchedule,
+        most: u64,
+        now: Timestamp,
+    ) -> Result<PutOutcome, StoreError> {
         match &*self.backend {
             Backend::Sqlite(sqlite) => sqlite.put_schedule(new, most, now).await,
         }
@@ -422,7 +430,7 @@ impl Store {
         &self,
         name: ScheduleName,
         from_manifest: bool,
-    ) -> Result<RemovedSchedule, StoreError> {
+    ) -> Result<RemoveScheduleOutcome, StoreError> {
         match &*self.backend {
             Backend::Sqlite(sqlite) => sqlite.remove_schedule(name, from_manifest).await,
         }
@@ -488,9 +496,9 @@ impl Store {
     /// # Errors
     ///
     /// See [`Store`].
-    pub async fn fire(&self, fire: Fire) -> Result<Fired, StoreError> {
+    pub async fn run_due(&self, run_due: DueRuns) -> Result<DueOutcome, StoreError> {
         match &*self.backend {
-            Backend::Sqlite(sqlite) => sqlite.fire(fire).await,
+            Backend::Sqlite(sqlite) => sqlite.run_due(run_due).await,
         }
     }
 
@@ -504,9 +512,9 @@ impl Store {
         &self,
         name: ScheduleName,
         task: NewTask,
-        request: Option<RequestKey>,
+        request: Option<IdempotencyKey>,
         now: Timestamp,
-    ) -> Result<RanNow, StoreError> {
+    ) -> Result<RunNowOutcome, StoreError> {
         match &*self.backend {
             Backend::Sqlite(sqlite) => sqlite.run_now(name, task, request, now).await,
         }
@@ -517,9 +525,9 @@ impl Store {
     /// # Errors
     ///
     /// See [`Store`].
-    pub async fn note_trouble(&self, schedule: Schedule, trouble: String) -> Result<(), StoreError> {
+    pub async fn record_schedule_error(&self, schedule: Schedule, trouble: String) -> Result<(), StoreError> {
         match &*self.backend {
-            Backend::Sqlite(sqlite) => sqlite.note_trouble(schedule, trouble).await,
+            Backend::Sqlite(sqlite) => sqlite.record_schedule_error(schedule, trouble).await,
         }
     }
 
@@ -529,14 +537,14 @@ impl Store {
     /// # Errors
     ///
     /// See [`Store`].
-    pub async fn again(
+    pub async fn clone_for_retry(
         &self,
         id: TaskId,
         new: TaskId,
         now: Timestamp,
     ) -> Result<Option<(TaskState, NewTask)>, StoreError> {
         match &*self.backend {
-            Backend::Sqlite(sqlite) => sqlite.again(id, new, now).await,
+            Backend::Sqlite(sqlite) => sqlite.clone_for_retry(id, new, now).await,
         }
     }
 
@@ -569,7 +577,12 @@ impl Store {
     /// # Errors
     ///
     /// See [`Store`].
-    pub async fn lines(&self, id: TaskId, after: u64, lines_max: usize) -> Result<Option<Lines>, StoreError> {
+    pub async fn lines(
+        &self,
+        id: TaskId,
+        after: u64,
+        lines_max: usize,
+    ) -> Result<Option<LogLines>, StoreError> {
         match &*self.backend {
             Backend::Sqlite(sqlite) => sqlite.lines(id, after, lines_max).await,
         }
@@ -580,36 +593,36 @@ impl Store {
     /// # Errors
     ///
     /// See [`Store`].
-    pub async fn get_settled(&self, id: TaskId) -> Result<Option<Task>, StoreError> {
+    pub async fn get_after_events(&self, id: TaskId) -> Result<Option<Task>, StoreError> {
         match &*self.backend {
-            Backend::Sqlite(sqlite) => sqlite.get_settled(id).await,
+            Backend::Sqlite(sqlite) => sqlite.get_after_events(id).await,
         }
     }
 
     /// Begins to follow what happens to a task, which need not be there, from now on.
-    pub fn follow(&self, id: TaskId) -> Follower {
-        self.reports().hub.follow(id)
+    pub fn subscribe(&self, id: TaskId) -> TaskSubscriber {
+        self.live_runs().event_bus.subscribe(id)
     }
 
     /// Begins to follow what happens to all tasks, from now on.
-    pub fn follow_all(&self) -> AllFollower {
-        self.reports().hub.follow_all()
+    pub fn subscribe_all(&self) -> Subscriber {
+        self.live_runs().event_bus.subscribe_all()
     }
 
     /// Waits until there is progress that followers were not told of.
-    pub async fn progressed(&self) {
-        self.reports().progressed().await;
+    pub async fn wait_for_progress(&self) {
+        self.live_runs().wait_for_progress().await;
     }
 
     /// Tells followers the latest progress of tasks of which they were not told, as many as is well at once.
     /// Whoever calls this decides how often they hear of it.
-    pub fn tell_progress(&self, now: Timestamp) {
-        self.reports().tell_progress(now);
+    pub fn publish_progress(&self, now: Timestamp) {
+        self.live_runs().publish_progress(now);
     }
 
-    fn reports(&self) -> &ReportBoard {
+    fn live_runs(&self) -> &LiveRuns {
         match &*self.backend {
-            Backend::Sqlite(sqlite) => sqlite.reports(),
+            Backend::Sqlite(sqlite) => sqlite.live_runs(),
         }
     }
 
@@ -637,9 +650,9 @@ impl Store {
     }
 
     /// Returns how many tasks that ended are stored; cheap.
-    pub fn stored(&self) -> u64 {
+    pub fn finished_count(&self) -> u64 {
         match &*self.backend {
-            Backend::Sqlite(sqlite) => sqlite.stored(),
+            Backend::Sqlite(sqlite) => sqlite.finished_count(),
         }
     }
 
@@ -654,7 +667,7 @@ impl Store {
     /// See [`Store`].
     pub async fn excess(
         &self,
-        keep: Keep,
+        keep: RetentionBounds,
         cursor: PruneCursor,
         tasks_max: usize,
     ) -> Result<Excess, StoreError> {
@@ -688,7 +701,7 @@ impl Store {
     }
 
     /// Says which process has a data folder open, if one has. Makes and writes nothing.
-    pub fn holder(dir: &Path) -> Option<Holder> {
+    pub fn holder(dir: &Path) -> Option<LockHolder> {
         crate::sqlite::holder(dir)
     }
 
@@ -716,16 +729,16 @@ impl Store {
     }
 
     /// Returns how many tasks of each plugin wait and run, and how many ever ended, and how; cheap.
-    pub fn tallies(&self) -> Vec<(PluginName, Tally)> {
+    pub fn plugin_counts(&self) -> Vec<(PluginName, PluginCounts)> {
         match &*self.backend {
-            Backend::Sqlite(sqlite) => sqlite.tallies(),
+            Backend::Sqlite(sqlite) => sqlite.plugin_counts(),
         }
     }
 
     /// Returns how the writes since the opening were spread; cheap.
-    pub fn commit_figures(&self) -> CommitFigures {
+    pub fn commit_stats(&self) -> CommitStats {
         match &*self.backend {
-            Backend::Sqlite(sqlite) => sqlite.commit_figures(),
+            Backend::Sqlite(sqlite) => sqlite.commit_stats(),
         }
     }
 
@@ -742,21 +755,21 @@ impl Store {
     }
 
     /// Finds deliveries that are due, origin by origin. What is under way is among them: it is due until
-    /// its try is [noted](Store::tried).
+    /// its try is [noted](Store::record_attempt).
     ///
     /// # Errors
     ///
     /// See [`Store`].
-    pub async fn due(&self, query: DueQuery) -> Result<Due, StoreError> {
+    pub async fn due_deliveries(&self, query: DueQuery) -> Result<DueDeliveries, StoreError> {
         match &*self.backend {
-            Backend::Sqlite(sqlite) => sqlite.due(query).await,
+            Backend::Sqlite(sqlite) => sqlite.due_deliveries(query).await,
         }
     }
 
     /// Waits for a hint that a delivery has become due. Hints may be lost.
-    pub async fn delivery_due(&self) {
+    pub async fn wait_for_delivery(&self) {
         match &*self.backend {
-            Backend::Sqlite(sqlite) => sqlite.delivery_due().await,
+            Backend::Sqlite(sqlite) => sqlite.wait_for_delivery().await,
         }
     }
 
@@ -768,9 +781,14 @@ impl Store {
     /// # Errors
     ///
     /// See [`Store`].
-    pub async fn tried(&self, delivery: &Delivery, tried: Try, after: AfterTry) -> Result<bool, StoreError> {
+    pub async fn record_attempt(
+        &self,
+        delivery: &Delivery,
+        tried: DeliveryAttempt,
+        after: AttemptOutcome,
+    ) -> Result<bool, StoreError> {
         match &*self.backend {
-            Backend::Sqlite(sqlite) => sqlite.tried(delivery.clone(), tried, after).await,
+            Backend::Sqlite(sqlite) => sqlite.record_attempt(delivery.clone(), tried, after).await,
         }
     }
 
@@ -780,7 +798,7 @@ impl Store {
     /// # Errors
     ///
     /// See [`Store`].
-    pub async fn webhook(&self, task: TaskId) -> Result<Option<Option<WebhookLog>>, StoreError> {
+    pub async fn webhook(&self, task: TaskId) -> Result<Option<Option<WebhookStatus>>, StoreError> {
         match &*self.backend {
             Backend::Sqlite(sqlite) => sqlite.webhook(task).await,
         }
@@ -803,9 +821,9 @@ impl Store {
     /// # Errors
     ///
     /// See [`Store`].
-    pub async fn backlog(&self) -> Result<Backlog, StoreError> {
+    pub async fn delivery_backlog(&self) -> Result<DeliveryBacklog, StoreError> {
         match &*self.backend {
-            Backend::Sqlite(sqlite) => sqlite.backlog().await,
+            Backend::Sqlite(sqlite) => sqlite.delivery_backlog().await,
         }
     }
 

@@ -6,7 +6,7 @@ use wasmill_model::{TaskId, Timestamp};
 
 /// Tells a request that is sent again from a new one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RequestKey {
+pub struct IdempotencyKey {
     /// What the client calls the request.
     pub key: String,
     /// The SHA-256 of what is asked for: under one key it has to stay the same.
@@ -35,7 +35,7 @@ pub struct SubmittedTask {
 
 /// What was stored in the steps of one request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Steps {
+pub struct StoredSteps {
     /// Their names, sorted.
     pub names: Vec<String>,
     /// How many tasks were stored.

@@ -16,9 +16,9 @@ pub struct Delivery {
     /// Scheme, host and port of that.
     pub origin: String,
     /// How often it was tried before.
-    pub tries: u32,
+    pub attempts: u32,
     /// How many of those tries came before it was asked for once more: they do not count against the bound.
-    pub tries_before: u32,
+    pub attempts_before: u32,
     /// How often it was asked for once more.
     pub(crate) round: i64,
 }
@@ -31,16 +31,16 @@ pub struct DueQuery {
     /// Looks at the origins behind this one only.
     pub after: Option<String>,
     /// Origins that get no more for now.
-    pub full: HashSet<String>,
+    pub busy_origins: HashSet<String>,
     /// The most of one origin.
-    pub each: usize,
+    pub per_origin: usize,
     /// After how many of them, over all origins, to stop.
-    pub most: usize,
+    pub limit: usize,
 }
 
 /// What is due.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Due {
+pub struct DueDeliveries {
     /// The deliveries, those of one origin in the order in which they became due.
     pub deliveries: Vec<Delivery>,
     /// When the next one becomes due of the origins that were looked at.
@@ -51,7 +51,7 @@ pub struct Due {
 
 /// How one try went.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Try {
+pub struct DeliveryAttempt {
     /// When it began.
     pub at: Timestamp,
     /// How long it took.
@@ -64,11 +64,11 @@ pub struct Try {
 
 /// What comes after a try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AfterTry {
+pub enum AttemptOutcome {
     /// Nothing: the receiver knows.
     Delivered,
     /// It is tried again at this time.
-    Again(Timestamp),
+    RetryAt(Timestamp),
     /// Nothing: it was tried often enough.
     GivenUp,
 }
@@ -103,7 +103,7 @@ impl DeliveryState {
 
 /// The webhook of a task, and what has become of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WebhookLog {
+pub struct WebhookStatus {
     /// Where the receiver is told.
     pub url: String,
     /// Of which ends it is told.
@@ -113,9 +113,9 @@ pub struct WebhookLog {
     /// When it is tried next, while it is pending; in the past if that is now.
     pub next_at: Option<Timestamp>,
     /// How often it was tried.
-    pub tries: u32,
+    pub attempts: u32,
     /// How the newest tries went, the oldest of them first.
-    pub newest: Vec<Try>,
+    pub recent_attempts: Vec<DeliveryAttempt>,
 }
 
 /// What became of the wish to deliver once more.
@@ -133,7 +133,7 @@ pub enum Redelivery {
 
 /// How much is pending.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Backlog {
+pub struct DeliveryBacklog {
     /// Pending deliveries, counted to at most 100,000.
     pub pending: u64,
     /// Since when the one is pending that has been for longest.

@@ -270,7 +270,7 @@ fn webhook_config(config: &Config) -> Result<WebhookConfig> {
     Ok(WebhookConfig {
         secrets: webhook_secrets(config)?,
         allowed: config.webhook_allowed.clone(),
-        tries_max: config.webhook_attempts,
+        attempts_max: config.webhook_attempts,
         backoff: config.webhook_backoff,
         timeout: config.webhook_timeout,
         connector,

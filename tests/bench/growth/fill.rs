@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use tokio::task::JoinSet;
-use wasmill_model::{Clock, NewTask, Next, PluginName, SystemClock, TaskId};
+use wasmill_model::{Clock, NewTask, PluginName, SystemClock, TaskId, Transition};
 use wasmill_store::{Filter, Store, StoreConfig};
 
 /// Tasks that go through together.
@@ -17,10 +17,10 @@ const KEPT: usize = 1_000;
 pub(super) async fn fill(data: &Path, ended: u64) -> Result<Vec<TaskId>> {
     let config = StoreConfig { waiting_max: u64::MAX >> 1, ..StoreConfig::new(data) };
     let (store, _) = Store::open(config, SystemClock.now())?;
-    let before: u64 = store.tallies().iter().map(|(_, tally)| tally.completed).sum();
+    let before: u64 = store.plugin_counts().iter().map(|(_, tally)| tally.completed).sum();
     let (newest, _) = store.find(Filter::default(), None, 1).await?;
     let newest = *newest.first().context("a task to make others like it")?;
-    let again = store.again(newest, TaskId::new(), SystemClock.now()).await?;
+    let again = store.clone_for_retry(newest, TaskId::new(), SystemClock.now()).await?;
     let (_, pattern) = again.context("the newest task is there")?;
     let mut ids = Vec::new();
     let missing = ended.saturating_sub(before);
@@ -49,7 +49,9 @@ async fn complete(store: &Store, plugin: &PluginName, most: usize) -> Result<()>
         for claimed in claims.claimed {
             let store = store.clone();
             ends.spawn(async move {
-                store.finish(&claimed.claim, Next::Completed("ok".to_owned()), None, SystemClock.now()).await
+                store
+                    .finish(&claimed.claim, Transition::Completed("ok".to_owned()), None, SystemClock.now())
+                    .await
             });
         }
         while let Some(end) = ends.join_next().await {

@@ -4,10 +4,10 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use wasmill_model::{PluginName, Timestamp, Tracer, TracerFigures, Usage};
+use wasmill_model::{PluginName, Timestamp, Tracer, TracerStats, Usage};
 use wasmill_runtime::{MemoryUsage, PluginState, PoolUsage};
 use wasmill_scheduler::{ScheduleStats, SchedulerStats};
-use wasmill_store::{Backlog, Tally};
+use wasmill_store::{DeliveryBacklog, PluginCounts};
 
 use super::exposition::Metric;
 use super::{LogEvents, process};
@@ -16,7 +16,7 @@ use crate::app::Api;
 /// Takes all figures, of about the same moment.
 pub(super) async fn gather(api: &Api) -> Vec<Metric> {
     let mut metrics = about_server(api);
-    metrics.extend(about_tasks(&api.store.tallies()));
+    metrics.extend(about_tasks(&api.store.plugin_counts()));
     // While the database cannot be read, all the others are wanted even more.
     let oldest = api.store.oldest_waiting().await.unwrap_or_default();
     metrics.push(about_waiting(&oldest, api.clock.now()));
@@ -75,16 +75,16 @@ fn about_server(api: &Api) -> Vec<Metric> {
     ]
 }
 
-fn about_tasks(tallies: &[(PluginName, Tally)]) -> [Metric; 2] {
+fn about_tasks(plugin_counts: &[(PluginName, PluginCounts)]) -> [Metric; 2] {
     let mut open = Metric::gauge("wasmill_tasks", "Tasks that have not ended");
     let mut ended = Metric::counter("wasmill_tasks_ended", "Tasks that ended, forgotten or not");
-    for (plugin, tally) in tallies {
+    for (plugin, counts) in plugin_counts {
         let labels = |state| [("plugin", plugin.as_str()), ("state", state)];
-        for (state, tasks) in [("waiting", tally.waiting), ("running", tally.running)] {
+        for (state, tasks) in [("waiting", counts.waiting), ("running", counts.running)] {
             open.add(&labels(state), tasks as f64);
         }
         for (state, tasks) in
-            [("completed", tally.completed), ("failed", tally.failed), ("cancelled", tally.cancelled)]
+            [("completed", counts.completed), ("failed", counts.failed), ("cancelled", counts.cancelled)]
         {
             ended.add(&labels(state), tasks as f64);
         }
@@ -191,7 +191,7 @@ fn about_plugins(api: &Api) -> [Metric; 4] {
 }
 
 fn about_store(api: &Api) -> [Metric; 4] {
-    let figures = api.store.commit_figures();
+    let figures = api.store.commit_stats();
     [
         Metric::histogram(
             "wasmill_store_commit_seconds",
@@ -214,11 +214,11 @@ fn about_store(api: &Api) -> [Metric; 4] {
 async fn about_webhooks(api: &Api) -> [Metric; 5] {
     let (delivered, failed, given_up) = api.webhooks.figures().read();
     // While the database cannot be read, nothing is known of it.
-    let Backlog { pending, oldest } = api.store.backlog().await.unwrap_or_default();
+    let DeliveryBacklog { pending, oldest } = api.store.delivery_backlog().await.unwrap_or_default();
     let age = oldest.and_then(|oldest| (api.clock.now() - oldest).to_std().ok()).unwrap_or_default();
     [
         Metric::counter(
-            "wasmill_webhook_tries",
+            "wasmill_webhook_attempts",
             "Tries to tell a receiver of the end of a task, by how they went",
         )
         .with(&[("result", "delivered")], delivered as f64)
@@ -241,7 +241,7 @@ async fn about_webhooks(api: &Api) -> [Metric; 5] {
 }
 
 fn about_traces(tracer: &Tracer) -> [Metric; 2] {
-    let TracerFigures { exported, dropped, refused, kept } = tracer.figures();
+    let TracerStats { exported, dropped, refused, kept } = tracer.figures();
     [
         Metric::counter("wasmill_trace_spans", "Spans of traces, by what has become of them")
             .with(&[("result", "exported")], exported as f64)

@@ -6,7 +6,7 @@ use axum::http::HeaderMap;
 use axum::response::IntoResponse;
 use wasmill_model::{NewTask, ScheduleName, Timestamp};
 use wasmill_runtime::InputBudget;
-use wasmill_store::{RanNow, Submitted};
+use wasmill_store::{RunNowOutcome, Submitted};
 
 use super::{OF_SCHEDULE, WithTask, example, find};
 use crate::app::Api;
@@ -49,7 +49,7 @@ pub(crate) async fn run(
 ) -> Result<impl IntoResponse, Problem> {
     let request = idempotency_key::read(&headers, "run", name.as_bytes())?;
     if let Some(request) = &request
-        && let Some(submitted) = api.store.submitted(request.clone(), api.clock.now()).await?
+        && let Some(submitted) = api.store.find_submitted(request.clone(), api.clock.now()).await?
     {
         return answer(&submitted);
     }
@@ -60,13 +60,13 @@ pub(crate) async fn run(
     let (stored, now) = (schedule.task.clone().unwrap_or_else(|| "{}".to_owned()), api.clock.now());
     let task = checked(&api, move |api, budget| check(api, &stored, now, budget)).await??;
     match api.schedules.run_now(schedule.name.clone(), task, request).await? {
-        RanNow::Started(task) => {
+        RunNowOutcome::Started(task) => {
             api.scheduler.wake();
             answer(&Submitted { tasks: vec![task], replayed: false })
         }
-        RanNow::Before(submitted) => answer(&submitted),
-        RanNow::NotFound => Err(Problem::unknown_schedule(&name)),
-        RanNow::Busy(holder) => Err(Problem::schedule_busy(&schedule.name, holder)),
+        RunNowOutcome::Replayed(submitted) => answer(&submitted),
+        RunNowOutcome::NotFound => Err(Problem::unknown_schedule(&name)),
+        RunNowOutcome::Busy(holder) => Err(Problem::schedule_busy(&schedule.name, holder)),
     }
 }
 

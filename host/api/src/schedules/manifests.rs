@@ -10,7 +10,7 @@ use std::time::Duration;
 use wasmill_model::{PluginName, ScheduleName};
 use wasmill_runtime::{PluginConfig, ScheduleConfig};
 use wasmill_scheduler::SCHEDULES_MAX;
-use wasmill_store::{NewSchedule, Put, Schedule, StoreError};
+use wasmill_store::{NewSchedule, PutOutcome, Schedule, StoreError};
 
 use crate::app::Api;
 
@@ -86,13 +86,13 @@ async fn put(api: &Api, new: NewSchedule) -> Result<(), StoreError> {
         return Ok(());
     }
     match api.store.put_schedule(new, SCHEDULES_MAX as u64, api.clock.now()).await? {
-        Put::Made(_) => tracing::info!(schedule = %name, "a manifest brought a schedule"),
-        Put::Replaced(_) => tracing::info!(schedule = %name, "a schedule changed with its manifest"),
-        Put::Taken => tracing::warn!(
+        PutOutcome::Created(_) => tracing::info!(schedule = %name, "a manifest brought a schedule"),
+        PutOutcome::Replaced(_) => tracing::info!(schedule = %name, "a schedule changed with its manifest"),
+        PutOutcome::NameTaken => tracing::warn!(
             schedule = %name,
             "a client has made a schedule of this name; that of the manifest waits until it is deleted"
         ),
-        Put::TooMany => tracing::warn!(
+        PutOutcome::TooMany => tracing::warn!(
             schedule = %name,
             most = SCHEDULES_MAX,
             "there are too many schedules for that of the manifest"

@@ -8,10 +8,10 @@ use axum::response::IntoResponse;
 use schemars::JsonSchema;
 use serde_json::json;
 use serde_json::value::RawValue;
-use wasmill_model::{InvalidTiming, Missed, ScheduleName, TIMING_BYTES_MAX, Timestamp, Timing};
+use wasmill_model::{InvalidTiming, MissedPolicy, ScheduleName, TIMING_BYTES_MAX, Timestamp, Timing};
 use wasmill_runtime::InputBudget;
 use wasmill_scheduler::SCHEDULES_MAX;
-use wasmill_store::{NewSchedule, Put};
+use wasmill_store::{NewSchedule, PutOutcome};
 
 use super::{WithTask, example};
 use crate::app::Api;
@@ -42,10 +42,10 @@ pub(crate) async fn put(
     let checking = name.clone();
     let new = checked(&api, move |api, budget| check(api, checking.clone(), &bytes, now, budget)).await??;
     let (status, schedule) = match api.store.put_schedule(new, SCHEDULES_MAX as u64, now).await? {
-        Put::Made(schedule) => (StatusCode::CREATED, schedule),
-        Put::Replaced(schedule) => (StatusCode::OK, schedule),
-        Put::Taken => return Err(Problem::schedule_of_manifest(&name)),
-        Put::TooMany => return Err(Problem::too_many_schedules(SCHEDULES_MAX)),
+        PutOutcome::Created(schedule) => (StatusCode::CREATED, schedule),
+        PutOutcome::Replaced(schedule) => (StatusCode::OK, schedule),
+        PutOutcome::NameTaken => return Err(Problem::schedule_of_manifest(&name)),
+        PutOutcome::TooMany => return Err(Problem::too_many_schedules(SCHEDULES_MAX)),
     };
     api.schedules.wake();
     Ok((status, Json(WithTask::new(&schedule))))
@@ -137,12 +137,12 @@ fn timing(cron: Option<&RawValue>, timezone: Option<&RawValue>, faults: &mut Fau
         .ok()
 }
 
-fn missed(value: Option<&RawValue>, faults: &mut Faults) -> Missed {
-    let Some(value) = value else { return Missed::default() };
+fn missed(value: Option<&RawValue>, faults: &mut Faults) -> MissedPolicy {
+    let Some(value) = value else { return MissedPolicy::default() };
     let word: String = serde_json::from_str(value.get()).unwrap_or_default();
-    Missed::of(&word).unwrap_or_else(|| {
+    MissedPolicy::of(&word).unwrap_or_else(|| {
         faults.push(Fault::field("missed", "missed must be \"skip\", \"one\" or \"all\""));
-        Missed::default()
+        MissedPolicy::default()
     })
 }
 

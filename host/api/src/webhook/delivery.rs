@@ -16,7 +16,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 use wasmill_egress::{AllowedDestination, Connector};
 use wasmill_model::{Backoff, Clock, TaskId, TimeDelta, Timestamp};
-use wasmill_store::{AfterTry, Delivery, DueQuery, Store, StoreError, Try};
+use wasmill_store::{AttemptOutcome, Delivery, DeliveryAttempt, DueQuery, Store, StoreError};
 
 use super::in_flight::{EACH_MAX, Lanes};
 use super::payload::{Told, delivery_id};
@@ -42,7 +42,7 @@ pub struct WebhookConfig {
     /// Where they may go besides public addresses.
     pub allowed: Vec<AllowedDestination>,
     /// How often each is tried, at least once.
-    pub tries_max: u32,
+    pub attempts_max: u32,
     /// The waits between its tries.
     pub backoff: Backoff,
     /// How long one try may take.
@@ -82,10 +82,10 @@ impl Figures {
         (read(&self.delivered), read(&self.failed), read(&self.given_up))
     }
 
-    fn count(&self, after: AfterTry) {
-        let count = if after == AfterTry::Delivered { &self.delivered } else { &self.failed };
+    fn count(&self, after: AttemptOutcome) {
+        let count = if after == AttemptOutcome::Delivered { &self.delivered } else { &self.failed };
         count.fetch_add(1, Ordering::Relaxed);
-        if after == AfterTry::GivenUp {
+        if after == AttemptOutcome::GivenUp {
             self.given_up.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -169,12 +169,12 @@ async fn rounds(shared: Arc<Shared>, mut stopping: watch::Receiver<bool>) {
             let query = DueQuery {
                 now: shared.clock.now(),
                 after: after.clone(),
-                full: flights.lanes.full(),
+                busy_origins: flights.lanes.full(),
                 // What is under way is still due, and stands before the rest.
-                each: 2 * EACH_MAX,
-                most: flights.lanes.free() + flights.lanes.total(),
+                per_origin: 2 * EACH_MAX,
+                limit: flights.lanes.free() + flights.lanes.total(),
             };
-            match shared.store.due(query).await {
+            match shared.store.due_deliveries(query).await {
                 Ok(due) => {
                     for delivery in due.deliveries {
                         flights.begin(&shared, delivery);
@@ -207,7 +207,7 @@ async fn rounds(shared: Arc<Shared>, mut stopping: watch::Receiver<bool>) {
                 flights.end(landed);
                 missed = true;
             }
-            () = shared.store.delivery_due() => missed = true,
+            () = shared.store.wait_for_delivery() => missed = true,
             () = sleep(wait) => {}
         }
     }
@@ -234,7 +234,7 @@ impl Shared {
             Ok(body) => self.send(&delivery, &id, at, body).await,
             Err(error) => Err(error),
         };
-        let tried = Try {
+        let tried = DeliveryAttempt {
             at,
             took: start.elapsed(),
             status: answered.as_ref().ok().map(|answered| answered.status.as_u16()),
@@ -242,20 +242,20 @@ impl Shared {
         };
         let after = self.after(&delivery, &answered, self.clock.now());
         self.figures.count(after);
-        let Delivery { task, origin, tries, .. } = &delivery;
+        let Delivery { task, origin, attempts, .. } = &delivery;
         let (status, error) = (tried.status, &tried.error);
-        tracing::debug!(%task, origin, tries = tries + 1, status, error, ?after, "a webhook was tried");
-        if after == AfterTry::GivenUp {
-            tracing::info!(%task, origin, tries = tries + 1, status, error, "a webhook is given up");
+        tracing::debug!(%task, origin, attempts = attempts + 1, status, error, ?after, "a webhook was tried");
+        if after == AttemptOutcome::GivenUp {
+            tracing::info!(%task, origin, attempts = attempts + 1, status, error, "a webhook is given up");
         }
         loop {
-            match self.store.tried(&delivery, tried.clone(), after).await {
+            match self.store.record_attempt(&delivery, tried.clone(), after).await {
                 Ok(_) | Err(StoreError::Closed) => break,
                 // Until it is noted it would only be sent again at once.
                 Err(_) => sleep(STORE_RETRY).await,
             }
         }
-        after == AfterTry::Delivered
+        after == AttemptOutcome::Delivered
     }
 
     async fn send(
@@ -285,20 +285,25 @@ impl Shared {
     }
 
     /// Decides what comes after a try.
-    fn after(&self, delivery: &Delivery, answered: &Result<Answered, String>, now: Timestamp) -> AfterTry {
+    fn after(
+        &self,
+        delivery: &Delivery,
+        answered: &Result<Answered, String>,
+        now: Timestamp,
+    ) -> AttemptOutcome {
         let status = answered.as_ref().ok().map(|answered| answered.status);
         if status.is_some_and(|status| status.is_success()) {
-            return AfterTry::Delivered;
+            return AttemptOutcome::Delivered;
         }
         // Of those since it was asked for: one that was given up is tried as often as at first.
-        let tries = delivery.tries.saturating_sub(delivery.tries_before).saturating_add(1);
-        if status == Some(StatusCode::GONE) || tries >= self.config.tries_max {
-            return AfterTry::GivenUp;
+        let attempts = delivery.attempts.saturating_sub(delivery.attempts_before).saturating_add(1);
+        if status == Some(StatusCode::GONE) || attempts >= self.config.attempts_max {
+            return AttemptOutcome::GivenUp;
         }
         let asked = answered.as_ref().ok().and_then(|answered| answered.retry_after.as_deref());
         let asked = asked.and_then(|text| retry_after(text, now)).unwrap_or_default();
-        let wait = self.config.backoff.wait(tries, rand::random()).max(asked.min(RETRY_AFTER_MAX));
-        AfterTry::Again(now + TimeDelta::from_std(wait).unwrap_or_default())
+        let wait = self.config.backoff.wait(attempts, rand::random()).max(asked.min(RETRY_AFTER_MAX));
+        AttemptOutcome::RetryAt(now + TimeDelta::from_std(wait).unwrap_or_default())
     }
 }
 

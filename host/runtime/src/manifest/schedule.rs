@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::Value;
-use wasmill_model::{InvalidTiming, Missed, Timing};
+use wasmill_model::{InvalidTiming, MissedPolicy, Timing};
 
 use crate::plugin_config::ScheduleConfig;
 use crate::schema::{InputBudget, InputSchema};
@@ -30,8 +30,8 @@ impl ScheduleWish {
                 _ => format!("schedule.cron: {error}"),
             })?;
         let missed = match missed.as_deref() {
-            None => Missed::default(),
-            Some(word) => Missed::of(word)
+            None => MissedPolicy::default(),
+            Some(word) => MissedPolicy::of(word)
                 .ok_or_else(|| format!("schedule.missed is skip, one or all, not '{word}'"))?,
         };
         let input = input.map(|input| dates_as_text(input).to_string());
@@ -80,14 +80,14 @@ mod tests {
         )
         .unwrap();
         assert_eq!((config.timing.expression(), config.timing.zone()), ("30 2 * * *", "Europe/Berlin"));
-        assert_eq!((config.missed, config.overlap), (Missed::All, false));
+        assert_eq!((config.missed, config.overlap), (MissedPolicy::All, false));
         let input: Value = serde_json::from_str(&config.input.unwrap()).unwrap();
         assert_eq!(input["since"], "2026-01-01T00:00:00Z");
         assert_eq!(input["urls"][0], "https://example.com");
         let plain = check("cron = \"@daily\"").unwrap();
         assert_eq!(
             (plain.timing.zone(), plain.missed, plain.overlap, plain.input),
-            ("UTC", Missed::One, true, None)
+            ("UTC", MissedPolicy::One, true, None)
         );
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wasmill_model::{Cause, Run, Runner};
+use wasmill_model::{Cause, RunRequest, Runner};
 
 use crate::support::{Host, commit_with, done, run, shared};
 
@@ -47,7 +47,7 @@ async fn progress_is_brought_into_range() {
 #[tokio::test]
 async fn the_context_tells_task_plugin_and_attempt() {
     let host = Arc::new(Host::default());
-    let run = Run { attempt: 2, attempts_max: 5, ..run(r#"{"do":"context"}"#, &host) };
+    let run = RunRequest { attempt: 2, attempts_max: 5, ..run(r#"{"do":"context"}"#, &host) };
     let expected = format!(r#"{{"attempt":2,"max_attempts":5,"plugin":"misbehave","task":"{}"}}"#, run.task);
     assert_eq!(done(shared().run(run)).await.unwrap(), expected);
 }

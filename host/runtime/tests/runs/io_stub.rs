@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wasmill_model::{Cause, Failure, Run, Runner};
+use wasmill_model::{Cause, Failure, RunRequest, Runner};
 
 use crate::support::{Host, done, run, shared};
 
@@ -11,8 +11,8 @@ const IN_AN_HOUR: &str = r#"{"min_ms":3600000,"max_ms":3600000,"fail_rate":0}"#;
 const NOW_FAILED: &str = r#"{"min_ms":0,"max_ms":0,"fail_rate":1}"#;
 const IN_AN_HOUR_FAILED: &str = r#"{"min_ms":3600000,"max_ms":3600000,"fail_rate":1}"#;
 
-fn task(input: &str, host: &Arc<Host>) -> Run {
-    Run { plugin: "io-stub".parse().unwrap(), ..run(input, host) }
+fn task(input: &str, host: &Arc<Host>) -> RunRequest {
+    RunRequest { plugin: "io-stub".parse().unwrap(), ..run(input, host) }
 }
 
 async fn finish(input: &str, host: &Arc<Host>) -> Result<String, Failure> {
@@ -41,7 +41,7 @@ async fn it_waits_then_answers_with_a_digit() {
 #[tokio::test]
 async fn without_input_it_waits_three_to_five_minutes() {
     let host = Arc::new(Host::default());
-    let run = Run { input: None, ..task("", &host) };
+    let run = RunRequest { input: None, ..task("", &host) };
     tokio::select! {
         outcome = shared().run(run) => panic!("it waits for minutes, but: {outcome:?}"),
         _ = host.progressed() => {}

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wasmill_model::{Cause, Run, Runner};
+use wasmill_model::{Cause, RunRequest, Runner};
 
 use crate::support::{Host, commit, commit_with, run, shared};
 
@@ -15,7 +15,7 @@ async fn a_result_comes_back_as_it_is() {
 #[tokio::test]
 async fn a_task_without_input_hands_over_null() {
     let host = Arc::new(Host::default());
-    let run = Run { input: None, ..run("", &host) };
+    let run = RunRequest { input: None, ..run("", &host) };
     let failure = shared().run(run).await.unwrap_err();
     assert_eq!(failure.cause, Cause::InvalidInput);
     assert!(failure.message.contains("null"), "{failure}");
@@ -78,7 +78,7 @@ async fn a_guest_that_exits_gave_no_result_whatever_its_code() {
 #[tokio::test]
 async fn a_plugin_that_is_not_in_service_is_lost() {
     let host = Arc::new(Host::default());
-    let run = Run { plugin: "gone".parse().unwrap(), ..run("", &host) };
+    let run = RunRequest { plugin: "gone".parse().unwrap(), ..run("", &host) };
     let failure = shared().run(run).await.unwrap_err();
     assert_eq!(failure.cause, Cause::LostPlugin);
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use tempfile::TempDir;
-use wasmill_model::{Run, Runner};
+use wasmill_model::{RunRequest, Runner};
 use wasmill_runtime::{
     InputBudget, LoaderConfig, PluginInfo, PluginState, Runtime, RuntimeConfig, WatchMode,
 };
@@ -85,7 +85,7 @@ impl Watched {
 
     /// Runs a plugin; `None` if it is not in service.
     async fn answer(&self, name: &str) -> Option<String> {
-        let run = Run { plugin: name.parse().unwrap(), ..run("null", &Arc::new(Host::default())) };
+        let run = RunRequest { plugin: name.parse().unwrap(), ..run("null", &Arc::new(Host::default())) };
         done(self.runtime.run(run)).await.ok()
     }
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tokio::sync::{MutexGuard, watch};
 use wasmill_model::{
-    BoxFuture, Failure, Limits, LogStream, LogTail, Meter, Progress, Run, RunHost, RunStep, Runner, TaskId,
+    BoxFuture, Failure, Limits, LogStream, LogTail, Meter, Progress, RunHost, RunRequest, RunStep, Runner,
+    TaskId,
 };
 use wasmill_runtime::{LoaderConfig, PluginConfig, Runtime, RuntimeConfig};
 
@@ -75,7 +76,7 @@ pub(crate) async fn finish_with(
     input: &str,
     host: &Arc<Host>,
 ) -> Result<String, Failure> {
-    let run = Run { plugin: plugin.parse().unwrap(), ..run(input, host) };
+    let run = RunRequest { plugin: plugin.parse().unwrap(), ..run(input, host) };
     done(runtime.run(run)).await
 }
 
@@ -122,15 +123,15 @@ pub(crate) async fn commit_with(deed: &str, host: &Arc<Host>) -> Result<String, 
 }
 
 /// Makes the first attempt at a task of `misbehave`.
-pub(crate) fn run(deed: &str, host: &Arc<Host>) -> Run {
-    Run {
+pub(crate) fn run(deed: &str, host: &Arc<Host>) -> RunRequest {
+    RunRequest {
         task: TaskId::new(),
         plugin: "misbehave".parse().unwrap(),
         attempt: 1,
         attempts_max: 3,
         input: Some(deed.to_owned()),
         host: Arc::clone(host) as Arc<dyn RunHost>,
-        hand_over: false,
+        pass_results: false,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmill_model::{Cause, Failure, Limits, Run, RunStep, Runner, Suspension};
+use wasmill_model::{Cause, Failure, Limits, RunRequest, RunStep, Runner, Suspension};
 use wasmill_runtime::{PluginKind, Runtime, RuntimeConfig};
 
 use crate::support::{Host, SOON, guest, limits, run};
@@ -15,7 +15,7 @@ fn runtime(limits: Limits) -> Runtime {
 }
 
 async fn step(runtime: &Runtime, input: &str, host: &Arc<Host>) -> Result<RunStep, Failure> {
-    let run = Run { plugin: "io-stub-suspended".parse().unwrap(), ..run(input, host) };
+    let run = RunRequest { plugin: "io-stub-suspended".parse().unwrap(), ..run(input, host) };
     tokio::time::timeout(SOON, runtime.run(run)).await.expect("the run ends soon")
 }
 

@@ -11,8 +11,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::time::Instant;
 use wasmill_model::{
-    BoxFuture, Cause, Clock, Failure, Handed, LogStream, NewTask, Pinned, PluginName, Rate, RetryOn, Run,
-    RunStep, Runner, Suspension, Task, TaskId, TaskState, Timestamp,
+    BoxFuture, Cause, Clock, DependencyResult, Failure, LogStream, NewTask, Pinned, PluginName, Rate,
+    RetryOn, RunRequest, RunStep, Runner, Suspension, Task, TaskId, TaskState, Timestamp,
 };
 use wasmill_scheduler::{Scheduler, SchedulerConfig};
 use wasmill_store::{Store, StoreConfig};
@@ -85,7 +85,7 @@ impl Drop for RunningGuard {
 }
 
 impl Runner for ScriptedRunner {
-    fn run(&self, run: Run) -> BoxFuture<'static, Result<RunStep, Failure>> {
+    fn run(&self, run: RunRequest) -> BoxFuture<'static, Result<RunStep, Failure>> {
         let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
         self.max_running.fetch_max(running, Ordering::SeqCst);
         self.started.fetch_add(1, Ordering::SeqCst);
@@ -124,20 +124,20 @@ impl Runner for ScriptedRunner {
         *self.retry_on.lock().expect("no panic")
     }
 
-    fn room(&self) -> u64 {
+    fn available_memory(&self) -> u64 {
         match self.memory_slots.load(Ordering::SeqCst) {
             0 => u64::MAX,
             room => room.saturating_sub(self.running.load(Ordering::SeqCst)) as u64,
         }
     }
 
-    fn demand(&self, _: &PluginName) -> u64 {
+    fn expected_memory(&self, _: &PluginName) -> u64 {
         1
     }
 }
 
 /// Suspends for a second each, as often as the script says.
-async fn run_suspend_step(run: &Run) -> Result<RunStep, Failure> {
+async fn run_suspend_step(run: &RunRequest) -> Result<RunStep, Failure> {
     run.host.pin(&Pinned { digest: DIGEST.into(), log_bytes: 1 << 10 });
     let times: u8 = run.input.as_deref().unwrap_or_default()[8..].parse().expect("a count");
     let suspends = run.host.restore().await.expect("readable").map_or(0, |state| state[0]);
@@ -149,7 +149,7 @@ async fn run_suspend_step(run: &Run) -> Result<RunStep, Failure> {
     })
 }
 
-async fn run_script(run: Run, saved: &std::sync::Mutex<Vec<TaskId>>) -> Result<String, Failure> {
+async fn run_script(run: RunRequest, saved: &std::sync::Mutex<Vec<TaskId>>) -> Result<String, Failure> {
     run.host.pin(&Pinned { digest: DIGEST.into(), log_bytes: 1 << 10 });
     let script = run.input.clone().unwrap_or_default();
     let (verb, rest) = script.split_once(' ').unwrap_or((&script, ""));
@@ -199,9 +199,11 @@ async fn run_script(run: Run, saved: &std::sync::Mutex<Vec<TaskId>>) -> Result<S
             std::future::pending().await
         }
         "handed" => {
-            let handed = run.host.handed().await?;
-            let result = |handed: Handed| handed.result.unwrap_or_else(|| handed.outcome.to_string());
-            Ok(handed.into_iter().map(result).collect::<Vec<_>>().join(", "))
+            let dependency_results = run.host.dependency_results().await?;
+            let result = |dependency_results: DependencyResult| {
+                dependency_results.result.unwrap_or_else(|| dependency_results.outcome.to_string())
+            };
+            Ok(dependency_results.into_iter().map(result).collect::<Vec<_>>().join(", "))
         }
         "save-often" => {
             let (count, bytes) = rest.split_once(' ').expect("two numbers");

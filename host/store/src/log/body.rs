@@ -66,7 +66,7 @@ impl LogPart {
 
 /// Lines of a task, and where it stood when they were read.
 #[derive(Debug)]
-pub struct Lines {
+pub struct LogLines {
     /// The lines, the oldest first.
     pub lines: Vec<LogLine>,
     /// The state of the task; if it is final, there will be no lines but those that were there.

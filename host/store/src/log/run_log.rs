@@ -11,7 +11,7 @@ use wasmill_model::{LogLine, LogStream, Timestamp};
 
 use super::body::{LogPart, numbered};
 use super::packed::{Ending, HEAD_BYTES, Packed, Record};
-use crate::report::ReportCell;
+use crate::live_runs::LiveRun;
 
 /// Bytes after which a line is cut: it goes on in the next.
 const LINE_BYTES_MAX: usize = 8 << 10;
@@ -36,7 +36,7 @@ impl LogBudget {
         self.held.load(Ordering::Relaxed) >= self.bytes_max
     }
 
-    fn moved(&self, from: usize, to: usize) {
+    fn record_move(&self, from: usize, to: usize) {
         // Wraps around on the way down, which is what is wanted.
         self.held.fetch_add(to.wrapping_sub(from), Ordering::Relaxed);
     }
@@ -71,7 +71,7 @@ impl RunLog {
         let mut lines = self.lines();
         let before = lines.held();
         lines.write(stream, written, now.timestamp_nanos_opt().unwrap_or_default(), self.budget.is_used_up());
-        self.budget.moved(before, lines.held());
+        self.budget.record_move(before, lines.held());
         drop(lines);
         // A follower counts itself first and looks then, so none is overlooked here.
         if self.followers.load(Ordering::SeqCst) > 0 {
@@ -125,16 +125,16 @@ impl RunLog {
 impl Drop for RunLog {
     fn drop(&mut self) {
         let held = self.lines().held();
-        self.budget.moved(held, 0);
+        self.budget.record_move(held, 0);
     }
 }
 
 /// The log of a run that runs, for one who follows it.
 #[derive(Debug)]
-pub struct LiveLog(ReportCell);
+pub struct LiveLog(LiveRun);
 
 impl LiveLog {
-    pub(crate) fn new(cell: ReportCell) -> Self {
+    pub(crate) fn new(cell: LiveRun) -> Self {
         cell.log().followers.fetch_add(1, Ordering::SeqCst);
         Self(cell)
     }

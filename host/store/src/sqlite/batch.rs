@@ -12,20 +12,20 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 use wasmill_model::{PluginName, Span, TaskState, fault_point};
 
-use super::depend;
+use super::dependency;
 use super::events;
 use super::fault::{fault, is_of_machine};
 use super::finish::Finish;
 use super::home::Home;
 use super::lanes::Lanes;
+use super::plugin_counts;
 use super::returned::Returned;
-use super::tally;
 use super::trouble::Trouble;
 use super::wall;
 use super::writer::{Committed, Figures};
-use crate::report::{ReportBoard, Turn};
-use crate::tally::{Moves, Tallies};
-use crate::{News, StoreError};
+use crate::live_runs::{LiveChange, LiveRuns};
+use crate::plugin_counts::{AllPluginCounts, CountDelta};
+use crate::{EventPayload, StoreError};
 
 /// One kind of command.
 pub(super) trait Operation: fmt::Debug + Send + 'static {
@@ -99,16 +99,16 @@ pub(super) struct Batch<'a> {
     pub(super) connection: &'a Connection,
     pub(super) line: Line,
     /// What running tasks have reported by the last commit.
-    pub(super) reports: &'a ReportBoard,
-    pub(super) turns: Vec<Turn>,
+    pub(super) live_runs: &'a LiveRuns,
+    pub(super) turns: Vec<LiveChange>,
     /// What followers are told.
-    pub(super) news: Vec<News>,
+    pub(super) news: Vec<EventPayload>,
     /// How the tasks of each plugin moved.
-    pub(super) moves: Moves,
+    pub(super) moves: CountDelta,
     /// Whether tasks became ready that were held back.
-    pub(super) readied: bool,
+    pub(super) wait_for_ready: bool,
     /// Whether a delivery has become due.
-    pub(super) delivery_due: bool,
+    pub(super) wait_for_delivery: bool,
     /// How many pending deliveries were dropped.
     pub(super) deliveries_dropped: u64,
     /// What has ended and is part of a trace.
@@ -116,37 +116,42 @@ pub(super) struct Batch<'a> {
     /// Whose turn it is.
     pub(super) lanes: Lanes,
     /// How many tasks of each plugin there were at the last commit; `None` in the recovery.
-    pub(super) tallies: Option<&'a Tallies>,
+    pub(super) plugin_counts: Option<&'a AllPluginCounts>,
 }
 
 impl<'a> Batch<'a> {
-    pub(super) fn new(connection: &'a Connection, line: Line, reports: &'a ReportBoard) -> Self {
+    pub(super) fn new(connection: &'a Connection, line: Line, live_runs: &'a LiveRuns) -> Self {
         Self {
             connection,
             line,
-            reports,
+            live_runs,
             turns: Vec::new(),
             news: Vec::new(),
-            moves: Moves::default(),
+            moves: CountDelta::default(),
             spans: Vec::new(),
-            readied: false,
-            delivery_due: false,
+            wait_for_ready: false,
+            wait_for_delivery: false,
             deliveries_dropped: 0,
             lanes: Lanes::default(),
-            tallies: None,
+            plugin_counts: None,
         }
     }
 
     /// Returns how many tasks of a plugin wait, those of this batch with them.
     pub(super) fn waiting(&self, plugin: &PluginName) -> u64 {
-        let before = self.tallies.map_or(0, |tallies| tallies.waiting(plugin));
+        let before = self.plugin_counts.map_or(0, |plugin_counts| plugin_counts.waiting(plugin));
         before.saturating_add_signed(self.moves.waiting(plugin))
     }
 
     /// Counts a task that leaves one state for another, or comes from or goes to nowhere.
-    pub(super) fn moved(&mut self, plugin: &PluginName, from: Option<TaskState>, to: Option<TaskState>) {
-        self.line.moved(from, to);
-        self.moves.moved(plugin, from, to);
+    pub(super) fn record_move(
+        &mut self,
+        plugin: &PluginName,
+        from: Option<TaskState>,
+        to: Option<TaskState>,
+    ) {
+        self.line.record_move(from, to);
+        self.moves.record_move(plugin, from, to);
     }
 }
 
@@ -184,7 +189,7 @@ impl Line {
     }
 
     /// Counts a task that leaves one state for another, or comes from or goes to nowhere.
-    pub(super) fn moved(&mut self, from: Option<TaskState>, to: Option<TaskState>) {
+    pub(super) fn record_move(&mut self, from: Option<TaskState>, to: Option<TaskState>) {
         match from {
             Some(TaskState::Waiting) => one_less(&mut self.waiting, "waiting"),
             Some(TaskState::Running) => one_less(&mut self.running, "running"),
@@ -216,7 +221,7 @@ pub(super) struct Batcher {
     /// Whether commits wait for the disk right now; unknown at first.
     synced: Option<bool>,
     figures: Arc<Figures>,
-    reports: Arc<ReportBoard>,
+    live_runs: Arc<LiveRuns>,
     returned: Arc<Returned>,
     trouble: Trouble,
     /// Commands that failed though others went well.
@@ -235,7 +240,7 @@ impl Batcher {
         home: Arc<Home>,
         line: Line,
         figures: Arc<Figures>,
-        reports: Arc<ReportBoard>,
+        live_runs: Arc<LiveRuns>,
         returned: Arc<Returned>,
     ) -> Self {
         let trouble = Trouble::of("writing to the database");
@@ -248,7 +253,7 @@ impl Batcher {
             line,
             synced: None,
             figures,
-            reports,
+            live_runs,
             returned,
             trouble,
             damage,
@@ -333,8 +338,8 @@ impl Batcher {
     fn try_commit(&mut self, jobs: &mut [Box<dyn Job>], returned: &[Finish]) -> rusqlite::Result<()> {
         self.sync(jobs.iter().any(|job| job.durable()))?;
         self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        let mut batch = Batch::new(&self.connection, self.line, &self.reports);
-        batch.tallies = Some(self.figures.tallies());
+        let mut batch = Batch::new(&self.connection, self.line, &self.live_runs);
+        batch.plugin_counts = Some(self.figures.plugin_counts());
         // Of a batch that is rolled back they are dropped, and learnt again: it may have emptied some.
         batch.lanes = std::mem::take(&mut self.lanes);
         // First, so that what is ready again can be claimed in this very batch.
@@ -345,19 +350,28 @@ impl Batcher {
             job.run(&mut batch)?;
         }
         // Last, so that all that ends in this batch is told of in it.
-        depend::settle(&mut batch)?;
+        dependency::settle(&mut batch)?;
         events::reserve(&mut batch)?;
         wall::keep(&self.connection, &mut batch.line)?;
         let Batch {
-            line, turns, news, moves, readied, delivery_due, deliveries_dropped, spans, lanes, ..
+            line,
+            turns,
+            news,
+            moves,
+            wait_for_ready,
+            wait_for_delivery,
+            deliveries_dropped,
+            spans,
+            lanes,
+            ..
         } = batch;
-        tally::write(&self.connection, &moves)?;
+        plugin_counts::write(&self.connection, &moves)?;
         // Only those that promise something: the others are what a dispatcher does all day.
         let promises = jobs.iter().any(|job| job.durable());
         if promises {
             fault_point!("all written, not committed");
         }
-        let publishing = self.reports.hub.publishing();
+        let publishing = self.live_runs.event_bus.publishing();
         let commit = Instant::now();
         self.connection.prepare_cached("COMMIT")?.execute([])?;
         let took = commit.elapsed();
@@ -368,19 +382,19 @@ impl Batcher {
         self.line = line;
         self.lanes = lanes;
         self.lanes.bound(line.waiting);
-        self.reports.turn(turns);
-        self.reports.hub.reserve(line.events_reserved.unsigned_abs());
-        self.reports.hub.tell(news);
+        self.live_runs.apply(turns);
+        self.live_runs.event_bus.reserve(line.events_reserved.unsigned_abs());
+        self.live_runs.event_bus.publish(news);
         drop(publishing);
-        if readied {
-            self.reports.readied.notify_one();
+        if wait_for_ready {
+            self.live_runs.wait_for_ready.notify_one();
         }
         if !spans.is_empty() {
-            self.reports.tracer.record(spans);
+            self.live_runs.tracer.record(spans);
         }
         self.figures.publish(line, moves, committed);
-        if delivery_due {
-            self.figures.delivery_due.notify_one();
+        if wait_for_delivery {
+            self.figures.wait_for_delivery.notify_one();
         }
         Ok(())
     }
@@ -427,9 +441,9 @@ mod tests {
         let connection = connection::writer(path).expect("opened");
         let (_, line) =
             recover::recover(&connection, DateTime::UNIX_EPOCH, &Tracer::default()).expect("recovered");
-        let figures = Arc::new(Figures::new(line, Tallies::default()));
-        let reports = Arc::new(ReportBoard::new(0, Tracer::default()));
-        Batcher::new(connection, Arc::new(Home::of(path.into())), line, figures, reports, Arc::default())
+        let figures = Arc::new(Figures::new(line, AllPluginCounts::default()));
+        let live_runs = Arc::new(LiveRuns::new(0, Tracer::default()));
+        Batcher::new(connection, Arc::new(Home::of(path.into())), line, figures, live_runs, Arc::default())
     }
 
     fn new_task(plugin: &str) -> NewTask {
@@ -477,7 +491,7 @@ mod tests {
             assert!(matches!(answer, Err(StoreError::Unavailable { .. })), "{answer:?}");
         }
         assert_eq!((batcher.line, batcher.figures.stats().commits), (before, 0));
-        assert_eq!(batcher.figures.commit_figures().failed, 1, "nothing is tried one by one on a full disk");
+        assert_eq!(batcher.figures.commit_stats().failed, 1, "nothing is tried one by one on a full disk");
         assert!(batcher.trouble.lasts());
         limit(&batcher, 1 << 20);
         assert_eq!(commit(&mut batcher, [("a", 9); 3]), [Ok(()), Ok(()), Ok(())]);
@@ -504,18 +518,18 @@ mod tests {
             assert_eq!(batcher.line.waiting, before + 99);
             assert!(!batcher.trouble.lasts(), "others are written");
         }
-        assert!(batcher.figures.commit_figures().failed < 40, "it is found by halves, not one by one");
+        assert!(batcher.figures.commit_stats().failed < 40, "it is found by halves, not one by one");
     }
 
     #[test]
     fn a_counter_never_wraps() {
         let mut line = Line { waiting: 1, ..Line::default() };
         for _ in 0..3 {
-            line.moved(Some(TaskState::Waiting), Some(TaskState::Running));
+            line.record_move(Some(TaskState::Waiting), Some(TaskState::Running));
         }
         assert_eq!((line.waiting, line.running), (0, 3));
         for _ in 0..5 {
-            line.moved(Some(TaskState::Running), None);
+            line.record_move(Some(TaskState::Running), None);
         }
         assert_eq!((line.waiting, line.running), (0, 0));
     }
@@ -529,9 +543,9 @@ mod tests {
         let insert_it = Insert { tasks: vec![grouped], waiting_max: 9, request: None };
         batcher.commit(vec![Box::new(Pending::new(insert_it, reply))]);
         let claim = |batcher: &Batcher| {
-            let shares = vec![crate::Share::from("a".parse::<PluginName>().expect("a valid name"))];
+            let quotas = vec![crate::ClaimQuota::from("a".parse::<PluginName>().expect("a valid name"))];
             let (now, returned) = (DateTime::UNIX_EPOCH, batcher.returned.clone());
-            let claim = ClaimReady { shares, tasks_max: 9, room: 9, now, returned };
+            let claim = ClaimReady { quotas, tasks_max: 9, available_memory: 9, now, returned };
             let (reply, answer) = oneshot::channel();
             (Box::new(Pending::new(claim, reply)) as Box<dyn Job>, answer)
         };
@@ -567,16 +581,16 @@ mod tests {
             batcher.connection.query_one(events::RESERVED, [], |row| row.get::<_, i64>(0)).expect("read")
         };
         let first = events::first(reserved);
-        batcher.reports.hub.begin(first, reserved.unsigned_abs());
+        batcher.live_runs.event_bus.begin(first, reserved.unsigned_abs());
         commit(&mut batcher, [("a", 9); 3]);
-        assert_eq!((read(&batcher), batcher.reports.hub.next()), (reserved, first + 3));
+        assert_eq!((read(&batcher), batcher.live_runs.event_bus.next()), (reserved, first + 3));
         // Half of them are used up.
         let half = first + (reserved.unsigned_abs() - first) / 2;
-        batcher.reports.hub.begin(half, reserved.unsigned_abs());
+        batcher.live_runs.event_bus.begin(half, reserved.unsigned_abs());
         commit(&mut batcher, [("a", 9); 3]);
         assert!(read(&batcher) > reserved);
         assert_eq!(batcher.line.events_reserved, read(&batcher));
-        assert_eq!(batcher.reports.hub.next(), half + 3);
+        assert_eq!(batcher.live_runs.event_bus.next(), half + 3);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use chrono::DateTime;
 use rusqlite::{Connection, StatementStatus};
 use tokio::sync::oneshot;
 use wasmill_model::{
-    Dependencies, NewTask, Next, OnConflict, OnFailure, PluginName, TaskState, Timestamp, Tracer,
+    NewDependencies, NewTask, OnConflict, OnFailure, PluginName, TaskState, Timestamp, Tracer, Transition,
 };
 use wasmill_model::{Unique, Webhook};
 
@@ -25,10 +25,16 @@ use super::prune::Prune;
 use super::remove::Remove;
 use super::webhooks::{Redeliver, Tried};
 use super::writer::Figures;
-use super::{connection, hand_over, keys, plans, prune, queries, recover, schedules, tally, walk, webhooks};
-use crate::report::ReportBoard;
-use crate::tally::Tallies;
-use crate::{AfterTry, Claims, DueQuery, Filter, Keep, ListQuery, PruneCursor, RequestKey, Share, Try};
+use super::{
+    connection, dependency_results, keys, plans, plugin_counts, prune, queries, recover, schedules, walk,
+    webhooks,
+};
+use crate::live_runs::LiveRuns;
+use crate::plugin_counts::AllPluginCounts;
+use crate::{
+    AttemptOutcome, ClaimQuota, Claims, DeliveryAttempt, DueQuery, Filter, IdempotencyKey, ListQuery,
+    PruneCursor, RetentionBounds,
+};
 
 /// Fills a database with so many rows of each kind, those that are in the way before all others:
 /// ended tasks whose results are wanted, and those who want them; ended ones whose delivery is pending; plain ended
@@ -73,7 +79,7 @@ fn new_task() -> NewTask {
 struct Full {
     batcher: Batcher,
     figures: Arc<Figures>,
-    reports: Arc<ReportBoard>,
+    live_runs: Arc<LiveRuns>,
 }
 
 impl Full {
@@ -82,15 +88,16 @@ impl Full {
         let connection = connection::writer(&path).expect("opened");
         connection.execute_batch(&FILL.replace("?rows", &rows.to_string())).expect("filled");
         let (_, line) = recover::recover(&connection, at(0), &Tracer::default()).expect("recovered");
-        let tallies = Tallies::new(tally::load(&connection).expect("read"));
+        let plugin_counts = AllPluginCounts::new(plugin_counts::load(&connection).expect("read"));
         drop(connection);
         // What an opening does is not counted: it looks at all that waits.
         let connection = connection::writer(&path).expect("opened");
-        let figures = Arc::new(Figures::new(line, tallies));
-        let reports = Arc::new(ReportBoard::new(0, Tracer::default()));
+        let figures = Arc::new(Figures::new(line, plugin_counts));
+        let live_runs = Arc::new(LiveRuns::new(0, Tracer::default()));
         let home = Arc::new(Home::of(path));
-        let batcher = Batcher::new(connection, home, line, figures.clone(), reports.clone(), Arc::default());
-        Self { batcher, figures, reports }
+        let batcher =
+            Batcher::new(connection, home, line, figures.clone(), live_runs.clone(), Arc::default());
+        Self { batcher, figures, live_runs }
     }
 
     fn connection(&self) -> &Connection {
@@ -103,19 +110,21 @@ impl Full {
         answer.try_recv().expect("answered").expect("committed")
     }
 
-    fn insert(&mut self, tasks: Vec<NewTask>, request: Option<(RequestKey, Timestamp)>) {
+    fn insert(&mut self, tasks: Vec<NewTask>, request: Option<(IdempotencyKey, Timestamp)>) {
         self.run(Insert { tasks, waiting_max: u64::MAX, request }).expect("stored");
     }
 
     fn claim(&mut self, second: i64) -> Claims {
-        let shares = vec![Share::from(plugin()), Share::from("held".parse::<PluginName>().expect("valid"))];
+        let quotas =
+            vec![ClaimQuota::from(plugin()), ClaimQuota::from("held".parse::<PluginName>().expect("valid"))];
         let returned = Arc::default();
-        self.run(ClaimReady { shares, tasks_max: 10, room: u64::MAX, now: at(second), returned }).accept()
+        self.run(ClaimReady { quotas, tasks_max: 10, available_memory: u64::MAX, now: at(second), returned })
+            .accept()
     }
 
     /// Does everything that a server does all day, a few times.
     fn work(&mut self) {
-        let key = |key: &str| RequestKey { key: key.to_owned(), digest: [1; 32] };
+        let key = |key: &str| IdempotencyKey { key: key.to_owned(), digest: [1; 32] };
         let on = TaskState::ALL.into_iter().filter(|state| state.is_final()).collect();
         let (url, origin) = ("http://b.example/".to_owned(), "http://b.example".to_owned());
         for round in 0..5 {
@@ -126,7 +135,8 @@ impl Full {
             let unique =
                 Unique { key: format!("u{round}").parse().expect("valid"), on_conflict: OnConflict::Refuse };
             let grouped = NewTask { group: "mine".parse().ok(), unique: Some(unique), ..new_task() };
-            let waits = Dependencies { on: vec![first.id], on_failure: OnFailure::Cancel, hand_over: true };
+            let waits =
+                NewDependencies { on: vec![first.id], on_failure: OnFailure::Cancel, pass_results: true };
             let second = NewTask { dependencies: Some(waits), ..new_task() };
             let later = NewTask {
                 run_at: Some(at(1_000_000)),
@@ -137,14 +147,14 @@ impl Full {
             self.insert(vec![first, grouped, second, later], Some((key(&format!("r{round}")), at(round))));
             for _ in 0..2 {
                 for claimed in self.claim(round).claimed {
-                    hand_over::handed(self.connection(), &claimed.claim).expect("read");
-                    let (next, now) = (Next::Completed("1".to_owned()), at(round));
+                    dependency_results::dependency_results(self.connection(), &claimed.claim).expect("read");
+                    let (next, now) = (Transition::Completed("1".to_owned()), at(round));
                     assert!(self.run(Finish { claim: claimed.claim, next, log: None, now }));
                 }
             }
             self.run(Cancel { id: ids[3], now: at(round) });
             self.run(CancelMany {
-                found: vec![crate::Found(i64::MAX)],
+                found: vec![crate::TaskRef(i64::MAX)],
                 filter: Filter::default(),
                 now: at(round),
             });
@@ -158,22 +168,23 @@ impl Full {
     }
 
     fn deliver(&mut self, round: i64) {
-        let query = DueQuery { now: at(round), after: None, full: HashSet::new(), each: 9, most: 9 };
+        let query =
+            DueQuery { now: at(round), after: None, busy_origins: HashSet::new(), per_origin: 9, limit: 9 };
         let due = webhooks::due(self.connection(), &query).expect("read");
         assert!(!due.deliveries.is_empty());
         for delivery in due.deliveries {
-            let tried = Try { at: at(round), took: Duration::ZERO, status: None, error: None };
-            self.run(Tried { delivery, tried, after: AfterTry::Delivered });
+            let tried = DeliveryAttempt { at: at(round), took: Duration::ZERO, status: None, error: None };
+            self.run(Tried { delivery, tried, after: AttemptOutcome::Delivered });
         }
     }
 
     fn read(&self, ids: [wasmill_model::TaskId; 4]) {
         let connection = self.connection();
         for id in ids {
-            queries::task(connection, id, &self.reports).expect("read");
+            queries::task(connection, id, &self.live_runs).expect("read");
             queries::attempts(connection, id).expect("read");
             queries::again(connection, id, wasmill_model::TaskId::new(), at(0)).expect("read");
-            hand_over::depends(connection, id).expect("read");
+            dependency_results::dependencies(connection, id).expect("read");
             webhooks::log(connection, id).expect("read");
             queries::input(connection, id).expect("read");
         }
@@ -183,19 +194,19 @@ impl Full {
         let keyed = Filter { unique_key: "u1".parse().ok(), ..Filter::default() };
         for filter in [Filter::default(), tagged, grouped, scheduled, keyed] {
             let query = ListQuery { limit: 9, before: None, filter };
-            queries::page(connection, &query, self.figures.counts().waiting, &self.reports).expect("read");
+            queries::page(connection, &query, self.figures.counts().waiting, &self.live_runs).expect("read");
         }
         keys::any_over(connection, at(0)).expect("read");
-        let request = RequestKey { key: "r1".to_owned(), digest: [1; 32] };
+        let request = IdempotencyKey { key: "r1".to_owned(), digest: [1; 32] };
         keys::steps(connection, &request, at(0)).expect("read");
         schedules::due(connection, at(0), 9).expect("read");
-        tally::oldest(connection, &self.figures.tallies().all()).expect("read");
+        plugin_counts::oldest(connection, &self.figures.plugin_counts().all()).expect("read");
         queries::waiting(connection, &[plugin()], 9).expect("read");
     }
 
     /// Forgets 20 tasks, which stand behind all that are kept.
     fn prune(&mut self, round: i64) {
-        let keep = Keep { ended_since: Some(at(round)), ..Keep::default() };
+        let keep = RetentionBounds { ended_since: Some(at(round)), ..RetentionBounds::default() };
         let mut cursor = PruneCursor::default();
         loop {
             let excess = prune::excess(self.connection(), &keep, cursor, 0, 20).expect("read");
@@ -249,11 +260,11 @@ fn a_claim_looks_for_no_task_where_none_waits() {
         statement.get_status(StatementStatus::Run)
     };
     let before = runs(&full);
-    let name = |number| Share::from(format!("p{number}").parse::<PluginName>().expect("valid"));
-    let mut shares: Vec<_> = (0..500).map(name).collect();
-    shares.push(plugin().into());
+    let name = |number| ClaimQuota::from(format!("p{number}").parse::<PluginName>().expect("valid"));
+    let mut quotas: Vec<_> = (0..500).map(name).collect();
+    quotas.push(plugin().into());
     let returned = Arc::default();
-    let claim = ClaimReady { shares, tasks_max: 600, room: u64::MAX, now: at(1), returned };
+    let claim = ClaimReady { quotas, tasks_max: 600, available_memory: u64::MAX, now: at(1), returned };
     assert_eq!(full.run(claim).accept().claimed.len(), 1);
     assert_eq!(runs(&full) - before, 1, "of 501 plugins one has a task that waits");
 }

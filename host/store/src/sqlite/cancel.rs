@@ -4,13 +4,13 @@ use rusqlite::{OptionalExtension, Row, params};
 use wasmill_model::{TaskId, TaskState, Timestamp};
 
 use super::batch::{Batch, Operation};
-use super::depend;
+use super::dependency;
 use super::finish::drop_checkpoint;
 use super::rows::{code, nanos, parsed, state, traced};
 use super::{usage, webhooks};
-use crate::report::{ReportCell, Reporter, Turn};
-use crate::traced::RunEnd;
-use crate::{Cancelled, Change};
+use crate::live_runs::{LiveChange, LiveRun, RunRef};
+use crate::task_spans::RunEnd;
+use crate::{CancelOutcome, EventKind};
 
 pub(super) const FIND: &str = "
     SELECT seq, state, claims, id, plugin, attempt, trace, created_at, started_at, webhook IS NOT NULL
@@ -31,23 +31,23 @@ pub(super) struct Cancel {
 }
 
 impl Operation for Cancel {
-    type Answer = Cancelled;
+    type Answer = CancelOutcome;
     const DURABLE: bool = true;
 
-    fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Cancelled> {
+    fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<CancelOutcome> {
         let mut find = batch.connection.prepare_cached(FIND)?;
         let found = find.query_row([self.id.as_bytes()], cancellable).optional()?;
         drop(find);
-        let Some((seq, was, of, has_webhook)) = found else { return Ok(Cancelled::NotFound) };
+        let Some((seq, was, of, has_webhook)) = found else { return Ok(CancelOutcome::NotFound) };
         if !was.may_become(TaskState::Cancelled) {
-            return Ok(Cancelled::AlreadyFinal(was));
+            return Ok(CancelOutcome::AlreadyFinal(was));
         }
         if was == TaskState::Running {
             request_stop(batch, seq, false, self.now)?;
-            return Ok(Cancelled::Stopping { token: of.token });
+            return Ok(CancelOutcome::Stopping { token: of.token });
         }
         cancel(batch, Cancelling { seq, of, was, has_webhook, run: None }, self.now)?;
-        Ok(Cancelled::Cancelled { was })
+        Ok(CancelOutcome::Cancelled { was })
     }
 }
 
@@ -65,14 +65,14 @@ pub(super) fn request_stop(
 }
 
 /// Reads a row of [`FIND`]; the last is whether the task has a webhook.
-pub(super) fn cancellable(row: &Row<'_>) -> rusqlite::Result<(i64, TaskState, Reporter, bool)> {
+pub(super) fn cancellable(row: &Row<'_>) -> rusqlite::Result<(i64, TaskState, RunRef, bool)> {
     let (seq, state, of) = found(row)?;
     Ok((seq, state, of, row.get(9)?))
 }
 
 /// Reads what a row of a task that stops begins with.
-pub(super) fn found(row: &Row<'_>) -> rusqlite::Result<(i64, TaskState, Reporter)> {
-    let of = Reporter {
+pub(super) fn found(row: &Row<'_>) -> rusqlite::Result<(i64, TaskState, RunRef)> {
+    let of = RunRef {
         task: TaskId::from_bytes(row.get(3)?),
         plugin: parsed(row, 4)?,
         attempt: row.get(5)?,
@@ -85,11 +85,11 @@ pub(super) fn found(row: &Row<'_>) -> rusqlite::Result<(i64, TaskState, Reporter
 /// A task that is cancelled now.
 pub(super) struct Cancelling<'a> {
     pub(super) seq: i64,
-    pub(super) of: Reporter,
+    pub(super) of: RunRef,
     pub(super) was: TaskState,
     pub(super) has_webhook: bool,
     /// What its run has reported, if it ran.
-    pub(super) run: Option<&'a ReportCell>,
+    pub(super) run: Option<&'a LiveRun>,
 }
 
 /// Cancels a task that may be cancelled. If it ran, its guest is gone.
@@ -100,7 +100,7 @@ pub(super) fn cancel(
 ) -> rusqlite::Result<()> {
     let Cancelling { seq, of, was, has_webhook, run } = cancelling;
     let mut cancel = batch.connection.prepare_cached(CANCEL)?;
-    let digest = run.and_then(ReportCell::digest);
+    let digest = run.and_then(LiveRun::digest);
     let used = run.and_then(|run| run.usage_at_end(now)).map(|used| usage::text(&used));
     cancel.execute(params![seq, code(TaskState::Cancelled), nanos(now), digest.as_deref(), used])?;
     drop(cancel);
@@ -108,7 +108,7 @@ pub(super) fn cancel(
     if has_webhook {
         webhooks::begin(batch, seq, TaskState::Cancelled, now)?;
     }
-    depend::ended(batch, seq, TaskState::Cancelled, now)?;
+    dependency::ended(batch, seq, TaskState::Cancelled, now)?;
     if was == TaskState::Running && of.trace.is_some() {
         let end = RunEnd {
             at: now,
@@ -117,11 +117,11 @@ pub(super) fn cancel(
             usage: run.and_then(|run| run.usage_of_run(now)),
             digest: digest.as_deref(),
         };
-        batch.spans.extend(of.run_span(&batch.reports.tracer, end));
+        batch.spans.extend(of.run_span(&batch.live_runs.tracer, end));
     }
-    batch.spans.extend(of.task_span(&batch.reports.tracer, "cancelled", None, now));
-    batch.moved(&of.plugin, Some(was), Some(TaskState::Cancelled));
-    batch.news.push(of.news(Change::Cancelled, now));
-    batch.turns.push(Turn::Ended { seq });
+    batch.spans.extend(of.task_span(&batch.live_runs.tracer, "cancelled", None, now));
+    batch.record_move(&of.plugin, Some(was), Some(TaskState::Cancelled));
+    batch.news.push(of.news(EventKind::Cancelled, now));
+    batch.turns.push(LiveChange::Ended { seq });
     Ok(())
 }

@@ -5,7 +5,7 @@ use wasmill_model::{TaskState, Timestamp};
 
 use super::batch::{Batch, Operation};
 use super::cancel::{Cancelling, cancel, cancellable, request_stop};
-use crate::{CancelledMany, Filter, Found, Stopping};
+use crate::{CancelledMany, Filter, Stopping, TaskRef};
 
 pub(super) const FIND: &str = "
     SELECT seq, state, claims, id, plugin, attempt, trace, created_at, started_at, webhook IS NOT NULL,
@@ -14,7 +14,7 @@ pub(super) const FIND: &str = "
 
 #[derive(Debug)]
 pub(super) struct CancelMany {
-    pub(super) found: Vec<Found>,
+    pub(super) found: Vec<TaskRef>,
     pub(super) filter: Filter,
     pub(super) now: Timestamp,
 }
@@ -29,7 +29,7 @@ impl Operation for CancelMany {
 
     fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<CancelledMany> {
         let mut cancelled = CancelledMany::default();
-        for Found(seq) in &self.found {
+        for TaskRef(seq) in &self.found {
             let mut find = batch.connection.prepare_cached(FIND)?;
             let found = find.query_row([seq], |row| Ok((cancellable(row)?, row.get(10)?))).optional()?;
             drop(find);

@@ -19,8 +19,8 @@ use super::starts;
 use super::usage;
 use super::wall::{self, JUMP_NANOS};
 use super::webhooks;
-use crate::report::{Reporter, Start, Turn};
-use crate::{Change, Claim, Claimed, Claims, Saved, Share};
+use crate::live_runs::{LiveChange, RunRef, Start};
+use crate::{Checkpoint, Claim, ClaimQuota, Claimed, Claims, EventKind};
 
 pub(super) const INPUT: &str = "SELECT body FROM input WHERE seq = ?1";
 /// What a task is once it is claimed. Read before, as `RETURNING` sets up a table for the row each time.
@@ -38,10 +38,10 @@ pub(super) const HAND_OVER: &str = "SELECT hand_over FROM dependant WHERE seq = 
 
 #[derive(Debug)]
 pub(super) struct ClaimReady {
-    pub(super) shares: Vec<Share>,
+    pub(super) quotas: Vec<ClaimQuota>,
     pub(super) tasks_max: usize,
     /// What the weights of all tasks together may come to.
-    pub(super) room: u64,
+    pub(super) available_memory: u64,
     pub(super) now: Timestamp,
     pub(super) returned: Arc<Returned>,
 }
@@ -53,18 +53,19 @@ impl Operation for ClaimReady {
     fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Delivery> {
         self.settle(batch)?;
         // Each plugin costs a few statements, and most of many have nothing that waits.
-        let shares: Vec<_> = self.shares.iter().filter(|share| batch.waiting(&share.plugin) > 0).collect();
+        let quotas: Vec<_> = self.quotas.iter().filter(|share| batch.waiting(&share.plugin) > 0).collect();
         if batch.line.ranked {
             batch.lanes.learn(batch.connection)?;
-            self.let_in(batch, &shares)?;
+            self.let_in(batch, &quotas)?;
         }
-        let parts = self.parts(batch, &shares)?;
+        let parts = self.parts(batch, &quotas)?;
         let connection = batch.connection;
-        let picked = batch.lanes.pick(parts, self.tasks_max, self.room, |share, group, skip, most| {
-            read_group(connection, share, group, skip, most)
-        })?;
+        let picked =
+            batch.lanes.pick(parts, self.tasks_max, self.available_memory, |share, group, skip, most| {
+                read_group(connection, share, group, skip, most)
+            })?;
         let fewer = picked.candidates.len() < self.tasks_max;
-        let next_ready_at = if fewer { self.next_ready_at(batch, &shares)? } else { None };
+        let next_ready_at = if fewer { self.next_ready_at(batch, &quotas)? } else { None };
         let mut claimed = Vec::with_capacity(picked.candidates.len());
         for candidate in &picked.candidates {
             match self.claim(batch, candidate) {
@@ -79,8 +80,8 @@ impl Operation for ClaimReady {
         if !claimed.is_empty() {
             batch.line.saw(nanos(self.now));
         }
-        starts::note(batch, &self.shares, &claimed, self.now)?;
-        let claims = Claims { claimed, next_ready_at, lacked_room: picked.lacked_room };
+        starts::note(batch, &self.quotas, &claimed, self.now)?;
+        let claims = Claims { claimed, next_ready_at, lacked_memory: picked.lacked_memory };
         Ok(Delivery::new(claims, self.now, self.returned.clone()))
     }
 }
@@ -134,10 +135,10 @@ impl ClaimReady {
     }
 
     /// Gives tasks with a priority or a group that have become ready their place among the others.
-    fn let_in(&self, batch: &mut Batch<'_>, shares: &[&Share]) -> rusqlite::Result<()> {
+    fn let_in(&self, batch: &mut Batch<'_>, quotas: &[&ClaimQuota]) -> rusqlite::Result<()> {
         let mut statement = batch.connection.prepare_cached(LET_IN)?;
         let step = Priority::of(1).map_or(0, Priority::head_start_nanos);
-        for Share { plugin, .. } in shares {
+        for ClaimQuota { plugin, .. } in quotas {
             // Never fewer than are claimed, so that none that is ready is overlooked.
             let most = size(self.tasks_max.max(LET_IN_MAX));
             let mut rows = statement.query(params![plugin.as_str(), nanos(self.now), most, step])?;
@@ -151,9 +152,9 @@ impl ClaimReady {
     }
 
     /// Returns of each plugin the first of its tasks without a group, as many as its share allows.
-    fn parts<'a>(&self, batch: &Batch<'_>, shares: &[&'a Share]) -> rusqlite::Result<Vec<Part<'a>>> {
-        let mut parts = Vec::with_capacity(shares.len());
-        for share in shares.iter().copied() {
+    fn parts<'a>(&self, batch: &Batch<'_>, quotas: &[&'a ClaimQuota]) -> rusqlite::Result<Vec<Part<'a>>> {
+        let mut parts = Vec::with_capacity(quotas.len());
+        for share in quotas.iter().copied() {
             let most = self.tasks_max.min(share.tasks_max);
             let mut ready = self.ready(batch, share, most)?;
             if batch.line.ranked {
@@ -172,7 +173,7 @@ impl ClaimReady {
     fn ready<'a>(
         &self,
         batch: &Batch<'_>,
-        share: &'a Share,
+        share: &'a ClaimQuota,
         most: usize,
     ) -> rusqlite::Result<VecDeque<Candidate<'a>>> {
         let (plugin, now, newest) = (share.plugin.as_str(), nanos(self.now), batch.line.newest);
@@ -188,11 +189,15 @@ impl ClaimReady {
         Ok(ready)
     }
 
-    fn next_ready_at(&self, batch: &Batch<'_>, shares: &[&Share]) -> rusqlite::Result<Option<Timestamp>> {
+    fn next_ready_at(
+        &self,
+        batch: &Batch<'_>,
+        quotas: &[&ClaimQuota],
+    ) -> rusqlite::Result<Option<Timestamp>> {
         let mut earliest: Option<i64> = None;
         for sql in [NEXT, NEXT_RANKED].into_iter().take(1 + usize::from(batch.line.ranked)) {
             let mut statement = batch.connection.prepare_cached(sql)?;
-            for Share { plugin, .. } in shares {
+            for ClaimQuota { plugin, .. } in quotas {
                 let ready_at: Option<i64> =
                     statement.query_row(params![plugin.as_str(), nanos(self.now)], |row| row.get(0))?;
                 earliest = earliest.into_iter().chain(ready_at).min();
@@ -215,12 +220,12 @@ impl ClaimReady {
                 let since = DateTime::from_timestamp_nanos(row.get(11)?);
                 let earlier = usage::read(row, 12)?;
                 let trace = traced(row, 15)?;
-                let of = Reporter { task, plugin: plugin.clone(), attempt, token, trace };
+                let of = RunRef { task, plugin: plugin.clone(), attempt, token, trace };
                 let ready_at = DateTime::from_timestamp_nanos(ready_at);
-                batch.spans.extend(of.wait_span(&batch.reports.tracer, ready_at, self.now));
+                batch.spans.extend(of.wait_span(&batch.live_runs.tracer, ready_at, self.now));
                 let lines = row.get::<_, i64>(20)?.unsigned_abs();
                 let start = Start { at: self.now, queue, since, earlier, lines };
-                let report = batch.reports.cell(of, Some(start));
+                let report = batch.live_runs.cell(of, Some(start));
                 let claimed = Claimed {
                     claim: Claim {
                         id: task,
@@ -238,8 +243,8 @@ impl ClaimReady {
                     timeout: timeout(row, 5)?,
                     backoff: backoff(row, 7, 19)?,
                     input: None,
-                    hand_over: row.get(13)?,
-                    saved: if token == 1 { Saved::Nothing } else { Saved::Unread },
+                    pass_results: row.get(13)?,
+                    checkpoint: if token == 1 { Checkpoint::None } else { Checkpoint::NotLoaded },
                 };
                 Ok((claimed, row.get::<_, bool>(6)?, row.get::<_, bool>(18)?, since))
             })?;
@@ -252,17 +257,17 @@ impl ClaimReady {
         if is_suspended {
             let mut statement = batch.connection.prepare_cached(STATE)?;
             let state = statement.query_row([seq], |row| row.get(0)).optional()?;
-            claimed.saved = state.map_or(Saved::Unread, Saved::State);
+            claimed.checkpoint = state.map_or(Checkpoint::NotLoaded, Checkpoint::State);
         }
         // So far it says that there may be something: most tasks wait for none, and are not asked.
-        if claimed.hand_over {
+        if claimed.pass_results {
             let mut statement = batch.connection.prepare_cached(HAND_OVER)?;
-            claimed.hand_over = statement.query_one([seq], |row| row.get(0))?;
+            claimed.pass_results = statement.query_one([seq], |row| row.get(0))?;
         }
-        batch.moved(candidate.plugin, Some(TaskState::Waiting), Some(TaskState::Running));
+        batch.record_move(candidate.plugin, Some(TaskState::Waiting), Some(TaskState::Running));
         let report = &claimed.claim.report;
-        batch.turns.push(Turn::Began { seq, cell: report.clone() });
-        batch.news.push(report.news(Change::Started, self.now));
+        batch.turns.push(LiveChange::Began { seq, cell: report.clone() });
+        batch.news.push(report.news(EventKind::Started, self.now));
         Ok(claimed)
     }
 }
@@ -270,7 +275,7 @@ impl ClaimReady {
 /// Reads tasks of a group that are ready.
 fn read_group<'a>(
     connection: &Connection,
-    share: &'a Share,
+    share: &'a ClaimQuota,
     group: &Group,
     skip: usize,
     most: usize,
@@ -286,7 +291,7 @@ fn read_group<'a>(
 fn take<'a>(
     candidates: &mut VecDeque<Candidate<'a>>,
     mut rows: rusqlite::Rows<'_>,
-    share: &'a Share,
+    share: &'a ClaimQuota,
 ) -> rusqlite::Result<()> {
     while let Some(row) = rows.next()? {
         candidates.push_back(Candidate { place: row.get(0)?, seq: row.get(1)?, plugin: &share.plugin });

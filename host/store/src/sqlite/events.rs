@@ -22,7 +22,7 @@ pub(super) fn begin(batch: &mut Batch<'_>) -> rusqlite::Result<()> {
 
 /// Reserves more when half of them are used up.
 pub(super) fn reserve(batch: &mut Batch<'_>) -> rusqlite::Result<()> {
-    let next = i64::try_from(batch.reports.hub.next()).unwrap_or(i64::MAX);
+    let next = i64::try_from(batch.live_runs.event_bus.next()).unwrap_or(i64::MAX);
     if batch.line.events_reserved - next > BLOCK / 2 { Ok(()) } else { extend(batch) }
 }
 

@@ -1,19 +1,19 @@
 //! Ends an attempt, if its claim still holds. If its task was asked to stop meanwhile, that is over with it.
 
 use rusqlite::{OptionalExtension, params};
-use wasmill_model::{Cause, Failure, LogLine, Next, TaskState, Timestamp};
+use wasmill_model::{Cause, Failure, LogLine, TaskState, Timestamp, Transition};
 
 use super::batch::{Batch, Operation, large};
 use super::cancel::{Cancelling, cancel, cancellable};
-use super::depend;
+use super::dependency;
 use super::remove::remove;
 use super::rows::{code, group, nanos};
 use super::save::save;
 use super::{usage, webhooks};
+use crate::live_runs::LiveChange;
 use crate::log::Body;
-use crate::report::Turn;
-use crate::traced::RunEnd;
-use crate::{Change, Claim, LogPart};
+use crate::task_spans::RunEnd;
+use crate::{Claim, EventKind, LogPart};
 
 pub(super) const END: &str = "
     UPDATE task SET state = ?4, finished_at = ?5, cause = ?6, message = ?7, result = ?8,
@@ -56,7 +56,7 @@ const MESSAGE_BYTES_MAX: usize = 1 << 10;
 #[derive(Debug)]
 pub(super) struct Finish {
     pub(super) claim: Claim,
-    pub(super) next: Next,
+    pub(super) next: Transition,
     pub(super) log: Option<LogPart>,
     pub(super) now: Timestamp,
 }
@@ -91,8 +91,8 @@ impl Operation for Finish {
 
     fn cost(&self) -> u64 {
         let bytes = match &self.next {
-            Next::Completed(result) => result.len(),
-            Next::Suspended(_, state) => state.len(),
+            Transition::Completed(result) => result.len(),
+            Transition::Suspended(_, state) => state.len(),
             _ => 0,
         };
         1 + large(bytes)
@@ -128,16 +128,16 @@ impl Finish {
             return self.stop(batch);
         }
         batch.line.saw(nanos(self.now));
-        self.keep_log(batch, self.next != Next::Requeued && !self.is_step())?;
+        self.keep_log(batch, self.next != Transition::Requeued && !self.is_step())?;
         if to.is_final() {
             drop_checkpoint(batch, self.claim.seq)?;
-            depend::ended(batch, self.claim.seq, to, self.now)?;
+            dependency::ended(batch, self.claim.seq, to, self.now)?;
             if self.claim.has_webhook {
                 webhooks::begin(batch, self.claim.seq, to, self.now)?;
             }
         }
-        batch.moved(&self.claim.plugin, Some(TaskState::Running), Some(to));
-        batch.turns.push(Turn::Ended { seq: self.claim.seq });
+        batch.record_move(&self.claim.plugin, Some(TaskState::Running), Some(to));
+        batch.turns.push(LiveChange::Ended { seq: self.claim.seq });
         self.trace(batch);
         batch.news.push(self.claim.report.news(self.change(), self.now));
         Ok(Finished::Moved)
@@ -166,17 +166,17 @@ impl Finish {
     /// Moves the task; false if the claim was lost, or the task was asked to stop.
     fn move_task(&self, batch: &mut Batch<'_>) -> rusqlite::Result<bool> {
         match &self.next {
-            Next::Completed(result) => self.end(batch, None, Some(result)),
-            Next::Failed(failure) => self.end(batch, Some(failure), None),
-            Next::Suspended(at, state) => {
+            Transition::Completed(result) => self.end(batch, None, Some(result)),
+            Transition::Failed(failure) => self.end(batch, Some(failure), None),
+            Transition::Suspended(at, state) => {
                 Ok(save(batch, &self.claim, state)? && self.wait(batch, Some(*at), None, Counted::Step)?)
             }
-            Next::RetryAt(at, failure) => {
+            Transition::RetryAt(at, failure) => {
                 self.keep_attempt(batch, failure.cause, Some(&failure.message))?;
                 self.wait(batch, Some(*at), Some(failure), Counted::Attempt)
             }
-            Next::Requeued => self.wait(batch, None, None, Counted::Not),
-            Next::Recovered => {
+            Transition::Requeued => self.wait(batch, None, None, Counted::Not),
+            Transition::Recovered => {
                 self.keep_attempt(batch, Cause::HostCrash, None)?;
                 self.wait(batch, None, None, Counted::Crash)
             }
@@ -272,26 +272,26 @@ impl Finish {
 
     /// Returns what the attempt used, as a column holds it; nothing of one that is as if it had not been.
     fn usage(&self) -> Option<String> {
-        if self.next == Next::Requeued {
+        if self.next == Transition::Requeued {
             return None;
         }
         self.claim.report.usage_at_end(self.now).map(|usage| usage::text(&usage))
     }
 
     /// Says what the task goes through by this move.
-    fn change(&self) -> Change {
+    fn change(&self) -> EventKind {
         match &self.next {
-            Next::Completed(_) => Change::Completed,
-            Next::Failed(failure) => Change::Failed(failure.cause),
-            Next::Suspended(at, _) => Change::Suspended(*at),
-            Next::RetryAt(at, _) => Change::Retrying(*at),
-            Next::Requeued | Next::Recovered => Change::Retrying(self.now),
+            Transition::Completed(_) => EventKind::Completed,
+            Transition::Failed(failure) => EventKind::Failed(failure.cause),
+            Transition::Suspended(at, _) => EventKind::Suspended(*at),
+            Transition::RetryAt(at, _) => EventKind::Retrying(*at),
+            Transition::Requeued | Transition::Recovered => EventKind::Retrying(self.now),
         }
     }
 
     /// Says whether the run was one of several steps of its attempt, whose log is theirs together.
     fn is_step(&self) -> bool {
-        matches!(self.next, Next::Suspended(..)) || self.claim.report.goes_on()
+        matches!(self.next, Transition::Suspended(..)) || self.claim.report.goes_on()
     }
 
     /// Tells of the run, and of the task if that has ended, as parts of their trace.
@@ -301,13 +301,13 @@ impl Finish {
             return;
         }
         let (outcome, failure) = match &self.next {
-            Next::Completed(_) => ("completed".to_owned(), None),
-            Next::Failed(failure) | Next::RetryAt(_, failure) => {
+            Transition::Completed(_) => ("completed".to_owned(), None),
+            Transition::Failed(failure) | Transition::RetryAt(_, failure) => {
                 (failure.cause.to_string(), Some(failure.message.as_str()))
             }
-            Next::Suspended(..) => ("suspended".to_owned(), None),
-            Next::Requeued => ("put-back".to_owned(), None),
-            Next::Recovered => (Cause::HostCrash.to_string(), Some("the host died during the run")),
+            Transition::Suspended(..) => ("suspended".to_owned(), None),
+            Transition::Requeued => ("put-back".to_owned(), None),
+            Transition::Recovered => (Cause::HostCrash.to_string(), Some("the host died during the run")),
         };
         let digest = self.claim.report.digest();
         let end = RunEnd {
@@ -317,11 +317,11 @@ impl Finish {
             usage: self.claim.report.usage_of_run(self.now),
             digest: digest.as_deref(),
         };
-        let tracer = &batch.reports.tracer;
+        let tracer = &batch.live_runs.tracer;
         batch.spans.extend(of.run_span(tracer, end));
         let to = self.next.state();
         if to.is_final() {
-            let failure = if let Next::Failed(failure) = &self.next { Some(failure) } else { None };
+            let failure = if let Transition::Failed(failure) = &self.next { Some(failure) } else { None };
             batch.spans.extend(of.task_span(tracer, to.as_str(), failure, self.now));
         }
     }

@@ -11,17 +11,17 @@ use wasmill_model::{
 };
 
 use super::batch::{Batch, Line, Operation, large};
-use super::depend::{self, Awaited};
+use super::dependency::{self, Awaited};
 use super::rows::{RANK_GROUPED, RANK_HELD_BACK, RANK_LATER, millis, nanos, size, tags_text};
 use super::{keys, webhooks};
-use crate::{Change, News, RequestKey, StoreError, Submitted, SubmittedTask};
+use crate::{EventKind, EventPayload, IdempotencyKey, StoreError, Submitted, SubmittedTask};
 
 #[derive(Debug)]
 pub(super) struct Insert {
     pub(super) tasks: Vec<NewTask>,
     pub(super) waiting_max: u64,
     /// What tells this request from others, and what time it is.
-    pub(super) request: Option<(RequestKey, Timestamp)>,
+    pub(super) request: Option<(IdempotencyKey, Timestamp)>,
 }
 
 impl Operation for Insert {
@@ -67,7 +67,7 @@ impl Operation for Insert {
         // Not one by one: a refusal takes those before it back.
         for (task, taken) in self.tasks.iter().zip(&tasks) {
             if taken.holder.is_none() {
-                batch.moves.moved(&task.plugin, None, Some(TaskState::Waiting));
+                batch.moves.record_move(&task.plugin, None, Some(TaskState::Waiting));
             }
         }
         if let Some((request, now)) = &self.request {
@@ -107,7 +107,7 @@ impl Insert {
         }
         let mut awaited = Vec::new();
         if let Some(dependencies) = &task.dependencies {
-            match depend::find(batch, index, dependencies, held)? {
+            match dependency::find(batch, index, dependencies, held)? {
                 Ok(found) => awaited = found,
                 Err(refusal) => return Ok(Err(refusal)),
             }
@@ -227,7 +227,7 @@ fn insert(batch: &mut Batch<'_>, task: &NewTask, awaited: &[Awaited]) -> rusqlit
         webhooks::add(batch, seq, webhook)?;
     }
     if is_held_back {
-        depend::add(batch, seq, task, awaited)?;
+        dependency::add(batch, seq, task, awaited)?;
     }
     batch.line.seq_next += 1;
     batch.line.saw(created_at);
@@ -240,13 +240,13 @@ fn insert(batch: &mut Batch<'_>, task: &NewTask, awaited: &[Awaited]) -> rusqlit
     {
         batch.lanes.add(&task.plugin, group);
     }
-    batch.line.moved(None, Some(TaskState::Waiting));
-    batch.news.push(News {
+    batch.line.record_move(None, Some(TaskState::Waiting));
+    batch.news.push(EventPayload {
         task: task.id,
         plugin: task.plugin.clone(),
         attempt: 0,
         time: task.created_at,
-        change: Change::Created,
+        kind: EventKind::Created,
     });
     Ok(())
 }

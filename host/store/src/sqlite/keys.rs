@@ -10,7 +10,7 @@ use wasmill_model::{TaskId, Timestamp};
 
 use super::batch::{Batch, Operation};
 use super::rows::{nanos, size};
-use crate::{RequestKey, Steps, StoreError, Submitted, SubmittedTask};
+use crate::{IdempotencyKey, StoreError, StoredSteps, Submitted, SubmittedTask};
 
 /// How long an answer is kept: 24 hours.
 const KEPT_NANOS: i64 = 86_400_000_000_000;
@@ -39,7 +39,7 @@ fn is_over(created_at: i64, now: i64) -> bool {
 /// Returns what was answered under this key.
 pub(super) fn find(
     connection: &Connection,
-    request: &RequestKey,
+    request: &IdempotencyKey,
     now: Timestamp,
 ) -> rusqlite::Result<Option<Result<Submitted, StoreError>>> {
     let mut find = connection.prepare_cached(FIND)?;
@@ -59,13 +59,13 @@ pub(super) fn find(
 /// Sums up what was answered under the keys that begin with this one and a line feed.
 pub(super) fn steps(
     connection: &Connection,
-    request: &RequestKey,
+    request: &IdempotencyKey,
     now: Timestamp,
-) -> rusqlite::Result<Steps> {
+) -> rusqlite::Result<StoredSteps> {
     let (first, behind) = (format!("{}\n", request.key), format!("{}\u{b}", request.key));
     let mut statement = connection.prepare_cached(STEPS)?;
     let mut rows = statement.query([&first, &behind])?;
-    let mut steps = Steps::default();
+    let mut steps = StoredSteps::default();
     while let Some(row) = rows.next()? {
         if is_over(row.get(1)?, nanos(now)) {
             continue;
@@ -82,7 +82,7 @@ pub(super) fn steps(
 /// Keeps the answer to a request, in place of one that is over.
 pub(super) fn keep(
     connection: &Connection,
-    request: &RequestKey,
+    request: &IdempotencyKey,
     tasks: &[SubmittedTask],
     now: Timestamp,
 ) -> rusqlite::Result<()> {

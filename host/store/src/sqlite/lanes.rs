@@ -12,7 +12,7 @@ use rusqlite::Connection;
 use wasmill_model::{Group, PluginName};
 
 use super::rows::parsed;
-use crate::Share;
+use crate::ClaimQuota;
 
 /// The groups that have tasks which are ready, from an index of those alone.
 pub(super) const GROUPS: &str = "
@@ -66,7 +66,7 @@ pub(super) struct Candidate<'a> {
 /// What may be claimed of one plugin.
 #[derive(Debug)]
 pub(super) struct Part<'a> {
-    pub(super) share: &'a Share,
+    pub(super) share: &'a ClaimQuota,
     /// The first of its tasks without a group, as many as may be claimed.
     pub(super) own: VecDeque<Candidate<'a>>,
 }
@@ -76,7 +76,7 @@ pub(super) struct Part<'a> {
 pub(super) struct Picked<'a> {
     pub(super) candidates: Vec<Candidate<'a>>,
     /// Whether there was no room for the next one.
-    pub(super) lacked_room: bool,
+    pub(super) lacked_memory: bool,
 }
 
 /// Tasks of a group that were read and not picked yet.
@@ -141,8 +141,8 @@ impl Lanes {
         &mut self,
         mut parts: Vec<Part<'a>>,
         tasks_max: usize,
-        mut room: u64,
-        mut read: impl FnMut(&'a Share, &Group, usize, usize) -> rusqlite::Result<VecDeque<Candidate<'a>>>,
+        mut available_memory: u64,
+        mut read: impl FnMut(&'a ClaimQuota, &Group, usize, usize) -> rusqlite::Result<VecDeque<Candidate<'a>>>,
     ) -> rusqlite::Result<Picked<'a>> {
         let mut picked = Picked::default();
         let mut left: Vec<_> = parts.iter().map(|part| part.share.tasks_max).collect();
@@ -174,12 +174,12 @@ impl Lanes {
                 }
                 group = Some(tasks);
             }
-            let Some(rest) = room.checked_sub(share.weight) else {
+            let Some(rest) = available_memory.checked_sub(share.memory_bytes) else {
                 // It keeps its turn: were lighter ones let past it, it might wait for ever.
-                picked.lacked_room = true;
+                picked.lacked_memory = true;
                 break;
             };
-            room = rest;
+            available_memory = rest;
             left[part] -= 1;
             self.last += 1;
             let candidate = match group {
@@ -261,8 +261,8 @@ mod tests {
     /// The number of a task tells its lane.
     const LANE: usize = 1_000_000;
 
-    fn share(name: &str) -> Share {
-        Share::from(name.parse::<PluginName>().expect("valid"))
+    fn share(name: &str) -> ClaimQuota {
+        ClaimQuota::from(name.parse::<PluginName>().expect("valid"))
     }
 
     impl World {
@@ -286,7 +286,7 @@ mod tests {
 
         fn read<'a>(
             &self,
-            share: &'a Share,
+            share: &'a ClaimQuota,
             group: &str,
             skip: usize,
             most: usize,
@@ -301,12 +301,17 @@ mod tests {
         }
 
         /// Takes this many tasks, and returns the lanes they came from and whether there was room.
-        fn claim(&mut self, shares: &[Share], tasks_max: usize, room: u64) -> (Vec<String>, bool) {
+        fn claim(
+            &mut self,
+            quotas: &[ClaimQuota],
+            tasks_max: usize,
+            available_memory: u64,
+        ) -> (Vec<String>, bool) {
             let own = |share| Part { share, own: self.read(share, "", 0, tasks_max) };
-            let parts = shares.iter().map(own).collect();
+            let parts = quotas.iter().map(own).collect();
             let mut lanes = std::mem::take(&mut self.lanes);
             let read = |share, group: &Group, skip, most| Ok(self.read(share, group.as_str(), skip, most));
-            let picked = lanes.pick(parts, tasks_max, room, read).expect("nothing fails");
+            let picked = lanes.pick(parts, tasks_max, available_memory, read).expect("nothing fails");
             self.lanes = lanes;
             let lane =
                 |candidate: &Candidate<'_>| usize::try_from(candidate.seq).expect("not below 0") / LANE;
@@ -315,11 +320,11 @@ mod tests {
                 self.ready[*lane].2 -= 1;
             }
             let name = |lane: &usize| format!("{}{}", self.ready[*lane].0, self.ready[*lane].1);
-            (order.iter().map(name).collect(), !picked.lacked_room)
+            (order.iter().map(name).collect(), !picked.lacked_memory)
         }
 
-        fn order(&mut self, shares: &[Share], tasks_max: usize) -> String {
-            self.claim(shares, tasks_max, u64::MAX).0.join(" ")
+        fn order(&mut self, quotas: &[ClaimQuota], tasks_max: usize) -> String {
+            self.claim(quotas, tasks_max, u64::MAX).0.join(" ")
         }
     }
 
@@ -327,10 +332,10 @@ mod tests {
     fn lanes_take_turns_within_a_claim_and_from_one_to_the_next() {
         for tasks_max in [1, 2, 3, 100] {
             let mut world = World::new(&[("a", "", 9), ("a", "x", 9), ("b", "", 9), ("b", "y", 2)]);
-            let shares = [share("a"), share("b")];
+            let quotas = [share("a"), share("b")];
             let mut order = Vec::new();
             while order.len() < 29 {
-                order.extend(world.claim(&shares, tasks_max, u64::MAX).0);
+                order.extend(world.claim(&quotas, tasks_max, u64::MAX).0);
             }
             for round in order[..8].chunks(4) {
                 assert!(["a", "ax", "b", "by"].iter().all(|lane| round.iter().any(|name| name == lane)));
@@ -341,7 +346,7 @@ mod tests {
                     "{round:?}"
                 );
             }
-            assert_eq!(world.order(&shares, 1), "");
+            assert_eq!(world.order(&quotas, 1), "");
             assert!(world.lanes.plugins.values().all(|of| of.groups.is_empty() && of.in_line.is_empty()));
         }
     }
@@ -349,15 +354,15 @@ mod tests {
     #[test]
     fn one_that_comes_anew_waits_for_one_turn_of_the_others() {
         let mut world = World::new(&[("a", "x", 100), ("a", "y", 100)]);
-        let shares = [share("a")];
-        assert_eq!(world.order(&shares, 5), "ax ay ax ay ax");
+        let quotas = [share("a")];
+        assert_eq!(world.order(&quotas, 5), "ax ay ax ay ax");
         world.come("a", "z", 1);
         world.come("a", "", 1);
-        assert_eq!(world.order(&shares, 4), "a ay ax az");
+        assert_eq!(world.order(&quotas, 4), "a ay ax az");
         // Though it comes again and again, the others have their turns.
         for _ in 0..10 {
             world.come("a", "z", 1);
-            let mut round: Vec<_> = world.claim(&shares, 3, u64::MAX).0;
+            let mut round: Vec<_> = world.claim(&quotas, 3, u64::MAX).0;
             round.sort();
             assert_eq!(round, ["ax", "ay", "az"]);
         }
@@ -366,8 +371,8 @@ mod tests {
     #[test]
     fn a_plugin_that_may_not_start_keeps_its_turns() {
         let mut world = World::new(&[("a", "x", 9), ("a", "y", 9), ("b", "", 9)]);
-        let none = |name| Share { tasks_max: 0, ..share(name) };
-        let one = |name| Share { tasks_max: 1, ..share(name) };
+        let none = |name| ClaimQuota { tasks_max: 0, ..share(name) };
+        let one = |name| ClaimQuota { tasks_max: 1, ..share(name) };
         assert_eq!(world.order(&[none("a"), share("b")], 3), "b b b");
         assert_eq!(world.order(&[one("a"), share("b")], 3), "ax b b");
         assert_eq!(world.order(&[share("a"), share("b")], 4), "ay ax b ay");
@@ -377,11 +382,12 @@ mod tests {
     #[test]
     fn the_first_that_lacks_room_ends_the_claim_and_keeps_its_turn() {
         let mut world = World::new(&[("a", "x", 9), ("b", "y", 9)]);
-        let shares = [Share { weight: 5, ..share("a") }, Share { weight: 1, ..share("b") }];
-        assert_eq!(world.claim(&shares, 9, 6), (vec!["ax".to_owned(), "by".to_owned()], false));
-        assert_eq!(world.claim(&shares, 9, 4), (vec![], false));
-        assert_eq!(world.claim(&shares, 9, 5), (vec!["ax".to_owned()], false));
-        assert_eq!(world.claim(&shares, 2, 6), (vec!["by".to_owned(), "ax".to_owned()], true));
+        let quotas =
+            [ClaimQuota { memory_bytes: 5, ..share("a") }, ClaimQuota { memory_bytes: 1, ..share("b") }];
+        assert_eq!(world.claim(&quotas, 9, 6), (vec!["ax".to_owned(), "by".to_owned()], false));
+        assert_eq!(world.claim(&quotas, 9, 4), (vec![], false));
+        assert_eq!(world.claim(&quotas, 9, 5), (vec!["ax".to_owned()], false));
+        assert_eq!(world.claim(&quotas, 2, 6), (vec!["by".to_owned(), "ax".to_owned()], true));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::path::Path;
 
 use super::fault::io_fault;
-use crate::{Holder, StoreError};
+use crate::{LockHolder, StoreError};
 
 /// The file that is locked.
 pub(super) const FILE: &str = "wasmill.lock";
@@ -39,10 +39,10 @@ impl Lock {
 
 /// Says which process has the data folder, if one has; it is asked for a lock that many may have, for a
 /// moment, and nothing is made or written.
-pub(crate) fn holder(dir: &Path) -> Option<Holder> {
+pub(crate) fn holder(dir: &Path) -> Option<LockHolder> {
     let mut file = File::open(dir.join(FILE)).ok()?;
     match file.try_lock_shared() {
-        Err(TryLockError::WouldBlock) => Some(Holder { pid: pid(&mut file) }),
+        Err(TryLockError::WouldBlock) => Some(LockHolder { pid: pid(&mut file) }),
         Ok(()) | Err(TryLockError::Error(_)) => None,
     }
 }

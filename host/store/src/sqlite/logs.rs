@@ -6,30 +6,30 @@ use wasmill_model::{TaskId, TaskState, Timestamp};
 
 use super::queries::LOG;
 use super::rows::{damaged, state};
+use crate::live_runs::{LiveRun, LiveRuns};
 use crate::log::Body;
-use crate::report::{ReportBoard, ReportCell};
-use crate::{Lines, LiveLog};
+use crate::{LiveLog, LogLines};
 
 /// How often a task is looked at that moves between two looks.
 pub(super) const LOOKS: usize = 3;
 
 /// What a task has of a log at one moment.
-pub(super) struct Found {
+pub(super) struct TaskRef {
     state: TaskState,
     body: Vec<u8>,
     /// What stands for the time of lines that have none.
     at: Timestamp,
-    live: Option<ReportCell>,
+    live: Option<LiveRun>,
 }
 
-impl Found {
+impl TaskRef {
     /// Returns true if the task runs and its run is not known here, as between a commit and what follows from it.
     pub(super) fn is_between(&self) -> bool {
         self.state == TaskState::Running && self.live.is_none()
     }
 
     /// Reads lines behind the number `after`, as many as asked for.
-    pub(super) fn lines(self, after: u64, lines_max: usize) -> rusqlite::Result<Lines> {
+    pub(super) fn lines(self, after: u64, lines_max: usize) -> rusqlite::Result<LogLines> {
         let mut lines = Vec::new();
         Body(&self.body).read(after, lines_max, self.at, &mut lines).map_err(damaged)?;
         let live = self.live.map(LiveLog::new);
@@ -39,7 +39,7 @@ impl Found {
             let after = lines.last().map_or(after, |line| line.seq);
             lines.extend(live.read(after, lines_max - lines.len(), usize::MAX));
         }
-        Ok(Lines { lines, state: self.state, live })
+        Ok(LogLines { lines, state: self.state, live })
     }
 
     /// Reads the log of the newest run that wrote one, as text.
@@ -53,15 +53,15 @@ impl Found {
 pub(super) fn find(
     connection: &Connection,
     id: TaskId,
-    reports: &ReportBoard,
-) -> rusqlite::Result<Option<Found>> {
+    live_runs: &LiveRuns,
+) -> rusqlite::Result<Option<TaskRef>> {
     let mut statement = connection.prepare_cached(LOG)?;
     let found = statement.query_row([id.as_bytes()], |row| {
         let (seq, token): (i64, i64) = (row.get(0)?, row.get(1)?);
         let state = state(row, 2)?;
         let body = row.get::<_, Option<Vec<u8>>>(3)?.unwrap_or_default();
-        let live = if state == TaskState::Running { reports.live(seq, token) } else { None };
-        Ok(Found { state, body, at: DateTime::from_timestamp_nanos(row.get(4)?), live })
+        let live = if state == TaskState::Running { live_runs.live(seq, token) } else { None };
+        Ok(TaskRef { state, body, at: DateTime::from_timestamp_nanos(row.get(4)?), live })
     });
     found.optional()
 }

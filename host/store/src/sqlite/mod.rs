@@ -10,12 +10,12 @@ mod cancel_many;
 mod check;
 mod claim;
 mod connection;
-mod depend;
+mod dependency;
+mod dependency_results;
+mod due_runs;
 mod events;
 mod fault;
 mod finish;
-mod fire;
-mod hand_over;
 mod home;
 mod insert;
 mod keys;
@@ -24,6 +24,7 @@ mod lock;
 mod logs;
 mod migrations;
 mod pause;
+mod plugin_counts;
 mod probe;
 mod prune;
 mod quarantine;
@@ -36,7 +37,6 @@ mod rows;
 mod save;
 mod schedules;
 mod starts;
-mod tally;
 mod trouble;
 mod usage;
 mod walk;
@@ -48,15 +48,15 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use rusqlite::Connection;
-use wasmill_model::{NewTask, Next, PluginName, ScheduleName, Task, TaskId, TaskState, Timestamp};
+use wasmill_model::{NewTask, PluginName, ScheduleName, Task, TaskId, TaskState, Timestamp, Transition};
 
 pub(crate) use self::backup::backup;
 use self::batch::Batcher;
 use self::cancel::Cancel;
 use self::cancel_many::CancelMany;
 use self::claim::ClaimReady;
+use self::due_runs::{FireDue, RunNow};
 use self::finish::{Finish, FinishStopped};
-use self::fire::{FireDue, RunNow};
 use self::home::Home;
 use self::insert::Insert;
 use self::keys::PruneKeys;
@@ -72,14 +72,15 @@ use self::save::Save;
 use self::schedules::{NoteTrouble, PauseSchedule, PutSchedule, RemoveSchedule};
 use self::webhooks::{Redeliver, Tried};
 use self::writer::{Figures, Writer};
-use crate::report::ReportBoard;
-use crate::tally::Tallies;
+use crate::live_runs::LiveRuns;
+use crate::plugin_counts::AllPluginCounts;
 use crate::{
-    AfterTry, Attempt, Backlog, Cancelled, CancelledMany, Claim, Claims, CommitFigures, Counts, Cursor,
-    Delivery, Depends, Due, DueQuery, Excess, Filter, Fire, Fired, Found, HandOver, Keep, Lines, ListQuery,
-    LogPart, NewSchedule, Page, PruneCursor, PruneStep, Pruned, Put, RanNow, Recovery, Redelivery, Removed,
-    RemovedSchedule, RequestKey, Schedule, Share, Steps, StoreConfig, StoreError, StoreStats, Submitted,
-    Tally, Try, WebhookLog,
+    Attempt, AttemptOutcome, CancelOutcome, CancelledMany, Claim, ClaimQuota, Claims, CommitStats, Counts,
+    Cursor, Delivery, DeliveryAttempt, DeliveryBacklog, DependencyResults, DependencyStatus, DueDeliveries,
+    DueOutcome, DueQuery, DueRuns, Excess, Filter, IdempotencyKey, ListQuery, LogLines, LogPart, NewSchedule,
+    Page, PluginCounts, PruneCursor, PruneStep, Pruned, PutOutcome, Recovery, Redelivery, RemoveOutcome,
+    RemoveScheduleOutcome, RetentionBounds, RunNowOutcome, Schedule, StoreConfig, StoreError, StoreStats,
+    StoredSteps, Submitted, TaskRef, WebhookStatus,
 };
 
 /// An open database.
@@ -92,7 +93,7 @@ pub(crate) struct Sqlite {
     /// What the check of a large database has found after its opening.
     damage: Arc<OnceLock<StoreError>>,
     figures: Arc<Figures>,
-    reports: Arc<ReportBoard>,
+    live_runs: Arc<LiveRuns>,
     returned: Arc<Returned>,
     waiting_max: u64,
 }
@@ -108,39 +109,49 @@ impl Sqlite {
         let whole = check::at_opening(&connection, &path)?;
         let faulty = |error| fault::fault(&path, &error);
         let (recovery, line) = recover::recover(&connection, now, &tracer).map_err(faulty)?;
-        let tallies = Tallies::new(tally::load(&connection).map_err(faulty)?);
-        let figures = Arc::new(Figures::new(line, tallies));
-        let reports = Arc::new(ReportBoard::new(log_bytes_max, tracer));
-        reports.hub.begin(events::first(line.events_reserved), line.events_reserved.unsigned_abs());
+        let plugin_counts = AllPluginCounts::new(plugin_counts::load(&connection).map_err(faulty)?);
+        let figures = Arc::new(Figures::new(line, plugin_counts));
+        let live_runs = Arc::new(LiveRuns::new(log_bytes_max, tracer));
+        live_runs.event_bus.begin(events::first(line.events_reserved), line.events_reserved.unsigned_abs());
         let returned = Arc::new(Returned::default());
-        let batcher =
-            Batcher::new(connection, home.clone(), line, figures.clone(), reports.clone(), returned.clone());
+        let batcher = Batcher::new(
+            connection,
+            home.clone(),
+            line,
+            figures.clone(),
+            live_runs.clone(),
+            returned.clone(),
+        );
         let writer = Writer::start(batcher, lock)?;
         let damage = Arc::new(OnceLock::new());
         if !whole {
             check_on(path.clone(), &damage);
         }
         let readers = Arc::new(Readers::new(home, readers));
-        Ok((Self { writer, readers, damage, figures, reports, returned, waiting_max }, recovery))
+        Ok((Self { writer, readers, damage, figures, live_runs, returned, waiting_max }, recovery))
     }
 
     pub(crate) async fn submit(
         &self,
         tasks: Vec<NewTask>,
-        request: Option<(RequestKey, Timestamp)>,
+        request: Option<(IdempotencyKey, Timestamp)>,
     ) -> Result<Submitted, StoreError> {
         self.writer.write(Insert { tasks, waiting_max: self.waiting_max, request }).await?
     }
 
-    pub(crate) async fn submitted(
+    pub(crate) async fn find_submitted(
         &self,
-        request: RequestKey,
+        request: IdempotencyKey,
         now: Timestamp,
     ) -> Result<Option<Submitted>, StoreError> {
         self.readers.read(move |connection| keys::find(connection, &request, now)).await?.transpose()
     }
 
-    pub(crate) async fn steps(&self, request: RequestKey, now: Timestamp) -> Result<Steps, StoreError> {
+    pub(crate) async fn steps(
+        &self,
+        request: IdempotencyKey,
+        now: Timestamp,
+    ) -> Result<StoredSteps, StoreError> {
         self.readers.read(move |connection| keys::steps(connection, &request, now)).await
     }
 
@@ -154,24 +165,24 @@ impl Sqlite {
 
     pub(crate) async fn claim(
         &self,
-        shares: Vec<Share>,
+        quotas: Vec<ClaimQuota>,
         tasks_max: usize,
-        room: u64,
+        available_memory: u64,
         now: Timestamp,
     ) -> Result<Claims, StoreError> {
         let returned = self.returned.clone();
-        let mut shares = shares;
+        let mut quotas = quotas;
         // A plugin may be named twice.
-        shares.sort_unstable_by(|a, b| a.plugin.cmp(&b.plugin));
-        shares.dedup_by(|a, b| a.plugin == b.plugin);
-        let claim = ClaimReady { shares, tasks_max, room, now, returned };
+        quotas.sort_unstable_by(|a, b| a.plugin.cmp(&b.plugin));
+        quotas.dedup_by(|a, b| a.plugin == b.plugin);
+        let claim = ClaimReady { quotas, tasks_max, available_memory, now, returned };
         Ok(self.writer.write(claim).await?.accept())
     }
 
     pub(crate) async fn finish(
         &self,
         claim: &Claim,
-        next: Next,
+        next: Transition,
         log: Option<LogPart>,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
@@ -184,39 +195,39 @@ impl Sqlite {
         log: Option<LogPart>,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let finish = Finish { claim: claim.clone(), next: Next::Requeued, log, now };
+        let finish = Finish { claim: claim.clone(), next: Transition::Requeued, log, now };
         self.writer.write(FinishStopped(finish)).await
     }
 
-    pub(crate) async fn cancel(&self, id: TaskId, now: Timestamp) -> Result<Cancelled, StoreError> {
+    pub(crate) async fn cancel(&self, id: TaskId, now: Timestamp) -> Result<CancelOutcome, StoreError> {
         self.writer.write(Cancel { id, now }).await
     }
 
-    pub(crate) async fn find_open(&self, filter: Filter) -> Result<Vec<Found>, StoreError> {
+    pub(crate) async fn find_open(&self, filter: Filter) -> Result<Vec<TaskRef>, StoreError> {
         self.readers.read(move |connection| walk::open(connection, &filter)).await
     }
 
     pub(crate) async fn cancel_many(
         &self,
-        found: Vec<Found>,
+        found: Vec<TaskRef>,
         filter: Filter,
         now: Timestamp,
     ) -> Result<CancelledMany, StoreError> {
         self.writer.write(CancelMany { found, filter, now }).await
     }
 
-    pub(crate) fn stored(&self) -> u64 {
-        self.figures.tallies().stored()
+    pub(crate) fn finished_count(&self) -> u64 {
+        self.figures.plugin_counts().stored()
     }
 
     pub(crate) async fn excess(
         &self,
-        keep: Keep,
+        keep: RetentionBounds,
         cursor: PruneCursor,
         tasks_max: usize,
     ) -> Result<Excess, StoreError> {
         // Before the look: what ends in between is looked at the next time.
-        let stored = self.stored();
+        let stored = self.finished_count();
         self.figures.note_kept(keep.tasks_max);
         self.readers.read(move |connection| prune::excess(connection, &keep, cursor, stored, tasks_max)).await
     }
@@ -232,7 +243,7 @@ impl Sqlite {
         self.writer.write(Probe).await
     }
 
-    pub(crate) async fn remove(&self, id: TaskId, now: Timestamp) -> Result<Removed, StoreError> {
+    pub(crate) async fn remove(&self, id: TaskId, now: Timestamp) -> Result<RemoveOutcome, StoreError> {
         self.writer.write(Remove { id, now }).await
     }
 
@@ -246,14 +257,14 @@ impl Sqlite {
     }
 
     pub(crate) async fn get(&self, id: TaskId) -> Result<Option<Task>, StoreError> {
-        let reports = self.reports.clone();
-        self.readers.read(move |connection| queries::task(connection, id, &reports)).await
+        let live_runs = self.live_runs.clone();
+        self.readers.read(move |connection| queries::task(connection, id, &live_runs)).await
     }
 
     pub(crate) async fn list(&self, query: ListQuery) -> Result<Page, StoreError> {
-        let reports = self.reports.clone();
+        let live_runs = self.live_runs.clone();
         let waiting = self.counts().waiting;
-        self.readers.read(move |connection| queries::page(connection, &query, waiting, &reports)).await
+        self.readers.read(move |connection| queries::page(connection, &query, waiting, &live_runs)).await
     }
 
     pub(crate) async fn find(
@@ -270,13 +281,13 @@ impl Sqlite {
         self.readers.read(move |connection| queries::attempts(connection, id)).await
     }
 
-    pub(crate) async fn depends(&self, id: TaskId) -> Result<Option<Depends>, StoreError> {
-        self.readers.read(move |connection| hand_over::depends(connection, id)).await
+    pub(crate) async fn dependencies(&self, id: TaskId) -> Result<Option<DependencyStatus>, StoreError> {
+        self.readers.read(move |connection| dependency_results::dependencies(connection, id)).await
     }
 
-    pub(crate) async fn handed(&self, claim: &Claim) -> Result<HandOver, StoreError> {
+    pub(crate) async fn dependency_results(&self, claim: &Claim) -> Result<DependencyResults, StoreError> {
         let claim = claim.clone();
-        self.readers.read(move |connection| hand_over::handed(connection, &claim)).await
+        self.readers.read(move |connection| dependency_results::dependency_results(connection, &claim)).await
     }
 
     pub(crate) async fn pause(&self, plugin: Option<PluginName>, paused: bool) -> Result<(), StoreError> {
@@ -287,11 +298,14 @@ impl Sqlite {
         self.readers.read(pause::paused).await
     }
 
-    pub(crate) async fn starts(&self, plugin: PluginName) -> Result<Vec<(Timestamp, usize)>, StoreError> {
+    pub(crate) async fn recent_starts(
+        &self,
+        plugin: PluginName,
+    ) -> Result<Vec<(Timestamp, usize)>, StoreError> {
         self.readers.read(move |connection| starts::starts(connection, &plugin)).await
     }
 
-    pub(crate) async fn again(
+    pub(crate) async fn clone_for_retry(
         &self,
         id: TaskId,
         new: TaskId,
@@ -305,7 +319,7 @@ impl Sqlite {
     }
 
     pub(crate) async fn log(&self, id: TaskId) -> Result<Option<String>, StoreError> {
-        self.read_log(id, logs::Found::text).await
+        self.read_log(id, logs::TaskRef::text).await
     }
 
     pub(crate) async fn lines(
@@ -313,7 +327,7 @@ impl Sqlite {
         id: TaskId,
         after: u64,
         lines_max: usize,
-    ) -> Result<Option<Lines>, StoreError> {
+    ) -> Result<Option<LogLines>, StoreError> {
         self.read_log(id, move |found| found.lines(after, lines_max).map(Some)).await
     }
 
@@ -321,11 +335,11 @@ impl Sqlite {
     async fn read_log<T: Send + 'static>(
         &self,
         id: TaskId,
-        read: impl Fn(logs::Found) -> rusqlite::Result<Option<T>> + Clone + Send + 'static,
+        read: impl Fn(logs::TaskRef) -> rusqlite::Result<Option<T>> + Clone + Send + 'static,
     ) -> Result<Option<T>, StoreError> {
         for looks_left in (0..logs::LOOKS).rev() {
-            let (reports, read) = (self.reports.clone(), read.clone());
-            let look = move |connection: &Connection| match logs::find(connection, id, &reports)? {
+            let (live_runs, read) = (self.live_runs.clone(), read.clone());
+            let look = move |connection: &Connection| match logs::find(connection, id, &live_runs)? {
                 None => Ok(Some(None)),
                 // It started or ended a moment ago, and the board does not show it yet or no more.
                 Some(found) if found.is_between() && looks_left > 0 => Ok(None),
@@ -334,20 +348,20 @@ impl Sqlite {
             if let Some(found) = self.readers.read(look).await? {
                 return Ok(found);
             }
-            self.reports.hub.settle().await;
+            self.live_runs.event_bus.wait_published().await;
         }
         Ok(None)
     }
 
-    pub(crate) async fn get_settled(&self, id: TaskId) -> Result<Option<Task>, StoreError> {
+    pub(crate) async fn get_after_events(&self, id: TaskId) -> Result<Option<Task>, StoreError> {
         let task = self.get(id).await?;
         // Without a connection: it takes as long as the disk does.
-        self.reports.hub.settle().await;
+        self.live_runs.event_bus.wait_published().await;
         Ok(task)
     }
 
-    pub(crate) fn reports(&self) -> &ReportBoard {
-        &self.reports
+    pub(crate) fn live_runs(&self) -> &LiveRuns {
+        &self.live_runs
     }
 
     pub(crate) async fn waiting(
@@ -366,17 +380,17 @@ impl Sqlite {
         self.figures.stats()
     }
 
-    pub(crate) fn tallies(&self) -> Vec<(PluginName, Tally)> {
-        self.figures.tallies().all()
+    pub(crate) fn plugin_counts(&self) -> Vec<(PluginName, PluginCounts)> {
+        self.figures.plugin_counts().all()
     }
 
-    pub(crate) fn commit_figures(&self) -> CommitFigures {
-        self.figures.commit_figures()
+    pub(crate) fn commit_stats(&self) -> CommitStats {
+        self.figures.commit_stats()
     }
 
     pub(crate) async fn oldest_waiting(&self) -> Result<Vec<(PluginName, Timestamp)>, StoreError> {
-        let plugins = self.tallies();
-        self.readers.read(move |connection| tally::oldest(connection, &plugins)).await
+        let plugins = self.plugin_counts();
+        self.readers.read(move |connection| plugin_counts::oldest(connection, &plugins)).await
     }
 
     pub(crate) async fn put_schedule(
@@ -384,7 +398,7 @@ impl Sqlite {
         new: NewSchedule,
         most: u64,
         now: Timestamp,
-    ) -> Result<Put, StoreError> {
+    ) -> Result<PutOutcome, StoreError> {
         self.writer.write(PutSchedule { new, most, now }).await
     }
 
@@ -392,7 +406,7 @@ impl Sqlite {
         &self,
         name: ScheduleName,
         from_manifest: bool,
-    ) -> Result<RemovedSchedule, StoreError> {
+    ) -> Result<RemoveScheduleOutcome, StoreError> {
         self.writer.write(RemoveSchedule { name, from_manifest }).await
     }
 
@@ -421,42 +435,46 @@ impl Sqlite {
         self.readers.read(move |connection| schedules::due(connection, now, most)).await
     }
 
-    pub(crate) async fn fire(&self, fire: Fire) -> Result<Fired, StoreError> {
-        self.writer.write(FireDue { fire, waiting_max: self.waiting_max }).await
+    pub(crate) async fn run_due(&self, run_due: DueRuns) -> Result<DueOutcome, StoreError> {
+        self.writer.write(FireDue { run_due, waiting_max: self.waiting_max }).await
     }
 
     pub(crate) async fn run_now(
         &self,
         name: ScheduleName,
         task: NewTask,
-        request: Option<RequestKey>,
+        request: Option<IdempotencyKey>,
         now: Timestamp,
-    ) -> Result<RanNow, StoreError> {
+    ) -> Result<RunNowOutcome, StoreError> {
         self.writer.write(RunNow { name, task, request, waiting_max: self.waiting_max, now }).await?
     }
 
-    pub(crate) async fn note_trouble(&self, schedule: Schedule, trouble: String) -> Result<(), StoreError> {
+    pub(crate) async fn record_schedule_error(
+        &self,
+        schedule: Schedule,
+        trouble: String,
+    ) -> Result<(), StoreError> {
         self.writer.write(NoteTrouble { schedule, trouble }).await
     }
 
-    pub(crate) async fn due(&self, query: DueQuery) -> Result<Due, StoreError> {
+    pub(crate) async fn due_deliveries(&self, query: DueQuery) -> Result<DueDeliveries, StoreError> {
         self.readers.read(move |connection| webhooks::due(connection, &query)).await
     }
 
-    pub(crate) async fn delivery_due(&self) {
-        self.figures.delivery_due.notified().await;
+    pub(crate) async fn wait_for_delivery(&self) {
+        self.figures.wait_for_delivery.notified().await;
     }
 
-    pub(crate) async fn tried(
+    pub(crate) async fn record_attempt(
         &self,
         delivery: Delivery,
-        tried: Try,
-        after: AfterTry,
+        tried: DeliveryAttempt,
+        after: AttemptOutcome,
     ) -> Result<bool, StoreError> {
         self.writer.write(Tried { delivery, tried, after }).await
     }
 
-    pub(crate) async fn webhook(&self, task: TaskId) -> Result<Option<Option<WebhookLog>>, StoreError> {
+    pub(crate) async fn webhook(&self, task: TaskId) -> Result<Option<Option<WebhookStatus>>, StoreError> {
         self.readers.read(move |connection| webhooks::log(connection, task)).await
     }
 
@@ -464,7 +482,7 @@ impl Sqlite {
         self.writer.write(Redeliver { task, now }).await
     }
 
-    pub(crate) async fn backlog(&self) -> Result<Backlog, StoreError> {
+    pub(crate) async fn delivery_backlog(&self) -> Result<DeliveryBacklog, StoreError> {
         self.readers.read(webhooks::backlog).await
     }
 

@@ -2,10 +2,10 @@
 //! task that ever ended.
 
 use super::{
-    cancel, cancel_many, claim, connection, depend, events, finish, fire, hand_over, insert, keys, lanes,
-    pause, prune, quarantine, queries, recover, remove, save, schedules, starts,
+    cancel, cancel_many, claim, connection, dependency, dependency_results, due_runs, events, finish, insert,
+    keys, lanes, pause, prune, quarantine, queries, recover, remove, save, schedules, starts,
 };
-use super::{tally, walk, wall, webhooks};
+use super::{plugin_counts, walk, wall, webhooks};
 
 /// Those that their files do not list.
 const STATEMENTS: [&str; 105] = [
@@ -91,26 +91,26 @@ const STATEMENTS: [&str; 105] = [
     schedules::REMOVE,
     schedules::PAUSE,
     schedules::NOTE,
-    fire::LIVE,
-    fire::FIRED,
-    fire::RAN,
-    depend::FIND,
-    depend::DEPENDANT,
-    depend::DEPENDENCY,
-    depend::NOTE,
-    depend::NOTE_IF_AWAITED,
-    depend::LET_GO,
-    depend::NEXT_END,
-    depend::FORGET_END,
-    depend::AWAITING,
-    depend::TELL,
-    depend::COUNT_DOWN,
-    depend::LET_IN,
-    depend::BLAME,
-    hand_over::DEPENDS,
-    hand_over::HANDED,
-    hand_over::RESULT,
-    hand_over::AGAIN,
+    due_runs::LIVE,
+    due_runs::FIRED,
+    due_runs::RAN,
+    dependency::FIND,
+    dependency::DEPENDANT,
+    dependency::DEPENDENCY,
+    dependency::NOTE,
+    dependency::NOTE_IF_AWAITED,
+    dependency::LET_GO,
+    dependency::NEXT_END,
+    dependency::FORGET_END,
+    dependency::AWAITING,
+    dependency::TELL,
+    dependency::COUNT_DOWN,
+    dependency::LET_IN,
+    dependency::BLAME,
+    dependency_results::DEPENDS,
+    dependency_results::HANDED,
+    dependency_results::RESULT,
+    dependency_results::AGAIN,
     claim::HAND_OVER,
     finish::DROP_CHECKPOINT,
     schedules::COUNT,
@@ -127,7 +127,7 @@ pub(super) fn all() -> Vec<&'static str> {
         .chain([wall::LATEST, wall::KEEP, wall::NEWEST, wall::SHORTEN, wall::READY_AGAIN])
         .chain([recover::DEPENDED_ON, recover::SETTLING])
         .chain([quarantine::FIND, quarantine::FAIL])
-        .chain(tally::STATEMENTS)
+        .chain(plugin_counts::STATEMENTS)
         .chain(prune::STATEMENTS)
         .chain(webhooks::STATEMENTS)
         .collect()

@@ -9,7 +9,7 @@ use super::batch::{Batch, Operation};
 use super::fault::is_of_machine;
 use super::rows::{nanos, parsed, size, state};
 use super::webhooks::PENDING;
-use crate::retention::{Excess, Keep, Prunable, PruneCursor, PruneStep, Pruned, Walked};
+use crate::retention::{Excess, Prunable, PruneCursor, PruneStep, Pruned, RetentionBounds, Walked};
 
 /// The most tasks that one step removes: a few milliseconds that other writes wait for.
 const ROWS_MAX: usize = 200;
@@ -76,7 +76,7 @@ impl Operation for Prune {
             };
             pruned += Pruned { tasks: u64::from(dropped.is_some()), deliveries };
             if let Some((plugin, was)) = dropped {
-                batch.moves.moved(&plugin, Some(was), None);
+                batch.moves.record_move(&plugin, Some(was), None);
             }
         }
         batch.deliveries_dropped += pruned.deliveries;
@@ -90,7 +90,7 @@ impl Operation for Prune {
 /// Those that are kept by number are the last ones: of all others, so many as are too many stand before them.
 pub(super) fn excess(
     connection: &Connection,
-    keep: &Keep,
+    bounds: &RetentionBounds,
     cursor: PruneCursor,
     stored: u64,
     tasks_max: usize,
@@ -98,11 +98,11 @@ pub(super) fn excess(
     let snapshot = connection.unchecked_transaction()?;
     let mut walked = match cursor.0 {
         Some(walked) => walked,
-        None => Walked { finished_at: i64::MIN, seq: 0, kept: 0, drops_left: drops(&snapshot, keep)? },
+        None => Walked { finished_at: i64::MIN, seq: 0, kept: 0, drops_left: drops(&snapshot, bounds)? },
     };
-    let too_many = keep.tasks_max.map_or(0, |most| stored.saturating_sub(most).saturating_sub(walked.kept));
-    let is_old = |finished_at: i64| keep.ended_since.is_some_and(|since| finished_at < nanos(since));
-    let mut found = Found::default();
+    let too_many = bounds.tasks_max.map_or(0, |most| stored.saturating_sub(most).saturating_sub(walked.kept));
+    let is_old = |finished_at: i64| bounds.ended_since.is_some_and(|since| finished_at < nanos(since));
+    let mut found = TaskRef::default();
     let mut statement = snapshot.prepare_cached(ENDED)?;
     let mut rows = statement.query(params![walked.finished_at, walked.seq, size(LOOKS_MAX)])?;
     let mut is_all = false;
@@ -123,7 +123,7 @@ pub(super) fn excess(
         let is_wanted: bool = row.get(3)?;
         let pending_since: Option<i64> = row.get(4)?;
         let drops_delivery = pending_since.is_some_and(|since| {
-            walked.drops_left > 0 || keep.pending_since.is_some_and(|oldest| since < nanos(oldest))
+            walked.drops_left > 0 || bounds.pending_since.is_some_and(|oldest| since < nanos(oldest))
         });
         if is_wanted || (pending_since.is_some() && !drops_delivery) {
             walked.kept += 1;
@@ -138,8 +138,8 @@ pub(super) fn excess(
 }
 
 /// Returns how many pending deliveries there are too many.
-fn drops(connection: &Connection, keep: &Keep) -> rusqlite::Result<u64> {
-    let Some(most) = keep.pending_max else { return Ok(0) };
+fn drops(connection: &Connection, bounds: &RetentionBounds) -> rusqlite::Result<u64> {
+    let Some(most) = bounds.pending_max else { return Ok(0) };
     let counted_max = i64::try_from(most.saturating_add(DROPS_MAX)).unwrap_or(i64::MAX);
     let pending: i64 = connection.prepare_cached(PENDING)?.query_one([counted_max], |row| row.get(0))?;
     Ok(pending.unsigned_abs().saturating_sub(most))
@@ -147,14 +147,14 @@ fn drops(connection: &Connection, keep: &Keep) -> rusqlite::Result<u64> {
 
 /// What was found, in steps that are short.
 #[derive(Default)]
-struct Found {
+struct TaskRef {
     steps: Vec<PruneStep>,
     count: usize,
     /// Bytes of the last step.
     bytes: i64,
 }
 
-impl Found {
+impl TaskRef {
     fn add(&mut self, task: Prunable, bytes: i64) {
         self.count += 1;
         match self.steps.last_mut() {

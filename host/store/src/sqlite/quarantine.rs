@@ -7,9 +7,9 @@ use wasmill_model::{Cause, PluginName, TaskId, TaskState, Timestamp};
 use super::batch::Batch;
 use super::finish::drop_checkpoint;
 use super::rows::{code, nanos, optional};
-use super::{depend, webhooks};
-use crate::report::Turn;
-use crate::{Change, News};
+use super::{dependency, webhooks};
+use crate::live_runs::LiveChange;
+use crate::{EventKind, EventPayload};
 
 pub(super) const FIND: &str =
     "SELECT id, plugin, attempt, webhook IS NOT NULL FROM task WHERE seq = ?1 AND state = ?2";
@@ -44,14 +44,14 @@ pub(super) fn fail(
     drop(find);
     tracing::error!(%task, %error, "a task is failed: its row in the database is damaged");
     drop_checkpoint(batch, seq)?;
-    depend::ended(batch, seq, TaskState::Failed, now)?;
+    dependency::ended(batch, seq, TaskState::Failed, now)?;
     if has_webhook {
         webhooks::begin(batch, seq, TaskState::Failed, now)?;
     }
-    batch.turns.push(Turn::Ended { seq });
+    batch.turns.push(LiveChange::Ended { seq });
     if let Some(plugin) = plugin {
-        batch.moved(&plugin, Some(was), Some(TaskState::Failed));
-        batch.news.push(News { task, plugin, attempt, time: now, change: Change::Failed(cause) });
+        batch.record_move(&plugin, Some(was), Some(TaskState::Failed));
+        batch.news.push(EventPayload { task, plugin, attempt, time: now, kind: EventKind::Failed(cause) });
     }
     Ok(())
 }

@@ -6,14 +6,14 @@ use wasmill_model::{
     NewTask, OnConflict, PluginName, Task, TaskId, TaskState, Timestamp, Unique, UniqueKey, Webhook,
 };
 
+use super::dependency_results;
 use super::fault::is_of_value;
-use super::hand_over;
 use super::rows::{
     TaskRow, backoff, cause, group, parsed, priority, select_tasks, size, state, tags, task_row, timeout,
 };
 use super::walk::walk;
 use super::webhooks;
-use crate::report::ReportBoard;
+use crate::live_runs::LiveRuns;
 use crate::{Attempt, Claim, Cursor, Filter, ListQuery, Page};
 
 /// Bytes of results after which a page ends early: results may be large, answers may not grow with them.
@@ -46,21 +46,21 @@ pub(super) const LOG: &str = "
 pub(super) fn task(
     connection: &Connection,
     id: TaskId,
-    reports: &ReportBoard,
+    live_runs: &LiveRuns,
 ) -> rusqlite::Result<Option<Task>> {
     let mut statement = connection.prepare_cached(TASK)?;
     let row = statement.query_row([id.as_bytes()], task_row).optional()?;
-    Ok(row.map(|row| with_report(row, reports)))
+    Ok(row.map(|row| with_report(row, live_runs)))
 }
 
 pub(super) fn page(
     connection: &Connection,
     query: &ListQuery,
     waiting: u64,
-    reports: &ReportBoard,
+    live_runs: &LiveRuns,
 ) -> rusqlite::Result<Page> {
     if !query.filter.is_empty() {
-        return filtered_page(connection, query, waiting, reports);
+        return filtered_page(connection, query, waiting, live_runs);
     }
     let before = query.before.map_or(i64::MAX, |cursor| cursor.0);
     let mut statement = connection.prepare_cached(PAGE)?;
@@ -76,7 +76,7 @@ pub(super) fn page(
         }
         last = row.seq;
         bytes += row.task.result.as_ref().map_or(0, String::len);
-        page.tasks.push(with_report(row, reports));
+        page.tasks.push(with_report(row, live_runs));
     }
     Ok(page)
 }
@@ -97,7 +97,7 @@ fn filtered_page(
     connection: &Connection,
     query: &ListQuery,
     waiting: u64,
-    reports: &ReportBoard,
+    live_runs: &LiveRuns,
 ) -> rusqlite::Result<Page> {
     let mut page = Page { tasks: Vec::new(), next: None };
     if query.limit == 0 {
@@ -118,7 +118,7 @@ fn filtered_page(
         last = seq;
         let Some(row) = readable(statement.query_one([seq], task_row))? else { continue };
         bytes += row.task.result.as_ref().map_or(0, String::len);
-        page.tasks.push(with_report(row, reports));
+        page.tasks.push(with_report(row, live_runs));
     }
     Ok(page)
 }
@@ -193,7 +193,7 @@ pub(super) fn again(
     });
     let Some((state, mut task, dependant)) = again.optional()? else { return Ok(None) };
     if let Some(seq) = dependant {
-        task.dependencies = hand_over::again(&snapshot, seq)?;
+        task.dependencies = dependency_results::again(&snapshot, seq)?;
     }
     Ok(Some((state, task)))
 }
@@ -225,10 +225,10 @@ pub(super) fn waiting(
     plugins.iter().map(count).collect()
 }
 
-fn with_report(row: TaskRow, reports: &ReportBoard) -> Task {
+fn with_report(row: TaskRow, live_runs: &LiveRuns) -> Task {
     let TaskRow { seq, token, mut task } = row;
     if task.state == TaskState::Running
-        && let Some(cell) = reports.live(seq, token)
+        && let Some(cell) = live_runs.live(seq, token)
     {
         task.usage = cell.usage().or(task.usage);
         let report = cell.get();

@@ -2,15 +2,16 @@
 
 use rusqlite::{Connection, Row};
 use wasmill_model::{
-    Attempts, Backoff, Next, Outcome, PluginName, RetryOn, TaskId, TaskState, Timestamp, Tracer, fault_point,
+    AttemptCounts, Backoff, PluginName, RetryOn, RunOutcome, TaskId, TaskState, Timestamp, Tracer,
+    Transition, fault_point,
 };
 
 use super::batch::{Batch, Line};
 use super::fault::is_of_value;
 use super::finish::{Finish, Finished};
 use super::rows::{nanos, parsed, traced};
-use super::{depend, events, quarantine, tally, wall, webhooks};
-use crate::report::{ReportBoard, Reporter};
+use super::{dependency, events, plugin_counts, quarantine, wall, webhooks};
+use crate::live_runs::{LiveRuns, RunRef};
 use crate::{Claim, Recovery};
 
 // These read indexes of what waits and runs alone: what has ended costs an opening nothing.
@@ -41,26 +42,26 @@ pub(super) fn recover(
     connection.execute_batch("PRAGMA synchronous = FULL")?;
     let transaction = connection.unchecked_transaction()?;
     // What was reported is gone with the host that died.
-    let reports = ReportBoard::new(0, tracer.clone());
+    let live_runs = LiveRuns::new(0, tracer.clone());
     let line = line(&transaction)?;
     // Nobody follows yet, so nobody is told.
-    let mut batch = Batch::new(&transaction, line, &reports);
+    let mut batch = Batch::new(&transaction, line, &live_runs);
     let mut recovery = Recovery::default();
-    let (crashed, damaged) = crashed(&transaction, &reports, now)?;
+    let (crashed, damaged) = crashed(&transaction, &live_runs, now)?;
     for (seq, error) in damaged {
         quarantine::fail(&mut batch, seq, TaskState::Running, &error, now)?;
         recovery.failed += 1;
     }
     for finish in crashed {
         match (finish.finish(&mut batch)?, &finish.next) {
-            (Finished::Moved, Next::Failed(_)) => recovery.failed += 1,
+            (Finished::Moved, Transition::Failed(_)) => recovery.failed += 1,
             (Finished::Moved, _) => recovery.requeued += 1,
             (Finished::Stopped | Finished::Lost, _) => recovery.stopped += 1,
         }
     }
-    depend::settle(&mut batch)?;
+    dependency::settle(&mut batch)?;
     events::begin(&mut batch)?;
-    tally::write(&transaction, &batch.moves)?;
+    plugin_counts::write(&transaction, &batch.moves)?;
     let (mut line, spans) = (batch.line, batch.spans);
     line.claimed_at = nanos(now);
     recovery.shortened = wall::open(&transaction, &mut line, nanos(now))? as u64;
@@ -91,29 +92,24 @@ fn line(connection: &Connection) -> rusqlite::Result<Line> {
 /// Finds what ran, and what ran and cannot be read.
 type Crashed = (Vec<Finish>, Vec<(i64, rusqlite::Error)>);
 
-fn crashed(connection: &Connection, reports: &ReportBoard, now: Timestamp) -> rusqlite::Result<Crashed> {
+fn crashed(connection: &Connection, live_runs: &LiveRuns, now: Timestamp) -> rusqlite::Result<Crashed> {
     let mut statement = connection.prepare(RUNNING)?;
     let (mut finishes, mut damaged) = (Vec::new(), Vec::new());
     let mut rows = statement.query([])?;
     let finish = |row: &Row<'_>| {
-        let used = Attempts {
+        let used = AttemptCounts {
             attempt: row.get(3)?,
             attempts_max: row.get(4)?,
             host_crashes: row.get(5)?,
             // No matter: that the host died is no failure of the task.
             retry_on: RetryOn::default(),
         };
-        let next = Next::after(Outcome::HostCrashed, used, now, Backoff::default(), 0.0);
+        let next = Transition::after(RunOutcome::HostCrashed, used, now, Backoff::default(), 0.0);
         let (id, seq, token) = (TaskId::from_bytes(row.get(0)?), row.get(1)?, row.get(2)?);
         let plugin: PluginName = parsed(row, 6)?;
-        let of = Reporter {
-            task: id,
-            plugin: plugin.clone(),
-            attempt: used.attempt,
-            token,
-            trace: traced(row, 7)?,
-        };
-        let report = reports.cell(of, None);
+        let of =
+            RunRef { task: id, plugin: plugin.clone(), attempt: used.attempt, token, trace: traced(row, 7)? };
+        let report = live_runs.cell(of, None);
         let claim = Claim { id, seq, plugin, token, report, has_webhook: row.get(10)? };
         Ok(Finish { claim, next, log: None, now })
     };

@@ -6,10 +6,10 @@ use wasmill_model::{TaskId, TaskState, Timestamp};
 
 use super::batch::{Batch, Operation};
 use super::cancel::{self, cancellable, request_stop};
-use super::depend;
-use crate::report::{ReportCell, Reporter, Turn};
-use crate::traced::RunEnd;
-use crate::{Change, Removed};
+use super::dependency;
+use crate::live_runs::{LiveChange, LiveRun, RunRef};
+use crate::task_spans::RunEnd;
+use crate::{EventKind, RemoveOutcome};
 
 pub(super) const REMOVE: &str = "DELETE FROM task WHERE seq = ?1";
 
@@ -20,20 +20,20 @@ pub(super) struct Remove {
 }
 
 impl Operation for Remove {
-    type Answer = Removed;
+    type Answer = RemoveOutcome;
     const DURABLE: bool = true;
 
-    fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Removed> {
+    fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<RemoveOutcome> {
         let mut find = batch.connection.prepare_cached(cancel::FIND)?;
         let found = find.query_row([self.id.as_bytes()], cancellable).optional()?;
         drop(find);
-        let Some((seq, was, of, _)) = found else { return Ok(Removed::NotFound) };
+        let Some((seq, was, of, _)) = found else { return Ok(RemoveOutcome::NotFound) };
         if was == TaskState::Running {
             request_stop(batch, seq, true, self.now)?;
-            return Ok(Removed::Stopping { token: of.token });
+            return Ok(RemoveOutcome::Stopping { token: of.token });
         }
         remove(batch, seq, of, was, None, self.now)?;
-        Ok(Removed::Removed { was })
+        Ok(RemoveOutcome::Removed { was })
     }
 }
 
@@ -41,14 +41,14 @@ impl Operation for Remove {
 pub(super) fn remove(
     batch: &mut Batch<'_>,
     seq: i64,
-    of: Reporter,
+    of: RunRef,
     was: TaskState,
-    run: Option<&ReportCell>,
+    run: Option<&LiveRun>,
     now: Timestamp,
 ) -> rusqlite::Result<()> {
     batch.connection.prepare_cached(REMOVE)?.execute([seq])?;
     if was == TaskState::Running && of.trace.is_some() {
-        let digest = run.and_then(ReportCell::digest);
+        let digest = run.and_then(LiveRun::digest);
         let end = RunEnd {
             at: now,
             outcome: "deleted".to_owned(),
@@ -56,15 +56,15 @@ pub(super) fn remove(
             usage: run.and_then(|run| run.usage_of_run(now)),
             digest: digest.as_deref(),
         };
-        batch.spans.extend(of.run_span(&batch.reports.tracer, end));
+        batch.spans.extend(of.run_span(&batch.live_runs.tracer, end));
     }
     // One that had ended was told of then.
     if !was.is_final() {
-        batch.spans.extend(of.task_span(&batch.reports.tracer, "deleted", None, now));
-        depend::ended(batch, seq, TaskState::Cancelled, now)?;
+        batch.spans.extend(of.task_span(&batch.live_runs.tracer, "deleted", None, now));
+        dependency::ended(batch, seq, TaskState::Cancelled, now)?;
     }
-    batch.moved(&of.plugin, Some(was), None);
-    batch.turns.push(Turn::Ended { seq });
-    batch.news.push(of.news(Change::Deleted, now));
+    batch.record_move(&of.plugin, Some(was), None);
+    batch.turns.push(LiveChange::Ended { seq });
+    batch.news.push(of.news(EventKind::Deleted, now));
     Ok(())
 }

@@ -4,7 +4,7 @@
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use wasmill_model::{Next, Timestamp};
+use wasmill_model::{Timestamp, Transition};
 
 use super::finish::Finish;
 use crate::{Claimed, Claims};
@@ -53,7 +53,7 @@ impl Drop for Delivery {
         }
         let now = self.claimed_at;
         let requeue =
-            |claimed: Claimed| Finish { claim: claimed.claim, next: Next::Requeued, log: None, now };
+            |claimed: Claimed| Finish { claim: claimed.claim, next: Transition::Requeued, log: None, now };
         self.returned.put_back(self.claims.claimed.drain(..).map(requeue));
     }
 }

@@ -11,7 +11,7 @@ use wasmill_model::{Backoff, Cause, Failure, Group, Priority, Tag, Task, TaskId,
 
 use super::usage;
 use crate::log::Damaged;
-use crate::traced::Traced;
+use crate::task_spans::Traced;
 
 /// A task with what the store alone knows of it.
 pub(super) struct TaskRow {
@@ -37,7 +37,7 @@ pub(super) use select_tasks;
 
 /// Reads a row of [`select_tasks`].
 pub(super) fn task_row(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
-    let waits_for: Option<u32> = row.get(25)?;
+    let pending_dependencies: Option<u32> = row.get(25)?;
     let state = state(row, 4)?;
     let task = Task {
         id: TaskId::from_bytes(row.get(2)?),
@@ -64,7 +64,8 @@ pub(super) fn task_row(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
         usage: usage::read(row, 18)?,
         schedule: row.get_ref(24)?.as_str_or_null()?.map(|_| parsed(row, 24)).transpose()?,
         // One that was cancelled waits for nothing any more.
-        waits_for: waits_for.map(|count| if state == TaskState::Waiting { count } else { 0 }),
+        pending_dependencies: pending_dependencies
+            .map(|count| if state == TaskState::Waiting { count } else { 0 }),
         trace: optional(row, 26)?,
         group: group(row, 27)?,
         backoff: backoff(row, 28, 31)?,

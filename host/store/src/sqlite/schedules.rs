@@ -4,11 +4,11 @@
 
 use chrono::DateTime;
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use wasmill_model::{Missed, ScheduleName, TaskId, Timestamp};
+use wasmill_model::{MissedPolicy, ScheduleName, TaskId, Timestamp};
 
 use super::batch::{Batch, Operation};
 use super::rows::{nanos, parsed, size};
-use crate::{LastRun, NewSchedule, Put, RemovedSchedule, Schedule, StoreError};
+use crate::{LastRun, NewSchedule, PutOutcome, RemoveScheduleOutcome, Schedule, StoreError};
 
 /// Writes a query for rows that [`schedule_row`] reads; `$task` is the request, or NULL.
 macro_rules! select_schedules {
@@ -57,7 +57,7 @@ fn schedule_row(row: &Row<'_>) -> rusqlite::Result<Schedule> {
         cron: row.get(2)?,
         timezone: row.get(3)?,
         // One that a later version knows is as if nothing had been said.
-        missed: Missed::of(&missed).unwrap_or_default(),
+        missed: MissedPolicy::of(&missed).unwrap_or_default(),
         overlap: row.get(5)?,
         task: row.get(6)?,
         plugin: parsed(row, 7)?,
@@ -105,16 +105,16 @@ pub(super) struct PutSchedule {
 }
 
 impl Operation for PutSchedule {
-    type Answer = Put;
+    type Answer = PutOutcome;
     const DURABLE: bool = true;
 
-    fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Put> {
+    fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<PutOutcome> {
         let Self { new, most, now } = self;
         let (connection, name) = (batch.connection, new.name.as_str());
         let Some(old) = one(connection, &new.name)? else {
             let count: i64 = connection.prepare_cached(COUNT)?.query_one([], |row| row.get(0))?;
             if count.cast_unsigned() >= *most {
-                return Ok(Put::TooMany);
+                return Ok(PutOutcome::TooMany);
             }
             connection.prepare_cached(MAKE)?.execute(params![
                 name,
@@ -128,10 +128,10 @@ impl Operation for PutSchedule {
                 nanos(*now),
                 new.timing.next_after(*now).map(nanos),
             ])?;
-            return Ok(Put::Made(read_back(connection, &new.name)?));
+            return Ok(PutOutcome::Created(read_back(connection, &new.name)?));
         };
         if old.from_manifest != new.from_manifest {
-            return Ok(Put::Taken);
+            return Ok(PutOutcome::NameTaken);
         }
         // Whoever puts the same once more must not lose a run that is due.
         let is_same_time =
@@ -156,7 +156,7 @@ impl Operation for PutSchedule {
             nanos(*now),
             next_at.map(nanos),
         ])?;
-        Ok(Put::Replaced(read_back(connection, &new.name)?))
+        Ok(PutOutcome::Replaced(read_back(connection, &new.name)?))
     }
 }
 
@@ -172,17 +172,19 @@ pub(super) struct RemoveSchedule {
 }
 
 impl Operation for RemoveSchedule {
-    type Answer = RemovedSchedule;
+    type Answer = RemoveScheduleOutcome;
     const DURABLE: bool = true;
 
-    fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<RemovedSchedule> {
+    fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<RemoveScheduleOutcome> {
         match one(batch.connection, &self.name)? {
-            None => return Ok(RemovedSchedule::NotFound),
-            Some(old) if old.from_manifest != self.from_manifest => return Ok(RemovedSchedule::OfOther),
+            None => return Ok(RemoveScheduleOutcome::NotFound),
+            Some(old) if old.from_manifest != self.from_manifest => {
+                return Ok(RemoveScheduleOutcome::ManagedElsewhere);
+            }
             Some(_) => {}
         }
         batch.connection.prepare_cached(REMOVE)?.execute([self.name.as_str()])?;
-        Ok(RemovedSchedule::Removed)
+        Ok(RemoveScheduleOutcome::Removed)
     }
 }
 

@@ -6,7 +6,7 @@ use wasmill_model::{PluginName, Timestamp};
 
 use super::batch::Batch;
 use super::rows::{nanos, size};
-use crate::{Claimed, Share};
+use crate::{ClaimQuota, Claimed};
 
 pub(super) const NOTE: &str = "
     INSERT INTO start (plugin, at, tasks) VALUES (?1, ?2, ?3)
@@ -18,11 +18,11 @@ pub(super) const STARTS: &str = "SELECT at, tasks FROM start WHERE plugin = ?1 O
 /// Notes how many tasks of each plugin with a rate were claimed.
 pub(super) fn note(
     batch: &Batch<'_>,
-    shares: &[Share],
+    quotas: &[ClaimQuota],
     claimed: &[Claimed],
     now: Timestamp,
 ) -> rusqlite::Result<()> {
-    for share in shares {
+    for share in quotas {
         let Some(span) = share.rate_span else { continue };
         let tasks = claimed.iter().filter(|claimed| claimed.plugin == share.plugin).count();
         if tasks == 0 {

@@ -7,7 +7,7 @@ use rusqlite::{Connection, Row, params};
 use wasmill_model::{Group, ScheduleName, TaskState, UniqueKey};
 
 use super::rows::{nanos, size, state, tags};
-use crate::{Filter, Found};
+use crate::{Filter, TaskRef};
 
 /// How many rows one page looks at in the order in which they lie: some 8 ms.
 const WALK_MAX: usize = 40_000;
@@ -198,7 +198,7 @@ fn walk_one(
 }
 
 /// Finds all tasks that wait or run and fit, those that wait first.
-pub(super) fn open(connection: &Connection, filter: &Filter) -> rusqlite::Result<Vec<Found>> {
+pub(super) fn open(connection: &Connection, filter: &Filter) -> rusqlite::Result<Vec<TaskRef>> {
     let snapshot = connection.unchecked_transaction()?;
     let mut found = Vec::new();
     for (state, sql) in [(TaskState::Waiting, ALL_WAITING), (TaskState::Running, ALL_RUNNING)] {
@@ -209,7 +209,7 @@ pub(super) fn open(connection: &Connection, filter: &Filter) -> rusqlite::Result
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             if fits(filter, row)? {
-                found.push(Found(row.get(0)?));
+                found.push(TaskRef(row.get(0)?));
             }
         }
     }

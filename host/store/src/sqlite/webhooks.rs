@@ -9,7 +9,8 @@ use wasmill_model::{TaskId, TaskState, Timestamp, Webhook};
 use super::batch::{Batch, Operation};
 use super::rows::{code, millis, nanos, size, state, timeout};
 use crate::webhook::{
-    AfterTry, Backlog, Delivery, DeliveryState, Due, DueQuery, Redelivery, Try, WebhookLog,
+    AttemptOutcome, Delivery, DeliveryAttempt, DeliveryBacklog, DeliveryState, DueDeliveries, DueQuery,
+    Redelivery, WebhookStatus,
 };
 
 /// How many tries of one delivery are kept, the newest.
@@ -88,7 +89,7 @@ pub(super) fn add(batch: &Batch<'_>, seq: i64, webhook: &Webhook) -> rusqlite::R
 /// Makes the delivery due of a task that has a webhook and ends now, if the receiver is told of such an end.
 pub(super) fn begin(batch: &mut Batch<'_>, seq: i64, end: TaskState, now: Timestamp) -> rusqlite::Result<()> {
     let rows = batch.connection.prepare_cached(BEGIN)?.execute(params![seq, nanos(now), code(end)])?;
-    batch.delivery_due |= rows > 0;
+    batch.wait_for_delivery |= rows > 0;
     Ok(())
 }
 
@@ -99,9 +100,9 @@ pub(super) fn settle(connection: &Connection, now: i64) -> rusqlite::Result<()> 
 }
 
 /// Finds what is due, origin by origin.
-pub(super) fn due(connection: &Connection, query: &DueQuery) -> rusqlite::Result<Due> {
+pub(super) fn due(connection: &Connection, query: &DueQuery) -> rusqlite::Result<DueDeliveries> {
     let snapshot = connection.unchecked_transaction()?;
-    let mut due = Due::default();
+    let mut due = DueDeliveries::default();
     let mut next_at: Option<i64> = None;
     let mut origin = query.after.clone().unwrap_or_default();
     for _ in 0..ORIGINS_MAX {
@@ -111,16 +112,16 @@ pub(super) fn due(connection: &Connection, query: &DueQuery) -> rusqlite::Result
             return Ok(due);
         };
         origin = found;
-        if !query.full.contains(&origin) {
+        if !query.busy_origins.contains(&origin) {
             let mut find = snapshot.prepare_cached(DUE)?;
-            let rows = find.query_map(params![origin, nanos(query.now), size(query.each)], |row| {
+            let rows = find.query_map(params![origin, nanos(query.now), size(query.per_origin)], |row| {
                 Ok(Delivery {
                     seq: row.get(0)?,
                     task: TaskId::from_bytes(row.get(1)?),
                     url: row.get(2)?,
                     origin: origin.clone(),
-                    tries: row.get(3)?,
-                    tries_before: row.get(4)?,
+                    attempts: row.get(3)?,
+                    attempts_before: row.get(4)?,
                     round: row.get(5)?,
                 })
             })?;
@@ -131,7 +132,7 @@ pub(super) fn due(connection: &Connection, query: &DueQuery) -> rusqlite::Result
         let mut later = snapshot.prepare_cached(NEXT)?;
         let later: Option<i64> = later.query_one(params![origin, nanos(query.now)], |row| row.get(0))?;
         next_at = next_at.into_iter().chain(later).min();
-        if due.deliveries.len() >= query.most {
+        if due.deliveries.len() >= query.limit {
             break;
         }
     }
@@ -146,8 +147,8 @@ pub(super) fn due(connection: &Connection, query: &DueQuery) -> rusqlite::Result
 #[derive(Debug)]
 pub(super) struct Tried {
     pub(super) delivery: Delivery,
-    pub(super) tried: Try,
-    pub(super) after: AfterTry,
+    pub(super) tried: DeliveryAttempt,
+    pub(super) after: AttemptOutcome,
 }
 
 impl Operation for Tried {
@@ -155,21 +156,21 @@ impl Operation for Tried {
     const DURABLE: bool = false;
 
     fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<bool> {
-        let Delivery { seq, tries, round, .. } = self.delivery;
+        let Delivery { seq, attempts, round, .. } = self.delivery;
         let (state, next_at) = match self.after {
-            AfterTry::Again(at) => (DeliveryState::Pending, Some(nanos(at))),
-            AfterTry::Delivered => (DeliveryState::Delivered, None),
-            AfterTry::GivenUp => (DeliveryState::GivenUp, None),
+            AttemptOutcome::RetryAt(at) => (DeliveryState::Pending, Some(nanos(at))),
+            AttemptOutcome::Delivered => (DeliveryState::Delivered, None),
+            AttemptOutcome::GivenUp => (DeliveryState::GivenUp, None),
         };
         let mut tried = batch.connection.prepare_cached(TRIED)?;
-        if tried.execute(params![seq, tries, number(state), next_at, round])? == 0 {
+        if tried.execute(params![seq, attempts, number(state), next_at, round])? == 0 {
             return Ok(false);
         }
-        let Try { at, took, status, error } = &self.tried;
+        let DeliveryAttempt { at, took, status, error } = &self.tried;
         let mut keep = batch.connection.prepare_cached(KEEP_TRY)?;
-        keep.execute(params![seq, tries + 1, nanos(*at), millis(*took), status, error])?;
-        if tries >= TRIES_KEPT {
-            batch.connection.prepare_cached(DROP_TRIES)?.execute(params![seq, tries + 1 - TRIES_KEPT])?;
+        keep.execute(params![seq, attempts + 1, nanos(*at), millis(*took), status, error])?;
+        if attempts >= TRIES_KEPT {
+            batch.connection.prepare_cached(DROP_TRIES)?.execute(params![seq, attempts + 1 - TRIES_KEPT])?;
         }
         Ok(true)
     }
@@ -198,7 +199,7 @@ impl Operation for Redeliver {
             Some(0) => Ok(Redelivery::Idle(of_task)),
             Some(_) => {
                 batch.connection.prepare_cached(AGAIN)?.execute(params![seq, nanos(self.now)])?;
-                batch.delivery_due = true;
+                batch.wait_for_delivery = true;
                 Ok(Redelivery::Due)
             }
         }
@@ -206,44 +207,47 @@ impl Operation for Redeliver {
 }
 
 /// Reads the webhook of a task, if the task is there and has one.
-pub(super) fn log(connection: &Connection, task: TaskId) -> rusqlite::Result<Option<Option<WebhookLog>>> {
+pub(super) fn log(connection: &Connection, task: TaskId) -> rusqlite::Result<Option<Option<WebhookStatus>>> {
     let snapshot = connection.unchecked_transaction()?;
     let mut find = snapshot.prepare_cached(FIND)?;
     let found = find.query_row([task.as_bytes()], |row| {
         let Some(bits) = row.get::<_, Option<i64>>(2)? else { return Ok(None) };
         let number: i64 = row.get(4)?;
         let state = DeliveryState::ALL.into_iter().find(|state| self::number(*state) == number);
-        let log = WebhookLog {
+        let log = WebhookStatus {
             url: row.get(3)?,
             on: ends(bits),
             state: state.ok_or(rusqlite::Error::IntegralValueOutOfRange(4, number))?,
             next_at: row.get::<_, Option<_>>(5)?.map(DateTime::from_timestamp_nanos),
-            tries: row.get(6)?,
-            newest: Vec::new(),
+            attempts: row.get(6)?,
+            recent_attempts: Vec::new(),
         };
         Ok(Some((row.get::<_, i64>(0)?, log)))
     });
     let Some(found) = found.optional()? else { return Ok(None) };
     let Some((seq, mut log)) = found else { return Ok(Some(None)) };
-    let mut tries = snapshot.prepare_cached(TRIES)?;
-    let rows = tries.query_map([seq], |row| {
-        Ok(Try {
+    let mut attempts = snapshot.prepare_cached(TRIES)?;
+    let rows = attempts.query_map([seq], |row| {
+        Ok(DeliveryAttempt {
             at: DateTime::from_timestamp_nanos(row.get(0)?),
             took: timeout(row, 1)?,
             status: row.get(2)?,
             error: row.get(3)?,
         })
     })?;
-    log.newest = rows.collect::<rusqlite::Result<_>>()?;
+    log.recent_attempts = rows.collect::<rusqlite::Result<_>>()?;
     Ok(Some(Some(log)))
 }
 
 /// Counts what is pending.
-pub(super) fn backlog(connection: &Connection) -> rusqlite::Result<Backlog> {
+pub(super) fn backlog(connection: &Connection) -> rusqlite::Result<DeliveryBacklog> {
     let mut count = connection.prepare_cached(PENDING)?;
     let pending: i64 = count.query_one([size(COUNTED_MAX)], |row| row.get(0))?;
     let oldest: Option<i64> = connection.prepare_cached(OLDEST)?.query_one([], |row| row.get(0))?;
-    Ok(Backlog { pending: pending.cast_unsigned(), oldest: oldest.map(DateTime::from_timestamp_nanos) })
+    Ok(DeliveryBacklog {
+        pending: pending.cast_unsigned(),
+        oldest: oldest.map(DateTime::from_timestamp_nanos),
+    })
 }
 
 /// Returns the number of a state. It is part of the schema and never changes.

@@ -15,8 +15,8 @@ use wasmill_model::{COUNTS, Histogram, LATENCY_SECONDS};
 
 use super::batch::{Batcher, Job, Line, Operation, Pending};
 use super::lock::Lock;
-use crate::tally::{Moves, Tallies};
-use crate::{CommitFigures, Counts, StoreError, StoreStats};
+use crate::plugin_counts::{AllPluginCounts, CountDelta};
+use crate::{CommitStats, Counts, StoreError, StoreStats};
 
 /// The most commands in one transaction: enough that the fsync no longer shows, few enough that
 /// the first caller of a batch need not wait for long.
@@ -174,10 +174,10 @@ pub(super) struct Figures {
     commands: AtomicU64,
     kept_max: AtomicU64,
     deliveries_dropped: AtomicU64,
-    tallies: Tallies,
-    spread: Mutex<CommitFigures>,
+    plugin_counts: AllPluginCounts,
+    spread: Mutex<CommitStats>,
     /// Hints that a delivery is due.
-    pub(super) delivery_due: Notify,
+    pub(super) wait_for_delivery: Notify,
 }
 
 /// One commit that went well.
@@ -191,7 +191,7 @@ pub(super) struct Committed {
 }
 
 impl Figures {
-    pub(super) fn new(line: Line, tallies: Tallies) -> Self {
+    pub(super) fn new(line: Line, plugin_counts: AllPluginCounts) -> Self {
         Self {
             waiting: AtomicU64::new(line.waiting),
             running: AtomicU64::new(line.running),
@@ -199,24 +199,24 @@ impl Figures {
             commands: AtomicU64::new(0),
             kept_max: AtomicU64::new(u64::MAX),
             deliveries_dropped: AtomicU64::new(0),
-            tallies,
-            spread: Mutex::new(CommitFigures {
+            plugin_counts,
+            spread: Mutex::new(CommitStats {
                 synced_seconds: Histogram::new(LATENCY_SECONDS),
                 unsynced_seconds: Histogram::new(LATENCY_SECONDS),
                 commands: Histogram::new(COUNTS),
                 failed: 0,
             }),
-            delivery_due: Notify::new(),
+            wait_for_delivery: Notify::new(),
         }
     }
 
-    pub(super) fn publish(&self, line: Line, moves: Moves, committed: Committed) {
+    pub(super) fn publish(&self, line: Line, moves: CountDelta, committed: Committed) {
         self.waiting.store(line.waiting, Ordering::Relaxed);
         self.running.store(line.running, Ordering::Relaxed);
         self.commits.fetch_add(1, Ordering::Relaxed);
         self.commands.fetch_add(committed.commands as u64, Ordering::Relaxed);
         self.deliveries_dropped.fetch_add(committed.deliveries_dropped, Ordering::Relaxed);
-        self.tallies.take(moves);
+        self.plugin_counts.take(moves);
         let mut spread = self.spread();
         let seconds =
             if committed.synced { &mut spread.synced_seconds } else { &mut spread.unsynced_seconds };
@@ -244,20 +244,20 @@ impl Figures {
         StoreStats {
             commits: self.commits.load(Ordering::Relaxed),
             commands: self.commands.load(Ordering::Relaxed),
-            excess: self.tallies.stored().saturating_sub(self.kept_max.load(Ordering::Relaxed)),
+            excess: self.plugin_counts.stored().saturating_sub(self.kept_max.load(Ordering::Relaxed)),
             deliveries_dropped: self.deliveries_dropped.load(Ordering::Relaxed),
         }
     }
 
-    pub(super) fn tallies(&self) -> &Tallies {
-        &self.tallies
+    pub(super) fn plugin_counts(&self) -> &AllPluginCounts {
+        &self.plugin_counts
     }
 
-    pub(super) fn commit_figures(&self) -> CommitFigures {
+    pub(super) fn commit_stats(&self) -> CommitStats {
         self.spread().clone()
     }
 
-    fn spread(&self) -> MutexGuard<'_, CommitFigures> {
+    fn spread(&self) -> MutexGuard<'_, CommitStats> {
         self.spread.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use chrono::TimeZone;
 use wasmill_model::{Cause, Failure, LogStream, NewTask, PluginName, Task, TaskId, Timestamp};
-use wasmill_store::{Claim, Claimed, Claims, Keep, LogPart, PruneCursor, Recovery, Store, StoreConfig};
+use wasmill_store::{
+    Claim, Claimed, Claims, LogPart, PruneCursor, Recovery, RetentionBounds, Store, StoreConfig,
+};
 
 /// Where a store lives on while it is closed and opened again.
 pub(crate) trait Place {
@@ -97,12 +99,12 @@ pub(crate) fn wrote(claim: &Claim, text: &str) -> Option<LogPart> {
 }
 
 /// Keeps all that ended at this second or later, and what is pending.
-pub(crate) fn since(second: i64) -> Keep {
-    Keep { ended_since: Some(at(second)), ..Keep::default() }
+pub(crate) fn since(second: i64) -> RetentionBounds {
+    RetentionBounds { ended_since: Some(at(second)), ..RetentionBounds::default() }
 }
 
 /// Prunes all that is not kept; returns how many tasks went.
-pub(crate) async fn prune(store: &Store, keep: Keep) -> u64 {
+pub(crate) async fn prune(store: &Store, keep: RetentionBounds) -> u64 {
     let (mut cursor, mut tasks) = (PruneCursor::default(), 0);
     loop {
         let excess = store.excess(keep, cursor, 1_000).await.expect("read");

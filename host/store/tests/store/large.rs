@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rusqlite::Connection;
 use wasmill_model::{NewTask, TaskId, TaskState};
-use wasmill_store::{Counts, Cursor, Ended, Filter, ListQuery, PruneCursor, Store};
+use wasmill_store::{Counts, Cursor, Filter, FinishedCounts, ListQuery, PruneCursor, Store};
 
 use crate::fixture::{Folder, Place, at, new_task, plugin, since};
 
@@ -82,12 +82,12 @@ async fn a_million_tasks_are_listed_without_gap_and_repeat_while_others_come_and
     connect(&folder).execute_batch(&FILL.replace("?rows", &ROWS.to_string())).expect("filled");
     let (store, recovery) = folder.open_at(2 * ROWS, at(1));
     assert_eq!(recovery.waiting, ROWS * 4 / 10);
-    let ended = store.tallies().iter().fold(Ended::default(), |sum, (_, tally)| {
-        let Ended { completed, failed, cancelled } = tally.stored();
+    let ended = store.plugin_counts().iter().fold(FinishedCounts::default(), |sum, (_, tally)| {
+        let FinishedCounts { completed, failed, cancelled } = tally.stored();
         let (completed, failed) = (sum.completed + completed, sum.failed + failed);
-        Ended { completed, failed, cancelled: sum.cancelled + cancelled }
+        FinishedCounts { completed, failed, cancelled: sum.cancelled + cancelled }
     });
-    assert_eq!(ended, Ended { completed: ROWS * 4 / 10, failed: ROWS / 10, cancelled: ROWS / 10 });
+    assert_eq!(ended, FinishedCounts { completed: ROWS * 4 / 10, failed: ROWS / 10, cancelled: ROWS / 10 });
 
     let done = Arc::new(AtomicBool::new(false));
     let busy = tokio::spawn(come_and_go(store.clone(), Arc::clone(&done)));
@@ -140,7 +140,7 @@ async fn come_and_go(store: Store, done: Arc<AtomicBool>) -> (u64, u64) {
         store.insert(tasks).await.expect("inserted");
         for id in ids {
             let removed = store.remove(id, at(2)).await.expect("removed");
-            went += u64::from(matches!(removed, wasmill_store::Removed::Removed { .. }));
+            went += u64::from(matches!(removed, wasmill_store::RemoveOutcome::Removed { .. }));
         }
         // A step at a time: there are tasks to be found until the end.
         let excess = store.excess(since(1), PruneCursor::default(), 200).await.expect("read");

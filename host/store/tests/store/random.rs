@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use wasmill_model::{
-    Dependencies, HOST_CRASHES_MAX, Handed, NewTask, Next, OnConflict, OnFailure, Priority, TaskId,
-    TaskState, Unique,
+    DependencyResult, HOST_CRASHES_MAX, NewDependencies, NewTask, OnConflict, OnFailure, Priority, TaskId,
+    TaskState, Transition, Unique,
 };
 use wasmill_store::{
-    AfterTry, Cancelled, Claim, Counts, Delivery, DueQuery, Ended, Filter, HandOver, ListQuery, Removed,
-    RequestKey, Store, Tally, Try,
+    AttemptOutcome, CancelOutcome, Claim, Counts, Delivery, DeliveryAttempt, DependencyResults, DueQuery,
+    Filter, FinishedCounts, IdempotencyKey, ListQuery, PluginCounts, RemoveOutcome, Store,
 };
 
 use crate::conformance::webhook::hook;
@@ -56,12 +56,12 @@ struct Wish {
 struct After {
     on: Vec<usize>,
     runs: bool,
-    hand_over: bool,
+    pass_results: bool,
 }
 
 fn after() -> impl Strategy<Value = After> {
     (prop::collection::vec(any::<usize>(), 1..4), any::<bool>(), any::<bool>())
-        .prop_map(|(on, runs, hand_over)| After { on, runs, hand_over })
+        .prop_map(|(on, runs, pass_results)| After { on, runs, pass_results })
 }
 
 fn wish() -> impl Strategy<Value = Wish> {
@@ -115,7 +115,7 @@ struct Known {
     /// What it waits for, and how that ended as far as it was told.
     on: Vec<(TaskId, Option<TaskState>)>,
     runs: bool,
-    hand_over: bool,
+    pass_results: bool,
     result: Option<String>,
     hooked: bool,
     /// When its delivery is due, while it is pending.
@@ -130,7 +130,7 @@ type Lane = (&'static str, Option<usize>);
 
 impl Known {
     /// How many of the tasks that it waits for have not ended.
-    fn waits_for(&self) -> usize {
+    fn pending_dependencies(&self) -> usize {
         if self.state != TaskState::Waiting {
             return 0;
         }
@@ -162,7 +162,7 @@ struct World {
     /// How many tasks of each plugin ever ended, and how.
     ended: BTreeMap<(&'static str, &'static str), u64>,
     /// How many ended tasks of each plugin were deleted or forgotten, and how they had ended.
-    forgotten: BTreeMap<(&'static str, &'static str), u64>,
+    removed: BTreeMap<(&'static str, &'static str), u64>,
     /// How often a lane that could have had a turn was passed over by another one.
     passed_over: BTreeMap<(Lane, Lane), usize>,
     /// All that was asked for.
@@ -211,7 +211,7 @@ impl World {
         let asked = self.asked.iter().position(|before| *before == wishes).unwrap_or(self.asked.len());
         self.asked.push(wishes.clone());
         let digest = [u8::try_from(asked).expect("few commands"); 32];
-        let key = request.map(|key| (RequestKey { key: key.to_string(), digest }, at(self.now)));
+        let key = request.map(|key| (IdempotencyKey { key: key.to_string(), digest }, at(self.now)));
         let submitted = self.store().submit(tasks.clone(), key).await;
         if let Some((before, ids)) = request.and_then(|key| self.requests.get(&key)) {
             assert_eq!(submitted.is_ok(), *before == wishes);
@@ -221,7 +221,7 @@ impl World {
             }
             return;
         }
-        let room = WAITING_MAX.saturating_sub(self.count(TaskState::Waiting));
+        let available_memory = WAITING_MAX.saturating_sub(self.count(TaskState::Waiting));
         let is_free = |key: &usize| {
             let holds = |task: &&Known| task.key == Some(*key) && !task.state.is_final();
             let twice = wishes.iter().filter(|wish| wish.key == Some(*key)).count() > 1;
@@ -235,8 +235,13 @@ impl World {
             .map(|task| of_b(task.plugin))
             .sum();
         let wished_of_b: usize = wishes.iter().map(|wish| of_b(PLUGINS[wish.plugin])).sum();
-        let room = if wished_of_b > 0 && waiting_of_b + wished_of_b > WAITING_MAX_OF_B { 0 } else { room };
-        let fits = wishes.len() <= room && wishes.iter().filter_map(|wish| wish.key.as_ref()).all(is_free);
+        let available_memory = if wished_of_b > 0 && waiting_of_b + wished_of_b > WAITING_MAX_OF_B {
+            0
+        } else {
+            available_memory
+        };
+        let fits = wishes.len() <= available_memory
+            && wishes.iter().filter_map(|wish| wish.key.as_ref()).all(is_free);
         assert_eq!(submitted.is_ok(), fits, "{submitted:?}");
         if !fits {
             return;
@@ -256,9 +261,17 @@ impl World {
                 priority: wish.priority,
                 tagged: wish.tagged,
                 key: wish.key,
-                on: task.dependencies.iter().flat_map(|depends| &depends.on).map(|on| (*on, None)).collect(),
+                on: task
+                    .dependencies
+                    .iter()
+                    .flat_map(|dependencies| &dependencies.on)
+                    .map(|on| (*on, None))
+                    .collect(),
                 runs: wish.after.as_ref().is_some_and(|after| after.runs),
-                hand_over: task.dependencies.as_ref().is_some_and(|dependencies| dependencies.hand_over),
+                pass_results: task
+                    .dependencies
+                    .as_ref()
+                    .is_some_and(|dependencies| dependencies.pass_results),
                 result: None,
                 hooked: wish.hooked,
                 due_at: None,
@@ -284,7 +297,7 @@ impl World {
         let now = self.now;
         let mut cancelled = Vec::new();
         for (waiting, task) in &mut self.tasks {
-            if task.state != TaskState::Waiting || task.waits_for() == 0 {
+            if task.state != TaskState::Waiting || task.pending_dependencies() == 0 {
                 continue;
             }
             let mut goes_on = false;
@@ -296,7 +309,7 @@ impl World {
                     break;
                 }
             }
-            if goes_on && task.waits_for() == 0 {
+            if goes_on && task.pending_dependencies() == 0 {
                 task.ready_at = task.ready_at.max(now);
             }
         }
@@ -319,10 +332,10 @@ impl World {
             after.on.iter().filter_map(|number| known.get(number % known.len().max(1)).copied()).collect()
         };
         let on_failure = |runs| if runs { OnFailure::Run } else { OnFailure::Cancel };
-        let dependencies = wish.after.as_ref().map(|after| Dependencies {
+        let dependencies = wish.after.as_ref().map(|after| NewDependencies {
             on: on(after),
             on_failure: on_failure(after.runs),
-            hand_over: after.hand_over,
+            pass_results: after.pass_results,
         });
         let unique = |key: usize| Unique {
             key: key.to_string().parse().expect("a key"),
@@ -350,7 +363,8 @@ impl World {
         let claims = self.store().claim(&plugins, most, at(self.now)).await.expect("claimed");
         let waiting = |task: &&Known| task.state == TaskState::Waiting && names.contains(&task.plugin);
         let now = self.now;
-        let is_ready = |task: &&Known| waiting(task) && task.ready_at <= now && task.waits_for() == 0;
+        let is_ready =
+            |task: &&Known| waiting(task) && task.ready_at <= now && task.pending_dependencies() == 0;
         let ready = self.tasks.values().filter(is_ready).count();
         assert_eq!(claims.claimed.len(), ready.min(most));
         let mut handing = Vec::new();
@@ -362,30 +376,30 @@ impl World {
             task.attempt += 1;
             task.claims += 1;
             assert_eq!(claimed.attempt, task.attempt);
-            assert_eq!(claimed.hand_over, task.hand_over);
+            assert_eq!(claimed.pass_results, task.pass_results);
             self.claims.push((claimed.claim, task.claims));
-            if claimed.hand_over {
+            if claimed.pass_results {
                 handing.push(id);
             }
         }
         for id in handing {
             let (claim, _) = self.claims.iter().rfind(|(claim, _)| claim.id == id).expect("claimed");
-            assert_eq!(self.store().handed(claim).await, Ok(self.handed(id)));
+            assert_eq!(self.store().dependency_results(claim).await, Ok(self.dependency_results(id)));
         }
     }
 
     /// What a task is handed of those that it waited for.
-    fn handed(&self, id: TaskId) -> HandOver {
-        let mut handed = Vec::new();
+    fn dependency_results(&self, id: TaskId) -> DependencyResults {
+        let mut dependency_results = Vec::new();
         for (id, outcome) in &self.tasks[&id].on {
             let outcome = outcome.expect("it has ended");
             let result = match self.tasks.get(id) {
-                None if outcome == TaskState::Completed => return HandOver::Gone(*id),
+                None if outcome == TaskState::Completed => return DependencyResults::Gone(*id),
                 on => on.and_then(|on| on.result.clone()),
             };
-            handed.push(Handed { id: *id, outcome, result });
+            dependency_results.push(DependencyResult { id: *id, outcome, result });
         }
-        HandOver::Results(handed)
+        DependencyResults::Results(dependency_results)
     }
 
     /// Looks whether this task may be the next to start: it is the first of its lane, and of the others that have
@@ -393,8 +407,9 @@ impl World {
     fn take_turn(&mut self, id: TaskId, names: &[&str]) {
         let mut lanes: BTreeMap<Lane, Vec<(i64, usize, TaskId)>> = BTreeMap::new();
         for (id, task) in &self.tasks {
-            let is_ready =
-                task.state == TaskState::Waiting && task.ready_at <= self.now && task.waits_for() == 0;
+            let is_ready = task.state == TaskState::Waiting
+                && task.ready_at <= self.now
+                && task.pending_dependencies() == 0;
             if is_ready && names.contains(&task.plugin) {
                 let (place, seq) = task.place();
                 lanes.entry(task.lane()).or_default().push((place, seq, *id));
@@ -416,7 +431,8 @@ impl World {
         let Some(id) = self.pick(number) else { return };
         let known = self.tasks[&id].clone();
         let new = TaskId::new();
-        let (state, task) = self.store().again(id, new, at(self.now)).await.expect("read").expect("there");
+        let (state, task) =
+            self.store().clone_for_retry(id, new, at(self.now)).await.expect("read").expect("there");
         assert_eq!(state, known.state);
         // What becomes of what it waited for is a test of its own.
         if !state.is_final() || !known.on.is_empty() {
@@ -452,10 +468,10 @@ impl World {
         let retry_at = self.now + 2;
         let was_killed = next == 4;
         let next = match next {
-            0 => Next::Completed("1".to_owned()),
-            1 => Next::Failed(failure()),
-            2 => Next::RetryAt(at(retry_at), failure()),
-            _ => Next::Requeued,
+            0 => Transition::Completed("1".to_owned()),
+            1 => Transition::Failed(failure()),
+            2 => Transition::RetryAt(at(retry_at), failure()),
+            _ => Transition::Requeued,
         };
         let finished = if was_killed {
             self.store().finish_stopped(claim, None, at(self.now)).await
@@ -473,10 +489,10 @@ impl World {
         }
         task.state = next.state();
         match next {
-            Next::RetryAt(..) => task.ready_at = retry_at,
-            Next::Requeued => task.attempt -= 1,
+            Transition::RetryAt(..) => task.ready_at = retry_at,
+            Transition::Requeued => task.attempt -= 1,
             _ => {
-                if let Next::Completed(result) = &next {
+                if let Transition::Completed(result) = &next {
                     task.result = Some(result.clone());
                 }
                 task.end(self.now);
@@ -492,12 +508,12 @@ impl World {
         let cancelled = self.store().cancel(id, at(self.now)).await.expect("answered");
         let task = self.tasks.get_mut(&id).expect("picked");
         if task.state.is_final() {
-            assert_eq!(cancelled, Cancelled::AlreadyFinal(task.state));
+            assert_eq!(cancelled, CancelOutcome::AlreadyFinal(task.state));
         } else if task.state == TaskState::Running {
-            assert!(matches!(cancelled, Cancelled::Stopping { .. }), "{cancelled:?}");
+            assert!(matches!(cancelled, CancelOutcome::Stopping { .. }), "{cancelled:?}");
             task.stop = task.stop.or(Some(false));
         } else {
-            assert_eq!(cancelled, Cancelled::Cancelled { was: task.state });
+            assert_eq!(cancelled, CancelOutcome::Cancelled { was: task.state });
             task.state = TaskState::Cancelled;
             task.end(self.now);
             let plugin = task.plugin;
@@ -526,15 +542,15 @@ impl World {
         if let Some(task) = self.tasks.get_mut(&id).filter(|task| task.state == TaskState::Running) {
             task.stop = Some(true);
             let removed = self.store().remove(id, at(self.now)).await;
-            assert!(matches!(removed, Ok(Removed::Stopping { .. })), "{removed:?}");
+            assert!(matches!(removed, Ok(RemoveOutcome::Stopping { .. })), "{removed:?}");
             return;
         }
         let removed = self.tasks.remove(&id);
         if let Some(task) = removed.as_ref().filter(|task| task.state.is_final()) {
-            *self.forgotten.entry((task.plugin, task.state.as_str())).or_default() += 1;
+            *self.removed.entry((task.plugin, task.state.as_str())).or_default() += 1;
         }
         let was = removed.map(|task| task.state).expect("picked");
-        assert_eq!(self.store().remove(id, at(self.now)).await, Ok(Removed::Removed { was }));
+        assert_eq!(self.store().remove(id, at(self.now)).await, Ok(RemoveOutcome::Removed { was }));
         if !was.is_final() {
             self.tell(id, TaskState::Cancelled);
         }
@@ -542,7 +558,9 @@ impl World {
 
     async fn prune(&mut self) {
         let wanted = |id: &TaskId, task: &Known| {
-            !task.state.is_final() && task.hand_over && task.on.contains(&(*id, Some(TaskState::Completed)))
+            !task.state.is_final()
+                && task.pass_results
+                && task.on.contains(&(*id, Some(TaskState::Completed)))
         };
         let kept = |id: &TaskId| self.tasks.values().any(|task| wanted(id, task));
         let gone: Vec<_> = self
@@ -555,7 +573,7 @@ impl World {
         assert_eq!(pruned, gone.len() as u64);
         for id in gone {
             let task = self.tasks.remove(&id).expect("just found");
-            *self.forgotten.entry((task.plugin, task.state.as_str())).or_default() += 1;
+            *self.removed.entry((task.plugin, task.state.as_str())).or_default() += 1;
         }
     }
 
@@ -564,16 +582,19 @@ impl World {
         let due = self.due().await;
         let Some(delivery) = due.first() else { return };
         let again = self.now + 5;
-        let after = if well { AfterTry::Delivered } else { AfterTry::Again(at(again)) };
-        let tried = Try { at: at(self.now), took: Duration::ZERO, status: None, error: None };
-        assert_eq!(self.store().tried(delivery, tried, after).await, Ok(true));
+        let after = if well { AttemptOutcome::Delivered } else { AttemptOutcome::RetryAt(at(again)) };
+        let tried = DeliveryAttempt { at: at(self.now), took: Duration::ZERO, status: None, error: None };
+        assert_eq!(self.store().record_attempt(delivery, tried, after).await, Ok(true));
         let task = self.tasks.get_mut(&delivery.task).expect("what is due has a task");
         task.due_at = (!well).then_some(again);
     }
 
     async fn due(&self) -> Vec<Delivery> {
-        let (now, full) = (at(self.now), HashSet::new());
-        let due = self.store().due(DueQuery { now, after: None, full, each: 999, most: 999 }).await;
+        let (now, busy_origins) = (at(self.now), HashSet::new());
+        let due = self
+            .store()
+            .due_deliveries(DueQuery { now, after: None, busy_origins, per_origin: 999, limit: 999 })
+            .await;
         due.expect("read").deliveries
     }
 
@@ -618,33 +639,33 @@ impl World {
 
     /// Compares what is counted by plugin with the tasks there are, and with those that ever ended.
     async fn compare_tallies(&self) {
-        let tallies: BTreeMap<_, _> = self.store().tallies().into_iter().collect();
+        let plugin_counts: BTreeMap<_, _> = self.store().plugin_counts().into_iter().collect();
         let oldest: BTreeMap<_, _> = self.store().oldest_waiting().await.expect("read").into_iter().collect();
         for name in PLUGINS {
             let of_plugin =
                 |state| self.tasks.values().filter(move |task| task.plugin == name && task.state == state);
             let ended = |state: TaskState| *self.ended.get(&(name, state.as_str())).unwrap_or(&0);
-            let forgotten = |state: TaskState| *self.forgotten.get(&(name, state.as_str())).unwrap_or(&0);
-            let forgotten = Ended {
-                completed: forgotten(TaskState::Completed),
-                failed: forgotten(TaskState::Failed),
-                cancelled: forgotten(TaskState::Cancelled),
+            let removed = |state: TaskState| *self.removed.get(&(name, state.as_str())).unwrap_or(&0);
+            let removed = FinishedCounts {
+                completed: removed(TaskState::Completed),
+                failed: removed(TaskState::Failed),
+                cancelled: removed(TaskState::Cancelled),
             };
-            let expected = Tally {
+            let expected = PluginCounts {
                 waiting: of_plugin(TaskState::Waiting).count() as u64,
                 running: of_plugin(TaskState::Running).count() as u64,
                 completed: ended(TaskState::Completed),
                 failed: ended(TaskState::Failed),
                 cancelled: ended(TaskState::Cancelled),
-                forgotten,
+                removed,
             };
             let stored = expected.stored();
             let completed = of_plugin(TaskState::Completed).count() as u64;
             let failed = of_plugin(TaskState::Failed).count() as u64;
             let cancelled = of_plugin(TaskState::Cancelled).count() as u64;
-            assert_eq!(stored, Ended { completed, failed, cancelled });
-            assert_eq!(tallies.get(&plugin(name)).copied().unwrap_or_default(), expected);
-            let in_line = of_plugin(TaskState::Waiting).filter(|task| task.waits_for() == 0);
+            assert_eq!(stored, FinishedCounts { completed, failed, cancelled });
+            assert_eq!(plugin_counts.get(&plugin(name)).copied().unwrap_or_default(), expected);
+            let in_line = of_plugin(TaskState::Waiting).filter(|task| task.pending_dependencies() == 0);
             let first = in_line.map(|task| at(task.ready_at)).min();
             assert_eq!(oldest.get(&plugin(name)).copied(), first);
         }
@@ -657,7 +678,7 @@ impl World {
         let known = self.tasks.iter().filter(|(_, task)| is_due(task)).map(|(id, _)| *id);
         assert_eq!(due, known.collect());
         let pending = self.tasks.values().filter_map(|task| task.due_at).count();
-        assert_eq!(self.store().backlog().await.expect("read").pending, pending as u64);
+        assert_eq!(self.store().delivery_backlog().await.expect("read").pending, pending as u64);
     }
 
     async fn compare(&self) {
@@ -680,8 +701,9 @@ impl World {
             assert_eq!(task.id, *id);
             assert_eq!((task.state, task.ready_at), (known.state, at(known.ready_at)));
             assert_eq!((task.attempt, task.host_crashes), (known.attempt, known.host_crashes));
-            let waits_for = (!known.on.is_empty()).then(|| u32::try_from(known.waits_for()).expect("few"));
-            assert_eq!(task.waits_for, waits_for);
+            let pending_dependencies =
+                (!known.on.is_empty()).then(|| u32::try_from(known.pending_dependencies()).expect("few"));
+            assert_eq!(task.pending_dependencies, pending_dependencies);
         }
         let tagged = Filter { tags: vec!["t".parse().expect("a tag")], ..Filter::default() };
         let page = self.store().list(ListQuery { limit: 1_000, before: None, filter: tagged }).await;
@@ -707,7 +729,7 @@ proptest! {
                 tasks: BTreeMap::new(),
                 claims: Vec::new(),
                 ended: BTreeMap::new(),
-                forgotten: BTreeMap::new(),
+                removed: BTreeMap::new(),
                 passed_over: BTreeMap::new(),
                 asked: Vec::new(),
                 requests: BTreeMap::new(),

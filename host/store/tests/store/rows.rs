@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use rusqlite::Connection;
-use wasmill_model::{Cause, NewTask, Next, OnFailure, TaskId, TaskState};
+use wasmill_model::{Cause, NewTask, OnFailure, TaskId, TaskState, Transition};
 use wasmill_store::{Filter, ListQuery, Store, StoreError};
 
 use crate::conformance::depend::with;
@@ -16,8 +16,8 @@ fn spoil(folder: &Folder, sql: &str) {
     assert!(connection.execute(sql, []).expect("changed") > 0);
 }
 
-fn done() -> Next {
-    Next::Completed("1".to_owned())
+fn done() -> Transition {
+    Transition::Completed("1".to_owned())
 }
 
 async fn listed(store: &Store, filter: Filter) -> Vec<TaskId> {
@@ -43,7 +43,7 @@ async fn a_task_that_cannot_be_read_fails_when_it_is_claimed_and_the_others_run(
         assert!(failure.cause == Cause::HostFault && failure.message.contains("damaged"), "{failure:?}");
         assert_eq!(get(&store, dependent_id).await.state, TaskState::Cancelled, "it was waited for");
         let counts = store.counts().await.expect("counted");
-        assert_eq!((counts.waiting, counts.running, store.stored()), (0, 1, 2));
+        assert_eq!((counts.waiting, counts.running, store.finished_count()), (0, 1, 2));
     }
 }
 
@@ -87,10 +87,10 @@ async fn a_cause_of_a_later_version_and_a_damaged_row_leave_the_rest_of_a_list()
     for second in 0..3 {
         ids.push(insert_one(&store).await);
         let claim = claim_one(&store, at(second)).await.claim;
-        let retry = Next::RetryAt(at(second), crate::fixture::failure());
+        let retry = Transition::RetryAt(at(second), crate::fixture::failure());
         assert_eq!(store.finish(&claim, retry, None, at(second)).await, Ok(true));
         let claim = claim_one(&store, at(second)).await.claim;
-        let failed = Next::Failed(crate::fixture::failure());
+        let failed = Transition::Failed(crate::fixture::failure());
         assert_eq!(store.finish(&claim, failed, None, at(second)).await, Ok(true));
     }
     spoil(&folder, "UPDATE task SET cause = 'of-2031' WHERE seq = 1");
@@ -143,7 +143,7 @@ async fn a_retry_of_a_task_that_goes_meanwhile_never_loses_what_it_waited_for() 
             let store = store.clone();
             tokio::spawn(async move { store.remove(id, at(1)).await })
         };
-        while let Some((_, again)) = store.again(id, TaskId::new(), at(1)).await.expect("read") {
+        while let Some((_, again)) = store.clone_for_retry(id, TaskId::new(), at(1)).await.expect("read") {
             assert!(again.dependencies.is_some(), "round {round}: it would start at once");
         }
         remove.await.expect("ran").expect("removed");

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::task::{Context, Waker};
 
 use rusqlite::Connection;
-use wasmill_model::{Dependencies, NewTask, OnFailure, TaskState};
-use wasmill_store::{Filter, ListQuery, Store, StoreConfig, StoreError, Tally};
+use wasmill_model::{NewDependencies, NewTask, OnFailure, TaskState};
+use wasmill_store::{Filter, ListQuery, PluginCounts, Store, StoreConfig, StoreError};
 
 use crate::fixture::{Folder, Place, at, claim_one, insert_one, new_task, plugin};
 
@@ -137,8 +137,8 @@ async fn a_database_of_the_first_schema_is_brought_up_to_date_with_its_tasks() {
     let lines = store.lines(ended.id, 1, 9).await.expect("read").expect("there").lines;
     assert_eq!((lines.len(), lines[0].seq, lines[0].text.as_str()), (1, 2, "two"));
     assert_eq!(lines[0].time, at(7));
-    let counted = Tally { running: 1, completed: 1, failed: 1, ..Tally::default() };
-    assert_eq!(store.tallies(), [(plugin("a"), counted)]);
+    let counted = PluginCounts { running: 1, completed: 1, failed: 1, ..PluginCounts::default() };
+    assert_eq!(store.plugin_counts(), [(plugin("a"), counted)]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -196,7 +196,7 @@ async fn a_removed_task_leaves_no_row_anywhere() {
     let folder = Folder::new();
     let store = folder.open();
     let first = insert_one(&store).await;
-    let on = Dependencies { on: vec![first], on_failure: OnFailure::Run, hand_over: true };
+    let on = NewDependencies { on: vec![first], on_failure: OnFailure::Run, pass_results: true };
     let webhook = Some(crate::conformance::webhook::hook(&TaskState::ALL));
     let task = NewTask { input: Some("{}".to_owned()), dependencies: Some(on), webhook, ..new_task() };
     let id = task.id;

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use wasmill_model::{Clock, NewTask, Next, Sampler, Span, SpanId, TaskId, Timestamp, TraceContext, Tracer};
+use wasmill_model::{
+    Clock, NewTask, Sampler, Span, SpanId, TaskId, Timestamp, TraceContext, Tracer, Transition,
+};
 use wasmill_store::{Store, StoreConfig};
 
 use crate::fixture::{Folder, Place, at, claim_one, failure, get, new_task};
@@ -37,9 +39,10 @@ async fn insert(store: &Store, caller: &str) -> TaskId {
 fn told(tracer: &Tracer) -> (Vec<Span>, Vec<String>) {
     let spans = tracer.fetch(usize::MAX);
     let outcome = |span: &Span| {
-        let found = span.facts.iter().find(|(name, _)| matches!(*name, "wasmill.outcome" | "wasmill.state"));
+        let found =
+            span.attributes.iter().find(|(name, _)| matches!(*name, "wasmill.outcome" | "wasmill.state"));
         match found {
-            Some((_, wasmill_model::Fact::Text(outcome))) => format!("{}: {outcome}", span.name),
+            Some((_, wasmill_model::SpanAttribute::Text(outcome))) => format!("{}: {outcome}", span.name),
             _ => span.name.to_string(),
         }
     };
@@ -58,10 +61,10 @@ async fn a_task_keeps_its_trace_and_its_parts_are_told_when_they_have_ended() {
     let first = claim_one(&store, at(2)).await;
     let run = first.claim.trace().expect("it is part of a trace").context().clone();
     assert_eq!((run.trace_id, run.span_id), (caller.trace_id, SpanId::of_run(id, 1)));
-    store.finish(&first.claim, Next::RetryAt(at(5), failure()), None, at(4)).await.expect("stored");
+    store.finish(&first.claim, Transition::RetryAt(at(5), failure()), None, at(4)).await.expect("stored");
     let second = claim_one(&store, at(7)).await;
-    store.finish(&second.claim, Next::Completed("ok".to_owned()), None, at(9)).await.expect("stored");
-    let late = store.finish(&second.claim, Next::Failed(failure()), None, at(9)).await;
+    store.finish(&second.claim, Transition::Completed("ok".to_owned()), None, at(9)).await.expect("stored");
+    let late = store.finish(&second.claim, Transition::Failed(failure()), None, at(9)).await;
     assert_eq!(late, Ok(false), "what is refused is not told");
 
     let (spans, outcomes) = told(&tracer);
@@ -88,9 +91,9 @@ async fn a_run_that_died_with_its_host_is_told_by_the_next() {
     let next = tracer(at(10));
     let store = open(&folder, &next, at(10));
     let again = claim_one(&store, at(12)).await;
-    store.finish(&again.claim, Next::Requeued, None, at(13)).await.expect("stored");
+    store.finish(&again.claim, Transition::Requeued, None, at(13)).await.expect("stored");
     let last = claim_one(&store, at(15)).await;
-    store.finish(&last.claim, Next::Failed(failure()), None, at(16)).await.expect("stored");
+    store.finish(&last.claim, Transition::Failed(failure()), None, at(16)).await.expect("stored");
     let (spans, outcomes) = told(&next);
     let expected = ["run a: host-crash", "wait", "run a: put-back", "wait", "run a: io", "task a: failed"];
     assert_eq!(outcomes, expected);
@@ -109,7 +112,7 @@ async fn whatever_ends_a_task_ends_its_trace_once() {
     let claimed = claim_one(&store, at(1)).await;
     store.cancel(cancelled, at(2)).await.expect("asked");
     assert_eq!(told(&tracer).1, ["wait"]);
-    assert_eq!(store.finish(&claimed.claim, Next::Requeued, None, at(3)).await, Ok(false));
+    assert_eq!(store.finish(&claimed.claim, Transition::Requeued, None, at(3)).await, Ok(false));
     store.remove(cancelled, at(4)).await.expect("removed");
     assert_eq!(told(&tracer).1, ["run a: cancelled", "task a: cancelled"]);
 
@@ -134,11 +137,17 @@ async fn what_is_not_recorded_is_handed_on_and_not_told() {
         let claimed = claim_one(&store, at(1)).await;
         let trace = claimed.claim.trace().expect("it is part of a trace");
         assert_eq!(trace.context().traceparent(), caller, "the caller is the parent of what follows");
-        store.finish(&claimed.claim, Next::Completed(String::new()), None, at(2)).await.expect("stored");
+        store
+            .finish(&claimed.claim, Transition::Completed(String::new()), None, at(2))
+            .await
+            .expect("stored");
         store.insert(vec![new_task()]).await.expect("inserted");
         let claimed = claim_one(&store, at(3)).await;
         assert!(claimed.claim.trace().is_none(), "it is part of none");
-        store.finish(&claimed.claim, Next::Completed(String::new()), None, at(4)).await.expect("stored");
+        store
+            .finish(&claimed.claim, Transition::Completed(String::new()), None, at(4))
+            .await
+            .expect("stored");
         store.close().await;
     }
     assert!(told(&on).1.is_empty());

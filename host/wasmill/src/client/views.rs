@@ -30,7 +30,7 @@ pub(crate) struct Task {
     pub(crate) tags: Vec<String>,
     pub(crate) group: Option<String>,
     pub(crate) usage: Option<serde_json::Map<String, serde_json::Value>>,
-    pub(crate) waits_for: u32,
+    pub(crate) pending_dependencies: u32,
     pub(crate) trace_id: Option<String>,
 }
 

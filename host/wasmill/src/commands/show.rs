@@ -21,10 +21,14 @@ pub(crate) fn status(task: &Task) {
     if task.state == "waiting" && !starts_in.is_zero() {
         line("starts in", &time(starts_in));
     }
-    if task.waits_for > 0 {
+    if task.pending_dependencies > 0 {
         line(
             "waits for",
-            &format!("{} other task{}", task.waits_for, if task.waits_for == 1 { "" } else { "s" }),
+            &format!(
+                "{} other task{}",
+                task.pending_dependencies,
+                if task.pending_dependencies == 1 { "" } else { "s" }
+            ),
         );
     }
     if task.priority != 0 {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{Access, access, statfs, statvfs};
-use wasmill_store::{Holder, Store};
+use wasmill_store::{LockHolder, Store};
 
 use crate::doctor::report::Check;
 use crate::screen::text::bytes;
@@ -24,11 +24,11 @@ const SYNC_BYTES: usize = 4 << 10;
 const SYNC_SLOW: Duration = Duration::from_millis(10);
 
 /// Says which running server has the data folder, if one has.
-pub(super) fn holder(data: &Path) -> Option<Holder> {
+pub(super) fn holder(data: &Path) -> Option<LockHolder> {
     Store::holder(data)
 }
 
-pub(super) fn checks(config: &Config, holder: Option<&Holder>) -> Vec<Check> {
+pub(super) fn checks(config: &Config, holder: Option<&LockHolder>) -> Vec<Check> {
     const NAME: &str = "data folder";
     let data = &config.data;
     let shown = std::path::absolute(data).unwrap_or_else(|_| data.clone()).display().to_string();
@@ -44,7 +44,7 @@ pub(super) fn checks(config: &Config, holder: Option<&Holder>) -> Vec<Check> {
         return checks;
     }
     checks.push(match holder {
-        Some(Holder { pid }) => {
+        Some(LockHolder { pid }) => {
             let pid = pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
             Check::warn(
                 NAME,

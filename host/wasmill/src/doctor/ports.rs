@@ -3,12 +3,12 @@
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
 
-use wasmill_store::Holder;
+use wasmill_store::LockHolder;
 
 use crate::doctor::report::Check;
 use crate::settings::Config;
 
-pub(super) fn checks(config: &Config, holder: Option<&Holder>) -> Vec<Check> {
+pub(super) fn checks(config: &Config, holder: Option<&LockHolder>) -> Vec<Check> {
     let mut checks = vec![port("port", "--listen", config.listen, holder)];
     if let Some(address) = config.debug_listen {
         checks.push(port("debug port", "--debug-listen", address, holder));
@@ -17,7 +17,7 @@ pub(super) fn checks(config: &Config, holder: Option<&Holder>) -> Vec<Check> {
 }
 
 /// Listens for a moment; nobody is answered.
-fn port(name: &'static str, flag: &str, address: SocketAddr, holder: Option<&Holder>) -> Check {
+fn port(name: &'static str, flag: &str, address: SocketAddr, holder: Option<&LockHolder>) -> Check {
     let Err(error) = TcpListener::bind(address) else {
         let open = if address.ip().is_loopback() { "" } else { ", and open to whoever reaches this machine" };
         return Check::ok(name, format!("{address} is free{open}"));
@@ -64,7 +64,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         assert_eq!(port("port", "--listen", address, None).state(), State::Fail);
-        let holder = Holder { pid: Some(1) };
+        let holder = LockHolder { pid: Some(1) };
         assert_eq!(port("port", "--listen", address, Some(&holder)).state(), State::Warn);
         drop(listener);
         assert_eq!(port("port", "--listen", address, None).state(), State::Ok);

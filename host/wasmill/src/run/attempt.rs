@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
-use wasmill_model::{Cause, Failure, PluginName, Run, RunHost, RunStep, Runner, Suspension, TaskId};
+use wasmill_model::{Cause, Failure, PluginName, RunHost, RunRequest, RunStep, Runner, Suspension, TaskId};
 use wasmill_runtime::Runtime;
 
 use super::Screen;
@@ -87,14 +87,14 @@ impl Attempt {
     ) -> Ran {
         let Self { plugin, number, attempts_max, input, timeout } = self;
         let title = if number > 1 { format!("{plugin} (attempt {number})") } else { plugin.to_string() };
-        let run = Run {
+        let run = RunRequest {
             task: TaskId::new(),
             plugin,
             attempt: number,
             attempts_max,
             input,
             host: Arc::clone(host) as Arc<dyn RunHost>,
-            hand_over: false,
+            pass_results: false,
         };
         let begun = Instant::now();
         let mut guest = tokio::spawn(runtime.run(run));

@@ -129,7 +129,7 @@ fn resource(attributes: Option<&str>, service: Option<String>) -> Resource {
 
 fn sampler(name: Option<String>, argument: Option<String>) -> Sampler {
     let Some(name) = name else { return Sampler::default() };
-    let (heeds_caller, of_others) = match name.strip_prefix("parentbased_") {
+    let (parent_based, of_others) = match name.strip_prefix("parentbased_") {
         Some(rest) => (true, rest),
         None => (false, name.as_str()),
     };
@@ -150,7 +150,7 @@ fn sampler(name: Option<String>, argument: Option<String>) -> Sampler {
             );
             Sampler::default()
         },
-        |share| Sampler { heeds_caller, share },
+        |share| Sampler { parent_based, share },
     )
 }
 
@@ -213,7 +213,7 @@ mod tests {
             collector.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
         assert_eq!(headers, [("api-key", b"s t".as_slice()), ("x", b"1")]);
         assert_eq!(collector.timeout, Duration::from_millis(750));
-        assert_eq!(collector.sampler, Sampler { heeds_caller: true, share: 0.25 });
+        assert_eq!(collector.sampler, Sampler { parent_based: true, share: 0.25 });
         let of = |key: &str| {
             let values = collector.resource.iter().filter(|(given, _)| given == key);
             values.map(|(_, value)| value.as_str()).collect::<Vec<_>>()
@@ -225,8 +225,8 @@ mod tests {
     #[test]
     fn samplers_go_by_their_names() {
         let picked = |name: &str, argument: Option<&str>| {
-            let Sampler { heeds_caller, share } = sampler(Some(name.to_owned()), argument.map(str::to_owned));
-            (heeds_caller, share)
+            let Sampler { parent_based, share } = sampler(Some(name.to_owned()), argument.map(str::to_owned));
+            (parent_based, share)
         };
         assert_eq!(picked("always_on", None), (false, 1.0));
         assert_eq!(picked("always_off", None), (false, 0.0));

@@ -3,7 +3,7 @@
 //! Ids are hexadecimal, numbers of 64 bits are text. Knows nothing of HTTP.
 
 use serde::{Deserialize, Serialize};
-use wasmill_model::{Fact, Span, SpanKind, Timestamp};
+use wasmill_model::{Span, SpanAttribute, SpanKind, Timestamp};
 
 /// What is known of this process: `service.name` and the like.
 pub(super) type Resource = Vec<(String, String)>;
@@ -107,15 +107,15 @@ fn one(span: &Span) -> OneSpan<'_> {
         },
         start_time_unix_nano: nanos(span.start),
         end_time_unix_nano: nanos(span.end),
-        attributes: span.facts.iter().map(attribute).collect(),
+        attributes: span.attributes.iter().map(attribute).collect(),
         status: span.failure.as_deref().map(|message| Status { code: ERROR, message }),
     }
 }
 
-fn attribute<'a>((key, fact): &'a (&'static str, Fact)) -> Attribute<'a> {
+fn attribute<'a>((key, fact): &'a (&'static str, SpanAttribute)) -> Attribute<'a> {
     let value = match fact {
-        Fact::Text(text) => Value::StringValue(text),
-        Fact::Number(number) => Value::IntValue(number.to_string()),
+        SpanAttribute::Text(text) => Value::StringValue(text),
+        SpanAttribute::Number(number) => Value::IntValue(number.to_string()),
     };
     Attribute { key, value }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use wasmill_model::{
-    Backoff, Cause, Failure, NewTask, Next, OnConflict, Priority, TaskId, TaskState, Unique,
+    Backoff, Cause, Failure, NewTask, OnConflict, Priority, TaskId, TaskState, Transition, Unique,
 };
 use wasmill_store::{Attempt, Filter};
 
@@ -12,7 +12,7 @@ use crate::fixture::{Place, at, claim_one, failure, get, insert_one, new_task, p
 pub(crate) async fn every_attempt_is_kept_with_its_outcome(place: &impl Place) {
     let store = place.open();
     let id = insert_one(&store).await;
-    let retry = |second, failure| Next::RetryAt(at(second), failure);
+    let retry = |second, failure| Transition::RetryAt(at(second), failure);
     let first = claim_one(&store, at(1)).await;
     store.pin(&first.claim, "old".into());
     let long = Failure::new(Cause::Trap, "ä".repeat(10_000));
@@ -20,7 +20,7 @@ pub(crate) async fn every_attempt_is_kept_with_its_outcome(place: &impl Place) {
     assert_eq!(store.finish(&first.claim, retry(9, long.clone()), None, at(2)).await, Ok(false));
     // A drain is no attempt.
     let drained = claim_one(&store, at(3)).await;
-    assert_eq!(store.finish(&drained.claim, Next::Requeued, None, at(4)).await, Ok(true));
+    assert_eq!(store.finish(&drained.claim, Transition::Requeued, None, at(4)).await, Ok(true));
     let second = claim_one(&store, at(5)).await;
     store.pin(&second.claim, "new".into());
     assert_eq!(store.finish(&second.claim, retry(7, long), None, at(6)).await, Ok(true));
@@ -43,7 +43,7 @@ pub(crate) async fn every_attempt_is_kept_with_its_outcome(place: &impl Place) {
     ];
     assert_eq!(attempts, expected);
     let last = claim_one(&store, at(9)).await;
-    assert_eq!(store.finish(&last.claim, Next::Completed("1".to_owned()), None, at(9)).await, Ok(true));
+    assert_eq!(store.finish(&last.claim, Transition::Completed("1".to_owned()), None, at(9)).await, Ok(true));
     assert_eq!(store.attempts(id).await.expect("read"), expected, "the last stands in the task");
     store.remove(id, at(9)).await.expect("removed");
     assert_eq!(store.attempts(id).await, Ok(vec![]));
@@ -54,7 +54,7 @@ pub(crate) async fn attempts_go_with_their_task_whatever_its_state(place: &impl 
         let store = place.open();
         let gone = insert_one(&store).await;
         let claimed = claim_one(&store, at(1)).await;
-        let retry = Next::RetryAt(at(2), failure());
+        let retry = Transition::RetryAt(at(2), failure());
         assert_eq!(store.finish(&claimed.claim, retry, None, at(1)).await, Ok(true));
         assert_eq!(store.attempts(gone).await.expect("read").len(), 1);
         if cancel {
@@ -88,14 +88,14 @@ pub(crate) async fn a_task_is_done_again_as_it_was_asked_for(place: &impl Place)
     };
     store.insert(vec![task.clone()]).await.expect("inserted");
     let id = TaskId::new();
-    let (state, again) = store.again(task.id, id, at(9)).await.expect("read").expect("there");
+    let (state, again) = store.clone_for_retry(task.id, id, at(9)).await.expect("read").expect("there");
     assert_eq!(state, TaskState::Waiting);
     let expected = NewTask { id, created_at: at(9), run_at: None, retry_of: Some(task.id), ..task.clone() };
     assert_eq!(again, expected);
     store.cancel(task.id, at(9)).await.expect("cancelled");
     store.insert(vec![again]).await.expect("inserted");
     assert_eq!(get(&store, id).await.retry_of, Some(task.id));
-    assert_eq!(store.again(TaskId::new(), id, at(9)).await, Ok(None));
+    assert_eq!(store.clone_for_retry(TaskId::new(), id, at(9)).await, Ok(None));
 }
 
 pub(crate) async fn what_is_paused_stays_so_until_it_is_resumed(place: &impl Place) {
@@ -121,7 +121,8 @@ pub(crate) async fn tasks_are_found_page_by_page_whatever_comes_meanwhile(place:
     for second in 0..7 {
         let id = insert_one(&store).await;
         let claimed = claim_one(&store, at(second)).await;
-        let next = if second == 3 { Next::Completed("1".to_owned()) } else { Next::Failed(failure()) };
+        let next =
+            if second == 3 { Transition::Completed("1".to_owned()) } else { Transition::Failed(failure()) };
         assert_eq!(store.finish(&claimed.claim, next, None, at(second)).await, Ok(true));
         if second != 3 {
             failed.push(id);
@@ -138,7 +139,7 @@ pub(crate) async fn tasks_are_found_page_by_page_whatever_comes_meanwhile(place:
             insert_one(&store).await;
             claim_one(&store, at(9)).await
         };
-        assert_eq!(store.finish(&claimed.claim, Next::Failed(failure()), None, at(9)).await, Ok(true));
+        assert_eq!(store.finish(&claimed.claim, Transition::Failed(failure()), None, at(9)).await, Ok(true));
         before = next;
         if before.is_none() {
             break;

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use wasmill_model::{Backoff, NewTask, Next, PluginName, TaskState};
-use wasmill_store::Share;
+use wasmill_model::{Backoff, NewTask, PluginName, TaskState, Transition};
+use wasmill_store::ClaimQuota;
 
 use crate::fixture::{Place, at, claim, claim_one, failure, get, ids, insert_one, new_task, plugin};
 
@@ -72,11 +72,12 @@ pub(crate) async fn a_plugin_gets_no_more_than_its_share(place: &impl Place) {
     let store = place.open();
     let of = |name| move |_| NewTask { plugin: plugin(name), ..new_task() };
     store.insert((0..5).map(of("a")).chain((0..5).map(of("b"))).collect()).await.expect("inserted");
-    let shares = [Share { tasks_max: 2, ..Share::from(plugin("a")) }, Share::from(plugin("b"))];
-    let claims = store.claim(&shares, 6, at(0)).await.expect("claimed");
+    let quotas =
+        [ClaimQuota { tasks_max: 2, ..ClaimQuota::from(plugin("a")) }, ClaimQuota::from(plugin("b"))];
+    let claims = store.claim(&quotas, 6, at(0)).await.expect("claimed");
     let plugins: Vec<_> = claims.claimed.iter().map(|claimed| claimed.plugin.as_str()).collect();
     assert_eq!(plugins, ["a", "b", "a", "b", "b", "b"]);
-    let none = [Share { tasks_max: 0, ..Share::from(plugin("a")) }];
+    let none = [ClaimQuota { tasks_max: 0, ..ClaimQuota::from(plugin("a")) }];
     assert!(store.claim(&none, 9, at(0)).await.expect("claimed").claimed.is_empty());
 }
 
@@ -84,15 +85,21 @@ pub(crate) async fn a_claim_goes_as_far_as_there_is_room(place: &impl Place) {
     let store = place.open();
     let of = |name| NewTask { plugin: plugin(name), ..new_task() };
     store.insert(["a", "b", "a", "a"].map(of).into()).await.expect("inserted");
-    let shares =
-        [Share { weight: 1, ..Share::from(plugin("a")) }, Share { weight: 5, ..Share::from(plugin("b")) }];
+    let quotas = [
+        ClaimQuota { memory_bytes: 1, ..ClaimQuota::from(plugin("a")) },
+        ClaimQuota { memory_bytes: 5, ..ClaimQuota::from(plugin("b")) },
+    ];
     // The second needs more than is left, and those behind it do not pass it.
-    for (room, claimed, lacked_room) in
+    for (available_memory, claimed, lacked_memory) in
         [(5, 1, true), (0, 0, true), (6, 2, false), (0, 0, true), (9, 1, false)]
     {
         let tasks_max = claimed.max(2);
-        let claims = store.claim_within(&shares, tasks_max, room, at(0)).await.expect("claimed");
-        assert_eq!((claims.claimed.len(), claims.lacked_room), (claimed, lacked_room), "room {room}");
+        let claims = store.claim_within(&quotas, tasks_max, available_memory, at(0)).await.expect("claimed");
+        assert_eq!(
+            (claims.claimed.len(), claims.lacked_memory),
+            (claimed, lacked_memory),
+            "room {available_memory}"
+        );
     }
 }
 
@@ -100,7 +107,7 @@ pub(crate) async fn too_few_ready_tells_when_the_next_is(place: &impl Place) {
     let store = place.open();
     insert_one(&store).await;
     let claimed = claim_one(&store, at(0)).await;
-    let retry = Next::RetryAt(at(7), failure());
+    let retry = Transition::RetryAt(at(7), failure());
     assert!(store.finish(&claimed.claim, retry, None, at(1)).await.expect("finished"));
     let early = claim(&store, 1, at(6)).await;
     assert!(early.claimed.is_empty());

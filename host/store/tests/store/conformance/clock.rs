@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wasmill_model::{Backoff, NewTask, Next, TimeDelta};
+use wasmill_model::{Backoff, NewTask, TimeDelta, Transition};
 
 use crate::fixture::{Place, at, claim, claim_one, failure, get, ids, insert_one, new_task};
 
@@ -50,7 +50,7 @@ pub(crate) async fn a_wait_between_attempts_never_grows_with_the_clock(place: &i
         let id = task.id;
         store.insert(vec![task]).await.expect("inserted");
         let claimed = claim_one(&store, at(YEAR)).await;
-        let retry = Next::RetryAt(at(YEAR + 10), failure());
+        let retry = Transition::RetryAt(at(YEAR + 10), failure());
         assert_eq!(store.finish(&claimed.claim, retry, None, at(YEAR)).await, Ok(true));
         // The clock goes back by a year; the next look at the line sees that.
         assert_eq!(ids(&claim(&store, 9, at(5)).await), []);
@@ -66,7 +66,7 @@ pub(crate) async fn a_wait_of_the_future_is_shortened_by_a_restart(place: &impl 
     let store = place.open();
     let id = insert_one(&store).await;
     let claimed = claim_one(&store, at(YEAR)).await;
-    let retry = Next::RetryAt(at(YEAR + 10), failure());
+    let retry = Transition::RetryAt(at(YEAR + 10), failure());
     assert_eq!(store.finish(&claimed.claim, retry, None, at(YEAR)).await, Ok(true));
     store.close().await;
     let (store, recovery) = place.open_at(9, at(5));
@@ -80,7 +80,7 @@ pub(crate) async fn a_suspended_task_never_waits_longer_than_it_asked_for(place:
         let id = insert_one(&store).await;
         let mut claimed = claim_one(&store, at(YEAR)).await;
         for start in [5, 15] {
-            let park = Next::Suspended(at(YEAR + 10), vec![7]);
+            let park = Transition::Suspended(at(YEAR + 10), vec![7]);
             assert_eq!(store.finish(&claimed.claim, park, None, at(YEAR)).await, Ok(true));
             if restarts {
                 store.close().await;
@@ -93,7 +93,7 @@ pub(crate) async fn a_suspended_task_never_waits_longer_than_it_asked_for(place:
             // The clock is ahead once more.
             assert_eq!(ids(&claim(&store, 9, at(YEAR)).await), []);
         }
-        let done = Next::Completed("1".to_owned());
+        let done = Transition::Completed("1".to_owned());
         assert_eq!(store.finish(&claimed.claim, done, None, at(YEAR)).await, Ok(true));
     }
 }
@@ -126,7 +126,7 @@ pub(crate) async fn what_is_put_back_waits_for_no_clock(place: &impl Place) {
     let delayed = NewTask { run_at: Some(at(10)), is_delayed: true, ..new_task() };
     store.insert(vec![delayed]).await.expect("inserted");
     let claimed = claim_one(&store, at(10)).await;
-    assert_eq!(store.finish(&claimed.claim, Next::Requeued, None, at(11)).await, Ok(true));
+    assert_eq!(store.finish(&claimed.claim, Transition::Requeued, None, at(11)).await, Ok(true));
     claim_one(&store, at(11) - TimeDelta::days(1)).await;
 }
 
@@ -134,7 +134,7 @@ pub(crate) async fn a_wait_stays_as_it_is_while_the_clock_is_only_uneven(place: 
     let store = place.open();
     let id = insert_one(&store).await;
     let claimed = claim_one(&store, at(10)).await;
-    let retry = Next::RetryAt(at(12), failure());
+    let retry = Transition::RetryAt(at(12), failure());
     assert_eq!(store.finish(&claimed.claim, retry, None, at(10)).await, Ok(true));
     for now in [at(10), at(9), at(10)] {
         assert_eq!(ids(&claim(&store, 9, now).await), []);

@@ -5,11 +5,12 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use wasmill_model::{
-    Cause, Dependencies, HAND_OVER_BYTES_MAX, Handed, NewTask, Next, OnConflict, OnFailure, Priority, Task,
-    TaskId, TaskState, Unique,
+    Cause, DEPENDENCY_RESULTS_BYTES_MAX, DependencyResult, NewDependencies, NewTask, OnConflict, OnFailure,
+    Priority, Task, TaskId, TaskState, Transition, Unique,
 };
 use wasmill_store::{
-    Change, Dependency, Filter, HandOver, Keep, PruneCursor, RequestKey, Store, StoreError, Told,
+    Dependency, DependencyResults, EventKind, Filter, IdempotencyKey, PruneCursor, Received, RetentionBounds,
+    Store, StoreError,
 };
 
 use crate::fixture::{
@@ -17,12 +18,16 @@ use crate::fixture::{
 };
 
 fn after(on: &[TaskId]) -> NewTask {
-    let dependencies = Dependencies { on: on.to_vec(), on_failure: OnFailure::Cancel, hand_over: false };
+    let dependencies =
+        NewDependencies { on: on.to_vec(), on_failure: OnFailure::Cancel, pass_results: false };
     NewTask { dependencies: Some(dependencies), ..new_task() }
 }
 
-pub(crate) fn with(on: &[TaskId], on_failure: OnFailure, hand_over: bool) -> NewTask {
-    NewTask { dependencies: Some(Dependencies { on: on.to_vec(), on_failure, hand_over }), ..new_task() }
+pub(crate) fn with(on: &[TaskId], on_failure: OnFailure, pass_results: bool) -> NewTask {
+    NewTask {
+        dependencies: Some(NewDependencies { on: on.to_vec(), on_failure, pass_results }),
+        ..new_task()
+    }
 }
 
 async fn insert(store: &Store, task: NewTask) -> TaskId {
@@ -32,14 +37,14 @@ async fn insert(store: &Store, task: NewTask) -> TaskId {
 }
 
 /// Claims the one task that is ready, and ends it.
-async fn end(store: &Store, next: Next, second: i64) -> TaskId {
+async fn end(store: &Store, next: Transition, second: i64) -> TaskId {
     let claimed = claim_one(store, at(second)).await;
     assert_eq!(store.finish(&claimed.claim, next, None, at(second)).await, Ok(true));
     claimed.claim.id
 }
 
-fn completed() -> Next {
-    Next::Completed("1".to_owned())
+fn completed() -> Transition {
+    Transition::Completed("1".to_owned())
 }
 
 async fn ready(store: &Store, second: i64) -> Vec<TaskId> {
@@ -53,7 +58,7 @@ fn blames(task: &Task, on: TaskId, how: &str) -> bool {
         .failure
         .as_ref()
         .is_some_and(|failure| failure.cause == Cause::Dependency && failure.message == message);
-    task.state == TaskState::Cancelled && task.waits_for == Some(0) && blamed
+    task.state == TaskState::Cancelled && task.pending_dependencies == Some(0) && blamed
 }
 
 /// Waits until a task is as it is to be: more than one batch has time for is told in further ones.
@@ -74,11 +79,11 @@ pub(crate) async fn a_task_waits_until_the_last_one_it_depends_on_has_completed(
     let top = insert_one(&store).await;
     let (left, right) = (insert(&store, after(&[top])).await, insert(&store, after(&[top])).await);
     let bottom = insert(&store, after(&[left, right, top])).await;
-    assert_eq!(get(&store, bottom).await.waits_for, Some(3));
-    assert_eq!(get(&store, top).await.waits_for, None);
+    assert_eq!(get(&store, bottom).await.pending_dependencies, Some(3));
+    assert_eq!(get(&store, top).await.pending_dependencies, None);
     assert_eq!(end(&store, completed(), 5).await, top, "it alone is ready");
     let task = get(&store, left).await;
-    assert_eq!((task.state, task.waits_for, task.ready_at), (TaskState::Waiting, Some(0), at(5)));
+    assert_eq!((task.state, task.pending_dependencies, task.ready_at), (TaskState::Waiting, Some(0), at(5)));
     let early = claim(&store, 1, at(4)).await;
     assert_eq!((ids(&early), early.next_ready_at), (vec![], Some(at(5))));
     let sides = claim(&store, 9, at(6)).await;
@@ -89,12 +94,12 @@ pub(crate) async fn a_task_waits_until_the_last_one_it_depends_on_has_completed(
         assert_eq!(store.finish(&claimed.claim, completed(), None, at(second)).await, Ok(true));
     }
     assert_eq!(get(&store, bottom).await.ready_at, at(8));
-    let depends = store.depends(bottom).await.expect("read").expect("it depends");
+    let dependencies = store.dependencies(bottom).await.expect("read").expect("it depends");
     let on = |id| Dependency { id, outcome: Some(TaskState::Completed) };
-    assert_eq!(depends.on, [on(left), on(right), on(top)]);
-    assert_eq!((depends.on_failure, depends.hand_over), (OnFailure::Cancel, false));
+    assert_eq!(dependencies.on, [on(left), on(right), on(top)]);
+    assert_eq!((dependencies.on_failure, dependencies.pass_results), (OnFailure::Cancel, false));
     assert_eq!(ready(&store, 8).await, [bottom]);
-    assert_eq!(store.depends(top).await, Ok(None));
+    assert_eq!(store.dependencies(top).await, Ok(None));
 }
 
 pub(crate) async fn a_failure_goes_down_to_all_that_depend_on_it(place: &impl Place) {
@@ -104,17 +109,17 @@ pub(crate) async fn a_failure_goes_down_to_all_that_depend_on_it(place: &impl Pl
     let next = insert(&store, after(&[other, failing])).await;
     let last = insert(&store, after(&[next])).await;
     let all_the_same = insert(&store, with(&[failing, next], OnFailure::Run, false)).await;
-    let mut all = store.follow_all();
-    assert_eq!(end(&store, Next::RetryAt(at(3), failure()), 1).await, failing);
+    let mut all = store.subscribe_all();
+    assert_eq!(end(&store, Transition::RetryAt(at(3), failure()), 1).await, failing);
     assert_eq!(get(&store, next).await.state, TaskState::Waiting, "one that is tried again has not ended");
-    assert_eq!(end(&store, Next::Failed(failure()), 4).await, failing);
+    assert_eq!(end(&store, Transition::Failed(failure()), 4).await, failing);
     let cancelled = get(&store, next).await;
     assert!(blames(&cancelled, failing, "failed"), "{cancelled:?}");
     assert_eq!((cancelled.finished_at, cancelled.attempt), (Some(at(4)), 0));
     assert!(blames(&get(&store, last).await, next, "was cancelled"));
     assert_eq!(ready(&store, 4).await, [all_the_same]);
     let outcomes: Vec<_> = store
-        .depends(all_the_same)
+        .dependencies(all_the_same)
         .await
         .expect("read")
         .expect("it depends")
@@ -123,13 +128,13 @@ pub(crate) async fn a_failure_goes_down_to_all_that_depend_on_it(place: &impl Pl
         .map(|on| on.outcome)
         .collect();
     assert_eq!(outcomes, [Some(TaskState::Failed), Some(TaskState::Cancelled)]);
-    let on = store.depends(next).await.expect("read").expect("it depends").on;
+    let on = store.dependencies(next).await.expect("read").expect("it depends").on;
     assert_eq!(on[0], Dependency { id: other, outcome: None }, "nobody waits for it any more");
     let mut told = Vec::new();
     while told.len() < 2 {
-        let Told::Events(events) = all.next().await else { panic!("nothing is missed") };
-        let cancelled = events.into_iter().filter(|event| event.news.change == Change::Cancelled);
-        told.extend(cancelled.map(|event| event.news.task));
+        let Received::Events(events) = all.next().await else { panic!("nothing is missed") };
+        let cancelled = events.into_iter().filter(|event| event.payload.kind == EventKind::Cancelled);
+        told.extend(cancelled.map(|event| event.payload.task));
     }
     assert_eq!(told, [next, last]);
 }
@@ -139,7 +144,7 @@ pub(crate) async fn what_ended_before_counts_like_what_ends_later(place: &impl P
     let good = insert_one(&store).await;
     end(&store, completed(), 1).await;
     let bad = insert_one(&store).await;
-    end(&store, Next::Failed(failure()), 1).await;
+    end(&store, Transition::Failed(failure()), 1).await;
     let gone = insert_one(&store).await;
     store.cancel(gone, at(1)).await.expect("cancelled");
     let later = |task| NewTask { created_at: at(5), ..task };
@@ -155,13 +160,13 @@ pub(crate) async fn what_ended_before_counts_like_what_ends_later(place: &impl P
 pub(crate) async fn what_had_ended_is_told_of_a_task_that_is_cancelled_at_once(place: &impl Place) {
     let store = place.open();
     let bad = insert_one(&store).await;
-    end(&store, Next::Failed(failure()), 1).await;
+    end(&store, Transition::Failed(failure()), 1).await;
     let good = insert_one(&store).await;
     end(&store, completed(), 1).await;
     let open = insert_one(&store).await;
     let after = insert(&store, after(&[good, open, bad])).await;
     assert!(blames(&get(&store, after).await, bad, "failed"));
-    let on = store.depends(after).await.expect("read").expect("it depends").on;
+    let on = store.dependencies(after).await.expect("read").expect("it depends").on;
     let outcomes: Vec<_> = on.iter().map(|on| on.outcome).collect();
     assert_eq!(outcomes, [Some(TaskState::Completed), None, Some(TaskState::Failed)]);
 }
@@ -206,7 +211,7 @@ pub(crate) async fn a_task_that_waits_for_others_can_be_cancelled_and_deleted(pl
     let (cancelled, deleted) = (insert(&store, after(&[first])).await, insert(&store, after(&[first])).await);
     store.cancel(cancelled, at(1)).await.expect("cancelled");
     store.remove(deleted, at(1)).await.expect("removed");
-    assert_eq!(store.depends(deleted).await, Ok(None));
+    assert_eq!(store.dependencies(deleted).await, Ok(None));
     end(&store, completed(), 2).await;
     assert_eq!(get(&store, cancelled).await.state, TaskState::Cancelled);
     assert_eq!((ready(&store, 3).await, store.counts().await.expect("counted").waiting), (vec![], 0));
@@ -244,10 +249,10 @@ pub(crate) async fn a_batch_may_depend_on_itself_and_on_holders_of_keys(place: &
     let second = after(&[again.id]);
     let third = after(&[second.id, again.id]);
     let (second_id, third_id) = (second.id, third.id);
-    let request = RequestKey { key: "r".to_owned(), digest: [1; 32] };
+    let request = IdempotencyKey { key: "r".to_owned(), digest: [1; 32] };
     let tasks = vec![again, second, third];
     store.submit(tasks, Some((request, at(0)))).await.expect("stored");
-    let on = store.depends(third_id).await.expect("read").expect("it depends").on;
+    let on = store.dependencies(third_id).await.expect("read").expect("it depends").on;
     assert_eq!(on.iter().map(|on| on.id).collect::<Vec<_>>(), [second_id, holder]);
     for expected in [holder, second_id, third_id] {
         assert_eq!(end(&store, completed(), 1).await, expected);
@@ -304,7 +309,7 @@ pub(crate) async fn a_long_chain_and_a_large_crowd_are_told_in_steps(place: &imp
     store.insert(chain).await.expect("inserted");
     store.insert(crowd).await.expect("inserted");
     let before = store.stats().commits;
-    end(&store, Next::Failed(failure()), 1).await;
+    end(&store, Transition::Failed(failure()), 1).await;
     // The host goes away in the midst of it, and the next one goes on.
     store.close().await;
     let steps = store.stats().commits - before;
@@ -313,7 +318,7 @@ pub(crate) async fn a_long_chain_and_a_large_crowd_are_told_in_steps(place: &imp
     let last = until(&store, chained, TaskState::Cancelled).await;
     assert_eq!(last.finished_at, Some(at(1)), "each is cancelled with the first");
     assert!(store.get(middle).await.expect("read").is_some_and(|task| task.state == TaskState::Cancelled));
-    while get(&store, crowded).await.waits_for != Some(0) {
+    while get(&store, crowded).await.pending_dependencies != Some(0) {
         tokio::task::yield_now().await;
     }
     let steps = steps + store.stats().commits;
@@ -326,7 +331,7 @@ pub(crate) async fn whoever_starts_tasks_is_woken_when_some_are_let_in(place: &i
     let store = place.open();
     let first = insert_one(&store).await;
     insert(&store, after(&[first])).await;
-    let woken = || pin!(store.readied()).poll(&mut Context::from_waker(Waker::noop())).is_ready();
+    let woken = || pin!(store.wait_for_ready()).poll(&mut Context::from_waker(Waker::noop())).is_ready();
     assert!(!woken(), "it waits");
     end(&store, completed(), 1).await;
     assert!(woken());
@@ -381,10 +386,10 @@ pub(crate) async fn dependencies_outlive_the_store(place: &impl Place) {
     assert!(blames(&get(&store, third).await, second, "was cancelled"));
 }
 
-async fn handed(store: &Store, second: i64) -> HandOver {
+async fn dependency_results(store: &Store, second: i64) -> DependencyResults {
     let claimed = claim_one(store, at(second)).await;
-    assert!(claimed.hand_over);
-    store.handed(&claimed.claim).await.expect("read")
+    assert!(claimed.pass_results);
+    store.dependency_results(&claimed.claim).await.expect("read")
 }
 
 pub(crate) async fn results_are_handed_over_in_their_order(place: &impl Place) {
@@ -393,28 +398,41 @@ pub(crate) async fn results_are_handed_over_in_their_order(place: &impl Place) {
     let on = [tasks[2], tasks[0], tasks[1]];
     let second = insert(&store, with(&on, OnFailure::Run, true)).await;
     let claims = claim(&store, 3, at(1)).await;
-    assert!(!claims.claimed[0].hand_over);
-    for (claimed, next) in
-        claims.claimed.iter().zip([completed(), Next::Failed(failure()), Next::Completed(String::new())])
-    {
+    assert!(!claims.claimed[0].pass_results);
+    for (claimed, next) in claims.claimed.iter().zip([
+        completed(),
+        Transition::Failed(failure()),
+        Transition::Completed(String::new()),
+    ]) {
         assert_eq!(store.finish(&claimed.claim, next, None, at(2)).await, Ok(true));
     }
-    let of = |id, outcome, result: Option<&str>| Handed { id, outcome, result: result.map(str::to_owned) };
-    let expected = HandOver::Results(vec![
+    let of = |id, outcome, result: Option<&str>| DependencyResult {
+        id,
+        outcome,
+        result: result.map(str::to_owned),
+    };
+    let expected = DependencyResults::Results(vec![
         of(tasks[2], TaskState::Completed, Some("")),
         of(tasks[0], TaskState::Completed, Some("1")),
         of(tasks[1], TaskState::Failed, None),
     ]);
     let claimed = claim_one(&store, at(3)).await;
-    assert_eq!(store.handed(&claimed.claim).await, Ok(expected.clone()));
-    assert_eq!(store.finish(&claimed.claim, Next::RetryAt(at(5), failure()), None, at(4)).await, Ok(true));
-    assert_eq!(store.handed(&claimed.claim).await, Ok(HandOver::Results(vec![])), "to whom it is due alone");
+    assert_eq!(store.dependency_results(&claimed.claim).await, Ok(expected.clone()));
+    assert_eq!(
+        store.finish(&claimed.claim, Transition::RetryAt(at(5), failure()), None, at(4)).await,
+        Ok(true)
+    );
+    assert_eq!(
+        store.dependency_results(&claimed.claim).await,
+        Ok(DependencyResults::Results(vec![])),
+        "to whom it is due alone"
+    );
     // The next attempt gets them as well, though they would be forgotten by now.
     let all = since(100);
     assert_eq!(prune(&store, all).await, 1, "the one that failed has nothing to hand over");
-    assert_eq!(handed(&store, 5).await, expected);
-    let depends = store.depends(second).await.expect("read").expect("it depends");
-    assert!(depends.hand_over);
+    assert_eq!(dependency_results(&store, 5).await, expected);
+    let dependencies = store.dependencies(second).await.expect("read").expect("it depends");
+    assert!(dependencies.pass_results);
 }
 
 pub(crate) async fn results_that_are_to_be_handed_over_are_not_forgotten(place: &impl Place) {
@@ -429,12 +447,12 @@ pub(crate) async fn results_that_are_to_be_handed_over_are_not_forgotten(place: 
     let all = since(100);
     assert_eq!(prune(&store, all).await, 1, "one that only has to have ended may go");
     assert_eq!((prune(&store, all).await, store.get(other).await), (0, Ok(None)));
-    assert_eq!(get(&store, plain).await.waits_for, Some(0));
+    assert_eq!(get(&store, plain).await.pending_dependencies, Some(0));
     store.close().await;
     let (store, _) = place.open_at(9, at(2));
     assert_eq!(prune(&store, all).await, 0);
     let claimed = claim_one(&store, at(2)).await;
-    assert!(matches!(store.handed(&claimed.claim).await, Ok(HandOver::Results(_))));
+    assert!(matches!(store.dependency_results(&claimed.claim).await, Ok(DependencyResults::Results(_))));
     store.cancel(second, at(3)).await.expect("asked");
     assert_eq!(prune(&store, all).await, 0, "its guest is still there");
     end_stopped(&store, &claimed.claim, at(3)).await;
@@ -446,18 +464,21 @@ pub(crate) async fn what_cannot_be_handed_over_is_named(place: &impl Place) {
     let store = place.open();
     let (first, large) = (insert_one(&store).await, insert_one(&store).await);
     insert(&store, with(&[first], OnFailure::Cancel, true)).await;
-    let too_much = usize::try_from(HAND_OVER_BYTES_MAX / 2 + 1).expect("fits");
+    let too_much = usize::try_from(DEPENDENCY_RESULTS_BYTES_MAX / 2 + 1).expect("fits");
     insert(&store, NewTask { plugin: plugin("b"), ..with(&[large, large], OnFailure::Cancel, true) }).await;
     let claims = claim(&store, 2, at(1)).await;
     for (claimed, bytes) in claims.claimed.iter().zip([1, too_much]) {
-        let next = Next::Completed("x".repeat(bytes));
+        let next = Transition::Completed("x".repeat(bytes));
         assert_eq!(store.finish(&claimed.claim, next, None, at(1)).await, Ok(true));
     }
     store.remove(first, at(2)).await.expect("removed");
-    assert_eq!(handed(&store, 2).await, HandOver::Gone(first));
+    assert_eq!(dependency_results(&store, 2).await, DependencyResults::Gone(first));
     let claims = store.claim(&[plugin("b")], 1, at(2)).await.expect("claimed");
     let bytes = 2 * too_much as u64;
-    assert_eq!(store.handed(&claims.claimed[0].claim).await, Ok(HandOver::TooLarge { bytes }));
+    assert_eq!(
+        store.dependency_results(&claims.claimed[0].claim).await,
+        Ok(DependencyResults::TooLarge { bytes })
+    );
 }
 
 pub(crate) async fn a_task_done_again_waits_for_what_it_waited_for(place: &impl Place) {
@@ -468,14 +489,14 @@ pub(crate) async fn a_task_done_again_waits_for_what_it_waited_for(place: &impl 
     let cancels = insert(&store, after(&[good, bad])).await;
     let hands = insert(&store, with(&[good], OnFailure::Cancel, true)).await;
     let claims = claim(&store, 2, at(1)).await;
-    for (claimed, next) in claims.claimed.iter().zip([completed(), Next::Failed(failure())]) {
+    for (claimed, next) in claims.claimed.iter().zip([completed(), Transition::Failed(failure())]) {
         assert_eq!(store.finish(&claimed.claim, next, None, at(1)).await, Ok(true));
     }
     for id in [runs, hands] {
         store.cancel(id, at(2)).await.expect("cancelled");
     }
     let again = async |id| {
-        let (_, task) = store.again(id, TaskId::new(), at(3)).await.expect("read").expect("there");
+        let (_, task) = store.clone_for_retry(id, TaskId::new(), at(3)).await.expect("read").expect("there");
         task.dependencies
     };
     assert_eq!(again(runs).await.expect("it depends").on, [good, bad, open]);
@@ -483,11 +504,11 @@ pub(crate) async fn a_task_done_again_waits_for_what_it_waited_for(place: &impl 
     for id in [good, bad] {
         store.remove(id, at(3)).await.expect("removed");
     }
-    let left = Dependencies { on: vec![open], on_failure: OnFailure::Run, hand_over: false };
+    let left = NewDependencies { on: vec![open], on_failure: OnFailure::Run, pass_results: false };
     assert_eq!(again(runs).await, Some(left), "the others ended as it asked for");
     assert_eq!(again(cancels).await.expect("it depends").on, [bad]);
-    assert!(again(hands).await.expect("it depends").hand_over, "its results are gone");
-    let (_, task) = store.again(hands, TaskId::new(), at(3)).await.expect("read").expect("there");
+    assert!(again(hands).await.expect("it depends").pass_results, "its results are gone");
+    let (_, task) = store.clone_for_retry(hands, TaskId::new(), at(3)).await.expect("read").expect("there");
     let refused = StoreError::UnknownDependency { index: 0, place: 0, id: good };
     assert_eq!(store.submit(vec![task], None).await, Err(refused));
 }
@@ -519,11 +540,11 @@ pub(crate) async fn what_is_kept_for_others_counts_and_hides_nothing_behind_it(p
         end(&store, completed(), second).await;
     }
     // Six are stored. The newest four stay, and the two before them are wanted.
-    let newest = |most| Keep { tasks_max: Some(most), ..Keep::default() };
+    let newest = |most| RetentionBounds { tasks_max: Some(most), ..RetentionBounds::default() };
     assert_eq!(prune(&store, newest(4)).await, 0);
     assert_eq!(prune(&store, newest(2)).await, 1, "the first that nobody wants");
     assert_eq!(store.get(plain[0]).await, Ok(None));
-    assert_eq!((prune(&store, newest(2)).await, store.stored()), (0, 5));
+    assert_eq!((prune(&store, newest(2)).await, store.finished_count()), (0, 5));
     // As a walk goes on, what it has passed by still counts.
     let mut walk = store.excess(newest(2), PruneCursor::default(), 9).await.expect("read");
     assert!(walk.is_all && walk.steps.is_empty());
@@ -532,7 +553,7 @@ pub(crate) async fn what_is_kept_for_others_counts_and_hides_nothing_behind_it(p
     walk = store.excess(newest(2), walk.cursor, 9).await.expect("read");
     assert_eq!(walk.steps.len(), 1);
     assert_eq!(store.prune(walk.steps.remove(0)).await.expect("pruned").tasks, 1);
-    assert_eq!((store.get(plain[1]).await, store.stored()), (Ok(None), 5));
+    assert_eq!((store.get(plain[1]).await, store.finished_count()), (Ok(None), 5));
     // Somebody comes to want a result between the look and the write.
     let mut found = store.excess(newest(0), PruneCursor::default(), 9).await.expect("read");
     insert(&store, NewTask { plugin: plugin("b"), ..with(&[plain[2]], OnFailure::Cancel, true) }).await;

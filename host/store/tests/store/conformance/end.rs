@@ -1,20 +1,20 @@
 //! Cancelled, removed, and what comes too late.
 
-use wasmill_model::{Dependencies, NewTask, Next, OnConflict, OnFailure, TaskId, TaskState, Unique};
-use wasmill_store::{Cancelled, Removed, StoreError};
+use wasmill_model::{NewDependencies, NewTask, OnConflict, OnFailure, TaskId, TaskState, Transition, Unique};
+use wasmill_store::{CancelOutcome, RemoveOutcome, StoreError};
 
 use crate::fixture::{
     Place, at, claim, claim_one, end_stopped, failure, get, ids, insert_one, new_task, wrote,
 };
 
-fn done() -> Next {
-    Next::Completed("1".to_owned())
+fn done() -> Transition {
+    Transition::Completed("1".to_owned())
 }
 
 pub(crate) async fn a_waiting_task_is_cancelled(place: &impl Place) {
     let store = place.open();
     let id = insert_one(&store).await;
-    assert_eq!(store.cancel(id, at(2)).await, Ok(Cancelled::Cancelled { was: TaskState::Waiting }));
+    assert_eq!(store.cancel(id, at(2)).await, Ok(CancelOutcome::Cancelled { was: TaskState::Waiting }));
     let task = get(&store, id).await;
     assert_eq!((task.state, task.started_at), (TaskState::Cancelled, None));
     assert_eq!(task.finished_at, Some(at(2)));
@@ -26,16 +26,16 @@ pub(crate) async fn a_running_task_is_cancelled_when_its_run_has_ended(place: &i
     let id = insert_one(&store).await;
     let claimed = claim_one(&store, at(1)).await;
     let token = claimed.claim.token();
-    assert_eq!(store.cancel(id, at(2)).await, Ok(Cancelled::Stopping { token }));
+    assert_eq!(store.cancel(id, at(2)).await, Ok(CancelOutcome::Stopping { token }));
     let task = get(&store, id).await;
     assert_eq!((task.state, task.finished_at), (TaskState::Running, None), "its guest is still there");
     assert_eq!(task.stop_requested_at, Some(at(2)));
-    assert_eq!(store.cancel(id, at(3)).await, Ok(Cancelled::Stopping { token }), "asked twice");
+    assert_eq!(store.cancel(id, at(3)).await, Ok(CancelOutcome::Stopping { token }), "asked twice");
     end_stopped(&store, &claimed.claim, at(4)).await;
     let task = get(&store, id).await;
     assert_eq!((task.state, task.started_at), (TaskState::Cancelled, Some(at(1))));
     assert_eq!((task.stop_requested_at, task.finished_at), (Some(at(2)), Some(at(4))));
-    assert_eq!(store.cancel(id, at(5)).await, Ok(Cancelled::AlreadyFinal(TaskState::Cancelled)));
+    assert_eq!(store.cancel(id, at(5)).await, Ok(CancelOutcome::AlreadyFinal(TaskState::Cancelled)));
     assert_eq!(store.finish_stopped(&claimed.claim, None, at(6)).await, Ok(false));
     assert_eq!(get(&store, id).await, task, "once");
 }
@@ -44,9 +44,11 @@ pub(crate) async fn whatever_a_guest_answers_that_was_asked_to_stop_its_task_is_
     place: &impl Place,
 ) {
     let store = place.open();
-    let resume = Next::Suspended(at(9), vec![1]);
-    let retry = Next::RetryAt(at(9), failure());
-    for next in [done(), Next::Failed(failure()), retry, resume, Next::Requeued, Next::Recovered] {
+    let resume = Transition::Suspended(at(9), vec![1]);
+    let retry = Transition::RetryAt(at(9), failure());
+    for next in
+        [done(), Transition::Failed(failure()), retry, resume, Transition::Requeued, Transition::Recovered]
+    {
         let id = insert_one(&store).await;
         let claimed = claim_one(&store, at(1)).await;
         store.cancel(id, at(2)).await.expect("asked");
@@ -84,7 +86,7 @@ pub(crate) async fn what_waits_for_the_end_of_a_task_waits_until_its_guest_is_go
         let first = keyed();
         let id = first.id;
         store.insert(vec![first]).await.expect("inserted");
-        let on = Dependencies { on: vec![id], on_failure: OnFailure::Run, hand_over: false };
+        let on = NewDependencies { on: vec![id], on_failure: OnFailure::Run, pass_results: false };
         let after = NewTask { dependencies: Some(on), ..new_task() };
         let after_id = after.id;
         store.insert(vec![after]).await.expect("inserted");
@@ -96,7 +98,7 @@ pub(crate) async fn what_waits_for_the_end_of_a_task_waits_until_its_guest_is_go
         }
         let taken = store.insert(vec![keyed()]).await;
         assert!(matches!(taken, Err(StoreError::KeyTaken { holder, .. }) if holder == id), "{taken:?}");
-        assert_eq!(get(&store, after_id).await.waits_for, Some(1));
+        assert_eq!(get(&store, after_id).await.pending_dependencies, Some(1));
         assert_eq!(store.counts().await.expect("counted").running, 1);
         end_stopped(&store, &claimed.claim, at(3)).await;
         assert_eq!(store.counts().await.expect("counted").running, 0);
@@ -124,7 +126,7 @@ pub(crate) async fn a_wish_to_remove_is_never_taken_back(place: &impl Place) {
         for removes in [removes_first, !removes_first] {
             if removes {
                 let token = claimed.claim.token();
-                assert_eq!(store.remove(id, at(2)).await, Ok(Removed::Stopping { token }));
+                assert_eq!(store.remove(id, at(2)).await, Ok(RemoveOutcome::Stopping { token }));
             } else {
                 store.cancel(id, at(2)).await.expect("asked");
             }
@@ -137,25 +139,26 @@ pub(crate) async fn a_wish_to_remove_is_never_taken_back(place: &impl Place) {
 
 pub(crate) async fn a_final_task_stays_as_it_is(place: &impl Place) {
     let store = place.open();
-    for (next, state) in [(done(), TaskState::Completed), (Next::Failed(failure()), TaskState::Failed)] {
+    for (next, state) in [(done(), TaskState::Completed), (Transition::Failed(failure()), TaskState::Failed)]
+    {
         let id = insert_one(&store).await;
         let claimed = claim_one(&store, at(1)).await;
         assert_eq!(store.finish(&claimed.claim, next, None, at(2)).await, Ok(true));
-        assert_eq!(store.cancel(id, at(3)).await, Ok(Cancelled::AlreadyFinal(state)));
+        assert_eq!(store.cancel(id, at(3)).await, Ok(CancelOutcome::AlreadyFinal(state)));
         let task = get(&store, id).await;
         assert_eq!((task.state, task.finished_at), (state, Some(at(2))));
     }
     let id = insert_one(&store).await;
     store.cancel(id, at(3)).await.expect("cancelled");
-    assert_eq!(store.cancel(id, at(4)).await, Ok(Cancelled::AlreadyFinal(TaskState::Cancelled)));
+    assert_eq!(store.cancel(id, at(4)).await, Ok(CancelOutcome::AlreadyFinal(TaskState::Cancelled)));
     assert_eq!(get(&store, id).await.finished_at, Some(at(3)));
 }
 
 pub(crate) async fn an_unknown_task_is_neither_cancelled_nor_removed(place: &impl Place) {
     let store = place.open();
     let id = TaskId::new();
-    assert_eq!(store.cancel(id, at(1)).await, Ok(Cancelled::NotFound));
-    assert_eq!(store.remove(id, at(2)).await, Ok(Removed::NotFound));
+    assert_eq!(store.cancel(id, at(1)).await, Ok(CancelOutcome::NotFound));
+    assert_eq!(store.remove(id, at(2)).await, Ok(RemoveOutcome::NotFound));
     assert_eq!(store.get(id).await, Ok(None));
     assert_eq!(store.log(id).await, Ok(None));
 }
@@ -163,7 +166,7 @@ pub(crate) async fn an_unknown_task_is_neither_cancelled_nor_removed(place: &imp
 pub(crate) async fn a_task_is_removed_in_any_state_with_all_it_has(place: &impl Place) {
     let store = place.open();
     let waiting = insert_one(&store).await;
-    let gone = |was| Ok(Removed::Removed { was });
+    let gone = |was| Ok(RemoveOutcome::Removed { was });
     assert_eq!(store.remove(waiting, at(2)).await, gone(TaskState::Waiting));
     let ended = insert_one(&store).await;
     let claimed = claim_one(&store, at(1)).await;
@@ -175,12 +178,12 @@ pub(crate) async fn a_task_is_removed_in_any_state_with_all_it_has(place: &impl 
     let claimed = claim_one(&store, at(1)).await;
     assert_eq!(store.save(&claimed.claim, vec![1]).await, Ok(true));
     let token = claimed.claim.token();
-    assert_eq!(store.remove(running, at(2)).await, Ok(Removed::Stopping { token }));
+    assert_eq!(store.remove(running, at(2)).await, Ok(RemoveOutcome::Stopping { token }));
     end_stopped(&store, &claimed.claim, at(2)).await;
     assert_eq!(store.restore(&claimed.claim).await, Ok(None));
     for id in [waiting, ended, running] {
         assert_eq!(store.get(id).await, Ok(None));
-        assert_eq!(store.remove(id, at(2)).await, Ok(Removed::NotFound));
+        assert_eq!(store.remove(id, at(2)).await, Ok(RemoveOutcome::NotFound));
     }
 }
 

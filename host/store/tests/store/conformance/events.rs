@@ -1,25 +1,25 @@
 //! What followers are told of the commits of a store.
 
-use wasmill_model::{Next, Progress, TaskId};
-use wasmill_store::{AllFollower, Filter, Follower, Store, Told};
+use wasmill_model::{Progress, TaskId, Transition};
+use wasmill_store::{Filter, Received, Store, Subscriber, TaskSubscriber};
 
 use crate::fixture::{Place, at, claim_one, failure, get, insert_one, new_task};
 
-fn words(told: Told) -> Vec<&'static str> {
+fn words(told: Received) -> Vec<&'static str> {
     match told {
-        Told::Events(events) => events.iter().map(|event| event.news.change.as_str()).collect(),
-        Told::Missed { .. } => vec!["missed"],
+        Received::Events(events) => events.iter().map(|event| event.payload.kind.as_str()).collect(),
+        Received::Lagged { .. } => vec!["missed"],
     }
 }
 
-fn now(follower: &mut Follower) -> Vec<&'static str> {
+fn now(follower: &mut TaskSubscriber) -> Vec<&'static str> {
     follower.now().map(words).unwrap_or_default()
 }
 
-async fn seqs(all: &mut AllFollower) -> Vec<u64> {
+async fn seqs(all: &mut Subscriber) -> Vec<u64> {
     match all.next().await {
-        Told::Events(events) => events.iter().map(|event| event.seq).collect(),
-        Told::Missed { .. } => Vec::new(),
+        Received::Events(events) => events.iter().map(|event| event.seq).collect(),
+        Received::Lagged { .. } => Vec::new(),
     }
 }
 
@@ -30,13 +30,13 @@ fn progress(fraction: f64) -> Progress {
 pub(crate) async fn every_move_is_told_once_it_is_committed(place: &impl Place) {
     let store = place.open();
     let task = new_task();
-    let mut follower = store.follow(task.id);
+    let mut follower = store.subscribe(task.id);
     store.insert(vec![task]).await.expect("inserted");
     assert_eq!(now(&mut follower), ["created"]);
     for (next, word) in [
-        (Next::RetryAt(at(1), failure()), "retrying"),
-        (Next::Requeued, "retrying"),
-        (Next::Completed(String::new()), "completed"),
+        (Transition::RetryAt(at(1), failure()), "retrying"),
+        (Transition::Requeued, "retrying"),
+        (Transition::Completed(String::new()), "completed"),
     ] {
         let claimed = claim_one(&store, at(1)).await;
         assert_eq!(now(&mut follower), ["started"]);
@@ -60,14 +60,14 @@ pub(crate) async fn what_is_refused_is_not_told(place: &impl Place) {
     let store = place.open();
     let id = insert_one(&store).await;
     let claimed = claim_one(&store, at(1)).await;
-    let mut follower = store.follow(id);
+    let mut follower = store.subscribe(id);
     let other = new_task();
-    let mut of_other = store.follow(other.id);
+    let mut of_other = store.subscribe(other.id);
     let duplicate = wasmill_model::NewTask { id, ..new_task() };
     store.insert(vec![other, duplicate]).await.expect_err("a duplicate");
     store.cancel(id, at(2)).await.expect("cancelled");
     store.cancel(id, at(2)).await.expect("cancelled before");
-    let late = store.finish(&claimed.claim, Next::Completed(String::new()), None, at(3)).await;
+    let late = store.finish(&claimed.claim, Transition::Completed(String::new()), None, at(3)).await;
     assert_eq!(late, Ok(false));
     assert_eq!(now(&mut follower), ["cancelled"]);
     assert_eq!(now(&mut of_other), Vec::<&str>::new());
@@ -77,21 +77,21 @@ pub(crate) async fn progress_is_told_when_it_is_time(place: &impl Place) {
     let store = place.open();
     let id = insert_one(&store).await;
     let claimed = claim_one(&store, at(1)).await;
-    let mut follower = store.follow(id);
+    let mut follower = store.subscribe(id);
     for n in 0..1_000 {
         store.progress(&claimed.claim, progress(f64::from(n)));
     }
     assert_eq!(now(&mut follower), Vec::<&str>::new());
-    store.progressed().await;
-    store.tell_progress(at(2));
-    let Some(Told::Events(events)) = follower.now() else { panic!("it is told") };
+    store.wait_for_progress().await;
+    store.publish_progress(at(2));
+    let Some(Received::Events(events)) = follower.now() else { panic!("it is told") };
     assert_eq!(events.len(), 1, "the latest alone");
-    assert_eq!(events[0].news.change, wasmill_store::Change::Progress(progress(999.0)));
-    store.tell_progress(at(3));
+    assert_eq!(events[0].payload.kind, wasmill_store::EventKind::Progress(progress(999.0)));
+    store.publish_progress(at(3));
     assert_eq!(now(&mut follower), Vec::<&str>::new(), "once");
     store.progress(&claimed.claim, progress(1.0));
-    store.finish(&claimed.claim, Next::Completed(String::new()), None, at(4)).await.expect("finished");
-    store.tell_progress(at(5));
+    store.finish(&claimed.claim, Transition::Completed(String::new()), None, at(4)).await.expect("finished");
+    store.publish_progress(at(5));
     assert_eq!(now(&mut follower), ["completed"], "no progress after the end");
 }
 
@@ -99,7 +99,7 @@ pub(crate) async fn no_number_is_given_twice_though_the_host_starts_again(place:
     let mut newest = 0;
     for _ in 0..3 {
         let store = place.open();
-        let mut all = store.follow_all();
+        let mut all = store.subscribe_all();
         insert_one(&store).await;
         insert_one(&store).await;
         let mut told = seqs(&mut all).await;
@@ -108,8 +108,8 @@ pub(crate) async fn no_number_is_given_twice_though_the_host_starts_again(place:
         }
         assert!(told[0] > newest && told[1] == told[0] + 1, "{told:?} after {newest}");
         newest = told[1];
-        all.go_back(newest.wrapping_sub(5));
-        assert!(matches!(all.next().await, Told::Missed { .. }), "of an earlier host");
+        all.resume_from(newest.wrapping_sub(5));
+        assert!(matches!(all.next().await, Received::Lagged { .. }), "of an earlier host");
         store.close().await;
     }
 }
@@ -117,10 +117,10 @@ pub(crate) async fn no_number_is_given_twice_though_the_host_starts_again(place:
 pub(crate) async fn a_task_that_is_read_settled_has_its_events_told(place: &impl Place) {
     let store = place.open();
     let id = insert_one(&store).await;
-    let mut follower = store.follow(id);
+    let mut follower = store.subscribe(id);
     let claim = store.clone();
     let claiming = tokio::spawn(async move { claim_one(&claim, at(1)).await });
-    while store.get_settled(id).await.expect("read").expect("there").started_at.is_none() {}
+    while store.get_after_events(id).await.expect("read").expect("there").started_at.is_none() {}
     assert_eq!(now(&mut follower), ["started"]);
     claiming.await.expect("claimed");
     get(&store, id).await;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use wasmill_model::{Cause, Failure, Next, TaskState, Usage};
-use wasmill_store::Cancelled;
+use wasmill_model::{Cause, Failure, TaskState, Transition, Usage};
+use wasmill_store::CancelOutcome;
 
 use crate::fixture::{Place, at, claim, claim_one, failure, get, insert_one, wrote};
 
@@ -11,7 +11,7 @@ pub(crate) async fn a_result_is_kept(place: &impl Place) {
     let store = place.open();
     let id = insert_one(&store).await;
     let claimed = claim_one(&store, at(1)).await;
-    let next = Next::Completed("{\"ok\":true}".to_owned());
+    let next = Transition::Completed("{\"ok\":true}".to_owned());
     assert_eq!(store.finish(&claimed.claim, next, wrote(&claimed.claim, "hello\n"), at(3)).await, Ok(true));
     let task = get(&store, id).await;
     assert_eq!((task.state, task.result.as_deref()), (TaskState::Completed, Some("{\"ok\":true}")));
@@ -24,7 +24,10 @@ pub(crate) async fn a_lasting_failure_is_kept(place: &impl Place) {
     let id = insert_one(&store).await;
     let claimed = claim_one(&store, at(1)).await;
     let failure = Failure::new(Cause::Exit(3), "left");
-    assert_eq!(store.finish(&claimed.claim, Next::Failed(failure.clone()), None, at(3)).await, Ok(true));
+    assert_eq!(
+        store.finish(&claimed.claim, Transition::Failed(failure.clone()), None, at(3)).await,
+        Ok(true)
+    );
     let task = get(&store, id).await;
     assert_eq!((task.state, task.failure), (TaskState::Failed, Some(failure)));
     assert_eq!((task.result, task.finished_at), (None, Some(at(3))));
@@ -35,7 +38,7 @@ pub(crate) async fn a_retry_waits_until_its_time(place: &impl Place) {
     let store = place.open();
     let id = insert_one(&store).await;
     let claimed = claim_one(&store, at(1)).await;
-    let next = Next::RetryAt(at(9), failure());
+    let next = Transition::RetryAt(at(9), failure());
     assert_eq!(store.finish(&claimed.claim, next, None, at(2)).await, Ok(true));
     let task = get(&store, id).await;
     assert_eq!((task.state, task.ready_at, task.attempt), (TaskState::Waiting, at(9), 1));
@@ -49,7 +52,7 @@ pub(crate) async fn a_retry_waits_until_its_time(place: &impl Place) {
 pub(crate) async fn a_success_forgets_the_failure_before(place: &impl Place) {
     let store = place.open();
     let id = insert_one(&store).await;
-    for next in [Next::RetryAt(at(1), failure()), Next::Completed("1".to_owned())] {
+    for next in [Transition::RetryAt(at(1), failure()), Transition::Completed("1".to_owned())] {
         let claimed = claim_one(&store, at(1)).await;
         assert_eq!(store.finish(&claimed.claim, next, None, at(1)).await, Ok(true));
     }
@@ -60,14 +63,14 @@ pub(crate) async fn a_drain_gives_the_attempt_back(place: &impl Place) {
     let store = place.open();
     let id = insert_one(&store).await;
     let first = claim_one(&store, at(1)).await;
-    assert_eq!(store.finish(&first.claim, Next::Requeued, None, at(2)).await, Ok(true));
+    assert_eq!(store.finish(&first.claim, Transition::Requeued, None, at(2)).await, Ok(true));
     let task = get(&store, id).await;
     assert_eq!((task.state, task.attempt, task.ready_at), (TaskState::Waiting, 0, at(0)));
     assert_eq!((task.started_at, task.failure), (None, None));
     let second = claim_one(&store, at(3)).await;
     assert_eq!(second.attempt, 1);
     // The attempts are alike, the claims are not.
-    assert_eq!(store.finish(&first.claim, Next::Requeued, None, at(4)).await, Ok(false));
+    assert_eq!(store.finish(&first.claim, Transition::Requeued, None, at(4)).await, Ok(false));
     assert_eq!(get(&store, id).await.state, TaskState::Running);
 }
 
@@ -75,7 +78,7 @@ pub(crate) async fn a_finish_works_once(place: &impl Place) {
     let store = place.open();
     let id = insert_one(&store).await;
     let claimed = claim_one(&store, at(1)).await;
-    let done = |result: &str| Next::Completed(result.to_owned());
+    let done = |result: &str| Transition::Completed(result.to_owned());
     assert_eq!(store.finish(&claimed.claim, done("1"), None, at(2)).await, Ok(true));
     let log = wrote(&claimed.claim, "late");
     assert_eq!(store.finish(&claimed.claim, done("2"), log, at(3)).await, Ok(false));
@@ -86,13 +89,13 @@ pub(crate) async fn a_finish_works_once(place: &impl Place) {
 pub(crate) async fn a_log_belongs_to_the_newest_attempt(place: &impl Place) {
     let store = place.open();
     let id = insert_one(&store).await;
-    let retry = || Next::RetryAt(at(1), failure());
+    let retry = || Transition::RetryAt(at(1), failure());
     let steps = [
         (retry(), "first", Some("first")),
         (retry(), "second", Some("second")),
-        (Next::Requeued, "", Some("second")),
+        (Transition::Requeued, "", Some("second")),
         (retry(), "", None),
-        (Next::Requeued, "drained", Some("drained")),
+        (Transition::Requeued, "drained", Some("drained")),
     ];
     for (next, log, kept) in steps {
         let claimed = claim_one(&store, at(1)).await;
@@ -107,8 +110,10 @@ pub(crate) async fn a_task_keeps_the_digest_of_its_newest_attempt(place: &impl P
     let id = insert_one(&store).await;
     let digest = async || get(&store, id).await.plugin_digest;
     assert_eq!(digest().await, None);
-    let retry = || Next::RetryAt(at(1), failure());
-    for (pinned, next) in [("old", retry()), ("new", retry()), ("newer", Next::Completed(String::new()))] {
+    let retry = || Transition::RetryAt(at(1), failure());
+    for (pinned, next) in
+        [("old", retry()), ("new", retry()), ("newer", Transition::Completed(String::new()))]
+    {
         let before = digest().await;
         let claimed = claim_one(&store, at(1)).await;
         assert_eq!(digest().await, before, "until the next attempt has a version");
@@ -139,7 +144,7 @@ pub(crate) async fn a_task_keeps_the_usage_of_its_newest_attempt(place: &impl Pl
         ..Usage::default()
     };
     assert_eq!(usage().await, Some(so_far), "seen while it runs");
-    let next = Next::RetryAt(at(9), failure());
+    let next = Transition::RetryAt(at(9), failure());
     assert_eq!(store.finish(&first.claim, next, None, at(5)).await, Ok(true));
     first.claim.meter().add_log_bytes(99);
     let kept = Usage { wall: Duration::from_secs(3), ..so_far };
@@ -147,12 +152,12 @@ pub(crate) async fn a_task_keeps_the_usage_of_its_newest_attempt(place: &impl Pl
 
     let drained = claim_one(&store, at(9)).await;
     drained.claim.meter().add_checkpoint();
-    assert_eq!(store.finish(&drained.claim, Next::Requeued, None, at(10)).await, Ok(true));
+    assert_eq!(store.finish(&drained.claim, Transition::Requeued, None, at(10)).await, Ok(true));
     assert_eq!(usage().await, Some(kept), "an attempt that a drain ended was none");
 
     let last = claim_one(&store, at(11)).await;
     last.claim.meter().add_http_request();
-    let Ok(Cancelled::Stopping { .. }) = store.cancel(id, at(11)).await else {
+    let Ok(CancelOutcome::Stopping { .. }) = store.cancel(id, at(11)).await else {
         panic!("it is asked to stop")
     };
     crate::fixture::end_stopped(&store, &last.claim, at(12)).await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wasmill_model::{NewTask, Next, TaskState};
+use wasmill_model::{NewTask, TaskState, Transition};
 use wasmill_store::StoreError;
 
 use crate::fixture::{Place, at, claim, claim_one, failure, get, insert_one, new_task, plugin};
@@ -56,7 +56,7 @@ pub(crate) async fn a_final_task_makes_room(place: &impl Place) {
     let claimed = claim_one(&store, at(1)).await;
     insert_one(&store).await;
     // A retry is never refused, though the line is full.
-    assert!(store.finish(&claimed.claim, Next::Requeued, None, at(2)).await.expect("finished"));
+    assert!(store.finish(&claimed.claim, Transition::Requeued, None, at(2)).await.expect("finished"));
     assert_eq!(store.counts().await.expect("counted").waiting, 2);
 }
 
@@ -87,7 +87,7 @@ pub(crate) async fn a_plugin_has_no_more_waiting_than_its_bound(place: &impl Pla
     store.insert(vec![bounded()]).await.expect("one runs, so one fits");
     assert_eq!(store.insert(vec![bounded()]).await, full(0));
     // What was accepted is never refused later.
-    let retry = Next::RetryAt(at(1), failure());
+    let retry = Transition::RetryAt(at(1), failure());
     assert_eq!(store.finish(&claims.claimed[0].claim, retry, None, at(0)).await, Ok(true));
     assert_eq!(store.insert(vec![bounded()]).await, full(0));
     let ids: Vec<_> = store.find_open(Default::default()).await.expect("found");

@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use wasmill_model::{Missed, NewTask, Next, OnConflict, TaskId, Timing, Unique};
-use wasmill_store::{NewSchedule, RanNow, RequestKey, Steps, Store, StoreError, Submitted};
+use wasmill_model::{MissedPolicy, NewTask, OnConflict, TaskId, Timing, Transition, Unique};
+use wasmill_store::{IdempotencyKey, NewSchedule, RunNowOutcome, Store, StoreError, StoredSteps, Submitted};
 
 use crate::fixture::{Place, at, claim_one, failure, get, new_task};
 
 const DAY: i64 = 86_400;
 
-fn request(key: &str, body: u8) -> RequestKey {
-    RequestKey { key: key.to_owned(), digest: [body; 32] }
+fn request(key: &str, body: u8) -> IdempotencyKey {
+    IdempotencyKey { key: key.to_owned(), digest: [body; 32] }
 }
 
-async fn submit(store: &Store, tasks: usize, key: RequestKey, now: i64) -> Result<Submitted, StoreError> {
+async fn submit(store: &Store, tasks: usize, key: IdempotencyKey, now: i64) -> Result<Submitted, StoreError> {
     let tasks = (0..tasks).map(|_| new_task()).collect();
     store.submit(tasks, Some((key, at(now)))).await
 }
@@ -28,13 +28,13 @@ async fn waiting(store: &Store) -> u64 {
 
 pub(crate) async fn the_same_request_is_answered_again_and_does_nothing(place: &impl Place) {
     let store = place.open();
-    assert_eq!(store.submitted(request("k", 1), at(0)).await, Ok(None));
+    assert_eq!(store.find_submitted(request("k", 1), at(0)).await, Ok(None));
     let first = submit(&store, 3, request("k", 1), 0).await.expect("stored");
     assert_eq!((first.tasks.len(), first.replayed, waiting(&store).await), (3, false, 3));
     assert!(first.tasks.iter().all(|task| task.holder.is_none() && task.created_at == at(0)));
     let again = Submitted { replayed: true, ..first.clone() };
     assert_eq!(submit(&store, 3, request("k", 1), 9).await, Ok(again.clone()));
-    assert_eq!(store.submitted(request("k", 1), at(9)).await, Ok(Some(again.clone())));
+    assert_eq!(store.find_submitted(request("k", 1), at(9)).await, Ok(Some(again.clone())));
     // Also when its tasks are gone, and after a restart.
     for id in ids(&first) {
         store.remove(id, at(9)).await.expect("removed");
@@ -50,7 +50,7 @@ pub(crate) async fn another_request_under_its_key_is_refused(place: &impl Place)
     submit(&store, 1, request("k", 1), 0).await.expect("stored");
     let reused = StoreError::KeyReused { key: "k".to_owned() };
     assert_eq!(submit(&store, 1, request("k", 2), 1).await, Err(reused.clone()));
-    assert_eq!(store.submitted(request("k", 2), at(1)).await, Err(reused));
+    assert_eq!(store.find_submitted(request("k", 2), at(1)).await, Err(reused));
     submit(&store, 1, request("K", 2), 1).await.expect("another key");
     assert_eq!(waiting(&store).await, 2);
 }
@@ -74,7 +74,7 @@ pub(crate) async fn a_key_is_forgotten_after_a_day(place: &impl Place) {
     let second = submit(&store, 1, request("a", 2), DAY + 1).await.expect("stored");
     assert!(!second.replayed && ids(&second) != ids(&first));
     assert_eq!(store.prune_keys(at(DAY + 61)).await, Ok(1));
-    assert_eq!(store.submitted(request("b", 1), at(61)).await, Ok(None));
+    assert_eq!(store.find_submitted(request("b", 1), at(61)).await, Ok(None));
     assert!(submit(&store, 1, request("a", 2), DAY + 2).await.expect("answered").replayed);
     // The clock was ahead by a year when it came: it must not stay for so long.
     assert_eq!(store.prune_keys(at(-DAY)).await, Ok(1));
@@ -110,9 +110,9 @@ pub(crate) async fn the_steps_of_a_request_are_summed_up(place: &impl Place) {
     submit("kk\n1", vec![new_task()]).await;
     submit("k1", vec![new_task()]).await;
     let names = vec!["1".to_owned(), "2".to_owned()];
-    assert_eq!(store.steps(key("k"), at(2)).await, Ok(Steps { names, stored: 3, held: 1 }));
-    assert_eq!(store.steps(key("other"), at(2)).await, Ok(Steps::default()));
-    assert_eq!(store.steps(key("k"), at(1_000_000)).await, Ok(Steps::default()), "they are over");
+    assert_eq!(store.steps(key("k"), at(2)).await, Ok(StoredSteps { names, stored: 3, held: 1 }));
+    assert_eq!(store.steps(key("other"), at(2)).await, Ok(StoredSteps::default()));
+    assert_eq!(store.steps(key("k"), at(1_000_000)).await, Ok(StoredSteps::default()), "they are over");
 }
 
 pub(crate) async fn a_run_by_hand_under_a_key_is_made_once(place: &impl Place) {
@@ -122,7 +122,7 @@ pub(crate) async fn a_run_by_hand_under_a_key_is_made_once(place: &impl Place) {
         name: "a".parse().expect("a name"),
         from_manifest: false,
         timing,
-        missed: Missed::One,
+        missed: MissedPolicy::One,
         overlap: false,
         task: "{}".to_owned(),
         plugin: new_task().plugin,
@@ -131,9 +131,9 @@ pub(crate) async fn a_run_by_hand_under_a_key_is_made_once(place: &impl Place) {
     let run = async |digest| {
         store.run_now("a".parse().expect("a name"), new_task(), Some(request("k", digest)), at(1)).await
     };
-    let Ok(RanNow::Started(task)) = run(1).await else { panic!("it runs") };
+    let Ok(RunNowOutcome::Started(task)) = run(1).await else { panic!("it runs") };
     // It waits, so that without the key the schedule were busy.
-    assert_eq!(run(1).await, Ok(RanNow::Before(Submitted { tasks: vec![task], replayed: true })));
+    assert_eq!(run(1).await, Ok(RunNowOutcome::Replayed(Submitted { tasks: vec![task], replayed: true })));
     assert!(matches!(run(2).await, Err(StoreError::KeyReused { .. })));
 }
 
@@ -201,7 +201,7 @@ pub(crate) async fn a_unique_key_is_free_when_its_task_is_over(place: &impl Plac
     store.cancel(cancelled, at(1)).await.expect("cancelled");
     let removed = insert().await;
     store.remove(removed, at(9)).await.expect("removed");
-    for next in [Next::Completed("1".to_owned()), Next::Failed(failure())] {
+    for next in [Transition::Completed("1".to_owned()), Transition::Failed(failure())] {
         insert().await;
         let claimed = claim_one(&store, at(1)).await;
         assert_eq!(store.finish(&claimed.claim, next, None, at(2)).await, Ok(true));
@@ -209,7 +209,7 @@ pub(crate) async fn a_unique_key_is_free_when_its_task_is_over(place: &impl Plac
     // Between two attempts it is held.
     let id = insert().await;
     let claimed = claim_one(&store, at(3)).await;
-    let retry = Next::RetryAt(at(9), failure());
+    let retry = Transition::RetryAt(at(9), failure());
     assert_eq!(store.finish(&claimed.claim, retry, None, at(3)).await, Ok(true));
     assert_eq!(refusal(&store, vec![unique("k", OnConflict::Refuse)]).await, (0, id));
 }

@@ -1,7 +1,7 @@
 //! Turns: plugins and groups take them, whatever stands in the line of another one.
 
-use wasmill_model::{NewTask, Next, PluginName, Priority, TaskId, TaskState};
-use wasmill_store::{Share, Store};
+use wasmill_model::{NewTask, PluginName, Priority, TaskId, TaskState, Transition};
+use wasmill_store::{ClaimQuota, Store};
 
 use crate::fixture::{Place, at, claim, claim_one, failure, get, ids, new_task, plugin};
 
@@ -92,11 +92,11 @@ pub(crate) async fn a_group_outlives_retries_drains_and_restarts(place: &impl Pl
     let store = place.open();
     let x = insert(&store, [of("a", "x", 0), of("a", "x", 1)]).await;
     let claimed = claim(&store, 1, at(1)).await.claimed.remove(0);
-    assert_eq!(store.finish(&claimed.claim, Next::Requeued, None, at(1)).await, Ok(true));
+    assert_eq!(store.finish(&claimed.claim, Transition::Requeued, None, at(1)).await, Ok(true));
     let claimed = claim(&store, 9, at(1)).await;
     assert_eq!(ids(&claimed), x, "put back where it stood");
     for (claimed, second) in claimed.claimed.iter().zip([9, 8]) {
-        let retry = Next::RetryAt(at(second), failure());
+        let retry = Transition::RetryAt(at(second), failure());
         assert_eq!(store.finish(&claimed.claim, retry, None, at(2)).await, Ok(true));
     }
     let y = insert(&store, [of("a", "y", 3)]).await;
@@ -110,7 +110,7 @@ pub(crate) async fn a_group_outlives_retries_drains_and_restarts(place: &impl Pl
     both.sort_unstable();
     assert_eq!(both, [x[1], y[0]]);
     assert_eq!(ids(&claim(&store, 9, at(9)).await), [x[0]]);
-    let again = store.again(y[0], TaskId::new(), at(9)).await.expect("read").expect("there").1;
+    let again = store.clone_for_retry(y[0], TaskId::new(), at(9)).await.expect("read").expect("there").1;
     assert_eq!(again.group, "y".parse().ok());
 }
 
@@ -120,7 +120,7 @@ pub(crate) async fn a_plugin_that_may_start_no_more_holds_up_nobody(place: &impl
         insert(&store, (0..3).map(|_| of("a", &group.to_string(), 0))).await;
     }
     let b = insert(&store, (0..3).map(|_| of("b", "0", 1))).await;
-    let one = [Share { tasks_max: 1, ..Share::from(plugin("a")) }, Share::from(plugin("b"))];
+    let one = [ClaimQuota { tasks_max: 1, ..ClaimQuota::from(plugin("a")) }, ClaimQuota::from(plugin("b"))];
     let claims = store.claim(&one, 99, at(1)).await.expect("claimed");
     assert_eq!(ids(&claims)[1..], b);
     assert_eq!(one_by_one(&store, &["a"], 99, 1).await.len(), 59);
@@ -143,7 +143,7 @@ pub(crate) async fn a_group_of_the_future_runs_though_the_clock_went_back(place:
     let id = insert(&store, [of("a", "x", 1_000)]).await[0];
     let claimed = claim_one(&store, at(0)).await;
     assert_eq!(claimed.claim.id, id);
-    assert_eq!(store.finish(&claimed.claim, Next::Requeued, None, at(0)).await, Ok(true));
+    assert_eq!(store.finish(&claimed.claim, Transition::Requeued, None, at(0)).await, Ok(true));
     assert_eq!(claim_one(&store, at(0)).await.claim.id, id);
     store.close().await;
     let (store, _) = place.open_at(9, at(0));

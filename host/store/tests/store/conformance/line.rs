@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use wasmill_model::{NewTask, Next, Priority, TaskId, TaskState};
-use wasmill_store::{Cancelled, Share, Store};
+use wasmill_model::{NewTask, Priority, TaskId, TaskState, Transition};
+use wasmill_store::{CancelOutcome, ClaimQuota, Store};
 
 use crate::fixture::{Place, at, claim, claim_one, failure, get, ids, new_task, plugin};
 
@@ -47,7 +47,7 @@ pub(crate) async fn a_task_that_is_put_off_can_be_cancelled(place: &impl Place) 
     for number in [0, 5] {
         let id = insert_later(&store, number, 7).await;
         let cancelled = store.cancel(id, at(1)).await;
-        assert_eq!(cancelled, Ok(Cancelled::Cancelled { was: TaskState::Waiting }));
+        assert_eq!(cancelled, Ok(CancelOutcome::Cancelled { was: TaskState::Waiting }));
         assert_eq!(ids(&claim(&store, 9, at(9)).await), []);
     }
 }
@@ -99,7 +99,8 @@ pub(crate) async fn one_priority_is_served_in_order_in_each_plugin(place: &impl 
     let both = [plugin("a"), plugin("b")];
     let first = store.claim(&both, 4, at(0)).await.expect("claimed");
     assert_eq!(ids(&first), order[..4]);
-    let only_b = [Share { tasks_max: 1, ..Share::from(plugin("b")) }, Share::from(plugin("a"))];
+    let only_b =
+        [ClaimQuota { tasks_max: 1, ..ClaimQuota::from(plugin("b")) }, ClaimQuota::from(plugin("a"))];
     let rest = store.claim(&only_b, 9, at(0)).await.expect("claimed");
     assert_eq!(ids(&rest), order[4..]);
 }
@@ -124,10 +125,10 @@ pub(crate) async fn a_priority_outlives_retries_drains_and_restarts(place: &impl
     let plain = insert(&store, 0, 0).await;
     let claimed = claim(&store, 1, at(10)).await.claimed.remove(0);
     assert_eq!(claimed.claim.id, high);
-    assert_eq!(store.finish(&claimed.claim, Next::Requeued, None, at(11)).await, Ok(true));
+    assert_eq!(store.finish(&claimed.claim, Transition::Requeued, None, at(11)).await, Ok(true));
     let claimed = claim(&store, 1, at(11)).await.claimed.remove(0);
     assert_eq!(claimed.claim.id, high, "put back where it stood");
-    let retry = Next::RetryAt(at(20), failure());
+    let retry = Transition::RetryAt(at(20), failure());
     assert_eq!(store.finish(&claimed.claim, retry, None, at(12)).await, Ok(true));
     let early = claim(&store, 0, at(19)).await;
     assert_eq!((early.claimed.len(), get(&store, high).await.ready_at), (0, at(20)));

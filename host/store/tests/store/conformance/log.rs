@@ -1,6 +1,6 @@
 //! The lines of logs, while a task runs and after, over all its runs.
 
-use wasmill_model::{LINE_SEQ_MAX, LogLine, LogStream, Next, TaskId, TaskState};
+use wasmill_model::{LINE_SEQ_MAX, LogLine, LogStream, TaskId, TaskState, Transition};
 use wasmill_store::Store;
 
 use crate::fixture::{Place, at, claim_one, failure, insert_one, wrote};
@@ -30,7 +30,7 @@ pub(crate) async fn lines_are_read_while_the_task_runs(place: &impl Place) {
 pub(crate) async fn lines_of_all_runs_are_kept_with_numbers_of_their_own(place: &impl Place) {
     let store = place.open();
     let id = insert_one(&store).await;
-    for (run, next) in [(1, Next::RetryAt(at(1), failure())), (2, Next::Requeued)] {
+    for (run, next) in [(1, Transition::RetryAt(at(1), failure())), (2, Transition::Requeued)] {
         let claimed = claim_one(&store, at(1)).await;
         let log = wrote(&claimed.claim, &format!("run {run}\nends"));
         assert_eq!(store.finish(&claimed.claim, next, log, at(1)).await, Ok(true));
@@ -77,7 +77,7 @@ pub(crate) async fn lines_of_very_many_runs_keep_numbers_that_are_exact_in_json(
     for run in 1..=200 {
         let claimed = claim_one(&store, at(run)).await;
         let log = wrote(&claimed.claim, "one\ntwo\n");
-        let park = Next::Suspended(at(run + 1), Vec::new());
+        let park = Transition::Suspended(at(run + 1), Vec::new());
         assert_eq!(store.finish(&claimed.claim, park, log, at(run)).await, Ok(true));
     }
     let all = lines(&store, id, 0).await;

@@ -1,14 +1,14 @@
 //! Filters: which tasks a list shows, which a cancel of many stops, and what retention removes.
 
-use wasmill_model::{NewTask, Next, TaskId, TaskState};
-use wasmill_store::{CancelledMany, Filter, Keep, ListQuery, PruneCursor, Stopping, Store};
+use wasmill_model::{NewTask, TaskId, TaskState, Transition};
+use wasmill_store::{CancelledMany, Filter, ListQuery, PruneCursor, RetentionBounds, Stopping, Store};
 
 use crate::fixture::{
     Place, at, claim, claim_one, end_stopped, failure, get, insert_one, new_task, plugin, prune, since,
 };
 
-fn done() -> Next {
-    Next::Completed("1".to_owned())
+fn done() -> Transition {
+    Transition::Completed("1".to_owned())
 }
 
 fn states(states: &[TaskState]) -> Filter {
@@ -42,7 +42,7 @@ async fn task_in(store: &Store, state: TaskState, second: i64) -> TaskId {
     match state {
         TaskState::Completed => assert_eq!(store.finish(&claim, done(), None, at(second)).await, Ok(true)),
         TaskState::Failed => {
-            assert_eq!(store.finish(&claim, Next::Failed(failure()), None, at(second)).await, Ok(true));
+            assert_eq!(store.finish(&claim, Transition::Failed(failure()), None, at(second)).await, Ok(true));
         }
         TaskState::Cancelled => {
             store.cancel(id, at(second)).await.expect("asked");
@@ -195,10 +195,10 @@ pub(crate) async fn tasks_that_are_too_many_are_pruned(place: &impl Place) {
         ended.push(task_in(&store, TaskState::Completed, 0).await);
     }
     let waiting = task_in(&store, TaskState::Waiting, 0).await;
-    let newest = |most| Keep { tasks_max: Some(most), ..Keep::default() };
-    assert_eq!((store.stored(), prune(&store, newest(5)).await), (5, 0));
+    let newest = |most| RetentionBounds { tasks_max: Some(most), ..RetentionBounds::default() };
+    assert_eq!((store.finished_count(), prune(&store, newest(5)).await), (5, 0));
     assert_eq!(prune(&store, newest(2)).await, 3);
-    assert_eq!((store.stored(), prune(&store, newest(2)).await), (2, 0));
+    assert_eq!((store.finished_count(), prune(&store, newest(2)).await), (2, 0));
     assert_eq!(listed(&store, &Filter::default(), 9).await, [waiting, ended[4], ended[3]]);
 }
 
@@ -216,14 +216,14 @@ pub(crate) async fn one_step_prunes_no_more_than_its_share(place: &impl Place) {
         assert!((1..=200).contains(&pruned), "{pruned}");
         left -= pruned;
     }
-    assert_eq!(store.stored(), left);
+    assert_eq!(store.finished_count(), left);
     // The steps that were found and not taken are found again from the front, and the rest behind the cursor.
     let rest = store.excess(since(1), excess.cursor, 900).await.expect("read");
     assert!(rest.is_all && rest.steps.len() == 1);
     for step in steps.chain(rest.steps) {
         left -= store.prune(step).await.expect("pruned").tasks;
     }
-    assert_eq!((left, store.stored()), (0, 0));
+    assert_eq!((left, store.finished_count()), (0, 0));
 }
 
 pub(crate) async fn large_results_make_a_step_of_pruning_shorter(place: &impl Place) {
@@ -231,7 +231,7 @@ pub(crate) async fn large_results_make_a_step_of_pruning_shorter(place: &impl Pl
     for _ in 0..4 {
         insert_one(&store).await;
         let claim = claim_one(&store, at(0)).await.claim;
-        let large = Next::Completed("x".repeat(3 << 20));
+        let large = Transition::Completed("x".repeat(3 << 20));
         assert_eq!(store.finish(&claim, large, None, at(0)).await, Ok(true));
     }
     let excess = store.excess(since(1), PruneCursor::default(), 9).await.expect("read");

@@ -1,6 +1,6 @@
 //! Lists, checkpoints, progress and counts.
 
-use wasmill_model::{NewTask, Next, Progress, TaskId};
+use wasmill_model::{NewTask, Progress, TaskId, Transition};
 use wasmill_store::{Counts, Cursor, Filter, ListQuery, Store};
 
 use crate::fixture::{Place, at, claim, claim_one, end_stopped, failure, get, insert_one, new_task, plugin};
@@ -47,7 +47,7 @@ pub(crate) async fn a_page_of_large_results_ends_early(place: &impl Place) {
     let store = place.open();
     let mut all = insert_many::<5>(&store).await.to_vec();
     for claimed in claim(&store, 5, at(1)).await.claimed {
-        let large = Next::Completed("x".repeat(3 << 20));
+        let large = Transition::Completed("x".repeat(3 << 20));
         assert_eq!(store.finish(&claimed.claim, large, None, at(1)).await, Ok(true));
     }
     let (mut seen, mut next) = (Vec::new(), None);
@@ -68,7 +68,7 @@ pub(crate) async fn a_checkpoint_outlives_its_attempt(place: &impl Place) {
     assert_eq!(store.restore(&first.claim).await, Ok(None));
     assert_eq!(store.save(&first.claim, vec![1]).await, Ok(true));
     assert_eq!(store.save(&first.claim, vec![2, 0]).await, Ok(true));
-    let retry = Next::RetryAt(at(1), failure());
+    let retry = Transition::RetryAt(at(1), failure());
     assert_eq!(store.finish(&first.claim, retry, None, at(1)).await, Ok(true));
     let second = claim_one(&store, at(1)).await;
     assert_eq!(store.restore(&second.claim).await, Ok(Some(vec![2, 0])));
@@ -81,7 +81,7 @@ pub(crate) async fn a_checkpoint_outlives_its_attempt(place: &impl Place) {
 
 pub(crate) async fn a_checkpoint_ends_with_its_task(place: &impl Place) {
     let store = place.open();
-    for next in [Next::Completed("1".to_owned()), Next::Failed(failure())] {
+    for next in [Transition::Completed("1".to_owned()), Transition::Failed(failure())] {
         insert_one(&store).await;
         let claimed = claim_one(&store, at(1)).await;
         assert_eq!(store.save(&claimed.claim, vec![1]).await, Ok(true));
@@ -96,7 +96,7 @@ pub(crate) async fn a_lost_claim_has_no_checkpoint(place: &impl Place) {
     insert_one(&store).await;
     let first = claim_one(&store, at(1)).await;
     assert_eq!(store.save(&first.claim, vec![1]).await, Ok(true));
-    assert_eq!(store.finish(&first.claim, Next::Requeued, None, at(1)).await, Ok(true));
+    assert_eq!(store.finish(&first.claim, Transition::Requeued, None, at(1)).await, Ok(true));
     let second = claim_one(&store, at(1)).await;
     assert_eq!(store.save(&first.claim, vec![2]).await, Ok(false));
     assert_eq!(store.restore(&first.claim).await, Ok(None));
@@ -118,7 +118,7 @@ pub(crate) async fn progress_shows_while_the_task_runs(place: &impl Place) {
     let listed =
         store.list(ListQuery { limit: 1, before: None, filter: Filter::default() }).await.expect("listed");
     assert_eq!(listed.tasks[0].progress, Some(half()));
-    let retry = Next::RetryAt(at(1), failure());
+    let retry = Transition::RetryAt(at(1), failure());
     assert_eq!(store.finish(&claimed.claim, retry, None, at(1)).await, Ok(true));
     assert_eq!(get(&store, id).await.progress, None);
 }
@@ -128,7 +128,7 @@ pub(crate) async fn late_progress_shows_nowhere(place: &impl Place) {
     let id = insert_one(&store).await;
     let first = claim_one(&store, at(1)).await;
     store.progress(&first.claim, half());
-    assert_eq!(store.finish(&first.claim, Next::Requeued, None, at(1)).await, Ok(true));
+    assert_eq!(store.finish(&first.claim, Transition::Requeued, None, at(1)).await, Ok(true));
     store.progress(&first.claim, half());
     assert_eq!(get(&store, id).await.progress, None);
     let second = claim_one(&store, at(1)).await;
@@ -150,7 +150,7 @@ pub(crate) async fn counts_follow_every_move(place: &impl Place) {
     expect(1, 0).await;
     let claimed = claim_one(&store, at(1)).await;
     expect(0, 1).await;
-    store.finish(&claimed.claim, Next::Requeued, None, at(1)).await.expect("finished");
+    store.finish(&claimed.claim, Transition::Requeued, None, at(1)).await.expect("finished");
     expect(1, 0).await;
     let claimed = claim_one(&store, at(1)).await;
     let second = insert_one(&store).await;

@@ -1,6 +1,6 @@
 //! What an opening finds.
 
-use wasmill_model::{Cause, Next, TaskState};
+use wasmill_model::{Cause, TaskState, Transition};
 use wasmill_store::{Recovery, StoreError};
 
 use crate::fixture::{Place, at, claim, claim_one, get, ids, insert_one, new_task, plugin};
@@ -52,7 +52,7 @@ pub(crate) async fn a_claim_from_before_the_crash_is_lost(place: &impl Place) {
     let old = claim_one(&store, at(1)).await.claim;
     store.close().await;
     let store = place.open();
-    let done = || Next::Completed("1".to_owned());
+    let done = || Transition::Completed("1".to_owned());
     assert_eq!(store.finish(&old, done(), None, at(2)).await, Ok(false));
     let new = claim_one(&store, at(2)).await.claim;
     assert_eq!(store.finish(&old, done(), None, at(2)).await, Ok(false));

@@ -1,8 +1,9 @@
 //! Schedules: each run is done once, and one write says so.
 
-use wasmill_model::{Missed, NewTask, OnConflict, ScheduleName, TimeDelta, Timestamp, Timing, Unique};
+use wasmill_model::{MissedPolicy, NewTask, OnConflict, ScheduleName, TimeDelta, Timestamp, Timing, Unique};
 use wasmill_store::{
-    Fire, Fired, LastRun, NewSchedule, Put, RanNow, RemovedSchedule, Schedule, Store, StoreError,
+    DueOutcome, DueRuns, LastRun, NewSchedule, PutOutcome, RemoveScheduleOutcome, RunNowOutcome, Schedule,
+    Store, StoreError,
 };
 
 use crate::fixture::{Place, at, get, new_task, plugin};
@@ -19,7 +20,7 @@ fn new(of: &str) -> NewSchedule {
         name: name(of),
         from_manifest: false,
         timing: Timing::of("* * * * *", "UTC").expect("valid"),
-        missed: Missed::One,
+        missed: MissedPolicy::One,
         overlap: true,
         task: r#"{"plugin": "a"}"#.to_owned(),
         plugin: plugin("a"),
@@ -28,7 +29,7 @@ fn new(of: &str) -> NewSchedule {
 
 async fn put(store: &Store, new: NewSchedule, now: Timestamp) -> Schedule {
     match store.put_schedule(new, MOST, now).await.expect("written") {
-        Put::Made(schedule) | Put::Replaced(schedule) => schedule,
+        PutOutcome::Created(schedule) | PutOutcome::Replaced(schedule) => schedule,
         refused => panic!("{refused:?}"),
     }
 }
@@ -42,25 +43,25 @@ fn task_of(of: &str) -> NewTask {
 }
 
 /// Plans one run of a schedule, which is due.
-fn fire(schedule: &Schedule, count: usize) -> Fire {
+fn run_due(schedule: &Schedule, count: usize) -> DueRuns {
     let first = schedule.next_at.expect("due");
     let due = |index: usize| first + TimeDelta::minutes(i64::try_from(index).expect("few"));
     let of = schedule.name.as_str();
-    Fire {
+    DueRuns {
         name: schedule.name.clone(),
         created_at: schedule.created_at,
         revision: schedule.revision,
         runs: (0..count).map(|index| (due(index), task_of(of))).collect(),
-        left_out: 0,
-        settled: due(count - 1),
+        skipped: 0,
+        evaluated_until: due(count - 1),
         next_at: Some(due(count)),
         now: due(count - 1),
     }
 }
 
-fn started(fired: Fired) -> usize {
+fn started(fired: DueOutcome) -> usize {
     match fired {
-        Fired::Settled { started, .. } => started.len(),
+        DueOutcome::Started { started, .. } => started.len(),
         other => panic!("{other:?}"),
     }
 }
@@ -68,22 +69,22 @@ fn started(fired: Fired) -> usize {
 pub(crate) async fn a_schedule_is_made_replaced_and_removed(place: &impl Place) {
     let store = place.open();
     let made = store.put_schedule(new("b"), MOST, at(0)).await.expect("written");
-    let Put::Made(made) = made else { panic!("{made:?}") };
+    let PutOutcome::Created(made) = made else { panic!("{made:?}") };
     assert_eq!((made.created_at, made.changed_at, made.next_at), (at(0), at(0), Some(at(40))));
     assert_eq!((made.cron.as_str(), made.timezone.as_str(), made.paused), ("* * * * *", "UTC", false));
     let timing = Timing::of("0 2 * * *", "Europe/Berlin").expect("valid");
-    let other = NewSchedule { timing, missed: Missed::All, overlap: false, ..new("b") };
+    let other = NewSchedule { timing, missed: MissedPolicy::All, overlap: false, ..new("b") };
     let replaced = store.put_schedule(other, MOST, at(1)).await.expect("written");
-    let Put::Replaced(replaced) = replaced else { panic!("{replaced:?}") };
+    let PutOutcome::Replaced(replaced) = replaced else { panic!("{replaced:?}") };
     assert_eq!((replaced.created_at, replaced.changed_at), (at(0), at(1)));
-    assert_eq!((replaced.missed, replaced.overlap), (Missed::All, false));
+    assert_eq!((replaced.missed, replaced.overlap), (MissedPolicy::All, false));
     assert_eq!(replaced.next_at, Some("2023-11-15T01:00:00Z".parse().expect("a time")));
     put(&store, new("a"), at(2)).await;
     let all = store.schedules().await.expect("read");
     assert_eq!(all.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
     assert_eq!((all[1].task.as_ref(), read(&store, "b").await), (None, replaced));
-    assert_eq!(store.remove_schedule(name("b"), false).await, Ok(RemovedSchedule::Removed));
-    assert_eq!(store.remove_schedule(name("b"), false).await, Ok(RemovedSchedule::NotFound));
+    assert_eq!(store.remove_schedule(name("b"), false).await, Ok(RemoveScheduleOutcome::Removed));
+    assert_eq!(store.remove_schedule(name("b"), false).await, Ok(RemoveScheduleOutcome::NotFound));
     assert_eq!(store.schedule(name("b")).await, Ok(None));
 }
 
@@ -93,17 +94,20 @@ pub(crate) async fn what_came_the_other_way_stays(place: &impl Place) {
         let of = if from_manifest { "m" } else { "r" };
         let before = put(&store, NewSchedule { from_manifest, ..new(of) }, at(0)).await;
         let other = NewSchedule { from_manifest: !from_manifest, overlap: false, ..new(of) };
-        assert_eq!(store.put_schedule(other, MOST, at(1)).await, Ok(Put::Taken));
-        assert_eq!(store.remove_schedule(name(of), !from_manifest).await, Ok(RemovedSchedule::OfOther));
+        assert_eq!(store.put_schedule(other, MOST, at(1)).await, Ok(PutOutcome::NameTaken));
+        assert_eq!(
+            store.remove_schedule(name(of), !from_manifest).await,
+            Ok(RemoveScheduleOutcome::ManagedElsewhere)
+        );
         assert_eq!(read(&store, of).await, before);
     }
 }
 
 pub(crate) async fn there_are_no_more_schedules_than_the_most(place: &impl Place) {
     let store = place.open();
-    assert!(matches!(store.put_schedule(new("a"), 1, at(0)).await, Ok(Put::Made(_))));
-    assert_eq!(store.put_schedule(new("b"), 1, at(0)).await, Ok(Put::TooMany));
-    assert!(matches!(store.put_schedule(new("a"), 1, at(0)).await, Ok(Put::Replaced(_))));
+    assert!(matches!(store.put_schedule(new("a"), 1, at(0)).await, Ok(PutOutcome::Created(_))));
+    assert_eq!(store.put_schedule(new("b"), 1, at(0)).await, Ok(PutOutcome::TooMany));
+    assert!(matches!(store.put_schedule(new("a"), 1, at(0)).await, Ok(PutOutcome::Replaced(_))));
 }
 
 pub(crate) async fn the_same_once_more_stays_due(place: &impl Place) {
@@ -117,7 +121,7 @@ pub(crate) async fn the_same_once_more_stays_due(place: &impl Place) {
 pub(crate) async fn what_was_settled_is_not_due_again_though_the_clock_went_back(place: &impl Place) {
     let store = place.open();
     let schedule = put(&store, new("a"), at(0)).await;
-    assert_eq!(started(store.fire(fire(&schedule, 1)).await.expect("fired")), 1);
+    assert_eq!(started(store.run_due(run_due(&schedule, 1)).await.expect("fired")), 1);
     let timing = Timing::of("0 * * * * *", "UTC").expect("valid");
     let changed = put(&store, NewSchedule { timing, ..new("a") }, at(10)).await;
     assert_eq!(changed.next_at, Some(at(100)));
@@ -128,8 +132,8 @@ pub(crate) async fn a_run_and_the_next_moment_are_one_write(place: &impl Place) 
     let schedule = put(&store, new("a"), at(0)).await;
     assert_eq!(store.due_schedules(at(39), 9).await, Ok((vec![], Some(at(40)))));
     assert_eq!(store.due_schedules(at(40), 9).await, Ok((vec![name("a")], None)));
-    let fired = store.fire(Fire { left_out: 4, ..fire(&schedule, 2) }).await.expect("fired");
-    let Fired::Settled { started, left_out: 4 } = fired else { panic!("{fired:?}") };
+    let fired = store.run_due(DueRuns { skipped: 4, ..run_due(&schedule, 2) }).await.expect("fired");
+    let DueOutcome::Started { started, skipped: 4 } = fired else { panic!("{fired:?}") };
     assert_eq!(started.iter().map(|(due, _)| *due).collect::<Vec<_>>(), [at(40), at(100)]);
     store.close().await;
     let store = place.open();
@@ -144,11 +148,11 @@ pub(crate) async fn a_run_and_the_next_moment_are_one_write(place: &impl Place) 
 pub(crate) async fn what_was_planned_on_an_older_state_is_not_done(place: &impl Place) {
     let store = place.open();
     let schedule = put(&store, new("a"), at(0)).await;
-    let planned = fire(&schedule, 1);
-    assert_eq!(started(store.fire(planned.clone()).await.expect("fired")), 1);
-    assert_eq!(store.fire(planned.clone()).await, Ok(Fired::Changed));
+    let planned = run_due(&schedule, 1);
+    assert_eq!(started(store.run_due(planned.clone()).await.expect("fired")), 1);
+    assert_eq!(store.run_due(planned.clone()).await, Ok(DueOutcome::Changed));
     for change in 0..3 {
-        let planned = fire(&read(&store, "a").await, 1);
+        let planned = run_due(&read(&store, "a").await, 1);
         match change {
             0 => drop(put(&store, new("a"), at(50)).await),
             1 => drop(store.pause_schedule(name("a"), true, at(50)).await),
@@ -157,7 +161,7 @@ pub(crate) async fn what_was_planned_on_an_older_state_is_not_done(place: &impl 
                 put(&store, new("a"), at(51)).await;
             }
         }
-        assert_eq!(store.fire(planned).await, Ok(Fired::Changed));
+        assert_eq!(store.run_due(planned).await, Ok(DueOutcome::Changed));
         drop(store.pause_schedule(name("a"), false, at(50)).await);
     }
     assert_eq!(store.counts().await.expect("counted").waiting, 1);
@@ -166,29 +170,32 @@ pub(crate) async fn what_was_planned_on_an_older_state_is_not_done(place: &impl 
 pub(crate) async fn a_full_line_takes_as_many_runs_as_have_room(place: &impl Place) {
     let store = place.open_at(3, at(0)).0;
     let schedule = put(&store, new("a"), at(0)).await;
-    assert_eq!(started(store.fire(fire(&schedule, 5)).await.expect("fired")), 3);
+    assert_eq!(started(store.run_due(run_due(&schedule, 5)).await.expect("fired")), 3);
     let schedule = read(&store, "a").await;
     assert_eq!((schedule.next_at, schedule.runs, schedule.skipped), (Some(at(220)), 3, 0));
-    assert_eq!(store.fire(fire(&schedule, 2)).await, Ok(Fired::Refused(StoreError::Full { waiting_max: 3 })));
+    assert_eq!(
+        store.run_due(run_due(&schedule, 2)).await,
+        Ok(DueOutcome::Refused(StoreError::Full { waiting_max: 3 }))
+    );
     assert_eq!(read(&store, "a").await, schedule);
-    let only_left_out = Fire { runs: vec![], left_out: 1, ..fire(&schedule, 1) };
-    assert_eq!(started(store.fire(only_left_out).await.expect("fired")), 0);
+    let only_left_out = DueRuns { runs: vec![], skipped: 1, ..run_due(&schedule, 1) };
+    assert_eq!(started(store.run_due(only_left_out).await.expect("fired")), 0);
     assert_eq!(read(&store, "a").await.skipped, 1);
 }
 
 pub(crate) async fn a_run_that_its_plugin_has_no_room_for_is_refused_and_changes_nothing(place: &impl Place) {
     let store = place.open();
     let bounded = |schedule: &Schedule, count| {
-        let mut planned = fire(schedule, count);
+        let mut planned = run_due(schedule, count);
         planned.runs.iter_mut().for_each(|(_, task)| task.waiting_max = Some(1));
         planned
     };
     let schedule = put(&store, new("a"), at(0)).await;
-    assert_eq!(started(store.fire(bounded(&schedule, 3)).await.expect("fired")), 1);
+    assert_eq!(started(store.run_due(bounded(&schedule, 3)).await.expect("fired")), 1);
     let schedule = read(&store, "a").await;
     assert_eq!((schedule.next_at, schedule.runs), (Some(at(100)), 1));
     let full = StoreError::PluginFull { index: 0, plugin: plugin("a"), waiting_max: 1 };
-    assert_eq!(store.fire(bounded(&schedule, 2)).await, Ok(Fired::Refused(full.clone())));
+    assert_eq!(store.run_due(bounded(&schedule, 2)).await, Ok(DueOutcome::Refused(full.clone())));
     assert_eq!(read(&store, "a").await, schedule);
     // What was left out before it is settled all the same, and only that.
     let key = Unique { key: "k".parse().expect("a key"), on_conflict: OnConflict::Refuse };
@@ -196,31 +203,31 @@ pub(crate) async fn a_run_that_its_plugin_has_no_room_for_is_refused_and_changes
     store.insert(vec![holder]).await.expect("stored");
     let mut planned = bounded(&schedule, 2);
     planned.runs[0].1.unique = Some(key);
-    let fired = store.fire(planned).await.expect("fired");
-    assert_eq!(fired, Fired::Settled { started: vec![], left_out: 1 });
+    let fired = store.run_due(planned).await.expect("fired");
+    assert_eq!(fired, DueOutcome::Started { started: vec![], skipped: 1 });
     let schedule = read(&store, "a").await;
     assert_eq!((schedule.next_at, schedule.runs, schedule.skipped), (Some(at(160)), 1, 1));
-    assert_eq!(store.fire(bounded(&schedule, 1)).await, Ok(Fired::Refused(full)));
+    assert_eq!(store.run_due(bounded(&schedule, 1)).await, Ok(DueOutcome::Refused(full)));
 }
 
 pub(crate) async fn a_run_waits_for_no_other_of_its_schedule_unless_asked_to(place: &impl Place) {
     let store = place.open();
     let alone = put(&store, NewSchedule { overlap: false, ..new("a") }, at(0)).await;
-    assert_eq!(started(store.fire(fire(&alone, 2)).await.expect("fired")), 1);
+    assert_eq!(started(store.run_due(run_due(&alone, 2)).await.expect("fired")), 1);
     let alone = read(&store, "a").await;
     assert_eq!((alone.runs, alone.skipped), (1, 1));
-    assert_eq!(started(store.fire(fire(&alone, 1)).await.expect("fired")), 0);
+    assert_eq!(started(store.run_due(run_due(&alone, 1)).await.expect("fired")), 0);
     let alone = read(&store, "a").await;
     assert_eq!((alone.runs, alone.skipped, alone.next_at), (1, 2, Some(at(220))));
     let live = alone.last.expect("it ran").task;
     let by_hand = store.run_now(name("a"), task_of("a"), None, at(200)).await;
-    assert_eq!(by_hand, Ok(RanNow::Busy(live)));
+    assert_eq!(by_hand, Ok(RunNowOutcome::Busy(live)));
     store.cancel(live, at(201)).await.expect("cancelled");
-    assert_eq!(started(store.fire(fire(&alone, 1)).await.expect("fired")), 1);
+    assert_eq!(started(store.run_due(run_due(&alone, 1)).await.expect("fired")), 1);
     let other = put(&store, new("b"), at(0)).await;
-    assert_eq!(started(store.fire(fire(&other, 1)).await.expect("fired")), 1);
+    assert_eq!(started(store.run_due(run_due(&other, 1)).await.expect("fired")), 1);
     let other = read(&store, "b").await;
-    assert_eq!(started(store.fire(fire(&other, 1)).await.expect("fired")), 1);
+    assert_eq!(started(store.run_due(run_due(&other, 1)).await.expect("fired")), 1);
 }
 
 pub(crate) async fn a_held_unique_key_leaves_a_run_out(place: &impl Place) {
@@ -231,18 +238,18 @@ pub(crate) async fn a_held_unique_key_leaves_a_run_out(place: &impl Place) {
         let held = NewTask { unique: Some(unique.clone()), ..new_task() };
         store.insert(vec![held]).await.expect("stored");
         let schedule = put(&store, new(of), at(0)).await;
-        let mut planned = fire(&schedule, 1);
+        let mut planned = run_due(&schedule, 1);
         planned.runs[0].1.unique = Some(unique);
-        assert_eq!(started(store.fire(planned).await.expect("fired")), 0);
+        assert_eq!(started(store.run_due(planned).await.expect("fired")), 0);
         assert_eq!(read(&store, of).await.skipped, 1);
     }
 }
 
 pub(crate) async fn a_run_by_hand_moves_nothing(place: &impl Place) {
     let store = place.open();
-    assert_eq!(store.run_now(name("a"), task_of("a"), None, at(1)).await, Ok(RanNow::NotFound));
+    assert_eq!(store.run_now(name("a"), task_of("a"), None, at(1)).await, Ok(RunNowOutcome::NotFound));
     let before = put(&store, new("a"), at(0)).await;
-    let Ok(RanNow::Started(task)) = store.run_now(name("a"), task_of("a"), None, at(1)).await else {
+    let Ok(RunNowOutcome::Started(task)) = store.run_now(name("a"), task_of("a"), None, at(1)).await else {
         panic!("it runs")
     };
     let after = read(&store, "a").await;
@@ -270,10 +277,10 @@ pub(crate) async fn a_paused_schedule_is_not_due_and_goes_on_from_now(place: &im
 pub(crate) async fn trouble_is_kept_until_it_runs(place: &impl Place) {
     let store = place.open();
     let schedule = put(&store, new("a"), at(0)).await;
-    store.note_trouble(schedule.clone(), "no such plugin".to_owned()).await.expect("noted");
+    store.record_schedule_error(schedule.clone(), "no such plugin".to_owned()).await.expect("noted");
     let troubled = read(&store, "a").await;
     assert_eq!(troubled.last_error.as_deref(), Some("no such plugin"));
-    assert_eq!(started(store.fire(fire(&troubled, 1)).await.expect("fired")), 1);
-    store.note_trouble(schedule, "late news".to_owned()).await.expect("noted");
+    assert_eq!(started(store.run_due(run_due(&troubled, 1)).await.expect("fired")), 1);
+    store.record_schedule_error(schedule, "late news".to_owned()).await.expect("noted");
     assert_eq!(read(&store, "a").await.last_error, None);
 }

@@ -1,7 +1,7 @@
 //! Finding tasks by their ids, and counting them without a look at all of them.
 
-use wasmill_model::{NewTask, Next, OnConflict, TaskId, TaskState, Unique};
-use wasmill_store::{Cursor, Ended, Filter, Store, Tally};
+use wasmill_model::{NewTask, OnConflict, TaskId, TaskState, Transition, Unique};
+use wasmill_store::{Cursor, Filter, FinishedCounts, PluginCounts, Store};
 
 use crate::fixture::{Place, at, claim, claim_one, failure, insert_one, new_task, plugin, prune, since};
 
@@ -132,7 +132,8 @@ pub(crate) async fn what_is_stored_is_told_from_what_ever_ended(place: &impl Pla
     for second in 0..4 {
         let id = insert_one(&store).await;
         let claimed = claim_one(&store, at(second)).await;
-        let next = if second < 3 { Next::Completed("1".to_owned()) } else { Next::Failed(failure()) };
+        let next =
+            if second < 3 { Transition::Completed("1".to_owned()) } else { Transition::Failed(failure()) };
         assert_eq!(store.finish(&claimed.claim, next, None, at(second)).await, Ok(true));
         if second == 0 {
             store.remove(id, at(second)).await.expect("removed");
@@ -141,7 +142,7 @@ pub(crate) async fn what_is_stored_is_told_from_what_ever_ended(place: &impl Pla
     assert_eq!(prune(&store, since(2)).await, 1);
     store.close().await;
     let (store, _) = place.open_at(9, at(9));
-    let tally: Tally = store.tallies()[0].1;
-    assert_eq!(tally.ended(), Ended { completed: 3, failed: 1, cancelled: 0 });
-    assert_eq!(tally.stored(), Ended { completed: 1, failed: 1, cancelled: 0 });
+    let tally: PluginCounts = store.plugin_counts()[0].1;
+    assert_eq!(tally.ended(), FinishedCounts { completed: 3, failed: 1, cancelled: 0 });
+    assert_eq!(tally.stored(), FinishedCounts { completed: 1, failed: 1, cancelled: 0 });
 }

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use wasmill_model::{Next, TaskState, Usage};
-use wasmill_store::{Cancelled, Saved, Store};
+use wasmill_model::{TaskState, Transition, Usage};
+use wasmill_store::{CancelOutcome, Checkpoint, Store};
 
 use crate::fixture::{Place, at, claim, claim_one, failure, get, insert_one, wrote};
 
-fn resume_at(second: i64, state: &str) -> Next {
-    Next::Suspended(at(second), state.as_bytes().to_vec())
+fn resume_at(second: i64, state: &str) -> Transition {
+    Transition::Suspended(at(second), state.as_bytes().to_vec())
 }
 
 /// Claims the one task that is ready and parks it for ten seconds.
@@ -37,15 +37,18 @@ pub(crate) async fn a_suspended_task_goes_on_at_its_time_with_its_state(place: &
     let store = place.open();
     let resumed = claim_one(&store, at(11)).await;
     assert_eq!(resumed.attempt, 1, "it is the same one");
-    assert_eq!(resumed.saved, Saved::State(b"one".to_vec()), "a claim brings it along");
+    assert_eq!(resumed.checkpoint, Checkpoint::State(b"one".to_vec()), "a claim brings it along");
     assert_eq!(store.restore(&resumed.claim).await, Ok(Some(b"one".to_vec())));
     let large = "two".repeat(100_000);
     assert_eq!(store.finish(&resumed.claim, resume_at(21, &large), None, at(12)).await, Ok(true));
     let last = claim_one(&store, at(21)).await;
-    assert_eq!(last.saved, Saved::Unread, "it is read when it is asked for");
+    assert_eq!(last.checkpoint, Checkpoint::NotLoaded, "it is read when it is asked for");
     assert_eq!(store.restore(&last.claim).await, Ok(Some(large.into_bytes())));
     assert_eq!(get(&store, id).await.suspensions, 2);
-    assert_eq!(store.finish(&last.claim, Next::Completed("3".to_owned()), None, at(22)).await, Ok(true));
+    assert_eq!(
+        store.finish(&last.claim, Transition::Completed("3".to_owned()), None, at(22)).await,
+        Ok(true)
+    );
     let task = get(&store, id).await;
     assert_eq!((task.state, task.attempt, task.started_at), (TaskState::Completed, 1, Some(at(1))));
     assert_eq!(store.attempts(id).await.expect("read"), [], "there was but one");
@@ -90,7 +93,10 @@ pub(crate) async fn a_failed_step_is_tried_again_from_the_state_before_it(place:
     let id = insert_one(&store).await;
     park(&store, 1, "one").await;
     let failed = claim_one(&store, at(11)).await;
-    assert_eq!(store.finish(&failed.claim, Next::RetryAt(at(20), failure()), None, at(12)).await, Ok(true));
+    assert_eq!(
+        store.finish(&failed.claim, Transition::RetryAt(at(20), failure()), None, at(12)).await,
+        Ok(true)
+    );
     let task = get(&store, id).await;
     assert_eq!((task.attempt, task.suspensions, task.started_at), (1, 0, None));
     let again = claim_one(&store, at(20)).await;
@@ -104,7 +110,7 @@ pub(crate) async fn a_step_that_a_drain_ended_is_as_if_it_had_not_been(place: &i
     let id = insert_one(&store).await;
     park(&store, 1, "one").await;
     let drained = claim_one(&store, at(11)).await;
-    assert_eq!(store.finish(&drained.claim, Next::Requeued, None, at(12)).await, Ok(true));
+    assert_eq!(store.finish(&drained.claim, Transition::Requeued, None, at(12)).await, Ok(true));
     let task = get(&store, id).await;
     assert_eq!((task.attempt, task.suspensions, task.started_at), (1, 1, Some(at(1))));
     let resumed = claim_one(&store, at(12)).await;
@@ -131,7 +137,7 @@ pub(crate) async fn a_suspended_task_can_be_cancelled(place: &impl Place) {
     let id = insert_one(&store).await;
     park(&store, 1, "one").await;
     let was = TaskState::Waiting;
-    assert_eq!(store.cancel(id, at(2)).await, Ok(Cancelled::Cancelled { was }));
+    assert_eq!(store.cancel(id, at(2)).await, Ok(CancelOutcome::Cancelled { was }));
     assert!(claim(&store, 1, at(11)).await.claimed.is_empty());
 }
 

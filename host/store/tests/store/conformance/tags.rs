@@ -1,6 +1,6 @@
 //! Tasks that are found by their tags.
 
-use wasmill_model::{NewTask, Next, Tag, TaskId, TaskState};
+use wasmill_model::{NewTask, Tag, TaskId, TaskState, Transition};
 use wasmill_store::{CancelledMany, Filter, ListQuery, Store, StoreError};
 
 use crate::fixture::{Place, at, claim, get, new_task, plugin, prune, since};
@@ -60,7 +60,7 @@ pub(crate) async fn tags_stay_with_a_task_whatever_its_state(place: &impl Place)
         ids.push(insert(&store, "a").await);
     }
     let claims = claim(&store, 2, at(0)).await.claimed;
-    let done = Next::Completed("x".repeat(100_000));
+    let done = Transition::Completed("x".repeat(100_000));
     assert_eq!(store.finish(&claims[0].claim, done, None, at(1)).await, Ok(true));
     store.cancel(ids[2], at(1)).await.expect("cancelled");
     ids.reverse();

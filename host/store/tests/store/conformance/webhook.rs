@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use wasmill_model::{NewTask, Next, TaskId, TaskState, Webhook};
+use wasmill_model::{NewTask, TaskId, TaskState, Transition, Webhook};
 use wasmill_store::{
-    AfterTry, Backlog, Delivery, DeliveryState, Due, DueQuery, Filter, Keep, Redelivery, Store, Try,
-    WebhookLog,
+    AttemptOutcome, Delivery, DeliveryAttempt, DeliveryBacklog, DeliveryState, DueDeliveries, DueQuery,
+    Filter, Redelivery, RetentionBounds, Store, WebhookStatus,
 };
 
 use crate::fixture::{Place, at, claim_one, failure, new_task, prune, since};
@@ -29,13 +29,13 @@ async fn insert(store: &Store, webhook: Webhook) -> TaskId {
 }
 
 /// Runs a task with this webhook to its end at this second.
-async fn ended(store: &Store, webhook: Webhook, next: Next, second: i64) -> TaskId {
+async fn ended(store: &Store, webhook: Webhook, next: Transition, second: i64) -> TaskId {
     let id = insert(store, webhook).await;
     end(store, next, second).await;
     id
 }
 
-async fn end(store: &Store, next: Next, second: i64) {
+async fn end(store: &Store, next: Transition, second: i64) {
     let claimed = claim_one(store, at(second)).await;
     assert_eq!(store.finish(&claimed.claim, next, None, at(second)).await, Ok(true));
 }
@@ -44,16 +44,16 @@ async fn completed(store: &Store, second: i64) -> TaskId {
     ended(store, hook(&TaskState::ALL), done(), second).await
 }
 
-fn done() -> Next {
-    Next::Completed("1".to_owned())
+fn done() -> Transition {
+    Transition::Completed("1".to_owned())
 }
 
 fn query(second: i64) -> DueQuery {
-    DueQuery { now: at(second), after: None, full: HashSet::new(), each: 9, most: 99 }
+    DueQuery { now: at(second), after: None, busy_origins: HashSet::new(), per_origin: 9, limit: 99 }
 }
 
-async fn look(store: &Store, second: i64) -> Due {
-    store.due(query(second)).await.expect("read")
+async fn look(store: &Store, second: i64) -> DueDeliveries {
+    store.due_deliveries(query(second)).await.expect("read")
 }
 
 /// Returns the tasks whose deliveries are due.
@@ -67,12 +67,12 @@ async fn only(store: &Store, second: i64) -> Delivery {
     due.remove(0)
 }
 
-fn failed(second: i64) -> Try {
+fn failed(second: i64) -> DeliveryAttempt {
     let took = Duration::from_millis(20);
-    Try { at: at(second), took, status: Some(500), error: None }
+    DeliveryAttempt { at: at(second), took, status: Some(500), error: None }
 }
 
-async fn log(store: &Store, id: TaskId) -> WebhookLog {
+async fn log(store: &Store, id: TaskId) -> WebhookStatus {
     store.webhook(id).await.expect("read").expect("a task").expect("a webhook")
 }
 
@@ -84,11 +84,11 @@ pub(crate) async fn the_end_of_a_task_makes_its_delivery_due(place: &impl Place)
     store.insert(vec![without]).await.expect("inserted");
     assert_eq!(due(&store, 9).await, []);
     let idle = log(&store, id).await;
-    assert_eq!((idle.state, idle.tries, idle.next_at), (DeliveryState::Idle, 0, None));
+    assert_eq!((idle.state, idle.attempts, idle.next_at), (DeliveryState::Idle, 0, None));
     assert_eq!(idle.on, [TaskState::Completed, TaskState::Failed, TaskState::Cancelled]);
     let claims = store.claim(&[crate::fixture::plugin("a")], 2, at(2)).await.expect("claimed");
     for claimed in &claims.claimed {
-        let retry = Next::RetryAt(at(3), failure());
+        let retry = Transition::RetryAt(at(3), failure());
         assert_eq!(store.finish(&claimed.claim, retry, None, at(2)).await, Ok(true));
     }
     assert_eq!(due(&store, 9).await, [], "an attempt is no end");
@@ -96,9 +96,9 @@ pub(crate) async fn the_end_of_a_task_makes_its_delivery_due(place: &impl Place)
     for claimed in &claims.claimed {
         assert_eq!(store.finish(&claimed.claim, done(), None, at(4)).await, Ok(true));
     }
-    store.delivery_due().await;
+    store.wait_for_delivery().await;
     let delivery = only(&store, 4).await;
-    let told = (delivery.task, delivery.url.as_str(), delivery.origin.as_str(), delivery.tries);
+    let told = (delivery.task, delivery.url.as_str(), delivery.origin.as_str(), delivery.attempts);
     assert_eq!(told, (id, "http://a.example/hook?x=1", "http://a.example", 0));
     let pending = log(&store, id).await;
     assert_eq!((pending.state, pending.next_at), (DeliveryState::Pending, Some(at(4))));
@@ -109,7 +109,7 @@ pub(crate) async fn the_end_of_a_task_makes_its_delivery_due(place: &impl Place)
 pub(crate) async fn a_receiver_is_told_of_the_ends_it_asked_for_alone(place: &impl Place) {
     let store = place.open();
     let (completed, failed) = ([TaskState::Completed], [TaskState::Failed]);
-    let lasting = || Next::Failed(failure());
+    let lasting = || Transition::Failed(failure());
     let told = ended(&store, hook(&completed), done(), 1).await;
     ended(&store, hook(&completed), lasting(), 1).await;
     ended(&store, hook(&failed), done(), 1).await;
@@ -132,17 +132,17 @@ pub(crate) async fn a_delivery_is_tried_again_when_it_is_time(place: &impl Place
     let store = place.open();
     let id = completed(&store, 1).await;
     let first = only(&store, 1).await;
-    assert_eq!(store.tried(&first, failed(2), AfterTry::Again(at(10))).await, Ok(true));
+    assert_eq!(store.record_attempt(&first, failed(2), AttemptOutcome::RetryAt(at(10))).await, Ok(true));
     let early = look(&store, 9).await;
     assert_eq!((early.deliveries.len(), early.next_at, early.stopped_at), (0, Some(at(10)), None));
     let second = only(&store, 10).await;
-    assert_eq!((second.task, second.tries), (id, 1));
-    let answer = Try { status: Some(204), ..failed(11) };
-    assert_eq!(store.tried(&second, answer.clone(), AfterTry::Delivered).await, Ok(true));
+    assert_eq!((second.task, second.attempts), (id, 1));
+    let answer = DeliveryAttempt { status: Some(204), ..failed(11) };
+    assert_eq!(store.record_attempt(&second, answer.clone(), AttemptOutcome::Delivered).await, Ok(true));
     assert_eq!(due(&store, 99).await, []);
     let log = log(&store, id).await;
-    assert_eq!((log.state, log.tries, log.next_at), (DeliveryState::Delivered, 2, None));
-    assert_eq!(log.newest, [failed(2), answer]);
+    assert_eq!((log.state, log.attempts, log.next_at), (DeliveryState::Delivered, 2, None));
+    assert_eq!(log.recent_attempts, [failed(2), answer]);
 }
 
 pub(crate) async fn each_try_is_kept_and_the_oldest_make_room(place: &impl Place) {
@@ -150,13 +150,13 @@ pub(crate) async fn each_try_is_kept_and_the_oldest_make_room(place: &impl Place
     let id = completed(&store, 0).await;
     for second in 1..30 {
         let delivery = only(&store, second).await;
-        let none = Try { status: None, error: Some(format!("try {second}")), ..failed(second) };
-        let after = if second == 29 { AfterTry::GivenUp } else { AfterTry::Again(at(second)) };
-        assert_eq!(store.tried(&delivery, none, after).await, Ok(true));
+        let none = DeliveryAttempt { status: None, error: Some(format!("try {second}")), ..failed(second) };
+        let after = if second == 29 { AttemptOutcome::GivenUp } else { AttemptOutcome::RetryAt(at(second)) };
+        assert_eq!(store.record_attempt(&delivery, none, after).await, Ok(true));
     }
     let log = log(&store, id).await;
-    assert_eq!((log.state, log.tries, log.newest.len()), (DeliveryState::GivenUp, 29, 20));
-    let kept = |place: usize| log.newest[place].error.clone().unwrap_or_default();
+    assert_eq!((log.state, log.attempts, log.recent_attempts.len()), (DeliveryState::GivenUp, 29, 20));
+    let kept = |place: usize| log.recent_attempts[place].error.clone().unwrap_or_default();
     assert_eq!((kept(0), kept(19)), ("try 10".to_owned(), "try 29".to_owned()));
     assert_eq!(due(&store, 99).await, []);
 }
@@ -171,14 +171,16 @@ pub(crate) async fn what_ended_is_delivered_once_more_if_asked(place: &impl Plac
     assert_eq!(store.redeliver(plain, at(1)).await, Ok(Redelivery::NoWebhook));
     store.remove(plain, at(1)).await.expect("removed");
     let id = completed(&store, 1).await;
-    for (after, second) in [(AfterTry::Delivered, 2), (AfterTry::GivenUp, 3), (AfterTry::Again(at(99)), 4)] {
+    for (after, second) in
+        [(AttemptOutcome::Delivered, 2), (AttemptOutcome::GivenUp, 3), (AttemptOutcome::RetryAt(at(99)), 4)]
+    {
         let delivery = only(&store, second).await;
-        assert_eq!(store.tried(&delivery, failed(second), after).await, Ok(true));
+        assert_eq!(store.record_attempt(&delivery, failed(second), after).await, Ok(true));
         assert_eq!(due(&store, second).await, []);
         assert_eq!(store.redeliver(id, at(second + 1)).await, Ok(Redelivery::Due));
         assert_eq!(due(&store, second + 1).await, [id]);
     }
-    assert_eq!(only(&store, 9).await.tries, 3);
+    assert_eq!(only(&store, 9).await.attempts, 3);
 }
 
 pub(crate) async fn what_is_due_outlives_the_store(place: &impl Place) {
@@ -187,7 +189,7 @@ pub(crate) async fn what_is_due_outlives_the_store(place: &impl Place) {
     store.close().await;
     let (store, _) = place.open_at(9, at(2));
     let delivery = only(&store, 2).await;
-    assert_eq!(store.tried(&delivery, failed(2), AfterTry::Again(at(50))).await, Ok(true));
+    assert_eq!(store.record_attempt(&delivery, failed(2), AttemptOutcome::RetryAt(at(50))).await, Ok(true));
     store.close().await;
     let (store, _) = place.open_at(9, at(3));
     assert_eq!(due(&store, 49).await, []);
@@ -214,17 +216,17 @@ pub(crate) async fn one_receiver_does_not_hide_the_others(place: &impl Place) {
     }
     let b = ended(&store, to("http://b.example"), done(), 30).await;
     let c = ended(&store, to("http://c.example"), done(), 31).await;
-    let some = DueQuery { each: 3, ..query(99) };
-    let found = store.due(some.clone()).await.expect("read");
+    let some = DueQuery { per_origin: 3, ..query(99) };
+    let found = store.due_deliveries(some.clone()).await.expect("read");
     assert_eq!(found.deliveries.len(), 5);
     assert!(found.deliveries.iter().any(|delivery| delivery.task == b));
-    let full = HashSet::from(["http://a.example".to_owned()]);
-    let found = store.due(DueQuery { full, ..some.clone() }).await.expect("read");
+    let busy_origins = HashSet::from(["http://a.example".to_owned()]);
+    let found = store.due_deliveries(DueQuery { busy_origins, ..some.clone() }).await.expect("read");
     assert_eq!(found.deliveries.iter().map(|delivery| delivery.task).collect::<Vec<_>>(), [b, c]);
     // Who looks for few goes on behind the last receiver.
-    let few = store.due(DueQuery { most: 2, ..some.clone() }).await.expect("read");
+    let few = store.due_deliveries(DueQuery { limit: 2, ..some.clone() }).await.expect("read");
     assert_eq!((few.deliveries.len(), few.stopped_at.as_deref()), (3, Some("http://a.example")));
-    let rest = store.due(DueQuery { after: few.stopped_at, ..query(99) }).await.expect("read");
+    let rest = store.due_deliveries(DueQuery { after: few.stopped_at, ..query(99) }).await.expect("read");
     assert_eq!((rest.deliveries.len(), rest.stopped_at), (2, None));
 }
 
@@ -234,38 +236,41 @@ pub(crate) async fn a_delivery_goes_with_its_task(place: &impl Place) {
     let delivery = only(&store, 1).await;
     store.remove(id, at(2)).await.expect("removed");
     assert_eq!(due(&store, 9).await, []);
-    assert_eq!(store.tried(&delivery, failed(2), AfterTry::Delivered).await, Ok(false));
+    assert_eq!(store.record_attempt(&delivery, failed(2), AttemptOutcome::Delivered).await, Ok(false));
     completed(&store, 1).await;
-    assert_eq!(store.tried(&only(&store, 1).await, failed(2), AfterTry::Delivered).await, Ok(true));
+    assert_eq!(
+        store.record_attempt(&only(&store, 1).await, failed(2), AttemptOutcome::Delivered).await,
+        Ok(true)
+    );
     assert_eq!(prune(&store, since(5)).await, 1);
     assert_eq!(due(&store, 9).await, []);
-    assert_eq!(store.backlog().await, Ok(Backlog::default()));
+    assert_eq!(store.delivery_backlog().await, Ok(DeliveryBacklog::default()));
 }
 
 pub(crate) async fn a_late_try_changes_nothing(place: &impl Place) {
     let store = place.open();
     let id = completed(&store, 1).await;
     let delivery = only(&store, 1).await;
-    assert_eq!(store.tried(&delivery, failed(2), AfterTry::Again(at(5))).await, Ok(true));
-    assert_eq!(store.tried(&delivery, failed(3), AfterTry::GivenUp).await, Ok(false));
+    assert_eq!(store.record_attempt(&delivery, failed(2), AttemptOutcome::RetryAt(at(5))).await, Ok(true));
+    assert_eq!(store.record_attempt(&delivery, failed(3), AttemptOutcome::GivenUp).await, Ok(false));
     let log = log(&store, id).await;
-    assert_eq!((log.state, log.tries, log.newest.len()), (DeliveryState::Pending, 1, 1));
+    assert_eq!((log.state, log.attempts, log.recent_attempts.len()), (DeliveryState::Pending, 1, 1));
 }
 
 pub(crate) async fn the_backlog_is_counted(place: &impl Place) {
     let store = place.open();
-    assert_eq!(store.backlog().await, Ok(Backlog::default()));
+    assert_eq!(store.delivery_backlog().await, Ok(DeliveryBacklog::default()));
     for second in [5, 7, 9] {
         completed(&store, second).await;
     }
-    let backlog = |pending, second| Ok(Backlog { pending, oldest: Some(at(second)) });
-    assert_eq!(store.backlog().await, backlog(3, 5));
+    let backlog = |pending, second| Ok(DeliveryBacklog { pending, oldest: Some(at(second)) });
+    assert_eq!(store.delivery_backlog().await, backlog(3, 5));
     let oldest = look(&store, 9).await.deliveries.remove(0);
-    assert_eq!(store.tried(&oldest, failed(9), AfterTry::Again(at(99))).await, Ok(true));
-    assert_eq!(store.backlog().await, backlog(3, 5));
+    assert_eq!(store.record_attempt(&oldest, failed(9), AttemptOutcome::RetryAt(at(99))).await, Ok(true));
+    assert_eq!(store.delivery_backlog().await, backlog(3, 5));
     let oldest = look(&store, 99).await.deliveries.pop().expect("due");
-    assert_eq!(store.tried(&oldest, failed(9), AfterTry::Delivered).await, Ok(true));
-    assert_eq!(store.backlog().await, backlog(2, 7));
+    assert_eq!(store.record_attempt(&oldest, failed(9), AttemptOutcome::Delivered).await, Ok(true));
+    assert_eq!(store.delivery_backlog().await, backlog(2, 7));
 }
 
 pub(crate) async fn no_delivery_waits_for_the_clock_to_come_back(place: &impl Place) {
@@ -273,10 +278,10 @@ pub(crate) async fn no_delivery_waits_for_the_clock_to_come_back(place: &impl Pl
     let store = place.open();
     let tried = completed(&store, 1).await;
     let delivery = only(&store, 1).await;
-    assert_eq!(store.tried(&delivery, failed(1), AfterTry::Again(at(YEAR))).await, Ok(true));
+    assert_eq!(store.record_attempt(&delivery, failed(1), AttemptOutcome::RetryAt(at(YEAR))).await, Ok(true));
     let soon = completed(&store, 2).await;
     let delivery = only(&store, 2).await;
-    assert_eq!(store.tried(&delivery, failed(2), AfterTry::Again(at(60))).await, Ok(true));
+    assert_eq!(store.record_attempt(&delivery, failed(2), AttemptOutcome::RetryAt(at(60))).await, Ok(true));
     let fresh = completed(&store, YEAR).await;
     store.close().await;
     let (store, _) = place.open_at(9, at(3));
@@ -293,39 +298,41 @@ pub(crate) async fn a_task_done_again_keeps_its_webhook(place: &impl Place) {
     let store = place.open();
     let webhook = hook(&[TaskState::Failed]);
     let id = insert(&store, webhook.clone()).await;
-    let (_, again) = store.again(id, TaskId::new(), at(1)).await.expect("read").expect("stored");
+    let (_, again) = store.clone_for_retry(id, TaskId::new(), at(1)).await.expect("read").expect("stored");
     assert_eq!(again.webhook, Some(webhook));
 }
 
 pub(crate) async fn one_that_is_asked_for_once_more_counts_its_tries_anew(place: &impl Place) {
     let store = place.open();
     let id = completed(&store, 1).await;
-    for tries in 0..3 {
+    for attempts in 0..3 {
         let delivery = only(&store, 1).await;
-        assert_eq!((delivery.tries, delivery.tries_before), (tries, 0));
-        let after = if tries < 2 { AfterTry::Again(at(1)) } else { AfterTry::GivenUp };
-        assert_eq!(store.tried(&delivery, failed(1), after).await, Ok(true));
+        assert_eq!((delivery.attempts, delivery.attempts_before), (attempts, 0));
+        let after = if attempts < 2 { AttemptOutcome::RetryAt(at(1)) } else { AttemptOutcome::GivenUp };
+        assert_eq!(store.record_attempt(&delivery, failed(1), after).await, Ok(true));
     }
     assert_eq!(store.redeliver(id, at(5)).await, Ok(Redelivery::Due));
     let delivery = only(&store, 5).await;
-    assert_eq!((delivery.tries, delivery.tries_before), (3, 3));
-    assert_eq!(store.tried(&delivery, failed(5), AfterTry::Again(at(6))).await, Ok(true));
+    assert_eq!((delivery.attempts, delivery.attempts_before), (3, 3));
+    assert_eq!(store.record_attempt(&delivery, failed(5), AttemptOutcome::RetryAt(at(6))).await, Ok(true));
     let delivery = only(&store, 6).await;
-    assert_eq!((delivery.tries, delivery.tries_before), (4, 3));
+    assert_eq!((delivery.attempts, delivery.attempts_before), (4, 3));
 }
 
 pub(crate) async fn a_try_under_way_ends_nothing_that_was_asked_for_meanwhile(place: &impl Place) {
     let store = place.open();
     let id = completed(&store, 1).await;
-    for (tries, after) in
-        [AfterTry::GivenUp, AfterTry::Delivered, AfterTry::Again(at(99))].into_iter().enumerate()
+    for (attempts, after) in
+        [AttemptOutcome::GivenUp, AttemptOutcome::Delivered, AttemptOutcome::RetryAt(at(99))]
+            .into_iter()
+            .enumerate()
     {
         let under_way = only(&store, 9).await;
         assert_eq!(store.redeliver(id, at(2)).await, Ok(Redelivery::Due));
-        assert_eq!(store.tried(&under_way, failed(1), after).await, Ok(true));
+        assert_eq!(store.record_attempt(&under_way, failed(1), after).await, Ok(true));
         let pending = log(&store, id).await;
         assert_eq!((pending.state, pending.next_at), (DeliveryState::Pending, Some(at(2))), "{after:?}");
-        assert_eq!((pending.tries as usize, pending.newest.len()), (tries + 1, tries + 1));
+        assert_eq!((pending.attempts as usize, pending.recent_attempts.len()), (attempts + 1, attempts + 1));
     }
 }
 
@@ -333,13 +340,23 @@ pub(crate) async fn a_pending_delivery_keeps_its_task(place: &impl Place) {
     let store = place.open();
     let waits = completed(&store, 1).await;
     let plain = ended(&store, hook(&[TaskState::Failed]), done(), 2).await;
-    let none = Keep { ended_since: Some(at(100)), tasks_max: Some(0), ..Keep::default() };
+    let none =
+        RetentionBounds { ended_since: Some(at(100)), tasks_max: Some(0), ..RetentionBounds::default() };
     assert_eq!(prune(&store, none).await, 1, "nobody is to be told of this end");
     assert_eq!(store.get(plain).await, Ok(None));
-    assert_eq!(prune(&store, Keep { pending_since: Some(at(1)), pending_max: Some(1), ..none }).await, 0);
-    assert_eq!(store.tried(&only(&store, 3).await, failed(3), AfterTry::Again(at(9))).await, Ok(true));
+    assert_eq!(
+        prune(&store, RetentionBounds { pending_since: Some(at(1)), pending_max: Some(1), ..none }).await,
+        0
+    );
+    assert_eq!(
+        store.record_attempt(&only(&store, 3).await, failed(3), AttemptOutcome::RetryAt(at(9))).await,
+        Ok(true)
+    );
     assert_eq!(prune(&store, none).await, 0);
-    assert_eq!(store.tried(&only(&store, 9).await, failed(9), AfterTry::GivenUp).await, Ok(true));
+    assert_eq!(
+        store.record_attempt(&only(&store, 9).await, failed(9), AttemptOutcome::GivenUp).await,
+        Ok(true)
+    );
     assert_eq!(prune(&store, none).await, 1, "it is tried no more");
     assert_eq!((store.get(waits).await, store.stats().deliveries_dropped), (Ok(None), 0));
 }
@@ -352,21 +369,31 @@ pub(crate) async fn deliveries_that_are_pending_for_too_long_or_too_many_go_and_
     for second in 1..=5 {
         tasks.push(completed(&store, second).await);
     }
-    let none = Keep { tasks_max: Some(0), ..Keep::default() };
-    assert_eq!(prune(&store, Keep { pending_since: Some(at(3)), ..none }).await, 2);
+    let none = RetentionBounds { tasks_max: Some(0), ..RetentionBounds::default() };
+    assert_eq!(prune(&store, RetentionBounds { pending_since: Some(at(3)), ..none }).await, 2);
     assert_eq!((due(&store, 9).await, store.stats().deliveries_dropped), (tasks[2..].to_vec(), 2));
-    assert_eq!(prune(&store, Keep { pending_max: Some(1), ..none }).await, 2, "the newest is kept");
+    assert_eq!(
+        prune(&store, RetentionBounds { pending_max: Some(1), ..none }).await,
+        2,
+        "the newest is kept"
+    );
     assert_eq!((due(&store, 9).await, store.stats().deliveries_dropped), (tasks[4..].to_vec(), 4));
     // One of which nothing is pending any more is no delivery that was dropped.
-    assert_eq!(store.tried(&only(&store, 9).await, failed(9), AfterTry::Delivered).await, Ok(true));
-    assert_eq!(prune(&store, Keep { pending_max: Some(0), ..none }).await, 1);
-    assert_eq!((store.stored(), store.stats().deliveries_dropped), (0, 4));
+    assert_eq!(
+        store.record_attempt(&only(&store, 9).await, failed(9), AttemptOutcome::Delivered).await,
+        Ok(true)
+    );
+    assert_eq!(prune(&store, RetentionBounds { pending_max: Some(0), ..none }).await, 1);
+    assert_eq!((store.finished_count(), store.stats().deliveries_dropped), (0, 4));
 }
 
 pub(crate) async fn a_delivery_that_is_asked_for_while_its_task_is_pruned_keeps_it(place: &impl Place) {
     let store = place.open();
     let id = completed(&store, 1).await;
-    assert_eq!(store.tried(&only(&store, 1).await, failed(2), AfterTry::Delivered).await, Ok(true));
+    assert_eq!(
+        store.record_attempt(&only(&store, 1).await, failed(2), AttemptOutcome::Delivered).await,
+        Ok(true)
+    );
     let mut found = store.excess(since(9), Default::default(), 9).await.expect("read");
     assert_eq!(found.steps.len(), 1);
     store.redeliver(id, at(3)).await.expect("asked for");

@@ -12,17 +12,17 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use wasmill_model::{Meter, PluginName, Progress, RunTrace, TaskId, Timestamp, Tracer, Usage};
 
-use crate::hub::Hub;
+use crate::event_bus::EventBus;
 use crate::log::{LogBudget, RunLog};
-use crate::traced::Traced;
-use crate::{Change, LogPart, News};
+use crate::task_spans::Traced;
+use crate::{EventKind, EventPayload, LogPart};
 
 /// Of how many tasks progress is told at once, so that it never crowds out all other events.
 const TOLD_MAX: usize = 1_000;
 
 /// What one claim has reported.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Report {
+pub(crate) struct RunReport {
     /// How far the guest says it has come.
     pub(crate) progress: Option<Progress>,
     /// The digest of the plugin that runs.
@@ -31,11 +31,11 @@ pub(crate) struct Report {
 
 /// Where one claim reports.
 #[derive(Clone, Debug)]
-pub(crate) struct ReportCell(Arc<Cell>);
+pub(crate) struct LiveRun(Arc<LiveRunState>);
 
 #[derive(Debug)]
-struct Cell {
-    of: Reporter,
+struct LiveRunState {
+    of: RunRef,
     report: Mutex<Current>,
     meter: Meter,
     /// `None` for a claim of an earlier host, of which nothing is known.
@@ -47,7 +47,7 @@ struct Cell {
 
 /// Which run reports.
 #[derive(Clone, Debug)]
-pub(crate) struct Reporter {
+pub(crate) struct RunRef {
     pub(crate) task: TaskId,
     pub(crate) plugin: PluginName,
     pub(crate) attempt: u32,
@@ -72,17 +72,17 @@ pub(crate) struct Start {
     pub(crate) lines: u64,
 }
 
-impl Reporter {
+impl RunRef {
     /// Makes news of a change of the task.
-    pub(crate) fn news(self, change: Change, time: Timestamp) -> News {
+    pub(crate) fn news(self, kind: EventKind, time: Timestamp) -> EventPayload {
         let Self { task, plugin, attempt, .. } = self;
-        News { task, plugin, attempt, time, change }
+        EventPayload { task, plugin, attempt, time, kind }
     }
 }
 
 #[derive(Debug, Default)]
 struct Current {
-    report: Report,
+    report: RunReport,
     /// The number under which its progress waits to be published.
     unpublished: Option<u64>,
     /// Whether the claim has ended.
@@ -102,25 +102,25 @@ struct Unpublished {
 #[derive(Debug, Default)]
 struct Waiting {
     next: u64,
-    cells: BTreeMap<u64, ReportCell>,
+    cells: BTreeMap<u64, LiveRun>,
 }
 
 impl Waiting {
     /// Puts a cell behind all others; returns its number.
-    fn add(&mut self, cell: ReportCell) -> u64 {
+    fn add(&mut self, cell: LiveRun) -> u64 {
         self.next += 1;
         self.cells.insert(self.next, cell);
         self.next
     }
 
     /// Takes up to so many cells, the first ones first.
-    fn take(&mut self, count_max: usize) -> Vec<ReportCell> {
+    fn take(&mut self, count_max: usize) -> Vec<LiveRun> {
         let count = self.cells.len().min(count_max);
         (0..count).filter_map(|_| self.cells.pop_first()).map(|(_, cell)| cell).collect()
     }
 }
 
-impl ReportCell {
+impl LiveRun {
     /// Keeps the latest progress. Costs two short locks at most, however often it is called: once it waits to be
     /// published, a cell does so until the next pulse.
     pub(crate) fn set_progress(&self, progress: Progress) {
@@ -190,7 +190,7 @@ impl ReportCell {
     }
 
     /// Returns which run it is.
-    pub(crate) fn of(&self) -> &Reporter {
+    pub(crate) fn of(&self) -> &RunRef {
         &self.0.of
     }
 
@@ -200,22 +200,22 @@ impl ReportCell {
     }
 
     /// Makes news of a change of the task that runs.
-    pub(crate) fn news(&self, change: Change, time: Timestamp) -> News {
-        self.0.of.clone().news(change, time)
+    pub(crate) fn news(&self, kind: EventKind, time: Timestamp) -> EventPayload {
+        self.0.of.clone().news(kind, time)
     }
 
-    pub(crate) fn get(&self) -> Report {
+    pub(crate) fn get(&self) -> RunReport {
         locked(&self.0.report).report.clone()
     }
 }
 
 /// The cells of all running tasks, and those who are told of what happens.
 #[derive(Debug)]
-pub(crate) struct ReportBoard {
-    cells: Mutex<HashMap<i64, ReportCell>>,
-    pub(crate) hub: Arc<Hub>,
+pub(crate) struct LiveRuns {
+    cells: Mutex<HashMap<i64, LiveRun>>,
+    pub(crate) event_bus: Arc<EventBus>,
     /// Wakes whoever starts tasks when some became ready that were held back.
-    pub(crate) readied: Notify,
+    pub(crate) wait_for_ready: Notify,
     /// What takes the spans of what has committed.
     pub(crate) tracer: Tracer,
     unpublished: Arc<Unpublished>,
@@ -224,20 +224,20 @@ pub(crate) struct ReportBoard {
 
 /// How a committed command changes the board.
 #[derive(Debug)]
-pub(crate) enum Turn {
+pub(crate) enum LiveChange {
     /// A claim began.
-    Began { seq: i64, cell: ReportCell },
+    Began { seq: i64, cell: LiveRun },
     /// The claim of this task ended, if it had one.
     Ended { seq: i64 },
 }
 
-impl ReportBoard {
+impl LiveRuns {
     /// Makes a board whose logs hold so many bytes together.
     pub(crate) fn new(log_bytes_max: usize, tracer: Tracer) -> Self {
         Self {
             cells: Mutex::default(),
-            hub: Arc::default(),
-            readied: Notify::new(),
+            event_bus: Arc::default(),
+            wait_for_ready: Notify::new(),
             tracer,
             unpublished: Arc::default(),
             log_budget: Arc::new(LogBudget::new(log_bytes_max)),
@@ -245,12 +245,12 @@ impl ReportBoard {
     }
 
     /// Makes the cell of a claim; it is not on the board before its turn.
-    pub(crate) fn cell(&self, of: Reporter, start: Option<Start>) -> ReportCell {
+    pub(crate) fn cell(&self, of: RunRef, start: Option<Start>) -> LiveRun {
         let earlier = start.map_or(0, |start| start.lines);
         let log = RunLog::new(earlier, of.attempt, Arc::clone(&self.log_budget));
         let trace = of.run_trace(&self.tracer);
         let unpublished = Arc::clone(&self.unpublished);
-        ReportCell(Arc::new(Cell {
+        LiveRun(Arc::new(LiveRunState {
             of,
             report: Mutex::default(),
             meter: Meter::default(),
@@ -262,12 +262,12 @@ impl ReportBoard {
     }
 
     /// Makes these changes in their order.
-    pub(crate) fn turn(&self, turns: impl IntoIterator<Item = Turn>) {
+    pub(crate) fn apply(&self, turns: impl IntoIterator<Item = LiveChange>) {
         let mut cells = locked(&self.cells);
-        for turn in turns {
-            let ended = match turn {
-                Turn::Began { seq, cell } => cells.insert(seq, cell),
-                Turn::Ended { seq } => cells.remove(&seq),
+        for apply in turns {
+            let ended = match apply {
+                LiveChange::Began { seq, cell } => cells.insert(seq, cell),
+                LiveChange::Ended { seq } => cells.remove(&seq),
             };
             if let Some(ended) = ended {
                 ended.end();
@@ -276,13 +276,13 @@ impl ReportBoard {
     }
 
     /// Returns where exactly this claim reports, if it still runs.
-    pub(crate) fn live(&self, seq: i64, token: i64) -> Option<ReportCell> {
+    pub(crate) fn live(&self, seq: i64, token: i64) -> Option<LiveRun> {
         let cells = locked(&self.cells);
         cells.get(&seq).filter(|cell| cell.0.of.token == token).cloned()
     }
 
     /// Waits until there is progress to tell.
-    pub(crate) async fn progressed(&self) {
+    pub(crate) async fn wait_for_progress(&self) {
         loop {
             if !locked(&self.unpublished.cells).cells.is_empty() {
                 return;
@@ -292,7 +292,7 @@ impl ReportBoard {
     }
 
     /// Tells the latest progress of those tasks that are first in line.
-    pub(crate) fn tell_progress(&self, now: Timestamp) {
+    pub(crate) fn publish_progress(&self, now: Timestamp) {
         // Taken before the cells are locked: those who report lock in the other order.
         let first = locked(&self.unpublished.cells).take(TOLD_MAX);
         let news = first.iter().filter_map(|cell| {
@@ -300,9 +300,9 @@ impl ReportBoard {
             current.unpublished = None;
             let progress = current.report.progress.clone().filter(|_| !current.has_ended)?;
             drop(current);
-            Some(cell.news(Change::Progress(progress), now))
+            Some(cell.news(EventKind::Progress(progress), now))
         });
-        self.hub.tell(news.collect());
+        self.event_bus.publish(news.collect());
     }
 }
 

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use chrono::DateTime;
 use rusqlite::{OptionalExtension, params};
-use wasmill_model::{Cause, Dependencies, NewTask, OnFailure, TaskId, TaskState, Timestamp};
+use wasmill_model::{Cause, NewDependencies, NewTask, OnFailure, TaskId, TaskState, Timestamp};
 
 use super::batch::Batch;
 use super::cancel::{self, Cancelling, cancel};
@@ -65,7 +65,7 @@ pub(super) struct Awaited {
 pub(super) fn find(
     batch: &Batch<'_>,
     index: usize,
-    dependencies: &Dependencies,
+    dependencies: &NewDependencies,
     held: &HashMap<TaskId, TaskId>,
 ) -> rusqlite::Result<Result<Vec<Awaited>, StoreError>> {
     let mut find = batch.connection.prepare_cached(FIND)?;
@@ -93,7 +93,7 @@ pub(super) fn add(
     let run_at = task.run_at.filter(|run_at| *run_at > task.created_at).map(nanos);
     let runs = dependencies.on_failure == OnFailure::Run;
     let mut dependant = batch.connection.prepare_cached(DEPENDANT)?;
-    dependant.execute(params![seq, runs, dependencies.hand_over, run_at])?;
+    dependant.execute(params![seq, runs, dependencies.pass_results, run_at])?;
     let mut dependency = batch.connection.prepare_cached(DEPENDENCY)?;
     for (place, on) in awaited.iter().enumerate() {
         dependency.execute(params![seq, size(place), on.id.as_bytes(), on.seq])?;
@@ -138,7 +138,7 @@ struct Awaiting {
     place: i64,
     on: TaskId,
     runs_on_failure: bool,
-    hand_over: bool,
+    pass_results: bool,
 }
 
 /// Tells tasks of the ends that they wait for, no more than one batch has time for.
@@ -184,7 +184,7 @@ fn awaiting(batch: &Batch<'_>, seq: i64, most: usize) -> rusqlite::Result<Vec<Aw
             place: row.get(1)?,
             on: TaskId::from_bytes(row.get(2)?),
             runs_on_failure: row.get(3)?,
-            hand_over: row.get(4)?,
+            pass_results: row.get(4)?,
         })
     })?;
     awaiting.collect()
@@ -192,10 +192,10 @@ fn awaiting(batch: &Batch<'_>, seq: i64, most: usize) -> rusqlite::Result<Vec<Aw
 
 /// Tells one task how another one has ended that it waits for.
 fn tell(batch: &mut Batch<'_>, awaiting: &Awaiting, end: &End) -> rusqlite::Result<()> {
-    let Awaiting { seq, place, hand_over, .. } = *awaiting;
+    let Awaiting { seq, place, pass_results, .. } = *awaiting;
     let mut tell = batch.connection.prepare_cached(TELL)?;
     // Of those that went wrong there is nothing to hand over.
-    let keeps = hand_over && end.state == TaskState::Completed;
+    let keeps = pass_results && end.state == TaskState::Completed;
     tell.execute(params![seq, place, code(end.state), keeps])?;
     drop(tell);
     if end.state != TaskState::Completed && !awaiting.runs_on_failure {
@@ -207,7 +207,7 @@ fn tell(batch: &mut Batch<'_>, awaiting: &Awaiting, end: &End) -> rusqlite::Resu
     if let Some((0, is_ranked)) = left {
         batch.connection.prepare_cached(LET_IN)?.execute(params![seq, nanos(end.at)])?;
         batch.line.ranked |= is_ranked;
-        batch.readied = true;
+        batch.wait_for_ready = true;
     }
     Ok(())
 }

@@ -1,16 +1,16 @@
 //! What the store tells of tasks that wait for others. Plain data only.
 
-use wasmill_model::{Handed, OnFailure, TaskId, TaskState};
+use wasmill_model::{DependencyResult, OnFailure, TaskId, TaskState};
 
 /// What a stored task waits for, or waited for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Depends {
+pub struct DependencyStatus {
     /// Those tasks, in the order in which they were named.
     pub on: Vec<Dependency>,
     /// What becomes of it when one of them goes wrong.
     pub on_failure: OnFailure,
     /// Whether it is handed their results.
-    pub hand_over: bool,
+    pub pass_results: bool,
 }
 
 /// A task that another one waits for. It may be gone.
@@ -25,9 +25,9 @@ pub struct Dependency {
 
 /// What a run gets of the tasks that its own one waited for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HandOver {
+pub enum DependencyResults {
     /// How each of them ended, and its result.
-    Results(Vec<Handed>),
+    Results(Vec<DependencyResult>),
     /// This one completed, but was deleted since.
     Gone(TaskId),
     /// The results are larger than a run is handed.

@@ -5,7 +5,7 @@
 
 use wasmill_model::{Failure, RunTrace, Span, SpanId, Timestamp, TraceContext, Tracer, Usage};
 
-use crate::report::Reporter;
+use crate::live_runs::RunRef;
 
 /// What is known of a task that is part of a trace.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub(crate) struct RunEnd<'a> {
     pub(crate) digest: Option<&'a str>,
 }
 
-impl Reporter {
+impl RunRef {
     /// Returns the trace of the run, for what the run asks of others.
     pub(crate) fn run_trace(&self, tracer: &Tracer) -> Option<RunTrace> {
         let traced = self.trace.as_ref()?;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 use wasmill_model::TaskId;
 
-use super::{Hub, Inner};
+use super::{EventBus, Inner};
 use crate::Event;
 
 /// How many events a follower takes at once.
@@ -18,12 +18,12 @@ pub(super) const LOOK: usize = 4_096;
 
 /// What a follower is told.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Told {
+pub enum Received {
     /// The next events, at least one.
     Events(Vec<Event>),
     /// The follower was too slow, or away for too long: events between the one with the number `after` and
     /// those that come now are gone. It goes on behind the number `until`.
-    Missed {
+    Lagged {
         /// The last event it was told.
         after: u64,
         /// The last event that it will not be told.
@@ -33,67 +33,67 @@ pub enum Told {
 
 /// One who follows one task.
 #[derive(Debug)]
-pub struct Follower {
-    pub(super) hub: Arc<Hub>,
+pub struct TaskSubscriber {
+    pub(super) event_bus: Arc<EventBus>,
     pub(super) task: TaskId,
     pub(super) wake: Arc<Notify>,
     /// The newest event when it began: what came before is in the ring alone.
     pub(super) began: u64,
     /// The last event that it was told, or that is none of its task.
-    pub(super) place: u64,
+    pub(super) position: u64,
 }
 
-impl Follower {
+impl TaskSubscriber {
     /// Goes back to the event with this number, to be told what came after it; false, and nothing changes, if
     /// that is not known any more or never was.
-    pub fn go_back(&mut self, seq: u64) -> bool {
-        let known = self.hub.inner().reaches_back_to(seq);
+    pub fn resume_from(&mut self, seq: u64) -> bool {
+        let known = self.event_bus.inner().reaches_back_to(seq);
         if known {
-            self.place = seq;
+            self.position = seq;
         }
         known
     }
 
     /// Returns the number of the last event that it was told or that concerned others.
-    pub fn place(&self) -> u64 {
-        self.place
+    pub fn position(&self) -> u64 {
+        self.position
     }
 
     /// Returns what came since, if there is anything.
-    pub fn now(&mut self) -> Option<Told> {
-        let hub = Arc::clone(&self.hub);
+    pub fn now(&mut self) -> Option<Received> {
+        let event_bus = Arc::clone(&self.event_bus);
         let mut events = Vec::new();
-        while self.place < self.began && events.len() < TAKE {
+        while self.position < self.began && events.len() < TAKE {
             // Locked anew for each look: whoever publishes must not wait for a walk through the whole ring.
-            let inner = hub.inner();
-            if !inner.reaches_back_to(self.place) {
-                return self.missed(&inner, events);
+            let inner = event_bus.inner();
+            if !inner.reaches_back_to(self.position) {
+                return self.lagged(&inner, events);
             }
-            let look = LOOK.min(usize::try_from(self.began - self.place).unwrap_or(LOOK));
-            for event in inner.after(self.place).take(look) {
-                self.place = event.seq;
-                if event.news.task == self.task {
+            let look = LOOK.min(usize::try_from(self.began - self.position).unwrap_or(LOOK));
+            for event in inner.after(self.position).take(look) {
+                self.position = event.seq;
+                if event.payload.task == self.task {
                     events.push(event.clone());
                 }
             }
         }
-        let inner = hub.inner();
+        let inner = event_bus.inner();
         // As long as it follows, there is a topic.
         if let Some(topic) = inner.topics.get(&self.task)
-            && self.place >= self.began
+            && self.position >= self.began
         {
-            if topic.dropped > self.place.max(self.began) {
-                return self.missed(&inner, events);
+            if topic.dropped > self.position.max(self.began) {
+                return self.lagged(&inner, events);
             }
-            let place = self.place;
-            events.extend(topic.events.iter().filter(|event| event.seq > place).cloned());
-            self.place = events.last().map_or(place, |event| event.seq.max(place));
+            let position = self.position;
+            events.extend(topic.events.iter().filter(|event| event.seq > position).cloned());
+            self.position = events.last().map_or(position, |event| event.seq.max(position));
         }
-        (!events.is_empty()).then_some(Told::Events(events))
+        (!events.is_empty()).then_some(Received::Events(events))
     }
 
     /// Waits until there is something to tell. Nothing is lost if the future is dropped.
-    pub async fn next(&mut self) -> Told {
+    pub async fn next(&mut self) -> Received {
         let wake = Arc::clone(&self.wake);
         loop {
             let mut woken = std::pin::pin!(wake.notified());
@@ -106,28 +106,28 @@ impl Follower {
     }
 
     /// Waits until the task has moved, or may have.
-    pub async fn moved(&mut self) {
-        while let Told::Events(events) = self.next().await {
-            if events.iter().any(|event| event.news.change.is_move()) {
+    pub async fn wait_for_move(&mut self) {
+        while let Received::Events(events) = self.next().await {
+            if events.iter().any(|event| event.payload.kind.is_move()) {
                 return;
             }
         }
     }
 
     /// Returns the events that were found before those that are gone, else what is gone.
-    fn missed(&mut self, inner: &Inner, found: Vec<Event>) -> Option<Told> {
+    fn lagged(&mut self, inner: &Inner, found: Vec<Event>) -> Option<Received> {
         if !found.is_empty() {
-            return Some(Told::Events(found));
+            return Some(Received::Events(found));
         }
-        let (after, until) = (self.place, inner.next - 1);
-        self.place = until;
-        Some(Told::Missed { after, until })
+        let (after, until) = (self.position, inner.next - 1);
+        self.position = until;
+        Some(Received::Lagged { after, until })
     }
 }
 
-impl Drop for Follower {
+impl Drop for TaskSubscriber {
     fn drop(&mut self) {
-        let mut inner = self.hub.inner();
+        let mut inner = self.event_bus.inner();
         if let Some(topic) = inner.topics.get_mut(&self.task) {
             topic.followers -= 1;
             if topic.followers == 0 {
@@ -139,24 +139,24 @@ impl Drop for Follower {
 
 /// One who follows all tasks.
 #[derive(Debug)]
-pub struct AllFollower {
-    pub(super) hub: Arc<Hub>,
+pub struct Subscriber {
+    pub(super) event_bus: Arc<EventBus>,
     /// The last event that it was told.
-    pub(super) place: u64,
+    pub(super) position: u64,
 }
 
-impl AllFollower {
+impl Subscriber {
     /// Goes back to the event with this number, to be told what came after it. If that is not known, it is
     /// told that it has missed something.
-    pub fn go_back(&mut self, seq: u64) {
-        self.place = seq;
+    pub fn resume_from(&mut self, seq: u64) {
+        self.position = seq;
     }
 
     /// Waits until there is something to tell. Nothing is lost if the future is dropped.
-    pub async fn next(&mut self) -> Told {
-        let hub = Arc::clone(&self.hub);
+    pub async fn next(&mut self) -> Received {
+        let event_bus = Arc::clone(&self.event_bus);
         loop {
-            let mut woken = std::pin::pin!(hub.all.notified());
+            let mut woken = std::pin::pin!(event_bus.all.notified());
             woken.as_mut().enable();
             if let Some(told) = self.now() {
                 return told;
@@ -165,15 +165,15 @@ impl AllFollower {
         }
     }
 
-    pub(crate) fn now(&mut self) -> Option<Told> {
-        let inner = self.hub.inner();
-        if !inner.reaches_back_to(self.place) {
-            let (after, until) = (self.place, inner.next - 1);
-            self.place = until;
-            return Some(Told::Missed { after, until });
+    pub(crate) fn now(&mut self) -> Option<Received> {
+        let inner = self.event_bus.inner();
+        if !inner.reaches_back_to(self.position) {
+            let (after, until) = (self.position, inner.next - 1);
+            self.position = until;
+            return Some(Received::Lagged { after, until });
         }
-        let events: Vec<_> = inner.after(self.place).take(TAKE).cloned().collect();
-        self.place = events.last()?.seq;
-        Some(Told::Events(events))
+        let events: Vec<_> = inner.after(self.position).take(TAKE).cloned().collect();
+        self.position = events.last()?.seq;
+        Some(Received::Events(events))
     }
 }

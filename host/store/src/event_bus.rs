@@ -4,7 +4,7 @@
 //! The writer tells it of each commit, the scheduler's pulse of progress. Followers hold a place in the ring
 //! and nothing else: a slow one that falls out of it is told so, and costs no memory.
 
-mod follower;
+mod subscriber;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, watch};
 use wasmill_model::TaskId;
 
-pub use self::follower::{AllFollower, Follower, Told};
-use crate::{Change, Event, News};
+pub use self::subscriber::{Received, Subscriber, TaskSubscriber};
+use crate::{Event, EventKind, EventPayload};
 
 /// How many events are kept for those who come back. At about 120 bytes each, and no more than 260 of the
 /// note of a progress, that is 8 MB as a rule and 25 MB at most.
@@ -25,7 +25,7 @@ const TOPIC: usize = 32;
 
 /// The events there are, and who waits for them.
 #[derive(Debug)]
-pub(crate) struct Hub {
+pub(crate) struct EventBus {
     inner: Mutex<Inner>,
     /// Wakes those who follow all tasks.
     all: Notify,
@@ -36,7 +36,7 @@ pub(crate) struct Hub {
 
 /// A commit whose events are not published yet. It is over when this is dropped, however it went.
 #[must_use]
-pub(crate) struct Publishing<'a>(&'a Hub);
+pub(crate) struct Publishing<'a>(&'a EventBus);
 
 impl Drop for Publishing<'_> {
     fn drop(&mut self) {
@@ -64,7 +64,7 @@ struct Topic {
     followers: usize,
 }
 
-impl Default for Hub {
+impl Default for EventBus {
     fn default() -> Self {
         let inner = Inner { ring: VecDeque::new(), next: 1, reserved: u64::MAX, topics: HashMap::new() };
         Self {
@@ -76,7 +76,7 @@ impl Default for Hub {
     }
 }
 
-impl Hub {
+impl EventBus {
     /// Numbers events from here on, while nothing was told yet.
     pub(crate) fn begin(&self, next: u64, reserved: u64) {
         let mut inner = self.inner();
@@ -93,7 +93,7 @@ impl Hub {
         self.inner().next
     }
 
-    /// Begins a commit; there is one at a time. Who has seen it and calls [`Hub::settle`] waits until this is dropped.
+    /// Begins a commit; there is one at a time. Who has seen it and calls [`EventBus::wait_published`] waits until this is dropped.
     pub(crate) fn publishing(&self) -> Publishing<'_> {
         self.begun.fetch_add(1, Ordering::SeqCst);
         Publishing(self)
@@ -101,7 +101,7 @@ impl Hub {
 
     /// Waits until the events of every commit that was seen are published. The writer waits for nobody who does
     /// this, and no thread is blocked by it.
-    pub(crate) async fn settle(&self) {
+    pub(crate) async fn wait_published(&self) {
         // What was seen was begun before.
         let begun = self.begun.load(Ordering::SeqCst);
         // An error would say that the hub is gone, which is borrowed here.
@@ -109,21 +109,21 @@ impl Hub {
     }
 
     /// Tells what happened, in this order.
-    pub(crate) fn tell(&self, news: Vec<News>) {
-        if news.is_empty() {
+    pub(crate) fn publish(&self, payload: Vec<EventPayload>) {
+        if payload.is_empty() {
             return;
         }
         let mut inner = self.inner();
-        for news in news {
+        for payload in payload {
             // Of reserved numbers there are always more than one commit can need; only progress, which may
             // be left out, could come so far without one.
-            if inner.next >= inner.reserved && !news.change.is_move() {
+            if inner.next >= inner.reserved && !payload.kind.is_move() {
                 continue;
             }
-            let event = Event { seq: inner.next, news };
+            let event = Event { seq: inner.next, payload };
             inner.next += 1;
-            if let Some(topic) = inner.topics.get_mut(&event.news.task) {
-                topic.tell(event.clone());
+            if let Some(topic) = inner.topics.get_mut(&event.payload.task) {
+                topic.publish(event.clone());
             }
             if inner.ring.len() == RING {
                 inner.ring.pop_front();
@@ -135,7 +135,7 @@ impl Hub {
     }
 
     /// Begins to follow a task, which need not be there, from now on.
-    pub(crate) fn follow(self: &Arc<Self>, task: TaskId) -> Follower {
+    pub(crate) fn subscribe(self: &Arc<Self>, task: TaskId) -> TaskSubscriber {
         let mut inner = self.inner();
         let newest = inner.next - 1;
         let topic = inner.topics.entry(task).or_insert_with(|| Topic {
@@ -147,12 +147,12 @@ impl Hub {
         topic.followers += 1;
         let wake = Arc::clone(&topic.wake);
         drop(inner);
-        Follower { hub: Arc::clone(self), task, wake, began: newest, place: newest }
+        TaskSubscriber { event_bus: Arc::clone(self), task, wake, began: newest, position: newest }
     }
 
     /// Begins to follow all tasks from now on.
-    pub(crate) fn follow_all(self: &Arc<Self>) -> AllFollower {
-        AllFollower { hub: Arc::clone(self), place: self.next() - 1 }
+    pub(crate) fn subscribe_all(self: &Arc<Self>) -> Subscriber {
+        Subscriber { event_bus: Arc::clone(self), position: self.next() - 1 }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -174,15 +174,15 @@ impl Inner {
 
     /// Returns the events after this one, which must be in reach.
     fn after(&self, seq: u64) -> impl Iterator<Item = &Event> {
-        let place = seq + 1 - self.first();
-        self.ring.range(usize::try_from(place).unwrap_or(usize::MAX).min(self.ring.len())..)
+        let position = seq + 1 - self.first();
+        self.ring.range(usize::try_from(position).unwrap_or(usize::MAX).min(self.ring.len())..)
     }
 }
 
 impl Topic {
-    fn tell(&mut self, event: Event) {
+    fn publish(&mut self, event: Event) {
         // Of progress only the latest is of interest to one who has not read the one before.
-        let is_progress = |event: &Event| matches!(event.news.change, Change::Progress(_));
+        let is_progress = |event: &Event| matches!(event.payload.kind, EventKind::Progress(_));
         if is_progress(&event) && self.events.back().is_some_and(is_progress) {
             self.events.pop_back();
         } else if self.events.len() == TOPIC

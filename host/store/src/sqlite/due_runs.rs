@@ -8,7 +8,7 @@ use super::insert::Insert;
 use super::keys;
 use super::rows::nanos;
 use super::schedules::{is_key_taken, one};
-use crate::{Fire, Fired, RanNow, RequestKey, StoreError, Submitted, SubmittedTask};
+use crate::{DueOutcome, DueRuns, IdempotencyKey, RunNowOutcome, StoreError, Submitted, SubmittedTask};
 
 /// A task of the schedule that waits or runs.
 pub(super) const LIVE: &str = "
@@ -25,38 +25,38 @@ pub(super) const RAN: &str = "
 /// Starts what is due.
 #[derive(Debug)]
 pub(super) struct FireDue {
-    pub(super) fire: Fire,
+    pub(super) run_due: DueRuns,
     pub(super) waiting_max: u64,
 }
 
 impl Operation for FireDue {
-    type Answer = Fired;
+    type Answer = DueOutcome;
     const DURABLE: bool = true;
 
     fn cost(&self) -> u64 {
-        1 + self.fire.runs.len() as u64
+        1 + self.run_due.runs.len() as u64
     }
 
-    fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Fired> {
-        let Self { fire, waiting_max } = self;
-        let schedule = one(batch.connection, &fire.name)?;
-        let is_same = |revision, created_at| revision == fire.revision && created_at == fire.created_at;
+    fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<DueOutcome> {
+        let Self { run_due, waiting_max } = self;
+        let schedule = one(batch.connection, &run_due.name)?;
+        let is_same = |revision, created_at| revision == run_due.revision && created_at == run_due.created_at;
         let Some(schedule) =
             schedule.filter(|found| !found.paused && is_same(found.revision, found.created_at))
         else {
-            return Ok(Fired::Changed);
+            return Ok(DueOutcome::Changed);
         };
-        let is_busy = !schedule.overlap && live(batch.connection, &fire.name)?.is_some();
-        let (mut started, mut left_out) = (Vec::new(), fire.left_out);
+        let is_busy = !schedule.overlap && live(batch.connection, &run_due.name)?.is_some();
+        let (mut started, mut skipped) = (Vec::new(), run_due.skipped);
         let (mut reached, mut refused) = (None, None);
-        for (due, task) in &fire.runs {
+        for (due, task) in &run_due.runs {
             if is_busy || (!schedule.overlap && !started.is_empty()) {
-                left_out += 1;
+                skipped += 1;
             } else {
                 match store(batch, task, *waiting_max)? {
                     Ok(SubmittedTask { holder: None, id, .. }) => started.push((*due, id)),
-                    Ok(_) => left_out += 1,
-                    Err(refusal) if is_key_taken(&refusal) => left_out += 1,
+                    Ok(_) => skipped += 1,
+                    Err(refusal) if is_key_taken(&refusal) => skipped += 1,
                     Err(refusal) => {
                         refused = Some((*due, refusal));
                         break;
@@ -65,24 +65,24 @@ impl Operation for FireDue {
             }
             reached = Some(*due);
         }
-        let (mut settled, mut next_at) = (fire.settled, fire.next_at);
+        let (mut evaluated_until, mut next_at) = (run_due.evaluated_until, run_due.next_at);
         if let Some((due, refusal)) = refused {
             // Were this noted as progress, it would be tried again at once, for ever.
-            let Some(reached) = reached else { return Ok(Fired::Refused(refusal)) };
-            (settled, next_at) = (reached, Some(due));
+            let Some(reached) = reached else { return Ok(DueOutcome::Refused(refusal)) };
+            (evaluated_until, next_at) = (reached, Some(due));
         }
         let last = started.last();
         batch.connection.prepare_cached(FIRED)?.execute(params![
-            fire.name.as_str(),
+            run_due.name.as_str(),
             next_at.map(nanos),
-            nanos(settled),
+            nanos(evaluated_until),
             last.map(|(due, _)| nanos(*due)),
-            last.map(|_| nanos(fire.now)),
+            last.map(|_| nanos(run_due.now)),
             last.map(|(_, id)| *id.as_bytes()),
             started.len() as i64,
-            left_out.cast_signed(),
+            skipped.cast_signed(),
         ])?;
-        Ok(Fired::Settled { started, left_out })
+        Ok(DueOutcome::Started { started, skipped })
     }
 }
 
@@ -92,26 +92,28 @@ pub(super) struct RunNow {
     pub(super) name: ScheduleName,
     pub(super) task: NewTask,
     /// What tells this request from others.
-    pub(super) request: Option<RequestKey>,
+    pub(super) request: Option<IdempotencyKey>,
     pub(super) waiting_max: u64,
     pub(super) now: Timestamp,
 }
 
 impl Operation for RunNow {
-    type Answer = Result<RanNow, StoreError>;
+    type Answer = Result<RunNowOutcome, StoreError>;
     const DURABLE: bool = true;
 
     fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Self::Answer> {
         if let Some(request) = &self.request
             && let Some(answered) = keys::find(batch.connection, request, self.now)?
         {
-            return Ok(answered.map(RanNow::Before));
+            return Ok(answered.map(RunNowOutcome::Replayed));
         }
-        let Some(schedule) = one(batch.connection, &self.name)? else { return Ok(Ok(RanNow::NotFound)) };
+        let Some(schedule) = one(batch.connection, &self.name)? else {
+            return Ok(Ok(RunNowOutcome::NotFound));
+        };
         if !schedule.overlap
             && let Some(live) = live(batch.connection, &self.name)?
         {
-            return Ok(Ok(RanNow::Busy(live)));
+            return Ok(Ok(RunNowOutcome::Busy(live)));
         }
         let task = match store(batch, &self.task, self.waiting_max)? {
             Ok(task) => task,
@@ -124,7 +126,7 @@ impl Operation for RunNow {
         if let Some(request) = &self.request {
             keys::keep(batch.connection, request, &[task], self.now)?;
         }
-        Ok(Ok(RanNow::Started(task)))
+        Ok(Ok(RunNowOutcome::Started(task)))
     }
 }
 

@@ -8,7 +8,7 @@ use rusqlite::{Connection, params};
 use wasmill_model::{PluginName, Timestamp};
 
 use super::rows::{code, parsed, state};
-use crate::tally::{EndedChange, Moves, Tally};
+use crate::plugin_counts::{CountDelta, FinishedDelta, PluginCounts};
 
 const WAITING: &str =
     "SELECT plugin, 0, count(*), 0 FROM task INDEXED BY task_waiting WHERE state = 0 GROUP BY plugin";
@@ -30,8 +30,8 @@ const OLDEST: &str = "
 pub(super) const STATEMENTS: [&str; 4] = [WAITING, ENDED, COUNT, OLDEST];
 
 /// Counts, after the recovery, when nothing runs.
-pub(super) fn load(connection: &Connection) -> rusqlite::Result<BTreeMap<PluginName, Tally>> {
-    let mut tallies: BTreeMap<PluginName, Tally> = BTreeMap::new();
+pub(super) fn load(connection: &Connection) -> rusqlite::Result<BTreeMap<PluginName, PluginCounts>> {
+    let mut plugin_counts: BTreeMap<PluginName, PluginCounts> = BTreeMap::new();
     for sql in [WAITING, ENDED] {
         let mut statement = connection.prepare(sql)?;
         let mut rows = statement.query([])?;
@@ -43,18 +43,18 @@ pub(super) fn load(connection: &Connection) -> rusqlite::Result<BTreeMap<PluginN
                     continue;
                 }
             };
-            let tally = tallies.entry(plugin).or_default();
+            let tally = plugin_counts.entry(plugin).or_default();
             let count = |column| row.get::<_, i64>(column).map(i64::cast_unsigned);
             tally.set(state(row, 1)?, count(2)?, count(3)?);
         }
     }
-    Ok(tallies)
+    Ok(plugin_counts)
 }
 
 /// Writes what ended in a batch, and what was forgotten, within its transaction.
-pub(super) fn write(connection: &Connection, moves: &Moves) -> rusqlite::Result<()> {
-    for EndedChange { plugin, state, ended, forgotten } in moves.ended() {
-        let values = params![plugin.as_str(), code(state), ended, forgotten];
+pub(super) fn write(connection: &Connection, moves: &CountDelta) -> rusqlite::Result<()> {
+    for FinishedDelta { plugin, state, ended, removed } in moves.ended() {
+        let values = params![plugin.as_str(), code(state), ended, removed];
         connection.prepare_cached(COUNT)?.execute(values)?;
     }
     Ok(())
@@ -63,7 +63,7 @@ pub(super) fn write(connection: &Connection, moves: &Moves) -> rusqlite::Result<
 /// Returns, of each plugin, since when the task that was ready first waits, if one does.
 pub(super) fn oldest(
     connection: &Connection,
-    plugins: &[(PluginName, Tally)],
+    plugins: &[(PluginName, PluginCounts)],
 ) -> rusqlite::Result<Vec<(PluginName, Timestamp)>> {
     let mut statement = connection.prepare_cached(OLDEST)?;
     let mut oldest = Vec::new();

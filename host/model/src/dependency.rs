@@ -12,7 +12,7 @@ pub const DEPENDENCIES_MAX: usize = 100;
 ///
 /// A result may be larger, and a task may wait for a hundred: without a bound, one claim could fill the
 /// memory of the host.
-pub const HAND_OVER_BYTES_MAX: u64 = 4 << 20;
+pub const DEPENDENCY_RESULTS_BYTES_MAX: u64 = 4 << 20;
 
 /// What becomes of a task when one that it waits for fails, is cancelled or is deleted before it has ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,19 +36,19 @@ impl OnFailure {
 
 /// What a new task waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Dependencies {
+pub struct NewDependencies {
     /// The tasks, from 1 to [`DEPENDENCIES_MAX`]; each is stored already, or stands before the new one among
     /// those that are stored with it.
     pub on: Vec<TaskId>,
     /// What becomes of it when one of them goes wrong.
     pub on_failure: OnFailure,
     /// Whether it is handed their results.
-    pub hand_over: bool,
+    pub pass_results: bool,
 }
 
 /// What a run is handed of a task that it waited for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Handed {
+pub struct DependencyResult {
     /// That task.
     pub id: TaskId,
     /// How it ended.

@@ -1,10 +1,12 @@
 //! What is read of tasks that wait for others: what they wait for, and what a run is handed of it.
 
 use rusqlite::{Connection, Row, params};
-use wasmill_model::{Dependencies, HAND_OVER_BYTES_MAX, Handed, OnFailure, TaskId, TaskState};
+use wasmill_model::{
+    DEPENDENCY_RESULTS_BYTES_MAX, DependencyResult, NewDependencies, OnFailure, TaskId, TaskState,
+};
 
 use super::rows::state;
-use crate::{Claim, Dependency, Depends, HandOver};
+use crate::{Claim, Dependency, DependencyResults, DependencyStatus};
 
 pub(super) const DEPENDS: &str = "
     SELECT on_failure, hand_over, dependency.id, outcome
@@ -33,20 +35,26 @@ fn outcome(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<TaskState>> 
 }
 
 /// Reads what a task waits for; `None` if it was never to wait for any.
-pub(super) fn depends(connection: &Connection, id: TaskId) -> rusqlite::Result<Option<Depends>> {
+pub(super) fn dependencies(
+    connection: &Connection,
+    id: TaskId,
+) -> rusqlite::Result<Option<DependencyStatus>> {
     let mut statement = connection.prepare_cached(DEPENDS)?;
     let mut rows = statement.query([id.as_bytes()])?;
-    let mut depends: Option<Depends> = None;
+    let mut dependencies: Option<DependencyStatus> = None;
     while let Some(row) = rows.next()? {
-        let (on_failure, hand_over) = (on_failure(row, 0)?, row.get(1)?);
+        let (on_failure, pass_results) = (on_failure(row, 0)?, row.get(1)?);
         let on = Dependency { id: TaskId::from_bytes(row.get(2)?), outcome: outcome(row, 3)? };
-        depends.get_or_insert(Depends { on: Vec::new(), on_failure, hand_over }).on.push(on);
+        dependencies.get_or_insert(DependencyStatus { on: Vec::new(), on_failure, pass_results }).on.push(on);
     }
-    Ok(depends)
+    Ok(dependencies)
 }
 
 /// Reads how those tasks ended that a running one waited for, and their results, unless they are too large.
-pub(super) fn handed(connection: &Connection, claim: &Claim) -> rusqlite::Result<HandOver> {
+pub(super) fn dependency_results(
+    connection: &Connection,
+    claim: &Claim,
+) -> rusqlite::Result<DependencyResults> {
     let snapshot = connection.unchecked_transaction()?;
     let mut statement = snapshot.prepare_cached(HANDED)?;
     let mut rows = statement.query(params![claim.seq, claim.id.as_bytes(), claim.token])?;
@@ -56,43 +64,43 @@ pub(super) fn handed(connection: &Connection, claim: &Claim) -> rusqlite::Result
         let outcome = outcome(row, 1)?.unwrap_or(TaskState::Cancelled);
         let (is_there, seq): (bool, Option<i64>) = (row.get(2)?, row.get(4)?);
         if outcome == TaskState::Completed && !is_there {
-            return Ok(HandOver::Gone(id));
+            return Ok(DependencyResults::Gone(id));
         }
         bytes += row.get::<_, i64>(3)?.unsigned_abs();
         found.push((id, outcome, seq.filter(|_| outcome == TaskState::Completed)));
     }
     drop(rows);
-    if bytes > HAND_OVER_BYTES_MAX {
-        return Ok(HandOver::TooLarge { bytes });
+    if bytes > DEPENDENCY_RESULTS_BYTES_MAX {
+        return Ok(DependencyResults::TooLarge { bytes });
     }
     let mut results = Vec::with_capacity(found.len());
     let mut statement = snapshot.prepare_cached(RESULT)?;
     for (id, outcome, seq) in found {
         let result = seq.map(|seq| statement.query_one([seq], |row| row.get(0))).transpose()?;
-        results.push(Handed { id, outcome, result });
+        results.push(DependencyResult { id, outcome, result });
     }
-    Ok(HandOver::Results(results))
+    Ok(DependencyResults::Results(results))
 }
 
 /// Reads what a task is to wait for that does an ended one again.
 ///
 /// What is gone by now cannot be waited for. It is left out if it had ended as the task wanted it to and
 /// nothing of it is handed over; else it stays, and the task is refused for it.
-pub(super) fn again(connection: &Connection, seq: i64) -> rusqlite::Result<Option<Dependencies>> {
+pub(super) fn again(connection: &Connection, seq: i64) -> rusqlite::Result<Option<NewDependencies>> {
     let mut statement = connection.prepare_cached(AGAIN)?;
     let mut rows = statement.query([seq])?;
-    let mut again: Option<Dependencies> = None;
+    let mut again: Option<NewDependencies> = None;
     while let Some(row) = rows.next()? {
-        let (on_failure, hand_over): (_, bool) = (on_failure(row, 0)?, row.get(1)?);
+        let (on_failure, pass_results): (_, bool) = (on_failure(row, 0)?, row.get(1)?);
         let is_there: bool = row.get(4)?;
         let was_well = match outcome(row, 3)? {
             Some(TaskState::Completed) => true,
             Some(_) => on_failure == OnFailure::Run,
             None => false,
         };
-        if is_there || hand_over || !was_well {
+        if is_there || pass_results || !was_well {
             let on = TaskId::from_bytes(row.get(2)?);
-            again.get_or_insert(Dependencies { on: Vec::new(), on_failure, hand_over }).on.push(on);
+            again.get_or_insert(NewDependencies { on: Vec::new(), on_failure, pass_results }).on.push(on);
         }
     }
     Ok(again)

@@ -1,0 +1,163 @@
+//! What followers are told, and what they are told when they were away.
+
+use std::task::{Context, Waker};
+
+use wasmill_model::{Progress, Timestamp};
+
+use super::subscriber::{LOOK, TAKE};
+use super::*;
+
+fn payload(task: TaskId, kind: EventKind) -> EventPayload {
+    let plugin = "a".parse().expect("valid");
+    EventPayload { task, plugin, attempt: 1, time: Timestamp::UNIX_EPOCH, kind }
+}
+
+fn progress(fraction: f64) -> EventKind {
+    EventKind::Progress(Progress { fraction, note: String::new() })
+}
+
+fn changes(told: Option<Received>) -> Vec<&'static str> {
+    match told {
+        Some(Received::Events(events)) => events.iter().map(|event| event.payload.kind.as_str()).collect(),
+        Some(Received::Lagged { .. }) => vec!["missed"],
+        None => vec![],
+    }
+}
+
+fn noise(event_bus: &EventBus, events: usize) {
+    event_bus.publish((0..events).map(|_| payload(TaskId::new(), EventKind::Created)).collect());
+}
+
+#[test]
+fn a_follower_is_told_of_its_task_alone() {
+    let event_bus = Arc::<EventBus>::default();
+    let (task, other) = (TaskId::new(), TaskId::new());
+    event_bus.publish(vec![payload(task, EventKind::Created)]);
+    let mut follower = event_bus.subscribe(task);
+    assert_eq!(follower.now(), None, "what was before is not told");
+    event_bus.publish(vec![
+        payload(task, EventKind::Started),
+        payload(other, EventKind::Created),
+        payload(task, EventKind::Completed),
+    ]);
+    assert_eq!(changes(follower.now()), ["started", "completed"]);
+    assert_eq!(follower.now(), None);
+    assert_eq!(follower.position(), 4);
+}
+
+#[test]
+fn one_who_comes_back_misses_nothing_and_hears_nothing_twice() {
+    let event_bus = Arc::<EventBus>::default();
+    let task = TaskId::new();
+    event_bus.publish(vec![payload(task, EventKind::Created), payload(task, EventKind::Started)]);
+    noise(&event_bus, 10_000);
+    event_bus.publish(vec![payload(task, EventKind::Cancelled)]);
+    let mut follower = event_bus.subscribe(task);
+    assert!(follower.resume_from(1));
+    event_bus.publish(vec![payload(task, EventKind::Deleted)]);
+    assert_eq!(changes(follower.now()), ["started", "cancelled", "deleted"]);
+    assert_eq!(follower.now(), None);
+}
+
+#[test]
+fn one_who_was_away_for_too_long_is_told_so() {
+    let event_bus = Arc::<EventBus>::default();
+    let task = TaskId::new();
+    event_bus.begin(1_000, u64::MAX);
+    let mut follower = event_bus.subscribe(task);
+    for unknown in [0, 998, 1_000, u64::MAX] {
+        assert!(!follower.resume_from(unknown), "{unknown}");
+    }
+    assert!(follower.resume_from(999));
+    let mut all = event_bus.subscribe_all();
+    noise(&event_bus, RING + 1);
+    assert_eq!(follower.now(), None, "none of it is of its task");
+    assert_eq!(all.now(), Some(Received::Lagged { after: 999, until: 1_000 + RING as u64 }));
+    assert_eq!(all.now(), None);
+    assert!(!follower.resume_from(999));
+    all.resume_from(u64::MAX);
+    assert!(matches!(all.now(), Some(Received::Lagged { .. })), "a number that was never given");
+}
+
+#[test]
+fn one_who_falls_behind_in_the_ring_is_told_so() {
+    let event_bus = Arc::<EventBus>::default();
+    let task = TaskId::new();
+    event_bus.publish(vec![payload(task, EventKind::Created)]);
+    noise(&event_bus, LOOK * 2);
+    let mut follower = event_bus.subscribe(task);
+    assert!(follower.resume_from(0));
+    noise(&event_bus, RING);
+    assert_eq!(changes(follower.now()), ["missed"]);
+    assert_eq!(follower.now(), None);
+}
+
+#[test]
+fn of_progress_a_slow_follower_is_told_the_latest() {
+    let event_bus = Arc::<EventBus>::default();
+    let task = TaskId::new();
+    let mut follower = event_bus.subscribe(task);
+    event_bus.publish(vec![payload(task, EventKind::Started)]);
+    for n in 0..1_000 {
+        event_bus.publish(vec![payload(task, progress(f64::from(n)))]);
+    }
+    let Some(Received::Events(events)) = follower.now() else { panic!("it is told") };
+    assert_eq!(events.len(), 2);
+    assert_eq!(events[1].payload.kind, progress(999.0));
+}
+
+#[test]
+fn a_slow_follower_costs_no_memory_and_is_told_what_it_missed() {
+    let event_bus = Arc::<EventBus>::default();
+    let task = TaskId::new();
+    let mut follower = event_bus.subscribe(task);
+    for _ in 0..TOPIC {
+        event_bus.publish(vec![
+            payload(task, EventKind::Started),
+            payload(task, EventKind::Retrying(Timestamp::UNIX_EPOCH)),
+        ]);
+    }
+    assert_eq!(event_bus.inner().topics[&task].events.len(), TOPIC);
+    assert_eq!(changes(follower.now()), ["missed"]);
+    event_bus.publish(vec![payload(task, EventKind::Started)]);
+    assert_eq!(changes(follower.now()), ["started"]);
+    drop(follower);
+    assert!(event_bus.inner().topics.is_empty());
+}
+
+#[test]
+fn those_who_follow_all_are_told_in_order_a_part_at_a_time() {
+    let event_bus = Arc::<EventBus>::default();
+    let mut all = event_bus.subscribe_all();
+    noise(&event_bus, TAKE + 1);
+    let mut seqs = Vec::new();
+    while let Some(Received::Events(events)) = all.now() {
+        assert!(events.len() <= TAKE);
+        seqs.extend(events.into_iter().map(|event| event.seq));
+    }
+    assert_eq!(seqs, (1..=TAKE as u64 + 1).collect::<Vec<_>>());
+}
+
+#[test]
+fn numbers_that_are_not_reserved_are_not_given_to_progress() {
+    let event_bus = Arc::<EventBus>::default();
+    let task = TaskId::new();
+    event_bus.begin(5, 6);
+    event_bus.publish(vec![payload(task, progress(0.1)), payload(task, progress(0.2))]);
+    assert_eq!(event_bus.next(), 6);
+    event_bus.reserve(10);
+    event_bus.publish(vec![payload(task, progress(0.3))]);
+    assert_eq!(event_bus.next(), 7);
+}
+
+#[test]
+fn a_follower_that_waits_is_woken() {
+    let event_bus = Arc::<EventBus>::default();
+    let task = TaskId::new();
+    let (mut one, mut all) = (event_bus.subscribe(task), event_bus.subscribe_all());
+    let mut context = Context::from_waker(Waker::noop());
+    let (mut one, mut all) = (Box::pin(one.next()), Box::pin(all.next()));
+    assert!(one.as_mut().poll(&mut context).is_pending() && all.as_mut().poll(&mut context).is_pending());
+    event_bus.publish(vec![payload(task, EventKind::Created)]);
+    assert!(one.as_mut().poll(&mut context).is_ready() && all.as_mut().poll(&mut context).is_ready());
+}
