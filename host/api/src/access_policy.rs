@@ -1,15 +1,13 @@
-//! The front door: decides whether a request may come in at all, before any route sees it.
+//! Decides from its headers whether a request is served at all.
 //!
-//! The server asks it first, on every listener. Nobody has to show a key, so whatever reaches the port may
-//! act; but a web page that somebody has open reaches the port too. Three checks keep it out:
-//! - The name that was asked for has to be one that no stranger can point at this machine, which ends DNS
-//!   rebinding.
-//! - A request that changes something must not come from a page of another origin. This is the algorithm of
+//! The server calls it before the router, on every listener. The API has no credentials, so anything that
+//! reaches the port may act, including web pages in a user's browser. Three checks keep those out:
+//! - The `Host` must be a name that nobody else can point at this machine, which prevents DNS rebinding.
+//! - An unsafe request must not come from a page of another origin. This is the algorithm of
 //!   `http.CrossOriginProtection` in Go 1.25.
-//! - A request that a proxy forwarded did not come from whoever reached the port, and is refused unless the
-//!   proxy is trusted.
+//! - A request with headers of a proxy is refused unless the proxy is trusted: its sender is not the peer.
 //!
-//! It is a list of what may pass, and it never looks at a body.
+//! It is an allow list, and never reads a body.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
@@ -22,12 +20,12 @@ use ipnet::IpNet;
 
 use crate::problem::Problem;
 
-/// Names with a dot that container engines give to the machine they run on. The domain is reserved: nobody
-/// can register a name below it.
-const NAMES_OF_THE_MACHINE: [&str; 2] = ["host.docker.internal", "host.containers.internal"];
+/// Names that container engines give to the host machine. `internal` is a reserved domain: nobody can
+/// register a name below it.
+const HOST_ALIASES: [&str; 2] = ["host.docker.internal", "host.containers.internal"];
 
-/// Headers that proxies and tunnels add to what they forward.
-const FORWARDED: [HeaderName; 5] = [
+/// Headers that proxies and tunnels add to the requests they forward.
+const PROXY_HEADERS: [HeaderName; 5] = [
     header::FORWARDED,
     HeaderName::from_static("x-forwarded-for"),
     HeaderName::from_static("x-real-ip"),
@@ -38,7 +36,7 @@ const FORWARDED: [HeaderName; 5] = [
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
-/// What a page of an allowed origin may send, read and keep.
+/// CORS headers for pages of an allowed origin.
 const CORS_METHODS: HeaderValue = HeaderValue::from_static("GET, POST, PUT, DELETE");
 const CORS_HEADERS: HeaderValue =
     HeaderValue::from_static("content-type, idempotency-key, last-event-id, prefer, traceparent, tracestate");
@@ -46,42 +44,42 @@ const CORS_EXPOSED: HeaderValue =
     HeaderValue::from_static("link, location, preference-applied, retry-after, idempotent-replayed");
 const CORS_MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 
-/// Who may come in besides those that always may.
+/// What is allowed besides the defaults.
 #[derive(Clone, Debug, Default)]
 pub struct AccessPolicy {
-    /// Names that this server is reached under, besides those that only this machine or its network has.
+    /// Host names of this server besides those that only this machine or its network can have.
     pub public_hosts: Vec<HostName>,
-    /// Origins whose pages may do what this server's own may.
+    /// Origins whose pages may do what pages of this server may.
     pub allowed_origins: Vec<Origin>,
-    /// Addresses of proxies that ask who is there before they forward a request.
+    /// Addresses of proxies that authenticate the clients they forward.
     pub trusted_proxies: Vec<Network>,
 }
 
-/// The name of a host, without a port.
+/// A host name without a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostName(String);
 
-/// Where a page comes from, as browsers say it.
+/// An origin as browsers send it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin(HeaderValue);
 
-/// An address or a network of them.
+/// An IP address or a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network(IpNet);
 
-/// A text is no name of a host.
+/// The text is not a host name.
 #[derive(Debug, thiserror::Error)]
-#[error("'{0}' is not the name of a host, such as tasks.example.org, without a scheme and a port")]
+#[error("'{0}' is not a host name; expected one such as tasks.example.org, without scheme and port")]
 pub struct InvalidHostName(String);
 
-/// A text is no origin.
+/// The text is not an origin.
 #[derive(Debug, thiserror::Error)]
-#[error("'{0}' is not an origin, such as https://dashboard.example.org, without a path")]
+#[error("'{0}' is not an origin; expected one such as https://dashboard.example.org, without a path")]
 pub struct InvalidOrigin(String);
 
-/// A text is no address and no network.
+/// The text is neither an IP address nor a network.
 #[derive(Debug, thiserror::Error)]
-#[error("'{0}' is neither an address nor a network, such as 10.0.0.7 or 10.0.0.0/8")]
+#[error("'{0}' is not an IP address or network; expected one such as 10.0.0.7 or 10.0.0.0/8")]
 pub struct InvalidNetwork(String);
 
 impl FromStr for HostName {
@@ -118,59 +116,63 @@ impl FromStr for Network {
     }
 }
 
-/// A request that may come in, or one that the door itself answers.
-pub(crate) enum Visit {
-    /// It goes to its route; the answer is for a page of this origin, if for one.
-    Enters(Option<HeaderValue>),
-    /// A browser asks whether a page of this origin may send something; it may.
-    Asks(HeaderValue),
+/// What to do with an accepted request.
+pub(crate) enum Decision {
+    /// Route it; add CORS headers for this origin, if any.
+    Allow(Option<HeaderValue>),
+    /// Answer the CORS preflight of this origin.
+    Preflight(HeaderValue),
 }
 
 impl AccessPolicy {
-    /// Decides about a request from this address.
-    pub(crate) fn check<B>(&self, request: &Request<B>, peer: IpAddr) -> Result<Visit, Problem> {
+    /// Checks a request from this peer.
+    pub(crate) fn check<B>(&self, request: &Request<B>, peer: IpAddr) -> Result<Decision, Problem> {
         let host = host(request)?;
         if let Some(host) = host
-            && !self.is_known(host.name)
+            && !self.is_allowed_host(host.name)
         {
             return Err(Problem::unknown_host(host.name));
         }
         let headers = request.headers();
-        if let Some(header) = FORWARDED.iter().find(|name| headers.contains_key(*name))
+        if let Some(header) = PROXY_HEADERS.iter().find(|name| headers.contains_key(*name))
             && !self.trusted_proxies.iter().any(|proxy| proxy.0.contains(&peer.to_canonical()))
         {
-            return Err(Problem::came_through_a_proxy(header.as_str(), peer));
+            return Err(Problem::untrusted_proxy(header.as_str(), peer));
         }
         let origin = headers.get(header::ORIGIN);
         if let Some(origin) = origin
             && self.allowed_origins.iter().any(|allowed| allowed.0 == origin)
         {
-            let asks = request.method() == Method::OPTIONS
+            let is_preflight = request.method() == Method::OPTIONS
                 && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-            return Ok(if asks { Visit::Asks(origin.clone()) } else { Visit::Enters(Some(origin.clone())) });
+            return Ok(if is_preflight {
+                Decision::Preflight(origin.clone())
+            } else {
+                Decision::Allow(Some(origin.clone()))
+            });
         }
-        if is_safe(request.method()) || is_own(headers, origin, host) {
-            Ok(Visit::Enters(None))
+        if is_safe(request.method()) || is_same_origin(headers, origin, host) {
+            Ok(Decision::Allow(None))
         } else {
             Err(Problem::cross_origin(origin))
         }
     }
 
-    /// Says whether a stranger cannot make this name lead to this machine, or whether it was named. Ports are
-    /// not looked at: forwarded ones differ.
-    fn is_known(&self, name: &[u8]) -> bool {
+    /// Returns true if nobody else can point this name at this machine, or it is configured. The port is
+    /// ignored: forwarded ports differ.
+    fn is_allowed_host(&self, name: &[u8]) -> bool {
         if is_address(name) || (!name.is_empty() && name.iter().all(|byte| is_name_byte(*byte))) {
             return true;
         }
         let name = name.strip_suffix(b".").unwrap_or(name);
         ends_with(name, b".localhost")
             || name.eq_ignore_ascii_case(b"localhost")
-            || NAMES_OF_THE_MACHINE.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+            || HOST_ALIASES.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
             || self.public_hosts.iter().any(|known| name.eq_ignore_ascii_case(known.0.as_bytes()))
     }
 }
 
-/// Answers a browser that asks whether a page of an allowed origin may send something.
+/// Answers the CORS preflight of an allowed origin.
 pub(crate) fn preflight(origin: HeaderValue) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
@@ -178,13 +180,13 @@ pub(crate) fn preflight(origin: HeaderValue) -> Response<Body> {
     headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, CORS_METHODS);
     headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, CORS_HEADERS);
     headers.insert(header::ACCESS_CONTROL_MAX_AGE, CORS_MAX_AGE);
-    see_out(headers, Some(origin));
+    add_headers(headers, Some(origin));
     response
 }
 
-/// Adds what every answer has: no page of another origin may embed it or guess what it is, and only one of an
-/// allowed origin may read it.
-pub(crate) fn see_out(headers: &mut HeaderMap, origin: Option<HeaderValue>) {
+/// Adds the headers of every response: no page of another origin may embed it or sniff its type, and only a
+/// page of an allowed origin may read it.
+pub(crate) fn add_headers(headers: &mut HeaderMap, origin: Option<HeaderValue>) {
     headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if let Some(origin) = origin {
@@ -194,34 +196,35 @@ pub(crate) fn see_out(headers: &mut HeaderMap, origin: Option<HeaderValue>) {
     }
 }
 
-/// Says whether a method changes nothing. A browser sends these to anybody, and shows the answer to no other
-/// origin.
+/// Returns true for methods that change nothing. A browser sends them to any origin, but does not show the
+/// response to another one.
 pub(crate) fn is_safe(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
-/// Says whether a request comes from a page of this server, or from no browser.
-fn is_own(headers: &HeaderMap, origin: Option<&HeaderValue>, host: Option<Authority<'_>>) -> bool {
+/// Returns true if a request comes from a page of this server, or not from a browser.
+fn is_same_origin(headers: &HeaderMap, origin: Option<&HeaderValue>, host: Option<Authority<'_>>) -> bool {
     if let Some(site) = headers.get(FETCH_SITE) {
         return site == "same-origin" || site == "none";
     }
-    // Old browsers, and plain HTTP to a name, say only the origin.
+    // Old browsers, and pages over plain HTTP, send only the origin.
     let Some(origin) = origin else { return true };
     let origin = origin.as_bytes();
     let authority = origin.strip_prefix(b"http://").or_else(|| origin.strip_prefix(b"https://"));
     authority.is_some_and(|authority| host.is_some_and(|host| host.whole.eq_ignore_ascii_case(authority)))
 }
 
-/// Returns whom a request is meant for. HTTP/1.0 need not say, and no browser speaks that.
+/// Returns the host that a request addresses. HTTP/1.0 may omit it, and no browser speaks that.
 fn host<B>(request: &Request<B>) -> Result<Option<Authority<'_>>, Problem> {
     let mut given = request.headers().get_all(header::HOST).iter();
     let (first, second) = (given.next(), given.next());
     if second.is_some() {
-        return Err(Problem::invalid_host("it is given twice"));
+        return Err(Problem::invalid_host("it appears more than once"));
     }
-    let parse = |bytes| Authority::parse(bytes).ok_or_else(|| Problem::invalid_host("it is no host"));
+    let parse =
+        |bytes| Authority::parse(bytes).ok_or_else(|| Problem::invalid_host("its value is not a host"));
     let host = first.map(|value| parse(value.as_bytes())).transpose()?;
-    // What is asked for in the absolute form names its host there, and that one counts.
+    // In the absolute form, the host of the URI takes precedence over the header (RFC 9112, section 3.2.2).
     if let Some(authority) = request.uri().authority() {
         return parse(authority.as_str().as_bytes()).map(Some);
     }
@@ -231,7 +234,7 @@ fn host<B>(request: &Request<B>) -> Result<Option<Authority<'_>>, Problem> {
     Ok(host)
 }
 
-/// A host with its port, if there is one.
+/// A host with an optional port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Authority<'a> {
     whole: &'a [u8],

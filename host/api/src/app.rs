@@ -1,4 +1,4 @@
-//! The table of routes, and what every endpoint shares.
+//! The route table, and the state that all endpoints share.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,69 +25,69 @@ use crate::{
     webhook,
 };
 
-/// What the API accepts.
+/// Limits and defaults of the API.
 #[derive(Clone, Debug)]
 pub struct ApiConfig {
-    /// Bytes of the largest request body.
+    /// Maximum size of a request body, in bytes.
     pub body_bytes_max: usize,
-    /// Bytes of the largest body that holds many task requests.
+    /// Maximum size of a batch body, in bytes.
     pub batch_bytes_max: usize,
-    /// Bytes of all bodies that are on their way.
+    /// Budget for the bytes of all bodies in flight.
     pub body_budget: BodyBudget,
     /// How long a client may take to send a body.
     pub body_timeout: Duration,
-    /// The timeout of a task that names none, and whose plugin names none.
+    /// Timeout of a task if neither its request nor its plugin sets one.
     pub timeout: Duration,
-    /// The longest timeout a task may name.
+    /// Maximum timeout that a request may set.
     pub timeout_max: Duration,
-    /// How long running tasks may go on after a drain was asked for.
+    /// How long running tasks may continue after a drain starts.
     pub drain: Duration,
-    /// What a tag begins with that names the group of a task without one.
+    /// Prefix of the tag that sets the group of a task whose request has no `group`.
     pub group_tag: Option<String>,
 }
 
-/// What every endpoint needs. Cheap to clone.
+/// State that all endpoints share. Cheap to clone.
 #[derive(Clone)]
 pub struct Api {
-    /// The bounds of requests.
+    /// Limits and defaults.
     pub config: Arc<ApiConfig>,
-    /// Where tasks are.
+    /// The task store.
     pub store: Store,
-    /// What runs them.
+    /// The scheduler.
     pub scheduler: Scheduler,
-    /// What starts tasks again and again.
+    /// The cron schedules.
     pub schedules: Schedules,
-    /// What knows the plugins.
+    /// The plugin runtime.
     pub runtime: Runtime,
-    /// Whether and how many plugins may be uploaded.
+    /// Whether uploads are enabled, and how many may run at once.
     pub upload_limits: UploadLimits,
-    /// How many inputs are held against large schemas at once.
+    /// Limits concurrent checks against large schemas.
     pub check_pool: CheckPool,
-    /// How many may follow or wait.
+    /// Limits open streams and waiting requests.
     pub stream_limit: StreamLimit,
-    /// What tells receivers of the ends of tasks.
+    /// Delivers webhooks.
     pub webhooks: Webhooks,
-    /// What the API and the process count.
+    /// Counters of the API and the process.
     pub metrics: Metrics,
-    /// What time it is.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// What takes the spans of requests that make tasks.
+    /// Records the spans of requests that create tasks.
     pub tracer: Tracer,
 }
 
 impl Api {
-    /// Reads the id of a task from the path.
-    pub(crate) fn task_id(text: &str) -> Result<TaskId, Problem> {
+    /// Parses the task id of a path.
+    pub(crate) fn parse_task_id(text: &str) -> Result<TaskId, Problem> {
         text.parse().map_err(|error| Problem::invalid_id(text, error))
     }
 
-    /// Unwraps what the store found, or answers that there is no such task.
-    pub(crate) fn found<T>(id: TaskId, found: Result<Option<T>, StoreError>) -> Result<T, Problem> {
+    /// Unwraps a lookup, or fails with `unknown-task`.
+    pub(crate) fn require_task<T>(id: TaskId, found: Result<Option<T>, StoreError>) -> Result<T, Problem> {
         found?.ok_or_else(|| Problem::unknown_task(id))
     }
 }
 
-/// Every route. What each takes and answers is told in `openapi.rs`, where a test looks for it.
+/// All routes. `openapi.rs` documents each of them, and a test compares the two.
 pub(crate) fn routes() -> Routes {
     Routes::new()
         .route("/", get(index::index))
@@ -100,10 +100,10 @@ pub(crate) fn routes() -> Routes {
         .route("/task/{id}/result", get(result::result))
         .route("/task/{id}/input", get(input::input))
         .route("/task/{id}/logs", get(logs::logs))
-        .route("/task/{id}/events", get(events::of_task))
+        .route("/task/{id}/events", get(events::task_events))
         .route("/task/{id}/webhook", get(webhook::webhook))
         .route("/task/{id}/webhook/retry", post(webhook::redeliver))
-        .route("/events", get(events::of_all))
+        .route("/events", get(events::all_events))
         .route("/task/{id}/retry", post(retry::retry))
         .route("/task/{id}/cancel", post(cancel::cancel))
         .route("/plugins", get(plugins::list))
@@ -130,11 +130,11 @@ pub(crate) fn routes() -> Routes {
         .route("/docs/openapi-explorer.js", get(docs::viewer))
 }
 
-/// Builds the router.
+/// Builds the router with all its layers.
 pub fn router(api: Api) -> Router {
     routes()
         .into_router()
-        .route_layer(from_fn_with_state(api.clone(), params::strict))
+        .route_layer(from_fn_with_state(api.clone(), params::reject_undocumented))
         .fallback(problem::unknown_route)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(from_fn_with_state(api.tracer.clone(), trace::trace))

@@ -1,4 +1,4 @@
-//! Every attempt of a task as clients read it, the first one first. Part of `GET /task/{id}`.
+//! The attempts of a task, oldest first. Part of `GET /task/{id}`.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -9,29 +9,29 @@ use crate::app::Api;
 use crate::problem::Problem;
 use crate::task_view::Rfc3339;
 
-/// One attempt. One that was put back by a drain or for want of memory is none.
+/// One attempt. Interrupted and evicted runs are not attempts.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Attempt")]
 pub(crate) struct AttemptView {
     attempt: u32,
-    /// `completed`, `cancelled`, or the cause of its failure; `null` while it runs.
+    /// `completed`, `cancelled`, or the cause of failure; `null` while it runs.
     outcome: Option<String>,
     message: Option<String>,
     started_at: Option<Rfc3339>,
     finished_at: Option<Rfc3339>,
-    /// `null` if a crash of the host took it along.
+    /// `null` if it was lost in a crash of the host.
     plugin_digest: Option<String>,
 }
 
-/// Returns all attempts of a task: those kept, and the newest, which stands in the task.
+/// Returns all attempts of a task: the stored ones, and the newest one, which is part of the task.
 pub(crate) async fn attempts(api: &Api, task: &Task) -> Result<Vec<AttemptView>, Problem> {
     let newest = task.started_at.is_some();
     let earlier = task.attempt - u32::from(newest && task.attempt > 0);
     let mut attempts = Vec::new();
     if earlier > 0 {
-        // It may have gone on since it was read.
-        let kept = api.store.attempts(task.id).await?.into_iter();
-        attempts.extend(kept.filter(|kept| kept.attempt <= earlier).map(AttemptView::kept));
+        // The task may have started another attempt since it was read.
+        let stored = api.store.attempts(task.id).await?.into_iter();
+        attempts.extend(stored.filter(|stored| stored.attempt <= earlier).map(AttemptView::stored));
     }
     if newest {
         attempts.push(AttemptView::newest(task));
@@ -40,7 +40,7 @@ pub(crate) async fn attempts(api: &Api, task: &Task) -> Result<Vec<AttemptView>,
 }
 
 impl AttemptView {
-    fn kept(attempt: Attempt) -> Self {
+    fn stored(attempt: Attempt) -> Self {
         let Attempt { attempt, cause, message, started_at, finished_at, plugin_digest } = attempt;
         Self {
             attempt,

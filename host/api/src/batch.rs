@@ -1,6 +1,6 @@
-//! `POST /task/batch`: many task requests at once, all of them stored or none.
+//! `POST /task/batch`: submits many tasks atomically.
 //!
-//! They come as a JSON array or as lines of JSON, and are answered in kind.
+//! The body is a JSON array or newline-delimited JSON, and the response has the same format.
 
 use axum::Json;
 use axum::body::{Body, Bytes};
@@ -15,17 +15,17 @@ use wasmill_runtime::InputBudget;
 use wasmill_store::{StoreError, Submitted};
 
 use crate::app::Api;
-use crate::body::{Lines, read_batch};
-use crate::dependencies::OF_BATCH_MAX;
-use crate::field_errors::{Fault, Faults};
-use crate::openapi::{Answer as Described, Operation};
+use crate::body::{IsNdjson, read_batch};
+use crate::dependencies::BATCH_DEPENDENCIES_MAX;
+use crate::field_errors::{FieldError, FieldErrors};
+use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
 use crate::problem_kind as kind;
-use crate::task_view::Accepted;
+use crate::task_view::TaskCreated;
 use crate::trace::{self, Caller};
 use crate::{idempotency_key, submit};
 
-/// The most tasks in one batch: they are one write of the store, which others wait for.
+/// Maximum number of tasks in a batch: it is one transaction, which delays other writes.
 const TASKS_MAX: usize = 10_000;
 
 pub(crate) async fn batch(
@@ -34,21 +34,21 @@ pub(crate) async fn batch(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let (bytes, lines) = read_batch(&api.config, &headers, body).await?;
+    let (bytes, is_ndjson) = read_batch(&api.config, &headers, body).await?;
     let now = api.clock.now();
-    let request = idempotency_key::read(&headers, if lines.0 { "batch of lines" } else { "batch" }, &bytes)?;
+    let request =
+        idempotency_key::read(&headers, if is_ndjson.0 { "batch of lines" } else { "batch" }, &bytes)?;
     if let Some(request) = &request
         && let Some(submitted) = api.store.find_submitted(request.clone(), now).await?
     {
-        return answer(&submitted, lines);
+        return respond(&submitted, is_ndjson);
     }
     if api.scheduler.is_draining() {
         return Err(Problem::draining());
     }
-    // Reading ten thousand requests takes a while: not on a thread that serves others.
-    // The bytes are held until the tasks that were made of them are stored.
+    // Checking ten thousand requests takes long, so it runs on a blocking thread.
     let (checking, reading) = (api.clone(), bytes.clone());
-    let mut tasks = api.check_pool.run(move || check(&checking, &reading, lines, now)).await??;
+    let mut tasks = api.check_pool.run(move || check(&checking, &reading, is_ndjson, now)).await??;
     if caller.is_some() {
         tasks.iter_mut().for_each(|task| task.trace.clone_from(&caller));
     }
@@ -60,24 +60,25 @@ pub(crate) async fn batch(
             return Err(Problem::unknown_dependency(format!("/{index}/depends_on/{place}"), id));
         }
         Err(StoreError::PluginFull { index, plugin, waiting_max }) => {
-            return Err(Problem::plugin_full(&plugin, waiting_max, Some(index)));
+            return Err(Problem::plugin_queue_full(&plugin, waiting_max, Some(index)));
         }
         submitted => submitted?,
     };
     api.scheduler.wake();
-    answer(&submitted, lines)
+    respond(&submitted, is_ndjson)
 }
 
-/// Turns the body into tasks that may be stored, or names what is wrong with them.
-fn check(api: &Api, bytes: &Bytes, lines: Lines, now: Timestamp) -> Result<Vec<NewTask>, Problem> {
-    let items = if lines.0 { read_lines(bytes)? } else { read_array(bytes)? };
+/// Parses and validates the body.
+fn check(api: &Api, bytes: &Bytes, is_ndjson: IsNdjson, now: Timestamp) -> Result<Vec<NewTask>, Problem> {
+    let items = if is_ndjson.0 { read_lines(bytes)? } else { read_array(bytes)? };
     if items.len() > TASKS_MAX {
-        let detail = format!("a batch holds at most {TASKS_MAX} task requests; send the rest in another");
-        return Err(Problem::invalid_request(Fault::body(detail)));
+        let detail = format!("a batch may hold at most {TASKS_MAX} task requests; split it");
+        return Err(Problem::invalid_request(FieldError::body(detail)));
     }
     let mut budget = InputBudget::full();
-    let (mut tasks, mut faults, mut later) = (Vec::with_capacity(items.len()), Faults::default(), None);
-    // Those with a fault stand in it too, so that places are right; nothing is stored then.
+    let (mut tasks, mut errors, mut not_ready) =
+        (Vec::with_capacity(items.len()), FieldErrors::default(), None);
+    // Invalid requests get an id too, so that indexes match; nothing is stored then.
     let (mut ids, mut dependencies) = (Vec::with_capacity(items.len()), 0);
     for (index, item) in items.into_iter().enumerate() {
         match submit::check_one(api, item, now, Some(&ids), &mut budget) {
@@ -88,24 +89,24 @@ fn check(api: &Api, bytes: &Bytes, lines: Lines, now: Timestamp) -> Result<Vec<N
             }
             Err(refusal) => {
                 ids.push(TaskId::new());
-                faults.extend_under(&format!("/{index}"), refusal.faults);
-                later = later.or(refusal.later);
+                errors.extend_under(&format!("/{index}"), refusal.errors);
+                not_ready = not_ready.or(refusal.not_ready);
             }
         }
-        if faults.is_full() {
-            faults.stop();
+        if errors.is_full() {
+            errors.mark_incomplete();
             break;
         }
     }
-    if dependencies > OF_BATCH_MAX {
+    if dependencies > BATCH_DEPENDENCIES_MAX {
         let detail = format!(
-            "the tasks of a batch wait for at most {OF_BATCH_MAX} tasks together, not {dependencies}; send some \
-             of them in another"
+            "the tasks of a batch may have at most {BATCH_DEPENDENCIES_MAX} dependencies together, not \
+             {dependencies}; split it"
         );
-        faults.push(Fault::body(detail));
+        errors.push(FieldError::body(detail));
     }
-    match later {
-        _ if !faults.is_empty() => Err(Problem::invalid_request(faults)),
+    match not_ready {
+        _ if !errors.is_empty() => Err(Problem::invalid_request(errors)),
         Some(why) => Err(Problem::plugin_compiling(why)),
         None => Ok(tasks),
     }
@@ -114,15 +115,15 @@ fn check(api: &Api, bytes: &Bytes, lines: Lines, now: Timestamp) -> Result<Vec<N
 fn read_array(bytes: &[u8]) -> Result<Vec<&RawValue>, Problem> {
     let body: &RawValue = serde_json::from_slice(bytes).map_err(|error| Problem::invalid_json(&error))?;
     let items: Items<'_> = serde_json::from_str(body.get()).map_err(|_| {
-        Problem::invalid_request(Fault::body("the body must be a JSON array of task requests"))
+        Problem::invalid_request(FieldError::body("the body must be a JSON array of task requests"))
     })?;
     Ok(items.0)
 }
 
 fn read_lines(bytes: &[u8]) -> Result<Vec<&RawValue>, Problem> {
-    let lines = bytes.split(|byte| *byte == b'\n').enumerate();
-    let filled = lines.filter(|(_, line)| !line.trim_ascii().is_empty());
-    // One more shows that there are too many.
+    let is_ndjson = bytes.split(|byte| *byte == b'\n').enumerate();
+    let filled = is_ndjson.filter(|(_, line)| !line.trim_ascii().is_empty());
+    // One more than allowed shows that there are too many.
     filled.take(TASKS_MAX + 1).map(|(number, line)| read_line(number, line)).collect()
 }
 
@@ -130,7 +131,7 @@ fn read_line(number: usize, line: &[u8]) -> Result<&RawValue, Problem> {
     serde_json::from_slice(line).map_err(|error| Problem::invalid_json_line(number + 1, &error))
 }
 
-/// The items of an array, no more of them than show that there are too many.
+/// The items of an array, capped at one more than allowed.
 struct Items<'a>(Vec<&'a RawValue>);
 
 impl<'de> Deserialize<'de> for Items<'de> {
@@ -159,39 +160,39 @@ impl<'de> Deserialize<'de> for Items<'de> {
     }
 }
 
-fn answer(submitted: &Submitted, lines: Lines) -> Result<Response, Problem> {
-    let headers = idempotency_key::mark(submitted.replayed);
-    let records = submitted.tasks.iter().map(Accepted::new);
-    if !lines.0 {
+fn respond(submitted: &Submitted, is_ndjson: IsNdjson) -> Result<Response, Problem> {
+    let headers = idempotency_key::replayed_header(submitted.replayed);
+    let records = submitted.tasks.iter().map(TaskCreated::new);
+    if !is_ndjson.0 {
         let records: Vec<_> = records.collect();
         return Ok((StatusCode::CREATED, headers, Json(records)).into_response());
     }
     let mut text = Vec::with_capacity(128 * submitted.tasks.len());
     for record in records {
         serde_json::to_writer(&mut text, &record)
-            .map_err(|_| Problem::internal_fault("writing the answer to a batch failed"))?;
+            .map_err(|_| Problem::internal_error("failed to serialize the response of a batch"))?;
         text.push(b'\n');
     }
     let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
     Ok((StatusCode::CREATED, headers, kind, text).into_response())
 }
 
-pub(crate) fn about() -> Operation {
-    let answered = Described::json::<Vec<Accepted>>(
-        "All are stored and will run; those whose key is held are answered with the holder.",
-        json!([submit::accepted_example()]),
+pub(crate) fn spec() -> Operation {
+    let answered = ResponseSpec::json::<Vec<TaskCreated>>(
+        "All tasks are stored. A task whose unique key is taken is replaced by the task that holds the key.",
+        json!([submit::created_example()]),
     );
-    let operation = Operation::post("/task/batch", "submitTasks", "Submit many tasks, all or none");
-    trace::about(idempotency_key::about(operation))
+    let operation = Operation::post("/task/batch", "submitTasks", "Submit many tasks atomically");
+    trace::add_headers(idempotency_key::add_header(operation))
         .detail(format!(
-            "At most {TASKS_MAX} task requests, as an array, or as lines of JSON with the content type \
-             `application/x-ndjson`, which is answered in kind."
+            "At most {TASKS_MAX} task requests, as an array, or as newline-delimited JSON with the content \
+             type `application/x-ndjson`; the response has the same format."
         ))
-        .json_body::<Vec<submit::TaskRequest>>("What is to be done.", vec![("two", json!([{}, {}]))])
+        .json_body::<Vec<submit::TaskRequest>>("The task requests.", vec![("two", json!([{}, {}]))])
         .body_required()
-        .answers(201, idempotency_key::marked(answered.or_lines()))
-        .problems(&kind::OF_JSON_BODY)
+        .responds(201, idempotency_key::add_replayed_header(answered.or_lines()))
+        .problems(&kind::JSON_BODY)
         .problems(&[kind::INVALID_JSON, kind::INVALID_REQUEST, kind::PLUGIN_COMPILING])
-        .problems(&[kind::WAITING_LINE_FULL, kind::PLUGIN_LINE_FULL, kind::KEY_TAKEN])
-        .problems(&kind::OF_STORE)
+        .problems(&[kind::QUEUE_FULL, kind::PLUGIN_QUEUE_FULL, kind::KEY_TAKEN])
+        .problems(&kind::STORE_ACCESS)
 }

@@ -1,4 +1,4 @@
-//! Reads a request body within its bounds of size and time.
+//! Reads request bodies within limits of size and time.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,20 +13,20 @@ use serde::de::IgnoredAny;
 use crate::app::ApiConfig;
 use crate::problem::Problem;
 
-/// How long a body waits for room beside those of others.
-const ROOM_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a body waits for the body budget.
+const BUDGET_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What some editors and shells put before a text. JSON has no place for it, and readers may pass over it.
+/// UTF-8 byte order mark. JSON does not allow it, and parsers may ignore it (RFC 8259, section 8.1).
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// The largest body of a kind, and the setting that raises it.
+/// Maximum size of a body, and the setting that raises it.
 #[derive(Clone, Copy)]
 pub(crate) struct BodyMax {
     pub(crate) bytes: usize,
     pub(crate) setting: Option<&'static str>,
 }
 
-/// Reads a JSON body; empty is fine, and then needs no content type.
+/// Reads a JSON body; an empty one needs no content type.
 pub(crate) async fn read_json(config: &ApiConfig, headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
     let max = BodyMax { bytes: config.body_bytes_max, setting: Some("body_max") };
     let bytes = read_text(config, headers, body, max).await?;
@@ -36,49 +36,54 @@ pub(crate) async fn read_json(config: &ApiConfig, headers: &HeaderMap, body: Bod
     Ok(bytes)
 }
 
-/// Makes sure that a request brings no body where none is taken: what stands in it would be passed over, and
-/// something else be done than was meant. An object without fields is none, since some clients send it always.
+/// Requires an empty body, since ignoring one would do something else than the client meant. An empty object
+/// is allowed: some clients always send one.
 ///
 /// # Errors
 ///
-/// Fails if there is something in it.
-pub(crate) async fn read_nothing(config: &ApiConfig, parts: &Parts, body: Body) -> Result<Body, Problem> {
+/// Fails if the body is not empty.
+pub(crate) async fn require_empty_body(
+    config: &ApiConfig,
+    parts: &Parts,
+    body: Body,
+) -> Result<Body, Problem> {
     if body.is_end_stream() {
         return Ok(body);
     }
     let bytes = read_json(config, &parts.headers, body).await;
-    // No body is documented for the others, so only that there is one is wrong with it.
-    let bytes = if parts.method == Method::POST { bytes? } else { bytes.map_err(|_| Problem::no_body())? };
-    if is_nothing(&bytes) { Ok(Body::empty()) } else { Err(Problem::no_body()) }
+    // Other methods document no body, so the only error is that there is one.
+    let bytes =
+        if parts.method == Method::POST { bytes? } else { bytes.map_err(|_| Problem::body_not_allowed())? };
+    if is_empty_body(&bytes) { Ok(Body::empty()) } else { Err(Problem::body_not_allowed()) }
 }
 
-/// Whether a body is empty, or an object that is.
-fn is_nothing(body: &[u8]) -> bool {
+/// Returns true for an empty body and for an empty JSON object.
+fn is_empty_body(body: &[u8]) -> bool {
     let object = || serde_json::from_slice::<BTreeMap<String, IgnoredAny>>(body);
     body.trim_ascii().is_empty() || object().is_ok_and(|fields| fields.is_empty())
 }
 
-/// Whether a batch comes, and is answered, as lines of JSON rather than as an array.
+/// Whether a batch and its response are newline-delimited JSON rather than an array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Lines(pub(crate) bool);
+pub(crate) struct IsNdjson(pub(crate) bool);
 
-/// Reads a body of many task requests.
+/// Reads a batch of task requests.
 pub(crate) async fn read_batch(
     config: &ApiConfig,
     headers: &HeaderMap,
     body: Body,
-) -> Result<(Bytes, Lines), Problem> {
+) -> Result<(Bytes, IsNdjson), Problem> {
     let max = BodyMax { bytes: config.batch_bytes_max, setting: Some("batch_body_max") };
     let bytes = read_text(config, headers, body, max).await?;
     let kind = content_type(headers);
-    let lines = matches!(
+    let is_ndjson = matches!(
         kind.as_deref(),
         Some("application/x-ndjson" | "application/ndjson" | "application/jsonl" | "application/x-jsonlines")
     );
-    if lines || is_json(headers) { Ok((bytes, Lines(lines))) } else { Err(Problem::not_a_batch()) }
+    if is_ndjson || is_json(headers) { Ok((bytes, IsNdjson(is_ndjson))) } else { Err(Problem::not_a_batch()) }
 }
 
-/// Reads a body of WebAssembly.
+/// Reads a WebAssembly file.
 pub(crate) async fn read_wasm(
     config: &ApiConfig,
     headers: &HeaderMap,
@@ -105,8 +110,8 @@ async fn read_text(
     Ok(bytes)
 }
 
-/// Reads a body. What is refused need not be read to its end: the connection sees to it that the client gets
-/// to read why.
+/// Reads a body. A refused body may stay unread: the connection discards the rest so that the client sees the
+/// response.
 async fn read(
     config: &ApiConfig,
     headers: &HeaderMap,
@@ -119,7 +124,7 @@ async fn read(
     {
         return Err(Problem::encoded_body(&String::from_utf8_lossy(encoding.as_bytes())));
     }
-    // A client that waits for 100 Continue is spared the sending: nothing has been asked of the body yet.
+    // Checked before the first read, so a client waiting for `100 Continue` never sends the body.
     if body.size_hint().lower() > max.bytes as u64 {
         return Err(Problem::body_too_large(max));
     }
@@ -128,7 +133,7 @@ async fn read(
 }
 
 async fn read_frames(config: &ApiConfig, mut body: Body, max: BodyMax) -> Result<Bytes, Problem> {
-    let mut reservation = config.body_budget.begin();
+    let mut reservation = config.body_budget.reserve();
     let expected = body.size_hint().lower();
     let (mut first, mut joined) = (Bytes::new(), BytesMut::new());
     while let Some(frame) = body.frame().await {
@@ -136,14 +141,14 @@ async fn read_frames(config: &ApiConfig, mut body: Body, max: BodyMax) -> Result
         if first.len() + joined.len() + data.len() > max.bytes {
             return Err(Problem::body_too_large(max));
         }
-        let growing = reservation.grow(data.len() as u64);
-        tokio::time::timeout(ROOM_TIMEOUT, growing).await.map_err(|_| Problem::overloaded())?;
-        // Most bodies come in one piece, which need not be copied.
+        let granted = reservation.grow(data.len() as u64);
+        tokio::time::timeout(BUDGET_TIMEOUT, granted).await.map_err(|_| Problem::overloaded())?;
+        // Most bodies arrive in one frame, which needs no copy.
         if first.is_empty() && joined.is_empty() {
             first = data;
         } else {
             if joined.is_empty() {
-                // What was announced is no larger than allowed, and takes no memory until it comes.
+                // The announced size is within the limit, and pages are not resident before data arrives.
                 joined.reserve(usize::try_from(expected).unwrap_or_default());
                 joined.extend_from_slice(&std::mem::take(&mut first));
             }
@@ -154,7 +159,7 @@ async fn read_frames(config: &ApiConfig, mut body: Body, max: BodyMax) -> Result
     Ok(reservation.attach(bytes))
 }
 
-/// Returns the content type in lower case, without its parameters.
+/// Returns the media type in lower case, without parameters.
 fn content_type(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
     Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())

@@ -1,8 +1,8 @@
-//! The bytes of request and answer bodies that are on their way: one budget for all connections, so that
-//! clients which send slowly or do not read cost a bounded amount of memory.
+//! Limits the memory of all request and response bodies in flight with one budget for all connections, so
+//! that slow clients cost a bounded amount.
 //!
-//! The server counts answers here, `body.rs` requests, while they are read. The runtime sees the count: these
-//! bytes are resident, but no guest is to blame for them.
+//! The server counts responses here, and `body.rs` counts requests while it reads them. The runtime reads the
+//! counter: these bytes are resident, but not charged to guests.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,13 +16,13 @@ use tokio::sync::Notify;
 
 use crate::problem::Problem;
 
-/// The most bytes of all bodies together, but for one that is alone: it may be as large as its own limit.
+/// Maximum bytes of all bodies together. A single body may exceed it, up to its own limit.
 const BYTES_MAX: u64 = 128 << 20;
 
-/// Bytes of a body that is not counted: its connection costs as much already, and connections are bounded.
+/// Bodies up to this size are not counted: their connection costs as much, and connections are bounded.
 const SMALL_BYTES: u64 = 8 << 10;
 
-/// The budget. Cheap to clone; all clones are the same.
+/// The shared budget. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct BodyBudget(Arc<Shared>);
 
@@ -34,66 +34,70 @@ struct Shared {
 }
 
 impl BodyBudget {
-    /// Makes the budget of a server; it counts in `in_flight`, for others to see.
+    /// Creates a budget that publishes its count in `in_flight`.
     pub fn new(in_flight: Arc<AtomicU64>) -> Self {
-        Self::with(in_flight, BYTES_MAX)
+        Self::with_limit(in_flight, BYTES_MAX)
     }
 
-    fn with(in_flight: Arc<AtomicU64>, bytes_max: u64) -> Self {
+    fn with_limit(in_flight: Arc<AtomicU64>, bytes_max: u64) -> Self {
         Self(Arc::new(Shared { bytes_max, in_flight, freed: Notify::new() }))
     }
 
-    /// Returns how many bytes are counted now.
+    /// Returns the bytes counted now.
     pub(crate) fn in_flight(&self) -> u64 {
         self.0.in_flight.load(Relaxed)
     }
 
-    /// Begins to count a body of which nothing is here yet.
-    pub(crate) fn begin(&self) -> Reservation {
-        Reservation { bodies: self.clone(), uncounted: SMALL_BYTES, bytes: 0 }
+    /// Starts an empty reservation for a request body.
+    pub(crate) fn reserve(&self) -> Reservation {
+        Reservation { budget: self.clone(), free_bytes: SMALL_BYTES, bytes: 0 }
     }
 
-    /// Counts the body of an answer until the client has taken it. Where there is no room for it, it is
-    /// dropped and refused, unless the request has changed something: a client would repeat that.
-    pub(crate) fn count(&self, answer: Response<Body>, may_refuse: bool) -> Result<Response<Body>, Problem> {
-        let bytes = answer.body().size_hint().exact().unwrap_or_default();
+    /// Counts a response body until the client has received it. Without budget the response is dropped and
+    /// refused, unless the request changed something: the client would repeat it.
+    pub(crate) fn track(
+        &self,
+        response: Response<Body>,
+        may_refuse: bool,
+    ) -> Result<Response<Body>, Problem> {
+        let bytes = response.body().size_hint().exact().unwrap_or_default();
         if bytes <= SMALL_BYTES {
-            return Ok(answer);
+            return Ok(response);
         }
-        let mut reservation = Reservation { bodies: self.clone(), uncounted: 0, bytes: 0 };
+        let mut reservation = Reservation { budget: self.clone(), free_bytes: 0, bytes: 0 };
         if !reservation.try_grow(bytes) {
             if may_refuse {
                 return Err(Problem::overloaded());
             }
-            reservation.overdraw(bytes);
+            reservation.force_grow(bytes);
         }
-        Ok(answer.map(|body| Body::new(Counted { body, reservation: Some(reservation) })))
+        Ok(response.map(|body| Body::new(TrackedBody { body, reservation: Some(reservation) })))
     }
 }
 
-/// A part of the budget, given back when this is dropped.
+/// A part of the budget, released on drop.
 #[derive(Debug)]
 pub(crate) struct Reservation {
-    bodies: BodyBudget,
-    /// What may still come without being counted.
-    uncounted: u64,
+    budget: BodyBudget,
+    /// Bytes that may still arrive uncounted.
+    free_bytes: u64,
     bytes: u64,
 }
 
 impl Reservation {
-    /// Counts so many more bytes as soon as there is room for them.
+    /// Waits until the budget has room for this many more bytes, and counts them.
     pub(crate) async fn grow(&mut self, more: u64) {
-        let free = more.min(self.uncounted);
-        self.uncounted -= free;
+        let free = more.min(self.free_bytes);
+        self.free_bytes -= free;
         let more = more - free;
         if more == 0 {
             return;
         }
         loop {
-            let bodies = self.bodies.clone();
-            let freed = bodies.0.freed.notified();
+            let budget = self.budget.clone();
+            let freed = budget.0.freed.notified();
             tokio::pin!(freed);
-            // Before the look, so that nothing is missed that becomes free between the two.
+            // Enabled before the check, so a release in between is not missed.
             freed.as_mut().enable();
             if self.try_grow(more) {
                 return;
@@ -102,59 +106,59 @@ impl Reservation {
         }
     }
 
-    /// Counts so many more bytes if there is room for them, or if nothing else is on its way.
+    /// Counts this many more bytes if they fit, or if nothing else is in flight.
     fn try_grow(&mut self, more: u64) -> bool {
-        let bytes_max = self.bodies.0.bytes_max;
+        let bytes_max = self.budget.0.bytes_max;
         let grown = |in_flight: u64| {
             let all = in_flight + more;
             (all <= bytes_max || in_flight == self.bytes).then_some(all)
         };
-        let has_room = self.bodies.0.in_flight.fetch_update(Relaxed, Relaxed, grown).is_ok();
-        if has_room {
+        let is_granted = self.budget.0.in_flight.fetch_update(Relaxed, Relaxed, grown).is_ok();
+        if is_granted {
             self.bytes += more;
         }
-        has_room
+        is_granted
     }
 
-    fn overdraw(&mut self, more: u64) {
-        self.bodies.0.in_flight.fetch_add(more, Relaxed);
+    fn force_grow(&mut self, more: u64) {
+        self.budget.0.in_flight.fetch_add(more, Relaxed);
         self.bytes += more;
     }
 
-    /// Counts these bytes as long as anybody has them.
+    /// Ties the reservation to the bytes, until the last clone is dropped.
     pub(crate) fn attach(self, bytes: Bytes) -> Bytes {
-        if self.bytes == 0 { bytes } else { Bytes::from_owner(Held { bytes, _reservation: self }) }
+        if self.bytes == 0 { bytes } else { Bytes::from_owner(TrackedBytes { bytes, _reservation: self }) }
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
         if self.bytes > 0 {
-            self.bodies.0.in_flight.fetch_sub(self.bytes, Relaxed);
-            self.bodies.0.freed.notify_waiters();
+            self.budget.0.in_flight.fetch_sub(self.bytes, Relaxed);
+            self.budget.0.freed.notify_waiters();
         }
     }
 }
 
-struct Held {
+struct TrackedBytes {
     bytes: Bytes,
     _reservation: Reservation,
 }
 
-impl AsRef<[u8]> for Held {
+impl AsRef<[u8]> for TrackedBytes {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
 }
 
-/// A body whose bytes are counted. The connection drops a body once it has its last bytes, long before the
-/// client has them; so the reservation goes with the bytes.
-struct Counted {
+/// A response body whose bytes are counted. The connection drops the body once it has the last frame, long
+/// before the client has it; so the reservation moves into the bytes.
+struct TrackedBody {
     body: Body,
     reservation: Option<Reservation>,
 }
 
-impl HttpBody for Counted {
+impl HttpBody for TrackedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -185,56 +189,56 @@ mod tests {
 
     use super::*;
 
-    const LARGE: u64 = 40 << 10;
+    const LARGE_BYTES: u64 = 40 << 10;
 
-    fn bodies(bytes_max: u64) -> BodyBudget {
-        BodyBudget::with(Arc::default(), bytes_max)
+    fn budget(bytes_max: u64) -> BodyBudget {
+        BodyBudget::with_limit(Arc::default(), bytes_max)
     }
 
-    fn answer(bytes: u64) -> Response<Body> {
+    fn response(bytes: u64) -> Response<Body> {
         Response::new(Body::from(vec![0; bytes as usize]))
     }
 
     #[tokio::test]
-    async fn an_answer_is_counted_until_its_last_byte_is_let_go() {
-        let bodies = bodies(2 * LARGE);
-        let counted = bodies.count(answer(LARGE), true).unwrap();
-        assert_eq!(bodies.in_flight(), LARGE);
-        let bytes = counted.into_body().collect().await.unwrap().to_bytes();
-        assert_eq!((bytes.len() as u64, bodies.in_flight()), (LARGE, LARGE));
+    async fn a_response_is_counted_until_its_bytes_are_dropped() {
+        let budget = budget(2 * LARGE_BYTES);
+        let tracked = budget.track(response(LARGE_BYTES), true).unwrap();
+        assert_eq!(budget.in_flight(), LARGE_BYTES);
+        let bytes = tracked.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!((bytes.len() as u64, budget.in_flight()), (LARGE_BYTES, LARGE_BYTES));
         drop(bytes);
-        assert_eq!(bodies.in_flight(), 0);
-        drop(bodies.count(answer(LARGE), true).unwrap());
-        assert_eq!(bodies.in_flight(), 0, "nobody took it");
+        assert_eq!(budget.in_flight(), 0);
+        drop(budget.track(response(LARGE_BYTES), true).unwrap());
+        assert_eq!(budget.in_flight(), 0, "an unread response is released");
     }
 
     #[test]
-    fn an_answer_without_room_is_refused_unless_something_was_changed_or_it_is_alone() {
-        let bodies = bodies(LARGE / 2);
-        let alone = bodies.count(answer(LARGE), true).unwrap();
-        assert!(bodies.count(answer(LARGE), true).is_err());
-        let small = bodies.count(answer(SMALL_BYTES), true).unwrap();
-        let changed = bodies.count(answer(LARGE), false).unwrap();
-        assert_eq!(bodies.in_flight(), 2 * LARGE);
+    fn a_response_over_budget_is_refused_unless_it_is_unsafe_or_alone() {
+        let budget = budget(LARGE_BYTES / 2);
+        let alone = budget.track(response(LARGE_BYTES), true).unwrap();
+        assert!(budget.track(response(LARGE_BYTES), true).is_err());
+        let small = budget.track(response(SMALL_BYTES), true).unwrap();
+        let changed = budget.track(response(LARGE_BYTES), false).unwrap();
+        assert_eq!(budget.in_flight(), 2 * LARGE_BYTES);
         drop((alone, small, changed));
-        assert_eq!(bodies.in_flight(), 0);
+        assert_eq!(budget.in_flight(), 0);
     }
 
     #[tokio::test]
-    async fn a_request_waits_for_room_and_gets_it() {
-        let bodies = bodies(2 * LARGE);
-        let mut first = bodies.begin();
-        first.grow(LARGE + SMALL_BYTES).await;
-        let mut second = bodies.begin();
-        let mut growing = Box::pin(second.grow(LARGE + SMALL_BYTES + 1));
-        assert!(futures_pending(&mut growing).await);
-        assert_eq!(bodies.in_flight(), LARGE);
+    async fn a_request_body_waits_for_the_budget() {
+        let budget = budget(2 * LARGE_BYTES);
+        let mut first = budget.reserve();
+        first.grow(LARGE_BYTES + SMALL_BYTES).await;
+        let mut second = budget.reserve();
+        let mut growing = Box::pin(second.grow(LARGE_BYTES + SMALL_BYTES + 1));
+        assert!(is_pending(&mut growing).await);
+        assert_eq!(budget.in_flight(), LARGE_BYTES);
         drop(first);
         growing.await;
-        assert_eq!(bodies.in_flight(), LARGE + 1);
+        assert_eq!(budget.in_flight(), LARGE_BYTES + 1);
     }
 
-    async fn futures_pending(future: &mut Pin<Box<impl Future<Output = ()>>>) -> bool {
+    async fn is_pending(future: &mut Pin<Box<impl Future<Output = ()>>>) -> bool {
         std::future::poll_fn(|context| Poll::Ready(future.as_mut().poll(context).is_pending())).await
     }
 }

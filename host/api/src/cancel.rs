@@ -1,7 +1,7 @@
-//! `DELETE /task/{id}` and `POST /task/{id}/cancel`: stop a task, and forget it or keep its record.
+//! `DELETE /task/{id}` and `POST /task/{id}/cancel`: stop a task, and delete or keep its record.
 //!
-//! Both answer only after the guest is gone and its slot is free. With `?grace=5s` the guest is asked to
-//! stop and has so long to put things in order.
+//! Both respond after the guest is gone and its slot is free. With `?grace=5s` the guest is first asked to
+//! stop and gets this long to clean up.
 
 use std::time::Duration;
 
@@ -13,15 +13,15 @@ use serde_json::json;
 use wasmill_store::CancelOutcome;
 
 use crate::app::Api;
-use crate::field_errors::{Fault, Faults};
-use crate::openapi::values::{Span, plain};
-use crate::openapi::{Answer, Operation};
+use crate::field_errors::{FieldError, FieldErrors};
+use crate::openapi::values::{DurationSchema, plain};
+use crate::openapi::{Operation, ResponseSpec};
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::problem_kind as kind;
-use crate::task_view::{self, Record};
+use crate::task_view::{self, TaskView};
 
-/// The longest grace; the request stays open for that long.
+/// Maximum grace; the request stays open that long.
 const GRACE_MAX: Duration = Duration::from_secs(60);
 
 pub(crate) async fn remove(
@@ -29,9 +29,9 @@ pub(crate) async fn remove(
     Path(id): Path<String>,
     params: Params,
 ) -> Result<StatusCode, Problem> {
-    let id = Api::task_id(&id)?;
+    let id = Api::parse_task_id(&id)?;
     let grace = grace(&params)?;
-    Api::found(id, api.scheduler.remove_within(id, grace).await)?;
+    Api::require_task(id, api.scheduler.remove_within(id, grace).await)?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -40,72 +40,74 @@ pub(crate) async fn cancel(
     Path(id): Path<String>,
     params: Params,
 ) -> Result<impl IntoResponse, Problem> {
-    let id = Api::task_id(&id)?;
+    let id = Api::parse_task_id(&id)?;
     let grace = grace(&params)?;
     match api.scheduler.cancel_within(id, grace).await? {
         CancelOutcome::NotFound => Err(Problem::unknown_task(id)),
-        CancelOutcome::AlreadyFinal(state) => Err(Problem::already_ended(id, state)),
+        CancelOutcome::AlreadyFinal(state) => Err(Problem::already_finished(id, state)),
         CancelOutcome::Cancelled { .. } | CancelOutcome::Stopping { .. } => {
-            let task = Api::found(id, api.store.get(id).await)?;
-            Ok(Json(Record::new(task, api.clock.now())))
+            let task = Api::require_task(id, api.store.get(id).await)?;
+            Ok(Json(TaskView::new(task, api.clock.now())))
         }
     }
 }
 
-/// Reads the grace from the query; none without one.
+/// Parses the grace of the query; zero without one.
 fn grace(params: &Params) -> Result<Duration, Problem> {
     let mut grace = Duration::ZERO;
-    let mut faults = Faults::default();
+    let mut errors = FieldErrors::default();
     for (name, value) in params.iter() {
         if name == "grace" {
-            take_grace(&mut grace, value, &mut faults);
+            take_grace(&mut grace, value, &mut errors);
         }
     }
-    Problem::unless(faults, grace)
+    Problem::reject_errors(errors, grace)
 }
 
-/// Reads one grace, or says what it would have to be.
-pub(crate) fn take_grace(grace: &mut Duration, value: &str, faults: &mut Faults) {
+/// Parses one grace.
+pub(crate) fn take_grace(grace: &mut Duration, value: &str, errors: &mut FieldErrors) {
     match wasmill_model::parse_duration(value) {
         Ok(asked) if asked <= GRACE_MAX => *grace = asked,
         _ => {
-            let most = humantime::format_duration(GRACE_MAX);
-            let detail = format!("grace must be a time with a unit, such as 5s, of at most {most}");
-            faults.push(Fault::parameter("grace", detail));
+            let max = humantime::format_duration(GRACE_MAX);
+            let detail = format!("grace must be a duration such as 5s, at most {max}");
+            errors.push(FieldError::parameter("grace", detail));
         }
     }
 }
 
-/// Tells of the grace.
-pub(crate) fn about_grace(operation: Operation) -> Operation {
-    let most = humantime::format_duration(GRACE_MAX);
-    let about = format!(
-        "Ask the guest to stop, and give it so long to put things in order; at most {most}. Until its guest is gone \
-         the task runs, with `stop_requested_at` in its record."
+/// Documents the parameter.
+pub(crate) fn add_grace_parameter(operation: Operation) -> Operation {
+    let max = humantime::format_duration(GRACE_MAX);
+    let description = format!(
+        "Ask the guest to stop and give it this long to clean up; at most {max}. The task stays running, \
+         with `stop_requested_at` set, until its guest is gone."
     );
-    let mut schema = plain::<Span>();
+    let mut schema = plain::<DurationSchema>();
     schema["examples"] = json!(["500ms", "5s"]);
-    operation.query("grace", about, &schema)
+    operation.query("grace", description, &schema)
 }
 
-pub(crate) fn about_remove() -> Operation {
-    about_grace(Operation::delete("/task/{id}", "deleteTask", "Stop a task and forget it"))
-        .detail("When this is answered the guest is gone, its slot is free, and nothing of it can write.")
-        .answers(204, Answer::empty("It is gone."))
+pub(crate) fn remove_spec() -> Operation {
+    add_grace_parameter(Operation::delete("/task/{id}", "deleteTask", "Stop and delete a task"))
+        .detail(
+            "Responds after the guest is gone and its slot is free; nothing of the task can write any more.",
+        )
+        .responds(204, ResponseSpec::empty("The task is deleted."))
         .problems(&[kind::INVALID_REQUEST])
-        .problems(&kind::OF_TASK)
+        .problems(&kind::TASK_ACCESS)
 }
 
-pub(crate) fn about_cancel() -> Operation {
+pub(crate) fn cancel_spec() -> Operation {
     let mut example = task_view::example();
     example["status"] = "cancelled".into();
     example["state"] = "cancelled".into();
     example["stop_requested_at"] = "2026-11-23T07:26:51.612047718Z".into();
     example["finished_at"] = "2026-11-23T07:26:51.617291345Z".into();
     example["progress"].take();
-    about_grace(Operation::post("/task/{id}/cancel", "cancelTask", "Stop a task and keep its record"))
-        .detail("When this is answered the guest is gone and its slot is free.")
-        .answers(200, Answer::json::<Record>("Its record.", example))
-        .problems(&[kind::TASK_ENDED, kind::INVALID_REQUEST])
-        .problems(&kind::OF_TASK)
+    add_grace_parameter(Operation::post("/task/{id}/cancel", "cancelTask", "Cancel a task"))
+        .detail("The record stays. Responds after the guest is gone and its slot is free.")
+        .responds(200, ResponseSpec::json::<TaskView>("The cancelled task.", example))
+        .problems(&[kind::TASK_FINISHED, kind::INVALID_REQUEST])
+        .problems(&kind::TASK_ACCESS)
 }

@@ -1,6 +1,6 @@
-//! `POST /task/cancel`: stop all tasks that fit a filter and keep their records.
+//! `POST /task/cancel`: cancels all tasks that match a filter.
 //!
-//! It answers only after every guest is gone and its slot is free.
+//! It responds after every guest is gone and its slot is free.
 
 use std::time::Duration;
 
@@ -15,23 +15,23 @@ use wasmill_store::Filter;
 
 use crate::app::Api;
 use crate::cancel::{self, take_grace};
-use crate::field_errors::{Fault, Faults};
+use crate::field_errors::{FieldError, FieldErrors};
 use crate::filter;
-use crate::openapi::{Answer as Answers, Operation};
+use crate::openapi::{Operation, ResponseSpec};
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::problem_kind as kind;
 
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Cancelled")]
-struct Answer {
-    /// How many were cancelled; of a dry run, how many would be.
+struct CancelledView {
+    /// Number of cancelled tasks; in a dry run, number of matching tasks.
     cancelled: u64,
     dry_run: bool,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Wish {
+struct CancelParams {
     filter: Filter,
     dry_run: bool,
     grace: Duration,
@@ -41,60 +41,64 @@ pub(crate) async fn cancel_many(
     State(api): State<Api>,
     params: Params,
 ) -> Result<impl IntoResponse, Problem> {
-    let Wish { filter, dry_run, grace } = check(&params)?;
+    let CancelParams { filter, dry_run, grace } = check(&params)?;
     let cancelled = if dry_run {
         api.store.find_open(filter).await?.len() as u64
     } else {
         api.scheduler.cancel_many(filter, grace).await?
     };
-    Ok(Json(Answer { cancelled, dry_run }))
+    Ok(Json(CancelledView { cancelled, dry_run }))
 }
 
-fn check(params: &Params) -> Result<Wish, Problem> {
-    let (mut wish, mut all) = (Wish::default(), false);
-    let mut faults = Faults::default();
+fn check(params: &Params) -> Result<CancelParams, Problem> {
+    let (mut cancel_params, mut all) = (CancelParams::default(), false);
+    let mut errors = FieldErrors::default();
     for (name, value) in params.iter() {
         match name {
-            "all" => flag(&mut all, name, value, &mut faults),
-            "dry_run" => flag(&mut wish.dry_run, name, value, &mut faults),
-            "grace" => take_grace(&mut wish.grace, value, &mut faults),
-            name => filter::take(&mut wish.filter, name, value, &mut faults),
+            "all" => flag(&mut all, name, value, &mut errors),
+            "dry_run" => flag(&mut cancel_params.dry_run, name, value, &mut errors),
+            "grace" => take_grace(&mut cancel_params.grace, value, &mut errors),
+            name => filter::take(&mut cancel_params.filter, name, value, &mut errors),
         }
     }
-    if let Some(ended) = wish.filter.states.iter().find(|state| !state.may_become(TaskState::Cancelled)) {
-        let detail = format!("state must be waiting or running; no task that is {ended} can be cancelled");
-        faults.push(Fault::parameter("state", detail));
+    if let Some(state) =
+        cancel_params.filter.states.iter().find(|state| !state.may_become(TaskState::Cancelled))
+    {
+        let detail = format!("state must be waiting or running; a {state} task cannot be cancelled");
+        errors.push(FieldError::parameter("state", detail));
     }
-    if faults.is_empty() && wish.filter.is_empty() != all {
-        let detail = "name which tasks, or all=true for every task that waits or runs, and not both";
-        faults.push(Fault::parameter("all", detail));
+    if errors.is_empty() && cancel_params.filter.is_empty() != all {
+        let detail = "give either a filter or all=true, which selects every waiting and running task";
+        errors.push(FieldError::parameter("all", detail));
     }
-    Problem::unless(faults, wish)
+    Problem::reject_errors(errors, cancel_params)
 }
 
-/// Reads a parameter that is true or false.
-pub(crate) fn flag(flag: &mut bool, name: &str, value: &str, faults: &mut Faults) {
+/// Parses a boolean parameter.
+pub(crate) fn flag(flag: &mut bool, name: &str, value: &str, errors: &mut FieldErrors) {
     match value {
         "true" => *flag = true,
         "false" => *flag = false,
-        _ => faults.push(Fault::parameter(name, format!("{name} must be true or false"))),
+        _ => errors.push(FieldError::parameter(name, format!("{name} must be true or false"))),
     }
 }
 
-pub(crate) fn about() -> Operation {
+pub(crate) fn spec() -> Operation {
     let flag = json!({"type": "boolean", "default": false});
-    let answer = Answers::json::<Answer>(
-        "They are stopped, and their records kept.",
+    let answer = ResponseSpec::json::<CancelledView>(
+        "The matching tasks are cancelled; their records stay.",
         json!({"cancelled": 412, "dry_run": false}),
     );
-    let operation = Operation::post("/task/cancel", "cancelTasks", "Cancel all tasks that fit")
+    let operation = Operation::post("/task/cancel", "cancelTasks", "Cancel all tasks that match")
         .detail(
-            "Means tasks that wait or run when it begins. Which ones takes at least one filter, or \
-             `all=true`, and not both.",
+            "Cancels the tasks that are waiting or running when the request arrives. Requires either a \
+             filter or `all=true`.",
         )
-        .query("all", "Every task that waits or runs.", &flag)
-        .query("dry_run", "Only count them.", &flag);
+        .query("all", "Select every waiting and running task.", &flag)
+        .query("dry_run", "Only count the matching tasks.", &flag);
     let open: Vec<_> =
         TaskState::ALL.into_iter().filter(|state| state.may_become(TaskState::Cancelled)).collect();
-    filter::about(cancel::about_grace(operation), &open).answers(200, answer).problems(&kind::OF_STORE)
+    filter::add_parameters(cancel::add_grace_parameter(operation), &open)
+        .responds(200, answer)
+        .problems(&kind::STORE_ACCESS)
 }

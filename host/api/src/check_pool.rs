@@ -1,7 +1,7 @@
-//! Runs the checks of task requests: short ones where they are, long ones on a thread of their own, few at once.
+//! Runs the checks of task requests: short ones inline, long ones on blocking threads, few at once.
 //!
-//! Asked by every route that makes tasks. What makes a check long is the schema of a plugin: how many steps it
-//! takes is up to whoever wrote the schema and whoever sends the input.
+//! All operations that create tasks use it. A check is long because of the schema of a plugin: its author and
+//! the sender of the input control the number of steps.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use wasmill_runtime::InputBudget;
 use crate::app::Api;
 use crate::problem::Problem;
 
-/// Long checks that run at the same time at least. Others wait, as requests that can be given up.
+/// Minimum number of concurrent long checks. Further ones wait as cancellable requests.
 const LONG_CHECKS_MIN: usize = 2;
 
-/// The turns of long checks. Cheap to clone.
+/// Limits concurrent long checks. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct CheckPool(Arc<Semaphore>);
 
@@ -27,32 +27,32 @@ impl Default for CheckPool {
 }
 
 impl CheckPool {
-    /// Does work that checks input on a thread of its own when it is its turn.
+    /// Runs a check on a blocking thread once a permit is available.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Problem> {
-        let failed = || Problem::internal_fault("checking a request panicked");
-        let turn = Arc::clone(&self.0).acquire_owned().await.map_err(|_| failed())?;
-        let worked = tokio::task::spawn_blocking(move || {
-            // It is held until the work is done, also if the client has gone.
-            let _turn = turn;
+        let failed = || Problem::internal_error("a request check panicked");
+        let permit = Arc::clone(&self.0).acquire_owned().await.map_err(|_| failed())?;
+        let joined = tokio::task::spawn_blocking(move || {
+            // Held until the check ends, even if the client hangs up.
+            let _permit = permit;
             work()
         });
-        worked.await.map_err(|_| failed())
+        joined.await.map_err(|_| failed())
     }
 }
 
-/// Does a check here if it is short, else once more from its beginning on a thread of its own.
-pub(crate) async fn checked<T: Send + 'static>(
+/// Runs a check inline with a small budget; if that runs out, repeats it from the start on a blocking thread.
+pub(crate) async fn run_check<T: Send + 'static>(
     api: &Api,
     check: impl Fn(&Api, &mut InputBudget) -> T + Send + 'static,
 ) -> Result<T, Problem> {
     let mut budget = InputBudget::short();
-    let checked = check(api, &mut budget);
+    let run_check = check(api, &mut budget);
     if !budget.is_spent() {
-        return Ok(checked);
+        return Ok(run_check);
     }
-    let api_there = api.clone();
-    api.check_pool.run(move || check(&api_there, &mut InputBudget::full())).await
+    let api_clone = api.clone();
+    api.check_pool.run(move || check(&api_clone, &mut InputBudget::full())).await
 }

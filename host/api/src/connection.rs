@@ -1,7 +1,7 @@
-//! The socket of one client: how long it may take for what, and how it is closed.
+//! The socket of one client, with its timeouts and an orderly close.
 //!
-//! hyper reads and writes through it. Its own time limit would not tell a head that is sent slowly from a
-//! connection that is kept for later, and it has none for a client that does not read.
+//! hyper reads and writes through it. hyper's own timeout cannot tell a slow request head from an idle
+//! connection, and hyper has none for a client that does not read.
 
 use std::io;
 use std::pin::Pin;
@@ -16,52 +16,53 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
-/// How long, and for how many bytes, a client may go on sending what nobody wants any more. A socket that is
-/// closed while it still has something to read takes back what was written, and with it the answer.
-const LINGER: Duration = Duration::from_secs(5);
+/// How long, and how many bytes, are still read and discarded after the response. Closing a socket with
+/// unread input sends RST, which can destroy the response in flight.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(5);
 const LINGER_BYTES_MAX: usize = 16 << 20;
 
-/// How long a client may take for what.
+/// Timeouts of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timeouts {
-    /// To send the head of a request, from its first byte on; of the first request from the beginning.
+    /// To send a request head: from its first byte, or for the first request from the accept.
     pub(crate) head: Duration,
-    /// To begin another request on the same connection.
+    /// To start another request on the connection.
     pub(crate) idle: Duration,
-    /// To take something of what is written to it.
+    /// To read some of the response.
     pub(crate) write: Duration,
-    /// To wait for an answer, or for more of it, after it has closed its side. Most that do so are gone.
+    /// To wait for the response after the client has closed its side; most such clients are gone.
     pub(crate) half_closed: Duration,
 }
 
-/// What the connection and its requests tell each other.
+/// State shared by a connection and its request handlers.
 #[derive(Debug, Default)]
 pub(crate) struct Exchange {
-    /// Odd while a request is with its route.
-    turn: AtomicU32,
-    /// Whether a request was answered of which not everything had been read.
-    has_rest: AtomicBool,
+    /// Incremented when a handler starts and when it ends, so it is odd while one runs. Relaxed is enough:
+    /// both sides run in the connection's task.
+    handler_seq: AtomicU32,
+    /// Set if a handler answered without reading the whole request body.
+    has_unread_body: AtomicBool,
 }
 
 impl Exchange {
-    /// Notes that a request is with its route until the guard is dropped.
-    pub(crate) fn begin(self: &Arc<Self>) -> Turn {
-        self.turn.fetch_add(1, Relaxed);
-        Turn(Arc::clone(self))
+    /// Marks a handler as running until the guard is dropped.
+    pub(crate) fn enter_handler(self: &Arc<Self>) -> HandlerGuard {
+        self.handler_seq.fetch_add(1, Relaxed);
+        HandlerGuard(Arc::clone(self))
     }
 
-    /// Returns whether a request was answered of which not everything had been read.
-    pub(crate) fn has_rest(&self) -> bool {
-        self.has_rest.load(Relaxed)
+    /// Returns true if a request body was not read to its end.
+    pub(crate) fn has_unread_body(&self) -> bool {
+        self.has_unread_body.load(Relaxed)
     }
 }
 
-/// The time that a request is with its route.
-pub(crate) struct Turn(Arc<Exchange>);
+/// Marks a handler as running.
+pub(crate) struct HandlerGuard(Arc<Exchange>);
 
-impl Drop for Turn {
+impl Drop for HandlerGuard {
     fn drop(&mut self) {
-        self.0.turn.fetch_add(1, Relaxed);
+        self.0.handler_seq.fetch_add(1, Relaxed);
     }
 }
 
@@ -70,17 +71,17 @@ pub(crate) struct Connection {
     stream: TcpStream,
     timeouts: Timeouts,
     exchange: Arc<Exchange>,
-    /// The turn that was seen last, and whether something of the next head has come since.
-    turn: u32,
-    has_begun: bool,
+    /// The last `handler_seq` seen, and whether bytes of the next head have arrived since.
+    handler_seq: u32,
+    has_head_bytes: bool,
     /// Whether the client has closed its side.
     is_half_closed: bool,
-    /// Whether our side is closed, and how many bytes have come since.
+    /// Whether our side is closed, and the bytes discarded since.
     is_closed: bool,
     lingered: usize,
-    reading: Timer,
-    writing: Timer,
-    ending: Timer,
+    read_timer: Timer,
+    write_timer: Timer,
+    close_timer: Timer,
 }
 
 impl Connection {
@@ -89,30 +90,30 @@ impl Connection {
             stream,
             timeouts,
             exchange,
-            turn: 0,
-            has_begun: true,
+            handler_seq: 0,
+            has_head_bytes: true,
             is_half_closed: false,
             is_closed: false,
             lingered: 0,
-            reading: Timer::default(),
-            writing: Timer::default(),
-            ending: Timer::default(),
+            read_timer: Timer::default(),
+            write_timer: Timer::default(),
+            close_timer: Timer::default(),
         }
     }
 
-    /// Returns whether a request is with its route.
-    fn is_in_turn(&mut self) -> bool {
-        let turn = self.exchange.turn.load(Relaxed);
-        if turn != self.turn {
-            self.turn = turn;
-            self.has_begun = false;
-            self.reading.stop();
+    /// Returns true while a handler runs. A change resets the head and idle timeouts.
+    fn is_handling(&mut self) -> bool {
+        let handler_seq = self.exchange.handler_seq.load(Relaxed);
+        if handler_seq != self.handler_seq {
+            self.handler_seq = handler_seq;
+            self.has_head_bytes = false;
+            self.read_timer.stop();
         }
-        turn % 2 == 1
+        handler_seq % 2 == 1
     }
 
-    /// Notices that the client has closed its side, though nobody reads meanwhile, and gives up some time
-    /// after that.
+    /// Detects a client that has closed its side while hyper is not reading, and fails after the half-closed
+    /// timeout.
     fn check_half_closed(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         if !self.is_half_closed {
             let mut byte = [0];
@@ -122,24 +123,28 @@ impl Connection {
                 Poll::Pending => false,
             };
         }
-        if self.is_half_closed && self.ending.poll(self.timeouts.half_closed, context).is_ready() {
+        if self.is_half_closed && self.close_timer.poll(self.timeouts.half_closed, context).is_ready() {
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
         Ok(())
     }
 
-    /// Notes that something was written, or cuts off a client that takes nothing.
-    fn written<T>(&mut self, written: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
-        if written.is_ready() {
-            self.writing.stop();
-            self.ending.stop();
-            return written;
+    /// Resets the write timeout on progress, and fails with `TimedOut` once it expires.
+    fn check_written<T>(
+        &mut self,
+        check_written: Poll<io::Result<T>>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        if check_written.is_ready() {
+            self.write_timer.stop();
+            self.close_timer.stop();
+            return check_written;
         }
-        ready!(self.writing.poll(self.timeouts.write, context));
+        ready!(self.write_timer.poll(self.timeouts.write, context));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
-    /// Reads what still comes, and forgets it, until the client closes its side too.
+    /// Reads and discards input until the client closes its side too.
     fn linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let mut bytes = [0; 8 << 10];
         loop {
@@ -150,16 +155,18 @@ impl Connection {
                 Poll::Ready(Ok(())) if count > 0 && self.lingered < LINGER_BYTES_MAX => {
                     self.lingered += count;
                 }
-                Poll::Pending if self.expects_more() => return self.ending.poll(LINGER, context),
+                Poll::Pending if self.expects_more() => {
+                    return self.close_timer.poll(LINGER_TIMEOUT, context);
+                }
                 Poll::Ready(_) | Poll::Pending => return Poll::Ready(()),
             }
         }
     }
 
-    /// Says whether the client was cut short.
+    /// Returns true if the client may still be sending a request.
     fn expects_more(&mut self) -> bool {
-        let is_head = !self.is_in_turn() && self.has_begun;
-        is_head || self.lingered > 0 || self.exchange.has_rest()
+        let is_head = !self.is_handling() && self.has_head_bytes;
+        is_head || self.lingered > 0 || self.exchange.has_unread_body()
     }
 }
 
@@ -170,20 +177,20 @@ impl AsyncRead for Connection {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        let is_in_turn = this.is_in_turn();
+        let is_handling = this.is_handling();
         let before = buffer.filled().len();
         if let Poll::Ready(read) = Pin::new(&mut this.stream).poll_read(context, buffer) {
             if buffer.filled().len() == before {
                 this.is_half_closed = true;
-            } else if !is_in_turn && !this.has_begun {
-                this.has_begun = true;
-                this.reading.stop();
+            } else if !is_handling && !this.has_head_bytes {
+                this.has_head_bytes = true;
+                this.read_timer.stop();
             }
             return Poll::Ready(read);
         }
-        if !is_in_turn {
-            let timeout = if this.has_begun { this.timeouts.head } else { this.timeouts.idle };
-            ready!(this.reading.poll(timeout, context));
+        if !is_handling {
+            let timeout = if this.has_head_bytes { this.timeouts.head } else { this.timeouts.idle };
+            ready!(this.read_timer.poll(timeout, context));
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         Poll::Pending
@@ -196,8 +203,8 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.written(written, context)
+        let check_written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.check_written(check_written, context)
     }
 
     fn poll_write_vectored(
@@ -205,15 +212,15 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
-        self.written(written, context)
+        let check_written = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
+        self.check_written(check_written, context)
     }
 
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
     }
 
-    /// hyper comes by here whenever it waits, also if there is nothing to write.
+    /// hyper polls this whenever it waits, even with nothing to write.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.check_half_closed(context)?;
         Pin::new(&mut self.stream).poll_flush(context)
@@ -224,14 +231,14 @@ impl AsyncWrite for Connection {
         if !this.is_closed {
             ready!(Pin::new(&mut this.stream).poll_shutdown(context))?;
             this.is_closed = true;
-            this.ending.stop();
+            this.close_timer.stop();
         }
         ready!(this.linger(context));
         Poll::Ready(Ok(()))
     }
 }
 
-/// Measures one wait after the other, without memory for each.
+/// A reusable timer that allocates once.
 #[derive(Default)]
 struct Timer {
     sleep: Option<Pin<Box<Sleep>>>,
@@ -239,7 +246,7 @@ struct Timer {
 }
 
 impl Timer {
-    /// Begins to wait if it does not, and says when that is over.
+    /// Starts the timer if it is stopped, and polls it.
     fn poll(&mut self, wait: Duration, context: &mut Context<'_>) -> Poll<()> {
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep(wait)));
         if !self.is_running {
@@ -254,7 +261,7 @@ impl Timer {
     }
 }
 
-/// The body of a request, which tells its connection if it is let go before its end.
+/// A request body that tells its connection if it is dropped before its end.
 pub(crate) struct RequestBody {
     body: Incoming,
     exchange: Arc<Exchange>,
@@ -292,7 +299,7 @@ impl HttpBody for RequestBody {
 impl Drop for RequestBody {
     fn drop(&mut self) {
         if !self.is_read && !self.body.is_end_stream() {
-            self.exchange.has_rest.store(true, Relaxed);
+            self.exchange.has_unread_body.store(true, Relaxed);
         }
     }
 }

@@ -1,7 +1,7 @@
-//! The debug port: what a server does right now, for those who run it. A listener of its own, off unless
-//! asked for; it reads and never changes anything.
+//! The debug port: what the server is doing, for its operators. It has its own listener, is disabled by
+//! default, and is read-only.
 //!
-//! Its routes are not part of the REST interface, and its errors are worded as there.
+//! Its routes are not part of the API, but its errors have the same format.
 
 mod dump;
 mod pprof;
@@ -21,25 +21,25 @@ use wasmill_scheduler::Scheduler;
 
 use crate::problem::{self, Problem};
 
-/// What `GET /debug` answers.
+/// Response of `GET /debug`.
 const INDEX: &str = "\
-/debug/tasks                        every task that runs, and where it is; ?format=json, state=, plugin=, limit=
-/debug/pprof/profile?seconds=30     what computes, in the format of pprof: go tool pprof -top URL
-/debug/pprof/heap                   says how to look at the heap
+/debug/tasks                        running tasks and what they are doing; ?format=json, state=, plugin=, limit=
+/debug/pprof/profile?seconds=30     CPU profile in pprof format: go tool pprof -top URL
+/debug/pprof/heap                   how to profile the heap
 ";
 
-/// What the debug port looks at. Cheap to clone.
+/// State of the debug port. Cheap to clone.
 #[derive(Clone)]
 pub struct DebugState {
-    /// What has slots.
+    /// The scheduler, which knows the runs.
     pub scheduler: Scheduler,
-    /// What has instances.
+    /// The runtime, which knows the instances.
     pub runtime: Runtime,
-    /// What time it is.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
 }
 
-/// Builds the routes of the debug port.
+/// Builds the router of the debug port.
 pub fn debug_router(debug: DebugState) -> Router {
     let index = || async { INDEX };
     Router::new()

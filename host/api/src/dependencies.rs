@@ -1,6 +1,6 @@
-//! The options of a task request that say what it waits for: `depends_on`, `on_failure` and `input_from`.
+//! Parses `depends_on`, `on_failure` and `input_from` of a task request.
 //!
-//! `options` reads them; `task` shows what was stored.
+//! `options` calls it; `task` shows the stored dependencies.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -8,99 +8,102 @@ use serde_json::value::RawValue;
 use wasmill_model::{DEPENDENCIES_MAX, NewDependencies, OnFailure, TaskId};
 use wasmill_store::DependencyStatus;
 
-use crate::field_errors::{Fault, Faults};
+use crate::field_errors::{FieldError, FieldErrors};
 use crate::fields::{self, Fields, whole_number};
-use crate::openapi::values::{Id, State};
+use crate::openapi::values::{IdSchema, StateSchema};
 
-/// The most tasks that those of one batch wait for, all together: a lookup and a row for each, while all
-/// other writes wait for that of the batch.
-pub(crate) const OF_BATCH_MAX: usize = 20_000;
+/// Maximum number of dependencies of all tasks in a batch: each costs a lookup and a row in the batch's
+/// transaction.
+pub(crate) const BATCH_DEPENDENCIES_MAX: usize = 20_000;
 
-/// A task to wait for, as requests name it.
-// For the API document only; a task of the batch is named by its place, since it has no id yet.
+/// A dependency in a request.
+// For the OpenAPI document only. Tasks of the same batch have no id yet, so an index names them.
 #[derive(JsonSchema)]
 #[schemars(untagged, inline)]
-#[expect(dead_code, reason = "it is described, never made")]
-pub(crate) enum Wish {
-    /// The id of a task that is stored already.
-    Id(#[schemars(with = "Id")] String),
+#[expect(dead_code, reason = "only its schema is used")]
+pub(crate) enum DependencyRequest {
+    /// The id of a stored task.
+    IdSchema(#[schemars(with = "IdSchema")] String),
     /// A task of the same batch.
-    Item(Item),
+    BatchItem(BatchItem),
 }
 
 /// A task of the same batch.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields, inline)]
-#[expect(dead_code, reason = "it is described, never made")]
-pub(crate) struct Item {
-    /// Its place in the batch; the first is 0. It has to stand before the task that waits for it.
+#[expect(dead_code, reason = "only its schema is used")]
+pub(crate) struct BatchItem {
+    /// Its index in the batch, from 0. It must precede the task that depends on it.
     item: usize,
 }
 
-/// What may happen when one of those tasks goes wrong, as requests say it.
+/// What happens when a dependency does not complete.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "lowercase", inline)]
-#[expect(dead_code, reason = "it is described, never made")]
-pub(crate) enum FailureWish {
+#[expect(dead_code, reason = "only its schema is used")]
+pub(crate) enum OnFailureRequest {
     Cancel,
     Run,
 }
 
-/// Where the input comes from besides the request, as requests say it.
+/// Where further input comes from.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "lowercase", inline)]
-#[expect(dead_code, reason = "it is described, never made")]
-pub(crate) enum InputWish {
+#[expect(dead_code, reason = "only its schema is used")]
+pub(crate) enum InputFromRequest {
     Dependencies,
 }
 
-/// The three fields, as they came.
-pub(crate) struct Wishes<'a> {
+/// The three raw fields.
+pub(crate) struct DependencyFields<'a> {
     pub(crate) depends_on: Option<&'a RawValue>,
     pub(crate) on_failure: Option<&'a RawValue>,
     pub(crate) input_from: Option<&'a RawValue>,
 }
 
-impl Wishes<'_> {
-    /// Reads what the task waits for; `earlier` are the tasks of its batch that stand before it, if it is of
-    /// one.
-    pub(crate) fn read(self, earlier: Option<&[TaskId]>, faults: &mut Faults) -> Option<NewDependencies> {
+impl DependencyFields<'_> {
+    /// Parses the dependencies; `earlier` holds the ids of the preceding tasks of the batch, if it is one.
+    pub(crate) fn read(
+        self,
+        earlier: Option<&[TaskId]>,
+        errors: &mut FieldErrors,
+    ) -> Option<NewDependencies> {
         let Self { depends_on, on_failure, input_from } = self;
-        let mut fault = |field: &str, detail: &str| faults.push(Fault::field(field, detail));
+        let mut error = |field: &str, detail: &str| errors.push(FieldError::field(field, detail));
         let on_failure = match on_failure.map(text) {
             None => OnFailure::default(),
             Some(_) if depends_on.is_none() => {
-                fault("on_failure", "on_failure is for a task with depends_on");
+                error("on_failure", "on_failure requires depends_on");
                 OnFailure::default()
             }
             Some(word) if word == "cancel" => OnFailure::Cancel,
             Some(word) if word == "run" => OnFailure::Run,
             Some(_) => {
-                fault("on_failure", "on_failure must be \"cancel\" or \"run\"");
+                error("on_failure", "on_failure must be \"cancel\" or \"run\"");
                 OnFailure::default()
             }
         };
         let is_dependencies = input_from.map(|from| text(from) == "dependencies");
         if is_dependencies == Some(false) {
-            fault("input_from", "input_from must be \"dependencies\"");
+            error("input_from", "input_from must be \"dependencies\"");
         }
         let pass_results = is_dependencies == Some(true);
-        let on = depends_on.map_or_else(|| Some(Vec::new()), |value| tasks(value, earlier, faults));
+        let on = depends_on.map_or_else(|| Some(Vec::new()), |value| tasks(value, earlier, errors));
         if pass_results && on.as_ref().is_some_and(Vec::is_empty) {
-            let detail = "input_from is for a task with depends_on, and there has to be a task in it";
-            faults.push(Fault::field("input_from", detail));
+            let detail = "input_from requires at least one task in depends_on";
+            errors.push(FieldError::field("input_from", detail));
         }
         let on = on.filter(|on| !on.is_empty())?;
         Some(NewDependencies { on, on_failure, pass_results })
     }
 }
 
-/// Reads the list of tasks; `None` if something is wrong with it.
-fn tasks(value: &RawValue, earlier: Option<&[TaskId]>, faults: &mut Faults) -> Option<Vec<TaskId>> {
+/// Parses the list; `None` if it is invalid.
+fn tasks(value: &RawValue, earlier: Option<&[TaskId]>, errors: &mut FieldErrors) -> Option<Vec<TaskId>> {
     let items: Option<Vec<&RawValue>> = serde_json::from_str(value.get()).ok();
     let Some(items) = items.filter(|items| items.len() <= DEPENDENCIES_MAX) else {
-        let detail = format!("depends_on must be an array of at most {DEPENDENCIES_MAX} ids of tasks");
-        faults.push(Fault::field("depends_on", detail));
+        let detail = format!("depends_on must be an array of at most {DEPENDENCIES_MAX} task ids");
+        errors.push(FieldError::field("depends_on", detail));
         return None;
     };
     let mut on = Vec::with_capacity(items.len());
@@ -108,7 +111,7 @@ fn tasks(value: &RawValue, earlier: Option<&[TaskId]>, faults: &mut Faults) -> O
         match task(item, earlier) {
             Ok(id) => on.push(id),
             Err(detail) => {
-                faults.push(Fault::at(format!("/depends_on/{place}"), detail));
+                errors.push(FieldError::at(format!("/depends_on/{place}"), detail));
             }
         }
     }
@@ -117,23 +120,22 @@ fn tasks(value: &RawValue, earlier: Option<&[TaskId]>, faults: &mut Faults) -> O
 
 fn task(value: &RawValue, earlier: Option<&[TaskId]>) -> Result<TaskId, String> {
     if let Some(id) = fields::text(value) {
-        return id.parse().map_err(|_| "a task to wait for is named by its id, a UUID".to_owned());
+        return id.parse().map_err(|_| "a dependency must be a task id, which is a UUID".to_owned());
     }
-    let mut faults = Faults::default();
+    let mut errors = FieldErrors::default();
     let item = Fields::read(value, &["item"]).and_then(|mut fields| {
-        fields.report("", &mut faults);
+        fields.report("", &mut errors);
         whole_number(fields.take("item")?)
     });
-    match (item.filter(|_| faults.is_empty()), earlier) {
+    match (item.filter(|_| errors.is_empty()), earlier) {
         (None, _) => {
-            let detail =
-                "a task to wait for is named by its id, or by its place in the batch such as {\"item\": 0}";
+            let detail = "a dependency must be a task id, or an index in the batch such as {\"item\": 0}";
             Err(detail.to_owned())
         }
-        (Some(_), None) => Err("item names a task of the same batch, and this is none".to_owned()),
+        (Some(_), None) => Err("item is only valid in a batch".to_owned()),
         (Some(item), Some(earlier)) => {
             let task = usize::try_from(item).ok().and_then(|item| earlier.get(item)).copied();
-            let detail = "item must be the place of a task that stands before this one; the first is 0";
+            let detail = "item must be the index of an earlier task of the batch, from 0";
             task.ok_or_else(|| detail.to_owned())
         }
     }
@@ -143,32 +145,32 @@ fn text(value: &RawValue) -> String {
     fields::text(value).unwrap_or_default()
 }
 
-/// What a task waits for, or waited for. Part of `GET /task/{id}`.
+/// The dependencies of a task. Part of `GET /task/{id}`.
 #[derive(Default, Serialize, JsonSchema)]
-pub(crate) struct DependsView {
-    /// The tasks that it waits for, or waited for.
+pub(crate) struct DependenciesView {
+    /// The dependencies, finished ones included.
     #[schemars(length(max = DEPENDENCIES_MAX))]
     depends_on: Vec<DependencyView>,
-    /// What happens when one of them fails, is cancelled or is deleted; `null` if there are none.
-    #[schemars(with = "Option<FailureWish>")]
+    /// What happens when a dependency fails, is cancelled or is deleted; `null` without dependencies.
+    #[schemars(with = "Option<OnFailureRequest>")]
     on_failure: Option<&'static str>,
-    /// `dependencies` if it is handed their results.
-    #[schemars(with = "Option<InputWish>")]
+    /// `dependencies` if the task gets their results.
+    #[schemars(with = "Option<InputFromRequest>")]
     input_from: Option<&'static str>,
 }
 
-/// A task that another one waits for.
+/// A dependency.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Dependency")]
 struct DependencyView {
-    #[schemars(with = "Id")]
+    #[schemars(with = "IdSchema")]
     id: TaskId,
-    /// How it ended: `completed`, `failed` or `cancelled`; `null` while it has not.
-    #[schemars(with = "Option<State>")]
+    /// `completed`, `failed` or `cancelled`; `null` while it is unfinished.
+    #[schemars(with = "Option<StateSchema>")]
     outcome: Option<&'static str>,
 }
 
-impl From<DependencyStatus> for DependsView {
+impl From<DependencyStatus> for DependenciesView {
     fn from(depends: DependencyStatus) -> Self {
         let view = |on: wasmill_store::Dependency| DependencyView {
             id: on.id,
@@ -195,21 +197,24 @@ mod tests {
             value.map(|value| to_raw_value(value).expect("JSON"))
         };
         let (on, failure, from) = (field("depends_on"), field("on_failure"), field("input_from"));
-        let fields =
-            Wishes { depends_on: on.as_deref(), on_failure: failure.as_deref(), input_from: from.as_deref() };
-        let mut faults = Faults::default();
-        let read = fields.read(earlier, &mut faults);
-        (read, faults.into_parts().1.into_iter().filter_map(|fault| fault.pointer).collect())
+        let fields = DependencyFields {
+            depends_on: on.as_deref(),
+            on_failure: failure.as_deref(),
+            input_from: from.as_deref(),
+        };
+        let mut errors = FieldErrors::default();
+        let read = fields.read(earlier, &mut errors);
+        (read, errors.into_parts().1.into_iter().filter_map(|error| error.pointer).collect())
     }
 
     #[test]
-    fn dependencies_are_read() {
+    fn dependencies_are_parsed() {
         let ids = [TaskId::new(), TaskId::new()];
         let body = json!({"depends_on": [ids[1].to_string(), {"item": 0}], "on_failure": "run"});
-        let (read_one, faults) = read(&body, Some(&ids[..1]));
+        let (read_one, errors) = read(&body, Some(&ids[..1]));
         let expected =
             NewDependencies { on: vec![ids[1], ids[0]], on_failure: OnFailure::Run, pass_results: false };
-        assert_eq!((read_one, faults), (Some(expected), vec![]));
+        assert_eq!((read_one, errors), (Some(expected), vec![]));
         let body = json!({"depends_on": [{"item": 0.0}]});
         assert_eq!(read(&body, Some(&ids)).0.map(|read| read.on), Some(vec![ids[0]]));
         let body = json!({"depends_on": [ids[0].to_string()], "input_from": "dependencies"});
@@ -222,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn dependencies_that_make_no_sense_are_faults() {
+    fn invalid_dependencies_are_errors() {
         let id = TaskId::new().to_string();
         let many = vec![id.clone(); DEPENDENCIES_MAX + 1];
         for (body, pointer) in [

@@ -1,19 +1,19 @@
-//! `GET /docs`: the API document for people, with a form to try each route.
+//! `GET /docs`: an HTML viewer of the OpenAPI document, with a form to try each route.
 //!
-//! The viewer is part of the binary, so that it works without the internet; `viewer/update.sh` brings
-//! another version. It asks nobody but this server, which the policy of the page holds it to.
+//! The viewer is embedded in the binary, so it works offline; `viewer/update.sh` replaces its version. Its
+//! content security policy allows requests to this server only.
 
 use axum::http::header;
 use axum::response::IntoResponse;
 
-use crate::openapi::{Answer, Operation};
+use crate::openapi::{Operation, ResponseSpec};
 
 const PAGE: &str = include_str!("../viewer/docs.html");
 
-/// OpenAPI Explorer in one file; `viewer/VERSION` says which.
+/// OpenAPI Explorer as one file, of the version in `viewer/VERSION`.
 const VIEWER: &[u8] = include_bytes!("../viewer/openapi-explorer.min.js.gz");
 
-/// Everything comes from here. The viewer styles its elements in place, and draws some arrows as data.
+/// Only this server. The viewer sets inline styles, and has arrows in data URLs.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
     img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -27,7 +27,7 @@ pub(crate) async fn page() -> impl IntoResponse {
     (headers, PAGE)
 }
 
-/// Answers with the viewer, always compressed: every browser takes that, and nobody else asks for it.
+/// Serves the viewer, always gzipped: every browser accepts that.
 pub(crate) async fn viewer() -> impl IntoResponse {
     let headers = [
         (header::CONTENT_TYPE, "text/javascript; charset=utf-8"),
@@ -38,12 +38,16 @@ pub(crate) async fn viewer() -> impl IntoResponse {
     (headers, VIEWER)
 }
 
-pub(crate) fn about() -> Operation {
-    Operation::get("/docs", "getApiViewer", "Show this document to people")
-        .answers(200, Answer::text("A page that needs nothing but this server.", "text/html"))
+pub(crate) fn spec() -> Operation {
+    Operation::get("/docs", "getApiViewer", "Open the API documentation in a browser")
+        .responds(200, ResponseSpec::text("An HTML page that loads nothing from elsewhere.", "text/html"))
 }
 
-pub(crate) fn about_viewer() -> Operation {
-    Operation::get("/docs/openapi-explorer.js", "getApiViewerScript", "The script of the page")
-        .answers(200, Answer::text("OpenAPI Explorer, compressed.", "text/javascript"))
+pub(crate) fn viewer_spec() -> Operation {
+    Operation::get(
+        "/docs/openapi-explorer.js",
+        "getApiViewerScript",
+        "Get the script of the documentation page",
+    )
+    .responds(200, ResponseSpec::text("OpenAPI Explorer, gzipped.", "text/javascript"))
 }

@@ -1,7 +1,7 @@
-//! `POST /drain`: prepares for the end of the process without ending it.
+//! `POST /drain`: stops starting tasks, without stopping the process.
 //!
-//! From then on nothing is started and no task is taken; reads, cancels and deletes are served until a
-//! signal comes. There is no way back but a restart.
+//! During a drain no task starts or is accepted; reads, cancels and deletes work until a signal arrives. Only
+//! a restart ends a drain.
 
 use axum::Json;
 use axum::extract::State;
@@ -12,37 +12,37 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::app::Api;
-use crate::openapi::{Answer, Operation};
+use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
 use crate::problem_kind as kind;
 
-/// How far a drain is.
+/// Progress of a drain.
 #[derive(Serialize, JsonSchema)]
 struct Draining {
     draining: bool,
-    /// Tasks that run on for now. At 0 the drain is done, and a signal ends the process at once.
+    /// Number of tasks still running. At 0 the drain is done, and a signal ends the process at once.
     running: u64,
-    /// How long they may, from the first request on; then they are put back.
+    /// How long they may run, from the first request; then they are requeued.
     drain_ms: u128,
 }
 
 pub(crate) async fn drain(State(api): State<Api>) -> Result<impl IntoResponse, Problem> {
     let grace = api.config.drain;
     if api.scheduler.start_drain(grace) {
-        tracing::info!("draining as asked: no new tasks, running ones have {grace:?}");
+        tracing::info!("drain requested: no new tasks start, running ones have {grace:?} left");
     }
-    // What the store says, not the slots: a task that is put back gives up its slot first.
+    // Counted in the store rather than in slots: a requeued task releases its slot before it is stored.
     let running = api.store.counts().await?.running;
     Ok((StatusCode::ACCEPTED, Json(Draining { draining: true, running, drain_ms: grace.as_millis() })))
 }
 
-pub(crate) fn about() -> Operation {
+pub(crate) fn spec() -> Operation {
     let example = json!({"draining": true, "running": 12, "drain_ms": 10_000});
-    Operation::post("/drain", "drain", "Prepare for the end of the process")
+    Operation::post("/drain", "drain", "Drain the server")
         .detail(
-            "From then on nothing is started and no task is taken; reads, cancels and deletes are served \
-             until a signal comes. There is no way back but a restart.",
+            "Stops starting and accepting tasks; reads, cancels and deletes work until a signal ends the \
+             process. Only a restart ends a drain.",
         )
-        .answers(202, Answer::json::<Draining>("It has begun, or had before.", example))
-        .problems(&kind::OF_STORE)
+        .responds(202, ResponseSpec::json::<Draining>("The drain has started, now or earlier.", example))
+        .problems(&kind::STORE_ACCESS)
 }

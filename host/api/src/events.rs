@@ -1,4 +1,4 @@
-//! `GET /task/{id}/events` and `GET /events`: what happens to one task, or to all, as server-sent events.
+//! `GET /task/{id}/events` and `GET /events`: server-sent events of one task, or of all tasks.
 
 use std::time::Duration;
 
@@ -12,22 +12,22 @@ use wasmill_model::{PluginName, Progress, Task, TaskId, TaskState, Timestamp};
 use wasmill_store::{Event, EventKind, EventPayload, Received, Subscriber, TaskSubscriber};
 
 use crate::app::Api;
-use crate::field_errors::{Fault, Faults};
-use crate::openapi::values::{Name, plain};
-use crate::openapi::{Answer, Operation};
+use crate::field_errors::{FieldError, FieldErrors};
+use crate::openapi::values::{NameSchema, plain};
+use crate::openapi::{Operation, ResponseSpec};
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::problem_kind as kind;
-use crate::sse::{self, Source};
+use crate::sse::{self, ChunkSource};
 use crate::task_view::{ProgressView, Rfc3339};
 
-/// The least time between two pieces for one who follows all tasks, unless there is this much to tell: a busy
-/// server commits, and would wake each follower, a thousand times a second.
-const PACE: Duration = Duration::from_millis(20);
-const MANY: usize = 64;
+/// Minimum interval between chunks of an all-tasks stream, unless this many events are ready: a busy server
+/// commits a thousand times a second, and would wake every stream each time.
+const MIN_READ_INTERVAL: Duration = Duration::from_millis(20);
+const FULL_BATCH: usize = 64;
 
-/// After how many events that are not wanted a client is told where it is.
-const PASSED_OVER_MAX: usize = 512;
+/// Number of filtered-out events after which the client gets its current position.
+const SKIPPED_MAX: usize = 512;
 
 #[derive(Serialize)]
 struct EventView<'a> {
@@ -35,150 +35,160 @@ struct EventView<'a> {
     task: TaskId,
     plugin: &'a PluginName,
     time: Rfc3339,
-    /// The state that the task is in now; `deleted` if it is in none.
+    /// The state of the task after the event; `deleted` for a deleted task.
     state: &'static str,
     attempt: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     progress: Option<ProgressView>,
-    /// Why it failed.
+    /// Cause of the failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     cause: Option<String>,
-    /// When a task that waits again may start.
+    /// Earliest next start of a task that waits again.
     #[serde(skip_serializing_if = "Option::is_none")]
     ready_at: Option<Rfc3339>,
-    /// Whether this tells where the task stands rather than what happened just now.
+    /// Set if this describes the current state of the task rather than a new event.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     snapshot: bool,
 }
 
-pub(crate) async fn of_task(
+pub(crate) async fn task_events(
     State(api): State<Api>,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let id = Api::task_id(&id)?;
-    let place = api.stream_limit.place()?;
+    let id = Api::parse_task_id(&id)?;
+    let permit = api.stream_limit.permit()?;
     let mut follower = api.store.subscribe(id);
     let task = api.store.get_after_events(id).await?;
     let resumes = sse::last_event_id(&headers).is_some_and(|last| follower.resume_from(last));
-    let mut told = None;
+    let mut pending = None;
     if resumes && task.as_ref().is_none_or(|task| task.state.is_final()) {
-        told = follower.now();
-        // A browser comes back after every end; this is how it learns that it need not.
-        if told.is_none() && task.is_some() {
+        pending = follower.now();
+        // A browser reconnects after every end of a stream, unless it gets 204.
+        if pending.is_none() && task.is_some() {
             return Ok(StatusCode::NO_CONTENT.into_response());
         }
     }
-    if told.is_none() {
-        Api::found(id, Ok(task))?;
+    if pending.is_none() {
+        Api::require_task(id, Ok(task))?;
     }
     let scheduler = api.scheduler.clone();
-    let following = OfTask { api, id, follower, told, is_lost: !resumes, plugin: None, has_ended: false };
-    Ok(sse::stream(following, scheduler, place))
+    let stream = TaskEventStream {
+        api,
+        id,
+        follower,
+        pending,
+        needs_snapshot: !resumes,
+        plugin: None,
+        is_finished: false,
+    };
+    Ok(sse::stream(stream, scheduler, permit))
 }
 
-pub(crate) async fn of_all(
+pub(crate) async fn all_events(
     State(api): State<Api>,
     params: Params,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let plugin = check(&params)?;
-    let place = api.stream_limit.place()?;
+    let permit = api.stream_limit.permit()?;
     let mut follower = api.store.subscribe_all();
     if let Some(last) = sse::last_event_id(&headers) {
         follower.resume_from(last);
     }
-    Ok(sse::stream(OfAll { follower, plugin, passed_over: 0, look_at: None }, api.scheduler, place))
+    Ok(sse::stream(
+        AllEventStream { follower, plugin, skipped: 0, next_read_at: None },
+        api.scheduler,
+        permit,
+    ))
 }
 
-/// Reads of which plugin the events are wanted.
+/// Parses the plugin filter.
 fn check(params: &Params) -> Result<Option<PluginName>, Problem> {
-    let (mut plugin, mut faults) = (None, Faults::default());
+    let (mut plugin, mut errors) = (None, FieldErrors::default());
     for (name, value) in params.iter().filter(|(name, _)| *name == "plugin") {
         plugin = value.parse().ok();
         if plugin.is_none() {
-            faults.push(Fault::parameter(name, "plugin must be the name of a plugin"));
+            errors.push(FieldError::parameter(name, "plugin must be a plugin name"));
         }
     }
-    Problem::unless(faults, plugin)
+    Problem::reject_errors(errors, plugin)
 }
 
-fn about(operation: Operation) -> Operation {
-    let stream = "Server-sent events `created`, `started`, `progress`, `suspended`, `retrying`, `completed`, `failed`, \
+fn add_stream(operation: Operation) -> Operation {
+    let stream = "Server-sent events `created`, `started`, `progress`, `suspended`, `retrying`, `completed`, \
+                  `failed`, \
                   `cancelled` and `deleted`; the data is JSON with the keys seq, task, plugin, time, state and \
                   attempt, and progress, cause or ready_at where they apply.";
     let last = json!({"type": "string", "examples": ["4711"]});
     operation
-        .header(
-            "Last-Event-ID",
-            "The id of the last event that was seen: the stream goes on after it.",
-            &last,
+        .header("Last-Event-ID", "Id of the last event received; the stream resumes after it.", &last)
+        .responds(200, ResponseSpec::text(stream, "text/event-stream"))
+        .problems(&[kind::TOO_MANY_STREAMS])
+}
+
+pub(crate) fn task_events_spec() -> Operation {
+    add_stream(Operation::get("/task/{id}/events", "followTask", "Stream the events of a task"))
+        .detail("Starts with the current state of the task, and closes when the task has finished.")
+        .responds(
+            204,
+            ResponseSpec::empty("The task has finished, and the client has received all its events."),
         )
-        .answers(200, Answer::text(stream, "text/event-stream"))
-        .problems(&[kind::TOO_MANY_FOLLOWERS])
+        .problems(&kind::TASK_ACCESS)
 }
 
-pub(crate) fn about_of_task() -> Operation {
-    about(Operation::get("/task/{id}/events", "followTask", "Follow what happens to a task"))
-        .detail("Begins with where the task stands, and closes when it has ended.")
-        .answers(204, Answer::empty("The task has ended, and the client has seen it all."))
-        .problems(&kind::OF_TASK)
+pub(crate) fn all_events_spec() -> Operation {
+    add_stream(Operation::get("/events", "followAll", "Stream the events of all tasks"))
+        .query("plugin", "Only events of this plugin's tasks.", &plain::<NameSchema>())
+        .detail("Starts with the next event, or after `Last-Event-ID`; an event `gap` reports lost events.")
 }
 
-pub(crate) fn about_of_all() -> Operation {
-    about(Operation::get("/events", "followAll", "Follow what happens to all tasks"))
-        .query("plugin", "Only what happens to tasks of this plugin.", &plain::<Name>())
-        .detail(
-            "Begins with what happens next, or after `Last-Event-ID`; an event `gap` tells what was missed.",
-        )
-}
-
-/// One who follows a task.
-struct OfTask {
+/// Event stream of one task.
+struct TaskEventStream {
     api: Api,
     id: TaskId,
     follower: TaskSubscriber,
-    /// What it was told and has not sent yet.
-    told: Option<Received>,
-    /// Whether it has to be told first where the task stands.
-    is_lost: bool,
+    /// Received and not yet sent.
+    pending: Option<Received>,
+    /// Whether a snapshot of the task must be sent first.
+    needs_snapshot: bool,
     plugin: Option<PluginName>,
-    has_ended: bool,
+    is_finished: bool,
 }
 
-impl Source for OfTask {
+impl ChunkSource for TaskEventStream {
     async fn next(&mut self) -> Option<String> {
-        while !self.has_ended {
-            if self.is_lost {
-                return self.find_its_way().await;
+        while !self.is_finished {
+            if self.needs_snapshot {
+                return self.resync().await;
             }
-            let told = match self.told.take() {
-                Some(told) => told,
+            let pending = match self.pending.take() {
+                Some(pending) => pending,
                 None => self.follower.next().await,
             };
-            match told {
+            match pending {
                 Received::Events(events) => return Some(self.send(events)),
-                Received::Lagged { .. } => self.is_lost = true,
+                Received::Lagged { .. } => self.needs_snapshot = true,
             }
         }
         None
     }
 }
 
-impl OfTask {
-    /// Tells where the task stands, and goes on from there.
-    async fn find_its_way(&mut self) -> Option<String> {
+impl TaskEventStream {
+    /// Sends a snapshot of the task, followed by newer events.
+    async fn resync(&mut self) -> Option<String> {
         let Ok(task) = self.api.store.get_after_events(self.id).await else {
-            // The client comes back.
-            self.has_ended = true;
+            // The client reconnects.
+            self.is_finished = true;
             return None;
         };
-        self.is_lost = false;
+        self.needs_snapshot = false;
         let now = self.api.clock.now();
         let mut seq = self.follower.position();
         let mut newer = Vec::new();
-        while let Some(told) = self.follower.now() {
-            match told {
+        while let Some(pending) = self.follower.now() {
+            match pending {
                 Received::Events(events) => newer.extend(events),
                 Received::Lagged { until, .. } => {
                     newer.clear();
@@ -186,8 +196,8 @@ impl OfTask {
                 }
             }
         }
-        // What led to where it stands was told by then, and is not told again.
-        let known = newer.iter().rposition(|event| leads_to(&event.payload, task.as_ref()));
+        // The snapshot already covers the events up to its own state.
+        let known = newer.iter().rposition(|event| matches_state(&event.payload, task.as_ref()));
         if let Some(known) = known {
             seq = newer[known].seq;
             newer.drain(..=known);
@@ -196,56 +206,56 @@ impl OfTask {
             (Some(task), _) => snapshot(task, seq, now),
             (None, Some(plugin)) => deleted(self.id, plugin.clone(), seq, now),
             (None, None) => {
-                self.has_ended = true;
+                self.is_finished = true;
                 return None;
             }
         };
-        self.has_ended = snapshot.payload.kind.is_last();
+        self.is_finished = snapshot.payload.kind.is_last();
         let progress = task.and_then(|task| task.progress);
-        let mut piece = write(&snapshot, progress.as_ref(), true);
+        let mut chunk = write(&snapshot, progress.as_ref(), true);
         self.plugin = Some(snapshot.payload.plugin);
-        if !self.has_ended {
-            piece.push_str(&self.send(newer));
+        if !self.is_finished {
+            chunk.push_str(&self.send(newer));
         }
-        Some(piece)
+        Some(chunk)
     }
 
     fn send(&mut self, events: Vec<Event>) -> String {
-        let mut piece = String::new();
+        let mut chunk = String::new();
         for event in events {
-            piece.push_str(&write(&event, None, false));
+            chunk.push_str(&write(&event, None, false));
             if event.payload.kind.is_last() {
-                self.has_ended = true;
+                self.is_finished = true;
                 break;
             }
             self.plugin = Some(event.payload.plugin);
         }
-        piece
+        chunk
     }
 }
 
-/// Says whether a task stands where these news leave it. Two moves to one state have another in between, so
-/// the newest that fits is the one that was seen.
-fn leads_to(payload: &EventPayload, task: Option<&Task>) -> bool {
+/// Returns true if the task is in the state that this event leads to. Two transitions to one state have
+/// another in between, so the newest match is the right one.
+fn matches_state(payload: &EventPayload, task: Option<&Task>) -> bool {
     let state = task.map(|task| task.state);
-    // A run that does not count gives its attempt back.
+    // An interrupted run returns its attempt number.
     let same_attempt =
         state != Some(TaskState::Running) || task.is_some_and(|task| task.attempt == payload.attempt);
     payload.kind.is_move() && payload.kind.state() == state && same_attempt
 }
 
 fn snapshot(task: &Task, seq: u64, now: Timestamp) -> Event {
-    let ended = task.finished_at.unwrap_or(now);
+    let finished_at = task.finished_at.unwrap_or(now);
     let (kind, time) = match task.state {
         TaskState::Waiting if task.attempt == 0 => (EventKind::Created, task.created_at),
         TaskState::Waiting if task.suspensions > 0 => (EventKind::Suspended(task.ready_at), now),
         TaskState::Waiting => (EventKind::Retrying(task.ready_at), now),
         TaskState::Running => (EventKind::Started, task.started_at.unwrap_or(now)),
-        TaskState::Completed => (EventKind::Completed, ended),
-        TaskState::Cancelled => (EventKind::Cancelled, ended),
+        TaskState::Completed => (EventKind::Completed, finished_at),
+        TaskState::Cancelled => (EventKind::Cancelled, finished_at),
         TaskState::Failed => {
             let cause = task.failure.as_ref().map_or(wasmill_model::Cause::HostFault, |why| why.cause);
-            (EventKind::Failed(cause), ended)
+            (EventKind::Failed(cause), finished_at)
         }
     };
     let (id, plugin, attempt) = (task.id, task.plugin.clone(), task.attempt);
@@ -280,36 +290,36 @@ fn write(event: &Event, progress: Option<&Progress>, snapshot: bool) -> String {
     sse::event(kind.as_str(), Some(*seq), &view)
 }
 
-/// One who follows all tasks.
-struct OfAll {
+/// Event stream of all tasks.
+struct AllEventStream {
     follower: Subscriber,
-    /// The plugin whose events are wanted; those of all if there is none.
+    /// Only events of this plugin, if set.
     plugin: Option<PluginName>,
-    /// Events that were not wanted since the last that was sent.
-    passed_over: usize,
-    /// When to look again at the earliest.
-    look_at: Option<Instant>,
+    /// Events filtered out since the last one sent.
+    skipped: usize,
+    /// Earliest time of the next read.
+    next_read_at: Option<Instant>,
 }
 
 #[derive(Serialize)]
-struct Gap {
-    /// The last event that the client has seen, as it says.
+struct GapEvent {
+    /// The last event that the client has seen.
     after: u64,
-    /// The last one that it will not see.
+    /// The last event that is lost.
     seq: u64,
 }
 
-impl OfAll {
-    /// Writes those that are wanted. After many others only where the client is, so that it need not come back to
-    /// a place that is not known any more.
+impl AllEventStream {
+    /// Formats the matching events. After many others it sends only the position, so that a reconnecting
+    /// client does not resume from an expired one.
     fn write(&mut self, events: &[Event]) -> String {
-        let is_wanted =
+        let accepts_event_stream =
             |event: &&Event| self.plugin.as_ref().is_none_or(|plugin| event.payload.plugin == *plugin);
-        let wanted: Vec<_> = events.iter().filter(is_wanted).collect();
-        self.passed_over = if wanted.is_empty() { self.passed_over + events.len() } else { 0 };
+        let wanted: Vec<_> = events.iter().filter(accepts_event_stream).collect();
+        self.skipped = if wanted.is_empty() { self.skipped + events.len() } else { 0 };
         match events.last() {
-            Some(last) if self.passed_over >= PASSED_OVER_MAX => {
-                self.passed_over = 0;
+            Some(last) if self.skipped >= SKIPPED_MAX => {
+                self.skipped = 0;
                 format!("id: {}\n\n", last.seq)
             }
             _ => wanted.into_iter().map(|event| write(event, None, false)).collect(),
@@ -317,22 +327,22 @@ impl OfAll {
     }
 }
 
-impl Source for OfAll {
+impl ChunkSource for AllEventStream {
     async fn next(&mut self) -> Option<String> {
         loop {
-            if let Some(look_at) = self.look_at {
-                tokio::time::sleep_until(look_at).await;
+            if let Some(next_read_at) = self.next_read_at {
+                tokio::time::sleep_until(next_read_at).await;
             }
             let events = match self.follower.next().await {
                 Received::Events(events) => events,
                 Received::Lagged { after, until } => {
-                    return Some(sse::event("gap", Some(until), &Gap { after, seq: until }));
+                    return Some(sse::event("gap", Some(until), &GapEvent { after, seq: until }));
                 }
             };
-            self.look_at = (events.len() < MANY).then(|| Instant::now() + PACE);
-            let piece = self.write(&events);
-            if !piece.is_empty() {
-                return Some(piece);
+            self.next_read_at = (events.len() < FULL_BATCH).then(|| Instant::now() + MIN_READ_INTERVAL);
+            let chunk = self.write(&events);
+            if !chunk.is_empty() {
+                return Some(chunk);
             }
         }
     }

@@ -1,35 +1,35 @@
-//! The parameters that say which tasks are meant, the same for a list and for a cancel of many.
+//! The task filter of a query string, shared by list, cancel and retry.
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
 use wasmill_model::{TAGS_MAX, TaskState, Timestamp};
 use wasmill_store::Filter;
 
-use crate::field_errors::{Fault, Faults};
+use crate::field_errors::{FieldError, FieldErrors};
 use crate::openapi::Operation;
-use crate::openapi::values::{NO_CONTROLS, Name, plain};
+use crate::openapi::values::{NO_CONTROLS, NameSchema, plain};
 
-/// Takes over one parameter of a query, if it is one of a filter.
-pub(crate) fn take(filter: &mut Filter, name: &str, value: &str, faults: &mut Faults) {
+/// Parses one query parameter into the filter; ignores those that do not belong to it.
+pub(crate) fn take(filter: &mut Filter, name: &str, value: &str, errors: &mut FieldErrors) {
     let taken = match name {
         "state" => states(filter, value),
-        "plugin" => one(&mut filter.plugin, value.parse().ok(), "the name of a plugin"),
+        "plugin" => one(&mut filter.plugin, value.parse().ok(), "a plugin name"),
         "tag" => tag(filter, value),
-        "created_after" => one(&mut filter.created_after, moment(value), MOMENT),
-        "created_before" => one(&mut filter.created_before, moment(value), MOMENT),
+        "created_after" => one(&mut filter.created_after, time(value), TIME),
+        "created_before" => one(&mut filter.created_before, time(value), TIME),
         "q" => one(&mut filter.id, value.parse().ok(), ID),
         "id_end" => one(&mut filter.id_end, value.parse().ok(), ID_END),
-        "schedule" => one(&mut filter.schedule, value.parse().ok(), "the name of a schedule"),
+        "schedule" => one(&mut filter.schedule, value.parse().ok(), "a schedule name"),
         "group" => one(&mut filter.group, value.parse().ok(), LABEL),
         "unique_key" => one(&mut filter.unique_key, value.parse().ok(), KEY),
         _ => return,
     };
-    if let Err(must) = taken {
-        faults.push(Fault::parameter(name, format!("{name} must be {must}")));
+    if let Err(expected) = taken {
+        errors.push(FieldError::parameter(name, format!("{name} must be {expected}")));
     }
 }
 
-/// Writes the filter as parameters, each with `&` before it, so that the next page is asked for with it.
+/// Writes the filter as query parameters, each preceded by `&`, for the link to the next page.
 pub(crate) fn parameters(filter: &Filter) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     for state in &filter.states {
@@ -41,10 +41,9 @@ pub(crate) fn parameters(filter: &Filter) -> String {
     for tag in &filter.tags {
         query.append_pair("tag", tag.as_str());
     }
-    for (name, moment) in [("created_after", filter.created_after), ("created_before", filter.created_before)]
-    {
-        if let Some(moment) = moment {
-            let text = moment.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true);
+    for (name, time) in [("created_after", filter.created_after), ("created_before", filter.created_before)] {
+        if let Some(time) = time {
+            let text = time.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true);
             query.append_pair(name, &text);
         }
     }
@@ -67,14 +66,14 @@ pub(crate) fn parameters(filter: &Filter) -> String {
     if query.is_empty() { query } else { format!("&{query}") }
 }
 
-const ID: &str = "the beginning of an id, 4 to 32 hexadecimal digits";
-const ID_END: &str = "the end of an id, 4 to 32 hexadecimal digits without hyphens";
+const ID: &str = "the start of a task id, 4 to 32 hexadecimal digits";
+const ID_END: &str = "the end of a task id, 4 to 32 hexadecimal digits without hyphens";
 const LABEL: &str = "1 to 64 characters without control characters";
 const KEY: &str = "1 to 255 characters without control characters";
-/// The beginning of an id, each of whose hyphens may be left out.
+/// A prefix of a UUID in which each hyphen is optional.
 const ID_PATTERN: &str = "^([0-9A-Fa-f]{4,7}|[0-9A-Fa-f]{8}(-?[0-9A-Fa-f]{0,4}|-?[0-9A-Fa-f]{4}(-?[0-9A-Fa-f]{0,4}|\
     -?[0-9A-Fa-f]{4}(-?[0-9A-Fa-f]{0,4}|-?[0-9A-Fa-f]{4}-?[0-9A-Fa-f]{0,12}))))$";
-const MOMENT: &str = "a time such as 2026-11-23T07:26:49Z";
+const TIME: &str = "a time such as 2026-11-23T07:26:49Z";
 
 fn states(filter: &mut Filter, value: &str) -> Result<(), &'static str> {
     for word in value.split(',') {
@@ -87,7 +86,7 @@ fn states(filter: &mut Filter, value: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Takes one more tag; a task must have all of them.
+/// Adds a tag; a task must have all of them.
 fn tag(filter: &mut Filter, value: &str) -> Result<(), &'static str> {
     let tag = value.parse().map_err(|_| LABEL)?;
     if filter.tags.len() == TAGS_MAX {
@@ -97,39 +96,39 @@ fn tag(filter: &mut Filter, value: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-fn one<T>(slot: &mut Option<T>, value: Option<T>, must: &'static str) -> Result<(), &'static str> {
-    *slot = Some(value.ok_or(must)?);
+fn one<T>(slot: &mut Option<T>, value: Option<T>, expected: &'static str) -> Result<(), &'static str> {
+    *slot = Some(value.ok_or(expected)?);
     Ok(())
 }
 
-/// Reads RFC 3339. A `+` of an offset that was not escaped arrives as a space.
-fn moment(text: &str) -> Option<Timestamp> {
-    let moment = DateTime::parse_from_rfc3339(&text.replace(' ', "+")).ok()?;
-    Some(moment.with_timezone(&Utc))
+/// Parses RFC 3339. An unescaped `+` of an offset arrives as a space.
+fn time(text: &str) -> Option<Timestamp> {
+    let time = DateTime::parse_from_rfc3339(&text.replace(' ', "+")).ok()?;
+    Some(time.with_timezone(&Utc))
 }
 
-/// Tells of the parameters, where these states may be asked for.
-pub(crate) fn about(operation: Operation, states: &[TaskState]) -> Operation {
+/// Documents the parameters; `states` are the values allowed for `state`.
+pub(crate) fn add_parameters(operation: Operation, states: &[TaskState]) -> Operation {
     let names: Vec<_> = states.iter().map(|state| state.as_str()).collect();
     let states = json!({"type": "array", "items": {"type": "string", "enum": names}, "minItems": 1});
     let tag = json!({"type": "string", "minLength": 1, "maxLength": 64, "pattern": NO_CONTROLS});
     let tags = json!({"type": "array", "items": tag, "minItems": 1, "maxItems": TAGS_MAX});
-    let moment = json!({"type": "string", "format": "date-time"});
+    let time = json!({"type": "string", "format": "date-time"});
     let id = json!({"type": "string", "pattern": ID_PATTERN});
     let id_end = json!({"type": "string", "pattern": "^[0-9A-Fa-f]{4,32}$"});
     let group = json!({"type": "string", "minLength": 1, "maxLength": 64, "pattern": NO_CONTROLS});
     let key = json!({"type": "string", "minLength": 1, "maxLength": 255, "pattern": NO_CONTROLS});
     operation
         .query("state", "Tasks in one of these states.", &states)
-        .query("plugin", "Tasks of this plugin.", &plain::<Name>())
-        .query("tag", "Tasks that have all of these tags.", &tags)
-        .query("created_after", "Tasks accepted at this moment or later.", &moment)
-        .query("created_before", "Tasks accepted before this moment.", &moment)
-        .query("q", "Tasks whose ids begin so, with hyphens or without.", &id)
-        .query("id_end", "Tasks whose ids end so, without hyphens.", &id_end)
-        .query("schedule", "Tasks that this schedule has asked for.", &plain::<Name>())
+        .query("plugin", "Tasks of this plugin.", &plain::<NameSchema>())
+        .query("tag", "Tasks with all of these tags.", &tags)
+        .query("created_after", "Tasks created at or after this time.", &time)
+        .query("created_before", "Tasks created before this time.", &time)
+        .query("q", "Tasks whose id starts with this, with or without hyphens.", &id)
+        .query("id_end", "Tasks whose id ends with this, without hyphens.", &id_end)
+        .query("schedule", "Tasks that this schedule created.", &plain::<NameSchema>())
         .query("group", "Tasks of this group.", &group)
-        .query("unique_key", "Tasks that have this unique key, or had it while they were not finished.", &key)
+        .query("unique_key", "Tasks that hold this unique key, or held it before they finished.", &key)
 }
 
 #[cfg(test)]
@@ -137,15 +136,15 @@ mod tests {
     use super::*;
 
     fn read(query: &str) -> (Filter, usize) {
-        let (mut filter, mut faults) = (Filter::default(), Faults::default());
+        let (mut filter, mut errors) = (Filter::default(), FieldErrors::default());
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            take(&mut filter, &name, &value, &mut faults);
+            take(&mut filter, &name, &value, &mut errors);
         }
-        (filter, faults.into_parts().1.len())
+        (filter, errors.into_parts().1.len())
     }
 
     #[test]
-    fn a_filter_survives_its_parameters() {
+    fn a_filter_round_trips_through_its_parameters() {
         for query in [
             "",
             "&state=waiting&state=running",
@@ -156,13 +155,13 @@ mod tests {
             "&tag=a&q=01a2074ce50",
             "&id_end=0fdb&schedule=nightly&group=tenant+7&unique_key=k%26",
         ] {
-            let (filter, faults) = read(query);
-            assert_eq!((parameters(&filter).as_str(), faults), (query, 0));
+            let (filter, errors) = read(query);
+            assert_eq!((parameters(&filter).as_str(), errors), (query, 0));
         }
     }
 
     #[test]
-    fn states_come_one_by_one_or_with_commas_and_offsets_escaped_or_not() {
+    fn states_may_repeat_or_use_commas_and_offsets_need_no_escape() {
         assert_eq!(read("state=waiting,running&state=running").0, read("state=waiting&state=running").0);
         let utc = read("created_after=2026-11-23T07:00:00Z").0;
         assert_eq!(read("created_after=2026-11-23T08:00:00+01:00").0, utc);
@@ -170,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_a_fault() {
+    fn invalid_values_are_errors() {
         for query in [
             "state=",
             "state=done",

@@ -1,4 +1,4 @@
-//! `GET /healthz` and `GET /readyz`: for load balancers and container engines.
+//! `GET /healthz` and `GET /readyz`: liveness and readiness probes.
 
 use axum::Json;
 use axum::extract::State;
@@ -8,42 +8,42 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::app::Api;
-use crate::openapi::{Answer, Operation};
+use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
 use crate::problem_kind as kind;
 
-/// How the server is.
+/// Health of the server.
 #[derive(Serialize, JsonSchema)]
 struct Health {
     status: &'static str,
 }
 
-/// Answers 200 as long as the process serves requests.
+/// Responds 200 as long as the process serves requests.
 pub(crate) async fn healthz() -> impl IntoResponse {
     Json(Health { status: "alive" })
 }
 
-/// Answers 200 when new tasks are taken and run: not while draining, not while the database cannot be written,
-/// which is tried, and not once swap was switched on.
+/// Responds 200 if new tasks are accepted and can run: not while draining, not while a probe write to the
+/// database fails, and not once swap was enabled.
 pub(crate) async fn readyz(State(api): State<Api>) -> Result<impl IntoResponse, Problem> {
     if api.scheduler.is_draining() {
         return Err(Problem::draining());
     }
     api.store.probe().await?;
     if api.runtime.is_blocked_by_swap() {
-        return Err(Problem::swap_is_on());
+        return Err(Problem::swap_enabled());
     }
     Ok(Json(Health { status: "ready" }))
 }
 
-pub(crate) fn about_healthz() -> Operation {
-    Operation::get("/healthz", "getHealth", "Say whether the process serves requests")
-        .answers(200, Answer::json::<Health>("It does.", json!({"status": "alive"})))
+pub(crate) fn healthz_spec() -> Operation {
+    Operation::get("/healthz", "getHealth", "Check that the server is alive")
+        .responds(200, ResponseSpec::json::<Health>("The server is alive.", json!({"status": "alive"})))
 }
 
-pub(crate) fn about_readyz() -> Operation {
-    Operation::get("/readyz", "getReadiness", "Say whether new tasks are taken")
-        .answers(200, Answer::json::<Health>("They are.", json!({"status": "ready"})))
-        .problems(&kind::OF_STORE)
-        .problems(&[kind::SWAP_IS_ON])
+pub(crate) fn readyz_spec() -> Operation {
+    Operation::get("/readyz", "getReadiness", "Check that the server accepts tasks")
+        .responds(200, ResponseSpec::json::<Health>("The server accepts tasks.", json!({"status": "ready"})))
+        .problems(&kind::STORE_ACCESS)
+        .problems(&[kind::SWAP_ENABLED])
 }

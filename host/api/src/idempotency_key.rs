@@ -1,25 +1,25 @@
-//! The header `Idempotency-Key`: a request that is sent again under it does nothing twice.
+//! The header `Idempotency-Key`: repeating a request with the same key has no further effect.
 //!
-//! Every route that makes tasks calls it; the others do the same when they are done twice, and pass it over. The
-//! store decides; this only reads the header and words the answer.
+//! All operations that create tasks use it; the others are idempotent anyway, and ignore it. The store
+//! decides whether a request is a repetition; this module parses the header and marks the response.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use wasmill_store::IdempotencyKey;
 
-use crate::openapi::{Answer, Operation};
+use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
 use crate::problem_kind as kind;
 
 const HEADER: &str = "idempotency-key";
 pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
-/// Bytes of the longest key.
+/// Maximum length of a key, in bytes.
 const KEY_BYTES_MAX: usize = 255;
 
-/// Reads the key, if there is one, and what the request asks for: `kind` tells apart requests whose bodies
-/// mean different things.
+/// Parses the key, if there is one, and hashes the request; `kind` distinguishes operations whose bodies mean
+/// different things.
 pub(crate) fn read(headers: &HeaderMap, kind: &str, body: &[u8]) -> Result<Option<IdempotencyKey>, Problem> {
     let mut keys = headers.get_all(HEADER).iter();
     let Some(value) = keys.next() else { return Ok(None) };
@@ -29,12 +29,12 @@ pub(crate) fn read(headers: &HeaderMap, kind: &str, body: &[u8]) -> Result<Optio
             let digest = Sha256::new().chain_update(kind).chain_update([0]).chain_update(body).finalize();
             Ok(Some(IdempotencyKey { key: key.to_owned(), digest: digest.into() }))
         }
-        _ => Err(Problem::invalid_request_key(KEY_BYTES_MAX)),
+        _ => Err(Problem::invalid_idempotency_key(KEY_BYTES_MAX)),
     }
 }
 
-/// Returns the header that marks an answer that was given before.
-pub(crate) fn mark(replayed: bool) -> HeaderMap {
+/// Returns the header that marks a replayed response.
+pub(crate) fn replayed_header(replayed: bool) -> HeaderMap {
     let mut headers = HeaderMap::new();
     if replayed {
         headers.insert(REPLAYED, HeaderValue::from_static("true"));
@@ -42,15 +42,23 @@ pub(crate) fn mark(replayed: bool) -> HeaderMap {
     headers
 }
 
-/// Says in the API document that an operation takes the header.
-pub(crate) fn about(operation: Operation) -> Operation {
+/// Documents the request header.
+pub(crate) fn add_header(operation: Operation) -> Operation {
     let key = json!({"type": "string", "minLength": 1, "maxLength": KEY_BYTES_MAX, "pattern": "^[!-~]+$"});
     operation
-        .header("Idempotency-Key", "The same request under the same key within 24 hours is done once.", &key)
-        .problems(&[kind::INVALID_REQUEST_KEY, kind::REQUEST_KEY_REUSED])
+        .header(
+            "Idempotency-Key",
+            "Repeating the request with the same key within 24 hours has no further effect.",
+            &key,
+        )
+        .problems(&[kind::INVALID_IDEMPOTENCY_KEY, kind::IDEMPOTENCY_KEY_REUSED])
 }
 
-/// Says in the API document that an answer tells whether it was given before.
-pub(crate) fn marked(answer: Answer) -> Answer {
-    answer.optional_header("Idempotent-Replayed", "Whether this was answered before.", "^true$")
+/// Documents the response header.
+pub(crate) fn add_replayed_header(answer: ResponseSpec) -> ResponseSpec {
+    answer.optional_header(
+        "Idempotent-Replayed",
+        "Set if this is the replayed response of an earlier request.",
+        "^true$",
+    )
 }

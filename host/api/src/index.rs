@@ -1,4 +1,4 @@
-//! `GET /`: says what answers here, and where to read on.
+//! `GET /`: names the server and links its documentation.
 
 use axum::Json;
 use axum::response::IntoResponse;
@@ -6,20 +6,20 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::openapi::{Answer, Operation};
+use crate::openapi::{Operation, ResponseSpec};
 
-/// What answers here.
+/// The server and its documentation.
 #[derive(Serialize, JsonSchema)]
 struct Index {
     name: &'static str,
     version: &'static str,
-    /// Where people read about the API.
+    /// Path of the documentation for people.
     docs: &'static str,
-    /// Where programs do.
+    /// Path of the OpenAPI document.
     openapi: &'static str,
 }
 
-/// The paths are relative, so that a proxy may serve it all under a path of its own.
+/// The paths are relative, so that a proxy may serve the API below a path of its own.
 const INDEX: Index =
     Index { name: "wasmill", version: env!("CARGO_PKG_VERSION"), docs: "docs", openapi: "openapi.json" };
 
@@ -27,8 +27,10 @@ pub(crate) async fn index() -> impl IntoResponse {
     Json(INDEX)
 }
 
-pub(crate) fn about() -> Operation {
+pub(crate) fn spec() -> Operation {
     let example = json!({"name": "wasmill", "version": "0.1.0", "docs": "docs", "openapi": "openapi.json"});
-    Operation::get("/", "getIndex", "Say what this server is")
-        .answers(200, Answer::json::<Index>("Its version, and where its API is described.", example))
+    Operation::get("/", "getIndex", "Show the server's version and links").responds(
+        200,
+        ResponseSpec::json::<Index>("The version, and the paths of the API documentation.", example),
+    )
 }

@@ -1,7 +1,7 @@
-//! The REST interface of Wasmill. The only crate that knows axum and the words of HTTP.
+//! The HTTP API of Wasmill, and the only crate that depends on axum.
 //!
-//! One endpoint, one file. Each checks what it is given, once, and asks the store or the scheduler;
-//! what leaves as an error leaves as `application/problem+json`.
+//! Each endpoint has its own file. It validates the request once, calls the store or the scheduler, and
+//! returns errors as `application/problem+json`.
 
 mod access_policy;
 mod app;

@@ -1,7 +1,7 @@
-//! `GET /metrics`: what the server does, in figures, in the text format of Prometheus (OpenMetrics 1.0).
+//! `GET /metrics`: metrics in the text format of Prometheus (OpenMetrics 1.0).
 //!
-//! The rooms count; this asks them and names what they say. Nothing here looks at all tasks, and nothing is
-//! labelled with what clients choose: an HTTP request by its route, a task by its plugin.
+//! Each crate counts; this module collects and names the metrics. Nothing here scans all tasks, and clients
+//! choose no label: HTTP requests are labelled by route, tasks by plugin.
 
 mod exposition;
 mod gather;
@@ -17,26 +17,26 @@ use axum::response::IntoResponse;
 use wasmill_model::Timestamp;
 
 use self::exposition::Exposition;
-use self::http::Http;
+use self::http::HttpMetrics;
 pub(crate) use self::http::count;
 use crate::app::Api;
-use crate::openapi::{Answer, Operation};
+use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
 
-/// What only the API and the process know. Cheap to clone; all clones are the same.
+/// Counters of the API and the process. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Metrics {
-    inner: Arc<Inner>,
+    shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
-struct Inner {
-    http: Http,
+struct Shared {
+    http: HttpMetrics,
     log: Arc<LogEvents>,
     started_at: Timestamp,
 }
 
-/// Counts the lines of the log that tell of trouble.
+/// Counts log events at `error` and `warn`.
 #[derive(Debug, Default)]
 pub struct LogEvents {
     errors: AtomicU64,
@@ -56,20 +56,20 @@ impl LogEvents {
 }
 
 impl Metrics {
-    /// Makes those of a process that started then and logs through `log`.
+    /// Creates the counters of a process with this start time and these log events.
     pub fn new(log: Arc<LogEvents>, started_at: Timestamp) -> Self {
-        Self { inner: Arc::new(Inner { http: Http::default(), log, started_at }) }
+        Self { shared: Arc::new(Shared { http: HttpMetrics::default(), log, started_at }) }
     }
 }
 
-pub(crate) fn about() -> Operation {
-    Operation::get("/metrics", "getMetrics", "Figures for Prometheus")
-        .answers(200, Answer::text("OpenMetrics 1.0.", "application/openmetrics-text"))
+pub(crate) fn spec() -> Operation {
+    Operation::get("/metrics", "getMetrics", "Get metrics for Prometheus")
+        .responds(200, ResponseSpec::text("OpenMetrics 1.0.", "application/openmetrics-text"))
 }
 
 pub(crate) async fn metrics(State(api): State<Api>) -> Result<impl IntoResponse, Problem> {
     let metrics = gather::gather(&api).await;
     let text = Exposition::new(metrics).text();
-    let text = text.map_err(|_| Problem::internal_fault("writing the metrics failed"))?;
+    let text = text.map_err(|_| Problem::internal_error("failed to encode the metrics"))?;
     Ok(([(header::CONTENT_TYPE, exposition::CONTENT_TYPE)], text))
 }

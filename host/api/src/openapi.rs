@@ -1,7 +1,7 @@
-//! `GET /openapi.json`: the API document, OpenAPI 3.1, made of what the endpoints tell of themselves.
+//! `GET /openapi.json`: the OpenAPI 3.1 document, built from the specification of each endpoint.
 //!
-//! The schemas come from the types that are read and written, by schemars. A test holds the document
-//! against the table of routes; the tests of the product hold every answer against the document.
+//! schemars derives the schemas from the request and response types. A test compares the document with the
+//! route table, and the product tests validate every response against it.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -21,81 +21,78 @@ pub(crate) mod answer;
 pub(crate) mod operation;
 pub(crate) mod values;
 
-pub(crate) use answer::Answer;
-pub(crate) use operation::{Operation, Takes};
+pub(crate) use answer::ResponseSpec;
+pub(crate) use operation::{Operation, RequestSpec};
 use operation::{Schemas, Tag};
 
-const ABOUT: &str = "Wasmill runs each task as a fresh, sandboxed instance of a WebAssembly plugin. \
+const DESCRIPTION: &str = "Wasmill runs each task as a fresh, sandboxed instance of a WebAssembly plugin. \
     Every error is `application/problem+json` (RFC 9457) with a stable `code`. \
-    A query parameter that is not documented, one that is given twice without being a list, and a body where none \
-    is documented are refused with 422. `Idempotency-Key` is heeded where tasks are made, and has no effect \
-    elsewhere: what the other operations do is the same when it is done twice. \
-    Answers may gain keys; what is there keeps its type and meaning.";
+    Undocumented query parameters, repeated parameters that are not lists, and undocumented bodies are refused with 422. Operations that create tasks support `Idempotency-Key`; the other operations are idempotent and ignore it. Responses may gain keys; existing keys keep their type and meaning.";
 
-/// Tells of every method of every route in the table of `app.rs`.
+/// The specification of every operation in the route table of `app.rs`.
 fn operations() -> Vec<Operation> {
     let mut operations = vec![
-        submit::about(),
-        batch::about(),
-        retry::about(),
-        retry_many::about(),
-        list::about(),
-        cancel_many::about(),
-        task::about(),
-        cancel::about_remove(),
-        status::about(),
-        input::about(),
-        result::about(),
-        logs::about(),
-        events::about_of_task(),
-        events::about_of_all(),
-        cancel::about_cancel(),
-        webhook::about_webhook(),
-        webhook::about_redeliver(),
-        plugins::about_list(),
-        plugins::about_plugin(),
-        upload::about_put(),
-        upload::about_delete(),
-        drain::about(),
-        index::about(),
-        stats::about(),
-        metrics::about(),
-        health::about_healthz(),
-        health::about_readyz(),
-        about(),
-        docs::about(),
-        docs::about_viewer(),
+        submit::spec(),
+        batch::spec(),
+        retry::spec(),
+        retry_many::spec(),
+        list::spec(),
+        cancel_many::spec(),
+        task::spec(),
+        cancel::remove_spec(),
+        status::spec(),
+        input::spec(),
+        result::spec(),
+        logs::spec(),
+        events::task_events_spec(),
+        events::all_events_spec(),
+        cancel::cancel_spec(),
+        webhook::webhook_spec(),
+        webhook::redeliver_spec(),
+        plugins::list_spec(),
+        plugins::plugin_spec(),
+        upload::put_spec(),
+        upload::delete_spec(),
+        drain::spec(),
+        index::spec(),
+        stats::spec(),
+        metrics::spec(),
+        health::healthz_spec(),
+        health::readyz_spec(),
+        spec(),
+        docs::spec(),
+        docs::viewer_spec(),
     ];
-    operations.extend(pause::about());
-    operations.extend(schedules::about());
+    operations.extend(pause::spec());
+    operations.extend(schedules::spec());
     operations
 }
 
-pub(crate) fn about() -> Operation {
-    Operation::get("/openapi.json", "getApiDocument", "This document")
-        .answers(200, Answer::any_json("OpenAPI 3.1."))
+pub(crate) fn spec() -> Operation {
+    Operation::get("/openapi.json", "getApiDocument", "Get this document")
+        .responds(200, ResponseSpec::any_json("The OpenAPI 3.1 document."))
 }
 
-/// Answers with the document, which is the same as long as the process lives.
+/// Serves the document, which is built once per process.
 pub(crate) async fn openapi() -> impl IntoResponse {
     static TEXT: OnceLock<String> = OnceLock::new();
     let text = TEXT.get_or_init(|| document().to_string());
     ([(header::CONTENT_TYPE, "application/json")], text.as_str())
 }
 
-/// What a request may bring to each operation, by path and method.
-pub(crate) type TakesByPath = HashMap<&'static str, HashMap<&'static str, Takes>>;
+/// What each operation accepts, by path and method.
+pub(crate) type RequestSpecs = HashMap<&'static str, HashMap<&'static str, RequestSpec>>;
 
-/// Returns what a request may bring to each operation.
-pub(crate) fn takes() -> TakesByPath {
-    let mut all = TakesByPath::new();
+/// Returns what each operation accepts.
+pub(crate) fn request_specs() -> RequestSpecs {
+    let mut all = RequestSpecs::new();
     for operation in operations() {
-        all.entry(operation.path).or_default().insert(operation.method, operation.takes());
+        all.entry(operation.path).or_default().insert(operation.method, operation.request_spec());
     }
     all
 }
 
-/// Makes the document.
+/// Builds the document.
 fn document() -> Value {
     let settings = || {
         SchemaSettings::draft2020_12().with(|settings| {
@@ -105,7 +102,7 @@ fn document() -> Value {
     };
     let mut schemas = Schemas {
         requests: SchemaGenerator::new(settings()),
-        answers: SchemaGenerator::new(settings().for_serialize()),
+        responses: SchemaGenerator::new(settings().for_serialize()),
     };
     let mut paths = Map::new();
     for operation in operations() {
@@ -113,18 +110,18 @@ fn document() -> Value {
         let methods = paths.entry(path).or_insert_with(|| json!({}));
         methods[method] = operation.document(&mut schemas);
     }
-    let webhooks = webhook::about_told(&mut schemas);
+    let webhooks = webhook::callback_spec(&mut schemas);
     let mut components = schemas.requests.take_definitions(true);
-    components.extend(schemas.answers.take_definitions(true));
+    components.extend(schemas.responses.take_definitions(true));
     json!({
         "openapi": "3.1.0",
         "info": {
             "title": "Wasmill",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": ABOUT,
+            "description": DESCRIPTION,
             "license": {"name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0"},
         },
-        "tags": Tag::ALL.map(|(tag, about)| json!({"name": tag.as_str(), "description": about})),
+        "tags": Tag::ALL.map(|(tag, description)| json!({"name": tag.as_str(), "description": description})),
         "paths": paths,
         "webhooks": webhooks,
         "components": {"schemas": components},
@@ -139,10 +136,10 @@ mod tests {
     use crate::app;
 
     #[test]
-    fn the_document_tells_of_every_route_and_of_no_other() {
+    fn the_document_covers_exactly_the_routes() {
         let document = document();
         let paths = document["paths"].as_object().expect("paths");
-        let told: BTreeSet<_> = paths
+        let documented: BTreeSet<_> = paths
             .iter()
             .flat_map(|(path, methods)| {
                 methods
@@ -154,15 +151,15 @@ mod tests {
             .collect();
         let routes = app::routes();
         let served: BTreeSet<_> = routes.known().iter().copied().collect();
-        let untold: Vec<_> = served.difference(&told).collect();
-        assert!(untold.is_empty(), "add to operations() in openapi.rs: {untold:?}");
-        let unserved: Vec<_> = told.difference(&served).collect();
+        let undocumented: Vec<_> = served.difference(&documented).collect();
+        assert!(undocumented.is_empty(), "missing in operations() of openapi.rs: {undocumented:?}");
+        let unserved: Vec<_> = documented.difference(&served).collect();
         assert!(unserved.is_empty(), "in operations() of openapi.rs, but no route: {unserved:?}");
-        assert_eq!(told.len(), operations().len(), "no operation is told of twice");
+        assert_eq!(documented.len(), operations().len(), "each operation is documented once");
     }
 
     #[test]
-    fn the_ids_of_operations_and_the_names_of_schemas_are_unique() {
+    fn operation_ids_and_schema_names_are_unique() {
         let document = document();
         let ids: BTreeSet<_> = document["paths"]
             .as_object()
@@ -172,7 +169,7 @@ mod tests {
             .map(|operation| operation["operationId"].as_str().expect("an id"))
             .collect();
         assert_eq!(ids.len(), operations().len());
-        // schemars numbers a second type of the same name.
+        // schemars appends a number to the second type of a name.
         let schemas = document["components"]["schemas"].as_object().expect("schemas");
         let numbered: Vec<_> = schemas.keys().filter(|name| name.ends_with(char::is_numeric)).collect();
         assert!(numbered.is_empty(), "rename one of them: {numbered:?}");

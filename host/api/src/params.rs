@@ -1,8 +1,8 @@
-//! The parameters of a query, and the layer that is strict about what a request brings.
+//! Parses query strings, and refuses undocumented parameters and bodies.
 //!
-//! One reader for every route: the API document says which parameters an operation takes and whether it takes a
-//! body, and what is not in it is refused before the endpoint is called. So a typo stops nothing, nothing is
-//! passed over, and a new route cannot forget it.
+//! The OpenAPI document defines the parameters of each operation and whether it has a body; a layer refuses
+//! anything else before the endpoint runs. A typo is therefore never ignored, and a new route cannot forget
+//! the check.
 
 use std::convert::Infallible;
 use std::sync::OnceLock;
@@ -15,80 +15,80 @@ use axum::response::{IntoResponse, Response};
 
 use crate::app::Api;
 use crate::body;
-use crate::field_errors::{FAULTS_MAX, Fault, Faults, quoted};
-use crate::openapi::{self, Takes};
+use crate::field_errors::{ERRORS_MAX, FieldError, FieldErrors, truncated_quote};
+use crate::openapi::{self, RequestSpec};
 use crate::problem::Problem;
 
-/// One parameter that an operation takes.
+/// A parameter of an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Param {
     pub(crate) name: String,
-    /// Whether it may be given several times.
+    /// Whether it may be repeated.
     pub(crate) is_list: bool,
 }
 
 impl Param {
-    /// Makes one that is given once.
+    /// Creates a parameter that appears at most once.
     pub(crate) fn single(name: &str) -> Self {
         Self { name: name.to_owned(), is_list: false }
     }
 }
 
-/// The parameters of a query: names that are known, each given once unless it may be given again.
+/// The parameters of a query: known fields only, each once unless it is a list.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Params(Vec<(String, String)>);
 
 impl Params {
-    /// Reads a query that may have these parameters.
+    /// Parses a query with these known parameters.
     ///
     /// # Errors
     ///
-    /// Fails if there is another one, or one of them twice.
-    pub(crate) fn read(query: Option<&str>, known: &[Param]) -> Result<Self, Faults> {
-        let (mut params, mut faults, mut unknown) = (Vec::new(), Faults::default(), 0);
+    /// Fails on unknown and on repeated parameters.
+    pub(crate) fn read(query: Option<&str>, known: &[Param]) -> Result<Self, FieldErrors> {
+        let (mut params, mut errors, mut unknown) = (Vec::new(), FieldErrors::default(), 0);
         for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
             let Some(param) = known.iter().find(|param| param.name == name) else {
                 unknown += 1;
-                if unknown <= FAULTS_MAX {
-                    faults.push(unknown_parameter(&name, if unknown == 1 { Some(known) } else { None }));
+                if unknown <= ERRORS_MAX {
+                    errors.push(unknown_parameter(&name, if unknown == 1 { Some(known) } else { None }));
                 } else {
-                    faults.count(1);
+                    errors.add_unlisted(1);
                 }
                 continue;
             };
             let is_given = || params.iter().any(|(given, _): &(String, _)| *given == *name);
             if !param.is_list && is_given() {
-                faults.push(Fault::parameter(&name, format!("{name} must be given once")));
+                errors.push(FieldError::parameter(&name, format!("{name} must appear only once")));
                 continue;
             }
             params.push((name.into_owned(), value.into_owned()));
         }
-        if faults.is_empty() { Ok(Self(params)) } else { Err(faults) }
+        if errors.is_empty() { Ok(Self(params)) } else { Err(errors) }
     }
 
-    /// Returns the names and values, in their order.
+    /// Returns names and values in request order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 }
 
-/// Reads a whole number; unlike other parsers it takes no sign.
+/// Parses an unsigned integer without a sign.
 pub(crate) fn whole_number(value: &str) -> Option<u64> {
     let is_number = !value.is_empty() && value.bytes().all(|digit| digit.is_ascii_digit());
     value.parse().ok().filter(|_| is_number)
 }
 
-fn unknown_parameter(name: &str, known: Option<&[Param]>) -> Fault {
-    let mut detail = format!("unknown parameter '{}'", quoted(name));
+fn unknown_parameter(name: &str, known: Option<&[Param]>) -> FieldError {
+    let mut detail = format!("unknown parameter '{}'", truncated_quote(name));
     match known {
-        Some([]) => detail.push_str("; there are none here"),
+        Some([]) => detail.push_str("; this route takes none"),
         Some(known) => {
             let names: Vec<_> = known.iter().map(|param| param.name.as_str()).collect();
-            detail = format!("{detail}; known are {}", names.join(", "));
+            detail = format!("{detail}; known parameters: {}", names.join(", "));
         }
         None => {}
     }
-    Fault::parameter(name, detail)
+    FieldError::parameter(name, detail)
 }
 
 impl FromRequestParts<Api> for Params {
@@ -99,28 +99,32 @@ impl FromRequestParts<Api> for Params {
     }
 }
 
-/// The layer around every route: refuses parameters and bodies that the operation does not take.
-pub(crate) async fn strict(State(api): State<Api>, mut request: Request, next: Next) -> Response {
-    let takes = takes(&request);
-    match Params::read(request.uri().query(), &takes.params) {
+/// Layer around every route: refuses parameters and bodies that the operation does not document.
+pub(crate) async fn reject_undocumented(
+    State(api): State<Api>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let spec = request_spec(&request);
+    match Params::read(request.uri().query(), &spec.params) {
         Ok(params) => request.extensions_mut().insert(params),
-        Err(faults) => return Problem::invalid_request(faults).into_response(),
+        Err(errors) => return Problem::invalid_request(errors).into_response(),
     };
-    if takes.has_body {
+    if spec.has_body {
         return next.run(request).await;
     }
     let (parts, body) = request.into_parts();
-    match body::read_nothing(&api.config, &parts, body).await {
+    match body::require_empty_body(&api.config, &parts, body).await {
         Ok(body) => next.run(Request::from_parts(parts, body)).await,
         Err(problem) => problem.into_response(),
     }
 }
 
-/// Returns what the document says that the operation takes; nothing if it says nothing.
-fn takes(request: &Request) -> &'static Takes {
-    static ALL: OnceLock<openapi::TakesByPath> = OnceLock::new();
-    static NOTHING: Takes = Takes { params: Vec::new(), has_body: false };
-    let all = ALL.get_or_init(openapi::takes);
+/// Returns what the document allows for the matched operation; nothing for an undocumented one.
+fn request_spec(request: &Request) -> &'static RequestSpec {
+    static ALL: OnceLock<openapi::RequestSpecs> = OnceLock::new();
+    static NOTHING: RequestSpec = RequestSpec { params: Vec::new(), has_body: false };
+    let all = ALL.get_or_init(openapi::request_specs);
     let method = match *request.method() {
         Method::GET | Method::HEAD => "get",
         Method::POST => "post",
@@ -140,27 +144,30 @@ mod tests {
     fn read(query: &str) -> Result<Vec<(String, String)>, String> {
         let known = |name: &str, is_list| Param { name: name.to_owned(), is_list };
         let params = Params::read(Some(query), &[known("a", false), known("b", true)]);
-        params.map(|params| params.0).map_err(|faults| faults.into_parts().0)
+        params.map(|params| params.0).map_err(|errors| errors.into_parts().0)
     }
 
     #[test]
-    fn known_parameters_are_taken_once_and_lists_as_often_as_they_come() {
+    fn lists_may_repeat_and_other_parameters_may_not() {
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         assert_eq!(read(""), Ok(vec![]));
         assert_eq!(read("b=1&a=%C3%BC&b="), Ok(vec![pair("b", "1"), pair("a", "ü"), pair("b", "")]));
     }
 
     #[test]
-    fn parameters_that_are_unknown_or_given_twice_are_refused() {
-        assert_eq!(read("c=1"), Err("unknown parameter 'c'; known are a, b".to_owned()));
-        assert_eq!(read("a=1&b=2&%61=1"), Err("a must be given once".to_owned()));
-        assert_eq!(read("A"), Err("unknown parameter 'A'; known are a, b".to_owned()));
+    fn unknown_and_repeated_parameters_are_refused() {
+        assert_eq!(read("c=1"), Err("unknown parameter 'c'; known parameters: a, b".to_owned()));
+        assert_eq!(read("a=1&b=2&%61=1"), Err("a must appear only once".to_owned()));
+        assert_eq!(read("A"), Err("unknown parameter 'A'; known parameters: a, b".to_owned()));
         let many: String = (0..5_000).map(|n| format!("&x{n}=1")).collect();
         let detail = read(&many).expect_err("refused");
-        assert!(detail.ends_with("; and 4990 more") && detail.matches("known are").count() == 1, "{detail}");
+        assert!(
+            detail.ends_with("; and 4990 more") && detail.matches("known parameters:").count() == 1,
+            "{detail}"
+        );
         assert_eq!(
-            Params::read(Some("a"), &[]).map_err(|faults| faults.into_parts().0).err().as_deref(),
-            Some("unknown parameter 'a'; there are none here")
+            Params::read(Some("a"), &[]).map_err(|errors| errors.into_parts().0).err().as_deref(),
+            Some("unknown parameter 'a'; this route takes none")
         );
     }
 }

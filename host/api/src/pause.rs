@@ -1,6 +1,7 @@
-//! `POST /pause`, `/resume`, `/plugins/{name}/pause` and `/resume`: holds tasks back, and lets them go on.
+//! `POST /pause`, `/resume`, `/plugins/{name}/pause` and `/plugins/{name}/resume`: pause and resume the
+//! queue, or the queue of one plugin.
 //!
-//! What runs goes on, and tasks are taken as ever; they wait. It outlives the process.
+//! Running tasks continue and new ones are accepted, but none starts. A pause survives restarts.
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -11,16 +12,16 @@ use serde_json::json;
 use wasmill_model::PluginName;
 
 use crate::app::Api;
-use crate::openapi::values::Name;
-use crate::openapi::{Answer, Operation};
+use crate::openapi::values::NameSchema;
+use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
 use crate::problem_kind as kind;
 
-/// What is paused, or no longer is.
+/// The queue that was paused or resumed.
 #[derive(Serialize, JsonSchema)]
 struct Paused {
-    /// `null` for everything.
-    #[schemars(with = "Option<Name>")]
+    /// `null` for the whole queue.
+    #[schemars(with = "Option<NameSchema>")]
     plugin: Option<PluginName>,
     paused: bool,
 }
@@ -37,11 +38,11 @@ pub(crate) async fn pause_plugin(
     State(api): State<Api>,
     Path(name): Path<String>,
 ) -> Result<impl IntoResponse, Problem> {
-    let plugin = known(&api, &name)?;
+    let plugin = known_plugin(&api, &name)?;
     set(&api, Some(plugin), true).await
 }
 
-/// Takes any name: a plugin may have gone since it was paused.
+/// Accepts any name: the plugin may have been removed since it was paused.
 pub(crate) async fn resume_plugin(
     State(api): State<Api>,
     Path(name): Path<String>,
@@ -50,7 +51,7 @@ pub(crate) async fn resume_plugin(
     set(&api, Some(plugin), false).await
 }
 
-fn known(api: &Api, name: &str) -> Result<PluginName, Problem> {
+fn known_plugin(api: &Api, name: &str) -> Result<PluginName, Problem> {
     let is_known = api.runtime.plugins_info().iter().any(|plugin| plugin.name == name);
     let plugin = name.parse().ok().filter(|_| is_known);
     plugin.ok_or_else(|| Problem::unknown_plugin(name))
@@ -65,14 +66,17 @@ async fn set(
     Ok(Json(Paused { plugin, paused }))
 }
 
-/// Tells of all four.
-pub(crate) fn about() -> [Operation; 4] {
-    let of = |path, id, summary, plugin: Option<&str>, paused: bool| {
+/// Specifies all four operations.
+pub(crate) fn spec() -> [Operation; 4] {
+    let operation_for = |path, id, summary, plugin: Option<&str>, paused: bool| {
         let example = json!({"plugin": plugin, "paused": paused});
         let operation = Operation::post(path, id, summary)
-            .detail("What runs goes on, and tasks are taken as ever; they wait. It outlives the process.")
-            .answers(200, Answer::json::<Paused>("It is so, and durable.", example))
-            .problems(&kind::OF_STORE);
+            .detail(
+                "Running tasks continue and new ones are accepted, but none starts while paused. A pause \
+                     survives restarts.",
+            )
+            .responds(200, ResponseSpec::json::<Paused>("The new state, stored durably.", example))
+            .problems(&kind::STORE_ACCESS);
         if plugin.is_some() {
             operation.problems(&[kind::INVALID_PATH, kind::UNKNOWN_PLUGIN])
         } else {
@@ -81,9 +85,15 @@ pub(crate) fn about() -> [Operation; 4] {
     };
     let plugin = Some("io-stub");
     [
-        of("/pause", "pause", "Hold all tasks back", None, true),
-        of("/resume", "resume", "Let tasks go on", None, false),
-        of("/plugins/{name}/pause", "pausePlugin", "Hold the tasks of a plugin back", plugin, true),
-        of("/plugins/{name}/resume", "resumePlugin", "Let the tasks of a plugin go on", plugin, false),
+        operation_for("/pause", "pause", "Pause the queue", None, true),
+        operation_for("/resume", "resume", "Resume the queue", None, false),
+        operation_for("/plugins/{name}/pause", "pausePlugin", "Pause the queue of a plugin", plugin, true),
+        operation_for(
+            "/plugins/{name}/resume",
+            "resumePlugin",
+            "Resume the queue of a plugin",
+            plugin,
+            false,
+        ),
     ]
 }

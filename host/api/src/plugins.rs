@@ -1,4 +1,4 @@
-//! `GET /plugins` and `GET /plugins/{name}`: what can run, on which terms, and why something cannot.
+//! `GET /plugins` and `GET /plugins/{name}`: plugins with their configuration, and why a file was rejected.
 
 use std::collections::HashMap;
 
@@ -15,16 +15,16 @@ use wasmill_runtime::{
 };
 
 use crate::app::Api;
-use crate::openapi::values::Digest;
-use crate::openapi::{Answer, Operation};
+use crate::openapi::values::DigestSchema;
+use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
 use crate::problem_kind as kind;
 use crate::task_view::BackoffView;
 
-/// Waiting tasks are counted up to here, so that a long line costs no more than a short one.
+/// Waiting tasks are counted up to this number, which bounds the cost of a long queue.
 const WAITING_COUNT_MAX: usize = 10_000;
 
-/// A plugin as clients read it.
+/// JSON view of a plugin.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Plugin")]
 pub(crate) struct PluginView {
@@ -33,103 +33,103 @@ pub(crate) struct PluginView {
     state: &'static str,
     /// Why it was rejected.
     reason: Option<String>,
-    /// The file it came from; `null` for one that is part of the binary.
+    /// Its file; `null` for a built-in plugin.
     file: Option<String>,
-    /// The SHA-256 of the file; `null` if it was not read.
-    #[schemars(with = "Option<Digest>")]
+    /// SHA-256 of the file; `null` if it was not read.
+    #[schemars(with = "Option<DigestSchema>")]
     digest: Option<String>,
     size_bytes: u64,
     compile_ms: u64,
-    /// The digest of the version that runs tasks now, which may be an older one.
-    #[schemars(with = "Option<Digest>")]
+    /// Digest of the version that runs tasks now; it may be an older one.
+    #[schemars(with = "Option<DigestSchema>")]
     in_service: Option<String>,
-    /// Whether its tasks are held back.
+    /// Whether its queue is paused.
     paused: bool,
     tasks: TasksView,
     #[serde(flatten)]
     details: Option<FactsView>,
 }
 
-/// How many tasks of a plugin there are.
+/// Task counts of a plugin.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "PluginTasks")]
 struct TasksView {
     waiting: u64,
-    /// Whether there may be more than so many.
+    /// Set if `waiting` is a lower bound.
     waiting_is_at_least: bool,
     running: usize,
-    /// How many ever ended, and how; those that were forgotten stay counted.
+    /// Tasks that ever finished, by state, including deleted and pruned ones.
     completed: u64,
     failed: u64,
     cancelled: u64,
 }
 
-/// What is known of a plugin that was loaded.
+/// Properties of a loaded plugin.
 #[derive(Serialize, JsonSchema)]
 struct FactsView {
     #[schemars(extend("enum" = ["task", "suspendable", "command", "module"]))]
     kind: &'static str,
     description: Option<String>,
-    /// What it answers with.
+    /// Format of its result.
     #[schemars(extend("enum" = ["text", "json"]))]
     output: &'static str,
-    /// Whether input is held against a schema.
+    /// Whether its input is validated against a schema.
     has_schema: bool,
-    /// The first hundred names of what it imports.
+    /// The first hundred imports.
     imports: Vec<String>,
-    /// How many names it imports.
+    /// Number of imports.
     import_count: usize,
-    /// The first hundred names of what it exports.
+    /// The first hundred exports.
     exports: Vec<String>,
-    /// How many names it exports.
+    /// Number of exports.
     export_count: usize,
     limits: LimitsView,
     retry: RetryView,
     permissions: PermissionsView,
 }
 
-/// What each of its tasks may use.
+/// Limits of each task.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "PluginLimits")]
 struct LimitsView {
     memory_bytes: u64,
     timeout_ms: u128,
-    /// `null` if only the timeout bounds it.
+    /// `null` if only the timeout limits it.
     cpu_ms: Option<u128>,
     output_bytes: u64,
     log_bytes: u64,
-    /// What one run may write to its folders.
+    /// Bytes that one run may write to granted folders.
     disk_bytes: u64,
     checkpoint_bytes: u64,
-    /// `null` if only the slots bound it.
+    /// `null` if only the slots limit it.
     concurrency: Option<u32>,
-    /// `null` if any number may start at any time.
+    /// `null` without a rate limit.
     rate: Option<String>,
-    /// How many of its tasks may wait; `null` if only all waiting tasks together are bounded.
+    /// Maximum length of its queue; `null` if only the whole queue is limited.
     waiting: Option<u64>,
 }
 
-/// How failures of its tasks are tried again, unless they say otherwise.
+/// Default retry policy of its tasks.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "PluginRetry")]
 struct RetryView {
     max_attempts: u32,
     backoff: BackoffView,
-    /// The kinds of failures that are attempted again.
+    /// Causes of failure that are retried.
     on: Vec<&'static str>,
 }
 
-/// What its tasks may reach.
+/// What its tasks may access.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "PluginPermissions")]
 struct PermissionsView {
     http: Vec<String>,
-    /// The names only: values may be secrets.
+    /// Names only: values may be secrets.
     env: Vec<String>,
     dirs: Vec<DirView>,
 }
 
-/// A folder.
+/// A granted folder.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "PluginFolder")]
 struct DirView {
@@ -148,13 +148,13 @@ pub(crate) async fn plugin(
     Path(name): Path<String>,
 ) -> Result<impl IntoResponse, Problem> {
     let plugins = api.runtime.plugins_info();
-    // A broken file may stand beside a good built-in plugin of the same name; it is the newest.
+    // A rejected file may have the name of a built-in plugin; the file is newer and comes last.
     let plugin = plugins.into_iter().rfind(|plugin| plugin.name == name);
     let plugin = plugin.ok_or_else(|| Problem::unknown_plugin(&name))?;
     Ok(Json(view_all(&api, vec![plugin]).await?.pop()))
 }
 
-/// Shows these plugins with the counts of their tasks, for which the store is asked once.
+/// Creates the views of these plugins, with one query for all task counts.
 pub(crate) async fn view_all(api: &Api, plugins: Vec<PluginInfo>) -> Result<Vec<PluginView>, Problem> {
     let names: Vec<PluginName> = plugins.iter().filter_map(|plugin| plugin.name.parse().ok()).collect();
     let waiting = api.store.waiting(names.clone(), WAITING_COUNT_MAX).await?;
@@ -267,7 +267,7 @@ impl PermissionsView {
     }
 }
 
-/// A plugin as an example for the API document.
+/// Example for the OpenAPI document.
 pub(crate) fn example() -> Value {
     json!({
         "name": "words", "state": "ready", "reason": null, "paused": false, "file": "/plugins/words.wasm",
@@ -287,22 +287,22 @@ pub(crate) fn example() -> Value {
             "concurrency": null, "rate": null, "waiting": null,
         },
         "retry": {
-            "max_attempts": 1, "backoff": {"first_ms": 1_000, "factor": 2.0, "most_ms": 300_000, "jitter": 0.5},
+            "max_attempts": 1, "backoff": {"first_ms": 1_000, "factor": 2.0, "max_ms": 300_000, "jitter": 0.5},
             "on": ["io", "trap", "timeout"],
         },
         "permissions": {"http": [], "env": [], "dirs": []},
     })
 }
 
-pub(crate) fn about_list() -> Operation {
-    Operation::get("/plugins", "listPlugins", "List what can run, and why a file cannot")
-        .answers(200, Answer::json::<Vec<PluginView>>("Every plugin.", json!([example()])))
-        .problems(&kind::OF_STORE)
+pub(crate) fn list_spec() -> Operation {
+    Operation::get("/plugins", "listPlugins", "List plugins and rejected files")
+        .responds(200, ResponseSpec::json::<Vec<PluginView>>("All plugins.", json!([example()])))
+        .problems(&kind::STORE_ACCESS)
 }
 
-pub(crate) fn about_plugin() -> Operation {
-    Operation::get("/plugins/{name}", "getPlugin", "Show one plugin")
-        .answers(200, Answer::json::<PluginView>("The plugin.", example()))
+pub(crate) fn plugin_spec() -> Operation {
+    Operation::get("/plugins/{name}", "getPlugin", "Get a plugin")
+        .responds(200, ResponseSpec::json::<PluginView>("The plugin.", example()))
         .problems(&[kind::INVALID_PATH, kind::UNKNOWN_PLUGIN])
-        .problems(&kind::OF_STORE)
+        .problems(&kind::STORE_ACCESS)
 }

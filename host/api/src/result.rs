@@ -1,4 +1,4 @@
-//! `GET /task/{id}/result`: the result, or whether there ever will be one; `?wait=30s` waits for it.
+//! `GET /task/{id}/result`: the result of a task; `?wait=30s` waits for it.
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -10,21 +10,21 @@ use serde_json::json;
 use wasmill_model::{Cause, Task, TaskState};
 
 use crate::app::Api;
-use crate::openapi::{Answer as Answers, Operation};
+use crate::openapi::{Operation, ResponseSpec};
 use crate::params::Params;
 use crate::problem::{NO_RESULT, Problem};
 use crate::problem_kind as kind;
-use crate::task_view::words;
-use crate::wait::{self, Wish};
+use crate::task_view::status_text;
+use crate::wait::{self, WaitParams};
 
-/// What a completed task answered.
+/// The result of a completed task.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "TaskResult")]
-struct Answer {
+struct ResultView {
     result: Option<String>,
 }
 
-/// There is no result yet.
+/// The task has no result yet.
 #[derive(Serialize, JsonSchema)]
 struct NoResultYet {
     problem: &'static str,
@@ -36,19 +36,19 @@ pub(crate) async fn result(
     params: Params,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let id = Api::task_id(&id)?;
-    let wish = Wish::read(&params, &headers)?;
-    let task = match wish.wait {
-        Some(wait) => Api::found(id, wait::until_ended(&api, id, wait).await)?,
-        None => Api::found(id, api.store.get(id).await)?,
+    let id = Api::parse_task_id(&id)?;
+    let wait_params = WaitParams::read(&params, &headers)?;
+    let task = match wait_params.wait {
+        Some(wait) => Api::require_task(id, wait::until_finished(&api, id, wait).await)?,
+        None => Api::require_task(id, api.store.get(id).await)?,
     };
     let answer = answer(task)?;
-    Ok((wish.applied().into_iter().collect::<HeaderMap>(), answer).into_response())
+    Ok((wait_params.applied().into_iter().collect::<HeaderMap>(), answer).into_response())
 }
 
 fn answer(task: Task) -> Result<Response, Problem> {
     match task.state {
-        TaskState::Completed => Ok(Json(Answer { result: task.result }).into_response()),
+        TaskState::Completed => Ok(Json(ResultView { result: task.result }).into_response()),
         TaskState::Waiting | TaskState::Running => {
             Ok((StatusCode::ACCEPTED, Json(NoResultYet { problem: NO_RESULT })).into_response())
         }
@@ -59,18 +59,19 @@ fn answer(task: Task) -> Result<Response, Problem> {
 fn why(task: &Task) -> String {
     match &task.failure {
         Some(failure) if task.state == TaskState::Failed || failure.cause == Cause::Dependency => {
-            format!("{}: {}", words(task), failure.message)
+            format!("{}: {}", status_text(task), failure.message)
         }
-        _ => words(task),
+        _ => status_text(task),
     }
 }
 
-pub(crate) fn about() -> Operation {
-    let result = Answers::json::<Answer>("The result.", json!({"result": "io work result = 1"}));
-    let none = Answers::json::<NoResultYet>("It still waits or runs.", json!({"problem": NO_RESULT}));
-    wait::about(Operation::get("/task/{id}/result", "getTaskResult", "Fetch the result of a task"))
-        .answers(200, wait::applied(result))
-        .answers(202, wait::applied(none))
+pub(crate) fn spec() -> Operation {
+    let result = ResponseSpec::json::<ResultView>("The result.", json!({"result": "io work result = 1"}));
+    let none =
+        ResponseSpec::json::<NoResultYet>("The task still waits or runs.", json!({"problem": NO_RESULT}));
+    wait::add_parameters(Operation::get("/task/{id}/result", "getTaskResult", "Get the result of a task"))
+        .responds(200, wait::add_applied_header(result))
+        .responds(202, wait::add_applied_header(none))
         .problems(&[kind::TASK_FAILED, kind::TASK_CANCELLED, kind::INVALID_REQUEST])
-        .problems(&kind::OF_TASK)
+        .problems(&kind::TASK_ACCESS)
 }

@@ -1,6 +1,6 @@
-//! `POST /task/{id}/retry`: does an ended task once more, as a new task with the same input and options.
+//! `POST /task/{id}/retry`: retries a finished task as a new task with the same input and options.
 //!
-//! The old one stays as it is; the new one names it in `retry_of`. `retry_many` makes its tasks here, too.
+//! The old task is unchanged; the new one names it in `retry_of`. `retry_many` prepares its tasks here too.
 
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
@@ -10,8 +10,8 @@ use wasmill_runtime::{InputBudget, NotReadyError};
 use wasmill_store::StoreError;
 
 use crate::app::Api;
-use crate::check_pool::checked;
-use crate::field_errors::{Fault, Faults};
+use crate::check_pool::run_check;
+use crate::field_errors::{FieldError, FieldErrors};
 use crate::idempotency_key;
 use crate::openapi::Operation;
 use crate::problem::Problem;
@@ -25,7 +25,7 @@ pub(crate) async fn retry(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, Problem> {
-    let id = Api::task_id(&id)?;
+    let id = Api::parse_task_id(&id)?;
     let now = api.clock.now();
     let request = idempotency_key::read(&headers, "retry", id.as_bytes())?;
     if let Some(request) = &request
@@ -36,13 +36,13 @@ pub(crate) async fn retry(
     if api.scheduler.is_draining() {
         return Err(Problem::draining());
     }
-    let (state, task) = again(&api, id, now).await?.ok_or_else(|| Problem::unknown_task(id))?;
+    let (state, task) = prepare_retry(&api, id, now).await?.ok_or_else(|| Problem::unknown_task(id))?;
     if !state.is_final() {
-        return Err(Problem::not_ended(id, state));
+        return Err(Problem::not_finished(id, state));
     }
     let task = NewTask { trace: caller, ..task.map_err(Refusal::into_problem)? };
     let submitted = match api.store.submit(vec![task], request.map(|request| (request, now))).await {
-        // The body names nothing, so nothing in it is wrong.
+        // The request has no body, so the error points at nothing.
         Err(StoreError::UnknownDependency { id, .. }) => {
             return Err(Problem::unknown_dependency(String::new(), id));
         }
@@ -52,9 +52,9 @@ pub(crate) async fn retry(
     answer(&submitted)
 }
 
-/// Reads an old task as one that may be stored today: its plugin may be gone or want another input by now.
+/// Clones a task for a retry and validates the clone: its plugin may be gone, or accept other input by now.
 /// `None` if the old task is gone.
-pub(crate) async fn again(
+pub(crate) async fn prepare_retry(
     api: &Api,
     id: TaskId,
     now: Timestamp,
@@ -62,38 +62,38 @@ pub(crate) async fn again(
     let Some((state, mut task)) = api.store.clone_for_retry(id, TaskId::new(), now).await? else {
         return Ok(None);
     };
-    let mut faults = Faults::default();
+    let mut errors = FieldErrors::default();
     match api.runtime.check_ready(&task.plugin) {
         Ok(()) => {
             let (plugin, input) = (task.plugin.clone(), task.input.clone());
             let check = move |api: &Api, budget: &mut InputBudget| {
-                let mut faults = Faults::default();
-                check_input(api, &plugin, input.as_deref(), budget, &mut faults);
-                faults
+                let mut errors = FieldErrors::default();
+                check_input(api, &plugin, input.as_deref(), budget, &mut errors);
+                errors
             };
-            faults = checked(api, check).await?;
+            errors = run_check(api, check).await?;
         }
         Err(why @ NotReadyError::Compiling(_)) => {
-            return Ok(Some((state, Err(Refusal { faults, later: Some(why.to_string()) }))));
+            return Ok(Some((state, Err(Refusal { errors, not_ready: Some(why.to_string()) }))));
         }
-        Err(why) => faults.push(Fault::body(why.to_string())),
+        Err(why) => errors.push(FieldError::body(why.to_string())),
     }
-    if !faults.is_empty() {
-        return Ok(Some((state, Err(Refusal { faults, later: None }))));
+    if !errors.is_empty() {
+        return Ok(Some((state, Err(Refusal { errors, not_ready: None }))));
     }
     task.waiting_max = api.runtime.plugin_config(&task.plugin).and_then(|config| config.waiting_max);
     Ok(Some((state, Ok(task))))
 }
 
-pub(crate) fn about() -> Operation {
+pub(crate) fn spec() -> Operation {
     let operation = Operation::post("/task/{id}/retry", "retryTask", "Retry a finished task");
-    trace::about(idempotency_key::about(operation))
+    trace::add_headers(idempotency_key::add_header(operation))
         .detail(
-            "A new task with the same input and options, without a delay; its `retry_of` names the old one. It \
-             waits for what the old one waited for, as far as that has not ended.",
+            "Creates a new task with the same input and options, but without delay; its `retry_of` names the \
+             old task. It depends on the unfinished dependencies of the old one.",
         )
-        .answers(201, idempotency_key::marked(stored()))
-        .problems(&[kind::PLUGIN_COMPILING, kind::WAITING_LINE_FULL])
-        .problems(&[kind::PLUGIN_LINE_FULL, kind::TASK_NOT_ENDED, kind::KEY_TAKEN])
-        .problems(&kind::OF_TASK)
+        .responds(201, idempotency_key::add_replayed_header(stored()))
+        .problems(&[kind::PLUGIN_COMPILING, kind::QUEUE_FULL])
+        .problems(&[kind::PLUGIN_QUEUE_FULL, kind::TASK_NOT_FINISHED, kind::KEY_TAKEN])
+        .problems(&kind::TASK_ACCESS)
 }

@@ -1,6 +1,6 @@
-//! A router that remembers what was put into it, so that the API document can be held against it.
+//! A router that remembers its routes, so that a test can compare them with the OpenAPI document.
 //!
-//! Called by `app.rs`, whose table reads like one of axum's.
+//! `app.rs` uses it like axum's own router.
 
 use axum::Router;
 use axum::handler::Handler;
@@ -8,7 +8,7 @@ use axum::routing::{self, MethodRouter};
 
 use crate::app::Api;
 
-/// Paths and their methods.
+/// A router, and the methods and paths in it.
 pub(crate) struct Routes {
     router: Router<Api>,
     known: Vec<(&'static str, &'static str)>,
@@ -26,11 +26,8 @@ impl Routes {
         self
     }
 
-    /// Returns method and path of each route, in the order of the table.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "what is served is held against the document by a test")
-    )]
+    /// Returns method and path of each route, in the order they were added.
+    #[cfg_attr(not(test), expect(dead_code, reason = "a test compares the routes with the document"))]
     pub(crate) fn known(&self) -> &[(&'static str, &'static str)] {
         &self.known
     }
@@ -40,7 +37,7 @@ impl Routes {
     }
 }
 
-/// What one path answers to.
+/// The methods of one path.
 pub(crate) struct Methods {
     router: MethodRouter<Api>,
     names: Vec<&'static str>,

@@ -1,4 +1,4 @@
-//! `GET /schedules`, `GET` and `DELETE /schedules/{name}`: what is done again and again, and when next.
+//! `GET /schedules`, `GET` and `DELETE /schedules/{name}`: cron schedules and their next runs.
 
 pub(crate) mod actions;
 mod manifests;
@@ -21,75 +21,75 @@ use wasmill_store::{LastRun, RemoveScheduleOutcome, Schedule};
 
 pub use self::manifests::sync_manifest_schedules;
 use crate::app::Api;
-use crate::openapi::values::{Anything, Id, Moment, Name};
-use crate::openapi::{Answer, Operation};
+use crate::openapi::values::{AnyJson, IdSchema, NameSchema, TimeSchema};
+use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
-use crate::problem_kind::{self as kind, Kind};
+use crate::problem_kind::{self as kind, ProblemKind};
 use crate::submit::check_one;
 use crate::task_view::Rfc3339;
 
-/// How many of the next runs are shown.
+/// Number of next runs in a view.
 const NEXT_RUNS: usize = 5;
 
-/// A schedule as clients read it.
+/// JSON view of a schedule.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Schedule")]
 struct ScheduleView {
-    #[schemars(with = "Name")]
+    #[schemars(with = "NameSchema")]
     name: String,
-    /// Who brought it: `rest` for a client, `manifest` for the plugin of this name.
+    /// Who manages it: `rest` for a client of the API, `manifest` for the plugin of this name.
     #[schemars(extend("enum" = ["rest", "manifest"]))]
     from: &'static str,
     /// The cron expression.
     cron: String,
-    /// The IANA time zone in which it is meant.
+    /// The IANA time zone of the expression.
     timezone: String,
-    /// What runs.
-    #[schemars(with = "Name")]
+    /// The plugin that runs.
+    #[schemars(with = "NameSchema")]
     plugin: PluginName,
-    /// What becomes of runs that were missed.
+    /// Policy for missed runs.
     #[schemars(extend("enum" = ["skip", "one", "all"]))]
     missed: &'static str,
-    /// Whether a run starts while an earlier one waits or runs.
+    /// Whether a run may start while an earlier one is waiting or running.
     overlap: bool,
-    /// Whether it is held back.
+    /// Whether it is paused.
     paused: bool,
-    /// When it runs next, as clocks of its time zone show it; the first is over if it could not run yet.
-    #[schemars(with = "Vec<Moment>", length(max = 5))]
+    /// Local times of the next runs; the first may be in the past if it could not start yet.
+    #[schemars(with = "Vec<TimeSchema>", length(max = 5))]
     next_runs: Vec<String>,
     last_run: Option<LastRunView>,
-    /// How many runs were started.
+    /// Number of runs started.
     runs: u64,
-    /// How many were left out.
+    /// Number of runs skipped.
     skipped: u64,
-    /// Why it is due and has not run.
+    /// Why a due run could not start.
     last_error: Option<String>,
     created_at: Rfc3339,
-    /// When it was last replaced.
+    /// When it was last changed.
     changed_at: Rfc3339,
 }
 
-/// The newest run of a schedule.
+/// The latest run of a schedule.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "ScheduleRun")]
 struct LastRunView {
-    /// When it was due; `null` if it was asked for by hand.
+    /// When it was due; `null` if it was started manually.
     due: Option<Rfc3339>,
-    /// When its task was made.
+    /// When its task was created.
     time: Rfc3339,
-    /// Its task, which may be gone.
-    #[schemars(with = "Id")]
+    /// Its task; it may have been deleted.
+    #[schemars(with = "IdSchema")]
     task: TaskId,
 }
 
-/// A schedule with what it asks for.
+/// A schedule with its task request.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "ScheduleWithTask")]
-struct WithTask {
+struct ScheduleDetailView {
     #[serde(flatten)]
     schedule: ScheduleView,
-    /// The request for its tasks.
-    #[schemars(with = "Anything")]
+    /// Request for each of its tasks.
+    #[schemars(with = "AnyJson")]
     task: Box<RawValue>,
 }
 
@@ -120,7 +120,7 @@ impl ScheduleView {
     }
 }
 
-impl WithTask {
+impl ScheduleDetailView {
     fn new(schedule: &Schedule) -> Self {
         let task = schedule.task.clone().and_then(|text| RawValue::from_string(text).ok());
         Self {
@@ -130,7 +130,7 @@ impl WithTask {
     }
 }
 
-/// Returns when a schedule runs next; never while it is paused.
+/// Returns the next runs of a schedule; none while it is paused.
 fn next_runs(schedule: &Schedule) -> Vec<String> {
     let Ok(timing) = schedule.timing() else { return Vec::new() };
     let first = schedule.next_at.filter(|_| !schedule.paused);
@@ -140,29 +140,29 @@ fn next_runs(schedule: &Schedule) -> Vec<String> {
 
 pub(crate) async fn list(State(api): State<Api>) -> Result<impl IntoResponse, Problem> {
     let schedules = api.store.schedules().await?;
-    // The next runs of a thousand schedules take a while to find.
+    // Computing the next runs of a thousand schedules takes long.
     let views = move || schedules.iter().map(ScheduleView::new).collect::<Vec<_>>();
     let views = tokio::task::spawn_blocking(views).await;
-    Ok(Json(views.map_err(|_| Problem::internal_fault("looking for the next runs panicked"))?))
+    Ok(Json(views.map_err(|_| Problem::internal_error("computing the next runs panicked"))?))
 }
 
 pub(crate) async fn schedule(
     State(api): State<Api>,
     Path(name): Path<String>,
 ) -> Result<impl IntoResponse, Problem> {
-    Ok(Json(WithTask::new(&find(&api, &name).await?)))
+    Ok(Json(ScheduleDetailView::new(&find(&api, &name).await?)))
 }
 
-/// Removes a schedule; tasks that it has started stay.
+/// Deletes a schedule; its tasks stay.
 pub(crate) async fn delete(State(api): State<Api>, Path(name): Path<String>) -> Result<StatusCode, Problem> {
     let known: ScheduleName = name.parse().map_err(|_| Problem::unknown_schedule(&name))?;
     match api.store.remove_schedule(known.clone(), false).await? {
         RemoveScheduleOutcome::Removed => {}
         RemoveScheduleOutcome::NotFound => return Err(Problem::unknown_schedule(&name)),
-        RemoveScheduleOutcome::ManagedElsewhere => return Err(Problem::schedule_of_manifest(&known)),
+        RemoveScheduleOutcome::ManagedElsewhere => return Err(Problem::schedule_managed_by_plugin(&known)),
     }
-    // A plugin of this name may have waited with its own.
-    manifests::settle(&api).await;
+    // A manifest of this name may have a schedule that waits for the name.
+    manifests::sync_once(&api).await;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -172,23 +172,23 @@ async fn find(api: &Api, name: &str) -> Result<Schedule, Problem> {
     api.store.schedule(known).await?.ok_or_else(unknown)
 }
 
-/// Makes tasks of the requests of schedules, with the checks of `POST /task`.
+/// Returns the function that turns task requests of schedules into tasks, with the checks of `POST /task`.
 pub fn task_factory(api: &Api) -> Prepare {
     let api = api.clone();
     Arc::new(move |request, now| {
         let request = serde_json::from_str(request).map_err(|error| error.to_string())?;
         check_one(&api, request, now, None, &mut InputBudget::full()).map_err(|refusal| {
-            let faults = Some(refusal.faults.into_parts().0).filter(|detail| !detail.is_empty());
-            faults.into_iter().chain(refusal.later).collect::<Vec<_>>().join("; ")
+            let errors = Some(refusal.errors.into_parts().0).filter(|detail| !detail.is_empty());
+            errors.into_iter().chain(refusal.not_ready).collect::<Vec<_>>().join("; ")
         })
     })
 }
 
-/// What any route may answer that is about one schedule.
-const OF_SCHEDULE: [Kind; 4] =
+/// Problems of operations on one schedule.
+const SCHEDULE_ACCESS: [ProblemKind; 4] =
     [kind::INVALID_PATH, kind::UNKNOWN_SCHEDULE, kind::DRAINING, kind::STORE_UNAVAILABLE];
 
-/// A schedule as an example for the API document; with its task, unless it is one of a list.
+/// Example for the OpenAPI document; with its task unless it is part of a list.
 fn example(is_listed: bool) -> Value {
     let mut example = json!({
         "name": "nightly", "from": "rest", "cron": "30 2 * * *", "timezone": "Europe/Berlin",
@@ -210,20 +210,26 @@ fn example(is_listed: bool) -> Value {
     example
 }
 
-/// Tells of all routes below `/schedules`.
-pub(crate) fn about() -> Vec<Operation> {
-    let list = Operation::get("/schedules", "listSchedules", "List what is done again and again")
-        .answers(200, Answer::json::<Vec<ScheduleView>>("Every schedule, by name.", json!([example(true)])))
-        .problems(&kind::OF_STORE);
-    let schedule = Operation::get("/schedules/{schedule}", "getSchedule", "Show one schedule")
-        .answers(200, Answer::json::<WithTask>("The schedule.", example(false)))
-        .problems(&OF_SCHEDULE);
-    let delete = Operation::delete("/schedules/{schedule}", "deleteSchedule", "Remove a schedule")
-        .detail("Tasks that it has started stay. One that comes with a plugin goes with the plugin.")
-        .answers(204, Answer::empty("It is gone."))
-        .problems(&OF_SCHEDULE)
-        .problems(&[kind::SCHEDULE_OF_MANIFEST]);
-    let mut all = vec![list, schedule, delete, put::about()];
-    all.extend(actions::about());
+/// Specifies all operations below `/schedules`.
+pub(crate) fn spec() -> Vec<Operation> {
+    let list = Operation::get("/schedules", "listSchedules", "List schedules")
+        .responds(
+            200,
+            ResponseSpec::json::<Vec<ScheduleView>>("All schedules, by name.", json!([example(true)])),
+        )
+        .problems(&kind::STORE_ACCESS);
+    let schedule = Operation::get("/schedules/{schedule}", "getSchedule", "Get a schedule")
+        .responds(200, ResponseSpec::json::<ScheduleDetailView>("The schedule.", example(false)))
+        .problems(&SCHEDULE_ACCESS);
+    let delete = Operation::delete("/schedules/{schedule}", "deleteSchedule", "Delete a schedule")
+        .detail(
+            "Its tasks stay. A schedule that is managed by a plugin cannot be deleted; it is removed \
+                 with the plugin.",
+        )
+        .responds(204, ResponseSpec::empty("The schedule is deleted."))
+        .problems(&SCHEDULE_ACCESS)
+        .problems(&[kind::SCHEDULE_MANAGED_BY_PLUGIN]);
+    let mut all = vec![list, schedule, delete, put::spec()];
+    all.extend(actions::spec());
     all
 }

@@ -1,5 +1,6 @@
-//! Accepts connections and serves the router on them, behind the front door and within bounds, until told to
-//! stop.
+//! Accepts connections and serves the router on them until it is stopped.
+//!
+//! Every request passes the access policy first. Connections, bodies and idle times are bounded.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
@@ -19,41 +20,39 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Instant;
 
-use crate::access_policy::{self, AccessPolicy, Visit};
+use crate::access_policy::{self, AccessPolicy, Decision};
 use crate::body_budget::BodyBudget;
 use crate::connection::{Connection, Exchange, RequestBody, Timeouts};
 
-/// How long to wait after the system refused to hand out a connection, as it does when file
-/// descriptors run out, and how often to say so.
+/// Delay before `accept` is retried after an error such as EMFILE, and the interval between log messages.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 const ACCEPT_WARNING: Duration = Duration::from_secs(60);
 
-/// Connections that the system keeps ready to be accepted.
+/// Length of the kernel's accept queue.
 const BACKLOG: u32 = 1_024;
 
-/// Bytes that the system takes for a client which does not read. By itself it takes megabytes, for each of ten
-/// thousand clients, and then says nothing of a slow one until it has taken a third of them.
+/// Kernel send buffer of a connection. The default grows to megabytes per connection, times ten thousand
+/// connections, and delays the detection of a client that does not read.
 const SEND_BUFFER_BYTES: u32 = 256 << 10;
 
-/// Bytes of the largest head of a request, and of what is written ahead for a client that is slow to read: a
-/// few pieces of a stream.
+/// Maximum size of a request head, and of the response bytes buffered for a slow client.
 const BUFFER_BYTES: usize = 64 << 10;
 
-/// How long a client that has closed its side may wait for its answer.
+/// How long a response is still written after the client has closed its side.
 const HALF_CLOSED_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The bounds of the server.
+/// Limits of the server.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
-    /// How many connections are served at the same time; further ones wait in the backlog.
+    /// Maximum number of open connections; more wait in the accept queue.
     pub connections_max: usize,
-    /// How long a client may take to send the head of a request.
+    /// How long a client may take to send a request head.
     pub head_timeout: Duration,
     /// How long a connection may stay idle between two requests.
     pub idle_timeout: Duration,
-    /// How long a client may take nothing of what is written to it.
+    /// How long a client may go without reading any of its response.
     pub write_timeout: Duration,
-    /// How long requests under way may take to end when the server stops.
+    /// How long open requests may take to finish when the server stops.
     pub stop_timeout: Duration,
 }
 
@@ -69,38 +68,39 @@ impl Default for ServerConfig {
     }
 }
 
-/// Begins to listen. Connections wait until a server is run on it.
+/// Binds a listening socket. Connections queue until a server accepts them.
 ///
 /// # Errors
 ///
-/// Fails if the address is in use, or is none of this machine.
+/// Fails if the address is in use, or does not belong to this machine.
 pub fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // As long as the last server's connections are not forgotten.
+    // Allows a restart while old connections are still in TIME_WAIT.
     socket.set_reuseaddr(true)?;
-    // Those that are accepted inherit it.
+    // Accepted sockets inherit it.
     socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
-/// A server that accepts connections from when it is run until it is stopped.
+/// Handle to a server; stops it.
 pub struct Server {
     address: SocketAddr,
     stop: oneshot::Sender<()>,
-    ended: oneshot::Receiver<()>,
+    finished: oneshot::Receiver<()>,
 }
 
-/// What every connection of a server shares.
+/// State that all connections share.
 struct Shared {
     router: TowerToHyperService<Router>,
     access_policy: AccessPolicy,
-    bodies: BodyBudget,
+    body_budget: BodyBudget,
     timeouts: Timeouts,
 }
 
 impl Server {
-    /// Makes a server for `router` on `listener`, and what runs it: a loop that ends when the server is stopped.
+    /// Creates a server for `router` on `listener`, and the accept loop to spawn, which ends when the server
+    /// is stopped.
     ///
     /// # Errors
     ///
@@ -109,12 +109,12 @@ impl Server {
         listener: TcpListener,
         router: Router,
         access_policy: AccessPolicy,
-        bodies: BodyBudget,
+        body_budget: BodyBudget,
         config: ServerConfig,
     ) -> std::io::Result<(Self, impl Future<Output = ()> + Send + 'static)> {
         let address = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel();
-        let (ending, ended) = oneshot::channel::<()>();
+        let (finishing, finished) = oneshot::channel::<()>();
         let timeouts = Timeouts {
             head: config.head_timeout,
             idle: config.idle_timeout,
@@ -122,24 +122,24 @@ impl Server {
             half_closed: HALF_CLOSED_TIMEOUT,
         };
         let router = TowerToHyperService::new(router);
-        let shared = Arc::new(Shared { router, access_policy, bodies, timeouts });
+        let shared = Arc::new(Shared { router, access_policy, body_budget, timeouts });
         let run = async move {
             accept(listener, shared, config, stopped).await;
-            drop(ending);
+            drop(finishing);
         };
-        Ok((Self { address, stop, ended }, run))
+        Ok((Self { address, stop, finished }, run))
     }
 
-    /// Returns the address that the server listens on.
+    /// Returns the listening address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Takes no more connections, lets requests under way end, and returns.
+    /// Stops accepting connections, waits for open requests, and returns.
     pub async fn stop(self) {
-        // It may have ended already, and nothing is ever sent: either way it is over.
+        // Both fail only if the loop has already ended.
         let _ = self.stop.send(());
-        let _ = self.ended.await;
+        let _ = self.finished.await;
     }
 }
 
@@ -149,15 +149,15 @@ async fn accept(
     config: ServerConfig,
     mut stopped: oneshot::Receiver<()>,
 ) {
-    let places = Arc::new(Semaphore::new(config.connections_max));
+    let permits = Arc::new(Semaphore::new(config.connections_max));
     let graceful = GracefulShutdown::new();
     let mut http = http1::Builder::new();
-    // The connection has time limits of its own.
+    // `Connection` enforces its own timeouts.
     http.header_read_timeout(None).half_close(true).max_header_size(BUFFER_BYTES).max_buf_size(BUFFER_BYTES);
     let mut warned_at = None;
     loop {
-        let (stream, peer, place) = tokio::select! {
-            accepted = next(&listener, &places, &mut warned_at) => accepted,
+        let (stream, peer, permit) = tokio::select! {
+            accepted = accept_next(&listener, &permits, &mut warned_at) => accepted,
             _ = &mut stopped => break,
         };
         let exchange = Arc::<Exchange>::default();
@@ -166,12 +166,12 @@ async fn accept(
         let service = service_fn(move |request: Request<_>| {
             let (shared, exchange) = (Arc::clone(&shared), Arc::clone(&exchange));
             async move {
-                let _turn = exchange.begin();
+                let _handling = exchange.enter_handler();
                 let request = request.map(|body| RequestBody::new(body, Arc::clone(&exchange)));
-                let mut response = shared.answer(request, peer).await;
-                if exchange.has_rest() {
-                    // The rest stands where the next request would begin, so the connection is closed. A client
-                    // that is not told may send its next request just then, and lose it.
+                let mut response = shared.respond(request, peer).await;
+                if exchange.has_unread_body() {
+                    // The unread body precedes the next request on the wire, so the connection must close.
+                    // Without this header a client could send its next request meanwhile, and lose it.
                     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
                 Ok::<_, Infallible>(response)
@@ -179,59 +179,60 @@ async fn accept(
         });
         let connection = graceful.watch(http.serve_connection(TokioIo::new(socket), service));
         tokio::spawn(async move {
-            let _place = place;
+            let _permit = permit;
             if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection broke");
+                tracing::debug!(%error, "connection failed");
             }
         });
     }
     drop(listener);
     if tokio::time::timeout(config.stop_timeout, graceful.shutdown()).await.is_err() {
-        tracing::warn!("some requests did not end in time and were cut off");
+        tracing::warn!("requests still open after the stop timeout were aborted");
     }
 }
 
 impl Shared {
-    /// Answers one request, at the door or by its route.
-    async fn answer(&self, request: Request<RequestBody>, peer: IpAddr) -> Response<Body> {
+    /// Answers one request: by the access policy, or by its route.
+    async fn respond(&self, request: Request<RequestBody>, peer: IpAddr) -> Response<Body> {
         let origin = match self.access_policy.check(&request, peer) {
-            Ok(Visit::Enters(origin)) => origin,
-            Ok(Visit::Asks(origin)) => return access_policy::preflight(origin),
+            Ok(Decision::Allow(origin)) => origin,
+            Ok(Decision::Preflight(origin)) => return access_policy::preflight(origin),
             Err(problem) => {
-                let mut response = problem.document(request.uri().path());
-                access_policy::see_out(response.headers_mut(), None);
+                let mut response = problem.to_response(request.uri().path());
+                access_policy::add_headers(response.headers_mut(), None);
                 return response;
             }
         };
         let (uri, may_refuse) = (request.uri().clone(), access_policy::is_safe(request.method()));
         let Ok(response) = self.router.call(request).await;
-        let mut response = match self.bodies.count(response, may_refuse) {
+        let mut response = match self.body_budget.track(response, may_refuse) {
             Ok(response) => response,
-            Err(problem) => problem.document(uri.path()),
+            Err(problem) => problem.to_response(uri.path()),
         };
-        access_policy::see_out(response.headers_mut(), origin);
+        access_policy::add_headers(response.headers_mut(), origin);
         response
     }
 }
 
-async fn next(
+async fn accept_next(
     listener: &TcpListener,
-    places: &Arc<Semaphore>,
+    permits: &Arc<Semaphore>,
     warned_at: &mut Option<Instant>,
 ) -> (TcpStream, IpAddr, Option<OwnedSemaphorePermit>) {
     // The semaphore is never closed.
-    let place = Arc::clone(places).acquire_owned().await.ok();
+    let permit = Arc::clone(permits).acquire_owned().await.ok();
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%error, "failed to set TCP_NODELAY");
                 }
-                return (stream, peer.ip(), place);
+                return (stream, peer.ip(), permit);
             }
             Err(error) => {
                 if warned_at.is_none_or(|warned_at| warned_at.elapsed() >= ACCEPT_WARNING) {
-                    tracing::warn!(%error, "failed to accept a connection, trying on; this is said once a minute");
+                    tracing::warn!(%error, "failed to accept a connection, retrying (logged at most once a \
+                                            minute)");
                     *warned_at = Some(Instant::now());
                 }
                 tokio::time::sleep(ACCEPT_RETRY).await;

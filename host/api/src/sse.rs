@@ -1,5 +1,5 @@
-//! Server-sent events: a body that asks its source for the next piece only when the client has taken the one
-//! before. A slow client costs a place in the source, never a queue.
+//! Server-sent events. The body pulls a chunk from its source only when the client has taken the previous
+//! one, so a slow client costs a position in the source instead of a queue.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -14,37 +14,37 @@ use serde::Serialize;
 use wasmill_model::BoxFuture;
 use wasmill_scheduler::Scheduler;
 
-use crate::stream_limit::Place;
+use crate::stream_limit::StreamPermit;
 
-/// How often a stream that has nothing to tell shows that it is open.
+/// Interval of keep-alive comments on an idle stream.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// What a client is told first: after how many milliseconds to come back when it is cut off.
-const GREETING: &str = "retry: 1000\n\n";
+/// First field of a stream: the reconnection delay in milliseconds.
+const RETRY_FIELD: &str = "retry: 1000\n\n";
 
-/// How long the last piece may take once a drain is done.
-const LAST_CALL: Duration = Duration::from_millis(250);
+/// How long the last chunk may take once a drain is done.
+const FINAL_CHUNK_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// Where the pieces of a stream come from.
-pub(crate) trait Source: Send + 'static {
-    /// Waits for the next piece; `None` when there will be none. Nothing is lost if the future is dropped.
+/// Produces the chunks of a stream.
+pub(crate) trait ChunkSource: Send + 'static {
+    /// Waits for the next chunk; `None` at the end. Cancel-safe.
     fn next(&mut self) -> impl Future<Output = Option<String>> + Send;
 }
 
-/// Answers with a stream that ends with its source, or shortly after a drain is done.
-pub(crate) fn stream(source: impl Source, scheduler: Scheduler, place: Place) -> Response {
-    let flow = Flow { source, scheduler, greeted: false, _place: place };
+/// Responds with a stream that ends with its source, or shortly after a drain is done.
+pub(crate) fn stream(source: impl ChunkSource, scheduler: Scheduler, permit: StreamPermit) -> Response {
+    let state = StreamState { source, scheduler, is_greeted: false, _permit: permit };
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream"),
         (header::CACHE_CONTROL, "no-store"),
-        // Asks proxies not to collect what is meant to be seen at once.
+        // Tells proxies not to buffer.
         (header::HeaderName::from_static("x-accel-buffering"), "no"),
     ];
-    (headers, Body::new(EventBody { step: Some(Box::pin(advance(flow))) })).into_response()
+    (headers, Body::new(EventBody { step: Some(Box::pin(advance(state))) })).into_response()
 }
 
-/// Says whether the client asks for events.
-pub(crate) fn is_wanted(headers: &HeaderMap) -> bool {
+/// Returns true if the client accepts an event stream.
+pub(crate) fn accepts_event_stream(headers: &HeaderMap) -> bool {
     let accepts = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let mut types = accepts.flat_map(|value| value.split(','));
     types.any(|accepted| {
@@ -52,55 +52,54 @@ pub(crate) fn is_wanted(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Returns the last event that the client says it has seen; what is no number of ours counts as one that is
-/// not known any more.
+/// Returns the `Last-Event-ID`; an unparsable one counts as expired (`u64::MAX`).
 pub(crate) fn last_event_id(headers: &HeaderMap) -> Option<u64> {
     let id = headers.get("last-event-id")?;
     Some(id.to_str().ok().and_then(|id| id.trim().parse().ok()).unwrap_or(u64::MAX))
 }
 
-/// Writes one event.
+/// Formats one event.
 pub(crate) fn event(name: &str, id: Option<u64>, data: &impl Serialize) -> String {
     let id = id.map(|id| format!("id: {id}\n")).unwrap_or_default();
-    // Data of ours has nothing that JSON cannot hold, and JSON has no line breaks.
+    // Serialization of our types cannot fail, and JSON on one line has no line breaks.
     let data = serde_json::to_string(data).unwrap_or_default();
     format!("event: {name}\n{id}data: {data}\n\n")
 }
 
-struct Flow<S> {
+struct StreamState<S> {
     source: S,
     scheduler: Scheduler,
-    greeted: bool,
-    _place: Place,
+    is_greeted: bool,
+    _permit: StreamPermit,
 }
 
-impl<S: Source> Flow<S> {
+impl<S: ChunkSource> StreamState<S> {
     async fn next(&mut self) -> Option<String> {
-        if !self.greeted {
-            self.greeted = true;
-            return Some(GREETING.to_owned());
+        if !self.is_greeted {
+            self.is_greeted = true;
+            return Some(RETRY_FIELD.to_owned());
         }
         tokio::select! {
             biased;
-            piece = self.source.next() => piece,
+            chunk = self.source.next() => chunk,
             () = self.scheduler.drained() => {
-                tokio::time::timeout(LAST_CALL, self.source.next()).await.unwrap_or_default()
+                tokio::time::timeout(FINAL_CHUNK_TIMEOUT, self.source.next()).await.unwrap_or_default()
             }
             () = tokio::time::sleep(HEARTBEAT) => Some(":\n\n".to_owned()),
         }
     }
 }
 
-async fn advance<S: Source>(mut flow: Flow<S>) -> (Option<String>, Flow<S>) {
-    (flow.next().await, flow)
+async fn advance<S: ChunkSource>(mut state: StreamState<S>) -> (Option<String>, StreamState<S>) {
+    (state.next().await, state)
 }
 
 struct EventBody<S> {
-    /// The way to the next piece; `None` after the last.
-    step: Option<BoxFuture<'static, (Option<String>, Flow<S>)>>,
+    /// Future of the next chunk; `None` after the last.
+    step: Option<BoxFuture<'static, (Option<String>, StreamState<S>)>>,
 }
 
-impl<S: Source> HttpBody for EventBody<S> {
+impl<S: ChunkSource> HttpBody for EventBody<S> {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -109,9 +108,9 @@ impl<S: Source> HttpBody for EventBody<S> {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let Some(step) = &mut self.step else { return Poll::Ready(None) };
-        let (piece, flow) = std::task::ready!(step.as_mut().poll(context));
-        self.step = piece.is_some().then(|| Box::pin(advance(flow)) as _);
-        Poll::Ready(piece.map(|piece| Ok(Frame::data(piece.into()))))
+        let (chunk, state) = std::task::ready!(step.as_mut().poll(context));
+        self.step = chunk.is_some().then(|| Box::pin(advance(state)) as _);
+        Poll::Ready(chunk.map(|chunk| Ok(Frame::data(chunk.into()))))
     }
 }
 
@@ -120,14 +119,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn events_are_sent_only_to_those_who_ask() {
-        let wanted = |accept: &str| {
+    fn only_an_accept_header_with_event_stream_opens_a_stream() {
+        let accepts = |accept: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::ACCEPT, accept.parse().unwrap());
-            is_wanted(&headers)
+            accepts_event_stream(&headers)
         };
-        assert!(wanted("text/event-stream") && wanted("application/json, Text/Event-Stream;q=0.9"));
-        assert!(!wanted("*/*") && !wanted("application/json") && !is_wanted(&HeaderMap::new()));
+        assert!(accepts("text/event-stream") && accepts("application/json, Text/Event-Stream;q=0.9"));
+        assert!(!accepts("*/*") && !accepts("application/json") && !accepts_event_stream(&HeaderMap::new()));
     }
 
     #[test]

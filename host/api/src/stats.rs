@@ -1,4 +1,4 @@
-//! `GET /stats`: how much waits and runs, in how many slots, and how many tasks there are and were.
+//! `GET /stats`: task counts, slots and memory.
 
 use std::collections::BTreeMap;
 
@@ -12,32 +12,32 @@ use wasmill_runtime::MemoryUsage;
 use wasmill_store::{Counts, FinishedCounts, PluginCounts};
 
 use crate::app::Api;
-use crate::openapi::{Answer, Operation};
+use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
 use crate::problem_kind as kind;
 
-/// How busy the server is.
+/// Server statistics.
 #[derive(Serialize, JsonSchema)]
 struct Stats {
-    /// Tasks that wait.
+    /// Number of waiting tasks.
     waiting: u64,
-    /// Tasks that run.
+    /// Number of running tasks.
     running: u64,
     slots: SlotsView,
     memory: MemoryView,
-    /// Whether nothing new is started, nor taken.
+    /// Whether the server is draining.
     draining: bool,
-    /// Whether everything is paused.
+    /// Whether the queue is paused.
     paused: bool,
-    /// Tasks that are stored now, by state.
+    /// Stored tasks by state.
     stored: StoredView,
-    /// Tasks that ever ended, those that were deleted or forgotten since among them.
-    ended: EndedView,
-    /// The same of each plugin that ever had a task.
+    /// Tasks that ever finished, by state, including deleted and pruned ones.
+    finished: FinishedView,
+    /// The same for each plugin that ever had a task.
     plugins: BTreeMap<String, PluginTasksView>,
 }
 
-/// How many tasks are stored, by state.
+/// Stored tasks by state.
 #[derive(Clone, Copy, Default, Serialize, JsonSchema)]
 #[schemars(rename = "Stored")]
 struct StoredView {
@@ -48,21 +48,21 @@ struct StoredView {
     cancelled: u64,
 }
 
-/// How many tasks ever ended, and how.
+/// Finished tasks by state.
 #[derive(Clone, Copy, Default, Serialize, JsonSchema)]
-#[schemars(rename = "EverEnded")]
-struct EndedView {
+#[schemars(rename = "EverFinished")]
+struct FinishedView {
     completed: u64,
     failed: u64,
     cancelled: u64,
 }
 
-/// The tasks of one plugin.
+/// Task counts of one plugin.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "TasksOfPlugin")]
 struct PluginTasksView {
     stored: StoredView,
-    ended: EndedView,
+    finished: FinishedView,
 }
 
 impl PluginTasksView {
@@ -71,7 +71,7 @@ impl PluginTasksView {
         let (waiting, running) = (counts.waiting, counts.running);
         let stored = StoredView { waiting, running, completed, failed, cancelled };
         let FinishedCounts { completed, failed, cancelled } = counts.ended();
-        Self { stored, ended: EndedView { completed, failed, cancelled } }
+        Self { stored, finished: FinishedView { completed, failed, cancelled } }
     }
 }
 
@@ -85,7 +85,7 @@ impl StoredView {
     }
 }
 
-impl EndedView {
+impl FinishedView {
     fn add(&mut self, other: Self) {
         self.completed += other.completed;
         self.failed += other.failed;
@@ -93,7 +93,7 @@ impl EndedView {
     }
 }
 
-/// Places for running tasks.
+/// Slots for running tasks.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Slots")]
 struct SlotsView {
@@ -102,16 +102,16 @@ struct SlotsView {
     free: usize,
 }
 
-/// The memory of all running tasks together.
+/// Memory of all running tasks.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Memory")]
 struct MemoryView {
     total_bytes: u64,
-    /// What they use, or are expected to where that is more.
+    /// Used memory, or the reserved memory where that is more.
     used_bytes: u64,
     free_bytes: u64,
-    /// Whether the next task in the line waits for memory.
-    holds_tasks_back: bool,
+    /// Whether the next task of the queue waits for memory.
+    blocks_queue: bool,
 }
 
 pub(crate) async fn stats(State(api): State<Api>) -> Result<impl IntoResponse, Problem> {
@@ -124,34 +124,35 @@ pub(crate) async fn stats(State(api): State<Api>) -> Result<impl IntoResponse, P
         total_bytes: bytes_max,
         used_bytes,
         free_bytes: bytes_max.saturating_sub(used_bytes),
-        holds_tasks_back: api.scheduler.is_memory_bound(),
+        blocks_queue: api.scheduler.is_memory_bound(),
     };
     let draining = api.scheduler.is_draining();
     let paused = api.scheduler.is_paused();
-    let (mut stored, mut ended, mut plugins) = (StoredView::default(), EndedView::default(), BTreeMap::new());
+    let (mut stored, mut finished, mut plugins) =
+        (StoredView::default(), FinishedView::default(), BTreeMap::new());
     for (plugin, counts) in api.store.plugin_counts() {
         let of_plugin = PluginTasksView::new(&counts);
         stored.add(of_plugin.stored);
-        ended.add(of_plugin.ended);
+        finished.add(of_plugin.finished);
         plugins.insert(plugin.to_string(), of_plugin);
     }
     let Counts { waiting, running } = counts;
-    Ok(Json(Stats { waiting, running, slots, memory, draining, paused, stored, ended, plugins }))
+    Ok(Json(Stats { waiting, running, slots, memory, draining, paused, stored, finished, plugins }))
 }
 
-pub(crate) fn about() -> Operation {
+pub(crate) fn spec() -> Operation {
     let stored = json!({"waiting": 0, "running": 12, "completed": 41, "failed": 2, "cancelled": 0});
-    let ended = json!({"completed": 1_041, "failed": 7, "cancelled": 1});
+    let finished = json!({"completed": 1_041, "failed": 7, "cancelled": 1});
     let example = json!({
         "waiting": 0, "running": 12, "slots": {"total": 1_000, "used": 12, "free": 988},
         "memory": {
             "total_bytes": 6_442_450_944_u64, "used_bytes": 100_663_296, "free_bytes": 6_341_787_648_u64,
-            "holds_tasks_back": false,
+            "blocks_queue": false,
         },
-        "draining": false, "paused": false, "stored": stored, "ended": ended,
-        "plugins": {"io-stub": {"stored": stored, "ended": ended}},
+        "draining": false, "paused": false, "stored": stored, "finished": finished,
+        "plugins": {"io-stub": {"stored": stored, "finished": finished}},
     });
-    Operation::get("/stats", "getStats", "Say how much waits and runs")
-        .answers(200, Answer::json::<Stats>("How busy the server is.", example))
-        .problems(&kind::OF_STORE)
+    Operation::get("/stats", "getStats", "Get server statistics")
+        .responds(200, ResponseSpec::json::<Stats>("The statistics.", example))
+        .problems(&kind::STORE_ACCESS)
 }

@@ -1,4 +1,4 @@
-//! How many clients may hold a connection open to follow or to wait, so that others still get one.
+//! Limits open streams and waiting requests, so that connections remain for other requests.
 
 use std::sync::Arc;
 
@@ -6,35 +6,35 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::problem::Problem;
 
-/// Followers and waiters at the same time: half of the connections that the server takes.
-const FOLLOWERS_MAX: usize = 5_000;
+/// Maximum number of streams and waiting requests: half of the server's connections.
+const STREAMS_MAX: usize = 5_000;
 
-/// The places there are. Cheap to clone; all clones share them.
+/// The shared limit. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct StreamLimit(Arc<Semaphore>);
 
 impl Default for StreamLimit {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(FOLLOWERS_MAX)))
+        Self(Arc::new(Semaphore::new(STREAMS_MAX)))
     }
 }
 
-/// One place; dropping it gives it back.
-pub(crate) struct Place(#[expect(dead_code, reason = "it is held")] OwnedSemaphorePermit);
+/// Permission for one stream, released on drop.
+pub(crate) struct StreamPermit(#[expect(dead_code, reason = "it is held")] OwnedSemaphorePermit);
 
 impl StreamLimit {
-    /// Takes a place.
+    /// Acquires a permit.
     ///
     /// # Errors
     ///
-    /// Fails if there is none left.
-    pub(crate) fn place(&self) -> Result<Place, Problem> {
-        self.try_place().ok_or_else(|| Problem::too_many_followers(FOLLOWERS_MAX))
+    /// Fails with `too-many-streams` if the limit is reached.
+    pub(crate) fn permit(&self) -> Result<StreamPermit, Problem> {
+        self.try_permit().ok_or_else(|| Problem::too_many_streams(STREAMS_MAX))
     }
 
-    /// Takes a place if one is left.
-    pub(crate) fn try_place(&self) -> Option<Place> {
-        Arc::clone(&self.0).try_acquire_owned().ok().map(Place)
+    /// Acquires a permit if the limit is not reached.
+    pub(crate) fn try_permit(&self) -> Option<StreamPermit> {
+        Arc::clone(&self.0).try_acquire_owned().ok().map(StreamPermit)
     }
 }
 
@@ -43,12 +43,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_that_is_given_back_is_taken_again() {
-        let followers = StreamLimit::default();
-        let mut places: Vec<_> =
-            (0..FOLLOWERS_MAX).map(|_| followers.try_place().expect("a place")).collect();
-        assert!(followers.place().is_err());
-        places.pop();
-        assert!(followers.place().is_ok());
+    fn a_dropped_permit_is_available_again() {
+        let limit = StreamLimit::default();
+        let mut permits: Vec<_> = (0..STREAMS_MAX).map(|_| limit.try_permit().expect("a permit")).collect();
+        assert!(limit.permit().is_err());
+        permits.pop();
+        assert!(limit.permit().is_ok());
     }
 }

@@ -1,5 +1,5 @@
-//! `POST /task`: checks a task request, stores it, and only then answers 201; with `?wait=30s` once the task
-//! has ended, with its record.
+//! `POST /task`: validates and stores a task, then responds 201; with `?wait=30s` only once the task has
+//! finished, with its whole record.
 
 use std::time::Duration;
 
@@ -21,21 +21,21 @@ use wasmill_store::Submitted;
 
 use crate::app::Api;
 use crate::body::read_json;
-use crate::check_pool::checked;
+use crate::check_pool::run_check;
 use crate::dependencies;
-use crate::field_errors::{Fault, Faults};
+use crate::field_errors::{FieldError, FieldErrors};
 use crate::fields::{Fields, text, whole_number};
 use crate::idempotency_key;
-use crate::openapi::values::{Anything, Moment, NO_CONTROLS, Name, Span};
-use crate::openapi::{Answer, Operation};
+use crate::openapi::values::{AnyJson, DurationSchema, NO_CONTROLS, NameSchema, TimeSchema};
+use crate::openapi::{Operation, ResponseSpec};
 use crate::options::{self, Options};
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::problem_kind as kind;
-use crate::task_view::{Accepted, Record};
+use crate::task_view::{TaskCreated, TaskView};
 use crate::trace::{self, Caller};
-use crate::wait::{self, Wish};
-use crate::webhook::WebhookWish;
+use crate::wait::{self, WaitParams};
+use crate::webhook::WebhookRequest;
 
 /// The fields of a task request.
 pub(crate) const FIELDS: [&str; 16] = [
@@ -57,7 +57,7 @@ pub(crate) const FIELDS: [&str; 16] = [
     "group",
 ];
 
-/// The plugin that runs when a request names none.
+/// The plugin of a request that names none.
 const DEFAULT_PLUGIN: &str = "io-stub";
 
 pub(crate) async fn submit(
@@ -67,36 +67,40 @@ pub(crate) async fn submit(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let wish = Wish::read(&params, &headers)?;
+    let wait_params = WaitParams::read(&params, &headers)?;
     let bytes = read_json(&api.config, &headers, body).await?;
     let now = api.clock.now();
     let request = idempotency_key::read(&headers, "task", &bytes)?;
     if let Some(request) = &request
         && let Some(submitted) = api.store.find_submitted(request.clone(), now).await?
     {
-        return answer_after(&api, &submitted, wish).await;
+        return respond_after(&api, &submitted, wait_params).await;
     }
     if api.scheduler.is_draining() {
         return Err(Problem::draining());
     }
-    let checked = checked(&api, move |api, budget| check(api, &bytes, now, budget)).await?;
-    let task = NewTask { trace: caller, ..checked? };
+    let run_check = run_check(&api, move |api, budget| check(api, &bytes, now, budget)).await?;
+    let task = NewTask { trace: caller, ..run_check? };
     let submitted = api.store.submit(vec![task], request.map(|request| (request, now))).await?;
     api.scheduler.wake();
-    answer_after(&api, &submitted, wish).await
+    respond_after(&api, &submitted, wait_params).await
 }
 
-/// Answers when the client has waited as long as it wished.
-async fn answer_after(api: &Api, submitted: &Submitted, wish: Wish) -> Result<Response, Problem> {
+/// Responds after the requested wait.
+async fn respond_after(
+    api: &Api,
+    submitted: &Submitted,
+    wait_params: WaitParams,
+) -> Result<Response, Problem> {
     let mut response = answer(submitted)?.into_response();
-    // The task is stored: from here on no trouble may turn the answer into an error.
-    if let Some(wait) = wish.wait
+    // The task is stored, so from here on no failure may turn the response into an error.
+    if let Some(wait) = wait_params.wait
         && let Some(task) = submitted.tasks.first()
-        && let Ok(Some(task)) = wait::until_ended(api, task.id, wait).await
+        && let Ok(Some(task)) = wait::until_finished(api, task.id, wait).await
     {
-        let record = Answered::Waited(Box::new(Record::new(task, api.clock.now())));
+        let record = SubmitResponse::Waited(Box::new(TaskView::new(task, api.clock.now())));
         let headers = std::mem::take(response.headers_mut());
-        let applied: HeaderMap = wish.applied().into_iter().collect();
+        let applied: HeaderMap = wait_params.applied().into_iter().collect();
         let mut waited = (response.status(), applied, Json(record)).into_response();
         for name in [header::LOCATION, idempotency_key::REPLAYED] {
             if let Some(value) = headers.get(&name) {
@@ -108,52 +112,57 @@ async fn answer_after(api: &Api, submitted: &Submitted, wish: Wish) -> Result<Re
     Ok(response)
 }
 
-/// What a submit is answered with: the whole record, if the client waited.
+/// Response of a submit: the whole task if the client waited.
 #[derive(Serialize, JsonSchema)]
 #[serde(untagged)]
-enum Answered {
-    Stored(Accepted),
-    Waited(Box<Record>),
+enum SubmitResponse {
+    Stored(TaskCreated),
+    Waited(Box<TaskView>),
 }
 
-/// Answers with the new task, or with the one that holds its unique key.
+/// Responds with the new task, or with the one that holds its unique key.
 pub(crate) fn answer(submitted: &Submitted) -> Result<impl IntoResponse + use<>, Problem> {
     let task = submitted.tasks.first();
-    let task = task.ok_or_else(|| Problem::internal_fault("the store answered without a task"))?;
+    let task = task.ok_or_else(|| Problem::internal_error("the store returned no task"))?;
     let status = if task.holder.is_some() { StatusCode::OK } else { StatusCode::CREATED };
     let location = format!("/task/{}", task.id);
-    let replayed = idempotency_key::mark(submitted.replayed);
-    Ok((status, [(header::LOCATION, location)], replayed, Json(Answered::Stored(Accepted::new(task)))))
+    let replayed = idempotency_key::replayed_header(submitted.replayed);
+    Ok((
+        status,
+        [(header::LOCATION, location)],
+        replayed,
+        Json(SubmitResponse::Stored(TaskCreated::new(task))),
+    ))
 }
 
-/// Why a task request is refused: what is wrong with it, or what it has to wait for.
+/// Why a task request is refused: its errors, or a plugin that is not ready.
 pub(crate) struct Refusal {
-    pub(crate) faults: Faults,
-    pub(crate) later: Option<String>,
+    pub(crate) errors: FieldErrors,
+    pub(crate) not_ready: Option<String>,
 }
 
 impl Refusal {
-    /// Says it to a client whose request this is.
+    /// Converts it to the problem of a single request.
     pub(crate) fn into_problem(self) -> Problem {
-        match self.later {
-            Some(why) if self.faults.is_empty() => Problem::plugin_compiling(why),
-            _ => Problem::invalid_request(self.faults),
+        match self.not_ready {
+            Some(why) if self.errors.is_empty() => Problem::plugin_compiling(why),
+            _ => Problem::invalid_request(self.errors),
         }
     }
 }
 
-/// Turns the body into a task that may be stored, or names everything that is wrong with it.
+/// Parses and validates the body.
 fn check(api: &Api, bytes: &[u8], now: Timestamp, budget: &mut InputBudget) -> Result<NewTask, Problem> {
-    let checked = if bytes.is_empty() {
-        check_fields(api, Fields::none(&FIELDS), now, None, budget)
+    let run_check = if bytes.is_empty() {
+        check_fields(api, Fields::empty(&FIELDS), now, None, budget)
     } else {
         let body = serde_json::from_slice(bytes).map_err(|error| Problem::invalid_json(&error))?;
         check_one(api, body, now, None, budget)
     };
-    checked.map_err(Refusal::into_problem)
+    run_check.map_err(Refusal::into_problem)
 }
 
-/// Does the same for one request, which may be one of many: `earlier` are then those before it.
+/// Validates one request; in a batch, `earlier` holds the ids of the preceding tasks.
 pub(crate) fn check_one(
     api: &Api,
     request: &RawValue,
@@ -164,8 +173,9 @@ pub(crate) fn check_one(
     match Fields::read(request, &FIELDS) {
         Some(fields) => check_fields(api, fields, now, earlier, budget),
         None => {
-            let fault = Fault::body("a task request must be a JSON object such as {\"plugin\": \"io-stub\"}");
-            Err(Refusal { faults: fault.into(), later: None })
+            let error =
+                FieldError::body("a task request must be a JSON object such as {\"plugin\": \"io-stub\"}");
+            Err(Refusal { errors: error.into(), not_ready: None })
         }
     }
 }
@@ -177,36 +187,36 @@ fn check_fields(
     earlier: Option<&[TaskId]>,
     budget: &mut InputBudget,
 ) -> Result<NewTask, Refusal> {
-    let mut faults = Faults::default();
+    let mut errors = FieldErrors::default();
     let mut take = |name: &str| fields.take(name);
-    let mut later = None;
+    let mut not_ready = None;
     let plugin = match plugin(api, take("plugin")) {
         Ok(plugin) => Some(plugin),
-        Err(Unusable::Now(why)) => {
-            later = Some(why);
+        Err(PluginError::Now(why)) => {
+            not_ready = Some(why);
             None
         }
-        Err(Unusable::Wrong(why)) => {
-            faults.push(Fault::field("plugin", why));
+        Err(PluginError::Wrong(why)) => {
+            errors.push(FieldError::field("plugin", why));
             None
         }
     };
     let config = plugin.as_ref().and_then(|plugin| api.runtime.plugin_config(plugin));
     let input = take("input").map(|value| value.get().to_owned());
     if let Some(plugin) = &plugin {
-        check_input(api, plugin, input.as_deref(), budget, &mut faults);
+        check_input(api, plugin, input.as_deref(), budget, &mut errors);
     }
     let retry = config.as_ref().map(|config| config.retry).unwrap_or_default();
     let default_timeout = config.as_ref().map_or(api.config.timeout, |config| config.limits.timeout);
-    let timeout = timeout(api, take("timeout"), default_timeout, &mut faults);
-    let attempts_max = attempts_max(take("max_attempts"), retry.attempts_max.unwrap_or(1), &mut faults);
-    let backoff = backoff(take("backoff"), &mut faults).or(retry.backoff);
+    let timeout = timeout(api, take("timeout"), default_timeout, &mut errors);
+    let attempts_max = attempts_max(take("max_attempts"), retry.attempts_max.unwrap_or(1), &mut errors);
+    let backoff = backoff(take("backoff"), &mut errors).or(retry.backoff);
     let Options { run_at, is_delayed, priority, tags, unique, dependencies, webhook, group } =
-        options::take(&mut fields, now, earlier, &mut faults);
+        options::take(&mut fields, now, earlier, &mut errors);
     let group = group.or_else(|| options::group_of(&tags, api.config.group_tag.as_deref()?));
-    fields.report("", &mut faults);
+    fields.report("", &mut errors);
     match plugin {
-        Some(plugin) if faults.is_empty() => Ok(NewTask {
+        Some(plugin) if errors.is_empty() => Ok(NewTask {
             input,
             attempts_max,
             backoff,
@@ -221,232 +231,239 @@ fn check_fields(
             waiting_max: config.as_ref().and_then(|config| config.waiting_max),
             ..NewTask::new(plugin, now, timeout)
         }),
-        _ => Err(Refusal { faults, later }),
+        _ => Err(Refusal { errors, not_ready }),
     }
 }
 
-/// Why a plugin does not do.
-enum Unusable {
-    /// It has just been added, and will do soon.
+/// Why a plugin cannot be used.
+enum PluginError {
+    /// Its first version is compiling; the client should retry.
     Now(String),
     Wrong(String),
 }
 
-fn plugin(api: &Api, value: Option<&RawValue>) -> Result<PluginName, Unusable> {
+fn plugin(api: &Api, value: Option<&RawValue>) -> Result<PluginName, PluginError> {
     let name = match value.map(text) {
         None => DEFAULT_PLUGIN.to_owned(),
         Some(Some(name)) => name,
-        Some(None) => return Err(Unusable::Wrong("plugin must be a string".to_owned())),
+        Some(None) => return Err(PluginError::Wrong("plugin must be a string".to_owned())),
     };
     let name: PluginName =
-        name.parse().map_err(|error: InvalidPluginName| Unusable::Wrong(error.to_string()))?;
+        name.parse().map_err(|error: InvalidPluginName| PluginError::Wrong(error.to_string()))?;
     match api.runtime.check_ready(&name) {
         Ok(()) => Ok(name),
-        Err(why @ NotReadyError::Compiling(_)) => Err(Unusable::Now(why.to_string())),
-        Err(why) => Err(Unusable::Wrong(why.to_string())),
+        Err(why @ NotReadyError::Compiling(_)) => Err(PluginError::Now(why.to_string())),
+        Err(why) => Err(PluginError::Wrong(why.to_string())),
     }
 }
 
-/// Asks the plugin: its schema, if it has one, and what it is.
+/// Validates the input against the plugin's schema and kind.
 pub(crate) fn check_input(
     api: &Api,
     plugin: &PluginName,
     input: Option<&str>,
     budget: &mut InputBudget,
-    faults: &mut Faults,
+    errors: &mut FieldErrors,
 ) {
     let violations = api.runtime.check_input(plugin, input, budget);
-    let fault = |violation: Violation| Fault::at(format!("/input{}", violation.pointer), violation.message);
-    faults.extend(violations.into_iter().map(fault));
+    let error =
+        |violation: Violation| FieldError::at(format!("/input{}", violation.pointer), violation.message);
+    errors.extend(violations.into_iter().map(error));
 }
 
-/// Reads the timeout. It may be longer than that of the plugin, which is what its tasks get that name
-/// none, but not than the ceiling of the host.
-fn timeout(api: &Api, value: Option<&RawValue>, default: Duration, faults: &mut Faults) -> Duration {
+/// Parses the timeout. It may exceed the plugin's, which is only a default, but not the host's maximum.
+fn timeout(api: &Api, value: Option<&RawValue>, default: Duration, errors: &mut FieldErrors) -> Duration {
     let Some(value) = value else { return default };
-    let most = api.config.timeout_max;
+    let max = api.config.timeout_max;
     let parsed = text(value)
         .and_then(|text| parse_duration(&text).ok())
-        .filter(|timeout| *timeout >= Duration::from_millis(1) && *timeout <= most);
+        .filter(|timeout| *timeout >= Duration::from_millis(1) && *timeout <= max);
     parsed.unwrap_or_else(|| {
-        let most = humantime::format_duration(most);
-        let detail = format!("timeout must be a string with a unit, such as \"30s\", from 1ms to {most}");
-        faults.push(Fault::field("timeout", detail));
+        let max = humantime::format_duration(max);
+        let detail = format!("timeout must be a duration such as \"30s\", from 1ms to {max}");
+        errors.push(FieldError::field("timeout", detail));
         default
     })
 }
 
-fn attempts_max(value: Option<&RawValue>, default: u32, faults: &mut Faults) -> u32 {
+fn attempts_max(value: Option<&RawValue>, default: u32, errors: &mut FieldErrors) -> u32 {
     let Some(value) = value else { return default };
     let attempts = whole_number(value).and_then(|attempts| u32::try_from(attempts).ok());
     attempts.filter(|attempts| (1..=ATTEMPTS_MAX).contains(attempts)).unwrap_or_else(|| {
-        let detail = format!("max_attempts must be a whole number from 1 to {ATTEMPTS_MAX}");
-        faults.push(Fault::field("max_attempts", detail));
+        let detail = format!("max_attempts must be an integer from 1 to {ATTEMPTS_MAX}");
+        errors.push(FieldError::field("max_attempts", detail));
         default
     })
 }
 
-/// A backoff as it is asked for; what is left out is as in the default.
-// For the API document only: `backoff` reads the fields one by one, so that it can name every fault.
+/// A backoff; missing fields have their defaults.
+// For the OpenAPI document only: `backoff` parses each field itself to report all errors.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields, rename = "Backoff")]
-#[expect(dead_code, reason = "it is described, never made")]
-struct BackoffWish {
-    /// The wait after the first failed attempt, 1s unless said otherwise.
-    #[schemars(with = "Option<Span>")]
+#[expect(dead_code, reason = "only its schema is used")]
+struct BackoffRequest {
+    /// Delay after the first failed attempt, by default 1s.
+    #[schemars(with = "Option<DurationSchema>")]
     first: Option<String>,
-    /// What each further wait is multiplied by, 2 unless said otherwise.
+    /// Factor by which each further delay grows, by default 2.
     #[schemars(range(min = 1, max = 100))]
     factor: Option<f64>,
-    /// The longest wait before jitter, 5m unless said otherwise; at most 7 days, and not shorter than `first`.
-    #[schemars(with = "Option<Span>")]
-    most: Option<String>,
-    /// By how much of itself each wait is lengthened at random, at most: 0.5 unless said otherwise, 0 for waits
-    /// that are exact. No attempt starts earlier than the waits say.
+    /// Maximum delay before jitter, by default 5m; at least `first` and at most 7 days.
+    #[schemars(with = "Option<DurationSchema>")]
+    max: Option<String>,
+    /// Maximum fraction of itself by which each delay is randomly extended, by default 0.5; 0 for exact
+    /// delays. No attempt starts before its delay is over.
     #[schemars(range(min = 0, max = 1))]
     jitter: Option<f64>,
 }
 
-fn backoff(value: Option<&RawValue>, faults: &mut Faults) -> Option<Backoff> {
-    let Some(mut fields) = Fields::read(value?, &["first", "factor", "most", "jitter"]) else {
-        let example = "{\"first\": \"1s\", \"factor\": 2, \"most\": \"5m\"}";
-        faults.push(Fault::field("backoff", format!("backoff must be an object such as {example}")));
+fn backoff(value: Option<&RawValue>, errors: &mut FieldErrors) -> Option<Backoff> {
+    let Some(mut fields) = Fields::read(value?, &["first", "factor", "max", "jitter"]) else {
+        let example = "{\"first\": \"1s\", \"factor\": 2, \"max\": \"5m\"}";
+        errors.push(FieldError::field("backoff", format!("backoff must be an object such as {example}")));
         return None;
     };
-    let mut wrong = Faults::default();
-    let (first, most) = (wait(&mut fields, "first", &mut wrong), wait(&mut fields, "most", &mut wrong));
+    let mut wrong = FieldErrors::default();
+    let (first, max) = (wait(&mut fields, "first", &mut wrong), wait(&mut fields, "max", &mut wrong));
     let factor = number(&mut fields, "factor", InvalidBackoff::Factor, &mut wrong);
     let jitter = number(&mut fields, "jitter", InvalidBackoff::Jitter, &mut wrong);
     fields.report("/backoff", &mut wrong);
     if !wrong.is_empty() {
-        faults.extend_under("", wrong);
+        errors.extend_under("", wrong);
         return None;
     }
-    let backoff = Backoff::of(first, factor, most, jitter);
-    backoff.map_err(|error| faults.push(Fault::field("backoff", format!("backoff: {error}")))).ok()
+    let backoff = Backoff::of(first, factor, max, jitter);
+    backoff.map_err(|error| errors.push(FieldError::field("backoff", format!("backoff: {error}")))).ok()
 }
 
-/// Reads one of the numbers of a backoff; `must` says what it would have to be.
-fn number(fields: &mut Fields<'_>, name: &str, must: InvalidBackoff, faults: &mut Faults) -> Option<f64> {
+/// Parses a number of a backoff; `expected` is the error for an invalid one.
+fn number(
+    fields: &mut Fields<'_>,
+    name: &str,
+    must: InvalidBackoff,
+    errors: &mut FieldErrors,
+) -> Option<f64> {
     let number = serde_json::from_str::<f64>(fields.take(name)?.get()).ok();
     if number.is_none() {
-        faults.push(Fault::at(format!("/backoff/{name}"), format!("backoff: {must}")));
+        errors.push(FieldError::at(format!("/backoff/{name}"), format!("backoff: {must}")));
     }
     number
 }
 
-/// Reads one of the waits of a backoff.
-fn wait(fields: &mut Fields<'_>, name: &str, faults: &mut Faults) -> Option<Duration> {
+/// Parses a delay of a backoff.
+fn wait(fields: &mut Fields<'_>, name: &str, errors: &mut FieldErrors) -> Option<Duration> {
     let parsed = text(fields.take(name)?).and_then(|text| parse_duration(&text).ok());
     if parsed.is_none() {
-        let detail = format!("backoff.{name} must be a string with a unit, such as \"5s\"");
-        faults.push(Fault::at(format!("/backoff/{name}"), detail));
+        let detail = format!("backoff.{name} must be a duration such as \"5s\"");
+        errors.push(FieldError::at(format!("/backoff/{name}"), detail));
     }
     parsed
 }
 
-/// What is to be done. Every field may be left out or `null`; a field that is not listed is refused.
-// For the API document only: `check` reads the fields one by one, so that it can name every fault.
+/// A task request. All fields are optional or may be `null`; unknown fields are refused.
+// For the OpenAPI document only: `check` parses each field itself to report all errors.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
-#[expect(dead_code, reason = "it is described, never made")]
+#[expect(dead_code, reason = "only its schema is used")]
 pub(crate) struct TaskRequest {
-    /// Which plugin does it, `io-stub` unless said otherwise. It must be in service.
-    #[schemars(with = "Option<Name>")]
+    /// The plugin that runs the task, by default `io-stub`. It must be in service.
+    #[schemars(with = "Option<NameSchema>")]
     plugin: Option<String>,
-    /// Any JSON, handed to the plugin as text. It must fit the schema of the plugin, if it has one.
-    input: Option<Anything>,
-    /// The wall-clock time of one attempt, at least 1ms and at most that of the setting `--timeout-max`.
-    /// Unless said otherwise it is that of the plugin, else that of the setting `--timeout`.
-    #[schemars(with = "Option<Span>")]
+    /// Any JSON; the plugin gets it as text. It must match the plugin's schema, if there is one.
+    input: Option<AnyJson>,
+    /// Wall-clock limit of one attempt, from 1ms to the setting `--timeout-max`. The default is the plugin's,
+    /// else the setting `--timeout`.
+    #[schemars(with = "Option<DurationSchema>")]
     timeout: Option<String>,
-    /// How often a failure is attempted in all; unless said otherwise as the plugin says, else 1.
+    /// Maximum number of attempts, including the first. The default is the plugin's, else 1.
     #[schemars(range(min = 1, max = ATTEMPTS_MAX))]
     max_attempts: Option<u32>,
-    /// The waits between attempts; unless said otherwise as the plugin says.
-    backoff: Option<BackoffWish>,
-    /// How long the task waits at least; at most 366 days. Either this or `run_at`.
-    #[schemars(with = "Option<Span>")]
+    /// Delays between attempts. The default is the plugin's.
+    backoff: Option<BackoffRequest>,
+    /// Minimum wait before the task starts, at most 366 days. Cannot be combined with `run_at`.
+    #[schemars(with = "Option<DurationSchema>")]
     delay: Option<String>,
-    /// When the task may start, at most 366 days ahead.
-    run_at: Option<Moment>,
-    /// Who goes first: a step is worth a minute of waiting.
+    /// Earliest start of the task, at most 366 days ahead.
+    run_at: Option<TimeSchema>,
+    /// Each step outweighs one minute of waiting in the queue.
     #[schemars(range(min = -Priority::MAX, max = Priority::MAX))]
     priority: Option<i32>,
-    /// Names to find it by.
+    /// Labels for filters.
     #[schemars(length(max = TAGS_MAX), inner(length(min = 1, max = 64), regex(pattern = NO_CONTROLS)))]
     tags: Option<Vec<String>>,
-    /// Only one task under this key waits or runs.
+    /// At most one unfinished task may have this key.
     #[schemars(length(min = 1, max = 255), regex(pattern = NO_CONTROLS))]
     unique_key: Option<String>,
-    /// What happens when the key is held: `refuse` is 409, `return` answers with the holder.
-    #[schemars(with = "Option<Conflict>")]
+    /// What happens if the key is taken: `refuse` responds 409, `return` responds with the task that holds
+    /// it.
+    #[schemars(with = "Option<OnConflictRequest>")]
     on_conflict: Option<String>,
-    /// The tasks that have to end before it starts: ids, or of the same batch `{"item": 0}`.
+    /// Tasks that must finish before this one starts: ids, or `{"item": 0}` for a task of the same batch.
     #[schemars(length(max = DEPENDENCIES_MAX))]
-    depends_on: Option<Vec<dependencies::Wish>>,
-    /// What happens when one of them fails, is cancelled or is deleted: `cancel`, which is the default, cancels
-    /// this one, `run` runs it all the same.
-    #[schemars(with = "Option<dependencies::FailureWish>")]
+    depends_on: Option<Vec<dependencies::DependencyRequest>>,
+    /// What happens if a dependency fails, is cancelled or is deleted: `cancel` (the default) cancels this
+    /// task, `run` runs it anyway.
+    #[schemars(with = "Option<dependencies::OnFailureRequest>")]
     on_failure: Option<String>,
-    /// With `dependencies` it is handed their results: a `task` within its input, a program behind its stdin.
-    #[schemars(with = "Option<dependencies::InputWish>")]
+    /// With `dependencies` it gets the results of its dependencies: a `task` plugin in its input, a program
+    /// after its stdin.
+    #[schemars(with = "Option<dependencies::InputFromRequest>")]
     input_from: Option<String>,
-    /// Whom to tell when the task ends: a URL, or an object that says of which ends.
-    webhook: Option<WebhookWish>,
-    /// Whose task it is, such as a tenant: the groups of a plugin take turns.
+    /// Receiver of a webhook when the task finishes: a URL, or an object that also selects outcomes.
+    webhook: Option<WebhookRequest>,
+    /// Group of the task, such as a tenant: the groups of a plugin share its slots by round robin.
     #[schemars(length(min = 1, max = 64), regex(pattern = NO_CONTROLS))]
     group: Option<String>,
 }
 
-/// What to do when a key is held, as requests say it.
+/// What happens if a unique key is taken.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "lowercase", inline)]
-#[expect(dead_code, reason = "it is described, never made")]
-enum Conflict {
+#[expect(dead_code, reason = "only its schema is used")]
+enum OnConflictRequest {
     Refuse,
     Return,
 }
 
-pub(crate) fn accepted_example() -> Value {
+pub(crate) fn created_example() -> Value {
     json!({
         "id": "01a2074c-e503-703b-819d-4717c026346b", "created_at": "2026-11-23T07:26:49.603656725Z",
         "duration": 0,
     })
 }
 
-/// Describes the answer when there is a new task.
-pub(crate) fn stored() -> Answer {
-    described("The task is stored and will run.")
+/// Specifies the response with a new task.
+pub(crate) fn stored() -> ResponseSpec {
+    created_spec("The task is stored.")
 }
 
-/// Describes the answer when another task holds the unique key, and the request asked for that one.
-pub(crate) fn held() -> Answer {
-    described("Another task holds the unique key; this is that one.")
+/// Specifies the response with the task that holds the unique key.
+pub(crate) fn held() -> ResponseSpec {
+    created_spec("The task that holds the unique key.")
 }
 
-fn described(about: &'static str) -> Answer {
-    Answer::json::<Answered>(about, accepted_example())
-        .header("Location", "Where its record is.", "^/task/[0-9a-f-]{36}$")
+fn created_spec(description: &'static str) -> ResponseSpec {
+    ResponseSpec::json::<SubmitResponse>(description, created_example())
+        .header("Location", "Path of the task.", "^/task/[0-9a-f-]{36}$")
         .id_leads_to(&["getTask", "getTaskStatus", "getTaskResult", "cancelTask", "deleteTask"])
 }
 
-pub(crate) fn about() -> Operation {
+pub(crate) fn spec() -> Operation {
     let task = json!({
         "plugin": "io-stub", "input": {"min_ms": 500, "max_ms": 900, "fail_rate": 0}, "timeout": "30s",
-        "max_attempts": 3, "backoff": {"first": "1s", "factor": 2, "most": "5m"},
+        "max_attempts": 3, "backoff": {"first": "1s", "factor": 2, "max": "5m"},
     });
-    let operation = wait::about(Operation::post("/task", "submitTask", "Submit a task"));
-    trace::about(idempotency_key::about(operation))
+    let operation = wait::add_parameters(Operation::post("/task", "submitTask", "Submit a task"));
+    trace::add_headers(idempotency_key::add_header(operation))
         .detail(
-            "Without a body the default plugin runs. The task is on disk before this is answered. With a \
-             wait the answer is its whole record.",
+            "Without a body the default plugin runs. The task is on disk before the response. With a wait, \
+             the response is the whole task.",
         )
-        .json_body::<TaskRequest>("What is to be done.", vec![("task", task), ("default", json!({}))])
-        .answers(201, wait::applied(idempotency_key::marked(stored())))
-        .answers(200, wait::applied(idempotency_key::marked(held())))
-        .problems(&kind::OF_JSON_BODY)
+        .json_body::<TaskRequest>("The task request.", vec![("task", task), ("default", json!({}))])
+        .responds(201, wait::add_applied_header(idempotency_key::add_replayed_header(stored())))
+        .responds(200, wait::add_applied_header(idempotency_key::add_replayed_header(held())))
+        .problems(&kind::JSON_BODY)
         .problems(&[kind::INVALID_JSON, kind::INVALID_REQUEST, kind::PLUGIN_COMPILING])
-        .problems(&[kind::WAITING_LINE_FULL, kind::PLUGIN_LINE_FULL, kind::KEY_TAKEN])
-        .problems(&kind::OF_STORE)
+        .problems(&[kind::QUEUE_FULL, kind::PLUGIN_QUEUE_FULL, kind::KEY_TAKEN])
+        .problems(&kind::STORE_ACCESS)
 }

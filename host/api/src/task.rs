@@ -1,4 +1,4 @@
-//! `GET /task/{id}`: the whole record, with the newest lines of its log.
+//! `GET /task/{id}`: the whole task, with the tail of its log.
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -9,26 +9,26 @@ use serde_json::json;
 
 use crate::app::Api;
 use crate::attempts::{AttemptView, attempts};
-use crate::dependencies::DependsView;
-use crate::openapi::{Answer, Operation};
+use crate::dependencies::DependenciesView;
+use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
 use crate::problem_kind as kind;
-use crate::task_view::{self, Record};
+use crate::task_view::{self, TaskView};
 use crate::webhook::ReceiverView;
 
-/// The whole record of a task, with the newest lines of its log.
+/// A task with the tail of its log, its attempts, dependencies and webhook.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "RecordWithLog")]
-struct WithLog {
+struct TaskDetailView {
     #[serde(flatten)]
-    record: Record,
-    /// What the newest ended attempt wrote to stdout and stderr.
+    record: TaskView,
+    /// Tail of the log of the newest finished attempt.
     log: Option<String>,
-    /// Every attempt that counts, the first one first.
+    /// All attempts, oldest first.
     attempts: Vec<AttemptView>,
     #[serde(flatten)]
-    depends: DependsView,
-    /// Who is told of its end; `null` if nobody is. `GET /task/{id}/webhook` shows each try.
+    depends: DependenciesView,
+    /// Its webhook; `null` without one. `GET /task/{id}/webhook` lists the delivery attempts.
     webhook: Option<ReceiverView>,
 }
 
@@ -36,19 +36,19 @@ pub(crate) async fn task(
     State(api): State<Api>,
     Path(id): Path<String>,
 ) -> Result<impl IntoResponse, Problem> {
-    let id = Api::task_id(&id)?;
-    let task = Api::found(id, api.store.get(id).await)?;
+    let id = Api::parse_task_id(&id)?;
+    let task = Api::require_task(id, api.store.get(id).await)?;
     let log = api.store.log(id).await?;
     let attempts = attempts(&api, &task).await?;
-    // Most tasks wait for none, and are not asked.
+    // Most tasks have no dependencies, which saves a query.
     let depends = if task.pending_dependencies.is_some() { api.store.dependencies(id).await? } else { None };
-    let depends = depends.map(DependsView::from).unwrap_or_default();
+    let depends = depends.map(DependenciesView::from).unwrap_or_default();
     let webhook = if task.has_webhook { api.store.webhook(id).await?.flatten() } else { None };
     let webhook = webhook.map(ReceiverView::from);
-    Ok(Json(WithLog { record: Record::new(task, api.clock.now()), log, attempts, depends, webhook }))
+    Ok(Json(TaskDetailView { record: TaskView::new(task, api.clock.now()), log, attempts, depends, webhook }))
 }
 
-pub(crate) fn about() -> Operation {
+pub(crate) fn spec() -> Operation {
     let mut example = task_view::example();
     example["log"] = "attempt 1 began\n".into();
     example["attempts"] = json!([{
@@ -59,7 +59,7 @@ pub(crate) fn about() -> Operation {
     example["on_failure"] = "cancel".into();
     example["input_from"] = json!(null);
     example["webhook"] = json!({"url": "https://example.com/hook", "on": ["failed"], "state": "idle"});
-    Operation::get("/task/{id}", "getTask", "Show the whole record of a task")
-        .answers(200, Answer::json::<WithLog>("Its record.", example))
-        .problems(&kind::OF_TASK)
+    Operation::get("/task/{id}", "getTask", "Get a task")
+        .responds(200, ResponseSpec::json::<TaskDetailView>("The task.", example))
+        .problems(&kind::TASK_ACCESS)
 }

@@ -1,4 +1,4 @@
-//! A task as clients read it: the seed's keys first, then ours.
+//! JSON views of a task: the keys of the original contract first, then further ones.
 
 use std::time::Duration;
 
@@ -11,9 +11,11 @@ use wasmill_model::{
 };
 use wasmill_store::SubmittedTask;
 
-use crate::openapi::values::{Digest, Id, Name, State, TraceName, Words};
+use crate::openapi::values::{
+    DigestSchema, IdSchema, NameSchema, StateSchema, StatusTextSchema, TraceIdSchema,
+};
 
-/// A moment in RFC 3339, UTC, with nanoseconds.
+/// A time in RFC 3339, UTC, with nanoseconds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rfc3339(pub(crate) Timestamp);
 
@@ -23,130 +25,130 @@ impl Serialize for Rfc3339 {
     }
 }
 
-/// The answer to a submit.
+/// Response of a submit.
 #[derive(Serialize, JsonSchema)]
-pub(crate) struct Accepted {
-    #[schemars(with = "Id")]
+pub(crate) struct TaskCreated {
+    #[schemars(with = "IdSchema")]
     pub(crate) id: TaskId,
     pub(crate) created_at: Rfc3339,
-    /// 0: it has not run yet.
+    /// 0: the task has not run yet.
     #[schemars(range(max = 0))]
     pub(crate) duration: u64,
 }
 
-impl Accepted {
+impl TaskCreated {
     pub(crate) fn new(task: &SubmittedTask) -> Self {
         let SubmittedTask { id, created_at, holder } = *task;
         Self { id, created_at: Rfc3339(created_at), duration: holder.map_or(0, |ran| ran.as_secs()) }
     }
 }
 
-/// The whole record of a task, without its input and log.
+/// A task without its input and log.
 #[derive(Serialize, JsonSchema)]
-pub(crate) struct Record {
-    #[schemars(with = "Id")]
+pub(crate) struct TaskView {
+    #[schemars(with = "IdSchema")]
     id: TaskId,
-    /// What the plugin answered; `null` unless completed.
+    /// The plugin's result; `null` unless completed.
     result: Option<String>,
     #[serde(flatten)]
-    status: Status,
+    status: StatusView,
 }
 
-/// Where a task stands.
+/// The status of a task.
 #[derive(Serialize, JsonSchema)]
-pub(crate) struct Status {
-    /// Where the task stands, in words for people.
-    #[schemars(with = "Words")]
+pub(crate) struct StatusView {
+    /// The status as text for people.
+    #[schemars(with = "StatusTextSchema")]
     status: String,
     created_at: Rfc3339,
-    /// Whole seconds that the newest attempt has run, or ran; with those that it was suspended.
+    /// Run time of the newest attempt in whole seconds, including the time it was suspended.
     duration: u64,
-    /// Where the task stands, for machines.
-    #[schemars(with = "State")]
+    /// The state, for programs.
+    #[schemars(with = "StateSchema")]
     state: &'static str,
-    #[schemars(with = "Name")]
+    #[schemars(with = "NameSchema")]
     plugin: PluginName,
-    /// The SHA-256 of the plugin that the newest attempt ran; `null` while it never ran.
-    #[schemars(with = "Option<Digest>")]
+    /// SHA-256 of the plugin file that the newest attempt ran; `null` before the first run.
+    #[schemars(with = "Option<DigestSchema>")]
     plugin_digest: Option<String>,
-    /// How many attempts were started; one that a drain ended is not counted.
+    /// Number of attempts started, without those that a drain interrupted.
     attempt: u32,
-    /// How often a failure is attempted in all.
+    /// Maximum number of attempts, including the first.
     #[schemars(range(min = 1, max = ATTEMPTS_MAX))]
     max_attempts: u32,
-    /// How many attempts ended because the host died.
+    /// Number of attempts that ended in a crash of the host.
     host_crashes: u32,
-    /// The wall-clock time of one attempt.
+    /// Wall-clock limit of one attempt.
     timeout_ms: u64,
-    /// The waits between attempts.
+    /// Delays between attempts.
     backoff: BackoffView,
-    /// 0 without an input.
+    /// Size of the input; 0 without one.
     input_bytes: u64,
-    /// A task goes before one that was accepted a minute earlier for each step.
+    /// Each step outweighs one minute of waiting in the queue.
     priority: i32,
     tags: Vec<String>,
     unique_key: Option<String>,
-    /// The ended task that this one does again.
-    #[schemars(with = "Option<Id>")]
+    /// The finished task that this one retries.
+    #[schemars(with = "Option<IdSchema>")]
     retry_of: Option<TaskId>,
     /// How often the newest attempt was suspended.
     suspensions: u32,
     /// Like `duration`, in milliseconds.
     duration_ms: u64,
-    /// When a task that waits may start: in the future if it was put off, and between two attempts.
+    /// Earliest start of a waiting task: in the future if it is delayed, suspended or between attempts.
     ready_at: Rfc3339,
-    /// When the newest attempt started; `null` while the task waits, unless it is suspended.
+    /// Start of the newest attempt; `null` while the task waits, unless it is suspended.
     started_at: Option<Rfc3339>,
-    /// When the task was asked to stop while it ran: until its guest is gone, and the task cancelled, it runs.
+    /// When the running task was asked to stop; it stays running until its guest is gone.
     stop_requested_at: Option<Rfc3339>,
-    /// When the task ended.
+    /// When the task finished.
     finished_at: Option<Rfc3339>,
-    /// The latest that the guest told, while it runs.
+    /// The latest progress that the guest reported, while it runs.
     progress: Option<ProgressView>,
-    /// What the newest attempt has used, so far if it runs; `null` while it never ran.
+    /// Resource usage of the newest attempt, so far if it is running; `null` before the first run.
     usage: Option<UsageView>,
-    /// Why the newest ended attempt failed, or which task had it cancelled that it depends on.
+    /// Why the newest finished attempt failed, or which dependency caused the task to be cancelled.
     error: Option<ErrorView>,
-    /// The schedule that asked for it, which may be gone.
-    #[schemars(with = "Option<Name>")]
+    /// The schedule that created the task; it may have been deleted.
+    #[schemars(with = "Option<NameSchema>")]
     schedule: Option<String>,
-    /// How many of the tasks that it depends on have not ended; it starts when it is 0.
+    /// Number of unfinished dependencies; the task is blocked until it is 0.
     pending_dependencies: u32,
-    /// The trace that the task is part of.
-    #[schemars(with = "Option<TraceName>")]
+    /// The trace that the task belongs to.
+    #[schemars(with = "Option<TraceIdSchema>")]
     trace_id: Option<String>,
-    /// Whose task it is: the groups of a plugin take turns.
+    /// The group of the task: the groups of a plugin share its slots by round robin.
     group: Option<String>,
 }
 
-/// The waits between attempts that are in force.
+/// Effective delays between attempts.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "BackoffInForce")]
 pub(crate) struct BackoffView {
-    /// The wait after the first failed attempt.
+    /// Delay after the first failed attempt.
     first_ms: u64,
-    /// What each further wait is multiplied by.
+    /// Factor by which each further delay grows.
     factor: f64,
-    /// The longest wait, before jitter.
-    most_ms: u64,
-    /// By how much of itself each wait is lengthened at random, at most.
+    /// Maximum delay before jitter.
+    max_ms: u64,
+    /// Maximum fraction of itself by which each delay is randomly extended.
     #[schemars(range(min = 0, max = 1))]
     jitter: f64,
 }
 
 impl BackoffView {
     pub(crate) fn new(Backoff { first, factor, most, jitter }: Backoff) -> Self {
-        Self { first_ms: millis(first), factor, most_ms: millis(most), jitter }
+        Self { first_ms: millis(first), factor, max_ms: millis(most), jitter }
     }
 }
 
-/// How far a guest says it has come.
+/// Progress that a guest reports.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Progress")]
 pub(crate) struct ProgressView {
     #[schemars(range(min = 0.0, max = 1.0))]
     fraction: f64,
-    /// What is being done.
+    /// What the guest is doing.
     note: String,
 }
 
@@ -156,11 +158,11 @@ impl From<Progress> for ProgressView {
     }
 }
 
-/// What one attempt has used.
+/// Resource usage of one attempt.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Usage")]
 struct UsageView {
-    /// Time that the guest computed.
+    /// CPU time of the guest.
     cpu_ms: u64,
     wall_ms: u64,
     /// How long the task had been ready when the attempt started.
@@ -169,13 +171,13 @@ struct UsageView {
     peak_memory_bytes: u64,
     log_bytes: u64,
     http_requests: u64,
-    /// Over the connections of these requests, with heads and TLS.
+    /// Bytes on the wire, including heads and TLS.
     http_sent_bytes: u64,
     http_received_bytes: u64,
     checkpoints: u64,
-    /// Written to the folders of the plugin, with those by which files were made longer.
+    /// Bytes by which the guest wrote to or extended files in the plugin's folders.
     disk_written_bytes: u64,
-    /// Files, folders and links made there.
+    /// Files, folders and links created there.
     files_created: u64,
 }
 
@@ -183,24 +185,24 @@ struct UsageView {
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Failure")]
 struct ErrorView {
-    /// What kind of failure, such as `io`, `timeout` or `exit-3`, for machines.
+    /// Cause of the failure, such as `io`, `timeout` or `exit-3`, for programs.
     #[schemars(regex(pattern = "^[a-z][a-z-]*(-?[0-9]+)?$"))]
     cause: String,
-    /// What happened, for people.
+    /// Description of the failure, for people.
     message: String,
 }
 
-impl Record {
+impl TaskView {
     pub(crate) fn new(mut task: Task, now: Timestamp) -> Self {
-        Self { id: task.id, result: task.result.take(), status: Status::new(task, now) }
+        Self { id: task.id, result: task.result.take(), status: StatusView::new(task, now) }
     }
 }
 
-impl Status {
+impl StatusView {
     pub(crate) fn new(task: Task, now: Timestamp) -> Self {
         let duration = task.duration(now);
         Self {
-            status: words(&task),
+            status: status_text(&task),
             created_at: Rfc3339(task.created_at),
             duration: duration.as_secs(),
             state: task.state.as_str(),
@@ -236,7 +238,7 @@ impl Status {
 }
 
 impl UsageView {
-    /// Shows a usage; `duration` is that of the attempt if it runs or was the last.
+    /// Creates the view; `duration` is the run time of the newest attempt.
     fn new(usage: &Usage, duration: Option<Duration>) -> Self {
         Self {
             cpu_ms: millis(usage.cpu),
@@ -255,8 +257,8 @@ impl UsageView {
     }
 }
 
-/// Returns the status in the seed's words, for people.
-pub(crate) fn words(task: &Task) -> String {
+/// Returns the status text of the original contract.
+pub(crate) fn status_text(task: &Task) -> String {
     match (task.state, &task.failure) {
         (TaskState::Waiting, _) if task.suspensions > 0 => "in process".to_owned(),
         (TaskState::Waiting, _) => "created, but waiting to start".to_owned(),
@@ -272,14 +274,14 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A record as an example for the API document.
+/// Example for the OpenAPI document.
 pub(crate) fn example() -> Value {
     json!({
         "id": "01a2074c-e503-703b-819d-4717c026346b", "result": null,
         "status": "in process", "created_at": "2026-11-23T07:26:49.603656725Z", "duration": 2,
         "state": "running", "plugin": "io-stub", "plugin_digest": null, "attempt": 1, "max_attempts": 1,
         "host_crashes": 0, "timeout_ms": 600_000,
-        "backoff": {"first_ms": 1_000, "factor": 2.0, "most_ms": 300_000, "jitter": 0.5}, "input_bytes": 0, "duration_ms": 2_013,
+        "backoff": {"first_ms": 1_000, "factor": 2.0, "max_ms": 300_000, "jitter": 0.5}, "input_bytes": 0, "duration_ms": 2_013,
         "ready_at": "2026-11-23T07:26:49.603656725Z", "started_at": "2026-11-23T07:26:49.604278581Z",
         "stop_requested_at": null, "finished_at": null, "priority": 0, "tags": ["tenant:42"], "unique_key": null, "retry_of": null,
         "suspensions": 0,

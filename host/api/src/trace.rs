@@ -1,7 +1,7 @@
-//! Which trace a request is part of: reads `traceparent` and `tracestate`, and tells of the request as a span.
+//! Trace context of requests: reads `traceparent` and `tracestate`, and records a span per request.
 //!
-//! A layer around the routes that make tasks; what it reads goes with the request, as [`Caller`]. It refuses
-//! nothing: what is no trace context is passed over, as the specification has it.
+//! A layer around the operations that create tasks; it passes the context on as [`Caller`]. Invalid headers
+//! are ignored (W3C Trace Context, section 3.2).
 
 use std::convert::Infallible;
 
@@ -19,10 +19,10 @@ use crate::openapi::Operation;
 const TRACEPARENT: &str = "traceparent";
 const TRACESTATE: &str = "tracestate";
 
-/// The routes that make tasks, all of them by POST.
+/// The routes that create tasks, all with POST.
 const ROUTES: [&str; 4] = ["/task", "/task/batch", "/task/retry", "/task/{id}/retry"];
 
-/// Where in which trace the tasks of a request are asked for, if it is part of one.
+/// The span that the tasks of a request belong to, if there is one.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Caller(pub(crate) Option<TraceContext>);
 
@@ -39,7 +39,7 @@ pub(crate) async fn trace(State(tracer): State<Tracer>, mut request: Request, ne
     let Some(route) = route(&request) else { return next.run(request).await };
     let caller = read(request.headers());
     let (Some(context), Some(start)) = (tracer.begin(caller.as_ref()), tracer.now()) else {
-        // Nothing is recorded here, but whoever called is still in the trace.
+        // No span is recorded here, but the tasks still belong to the caller's trace.
         if caller.is_some() {
             request.extensions_mut().insert(Caller(caller));
         }
@@ -73,13 +73,13 @@ fn read(headers: &HeaderMap) -> Option<TraceContext> {
     if given.next().is_some() {
         return None;
     }
-    // It may come in several headers, which are one list.
+    // Several headers are one list (W3C Trace Context, section 3.3.1).
     let states: Option<Vec<_>> =
         headers.get_all(TRACESTATE).iter().map(|state| state.to_str().ok()).collect();
     TraceContext::read(traceparent, states.map(|states| states.join(",")).as_deref())
 }
 
-/// A request that is being answered; it is told of when it is dropped, since a client may hang up.
+/// A request in progress. Its span is recorded on drop, since the client may hang up.
 struct Answering {
     context: TraceContext,
     parent: Option<SpanId>,
@@ -109,17 +109,17 @@ impl Drop for Answering {
     }
 }
 
-/// Says in the API document that an operation heeds the headers.
-pub(crate) fn about(operation: Operation) -> Operation {
+/// Documents the headers.
+pub(crate) fn add_headers(operation: Operation) -> Operation {
     let text = json!({"type": "string"});
     let example = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     operation
         .header(
             "traceparent",
-            "Where in which trace the task is asked for, as W3C Trace Context has it; anything else is passed over.",
+            "The calling span (W3C Trace Context). Invalid values are ignored.",
             &json!({"type": "string", "example": example}),
         )
-        .header("tracestate", "What goes with it; handed on if it has at most 512 bytes.", &text)
+        .header("tracestate", "State of the trace; propagated if it has at most 512 bytes.", &text)
 }
 
 #[cfg(test)]
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn one_traceparent_is_read_and_several_are_none() {
+    fn several_traceparent_headers_are_ignored() {
         let context = read(&headers(&[(TRACEPARENT, GOOD), (TRACESTATE, "a=1"), (TRACESTATE, "b=2")]));
         let context = context.expect("a context");
         assert_eq!((context.traceparent().as_str(), context.state.as_deref()), (GOOD, Some("a=1,b=2")));
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn the_routes_that_are_traced_are_there() {
+    fn every_traced_route_exists() {
         let routes = app::routes();
         for route in ROUTES {
             assert!(routes.known().contains(&("post", route)), "{route}");

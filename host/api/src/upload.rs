@@ -1,6 +1,6 @@
-//! `PUT /plugins/{name}` and `DELETE /plugins/{name}`: what dropping and removing the file does.
+//! `PUT /plugins/{name}` and `DELETE /plugins/{name}`: add, replace or remove a plugin file.
 //!
-//! Off unless the server was told to allow it. Nothing that is no plugin replaces one that is.
+//! Disabled unless the server allows uploads. A rejected file never replaces a plugin.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,126 +16,126 @@ use wasmill_runtime::{RemoveOutcome, Runtime, UploadError};
 
 use crate::app::Api;
 use crate::body::{BodyMax, read_wasm};
-use crate::openapi::{Answer, Operation};
+use crate::openapi::{Operation, ResponseSpec};
 use crate::plugins::{self, PluginView, view_all};
 use crate::problem::Problem;
 use crate::problem_kind as kind;
 
-/// The largest plugin; that of the folder is the same.
+/// Maximum size of a plugin, the same as in the plugins folder.
 const PLUGIN_MAX: BodyMax = BodyMax { bytes: 128 << 20, setting: None };
 
-/// How long a client may take to send it.
+/// How long a client may take to send a plugin.
 const UPLOAD_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Uploads that are received or held in memory at once; others wait with nothing read of them.
+/// Uploads received or held in memory at once; further ones wait before their body is read.
 const RECEIVED_MAX: usize = 8;
-/// Uploads that are checked and compiled at once.
+/// Uploads checked and compiled at once.
 const LOADED_MAX: usize = 2;
-/// Plugins that are removed at once, which takes a moment each.
+/// Plugins removed at once.
 const REMOVED_MAX: usize = 2;
 
-/// Whether plugins may be uploaded, and how many at once. Cheap to clone.
+/// Whether uploads are enabled, and how many may run at once. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct UploadLimits {
-    turns: Option<Turns>,
+    permits: Option<Permits>,
 }
 
 #[derive(Clone, Debug)]
-struct Turns {
+struct Permits {
     received: Arc<Semaphore>,
     loaded: Arc<Semaphore>,
     removed: Arc<Semaphore>,
 }
 
 impl UploadLimits {
-    /// Allows uploads or not.
+    /// Enables or disables uploads.
     pub fn new(allowed: bool) -> Self {
-        let turns = |most| Arc::new(Semaphore::new(most));
+        let permits = |limit| Arc::new(Semaphore::new(limit));
         Self {
-            turns: allowed.then(|| Turns {
-                received: turns(RECEIVED_MAX),
-                loaded: turns(LOADED_MAX),
-                removed: turns(REMOVED_MAX),
+            permits: allowed.then(|| Permits {
+                received: permits(RECEIVED_MAX),
+                loaded: permits(LOADED_MAX),
+                removed: permits(REMOVED_MAX),
             }),
         }
     }
 
-    fn turns(&self) -> Result<&Turns, Problem> {
-        self.turns.as_ref().ok_or_else(Problem::uploads_are_off)
+    fn permits(&self) -> Result<&Permits, Problem> {
+        self.permits.as_ref().ok_or_else(Problem::uploads_disabled)
     }
 }
 
-/// Waits for a turn, which moves into the work that it is for: a client that hangs up gives back what has not
-/// begun, and no more begins than there are turns.
-async fn turn(turns: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Problem> {
-    Arc::clone(turns).acquire_owned().await.map_err(|_| Problem::uploads_are_off())
+/// Acquires a permit that moves into the blocking work: a client that hangs up releases only work that has
+/// not started, so no more runs than there are permits.
+async fn permit(permits: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Problem> {
+    Arc::clone(permits).acquire_owned().await.map_err(|_| Problem::uploads_disabled())
 }
 
-/// Answers 201 with the record of a new plugin, 200 with that of one that took the place of another.
+/// Responds 201 with a new plugin, 200 with a replaced one.
 pub(crate) async fn put(
     State(api): State<Api>,
     Path(name): Path<String>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<impl IntoResponse, Problem> {
-    let (turns, name) = begin(&api, &name)?;
-    let received = turn(&turns.received).await?;
+    let (permits, name) = check_request(&api, &name)?;
+    let received = permit(&permits.received).await?;
     let bytes = read_wasm(&api.config, &headers, body, PLUGIN_MAX, UPLOAD_TIMEOUT).await?;
-    // Only now, so that a client that sends slowly holds up nobody who has sent.
-    let loaded = turn(&turns.loaded).await?;
+    // Acquired after the body, so that slow senders do not block others.
+    let loaded = permit(&permits.loaded).await?;
     let work = move |runtime: &Runtime| runtime.upload(&name, &bytes);
     let uploaded = change(&api, (received, loaded), work).await?;
-    // Tasks may have waited for it.
+    // Tasks may be waiting for it.
     api.scheduler.wake();
     let status = if uploaded.is_new { StatusCode::CREATED } else { StatusCode::OK };
     let view = view_all(&api, vec![uploaded.info]).await?.pop();
     Ok((status, Json(view)))
 }
 
-fn begin<'a>(api: &'a Api, name: &str) -> Result<(&'a Turns, PluginName), Problem> {
-    let turns = api.upload_limits.turns()?;
+fn check_request<'a>(api: &'a Api, name: &str) -> Result<(&'a Permits, PluginName), Problem> {
+    let permits = api.upload_limits.permits()?;
     let name = name.parse().map_err(|error| Problem::invalid_plugin_name(name, error))?;
-    Ok((turns, name))
+    Ok((permits, name))
 }
 
 pub(crate) async fn delete(State(api): State<Api>, Path(name): Path<String>) -> Result<StatusCode, Problem> {
-    let turns = api.upload_limits.turns()?;
+    let permits = api.upload_limits.permits()?;
     let plugin: PluginName = name.parse().map_err(|_| Problem::unknown_plugin(&name))?;
-    let turn = turn(&turns.removed).await?;
-    match change(&api, turn, move |runtime| runtime.remove(&plugin)).await? {
+    let permit = permit(&permits.removed).await?;
+    match change(&api, permit, move |runtime| runtime.remove(&plugin)).await? {
         RemoveOutcome::Removed => Ok(StatusCode::NO_CONTENT),
         RemoveOutcome::NotFound => Err(Problem::unknown_plugin(&name)),
         RemoveOutcome::BuiltIn => Err(Problem::built_in_plugin(&name)),
     }
 }
 
-/// Changes the folder on a thread that may block; carried out even if the client hangs up, and its turn lasts
-/// as long.
+/// Changes the plugins folder on a blocking thread. It completes even if the client hangs up, and holds its
+/// permit until then.
 async fn change<T: Send + 'static>(
     api: &Api,
-    turn: impl Send + 'static,
+    permit: impl Send + 'static,
     change: impl FnOnce(&Runtime) -> Result<T, UploadError> + Send + 'static,
 ) -> Result<T, Problem> {
     let runtime = api.runtime.clone();
     let work = move || {
-        let _turn = turn;
+        let _permit = permit;
         change(&runtime)
     };
     let changed = tokio::task::spawn_blocking(work).await;
-    Ok(changed.map_err(|_| Problem::internal_fault("changing a plugin panicked"))??)
+    Ok(changed.map_err(|_| Problem::internal_error("changing a plugin panicked"))??)
 }
 
-pub(crate) fn about_put() -> Operation {
-    let answer = |about| Answer::json::<PluginView>(about, plugins::example());
+pub(crate) fn put_spec() -> Operation {
+    let answer = |description| ResponseSpec::json::<PluginView>(description, plugins::example());
     Operation::put("/plugins/{name}", "putPlugin", "Add or replace a plugin")
         .detail(
-            "Does what dropping the file into the folder does. A file that is no plugin replaces nothing. If the \
-             manifest beside it grants anything (`http`, `env`, `dirs`), its `sha256` must name these very bytes, \
-             unless they are what is there already. Only with `--allow-upload`.",
+            "Same effect as putting the file into the plugins folder. A rejected file replaces nothing. If \
+             its manifest grants permissions (`http`, `env`, `dirs`), the manifest's `sha256` must be the \
+             digest of this file, unless the file is unchanged. Requires `--allow-upload`.",
         )
-        .wasm_body("The bytes of the file, at most 128 MiB.")
-        .answers(200, answer("It took the place of another."))
-        .answers(201, answer("It is new."))
+        .wasm_body("The plugin file, at most 128 MiB.")
+        .responds(200, answer("The plugin was replaced."))
+        .responds(201, answer("The plugin was added."))
         .problems(&[
             kind::UNREADABLE_BODY,
             kind::BODY_TOO_SLOW,
@@ -145,17 +145,17 @@ pub(crate) fn about_put() -> Operation {
         ])
         .problems(&[kind::INVALID_PLUGIN_NAME, kind::PLUGIN_REJECTED, kind::PLUGIN_NOT_PINNED])
         .problems(&[kind::TOO_MANY_PLUGINS])
-        .problems(&kind::OF_UPLOAD)
-        .problems(&kind::OF_STORE)
+        .problems(&kind::PLUGIN_CHANGE)
+        .problems(&kind::STORE_ACCESS)
 }
 
-pub(crate) fn about_delete() -> Operation {
+pub(crate) fn delete_spec() -> Operation {
     Operation::delete("/plugins/{name}", "deletePlugin", "Remove a plugin")
         .detail(
-            "Does what removing the file does; its manifest stays, and running tasks keep what they began with. \
-             Only with `--allow-upload`.",
+            "Same effect as removing the file from the plugins folder. Its manifest stays, and running tasks \
+             keep their version. Requires `--allow-upload`.",
         )
-        .answers(204, Answer::empty("It is out of service."))
+        .responds(204, ResponseSpec::empty("The plugin was removed."))
         .problems(&[kind::UNKNOWN_PLUGIN, kind::BUILT_IN_PLUGIN])
-        .problems(&kind::OF_UPLOAD)
+        .problems(&kind::PLUGIN_CHANGE)
 }

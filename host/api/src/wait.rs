@@ -1,6 +1,6 @@
-//! `?wait=30s` and `Prefer: wait=30`: an answer that is held until its task has ended.
+//! `?wait=30s` and `Prefer: wait=30`: holds the response until the task finishes.
 //!
-//! Endpoints ask here what the client wishes, and wait here.
+//! Endpoints parse the wait and wait here.
 
 use std::time::Duration;
 
@@ -10,46 +10,46 @@ use wasmill_model::{Task, TaskId, TaskState, parse_duration};
 use wasmill_store::StoreError;
 
 use crate::app::Api;
-use crate::field_errors::{Fault, Faults};
-use crate::openapi::values::{Span, plain};
-use crate::openapi::{Answer, Operation};
+use crate::field_errors::{FieldError, FieldErrors};
+use crate::openapi::values::{DurationSchema, plain};
+use crate::openapi::{Operation, ResponseSpec};
 use crate::params::Params;
 use crate::problem::Problem;
 
-/// The longest wait; a client that has more time asks again.
+/// Maximum wait; clients repeat the request to wait longer.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
-/// How long a client wishes to wait.
+/// The wait that a client asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Wish {
+pub(crate) struct WaitParams {
     pub(crate) wait: Option<Duration>,
-    /// Whether it was only preferred, which the answer then says (RFC 7240).
+    /// Whether it came as a preference, which the response then confirms (RFC 7240).
     is_preference: bool,
 }
 
-impl Wish {
-    /// Reads the wish from the query, else from the headers.
+impl WaitParams {
+    /// Parses the wait from the query, else from the headers.
     ///
     /// # Errors
     ///
-    /// Fails if the wait is out of range. A preference that cannot be met is none.
+    /// Fails if `wait` is invalid. An invalid preference is ignored.
     pub(crate) fn read(params: &Params, headers: &HeaderMap) -> Result<Self, Problem> {
-        let mut wish = Self { wait: preferred(headers), is_preference: true };
-        let mut faults = Faults::default();
+        let mut wait_params = Self { wait: preferred(headers), is_preference: true };
+        let mut errors = FieldErrors::default();
         for (_, value) in params.iter().filter(|(name, _)| *name == "wait") {
             match parse_duration(value) {
-                Ok(wait) if wait <= WAIT_MAX => wish = Self { wait: Some(wait), is_preference: false },
+                Ok(wait) if wait <= WAIT_MAX => wait_params = Self { wait: Some(wait), is_preference: false },
                 _ => {
-                    let most = humantime::format_duration(WAIT_MAX);
-                    let detail = format!("wait must be a time with a unit, such as 30s, of at most {most}");
-                    faults.push(Fault::parameter("wait", detail));
+                    let max = humantime::format_duration(WAIT_MAX);
+                    let detail = format!("wait must be a duration such as 30s, at most {max}");
+                    errors.push(FieldError::parameter("wait", detail));
                 }
             }
         }
-        Problem::unless(faults, wish)
+        Problem::reject_errors(errors, wait_params)
     }
 
-    /// Returns the header that says which preference was honoured.
+    /// Returns the header that confirms the preference.
     pub(crate) fn applied(self) -> Option<(HeaderName, HeaderValue)> {
         let wait = self.wait.filter(|_| self.is_preference)?;
         let value = HeaderValue::try_from(format!("wait={}", wait.as_secs())).ok()?;
@@ -70,34 +70,44 @@ fn preferred(headers: &HeaderMap) -> Option<Duration> {
     })
 }
 
-/// Says in the API document that an operation can wait.
-pub(crate) fn about(operation: Operation) -> Operation {
-    let most = humantime::format_duration(WAIT_MAX);
-    let wait = plain::<Span>();
+/// Documents the parameters of a wait.
+pub(crate) fn add_parameters(operation: Operation) -> Operation {
+    let max = humantime::format_duration(WAIT_MAX);
+    let wait = plain::<DurationSchema>();
     let prefer = json!({"type": "string", "examples": ["wait=30"]});
     operation
         .query(
             "wait",
-            format!("Holds the answer until the task has ended, or so long; at most {most}."),
+            format!(
+                "Hold the response until the task has finished, but not longer than this; at most {max}."
+            ),
             &wait,
         )
-        .header("Prefer", "`wait=30` does the same as `?wait=30s`, and never fails (RFC 7240).", &prefer)
+        .header(
+            "Prefer",
+            "`wait=30` is the same as `?wait=30s`, but an invalid value is ignored (RFC 7240).",
+            &prefer,
+        )
 }
 
-/// Says in the API document that an answer tells whether a preference was honoured.
-pub(crate) fn applied(answer: Answer) -> Answer {
-    answer.optional_header("Preference-Applied", "The preference that was honoured.", "^wait=[0-9]+$")
+/// Documents the header that confirms a preference.
+pub(crate) fn add_applied_header(answer: ResponseSpec) -> ResponseSpec {
+    answer.optional_header("Preference-Applied", "The preference that was applied.", "^wait=[0-9]+$")
 }
 
-/// Returns a task, once it has ended, the wait is over, or nothing will become of it before this host stops.
-/// `None` if there is no such task any more.
+/// Returns a task once it has finished, the wait is over, or it cannot finish before this host stops. `None`
+/// if the task does not exist.
 ///
 /// # Errors
 ///
 /// Fails if the store does.
-pub(crate) async fn until_ended(api: &Api, id: TaskId, wait: Duration) -> Result<Option<Task>, StoreError> {
-    // When too many wait, nobody is turned away: the others ask again.
-    let Some(_place) = api.stream_limit.try_place() else { return api.store.get(id).await };
+pub(crate) async fn until_finished(
+    api: &Api,
+    id: TaskId,
+    wait: Duration,
+) -> Result<Option<Task>, StoreError> {
+    // With too many open streams, it answers at once instead of refusing; the client may repeat.
+    let Some(_permit) = api.stream_limit.try_permit() else { return api.store.get(id).await };
     let mut follower = api.store.subscribe(id);
     let mut over = std::pin::pin!(tokio::time::sleep(wait));
     loop {
@@ -110,7 +120,7 @@ pub(crate) async fn until_ended(api: &Api, id: TaskId, wait: Duration) -> Result
             biased;
             () = follower.wait_for_move() => {}
             () = &mut over => {}
-            // A task that waits is not started any more.
+            // During a drain, waiting tasks do not start.
             () = api.scheduler.draining(), if state == TaskState::Waiting => return Ok(task),
             () = api.scheduler.drained() => return api.store.get(id).await,
         }
@@ -122,32 +132,32 @@ mod tests {
     use super::*;
     use crate::params::Param;
 
-    fn wish(query: &str, prefer: Option<&'static str>) -> Option<(Option<u64>, bool)> {
+    fn wait_params(query: &str, prefer: Option<&'static str>) -> Option<(Option<u64>, bool)> {
         let mut headers = HeaderMap::new();
         if let Some(prefer) = prefer {
             headers.insert("prefer", HeaderValue::from_static(prefer));
         }
         let known = [Param::single("wait")];
         let params = Params::read(Some(query), &known).ok()?;
-        let wish = Wish::read(&params, &headers).ok()?;
-        Some((wish.wait.map(|wait| wait.as_secs()), wish.applied().is_some()))
+        let wait_params = WaitParams::read(&params, &headers).ok()?;
+        Some((wait_params.wait.map(|wait| wait.as_secs()), wait_params.applied().is_some()))
     }
 
     #[test]
-    fn a_wait_is_asked_for_in_the_query_or_preferred() {
-        assert_eq!(wish("", None), Some((None, false)));
-        assert_eq!(wish("wait=30s", None), Some((Some(30), false)));
-        assert_eq!(wish("wait=0s", Some("wait=5")), Some((Some(0), false)));
-        assert_eq!(wish("", Some("respond-async, Wait = 10")), Some((Some(10), true)));
-        assert_eq!(wish("", Some("wait=\"10\"; foo")), Some((Some(10), true)));
+    fn a_wait_comes_from_the_query_or_a_preference() {
+        assert_eq!(wait_params("", None), Some((None, false)));
+        assert_eq!(wait_params("wait=30s", None), Some((Some(30), false)));
+        assert_eq!(wait_params("wait=0s", Some("wait=5")), Some((Some(0), false)));
+        assert_eq!(wait_params("", Some("respond-async, Wait = 10")), Some((Some(10), true)));
+        assert_eq!(wait_params("", Some("wait=\"10\"; foo")), Some((Some(10), true)));
     }
 
     #[test]
-    fn a_wait_out_of_range_is_refused_and_such_a_preference_is_cut() {
-        assert_eq!(wish("wait=61s", None), None);
-        assert_eq!(wish("wait=30", None), None);
-        assert_eq!(wish("weit=30s", None), None);
-        assert_eq!(wish("", Some("wait=9999")), Some((Some(60), true)));
-        assert_eq!(wish("", Some("wait=soon")), Some((None, false)));
+    fn a_wait_out_of_range_is_refused_and_a_preference_is_clamped() {
+        assert_eq!(wait_params("wait=61s", None), None);
+        assert_eq!(wait_params("wait=30", None), None);
+        assert_eq!(wait_params("weit=30s", None), None);
+        assert_eq!(wait_params("", Some("wait=9999")), Some((Some(60), true)));
+        assert_eq!(wait_params("", Some("wait=soon")), Some((None, false)));
     }
 }

@@ -1,8 +1,8 @@
-//! `GET /task/{id}/webhook` and `POST /task/{id}/webhook/retry`: what has become of telling a receiver that a
-//! task has ended, and once more.
+//! `GET /task/{id}/webhook` and `POST /task/{id}/webhook/retry`: the state of a webhook delivery, and a
+//! redelivery.
 //!
-//! Below it is all of webhooks that is HTTP: the field of a request, what is told, and the deliveries. They are
-//! part of the API since it alone knows HTTP, and the record of a task as it is told.
+//! The submodules are everything about webhooks that is HTTP: the request field, the payload and the
+//! deliveries. They belong to the API because only it knows HTTP and the JSON of a task.
 
 mod delivery;
 mod in_flight;
@@ -22,46 +22,46 @@ use wasmill_model::{TaskId, TaskState};
 use wasmill_store::{DeliveryAttempt, DeliveryState, Redelivery, WebhookStatus};
 
 pub use self::delivery::{WebhookConfig, Webhooks};
-pub(crate) use self::payload::about as about_told;
-pub(crate) use self::request::{WebhookWish, read};
+pub(crate) use self::payload::spec as callback_spec;
+pub(crate) use self::request::{WebhookRequest, read};
 pub use self::sign::{InvalidSecret, SigningSecrets};
 use crate::app::Api;
-use crate::openapi::{Answer, Operation};
+use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
 use crate::problem_kind as kind;
 use crate::task_view::Rfc3339;
 
-/// What has become of telling a receiver.
+/// The delivery of a webhook.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Delivery")]
-struct View {
-    /// The id of the delivery, as the receiver gets it with each try.
+struct DeliveryView {
+    /// Delivery id, the same in every attempt.
     id: String,
     url: String,
-    /// Of which ends of the task the receiver is told.
+    /// Outcomes that are delivered.
     #[schemars(inner(regex(pattern = "^(completed|failed|cancelled)$")))]
     on: Vec<&'static str>,
-    /// `idle` while there is nothing to deliver: the task has not ended, or in a way of which the receiver is not
-    /// told.
+    /// `idle` while there is nothing to deliver: the task has not finished, or with an outcome that is not
+    /// selected.
     #[schemars(extend("enum" = DeliveryState::ALL.map(DeliveryState::as_str)))]
     state: &'static str,
-    /// How often it was tried.
+    /// Number of delivery attempts.
     attempt_count: u32,
-    /// When it is tried next, while it is pending; in the past if that is now.
+    /// Time of the next attempt while pending; in the past if it is due now.
     next_attempt_at: Option<Rfc3339>,
-    /// The newest 20 tries, the oldest of them first.
+    /// The newest 20 attempts, oldest first.
     attempts: Vec<DeliveryAttemptView>,
 }
 
-/// Who is told of the end of a task. Part of `GET /task/{id}`.
+/// The webhook of a task. Part of `GET /task/{id}`.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Receiver")]
 pub(crate) struct ReceiverView {
     url: String,
-    /// Of which ends.
+    /// Outcomes that are delivered.
     #[schemars(inner(regex(pattern = "^(completed|failed|cancelled)$")))]
     on: Vec<&'static str>,
-    /// Where the delivery stands.
+    /// State of the delivery.
     #[schemars(extend("enum" = DeliveryState::ALL.map(DeliveryState::as_str)))]
     state: &'static str,
 }
@@ -73,19 +73,19 @@ impl From<WebhookStatus> for ReceiverView {
     }
 }
 
-/// One try.
+/// One delivery attempt.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "DeliveryAttempt")]
 struct DeliveryAttemptView {
     time: Rfc3339,
     duration_ms: u64,
-    /// The status code of the answer; `null` if there was none.
+    /// Status code of the response; `null` without one.
     status: Option<u16>,
-    /// What went wrong, where the status does not say it.
+    /// What went wrong, if the status does not say it.
     error: Option<String>,
 }
 
-impl View {
+impl DeliveryView {
     fn new(task: TaskId, log: WebhookStatus) -> Self {
         let WebhookStatus { url, on, state, next_at, attempts, recent_attempts } = log;
         Self {
@@ -111,7 +111,7 @@ pub(crate) async fn webhook(
     State(api): State<Api>,
     Path(id): Path<String>,
 ) -> Result<impl IntoResponse, Problem> {
-    let id = Api::task_id(&id)?;
+    let id = Api::parse_task_id(&id)?;
     view(&api, id).await.map(Json)
 }
 
@@ -119,7 +119,7 @@ pub(crate) async fn redeliver(
     State(api): State<Api>,
     Path(id): Path<String>,
 ) -> Result<impl IntoResponse, Problem> {
-    let id = Api::task_id(&id)?;
+    let id = Api::parse_task_id(&id)?;
     match api.store.redeliver(id, api.clock.now()).await? {
         Redelivery::NotFound => Err(Problem::unknown_task(id)),
         Redelivery::NoWebhook => Err(Problem::no_webhook(id)),
@@ -128,12 +128,12 @@ pub(crate) async fn redeliver(
     }
 }
 
-async fn view(api: &Api, id: TaskId) -> Result<View, Problem> {
-    let log = Api::found(id, api.store.webhook(id).await)?;
-    Ok(View::new(id, log.ok_or_else(|| Problem::no_webhook(id))?))
+async fn view(api: &Api, id: TaskId) -> Result<DeliveryView, Problem> {
+    let log = Api::require_task(id, api.store.webhook(id).await)?;
+    Ok(DeliveryView::new(id, log.ok_or_else(|| Problem::no_webhook(id))?))
 }
 
-fn answer(about: &'static str) -> Answer {
+fn answer(description: &'static str) -> ResponseSpec {
     let task = "01a2074c-e503-703b-819d-4717c026346b";
     let example = json!({
         "id": format!("end-{task}"), "url": "https://example.com/hook", "on": ["completed", "failed", "cancelled"],
@@ -142,21 +142,24 @@ fn answer(about: &'static str) -> Answer {
             "time": "2026-11-23T07:26:51.617291345Z", "duration_ms": 12, "status": 503, "error": null,
         }],
     });
-    Answer::json::<View>(about, example)
+    ResponseSpec::json::<DeliveryView>(description, example)
 }
 
-pub(crate) fn about_webhook() -> Operation {
-    Operation::get("/task/{id}/webhook", "getTaskWebhook", "Show what has become of the webhook of a task")
-        .answers(200, answer("Where its delivery stands, and how the newest tries went."))
+pub(crate) fn webhook_spec() -> Operation {
+    Operation::get("/task/{id}/webhook", "getTaskWebhook", "Get the webhook delivery of a task")
+        .responds(200, answer("The state of the delivery, and its newest attempts."))
         .problems(&[kind::NO_WEBHOOK])
-        .problems(&kind::OF_TASK)
+        .problems(&kind::TASK_ACCESS)
 }
 
-pub(crate) fn about_redeliver() -> Operation {
-    let summary = "Tell the receiver of an ended task once more";
+pub(crate) fn redeliver_spec() -> Operation {
+    let summary = "Redeliver the webhook of a finished task";
     Operation::post("/task/{id}/webhook/retry", "retryTaskWebhook", summary)
-        .detail("Delivered or given up, it is tried now, with the same id. If that fails, it is tried on as ever.")
-        .answers(202, answer("It is tried now."))
+        .detail(
+            "Starts a new attempt now with the same delivery id, whether the webhook was delivered or \
+                 given up. If it fails, further attempts follow as usual.",
+        )
+        .responds(202, answer("A new delivery attempt is due."))
         .problems(&[kind::NO_WEBHOOK, kind::NOTHING_TO_DELIVER])
-        .problems(&kind::OF_TASK)
+        .problems(&kind::TASK_ACCESS)
 }

@@ -89,7 +89,7 @@ pub enum InvalidBackoff {
     #[error("jitter must be a number from 0, for none, to 1")]
     Jitter,
     /// The first wait is longer than the longest.
-    #[error("first must not be longer than most")]
+    #[error("first must not be longer than max")]
     FirstOverMost,
     /// A wait is longer than anyone may ask for.
     #[error("no wait may be longer than 7 days")]

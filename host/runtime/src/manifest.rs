@@ -110,7 +110,7 @@ struct RetryWish {
 struct BackoffWish {
     first: Option<Span>,
     factor: Option<f64>,
-    most: Option<Span>,
+    max: Option<Span>,
     jitter: Option<f64>,
 }
 
@@ -265,8 +265,8 @@ impl RetryWish {
         if self.max_attempts.is_some_and(|attempts| !(1..=ATTEMPTS_MAX).contains(&attempts)) {
             return Err(format!("retry.max_attempts must be from 1 to {ATTEMPTS_MAX}"));
         }
-        let backoff = self.backoff.map(|BackoffWish { first, factor, most, jitter }| {
-            Backoff::of(first.map(|span| span.0), factor, most.map(|span| span.0), jitter)
+        let backoff = self.backoff.map(|BackoffWish { first, factor, max, jitter }| {
+            Backoff::of(first.map(|span| span.0), factor, max.map(|span| span.0), jitter)
                 .map_err(|error| format!("retry.backoff: {error}"))
         });
         let on = self.on.map(|words| RetryOn::of(words.iter().map(String::as_str)));
@@ -350,7 +350,7 @@ mod tests {
             waiting = 1000
             [retry]
             max_attempts = 3
-            backoff = { first = "2s", factor = 3, most = "1m", jitter = 0.1 }
+            backoff = { first = "2s", factor = 3, max = "1m", jitter = 0.1 }
             on = ["io", "memory-limit"]
             [allow]
             http = ["https://*.cdn.example.com:8443/img/"]

@@ -1,6 +1,6 @@
 use super::*;
 
-const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 fn request(method: Method, headers: &[(&str, &str)]) -> Request<()> {
     let mut request = Request::builder().method(method).uri("/task");
@@ -10,9 +10,9 @@ fn request(method: Method, headers: &[(&str, &str)]) -> Request<()> {
     request.body(()).unwrap()
 }
 
-/// Says what a door answers, by its code.
+/// Returns the problem code that a policy answers with.
 fn refusal(access_policy: &AccessPolicy, request: &Request<()>) -> Option<&'static str> {
-    access_policy.check(request, HERE).err().map(|problem| problem.code())
+    access_policy.check(request, LOOPBACK).err().map(|problem| problem.code())
 }
 
 fn named(access_policy: &AccessPolicy, host: &str) -> Option<&'static str> {
@@ -20,7 +20,7 @@ fn named(access_policy: &AccessPolicy, host: &str) -> Option<&'static str> {
 }
 
 #[test]
-fn only_names_that_no_stranger_can_own_are_known() {
+fn only_names_that_nobody_else_can_own_are_allowed() {
     let access_policy =
         AccessPolicy { public_hosts: vec!["Tasks.Example.org.".parse().unwrap()], ..AccessPolicy::default() };
     for host in [
@@ -63,7 +63,7 @@ fn only_names_that_no_stranger_can_own_are_known() {
 }
 
 #[test]
-fn what_is_no_host_is_refused() {
+fn an_invalid_host_is_refused() {
     let access_policy = AccessPolicy::default();
     for host in [
         "",
@@ -91,7 +91,7 @@ fn what_is_no_host_is_refused() {
 }
 
 #[test]
-fn a_change_comes_from_a_page_of_this_server_or_from_no_browser() {
+fn unsafe_methods_need_the_same_origin_or_no_browser() {
     let access_policy = AccessPolicy {
         allowed_origins: vec!["https://Dash.example".parse().unwrap()],
         ..AccessPolicy::default()
@@ -137,7 +137,7 @@ fn a_change_comes_from_a_page_of_this_server_or_from_no_browser() {
 }
 
 #[test]
-fn what_a_proxy_forwards_passes_only_if_it_is_trusted() {
+fn forwarded_requests_pass_only_from_trusted_proxies() {
     let networks = ["127.0.0.1", "10.0.0.0/8", "fd00::/8"].map(|network| network.parse().unwrap());
     let trusting = AccessPolicy { trusted_proxies: networks.to_vec(), ..AccessPolicy::default() };
     let check = |access_policy: &AccessPolicy, peer: &str, header: HeaderName| {
@@ -145,8 +145,8 @@ fn what_a_proxy_forwards_passes_only_if_it_is_trusted() {
         request.headers_mut().insert(header, HeaderValue::from_static("203.0.113.7"));
         access_policy.check(&request, peer.parse().unwrap()).err().map(|problem| problem.code())
     };
-    for header in FORWARDED {
-        let refused = Some("came-through-a-proxy");
+    for header in PROXY_HEADERS {
+        let refused = Some("untrusted-proxy");
         assert_eq!(check(&AccessPolicy::default(), "127.0.0.1", header.clone()), refused, "{header}");
         assert_eq!(check(&trusting, "127.0.0.2", header.clone()), refused, "{header}");
         for peer in ["127.0.0.1", "::ffff:10.1.2.3", "fd00::7"] {
@@ -156,7 +156,7 @@ fn what_a_proxy_forwards_passes_only_if_it_is_trusted() {
 }
 
 #[test]
-fn a_page_of_an_allowed_origin_may_ask_and_read_and_no_other_may() {
+fn only_an_allowed_origin_gets_cors_headers() {
     let access_policy = AccessPolicy {
         allowed_origins: vec!["https://dash.example".parse().unwrap()],
         ..AccessPolicy::default()
@@ -164,16 +164,18 @@ fn a_page_of_an_allowed_origin_may_ask_and_read_and_no_other_may() {
     let ask = |origin| {
         let headers =
             [("host", "localhost"), ("origin", origin), ("access-control-request-method", "DELETE")];
-        access_policy.check(&request(Method::OPTIONS, &headers), HERE)
+        access_policy.check(&request(Method::OPTIONS, &headers), LOOPBACK)
     };
-    let Ok(Visit::Asks(origin)) = ask("https://dash.example") else { panic!("it may ask") };
+    let Ok(Decision::Preflight(origin)) = ask("https://dash.example") else {
+        panic!("the preflight is allowed")
+    };
     let answer = preflight(origin);
     assert_eq!(answer.status(), StatusCode::NO_CONTENT);
     assert_eq!(answer.headers()["access-control-allow-origin"], "https://dash.example");
     assert_eq!(answer.headers()["vary"], "origin");
-    assert!(matches!(ask("https://evil.example"), Ok(Visit::Enters(None))));
+    assert!(matches!(ask("https://evil.example"), Ok(Decision::Allow(None))));
     let mut headers = HeaderMap::new();
-    see_out(&mut headers, None);
+    add_headers(&mut headers, None);
     assert!(headers.keys().all(|name| !name.as_str().starts_with("access-control")), "{headers:?}");
     assert_eq!(headers["cross-origin-resource-policy"], "same-origin");
     assert_eq!(headers["x-content-type-options"], "nosniff");

@@ -1,4 +1,4 @@
-//! What `/debug/tasks` tells of each task, and how it is written for people.
+//! The content of `/debug/tasks`, and its text format.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -9,16 +9,16 @@ use wasmill_model::Timestamp;
 use wasmill_runtime::{HostCall, HttpCall, InstanceInfo, InstanceState};
 use wasmill_scheduler::{RunInfo, Slots};
 
-/// The states that a run can be seen in.
+/// States of a run.
 pub(super) const STATES: [&str; 4] = ["starting", "computing", "waiting", "ending"];
 
-/// All runs at one moment.
+/// All runs at one time.
 #[derive(Serialize)]
 pub(super) struct Dump {
     time: String,
     slots_total: usize,
     slots_used: usize,
-    /// How many fit what was asked for; more than are shown if there is a limit.
+    /// Number of matching runs, which may exceed the limit.
     found: usize,
     tasks: Vec<TaskDump>,
 }
@@ -29,16 +29,16 @@ pub(super) struct TaskDump {
     pub(super) task: String,
     pub(super) plugin: String,
     pub(super) state: &'static str,
-    /// What it does, in words.
-    doing: String,
+    /// What it is doing, for people.
+    activity: String,
     attempt: u32,
     max_attempts: u32,
     pub(super) age_ms: u128,
     timeout_ms: u128,
-    asked_to_stop: bool,
-    /// What it waits in, if it waits.
+    stop_requested: bool,
+    /// The host call it is waiting in, if any.
     call: Option<CallDump>,
-    /// What is known of its instance; null when the guest is gone and its outcome is being stored.
+    /// Its instance; `null` when the guest is gone and its outcome is being stored.
     instance: Option<InstanceDump>,
 }
 
@@ -54,13 +54,13 @@ struct InstanceDump {
     digest: String,
     kind: &'static str,
     profile: &'static str,
-    /// Whether it is on a thread right now.
+    /// Whether it is on a thread now.
     on_thread: bool,
     cpu_ms: u128,
     memory_bytes: u64,
     tables_bytes: u64,
     memory_max_bytes: u64,
-    /// Its HTTP calls under way.
+    /// Its open HTTP requests.
     http: Vec<HttpDump>,
 }
 
@@ -74,26 +74,26 @@ struct HttpDump {
 
 impl Dump {
     pub(super) fn new(now: Timestamp, slots: Slots, found: usize, tasks: Vec<TaskDump>) -> Self {
-        Self { time: written(now), slots_total: slots.total, slots_used: slots.used, found, tasks }
+        Self { time: format_time(now), slots_total: slots.total, slots_used: slots.used, found, tasks }
     }
 }
 
 impl TaskDump {
     pub(super) fn new(run: &RunInfo, instance: Option<InstanceInfo>, now: Timestamp) -> Self {
-        let (state, doing, call) = match &instance {
-            None => ("ending", "its guest is gone, and its outcome is being stored".to_owned(), None),
-            Some(instance) => seen(instance, now),
+        let (state, activity, call) = match &instance {
+            None => ("ending", "guest is gone, storing its outcome".to_owned(), None),
+            Some(instance) => describe(instance, now),
         };
         Self {
             task: run.task.to_string(),
             plugin: run.plugin.to_string(),
             state,
-            doing,
+            activity,
             attempt: run.attempt,
             max_attempts: run.attempts_max,
             age_ms: instance.as_ref().map_or(0, |instance| instance.age.as_millis()),
             timeout_ms: run.timeout.as_millis(),
-            asked_to_stop: run.asked_to_stop,
+            stop_requested: run.asked_to_stop,
             call,
             instance: instance.map(InstanceDump::new),
         }
@@ -128,49 +128,53 @@ impl HttpDump {
     }
 }
 
-/// Words what an instance does.
-fn seen(instance: &InstanceInfo, now: Timestamp) -> (&'static str, String, Option<CallDump>) {
+/// Describes what an instance is doing.
+fn describe(instance: &InstanceInfo, now: Timestamp) -> (&'static str, String, Option<CallDump>) {
     match instance.state {
-        InstanceState::Starting => ("starting", "being made, or in line for a thread".to_owned(), None),
+        InstanceState::Starting => ("starting", "instantiating, or waiting for a thread".to_owned(), None),
         InstanceState::Computing { on_thread: true } => ("computing", "on a thread".to_owned(), None),
         InstanceState::Computing { on_thread: false } => {
-            ("computing", "gave way to others, in line for a thread".to_owned(), None)
+            ("computing", "yielded, waiting for a thread".to_owned(), None)
         }
         InstanceState::Waiting { call, waited, left } => {
             let until = left.and_then(|left| now.checked_add_signed(chrono::Duration::from_std(left).ok()?));
-            let until = until.map(written);
-            let doing = waits(call, instance, until.as_deref());
-            ("waiting", doing, Some(CallDump { name: call.as_str(), waited_ms: waited.as_millis(), until }))
+            let until = until.map(format_time);
+            let activity = describe_wait(call, instance, until.as_deref());
+            (
+                "waiting",
+                activity,
+                Some(CallDump { name: call.as_str(), waited_ms: waited.as_millis(), until }),
+            )
         }
     }
 }
 
-/// Words a wait. What a handle or a stream stands for follows from what else the guest has: files by its
-/// permissions, HTTP calls by those that are under way; its log and stdin never make it wait.
-fn waits(call: HostCall, instance: &InstanceInfo, until: Option<&str>) -> String {
+/// Describes a wait. What a handle or stream is for is inferred from the rest of the guest: files from its
+/// permissions, HTTP from its open requests; its log and stdin never block.
+fn describe_wait(call: HostCall, instance: &InstanceInfo, until: Option<&str>) -> String {
     let http: Vec<_> = instance.http.iter().map(|call| format!("{} {}", call.method, call.origin)).collect();
     let http = (!http.is_empty()).then(|| format!("HTTP: {}", http.join(", ")));
-    let asleep = until.map(|until| format!("asleep until {until}"));
+    let asleep = until.map(|until| format!("sleeping until {until}"));
     match call {
-        HostCall::Sleep | HostCall::PollOneoff => asleep.unwrap_or_else(|| "asleep".to_owned()),
+        HostCall::Sleep | HostCall::PollOneoff => asleep.unwrap_or_else(|| "sleeping".to_owned()),
         HostCall::Save => "saving a checkpoint".to_owned(),
-        HostCall::Restore => "reading its checkpoint".to_owned(),
-        HostCall::Files | HostCall::Preview1 => "a file operation".to_owned(),
+        HostCall::Restore => "restoring its checkpoint".to_owned(),
+        HostCall::Files | HostCall::Preview1 => "file operation".to_owned(),
         HostCall::Poll => match (http, asleep) {
-            (Some(http), Some(asleep)) => format!("{http}; or {asleep}"),
+            (Some(http), Some(sleep)) => format!("{http}; or {sleep}"),
             (Some(one), None) | (None, Some(one)) => one,
-            (None, None) if instance.has_files => "a file operation".to_owned(),
-            (None, None) => "a handle".to_owned(),
+            (None, None) if instance.has_files => "file operation".to_owned(),
+            (None, None) => "handle".to_owned(),
         },
         HostCall::Stream => match http {
-            Some(http) if instance.has_files => format!("a file, or {http}"),
+            Some(http) if instance.has_files => format!("file, or {http}"),
             Some(http) => http,
-            None => "reading or writing a file".to_owned(),
+            None => "file stream".to_owned(),
         },
     }
 }
 
-fn written(time: Timestamp) -> String {
+fn format_time(time: Timestamp) -> String {
     time.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
@@ -197,15 +201,15 @@ impl fmt::Display for Dump {
 
 impl fmt::Display for TaskDump {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { task, plugin, state, doing, attempt, max_attempts, .. } = self;
+        let Self { task, plugin, state, activity, attempt, max_attempts, .. } = self;
         write!(f, "task {task} [{state}")?;
         if let Some(call) = &self.call {
-            write!(f, " {}", span(call.waited_ms))?;
+            write!(f, " {}", format_duration(call.waited_ms))?;
         }
-        writeln!(f, "]: {doing}")?;
-        let (age, timeout) = (span(self.age_ms), span(self.timeout_ms));
+        writeln!(f, "]: {activity}")?;
+        let (age, timeout) = (format_duration(self.age_ms), format_duration(self.timeout_ms));
         write!(f, "    plugin {plugin}, attempt {attempt} of {max_attempts}, {age} of at most {timeout}")?;
-        writeln!(f, "{}", if self.asked_to_stop { ", was asked to stop" } else { "" })?;
+        writeln!(f, "{}", if self.stop_requested { ", stop requested" } else { "" })?;
         if let Some(call) = &self.call {
             writeln!(f, "    in {}", call.name)?;
         }
@@ -216,21 +220,21 @@ impl fmt::Display for TaskDump {
         writeln!(
             f,
             "    cpu {}, memory {} of {}, {} of it tables",
-            span(*cpu_ms),
+            format_duration(*cpu_ms),
             size(memory),
             size(instance.memory_max_bytes),
             size(tables)
         )?;
         for HttpDump { method, origin, has_head, ms } in &instance.http {
-            let part = if *has_head { "reading its body" } else { "no answer yet" };
-            writeln!(f, "    http {method} {origin}, for {}, {part}", span(*ms))?;
+            let part = if *has_head { "reading its body" } else { "waiting for the response" };
+            writeln!(f, "    http {method} {origin}, for {}, {part}", format_duration(*ms))?;
         }
         Ok(())
     }
 }
 
-/// Writes a time so that one sees its size at once.
-fn span(ms: u128) -> String {
+/// Formats a duration for people.
+fn format_duration(ms: u128) -> String {
     let ms = u64::try_from(ms).unwrap_or(u64::MAX);
     match ms {
         0..10_000 => format!("{ms}ms"),
@@ -251,9 +255,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_and_sizes_are_short() {
-        assert_eq!(span(9_999), "9999ms");
-        assert_eq!(span(125_400), "2m 5s");
+    fn durations_and_sizes_are_short() {
+        assert_eq!(format_duration(9_999), "9999ms");
+        assert_eq!(format_duration(125_400), "2m 5s");
         assert_eq!([size(12), size(70_000), size(3 << 20)], ["12 B", "68 KiB", "3.0 MiB"]);
     }
 }

@@ -1,5 +1,5 @@
-//! Writes a profile in the format of pprof: `profile.proto` of <https://github.com/google/pprof>, compressed
-//! as gzip. Only what a profile of stacks needs.
+//! Encodes a profile in the pprof format: `profile.proto` of <https://github.com/google/pprof>, gzipped. Only
+//! what stack profiles need.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -12,24 +12,24 @@ use flate2::write::GzEncoder;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Frame {
     pub(super) name: String,
-    /// What it belongs to, where pprof shows a file.
+    /// Shown by pprof as the file.
     pub(super) file: String,
 }
 
-/// A profile that is being written.
+/// A profile under construction.
 #[derive(Default)]
 pub(super) struct Profile {
     strings: HashMap<String, u64>,
-    /// In the order of their numbers, which begin at 1; 0 is the empty string.
+    /// In the order of their indexes, from 1; index 0 is the empty string.
     strings_in_order: Vec<String>,
-    /// Each function is also the one location that is in it.
+    /// Each function has exactly one location, with the same id.
     functions: HashMap<Frame, u64>,
     functions_written: Message,
     samples: Message,
 }
 
 impl Profile {
-    /// Adds the time and the number of turns that one stack stands for, innermost function first.
+    /// Adds a sample: a stack, innermost function first, with its count and CPU time.
     pub(super) fn add(&mut self, stack: &[Frame], labels: &[(&str, &str)], polls: u64, cpu: Duration) {
         let mut sample = Message::default();
         let locations: Vec<_> = stack.iter().map(|frame| self.function(frame)).collect();
@@ -44,11 +44,11 @@ impl Profile {
         self.samples.message(2, &sample);
     }
 
-    /// Completes the profile.
+    /// Encodes the profile.
     ///
     /// # Errors
     ///
-    /// None but what compressing into memory can bring.
+    /// Fails if compression does.
     pub(super) fn finish(
         mut self,
         began_nanos: i64,
@@ -126,7 +126,7 @@ fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// The fields of a message, as protocol buffers write them.
+/// An encoded protocol buffers message.
 #[derive(Default)]
 struct Message(Vec<u8>);
 
@@ -152,7 +152,7 @@ impl Message {
         self.bytes(field, &message.0);
     }
 
-    /// Adds the fields of another message to those of this.
+    /// Appends the fields of another message.
     fn append(&mut self, message: &Self) {
         self.0.extend_from_slice(&message.0);
     }
@@ -177,18 +177,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_written_as_the_format_asks() {
+    fn fields_are_encoded_as_protocol_buffers() {
         let mut message = Message::default();
         message.number(1, 150);
         message.text(2, "testing");
         message.numbers(4, &[3, 270, 86_942]);
-        // The examples of the documentation of protocol buffers.
+        // The examples of the protocol buffers documentation.
         let expected = b"\x08\x96\x01\x12\x07testing\x22\x06\x03\x8e\x02\x9e\xa7\x05";
         assert_eq!(message.0, expected);
     }
 
     #[test]
-    fn a_function_and_a_string_are_written_once() {
+    fn functions_and_strings_are_deduplicated() {
         let mut profile = Profile::default();
         let frame = |name: &str| Frame { name: name.to_owned(), file: "f".to_owned() };
         profile.add(&[frame("a"), frame("b")], &[("thread", "b")], 1, Duration::from_millis(1));

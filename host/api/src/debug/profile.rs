@@ -1,8 +1,8 @@
-//! `GET /debug/pprof/profile`: what computes in this process, in the format of pprof.
+//! `GET /debug/pprof/profile`: a CPU profile in the pprof format.
 //!
-//! Guests are shown by plugin and function, as they are found when they give way on a tick. The host is
-//! shown by thread, as the kernel accounts for it. No signal is sent and no stack of the host is walked, so
-//! a profile can do no harm to what runs; for the functions of the host there is `perf record -g`.
+//! Guests are sampled by plugin and function when they yield on an epoch tick. The host is shown by thread,
+//! from the kernel's accounting. No signal is sent and no host stack is walked, so profiling cannot disturb
+//! what runs; for functions of the host use `perf record -g`.
 
 use std::time::Duration;
 
@@ -14,33 +14,33 @@ use wasmill_runtime::GuestSample;
 
 use crate::debug::DebugState;
 use crate::debug::pprof::{Frame, Profile};
-use crate::debug::threads::{Computed, Threads};
-use crate::field_errors::{Fault, Faults};
+use crate::debug::threads::{CpuTime, Threads};
+use crate::field_errors::{FieldError, FieldErrors};
 use crate::params::{Param, Params, whole_number};
 use crate::problem::Problem;
 
-/// How long a profile takes unless asked otherwise, as in Go.
+/// Default duration, as in Go.
 const SECONDS: u64 = 30;
-/// The longest one.
+/// Maximum duration.
 const SECONDS_MAX: u64 = 300;
-/// How often a guest that computes is looked at.
+/// Sampling period of guests.
 const PERIOD: Duration = Duration::from_millis(1);
-/// The name of the threads that guests run on.
+/// Name of the threads that run guests.
 const GUEST_THREAD: &str = "guest";
 
-const COMMENT: &str = "wasmill: guests by function, found on each tick; the host by thread, from the kernel";
+const COMMENT: &str = "wasmill: guests by function, sampled on epoch ticks; host by thread, from the kernel";
 
 pub(super) async fn profile(State(debug): State<DebugState>, query: RawQuery) -> Result<Response, Problem> {
     let time = check(query.0.as_deref())?;
-    // Ends when this is dropped, too, as when the client goes away.
-    let sampling = debug.runtime.start_sampling().ok_or_else(Problem::profile_under_way)?;
-    let (began, threads) = (debug.clock.now(), Threads::look());
+    // Dropping it stops the sampling, as when the client hangs up.
+    let sampling = debug.runtime.start_sampling().ok_or_else(Problem::profile_in_progress)?;
+    let (started_at, threads) = (debug.clock.now(), Threads::snapshot());
     tokio::time::sleep(time).await;
-    let computed = Threads::look().since(&threads);
+    let cpu_time = Threads::snapshot().since(&threads);
     let guests = sampling.finish();
-    let profile = write(&guests, computed.into_iter().collect(), began, time).map_err(|error| {
-        tracing::error!(%error, "failed to write a profile");
-        Problem::internal_fault("a profile could not be written")
+    let profile = write(&guests, cpu_time.into_iter().collect(), started_at, time).map_err(|error| {
+        tracing::error!(%error, "failed to encode a profile");
+        Problem::internal_error("failed to encode a profile")
     })?;
     let headers = [
         (header::CONTENT_TYPE, "application/octet-stream"),
@@ -51,29 +51,29 @@ pub(super) async fn profile(State(debug): State<DebugState>, query: RawQuery) ->
 
 fn write(
     guests: &[GuestSample],
-    threads: Vec<(Option<String>, Computed)>,
-    began: Timestamp,
+    threads: Vec<(Option<String>, CpuTime)>,
+    started_at: Timestamp,
     took: Duration,
 ) -> std::io::Result<Vec<u8>> {
     let mut profile = Profile::default();
     for guest in guests {
         add_guest(&mut profile, guest);
     }
-    // Guests are counted above; what is left of their threads is the host's work for them.
-    let mut of_guests: Duration = guests.iter().map(|guest| guest.cpu).sum();
-    for (name, Computed { user, kernel }) in threads {
-        let shown = name.as_deref().unwrap_or("threads that ended");
+    // Guests are counted above; the rest of their threads' time is host code that serves them.
+    let mut guest_time: Duration = guests.iter().map(|guest| guest.cpu).sum();
+    for (name, CpuTime { user, kernel }) in threads {
+        let shown = name.as_deref().unwrap_or("finished threads");
         let mut rest = |time: Duration| {
-            let taken = if shown == GUEST_THREAD { time.min(of_guests) } else { Duration::ZERO };
-            of_guests -= taken;
+            let taken = if shown == GUEST_THREAD { time.min(guest_time) } else { Duration::ZERO };
+            guest_time -= taken;
             time - taken
         };
         for (part, time) in [("user", rest(user)), ("kernel", rest(kernel))] {
             add_host(&mut profile, shown, part, time);
         }
     }
-    let began = began.timestamp_nanos_opt().unwrap_or(0);
-    profile.finish(began, took, PERIOD, COMMENT)
+    let started_at = started_at.timestamp_nanos_opt().unwrap_or(0);
+    profile.finish(started_at, took, PERIOD, COMMENT)
 }
 
 fn add_guest(profile: &mut Profile, guest: &GuestSample) {
@@ -81,7 +81,7 @@ fn add_guest(profile: &mut Profile, guest: &GuestSample) {
     let frame = |name: &str| Frame { name: name.to_owned(), file: file.clone() };
     let mut stack: Vec<_> = guest.functions.iter().map(|name| frame(name)).collect();
     if stack.is_empty() {
-        stack.push(frame("[turns shorter than a tick]"));
+        stack.push(frame("[runs shorter than a tick]"));
     }
     stack.push(frame(&format!("[plugin {}]", guest.plugin)));
     let digest = guest.digest.get(..12).unwrap_or(&guest.digest);
@@ -105,15 +105,15 @@ fn add_host(profile: &mut Profile, thread: &str, part: &str, time: Duration) {
 
 fn check(query: Option<&str>) -> Result<Duration, Problem> {
     let params = Params::read(query, &[Param::single("seconds")]).map_err(Problem::invalid_request)?;
-    let (mut seconds, mut faults) = (SECONDS, Faults::default());
+    let (mut seconds, mut errors) = (SECONDS, FieldErrors::default());
     for (name, value) in params.iter() {
         match whole_number(value) {
-            Some(asked) if (1..=SECONDS_MAX).contains(&asked) => seconds = asked,
+            Some(selection) if (1..=SECONDS_MAX).contains(&selection) => seconds = selection,
             _ => {
-                let detail = format!("seconds must be a whole number from 1 to {SECONDS_MAX}");
-                faults.push(Fault::parameter(name, detail));
+                let detail = format!("seconds must be an integer from 1 to {SECONDS_MAX}");
+                errors.push(FieldError::parameter(name, detail));
             }
         }
     }
-    Problem::unless(faults, Duration::from_secs(seconds))
+    Problem::reject_errors(errors, Duration::from_secs(seconds))
 }

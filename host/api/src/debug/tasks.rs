@@ -1,4 +1,4 @@
-//! `GET /debug/tasks`: every run with a slot and where its guest is, as text for people or as JSON.
+//! `GET /debug/tasks`: all runs and what their guests are doing, as text or JSON.
 
 use std::collections::HashMap;
 
@@ -10,17 +10,17 @@ use wasmill_model::PluginName;
 
 use crate::debug::DebugState;
 use crate::debug::dump::{Dump, STATES, TaskDump};
-use crate::field_errors::{Fault, Faults};
+use crate::field_errors::{FieldError, FieldErrors};
 use crate::params::{Param, Params, whole_number};
 use crate::problem::Problem;
 
-/// How many tasks are shown unless asked otherwise.
+/// Default number of tasks.
 const LIMIT: usize = 1_000;
-/// How many are shown at most.
+/// Maximum number of tasks.
 const LIMIT_MAX: usize = 1_000_000;
 
-/// Which tasks are shown, and how.
-struct Asked {
+/// Which tasks to show, and in which format.
+struct TaskSelection {
     json: bool,
     state: Option<&'static str>,
     plugin: Option<PluginName>,
@@ -32,14 +32,15 @@ pub(super) async fn tasks(
     query: RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let asked = check(query.0.as_deref(), &headers)?;
-    let dump = dump(&debug, &asked);
-    Ok(if asked.json { Json(dump).into_response() } else { dump.to_string().into_response() })
+    let selection = check(query.0.as_deref(), &headers)?;
+    let dump = dump(&debug, &selection);
+    Ok(if selection.json { Json(dump).into_response() } else { dump.to_string().into_response() })
 }
 
-/// Brings together what the scheduler and the runtime know, oldest first.
-fn dump(debug: &DebugState, asked: &Asked) -> Dump {
-    // Whoever ends between the two looks is left out, and whoever began has no instance yet.
+/// Joins the runs of the scheduler with the instances of the runtime, oldest first.
+fn dump(debug: &DebugState, selection: &TaskSelection) -> Dump {
+    // Read one after the other: a run that ends in between has no instance any more, one that starts has none
+    // yet.
     let runs = debug.scheduler.runs();
     let instances = debug.runtime.instances();
     let mut of_task: HashMap<_, _> =
@@ -52,32 +53,32 @@ fn dump(debug: &DebugState, asked: &Asked) -> Dump {
             let instance = of_task.remove(&(run.task, run.attempt));
             TaskDump::new(&run, instance, now)
         })
-        .filter(|task| asked.state.is_none_or(|state| task.state == state))
-        .filter(|task| asked.plugin.as_ref().is_none_or(|plugin| task.plugin == plugin.as_str()))
+        .filter(|task| selection.state.is_none_or(|state| task.state == state))
+        .filter(|task| selection.plugin.as_ref().is_none_or(|plugin| task.plugin == plugin.as_str()))
         .collect();
     tasks.sort_by(|a, b| b.age_ms.cmp(&a.age_ms).then(a.task.cmp(&b.task)));
     let found = tasks.len();
-    tasks.truncate(asked.limit);
+    tasks.truncate(selection.limit);
     Dump::new(now, slots, found, tasks)
 }
 
-fn check(query: Option<&str>, headers: &HeaderMap) -> Result<Asked, Problem> {
+fn check(query: Option<&str>, headers: &HeaderMap) -> Result<TaskSelection, Problem> {
     let known = ["format", "state", "plugin", "limit"].map(Param::single);
     let params = Params::read(query, &known).map_err(Problem::invalid_request)?;
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    let mut asked =
-        Asked { json: accept.contains("application/json"), state: None, plugin: None, limit: LIMIT };
-    let mut faults = Faults::default();
+    let mut selection =
+        TaskSelection { json: accept.contains("application/json"), state: None, plugin: None, limit: LIMIT };
+    let mut errors = FieldErrors::default();
     for (name, value) in params.iter() {
-        if let Err(detail) = asked.take(name, value) {
-            faults.push(Fault::parameter(name, detail));
+        if let Err(detail) = selection.take(name, value) {
+            errors.push(FieldError::parameter(name, detail));
         }
     }
-    Problem::unless(faults, asked)
+    Problem::reject_errors(errors, selection)
 }
 
-impl Asked {
-    /// Takes in one parameter, or says what is wrong with it.
+impl TaskSelection {
+    /// Parses one parameter.
     fn take(&mut self, name: &str, value: &str) -> Result<(), String> {
         let must = |what: &str| format!("{name} must be {what}");
         match name {
@@ -92,11 +93,11 @@ impl Asked {
                 let known = STATES.into_iter().find(|state| *state == value);
                 self.state = Some(known.ok_or_else(|| must(&format!("one of {}", STATES.join(", "))))?);
             }
-            "plugin" => self.plugin = Some(value.parse().map_err(|_| must("the name of a plugin"))?),
+            "plugin" => self.plugin = Some(value.parse().map_err(|_| must("a plugin name"))?),
             _ => {
                 let limit = whole_number(value).and_then(|limit| usize::try_from(limit).ok());
                 let limit = limit.filter(|limit| (1..=LIMIT_MAX).contains(limit));
-                self.limit = limit.ok_or_else(|| must(&format!("a whole number from 1 to {LIMIT_MAX}")))?;
+                self.limit = limit.ok_or_else(|| must(&format!("an integer from 1 to {LIMIT_MAX}")))?;
             }
         }
         Ok(())

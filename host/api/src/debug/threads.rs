@@ -1,21 +1,20 @@
-//! How much each thread of this process has computed, as the kernel tells under `/proc/self/task`.
+//! CPU time of each thread of this process, from `/proc/self/task`.
 //!
-//! Looked at before and after a profile. Where there is no such folder, nothing is known of threads.
+//! Read before and after a profile. Without that folder, no threads are known.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-/// Nanoseconds of a clock tick of `/proc/…/stat`, which has been a hundredth of a second on every Linux for
-/// which there is wasmtime.
+/// Nanoseconds per clock tick of `/proc/…/stat`: USER_HZ is 100 on every Linux that wasmtime supports.
 const TICK_NANOS: u64 = 10_000_000;
 
-/// All threads at one moment, by their number.
+/// All threads at one time, by thread id.
 #[derive(Debug, Default)]
 pub(super) struct Threads {
     threads: BTreeMap<u64, Thread>,
-    /// User and kernel time of the process, those that ended included.
+    /// User and kernel time of the process, including finished threads.
     process_ticks: u64,
 }
 
@@ -27,16 +26,16 @@ struct Thread {
     kernel_ticks: u64,
 }
 
-/// What threads of one name have computed between two looks.
+/// CPU time of all threads of one name between two snapshots.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Computed {
+pub(super) struct CpuTime {
     pub(super) user: Duration,
     pub(super) kernel: Duration,
 }
 
 impl Threads {
-    /// Looks at all threads.
-    pub(super) fn look() -> Self {
+    /// Takes a snapshot of all threads.
+    pub(super) fn snapshot() -> Self {
         let folder = fs::read_dir("/proc/self/task");
         let paths = folder.into_iter().flatten().flatten().map(|entry| entry.path());
         let threads = paths.filter_map(|path| {
@@ -48,10 +47,9 @@ impl Threads {
         Self { threads: threads.collect(), process_ticks }
     }
 
-    /// Returns what the threads of each name have computed since an earlier look; those that ended
-    /// meanwhile have none.
-    pub(super) fn since(&self, before: &Self) -> HashMap<Option<String>, Computed> {
-        let mut computed = HashMap::<_, Computed>::new();
+    /// Returns the CPU time per thread name since an earlier snapshot; finished threads have no name.
+    pub(super) fn since(&self, before: &Self) -> HashMap<Option<String>, CpuTime> {
+        let mut cpu_time = HashMap::<_, CpuTime>::new();
         let mut known_ticks = 0;
         for (number, thread) in &self.threads {
             let earlier = before.threads.get(number);
@@ -60,18 +58,19 @@ impl Threads {
             let user = thread.user_ticks.saturating_sub(user);
             let kernel = thread.kernel_ticks.saturating_sub(kernel);
             known_ticks += user + kernel;
-            // The sum is exact, the parts are known in ticks only.
+            // The sum is in nanoseconds, but user and kernel time are only known in ticks, so the sum is
+            // split in their ratio.
             let kernel = match user + kernel {
                 0 => 0,
                 all => u64::try_from(u128::from(nanos) * u128::from(kernel) / u128::from(all)).unwrap_or(0),
             };
-            let sum = computed.entry(Some(thread.name.clone())).or_default();
+            let sum = cpu_time.entry(Some(thread.name.clone())).or_default();
             sum.user += Duration::from_nanos(nanos - kernel);
             sum.kernel += Duration::from_nanos(kernel);
         }
         let ended = self.process_ticks.saturating_sub(before.process_ticks).saturating_sub(known_ticks);
-        computed.entry(None).or_default().user = Duration::from_nanos(ended * TICK_NANOS);
-        computed
+        cpu_time.entry(None).or_default().user = Duration::from_nanos(ended * TICK_NANOS);
+        cpu_time
     }
 }
 
@@ -89,7 +88,8 @@ impl Thread {
     }
 }
 
-/// Reads user and kernel time from a line of `stat`, whose second field, in parentheses, may contain anything.
+/// Parses user and kernel time from a line of `stat`, whose second field, in parentheses, may contain
+/// anything.
 fn ticks(stat: &str) -> Option<(u64, u64)> {
     let (_, fields) = stat.rsplit_once(')')?;
     let mut fields = fields.split_whitespace().skip(11);
@@ -103,25 +103,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_read_whatever_a_thread_is_called() {
+    fn times_are_parsed_whatever_the_thread_name_is() {
         let stat = "12 (a) b) c) S 1 2 3 4 5 6 7 8 9 10 77 33 0 0";
         assert_eq!(ticks(stat), Some((77, 33)));
         assert_eq!(ticks("12 (cut"), None);
     }
 
     #[test]
-    fn a_thread_that_computes_is_seen_under_its_name() {
-        let before = Threads::look();
+    fn cpu_time_is_attributed_to_the_thread_name() {
+        let before = Threads::snapshot();
         let thread = std::thread::Builder::new().name("computes".to_owned()).spawn(move || {
             let start = Instant::now();
             while start.elapsed() < Duration::from_millis(50) {
                 std::hint::spin_loop();
             }
-            // Looked at from within, while it is there.
-            Threads::look().since(&before)
+            // Taken within the thread, while it exists.
+            Threads::snapshot().since(&before)
         });
-        let computed = thread.expect("a thread").join().expect("it ends well");
-        let computed = computed[&Some("computes".to_owned())];
-        assert!(computed.user + computed.kernel > Duration::from_millis(1), "{computed:?}");
+        let cpu_time = thread.expect("a thread").join().expect("the thread does not panic");
+        let cpu_time = cpu_time[&Some("computes".to_owned())];
+        assert!(cpu_time.user + cpu_time.kernel > Duration::from_millis(1), "{cpu_time:?}");
     }
 }

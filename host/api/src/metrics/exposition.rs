@@ -1,4 +1,4 @@
-//! Metrics as data, and how they are written. Knows no figure by name.
+//! Metrics as data, and their encoding. It knows no metric by name.
 
 use std::fmt;
 
@@ -8,53 +8,53 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 use wasmill_model::Histogram;
 
-/// What Prometheus asks for by default.
+/// The format that Prometheus requests by default.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// One metric with all its samples.
 #[derive(Clone, Debug)]
 pub(super) struct Metric {
-    /// Its name; that of a counter without `_total`, which is added, as is the `_info` of an info.
+    /// The name without the suffixes `_total` of counters and `_info` of infos, which the encoder adds.
     name: &'static str,
     help: &'static str,
     kind: MetricType,
     samples: Vec<(Labels, Value)>,
 }
 
-/// What tells the samples of a metric apart.
+/// Labels of one sample.
 pub(super) type Labels = Vec<(&'static str, String)>;
 
 #[derive(Clone, Debug)]
 enum Value {
     Number(f64),
-    Spread(Histogram),
-    /// The labels say it all.
+    Histogram(Histogram),
+    /// An info has only labels.
     Info,
 }
 
 impl Metric {
-    /// Something that goes up and down.
+    /// Creates a gauge.
     pub(super) fn gauge(name: &'static str, help: &'static str) -> Self {
         Self { name, help, kind: MetricType::Gauge, samples: Vec::new() }
     }
 
-    /// Something that only goes up.
+    /// Creates a counter.
     pub(super) fn counter(name: &'static str, help: &'static str) -> Self {
         Self { name, help, kind: MetricType::Counter, samples: Vec::new() }
     }
 
-    /// How something is spread.
+    /// Creates a histogram.
     pub(super) fn histogram(name: &'static str, help: &'static str) -> Self {
         Self { name, help, kind: MetricType::Histogram, samples: Vec::new() }
     }
 
-    /// Something that stays as it is, told by labels.
+    /// Creates an info: constant labels.
     pub(super) fn info(name: &'static str, help: &'static str, labels: Labels) -> Self {
         Self { name, help, kind: MetricType::Info, samples: vec![(labels, Value::Info)] }
     }
 
-    /// Adds the one sample of a metric without labels.
-    pub(super) fn of(self, value: f64) -> Self {
+    /// Adds the only sample of a metric without labels.
+    pub(super) fn value(self, value: f64) -> Self {
         self.with(&[], value)
     }
 
@@ -69,15 +69,15 @@ impl Metric {
         self.samples.push((owned(labels), Value::Number(value)));
     }
 
-    /// Adds how something with these labels is spread.
-    pub(super) fn spread(mut self, labels: &[(&'static str, &str)], spread: Histogram) -> Self {
-        self.add_spread(labels, spread);
+    /// Adds a histogram with these labels.
+    pub(super) fn with_histogram(mut self, labels: &[(&'static str, &str)], histogram: Histogram) -> Self {
+        self.add_histogram(labels, histogram);
         self
     }
 
-    /// Adds how something with these labels is spread.
-    pub(super) fn add_spread(&mut self, labels: &[(&'static str, &str)], spread: Histogram) {
-        self.samples.push((owned(labels), Value::Spread(spread)));
+    /// Adds a histogram with these labels.
+    pub(super) fn add_histogram(&mut self, labels: &[(&'static str, &str)], histogram: Histogram) {
+        self.samples.push((owned(labels), Value::Histogram(histogram)));
     }
 
     fn write(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -99,9 +99,12 @@ fn owned(labels: &[(&'static str, &str)]) -> Labels {
 
 fn write(value: &Value, kind: MetricType, encoder: &mut MetricEncoder<'_>) -> fmt::Result {
     match (value, kind) {
-        (Value::Spread(spread), _) => {
-            encoder.encode_histogram::<NoLabelSet>(spread.sum(), spread.count(), &spread.buckets(), None)
-        }
+        (Value::Histogram(histogram), _) => encoder.encode_histogram::<NoLabelSet>(
+            histogram.sum(),
+            histogram.count(),
+            &histogram.buckets(),
+            None,
+        ),
         (Value::Number(number), MetricType::Counter) => {
             encoder.encode_counter::<NoLabelSet, _, f64>(number, None)
         }
@@ -110,7 +113,7 @@ fn write(value: &Value, kind: MetricType, encoder: &mut MetricEncoder<'_>) -> fm
     }
 }
 
-/// A page of metrics.
+/// All metrics of one response.
 pub(super) struct Exposition(Registry);
 
 #[derive(Debug)]
@@ -129,7 +132,7 @@ impl Exposition {
         Self(registry)
     }
 
-    /// Writes all of them.
+    /// Encodes all metrics.
     pub(super) fn text(&self) -> Result<String, fmt::Error> {
         let mut page = String::with_capacity(16 << 10);
         text::encode(&mut page, &self.0)?;
@@ -142,14 +145,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_kind_is_written_as_the_format_wants_it() {
-        let mut spread = Histogram::new(&[0.5, 1.0]);
-        spread.observe(0.75);
-        spread.observe(3.0);
+    fn each_kind_of_metric_is_encoded_as_openmetrics() {
+        let mut histogram = Histogram::new(&[0.5, 1.0]);
+        histogram.observe(0.75);
+        histogram.observe(3.0);
         let page = Exposition::new(vec![
-            Metric::gauge("a_bytes", "Held").of(2.0),
+            Metric::gauge("a_bytes", "Held").value(2.0),
             Metric::counter("b", "Done").with(&[("plugin", "x\"y")], 3.0).with(&[("plugin", "z")], 4.0),
-            Metric::histogram("c_seconds", "Took").spread(&[("route", "/task/{id}")], spread),
+            Metric::histogram("c_seconds", "Took").with_histogram(&[("route", "/task/{id}")], histogram),
             Metric::info("d", "Made", vec![("version", "1.2".to_owned())]),
         ]);
         let lines = [

@@ -1,5 +1,5 @@
-//! Counts requests by route and code. The route is the template of the table, never the path that a client
-//! sent, so that no client can make more series.
+//! Counts requests by route and status code. The route is its template rather than the request path, so
+//! clients cannot create series.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -14,33 +14,33 @@ use wasmill_model::{Histogram, LATENCY_SECONDS};
 use super::Metrics;
 use super::exposition::Metric;
 
-/// Stands for every path that no route has.
+/// Route label of requests that match no route.
 const UNMATCHED: &str = "unmatched";
 
-/// The requests since the start.
+/// Requests since the server started.
 #[derive(Debug, Default)]
-pub(super) struct Http(Mutex<BTreeMap<String, Vec<OneRoute>>>);
+pub(super) struct HttpMetrics(Mutex<BTreeMap<String, Vec<RouteStats>>>);
 
-/// The requests of one method to one route.
+/// Requests of one method to one route.
 #[derive(Debug)]
-struct OneRoute {
+struct RouteStats {
     method: &'static str,
     seconds: Histogram,
     codes: Vec<(StatusCode, u64)>,
 }
 
-/// The outermost layer: sees every answer as it leaves.
+/// Outermost layer: counts every response.
 pub(crate) async fn count(State(metrics): State<Metrics>, request: Request, next: Next) -> Response {
     let start = Instant::now();
     let method = word(request.method());
     let route = request.extensions().get::<MatchedPath>().cloned();
     let response = next.run(request).await;
     let route = route.as_ref().map_or(UNMATCHED, MatchedPath::as_str);
-    metrics.inner.http.add(method, route, response.status(), start.elapsed());
+    metrics.shared.http.add(method, route, response.status(), start.elapsed());
     response
 }
 
-/// Names a method; clients may send any word.
+/// Returns a method label; clients may send any method.
 fn word(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
@@ -54,18 +54,18 @@ fn word(method: &Method) -> &'static str {
     }
 }
 
-impl Http {
+impl HttpMetrics {
     fn add(&self, method: &'static str, route: &str, code: StatusCode, took: Duration) {
         let mut routes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let methods = match routes.get_mut(route) {
             Some(methods) => methods,
             None => routes.entry(route.to_owned()).or_default(),
         };
-        let place = methods.iter().position(|one| one.method == method).unwrap_or_else(|| {
-            methods.push(OneRoute { method, seconds: Histogram::new(LATENCY_SECONDS), codes: Vec::new() });
+        let index = methods.iter().position(|one| one.method == method).unwrap_or_else(|| {
+            methods.push(RouteStats { method, seconds: Histogram::new(LATENCY_SECONDS), codes: Vec::new() });
             methods.len() - 1
         });
-        let one = &mut methods[place];
+        let one = &mut methods[index];
         one.seconds.observe_time(took);
         match one.codes.iter_mut().find(|(known, _)| *known == code) {
             Some((_, requests)) => *requests += 1,
@@ -74,19 +74,20 @@ impl Http {
     }
 
     pub(super) fn metrics(&self) -> [Metric; 2] {
-        let mut requests = Metric::counter("wasmill_http_requests", "Answered requests, by route and code");
+        let mut requests =
+            Metric::counter("wasmill_http_requests", "HTTP responses by route and status code");
         let mut seconds = Metric::histogram(
             "wasmill_http_request_seconds",
-            "Time from the head of a request to that of its answer",
+            "Time from the request head to the response head",
         );
         let routes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for (route, methods) in &*routes {
-            for OneRoute { method, seconds: spread, codes } in methods {
+            for RouteStats { method, seconds: histogram, codes } in methods {
                 for (code, answered) in codes {
                     let labels = [("method", *method), ("route", route.as_str()), ("code", code.as_str())];
                     requests.add(&labels, *answered as f64);
                 }
-                seconds.add_spread(&[("method", *method), ("route", route.as_str())], spread.clone());
+                seconds.add_histogram(&[("method", *method), ("route", route.as_str())], histogram.clone());
             }
         }
         [requests, seconds]

@@ -1,5 +1,5 @@
-//! What the process itself uses, under the names that all exporters share. What the system does not tell is
-//! left out.
+//! Resource usage of the process, under the standard names of Prometheus clients. Values that the system does
+//! not provide are omitted.
 
 use std::fs;
 
@@ -10,20 +10,20 @@ use super::exposition::Metric;
 
 pub(super) fn metrics(started_at: Timestamp) -> Vec<Metric> {
     let mut metrics = vec![
-        Metric::gauge("process_start_time_seconds", "When the process started, since 1970")
-            .of(started_at.timestamp_micros() as f64 / 1e6),
+        Metric::gauge("process_start_time_seconds", "Start time of the process, in seconds since 1970")
+            .value(started_at.timestamp_micros() as f64 / 1e6),
     ];
     if let Some(used) = cpu_seconds() {
-        metrics
-            .push(Metric::counter("process_cpu_seconds", "Time that the process spent computing").of(used));
+        metrics.push(Metric::counter("process_cpu_seconds", "CPU time of the process").value(used));
     }
     if let Some(bytes) = resident_bytes() {
-        metrics
-            .push(Metric::gauge("process_resident_memory_bytes", "Memory that the process holds").of(bytes));
+        metrics.push(
+            Metric::gauge("process_resident_memory_bytes", "Resident memory of the process").value(bytes),
+        );
     }
     if let Ok(files) = fs::read_dir("/proc/self/fd") {
         let files = files.count() as f64;
-        metrics.push(Metric::gauge("process_open_fds", "Files and connections that are open").of(files));
+        metrics.push(Metric::gauge("process_open_fds", "Open file descriptors").value(files));
     }
     metrics
 }
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn this_process_computes_and_holds_memory() {
+    fn cpu_time_and_resident_memory_are_read() {
         assert!(cpu_seconds().is_some_and(|seconds| seconds > 0.0));
         assert!(resident_bytes().is_some_and(|bytes| bytes > 100_000.0));
     }

@@ -1,31 +1,31 @@
-//! What one method of one path takes and answers, and how the API document says it.
+//! Specifies an operation: its parameters, body and responses.
 //!
-//! Each endpoint tells it in a function `about`, next to its code.
+//! Each endpoint has a function `spec` next to its handler.
 
 use std::collections::BTreeMap;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
-use super::answer::{self, Answer};
-use super::values::{Id, Name, plain};
+use super::answer::{self, ResponseSpec};
+use super::values::{IdSchema, NameSchema, plain};
 use crate::params::Param;
-use crate::problem_kind::{CROSS_ORIGIN, INVALID_REQUEST, Kind, OF_ANY, OF_JSON_BODY};
+use crate::problem_kind::{ANY_OPERATION, CROSS_ORIGIN, INVALID_REQUEST, JSON_BODY, ProblemKind};
 
-/// What a request may bring to an operation.
+/// What an operation accepts.
 #[derive(Debug)]
-pub(crate) struct Takes {
+pub(crate) struct RequestSpec {
     pub(crate) params: Vec<Param>,
-    /// Whether a body is read; else it has to be empty.
+    /// Whether a body is read; otherwise it must be empty.
     pub(crate) has_body: bool,
 }
 
-/// The body where none is taken: none, or an object without fields.
+/// The body of an operation without one: empty, or an empty object.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
-struct Nothing {}
+struct EmptyBody {}
 
-/// What a group of operations is about.
+/// A group of operations.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Tag {
     Tasks,
@@ -35,9 +35,9 @@ pub(crate) enum Tag {
 
 impl Tag {
     pub(crate) const ALL: [(Self, &'static str); 3] = [
-        (Self::Tasks, "Submit tasks, look after them, stop them."),
-        (Self::Plugins, "What can run."),
-        (Self::Server, "How the server itself is."),
+        (Self::Tasks, "Submit, watch and cancel tasks."),
+        (Self::Plugins, "List and change plugins."),
+        (Self::Server, "Inspect and control the server."),
     ];
 
     pub(crate) fn as_str(self) -> &'static str {
@@ -49,12 +49,12 @@ impl Tag {
     }
 }
 
-/// Collects the schemas that the document names.
+/// Collects the named schemas of the document.
 pub(crate) struct Schemas {
-    /// Of what clients send.
+    /// Schemas of requests.
     pub(crate) requests: SchemaGenerator,
-    /// Of what the server answers: a field that is always written is required.
-    pub(crate) answers: SchemaGenerator,
+    /// Schemas of responses: fields that are always serialized are required.
+    pub(crate) responses: SchemaGenerator,
 }
 
 /// One method of one path.
@@ -67,19 +67,19 @@ pub(crate) struct Operation {
     detail: String,
     parameters: Vec<Value>,
     body: Option<Body>,
-    answers: Vec<(u16, Answer)>,
-    problems: Vec<Kind>,
+    responses: Vec<(u16, ResponseSpec)>,
+    problems: Vec<ProblemKind>,
 }
 
 struct Body {
     media_types: &'static [&'static str],
     required: bool,
-    about: &'static str,
+    description: &'static str,
     schema: SchemaOf,
     examples: Vec<(&'static str, Value)>,
 }
 
-/// Names or writes the schema of a type.
+/// Returns the schema of a type, or a reference to it.
 pub(crate) type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
 
 impl Operation {
@@ -105,7 +105,7 @@ impl Operation {
             Some("plugins") => Tag::Plugins,
             _ => Tag::Server,
         };
-        let mut problems = OF_ANY.to_vec();
+        let mut problems = ANY_OPERATION.to_vec();
         problems.push(INVALID_REQUEST);
         if method != "get" {
             problems.push(CROSS_ORIGIN);
@@ -120,46 +120,46 @@ impl Operation {
             detail: String::new(),
             parameters,
             body: None,
-            answers: Vec::new(),
+            responses: Vec::new(),
             problems,
         }
     }
 
-    /// Says more than the summary does.
+    /// Adds a description.
     pub(crate) fn detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = detail.into();
         self
     }
 
-    /// Takes a parameter in the query; the schema may hold an `example`.
-    pub(crate) fn query(mut self, name: &str, about: impl Into<String>, schema: &Value) -> Self {
+    /// Adds a query parameter; the schema may contain an `example`.
+    pub(crate) fn query(mut self, name: &str, description: impl Into<String>, schema: &Value) -> Self {
         self.parameters.push(json!({
-            "name": name, "in": "query", "required": false, "description": about.into(), "schema": schema,
+            "name": name, "in": "query", "required": false, "description": description.into(), "schema": schema,
         }));
         self
     }
 
-    /// Takes a header.
-    pub(crate) fn header(mut self, name: &str, about: impl Into<String>, schema: &Value) -> Self {
+    /// Adds a request header.
+    pub(crate) fn header(mut self, name: &str, description: impl Into<String>, schema: &Value) -> Self {
         self.parameters.push(json!({
-            "name": name, "in": "header", "required": false, "description": about.into(), "schema": schema,
+            "name": name, "in": "header", "required": false, "description": description.into(), "schema": schema,
         }));
         self
     }
 
-    /// Takes a JSON body, which may be left out.
+    /// Adds an optional JSON body.
     pub(crate) fn json_body<T: JsonSchema>(
         mut self,
-        about: &'static str,
+        description: &'static str,
         examples: Vec<(&'static str, Value)>,
     ) -> Self {
         let schema = SchemaGenerator::subschema_for::<T>;
         let media_types = &["application/json"];
-        self.body = Some(Body { media_types, required: false, about, schema, examples });
+        self.body = Some(Body { media_types, required: false, description, schema, examples });
         self
     }
 
-    /// Does not do without its body.
+    /// Makes the body required.
     pub(crate) fn body_required(mut self) -> Self {
         if let Some(body) = &mut self.body {
             body.required = true;
@@ -167,40 +167,40 @@ impl Operation {
         self
     }
 
-    /// Takes the bytes of a plugin.
-    pub(crate) fn wasm_body(mut self, about: &'static str) -> Self {
+    /// Adds a required WebAssembly body.
+    pub(crate) fn wasm_body(mut self, description: &'static str) -> Self {
         let media_types = &["application/wasm", "application/octet-stream"];
         let schema: SchemaOf = |_| json_schema!({"type": "string", "format": "binary"});
-        self.body = Some(Body { media_types, required: true, about, schema, examples: Vec::new() });
+        self.body = Some(Body { media_types, required: true, description, schema, examples: Vec::new() });
         self
     }
 
-    /// Answers with this status when all is well.
-    pub(crate) fn answers(mut self, status: u16, answer: Answer) -> Self {
-        self.answers.push((status, answer));
+    /// Adds a successful response.
+    pub(crate) fn responds(mut self, status: u16, answer: ResponseSpec) -> Self {
+        self.responses.push((status, answer));
         self
     }
 
-    /// Answers with these problems when it is not; with an internal error anything may.
-    pub(crate) fn problems(mut self, kinds: &[Kind]) -> Self {
+    /// Adds problems.
+    pub(crate) fn problems(mut self, kinds: &[ProblemKind]) -> Self {
         self.problems.extend(kinds);
         self
     }
 
-    /// Returns what a request may bring.
-    pub(crate) fn takes(&self) -> Takes {
+    /// Returns what the operation accepts.
+    pub(crate) fn request_spec(&self) -> RequestSpec {
         let queries = self.parameters.iter().filter(|parameter| parameter["in"] == "query");
         let param = |parameter: &Value| Param {
             name: parameter["name"].as_str().unwrap_or_default().to_owned(),
             is_list: parameter["schema"]["type"] == "array",
         };
-        Takes { params: queries.map(param).collect(), has_body: self.body.is_some() }
+        RequestSpec { params: queries.map(param).collect(), has_body: self.body.is_some() }
     }
 
-    /// Returns the operation as OpenAPI says it.
+    /// Returns the OpenAPI object of the operation.
     pub(crate) fn document(mut self, schemas: &mut Schemas) -> Value {
         if self.method == "post" && self.body.is_none() {
-            self = self.json_body::<Nothing>("Nothing.", Vec::new()).problems(&OF_JSON_BODY);
+            self = self.json_body::<EmptyBody>("No content.", Vec::new()).problems(&JSON_BODY);
         }
         let mut operation = json!({
             "operationId": self.id, "tags": [self.tag.as_str()], "summary": self.summary,
@@ -215,10 +215,10 @@ impl Operation {
             operation["requestBody"] = body.document(&mut schemas.requests);
         }
         let mut responses = Map::new();
-        for (status, answer) in self.answers {
-            responses.insert(status.to_string(), answer.document(&mut schemas.answers));
+        for (status, answer) in self.responses {
+            responses.insert(status.to_string(), answer.document(&mut schemas.responses));
         }
-        let mut problems = BTreeMap::<u16, Vec<Kind>>::new();
+        let mut problems = BTreeMap::<u16, Vec<ProblemKind>>::new();
         for kind in self.problems {
             let kinds = problems.entry(kind.status.as_u16()).or_default();
             if !kinds.contains(&kind) {
@@ -226,23 +226,23 @@ impl Operation {
             }
         }
         for (status, kinds) in problems {
-            responses.insert(status.to_string(), answer::problem(status, &kinds, &mut schemas.answers));
+            responses.insert(status.to_string(), answer::problem(status, &kinds, &mut schemas.responses));
         }
         operation["responses"] = responses.into();
         operation
     }
 }
 
-/// Describes a parameter of the path, which the path names in braces.
+/// Describes a path parameter, for a segment in braces.
 fn path_parameter(segment: &str) -> Option<Value> {
     let name = segment.strip_prefix('{')?.strip_suffix('}')?;
-    let (about, schema, example) = match name {
-        "id" => ("The id of a task.", plain::<Id>(), "0192f3c4-5d6e-7f80-9a0b-1c2d3e4f5061"),
-        "schedule" => ("The name of a schedule.", plain::<Name>(), "nightly"),
-        _ => ("The name of a plugin.", plain::<Name>(), "io-stub"),
+    let (description, schema, example) = match name {
+        "id" => ("Task id.", plain::<IdSchema>(), "0192f3c4-5d6e-7f80-9a0b-1c2d3e4f5061"),
+        "schedule" => ("Schedule name.", plain::<NameSchema>(), "nightly"),
+        _ => ("Plugin name.", plain::<NameSchema>(), "io-stub"),
     };
     Some(json!({
-        "name": name, "in": "path", "required": true, "description": about, "schema": schema,
+        "name": name, "in": "path", "required": true, "description": description, "schema": schema,
         "example": example,
     }))
 }
@@ -256,6 +256,6 @@ impl Body {
         }
         let contents = self.media_types.iter().map(|name| ((*name).to_owned(), content.clone()));
         let contents: Map<_, _> = contents.collect();
-        json!({"description": self.about, "required": self.required, "content": contents})
+        json!({"description": self.description, "required": self.required, "content": contents})
     }
 }

@@ -1,7 +1,7 @@
-//! What values that travel as text look like, for the schemas of the API document.
+//! Schemas of values that are serialized as text.
 //!
-//! The types of answers and requests name them with `#[schemars(with = "…")]` where they hold plain
-//! text or a type of another room.
+//! Request and response types refer to them with `#[schemars(with = "…")]` where they hold plain text or a
+//! type of another crate.
 
 use std::borrow::Cow;
 
@@ -11,10 +11,10 @@ use wasmill_model::{TaskState, duration_pattern};
 
 use crate::task_view::Rfc3339;
 
-/// The pattern of a text without control characters.
+/// Pattern of text without control characters.
 pub(crate) const NO_CONTROLS: &str = "^[^\\x00-\\x1f\\x7f-\\x9f]*$";
 
-/// Names a schema that is written in place.
+/// Implements `JsonSchema` with an inline schema.
 macro_rules! inline {
     ($name:ident, $schema:expr) => {
         impl JsonSchema for $name {
@@ -33,38 +33,38 @@ macro_rules! inline {
     };
 }
 
-/// The id of a task.
-pub(crate) struct Id;
-inline!(Id, json_schema!({"type": "string", "format": "uuid"}));
+/// A task id.
+pub(crate) struct IdSchema;
+inline!(IdSchema, json_schema!({"type": "string", "format": "uuid"}));
 
-/// The name of a plugin.
-pub(crate) struct Name;
-inline!(Name, json_schema!({"type": "string", "pattern": "^[a-z0-9][a-z0-9._-]{0,63}$"}));
+/// A plugin name.
+pub(crate) struct NameSchema;
+inline!(NameSchema, json_schema!({"type": "string", "pattern": "^[a-z0-9][a-z0-9._-]{0,63}$"}));
 
-/// A time with a unit, as requests say it.
-pub(crate) struct Span;
-inline!(Span, json_schema!({"type": "string", "pattern": duration_pattern()}));
+/// A duration with a unit.
+pub(crate) struct DurationSchema;
+inline!(DurationSchema, json_schema!({"type": "string", "pattern": duration_pattern()}));
 
-/// A moment, as requests say it.
-pub(crate) struct Moment;
-inline!(Moment, json_schema!({"type": "string", "format": "date-time"}));
+/// A time in RFC 3339.
+pub(crate) struct TimeSchema;
+inline!(TimeSchema, json_schema!({"type": "string", "format": "date-time"}));
 
 /// A SHA-256 in hexadecimal.
-pub(crate) struct Digest;
-inline!(Digest, json_schema!({"type": "string", "pattern": "^[0-9a-f]{64}$"}));
+pub(crate) struct DigestSchema;
+inline!(DigestSchema, json_schema!({"type": "string", "pattern": "^[0-9a-f]{64}$"}));
 
-/// The id of a trace.
-pub(crate) struct TraceName;
-inline!(TraceName, json_schema!({"type": "string", "pattern": "^[0-9a-f]{32}$"}));
+/// A trace id.
+pub(crate) struct TraceIdSchema;
+inline!(TraceIdSchema, json_schema!({"type": "string", "pattern": "^[0-9a-f]{32}$"}));
 
-/// Where a task stands, for machines.
-pub(crate) struct State;
-inline!(State, json_schema!({"type": "string", "enum": TaskState::ALL.map(TaskState::as_str)}));
+/// A task state.
+pub(crate) struct StateSchema;
+inline!(StateSchema, json_schema!({"type": "string", "enum": TaskState::ALL.map(TaskState::as_str)}));
 
-/// Where a task stands, in words for people.
-pub(crate) struct Words;
+/// A status text.
+pub(crate) struct StatusTextSchema;
 inline!(
-    Words,
+    StatusTextSchema,
     json_schema!({
         "type": "string",
         "pattern": "^(created, but waiting to start|in process|completed|cancelled|failed by .+)$",
@@ -73,8 +73,8 @@ inline!(
 );
 
 /// Any JSON.
-pub(crate) struct Anything;
-inline!(Anything, Schema::default());
+pub(crate) struct AnyJson;
+inline!(AnyJson, Schema::default());
 
 inline!(
     Rfc3339,
@@ -86,7 +86,7 @@ inline!(
     })
 );
 
-/// Returns the schema of a type without names, for parameters and headers.
+/// Returns the inline schema of a type, for parameters and headers.
 pub(crate) fn plain<T: JsonSchema>() -> Value {
     T::json_schema(&mut SchemaGenerator::default()).to_value()
 }

@@ -1,4 +1,4 @@
-//! `POST /schedules/{name}/pause`, `/resume` and `/run`: holds a schedule back, lets it go on, runs it now.
+//! `POST /schedules/{name}/pause`, `/resume` and `/run`: pause, resume or run a schedule.
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -8,12 +8,12 @@ use wasmill_model::{NewTask, ScheduleName, Timestamp};
 use wasmill_runtime::InputBudget;
 use wasmill_store::{RunNowOutcome, Submitted};
 
-use super::{OF_SCHEDULE, WithTask, example, find};
+use super::{SCHEDULE_ACCESS, ScheduleDetailView, example, find};
 use crate::app::Api;
-use crate::check_pool::checked;
-use crate::field_errors::Faults;
+use crate::check_pool::run_check;
+use crate::field_errors::FieldErrors;
 use crate::idempotency_key;
-use crate::openapi::{Answer, Operation};
+use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
 use crate::problem_kind as kind;
 use crate::submit::{Refusal, answer, check_one, held, stored};
@@ -25,7 +25,7 @@ pub(crate) async fn pause(
     set(&api, &name, true).await
 }
 
-/// Lets it go on with the next moment from now; those meanwhile are over.
+/// Resumes with the next time from now; runs due while paused are not caught up.
 pub(crate) async fn resume(
     State(api): State<Api>,
     Path(name): Path<String>,
@@ -38,10 +38,10 @@ async fn set(api: &Api, name: &str, paused: bool) -> Result<impl IntoResponse + 
     let schedule = api.store.pause_schedule(known, paused, api.clock.now()).await?;
     let schedule = schedule.ok_or_else(|| Problem::unknown_schedule(name))?;
     api.schedules.wake();
-    Ok(Json(WithTask::new(&schedule)))
+    Ok(Json(ScheduleDetailView::new(&schedule)))
 }
 
-/// Starts a run now, also of one that is paused; when it is due stays as it is.
+/// Starts a run now, even if the schedule is paused; its next due time is unchanged.
 pub(crate) async fn run(
     State(api): State<Api>,
     Path(name): Path<String>,
@@ -58,7 +58,7 @@ pub(crate) async fn run(
         return Err(Problem::draining());
     }
     let (stored, now) = (schedule.task.clone().unwrap_or_else(|| "{}".to_owned()), api.clock.now());
-    let task = checked(&api, move |api, budget| check(api, &stored, now, budget)).await??;
+    let task = run_check(&api, move |api, budget| check(api, &stored, now, budget)).await??;
     match api.schedules.run_now(schedule.name.clone(), task, request).await? {
         RunNowOutcome::Started(task) => {
             api.scheduler.wake();
@@ -72,44 +72,47 @@ pub(crate) async fn run(
 
 fn check(api: &Api, request: &str, now: Timestamp, budget: &mut InputBudget) -> Result<NewTask, Problem> {
     let request = serde_json::from_str(request);
-    let request = request.map_err(|_| Problem::internal_fault("a stored task request is no JSON"))?;
+    let request = request.map_err(|_| Problem::internal_error("a stored task request is not valid JSON"))?;
     check_one(api, request, now, None, budget).map_err(|refusal| {
-        let mut faults = Faults::default();
-        faults.extend_under("/task", refusal.faults);
-        Refusal { faults, later: refusal.later }.into_problem()
+        let mut errors = FieldErrors::default();
+        errors.extend_under("/task", refusal.errors);
+        Refusal { errors, not_ready: refusal.not_ready }.into_problem()
     })
 }
 
-pub(super) fn about() -> [Operation; 3] {
+pub(super) fn spec() -> [Operation; 3] {
     let of = |path, id, summary, detail| {
         Operation::post(path, id, summary)
             .detail(detail)
-            .answers(200, Answer::json::<WithTask>("It is so, and durable.", example(false)))
-            .problems(&OF_SCHEDULE)
+            .responds(
+                200,
+                ResponseSpec::json::<ScheduleDetailView>("The schedule, stored durably.", example(false)),
+            )
+            .problems(&SCHEDULE_ACCESS)
     };
     [
         of(
             "/schedules/{schedule}/pause",
             "pauseSchedule",
-            "Hold a schedule back",
-            "Until it is resumed, also after a restart. Tasks that it has started go on.",
+            "Pause a schedule",
+            "The pause lasts until it is resumed, across restarts. Its tasks continue.",
         ),
         of(
             "/schedules/{schedule}/resume",
             "resumeSchedule",
-            "Let a schedule go on",
-            "It goes on with the next moment from now: what was due meanwhile is not missed but over.",
+            "Resume a schedule",
+            "It continues with the next time from now; runs due while it was paused do not count as missed.",
         ),
-        idempotency_key::about(Operation::post(
+        idempotency_key::add_header(Operation::post(
             "/schedules/{schedule}/run",
             "runSchedule",
             "Run a schedule now",
         ))
-        .detail("Also one that is paused. When it is due next stays as it is.")
-        .answers(201, idempotency_key::marked(stored()))
-        .answers(200, idempotency_key::marked(held()))
-        .problems(&OF_SCHEDULE)
-        .problems(&[kind::INVALID_REQUEST, kind::PLUGIN_COMPILING, kind::WAITING_LINE_FULL])
+        .detail("Works for a paused schedule too. Its next due time is unchanged.")
+        .responds(201, idempotency_key::add_replayed_header(stored()))
+        .responds(200, idempotency_key::add_replayed_header(held()))
+        .problems(&SCHEDULE_ACCESS)
+        .problems(&[kind::INVALID_REQUEST, kind::PLUGIN_COMPILING, kind::QUEUE_FULL])
         .problems(&[kind::SCHEDULE_BUSY, kind::KEY_TAKEN]),
     ]
 }

@@ -1,8 +1,8 @@
-//! Schedules that plugins bring in their manifests: each appears under the name of its plugin, changes with the
-//! manifest and goes with it.
+//! Synchronizes the schedules in plugin manifests with the store: each has the name of its plugin, changes
+//! with the manifest, and is removed with it.
 //!
-//! The binary calls it at the start and whenever plugins have changed. One that a client has put under the name
-//! stays until it is deleted. While a plugin is only out of service its schedule stays.
+//! The binary calls it at startup and whenever plugins change. A schedule that a client created under the
+//! same name takes precedence until it is deleted. While a plugin is only out of service, its schedule stays.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
@@ -14,33 +14,33 @@ use wasmill_store::{NewSchedule, PutOutcome, Schedule, StoreError};
 
 use crate::app::Api;
 
-/// How long to wait before a store that cannot be written is tried again.
+/// Delay before another attempt after a failed write.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// Brings the schedules of manifests up to date; tries until the store takes it, or is closed.
+/// Synchronizes the schedules; retries until the store accepts them or is closed.
 pub async fn sync_manifest_schedules(api: &Api) {
-    while let Err(error) = follow(api).await {
+    while let Err(error) = sync(api).await {
         if error == StoreError::Closed {
             return;
         }
-        tracing::debug!(%error, "the schedules of manifests could not be stored");
+        tracing::debug!(%error, "failed to store the schedules of manifests");
         tokio::time::sleep(RETRY).await;
     }
     api.schedules.wake();
 }
 
-/// Does it once; what cannot be stored now is stored when a plugin changes, or at the next start.
-pub(super) async fn settle(api: &Api) {
-    if let Err(error) = follow(api).await {
-        tracing::debug!(%error, "the schedules of manifests could not be stored");
+/// Synchronizes once; after a failure the next change of a plugin, or the next start, does it.
+pub(super) async fn sync_once(api: &Api) {
+    if let Err(error) = sync(api).await {
+        tracing::debug!(%error, "failed to store the schedules of manifests");
     }
     api.schedules.wake();
 }
 
-async fn follow(api: &Api) -> Result<(), StoreError> {
+async fn sync(api: &Api) -> Result<(), StoreError> {
     let names: Vec<String> = api.runtime.plugins_info().into_iter().map(|plugin| plugin.name).collect();
     let plugins = names.iter().filter_map(|name| name.parse::<PluginName>().ok());
-    // Of one that is out of service nothing is known.
+    // The configuration of a plugin that is out of service is unknown.
     let in_service: BTreeMap<_, _> = plugins
         .filter_map(|plugin| {
             Some((ScheduleName::from(&plugin), (api.runtime.plugin_config(&plugin)?, plugin)))
@@ -48,13 +48,13 @@ async fn follow(api: &Api) -> Result<(), StoreError> {
         .collect();
     let names: HashSet<&str> = names.iter().map(String::as_str).collect();
     for stored in api.store.schedules().await?.into_iter().filter(|stored| stored.from_manifest) {
-        let is_over = match in_service.get(&stored.name) {
+        let is_orphaned = match in_service.get(&stored.name) {
             Some((config, _)) => config.schedule.is_none(),
             None => !names.contains(stored.name.as_str()),
         };
-        if is_over {
+        if is_orphaned {
             api.store.remove_schedule(stored.name.clone(), true).await?;
-            tracing::info!(schedule = %stored.name, "a schedule went with the manifest that brought it");
+            tracing::info!(schedule = %stored.name, "removed a schedule together with its manifest");
         }
     }
     for (name, (config, plugin)) in in_service {
@@ -66,7 +66,7 @@ async fn follow(api: &Api) -> Result<(), StoreError> {
 
 fn new(name: &ScheduleName, plugin: PluginName, config: &ScheduleConfig) -> NewSchedule {
     let ScheduleConfig { timing, missed, overlap, input } = config;
-    // A name needs no escapes, and the input is JSON already.
+    // Plugin names need no escapes, and the input is JSON already.
     let input = input.as_ref().map_or_else(String::new, |input| format!(", \"input\": {input}"));
     NewSchedule {
         name: name.clone(),
@@ -86,16 +86,17 @@ async fn put(api: &Api, new: NewSchedule) -> Result<(), StoreError> {
         return Ok(());
     }
     match api.store.put_schedule(new, SCHEDULES_MAX as u64, api.clock.now()).await? {
-        PutOutcome::Created(_) => tracing::info!(schedule = %name, "a manifest brought a schedule"),
-        PutOutcome::Replaced(_) => tracing::info!(schedule = %name, "a schedule changed with its manifest"),
+        PutOutcome::Created(_) => tracing::info!(schedule = %name, "created a schedule from a manifest"),
+        PutOutcome::Replaced(_) => tracing::info!(schedule = %name, "updated a schedule from its manifest"),
         PutOutcome::NameTaken => tracing::warn!(
             schedule = %name,
-            "a client has made a schedule of this name; that of the manifest waits until it is deleted"
+            "a client created a schedule of this name, so the manifest's schedule is ignored until that one \
+             is deleted"
         ),
         PutOutcome::TooMany => tracing::warn!(
             schedule = %name,
-            most = SCHEDULES_MAX,
-            "there are too many schedules for that of the manifest"
+            schedules_max = SCHEDULES_MAX,
+            "the manifest's schedule exceeds the maximum number of schedules"
         ),
     }
     Ok(())

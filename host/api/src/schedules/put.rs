@@ -1,4 +1,4 @@
-//! `PUT /schedules/{name}`: checks a schedule and its task request, and stores it.
+//! `PUT /schedules/{name}`: validates and stores a schedule with its task request.
 
 use axum::Json;
 use axum::body::Body;
@@ -13,23 +13,23 @@ use wasmill_runtime::InputBudget;
 use wasmill_scheduler::SCHEDULES_MAX;
 use wasmill_store::{NewSchedule, PutOutcome};
 
-use super::{WithTask, example};
+use super::{ScheduleDetailView, example};
 use crate::app::Api;
 use crate::body::read_json;
-use crate::check_pool::checked;
-use crate::field_errors::{Fault, Faults};
+use crate::check_pool::run_check;
+use crate::field_errors::{FieldError, FieldErrors};
 use crate::fields::{Fields, text};
-use crate::openapi::{Answer, Operation};
+use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
 use crate::problem_kind as kind;
 use crate::submit::{self, Refusal, TaskRequest, check_one};
 
-/// Bytes of the largest task request of a schedule: all schedules together stay small.
+/// Maximum bytes of a task request of a schedule, so that all schedules together stay small.
 const TASK_BYTES_MAX: usize = 64 << 10;
 
 const FIELDS: [&str; 5] = ["cron", "timezone", "task", "missed", "overlap"];
 
-/// Answers 201 with a new schedule, 200 with one that took the place of another.
+/// Responds 201 with a new schedule, 200 with a replaced one.
 pub(crate) async fn put(
     State(api): State<Api>,
     Path(name): Path<String>,
@@ -40,18 +40,18 @@ pub(crate) async fn put(
     let name: ScheduleName = name.parse().map_err(|error| Problem::invalid_schedule_name(&name, error))?;
     let now = api.clock.now();
     let checking = name.clone();
-    let new = checked(&api, move |api, budget| check(api, checking.clone(), &bytes, now, budget)).await??;
+    let new = run_check(&api, move |api, budget| check(api, checking.clone(), &bytes, now, budget)).await??;
     let (status, schedule) = match api.store.put_schedule(new, SCHEDULES_MAX as u64, now).await? {
         PutOutcome::Created(schedule) => (StatusCode::CREATED, schedule),
         PutOutcome::Replaced(schedule) => (StatusCode::OK, schedule),
-        PutOutcome::NameTaken => return Err(Problem::schedule_of_manifest(&name)),
+        PutOutcome::NameTaken => return Err(Problem::schedule_managed_by_plugin(&name)),
         PutOutcome::TooMany => return Err(Problem::too_many_schedules(SCHEDULES_MAX)),
     };
     api.schedules.wake();
-    Ok((status, Json(WithTask::new(&schedule))))
+    Ok((status, Json(ScheduleDetailView::new(&schedule))))
 }
 
-/// Turns the body into a schedule that may be stored, or names everything that is wrong with it.
+/// Parses and validates the body.
 fn check(
     api: &Api,
     name: ScheduleName,
@@ -65,24 +65,24 @@ fn check(
     };
     let Some(mut fields) = Fields::read(body, &FIELDS) else {
         let detail = "a schedule must be a JSON object such as {\"cron\": \"*/5 * * * *\"}";
-        return Err(Problem::invalid_request(Fault::body(detail)));
+        return Err(Problem::invalid_request(FieldError::body(detail)));
     };
-    let mut faults = Faults::default();
+    let mut errors = FieldErrors::default();
     let mut take = |name: &str| fields.take(name);
-    let timing = timing(take("cron"), take("timezone"), &mut faults);
-    let missed = missed(take("missed"), &mut faults);
-    let overlap = overlap(take("overlap"), &mut faults);
+    let timing = timing(take("cron"), take("timezone"), &mut errors);
+    let missed = missed(take("missed"), &mut errors);
+    let overlap = overlap(take("overlap"), &mut errors);
     let task = take("task").map_or("{}", RawValue::get);
-    let (checked, later) = match check_task(api, task, now, budget) {
+    let (run_check, not_ready) = match check_task(api, task, now, budget) {
         Ok(task) => (Some(task), None),
         Err(refusal) => {
-            faults.extend_under("/task", refusal.faults);
-            (None, refusal.later)
+            errors.extend_under("/task", refusal.errors);
+            (None, refusal.not_ready)
         }
     };
-    fields.report("", &mut faults);
-    match (timing, checked) {
-        (Some(timing), Some(plugin)) if faults.is_empty() => Ok(NewSchedule {
+    fields.report("", &mut errors);
+    match (timing, run_check) {
+        (Some(timing), Some(plugin)) if errors.is_empty() => Ok(NewSchedule {
             name,
             from_manifest: false,
             timing,
@@ -91,40 +91,41 @@ fn check(
             task: task.to_owned(),
             plugin,
         }),
-        _ => Err(Refusal { faults, later }.into_problem()),
+        _ => Err(Refusal { errors, not_ready }.into_problem()),
     }
 }
 
-/// Checks a task request as `POST /task` does, and returns the plugin that it names.
+/// Validates a task request as `POST /task` does, and returns its plugin.
 fn check_task(
     api: &Api,
     request: &str,
     now: Timestamp,
     budget: &mut InputBudget,
 ) -> Result<wasmill_model::PluginName, Refusal> {
-    let wrong = |fault: Fault| Refusal { faults: fault.into(), later: None };
+    let wrong = |error: FieldError| Refusal { errors: error.into(), not_ready: None };
     if request.len() > TASK_BYTES_MAX {
-        let detail = format!("the task request of a schedule is at most {TASK_BYTES_MAX} bytes long");
-        return Err(wrong(Fault::body(detail)));
+        let detail = format!("the task request of a schedule may have at most {TASK_BYTES_MAX} bytes");
+        return Err(wrong(FieldError::body(detail)));
     }
-    let raw = serde_json::from_str(request).map_err(|error| wrong(Fault::body(error.to_string())))?;
+    let raw = serde_json::from_str(request).map_err(|error| wrong(FieldError::body(error.to_string())))?;
     let task = check_one(api, raw, now, None, budget)?;
-    // A delay counts from each run, but a moment comes once, and so does the end of a task.
-    let mut fields = Fields::read(raw, &submit::FIELDS).unwrap_or_else(|| Fields::none(&submit::FIELDS));
+    // A delay is relative to each run, but `run_at` and dependencies apply once.
+    let mut fields = Fields::read(raw, &submit::FIELDS).unwrap_or_else(|| Fields::empty(&submit::FIELDS));
     for once in ["run_at", "depends_on"] {
         if fields.take(once).is_some() {
-            let detail =
-                format!("{once} is for a single task; the cron expression says when those of a schedule run");
-            return Err(wrong(Fault::field(once, detail)));
+            let detail = format!(
+                "{once} is not allowed in a schedule, whose cron expression defines when its tasks run"
+            );
+            return Err(wrong(FieldError::field(once, detail)));
         }
     }
     Ok(task.plugin)
 }
 
-fn timing(cron: Option<&RawValue>, timezone: Option<&RawValue>, faults: &mut Faults) -> Option<Timing> {
+fn timing(cron: Option<&RawValue>, timezone: Option<&RawValue>, errors: &mut FieldErrors) -> Option<Timing> {
     let Some(cron) = cron.and_then(text) else {
         let detail = "cron must be a string such as \"*/5 * * * *\"";
-        faults.push(Fault::field("cron", detail));
+        errors.push(FieldError::field("cron", detail));
         return None;
     };
     let timezone = timezone.map_or_else(|| "UTC".to_owned(), |value| text(value).unwrap_or_default());
@@ -132,81 +133,84 @@ fn timing(cron: Option<&RawValue>, timezone: Option<&RawValue>, faults: &mut Fau
     timing
         .map_err(|error| {
             let field = if error == InvalidTiming::Zone { "timezone" } else { "cron" };
-            faults.push(Fault::field(field, format!("{field}: {error}")));
+            errors.push(FieldError::field(field, format!("{field}: {error}")));
         })
         .ok()
 }
 
-fn missed(value: Option<&RawValue>, faults: &mut Faults) -> MissedPolicy {
+fn missed(value: Option<&RawValue>, errors: &mut FieldErrors) -> MissedPolicy {
     let Some(value) = value else { return MissedPolicy::default() };
     let word: String = serde_json::from_str(value.get()).unwrap_or_default();
     MissedPolicy::of(&word).unwrap_or_else(|| {
-        faults.push(Fault::field("missed", "missed must be \"skip\", \"one\" or \"all\""));
+        errors.push(FieldError::field("missed", "missed must be \"skip\", \"one\" or \"all\""));
         MissedPolicy::default()
     })
 }
 
-fn overlap(value: Option<&RawValue>, faults: &mut Faults) -> bool {
+fn overlap(value: Option<&RawValue>, errors: &mut FieldErrors) -> bool {
     let Some(value) = value else { return true };
     serde_json::from_str(value.get()).unwrap_or_else(|_| {
-        faults.push(Fault::field("overlap", "overlap must be true or false"));
+        errors.push(FieldError::field("overlap", "overlap must be true or false"));
         true
     })
 }
 
-/// What is done again and again. Every field but `cron` may be left out or `null`; one that is not listed is
-/// refused.
-// For the API document only: `check` reads the fields one by one, so that it can name every fault.
+/// A schedule. All fields but `cron` are optional or may be `null`; unknown fields are refused.
+// For the OpenAPI document only: `check` parses each field itself to report all errors.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
-#[expect(dead_code, reason = "it is described, never made")]
+#[expect(dead_code, reason = "only its schema is used")]
 struct ScheduleRequest {
-    /// A cron expression of five fields (minute, hour, day of the month, month, day of the week), of six with
-    /// seconds in front, or `@hourly`, `@daily`, `@weekly`, `@monthly`, `@yearly`. It must be due some day.
+    /// A cron expression of five fields (minute, hour, day of month, month, day of week), of six with seconds
+    /// first, or `@hourly`, `@daily`, `@weekly`, `@monthly` or `@yearly`. It must match at least once.
     #[schemars(length(max = TIMING_BYTES_MAX))]
     cron: String,
-    /// The IANA name of the time zone in which it is meant, UTC unless said otherwise.
+    /// IANA time zone of the expression, by default UTC.
     timezone: Option<String>,
-    /// The request for each task, as `POST /task` takes it, without `run_at` and of at most 64 KiB; unless said
-    /// otherwise the default plugin runs.
+    /// Request for each task, as for `POST /task`, at most 64 KiB and without `run_at` and `depends_on`; by
+    /// default the default plugin runs.
     task: Option<TaskRequest>,
-    /// What becomes of runs that could not start within a minute: `skip` leaves them out, `one` makes up for
-    /// them with a single run, `all` with each, though with no more than the newest 1,000. `one` unless said
-    /// otherwise.
-    #[schemars(with = "Option<MissedWord>")]
+    /// Policy for runs that could not start within a minute: `skip` drops them, `one` (the default) catches
+    /// up with a single run, `all` with each, but at most the newest 1,000.
+    #[schemars(with = "Option<MissedRequest>")]
     missed: Option<String>,
-    /// Whether a run starts while a task of an earlier one waits or runs; else it is left out. `true` unless
-    /// said otherwise.
+    /// Whether a run may start while a task of an earlier run is waiting or running; otherwise it is skipped.
+    /// Default `true`.
     overlap: Option<bool>,
 }
 
-/// What becomes of missed runs, as requests say it.
+/// Policy for missed runs.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "lowercase", inline)]
-#[expect(dead_code, reason = "it is described, never made")]
-enum MissedWord {
+#[expect(dead_code, reason = "only its schema is used")]
+enum MissedRequest {
     Skip,
     One,
     All,
 }
 
-pub(super) fn about() -> Operation {
+pub(super) fn spec() -> Operation {
     let nightly = json!({
         "cron": "30 2 * * *", "timezone": "Europe/Berlin", "missed": "one", "overlap": false,
         "task": {"plugin": "io-stub", "input": {"min_ms": 500, "max_ms": 900, "fail_rate": 0}},
     });
     let often = json!({"cron": "*/5 * * * *"});
-    let answer = |about| Answer::json::<WithTask>(about, example(false));
-    Operation::put("/schedules/{schedule}", "putSchedule", "Make or replace a schedule")
+    let answer = |description| ResponseSpec::json::<ScheduleDetailView>(description, example(false));
+    Operation::put("/schedules/{schedule}", "putSchedule", "Create or replace a schedule")
         .detail(
-            "One that takes the place of another at the same times keeps what is due, what it has counted, and \
-             whether it is paused.",
+            "A replacement with the same times keeps the due time, the counters and the pause of the old \
+             schedule.",
         )
-        .json_body::<ScheduleRequest>("What is to be done, and when.", vec![("nightly", nightly), ("often", often)])
-        .answers(200, answer("It took the place of another."))
-        .answers(201, answer("It is new."))
-        .problems(&kind::OF_JSON_BODY)
-        .problems(&[kind::INVALID_PATH, kind::INVALID_JSON, kind::INVALID_REQUEST, kind::INVALID_SCHEDULE_NAME])
-        .problems(&[kind::SCHEDULE_OF_MANIFEST, kind::TOO_MANY_SCHEDULES, kind::PLUGIN_COMPILING])
-        .problems(&kind::OF_STORE)
+        .json_body::<ScheduleRequest>("The schedule.", vec![("nightly", nightly), ("often", often)])
+        .responds(200, answer("The schedule was replaced."))
+        .responds(201, answer("The schedule was created."))
+        .problems(&kind::JSON_BODY)
+        .problems(&[
+            kind::INVALID_PATH,
+            kind::INVALID_JSON,
+            kind::INVALID_REQUEST,
+            kind::INVALID_SCHEDULE_NAME,
+        ])
+        .problems(&[kind::SCHEDULE_MANAGED_BY_PLUGIN, kind::TOO_MANY_SCHEDULES, kind::PLUGIN_COMPILING])
+        .problems(&kind::STORE_ACCESS)
 }

@@ -5,20 +5,20 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 
-/// How long a test waits for what must happen.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Deadline for anything a test waits for.
+const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Time limits that a test can wait for, each told from the others.
+/// Timeouts that are short, and differ enough to tell them apart.
 fn config() -> ServerConfig {
     ServerConfig {
         head_timeout: Duration::from_millis(300),
-        idle_timeout: PATIENCE,
+        idle_timeout: DEADLINE,
         write_timeout: Duration::from_secs(2),
         ..ServerConfig::default()
     }
 }
 
-/// A server that runs, with a route for each case.
+/// Starts a server with one route per case. The receiver reports when the `/never` handler is dropped.
 async fn serve(config: ServerConfig) -> (Server, SocketAddr, Arc<Mutex<Option<oneshot::Receiver<()>>>>) {
     let (held, dropped) = oneshot::channel::<()>();
     let (held, dropped) = (Arc::new(Mutex::new(Some(held))), Arc::new(Mutex::new(Some(dropped))));
@@ -30,7 +30,7 @@ async fn serve(config: ServerConfig) -> (Server, SocketAddr, Arc<Mutex<Option<on
         }
     };
     let router = Router::new()
-        .route("/", get(|| async { "well" }))
+        .route("/", get(|| async { "ok" }))
         .route("/large", get(|| async { vec![b'x'; 32 << 20] }))
         .route("/never", get(never));
     let listener = listen(([127, 0, 0, 1], 0).into()).unwrap();
@@ -51,15 +51,17 @@ async fn connect(address: SocketAddr, text: &str) -> TcpStream {
 /// Reads until the server closes its side.
 async fn read(client: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
-    // A connection that is reset has ended, too.
-    let _ = tokio::time::timeout(PATIENCE, client.read_to_end(&mut bytes)).await.expect("it ends");
+    // A reset counts as closed.
+    let _ = tokio::time::timeout(DEADLINE, client.read_to_end(&mut bytes))
+        .await
+        .expect("the server closes the connection");
     String::from_utf8(bytes).unwrap()
 }
 
 const WHOLE: &str = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 #[tokio::test]
-async fn a_head_that_does_not_come_to_its_end_is_cut_off() {
+async fn an_incomplete_request_head_times_out() {
     let (_server, address, _) = serve(config()).await;
     for part in ["", "G", "GET / HTTP/1.1\r\nHost: localhost\r\n"] {
         assert_eq!(read(&mut connect(address, part).await).await, "", "{part:?}");
@@ -67,29 +69,29 @@ async fn a_head_that_does_not_come_to_its_end_is_cut_off() {
 }
 
 #[tokio::test]
-async fn a_connection_between_two_requests_may_stay_longer_than_a_head_may_take() {
+async fn an_idle_connection_outlives_the_head_timeout() {
     let (_server, address, _) = serve(config()).await;
     let mut client = connect(address, WHOLE).await;
     for _ in 0..3 {
         let mut answer = [0; 1_024];
         let count = client.read(&mut answer).await.unwrap();
-        assert!(answer[..count].ends_with(b"well"));
+        assert!(answer[..count].ends_with(b"ok"));
         tokio::time::sleep(config().head_timeout * 3 / 2).await;
         client.write_all(WHOLE.as_bytes()).await.unwrap();
     }
     let config = ServerConfig { idle_timeout: Duration::from_millis(100), ..ServerConfig::default() };
     let (_server, address, _) = serve(config).await;
-    assert!(read(&mut connect(address, WHOLE).await).await.ends_with("well"), "and it ends");
+    assert!(read(&mut connect(address, WHOLE).await).await.ends_with("ok"), "the idle connection is closed");
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_is_cut_off_and_one_that_reads_slowly_is_not() {
+async fn the_write_timeout_closes_only_clients_that_do_not_read() {
     let (_server, address, _) = serve(config()).await;
     let request = "GET /large HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-    let (mut still, mut slow) = (connect(address, request).await, connect(address, request).await);
+    let (mut stalled, mut slow) = (connect(address, request).await, connect(address, request).await);
     let mut seen = 0;
     let mut piece = vec![0; 1 << 20];
-    // Longer than the limit in all, though never at once.
+    // Takes longer than the limit in total, but never between two reads.
     for _ in 0..8 {
         seen += slow.read(&mut piece).await.unwrap();
         tokio::time::sleep(config().write_timeout / 6).await;
@@ -97,22 +99,22 @@ async fn a_client_that_does_not_read_is_cut_off_and_one_that_reads_slowly_is_not
     let rest = read(&mut slow).await.len();
     assert!(seen + rest > 32 << 20, "{seen} and {rest} bytes");
     tokio::time::sleep(config().write_timeout).await;
-    assert!(read(&mut still).await.len() < 32 << 20);
+    assert!(read(&mut stalled).await.len() < 32 << 20);
 }
 
 #[tokio::test]
-async fn a_client_that_has_closed_its_side_gets_its_answer_and_holds_nothing_for_long() {
+async fn a_half_closed_client_gets_its_response_and_its_handler_is_dropped_soon() {
     let (_server, address, dropped) = serve(config()).await;
     let mut client = connect(address, WHOLE).await;
     client.shutdown().await.unwrap();
-    assert!(read(&mut client).await.ends_with("well"));
+    assert!(read(&mut client).await.ends_with("ok"));
     let dropped = dropped.lock().unwrap().take().unwrap();
     drop(connect(address, "GET /never HTTP/1.1\r\nHost: localhost\r\n\r\n").await);
-    assert!(tokio::time::timeout(PATIENCE, dropped).await.expect("it is let go").is_err());
+    assert!(tokio::time::timeout(DEADLINE, dropped).await.expect("the handler is dropped").is_err());
 }
 
 #[tokio::test]
-async fn a_stopped_server_has_ended() {
+async fn a_stopped_server_closes_its_connections() {
     let (server, address, _) = serve(ServerConfig::default()).await;
     let mut idle = connect(address, WHOLE).await;
     let mut byte = [0];

@@ -1,7 +1,8 @@
-//! Delivers what is due: finds it in the store, tries it, notes how that went and when to try again.
+//! Delivers due webhooks: reads them from the store, sends them, and records each attempt and the time of the
+//! next one.
 //!
-//! The binary starts it beside the server. It never decides what is to be delivered: the store holds that, made
-//! durable in the same write as the end of the task, so whatever dies in between, receivers are told.
+//! The binary runs it beside the server. It does not decide what to deliver: the store creates a delivery in
+//! the same transaction that finishes its task, so no crash can lose one.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,45 +19,45 @@ use wasmill_egress::{AllowedDestination, Connector};
 use wasmill_model::{Backoff, Clock, TaskId, TimeDelta, Timestamp};
 use wasmill_store::{AttemptOutcome, Delivery, DeliveryAttempt, DueQuery, Store, StoreError};
 
-use super::in_flight::{EACH_MAX, Lanes};
-use super::payload::{Told, delivery_id};
-use super::post::{Answered, post};
+use super::in_flight::{InFlight, PER_RECEIVER_MAX};
+use super::payload::{Payload, delivery_id};
+use super::post::{ReceiverResponse, post};
 use super::sign::SigningSecrets;
 
-/// How long hints are trusted before it is looked anyway.
+/// Maximum time between polls of the store, in case a notification is missed.
 const POLL: Duration = Duration::from_secs(5);
 
-/// How long to wait while the database cannot be read or written.
+/// Delay before another attempt after a failed database access.
 const STORE_RETRY: Duration = Duration::from_secs(1);
 
-/// How long deliveries under way may go on when the host stops; what is left is delivered by the next one.
+/// How long open deliveries may take when the host stops; the next host repeats the rest.
 const STOP_GRACE: Duration = Duration::from_secs(2);
 
-/// The longest that a receiver may ask for with `Retry-After`.
+/// Maximum `Retry-After` of a receiver.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(86_400);
 
-/// How deliveries are made.
+/// Configuration of deliveries.
 pub struct WebhookConfig {
-    /// What they are signed with.
+    /// Signing secrets.
     pub secrets: SigningSecrets,
-    /// Where they may go besides public addresses.
+    /// Destinations allowed besides public addresses.
     pub allowed: Vec<AllowedDestination>,
-    /// How often each is tried, at least once.
+    /// Maximum number of attempts of a delivery, at least 1.
     pub attempts_max: u32,
-    /// The waits between its tries.
+    /// Delays between attempts.
     pub backoff: Backoff,
-    /// How long one try may take.
+    /// Timeout of one attempt.
     pub timeout: Duration,
-    /// The way to receivers.
+    /// Connects to receivers.
     pub connector: Connector,
 }
 
-/// Delivers until it is stopped. Cheap to clone; all clones are the same.
+/// Handle to the deliveries. Cheap to clone.
 #[derive(Clone)]
 pub struct Webhooks {
     shared: Arc<Shared>,
     stop: watch::Sender<bool>,
-    /// Held while deliveries are made.
+    /// Held while the delivery loop runs.
     delivering: Arc<Mutex<()>>,
 }
 
@@ -64,19 +65,19 @@ struct Shared {
     config: WebhookConfig,
     store: Store,
     clock: Arc<dyn Clock>,
-    figures: Figures,
+    stats: DeliveryStats,
 }
 
-/// What was done since the start.
+/// Counters since the server started.
 #[derive(Debug, Default)]
-pub(crate) struct Figures {
+pub(crate) struct DeliveryStats {
     delivered: AtomicU64,
     failed: AtomicU64,
     given_up: AtomicU64,
 }
 
-impl Figures {
-    /// Returns how many tries went well, how many did not, and after how many of these it was given up.
+impl DeliveryStats {
+    /// Returns the numbers of successful attempts, failed attempts, and deliveries given up.
     pub(crate) fn read(&self) -> (u64, u64, u64) {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         (read(&self.delivered), read(&self.failed), read(&self.given_up))
@@ -92,92 +93,92 @@ impl Figures {
 }
 
 impl Webhooks {
-    /// Makes what delivers for this store. Nothing is sent before [`Webhooks::run`].
+    /// Creates the deliveries of this store. Nothing is sent before [`Webhooks::run`].
     pub fn new(config: WebhookConfig, store: Store, clock: Arc<dyn Clock>) -> Self {
-        let shared = Arc::new(Shared { config, store, clock, figures: Figures::default() });
+        let shared = Arc::new(Shared { config, store, clock, stats: DeliveryStats::default() });
         Self { shared, stop: watch::Sender::new(false), delivering: Arc::default() }
     }
 
-    /// Delivers what is due until it is stopped.
+    /// Delivers due webhooks until stopped.
     pub async fn run(self) {
         let _delivering = self.delivering.lock().await;
-        rounds(Arc::clone(&self.shared), self.stop.subscribe()).await;
+        delivery_loop(Arc::clone(&self.shared), self.stop.subscribe()).await;
     }
 
-    /// Begins no more deliveries, and waits a moment for those under way.
+    /// Starts no more deliveries, and waits a moment for open ones.
     pub async fn stop(&self) {
         self.stop.send_replace(true);
         drop(self.delivering.lock().await);
     }
 
-    /// Returns what was done since the start.
-    pub(crate) fn figures(&self) -> &Figures {
-        &self.shared.figures
+    /// Returns the counters.
+    pub(crate) fn stats(&self) -> &DeliveryStats {
+        &self.shared.stats
     }
 }
 
-/// Deliveries under way, and who they are for.
+/// Open deliveries and their receivers.
 #[derive(Default)]
-struct Flights {
-    lanes: Lanes,
+struct Deliveries {
+    in_flight: InFlight,
     set: JoinSet<bool>,
     of: HashMap<Id, (String, TaskId)>,
 }
 
-impl Flights {
+impl Deliveries {
     fn begin(&mut self, shared: &Arc<Shared>, delivery: Delivery) {
-        if !self.lanes.begin(&delivery) {
+        if !self.in_flight.begin(&delivery) {
             return;
         }
         let of = (delivery.origin.clone(), delivery.task);
         let shared = Arc::clone(shared);
-        let flight = self.set.spawn(async move { shared.deliver(delivery).await });
-        self.of.insert(flight.id(), of);
+        let handle = self.set.spawn(async move { shared.deliver(delivery).await });
+        self.of.insert(handle.id(), of);
     }
 
-    fn end(&mut self, landed: Result<(Id, bool), JoinError>) {
-        let (id, went_well) = match landed {
-            Ok(landed) => landed,
+    fn end(&mut self, joined: Result<(Id, bool), JoinError>) {
+        let (id, succeeded) = match joined {
+            Ok(joined) => joined,
             Err(error) => {
-                tracing::error!(%error, "a delivery of a webhook ended badly");
+                tracing::error!(%error, "a webhook delivery panicked");
                 (error.id(), false)
             }
         };
         if let Some((origin, task)) = self.of.remove(&id) {
-            self.lanes.end(&origin, task, went_well);
+            self.in_flight.end(&origin, task, succeeded);
         }
     }
 }
 
-/// Goes through the receivers, round by round, and begins what is due and has room.
-async fn rounds(shared: Arc<Shared>, mut stopping: watch::Receiver<bool>) {
-    let mut flights = Flights::default();
-    // Where the round goes on; when the next delivery is due that it has seen; whether something came up
-    // behind it.
+/// Iterates over the receivers round by round, and starts due deliveries within the limits.
+async fn delivery_loop(shared: Arc<Shared>, mut stopping: watch::Receiver<bool>) {
+    let mut deliveries = Deliveries::default();
+    // Cursor of the round; earliest due time seen in it; whether a delivery may have become due behind the
+    // cursor.
     let (mut after, mut next_at, mut missed) = (None, None, false);
     loop {
-        while let Some(landed) = flights.set.try_join_next_with_id() {
-            flights.end(landed);
+        while let Some(joined) = deliveries.set.try_join_next_with_id() {
+            deliveries.end(joined);
             missed = true;
         }
         let start = Instant::now();
         let mut wait = POLL;
-        if flights.lanes.free() > 0 {
+        if deliveries.in_flight.free() > 0 {
             if after.is_none() {
                 (next_at, missed) = (None, false);
             }
             let query = DueQuery {
                 now: shared.clock.now(),
                 after: after.clone(),
-                busy_origins: flights.lanes.full(),
-                // What is under way is still due, and stands before the rest.
-                per_origin: 2 * EACH_MAX,
-                limit: flights.lanes.free() + flights.lanes.total(),
+                busy_origins: deliveries.in_flight.full(),
+                // Open deliveries are still due, and are listed first.
+                per_origin: 2 * PER_RECEIVER_MAX,
+                limit: deliveries.in_flight.free() + deliveries.in_flight.total(),
             };
             match shared.store.due_deliveries(query).await {
                 Ok(due) => {
                     for delivery in due.deliveries {
-                        flights.begin(&shared, delivery);
+                        deliveries.begin(&shared, delivery);
                     }
                     next_at = next_at.into_iter().chain(due.next_at).min();
                     after = due.stopped_at;
@@ -189,11 +190,12 @@ async fn rounds(shared: Arc<Shared>, mut stopping: watch::Receiver<bool>) {
                     }
                 }
                 Err(StoreError::Closed) => break,
-                // The store has told of it.
+                // The store has logged it.
                 Err(_) => wait = STORE_RETRY,
             }
         }
-        // However many receivers there are, looking takes half of the time at most.
+        // Sleeps as long as the query took, so polling takes at most half of the time however many receivers
+        // there are.
         let pace = start.elapsed();
         tokio::select! {
             biased;
@@ -203,24 +205,24 @@ async fn rounds(shared: Arc<Shared>, mut stopping: watch::Receiver<bool>) {
         tokio::select! {
             biased;
             _ = stopping.wait_for(|stopping| *stopping) => break,
-            Some(landed) = flights.set.join_next_with_id(), if !flights.set.is_empty() => {
-                flights.end(landed);
+            Some(joined) = deliveries.set.join_next_with_id(), if !deliveries.set.is_empty() => {
+                deliveries.end(joined);
                 missed = true;
             }
             () = shared.store.wait_for_delivery() => missed = true,
             () = sleep(wait) => {}
         }
     }
-    // An error means that the grace is over; the rest is dropped, and is still due for the next host.
-    let _ = timeout(STOP_GRACE, async { while flights.set.join_next().await.is_some() {} }).await;
+    // On timeout the rest is aborted, and stays due for the next host.
+    let _ = timeout(STOP_GRACE, async { while deliveries.set.join_next().await.is_some() {} }).await;
 }
 
 impl Shared {
-    /// Tries a delivery once, and notes how that went; says whether the receiver answered well.
+    /// Makes and records one attempt; returns true if the receiver accepted it.
     async fn deliver(&self, delivery: Delivery) -> bool {
         let task = match self.store.get(delivery.task).await {
             Ok(Some(task)) => task,
-            // Deleted meanwhile, and the delivery with it.
+            // The task was deleted, and its delivery with it.
             Ok(None) => return true,
             Err(_) => {
                 sleep(STORE_RETRY).await;
@@ -229,29 +231,31 @@ impl Shared {
         };
         let (at, start) = (self.clock.now(), Instant::now());
         let id = delivery_id(delivery.task);
-        let body = serde_json::to_vec(&Told::of(task, at)).map_err(|error| error.to_string());
-        let answered = match body {
+        let body = serde_json::to_vec(&Payload::of(task, at)).map_err(|error| error.to_string());
+        let response = match body {
             Ok(body) => self.send(&delivery, &id, at, body).await,
             Err(error) => Err(error),
         };
         let tried = DeliveryAttempt {
             at,
             took: start.elapsed(),
-            status: answered.as_ref().ok().map(|answered| answered.status.as_u16()),
-            error: what_went_wrong(&answered),
+            status: response.as_ref().ok().map(|response| response.status.as_u16()),
+            error: error_text(&response),
         };
-        let after = self.after(&delivery, &answered, self.clock.now());
-        self.figures.count(after);
+        let after = self.after(&delivery, &response, self.clock.now());
+        self.stats.count(after);
         let Delivery { task, origin, attempts, .. } = &delivery;
         let (status, error) = (tried.status, &tried.error);
-        tracing::debug!(%task, origin, attempts = attempts + 1, status, error, ?after, "a webhook was tried");
+        tracing::debug!(%task, origin, attempts = attempts + 1, status, error, ?after, "webhook delivery \
+                                                                                        attempt finished");
         if after == AttemptOutcome::GivenUp {
-            tracing::info!(%task, origin, attempts = attempts + 1, status, error, "a webhook is given up");
+            tracing::info!(%task, origin, attempts = attempts + 1, status, error, "webhook delivery given \
+                                                                                   up");
         }
         loop {
             match self.store.record_attempt(&delivery, tried.clone(), after).await {
                 Ok(_) | Err(StoreError::Closed) => break,
-                // Until it is noted it would only be sent again at once.
+                // An unrecorded attempt would be repeated at once.
                 Err(_) => sleep(STORE_RETRY).await,
             }
         }
@@ -264,7 +268,7 @@ impl Shared {
         id: &str,
         at: Timestamp,
         body: Vec<u8>,
-    ) -> Result<Answered, String> {
+    ) -> Result<ReceiverResponse, String> {
         let timestamp = at.timestamp();
         let mut headers = HeaderMap::new();
         let mut add = |name, value: &str| {
@@ -278,50 +282,50 @@ impl Shared {
         }
         let sending =
             post(&self.config.connector, &self.config.allowed, &delivery.url, headers, Bytes::from(body));
-        let most = self.config.timeout;
-        timeout(most, sending)
+        let limit = self.config.timeout;
+        timeout(limit, sending)
             .await
-            .unwrap_or_else(|_| Err(format!("no answer within {}", humantime::format_duration(most))))
+            .unwrap_or_else(|_| Err(format!("no response within {}", humantime::format_duration(limit))))
     }
 
-    /// Decides what comes after a try.
+    /// Decides what follows an attempt.
     fn after(
         &self,
         delivery: &Delivery,
-        answered: &Result<Answered, String>,
+        response: &Result<ReceiverResponse, String>,
         now: Timestamp,
     ) -> AttemptOutcome {
-        let status = answered.as_ref().ok().map(|answered| answered.status);
+        let status = response.as_ref().ok().map(|response| response.status);
         if status.is_some_and(|status| status.is_success()) {
             return AttemptOutcome::Delivered;
         }
-        // Of those since it was asked for: one that was given up is tried as often as at first.
+        // Only attempts since the last redelivery request count.
         let attempts = delivery.attempts.saturating_sub(delivery.attempts_before).saturating_add(1);
         if status == Some(StatusCode::GONE) || attempts >= self.config.attempts_max {
             return AttemptOutcome::GivenUp;
         }
-        let asked = answered.as_ref().ok().and_then(|answered| answered.retry_after.as_deref());
+        let asked = response.as_ref().ok().and_then(|response| response.retry_after.as_deref());
         let asked = asked.and_then(|text| retry_after(text, now)).unwrap_or_default();
         let wait = self.config.backoff.wait(attempts, rand::random()).max(asked.min(RETRY_AFTER_MAX));
         AttemptOutcome::RetryAt(now + TimeDelta::from_std(wait).unwrap_or_default())
     }
 }
 
-/// Says what went wrong where the status does not say it.
-fn what_went_wrong(answered: &Result<Answered, String>) -> Option<String> {
-    match answered {
+/// Describes the error, if the status does not say it.
+fn error_text(response: &Result<ReceiverResponse, String>) -> Option<String> {
+    match response {
         Err(error) => Some(error.clone()),
-        Ok(Answered { status, .. }) if status.is_redirection() => {
-            Some("redirects are not followed: give the URL that it leads to".to_owned())
+        Ok(ReceiverResponse { status, .. }) if status.is_redirection() => {
+            Some("redirects are not followed; use the target URL".to_owned())
         }
-        Ok(Answered { status: StatusCode::GONE, .. }) => {
-            Some("the receiver wants no more of this".to_owned())
+        Ok(ReceiverResponse { status: StatusCode::GONE, .. }) => {
+            Some("the receiver no longer wants this webhook".to_owned())
         }
         Ok(_) => None,
     }
 }
 
-/// Reads `Retry-After`: seconds, or a date.
+/// Parses `Retry-After`: seconds, or a date.
 fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
     if let Ok(seconds) = text.trim().parse() {
         return Some(Duration::from_secs(seconds));
@@ -334,7 +338,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_receiver_says_when_to_come_again_in_seconds_or_by_a_date() {
+    fn retry_after_is_seconds_or_a_date() {
         let now = DateTime::from_timestamp(1_445_412_400, 0).expect("in range");
         let seconds = |text| retry_after(text, now).map(|wait| wait.as_secs());
         assert_eq!(seconds(" 120 "), Some(120));

@@ -1,79 +1,80 @@
-//! Who is being told right now, kept apart by receiver. Plain data; it sends nothing.
+//! Open deliveries by receiver. Plain data without I/O.
 
 use std::collections::{HashMap, HashSet};
 
 use wasmill_model::TaskId;
 use wasmill_store::Delivery;
 
-/// How many deliveries are under way at the same time, in all and to one receiver.
-pub(super) const ALL_MAX: usize = 256;
-pub(super) const EACH_MAX: usize = 8;
+/// Maximum number of open deliveries, in total and per receiver.
+pub(super) const IN_FLIGHT_MAX: usize = 256;
+pub(super) const PER_RECEIVER_MAX: usize = 8;
 
-/// How many receivers are remembered to have failed.
+/// Maximum number of failing receivers remembered.
 const FAILING_MAX: usize = 10_000;
 
-/// Deliveries under way.
+/// Open deliveries.
 #[derive(Debug, Default)]
-pub(super) struct Lanes {
-    flying: HashMap<String, HashSet<TaskId>>,
+pub(super) struct InFlight {
+    tasks: HashMap<String, HashSet<TaskId>>,
     total: usize,
-    /// Receivers whose last delivery failed: they get one at a time, so that even hundreds of them leave room.
+    /// Receivers whose last delivery failed: limited to one open delivery each, so that even hundreds of them
+    /// leave capacity.
     failing: HashSet<String>,
 }
 
-impl Lanes {
-    /// How many more may be under way in all.
+impl InFlight {
+    /// Returns how many more deliveries may be opened.
     pub(super) fn free(&self) -> usize {
-        ALL_MAX.saturating_sub(self.total)
+        IN_FLIGHT_MAX.saturating_sub(self.total)
     }
 
-    /// Returns the receivers that get no more for now.
+    /// Returns the receivers without capacity.
     pub(super) fn full(&self) -> HashSet<String> {
-        self.flying.keys().filter(|origin| self.room(origin) == 0).cloned().collect()
+        self.tasks.keys().filter(|origin| self.capacity(origin) == 0).cloned().collect()
     }
 
-    /// Returns how many deliveries are under way.
+    /// Returns the number of open deliveries.
     pub(super) fn total(&self) -> usize {
         self.total
     }
 
-    /// Begins a delivery, if there is room and it is not under way.
+    /// Opens a delivery if there is capacity and it is not open already.
     pub(super) fn begin(&mut self, delivery: &Delivery) -> bool {
-        let is_flying = |flying: &HashSet<_>| flying.contains(&delivery.task);
-        if self.free() == 0 || self.room(&delivery.origin) == 0 {
+        let is_in_flight = |tasks: &HashSet<_>| tasks.contains(&delivery.task);
+        if self.free() == 0 || self.capacity(&delivery.origin) == 0 {
             return false;
         }
-        if self.flying.get(&delivery.origin).is_some_and(is_flying) {
+        if self.tasks.get(&delivery.origin).is_some_and(is_in_flight) {
             return false;
         }
-        self.flying.entry(delivery.origin.clone()).or_default().insert(delivery.task);
+        self.tasks.entry(delivery.origin.clone()).or_default().insert(delivery.task);
         self.total += 1;
         true
     }
 
-    /// Ends a delivery, and remembers whether the receiver answered well.
-    pub(super) fn end(&mut self, origin: &str, task: TaskId, went_well: bool) {
-        if let Some(flying) = self.flying.get_mut(origin)
-            && flying.remove(&task)
+    /// Closes a delivery, and remembers whether it succeeded.
+    pub(super) fn end(&mut self, origin: &str, task: TaskId, succeeded: bool) {
+        if let Some(tasks) = self.tasks.get_mut(origin)
+            && tasks.remove(&task)
         {
             self.total -= 1;
-            if flying.is_empty() {
-                self.flying.remove(origin);
+            if tasks.is_empty() {
+                self.tasks.remove(origin);
             }
         }
-        if went_well {
+        if succeeded {
             self.failing.remove(origin);
         } else {
             if self.failing.len() >= FAILING_MAX {
-                // They are few as a rule; whoever fails again is soon remembered again.
+                // Usually there are few; those that fail again are remembered again soon.
                 self.failing.clear();
             }
             self.failing.insert(origin.to_owned());
         }
     }
 
-    fn room(&self, origin: &str) -> usize {
-        let most = if self.failing.contains(origin) { 1 } else { EACH_MAX };
-        most.saturating_sub(self.flying.get(origin).map_or(0, HashSet::len))
+    fn capacity(&self, origin: &str) -> usize {
+        let max = if self.failing.contains(origin) { 1 } else { PER_RECEIVER_MAX };
+        max.saturating_sub(self.tasks.get(origin).map_or(0, HashSet::len))
     }
 }

@@ -1,4 +1,4 @@
-//! What a receiver is told: which task ended, how, and its record.
+//! The payload of a webhook: the finished task.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -6,29 +6,29 @@ use serde_json::{Value, json};
 use wasmill_model::{Task, TaskId, Timestamp};
 
 use crate::openapi::operation::Schemas;
-use crate::task_view::{self, Record, Rfc3339};
+use crate::task_view::{self, Rfc3339, TaskView};
 
-/// Bytes of the largest result that is told with the end of a task; a larger one has to be fetched.
+/// Maximum bytes of a result in the payload; a larger one must be fetched.
 const RESULT_BYTES_MAX: usize = 64 << 10;
 
-/// What a receiver is told when a task has ended.
+/// The payload of a webhook.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "TaskEnded")]
-pub(super) struct Told {
-    /// The id of the delivery, the same in each try, as in the header `webhook-id`.
+pub(super) struct Payload {
+    /// Delivery id, the same in every attempt and in the header `webhook-id`.
     id: String,
     /// `task.completed`, `task.failed` or `task.cancelled`.
     r#type: String,
-    /// When the task ended.
+    /// When the task finished.
     time: Rfc3339,
-    /// Its record, without its log.
-    task: Record,
-    /// Where its result is, if that is too large to be in the record: over 64 KiB.
+    /// The task, without its log.
+    task: TaskView,
+    /// Path of the result if it is larger than 64 KiB, and so not in the task.
     result_path: Option<String>,
 }
 
-impl Told {
-    /// Tells of a task that has ended.
+impl Payload {
+    /// Creates the payload of a finished task.
     pub(super) fn of(mut task: Task, now: Timestamp) -> Self {
         let is_large = task.result.as_ref().is_some_and(|result| result.len() > RESULT_BYTES_MAX);
         if is_large {
@@ -39,18 +39,18 @@ impl Told {
             r#type: format!("task.{}", task.state.as_str()),
             time: Rfc3339(task.finished_at.unwrap_or(now)),
             result_path: is_large.then(|| format!("/task/{}/result", task.id)),
-            task: Record::new(task, now),
+            task: TaskView::new(task, now),
         }
     }
 }
 
-/// Returns the id of the delivery of a task: a task ends once, so it follows from its own.
+/// Returns the delivery id of a task. A task finishes once, so its own id determines it.
 pub(super) fn delivery_id(task: TaskId) -> String {
     format!("end-{task}")
 }
 
-/// Describes, for the API document, what receivers are sent.
-pub(crate) fn about(schemas: &mut Schemas) -> Value {
+/// Documents the webhook.
+pub(crate) fn spec(schemas: &mut Schemas) -> Value {
     let mut task = task_view::example();
     task["state"] = "completed".into();
     task["status"] = "completed".into();
@@ -61,19 +61,17 @@ pub(crate) fn about(schemas: &mut Schemas) -> Value {
         "id": format!("end-{id}"), "type": "task.completed", "time": task["finished_at"], "task": task,
         "result_path": null,
     });
-    let header = |name: &str, about: &str, required: bool| json!({"name": name, "in": "header", "required": required, "description": about, "schema": {"type": "string"}});
-    let schema = schemas.answers.subschema_for::<Told>();
+    let header = |name: &str, description: &str, required: bool| json!({"name": name, "in": "header", "required": required, "description": description, "schema": {"type": "string"}});
+    let schema = schemas.responses.subschema_for::<Payload>();
     json!({"taskEnded": {"post": {
-        "operationId": "taskEnded", "tags": ["tasks"], "summary": "A task with a webhook has ended",
-        "description": "Sent to the webhook of the task, at least once, in the form of Standard Webhooks 1.0. \
-            An answer that is no 2xx is a failure, and it is sent again later; 410 ends that.",
+        "operationId": "taskEnded", "tags": ["tasks"], "summary": "A task with a webhook has finished",
+        "description": "Sent to the webhook of the task at least once, in the format of Standard Webhooks 1.0. Any response but 2xx is a failure and the delivery is repeated later; 410 stops it.",
         "parameters": [
-            header("webhook-id", "The id of the delivery, the same in each try.", true),
-            header("webhook-timestamp", "When this try began, in seconds since 1970.", true),
-            header("webhook-signature", "`v1,` and the HMAC-SHA256 in base64 of id, timestamp and body with \
-                dots between them; one for each secret, and missing if the server has none.", false),
+            header("webhook-id", "Delivery id, the same in every attempt.", true),
+            header("webhook-timestamp", "Time of this attempt, in seconds since 1970.", true),
+            header("webhook-signature", "`v1,` and the base64 HMAC-SHA256 of id, timestamp and body joined by dots; one per secret, missing if the server has no secret.", false),
         ],
         "requestBody": {"required": true, "content": {"application/json": {"schema": schema, "example": example}}},
-        "responses": {"2XX": {"description": "The receiver knows."}, "410": {"description": "It wants no more of this."}},
+        "responses": {"2XX": {"description": "The receiver has accepted the delivery."}, "410": {"description": "The receiver wants no further attempts."}},
     }}})
 }

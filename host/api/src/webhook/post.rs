@@ -1,7 +1,7 @@
-//! One try: connects, sends the request, and reads how it is answered.
+//! Sends one delivery attempt over HTTP.
 //!
-//! It goes through the same door to the outside as the requests of guests. It follows no redirect, keeps no
-//! connection, and believes nothing but the status and `Retry-After`. Whoever calls it bounds its time.
+//! It uses the same guarded connector as the requests of guests. It follows no redirects, keeps no connection
+//! alive, and uses only the status and `Retry-After` of the response. The caller sets the timeout.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -16,36 +16,36 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
 use wasmill_egress::{AllowedDestination, ConnectError, Connector, Endpoint};
 
-/// Bytes of the largest head of an answer.
+/// Maximum size of a response head.
 const HEAD_BYTES_MAX: usize = 16 << 10;
 
-/// Bytes of the body of an answer that are read, and how long that may take: nobody wants to know them, but a
-/// receiver that is cut off while it writes may take that for a failure.
+/// How much of a response body is read and discarded, and for how long. A receiver that is cut off while it
+/// writes may log a failure.
 const BODY_BYTES_MAX: usize = 4 << 10;
 const BODY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How a receiver answered.
+/// Response of a receiver.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Answered {
+pub(super) struct ReceiverResponse {
     pub(super) status: StatusCode,
-    /// What it said of when to come again.
+    /// Its `Retry-After`.
     pub(super) retry_after: Option<String>,
 }
 
-/// Sends this to a receiver, with JSON in its body.
+/// Sends a JSON body to a receiver.
 ///
 /// # Errors
 ///
-/// Says why there is no answer.
+/// Fails with a description if there is no response.
 pub(super) async fn post(
     connector: &Connector,
     allowed: &[AllowedDestination],
     url: &str,
     headers: HeaderMap,
     body: Bytes,
-) -> Result<Answered, String> {
+) -> Result<ReceiverResponse, String> {
     let uri: Uri = url.parse().map_err(|error| format!("the URL is not valid: {error}"))?;
-    let endpoint = Endpoint::of(&uri).ok_or("the URL names no host")?;
+    let endpoint = Endpoint::of(&uri).ok_or("the URL has no host")?;
     let request = request(&uri, &endpoint, headers, body)?;
     let may_be = |address| allowed.iter().any(|allowed| allowed.allows(&endpoint.host, address));
     let connect_error = |why| connect_error(&endpoint, &why);
@@ -58,15 +58,15 @@ pub(super) async fn post(
     }
 }
 
-/// Says to a submitter why there is no connection, and the whole of it to the log.
+/// Describes a failed connection for the submitter, without internal names; the log has the details.
 fn connect_error(endpoint: &Endpoint, why: &ConnectError) -> String {
-    tracing::info!(origin = endpoint.origin(), %why, "a webhook found no connection");
+    tracing::info!(origin = endpoint.origin(), %why, "webhook connection failed");
     match why {
         ConnectError::Prohibited(_) if endpoint.host.parse::<IpAddr>().is_ok() => {
-            format!("{} is no public address; the setting webhook_allow permits others", endpoint.host)
+            format!("{} is not a public address; the setting webhook_allow can allow it", endpoint.host)
         }
         ConnectError::NotFound(_) | ConnectError::NoAddress | ConnectError::Prohibited(_) => format!(
-            "{}; the setting webhook_allow permits others, and the log of the server says more",
+            "{}; the setting webhook_allow can allow other destinations, and the server's log has details",
             why.redacted()
         ),
         ConnectError::Busy { .. }
@@ -97,21 +97,21 @@ fn request(
 async fn exchange<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
     stream: S,
     request: Request<Full<Bytes>>,
-) -> Result<Answered, String> {
+) -> Result<ReceiverResponse, String> {
     let mut http = http1::Builder::new();
     http.max_buf_size(HEAD_BYTES_MAX);
     let (mut sender, connection) =
         http.handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
-    // Dropping this ends the connection, however the try ends.
+    // Dropping the set aborts the connection task.
     let mut driver = JoinSet::new();
     driver.spawn(connection);
-    let answer = sender.send_request(request).await.map_err(|error| format!("no answer: {error}"))?;
+    let answer = sender.send_request(request).await.map_err(|error| format!("no response: {error}"))?;
     let retry_after = answer.headers().get(header::RETRY_AFTER);
     let retry_after = retry_after.and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let answered = Answered { status: answer.status(), retry_after };
-    // The head has said it all; a body that comes too slowly changes nothing.
+    let response = ReceiverResponse { status: answer.status(), retry_after };
+    // Only the head matters; a slow body is not an error.
     let _ = tokio::time::timeout(BODY_TIMEOUT, read_some(answer)).await;
-    Ok(answered)
+    Ok(response)
 }
 
 async fn read_some(answer: Response<Incoming>) {

@@ -1,4 +1,4 @@
-//! Reads the field `webhook` of a task request: a URL, or an object that says of which ends it is told.
+//! Parses the field `webhook` of a task request: a URL, or an object that also selects outcomes.
 
 use axum::http::Uri;
 use schemars::JsonSchema;
@@ -6,65 +6,68 @@ use serde_json::value::RawValue;
 use wasmill_egress::Endpoint;
 use wasmill_model::{TaskState, Webhook};
 
-use crate::field_errors::{Fault, Faults};
+use crate::field_errors::{FieldError, FieldErrors};
 use crate::fields::{Fields, text};
 
-/// Bytes of the longest URL.
+/// Maximum length of a URL, in bytes.
 const URL_BYTES_MAX: usize = 2_048;
 
-/// Whom to tell when the task ends.
-// For the API document only.
+/// Receiver of a webhook when the task finishes.
+// For the OpenAPI document only.
 #[derive(JsonSchema)]
 #[schemars(untagged, rename = "Webhook")]
-#[expect(dead_code, reason = "it is described, never made")]
-pub(crate) enum WebhookWish {
-    /// Told of every end.
-    Everything(Url),
-    Some(Chosen),
+#[expect(dead_code, reason = "only its schema is used")]
+pub(crate) enum WebhookRequest {
+    /// Delivers every outcome.
+    Everything(WebhookUrl),
+    Some(WebhookObject),
 }
 
-/// Where to tell it, and of which ends.
+/// A URL and selected outcomes.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields, inline)]
-#[expect(dead_code, reason = "it is described, never made")]
-pub(crate) struct Chosen {
-    url: Url,
-    /// Of which ends; of all unless said otherwise.
+#[expect(dead_code, reason = "only its schema is used")]
+pub(crate) struct WebhookObject {
+    url: WebhookUrl,
+    /// Outcomes to deliver, by default all.
     #[schemars(length(min = 1))]
-    on: Option<Vec<End>>,
+    on: Option<Vec<FinalState>>,
 }
 
-/// An end of a task.
+/// Outcome of a task.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "lowercase", inline)]
-#[expect(dead_code, reason = "it is described, never made")]
-pub(crate) enum End {
+#[expect(dead_code, reason = "only its schema is used")]
+pub(crate) enum FinalState {
     Completed,
     Failed,
     Cancelled,
 }
 
-/// Where to tell it: an absolute URL without a user and without a fragment.
+/// An absolute URL without user info and fragment.
 #[derive(JsonSchema)]
 #[schemars(inline)]
-#[expect(dead_code, reason = "it is described, never made")]
-pub(crate) struct Url(
+#[expect(dead_code, reason = "only its schema is used")]
+pub(crate) struct WebhookUrl(
     #[schemars(length(max = URL_BYTES_MAX), regex(pattern = r#"^[Hh][Tt][Tt][Pp][Ss]?://[!-"$-~]+$"#))]
     String,
 );
 
-/// Reads the field, or says what it would have to be.
-pub(crate) fn read(value: Option<&RawValue>, faults: &mut Faults) -> Option<Webhook> {
+/// Parses the field, or reports what is expected.
+pub(crate) fn read(value: Option<&RawValue>, errors: &mut FieldErrors) -> Option<Webhook> {
     let value = value?;
-    let mut fault = |pointer: &str, detail: String| {
-        faults.push(Fault::at(format!("/webhook{pointer}"), detail));
+    let mut error = |pointer: &str, detail: String| {
+        errors.push(FieldError::at(format!("/webhook{pointer}"), detail));
     };
     if let Some(url) = text(value) {
-        return check(&url).map_err(|why| fault("", why)).ok().map(|origin| told_of(url, origin, all_ends()));
+        return check(&url)
+            .map_err(|why| error("", why))
+            .ok()
+            .map(|origin| webhook_for(url, origin, final_states()));
     }
     let Some(mut fields) = Fields::read(value, &["url", "on"]) else {
         let example = r#"{"url": "https://…", "on": ["failed"]}"#;
-        fault(
+        error(
             "",
             format!(
                 "webhook must be a URL such as \"https://example.com/hook\", or an object such as {example}"
@@ -76,66 +79,65 @@ pub(crate) fn read(value: Option<&RawValue>, faults: &mut Faults) -> Option<Webh
     let origin = match url.as_deref().map(check) {
         Some(Ok(origin)) => Some(origin),
         Some(Err(why)) => {
-            fault("/url", why);
+            error("/url", why);
             None
         }
         None => {
-            fault("/url", "webhook.url must be a string such as \"https://example.com/hook\"".to_owned());
+            error("/url", "webhook.url must be a string such as \"https://example.com/hook\"".to_owned());
             None
         }
     };
-    let on = fields.take("on").map_or_else(|| Some(all_ends()), ends);
+    let on = fields.take("on").map_or_else(|| Some(final_states()), states);
     if on.is_none() {
         let detail =
             "webhook.on must be an array of at least one of \"completed\", \"failed\", \"cancelled\"";
-        fault("/on", detail.to_owned());
+        error("/on", detail.to_owned());
     }
-    fields.report("/webhook", faults);
-    Some(told_of(url?, origin?, on?))
+    fields.report("/webhook", errors);
+    Some(webhook_for(url?, origin?, on?))
 }
 
-fn told_of(url: String, origin: String, on: Vec<TaskState>) -> Webhook {
+fn webhook_for(url: String, origin: String, on: Vec<TaskState>) -> Webhook {
     Webhook { url, origin, on }
 }
 
-fn all_ends() -> Vec<TaskState> {
+fn final_states() -> Vec<TaskState> {
     TaskState::ALL.into_iter().filter(|state| state.is_final()).collect()
 }
 
-fn ends(value: &RawValue) -> Option<Vec<TaskState>> {
-    let words: Vec<String> = serde_json::from_str(value.get()).ok()?;
-    let known = |word: &String| all_ends().into_iter().find(|end| end.as_str() == word);
-    let ends: Vec<_> = words.iter().map(known).collect::<Option<_>>()?;
-    (!ends.is_empty()).then_some(ends)
+fn states(value: &RawValue) -> Option<Vec<TaskState>> {
+    let status_text: Vec<String> = serde_json::from_str(value.get()).ok()?;
+    let known = |word: &String| final_states().into_iter().find(|end| end.as_str() == word);
+    let states: Vec<_> = status_text.iter().map(known).collect::<Option<_>>()?;
+    (!states.is_empty()).then_some(states)
 }
 
-/// Returns the origin of a URL that can be told, or says why it cannot.
+/// Returns the origin of a valid URL, or why it is invalid.
 fn check(url: &str) -> Result<String, String> {
     if url.len() > URL_BYTES_MAX {
-        return Err(format!("the URL of a webhook is at most {URL_BYTES_MAX} bytes long"));
+        return Err(format!("the URL of a webhook may have at most {URL_BYTES_MAX} bytes"));
     }
     if !url.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err("the URL of a webhook holds visible ASCII alone; write the rest as %XX".to_owned());
+        return Err("the URL of a webhook must be visible ASCII; percent-encode other characters".to_owned());
     }
     let begins_with =
         |scheme: &str| url.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
     if !begins_with("https://") && !begins_with("http://") {
-        return Err("the URL of a webhook begins with https:// or http://".to_owned());
+        return Err("the URL of a webhook must start with https:// or http://".to_owned());
     }
-    // Parsers drop it without a word.
+    // `Uri` drops a fragment silently.
     if url.contains('#') {
         return Err(
-            "the URL of a webhook has no fragment: a receiver never sees what is behind the #".to_owned()
+            "the URL of a webhook must not have a fragment, which is never sent to a server".to_owned()
         );
     }
     let uri: Uri = url.parse().map_err(|error| format!("the URL of a webhook is not valid: {error}"))?;
     if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-        let why = "the URL of a webhook names no user and no password: whoever sees the task would see them, and \
-                   deliveries are signed";
+        let why = "the URL of a webhook must not contain a user or password, since everyone who can read the \
+                   task would see them; deliveries are signed instead";
         return Err(why.to_owned());
     }
-    let endpoint =
-        Endpoint::of(&uri).ok_or("the URL of a webhook names no host and port that could be reached")?;
+    let endpoint = Endpoint::of(&uri).ok_or("the URL of a webhook must have a valid host and port")?;
     Ok(endpoint.origin())
 }
 
@@ -145,16 +147,16 @@ mod tests {
 
     fn read_all(text: &str) -> (Option<Webhook>, Vec<String>) {
         let value: &RawValue = serde_json::from_str(text).expect(text);
-        let mut faults = Faults::default();
-        let webhook = read(Some(value), &mut faults);
-        (webhook, faults.into_parts().1.into_iter().filter_map(|fault| fault.pointer).collect())
+        let mut errors = FieldErrors::default();
+        let webhook = read(Some(value), &mut errors);
+        (webhook, errors.into_parts().1.into_iter().filter_map(|error| error.pointer).collect())
     }
 
     #[test]
-    fn a_url_is_told_of_every_end_and_an_object_of_those_it_names() {
-        let (webhook, faults) = read_all(r#""https://Example.com:443/@me?a=b""#);
+    fn a_url_selects_every_outcome_and_an_object_selects_some() {
+        let (webhook, errors) = read_all(r#""https://Example.com:443/@me?a=b""#);
         let webhook = webhook.expect("a webhook");
-        assert!(faults.is_empty() && webhook.on.len() == 3);
+        assert!(errors.is_empty() && webhook.on.len() == 3);
         assert_eq!(
             (webhook.url.as_str(), webhook.origin.as_str()),
             ("https://Example.com:443/@me?a=b", "https://example.com")
@@ -164,13 +166,13 @@ mod tests {
         assert!(webhook.on.iter().all(|end| *end == TaskState::Failed) && webhook.origin == "http://[::1]:9");
         let (webhook, _) = read_all(r#"{"url": "http://a", "on": null}"#);
         assert_eq!(webhook.map(|webhook| webhook.on.len()), Some(3));
-        let (webhook, faults) = read_all(r#""HTTPS://A/b""#);
-        assert_eq!((webhook.expect("a webhook").origin.as_str(), faults.len()), ("https://a", 0));
-        assert_eq!(read(None, &mut Faults::default()), None);
+        let (webhook, errors) = read_all(r#""HTTPS://A/b""#);
+        assert_eq!((webhook.expect("a webhook").origin.as_str(), errors.len()), ("https://a", 0));
+        assert_eq!(read(None, &mut FieldErrors::default()), None);
     }
 
     #[test]
-    fn what_cannot_be_told_is_a_fault() {
+    fn invalid_webhooks_are_errors() {
         let long = format!("\"https://a/{}\"", "x".repeat(2_039));
         for (text, pointers) in [
             ("7", vec![""]),
@@ -189,9 +191,9 @@ mod tests {
             (r#"{"url": "https://a", "on": ["running"]}"#, vec!["/on"]),
             (r#"{"url": "a", "on": "failed"}"#, vec!["/url", "/on"]),
         ] {
-            let (webhook, faults) = read_all(text);
+            let (webhook, errors) = read_all(text);
             let expected: Vec<_> = pointers.iter().map(|pointer| format!("/webhook{pointer}")).collect();
-            assert_eq!((webhook, faults), (None, expected), "{text}");
+            assert_eq!((webhook, errors), (None, expected), "{text}");
         }
     }
 }

@@ -1,7 +1,6 @@
-//! Signs what is delivered, as Standard Webhooks 1.0 has it: <https://www.standardwebhooks.com>.
+//! Signs deliveries according to Standard Webhooks 1.0: <https://www.standardwebhooks.com>.
 //!
-//! Whoever knows the secret can tell that a delivery came from this server, is whole, and is not an old one
-//! sent again.
+//! With the secret, a receiver can verify that a delivery is from this server, unmodified and not replayed.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,17 +9,17 @@ use data_encoding::BASE64;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
-/// What a secret may begin with, so that it is known for one.
+/// Optional prefix of a secret.
 const PREFIX: &str = "whsec_";
 
-/// Bytes of a secret, as the standard has it.
+/// Length of a secret in bytes, according to the standard.
 const BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 
-/// The secrets that deliveries are signed with: none, one, or while it is changed, the new and the old one.
+/// The secrets that sign deliveries: none, one, or during a rotation the new and the old one.
 #[derive(Clone, Default)]
 pub struct SigningSecrets(Vec<Box<[u8]>>);
 
-/// Secrets are never written out.
+/// Never prints the secrets.
 impl fmt::Debug for SigningSecrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} secrets", self.0.len())
@@ -30,7 +29,7 @@ impl fmt::Debug for SigningSecrets {
 impl FromStr for SigningSecrets {
     type Err = InvalidSecret;
 
-    /// Reads secrets with blanks or line ends between them.
+    /// Parses secrets separated by whitespace.
     fn from_str(text: &str) -> Result<Self, InvalidSecret> {
         let secrets = text.split_whitespace().map(|secret| {
             let secret = secret.strip_prefix(PREFIX).unwrap_or(secret);
@@ -41,21 +40,21 @@ impl FromStr for SigningSecrets {
     }
 }
 
-/// The text is no secret. It does not say which: errors are logged.
+/// The text is not a secret. The error omits it, since errors are logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a secret is whsec_ and 24 to 64 random bytes in base64: \
-     echo \"whsec_$(head -c 32 /dev/urandom | base64)\" makes one"
+    "a webhook secret must be whsec_ followed by 24 to 64 random bytes in base64; create one with: echo \
+     \"whsec_$(head -c 32 /dev/urandom | base64)\""
 )]
 pub struct InvalidSecret;
 
 impl SigningSecrets {
-    /// Says whether there is none.
+    /// Returns true if there is no secret.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Returns the signatures of a delivery, one for each secret; none without a secret.
+    /// Returns the signatures of a delivery, one per secret; `None` without secrets.
     pub(crate) fn sign(&self, id: &str, timestamp: i64, body: &[u8]) -> Option<String> {
         let signatures = self.0.iter().map(|secret| {
             let mut mac = Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes keys of any length");
@@ -73,8 +72,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_signature_is_as_the_libraries_of_the_standard_expect_it() {
-        // The example that they test themselves with.
+    fn a_signature_matches_the_test_vector_of_standard_webhooks() {
+        // The test vector of the standard's libraries.
         let secrets: SigningSecrets = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".parse().expect("a secret");
         let body = br#"{"test": 2432232314}"#;
         let signed = secrets.sign("msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, body);
@@ -82,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn each_secret_signs_and_none_signs_nothing() {
+    fn each_secret_adds_a_signature() {
         let two = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSx\n";
         let secrets: SigningSecrets = two.parse().expect("secrets");
         let signed = secrets.sign("a", 1, b"").expect("signed");
@@ -93,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_secret_is_refused() {
+    fn an_invalid_secret_is_refused() {
         let long = BASE64.encode(&[7; 65]);
         for text in ["whsec_", "short", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLa==", "not base64 at all!", &long] {
             assert_eq!(text.parse::<SigningSecrets>().err(), Some(InvalidSecret), "{text}");

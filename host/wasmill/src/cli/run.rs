@@ -99,7 +99,7 @@ pub(crate) struct TaskOptions {
     #[arg(long, value_name = "N")]
     pub(crate) max_attempts: Option<u32>,
 
-    /// Waits between attempts, as JSON: {"first": "1s", "factor": 2, "most": "5m", "jitter": 0.5}
+    /// Waits between attempts, as JSON: {"first": "1s", "factor": 2, "max": "5m", "jitter": 0.5}
     #[arg(long, value_name = "JSON")]
     pub(crate) backoff: Option<String>,
 

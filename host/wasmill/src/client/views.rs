@@ -115,7 +115,7 @@ pub(crate) struct Stats {
     pub(crate) memory: Memory,
     pub(crate) draining: bool,
     pub(crate) stored: ByState,
-    pub(crate) ended: ByState,
+    pub(crate) finished: ByState,
     pub(crate) plugins: BTreeMap<String, OfPlugin>,
 }
 
@@ -134,7 +134,7 @@ pub(crate) struct ByState {
 #[serde(default)]
 pub(crate) struct OfPlugin {
     pub(crate) stored: ByState,
-    pub(crate) ended: ByState,
+    pub(crate) finished: ByState,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -149,5 +149,5 @@ pub(crate) struct Slots {
 pub(crate) struct Memory {
     pub(crate) total_bytes: u64,
     pub(crate) used_bytes: u64,
-    pub(crate) holds_tasks_back: bool,
+    pub(crate) blocks_queue: bool,
 }

@@ -18,7 +18,7 @@ pub(crate) fn stats(args: &StatsArgs) -> Result<Exit> {
         data!("{}", answer.text());
         return Ok(Exit::Done);
     }
-    let Stats { waiting, running, slots, memory, draining, stored, ended, plugins } = answer.read()?;
+    let Stats { waiting, running, slots, memory, draining, stored, finished, plugins } = answer.read()?;
     let paint = Paint::stdout();
     say!("waiting   {waiting}");
     say!("running   {running}");
@@ -26,14 +26,14 @@ pub(crate) fn stats(args: &StatsArgs) -> Result<Exit> {
     say!("slots     {} {} of {} used", bar(slots.used, slots.total), slots.used, slots.total);
     let (used, total) = (bytes(memory.used_bytes), bytes(memory.total_bytes));
     say!("memory    {} {used} of {total} held", bar(memory.used_bytes, memory.total_bytes));
-    if memory.holds_tasks_back {
+    if memory.blocks_queue {
         say!("          {}", paint.yellow("the next task waits for memory"));
     }
-    let (now, ever) = (counts(stored), counts(ended));
+    let (now, ever) = (counts(stored), counts(finished));
     say!("ended     {now} stored, {ever} ever");
-    for (name, OfPlugin { stored, ended }) in &plugins {
+    for (name, OfPlugin { stored, finished }) in &plugins {
         let (waiting, running) = (stored.waiting, stored.running);
-        let (now, ever) = (counts(*stored), counts(*ended));
+        let (now, ever) = (counts(*stored), counts(*finished));
         say!("  {name}: {waiting} waiting, {running} running; ended: {now} stored, {ever} ever");
     }
     if draining {

@@ -105,7 +105,7 @@ pub(crate) fn body(
         ..
     } = options;
     let backoff = backoff.clone().map(RawValue::from_string).transpose().map_err(|error| {
-        let example = r#"{"first": "1s", "factor": 2, "most": "5m", "jitter": 0.5}"#;
+        let example = r#"{"first": "1s", "factor": 2, "max": "5m", "jitter": 0.5}"#;
         told(Exit::Usage, format!("--backoff is no JSON: {error}; one is '{example}'"))
     })?;
     let request = Request {

@@ -136,7 +136,7 @@ impl Table {
             bytes(memory.used_bytes),
             bytes(memory.total_bytes),
         );
-        if memory.holds_tasks_back {
+        if memory.blocks_queue {
             words.push_str(", waiting for memory");
         }
         if *draining {
