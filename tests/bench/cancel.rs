@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use hyper::StatusCode;
 use serde_json::{Value, json};
-use wasmill_tests::silence::Silence;
+use wasmill_tests::black_hole::BlackHole;
 use wasmill_tests::{Client, PROGRAM, Server};
 
 use crate::report::{Spread, row, title};
@@ -13,21 +13,21 @@ use crate::report::{Spread, row, title};
 /// Deletes 1,000 sleeping tasks, then as many spinning ones and ones inside HTTP calls as asked for.
 pub(crate) async fn measure(guests: usize) -> Result<()> {
     title("From DELETE to 204, each of a crowd (goal: p99 5 ms; 10 ms beside guests that compute)");
-    let silence = Silence::listen();
+    let black_hole = BlackHole::listen();
     let folder = Server::folder_with_guests();
     let plugins = folder.path().join("plugins");
     std::fs::write(plugins.join("program.wasm"), PROGRAM)?;
-    let manifest = format!("allow.http = [\"http://{}\"]", silence.address());
+    let manifest = format!("allow.http = [\"http://{}\"]", black_hole.address());
     std::fs::write(plugins.join("program.toml"), manifest)?;
     let server = Server::start_in(folder, &["--timeout", "1h", "--slots", "1000"])?;
     let client = server.client();
 
     let asleep = crowd(&client, &misbehave(&json!({"do": "sleep", "ms": 3_600_000})), 1_000).await?;
     row("1,000 asleep", &delete(&client, asleep).await?.to_string());
-    let url = format!("http://{}/", silence.address());
+    let url = format!("http://{}/", black_hole.address());
     let calling = json!({"plugin": "program", "input": {"args": ["get", url]}});
     let calling = crowd(&client, &calling, guests).await?;
-    while silence.calls() < guests {
+    while black_hole.calls() < guests {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     row(&format!("{guests} inside HTTP calls"), &delete(&client, calling).await?.to_string());

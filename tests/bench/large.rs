@@ -175,7 +175,7 @@ async fn completed(server: &Server) -> Result<f64> {
 
 async fn completions(client: &Client) -> u64 {
     let stats: Value = client.get("/stats").await.json;
-    stats["ended"]["completed"].as_u64().unwrap_or_default()
+    stats["finished"]["completed"].as_u64().unwrap_or_default()
 }
 
 /// Starts a server on a database of such tasks; where they are ready, everything is paused.

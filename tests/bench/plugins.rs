@@ -81,7 +81,7 @@ async fn drop_in(server: &Server, name: &str, wasm: &[u8]) -> Result<Duration> {
 
 async fn run(client: &Client, plugin: &str) -> Result<()> {
     let id = client.submit(&json!({"plugin": plugin})).await;
-    let task = client.until_ended(&id).await;
+    let task = client.until_finished(&id).await;
     ensure!(task.json["result"] == "ok\n", "{plugin} does not work: {}", task.text);
     Ok(())
 }

@@ -14,7 +14,7 @@ use wasmill_tests::{Answer, Client};
 use crate::ledger::{Entry, Fault, Ledger, end_of};
 
 /// How long all tasks have to end once the trouble is over.
-const PATIENCE: Duration = Duration::from_secs(90);
+const DEADLINE: Duration = Duration::from_secs(90);
 
 /// Holds a record to what was known before it was asked for.
 pub(crate) fn answer(ledger: &Ledger, id: &str, known: &Entry, answer: &Answer) {
@@ -67,7 +67,7 @@ fn hold_to_stop(ledger: &Ledger, id: &str, known: &Entry, answer: &Answer) {
 
 /// Looks that nothing is left of all the guests there were: none exists, and no slot is taken.
 pub(crate) async fn nothing_computes(client: &Client, debug: &Client, ledger: &Ledger) {
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + DEADLINE;
     loop {
         let stats = client.get("/stats").await.json;
         let guests = debug.get("/debug/tasks?format=json").await.json;
@@ -83,14 +83,14 @@ pub(crate) async fn nothing_computes(client: &Client, debug: &Client, ledger: &L
 
 /// Waits until all is done, then asks for each task.
 pub(crate) async fn over_rest(client: &Client, ledger: &Ledger) -> Result<()> {
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + DEADLINE;
     loop {
         let stats = client.get("/stats").await.json;
         if stats["waiting"] == 0 && stats["running"] == 0 {
             break;
         }
         if Instant::now() > until {
-            ledger.report(Fault::Stuck, format!("{PATIENCE:?} after the trouble: {stats}"));
+            ledger.report(Fault::Stuck, format!("{DEADLINE:?} after the trouble: {stats}"));
             break;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;

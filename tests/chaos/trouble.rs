@@ -16,7 +16,7 @@ use crate::dice::Dice;
 use crate::disk::Disk;
 
 /// How long a task may take to be running before it is no longer waited for.
-const PATIENCE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Makes trouble for one server after another on the same folders.
 pub(crate) struct Trouble {
@@ -104,9 +104,9 @@ impl Trouble {
         self.restart(clients)?;
         if let Some(witness) = witness {
             let client = self.server()?.client();
-            let until = start + PATIENCE;
+            let until = start + DEADLINE;
             let runs = self.handle.block_on(until_running(&client, &witness, until));
-            ensure!(runs, "a task that ran when the host was killed does not run again within {PATIENCE:?}");
+            ensure!(runs, "a task that ran when the host was killed does not run again within {DEADLINE:?}");
             self.recoveries.push(start.elapsed());
             // Should it fail, the task is one that ends by its timeout.
             let _ = self.handle.block_on(client.send(Method::DELETE, &format!("/task/{witness}"), None));
@@ -229,7 +229,7 @@ async fn witness(client: &Client) -> Option<String> {
     let body = Some(("application/json", task.to_string().into_bytes()));
     let answer = client.send(Method::POST, "/task", body).await.ok()?;
     let id = answer.json["id"].as_str()?.to_owned();
-    until_running(client, &id, Instant::now() + PATIENCE).await.then_some(id)
+    until_running(client, &id, Instant::now() + DEADLINE).await.then_some(id)
 }
 
 async fn until_running(client: &Client, id: &str, until: Instant) -> bool {

@@ -1,21 +1,21 @@
-//! A server that takes connections and never answers: what a guest in an HTTP call waits for.
+//! A server that accepts connections and never responds, for guests that wait in an HTTP request.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Listens on a free port of loopback until the process ends.
 #[derive(Clone)]
-pub struct Silence {
+pub struct BlackHole {
     address: SocketAddr,
     callers: Arc<Mutex<Vec<TcpStream>>>,
 }
 
-impl Silence {
+impl BlackHole {
     /// Starts to listen.
     ///
     /// # Panics
     ///
-    /// If there is no port.
+    /// If there is no free port.
     pub fn listen() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -29,12 +29,12 @@ impl Silence {
         Self { address, callers }
     }
 
-    /// Returns where it listens.
+    /// Returns its address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Returns how many connections there have been.
+    /// Returns the number of connections so far.
     pub fn calls(&self) -> usize {
         self.callers.lock().unwrap_or_else(PoisonError::into_inner).len()
     }

@@ -1,4 +1,4 @@
-//! A client of one server.
+//! An HTTP client of one server.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::Stream;
 use crate::document::{self, Document};
 
-/// Sends requests over kept connections. Cheap to clone.
+/// Sends requests over kept-alive connections. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Client {
     server: SocketAddr,
@@ -23,16 +23,16 @@ pub struct Client {
     is_documented: bool,
 }
 
-/// What a server answered.
+/// A response.
 #[derive(Clone, Debug)]
 pub struct Answer {
     /// The status code.
     pub status: StatusCode,
     /// The headers.
     pub headers: HeaderMap,
-    /// The body as it came.
+    /// The body as text.
     pub text: String,
-    /// The body as JSON; null if it is none.
+    /// The body as JSON; `null` if it is not JSON.
     pub json: Value,
 }
 
@@ -41,14 +41,14 @@ impl Answer {
     ///
     /// # Panics
     ///
-    /// If there is none.
+    /// If there is no string.
     pub fn str(&self, key: &str) -> &str {
         self.json[key].as_str().unwrap_or_else(|| panic!("no string '{key}' in {}", self.text))
     }
 }
 
 impl Client {
-    /// Makes a client of the server at this address.
+    /// Creates a client of the server at this address.
     pub fn new(server: SocketAddr) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
@@ -56,25 +56,25 @@ impl Client {
         Self { server, http, is_documented: true }
     }
 
-    /// Expects answers that the API document says nothing of, as those of the debug port.
+    /// Skips the validation against the OpenAPI document, as for the debug port.
     pub fn undocumented(self) -> Self {
         Self { is_documented: false, ..self }
     }
 
-    /// Sends a request and reads the whole answer.
+    /// Sends a request and reads the whole response.
     ///
     /// # Errors
     ///
-    /// Fails if the server cannot be reached, breaks off or takes longer than a minute.
+    /// Fails if the server is unreachable, disconnects or takes longer than a minute.
     ///
     /// # Panics
     ///
-    /// If the answer is not as the API document says.
+    /// If the response does not match the OpenAPI document.
     pub async fn send(&self, method: Method, path: &str, body: Option<(&str, Vec<u8>)>) -> Result<Answer> {
         self.send_with(method, path, &[], body).await
     }
 
-    /// Does what [`Client::send`] does, with these headers.
+    /// Like [`Client::send`], with these headers.
     ///
     /// # Errors
     ///
@@ -101,7 +101,7 @@ impl Client {
         Ok(answer)
     }
 
-    /// Returns the API document; none if the server is gone by now.
+    /// Returns the OpenAPI document; `None` if the server is gone.
     pub async fn document(&self) -> Option<&'static Document> {
         if let Some(document) = document::known() {
             return Some(document);
@@ -141,11 +141,11 @@ impl Client {
         self.server
     }
 
-    /// GETs a path and returns the status and the bytes of the body, which need be no text.
+    /// GETs a path and returns the status and the raw body.
     ///
     /// # Panics
     ///
-    /// If there is no answer.
+    /// If there is no response.
     pub async fn send_for_bytes(&self, path: &str) -> (StatusCode, Bytes) {
         let request = Request::get(format!("http://{}{path}", self.server)).body(Full::default());
         let answer = self.http.request(request.expect("a request")).await.expect("an answer");
@@ -157,7 +157,7 @@ impl Client {
     ///
     /// # Panics
     ///
-    /// If there is no answer.
+    /// If there is no response.
     pub async fn get(&self, path: &str) -> Answer {
         self.send(Method::GET, path, None).await.expect("an answer")
     }
@@ -166,7 +166,7 @@ impl Client {
     ///
     /// # Panics
     ///
-    /// If there is no answer.
+    /// If there is no response.
     pub async fn delete(&self, path: &str) -> Answer {
         self.send(Method::DELETE, path, None).await.expect("an answer")
     }
@@ -175,23 +175,23 @@ impl Client {
     ///
     /// # Panics
     ///
-    /// If there is no answer.
+    /// If there is no response.
     pub async fn post(&self, path: &str, body: &Value) -> Answer {
         let body = ("application/json", body.to_string().into_bytes());
         self.send(Method::POST, path, Some(body)).await.expect("an answer")
     }
 
-    /// Opens a stream of events, behind the last one that was seen of an earlier.
+    /// Opens an event stream, after the last event of an earlier one.
     ///
     /// # Panics
     ///
-    /// If there is no answer.
+    /// If there is no response.
     pub async fn follow(&self, path: &str, last: Option<&str>) -> Stream {
         Stream::open(self.server, path, last).await.expect("an answer")
     }
 
-    /// Submits a task and returns its id. Tries again while its plugin is being compiled: on a busy machine
-    /// that may last longer than the start of a server waits for it.
+    /// Submits a task and returns its id. Retries while its plugin compiles, which on a busy machine can take
+    /// longer than the server's start waits.
     ///
     /// # Panics
     ///
@@ -207,39 +207,39 @@ impl Client {
         answer.str("id").to_owned()
     }
 
-    /// Waits until a task is in this state, and returns its record.
+    /// Waits until a task is in this state, and returns it.
     ///
     /// # Panics
     ///
-    /// If it is not within a minute, or has ended in another.
+    /// If it is not within a minute, or finishes in another state.
     pub async fn until(&self, id: &str, state: &str) -> Answer {
-        self.until_record(id, state, |record| record["state"] == state).await
+        self.until_task(id, state, |record| record["state"] == state).await
     }
 
-    /// Waits until a task has ended, and returns its record.
+    /// Waits until a task has finished, and returns it.
     ///
     /// # Panics
     ///
     /// If it has not within a minute.
-    pub async fn until_ended(&self, id: &str) -> Answer {
-        self.until_record(id, "ended", has_ended).await
+    pub async fn until_finished(&self, id: &str) -> Answer {
+        self.until_task(id, "ended", has_ended).await
     }
 
-    /// Waits until a task has told its progress, and returns its record.
+    /// Waits until a task has reported progress, and returns it.
     ///
     /// # Panics
     ///
-    /// If it has not within a minute, or has ended.
+    /// If it has not within a minute, or finishes.
     pub async fn until_progress(&self, id: &str) -> Answer {
-        self.until_record(id, "telling its progress", |record| !record["progress"].is_null()).await
+        self.until_task(id, "telling its progress", |record| !record["progress"].is_null()).await
     }
 
-    /// Waits until the record of a task is as asked, and returns it.
+    /// Waits until a task fulfils this condition, and returns it.
     ///
     /// # Panics
     ///
-    /// If it is not within a minute, or has ended otherwise.
-    pub async fn until_record(&self, id: &str, what: &str, is_so: impl Fn(&Value) -> bool) -> Answer {
+    /// If it does not within a minute, or finishes without.
+    pub async fn until_task(&self, id: &str, what: &str, is_so: impl Fn(&Value) -> bool) -> Answer {
         let until = Instant::now() + Duration::from_secs(60);
         loop {
             let answer = self.get(&format!("/task/{id}")).await;
@@ -252,11 +252,11 @@ impl Client {
         }
     }
 
-    /// Returns how many slots are taken.
+    /// Returns the number of used slots.
     ///
     /// # Panics
     ///
-    /// If there is no answer.
+    /// If there is no response.
     pub async fn slots_used(&self) -> u64 {
         self.get("/stats").await.json["slots"]["used"].as_u64().expect("a number")
     }

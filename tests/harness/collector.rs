@@ -1,26 +1,26 @@
-//! A collector of traces: takes what is exported by OTLP in JSON, and tells of the spans in it.
+//! A trace collector: receives OTLP in JSON and exposes the spans.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::fake::{Fake, Reply};
+use crate::mock_server::{MockServer, Reply};
 
-/// How long spans may take to come.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Deadline for spans to arrive.
+const DEADLINE: Duration = Duration::from_secs(60);
 
-/// A collector; it lives as long as the process.
-pub struct Collector(Fake);
+/// A collector that lives as long as the process.
+pub struct Collector(MockServer);
 
-/// A span as it came.
+/// A received span.
 #[derive(Clone, Debug)]
-pub struct Seen {
-    /// The trace, in hexadecimal.
+pub struct ReceivedSpan {
+    /// Trace id, in hexadecimal.
     pub trace: String,
-    /// The span, in hexadecimal.
+    /// Span id, in hexadecimal.
     pub id: String,
-    /// Its parent; empty without one.
+    /// Id of the parent; empty without one.
     pub parent: String,
     /// Its name.
     pub name: String,
@@ -30,41 +30,41 @@ pub struct Seen {
     pub start: u64,
     /// Nanoseconds since 1970.
     pub end: u64,
-    /// What else it tells; numbers are text, as in OTLP.
+    /// Attributes; numbers are text, as in OTLP.
     pub facts: HashMap<String, String>,
-    /// What went wrong.
+    /// Error message.
     pub failure: Option<String>,
     /// The `tracestate`.
     pub state: Option<String>,
-    /// What sent it.
+    /// Attributes of the resource.
     pub resource: HashMap<String, String>,
 }
 
-impl Seen {
-    /// Returns a fact; empty if it is not told.
-    pub fn fact(&self, name: &str) -> &str {
+impl ReceivedSpan {
+    /// Returns an attribute; empty if it is missing.
+    pub fn attribute(&self, name: &str) -> &str {
         self.facts.get(name).map_or("", String::as_str)
     }
 }
 
 impl Collector {
-    /// Starts one that takes everything.
+    /// Starts a collector that accepts everything.
     ///
     /// # Panics
     ///
-    /// If there is no port.
+    /// If there is no free port.
     pub fn start() -> Self {
         Self::start_with(|_| (200, json!({"partialSuccess": {}})))
     }
 
-    /// Starts one that answers the first request, the second and so on in this way.
+    /// Starts a collector that answers the n-th request like this.
     ///
     /// # Panics
     ///
-    /// If there is no port.
+    /// If there is no free port.
     pub fn start_with(answer: impl Fn(usize) -> (u16, Value) + Send + Sync + 'static) -> Self {
         let count = std::sync::atomic::AtomicUsize::new(0);
-        Self(Fake::start(move |asked| {
+        Self(MockServer::start(move |asked| {
             assert_eq!((asked.method.as_str(), asked.path.as_str()), ("POST", "/v1/traces"));
             assert!(asked.has_header("content-type: application/json"), "{asked:?}");
             let (status, answer) = answer(count.fetch_add(1, std::sync::atomic::Ordering::SeqCst));
@@ -72,32 +72,32 @@ impl Collector {
         }))
     }
 
-    /// Returns its address.
+    /// Returns its URL.
     pub fn url(&self) -> String {
         self.0.url()
     }
 
-    /// Returns how many requests there were.
+    /// Returns the number of requests so far.
     pub fn requests(&self) -> usize {
-        self.0.asked().len()
+        self.0.requests().len()
     }
 
-    /// Returns the spans of all requests so far, in the order they came.
+    /// Returns all spans so far, in order of arrival.
     ///
     /// # Panics
     ///
-    /// If something came that is not OTLP.
-    pub fn spans(&self) -> Vec<Seen> {
-        self.0.asked().iter().flat_map(|asked| spans(&asked.body)).collect()
+    /// If a request was not OTLP.
+    pub fn spans(&self) -> Vec<ReceivedSpan> {
+        self.0.requests().iter().flat_map(|asked| spans(&asked.body)).collect()
     }
 
-    /// Waits until the spans are as asked, and returns them.
+    /// Waits until the spans fulfil this condition, and returns them.
     ///
     /// # Panics
     ///
-    /// If they are not within a minute.
-    pub async fn until(&self, what: &str, is_so: impl Fn(&[Seen]) -> bool) -> Vec<Seen> {
-        let until = Instant::now() + PATIENCE;
+    /// If they do not within a minute.
+    pub async fn until(&self, what: &str, is_so: impl Fn(&[ReceivedSpan]) -> bool) -> Vec<ReceivedSpan> {
+        let until = Instant::now() + DEADLINE;
         loop {
             let spans = self.spans();
             if is_so(&spans) {
@@ -108,18 +108,18 @@ impl Collector {
         }
     }
 
-    /// Waits until this many spans of a name are here, and returns the spans of all names.
+    /// Waits for this many spans of a name, and returns all spans.
     ///
     /// # Panics
     ///
-    /// If they are not within a minute.
-    pub async fn until_named(&self, name: &str, count: usize) -> Vec<Seen> {
-        let is_so = |spans: &[Seen]| spans.iter().filter(|span| span.name == name).count() >= count;
+    /// If they do not within a minute.
+    pub async fn until_named(&self, name: &str, count: usize) -> Vec<ReceivedSpan> {
+        let is_so = |spans: &[ReceivedSpan]| spans.iter().filter(|span| span.name == name).count() >= count;
         self.until(&format!("{count} of '{name}'"), is_so).await
     }
 }
 
-fn spans(body: &str) -> Vec<Seen> {
+fn spans(body: &str) -> Vec<ReceivedSpan> {
     let request: Value = serde_json::from_str(body).expect("JSON");
     let mut seen = Vec::new();
     for of_resource in request["resourceSpans"].as_array().expect("resourceSpans") {
@@ -133,7 +133,7 @@ fn spans(body: &str) -> Vec<Seen> {
     seen
 }
 
-fn one(span: &Value, resource: &HashMap<String, String>) -> Seen {
+fn one(span: &Value, resource: &HashMap<String, String>) -> ReceivedSpan {
     let text = |name: &str| span[name].as_str().map(str::to_owned);
     let id = |name: &str, digits: usize| {
         let id = text(name).unwrap_or_default();
@@ -143,7 +143,7 @@ fn one(span: &Value, resource: &HashMap<String, String>) -> Seen {
     let nanos = |name: &str| text(name).and_then(|nanos| nanos.parse().ok()).expect("nanoseconds, as text");
     let has_parent = !span["parentSpanId"].is_null();
     let failure = (span["status"]["code"] == 2).then(|| span["status"]["message"].as_str());
-    let seen = Seen {
+    let seen = ReceivedSpan {
         trace: id("traceId", 32),
         id: id("spanId", 16),
         parent: if has_parent { id("parentSpanId", 16) } else { String::new() },

@@ -1,4 +1,4 @@
-//! One command of the real binary, from its start to its end.
+//! Runs one command of the real binary to its end.
 
 use std::io::Write;
 use std::path::Path;
@@ -6,9 +6,9 @@ use std::process::{Command, Stdio};
 
 use crate::binary;
 
-/// What a command said and how it ended.
+/// Output and exit code of a command.
 #[derive(Debug)]
-pub struct Said {
+pub struct CommandOutput {
     /// The exit code.
     pub code: i32,
     /// stdout.
@@ -17,8 +17,7 @@ pub struct Said {
     pub err: String,
 }
 
-/// Returns a command of the binary in this folder, which knows nothing of the settings of whoever runs the
-/// tests.
+/// Returns a command in this folder, isolated from the settings of the user who runs the tests.
 ///
 /// # Panics
 ///
@@ -30,7 +29,7 @@ pub fn command(folder: &Path, args: &[&str]) -> Command {
     command
 }
 
-/// Puts a command into a folder and takes from it what could change its ways.
+/// Isolates a command: sets its folder, and clears its environment of settings.
 pub(crate) fn surroundings(command: &mut Command, folder: &Path) {
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("WASMILL_")) {
         command.env_remove(name);
@@ -41,26 +40,26 @@ pub(crate) fn surroundings(command: &mut Command, folder: &Path) {
     command
         .env("LANG", "C.UTF-8")
         .env("TERM", "xterm-256color")
-        // Shared by all tests, so that each guest is compiled once.
+        // Shared by all tests, so that each guest compiles once.
         .env("XDG_CACHE_HOME", binary().expect("a binary").with_file_name("tests-cache"))
         .current_dir(folder);
 }
 
-/// Runs a command with nothing on its stdin.
+/// Runs a command with empty stdin.
 ///
 /// # Panics
 ///
 /// If it does not start.
-pub fn wasmill(folder: &Path, args: &[&str]) -> Said {
+pub fn wasmill(folder: &Path, args: &[&str]) -> CommandOutput {
     finish(command(folder, args).stdin(Stdio::null()))
 }
 
-/// Runs a command with this on its stdin.
+/// Runs a command with this stdin.
 ///
 /// # Panics
 ///
-/// If it does not start or does not read.
-pub fn wasmill_with_stdin(folder: &Path, args: &[&str], stdin: &str) -> Said {
+/// If it does not start or does not read stdin.
+pub fn wasmill_with_stdin(folder: &Path, args: &[&str], stdin: &str) -> CommandOutput {
     let mut command = command(folder, args);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("it starts");
@@ -68,12 +67,12 @@ pub fn wasmill_with_stdin(folder: &Path, args: &[&str], stdin: &str) -> Said {
     said(&child.wait_with_output().expect("its end"))
 }
 
-fn finish(command: &mut Command) -> Said {
+fn finish(command: &mut Command) -> CommandOutput {
     said(&command.output().expect("it starts"))
 }
 
-fn said(output: &std::process::Output) -> Said {
-    Said {
+fn said(output: &std::process::Output) -> CommandOutput {
+    CommandOutput {
         code: output.status.code().unwrap_or(-1),
         out: String::from_utf8_lossy(&output.stdout).into_owned(),
         err: String::from_utf8_lossy(&output.stderr).into_owned(),

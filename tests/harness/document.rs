@@ -1,7 +1,7 @@
-//! The API document of the server, and whether an answer is as it says.
+//! Validates responses against the OpenAPI document of the server.
 //!
-//! Used by the client for every answer it gets. It is stricter than a client may be: a key that is not
-//! documented is a fault, too.
+//! The client uses it for every response. It is stricter than real clients should be: an undocumented key is
+//! an error.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,46 +14,46 @@ use serde_json::{Value, json};
 
 use crate::Answer;
 
-static HELD: AtomicBool = AtomicBool::new(true);
-static KNOWN: OnceLock<Document> = OnceLock::new();
+static IS_ENABLED: AtomicBool = AtomicBool::new(true);
+static DOCUMENT: OnceLock<Document> = OnceLock::new();
 
-/// Answers are no longer held against the document: for benchmarks, which would measure that.
+/// Turns validation off, for benchmarks.
 pub fn ignore() {
-    HELD.store(false, Ordering::Relaxed);
+    IS_ENABLED.store(false, Ordering::Relaxed);
 }
 
-/// Returns whether answers are held against the document.
+/// Returns true if responses are validated.
 pub(crate) fn is_held() -> bool {
-    HELD.load(Ordering::Relaxed)
+    IS_ENABLED.load(Ordering::Relaxed)
 }
 
-/// Returns the document, which is the same for all servers, once one of them was asked for it.
+/// Returns the document, if it was fetched; it is the same for all servers.
 pub(crate) fn known() -> Option<&'static Document> {
-    KNOWN.get()
+    DOCUMENT.get()
 }
 
-/// Keeps the document.
+/// Stores the document.
 pub(crate) fn learn(document: Value) -> &'static Document {
-    KNOWN.get_or_init(|| Document::new(document))
+    DOCUMENT.get_or_init(|| Document::new(document))
 }
 
-/// An API document.
+/// An OpenAPI document.
 pub struct Document {
     json: Value,
-    /// Its schemas, closed against further keys.
+    /// Its schemas, with unknown keys forbidden.
     components: Value,
     validators: Mutex<HashMap<String, Arc<Validator>>>,
 }
 
 impl Document {
-    /// Takes a document in.
+    /// Prepares a document.
     pub fn new(json: Value) -> Self {
         let mut components = json["components"].clone();
         close(&mut components);
         Self { json, components, validators: Mutex::default() }
     }
 
-    /// Returns it as it came.
+    /// Returns the original JSON.
     pub fn json(&self) -> &Value {
         &self.json
     }
@@ -67,11 +67,11 @@ impl Document {
         })
     }
 
-    /// Says what about an answer is not as documented.
+    /// Validates a response.
     ///
     /// # Errors
     ///
-    /// Fails with what it is.
+    /// Fails with the difference.
     pub fn check(&self, method: &Method, path: &str, answer: &Answer) -> Result<(), String> {
         let path = path.split('?').next().unwrap_or_default();
         let status = answer.status.as_u16();
@@ -99,7 +99,7 @@ impl Document {
         let Some(content) = content.get(&media_type) else {
             return unexpected(&format!("content type '{media_type}'"));
         };
-        // Lines of JSON are no JSON.
+        // Newline-delimited JSON is not one JSON value.
         if ["/json", "+json"].iter().any(|end| media_type.ends_with(end)) {
             self.check_value(&content["schema"], &answer.json)
         } else {
@@ -107,11 +107,11 @@ impl Document {
         }
     }
 
-    /// Says what about a value does not fit a schema of this document.
+    /// Validates a value against a schema of this document.
     ///
     /// # Errors
     ///
-    /// Fails with what it is.
+    /// Fails with the difference.
     pub fn check_value(&self, schema: &Value, value: &Value) -> Result<(), String> {
         let mut schema = schema.clone();
         close(&mut schema);
@@ -137,12 +137,12 @@ impl Document {
 
     fn check_problem(&self, answer: &Answer) -> Result<(), String> {
         if media_type(&answer.headers) != "application/problem+json" {
-            return Err("an error that is no problem+json".to_owned());
+            return Err("an error that is not problem+json".to_owned());
         }
         self.check_value(&json!({"$ref": "#/components/schemas/Problem"}), &answer.json)
     }
 
-    /// Holds what a 405 allows against what is documented.
+    /// Compares the `Allow` header of a 405 with the document.
     fn check_allow(&self, methods: &serde_json::Map<String, Value>, answer: &Answer) -> Result<(), String> {
         self.check_problem(answer)?;
         let allow = answer.headers.get(ALLOW).and_then(|allow| allow.to_str().ok()).ok_or("no Allow")?;
@@ -153,7 +153,7 @@ impl Document {
         if allowed == documented { Ok(()) } else { Err(format!("{allow} is allowed, not {documented:?}")) }
     }
 
-    /// Finds the path that is meant, literal segments first.
+    /// Finds the matching path template, preferring literal segments.
     fn methods(&self, path: &str) -> Option<&serde_json::Map<String, Value>> {
         let fits = |(template, methods)| Some((literals(template, path)?, methods));
         let paths = self.json["paths"].as_object()?;
@@ -169,7 +169,7 @@ fn unexpected(what: &str) -> Result<(), String> {
     Err(format!("{what} is not documented"))
 }
 
-/// Counts the literal segments of a template that a path fits.
+/// Returns the number of literal segments if the path matches the template.
 fn literals(template: &str, path: &str) -> Option<usize> {
     if template.split('/').count() != path.split('/').count() {
         return None;
@@ -209,7 +209,7 @@ fn media_type(headers: &HeaderMap) -> String {
     value.split(';').next().unwrap_or_default().to_owned()
 }
 
-/// Forbids keys that are not named, wherever an object is described.
+/// Forbids unknown keys in every object schema.
 fn close(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {

@@ -2,23 +2,23 @@
 //!
 //! Used by the product tests and the benchmarks. It never reaches into the server.
 
+pub mod black_hole;
 mod client;
 pub mod collector;
 mod command;
 pub mod document;
-pub mod fake;
+pub mod mock_server;
 mod server;
-pub mod silence;
 mod stream;
 pub mod terminal;
 pub mod tiny;
 
 pub use client::{Answer, Client};
-pub use command::{Said, command, wasmill, wasmill_with_stdin};
+pub use command::{CommandOutput, command, wasmill, wasmill_with_stdin};
 pub use server::{Server, binary};
 pub use stream::{Event, Stream};
 
-/// A plugin whose input says how it misbehaves.
+/// A plugin that misbehaves as its input says.
 pub const MISBEHAVE: &[u8] = include_bytes!(env!("GUEST_MISBEHAVE"));
 
 /// A program that does what its arguments say.
@@ -27,7 +27,7 @@ pub const PROGRAM: &[u8] = include_bytes!(env!("GUEST_PROGRAM"));
 /// A plugin that does nothing, for benchmarks.
 pub const NOOP: &[u8] = include_bytes!(env!("GUEST_NOOP"));
 
-/// The guest that floods one import of the host.
+/// A guest that floods one import of the host.
 pub const FLOOD: &[u8] = include_bytes!(env!("GUEST_FLOOD"));
 
 /// A plain program that writes a line, for benchmarks.

@@ -1,4 +1,4 @@
-//! A server that answers what a test tells it to: for answers that a real one gives rarely.
+//! A mock server that gives the responses of a test, for those that a real server rarely gives.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// A request that was made.
+/// A received request.
 #[derive(Clone, Debug, Default)]
-pub struct Asked {
+pub struct ReceivedRequest {
     /// Such as `GET`.
     pub method: String,
     /// The path with its query.
@@ -20,38 +20,38 @@ pub struct Asked {
     pub body: String,
 }
 
-impl Asked {
+impl ReceivedRequest {
     /// Returns the value of a header, whose name is given in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find_map(|header| header.strip_prefix(name)?.strip_prefix(": "))
     }
 
-    /// Says whether there is such a header, as `name: value`.
+    /// Returns true if this header was sent, as `name: value`.
     pub fn has_header(&self, header: &str) -> bool {
         self.headers.iter().any(|given| given == header)
     }
 }
 
-/// An answer.
+/// A response.
 pub enum Reply {
     /// A status and JSON.
     Json(u16, Value),
-    /// Server-sent events, as they come; the connection is cut when the other end is dropped.
+    /// Server-sent events from a channel; the connection closes when the sender is dropped.
     Events(mpsc::Receiver<String>),
-    /// These bytes, whatever they are; then the connection is cut.
+    /// These raw bytes, then the connection closes.
     Bytes(&'static str),
-    /// The same, a byte at a time with this pause behind each, as long as the caller listens.
+    /// The same, byte by byte with this pause, until the client hangs up.
     Slowly(&'static str, Duration),
-    /// Nothing, until the caller goes away.
+    /// No response, until the client hangs up.
     Never,
 }
 
 impl Reply {
-    /// Sends these events and cuts the connection.
+    /// Sends these events and closes the connection.
     ///
     /// # Panics
     ///
-    /// Never: the channel has room.
+    /// Never: the channel has capacity.
     pub fn events(events: &[String]) -> Self {
         let (sender, receiver) = mpsc::channel();
         for event in events {
@@ -60,35 +60,38 @@ impl Reply {
         Self::Events(receiver)
     }
 
-    /// Answers as a server does that has no such route.
+    /// Responds like a server without this route.
     pub fn unknown_route() -> Self {
-        let detail = "there is nothing at this path";
+        let detail = "no route matches this path";
         Self::Json(404, serde_json::json!({ "code": "unknown-route", "detail": detail }))
     }
 }
 
-/// A server; it lives as long as the process.
-pub struct Fake {
+/// A mock server that lives as long as the process.
+pub struct MockServer {
     address: SocketAddr,
-    asked: Arc<Mutex<Vec<Asked>>>,
+    asked: Arc<Mutex<Vec<ReceivedRequest>>>,
 }
 
-impl Fake {
-    /// Starts one.
+impl MockServer {
+    /// Starts a server on loopback.
     ///
     /// # Panics
     ///
-    /// If there is no port.
-    pub fn start(answer: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Self {
+    /// If there is no free port.
+    pub fn start(answer: impl Fn(&ReceivedRequest) -> Reply + Send + Sync + 'static) -> Self {
         Self::start_at("127.0.0.1", answer)
     }
 
-    /// Starts one at another address of this machine, such as `127.0.0.2`.
+    /// Starts a server on another address of this machine, such as `127.0.0.2`.
     ///
     /// # Panics
     ///
-    /// If there is no port.
-    pub fn start_at(address: &str, answer: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Self {
+    /// If there is no free port.
+    pub fn start_at(
+        address: &str,
+        answer: impl Fn(&ReceivedRequest) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind((address, 0)).expect("a port");
         let address = listener.local_addr().expect("an address");
         let asked = Arc::<Mutex<Vec<_>>>::default();
@@ -97,7 +100,7 @@ impl Fake {
             for caller in listener.incoming().map_while(Result::ok) {
                 let (kept, answer) = (Arc::clone(&kept), Arc::clone(&answer));
                 std::thread::spawn(move || {
-                    // A caller that goes away is no failure.
+                    // A client that hangs up is not an error.
                     let _ = serve(caller, &kept, &*answer);
                 });
             }
@@ -115,21 +118,21 @@ impl Fake {
         self.address.port()
     }
 
-    /// Returns how much was asked so far.
+    /// Returns the number of requests so far.
     pub fn count(&self) -> usize {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Returns all that was asked so far.
-    pub fn asked(&self) -> Vec<Asked> {
+    /// Returns all requests so far.
+    pub fn requests(&self) -> Vec<ReceivedRequest> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
 fn serve(
     mut caller: TcpStream,
-    kept: &Mutex<Vec<Asked>>,
-    answer: &dyn Fn(&Asked) -> Reply,
+    kept: &Mutex<Vec<ReceivedRequest>>,
+    answer: &dyn Fn(&ReceivedRequest) -> Reply,
 ) -> std::io::Result<()> {
     let asked = read(&caller)?;
     kept.lock().unwrap_or_else(PoisonError::into_inner).push(asked.clone());
@@ -166,15 +169,15 @@ fn serve(
     }
 }
 
-fn read(caller: &TcpStream) -> std::io::Result<Asked> {
+fn read(caller: &TcpStream) -> std::io::Result<ReceivedRequest> {
     let mut lines = BufReader::new(caller);
     let mut line = String::new();
     lines.read_line(&mut line)?;
     let mut words = line.split_whitespace().map(str::to_owned);
-    let mut asked = Asked {
+    let mut asked = ReceivedRequest {
         method: words.next().unwrap_or_default(),
         path: words.next().unwrap_or_default(),
-        ..Asked::default()
+        ..ReceivedRequest::default()
     };
     let mut length = 0;
     loop {

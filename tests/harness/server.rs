@@ -1,4 +1,4 @@
-//! One `wasmill serve` process with folders of its own.
+//! A `wasmill serve` process with its own folders.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -16,16 +16,16 @@ use tempfile::TempDir;
 
 use crate::{Client, MISBEHAVE, NOOP};
 
-/// How long a server may take to start or to stop.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Deadline for the start and the stop of a server.
+const DEADLINE: Duration = Duration::from_secs(60);
 
-/// How long a server that is dropped may take to answer, and its slots to agree with what runs.
-const LAST_LOOK: Duration = Duration::from_secs(10);
+/// Deadline for the checks on drop.
+const DROP_CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A running server; dropping it kills it.
 ///
-/// Dropped by a test that has not failed, it looks for what must never be, and panics if it finds it: an error
-/// or a panic in the log, unless [`Server::expect_errors`] was called; slots that are used and run nothing.
+/// If the test has not failed, dropping it also checks what must never happen, and panics on an error or a
+/// panic in the log (unless [`Server::expect_errors`] was called), and on used slots that run nothing.
 pub struct Server {
     child: Child,
     address: SocketAddr,
@@ -38,7 +38,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server in a fresh folder with the guests `misbehave` and `noop` as plugins.
+    /// Starts a server in a new folder with the plugins `misbehave` and `noop`.
     ///
     /// # Panics
     ///
@@ -49,20 +49,20 @@ impl Server {
         server
     }
 
-    /// Waits until no plugin compiles any more: on a busy machine the server begins to serve before that.
+    /// Waits until no plugin is compiling; on a busy machine the server may serve before that.
     pub fn wait_for_plugins(&self) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + DEADLINE;
         while self.plugins().contains(r#""state":"compiling""#) && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
 
-    /// Asks for the plugins, as text; nothing from a server that does not answer.
+    /// Returns the plugins as text; empty if the server does not respond.
     fn plugins(&self) -> String {
-        self.ask("/plugins", PATIENCE).unwrap_or_default()
+        self.ask("/plugins", DEADLINE).unwrap_or_default()
     }
 
-    /// GETs a path without a runtime, and returns the whole answer as text.
+    /// GETs a path without an async runtime, and returns the whole response as text.
     fn ask(&self, path: &str, patience: Duration) -> std::io::Result<String> {
         let mut answer = String::new();
         let mut server = TcpStream::connect_timeout(&self.address, patience)?;
@@ -74,17 +74,17 @@ impl Server {
         Ok(answer)
     }
 
-    /// Says that this test makes the server log errors on purpose.
+    /// Allows errors in the log of this server.
     pub fn expect_errors(&self) {
         self.expects_errors.store(true, Ordering::Relaxed);
     }
 
-    /// Finds slots that are used though nothing runs in them, or tasks that run in no slot. A run that begins or
-    /// ends looks like that for a moment.
-    fn wrong_slots(&self) -> Option<String> {
-        let deadline = Instant::now() + LAST_LOOK;
+    /// Finds used slots without a run, or runs without a slot. A run that is starting or ending may look like
+    /// that for a moment.
+    fn slot_mismatch(&self) -> Option<String> {
+        let deadline = Instant::now() + DROP_CHECK_TIMEOUT;
         loop {
-            // One that is gone or stands still says nothing.
+            // A server that is gone or stopped does not respond.
             let answer = self.ask("/stats", Duration::from_secs(1)).ok()?;
             let (head, body) = answer.split_once("\r\n\r\n")?;
             let stats: Value = serde_json::from_str(body).ok().filter(|_| head.contains(" 200 "))?;
@@ -98,10 +98,10 @@ impl Server {
         }
     }
 
-    /// Finds lines of the log that tell of an error or a panic.
+    /// Finds log lines with an error or a panic.
     fn errors(&self) -> Option<String> {
-        // What writes to it may be a process that outlives the server.
-        let deadline = Instant::now() + LAST_LOOK;
+        // A process that outlives the server may still hold the pipe.
+        let deadline = Instant::now() + DROP_CHECK_TIMEOUT;
         while !self.reads_log.is_finished() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -111,11 +111,11 @@ impl Server {
         (!errors.is_empty()).then(|| format!("the server has logged errors:\n{}", errors.join("\n")))
     }
 
-    /// Makes a folder with `misbehave` and `noop` in its folder `plugins`.
+    /// Creates a folder with the plugins `misbehave` and `noop`.
     ///
     /// # Panics
     ///
-    /// If the disk does not take it.
+    /// If the folder cannot be written.
     pub fn folder_with_guests() -> Arc<TempDir> {
         let folder = Arc::new(tempfile::tempdir().expect("a folder"));
         let plugins = folder.path().join("plugins");
@@ -125,40 +125,40 @@ impl Server {
         folder
     }
 
-    /// Starts a server in a folder that was made ready for it.
+    /// Starts a server in a prepared folder.
     ///
     /// # Errors
     ///
-    /// Fails with what the process wrote if it ends instead of serving.
+    /// Fails with the output of the process if it exits instead of serving.
     pub fn start_in(folder: Arc<TempDir>, args: &[&str]) -> Result<Self> {
         Self::launch(folder, args.iter().map(ToString::to_string).collect(), None)
     }
 
-    /// Starts a server that may have so many files open.
+    /// Starts a server with this limit of open files.
     ///
     /// # Errors
     ///
-    /// Fails with what the process wrote if it ends instead of serving.
+    /// Fails with the output of the process if it exits instead of serving.
     pub fn start_with_open_files(folder: Arc<TempDir>, args: &[&str], open_files: u32) -> Result<Self> {
         Self::launch(folder, args.iter().map(ToString::to_string).collect(), Some(open_files))
     }
 
-    /// Tries to start another server on the same folders.
+    /// Tries to start a second server on the same folders.
     ///
     /// # Errors
     ///
-    /// Fails with what the process wrote if it ends instead of serving.
+    /// Fails with the output of the process if it exits instead of serving.
     pub fn start_beside(&self) -> Result<Self> {
         let server = Self::launch(Arc::clone(&self.folder), self.args.clone(), self.open_files)?;
         server.expects_errors.store(self.expects_errors.load(Ordering::Relaxed), Ordering::Relaxed);
         Ok(server)
     }
 
-    /// Does the same with further arguments.
+    /// Does the same with additional arguments.
     ///
     /// # Errors
     ///
-    /// Fails with what the process wrote if it ends instead of serving.
+    /// Fails with the output of the process if it exits instead of serving.
     pub fn start_beside_with(&self, args: &[&str]) -> Result<Self> {
         let further = args.iter().map(ToString::to_string);
         let args = self.args.iter().cloned().chain(further).collect();
@@ -175,7 +175,7 @@ impl Server {
         self.start_beside().expect("a server")
     }
 
-    /// Kills the process as `kill -9` does and waits for its end.
+    /// Kills the process as `kill -9` does and waits for the exit.
     ///
     /// # Panics
     ///
@@ -185,21 +185,21 @@ impl Server {
         self.child.wait().expect("its end");
     }
 
-    /// Asks the process to stop, as `docker stop` does, and waits for its end.
+    /// Sends SIGTERM, as `docker stop` does, and waits for the exit.
     ///
     /// # Panics
     ///
-    /// If it does not end in time.
+    /// If it does not exit in time.
     pub fn terminate(&mut self) -> ExitStatus {
         self.signal();
         self.wait()
     }
 
-    /// Stops the process in order and starts another on the same folders.
+    /// Stops the process gracefully and starts another on the same folders.
     ///
     /// # Panics
     ///
-    /// If it does not stop well or does not start.
+    /// If it does not stop cleanly or does not start.
     pub fn stop_and_restart(mut self) -> Self {
         assert!(self.terminate().success(), "{}", self.log());
         self.start_beside().expect("a server")
@@ -214,7 +214,7 @@ impl Server {
         self.send(Signal::TERM);
     }
 
-    /// Sends SIGSTOP: the process stands still, as under a debugger or a frozen container.
+    /// Sends SIGSTOP: freezes the process, as a debugger or container engine does.
     ///
     /// # Panics
     ///
@@ -223,7 +223,7 @@ impl Server {
         self.send(Signal::STOP);
     }
 
-    /// Sends SIGCONT: the process goes on.
+    /// Sends SIGCONT: resumes the process.
     ///
     /// # Panics
     ///
@@ -237,14 +237,14 @@ impl Server {
         kill_process(pid, signal).expect("a process");
     }
 
-    /// Waits for the end of the process.
+    /// Waits for the process to exit.
     ///
     /// # Panics
     ///
-    /// If it does not end in time.
+    /// If it does not exit in time.
     pub fn wait(&mut self) -> ExitStatus {
         let start = Instant::now();
-        while start.elapsed() < PATIENCE {
+        while start.elapsed() < DEADLINE {
             if let Some(status) = self.child.try_wait().expect("a process") {
                 return status;
             }
@@ -253,7 +253,7 @@ impl Server {
         panic!("the server does not stop: {}", self.log());
     }
 
-    /// Makes a client of this server.
+    /// Creates a client of this server.
     pub fn client(&self) -> Client {
         Client::new(self.address)
     }
@@ -268,11 +268,11 @@ impl Server {
         self.child.id()
     }
 
-    /// Returns a figure of its memory, such as `VmRSS`, in bytes.
+    /// Returns a value of `/proc/PID/status`, such as `VmRSS`, in bytes.
     ///
     /// # Panics
     ///
-    /// If there is no process or no such figure.
+    /// If there is no process or no such value.
     pub fn memory(&self, figure: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("a process");
         let line = status.lines().find_map(|line| line.strip_prefix(figure)).expect("a figure");
@@ -280,12 +280,12 @@ impl Server {
         kib << 10
     }
 
-    /// Returns the folder that its data and plugins are in.
+    /// Returns the folder of its data and plugins.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Returns all it has logged.
+    /// Returns its whole log.
     pub fn log(&self) -> String {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
     }
@@ -318,15 +318,15 @@ impl Server {
         let reads_log = std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 if let Some(address) = address(&line) {
-                    // The receiver is gone once the address is known.
+                    // The receiver is dropped once the address is known.
                     let _ = serving.send(address);
                 }
                 kept.lock().unwrap_or_else(PoisonError::into_inner).push(line);
             }
         });
-        let address = wait.recv_timeout(PATIENCE);
+        let address = wait.recv_timeout(DEADLINE);
         let Ok(address) = address else {
-            // Killing fails if it has ended already, which is fine.
+            // Fails if it has already exited.
             let _ = child.kill();
             let status = child.wait()?;
             bail!("{status}: {}", log.lock().unwrap_or_else(PoisonError::into_inner).join("\n"));
@@ -339,30 +339,30 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         let has_failed = std::thread::panicking();
-        let wrong_slots = if has_failed { None } else { self.wrong_slots() };
-        // Both fail if it has ended already, which is fine.
+        let slot_mismatch = if has_failed { None } else { self.slot_mismatch() };
+        // Both fail if it has already exited.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if has_failed {
             return;
         }
         let errors = if *self.expects_errors.get_mut() { None } else { self.errors() };
-        let wrong: Vec<_> = wrong_slots.into_iter().chain(errors).collect();
+        let wrong: Vec<_> = slot_mismatch.into_iter().chain(errors).collect();
         assert!(wrong.is_empty(), "the test has passed, but {}", wrong.join("; and "));
     }
 }
 
-/// Reads the address from the line that says the server is serving.
+/// Parses the address from the log line of a serving server.
 fn address(line: &str) -> Option<SocketAddr> {
     let event: Value = serde_json::from_str(line).ok()?;
     (event["message"] == "serving").then(|| event["address"].as_str()?.parse().ok())?
 }
 
-/// Finds the binary that was built with this profile.
+/// Finds the binary of this build profile.
 ///
 /// # Errors
 ///
-/// Fails with what to type if it was not built.
+/// Fails with the build command if it was not built.
 pub fn binary() -> Result<PathBuf> {
     let own = std::env::current_exe()?;
     let profile = own.parent().and_then(Path::parent).context("no target folder")?;

@@ -1,4 +1,4 @@
-//! A stream of server-sent events, on a connection of its own.
+//! A stream of server-sent events on its own connection.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -15,21 +15,21 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
-/// How long a test waits for the next event.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Deadline for the next event.
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// One event.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
-    /// What it is.
+    /// The name of the event.
     pub name: String,
-    /// What a client says when it comes back.
+    /// Its id, for `Last-Event-ID`.
     pub id: Option<String>,
-    /// What it says.
+    /// Its data.
     pub data: Value,
 }
 
-/// A stream that is read on demand; dropping it cuts the connection.
+/// A stream that is read on demand; dropping it closes the connection.
 pub struct Stream {
     /// The status code.
     pub status: StatusCode,
@@ -46,12 +46,12 @@ impl Stream {
     ///
     /// # Errors
     ///
-    /// Fails if the server cannot be reached or breaks off.
+    /// Fails if the server is unreachable or disconnects.
     pub async fn open(server: SocketAddr, path: &str, last: Option<&str>) -> Result<Self> {
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(TcpStream::connect(server).await?)).await?;
         let connection = tokio::spawn(async move {
-            // How it ends shows in the body.
+            // Errors of the connection show up in the body.
             let _ = connection.await;
         });
         let mut request = Request::get(path).header(HOST, "localhost").header(ACCEPT, "text/event-stream");
@@ -63,21 +63,21 @@ impl Stream {
         Ok(Self { status, headers, body, unread: String::new(), events: VecDeque::new(), connection })
     }
 
-    /// Waits for the next event; `None` when the stream is over.
+    /// Waits for the next event; `None` at the end of the stream.
     ///
     /// # Panics
     ///
     /// If there is none within a minute.
     pub async fn next(&mut self) -> Option<Event> {
-        let next = tokio::time::timeout(PATIENCE, self.read()).await;
+        let next = tokio::time::timeout(DEADLINE, self.read()).await;
         next.unwrap_or_else(|_| panic!("no event within a minute; unread: {:?}", self.unread))
     }
 
-    /// Reads all that comes until the stream is over.
+    /// Reads all events until the stream ends.
     ///
     /// # Panics
     ///
-    /// If there is nothing new for a minute.
+    /// If no event arrives for a minute.
     pub async fn rest(&mut self) -> Vec<Event> {
         let mut events = Vec::new();
         while let Some(event) = self.next().await {
@@ -86,7 +86,7 @@ impl Stream {
         events
     }
 
-    /// Takes all that comes, without a look at it, until the stream is over.
+    /// Reads and discards everything until the stream ends.
     pub async fn drain(&mut self) {
         while let Some(Ok(_)) = self.body.frame().await {}
     }
@@ -113,7 +113,7 @@ impl Drop for Stream {
     }
 }
 
-/// Reads one block; comments and the like are no event.
+/// Parses one block; `None` for comments and the like.
 fn event(block: &str) -> Option<Event> {
     let field = |name: &str| {
         block.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).map(str::to_owned)

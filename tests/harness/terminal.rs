@@ -1,7 +1,7 @@
-//! A terminal with the real binary in it: what a person would see, and keys to press.
+//! Runs the real binary in a terminal: shows what a user would see, and presses keys.
 //!
-//! The pty is a real one, made by `script` of util-linux, which every Debian has; what is written to it is
-//! drawn by a terminal emulator, so that tests see the screen and not the escapes.
+//! The pty is real, created by `script` of util-linux, which every Debian has; a terminal emulator renders
+//! the output, so that tests see the screen rather than escape sequences.
 
 use std::io::{Read, Write};
 use std::path::Path;
@@ -12,14 +12,14 @@ use std::time::{Duration, Instant};
 use crate::binary;
 use crate::command::surroundings;
 
-/// How long something may take to appear, or a command to end.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Deadline for a text to appear, or a command to exit.
+const DEADLINE: Duration = Duration::from_secs(60);
 /// The size of the terminal.
 pub const COLUMNS: u16 = 100;
 /// The size of the terminal.
 pub const ROWS: u16 = 30;
 
-/// A terminal; dropping it kills what runs in it.
+/// A terminal; dropping it kills its command.
 pub struct Terminal {
     child: Child,
     keys: ChildStdin,
@@ -76,7 +76,7 @@ impl Terminal {
         Self { child, keys, screen }
     }
 
-    /// Types something.
+    /// Types these keys.
     ///
     /// # Panics
     ///
@@ -85,22 +85,22 @@ impl Terminal {
         self.keys.write_all(keys.as_bytes()).and_then(|()| self.keys.flush()).expect("a terminal");
     }
 
-    /// Waits until the screen shows this text, and returns all it shows.
+    /// Waits until the screen shows this text, and returns the screen.
     ///
     /// # Panics
     ///
-    /// If it does not in time, or the command ends without it.
+    /// If it does not in time, or the command exits before.
     pub fn until_shows(&self, text: &str) -> String {
         self.until(text, |screen| screen.contains(text))
     }
 
-    /// Waits until the screen is as asked, and returns all it shows.
+    /// Waits until the screen fulfils this condition, and returns the screen.
     ///
     /// # Panics
     ///
-    /// If it is not in time, or the command ends before it is.
+    /// If it does not in time, or the command exits before.
     pub fn until(&self, what: &str, is_so: impl Fn(&str) -> bool) -> String {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + DEADLINE;
         let mut drawn = self.screen.drawn.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             let shown = drawn.parser.screen().contents();
@@ -113,13 +113,13 @@ impl Terminal {
         }
     }
 
-    /// Waits for the end of the command; returns its exit code and what the screen shows then.
+    /// Waits for the command to exit; returns its exit code and the final screen.
     ///
     /// # Panics
     ///
-    /// If it does not end in time.
+    /// If it does not exit in time.
     pub fn end(&mut self) -> (i32, String) {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + DEADLINE;
         let mut drawn = self.screen.drawn.lock().unwrap_or_else(PoisonError::into_inner);
         while !drawn.has_ended {
             let left = until.saturating_duration_since(Instant::now());
@@ -131,13 +131,13 @@ impl Terminal {
         (self.child.wait().expect("its end").code().unwrap_or(-1), shown)
     }
 
-    /// Returns everything that was written so far, escapes and all.
+    /// Returns all output so far, escape sequences included.
     pub fn written(&self) -> String {
         let drawn = self.screen.drawn.lock().unwrap_or_else(PoisonError::into_inner);
         String::from_utf8_lossy(&drawn.written).into_owned()
     }
 
-    /// Says whether the command has a screen of its own, and whether the cursor is hidden.
+    /// Returns whether the command uses the alternate screen, and whether the cursor is hidden.
     pub fn modes(&self) -> (bool, bool) {
         let drawn = self.screen.drawn.lock().unwrap_or_else(PoisonError::into_inner);
         let screen = drawn.parser.screen();
@@ -147,7 +147,7 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        // Both fail if it has ended already, which is fine.
+        // Both fail if it has already exited.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,5 +1,5 @@
-//! The front door: no web page that somebody has open can change anything or pretend to be this server, and
-//! everybody else comes in as before.
+//! The access policy: no foreign web page can change anything or impersonate this server, and all other
+//! clients are served.
 
 use std::net::SocketAddr;
 
@@ -7,8 +7,8 @@ use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 use wasmill_tests::{Answer, Client, Server};
 
-/// What a browser says of a request that a page of another origin makes: in Chromium, from a page of another
-/// port, from a page without an origin, and in a browser that knows no `Sec-Fetch-Site`.
+/// Headers of cross-origin requests: from Chromium on another port, from a page without origin, and from a
+/// browser without `Sec-Fetch-Site`.
 const FOREIGN: [&[(&str, &str)]; 4] = [
     &[("sec-fetch-site", "cross-site"), ("origin", "http://evil.example")],
     &[("sec-fetch-site", "same-site"), ("origin", "http://localhost:1")],
@@ -16,7 +16,7 @@ const FOREIGN: [&[(&str, &str)]; 4] = [
     &[("origin", "http://evil.example")],
 ];
 
-/// Fills in the parameters of a path with what is there.
+/// Fills in the path parameters with existing ids and names.
 fn fill(path: &str, task: &str) -> String {
     path.replace("{id}", task).replace("{name}", "noop").replace("{schedule}", "nightly")
 }
@@ -34,8 +34,8 @@ async fn ask(client: &Client, method: &Method, path: &str, headers: &[(&str, &st
     answer
 }
 
-/// What a page would change: which tasks, plugins and schedules there are and how they stand, and what is held
-/// back. What a task uses while it runs is left out.
+/// The state that a page could change: tasks, plugins, schedules and pauses. Resource usage of running tasks
+/// is omitted.
 async fn state(client: &Client) -> Vec<Value> {
     let mut state = Vec::new();
     for (path, keys) in [
@@ -67,7 +67,7 @@ async fn a_foreign_page_can_change_nothing() {
     let document = client.document().await.expect("a document");
     let before = state(&client).await;
     let mut asked = 0;
-    // The document names every route; a test of the API holds it against the table.
+    // The document has every route; a unit test of the API compares it with the route table.
     for (method, path, _) in document.operations().filter(|(method, ..)| *method != "get") {
         let method: Method = method.to_uppercase().parse().expect("a method");
         for headers in FOREIGN {
@@ -79,7 +79,7 @@ async fn a_foreign_page_can_change_nothing() {
         }
     }
     assert!(asked > 100, "{asked}");
-    // The door stands before what is no route and no method, too; no document tells of these.
+    // The policy also covers unknown routes and methods, which are undocumented.
     let anywhere = server.client().undocumented();
     for (method, path) in [("POST", "/nothing"), ("PATCH", "/task"), ("TRACE", "/healthz"), ("BREW", "/")] {
         let method = Method::from_bytes(method.as_bytes()).expect("a method");
@@ -96,7 +96,7 @@ async fn a_foreign_page_can_change_nothing() {
 }
 
 #[tokio::test]
-async fn a_name_that_was_rebound_is_refused() {
+async fn a_rebound_host_name_is_refused() {
     let server = Server::start(&["--public-host", "tasks.example.org"]);
     let client = server.client();
     let document = client.document().await.expect("a document");
@@ -122,7 +122,7 @@ async fn a_name_that_was_rebound_is_refused() {
 }
 
 #[tokio::test]
-async fn curl_compose_and_port_forwarding_pass() {
+async fn requests_from_curl_compose_and_port_forwarding_pass() {
     let server = Server::start(&[]);
     let client = server.client();
     let port = server.address().port();
@@ -143,33 +143,33 @@ async fn curl_compose_and_port_forwarding_pass() {
 }
 
 #[tokio::test]
-async fn in_open_mode_what_came_through_a_proxy_is_refused() {
+async fn requests_forwarded_by_an_untrusted_proxy_are_refused() {
     let server = Server::start(&[]);
     let trusting = Server::start(&["--trust-proxy", "10.0.0.0/8,127.0.0.1"]);
-    // No document tells of what is no route.
+    // Unknown routes are undocumented.
     let (client, trusting) = (server.client().undocumented(), trusting.client().undocumented());
     for name in ["forwarded", "x-forwarded-for", "x-real-ip", "cf-connecting-ip", "tailscale-user-login"] {
         let header = [(name, "203.0.113.7")];
         for (method, path) in [(Method::GET, "/task"), (Method::POST, "/task"), (Method::GET, "/nothing")] {
             let answer = ask(&client, &method, path, &header).await;
-            refused(&answer, 403, "came-through-a-proxy", name);
+            refused(&answer, 403, "untrusted-proxy", name);
             assert!(answer.str("detail").contains("--trust-proxy 127.0.0.1"), "{}", answer.text);
             let answer = ask(&trusting, &method, path, &header).await;
-            assert_ne!(answer.json["code"], "came-through-a-proxy", "{name}");
+            assert_ne!(answer.json["code"], "untrusted-proxy", "{name}");
         }
-        // Behind a proxy, pages are still told apart by what the browser says.
+        // Behind a proxy, the browser's headers still distinguish pages.
         let foreign = [header[0], ("sec-fetch-site", "cross-site")];
         refused(&ask(&trusting, &Method::POST, "/task", &foreign).await, 403, "cross-origin", name);
     }
 }
 
 #[tokio::test]
-async fn a_page_of_an_allowed_origin_may_do_what_ours_may() {
+async fn an_allowed_origin_has_the_rights_of_the_servers_own_pages() {
     let server = Server::start(&["--allow-origin", "https://dash.example.org"]);
     let client = server.client();
     let page = [("origin", "https://dash.example.org"), ("sec-fetch-site", "cross-site")];
     let asks = [page[0], ("access-control-request-method", "DELETE")];
-    // No route answers this, but the door, so no route tells of it.
+    // The policy answers this rather than a route, so it is undocumented.
     let browser = server.client().undocumented();
     let preflight = ask(&browser, &Method::OPTIONS, "/task", &asks).await;
     assert_eq!(preflight.status, StatusCode::NO_CONTENT);
@@ -185,7 +185,7 @@ async fn a_page_of_an_allowed_origin_may_do_what_ours_may() {
 }
 
 #[tokio::test]
-async fn the_debug_port_has_the_same_door() {
+async fn the_debug_port_has_the_same_access_policy() {
     let server = Server::start(&["--debug-listen", "127.0.0.1:0"]);
     let address = server.log().lines().find_map(|line| {
         let event: Value = serde_json::from_str(line).ok()?;
@@ -198,7 +198,7 @@ async fn the_debug_port_has_the_same_door() {
         let rebound = ask(&debug, &Method::GET, path, &[("host", "rebound.example")]).await;
         refused(&rebound, 421, "unknown-host", path);
         let forwarded = ask(&debug, &Method::GET, path, &[("x-forwarded-for", "203.0.113.7")]).await;
-        refused(&forwarded, 403, "came-through-a-proxy", path);
+        refused(&forwarded, 403, "untrusted-proxy", path);
         refused(&ask(&debug, &Method::POST, path, FOREIGN[0]).await, 403, "cross-origin", path);
     }
 }

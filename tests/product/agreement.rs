@@ -1,8 +1,8 @@
-//! What the API document allows is taken, and what it forbids is refused.
+//! The server accepts exactly what the OpenAPI document allows.
 //!
-//! Requests are made of the schemas of the document with a fixed seed, and changed in one place. The document says
-//! whether each is allowed. One that is may only be refused for what no schema can say, such as a plugin that is not
-//! there; that list stands in `is_excused`.
+//! Requests are generated from the schemas with a fixed seed, and mutated in one place. The document decides
+//! whether each is valid. A valid one may only be refused for reasons that no schema can express, such as an
+//! unknown plugin; `is_excused` lists them.
 
 use hyper::{Method, StatusCode, Uri};
 use serde_json::{Map, Value, json};
@@ -12,7 +12,7 @@ use wasmill_tests::{Answer, Client, Server};
 
 const DAY: u64 = 86_400;
 
-/// A small generator of numbers (splitmix64), so that every run asks the same.
+/// A deterministic random number generator (splitmix64).
 struct Dice(u64);
 
 impl Dice {
@@ -37,7 +37,7 @@ impl Dice {
     }
 }
 
-/// Makes values of schemas.
+/// Generates values from schemas.
 struct Maker<'a> {
     document: &'a Document,
     dice: Dice,
@@ -48,7 +48,7 @@ impl Maker<'_> {
         self.document.check_value(schema, value).is_ok()
     }
 
-    /// Makes a value that the schema allows.
+    /// Generates a valid value.
     fn value(&mut self, schema: &Value) -> Value {
         if let Some(name) = schema["$ref"].as_str() {
             let name = name.rsplit('/').next().expect("a name");
@@ -118,7 +118,7 @@ impl Maker<'_> {
         panic!("no text fits {schema}");
     }
 
-    /// Makes a text that is something to somebody.
+    /// Generates a text that is meaningful somewhere.
     fn text(&mut self) -> String {
         let number = [0, 1, 5, 30, 90, 366, 100_000][self.dice.below(7)];
         let unit = *self.dice.pick(&[
@@ -251,7 +251,7 @@ impl Maker<'_> {
         }
     }
 
-    /// Makes any JSON.
+    /// Generates any JSON.
     fn anything(&mut self, depth: usize) -> Value {
         match self.dice.below(if depth == 0 { 5 } else { 8 }) {
             0 => Value::Null,
@@ -273,7 +273,7 @@ impl Maker<'_> {
         }
     }
 
-    /// Changes a value in one place, likely so that it is not allowed any more.
+    /// Mutates a value in one place, usually making it invalid.
     fn change(&mut self, value: &mut Value) {
         match value {
             Value::Object(fields) if !fields.is_empty() && !self.dice.one_in(5) => {
@@ -304,7 +304,7 @@ impl Maker<'_> {
     }
 }
 
-/// Says whether a field is missing, or as good as that.
+/// Returns true if a field is missing or `null`.
 fn lacks(request: &Value, name: &str) -> bool {
     request[name].is_null() || request[name].as_array().is_some_and(Vec::is_empty)
 }
@@ -317,7 +317,7 @@ fn seconds(text: &Value) -> Option<f64> {
     }
 }
 
-/// Says whether a task request that the schema allows may be refused for this.
+/// Returns true if a valid task request may be refused for this error.
 fn is_excused(request: &Value, pointer: &str, index: Option<usize>) -> bool {
     let field = pointer.split('/').nth(1).unwrap_or_default();
     let is_over = |name: &str, least: f64, most: f64| {
@@ -325,17 +325,17 @@ fn is_excused(request: &Value, pointer: &str, index: Option<usize>) -> bool {
     };
     match field {
         "plugin" => !["noop", "misbehave", "io-stub"].iter().any(|known| request["plugin"] == **known),
-        // That of `io-stub`, the default, is checked by the plugin.
+        // `io-stub`, the default plugin, validates its own input.
         "input" => lacks(request, "plugin") || request["plugin"] == "io-stub",
         "timeout" => is_over("timeout", 0.001, DAY as f64),
         "delay" => is_over("delay", 0.0, 366.0 * DAY as f64),
-        // Either of both, and no more than a year ahead.
+        // Not both, and at most a year ahead.
         "run_at" => {
             !lacks(request, "delay") || request["run_at"].as_str().is_some_and(|at| at.starts_with('9'))
         }
         "backoff" => {
             let of = |name: &str| seconds(&request["backoff"][name]);
-            let (first, most) = (of("first"), of("most"));
+            let (first, most) = (of("first"), of("max"));
             first.or(most).is_some_and(|_| first.unwrap_or(0.0) > most.unwrap_or(f64::INFINITY))
                 || [first, most].into_iter().flatten().any(|wait| wait > 7.0 * DAY as f64)
         }
@@ -345,7 +345,7 @@ fn is_excused(request: &Value, pointer: &str, index: Option<usize>) -> bool {
             let place: Option<usize> = pointer.split('/').nth(2).and_then(|place| place.parse().ok());
             let Some(on) = place.map(|place| &request["depends_on"][place]) else { return false };
             let item = on["item"].as_f64();
-            // The ids here are those of no task.
+            // These ids belong to no task.
             on.is_string() || index.is_none_or(|index| item.is_some_and(|item| item >= index as f64))
         }
         "webhook" => {
@@ -392,7 +392,7 @@ async fn server() -> (Server, Client, &'static Document) {
 }
 
 #[tokio::test]
-async fn a_task_request_is_taken_exactly_if_the_document_allows_it() {
+async fn a_task_request_is_accepted_exactly_if_the_document_allows_it() {
     let (_server, client, document) = server().await;
     let schema = schema_of(document, "post", "/task");
     let mut maker = Maker { document, dice: Dice(1) };
@@ -411,7 +411,7 @@ async fn a_task_request_is_taken_exactly_if_the_document_allows_it() {
 }
 
 #[tokio::test]
-async fn a_batch_is_taken_exactly_if_the_document_allows_it() {
+async fn a_batch_is_accepted_exactly_if_the_document_allows_it() {
     let (_server, client, document) = server().await;
     let schema = schema_of(document, "post", "/task/batch");
     let mut maker = Maker { document, dice: Dice(2) };
@@ -434,7 +434,7 @@ async fn a_batch_is_taken_exactly_if_the_document_allows_it() {
 }
 
 #[tokio::test]
-async fn a_schedule_is_taken_exactly_if_the_document_allows_it() {
+async fn a_schedule_is_accepted_exactly_if_the_document_allows_it() {
     let (_server, client, document) = server().await;
     let schema = schema_of(document, "put", "/schedules/{schedule}");
     let mut maker = Maker { document, dice: Dice(3) };
@@ -452,7 +452,8 @@ async fn a_schedule_is_taken_exactly_if_the_document_allows_it() {
         let body = Some(("application/json", request.to_string().into_bytes()));
         let answer = client.send(Method::PUT, "/schedules/a", body).await.expect("an answer");
         check(&answer, is_allowed, &request.to_string(), |pointer| {
-            // Whether they name moments and a place, no schema says; a moment or a dependency comes only once.
+            // No schema can express valid times and zones; `run_at` and dependencies are not allowed in a
+            // schedule.
             ["/cron", "/timezone", "/task/run_at", "/task/depends_on"].contains(&pointer)
                 || pointer
                     .strip_prefix("/task")
@@ -463,7 +464,7 @@ async fn a_schedule_is_taken_exactly_if_the_document_allows_it() {
     assert!(taken > 50, "{taken} taken");
 }
 
-/// Reads a text as the value that a query parameter of this schema means by it; `None` if none is clear.
+/// Parses a text as a query parameter of this schema; `None` if ambiguous.
 fn meant(schema: &Value, text: &str) -> Option<Value> {
     match schema["type"].as_str() {
         Some("integer") => {
@@ -477,20 +478,20 @@ fn meant(schema: &Value, text: &str) -> Option<Value> {
             "false" => json!(false),
             text => json!(text),
         }),
-        // A list may come with commas where its items have none.
+        // Lists may use commas if their items contain none.
         Some("array") => (!text.contains(',')).then(|| json!([text])),
         _ => Some(json!(text)),
     }
 }
 
 #[tokio::test]
-async fn a_query_is_taken_exactly_if_the_document_allows_it() {
+async fn a_query_is_accepted_exactly_if_the_document_allows_it() {
     let (_server, client, document) = server().await;
     let id = client.submit(&json!({"plugin": "noop", "delay": "1h"})).await;
     let mut maker = Maker { document, dice: Dice(4) };
     let mut asked = 0;
     for (method, path, operation) in document.operations() {
-        // A stream that is opened would not end.
+        // An open stream does not end.
         if path == "/events" {
             continue;
         }
@@ -506,7 +507,7 @@ async fn a_query_is_taken_exactly_if_the_document_allows_it() {
                 let Some(value) = meant(schema, &text) else { continue };
                 let is_allowed = maker.fits(schema, &value);
                 if is_allowed && (name == "wait" || method != Method::GET) {
-                    // It would wait, or act.
+                    // It would block, or have effects.
                     continue;
                 }
                 let encoded: String = text.bytes().map(|byte| format!("%{byte:02X}")).collect();

@@ -1,4 +1,4 @@
-//! The waits between attempts: never shorter than asked for, spread by jitter, and shown.
+//! Delays between attempts: never shorter than requested, spread by jitter, and shown.
 
 use serde_json::json;
 use wasmill_model::{TimeDelta, Timestamp};
@@ -9,7 +9,7 @@ fn time(value: &serde_json::Value) -> Timestamp {
 }
 
 #[tokio::test]
-async fn no_attempt_starts_earlier_than_its_backoff_says() {
+async fn no_attempt_starts_before_its_backoff() {
     let server = Server::start(&[]);
     let client = server.client();
     let fail = json!({"do": "fail", "kind": "io", "message": "no"});
@@ -40,17 +40,17 @@ async fn no_attempt_starts_earlier_than_its_backoff_says() {
 }
 
 #[tokio::test]
-async fn the_waits_that_are_in_force_are_shown_and_those_that_make_no_sense_refused() {
+async fn the_effective_backoff_is_shown_and_an_invalid_one_is_refused() {
     let server = Server::start(&[]);
     let client = server.client();
     let submit = async |backoff| {
         let id = client.submit(&json!({"plugin": "noop", "backoff": backoff})).await;
         client.get(&format!("/task/{id}")).await.json["backoff"].clone()
     };
-    let usual = json!({"first_ms": 1_000, "factor": 2.0, "most_ms": 300_000, "jitter": 0.5});
+    let usual = json!({"first_ms": 1_000, "factor": 2.0, "max_ms": 300_000, "jitter": 0.5});
     assert_eq!(submit(json!(null)).await, usual);
-    let own = submit(json!({"first": "2s", "factor": 3, "most": "1m", "jitter": 0.25})).await;
-    assert_eq!(own, json!({"first_ms": 2_000, "factor": 3.0, "most_ms": 60_000, "jitter": 0.25}));
+    let own = submit(json!({"first": "2s", "factor": 3, "max": "1m", "jitter": 0.25})).await;
+    assert_eq!(own, json!({"first_ms": 2_000, "factor": 3.0, "max_ms": 60_000, "jitter": 0.25}));
     assert_eq!(submit(json!({"jitter": 0})).await["jitter"], 0.0);
     for (jitter, pointer) in
         [(json!(-0.1), "/backoff"), (json!(1.1), "/backoff"), (json!("none"), "/backoff/jitter")]

@@ -1,4 +1,4 @@
-//! Bodies on their way have a bound together, and are nobody's fault but their senders'.
+//! Bodies in flight share a budget, and are not charged to guests.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -10,7 +10,7 @@ use wasmill_tests::{Client, Server};
 
 const MIB: u64 = 1 << 20;
 
-/// Begins to send a batch, and leaves out its end.
+/// Sends an incomplete batch.
 fn begin(server: &Server, announced: u64, sent: u64) -> TcpStream {
     let mut stream = TcpStream::connect(server.address()).expect("a connection");
     stream.set_write_timeout(Some(Duration::from_secs(60))).expect("a timeout");
@@ -19,7 +19,7 @@ fn begin(server: &Server, announced: u64, sent: u64) -> TcpStream {
          Content-Length: {announced}\r\n\r\n"
     );
     stream.write_all(head.as_bytes()).expect("written");
-    // Where there is no room, the server does not read on.
+    // Without budget the server stops reading.
     let piece = vec![b' '; MIB as usize];
     for _ in 0..sent / MIB {
         if stream.write_all(&piece).is_err() {
@@ -48,7 +48,7 @@ async fn until_in_flight(client: &Client, what: &str, is_so: impl Fn(u64) -> boo
 }
 
 #[tokio::test]
-async fn bodies_that_do_not_come_to_their_end_take_a_bounded_amount_of_memory() {
+async fn incomplete_request_bodies_use_bounded_memory() {
     let server = Server::start(&["--batch-body-max", "64MiB"]);
     let client = server.client();
     let slow: Vec<_> = (0..4).map(|_| begin(&server, 32 * MIB, 31 * MIB)).collect();
@@ -65,14 +65,14 @@ async fn bodies_that_do_not_come_to_their_end_take_a_bounded_amount_of_memory() 
     }
     assert!(refused.starts_with("HTTP/1.1 503") && refused.contains("retry-after: 1"), "{refused}");
     assert!(in_flight(&client).await <= 128 * MIB);
-    // Small ones are not held up.
+    // Small bodies are not delayed.
     client.submit(&json!({"plugin": "noop"})).await;
     drop((slow, late, reading));
     until_in_flight(&client, "nothing", |bytes| bytes == 0).await;
 }
 
 #[tokio::test]
-async fn answers_that_nobody_takes_take_a_bounded_amount_of_memory() {
+async fn unread_responses_use_bounded_memory() {
     let server = Server::start(&["--output", "16MiB"]);
     let client = server.client();
     let task = json!({"plugin": "misbehave", "input": {"do": "output", "bytes": 6 * MIB}});
@@ -80,7 +80,7 @@ async fn answers_that_nobody_takes_take_a_bounded_amount_of_memory() {
     client.until(&task, "completed").await;
     let request = format!("GET /task/{task}/result HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let deadline = Instant::now() + Duration::from_secs(60);
-    // Those that do not read are cut off in time, so that on a busy machine it may take others.
+    // Clients that do not read are disconnected after a while, so on a busy machine other ones may be served.
     let still = loop {
         let still: Vec<_> = (0..30)
             .map(|_| {

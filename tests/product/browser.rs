@@ -1,7 +1,7 @@
-//! The front door in a real browser: pages that somebody has open try to read and to change what is here.
+//! The access policy in a real browser: foreign pages try to read and change data.
 //!
-//! Needs Chromium. Without it the test is skipped with a line on stderr, unless `WASMILL_TEST_REQUIRE=all` makes
-//! that a failure; `make test-browser` runs it alone.
+//! Needs Chromium. Without it the test is skipped with a line on stderr, or fails with
+//! `WASMILL_TEST_REQUIRE=all`; `make test-browser` runs it alone.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -14,12 +14,12 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use wasmill_tests::Server;
 
-/// How long a browser may take for a page.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// Deadline for a page.
+const DEADLINE: Duration = Duration::from_secs(120);
 
 const NAMES: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 
-/// A page that tries everything on `target`, and reports what came of each try.
+/// A page that tries everything on `target`, and reports the results.
 const PAGE: &str = r#"<!doctype html><meta charset="utf-8"><title>page</title><iframe name="frame"></iframe><script>
 const target = new URLSearchParams(location.search).get("target");
 const simple = ["/task", "/task/cancel?all=true", "/task/retry?all=true", "/pause", "/plugins/noop/pause", "/drain"];
@@ -56,7 +56,7 @@ async function attempt(name, path, options) {
 })();
 </script>"#;
 
-/// Finds a browser; `None` if there is none, which is told.
+/// Finds a browser; without one, prints the reason and returns `None`.
 fn browser() -> Option<&'static str> {
     let is_there = |name: &&str| {
         let version =
@@ -67,14 +67,15 @@ fn browser() -> Option<&'static str> {
     if found.is_none() {
         let reason = "there is no Chromium: apt-get install chromium";
         assert!(std::env::var("WASMILL_TEST_REQUIRE").as_deref() != Ok("all"), "{reason}");
-        // Not eprintln, which the test harness keeps to itself when a test passes.
+        // Not `eprintln!`, whose output the test harness hides if the test passes.
         writeln!(std::io::stderr(), "skipped the test in a browser, {reason}").expect("stderr takes it");
     }
     found
 }
 
-/// A web server under every name that leads to this machine: it serves the page, takes its reports, and hands on
-/// all else to a server of ours. So a page that it served to a name which was then rebound looks exactly so.
+/// A web server that answers for every name of this machine: it serves the page, collects its reports, and
+/// proxies everything else to the server under test. A page that it served before its name was rebound looks
+/// exactly like that.
 struct Web {
     address: SocketAddr,
     reports: Receiver<Value>,
@@ -89,7 +90,7 @@ impl Web {
         std::thread::spawn(move || {
             for caller in listener.incoming().map_while(Result::ok) {
                 let (sender, page) = (sender.clone(), page.clone());
-                // A caller that goes away is no failure.
+                // A client that hangs up is not an error.
                 std::thread::spawn(move || drop(serve(&caller, server, &page, &sender)));
             }
         });
@@ -136,7 +137,7 @@ fn serve(caller: &TcpStream, server: SocketAddr, page: &str, reports: &Sender<Va
     std::io::copy(&mut behind, &mut out).map(drop)
 }
 
-/// A browser with one page open; dropping it ends it.
+/// A browser with one open page; dropping it kills it.
 struct Open {
     browser: Child,
     _profile: TempDir,
@@ -150,7 +151,7 @@ impl Open {
             .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
             .arg("--host-resolver-rules=MAP rebound.example 127.0.0.1, MAP evil.example 127.0.0.1")
             .arg(format!("--user-data-dir={}", profile.path().display()))
-            // It stays until it is ended.
+            // It runs until it is killed.
             .args(["--remote-debugging-port=0", url])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -163,17 +164,17 @@ impl Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        // It may have ended already, which is fine.
+        // It may have exited already.
         let _ = self.browser.kill();
         let _ = self.browser.wait();
     }
 }
 
-/// Opens the page under a name, has it try everything on `target`, and returns what came of it.
+/// Opens the page under a host name, lets it try everything on `target`, and returns its report.
 fn tries(browser: &str, web: &Web, name: &str, target: &str) -> HashMap<String, String> {
     let url = format!("http://{name}:{}/page?target={target}", web.address.port());
     let _open = Open::page(browser, &url);
-    let report = web.reports.recv_timeout(PATIENCE).expect("the page reports");
+    let report = web.reports.recv_timeout(DEADLINE).expect("the page reports");
     serde_json::from_value(report).expect("a text for each try")
 }
 
@@ -213,7 +214,7 @@ async fn in_a_browser_no_foreign_page_can_read_or_change_anything() {
         assert_eq!(client.get("/plugins/noop").await.json["paused"], json!(false), "{name}");
     }
 
-    // The same page of our own origin may do all that, so it is the door that kept the others out.
+    // The same page on the server's own origin succeeds, so the access policy stopped the others.
     let own = format!("http://localhost:{}", web.address.port());
     let results = tries(browser, &web, "localhost", &own);
     assert!(results["read /task"].contains(&waiting), "{results:?}");

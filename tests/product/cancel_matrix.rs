@@ -1,4 +1,4 @@
-//! `DELETE` and cancel, for each place in which a task can be: it is over when the answer comes, and stays so.
+//! DELETE and cancel in every state of a task: it has stopped when the response arrives, and stays stopped.
 
 use std::fs;
 use std::path::Path;
@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 use serde_json::{Value, json};
-use wasmill_tests::silence::Silence;
+use wasmill_tests::black_hole::BlackHole;
 use wasmill_tests::{Client, MISBEHAVE, PROGRAM, Server, tiny};
 
-/// Programs that keep to one huge operation, or never get as far as their main function.
+/// Programs that run one huge instruction, or never reach their main function.
 const MODULES: [(&str, &str); 6] = [
     ("memory.fill", "(loop (memory.fill (i32.const 0) (i32.const 7) (i32.const 0x3800000)) (br 0))"),
     ("memory.copy", "(loop (memory.copy (i32.const 1) (i32.const 0) (i32.const 0x3700000)) (br 0))"),
@@ -23,7 +23,7 @@ const MODULES: [(&str, &str); 6] = [
 ];
 
 fn module(body: &str) -> Vec<u8> {
-    // Straight on for longer than the test would wait.
+    // Runs longer than the test would wait.
     let fills = "(memory.fill (i32.const 0) (i32.const 7) (i32.const 0x3800000))".repeat(20_000);
     let body = body.replace("FILLS", &fills);
     tiny::parse(&format!(
@@ -31,7 +31,7 @@ fn module(body: &str) -> Vec<u8> {
     ))
 }
 
-/// Copies 4 MiB into its memory, then computes without end, all while it is instantiated.
+/// Copies 4 MiB into its memory and then loops forever, during instantiation.
 fn endless_start() -> Vec<u8> {
     let data = "x".repeat(4 << 20);
     tiny::parse(&format!(
@@ -44,16 +44,16 @@ fn plugin_name(place: &str) -> String {
     place.replace([' ', ','], "-")
 }
 
-/// A server with all plugins, and what its guests reach.
+/// A server with all plugins, and the servers its guests talk to.
 struct Stage {
     server: Server,
-    silence: Silence,
+    black_hole: BlackHole,
 }
 
 impl Stage {
     fn set() -> Self {
         let server = Server::start(&["--slots", "50", "--timeout", "1h"]);
-        let silence = Silence::listen();
+        let black_hole = BlackHole::listen();
         let shared = server.folder().join("shared");
         fs::create_dir(&shared).expect("a folder");
         fs::write(shared.join("file"), vec![7; 1 << 20]).expect("a file");
@@ -62,7 +62,7 @@ impl Stage {
             fs::write(plugins.join(format!("{name}.wasm")), wasm).expect("written");
             fs::write(plugins.join(format!("{name}.toml")), manifest).expect("written");
         };
-        let (shared, address) = (shared.display(), silence.address());
+        let (shared, address) = (shared.display(), black_hole.address());
         put(
             "program",
             PROGRAM,
@@ -76,15 +76,15 @@ impl Stage {
         for (place, body) in MODULES {
             put(&plugin_name(place), &module(body), "");
         }
-        Self { server: server.stop_and_restart(), silence }
+        Self { server: server.stop_and_restart(), black_hole }
     }
 
     fn shared(&self, file: &str) -> std::path::PathBuf {
         self.server.folder().join("shared").join(file)
     }
 
-    /// Brings a task into each place, and returns the places with their tasks. The first is one that
-    /// takes and frees its slot over and over.
+    /// Brings a task into each state, and returns the states with their tasks. The first task acquires and
+    /// releases its slot over and over.
     async fn fill(&self, client: &Client) -> Vec<(String, String)> {
         let submit = async |plugin: &str, input: Value, more: Value| {
             let mut task = json!({"plugin": plugin, "input": input});
@@ -95,15 +95,15 @@ impl Stage {
         let fail = json!({"do": "fail", "kind": "io", "message": "as told"});
         let mut places = Vec::new();
 
-        let quick = json!({"first": "300ms", "factor": 1, "most": "300ms"});
+        let quick = json!({"first": "300ms", "factor": 1, "max": "300ms"});
         let retried = submit("misbehave", fail.clone(), json!({"max_attempts": 100, "backoff": quick})).await;
-        client.until_record(&retried, "retried", |task| task["attempt"].as_u64() > Some(1)).await;
+        client.until_task(&retried, "retried", |task| task["attempt"].as_u64() > Some(1)).await;
         places.push(("in its retries".to_owned(), retried));
 
         let slow = json!({"first": "1h"});
         let delayed = submit("misbehave", fail, json!({"max_attempts": 2, "backoff": slow})).await;
         let is_delayed = |task: &Value| task["state"] == "waiting" && task["attempt"] == 1;
-        client.until_record(&delayed, "between attempts", is_delayed).await;
+        client.until_task(&delayed, "between attempts", is_delayed).await;
         places.push(("between attempts".to_owned(), delayed));
 
         let first = submit("queue", json!({"do": "sleep", "ms": 3_600_000}), json!({})).await;
@@ -116,7 +116,7 @@ impl Stage {
             ("in a loop".to_owned(), submit("misbehave", json!({"do": "spin"}), json!({})).await),
             (
                 "in an HTTP call".to_owned(),
-                program(&["get", &format!("http://{}/", self.silence.address())]).await,
+                program(&["get", &format!("http://{}/", self.black_hole.address())]).await,
             ),
             ("in reads of a file".to_owned(), program(&["read-for-ever", "/in/file"]).await),
             ("in writes to a file".to_owned(), program(&["append-for-ever", "/in/written"]).await),
@@ -133,7 +133,7 @@ impl Stage {
     }
 }
 
-/// Waits for something that has to be so soon.
+/// Waits for a condition that must hold soon.
 async fn soon<T>(what: &str, look: impl Fn() -> Option<T>) -> T {
     for _ in 0..6_000 {
         if let Some(found) = look() {
@@ -148,7 +148,7 @@ fn size(file: &Path) -> u64 {
     fs::metadata(file).map_or(0, |file| file.len())
 }
 
-/// Ends the task in each place this way, kills the host after the last answer, and looks at what is left.
+/// Stops the task in each state, kills the host after the last response, and checks what remains.
 async fn it_is_over_in_each_place(
     end: impl AsyncFn(&Client, &str, &str),
     is_over: impl AsyncFn(&Client, &str, &str),
@@ -156,7 +156,7 @@ async fn it_is_over_in_each_place(
     let stage = Stage::set();
     let client = stage.server.client();
     let places = stage.fill(&client).await;
-    soon("the call comes", || (stage.silence.calls() == 1).then_some(())).await;
+    soon("the call comes", || (stage.black_hole.calls() == 1).then_some(())).await;
     let written = stage.shared("written");
     soon("the guest writes", || (size(&written) > 3).then_some(())).await;
 
@@ -175,7 +175,7 @@ async fn it_is_over_in_each_place(
     }
     assert_eq!(client.slots_used().await, 0);
 
-    let Stage { server, silence } = stage;
+    let Stage { server, black_hole } = stage;
     let server = server.kill_and_restart();
     let client = server.client();
     let next = client.submit(&json!({"plugin": "noop"})).await;
@@ -185,13 +185,13 @@ async fn it_is_over_in_each_place(
     }
     let stats = client.get("/stats").await.json;
     assert_eq!((&stats["waiting"], &stats["running"]), (&json!(0), &json!(0)));
-    assert_eq!(silence.calls(), 1, "nobody called again");
-    // A write that the system had already been given may come to its end.
+    assert_eq!(black_hole.calls(), 1, "nobody called again");
+    // A write that the kernel already accepted may still complete.
     assert!(size(&written) <= size_at_end + 1, "{} after {size_at_end}", size(&written));
 }
 
 #[tokio::test]
-async fn a_deleted_task_is_over_wherever_it_was() {
+async fn a_task_can_be_deleted_in_every_state() {
     let end = async |client: &Client, place: &str, id: &str| {
         let answer = client.delete(&format!("/task/{id}")).await;
         assert_eq!(answer.status, StatusCode::NO_CONTENT, "{place}: {}", answer.text);
@@ -203,7 +203,7 @@ async fn a_deleted_task_is_over_wherever_it_was() {
 }
 
 #[tokio::test]
-async fn a_cancelled_task_is_over_wherever_it_was() {
+async fn a_task_can_be_cancelled_in_every_state() {
     let end = async |client: &Client, place: &str, id: &str| {
         let answer = client.post(&format!("/task/{id}/cancel"), &json!({})).await;
         assert_eq!(answer.status, StatusCode::OK, "{place}: {}", answer.text);

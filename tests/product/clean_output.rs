@@ -1,18 +1,18 @@
-//! What others choose never drives the terminal of whoever reads about it: no control, no turning of text, nothing
-//! that cannot be seen; while data in files and pipes stays byte for byte.
+//! Text from elsewhere cannot drive the user's terminal: no control characters, no bidirectional overrides,
+//! nothing invisible; data in files and pipes stays unchanged.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use wasmill_tests::fake::{Asked, Fake, Reply};
+use wasmill_tests::mock_server::{MockServer, ReceivedRequest, Reply};
 use wasmill_tests::terminal::Terminal;
-use wasmill_tests::{Said, wasmill};
+use wasmill_tests::{CommandOutput, wasmill};
 
 const ID: &str = "01a2074c-e503-703b-819d-4717c026346b";
 
-/// Clears the screen, sets a title, turns text around, hides and shifts it, ends a line where none ends.
+/// Clears the screen, sets a title, reverses, hides and shifts text, and ends a line early.
 const HOSTILE: &str =
     "evil\u{1b}[2J\u{1b}]0;owned\u{7}\u{9b}31m\u{202e}\u{2066}\u{200b}\u{2028}\u{2060}\u{feff}\u{e0041}\rend";
 
@@ -27,8 +27,8 @@ fn is_clean(what: &str, text: &str) {
     assert!(found.is_empty(), "{what} has {found:?}: {text:?}");
 }
 
-/// Answers every question with texts that are hostile wherever a text can stand.
-fn hostile(asked: &Asked) -> Reply {
+/// Responds to every request with hostile texts in every text field.
+fn hostile(asked: &ReceivedRequest) -> Reply {
     let task = json!({
         "id": ID, "state": "failed", "status": HOSTILE, "plugin": HOSTILE, "attempt": 1, "max_attempts": 2,
         "created_at": "2026-11-23T07:26:49Z", "started_at": "2026-11-23T07:26:49Z", "tags": [HOSTILE],
@@ -50,8 +50,8 @@ fn hostile(asked: &Asked) -> Reply {
     let counts = json!({"waiting": 0, "running": 0, "completed": 1, "failed": 0, "cancelled": 0});
     let stats = json!({
         "waiting": 0, "running": 0, "slots": {"used": 0, "total": 1}, "draining": false,
-        "memory": {"used_bytes": 0, "total_bytes": 1, "holds_tasks_back": false}, "stored": counts, "ended": counts,
-        "plugins": {(HOSTILE): {"stored": counts, "ended": counts}},
+        "memory": {"used_bytes": 0, "total_bytes": 1, "blocks_queue": false}, "stored": counts, "finished": counts,
+        "plugins": {(HOSTILE): {"stored": counts, "finished": counts}},
     });
     match (asked.method.as_str(), asked.path.split('?').next().unwrap_or_default()) {
         ("GET", "/task") => Reply::Json(200, json!([task])),
@@ -65,15 +65,15 @@ fn hostile(asked: &Asked) -> Reply {
     }
 }
 
-fn ask(fake: &Fake, args: &[&str]) -> Said {
+fn ask(mock_server: &MockServer, args: &[&str]) -> CommandOutput {
     let folder = tempfile::tempdir().expect("a folder");
-    let url = fake.url();
+    let url = mock_server.url();
     wasmill(folder.path(), &[args, &["--server", &url]].concat())
 }
 
 #[test]
-fn no_table_and_no_message_lets_a_server_drive_the_terminal() {
-    let fake = Fake::start(hostile);
+fn server_texts_cannot_drive_the_terminal() {
+    let mock_server = MockServer::start(hostile);
     for args in [
         &["list"][..],
         &["status", ID],
@@ -90,7 +90,7 @@ fn no_table_and_no_message_lets_a_server_drive_the_terminal() {
         &["schedule", "set", "x", "@daily"],
         &["schedule", "run", "x"],
     ] {
-        let said = ask(&fake, args);
+        let said = ask(&mock_server, args);
         is_clean(&format!("stdout of {args:?}"), &said.out);
         is_clean(&format!("stderr of {args:?}"), &said.err);
         assert!(
@@ -98,8 +98,8 @@ fn no_table_and_no_message_lets_a_server_drive_the_terminal() {
             "{args:?}: {said:?}"
         );
     }
-    // Colours are those of this program alone.
-    let said = ask(&fake, &["--color", "always", "schedule", "list"]);
+    // Only this program may set colours.
+    let said = ask(&mock_server, &["--color", "always", "schedule", "list"]);
     is_clean(
         "what stands between the colours",
         &said.out.replace("\u{1b}[1m", "").replace("\u{1b}[0m", "").replace("\u{1b}[31m", ""),
@@ -108,32 +108,32 @@ fn no_table_and_no_message_lets_a_server_drive_the_terminal() {
 }
 
 #[test]
-fn data_in_a_pipe_stays_byte_for_byte() {
+fn data_in_a_pipe_is_unchanged() {
     let result = json!({"result": HOSTILE});
-    let fake = Fake::start(move |asked| match asked.path.ends_with("/result") {
+    let mock_server = MockServer::start(move |asked| match asked.path.ends_with("/result") {
         true => Reply::Json(200, result.clone()),
         false => hostile(asked),
     });
-    assert_eq!(ask(&fake, &["result", ID]).out, format!("{HOSTILE}\n"));
-    let said = ask(&fake, &["status", "--json", ID]);
+    assert_eq!(ask(&mock_server, &["result", ID]).out, format!("{HOSTILE}\n"));
+    let said = ask(&mock_server, &["status", "--json", ID]);
     let record: Value = serde_json::from_str(&said.out).expect("JSON");
     assert_eq!(record["tags"][0], HOSTILE);
-    let listed: Value = serde_json::from_str(&ask(&fake, &["list", "--json"]).out).expect("JSON");
+    let listed: Value = serde_json::from_str(&ask(&mock_server, &["list", "--json"]).out).expect("JSON");
     assert_eq!(listed[0]["status"], HOSTILE);
 }
 
 #[test]
-fn data_on_a_terminal_is_clean() {
+fn data_on_a_terminal_is_sanitized() {
     let result = json!({"result": HOSTILE});
-    let fake = Fake::start(move |asked| match asked.path.ends_with("/result") {
+    let mock_server = MockServer::start(move |asked| match asked.path.ends_with("/result") {
         true => Reply::Json(200, result.clone()),
         false => hostile(asked),
     });
-    let (folder, url) = (tempfile::tempdir().expect("a folder"), fake.url());
+    let (folder, url) = (tempfile::tempdir().expect("a folder"), mock_server.url());
     for args in [&["result", ID][..], &["status", "--json", ID], &["list", "--json"]] {
         let mut terminal = Terminal::start(folder.path(), &[args, &["--server", &url]].concat());
         terminal.end();
-        // A terminal ends lines with both.
+        // Terminals end lines with both.
         is_clean(&format!("{args:?}"), &terminal.written().replace("\r\n", "\n"));
         assert!(terminal.written().contains("evil"), "{args:?}");
     }
@@ -146,7 +146,7 @@ fn folder_with(name: &[u8], wasm: &[u8]) -> TempDir {
 }
 
 #[test]
-fn what_stands_in_a_file_or_in_its_name_does_not_reach_the_terminal() {
+fn files_and_their_names_cannot_drive_the_terminal() {
     let export =
         "(module (memory (export \"memory\") 1) (func (export \"\\1b]0;owned\\07\\1b[2J\\e2\\80\\aeevil\")))";
     let wasm = wat::parse_str(export).expect("a module");
@@ -164,7 +164,7 @@ fn what_stands_in_a_file_or_in_its_name_does_not_reach_the_terminal() {
         is_clean(&format!("stderr of {args:?}"), &said.err);
         assert!(said.err.contains("evil"), "{said:?}");
     }
-    // A manifest, and a settings file with an unknown line.
+    // A manifest, and a settings file with an unknown key.
     let folder = folder_with(b"x.wasm", &wat::parse_str("(module)").expect("a module"));
     fs::write(folder.path().join("x.toml"), "\"a\\u202Eevil\\u001B[2J\" = 1").expect("written");
     is_clean("a manifest", &wasmill(folder.path(), &["plugin", "check", "x.wasm"]).err);

@@ -1,4 +1,4 @@
-//! The command line and the ways a start can fail.
+//! The command line, and the ways a start can fail.
 
 use std::process::{Command, Output};
 
@@ -15,7 +15,7 @@ fn error(output: &Output) -> String {
 }
 
 #[test]
-fn help_teaches_the_first_steps() {
+fn help_shows_the_first_steps() {
     let help = wasmill(&["serve", "--help"]);
     assert!(help.status.success());
     let help = String::from_utf8_lossy(&help.stdout).into_owned();
@@ -25,7 +25,7 @@ fn help_teaches_the_first_steps() {
 }
 
 #[test]
-fn a_setting_that_cannot_work_is_refused_with_the_reason() {
+fn an_impossible_setting_is_refused_with_the_reason() {
     assert!(
         error(&wasmill(&["serve", "--slots", "0"])).contains("invalid value for --slots: must be at least 1")
     );
@@ -42,7 +42,7 @@ async fn a_second_host_on_the_same_folder_is_refused() {
 }
 
 #[tokio::test]
-async fn a_taken_port_is_named() {
+async fn a_port_in_use_is_named_in_the_error() {
     let server = Server::start(&[]);
     let address = server.address().to_string();
     let error = error(&wasmill(&["serve", "--listen", &address]));
@@ -50,7 +50,7 @@ async fn a_taken_port_is_named() {
 }
 
 #[tokio::test]
-async fn health_tells_a_ready_server_from_none() {
+async fn health_distinguishes_a_ready_server_from_none() {
     let mut server = Server::start(&[]);
     let address = server.address().to_string();
     assert!(wasmill(&["health", "--listen", &address]).status.success());
@@ -72,13 +72,13 @@ fn settings_come_from_a_file_and_the_environment() {
         error(&command.output().expect("a run"))
     };
     assert!(run(None).contains("invalid value for --slots: must be at least 1"), "the file is read");
-    // With that mended by the environment, the next thing in its way is the port of the file, which
-    // only root may listen on; as root it would serve, so the environment names a bad value instead.
+    // With that fixed by the environment, the next obstacle is the port of the file, which only root may
+    // bind; root would serve, so the environment sets an invalid value instead.
     assert!(run(Some("none")).contains("WASMILL_SLOTS") || run(Some("none")).contains("--slots"));
 }
 
 #[test]
-fn check_says_what_serve_would() {
+fn plugin_check_agrees_with_serve() {
     let folder = tempfile::tempdir().expect("a folder");
     let check = |file: &str| {
         let mut command = Command::new(binary().expect("a binary"));
@@ -111,7 +111,7 @@ async fn list_shows_the_plugins_of_a_server() {
 }
 
 #[test]
-fn a_new_rust_project_builds_as_its_readme_says_and_is_accepted() {
+fn a_new_rust_project_builds_as_documented_and_is_accepted() {
     let folder = tempfile::tempdir().expect("a folder");
     let run = |program: &std::path::Path, args: &[&str], folder: &std::path::Path| {
         let mut command = Command::new(program);

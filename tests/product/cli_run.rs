@@ -1,4 +1,4 @@
-//! `wasmill run`: one task here and now, without a server.
+//! `wasmill run`: runs one task without a server.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use wasmill_tests::terminal::Terminal;
-use wasmill_tests::{MISBEHAVE, PROGRAM, Said, wasmill, wasmill_with_stdin};
+use wasmill_tests::{CommandOutput, MISBEHAVE, PROGRAM, wasmill, wasmill_with_stdin};
 
 fn folder() -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
@@ -15,8 +15,8 @@ fn folder() -> TempDir {
     folder
 }
 
-/// Runs `misbehave` with this input, and further options.
-fn misbehave(folder: &Path, input: &Value, options: &[&str]) -> Said {
+/// Runs `misbehave` with this input and options.
+fn misbehave(folder: &Path, input: &Value, options: &[&str]) -> CommandOutput {
     let input = input.to_string();
     let args = [&["run", "misbehave.wasm", "--input", &input], options].concat();
     wasmill(folder, &args)
@@ -45,7 +45,7 @@ fn the_log_of_a_run_goes_to_stderr_unless_quiet() {
 }
 
 #[test]
-fn each_end_of_a_run_has_its_exit_code() {
+fn each_outcome_of_a_run_has_its_exit_code() {
     let folder = folder();
     let path = folder.path();
     fs::write(path.join("broken.wasm"), &MISBEHAVE[..999]).expect("written");
@@ -75,7 +75,7 @@ fn each_end_of_a_run_has_its_exit_code() {
 }
 
 #[test]
-fn a_run_ends_at_its_timeout_though_its_guest_computes() {
+fn a_run_ends_at_its_timeout_even_if_the_guest_spins() {
     let folder = folder();
     let said = misbehave(folder.path(), &json!({"do": "spin"}), &["--timeout", "300ms"]);
     assert!(said.code == 1 && said.err.contains("failed by timeout"), "{said:?}");
@@ -85,7 +85,7 @@ fn a_run_ends_at_its_timeout_though_its_guest_computes() {
 }
 
 #[test]
-fn a_program_has_its_arguments_its_stdin_and_what_its_manifest_allows() {
+fn a_program_gets_its_arguments_stdin_and_permissions() {
     let folder = folder();
     let said = wasmill(folder.path(), &["run", "program.wasm", "--", "args", "-n", "a b"]);
     assert_eq!((said.code, said.out.as_str()), (0, "[\"program\", \"args\", \"-n\", \"a b\"]\n"));
@@ -100,7 +100,7 @@ fn a_program_has_its_arguments_its_stdin_and_what_its_manifest_allows() {
 }
 
 #[test]
-fn what_a_run_was_denied_is_told_with_the_line_that_would_permit_it() {
+fn a_denied_access_is_reported_with_the_manifest_line_that_permits_it() {
     let folder = folder();
     let said = wasmill(folder.path(), &["run", "program.wasm", "--", "get", "http://example.com/"]);
     assert_eq!(said.out, "ErrorCode::HttpRequestDenied\n", "{said:?}");
@@ -111,7 +111,7 @@ fn what_a_run_was_denied_is_told_with_the_line_that_would_permit_it() {
 }
 
 #[test]
-fn an_input_comes_from_a_file_or_from_stdin_as_well() {
+fn an_input_may_come_from_a_file_or_stdin() {
     let folder = folder();
     let input = json!({"do": "echo", "text": "from afar"}).to_string();
     fs::write(folder.path().join("input.json"), &input).expect("written");
@@ -122,7 +122,7 @@ fn an_input_comes_from_a_file_or_from_stdin_as_well() {
 }
 
 #[test]
-fn an_input_that_does_not_fit_the_schema_is_refused_before_anything_runs() {
+fn an_input_against_the_schema_is_refused_before_the_run() {
     let folder = folder();
     fs::write(folder.path().join("misbehave.toml"), "input.schema = \"s.json\"").expect("written");
     fs::write(folder.path().join("s.json"), r#"{"properties": {"text": {"maxLength": 3}}}"#)
@@ -134,7 +134,7 @@ fn an_input_that_does_not_fit_the_schema_is_refused_before_anything_runs() {
 }
 
 #[test]
-fn a_name_is_a_plugin_of_the_folder_or_one_that_is_built_in() {
+fn a_name_is_a_plugin_of_the_folder_or_a_built_in_one() {
     let folder = folder();
     let input = r#"{"min_ms": 1, "max_ms": 2, "fail_rate": 0}"#;
     let said = wasmill(folder.path(), &["run", "io-stub", "--input", input]);
@@ -147,7 +147,7 @@ fn a_name_is_a_plugin_of_the_folder_or_one_that_is_built_in() {
 }
 
 #[test]
-fn a_checkpoint_is_there_for_the_next_attempt() {
+fn a_checkpoint_is_available_to_the_next_attempt() {
     let folder = folder();
     fs::write(folder.path().join("misbehave.toml"), "retry.backoff = { first = \"1ms\", most = \"5ms\" }")
         .expect("written");
@@ -163,9 +163,9 @@ fn a_checkpoint_is_there_for_the_next_attempt() {
 }
 
 #[test]
-fn json_says_how_a_run_ended() {
+fn json_output_has_the_outcome_of_a_run() {
     let folder = folder();
-    let read = |said: &Said| serde_json::from_str::<Value>(&said.out).expect("JSON");
+    let read = |said: &CommandOutput| serde_json::from_str::<Value>(&said.out).expect("JSON");
     let said = misbehave(folder.path(), &json!({"do": "echo", "text": "hi"}), &["--json"]);
     let report = read(&said);
     assert_eq!((said.code, &report["state"], &report["result"]), (0, &json!("completed"), &json!("hi")));
@@ -180,7 +180,7 @@ fn json_says_how_a_run_ended() {
 }
 
 #[test]
-fn json_tells_all_that_the_last_attempt_used() {
+fn json_output_has_the_usage_of_the_last_attempt() {
     let folder = folder();
     let usage = |input: &Value, args: &[&str]| {
         let said = misbehave(folder.path(), input, &[&["--json"], args].concat());
@@ -206,13 +206,13 @@ fn json_tells_all_that_the_last_attempt_used() {
     assert_eq!(names, all, "as in the record of a task");
     assert_eq!((&logged["log_bytes"], &logged["queue_ms"]), (&json!("four\nfive!\n".len()), &json!(0)));
     assert!(usage(&json!({"do": "sleep", "ms": 150}), &[])["wall_ms"].as_u64() >= Some(150));
-    // It saves once in each attempt.
+    // It saves one checkpoint per attempt.
     let again = usage(&json!({"do": "count-then-fail", "succeed_on": 2}), &["--max-attempts", "2"]);
     assert_eq!(again["checkpoints"], 1, "{again:?}");
 }
 
 #[test]
-fn the_first_ctrl_c_asks_the_guest_and_it_puts_things_in_order() {
+fn the_first_ctrl_c_lets_the_guest_clean_up() {
     let folder = folder();
     let out = folder.path().join("out");
     fs::create_dir(&out).expect("a folder");
@@ -231,7 +231,7 @@ fn the_first_ctrl_c_asks_the_guest_and_it_puts_things_in_order() {
 }
 
 #[test]
-fn a_second_ctrl_c_stops_a_guest_that_does_not_listen() {
+fn a_second_ctrl_c_kills_a_guest_that_ignores_the_first() {
     let folder = folder();
     let mut terminal =
         Terminal::start(folder.path(), &["run", "misbehave.wasm", "--input", r#"{"do": "spin"}"#]);
@@ -244,7 +244,7 @@ fn a_second_ctrl_c_stops_a_guest_that_does_not_listen() {
 }
 
 #[test]
-fn a_guest_that_does_not_listen_is_stopped_when_the_grace_ends() {
+fn a_guest_that_ignores_ctrl_c_is_killed_after_the_grace() {
     let folder = folder();
     let args = ["run", "misbehave.wasm", "--grace", "200ms", "--input", r#"{"do": "spin"}"#];
     let mut terminal = Terminal::start(folder.path(), &args);
@@ -255,7 +255,7 @@ fn a_guest_that_does_not_listen_is_stopped_when_the_grace_ends() {
 }
 
 #[test]
-fn a_run_shows_its_progress_below_its_log_and_its_costs_at_the_end() {
+fn a_run_shows_progress_below_its_log_and_its_usage_at_the_end() {
     let folder = folder();
     let input = r#"{"min_ms": 2500, "max_ms": 2600, "fail_rate": 0}"#;
     let mut terminal = Terminal::start(folder.path(), &["run", "io-stub", "--input", input]);

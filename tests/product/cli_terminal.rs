@@ -1,4 +1,4 @@
-//! Sessions in a terminal: what is seen, and what keys do. `cli_run` has those of `run`.
+//! Terminal sessions: what the user sees, and what keys do. `cli_run` covers `run`.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -6,7 +6,7 @@ use std::sync::mpsc;
 
 use serde_json::json;
 use wasmill_tests::Server;
-use wasmill_tests::fake::{Fake, Reply};
+use wasmill_tests::mock_server::{MockServer, Reply};
 use wasmill_tests::terminal::Terminal;
 
 const ID: &str = "01a2074c-e503-703b-819d-4717c026346b";
@@ -16,13 +16,13 @@ fn log(seq: u64, attempt: u32, text: &str) -> String {
     format!("event: log\nid: {seq}\ndata: {line}\n\n")
 }
 
-/// Returns the end of an id, which is what there is room for.
+/// Returns the end of an id, the part that fits into the table.
 fn end(id: &str) -> &str {
     &id[id.len() - 12..]
 }
 
 #[tokio::test]
-async fn watch_shows_tasks_as_they_move_and_cancels_the_selected_one() {
+async fn watch_shows_task_transitions_and_cancels_the_selected_task() {
     let server = Server::start(&["--slots", "1"]);
     let client = server.client();
     let input = json!({"do": "progress", "fraction": 0.5, "note": "halfway there", "ms": 600_000});
@@ -40,7 +40,7 @@ async fn watch_shows_tasks_as_they_move_and_cancels_the_selected_one() {
     assert!(row(&shown, &running).contains("━━━━━━──────  50 %  halfway there"), "{shown}");
     assert!(row(&shown, &waiting).contains("waiting"), "{shown}");
     assert_eq!(terminal.modes(), (true, true), "a screen of its own, without a cursor");
-    // The running task stands first and is selected.
+    // The running task comes first and is selected.
     terminal.press("c");
     terminal.until_shows(&format!("cancel {running}?"));
     terminal.press("n");
@@ -52,7 +52,7 @@ async fn watch_shows_tasks_as_they_move_and_cancels_the_selected_one() {
     terminal.until("the end of both", |shown| {
         row(shown, &running).contains("cancelled")
             && row(shown, &waiting).contains("completed")
-            // The counts are asked for by themselves, and may be those of a moment before.
+            // The counts come from a separate request, and may be older.
             && shown.contains("0 running, 0 waiting")
     });
     assert_eq!(client.get(&format!("/task/{running}")).await.str("state"), "cancelled");
@@ -63,7 +63,7 @@ async fn watch_shows_tasks_as_they_move_and_cancels_the_selected_one() {
 }
 
 #[tokio::test]
-async fn watch_outlasts_its_server_and_gives_the_terminal_back_on_ctrl_c() {
+async fn watch_survives_its_server_and_restores_the_terminal_on_ctrl_c() {
     let mut server = Server::start(&[]);
     let id = server.client().submit(&json!({})).await;
     let url = format!("http://{}", server.address());
@@ -95,14 +95,14 @@ async fn a_list_fits_the_terminal() {
 }
 
 #[test]
-fn watch_without_a_terminal_says_what_to_do() {
+fn watch_without_a_terminal_fails_with_instructions() {
     let folder = tempfile::tempdir().expect("a folder");
     let said = wasmill_tests::wasmill(folder.path(), &["watch"]);
     assert!(said.code == 2 && said.err.contains("wasmill list"), "{said:?}");
 }
 
 #[test]
-fn times_that_make_no_sense_are_refused_or_bounded() {
+fn invalid_durations_are_refused_or_clamped() {
     let folder = tempfile::tempdir().expect("a folder");
     for interval in ["0s", "49ms", "2h", "often"] {
         let said = wasmill_tests::wasmill(folder.path(), &["watch", "--interval", interval]);
@@ -117,15 +117,15 @@ fn times_that_make_no_sense_are_refused_or_bounded() {
 }
 
 #[test]
-fn a_log_is_followed_line_by_line_until_the_task_has_ended() {
+fn a_log_is_followed_until_the_task_has_finished() {
     let (sender, events) = mpsc::channel();
     let events = Mutex::new(Some(events));
-    let fake = Fake::start(move |_| match events.lock().expect("no panic").take() {
+    let mock_server = MockServer::start(move |_| match events.lock().expect("no panic").take() {
         Some(events) => Reply::Events(events),
         None => Reply::events(&[log(3, 2, "after the cut"), "event: end\ndata: {}\n\n".to_owned()]),
     });
     let folder = tempfile::tempdir().expect("a folder");
-    let mut terminal = Terminal::start(folder.path(), &["logs", "-f", ID, "--server", &fake.url()]);
+    let mut terminal = Terminal::start(folder.path(), &["logs", "-f", ID, "--server", &mock_server.url()]);
     sender.send(log(1, 1, "first")).expect("it is followed");
     terminal.until_shows("first");
     sender.send(log(2, 2, "second \x1b]0;owned\x07")).expect("it is followed");
@@ -135,19 +135,19 @@ fn a_log_is_followed_line_by_line_until_the_task_has_ended() {
     let (code, shown) = terminal.end();
     assert!(code == 0 && shown.contains("second ") && shown.contains("after the cut"), "{code}: {shown}");
     assert!(!terminal.written().contains("\x1b]"), "a guest cannot drive the terminal");
-    assert_eq!(fake.asked()[1].path, format!("/task/{ID}/logs?after=2"));
+    assert_eq!(mock_server.requests()[1].path, format!("/task/{ID}/logs?after=2"));
 }
 
 #[test]
-fn ctrl_c_leaves_a_log_at_once() {
+fn ctrl_c_stops_following_a_log_at_once() {
     let (sender, events) = mpsc::channel();
     let events = Mutex::new(Some(events));
-    let fake = Fake::start(move |_| match events.lock().expect("no panic").take() {
+    let mock_server = MockServer::start(move |_| match events.lock().expect("no panic").take() {
         Some(events) => Reply::Events(events),
         None => Reply::unknown_route(),
     });
     let folder = tempfile::tempdir().expect("a folder");
-    let mut terminal = Terminal::start(folder.path(), &["logs", "-f", ID, "--server", &fake.url()]);
+    let mut terminal = Terminal::start(folder.path(), &["logs", "-f", ID, "--server", &mock_server.url()]);
     sender.send(log(1, 1, "first")).expect("it is followed");
     terminal.until_shows("first");
     terminal.press("\x03");
@@ -155,7 +155,7 @@ fn ctrl_c_leaves_a_log_at_once() {
 }
 
 #[tokio::test]
-async fn whoever_waits_sees_a_bar_and_then_the_result() {
+async fn a_waiting_submit_shows_a_progress_bar_and_the_result() {
     let server = Server::start(&[]);
     let url = format!("http://{}", server.address());
     let input = r#"{"min_ms": 3000, "max_ms": 3100, "fail_rate": 0}"#;
@@ -168,7 +168,7 @@ async fn whoever_waits_sees_a_bar_and_then_the_result() {
 }
 
 #[tokio::test]
-async fn ctrl_c_stops_the_waiting_and_not_the_task() {
+async fn ctrl_c_stops_waiting_but_not_the_task() {
     let server = Server::start(&[]);
     let url = format!("http://{}", server.address());
     let mut terminal = Terminal::start(server.folder(), &["submit", "--wait", "--server", &url]);
@@ -181,9 +181,9 @@ async fn ctrl_c_stops_the_waiting_and_not_the_task() {
 }
 
 #[test]
-fn a_wait_shows_what_a_server_tells_of_a_task() {
+fn a_wait_shows_the_events_of_a_task() {
     let looks = AtomicU32::new(0);
-    let fake = Fake::start(move |asked| {
+    let mock_server = MockServer::start(move |asked| {
         let running = json!({
             "state": "running", "status": "in process", "plugin": "fetch", "attempt": 2, "max_attempts": 3,
             "created_at": "2026-11-23T07:26:49Z", "progress": {"fraction": 0.75, "note": "12 of 16 pages"},
@@ -212,7 +212,8 @@ fn a_wait_shows_what_a_server_tells_of_a_task() {
         }
     });
     let folder = tempfile::tempdir().expect("a folder");
-    let mut terminal = Terminal::start(folder.path(), &["retry", ID, "--wait", "--server", &fake.url()]);
+    let mut terminal =
+        Terminal::start(folder.path(), &["retry", ID, "--wait", "--server", &mock_server.url()]);
     let shown = terminal.until_shows("12 of 16 pages");
     assert!(shown.contains("got page 12\n") && shown.contains(" 75 %"), "{shown}");
     let (code, shown) = terminal.end();

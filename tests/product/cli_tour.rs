@@ -1,16 +1,16 @@
-//! The commands that talk to a server, against a real one.
+//! The client commands, against a real server.
 
 use std::process::Stdio;
 
 use serde_json::{Value, json};
-use wasmill_tests::{Said, Server, command, wasmill};
+use wasmill_tests::{CommandOutput, Server, command, wasmill};
 
 /// Runs a command against this server.
-fn ask(server: &Server, args: &[&str]) -> Said {
+fn ask(server: &Server, args: &[&str]) -> CommandOutput {
     let url = format!("http://{}", server.address());
     let mut command = command(server.folder(), args);
     let output = command.env("WASMILL_SERVER", url).stdin(Stdio::null()).output().expect("a run");
-    Said {
+    CommandOutput {
         code: output.status.code().unwrap_or(-1),
         out: String::from_utf8_lossy(&output.stdout).into_owned(),
         err: String::from_utf8_lossy(&output.stderr).into_owned(),
@@ -52,11 +52,11 @@ async fn a_task_is_submitted_followed_and_cancelled() {
     let deleted = ask(&server, &["delete", &id]);
     assert_eq!((deleted.code, deleted.out), (0, format!("{id} deleted\n")));
     let gone = ask(&server, &["status", &id]);
-    assert!(gone.code == 5 && gone.err.contains(&format!("there is no task {id}")), "{gone:?}");
+    assert!(gone.code == 5 && gone.err.contains(&format!("task {id} does not exist")), "{gone:?}");
 }
 
 #[tokio::test]
-async fn whoever_waits_gets_the_result_and_an_exit_code_for_the_outcome() {
+async fn a_waiting_submit_prints_the_result_and_exits_by_outcome() {
     let server = Server::start(&[]);
     let echo = r#"{"do": "echo", "text": "grüße"}"#;
     let said = ask(&server, &["submit", "misbehave", "--wait", "--quiet", "--input", echo]);
@@ -92,7 +92,7 @@ async fn the_options_of_a_task_reach_the_server() {
 }
 
 #[tokio::test]
-async fn a_task_is_submitted_behind_others_and_handed_their_results() {
+async fn a_task_depends_on_others_and_gets_their_results() {
     let server = Server::start(&[]);
     let sleep = r#"{"do": "sleep", "ms": 60000}"#;
     let first = submit(&server, &["misbehave", "--input", r#"{"do": "echo", "text": "one"}"#]);
@@ -115,7 +115,7 @@ async fn a_task_is_submitted_behind_others_and_handed_their_results() {
 }
 
 #[tokio::test]
-async fn what_a_server_refuses_is_told_line_by_line_and_changes_nothing() {
+async fn refused_requests_list_each_error_and_change_nothing() {
     let server = Server::start(&[]);
     let said = ask(&server, &["submit", "no-such-plugin", "--timeout", "soon", "--max-attempts", "0"]);
     assert_eq!((said.code, said.out.as_str()), (2, ""));
@@ -132,7 +132,7 @@ async fn what_a_server_refuses_is_told_line_by_line_and_changes_nothing() {
 }
 
 #[test]
-fn a_server_that_is_not_there_is_told_from_one_that_refuses() {
+fn an_unreachable_server_is_distinguished_from_a_refusal() {
     let folder = tempfile::tempdir().expect("a folder");
     let id = "01a2074c-e503-703b-819d-4717c026346b";
     for args in
@@ -147,7 +147,7 @@ fn a_server_that_is_not_there_is_told_from_one_that_refuses() {
 }
 
 #[tokio::test]
-async fn a_list_is_a_table_ids_or_json() {
+async fn a_list_prints_a_table_ids_or_json() {
     let server = Server::start(&["--slots", "1"]);
     let noop = ["misbehave", "--input", r#"{"do": "noop"}"#];
     let ids: Vec<_> = (0..3).map(|_| submit(&server, &noop)).collect();
@@ -169,7 +169,7 @@ async fn a_list_is_a_table_ids_or_json() {
 }
 
 #[tokio::test]
-async fn a_list_of_many_goes_on_over_pages_and_ends_quietly_when_nobody_reads_on() {
+async fn a_long_list_follows_pages_and_stops_on_a_closed_pipe() {
     let server = Server::start(&["--slots", "1"]);
     let client = server.client();
     let blocker =
@@ -189,7 +189,7 @@ async fn a_list_of_many_goes_on_over_pages_and_ends_quietly_when_nobody_reads_on
 }
 
 #[tokio::test]
-async fn many_tasks_are_cancelled_by_what_they_are() {
+async fn many_tasks_are_cancelled_by_filter() {
     let server = Server::start(&["--slots", "1"]);
     let sleep = ["misbehave", "--input", r#"{"do": "sleep", "ms": 600000}"#];
     let ids: Vec<_> = (0..3).map(|_| submit(&server, &sleep)).collect();
@@ -206,14 +206,14 @@ async fn many_tasks_are_cancelled_by_what_they_are() {
     let states = ask(&server, &["list", "--json"]);
     let states: Vec<Value> = serde_json::from_str(&states.out).expect("JSON");
     assert!(states.iter().all(|task| task["state"] == "cancelled"), "{states:?}");
-    // What can be done is done, and the exit code is that of what could not.
+    // Everything possible is done, and the exit code reports what failed.
     let missing = "01a2074c-e503-703b-819d-4717c026346b";
     let said = ask(&server, &["delete", missing, &ids[0]]);
     assert_eq!((said.code, said.out), (5, format!("{} deleted\n", ids[0])));
 }
 
 #[tokio::test]
-async fn stats_and_plugins_are_for_people_or_for_scripts() {
+async fn stats_and_plugins_print_text_or_json() {
     let server = Server::start(&["--slots", "7"]);
     let stats = ask(&server, &["stats"]);
     assert!(stats.code == 0 && stats.out.contains("0 of 7 used"), "{stats:?}");
@@ -224,7 +224,7 @@ async fn stats_and_plugins_are_for_people_or_for_scripts() {
 }
 
 #[tokio::test]
-async fn a_plugin_is_put_and_deleted_where_the_server_allows_it() {
+async fn a_plugin_is_uploaded_and_deleted_if_uploads_are_enabled() {
     let server = Server::start(&["--allow-upload"]);
     let file = server.folder().join("new.wasm");
     std::fs::write(&file, wasmill_tests::tiny::plugin("new!")).expect("written");
@@ -243,7 +243,7 @@ async fn a_plugin_is_put_and_deleted_where_the_server_allows_it() {
 }
 
 #[tokio::test]
-async fn colours_are_for_terminals_unless_told_otherwise() {
+async fn colours_are_used_only_in_terminals_by_default() {
     let server = Server::start(&[]);
     let id = submit(&server, &["misbehave", "--input", r#"{"do": "noop"}"#]);
     server.client().until(&id, "completed").await;
@@ -253,7 +253,7 @@ async fn colours_are_for_terminals_unless_told_otherwise() {
 }
 
 #[test]
-fn help_tells_examples_and_exit_codes_and_completions_know_the_commands() {
+fn help_has_examples_and_exit_codes_and_completions_have_the_commands() {
     let folder = tempfile::tempdir().expect("a folder");
     let help = wasmill(folder.path(), &["--help"]);
     for word in ["wasmill run hello.wasm", "Exit codes:", "130 ", "watch", "WASMILL_SERVER"] {

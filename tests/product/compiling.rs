@@ -1,4 +1,4 @@
-//! Hostile files and the compiler that runs in a child process: the real binary, its limits lowered.
+//! Hostile files against the real binary, whose compiler runs in a child process with lowered limits.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use wasmill_runtime::{
 };
 use wasmill_tests::{Server, binary, tiny};
 
-/// Where the function of a plugin begins that a test makes larger.
+/// Start of the function that a test enlarges.
 const BODY: &str = "i32.const 16)\n";
 
 fn start(folder: &Path, compiler: CompilerConfig, cache: Option<CacheConfig>) -> Runtime {
@@ -39,14 +39,14 @@ fn info(runtime: &Runtime, name: &str) -> PluginInfo {
     runtime.plugins_info().into_iter().find(|info| info.name == name).expect("a plugin")
 }
 
-/// Makes a plugin with a function that is valid and takes very long to compile.
+/// Builds a plugin with a valid function that takes very long to compile.
 fn bomb() -> Vec<u8> {
     let wasm = slow(400_000);
     assert!(wasm.len() > 2 << 20);
     wasm
 }
 
-/// Makes a plugin with a function of so many steps, which takes its time to compile.
+/// Builds a plugin with a function of this many instructions, which is slow to compile.
 fn slow(steps: usize) -> Vec<u8> {
     let step = "local.get 0 if local.get 1 i32.const 7 i32.mul local.get 0 i32.xor local.set 0 end ";
     let work = step.repeat(steps);
@@ -55,7 +55,7 @@ fn slow(steps: usize) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_task_for_a_plugin_that_compiles_for_the_first_time_is_to_be_tried_again() {
+async fn a_task_for_a_plugin_still_compiling_gets_503_with_retry_after() {
     let server = Server::start(&[]);
     let client = server.client();
     let task = json!({"plugin": "slow"});
@@ -65,7 +65,7 @@ async fn a_task_for_a_plugin_that_compiles_for_the_first_time_is_to_be_tried_aga
     let accepted = loop {
         let answer = client.post("/task", &task).await;
         match answer.status {
-            // It was not seen yet.
+            // The watcher has not seen it yet.
             StatusCode::UNPROCESSABLE_ENTITY => assert_eq!(refusals, 0, "{}", answer.text),
             StatusCode::SERVICE_UNAVAILABLE => {
                 assert_eq!(answer.str("code"), "plugin-compiling");
@@ -82,7 +82,7 @@ async fn a_task_for_a_plugin_that_compiles_for_the_first_time_is_to_be_tried_aga
     assert!(refusals > 0, "it was compiled before anyone could ask");
     client.until(accepted.str("id"), "completed").await;
 
-    // A version that is in service goes on while the next one is compiled.
+    // The version in service keeps serving while the next one compiles.
     std::fs::write(server.folder().join("plugins/slow.wasm"), slow(40_001)).expect("written");
     while client.get("/plugins/slow").await.str("state") != "compiling" {
         assert!(Instant::now() < deadline, "the change is never seen");
@@ -92,7 +92,7 @@ async fn a_task_for_a_plugin_that_compiles_for_the_first_time_is_to_be_tried_aga
 }
 
 #[test]
-fn a_bomb_is_rejected_with_its_limit_and_costs_nobody_else() {
+fn a_compile_bomb_is_rejected_with_its_limit_and_affects_no_other_plugin() {
     let bomb = bomb();
     for (limited, named) in [
         (CompilerConfig { wall: Duration::from_secs(1), ..compiler() }, "its limit of 1s"),
@@ -110,7 +110,7 @@ fn a_bomb_is_rejected_with_its_limit_and_costs_nobody_else() {
 }
 
 #[test]
-fn a_file_that_goes_takes_its_compiler_with_it() {
+fn removing_a_file_stops_its_compiler() {
     let folder = TempDir::new().expect("a folder");
     let path = folder.path().join("bomb.wasm");
     std::fs::write(&path, bomb()).expect("written");
@@ -135,10 +135,10 @@ fn a_file_that_goes_takes_its_compiler_with_it() {
 }
 
 #[test]
-fn a_thousand_flipped_bytes_leave_every_plugin_ready_or_rejected() {
+fn a_thousand_corrupted_files_are_ready_or_rejected() {
     let folder = TempDir::new().expect("a folder");
     let whole = tiny::plugin("flip");
-    // A fixed sequence, so that what fails once fails again.
+    // A fixed sequence, so that failures are reproducible.
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     for number in 0..1_000 {
         let mut wasm = whole.clone();
@@ -159,7 +159,7 @@ fn a_thousand_flipped_bytes_leave_every_plugin_ready_or_rejected() {
 }
 
 #[test]
-fn a_cached_plugin_needs_no_compiler_and_a_tampered_one_does() {
+fn a_cached_plugin_skips_the_compiler_and_a_tampered_one_does_not() {
     let (folder, data) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
     std::fs::write(folder.path().join("a.wasm"), tiny::plugin("once")).expect("written");
     let cache = Some(CacheConfig::new(data.path()));

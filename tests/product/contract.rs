@@ -1,12 +1,12 @@
-//! The five routes that keep their paths, codes and keys for ever.
+//! The five routes whose paths, status codes and keys never change.
 
 use hyper::{Method, StatusCode};
 use serde_json::json;
 use wasmill_tests::{Answer, Server};
 
-/// Returns the keys of a JSON object in the order they came.
+/// Returns the keys of a JSON object in order.
 fn keys(answer: &str) -> Vec<String> {
-    // serde_json's map sorts its keys; the text keeps the order.
+    // serde_json sorts keys; the text has the original order.
     let mut keys: Vec<(usize, String)> = serde_json::from_str::<serde_json::Map<_, _>>(answer)
         .expect("an object")
         .into_iter()
@@ -81,7 +81,7 @@ async fn a_task_without_a_slot_waits() {
 }
 
 #[tokio::test]
-async fn a_failed_io_task_says_so() {
+async fn a_failed_io_task_has_its_status() {
     let server = Server::start(&[]);
     let client = server.client();
     let id = client.submit(&json!({"input": {"min_ms": 1, "max_ms": 2, "fail_rate": 1}})).await;
@@ -129,7 +129,7 @@ async fn the_list_comes_in_pages() {
         let page = client.get(&path).await;
         assert_eq!(page.status, StatusCode::OK, "{}", page.text);
         seen.extend(page.json.as_array().expect("an array").iter().map(|task| task["id"].clone()));
-        // A new task in front never shifts a page.
+        // A new task at the front does not shift the pages.
         client.submit(&json!({"plugin": "noop"})).await;
         match next(&page) {
             Some(next) => path = next,

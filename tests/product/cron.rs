@@ -1,4 +1,4 @@
-//! Cron expressions that mean nothing, or mean it rarely: refused with the reason, and never a burden.
+//! Impossible and rare cron expressions: refused with a reason, and cheap.
 
 use hyper::{Method, StatusCode};
 use rusqlite::Connection;
@@ -11,7 +11,7 @@ async fn put(client: &Client, name: &str, schedule: &Value) -> Answer {
 }
 
 #[tokio::test]
-async fn a_cron_field_that_means_nothing_is_refused_by_its_name_and_many_at_once_hold_up_nobody() {
+async fn impossible_cron_expressions_are_refused_quickly_and_by_field() {
     let server = Server::start(&[]);
     let client = server.client();
     for (cron, named) in [
@@ -27,7 +27,7 @@ async fn a_cron_field_that_means_nothing_is_refused_by_its_name_and_many_at_once
         assert_eq!(refused.json["errors"][0]["pointer"], "/cron", "{}", refused.text);
         assert!(refused.str("detail").contains(named), "{cron}: {}", refused.text);
     }
-    // The first of these took nine seconds of computing each, and eight of them the server.
+    // The first of these used to take nine seconds of CPU time each, and eight of them blocked the server.
     let many = (0..64).map(|at| {
         let client = client.clone();
         let cron = if at % 2 == 0 { ", * * * * *" } else { "0 * 29 2 +MON#5" };
@@ -42,7 +42,7 @@ async fn a_cron_field_that_means_nothing_is_refused_by_its_name_and_many_at_once
 }
 
 #[tokio::test]
-async fn a_time_zone_is_known_in_any_case_and_shown_by_its_name() {
+async fn time_zones_are_case_insensitive_and_shown_canonically() {
     let server = Server::start(&[]);
     let client = server.client();
     for (written, name) in [("utc", "UTC"), ("europe/berlin", "Europe/Berlin")] {
@@ -53,12 +53,12 @@ async fn a_time_zone_is_known_in_any_case_and_shown_by_its_name() {
 }
 
 #[tokio::test]
-async fn a_stored_schedule_that_means_nothing_says_so_and_holds_up_nobody() {
+async fn a_stored_schedule_with_an_invalid_cron_expression_reports_its_error() {
     let mut server = Server::start(&[]);
     let made = put(&server.client(), "old", &json!({"cron": "0 0 1 1 *", "task": {"plugin": "noop"}})).await;
     assert_eq!(made.status, StatusCode::CREATED, "{}", made.text);
     assert!(server.terminate().success());
-    // As an older version took it.
+    // As an older version accepted it.
     let database = Connection::open(server.folder().join("data/wasmill.db")).expect("a database");
     let changed =
         database.execute("UPDATE schedule SET cron = ', * * * * *', next_at = 1", []).expect("changed");

@@ -1,4 +1,4 @@
-//! The data folder: one that goes away under the server, and copies that must not destroy it.
+//! The data folder: deletion while the server runs, and backups that must not destroy it.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use hyper::{Method, StatusCode};
 use serde_json::json;
 use wasmill_tests::{Client, Server, binary};
 
-/// Waits until the server answers so whether it is ready.
+/// Waits for this readiness.
 async fn until_ready(client: &Client, status: StatusCode) {
     let until = Instant::now() + Duration::from_secs(30);
     loop {
@@ -38,14 +38,14 @@ async fn done(client: &Client) -> String {
 }
 
 #[tokio::test]
-async fn a_data_folder_that_is_deleted_is_noticed_and_another_server_in_its_place_is_left_alone() {
+async fn a_deleted_data_folder_is_detected_and_its_replacement_is_not_touched() {
     let mut server = Server::start(&["--drain", "100ms"]);
     server.expect_errors();
     let client = server.client();
     done(&client).await;
     fs::remove_dir_all(server.folder().join("data")).expect("deleted");
     until_ready(&client, StatusCode::SERVICE_UNAVAILABLE).await;
-    // The log is read by a thread of its own, which may be a moment behind.
+    // A separate thread reads the log, and may lag.
     let until = Instant::now() + Duration::from_secs(30);
     while said(&server, "deleted, renamed or unmounted") == 0 {
         assert!(Instant::now() < until, "{}", server.log());
@@ -58,7 +58,7 @@ async fn a_data_folder_that_is_deleted_is_noticed_and_another_server_in_its_plac
     let id = done(&other).await;
     refuses_writes(&client).await;
     until_ready(&client, StatusCode::SERVICE_UNAVAILABLE).await;
-    // So many reads at once open further connections: they must not read what belongs to the other one.
+    // Many concurrent reads open further connections, which must not read the other server's database.
     let reads: Vec<_> = (0..32)
         .map(|_| {
             let (client, path) = (client.clone(), format!("/task/{id}"));
@@ -86,7 +86,7 @@ async fn a_data_folder_that_is_deleted_is_noticed_and_another_server_in_its_plac
 }
 
 #[tokio::test]
-async fn a_data_folder_that_is_put_back_is_used_again() {
+async fn a_restored_data_folder_is_used_again() {
     let server = Server::start(&[]);
     server.expect_errors();
     let client = server.client();
@@ -108,7 +108,7 @@ fn backup(server: &Server, file: &Path) -> Output {
 }
 
 #[tokio::test]
-async fn a_backup_onto_the_live_database_is_refused_and_costs_nothing() {
+async fn a_backup_onto_the_live_database_is_refused_without_damage() {
     let server = Server::start(&[]);
     let client = server.client();
     let id = done(&client).await;

@@ -1,4 +1,4 @@
-//! The debug port: it shows each task where it is, and what computes, and it is not there unless asked for.
+//! The debug port: task activity and CPU profiles; disabled by default.
 
 use std::collections::HashMap;
 use std::fs;
@@ -12,10 +12,10 @@ use flate2::read::GzDecoder;
 use hyper::header::CONTENT_TYPE;
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
-use wasmill_tests::silence::Silence;
+use wasmill_tests::black_hole::BlackHole;
 use wasmill_tests::{Client, PROGRAM, Server, binary, tiny};
 
-/// Starts a server with a debug port and returns a client of that.
+/// Starts a server with a debug port and returns a client of that port.
 fn server_and_debug(args: &[&str]) -> (Server, Client) {
     let args: Vec<_> = ["--debug-listen", "127.0.0.1:0"].iter().chain(args).copied().collect();
     let server = Server::start(&args);
@@ -34,7 +34,7 @@ fn debug_address(server: &Server) -> Option<SocketAddr> {
     })
 }
 
-/// Waits until a task is shown as asked, and returns what is shown of it.
+/// Waits until a task is shown like this, and returns its entry.
 async fn until_shown(debug: &Client, id: &str, is_so: impl Fn(&Value) -> bool) -> Value {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
@@ -51,7 +51,7 @@ async fn until_shown(debug: &Client, id: &str, is_so: impl Fn(&Value) -> bool) -
     }
 }
 
-/// A program for preview 1 that sleeps for an hour.
+/// A preview 1 program that sleeps for an hour.
 const SLEEPER: &str = r#"(module
     (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
     (memory (export "memory") 1)
@@ -65,15 +65,15 @@ fn in_call(name: &'static str) -> impl Fn(&Value) -> bool {
 }
 
 #[tokio::test]
-async fn each_task_is_shown_where_it_is() {
+async fn each_task_is_shown_with_its_activity() {
     let (server, debug) = server_and_debug(&["--slots", "20"]);
-    let silence = Silence::listen();
+    let black_hole = BlackHole::listen();
     let shared = server.folder().join("shared");
     fs::create_dir(&shared).expect("a folder");
     fs::write(shared.join("file"), [b'x'; 4096]).expect("written");
     let manifest = format!(
         "[allow]\nhttp = [\"http://{}\"]\ndirs = [{{ host = \"{}\", guest = \"/in\" }}]",
-        silence.address(),
+        black_hole.address(),
         shared.display()
     );
     let plugins = server.folder().join("plugins");
@@ -91,17 +91,17 @@ async fn each_task_is_shown_where_it_is() {
     let timer = submit("misbehave", json!({"do": "sleep", "ms": 3_600_000})).await;
     let heed = submit("misbehave", json!({"do": "heed", "file": null, "computes": false})).await;
     let spin = submit("misbehave", json!({"do": "spin"})).await;
-    let url = format!("http://{}/secret?token=hush", silence.address());
+    let url = format!("http://{}/secret?token=hush", black_hole.address());
     let http = submit("program", json!({"args": ["get", url]})).await;
     let file = submit("program", json!({"args": ["read-for-ever", "/in/file"]})).await;
 
     let sleeper = submit("sleeper", json!(null)).await;
 
     let shown = until_shown(&debug, &sleeper, in_call("wasi_snapshot_preview1.poll_oneoff")).await;
-    assert!(shown["doing"].as_str().expect("words").starts_with("asleep until 20"), "{shown}");
+    assert!(shown["activity"].as_str().expect("words").starts_with("sleeping until 20"), "{shown}");
     let shown = until_shown(&debug, &timer, in_call("wasi:io/poll")).await;
     assert_eq!(shown["state"], "waiting");
-    assert!(shown["doing"].as_str().expect("words").starts_with("asleep until 20"), "{shown}");
+    assert!(shown["activity"].as_str().expect("words").starts_with("sleeping until 20"), "{shown}");
     assert!(shown["call"]["until"].is_string(), "{shown}");
     assert_eq!((&shown["plugin"], &shown["attempt"]), (&json!("misbehave"), &json!(1)));
     let instance = &shown["instance"];
@@ -113,7 +113,7 @@ async fn each_task_is_shown_where_it_is() {
     assert_eq!(memory("memory_max_bytes"), 64 << 20);
 
     let shown = until_shown(&debug, &heed, in_call("wasmill:task/run.sleep")).await;
-    assert!(shown["doing"].as_str().expect("words").starts_with("asleep until 20"), "{shown}");
+    assert!(shown["activity"].as_str().expect("words").starts_with("sleeping until 20"), "{shown}");
     until_shown(&debug, &io_stub, |task| task["state"] == "waiting").await;
 
     let shown = until_shown(&debug, &spin, |task| task["instance"]["cpu_ms"].as_u64() > Some(20)).await;
@@ -122,18 +122,21 @@ async fn each_task_is_shown_where_it_is() {
     let shown = until_shown(&debug, &http, |task| !task["instance"]["http"][0].is_null()).await;
     assert_eq!(shown["state"], "waiting");
     let call = &shown["instance"]["http"][0];
-    assert_eq!(call["origin"], format!("http://{}", silence.address()));
+    assert_eq!(call["origin"], format!("http://{}", black_hole.address()));
     assert_eq!((&call["method"], &call["has_head"]), (&json!("GET"), &json!(false)));
-    assert!(shown["doing"].as_str().expect("words").contains(&silence.address().to_string()), "{shown}");
+    assert!(
+        shown["activity"].as_str().expect("words").contains(&black_hole.address().to_string()),
+        "{shown}"
+    );
     assert!(!shown.to_string().contains("hush"), "a path may hold secrets: {shown}");
 
-    // Calls of a local file are made on the thread of the guest.
-    until_shown(&debug, &file, |task| task["doing"] == "on a thread").await;
+    // File calls run on the guest's thread.
+    until_shown(&debug, &file, |task| task["activity"] == "on a thread").await;
 
     let text = debug.get("/debug/tasks").await;
     assert!(text.headers[CONTENT_TYPE].to_str().is_ok_and(|kind| kind.starts_with("text/plain")));
     assert!(text.text.contains("7 of 20 slots used"), "{}", text.text);
-    for words in [&timer, &spin, "[computing]", "asleep until", "http GET"] {
+    for words in [&timer, &spin, "[computing]", "sleeping until", "http GET"] {
         assert!(text.text.contains(words), "{words} is missing in {}", text.text);
     }
     let some = debug.get("/debug/tasks?format=json&state=waiting&plugin=misbehave&limit=1").await;
@@ -150,24 +153,24 @@ async fn each_task_is_shown_where_it_is() {
 }
 
 #[tokio::test]
-async fn a_guest_asked_to_stop_is_shown_so() {
+async fn a_stop_request_is_shown() {
     let (server, debug) = server_and_debug(&["--slots", "2"]);
     let client = server.client();
     let id = client.submit(&json!({"plugin": "misbehave", "input": {"do": "sleep", "ms": 3_600_000}})).await;
     let shown = until_shown(&debug, &id, in_call("wasi:io/poll")).await;
-    assert_eq!(shown["asked_to_stop"], false);
+    assert_eq!(shown["stop_requested"], false);
     let path = format!("/task/{id}/cancel?grace=50s");
     let cancel = {
         let client = client.clone();
         tokio::spawn(async move { client.post(&path, &json!({})).await })
     };
-    until_shown(&debug, &id, |task| task["asked_to_stop"] == true).await;
+    until_shown(&debug, &id, |task| task["stop_requested"] == true).await;
     assert_eq!(client.delete(&format!("/task/{id}")).await.status, StatusCode::NO_CONTENT);
     cancel.abort();
 }
 
 #[tokio::test]
-async fn there_is_no_debug_port_unless_it_is_asked_for() {
+async fn the_debug_port_is_disabled_by_default() {
     let server = Server::start(&[]);
     assert_eq!(debug_address(&server), None, "{}", server.log());
     for path in ["/debug", "/debug/tasks", "/debug/pprof/profile?seconds=1"] {
@@ -177,7 +180,7 @@ async fn there_is_no_debug_port_unless_it_is_asked_for() {
 }
 
 #[test]
-fn the_debug_port_stays_on_loopback_unless_it_is_let_out() {
+fn the_debug_port_is_loopback_only_by_default() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut serve = Command::new(binary().expect("a binary"));
     let refused = serve.args(["serve", "--debug-listen", "0.0.0.0:0"]).current_dir(folder.path()).output();
@@ -212,20 +215,20 @@ async fn errors_of_the_debug_port_are_problems() {
     assert!(debug.get("/debug").await.text.contains("/debug/pprof/profile"));
 }
 
-/// The parts of a profile that these tests look at.
+/// The parts of a profile that these tests check.
 struct Profile {
-    /// Functions of each sample, innermost first, and its nanoseconds.
+    /// Functions of each sample, innermost first, with its nanoseconds.
     samples: Vec<(Vec<String>, u64)>,
     period_nanos: u64,
 }
 
-/// A field of a message: its number, and what is in it.
+/// A field of a message: number and content.
 enum Field {
     Number(u64),
     Bytes(Vec<u8>),
 }
 
-/// Reads the fields of a message of protocol buffers.
+/// Parses the fields of a protocol buffers message.
 fn fields(mut bytes: &[u8]) -> Vec<(u64, Field)> {
     let mut fields = Vec::new();
     while !bytes.is_empty() {
@@ -325,7 +328,7 @@ impl Profile {
     }
 }
 
-/// Has Go's own tool read a profile, where Go is there.
+/// Reads a profile with Go's own tool, if Go is installed.
 fn told_by_go(gzip: &[u8]) {
     let tools = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let tools = tools.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
@@ -333,7 +336,7 @@ fn told_by_go(gzip: &[u8]) {
     if !go.exists() {
         let reason = format!("{} is not there: .ci/plugin-tools", go.display());
         assert!(std::env::var("WASMILL_TEST_REQUIRE").as_deref() != Ok("all"), "{reason}");
-        // Not eprintln, which the test harness keeps to itself when a test passes.
+        // Not `eprintln!`, whose output the test harness hides if the test passes.
         writeln!(std::io::stderr(), "a profile was not read by Go, {reason}").expect("stderr takes it");
         return;
     }
@@ -353,24 +356,24 @@ async fn a_profile_names_the_functions_of_guests_and_the_threads_of_the_host() {
     let spin = client.submit(&json!({"plugin": "misbehave", "input": {"do": "spin"}})).await;
     let sleep = client.submit(&json!({"plugin": "io-stub"})).await;
     until_shown(&debug, &spin, |task| task["state"] == "computing").await;
-    // One at a time: of two at once, one is refused.
+    // Only one at a time: of two concurrent requests, one is refused.
     let profile = || debug.send_for_bytes("/debug/pprof/profile?seconds=2");
     let (mut taken, mut refused) = tokio::join!(profile(), profile());
     if taken.0 == StatusCode::CONFLICT {
         std::mem::swap(&mut taken, &mut refused);
     }
     assert_eq!((taken.0, refused.0), (StatusCode::OK, StatusCode::CONFLICT));
-    assert!(String::from_utf8_lossy(&refused.1).contains("profile-under-way"));
+    assert!(String::from_utf8_lossy(&refused.1).contains("profile-in-progress"));
     let gzip = taken.1;
     let profile = Profile::read(&gzip);
     assert_eq!(profile.period_nanos, 1_000_000);
-    // Half of what one core gives in that time: others may use it, too.
+    // Half of one core's time, since other processes use the core too.
     assert!(profile.millis_with("misbehave::spin") > 200, "{:?}", profile.samples);
     assert!(profile.millis_with("[plugin misbehave]") >= profile.millis_with("misbehave::spin"));
     assert!(profile.millis_with("[plugin io-stub]") < 100, "it sleeps: {:?}", profile.samples);
     assert!(profile.samples.iter().any(|(stack, _)| stack.contains(&"[thread api]".to_owned())));
     told_by_go(&gzip);
-    // Without guests that compute there is none in the next one.
+    // Without computing guests, the next profile has none.
     for id in [spin, sleep] {
         client.delete(&format!("/task/{id}")).await;
     }

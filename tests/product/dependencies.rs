@@ -1,4 +1,4 @@
-//! One after another: tasks that wait for tasks, and are handed their results.
+//! Dependencies: tasks that wait for other tasks and get their results.
 
 use std::fs;
 use std::time::Duration;
@@ -34,7 +34,7 @@ fn fail() -> Value {
     json!({"plugin": "misbehave", "input": {"do": "fail", "kind": "io", "message": "no route"}})
 }
 
-/// The same task behind others.
+/// The same task with dependencies.
 fn after(task: Value, on: &[&str], more: &Value) -> Value {
     let mut task = task;
     task["depends_on"] = json!(on);
@@ -64,7 +64,7 @@ async fn a_task_starts_when_all_that_it_depends_on_have_completed() {
     let other = client.submit(&sleep(60_000)).await;
     let last = client.submit(&after(echo("done"), &[&first, &other], &json!({}))).await;
     client.until(&first, "completed").await;
-    let record = client.until_record(&last, "told", |record| record["pending_dependencies"] == 1).await;
+    let record = client.until_task(&last, "told", |record| record["pending_dependencies"] == 1).await;
     assert_eq!(
         record.json["depends_on"],
         json!([{"id": first, "outcome": "completed"}, {"id": other, "outcome": null}])
@@ -86,7 +86,7 @@ async fn a_task_starts_when_all_that_it_depends_on_have_completed() {
         (StatusCode::CONFLICT, &*format!("cancelled: {message}"))
     );
 
-    // Those that ended already count at once.
+    // Finished dependencies count at once.
     let late = client.submit(&after(echo("late"), &[&first], &json!({}))).await;
     let late = client.until(&late, "completed").await;
     assert!(late.str("ready_at") >= late.str("created_at"), "{}", late.text);
@@ -99,12 +99,12 @@ async fn a_task_starts_when_all_that_it_depends_on_have_completed() {
     let gone = client.post(&format!("/task/{doomed}/retry"), &json!({})).await;
     assert_eq!((gone.status, pointers(&gone)), (StatusCode::UNPROCESSABLE_ENTITY, vec![""]));
     let many = client.post("/task/retry?state=cancelled", &json!({})).await;
-    // `other` is gone; `last`, `doomed` and its retry wait for it.
+    // `other` is gone; `last`, `doomed` and its retry depended on it.
     assert_eq!((&many.json["retried"], &many.json["held"]), (&json!(0), &json!(3)), "{}", many.text);
 }
 
 #[tokio::test]
-async fn a_batch_is_a_pipeline_whose_failure_goes_down_the_line() {
+async fn a_failure_in_a_batch_cancels_the_dependents_in_order() {
     let server = Server::start(&[]);
     let client = server.client();
     let tasks = json!([
@@ -120,7 +120,7 @@ async fn a_batch_is_a_pipeline_whose_failure_goes_down_the_line() {
     ]);
     let ids = batch(&client, &tasks).await;
     client
-        .until_record(&ids[1], "between attempts", |record| {
+        .until_task(&ids[1], "between attempts", |record| {
             record["attempt"] == 1 && record["state"] == "waiting"
         })
         .await;
@@ -140,7 +140,7 @@ async fn a_batch_is_a_pipeline_whose_failure_goes_down_the_line() {
     assert!(record.json["error"]["message"].as_str().expect("text").contains(&ids[2]), "{}", record.text);
     assert_eq!(record.json["depends_on"][1], json!({"id": ids[0], "outcome": "completed"}));
 
-    // Whoever depends on one that was not stored, since its key is held, depends on the holder.
+    // A dependent of a task that was not stored because its key is taken depends on the holder of the key.
     let mut holder = sleep(60_000);
     holder["unique_key"] = json!("k");
     holder["on_conflict"] = json!("return");
@@ -155,7 +155,7 @@ async fn a_batch_is_a_pipeline_whose_failure_goes_down_the_line() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_depended_on_is_pointed_at() {
+async fn an_invalid_dependency_is_named_by_its_pointer() {
     let server = Server::start(&[]);
     let client = server.client();
     let there = client.submit(&echo("a")).await;
@@ -184,7 +184,7 @@ async fn what_cannot_be_depended_on_is_pointed_at() {
     refused(&json!(crowd), &[""]).await;
     let listed = client.get("/task").await;
     assert_eq!(listed.json.as_array().map(Vec::len), Some(1), "nothing of all that was stored");
-    // A request that is sent again is answered as it was, whatever became of the tasks.
+    // A replayed request gets the original response, whatever happened to the tasks.
     let body = json!([{"plugin": "noop"}, {"plugin": "noop", "depends_on": [{"item": 0}, there]}]);
     let send = async || {
         let body = ("application/json", body.to_string().into_bytes());
@@ -200,9 +200,9 @@ async fn what_cannot_be_depended_on_is_pointed_at() {
     assert_eq!(send().await.text, first.text);
 }
 
-/// Of three kinds: a task reads the results in its input, programs behind their stdin.
+/// Of three kinds: a task gets the results in its input, programs after their stdin.
 #[tokio::test]
-async fn results_are_handed_over_to_plugins_of_every_kind() {
+async fn dependency_results_reach_plugins_of_every_kind() {
     let folder = Server::folder_with_guests();
     fs::write(folder.path().join("plugins/command.wasm"), PROGRAM).expect("a plugin");
     fs::write(folder.path().join("plugins/module.wasm"), tiny::parse(CAT)).expect("a plugin");
@@ -232,7 +232,7 @@ async fn results_are_handed_over_to_plugins_of_every_kind() {
 
     let retried = client.post(&format!("/task/{module}/retry"), &json!({})).await;
     assert_eq!(client.until(retried.str("id"), "completed").await.str("result"), "two\none\n");
-    // What is gone cannot be handed over.
+    // Results of deleted tasks are not available.
     let open = client.submit(&sleep(60_000)).await;
     let late = client.submit(&after(json!({"plugin": "module"}), &[&first[0], &open], &pass_results)).await;
     client.delete(&format!("/task/{}", first[0])).await;
@@ -243,7 +243,7 @@ async fn results_are_handed_over_to_plugins_of_every_kind() {
 }
 
 #[tokio::test]
-async fn results_that_are_too_large_to_be_handed_over_fail_the_attempt() {
+async fn dependency_results_that_are_too_large_fail_the_attempt() {
     let server = Server::start(&[]);
     let client = server.client();
     let large =
@@ -259,12 +259,12 @@ async fn results_that_are_too_large_to_be_handed_over_fail_the_attempt() {
         "{}",
         record.text
     );
-    // Handed over they fit; what is more than a megabyte the plugin may not answer.
+    // The results fit as input; the plugin's own result may not exceed a megabyte.
     assert_eq!(client.until(&four, "failed").await.str("status"), "failed by output limit");
 }
 
 #[tokio::test]
-async fn results_outlive_retention_until_they_were_handed_over() {
+async fn results_outlive_retention_until_their_dependents_finish() {
     let server = Server::start(&["--keep-for", "200ms"]);
     let client = server.client();
     let first = client.submit(&echo("kept")).await;
@@ -290,9 +290,9 @@ async fn results_outlive_retention_until_they_were_handed_over() {
     }
 }
 
-/// A chain that is killed again and again comes to its end all the same, each link once and in order.
+/// A chain completes across repeated crashes, each task once and in order.
 #[tokio::test]
-async fn a_pipeline_comes_to_its_end_wherever_the_host_dies() {
+async fn a_pipeline_completes_wherever_the_host_crashes() {
     const LINKS: usize = 60;
     let mut server = Server::start(&[]);
     let link = |place: usize| match place {

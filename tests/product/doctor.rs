@@ -1,4 +1,4 @@
-//! `wasmill doctor`: it finds what would be in the way of a server, and leaves nothing behind.
+//! `wasmill doctor`: finds what would prevent a server from running, and leaves nothing behind.
 
 use std::fs;
 use std::net::TcpListener;
@@ -13,7 +13,7 @@ fn doctor(folder: &Path, args: &[&str]) -> Output {
     command.arg("doctor").args(args).current_dir(folder).output().expect("a run")
 }
 
-/// Runs it with `--json` and returns its exit code and the report.
+/// Runs it with `--json` and returns the exit code and the report.
 fn report(folder: &Path, args: &[&str]) -> (Option<i32>, Value) {
     let output = doctor(folder, &[&["--json"], args].concat());
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -26,7 +26,7 @@ fn check<'a>(report: &'a Value, name: &str) -> &'a Value {
 }
 
 #[test]
-fn a_machine_that_serves_is_well_and_stays_as_it_was() {
+fn doctor_passes_on_a_good_machine_and_changes_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     fs::create_dir(folder.path().join("plugins")).expect("a folder");
     fs::write(folder.path().join("plugins/noop.wasm"), NOOP).expect("a plugin");
@@ -66,7 +66,7 @@ fn a_machine_that_serves_is_well_and_stays_as_it_was() {
 }
 
 #[test]
-fn what_people_read_has_a_line_for_each_check_and_no_colour_in_a_pipe() {
+fn doctor_prints_one_line_per_check_without_colour_in_a_pipe() {
     let folder = tempfile::tempdir().expect("a folder");
     let output = doctor(folder.path(), &["--listen", "127.0.0.1:0", "--slots", "5"]);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -78,11 +78,11 @@ fn what_people_read_has_a_line_for_each_check_and_no_colour_in_a_pipe() {
 }
 
 #[test]
-fn what_is_in_the_way_fails_with_its_cost_and_how_to_mend_it() {
+fn a_failed_check_explains_its_effect_and_its_fix() {
     let folder = tempfile::tempdir().expect("a folder");
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("an address").to_string();
-    // Permissions do not stop root, but a file in the place of a folder stops everyone.
+    // Root ignores permissions, but a file in place of a folder fails for everyone.
     fs::write(folder.path().join("file"), "").expect("written");
     for (args, name, found) in [
         (["--listen", &address], "port", "in use by another process"),
@@ -106,7 +106,7 @@ fn what_is_in_the_way_fails_with_its_cost_and_how_to_mend_it() {
 }
 
 #[tokio::test]
-async fn beside_a_running_server_nothing_fails_and_nothing_is_disturbed() {
+async fn doctor_passes_beside_a_running_server_and_does_not_disturb_it() {
     let server = Server::start(&["--slots", "5"]);
     let listen = server.address().to_string();
     let (data, plugins) = (server.folder().join("data"), server.folder().join("plugins"));
@@ -123,7 +123,7 @@ async fn beside_a_running_server_nothing_fails_and_nothing_is_disturbed() {
 }
 
 #[test]
-fn colours_are_those_that_were_asked_for() {
+fn doctor_uses_the_requested_colours() {
     let folder = tempfile::tempdir().expect("a folder");
     for (args, is_coloured) in
         [(&[][..], false), (&["--color", "always"], true), (&["--color", "never"], false)]

@@ -1,4 +1,4 @@
-//! `POST /drain`: a rolling restart loses nothing and burns nothing.
+//! `POST /drain`: a rolling restart loses no task and no attempt.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ async fn until_nothing_runs(client: &Client) {
 }
 
 #[tokio::test]
-async fn a_drain_takes_nothing_new_and_serves_the_rest_until_a_signal() {
+async fn a_draining_server_refuses_new_tasks_and_serves_the_rest_until_a_signal() {
     let mut server = Server::start(&["--slots", "1", "--drain", "60s"]);
     let client = server.client();
     assert_eq!(client.get("/stats").await.json["draining"], false);
@@ -45,17 +45,17 @@ async fn a_drain_takes_nothing_new_and_serves_the_rest_until_a_signal() {
 }
 
 #[tokio::test]
-async fn a_rolling_restart_loses_nothing_and_burns_nothing() {
+async fn a_rolling_restart_loses_no_task_and_no_attempt() {
     let mut server = Server::start(&["--slots", "4", "--drain", "300ms"]);
     let mut ids = Vec::new();
-    // The last host is killed, which costs nothing once its drain is done.
+    // Killing the last host is harmless once its drain is done.
     for kill in [false, false, true] {
         let client = server.client();
         for _ in 0..6 {
             ids.push(client.submit(&sleep(500)).await);
         }
         let newest = &ids[ids.len() - 6];
-        client.until_record(newest, "started", |record| !record["started_at"].is_null()).await;
+        client.until_task(newest, "started", |record| !record["started_at"].is_null()).await;
         assert_eq!(client.post("/drain", &json!({})).await.status, StatusCode::ACCEPTED);
         until_nothing_runs(&client).await;
         if kill {
@@ -73,7 +73,7 @@ async fn a_rolling_restart_loses_nothing_and_burns_nothing() {
 }
 
 #[tokio::test]
-async fn a_signal_during_a_drain_waits_for_what_is_put_back() {
+async fn a_signal_during_a_drain_waits_for_requeued_tasks() {
     let mut server = Server::start(&["--slots", "50", "--drain", "200ms"]);
     let client = server.client();
     let mut ids = Vec::new();

@@ -1,4 +1,4 @@
-//! Nothing that was accepted is lost, whatever happens to the host.
+//! No accepted task is lost, whatever happens to the host.
 
 use std::time::{Duration, Instant};
 
@@ -33,14 +33,14 @@ async fn nothing_is_lost_when_the_host_is_killed() {
 }
 
 #[tokio::test]
-async fn a_task_accepted_in_the_last_moment_survives() {
+async fn a_task_accepted_just_before_a_crash_survives() {
     let mut server = Server::start(&["--slots", "1"]);
     let mut ids = Vec::new();
     for _ in 0..5 {
         let client = server.client();
         ids.push(client.submit(&json!({"plugin": "noop"})).await);
         server = server.kill_and_restart();
-        // A task that saw three hosts die would be given up.
+        // A task that crashed three hosts would fail.
         server.client().until(&ids[ids.len() - 1], "completed").await;
     }
     let client = server.client();
@@ -50,12 +50,12 @@ async fn a_task_accepted_in_the_last_moment_survives() {
 }
 
 #[tokio::test]
-async fn the_default_task_ends_on_time_though_the_host_died() {
+async fn the_default_task_finishes_on_time_despite_a_crash() {
     let server = Server::start(&[]);
     let client = server.client();
     let start = Instant::now();
     let id = client.submit(&json!({"input": {"min_ms": 4_000, "max_ms": 4_000, "fail_rate": 0}})).await;
-    // Its progress is reported after its checkpoint.
+    // It reports progress after its checkpoint.
     client.until_progress(&id).await;
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     let server = server.kill_and_restart();
@@ -83,7 +83,7 @@ async fn a_cancelled_task_stays_cancelled_after_a_crash() {
 }
 
 #[tokio::test]
-async fn a_drain_lets_a_short_task_end() {
+async fn a_drain_lets_a_short_task_finish() {
     let mut server = Server::start(&["--drain", "20s"]);
     let client = server.client();
     let id = client.submit(&json!({"plugin": "misbehave", "input": {"do": "sleep", "ms": 1_000}})).await;
@@ -107,7 +107,7 @@ async fn a_drain_lets_a_short_task_end() {
 }
 
 #[tokio::test]
-async fn a_drain_puts_long_tasks_back_without_burning_an_attempt() {
+async fn a_drain_requeues_long_tasks_without_using_an_attempt() {
     let server = Server::start(&["--drain", "100ms"]);
     let client = server.client();
     let mut ids = Vec::new();
@@ -141,7 +141,7 @@ async fn a_second_signal_cuts_the_drain_short() {
     assert_eq!(task.json["attempt"], 1);
 }
 
-/// Waits until a plugin is in service in another version than this.
+/// Waits until another version of a plugin is in service.
 async fn until_reloaded(client: &wasmill_tests::Client, plugin: &str, digest: &str) {
     while client.get(&format!("/plugins/{plugin}")).await.json["in_service"] == digest {
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -149,10 +149,10 @@ async fn until_reloaded(client: &wasmill_tests::Client, plugin: &str, digest: &s
 }
 
 #[tokio::test]
-async fn a_checkpoint_outlives_retry_reload_and_crash() {
+async fn a_checkpoint_survives_retry_reload_and_crash() {
     let server = Server::start(&["--slots", "1"]);
     let client = server.client();
-    // It counts its attempts in its checkpoint, so a lost one would make it count from 1.
+    // It counts attempts in its checkpoint, so losing it would restart at 1.
     let id = client
         .submit(&json!({
             "plugin": "misbehave",
@@ -162,16 +162,16 @@ async fn a_checkpoint_outlives_retry_reload_and_crash() {
         }))
         .await;
     let has_failed = |record: &serde_json::Value| record["state"] == "waiting" && record["attempt"] == 1;
-    client.until_record(&id, "between attempts", has_failed).await;
+    client.until_task(&id, "between attempts", has_failed).await;
 
     let first = client.get("/plugins/misbehave").await.str("in_service").to_owned();
     let mut changed = wasmill_tests::MISBEHAVE.to_vec();
-    // An empty section of a name of its own: another file, the same plugin.
+    // A custom section changes the file, but not the plugin.
     changed.extend([0, 2, 1, b'x']);
     std::fs::write(server.folder().join("plugins/misbehave.wasm"), changed).expect("written");
     until_reloaded(&client, "misbehave", &first).await;
     let has_failed = |record: &serde_json::Value| record["state"] == "waiting" && record["attempt"] == 2;
-    let second = client.until_record(&id, "between attempts", has_failed).await;
+    let second = client.until_task(&id, "between attempts", has_failed).await;
     assert_ne!(second.str("plugin_digest"), first);
 
     let server = server.kill_and_restart();
@@ -180,7 +180,7 @@ async fn a_checkpoint_outlives_retry_reload_and_crash() {
 }
 
 #[test]
-fn the_product_has_no_fault_points() {
+fn the_release_build_has_no_fault_points() {
     let marked = include_str!("../../host/store/src/sqlite/batch.rs");
     let name = "all written, not committed";
     assert!(marked.contains(name), "the fault point has another name now");

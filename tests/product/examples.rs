@@ -1,8 +1,7 @@
 //! The examples under `plugins/` do what their READMEs show.
 //!
-//! Those in Rust are built by the build script of these tests and always run. The others run when
-//! `make plugins-all` has built them, and are skipped with a line on stderr when it has not, unless
-//! `WASMILL_TEST_REQUIRE=all` makes that a failure.
+//! The build script of these tests builds those in Rust, which always run. The others need `make
+//! plugins-all`, and are skipped with a line on stderr without it, or fail with `WASMILL_TEST_REQUIRE=all`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,20 +15,20 @@ use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 use wasmill_tests::{Answer, Client, Server};
 
-/// How long an example may take to come into service: Python's takes 10 s of two idle cores.
-const PATIENCE: Duration = Duration::from_secs(300);
+/// Deadline for an example to be in service: Python's takes 10 s on two idle cores.
+const DEADLINE: Duration = Duration::from_secs(300);
 
 const FETCH: &[u8] = include_bytes!(env!("GUEST_FETCH"));
 const WORDS: &[u8] = include_bytes!(env!("GUEST_WORDS"));
 
-/// Returns the folder `plugins` of the repository. Asked at run time: the tests may have been
+/// Returns the folder `plugins` of the repository. ReceivedRequest at run time: the tests may have been
 /// compiled in another clone of it.
 fn plugins() -> PathBuf {
     let package = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo runs the tests");
     PathBuf::from(package).join("../plugins")
 }
 
-/// Reads an example that is not in Rust; `None` if it was not built, which is told.
+/// Reads an example that is not in Rust; if it was not built, prints that and returns `None`.
 fn built(name: &str) -> Option<Vec<u8>> {
     let file = plugins().join(name).with_extension("wasm");
     if file.exists() {
@@ -37,24 +36,24 @@ fn built(name: &str) -> Option<Vec<u8>> {
     }
     let reason = format!("plugins/{name}.wasm was not built: make plugins-all");
     assert!(std::env::var("WASMILL_TEST_REQUIRE").as_deref() != Ok("all"), "{reason}");
-    // Not eprintln, which the test harness keeps to itself when a test passes.
+    // Not `eprintln!`, whose output the test harness hides if the test passes.
     writeln!(std::io::stderr(), "skipped the test of an example, {reason}").expect("stderr takes it");
     None
 }
 
-/// Reads a file that lies beside the examples.
+/// Reads a file next to the examples.
 fn shipped(file: &str) -> String {
     fs::read_to_string(plugins().join(file)).unwrap_or_else(|error| panic!("plugins/{file}: {error}"))
 }
 
-/// Drops an example into the folder of a running server, and waits until it is in service.
+/// Adds an example to a running server, and waits until it is in service.
 async fn drop_in(server: &Server, name: &str, wasm: &[u8], beside: &[(&str, String)]) {
     let folder = server.folder().join("plugins");
     for (file, text) in beside {
         fs::write(folder.join(file), text).expect("written");
     }
     fs::write(folder.join(name).with_extension("wasm"), wasm).expect("written");
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + DEADLINE;
     loop {
         let plugin = server.client().get(&format!("/plugins/{name}")).await;
         match plugin.json["state"].as_str() {
@@ -66,8 +65,7 @@ async fn drop_in(server: &Server, name: &str, wasm: &[u8], beside: &[(&str, Stri
     }
 }
 
-/// Submits the first request for a task that the README of an example shows, letter by letter, and
-/// returns the id of the task.
+/// Submits the first task request in the README of an example verbatim, and returns the id of the task.
 async fn submit_as_the_readme_shows(client: &Client, name: &str) -> String {
     let readme = shipped(&format!("{name}/README.md"));
     let (_, request) = readme.split_once("curl localhost:8080/task ").expect("a request");
@@ -78,7 +76,7 @@ async fn submit_as_the_readme_shows(client: &Client, name: &str) -> String {
     answer.str("id").to_owned()
 }
 
-/// Drops an example in with the manifest and the schema that lie beside it, and runs what its README shows.
+/// Adds an example with its manifest and schema, and runs the request of its README.
 async fn as_the_readme_shows(name: &str, wasm: &[u8]) -> Answer {
     let server = Server::start(&[]);
     let files = [format!("{name}.toml"), format!("{name}.schema.json")];
@@ -89,7 +87,7 @@ async fn as_the_readme_shows(name: &str, wasm: &[u8]) -> Answer {
     server.client().until(&id, "completed").await
 }
 
-/// Asserts that the README of an example shows each of these lines of its result.
+/// Asserts that the README of an example contains these lines of its result.
 fn assert_shown<'a>(name: &str, lines: impl Iterator<Item = &'a str>) {
     let readme = shipped(&format!("{name}/README.md"));
     for line in lines.filter(|line| !line.is_empty()) {
@@ -135,7 +133,7 @@ async fn mail_merge_in_javascript_fills_a_template() {
 }
 
 #[tokio::test]
-async fn access_log_in_go_sums_up() {
+async fn access_log_in_go_summarizes() {
     let Some(wasm) = built("access-log") else { return };
     let task = as_the_readme_shows("access-log", &wasm).await;
     let summary: Value = serde_json::from_str(task.str("result")).expect("JSON");
@@ -147,12 +145,12 @@ async fn access_log_in_go_sums_up() {
     assert_eq!(summary["top_failing_paths"], json!([{"name": "/cart", "times": 1}]));
 }
 
-/// A web site on loopback. It answers each path with its name, but holds the first request for
-/// `/held` without an answer, and breaks the first one for `/torn` off.
+/// A web site on loopback that responds to each path with its name, but holds the first request for `/held`,
+/// and aborts the first one for `/torn`.
 struct Site {
     address: SocketAddr,
     visits: Arc<Mutex<BTreeMap<String, u32>>>,
-    /// Gets a word when a request is held.
+    /// Notified when a request is held.
     held: mpsc::Receiver<()>,
 }
 
@@ -172,7 +170,7 @@ impl Site {
                 match (path.as_str(), *visit) {
                     ("/held", 1) => {
                         kept.push(stream);
-                        // Nobody listens any more once the test is over.
+                        // The receiver is gone once the test is over.
                         let _ = tell.send(());
                     }
                     ("/torn", 1) => drop(stream),
@@ -192,7 +190,7 @@ impl Site {
     }
 }
 
-/// Reads the head of a request, and returns the path it asks for.
+/// Reads a request head, and returns its path.
 fn asked_path(stream: &TcpStream) -> String {
     let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
     let first = lines.next().unwrap_or_default();
@@ -203,11 +201,11 @@ fn asked_path(stream: &TcpStream) -> String {
 fn answer(mut stream: TcpStream, body: &str) {
     let length = body.len();
     let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close";
-    // A client that went away shows in the count of visits.
+    // A client that hung up shows in the number of visits.
     let _ = write!(stream, "{head}\r\nContent-Length: {length}\r\n\r\n{body}");
 }
 
-/// Starts a server with `fetch`, whose manifest permits this site in place of the one it ships with.
+/// Starts a server with `fetch`, whose manifest permits this site instead of the original one.
 async fn fetch_from(site: &Site) -> Server {
     let server = Server::start(&[]);
     let manifest = shipped("fetch.toml");
@@ -219,13 +217,13 @@ async fn fetch_from(site: &Site) -> Server {
 }
 
 #[tokio::test]
-async fn fetch_in_rust_does_no_url_again_after_the_host_was_killed() {
+async fn fetch_in_rust_repeats_no_url_after_a_crash() {
     let site = Site::open();
     let server = fetch_from(&site).await;
     let urls = site.urls(&["/a", "/b", "/held", "/c"]);
     let task = json!({"plugin": "fetch", "input": {"urls": urls, "text_bytes": 10}});
     let id = server.client().submit(&task).await;
-    site.held.recv_timeout(PATIENCE).expect("a request for /held");
+    site.held.recv_timeout(DEADLINE).expect("a request for /held");
     let progress = server.client().get(&format!("/task/{id}")).await.json["progress"].clone();
     assert_eq!(progress, json!({"fraction": 0.5, "note": format!("3 of 4: {}", urls[2])}));
 
@@ -241,12 +239,12 @@ async fn fetch_in_rust_does_no_url_again_after_the_host_was_killed() {
 }
 
 #[tokio::test]
-async fn fetch_in_rust_tries_again_only_what_failed() {
+async fn fetch_in_rust_retries_only_failed_urls() {
     let site = Site::open();
     let server = fetch_from(&site).await;
     let input = json!({"urls": site.urls(&["/a", "/torn", "?b=1"])});
     let task =
-        json!({"plugin": "fetch", "input": input, "backoff": {"first": "1ms", "factor": 1, "most": "1ms"}});
+        json!({"plugin": "fetch", "input": input, "backoff": {"first": "1ms", "factor": 1, "max": "1ms"}});
     let id = server.client().submit(&task).await;
     let task = server.client().until(&id, "completed").await;
     assert_eq!((&task.json["attempt"], &task.json["max_attempts"]), (&json!(2), &json!(3)));
@@ -254,7 +252,7 @@ async fn fetch_in_rust_tries_again_only_what_failed() {
 }
 
 #[tokio::test]
-async fn fetch_in_rust_takes_no_input_but_that_of_its_schema_and_its_readme() {
+async fn fetch_in_rust_accepts_only_input_that_matches_its_schema() {
     let site = Site::open();
     let server = fetch_from(&site).await;
     let client = server.client();
@@ -267,7 +265,7 @@ async fn fetch_in_rust_takes_no_input_but_that_of_its_schema_and_its_readme() {
         let refused = client.post("/task", &json!({"plugin": "fetch", "input": input})).await;
         assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{input}: {}", refused.text);
     }
-    // The site of the README is not permitted here, which is known before anything is looked up.
+    // The site of the README is not permitted here, which fails before any DNS lookup.
     let id = submit_as_the_readme_shows(&client, "fetch").await;
     let task = client.until(&id, "failed").await;
     assert_eq!(task.str("status"), "failed by invalid input");

@@ -1,11 +1,11 @@
-//! Plugins and groups take turns, a plugin has a bound of its own, and tasks are found and counted.
+//! Fair queueing over plugins and groups, queue limits of plugins, id filters and counts.
 
 use std::fs;
 use std::time::Duration;
 
 use hyper::StatusCode;
 use serde_json::{Value, json};
-use wasmill_tests::{Client, Said, Server, wasmill};
+use wasmill_tests::{Client, CommandOutput, Server, wasmill};
 
 /// Starts a server whose plugin `misbehave` has this manifest.
 fn with_manifest(manifest: &str, args: &[&str]) -> Server {
@@ -25,7 +25,7 @@ async fn batch(client: &Client, tasks: Vec<Value>) -> Vec<String> {
     records.iter().map(|record| record["id"].as_str().expect("an id").to_owned()).collect()
 }
 
-/// Waits until the guests are compiled: a batch is refused before that.
+/// Waits until the guests are compiled; batches are refused before.
 async fn ready(client: &Client) {
     for name in ["misbehave", "noop"] {
         while client.get(&format!("/plugins/{name}")).await.json["state"] != "ready" {
@@ -34,13 +34,13 @@ async fn ready(client: &Client) {
     }
 }
 
-fn ask(server: &Server, args: &[&str]) -> Said {
+fn ask(server: &Server, args: &[&str]) -> CommandOutput {
     let url = format!("http://{}", server.address());
     wasmill(server.folder(), &[args, &["--server", &url]].concat())
 }
 
 #[tokio::test]
-async fn one_task_of_a_tenant_passes_the_thousands_of_another_one() {
+async fn one_task_of_a_tenant_overtakes_thousands_of_another() {
     let server = Server::start(&["--slots", "1"]);
     let client = server.client();
     ready(&client).await;
@@ -49,17 +49,17 @@ async fn one_task_of_a_tenant_passes_the_thousands_of_another_one() {
     let one = client.submit(&noop("tenant B")).await;
     let other = client.submit(&json!({"plugin": "noop"})).await;
     assert_eq!(client.get(&format!("/task/{one}")).await.str("group"), "tenant B");
-    // The turns do not depend on which host accepted the tasks.
+    // Fairness does not depend on which host accepted the tasks.
     let server = server.kill_and_restart();
     let client = server.client();
     client.post("/resume", &json!({})).await;
-    let starts = async |id: &str| client.until_ended(id).await.str("started_at").to_owned();
+    let starts = async |id: &str| client.until_finished(id).await.str("started_at").to_owned();
     let (one, other, third) = (starts(&one).await, starts(&other).await, starts(&many[2]).await);
     assert!(one < third && other < third, "{one}, {other}, {third}");
 }
 
 #[tokio::test]
-async fn a_tag_names_the_group_where_the_host_says_so() {
+async fn a_tag_with_the_configured_prefix_sets_the_group() {
     let server = Server::start(&["--group-tag", "tenant:"]);
     let client = server.client();
     let tagged = json!({"plugin": "noop", "tags": ["eu", "tenant:42"]});
@@ -75,7 +75,7 @@ async fn a_tag_names_the_group_where_the_host_says_so() {
 }
 
 #[tokio::test]
-async fn a_plugin_has_no_more_waiting_than_its_manifest_says() {
+async fn a_manifest_limits_the_queue_of_its_plugin() {
     let server = with_manifest("limits.waiting = 3", &[]);
     let client = server.client();
     ready(&client).await;
@@ -86,29 +86,29 @@ async fn a_plugin_has_no_more_waiting_than_its_manifest_says() {
     let other = json!({"plugin": "noop"});
     let ids = batch(&client, vec![other.clone(), task.clone(), task.clone(), task.clone()]).await;
     let full = client.post("/task", &task).await;
-    assert_eq!((full.status, full.str("code")), (StatusCode::TOO_MANY_REQUESTS, "plugin-line-full"));
+    assert_eq!((full.status, full.str("code")), (StatusCode::TOO_MANY_REQUESTS, "plugin-queue-full"));
     assert!(full.headers.contains_key("retry-after"), "{:?}", full.headers);
     client.submit(&other).await;
-    // Of a batch none is stored, and it is said where the room ended.
+    // No task of the batch is stored, and the error names the first that does not fit.
     let cancelled = client.post(&format!("/task/{}/cancel", ids[1]), &json!({})).await;
     assert_eq!(cancelled.status, StatusCode::OK);
     let full = client.post("/task/batch", &json!([other, task, other, task])).await;
-    assert_eq!((full.status, full.str("code")), (StatusCode::TOO_MANY_REQUESTS, "plugin-line-full"));
+    assert_eq!((full.status, full.str("code")), (StatusCode::TOO_MANY_REQUESTS, "plugin-queue-full"));
     assert_eq!(full.json["errors"][0]["pointer"], "/3", "{}", full.text);
     assert_eq!(client.get("/stats").await.json["waiting"], 4);
-    // A retry needs a place, too, also after a restart.
+    // A retry needs space in the queue too, even after a restart.
     client.submit(&task).await;
     let server = server.kill_and_restart();
     let client = server.client();
     ready(&client).await;
     for path in [&format!("/task/{}/retry", ids[1]), "/task/retry?state=cancelled"] {
         let full = client.post(path, &json!({})).await;
-        assert_eq!((full.status, full.str("code")), (StatusCode::TOO_MANY_REQUESTS, "plugin-line-full"));
+        assert_eq!((full.status, full.str("code")), (StatusCode::TOO_MANY_REQUESTS, "plugin-queue-full"));
     }
 }
 
 #[tokio::test]
-async fn tasks_are_found_by_how_their_ids_begin() {
+async fn tasks_are_listed_by_id_prefix() {
     let server = Server::start(&["--slots", "1"]);
     let client = server.client();
     ready(&client).await;
@@ -143,13 +143,13 @@ async fn tasks_are_found_by_how_their_ids_begin() {
 }
 
 #[tokio::test]
-async fn commands_take_the_beginning_of_an_id() {
+async fn commands_accept_an_id_prefix() {
     let server = Server::start(&["--slots", "1"]);
     let client = server.client();
     ready(&client).await;
     client.post("/pause", &json!({})).await;
     let ids = batch(&client, vec![json!({"group": "tenant A"}), json!({"plugin": "noop"})]).await;
-    // Two ids that were made one after the other differ somewhere.
+    // Two consecutive ids differ somewhere.
     let same = ids[0].bytes().zip(ids[1].bytes()).take_while(|(a, b)| a == b).count();
     let (first, both) = (&ids[0][..=same], &ids[0][..8]);
     let said = ask(&server, &["status", first]);
@@ -171,17 +171,17 @@ async fn commands_take_the_beginning_of_an_id() {
 }
 
 #[tokio::test]
-async fn what_is_stored_and_what_ever_ended_is_counted_by_state_and_plugin() {
+async fn stored_and_finished_tasks_are_counted_by_state_and_plugin() {
     let server = Server::start(&["--keep-max", "2", "--keep-for", "forever"]);
     let client = server.client();
     for input in ["noop", "noop", "trap", "noop"] {
         let id = client.submit(&json!({"plugin": "misbehave", "input": {"do": input}})).await;
-        client.until_ended(&id).await;
+        client.until_finished(&id).await;
     }
     client.post("/pause", &json!({})).await;
     let id = client.submit(&json!({"plugin": "noop"})).await;
     let ended = json!({"completed": 3, "failed": 1, "cancelled": 0});
-    // Retention looks now and then.
+    // Retention runs periodically.
     let stats = loop {
         let stats = client.get("/stats").await.json;
         if stats["stored"]["completed"] == 1 {
@@ -190,14 +190,14 @@ async fn what_is_stored_and_what_ever_ended_is_counted_by_state_and_plugin() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
     let stored = json!({"waiting": 1, "running": 0, "completed": 1, "failed": 1, "cancelled": 0});
-    assert_eq!((&stats["stored"], &stats["ended"]), (&stored, &ended));
+    assert_eq!((&stats["stored"], &stats["finished"]), (&stored, &ended));
     assert_eq!(stats["plugins"]["misbehave"]["stored"]["failed"], 1);
-    assert_eq!(stats["plugins"]["misbehave"]["ended"], ended);
+    assert_eq!(stats["plugins"]["misbehave"]["finished"], ended);
     assert_eq!(stats["plugins"]["noop"]["stored"]["waiting"], 1);
     client.delete(&format!("/task/{id}")).await;
     let server = server.kill_and_restart();
     let stats = server.client().get("/stats").await.json;
-    assert_eq!((&stats["stored"]["completed"], &stats["ended"]), (&json!(1), &ended));
+    assert_eq!((&stats["stored"]["completed"], &stats["finished"]), (&json!(1), &ended));
     let shown = ask(&server, &["stats"]);
     assert!(shown.out.contains("2 (1 failed, 0 cancelled) stored, 4 (1 failed"), "{shown:?}");
 }

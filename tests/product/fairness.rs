@@ -1,10 +1,10 @@
-//! Guests that compute without end leave room for the API and for short tasks.
+//! Spinning guests leave CPU time for the API and for short tasks.
 
 use serde_json::json;
 use wasmill_tests::Server;
 
 #[tokio::test]
-async fn twice_as_many_spinning_guests_as_cores_hold_up_no_route_and_no_short_task() {
+async fn spinning_guests_delay_neither_requests_nor_short_tasks() {
     let server = Server::start(&["--timeout", "1h"]);
     let client = server.client();
     let cores = std::thread::available_parallelism().expect("a number").get();

@@ -1,4 +1,4 @@
-//! Filters: lists and cancels of the tasks that are meant, and of no others.
+//! Filters: lists and cancels exactly the matching tasks.
 
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ async fn cancel(client: &Client, query: &str) -> Value {
     answer.json
 }
 
-/// Runs 3 sleeping tasks on 3 slots, with 3 of the default plugin waiting behind them and 1 completed.
+/// Runs 3 sleeping tasks in 3 slots, with 3 tasks of the default plugin queued and 1 completed.
 async fn busy() -> (Server, Client, String, Vec<String>, Vec<String>) {
     let server = Server::start(&["--slots", "3"]);
     let client = server.client();
@@ -65,7 +65,7 @@ async fn a_list_can_be_filtered_and_its_next_page_keeps_the_filter() {
 }
 
 #[tokio::test]
-async fn a_cancel_by_filter_stops_those_that_are_meant_before_it_answers() {
+async fn a_cancel_by_filter_stops_exactly_the_matching_tasks_before_it_responds() {
     let (_server, client, done, running, waiting) = busy().await;
     assert_eq!(
         cancel(&client, "?plugin=misbehave&dry_run=true").await,
@@ -90,7 +90,7 @@ async fn a_cancel_by_filter_stops_those_that_are_meant_before_it_answers() {
 }
 
 #[tokio::test]
-async fn a_cancel_that_does_not_say_which_tasks_stops_none() {
+async fn a_cancel_without_filter_or_all_stops_no_task() {
     let (_server, client, ..) = busy().await;
     for query in [
         "",

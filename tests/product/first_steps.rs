@@ -1,4 +1,4 @@
-//! What somebody meets who only opens the server in a browser, or follows a log with nothing but `EventSource`.
+//! First contact: opening the server in a browser, and following a log with a plain `EventSource`.
 
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
@@ -9,7 +9,7 @@ use serde_json::json;
 use wasmill_tests::{Client, Server, binary};
 
 #[tokio::test]
-async fn the_root_says_where_to_read_on() {
+async fn the_root_links_the_documentation() {
     let server = Server::start(&[]);
     let client = server.client();
     let root = client.get("/").await;
@@ -21,7 +21,7 @@ async fn the_root_says_where_to_read_on() {
 }
 
 #[tokio::test]
-async fn a_browser_that_has_seen_the_end_of_a_log_is_told_to_stop() {
+async fn a_browser_that_has_seen_the_end_of_a_log_gets_204() {
     let server = Server::start(&[]);
     let client = server.client();
     let task = json!({"plugin": "misbehave", "input": {"do": "echo", "text": "well"}});
@@ -38,7 +38,7 @@ async fn a_browser_that_has_seen_the_end_of_a_log_is_told_to_stop() {
     let headers = [("accept", "text/event-stream"), ("last-event-id", end.id.as_deref().expect("an id"))];
     let again = client.send_with(Method::GET, &path, &headers, None).await.expect("an answer");
     assert_eq!(again.status, StatusCode::NO_CONTENT);
-    // Whoever was cut off before the end still learns of it.
+    // A client that was disconnected before the end still gets it.
     let mut before = client.follow(&path, Some("1")).await;
     loop {
         let event = before.next().await.expect("the end is told");
@@ -53,7 +53,7 @@ async fn a_browser_that_has_seen_the_end_of_a_log_is_told_to_stop() {
 }
 
 #[tokio::test]
-async fn a_server_whose_log_nobody_reads_any_more_serves() {
+async fn a_server_with_a_closed_log_pipe_keeps_serving() {
     let folder = Server::folder_with_guests();
     let address =
         TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");

@@ -1,8 +1,8 @@
-//! Whatever a guest makes the host keep is bounded: every import that the host offers is flooded, and the memory of
-//! the server is measured meanwhile.
+//! Host memory used on behalf of a guest is bounded: each host import is flooded while the memory of the
+//! server is measured.
 //!
-//! The imports are listed from the WIT files of wasmtime and of this project, and from its linker for preview 1, so
-//! that a new one cannot be forgotten: the guest says so if it does not know one.
+//! The imports are listed from the WIT files of wasmtime and of this project, and from the linker for preview
+//! 1, so that a new one cannot be forgotten: the guest reports unknown ones.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -10,31 +10,32 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
-use wasmill_tests::fake::{Fake, Reply};
+use wasmill_tests::mock_server::{MockServer, Reply};
 use wasmill_tests::{FLOOD, Server};
 use wasmtime::{Engine, Linker, Store};
 use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::p1::{self, WasiP1Ctx};
 
-/// The memory limit of the guest that floods.
+/// Memory limit of the flooding guest.
 const LIMIT_BYTES: u64 = 16 << 20;
-/// What the server may need for it: its memory, as much again for what one call copies, and some for the server.
+/// Allowed growth of the server: the guest's memory, as much again for the copies of one call, and some for
+/// itself.
 const GROWTH_BYTES_MAX: u64 = 2 * LIMIT_BYTES + (24 << 20);
 
-/// A server with the guest that floods, which may do whatever a manifest can permit.
+/// A server with the flooding guest, which has every permission.
 struct Flooded {
     server: Server,
-    web: Fake,
+    web: MockServer,
 }
 
 impl Flooded {
-    /// Starts a server with these plugins, each of which may do what `permits` says.
+    /// Starts a server with these plugins and permissions.
     fn start(plugins: &[(String, Vec<u8>)], permits: impl Fn(&Path, u16) -> String) -> Self {
-        // A head that is nearly as large as it may be, and the beginning of a body that never ends.
+        // A head just below the limit, and the start of an endless body.
         let head =
             format!("HTTP/1.1 200 OK\r\nx-a: {}\r\ncontent-length: 99999999\r\n\r\n", "a".repeat(50_000));
         let answer: &'static str = format!("{head}{}", "b".repeat(1 << 20)).leak();
-        let web = Fake::start(move |_| Reply::Bytes(answer));
+        let web = MockServer::start(move |_| Reply::Bytes(answer));
         let folder = Server::folder_with_guests();
         let files = folder.path().join("files");
         fs::create_dir(&files).expect("a folder");
@@ -53,13 +54,13 @@ impl Flooded {
         Self { server, web }
     }
 
-    /// Floods once, and returns how that ended and by how many bytes the server grew meanwhile.
+    /// Runs one flood, and returns its outcome and the growth of the server in bytes.
     async fn flood(&self, plugin: &str, input: Value) -> (String, u64) {
         let client = self.server.client();
         fs::write(format!("/proc/{}/clear_refs", self.server.pid()), "5").expect("the peak is reset");
         let before = self.server.memory("VmRSS");
         let ended =
-            client.until_ended(&client.submit(&json!({"plugin": plugin, "input": input})).await).await;
+            client.until_finished(&client.submit(&json!({"plugin": plugin, "input": input})).await).await;
         let grown = self.server.memory("VmHWM").saturating_sub(before);
         (format!("{} {} {}", ended.str("status"), ended.json["result"], ended.json["error"]), grown)
     }
@@ -72,11 +73,11 @@ fn permits_all(files: &Path, port: u16) -> String {
     )
 }
 
-/// Asks cargo where the sources of a package are.
+/// Returns the source folder of a package, from cargo.
 fn sources(package: &str) -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
-    // For all platforms, cargo would want packages that were never downloaded here.
+    // Without a platform filter, cargo would need packages that were never downloaded.
     let platform = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let arguments =
         ["metadata", "--format-version=1", "--offline", "--locked", "--filter-platform", &platform];
@@ -135,7 +136,7 @@ fn functions(wit: &str) -> Vec<String> {
     found
 }
 
-/// Lists every function that components are offered.
+/// Lists every function that components can import.
 fn imports() -> Vec<String> {
     let wasi = sources("wasmtime-wasi").join("src/p2/wit/deps");
     let mut files: Vec<_> =
@@ -144,7 +145,7 @@ fn imports() -> Vec<String> {
     files.push(concat!(env!("CARGO_MANIFEST_DIR"), "/../wit/task.wit").into());
     let texts = files.iter().map(|file| fs::read_to_string(file).expect("WIT"));
     let mut imports: Vec<_> = texts.flat_map(|text| functions(&text)).collect();
-    // Those are exports of a guest: programs are started by the one, and nobody here calls the other.
+    // These are exports of guests, not imports.
     imports.retain(|import| {
         !["wasi:cli/run#run", "wasi:http/incoming-handler#handle"].contains(&import.as_str())
     });
@@ -154,11 +155,11 @@ fn imports() -> Vec<String> {
 }
 
 #[tokio::test]
-async fn no_import_makes_the_host_keep_more_than_the_guest_may_use() {
+async fn no_import_makes_the_host_use_more_memory_than_the_guest_may() {
     let imports = imports();
     assert!(imports.len() > 150, "{imports:?}");
     let flooded = Flooded::start(&[("flood".to_owned(), FLOOD.to_vec())], permits_all);
-    // What the first run brings in stays: code, threads, and pools of the allocator.
+    // The first run allocates what stays: code, threads and allocator pools.
     flooded.flood("flood", json!("wasi:io/streams#output-stream.write")).await;
     let mut faults = String::new();
     for import in imports {
@@ -172,7 +173,7 @@ async fn no_import_makes_the_host_keep_more_than_the_guest_may_use() {
 }
 
 #[tokio::test]
-async fn a_plugin_without_permission_makes_the_host_keep_no_more() {
+async fn a_plugin_without_permissions_makes_the_host_use_no_more_memory() {
     let flooded = Flooded::start(&[("flood".to_owned(), FLOOD.to_vec())], |_, _| String::new());
     flooded.flood("flood", json!("wasi:io/poll#poll")).await;
     for import in imports().into_iter().filter(|import| import.starts_with("wasi:http/")) {
@@ -183,10 +184,10 @@ async fn a_plugin_without_permission_makes_the_host_keep_no_more() {
     assert_eq!(flooded.web.count(), 0, "nothing went out");
 }
 
-/// Makes a module that calls one function of preview 1 again and again, with numbers that may be descriptors,
+/// Builds a module that calls one preview 1 function in a loop, with numbers that may be descriptors,
 /// pointers or lengths.
 fn preview1_flood(name: &str, parameters: &[String], has_result: bool) -> Vec<u8> {
-    // A descriptor of a folder, a pointer to a list of buffers, lengths, and what is none of these.
+    // A descriptor of a folder, a pointer to a buffer list, lengths, and invalid values.
     const NUMBERS: [u32; 6] = [3, 1_024, 1 << 20, 6 << 20, 64, 0];
     let mut calls = String::new();
     for shift in 0..36 {
@@ -213,7 +214,7 @@ fn preview1_flood(name: &str, parameters: &[String], has_result: bool) -> Vec<u8
 }
 
 #[tokio::test]
-async fn no_import_of_preview_1_makes_the_host_keep_more_than_the_guest_may_use() {
+async fn no_preview_1_import_makes_the_host_use_more_memory_than_the_guest_may() {
     let engine = Engine::default();
     let mut linker: Linker<WasiP1Ctx> = Linker::new(&engine);
     p1::add_to_linker_async(&mut linker, |context| context).expect("it links");

@@ -1,4 +1,4 @@
-//! The folders that manifests grant: no guest gets out of them, and none uses up what the server needs.
+//! Granted folders: no guest escapes them or exhausts resources of the server.
 
 use std::fs;
 use std::path::Path;
@@ -10,10 +10,10 @@ use serde_json::json;
 use tempfile::TempDir;
 use wasmill_tests::{Answer, Client, PROGRAM, Server, tiny};
 
-/// How long a test waits for what happens within seconds.
+/// Deadline for what happens within seconds.
 const SOON: Duration = Duration::from_secs(60);
 
-/// Makes a folder with the program as each of these plugins, and folders for them to be granted.
+/// Creates a folder with the program under these plugin names, and folders to grant.
 fn folder(plugins: &[(&str, String)]) -> Arc<TempDir> {
     let folder = Arc::new(tempfile::tempdir().expect("a folder"));
     for path in ["plugins", "work/out", "other", "secrets"] {
@@ -55,11 +55,11 @@ async fn plugin(client: &Client, name: &str, state: &str) -> Answer {
 
 async fn run(client: &Client, plugin: &str, args: &[&str]) -> Answer {
     let id = client.submit(&json!({"plugin": plugin, "input": {"args": args}})).await;
-    client.until_ended(&id).await
+    client.until_finished(&id).await
 }
 
 #[tokio::test]
-async fn a_folder_that_guests_write_to_holds_no_other_grant_at_start_and_when_reloaded() {
+async fn a_writable_grant_must_not_contain_another_grant() {
     let within = dirs(&[("work", "/work", true), ("work/out", "/out", true)]);
     let folder = folder(&[("both", within), ("writer", dirs(&[("work", "/work", true)]))]);
     let server = Server::start_in(folder, &[]).expect("a server");
@@ -72,11 +72,11 @@ async fn a_folder_that_guests_write_to_holds_no_other_grant_at_start_and_when_re
     );
     plugin(&client, "writer", "ready").await;
 
-    // What is loaded later is held against what is in service.
+    // A plugin loaded later is checked against those in service.
     add(server.folder(), "reader", PROGRAM, &dirs(&[("work/out", "/out", false)]));
     let refused = plugin(&client, "reader", "rejected").await;
     assert!(refused.str("reason").contains("plugin 'writer'"), "{}", refused.text);
-    // And the other way round, once the outer grant is gone.
+    // And vice versa, once the outer grant is gone.
     fs::remove_file(server.folder().join("plugins/writer.wasm")).expect("removed");
     let gone = async || client.get("/plugins/writer").await.status == StatusCode::NOT_FOUND;
     let deadline = Instant::now() + SOON;
@@ -92,7 +92,7 @@ async fn a_folder_that_guests_write_to_holds_no_other_grant_at_start_and_when_re
 }
 
 #[tokio::test]
-async fn a_link_in_the_place_of_a_granted_folder_is_refused_and_the_plugin_says_so() {
+async fn a_symlink_in_place_of_a_granted_folder_is_refused_with_the_reason() {
     let folder = folder(&[("reader", dirs(&[("work/out", "/out", false)]))]);
     let server = Server::start_in(folder, &[]).expect("a server");
     let client = server.client();
@@ -107,7 +107,7 @@ async fn a_link_in_the_place_of_a_granted_folder_is_refused_and_the_plugin_says_
     assert!(message.contains("work/out") && message.contains("removed or replaced"), "{message}");
     let shown = plugin(&client, "reader", "rejected").await;
     assert!(shown.str("reason").contains("leads over the link"), "{}", shown.text);
-    // Nor does a restart follow it.
+    // A restart does not follow it either.
     let server = server.stop_and_restart();
     let client = server.client();
     plugin(&client, "reader", "rejected").await;
@@ -118,7 +118,7 @@ async fn a_link_in_the_place_of_a_granted_folder_is_refused_and_the_plugin_says_
 }
 
 #[tokio::test]
-async fn what_is_the_servers_own_is_granted_to_nobody() {
+async fn the_servers_own_folders_cannot_be_granted() {
     let granted = [
         ("a", ("plugins", true)),
         ("b", ("plugins/sub", true)),
@@ -133,7 +133,7 @@ async fn what_is_the_servers_own_is_granted_to_nobody() {
     for path in ["plugins/sub", "data/cache"] {
         fs::create_dir_all(folder.path().join(path)).expect("a folder");
     }
-    // The root of the test is named without the dot.
+    // The folder of the test, without the dot.
     let server = Server::start_in(folder, &[]).expect("a server");
     let client = server.client();
     for (name, _) in granted {
@@ -144,7 +144,7 @@ async fn what_is_the_servers_own_is_granted_to_nobody() {
 }
 
 #[tokio::test]
-async fn a_change_that_was_denied_is_in_the_log_with_the_line_that_would_permit_it() {
+async fn a_denied_write_is_logged_with_the_manifest_line_that_permits_it() {
     let folder = folder(&[("reader", dirs(&[("work", "/work", false)]))]);
     let server = Server::start_in(folder, &[]).expect("a server");
     let client = server.client();
@@ -160,7 +160,7 @@ async fn a_change_that_was_denied_is_in_the_log_with_the_line_that_would_permit_
     assert!(lines[0].contains("write = true") && lines[0].contains("reader.toml"), "{log}");
 }
 
-/// Opens the same file until it fails, tells the error number, and waits.
+/// Opens the same file until it fails, logs the error number, and waits.
 const HOARD: &str = r#"(module
     (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
     (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
@@ -182,7 +182,7 @@ const HOARD: &str = r#"(module
         (drop (call $poll (i32.const 512) (i32.const 600) (i32.const 1) (i32.const 8)))))"#;
 
 #[tokio::test]
-async fn guests_that_open_all_they_can_leave_enough_for_the_server() {
+async fn guests_cannot_exhaust_the_servers_file_descriptors() {
     let folder = folder(&[]);
     add(folder.path(), "hoard", &tiny::parse(HOARD), &dirs(&[("work/out", "/out", false)]));
     add(folder.path(), "reader", PROGRAM, &dirs(&[("work/out", "/out", false)]));
@@ -193,9 +193,9 @@ async fn guests_that_open_all_they_can_leave_enough_for_the_server() {
     let mut ids = Vec::new();
     for _ in 0..8 {
         let id = client.submit(&json!({"plugin": "hoard"})).await;
-        // 33 is too many open files.
+        // 33 is EMFILE: too many open files.
         client
-            .until_record(&id, "stopped by too many open files", |record| {
+            .until_task(&id, "stopped by too many open files", |record| {
                 record["log"].as_str().is_some_and(|log| log.contains("stopped by 33"))
             })
             .await;
@@ -206,7 +206,7 @@ async fn guests_that_open_all_they_can_leave_enough_for_the_server() {
     assert_ne!(said.json["result"], "own", "all that guests may hold is taken");
     let health = client.send(Method::GET, "/healthz", None).await.expect("an answer");
     assert_eq!(health.status, StatusCode::OK);
-    // The folder of plugins is still read, and new ones come into service.
+    // The plugins folder is still read, and new plugins are loaded.
     add(server.folder(), "later", PROGRAM, &dirs(&[("work/out", "/out", false)]));
     plugin(&client, "later", "ready").await;
     for id in ids {

@@ -1,4 +1,4 @@
-//! Progress and events: what followers of one task, and of all, are told.
+//! Progress and event streams, of one task and of all tasks.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ async fn follow_task(client: &Client, id: &str, last: Option<&str>) -> Stream {
     client.follow(&format!("/task/{id}/events"), last).await
 }
 
-/// Reads events of all tasks until one of this name comes for this task.
+/// Reads events until one with this name arrives for this task.
 async fn until(stream: &mut Stream, name: &str, id: &str) -> Vec<Event> {
     let mut events = Vec::new();
     loop {
@@ -32,13 +32,13 @@ async fn until(stream: &mut Stream, name: &str, id: &str) -> Vec<Event> {
 }
 
 #[tokio::test]
-async fn every_move_of_a_task_is_told_in_its_order() {
+async fn every_transition_of_a_task_is_an_event_in_order() {
     let server = Server::start(&[]);
     let client = server.client();
     let mut all = client.follow("/events", None).await;
     assert_eq!(all.headers["content-type"], "text/event-stream");
     let task = json!({"plugin": "misbehave", "input": {"do": "count-then-fail", "succeed_on": 2},
-        "max_attempts": 2, "backoff": {"first": "1ms", "factor": 1, "most": "1ms"}});
+        "max_attempts": 2, "backoff": {"first": "1ms", "factor": 1, "max": "1ms"}});
     let id = client.submit(&task).await;
     let told = until(&mut all, "completed", &id).await;
     assert_eq!(names(&told), ["created", "started", "retrying", "started", "completed"]);
@@ -64,7 +64,7 @@ async fn every_move_of_a_task_is_told_in_its_order() {
 }
 
 #[tokio::test]
-async fn a_stream_that_is_cut_resumes_without_gap_and_repeat() {
+async fn an_interrupted_stream_resumes_without_gap_or_repetition() {
     let server = Server::start(&[]);
     let client = server.client();
     let mut whole = client.follow("/events", None).await;
@@ -97,7 +97,7 @@ async fn a_stream_that_is_cut_resumes_without_gap_and_repeat() {
 }
 
 #[tokio::test]
-async fn a_follower_of_one_task_is_told_where_it_stands_and_then_each_move() {
+async fn a_task_stream_starts_with_a_snapshot_and_then_sends_each_transition() {
     let server = Server::start(&["--slots", "1"]);
     let client = server.client();
     let running = client.submit(&misbehave(&json!({"do": "sleep", "ms": 3_600_000}))).await;
@@ -106,7 +106,7 @@ async fn a_follower_of_one_task_is_told_where_it_stands_and_then_each_move() {
     let mut stream = follow_task(&client, &id, None).await;
     let first = stream.next().await.expect("where it stands");
     assert_eq!((first.name.as_str(), &first.data["snapshot"]), ("created", &json!(true)));
-    // Cut off, and back again after the next moves.
+    // Disconnects, and reconnects after the next transitions.
     drop(stream);
     client.delete(&format!("/task/{running}")).await;
     client.until(&id, "completed").await;
@@ -114,7 +114,7 @@ async fn a_follower_of_one_task_is_told_where_it_stands_and_then_each_move() {
     let rest = stream.rest().await;
     assert_eq!(names(&rest), ["started", "completed"]);
     assert!(rest.iter().all(|event| event.data.get("snapshot").is_none()), "{rest:?}");
-    // Nothing more will come: a browser is told so in the one way it understands.
+    // No more events will follow: 204 stops a browser from reconnecting.
     let last = rest[1].id.as_deref();
     assert_eq!(follow_task(&client, &id, last).await.status, StatusCode::NO_CONTENT);
     let again = follow_task(&client, &id, None).await.rest().await;
@@ -135,14 +135,14 @@ async fn a_deleted_task_ends_its_streams() {
     assert_eq!(names(&events.rest().await), ["deleted"]);
     let end = logs.rest().await;
     assert_eq!((names(&end), &end[0].data["state"]), (vec!["end"], &json!("deleted")));
-    // Who was away meanwhile is told all the same; who comes anew finds nothing.
+    // A client that reconnects still gets the event; a new one gets 404.
     let away = follow_task(&client, &id, started.id.as_deref()).await.rest().await;
     assert_eq!(names(&away), ["deleted"]);
     assert_eq!(follow_task(&client, &id, None).await.status, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]
-async fn an_id_of_an_earlier_host_is_answered_and_never_given_again() {
+async fn event_ids_of_an_earlier_host_are_valid_and_never_reused() {
     let server = Server::start(&["--slots", "1"]);
     let client = server.client();
     let id = client.submit(&misbehave(&json!({"do": "sleep", "ms": 3_600_000}))).await;
@@ -165,7 +165,7 @@ async fn an_id_of_an_earlier_host_is_answered_and_never_given_again() {
 }
 
 #[tokio::test]
-async fn progress_is_told_with_pauses_however_often_the_guest_tells_it() {
+async fn progress_events_are_rate_limited() {
     let server = Server::start(&[]);
     let client = server.client();
     let mut all = client.follow("/events", None).await;
@@ -183,7 +183,7 @@ async fn progress_is_told_with_pauses_however_often_the_guest_tells_it() {
 }
 
 #[tokio::test]
-async fn the_latest_progress_is_told_though_the_guest_falls_silent_and_lists_show_it() {
+async fn the_latest_progress_is_sent_and_listed_even_if_the_guest_falls_silent() {
     let server = Server::start(&[]);
     let client = server.client();
     let input = json!({"do": "progress", "fraction": 0.25, "note": "a quarter", "ms": 3_600_000});
@@ -197,7 +197,7 @@ async fn the_latest_progress_is_told_though_the_guest_falls_silent_and_lists_sho
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_followers_of_one_task_all_see_its_end() {
+async fn a_thousand_streams_of_one_task_all_see_its_end() {
     raise_open_files();
     let server = Server::start(&[]);
     let client = server.client();
@@ -225,7 +225,7 @@ async fn a_thousand_followers_of_one_task_all_see_its_end() {
 }
 
 #[tokio::test]
-async fn those_who_never_read_cost_little_and_hold_up_nobody() {
+async fn clients_that_never_read_cost_little_and_delay_nobody() {
     raise_open_files();
     let server = Server::start(&[]);
     let client = server.client();
@@ -255,7 +255,7 @@ async fn those_who_never_read_cost_little_and_hold_up_nobody() {
 }
 
 #[tokio::test]
-async fn streams_end_when_the_drain_is_done_and_hold_up_no_stop() {
+async fn streams_end_when_the_drain_is_done_and_do_not_delay_the_stop() {
     let mut server = Server::start(&["--drain", "1s", "--slots", "1"]);
     let client = server.client();
     let running = client.submit(&misbehave(&json!({"do": "lines", "count": 1_000_000, "ms": 50}))).await;
@@ -274,7 +274,7 @@ async fn streams_end_when_the_drain_is_done_and_hold_up_no_stop() {
     assert!(lines.len() > 10 && lines.iter().all(|event| event.name == "log"), "{lines:?}");
     assert!(server.wait().success());
     assert!(!server.log().contains("cut off"), "{}", server.log());
-    // What it wrote is there, and it goes on behind that.
+    // Its lines are stored, and the stream resumes after them.
     let server = server.start_beside().expect("a server");
     let last = lines[lines.len() - 1].data["seq"].as_u64().expect("a number");
     let client = server.client();
@@ -291,7 +291,7 @@ async fn streams_end_when_the_drain_is_done_and_hold_up_no_stop() {
     }
 }
 
-/// Lets this process hold as many connections as the system allows it.
+/// Raises the limit of open files of this process.
 fn raise_open_files() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
@@ -299,7 +299,7 @@ fn raise_open_files() {
 }
 
 #[tokio::test]
-async fn a_quiet_stream_shows_that_it_is_open() {
+async fn an_idle_stream_sends_keep_alives() {
     use http_body_util::BodyExt;
     let server = Server::start(&[]);
     let http = tokio::net::TcpStream::connect(server.address()).await.expect("connected");

@@ -1,4 +1,4 @@
-//! A guest that is asked to stop may put things in order; one that does not listen is stopped.
+//! A guest that is asked to stop may clean up; one that ignores it is killed.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 use wasmill_tests::{Answer, Client, Server};
 
-/// Starts a server whose plugin `misbehave` may write to a folder, which it sees as `/out`.
+/// Starts a server whose plugin `misbehave` may write to a folder, mounted as `/out`.
 fn with_folder() -> Server {
     let server = Server::start(&["--slots", "4", "--drain", "50s"]);
     let out = server.folder().join("out");
@@ -31,13 +31,13 @@ async fn send(client: &Client, method: Method, path: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn a_guest_with_a_grace_puts_things_in_order_and_its_task_is_cancelled_all_the_same() {
+async fn a_guest_with_a_grace_cleans_up_and_its_task_is_still_cancelled() {
     let server = with_folder();
     let client = server.client();
     for computes in [false, true] {
         let id = running(&client, json!({"do": "heed", "file": "/out/note", "computes": computes})).await;
         let answer = send(&client, Method::POST, &format!("/task/{id}/cancel?grace=50s")).await;
-        // It ended long before its grace: the client would have given up after a minute.
+        // It finishes long before its grace: the client would time out after a minute.
         assert_eq!((answer.status, answer.str("state")), (StatusCode::OK, "cancelled"), "{}", answer.text);
         assert_eq!(written(&server).as_deref(), Some("asked to stop"));
         assert_eq!(client.slots_used().await, 0);
@@ -47,7 +47,7 @@ async fn a_guest_with_a_grace_puts_things_in_order_and_its_task_is_cancelled_all
 }
 
 #[tokio::test]
-async fn a_guest_without_a_grace_is_asked_nothing() {
+async fn a_guest_without_a_grace_gets_no_stop_request() {
     let server = with_folder();
     let client = server.client();
     let id = running(&client, json!({"do": "heed", "file": "/out/note", "computes": false})).await;
@@ -56,7 +56,7 @@ async fn a_guest_without_a_grace_is_asked_nothing() {
 }
 
 #[tokio::test]
-async fn a_guest_that_does_not_listen_is_stopped_when_its_grace_ends() {
+async fn a_guest_that_ignores_the_stop_request_is_killed_after_its_grace() {
     let server = Server::start(&[]);
     let client = server.client();
     let id = client.submit(&json!({"plugin": "misbehave", "input": {"do": "spin"}})).await;
@@ -67,7 +67,7 @@ async fn a_guest_that_does_not_listen_is_stopped_when_its_grace_ends() {
 }
 
 #[tokio::test]
-async fn a_grace_that_makes_no_sense_is_422_and_cancels_nothing() {
+async fn an_invalid_grace_is_422_and_cancels_nothing() {
     let server = Server::start(&[]);
     let client = server.client();
     let id = client.submit(&json!({})).await;
@@ -80,7 +80,7 @@ async fn a_grace_that_makes_no_sense_is_422_and_cancels_nothing() {
 }
 
 #[tokio::test]
-async fn a_drain_asks_guests_to_stop_and_what_they_saved_is_there_after_it() {
+async fn a_drain_asks_guests_to_stop_and_keeps_their_checkpoints() {
     let server = with_folder();
     let client = server.client();
     let id = running(&client, json!({"do": "heed", "file": null, "computes": false})).await;

@@ -1,4 +1,4 @@
-//! A task whose guest has a grace is not over before its guest is gone, and over then, whatever happens.
+//! A task in its grace finishes exactly when its guest is gone, whatever happens.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 use wasmill_tests::{Answer, Client, Server};
 
-/// A guest that does not listen.
+/// A guest that ignores stop requests.
 fn spin() -> Value {
     json!({"plugin": "misbehave", "input": {"do": "spin"}, "unique_key": "k", "tags": ["deaf"]})
 }
@@ -17,13 +17,13 @@ async fn running(client: &Client, task: &Value) -> String {
     id
 }
 
-/// Begins to stop a task, and waits until its record says so.
+/// Requests a stop, and waits until the task shows it.
 async fn begin(client: &Client, id: &str, method: Method, path: String) -> tokio::task::JoinHandle<Answer> {
     let stopping = tokio::spawn({
         let client = client.clone();
         async move { client.send(method, &path, None).await.expect("an answer") }
     });
-    client.until_record(id, "asked to stop", |record| !record["stop_requested_at"].is_null()).await;
+    client.until_task(id, "asked to stop", |record| !record["stop_requested_at"].is_null()).await;
     stopping
 }
 
@@ -36,7 +36,7 @@ fn ways(id: &str, grace: &str) -> [(Method, String, StatusCode); 3] {
 }
 
 #[tokio::test]
-async fn nothing_that_waits_for_the_end_of_a_task_sees_it_before_its_guest_is_gone() {
+async fn no_waiter_sees_a_task_finish_before_its_guest_is_gone() {
     let server = Server::start(&["--slots", "5"]);
     let client = server.client();
     for way in 0..3 {
@@ -56,7 +56,7 @@ async fn nothing_that_waits_for_the_end_of_a_task_sees_it_before_its_guest_is_go
         assert_eq!((&stats["running"], &stats["slots"]["used"]), (&json!(1), &json!(1)));
         assert!(!stopping.is_finished());
 
-        // A second wish without a grace ends the first.
+        // A second cancel without grace ends the first grace.
         let now = client.send(Method::POST, &format!("/task/{id}/cancel"), None).await.expect("an answer");
         assert_eq!(now.status, if way == 1 { StatusCode::NOT_FOUND } else { StatusCode::OK }, "{}", now.text);
         let answer = stopping.await.expect("no panic");
@@ -81,7 +81,7 @@ async fn nothing_that_waits_for_the_end_of_a_task_sees_it_before_its_guest_is_go
 }
 
 #[tokio::test]
-async fn a_schedule_without_overlap_waits_for_a_guest_that_has_a_grace() {
+async fn a_schedule_without_overlap_waits_for_a_guest_in_its_grace() {
     let server = Server::start(&["--slots", "5"]);
     let client = server.client();
     let schedule = json!({
@@ -115,7 +115,7 @@ async fn a_schedule_without_overlap_waits_for_a_guest_that_has_a_grace() {
 }
 
 #[tokio::test]
-async fn a_task_that_was_asked_to_stop_never_runs_again_though_the_host_is_killed() {
+async fn a_task_that_was_asked_to_stop_never_runs_again_after_a_crash() {
     let mut server = Server::start(&["--slots", "5"]);
     for way in 0..3 {
         let client = server.client();
@@ -125,7 +125,7 @@ async fn a_task_that_was_asked_to_stop_never_runs_again_though_the_host_is_kille
             let client = client.clone();
             async move { client.send(method, &path, None).await }
         });
-        client.until_record(&id, "asked to stop", |record| !record["stop_requested_at"].is_null()).await;
+        client.until_task(&id, "asked to stop", |record| !record["stop_requested_at"].is_null()).await;
         server = server.kill_and_restart();
         assert!(stopping.await.expect("no panic").is_err(), "the answer never came");
         let client = server.client();
@@ -152,10 +152,10 @@ async fn a_drain_ends_the_grace_of_a_cancel_and_the_task_is_cancelled() {
     assert_eq!((record.str("state"), &record.json["attempt"]), ("cancelled", &json!(1)), "{}", record.text);
 }
 
-/// What a guest writes until it is gone, with a grace and without one, is what a follower has seen, and `end` comes
-/// after it.
+/// With and without a grace, a log stream gets everything the guest wrote before it was gone, followed by
+/// `end`.
 #[tokio::test]
-async fn what_a_guest_writes_until_it_is_gone_is_in_its_log_and_end_comes_after_it() {
+async fn the_log_has_everything_the_guest_wrote_before_the_end_event() {
     let server = Server::start(&["--slots", "5"]);
     let client = server.client();
     for round in 0..20 {

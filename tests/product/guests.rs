@@ -1,15 +1,15 @@
-//! A guest that misbehaves ends as an outcome, and its neighbour does not notice.
+//! A misbehaving guest results in an outcome, and does not affect other guests.
 
 use serde_json::{Value, json};
 use wasmill_tests::{Answer, Client, Server};
 
 async fn run(client: &Client, input: Value) -> Answer {
     let id = client.submit(&json!({"plugin": "misbehave", "input": input})).await;
-    client.until_ended(&id).await
+    client.until_finished(&id).await
 }
 
 #[tokio::test]
-async fn each_way_to_fail_has_its_status_and_its_reason() {
+async fn each_failure_has_its_status_and_reason() {
     let server = Server::start(&["--output", "1KiB"]);
     let client = server.client();
     let neighbour =
@@ -19,7 +19,8 @@ async fn each_way_to_fail_has_its_status_and_its_reason() {
         (json!({"do": "panic"}), "failed by trap", "unreachable"),
         (json!({"do": "recurse"}), "failed by trap", "stack"),
         (json!({"do": "hog"}), "failed by memory limit", "64"),
-        // `exit` of WASI 0.2 says only whether all went well; a failure arrives as 1, and the message names no code.
+        // `exit` of WASI 0.2 only distinguishes success and failure; a failure arrives as 1, without a code
+        // in the message.
         (json!({"do": "exit", "code": 3}), "failed by exit code 1", "passes on no exit code"),
         (json!({"do": "output", "bytes": 5_000}), "failed by output limit", "1"),
         (json!({"do": "fail", "kind": "io", "message": "no route"}), "failed by io bound", "no route"),
@@ -42,7 +43,7 @@ async fn a_panic_leaves_its_message_in_the_log() {
 }
 
 #[tokio::test]
-async fn a_log_flood_keeps_only_its_newest_lines() {
+async fn a_log_flood_keeps_only_the_newest_lines() {
     let server = Server::start(&["--log-tail", "1KiB"]);
     let task = run(&server.client(), json!({"do": "flood", "bytes": 5_000_000})).await;
     let log = task.str("log");
@@ -50,7 +51,7 @@ async fn a_log_flood_keeps_only_its_newest_lines() {
 }
 
 #[tokio::test]
-async fn a_guest_learns_what_it_runs_for() {
+async fn a_guest_knows_its_task_and_attempt() {
     let server = Server::start(&[]);
     let client = server.client();
     let task = json!({"plugin": "misbehave", "input": {"do": "context"}, "max_attempts": 4});
@@ -63,7 +64,7 @@ async fn a_guest_learns_what_it_runs_for() {
 }
 
 #[tokio::test]
-async fn progress_is_seen_while_it_runs() {
+async fn progress_is_visible_while_the_task_runs() {
     let server = Server::start(&[]);
     let client = server.client();
     let input = json!({"do": "progress", "fraction": 0.25, "note": "a quarter", "ms": 60_000});
@@ -74,7 +75,7 @@ async fn progress_is_seen_while_it_runs() {
 }
 
 #[tokio::test]
-async fn a_task_is_tried_again_as_often_as_it_asked() {
+async fn a_task_is_retried_up_to_its_maximum_attempts() {
     let server = Server::start(&[]);
     let client = server.client();
     let input = json!({"do": "fail", "kind": "io", "message": "again"});

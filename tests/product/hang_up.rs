@@ -1,4 +1,4 @@
-//! What becomes of a server whose terminal is closed, or whose log nobody reads any more.
+//! A server whose terminal or log pipe is closed.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -15,12 +15,12 @@ fn send(pid: u32, signal: Signal) {
 }
 
 #[tokio::test]
-async fn a_hang_up_drains_the_server_as_a_termination_does() {
+async fn sighup_drains_the_server_like_sigterm() {
     let mut server = Server::start(&["--slots", "1", "--drain", "100ms"]);
     let client = server.client();
     let task = client.submit(&json!({"plugin": "misbehave", "input": {"do": "sleep", "ms": 600_000}})).await;
     client.until(&task, "running").await;
-    // A terminal and its shell may both say it.
+    // Both the terminal and the shell may send it.
     send(server.pid(), Signal::HUP);
     send(server.pid(), Signal::HUP);
     assert!(server.wait().success(), "{}", server.log());
@@ -38,7 +38,7 @@ async fn a_hang_up_drains_the_server_as_a_termination_does() {
 }
 
 #[tokio::test]
-async fn a_server_under_nohup_outlives_its_terminal() {
+async fn a_server_under_nohup_survives_its_terminal() {
     let folder = Server::folder_with_guests();
     let mut child = Command::new("nohup")
         .arg(binary().expect("a binary"))
@@ -56,14 +56,14 @@ async fn a_server_under_nohup_outlives_its_terminal() {
     });
     let client = Client::new(serving.next().expect("it serves"));
     send(child.id(), Signal::HUP);
-    // What it answers after that it answers although it was told to hang up.
+    // It still responds after the SIGHUP.
     for _ in 0..20 {
         assert_eq!(client.get("/healthz").await.status, StatusCode::OK);
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert!(child.try_wait().expect("a process").is_none(), "it ended");
     assert_eq!(client.get("/readyz").await.status, StatusCode::OK);
-    // From here on nobody reads what it logs.
+    // From here on nobody reads its log.
     drop(serving);
     drop(lines);
     let id = client.submit(&json!({"plugin": "misbehave", "input": {"do": "trap"}})).await;

@@ -1,4 +1,4 @@
-//! The input of a task is checked before it is stored, within bounds, by every route that makes tasks.
+//! Every route that creates tasks validates their input first, within limits.
 
 use std::fs;
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use wasmill_tests::{Answer, Server, tiny};
 
-/// A generous time for what must not take for ever.
+/// A generous deadline.
 const SOON: Duration = Duration::from_secs(60);
 
-/// An expression: a sum or a difference of two others, or a number.
+/// An expression: a sum or difference of two others, or a number.
 const EXPRESSION: &str = r##"{"oneOf": [
     {"type": "number"},
     {"type": "object", "required": ["op", "left", "right"], "properties": {
@@ -22,7 +22,7 @@ const EXPRESSION: &str = r##"{"oneOf": [
         "op": {"const": "sub"}, "left": {"$ref": "#"}, "right": {"$ref": "#"}}}
 ]}"##;
 
-/// Nests so many sums within each other; the innermost number is this.
+/// Nests this many sums around this number.
 fn expression(depth: usize, leaf: &Value) -> Value {
     (0..depth).fold(leaf.clone(), |inner, _| json!({"op": "add", "left": inner, "right": 1}))
 }
@@ -31,7 +31,7 @@ fn hostile() -> Value {
     expression(30, &json!("x"))
 }
 
-/// Makes a folder whose plugin `noop` takes expressions.
+/// Creates a folder whose plugin `noop` accepts expressions.
 fn folder() -> Arc<TempDir> {
     let folder = Server::folder_with_guests();
     let plugins = folder.path().join("plugins");
@@ -40,7 +40,7 @@ fn folder() -> Arc<TempDir> {
     folder
 }
 
-/// Starts a server and waits until nothing compiles any more: on a busy machine it begins to serve before that.
+/// Starts a server and waits until no plugin is compiling; on a busy machine it may serve before that.
 async fn start(folder: Arc<TempDir>) -> Server {
     let server = Server::start_in(folder, &[]).expect("a server");
     let deadline = Instant::now() + SOON;
@@ -60,7 +60,7 @@ fn assert_refused(answer: &Answer, pointer: &str) {
 }
 
 #[tokio::test]
-async fn an_input_that_could_be_checked_for_ever_is_refused_by_every_route() {
+async fn an_input_that_exceeds_the_check_budget_is_refused_by_every_route() {
     let server = start(folder()).await;
     let client = server.client();
     let fits = json!({"plugin": "noop", "input": expression(30, &json!(1))});
@@ -80,7 +80,7 @@ async fn an_input_that_could_be_checked_for_ever_is_refused_by_every_route() {
 }
 
 #[tokio::test]
-async fn a_schema_that_came_later_is_asked_before_something_is_done_again() {
+async fn a_retry_is_validated_against_the_current_schema() {
     let folder = folder();
     let manifest = folder.path().join("plugins/noop.toml");
     fs::rename(&manifest, manifest.with_extension("away")).expect("moved");
@@ -93,7 +93,7 @@ async fn a_schema_that_came_later_is_asked_before_something_is_done_again() {
     let put = client.send(Method::PUT, "/schedules/often", body).await.expect("an answer");
     assert_eq!(put.status, StatusCode::CREATED, "{}", put.text);
     fs::rename(manifest.with_extension("away"), &manifest).expect("moved");
-    // What was compiled is in the cache.
+    // The compiled plugin is in the cache.
     let server = server.stop_and_restart();
     let client = server.client();
     let checks = async {
@@ -104,9 +104,9 @@ async fn a_schema_that_came_later_is_asked_before_something_is_done_again() {
 }
 
 #[tokio::test]
-async fn a_server_answers_while_large_inputs_are_checked() {
+async fn a_server_responds_while_large_inputs_are_checked() {
     let server = start(folder()).await;
-    // Each takes all the steps there are, and most clients hang up before they are told.
+    // Each uses the whole budget, and most clients hang up before the response.
     let leaves: Vec<_> = (0..4_000).map(|_| expression(7, &json!("x"))).collect();
     let body = json!({"plugin": "noop", "input": expression(10, &json!(leaves))});
     let body = Arc::new(body.to_string().into_bytes());
@@ -118,7 +118,7 @@ async fn a_server_answers_while_large_inputs_are_checked() {
                 while !is_over.load(Ordering::Relaxed) {
                     let body = Some(("application/json", body.to_vec()));
                     let sent = client.send(Method::POST, "/task", body);
-                    // It is enough that the check has begun.
+                    // It is enough that the check has started.
                     let _ = tokio::time::timeout(Duration::from_millis(200), sent).await;
                 }
             })
@@ -139,7 +139,7 @@ async fn a_server_answers_while_large_inputs_are_checked() {
 }
 
 #[tokio::test]
-async fn a_schema_that_explodes_is_named_when_it_is_loaded() {
+async fn a_schema_that_explodes_is_rejected_at_load() {
     let folder = folder();
     let levels: Vec<_> = (0..30)
         .map(|level| {
@@ -159,7 +159,7 @@ async fn a_schema_that_explodes_is_named_when_it_is_loaded() {
 }
 
 #[tokio::test]
-async fn an_input_that_a_program_cannot_be_given_is_refused_before_it_is_stored() {
+async fn an_input_that_a_program_cannot_get_is_refused_at_submit() {
     let folder = Server::folder_with_guests();
     let program = tiny::parse(r#"(module (memory (export "memory") 1) (func (export "_start")))"#);
     fs::write(folder.path().join("plugins/program.wasm"), program).expect("written");

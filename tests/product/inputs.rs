@@ -1,4 +1,4 @@
-//! A wrong input is refused when the task is submitted: `io-stub` and the examples show how.
+//! Invalid inputs are refused at submit, for `io-stub` and the examples.
 
 use std::fs;
 use std::path::Path;
@@ -7,8 +7,7 @@ use hyper::StatusCode;
 use serde_json::{Value, json};
 use wasmill_tests::{NOOP, Server, wasmill};
 
-/// Starts a server on which these examples are in service, as far as their manifests and schemas go: what they do
-/// is for `examples`.
+/// Starts a server with the manifests and schemas of these examples; `examples` tests what they do.
 fn server_with(examples: &[&str]) -> Server {
     let folder = Server::folder_with_guests();
     let plugins = folder.path().join("plugins");
@@ -24,7 +23,7 @@ fn server_with(examples: &[&str]) -> Server {
 }
 
 #[tokio::test]
-async fn io_stub_refuses_a_wrong_input_when_it_is_submitted() {
+async fn io_stub_refuses_an_invalid_input_at_submit() {
     let server = Server::start(&[]);
     let client = server.client();
     for (input, named) in [
@@ -59,7 +58,7 @@ async fn io_stub_refuses_a_wrong_input_when_it_is_submitted() {
 }
 
 #[tokio::test]
-async fn the_examples_refuse_a_wrong_input_when_it_is_submitted() {
+async fn the_examples_refuse_an_invalid_input_at_submit() {
     let server = server_with(&["mail-merge", "report", "io-stub-suspended"]);
     let client = server.client();
     let right: [(&str, Value); 4] = [

@@ -1,4 +1,4 @@
-//! Tasks that are ready again at once, beside cancels and deletes: what was stopped computes no more.
+//! Tasks that retry instantly, during cancels and deletes: a stopped task does not run any more.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -7,11 +7,11 @@ use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 use wasmill_tests::{Client, Server};
 
-/// Fails at once in its first attempt, and computes for ever in the second, which begins at once.
+/// Fails at once in its first attempt, and spins in the second, which starts instantly.
 fn fails_then_spins() -> Value {
     json!({
         "plugin": "misbehave", "input": {"do": "fail-then-spin", "spins": 2},
-        "max_attempts": 2, "backoff": {"first": "0s", "factor": 1, "most": "0s"},
+        "max_attempts": 2, "backoff": {"first": "0s", "factor": 1, "max": "0s"},
     })
 }
 
@@ -24,7 +24,7 @@ fn debug_port(server: &Server) -> Client {
     Client::new(address.expect("the log says where the debug port is")).undocumented()
 }
 
-/// Waits until no guest exists any more, and no slot is taken.
+/// Waits until there is no guest and no used slot.
 async fn expect_nothing_left(client: &Client, debug: &Client) {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
@@ -40,7 +40,7 @@ async fn expect_nothing_left(client: &Client, debug: &Client) {
 }
 
 #[tokio::test]
-async fn nothing_computes_on_when_tasks_that_are_retried_at_once_are_deleted_or_cancelled() {
+async fn no_guest_survives_the_cancel_of_a_task_that_retries_instantly() {
     let server = Server::start(&["--slots", "20", "--debug-listen", "127.0.0.1:0"]);
     let (client, debug) = (server.client(), debug_port(&server));
     for round in 0..20_u64 {
@@ -48,7 +48,7 @@ async fn nothing_computes_on_when_tasks_that_are_retried_at_once_are_deleted_or_
         let answer = client.post("/task/batch", &json!(batch)).await;
         assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text);
         let ids: Vec<_> = answer.json.as_array().expect("an array").iter().map(id).collect();
-        // At another moment of their attempts in each round.
+        // At a different time of the attempts in each round.
         tokio::time::sleep(Duration::from_millis(round * 5)).await;
         let stops = ids.into_iter().enumerate().map(|(index, id)| {
             let client = client.clone();

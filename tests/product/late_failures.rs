@@ -1,4 +1,4 @@
-//! A start that is refused has claimed, counted and changed nothing, however late it is refused.
+//! A failed start claims, counts and changes nothing, however late it fails.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -11,7 +11,7 @@ use wasmill_tests::{Server, binary};
 
 const TASKS: usize = 50;
 
-/// Starts a server that has to refuse, and returns what it says.
+/// Starts a server that must fail, and returns its output.
 fn refusal(folder: &Path, args: &[&str]) -> String {
     let mut server = Command::new(binary().expect("a binary"))
         .args(["serve", "--data", "data", "--plugins", "plugins"])
@@ -35,7 +35,7 @@ fn refusal(folder: &Path, args: &[&str]) -> String {
 }
 
 #[tokio::test]
-async fn a_start_that_is_refused_leaves_every_waiting_task_as_it_was() {
+async fn a_failed_start_changes_no_waiting_task() {
     let folder = Server::folder_with_guests();
     let port = TcpListener::bind("127.0.0.1:0").expect("a port");
     let taken = port.local_addr().expect("an address").to_string();
@@ -53,11 +53,11 @@ async fn a_start_that_is_refused_leaves_every_waiting_task_as_it_was() {
             client.submit(&json!({"plugin": "misbehave", "input": {"do": "echo", "text": "well"}})).await,
         );
     }
-    // The one that runs is put back to waiting.
+    // The running task is requeued.
     assert!(server.terminate().success(), "{}", server.log());
     drop(server);
 
-    // As often as a task may see a host die.
+    // As often as a task may crash its host.
     for _ in 0..3 {
         for (args, reason) in [
             (&["--listen", "127.0.0.1:0", "--webhook-secret-file", "secret"][..], "webhook_secret_file"),

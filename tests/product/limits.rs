@@ -1,4 +1,4 @@
-//! Every limit, by a guest that tries to break it: alone, and five hundred at once.
+//! Every limit, against a guest that tries to exceed it: alone, and five hundred at once.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use hyper::StatusCode;
 use serde_json::{Value, json};
 use wasmill_tests::{Client, Server};
 
-/// Starts a server on which `misbehave` may compute for 300 ms.
+/// Starts a server whose plugin `misbehave` has a CPU limit of 300 ms.
 fn with_cpu_limit(args: &[&str]) -> Server {
     let server = Server::start(args);
     let manifest = server.folder().join("plugins/misbehave.toml");
@@ -14,7 +14,7 @@ fn with_cpu_limit(args: &[&str]) -> Server {
     server.stop_and_restart()
 }
 
-/// What guests try, how their tasks end, and what must be said of it.
+/// What guests try, the status of their tasks, and what the message must contain.
 fn attacks() -> [(Value, &'static str, &'static str); 7] {
     [
         (json!({"do": "spin"}), "failed by cpu limit", "limits.cpu of the manifest"),
@@ -31,15 +31,15 @@ fn misbehave(input: &Value) -> Value {
     json!({"plugin": "misbehave", "input": input})
 }
 
-/// Waits for the end of a task and checks that it ended as it must.
+/// Waits until a task has finished, and checks its outcome.
 async fn ended_as_it_must(client: &Client, id: &str, (input, status, said): &(Value, &str, &str)) {
-    let task = client.until_ended(id).await;
+    let task = client.until_finished(id).await;
     assert_eq!(task.str("status"), *status, "{input}: {}", task.text);
     assert!(task.text.contains(said), "{input}: {}", task.text);
 }
 
 #[tokio::test]
-async fn each_limit_has_its_status_and_names_itself() {
+async fn each_limit_has_its_status_and_is_named() {
     let server = with_cpu_limit(&[]);
     let client = server.client();
     for attack in attacks() {
@@ -50,7 +50,7 @@ async fn each_limit_has_its_status_and_names_itself() {
 }
 
 #[tokio::test]
-async fn five_hundred_attacks_at_once_leave_a_neighbour_unharmed() {
+async fn five_hundred_concurrent_attacks_do_not_affect_another_task() {
     let server = with_cpu_limit(&["--slots", "600"]);
     let client = server.client();
     let neighbour = json!({"plugin": "io-stub", "input": {"min_ms": 3_000, "max_ms": 3_000, "fail_rate": 0}});
@@ -71,7 +71,7 @@ async fn five_hundred_attacks_at_once_leave_a_neighbour_unharmed() {
 }
 
 #[tokio::test]
-async fn a_program_with_too_many_arguments_is_told_the_limit() {
+async fn too_many_arguments_fail_with_the_limit() {
     let server = Server::start(&["--body-max", "8MiB"]);
     let wasm =
         wasmill_tests::tiny::parse(r#"(module (memory (export "memory") 1) (func (export "_start")))"#);

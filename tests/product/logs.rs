@@ -1,4 +1,4 @@
-//! Logs: line by line, while a task runs and after, over attempts and hosts, within bounds.
+//! Logs: line by line, during and after a run, across attempts and hosts, within limits.
 
 use std::fs;
 
@@ -25,7 +25,7 @@ fn seq(line: &Value) -> u64 {
 }
 
 #[tokio::test]
-async fn each_line_has_number_time_attempt_and_stream() {
+async fn each_line_has_a_number_time_attempt_and_stream() {
     let server = Server::start(&[]);
     let client = server.client();
     let id = client.submit(&misbehave(&json!({"do": "log", "out": "to stdout", "err": "to stderr"}))).await;
@@ -79,13 +79,13 @@ async fn lines_are_read_a_page_at_a_time_while_the_task_runs() {
     }
     assert_eq!(client.get(&format!("/task/{id}")).await.str("state"), "running");
     assert!(client.get(&format!("/task/{id}")).await.str("log").starts_with("line 1\n"));
-    // What it has written by then outlives a cancel.
+    // The lines written so far survive a cancel.
     client.post(&format!("/task/{id}/cancel"), &json!({})).await;
     assert!(lines(&client, &id, "").await.len() >= 20);
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_request_is_named() {
+async fn an_invalid_log_request_names_its_error() {
     let server = Server::start(&[]);
     let client = server.client();
     let id = client.submit(&json!({"plugin": "noop"})).await;
@@ -103,7 +103,7 @@ async fn what_is_wrong_with_a_request_is_named() {
 }
 
 #[tokio::test]
-async fn bytes_that_are_no_text_and_lines_without_end_are_kept_as_well_as_can_be() {
+async fn invalid_utf_8_and_endless_lines_are_kept() {
     let server = Server::start(&["--log-tail", "1MiB"]);
     let client = server.client();
     let run = async |bytes: &[u8], times: u32| {
@@ -127,7 +127,7 @@ async fn bytes_that_are_no_text_and_lines_without_end_are_kept_as_well_as_can_be
 }
 
 #[tokio::test]
-async fn a_log_that_is_cut_off_is_followed_without_gap_and_repeat() {
+async fn an_interrupted_log_stream_resumes_without_gap_or_repetition() {
     let server = Server::start(&[]);
     let client = server.client();
     let id = client.submit(&misbehave(&json!({"do": "lines", "count": 300, "ms": 2}))).await;
@@ -150,18 +150,19 @@ async fn a_log_that_is_cut_off_is_followed_without_gap_and_repeat() {
         assert_eq!((event.name.as_str(), &event.data["seq"]), ("log", &json!(seq)));
         assert_eq!(event.data["text"], format!("line {seq}"));
     }
-    // It has ended: the end comes again, as often as one asks.
+    // The task has finished: each request gets the end again.
     let again = client.follow(&path, last.as_deref()).await.rest().await;
     assert_eq!(again, [end]);
 }
 
 #[tokio::test]
-async fn logs_outlive_attempts_crashes_and_restarts() {
+async fn logs_survive_attempts_crashes_and_restarts() {
     let server = Server::start(&[]);
     let client = server.client();
-    // The first attempt fails, the host dies in the second, the third is stopped with its host and runs again.
+    // The first attempt fails, the host crashes in the second, and the third is interrupted by a stop and
+    // runs again.
     let task = json!({"plugin": "misbehave", "input": {"do": "log-attempt", "fails": 1, "sleeps": 2},
-        "max_attempts": 5, "backoff": {"first": "1ms", "factor": 1, "most": "1ms"}});
+        "max_attempts": 5, "backoff": {"first": "1ms", "factor": 1, "max": "1ms"}});
     let id = client.submit(&task).await;
     let mut stream = client.follow(&format!("/task/{id}/logs"), None).await;
     let mut seen = Vec::new();
@@ -175,7 +176,7 @@ async fn logs_outlive_attempts_crashes_and_restarts() {
     assert_eq!(seen.iter().map(|line| line["attempt"].clone()).collect::<Vec<_>>(), [1, 1, 2, 2]);
     let server = server.kill_and_restart();
     let client = server.client();
-    // Who has seen the lines that died with the host is told all that comes after them.
+    // A client that saw the lines lost in the crash gets everything after them.
     let mut stream = client.follow(&format!("/task/{id}/logs"), Some(&seq(&seen[3]).to_string())).await;
     let after = stream.rest().await;
     let after: Vec<_> =
@@ -191,10 +192,10 @@ async fn logs_outlive_attempts_crashes_and_restarts() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flood_of_a_gigabyte_leaves_memory_flat_whoever_follows() {
+async fn a_gigabyte_of_log_uses_bounded_memory_with_and_without_streams() {
     let server = Server::start(&["--timeout", "10m"]);
     let client = server.client();
-    // Everything that is made once is made before.
+    // Allocate everything that is allocated once.
     let small = client.submit(&misbehave(&json!({"do": "flood", "bytes": 1_000_000}))).await;
     client.until(&small, "completed").await;
     let before = server.memory("VmRSS");
@@ -216,7 +217,7 @@ async fn a_flood_of_a_gigabyte_leaves_memory_flat_whoever_follows() {
     for follower in followers {
         let events = follower.await.expect("no panic");
         assert_eq!(events.last().expect("an end").data["state"], "completed");
-        // Each line was seen or is counted as missing.
+        // Each line was received or counted as missing.
         let count = |event: &Event| event.data["missed"].as_u64().unwrap_or(u64::from(event.name == "log"));
         assert_eq!(events.iter().map(count).sum::<u64>(), (1 << 30) / 4_096);
     }

@@ -1,5 +1,6 @@
-//! What Wasmill promises, asked of the real binary over real sockets.
+//! Tests of the product: the real binary, over real sockets.
 
+mod access_policy;
 mod agreement;
 mod backoff;
 mod bodies;
@@ -16,19 +17,20 @@ mod contract;
 mod cron;
 mod data_folder;
 mod debug;
-mod depends;
+mod dependencies;
 mod doctor;
-mod door;
 mod drain;
 mod durability;
 mod examples;
+mod fair_queue;
 mod fairness;
+mod filters;
 mod first_steps;
 mod floods;
 mod folders;
 mod follow;
 mod grace;
-mod grace_over;
+mod grace_end;
 mod guests;
 mod hang_up;
 mod input_checks;
@@ -38,7 +40,6 @@ mod late_failures;
 mod limits;
 mod logs;
 mod manifests;
-mod many;
 mod memory;
 mod metrics;
 mod openapi;
@@ -56,7 +57,6 @@ mod storage;
 mod suspension;
 mod third_party;
 mod traces;
-mod turns;
 mod uploading;
 mod usage;
 mod waits;

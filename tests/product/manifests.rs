@@ -1,4 +1,4 @@
-//! Manifests, uploads and what the REST interface says of plugins.
+//! Manifests, uploads, and plugins in the API.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -20,7 +20,7 @@ async fn put(client: &Client, name: &str, bytes: &[u8]) -> Answer {
 }
 
 #[tokio::test]
-async fn a_plugin_is_shown_with_all_that_its_manifest_says_but_no_secrets() {
+async fn a_plugin_is_shown_with_its_manifest_but_without_secrets() {
     let manifest = r#"
         description = "Does what it should not"
         limits = { memory = "2MiB", timeout = "5s", concurrency = 2 }
@@ -46,17 +46,17 @@ async fn a_plugin_is_shown_with_all_that_its_manifest_says_but_no_secrets() {
 }
 
 #[tokio::test]
-async fn the_terms_of_a_manifest_are_those_of_its_tasks() {
+async fn the_manifest_applies_to_the_tasks_of_its_plugin() {
     let manifest = r#"
         limits = { timeout = "5s", output = "100B", logs = "64B", memory = "2MiB" }
-        retry = { max_attempts = 2, backoff = { first = "1ms", factor = 1, most = "1ms" } }
+        retry = { max_attempts = 2, backoff = { first = "1ms", factor = 1, max = "1ms" } }
     "#;
     let server = with_manifest(manifest, &[]);
     let client = server.client();
     let run = async |input, more: Value| {
         let mut task = json!({"plugin": "misbehave", "input": input});
         task.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
-        client.until_ended(&client.submit(&task).await).await
+        client.until_finished(&client.submit(&task).await).await
     };
     let failed = run(json!({"do": "fail", "kind": "io", "message": "no"}), json!({})).await;
     assert_eq!((&failed.json["attempt"], &failed.json["timeout_ms"]), (&json!(2), &json!(5_000)));
@@ -74,7 +74,7 @@ async fn the_terms_of_a_manifest_are_those_of_its_tasks() {
 }
 
 #[tokio::test]
-async fn no_more_tasks_of_a_plugin_run_than_its_manifest_allows() {
+async fn concurrency_of_a_manifest_limits_the_running_tasks() {
     let server = with_manifest("limits.concurrency = 2", &[]);
     let client = server.client();
     let sleep = json!({"plugin": "misbehave", "input": {"do": "sleep", "ms": 600_000}});
@@ -94,7 +94,7 @@ async fn no_more_tasks_of_a_plugin_run_than_its_manifest_allows() {
 }
 
 #[tokio::test]
-async fn an_input_against_the_schema_is_422_with_a_pointer_to_each_fault() {
+async fn an_input_against_the_schema_is_422_with_a_pointer_to_each_error() {
     let server = Server::start(&[]);
     let plugins = server.folder().join("plugins");
     let schema = json!({
@@ -122,7 +122,7 @@ async fn an_input_against_the_schema_is_422_with_a_pointer_to_each_fault() {
 }
 
 #[tokio::test]
-async fn a_manifest_that_asks_for_too_much_or_nonsense_rejects_its_plugin() {
+async fn an_invalid_manifest_rejects_its_plugin() {
     for (manifest, named) in [
         ("limits.memory = \"2GiB\"", ["2 GiB", "256 MiB"]),
         ("limits.logs = \"8KiB\"", ["8 KiB", "4 KiB"]),
@@ -140,16 +140,16 @@ async fn a_manifest_that_asks_for_too_much_or_nonsense_rejects_its_plugin() {
 }
 
 #[tokio::test]
-async fn a_task_tells_the_digest_of_the_plugin_that_ran() {
+async fn a_task_shows_the_digest_of_its_plugin() {
     let server = Server::start(&["--slots", "1"]);
     let client = server.client();
     let digest = client.get("/plugins/misbehave").await.str("digest").to_owned();
     let sleep = json!({"plugin": "misbehave", "input": {"do": "sleep", "ms": 600_000}});
     let first = client.submit(&sleep).await;
     let second = client.submit(&sleep).await;
-    // It runs from the claim on, and is bound to a version a moment later.
+    // It is running from the claim on, and gets its version a moment later.
     let bound = |record: &Value| record["state"] == "running" && !record["plugin_digest"].is_null();
-    assert_eq!(client.until_record(&first, "runs a version", bound).await.str("plugin_digest"), digest);
+    assert_eq!(client.until_task(&first, "runs a version", bound).await.str("plugin_digest"), digest);
     let waiting = client.get(&format!("/task/{second}/status")).await;
     assert!(waiting.json["plugin_digest"].is_null(), "{}", waiting.text);
     let cancelled = client.post(&format!("/task/{first}/cancel"), &json!({})).await;
@@ -161,7 +161,7 @@ async fn a_task_tells_the_digest_of_the_plugin_that_ran() {
 }
 
 #[tokio::test]
-async fn a_backoff_that_makes_no_sense_is_422() {
+async fn an_invalid_backoff_is_422() {
     let server = Server::start(&[]);
     let client = server.client();
     for (backoff, pointer) in [
@@ -170,19 +170,19 @@ async fn a_backoff_that_makes_no_sense_is_422() {
         (json!({"first": "soon"}), "/backoff/first"),
         (json!({"factor": "2"}), "/backoff/factor"),
         (json!({"factor": 0.5}), "/backoff"),
-        (json!({"first": "2s", "most": "1s"}), "/backoff"),
+        (json!({"first": "2s", "max": "1s"}), "/backoff"),
         (json!({"last": "1s"}), "/backoff/last"),
     ] {
         let refused = client.post("/task", &json!({"plugin": "noop", "backoff": backoff})).await;
         assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{backoff}");
         assert_eq!(refused.json["errors"][0]["pointer"], pointer, "{}", refused.text);
     }
-    let fine = json!({"plugin": "noop", "backoff": {"first": "1s", "factor": 2, "most": "5m"}});
+    let fine = json!({"plugin": "noop", "backoff": {"first": "1s", "factor": 2, "max": "5m"}});
     client.submit(&fine).await;
 }
 
 #[tokio::test]
-async fn an_upload_puts_a_plugin_into_service_and_a_broken_one_changes_nothing() {
+async fn an_upload_adds_a_plugin_and_a_broken_one_changes_nothing() {
     let server = Server::start(&["--allow-upload"]);
     let client = server.client();
     let new = put(&client, "fresh", NOOP).await;
@@ -206,12 +206,12 @@ async fn an_upload_puts_a_plugin_into_service_and_a_broken_one_changes_nothing()
 }
 
 #[tokio::test]
-async fn uploads_need_leave_a_name_and_a_content_type() {
+async fn uploads_need_permission_a_name_and_a_content_type() {
     let server = Server::start(&[]);
     let client = server.client();
-    assert_eq!(put(&client, "fresh", NOOP).await.str("code"), "uploads-are-off");
+    assert_eq!(put(&client, "fresh", NOOP).await.str("code"), "uploads-disabled");
     let refused = client.delete("/plugins/noop").await;
-    assert_eq!((refused.status, refused.str("code")), (StatusCode::FORBIDDEN, "uploads-are-off"));
+    assert_eq!((refused.status, refused.str("code")), (StatusCode::FORBIDDEN, "uploads-disabled"));
     let server = Server::start(&["--allow-upload"]);
     let client = server.client();
     assert_eq!(put(&client, "Bad%20Name", NOOP).await.str("code"), "invalid-plugin-name");
@@ -221,10 +221,10 @@ async fn uploads_need_leave_a_name_and_a_content_type() {
 }
 
 #[tokio::test]
-async fn a_folder_that_cannot_be_changed_is_a_problem_that_says_so() {
+async fn an_unwritable_plugins_folder_is_reported() {
     let server = Server::start(&["--allow-upload"]);
     let plugins = server.folder().join("plugins");
-    // Permissions do not stop root, but a file in the place of the folder stops everyone.
+    // Root ignores permissions, but a file in place of the folder fails for everyone.
     fs::set_permissions(&plugins, fs::Permissions::from_mode(0o555)).expect("set");
     fs::rename(&plugins, server.folder().join("away")).expect("moved");
     fs::write(&plugins, "in the way").expect("written");

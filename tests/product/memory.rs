@@ -1,4 +1,4 @@
-//! The memory of all tasks together: those it has no room for wait, and the host lives.
+//! The memory budget of all tasks: tasks that do not fit wait, and the host survives.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ async fn memory(client: &Client) -> Value {
 }
 
 #[tokio::test]
-async fn two_hundred_hogs_all_complete_within_the_memory_of_eight() {
+async fn two_hundred_hogs_complete_in_the_memory_of_eight() {
     let server = Server::start(&["--memory-total", "512MiB", "--slots", "200", "--memory", "64MiB"]);
     let client = server.client();
     let neighbour = json!({"plugin": "io-stub", "input": {"min_ms": 3_000, "max_ms": 3_000, "fail_rate": 0}});
@@ -29,23 +29,23 @@ async fn two_hundred_hogs_all_complete_within_the_memory_of_eight() {
     }
     let mut were_held_back = false;
     for id in &ids {
-        were_held_back |= memory(&client).await["holds_tasks_back"] == true;
-        let task = client.until_ended(id).await;
+        were_held_back |= memory(&client).await["blocks_queue"] == true;
+        let task = client.until_finished(id).await;
         assert_eq!(task.str("state"), "completed", "{}", task.text);
         assert_eq!(task.json["attempt"], 1, "{}", task.text);
     }
     assert!(were_held_back, "200 hogs of 64 MiB had room in 512 MiB");
-    // What the host takes for itself: stacks of 200 guests, inputs, results, its caches.
+    // Memory of the host itself: stacks of 200 guests, inputs, results and caches.
     let grown = server.memory("VmHWM") - before;
     assert!(grown < (512 + 96) * MIB, "{} MiB", grown / MIB);
     let task = client.until(&neighbour, "completed").await;
     assert_eq!(task.json["attempt"], 1, "{}", task.text);
     let memory = memory(&client).await;
-    assert_eq!((&memory["used_bytes"], &memory["holds_tasks_back"]), (&json!(0), &json!(false)));
+    assert_eq!((&memory["used_bytes"], &memory["blocks_queue"]), (&json!(0), &json!(false)));
 }
 
 #[tokio::test]
-async fn a_task_alone_may_use_its_whole_limit_though_there_is_less_for_all() {
+async fn a_single_task_may_use_its_whole_limit_beyond_the_budget() {
     let server = Server::start(&["--memory-total", "64MiB", "--slots", "4"]);
     let client = server.client();
     assert!(memory(&client).await["total_bytes"].as_u64().is_some_and(|total| total < 64 * MIB));
@@ -58,7 +58,7 @@ async fn a_task_alone_may_use_its_whole_limit_though_there_is_less_for_all() {
 }
 
 #[tokio::test]
-async fn small_tasks_run_beside_a_crowd_of_hogs() {
+async fn small_tasks_run_beside_many_hogs() {
     let server = Server::start(&["--memory-total", "256MiB", "--slots", "100"]);
     let client = server.client();
     let mut hogs = Vec::new();
@@ -75,8 +75,8 @@ async fn small_tasks_run_beside_a_crowd_of_hogs() {
 }
 
 #[tokio::test]
-async fn a_thousand_tasks_sleep_in_memory_that_they_could_not_all_touch() {
-    // Each may touch the 1.1 MiB that it is made with, and touches less than a tenth.
+async fn a_thousand_sleeping_tasks_fit_in_memory_they_could_not_all_touch() {
+    // Each has 1.1 MiB of initial memory, and touches less than a tenth.
     let server = Server::start(&["--memory-total", "384MiB", "--slots", "1000"]);
     let client = server.client();
     let sleeper = json!({"plugin": "misbehave", "input": {"do": "sleep", "ms": 600_000}});
@@ -89,7 +89,7 @@ async fn a_thousand_tasks_sleep_in_memory_that_they_could_not_all_touch() {
 }
 
 #[tokio::test]
-async fn those_that_touch_late_what_they_were_given_early_give_way_and_complete_in_the_end() {
+async fn tasks_that_touch_their_memory_late_are_evicted_and_complete_eventually() {
     let server = Server::start(&["--memory-total", "512MiB", "--slots", "60"]);
     let client = server.client();
     let neighbour =
@@ -101,18 +101,18 @@ async fn those_that_touch_late_what_they_were_given_early_give_way_and_complete_
     let mut ids = Vec::new();
     for _ in 0..50 {
         ids.push(client.submit(&late).await);
-        // Each is given its memory when what the one before it was given turns out not to be touched.
+        // Each is admitted once the memory of the previous one turns out to be untouched.
         until(&client, |stats| stats["memory"]["free_bytes"].as_u64() > Some(200 * MIB)).await;
     }
-    // All of them are let in while they sleep: nobody knows better.
+    // All of them start while they sleep: nothing predicts that they will touch their memory.
     until(&client, |stats| stats["running"] == 51).await;
     for id in &ids {
-        let task = client.until_ended(id).await;
+        let task = client.until_finished(id).await;
         assert_eq!((task.str("state"), task.str("result")), ("completed", "40 MiB"), "{}", task.text);
         assert_eq!(task.json["attempt"], 1, "to give way counts for nothing: {}", task.text);
     }
-    // They would touch 2 GiB. What two of them touch in one instruction before it is noticed, and the time
-    // until those asked to go are gone.
+    // They would touch 2 GiB. Allows for what two of them touch in one instruction before it is noticed, and
+    // the time until evicted ones are gone.
     let grown = server.memory("VmHWM") - before;
     assert!(grown < (512 + 256) * MIB, "{} MiB", grown / MIB);
     let task = client.until(&neighbour, "completed").await;

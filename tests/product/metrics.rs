@@ -1,5 +1,5 @@
-//! `GET /metrics` says what happened, in a form that Prometheus reads, and everything that the dashboard and
-//! the alert rules ask for.
+//! `GET /metrics`: the counts are right, Prometheus can parse them, and everything that the dashboard and the
+//! alert rules use exists.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,7 +12,7 @@ use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 use wasmill_tests::{Client, PROGRAM, Server};
 
-/// Reads one page of metrics.
+/// Fetches the metrics.
 struct Page(String);
 
 impl Page {
@@ -22,7 +22,7 @@ impl Page {
         Self(answer.text)
     }
 
-    /// Returns the value of a sample, written as on the page; 0 if it is not there yet.
+    /// Returns the value of a sample, named as in the exposition; 0 if it does not exist yet.
     fn value(&self, sample: &str) -> f64 {
         let line = self.0.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
         line.map_or(0.0, |value| value.parse().expect("a number"))
@@ -35,7 +35,7 @@ impl Page {
     }
 }
 
-/// Asks until these samples have grown by at least so much: some things are counted only after the answer.
+/// Polls until these samples have grown by at least this much: some are counted after the response.
 async fn until_grown(client: &Client, before: &Page, samples: &[(&str, f64)]) -> Page {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
@@ -60,11 +60,11 @@ async fn do_a_little_of_everything(client: &Client) {
         json!({"do": "save", "state": "half"}),
         json!({"do": "log", "out": "line", "err": ""}),
     ] {
-        client.until_ended(&client.submit(&misbehave(&input)).await).await;
+        client.until_finished(&client.submit(&misbehave(&input)).await).await;
     }
     for how in ["cancel", "delete"] {
         let id = client.submit(&misbehave(&json!({"do": "spin"}))).await;
-        client.until_record(&id, "computing", |record| record["usage"]["cpu_ms"].as_u64() > Some(20)).await;
+        client.until_task(&id, "computing", |record| record["usage"]["cpu_ms"].as_u64() > Some(20)).await;
         match how {
             "cancel" => client.post(&format!("/task/{id}/cancel"), &json!({})).await,
             _ => client.delete(&format!("/task/{id}")).await,
@@ -73,7 +73,7 @@ async fn do_a_little_of_everything(client: &Client) {
 }
 
 #[tokio::test]
-async fn what_happens_to_tasks_is_counted_by_plugin() {
+async fn task_outcomes_are_counted_by_plugin() {
     let server = Server::start(&["--slots", "2"]);
     let client = server.client();
     let before = Page::of(&client).await;
@@ -82,9 +82,9 @@ async fn what_happens_to_tasks_is_counted_by_plugin() {
         &client,
         &before,
         &[
-            (r#"wasmill_tasks_ended_total{plugin="misbehave",state="completed"}"#, 3.0),
-            (r#"wasmill_tasks_ended_total{plugin="misbehave",state="failed"}"#, 2.0),
-            (r#"wasmill_tasks_ended_total{plugin="misbehave",state="cancelled"}"#, 1.0),
+            (r#"wasmill_tasks_finished_total{plugin="misbehave",state="completed"}"#, 3.0),
+            (r#"wasmill_tasks_finished_total{plugin="misbehave",state="failed"}"#, 2.0),
+            (r#"wasmill_tasks_finished_total{plugin="misbehave",state="cancelled"}"#, 1.0),
             (r#"wasmill_task_attempts_total{plugin="misbehave",outcome="completed"}"#, 3.0),
             (r#"wasmill_task_attempts_total{plugin="misbehave",outcome="trap"}"#, 1.0),
             (r#"wasmill_task_attempts_total{plugin="misbehave",outcome="exit"}"#, 1.0),
@@ -98,7 +98,7 @@ async fn what_happens_to_tasks_is_counted_by_plugin() {
             (r#"wasmill_task_peak_memory_bytes{plugin="misbehave"}"#, 65_536.0),
             ("wasmill_task_start_seconds_count", 7.0),
             ("wasmill_task_cancel_seconds_count", 2.0),
-            // Writes that come together share a commit, but no POST is sent before the last was answered.
+            // Concurrent writes share a commit, but each POST is sent after the previous response.
             (r#"wasmill_store_commit_seconds_count{synced="true"}"#, 7.0),
             ("wasmill_store_commit_commands_count", 7.0),
             ("wasmill_store_commit_commands_sum", 21.0),
@@ -110,7 +110,7 @@ async fn what_happens_to_tasks_is_counted_by_plugin() {
 }
 
 #[tokio::test]
-async fn slots_memory_and_the_line_are_those_of_this_moment() {
+async fn slots_memory_and_the_queue_are_current() {
     let server = Server::start(&["--slots", "2", "--memory-total", "256MiB"]);
     let client = server.client();
     let idle = Page::of(&client).await;
@@ -131,7 +131,7 @@ async fn slots_memory_and_the_line_are_those_of_this_moment() {
         (r#"wasmill_tasks{plugin="misbehave",state="waiting"}"#, 1.0),
         ("wasmill_pool_instances", 2.0),
         ("wasmill_draining", 0.0),
-        ("wasmill_memory_holds_tasks_back", 0.0),
+        ("wasmill_memory_blocks_queue", 0.0),
     ] {
         assert_eq!(full.value(sample), value, "{sample}");
     }
@@ -149,7 +149,7 @@ async fn slots_memory_and_the_line_are_those_of_this_moment() {
 }
 
 #[tokio::test]
-async fn requests_are_counted_by_route_and_never_by_path() {
+async fn requests_are_counted_by_route_and_not_by_path() {
     let server = Server::start(&[]);
     let client = server.client();
     let id = client.submit(&json!({"plugin": "noop"})).await;
@@ -174,7 +174,7 @@ async fn requests_are_counted_by_route_and_never_by_path() {
 }
 
 #[tokio::test]
-async fn plugins_that_load_badly_and_lines_of_the_log_are_counted() {
+async fn plugin_loads_and_log_events_are_counted() {
     let server = Server::start(&[]);
     let client = server.client();
     let before = Page::of(&client).await;
@@ -199,7 +199,7 @@ async fn plugins_that_load_badly_and_lines_of_the_log_are_counted() {
 }
 
 #[tokio::test]
-async fn what_ended_stays_counted_over_a_crash_and_when_it_is_forgotten() {
+async fn finished_tasks_stay_counted_after_a_crash_and_after_retention() {
     let server = Server::start(&["--slots", "1"]);
     let client = server.client();
     for _ in 0..3 {
@@ -215,7 +215,7 @@ async fn what_ended_stays_counted_over_a_crash_and_when_it_is_forgotten() {
     client.until(&running, "running").await;
     let page = Page::of(&client).await;
     for (sample, value) in [
-        (r#"wasmill_tasks_ended_total{plugin="noop",state="completed"}"#, 3.0),
+        (r#"wasmill_tasks_finished_total{plugin="noop",state="completed"}"#, 3.0),
         (r#"wasmill_tasks{plugin="noop",state="waiting"}"#, 1.0),
         (r#"wasmill_tasks{plugin="misbehave",state="running"}"#, 1.0),
     ] {
@@ -240,7 +240,8 @@ async fn http_calls_of_guests_are_counted_by_plugin() {
     let server = server.stop_and_restart();
     let client = server.client();
     let input = json!({"args": ["get", format!("http://{}/healthz", own.address())]});
-    let task = client.until_ended(&client.submit(&json!({"plugin": "program", "input": input})).await).await;
+    let task =
+        client.until_finished(&client.submit(&json!({"plugin": "program", "input": input})).await).await;
     assert!(task.str("result").starts_with("200 "), "{}", task.text);
     let page = Page::of(&client).await;
     for name in ["requests", "sent_bytes", "received_bytes"] {
@@ -255,14 +256,14 @@ fn monitoring() -> PathBuf {
     PathBuf::from(package).join("../docs/monitoring")
 }
 
-/// Finds every word of a text that is the name of a metric.
+/// Finds all metric names in a text.
 fn metrics_named(text: &str) -> BTreeSet<&str> {
     let words = text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
     words.filter(|word| word.starts_with("wasmill_") || word.starts_with("process_")).collect()
 }
 
 #[tokio::test]
-async fn every_metric_that_dashboard_alerts_and_docs_name_is_there() {
+async fn every_metric_of_dashboard_alerts_and_docs_exists() {
     let server = Server::start(&["--slots", "1"]);
     let client = server.client();
     do_a_little_of_everything(&client).await;
@@ -292,7 +293,7 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Finds a Python that has the parser of Prometheus: that of `.ci/plugin-tools`, or that of the system.
+/// Finds a Python with the Prometheus parser: that of `.ci/plugin-tools`, or the system's.
 fn python_with_parser() -> Option<PathBuf> {
     let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home);
@@ -304,7 +305,7 @@ fn python_with_parser() -> Option<PathBuf> {
     })
 }
 
-/// Reads a page as the reference does, and fails on what is no metric with a unit as is the custom.
+/// Parses the exposition with the reference parser, and fails on metrics without a conventional unit.
 const READ: &str = r#"
 import sys
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
@@ -317,11 +318,11 @@ print(sum(len(family.samples) for family in families))
 "#;
 
 #[tokio::test]
-async fn the_parser_of_prometheus_reads_every_sample() {
+async fn the_prometheus_parser_reads_every_sample() {
     let Some(python) = python_with_parser() else {
         let reason = "no Python has prometheus-client: .ci/plugin-tools installs it";
         assert!(std::env::var("WASMILL_TEST_REQUIRE").as_deref() != Ok("all"), "{reason}");
-        // Not eprintln, which the test harness keeps to itself when a test passes.
+        // Not `eprintln!`, whose output the test harness hides if the test passes.
         writeln!(std::io::stderr(), "skipped the test of the parser, {reason}").expect("stderr takes it");
         return;
     };

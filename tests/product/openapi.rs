@@ -1,5 +1,5 @@
-//! The API document and its viewer. That every answer is as documented is seen by the client, in every
-//! test; here is what no single answer shows.
+//! The OpenAPI document and its viewer. The client validates every response in every test; these tests cover
+//! what no single response shows.
 
 use std::collections::BTreeSet;
 
@@ -9,33 +9,33 @@ use serde_json::{Value, json};
 use wasmill_tests::document::Document;
 use wasmill_tests::{Answer, Server};
 
-/// Fills in the parameters of a path.
+/// Fills in the path parameters.
 fn fill(path: &str) -> String {
     path.replace("{id}", "0192f3c4-5d6e-7f80-9a0b-1c2d3e4f5061").replace("{name}", "nobody")
 }
 
-/// Returns the words that follow `known are` or `known is` in a message.
+/// Returns the names that a detail lists as known.
 fn known(answer: &Answer) -> BTreeSet<String> {
     let detail = answer.str("detail");
-    let list = detail.split("known are ").nth(1).or_else(|| detail.split("known is ").nth(1));
+    let list = detail.split("known parameters: ").nth(1).or_else(|| detail.split("known fields: ").nth(1));
     list.unwrap_or_else(|| panic!("no list in {detail}")).split(", ").map(str::to_owned).collect()
 }
 
 #[tokio::test]
-async fn every_path_takes_the_documented_methods_and_no_other() {
+async fn every_path_accepts_exactly_the_documented_methods() {
     let server = Server::start(&[]);
     let client = server.client();
     let document = client.document().await.expect("a document");
     let brew = Method::from_bytes(b"BREW").expect("a method");
     for (_, path, _) in document.operations() {
-        // The client compares what is allowed with what is documented.
+        // The client compares `Allow` with the document.
         let answer = client.send(brew.clone(), &fill(path), None).await.expect("an answer");
         assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{path}");
     }
 }
 
 #[tokio::test]
-async fn every_example_fits_its_schema() {
+async fn every_example_matches_its_schema() {
     let server = Server::start(&[]);
     let document = server.client().document().await.expect("a document");
     let mut seen = 0;
@@ -61,7 +61,7 @@ async fn every_example_fits_its_schema() {
 }
 
 #[tokio::test]
-async fn the_documented_parameters_and_fields_are_those_that_are_known() {
+async fn the_documented_parameters_and_fields_are_exactly_the_known_ones() {
     let server = Server::start(&[]);
     let client = server.client();
     let document = client.document().await.expect("a document");
@@ -88,7 +88,7 @@ async fn the_documented_parameters_and_fields_are_those_that_are_known() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_not_documented_is_found() {
+async fn an_undocumented_response_is_detected() {
     let server = Server::start(&[]);
     let document = Document::new(server.client().get("/openapi.json").await.json);
     let headers = |media_type, location| {
@@ -133,7 +133,7 @@ async fn an_answer_that_is_not_documented_is_found() {
 }
 
 #[tokio::test]
-async fn the_viewer_needs_nothing_but_this_server() {
+async fn the_viewer_loads_only_from_this_server() {
     let server = Server::start(&[]);
     let client = server.client();
     let page = client.get("/docs").await;
@@ -149,7 +149,7 @@ async fn the_viewer_needs_nothing_but_this_server() {
     let links = [links("src"), links("href"), links("spec-url")].concat();
     assert!(links.len() >= 3, "{links:?}");
     for link in links.iter().filter(|link| !link.starts_with("data:")) {
-        // They are relative, so that a proxy may serve it all under a path of its own.
+        // They are relative, so that a proxy may serve the API below a path of its own.
         assert!(!link.starts_with('/') && !link.contains(':'), "{link}");
         assert_eq!(client.get(&format!("/{link}")).await.status, StatusCode::OK, "{link}");
     }

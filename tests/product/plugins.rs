@@ -4,7 +4,7 @@ use serde_json::json;
 use wasmill_tests::{NOOP, Server, tiny};
 
 #[tokio::test]
-async fn a_broken_file_is_rejected_with_the_reason() {
+async fn a_broken_file_is_rejected_with_a_reason() {
     let server = Server::start(&[]);
     let plugins = server.folder().join("plugins");
     std::fs::write(plugins.join("garbage.wasm"), b"not wasm at all").expect("written");
@@ -27,7 +27,7 @@ async fn a_broken_file_is_rejected_with_the_reason() {
 }
 
 #[tokio::test]
-async fn a_file_overrides_the_plugin_that_is_built_in() {
+async fn a_file_overrides_the_built_in_plugin() {
     let server = Server::start(&[]);
     let built_in = server.client().get("/plugins/io-stub").await;
     assert_eq!((built_in.str("state"), built_in.json["file"].is_null()), ("ready", true));
@@ -40,7 +40,7 @@ async fn a_file_overrides_the_plugin_that_is_built_in() {
 }
 
 #[tokio::test]
-async fn tasks_of_a_plugin_that_is_gone_wait_for_it() {
+async fn tasks_of_a_removed_plugin_wait_for_it() {
     let server = Server::start(&["--slots", "1"]);
     let client = server.client();
     let running = client.submit(&json!({})).await;
@@ -60,7 +60,7 @@ async fn tasks_of_a_plugin_that_is_gone_wait_for_it() {
 }
 
 #[tokio::test]
-async fn a_running_task_keeps_the_version_it_began_with() {
+async fn a_running_task_keeps_its_plugin_version() {
     let server = Server::start(&[]);
     let client = server.client();
     let input = json!({"do": "progress", "fraction": 0.5, "note": "half", "ms": 8000});
@@ -74,7 +74,7 @@ async fn a_running_task_keeps_the_version_it_began_with() {
 }
 
 #[tokio::test]
-async fn a_plugin_dropped_in_runs_and_one_taken_out_does_not() {
+async fn added_plugins_run_and_removed_ones_do_not() {
     let server = Server::start(&[]);
     let client = server.client();
     let path = server.folder().join("plugins/late.wasm");

@@ -18,7 +18,7 @@ fn check(answer: &Answer, status: StatusCode, code: &str) {
 }
 
 #[tokio::test]
-async fn unknown_things_are_404() {
+async fn unknown_ids_names_and_routes_are_404() {
     let server = Server::start(&[]);
     let client = server.client();
     check(&client.get("/nothing").await, StatusCode::NOT_FOUND, "unknown-route");
@@ -34,19 +34,19 @@ async fn unknown_things_are_404() {
 }
 
 #[tokio::test]
-async fn an_id_that_is_no_uuid_is_400() {
+async fn an_invalid_id_is_400() {
     let server = Server::start(&[]);
     let client = server.client();
     for id in ["1", "not-a-uuid", "%00", "%F0%9F%A6%80", &"9".repeat(3_000)] {
         check(&client.get(&format!("/task/{id}/status")).await, StatusCode::BAD_REQUEST, "invalid-id");
     }
-    // Bytes that are no UTF-8 do not even reach the endpoint.
+    // Invalid UTF-8 does not reach the endpoint.
     let broken = client.get("/task/%ff%fe").await;
     check(&broken, StatusCode::BAD_REQUEST, "invalid-path");
 }
 
 #[tokio::test]
-async fn a_wrong_method_is_405_and_names_the_right_ones() {
+async fn a_wrong_method_is_405_with_allow() {
     let server = Server::start(&[]);
     let client = server.client();
     for (method, path) in [
@@ -62,7 +62,7 @@ async fn a_wrong_method_is_405_and_names_the_right_ones() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_no_json_is_refused() {
+async fn a_body_that_is_not_json_is_refused() {
     let server = Server::start(&[]);
     let client = server.client();
     let post = |content_type: &'static str, body: &'static [u8]| {
@@ -84,7 +84,7 @@ async fn a_body_that_is_no_json_is_refused() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_wrong_is_422_and_points_at_every_fault() {
+async fn an_invalid_request_is_422_and_points_at_every_error() {
     let server = Server::start(&[]);
     let client = server.client();
     for (body, pointers) in [
@@ -118,7 +118,7 @@ async fn a_request_that_is_wrong_is_422_and_points_at_every_fault() {
 }
 
 #[tokio::test]
-async fn what_json_holds_for_the_same_is_taken_for_the_same() {
+async fn equivalent_json_is_treated_alike() {
     let server = Server::start(&[]);
     let client = server.client();
     let whole = client.submit(&json!({"plugin": "noop", "max_attempts": 3.0})).await;
@@ -147,7 +147,7 @@ async fn a_body_over_the_limit_is_413() {
 }
 
 #[tokio::test]
-async fn a_full_waiting_line_is_429() {
+async fn a_full_queue_is_429() {
     let server = Server::start(&["--slots", "1", "--waiting-max", "2"]);
     let client = server.client();
     let running = client.submit(&json!({})).await;
@@ -155,14 +155,14 @@ async fn a_full_waiting_line_is_429() {
     let waiting = client.submit(&json!({})).await;
     client.submit(&json!({})).await;
     let answer = client.post("/task", &json!({})).await;
-    check(&answer, StatusCode::TOO_MANY_REQUESTS, "waiting-line-full");
+    check(&answer, StatusCode::TOO_MANY_REQUESTS, "queue-full");
     assert!(answer.headers.contains_key("retry-after"));
     client.delete(&format!("/task/{waiting}")).await;
     client.submit(&json!({})).await;
 }
 
 #[tokio::test]
-async fn a_request_that_is_no_http_breaks_only_its_connection() {
+async fn a_request_that_is_not_http_breaks_only_its_connection() {
     let server = Server::start(&[]);
     for garbage in
         [&b"\x16\x03\x01\x02\x00"[..], b"GET\r\n\r\n", b"POST /task HTTP/1.1\r\ncontent-length: -1\r\n\r\n"]

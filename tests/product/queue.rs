@@ -1,4 +1,4 @@
-//! What a queue is asked for: later, many at once, only once, first, by tag, and once more.
+//! Features of the queue: delays, batches, uniqueness, priorities, tags and retries.
 
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -29,7 +29,7 @@ async fn waiting(client: &Client) -> u64 {
 }
 
 #[tokio::test]
-async fn a_task_that_is_put_off_starts_at_its_time() {
+async fn a_delayed_task_starts_on_time() {
     let server = Server::start(&[]);
     let client = server.client();
     let id = client.submit(&json!({"plugin": "noop", "delay": "700ms"})).await;
@@ -51,7 +51,7 @@ async fn a_task_that_is_put_off_starts_at_its_time() {
 }
 
 #[tokio::test]
-async fn a_batch_is_stored_as_a_whole_and_answered_in_kind() {
+async fn a_batch_is_stored_atomically_and_answered_in_its_format() {
     let server = Server::start(&[]);
     let client = server.client();
     let answer =
@@ -76,7 +76,7 @@ async fn a_batch_is_stored_as_a_whole_and_answered_in_kind() {
 }
 
 #[tokio::test]
-async fn a_batch_with_a_fault_stores_nothing_and_points_at_each() {
+async fn a_batch_with_errors_stores_nothing_and_points_at_each() {
     let server = Server::start(&["--slots", "1", "--waiting-max", "3"]);
     let client = server.client();
     let running = client.submit(&sleep()).await;
@@ -107,7 +107,7 @@ async fn a_batch_with_a_fault_stores_nothing_and_points_at_each() {
 }
 
 #[tokio::test]
-async fn a_batch_has_a_body_limit_of_its_own() {
+async fn a_batch_has_its_own_body_limit() {
     let server = Server::start(&["--body-max", "1KiB", "--batch-body-max", "4KiB"]);
     let client = server.client();
     let of = |bytes: usize| json!([{"plugin": "noop", "input": "x".repeat(bytes)}]);
@@ -116,7 +116,7 @@ async fn a_batch_has_a_body_limit_of_its_own() {
 }
 
 #[tokio::test]
-async fn the_same_request_under_an_idempotency_key_is_answered_again() {
+async fn a_repeated_request_with_an_idempotency_key_is_replayed() {
     let server = Server::start(&[]);
     let client = server.client();
     let body = json!({"plugin": "noop", "input": 1});
@@ -148,7 +148,7 @@ async fn the_same_request_under_an_idempotency_key_is_answered_again() {
 }
 
 #[tokio::test]
-async fn of_equal_requests_at_the_same_time_one_is_carried_out() {
+async fn concurrent_requests_with_one_idempotency_key_run_once() {
     let server = Server::start(&[]);
     let client = server.client();
     let body = json!([sleep(), sleep()]);
@@ -168,7 +168,7 @@ async fn of_equal_requests_at_the_same_time_one_is_carried_out() {
 }
 
 #[tokio::test]
-async fn one_task_lives_under_a_unique_key() {
+async fn only_one_unfinished_task_has_a_unique_key() {
     let server = Server::start(&[]);
     let client = server.client();
     let mut task = sleep();
@@ -193,7 +193,7 @@ async fn one_task_lives_under_a_unique_key() {
 }
 
 #[tokio::test]
-async fn a_higher_priority_goes_first() {
+async fn a_higher_priority_starts_first() {
     let server = Server::start(&["--slots", "1"]);
     let client = server.client();
     let running = client.submit(&sleep()).await;
@@ -215,7 +215,7 @@ async fn a_higher_priority_goes_first() {
 }
 
 #[tokio::test]
-async fn tasks_are_found_and_cancelled_by_their_tags() {
+async fn tasks_are_listed_and_cancelled_by_tag() {
     let server = Server::start(&[]);
     let client = server.client();
     let mut ids = Vec::new();
@@ -246,7 +246,7 @@ async fn tasks_are_found_and_cancelled_by_their_tags() {
 }
 
 #[tokio::test]
-async fn an_ended_task_is_done_once_more_on_request() {
+async fn a_finished_task_is_retried_on_request() {
     let server = Server::start(&[]);
     let client = server.client();
     let task = json!({"input": {"min_ms": 1, "max_ms": 2, "fail_rate": 1}, "tags": ["a"], "priority": 3,
@@ -270,7 +270,7 @@ async fn an_ended_task_is_done_once_more_on_request() {
     let running = client.submit(&running).await;
     client.until(&running, "running").await;
     let early = client.post(&format!("/task/{running}/retry"), &json!({})).await;
-    assert_eq!((early.status, early.str("code")), (StatusCode::CONFLICT, "task-not-ended"));
+    assert_eq!((early.status, early.str("code")), (StatusCode::CONFLICT, "task-not-finished"));
     assert_eq!(early.str("state"), "running");
     let taken = client.post(&format!("/task/{old}/retry"), &json!({})).await;
     assert_eq!((taken.status, taken.str("code")), (StatusCode::CONFLICT, "unique-key-taken"));
@@ -295,7 +295,7 @@ async fn every_attempt_is_shown_with_its_outcome() {
     let client = server.client();
     let id = client
         .submit(&json!({"input": {"min_ms": 1, "max_ms": 2, "fail_rate": 1}, "max_attempts": 3,
-            "backoff": {"first": "10ms", "most": "10ms"}}))
+            "backoff": {"first": "10ms", "max": "10ms"}}))
         .await;
     let record = client.until(&id, "failed").await;
     let attempts = record.json["attempts"].as_array().expect("attempts");
@@ -351,7 +351,7 @@ async fn a_paused_plugin_starts_nothing_until_it_is_resumed() {
 }
 
 #[tokio::test]
-async fn a_manifest_says_how_fast_tasks_start_and_which_failures_are_tried_again() {
+async fn a_manifest_sets_the_start_rate_and_the_failures_to_retry() {
     let folder = Server::folder_with_guests();
     let plugins = folder.path().join("plugins");
     std::fs::write(plugins.join("noop.toml"), "limits.rate = \"5/s\"").expect("written");
@@ -384,7 +384,7 @@ async fn a_manifest_says_how_fast_tasks_start_and_which_failures_are_tried_again
 }
 
 #[tokio::test]
-async fn ended_tasks_are_done_once_more_by_filter() {
+async fn finished_tasks_are_retried_by_filter() {
     let server = Server::start(&["--slots", "4"]);
     let client = server.client();
     let fail = |tag: &str| json!({"plugin": "misbehave", "input": {"do": "trap"}, "tags": [tag]});
@@ -393,7 +393,7 @@ async fn ended_tasks_are_done_once_more_by_filter() {
     batch.push(json!({"plugin": "noop", "tags": ["a"]}));
     let answer = client.post("/task/batch", &json!(batch)).await;
     for task in answer.json.as_array().expect("an array") {
-        client.until_ended(task["id"].as_str().expect("an id")).await;
+        client.until_finished(task["id"].as_str().expect("an id")).await;
     }
     client.post("/pause", &json!({})).await;
     let retry = async |query: &str| client.post(&format!("/task/retry{query}"), &json!({})).await;

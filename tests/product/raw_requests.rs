@@ -1,4 +1,4 @@
-//! Requests as no library sends them: each gets its answer, at once, whatever stands behind it.
+//! Requests that no library sends: each gets its response at once, whatever follows it on the connection.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -7,10 +7,10 @@ use std::time::Duration;
 use serde_json::Value;
 use wasmill_tests::Server;
 
-/// How long a test waits for an answer. A server that waits for more bytes gives up long before that.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Deadline for a response. A server that waits for more bytes times out long before.
+const DEADLINE: Duration = Duration::from_secs(60);
 
-/// One answer.
+/// One response.
 #[derive(Debug)]
 struct Answer {
     status: u16,
@@ -19,7 +19,7 @@ struct Answer {
 }
 
 impl Answer {
-    /// Returns the code of a problem; empty if the answer is none.
+    /// Returns the problem code; empty if the response is not a problem.
     fn code(&self) -> String {
         let body: Value = serde_json::from_slice(&self.body).unwrap_or_default();
         let is_problem = self.head.contains("content-type: application/problem+json");
@@ -27,16 +27,16 @@ impl Answer {
     }
 }
 
-/// Sends bytes on a connection of their own, which stays open.
+/// Sends bytes on a new connection, which stays open.
 fn send(server: &Server, bytes: &[u8]) -> BufReader<TcpStream> {
     let mut stream = TcpStream::connect(server.address()).expect("a connection");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-    // A server that refuses a request may close before it has all of it.
+    stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+    // A server that refuses a request may close before reading all of it.
     let _ = stream.write_all(bytes);
     BufReader::new(stream)
 }
 
-/// Reads one answer; `None` when there will be none.
+/// Reads one response; `None` at the end.
 fn read(stream: &mut BufReader<TcpStream>) -> Option<Answer> {
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
@@ -56,15 +56,15 @@ fn get(path: &str, headers: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n")
 }
 
-/// A request for a task that ends at once.
+/// A request for a task that finishes at once.
 fn post(headers: &str, body: &str) -> String {
     format!("POST /task HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{headers}\r\n{body}")
 }
 
 const TASK: &str = r#"{"plugin":"noop","input":"é"}"#;
 
-/// What is sent, and with which status and which code of a problem it is answered. A plain answer to a head
-/// that is no HTTP comes from the library.
+/// The request, and the expected status and problem code. The library answers a head that is not HTTP,
+/// without a body.
 fn rows() -> Vec<(&'static str, String, u16, &'static str)> {
     let length = |length: usize| format!("Content-Length: {length}\r\n");
     let whole = post(&length(TASK.len()), TASK);
@@ -168,7 +168,7 @@ fn rows() -> Vec<(&'static str, String, u16, &'static str)> {
 }
 
 #[test]
-fn every_request_gets_its_answer_at_once() {
+fn every_raw_request_gets_its_response_at_once() {
     let server = Server::start(&[]);
     for (what, bytes, status, code) in rows() {
         let answer =
@@ -180,7 +180,7 @@ fn every_request_gets_its_answer_at_once() {
 }
 
 #[test]
-fn a_client_that_closes_its_side_gets_its_answer() {
+fn a_half_closed_client_gets_its_response() {
     let server = Server::start(&[]);
     for (what, bytes, status, code) in [
         ("a whole request", post(&format!("Content-Length: {}\r\n", TASK.len()), TASK), 201, ""),
@@ -201,7 +201,7 @@ fn a_client_that_closes_its_side_gets_its_answer() {
 }
 
 #[test]
-fn requests_that_come_together_are_answered_one_by_one() {
+fn pipelined_requests_are_answered_in_order() {
     let server = Server::start(&[]);
     let task = post(&format!("Content-Length: {}\r\n", TASK.len()), TASK);
     let requests = [get("/healthz", ""), task, get("/nothing", ""), get("/healthz", "")].concat();
@@ -211,7 +211,7 @@ fn requests_that_come_together_are_answered_one_by_one() {
 }
 
 #[test]
-fn a_body_is_asked_for_only_if_it_will_be_read() {
+fn a_100_continue_is_sent_only_if_the_body_will_be_read() {
     let server = Server::start(&[]);
     let head = post(&format!("Expect: 100-continue\r\nContent-Length: {}\r\n", TASK.len()), "");
     let mut stream = send(&server, head.as_bytes());
@@ -221,7 +221,7 @@ fn a_body_is_asked_for_only_if_it_will_be_read() {
 }
 
 #[test]
-fn an_answer_to_a_request_that_is_not_read_to_its_end_says_that_the_connection_closes() {
+fn a_response_to_an_unread_body_has_connection_close() {
     let server = Server::start(&[]);
     let large = " ".repeat(1 << 20);
     let length = format!("Content-Length: {}\r\n", large.len());
@@ -244,7 +244,7 @@ fn an_answer_to_a_request_that_is_not_read_to_its_end_says_that_the_connection_c
         assert!(answer.head.to_ascii_lowercase().contains("connection: close"), "{what}: {answer:?}");
         assert!(read(&mut stream).is_none(), "{what}: the connection ends");
     }
-    // One that was read to its end is kept.
+    // A connection whose request was read completely stays open.
     let mut stream = send(&server, post(&format!("Content-Length: {}\r\n", TASK.len()), TASK).as_bytes());
     assert!(!read(&mut stream).expect("an answer").head.contains("connection: close"));
     stream.get_mut().write_all(get("/healthz", "").as_bytes()).expect("written");
@@ -252,7 +252,7 @@ fn an_answer_to_a_request_that_is_not_read_to_its_end_says_that_the_connection_c
 }
 
 #[test]
-fn a_stream_begins_though_bytes_stand_behind_the_request() {
+fn a_stream_starts_despite_pipelined_bytes() {
     let server = Server::start(&[]);
     let mut stream = send(&server, (get("/events", "Accept: text/event-stream\r\n") + "\r\n").as_bytes());
     assert_eq!(read(&mut stream).expect("an answer").status, 200);
@@ -263,7 +263,7 @@ fn a_stream_begins_though_bytes_stand_behind_the_request() {
 }
 
 #[test]
-fn a_byte_order_mark_is_passed_over() {
+fn a_byte_order_mark_is_ignored() {
     let server = Server::start(&[]);
     let marked = format!("\u{feff}{TASK}");
     let single = post(&format!("Content-Length: {}\r\n", marked.len()), &marked);
@@ -280,7 +280,7 @@ fn a_byte_order_mark_is_passed_over() {
 }
 
 #[test]
-fn a_line_that_is_no_json_is_named_by_its_own_number() {
+fn an_invalid_line_is_named_by_its_line_number() {
     let server = Server::start(&[]);
     let body = "{}\n{x\n";
     let batch = format!(

@@ -1,5 +1,4 @@
-//! What every request has in common: it is read strictly, an answer to a wrong one stays small, and one that is sent
-//! again under its key does nothing twice.
+//! Common to all requests: strict validation, small error responses, and idempotency keys.
 
 use std::time::{Duration, Instant};
 
@@ -7,10 +6,10 @@ use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 use wasmill_tests::{Answer, Client, Server};
 
-/// The largest answer to a wrong request.
+/// Maximum size of an error response.
 const ANSWER_BYTES_MAX: usize = 16 << 10;
 
-/// Fills in the parameters of a path.
+/// Fills in the path parameters.
 fn fill(path: &str) -> String {
     let path = path.replace("{id}", "0192f3c4-5d6e-7f80-9a0b-1c2d3e4f5061");
     path.replace("{name}", "nobody").replace("{schedule}", "nothing")
@@ -29,7 +28,7 @@ fn replayed(answer: &Answer) -> bool {
     answer.headers.contains_key("idempotent-replayed")
 }
 
-/// The names of the documented query parameters, and whether each is a list.
+/// Names of the documented query parameters, and whether each is a list.
 fn parameters(operation: &Value) -> Vec<(String, bool)> {
     let parameters = operation["parameters"].as_array().into_iter().flatten();
     let queries = parameters.filter(|parameter| parameter["in"] == "query");
@@ -41,7 +40,7 @@ fn parameters(operation: &Value) -> Vec<(String, bool)> {
 }
 
 #[tokio::test]
-async fn every_route_refuses_a_parameter_that_is_unknown_or_given_twice() {
+async fn every_route_refuses_unknown_and_repeated_parameters() {
     let server = Server::start(&["--allow-upload"]);
     let client = server.client();
     let document = client.document().await.expect("a document");
@@ -71,7 +70,7 @@ async fn every_route_refuses_a_parameter_that_is_unknown_or_given_twice() {
 }
 
 #[tokio::test]
-async fn every_route_that_takes_no_body_refuses_one() {
+async fn every_route_without_a_body_refuses_one() {
     let server = Server::start(&["--allow-upload"]);
     let client = server.client();
     let document = client.document().await.expect("a document");
@@ -102,7 +101,7 @@ async fn every_route_that_takes_no_body_refuses_one() {
 }
 
 #[tokio::test]
-async fn what_is_said_twice_cancels_nothing() {
+async fn a_repeated_parameter_cancels_nothing() {
     let server = Server::start(&[]);
     let client = server.client();
     let id = client.submit(&json!({"plugin": "noop", "delay": "1h"})).await;
@@ -113,7 +112,7 @@ async fn what_is_said_twice_cancels_nothing() {
     assert_eq!(client.get(&format!("/task/{id}")).await.str("state"), "waiting");
 }
 
-/// Sends a request that is wrong, and makes sure that its answer is small.
+/// Sends an invalid request, and checks that the response is small.
 async fn flood(client: &Client, method: &str, path: &str, body: Option<(&str, Vec<u8>)>) -> Answer {
     let shown: String = path.chars().take(60).collect();
     let what =
@@ -129,7 +128,7 @@ async fn flood(client: &Client, method: &str, path: &str, body: Option<(&str, Ve
 }
 
 #[tokio::test]
-async fn an_answer_to_a_wrong_query_or_path_is_small() {
+async fn the_response_to_an_invalid_query_or_path_is_small() {
     let server = Server::start(&[]);
     let client = server.client();
     let document = client.document().await.expect("a document");
@@ -156,7 +155,7 @@ async fn an_answer_to_a_wrong_query_or_path_is_small() {
 }
 
 #[tokio::test]
-async fn an_answer_to_a_wrong_body_is_small() {
+async fn the_response_to_an_invalid_body_is_small() {
     let server = Server::start(&[]);
     let client = server.client();
     let names = |count: usize| -> Value {
@@ -198,10 +197,10 @@ async fn an_answer_to_a_wrong_body_is_small() {
     }
     let wrong = vec![json!({"plugin": "nobody", "x": 1, "y": 2, "priority": "high"}); 10_000];
     let answer = flood(&client, "post", "/task/batch", json(&json!(wrong))).await;
-    assert!(answer.str("detail").ends_with("there may be more"), "{}", answer.text);
+    assert!(answer.str("detail").ends_with("there may be more errors"), "{}", answer.text);
     let answer = flood(&client, "post", "/task", json(&tasks[0])).await;
     assert!(answer.str("detail").ends_with("; and 89990 more"), "{}", answer.text);
-    assert_eq!(answer.text.matches("known are").count(), 2, "once in the detail, once in the errors");
+    assert_eq!(answer.text.matches("known fields: ").count(), 2, "once in the detail, once in the errors");
     for text in ["{\"\u{1}", "{\"a\": tru", "[[[[[[[["] {
         let text = text.repeat(50_000).into_bytes();
         flood(&client, "post", "/task", Some(("application/json", text))).await;
@@ -210,7 +209,7 @@ async fn an_answer_to_a_wrong_body_is_small() {
 }
 
 #[tokio::test]
-async fn a_field_that_is_given_twice_is_refused() {
+async fn a_duplicate_field_is_refused() {
     let server = Server::start(&[]);
     let client = server.client();
     for (body, pointer) in [
@@ -226,7 +225,7 @@ async fn a_field_that_is_given_twice_is_refused() {
 }
 
 #[tokio::test]
-async fn every_route_that_makes_tasks_heeds_the_idempotency_key() {
+async fn every_route_that_creates_tasks_supports_idempotency_keys() {
     let server = Server::start(&[]);
     let client = server.client();
     let old = client.submit(&json!({"plugin": "misbehave", "input": {"do": "trap"}})).await;
@@ -260,7 +259,7 @@ async fn every_route_that_makes_tasks_heeds_the_idempotency_key() {
     }
 }
 
-/// A server with so many failed tasks, everything paused.
+/// A paused server with this many failed tasks.
 async fn failed(count: usize, args: &[&str]) -> (Server, Client) {
     let server = Server::start(args);
     let client = server.client();
@@ -271,7 +270,7 @@ async fn failed(count: usize, args: &[&str]) -> (Server, Client) {
         let answer = client.post("/task/batch", &json!(vec![fail.clone(); some])).await;
         assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text);
         for task in answer.json.as_array().expect("an array") {
-            client.until_ended(task["id"].as_str().expect("an id")).await;
+            client.until_finished(task["id"].as_str().expect("an id")).await;
         }
         left -= some;
     }
@@ -288,12 +287,12 @@ async fn retry(client: &Client, query: &str, key: Option<&str>) -> Answer {
 }
 
 #[tokio::test]
-async fn a_retry_of_many_says_where_it_stopped_and_goes_on_under_its_key() {
+async fn a_retry_of_many_reports_why_it_stopped_and_resumes_with_its_key() {
     let (_server, client) = failed(120, &["--waiting-max", "60"]).await;
     let stopped = retry(&client, "?state=failed", Some("k")).await;
     assert_eq!(stopped.status, StatusCode::OK, "{}", stopped.text);
     assert_eq!(stopped.json["retried"], 50);
-    assert_eq!(stopped.json["stopped_by"]["code"], "waiting-line-full", "{}", stopped.text);
+    assert_eq!(stopped.json["stopped_by"]["code"], "queue-full", "{}", stopped.text);
     let again = retry(&client, "?state=failed", Some("k")).await;
     assert_eq!(again.json["retried"], 50, "there is no room yet: {}", again.text);
     assert!(!replayed(&again));
@@ -315,7 +314,7 @@ async fn a_retry_of_many_says_where_it_stopped_and_goes_on_under_its_key() {
 }
 
 #[tokio::test]
-async fn a_retry_of_many_that_can_do_nothing_is_refused() {
+async fn a_retry_of_many_that_stores_nothing_is_refused() {
     let (_server, client) = failed(3, &["--waiting-max", "3"]).await;
     client.submit(&json!({"plugin": "noop"})).await;
     let refused = retry(&client, "?all=true", None).await;
@@ -323,7 +322,7 @@ async fn a_retry_of_many_that_can_do_nothing_is_refused() {
 }
 
 #[tokio::test]
-async fn a_retry_of_many_leaves_out_what_would_be_refused() {
+async fn a_retry_of_many_skips_tasks_that_would_be_refused() {
     let (server, client) = failed(2, &[]).await;
     std::fs::remove_file(server.folder().join("plugins/misbehave.wasm")).expect("removed");
     let deadline = Instant::now() + Duration::from_secs(60);
@@ -340,7 +339,7 @@ async fn a_retry_of_many_leaves_out_what_would_be_refused() {
 }
 
 #[tokio::test]
-async fn a_unique_key_that_stands_twice_in_a_batch_is_named_as_such() {
+async fn a_duplicate_unique_key_in_a_batch_is_reported() {
     let server = Server::start(&[]);
     let client = server.client();
     let batch = json!([{"plugin": "noop"}, {"unique_key": "k"}, {"plugin": "noop"}, {"unique_key": "k"}]);
@@ -356,7 +355,7 @@ async fn a_unique_key_that_stands_twice_in_a_batch_is_named_as_such() {
 }
 
 #[tokio::test]
-async fn the_input_of_a_task_is_read_back_as_it_came() {
+async fn the_input_of_a_task_is_returned_unchanged() {
     let server = Server::start(&[]);
     let client = server.client();
     for input in ["{\"b\":  1, \"a\": [1.0, 1e2, \"\\u00fc\"]}", "\"text\"", "0", "[]", "false"] {
@@ -367,7 +366,7 @@ async fn the_input_of_a_task_is_read_back_as_it_came() {
         assert_eq!(read.headers["content-type"], "application/json");
     }
     let without = client.submit(&json!({"plugin": "noop"})).await;
-    client.until_ended(&without).await;
+    client.until_finished(&without).await;
     assert_eq!(client.get(&format!("/task/{without}/input")).await.text, "null");
     client.delete(&format!("/task/{without}")).await;
     for (id, status) in [(without.as_str(), StatusCode::NOT_FOUND), ("7", StatusCode::BAD_REQUEST)] {
@@ -376,7 +375,7 @@ async fn the_input_of_a_task_is_read_back_as_it_came() {
 }
 
 #[tokio::test]
-async fn a_record_shows_the_backoff_and_the_webhook() {
+async fn a_task_shows_its_backoff_and_webhook() {
     let server = Server::start(&["--webhook-allow", "127.0.0.0/8"]);
     let client = server.client();
     let url = "http://127.0.0.1:9/hook";
@@ -387,7 +386,7 @@ async fn a_record_shows_the_backoff_and_the_webhook() {
     let record = client.get(&format!("/task/{id}")).await.json;
     let backoff = &record["backoff"];
     assert_eq!(
-        (&backoff["first_ms"], &backoff["factor"], &backoff["most_ms"]),
+        (&backoff["first_ms"], &backoff["factor"], &backoff["max_ms"]),
         (&json!(2_000), &json!(1.5), &json!(300_000))
     );
     assert_eq!(record["webhook"], json!({"url": url, "on": ["failed"], "state": "idle"}));
@@ -397,7 +396,7 @@ async fn a_record_shows_the_backoff_and_the_webhook() {
 }
 
 #[tokio::test]
-async fn tasks_are_found_by_schedule_group_unique_key_and_the_end_of_the_id() {
+async fn tasks_are_listed_by_schedule_group_unique_key_and_id_suffix() {
     let server = Server::start(&[]);
     let client = server.client();
     client.post("/pause", &json!({})).await;
@@ -439,14 +438,14 @@ async fn tasks_are_found_by_schedule_group_unique_key_and_the_end_of_the_id() {
 }
 
 #[tokio::test]
-async fn events_are_followed_of_one_plugin() {
+async fn events_can_be_filtered_by_plugin() {
     let server = Server::start(&[]);
     let client = server.client();
     let mut stream = client.follow("/events?plugin=noop", None).await;
     let other = client.submit(&json!({"plugin": "misbehave", "input": {"do": "trap"}})).await;
-    client.until_ended(&other).await;
+    client.until_finished(&other).await;
     let wanted = client.submit(&json!({"plugin": "noop"})).await;
-    client.until_ended(&wanted).await;
+    client.until_finished(&wanted).await;
     for name in ["created", "started", "completed"] {
         let event = stream.next().await.expect("an event");
         assert_eq!((event.name.as_str(), &event.data["task"]), (name, &json!(wanted)));

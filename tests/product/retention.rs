@@ -1,17 +1,17 @@
-//! What is forgotten, and what is not: under load, beside pending webhooks, and while nothing happens.
+//! Retention: under load, with pending webhooks, and on an idle server.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use wasmill_tests::fake::{Fake, Reply};
+use wasmill_tests::mock_server::{MockServer, Reply};
 use wasmill_tests::{Client, Server};
 
 const FAILED: &str = "HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n";
 const WELL: &str = "HTTP/1.1 204 Well\r\n\r\n";
 
-/// Webhooks to this machine, tried again soon.
+/// Settings for webhooks to this machine with short retries.
 const SOON: [&str; 4] = ["--webhook-allow", "127.0.0.1", "--webhook-backoff", "5ms"];
 
 async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
@@ -25,7 +25,7 @@ async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> 
     }
 }
 
-/// Returns a figure of the metrics, of all its series together.
+/// Returns the sum over all series of a metric.
 async fn metric(client: &Client, name: &str) -> f64 {
     let text = client.get("/metrics").await.text;
     let lines = text.lines().filter(|line| line.split(['{', ' ']).next() == Some(name));
@@ -39,20 +39,20 @@ async fn stored(client: &Client) -> u64 {
 }
 
 #[tokio::test]
-async fn a_webhook_that_is_pending_outlives_the_bound_on_ended_tasks() {
+async fn a_pending_webhook_keeps_its_task_beyond_the_retention_limit() {
     let server = Server::start(&[&SOON[..], &["--keep-max", "1"]].concat());
     let client = server.client();
     let well = Arc::new(AtomicBool::new(false));
     let is_well = Arc::clone(&well);
     let receiver =
-        Fake::start(move |_| Reply::Bytes(if is_well.load(Ordering::SeqCst) { WELL } else { FAILED }));
+        MockServer::start(move |_| Reply::Bytes(if is_well.load(Ordering::SeqCst) { WELL } else { FAILED }));
     let hooked = client.submit(&json!({"plugin": "noop", "webhook": receiver.url()})).await;
     client.until(&hooked, "completed").await;
     let mut others = Vec::new();
     for _ in 0..20 {
         others.push(client.submit(&json!({"plugin": "noop"})).await);
     }
-    // Retention comes by, and leaves the newest, and the one whose receiver is not told yet.
+    // Retention keeps the newest task, and the one with a pending delivery.
     eventually("the others are forgotten", async || (stored(&client).await <= 2).then_some(())).await;
     assert_eq!(client.get(&format!("/task/{hooked}/webhook")).await.str("state"), "pending");
     well.store(true, Ordering::SeqCst);
@@ -63,11 +63,11 @@ async fn a_webhook_that_is_pending_outlives_the_bound_on_ended_tasks() {
 }
 
 #[tokio::test]
-async fn one_that_was_given_up_is_tried_as_often_as_at_first_when_asked_for_once_more() {
+async fn a_redelivery_gets_all_attempts_again() {
     let server = Server::start(&[&SOON[..], &["--webhook-attempts", "3"]].concat());
     let client = server.client();
     let asked = AtomicUsize::new(0);
-    let receiver = Fake::start(move |_| {
+    let receiver = MockServer::start(move |_| {
         let nth = asked.fetch_add(1, Ordering::SeqCst);
         Reply::Bytes(if nth < 8 { FAILED } else { WELL })
     });
@@ -90,7 +90,7 @@ async fn one_that_was_given_up_is_tried_as_often_as_at_first_when_asked_for_once
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_more_ended_tasks_are_stored_than_are_to_be_kept_whatever_the_load() {
+async fn retention_keeps_up_under_load() {
     const KEEP: u64 = 10_000;
     let server = Server::start(&["--keep-max", "10000", "--keep-for", "forever"]);
     let client = server.client();
@@ -106,10 +106,10 @@ async fn no_more_ended_tasks_are_stored_than_are_to_be_kept_whatever_the_load() 
     };
     let clients: Vec<_> = (0..4).map(|_| submit(server.client())).collect();
     let (mut most, mut ended) = (0, 0.0);
-    // So many that the bound would be exceeded many times over.
+    // Enough to exceed the limit many times over.
     while ended < 8.0 * KEEP as f64 {
         most = most.max(stored(&client).await);
-        ended = metric(&client, "wasmill_tasks_ended_total").await;
+        ended = metric(&client, "wasmill_tasks_finished_total").await;
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     stop.store(true, Ordering::SeqCst);
@@ -132,7 +132,7 @@ async fn an_idle_server_writes_nothing() {
     let state =
         || std::fs::metadata(&wal).map(|wal| (wal.len(), wal.modified().expect("a time"))).expect("there");
     let commits = async || metric(&client, "wasmill_store_commit_seconds_count").await;
-    // What the end of the task brings with it may still be written.
+    // Writes that follow the end of the task may still happen.
     let quiet = eventually("it becomes quiet", async || {
         let (before, commits_before) = (state(), commits().await);
         eventually("it looks for tasks", async || (commits().await > commits_before).then_some(())).await;

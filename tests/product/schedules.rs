@@ -1,4 +1,4 @@
-//! Schedules: made over REST or by a manifest, each run started once, whatever happens to the host.
+//! Schedules, created by the API or a manifest: each run starts exactly once, whatever happens to the host.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ async fn made(client: &Client, name: &str, schedule: &Value) -> Answer {
     answer
 }
 
-/// Asks until the schedule is as it should be.
+/// Polls until the schedule fulfils this condition.
 async fn until(client: &Client, name: &str, what: &str, is_so: impl Fn(&Answer) -> bool) -> Answer {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
@@ -49,7 +49,7 @@ fn noop_every_second() -> Value {
 }
 
 #[tokio::test]
-async fn a_schedule_is_made_shown_replaced_and_deleted() {
+async fn a_schedule_is_created_shown_replaced_and_deleted() {
     let server = Server::start(&[]);
     let client = server.client();
     let body = json!({
@@ -92,7 +92,7 @@ async fn a_schedule_is_made_shown_replaced_and_deleted() {
 }
 
 #[tokio::test]
-async fn a_schedule_that_makes_no_sense_is_refused_with_all_its_faults() {
+async fn an_invalid_schedule_is_refused_with_all_its_errors() {
     let server = Server::start(&[]);
     let client = server.client();
     let task = json!({"plugin": "noop"});
@@ -123,7 +123,7 @@ async fn a_schedule_that_makes_no_sense_is_refused_with_all_its_faults() {
 }
 
 #[tokio::test]
-async fn runs_are_started_when_they_are_due_and_show_their_schedule() {
+async fn runs_start_when_due_and_show_their_schedule() {
     let server = Server::start(&[]);
     let client = server.client();
     made(&client, "tick", &noop_every_second()).await;
@@ -156,7 +156,7 @@ async fn runs_are_started_when_they_are_due_and_show_their_schedule() {
 }
 
 #[tokio::test]
-async fn no_run_is_lost_or_doubled_though_the_host_is_killed_again_and_again() {
+async fn no_run_is_lost_or_repeated_across_crashes() {
     let mut server = Server::start(&[]);
     let mut schedule = noop_every_second();
     schedule["missed"] = json!("all");
@@ -166,7 +166,7 @@ async fn no_run_is_lost_or_doubled_though_the_host_is_killed_again_and_again() {
     for round in 1..=4 {
         let ran = move |tick: &Answer| tick.json["runs"].as_u64() >= Some(2 * round);
         until(&server.client(), "tick", "running", ran).await;
-        // Right around the moment of a run, too.
+        // Also right around the time of a run.
         let nanos = wasmill_model::Clock::now(&wasmill_model::SystemClock).timestamp_subsec_millis();
         let wait = (1_000 - u64::from(nanos) + round - 2) % 1_000;
         tokio::time::sleep(Duration::from_millis(wait)).await;
@@ -182,7 +182,7 @@ async fn no_run_is_lost_or_doubled_though_the_host_is_killed_again_and_again() {
 }
 
 #[tokio::test]
-async fn a_run_is_left_out_while_an_earlier_one_goes_on() {
+async fn a_run_is_skipped_while_an_earlier_one_is_active() {
     let server = Server::start(&[]);
     let client = server.client();
     let body = json!({
@@ -201,7 +201,7 @@ async fn a_run_is_left_out_while_an_earlier_one_goes_on() {
 }
 
 #[tokio::test]
-async fn a_run_that_finds_no_room_or_no_plugin_waits_and_says_why() {
+async fn a_run_without_queue_space_or_plugin_waits_and_reports_why() {
     let server = Server::start(&["--slots", "1", "--waiting-max", "1", "--allow-upload"]);
     let client = server.client();
     client.post("/pause", &json!({})).await;
@@ -211,7 +211,7 @@ async fn a_run_that_finds_no_room_or_no_plugin_waits_and_says_why() {
     let full = until(&client, "full", "held up", |full| why(full).contains("1 tasks are waiting")).await;
     assert_eq!(full.json["runs"], 0);
     let by_hand = client.post("/schedules/full/run", &json!({})).await;
-    assert_eq!(by_hand.str("code"), "waiting-line-full");
+    assert_eq!(by_hand.str("code"), "queue-full");
     client.delete(&format!("/task/{waiting}")).await;
     until(&client, "full", "running", |full| full.json["runs"] == 1).await;
     client.delete("/schedules/full").await;
@@ -231,7 +231,7 @@ async fn a_run_that_finds_no_room_or_no_plugin_waits_and_says_why() {
 }
 
 #[tokio::test]
-async fn a_manifest_brings_a_schedule_that_changes_and_goes_with_it() {
+async fn a_manifest_schedule_changes_and_is_removed_with_its_manifest() {
     let folder = Server::folder_with_guests();
     let plugins = folder.path().join("plugins");
     let manifest = "[schedule]\ncron = \"* * * * * *\"\ninput = { do = \"noop\" }\n";
@@ -246,7 +246,10 @@ async fn a_manifest_brings_a_schedule_that_changes_and_goes_with_it() {
     for refused in
         [put(&client, "misbehave", &noop_every_second()).await, client.delete("/schedules/misbehave").await]
     {
-        assert_eq!((refused.status, refused.str("code")), (StatusCode::CONFLICT, "schedule-of-manifest"));
+        assert_eq!(
+            (refused.status, refused.str("code")),
+            (StatusCode::CONFLICT, "schedule-managed-by-plugin")
+        );
         assert!(refused.str("detail").contains("misbehave.toml"), "{}", refused.text);
     }
     let changed = "[schedule]\ncron = \"@daily\"\ntimezone = \"America/New_York\"\n";
@@ -257,7 +260,7 @@ async fn a_manifest_brings_a_schedule_that_changes_and_goes_with_it() {
         "what it counted stays: {}",
         daily.text
     );
-    // A broken manifest leaves the last good one in service, also after a restart.
+    // A broken manifest leaves the last good one in service, even after a restart.
     fs::write(plugins.join("misbehave.toml"), "[schedule]\ncron = \"never\"").expect("written");
     let server = server.kill_and_restart();
     let client = server.client();
@@ -273,7 +276,7 @@ async fn a_manifest_brings_a_schedule_that_changes_and_goes_with_it() {
 }
 
 #[tokio::test]
-async fn what_a_client_has_put_stays_and_the_manifest_comes_when_it_is_deleted() {
+async fn a_clients_schedule_takes_precedence_over_a_manifests_until_deleted() {
     let server = Server::start(&["--watch-poll", "100ms"]);
     let client = server.client();
     made(&client, "noop", &json!({"cron": "@yearly", "task": {"plugin": "noop"}})).await;
@@ -291,7 +294,7 @@ async fn what_a_client_has_put_stays_and_the_manifest_comes_when_it_is_deleted()
 }
 
 #[tokio::test]
-async fn there_are_only_so_many_schedules() {
+async fn the_number_of_schedules_is_limited() {
     let server = Server::start(&[]);
     let client = server.client();
     let body = json!({"cron": "@yearly", "task": {"plugin": "noop"}});
@@ -312,7 +315,7 @@ async fn there_are_only_so_many_schedules() {
 }
 
 #[tokio::test]
-async fn the_command_line_sets_lists_holds_back_and_runs_schedules() {
+async fn the_cli_sets_lists_pauses_and_runs_schedules() {
     let server = Server::start(&[]);
     let url = format!("http://{}", server.address());
     let ask = |args: &[&str]| {

@@ -1,4 +1,4 @@
-//! Schedules whose plugin takes no more waiting tasks: they wait, say why, and hold up nothing else.
+//! Schedules with a full plugin queue: they wait, report why, and delay nothing else.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -27,7 +27,7 @@ async fn until(client: &Client, name: &str, is_so: impl Fn(&Value) -> bool) -> V
     }
 }
 
-/// Returns how many batches the store has committed.
+/// Returns the number of commits of the store.
 async fn commits(client: &Client) -> u64 {
     let metrics = client.get("/metrics").await.text;
     let of_commits = |line: &&str| line.starts_with("wasmill_store_commit_seconds_count");
@@ -38,7 +38,7 @@ async fn commits(client: &Client) -> u64 {
 }
 
 #[tokio::test]
-async fn a_schedule_whose_plugin_is_full_waits_and_holds_up_no_other() {
+async fn a_schedule_with_a_full_plugin_queue_waits_and_delays_no_other() {
     let folder = Server::folder_with_guests();
     let plugins = folder.path().join("plugins");
     fs::write(plugins.join("small.wasm"), NOOP).expect("a plugin");
@@ -56,8 +56,8 @@ async fn a_schedule_whose_plugin_is_full_waits_and_holds_up_no_other() {
     let runs = until(&client, "free", |_| true).await["runs"].as_u64().expect("a number");
     let free = until(&client, "free", |free| free["runs"].as_u64() >= Some(runs + 3)).await;
     let made = free["runs"].as_u64().expect("a number") - runs;
-    // A run is accepted, claimed and finished; what looks around once a second adds a few. A schedule that is tried
-    // again at once adds hundreds.
+    // A run is stored, claimed and finished; periodic work adds a few commits. A schedule that retries at
+    // once would add hundreds.
     let spent = commits(&client).await - before;
     assert!(spent <= made * 20, "{spent} commits for {made} runs");
     let full = until(&client, "full", |full| !why(full).is_empty()).await;

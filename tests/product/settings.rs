@@ -1,4 +1,4 @@
-//! Where settings come from: flags, the environment and the file; and what is refused of each, by its name.
+//! Settings from flags, the environment and the file, and the errors that name them.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
@@ -6,37 +6,37 @@ use std::process::{Child, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use wasmill_tests::fake::{Fake, Reply};
-use wasmill_tests::{Said, command};
+use wasmill_tests::mock_server::{MockServer, Reply};
+use wasmill_tests::{CommandOutput, command};
 
 fn folder() -> TempDir {
     tempfile::tempdir().expect("a folder")
 }
 
-/// Runs a command with these variables.
-fn run(folder: &TempDir, variables: &[(&str, &str)], args: &[&str]) -> Said {
+/// Runs a command with these environment variables.
+fn run(folder: &TempDir, variables: &[(&str, &str)], args: &[&str]) -> CommandOutput {
     let mut command = command(folder.path(), args);
     let output = command.envs(variables.iter().copied()).stdin(Stdio::null()).output().expect("it starts");
-    Said {
+    CommandOutput {
         code: output.status.code().unwrap_or(-1),
         out: String::from_utf8_lossy(&output.stdout).into_owned(),
         err: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
 }
 
-/// Reads the settings of `serve` and goes no further: the file that it names last is not there.
-fn settings(variables: &[(&str, &str)], flags: &[&str]) -> Said {
+/// Makes `serve` parse its settings and then stop: the last file it names does not exist.
+fn settings(variables: &[(&str, &str)], flags: &[&str]) -> CommandOutput {
     let args = [&["serve"], flags, &["--config", "no-such-file.toml"]].concat();
     run(&folder(), variables, &args)
 }
 
 #[track_caller]
-fn is_taken(said: &Said) {
+fn is_taken(said: &CommandOutput) {
     assert!(said.code == 1 && said.err.contains("no-such-file.toml"), "{said:?}");
 }
 
 #[track_caller]
-fn is_refused(said: &Said, named: &[&str]) {
+fn is_refused(said: &CommandOutput, named: &[&str]) {
     assert_eq!(said.code, 2, "{said:?}");
     for name in named {
         assert!(said.err.contains(name), "{name} is not named: {}", said.err);
@@ -66,7 +66,7 @@ fn an_empty_variable_counts_as_unset() {
 }
 
 #[test]
-fn the_words_for_yes_and_no_are_booleans() {
+fn yes_and_no_are_booleans() {
     for word in ["1", "true", "yes", "on", "TRUE", "0", "false", "no", "off"] {
         is_taken(&settings(&[("WASMILL_ALLOW_UPLOAD", word), ("WASMILL_DEBUG_REMOTE", word)], &[]));
         is_taken(&settings(&[], &["--allow-upload", word]));
@@ -75,7 +75,7 @@ fn the_words_for_yes_and_no_are_booleans() {
 }
 
 #[test]
-fn an_error_names_the_variable_that_the_value_came_from() {
+fn an_error_names_the_variable_of_the_value() {
     is_refused(&settings(&[("WASMILL_SLOTS", "many")], &[]), &["'many'", "WASMILL_SLOTS"]);
     is_refused(&settings(&[("WASMILL_LOG_FORMAT", "xml")], &[]), &["'xml'", "WASMILL_LOG_FORMAT"]);
     let flag = settings(&[("WASMILL_SLOTS", "5")], &["--slots", "many"]);
@@ -84,7 +84,7 @@ fn an_error_names_the_variable_that_the_value_came_from() {
 }
 
 #[test]
-fn a_variable_of_this_program_that_means_nothing_is_an_error_with_the_nearest_name() {
+fn an_unknown_variable_is_an_error_with_the_nearest_name() {
     for command in [&["serve"][..], &["list"], &["plugin", "check", "x.wasm"], &["run", "io-stub"]] {
         is_refused(
             &run(&folder(), &[("WASMILL_SLOT", "3")], command),
@@ -95,7 +95,7 @@ fn a_variable_of_this_program_that_means_nothing_is_an_error_with_the_nearest_na
     let report: Value = serde_json::from_str(&doctor.out).expect("JSON");
     assert_eq!((doctor.code, report["checks"][0]["state"].as_str()), (1, Some("fail")));
     assert!(doctor.out.contains("did you mean WASMILL_LISTEN?"), "{}", doctor.out);
-    // What Kubernetes sets for a service of this name, and what tests and shells read.
+    // Variables that Kubernetes sets for a service of this name, and those of tests and shells.
     let others =
         [("WASMILL_PORT", "tcp://10.0.0.1:80"), ("WASMILL_SERVICE_HOST", "10.0.0.1"), ("WASMILL_SLOT", "")];
     is_taken(&settings(&others, &[]));
@@ -103,7 +103,7 @@ fn a_variable_of_this_program_that_means_nothing_is_an_error_with_the_nearest_na
 }
 
 #[test]
-fn a_log_level_that_is_none_is_refused_by_its_name() {
+fn an_invalid_log_level_is_named_in_the_error() {
     for word in ["warning", "verbose", "info,critical"] {
         let named = word.rsplit(',').next().unwrap_or_default();
         is_refused(&settings(&[("WASMILL_LOG", word)], &[]), &[named, "no log level", "WASMILL_LOG"]);
@@ -119,7 +119,7 @@ fn a_log_level_that_is_none_is_refused_by_its_name() {
 }
 
 #[test]
-fn a_settings_file_that_leads_nowhere_is_an_error_and_a_byte_order_mark_is_none() {
+fn a_missing_settings_file_is_an_error_and_a_byte_order_mark_is_not() {
     let folder = folder();
     let file = folder.path().join("wasmill.toml");
     std::os::unix::fs::symlink("not-mounted.toml", &file).expect("a link");
@@ -133,7 +133,7 @@ fn a_settings_file_that_leads_nowhere_is_an_error_and_a_byte_order_mark_is_none(
     assert!(said.err.contains("invalid value for --slots: must be at least 1"), "{said:?}");
 }
 
-/// A server that was started with variables and flags of its own.
+/// A server started with these variables and flags.
 struct Served {
     child: Child,
     lines: BufReader<std::process::ChildStderr>,
@@ -152,7 +152,7 @@ impl Served {
         Self { child, lines }
     }
 
-    /// Returns all that is logged until it serves, and where it does.
+    /// Returns the log until it serves, and its address.
     fn until_serving(&mut self) -> (String, String) {
         let mut log = String::new();
         loop {
@@ -175,7 +175,7 @@ impl Served {
 
 impl Drop for Served {
     fn drop(&mut self) {
-        // Both fail if it has ended already, which is fine.
+        // Both fail if it has already exited.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -218,9 +218,10 @@ fn an_empty_secret_counts_as_unset_and_the_log_says_so() {
 }
 
 #[test]
-fn headers_for_a_proxy_go_with_every_request_and_are_never_shown() {
-    let fake = Fake::start(|_| Reply::Json(401, json!({"code": "none", "detail": "no entrance"})));
-    let url = fake.url();
+fn proxy_headers_are_sent_with_every_request_and_never_shown() {
+    let mock_server =
+        MockServer::start(|_| Reply::Json(401, json!({"code": "none", "detail": "no entrance"})));
+    let url = mock_server.url();
     let secret = ("WASMILL_HEADERS", "Authorization: Bearer s3cret\nX-Team: 7");
     for command in [&["list"][..], &["stats"], &["submit", "x"], &["plugin", "list"], &["schedule", "list"]] {
         let said = run(&folder(), &[secret, ("WASMILL_SERVER", &url)], command);
@@ -230,7 +231,7 @@ fn headers_for_a_proxy_go_with_every_request_and_are_never_shown() {
     let flags =
         ["list", "--server", &url, "--header", "Authorization: Bearer s3cret", "--header", "X-Team: 7"];
     run(&folder(), &[], &flags);
-    let asked = fake.asked();
+    let asked = mock_server.requests();
     assert_eq!(asked.len(), 6);
     for asked in asked {
         assert_eq!(asked.header("authorization"), Some("Bearer s3cret"), "{asked:?}");

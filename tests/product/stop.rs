@@ -1,4 +1,4 @@
-//! A 204 or a `cancelled` means that it is over: the guest is gone and its slot is free.
+//! A 204 or `cancelled` means that the guest is gone and its slot is free.
 
 use std::time::Duration;
 
@@ -15,13 +15,13 @@ async fn delete(client: &Client, id: &str) {
     assert_eq!(answer.status, StatusCode::NO_CONTENT, "{}", answer.text);
 }
 
-/// Submits, waits until it runs, deletes, and expects the one slot free at once and usable.
+/// Submits a task, deletes it while it runs, and checks that the only slot is free and usable at once.
 async fn a_running_task_frees_its_slot(task: Value) {
     let server = Server::start(&["--slots", "1"]);
     let client = server.client();
     let id = client.submit(&task).await;
     client.until(&id, "running").await;
-    // A task is running as soon as that is stored, a moment before its run is made.
+    // A task is running as soon as that is stored, a moment before its run exists.
     while client.slots_used().await == 0 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
@@ -55,7 +55,7 @@ async fn deleting_a_waiting_task_never_runs_it() {
 }
 
 #[tokio::test]
-async fn a_spinning_task_gives_its_core_back() {
+async fn deleting_a_spinning_task_frees_its_core() {
     let server = Server::start(&["--slots", "2"]);
     let client = server.client();
     for _ in 0..2 {
@@ -69,7 +69,7 @@ async fn a_spinning_task_gives_its_core_back() {
     assert!(spent < 20, "an idle server used {spent} ticks of 10 ms within 500 ms");
 }
 
-/// Reads user and system time of a process, in clock ticks, which are 10 ms on Linux.
+/// Reads user and system time of a process in clock ticks, which are 10 ms on Linux.
 fn cpu_ticks(pid: u32) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
     let (_, fields) = stat.rsplit_once(')').expect("a name in parentheses");
@@ -78,7 +78,7 @@ fn cpu_ticks(pid: u32) -> u64 {
 }
 
 #[tokio::test]
-async fn a_crowd_of_spinning_tasks_leaves_the_server_answering() {
+async fn many_spinning_tasks_leave_the_server_responsive() {
     let server = Server::start(&["--slots", "40"]);
     let client = server.client();
     let mut ids = Vec::new();
@@ -97,7 +97,7 @@ async fn a_crowd_of_spinning_tasks_leaves_the_server_answering() {
 }
 
 #[tokio::test]
-async fn a_cancelled_task_is_kept_as_history() {
+async fn a_cancelled_task_keeps_its_record() {
     let server = Server::start(&[]);
     let client = server.client();
     let id = client.submit(&json!({})).await;
@@ -108,13 +108,13 @@ async fn a_cancelled_task_is_kept_as_history() {
     assert_eq!(client.slots_used().await, 0);
     let again = client.post(&format!("/task/{id}/cancel"), &json!({})).await;
     assert_eq!(again.status, StatusCode::CONFLICT);
-    assert_eq!((again.str("code"), again.str("state")), ("task-ended", "cancelled"));
+    assert_eq!((again.str("code"), again.str("state")), ("task-finished", "cancelled"));
     let result = client.get(&format!("/task/{id}/result")).await;
     assert_eq!((result.status, result.str("code")), (StatusCode::CONFLICT, "task-cancelled"));
 }
 
 #[tokio::test]
-async fn a_task_that_outlasts_its_timeout_fails() {
+async fn a_task_that_exceeds_its_timeout_fails() {
     let server = Server::start(&["--slots", "2"]);
     let client = server.client();
     let mut ids = Vec::new();

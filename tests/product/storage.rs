@@ -1,4 +1,4 @@
-//! The disk, the database file, and copies of it.
+//! The disk, the database file, and backups.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -12,11 +12,11 @@ use hyper::StatusCode;
 use serde_json::json;
 use wasmill_tests::{Client, Server, binary};
 
-/// A small file system of its own over the data folder of a server.
+/// A small file system mounted on the data folder of a server.
 struct Volume(PathBuf);
 
 impl Volume {
-    /// Mounts it; `None`, with a line that says so, where that is not permitted.
+    /// Mounts it; if that is not permitted, prints a line and returns `None`.
     fn mount(folder: &Path, options: &str) -> Option<Self> {
         let volume = Self(folder.to_owned());
         if volume.run("mount", &["-t", "tmpfs", "-o", options, "none"]) {
@@ -37,7 +37,7 @@ impl Volume {
 
 impl Drop for Volume {
     fn drop(&mut self) {
-        // Lazily, as the server may still be about to end.
+        // Lazily, since the server may still be exiting.
         self.run("umount", &["-l"]);
     }
 }
@@ -66,7 +66,7 @@ fn errors(server: &Server) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_told_once_and_nothing_is_lost_when_there_is_room_again() {
+async fn a_full_disk_is_logged_once_and_loses_nothing() {
     let mut server = Server::start(&["--drain", "1s"]);
     assert!(server.terminate().success());
     let Some(volume) = Volume::mount(&server.folder().join("data"), "size=32m") else { return };
@@ -87,7 +87,7 @@ async fn a_full_disk_is_told_once_and_nothing_is_lost_when_there_is_room_again()
         assert!(refused.headers.contains_key("retry-after"));
     }
     assert_eq!(client.get("/healthz").await.status, StatusCode::OK);
-    // Its guest ends now, and its outcome waits in memory, with its slot.
+    // Its guest ends now; its outcome waits in memory and keeps the slot.
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(client.get(&format!("/task/{id}")).await.str("state"), "running", "reads go on");
     assert_eq!(client.slots_used().await, 1);
@@ -125,7 +125,7 @@ async fn a_host_on_a_full_disk_can_be_stopped() {
 }
 
 #[tokio::test]
-async fn a_read_only_volume_is_refused_at_the_start_with_the_reason() {
+async fn a_read_only_volume_is_refused_at_start_with_the_reason() {
     let mut server = Server::start(&[]);
     assert!(server.terminate().success());
     let Some(volume) = Volume::mount(&server.folder().join("data"), "size=32m") else { return };
@@ -143,7 +143,7 @@ async fn a_read_only_volume_is_refused_at_the_start_with_the_reason() {
 }
 
 #[tokio::test]
-async fn a_damaged_database_is_refused_with_what_to_do() {
+async fn a_damaged_database_is_refused_with_instructions() {
     let mut server = Server::start(&[]);
     let client = server.client();
     for _ in 0..50 {
@@ -160,7 +160,7 @@ async fn a_damaged_database_is_refused_with_what_to_do() {
 }
 
 #[tokio::test]
-async fn ended_tasks_are_forgotten_and_all_others_kept() {
+async fn finished_tasks_are_pruned_and_all_others_kept() {
     let server = Server::start(&["--keep-for", "1s"]);
     let client = server.client();
     let running = client.submit(&json!({})).await;
@@ -175,7 +175,7 @@ async fn ended_tasks_are_forgotten_and_all_others_kept() {
 }
 
 #[tokio::test]
-async fn only_the_newest_ended_tasks_are_kept() {
+async fn only_the_newest_finished_tasks_are_kept() {
     let server = Server::start(&["--keep-max", "2", "--keep-for", "1h"]);
     let client = server.client();
     let mut ids = Vec::new();
@@ -184,7 +184,7 @@ async fn only_the_newest_ended_tasks_are_kept() {
         client.until(&id, "completed").await;
         ids.push(id);
     }
-    // The next host looks at once.
+    // The next host checks at start.
     let server = server.kill_and_restart();
     let client = server.client();
     let until = Instant::now() + Duration::from_secs(30);
@@ -208,7 +208,7 @@ fn backup(server: &Server, args: &[&str]) -> Output {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_backup_under_load_holds_every_task_accepted_before_it() {
+async fn a_backup_under_load_contains_every_task_accepted_before_it() {
     let server = Server::start(&["--slots", "50"]);
     let client = server.client();
     let mut before = Vec::new();

@@ -1,4 +1,4 @@
-//! Tasks that wait without a guest.
+//! Suspended tasks, which wait without an instance.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ fn suspended_for(ms: u32) -> Value {
 
 async fn until_suspended(client: &Client, id: &str) {
     client
-        .until_record(id, "is suspended", |record| record["suspensions"] == 1 && record["state"] == "waiting")
+        .until_task(id, "is suspended", |record| record["suspensions"] == 1 && record["state"] == "waiting")
         .await;
 }
 

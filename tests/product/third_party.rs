@@ -1,7 +1,7 @@
-//! Programs from crates.io, compiled for WASI as they are, do their work as plugins.
+//! Unmodified programs from crates.io, compiled for WASI, work as plugins.
 //!
-//! `make programs` builds those of `tests/programs/list.txt` into the user's cache folder. Without them
-//! these tests are skipped with a line on stderr, unless `WASMILL_TEST_REQUIRE=all` makes that a failure.
+//! `make programs` builds those of `tests/programs/list.txt` into the user's cache folder. Without them these
+//! tests are skipped with a line on stderr, or fail with `WASMILL_TEST_REQUIRE=all`.
 
 use std::env;
 use std::fs;
@@ -16,10 +16,10 @@ use wasmill_tests::{Answer, Server};
 const LIST: &str = include_str!("../programs/list.txt");
 const DOC: &str = include_str!("../../docs/programs.md");
 
-/// How long a program may take to compile, on a machine with more to do.
-const PATIENCE: Duration = Duration::from_secs(300);
+/// Deadline for a program to compile on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(300);
 
-/// Returns the lines of the list: the name of the plugin, the package, and the flags.
+/// Returns the lines of the list: plugin name, package and flags.
 fn listed() -> impl Iterator<Item = (&'static str, &'static str, String)> {
     LIST.lines().filter(|line| !line.starts_with('#')).map(|line| {
         let mut words = line.split_whitespace();
@@ -34,7 +34,7 @@ fn cache() -> PathBuf {
     cache.expect("HOME is set").join("wasmill/programs")
 }
 
-/// Reads a program; `None` if it was not built, or from another line of the list, which is told.
+/// Reads a program; if it was not built, or from another line of the list, prints that and returns `None`.
 fn built(plugin: &str) -> Option<Vec<u8>> {
     let (plugin, package, flags) =
         listed().find(|(listed, ..)| *listed == plugin).expect("the program is in the list");
@@ -47,21 +47,21 @@ fn built(plugin: &str) -> Option<Vec<u8>> {
     assert!(env::var("WASMILL_TEST_REQUIRE").as_deref() != Ok("all"), "{reason}");
     static TOLD: Once = Once::new();
     TOLD.call_once(|| {
-        // Not eprintln, which the test harness keeps to itself when a test passes.
+        // Not `eprintln!`, whose output the test harness hides if the test passes.
         let line = format!("skipped tests of third-party programs, {reason}");
         writeln!(std::io::stderr(), "{line}").expect("stderr takes it");
     });
     None
 }
 
-/// A server with one program as its plugin, which may read `/in` and write to `/out`.
+/// A server with one program as its plugin, which may read `/in` and write `/out`.
 struct Program {
     plugin: &'static str,
     server: Server,
 }
 
 impl Program {
-    /// Drops the program into the folder of a server, with these files in `/in`; `None` if it is not built.
+    /// Starts a server with the program and these files in `/in`; `None` if it is not built.
     async fn start(plugin: &'static str, args: &[&str], files: &[(&str, &str)]) -> Option<Self> {
         let wasm = built(plugin)?;
         let program = Self { plugin, server: Server::start(args) };
@@ -89,7 +89,7 @@ impl Program {
     }
 
     async fn until_ready(&self) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + DEADLINE;
         loop {
             let plugin = self.server.client().get(&format!("/plugins/{}", self.plugin)).await;
             match plugin.json["state"].as_str() {
@@ -104,7 +104,7 @@ impl Program {
     async fn run(&self, input: Value) -> Answer {
         let client = self.server.client();
         let id = client.submit(&json!({"plugin": self.plugin, "input": input})).await;
-        client.until_ended(&id).await
+        client.until_finished(&id).await
     }
 
     /// Runs it with these arguments and this stdin, and returns its stdout.
@@ -114,7 +114,7 @@ impl Program {
         task.str("result").to_owned()
     }
 
-    /// Runs it with these arguments, and returns the message of its failure.
+    /// Runs it with these arguments, and returns the failure message.
     async fn failure(&self, args: &[&str], stdin: &str) -> String {
         let task = self.run(json!({"args": args, "stdin": stdin})).await;
         assert_eq!(task.str("status"), "failed by exit code 1", "{}", task.text);
@@ -123,7 +123,7 @@ impl Program {
 }
 
 #[test]
-fn the_docs_name_each_program_of_the_list_with_its_version() {
+fn the_docs_name_each_listed_program_with_its_version() {
     assert!(listed().count() >= 8);
     for (plugin, package, _) in listed() {
         let row = format!("| `{plugin}` | {} |", package.replace('@', " "));
@@ -132,7 +132,7 @@ fn the_docs_name_each_program_of_the_list_with_its_version() {
 }
 
 #[tokio::test]
-async fn ripgrep_searches_a_permitted_folder_and_says_why_it_fails() {
+async fn ripgrep_searches_a_granted_folder_and_reports_failures() {
     let files = [("a.txt", "hay\na needle\n"), ("deep/b.txt", "needles\n"), ("deep/c.txt", "hay\n")];
     let Some(rg) = Program::start("rg", &[], &files).await else { return };
     let found = rg.stdout(&["--line-number", "--sort", "path", "needles?", "/in"], "").await;
@@ -145,7 +145,7 @@ async fn ripgrep_searches_a_permitted_folder_and_says_why_it_fails() {
 }
 
 #[tokio::test]
-async fn coreutils_take_a_megabyte_from_stdin_and_read_and_write_files() {
+async fn coreutils_read_a_megabyte_from_stdin_and_use_files() {
     let files = [("words.txt", "pear\napple\npear\n"), ("empty", "")];
     let Some(coreutils) = Program::start("coreutils", &["--body-max", "2MiB"], &files).await else { return };
     let line = |number: u32| format!("{number:09}\n");
@@ -168,7 +168,7 @@ async fn coreutils_take_a_megabyte_from_stdin_and_read_and_write_files() {
 }
 
 #[tokio::test]
-async fn comrak_makes_html_of_markdown() {
+async fn comrak_renders_markdown() {
     let Some(comrak) = Program::start("comrak", &[], &[]).await else { return };
     let html = comrak.stdout(&["--gfm"], "# Hi\n\n|a|\n|-|\n|~~1~~|\n").await;
     let table =
@@ -179,14 +179,14 @@ async fn comrak_makes_html_of_markdown() {
 }
 
 #[tokio::test]
-async fn pulldown_cmark_makes_html_of_markdown() {
+async fn pulldown_cmark_renders_markdown() {
     let Some(cmark) = Program::start("pulldown-cmark", &[], &[]).await else { return };
     let html = cmark.stdout(&["--enable-strikethrough"], "*a* ~~b~~\n\n1. c\n").await;
     assert_eq!(html, "<p><em>a</em> <del>b</del></p>\n<ol>\n<li>c</li>\n</ol>\n");
 }
 
 #[tokio::test]
-async fn grass_compiles_style_sheets_that_use_others() {
+async fn grass_compiles_style_sheets_with_imports() {
     let files = [
         ("_theme.scss", "$ink: #123456;\n@function twice($n) { @return $n * 2; }\n"),
         ("main.scss", "@use 'theme';\na { b { color: theme.$ink; width: theme.twice(4px); } }\n"),
@@ -246,7 +246,7 @@ async fn rhai_interprets_a_script() {
 }
 
 #[tokio::test]
-async fn svgbob_draws_what_is_drawn_in_letters() {
+async fn svgbob_renders_ascii_art() {
     let Some(svgbob) = Program::start("svgbob_cli", &[], &[]).await else { return };
     let svg = svgbob.stdout(&["--stroke-width", "3"], "+-----+\n| box |--->\n+-----+\n").await;
     assert!(svg.starts_with("<svg ") && svg.trim_end().ends_with("</svg>"), "{svg}");

@@ -1,5 +1,5 @@
-//! A task is in the trace of whoever asked for it, from the request to its end and to what it asks of others;
-//! and a collector that does not listen hurts nobody.
+//! A task belongs to the trace of its caller, from the request to its end and its outgoing requests; a dead
+//! collector affects nothing.
 
 use std::collections::HashSet;
 use std::fs;
@@ -9,17 +9,17 @@ use std::time::Duration;
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use wasmill_tests::collector::{Collector, Seen};
-use wasmill_tests::fake::{Fake, Reply};
-use wasmill_tests::silence::Silence;
+use wasmill_tests::black_hole::BlackHole;
+use wasmill_tests::collector::{Collector, ReceivedSpan};
+use wasmill_tests::mock_server::{MockServer, Reply};
 use wasmill_tests::{Answer, Client, PROGRAM, Server, command};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const CALLER: &str = "b7ad6b7169203331";
 const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-/// Makes a folder whose plugin `program` may call this server.
-fn folder_that_may_call(target: &Fake) -> Arc<TempDir> {
+/// Creates a folder whose plugin `program` may call this server.
+fn folder_that_may_call(target: &MockServer) -> Arc<TempDir> {
     let folder = Server::folder_with_guests();
     let plugins = folder.path().join("plugins");
     fs::write(plugins.join("program.wasm"), PROGRAM).expect("written");
@@ -27,40 +27,40 @@ fn folder_that_may_call(target: &Fake) -> Arc<TempDir> {
     folder
 }
 
-fn target() -> Fake {
-    Fake::start(|_| Reply::Json(200, json!("here")))
+fn target() -> MockServer {
+    MockServer::start(|_| Reply::Json(200, json!("here")))
 }
 
-fn get(target: &Fake) -> Value {
+fn get(target: &MockServer) -> Value {
     json!({"plugin": "program", "input": {"args": ["get", format!("{}/secret?token=1", target.url())]}})
 }
 
-/// Posts a body with these headers.
+/// POSTs a body with these headers.
 async fn post(client: &Client, path: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
     let body = ("application/json", body.to_string().into_bytes());
     client.send_with(Method::POST, path, headers, Some(body)).await.expect("an answer")
 }
 
-/// Submits a task in the trace and returns its id.
+/// Submits a task within the trace and returns its id.
 async fn submit(client: &Client, task: &Value) -> String {
     let accepted = post(client, "/task", &[("traceparent", TRACEPARENT)], task).await;
     assert_eq!(accepted.status, StatusCode::CREATED, "{}", accepted.text);
     accepted.str("id").to_owned()
 }
 
-/// Returns the spans of this name that belong to a task.
-fn of<'a>(spans: &'a [Seen], task: &str, name: &str) -> Vec<&'a Seen> {
-    spans.iter().filter(|span| span.name == name && span.fact("wasmill.task") == task).collect()
+/// Returns the spans of a task with this name.
+fn of<'a>(spans: &'a [ReceivedSpan], task: &str, name: &str) -> Vec<&'a ReceivedSpan> {
+    spans.iter().filter(|span| span.name == name && span.attribute("wasmill.task") == task).collect()
 }
 
-fn named<'a>(spans: &'a [Seen], name: &str) -> &'a Seen {
+fn named<'a>(spans: &'a [ReceivedSpan], name: &str) -> &'a ReceivedSpan {
     let mut found = spans.iter().filter(|span| span.name == name);
     let first = found.next().unwrap_or_else(|| panic!("no {name} in {spans:#?}"));
     assert!(found.next().is_none(), "more than one {name} in {spans:#?}");
     first
 }
 
-/// Returns a figure of the metrics.
+/// Returns the value of a metric.
 async fn figure(client: &Client, name: &str) -> u64 {
     let metrics = client.get("/metrics").await.text;
     let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -83,7 +83,7 @@ const DROPPED: &str = "wasmill_trace_spans_total{result=\"dropped\"}";
 const REFUSED: &str = "wasmill_trace_spans_total{result=\"refused\"}";
 
 #[tokio::test]
-async fn one_trace_leads_from_the_submit_over_wait_and_run_to_the_outgoing_request() {
+async fn one_trace_covers_submit_wait_run_and_outgoing_request() {
     let (collector, target) = (Collector::start(), target());
     let args = ["--otlp-endpoint", &collector.url()];
     let server = Server::start_in(folder_that_may_call(&target), &args).expect("a server");
@@ -91,7 +91,7 @@ async fn one_trace_leads_from_the_submit_over_wait_and_run_to_the_outgoing_reque
     let headers = [("traceparent", TRACEPARENT), ("tracestate", "vendor=opaque")];
     let accepted = post(&client, "/task", &headers, &get(&target)).await;
     let id = accepted.str("id");
-    let record = client.until_ended(id).await;
+    let record = client.until_finished(id).await;
     assert_eq!((record.str("state"), record.str("trace_id")), ("completed", TRACE), "{}", record.text);
     let spans = collector.until_named("task program", 1).await;
     assert!(spans.iter().all(|span| span.trace == TRACE), "{spans:#?}");
@@ -106,15 +106,21 @@ async fn one_trace_leads_from_the_submit_over_wait_and_run_to_the_outgoing_reque
     assert!(post.start <= task.start && task.start <= wait.start && wait.end == run.start, "{spans:#?}");
     assert!(run.start <= get.start && get.end <= run.end && run.end == task.end, "{spans:#?}");
 
-    assert_eq!((post.fact("http.route"), post.fact("http.response.status_code")), ("/task", "201"));
-    assert_eq!((task.fact("wasmill.state"), task.fact("wasmill.task")), ("completed", id));
-    assert_eq!((run.fact("wasmill.outcome"), run.fact("wasmill.attempt")), ("completed", "1"));
-    assert_eq!((run.fact("wasmill.http_requests"), run.fact("wasmill.plugin.digest").len()), ("1", 64));
-    assert_eq!((get.fact("http.response.status_code"), get.fact("server.address")), ("200", "127.0.0.1"));
+    assert_eq!((post.attribute("http.route"), post.attribute("http.response.status_code")), ("/task", "201"));
+    assert_eq!((task.attribute("wasmill.state"), task.attribute("wasmill.task")), ("completed", id));
+    assert_eq!((run.attribute("wasmill.outcome"), run.attribute("wasmill.attempt")), ("completed", "1"));
+    assert_eq!(
+        (run.attribute("wasmill.http_requests"), run.attribute("wasmill.plugin.digest").len()),
+        ("1", 64)
+    );
+    assert_eq!(
+        (get.attribute("http.response.status_code"), get.attribute("server.address")),
+        ("200", "127.0.0.1")
+    );
     assert!(!format!("{get:?}").contains("token"), "what a guest asks for may be secret");
     assert_eq!((post.resource["service.name"].as_str(), &post.failure), ("wasmill", &None));
 
-    let asked = &target.asked()[0];
+    let asked = &target.requests()[0];
     assert!(asked.has_header(&format!("traceparent: 00-{TRACE}-{}-01", get.id)), "{asked:?}");
     assert!(asked.has_header("tracestate: vendor=opaque"), "{asked:?}");
 }
@@ -128,15 +134,15 @@ async fn each_attempt_is_a_run_of_the_same_trace() {
         &client,
         &json!({
             "plugin": "misbehave", "input": {"do": "count-then-fail", "succeed_on": 3}, "max_attempts": 3,
-            "backoff": {"first": "1ms", "most": "1ms"},
+            "backoff": {"first": "1ms", "max": "1ms"},
         }),
     )
     .await;
-    assert_eq!(client.until_ended(&id).await.str("state"), "completed");
+    assert_eq!(client.until_finished(&id).await.str("state"), "completed");
     let spans = collector.until_named("task misbehave", 1).await;
     let (runs, waits) = (of(&spans, &id, "run misbehave"), of(&spans, &id, "wait"));
     let told: Vec<_> =
-        runs.iter().map(|run| (run.fact("wasmill.attempt"), run.fact("wasmill.outcome"))).collect();
+        runs.iter().map(|run| (run.attribute("wasmill.attempt"), run.attribute("wasmill.outcome"))).collect();
     assert_eq!(told, [("1", "io"), ("2", "io"), ("3", "completed")], "{spans:#?}");
     assert_eq!(runs[0].failure.as_deref(), Some("attempt 1 of 3"));
     assert_eq!((runs.len(), waits.len(), &runs[2].failure), (3, 3, &None));
@@ -148,7 +154,7 @@ async fn each_attempt_is_a_run_of_the_same_trace() {
 }
 
 #[tokio::test]
-async fn a_task_stays_in_its_trace_though_the_host_is_killed() {
+async fn a_task_stays_in_its_trace_across_a_crash() {
     let collector = Collector::start();
     let server = Server::start(&["--slots", "1", "--otlp-endpoint", &collector.url()]);
     let client = server.client();
@@ -156,8 +162,8 @@ async fn a_task_stays_in_its_trace_though_the_host_is_killed() {
         submit(&client, &json!({"plugin": "misbehave", "input": {"do": "sleep", "ms": 600_000}})).await;
     client.until(&runs, "running").await;
     let waits = submit(&client, &json!({"plugin": "noop"})).await;
-    // What the host has not sent when it is killed, it cannot send.
-    let is_told = |spans: &[Seen]| {
+    // Spans not sent before the crash are lost.
+    let is_told = |spans: &[ReceivedSpan]| {
         let posts = spans.iter().filter(|span| span.name == "POST /task");
         posts.count() == 2 && of(spans, &runs, "wait").len() == 1
     };
@@ -166,7 +172,7 @@ async fn a_task_stays_in_its_trace_though_the_host_is_killed() {
     let client = server.client();
     client.until(&runs, "running").await;
     assert_eq!(client.post(&format!("/task/{runs}/cancel"), &json!({})).await.str("trace_id"), TRACE);
-    assert_eq!(client.until_ended(&waits).await.str("trace_id"), TRACE);
+    assert_eq!(client.until_finished(&waits).await.str("trace_id"), TRACE);
 
     let spans = collector.until_named("task noop", 1).await;
     assert!(spans.iter().all(|span| span.trace == TRACE), "{spans:#?}");
@@ -178,7 +184,7 @@ async fn a_task_stays_in_its_trace_though_the_host_is_killed() {
         let whole = of(&spans, id, &format!("task {plugin}"));
         assert!(whole.len() == 1 && posts.contains(&whole[0].parent), "{spans:#?}");
         let of_task = of(&spans, id, &format!("run {plugin}"));
-        let told: Vec<_> = of_task.iter().map(|run| run.fact("wasmill.outcome")).collect();
+        let told: Vec<_> = of_task.iter().map(|run| run.attribute("wasmill.outcome")).collect();
         assert_eq!(told, outcomes, "{spans:#?}");
         assert!(of_task.iter().all(|run| run.parent == whole[0].id), "{spans:#?}");
     }
@@ -190,7 +196,7 @@ async fn a_task_stays_in_its_trace_though_the_host_is_killed() {
 }
 
 #[tokio::test]
-async fn a_trace_is_handed_on_though_nothing_is_exported() {
+async fn a_trace_is_propagated_without_an_exporter() {
     let target = target();
     let server = Server::start_in(folder_that_may_call(&target), &[]).expect("a server");
     let client = server.client();
@@ -198,21 +204,21 @@ async fn a_trace_is_handed_on_though_nothing_is_exported() {
     for given in [TRACEPARENT, &not_sampled] {
         let headers = [("traceparent", given), ("tracestate", "a=1"), ("tracestate", "b=2")];
         let accepted = post(&client, "/task", &headers, &get(&target)).await;
-        let record = client.until_ended(accepted.str("id")).await;
+        let record = client.until_finished(accepted.str("id")).await;
         assert_eq!((record.str("state"), record.str("trace_id")), ("completed", TRACE), "{}", record.text);
-        let asked = target.asked().pop().expect("a request");
+        let asked = target.requests().pop().expect("a request");
         assert!(asked.has_header(&format!("traceparent: {given}")), "{asked:?}");
         assert!(asked.has_header("tracestate: a=1,b=2"), "{asked:?}");
     }
     let id = client.submit(&get(&target)).await;
-    assert_eq!(client.until_ended(&id).await.json["trace_id"], Value::Null);
-    let asked = target.asked().pop().expect("a request");
+    assert_eq!(client.until_finished(&id).await.json["trace_id"], Value::Null);
+    let asked = target.requests().pop().expect("a request");
     assert!(!asked.headers.iter().any(|header| header.starts_with("trace")), "{asked:?}");
     assert_eq!(figure(&client, EXPORTED).await, 0);
 }
 
 #[tokio::test]
-async fn what_is_no_traceparent_is_passed_over_and_a_trace_begins_anew() {
+async fn an_invalid_traceparent_is_ignored_and_starts_a_new_trace() {
     let collector = Collector::start();
     for args in [vec![], vec!["--otlp-endpoint", &*collector.url()]] {
         let is_on = !args.is_empty();
@@ -223,7 +229,7 @@ async fn what_is_no_traceparent_is_passed_over_and_a_trace_begins_anew() {
             let headers = [("traceparent", bad), ("tracestate", "a=1")];
             let accepted = post(&client, "/task", &headers, &json!({"plugin": "noop"})).await;
             assert_eq!(accepted.status, StatusCode::CREATED, "{bad}: {}", accepted.text);
-            let record = client.until_ended(accepted.str("id")).await;
+            let record = client.until_finished(accepted.str("id")).await;
             assert_eq!(record.json["trace_id"].is_string(), is_on, "{bad}: {}", record.text);
             assert_ne!(record.json["trace_id"], TRACE);
         }
@@ -240,7 +246,7 @@ async fn what_is_no_traceparent_is_passed_over_and_a_trace_begins_anew() {
 }
 
 #[tokio::test]
-async fn batches_and_retries_are_in_the_trace_of_their_request_and_others_in_none() {
+async fn batches_and_retries_belong_to_the_trace_of_their_request() {
     let collector = Collector::start();
     let server = Server::start(&["--otlp-endpoint", &collector.url()]);
     let client = server.client();
@@ -250,19 +256,19 @@ async fn batches_and_retries_are_in_the_trace_of_their_request_and_others_in_non
     let answer = post(&client, "/task/batch", &headers, &many).await;
     let ids: Vec<_> = answer.json.as_array().expect("records").iter().map(|one| one["id"].clone()).collect();
     for id in &ids {
-        assert_eq!(client.until_ended(id.as_str().expect("an id")).await.str("trace_id"), TRACE);
+        assert_eq!(client.until_finished(id.as_str().expect("an id")).await.str("trace_id"), TRACE);
     }
     let again = TRACEPARENT.replace(TRACE, "11111111111111111111111111111111");
     let path = format!("/task/{}/retry", ids[0].as_str().expect("an id"));
     let retried = post(&client, &path, &[("traceparent", &again)], &json!({})).await;
-    let retried = client.until_ended(retried.str("id")).await;
+    let retried = client.until_finished(retried.str("id")).await;
     assert_eq!(retried.str("trace_id"), "1".repeat(32));
     let answer = post(&client, "/task/retry?state=failed", &[("traceparent", &again)], &json!({})).await;
     assert_eq!(answer.json["retried"], 1, "{}", answer.text);
-    // Whoever does not want the trace recorded is heeded, and nothing else is traced.
+    // The caller's sampling decision is respected, and no other request is traced.
     let not_sampled = TRACEPARENT.replace("-01", "-00").replace(TRACE, &"2".repeat(32));
     let quiet = post(&client, "/task", &[("traceparent", &not_sampled)], &json!({"plugin": "noop"})).await;
-    assert_eq!(client.until_ended(quiet.str("id")).await.str("trace_id"), "2".repeat(32));
+    assert_eq!(client.until_finished(quiet.str("id")).await.str("trace_id"), "2".repeat(32));
     client.send_with(Method::GET, "/task", &headers, None).await.expect("an answer");
 
     let spans = collector.until_named("task misbehave", 2).await;
@@ -282,7 +288,7 @@ async fn batches_and_retries_are_in_the_trace_of_their_request_and_others_in_non
 }
 
 #[tokio::test]
-async fn the_end_of_the_process_sends_what_is_left() {
+async fn the_remaining_spans_are_sent_at_shutdown() {
     let collector = Collector::start();
     let mut server = Server::start(&["--otlp-endpoint", &collector.url()]);
     let client = server.client();
@@ -290,19 +296,19 @@ async fn the_end_of_the_process_sends_what_is_left() {
         submit(&client, &json!({"plugin": "misbehave", "input": {"do": "sleep", "ms": 600_000}})).await;
     client.until(&sleeps, "running").await;
     let done = submit(&client, &json!({"plugin": "noop"})).await;
-    client.until_ended(&done).await;
+    client.until_finished(&done).await;
     server.signal();
-    // A second signal cuts the drain short, not what is sent after it.
-    client.until_record(&sleeps, "stopping", |_| server.log().contains("stopping")).await;
+    // A second signal ends the drain, but not the export after it.
+    client.until_task(&sleeps, "stopping", |_| server.log().contains("stopping")).await;
     server.signal();
     assert!(server.wait().success(), "{}", server.log());
     let spans = collector.spans();
     assert_eq!(of(&spans, &done, "task noop").len(), 1, "{spans:#?}");
     let put_back = of(&spans, &sleeps, "run misbehave");
-    assert_eq!(put_back[0].fact("wasmill.outcome"), "put-back", "{spans:#?}");
+    assert_eq!(put_back[0].attribute("wasmill.outcome"), "put-back", "{spans:#?}");
 }
 
-/// Runs more tasks than there is room for their spans, and stops the server.
+/// Runs more tasks than the span buffer holds, and stops the server.
 async fn run_beside(collector: &str) {
     const TASKS: usize = 8_000;
     let mut server = Server::start(&["--otlp-endpoint", collector]);
@@ -310,7 +316,7 @@ async fn run_beside(collector: &str) {
     let tasks: Vec<_> = (0..TASKS).map(|_| json!({"plugin": "noop"})).collect();
     let answer = client.post("/task/batch", &json!(tasks)).await;
     assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text);
-    until_figure(&client, "wasmill_tasks_ended_total{plugin=\"noop\",state=\"completed\"}", |ended| {
+    until_figure(&client, "wasmill_tasks_finished_total{plugin=\"noop\",state=\"completed\"}", |ended| {
         ended == TASKS as u64
     })
     .await;
@@ -323,28 +329,28 @@ async fn run_beside(collector: &str) {
 }
 
 #[tokio::test]
-async fn a_collector_that_is_away_hurts_nobody() {
-    // Nobody listens there.
+async fn an_unreachable_collector_affects_no_task() {
+    // Nothing listens there.
     run_beside("http://127.0.0.1:1").await;
 }
 
 #[tokio::test]
-async fn a_collector_that_stalls_hurts_nobody_and_does_not_hold_up_the_stop() {
-    let silence = Silence::listen();
-    let collector = format!("http://{}", silence.address());
+async fn a_stalled_collector_affects_no_task_and_does_not_delay_the_stop() {
+    let black_hole = BlackHole::listen();
+    let collector = format!("http://{}", black_hole.address());
     let mut server = Server::start(&["--otlp-endpoint", &collector]);
     let client = server.client();
     for _ in 0..20 {
         let id = submit(&client, &json!({"plugin": "noop"})).await;
-        assert_eq!(client.until_ended(&id).await.str("state"), "completed");
+        assert_eq!(client.until_finished(&id).await.str("state"), "completed");
     }
-    until_figure(&client, "wasmill_trace_spans_kept", |_| silence.calls() > 0).await;
+    until_figure(&client, "wasmill_trace_spans_kept", |_| black_hole.calls() > 0).await;
     assert!(server.terminate().success(), "{}", server.log());
     assert!(server.log().contains("the last spans were not sent"), "{}", server.log());
 }
 
 #[tokio::test]
-async fn a_collector_that_is_busy_gets_everything_in_the_end() {
+async fn a_busy_collector_gets_every_span_eventually() {
     let collector = Collector::start_with(|request| match request {
         0 => (503, json!({})),
         1 => (429, json!({})),
@@ -353,7 +359,7 @@ async fn a_collector_that_is_busy_gets_everything_in_the_end() {
     let server = Server::start(&["--otlp-endpoint", &collector.url()]);
     let client = server.client();
     let id = submit(&client, &json!({"plugin": "noop"})).await;
-    client.until_ended(&id).await;
+    client.until_finished(&id).await;
     until_figure(&client, REFUSED, |refused| refused > 0).await;
     let requests = collector.requests();
     assert!(requests >= 3, "{requests}");
@@ -364,12 +370,12 @@ async fn a_collector_that_is_busy_gets_everything_in_the_end() {
 }
 
 #[tokio::test]
-async fn what_a_collector_refuses_is_counted_and_not_sent_again() {
+async fn refused_spans_are_counted_and_not_resent() {
     let collector = Collector::start_with(|_| (400, json!({"message": "not here"})));
     let server = Server::start(&["--otlp-endpoint", &collector.url()]);
     let client = server.client();
     let id = submit(&client, &json!({"plugin": "noop"})).await;
-    client.until_ended(&id).await;
+    client.until_finished(&id).await;
     until_figure(&client, REFUSED, |refused| refused == 4).await;
     let spans = collector.spans();
     assert_eq!(spans.len(), 4, "each came once: {spans:#?}");
@@ -377,7 +383,7 @@ async fn what_a_collector_refuses_is_counted_and_not_sent_again() {
 }
 
 #[tokio::test]
-async fn the_command_line_hands_on_the_trace_that_it_was_called_in() {
+async fn the_cli_propagates_the_callers_trace() {
     let server = Server::start(&[]);
     let url = format!("http://{}", server.address());
     let said = |args: &[&str]| {
@@ -388,14 +394,14 @@ async fn the_command_line_hands_on_the_trace_that_it_was_called_in() {
     };
     let first = said(&["submit", "noop"]);
     let client = server.client();
-    assert_eq!(client.until_ended(&first).await.str("trace_id"), TRACE);
+    assert_eq!(client.until_finished(&first).await.str("trace_id"), TRACE);
     let again = said(&["retry", &first]);
-    assert_eq!(client.until_ended(&again).await.str("trace_id"), TRACE);
+    assert_eq!(client.until_finished(&again).await.str("trace_id"), TRACE);
     assert!(said(&["status", &again]).contains(&format!("trace     {TRACE}")));
 }
 
 #[test]
-fn what_can_be_no_collector_is_refused_at_the_start() {
+fn an_invalid_collector_url_is_refused_at_start() {
     let folder = Server::folder_with_guests();
     let error = Server::start_in(folder, &["--otlp-endpoint", "ftp://collector"]).err().expect("refused");
     assert!(error.to_string().contains("otlp_endpoint"), "{error}");

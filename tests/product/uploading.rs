@@ -1,4 +1,4 @@
-//! Uploads over HTTP: who may get what, and what clients leave behind that do not wait.
+//! Uploads over HTTP: permissions, slow clients, and clients that hang up.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -16,7 +16,7 @@ async fn put(client: &Client, name: &str, wasm: &[u8]) -> Answer {
     client.send(Method::PUT, &format!("/plugins/{name}"), body).await.expect("an answer")
 }
 
-/// Begins an upload and sends only a part of it.
+/// Sends an incomplete upload.
 fn begin(server: &Server, name: &str) -> TcpStream {
     let mut client = TcpStream::connect(server.address()).expect("a connection");
     let length = NOOP.len();
@@ -30,7 +30,7 @@ fn begin(server: &Server, name: &str) -> TcpStream {
 }
 
 #[tokio::test]
-async fn clients_that_send_slowly_hold_up_nobody_who_has_sent() {
+async fn slow_uploads_do_not_delay_complete_ones() {
     let server = Server::start(&["--allow-upload"]);
     let client = server.client();
     let slow = [begin(&server, "slow-a"), begin(&server, "slow-b"), begin(&server, "slow-c")];
@@ -39,7 +39,7 @@ async fn clients_that_send_slowly_hold_up_nobody_who_has_sent() {
         assert_eq!(client.delete("/plugins/quick").await.status, StatusCode::NO_CONTENT);
     };
     tokio::time::timeout(SOON, others).await.expect("others are served");
-    // They are served as soon as they have sent the rest.
+    // They are served as soon as they send the rest.
     for mut client in slow {
         client.write_all(&NOOP[NOOP.len() / 2..]).expect("sent");
         let mut status = [0; 12];
@@ -49,7 +49,7 @@ async fn clients_that_send_slowly_hold_up_nobody_who_has_sent() {
 }
 
 #[tokio::test]
-async fn clients_that_hang_up_leave_nothing_behind() {
+async fn aborted_uploads_leave_nothing_behind() {
     let server = Server::start(&["--allow-upload"]);
     for number in 0..40 {
         drop(begin(&server, &format!("gone-{number}")));
@@ -76,7 +76,7 @@ async fn clients_that_hang_up_leave_nothing_behind() {
 }
 
 #[tokio::test]
-async fn an_upload_onto_permissions_needs_its_digest_in_the_manifest() {
+async fn an_upload_to_a_plugin_with_permissions_must_be_pinned() {
     let server = Server::start(&["--allow-upload"]);
     let client = server.client();
     let manifest = server.folder().join("plugins/secret.toml");
@@ -98,7 +98,7 @@ async fn an_upload_onto_permissions_needs_its_digest_in_the_manifest() {
     assert_eq!(client.get("/plugins/secret").await.str("in_service"), digest);
     let id = client.submit(&json!({"plugin": "secret"})).await;
     client.until(&id, "completed").await;
-    // What grants nothing may be pinned as well, and then another file is no plugin there.
+    // A manifest without permissions may pin a digest too; then another file is rejected.
     fs::write(server.folder().join("plugins/pinned.toml"), format!("sha256 = \"{digest}\""))
         .expect("written");
     let other = put(&client, "pinned", &tiny::plugin("abcd")).await;
@@ -107,7 +107,7 @@ async fn an_upload_onto_permissions_needs_its_digest_in_the_manifest() {
 }
 
 #[tokio::test]
-async fn a_link_to_itself_in_the_folder_stops_neither_the_start_nor_reloading() {
+async fn a_symlink_loop_in_the_plugins_folder_stops_neither_start_nor_reload() {
     let folder = Server::folder_with_guests();
     let plugins = folder.path().join("plugins");
     std::os::unix::fs::symlink("loop.wasm", plugins.join("loop.wasm")).expect("a link");

@@ -1,4 +1,4 @@
-//! What an attempt used is told while it runs and afterwards, and where a trap was is told by name.
+//! Resource usage of attempts during and after the run, and function names in traps.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -14,14 +14,14 @@ fn misbehave(input: &Value) -> Value {
 }
 
 async fn run(client: &Client, input: Value) -> Answer {
-    client.until_ended(&client.submit(&misbehave(&input)).await).await
+    client.until_finished(&client.submit(&misbehave(&input)).await).await
 }
 
 fn figure(record: &Value, name: &str) -> u64 {
     record["usage"][name].as_u64().unwrap_or_else(|| panic!("no {name} in {record}"))
 }
 
-/// Answers one request with these bytes, and tells what it was sent.
+/// Responds to one request with these bytes, and returns the request.
 fn answer_once(answer: &'static str) -> (SocketAddr, JoinHandle<Vec<u8>>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -39,7 +39,7 @@ fn answer_once(answer: &'static str) -> (SocketAddr, JoinHandle<Vec<u8>>) {
 }
 
 #[tokio::test]
-async fn computing_memory_log_and_checkpoints_are_those_of_the_guest() {
+async fn cpu_memory_log_and_checkpoints_of_a_guest_are_measured() {
     let server = Server::start(&["--cpu", "200ms"]);
     let client = server.client();
     let spun = run(&client, json!({"do": "spin"})).await.json;
@@ -68,7 +68,7 @@ async fn computing_memory_log_and_checkpoints_are_those_of_the_guest() {
 }
 
 #[tokio::test]
-async fn http_calls_are_counted_to_the_byte_and_denied_ones_are_not() {
+async fn http_requests_are_measured_to_the_byte_without_denied_ones() {
     const ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-length: 12\r\nconnection: close\r\n\r\ntwelve bytes";
     let server = Server::start(&[]);
     let (address, served) = answer_once(ANSWER);
@@ -78,14 +78,14 @@ async fn http_calls_are_counted_to_the_byte_and_denied_ones_are_not() {
     let server = server.stop_and_restart();
     let client = server.client();
     let get = |url: String| json!({"plugin": "program", "input": {"args": ["get", url]}});
-    let task = client.until_ended(&client.submit(&get(format!("http://{address}/a?b=c"))).await).await;
+    let task = client.until_finished(&client.submit(&get(format!("http://{address}/a?b=c"))).await).await;
     assert_eq!(task.str("result"), "200 twelve bytes", "{}", task.text);
     let request = served.join().expect("it served");
     assert_eq!(figure(&task.json, "http_requests"), 1);
     assert_eq!(figure(&task.json, "http_sent_bytes"), request.len() as u64);
     assert_eq!(figure(&task.json, "http_received_bytes"), ANSWER.len() as u64);
 
-    let denied = client.until_ended(&client.submit(&get("http://other.example/".to_owned())).await).await;
+    let denied = client.until_finished(&client.submit(&get("http://other.example/".to_owned())).await).await;
     assert!(denied.str("result").contains("Denied"), "{}", denied.text);
     for name in ["http_requests", "http_sent_bytes", "http_received_bytes"] {
         assert_eq!(figure(&denied.json, name), 0, "{name}");
@@ -93,7 +93,7 @@ async fn http_calls_are_counted_to_the_byte_and_denied_ones_are_not() {
 }
 
 #[tokio::test]
-async fn a_task_that_stood_in_line_says_for_how_long() {
+async fn a_task_shows_its_time_in_the_queue() {
     let server = Server::start(&["--slots", "1"]);
     let client = server.client();
     let first = client.submit(&misbehave(&json!({"do": "sleep", "ms": 600_000}))).await;
@@ -111,13 +111,13 @@ async fn a_task_that_stood_in_line_says_for_how_long() {
 }
 
 #[tokio::test]
-async fn usage_is_seen_while_a_task_runs_and_kept_when_it_is_cancelled() {
+async fn usage_is_visible_while_a_task_runs_and_after_its_cancel() {
     let server = Server::start(&[]);
     let client = server.client();
     let id = client.submit(&misbehave(&json!({"do": "spin"}))).await;
     let computed = |least| move |record: &Value| record["usage"]["cpu_ms"].as_u64() > Some(least);
-    let early = figure(&client.until_record(&id, "computing", computed(20)).await.json, "cpu_ms");
-    let later = client.until_record(&id, "computing on", computed(early)).await.json;
+    let early = figure(&client.until_task(&id, "computing", computed(20)).await.json, "cpu_ms");
+    let later = client.until_task(&id, "computing on", computed(early)).await.json;
     assert!(figure(&later, "wall_ms") >= 20 && figure(&later, "peak_memory_bytes") > 0, "{later}");
     let status = client.get(&format!("/task/{id}/status")).await;
     assert!(figure(&status.json, "cpu_ms") >= early, "{}", status.text);
@@ -127,7 +127,7 @@ async fn usage_is_seen_while_a_task_runs_and_kept_when_it_is_cancelled() {
 }
 
 #[tokio::test]
-async fn usage_is_that_of_the_last_attempt_and_outlives_the_host() {
+async fn usage_is_that_of_the_last_attempt_and_survives_the_host() {
     let server = Server::start(&[]);
     let client = server.client();
     let mut task = misbehave(&json!({"do": "count-then-fail", "succeed_on": 3}));
@@ -135,7 +135,7 @@ async fn usage_is_that_of_the_last_attempt_and_outlives_the_host() {
     task["backoff"] = json!({"first": "1h"});
     let id = client.submit(&task).await;
     let failed_once = |record: &Value| record["state"] == "waiting" && record["attempt"] == 1;
-    let between = client.until_record(&id, "failed once", failed_once).await.json;
+    let between = client.until_task(&id, "failed once", failed_once).await.json;
     assert_eq!(figure(&between, "checkpoints"), 1, "{between}");
     let done = run(&client, json!({"do": "log", "out": "a", "err": ""})).await.json;
     let server = server.kill_and_restart();
@@ -147,7 +147,7 @@ async fn usage_is_that_of_the_last_attempt_and_outlives_the_host() {
 }
 
 #[tokio::test]
-async fn a_trap_names_the_functions_as_they_stand_in_the_source() {
+async fn a_trap_names_demangled_functions() {
     let server = Server::start(&[]);
     let cpp = r#"(module (memory (export "memory") 1)
         (func $_ZN3geo5Shape4areaEid unreachable)
@@ -160,14 +160,14 @@ async fn a_trap_names_the_functions_as_they_stand_in_the_source() {
     let rust = message(&run(&client, json!({"do": "trap"})).await);
     assert!(rust.contains("`unreachable`"), "{rust}");
     assert!(rust.contains("\n   0: misbehave::fall_into_a_trap\n"), "{rust}");
-    let task = client.until_ended(&client.submit(&json!({"plugin": "shapes"})).await).await;
+    let task = client.until_finished(&client.submit(&json!({"plugin": "shapes"})).await).await;
     let cpp = message(&task);
     assert!(cpp.contains("\n   0: geo::Shape::area(int, double)\n   1: nameless\n"), "{cpp}");
     let deep = message(&run(&client, json!({"do": "recurse"})).await);
     assert!(deep.contains(" times)") && deep.len() < 2_000, "{deep}");
 }
 
-/// Makes a name of 600 bytes that C++ reads as one of terabytes: each part names the one before twice.
+/// Builds a 600-byte name that demangles in C++ to terabytes: each part names the previous one twice.
 fn name_of_terabytes() -> String {
     let digit = |number| char::from_digit(number, 36).expect("a digit").to_ascii_uppercase();
     let earlier = |place: u32| match place {
@@ -179,7 +179,7 @@ fn name_of_terabytes() -> String {
 }
 
 #[tokio::test]
-async fn a_function_whose_name_stands_for_terabytes_costs_the_host_nothing() {
+async fn a_function_name_that_demangles_to_terabytes_is_harmless() {
     let server = Server::start(&[]);
     let name = name_of_terabytes();
     let wat = format!(
@@ -189,7 +189,7 @@ async fn a_function_whose_name_stands_for_terabytes_costs_the_host_nothing() {
     fs::write(server.folder().join("plugins/bomb.wasm"), tiny::parse(&wat)).expect("written");
     let server = server.stop_and_restart();
     let client = server.client();
-    let task = client.until_ended(&client.submit(&json!({"plugin": "bomb"})).await).await;
+    let task = client.until_finished(&client.submit(&json!({"plugin": "bomb"})).await).await;
     let message = task.json["error"]["message"].as_str().expect("a message");
     assert!(message.contains("0: f(std::pair<int, int>") && message.len() < 1_000, "{message}");
 }

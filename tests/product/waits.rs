@@ -1,4 +1,4 @@
-//! Answers that wait for the end of a task: `?wait=30s` and `Prefer: wait=30`.
+//! Responses that wait for a task: `?wait=30s` and `Prefer: wait=30`.
 
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -8,14 +8,14 @@ fn sleep(ms: u64) -> Value {
     json!({"plugin": "misbehave", "input": {"do": "sleep", "ms": ms}})
 }
 
-/// Asks for the result while others go on.
+/// Requests the result in the background.
 fn ask(client: &Client, id: &str, wait: &str) -> tokio::task::JoinHandle<Answer> {
     let (client, path) = (client.clone(), format!("/task/{id}/result?wait={wait}"));
     tokio::spawn(async move { client.get(&path).await })
 }
 
 #[tokio::test]
-async fn a_result_is_waited_for() {
+async fn a_result_can_be_waited_for() {
     let server = Server::start(&[]);
     let client = server.client();
     let id = client.submit(&sleep(300)).await;
@@ -30,7 +30,7 @@ async fn a_result_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_wait_that_is_over_is_answered_as_if_there_had_been_none() {
+async fn a_wait_that_times_out_gets_the_response_without_wait() {
     let server = Server::start(&[]);
     let client = server.client();
     let id = client.submit(&sleep(3_600_000)).await;
@@ -53,7 +53,7 @@ async fn a_wait_that_is_over_is_answered_as_if_there_had_been_none() {
 }
 
 #[tokio::test]
-async fn a_preference_is_honoured_and_the_answer_says_so() {
+async fn a_preference_is_applied_and_confirmed() {
     let server = Server::start(&[]);
     let client = server.client();
     let id = client.submit(&sleep(300)).await;
@@ -71,7 +71,7 @@ async fn a_preference_is_honoured_and_the_answer_says_so() {
 }
 
 #[tokio::test]
-async fn a_submit_that_waits_answers_with_the_record() {
+async fn a_submit_that_waits_returns_the_task() {
     let server = Server::start(&[]);
     let client = server.client();
     let answer = client.post("/task?wait=60s", &sleep(100)).await;
@@ -84,7 +84,7 @@ async fn a_submit_that_waits_answers_with_the_record() {
     let later = client.post("/task?wait=50ms", &sleep(3_600_000)).await;
     assert_eq!(later.status, StatusCode::CREATED);
     assert!(matches!(later.str("state"), "waiting" | "running"), "{}", later.text);
-    // Without a wait the answer is what it always was.
+    // Without a wait the response is unchanged.
     let plain = client.post("/task", &sleep(0)).await;
     assert_eq!(plain.json.as_object().map(serde_json::Map::len), Some(3));
 }
@@ -102,7 +102,7 @@ async fn a_drain_and_a_deletion_end_a_wait() {
     let answer = of_deleted.await.expect("no panic");
     assert_eq!(answer.str("code"), "unknown-task");
     assert!(!of_waiting.is_finished() && !of_running.is_finished());
-    // The one that waits will not be started here; the other has until the end of the drain.
+    // The waiting task will not start here; the running one has until the end of the drain.
     client.post("/drain", &json!({})).await;
     for asked in [of_waiting, of_running] {
         assert_eq!(asked.await.expect("no panic").status, StatusCode::ACCEPTED);

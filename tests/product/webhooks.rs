@@ -1,4 +1,4 @@
-//! Receivers are told of the ends of tasks: once they listen, whatever dies, and nobody else is.
+//! Webhooks: delivered once the receiver is up, whatever crashes, and only to allowed destinations.
 
 use std::fs;
 use std::sync::Arc;
@@ -10,28 +10,28 @@ use hmac::{Hmac, Mac};
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 use sha2::Sha256;
-use wasmill_tests::fake::{Asked, Fake, Reply};
+use wasmill_tests::mock_server::{MockServer, ReceivedRequest, Reply};
 use wasmill_tests::{Answer, Client, Server, command};
 
-/// Lets webhooks go to receivers on this machine.
+/// Settings that allow receivers on this machine.
 const ALLOW: [&str; 2] = ["--webhook-allow", "127.0.0.0/8"];
 
-/// The same, and tries again soon.
+/// The same, with short retries.
 const SOON: [&str; 6] =
     ["--webhook-allow", "127.0.0.0/8", "--webhook-backoff", "5ms", "--webhook-timeout", "500ms"];
 
 const KNOWN: &str = "HTTP/1.1 204 No Content\r\n\r\n";
 const FAILED: &str = "HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n";
 
-/// A receiver that always knows.
-fn receiver() -> Fake {
-    Fake::start(|_| Reply::Bytes(KNOWN))
+/// A receiver that always accepts.
+fn receiver() -> MockServer {
+    MockServer::start(|_| Reply::Bytes(KNOWN))
 }
 
-/// A receiver that answers its first callers so, in their order, and then knows.
-fn receiver_that(first: impl Fn(usize) -> Option<Reply> + Send + Sync + 'static) -> Fake {
+/// A receiver that gives these responses in order, and then accepts.
+fn receiver_that(first: impl Fn(usize) -> Option<Reply> + Send + Sync + 'static) -> MockServer {
     let asked = AtomicUsize::new(0);
-    Fake::start(move |_| first(asked.fetch_add(1, Ordering::SeqCst)).unwrap_or(Reply::Bytes(KNOWN)))
+    MockServer::start(move |_| first(asked.fetch_add(1, Ordering::SeqCst)).unwrap_or(Reply::Bytes(KNOWN)))
 }
 
 fn task(webhook: &Value) -> Value {
@@ -55,7 +55,7 @@ async fn until(client: &Client, id: &str, state: &str) -> Answer {
     }
 }
 
-/// Waits until it was tried so often.
+/// Waits for this number of delivery attempts.
 async fn until_tried(client: &Client, id: &str, tried: u64) -> Answer {
     let until = Instant::now() + Duration::from_secs(60);
     loop {
@@ -68,8 +68,8 @@ async fn until_tried(client: &Client, id: &str, tried: u64) -> Answer {
     }
 }
 
-/// Waits until a receiver was asked so often.
-async fn until_asked(receiver: &Fake, times: usize) {
+/// Waits for this number of requests.
+async fn until_asked(receiver: &MockServer, times: usize) {
     let until = Instant::now() + Duration::from_secs(60);
     while receiver.count() < times {
         assert!(Instant::now() < until, "only {} came", receiver.count());
@@ -82,18 +82,18 @@ async fn retry(client: &Client, id: &str) -> Answer {
     client.send(Method::POST, &path, None).await.expect("an answer")
 }
 
-fn body(asked: &Asked) -> Value {
+fn body(asked: &ReceivedRequest) -> Value {
     serde_json::from_str(&asked.body).expect("JSON")
 }
 
-/// Returns the codes and words of the tries.
+/// Returns status codes and errors of the attempts.
 fn tries(answer: &Answer) -> Vec<(Option<u64>, String)> {
     let tries = answer.json["attempts"].as_array().expect("tries").iter();
     tries.map(|one| (one["status"].as_u64(), one["error"].as_str().unwrap_or_default().to_owned())).collect()
 }
 
-/// Signs as the standard says, independently of the server.
-fn signature(secret: &str, asked: &Asked) -> String {
+/// Signs according to the standard, independently of the server.
+fn signature(secret: &str, asked: &ReceivedRequest) -> String {
     let secret = BASE64.decode(secret.trim_start_matches("whsec_").as_bytes()).expect("base64");
     let header = |name| asked.header(name).expect(name);
     let signed = format!("{}.{}.{}", header("webhook-id"), header("webhook-timestamp"), asked.body);
@@ -103,7 +103,7 @@ fn signature(secret: &str, asked: &Asked) -> String {
 }
 
 #[tokio::test]
-async fn a_receiver_is_told_with_a_signature_that_it_can_verify() {
+async fn a_delivery_has_a_verifiable_signature() {
     let secrets = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"];
     let folder = Server::folder_with_guests();
     let file = folder.path().join("secrets");
@@ -124,7 +124,7 @@ async fn a_receiver_is_told_with_a_signature_that_it_can_verify() {
     assert_eq!(delivered.json["on"], json!(["completed", "failed", "cancelled"]));
     assert_eq!(tries(&delivered), [(Some(204), String::new())]);
 
-    let asked = receiver.asked().remove(0);
+    let asked = receiver.requests().remove(0);
     assert_eq!((asked.method.as_str(), asked.path.as_str()), ("POST", "/hook?from=wasmill"));
     let host = receiver.url().replace("http://", "");
     assert_eq!(asked.header("host"), Some(host.as_str()));
@@ -149,7 +149,7 @@ async fn a_receiver_is_told_with_a_signature_that_it_can_verify() {
 }
 
 #[tokio::test]
-async fn without_a_secret_nothing_is_signed_and_a_large_result_is_fetched() {
+async fn without_a_secret_deliveries_are_unsigned_and_large_results_are_linked() {
     let server = Server::start(&ALLOW);
     let client = server.client();
     let receiver = receiver();
@@ -157,7 +157,7 @@ async fn without_a_secret_nothing_is_signed_and_a_large_result_is_fetched() {
     let large = json!({"plugin": "misbehave", "input": input, "webhook": receiver.url()});
     let id = client.submit(&large).await;
     until(&client, &id, "delivered").await;
-    let asked = receiver.asked().remove(0);
+    let asked = receiver.requests().remove(0);
     assert_eq!((asked.path.as_str(), asked.header("webhook-signature")), ("/", None));
     let told = body(&asked);
     assert_eq!(told["task"]["result"], Value::Null);
@@ -166,7 +166,7 @@ async fn without_a_secret_nothing_is_signed_and_a_large_result_is_fetched() {
 }
 
 #[tokio::test]
-async fn each_end_is_told_once_and_only_to_those_who_asked_for_it() {
+async fn each_outcome_is_delivered_once_to_the_webhooks_that_select_it() {
     let server = Server::start(&ALLOW);
     let client = server.client();
     let receiver = receiver();
@@ -192,25 +192,25 @@ async fn each_end_is_told_once_and_only_to_those_who_asked_for_it() {
     until(&client, &many, "delivered").await;
 
     assert_eq!(delivery(&client, &silent).await.json["state"], "idle");
-    let told: Vec<_> = receiver.asked().iter().map(body).collect();
+    let told: Vec<_> = receiver.requests().iter().map(body).collect();
     let told: Vec<_> = told.iter().map(|told| (told["task"]["id"].as_str(), told["type"].as_str())).collect();
     let expected = [(&failed, "task.failed"), (&cancelled, "task.cancelled"), (&many, "task.cancelled")];
     assert_eq!(told, expected.map(|(id, end)| (Some(id.as_str()), Some(end))));
 }
 
 #[tokio::test]
-async fn a_receiver_that_fails_in_any_way_is_told_again_until_it_knows() {
+async fn a_failed_delivery_is_repeated_until_it_succeeds() {
     let server = Server::start(&SOON);
     let client = server.client();
     let receiver = receiver_that(|nth| match nth {
         0 => Some(Reply::Bytes(FAILED)),
-        // It goes away in the middle of the head, and before it.
+        // It disconnects in the middle of the head, and before it.
         1 => Some(Reply::Bytes("HTTP/1.1 200 O")),
         2 => Some(Reply::Bytes("")),
         3 => Some(Reply::Never),
         4 => Some(Reply::Slowly("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", Duration::from_millis(50))),
         5 => Some(Reply::Bytes("SSH-2.0-OpenSSH_9.2\r\n")),
-        // The head says it; a body that never ends changes nothing.
+        // Only the head counts; an endless body is not an error.
         6 => Some(Reply::Bytes("HTTP/1.1 200 OK\r\ncontent-length: 5000000\r\n\r\nthanks")),
         _ => None,
     });
@@ -220,19 +220,19 @@ async fn a_receiver_that_fails_in_any_way_is_told_again_until_it_knows() {
     let codes: Vec<_> = tries.iter().map(|(status, _)| *status).collect();
     assert_eq!(codes, [Some(500), None, None, None, None, None, Some(200)], "{}", delivered.text);
     for nth in [1, 2, 5] {
-        assert!(tries[nth].1.starts_with("no answer: "), "{}", delivered.text);
+        assert!(tries[nth].1.starts_with("no response: "), "{}", delivered.text);
     }
     for nth in [3, 4] {
-        assert_eq!(tries[nth].1, "no answer within 500ms");
+        assert_eq!(tries[nth].1, "no response within 500ms");
     }
-    let asked = receiver.asked();
+    let asked = receiver.requests();
     assert!(asked.iter().all(|one| one.header("webhook-id") == asked[0].header("webhook-id")));
     assert!(asked.iter().all(|one| body(one) == body(&asked[0])), "each try tells the same");
     assert_eq!(asked.len(), 7);
 }
 
 #[tokio::test]
-async fn a_receiver_is_given_up_in_the_end_and_told_once_more_if_asked() {
+async fn a_delivery_is_given_up_and_can_be_redelivered() {
     let server = Server::start(&[&SOON[..], &["--webhook-attempts", "3"]].concat());
     let client = server.client();
     let receiver = receiver_that(|nth| (nth < 3).then_some(Reply::Bytes(FAILED)));
@@ -242,19 +242,19 @@ async fn a_receiver_is_given_up_in_the_end_and_told_once_more_if_asked() {
     let again = retry(&client, &id).await;
     assert_eq!(again.status, StatusCode::ACCEPTED, "{}", again.text);
     until(&client, &id, "delivered").await;
-    // Also when it knows, as when it has lost what it was told.
+    // Redelivery also works after a success, for a receiver that lost the data.
     assert_eq!(retry(&client, &id).await.status, StatusCode::ACCEPTED);
     until_tried(&client, &id, 5).await;
     assert_eq!((receiver.count(), delivery(&client, &id).await.str("state")), (5, "delivered"));
 
-    let gone = Fake::start(|_| Reply::Bytes("HTTP/1.1 410 Gone\r\ncontent-length: 0\r\n\r\n"));
+    let gone = MockServer::start(|_| Reply::Bytes("HTTP/1.1 410 Gone\r\ncontent-length: 0\r\n\r\n"));
     let id = client.submit(&task(&json!(gone.url()))).await;
     let given_up = until(&client, &id, "given-up").await;
-    assert_eq!(tries(&given_up), [(Some(410), "the receiver wants no more of this".to_owned())]);
+    assert_eq!(tries(&given_up), [(Some(410), "the receiver no longer wants this webhook".to_owned())]);
 }
 
 #[tokio::test]
-async fn a_receiver_says_when_to_come_again() {
+async fn retry_after_of_a_receiver_is_respected() {
     let server = Server::start(&SOON);
     let client = server.client();
     let busy = "HTTP/1.1 503 Busy\r\nretry-after: 3600\r\ncontent-length: 0\r\n\r\n";
@@ -271,7 +271,7 @@ async fn a_receiver_says_when_to_come_again() {
 }
 
 #[tokio::test]
-async fn nobody_inside_is_told_unless_that_was_allowed() {
+async fn internal_receivers_need_to_be_allowed() {
     let receiver = receiver();
     let server = Server::start(&SOON[2..]);
     let client = server.client();
@@ -279,17 +279,17 @@ async fn nobody_inside_is_told_unless_that_was_allowed() {
         let id = client.submit(&task(&json!(format!("http://{host}:{}/", receiver.port())))).await;
         let tried = until_tried(&client, &id, 1).await;
         let (status, error) = tries(&tried).remove(0);
-        let refused = error.contains("no public address") && error.contains("webhook_allow");
+        let refused = error.contains("not a public address") && error.contains("webhook_allow");
         assert!(status.is_none() && refused, "{host}: {}", tried.text);
     }
     assert_eq!(receiver.count(), 0);
 
-    // What is allowed is not a way to the rest.
+    // An allowed receiver does not give access to others by redirect.
     let server = Server::start(&["--webhook-allow", "127.0.0.2", "--webhook-backoff", "5ms"]);
     let client = server.client();
     let to = format!("HTTP/1.1 302 Found\r\nlocation: {}\r\ncontent-length: 0\r\n\r\n", receiver.url());
     let to: &'static str = to.leak();
-    let redirects = Fake::start_at("127.0.0.2", move |_| Reply::Bytes(to));
+    let redirects = MockServer::start_at("127.0.0.2", move |_| Reply::Bytes(to));
     let id = client.submit(&task(&json!(redirects.url()))).await;
     let tried = until_tried(&client, &id, 2).await;
     let (status, error) = tries(&tried).remove(0);
@@ -297,13 +297,13 @@ async fn nobody_inside_is_told_unless_that_was_allowed() {
     let near = client.submit(&task(&json!(receiver.url()))).await;
     let tried = until_tried(&client, &near, 1).await;
     assert!(
-        tries(&tried)[0].1.contains("127.0.0.1 is no public address; the setting webhook_allow"),
+        tries(&tried)[0].1.contains("127.0.0.1 is not a public address; the setting webhook_allow"),
         "{}",
         tried.text
     );
     assert_eq!(receiver.count(), 0);
 
-    // By its name, it is allowed wherever that leads.
+    // Allowed by name, whatever address it resolves to.
     let server = Server::start(&["--webhook-allow", "localhost"]);
     let client = server.client();
     let id = client.submit(&task(&json!(format!("http://localhost:{}/", receiver.port())))).await;
@@ -315,25 +315,25 @@ async fn nobody_inside_is_told_unless_that_was_allowed() {
 }
 
 #[tokio::test]
-async fn what_is_due_is_told_though_the_host_was_killed_or_stopped() {
+async fn due_deliveries_survive_a_crash_and_a_stop() {
     let server = Server::start(&ALLOW);
     let receiver = receiver_that(|nth| (nth < 2).then_some(Reply::Never));
     let client = server.client();
     let id = client.submit(&task(&json!(receiver.url()))).await;
-    // The end is stored, the delivery is under way, and nobody has answered it.
+    // The outcome is stored, and the delivery is open without a response.
     until_asked(&receiver, 1).await;
     let server = server.kill_and_restart();
     until_asked(&receiver, 2).await;
-    // A host that stops does not wait for a receiver for long.
+    // A stopping host does not wait long for a receiver.
     let server = server.stop_and_restart();
     let delivered = until(&server.client(), &id, "delivered").await;
     assert_eq!(delivered.json["attempt_count"], 1, "what nobody noted was no try");
-    let ids: Vec<_> = receiver.asked().iter().map(|one| body(one)["id"].clone()).collect();
+    let ids: Vec<_> = receiver.requests().iter().map(|one| body(one)["id"].clone()).collect();
     assert_eq!(ids, vec![json!(format!("end-{id}")); 3]);
 }
 
 #[tokio::test]
-async fn a_task_that_kills_its_hosts_is_told_of_in_the_end() {
+async fn a_task_that_crashes_its_hosts_is_delivered_eventually() {
     let mut server = Server::start(&ALLOW);
     let receiver = receiver();
     let sleep = json!({"do": "sleep", "ms": 600_000});
@@ -345,7 +345,7 @@ async fn a_task_that_kills_its_hosts_is_told_of_in_the_end() {
         server = server.kill_and_restart();
     }
     until(&server.client(), &id, "delivered").await;
-    let told = body(&receiver.asked()[0]);
+    let told = body(&receiver.requests()[0]);
     assert_eq!(
         (&told["type"], &told["task"]["error"]["cause"]),
         (&json!("task.failed"), &json!("host-crash"))
@@ -353,10 +353,10 @@ async fn a_task_that_kills_its_hosts_is_told_of_in_the_end() {
 }
 
 #[tokio::test]
-async fn ten_thousand_ends_for_a_receiver_that_is_dead_hold_up_nobody() {
+async fn ten_thousand_deliveries_to_a_dead_receiver_delay_nobody() {
     let server = Server::start(&ALLOW);
     let client = server.client();
-    let dead = Fake::start_at("127.0.0.2", |_| Reply::Never);
+    let dead = MockServer::start_at("127.0.0.2", |_| Reply::Never);
     let many: Vec<_> = (0..10_000).map(|_| task(&json!(dead.url()))).collect();
     assert_eq!(client.post("/task/batch", &json!(many)).await.status, StatusCode::CREATED);
     let alive = receiver();
@@ -367,7 +367,7 @@ async fn ten_thousand_ends_for_a_receiver_that_is_dead_hold_up_nobody() {
     for id in &ids {
         until(&client, id, "delivered").await;
     }
-    // They ended behind the ten thousand, of which none is delivered.
+    // They finished after the ten thousand, none of which is delivered.
     assert!(dead.count() <= 8 + 4, "{} connections for one receiver at a time", dead.count());
     let page = client.get("/metrics").await.text;
     let value = |sample: &str| -> f64 {
@@ -381,7 +381,7 @@ async fn ten_thousand_ends_for_a_receiver_that_is_dead_hold_up_nobody() {
 }
 
 #[tokio::test]
-async fn what_has_no_webhook_or_nothing_to_deliver_says_so() {
+async fn tasks_without_a_webhook_or_delivery_say_so() {
     let server = Server::start(&ALLOW);
     let client = server.client();
     let plain = client.submit(&json!({"plugin": "noop"})).await;
@@ -410,7 +410,7 @@ async fn what_has_no_webhook_or_nothing_to_deliver_says_so() {
 }
 
 #[tokio::test]
-async fn a_task_done_again_is_told_of_again() {
+async fn a_retried_task_is_delivered_again() {
     let server = Server::start(&ALLOW);
     let client = server.client();
     let receiver = receiver();
@@ -421,12 +421,12 @@ async fn a_task_done_again_is_told_of_again() {
     let again = client.send(Method::POST, &format!("/task/{id}/retry"), None).await.expect("an answer");
     let delivered = until(&client, again.str("id"), "delivered").await;
     assert_eq!(delivered.json["on"], json!(["failed"]));
-    let ids: Vec<_> = receiver.asked().iter().map(|one| body(one)["task"]["id"].clone()).collect();
+    let ids: Vec<_> = receiver.requests().iter().map(|one| body(one)["task"]["id"].clone()).collect();
     assert_eq!(ids, [json!(id), again.json["id"].clone()]);
 }
 
 #[tokio::test]
-async fn the_command_line_names_a_receiver() {
+async fn the_cli_sets_a_webhook() {
     let server = Server::start(&ALLOW);
     let receiver = receiver();
     let submit = |more: &[&str]| {
@@ -455,7 +455,7 @@ async fn the_command_line_names_a_receiver() {
 }
 
 #[test]
-fn a_secret_that_is_none_is_refused_at_the_start_and_never_shown() {
+fn an_invalid_secret_is_refused_at_start_and_never_shown() {
     let folder = Server::folder_with_guests();
     fs::write(folder.path().join("secret"), "hunter2-hunter2").expect("written");
     for args in [&["--webhook-secret-file", "secret"][..], &["--webhook-secret-file", "nothing"]] {

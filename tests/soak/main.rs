@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use wasmill_tests::fake::{Fake, Reply};
+use wasmill_tests::mock_server::{MockServer, Reply};
 use wasmill_tests::{Client, Server, tiny};
 
 use crate::figures::Figures;
@@ -22,7 +22,7 @@ use crate::load::Load;
 const KEEP: u64 = 20_000;
 
 /// How long all has to come to rest after the load.
-const PATIENCE: Duration = Duration::from_secs(120);
+const DEADLINE: Duration = Duration::from_secs(120);
 
 fn main() -> Result<()> {
     wasmill_tests::document::ignore();
@@ -53,7 +53,7 @@ async fn soak(lasts: Duration) -> Result<()> {
     let mut server = Server::start_in(folder, &args)?;
     let asked = AtomicU64::new(1);
     // One of sixteen is refused; the next try of it most likely is not.
-    let receiver = Fake::start(move |_| {
+    let receiver = MockServer::start(move |_| {
         let refuses = asked.fetch_add(1, Ordering::Relaxed).is_multiple_of(16);
         Reply::Bytes(if refuses { REFUSED } else { TAKEN })
     });
@@ -96,7 +96,7 @@ const REFUSED: &str = "HTTP/1.1 500 Refused\r\ncontent-length: 0\r\n\r\n";
 
 /// Waits until nothing waits, runs, holds a slot or is to be delivered any more.
 async fn at_rest(client: &Client) -> Result<()> {
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + DEADLINE;
     loop {
         let stats = client.get("/stats").await.json;
         let open: u64 = ["waiting", "running"].iter().map(|state| stats[state].as_u64().unwrap_or(1)).sum();
@@ -109,7 +109,7 @@ async fn at_rest(client: &Client) -> Result<()> {
         if open + used == 0 && pending == 0.0 && kept <= KEEP {
             return Ok(());
         }
-        ensure!(Instant::now() < until, "{PATIENCE:?} after the load: {pending} deliveries, {stats}");
+        ensure!(Instant::now() < until, "{DEADLINE:?} after the load: {pending} deliveries, {stats}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

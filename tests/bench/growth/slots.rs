@@ -67,7 +67,7 @@ async fn measure_one(wanted: u64) -> Result<Point> {
     let server = Server::start(&["--slots", &slots, "--memory", "2MiB", "--timeout", "1h"]);
     let client = server.client();
     // Once around, so that what is made on first use is there.
-    client.until_ended(&client.submit(&sleeper(0)).await).await;
+    client.until_finished(&client.submit(&sleeper(0)).await).await;
     let total = client.get("/stats").await.json["slots"]["total"].as_u64().context("how many slots")?;
     let sleeping = wanted.min(total.saturating_sub(SPARE));
     let before = server.memory("VmRSS");

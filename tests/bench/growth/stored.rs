@@ -47,7 +47,7 @@ async fn measure_one(stored: u64) -> Result<Point> {
     // Once around: plugins are compiled, and there is a task to make others like it.
     let client = server.client();
     let first: TaskId = client.submit(&json!({"plugin": "noop"})).await.parse()?;
-    client.until_ended(&first.to_string()).await;
+    client.until_finished(&first.to_string()).await;
     server.terminate();
     let began = Instant::now();
     let mut ids = vec![first];
