@@ -5,7 +5,7 @@ use bytesize::ByteSize;
 use wasmill_store::{Backup, Store};
 
 use crate::cli::{BackupArgs, ServeArgs};
-use crate::output::say;
+use crate::output::out;
 use crate::settings::{Config, Settings};
 
 /// Makes the copy and says what is in it.
@@ -15,6 +15,6 @@ pub(crate) fn backup(args: BackupArgs) -> Result<()> {
     let config = Config::load(ServeArgs { config, settings })?;
     let Backup { tasks, bytes } = Store::backup(&config.data, &file, force)?;
     let size = ByteSize(bytes).display().iec();
-    say!("{} holds {tasks} tasks, {size}", file.display());
+    out!("{} holds {tasks} tasks, {size}", file.display());
     Ok(())
 }

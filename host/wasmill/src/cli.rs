@@ -15,8 +15,8 @@ use crate::cli::server::{
     CancelArgs, DeleteArgs, ListTasksArgs, LogsArgs, ResultArgs, RetryArgs, ServerArgs, StatsArgs,
     StatusArgs, WatchArgs,
 };
-use crate::screen::paint::Color;
 use crate::settings::{Listen, Settings};
+use crate::terminal::style::Color;
 
 const EXAMPLES: &str = "\
 Without a server:
@@ -166,7 +166,7 @@ pub(crate) enum Command {
     #[command(hide = true)]
     Compile {
         /// The compile request, encoded by the server
-        order: String,
+        request: String,
     },
 }
 

@@ -7,7 +7,7 @@ mod address;
 mod connect;
 mod events;
 mod header;
-mod refusal;
+mod problem;
 mod views;
 
 use std::net::SocketAddr;
@@ -19,21 +19,20 @@ use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HOST, USER_AGENT};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use serde::de::DeserializeOwned;
-use tokio::time::timeout;
 
 pub(crate) use self::address::Address;
 pub(crate) use self::connect::Connector;
 pub(crate) use self::events::Events;
 #[cfg(test)]
 pub(crate) use self::views::Progress;
-pub(crate) use self::views::{ByState, LogLine, OfPlugin, Stats, Task, since, until};
+pub(crate) use self::views::{LogLine, PluginStats, StateCounts, Stats, Task, elapsed_since, time_until};
 use crate::cli::server::ServerArgs;
-use crate::exit::{Exit, told};
+use crate::exit::{Exit, cli_error};
 
 /// How long a server may take to answer what it need not wait for.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes of the largest answer that is taken: the largest result a server can be set to give, as JSON.
-const ANSWER_BYTES_MAX: usize = 512 << 20;
+const RESPONSE_BYTES_MAX: usize = 512 << 20;
 
 /// One server.
 #[derive(Clone)]
@@ -45,7 +44,7 @@ pub(crate) struct Client {
 }
 
 /// A request.
-pub(crate) struct Ask<'a> {
+pub(crate) struct ClientRequest<'a> {
     pub(crate) method: Method,
     /// The path and query below that of the server.
     pub(crate) path: &'a str,
@@ -54,38 +53,38 @@ pub(crate) struct Ask<'a> {
     /// Further headers.
     pub(crate) headers: Vec<(&'static str, String)>,
     /// How long the answer may take.
-    pub(crate) patience: Duration,
+    pub(crate) timeout: Duration,
 }
 
-impl<'a> Ask<'a> {
+impl<'a> ClientRequest<'a> {
     /// Asks for something, without a body, to be answered soon.
     pub(crate) fn new(method: Method, path: &'a str) -> Self {
-        Self { method, path, body: None, headers: Vec::new(), patience: PATIENCE }
+        Self { method, path, body: None, headers: Vec::new(), timeout: REQUEST_TIMEOUT }
     }
 }
 
 /// What a server answered, whatever the status.
-pub(crate) struct Answer {
+pub(crate) struct ClientResponse {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
     server: String,
 }
 
-impl Answer {
+impl ClientResponse {
     /// Returns the answer if it is a success, else what the server says is wrong.
-    pub(crate) fn good(self) -> Result<Self> {
-        if self.status.is_success() { Ok(self) } else { Err(self.refusal()) }
+    pub(crate) fn error_for_status(self) -> Result<Self> {
+        if self.status.is_success() { Ok(self) } else { Err(self.to_error()) }
     }
 
     /// Words what the server says is wrong.
-    pub(crate) fn refusal(&self) -> anyhow::Error {
-        refusal::refusal(&self.server, self.status, &self.body)
+    pub(crate) fn to_error(&self) -> anyhow::Error {
+        problem::to_error(&self.server, self.status, &self.body)
     }
 
     /// Returns the code of a problem, such as `unknown-task`; empty if it is none.
     pub(crate) fn code(&self) -> String {
-        refusal::code(&self.body)
+        problem::code(&self.body)
     }
 
     /// Returns the body as it came.
@@ -98,7 +97,7 @@ impl Answer {
         serde_json::from_slice(&self.body).map_err(|error| {
             let message =
                 format!("what {} answered is not what wasmill servers answer: {error}", self.server);
-            told(Exit::Failed, message)
+            cli_error(Exit::Failed, message)
         })
     }
 }
@@ -106,8 +105,8 @@ impl Answer {
 impl Client {
     /// Makes a client of the server that the command line names.
     pub(crate) fn new(args: &ServerArgs) -> Result<Self> {
-        let address: Address = args.server.parse().map_err(|why: String| told(Exit::Usage, why))?;
-        let headers = header::read(&args.header).map_err(|why| told(Exit::Usage, why))?;
+        let address: Address = args.server.parse().map_err(|why: String| cli_error(Exit::Usage, why))?;
+        let headers = header::read(&args.header).map_err(|why| cli_error(Exit::Usage, why))?;
         let connector = Connector::new(address.tls, args.ca.as_deref())?;
         Ok(Self { address, connector, headers })
     }
@@ -118,36 +117,36 @@ impl Client {
     }
 
     /// GETs something.
-    pub(crate) async fn get(&self, path: &str) -> Result<Answer> {
-        self.send(Ask::new(Method::GET, path)).await
+    pub(crate) async fn get(&self, path: &str) -> Result<ClientResponse> {
+        self.send(ClientRequest::new(Method::GET, path)).await
     }
 
     /// Sends a request and takes the whole answer, whatever its status.
-    pub(crate) async fn send(&self, ask: Ask<'_>) -> Result<Answer> {
-        let patience = ask.patience;
-        let answer = timeout(patience, async {
-            let (head, body) = self.open(ask).await?.into_parts();
-            let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(|error| {
+    pub(crate) async fn send(&self, request: ClientRequest<'_>) -> Result<ClientResponse> {
+        let timeout = request.timeout;
+        let response = tokio::time::timeout(timeout, async {
+            let (head, body) = self.open(request).await?.into_parts();
+            let body = Limited::new(body, RESPONSE_BYTES_MAX).collect().await.map_err(|error| {
                 let why = if error.is::<LengthLimitError>() {
-                    format!("its answer is larger than {ANSWER_BYTES_MAX} bytes")
+                    format!("its answer is larger than {RESPONSE_BYTES_MAX} bytes")
                 } else {
                     format!("it broke off: {error}")
                 };
                 self.unreachable(&why)
             })?;
-            Ok(Answer {
+            Ok(ClientResponse {
                 status: head.status,
                 headers: head.headers,
                 body: body.to_bytes(),
                 server: self.to_string(),
             })
         });
-        answer.await.unwrap_or_else(|_| Err(self.unreachable(&format!("no answer within {patience:?}"))))
+        response.await.unwrap_or_else(|_| Err(self.unreachable(&format!("no answer within {timeout:?}"))))
     }
 
     /// Sends a request and returns the head of the answer; the body comes as it comes.
-    pub(crate) async fn open(&self, ask: Ask<'_>) -> Result<Response<Incoming>> {
-        let Ask { method, path, body, headers, patience } = ask;
+    pub(crate) async fn open(&self, request: ClientRequest<'_>) -> Result<Response<Incoming>> {
+        let ClientRequest { method, path, body, headers, timeout } = request;
         let mut request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.address.prefix))
@@ -162,21 +161,21 @@ impl Client {
         }
         let mut request = request
             .body(Full::new(body.unwrap_or_default()))
-            .map_err(|error| told(Exit::Usage, format!("failed to ask for {path}: {error}")))?;
+            .map_err(|error| cli_error(Exit::Usage, format!("failed to ask for {path}: {error}")))?;
         for name in self.headers.keys() {
             request.headers_mut().remove(name);
         }
         request.headers_mut().extend(self.headers.clone());
-        let sending = timeout(patience, async {
+        let sending = tokio::time::timeout(timeout, async {
             let mut sender = self.connector.connect(&self.address).await?;
             sender.send_request(request).await.map_err(|error| error.to_string())
         });
-        let sent = sending.await.unwrap_or_else(|_| Err(format!("no answer within {patience:?}")));
+        let sent = sending.await.unwrap_or_else(|_| Err(format!("no answer within {timeout:?}")));
         sent.map_err(|why| self.unreachable(&why))
     }
 
     fn unreachable(&self, why: &str) -> anyhow::Error {
-        told(Exit::Unreachable, format!("no answer from {self}: {why}"))
+        cli_error(Exit::Unreachable, format!("no answer from {self}: {why}"))
     }
 }
 

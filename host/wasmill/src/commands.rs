@@ -1,6 +1,5 @@
 //! The commands that talk to a server about tasks: one file each below this one.
 
-mod caller;
 mod cancel;
 mod delete;
 mod find;
@@ -14,6 +13,7 @@ mod show;
 mod stats;
 mod status;
 mod submit;
+mod trace_context;
 mod watch;
 
 pub(crate) use self::cancel::cancel;
@@ -33,9 +33,9 @@ use std::time::Duration;
 use anyhow::Result;
 use wasmill_model::{IdPrefix, TaskId};
 
-use crate::client::{Client, PATIENCE};
+use crate::client::{Client, REQUEST_TIMEOUT};
 use crate::exit::{self, Exit};
-use crate::output::{say, tell};
+use crate::output::{note, out};
 use crate::settings::HumanDuration;
 
 /// Writes a path with these parameters as its query.
@@ -49,21 +49,25 @@ fn with_query(path: &str, parameters: &[(&str, String)]) -> String {
 }
 
 /// Returns how long the answer may take to a request that stops tasks: it comes when their guests are gone.
-fn patience(grace: Option<HumanDuration>) -> Duration {
-    PATIENCE.saturating_add(grace.map_or(Duration::ZERO, |grace| grace.0))
+fn timeout(grace: Option<HumanDuration>) -> Duration {
+    REQUEST_TIMEOUT.saturating_add(grace.map_or(Duration::ZERO, |grace| grace.0))
 }
 
 /// Does something to each of these tasks and says so; one that it cannot be done to does not keep it from the
 /// others. Returns how the command ends.
-async fn each(client: &Client, ids: &[IdPrefix], one: impl AsyncFn(TaskId) -> Result<String>) -> Exit {
+async fn for_each_task(
+    client: &Client,
+    ids: &[IdPrefix],
+    one: impl AsyncFn(TaskId) -> Result<String>,
+) -> Exit {
     let mut end = Exit::Done;
     for &id in ids {
         let done = async { one(find::find(client, id).await?).await };
         match done.await {
-            Ok(words) => say!("{words}"),
+            Ok(words) => out!("{words}"),
             Err(error) => {
-                tell!("wasmill: {error:#}");
-                end = exit::of(&error);
+                note!("wasmill: {error:#}");
+                end = exit::code_of(&error);
             }
         }
     }

@@ -13,7 +13,7 @@ mod system;
 mod webhooks;
 
 use crate::cli::DoctorArgs;
-use crate::doctor::report::{Check, Report};
+use crate::doctor::report::{Check, DoctorReport};
 use crate::environment;
 use crate::exit::Exit;
 use crate::settings::Config;
@@ -21,7 +21,7 @@ use crate::settings::Config;
 /// Prints the report; the exit code is 0 unless a check failed.
 pub(crate) fn doctor(args: DoctorArgs) -> Exit {
     let DoctorArgs { json, serve } = args;
-    let report = Report::new(match environment::check().and_then(|()| Config::load(serve)) {
+    let report = DoctorReport::new(match environment::check().and_then(|()| Config::load(serve)) {
         Ok(config) => checks(&config),
         Err(error) => vec![Check::fail(
             "settings",
@@ -31,7 +31,7 @@ pub(crate) fn doctor(args: DoctorArgs) -> Exit {
         )],
     });
     report.print(json);
-    if report.is_well() { Exit::Done } else { Exit::Failed }
+    if report.is_ok() { Exit::Done } else { Exit::Failed }
 }
 
 fn checks(config: &Config) -> Vec<Check> {

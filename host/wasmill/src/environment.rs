@@ -10,7 +10,7 @@ use clap::error::{ContextKind, ContextValue, Error};
 use clap::{Arg, Command, CommandFactory, FromArgMatches};
 
 use crate::cli::Cli;
-use crate::exit::{Exit, told};
+use crate::exit::{Exit, cli_error};
 
 /// What the names of our variables begin with.
 const PREFIX: &str = "WASMILL_";
@@ -19,10 +19,10 @@ const PREFIX: &str = "WASMILL_";
 pub(crate) const WEBHOOK_SECRET: &str = "WASMILL_WEBHOOK_SECRET";
 
 /// Names that are no settings: of the secrets, and of what cargo hands to the programs it starts.
-const OTHERS: [&str; 2] = [WEBHOOK_SECRET, "WASMILL_IO_STUB"];
+const NON_SETTINGS: [&str; 2] = [WEBHOOK_SECRET, "WASMILL_IO_STUB"];
 
 /// What the names of variables begin with that the tests of this project read.
-const OF_TESTS: &str = "WASMILL_TEST_";
+const TEST_PREFIX: &str = "WASMILL_TEST_";
 
 /// How many letters may differ in a name that is suggested.
 const DISTANCE_MAX: usize = 4;
@@ -32,7 +32,7 @@ pub(crate) fn parse() -> Cli {
     let mut command = without_empty_variables(Cli::command());
     let matches = command.try_get_matches_from_mut(std::env::args_os());
     let parsed = matches.and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches));
-    parsed.unwrap_or_else(|error| named(error, &command).exit())
+    parsed.unwrap_or_else(|error| with_variable_name(error, &command).exit())
 }
 
 fn without_empty_variables(command: Command) -> Command {
@@ -43,7 +43,7 @@ fn without_empty_variables(command: Command) -> Command {
 }
 
 /// Names the variable in the error of a value that came from one.
-fn named(mut error: Error, command: &Command) -> Error {
+fn with_variable_name(mut error: Error, command: &Command) -> Error {
     let text = |error: &Error, kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.clone()),
         _ => None,
@@ -74,19 +74,19 @@ fn args(command: &Command) -> Box<dyn Iterator<Item = &Arg> + '_> {
 pub(crate) fn check() -> Result<()> {
     let command = Cli::command();
     let mut known: Vec<&str> = args(&command).filter_map(|arg| arg.get_env()?.to_str()).collect();
-    known.extend(OTHERS);
-    unknown(std::env::vars_os(), &known).map_or(Ok(()), |why| Err(told(Exit::Usage, why)))
+    known.extend(NON_SETTINGS);
+    unknown_variable(std::env::vars_os(), &known).map_or(Ok(()), |why| Err(cli_error(Exit::Usage, why)))
 }
 
-fn unknown(set: impl Iterator<Item = (OsString, OsString)>, known: &[&str]) -> Option<String> {
+fn unknown_variable(set: impl Iterator<Item = (OsString, OsString)>, known: &[&str]) -> Option<String> {
     let names = set.filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
-    let ours = names.filter(|(name, _)| name.starts_with(PREFIX) && !name.starts_with(OF_TESTS));
-    let mut unknown = ours.filter(|(name, value)| {
+    let ours = names.filter(|(name, _)| name.starts_with(PREFIX) && !name.starts_with(TEST_PREFIX));
+    let mut unknown_variable = ours.filter(|(name, value)| {
         !known.contains(&name.as_str())
             && !value.is_empty()
             && !is_service_link(name, &value.to_string_lossy())
     });
-    let (name, _) = unknown.next()?;
+    let (name, _) = unknown_variable.next()?;
     let distance = |other: &str| strsim::damerau_levenshtein(&name, other);
     let nearest =
         known.iter().min_by_key(|other| distance(other)).filter(|other| distance(other) <= DISTANCE_MAX);
@@ -110,17 +110,17 @@ mod tests {
 
     const KNOWN: [&str; 3] = ["WASMILL_SLOTS", "WASMILL_LISTEN", WEBHOOK_SECRET];
 
-    fn complaint(name: &str, value: &str) -> Option<String> {
-        unknown([(name.into(), value.into())].into_iter(), &KNOWN)
+    fn error_for(name: &str, value: &str) -> Option<String> {
+        unknown_variable([(name.into(), value.into())].into_iter(), &KNOWN)
     }
 
     #[test]
     fn a_variable_of_ours_that_means_nothing_is_named_with_the_one_that_was_meant() {
-        let slot = complaint("WASMILL_SLOT", "3").unwrap();
+        let slot = error_for("WASMILL_SLOT", "3").unwrap();
         assert!(slot.contains("WASMILL_SLOT ") && slot.contains("did you mean WASMILL_SLOTS?"), "{slot}");
-        let secret = complaint("WASMILL_WEBHOOK_SECRETS", "x").unwrap();
+        let secret = error_for("WASMILL_WEBHOOK_SECRETS", "x").unwrap();
         assert!(secret.contains(WEBHOOK_SECRET), "{secret}");
-        let other = complaint("WASMILL_SOMETHING_ELSE", "1").unwrap();
+        let other = error_for("WASMILL_SOMETHING_ELSE", "1").unwrap();
         assert!(other.contains("--help"), "{other}");
     }
 
@@ -138,8 +138,8 @@ mod tests {
             ("WASMILL_PORT_8080_TCP_ADDR", "10.0.0.1"),
             ("WASMILL_UI_PORT_80_TCP", "tcp://10.0.0.1:80"),
         ] {
-            assert_eq!(complaint(name, value), None, "{name}");
+            assert_eq!(error_for(name, value), None, "{name}");
         }
-        assert!(complaint("WASMILL_PORT", "8080").is_some(), "that is meant for us");
+        assert!(error_for("WASMILL_PORT", "8080").is_some(), "that is meant for us");
     }
 }

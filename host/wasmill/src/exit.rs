@@ -35,34 +35,34 @@ impl From<Exit> for ExitCode {
 
 /// An error that says how the process ends.
 #[derive(Debug)]
-struct Told {
+struct CliError {
     exit: Exit,
     message: String,
 }
 
-impl fmt::Display for Told {
+impl fmt::Display for CliError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
 }
 
-impl std::error::Error for Told {}
+impl std::error::Error for CliError {}
 
 /// Makes an error that ends the process with this code.
-pub(crate) fn told(exit: Exit, message: impl Into<String>) -> anyhow::Error {
-    Told { exit, message: message.into() }.into()
+pub(crate) fn cli_error(exit: Exit, message: impl Into<String>) -> anyhow::Error {
+    CliError { exit, message: message.into() }.into()
 }
 
 /// Makes the error of a file that cannot be read.
-pub(crate) fn unread(shown: impl fmt::Display, error: &io::Error) -> anyhow::Error {
+pub(crate) fn read_error(shown: impl fmt::Display, error: &io::Error) -> anyhow::Error {
     let exit = if error.kind() == ErrorKind::NotFound { Exit::NotFound } else { Exit::Failed };
-    told(exit, format!("failed to read {shown}: {error}"))
+    cli_error(exit, format!("failed to read {shown}: {error}"))
 }
 
 /// Returns the code that an error ends the process with.
-pub(crate) fn of(error: &anyhow::Error) -> Exit {
-    let told = error.chain().find_map(|cause| cause.downcast_ref::<Told>());
-    told.map_or(Exit::Failed, |told| told.exit)
+pub(crate) fn code_of(error: &anyhow::Error) -> Exit {
+    let cli_error = error.chain().find_map(|cause| cause.downcast_ref::<CliError>());
+    cli_error.map_or(Exit::Failed, |cli_error| cli_error.exit)
 }
 
 #[cfg(test)]
@@ -71,9 +71,9 @@ mod tests {
 
     #[test]
     fn an_error_keeps_its_code_under_any_context() {
-        let error = told(Exit::NotFound, "there is no task").context("failed to cancel");
-        assert_eq!(of(&error), Exit::NotFound);
+        let error = cli_error(Exit::NotFound, "there is no task").context("failed to cancel");
+        assert_eq!(code_of(&error), Exit::NotFound);
         assert_eq!(format!("{error:#}"), "failed to cancel: there is no task");
-        assert_eq!(of(&anyhow::anyhow!("something else")), Exit::Failed);
+        assert_eq!(code_of(&anyhow::anyhow!("something else")), Exit::Failed);
     }
 }

@@ -7,26 +7,26 @@ use anyhow::{Result, anyhow, ensure};
 use hyper::Method;
 
 use crate::cli::HealthArgs;
-use crate::client::{Ask, Client, block_on};
-use crate::output::say;
-use crate::screen::text::clipped;
+use crate::client::{Client, ClientRequest, block_on};
+use crate::output::out;
+use crate::terminal::text::truncated;
 
 /// How long a server may take to answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Columns that are shown of an answer, which may be that of another program.
-const ANSWER_COLUMNS: usize = 1_000;
+const RESPONSE_COLUMNS: usize = 1_000;
 
 /// Asks the server whether it takes tasks.
 pub(crate) fn health(args: &HealthArgs) -> Result<()> {
     let server = Client::at(reachable(args.listen.0));
-    let ask = Ask { patience: PATIENCE, ..Ask::new(Method::GET, "/readyz") };
-    let answer = block_on(server.send(ask));
+    let request = ClientRequest { timeout: REQUEST_TIMEOUT, ..ClientRequest::new(Method::GET, "/readyz") };
+    let response = block_on(server.send(request));
     // Whoever asks for the health of a container knows two codes only.
-    let answer = answer.map_err(|error| anyhow!("{error:#}"))?;
-    let said = clipped(answer.text().trim(), ANSWER_COLUMNS);
-    ensure!(answer.status.is_success(), "{server} answered {}: {said}", answer.status);
-    say!("ready");
+    let response = response.map_err(|error| anyhow!("{error:#}"))?;
+    let said = truncated(response.text().trim(), RESPONSE_COLUMNS);
+    ensure!(response.status.is_success(), "{server} answered {}: {said}", response.status);
+    out!("ready");
     Ok(())
 }
 

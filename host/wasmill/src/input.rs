@@ -10,7 +10,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use crate::cli::run::InputArgs;
-use crate::exit::{Exit, told, unread};
+use crate::exit::{Exit, cli_error, read_error};
 
 impl InputArgs {
     /// Returns the JSON text of the input, if there is one.
@@ -40,14 +40,14 @@ pub(crate) fn without_bom(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
-fn raw(text: &str, place: &str) -> Result<Box<RawValue>> {
+fn raw(text: &str, source: &str) -> Result<Box<RawValue>> {
     let text = without_bom(text);
     RawValue::from_string(text.trim().to_owned()).map_err(|error| {
         let message = format!(
-            "the input from {place} is no JSON: {error}; a text has to be quoted, as in --input '\"text\"', and \
+            "the input from {source} is no JSON: {error}; a text has to be quoted, as in --input '\"text\"', and \
              the stdin of a program can be given with --stdin FILE"
         );
-        told(Exit::Usage, message)
+        cli_error(Exit::Usage, message)
     })
 }
 
@@ -58,8 +58,9 @@ fn read(file: &str) -> Result<String> {
     } else {
         (fs::read(file), file)
     };
-    let bytes = bytes.map_err(|error| unread(shown, &error))?;
-    String::from_utf8(bytes).map_err(|_| told(Exit::Usage, format!("{shown} is not UTF-8, which inputs are")))
+    let bytes = bytes.map_err(|error| read_error(shown, &error))?;
+    String::from_utf8(bytes)
+        .map_err(|_| cli_error(Exit::Usage, format!("{shown} is not UTF-8, which inputs are")))
 }
 
 #[cfg(test)]
@@ -109,10 +110,10 @@ mod tests {
     #[test]
     fn what_cannot_be_an_input_is_refused_with_what_to_do() {
         let error = input("hello").read().unwrap_err();
-        assert_eq!(exit::of(&error), Exit::Usage);
+        assert_eq!(exit::code_of(&error), Exit::Usage);
         assert!(error.to_string().contains("'\"text\"'"), "{error}");
         let error = input("@/no/such/file").read().unwrap_err();
-        assert_eq!(exit::of(&error), Exit::NotFound);
+        assert_eq!(exit::code_of(&error), Exit::NotFound);
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("latin1");
         fs::write(&file, [b'"', 0xe4, b'"']).unwrap();

@@ -15,11 +15,11 @@ mod output;
 mod plugin;
 mod process;
 mod run;
-mod screen;
 mod serve;
 mod settings;
 mod supervisor;
 mod telemetry;
+mod terminal;
 mod traces;
 
 use std::process::ExitCode;
@@ -28,19 +28,19 @@ use anyhow::Result;
 
 use crate::cli::Command;
 use crate::exit::Exit;
-use crate::output::tell;
+use crate::output::note;
 
 fn main() -> ExitCode {
     let cli = environment::parse();
-    screen::paint::choose(cli.color);
-    let exit = carry_out(cli.command).unwrap_or_else(|error| {
-        tell!("wasmill: {error:#}");
-        exit::of(&error)
+    terminal::style::set_color(cli.color);
+    let exit = run_command(cli.command).unwrap_or_else(|error| {
+        note!("wasmill: {error:#}");
+        exit::code_of(&error)
     });
     exit.into()
 }
 
-fn carry_out(command: Command) -> Result<Exit> {
+fn run_command(command: Command) -> Result<Exit> {
     // The doctor shows it in its report; the other two read no settings.
     if !matches!(command, Command::Doctor(_) | Command::Completions { .. } | Command::Compile { .. }) {
         environment::check()?;
@@ -65,8 +65,8 @@ fn carry_out(command: Command) -> Result<Exit> {
         Command::Schedule(command) => commands::schedule(&command),
         Command::Plugin(command) => plugin::plugin(command).map(done),
         Command::Completions { shell } => completions::completions(shell).map(done),
-        Command::Compile { order } => {
-            wasmill_runtime::compile_child(&order).map_err(anyhow::Error::msg).map(done)
+        Command::Compile { request } => {
+            wasmill_runtime::compile_child(&request).map_err(anyhow::Error::msg).map(done)
         }
     }
 }

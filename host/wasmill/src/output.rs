@@ -8,12 +8,12 @@ use std::borrow::Cow;
 use std::fmt::Arguments;
 use std::io::{ErrorKind, IsTerminal, Write, stderr, stdout};
 
-use crate::screen::paint::colored;
-use crate::screen::text::clean;
+use crate::terminal::style::render;
+use crate::terminal::text::sanitize;
 
 /// Prints a line of a table or a message.
 pub(crate) fn line(text: Arguments<'_>) {
-    settle(writeln!(stdout().lock(), "{}", cleaned(&text.to_string())));
+    settle(writeln!(stdout().lock(), "{}", sanitized(&text.to_string())));
 }
 
 /// Prints a line of data.
@@ -37,17 +37,17 @@ pub(crate) fn part(text: &str) {
 /// Says something on stderr, if anybody listens.
 pub(crate) fn remark(text: Arguments<'_>) {
     // Where could a failure be told?
-    let _ = writeln!(stderr().lock(), "{}", cleaned(&text.to_string()));
+    let _ = writeln!(stderr().lock(), "{}", sanitized(&text.to_string()));
 }
 
 /// Returns a text as tables and messages have it: clean, in the colours of this program.
-pub(crate) fn cleaned(text: &str) -> Cow<'_, str> {
-    colored(text, clean)
+pub(crate) fn sanitized(text: &str) -> Cow<'_, str> {
+    render(text, sanitize)
 }
 
 /// Returns data as it goes to a terminal, or to where it is read by something else.
 pub(crate) fn data_for(text: &str, is_terminal: bool) -> Cow<'_, str> {
-    if is_terminal { cleaned(text) } else { colored(text, |text| text.into()) }
+    if is_terminal { sanitized(text) } else { render(text, |text| text.into()) }
 }
 
 fn as_data(text: &str) -> Cow<'_, str> {
@@ -64,10 +64,10 @@ fn settle(written: std::io::Result<()>) {
 }
 
 /// Prints a line of a table or a message, formatted as by `println!`.
-macro_rules! say {
+macro_rules! out {
     ($($text:tt)*) => { $crate::output::line(format_args!($($text)*)) };
 }
-pub(crate) use say;
+pub(crate) use out;
 
 /// Prints a line of data, formatted as by `println!`.
 macro_rules! data {
@@ -76,7 +76,7 @@ macro_rules! data {
 pub(crate) use data;
 
 /// Says a line on stderr, formatted as by `eprintln!`.
-macro_rules! tell {
+macro_rules! note {
     ($($text:tt)*) => { $crate::output::remark(format_args!($($text)*)) };
 }
-pub(crate) use tell;
+pub(crate) use note;

@@ -16,46 +16,46 @@ use anyhow::{Context, Result};
 use wasmill_model::{Limits, PluginName, Suspension, Usage};
 use wasmill_runtime::{CacheConfig, InputBudget, LoaderConfig, PluginState, Runtime, RuntimeConfig};
 
-use self::attempt::{Attempt, End, Ran, Stop};
-use self::find::Found;
+use self::attempt::{Attempt, AttemptOutcome, AttemptStep, StopRequests};
+use self::find::PluginSource;
 use self::host::LocalHost;
-use self::report::Report;
+use self::report::RunReport;
 use crate::cli::ServeArgs;
 use crate::cli::run::RunArgs;
-use crate::exit::{Exit, told};
+use crate::exit::{Exit, cli_error};
 use crate::process;
-use crate::screen::live::{Live, Moment, REDRAW};
-use crate::screen::text::clipped;
 use crate::serve::INPUT_CHECKS;
 use crate::settings::{Config, Settings};
 use crate::telemetry;
+use crate::terminal::status_line::{REDRAW_INTERVAL, StatusLine, StatusView};
+use crate::terminal::text::truncated;
 
 /// How long threads that still do something for a guest that is gone are waited for.
-const SHUTDOWN_MAX: Duration = Duration::from_secs(1);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Runs it.
 pub(crate) fn run(args: RunArgs) -> Result<Exit> {
     let input = args.input.read()?.map(|input| input.get().to_owned());
     let settings = Settings { plugins: args.plugins, memory: args.memory, ..Settings::default() };
     let config = Config::load(ServeArgs { config: args.config, settings })?;
-    let found = find::find(&args.plugin, &config.plugins)?;
-    let live = Screen::new(args.quiet);
-    telemetry::start_above(&live)?;
+    let source = find::find(&args.plugin, &config.plugins)?;
+    let status_line = SharedStatusLine::new(args.quiet);
+    telemetry::start_for_run(&status_line)?;
     let threads = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .context("failed to start threads")?;
-    let order = Order {
+    let options = RunOptions {
         input,
         timeout: args.timeout.map(|timeout| timeout.0),
         attempts_max: args.max_attempts,
         grace: args.grace.0,
     };
-    let report = threads.block_on(carry_out(&config, found, order, &live));
-    threads.shutdown_timeout(SHUTDOWN_MAX);
+    let report = threads.block_on(execute(&config, source, options, &status_line));
+    threads.shutdown_timeout(SHUTDOWN_TIMEOUT);
     let report = report?;
-    live.lock().clear();
+    status_line.lock().clear();
     if args.json {
         report.print_json()?;
     } else {
@@ -65,7 +65,7 @@ pub(crate) fn run(args: RunArgs) -> Result<Exit> {
 }
 
 /// What is to be done with the plugin.
-struct Order {
+struct RunOptions {
     input: Option<String>,
     /// `None` means that of the manifest.
     timeout: Option<Duration>,
@@ -73,68 +73,73 @@ struct Order {
     grace: Duration,
 }
 
-async fn carry_out(config: &Config, found: Found, order: Order, live: &Screen) -> Result<Report> {
-    let mut stop = Stop::listen(order.grace)?;
-    let shown = found.name().to_owned();
+async fn execute(
+    config: &Config,
+    source: PluginSource,
+    options: RunOptions,
+    status_line: &SharedStatusLine,
+) -> Result<RunReport> {
+    let mut stop = StopRequests::listen(options.grace)?;
+    let shown = source.name().to_owned();
     let (limits, config) =
         (config.limits(), LoaderConfig { max_limits: Some(config.max_limits), ..plugins(config) });
-    let mut loading = tokio::task::spawn_blocking(move || load(limits, config, &found));
+    let mut loading = tokio::task::spawn_blocking(move || load(limits, config, &source));
     let (runtime, plugin, digest) = loop {
         tokio::select! {
             biased;
-            () = stop.asked() => return Ok(Report::stopped_early(&shown)),
+            () = stop.requested() => return Ok(RunReport::stopped_early(&shown)),
             loaded = &mut loading => break loaded??,
-            () = tokio::time::sleep(REDRAW) => {
+            () = tokio::time::sleep(REDRAW_INTERVAL) => {
                 let note = "compiling".to_owned();
-                live.lock().draw(&Moment { title: shown.clone(), note, elapsed: stop.age(), ..Moment::default() });
+                status_line.lock().draw(&StatusView { title: shown.clone(), note, elapsed: stop.elapsed(), ..StatusView::default() });
             }
         }
     };
     let config = runtime.plugin_config(&plugin).context("the plugin was just put into service")?;
-    check_input(&runtime, &plugin, order.input.as_deref())?;
-    let host = Arc::new(LocalHost::new(live.clone()));
+    check_input(&runtime, &plugin, options.input.as_deref())?;
+    let host = Arc::new(LocalHost::new(status_line.clone()));
     let backoff = config.retry.backoff.unwrap_or_default();
     let mut attempt = 1;
     loop {
         let one = Attempt {
             plugin: plugin.clone(),
             number: attempt,
-            attempts_max: order.attempts_max,
-            input: order.input.clone(),
-            timeout: order.timeout.unwrap_or(config.limits.timeout),
+            attempts_max: options.attempts_max,
+            input: options.input.clone(),
+            timeout: options.timeout.unwrap_or(config.limits.timeout),
         };
-        host.begin();
-        let begun = Instant::now();
-        let ran = one.run(&runtime, &host, live, &mut stop).await;
-        let usage = Usage { wall: begun.elapsed(), ..host.usage() };
+        host.start_attempt();
+        let started_at = Instant::now();
+        let ran = one.run(&runtime, &host, status_line, &mut stop).await;
+        let usage = Usage { wall: started_at.elapsed(), ..host.usage() };
         let end = match ran {
-            Ran::Ended(end) => end,
-            Ran::Suspended(Suspension { wait, state }) => {
-                host.keep(state);
-                live.lock().line(&format!("wasmill: suspended, resumes in {wait:?}"));
+            AttemptStep::Ended(end) => end,
+            AttemptStep::Suspended(Suspension { wait, state }) => {
+                host.set_checkpoint(state);
+                status_line.lock().line(&format!("wasmill: suspended, resumes in {wait:?}"));
                 tokio::select! {
                     biased;
-                    () = stop.asked() => End::Stopped,
+                    () = stop.requested() => AttemptOutcome::Stopped,
                     () = tokio::time::sleep(wait) => continue,
                 }
             }
         };
-        let may_go_on = attempt < order.attempts_max && !stop.was_asked();
+        let may_retry = attempt < options.attempts_max && !stop.was_requested();
         let failure = match &end {
-            End::Failed(failure) if may_go_on && failure.cause.is_transient() => failure,
-            _ => return Ok(Report::new(&plugin, digest, attempt, stop.age(), usage, end)),
+            AttemptOutcome::Failed(failure) if may_retry && failure.cause.is_transient() => failure,
+            _ => return Ok(RunReport::new(&plugin, digest, attempt, stop.elapsed(), usage, end)),
         };
         // Jitter spreads tasks that failed together; this one is alone.
         let wait = backoff.wait(attempt, 0.0);
-        live.lock().line(&format!(
+        status_line.lock().line(&format!(
             "wasmill: attempt {attempt} of {} failed by {}: {}; the next is in {wait:?}",
-            order.attempts_max,
+            options.attempts_max,
             failure.cause.words(),
-            clipped(&failure.message, 200),
+            truncated(&failure.message, 200),
         ));
         tokio::select! {
             biased;
-            () = stop.asked() => return Ok(Report::new(&plugin, digest, attempt, stop.age(), usage, End::Stopped)),
+            () = stop.requested() => return Ok(RunReport::new(&plugin, digest, attempt, stop.elapsed(), usage, AttemptOutcome::Stopped)),
             () = tokio::time::sleep(wait) => attempt += 1,
         }
     }
@@ -152,11 +157,15 @@ pub(crate) fn plugins(config: &Config) -> LoaderConfig {
 }
 
 /// Makes a runtime that has one slot and one plugin. Blocks while it compiles.
-fn load(limits: Limits, plugins: LoaderConfig, found: &Found) -> Result<(Runtime, PluginName, String)> {
+fn load(
+    limits: Limits,
+    plugins: LoaderConfig,
+    source: &PluginSource,
+) -> Result<(Runtime, PluginName, String)> {
     let size = RuntimeConfig { slots: 1, limits, memory_total_bytes: None };
-    let (builtins, file) = match found {
-        Found::BuiltIn(name, bytes) => (vec![(name.as_str(), *bytes)], None),
-        Found::File { path, .. } => (Vec::new(), Some(path)),
+    let (builtins, file) = match source {
+        PluginSource::BuiltIn(name, bytes) => (vec![(name.as_str(), *bytes)], None),
+        PluginSource::File { path, .. } => (Vec::new(), Some(path)),
     };
     let runtime = Runtime::start(size, &builtins, plugins)?;
     let info = match file {
@@ -166,9 +175,9 @@ fn load(limits: Limits, plugins: LoaderConfig, found: &Found) -> Result<(Runtime
     match (&info.state, info.name.parse()) {
         (PluginState::Rejected(reason), _) => {
             let named = file.map_or(info.name.clone(), |path| path.display().to_string());
-            Err(told(Exit::Usage, format!("{named} cannot run: {reason}")))
+            Err(cli_error(Exit::Usage, format!("{named} cannot run: {reason}")))
         }
-        (_, Err(_)) => Err(told(Exit::Usage, format!("'{}' cannot name a plugin", info.name))),
+        (_, Err(_)) => Err(cli_error(Exit::Usage, format!("'{}' cannot name a plugin", info.name))),
         (_, Ok(name)) => Ok((runtime, name, info.digest.unwrap_or_default())),
     }
 }
@@ -183,19 +192,19 @@ fn check_input(runtime: &Runtime, plugin: &PluginName, input: Option<&str>) -> R
     for violation in violations {
         message.push_str(&format!("\n  /input{}: {}", violation.pointer, violation.message));
     }
-    Err(told(Exit::Usage, message))
+    Err(cli_error(Exit::Usage, message))
 }
 
 /// The live line, which the guest's log passes above.
 #[derive(Clone)]
-pub(crate) struct Screen(Arc<Mutex<Live>>);
+pub(crate) struct SharedStatusLine(Arc<Mutex<StatusLine>>);
 
-impl Screen {
+impl SharedStatusLine {
     fn new(is_quiet: bool) -> Self {
-        Self(Arc::new(Mutex::new(Live::new(is_quiet))))
+        Self(Arc::new(Mutex::new(StatusLine::new(is_quiet))))
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Live> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, StatusLine> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -26,7 +26,7 @@ use crate::cli::ServeArgs;
 use crate::environment::WEBHOOK_SECRET;
 use crate::input::without_bom;
 use crate::io_stub;
-use crate::output::tell;
+use crate::output::note;
 use crate::process::{self, StopSignals};
 use crate::settings::{Config, LogFormat, SLOTS_DEFAULT};
 use crate::supervisor::Supervisor;
@@ -156,22 +156,22 @@ async fn run(config: Config, guests: runtime::Handle, log_events: Arc<LogEvents>
         supervisor.run("debug port", serve);
         server
     });
-    supervisor.run("store writer", closed(store.clone()));
-    supervisor.run("runtime threads", ended(wasm.thread_ended()));
+    supervisor.run("store writer", wait_store_closed(store.clone()));
+    supervisor.run("runtime threads", wait_thread_ended(wasm.thread_ended()));
     supervisor.run("retention", config.retention.run(store.clone(), clock));
     supervisor.run("webhooks", webhooks.clone().run());
     supervisor.run("schedules", api.schedules.clone().run(scheduler.clone(), task_factory(&api)));
     supervisor.run("plugins", follow_plugins(api, plugins_changed));
     supervisor.run("server", serve);
-    announce(&config, &server, &wasm, slots, recovery.waiting);
+    print_banner(&config, &server, &wasm, slots, recovery.waiting);
     supervisor.run("scheduler", scheduler.clone().run());
 
-    let lost = tokio::select! {
+    let failure = tokio::select! {
         () = stop.next() => None,
-        lost = supervisor.lost(|| scheduler.is_draining()) => Some(lost),
+        failure = supervisor.wait_for_failure(|| scheduler.is_draining()) => Some(failure),
     };
-    let parts = Parts { scheduler, server, debug_server, webhooks, store, exporter };
-    let Some(lost) = lost else {
+    let parts = ServerParts { scheduler, server, debug_server, webhooks, store, exporter };
+    let Some(failure) = failure else {
         tracing::info!(
             "stopping: no new tasks, running ones have {:?}; stop again to cut that short",
             config.drain
@@ -179,16 +179,16 @@ async fn run(config: Config, guests: runtime::Handle, log_events: Arc<LogEvents>
         parts.stop(config.drain, &mut stop).await;
         return Ok(());
     };
-    tracing::error!("stopping, since a part of the server is gone: {lost:#}");
+    tracing::error!("stopping, since a part of the server is gone: {failure:#}");
     // As far as it goes: what is put back now does not count as lost by a crash.
     if timeout(LOST_STOP_TIMEOUT, parts.stop(Duration::ZERO, &mut stop)).await.is_err() {
         tracing::error!("not everything could be stopped in order");
     }
-    Err(lost)
+    Err(failure)
 }
 
 /// What is taken apart in order.
-struct Parts {
+struct ServerParts {
     scheduler: Scheduler,
     server: Server,
     debug_server: Option<Server>,
@@ -197,7 +197,7 @@ struct Parts {
     exporter: Option<Exporter>,
 }
 
-impl Parts {
+impl ServerParts {
     /// Lets running tasks go on for so long, or until the next signal, and ends everything.
     async fn stop(self, grace: Duration, stop: &mut StopSignals) {
         let drained = self
@@ -253,12 +253,12 @@ async fn open(config: &Config, tracer: &Tracer, now: Timestamp) -> Result<(Store
 }
 
 /// Ends when nothing is written any more.
-async fn closed(store: Store) {
+async fn wait_store_closed(store: Store) {
     store.closed().await;
 }
 
 /// Ends when a thread of the runtime has, and says which.
-async fn ended(thread: impl Future<Output = &'static str>) {
+async fn wait_thread_ended(thread: impl Future<Output = &'static str>) {
     let name = thread.await;
     tracing::error!(name, "a thread of the runtime has ended");
 }
@@ -392,7 +392,7 @@ pub(crate) fn slots(config: &Config, limits: Limits) -> Result<u32> {
 }
 
 /// Says in one block what is being served, where, and from what.
-fn announce(config: &Config, server: &Server, wasm: &Runtime, slots: u32, waiting: u64) {
+fn print_banner(config: &Config, server: &Server, wasm: &Runtime, slots: u32, waiting: u64) {
     let plugins = wasm.plugins_info();
     let version = env!("CARGO_PKG_VERSION");
     let address = server.address();
@@ -414,7 +414,7 @@ fn announce(config: &Config, server: &Server, wasm: &Runtime, slots: u32, waitin
         0 => String::new(),
         rejected => format!("; {rejected} rejected, see above"),
     };
-    tell!(
+    note!(
         "\n  wasmill {version}\n\
          \x20 address   http://{address}\n\
          \x20 plugins   {ready}{rejected} (from {})\n\

@@ -24,7 +24,7 @@ impl Supervisor {
     }
 
     /// Waits until a loop has panicked, or has ended though the server is not `stopping`, and says which.
-    pub(crate) async fn lost(&mut self, stopping: impl Fn() -> bool) -> Error {
+    pub(crate) async fn wait_for_failure(&mut self, stopping: impl Fn() -> bool) -> Error {
         loop {
             match self.loops.join_next_with_id().await {
                 Some(Ok((id, ()))) => {
@@ -62,8 +62,8 @@ mod tests {
         supervisor.run("idle", std::future::pending());
         supervisor.run("ends", std::future::ready(()));
         supervisor.run("breaks", async { panic!("on {}", "purpose") });
-        let lost = supervisor.lost(|| true).await;
-        assert_eq!(lost.to_string(), "the background loop 'breaks' panicked: on purpose");
+        let wait_for_failure = supervisor.wait_for_failure(|| true).await;
+        assert_eq!(wait_for_failure.to_string(), "the background loop 'breaks' panicked: on purpose");
     }
 
     #[tokio::test]
@@ -71,8 +71,8 @@ mod tests {
         let mut supervisor = Supervisor::default();
         supervisor.run("idle", std::future::pending());
         supervisor.run("ends", std::future::ready(()));
-        let lost = supervisor.lost(|| false).await;
-        assert_eq!(lost.to_string(), "the background loop 'ends' ended by itself");
+        let wait_for_failure = supervisor.wait_for_failure(|| false).await;
+        assert_eq!(wait_for_failure.to_string(), "the background loop 'ends' ended by itself");
     }
 
     #[tokio::test]

@@ -10,7 +10,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, fmt, registry};
 use wasmill_api::LogEvents;
 
-use crate::run::Screen;
+use crate::run::SharedStatusLine;
 use crate::settings::LogFormat;
 
 /// What is logged of a run without a server: denied permissions, and a cache that is no use.
@@ -22,7 +22,7 @@ pub(crate) fn start(filter: &str, format: LogFormat) -> Result<Arc<LogEvents>> {
         EnvFilter::try_new(filter).with_context(|| format!("failed to understand log filter '{filter}'"))?;
     let events = Arc::new(LogEvents::default());
     // The filter stands before both: what is not logged is not counted.
-    let log = registry().with(filter).with(Count(Arc::clone(&events)));
+    let log = registry().with(filter).with(CountLayer(Arc::clone(&events)));
     // A stderr that nobody reads any more must not end the thread that logs.
     let lines = fmt::layer().with_writer(stderr).log_internal_errors(false);
     let started = match format {
@@ -34,9 +34,9 @@ pub(crate) fn start(filter: &str, format: LogFormat) -> Result<Arc<LogEvents>> {
 }
 
 /// Counts errors and warnings.
-struct Count(Arc<LogEvents>);
+struct CountLayer(Arc<LogEvents>);
 
-impl<S: Subscriber> Layer<S> for Count {
+impl<S: Subscriber> Layer<S> for CountLayer {
     fn on_event(&self, event: &Event<'_>, _: layer::Context<'_, S>) {
         match *event.metadata().level() {
             Level::ERROR => self.0.add_error(),
@@ -47,21 +47,21 @@ impl<S: Subscriber> Layer<S> for Count {
 }
 
 /// Starts logging for a run without a server: warnings only, above its live line.
-pub(crate) fn start_above(screen: &Screen) -> Result<()> {
-    let screen = screen.clone();
+pub(crate) fn start_for_run(terminal: &SharedStatusLine) -> Result<()> {
+    let terminal = terminal.clone();
     let log = fmt()
         .with_env_filter(FILTER_OF_RUN)
         .with_target(false)
         .with_ansi(false)
         .without_time()
-        .with_writer(move || Above(screen.clone()));
+        .with_writer(move || AboveStatusLine(terminal.clone()));
     log.try_init().map_err(anyhow::Error::from_boxed).context("failed to start logging")
 }
 
 /// Writes each line that it is given above a live line.
-struct Above(Screen);
+struct AboveStatusLine(SharedStatusLine);
 
-impl Write for Above {
+impl Write for AboveStatusLine {
     fn write(&mut self, written: &[u8]) -> io::Result<usize> {
         self.0.lock().line(String::from_utf8_lossy(written).trim());
         Ok(written.len())

@@ -23,16 +23,16 @@ use self::collector::Collector;
 use crate::client::Connector;
 
 /// The most spans in one request, about half a megabyte.
-const BATCH: usize = 1_024;
+const BATCH_MAX: usize = 1_024;
 /// How long spans wait for others to go with.
-const PAUSE: Duration = Duration::from_secs(1);
+const BATCH_INTERVAL: Duration = Duration::from_secs(1);
 /// The first wait before a request is sent again, and the longest.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(30);
 /// How long the end of the process waits for the collector.
-const CLOSE_MAX: Duration = Duration::from_secs(3);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Bytes of an answer that are read.
-const ANSWER_BYTES_MAX: usize = 64 << 10;
+const RESPONSE_BYTES_MAX: usize = 64 << 10;
 
 /// Ends what sends.
 pub(crate) struct Exporter {
@@ -54,12 +54,12 @@ pub(crate) fn prepare(
         return Ok((Tracer::default(), None));
     };
     let connector = Connector::new(collector.address.tls, collector.certificate.as_deref())?;
-    let (some, full) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let told = (Arc::clone(&some), Arc::clone(&full));
+    let (spans_ready, batch_full) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let notify = (Arc::clone(&spans_ready), Arc::clone(&batch_full));
     let tracer = Tracer::new(collector.sampler, Arc::clone(clock), move |kept| {
-        told.0.notify_one();
-        if kept >= BATCH {
-            told.1.notify_one();
+        notify.0.notify_one();
+        if kept >= BATCH_MAX {
+            notify.1.notify_one();
         }
     });
     tracing::info!(collector = collector.url(), "traces are sent");
@@ -68,10 +68,10 @@ pub(crate) fn prepare(
         tracer: tracer.clone(),
         connector,
         collector,
-        some,
-        full,
+        spans_ready,
+        batch_full,
         closing: closing.clone(),
-        is_troubled: false,
+        is_failing: false,
     };
     let (ending, ended) = oneshot::channel::<()>();
     let send = async move {
@@ -85,8 +85,8 @@ impl Exporter {
     /// Sends what is left, if the collector takes it soon.
     pub(crate) async fn close(mut self) {
         self.closing.cancel();
-        if timeout(CLOSE_MAX, &mut self.ended).await.is_err() {
-            tracing::warn!("the last spans were not sent: the collector took longer than {CLOSE_MAX:?}");
+        if timeout(CLOSE_TIMEOUT, &mut self.ended).await.is_err() {
+            tracing::warn!("the last spans were not sent: the collector took longer than {CLOSE_TIMEOUT:?}");
         }
     }
 }
@@ -97,20 +97,20 @@ struct Sender {
     connector: Connector,
     collector: Collector,
     /// Told when there are spans.
-    some: Arc<Notify>,
+    spans_ready: Arc<Notify>,
     /// Told when there are enough for a request.
-    full: Arc<Notify>,
+    batch_full: Arc<Notify>,
     closing: CancellationToken,
     /// Whether the last request failed.
-    is_troubled: bool,
+    is_failing: bool,
 }
 
 /// How a request ended.
-enum Sent {
+enum ExportOutcome {
     /// The collector has it, but for so many spans.
-    Taken { refused: u64, why: String },
+    Accepted { rejected: u64, why: String },
     /// The collector does not want it.
-    Refused(String),
+    Rejected(String),
     /// It may take it later.
     Failed(String),
 }
@@ -119,16 +119,16 @@ impl Sender {
     async fn send(mut self) {
         while !self.closing.is_cancelled() {
             tokio::select! {
-                () = self.some.notified() => {}
+                () = self.spans_ready.notified() => {}
                 () = self.closing.cancelled() => {}
             }
             tokio::select! {
-                () = sleep(PAUSE) => {}
-                () = self.full.notified() => {}
+                () = sleep(BATCH_INTERVAL) => {}
+                () = self.batch_full.notified() => {}
                 () = self.closing.cancelled() => {}
             }
             loop {
-                let spans = self.tracer.fetch(BATCH);
+                let spans = self.tracer.fetch(BATCH_MAX);
                 if spans.is_empty() {
                     break;
                 }
@@ -145,17 +145,17 @@ impl Sender {
         loop {
             let is_last = self.closing.is_cancelled();
             match timeout(self.collector.timeout, self.post(body.clone())).await {
-                Ok(Sent::Taken { refused, why }) => {
-                    let refused = refused.min(count);
-                    self.tracer.sent(count - refused, refused);
-                    return self.note(if refused > 0 { Err(why) } else { Ok(()) });
+                Ok(ExportOutcome::Accepted { rejected, why }) => {
+                    let rejected = rejected.min(count);
+                    self.tracer.sent(count - rejected, rejected);
+                    return self.log_change(if rejected > 0 { Err(why) } else { Ok(()) });
                 }
-                Ok(Sent::Refused(why)) => {
+                Ok(ExportOutcome::Rejected(why)) => {
                     self.tracer.sent(0, count);
-                    return self.note(Err(why));
+                    return self.log_change(Err(why));
                 }
-                Ok(Sent::Failed(why)) => self.note(Err(why)),
-                Err(_) => self.note(Err(format!("no answer within {:?}", self.collector.timeout))),
+                Ok(ExportOutcome::Failed(why)) => self.log_change(Err(why)),
+                Err(_) => self.log_change(Err(format!("no answer within {:?}", self.collector.timeout))),
             }
             if is_last {
                 return;
@@ -168,7 +168,7 @@ impl Sender {
         }
     }
 
-    async fn post(&self, body: Bytes) -> Sent {
+    async fn post(&self, body: Bytes) -> ExportOutcome {
         let Collector { address, path, headers, .. } = &self.collector;
         let mut request = Request::post(path)
             .header(HOST, &address.authority)
@@ -179,24 +179,24 @@ impl Sender {
         }
         let request = match request.body(Full::new(body)) {
             Ok(request) => request,
-            Err(error) => return Sent::Refused(error.to_string()),
+            Err(error) => return ExportOutcome::Rejected(error.to_string()),
         };
-        let mut connection = match self.connector.reach(address, "").await {
+        let mut connection = match self.connector.connect_with_hint(address, "").await {
             Ok(connection) => connection,
-            Err(why) => return Sent::Failed(why),
+            Err(why) => return ExportOutcome::Failed(why),
         };
         let response = match connection.send_request(request).await {
             Ok(response) => response,
-            Err(error) => return Sent::Failed(error.to_string()),
+            Err(error) => return ExportOutcome::Failed(error.to_string()),
         };
         let status = response.status();
         let waits = response.headers().contains_key(RETRY_AFTER);
         // Whatever it says is only for the log.
-        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+        let body = Limited::new(response.into_body(), RESPONSE_BYTES_MAX).collect().await;
         let body = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
         if status.is_success() {
-            let (refused, why) = otlp::refused(&body);
-            return Sent::Taken { refused, why };
+            let (rejected, why) = otlp::rejected(&body);
+            return ExportOutcome::Accepted { rejected, why };
         }
         let may_pass = [
             StatusCode::TOO_MANY_REQUESTS,
@@ -205,22 +205,22 @@ impl Sender {
             StatusCode::GATEWAY_TIMEOUT,
         ];
         if waits || may_pass.contains(&status) {
-            return Sent::Failed(format!("it answers {status}"));
+            return ExportOutcome::Failed(format!("it answers {status}"));
         }
         let said = String::from_utf8_lossy(&body[..body.len().min(200)]).into_owned();
-        Sent::Refused(format!("it answers {status}: {said}"))
+        ExportOutcome::Rejected(format!("it answers {status}: {said}"))
     }
 
     /// Logs when trouble begins and when it is over, not each time.
-    fn note(&mut self, sent: Result<(), String>) {
-        let was_troubled = std::mem::replace(&mut self.is_troubled, sent.is_err());
+    fn log_change(&mut self, sent: Result<(), String>) {
+        let was_failing = std::mem::replace(&mut self.is_failing, sent.is_err());
         match sent {
-            Err(why) if !was_troubled => {
+            Err(why) if !was_failing => {
                 let collector = self.collector.url();
                 tracing::warn!(collector, why, "traces are not taken; tasks go on, and are not waited for");
             }
             Err(why) => tracing::debug!(why, "traces are still not taken"),
-            Ok(()) if was_troubled => tracing::info!("traces are taken again"),
+            Ok(()) if was_failing => tracing::info!("traces are taken again"),
             Ok(()) => {}
         }
     }

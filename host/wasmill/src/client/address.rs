@@ -23,28 +23,28 @@ impl FromStr for Address {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let refused = |why: &str| format!("'{text}' names no server: {why}; one is http://127.0.0.1:8080");
+        let invalid = |why: &str| format!("'{text}' names no server: {why}; one is http://127.0.0.1:8080");
         let full = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-        let uri: Uri = full.parse().map_err(|error| refused(&format!("{error}")))?;
+        let uri: Uri = full.parse().map_err(|error| invalid(&format!("{error}")))?;
         let tls = match uri.scheme_str() {
             Some("http") => false,
             Some("https") => true,
-            _ => return Err(refused("it has to begin with http:// or https://")),
+            _ => return Err(invalid("it has to begin with http:// or https://")),
         };
-        let authority = uri.authority().ok_or_else(|| refused("it has no host"))?.to_string();
+        let authority = uri.authority().ok_or_else(|| invalid("it has no host"))?.to_string();
         if authority.contains('@') {
-            return Err(refused("a user has no place in it"));
+            return Err(invalid("a user has no place in it"));
         }
         if uri.query().is_some() {
-            return Err(refused("a query has no place in it"));
+            return Err(invalid("a query has no place in it"));
         }
         let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
         if host.is_empty() {
-            return Err(refused("it has no host"));
+            return Err(invalid("it has no host"));
         }
         let port = match uri.port() {
             Some(port) => port.as_u16(),
-            None if uri.host() != Some(&authority) => return Err(refused("its port is no port")),
+            None if uri.host() != Some(&authority) => return Err(invalid("its port is no port")),
             None if tls => 443,
             None => 80,
         };

@@ -20,10 +20,10 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 use wasmill_egress::dial;
 
 use crate::client::Address;
-use crate::exit::{Exit, told};
+use crate::exit::{Exit, cli_error};
 
 /// How long connecting may take, with looking the name up.
-const CONNECT_MAX: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Makes connections.
 #[derive(Clone)]
@@ -45,9 +45,9 @@ impl Connector {
         }
         let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         if let Some(path) = more_roots {
-            add(&mut roots, path).map_err(|why| {
+            add_roots(&mut roots, path).map_err(|why| {
                 let path = path.display();
-                told(Exit::Usage, format!("failed to take certificates from {path}: {why}"))
+                cli_error(Exit::Usage, format!("failed to take certificates from {path}: {why}"))
             })?;
         }
         let config = ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
@@ -60,32 +60,32 @@ impl Connector {
 
     /// Connects, and drives the connection on a task of its own until both sides are done.
     pub(crate) async fn connect(&self, address: &Address) -> Result<SendRequest<Full<Bytes>>, String> {
-        self.reach(address, "; does `wasmill serve` run there?").await
+        self.connect_with_hint(address, "; does `wasmill serve` run there?").await
     }
 
     /// Does the same; the hint is said where nobody listens.
-    pub(crate) async fn reach(
+    pub(crate) async fn connect_with_hint(
         &self,
         address: &Address,
         hint: &str,
     ) -> Result<SendRequest<Full<Bytes>>, String> {
-        let stream = match timeout(CONNECT_MAX, dial(&address.host, address.port)).await {
+        let stream = match timeout(CONNECT_TIMEOUT, dial(&address.host, address.port)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
                 return Err(format!("failed to connect: {error}{hint}"));
             }
-            Err(_) => return Err(format!("failed to connect within {CONNECT_MAX:?}")),
+            Err(_) => return Err(format!("failed to connect within {CONNECT_TIMEOUT:?}")),
         };
-        let Some(tls) = &self.tls else { return speak(stream).await };
+        let Some(tls) = &self.tls else { return start_http(stream).await };
         let name = ServerName::try_from(address.host.clone())
             .map_err(|_| format!("'{}' can be the name of no certificate", address.host))?;
-        let stream = timeout(CONNECT_MAX, tls.connect(name, stream)).await;
-        let stream = stream.map_err(|_| format!("no TLS within {CONNECT_MAX:?}"))?;
-        speak(stream.map_err(|error| format!("TLS failed: {error}"))?).await
+        let stream = timeout(CONNECT_TIMEOUT, tls.connect(name, stream)).await;
+        let stream = stream.map_err(|_| format!("no TLS within {CONNECT_TIMEOUT:?}"))?;
+        start_http(stream.map_err(|error| format!("TLS failed: {error}"))?).await
     }
 }
 
-async fn speak(
+async fn start_http(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
 ) -> Result<SendRequest<Full<Bytes>>, String> {
     let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
@@ -94,7 +94,7 @@ async fn speak(
     Ok(sender)
 }
 
-fn add(roots: &mut RootCertStore, path: &Path) -> Result<(), String> {
+fn add_roots(roots: &mut RootCertStore, path: &Path) -> Result<(), String> {
     let before = roots.len();
     for certificate in CertificateDer::pem_file_iter(path).map_err(|error| error.to_string())? {
         roots.add(certificate.map_err(|error| error.to_string())?).map_err(|error| error.to_string())?;

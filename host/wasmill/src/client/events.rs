@@ -13,7 +13,7 @@ use tokio::time::timeout;
 /// Bytes of one event; a log line is a small part of that.
 const EVENT_BYTES_MAX: usize = 16 << 20;
 /// A stream that is silent for so long is taken for dead: a server writes a comment every 15 s.
-const SILENCE_MAX: Duration = Duration::from_secs(60);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// One event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,8 +43,8 @@ impl Events {
             if let Some(event) = self.parser.ready.pop_front() {
                 return Ok(Some(event));
             }
-            let frame = timeout(SILENCE_MAX, self.body.frame()).await;
-            let Some(frame) = frame.map_err(|_| anyhow!("silent for {SILENCE_MAX:?}"))? else {
+            let frame = timeout(IDLE_TIMEOUT, self.body.frame()).await;
+            let Some(frame) = frame.map_err(|_| anyhow!("silent for {IDLE_TIMEOUT:?}"))? else {
                 return Ok(None);
             };
             if let Some(bytes) = frame?.data_ref() {
@@ -72,7 +72,7 @@ impl Parser {
             rest = &rest[end + 1..];
             let line = std::mem::take(&mut self.line);
             let line = line.strip_suffix(b"\r").unwrap_or(&line);
-            self.take(&String::from_utf8_lossy(line));
+            self.parse_line(&String::from_utf8_lossy(line));
         }
         self.line.extend_from_slice(rest);
         if self.line.len() + self.event.data.len() > EVENT_BYTES_MAX {
@@ -81,7 +81,7 @@ impl Parser {
         Ok(())
     }
 
-    fn take(&mut self, line: &str) {
+    fn parse_line(&mut self, line: &str) {
         if line.is_empty() {
             let event = std::mem::take(&mut self.event);
             if std::mem::take(&mut self.has_data) {

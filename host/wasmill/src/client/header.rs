@@ -5,7 +5,7 @@
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 /// What the connection and the body decide.
-const OWN: [HeaderName; 9] = [
+const RESERVED: [HeaderName; 9] = [
     header::HOST,
     header::CONNECTION,
     header::CONTENT_LENGTH,
@@ -22,19 +22,19 @@ pub(super) fn read(given: &[String]) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::new();
     let lines = given.iter().map(|line| line.trim()).filter(|line| !line.is_empty());
     for (number, line) in (1..).zip(lines) {
-        let refused = |why: &str| format!("header {number} of --header and WASMILL_HEADERS {why}");
+        let invalid = |why: &str| format!("header {number} of --header and WASMILL_HEADERS {why}");
         let (name, value) = line
             .split_once(':')
-            .ok_or_else(|| refused("has no ':'; one is 'Authorization: Bearer TOKEN'"))?;
+            .ok_or_else(|| invalid("has no ':'; one is 'Authorization: Bearer TOKEN'"))?;
         let name: HeaderName =
-            name.trim().parse().map_err(|_| refused("has no valid name before its ':'"))?;
-        if OWN.contains(&name) {
-            return Err(refused(&format!("is '{name}', which this program sets itself")));
+            name.trim().parse().map_err(|_| invalid("has no valid name before its ':'"))?;
+        if RESERVED.contains(&name) {
+            return Err(invalid(&format!("is '{name}', which this program sets itself")));
         }
         let mut value: HeaderValue = value
             .trim()
             .parse()
-            .map_err(|_| refused(&format!("'{name}' has a value with characters that no header may have")))?;
+            .map_err(|_| invalid(&format!("'{name}' has a value with characters that no header may have")))?;
         value.set_sensitive(true);
         headers.append(name, value);
     }

@@ -13,7 +13,7 @@ use tokio_rustls::rustls::{ServerConfig, crypto};
 use super::*;
 use crate::exit;
 
-const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]";
+const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]";
 
 fn args(server: String, ca: Option<&Path>) -> ServerArgs {
     ServerArgs { server, ca: ca.map(Path::to_owned), header: Vec::new() }
@@ -35,7 +35,7 @@ async fn tls_server(certificate: CertificateDer<'static>, key: &KeyPair) -> u16 
         loop {
             let Ok(mut stream) = acceptor.accept(listener.accept().await.unwrap().0).await else { continue };
             let _ = stream.read(&mut [0; 1024]).await;
-            let _ = stream.write_all(ANSWER).await;
+            let _ = stream.write_all(RESPONSE).await;
             let _ = stream.shutdown().await;
         }
     });
@@ -53,7 +53,7 @@ async fn https_is_spoken_with_a_server_whose_certificate_is_trusted() {
     let trusting = Client::new(&args(server.clone(), Some(roots.path()))).unwrap();
     assert_eq!(trusting.get("/task").await.unwrap().text(), "[]");
     let error = Client::new(&args(server, None)).unwrap().get("/task").await.err().unwrap();
-    assert_eq!(exit::of(&error), Exit::Unreachable);
+    assert_eq!(exit::code_of(&error), Exit::Unreachable);
     assert!(error.to_string().contains("TLS failed"), "{error}");
 }
 
@@ -61,7 +61,7 @@ async fn https_is_spoken_with_a_server_whose_certificate_is_trusted() {
 fn a_file_without_certificates_is_refused() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let error = Client::new(&args("https://localhost".to_owned(), Some(file.path()))).err().unwrap();
-    assert_eq!(exit::of(&error), Exit::Usage);
+    assert_eq!(exit::code_of(&error), Exit::Usage);
 }
 
 #[tokio::test]
@@ -71,9 +71,9 @@ async fn an_answer_that_breaks_off_is_no_answer() {
     tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
         let _ = stream.read(&mut [0; 1024]).await;
-        let _ = stream.write_all(&ANSWER[..ANSWER.len() - 1]).await;
+        let _ = stream.write_all(&RESPONSE[..RESPONSE.len() - 1]).await;
     });
     let error = Client::at(address).get("/task").await.err().unwrap();
-    assert_eq!(exit::of(&error), Exit::Unreachable);
+    assert_eq!(exit::code_of(&error), Exit::Unreachable);
     assert!(error.to_string().contains("broke off"), "{error}");
 }

@@ -59,7 +59,7 @@ pub(crate) struct TaskError {
 
 impl Task {
     /// Says whether the task is over.
-    pub(crate) fn has_ended(&self) -> bool {
+    pub(crate) fn is_finished(&self) -> bool {
         matches!(self.state.as_str(), "completed" | "failed" | "cancelled")
     }
 
@@ -69,25 +69,25 @@ impl Task {
     }
 
     /// Says which attempt a task waits for that has had one.
-    pub(crate) fn next_attempt(&self) -> Option<String> {
+    pub(crate) fn waiting_for(&self) -> Option<String> {
         let waits_again = self.state == "waiting" && self.attempt > 0;
         waits_again.then(|| format!("waits for attempt {} of {}", self.attempt + 1, self.max_attempts))
     }
 
     /// Returns how long ago the task was submitted, by the clock of this machine.
     pub(crate) fn age(&self) -> Duration {
-        since(&self.created_at)
+        elapsed_since(&self.created_at)
     }
 }
 
 /// Returns how far ahead a moment is; zero for one that is no moment, or has come by this clock.
-pub(crate) fn until(moment: &str) -> Duration {
+pub(crate) fn time_until(moment: &str) -> Duration {
     let moment = moment.parse::<Timestamp>();
     moment.ok().and_then(|moment| (moment - SystemClock.now()).to_std().ok()).unwrap_or_default()
 }
 
 /// Returns how long ago a moment was; zero for one that is no moment, or ahead of this clock.
-pub(crate) fn since(moment: &str) -> Duration {
+pub(crate) fn elapsed_since(moment: &str) -> Duration {
     let moment = moment.parse::<Timestamp>();
     moment.ok().and_then(|moment| (SystemClock.now() - moment).to_std().ok()).unwrap_or_default()
 }
@@ -114,15 +114,15 @@ pub(crate) struct Stats {
     pub(crate) slots: Slots,
     pub(crate) memory: Memory,
     pub(crate) draining: bool,
-    pub(crate) stored: ByState,
-    pub(crate) finished: ByState,
-    pub(crate) plugins: BTreeMap<String, OfPlugin>,
+    pub(crate) stored: StateCounts,
+    pub(crate) finished: StateCounts,
+    pub(crate) plugins: BTreeMap<String, PluginStats>,
 }
 
 /// How many tasks there are of each state; of what ever ended, only those that are final.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct ByState {
+pub(crate) struct StateCounts {
     pub(crate) waiting: u64,
     pub(crate) running: u64,
     pub(crate) completed: u64,
@@ -132,9 +132,9 @@ pub(crate) struct ByState {
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct OfPlugin {
-    pub(crate) stored: ByState,
-    pub(crate) finished: ByState,
+pub(crate) struct PluginStats {
+    pub(crate) stored: StateCounts,
+    pub(crate) finished: StateCounts,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -6,10 +6,10 @@ use serde::Deserialize;
 use wasmill_model::TaskId;
 
 use crate::cli::server::CancelArgs;
-use crate::client::{Answer, Ask, Client, block_on};
-use crate::commands::{each, grace, patience, with_query};
-use crate::exit::{Exit, told};
-use crate::output::{data, say};
+use crate::client::{Client, ClientRequest, ClientResponse, block_on};
+use crate::commands::{for_each_task, grace, timeout, with_query};
+use crate::exit::{Exit, cli_error};
+use crate::output::{data, out};
 
 #[derive(Deserialize)]
 struct Many {
@@ -27,29 +27,32 @@ pub(crate) fn cancel(args: &CancelArgs) -> Result<Exit> {
             return Ok(Exit::Done);
         }
         let one = async |id| {
-            let answer = cancel_one(&client, id, args).await?;
-            Ok(if args.json { answer.text() } else { format!("{id} cancelled") })
+            let response = cancel_one(&client, id, args).await?;
+            Ok(if args.json { response.text() } else { format!("{id} cancelled") })
         };
-        Ok(each(&client, &args.ids, one).await)
+        Ok(for_each_task(&client, &args.ids, one).await)
     })
 }
 
 fn check(args: &CancelArgs) -> Result<()> {
     let conditions = args.filter.parameters();
     if !args.ids.is_empty() && (args.all || !conditions.is_empty()) {
-        return Err(told(Exit::Usage, "name the tasks either by id or by what they are, not both"));
+        return Err(cli_error(Exit::Usage, "name the tasks either by id or by what they are, not both"));
     }
     if args.ids.is_empty() && !args.all && conditions.is_empty() {
         let ways = "by id, by options such as --state, --plugin or --tag, or --all";
-        return Err(told(Exit::Usage, format!("say which tasks to cancel: {ways}")));
+        return Err(cli_error(Exit::Usage, format!("say which tasks to cancel: {ways}")));
     }
     Ok(())
 }
 
-async fn cancel_one(client: &Client, id: TaskId, args: &CancelArgs) -> Result<Answer> {
+async fn cancel_one(client: &Client, id: TaskId, args: &CancelArgs) -> Result<ClientResponse> {
     let parameters: Vec<_> = grace(args.grace).into_iter().collect();
     let path = with_query(&format!("/task/{id}/cancel"), &parameters);
-    client.send(Ask { patience: patience(args.grace), ..Ask::new(Method::POST, &path) }).await?.good()
+    client
+        .send(ClientRequest { timeout: timeout(args.grace), ..ClientRequest::new(Method::POST, &path) })
+        .await?
+        .error_for_status()
 }
 
 async fn cancel_many(client: &Client, args: &CancelArgs) -> Result<()> {
@@ -58,14 +61,16 @@ async fn cancel_many(client: &Client, args: &CancelArgs) -> Result<()> {
     parameters.extend(args.dry_run.then(|| ("dry_run", "true".to_owned())));
     parameters.extend(grace(args.grace));
     let path = with_query("/task/cancel", &parameters);
-    let answer =
-        client.send(Ask { patience: patience(args.grace), ..Ask::new(Method::POST, &path) }).await?.good()?;
+    let response = client
+        .send(ClientRequest { timeout: timeout(args.grace), ..ClientRequest::new(Method::POST, &path) })
+        .await?
+        .error_for_status()?;
     if args.json {
-        data!("{}", answer.text());
+        data!("{}", response.text());
         return Ok(());
     }
-    let Many { cancelled, dry_run } = answer.read()?;
+    let Many { cancelled, dry_run } = response.read()?;
     let tasks = if cancelled == 1 { "task" } else { "tasks" };
-    say!("{cancelled} {tasks} {}", if dry_run { "would be cancelled" } else { "cancelled" });
+    out!("{cancelled} {tasks} {}", if dry_run { "would be cancelled" } else { "cancelled" });
     Ok(())
 }

@@ -4,21 +4,24 @@ use anyhow::Result;
 use hyper::Method;
 
 use crate::cli::server::DeleteArgs;
-use crate::client::{Ask, Client, block_on};
-use crate::commands::{each, grace, patience, with_query};
+use crate::client::{Client, ClientRequest, block_on};
+use crate::commands::{for_each_task, grace, timeout, with_query};
 use crate::exit::Exit;
 
 /// Deletes them; each is over when its line is printed.
 pub(crate) fn delete(args: &DeleteArgs) -> Result<Exit> {
     let client = Client::new(&args.server)?;
     let parameters: Vec<_> = grace(args.grace).into_iter().collect();
-    let patience = patience(args.grace);
+    let timeout = timeout(args.grace);
     block_on(async {
         let one = async |id| {
             let path = with_query(&format!("/task/{id}"), &parameters);
-            client.send(Ask { patience, ..Ask::new(Method::DELETE, &path) }).await?.good()?;
+            client
+                .send(ClientRequest { timeout, ..ClientRequest::new(Method::DELETE, &path) })
+                .await?
+                .error_for_status()?;
             Ok(format!("{id} deleted"))
         };
-        Ok(each(&client, &args.ids, one).await)
+        Ok(for_each_task(&client, &args.ids, one).await)
     })
 }

@@ -7,16 +7,16 @@ use hyper::header;
 use serde_json::value::RawValue;
 
 use crate::cli::server::{FilterArgs, ListTasksArgs};
-use crate::client::{Answer, Client, Task, block_on};
+use crate::client::{Client, ClientResponse, Task, block_on};
 use crate::commands::with_query;
 use crate::exit::Exit;
-use crate::output::{data, say, tell};
-use crate::screen::paint::Paint;
-use crate::screen::size;
-use crate::screen::text::{clipped, padded, time};
+use crate::output::{data, note, out};
+use crate::terminal::size;
+use crate::terminal::style::Style;
+use crate::terminal::text::{format_duration, padded, truncated};
 
 /// The most tasks that a server puts on a page.
-pub(crate) const PAGE: usize = 1_000;
+pub(crate) const PAGE_SIZE: usize = 1_000;
 /// Columns of what stands before the progress.
 const FIXED_COLUMNS: usize = 36 + 2 + 9 + 2 + 16 + 2 + 8 + 2 + 7 + 2;
 /// Columns of the progress where nothing bounds them.
@@ -30,14 +30,14 @@ pub(crate) fn list(args: &ListTasksArgs) -> Result<Exit> {
         let mut left = if args.limit == 0 { usize::MAX } else { args.limit };
         let mut cursor = None;
         loop {
-            let answer = page(&client, &args.filter, left.min(PAGE), cursor).await?;
-            let records: Vec<Box<RawValue>> = answer.read()?;
+            let response = page(&client, &args.filter, left.min(PAGE_SIZE), cursor).await?;
+            let records: Vec<Box<RawValue>> = response.read()?;
             let shown = records.len().min(left);
             for record in &records[..shown] {
                 printer.print(record)?;
             }
             left -= shown;
-            cursor = next(&answer);
+            cursor = next(&response);
             if left == 0 || cursor.is_none() {
                 break;
             }
@@ -53,16 +53,16 @@ pub(crate) async fn page(
     filter: &FilterArgs,
     limit: usize,
     cursor: Option<String>,
-) -> Result<Answer> {
+) -> Result<ClientResponse> {
     let mut parameters = vec![("limit", limit.to_string())];
     parameters.extend(filter.parameters());
     parameters.extend(cursor.map(|cursor| ("cursor", cursor)));
-    client.get(&with_query("/task", &parameters)).await?.good()
+    client.get(&with_query("/task", &parameters)).await?.error_for_status()
 }
 
 /// Reads the cursor of the next page from the `Link` header.
-pub(crate) fn next(answer: &Answer) -> Option<String> {
-    let link = answer.headers.get(header::LINK)?.to_str().ok()?;
+pub(crate) fn next(response: &ClientResponse) -> Option<String> {
+    let link = response.headers.get(header::LINK)?.to_str().ok()?;
     let url = link.split_once('<')?.1.split_once('>')?.0;
     let query = url.split_once('?')?.1;
     let cursor = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "cursor")?;
@@ -72,17 +72,17 @@ pub(crate) fn next(answer: &Answer) -> Option<String> {
 struct Printer {
     json: bool,
     quiet: bool,
-    paint: Paint,
+    style: Style,
     /// Columns of the progress: what is left of a terminal, and some in files and pipes.
-    room: usize,
+    columns_left: usize,
     count: usize,
 }
 
 impl Printer {
     fn new(args: &ListTasksArgs) -> Self {
         let columns = if stdout().is_terminal() { size(stdout()).0 } else { FIXED_COLUMNS + NOTE_COLUMNS };
-        let room = columns.saturating_sub(FIXED_COLUMNS);
-        Self { json: args.json, quiet: args.quiet, paint: Paint::stdout(), room, count: 0 }
+        let columns_left = columns.saturating_sub(FIXED_COLUMNS);
+        Self { json: args.json, quiet: args.quiet, style: Style::stdout(), columns_left, count: 0 }
     }
 
     fn print(&mut self, record: &RawValue) -> Result<()> {
@@ -93,13 +93,13 @@ impl Printer {
         }
         let task: Task = serde_json::from_str(record.get())?;
         if self.quiet {
-            say!("{}", task.id);
+            out!("{}", task.id);
             return Ok(());
         }
         if self.count == 1 {
-            say!("{}", self.paint.bold(head()));
+            out!("{}", self.style.bold(header()));
         }
-        say!("{}", row(&task, self.paint, self.room));
+        out!("{}", row(&task, self.style, self.columns_left));
         Ok(())
     }
 
@@ -107,31 +107,31 @@ impl Printer {
         match (self.json, self.count) {
             (true, 0) => data!("[]"),
             (true, _) => data!("]"),
-            (false, 0) if !self.quiet => tell!("there are no such tasks"),
+            (false, 0) if !self.quiet => note!("there are no such tasks"),
             (false, count) if has_more && !self.quiet => {
-                tell!("the newest {count}; there are more, --limit 0 shows all");
+                note!("the newest {count}; there are more, --limit 0 shows all");
             }
             (false, _) => {}
         }
     }
 }
 
-fn head() -> String {
+fn header() -> String {
     format!("{:<36}  {:<9}  {:<16}  {:<8}  {:<7}  PROGRESS", "ID", "STATE", "PLUGIN", "AGE", "RAN")
 }
 
 /// Writes a task as a row of the table: what is needed to find it, and how it is doing.
-fn row(task: &Task, paint: Paint, room: usize) -> String {
-    let state = paint.state(&task.state, padded(&task.state, 9));
+fn row(task: &Task, style: Style, columns_left: usize) -> String {
+    let state = style.state(&task.state, padded(&task.state, 9));
     let plugin = padded(&task.plugin, 16);
-    let age = padded(&time(task.age()), 8);
-    let ran = if task.started_at.is_some() { time(task.duration()) } else { "-".to_owned() };
+    let age = padded(&format_duration(task.age()), 8);
+    let ran = if task.started_at.is_some() { format_duration(task.duration()) } else { "-".to_owned() };
     let ran = padded(&ran, 7);
     let what = match (&task.progress, task.state.as_str()) {
         (Some(progress), "running") => format!("{:>3} %  {}", progress.percent(), progress.note),
         (_, "failed") => task.status.clone(),
-        _ => task.next_attempt().unwrap_or_default(),
+        _ => task.waiting_for().unwrap_or_default(),
     };
-    let what = clipped(&what, room);
+    let what = truncated(&what, columns_left);
     format!("{}  {state}  {plugin}  {age}  {ran}  {what}", task.id).trim_end().to_owned()
 }

@@ -13,32 +13,32 @@ use tokio::time::{Instant, sleep};
 use wasmill_model::TaskId;
 
 use crate::cli::server::LogsArgs;
-use crate::client::{Ask, Client, Events, LogLine, block_on};
+use crate::client::{Client, ClientRequest, Events, LogLine, block_on};
 use crate::commands::find::find;
 use crate::commands::with_query;
-use crate::exit::{self, Exit, told};
-use crate::output::{self, data, say, tell};
+use crate::exit::{self, Exit, cli_error};
+use crate::output::{self, data, note, out};
 use crate::process::StopSignals;
-use crate::screen::paint::Paint;
+use crate::terminal::style::Style;
 
 /// Lines asked for at once.
-const PAGE: usize = 1_000;
+const PAGE_SIZE: usize = 1_000;
 /// Lines that may wait to be printed.
 const LINES_MAX: usize = 256;
 /// The pause before a connection that was cut is made again.
-const PAUSE: Duration = Duration::from_millis(500);
+const RECONNECT_PAUSE: Duration = Duration::from_millis(500);
 /// How long a server may be away, as in a restart.
-const AWAY_MAX: Duration = Duration::from_secs(60);
+const OUTAGE_MAX: Duration = Duration::from_secs(60);
 
 /// What following a log brings.
-pub(crate) enum News {
+pub(crate) enum LogEvent {
     Line(LogLine),
     /// So many lines are not kept any more.
     Gap(u64),
     /// The task has ended, and that was all.
     End,
     /// There is no more to come, for this reason.
-    Lacking(anyhow::Error),
+    Failed(anyhow::Error),
 }
 
 /// Prints the log.
@@ -48,41 +48,41 @@ pub(crate) fn logs(args: &LogsArgs) -> Result<Exit> {
     block_on(async {
         let id = find(&client, args.id).await?;
         if !args.follow {
-            return print_so_far(&client, id, args.after, &mut printer).await;
+            return print_stored(&client, id, args.after, &mut printer).await;
         }
         let mut stop = StopSignals::listen()?;
-        let (sender, mut news) = mpsc::channel(LINES_MAX);
+        let (sender, mut log_events) = mpsc::channel(LINES_MAX);
         tokio::spawn(follow(client, id, args.after, sender));
         loop {
-            let said = tokio::select! {
+            let event = tokio::select! {
                 biased;
                 () = stop.next() => return Ok(Exit::Interrupted),
-                said = news.recv() => said,
+                event = log_events.recv() => event,
             };
-            match said {
-                Some(News::Line(line)) => printer.print(&line)?,
-                Some(News::Gap(missed)) => tell!("{}", gap(missed)),
-                Some(News::End) | None => return Ok(Exit::Done),
-                Some(News::Lacking(error)) => return Err(error),
+            match event {
+                Some(LogEvent::Line(line)) => printer.print(&line)?,
+                Some(LogEvent::Gap(missed)) => note!("{}", gap(missed)),
+                Some(LogEvent::End) | None => return Ok(Exit::Done),
+                Some(LogEvent::Failed(error)) => return Err(error),
             }
         }
     })
 }
 
-async fn print_so_far(
+async fn print_stored(
     client: &Client,
     id: TaskId,
     mut after: Option<u64>,
     printer: &mut Printer,
 ) -> Result<Exit> {
     loop {
-        let mut parameters = vec![("limit", PAGE.to_string())];
+        let mut parameters = vec![("limit", PAGE_SIZE.to_string())];
         parameters.extend(after.map(|after| ("after", after.to_string())));
-        let answer = client.get(&with_query(&format!("/task/{id}/logs"), &parameters)).await?;
-        if answer.status == StatusCode::NOT_FOUND && answer.code() == "unknown-route" {
+        let response = client.get(&with_query(&format!("/task/{id}/logs"), &parameters)).await?;
+        if response.status == StatusCode::NOT_FOUND && response.code() == "unknown-route" {
             return print_tail(client, id).await;
         }
-        let lines: Vec<LogLine> = answer.good()?.read()?;
+        let lines: Vec<LogLine> = response.error_for_status()?.read()?;
         for line in &lines {
             printer.print(line)?;
             after = Some(line.seq);
@@ -99,49 +99,54 @@ async fn print_tail(client: &Client, id: TaskId) -> Result<Exit> {
     struct Tail {
         log: Option<String>,
     }
-    let answer = client.get(&format!("/task/{id}")).await?.good()?;
-    tell!("wasmill: {client} keeps no lines of log; this is the end of what the newest ended attempt wrote");
-    let Tail { log } = answer.read()?;
+    let response = client.get(&format!("/task/{id}")).await?.error_for_status()?;
+    note!("wasmill: {client} keeps no lines of log; this is the end of what the newest ended attempt wrote");
+    let Tail { log } = response.read()?;
     output::text(&log.unwrap_or_default());
     Ok(Exit::Done)
 }
 
 /// Follows the log of a task until the end, or until nobody listens any more.
-pub(crate) async fn follow(client: Client, id: TaskId, after: Option<u64>, news: mpsc::Sender<News>) {
-    let mut reader = Reader { client, id, after, news };
-    let mut away_since: Option<Instant> = None;
+pub(crate) async fn follow(
+    client: Client,
+    id: TaskId,
+    after: Option<u64>,
+    log_events: mpsc::Sender<LogEvent>,
+) {
+    let mut reader = Reader { client, id, after, log_events };
+    let mut unreachable_since: Option<Instant> = None;
     loop {
         let last = match reader.read().await {
-            Ok(Read::Cut) => {
-                away_since = None;
-                sleep(PAUSE).await;
+            Ok(ConnectionEnd::Lost) => {
+                unreachable_since = None;
+                sleep(RECONNECT_PAUSE).await;
                 continue;
             }
-            Ok(Read::Unheard) => return,
-            Ok(Read::Ended) => News::End,
+            Ok(ConnectionEnd::NoReceiver) => return,
+            Ok(ConnectionEnd::Finished) => LogEvent::End,
             Err(error) => {
-                let since = *away_since.get_or_insert_with(Instant::now);
-                if exit::of(&error) == Exit::Unreachable && since.elapsed() < AWAY_MAX {
-                    sleep(PAUSE).await;
+                let since = *unreachable_since.get_or_insert_with(Instant::now);
+                if exit::code_of(&error) == Exit::Unreachable && since.elapsed() < OUTAGE_MAX {
+                    sleep(RECONNECT_PAUSE).await;
                     continue;
                 }
-                News::Lacking(error)
+                LogEvent::Failed(error)
             }
         };
         // Nobody to tell is fine.
-        let _ = reader.news.send(last).await;
+        let _ = reader.log_events.send(last).await;
         return;
     }
 }
 
 /// How reading one connection ended.
-enum Read {
+enum ConnectionEnd {
     /// The task has ended and all was read.
-    Ended,
+    Finished,
     /// The connection was cut.
-    Cut,
+    Lost,
     /// Nobody listens any more.
-    Unheard,
+    NoReceiver,
 }
 
 #[derive(Deserialize)]
@@ -159,24 +164,25 @@ struct Reader {
     id: TaskId,
     /// The number of the last line that was seen.
     after: Option<u64>,
-    news: mpsc::Sender<News>,
+    log_events: mpsc::Sender<LogEvent>,
 }
 
 impl Reader {
     /// Reads from one connection as long as it holds.
-    async fn read(&mut self) -> Result<Read> {
+    async fn read(&mut self) -> Result<ConnectionEnd> {
         let parameters: Vec<_> = self.after.map(|after| ("after", after.to_string())).into_iter().collect();
         let path = with_query(&format!("/task/{}/logs", self.id), &parameters);
         let headers = vec![("Accept", "text/event-stream".to_owned())];
-        let response = self.client.open(Ask { headers, ..Ask::new(Method::GET, &path) }).await?;
+        let response =
+            self.client.open(ClientRequest { headers, ..ClientRequest::new(Method::GET, &path) }).await?;
         let content_type = response.headers().get(header::CONTENT_TYPE);
         let is_stream = content_type.is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"));
         if !response.status().is_success() || !is_stream {
-            return Err(self.lacking(response.status()).await);
+            return Err(self.stream_error(response.status()).await);
         }
         let mut events = Events::new(response.into_body());
         loop {
-            let Ok(Some(event)) = events.next().await else { return Ok(Read::Cut) };
+            let Ok(Some(event)) = events.next().await else { return Ok(ConnectionEnd::Lost) };
             match event.name.as_str() {
                 "log" => {
                     let line: LogLine = serde_json::from_str(&event.data)?;
@@ -185,17 +191,17 @@ impl Reader {
                         continue;
                     }
                     self.after = Some(line.seq);
-                    if self.news.send(News::Line(line)).await.is_err() {
-                        return Ok(Read::Unheard);
+                    if self.log_events.send(LogEvent::Line(line)).await.is_err() {
+                        return Ok(ConnectionEnd::NoReceiver);
                     }
                 }
                 "gap" => {
                     let Gap { missed } = serde_json::from_str(&event.data)?;
-                    if self.news.send(News::Gap(missed)).await.is_err() {
-                        return Ok(Read::Unheard);
+                    if self.log_events.send(LogEvent::Gap(missed)).await.is_err() {
+                        return Ok(ConnectionEnd::NoReceiver);
                     }
                 }
-                "end" => return Ok(Read::Ended),
+                "end" => return Ok(ConnectionEnd::Finished),
                 // Something of a later version.
                 _ => {}
             }
@@ -203,22 +209,23 @@ impl Reader {
     }
 
     /// Words why there is no stream of lines.
-    async fn lacking(&self, status: StatusCode) -> anyhow::Error {
+    async fn stream_error(&self, status: StatusCode) -> anyhow::Error {
         // A plain request for the same has the server's words for what is wrong.
         let plain = with_query(&format!("/task/{}/logs", self.id), &[("limit", "1".to_owned())]);
         match self.client.get(&plain).await {
-            Ok(answer) if answer.code() == "unknown-route" => {
+            Ok(response) if response.code() == "unknown-route" => {
                 let id = self.id;
                 let message = format!(
                     "{} does not stream logs, it may be an older wasmill; `wasmill logs {id}` has what it keeps",
                     self.client
                 );
-                told(Exit::NotFound, message)
+                cli_error(Exit::NotFound, message)
             }
-            Ok(answer) if !answer.status.is_success() => answer.refusal(),
-            Ok(_) => {
-                told(Exit::Unreachable, format!("{} does not stream logs: it answered {status}", self.client))
-            }
+            Ok(response) if !response.status.is_success() => response.to_error(),
+            Ok(_) => cli_error(
+                Exit::Unreachable,
+                format!("{} does not stream logs: it answered {status}", self.client),
+            ),
             Err(error) => error,
         }
     }
@@ -228,7 +235,7 @@ struct Printer {
     json: bool,
     timestamps: bool,
     is_terminal: bool,
-    paint: Paint,
+    style: Style,
     attempt: u32,
     /// The stream of a line that was printed in part and goes on.
     open: Option<String>,
@@ -241,7 +248,7 @@ impl Printer {
             json: args.json,
             timestamps: args.timestamps,
             is_terminal,
-            paint: Paint::stdout(),
+            style: Style::stdout(),
             attempt: 0,
             open: None,
         }
@@ -254,17 +261,17 @@ impl Printer {
         }
         let LogLine { time, attempt, stream, text, cut, .. } = line;
         let open = self.open.take();
-        let goes_on = open.as_ref() == Some(stream);
-        if open.is_some() && !goes_on {
+        let continues = open.as_ref() == Some(stream);
+        if open.is_some() && !continues {
             // The other stream comes in between.
-            say!("");
+            out!("");
         }
         if self.is_terminal && self.attempt > 0 && *attempt != self.attempt {
-            say!("{}", self.paint.dim(format!("-- attempt {attempt} --")));
+            out!("{}", self.style.dim(format!("-- attempt {attempt} --")));
         }
         self.attempt = *attempt;
-        let text = if stream == "stderr" { self.paint.yellow(text) } else { text.clone() };
-        let time = if self.timestamps && !goes_on { self.paint.dim(time) + " " } else { String::new() };
+        let text = if stream == "stderr" { self.style.yellow(text) } else { text.clone() };
+        let time = if self.timestamps && !continues { self.style.dim(time) + " " } else { String::new() };
         if *cut {
             self.open = Some(stream.clone());
             output::part(&format!("{time}{text}"));

@@ -6,9 +6,9 @@ use serde::Deserialize;
 use crate::cli::server::ResultArgs;
 use crate::client::{Client, Task, block_on};
 use crate::commands::find::find;
-use crate::commands::follow::{self, Follow};
+use crate::commands::follow::{self, FollowOptions};
 
-use crate::exit::{Exit, told};
+use crate::exit::{Exit, cli_error};
 use crate::output::{self, data};
 
 #[derive(Deserialize)]
@@ -22,39 +22,39 @@ pub(crate) fn result(args: &ResultArgs) -> Result<Exit> {
     block_on(async {
         let id = find(&client, args.id).await?;
         if args.wait {
-            let follow = Follow { with_log: false, is_quiet: false };
-            if follow::until_ended(&client, id, follow).await? == Exit::Interrupted {
+            let follow = FollowOptions { with_log: false, is_quiet: false };
+            if follow::wait_until_finished(&client, id, follow).await? == Exit::Interrupted {
                 return Ok(Exit::Interrupted);
             }
         }
         if args.json {
-            let answer = client.get(&format!("/task/{id}")).await?.good()?;
-            let task: Task = answer.read()?;
-            data!("{}", answer.text());
-            return Ok(end_of(&task));
+            let response = client.get(&format!("/task/{id}")).await?.error_for_status()?;
+            let task: Task = response.read()?;
+            data!("{}", response.text());
+            return Ok(exit_for(&task));
         }
-        let answer = client.get(&format!("/task/{id}/result")).await?;
-        match answer.status.as_u16() {
+        let response = client.get(&format!("/task/{id}/result")).await?;
+        match response.status.as_u16() {
             200 => {
-                let Ready { result } = answer.read()?;
+                let Ready { result } = response.read()?;
                 output::text(&result.unwrap_or_default());
                 Ok(Exit::Done)
             }
             202 => {
                 let message = format!("task {id} has not ended; `wasmill result --wait {id}` waits for it");
-                Err(told(Exit::Conflict, message))
+                Err(cli_error(Exit::Conflict, message))
             }
-            _ => Err(match answer.code().as_str() {
-                "task-failed" => told(Exit::Failed, answer.refusal().to_string()),
-                "task-cancelled" => told(Exit::Cancelled, answer.refusal().to_string()),
-                _ => answer.refusal(),
+            _ => Err(match response.code().as_str() {
+                "task-failed" => cli_error(Exit::Failed, response.to_error().to_string()),
+                "task-cancelled" => cli_error(Exit::Cancelled, response.to_error().to_string()),
+                _ => response.to_error(),
             }),
         }
     })
 }
 
 /// Returns the exit code for the state that a task is in.
-pub(crate) fn end_of(task: &Task) -> Exit {
+pub(crate) fn exit_for(task: &Task) -> Exit {
     match task.state.as_str() {
         "completed" => Exit::Done,
         "failed" => Exit::Failed,

@@ -4,9 +4,9 @@ use anyhow::Result;
 use hyper::Method;
 
 use crate::cli::server::RetryArgs;
-use crate::client::{Ask, Client, block_on};
+use crate::client::{Client, ClientRequest, block_on};
 use crate::commands::find::find;
-use crate::commands::{caller, submit};
+use crate::commands::{submit, trace_context};
 use crate::exit::Exit;
 
 /// Submits it, and waits for it if asked to.
@@ -15,8 +15,9 @@ pub(crate) fn retry(args: &RetryArgs) -> Result<Exit> {
     block_on(async {
         let id = find(&client, args.id).await?;
         let path = format!("/task/{id}/retry");
-        let ask = Ask { headers: caller::headers(), ..Ask::new(Method::POST, &path) };
-        let answer = client.send(ask).await?.good()?;
-        submit::accepted(&client, &answer, args.wait).await
+        let request =
+            ClientRequest { headers: trace_context::headers(), ..ClientRequest::new(Method::POST, &path) };
+        let response = client.send(request).await?.error_for_status()?;
+        submit::report_created(&client, &response, args.wait).await
     })
 }

@@ -10,12 +10,12 @@ use crate::cli::schedule::{
     ListSchedulesArgs, MissedRuns, RunScheduleArgs, ScheduleArgs, ScheduleCommand, SchedulesArgs,
     SetScheduleArgs,
 };
-use crate::client::{Ask, Client, block_on};
-use crate::commands::submit::{accepted, body};
-use crate::exit::{Exit, told};
-use crate::output::{data, say};
-use crate::screen::paint::Paint;
-use crate::screen::text::clipped;
+use crate::client::{Client, ClientRequest, block_on};
+use crate::commands::submit::{body, report_created};
+use crate::exit::{Exit, cli_error};
+use crate::output::{data, out};
+use crate::terminal::style::Style;
+use crate::terminal::text::truncated;
 
 /// Columns of an expression in the list.
 const CRON_COLUMNS: usize = 18;
@@ -54,34 +54,34 @@ pub(crate) fn schedule(command: &ScheduleCommand) -> Result<Exit> {
         ScheduleCommand::List(args) => list(args),
         ScheduleCommand::Show(args) => show(args),
         ScheduleCommand::Set(args) => set(args),
-        ScheduleCommand::Delete(args) => each(args, &Method::DELETE, "", "deleted"),
-        ScheduleCommand::Pause(args) => each(args, &Method::POST, "/pause", "paused"),
-        ScheduleCommand::Resume(args) => each(args, &Method::POST, "/resume", "resumed"),
+        ScheduleCommand::Delete(args) => for_each_schedule(args, &Method::DELETE, "", "deleted"),
+        ScheduleCommand::Pause(args) => for_each_schedule(args, &Method::POST, "/pause", "paused"),
+        ScheduleCommand::Resume(args) => for_each_schedule(args, &Method::POST, "/resume", "resumed"),
         ScheduleCommand::Run(args) => run(args),
     }
 }
 
 fn list(args: &ListSchedulesArgs) -> Result<Exit> {
     let client = Client::new(&args.server)?;
-    let answer = block_on(async { client.get("/schedules").await?.good() })?;
+    let response = block_on(async { client.get("/schedules").await?.error_for_status() })?;
     if args.json {
-        data!("{}", answer.text());
+        data!("{}", response.text());
         return Ok(Exit::Done);
     }
-    let schedules: Vec<Schedule> = answer.read()?;
-    let paint = Paint::stdout();
+    let schedules: Vec<Schedule> = response.read()?;
+    let style = Style::stdout();
     let head = format!(
         "{:<20}  {:<18}  {:<25}  {:<16}  {:<8}  {:>8}  {:>8}",
         "NAME", "CRON", "NEXT", "PLUGIN", "FROM", "RUNS", "SKIPPED"
     );
-    say!("{}", paint.bold(head));
+    out!("{}", style.bold(head));
     for schedule in schedules {
         let Schedule { name, from, cron, plugin, runs, skipped, .. } = &schedule;
-        let (cron, plugin) = (clipped(cron, CRON_COLUMNS), clipped(plugin, usize::MAX));
+        let (cron, plugin) = (truncated(cron, CRON_COLUMNS), truncated(plugin, usize::MAX));
         let next = next(&schedule);
-        say!("{name:<20}  {cron:<18}  {next:<25}  {plugin:<16}  {from:<8}  {runs:>8}  {skipped:>8}");
+        out!("{name:<20}  {cron:<18}  {next:<25}  {plugin:<16}  {from:<8}  {runs:>8}  {skipped:>8}");
         if let Some(error) = &schedule.last_error {
-            say!("  {}", paint.red(error));
+            out!("  {}", style.red(error));
         }
     }
     Ok(Exit::Done)
@@ -97,8 +97,9 @@ fn next(schedule: &Schedule) -> &str {
 
 fn show(args: &ScheduleArgs) -> Result<Exit> {
     let client = Client::new(&args.server)?;
-    let answer = block_on(async { client.get(&format!("/schedules/{}", args.name)).await?.good() })?;
-    data!("{}", answer.text());
+    let response =
+        block_on(async { client.get(&format!("/schedules/{}", args.name)).await?.error_for_status() })?;
+    data!("{}", response.text());
     Ok(Exit::Done)
 }
 
@@ -106,7 +107,7 @@ fn set(args: &SetScheduleArgs) -> Result<Exit> {
     let SetScheduleArgs { name, cron, plugin, timezone, missed, no_overlap, input, options, .. } = args;
     if options.idempotency_key.is_some() {
         let why = "--idempotency-key is for a single task: a schedule asks for a new one each time";
-        return Err(told(Exit::Usage, why));
+        return Err(cli_error(Exit::Usage, why));
     }
     let task = RawValue::from_string(body(plugin.as_deref(), input.read()?, options)?)?;
     let missed = missed.map(|missed| match missed {
@@ -119,25 +120,30 @@ fn set(args: &SetScheduleArgs) -> Result<Exit> {
     let body = Some(("application/json", serde_json::to_vec(&request)?.into()));
     let client = Client::new(&args.server)?;
     let path = format!("/schedules/{name}");
-    let answer = block_on(async { client.send(Ask { body, ..Ask::new(Method::PUT, &path) }).await?.good() })?;
+    let response = block_on(async {
+        client
+            .send(ClientRequest { body, ..ClientRequest::new(Method::PUT, &path) })
+            .await?
+            .error_for_status()
+    })?;
     if args.json {
-        data!("{}", answer.text());
+        data!("{}", response.text());
         return Ok(Exit::Done);
     }
-    let schedule: Schedule = answer.read()?;
-    let done = if answer.status == StatusCode::CREATED { "made" } else { "replaced" };
-    say!("{name} {done}, next at {} ({})", next(&schedule), schedule.timezone);
+    let schedule: Schedule = response.read()?;
+    let done = if response.status == StatusCode::CREATED { "made" } else { "replaced" };
+    out!("{name} {done}, next at {} ({})", next(&schedule), schedule.timezone);
     Ok(Exit::Done)
 }
 
 /// Does something to each, one after another, up to the first that it cannot be done to.
-fn each(args: &SchedulesArgs, method: &Method, below: &str, done: &str) -> Result<Exit> {
+fn for_each_schedule(args: &SchedulesArgs, method: &Method, below: &str, done: &str) -> Result<Exit> {
     let client = Client::new(&args.server)?;
     block_on(async {
         for name in &args.names {
             let path = path(name, below);
-            client.send(Ask::new(method.clone(), &path)).await?.good()?;
-            say!("{name} {done}");
+            client.send(ClientRequest::new(method.clone(), &path)).await?.error_for_status()?;
+            out!("{name} {done}");
         }
         Ok(Exit::Done)
     })
@@ -150,7 +156,10 @@ fn path(name: &ScheduleName, below: &str) -> String {
 fn run(args: &RunScheduleArgs) -> Result<Exit> {
     let client = Client::new(&args.server)?;
     block_on(async {
-        let answer = client.send(Ask::new(Method::POST, &path(&args.name, "/run"))).await?.good()?;
-        accepted(&client, &answer, args.wait).await
+        let response = client
+            .send(ClientRequest::new(Method::POST, &path(&args.name, "/run")))
+            .await?
+            .error_for_status()?;
+        report_created(&client, &response, args.wait).await
     })
 }

@@ -2,24 +2,24 @@
 
 use std::time::Duration;
 
-use crate::client::{Task, until};
+use crate::client::{Task, time_until};
 use crate::exit::Exit;
-use crate::output::{self, say, tell};
-use crate::screen::BAR_COLUMNS;
-use crate::screen::paint::Paint;
-use crate::screen::text::{bytes, clipped, time};
+use crate::output::{self, note, out};
+use crate::terminal::BAR_COLUMNS;
+use crate::terminal::style::Style;
+use crate::terminal::text::{format_bytes, format_duration, truncated};
 
 /// Prints where a task stands, for people.
 pub(crate) fn status(task: &Task) {
-    let paint = Paint::stdout();
+    let style = Style::stdout();
     line("task", &task.id);
-    line("status", &paint.state(&task.state, &task.status));
+    line("status", &style.state(&task.state, &task.status));
     line("plugin", &task.plugin);
     line("attempt", &format!("{} of {}", task.attempt, task.max_attempts));
-    line("age", &time(task.age()));
-    let starts_in = until(&task.ready_at);
+    line("age", &format_duration(task.age()));
+    let starts_in = time_until(&task.ready_at);
     if task.state == "waiting" && !starts_in.is_zero() {
-        line("starts in", &time(starts_in));
+        line("starts in", &format_duration(starts_in));
     }
     if task.pending_dependencies > 0 {
         line(
@@ -41,16 +41,16 @@ pub(crate) fn status(task: &Task) {
         line("group", group);
     }
     if task.started_at.is_some() {
-        let timeout = time(Duration::from_millis(task.timeout_ms));
-        line("ran", &format!("{} of at most {timeout}", time(task.duration())));
+        let timeout = format_duration(Duration::from_millis(task.timeout_ms));
+        line("ran", &format!("{} of at most {timeout}", format_duration(task.duration())));
     }
     if let Some(progress) = &task.progress {
-        let bar = paint.bar(progress.fraction, BAR_COLUMNS);
-        line("progress", &format!("{bar} {} %  {}", progress.percent(), clipped(&progress.note, 200)));
+        let bar = style.bar(progress.fraction, BAR_COLUMNS);
+        line("progress", &format!("{bar} {} %  {}", progress.percent(), truncated(&progress.note, 200)));
     }
     if let Some(error) = &task.error {
         let error = format!("{}: {}", error.cause, error.message);
-        line("error", &paint.red(error.replace('\n', "\n            ")));
+        line("error", &style.red(error.replace('\n', "\n            ")));
     }
     if let Some(of) = &task.retry_of {
         line("retry of", of);
@@ -64,7 +64,7 @@ pub(crate) fn status(task: &Task) {
 }
 
 fn line(name: &str, value: &str) {
-    say!("{name:<9} {value}");
+    out!("{name:<9} {value}");
 }
 
 /// Words what an attempt used, as far as the server tells and there is anything to tell.
@@ -72,9 +72,9 @@ fn used(usage: &serde_json::Map<String, serde_json::Value>) -> String {
     let number = |name: &str| usage.get(name).and_then(serde_json::Value::as_u64);
     let mut words = Vec::new();
     for (name, word) in [("cpu_ms", "computing"), ("queue_ms", "waiting to start")] {
-        words.extend(number(name).map(|ms| format!("{} {word}", time(Duration::from_millis(ms)))));
+        words.extend(number(name).map(|ms| format!("{} {word}", format_duration(Duration::from_millis(ms)))));
     }
-    words.extend(number("peak_memory_bytes").map(|peak| format!("{} memory", bytes(peak))));
+    words.extend(number("peak_memory_bytes").map(|peak| format!("{} memory", format_bytes(peak))));
     let counts = [
         ("http_requests", "HTTP requests"),
         ("checkpoints", "checkpoints"),
@@ -84,12 +84,12 @@ fn used(usage: &serde_json::Map<String, serde_json::Value>) -> String {
         words.extend(number(name).filter(|&count| count > 0).map(|count| format!("{count} {word}")));
     }
     let written = number("disk_written_bytes").filter(|&written| written > 0);
-    words.extend(written.map(|written| format!("{} written to disk", bytes(written))));
+    words.extend(written.map(|written| format!("{} written to disk", format_bytes(written))));
     words.join(", ")
 }
 
 /// Tells how a task that ended did: its result on stdout, or why there is none on stderr.
-pub(crate) fn end(task: &Task) -> Exit {
+pub(crate) fn outcome(task: &Task) -> Exit {
     match task.state.as_str() {
         "completed" => {
             output::text(task.result.as_deref().unwrap_or_default());
@@ -98,13 +98,13 @@ pub(crate) fn end(task: &Task) -> Exit {
         "cancelled" => {
             let why = task.error.as_ref().filter(|error| error.cause == "dependency");
             let why = why.map(|error| format!(": {}", error.message));
-            tell!("wasmill: task {} was cancelled{}", task.id, why.unwrap_or_default());
+            note!("wasmill: task {} was cancelled{}", task.id, why.unwrap_or_default());
             Exit::Cancelled
         }
         _ => {
-            let paint = Paint::stderr();
+            let style = Style::stderr();
             let why = task.error.as_ref().map(|error| format!(": {}", error.message));
-            tell!("wasmill: {}{}", paint.red(&task.status), why.unwrap_or_default());
+            note!("wasmill: {}{}", style.red(&task.status), why.unwrap_or_default());
             Exit::Failed
         }
     }

@@ -14,21 +14,21 @@ pub(crate) fn status(args: &StatusArgs) -> Result<Exit> {
     let StatusArgs { task: args, input } = args;
     let client = Client::new(&args.server)?;
     if *input {
-        let answer = block_on(async {
+        let response = block_on(async {
             let id = find(&client, args.id).await?;
-            client.get(&format!("/task/{id}/input")).await?.good()
+            client.get(&format!("/task/{id}/input")).await?.error_for_status()
         })?;
-        output::text(&answer.text());
+        output::text(&response.text());
         return Ok(Exit::Done);
     }
-    let (id, answer) = block_on(async {
+    let (id, response) = block_on(async {
         let id = find(&client, args.id).await?;
-        Ok((id, client.get(&format!("/task/{id}/status")).await?.good()?))
+        Ok((id, client.get(&format!("/task/{id}/status")).await?.error_for_status()?))
     })?;
     if args.json {
-        data!("{}", answer.text());
+        data!("{}", response.text());
     } else {
-        let task = Task { id: id.to_string(), ..answer.read()? };
+        let task = Task { id: id.to_string(), ..response.read()? };
         show::status(&task);
     }
     Ok(Exit::Done)

@@ -8,12 +8,12 @@ use wasmill_model::TaskId;
 
 use crate::cli::run::{SubmitArgs, TaskOptions};
 use crate::cli::server::WaitArgs;
-use crate::client::{Answer, Ask, Client, Task, block_on};
-use crate::commands::follow::{self, Follow};
-use crate::commands::{caller, result, show};
-use crate::exit::{Exit, told};
-use crate::output::{data, say, tell};
-use crate::screen::paint::Paint;
+use crate::client::{Client, ClientRequest, ClientResponse, Task, block_on};
+use crate::commands::follow::{self, FollowOptions};
+use crate::commands::{result, show, trace_context};
+use crate::exit::{Exit, cli_error};
+use crate::output::{data, note, out};
+use crate::terminal::style::Style;
 
 /// The body of `POST /task`; what was not asked for is not in it.
 #[derive(Serialize)]
@@ -60,7 +60,7 @@ enum Webhook<'a> {
 }
 
 #[derive(Deserialize)]
-struct Accepted {
+struct TaskCreated {
     id: String,
 }
 
@@ -72,11 +72,11 @@ pub(crate) fn submit(args: &SubmitArgs) -> Result<Exit> {
     block_on(async {
         let key = args.options.idempotency_key.clone();
         let key = key.map(|key| ("Idempotency-Key", key));
-        let headers = key.into_iter().chain(caller::headers()).collect();
+        let headers = key.into_iter().chain(trace_context::headers()).collect();
         let body = Some(("application/json", body.into()));
-        let ask = Ask { body, headers, ..Ask::new(Method::POST, "/task") };
-        let answer = client.send(ask).await?.good()?;
-        accepted(&client, &answer, args.wait).await
+        let request = ClientRequest { body, headers, ..ClientRequest::new(Method::POST, "/task") };
+        let response = client.send(request).await?.error_for_status()?;
+        report_created(&client, &response, args.wait).await
     })
 }
 
@@ -106,7 +106,7 @@ pub(crate) fn body(
     } = options;
     let backoff = backoff.clone().map(RawValue::from_string).transpose().map_err(|error| {
         let example = r#"{"first": "1s", "factor": 2, "max": "5m", "jitter": 0.5}"#;
-        told(Exit::Usage, format!("--backoff is no JSON: {error}; one is '{example}'"))
+        cli_error(Exit::Usage, format!("--backoff is no JSON: {error}; one is '{example}'"))
     })?;
     let request = Request {
         plugin,
@@ -133,29 +133,33 @@ pub(crate) fn body(
 }
 
 /// Prints the id of a task that was accepted; or waits for its end and prints its result.
-pub(crate) async fn accepted(client: &Client, answer: &Answer, args: WaitArgs) -> Result<Exit> {
-    let Accepted { id } = answer.read()?;
+pub(crate) async fn report_created(
+    client: &Client,
+    response: &ClientResponse,
+    args: WaitArgs,
+) -> Result<Exit> {
+    let TaskCreated { id } = response.read()?;
     let id: TaskId = id.parse().with_context(|| format!("{client} accepted a task without an id"))?;
     if !args.wait {
         if args.json {
-            data!("{}", answer.text());
+            data!("{}", response.text());
         } else {
-            say!("{id}");
+            out!("{id}");
         }
         return Ok(Exit::Done);
     }
     if !args.quiet {
-        tell!("{}", Paint::stderr().dim(format!("task {id}")));
+        note!("{}", Style::stderr().dim(format!("task {id}")));
     }
-    let follow = Follow { with_log: !args.quiet, is_quiet: args.quiet };
-    if follow::until_ended(client, id, follow).await? == Exit::Interrupted {
+    let follow = FollowOptions { with_log: !args.quiet, is_quiet: args.quiet };
+    if follow::wait_until_finished(client, id, follow).await? == Exit::Interrupted {
         return Ok(Exit::Interrupted);
     }
-    let answer = client.get(&format!("/task/{id}")).await?.good()?;
-    let task: Task = answer.read()?;
+    let response = client.get(&format!("/task/{id}")).await?.error_for_status()?;
+    let task: Task = response.read()?;
     if args.json {
-        data!("{}", answer.text());
-        return Ok(result::end_of(&task));
+        data!("{}", response.text());
+        return Ok(result::exit_for(&task));
     }
-    Ok(show::end(&task))
+    Ok(show::outcome(&task))
 }

@@ -2,10 +2,10 @@
 //!
 //! Asks the server now and then; knows nothing that `list` and `stats` could not show.
 
+mod alt_screen;
 mod keys;
-mod look;
+mod snapshot;
 mod table;
-mod terminal;
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -15,73 +15,73 @@ use hyper::Method;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
-use self::look::{Look, look};
+use self::alt_screen::AltScreen;
+use self::snapshot::{Snapshot, snapshot};
 use self::table::Table;
-use self::terminal::Terminal;
 use crate::cli::server::WatchArgs;
-use crate::client::{Answer, Ask, Client, block_on};
-use crate::exit::{Exit, told};
+use crate::client::{Client, ClientRequest, ClientResponse, block_on};
+use crate::exit::{Exit, cli_error};
 use crate::process::{self, StopSignals};
 
 /// Looks, or answers to a cancel, that may wait to be shown.
-const NEWS_MAX: usize = 16;
+const EVENTS_MAX: usize = 16;
 /// How often the table may be brought up to date.
 const INTERVALS: RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::from_secs(3_600);
 
 /// What happened in the background.
-enum News {
-    Looked(Result<Look>),
+enum WatchEvent {
+    Polled(Result<Snapshot>),
     /// What came of a cancel, in words.
-    Said(String),
+    Message(String),
 }
 
 /// Shows the table until a key or a signal ends it.
 pub(crate) fn watch(args: &WatchArgs) -> Result<Exit> {
     if !INTERVALS.contains(&args.interval.0) {
-        return Err(told(Exit::Usage, "--interval must be from 50ms to 1h"));
+        return Err(cli_error(Exit::Usage, "--interval must be from 50ms to 1h"));
     }
     let client = Client::new(&args.server)?;
     block_on(async {
         let mut stop = StopSignals::listen()?;
         let mut resized = process::resizes()?;
-        let mut terminal = Terminal::take()?;
+        let mut alt_screen = AltScreen::take()?;
         let mut keys = keys::listen();
-        let (sender, mut news) = mpsc::channel(NEWS_MAX);
+        let (sender, mut events) = mpsc::channel(EVENTS_MAX);
         let mut table = Table::new(client.to_string());
-        let mut looks = interval(args.interval.0);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut is_looking = false;
+        let mut polls = interval(args.interval.0);
+        polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut is_polling = false;
         loop {
-            terminal.draw(&table)?;
+            alt_screen.draw(&table)?;
             tokio::select! {
                 () = stop.next() => break,
                 key = keys.recv() => match key {
                     None => break,
                     Some(key) => match table.press(key) {
-                        Wish::Nothing => {}
-                        Wish::Quit => break,
-                        Wish::Cancel(id) => {
+                        Action::Nothing => {}
+                        Action::Quit => break,
+                        Action::Cancel(id) => {
                             let (client, sender) = (client.clone(), sender.clone());
                             // Who left meanwhile need not be told.
-                            tokio::spawn(async move { sender.send(News::Said(cancel(&client, &id).await)).await });
+                            tokio::spawn(async move { sender.send(WatchEvent::Message(cancel(&client, &id).await)).await });
                         }
                     },
                 },
                 _ = resized.recv() => {}
-                _ = looks.tick(), if !is_looking => {
-                    is_looking = true;
+                _ = polls.tick(), if !is_polling => {
+                    is_polling = true;
                     let (client, filter, sender) = (client.clone(), args.filter.clone(), sender.clone());
-                    let rows = terminal.rows();
-                    tokio::spawn(async move { sender.send(News::Looked(look(&client, &filter, rows).await)).await });
+                    let rows = alt_screen.rows();
+                    tokio::spawn(async move { sender.send(WatchEvent::Polled(snapshot(&client, &filter, rows).await)).await });
                 }
-                Some(news) = news.recv() => match news {
-                    News::Looked(look) => {
-                        is_looking = false;
-                        table.show(look);
+                Some(events) = events.recv() => match events {
+                    WatchEvent::Polled(snapshot) => {
+                        is_polling = false;
+                        table.show(snapshot);
                     }
-                    News::Said(words) => {
-                        table.say(words);
-                        looks.reset_immediately();
+                    WatchEvent::Message(words) => {
+                        table.set_message(words);
+                        polls.reset_immediately();
                     }
                 },
             }
@@ -92,7 +92,7 @@ pub(crate) fn watch(args: &WatchArgs) -> Result<Exit> {
 
 /// What a key asks for.
 #[derive(Debug, PartialEq, Eq)]
-enum Wish {
+enum Action {
     Nothing,
     Quit,
     /// A task, by its id.
@@ -101,7 +101,11 @@ enum Wish {
 
 async fn cancel(client: &Client, id: &str) -> String {
     let path = format!("/task/{id}/cancel");
-    match client.send(Ask::new(Method::POST, &path)).await.and_then(Answer::good) {
+    match client
+        .send(ClientRequest::new(Method::POST, &path))
+        .await
+        .and_then(ClientResponse::error_for_status)
+    {
         Ok(_) => format!("{id} cancelled"),
         Err(error) => format!("{error:#}"),
     }

@@ -9,14 +9,14 @@ use rustix::fs::{Access, access, statfs, statvfs};
 use wasmill_store::{LockHolder, Store};
 
 use crate::doctor::report::Check;
-use crate::screen::text::bytes;
 use crate::settings::Config;
+use crate::terminal::text::format_bytes;
 
 /// Less room than this, and the first busy hour fills it.
-const ROOM_LEAST: u64 = 64 << 20;
-const ROOM_WANTED: u64 = 1 << 30;
+const FREE_MIN: u64 = 64 << 20;
+const FREE_RECOMMENDED: u64 = 1 << 30;
 /// Files that compiled plugins and the database need.
-const FILES_WANTED: u64 = 1_000;
+const FILES_RECOMMENDED: u64 = 1_000;
 /// How often it is tried, and what is written each time.
 const SYNCS: usize = 20;
 const SYNC_BYTES: usize = 4 << 10;
@@ -56,7 +56,7 @@ pub(super) fn checks(config: &Config, holder: Option<&LockHolder>) -> Vec<Check>
         None if existing == *data => Check::ok(NAME, format!("{shown} can be written")),
         None => Check::ok(NAME, format!("{shown} is not there yet and can be made")),
     });
-    checks.extend(room(&existing));
+    checks.extend(disk_space(&existing));
     checks.push(disk(&existing));
     checks.extend(network(&existing));
     checks
@@ -87,20 +87,20 @@ fn writable(data: &Path, existing: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn room(folder: &Path) -> Option<Check> {
+fn disk_space(folder: &Path) -> Option<Check> {
     const NAME: &str = "disk space";
     let stat = statvfs(folder).ok()?;
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-    let mut found = format!("{} free", bytes(free));
+    let mut found = format!("{} free", format_bytes(free));
     // Some file systems have no fixed number of files and say 0 of 0.
-    let few_files = stat.f_files > 0 && stat.f_favail < FILES_WANTED;
+    let few_files = stat.f_files > 0 && stat.f_favail < FILES_RECOMMENDED;
     if few_files {
         found = format!("{found}, and {} more files", stat.f_favail);
     }
     let fix = "free some, put --data on a larger disk, or keep less: --keep-for 1day --keep-max 100000";
-    Some(if free < ROOM_LEAST {
+    Some(if free < FREE_MIN {
         Check::fail(NAME, found, "tasks are refused with 503 as soon as it is full", fix)
-    } else if free < ROOM_WANTED || few_files {
+    } else if free < FREE_RECOMMENDED || few_files {
         Check::warn(
             NAME,
             found,

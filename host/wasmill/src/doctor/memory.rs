@@ -4,9 +4,9 @@ use rustix::process::{Resource, getrlimit};
 use wasmill_runtime::{machine_memory_bytes, slot_capacity};
 
 use crate::doctor::report::Check;
-use crate::screen::text::bytes;
 use crate::serve;
 use crate::settings::{Config, SLOTS_DEFAULT};
+use crate::terminal::text::format_bytes;
 
 /// What the host itself takes at work: code of plugins, pages of the database, results on their way.
 const HOST_BYTES: u64 = 256 << 20;
@@ -14,7 +14,7 @@ const HOST_BYTES: u64 = 256 << 20;
 pub(super) fn memory(config: &Config) -> Check {
     const NAME: &str = "memory";
     let total = serve::memory_total(config);
-    let total_shown = bytes(total);
+    let total_shown = format_bytes(total);
     let Some(machine) = machine_memory_bytes() else {
         return Check::warn(
             NAME,
@@ -23,7 +23,7 @@ pub(super) fn memory(config: &Config) -> Check {
             format!("--memory-total {total_shown}, or what there is for tasks"),
         );
     };
-    let found = format!("{} here, {total_shown} of it for all tasks together", bytes(machine));
+    let found = format!("{} here, {total_shown} of it for all tasks together", format_bytes(machine));
     if total > machine {
         Check::fail(
             NAME,
@@ -36,7 +36,7 @@ pub(super) fn memory(config: &Config) -> Check {
             NAME,
             found,
             "little is left for the host, and the kernel ends the server if it needs more",
-            format!("--memory-total {}", bytes(machine / 4 * 3)),
+            format!("--memory-total {}", format_bytes(machine / 4 * 3)),
         )
     } else {
         Check::ok(NAME, found)
@@ -66,10 +66,10 @@ pub(super) fn slots(config: &Config) -> Check {
 
 /// Looks at the limit of address space, where there is one.
 pub(super) fn address_space() -> Option<Check> {
-    let most = getrlimit(Resource::As).current?;
+    let max = getrlimit(Resource::As).current?;
     Some(Check::warn(
         "address space",
-        format!("limited to {}", bytes(most)),
+        format!("limited to {}", format_bytes(max)),
         "the memories of slots are laid out in address space, so fewer fit, and those check their bounds one by one",
         "ulimit -v unlimited",
     ))

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use crate::output::{data, say};
-use crate::screen::paint::Paint;
+use crate::output::{data, out};
+use crate::terminal::style::Style;
 
 /// How one thing is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -61,20 +61,20 @@ impl Check {
 
 /// All checks.
 #[derive(Debug, Serialize)]
-pub(super) struct Report {
+pub(super) struct DoctorReport {
     version: &'static str,
     ok: bool,
     checks: Vec<Check>,
 }
 
-impl Report {
+impl DoctorReport {
     pub(super) fn new(checks: Vec<Check>) -> Self {
         let ok = checks.iter().all(|check| check.state != State::Fail);
         Self { version: env!("CARGO_PKG_VERSION"), ok, checks }
     }
 
     /// Says whether nothing failed.
-    pub(super) fn is_well(&self) -> bool {
+    pub(super) fn is_ok(&self) -> bool {
         self.ok
     }
 
@@ -84,18 +84,18 @@ impl Report {
             data!("{}", serde_json::to_string_pretty(self).expect("plain data can be written as JSON"));
             return;
         }
-        let paint = Paint::stdout();
+        let style = Style::stdout();
         for check in &self.checks {
             let Check { name, found, .. } = check;
-            say!("{} {name:<14} {found}", word(check.state, paint));
+            out!("{} {name:<14} {found}", word(check.state, style));
             for (what, text) in [("costs", &check.cost), ("fix", &check.fix)] {
                 if let Some(text) = text {
-                    say!("       {what:<5} {text}");
+                    out!("       {what:<5} {text}");
                 }
             }
         }
         let count = |state| self.checks.iter().filter(|check| check.state == state).count();
-        say!(
+        out!(
             "{} checks: {} ok, {} warn, {} fail",
             self.checks.len(),
             count(State::Ok),
@@ -105,10 +105,10 @@ impl Report {
     }
 }
 
-fn word(state: State, paint: Paint) -> String {
+fn word(state: State, style: Style) -> String {
     match state {
-        State::Ok => paint.green("ok  "),
-        State::Warn => paint.yellow("warn"),
-        State::Fail => paint.red("FAIL"),
+        State::Ok => style.green("ok  "),
+        State::Warn => style.yellow("warn"),
+        State::Fail => style.red("FAIL"),
     }
 }

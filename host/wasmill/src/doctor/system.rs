@@ -12,11 +12,11 @@ use crate::doctor::report::Check;
 use crate::settings::{Config, SLOTS_DEFAULT};
 
 /// The oldest kernel that tells which pages of a memory were touched.
-const KERNEL_WANTED: (u32, u32) = (6, 7);
+const KERNEL_RECOMMENDED: (u32, u32) = (6, 7);
 /// Fewer than this, and serve would hardly work.
-const FILES_LEAST: u64 = 256;
+const FILES_MIN: u64 = 256;
 /// Threads and children that serve may have.
-const PROCESSES_WANTED: u64 = 128;
+const PROCESSES_RECOMMENDED: u64 = 128;
 /// A clock that is read without asking the kernel takes a tenth of this.
 const CLOCK_READ_MAX: Duration = Duration::from_nanos(300);
 /// Nobody ran this program before 2026; a clock that says so is wrong.
@@ -28,7 +28,7 @@ pub(super) fn kernel() -> Check {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let release = release.trim();
     match version(release) {
-        Some(version) if version >= KERNEL_WANTED => Check::ok(NAME, format!("Linux {release}")),
+        Some(version) if version >= KERNEL_RECOMMENDED => Check::ok(NAME, format!("Linux {release}")),
         Some(_) => Check::warn(
             NAME,
             format!("Linux {release}"),
@@ -132,24 +132,24 @@ fn clock_read() -> Duration {
 
 pub(super) fn open_files(config: &Config) -> Check {
     const NAME: &str = "open files";
-    let Some(most) = getrlimit(Resource::Nofile).maximum else {
+    let Some(max) = getrlimit(Resource::Nofile).maximum else {
         return Check::ok(NAME, "no limit");
     };
     let slots = u64::from(config.slots.unwrap_or(SLOTS_DEFAULT));
     // A connection and a file of each task.
     let wanted = CLIENT_DESCRIPTORS + 2 * slots + OWN_DESCRIPTORS;
-    let guests = guest_descriptors(most);
+    let guests = guest_descriptors(max);
     let shown = format!(
-        "{most} at most; {wanted} for all clients and for a connection and a file of each task; tasks may hold \
+        "{max} at most; {wanted} for all clients and for a connection and a file of each task; tasks may hold \
          {guests} files together"
     );
     let fix = format!(
         "ulimit -Hn {wanted}, or LimitNOFILE={wanted} in the systemd unit, or docker run --ulimit nofile={wanted}"
     );
-    if most < FILES_LEAST {
+    if max < FILES_MIN {
         Check::fail(NAME, shown, "neither the database nor clients can be served", fix)
-    } else if most < wanted {
-        let clients = most.saturating_sub(OWN_DESCRIPTORS + guests);
+    } else if max < wanted {
+        let clients = max.saturating_sub(OWN_DESCRIPTORS + guests);
         Check::warn(
             NAME,
             shown,
@@ -168,14 +168,14 @@ pub(super) fn processes() -> Check {
     const NAME: &str = "processes";
     let user = getrlimit(Resource::Nproc).current;
     let group = fs::read_to_string("/sys/fs/cgroup/pids.max").ok().and_then(|text| text.trim().parse().ok());
-    let Some(most) = user.into_iter().chain(group).min() else { return Check::ok(NAME, "no limit") };
-    let shown = format!("{most} threads and processes at most");
-    if most < PROCESSES_WANTED {
+    let Some(max) = user.into_iter().chain(group).min() else { return Check::ok(NAME, "no limit") };
+    let shown = format!("{max} threads and processes at most");
+    if max < PROCESSES_RECOMMENDED {
         return Check::warn(
             NAME,
             shown,
             "threads for file operations and the compiler may not be had",
-            format!("ulimit -u {PROCESSES_WANTED}, or docker run --pids-limit 1000"),
+            format!("ulimit -u {PROCESSES_RECOMMENDED}, or docker run --pids-limit 1000"),
         );
     }
     Check::ok(NAME, shown)

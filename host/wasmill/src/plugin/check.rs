@@ -7,7 +7,7 @@ use wasmill_runtime::{
 };
 
 use crate::cli::CheckArgs;
-use crate::output::say;
+use crate::output::out;
 use crate::run;
 use crate::serve::compiler;
 use crate::settings::Config;
@@ -33,14 +33,14 @@ pub(crate) fn check(args: CheckArgs) -> Result<()> {
     match (&info.state, &info.details) {
         (PluginState::Rejected(reason), _) => bail!("{shown} is rejected: {reason}"),
         (_, Some(details)) => print(&info, details),
-        (_, None) => say!("{} is ready", info.name),
+        (_, None) => out!("{} is ready", info.name),
     }
     Ok(())
 }
 
 fn print(info: &PluginInfo, details: &PluginDetails) {
     let PluginDetails { kind, is_on_demand, imports, exports, config } = details;
-    say!("{} is ready: plugin '{}'", info.digest.as_deref().unwrap_or("it"), info.name);
+    out!("{} is ready: plugin '{}'", info.digest.as_deref().unwrap_or("it"), info.name);
     line("kind", kind.as_str());
     line(
         "profile",
@@ -49,10 +49,10 @@ fn print(info: &PluginInfo, details: &PluginDetails) {
     line("size", &format!("{} bytes, compiled in {} ms", info.size_bytes, info.compile_ms));
     names("imports", imports);
     names("exports", exports);
-    print_terms(config);
+    print_config(config);
 }
 
-fn print_terms(config: &PluginConfig) {
+fn print_config(config: &PluginConfig) {
     let PluginConfig { description, limits, concurrency, retry, permissions, schema, schedule, .. } = config;
     if let Some(description) = description {
         line("about", description);
@@ -65,7 +65,7 @@ fn print_terms(config: &PluginConfig) {
     line("output", &format!("{} bytes", limits.output_bytes));
     line("logs", &format!("{} bytes", limits.log_bytes));
     line("disk", &format!("{} bytes", limits.disk_bytes));
-    line("at once", &concurrency.map_or_else(|| "as many as slots".to_owned(), |most| most.to_string()));
+    line("at once", &concurrency.map_or_else(|| "as many as slots".to_owned(), |max| max.to_string()));
     line("attempts", &retry.attempts_max.unwrap_or(1).to_string());
     line("http", &listed(&permissions.http));
     line("env", &listed(&permissions.env.keys().collect::<Vec<_>>()));
@@ -101,7 +101,7 @@ fn names(what: &str, NameList { first, count }: &NameList) {
 }
 
 fn line(name: &str, value: &str) {
-    say!("  {name:<9} {value}");
+    out!("  {name:<9} {value}");
 }
 
 fn listed(items: &[impl ToString]) -> String {

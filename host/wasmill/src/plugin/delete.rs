@@ -4,8 +4,8 @@ use anyhow::Result;
 use hyper::Method;
 
 use crate::cli::DeletePluginArgs;
-use crate::client::{Ask, Client, block_on};
-use crate::output::say;
+use crate::client::{Client, ClientRequest, block_on};
+use crate::output::out;
 
 /// Deletes them, one after another, up to the first that cannot be.
 pub(crate) fn delete(args: &DeletePluginArgs) -> Result<()> {
@@ -13,8 +13,8 @@ pub(crate) fn delete(args: &DeletePluginArgs) -> Result<()> {
     block_on(async {
         for name in &args.names {
             let path = format!("/plugins/{name}");
-            client.send(Ask::new(Method::DELETE, &path)).await?.good()?;
-            say!("{name} deleted");
+            client.send(ClientRequest::new(Method::DELETE, &path)).await?.error_for_status()?;
+            out!("{name} deleted");
         }
         Ok(())
     })

@@ -6,9 +6,9 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::cli::ListArgs;
 use crate::client::{Client, block_on};
-use crate::output::{data, say};
-use crate::screen::paint::Paint;
-use crate::screen::text::padded;
+use crate::output::{data, out};
+use crate::terminal::style::Style;
+use crate::terminal::text::padded;
 
 /// Columns of a name; a longer one takes more.
 const NAME_COLUMNS: usize = 20;
@@ -34,27 +34,27 @@ struct Tasks {
 /// Prints one line for each plugin, or what the server answered as it is.
 pub(crate) fn list(args: &ListArgs) -> Result<()> {
     let client = Client::new(&args.server)?;
-    let answer = block_on(async { client.get("/plugins").await?.good() })?;
+    let response = block_on(async { client.get("/plugins").await?.error_for_status() })?;
     if args.json {
-        data!("{}", answer.text());
+        data!("{}", response.text());
         return Ok(());
     }
-    let plugins: Vec<Plugin> = answer.read()?;
-    let paint = Paint::stdout();
+    let plugins: Vec<Plugin> = response.read()?;
+    let style = Style::stdout();
     let head = format!(
         "{:<20}  {:<9}  {:<8}  {:<12}  {:>10}  {:>8}  {:>8}",
         "NAME", "STATE", "KIND", "DIGEST", "BYTES", "WAITING", "RUNNING"
     );
-    say!("{}", paint.bold(head));
+    out!("{}", style.bold(head));
     for plugin in plugins {
         let digest: String = plugin.digest.unwrap_or_default().chars().take(12).collect();
         let kind = plugin.kind.unwrap_or_default();
         let Tasks { waiting, running } = plugin.tasks;
         let (name, size) = (padded(&plugin.name, plugin.name.width().max(NAME_COLUMNS)), plugin.size_bytes);
-        let state = paint.state(&plugin.state, padded(&plugin.state, 9));
-        say!("{name}  {state}  {kind:<8}  {digest:<12}  {size:>10}  {waiting:>8}  {running:>8}");
+        let state = style.state(&plugin.state, padded(&plugin.state, 9));
+        out!("{name}  {state}  {kind:<8}  {digest:<12}  {size:>10}  {waiting:>8}  {running:>8}");
         if let Some(reason) = plugin.reason {
-            say!("  {}", paint.red(reason));
+            out!("  {}", style.red(reason));
         }
     }
     Ok(())

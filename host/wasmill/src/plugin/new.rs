@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use wasmill_model::PluginName;
 
 use crate::cli::{Language, NewArgs};
-use crate::output::say;
+use crate::output::out;
 
 /// A file of a project: its path, and its text with `{{…}}` where names go.
 type Template = (&'static str, &'static str);
@@ -48,7 +48,7 @@ pub(crate) fn new(args: &NewArgs) -> Result<()> {
         bail!("{} is there already; nothing was written", folder.display());
     }
     write_project(folder, &args.name, args.lang)?;
-    say!("{0}/ is ready; {0}/README.md says how to build and try it", folder.display());
+    out!("{0}/ is ready; {0}/README.md says how to build and try it", folder.display());
     Ok(())
 }
 
@@ -79,14 +79,14 @@ fn fill(text: &str, name: &PluginName) -> String {
 fn package(name: &PluginName) -> String {
     let name = name.as_str().replace('.', "-");
     // A package must not be named like a library of Rust or one of its words, either.
-    if name.starts_with(|first: char| first.is_ascii_digit()) || NAMES_TAKEN.contains(&name.as_str()) {
+    if name.starts_with(|first: char| first.is_ascii_digit()) || RESERVED_NAMES.contains(&name.as_str()) {
         format!("plugin-{name}")
     } else {
         name
     }
 }
 
-const NAMES_TAKEN: [&str; 12] =
+const RESERVED_NAMES: [&str; 12] =
     ["core", "std", "alloc", "test", "build", "deps", "fn", "mod", "self", "super", "crate", "wit-bindgen"];
 
 #[cfg(test)]

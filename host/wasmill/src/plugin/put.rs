@@ -7,34 +7,35 @@ use hyper::{Method, StatusCode};
 use wasmill_model::PluginName;
 
 use crate::cli::PutArgs;
-use crate::client::{Ask, Client, block_on};
-use crate::exit::{Exit, told, unread};
-use crate::output::{data, say};
+use crate::client::{Client, ClientRequest, block_on};
+use crate::exit::{Exit, cli_error, read_error};
+use crate::output::{data, out};
 
 /// How long a server may take: it compiles the plugin before it answers.
-const PATIENCE: Duration = Duration::from_secs(15 * 60);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
 /// Sends the file; when the line is printed, new tasks run it.
 pub(crate) fn put(args: &PutArgs) -> Result<()> {
     let PutArgs { file, name, json, server } = args;
     let name = match name {
         Some(name) => name.clone(),
-        None => named_by(&file.file_stem().unwrap_or_default().to_string_lossy())?,
+        None => name_from_stem(&file.file_stem().unwrap_or_default().to_string_lossy())?,
     };
-    let wasm = std::fs::read(file).map_err(|error| unread(file.display(), &error))?;
+    let wasm = std::fs::read(file).map_err(|error| read_error(file.display(), &error))?;
     let client = Client::new(server)?;
     let path = format!("/plugins/{name}");
     let body = Some(("application/wasm", wasm.into()));
-    let ask = Ask { body, patience: PATIENCE, ..Ask::new(Method::PUT, &path) };
-    let answer = block_on(async { client.send(ask).await?.good() })?;
-    match (json, answer.status) {
-        (true, _) => data!("{}", answer.text()),
-        (false, StatusCode::CREATED) => say!("{name} added"),
-        (false, _) => say!("{name} replaced"),
+    let request = ClientRequest { body, timeout: REQUEST_TIMEOUT, ..ClientRequest::new(Method::PUT, &path) };
+    let response = block_on(async { client.send(request).await?.error_for_status() })?;
+    match (json, response.status) {
+        (true, _) => data!("{}", response.text()),
+        (false, StatusCode::CREATED) => out!("{name} added"),
+        (false, _) => out!("{name} replaced"),
     }
     Ok(())
 }
 
-fn named_by(stem: &str) -> Result<PluginName> {
-    stem.parse().map_err(|error| told(Exit::Usage, format!("'{stem}' names no plugin, use --name: {error}")))
+fn name_from_stem(stem: &str) -> Result<PluginName> {
+    stem.parse()
+        .map_err(|error| cli_error(Exit::Usage, format!("'{stem}' names no plugin, use --name: {error}")))
 }

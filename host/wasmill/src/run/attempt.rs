@@ -9,17 +9,17 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use wasmill_model::{Cause, Failure, PluginName, RunHost, RunRequest, RunStep, Runner, Suspension, TaskId};
 use wasmill_runtime::Runtime;
 
-use super::Screen;
+use super::SharedStatusLine;
 use super::host::LocalHost;
 use crate::process::StopSignals;
-use crate::screen::live::{Moment, REDRAW};
+use crate::terminal::status_line::{REDRAW_INTERVAL, StatusView};
 
 /// A moment that never comes in the life of a process.
 const NEVER: Duration = Duration::from_secs(86_400 * 365 * 30);
 
 /// How an attempt ended.
 #[derive(Debug)]
-pub(super) enum End {
+pub(super) enum AttemptOutcome {
     Completed(String),
     Failed(Failure),
     /// Whoever sits at the keyboard stopped it.
@@ -27,9 +27,9 @@ pub(super) enum End {
 }
 
 /// What a run of the guest came to.
-pub(super) enum Ran {
+pub(super) enum AttemptStep {
     /// The attempt is over.
-    Ended(End),
+    Ended(AttemptOutcome),
     /// It goes on later.
     Suspended(Suspension),
 }
@@ -45,32 +45,32 @@ pub(super) struct Attempt {
 }
 
 /// Signals that ask to stop, counted: the first is a question, the second an order.
-pub(super) struct Stop {
+pub(super) struct StopRequests {
     signals: StopSignals,
-    asked: bool,
+    requested: bool,
     grace: Duration,
-    begun: Instant,
+    started_at: Instant,
 }
 
-impl Stop {
+impl StopRequests {
     pub(super) fn listen(grace: Duration) -> Result<Self> {
-        Ok(Self { signals: StopSignals::listen()?, asked: false, grace, begun: Instant::now() })
+        Ok(Self { signals: StopSignals::listen()?, requested: false, grace, started_at: Instant::now() })
     }
 
     /// Waits for the next signal.
-    pub(super) async fn asked(&mut self) {
+    pub(super) async fn requested(&mut self) {
         self.signals.next().await;
-        self.asked = true;
+        self.requested = true;
     }
 
     /// Says whether there was one.
-    pub(super) fn was_asked(&self) -> bool {
-        self.asked
+    pub(super) fn was_requested(&self) -> bool {
+        self.requested
     }
 
     /// Returns how long this command has run.
-    pub(super) fn age(&self) -> Duration {
-        self.begun.elapsed()
+    pub(super) fn elapsed(&self) -> Duration {
+        self.started_at.elapsed()
     }
 }
 
@@ -82,9 +82,9 @@ impl Attempt {
         self,
         runtime: &Runtime,
         host: &Arc<LocalHost>,
-        live: &Screen,
-        stop: &mut Stop,
-    ) -> Ran {
+        status_line: &SharedStatusLine,
+        stop: &mut StopRequests,
+    ) -> AttemptStep {
         let Self { plugin, number, attempts_max, input, timeout } = self;
         let title = if number > 1 { format!("{plugin} (attempt {number})") } else { plugin.to_string() };
         let run = RunRequest {
@@ -96,50 +96,50 @@ impl Attempt {
             host: Arc::clone(host) as Arc<dyn RunHost>,
             pass_results: false,
         };
-        let begun = Instant::now();
+        let started_at = Instant::now();
         let mut guest = tokio::spawn(runtime.run(run));
-        let deadline = sleep_until(begun + timeout.min(NEVER));
-        let grace = sleep_until(begun + NEVER);
+        let deadline = sleep_until(started_at + timeout.min(NEVER));
+        let grace = sleep_until(started_at + NEVER);
         tokio::pin!(deadline, grace);
-        let mut redraw = interval(REDRAW);
+        let mut redraw = interval(REDRAW_INTERVAL);
         redraw.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let end = loop {
             tokio::select! {
                 biased;
-                answer = &mut guest => break answered(answer, stop),
+                result = &mut guest => break into_step(result, stop),
                 () = stop.signals.next() => {
-                    if std::mem::replace(&mut stop.asked, true) || stop.grace.is_zero() {
+                    if std::mem::replace(&mut stop.requested, true) || stop.grace.is_zero() {
                         kill(&mut guest, runtime).await;
-                        break Ran::Ended(End::Stopped);
+                        break AttemptStep::Ended(AttemptOutcome::Stopped);
                     }
                     host.ask_to_stop();
                     let grace_shown = humantime::format_duration(stop.grace);
-                    live.lock().line(&format!(
+                    status_line.lock().line(&format!(
                         "wasmill: asked the guest to stop, it has {grace_shown}; Ctrl-C again stops it at once"
                     ));
                     grace.as_mut().reset(Instant::now() + stop.grace.min(NEVER));
                 }
                 () = &mut grace => {
                     kill(&mut guest, runtime).await;
-                    break Ran::Ended(End::Stopped);
+                    break AttemptStep::Ended(AttemptOutcome::Stopped);
                 }
                 () = &mut deadline => {
                     kill(&mut guest, runtime).await;
                     let message = format!("the attempt took longer than its timeout of {timeout:?}");
-                    break Ran::Ended(End::Failed(Failure::new(Cause::Timeout, message)));
+                    break AttemptStep::Ended(AttemptOutcome::Failed(Failure::new(Cause::Timeout, message)));
                 }
                 _ = redraw.tick() => {
                     let progress = host.latest_progress();
-                    live.lock().draw(&Moment {
+                    status_line.lock().draw(&StatusView {
                         title: title.clone(),
                         fraction: progress.as_ref().map(|progress| progress.fraction),
                         note: progress.map(|progress| progress.note).unwrap_or_default(),
-                        elapsed: begun.elapsed(),
+                        elapsed: started_at.elapsed(),
                     });
                 }
             }
         };
-        host.end();
+        host.end_attempt();
         end
     }
 }
@@ -152,17 +152,17 @@ async fn kill(guest: &mut Guest, runtime: &Runtime) {
     let _ = guest.await;
 }
 
-fn answered(answer: Result<Result<RunStep, Failure>, JoinError>, stop: &Stop) -> Ran {
-    Ran::Ended(match answer {
-        Ok(Ok(RunStep::Done(result))) => End::Completed(result),
-        Ok(Ok(RunStep::Suspended(later))) if !stop.was_asked() => return Ran::Suspended(later),
-        Ok(Ok(RunStep::Suspended(_))) => End::Stopped,
+fn into_step(result: Result<Result<RunStep, Failure>, JoinError>, stop: &StopRequests) -> AttemptStep {
+    AttemptStep::Ended(match result {
+        Ok(Ok(RunStep::Done(result))) => AttemptOutcome::Completed(result),
+        Ok(Ok(RunStep::Suspended(later))) if !stop.was_requested() => return AttemptStep::Suspended(later),
+        Ok(Ok(RunStep::Suspended(_))) => AttemptOutcome::Stopped,
         // A guest that was asked to stop and gives up has done as it was told.
-        Ok(Err(_)) if stop.was_asked() => End::Stopped,
-        Ok(Err(failure)) => End::Failed(failure),
+        Ok(Err(_)) if stop.was_requested() => AttemptOutcome::Stopped,
+        Ok(Err(failure)) => AttemptOutcome::Failed(failure),
         Err(error) => {
             let message = format!("the host panicked while it ran the plugin: {error}");
-            End::Failed(Failure::new(Cause::HostFault, message))
+            AttemptOutcome::Failed(Failure::new(Cause::HostFault, message))
         }
     })
 }

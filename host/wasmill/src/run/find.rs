@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use wasmill_model::PluginName;
 
-use crate::exit::{Exit, told};
+use crate::exit::{Exit, cli_error};
 use crate::serve::BUILT_IN;
 
 /// A plugin that was found, not yet loaded.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum PluginSource {
     /// It is part of this program.
     BuiltIn(String, &'static [u8]),
     /// A file that is there.
@@ -21,7 +21,7 @@ pub(super) enum Found {
     },
 }
 
-impl Found {
+impl PluginSource {
     pub(super) fn name(&self) -> &str {
         match self {
             Self::BuiltIn(name, _) | Self::File { name, .. } => name,
@@ -36,32 +36,33 @@ impl Found {
 
 /// Takes a path, or what ends in `.wasm`, for a file; anything else for a name, which is looked up in the
 /// plugins folder first, as a server does.
-pub(super) fn find(wish: &str, folder: &Path) -> Result<Found> {
-    let path = Path::new(wish);
-    if wish.contains('/') || path.extension().is_some_and(|extension| extension == "wasm") {
+pub(super) fn find(plugin: &str, folder: &Path) -> Result<PluginSource> {
+    let path = Path::new(plugin);
+    if plugin.contains('/') || path.extension().is_some_and(|extension| extension == "wasm") {
         if !path.exists() {
-            return Err(told(Exit::NotFound, format!("there is no file {wish}")));
+            return Err(cli_error(Exit::NotFound, format!("there is no file {plugin}")));
         }
         if path.extension().is_none_or(|extension| extension != "wasm") {
-            return Err(told(
+            return Err(cli_error(
                 Exit::Usage,
-                format!("{wish} is no plugin: their files have names that end in .wasm"),
+                format!("{plugin} is no plugin: their files have names that end in .wasm"),
             ));
         }
-        return Ok(Found::file(path.to_owned()));
+        return Ok(PluginSource::file(path.to_owned()));
     }
-    let name: PluginName =
-        wish.parse().map_err(|error| told(Exit::Usage, format!("'{wish}' names no plugin: {error}")))?;
+    let name: PluginName = plugin
+        .parse()
+        .map_err(|error| cli_error(Exit::Usage, format!("'{plugin}' names no plugin: {error}")))?;
     let file = folder.join(format!("{name}.wasm"));
     if file.exists() {
-        return Ok(Found::file(file));
+        return Ok(PluginSource::file(file));
     }
     match BUILT_IN.iter().find(|(built_in, _)| *built_in == name.as_str()) {
-        Some((name, bytes)) => Ok(Found::BuiltIn((*name).to_owned(), bytes)),
+        Some((name, bytes)) => Ok(PluginSource::BuiltIn((*name).to_owned(), bytes)),
         None => {
             let file = file.display();
             let message = format!("there is no plugin '{name}': {file} does not exist, and none is built in");
-            Err(told(Exit::NotFound, message))
+            Err(cli_error(Exit::NotFound, message))
         }
     }
 }
@@ -74,12 +75,12 @@ mod tests {
     #[test]
     fn a_name_is_looked_up_in_the_folder_and_then_in_the_binary() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(matches!(find("io-stub", folder.path()).unwrap(), Found::BuiltIn(..)));
+        assert!(matches!(find("io-stub", folder.path()).unwrap(), PluginSource::BuiltIn(..)));
         let file = folder.path().join("io-stub.wasm");
         std::fs::write(&file, b"").unwrap();
-        let found = Found::File { name: "io-stub".to_owned(), path: file.clone() };
-        assert_eq!(find("io-stub", folder.path()).unwrap(), found);
-        assert_eq!(find(&file.display().to_string(), Path::new("elsewhere")).unwrap(), found);
+        let source = PluginSource::File { name: "io-stub".to_owned(), path: file.clone() };
+        assert_eq!(find("io-stub", folder.path()).unwrap(), source);
+        assert_eq!(find(&file.display().to_string(), Path::new("elsewhere")).unwrap(), source);
     }
 
     #[test]
@@ -87,14 +88,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let text = folder.path().join("text.txt");
         std::fs::write(&text, b"").unwrap();
-        for (wish, exit) in [
+        for (plugin, exit) in [
             ("missing", Exit::NotFound),
             ("missing.wasm", Exit::NotFound),
             ("./missing", Exit::NotFound),
             ("No Name", Exit::Usage),
             (text.to_str().unwrap(), Exit::Usage),
         ] {
-            assert_eq!(exit::of(&find(wish, folder.path()).unwrap_err()), exit, "{wish}");
+            assert_eq!(exit::code_of(&find(plugin, folder.path()).unwrap_err()), exit, "{plugin}");
         }
     }
 }

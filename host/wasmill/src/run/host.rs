@@ -6,21 +6,21 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio_util::sync::CancellationToken;
 use wasmill_model::{BoxFuture, LogStream, Meter, Progress, RunHost, Usage};
 
-use super::Screen;
+use super::SharedStatusLine;
 
 /// Bytes of a line of log that is shown as one; the rest is on the next.
 const LINE_BYTES_MAX: usize = 64 << 10;
 
 /// The host's side of all attempts of one run.
 pub(super) struct LocalHost {
-    live: Screen,
-    kept: Mutex<Kept>,
+    status_line: SharedStatusLine,
+    state: Mutex<HostState>,
     meter: Meter,
     stop: CancellationToken,
 }
 
 #[derive(Default)]
-struct Kept {
+struct HostState {
     progress: Option<Progress>,
     checkpoint: Option<Vec<u8>>,
     /// A line of each stream that has not ended yet.
@@ -30,8 +30,8 @@ struct Kept {
 }
 
 impl LocalHost {
-    pub(super) fn new(live: Screen) -> Self {
-        Self { live, kept: Mutex::default(), meter: Meter::default(), stop: CancellationToken::new() }
+    pub(super) fn new(status_line: SharedStatusLine) -> Self {
+        Self { status_line, state: Mutex::default(), meter: Meter::default(), stop: CancellationToken::new() }
     }
 
     /// Asks the guest to stop; it need not listen.
@@ -40,23 +40,23 @@ impl LocalHost {
     }
 
     /// Keeps what the next step of a suspended task gets back.
-    pub(super) fn keep(&self, state: Vec<u8>) {
-        self.kept().checkpoint = Some(state);
+    pub(super) fn set_checkpoint(&self, state: Vec<u8>) {
+        self.state().checkpoint = Some(state);
     }
 
     /// Returns the latest that the guest said of its progress.
     pub(super) fn latest_progress(&self) -> Option<Progress> {
-        self.kept().progress.clone()
+        self.state().progress.clone()
     }
 
     /// Begins an attempt: what it uses is its own.
-    pub(super) fn begin(&self) {
-        self.kept().before = self.meter.read();
+    pub(super) fn start_attempt(&self) {
+        self.state().before = self.meter.read();
     }
 
     /// Returns what the newest attempt used, but for the time it took. There was no line to wait in.
     pub(super) fn usage(&self) -> Usage {
-        let before = self.kept().before;
+        let before = self.state().before;
         let all = self.meter.read();
         // The others are set anew by each attempt.
         Usage {
@@ -72,20 +72,20 @@ impl LocalHost {
     }
 
     /// Ends an attempt: what it wrote last is shown, though its line has no end.
-    pub(super) fn end(&self) {
-        let mut kept = self.kept();
-        kept.progress = None;
-        let lines = std::mem::take(&mut kept.lines);
-        drop(kept);
+    pub(super) fn end_attempt(&self) {
+        let mut state = self.state();
+        state.progress = None;
+        let lines = std::mem::take(&mut state.lines);
+        drop(state);
         lines.iter().filter(|line| !line.is_empty()).for_each(|line| self.show(line));
     }
 
     fn show(&self, line: &[u8]) {
-        self.live.lock().log(&String::from_utf8_lossy(line));
+        self.status_line.lock().log(&String::from_utf8_lossy(line));
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, HostState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -103,34 +103,34 @@ impl RunHost for LocalHost {
     }
 
     fn progress(&self, progress: Progress) {
-        self.kept().progress = Some(progress);
+        self.state().progress = Some(progress);
     }
 
     fn log(&self, stream: LogStream, written: &[u8]) {
         self.meter.add_log_bytes(written.len() as u64);
         let mut lines = Vec::new();
-        let mut kept = self.kept();
+        let mut state = self.state();
         for piece in written.split_inclusive(|&b| b == b'\n') {
-            let line = &mut kept.lines[stream as usize];
+            let line = &mut state.lines[stream as usize];
             line.extend_from_slice(piece.strip_suffix(b"\n").unwrap_or(piece));
             if piece.ends_with(b"\n") || line.len() >= LINE_BYTES_MAX {
                 lines.push(std::mem::take(line));
             }
         }
-        drop(kept);
+        drop(state);
         // Whoever reads stderr slowly slows the guest down, and nothing is kept for it.
         lines.iter().for_each(|line| self.show(line));
     }
 
     fn save(&self, state: Vec<u8>) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(async {
-            self.keep(state);
+            self.set_checkpoint(state);
             self.meter.add_checkpoint();
             Ok(())
         })
     }
 
     fn restore(&self) -> BoxFuture<'_, Result<Option<Vec<u8>>, String>> {
-        Box::pin(async { Ok(self.kept().checkpoint.clone()) })
+        Box::pin(async { Ok(self.state().checkpoint.clone()) })
     }
 }

@@ -6,30 +6,30 @@ use anyhow::Result;
 use serde_json::json;
 use wasmill_model::{Cause, PluginName, Usage};
 
-use super::attempt::End;
+use super::attempt::AttemptOutcome;
 use crate::exit::Exit;
-use crate::output::{self, data, tell};
-use crate::screen::paint::Paint;
-use crate::screen::text::{bytes, time};
+use crate::output::{self, data, note};
+use crate::terminal::style::Style;
+use crate::terminal::text::{format_bytes, format_duration};
 
 /// What there is to say of a run that is over.
-pub(super) struct Report {
+pub(super) struct RunReport {
     plugin: String,
     digest: String,
     attempt: u32,
     took: Duration,
     usage: Usage,
-    end: End,
+    end: AttemptOutcome,
 }
 
-impl Report {
+impl RunReport {
     pub(super) fn new(
         plugin: &PluginName,
         digest: String,
         attempt: u32,
         took: Duration,
         usage: Usage,
-        end: End,
+        end: AttemptOutcome,
     ) -> Self {
         Self { plugin: plugin.to_string(), digest, attempt, took, usage, end }
     }
@@ -42,47 +42,54 @@ impl Report {
             attempt: 0,
             took: Duration::ZERO,
             usage: Usage::default(),
-            end: End::Stopped,
+            end: AttemptOutcome::Stopped,
         }
     }
 
     pub(super) fn exit(&self) -> Exit {
         match &self.end {
-            End::Completed(_) => Exit::Done,
-            End::Failed(_) => Exit::Failed,
-            End::Stopped => Exit::Cancelled,
+            AttemptOutcome::Completed(_) => Exit::Done,
+            AttemptOutcome::Failed(_) => Exit::Failed,
+            AttemptOutcome::Stopped => Exit::Cancelled,
         }
     }
 
     /// Prints the result on stdout, and says on stderr how it went: on a terminal always, else only if
     /// there is no result.
     pub(super) fn print(&self, is_quiet: bool) {
-        let paint = Paint::stderr();
+        let style = Style::stderr();
         let is_watched = std::io::IsTerminal::is_terminal(&std::io::stderr()) && !is_quiet;
         match &self.end {
-            End::Completed(result) => {
+            AttemptOutcome::Completed(result) => {
                 if is_watched {
-                    tell!("{} {}", paint.green("completed"), paint.dim(self.costs()));
+                    note!("{} {}", style.green("completed"), style.dim(self.costs()));
                 }
                 output::text(result);
             }
-            End::Failed(failure) => {
-                let failed = paint.red(format!("failed by {}", failure.cause.words()));
-                let costs = if is_watched { format!(" {}", paint.dim(self.costs())) } else { String::new() };
-                tell!("{failed}{costs}");
+            AttemptOutcome::Failed(failure) => {
+                let failed = style.red(format!("failed by {}", failure.cause.words()));
+                let costs = if is_watched { format!(" {}", style.dim(self.costs())) } else { String::new() };
+                note!("{failed}{costs}");
                 // The message of a program that exits is the end of its stderr, which was just shown.
                 if is_quiet || !matches!(failure.cause, Cause::Exit(_)) {
-                    tell!("{}", failure.message.trim_end());
+                    note!("{}", failure.message.trim_end());
                 }
             }
-            End::Stopped if is_watched => tell!("{} {}", paint.yellow("stopped"), paint.dim(self.costs())),
-            End::Stopped => tell!("stopped"),
+            AttemptOutcome::Stopped if is_watched => {
+                note!("{} {}", style.yellow("stopped"), style.dim(self.costs()))
+            }
+            AttemptOutcome::Stopped => note!("stopped"),
         }
     }
 
     fn costs(&self) -> String {
         let Usage { cpu, memory_bytes, .. } = self.usage;
-        format!("in {}, {} ms computing, {} memory", time(self.took), cpu.as_millis(), bytes(memory_bytes))
+        format!(
+            "in {}, {} ms computing, {} memory",
+            format_duration(self.took),
+            cpu.as_millis(),
+            format_bytes(memory_bytes)
+        )
     }
 
     /// Returns what the newest attempt used, in the words of the API.
@@ -109,12 +116,12 @@ impl Report {
     /// Prints all of it as one object on stdout, in the words of the API.
     pub(super) fn print_json(&self) -> Result<()> {
         let (state, status, result, error) = match &self.end {
-            End::Completed(result) => ("completed", "completed".to_owned(), Some(result), None),
-            End::Failed(failure) => {
+            AttemptOutcome::Completed(result) => ("completed", "completed".to_owned(), Some(result), None),
+            AttemptOutcome::Failed(failure) => {
                 let error = json!({ "cause": failure.cause.to_string(), "message": failure.message });
                 ("failed", format!("failed by {}", failure.cause.words()), None, Some(error))
             }
-            End::Stopped => ("cancelled", "cancelled".to_owned(), None, None),
+            AttemptOutcome::Stopped => ("cancelled", "cancelled".to_owned(), None, None),
         };
         let report = json!({
             "state": state,

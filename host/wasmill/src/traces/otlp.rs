@@ -17,19 +17,19 @@ struct Request<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ResourceSpans<'a> {
-    resource: Described<'a>,
+    resource: ResourceJson<'a>,
     scope_spans: [ScopeSpans<'a>; 1],
 }
 
 #[derive(Serialize)]
-struct Described<'a> {
+struct ResourceJson<'a> {
     attributes: Vec<Attribute<'a>>,
 }
 
 #[derive(Serialize)]
 struct ScopeSpans<'a> {
     scope: Scope,
-    spans: Vec<OneSpan<'a>>,
+    spans: Vec<SpanJson<'a>>,
 }
 
 #[derive(Serialize)]
@@ -40,7 +40,7 @@ struct Scope {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct OneSpan<'a> {
+struct SpanJson<'a> {
     trace_id: String,
     span_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -83,18 +83,18 @@ pub(super) fn request(resource: &Resource, spans: &[Span]) -> Vec<u8> {
     let attributes = resource.iter().map(|(key, value)| Attribute { key, value: Value::StringValue(value) });
     let request = Request {
         resource_spans: [ResourceSpans {
-            resource: Described { attributes: attributes.collect() },
+            resource: ResourceJson { attributes: attributes.collect() },
             scope_spans: [ScopeSpans {
                 scope: Scope { name: "wasmill", version: env!("CARGO_PKG_VERSION") },
-                spans: spans.iter().map(one).collect(),
+                spans: spans.iter().map(span_json).collect(),
             }],
         }],
     };
     serde_json::to_vec(&request).expect("text and numbers can be written as JSON")
 }
 
-fn one(span: &Span) -> OneSpan<'_> {
-    OneSpan {
+fn span_json(span: &Span) -> SpanJson<'_> {
+    SpanJson {
         trace_id: span.trace_id.to_string(),
         span_id: span.id.to_string(),
         parent_span_id: span.parent.map(|parent| parent.to_string()),
@@ -127,7 +127,7 @@ fn nanos(at: Timestamp) -> String {
 /// What a collector answers that has taken a request.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Answer {
+struct ExportResponse {
     partial_success: Option<PartialSuccess>,
 }
 
@@ -140,13 +140,13 @@ struct PartialSuccess {
 }
 
 /// Reads how many spans of a request a collector did not want, and why.
-pub(super) fn refused(body: &[u8]) -> (u64, String) {
-    let answer: Answer = serde_json::from_slice(body).unwrap_or_default();
+pub(super) fn rejected(body: &[u8]) -> (u64, String) {
+    let answer: ExportResponse = serde_json::from_slice(body).unwrap_or_default();
     let Some(PartialSuccess { rejected_spans, error_message }) = answer.partial_success else {
         return (0, String::new());
     };
-    let refused = rejected_spans.as_u64().or_else(|| rejected_spans.as_str()?.parse().ok());
-    (refused.unwrap_or(0), error_message)
+    let rejected = rejected_spans.as_u64().or_else(|| rejected_spans.as_str()?.parse().ok());
+    (rejected.unwrap_or(0), error_message)
 }
 
 #[cfg(test)]
@@ -204,7 +204,7 @@ mod tests {
             (r#"{"partialSuccess": {"rejectedSpans": "7", "errorMessage": "too old"}}"#, 7, "too old"),
             (r#"{"partialSuccess": {"rejectedSpans": 3}}"#, 3, ""),
         ] {
-            assert_eq!(refused(answer.as_bytes()), (count, why.to_owned()), "{answer}");
+            assert_eq!(rejected(answer.as_bytes()), (count, why.to_owned()), "{answer}");
         }
     }
 }

@@ -2,12 +2,12 @@
 
 use anyhow::Result;
 
-use super::Wish;
+use super::Action;
 use super::keys::Key;
-use super::look::Look;
+use super::snapshot::Snapshot;
 use crate::client::{Stats, Task};
-use crate::screen::paint::Paint;
-use crate::screen::text::{bar, bytes, clipped, padded, time};
+use crate::terminal::style::Style;
+use crate::terminal::text::{bar, format_bytes, format_duration, padded, truncated};
 
 /// Lines beside the rows: the head, its labels, the foot.
 const FRAME_LINES: usize = 5;
@@ -25,72 +25,80 @@ const FIXED_COLUMNS: usize = 2 + 9 + 2 + 14 + 2 + 8 + 2 + 8 + 2;
 /// The table.
 pub(super) struct Table {
     server: String,
-    look: Option<Look>,
+    snapshot: Option<Snapshot>,
     /// Why the newest look failed.
-    trouble: Option<String>,
+    error: Option<String>,
     /// What came of the last cancel.
-    said: String,
+    message: String,
     /// The id of the row that keys are about.
     selected: Option<String>,
     /// A task that is cancelled if the next key is `y`.
-    doomed: Option<String>,
-    paint: Paint,
+    pending_cancel: Option<String>,
+    style: Style,
 }
 
 impl Table {
     pub(super) fn new(server: String) -> Self {
-        let paint = Paint::stdout();
-        Self { server, look: None, trouble: None, said: String::new(), selected: None, doomed: None, paint }
+        let style = Style::stdout();
+        Self {
+            server,
+            snapshot: None,
+            error: None,
+            message: String::new(),
+            selected: None,
+            pending_cancel: None,
+            style,
+        }
     }
 
     /// Takes in what the newest look found; what was there before stays if it failed.
-    pub(super) fn show(&mut self, look: Result<Look>) {
-        match look {
-            Ok(look) => {
-                self.trouble = None;
-                self.look = Some(look);
+    pub(super) fn show(&mut self, snapshot: Result<Snapshot>) {
+        match snapshot {
+            Ok(snapshot) => {
+                self.error = None;
+                self.snapshot = Some(snapshot);
                 if self.position().is_none() {
                     self.selected = self.tasks().first().map(|task| task.id.clone());
                 }
             }
-            Err(error) => self.trouble = Some(format!("{error:#}")),
+            Err(error) => self.error = Some(format!("{error:#}")),
         }
     }
 
     /// Takes in what came of a cancel.
-    pub(super) fn say(&mut self, words: String) {
-        self.said = words;
+    pub(super) fn set_message(&mut self, words: String) {
+        self.message = words;
     }
 
     /// Takes in a key.
-    pub(super) fn press(&mut self, key: Key) -> Wish {
-        if let Some(id) = self.doomed.take() {
+    pub(super) fn press(&mut self, key: Key) -> Action {
+        if let Some(id) = self.pending_cancel.take() {
             return match key {
-                Key::Letter('y') => Wish::Cancel(id),
-                Key::Interrupt => Wish::Quit,
-                _ => Wish::Nothing,
+                Key::Letter('y') => Action::Cancel(id),
+                Key::Interrupt => Action::Quit,
+                _ => Action::Nothing,
             };
         }
-        self.said.clear();
+        self.message.clear();
         match key {
-            Key::Letter('q') | Key::Escape | Key::Interrupt => return Wish::Quit,
+            Key::Letter('q') | Key::Escape | Key::Interrupt => return Action::Quit,
             Key::Down | Key::Letter('j') => self.select(|at, _| at + 1),
             Key::Up | Key::Letter('k') => self.select(|at, _| at.saturating_sub(1)),
             Key::First | Key::Letter('g') => self.select(|_, _| 0),
             Key::Last | Key::Letter('G') => self.select(|_, last| last),
-            Key::Letter('c') => self.doom(),
+            Key::Letter('c') => self.confirm_cancel(),
             Key::Letter(_) => {}
         }
-        Wish::Nothing
+        Action::Nothing
     }
 
     /// Asks whether the selected task is to be cancelled.
-    fn doom(&mut self) {
+    fn confirm_cancel(&mut self) {
         let Some(task) = self.position().and_then(|at| self.tasks().get(at)) else { return };
-        if task.has_ended() {
-            self.said = format!("{} has ended already", task.id);
+        if task.is_finished() {
+            self.message = format!("{} has ended already", task.id);
         } else {
-            self.doomed = Some(task.id.clone());
+            self.pending_cancel = Some(task.id.clone());
         }
     }
 
@@ -106,35 +114,35 @@ impl Table {
     }
 
     fn tasks(&self) -> &[Task] {
-        self.look.as_ref().map(|look| look.tasks.as_slice()).unwrap_or_default()
+        self.snapshot.as_ref().map(|snapshot| snapshot.tasks.as_slice()).unwrap_or_default()
     }
 
     /// Draws the table: at most so many lines, none wider than the terminal.
     pub(super) fn lines(&self, columns: usize, rows: usize) -> Vec<String> {
-        let mut lines = self.head(columns);
-        let room = rows.saturating_sub(FRAME_LINES);
+        let mut lines = self.header(columns);
+        let columns_left = rows.saturating_sub(FRAME_LINES);
         // The selected row is always among those shown.
-        let first = (self.position().unwrap_or(0) + 1).saturating_sub(room);
-        let shown = self.tasks().iter().skip(first).take(room);
+        let first = (self.position().unwrap_or(0) + 1).saturating_sub(columns_left);
+        let shown = self.tasks().iter().skip(first).take(columns_left);
         lines.extend(shown.map(|task| self.row(task, columns)));
-        if self.look.is_some() && self.tasks().is_empty() {
-            lines.push(clipped("no tasks", columns));
+        if self.snapshot.is_some() && self.tasks().is_empty() {
+            lines.push(truncated("no tasks", columns));
         }
         lines.resize(rows.saturating_sub(1).max(lines.len()), String::new());
         lines.push(self.foot(columns));
         lines
     }
 
-    fn head(&self, columns: usize) -> Vec<String> {
-        let title = self.paint.bold(clipped(&format!("wasmill at {}", self.server), columns));
-        let Some(look) = &self.look else { return vec![title, String::new()] };
-        let Stats { waiting, running, slots, memory, draining, .. } = &look.stats;
+    fn header(&self, columns: usize) -> Vec<String> {
+        let title = self.style.bold(truncated(&format!("wasmill at {}", self.server), columns));
+        let Some(snapshot) = &self.snapshot else { return vec![title, String::new()] };
+        let Stats { waiting, running, slots, memory, draining, .. } = &snapshot.stats;
         let mut words = format!(
             "{running} running, {waiting} waiting, {} of {} slots, {} of {} memory",
             slots.used,
             slots.total,
-            bytes(memory.used_bytes),
-            bytes(memory.total_bytes),
+            format_bytes(memory.used_bytes),
+            format_bytes(memory.total_bytes),
         );
         if memory.blocks_queue {
             words.push_str(", waiting for memory");
@@ -144,50 +152,50 @@ impl Table {
         }
         let id = padded("ID", id_columns(columns));
         let labels = format!("{id}  {:<9}  {:<14}  {:<8}  {:<8}  PROGRESS", "STATE", "PLUGIN", "AGE", "RAN");
-        let labels = self.paint.bold(clipped(&labels, columns));
-        vec![title, clipped(&words, columns), String::new(), labels]
+        let labels = self.style.bold(truncated(&labels, columns));
+        vec![title, truncated(&words, columns), String::new(), labels]
     }
 
     fn row(&self, task: &Task, columns: usize) -> String {
-        let ran = if task.started_at.is_some() { time(task.duration()) } else { String::new() };
+        let ran = if task.started_at.is_some() { format_duration(task.duration()) } else { String::new() };
         let cells = [
             short(&task.id, columns),
             padded(&task.state, 9),
             padded(&task.plugin, 14),
-            padded(&time(task.age()), 8),
+            padded(&format_duration(task.age()), 8),
             padded(&ran, 8),
         ];
-        let room = columns.saturating_sub(id_columns(columns) + FIXED_COLUMNS);
+        let columns_left = columns.saturating_sub(id_columns(columns) + FIXED_COLUMNS);
         if self.selected.as_deref() == Some(&task.id) {
             let (progress, note) = progress(task);
             let row = format!("{}  {progress}{note}", cells.join("  "));
-            return self.paint.selected(padded(&row, columns));
+            return self.style.selected(padded(&row, columns));
         }
-        if room == 0 {
-            return clipped(&cells.join("  "), columns);
+        if columns_left == 0 {
+            return truncated(&cells.join("  "), columns);
         }
         let [id, state, plugin, age, ran] = cells;
         let (progress, note) = progress(task);
-        let progress = clipped(&progress, room);
-        let note = clipped(&note, room - progress.chars().count().min(room));
-        let state = self.paint.state(&task.state, state);
-        format!("{id}  {state}  {plugin}  {age}  {ran}  {}{note}", self.paint.green(progress))
+        let progress = truncated(&progress, columns_left);
+        let note = truncated(&note, columns_left - progress.chars().count().min(columns_left));
+        let state = self.style.state(&task.state, state);
+        format!("{id}  {state}  {plugin}  {age}  {ran}  {}{note}", self.style.green(progress))
     }
 
     fn foot(&self, columns: usize) -> String {
-        if let Some(id) = &self.doomed {
+        if let Some(id) = &self.pending_cancel {
             return self
-                .paint
-                .yellow(clipped(&format!("cancel {id}? y for yes, any other key for no"), columns));
+                .style
+                .yellow(truncated(&format!("cancel {id}? y for yes, any other key for no"), columns));
         }
-        if let Some(trouble) = &self.trouble {
-            return self.paint.red(clipped(trouble, columns));
+        if let Some(error) = &self.error {
+            return self.style.red(truncated(error, columns));
         }
-        if !self.said.is_empty() {
-            return clipped(&self.said, columns);
+        if !self.message.is_empty() {
+            return truncated(&self.message, columns);
         }
         let selected = self.selected.as_deref().filter(|_| columns < WIDE).unwrap_or_default();
-        self.paint.dim(clipped(&format!("q quit   up/down select   c cancel   {selected}"), columns))
+        self.style.dim(truncated(&format!("q quit   up/down select   c cancel   {selected}"), columns))
     }
 }
 
@@ -212,7 +220,7 @@ fn progress(task: &Task) -> (String, String) {
             (format!("{filled}{empty}"), format!(" {:>3} %  {}", progress.percent(), progress.note))
         }
         ("failed", _) => (String::new(), task.status.clone()),
-        _ => (String::new(), task.next_attempt().unwrap_or_default()),
+        _ => (String::new(), task.waiting_for().unwrap_or_default()),
     }
 }
 
@@ -222,10 +230,10 @@ mod tests {
 
     use super::*;
     use crate::client::Progress;
-    use crate::screen::paint::{Color, choose};
+    use crate::terminal::style::{Color, set_color};
 
     fn table(states: &[&str]) -> Table {
-        choose(Color::Never);
+        set_color(Color::Never);
         let task = |(at, state): (usize, &&str)| Task {
             id: format!("01a2074c-e503-703b-819d-{at:012}"),
             state: state.to_string(),
@@ -236,7 +244,7 @@ mod tests {
         };
         let tasks = states.iter().enumerate().map(task).collect();
         let mut table = Table::new("http://127.0.0.1:8080".to_owned());
-        table.show(Ok(Look { tasks, ..Look::default() }));
+        table.show(Ok(Snapshot { tasks, ..Snapshot::default() }));
         table
     }
 
@@ -271,20 +279,20 @@ mod tests {
     #[test]
     fn a_cancel_is_asked_about_first() {
         let mut table = table(&["running", "waiting"]);
-        assert_eq!(table.press(Key::Letter('c')), Wish::Nothing);
+        assert_eq!(table.press(Key::Letter('c')), Action::Nothing);
         assert!(table.lines(100, 10).last().unwrap().contains(&format!("cancel {}?", id(0))));
-        assert_eq!(table.press(Key::Letter('n')), Wish::Nothing);
-        assert_eq!(table.press(Key::Letter('y')), Wish::Nothing);
+        assert_eq!(table.press(Key::Letter('n')), Action::Nothing);
+        assert_eq!(table.press(Key::Letter('y')), Action::Nothing);
         table.press(Key::Down);
         table.press(Key::Letter('c'));
-        assert_eq!(table.press(Key::Letter('y')), Wish::Cancel(id(1)));
+        assert_eq!(table.press(Key::Letter('y')), Action::Cancel(id(1)));
     }
 
     #[test]
     fn what_has_ended_is_not_cancelled() {
         let mut table = table(&["completed"]);
         table.press(Key::Letter('c'));
-        assert_eq!(table.press(Key::Letter('y')), Wish::Nothing);
+        assert_eq!(table.press(Key::Letter('y')), Action::Nothing);
     }
 
     #[test]
@@ -292,9 +300,9 @@ mod tests {
         let mut table = table(&["running"; 40]);
         table.press(Key::Last);
         assert!(table.lines(150, 12).iter().any(|line| line.contains(&id(39))));
-        let mut tasks: Vec<_> = table.look.take().unwrap().tasks;
+        let mut tasks: Vec<_> = table.snapshot.take().unwrap().tasks;
         tasks.rotate_right(1);
-        table.show(Ok(Look { tasks, ..Look::default() }));
+        table.show(Ok(Snapshot { tasks, ..Snapshot::default() }));
         assert_eq!(table.position(), Some(0));
         assert!(table.lines(150, 12)[4].contains(&id(39)));
         table.press(Key::Up);
@@ -312,7 +320,7 @@ mod tests {
     #[test]
     fn keys_quit() {
         for key in [Key::Letter('q'), Key::Escape, Key::Interrupt] {
-            assert_eq!(table(&[]).press(key), Wish::Quit);
+            assert_eq!(table(&[]).press(key), Action::Quit);
         }
     }
 }

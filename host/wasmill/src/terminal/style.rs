@@ -1,6 +1,6 @@
 //! Colours, where they are wanted.
 //!
-//! A painted text holds no escape sequences but marks, which `colored` turns into such: the text between them
+//! A painted text holds no escape sequences but marks, which `render` turns into such: the text between them
 //! can be cleaned of all sequences there, and nobody else can make a mark.
 
 use std::borrow::Cow;
@@ -12,7 +12,7 @@ use std::sync::{LazyLock, OnceLock};
 
 use clap::ValueEnum;
 
-use crate::screen::text::bar;
+use crate::terminal::text::bar;
 
 /// When colours are used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -31,21 +31,21 @@ static MARK: LazyLock<String> =
     LazyLock::new(|| format!("\x1b{:016x}[", RandomState::new().hash_one("mark")));
 
 /// What `--color` says; set once, when the command line is read.
-static CHOICE: OnceLock<Color> = OnceLock::new();
+static COLOR: OnceLock<Color> = OnceLock::new();
 
 /// Settles when colours are used, for the rest of the process.
-pub(crate) fn choose(color: Color) {
+pub(crate) fn set_color(color: Color) {
     // Whoever chose first has chosen; there is one command line.
-    let _ = CHOICE.set(color);
+    let _ = COLOR.set(color);
 }
 
 /// Paints text, or leaves it as it is.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Paint {
+pub(crate) struct Style {
     on: bool,
 }
 
-impl Paint {
+impl Style {
     /// Paints for stdout.
     pub(crate) fn stdout() -> Self {
         Self { on: is_wanted(stdout().is_terminal()) }
@@ -57,27 +57,27 @@ impl Paint {
     }
 
     pub(crate) fn bold(self, text: impl Display) -> String {
-        self.paint("1", text)
+        self.style("1", text)
     }
 
     pub(crate) fn dim(self, text: impl Display) -> String {
-        self.paint("2", text)
+        self.style("2", text)
     }
 
     pub(crate) fn red(self, text: impl Display) -> String {
-        self.paint("31", text)
+        self.style("31", text)
     }
 
     pub(crate) fn green(self, text: impl Display) -> String {
-        self.paint("32", text)
+        self.style("32", text)
     }
 
     pub(crate) fn yellow(self, text: impl Display) -> String {
-        self.paint("33", text)
+        self.style("33", text)
     }
 
     pub(crate) fn cyan(self, text: impl Display) -> String {
-        self.paint("36", text)
+        self.style("36", text)
     }
 
     /// Draws a bar of so many columns, filled by a fraction.
@@ -88,7 +88,7 @@ impl Paint {
 
     /// Paints the text of a row that is selected.
     pub(crate) fn selected(self, text: impl Display) -> String {
-        self.paint("7", text)
+        self.style("7", text)
     }
 
     /// Paints something in the colour of a task's state.
@@ -102,13 +102,13 @@ impl Paint {
         }
     }
 
-    fn paint(self, code: &str, text: impl Display) -> String {
+    fn style(self, code: &str, text: impl Display) -> String {
         if self.on { format!("{0}{code}m{text}{0}0m", *MARK) } else { text.to_string() }
     }
 }
 
 /// Turns the marks of a painted text into escape sequences; what stands between them goes through `text`.
-pub(crate) fn colored<'a>(painted: &'a str, text: fn(&str) -> Cow<'_, str>) -> Cow<'a, str> {
+pub(crate) fn render<'a>(painted: &'a str, text: fn(&str) -> Cow<'_, str>) -> Cow<'a, str> {
     let mut parts = painted.split(MARK.as_str());
     let first = text(parts.next().unwrap_or_default());
     let mut parts = parts.peekable();
@@ -124,7 +124,7 @@ pub(crate) fn colored<'a>(painted: &'a str, text: fn(&str) -> Cow<'_, str>) -> C
 }
 
 fn is_wanted(is_terminal: bool) -> bool {
-    match CHOICE.get().copied().unwrap_or_default() {
+    match COLOR.get().copied().unwrap_or_default() {
         Color::Always => true,
         Color::Never => false,
         Color::Auto => {

@@ -6,20 +6,20 @@ use anyhow::{Context, Result};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use super::table::Table;
-use crate::exit::{Exit, told};
-use crate::output::cleaned;
-use crate::screen::size;
+use crate::exit::{Exit, cli_error};
+use crate::output::sanitized;
+use crate::terminal::size;
 
 /// Goes to a screen of its own, and hides the cursor.
 const ENTER: &str = "\x1b[?1049h\x1b[?25l";
 const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
 
 /// A terminal that is taken, and given back when this is dropped.
-pub(super) struct Terminal {
+pub(super) struct AltScreen {
     before: Termios,
 }
 
-impl Terminal {
+impl AltScreen {
     /// Takes the terminal.
     ///
     /// # Errors
@@ -27,7 +27,7 @@ impl Terminal {
     /// Fails if there is none.
     pub(super) fn take() -> Result<Self> {
         if !stdin().is_terminal() || !stdout().is_terminal() {
-            return Err(told(
+            return Err(cli_error(
                 Exit::Usage,
                 "watch needs a terminal; `wasmill list` prints into files and pipes",
             ));
@@ -37,9 +37,9 @@ impl Terminal {
         raw.make_raw();
         tcsetattr(stdin(), OptionalActions::Drain, &raw).context("failed to set the mode of the terminal")?;
         // From here on it is given back, whatever fails.
-        let taken = Self { before };
+        let terminal = Self { before };
         write(ENTER)?;
-        Ok(taken)
+        Ok(terminal)
     }
 
     /// Draws the table, all of it in one go.
@@ -49,7 +49,7 @@ impl Terminal {
         let mut frame = String::from("\x1b[H");
         for (at, line) in lines.iter().take(rows).enumerate() {
             frame.push_str(if at == 0 { "" } else { "\r\n" });
-            frame.push_str(&cleaned(line));
+            frame.push_str(&sanitized(line));
             frame.push_str("\x1b[K");
         }
         frame.push_str("\x1b[J");
@@ -62,7 +62,7 @@ impl Terminal {
     }
 }
 
-impl Drop for Terminal {
+impl Drop for AltScreen {
     fn drop(&mut self) {
         // There is nobody left who could be told.
         let _ = write(LEAVE);

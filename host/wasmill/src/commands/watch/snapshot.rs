@@ -6,22 +6,22 @@ use anyhow::Result;
 
 use crate::cli::server::FilterArgs;
 use crate::client::{Client, Stats, Task};
-use crate::commands::list::{PAGE, next, page};
+use crate::commands::list::{PAGE_SIZE, next, page};
 
 /// Pages that are looked through for one screen: a page of a filter may hold few tasks, or none.
 const PAGES_MAX: usize = 10;
 
 /// What a server shows at one time.
 #[derive(Debug, Default)]
-pub(super) struct Look {
+pub(super) struct Snapshot {
     pub(super) stats: Stats,
     /// Those that run, then the newest of the others.
     pub(super) tasks: Vec<Task>,
 }
 
 /// Takes a look: no more tasks than are asked for.
-pub(super) async fn look(client: &Client, filter: &FilterArgs, tasks_max: usize) -> Result<Look> {
-    let stats = client.get("/stats").await?.good()?.read()?;
+pub(super) async fn snapshot(client: &Client, filter: &FilterArgs, tasks_max: usize) -> Result<Snapshot> {
+    let stats = client.get("/stats").await?.error_for_status()?.read()?;
     let mut tasks = Vec::new();
     let wants_running = filter.state.is_empty() || filter.state.iter().any(|state| state == "running");
     if wants_running {
@@ -34,16 +34,16 @@ pub(super) async fn look(client: &Client, filter: &FilterArgs, tasks_max: usize)
         tasks.extend(newest.into_iter().filter(|task| !seen.contains(&task.id)));
         tasks.truncate(tasks_max);
     }
-    Ok(Look { stats, tasks })
+    Ok(Snapshot { stats, tasks })
 }
 
 async fn read(client: &Client, filter: &FilterArgs, tasks_max: usize) -> Result<Vec<Task>> {
     let mut tasks: Vec<Task> = Vec::new();
     let mut cursor = None;
     for _ in 0..PAGES_MAX {
-        let answer = page(client, filter, (tasks_max - tasks.len()).clamp(1, PAGE), cursor).await?;
-        tasks.extend(answer.read::<Vec<Task>>()?);
-        cursor = next(&answer);
+        let response = page(client, filter, (tasks_max - tasks.len()).clamp(1, PAGE_SIZE), cursor).await?;
+        tasks.extend(response.read::<Vec<Task>>()?);
+        cursor = next(&response);
         if cursor.is_none() || tasks.len() >= tasks_max {
             break;
         }

@@ -10,16 +10,16 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 /// notes and results, and whoever submits a task chooses its tags.
 ///
 /// Line ends and tabs stay.
-pub(crate) fn clean(text: &str) -> Cow<'_, str> {
-    if text.contains(is_harmful) { text.replace(is_harmful, "\u{fffd}").into() } else { text.into() }
+pub(crate) fn sanitize(text: &str) -> Cow<'_, str> {
+    if text.contains(is_unsafe) { text.replace(is_unsafe, "\u{fffd}").into() } else { text.into() }
 }
 
-fn is_harmful(c: char) -> bool {
-    c.is_control() && c != '\n' && c != '\t' || is_unseen(c)
+fn is_unsafe(c: char) -> bool {
+    c.is_control() && c != '\n' && c != '\t' || is_invisible(c)
 }
 
 /// Returns true for characters without a shape that change how others are shown, or hide among them.
-pub(crate) fn is_unseen(c: char) -> bool {
+pub(crate) fn is_invisible(c: char) -> bool {
     matches!(c,
         // The direction of text.
         '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{206f}'
@@ -31,9 +31,9 @@ pub(crate) fn is_unseen(c: char) -> bool {
 }
 
 /// Makes one line of a text, clean and no wider than there is room.
-pub(crate) fn clipped(text: &str, columns: usize) -> String {
+pub(crate) fn truncated(text: &str, columns: usize) -> String {
     let line = text.replace(['\n', '\t', '\r'], " ");
-    let line = clean(&line);
+    let line = sanitize(&line);
     if line.width() <= columns {
         return line.into_owned();
     }
@@ -55,21 +55,21 @@ pub(crate) fn clipped(text: &str, columns: usize) -> String {
 
 /// Returns a text of exactly so many columns.
 pub(crate) fn padded(text: &str, columns: usize) -> String {
-    let text = clipped(text, columns);
+    let text = truncated(text, columns);
     let missing = columns.saturating_sub(text.width());
     text + &" ".repeat(missing)
 }
 
 /// Draws a bar of so many columns, filled by a fraction.
 pub(crate) fn bar(fraction: f64, columns: usize) -> (String, String) {
-    let (full, half, empty) = if speaks_utf8() { ("━", "╸", "─") } else { ("#", "#", "-") };
+    let (full, half, empty) = if is_utf8_locale() { ("━", "╸", "─") } else { ("#", "#", "-") };
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is within 0 and columns")]
     let halves = (fraction.clamp(0.0, 1.0) * columns as f64 * 2.0).round() as usize;
     let filled = full.repeat(halves / 2) + if halves % 2 == 1 { half } else { "" };
     (filled, empty.repeat(columns - halves.div_ceil(2)))
 }
 
-fn speaks_utf8() -> bool {
+fn is_utf8_locale() -> bool {
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(|name| {
         let value = var(name).ok()?;
         (!value.is_empty()).then_some(value)
@@ -82,7 +82,7 @@ fn speaks_utf8() -> bool {
 }
 
 /// Words a time in its two largest units: `1h 05m`, `2m 03s`, `4.2s`.
-pub(crate) fn time(duration: Duration) -> String {
+pub(crate) fn format_duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
         0..10 => format!("{}.{}s", seconds, duration.subsec_millis() / 100),
@@ -94,7 +94,7 @@ pub(crate) fn time(duration: Duration) -> String {
 }
 
 /// Words a size in the unit that fits.
-pub(crate) fn bytes(bytes: u64) -> String {
+pub(crate) fn format_bytes(bytes: u64) -> String {
     bytesize::ByteSize(bytes).display().iec().to_string()
 }
 
@@ -105,10 +105,10 @@ mod tests {
     #[test]
     fn what_would_drive_a_terminal_is_taken_out() {
         let hostile = "\x1b]0;owned\x07\x1b[2Jgone\r\u{9b}31m\tand\n";
-        let cleaned = clean(hostile);
-        assert!(!cleaned.contains(|c: char| c.is_control() && c != '\n' && c != '\t'), "{cleaned:?}");
-        assert!(cleaned.contains("gone") && cleaned.ends_with("\tand\n"));
-        assert!(matches!(clean("plain ü 漢\n"), Cow::Borrowed(_)));
+        let sanitized = sanitize(hostile);
+        assert!(!sanitized.contains(|c: char| c.is_control() && c != '\n' && c != '\t'), "{sanitized:?}");
+        assert!(sanitized.contains("gone") && sanitized.ends_with("\tand\n"));
+        assert!(matches!(sanitize("plain ü 漢\n"), Cow::Borrowed(_)));
     }
 
     #[test]
@@ -117,12 +117,12 @@ mod tests {
             [0x61c, 0x180e, 0x200b, 0x200f, 0x2028, 0x2029, 0x202a, 0x202e, 0x2060, 0x2064, 0x2066, 0x2069];
         for code in unseen.into_iter().chain([0xfeff, 0xe0001, 0xe0041, 0xe007f]) {
             let c = char::from_u32(code).unwrap();
-            assert_eq!(clean(&format!("a{c}b")), "a\u{fffd}b", "U+{code:04X}");
-            assert_eq!(clipped(&format!("a{c}b"), 9), "a\u{fffd}b", "U+{code:04X}");
+            assert_eq!(sanitize(&format!("a{c}b")), "a\u{fffd}b", "U+{code:04X}");
+            assert_eq!(truncated(&format!("a{c}b"), 9), "a\u{fffd}b", "U+{code:04X}");
         }
         // Letters of every direction, accents, wide letters and signs stay.
         for text in ["שלום", "e\u{301}", "漢字", "✓", "\u{a0}"] {
-            assert_eq!(clean(text), text);
+            assert_eq!(sanitize(text), text);
         }
     }
 
@@ -136,7 +136,7 @@ mod tests {
             ("two\nlines", 9, "two lines"),
             ("anything", 0, ""),
         ] {
-            assert_eq!(clipped(text, columns), expected);
+            assert_eq!(truncated(text, columns), expected);
             assert_eq!(padded(text, columns).width(), columns);
         }
     }
@@ -161,7 +161,7 @@ mod tests {
             (3_900_000, "1h 05m"),
             (90_000_000, "1d 01h"),
         ] {
-            assert_eq!(time(Duration::from_millis(ms)), expected);
+            assert_eq!(format_duration(Duration::from_millis(ms)), expected);
         }
     }
 }

@@ -3,8 +3,8 @@
 use hyper::StatusCode;
 use serde::Deserialize;
 
-use crate::exit::{Exit, told};
-use crate::screen::text::clipped;
+use crate::exit::{Exit, cli_error};
+use crate::terminal::text::truncated;
 
 /// Columns of an answer that is no problem document, as a proxy may give.
 const FOREIGN_COLUMNS: usize = 200;
@@ -16,11 +16,11 @@ struct Problem {
     title: String,
     detail: String,
     code: String,
-    errors: Vec<Fault>,
+    errors: Vec<FieldError>,
 }
 
 #[derive(Deserialize)]
-struct Fault {
+struct FieldError {
     pointer: Option<String>,
     parameter: Option<String>,
     detail: String,
@@ -32,39 +32,39 @@ pub(crate) fn code(body: &[u8]) -> String {
 }
 
 /// Makes an error of an answer that is no success.
-pub(crate) fn refusal(server: &str, status: StatusCode, body: &[u8]) -> anyhow::Error {
+pub(crate) fn to_error(server: &str, status: StatusCode, body: &[u8]) -> anyhow::Error {
     let problem = serde_json::from_slice::<Problem>(body).ok().filter(|problem| !problem.detail.is_empty());
     let Some(problem) = problem else {
-        let said = clipped(String::from_utf8_lossy(body).trim(), FOREIGN_COLUMNS);
+        let said = truncated(String::from_utf8_lossy(body).trim(), FOREIGN_COLUMNS);
         let said = if said.is_empty() { said } else { format!(": {said}") };
-        return told(exit(status), format!("{server} answered {status}{said}"));
+        return cli_error(exit(status), format!("{server} answered {status}{said}"));
     };
     if problem.code == "unknown-route" {
         let message = format!(
             "{server} does not know this request ({}); it may be an older wasmill, or none",
             problem.detail
         );
-        return told(Exit::NotFound, message);
+        return cli_error(Exit::NotFound, message);
     }
-    told(exit(status), words(&problem))
+    cli_error(exit(status), message(&problem))
 }
 
-fn words(problem: &Problem) -> String {
+fn message(problem: &Problem) -> String {
     let Problem { title, detail, errors, .. } = problem;
     if errors.len() < 2 {
         return detail.clone();
     }
-    let mut words = title.to_lowercase();
-    for Fault { pointer, parameter, detail } in errors {
+    let mut message = title.to_lowercase();
+    for FieldError { pointer, parameter, detail } in errors {
         let place = pointer.as_deref().or(parameter.as_deref()).unwrap_or_default();
         let place = if place.is_empty() { String::new() } else { format!("{place}: ") };
-        words.push_str(&format!("\n  {place}{detail}"));
+        message.push_str(&format!("\n  {place}{detail}"));
     }
     // Servers name a few of many, and end the detail with how many there are.
     if let Some((_, more)) = detail.rsplit_once("; ").filter(|(_, last)| last.ends_with(" more")) {
-        words.push_str(&format!("\n  {more}"));
+        message.push_str(&format!("\n  {more}"));
     }
-    words
+    message
 }
 
 fn exit(status: StatusCode) -> Exit {
@@ -85,8 +85,8 @@ mod tests {
 
     #[track_caller]
     fn said(status: u16, body: &str) -> (Exit, String) {
-        let error = refusal("http://host", StatusCode::from_u16(status).unwrap(), body.as_bytes());
-        (exit::of(&error), error.to_string())
+        let error = to_error("http://host", StatusCode::from_u16(status).unwrap(), body.as_bytes());
+        (exit::code_of(&error), error.to_string())
     }
 
     #[test]

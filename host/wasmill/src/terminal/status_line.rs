@@ -8,17 +8,17 @@ use std::time::Duration;
 
 use unicode_width::UnicodeWidthStr;
 
-use crate::output::{cleaned, data_for};
-use crate::screen::paint::{Paint, is_dumb};
-use crate::screen::text::{clipped, time};
-use crate::screen::{BAR_COLUMNS, size};
+use crate::output::{data_for, sanitized};
+use crate::terminal::style::{Style, is_dumb};
+use crate::terminal::text::{format_duration, truncated};
+use crate::terminal::{BAR_COLUMNS, size};
 
 /// How often the live line is drawn anew.
-pub(crate) const REDRAW: Duration = Duration::from_millis(100);
+pub(crate) const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What is being shown of a task.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Moment {
+pub(crate) struct StatusView {
     /// What goes on: the name of a plugin, mostly.
     pub(crate) title: String,
     /// From 0.0 to 1.0, if it is known.
@@ -31,17 +31,17 @@ pub(crate) struct Moment {
 
 /// The bottom line of stderr.
 #[derive(Debug)]
-pub(crate) struct Live {
+pub(crate) struct StatusLine {
     is_terminal: bool,
     is_quiet: bool,
     /// Whether a line is drawn at all.
     is_drawn: bool,
     is_shown: bool,
-    paint: Paint,
-    turns: usize,
+    style: Style,
+    frames: usize,
 }
 
-impl Live {
+impl StatusLine {
     /// Takes stderr; a quiet one draws nothing.
     pub(crate) fn new(is_quiet: bool) -> Self {
         let is_terminal = stderr().is_terminal();
@@ -50,8 +50,8 @@ impl Live {
             is_quiet,
             is_drawn: is_terminal && !is_dumb() && !is_quiet,
             is_shown: false,
-            paint: Paint::stderr(),
-            turns: 0,
+            style: Style::stderr(),
+            frames: 0,
         }
     }
 
@@ -74,14 +74,14 @@ impl Live {
     }
 
     /// Draws the live line.
-    pub(crate) fn draw(&mut self, moment: &Moment) {
+    pub(crate) fn draw(&mut self, view: &StatusView) {
         if !self.is_drawn {
             return;
         }
-        self.turns += 1;
+        self.frames += 1;
         let (columns, _) = size(stderr());
-        let line = self.words(moment, columns);
-        self.write(&cleaned(&line));
+        let line = self.format_line(view, columns);
+        self.write(&sanitized(&line));
         self.is_shown = true;
     }
 
@@ -98,36 +98,36 @@ impl Live {
         let _ = err.write_all(format!("{clear}{text}").as_bytes()).and_then(|()| err.flush());
     }
 
-    fn words(&self, moment: &Moment, columns: usize) -> String {
-        let Moment { title, fraction, note, elapsed } = moment;
+    fn format_line(&self, view: &StatusView, columns: usize) -> String {
+        let StatusView { title, fraction, note, elapsed } = view;
         // The last column stays free: a full line would wrap.
         let mut room = columns.saturating_sub(1);
-        let title = take(title, &mut room);
-        let elapsed = take(&format!("  {}", time(*elapsed)), &mut room);
+        let title = take_columns(title, &mut room);
+        let elapsed = take_columns(&format!("  {}", format_duration(*elapsed)), &mut room);
         let Some(fraction) = *fraction else {
-            let wheel = take(["  |", "  /", "  -", "  \\"][self.turns % 4], &mut room);
-            let note = take(&spaced(note), &mut room);
-            return format!("{}{}{note}{}", self.paint.bold(title), wheel, self.paint.dim(elapsed));
+            let wheel = take_columns(["  |", "  /", "  -", "  \\"][self.frames % 4], &mut room);
+            let note = take_columns(&spaced(note), &mut room);
+            return format!("{}{}{note}{}", self.style.bold(title), wheel, self.style.dim(elapsed));
         };
-        let percent = take(&format!(" {:>3.0} %", (fraction * 100.0).floor()), &mut room);
+        let percent = take_columns(&format!(" {:>3.0} %", (fraction * 100.0).floor()), &mut room);
         let bar_columns = BAR_COLUMNS.min(room / 3);
-        let bar = self.paint.bar(fraction, bar_columns);
+        let bar = self.style.bar(fraction, bar_columns);
         room = room.saturating_sub(bar_columns);
-        let gap = take("  ", &mut room);
-        let note = take(&spaced(note), &mut room);
-        format!("{}{gap}{bar}{percent}{note}{}", self.paint.bold(title), self.paint.dim(elapsed))
+        let gap = take_columns("  ", &mut room);
+        let note = take_columns(&spaced(note), &mut room);
+        format!("{}{gap}{bar}{percent}{note}{}", self.style.bold(title), self.style.dim(elapsed))
     }
 }
 
-impl Drop for Live {
+impl Drop for StatusLine {
     fn drop(&mut self) {
         self.clear();
     }
 }
 
 /// Takes as much of a text as there is room, and the room with it.
-fn take(text: &str, room: &mut usize) -> String {
-    let text = clipped(text, *room);
+fn take_columns(text: &str, room: &mut usize) -> String {
+    let text = truncated(text, *room);
     *room -= text.width().min(*room);
     text
 }
@@ -139,25 +139,25 @@ fn spaced(note: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::screen::paint::{Color, choose};
+    use crate::terminal::style::{Color, set_color};
 
     #[test]
     fn the_live_line_never_wraps() {
-        choose(Color::Never);
-        let live = Live::new(false);
-        let moments = [
-            Moment { title: "io-stub".to_owned(), fraction: Some(0.5), ..Moment::default() },
-            Moment { title: "x".repeat(64), note: "漢字".repeat(99), ..Moment::default() },
-            Moment {
+        set_color(Color::Never);
+        let status_line = StatusLine::new(false);
+        let views = [
+            StatusView { title: "io-stub".to_owned(), fraction: Some(0.5), ..StatusView::default() },
+            StatusView { title: "x".repeat(64), note: "漢字".repeat(99), ..StatusView::default() },
+            StatusView {
                 title: "hello".to_owned(),
                 fraction: Some(1.0),
                 note: "a\nnote\x1b[2J".repeat(30),
                 elapsed: Duration::from_secs(4_000),
             },
         ];
-        for moment in moments {
+        for view in views {
             for columns in [1, 10, 40, 80, 200] {
-                let line = live.words(&moment, columns);
+                let line = status_line.format_line(&view, columns);
                 assert!(!line.contains(['\n', '\x1b']), "{line:?}");
                 assert!(line.width() < columns, "{columns}: {line:?}");
             }
