@@ -131,5 +131,5 @@ fn a_new_rust_project_builds_as_documented_and_is_accepted() {
     std::fs::copy(component, project.join("0.hello.wasm")).expect("copied");
     let check = run(&wasmill, &["plugin", "check", "0.hello.wasm"], &project);
     let said = String::from_utf8_lossy(&check.stdout).into_owned();
-    assert!(check.status.success() && said.contains("Greets whoever"), "{said}");
+    assert!(check.status.success() && said.contains("Greets the name"), "{said}");
 }

@@ -80,7 +80,7 @@ fn split_lines_are_joined_and_gaps_are_reported() {
     });
     let said = ask(&mock_server, &["logs", "-f", ID]);
     assert_eq!((said.code, said.out.as_str()), (0, "a long line\nhalf\nerr\n"));
-    assert_eq!(said.err, "-- 7 lines are not kept any more --\n");
+    assert_eq!(said.err, "-- 7 lines are no longer stored --\n");
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn a_server_without_log_lines_shows_the_stored_log() {
     });
     let said = ask(&mock_server, &["logs", ID]);
     assert_eq!((said.code, said.out.as_str()), (0, "the end\nof it\n"));
-    assert!(said.err.contains("keeps no lines of log"), "{said:?}");
+    assert!(said.err.contains("stores no log lines"), "{said:?}");
     let said = ask(&mock_server, &["logs", "--follow", ID]);
     assert_eq!((said.code, said.out.as_str()), (5, ""));
     assert!(said.err.contains("does not stream logs") && said.err.contains("wasmill logs"), "{said:?}");
@@ -240,8 +240,8 @@ fn a_server_below_a_path_is_reached() {
 fn a_foreign_response_is_reported_in_one_line() {
     let mock_server = MockServer::start(|_| Reply::Json(200, json!({"hello": "from elsewhere"})));
     let said = ask(&mock_server, &["list"]);
-    assert!(said.code == 1 && said.err.contains("is not what wasmill servers answer"), "{said:?}");
+    assert!(said.code == 1 && said.err.contains("unexpected response from"), "{said:?}");
     let mock_server = MockServer::start(|_| Reply::unknown_route());
     let said = ask(&mock_server, &["stats"]);
-    assert!(said.code == 5 && said.err.contains("does not know this request"), "{said:?}");
+    assert!(said.code == 5 && said.err.contains("does not support this request"), "{said:?}");
 }

@@ -64,8 +64,8 @@ fn each_outcome_of_a_run_has_its_exit_code() {
         (&["run", "misbehave.wasm", "--no-such-option"], 2, "--no-such-option"),
         (&["run", "broken.wasm"], 2, "broken.wasm cannot run"),
         (&["run", "./notes.txt"], 2, "end in .wasm"),
-        (&["run", "missing.wasm"], 5, "there is no file missing.wasm"),
-        (&["run", "missing"], 5, "there is no plugin 'missing'"),
+        (&["run", "missing.wasm"], 5, "file missing.wasm not found"),
+        (&["run", "missing"], 5, "plugin 'missing' not found"),
         (&["run", "misbehave.wasm", "--input", "@missing.json"], 5, "missing.json"),
     ] {
         let output = wasmill(path, args);
@@ -237,7 +237,7 @@ fn a_second_ctrl_c_kills_a_guest_that_ignores_the_first() {
         Terminal::start(folder.path(), &["run", "misbehave.wasm", "--input", r#"{"do": "spin"}"#]);
     terminal.until_shows("misbehave  ");
     terminal.press("\x03");
-    terminal.until_shows("Ctrl-C again stops it at once");
+    terminal.until_shows("Ctrl-C again kills it at once");
     terminal.press("\x03");
     let (code, shown) = terminal.end();
     assert!(code == 3 && shown.contains("stopped in"), "{code}: {shown}");

@@ -70,7 +70,7 @@ async fn watch_survives_its_server_and_restores_the_terminal_on_ctrl_c() {
     let mut terminal = Terminal::start(server.folder(), &["watch", "--interval", "100ms", "--server", &url]);
     terminal.until_shows(end(&id));
     server.kill();
-    let shown = terminal.until_shows("no answer from");
+    let shown = terminal.until_shows("no response from");
     assert!(shown.contains(end(&id)), "what was last seen stays: {shown}");
     terminal.press("\x03");
     assert_eq!((terminal.end().0, terminal.modes()), (0, (false, false)));
@@ -175,7 +175,7 @@ async fn ctrl_c_stops_waiting_but_not_the_task() {
     terminal.until_shows("io-stub  ");
     terminal.press("\x03");
     let (code, shown) = terminal.end();
-    assert!(code == 130 && shown.contains("the task goes on"), "{code}: {shown}");
+    assert!(code == 130 && shown.contains("the task keeps running"), "{code}: {shown}");
     let tasks = server.client().get("/task?state=running").await;
     assert_eq!(tasks.json.as_array().map(Vec::len), Some(1), "{}", tasks.text);
 }

@@ -87,9 +87,9 @@ fn a_failed_check_explains_its_effect_and_its_fix() {
     for (args, name, found) in [
         (["--listen", &address], "port", "in use by another process"),
         (["--debug-listen", &address], "debug port", "in use by another process"),
-        (["--data", "file"], "data folder", "is no folder"),
-        (["--plugins", "file"], "plugins", "cannot be read"),
-        (["--slots", "4000000000"], "slots", "4000000000 are asked for"),
+        (["--data", "file"], "data folder", "is not a folder"),
+        (["--plugins", "file"], "plugins", "is not readable"),
+        (["--slots", "4000000000"], "slots", "4000000000 are requested"),
         (["--memory-total", "7TiB"], "memory", "7.0 TiB of it"),
         (["--http-roots", "missing.pem"], "engine", "missing.pem"),
         (["--slots", "0"], "settings", "invalid value for --slots: must be at least 1"),

@@ -337,7 +337,7 @@ async fn the_cli_sets_lists_pauses_and_runs_schedules() {
         "--no-overlap",
     ];
     let (code, out, err) = ask(&set);
-    assert!(code == 0 && out.starts_with("greet made, next at ") && err.is_empty(), "{out}{err}");
+    assert!(code == 0 && out.starts_with("greet created, next at ") && err.is_empty(), "{out}{err}");
     assert!(out.contains("T09:00:00+0") && out.ends_with("(Europe/Berlin)\n"), "{out}");
     assert_eq!(ask(&set).1.split(',').next(), Some("greet replaced"));
     let (code, out, _) = ask(&["list"]);

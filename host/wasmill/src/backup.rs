@@ -1,4 +1,4 @@
-//! `wasmill backup`: copies the database, also while a server uses it.
+//! `wasmill backup`: copies the database, even while a server uses it.
 
 use anyhow::Result;
 use bytesize::ByteSize;
@@ -8,13 +8,13 @@ use crate::cli::{BackupArgs, ServeArgs};
 use crate::output::out;
 use crate::settings::{Config, Settings};
 
-/// Makes the copy and says what is in it.
+/// Writes the copy and prints what it contains.
 pub(crate) fn backup(args: BackupArgs) -> Result<()> {
     let BackupArgs { file, data, config, force } = args;
     let settings = Settings { data, ..Settings::default() };
     let config = Config::load(ServeArgs { config, settings })?;
     let Backup { tasks, bytes } = Store::backup(&config.data, &file, force)?;
     let size = ByteSize(bytes).display().iec();
-    out!("{} holds {tasks} tasks, {size}", file.display());
+    out!("{} contains {tasks} tasks, {size}", file.display());
     Ok(())
 }

@@ -1,7 +1,6 @@
-//! Asks a Wasmill server over HTTP: one connection for each request, plain or TLS.
+//! An HTTP client for a Wasmill server: one connection per request, plain or TLS.
 //!
-//! Used by every command that talks to a server. Knows routes only by the paths it is given; what the
-//! answers mean, the commands know.
+//! Used by every command that talks to a server. It knows no routes and does not interpret responses.
 
 mod address;
 mod connect;
@@ -29,41 +28,41 @@ pub(crate) use self::views::{LogLine, PluginStats, StateCounts, Stats, Task, ela
 use crate::cli::server::ServerArgs;
 use crate::exit::{Exit, cli_error};
 
-/// How long a server may take to answer what it need not wait for.
+/// Default time limit for a response.
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// Bytes of the largest answer that is taken: the largest result a server can be set to give, as JSON.
+/// Maximum size of a response: the largest result that a server can be configured for, as JSON.
 const RESPONSE_BYTES_MAX: usize = 512 << 20;
 
-/// One server.
+/// A client of one server.
 #[derive(Clone)]
 pub(crate) struct Client {
     address: Address,
     connector: Connector,
-    /// What each request has besides.
+    /// Headers added to each request.
     headers: HeaderMap,
 }
 
 /// A request.
 pub(crate) struct ClientRequest<'a> {
     pub(crate) method: Method,
-    /// The path and query below that of the server.
+    /// Path and query, relative to the server's URL.
     pub(crate) path: &'a str,
-    /// Its type, and itself.
+    /// Content type and body.
     pub(crate) body: Option<(&'static str, Bytes)>,
     /// Further headers.
     pub(crate) headers: Vec<(&'static str, String)>,
-    /// How long the answer may take.
+    /// Time limit for the response.
     pub(crate) timeout: Duration,
 }
 
 impl<'a> ClientRequest<'a> {
-    /// Asks for something, without a body, to be answered soon.
+    /// A request without a body and with the default time limit.
     pub(crate) fn new(method: Method, path: &'a str) -> Self {
         Self { method, path, body: None, headers: Vec::new(), timeout: REQUEST_TIMEOUT }
     }
 }
 
-/// What a server answered, whatever the status.
+/// A server's response, with any status.
 pub(crate) struct ClientResponse {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
@@ -72,38 +71,37 @@ pub(crate) struct ClientResponse {
 }
 
 impl ClientResponse {
-    /// Returns the answer if it is a success, else what the server says is wrong.
+    /// Returns the response if its status is a success, else the server's error.
     pub(crate) fn error_for_status(self) -> Result<Self> {
         if self.status.is_success() { Ok(self) } else { Err(self.to_error()) }
     }
 
-    /// Words what the server says is wrong.
+    /// Returns the server's error.
     pub(crate) fn to_error(&self) -> anyhow::Error {
         problem::to_error(&self.server, self.status, &self.body)
     }
 
-    /// Returns the code of a problem, such as `unknown-task`; empty if it is none.
+    /// Returns the problem code, such as `unknown-task`; empty if there is none.
     pub(crate) fn code(&self) -> String {
         problem::code(&self.body)
     }
 
-    /// Returns the body as it came.
+    /// Returns the body as text.
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// Reads the body.
+    /// Parses the body.
     pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T> {
         serde_json::from_slice(&self.body).map_err(|error| {
-            let message =
-                format!("what {} answered is not what wasmill servers answer: {error}", self.server);
+            let message = format!("unexpected response from {}: {error}", self.server);
             cli_error(Exit::Failed, message)
         })
     }
 }
 
 impl Client {
-    /// Makes a client of the server that the command line names.
+    /// Creates a client of the server given on the command line.
     pub(crate) fn new(args: &ServerArgs) -> Result<Self> {
         let address: Address = args.server.parse().map_err(|why: String| cli_error(Exit::Usage, why))?;
         let headers = header::read(&args.header).map_err(|why| cli_error(Exit::Usage, why))?;
@@ -111,26 +109,26 @@ impl Client {
         Ok(Self { address, connector, headers })
     }
 
-    /// Makes a client of a server on this machine.
+    /// Creates a client of a server on this machine.
     pub(crate) fn at(address: SocketAddr) -> Self {
         Self { address: address.into(), connector: Connector::plain(), headers: HeaderMap::new() }
     }
 
-    /// GETs something.
+    /// Sends a GET request.
     pub(crate) async fn get(&self, path: &str) -> Result<ClientResponse> {
         self.send(ClientRequest::new(Method::GET, path)).await
     }
 
-    /// Sends a request and takes the whole answer, whatever its status.
+    /// Sends a request and reads the whole response, whatever its status.
     pub(crate) async fn send(&self, request: ClientRequest<'_>) -> Result<ClientResponse> {
         let timeout = request.timeout;
         let response = tokio::time::timeout(timeout, async {
             let (head, body) = self.open(request).await?.into_parts();
             let body = Limited::new(body, RESPONSE_BYTES_MAX).collect().await.map_err(|error| {
                 let why = if error.is::<LengthLimitError>() {
-                    format!("its answer is larger than {RESPONSE_BYTES_MAX} bytes")
+                    format!("the response is larger than {RESPONSE_BYTES_MAX} bytes")
                 } else {
-                    format!("it broke off: {error}")
+                    format!("the response broke off: {error}")
                 };
                 self.unreachable(&why)
             })?;
@@ -141,10 +139,10 @@ impl Client {
                 server: self.to_string(),
             })
         });
-        response.await.unwrap_or_else(|_| Err(self.unreachable(&format!("no answer within {timeout:?}"))))
+        response.await.unwrap_or_else(|_| Err(self.unreachable(&format!("no response within {timeout:?}"))))
     }
 
-    /// Sends a request and returns the head of the answer; the body comes as it comes.
+    /// Sends a request and returns the head of the response; the body is streamed.
     pub(crate) async fn open(&self, request: ClientRequest<'_>) -> Result<Response<Incoming>> {
         let ClientRequest { method, path, body, headers, timeout } = request;
         let mut request = Request::builder()
@@ -161,7 +159,7 @@ impl Client {
         }
         let mut request = request
             .body(Full::new(body.unwrap_or_default()))
-            .map_err(|error| cli_error(Exit::Usage, format!("failed to ask for {path}: {error}")))?;
+            .map_err(|error| cli_error(Exit::Usage, format!("invalid request for {path}: {error}")))?;
         for name in self.headers.keys() {
             request.headers_mut().remove(name);
         }
@@ -170,12 +168,12 @@ impl Client {
             let mut sender = self.connector.connect(&self.address).await?;
             sender.send_request(request).await.map_err(|error| error.to_string())
         });
-        let sent = sending.await.unwrap_or_else(|_| Err(format!("no answer within {timeout:?}")));
+        let sent = sending.await.unwrap_or_else(|_| Err(format!("no response within {timeout:?}")));
         sent.map_err(|why| self.unreachable(&why))
     }
 
     fn unreachable(&self, why: &str) -> anyhow::Error {
-        cli_error(Exit::Unreachable, format!("no answer from {self}: {why}"))
+        cli_error(Exit::Unreachable, format!("no response from {self}: {why}"))
     }
 }
 
@@ -185,7 +183,7 @@ impl std::fmt::Display for Client {
     }
 }
 
-/// Waits for what a command does with a server, on this thread.
+/// Runs a command's future on this thread.
 pub(crate) fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }

@@ -1,4 +1,4 @@
-//! The commands that talk to a server about tasks: one file each below this one.
+//! Commands that talk to a server about tasks, one file each.
 
 mod cancel;
 mod delete;
@@ -38,7 +38,7 @@ use crate::exit::{self, Exit};
 use crate::output::{note, out};
 use crate::settings::HumanDuration;
 
-/// Writes a path with these parameters as its query.
+/// Appends these query parameters to a path.
 fn with_query(path: &str, parameters: &[(&str, String)]) -> String {
     if parameters.is_empty() {
         return path.to_owned();
@@ -48,13 +48,13 @@ fn with_query(path: &str, parameters: &[(&str, String)]) -> String {
     format!("{path}?{}", query.finish())
 }
 
-/// Returns how long the answer may take to a request that stops tasks: it comes when their guests are gone.
+/// Returns the time limit of a request that stops tasks: the response waits until their guests are gone.
 fn timeout(grace: Option<HumanDuration>) -> Duration {
     REQUEST_TIMEOUT.saturating_add(grace.map_or(Duration::ZERO, |grace| grace.0))
 }
 
-/// Does something to each of these tasks and says so; one that it cannot be done to does not keep it from the
-/// others. Returns how the command ends.
+/// Runs an operation for each task and prints its outcome; an error does not keep it from the other tasks. Returns the
+/// exit code.
 async fn for_each_task(
     client: &Client,
     ids: &[IdPrefix],
@@ -74,7 +74,7 @@ async fn for_each_task(
     end
 }
 
-/// Returns the parameter that asks guests to stop and gives them so long, if it was asked for.
+/// Returns the grace query parameter, if a grace period was given.
 fn grace(grace: Option<HumanDuration>) -> Option<(&'static str, String)> {
     grace.map(|grace| ("grace", humantime::format_duration(grace.0).to_string()))
 }

@@ -1,4 +1,4 @@
-//! `wasmill completions`: a script that completes commands in a shell, made from the command line itself.
+//! `wasmill completions`: a shell completion script, generated from the command line definition.
 
 use anyhow::Result;
 use clap::CommandFactory;
@@ -7,7 +7,7 @@ use clap_complete::{Shell, generate};
 use crate::cli::Cli;
 use crate::output;
 
-/// Prints it.
+/// Prints the script.
 pub(crate) fn completions(shell: Shell) -> Result<()> {
     let mut script = Vec::new();
     generate(shell, &mut Cli::command(), "wasmill", &mut script);

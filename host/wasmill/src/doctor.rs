@@ -1,7 +1,7 @@
-//! `wasmill doctor`: looks at all that `serve` would meet here, with the same settings, and says what is
-//! wrong, what that costs and how to mend it. It changes nothing.
+//! `wasmill doctor`: checks everything that `serve` depends on here, with the same settings, and reports problems,
+//! their effect and the fix. It changes nothing.
 //!
-//! One file below this for each thing that is looked at; each returns checks and never prints.
+//! One file for each area; each returns checks and never prints.
 
 mod compiler;
 mod data;
@@ -18,7 +18,7 @@ use crate::environment;
 use crate::exit::Exit;
 use crate::settings::Config;
 
-/// Prints the report; the exit code is 0 unless a check failed.
+/// Prints the report; exits with 0 unless a check failed.
 pub(crate) fn doctor(args: DoctorArgs) -> Exit {
     let DoctorArgs { json, serve } = args;
     let report = DoctorReport::new(match environment::check().and_then(|()| Config::load(serve)) {
@@ -27,7 +27,7 @@ pub(crate) fn doctor(args: DoctorArgs) -> Exit {
             "settings",
             format!("{error:#}"),
             "serve does not start",
-            "correct the flag, the variable or the line in wasmill.toml",
+            "correct the flag, the environment variable or wasmill.toml",
         )],
     });
     report.print(json);

@@ -1,7 +1,7 @@
-//! The environment as a source of settings: an empty variable counts as unset, and one of our names that means
-//! nothing is an error, as an unknown line of `wasmill.toml` is.
+//! Settings from the environment: an empty variable counts as unset, and an unknown one with our prefix is an error,
+//! like an unknown key in `wasmill.toml`.
 //!
-//! Used once, where the command line is read; `doctor` shows the error in its report.
+//! Used once, when the command line is parsed; `doctor` reports the error.
 
 use std::ffi::OsString;
 
@@ -12,22 +12,22 @@ use clap::{Arg, Command, CommandFactory, FromArgMatches};
 use crate::cli::Cli;
 use crate::exit::{Exit, cli_error};
 
-/// What the names of our variables begin with.
+/// The prefix of our variables.
 const PREFIX: &str = "WASMILL_";
 
-/// The variable that holds the secrets of webhooks. It is no flag: flags are seen in lists of processes.
+/// The variable with the webhook secrets. It has no flag, because flags are visible in process lists.
 pub(crate) const WEBHOOK_SECRET: &str = "WASMILL_WEBHOOK_SECRET";
 
-/// Names that are no settings: of the secrets, and of what cargo hands to the programs it starts.
+/// Known names that are not settings: the secrets, and a variable that cargo passes to programs it starts.
 const NON_SETTINGS: [&str; 2] = [WEBHOOK_SECRET, "WASMILL_IO_STUB"];
 
-/// What the names of variables begin with that the tests of this project read.
+/// The prefix of variables that this project's tests read.
 const TEST_PREFIX: &str = "WASMILL_TEST_";
 
-/// How many letters may differ in a name that is suggested.
+/// Maximum edit distance of a suggested name.
 const DISTANCE_MAX: usize = 4;
 
-/// Reads the command line and the variables that stand for its options; ends the process where they are wrong.
+/// Parses the command line and its environment variables; exits on errors.
 pub(crate) fn parse() -> Cli {
     let mut command = without_empty_variables(Cli::command());
     let matches = command.try_get_matches_from_mut(std::env::args_os());
@@ -42,7 +42,7 @@ fn without_empty_variables(command: Command) -> Command {
         .mut_subcommands(without_empty_variables)
 }
 
-/// Names the variable in the error of a value that came from one.
+/// Names the variable in the error for a value that came from one.
 fn with_variable_name(mut error: Error, command: &Command) -> Error {
     let text = |error: &Error, kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.clone()),
@@ -66,11 +66,11 @@ fn args(command: &Command) -> Box<dyn Iterator<Item = &Arg> + '_> {
     Box::new(command.get_arguments().chain(command.get_subcommands().flat_map(args)))
 }
 
-/// Refuses variables that look like settings and are none.
+/// Rejects variables that look like settings but are unknown.
 ///
 /// # Errors
 ///
-/// Names the variable, and the one that was probably meant.
+/// Names the variable, and a similar one if there is any.
 pub(crate) fn check() -> Result<()> {
     let command = Cli::command();
     let mut known: Vec<&str> = args(&command).filter_map(|arg| arg.get_env()?.to_str()).collect();
@@ -92,12 +92,12 @@ fn unknown_variable(set: impl Iterator<Item = (OsString, OsString)>, known: &[&s
         known.iter().min_by_key(|other| distance(other)).filter(|other| distance(other) <= DISTANCE_MAX);
     let meant = match nearest {
         Some(nearest) => format!("did you mean {nearest}?"),
-        None => "`wasmill serve --help` lists those there are".to_owned(),
+        None => "see `wasmill serve --help`".to_owned(),
     };
-    Some(format!("there is no setting {name} for the environment; {meant}"))
+    Some(format!("unknown environment variable {name}; {meant}"))
 }
 
-/// Returns true for what Kubernetes sets in each container for a service whose name begins with `wasmill`.
+/// Returns true for variables that Kubernetes sets in containers for a service whose name starts with `wasmill`.
 fn is_service_link(name: &str, value: &str) -> bool {
     let is_port = name.ends_with("_PORT") && value.contains("://");
     let is_part = name.contains("_PORT_") && ["_TCP", "_UDP", "_SCTP"].iter().any(|kind| name.contains(kind));
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_of_ours_that_means_nothing_is_named_with_the_one_that_was_meant() {
+    fn an_unknown_variable_is_named_with_a_similar_one() {
         let slot = error_for("WASMILL_SLOT", "3").unwrap();
         assert!(slot.contains("WASMILL_SLOT ") && slot.contains("did you mean WASMILL_SLOTS?"), "{slot}");
         let secret = error_for("WASMILL_WEBHOOK_SECRETS", "x").unwrap();
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn known_empty_and_foreign_variables_pass() {
+    fn known_empty_and_foreign_variables_are_accepted() {
         for (name, value) in [
             ("WASMILL_SLOTS", "3"),
             ("WASMILL_SLOT", ""),
@@ -140,6 +140,6 @@ mod tests {
         ] {
             assert_eq!(error_for(name, value), None, "{name}");
         }
-        assert!(error_for("WASMILL_PORT", "8080").is_some(), "that is meant for us");
+        assert!(error_for("WASMILL_PORT", "8080").is_some(), "this one is not from Kubernetes");
     }
 }

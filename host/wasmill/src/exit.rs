@@ -1,29 +1,29 @@
-//! The exit codes of the commands, and errors that know theirs.
+//! The exit codes of the commands, and errors that carry one.
 //!
-//! Every command ends with one of these; `--help` and the README list them.
+//! Every command exits with one of these; `--help` and the README list them.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 
-/// What the exit code of a command says.
+/// The exit code of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// It is done; of a task that was run or waited for: it completed.
+    /// Success; if the command ran or waited for a task: it completed.
     Done = 0,
-    /// The task failed, or the command did.
+    /// The task or the command failed.
     Failed = 1,
-    /// What was asked for makes no sense, and changed nothing. clap ends with this one, too.
+    /// Usage error; nothing was changed. clap exits with this code too.
     Usage = 2,
-    /// The task was cancelled, or its run was stopped here.
+    /// The task was cancelled, or its run was stopped.
     Cancelled = 3,
-    /// The server cannot be reached, or cannot serve just now.
+    /// The server is unreachable or unavailable.
     Unreachable = 4,
-    /// There is no such task, plugin or file.
+    /// Task, plugin or file not found.
     NotFound = 5,
-    /// The state of the task does not allow it: it has ended already, or has not ended yet.
+    /// Wrong task state: already finished, or not finished yet.
     Conflict = 6,
-    /// The command gave up waiting because it was interrupted; the task goes on.
+    /// A signal interrupted the wait for a task; the task keeps running.
     Interrupted = 130,
 }
 
@@ -33,7 +33,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// An error that says how the process ends.
+/// An error with an exit code.
 #[derive(Debug)]
 struct CliError {
     exit: Exit,
@@ -48,18 +48,18 @@ impl fmt::Display for CliError {
 
 impl std::error::Error for CliError {}
 
-/// Makes an error that ends the process with this code.
+/// Returns an error that exits with this code.
 pub(crate) fn cli_error(exit: Exit, message: impl Into<String>) -> anyhow::Error {
     CliError { exit, message: message.into() }.into()
 }
 
-/// Makes the error of a file that cannot be read.
+/// Returns the error for a file that cannot be read.
 pub(crate) fn read_error(shown: impl fmt::Display, error: &io::Error) -> anyhow::Error {
     let exit = if error.kind() == ErrorKind::NotFound { Exit::NotFound } else { Exit::Failed };
     cli_error(exit, format!("failed to read {shown}: {error}"))
 }
 
-/// Returns the code that an error ends the process with.
+/// Returns the exit code of an error.
 pub(crate) fn code_of(error: &anyhow::Error) -> Exit {
     let cli_error = error.chain().find_map(|cause| cause.downcast_ref::<CliError>());
     cli_error.map_or(Exit::Failed, |cli_error| cli_error.exit)
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_keeps_its_code_under_any_context() {
+    fn an_error_keeps_its_code_with_context() {
         let error = cli_error(Exit::NotFound, "there is no task").context("failed to cancel");
         assert_eq!(code_of(&error), Exit::NotFound);
         assert_eq!(format!("{error:#}"), "failed to cancel: there is no task");

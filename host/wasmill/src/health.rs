@@ -1,4 +1,4 @@
-//! `wasmill health`: the health check of a container, by the binary itself.
+//! `wasmill health`: a container health check by the binary itself.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -11,18 +11,18 @@ use crate::client::{Client, ClientRequest, block_on};
 use crate::output::out;
 use crate::terminal::text::truncated;
 
-/// How long a server may take to answer.
+/// Time limit for the response.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Columns that are shown of an answer, which may be that of another program.
+/// Maximum columns shown of a response, which may come from another program.
 const RESPONSE_COLUMNS: usize = 1_000;
 
-/// Asks the server whether it takes tasks.
+/// Checks whether the server accepts tasks.
 pub(crate) fn health(args: &HealthArgs) -> Result<()> {
     let server = Client::at(reachable(args.listen.0));
     let request = ClientRequest { timeout: REQUEST_TIMEOUT, ..ClientRequest::new(Method::GET, "/readyz") };
     let response = block_on(server.send(request));
-    // Whoever asks for the health of a container knows two codes only.
+    // Container health checks know two exit codes only.
     let response = response.map_err(|error| anyhow!("{error:#}"))?;
     let said = truncated(response.text().trim(), RESPONSE_COLUMNS);
     ensure!(response.status.is_success(), "{server} answered {}: {said}", response.status);
@@ -30,7 +30,7 @@ pub(crate) fn health(args: &HealthArgs) -> Result<()> {
     Ok(())
 }
 
-/// Turns "every interface" into one that can be connected to.
+/// Maps an unspecified address ("every interface") to loopback.
 fn reachable(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_interface_is_asked_at_loopback() {
+    fn an_unspecified_address_is_checked_at_loopback() {
         for (listen, server) in
             [("0.0.0.0:80", "127.0.0.1:80"), ("[::]:80", "[::1]:80"), ("10.0.0.1:80", "10.0.0.1:80")]
         {

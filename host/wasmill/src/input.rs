@@ -1,6 +1,6 @@
 //! The input of a task, from the command line, a file or stdin: always the text of one JSON value.
 //!
-//! Read by `run` and `submit`, once, before anything else happens.
+//! Read once by `run` and `submit`, before anything else.
 
 use std::fs;
 use std::io::{Read, stdin};
@@ -13,11 +13,11 @@ use crate::cli::run::InputArgs;
 use crate::exit::{Exit, cli_error, read_error};
 
 impl InputArgs {
-    /// Returns the JSON text of the input, if there is one.
+    /// Returns the JSON text of the input, if any.
     ///
     /// # Errors
     ///
-    /// Fails if a file cannot be read, or if what was given is no JSON.
+    /// Fails if a file cannot be read or if the input is not JSON.
     pub(crate) fn read(&self) -> Result<Option<Box<RawValue>>> {
         let Self { input, stdin, args } = self;
         if stdin.is_some() || !args.is_empty() {
@@ -35,7 +35,7 @@ impl InputArgs {
     }
 }
 
-/// Returns a text without the byte order mark that editors of Windows put in front.
+/// Strips the byte order mark that Windows editors write.
 pub(crate) fn without_bom(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)
 }
@@ -44,8 +44,8 @@ fn raw(text: &str, source: &str) -> Result<Box<RawValue>> {
     let text = without_bom(text);
     RawValue::from_string(text.trim().to_owned()).map_err(|error| {
         let message = format!(
-            "the input from {source} is no JSON: {error}; a text has to be quoted, as in --input '\"text\"', and \
-             the stdin of a program can be given with --stdin FILE"
+            "the input from {source} is not JSON: {error}; quote a string, as in --input '\"text\"', and \
+             use --stdin FILE for the stdin of a program"
         );
         cli_error(Exit::Usage, message)
     })
@@ -59,8 +59,7 @@ fn read(file: &str) -> Result<String> {
         (fs::read(file), file)
     };
     let bytes = bytes.map_err(|error| read_error(shown, &error))?;
-    String::from_utf8(bytes)
-        .map_err(|_| cli_error(Exit::Usage, format!("{shown} is not UTF-8, which inputs are")))
+    String::from_utf8(bytes).map_err(|_| cli_error(Exit::Usage, format!("{shown} is not UTF-8")))
 }
 
 #[cfg(test)]
@@ -73,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn an_input_is_handed_on_as_it_was_written() {
+    fn an_input_is_passed_unchanged() {
         let read = |args: InputArgs| args.read().unwrap().map(|raw| raw.get().to_owned());
         assert_eq!(read(InputArgs::default()), None);
         let exact = r#"{"n": 12345678901234567890123, "n": 1.10}"#;
@@ -85,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_order_mark_before_an_input_is_passed_over() {
+    fn a_byte_order_mark_is_ignored() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("input.json");
         fs::write(&file, "\u{feff}{\"n\": \"\u{feff}\"}\n").unwrap();
@@ -94,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments_and_stdin_make_the_input_of_a_program() {
+    fn arguments_and_stdin_become_the_input_of_a_program() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("text");
         fs::write(&file, "a\nb\n").unwrap();
@@ -108,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_an_input_is_refused_with_what_to_do() {
+    fn an_invalid_input_is_rejected_with_a_hint() {
         let error = input("hello").read().unwrap_err();
         assert_eq!(exit::code_of(&error), Exit::Usage);
         assert!(error.to_string().contains("'\"text\"'"), "{error}");

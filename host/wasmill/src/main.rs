@@ -1,4 +1,4 @@
-//! The `wasmill` binary: reads the command line and hands over to one command.
+//! The `wasmill` binary: parses the command line and runs one command.
 
 mod backup;
 mod cli;
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
 }
 
 fn run_command(command: Command) -> Result<Exit> {
-    // The doctor shows it in its report; the other two read no settings.
+    // The doctor reports an error itself; the other two read no settings.
     if !matches!(command, Command::Doctor(_) | Command::Completions { .. } | Command::Compile { .. }) {
         environment::check()?;
     }

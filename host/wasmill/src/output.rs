@@ -1,8 +1,8 @@
-//! What commands write: results and tables on stdout, remarks on stderr. The only way to either.
+//! Output of commands: results and tables on stdout, messages on stderr. Nothing else writes to either.
 //!
-//! Tables and messages are cleaned of what could drive a terminal or mislead its reader, whoever wrote the text
-//! that they quote. Data (results, logs, JSON) is cleaned on a terminal alone, and stays byte for byte in files
-//! and pipes. Neither ever panics because nobody reads it any more, as under `| head`.
+//! Tables and messages are stripped of control sequences and misleading characters, whoever wrote the text they quote.
+//! Data (results, logs, JSON) is stripped on a terminal only, and stays byte for byte in files and pipes. A closed
+//! pipe, as under `| head`, never causes a panic.
 
 use std::borrow::Cow;
 use std::fmt::Arguments;
@@ -21,7 +21,7 @@ pub(crate) fn data_line(text: Arguments<'_>) {
     settle(writeln!(stdout().lock(), "{}", as_data(&text.to_string())));
 }
 
-/// Prints a text of data; a line end is added where it has none.
+/// Prints data as text, adding a missing newline at the end.
 pub(crate) fn text(text: &str) {
     let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
     let mut out = stdout().lock();
@@ -34,18 +34,18 @@ pub(crate) fn part(text: &str) {
     settle(write!(out, "{}", as_data(text)).and_then(|()| out.flush()));
 }
 
-/// Says something on stderr, if anybody listens.
+/// Prints a message on stderr, ignoring errors.
 pub(crate) fn remark(text: Arguments<'_>) {
-    // Where could a failure be told?
+    // There is nowhere to report a failure.
     let _ = writeln!(stderr().lock(), "{}", sanitized(&text.to_string()));
 }
 
-/// Returns a text as tables and messages have it: clean, in the colours of this program.
+/// Returns a text for tables and messages: sanitized, with this program's colors.
 pub(crate) fn sanitized(text: &str) -> Cow<'_, str> {
     render(text, sanitize)
 }
 
-/// Returns data as it goes to a terminal, or to where it is read by something else.
+/// Returns data for a terminal (sanitized) or for a file or pipe (unchanged).
 pub(crate) fn data_for(text: &str, is_terminal: bool) -> Cow<'_, str> {
     if is_terminal { sanitized(text) } else { render(text, |text| text.into()) }
 }
@@ -63,19 +63,19 @@ fn settle(written: std::io::Result<()>) {
     std::process::exit(1);
 }
 
-/// Prints a line of a table or a message, formatted as by `println!`.
+/// Prints a line of a table or a message to stdout, formatted like `println!`.
 macro_rules! out {
     ($($text:tt)*) => { $crate::output::line(format_args!($($text)*)) };
 }
 pub(crate) use out;
 
-/// Prints a line of data, formatted as by `println!`.
+/// Prints a line of data to stdout, formatted like `println!`.
 macro_rules! data {
     ($($text:tt)*) => { $crate::output::data_line(format_args!($($text)*)) };
 }
 pub(crate) use data;
 
-/// Says a line on stderr, formatted as by `eprintln!`.
+/// Prints a message to stderr, formatted like `eprintln!`.
 macro_rules! note {
     ($($text:tt)*) => { $crate::output::remark(format_args!($($text)*)) };
 }

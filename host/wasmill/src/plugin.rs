@@ -1,4 +1,4 @@
-//! `wasmill plugin list`, `check`, `new`, `put` and `delete`: one file each below this one.
+//! `wasmill plugin list`, `check`, `new`, `put` and `delete`, one file each.
 
 mod check;
 mod delete;
@@ -10,7 +10,7 @@ use anyhow::Result;
 
 use crate::cli::PluginCommand;
 
-/// Carries out one of them.
+/// Runs one of the subcommands.
 pub(crate) fn plugin(command: PluginCommand) -> Result<()> {
     match command {
         PluginCommand::List(args) => list::list(&args),

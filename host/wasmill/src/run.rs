@@ -1,8 +1,7 @@
-//! `wasmill run`: one task here and now, without a server and without a database.
+//! `wasmill run`: runs one task in this process, without a server or a database.
 //!
-//! Puts a runtime of one slot together, loads one plugin and runs it, with this process as its host: log and
-//! progress on stderr, the result on stdout. What the scheduler does for a server, timeout, attempts and
-//! the stop, `attempt` does here.
+//! Loads one plugin into a runtime with one slot and acts as its host: log and progress go to stderr, the result to
+//! stdout. `attempt` does what the scheduler does for a server: timeout, attempts and stopping.
 
 mod attempt;
 mod find;
@@ -30,10 +29,10 @@ use crate::telemetry;
 use crate::terminal::status_line::{REDRAW_INTERVAL, StatusLine, StatusView};
 use crate::terminal::text::truncated;
 
-/// How long threads that still do something for a guest that is gone are waited for.
+/// How long to wait for threads that still work for a guest that is gone.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Runs it.
+/// Runs the task.
 pub(crate) fn run(args: RunArgs) -> Result<Exit> {
     let input = args.input.read()?.map(|input| input.get().to_owned());
     let settings = Settings { plugins: args.plugins, memory: args.memory, ..Settings::default() };
@@ -64,10 +63,10 @@ pub(crate) fn run(args: RunArgs) -> Result<Exit> {
     Ok(report.exit())
 }
 
-/// What is to be done with the plugin.
+/// The options of a run.
 struct RunOptions {
     input: Option<String>,
-    /// `None` means that of the manifest.
+    /// `None` means the manifest's timeout.
     timeout: Option<Duration>,
     attempts_max: u32,
     grace: Duration,
@@ -129,10 +128,10 @@ async fn execute(
             AttemptOutcome::Failed(failure) if may_retry && failure.cause.is_transient() => failure,
             _ => return Ok(RunReport::new(&plugin, digest, attempt, stop.elapsed(), usage, end)),
         };
-        // Jitter spreads tasks that failed together; this one is alone.
+        // Jitter spreads tasks that failed together; this task is alone.
         let wait = backoff.wait(attempt, 0.0);
         status_line.lock().line(&format!(
-            "wasmill: attempt {attempt} of {} failed by {}: {}; the next is in {wait:?}",
+            "wasmill: attempt {attempt} of {} failed by {}: {}; retrying in {wait:?}",
             options.attempts_max,
             failure.cause.words(),
             truncated(&failure.message, 200),
@@ -145,7 +144,7 @@ async fn execute(
     }
 }
 
-/// Says how plugins are loaded for a command that is no server.
+/// Returns how commands other than `serve` load plugins.
 pub(crate) fn plugins(config: &Config) -> LoaderConfig {
     LoaderConfig {
         http_roots: config.http_roots.clone(),
@@ -156,7 +155,7 @@ pub(crate) fn plugins(config: &Config) -> LoaderConfig {
     }
 }
 
-/// Makes a runtime that has one slot and one plugin. Blocks while it compiles.
+/// Creates a runtime with one slot and one plugin. Blocks while it compiles.
 fn load(
     limits: Limits,
     plugins: LoaderConfig,
@@ -177,25 +176,25 @@ fn load(
             let named = file.map_or(info.name.clone(), |path| path.display().to_string());
             Err(cli_error(Exit::Usage, format!("{named} cannot run: {reason}")))
         }
-        (_, Err(_)) => Err(cli_error(Exit::Usage, format!("'{}' cannot name a plugin", info.name))),
+        (_, Err(_)) => Err(cli_error(Exit::Usage, format!("'{}' is not a valid plugin name", info.name))),
         (_, Ok(name)) => Ok((runtime, name, info.digest.unwrap_or_default())),
     }
 }
 
-/// Asks the plugin whether the input will do, as a server does before it takes a task.
+/// Validates the input against the plugin, as a server does before it accepts a task.
 fn check_input(runtime: &Runtime, plugin: &PluginName, input: Option<&str>) -> Result<()> {
     let violations = runtime.check_input(plugin, input, &mut InputBudget::full());
     if violations.is_empty() {
         return Ok(());
     }
-    let mut message = "the input does not fit the plugin".to_owned();
+    let mut message = "the plugin rejects the input".to_owned();
     for violation in violations {
         message.push_str(&format!("\n  /input{}: {}", violation.pointer, violation.message));
     }
     Err(cli_error(Exit::Usage, message))
 }
 
-/// The live line, which the guest's log passes above.
+/// The status line, below the guest's log.
 #[derive(Clone)]
 pub(crate) struct SharedStatusLine(Arc<Mutex<StatusLine>>);
 

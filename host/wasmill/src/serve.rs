@@ -1,4 +1,4 @@
-//! `wasmill serve`: puts the rooms together, and takes them apart in order when told to stop.
+//! `wasmill serve`: starts all components, and stops them in order on a signal.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -33,29 +33,29 @@ use crate::supervisor::Supervisor;
 use crate::telemetry;
 use crate::traces::{self, Exporter};
 
-/// The plugins that are part of the binary.
+/// The built-in plugins.
 pub(crate) const BUILT_IN: [(&str, &[u8]); 1] = [("io-stub", include_bytes!(env!("WASMILL_IO_STUB")))];
 
-/// Checks of their inputs, by their names.
+/// Input checks of built-in plugins, by plugin name.
 pub(crate) const INPUT_CHECKS: [(&str, InputCheck); 1] = [("io-stub", io_stub::check)];
 
-/// Starts this very program, also if another version lies in its place by now.
+/// Starts the running binary itself, even if another version has replaced its file.
 const OWN_BINARY: &str = "/proc/self/exe";
 
-/// The memory of a machine that does not tell.
+/// Assumed memory of a machine that does not report it.
 const MACHINE_BYTES: u64 = 4 << 30;
 
-/// Connections to the debug port, and how long requests there may hold up the end of the process.
+/// Maximum connections to the debug port, and how long its requests may delay the shutdown.
 const DEBUG_CONNECTIONS_MAX: usize = 16;
 const DEBUG_STOP_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// How long a server that has lost a part of itself may take to stop in order.
+/// Shutdown timeout after a background task has failed.
 const LOST_STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a client may take to send a request body.
+/// Time limit for receiving a request body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Serves until a signal says stop.
+/// Serves until a stop signal arrives.
 pub(crate) fn serve(args: ServeArgs) -> Result<()> {
     let config = Config::load(args)?;
     let log_events = telemetry::start(&config.log, config.log_format)?;
@@ -64,13 +64,13 @@ pub(crate) fn serve(args: ServeArgs) -> Result<()> {
         .thread_name("api")
         .enable_all()
         .build()
-        .context("failed to start the threads of the API")?;
+        .context("failed to start the API threads")?;
     let guests = runtime::Builder::new_multi_thread()
         .thread_name("guest")
         .on_thread_start(process::yield_to_api)
         .enable_all()
         .build()
-        .context("failed to start the threads of guests")?;
+        .context("failed to start the guest threads")?;
     let served = api.block_on(run(config, guests.handle().clone(), log_events));
     guests.shutdown_timeout(Duration::from_secs(1));
     api.shutdown_timeout(Duration::from_secs(1));
@@ -79,7 +79,7 @@ pub(crate) fn serve(args: ServeArgs) -> Result<()> {
 
 async fn run(config: Config, guests: runtime::Handle, log_events: Arc<LogEvents>) -> Result<()> {
     let mut stop = StopSignals::listen()?;
-    // All that can fail comes first and the scheduler last: a start that is refused has claimed nothing.
+    // Everything fallible comes first and the scheduler last: a failed start has claimed no task.
     let listener = listen(config.listen)
         .with_context(|| format!("failed to listen on {}; is it in use?", config.listen))?;
     let debug_listener = config.debug_listen.map(|address| {
@@ -96,7 +96,7 @@ async fn run(config: Config, guests: runtime::Handle, log_events: Arc<LogEvents>
         ..SchedulerConfig::default()
     };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    // Before the tracer: what the last host left is told as having ended before this one began.
+    // Before the tracer is created, so tasks of the last host end before the first span of this one starts.
     let now = clock.now();
     let (tracer, exporter) = traces::prepare(config.otlp_endpoint.as_deref(), &clock)?;
     let (store, recovery) = open(&config, &tracer, now).await?;
@@ -173,21 +173,21 @@ async fn run(config: Config, guests: runtime::Handle, log_events: Arc<LogEvents>
     let parts = ServerParts { scheduler, server, debug_server, webhooks, store, exporter };
     let Some(failure) = failure else {
         tracing::info!(
-            "stopping: no new tasks, running ones have {:?}; stop again to cut that short",
+            "stopping: running tasks have {:?} to finish; signal again to stop at once",
             config.drain
         );
         parts.stop(config.drain, &mut stop).await;
         return Ok(());
     };
-    tracing::error!("stopping, since a part of the server is gone: {failure:#}");
-    // As far as it goes: what is put back now does not count as lost by a crash.
+    tracing::error!("stopping: {failure:#}");
+    // Best effort: a task requeued now does not count as a host crash.
     if timeout(LOST_STOP_TIMEOUT, parts.stop(Duration::ZERO, &mut stop)).await.is_err() {
-        tracing::error!("not everything could be stopped in order");
+        tracing::error!("shutdown timed out");
     }
     Err(failure)
 }
 
-/// What is taken apart in order.
+/// The components to stop, in order.
 struct ServerParts {
     scheduler: Scheduler,
     server: Server,
@@ -198,7 +198,7 @@ struct ServerParts {
 }
 
 impl ServerParts {
-    /// Lets running tasks go on for so long, or until the next signal, and ends everything.
+    /// Drains for the grace period or until the next signal, then stops everything.
     async fn stop(self, grace: Duration, stop: &mut StopSignals) {
         let drained = self
             .scheduler
@@ -215,7 +215,7 @@ impl ServerParts {
         }
         self.webhooks.stop().await;
         self.store.close().await;
-        // Last, since all before it has spans; nobody has to wait for a collector.
+        // Last, since everything before records spans. A signal ends the wait for the collector.
         if let Some(exporter) = self.exporter {
             tokio::select! {
                 () = exporter.close() => {}
@@ -226,7 +226,7 @@ impl ServerParts {
     }
 }
 
-/// Opens the database, and says what the last host left undone.
+/// Opens the database and logs what the last host left unfinished.
 async fn open(config: &Config, tracer: &Tracer, now: Timestamp) -> Result<(Store, Recovery)> {
     let store_config = StoreConfig {
         waiting_max: config.waiting_max,
@@ -237,33 +237,33 @@ async fn open(config: &Config, tracer: &Tracer, now: Timestamp) -> Result<(Store
     let (store, recovery) = tokio::task::spawn_blocking(move || Store::open(store_config, now)).await??;
     if recovery.requeued + recovery.failed + recovery.stopped > 0 {
         tracing::warn!(
-            waiting_again = recovery.requeued,
-            given_up = recovery.failed,
+            requeued = recovery.requeued,
+            failed = recovery.failed,
             stopped = recovery.stopped,
-            "the last host died while tasks were running"
+            "the last host crashed while tasks were running"
         );
     }
     if recovery.shortened > 0 {
         tracing::warn!(
             shortened = recovery.shortened,
-            "the clock had been ahead: waits between attempts were shortened"
+            "the clock had been ahead; shortened the waits before retries"
         );
     }
     Ok((store, recovery))
 }
 
-/// Ends when nothing is written any more.
+/// Returns when the store has closed.
 async fn wait_store_closed(store: Store) {
     store.closed().await;
 }
 
-/// Ends when a thread of the runtime has, and says which.
+/// Logs and returns when a runtime thread has ended.
 async fn wait_thread_ended(thread: impl Future<Output = &'static str>) {
     let name = thread.await;
-    tracing::error!(name, "a thread of the runtime has ended");
+    tracing::error!(name, "a runtime thread ended");
 }
 
-/// Reads how webhooks are delivered.
+/// Returns the webhook settings.
 fn webhook_config(config: &Config) -> Result<WebhookConfig> {
     let connector = Connector::new(config.http_roots.as_deref(), ConnectionQuota::Host)
         .map_err(|reason| anyhow!("failed to read the certificates of http_roots: {reason}"))?;
@@ -277,8 +277,8 @@ fn webhook_config(config: &Config) -> Result<WebhookConfig> {
     })
 }
 
-/// Reads the secrets that webhooks are signed with, from a file or else from the environment. They are no
-/// flag: whoever lists the processes of a machine sees those.
+/// Reads the secrets that sign webhooks, from a file or from the environment. They have no flag, because command lines
+/// are visible in process lists.
 pub(crate) fn webhook_secrets(config: &Config) -> Result<SigningSecrets> {
     if let Some(path) = &config.webhook_secret_file {
         let text = std::fs::read_to_string(path)
@@ -298,11 +298,11 @@ pub(crate) fn webhook_secrets(config: &Config) -> Result<SigningSecrets> {
         .context("it is not UTF-8")
         .and_then(|text| Ok(text.parse()?))
         .context(WEBHOOK_SECRET)?;
-    ensure!(!secrets.is_empty(), "{WEBHOOK_SECRET} holds no secret");
+    ensure!(!secrets.is_empty(), "{WEBHOOK_SECRET} contains no secret");
     Ok(secrets)
 }
 
-/// Makes the server of the debug port, behind the same door.
+/// Creates the debug server, with the same access policy.
 fn debug_server(
     listener: TcpListener,
     debug: DebugState,
@@ -316,7 +316,7 @@ fn debug_server(
     };
     let (server, serve) =
         Server::new(listener, debug_router(debug), access_policy.clone(), body_budget, config)?;
-    tracing::info!(address = %server.address(), "debug port: what every task does is shown to whoever asks");
+    tracing::info!(address = %server.address(), "debug port is open and has no authentication");
     Ok((server, serve))
 }
 
@@ -336,7 +336,7 @@ fn plugins(config: &Config, changed: &Arc<Notify>) -> LoaderConfig {
     }
 }
 
-/// Lists what no plugin may be granted: what this server reads, keeps secret, or runs.
+/// Returns the paths that no plugin may be granted: files that this server reads, keeps secret or executes.
 fn protected(config: &Config) -> Vec<ProtectedPath> {
     let path = |path: &Path, what, is_secret| ProtectedPath { path: path.to_owned(), what, is_secret };
     let mut protected = vec![
@@ -351,7 +351,7 @@ fn protected(config: &Config) -> Vec<ProtectedPath> {
     protected
 }
 
-/// Says who compiles: this program itself, as a child with limits.
+/// Returns the compiler settings: this binary runs as a child process with limits.
 pub(crate) fn compiler(config: &Config) -> CompilerConfig {
     CompilerConfig {
         memory_bytes: config.compile_memory_bytes,
@@ -361,8 +361,8 @@ pub(crate) fn compiler(config: &Config) -> CompilerConfig {
     }
 }
 
-/// Starts the tasks that waited for a plugin as soon as it is there, and keeps the schedules of manifests as
-/// they are, now and whenever plugins change.
+/// Wakes tasks that wait for a plugin when plugins change, and syncs the schedules of manifests, now and on each
+/// change.
 async fn follow_plugins(api: Api, plugins_changed: Arc<Notify>) {
     loop {
         sync_manifest_schedules(&api).await;
@@ -371,8 +371,8 @@ async fn follow_plugins(api: Api, plugins_changed: Arc<Notify>) {
     }
 }
 
-/// Settles on the memory of all tasks together: what was asked for, or a part of what there is. The rest is
-/// for the host itself: plugins, results on their way, the pages of the database.
+/// Returns the memory budget of all tasks: the setting, or a share of the machine's memory. The rest is for the host
+/// itself: plugins, results in transit, database pages.
 pub(crate) fn memory_total(config: &Config) -> u64 {
     config.memory_total_bytes.unwrap_or_else(|| {
         let machine = machine_memory_bytes().unwrap_or(MACHINE_BYTES);
@@ -380,10 +380,10 @@ pub(crate) fn memory_total(config: &Config) -> u64 {
     })
 }
 
-/// Settles on the slots: those asked for, or the default, but no more than the host affords.
+/// Returns the number of slots: the setting or the default, but no more than the host affords.
 pub(crate) fn slots(config: &Config, limits: Limits) -> Result<u32> {
     let affordable = slot_capacity(limits);
-    ensure!(affordable.slots > 0, "this host has no room for a single task: {}", affordable.reason);
+    ensure!(affordable.slots > 0, "this host cannot fit a single task: {}", affordable.reason);
     let wanted = config.slots.unwrap_or(SLOTS_DEFAULT);
     if wanted > affordable.slots {
         tracing::warn!("{} slots instead of {wanted}: {}", affordable.slots, affordable.reason);
@@ -391,7 +391,7 @@ pub(crate) fn slots(config: &Config, limits: Limits) -> Result<u32> {
     Ok(wanted.min(affordable.slots))
 }
 
-/// Says in one block what is being served, where, and from what.
+/// Prints what is served, where, and from which folders.
 fn print_banner(config: &Config, server: &Server, wasm: &Runtime, slots: u32, waiting: u64) {
     let plugins = wasm.plugins_info();
     let version = env!("CARGO_PKG_VERSION");

@@ -1,7 +1,6 @@
-//! Owns the loops that run in the background of a server: nothing of theirs is detached, so none of them ends
-//! unseen.
+//! Owns the background tasks of a server: none is detached, so none ends unnoticed.
 //!
-//! A server that lost one of them would go on with a part of its promises, and nobody would restart it.
+//! A server that lost one would break some of its promises while nobody restarts it.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -9,7 +8,7 @@ use std::collections::HashMap;
 use anyhow::{Error, anyhow};
 use tokio::task::{Id, JoinSet};
 
-/// The loops of one server. Those that are left are aborted when this is dropped.
+/// The background tasks of one server; dropping it aborts them.
 #[derive(Default)]
 pub(crate) struct Supervisor {
     loops: JoinSet<()>,
@@ -17,26 +16,26 @@ pub(crate) struct Supervisor {
 }
 
 impl Supervisor {
-    /// Runs a loop in the background.
+    /// Runs a background task.
     pub(crate) fn run(&mut self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
         let handle = self.loops.spawn(work);
         self.names.insert(handle.id(), name);
     }
 
-    /// Waits until a loop has panicked, or has ended though the server is not `stopping`, and says which.
+    /// Waits until a task panics, or ends while the server is not `stopping`, and returns an error that names it.
     pub(crate) async fn wait_for_failure(&mut self, stopping: impl Fn() -> bool) -> Error {
         loop {
             match self.loops.join_next_with_id().await {
                 Some(Ok((id, ()))) => {
                     let name = self.names.remove(&id).unwrap_or_default();
                     if !stopping() {
-                        return anyhow!("the background loop '{name}' ended by itself");
+                        return anyhow!("background task '{name}' ended unexpectedly");
                     }
                 }
                 Some(Err(error)) => {
                     let name = self.names.remove(&error.id()).unwrap_or_default();
                     let why = error.try_into_panic().map_or("it was cancelled".to_owned(), message);
-                    return anyhow!("the background loop '{name}' panicked: {why}");
+                    return anyhow!("background task '{name}' panicked: {why}");
                 }
                 None => std::future::pending().await,
             }
@@ -44,7 +43,7 @@ impl Supervisor {
     }
 }
 
-/// Returns what a panic said.
+/// Returns the message of a panic.
 fn message(panic: Box<dyn Any + Send>) -> String {
     match panic.downcast::<String>() {
         Ok(text) => *text,
@@ -57,26 +56,26 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_loop_that_panics_is_lost_though_the_server_stops() {
+    async fn a_panic_is_reported_even_while_the_server_stops() {
         let mut supervisor = Supervisor::default();
         supervisor.run("idle", std::future::pending());
         supervisor.run("ends", std::future::ready(()));
         supervisor.run("breaks", async { panic!("on {}", "purpose") });
-        let wait_for_failure = supervisor.wait_for_failure(|| true).await;
-        assert_eq!(wait_for_failure.to_string(), "the background loop 'breaks' panicked: on purpose");
+        let failure = supervisor.wait_for_failure(|| true).await;
+        assert_eq!(failure.to_string(), "background task 'breaks' panicked: on purpose");
     }
 
     #[tokio::test]
-    async fn a_loop_that_ends_is_lost_unless_the_server_stops() {
+    async fn a_task_that_ends_is_reported_unless_the_server_stops() {
         let mut supervisor = Supervisor::default();
         supervisor.run("idle", std::future::pending());
         supervisor.run("ends", std::future::ready(()));
-        let wait_for_failure = supervisor.wait_for_failure(|| false).await;
-        assert_eq!(wait_for_failure.to_string(), "the background loop 'ends' ended by itself");
+        let failure = supervisor.wait_for_failure(|| false).await;
+        assert_eq!(failure.to_string(), "background task 'ends' ended unexpectedly");
     }
 
     #[tokio::test]
-    async fn loops_end_with_their_supervisor() {
+    async fn tasks_end_with_their_supervisor() {
         let (held, mut dropped) = tokio::sync::oneshot::channel::<()>();
         let mut supervisor = Supervisor::default();
         supervisor.run("idle", async move {

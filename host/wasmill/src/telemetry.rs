@@ -1,4 +1,4 @@
-//! Log lines on stderr, for people or for machines; those that tell of trouble are counted.
+//! Log lines on stderr, for people or machines; warnings and errors are counted.
 
 use std::io::{self, IsTerminal, Write, stderr};
 use std::sync::Arc;
@@ -13,17 +13,16 @@ use wasmill_api::LogEvents;
 use crate::run::SharedStatusLine;
 use crate::settings::LogFormat;
 
-/// What is logged of a run without a server: denied permissions, and a cache that is no use.
+/// The log filter of a run without a server: denied permissions and an unusable cache.
 const FILTER_OF_RUN: &str = "warn";
 
-/// Starts logging for the rest of the process, and returns what counts the lines that are written.
+/// Starts logging for the rest of the process; returns the counter of logged warnings and errors.
 pub(crate) fn start(filter: &str, format: LogFormat) -> Result<Arc<LogEvents>> {
-    let filter =
-        EnvFilter::try_new(filter).with_context(|| format!("failed to understand log filter '{filter}'"))?;
+    let filter = EnvFilter::try_new(filter).with_context(|| format!("invalid log filter '{filter}'"))?;
     let events = Arc::new(LogEvents::default());
-    // The filter stands before both: what is not logged is not counted.
+    // The filter precedes both layers, so only logged events are counted.
     let log = registry().with(filter).with(CountLayer(Arc::clone(&events)));
-    // A stderr that nobody reads any more must not end the thread that logs.
+    // A closed stderr must not end the thread that logs.
     let lines = fmt::layer().with_writer(stderr).log_internal_errors(false);
     let started = match format {
         LogFormat::Human => log.with(lines.with_target(false).with_ansi(stderr().is_terminal())).try_init(),
@@ -46,7 +45,7 @@ impl<S: Subscriber> Layer<S> for CountLayer {
     }
 }
 
-/// Starts logging for a run without a server: warnings only, above its live line.
+/// Starts logging for a run without a server: warnings only, above the status line.
 pub(crate) fn start_for_run(terminal: &SharedStatusLine) -> Result<()> {
     let terminal = terminal.clone();
     let log = fmt()
@@ -58,7 +57,7 @@ pub(crate) fn start_for_run(terminal: &SharedStatusLine) -> Result<()> {
     log.try_init().map_err(anyhow::Error::from_boxed).context("failed to start logging")
 }
 
-/// Writes each line that it is given above a live line.
+/// Writes each line above the status line.
 struct AboveStatusLine(SharedStatusLine);
 
 impl Write for AboveStatusLine {

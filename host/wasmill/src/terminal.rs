@@ -1,6 +1,6 @@
-//! What a terminal is given: colours, bars, clean text, one live line.
+//! Terminal output: colors, bars, safe text and one status line.
 //!
-//! Used by the commands for people. Knows no server and no task.
+//! Used by commands with output for people. Knows neither servers nor tasks.
 
 pub(crate) mod status_line;
 pub(crate) mod style;
@@ -8,10 +8,10 @@ pub(crate) mod text;
 
 use std::os::fd::AsFd;
 
-/// Columns of a bar that has a line to itself.
+/// Columns of a bar on a line of its own.
 pub(crate) const BAR_COLUMNS: usize = 24;
 
-/// The size of a terminal that does not tell.
+/// Assumed size of a terminal that does not report it.
 const DEFAULT_SIZE: (usize, usize) = (80, 24);
 
 /// Returns the columns and rows of a terminal.

@@ -1,7 +1,7 @@
-//! Sends the spans that the rooms record to a collector: OTLP over HTTP, in JSON.
+//! Exports the recorded spans to a collector: OTLP over HTTP, as JSON.
 //!
-//! `serve` starts it if there is a collector, and closes it last. It waits for the collector, and nobody for it:
-//! what finds no room in the tracer meanwhile is dropped there and counted.
+//! `serve` starts it if a collector is configured, and closes it last. Nothing waits for the collector: when the
+//! tracer's queue is full, new spans are dropped there and counted.
 
 mod collector;
 mod otlp;
@@ -22,30 +22,30 @@ use wasmill_model::{Clock, Span, Tracer};
 use self::collector::Collector;
 use crate::client::Connector;
 
-/// The most spans in one request, about half a megabyte.
+/// Maximum spans per request, about half a megabyte.
 const BATCH_MAX: usize = 1_024;
-/// How long spans wait for others to go with.
+/// How long spans wait to be batched.
 const BATCH_INTERVAL: Duration = Duration::from_secs(1);
-/// The first wait before a request is sent again, and the longest.
+/// The first and the longest wait before a request is retried.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(30);
-/// How long the end of the process waits for the collector.
+/// How long the shutdown waits for the collector.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
-/// Bytes of an answer that are read.
+/// Bytes of a response that are read.
 const RESPONSE_BYTES_MAX: usize = 64 << 10;
 
-/// Ends what sends.
+/// Closes the export.
 pub(crate) struct Exporter {
     closing: CancellationToken,
     ended: oneshot::Receiver<()>,
 }
 
-/// Makes what sends spans to the collector that the setting or the environment names, and the loop that does;
-/// without one the tracer is off.
+/// Creates the tracer, and the exporter with its loop for the collector that the setting or the environment names;
+/// without one, the tracer is off.
 ///
 /// # Errors
 ///
-/// Fails if there can be no such collector.
+/// Fails if the collector's address or certificates are invalid.
 pub(crate) fn prepare(
     endpoint: Option<&str>,
     clock: &Arc<dyn Clock>,
@@ -62,7 +62,7 @@ pub(crate) fn prepare(
             notify.1.notify_one();
         }
     });
-    tracing::info!(collector = collector.url(), "traces are sent");
+    tracing::info!(collector = collector.url(), "exporting traces");
     let closing = CancellationToken::new();
     let sender = Sender {
         tracer: tracer.clone(),
@@ -82,36 +82,36 @@ pub(crate) fn prepare(
 }
 
 impl Exporter {
-    /// Sends what is left, if the collector takes it soon.
+    /// Exports the remaining spans, if the collector accepts them in time.
     pub(crate) async fn close(mut self) {
         self.closing.cancel();
         if timeout(CLOSE_TIMEOUT, &mut self.ended).await.is_err() {
-            tracing::warn!("the last spans were not sent: the collector took longer than {CLOSE_TIMEOUT:?}");
+            tracing::warn!("dropped the last spans: the collector did not respond within {CLOSE_TIMEOUT:?}");
         }
     }
 }
 
-/// Sends one request after the other.
+/// Exports spans, one request at a time.
 struct Sender {
     tracer: Tracer,
     connector: Connector,
     collector: Collector,
-    /// Told when there are spans.
+    /// Signalled when there are spans.
     spans_ready: Arc<Notify>,
-    /// Told when there are enough for a request.
+    /// Signalled when there are enough spans for a request.
     batch_full: Arc<Notify>,
     closing: CancellationToken,
-    /// Whether the last request failed.
+    /// True if the last request failed.
     is_failing: bool,
 }
 
-/// How a request ended.
+/// The outcome of a request.
 enum ExportOutcome {
-    /// The collector has it, but for so many spans.
+    /// The collector accepted the request, except for some spans.
     Accepted { rejected: u64, why: String },
-    /// The collector does not want it.
+    /// The collector rejected the request.
     Rejected(String),
-    /// It may take it later.
+    /// The request failed and may be retried.
     Failed(String),
 }
 
@@ -137,7 +137,7 @@ impl Sender {
         }
     }
 
-    /// Sends these, as often as it takes; only the end of the process makes it give up.
+    /// Exports these spans, retrying until the collector answers; only the shutdown gives up.
     async fn deliver(&mut self, spans: &[Span]) {
         let body = Bytes::from(otlp::request(&self.collector.resource, spans));
         let count = spans.len() as u64;
@@ -155,7 +155,7 @@ impl Sender {
                     return self.log_change(Err(why));
                 }
                 Ok(ExportOutcome::Failed(why)) => self.log_change(Err(why)),
-                Err(_) => self.log_change(Err(format!("no answer within {:?}", self.collector.timeout))),
+                Err(_) => self.log_change(Err(format!("no response within {:?}", self.collector.timeout))),
             }
             if is_last {
                 return;
@@ -191,7 +191,7 @@ impl Sender {
         };
         let status = response.status();
         let waits = response.headers().contains_key(RETRY_AFTER);
-        // Whatever it says is only for the log.
+        // The body is only used in the log.
         let body = Limited::new(response.into_body(), RESPONSE_BYTES_MAX).collect().await;
         let body = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
         if status.is_success() {
@@ -205,22 +205,22 @@ impl Sender {
             StatusCode::GATEWAY_TIMEOUT,
         ];
         if waits || may_pass.contains(&status) {
-            return ExportOutcome::Failed(format!("it answers {status}"));
+            return ExportOutcome::Failed(format!("the collector answered {status}"));
         }
         let said = String::from_utf8_lossy(&body[..body.len().min(200)]).into_owned();
-        ExportOutcome::Rejected(format!("it answers {status}: {said}"))
+        ExportOutcome::Rejected(format!("the collector answered {status}: {said}"))
     }
 
-    /// Logs when trouble begins and when it is over, not each time.
+    /// Logs when exports start to fail and when they recover, not each failure.
     fn log_change(&mut self, sent: Result<(), String>) {
         let was_failing = std::mem::replace(&mut self.is_failing, sent.is_err());
         match sent {
             Err(why) if !was_failing => {
                 let collector = self.collector.url();
-                tracing::warn!(collector, why, "traces are not taken; tasks go on, and are not waited for");
+                tracing::warn!(collector, why, "failed to export traces; tasks are not affected");
             }
-            Err(why) => tracing::debug!(why, "traces are still not taken"),
-            Ok(()) if was_failing => tracing::info!("traces are taken again"),
+            Err(why) => tracing::debug!(why, "failed to export traces again"),
+            Ok(()) if was_failing => tracing::info!("exporting traces again"),
             Ok(()) => {}
         }
     }

@@ -1,4 +1,4 @@
-//! Where a server is: a URL, or a host and a port.
+//! The address of a server: a URL, or a host and a port.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -10,12 +10,12 @@ use hyper::Uri;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Address {
     pub(crate) tls: bool,
-    /// A name, or an address without brackets.
+    /// A host name, or an IP address without brackets.
     pub(crate) host: String,
     pub(crate) port: u16,
-    /// Host and port as they were written.
+    /// Host and port as given.
     pub(crate) authority: String,
-    /// The path that a proxy has the server under, without a slash at its end.
+    /// The path of the server behind a proxy, without a trailing slash.
     pub(crate) prefix: String,
 }
 
@@ -23,20 +23,22 @@ impl FromStr for Address {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let invalid = |why: &str| format!("'{text}' names no server: {why}; one is http://127.0.0.1:8080");
+        let invalid = |why: &str| {
+            format!("'{text}' is not a server address: {why}; use, for example, http://127.0.0.1:8080")
+        };
         let full = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
         let uri: Uri = full.parse().map_err(|error| invalid(&format!("{error}")))?;
         let tls = match uri.scheme_str() {
             Some("http") => false,
             Some("https") => true,
-            _ => return Err(invalid("it has to begin with http:// or https://")),
+            _ => return Err(invalid("it must start with http:// or https://")),
         };
         let authority = uri.authority().ok_or_else(|| invalid("it has no host"))?.to_string();
         if authority.contains('@') {
-            return Err(invalid("a user has no place in it"));
+            return Err(invalid("it must not contain a user"));
         }
         if uri.query().is_some() {
-            return Err(invalid("a query has no place in it"));
+            return Err(invalid("it must not contain a query"));
         }
         let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
         if host.is_empty() {
@@ -44,7 +46,7 @@ impl FromStr for Address {
         }
         let port = match uri.port() {
             Some(port) => port.as_u16(),
-            None if uri.host() != Some(&authority) => return Err(invalid("its port is no port")),
+            None if uri.host() != Some(&authority) => return Err(invalid("its port is invalid")),
             None if tls => 443,
             None => 80,
         };
@@ -77,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_is_named_by_url_or_address() {
+    fn a_server_address_is_a_url_or_host_and_port() {
         for (text, tls, host, port, prefix) in [
             ("http://127.0.0.1:8080", false, "127.0.0.1", 8080, ""),
             ("http://127.0.0.1:8080/", false, "127.0.0.1", 8080, ""),
@@ -96,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_server_is_refused() {
+    fn an_invalid_server_address_is_rejected() {
         for text in [
             "",
             "http://",
@@ -108,7 +110,7 @@ mod tests {
             "host:",
         ] {
             let error = text.parse::<Address>().unwrap_err();
-            assert!(error.contains("names no server"), "{error}");
+            assert!(error.contains("is not a server address"), "{error}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Connections to a server, plain or TLS.
 //!
-//! Trusts the roots of the web and those of `--ca`. Uses no proxy and keeps no connection.
+//! Trusts the public roots and those of `--ca`. Uses no proxy and does not keep connections alive.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,10 +22,10 @@ use wasmill_egress::dial;
 use crate::client::Address;
 use crate::exit::{Exit, cli_error};
 
-/// How long connecting may take, with looking the name up.
+/// Time limit for connecting, name resolution included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Makes connections.
+/// Opens connections.
 #[derive(Clone)]
 pub(crate) struct Connector {
     /// `None` for plain HTTP.
@@ -33,12 +33,12 @@ pub(crate) struct Connector {
 }
 
 impl Connector {
-    /// Makes one for plain HTTP.
+    /// A connector for plain HTTP.
     pub(crate) fn plain() -> Self {
         Self { tls: None }
     }
 
-    /// Makes one; `more_roots` is a file of PEM that is trusted besides the roots of the web.
+    /// Creates a connector; `more_roots` is a PEM file trusted in addition to the public roots.
     pub(crate) fn new(tls: bool, more_roots: Option<&Path>) -> Result<Self> {
         if !tls {
             return Ok(Self::plain());
@@ -47,23 +47,23 @@ impl Connector {
         if let Some(path) = more_roots {
             add_roots(&mut roots, path).map_err(|why| {
                 let path = path.display();
-                cli_error(Exit::Usage, format!("failed to take certificates from {path}: {why}"))
+                cli_error(Exit::Usage, format!("failed to read certificates from {path}: {why}"))
             })?;
         }
         let config = ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
-            .expect("ring speaks the versions that rustls has by default")
+            .expect("ring supports the default protocol versions")
             .with_root_certificates(roots)
             .with_no_client_auth();
         Ok(Self { tls: Some(TlsConnector::from(Arc::new(config))) })
     }
 
-    /// Connects, and drives the connection on a task of its own until both sides are done.
+    /// Connects, and drives the connection on its own task until both sides are done.
     pub(crate) async fn connect(&self, address: &Address) -> Result<SendRequest<Full<Bytes>>, String> {
-        self.connect_with_hint(address, "; does `wasmill serve` run there?").await
+        self.connect_with_hint(address, "; is `wasmill serve` running there?").await
     }
 
-    /// Does the same; the hint is said where nobody listens.
+    /// Like `connect`; the hint is added to the error if the connection fails.
     pub(crate) async fn connect_with_hint(
         &self,
         address: &Address,
@@ -78,9 +78,9 @@ impl Connector {
         };
         let Some(tls) = &self.tls else { return start_http(stream).await };
         let name = ServerName::try_from(address.host.clone())
-            .map_err(|_| format!("'{}' can be the name of no certificate", address.host))?;
+            .map_err(|_| format!("'{}' is not a valid certificate name", address.host))?;
         let stream = timeout(CONNECT_TIMEOUT, tls.connect(name, stream)).await;
-        let stream = stream.map_err(|_| format!("no TLS within {CONNECT_TIMEOUT:?}"))?;
+        let stream = stream.map_err(|_| format!("no TLS handshake within {CONNECT_TIMEOUT:?}"))?;
         start_http(stream.map_err(|error| format!("TLS failed: {error}"))?).await
     }
 }
@@ -89,7 +89,7 @@ async fn start_http(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
 ) -> Result<SendRequest<Full<Bytes>>, String> {
     let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
-    // Whoever reads the answer is told of its errors.
+    // The reader of the response sees the connection's errors.
     tokio::spawn(connection);
     Ok(sender)
 }
@@ -99,5 +99,5 @@ fn add_roots(roots: &mut RootCertStore, path: &Path) -> Result<(), String> {
     for certificate in CertificateDer::pem_file_iter(path).map_err(|error| error.to_string())? {
         roots.add(certificate.map_err(|error| error.to_string())?).map_err(|error| error.to_string())?;
     }
-    if roots.len() == before { Err("there is none in it".to_owned()) } else { Ok(()) }
+    if roots.len() == before { Err("it contains no certificate".to_owned()) } else { Ok(()) }
 }

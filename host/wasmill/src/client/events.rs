@@ -1,6 +1,6 @@
-//! Reads server-sent events from an answer as it comes.
+//! Parses server-sent events from a streamed response.
 //!
-//! Follows the format of the WHATWG HTML standard, as far as Wasmill writes it: lines end in LF or CRLF.
+//! Implements the WHATWG HTML format as far as Wasmill writes it: lines end in LF or CRLF.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -10,9 +10,9 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::time::timeout;
 
-/// Bytes of one event; a log line is a small part of that.
+/// Maximum size of an event; a log line is a small part of that.
 const EVENT_BYTES_MAX: usize = 16 << 20;
-/// A stream that is silent for so long is taken for dead: a server writes a comment every 15 s.
+/// A stream that is idle this long is considered dead: servers send a comment every 15 s.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// One event.
@@ -22,7 +22,7 @@ pub(crate) struct Event {
     pub(crate) data: String,
 }
 
-/// The events of an answer.
+/// The events of a response.
 pub(crate) struct Events {
     body: Incoming,
     parser: Parser,
@@ -37,14 +37,14 @@ impl Events {
     ///
     /// # Errors
     ///
-    /// Fails if the connection breaks or falls silent. What came before can be asked for no more.
+    /// Fails if the connection breaks or is idle for too long. Earlier events are not returned again.
     pub(crate) async fn next(&mut self) -> Result<Option<Event>> {
         loop {
             if let Some(event) = self.parser.ready.pop_front() {
                 return Ok(Some(event));
             }
             let frame = timeout(IDLE_TIMEOUT, self.body.frame()).await;
-            let Some(frame) = frame.map_err(|_| anyhow!("silent for {IDLE_TIMEOUT:?}"))? else {
+            let Some(frame) = frame.map_err(|_| anyhow!("no data for {IDLE_TIMEOUT:?}"))? else {
                 return Ok(None);
             };
             if let Some(bytes) = frame?.data_ref() {
@@ -54,10 +54,10 @@ impl Events {
     }
 }
 
-/// Cuts bytes into events.
+/// Splits bytes into events.
 #[derive(Default)]
 struct Parser {
-    /// A line that has not ended yet.
+    /// An incomplete line.
     line: Vec<u8>,
     event: Event,
     has_data: bool,
@@ -99,7 +99,7 @@ impl Parser {
                 }
                 self.event.data.push_str(value);
             }
-            // A comment, an id, which the data holds too, or something of a later version.
+            // A comment, an id (which the data also has), or a field of a later version.
             _ => {}
         }
     }
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn events_survive_being_cut_anywhere() {
+    fn events_may_be_split_anywhere() {
         let text = "event: log\ndata: one\ndata: two\n\nevent: log\ndata: ü\n\n";
         let whole = events(&[text]);
         assert_eq!(whole, [event("log", "one\ntwo"), event("log", "ü")]);
@@ -138,14 +138,14 @@ mod tests {
     }
 
     #[test]
-    fn an_event_that_was_cut_short_counts_for_nothing() {
+    fn an_incomplete_event_is_dropped() {
         assert_eq!(events(&["event: log\ndata: on"]), []);
         assert_eq!(events(&["event: log\ndata: on\n"]), []);
         assert_eq!(events(&["event: log\n\n"]), []);
     }
 
     #[test]
-    fn an_endless_event_is_refused() {
+    fn an_endless_event_is_rejected() {
         let mut parser = Parser::default();
         let piece = vec![b'x'; 1 << 20];
         assert!((0..20).any(|_| parser.feed(&piece).is_err()));

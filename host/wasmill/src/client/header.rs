@@ -1,10 +1,10 @@
-//! Headers that `--header` and `WASMILL_HEADERS` ask for, such as the token of a proxy before the server.
+//! Headers from `--header` and `WASMILL_HEADERS`, such as a token for a proxy in front of the server.
 //!
-//! Their values are never shown, not even in the error of one that is wrong.
+//! Their values are never shown, not even in errors.
 
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-/// What the connection and the body decide.
+/// Headers that the connection and the body determine.
 const RESERVED: [HeaderName; 9] = [
     header::HOST,
     header::CONNECTION,
@@ -17,7 +17,7 @@ const RESERVED: [HeaderName; 9] = [
     header::UPGRADE,
 ];
 
-/// Reads headers that are written as `Name: value`; empty lines are passed over.
+/// Parses headers of the form `Name: value`; empty lines are ignored.
 pub(super) fn read(given: &[String]) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::new();
     let lines = given.iter().map(|line| line.trim()).filter(|line| !line.is_empty());
@@ -25,16 +25,15 @@ pub(super) fn read(given: &[String]) -> Result<HeaderMap, String> {
         let invalid = |why: &str| format!("header {number} of --header and WASMILL_HEADERS {why}");
         let (name, value) = line
             .split_once(':')
-            .ok_or_else(|| invalid("has no ':'; one is 'Authorization: Bearer TOKEN'"))?;
+            .ok_or_else(|| invalid("has no ':'; use the form 'Authorization: Bearer TOKEN'"))?;
         let name: HeaderName =
             name.trim().parse().map_err(|_| invalid("has no valid name before its ':'"))?;
         if RESERVED.contains(&name) {
-            return Err(invalid(&format!("is '{name}', which this program sets itself")));
+            return Err(invalid(&format!("is '{name}', which wasmill sets itself")));
         }
-        let mut value: HeaderValue = value
-            .trim()
-            .parse()
-            .map_err(|_| invalid(&format!("'{name}' has a value with characters that no header may have")))?;
+        let mut value: HeaderValue = value.trim().parse().map_err(|_| {
+            invalid(&format!("'{name}' has a value with characters that are not allowed in headers"))
+        })?;
         value.set_sensitive(true);
         headers.append(name, value);
     }
@@ -50,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_read_and_kept_out_of_sight() {
+    fn headers_are_parsed_and_marked_sensitive() {
         let headers = read(&["Authorization: Bearer a:b", "", "x-team:7", "X-Team: 8 "]).unwrap();
         assert_eq!(headers["authorization"], "Bearer a:b");
         assert_eq!(headers.get_all("x-team").iter().collect::<Vec<_>>(), ["7", "8"]);
@@ -58,13 +57,13 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_is_wrong_is_refused_without_its_value() {
+    fn an_invalid_header_is_rejected_without_showing_its_value() {
         for (line, named) in [
             ("Authorization Bearer secret", "has no ':'"),
             ("Author ization: secret", "has no valid name"),
             (": secret", "has no valid name"),
             ("Authorization: secret\u{1}", "'authorization' has a value with characters"),
-            ("Host: secret", "'host', which this program sets"),
+            ("Host: secret", "'host', which wasmill sets"),
             ("content-length: secret", "'content-length'"),
         ] {
             let error = read(&["a: b", line]).unwrap_err();

@@ -1,4 +1,4 @@
-//! What a server says is wrong, in words for a terminal, with the exit code that fits.
+//! Converts a server's error response to an error for a terminal, with a fitting exit code.
 
 use hyper::StatusCode;
 use serde::Deserialize;
@@ -6,10 +6,10 @@ use serde::Deserialize;
 use crate::exit::{Exit, cli_error};
 use crate::terminal::text::truncated;
 
-/// Columns of an answer that is no problem document, as a proxy may give.
+/// Maximum columns shown of a response that is not a problem document, such as a proxy's.
 const FOREIGN_COLUMNS: usize = 200;
 
-/// `application/problem+json`, RFC 9457, as far as it is shown.
+/// The shown parts of `application/problem+json`, RFC 9457.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Problem {
@@ -26,12 +26,12 @@ struct FieldError {
     detail: String,
 }
 
-/// Returns the code of a problem; empty if it is none.
+/// Returns the code of a problem; empty if it is not a problem.
 pub(crate) fn code(body: &[u8]) -> String {
     serde_json::from_slice::<Problem>(body).map(|problem| problem.code).unwrap_or_default()
 }
 
-/// Makes an error of an answer that is no success.
+/// Returns the error for a response that is not a success.
 pub(crate) fn to_error(server: &str, status: StatusCode, body: &[u8]) -> anyhow::Error {
     let problem = serde_json::from_slice::<Problem>(body).ok().filter(|problem| !problem.detail.is_empty());
     let Some(problem) = problem else {
@@ -41,7 +41,7 @@ pub(crate) fn to_error(server: &str, status: StatusCode, body: &[u8]) -> anyhow:
     };
     if problem.code == "unknown-route" {
         let message = format!(
-            "{server} does not know this request ({}); it may be an older wasmill, or none",
+            "{server} does not support this request ({}); it may be an older wasmill or another program",
             problem.detail
         );
         return cli_error(Exit::NotFound, message);
@@ -60,7 +60,7 @@ fn message(problem: &Problem) -> String {
         let place = if place.is_empty() { String::new() } else { format!("{place}: ") };
         message.push_str(&format!("\n  {place}{detail}"));
     }
-    // Servers name a few of many, and end the detail with how many there are.
+    // Servers list a few of many errors and end the detail with the number of the others.
     if let Some((_, more)) = detail.rsplit_once("; ").filter(|(_, last)| last.ends_with(" more")) {
         message.push_str(&format!("\n  {more}"));
     }
@@ -90,13 +90,13 @@ mod tests {
     }
 
     #[test]
-    fn a_problem_is_told_by_its_detail() {
+    fn a_problem_is_shown_by_its_detail() {
         let body = r#"{"title":"No such task","detail":"there is no task 7","code":"unknown-task"}"#;
         assert_eq!(said(404, body), (Exit::NotFound, "there is no task 7".to_owned()));
     }
 
     #[test]
-    fn each_of_many_errors_has_a_line() {
+    fn each_of_several_errors_has_a_line() {
         let body = r#"{"title":"Request is wrong","detail":"a; b; and 7 more","code":"invalid-request","errors":[
             {"pointer":"/timeout","detail":"timeout must be a string"},
             {"parameter":"grace","detail":"grace must be a time"}]}"#;
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_problem_document_is_told_in_short_and_drives_no_terminal() {
+    fn a_foreign_response_is_truncated_and_sanitized() {
         let (exit, message) = said(502, &format!("<html>\x1b[2J{}", "x".repeat(10_000)));
         assert_eq!(exit, Exit::Unreachable);
         assert!(message.starts_with("http://host answered 502 Bad Gateway: <html>"), "{message}");
@@ -118,14 +118,14 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_lacks_a_route_is_told_from_a_task_that_is_not_there() {
+    fn an_unknown_route_is_distinguished_from_an_unknown_task() {
         let (exit, message) = said(404, r#"{"detail":"there is nothing at /x","code":"unknown-route"}"#);
         assert_eq!(exit, Exit::NotFound);
-        assert!(message.contains("does not know this request"), "{message}");
+        assert!(message.contains("does not support this request"), "{message}");
     }
 
     #[test]
-    fn each_class_of_refusals_has_its_exit_code() {
+    fn each_class_of_errors_has_its_exit_code() {
         for (status, exit) in [
             (400, Exit::Usage),
             (403, Exit::Usage),

@@ -1,4 +1,4 @@
-//! A client and servers that speak TLS or break off.
+//! The client against servers that use TLS or break off.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ fn args(server: String, ca: Option<&Path>) -> ServerArgs {
     ServerArgs { server, ca: ca.map(Path::to_owned), header: Vec::new() }
 }
 
-/// Starts a server that proves its name and answers everything alike; returns its port.
+/// Starts a TLS server with this certificate that sends a fixed response; returns its port.
 async fn tls_server(certificate: CertificateDer<'static>, key: &KeyPair) -> u16 {
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     let config = ServerConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
@@ -43,7 +43,7 @@ async fn tls_server(certificate: CertificateDer<'static>, key: &KeyPair) -> u16 
 }
 
 #[tokio::test]
-async fn https_is_spoken_with_a_server_whose_certificate_is_trusted() {
+async fn https_works_with_a_trusted_certificate_only() {
     let key = KeyPair::generate().unwrap();
     let certificate = CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
     let roots = tempfile::NamedTempFile::new().unwrap();
@@ -58,14 +58,14 @@ async fn https_is_spoken_with_a_server_whose_certificate_is_trusted() {
 }
 
 #[test]
-fn a_file_without_certificates_is_refused() {
+fn a_file_without_certificates_is_rejected() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let error = Client::new(&args("https://localhost".to_owned(), Some(file.path()))).err().unwrap();
     assert_eq!(exit::code_of(&error), Exit::Usage);
 }
 
 #[tokio::test]
-async fn an_answer_that_breaks_off_is_no_answer() {
+async fn a_truncated_response_is_an_error() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {

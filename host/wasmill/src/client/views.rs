@@ -1,4 +1,4 @@
-//! What commands read of the answers; keys that an older server lacks are empty, further ones ignored.
+//! The parts of responses that commands use; missing keys are empty, unknown ones ignored.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use wasmill_model::{Clock, SystemClock, Timestamp};
 
-/// A task, as far as its record is shown.
+/// The shown parts of a task.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Task {
@@ -34,7 +34,7 @@ pub(crate) struct Task {
     pub(crate) trace_id: Option<String>,
 }
 
-/// How far a guest says it has come.
+/// The progress that a guest reported.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Progress {
@@ -43,7 +43,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Returns how much is done, in whole percent.
+    /// Returns the progress in whole percent.
     pub(crate) fn percent(&self) -> f64 {
         (self.fraction * 100.0).floor()
     }
@@ -58,7 +58,7 @@ pub(crate) struct TaskError {
 }
 
 impl Task {
-    /// Says whether the task is over.
+    /// Returns true if the task has finished.
     pub(crate) fn is_finished(&self) -> bool {
         matches!(self.state.as_str(), "completed" | "failed" | "cancelled")
     }
@@ -68,25 +68,25 @@ impl Task {
         Duration::from_millis(self.duration_ms)
     }
 
-    /// Says which attempt a task waits for that has had one.
+    /// Describes the attempt that a retried task waits for.
     pub(crate) fn waiting_for(&self) -> Option<String> {
         let waits_again = self.state == "waiting" && self.attempt > 0;
         waits_again.then(|| format!("waits for attempt {} of {}", self.attempt + 1, self.max_attempts))
     }
 
-    /// Returns how long ago the task was submitted, by the clock of this machine.
+    /// Returns the time since the task was submitted, by this machine's clock.
     pub(crate) fn age(&self) -> Duration {
         elapsed_since(&self.created_at)
     }
 }
 
-/// Returns how far ahead a moment is; zero for one that is no moment, or has come by this clock.
+/// Returns the time until a timestamp; zero if it is invalid or past.
 pub(crate) fn time_until(moment: &str) -> Duration {
     let moment = moment.parse::<Timestamp>();
     moment.ok().and_then(|moment| (moment - SystemClock.now()).to_std().ok()).unwrap_or_default()
 }
 
-/// Returns how long ago a moment was; zero for one that is no moment, or ahead of this clock.
+/// Returns the time since a timestamp; zero if it is invalid or in the future.
 pub(crate) fn elapsed_since(moment: &str) -> Duration {
     let moment = moment.parse::<Timestamp>();
     moment.ok().and_then(|moment| (SystemClock.now() - moment).to_std().ok()).unwrap_or_default()
@@ -100,12 +100,12 @@ pub(crate) struct LogLine {
     pub(crate) attempt: u32,
     pub(crate) stream: String,
     pub(crate) text: String,
-    /// Whether the line was too long and goes on in the next of its stream.
+    /// True if the line was too long and continues in the next one of its stream.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) cut: bool,
 }
 
-/// How busy a server is.
+/// Statistics of a server.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Stats {
@@ -119,7 +119,7 @@ pub(crate) struct Stats {
     pub(crate) plugins: BTreeMap<String, PluginStats>,
 }
 
-/// How many tasks there are of each state; of what ever ended, only those that are final.
+/// Tasks by state; of those that ever finished, only the final states.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct StateCounts {

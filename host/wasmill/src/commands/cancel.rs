@@ -1,4 +1,4 @@
-//! `wasmill cancel`: stops tasks and keeps their records; those named by id, or all that fit a filter.
+//! `wasmill cancel`: cancels tasks and keeps their records; selected by id or by filter.
 
 use anyhow::Result;
 use hyper::Method;
@@ -17,7 +17,7 @@ struct Many {
     dry_run: bool,
 }
 
-/// Stops them; each is over when its line is printed.
+/// Cancels the tasks; a task has stopped when its line is printed.
 pub(crate) fn cancel(args: &CancelArgs) -> Result<Exit> {
     check(args)?;
     let client = Client::new(&args.server)?;
@@ -37,11 +37,11 @@ pub(crate) fn cancel(args: &CancelArgs) -> Result<Exit> {
 fn check(args: &CancelArgs) -> Result<()> {
     let conditions = args.filter.parameters();
     if !args.ids.is_empty() && (args.all || !conditions.is_empty()) {
-        return Err(cli_error(Exit::Usage, "name the tasks either by id or by what they are, not both"));
+        return Err(cli_error(Exit::Usage, "select tasks either by id or by options, not both"));
     }
     if args.ids.is_empty() && !args.all && conditions.is_empty() {
         let ways = "by id, by options such as --state, --plugin or --tag, or --all";
-        return Err(cli_error(Exit::Usage, format!("say which tasks to cancel: {ways}")));
+        return Err(cli_error(Exit::Usage, format!("select the tasks to cancel: {ways}")));
     }
     Ok(())
 }

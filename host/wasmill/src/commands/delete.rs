@@ -1,4 +1,4 @@
-//! `wasmill delete`: stops tasks if they wait or run, and forgets them.
+//! `wasmill delete`: cancels tasks if they are unfinished, and deletes them.
 
 use anyhow::Result;
 use hyper::Method;
@@ -8,7 +8,7 @@ use crate::client::{Client, ClientRequest, block_on};
 use crate::commands::{for_each_task, grace, timeout, with_query};
 use crate::exit::Exit;
 
-/// Deletes them; each is over when its line is printed.
+/// Deletes the tasks; a task has stopped when its line is printed.
 pub(crate) fn delete(args: &DeleteArgs) -> Result<Exit> {
     let client = Client::new(&args.server)?;
     let parameters: Vec<_> = grace(args.grace).into_iter().collect();

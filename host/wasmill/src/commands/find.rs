@@ -1,4 +1,4 @@
-//! Which task is meant by the beginning or the end of its id. Used by the commands that take ids.
+//! Resolves the start or end of an id to a task. Used by commands that take ids.
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
@@ -9,7 +9,7 @@ use crate::commands::list::next;
 use crate::commands::with_query;
 use crate::exit::{Exit, cli_error};
 
-/// Tasks that are named if more than one is meant, and then some.
+/// Maximum number of tasks listed if an id is ambiguous.
 const MATCHES_SHOWN_MAX: usize = 5;
 
 #[derive(Deserialize)]
@@ -19,7 +19,7 @@ struct TaskMatch {
     plugin: String,
 }
 
-/// Returns the one task whose id begins so, or, if there is none, ends so; asks nobody if the id is whole.
+/// Returns the one task whose id starts, or else ends, with this part. A complete id needs no request.
 pub(crate) async fn find(client: &Client, part: IdPrefix) -> Result<TaskId> {
     if let Some(id) = part.whole() {
         return Ok(id);
@@ -29,18 +29,18 @@ pub(crate) async fn find(client: &Client, part: IdPrefix) -> Result<TaskId> {
         match found.as_slice() {
             [] => {}
             [one] => {
-                return one.id.parse().with_context(|| format!("{client} names a task by what is no id"));
+                return one.id.parse().with_context(|| format!("{client} returned an invalid task id"));
             }
             several => return Err(cli_error(Exit::Usage, ambiguous(part, parameter, several))),
         }
     }
-    Err(cli_error(Exit::NotFound, format!("there is no task whose id begins or ends with {part}")))
+    Err(cli_error(Exit::NotFound, format!("no task has an id that starts or ends with {part}")))
 }
 
-/// Asks for the tasks that are meant, a few more than are named.
+/// Requests the matching tasks, one more than are listed.
 async fn matching_tasks(client: &Client, parameter: &'static str, part: &IdPrefix) -> Result<Vec<TaskMatch>> {
     let (mut found, mut cursor): (Vec<TaskMatch>, _) = (Vec::new(), None);
-    // A page may be empty though more are to come.
+    // A page may be empty even though more follow.
     while found.len() <= MATCHES_SHOWN_MAX {
         let mut parameters =
             vec![(parameter, part.to_string()), ("limit", (MATCHES_SHOWN_MAX + 1).to_string())];
@@ -56,7 +56,7 @@ async fn matching_tasks(client: &Client, parameter: &'static str, part: &IdPrefi
 }
 
 fn ambiguous(part: IdPrefix, parameter: &str, several: &[TaskMatch]) -> String {
-    let do_so = if parameter == "q" { "begin" } else { "end" };
+    let do_so = if parameter == "q" { "start" } else { "end" };
     let mut text = format!("the ids of several tasks {do_so} with {part}:");
     for TaskMatch { id, state, plugin } in several.iter().take(MATCHES_SHOWN_MAX) {
         text.push_str(&format!("\n  {id}  {state}  {plugin}"));

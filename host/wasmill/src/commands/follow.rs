@@ -1,6 +1,6 @@
-//! Waits until a task has ended, and shows its log and progress meanwhile.
+//! Waits until a task has finished, showing its log and progress meanwhile.
 //!
-//! Used by whatever takes `--wait`. It outlasts a restart of the server: the task does, too.
+//! Used by commands with `--wait`. It survives a restart of the server, as the task does.
 
 use std::time::Duration;
 
@@ -16,28 +16,28 @@ use crate::output::note;
 use crate::process::StopSignals;
 use crate::terminal::status_line::{REDRAW_INTERVAL, StatusLine, StatusView};
 
-/// How long the server holds the question whether a task has ended; at most 60 s.
+/// Long-poll time of the request for the result; at most 60 s.
 const LONG_POLL: Duration = Duration::from_secs(30);
-/// The pauses between such questions to a server that does not hold them: each twice the last.
+/// Pauses between requests to a server without long polling: each is twice the previous.
 const POLL_PAUSE_MIN: Duration = Duration::from_millis(20);
 const POLL_PAUSE_MAX: Duration = Duration::from_secs(1);
-/// How long a server may be away, as in a restart.
+/// How long the server may be unreachable, such as during a restart.
 const OUTAGE_MAX: Duration = Duration::from_secs(60);
-/// How often the progress is asked for.
+/// How often the progress is requested.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
-/// How long the rest of the log may take once the task has ended.
+/// Time limit for the rest of the log once the task has finished.
 const LOG_TAIL_TIMEOUT: Duration = Duration::from_secs(5);
-/// Lines of log that may wait to be shown.
+/// Maximum log lines waiting to be shown.
 const LINES_MAX: usize = 256;
 
-/// What is shown meanwhile.
+/// What to show while waiting.
 #[derive(Clone, Copy)]
 pub(crate) struct FollowOptions {
     pub(crate) with_log: bool,
     pub(crate) is_quiet: bool,
 }
 
-/// Waits; `Interrupted` means that a signal ended the waiting, which the task does not notice.
+/// Waits for the task; `Interrupted` means that a signal ended the wait, which does not affect the task.
 pub(crate) async fn wait_until_finished(client: &Client, id: TaskId, follow: FollowOptions) -> Result<Exit> {
     let mut stop = StopSignals::listen()?;
     let mut status_line = StatusLine::new(follow.is_quiet);
@@ -57,7 +57,7 @@ pub(crate) async fn wait_until_finished(client: &Client, id: TaskId, follow: Fol
             biased;
             () = stop.next() => {
                 status_line.clear();
-                note!("the task goes on; `wasmill result --wait {id}` waits again, `wasmill cancel {id}` stops it");
+                note!("the task keeps running; `wasmill result --wait {id}` waits again, `wasmill cancel {id}` stops it");
                 return Ok(Exit::Interrupted);
             }
             event = log_events.recv(), if log_is_open => log_is_open = show(&mut status_line, event),
@@ -76,12 +76,12 @@ pub(crate) async fn wait_until_finished(client: &Client, id: TaskId, follow: Fol
             log_is_open = show(&mut status_line, log_events.recv().await);
         }
     };
-    // What is missing after that can be read by `wasmill logs`.
+    // `wasmill logs` can print what is missing after that.
     let _ = timeout(LOG_TAIL_TIMEOUT, rest).await;
     Ok(Exit::Done)
 }
 
-/// Shows what following the log has brought, and says whether there may be more.
+/// Shows a log event; returns false after the last one.
 fn show(status_line: &mut StatusLine, event: Option<LogEvent>) -> bool {
     match event {
         Some(LogEvent::Line(line)) => status_line.line(&line.text),
@@ -91,7 +91,7 @@ fn show(status_line: &mut StatusLine, event: Option<LogEvent>) -> bool {
     true
 }
 
-/// Waits until a task has ended, and returns what the server then says of its result.
+/// Waits until a task has finished and returns the response to the request for its result.
 async fn wait_for_result(client: Client, id: TaskId) -> Result<ClientResponse> {
     let path = format!("/task/{id}/result?wait={}s", LONG_POLL.as_secs());
     let mut pause = POLL_PAUSE_MIN;
@@ -113,7 +113,7 @@ async fn wait_for_result(client: Client, id: TaskId) -> Result<ClientResponse> {
             Ok(response) if response.status.is_server_error() => {
                 wait_out_outage(&mut unreachable_since, response.to_error()).await?;
             }
-            // There is a result, or there never will be one.
+            // There is a result, or there will be none.
             Ok(response)
                 if response.status.is_success() || response.status == hyper::StatusCode::CONFLICT =>
             {
@@ -128,7 +128,7 @@ async fn wait_for_result(client: Client, id: TaskId) -> Result<ClientResponse> {
     }
 }
 
-/// Pauses before a server that is away is asked again; gives up when it was away for too long.
+/// Pauses before the next request to an unreachable server; fails if the outage is too long.
 async fn wait_out_outage(unreachable_since: &mut Option<Instant>, error: anyhow::Error) -> Result<()> {
     let since = *unreachable_since.get_or_insert_with(Instant::now);
     if since.elapsed() > OUTAGE_MAX {
@@ -138,11 +138,11 @@ async fn wait_out_outage(unreachable_since: &mut Option<Instant>, error: anyhow:
     Ok(())
 }
 
-/// The latest look at a task, taken now and then in the background.
+/// The latest state of a task, polled in the background.
 struct TaskPoll {
     latest: tokio::sync::watch::Receiver<Task>,
     sender: std::sync::Arc<tokio::sync::watch::Sender<Task>>,
-    /// When it was asked for, and the time since then counts on.
+    /// The time of the last request.
     polled_at: Option<Instant>,
     is_wanted: bool,
 }
@@ -153,7 +153,7 @@ impl TaskPoll {
         Self { latest, sender: sender.into(), polled_at: None, is_wanted }
     }
 
-    /// Asks again if it is time to.
+    /// Requests the state if it is due.
     fn refresh(&mut self, client: &Client, id: TaskId) {
         if !self.is_wanted || self.polled_at.is_some_and(|polled_at| polled_at.elapsed() < POLL_INTERVAL) {
             return;
@@ -161,7 +161,7 @@ impl TaskPoll {
         self.polled_at = Some(Instant::now());
         let (client, sender) = (client.clone(), std::sync::Arc::clone(&self.sender));
         tokio::spawn(async move {
-            // Whether the server is away is noticed by whoever waits for the end.
+            // The wait for the result notices an unreachable server.
             let response =
                 client.get(&format!("/task/{id}/status")).await.and_then(ClientResponse::error_for_status);
             if let Ok(task) = response.and_then(|response| response.read()) {

@@ -15,14 +15,14 @@ use crate::terminal::size;
 use crate::terminal::style::Style;
 use crate::terminal::text::{format_duration, padded, truncated};
 
-/// The most tasks that a server puts on a page.
+/// Maximum number of tasks per page on a server.
 pub(crate) const PAGE_SIZE: usize = 1_000;
-/// Columns of what stands before the progress.
+/// Columns of the table in front of the progress.
 const FIXED_COLUMNS: usize = 36 + 2 + 9 + 2 + 16 + 2 + 8 + 2 + 7 + 2;
-/// Columns of the progress where nothing bounds them.
+/// Columns of the progress outside a terminal.
 const NOTE_COLUMNS: usize = 100;
 
-/// Prints them, page by page.
+/// Prints the tasks, page by page.
 pub(crate) fn list(args: &ListTasksArgs) -> Result<Exit> {
     let client = Client::new(&args.server)?;
     block_on(async {
@@ -47,7 +47,7 @@ pub(crate) fn list(args: &ListTasksArgs) -> Result<Exit> {
     })
 }
 
-/// Asks for a page of tasks: so many at most, behind an earlier one if there is a cursor.
+/// Requests a page of at most `limit` tasks, after the one that returned the cursor.
 pub(crate) async fn page(
     client: &Client,
     filter: &FilterArgs,
@@ -60,7 +60,7 @@ pub(crate) async fn page(
     client.get(&with_query("/task", &parameters)).await?.error_for_status()
 }
 
-/// Reads the cursor of the next page from the `Link` header.
+/// Returns the cursor of the next page from the `Link` header.
 pub(crate) fn next(response: &ClientResponse) -> Option<String> {
     let link = response.headers.get(header::LINK)?.to_str().ok()?;
     let url = link.split_once('<')?.1.split_once('>')?.0;
@@ -73,7 +73,7 @@ struct Printer {
     json: bool,
     quiet: bool,
     style: Style,
-    /// Columns of the progress: what is left of a terminal, and some in files and pipes.
+    /// Columns for the progress: the rest of the terminal, or a default in files and pipes.
     columns_left: usize,
     count: usize,
 }
@@ -107,9 +107,9 @@ impl Printer {
         match (self.json, self.count) {
             (true, 0) => data!("[]"),
             (true, _) => data!("]"),
-            (false, 0) if !self.quiet => note!("there are no such tasks"),
+            (false, 0) if !self.quiet => note!("no matching tasks"),
             (false, count) if has_more && !self.quiet => {
-                note!("the newest {count}; there are more, --limit 0 shows all");
+                note!("showing the newest {count}; --limit 0 shows all");
             }
             (false, _) => {}
         }
@@ -120,7 +120,7 @@ fn header() -> String {
     format!("{:<36}  {:<9}  {:<16}  {:<8}  {:<7}  PROGRESS", "ID", "STATE", "PLUGIN", "AGE", "RAN")
 }
 
-/// Writes a task as a row of the table: what is needed to find it, and how it is doing.
+/// Formats a task as a row of the table.
 fn row(task: &Task, style: Style, columns_left: usize) -> String {
     let state = style.state(&task.state, padded(&task.state, 9));
     let plugin = padded(&task.plugin, 16);

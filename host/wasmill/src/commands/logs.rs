@@ -1,7 +1,7 @@
-//! `wasmill logs`: what a task wrote, so far or as it comes.
+//! `wasmill logs`: the log of a task, so far or as it is written.
 //!
-//! Follows over cut connections and restarts of the server: each line has a number, and it asks for those
-//! after the last it saw.
+//! Following survives lost connections and restarts of the server: lines are numbered, and each request continues
+//! after the last line seen.
 
 use std::time::Duration;
 
@@ -21,23 +21,23 @@ use crate::output::{self, data, note, out};
 use crate::process::StopSignals;
 use crate::terminal::style::Style;
 
-/// Lines asked for at once.
+/// Lines per request.
 const PAGE_SIZE: usize = 1_000;
-/// Lines that may wait to be printed.
+/// Maximum log events waiting to be printed.
 const LINES_MAX: usize = 256;
-/// The pause before a connection that was cut is made again.
+/// The pause before reconnecting.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(500);
-/// How long a server may be away, as in a restart.
+/// How long the server may be unreachable, such as during a restart.
 const OUTAGE_MAX: Duration = Duration::from_secs(60);
 
-/// What following a log brings.
+/// An event while following a log.
 pub(crate) enum LogEvent {
     Line(LogLine),
-    /// So many lines are not kept any more.
+    /// This many lines are no longer stored.
     Gap(u64),
-    /// The task has ended, and that was all.
+    /// The task has finished and all lines were read.
     End,
-    /// There is no more to come, for this reason.
+    /// The log cannot be followed, for this reason.
     Failed(anyhow::Error),
 }
 
@@ -93,20 +93,20 @@ async fn print_stored(
     }
 }
 
-/// Prints what an older server keeps: the end of what the newest ended attempt wrote.
+/// Prints what an older server stores: the end of the log of the newest finished attempt.
 async fn print_tail(client: &Client, id: TaskId) -> Result<Exit> {
     #[derive(Deserialize)]
     struct Tail {
         log: Option<String>,
     }
     let response = client.get(&format!("/task/{id}")).await?.error_for_status()?;
-    note!("wasmill: {client} keeps no lines of log; this is the end of what the newest ended attempt wrote");
+    note!("wasmill: {client} stores no log lines; this is the end of the log of the newest finished attempt");
     let Tail { log } = response.read()?;
     output::text(&log.unwrap_or_default());
     Ok(Exit::Done)
 }
 
-/// Follows the log of a task until the end, or until nobody listens any more.
+/// Follows the log of a task until it ends or the receiver is dropped.
 pub(crate) async fn follow(
     client: Client,
     id: TaskId,
@@ -133,7 +133,7 @@ pub(crate) async fn follow(
                 LogEvent::Failed(error)
             }
         };
-        // Nobody to tell is fine.
+        // A dropped receiver is fine.
         let _ = reader.log_events.send(last).await;
         return;
     }
@@ -141,11 +141,11 @@ pub(crate) async fn follow(
 
 /// How reading one connection ended.
 enum ConnectionEnd {
-    /// The task has ended and all was read.
+    /// The task has finished and everything was read.
     Finished,
-    /// The connection was cut.
+    /// The connection was lost.
     Lost,
-    /// Nobody listens any more.
+    /// The receiver was dropped.
     NoReceiver,
 }
 
@@ -154,21 +154,21 @@ struct Gap {
     missed: u64,
 }
 
-/// Words that lines are missing.
+/// Returns the line that marks missing lines.
 pub(crate) fn gap(missed: u64) -> String {
-    format!("-- {missed} lines are not kept any more --")
+    format!("-- {missed} lines are no longer stored --")
 }
 
 struct Reader {
     client: Client,
     id: TaskId,
-    /// The number of the last line that was seen.
+    /// The number of the last line seen.
     after: Option<u64>,
     log_events: mpsc::Sender<LogEvent>,
 }
 
 impl Reader {
-    /// Reads from one connection as long as it holds.
+    /// Reads one connection until it ends.
     async fn read(&mut self) -> Result<ConnectionEnd> {
         let parameters: Vec<_> = self.after.map(|after| ("after", after.to_string())).into_iter().collect();
         let path = with_query(&format!("/task/{}/logs", self.id), &parameters);
@@ -186,7 +186,7 @@ impl Reader {
             match event.name.as_str() {
                 "log" => {
                     let line: LogLine = serde_json::from_str(&event.data)?;
-                    // Whatever was sent twice is shown once.
+                    // A line sent twice is shown once.
                     if self.after.is_some_and(|after| line.seq <= after) {
                         continue;
                     }
@@ -202,21 +202,21 @@ impl Reader {
                     }
                 }
                 "end" => return Ok(ConnectionEnd::Finished),
-                // Something of a later version.
+                // An event of a later version.
                 _ => {}
             }
         }
     }
 
-    /// Words why there is no stream of lines.
+    /// Returns the reason why there is no stream.
     async fn stream_error(&self, status: StatusCode) -> anyhow::Error {
-        // A plain request for the same has the server's words for what is wrong.
+        // The same request without streaming returns the server's own error.
         let plain = with_query(&format!("/task/{}/logs", self.id), &[("limit", "1".to_owned())]);
         match self.client.get(&plain).await {
             Ok(response) if response.code() == "unknown-route" => {
                 let id = self.id;
                 let message = format!(
-                    "{} does not stream logs, it may be an older wasmill; `wasmill logs {id}` has what it keeps",
+                    "{} does not stream logs, it may be an older wasmill; `wasmill logs {id}` prints what it stores",
                     self.client
                 );
                 cli_error(Exit::NotFound, message)
@@ -237,7 +237,7 @@ struct Printer {
     is_terminal: bool,
     style: Style,
     attempt: u32,
-    /// The stream of a line that was printed in part and goes on.
+    /// The stream of a line that was printed in part and continues.
     open: Option<String>,
 }
 
@@ -263,7 +263,7 @@ impl Printer {
         let open = self.open.take();
         let continues = open.as_ref() == Some(stream);
         if open.is_some() && !continues {
-            // The other stream comes in between.
+            // A line of the other stream comes in between.
             out!("");
         }
         if self.is_terminal && self.attempt > 0 && *attempt != self.attempt {

@@ -1,4 +1,4 @@
-//! `wasmill result`: the result of a task, on stdout.
+//! `wasmill result`: prints the result of a task on stdout.
 
 use anyhow::Result;
 use serde::Deserialize;
@@ -16,7 +16,7 @@ struct Ready {
     result: Option<String>,
 }
 
-/// Prints it, or says why there is none; with `--wait` when the task has ended.
+/// Prints the result or why there is none; with `--wait`, once the task has finished.
 pub(crate) fn result(args: &ResultArgs) -> Result<Exit> {
     let client = Client::new(&args.server)?;
     block_on(async {
@@ -41,7 +41,8 @@ pub(crate) fn result(args: &ResultArgs) -> Result<Exit> {
                 Ok(Exit::Done)
             }
             202 => {
-                let message = format!("task {id} has not ended; `wasmill result --wait {id}` waits for it");
+                let message =
+                    format!("task {id} has not finished; `wasmill result --wait {id}` waits for it");
                 Err(cli_error(Exit::Conflict, message))
             }
             _ => Err(match response.code().as_str() {
@@ -53,7 +54,7 @@ pub(crate) fn result(args: &ResultArgs) -> Result<Exit> {
     })
 }
 
-/// Returns the exit code for the state that a task is in.
+/// Returns the exit code for the state of a task.
 pub(crate) fn exit_for(task: &Task) -> Exit {
     match task.state.as_str() {
         "completed" => Exit::Done,

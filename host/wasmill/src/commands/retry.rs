@@ -1,4 +1,4 @@
-//! `wasmill retry`: a new task with the input of an old one.
+//! `wasmill retry`: submits a new task with the input of an old one.
 
 use anyhow::Result;
 use hyper::Method;
@@ -9,7 +9,7 @@ use crate::commands::find::find;
 use crate::commands::{submit, trace_context};
 use crate::exit::Exit;
 
-/// Submits it, and waits for it if asked to.
+/// Submits the task, and waits for it if requested.
 pub(crate) fn retry(args: &RetryArgs) -> Result<Exit> {
     let client = Client::new(&args.server)?;
     block_on(async {

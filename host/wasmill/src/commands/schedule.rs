@@ -1,4 +1,4 @@
-//! `wasmill schedule`: lists, sets, holds back and runs what a server does again and again.
+//! `wasmill schedule`: lists, sets, pauses and runs schedules.
 
 use anyhow::Result;
 use hyper::{Method, StatusCode};
@@ -17,10 +17,10 @@ use crate::output::{data, out};
 use crate::terminal::style::Style;
 use crate::terminal::text::truncated;
 
-/// Columns of an expression in the list.
+/// Columns of a cron expression in the list.
 const CRON_COLUMNS: usize = 18;
 
-/// The body of `PUT /schedules/{name}`; what was not asked for is not in it.
+/// The body of `PUT /schedules/{name}`, with the given options only.
 #[derive(Serialize)]
 struct Request<'a> {
     cron: &'a str,
@@ -33,7 +33,7 @@ struct Request<'a> {
     task: Box<RawValue>,
 }
 
-/// What is shown of a schedule.
+/// The shown parts of a schedule.
 #[derive(Deserialize)]
 struct Schedule {
     name: String,
@@ -48,7 +48,7 @@ struct Schedule {
     last_error: Option<String>,
 }
 
-/// Carries out one of its commands.
+/// Runs one of the subcommands.
 pub(crate) fn schedule(command: &ScheduleCommand) -> Result<Exit> {
     match command {
         ScheduleCommand::List(args) => list(args),
@@ -106,7 +106,7 @@ fn show(args: &ScheduleArgs) -> Result<Exit> {
 fn set(args: &SetScheduleArgs) -> Result<Exit> {
     let SetScheduleArgs { name, cron, plugin, timezone, missed, no_overlap, input, options, .. } = args;
     if options.idempotency_key.is_some() {
-        let why = "--idempotency-key is for a single task: a schedule asks for a new one each time";
+        let why = "--idempotency-key applies to a single task; a schedule submits a new one each time";
         return Err(cli_error(Exit::Usage, why));
     }
     let task = RawValue::from_string(body(plugin.as_deref(), input.read()?, options)?)?;
@@ -131,12 +131,12 @@ fn set(args: &SetScheduleArgs) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     let schedule: Schedule = response.read()?;
-    let done = if response.status == StatusCode::CREATED { "made" } else { "replaced" };
+    let done = if response.status == StatusCode::CREATED { "created" } else { "replaced" };
     out!("{name} {done}, next at {} ({})", next(&schedule), schedule.timezone);
     Ok(Exit::Done)
 }
 
-/// Does something to each, one after another, up to the first that it cannot be done to.
+/// Runs an operation for each schedule, up to the first error.
 fn for_each_schedule(args: &SchedulesArgs, method: &Method, below: &str, done: &str) -> Result<Exit> {
     let client = Client::new(&args.server)?;
     block_on(async {

@@ -1,4 +1,4 @@
-//! How tasks look: the lines of `status`, and how a task that ended is told.
+//! Formats tasks: the lines of `status`, and the outcome of a finished task.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::terminal::BAR_COLUMNS;
 use crate::terminal::style::Style;
 use crate::terminal::text::{format_bytes, format_duration, truncated};
 
-/// Prints where a task stands, for people.
+/// Prints the status of a task.
 pub(crate) fn status(task: &Task) {
     let style = Style::stdout();
     line("task", &task.id);
@@ -67,7 +67,7 @@ fn line(name: &str, value: &str) {
     out!("{name:<9} {value}");
 }
 
-/// Words what an attempt used, as far as the server tells and there is anything to tell.
+/// Formats the resource usage of an attempt, as far as the server reports it.
 fn used(usage: &serde_json::Map<String, serde_json::Value>) -> String {
     let number = |name: &str| usage.get(name).and_then(serde_json::Value::as_u64);
     let mut words = Vec::new();
@@ -88,7 +88,7 @@ fn used(usage: &serde_json::Map<String, serde_json::Value>) -> String {
     words.join(", ")
 }
 
-/// Tells how a task that ended did: its result on stdout, or why there is none on stderr.
+/// Prints the outcome of a finished task: its result on stdout, or an error on stderr.
 pub(crate) fn outcome(task: &Task) -> Exit {
     match task.state.as_str() {
         "completed" => {

@@ -1,4 +1,4 @@
-//! `wasmill stats`: how busy a server is.
+//! `wasmill stats`: shows server statistics.
 
 use anyhow::Result;
 
@@ -10,7 +10,7 @@ use crate::terminal::BAR_COLUMNS;
 use crate::terminal::style::Style;
 use crate::terminal::text::format_bytes;
 
-/// Prints it.
+/// Prints the statistics.
 pub(crate) fn stats(args: &StatsArgs) -> Result<Exit> {
     let client = Client::new(&args.server)?;
     let response = block_on(async { client.get("/stats").await?.error_for_status() })?;
@@ -37,12 +37,12 @@ pub(crate) fn stats(args: &StatsArgs) -> Result<Exit> {
         out!("  {name}: {waiting} waiting, {running} running; finished: {now} stored, {ever} ever");
     }
     if draining {
-        out!("{}", style.yellow("draining: nothing new is taken or started"));
+        out!("{}", style.yellow("draining: no new tasks are accepted or started"));
     }
     Ok(Exit::Done)
 }
 
-/// Words those that ended: all of them, and how many not well.
+/// Formats the number of finished tasks, with the failed and cancelled ones.
 fn counts(by_state: StateCounts) -> String {
     let StateCounts { completed, failed, cancelled, .. } = by_state;
     format!("{} ({failed} failed, {cancelled} cancelled)", completed + failed + cancelled)

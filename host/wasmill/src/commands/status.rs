@@ -1,4 +1,4 @@
-//! `wasmill status`: where one task stands.
+//! `wasmill status`: shows the status of a task.
 
 use anyhow::Result;
 
@@ -9,7 +9,7 @@ use crate::commands::show;
 use crate::exit::Exit;
 use crate::output::{self, data};
 
-/// Prints the status, or the input; whatever it is, the command is done.
+/// Prints the status or the input; succeeds whatever the state is.
 pub(crate) fn status(args: &StatusArgs) -> Result<Exit> {
     let StatusArgs { task: args, input } = args;
     let client = Client::new(&args.server)?;

@@ -1,4 +1,4 @@
-//! `wasmill submit`: hands a task to a server, and waits for it if asked to.
+//! `wasmill submit`: submits a task, and waits for it if requested.
 
 use anyhow::{Context, Result};
 use hyper::Method;
@@ -15,7 +15,7 @@ use crate::exit::{Exit, cli_error};
 use crate::output::{data, note, out};
 use crate::terminal::style::Style;
 
-/// The body of `POST /task`; what was not asked for is not in it.
+/// The body of `POST /task`, with the given options only.
 #[derive(Serialize)]
 struct Request<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -51,7 +51,7 @@ struct Request<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     group: Option<&'a str>,
 }
-/// Whom to tell when the task has ended: of every end, or of those named.
+/// The webhook to call for all outcomes, or for some.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Webhook<'a> {
@@ -64,7 +64,7 @@ struct TaskCreated {
     id: String,
 }
 
-/// Submits it.
+/// Submits the task.
 pub(crate) fn submit(args: &SubmitArgs) -> Result<Exit> {
     let input = args.input.read()?;
     let body = body(args.plugin.as_deref(), input, &args.options)?;
@@ -80,7 +80,7 @@ pub(crate) fn submit(args: &SubmitArgs) -> Result<Exit> {
     })
 }
 
-/// Writes a task request.
+/// Returns the body of a task request.
 pub(crate) fn body(
     plugin: Option<&str>,
     input: Option<Box<RawValue>>,
@@ -106,7 +106,7 @@ pub(crate) fn body(
     } = options;
     let backoff = backoff.clone().map(RawValue::from_string).transpose().map_err(|error| {
         let example = r#"{"first": "1s", "factor": 2, "max": "5m", "jitter": 0.5}"#;
-        cli_error(Exit::Usage, format!("--backoff is no JSON: {error}; one is '{example}'"))
+        cli_error(Exit::Usage, format!("invalid value for --backoff: {error}; use, for example, '{example}'"))
     })?;
     let request = Request {
         plugin,
@@ -132,7 +132,7 @@ pub(crate) fn body(
     Ok(serde_json::to_string(&request)?)
 }
 
-/// Prints the id of a task that was accepted; or waits for its end and prints its result.
+/// Prints the id of an accepted task; or waits until it has finished and prints its result.
 pub(crate) async fn report_created(
     client: &Client,
     response: &ClientResponse,

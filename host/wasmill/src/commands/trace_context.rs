@@ -1,9 +1,9 @@
-//! The trace that this program was called in: `TRACEPARENT` and `TRACESTATE`, as CI systems and wrappers of
-//! commands set them. What is none is passed over.
+//! The trace context of this process: `TRACEPARENT` and `TRACESTATE`, as CI systems and command wrappers set them.
+//! Invalid values are ignored.
 
 use wasmill_model::TraceContext;
 
-/// Returns the headers that hand the trace on, if there is one.
+/// Returns the headers that propagate the trace, if there is one.
 pub(crate) fn headers() -> Vec<(&'static str, String)> {
     of(|name| std::env::var(name).ok())
 }
@@ -23,7 +23,7 @@ mod tests {
     const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
     #[test]
-    fn a_trace_of_the_environment_is_handed_on_and_nonsense_is_not() {
+    fn a_trace_from_the_environment_is_propagated_if_valid() {
         let of = |parent: &str, state: Option<&str>| {
             of(|name| if name == "TRACEPARENT" { Some(parent.to_owned()) } else { state.map(str::to_owned) })
         };

@@ -1,6 +1,6 @@
 //! `wasmill watch`: a live table of tasks in the terminal, with keys.
 //!
-//! Asks the server now and then; knows nothing that `list` and `stats` could not show.
+//! Polls the server; shows nothing that `list` and `stats` could not show.
 
 mod alt_screen;
 mod keys;
@@ -23,22 +23,22 @@ use crate::client::{Client, ClientRequest, ClientResponse, block_on};
 use crate::exit::{Exit, cli_error};
 use crate::process::{self, StopSignals};
 
-/// Looks, or answers to a cancel, that may wait to be shown.
+/// Maximum background events waiting to be shown.
 const EVENTS_MAX: usize = 16;
-/// How often the table may be brought up to date.
+/// The allowed refresh intervals.
 const INTERVALS: RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::from_secs(3_600);
 
-/// What happened in the background.
+/// An event from the background.
 enum WatchEvent {
     Polled(Result<Snapshot>),
-    /// What came of a cancel, in words.
+    /// The outcome of a cancel.
     Message(String),
 }
 
 /// Shows the table until a key or a signal ends it.
 pub(crate) fn watch(args: &WatchArgs) -> Result<Exit> {
     if !INTERVALS.contains(&args.interval.0) {
-        return Err(cli_error(Exit::Usage, "--interval must be from 50ms to 1h"));
+        return Err(cli_error(Exit::Usage, "invalid value for --interval: must be from 50ms to 1h"));
     }
     let client = Client::new(&args.server)?;
     block_on(async {
@@ -62,7 +62,7 @@ pub(crate) fn watch(args: &WatchArgs) -> Result<Exit> {
                         Action::Quit => break,
                         Action::Cancel(id) => {
                             let (client, sender) = (client.clone(), sender.clone());
-                            // Who left meanwhile need not be told.
+                            // The receiver may be gone already.
                             tokio::spawn(async move { sender.send(WatchEvent::Message(cancel(&client, &id).await)).await });
                         }
                     },
@@ -90,12 +90,12 @@ pub(crate) fn watch(args: &WatchArgs) -> Result<Exit> {
     })
 }
 
-/// What a key asks for.
+/// What a key requests.
 #[derive(Debug, PartialEq, Eq)]
 enum Action {
     Nothing,
     Quit,
-    /// A task, by its id.
+    /// Cancel a task, by its id.
     Cancel(String),
 }
 

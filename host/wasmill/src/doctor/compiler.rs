@@ -1,4 +1,4 @@
-//! Whether the engine can be made for all slots, and whether a child can be started that compiles.
+//! Checks that the engine can be created for all slots, and that the compiler child process works.
 
 use wasmill_runtime::{LoaderConfig, MemoryReset, PluginState, Runtime, RuntimeConfig};
 
@@ -6,10 +6,10 @@ use crate::doctor::report::Check;
 use crate::serve;
 use crate::settings::Config;
 
-/// Makes the engine as `serve` does and compiles the plugins that are part of the binary; nothing is kept.
+/// Creates the engine as `serve` does and compiles the built-in plugins; nothing is stored.
 pub(super) fn checks(config: &Config) -> Vec<Check> {
     let limits = config.limits();
-    // What does not fit is told by the check of slots.
+    // The check of slots reports what does not fit.
     let Ok(slots) = serve::slots(config, limits) else { return Vec::new() };
     let memory_total_bytes = Some(serve::memory_total(config));
     let plugins = LoaderConfig {
@@ -27,7 +27,7 @@ pub(super) fn checks(config: &Config) -> Vec<Check> {
                 "engine",
                 error,
                 "serve does not start",
-                "fewer --slots, or what the message names",
+                "lower --slots, or fix what the message names",
             )];
         }
     };
@@ -40,7 +40,7 @@ fn engine(reset: MemoryReset) -> Check {
         MemoryReset::ClearTouched => Check::ok(NAME, reset.to_string()),
         MemoryReset::Decommit => Check::warn(
             NAME,
-            "the kernel is not asked which pages a guest has touched",
+            "the kernel cannot report which pages a guest has touched",
             reset.to_string(),
             "swapoff -a, and Linux 6.7 or later",
         ),
@@ -57,13 +57,13 @@ fn child(runtime: &Runtime) -> Check {
     match rejected {
         Some(reason) => Check::fail(
             NAME,
-            format!("a child process could not compile what is built in: {reason}"),
-            "no plugin that is not in the cache can be used",
+            format!("a child process failed to compile the built-in plugins: {reason}"),
+            "only cached plugins can be used",
             "raise --compile-memory or --compile-timeout, and allow the server to start processes",
         ),
         None => {
             let took: u64 = plugins.iter().map(|plugin| plugin.compile_ms).sum();
-            Check::ok(NAME, format!("a child process compiles; what is built in took {took} ms"))
+            Check::ok(NAME, format!("a child process compiled the built-in plugins in {took} ms"))
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The data folder: whether it can be written, how fast, how much room there is, and who has it.
+//! The data folder: access, speed, free space, and whether a server uses it.
 
 use std::fs::File;
 use std::io::{self, Seek, Write};
@@ -12,18 +12,18 @@ use crate::doctor::report::Check;
 use crate::settings::Config;
 use crate::terminal::text::format_bytes;
 
-/// Less room than this, and the first busy hour fills it.
+/// Below the minimum, the first busy hour fills the disk.
 const FREE_MIN: u64 = 64 << 20;
 const FREE_RECOMMENDED: u64 = 1 << 30;
-/// Files that compiled plugins and the database need.
+/// Free files needed by compiled plugins and the database.
 const FILES_RECOMMENDED: u64 = 1_000;
-/// How often it is tried, and what is written each time.
+/// Number of fsyncs measured, and bytes written before each.
 const SYNCS: usize = 20;
 const SYNC_BYTES: usize = 4 << 10;
-/// A disk that takes longer makes every client wait.
+/// A slower disk delays every client noticeably.
 const SYNC_SLOW: Duration = Duration::from_millis(10);
 
-/// Says which running server has the data folder, if one has.
+/// Returns the running server that uses the data folder, if any.
 pub(super) fn holder(data: &Path) -> Option<LockHolder> {
     Store::holder(data)
 }
@@ -37,9 +37,9 @@ pub(super) fn checks(config: &Config, holder: Option<&LockHolder>) -> Vec<Check>
     if let Err(error) = writable(data, &existing) {
         checks.push(Check::fail(
             NAME,
-            format!("{shown} cannot be written: {error}"),
+            format!("{shown} is not writable: {error}"),
             "serve does not start",
-            format!("chown -R $(id -u) {shown}, or --data with another folder"),
+            format!("chown -R $(id -u) {shown}, or use another folder with --data"),
         ));
         return checks;
     }
@@ -48,13 +48,13 @@ pub(super) fn checks(config: &Config, holder: Option<&LockHolder>) -> Vec<Check>
             let pid = pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
             Check::warn(
                 NAME,
-                format!("{shown} is in use by {pid}, a server that runs"),
+                format!("{shown} is in use by {pid}, a running server"),
                 "a second server on the same folder does not start",
-                "nothing, if that server is the one you mean; else --data with another folder",
+                "nothing, if that is the server you mean; else use another folder with --data",
             )
         }
-        None if existing == *data => Check::ok(NAME, format!("{shown} can be written")),
-        None => Check::ok(NAME, format!("{shown} is not there yet and can be made")),
+        None if existing == *data => Check::ok(NAME, format!("{shown} is writable")),
+        None => Check::ok(NAME, format!("{shown} does not exist yet and can be created")),
     });
     checks.extend(disk_space(&existing));
     checks.push(disk(&existing));
@@ -62,7 +62,7 @@ pub(super) fn checks(config: &Config, holder: Option<&LockHolder>) -> Vec<Check>
     checks
 }
 
-/// Returns the folder itself, or the nearest one above it that is there, in which it would be made.
+/// Returns the folder, or the nearest existing one above it, where it would be created.
 fn existing(data: &Path) -> PathBuf {
     let absolute = std::path::absolute(data).unwrap_or_else(|_| data.to_owned());
     if data.exists() {
@@ -71,10 +71,10 @@ fn existing(data: &Path) -> PathBuf {
     absolute.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/")).to_owned()
 }
 
-/// Makes a file without a name, which is gone when it is closed, and looks at the database if there is one.
+/// Checks access with an unnamed file, which vanishes on close, and checks the database if there is one.
 fn writable(data: &Path, existing: &Path) -> io::Result<()> {
     if !existing.is_dir() {
-        return Err(io::Error::other(format!("{} is no folder", existing.display())));
+        return Err(io::Error::other(format!("{} is not a folder", existing.display())));
     }
     tempfile::tempfile_in(existing)?;
     for file in ["wasmill.db", "wasmill.db-wal", "wasmill.lock"] {
@@ -92,19 +92,20 @@ fn disk_space(folder: &Path) -> Option<Check> {
     let stat = statvfs(folder).ok()?;
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);
     let mut found = format!("{} free", format_bytes(free));
-    // Some file systems have no fixed number of files and say 0 of 0.
+    // Some file systems have no fixed number of files and report 0 of 0.
     let few_files = stat.f_files > 0 && stat.f_favail < FILES_RECOMMENDED;
     if few_files {
         found = format!("{found}, and {} more files", stat.f_favail);
     }
-    let fix = "free some, put --data on a larger disk, or keep less: --keep-for 1day --keep-max 100000";
+    let fix =
+        "free some space, move --data to a larger disk, or keep less: --keep-for 1day --keep-max 100000";
     Some(if free < FREE_MIN {
-        Check::fail(NAME, found, "tasks are refused with 503 as soon as it is full", fix)
+        Check::fail(NAME, found, "tasks are rejected with 503 once it is full", fix)
     } else if free < FREE_RECOMMENDED || few_files {
         Check::warn(
             NAME,
             found,
-            "a million tasks in history take 200 MiB and more; a full disk refuses tasks",
+            "a million finished tasks take 200 MiB and more; a full disk rejects tasks",
             fix,
         )
     } else {
@@ -112,7 +113,7 @@ fn disk_space(folder: &Path) -> Option<Check> {
     })
 }
 
-/// Measures what every accepted task waits for.
+/// Measures the delay that every accepted task has.
 fn disk(folder: &Path) -> Check {
     const NAME: &str = "disk";
     match syncs(folder) {
@@ -120,8 +121,8 @@ fn disk(folder: &Path) -> Check {
             let (usual, worst) = (times[times.len() / 2], times[times.len() - 1]);
             let found = format!("fsync takes {usual:.1?}, {worst:.1?} at worst of {SYNCS}");
             if usual > SYNC_SLOW {
-                let cost = format!("each POST waits at least {usual:.1?}; many at once share one fsync");
-                Check::warn(NAME, found, cost, "put --data on a local SSD")
+                let cost = format!("each POST takes at least {usual:.1?}; concurrent ones share an fsync");
+                Check::warn(NAME, found, cost, "move --data to a local SSD")
             } else {
                 Check::ok(NAME, found)
             }
@@ -130,12 +131,12 @@ fn disk(folder: &Path) -> Check {
             NAME,
             format!("writing and fsync failed: {error}"),
             "no task can be accepted",
-            "see dmesg; put --data on another disk",
+            "see dmesg; move --data to another disk",
         ),
     }
 }
 
-/// Writes to a file without a name, as the log of the database is written, and returns the times in order.
+/// Writes to an unnamed file the way the database log is written; returns the sorted times.
 fn syncs(folder: &Path) -> io::Result<Vec<Duration>> {
     let mut file: File = tempfile::tempfile_in(folder)?;
     let mut times = Vec::with_capacity(SYNCS);
@@ -158,12 +159,12 @@ fn network(folder: &Path) -> Option<Check> {
     Some(Check::warn(
         "data on network",
         format!("the file system is {name}"),
-        "SQLite needs locks and shared memory that such file systems often lack: the database may be damaged",
-        "put --data on a local disk, and copy it away with wasmill backup",
+        "SQLite needs file locks and shared memory, which such file systems often lack: the database may get corrupted",
+        "move --data to a local disk, and copy it with wasmill backup",
     ))
 }
 
-/// Names the file system of a folder if it is one whose changes may be made elsewhere.
+/// Returns the name of the file system if others may change its files.
 pub(super) fn network_name(folder: &Path) -> Option<&'static str> {
     // Of statfs(2).
     match statfs(folder).ok()?.f_type as u64 & 0xffff_ffff {
@@ -182,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_that_is_not_there_is_looked_at_where_it_would_be_made() {
+    fn a_missing_folder_is_checked_where_it_would_be_created() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(existing(&folder.path().join("a/b")), folder.path());
         assert_eq!(existing(folder.path()), folder.path());
@@ -193,9 +194,9 @@ mod tests {
     }
 
     #[test]
-    fn a_file_in_the_place_of_the_folder_is_told() {
+    fn a_file_in_place_of_the_folder_is_reported() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let error = writable(file.path(), &existing(file.path())).unwrap_err();
-        assert!(error.to_string().contains("is no folder"), "{error}");
+        assert!(error.to_string().contains("is not a folder"), "{error}");
     }
 }

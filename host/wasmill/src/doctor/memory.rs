@@ -8,7 +8,7 @@ use crate::serve;
 use crate::settings::{Config, SLOTS_DEFAULT};
 use crate::terminal::text::format_bytes;
 
-/// What the host itself takes at work: code of plugins, pages of the database, results on their way.
+/// Memory of the host itself under load: plugin code, database pages, results in transit.
 const HOST_BYTES: u64 = 256 << 20;
 
 pub(super) fn memory(config: &Config) -> Check {
@@ -18,9 +18,9 @@ pub(super) fn memory(config: &Config) -> Check {
     let Some(machine) = machine_memory_bytes() else {
         return Check::warn(
             NAME,
-            format!("not told; all tasks together may use {total_shown}, which is a guess"),
-            "the kernel ends the server if there is less",
-            format!("--memory-total {total_shown}, or what there is for tasks"),
+            format!("unknown; tasks may use {total_shown} together, which is a guess"),
+            "the kernel kills the server if there is less",
+            format!("set --memory-total to the memory available for tasks"),
         );
     };
     let found = format!("{} here, {total_shown} of it for all tasks together", format_bytes(machine));
@@ -28,14 +28,14 @@ pub(super) fn memory(config: &Config) -> Check {
         Check::fail(
             NAME,
             found,
-            "the kernel ends the server when tasks use what they may",
-            "leave out --memory-total, or name three quarters of what there is",
+            "the kernel kills the server when tasks use their limit",
+            "omit --memory-total, or set it to three quarters of the machine's memory",
         )
     } else if machine - total < HOST_BYTES {
         Check::warn(
             NAME,
             found,
-            "little is left for the host, and the kernel ends the server if it needs more",
+            "little is left for the host; the kernel kills the server if it needs more",
             format!("--memory-total {}", format_bytes(machine / 4 * 3)),
         )
     } else {
@@ -49,11 +49,11 @@ pub(super) fn slots(config: &Config) -> Check {
     let wanted = config.slots.unwrap_or(SLOTS_DEFAULT);
     let (why, fix) =
         capacity.reason.split_once("; for more: ").unwrap_or((&capacity.reason, "lower --slots"));
-    let found = format!("{} fit, {wanted} are asked for: {why}", capacity.slots);
+    let found = format!("{} fit, {wanted} are requested: {why}", capacity.slots);
     if capacity.slots == 0 {
         Check::fail(NAME, found, "serve does not start", fix)
     } else if capacity.slots >= wanted {
-        Check::ok(NAME, format!("{wanted} asked for, {} fit", capacity.slots))
+        Check::ok(NAME, format!("{wanted} requested, {} fit", capacity.slots))
     } else {
         let cost = format!("only {} tasks run at once", capacity.slots);
         if config.slots.is_some() {
@@ -64,13 +64,13 @@ pub(super) fn slots(config: &Config) -> Check {
     }
 }
 
-/// Looks at the limit of address space, where there is one.
+/// Checks the address space limit, if there is one.
 pub(super) fn address_space() -> Option<Check> {
     let max = getrlimit(Resource::As).current?;
     Some(Check::warn(
         "address space",
         format!("limited to {}", format_bytes(max)),
-        "the memories of slots are laid out in address space, so fewer fit, and those check their bounds one by one",
+        "slots reserve address space, so fewer fit, and guests run with explicit bounds checks",
         "ulimit -v unlimited",
     ))
 }

@@ -1,4 +1,4 @@
-//! The plugins folder: whether it can be read and watched, and written where uploads are allowed.
+//! The plugins folder: whether it can be read and watched, and written if uploads are allowed.
 
 use std::fs::File;
 use std::io;
@@ -18,15 +18,15 @@ pub(super) fn checks(config: &Config) -> Vec<Check> {
     let files = match files(folder) {
         Ok(files) => files,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let found = format!("{shown} is not there; the plugins that are built in are served");
+            let found = format!("{shown} does not exist; only built-in plugins are served");
             return vec![Check::ok(NAME, found)];
         }
         Err(error) => {
             return vec![Check::fail(
                 NAME,
-                format!("{shown} cannot be read: {error}"),
+                format!("{shown} is not readable: {error}"),
                 "serve does not start",
-                format!("chmod a+rX {shown}, or --plugins with another folder"),
+                format!("chmod a+rX {shown}, or use another folder with --plugins"),
             )];
         }
     };
@@ -36,14 +36,14 @@ pub(super) fn checks(config: &Config) -> Vec<Check> {
         Some((name, error)) => Check::warn(
             NAME,
             format!(
-                "{} of {} in {shown} cannot be read, such as {name}: {error}",
+                "{} of {} in {shown} are not readable, such as {name}: {error}",
                 unreadable.len(),
                 files.len()
             ),
-            "these are no plugins",
+            "these plugins are not served",
             format!("chmod a+r {shown}/*.wasm"),
         ),
-        None => Check::ok(NAME, format!("{} in {shown} can be read", files.len())),
+        None => Check::ok(NAME, format!("{} in {shown} are readable", files.len())),
     }];
     checks.push(watched(config));
     if config.allow_upload
@@ -51,9 +51,9 @@ pub(super) fn checks(config: &Config) -> Vec<Check> {
     {
         checks.push(Check::fail(
             "uploads",
-            format!("{shown} cannot be written: {error}"),
+            format!("{shown} is not writable: {error}"),
             "PUT and DELETE of plugins answer 503",
-            format!("chown $(id -u) {shown}, or leave out --allow-upload"),
+            format!("chown $(id -u) {shown}, or omit --allow-upload"),
         ));
     }
     checks
@@ -64,7 +64,7 @@ fn files(folder: &Path) -> io::Result<Vec<(String, io::Result<File>)>> {
     let mut files = Vec::new();
     for entry in folder.read_dir()? {
         let path = entry?.path();
-        // A pipe would be waited for.
+        // Opening a named pipe would block.
         if path.extension().is_some_and(|extension| extension == "wasm")
             && !path.metadata().is_ok_and(|m| !m.is_file())
         {
@@ -77,14 +77,14 @@ fn files(folder: &Path) -> io::Result<Vec<(String, io::Result<File>)>> {
 
 fn watched(config: &Config) -> Check {
     const NAME: &str = "watching";
-    const COST: &str = "a change is noticed after 2 s rather than at once";
+    const COST: &str = "changes are noticed after 2 s instead of at once";
     if let Some(interval) = config.watch_poll {
-        return Check::ok(NAME, format!("looked at every {}", humantime::format_duration(interval)));
+        return Check::ok(NAME, format!("polled every {}", humantime::format_duration(interval)));
     }
     if let Some(name) = network_name(&config.plugins) {
         return Check::warn(
             NAME,
-            format!("the file system is {name}, which does not tell of changes made elsewhere"),
+            format!("the file system is {name}, which does not report changes made elsewhere"),
             COST,
             "--watch-poll 1s",
         );
@@ -92,24 +92,21 @@ fn watched(config: &Config) -> Check {
     let watched = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)
         .and_then(|inotify| inotify::add_watch(inotify, &config.plugins, WatchFlags::CREATE).map(drop));
     match watched {
-        Ok(()) => Check::ok(NAME, "the system tells of changes"),
+        Ok(()) => Check::ok(NAME, "file events report changes"),
         Err(Errno::MFILE) => Check::warn(
             NAME,
-            "this user has as many inotify instances as it may",
+            "this user has reached the limit of inotify instances",
             COST,
             "sysctl -w fs.inotify.max_user_instances=1024",
         ),
         Err(Errno::NOSPC) => Check::warn(
             NAME,
-            "this user watches as many files as it may",
+            "this user has reached the limit of inotify watches",
             COST,
             "sysctl -w fs.inotify.max_user_watches=1048576",
         ),
-        Err(error) => Check::warn(
-            NAME,
-            format!("the system does not tell of changes: {error}"),
-            COST,
-            "--watch-poll 1s",
-        ),
+        Err(error) => {
+            Check::warn(NAME, format!("file events are not available: {error}"), COST, "--watch-poll 1s")
+        }
     }
 }

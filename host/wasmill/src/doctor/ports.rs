@@ -1,4 +1,4 @@
-//! Whether the addresses to listen on are free.
+//! Checks that the listen addresses are free.
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
@@ -16,32 +16,32 @@ pub(super) fn checks(config: &Config, holder: Option<&LockHolder>) -> Vec<Check>
     checks
 }
 
-/// Listens for a moment; nobody is answered.
+/// Listens for a moment without accepting connections.
 fn port(name: &'static str, flag: &str, address: SocketAddr, holder: Option<&LockHolder>) -> Check {
     let Err(error) = TcpListener::bind(address) else {
-        let open = if address.ip().is_loopback() { "" } else { ", and open to whoever reaches this machine" };
+        let open = if address.ip().is_loopback() { "" } else { ", and reachable from other machines" };
         return Check::ok(name, format!("{address} is free{open}"));
     };
-    let other = format!("{flag} {}:0 takes any that is free", address.ip());
+    let other = format!("{flag} {}:0 uses any free port", address.ip());
     match error.kind() {
         ErrorKind::AddrInUse if holder.is_some() => Check::warn(
             name,
-            format!("{address} is in use, as it should be if the server that runs here listens there"),
-            "a second server does not start on it",
-            format!("nothing, if that server is the one you mean; else {other}"),
+            format!("{address} is in use, as expected if the running server listens there"),
+            "a second server cannot listen there",
+            format!("nothing, if that is the server you mean; else {other}"),
         ),
         ErrorKind::AddrInUse => Check::fail(
             name,
             format!("{address} is in use by another process"),
             "serve does not start",
-            format!("ss -ltnp 'sport = :{}' tells by whom; {other}", address.port()),
+            format!("ss -ltnp 'sport = :{}' shows the process; {other}", address.port()),
         ),
         ErrorKind::PermissionDenied => Check::fail(
             name,
-            format!("{address} may not be used: {error}"),
+            format!("{address} is not permitted: {error}"),
             "serve does not start",
             format!(
-                "sysctl -w net.ipv4.ip_unprivileged_port_start={}, or a port from 1024 on",
+                "sysctl -w net.ipv4.ip_unprivileged_port_start={}, or use a port from 1024",
                 address.port()
             ),
         ),
@@ -50,8 +50,8 @@ fn port(name: &'static str, flag: &str, address: SocketAddr, holder: Option<&Loc
 }
 
 fn fail(name: &'static str, address: SocketAddr, error: &io::Error, other: &str) -> Check {
-    let fix = format!("ip address lists those of this machine; {other}");
-    Check::fail(name, format!("{address} cannot be listened on: {error}"), "serve does not start", fix)
+    let fix = format!("`ip address` lists the addresses of this machine; {other}");
+    Check::fail(name, format!("failed to listen on {address}: {error}"), "serve does not start", fix)
 }
 
 #[cfg(test)]
@@ -60,7 +60,7 @@ mod tests {
     use crate::doctor::report::State;
 
     #[test]
-    fn a_port_in_use_is_told_and_one_of_our_own_is_no_failure() {
+    fn a_port_in_use_fails_unless_a_server_of_ours_may_use_it() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         assert_eq!(port("port", "--listen", address, None).state(), State::Fail);

@@ -1,31 +1,31 @@
-//! What the doctor found, and how it is written: lines for people, or JSON.
+//! The report of the doctor: lines for people, or JSON.
 
 use serde::Serialize;
 
 use crate::output::{data, out};
 use crate::terminal::style::Style;
 
-/// How one thing is.
+/// The state of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum State {
     /// As it should be.
     Ok,
-    /// It works, but less well than it could.
+    /// It works, but degraded.
     Warn,
-    /// `serve` does not start, or does not do what it was told.
+    /// `serve` does not start, or cannot do what its settings say.
     Fail,
 }
 
-/// One thing that was looked at.
+/// One check.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Check {
     name: &'static str,
     state: State,
     found: String,
-    /// What it costs as it is.
+    /// The effect of the problem.
     cost: Option<String>,
-    /// The line that mends it.
+    /// How to fix it, in one line.
     fix: Option<String>,
 }
 
@@ -73,12 +73,12 @@ impl DoctorReport {
         Self { version: env!("CARGO_PKG_VERSION"), ok, checks }
     }
 
-    /// Says whether nothing failed.
+    /// Returns true if nothing failed.
     pub(super) fn is_ok(&self) -> bool {
         self.ok
     }
 
-    /// Writes it to stdout.
+    /// Prints the report to stdout.
     pub(super) fn print(&self, json: bool) {
         if json {
             data!("{}", serde_json::to_string_pretty(self).expect("plain data can be written as JSON"));

@@ -11,15 +11,15 @@ use wasmill_runtime::{CLIENT_DESCRIPTORS, OWN_DESCRIPTORS, guest_descriptors};
 use crate::doctor::report::Check;
 use crate::settings::{Config, SLOTS_DEFAULT};
 
-/// The oldest kernel that tells which pages of a memory were touched.
+/// The oldest kernel that reports which pages of a memory were touched.
 const KERNEL_RECOMMENDED: (u32, u32) = (6, 7);
-/// Fewer than this, and serve would hardly work.
+/// Below this, `serve` barely works.
 const FILES_MIN: u64 = 256;
-/// Threads and children that serve may have.
+/// Threads and child processes that `serve` may use.
 const PROCESSES_RECOMMENDED: u64 = 128;
-/// A clock that is read without asking the kernel takes a tenth of this.
+/// A clock read without a system call takes a tenth of this.
 const CLOCK_READ_MAX: Duration = Duration::from_nanos(300);
-/// Nobody ran this program before 2026; a clock that says so is wrong.
+/// This program did not exist before 2026; an earlier time is wrong.
 const YEAR_2026: i64 = 1_767_225_600;
 const YEAR_2100: i64 = 4_102_444_800;
 
@@ -32,13 +32,13 @@ pub(super) fn kernel() -> Check {
         Some(_) => Check::warn(
             NAME,
             format!("Linux {release}"),
-            "memory is given back to the kernel after each run, at less than half of the speed",
-            "run it on Linux 6.7 or later",
+            "memory is returned to the kernel after each run, at less than half the speed",
+            "use Linux 6.7 or later",
         ),
         None => Check::warn(
             NAME,
-            "the version of the kernel is not told",
-            "what the machine affords may be guessed wrong",
+            "the kernel version is unknown",
+            "the capacity of the machine may be misjudged",
             "mount /proc: mount -t proc proc /proc",
         ),
     }
@@ -54,27 +54,27 @@ pub(super) fn cpu() -> Check {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let quota = quota();
     let shown = match quota {
-        Some(quota) => format!("{cores}, and the control group allows the time of {quota:.2}"),
+        Some(quota) => format!("{cores}, limited by the control group to {quota:.2}"),
         None => cores.to_string(),
     };
     match quota {
         Some(quota) if quota < 1.0 => Check::warn(
             NAME,
             shown,
-            "the whole server stands still for tens of milliseconds whenever its time is used up",
+            "the whole server pauses for tens of milliseconds whenever its quota is used up",
             "docker run --cpus 2, or CPUQuota=200% in the systemd unit",
         ),
         _ if cores == 1 => Check::warn(
             NAME,
             shown,
-            "requests and guests that compute share one core, so each waits for the other",
-            "give it two cores or more, such as docker run --cpus 2",
+            "requests and CPU-bound guests share one core and delay each other",
+            "use two cores or more, such as docker run --cpus 2",
         ),
         _ => Check::ok(NAME, shown),
     }
 }
 
-/// Reads how many cores' time the control group allows; of version 2, as containers have it.
+/// Returns the CPU quota of the control group (version 2) in cores.
 fn quota() -> Option<f64> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
     let path = groups.lines().find_map(|line| line.strip_prefix("0::/"))?.to_owned();
@@ -83,7 +83,7 @@ fn quota() -> Option<f64> {
     files.filter_map(|file| cores(&fs::read_to_string(file).ok()?)).reduce(f64::min)
 }
 
-/// Reads `200000 100000`, time and period; `max` means that there is no bound.
+/// Parses `200000 100000`, quota and period; `max` means no limit.
 fn cores(text: &str) -> Option<f64> {
     let (time, period) = text.trim().split_once(' ')?;
     let (time, period): (f64, f64) = (time.parse().ok()?, period.parse().ok()?);
@@ -96,8 +96,8 @@ pub(super) fn clock() -> Check {
     if !(YEAR_2026..YEAR_2100).contains(&now.timestamp()) {
         return Check::fail(
             NAME,
-            format!("it is {now}, it says"),
-            "tasks get wrong times, and waits between attempts are judged by them",
+            format!("it says {now}"),
+            "tasks get wrong times, and retries start at wrong times",
             "timedatectl set-ntp true",
         );
     }
@@ -110,14 +110,14 @@ pub(super) fn clock() -> Check {
         return Check::warn(
             NAME,
             shown,
-            "each look at the time is a call of the kernel, and each run takes several",
+            "each clock read is a system call, and each run does several",
             "echo tsc > /sys/devices/system/clocksource/clocksource0/current_clocksource",
         );
     }
     Check::ok(NAME, shown)
 }
 
-/// Measures how long it takes to read the clock, at best: a busy machine makes anything slow now and then.
+/// Measures the time to read the clock, at best: a busy machine slows down single reads.
 fn clock_read() -> Duration {
     const READS: u32 = 1_000;
     let batch = |_| {
@@ -136,7 +136,7 @@ pub(super) fn open_files(config: &Config) -> Check {
         return Check::ok(NAME, "no limit");
     };
     let slots = u64::from(config.slots.unwrap_or(SLOTS_DEFAULT));
-    // A connection and a file of each task.
+    // A connection and a file for each task.
     let wanted = CLIENT_DESCRIPTORS + 2 * slots + OWN_DESCRIPTORS;
     let guests = guest_descriptors(max);
     let shown = format!(
@@ -174,7 +174,7 @@ pub(super) fn processes() -> Check {
         return Check::warn(
             NAME,
             shown,
-            "threads for file operations and the compiler may not be had",
+            "threads for file operations and the compiler may fail to start",
             format!("ulimit -u {PROCESSES_RECOMMENDED}, or docker run --pids-limit 1000"),
         );
     }
@@ -186,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_read_from_what_kernels_are_called() {
+    fn kernel_versions_are_parsed() {
         for (release, read) in [
             ("6.18.5", Some((6, 18))),
             ("6.7-rc1", Some((6, 7))),
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quota_is_read_in_cores() {
+    fn a_quota_is_parsed_in_cores() {
         assert_eq!(cores("50000 100000\n"), Some(0.5));
         assert_eq!(cores("max 100000\n"), None);
     }

@@ -1,4 +1,4 @@
-//! Whether the secrets of webhooks can be read. It never shows them.
+//! Checks that the webhook secrets can be read. It never shows them.
 
 use super::report::Check;
 use crate::serve::webhook_secrets;
@@ -6,7 +6,7 @@ use crate::settings::Config;
 
 pub(super) fn secrets(config: &Config) -> Check {
     match webhook_secrets(config) {
-        Ok(secrets) if secrets.is_empty() => Check::ok("webhooks", "not signed, there is no secret"),
+        Ok(secrets) if secrets.is_empty() => Check::ok("webhooks", "unsigned, there is no secret"),
         Ok(_) => Check::ok("webhooks", "signed"),
         Err(error) => Check::fail(
             "webhooks",

@@ -1,4 +1,4 @@
-//! `wasmill plugin check`: says of a file, without a server, what `serve` would.
+//! `wasmill plugin check`: checks a plugin file as `serve` would, without a server.
 
 use anyhow::{Result, bail, ensure};
 use wasmill_runtime::{
@@ -12,21 +12,21 @@ use crate::run;
 use crate::serve::compiler;
 use crate::settings::Config;
 
-/// Columns that lists of names take.
+/// Columns for lists of names.
 const NAMES_COLUMNS: usize = 100;
 
-/// Loads the file with the settings that `serve` would have here, and prints what it is.
+/// Loads the file with the settings of `serve` and prints what it is.
 pub(crate) fn check(args: CheckArgs) -> Result<()> {
     let CheckArgs { file, serve } = args;
     let config = Config::load(serve)?;
     let shown = file.display();
     let is_wasm = file.extension().is_some_and(|extension| extension == "wasm");
-    ensure!(is_wasm, "{shown} is ignored: a plugin is a file whose name ends in .wasm");
+    ensure!(is_wasm, "{shown} is not a plugin: the file name must end in .wasm");
     let runtime = RuntimeConfig { slots: 1, limits: config.limits(), memory_total_bytes: None };
     let plugins = LoaderConfig {
         max_limits: Some(config.max_limits),
         compiler: Some(compiler(&config)),
-        // That of `run`, so that checking a file and then running it compiles it once.
+        // The settings of `run`, so checking a file and then running it compiles it once.
         ..run::plugins(&config)
     };
     let info = wasmill_runtime::check(&runtime, &plugins, &file)?;
@@ -80,7 +80,7 @@ fn print_config(config: &PluginConfig) {
     }
 }
 
-/// Prints how many names there are, and then those that are known, in lines that fit a terminal.
+/// Prints the number of names, and the known ones in lines that fit a terminal.
 fn names(what: &str, NameList { first, count }: &NameList) {
     line(what, &if *count == 0 { "none".to_owned() } else { count.to_string() });
     let mut row = String::new();

@@ -1,4 +1,4 @@
-//! `wasmill plugin delete`: takes plugins of a running server out of service.
+//! `wasmill plugin delete`: deletes plugins from a running server.
 
 use anyhow::Result;
 use hyper::Method;
@@ -7,7 +7,7 @@ use crate::cli::DeletePluginArgs;
 use crate::client::{Client, ClientRequest, block_on};
 use crate::output::out;
 
-/// Deletes them, one after another, up to the first that cannot be.
+/// Deletes the plugins, up to the first error.
 pub(crate) fn delete(args: &DeletePluginArgs) -> Result<()> {
     let client = Client::new(&args.server)?;
     block_on(async {

@@ -1,4 +1,4 @@
-//! `wasmill plugin list`: asks a running server which plugins it has.
+//! `wasmill plugin list`: lists the plugins of a running server.
 
 use anyhow::Result;
 use serde::Deserialize;
@@ -10,10 +10,10 @@ use crate::output::{data, out};
 use crate::terminal::style::Style;
 use crate::terminal::text::padded;
 
-/// Columns of a name; a longer one takes more.
+/// Minimum columns of a name.
 const NAME_COLUMNS: usize = 20;
 
-/// What is shown of a plugin.
+/// The shown parts of a plugin.
 #[derive(Deserialize)]
 struct Plugin {
     name: String,
@@ -31,7 +31,7 @@ struct Tasks {
     running: u64,
 }
 
-/// Prints one line for each plugin, or what the server answered as it is.
+/// Prints one line per plugin, or the response unchanged.
 pub(crate) fn list(args: &ListArgs) -> Result<()> {
     let client = Client::new(&args.server)?;
     let response = block_on(async { client.get("/plugins").await?.error_for_status() })?;

@@ -1,4 +1,4 @@
-//! `wasmill plugin new`: writes a small, complete project that builds a plugin.
+//! `wasmill plugin new`: creates a small, complete plugin project.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use wasmill_model::PluginName;
 use crate::cli::{Language, NewArgs};
 use crate::output::out;
 
-/// A file of a project: its path, and its text with `{{…}}` where names go.
+/// A project file: its path and its text, with `{{…}}` as placeholders.
 type Template = (&'static str, &'static str);
 
 const WIT: Template = ("wit/task.wit", include_str!("../../../../wit/task.wit"));
@@ -41,11 +41,11 @@ const JAVASCRIPT: [Template; 3] = [
     (".gitignore", include_str!("../../templates/js/gitignore.in")),
 ];
 
-/// Writes the project into a new folder that is named after the plugin.
+/// Writes the project into a new folder named after the plugin.
 pub(crate) fn new(args: &NewArgs) -> Result<()> {
     let folder = Path::new(args.name.as_str());
     if folder.symlink_metadata().is_ok() {
-        bail!("{} is there already; nothing was written", folder.display());
+        bail!("{} already exists; nothing was written", folder.display());
     }
     write_project(folder, &args.name, args.lang)?;
     out!("{0}/ is ready; {0}/README.md says how to build and try it", folder.display());
@@ -62,7 +62,8 @@ fn write_project(folder: &Path, name: &PluginName, language: Language) -> Result
     for (path, text) in templates.iter().chain([&WIT, &MANIFEST]) {
         let path = folder.join(fill(path, name));
         let parent = path.parent().unwrap_or(folder);
-        fs::create_dir_all(parent).with_context(|| format!("failed to make folder {}", parent.display()))?;
+        fs::create_dir_all(parent)
+            .with_context(|| format!("failed to create folder {}", parent.display()))?;
         fs::write(&path, fill(text, name)).with_context(|| format!("failed to write {}", path.display()))?;
     }
     Ok(())
@@ -75,10 +76,10 @@ fn fill(text: &str, name: &PluginName) -> String {
         .replace("{{crate_file}}", &package.replace('-', "_"))
 }
 
-/// Returns the name of the Rust package: no digit in front, no dots.
+/// Returns the name of the Rust package: it has no dots and does not start with a digit.
 fn package(name: &PluginName) -> String {
     let name = name.as_str().replace('.', "-");
-    // A package must not be named like a library of Rust or one of its words, either.
+    // A package must not be named like a standard library crate or a keyword, either.
     if name.starts_with(|first: char| first.is_ascii_digit()) || RESERVED_NAMES.contains(&name.as_str()) {
         format!("plugin-{name}")
     } else {
@@ -94,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_language_makes_a_complete_project() {
+    fn every_language_has_a_complete_project() {
         for language in [Language::Rust, Language::C, Language::Python, Language::Js] {
             let folder = tempfile::tempdir().unwrap();
             write_project(folder.path(), &"0.hello-x".parse().unwrap(), language).unwrap();
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn packages_have_names_that_cargo_takes() {
+    fn package_names_are_valid_for_cargo() {
         let package = |name: &str| package(&name.parse().unwrap());
         assert_eq!(package("hello"), "hello");
         assert_eq!(package("0.1_x"), "plugin-0-1_x");

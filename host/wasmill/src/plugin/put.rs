@@ -1,4 +1,4 @@
-//! `wasmill plugin put`: adds a plugin to a running server, or replaces one.
+//! `wasmill plugin put`: uploads a plugin to a running server, or replaces one.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use crate::client::{Client, ClientRequest, block_on};
 use crate::exit::{Exit, cli_error, read_error};
 use crate::output::{data, out};
 
-/// How long a server may take: it compiles the plugin before it answers.
+/// Time limit for the response: the server compiles the plugin first.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
-/// Sends the file; when the line is printed, new tasks run it.
+/// Uploads the file; once the line is printed, new tasks use it.
 pub(crate) fn put(args: &PutArgs) -> Result<()> {
     let PutArgs { file, name, json, server } = args;
     let name = match name {
@@ -36,6 +36,7 @@ pub(crate) fn put(args: &PutArgs) -> Result<()> {
 }
 
 fn name_from_stem(stem: &str) -> Result<PluginName> {
-    stem.parse()
-        .map_err(|error| cli_error(Exit::Usage, format!("'{stem}' names no plugin, use --name: {error}")))
+    stem.parse().map_err(|error| {
+        cli_error(Exit::Usage, format!("'{stem}' is not a valid plugin name, use --name: {error}"))
+    })
 }

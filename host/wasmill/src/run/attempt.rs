@@ -1,4 +1,4 @@
-//! One attempt, from its start to its end: answered, timed out, or stopped from the keyboard.
+//! One attempt from start to end: completed, failed, timed out, or stopped from the keyboard.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use super::host::LocalHost;
 use crate::process::StopSignals;
 use crate::terminal::status_line::{REDRAW_INTERVAL, StatusView};
 
-/// A moment that never comes in the life of a process.
+/// Longer than any process lives.
 const NEVER: Duration = Duration::from_secs(86_400 * 365 * 30);
 
 /// How an attempt ended.
@@ -22,29 +22,29 @@ const NEVER: Duration = Duration::from_secs(86_400 * 365 * 30);
 pub(super) enum AttemptOutcome {
     Completed(String),
     Failed(Failure),
-    /// Whoever sits at the keyboard stopped it.
+    /// It was stopped from the keyboard.
     Stopped,
 }
 
-/// What a run of the guest came to.
+/// The outcome of one run of the guest.
 pub(super) enum AttemptStep {
-    /// The attempt is over.
+    /// The attempt has ended.
     Ended(AttemptOutcome),
-    /// It goes on later.
+    /// The guest suspended; the attempt resumes later.
     Suspended(Suspension),
 }
 
-/// What one attempt is about.
+/// An attempt to run.
 pub(super) struct Attempt {
     pub(super) plugin: PluginName,
-    /// The first is 1.
+    /// Counted from 1.
     pub(super) number: u32,
     pub(super) attempts_max: u32,
     pub(super) input: Option<String>,
     pub(super) timeout: Duration,
 }
 
-/// Signals that ask to stop, counted: the first is a question, the second an order.
+/// Stop signals: the first asks the guest to stop, the second kills it.
 pub(super) struct StopRequests {
     signals: StopSignals,
     requested: bool,
@@ -63,7 +63,7 @@ impl StopRequests {
         self.requested = true;
     }
 
-    /// Says whether there was one.
+    /// Returns true if there was a signal.
     pub(super) fn was_requested(&self) -> bool {
         self.requested
     }
@@ -77,7 +77,7 @@ impl StopRequests {
 type Guest = JoinHandle<Result<RunStep, Failure>>;
 
 impl Attempt {
-    /// Runs it; when this returns the guest is gone.
+    /// Runs the attempt; on return the guest is gone.
     pub(super) async fn run(
         self,
         runtime: &Runtime,
@@ -115,7 +115,7 @@ impl Attempt {
                     host.ask_to_stop();
                     let grace_shown = humantime::format_duration(stop.grace);
                     status_line.lock().line(&format!(
-                        "wasmill: asked the guest to stop, it has {grace_shown}; Ctrl-C again stops it at once"
+                        "wasmill: asked the guest to stop within {grace_shown}; Ctrl-C again kills it at once"
                     ));
                     grace.as_mut().reset(Instant::now() + stop.grace.min(NEVER));
                 }
@@ -125,7 +125,7 @@ impl Attempt {
                 }
                 () = &mut deadline => {
                     kill(&mut guest, runtime).await;
-                    let message = format!("the attempt took longer than its timeout of {timeout:?}");
+                    let message = format!("the attempt exceeded its timeout of {timeout:?}");
                     break AttemptStep::Ended(AttemptOutcome::Failed(Failure::new(Cause::Timeout, message)));
                 }
                 _ = redraw.tick() => {
@@ -144,11 +144,11 @@ impl Attempt {
     }
 }
 
-/// Ends the guest; when this returns it is gone.
+/// Kills the guest; on return it is gone.
 async fn kill(guest: &mut Guest, runtime: &Runtime) {
     guest.abort();
     runtime.interrupt();
-    // It was aborted, or it ended in the same moment: neither matters now.
+    // It was aborted or has just ended; both are fine.
     let _ = guest.await;
 }
 
@@ -157,11 +157,11 @@ fn into_step(result: Result<Result<RunStep, Failure>, JoinError>, stop: &StopReq
         Ok(Ok(RunStep::Done(result))) => AttemptOutcome::Completed(result),
         Ok(Ok(RunStep::Suspended(later))) if !stop.was_requested() => return AttemptStep::Suspended(later),
         Ok(Ok(RunStep::Suspended(_))) => AttemptOutcome::Stopped,
-        // A guest that was asked to stop and gives up has done as it was told.
+        // A guest that fails after a stop request has complied with it.
         Ok(Err(_)) if stop.was_requested() => AttemptOutcome::Stopped,
         Ok(Err(failure)) => AttemptOutcome::Failed(failure),
         Err(error) => {
-            let message = format!("the host panicked while it ran the plugin: {error}");
+            let message = format!("the host panicked while running the plugin: {error}");
             AttemptOutcome::Failed(Failure::new(Cause::HostFault, message))
         }
     })

@@ -1,4 +1,4 @@
-//! Finds what `wasmill run` is to run: a file, or a plugin by its name.
+//! Resolves the plugin of `wasmill run`: a file, or a name.
 
 use std::path::{Path, PathBuf};
 
@@ -8,14 +8,14 @@ use wasmill_model::PluginName;
 use crate::exit::{Exit, cli_error};
 use crate::serve::BUILT_IN;
 
-/// A plugin that was found, not yet loaded.
+/// The source of a plugin, not yet loaded.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum PluginSource {
-    /// It is part of this program.
+    /// A built-in plugin.
     BuiltIn(String, &'static [u8]),
-    /// A file that is there.
+    /// An existing file.
     File {
-        /// The stem of the file, for people.
+        /// The file stem, for display.
         name: String,
         path: PathBuf,
     },
@@ -34,25 +34,25 @@ impl PluginSource {
     }
 }
 
-/// Takes a path, or what ends in `.wasm`, for a file; anything else for a name, which is looked up in the
-/// plugins folder first, as a server does.
+/// Treats a path or a name that ends in `.wasm` as a file; looks up any other name in the plugins folder first, as a
+/// server does.
 pub(super) fn find(plugin: &str, folder: &Path) -> Result<PluginSource> {
     let path = Path::new(plugin);
     if plugin.contains('/') || path.extension().is_some_and(|extension| extension == "wasm") {
         if !path.exists() {
-            return Err(cli_error(Exit::NotFound, format!("there is no file {plugin}")));
+            return Err(cli_error(Exit::NotFound, format!("file {plugin} not found")));
         }
         if path.extension().is_none_or(|extension| extension != "wasm") {
             return Err(cli_error(
                 Exit::Usage,
-                format!("{plugin} is no plugin: their files have names that end in .wasm"),
+                format!("{plugin} is not a plugin: the file name must end in .wasm"),
             ));
         }
         return Ok(PluginSource::file(path.to_owned()));
     }
     let name: PluginName = plugin
         .parse()
-        .map_err(|error| cli_error(Exit::Usage, format!("'{plugin}' names no plugin: {error}")))?;
+        .map_err(|error| cli_error(Exit::Usage, format!("'{plugin}' is not a valid plugin name: {error}")))?;
     let file = folder.join(format!("{name}.wasm"));
     if file.exists() {
         return Ok(PluginSource::file(file));
@@ -61,7 +61,9 @@ pub(super) fn find(plugin: &str, folder: &Path) -> Result<PluginSource> {
         Some((name, bytes)) => Ok(PluginSource::BuiltIn((*name).to_owned(), bytes)),
         None => {
             let file = file.display();
-            let message = format!("there is no plugin '{name}': {file} does not exist, and none is built in");
+            let message = format!(
+                "plugin '{name}' not found: {file} does not exist, and no built-in plugin has that name"
+            );
             Err(cli_error(Exit::NotFound, message))
         }
     }
@@ -73,7 +75,7 @@ mod tests {
     use crate::exit;
 
     #[test]
-    fn a_name_is_looked_up_in_the_folder_and_then_in_the_binary() {
+    fn a_name_is_looked_up_in_the_folder_first() {
         let folder = tempfile::tempdir().unwrap();
         assert!(matches!(find("io-stub", folder.path()).unwrap(), PluginSource::BuiltIn(..)));
         let file = folder.path().join("io-stub.wasm");
@@ -84,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_told_from_what_can_be_no_plugin() {
+    fn a_missing_plugin_is_distinguished_from_an_invalid_name() {
         let folder = tempfile::tempdir().unwrap();
         let text = folder.path().join("text.txt");
         std::fs::write(&text, b"").unwrap();

@@ -1,5 +1,5 @@
-//! What a guest may ask of this process during a run: its log goes to stderr, its progress into the live
-//! line, its checkpoints into memory, where the next attempt finds them.
+//! The host functions of a local run: the log goes to stderr, progress to the status line, checkpoints to memory,
+//! where the next attempt finds them.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -8,10 +8,10 @@ use wasmill_model::{BoxFuture, LogStream, Meter, Progress, RunHost, Usage};
 
 use super::SharedStatusLine;
 
-/// Bytes of a line of log that is shown as one; the rest is on the next.
+/// Maximum bytes of a log line shown as one; the rest goes on the next.
 const LINE_BYTES_MAX: usize = 64 << 10;
 
-/// The host's side of all attempts of one run.
+/// The host of all attempts of one run.
 pub(super) struct LocalHost {
     status_line: SharedStatusLine,
     state: Mutex<HostState>,
@@ -23,9 +23,9 @@ pub(super) struct LocalHost {
 struct HostState {
     progress: Option<Progress>,
     checkpoint: Option<Vec<u8>>,
-    /// A line of each stream that has not ended yet.
+    /// The incomplete line of each stream.
     lines: [Vec<u8>; 2],
-    /// What the meter showed when the newest attempt began.
+    /// The meter reading at the start of the newest attempt.
     before: Usage,
 }
 
@@ -34,31 +34,31 @@ impl LocalHost {
         Self { status_line, state: Mutex::default(), meter: Meter::default(), stop: CancellationToken::new() }
     }
 
-    /// Asks the guest to stop; it need not listen.
+    /// Asks the guest to stop; it may ignore that.
     pub(super) fn ask_to_stop(&self) {
         self.stop.cancel();
     }
 
-    /// Keeps what the next step of a suspended task gets back.
+    /// Stores the state for the next step of a suspended task.
     pub(super) fn set_checkpoint(&self, state: Vec<u8>) {
         self.state().checkpoint = Some(state);
     }
 
-    /// Returns the latest that the guest said of its progress.
+    /// Returns the latest progress that the guest reported.
     pub(super) fn latest_progress(&self) -> Option<Progress> {
         self.state().progress.clone()
     }
 
-    /// Begins an attempt: what it uses is its own.
+    /// Starts an attempt; its usage is counted from here.
     pub(super) fn start_attempt(&self) {
         self.state().before = self.meter.read();
     }
 
-    /// Returns what the newest attempt used, but for the time it took. There was no line to wait in.
+    /// Returns the usage of the newest attempt without its duration. There is no queue time.
     pub(super) fn usage(&self) -> Usage {
         let before = self.state().before;
         let all = self.meter.read();
-        // The others are set anew by each attempt.
+        // Each attempt resets the others.
         Usage {
             log_bytes: all.log_bytes - before.log_bytes,
             http_requests: all.http_requests - before.http_requests,
@@ -71,7 +71,7 @@ impl LocalHost {
         }
     }
 
-    /// Ends an attempt: what it wrote last is shown, though its line has no end.
+    /// Ends an attempt and shows its incomplete last lines.
     pub(super) fn end_attempt(&self) {
         let mut state = self.state();
         state.progress = None;
@@ -118,7 +118,7 @@ impl RunHost for LocalHost {
             }
         }
         drop(state);
-        // Whoever reads stderr slowly slows the guest down, and nothing is kept for it.
+        // A slow reader of stderr slows the guest down, so nothing is buffered.
         lines.iter().for_each(|line| self.show(line));
     }
 

@@ -1,4 +1,4 @@
-//! How a run ended: for people, for scripts, as an exit code.
+//! The outcome of a run: for people, for scripts, as an exit code.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::output::{self, data, note};
 use crate::terminal::style::Style;
 use crate::terminal::text::{format_bytes, format_duration};
 
-/// What there is to say of a run that is over.
+/// The report of a finished run.
 pub(super) struct RunReport {
     plugin: String,
     digest: String,
@@ -34,7 +34,7 @@ impl RunReport {
         Self { plugin: plugin.to_string(), digest, attempt, took, usage, end }
     }
 
-    /// Tells of a run that was stopped before its plugin was ready.
+    /// The report of a run that was stopped before its plugin was ready.
     pub(super) fn stopped_early(plugin: &str) -> Self {
         Self {
             plugin: plugin.to_owned(),
@@ -54,8 +54,8 @@ impl RunReport {
         }
     }
 
-    /// Prints the result on stdout, and says on stderr how it went: on a terminal always, else only if
-    /// there is no result.
+    /// Prints the result on stdout and a summary on stderr: always on a terminal, elsewhere only if there is no
+    /// result.
     pub(super) fn print(&self, is_quiet: bool) {
         let style = Style::stderr();
         let is_watched = std::io::IsTerminal::is_terminal(&std::io::stderr()) && !is_quiet;
@@ -92,7 +92,7 @@ impl RunReport {
         )
     }
 
-    /// Returns what the newest attempt used, in the words of the API.
+    /// Returns the usage of the newest attempt, with the keys of the API.
     fn usage_json(&self) -> Result<serde_json::Value> {
         let Usage { cpu, wall, queue, instantiate, memory_bytes, log_bytes, checkpoints, .. } = self.usage;
         let Usage { http_requests, http_sent_bytes, http_received_bytes, .. } = self.usage;
@@ -113,7 +113,7 @@ impl RunReport {
         }))
     }
 
-    /// Prints all of it as one object on stdout, in the words of the API.
+    /// Prints the report as one JSON object on stdout, with the keys of the API.
     pub(super) fn print_json(&self) -> Result<()> {
         let (state, status, result, error) = match &self.end {
             AttemptOutcome::Completed(result) => ("completed", "completed".to_owned(), Some(result), None),

@@ -1,7 +1,7 @@
-//! One live line at the bottom of stderr, with whole lines passing above it.
+//! A status line at the bottom of stderr, with whole lines scrolling above it.
 //!
-//! Used by `run` and by whoever waits for a task. Where stderr is no terminal there is no live line,
-//! and lines pass as they are.
+//! Used by `run` and by commands that wait for a task. If stderr is not a terminal, there is no status line, and lines
+//! are written as they are.
 
 use std::io::{IsTerminal, Write, stderr};
 use std::time::Duration;
@@ -13,28 +13,28 @@ use crate::terminal::style::{Style, is_dumb};
 use crate::terminal::text::{format_duration, truncated};
 use crate::terminal::{BAR_COLUMNS, size};
 
-/// How often the live line is drawn anew.
+/// How often the status line is redrawn.
 pub(crate) const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
 
-/// What is being shown of a task.
+/// What the status line shows of a task.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StatusView {
-    /// What goes on: the name of a plugin, mostly.
+    /// Usually the name of a plugin.
     pub(crate) title: String,
-    /// From 0.0 to 1.0, if it is known.
+    /// From 0.0 to 1.0, if known.
     pub(crate) fraction: Option<f64>,
-    /// What is being done.
+    /// The current activity.
     pub(crate) note: String,
-    /// How long it has taken so far.
+    /// Time elapsed so far.
     pub(crate) elapsed: Duration,
 }
 
-/// The bottom line of stderr.
+/// The status line on stderr.
 #[derive(Debug)]
 pub(crate) struct StatusLine {
     is_terminal: bool,
     is_quiet: bool,
-    /// Whether a line is drawn at all.
+    /// Whether the status line is drawn at all.
     is_drawn: bool,
     is_shown: bool,
     style: Style,
@@ -42,7 +42,7 @@ pub(crate) struct StatusLine {
 }
 
 impl StatusLine {
-    /// Takes stderr; a quiet one draws nothing.
+    /// Creates a status line on stderr; a quiet one draws nothing.
     pub(crate) fn new(is_quiet: bool) -> Self {
         let is_terminal = stderr().is_terminal();
         Self {
@@ -55,25 +55,25 @@ impl StatusLine {
         }
     }
 
-    /// Says whether anything is drawn.
+    /// Returns true if the status line is drawn.
     pub(crate) fn is_drawn(&self) -> bool {
         self.is_drawn
     }
 
-    /// Lets a line of the guest's log pass, unless quiet was asked for.
+    /// Prints a line of the guest's log above, unless quiet.
     pub(crate) fn log(&mut self, line: &str) {
         if !self.is_quiet {
             self.line(line);
         }
     }
 
-    /// Lets a line pass above the live one. On a terminal it can do no harm.
+    /// Prints a line above the status line, sanitized on a terminal.
     pub(crate) fn line(&mut self, line: &str) {
         let line = data_for(line, self.is_terminal);
         self.write(&format!("{line}\n"));
     }
 
-    /// Draws the live line.
+    /// Draws the status line.
     pub(crate) fn draw(&mut self, view: &StatusView) {
         if !self.is_drawn {
             return;
@@ -85,16 +85,16 @@ impl StatusLine {
         self.is_shown = true;
     }
 
-    /// Takes the live line away.
+    /// Clears the status line.
     pub(crate) fn clear(&mut self) {
         self.write("");
     }
 
-    /// Writes something in the place of the live line.
+    /// Writes text in place of the status line.
     fn write(&mut self, text: &str) {
         let clear = if std::mem::take(&mut self.is_shown) { "\r\x1b[2K" } else { "" };
         let mut err = stderr().lock();
-        // Where could a failure be told?
+        // There is nowhere to report a failure.
         let _ = err.write_all(format!("{clear}{text}").as_bytes()).and_then(|()| err.flush());
     }
 
@@ -125,7 +125,7 @@ impl Drop for StatusLine {
     }
 }
 
-/// Takes as much of a text as there is room, and the room with it.
+/// Takes as much of a text as fits, and reduces the columns left.
 fn take_columns(text: &str, room: &mut usize) -> String {
     let text = truncated(text, *room);
     *room -= text.width().min(*room);
@@ -142,7 +142,7 @@ mod tests {
     use crate::terminal::style::{Color, set_color};
 
     #[test]
-    fn the_live_line_never_wraps() {
+    fn the_status_line_never_wraps() {
         set_color(Color::Never);
         let status_line = StatusLine::new(false);
         let views = [

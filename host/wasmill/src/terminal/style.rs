@@ -1,7 +1,7 @@
-//! Colours, where they are wanted.
+//! Colors and styles.
 //!
-//! A painted text holds no escape sequences but marks, which `render` turns into such: the text between them
-//! can be cleaned of all sequences there, and nobody else can make a mark.
+//! A styled text contains random marks, which `render` replaces by escape sequences. So everything between marks can
+//! be stripped of escape sequences, and no other text can forge a mark.
 
 use std::borrow::Cow;
 use std::env::var_os;
@@ -14,44 +14,44 @@ use clap::ValueEnum;
 
 use crate::terminal::text::bar;
 
-/// When colours are used.
+/// When to use colors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Color {
-    /// On a terminal, unless NO_COLOR is set or TERM is `dumb`.
+    /// On a terminal, unless NO_COLOR is set or TERM is `dumb`
     #[default]
     Auto,
-    /// Also in files and pipes.
+    /// Also in files and pipes
     Always,
-    /// Nowhere.
+    /// Never
     Never,
 }
 
-/// What stands for the beginning of an escape sequence of ours: text that others choose cannot guess it.
+/// Stands for the start of an escape sequence; random, so foreign text cannot guess it.
 static MARK: LazyLock<String> =
     LazyLock::new(|| format!("\x1b{:016x}[", RandomState::new().hash_one("mark")));
 
-/// What `--color` says; set once, when the command line is read.
+/// The value of `--color`, set once when the command line is parsed.
 static COLOR: OnceLock<Color> = OnceLock::new();
 
-/// Settles when colours are used, for the rest of the process.
+/// Sets when to use colors, for the rest of the process.
 pub(crate) fn set_color(color: Color) {
-    // Whoever chose first has chosen; there is one command line.
+    // The first call wins; there is one command line.
     let _ = COLOR.set(color);
 }
 
-/// Paints text, or leaves it as it is.
+/// Styles text, or leaves it unchanged.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Style {
     on: bool,
 }
 
 impl Style {
-    /// Paints for stdout.
+    /// Styles text for stdout.
     pub(crate) fn stdout() -> Self {
         Self { on: is_wanted(stdout().is_terminal()) }
     }
 
-    /// Paints for stderr.
+    /// Styles text for stderr.
     pub(crate) fn stderr() -> Self {
         Self { on: is_wanted(stderr().is_terminal()) }
     }
@@ -80,18 +80,18 @@ impl Style {
         self.style("36", text)
     }
 
-    /// Draws a bar of so many columns, filled by a fraction.
+    /// Draws a bar of this many columns, filled by a fraction.
     pub(crate) fn bar(self, fraction: f64, columns: usize) -> String {
         let (filled, empty) = bar(fraction, columns);
         self.green(filled) + &self.dim(empty)
     }
 
-    /// Paints the text of a row that is selected.
+    /// Styles the text of the selected row.
     pub(crate) fn selected(self, text: impl Display) -> String {
         self.style("7", text)
     }
 
-    /// Paints something in the colour of a task's state.
+    /// Styles text in the color of a task state.
     pub(crate) fn state(self, state: &str, text: impl Display) -> String {
         match state {
             "running" => self.cyan(text),
@@ -107,7 +107,7 @@ impl Style {
     }
 }
 
-/// Turns the marks of a painted text into escape sequences; what stands between them goes through `text`.
+/// Replaces the marks of a styled text by escape sequences, and passes the text between them through `text`.
 pub(crate) fn render<'a>(painted: &'a str, text: fn(&str) -> Cow<'_, str>) -> Cow<'a, str> {
     let mut parts = painted.split(MARK.as_str());
     let first = text(parts.next().unwrap_or_default());
@@ -134,7 +134,7 @@ fn is_wanted(is_terminal: bool) -> bool {
     }
 }
 
-/// Says whether the terminal can do no more than print.
+/// Returns true if the terminal can only print.
 pub(crate) fn is_dumb() -> bool {
     var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb")
 }

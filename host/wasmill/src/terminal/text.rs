@@ -1,4 +1,4 @@
-//! Text for a terminal: harmless, as wide as there is room, and in units that people read.
+//! Text for a terminal: sanitized, fitted to a width, and in readable units.
 
 use std::borrow::Cow;
 use std::env::var;
@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// Takes out what would drive a terminal, turn the order of its text or hide in it: guests choose their logs,
-/// notes and results, and whoever submits a task chooses its tags.
+/// Replaces control characters and characters that reorder or hide text: guests choose their logs, notes and results,
+/// and submitters choose tags.
 ///
-/// Line ends and tabs stay.
+/// Newlines and tabs stay.
 pub(crate) fn sanitize(text: &str) -> Cow<'_, str> {
     if text.contains(is_unsafe) { text.replace(is_unsafe, "\u{fffd}").into() } else { text.into() }
 }
@@ -18,19 +18,19 @@ fn is_unsafe(c: char) -> bool {
     c.is_control() && c != '\n' && c != '\t' || is_invisible(c)
 }
 
-/// Returns true for characters without a shape that change how others are shown, or hide among them.
+/// Returns true for invisible characters that change how others are shown, or hide among them.
 pub(crate) fn is_invisible(c: char) -> bool {
     matches!(c,
-        // The direction of text.
+        // Text direction.
         '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{206f}'
-        // Nothing to see: spaces without width, joiners, operators, marks of other formats.
+        // Invisible: zero-width spaces, joiners, operators, interlinear and musical marks, tags.
         | '\u{180e}' | '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{2065}' | '\u{feff}'
         | '\u{fff9}'..='\u{fffb}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}'
-        // Ends of lines and paragraphs.
+        // Line and paragraph separators.
         | '\u{2028}'..='\u{2029}')
 }
 
-/// Makes one line of a text, clean and no wider than there is room.
+/// Returns a text as one sanitized line that fits the columns.
 pub(crate) fn truncated(text: &str, columns: usize) -> String {
     let line = text.replace(['\n', '\t', '\r'], " ");
     let line = sanitize(&line);
@@ -53,14 +53,14 @@ pub(crate) fn truncated(text: &str, columns: usize) -> String {
     kept
 }
 
-/// Returns a text of exactly so many columns.
+/// Returns a text padded to exactly this many columns.
 pub(crate) fn padded(text: &str, columns: usize) -> String {
     let text = truncated(text, columns);
     let missing = columns.saturating_sub(text.width());
     text + &" ".repeat(missing)
 }
 
-/// Draws a bar of so many columns, filled by a fraction.
+/// Draws a bar of this many columns, filled by a fraction: the filled and the empty part.
 pub(crate) fn bar(fraction: f64, columns: usize) -> (String, String) {
     let (full, half, empty) = if is_utf8_locale() { ("━", "╸", "─") } else { ("#", "#", "-") };
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is within 0 and columns")]
@@ -74,14 +74,14 @@ fn is_utf8_locale() -> bool {
         let value = var(name).ok()?;
         (!value.is_empty()).then_some(value)
     });
-    // Without any, as in most containers, terminals of our day still do.
+    // Without a locale, as in most containers, today's terminals still use UTF-8.
     locale.is_none_or(|locale| {
         let locale = locale.to_lowercase();
         locale.contains("utf-8") || locale.contains("utf8")
     })
 }
 
-/// Words a time in its two largest units: `1h 05m`, `2m 03s`, `4.2s`.
+/// Formats a duration in its two largest units: `1h 05m`, `2m 03s`, `4.2s`.
 pub(crate) fn format_duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
@@ -93,7 +93,7 @@ pub(crate) fn format_duration(duration: Duration) -> String {
     }
 }
 
-/// Words a size in the unit that fits.
+/// Formats a size in a fitting unit.
 pub(crate) fn format_bytes(bytes: u64) -> String {
     bytesize::ByteSize(bytes).display().iec().to_string()
 }
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_would_drive_a_terminal_is_taken_out() {
+    fn control_sequences_are_removed() {
         let hostile = "\x1b]0;owned\x07\x1b[2Jgone\r\u{9b}31m\tand\n";
         let sanitized = sanitize(hostile);
         assert!(!sanitized.contains(|c: char| c.is_control() && c != '\n' && c != '\t'), "{sanitized:?}");
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_turns_or_hides_text_is_taken_out() {
+    fn reordering_and_invisible_characters_are_removed() {
         let unseen =
             [0x61c, 0x180e, 0x200b, 0x200f, 0x2028, 0x2029, 0x202a, 0x202e, 0x2060, 0x2064, 0x2066, 0x2069];
         for code in unseen.into_iter().chain([0xfeff, 0xe0001, 0xe0041, 0xe007f]) {
@@ -120,14 +120,14 @@ mod tests {
             assert_eq!(sanitize(&format!("a{c}b")), "a\u{fffd}b", "U+{code:04X}");
             assert_eq!(truncated(&format!("a{c}b"), 9), "a\u{fffd}b", "U+{code:04X}");
         }
-        // Letters of every direction, accents, wide letters and signs stay.
+        // Letters of every direction, accents, wide characters and symbols stay.
         for text in ["שלום", "e\u{301}", "漢字", "✓", "\u{a0}"] {
             assert_eq!(sanitize(text), text);
         }
     }
 
     #[test]
-    fn a_clipped_text_is_never_wider_than_its_room() {
+    fn a_truncated_text_fits_its_columns() {
         for (text, columns, expected) in [
             ("short", 9, "short"),
             ("long enough", 5, "long…"),
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bar_is_as_wide_as_asked_for() {
+    fn a_bar_has_the_given_width() {
         for fraction in [-1.0, 0.0, 0.01, 0.5, 0.77, 1.0, 3.0, f64::NAN] {
             let (filled, empty) = bar(fraction, 20);
             assert_eq!(filled.chars().count() + empty.chars().count(), 20, "{fraction}");
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn times_have_their_two_largest_units() {
+    fn durations_show_their_two_largest_units() {
         for (ms, expected) in [
             (0, "0.0s"),
             (4_290, "4.2s"),

@@ -1,5 +1,5 @@
-//! Where traces are sent and what goes with them: from the setting, and from the variables that all programs
-//! with OpenTelemetry heed: <https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/>.
+//! The collector to export to and its options: from the setting, and from the standard OpenTelemetry variables:
+//! <https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/>.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,44 +12,44 @@ use wasmill_model::{Sampler, SpanId};
 use super::otlp::Resource;
 use crate::client::Address;
 
-/// Below the address of a collector.
+/// The path below the base URL of a collector.
 const PATH: &str = "/v1/traces";
-/// How long a collector may take to answer.
+/// Default time limit for a response.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// What this program is called unless it is told otherwise.
+/// The default service name.
 const SERVICE: &str = "wasmill";
 
-/// A collector, and how to speak with it.
+/// A collector and how to reach it.
 pub(super) struct Collector {
     pub(super) address: Address,
     pub(super) path: String,
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
-    /// Certificates that are trusted besides those of the web.
+    /// Certificates trusted in addition to the public roots.
     pub(super) certificate: Option<PathBuf>,
     pub(super) timeout: Duration,
     pub(super) resource: Resource,
     pub(super) sampler: Sampler,
 }
 
-/// Reads a variable of the environment.
+/// Reads an environment variable.
 type Read<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 impl Collector {
-    /// Returns where requests go.
+    /// Returns the URL of requests.
     pub(super) fn url(&self) -> String {
         let scheme = if self.address.tls { "https" } else { "http" };
         format!("{scheme}://{}{}", self.address.authority, self.path)
     }
 }
 
-/// Finds the collector that the setting names, else the environment, if either does.
+/// Returns the collector named by the setting, else by the environment, if any.
 ///
 /// # Errors
 ///
-/// Fails if what is named can be no collector.
+/// Fails if the address is invalid.
 pub(super) fn find(setting: Option<&str>, read: Read<'_>) -> Result<Option<Collector>> {
     let read = |name: &str| read(name).filter(|value| !value.is_empty());
-    // The word for traces alone goes before that for all that OpenTelemetry knows.
+    // The variable for traces takes precedence over the one for all signals.
     let either = |name: &str| {
         read(&format!("OTEL_EXPORTER_OTLP_TRACES_{name}"))
             .or_else(|| read(&format!("OTEL_EXPORTER_OTLP_{name}")))
@@ -66,16 +66,17 @@ pub(super) fn find(setting: Option<&str>, read: Read<'_>) -> Result<Option<Colle
             }),
     };
     let Some((name, url, below)) = named else { return Ok(None) };
-    let address: Address = url
-        .parse()
-        .map_err(anyhow::Error::msg)
-        .with_context(|| format!("failed to understand {name}, where traces are to be sent"))?;
+    let address: Address =
+        url.parse().map_err(anyhow::Error::msg).with_context(|| format!("invalid value for {name}"))?;
     let path = match format!("{}{below}", address.prefix) {
         path if path.is_empty() => "/".to_owned(),
         path => path,
     };
     if let Some(protocol) = either("PROTOCOL").filter(|protocol| protocol != "http/json") {
-        tracing::warn!(protocol, "traces are sent as http/json; a collector takes that at its port for HTTP");
+        tracing::warn!(
+            protocol,
+            "exporting traces as http/json, the only supported protocol; use the collector's HTTP port"
+        );
     }
     let timeout = either("TIMEOUT").and_then(|millis| millis.parse().ok()).map(Duration::from_millis);
     let collector = Collector {
@@ -90,7 +91,7 @@ pub(super) fn find(setting: Option<&str>, read: Read<'_>) -> Result<Option<Colle
     Ok(Some(collector))
 }
 
-/// Reads a list such as `a=b,c=d`, whose values are percent-encoded.
+/// Parses a list such as `a=b,c=d`, whose values are percent-encoded.
 fn pairs(list: &str) -> impl Iterator<Item = (String, String)> {
     list.split(',').filter_map(|pair| {
         let (key, value) = pair.split_once('=')?;
@@ -116,7 +117,7 @@ fn resource(attributes: Option<&str>, service: Option<String>) -> Resource {
     let known = [
         ("service.name", SERVICE.to_owned()),
         ("service.version", env!("CARGO_PKG_VERSION").to_owned()),
-        // Tells hosts apart that are called the same.
+        // Distinguishes hosts with the same service name.
         ("service.instance.id", format!("{}{}", SpanId::random(), SpanId::random())),
     ];
     for (key, value) in known {
@@ -146,7 +147,7 @@ fn sampler(name: Option<String>, argument: Option<String>) -> Sampler {
         || {
             tracing::warn!(
                 name,
-                "OTEL_TRACES_SAMPLER or its argument means nothing here: every trace is taken"
+                "OTEL_TRACES_SAMPLER or its argument is not supported; sampling every trace"
             );
             Sampler::default()
         },
@@ -170,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn the_setting_names_a_collector_else_the_environment() {
+    fn the_setting_overrides_the_environment() {
         let base = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://a:4318");
         let exact = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://b/t");
         assert_eq!(url(None, &[]), None);
@@ -187,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_no_collector_is_refused_by_name() {
+    fn an_invalid_collector_is_rejected_by_name() {
         let error = found(Some("ftp://a"), &[]).err().expect("refused");
         assert!(format!("{error:#}").contains("otlp_endpoint"), "{error:#}");
         let error = found(None, &[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://")]).err().expect("refused");
@@ -195,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn the_usual_variables_are_heeded() {
+    fn the_standard_variables_apply() {
         let collector = found(
             Some("http://a"),
             &[
@@ -223,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn samplers_go_by_their_names() {
+    fn samplers_are_selected_by_name() {
         let picked = |name: &str, argument: Option<&str>| {
             let Sampler { parent_based, share } = sampler(Some(name.to_owned()), argument.map(str::to_owned));
             (parent_based, share)

@@ -1,11 +1,11 @@
-//! Spans in the JSON of OTLP 1: <https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding>.
+//! OTLP 1 JSON encoding of spans: <https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding>.
 //!
-//! Ids are hexadecimal, numbers of 64 bits are text. Knows nothing of HTTP.
+//! Ids are hexadecimal and 64-bit numbers are strings. It knows nothing of HTTP.
 
 use serde::{Deserialize, Serialize};
 use wasmill_model::{Span, SpanAttribute, SpanKind, Timestamp};
 
-/// What is known of this process: `service.name` and the like.
+/// Attributes of this process, such as `service.name`.
 pub(super) type Resource = Vec<(String, String)>;
 
 #[derive(Serialize)]
@@ -75,7 +75,7 @@ struct Status<'a> {
     message: &'a str,
 }
 
-/// The code of a span that failed.
+/// The status code of a failed span.
 const ERROR: u8 = 2;
 
 /// Returns the body of a request that exports these spans.
@@ -124,7 +124,7 @@ fn nanos(at: Timestamp) -> String {
     at.timestamp_nanos_opt().unwrap_or_default().to_string()
 }
 
-/// What a collector answers that has taken a request.
+/// A collector's response to an accepted request.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct ExportResponse {
@@ -134,12 +134,12 @@ struct ExportResponse {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct PartialSuccess {
-    /// Text, as OTLP has it; some collectors write a number.
+    /// A string by the specification; some collectors write a number.
     rejected_spans: serde_json::Value,
     error_message: String,
 }
 
-/// Reads how many spans of a request a collector did not want, and why.
+/// Returns how many spans a collector rejected, and why.
 pub(super) fn rejected(body: &[u8]) -> (u64, String) {
     let answer: ExportResponse = serde_json::from_slice(body).unwrap_or_default();
     let Some(PartialSuccess { rejected_spans, error_message }) = answer.partial_success else {
@@ -157,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spans_are_written_as_the_specification_has_them() {
+    fn spans_are_encoded_as_specified() {
         let tracer = Tracer::new(wasmill_model::Sampler::default(), std::sync::Arc::new(SystemClock), |_| {});
         let caller = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01 a=b".parse().expect("valid");
         let at = tracer.begin(Some(&caller)).expect("it is on");
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_collector_did_not_want_is_counted() {
+    fn rejected_spans_are_counted() {
         for (answer, count, why) in [
             ("", 0, ""),
             ("{}", 0, ""),

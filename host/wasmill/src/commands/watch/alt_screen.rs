@@ -1,4 +1,4 @@
-//! The terminal while the table is shown: its own screen, keys unbuffered, everything as before at the end.
+//! The terminal while the table is shown: alternate screen, raw keys; everything is restored at the end.
 
 use std::io::{IsTerminal, Write, stdin, stdout};
 
@@ -10,39 +10,39 @@ use crate::exit::{Exit, cli_error};
 use crate::output::sanitized;
 use crate::terminal::size;
 
-/// Goes to a screen of its own, and hides the cursor.
+/// Switches to the alternate screen and hides the cursor.
 const ENTER: &str = "\x1b[?1049h\x1b[?25l";
 const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
 
-/// A terminal that is taken, and given back when this is dropped.
+/// A terminal in raw mode on its alternate screen, restored on drop.
 pub(super) struct AltScreen {
     before: Termios,
 }
 
 impl AltScreen {
-    /// Takes the terminal.
+    /// Takes over the terminal.
     ///
     /// # Errors
     ///
-    /// Fails if there is none.
+    /// Fails if there is no terminal.
     pub(super) fn take() -> Result<Self> {
         if !stdin().is_terminal() || !stdout().is_terminal() {
             return Err(cli_error(
                 Exit::Usage,
-                "watch needs a terminal; `wasmill list` prints into files and pipes",
+                "watch needs a terminal; use `wasmill list` for files and pipes",
             ));
         }
-        let before = tcgetattr(stdin()).context("failed to ask the terminal for its mode")?;
+        let before = tcgetattr(stdin()).context("failed to read the terminal mode")?;
         let mut raw = before.clone();
         raw.make_raw();
-        tcsetattr(stdin(), OptionalActions::Drain, &raw).context("failed to set the mode of the terminal")?;
-        // From here on it is given back, whatever fails.
+        tcsetattr(stdin(), OptionalActions::Drain, &raw).context("failed to set the terminal mode")?;
+        // From here on `Drop` restores it, whatever fails.
         let terminal = Self { before };
         write(ENTER)?;
         Ok(terminal)
     }
 
-    /// Draws the table, all of it in one go.
+    /// Draws the whole table in one write.
     pub(super) fn draw(&mut self, table: &Table) -> Result<()> {
         let (columns, rows) = size(stdout());
         let lines = table.lines(columns, rows);
@@ -56,7 +56,7 @@ impl AltScreen {
         write(&frame)
     }
 
-    /// Returns how many lines there are.
+    /// Returns the number of rows.
     pub(super) fn rows(&self) -> usize {
         size(stdout()).1
     }
@@ -64,7 +64,7 @@ impl AltScreen {
 
 impl Drop for AltScreen {
     fn drop(&mut self) {
-        // There is nobody left who could be told.
+        // There is nowhere to report a failure.
         let _ = write(LEAVE);
         let _ = tcsetattr(stdin(), OptionalActions::Drain, &self.before);
     }

@@ -1,13 +1,13 @@
-//! Keys as they come from a terminal in raw mode.
+//! Key presses from a terminal in raw mode.
 
 use std::io::{Read, stdin};
 
 use tokio::sync::mpsc;
 
-/// Keys that may wait to be heard.
+/// Maximum keys waiting to be handled.
 const KEYS_MAX: usize = 64;
 
-/// A key that means something.
+/// A key with a meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Key {
     Up,
@@ -20,10 +20,10 @@ pub(super) enum Key {
     Letter(char),
 }
 
-/// Starts to listen; the end of stdin closes the channel.
+/// Starts listening; the end of stdin closes the channel.
 pub(super) fn listen() -> mpsc::Receiver<Key> {
     let (sender, keys) = mpsc::channel(KEYS_MAX);
-    // Ends with the process: nothing can wake it from a read.
+    // The thread ends with the process: nothing can wake it from a read.
     std::thread::spawn(move || {
         let mut bytes = [0; 64];
         while let Ok(count @ 1..) = stdin().lock().read(&mut bytes) {
@@ -37,7 +37,7 @@ pub(super) fn listen() -> mpsc::Receiver<Key> {
     keys
 }
 
-/// Reads what came at once: an escape sequence is one key, and an escape alone another.
+/// Parses the bytes of one read: an escape sequence is one key, a lone escape another.
 fn read(bytes: &[u8]) -> Vec<Key> {
     let mut keys = Vec::new();
     let mut rest = bytes;
@@ -53,7 +53,7 @@ fn read(bytes: &[u8]) -> Vec<Key> {
                         b'B' => Key::Down,
                         b'H' => Key::First,
                         b'F' => Key::Last,
-                        // Some other sequence: its end is a letter or a tilde, up to which it means nothing.
+                        // Another sequence, which ends with a letter or a tilde; it is skipped.
                         b'0'..=b'9' => {
                             let end = after.iter().position(|b| b.is_ascii_alphabetic() || *b == b'~');
                             rest = end.map_or(&[], |end| &after[end + 1..]);
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_told_apart() {
+    fn keys_are_distinguished() {
         for (bytes, keys) in [
             (&b"q"[..], &[Key::Letter('q')][..]),
             (b"\x1b[A\x1b[B", &[Key::Up, Key::Down]),

@@ -1,4 +1,4 @@
-//! One look at a server: how busy it is, and the tasks that fill a screen.
+//! A snapshot of a server: its statistics, and the tasks that fill a screen.
 
 use std::collections::HashSet;
 
@@ -8,18 +8,18 @@ use crate::cli::server::FilterArgs;
 use crate::client::{Client, Stats, Task};
 use crate::commands::list::{PAGE_SIZE, next, page};
 
-/// Pages that are looked through for one screen: a page of a filter may hold few tasks, or none.
+/// Maximum pages requested for one screen: a page of a filter may have few tasks or none.
 const PAGES_MAX: usize = 10;
 
-/// What a server shows at one time.
+/// The state of a server at one time.
 #[derive(Debug, Default)]
 pub(super) struct Snapshot {
     pub(super) stats: Stats,
-    /// Those that run, then the newest of the others.
+    /// Running tasks first, then the newest others.
     pub(super) tasks: Vec<Task>,
 }
 
-/// Takes a look: no more tasks than are asked for.
+/// Requests a snapshot with at most this many tasks.
 pub(super) async fn snapshot(client: &Client, filter: &FilterArgs, tasks_max: usize) -> Result<Snapshot> {
     let stats = client.get("/stats").await?.error_for_status()?.read()?;
     let mut tasks = Vec::new();

@@ -1,4 +1,4 @@
-//! What `watch` shows: a head, a row for each task, and a line about the keys. Pure: looks in, lines out.
+//! The table of `watch`: a header, a row per task, and a footer about the keys. Pure: snapshots in, lines out.
 
 use anyhow::Result;
 
@@ -9,28 +9,28 @@ use crate::client::{Stats, Task};
 use crate::terminal::style::Style;
 use crate::terminal::text::{bar, format_bytes, format_duration, padded, truncated};
 
-/// Lines beside the rows: the head, its labels, the foot.
+/// Lines beside the rows: header, labels, footer.
 const FRAME_LINES: usize = 5;
 /// Columns of a bar.
 const BAR_COLUMNS: usize = 12;
 /// Columns of an id.
 const ID_COLUMNS: usize = 36;
-/// Columns of the end of an id, which tells tasks apart, and of an ellipsis.
+/// Columns of the end of an id, which distinguishes tasks, and an ellipsis.
 const ID_END_COLUMNS: usize = 13;
-/// A terminal of so many columns has room for whole ids.
+/// Minimum columns of a terminal for complete ids.
 const WIDE: usize = 130;
-/// Columns of what stands between an id and the progress.
+/// Columns between the id and the progress.
 const FIXED_COLUMNS: usize = 2 + 9 + 2 + 14 + 2 + 8 + 2 + 8 + 2;
 
 /// The table.
 pub(super) struct Table {
     server: String,
     snapshot: Option<Snapshot>,
-    /// Why the newest look failed.
+    /// Why the last poll failed.
     error: Option<String>,
-    /// What came of the last cancel.
+    /// The outcome of the last cancel.
     message: String,
-    /// The id of the row that keys are about.
+    /// The id of the selected row.
     selected: Option<String>,
     /// A task that is cancelled if the next key is `y`.
     pending_cancel: Option<String>,
@@ -51,7 +51,7 @@ impl Table {
         }
     }
 
-    /// Takes in what the newest look found; what was there before stays if it failed.
+    /// Shows a new snapshot; after an error the last one stays.
     pub(super) fn show(&mut self, snapshot: Result<Snapshot>) {
         match snapshot {
             Ok(snapshot) => {
@@ -65,12 +65,12 @@ impl Table {
         }
     }
 
-    /// Takes in what came of a cancel.
+    /// Shows a message, such as the outcome of a cancel.
     pub(super) fn set_message(&mut self, words: String) {
         self.message = words;
     }
 
-    /// Takes in a key.
+    /// Handles a key.
     pub(super) fn press(&mut self, key: Key) -> Action {
         if let Some(id) = self.pending_cancel.take() {
             return match key {
@@ -92,11 +92,11 @@ impl Table {
         Action::Nothing
     }
 
-    /// Asks whether the selected task is to be cancelled.
+    /// Asks for confirmation before the selected task is cancelled.
     fn confirm_cancel(&mut self) {
         let Some(task) = self.position().and_then(|at| self.tasks().get(at)) else { return };
         if task.is_finished() {
-            self.message = format!("{} has ended already", task.id);
+            self.message = format!("{} has already finished", task.id);
         } else {
             self.pending_cancel = Some(task.id.clone());
         }
@@ -117,11 +117,11 @@ impl Table {
         self.snapshot.as_ref().map(|snapshot| snapshot.tasks.as_slice()).unwrap_or_default()
     }
 
-    /// Draws the table: at most so many lines, none wider than the terminal.
+    /// Returns the lines of the table, at most as high and wide as the terminal.
     pub(super) fn lines(&self, columns: usize, rows: usize) -> Vec<String> {
         let mut lines = self.header(columns);
         let columns_left = rows.saturating_sub(FRAME_LINES);
-        // The selected row is always among those shown.
+        // The selected row is always visible.
         let first = (self.position().unwrap_or(0) + 1).saturating_sub(columns_left);
         let shown = self.tasks().iter().skip(first).take(columns_left);
         lines.extend(shown.map(|task| self.row(task, columns)));
@@ -203,7 +203,7 @@ fn id_columns(columns: usize) -> usize {
     if columns < WIDE { ID_END_COLUMNS } else { ID_COLUMNS }
 }
 
-/// Writes an id, or its end where there is no room; the foot has the whole id of the selected task then.
+/// Formats an id, or its end on a narrow terminal; the footer then shows the complete id of the selected task.
 fn short(id: &str, columns: usize) -> String {
     if columns >= WIDE {
         return padded(id, ID_COLUMNS);
@@ -212,7 +212,7 @@ fn short(id: &str, columns: usize) -> String {
     padded(&format!("…{}", id.chars().skip(skipped).collect::<String>()), ID_END_COLUMNS)
 }
 
-/// Returns the bar of a task, if it has one, and what else there is to say of it.
+/// Returns the bar of a task, if it has one, and its note.
 fn progress(task: &Task) -> (String, String) {
     match (task.state.as_str(), &task.progress) {
         ("running", Some(progress)) => {
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_ever_wider_or_higher_than_the_terminal() {
+    fn the_table_fits_the_terminal() {
         let mut table = table(&["running", "waiting", "failed", "completed", "cancelled"]);
         for key in [Key::Down, Key::Letter('c'), Key::Letter('n'), Key::Last, Key::Letter('c')] {
             table.press(key);
@@ -267,17 +267,17 @@ mod tests {
     }
 
     #[test]
-    fn a_narrow_terminal_has_the_ends_of_ids_and_the_whole_of_the_selected_one() {
+    fn a_narrow_terminal_shows_ends_of_ids_and_the_selected_id() {
         let table = table(&["running", "waiting"]);
         let lines = table.lines(100, 10);
         assert!(lines[4].starts_with("…000000000000  running") && lines[4].contains(" 50 %"), "{lines:#?}");
         assert!(lines[9].contains(&id(0)), "{lines:#?}");
-        assert!(lines[3].starts_with("ID             STATE"), "the labels stand above: {lines:#?}");
+        assert!(lines[3].starts_with("ID             STATE"), "the labels are above: {lines:#?}");
         assert!(table.lines(150, 10)[5].starts_with(&id(1)));
     }
 
     #[test]
-    fn a_cancel_is_asked_about_first() {
+    fn a_cancel_needs_a_confirmation() {
         let mut table = table(&["running", "waiting"]);
         assert_eq!(table.press(Key::Letter('c')), Action::Nothing);
         assert!(table.lines(100, 10).last().unwrap().contains(&format!("cancel {}?", id(0))));
@@ -289,14 +289,14 @@ mod tests {
     }
 
     #[test]
-    fn what_has_ended_is_not_cancelled() {
+    fn a_finished_task_is_not_cancelled() {
         let mut table = table(&["completed"]);
         table.press(Key::Letter('c'));
         assert_eq!(table.press(Key::Letter('y')), Action::Nothing);
     }
 
     #[test]
-    fn the_selection_stays_with_its_task_and_in_sight() {
+    fn the_selection_follows_its_task_and_stays_visible() {
         let mut table = table(&["running"; 40]);
         table.press(Key::Last);
         assert!(table.lines(150, 12).iter().any(|line| line.contains(&id(39))));
@@ -310,15 +310,15 @@ mod tests {
     }
 
     #[test]
-    fn a_look_that_failed_leaves_the_last_one_in_sight_and_says_why() {
+    fn a_failed_poll_keeps_the_last_snapshot_and_shows_the_error() {
         let mut table = table(&["running"]);
-        table.show(Err(anyhow::anyhow!("no answer from http://127.0.0.1:8080")));
+        table.show(Err(anyhow::anyhow!("no response from http://127.0.0.1:8080")));
         let lines = table.lines(150, 10);
-        assert!(lines[4].contains(&id(0)) && lines[9].contains("no answer"), "{lines:#?}");
+        assert!(lines[4].contains(&id(0)) && lines[9].contains("no response"), "{lines:#?}");
     }
 
     #[test]
-    fn keys_quit() {
+    fn quit_keys_quit() {
         for key in [Key::Letter('q'), Key::Escape, Key::Interrupt] {
             assert_eq!(table(&[]).press(key), Action::Quit);
         }
