@@ -121,7 +121,7 @@ async fn wait_for_result(client: Client, id: TaskId) -> Result<ClientResponse> {
             }
             Ok(response) => return Err(response.to_error()),
             Err(error) if exit::code_of(&error) == Exit::Unreachable => {
-                wait_out_outage(&mut unreachable_since, error).await?
+                wait_out_outage(&mut unreachable_since, error).await?;
             }
             Err(error) => return Err(error),
         }

@@ -20,7 +20,7 @@ pub(super) fn memory(config: &Config) -> Check {
             NAME,
             format!("unknown; tasks may use {total_shown} together, which is a guess"),
             "the kernel kills the server if there is less",
-            format!("set --memory-total to the memory available for tasks"),
+            "set --memory-total to the memory available for tasks",
         );
     };
     let found = format!("{} here, {total_shown} of it for all tasks together", format_bytes(machine));

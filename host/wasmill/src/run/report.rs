@@ -76,7 +76,7 @@ impl RunReport {
                 }
             }
             AttemptOutcome::Stopped if is_watched => {
-                note!("{} {}", style.yellow("stopped"), style.dim(self.costs()))
+                note!("{} {}", style.yellow("stopped"), style.dim(self.costs()));
             }
             AttemptOutcome::Stopped => note!("stopped"),
         }
