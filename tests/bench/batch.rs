@@ -1,4 +1,4 @@
-//! Tasks submitted many at once, each batch stored as a whole with one fsync before its 201.
+//! Tasks submitted in batches, each stored as a whole with one fsync before its 201.
 
 use std::time::Instant;
 
@@ -9,11 +9,11 @@ use wasmill_tests::Server;
 
 use crate::report::{Spread, per_second, row, title};
 
-/// The most that one batch takes.
+/// Maximum tasks per batch.
 const TASKS: usize = 10_000;
 const BATCHES: usize = 20;
 
-/// Submits batches one after another to a server that starts nothing meanwhile.
+/// Submits batches one after another while the queue is paused.
 pub(crate) async fn measure() -> Result<()> {
     title(&format!("Batches of {TASKS} tasks, one after another, fsync on (goal: 50,000 tasks/s)"));
     let server = Server::start(&[]);

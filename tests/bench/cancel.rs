@@ -1,4 +1,4 @@
-//! From DELETE to 204, one after another, for whole crowds: asleep, computing, inside HTTP calls.
+//! Time from DELETE to 204, one after another, for many tasks: sleeping, CPU-bound, inside HTTP calls.
 
 use std::time::{Duration, Instant};
 
@@ -10,9 +10,9 @@ use wasmill_tests::{Client, PROGRAM, Server};
 
 use crate::report::{Spread, row, title};
 
-/// Deletes 1,000 sleeping tasks, then as many spinning ones and ones inside HTTP calls as asked for.
+/// Deletes 1,000 sleeping tasks, then this many CPU-bound ones and ones inside HTTP calls.
 pub(crate) async fn measure(guests: usize) -> Result<()> {
-    title("From DELETE to 204, each of a crowd (goal: p99 5 ms; 10 ms beside guests that compute)");
+    title("DELETE to 204 among many tasks (goal: p99 5 ms; 10 ms beside CPU-bound guests)");
     let black_hole = BlackHole::listen();
     let folder = Server::folder_with_guests();
     let plugins = folder.path().join("plugins");
@@ -32,7 +32,7 @@ pub(crate) async fn measure(guests: usize) -> Result<()> {
     }
     row(&format!("{guests} inside HTTP calls"), &delete(&client, calling).await?.to_string());
     let computing = crowd(&client, &misbehave(&json!({"do": "spin"})), guests).await?;
-    row(&format!("{guests} computing, fewer each time"), &delete(&client, computing).await?.to_string());
+    row(&format!("{guests} CPU-bound, fewer each time"), &delete(&client, computing).await?.to_string());
     Ok(())
 }
 
@@ -40,7 +40,7 @@ fn misbehave(input: &Value) -> Value {
     json!({"plugin": "misbehave", "input": input})
 }
 
-/// Submits a task so often, and waits until all of them run.
+/// Submits this many tasks and waits until all of them run.
 async fn crowd(client: &Client, task: &Value, size: usize) -> Result<Vec<String>> {
     let mut ids = Vec::with_capacity(size);
     for _ in 0..size {

@@ -1,22 +1,22 @@
-//! What a server computes, as Linux counts it for all of its threads.
+//! The CPU time of a server, as Linux counts it for all its threads.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use wasmill_tests::Server;
 
-/// Returns how long it has computed so far.
+/// Returns the CPU time used so far.
 pub(crate) fn computed(server: &Server) -> Result<Duration> {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.pid()))?;
-    // The name of the process stands in parentheses before, and may hold anything.
+    // The process name stands in parentheses before it and may contain anything.
     let fields: Vec<_> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     let ticks: u64 =
         fields.get(11).context("utime")?.parse::<u64>()? + fields.get(12).context("stime")?.parse::<u64>()?;
     Ok(Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64))
 }
 
-/// Waits until it computes next to nothing, as when a large database has been checked behind the start, and
-/// returns how much of a core it takes then.
+/// Waits until the server is nearly idle, such as after the background check of a large database; returns how much of
+/// a core it then uses.
 pub(crate) async fn quiet(server: &Server) -> Result<f64> {
     let until = Instant::now() + Duration::from_secs(180);
     loop {

@@ -1,4 +1,4 @@
-//! How long each route takes to answer beside guests that compute without end. The goal is a p99 of 20 ms.
+//! Response time of each route beside CPU-bound guests. The goal is a p99 of 20 ms.
 
 use std::time::Instant;
 
@@ -13,7 +13,7 @@ const SAMPLES: usize = 300;
 
 /// Measures every route beside this many guests.
 pub(crate) async fn measure(guests: usize) -> Result<()> {
-    title(&format!("Every route, beside {guests} guests that compute without end"));
+    title(&format!("Every route beside {guests} CPU-bound guests"));
     let server = Server::start(&["--timeout", "1h"]);
     let client = server.client();
     for _ in 0..guests {

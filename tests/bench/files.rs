@@ -1,4 +1,4 @@
-//! What the file calls of a guest cost: of a module for WASI preview 1, in a folder of the local disk.
+//! Cost of a guest's file calls: a module for WASI preview 1, in a folder on the local disk.
 
 use std::fs;
 use std::sync::Arc;
@@ -9,9 +9,9 @@ use wasmill_tests::{Server, tiny};
 
 use crate::report::{row, title};
 
-/// Files of the folder.
+/// Files in the folder.
 const FILES: u32 = 3_000;
-/// The rounds of each loop.
+/// Iterations of each loop.
 const ROUNDS: u32 = 20_000;
 
 const PRELUDE: &str = r#"
@@ -30,7 +30,7 @@ const PRELUDE: &str = r#"
         (call $good (call $path_open (i32.const 3) (i32.const 1) (local.get $path) (local.get $bytes)
             (local.get $how) (local.get $rights) (i64.const 0) (i32.const 0) (i32.const 16))))"#;
 
-/// The name of a loop, its rounds, what is done before it, and a round of it.
+/// The name of a loop, its iterations, its setup, and its body.
 const LOOPS: [(&str, u32, &str, &str); 4] = [
     (
         "stat",
@@ -62,7 +62,7 @@ const LOOPS: [(&str, u32, &str, &str); 4] = [
 
 /// Measures each loop.
 pub(crate) async fn measure() -> Result<()> {
-    title("Cost of a file call of a guest, local disk");
+    title("Cost of a guest's file calls, local disk");
     let folder = Arc::new(tempfile::tempdir()?);
     let (plugins, granted) = (folder.path().join("plugins"), folder.path().join("granted"));
     fs::create_dir(&plugins)?;

@@ -1,4 +1,4 @@
-//! What the machine gives at best: bare wasmtime, our runtime without store and HTTP, one fsync.
+//! What the machine can do at best: bare wasmtime, our runtime without store and HTTP, one fsync.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -24,11 +24,11 @@ fn noop_runtime() -> Result<Runtime> {
     Ok(Runtime::new(config, &[("noop", NOOP)], None)?)
 }
 
-/// Measures bare wasmtime with the engine of a server: instantiate, call, drop, and nothing else.
+/// Measures bare wasmtime with a server's engine: instantiate, call, drop, and nothing else.
 pub(crate) fn bare_wasmtime(threads: usize) -> Result<f64> {
     let runtime = noop_runtime()?;
     let engine = runtime.engine();
-    let plugin = bare_plugin(engine).map_err(in_words)?;
+    let plugin = bare_plugin(engine).map_err(to_anyhow)?;
     on_threads(threads, || bare_runs(engine, &plugin))
 }
 
@@ -44,7 +44,7 @@ fn bare_runs(engine: &Engine, plugin: &InstancePre<()>) -> Result<u64> {
     let start = Instant::now();
     let mut runs = 0;
     while start.elapsed() < TIME {
-        executor.block_on(bare_run(engine, plugin)).map_err(in_words)?;
+        executor.block_on(bare_run(engine, plugin)).map_err(to_anyhow)?;
         runs += 1;
     }
     Ok(runs)
@@ -61,11 +61,11 @@ async fn bare_run(engine: &Engine, plugin: &InstancePre<()>) -> wasmtime::Result
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the signature is that of map_err")]
-pub(crate) fn in_words(error: wasmtime::Error) -> anyhow::Error {
+pub(crate) fn to_anyhow(error: wasmtime::Error) -> anyhow::Error {
     anyhow!("{error:#}")
 }
 
-/// The failures of `wit/task.wit`, which a bare call has to know.
+/// The failures of `wit/task.wit`, which a bare call must define.
 #[derive(wasmtime::component::ComponentType, wasmtime::component::Lift, wasmtime::component::Lower)]
 #[component(variant)]
 enum Failure {
@@ -77,12 +77,12 @@ enum Failure {
     Other(String),
 }
 
-/// Measures our runtime alone: what a run costs without store, scheduler and HTTP.
+/// Measures our runtime alone: the cost of a run without store, scheduler and HTTP.
 pub(crate) fn runtime(threads: usize) -> Result<f64> {
     runs_of(&noop_runtime()?, "noop", threads)
 }
 
-/// Measures how often a plugin of this runtime runs in a second.
+/// Measures how many runs of a plugin this runtime does per second.
 pub(crate) fn runs_of(runtime: &Runtime, plugin: &str, threads: usize) -> Result<f64> {
     let plugin = plugin.parse()?;
     on_threads(threads, || {
@@ -107,7 +107,7 @@ pub(crate) fn runs_of(runtime: &Runtime, plugin: &str, threads: usize) -> Result
     })
 }
 
-/// A host that a no-op asks nothing; what it uses is counted, as in the server.
+/// A host for a no-op, which calls nothing; usage is metered as in the server.
 #[derive(Default)]
 struct NoHost(Meter);
 
@@ -129,7 +129,7 @@ impl RunHost for NoHost {
     }
 }
 
-/// Lets each thread count its runs, and returns how many they made in a second together.
+/// Lets each thread count its runs; returns the total per second.
 pub(crate) fn on_threads(threads: usize, work: impl Fn() -> Result<u64> + Sync) -> Result<f64> {
     let start = Instant::now();
     let runs: Result<Vec<u64>> = std::thread::scope(|scope| {
@@ -139,7 +139,7 @@ pub(crate) fn on_threads(threads: usize, work: impl Fn() -> Result<u64> + Sync) 
     Ok(runs?.into_iter().sum::<u64>() as f64 / start.elapsed().as_secs_f64())
 }
 
-/// Appends to a file and syncs it, over and over.
+/// Appends to a file and syncs it, repeatedly.
 pub(crate) fn fsync() -> Result<Spread> {
     let mut file = tempfile::tempfile()?;
     let block = [7_u8; 4096];

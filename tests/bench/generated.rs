@@ -1,8 +1,8 @@
-//! Plugins of any size, made by a small generator: the same bytes each time, and others for each seed.
+//! Plugins of any size from a small generator: the same bytes for the same seed.
 //!
-//! Compiling is what a large plugin costs, so there is real work in them: functions of a few hundred
-//! bytes with branches, loops, memory, integers and floats, and calls both direct and through a table, as
-//! a compiler would emit them; and data that is no zeros. The kind is `module`; a run answers `ok`.
+//! A large plugin costs compile time, so the functions do real work: a few hundred bytes each with branches, loops,
+//! memory, integers and floats, direct calls and calls through a table, as a compiler would emit; and data that is not
+//! zeros. The kind is `module`; a run returns `ok`.
 
 use wasm_encoder::{
     BlockType, CodeSection, ConstExpr, DataSection, ElementSection, Elements, EntityType, ExportKind,
@@ -10,7 +10,7 @@ use wasm_encoder::{
     MemorySection, MemoryType, Module, RefType, TableSection, TableType, TypeSection, ValType,
 };
 
-/// How large a plugin is.
+/// The size of a plugin.
 #[derive(Clone, Copy)]
 pub(crate) struct Size {
     /// Bytes of functions.
@@ -19,24 +19,24 @@ pub(crate) struct Size {
     pub(crate) data: usize,
 }
 
-/// A small one, as a Rust program without dependencies is.
+/// A small plugin, like a Rust program without dependencies.
 pub(crate) const SMALL: Size = Size { code: 40 << 10, data: 20 << 10 };
-/// A large one, as an interpreter with its library is.
+/// A large plugin, like an interpreter with its library.
 pub(crate) const LARGE: Size = Size { code: 6 << 20, data: 24 << 20 };
 
-/// Where the data begins; what is below is written to.
+/// Where the data starts; functions write below.
 const DATA_START: i32 = 64 << 10;
-/// What a run answers, behind the record that points at it.
+/// The result of a run, behind the record that points at it.
 const ANSWER: &[u8] = b"ok\n";
 const PAGE_BYTES: usize = 64 << 10;
-/// The types of functions, in the order of the section.
+/// Function types, in the order of the section.
 const FD_WRITE: u32 = 0;
 const START: u32 = 1;
 const WORK: u32 = 2;
-/// Functions are counted after the one that is imported.
+/// Function indices start after the imported one.
 const IMPORTS: u32 = 1;
-/// The locals of a function: two parameters, of which the first is how deep it may call; the integers
-/// up to the fifth local; and these.
+/// The locals of a function: two parameters, the first of which limits the call depth; integers up to the fifth local;
+/// and these.
 const DEPTH: u32 = 0;
 const INTEGERS: u32 = 5;
 const WIDE: u32 = 5;
@@ -103,7 +103,7 @@ fn imports() -> ImportSection {
     imports
 }
 
-/// The answer and the record that points at it, then bytes that do not repeat.
+/// The result and the record that points at it, then bytes that do not repeat.
 fn data(random: &mut Random, bytes: usize) -> DataSection {
     let mut data = Vec::with_capacity(bytes + 8);
     data.extend_from_slice(&(DATA_START + 8).to_le_bytes());
@@ -118,7 +118,7 @@ fn data(random: &mut Random, bytes: usize) -> DataSection {
     section
 }
 
-/// The main function: works a little, then answers.
+/// The main function: does a little work, then returns the result.
 fn start(functions: u32) -> Function {
     let mut function = Function::new([]);
     let mut code = function.instructions();
@@ -127,7 +127,7 @@ fn start(functions: u32) -> Function {
     function
 }
 
-/// One function; it calls only those before it, and those only while its depth lasts.
+/// A function; it calls only earlier ones, and only while its depth lasts.
 fn work(random: &mut Random, functions_before: u32) -> Function {
     let mut function = Function::new([
         (INTEGERS - 2, ValType::I32),
@@ -169,7 +169,7 @@ impl Body<'_> {
         }
     }
 
-    /// Any integer, which is a local or a parameter other than the depth.
+    /// Any integer local or parameter except the depth.
     fn integer(&mut self) -> u32 {
         1 + self.random.below(INTEGERS - 1)
     }
@@ -249,7 +249,7 @@ impl Body<'_> {
         self.code.end();
     }
 
-    /// A loop of a few rounds, without another inside: all count with the same local.
+    /// A loop with a few iterations and no loop inside: all loops count with the same local.
     fn repeat(&mut self) {
         self.code.i32_const(3).local_set(ROUNDS).loop_(BlockType::Empty);
         let statements = 1 + self.random.below(3);
@@ -275,7 +275,7 @@ impl Body<'_> {
     }
 }
 
-/// Numbers that only look random (xorshift64*).
+/// Pseudo-random numbers (xorshift64*).
 struct Random(u64);
 
 impl Random {

@@ -1,6 +1,6 @@
 //! `make bench-growth`: what a task costs beside few and many others, running and stored.
 //!
-//! It writes docs/growth.md and the curves beside it. `GROWTH_SLOTS` and `GROWTH_STORED` say how far it goes.
+//! Writes docs/growth.md and its charts. `GROWTH_SLOTS` and `GROWTH_STORED` set the largest numbers.
 
 mod chart;
 mod fill;
@@ -17,33 +17,33 @@ use crate::computing::computed;
 use crate::report::{Spread, per_second, row, thousands, title};
 use crate::throughput;
 
-/// How many submit no-ops at the same time, and how long.
+/// How many clients submit no-ops concurrently, and how long.
 const CLIENTS: usize = 32;
 const LOAD: Duration = Duration::from_secs(3);
 
-/// Measures both, and writes the page and the curves.
+/// Measures both, and writes the page and the charts.
 pub(crate) fn measure() -> Result<()> {
-    let most = |name: &str, default: u64| -> Result<u64> {
+    let max = |name: &str, default: u64| -> Result<u64> {
         std::env::var(name)
             .map_or(Ok(default), |text| text.parse().with_context(|| format!("{name} is a number")))
     };
-    let (slots_most, stored_most) = (most("GROWTH_SLOTS", 100_000)?, most("GROWTH_STORED", 10_000_000)?);
+    let (slots_max, stored_max) = (max("GROWTH_SLOTS", 100_000)?, max("GROWTH_STORED", 10_000_000)?);
     let load = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let (slots, stored) = load.block_on(async {
-        title(&format!("Beside tasks that sleep, to {slots_most}"));
-        let slots = slots::measure(slots_most).await?;
-        title(&format!("Beside stored tasks, to {stored_most}"));
-        anyhow::Ok((slots, stored::measure(stored_most).await?))
+        title(&format!("Beside up to {slots_max} sleeping tasks"));
+        let slots = slots::measure(slots_max).await?;
+        title(&format!("Beside up to {stored_max} stored tasks"));
+        anyhow::Ok((slots, stored::measure(stored_max).await?))
     })?;
     page::write(&slots, &stored)
 }
 
-/// The powers of ten from the first on that are not above the last.
+/// The powers of ten from the first to the last.
 fn decades(first: u64, last: u64) -> impl Iterator<Item = u64> {
     std::iter::successors(Some(first), |step| step.checked_mul(10)).take_while(move |step| *step <= last)
 }
 
-/// What a no-op task costs the server, and how many it does.
+/// The cost of a no-op task on the server, and the throughput.
 #[derive(Clone, Copy)]
 struct Cost {
     cpu_us: f64,
@@ -51,13 +51,13 @@ struct Cost {
 }
 
 impl Cost {
-    /// Has no-ops done for some time on a server that may be doing other things.
+    /// Runs no-ops for some time on a server that may be busy otherwise.
     async fn of_noops(server: &Server) -> Result<Self> {
         throughput::of_noops(server, CLIENTS, Duration::from_secs(1)).await?;
         let (before, start) = (computed(server)?, Instant::now());
         let per_second = throughput::of_noops(server, CLIENTS, LOAD).await?;
         let tasks = per_second * start.elapsed().as_secs_f64();
-        ensure!(tasks >= 1.0, "not one task was done");
+        ensure!(tasks >= 1.0, "no task completed");
         Ok(Self { cpu_us: 1e6 * (computed(server)? - before).as_secs_f64() / tasks, per_second })
     }
 }

@@ -1,4 +1,4 @@
-//! What one run of each kind of plugin costs, beside bare wasmtime doing the same.
+//! Cost of one run by plugin kind, beside bare wasmtime doing the same.
 
 use anyhow::{Result, bail};
 use tokio::runtime::Builder;
@@ -11,7 +11,7 @@ use wasmtime_wasi::p1::{self, WasiP1Ctx};
 use wasmtime_wasi::p2::{self, bindings::CommandPre};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
-use crate::floors::{SLOTS, TIME, in_words, on_threads, runs_of};
+use crate::floors::{SLOTS, TIME, on_threads, runs_of, to_anyhow};
 use crate::report::{per_second, row, title};
 
 /// A module that writes a line; `TABLE` decides whether it fits into the pools.
@@ -71,7 +71,7 @@ impl WasiView for Bare {
 }
 
 fn bare_command(engine: &Engine, threads: usize) -> Result<f64> {
-    let plugin = link_command(engine).map_err(in_words)?;
+    let plugin = link_command(engine).map_err(to_anyhow)?;
     runs(threads, async || {
         let bare = Bare { wasi: WasiCtx::builder().arg("command").build(), handles: ResourceTable::new() };
         let mut store = Store::new(engine, bare);
@@ -90,7 +90,7 @@ fn link_command(engine: &Engine) -> wasmtime::Result<CommandPre<Bare>> {
 }
 
 fn bare_module(engine: &Engine, wasm: &[u8], threads: usize) -> Result<f64> {
-    let plugin = link_module(engine, wasm).map_err(in_words)?;
+    let plugin = link_module(engine, wasm).map_err(to_anyhow)?;
     runs(threads, async || {
         let mut store = Store::new(engine, WasiCtx::builder().arg("module").build_p1());
         store.set_epoch_deadline(u64::MAX / 2);
@@ -112,7 +112,7 @@ fn runs(threads: usize, run: impl AsyncFn() -> wasmtime::Result<()> + Sync) -> R
         let start = std::time::Instant::now();
         let mut runs = 0;
         while start.elapsed() < TIME {
-            executor.block_on(run()).map_err(in_words)?;
+            executor.block_on(run()).map_err(to_anyhow)?;
             runs += 1;
         }
         Ok(runs)

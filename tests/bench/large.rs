@@ -1,5 +1,5 @@
-//! Whether a long line and a long history cost anything: throughput beside a million tasks that wait or have
-//! ended against an empty database, pages of a list, and forgetting a million. The goals are 90 % and 10 ms.
+//! Whether a long queue and a long history cost anything: throughput beside a million waiting or finished tasks
+//! against an empty database, pages of a list, and pruning a million tasks. The goals are 90 % and 10 ms.
 
 use std::time::{Duration, Instant};
 
@@ -16,35 +16,35 @@ use crate::throughput::submit_for;
 
 const ROWS: u32 = 1_000_000;
 
-/// How many wait where a line of the same plugin is short: enough for the time that is measured.
+/// Queue length in the short case: enough tasks for the time measured.
 const FEW: u32 = 150_000;
 
-/// How long tasks are submitted, each time, and by how many clients.
+/// How long tasks are submitted in each round, and by how many clients.
 const LOAD: Duration = Duration::from_secs(3);
 const CLIENTS: usize = 64;
 
-/// How often each rate is measured, in turns: a machine that others use is not the same a moment later.
+/// How often each rate is measured, alternating: a shared machine changes from moment to moment.
 const TURNS: usize = 3;
 
-/// Tasks of a line whose end is timed.
+/// Tasks of a queue that are timed.
 const DRAINED: u64 = 50_000;
 
 const PAGES: usize = 200;
 
-/// Keeps everything, and lets everything wait.
+/// Settings that keep everything and let everything wait.
 const ARGS: [&str; 6] = ["--keep-for", "forever", "--keep-max", "0", "--waiting-max", "3000000"];
 
 /// What fills a database.
 #[derive(Clone, Copy, PartialEq)]
 enum Tasks {
     None,
-    /// Of fifty one failed and the others completed; each thousandth has a tag.
+    /// One of fifty failed and the others completed; every thousandth has a tag.
     Ended,
-    /// Of the plugin that is measured, for an hour from now.
+    /// Of the measured plugin, scheduled in an hour.
     Later,
     /// Of another plugin, which is paused.
     Paused,
-    /// Of the plugin that is measured, ready, and so many.
+    /// This many available tasks of the measured plugin.
     Ready(u32),
 }
 
@@ -55,13 +55,13 @@ pub(crate) async fn measure() -> Result<()> {
     forget().await
 }
 
-/// Throughput of one plugin while a million tasks lie beside.
+/// Throughput of one plugin beside a million other tasks.
 async fn beside_a_million() -> Result<()> {
     title(&format!("No-op tasks over HTTP, {CLIENTS} clients, beside {ROWS} tasks (goal: 90 % of empty)"));
     let mut beside = Vec::new();
     for (name, tasks) in [
         ("nothing else", Tasks::None),
-        ("ended ones", Tasks::Ended),
+        ("finished ones", Tasks::Ended),
         ("delayed ones", Tasks::Later),
         ("ones of a paused plugin", Tasks::Paused),
     ] {
@@ -86,9 +86,9 @@ async fn beside_a_million() -> Result<()> {
     Ok(())
 }
 
-/// How fast a line of the same plugin gets shorter, a short one and a long one.
+/// How fast a queue of the same plugin drains, a short one and a long one.
 async fn long_line() -> Result<()> {
-    title("A line of no-op tasks, until the first 50,000 are done (goal: 90 % of the short one)");
+    title("A queue of no-op tasks, until the first 50,000 have completed (goal: 90 % of the short one)");
     let mut rates = [Vec::new(), Vec::new()];
     for _ in 0..TURNS {
         for (tasks, rates) in [FEW, ROWS].into_iter().zip(&mut rates) {
@@ -113,7 +113,7 @@ async fn long_line() -> Result<()> {
 }
 
 async fn pages() -> Result<()> {
-    title(&format!("Pages of 100 of a list of {ROWS} ended tasks (goal: p99 of 10 ms)"));
+    title(&format!("Pages of 100 of a list of {ROWS} finished tasks (goal: p99 of 10 ms)"));
     let server = filled(Tasks::Ended, &ARGS)?;
     let client = server.client();
     let deep = format!("cursor={:x}", ROWS / 2);
@@ -132,7 +132,7 @@ async fn pages() -> Result<()> {
             let start = Instant::now();
             let answer = client.send(Method::GET, &format!("/task?limit=100&{query}"), None).await?;
             samples.push(start.elapsed());
-            // A page may end before it found anything, and say where to go on.
+            // A page may be empty and have a cursor to continue.
             let found = answer.json.as_array().context("a list")?;
             ensure!(!found.is_empty() || answer.headers.contains_key(LINK), "nothing fits {query}");
         }
@@ -142,11 +142,11 @@ async fn pages() -> Result<()> {
 }
 
 async fn forget() -> Result<()> {
-    title(&format!("Forgetting {ROWS} ended tasks"));
+    title(&format!("Pruning {ROWS} finished tasks"));
     let server = filled(Tasks::Ended, &["--keep-max", "1000", "--keep-for", "forever"])?;
     let client = server.client();
     let stored = async || client.get("/stats").await.json["stored"]["completed"].as_u64().unwrap_or_default();
-    // Retention takes its first look after a while.
+    // Retention starts its first scan after a while.
     while stored().await >= u64::from(ROWS) * 49 / 50 {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -161,7 +161,7 @@ async fn forget() -> Result<()> {
     Ok(())
 }
 
-/// Returns how many no-op tasks a second are completed from when they are submitted.
+/// Returns how many no-op tasks per second complete, from their submission on.
 async fn completed(server: &Server) -> Result<f64> {
     let client = server.client();
     let before = completions(&client).await;
@@ -178,7 +178,7 @@ async fn completions(client: &Client) -> u64 {
     stats["finished"]["completed"].as_u64().unwrap_or_default()
 }
 
-/// Starts a server on a database of such tasks; where they are ready, everything is paused.
+/// Starts a server on a database of such tasks; if they are available, everything is paused.
 fn filled(tasks: Tasks, args: &[&str]) -> Result<Server> {
     let mut server = Server::start(args);
     server.terminate();

@@ -1,4 +1,4 @@
-//! How long one person waits: from submit to start, to the stored result, and from DELETE to 204.
+//! Latency for one client: from submit to start, to the stored result, and from DELETE to 204.
 
 use std::time::{Duration, Instant};
 
@@ -13,14 +13,14 @@ use crate::throughput::{drained, submit_at};
 
 const SAMPLES: usize = 300;
 
-/// Half of the tasks a second that the machine does of which the figures in the README are.
+/// Half of the throughput of the machine behind the numbers in the README.
 const HALF: u32 = 10_000;
 const CLIENTS: u32 = 64;
 
-/// Pages of 1,000 of the newest tasks that are looked at.
+/// Pages of 1,000 newest tasks that are read.
 const PAGES: usize = 10;
 
-/// Measures a server that has nothing else to do.
+/// Measures an idle server.
 pub(crate) async fn measure_idle() -> Result<()> {
     title("Latency, idle");
     let server = Server::start(&[]);
@@ -30,7 +30,7 @@ pub(crate) async fn measure_idle() -> Result<()> {
     deletes(&client, "a spinning task", &json!({"do": "spin"})).await
 }
 
-/// Measures a server that gets tasks at half the rate, or so, that it can do.
+/// Measures a server at about half of its throughput.
 pub(crate) async fn measure_busy() -> Result<()> {
     title(&format!("Latency at {HALF} no-op tasks/s, {CLIENTS} clients (goal: p99 of 5 ms)"));
     let server = Server::start(&[]);
@@ -55,9 +55,9 @@ pub(crate) async fn measure_busy() -> Result<()> {
     Ok(())
 }
 
-/// Measures a server on which this many guests compute without end.
+/// Measures a server beside this many CPU-bound guests.
 pub(crate) async fn measure_crowded(guests: usize) -> Result<()> {
-    title(&format!("Latency, beside {guests} guests that compute without end"));
+    title(&format!("Latency beside {guests} CPU-bound guests"));
     let server = Server::start(&["--timeout", "1h"]);
     let client = server.client();
     for _ in 0..guests {

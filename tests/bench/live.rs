@@ -1,4 +1,4 @@
-//! What it costs to be watched: progress, logs, events and those who follow them.
+//! The cost of being watched: progress, logs, events and their subscribers.
 
 use std::time::{Duration, Instant};
 
@@ -14,10 +14,10 @@ const CALLS: u32 = 2_000_000;
 const FLOOD_BYTES: u64 = 1 << 30;
 const LOAD: Duration = Duration::from_secs(4);
 
-/// Measures one guest that tells and writes as fast as it can, then throughput beside such guests and
-/// followers.
+/// Measures one guest that reports progress and logs as fast as it can, then throughput beside such guests and
+/// subscribers.
 pub(crate) async fn measure(clients: usize) -> Result<()> {
-    title("Progress, logs and followers");
+    title("Progress, logs and subscribers");
     let server = Server::start(&["--timeout", "1h"]);
     let client = server.client();
     let calls = run(&client, &json!({"do": "progress-often", "calls": CALLS})).await?;

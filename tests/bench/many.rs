@@ -1,4 +1,4 @@
-//! How long it takes to cancel many tasks by one request, and what others notice of it.
+//! Time to cancel many tasks by one request, and its effect on other requests.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::report::{Spread, row, title};
 const RUNNING: u64 = 10_000;
 const WAITING: u64 = 100_000;
 
-/// Fills a server with sleeping tasks, cancels those that run, then those that wait.
+/// Fills a server with sleeping tasks, cancels the running ones, then the waiting ones.
 pub(crate) async fn measure() -> Result<()> {
     title("Cancel by filter");
     let slots = RUNNING.to_string();
@@ -19,14 +19,14 @@ pub(crate) async fn measure() -> Result<()> {
     let client = server.client();
     let task = json!({"plugin": "misbehave", "input": {"do": "sleep", "ms": 3_600_000}});
     submit(&client, &task, RUNNING).await?;
-    let running = until_idle_line(&client).await;
+    let running = wait_until_queue_idle(&client).await;
     let start = Instant::now();
     let answer = client.post("/task/cancel?state=running", &json!({})).await;
     let time = start.elapsed();
     ensure!(answer.json["cancelled"] == running && client.slots_used().await == 0, "{}", answer.text);
     row(&format!("{running} sleeping tasks, until their slots are free"), &format!("{:.0} ms", ms(time)));
 
-    // Tasks of no slots left: these wait behind as many that run.
+    // With all slots used, these wait behind as many running tasks.
     submit(&client, &task, RUNNING + WAITING).await?;
     let posts = tokio::spawn(post_meanwhile(server.client()));
     let start = Instant::now();
@@ -51,12 +51,12 @@ async fn submit(client: &Client, task: &Value, tasks: u64) -> Result<()> {
     Ok(())
 }
 
-/// Waits until nothing more starts, and returns how many run.
-async fn until_idle_line(client: &Client) -> u64 {
+/// Waits until no more tasks start, and returns how many run.
+async fn wait_until_queue_idle(client: &Client) -> u64 {
     loop {
         let stats = client.get("/stats").await.json;
         let used = &stats["slots"]["used"];
-        // What was just claimed takes a moment to start.
+        // A task that was just claimed takes a moment to start.
         let all_run = stats["waiting"] == 0 && stats["running"] == *used;
         if all_run || stats["slots"]["free"] == 0 {
             return used.as_u64().unwrap_or_default();

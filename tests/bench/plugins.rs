@@ -1,4 +1,4 @@
-//! How long a file takes to become a plugin, and a server with many of them to be ready.
+//! Time for a file to become a plugin, and for a server with many plugins to be ready.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -9,13 +9,13 @@ use wasmill_model::Limits;
 use wasmill_runtime::{Runtime, RuntimeConfig};
 use wasmill_tests::{Client, Server};
 
-use crate::floors::in_words;
+use crate::floors::to_anyhow;
 use crate::generated::{self, LARGE, SMALL, Size};
 use crate::report::{Spread, row, title};
 
-/// A file has to stay unchanged for this long before it is believed (`SETTLE` of the runtime).
+/// How long a file must stay unchanged before it is loaded (`DEBOUNCE` of the runtime).
 const SETTLE: Duration = Duration::from_millis(300);
-/// Plugins that a server starts with; two are there.
+/// Plugins that a server starts with; two exist already.
 const PLUGINS: [usize; 2] = [10, 50];
 /// How often a server is started.
 const STARTS: usize = 10;
@@ -37,7 +37,7 @@ async fn measure_drop(server: &Server, name: &str, size: Size, samples: u64) -> 
         let wasm = generated::plugin(size, seed);
         bytes = wasm.len();
         let start = Instant::now();
-        runtime.engine().precompile_module(&wasm).map_err(in_words)?;
+        runtime.engine().precompile_module(&wasm).map_err(to_anyhow)?;
         alone.push(start.elapsed());
         cold.push(drop_in(server, &format!("{name}-{seed}"), &wasm).await?);
         cached.push(drop_in(server, &format!("{name}-{seed}-again"), &wasm).await?);
@@ -62,7 +62,7 @@ fn beside(floor: Duration, measured: &Spread) -> String {
     format!("{:.0} ms; we take {ratio:.2} times that", floor.as_secs_f64() * 1e3)
 }
 
-/// Puts a whole file into the folder and waits until the plugin is ready.
+/// Puts a complete file into the folder and waits until the plugin is ready.
 async fn drop_in(server: &Server, name: &str, wasm: &[u8]) -> Result<Duration> {
     let aside = server.folder().join("aside");
     fs::write(&aside, wasm)?;
@@ -82,11 +82,11 @@ async fn drop_in(server: &Server, name: &str, wasm: &[u8]) -> Result<Duration> {
 async fn run(client: &Client, plugin: &str) -> Result<()> {
     let id = client.submit(&json!({"plugin": plugin})).await;
     let task = client.until_finished(&id).await;
-    ensure!(task.json["result"] == "ok\n", "{plugin} does not work: {}", task.text);
+    ensure!(task.json["result"] == "ok\n", "{plugin} failed: {}", task.text);
     Ok(())
 }
 
-/// Measures from the start of the process until it is ready and so are all its plugins, from the cache.
+/// Measures from the start of the process until it and all its plugins are ready, from the cache.
 pub(crate) async fn measure_start() -> Result<()> {
     let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
     title("Size, and from the start of the process to ready (goals: 10 plugins 100 ms, idle 40 MiB)");
@@ -95,7 +95,7 @@ pub(crate) async fn measure_start() -> Result<()> {
     for plugins in PLUGINS {
         fill_up(&server, plugins)?;
         let dropped = Instant::now();
-        until_ready(&server.client(), plugins).await;
+        wait_until_ready(&server.client(), plugins).await;
         row(
             &format!("{plugins} plugins of 60 KB dropped in at once"),
             &format!("{} ms", dropped.elapsed().as_millis()),
@@ -107,7 +107,7 @@ pub(crate) async fn measure_start() -> Result<()> {
     Ok(())
 }
 
-/// Puts as many plugins into the folder as are missing.
+/// Adds plugins to the folder up to this number.
 fn fill_up(server: &Server, plugins: usize) -> Result<()> {
     let folder = server.folder().join("plugins");
     for seed in fs::read_dir(&folder)?.count()..plugins {
@@ -125,13 +125,13 @@ async fn starts(server: &mut Server, plugins: usize) -> Result<Spread> {
         let client = server.client();
         let ready = client.get("/readyz").await;
         ensure!(ready.status == 200, "{}", ready.text);
-        until_ready(&client, plugins).await;
+        wait_until_ready(&client, plugins).await;
         samples.push(start.elapsed());
     }
     Ok(Spread::of(samples))
 }
 
-async fn until_ready(client: &Client, plugins: usize) {
+async fn wait_until_ready(client: &Client, plugins: usize) {
     let is_ready = |plugin: &&Value| plugin["state"] == "ready";
     loop {
         let list = client.get("/plugins").await;

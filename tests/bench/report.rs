@@ -1,37 +1,37 @@
-//! Prints the figures: one line each, and the spread of a set of samples.
+//! Prints measurements: one line each, and the distribution of samples.
 
 use std::fmt;
 use std::time::Duration;
 
-/// Prints the head of a part.
+/// Prints the title of a part.
 pub(crate) fn title(text: &str) {
     println!("\n{text}");
 }
 
-/// Prints one figure.
+/// Prints one measurement.
 pub(crate) fn row(name: &str, figure: &str) {
     println!("  {name:<44} {figure}");
 }
 
-/// Words a number with thousands apart.
+/// Formats a number with thousands separators.
 pub(crate) fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect();
     groups.join(",")
 }
 
-/// Words a rate with thousands apart.
+/// Formats a rate with thousands separators.
 pub(crate) fn per_second(rate: f64, what: &str) -> String {
     format!("{} {what}/s", thousands(rate.round() as u64))
 }
 
-/// Returns the rate in the middle.
+/// Returns the median rate.
 pub(crate) fn middle(rates: &mut [f64]) -> f64 {
     rates.sort_by(f64::total_cmp);
     rates[rates.len() / 2]
 }
 
-/// How a set of durations is spread.
+/// The distribution of a set of durations.
 pub(crate) struct Spread {
     sorted: Vec<Duration>,
 }
@@ -48,12 +48,12 @@ impl Spread {
         Self { sorted: samples }
     }
 
-    /// Returns the sample in the middle.
+    /// Returns the median.
     pub(crate) fn median(&self) -> Duration {
         self.at(0.5)
     }
 
-    /// Returns the sample that this share of all does not exceed.
+    /// Returns the given percentile.
     fn at(&self, share: f64) -> Duration {
         let last = self.sorted.len() - 1;
         self.sorted[(share * last as f64).round() as usize]

@@ -1,4 +1,4 @@
-//! How soon a killed host runs its tasks again, with a long line and a long history in its database.
+//! How soon a killed host runs its tasks again, with a long queue and a long history in its database.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ const WAITING: u32 = 100_000;
 const ENDED: u32 = 1_000_000;
 const SAMPLES: usize = 5;
 
-/// Stands in for tasks that took days: submitting as many would take minutes.
+/// Stands in for tasks of several days: submitting as many would take minutes.
 const FILL: &str = "
     BEGIN;
     WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1 + ?2)
@@ -25,7 +25,7 @@ const FILL: &str = "
     INSERT INTO input (seq, body) SELECT seq, '{\"do\":\"sleep\",\"ms\":600000}' FROM task WHERE state = 0;
     COMMIT;";
 
-/// Fills a database, then kills the host again and again.
+/// Fills a database, then kills the host repeatedly.
 pub(crate) async fn measure() -> Result<()> {
     title(&format!("Restart after kill -9, {WAITING} tasks waiting, {ENDED} ended"));
     let mut server = Server::start(&["--keep-for", "forever", "--keep-max", "0"]);
@@ -49,7 +49,7 @@ pub(crate) async fn measure() -> Result<()> {
 fn fill(server: &Server) -> Result<()> {
     let connection = Connection::open(server.folder().join("data/wasmill.db"))?;
     connection.execute_batch("PRAGMA synchronous = OFF")?;
-    // An hour ago, so that the history is older than the line.
+    // An hour ago, so that the history is older than the queue.
     let now = wasmill_model::Clock::now(&wasmill_model::SystemClock);
     let past = (now - Duration::from_secs(3600)).timestamp_nanos_opt().context("a date near ours")?;
     let fill = FILL.replace("?1", &ENDED.to_string()).replace("?2", &WAITING.to_string());

@@ -1,4 +1,4 @@
-//! Completed tasks a second, submitted one by one over HTTP, each stored with an fsync before its 201.
+//! Completed tasks per second, submitted one by one over HTTP, each stored with an fsync before its 201.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -16,21 +16,21 @@ use wasmill_tests::{Client, Server};
 
 use crate::report::{middle, per_second, row, title};
 
-/// How long tasks are submitted, each time.
+/// How long tasks are submitted in each round.
 const LOAD: Duration = Duration::from_secs(4);
 
-/// How often each rate is measured, in turns: a machine that others use is not the same a moment later.
+/// How often each rate is measured, alternating: a shared machine changes from moment to moment.
 const TURNS: u32 = 2;
 
-/// Tasks that are drained, and how often.
+/// Tasks of the queue that is drained, and how often.
 const DRAINED: usize = 20_000;
 const DRAINS: usize = 5;
 
-/// How often the metrics are scraped, more often than Prometheus does unless told otherwise.
+/// How often the metrics are scraped: more often than Prometheus does by default.
 const SCRAPE: Duration = Duration::from_secs(1);
 
-/// Submits from this many clients at once, waits until all is done, and prints the rates: by itself, and while
-/// the metrics are scraped.
+/// Submits from this many concurrent clients, waits until all tasks have finished, and prints the rates: alone, and
+/// while the metrics are scraped.
 pub(crate) async fn measure(clients: usize) -> Result<()> {
     title(&format!("Throughput: no-op tasks over HTTP, {clients} clients, fsync on"));
     let (mut submitted, mut completed, mut watched) = (0.0, 0.0, 0.0);
@@ -51,11 +51,11 @@ pub(crate) async fn measure(clients: usize) -> Result<()> {
     for _ in 0..DRAINS {
         rates.push(drain().await?);
     }
-    row(&format!("drained, {DRAINED} that waited"), &per_second(middle(&mut rates), "tasks"));
+    row(&format!("completed from a queue of {DRAINED}"), &per_second(middle(&mut rates), "tasks"));
     Ok(())
 }
 
-/// Returns how many tasks are completed in a second that waited before anything could start.
+/// Returns how many waiting tasks complete per second once the queue is resumed.
 async fn drain() -> Result<f64> {
     let server = Server::start(&[]);
     let client = server.client();
@@ -71,7 +71,7 @@ async fn drain() -> Result<f64> {
     Ok(DRAINED as f64 / start.elapsed().as_secs_f64())
 }
 
-/// Scrapes the metrics until it is dropped.
+/// Scrapes the metrics until dropped.
 async fn scrape(client: Client) {
     let mut next = tokio::time::interval(SCRAPE);
     loop {
@@ -81,7 +81,7 @@ async fn scrape(client: Client) {
     }
 }
 
-/// Returns how many tasks were submitted and completed in a second.
+/// Returns how many tasks per second were submitted and completed.
 async fn rates(clients: usize, watched: bool) -> Result<(f64, f64)> {
     let server = Server::start(&[]);
     let client = server.client();
@@ -104,8 +104,8 @@ async fn rates(clients: usize, watched: bool) -> Result<(f64, f64)> {
     Ok((submitted as f64 / submit_time, submitted as f64 / total_time))
 }
 
-/// Submits no-op tasks to a server that may have others, waits until they are done, and returns how many it
-/// completed in a second. No-ops are done when none wait: others run on.
+/// Submits no-op tasks to a server that may have others, waits until they have completed, and returns their rate. They
+/// have completed when none wait: other tasks keep running.
 pub(crate) async fn of_noops(server: &Server, clients: usize, time: Duration) -> Result<f64> {
     let client = server.client();
     let running = client.get("/stats").await.json["running"].clone();
@@ -120,7 +120,7 @@ pub(crate) async fn of_noops(server: &Server, clients: usize, time: Duration) ->
     }
 }
 
-/// Submits no-op tasks for a while, from this many clients at once; returns how many.
+/// Submits no-op tasks for a while from this many concurrent clients; returns how many.
 pub(crate) async fn submit_for(server: SocketAddr, clients: usize, time: Duration) -> Result<u64> {
     let until = Instant::now() + time;
     let submits: Vec<_> = (0..clients).map(|_| tokio::spawn(submit_until(server, until))).collect();
@@ -141,8 +141,8 @@ async fn submit_until(server: SocketAddr, until: Instant) -> Result<u64> {
     Ok(submitted)
 }
 
-/// Submits so many no-op tasks a second for a while, whatever the answers take, and returns how long each took
-/// from when it was due.
+/// Submits no-op tasks at this rate for a while, however long responses take; returns how long each took from its due
+/// time.
 pub(crate) async fn submit_at(
     server: SocketAddr,
     clients: u32,
@@ -195,7 +195,7 @@ impl Submitter {
     }
 }
 
-/// Waits until nothing waits or runs.
+/// Waits until no task is unfinished.
 pub(crate) async fn drained(client: &Client) {
     loop {
         let stats = client.get("/stats").await.json;

@@ -1,6 +1,6 @@
-//! What it costs that somebody looks: the same no-op tasks while nobody does, and while a person follows a
-//! task's log, progress and the list, and Prometheus scrapes. In turns, as a machine that others use is not the
-//! same a moment later; and by computing time as well, which is less moved by others.
+//! The cost of observation: the same no-op tasks unobserved, and while a client follows a task's log, progress and the
+//! list and Prometheus scrapes. The two alternate, as a shared machine changes from moment to moment; CPU time is
+//! measured as well, since other processes affect it less.
 
 use std::time::Duration;
 
@@ -13,14 +13,14 @@ use crate::computing::computed;
 use crate::report::{middle, per_second, row, title};
 use crate::throughput;
 
-/// How often each of both is measured.
+/// How often each case is measured.
 const ROUNDS: usize = 7;
 /// How long tasks are submitted in each round.
 const LOAD: Duration = Duration::from_secs(2);
-/// How often the metrics are scraped and the list is drawn.
+/// How often the metrics are scraped and the list is requested.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// What rounds came to: tasks a second, and microseconds of computing of the server for each.
+/// The results of rounds: tasks per second, and CPU microseconds of the server per task.
 #[derive(Default)]
 struct Rounds {
     rates: Vec<f64>,
@@ -28,7 +28,7 @@ struct Rounds {
 }
 
 pub(crate) async fn measure(clients: usize) -> Result<()> {
-    title("Metrics, logs and progress, watched and not, in turns");
+    title("Metrics, logs and progress, observed and not, alternating");
     let server = Server::start(&["--timeout", "2h"]);
     let client = server.client();
     throughput::of_noops(&server, clients, LOAD).await?;
@@ -39,8 +39,8 @@ pub(crate) async fn measure(clients: usize) -> Result<()> {
         let waits = json!({"plugin": "io-stub", "input": {"min_ms": 3_600_000, "max_ms": 3_600_000}});
         let (lines, waits) = (client.submit(&lines).await, client.submit(&waits).await);
         let lookers = [
-            tokio::spawn(look(client.clone(), "/metrics")),
-            tokio::spawn(look(client.clone(), "/task?limit=50")),
+            tokio::spawn(poll(client.clone(), "/metrics")),
+            tokio::spawn(poll(client.clone(), "/task?limit=50")),
             read_on(&client, &format!("/task/{lines}/logs")).await,
             read_on(&client, &format!("/task/{waits}/events")).await,
         ];
@@ -53,7 +53,7 @@ pub(crate) async fn measure(clients: usize) -> Result<()> {
         }
     }
     let (rate, micros) = (middle(&mut alone.rates), middle(&mut alone.micros));
-    row("nobody looks", &format!("{}, {micros:.1} us of computing each", per_second(rate, "tasks")));
+    row("unobserved", &format!("{}, {micros:.1} us of CPU each", per_second(rate, "tasks")));
     let (seen_rate, seen_micros) = (middle(&mut watched.rates), middle(&mut watched.micros));
     let shares = format!("{:.1} %, {:.1} %", 100.0 * seen_rate / rate, 100.0 * seen_micros / micros);
     let figures = format!("{}, {seen_micros:.1} us: {shares}", per_second(seen_rate, "tasks"));
@@ -66,14 +66,14 @@ impl Rounds {
         let before = computed(server)?;
         let rate = throughput::of_noops(server, clients, LOAD).await?;
         self.rates.push(rate);
-        // The load lasts as long as it is asked to, but for what waits at its end.
+        // The load lasts as long as requested, plus the tasks that wait at its end.
         let took = computed(server)? - before;
         self.micros.push(1e6 * took.as_secs_f64() / (rate * LOAD.as_secs_f64()));
         Ok(())
     }
 }
 
-async fn look(client: Client, path: &'static str) {
+async fn poll(client: Client, path: &'static str) {
     let mut next = tokio::time::interval(LOOK);
     loop {
         next.tick().await;

@@ -1,4 +1,4 @@
-//! Compares what the clients were told with what is there.
+//! Compares what clients were promised with the final state.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -13,10 +13,10 @@ use wasmill_tests::{Answer, Client};
 
 use crate::ledger::{Entry, Fault, Ledger, end_of};
 
-/// How long all tasks have to end once the trouble is over.
+/// Time for all tasks to finish once the disruptions are over.
 const DEADLINE: Duration = Duration::from_secs(90);
 
-/// Holds a record to what was known before it was asked for.
+/// Checks a record against what was known before it was requested.
 pub(crate) fn answer(ledger: &Ledger, id: &str, known: &Entry, answer: &Answer) {
     match answer.status {
         StatusCode::OK if known.deleted => ledger.report(Fault::CameBack, answer.text.clone()),
@@ -35,22 +35,22 @@ pub(crate) fn answer(ledger: &Ledger, id: &str, known: &Entry, answer: &Answer) 
             hold_to_stop(ledger, id, known, answer);
             let (attempt, crashes) = (&answer.json["attempt"], &answer.json["host_crashes"]);
             if attempt.as_u64() > crashes.as_u64().map(|crashes| crashes + 3) || crashes.as_u64() > Some(3) {
-                ledger.report(Fault::Odd, format!("more attempts than there may be: {}", answer.text));
+                ledger.report(Fault::Odd, format!("more attempts than allowed: {}", answer.text));
             }
             if answer.json["plugin"] == "swapped"
                 && answer.json["state"] == "completed"
                 && !matches!(answer.json["result"].as_str(), Some("AAAA" | "BBBB"))
             {
-                ledger.report(Fault::Odd, format!("an answer of no version: {}", answer.text));
+                ledger.report(Fault::Odd, format!("a result of an unknown version: {}", answer.text));
             }
         }
         StatusCode::NOT_FOUND if known.delete_sent || ledger.entry(id).delete_sent => {}
-        StatusCode::NOT_FOUND => ledger.report(Fault::Lost, format!("{id} is not there")),
+        StatusCode::NOT_FOUND => ledger.report(Fault::Lost, format!("{id} is missing")),
         _ => ledger.report(Fault::Odd, format!("{id} was answered {} {}", answer.status, answer.text)),
     }
 }
 
-/// Holds a task that was asked to stop to that: it is cancelled or deleted, and no further attempt begins.
+/// Checks a task that was asked to stop: it is cancelled or deleted, and no further attempt starts.
 fn hold_to_stop(ledger: &Ledger, id: &str, known: &Entry, answer: &Answer) {
     let attempt = answer.json["attempt"].as_u64();
     if known.asked_to_stop.is_some() && attempt > known.asked_to_stop {
@@ -65,7 +65,7 @@ fn hold_to_stop(ledger: &Ledger, id: &str, known: &Entry, answer: &Answer) {
     }
 }
 
-/// Looks that nothing is left of all the guests there were: none exists, and no slot is taken.
+/// Checks that no guest and no used slot is left.
 pub(crate) async fn nothing_computes(client: &Client, debug: &Client, ledger: &Ledger) {
     let until = Instant::now() + DEADLINE;
     loop {
@@ -81,7 +81,7 @@ pub(crate) async fn nothing_computes(client: &Client, debug: &Client, ledger: &L
     }
 }
 
-/// Waits until all is done, then asks for each task.
+/// Waits until all tasks have finished, then checks each of them.
 pub(crate) async fn over_rest(client: &Client, ledger: &Ledger) -> Result<()> {
     let until = Instant::now() + DEADLINE;
     loop {
@@ -90,7 +90,7 @@ pub(crate) async fn over_rest(client: &Client, ledger: &Ledger) -> Result<()> {
             break;
         }
         if Instant::now() > until {
-            ledger.report(Fault::Stuck, format!("{DEADLINE:?} after the trouble: {stats}"));
+            ledger.report(Fault::Stuck, format!("{DEADLINE:?} after the disruptions: {stats}"));
             break;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -111,8 +111,7 @@ pub(crate) async fn over_rest(client: &Client, ledger: &Ledger) -> Result<()> {
     Ok(())
 }
 
-/// Returns every task as it stands in the database, which no server has open: all that a claim or a recovery
-/// changes.
+/// Returns everything that a claim or a recovery would change of each task, from a database that no server has open.
 pub(crate) fn tasks(data: &Path) -> Result<Vec<String>> {
     let database = Connection::open_with_flags(data.join("wasmill.db"), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     let mut statement = database.prepare(
@@ -124,7 +123,7 @@ pub(crate) fn tasks(data: &Path) -> Result<Vec<String>> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Looks into the database itself, which no server has open.
+/// Checks the database itself, which no server has open.
 pub(crate) fn in_database(data: &Path, ledger: &Ledger) -> Result<()> {
     let path = data.join("wasmill.db");
     let database = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;

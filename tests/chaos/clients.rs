@@ -1,4 +1,4 @@
-//! The load: clients that submit, look, cancel and delete, and note every answer in the ledger.
+//! The load: clients that submit, read, cancel and delete tasks, and record every response in the ledger.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,9 +12,9 @@ use tokio::task::JoinHandle;
 use wasmill_tests::{Answer, Client, Server};
 
 use crate::check;
-use crate::dice::Dice;
 use crate::ledger::{Fault, Ledger, end_of};
 use crate::odd;
+use crate::rng::Rng;
 
 /// A running set of clients.
 pub(crate) struct Clients {
@@ -31,7 +31,7 @@ struct Shared {
 }
 
 impl Clients {
-    /// Starts so many that behave well, and so many that do not.
+    /// Starts this many well-behaved and this many odd clients.
     pub(crate) fn start(
         on: &Runtime,
         server: &Server,
@@ -46,79 +46,78 @@ impl Clients {
             ledger: Arc::clone(ledger),
             files: AtomicU64::new(0),
         });
-        let dice = |client| Dice::new(seed ^ (client + 1) << 32);
-        let good = (0..number).map(|client| on.spawn(work(Arc::clone(&shared), dice(client))));
-        let odd =
-            (number..number + odd).map(|client| on.spawn(work_oddly(Arc::clone(&shared), dice(client))));
+        let rng = |client| Rng::new(seed ^ (client + 1) << 32);
+        let good = (0..number).map(|client| on.spawn(work(Arc::clone(&shared), rng(client))));
+        let odd = (number..number + odd).map(|client| on.spawn(work_oddly(Arc::clone(&shared), rng(client))));
         let tasks = good.chain(odd).collect();
         Self { shared, tasks }
     }
 
-    /// Tells the clients where the server is now.
+    /// Tells the clients the server's current address.
     pub(crate) fn turn_to(&self, server: &Server) {
         *self.shared.server.lock().unwrap_or_else(PoisonError::into_inner) = server.client();
         *self.shared.address.lock().unwrap_or_else(PoisonError::into_inner) = server.address();
     }
 
-    /// Lets every client end the request it is in.
+    /// Lets every client finish its current request.
     pub(crate) async fn stop(self) {
         self.shared.stopped.store(true, Ordering::Relaxed);
         for task in self.tasks {
             if let Err(error) = task.await {
-                self.shared.ledger.report(Fault::Odd, format!("a client ended badly: {error}"));
+                self.shared.ledger.report(Fault::Odd, format!("a client failed: {error}"));
             }
         }
     }
 }
 
-async fn work(shared: Arc<Shared>, mut dice: Dice) {
+async fn work(shared: Arc<Shared>, mut rng: Rng) {
     while !shared.stopped.load(Ordering::Relaxed) {
-        match dice.below(10) {
-            0..4 => shared.submit(&mut dice).await,
-            4..8 => shared.look(&mut dice).await,
-            8 => shared.cancel(&mut dice).await,
-            _ => shared.delete(&mut dice).await,
+        match rng.below(10) {
+            0..4 => shared.submit(&mut rng).await,
+            4..8 => shared.read_task(&mut rng).await,
+            8 => shared.cancel(&mut rng).await,
+            _ => shared.delete(&mut rng).await,
         }
-        tokio::time::sleep(dice.millis(1, 40)).await;
+        tokio::time::sleep(rng.millis(1, 40)).await;
     }
 }
 
-async fn work_oddly(shared: Arc<Shared>, mut dice: Dice) {
+async fn work_oddly(shared: Arc<Shared>, mut rng: Rng) {
     while !shared.stopped.load(Ordering::Relaxed) {
-        odd::act(&shared.address, &shared.ledger, &mut dice).await;
-        tokio::time::sleep(dice.millis(1, 100)).await;
+        odd::run_odd_client(&shared.address, &shared.ledger, &mut rng).await;
+        tokio::time::sleep(rng.millis(1, 100)).await;
     }
 }
 
 impl Shared {
-    /// Sends a request; `None` if there was no answer, so that nobody knows what became of it.
+    /// Sends a request; `None` without a response, when the outcome is unknown.
     async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Option<Answer> {
         let client = self.server.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let body = body.map(|body| ("application/json", body.to_string().into_bytes()));
         let answer = client.send(method, path, body).await.ok();
         if answer.is_none() {
             self.ledger.unanswered.fetch_add(1, Ordering::Relaxed);
-            // The server is away; it comes back under another address.
+            // The server is down; it comes back at another address.
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         answer
     }
 
-    async fn submit(&self, dice: &mut Dice) {
+    async fn submit(&self, rng: &mut Rng) {
         let file = format!("file-{}", self.files.fetch_add(1, Ordering::Relaxed));
         let misbehave = |input: Value| json!({"plugin": "misbehave", "input": input});
         let mut writes_to = None;
-        // Most are quick, so that what stands still or computes leaves room for the others.
-        let mut task = match dice.below(33) {
+        // Most tasks are quick, so that sleeping and CPU-bound ones leave slots for the others.
+        let mut task = match rng.below(33) {
             0..8 => json!({"plugin": "noop"}),
-            8..14 => misbehave(json!({"do": "sleep", "ms": dice.below(400)})),
+            8..14 => misbehave(json!({"do": "sleep", "ms": rng.below(400)})),
             14..18 => misbehave(json!({"do": "echo", "text": file})),
             18..21 => misbehave(json!({"do": "count-then-fail", "succeed_on": 2})),
             21 => misbehave(json!({"do": "spin"})),
             22 => misbehave(json!({"do": "save-then-spin", "state": "here"})),
             23 | 24 => json!({"input": {"min_ms": 50, "max_ms": 900, "fail_rate": 0.2}}),
             25..28 => json!({"plugin": "swapped"}),
-            // Ready again at once: claimed before its first run has given its slot back.
+            // Available again at once: claimed before its first run has released its slot.
             28..31 => misbehave(json!({"do": "fail-then-spin", "spins": 2})),
             _ => {
                 let args = ["append-for-ever".to_owned(), format!("/in/{file}")];
@@ -142,7 +141,7 @@ impl Shared {
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
                 self.ledger.refused.fetch_add(1, Ordering::Relaxed);
             }
-            // A host that came back while the file was broken has no good version of it.
+            // A host that restarted while the file was broken has no good version of it.
             StatusCode::UNPROCESSABLE_ENTITY if task["plugin"] == "swapped" => {
                 self.ledger.refused.fetch_add(1, Ordering::Relaxed);
             }
@@ -150,8 +149,8 @@ impl Shared {
         }
     }
 
-    async fn look(&self, dice: &mut Dice) {
-        let Some(id) = self.ledger.some(dice) else { return };
+    async fn read_task(&self, rng: &mut Rng) {
+        let Some(id) = self.ledger.some(rng) else { return };
         let before = self.ledger.entry(&id);
         let Some(answer) = self.send(Method::GET, &format!("/task/{id}"), None).await else { return };
         if answer.status == StatusCode::SERVICE_UNAVAILABLE {
@@ -161,11 +160,11 @@ impl Shared {
         check::answer(&self.ledger, &id, &before, &answer);
     }
 
-    async fn cancel(&self, dice: &mut Dice) {
-        let Some(id) = self.ledger.some(dice) else { return };
+    async fn cancel(&self, rng: &mut Rng) {
+        let Some(id) = self.ledger.some(rng) else { return };
         let before = self.ledger.entry(&id);
         self.ledger.change(&id, |entry| entry.cancel_sent = true);
-        let path = format!("/task/{id}/cancel{}", self.grace(dice));
+        let path = format!("/task/{id}/cancel{}", self.grace(rng));
         let Some(answer) = self.send(Method::POST, &path, None).await else { return };
         match answer.status {
             StatusCode::OK => {
@@ -173,7 +172,7 @@ impl Shared {
                 let written = self.ledger.written(&before);
                 let end = end_of(&answer.json);
                 if end.is_none() {
-                    self.odd("a cancel of what is not over", &answer);
+                    self.odd("a cancel of an unfinished task", &answer);
                 }
                 self.ledger.change(&id, |entry| {
                     (entry.cancelled, entry.end) = (true, end);
@@ -186,12 +185,12 @@ impl Shared {
         }
     }
 
-    async fn delete(&self, dice: &mut Dice) {
-        let Some(id) = self.ledger.some(dice) else { return };
+    async fn delete(&self, rng: &mut Rng) {
+        let Some(id) = self.ledger.some(rng) else { return };
         let before = self.ledger.entry(&id);
         let had_been_sent = before.delete_sent;
         self.ledger.change(&id, |entry| entry.delete_sent = true);
-        let path = format!("/task/{id}{}", self.grace(dice));
+        let path = format!("/task/{id}{}", self.grace(rng));
         let Some(answer) = self.send(Method::DELETE, &path, None).await else { return };
         match answer.status {
             StatusCode::NO_CONTENT => {
@@ -204,24 +203,24 @@ impl Shared {
             }
             StatusCode::SERVICE_UNAVAILABLE => {}
             StatusCode::NOT_FOUND if had_been_sent => {}
-            // Another client may have deleted it since.
+            // Another client may have deleted it meanwhile.
             StatusCode::NOT_FOUND => self.expect_gone(&id, "a delete"),
             _ => self.odd("a delete", &answer),
         }
     }
 
-    /// Returns a grace for every other wish to stop a task, of which some outlast the server.
-    fn grace(&self, dice: &mut Dice) -> String {
-        if dice.below(2) == 0 {
+    /// Returns a grace period for every other request to stop a task; some outlast the server.
+    fn grace(&self, rng: &mut Rng) -> String {
+        if rng.below(2) == 0 {
             return String::new();
         }
         self.ledger.graces.fetch_add(1, Ordering::Relaxed);
-        format!("?grace={}ms", 10 + dice.below(1_500))
+        format!("?grace={}ms", 10 + rng.below(1_500))
     }
 
     fn expect_gone(&self, id: &str, what: &str) {
         if !self.ledger.entry(id).delete_sent {
-            self.ledger.report(Fault::Lost, format!("{id} was not there for {what}"));
+            self.ledger.report(Fault::Lost, format!("{id} was missing for {what}"));
         }
     }
 

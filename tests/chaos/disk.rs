@@ -1,4 +1,4 @@
-//! The disk of the server: a small one of its own that can be filled, where that is permitted.
+//! The server's disk: a small one of its own that can be filled, where mounting is permitted.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -8,18 +8,18 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-/// Room for a run with all its tasks, so that only the ballast fills it.
+/// Space for a run with all its tasks, so that only the ballast fills it.
 const SIZE: &str = "size=256m,mode=0700";
-/// Says that this process has mounts of its own, which go with it.
+/// Marks this process as having a mount namespace of its own.
 const OWN_MOUNTS: &str = "CHAOS_OWN_MOUNTS";
 const UNSHARE: [&str; 3] = ["--mount", "--propagation", "private"];
 
-/// Where the data folder lies.
+/// The location of the data folder.
 pub(crate) struct Disk {
     ballast: Option<PathBuf>,
 }
 
-/// Starts this program again where it can mount without anybody else seeing it, if it may.
+/// Restarts this program in its own mount namespace, if permitted.
 pub(crate) fn in_own_mounts() -> Result<()> {
     if std::env::var_os(OWN_MOUNTS).is_some() {
         return Ok(());
@@ -35,7 +35,7 @@ pub(crate) fn in_own_mounts() -> Result<()> {
 }
 
 impl Disk {
-    /// Makes the data folder, on a small disk of its own if this process may mount one.
+    /// Creates the data folder, on a small disk of its own if this process may mount one.
     pub(crate) fn make(data: &Path) -> Result<Self> {
         fs::create_dir(data)?;
         let mut mount = Command::new("mount");
@@ -43,29 +43,29 @@ impl Disk {
         let mounted =
             std::env::var_os(OWN_MOUNTS).is_some() && mount.status().is_ok_and(|status| status.success());
         if !mounted {
-            println!("Skipped: the disk is not filled, as that needs the right to mount one (run as root)");
+            println!("Skipped: filling the disk needs permission to mount one (run as root)");
         }
         Ok(Self { ballast: mounted.then(|| data.join("ballast")) })
     }
 
-    /// Says whether it can be filled.
+    /// Returns true if the disk can be filled.
     pub(crate) fn is_small(&self) -> bool {
         self.ballast.is_some()
     }
 
-    /// Writes until nothing fits any more.
+    /// Writes until the disk is full.
     pub(crate) fn fill(&self) -> Result<()> {
         let Some(path) = &self.ballast else { return Ok(()) };
         let mut ballast = OpenOptions::new().create(true).append(true).open(path)?;
         for bytes in [1 << 20, 1 << 12] {
             let block = vec![7; bytes];
-            // It ends with the error that this is about.
+            // The write fails with the expected error.
             while ballast.write_all(&block).is_ok() {}
         }
         Ok(())
     }
 
-    /// Makes room again.
+    /// Frees the disk.
     pub(crate) fn free(&self) -> Result<()> {
         match &self.ballast {
             Some(path) if path.exists() => fs::remove_file(path).context("failed to free the disk"),

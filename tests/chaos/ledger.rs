@@ -1,4 +1,4 @@
-//! What the clients were told, and what was found to be untrue.
+//! What clients were promised, and the promises found broken.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -7,31 +7,31 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
 
-use crate::dice::Dice;
+use crate::rng::Rng;
 
-/// How many faults are told one by one.
+/// Maximum number of faults printed one by one.
 const TEXTS_MAX: usize = 20;
 
-/// What is known of one accepted task.
+/// What is known of an accepted task.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Entry {
-    /// The file that its guest writes to, if it does.
+    /// The file that its guest writes to, if any.
     pub(crate) file: Option<String>,
-    /// A cancel was sent: it may be cancelled, though nobody was told so.
+    /// A cancel was sent: the task may be cancelled even without a response.
     pub(crate) cancel_sent: bool,
-    /// A delete was sent: it may be gone, though nobody was told so.
+    /// A delete was sent: the task may be gone even without a response.
     pub(crate) delete_sent: bool,
     pub(crate) cancelled: bool,
     pub(crate) deleted: bool,
-    /// Which attempt ran when it was first seen to be asked to stop: there is none after that.
+    /// The attempt that ran when a stop request was first seen; no later one may start.
     pub(crate) asked_to_stop: Option<u64>,
-    /// How it ended, as it was first seen.
+    /// The outcome as first seen.
     pub(crate) end: Option<Value>,
-    /// Bytes in its file when it was over.
+    /// Bytes in its file when it had finished.
     pub(crate) written: Option<u64>,
 }
 
-/// Promises that were broken, by kind.
+/// Broken promises, by kind.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Faults {
     counts: HashMap<Fault, u64>,
@@ -41,23 +41,23 @@ pub(crate) struct Faults {
 /// A kind of broken promise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Fault {
-    /// An accepted task is not there.
+    /// An accepted task is missing.
     Lost,
-    /// A task that was seen to have ended ended again, or otherwise.
+    /// A finished task finished again, or changed its outcome.
     Twice,
-    /// A guest wrote after the answer that it is gone.
+    /// A guest wrote after the response said that it was gone.
     Wrote,
-    /// A task that was deleted is there.
+    /// A deleted task came back.
     CameBack,
-    /// A task never ends.
+    /// A task never finishes.
     Stuck,
-    /// A guest is there, or a slot is taken, though no task runs.
+    /// A guest exists or a slot is used although no task runs.
     Computes,
-    /// Anything else that should not be.
+    /// Any other violation.
     Odd,
 }
 
-/// Everything that the clients know together.
+/// What all clients know together.
 pub(crate) struct Ledger {
     entries: Mutex<(HashMap<String, Entry>, Vec<String>)>,
     faults: Mutex<Faults>,
@@ -69,7 +69,7 @@ pub(crate) struct Ledger {
     pub(crate) graces: AtomicU64,
     pub(crate) looks: AtomicU64,
     pub(crate) odd_clients: AtomicU64,
-    /// Writes that were with the system already when their guest was stopped.
+    /// Writes that were already in the kernel when their guest was stopped.
     pub(crate) under_way: AtomicU64,
 }
 
@@ -96,11 +96,11 @@ impl Ledger {
         entries.0.insert(id, Entry { file, ..Entry::default() });
     }
 
-    /// Returns the id of some task, mostly a young one.
-    pub(crate) fn some(&self, dice: &mut Dice) -> Option<String> {
+    /// Returns the id of some task, preferably a recent one.
+    pub(crate) fn some(&self, rng: &mut Rng) -> Option<String> {
         let entries = self.entries();
-        let from = if dice.below(4) == 0 { 0 } else { entries.1.len().saturating_sub(60) };
-        entries.1.get(from + dice.below(entries.1.len() - from)).cloned()
+        let from = if rng.below(4) == 0 { 0 } else { entries.1.len().saturating_sub(60) };
+        entries.1.get(from + rng.below(entries.1.len() - from)).cloned()
     }
 
     pub(crate) fn entry(&self, id: &str) -> Entry {
@@ -144,7 +144,7 @@ impl Ledger {
             ("cancels answered", read(&self.cancels)),
             ("deletes answered", read(&self.deletes)),
             ("cancels and deletes sent with a grace", read(&self.graces)),
-            ("looks at a task", read(&self.looks)),
+            ("reads of a task", read(&self.looks)),
             ("connections of odd clients", read(&self.odd_clients)),
             ("writes under way when their guest was stopped", read(&self.under_way)),
         ]
@@ -167,18 +167,18 @@ impl Faults {
     pub(crate) fn figures(&self) -> Vec<(&'static str, String)> {
         let count = |fault| self.counts.get(&fault).copied().unwrap_or(0).to_string();
         vec![
-            ("LOST: accepted, but not there", count(Fault::Lost)),
-            ("TWICE: ended again or otherwise", count(Fault::Twice)),
-            ("WROTE: after the answer that it is over", count(Fault::Wrote)),
-            ("CAME BACK: deleted, but there", count(Fault::CameBack)),
-            ("STUCK: never ended", count(Fault::Stuck)),
+            ("LOST: accepted, but missing", count(Fault::Lost)),
+            ("TWICE: finished again or with another outcome", count(Fault::Twice)),
+            ("WROTE: after the response that it has stopped", count(Fault::Wrote)),
+            ("CAME BACK: deleted, but present", count(Fault::CameBack)),
+            ("STUCK: never finished", count(Fault::Stuck)),
             ("COMPUTES: a guest or a slot without a task", count(Fault::Computes)),
             ("ODD: anything else", count(Fault::Odd)),
         ]
     }
 }
 
-/// Returns how a task ended, if it has: what must never change again.
+/// Returns the outcome of a task, if it has finished: what must never change again.
 pub(crate) fn end_of(record: &Value) -> Option<Value> {
     let state = record["state"].as_str()?;
     let field = |name: &str| record[name].clone();

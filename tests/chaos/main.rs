@@ -1,18 +1,18 @@
-//! `make chaos`: clients at work, some of them oddly, on a server that is killed, frozen, starved of disk, given other
-//! plugins and started with settings that cannot work.
+//! `make chaos`: clients, some of them odd, on a server that is killed, frozen, starved of disk space, given other
+//! plugins and started with invalid settings.
 //!
-//! The choice of actions comes from a seed that is printed; their timing is that of the machine. At the
-//! end every answer that any client got is compared with what the server and its database say.
+//! The choice of actions comes from a printed seed; their timing depends on the machine. At the end, every response
+//! that any client got is compared with what the server and its database say.
 //!
-//! `CHAOS_SECONDS` (120) is how long the trouble lasts, `CHAOS_SEED` repeats the choices of a run.
+//! `CHAOS_SECONDS` (120) sets how long the disruptions last, `CHAOS_SEED` repeats the choices of a run.
 
 mod check;
 mod clients;
-mod dice;
 mod disk;
+mod disruptions;
 mod ledger;
 mod odd;
-mod trouble;
+mod rng;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,12 +21,12 @@ use anyhow::{Context, Result, ensure};
 use wasmill_tests::{Client, PROGRAM, Server, tiny};
 
 use crate::clients::Clients;
-use crate::dice::Dice;
 use crate::disk::Disk;
+use crate::disruptions::Disruptions;
 use crate::ledger::Ledger;
-use crate::trouble::Trouble;
+use crate::rng::Rng;
 
-/// How many clients send requests at the same time.
+/// Number of concurrent clients.
 const CLIENTS: u64 = 6;
 
 /// How many of them behave oddly.
@@ -53,26 +53,26 @@ fn main() -> Result<()> {
     let load = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let server =
         Server::start_in(folder, &["--slots", "60", "--drain", "1s", "--debug-listen", "127.0.0.1:0"])?;
-    // A disk that is full is one, and told as such.
+    // A full disk is expected, and logged as an error.
     server.expect_errors();
     let ledger = Arc::new(Ledger::new(shared));
     let clients = Clients::start(&load, &server, &ledger, (CLIENTS, ODD_CLIENTS), seed);
-    let mut trouble = Trouble::new(server, load.handle().clone(), disk, Dice::new(seed));
+    let mut disruptions = Disruptions::new(server, load.handle().clone(), disk, Rng::new(seed));
     let until = Instant::now() + Duration::from_secs(seconds);
     while Instant::now() < until {
-        trouble.make(&clients)?;
+        disruptions.make(&clients)?;
     }
-    let mut server = trouble.end(&clients)?;
+    let mut server = disruptions.end(&clients)?;
     load.block_on(clients.stop());
     load.block_on(check::over_rest(&server.client(), &ledger))?;
-    let debug = debug_port(&server).context("the log says where the debug port is")?;
+    let debug = debug_port(&server).context("the log shows the debug port")?;
     load.block_on(check::nothing_computes(&server.client(), &debug, &ledger));
-    ensure!(server.terminate().success(), "the server does not stop well: {}", server.log());
+    ensure!(server.terminate().success(), "the server failed to stop cleanly: {}", server.log());
     check::in_database(&server.folder().join("data"), &ledger)?;
 
     let faults = ledger.faults();
     println!();
-    for (what, figure) in ledger.figures().into_iter().chain(trouble.figures()).chain(faults.figures()) {
+    for (what, figure) in ledger.figures().into_iter().chain(disruptions.figures()).chain(faults.figures()) {
         println!("  {what:<52} {figure}");
     }
     for (fault, text) in faults.texts() {

@@ -1,5 +1,5 @@
-//! Odd clients beside the load: half requests, extra bytes, wrong lengths, slow heads, answers that are not read,
-//! and hang-ups. What they are told to be stored is noted in the ledger like anything else.
+//! Odd clients beside the load: partial requests, extra bytes, wrong lengths, slow heads, unread responses and
+//! hang-ups. Tasks that they submit successfully are recorded in the ledger like any other.
 
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
@@ -11,39 +11,39 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::dice::Dice;
 use crate::ledger::{Fault, Ledger};
+use crate::rng::Rng;
 
-/// How long an answer may take that nothing holds up: a frozen server, a full disk and a restart are shorter.
+/// Maximum time for a response; a frozen server, a full disk and a restart take less.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
 
-/// The most that is read of an answer.
+/// Maximum bytes read of a response.
 const ANSWER_BYTES: usize = 64 << 10;
 
-/// A task that ends at once.
+/// A task that finishes at once.
 const TASK: &str = r#"{"plugin":"noop"}"#;
 
-/// A length that is none.
+/// An invalid length.
 const NO_LENGTH: &str = "POST /task HTTP/1.1\r\nhost: localhost\r\ncontent-length: x\r\n\r\n";
 
-/// Does one odd thing to the server that is at this address now.
-pub(crate) async fn act(server: &Mutex<SocketAddr>, ledger: &Ledger, dice: &mut Dice) {
+/// Does one odd thing to the server at this address.
+pub(crate) async fn run_odd_client(server: &Mutex<SocketAddr>, ledger: &Ledger, rng: &mut Rng) {
     let address = *server.lock().unwrap_or_else(PoisonError::into_inner);
     // Between two servers there is none.
     let Ok(stream) = TcpStream::connect(address).await else { return };
     ledger.odd_clients.fetch_add(1, Ordering::Relaxed);
     let length = TASK.len();
-    match dice.below(9) {
-        0 => half(stream, &head(length), dice).await,
-        1 => half(stream, &(head(length) + TASK), dice).await,
-        // Bytes behind the body, which belong to no request: the task is stored, and the answer comes.
+    match rng.below(9) {
+        0 => half(stream, &head(length), rng).await,
+        1 => half(stream, &(head(length) + TASK), rng).await,
+        // Bytes behind the body that belong to no request: the task is stored, and the response arrives.
         2 => stored(stream, &(head(length) + TASK + "\r\n"), ledger).await,
         3 => stored(stream, &(head(length) + TASK + "GET /healthz HT"), ledger).await,
         4 => refused(stream, &(head(length / 2) + TASK), ledger).await,
         5 => refused(stream, "BREW /task HTTP/9.9\r\n\r\n", ledger).await,
         6 => refused(stream, NO_LENGTH, ledger).await,
-        7 => slow(stream, &head(length), dice).await,
-        _ => unread(stream, dice).await,
+        7 => slow(stream, &head(length), rng).await,
+        _ => unread(stream, rng).await,
     }
 }
 
@@ -53,15 +53,15 @@ fn head(length: usize) -> String {
     )
 }
 
-/// Sends a part of a request, and hangs up after a while.
-async fn half(mut stream: TcpStream, request: &str, dice: &mut Dice) {
-    let part = &request.as_bytes()[..dice.below(request.len())];
+/// Sends part of a request and hangs up after a while.
+async fn half(mut stream: TcpStream, request: &str, rng: &mut Rng) {
+    let part = &request.as_bytes()[..rng.below(request.len())];
     if stream.write_all(part).await.is_ok() {
-        tokio::time::sleep(dice.millis(0, 300)).await;
+        tokio::time::sleep(rng.millis(0, 300)).await;
     }
 }
 
-/// Sends a task in an odd way, and expects to be told that it is stored.
+/// Submits a task in an odd way and expects it to be stored.
 async fn stored(mut stream: TcpStream, request: &str, ledger: &Ledger) {
     let Some(answer) = exchange(&mut stream, request, ledger).await else { return };
     if !answer.starts_with("HTTP/1.1 201 ") {
@@ -77,16 +77,16 @@ async fn stored(mut stream: TcpStream, request: &str, ledger: &Ledger) {
     }
 }
 
-/// Sends what is no request, and expects a refusal.
+/// Sends an invalid request and expects an error.
 async fn refused(mut stream: TcpStream, request: &str, ledger: &Ledger) {
     let Some(answer) = exchange(&mut stream, request, ledger).await else { return };
     if !answer.starts_with("HTTP/1.1 4") && !answer.starts_with("HTTP/1.1 503 ") {
-        ledger.report(Fault::Odd, format!("what is no request was answered {answer}"));
+        ledger.report(Fault::Odd, format!("an invalid request was answered {answer}"));
     }
 }
 
-/// Sends bytes and reads the beginning of the answer; `None` if the server cut the connection, as it does when it
-/// is killed.
+/// Sends bytes and reads the start of the response; `None` if the server cut the connection, as it does when it is
+/// killed.
 async fn exchange(stream: &mut TcpStream, request: &str, ledger: &Ledger) -> Option<String> {
     stream.write_all(request.as_bytes()).await.ok()?;
     let mut answer = Vec::new();
@@ -104,7 +104,7 @@ async fn exchange(stream: &mut TcpStream, request: &str, ledger: &Ledger) -> Opt
     (!answer.is_empty()).then(|| String::from_utf8_lossy(&answer).into_owned())
 }
 
-/// Says whether an answer has come whole: its head, and as much as that announces.
+/// Returns true if a response is complete: its head and the announced length.
 fn is_whole(answer: &[u8]) -> bool {
     let text = String::from_utf8_lossy(answer);
     let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
@@ -115,9 +115,9 @@ fn is_whole(answer: &[u8]) -> bool {
     length.is_some_and(|length| body.len() >= length)
 }
 
-/// Sends a head a byte at a time, and hangs up before it ends.
-async fn slow(mut stream: TcpStream, head: &str, dice: &mut Dice) {
-    for byte in head.bytes().take(dice.below(head.len())) {
+/// Sends a head byte by byte and hangs up before its end.
+async fn slow(mut stream: TcpStream, head: &str, rng: &mut Rng) {
+    for byte in head.bytes().take(rng.below(head.len())) {
         if stream.write_all(&[byte]).await.is_err() {
             return;
         }
@@ -125,10 +125,10 @@ async fn slow(mut stream: TcpStream, head: &str, dice: &mut Dice) {
     }
 }
 
-/// Asks for long lists again and again, and reads nothing of them.
-async fn unread(mut stream: TcpStream, dice: &mut Dice) {
+/// Requests long lists repeatedly and reads nothing.
+async fn unread(mut stream: TcpStream, rng: &mut Rng) {
     let asked = "GET /task?limit=1000 HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(20);
-    // It is not taken once the buffers of both sides are full.
-    let _ = timeout(dice.millis(100, 1_000), stream.write_all(asked.as_bytes())).await;
-    tokio::time::sleep(dice.millis(0, 500)).await;
+    // The server stops reading once the buffers of both sides are full.
+    let _ = timeout(rng.millis(100, 1_000), stream.write_all(asked.as_bytes())).await;
+    tokio::time::sleep(rng.millis(0, 500)).await;
 }

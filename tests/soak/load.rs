@@ -1,5 +1,5 @@
-//! The load: as many tasks as the server takes, and beside them guests that tell progress, followers, schedules,
-//! webhooks, cancels and plugins that change.
+//! The load: as many tasks as the server takes, and beside them guests that report progress, subscribers, schedules,
+//! webhooks, cancels and plugin changes.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,28 +14,28 @@ use wasmill_tests::{Client, Server, tiny};
 
 use crate::misbehave;
 
-/// Clients that submit batches, tasks of a batch, and how many may wait before they pause.
+/// Clients that submit batches, tasks per batch, and the number of waiting tasks at which they pause.
 const SUBMITTERS: usize = 4;
 const BATCH: usize = 200;
 const WAITING_MAX: u64 = 4_000;
 
-/// Those who follow all tasks; those who follow one task after another; schedules of a second.
+/// Subscribers of all tasks; subscribers of one task after another; schedules with a one-second interval.
 const FOLLOWERS: usize = 4;
 const FOLLOWERS_OF_ONE: usize = 4;
 const SCHEDULES: usize = 5;
 
-/// Names of what is counted.
+/// Names of the counters.
 const COUNTED: [&str; 7] = [
     "tasks submitted",
     "progress guests",
-    "webhooks asked for",
+    "webhooks requested",
     "cancels",
     "events followed",
     "tasks followed",
     "plugin swaps",
 ];
 
-/// The load while it lasts.
+/// The running load.
 pub(crate) struct Load {
     shared: Arc<Shared>,
     work: JoinSet<Result<()>>,
@@ -80,7 +80,7 @@ impl Load {
         Ok(Self { shared, work })
     }
 
-    /// Fails if a part of the load has.
+    /// Fails if a part of the load has failed.
     pub(crate) fn check(&mut self) -> Result<()> {
         while let Some(ended) = self.work.try_join_next() {
             ended??;
@@ -88,7 +88,7 @@ impl Load {
         Ok(())
     }
 
-    /// Ends the load, and returns what was done.
+    /// Ends the load and returns its counters.
     pub(crate) async fn stop(mut self) -> Result<Vec<(&'static str, u64)>> {
         self.shared.stopped.store(true, Ordering::Relaxed);
         while let Some(ended) = self.work.join_next().await {
@@ -111,7 +111,7 @@ impl Shared {
         self.counts[what].fetch_add(number as u64, Ordering::Relaxed);
     }
 
-    /// Sends a request that must go well.
+    /// Sends a request that must succeed.
     async fn expect(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value> {
         let body = body.map(|body| ("application/json", body.to_string().into_bytes()));
         let answer = self.client.send(method.clone(), path, body).await?;
@@ -158,7 +158,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Follows a task to its end, then the next one.
+    /// Follows a task until it has finished, then the next one.
     async fn follow_one(self: Arc<Self>) -> Result<()> {
         while self.goes_on() {
             let task = misbehave(&json!({"do": "progress", "fraction": 0.5, "note": "followed", "ms": 30}));
@@ -192,7 +192,7 @@ impl Shared {
             if !self.goes_on() {
                 break;
             }
-            // In one step, so that no half of a file is ever there.
+            // By rename, so that no partial file is ever visible.
             std::fs::write(&beside, tiny::plugin(answer))?;
             std::fs::rename(&beside, &self.swapped)?;
             self.count(6, 1);

@@ -1,11 +1,11 @@
-//! `make soak`: a server under full load for a long time, with all that goes on beside tasks. What it holds, in memory
-//! and elsewhere, must stay as it is, and in the end nothing may be stuck.
+//! `make soak`: a server under full load for a long time, with everything that happens beside tasks. Its memory and
+//! other resources must not grow, and at the end nothing may be stuck.
 //!
-//! `SOAK_SECONDS` (600) is how long the load lasts. A minute of it, or a fifth if that is less, is for getting warm;
-//! after that the medians of the first and of the last minute are compared.
+//! `SOAK_SECONDS` (600) sets how long the load lasts. The first minute, or a fifth if that is less, is for warming up;
+//! then the medians of the first and the last minute are compared.
 
-mod figures;
 mod load;
+mod resources;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -15,13 +15,13 @@ use serde_json::{Value, json};
 use wasmill_tests::mock_server::{MockServer, Reply};
 use wasmill_tests::{Client, Server, tiny};
 
-use crate::figures::Figures;
 use crate::load::Load;
+use crate::resources::Samples;
 
-/// How many tasks that ended are kept: few enough that retention is busy all the time.
+/// How many finished tasks are kept: few enough to keep retention busy.
 const KEEP: u64 = 20_000;
 
-/// How long all has to come to rest after the load.
+/// Time for everything to settle after the load.
 const DEADLINE: Duration = Duration::from_secs(120);
 
 fn main() -> Result<()> {
@@ -30,13 +30,13 @@ fn main() -> Result<()> {
         Ok(text) => text.parse().with_context(|| format!("SOAK_SECONDS must be a number, not '{text}'"))?,
         Err(_) => 600,
     };
-    ensure!(seconds >= 30, "SOAK_SECONDS must be 30 at least, so that there is something to compare");
+    ensure!(seconds >= 30, "SOAK_SECONDS must be at least 30, or there is nothing to compare");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(soak(Duration::from_secs(seconds)))
 }
 
-async fn soak(lasts: Duration) -> Result<()> {
-    println!("Soak for {} s; SOAK_SECONDS sets that", lasts.as_secs());
+async fn soak(duration: Duration) -> Result<()> {
+    println!("Soak for {} s; set SOAK_SECONDS to change that", duration.as_secs());
     let keep_max = KEEP.to_string();
     let args = [
         "--slots",
@@ -52,49 +52,49 @@ async fn soak(lasts: Duration) -> Result<()> {
     std::fs::write(folder.path().join("plugins/swapped.wasm"), tiny::plugin("AAAA"))?;
     let mut server = Server::start_in(folder, &args)?;
     let asked = AtomicU64::new(1);
-    // One of sixteen is refused; the next try of it most likely is not.
+    // One of sixteen deliveries fails; its retry most likely succeeds.
     let receiver = MockServer::start(move |_| {
         let refuses = asked.fetch_add(1, Ordering::Relaxed).is_multiple_of(16);
         Reply::Bytes(if refuses { REFUSED } else { TAKEN })
     });
     let mut load = Load::start(&server, &receiver.url()).await?;
-    let (warm, mut figures) = (lasts.min(Duration::from_secs(300)) / 5, Figures::default());
+    let (warm, mut resources) = (duration.min(Duration::from_secs(300)) / 5, Samples::default());
     let start = Instant::now();
     let mut next = start;
-    while start.elapsed() < lasts {
+    while start.elapsed() < duration {
         next += Duration::from_secs(1);
         tokio::time::sleep_until(next.into()).await;
         load.check()?;
-        let look = figures::Look::at(&server).await?;
+        let sample = resources::Sample::at(&server).await?;
         if start.elapsed() >= warm {
-            figures.add(look);
+            resources.add(sample);
         }
     }
     let done = load.stop().await?;
     let client = server.client();
     at_rest(&client).await?;
     let log = server.log();
-    ensure!(server.terminate().success(), "the server does not stop well: {}", server.log());
+    ensure!(server.terminate().success(), "the server failed to stop cleanly: {}", server.log());
 
     println!();
     for (what, count) in done {
         println!("  {what:<28} {count:>12}");
     }
-    let grown = figures.compare();
+    let grown = resources.compare();
     for fault in &grown {
         println!("  FAULT: {fault}");
     }
-    let told: Vec<_> =
+    let logged_errors: Vec<_> =
         log.lines().filter(|line| line.contains("\"ERROR\"") || line.contains("panicked")).collect();
-    ensure!(told.is_empty(), "the log tells of errors: {}", told.join("\n"));
-    ensure!(grown.is_empty(), "something grows with what was done");
+    ensure!(logged_errors.is_empty(), "the log has errors: {}", logged_errors.join("\n"));
+    ensure!(grown.is_empty(), "a resource grows with the load");
     Ok(())
 }
 
 const TAKEN: &str = "HTTP/1.1 204 Taken\r\n\r\n";
 const REFUSED: &str = "HTTP/1.1 500 Refused\r\ncontent-length: 0\r\n\r\n";
 
-/// Waits until nothing waits, runs, holds a slot or is to be delivered any more.
+/// Waits until no task is unfinished, no slot is used and no delivery is pending.
 async fn at_rest(client: &Client) -> Result<()> {
     let until = Instant::now() + DEADLINE;
     loop {
@@ -105,7 +105,7 @@ async fn at_rest(client: &Client) -> Result<()> {
             .iter()
             .filter_map(|state| stats["stored"][state].as_u64())
             .sum();
-        let pending = figures::metric(&client.get("/metrics").await.text, "wasmill_webhook_pending");
+        let pending = resources::metric(&client.get("/metrics").await.text, "wasmill_webhook_pending");
         if open + used == 0 && pending == 0.0 && kept <= KEEP {
             return Ok(());
         }
@@ -114,7 +114,7 @@ async fn at_rest(client: &Client) -> Result<()> {
     }
 }
 
-/// A task of a plugin that does as it is told.
+/// A scripted task of the plugin `misbehave`.
 fn misbehave(input: &Value) -> Value {
     json!({"plugin": "misbehave", "input": input})
 }

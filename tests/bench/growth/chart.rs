@@ -1,4 +1,4 @@
-//! Draws curves as SVG, readable on light and on dark ground: panels beside each other, one curve in each.
+//! Draws curves as SVG, readable in light and dark mode: panels side by side, one curve each.
 
 use std::fmt::Write;
 
@@ -9,7 +9,7 @@ const RIGHT: f64 = 28.0;
 const TOP: f64 = 62.0;
 const BOTTOM: f64 = 44.0;
 
-/// Colours that are readable on both grounds stand for themselves; text follows the ground.
+/// These colors are readable in both modes; text adapts to the mode.
 const STYLE: &str = "
 text { font: 12px system-ui, sans-serif; fill: #57606a; }
 .head { font-weight: 600; font-size: 13px; fill: #1f2328; }
@@ -24,17 +24,17 @@ text { font: 12px system-ui, sans-serif; fill: #57606a; }
   .axis { stroke: #3d444d; }
 }";
 
-/// One curve.
+/// A panel with one curve.
 pub(super) struct Panel<'a> {
-    /// What goes up, with its unit.
+    /// The label of the vertical axis, with its unit.
     pub(super) head: &'a str,
-    /// What goes to the right.
+    /// The label of the horizontal axis.
     pub(super) across: &'a str,
-    /// The names of the places to the right, and how high it is there.
+    /// The names of the points and their values.
     pub(super) points: Vec<(String, f64)>,
 }
 
-/// Draws the panels beside each other.
+/// Draws the panels side by side.
 pub(super) fn draw(title: &str, panels: &[Panel<'_>]) -> String {
     let width = WIDTH * panels.len() as f64;
     let mut svg = format!(
@@ -56,11 +56,11 @@ fn draw_panel(svg: &mut String, left: f64, panel: &Panel<'_>) {
 fn write_panel(svg: &mut String, left: f64, panel: &Panel<'_>) -> std::fmt::Result {
     let (from, to) = (left + LEFT, left + WIDTH - RIGHT);
     let floor = HEIGHT - BOTTOM;
-    // From zero, so that flat looks flat and double looks double.
-    let most = panel.points.iter().map(|(_, y)| *y).fold(f64::MIN_POSITIVE, f64::max);
+    // The axis starts at zero, so that flat looks flat and double looks double.
+    let max = panel.points.iter().map(|(_, y)| *y).fold(f64::MIN_POSITIVE, f64::max);
     let steps = panel.points.len().saturating_sub(1).max(1) as f64;
     let x = |place: usize| from + 14.0 + (to - from - 28.0) * place as f64 / steps;
-    let y = |value: f64| floor - (floor - TOP) * value / most;
+    let y = |value: f64| floor - (floor - TOP) * value / max;
     writeln!(svg, "<text class=\"head\" x=\"{from}\" y=\"24\">{}</text>", panel.head)?;
     writeln!(svg, "<line class=\"axis\" x1=\"{from}\" y1=\"{floor}\" x2=\"{to}\" y2=\"{floor}\"/>")?;
     let across = (from + to) / 2.0;
@@ -83,7 +83,7 @@ fn write_panel(svg: &mut String, left: f64, panel: &Panel<'_>) -> std::fmt::Resu
     Ok(())
 }
 
-/// Words a figure in as many digits as one can read.
+/// Formats a value with few digits.
 fn figure(value: f64) -> String {
     match value {
         _ if value >= 9_999.5 => format!("{:.0}k", value / 1e3),
@@ -93,7 +93,7 @@ fn figure(value: f64) -> String {
     }
 }
 
-/// Words a power of ten, short.
+/// Formats a power of ten briefly.
 pub(super) fn short(number: u64) -> String {
     match number {
         1_000_000.. => format!("{}M", number / 1_000_000),

@@ -1,4 +1,4 @@
-//! Fills a database with tasks that have ended, through the store as the server does, but without HTTP and runs.
+//! Fills a database with finished tasks, through the store as the server does, but without HTTP and runs.
 
 use std::path::Path;
 
@@ -7,13 +7,13 @@ use tokio::task::JoinSet;
 use wasmill_model::{Clock, NewTask, PluginName, SystemClock, TaskId, Transition};
 use wasmill_store::{Filter, Store, StoreConfig};
 
-/// Tasks that go through together.
+/// Tasks per batch.
 const BATCH: u64 = 10_000;
 
-/// One id in so many is kept, to read it later.
+/// One in this many ids is kept, to be read later.
 const KEPT: usize = 1_000;
 
-/// Adds tasks like the newest one, and has them completed, until as many have ended; returns some of their ids.
+/// Adds tasks like the newest one and completes them until this many have finished; returns some of their ids.
 pub(super) async fn fill(data: &Path, ended: u64) -> Result<Vec<TaskId>> {
     let config = StoreConfig { waiting_max: u64::MAX >> 1, ..StoreConfig::new(data) };
     let (store, _) = Store::open(config, SystemClock.now())?;
@@ -39,9 +39,9 @@ fn like(pattern: &NewTask) -> NewTask {
     NewTask { id: TaskId::new(), created_at: SystemClock.now(), retry_of: None, ..pattern.clone() }
 }
 
-/// Claims what waits and ends it, all at once, so that few commits are made.
-async fn complete(store: &Store, plugin: &PluginName, most: usize) -> Result<()> {
-    let mut left = most;
+/// Claims and finishes all waiting tasks together, so that there are few commits.
+async fn complete(store: &Store, plugin: &PluginName, max: usize) -> Result<()> {
+    let mut left = max;
     while left > 0 {
         let claims = store.claim(std::slice::from_ref(plugin), left, SystemClock.now()).await?;
         left -= claims.claimed.len();

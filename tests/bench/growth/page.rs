@@ -1,4 +1,4 @@
-//! Writes docs/growth.md with the curves beside it.
+//! Writes docs/growth.md and its charts.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -10,7 +10,7 @@ use wasmill_model::{Clock, SystemClock};
 use super::chart::{Panel, draw, short};
 use super::{ms, slots, stored, thousands};
 
-/// Writes the page and both drawings.
+/// Writes the page and both charts.
 pub(super) fn write(slots: &[slots::Point], stored: &[stored::Point]) -> Result<()> {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
     std::fs::write(docs.join("growth-slots.svg"), slots_curves(slots))?;
@@ -20,7 +20,7 @@ pub(super) fn write(slots: &[slots::Point], stored: &[stored::Point]) -> Result<
     Ok(())
 }
 
-/// What is shared by so few says nothing of each.
+/// Below this number, a shared cost says nothing about each task.
 const FEW: u64 = 100;
 
 fn slots_curves(points: &[slots::Point]) -> String {

@@ -10,39 +10,39 @@ use wasmill_tests::{Client, Server};
 use super::{Cost, decades, ms, tell, thousands};
 use crate::computing::quiet;
 
-/// Slots for the no-ops, beside those of the sleepers.
+/// Slots for the no-ops, in addition to those of the sleepers.
 const SPARE: u64 = 64;
 
-/// The most tasks in one request.
+/// Maximum tasks per request.
 const BATCH: u64 = 10_000;
 
 /// One point of the curves.
 pub(super) struct Point {
-    /// How many tasks sleep.
+    /// Number of sleeping tasks.
     pub(super) sleeping: u64,
-    /// What a no-op costs beside them.
+    /// The cost of a no-op beside them.
     pub(super) cost: Cost,
-    /// From the first request until the last of them ran.
+    /// From the first request until the last of them runs.
     pub(super) start: Duration,
-    /// From the one request that cancels them to its answer; `None` if there was none within a minute.
+    /// From the one request that cancels them to its response; `None` after a minute.
     pub(super) cancel: Option<Duration>,
-    /// Resident memory that each of them takes.
+    /// Resident memory of each.
     pub(super) bytes: f64,
-    /// How much of a core they take while nothing else happens.
+    /// The share of a core that they use while idle.
     pub(super) idle: f64,
 }
 
 impl Point {
-    /// Words how long the cancel took.
+    /// Formats the time of the cancel.
     pub(super) fn cancelled(&self) -> String {
         self.cancel.map_or_else(|| "more than 60 s".to_owned(), |cancel| format!("{:.0} ms", ms(cancel)))
     }
 }
 
-/// Measures each power of ten, and last as many as the host affords.
-pub(super) async fn measure(most: u64) -> Result<Vec<Point>> {
+/// Measures each power of ten, and finally as many as the host affords.
+pub(super) async fn measure(max: u64) -> Result<Vec<Point>> {
     let mut points = Vec::new();
-    for sleeping in decades(1, most) {
+    for sleeping in decades(1, max) {
         let point = measure_one(sleeping).await?;
         let told = format!(
             "{:.1} KiB each, all started in {:.0} ms, cancelled in {}, idle {:.1} % of a core",
@@ -55,7 +55,7 @@ pub(super) async fn measure(most: u64) -> Result<Vec<Point>> {
         let afforded = point.sleeping;
         points.push(point);
         if afforded < sleeping {
-            println!("  the host affords no more: wasmill doctor says what to set");
+            println!("  the host affords no more: wasmill doctor suggests what to change");
             break;
         }
     }
@@ -66,7 +66,7 @@ async fn measure_one(wanted: u64) -> Result<Point> {
     let slots = (wanted + SPARE).to_string();
     let server = Server::start(&["--slots", &slots, "--memory", "2MiB", "--timeout", "1h"]);
     let client = server.client();
-    // Once around, so that what is made on first use is there.
+    // One warm-up run, so that lazily created resources exist.
     client.until_finished(&client.submit(&sleeper(0)).await).await;
     let total = client.get("/stats").await.json["slots"]["total"].as_u64().context("how many slots")?;
     let sleeping = wanted.min(total.saturating_sub(SPARE));
@@ -83,7 +83,7 @@ async fn measure_one(wanted: u64) -> Result<Point> {
     let bytes = server.memory("VmRSS").saturating_sub(before) as f64 / sleeping as f64;
     let cost = Cost::of_noops(&server).await?;
     let asked = Instant::now();
-    // What was measured before stays worth something if a busy machine takes too long for this.
+    // Earlier measurements remain valid if a busy machine takes too long here.
     let answer = client.send(Method::POST, "/task/cancel?all=true", None).await.ok();
     let cancel = answer.is_some().then(|| asked.elapsed());
     if let Some(answer) = answer {

@@ -1,4 +1,4 @@
-//! What a task costs while many that have ended are stored.
+//! What a task costs while many finished ones are stored.
 
 use std::time::{Duration, Instant};
 
@@ -15,25 +15,25 @@ const READS: usize = 300;
 
 /// One point of the curves.
 pub(super) struct Point {
-    /// How many tasks have ended before.
+    /// Number of finished tasks.
     pub(super) stored: u64,
-    /// What a no-op costs beside them.
+    /// The cost of a no-op beside them.
     pub(super) cost: Cost,
-    /// To read one of them.
+    /// The time to read one of them.
     pub(super) get: Duration,
-    /// To read a page of the newest hundred.
+    /// The time to read a page of the newest hundred.
     pub(super) list: Duration,
     /// From the start of the process until it serves.
     pub(super) start: Duration,
-    /// The size of the database for each.
+    /// The database size per task.
     pub(super) bytes: f64,
 }
 
-/// Measures an empty database, and then each power of ten from 1,000 on, in a folder of its own: the no-ops
-/// that are measured are stored, too.
-pub(super) async fn measure(most: u64) -> Result<Vec<Point>> {
+/// Measures an empty database, then each power of ten from 1,000 in a folder of its own, because the measured no-ops
+/// are stored too.
+pub(super) async fn measure(max: u64) -> Result<Vec<Point>> {
     let mut points = Vec::new();
-    for stored in std::iter::once(0).chain(decades(1_000, most)) {
+    for stored in std::iter::once(0).chain(decades(1_000, max)) {
         points.push(measure_one(stored).await?);
     }
     Ok(points)
@@ -44,7 +44,7 @@ async fn measure_one(stored: u64) -> Result<Point> {
     let data = folder.path().join("data");
     let args = ["--keep-for", "forever", "--keep-max", "0"];
     let mut server = Server::start_in(folder.clone(), &args)?;
-    // Once around: plugins are compiled, and there is a task to make others like it.
+    // One warm-up run: plugins are compiled, and there is a task to copy.
     let client = server.client();
     let first: TaskId = client.submit(&json!({"plugin": "noop"})).await.parse()?;
     client.until_finished(&first.to_string()).await;
@@ -58,7 +58,7 @@ async fn measure_one(stored: u64) -> Result<Point> {
     let start = Instant::now();
     let server = Server::start_in(folder, &args)?;
     let start = start.elapsed();
-    // A large database is checked behind the start.
+    // A large database is checked in the background after the start.
     quiet(&server).await?;
     let paths = (0..READS).map(|read| format!("/task/{}", ids[read * (ids.len() - 1) / READS]));
     let get = latency(&server, paths).await?;

@@ -1,4 +1,4 @@
-//! The same request over and over, over many kept connections.
+//! The same request repeatedly, over many kept-alive connections.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -12,15 +12,15 @@ use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-/// What is asked for.
+/// The request to send.
 #[derive(Clone)]
-pub(crate) struct Asked {
+pub(crate) struct RequestSpec {
     pub(crate) method: Method,
     pub(crate) path: String,
     pub(crate) body: Bytes,
 }
 
-impl Asked {
+impl RequestSpec {
     pub(crate) fn get(path: &str) -> Self {
         Self { method: Method::GET, path: path.to_owned(), body: Bytes::new() }
     }
@@ -30,8 +30,13 @@ impl Asked {
     }
 }
 
-/// Asks from this many clients at once until then, and returns how often it was answered.
-pub(crate) async fn until(server: SocketAddr, clients: u64, asked: &Asked, end: Instant) -> Result<u64> {
+/// Sends requests from this many concurrent clients until then; returns how many were answered.
+pub(crate) async fn until(
+    server: SocketAddr,
+    clients: u64,
+    asked: &RequestSpec,
+    end: Instant,
+) -> Result<u64> {
     let clients: Vec<_> = (0..clients)
         .map(|_| {
             let asked = asked.clone();
@@ -62,8 +67,8 @@ pub(crate) async fn connect(server: SocketAddr) -> Result<SendRequest<Full<Bytes
     Ok(sender)
 }
 
-/// Asks once, and reads the whole answer.
-pub(crate) async fn ask(connection: &mut SendRequest<Full<Bytes>>, asked: &Asked) -> Result<()> {
+/// Sends one request and reads the whole response.
+pub(crate) async fn ask(connection: &mut SendRequest<Full<Bytes>>, asked: &RequestSpec) -> Result<()> {
     let request = Request::builder()
         .method(asked.method.clone())
         .uri(&asked.path)

@@ -1,4 +1,4 @@
-//! The orders of a client of Wasmill.
+//! The commands of a client of Wasmill.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -9,16 +9,16 @@ use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 use wasmill_tests::Client;
 
-use super::requests::{self, Asked};
+use super::requests::{self, RequestSpec};
 use super::{number, seconds, time};
 
-/// The most tasks in one request.
+/// Maximum tasks per request.
 const BATCH: u64 = 10_000;
 
-/// How often it looks whether all is done.
+/// How often it checks whether all tasks have finished.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// A client, and the ids of the tasks that it submitted by the driver's numbers.
+/// A client, and the ids of its tasks by the driver's numbers.
 pub(crate) struct Tasks {
     server: SocketAddr,
     client: Client,
@@ -31,17 +31,17 @@ impl Tasks {
         Self { server, client: Client::new(server), ids: HashMap::new() }
     }
 
-    pub(crate) async fn obey(&mut self, name: &str, order: &Value) -> Result<Value> {
+    pub(crate) async fn run_command(&mut self, name: &str, command: &Value) -> Result<Value> {
         match name {
-            "singles" => self.singles(number(order, "callers")?, seconds(order)?).await,
-            "batches" => self.batches(number(order, "count")?).await,
-            "submit" => self.submit(order).await,
-            "until" => self.until(number(order, "below")?).await,
-            "cancel" => self.cancel(number(order, "id")?).await,
+            "singles" => self.singles(number(command, "callers")?, seconds(command)?).await,
+            "batches" => self.batches(number(command, "count")?).await,
+            "submit" => self.submit(command).await,
+            "until" => self.until(number(command, "below")?).await,
+            "cancel" => self.cancel(number(command, "id")?).await,
             "ready" => self.ready().await,
             "hold" => self.post("/pause").await,
             "release" => self.post("/resume").await,
-            other => bail!("there is no operation '{other}'"),
+            other => bail!("unknown operation '{other}'"),
         }
     }
 
@@ -55,17 +55,17 @@ impl Tasks {
         Ok(json!({}))
     }
 
-    /// Submits no-ops one by one from many callers for some time, and waits until all are done.
+    /// Submits no-ops one by one from many callers for some time, and waits until all have finished.
     async fn singles(&self, callers: u64, lasting: Duration) -> Result<Value> {
         let start = Instant::now();
-        let asked = Asked::post("/task", "{\"plugin\":\"noop\"}");
+        let asked = RequestSpec::post("/task", "{\"plugin\":\"noop\"}");
         let count = requests::until(self.server, callers, &asked, start + lasting).await?;
         let submit_s = start.elapsed().as_secs_f64();
         self.until(1).await?;
         Ok(json!({"count": count, "submit_s": submit_s, "done_s": start.elapsed().as_secs_f64()}))
     }
 
-    /// Submits no-ops many at a time, and waits until all are done.
+    /// Submits no-ops in batches, and waits until all have finished.
     async fn batches(&mut self, count: u64) -> Result<Value> {
         let start = Instant::now();
         self.submit_many("noop", count, 0, 0).await?;
@@ -74,11 +74,11 @@ impl Tasks {
         Ok(json!({"count": count, "submit_s": submit_s, "done_s": start.elapsed().as_secs_f64()}))
     }
 
-    async fn submit(&mut self, order: &Value) -> Result<Value> {
-        let kind = order["kind"].as_str().context("a kind")?;
-        let ms = order["ms"].as_u64().unwrap_or_default();
-        let first = order["first"].as_u64().unwrap_or_default();
-        self.submit_many(kind, number(order, "count")?, ms, first).await?;
+    async fn submit(&mut self, command: &Value) -> Result<Value> {
+        let kind = command["kind"].as_str().context("a kind")?;
+        let ms = command["ms"].as_u64().unwrap_or_default();
+        let first = command["first"].as_u64().unwrap_or_default();
+        self.submit_many(kind, number(command, "count")?, ms, first).await?;
         Ok(json!({}))
     }
 
@@ -108,7 +108,7 @@ impl Tasks {
         }
     }
 
-    /// Cancels a running task; the answer comes when its guest is gone.
+    /// Cancels a running task; the response arrives when its guest is gone.
     async fn cancel(&self, id: u64) -> Result<Value> {
         let id = self.ids.get(&id).context("a task that was submitted")?;
         let start = Instant::now();
@@ -125,7 +125,7 @@ impl Tasks {
     }
 }
 
-/// What sleeps or spins keeps a ledger in the folder that its manifest opens to it.
+/// Sleeping and spinning guests keep a ledger in a folder that their manifest grants.
 fn task(kind: &str, id: u64, ms: u64) -> Value {
     if kind == "noop" {
         return json!({"plugin": "noop"});

@@ -30,7 +30,7 @@ pub(crate) fn stats(args: &StatsArgs) -> Result<Exit> {
         out!("          {}", style.yellow("the next task waits for memory"));
     }
     let (now, ever) = (counts(stored), counts(finished));
-    out!("finished     {now} stored, {ever} ever");
+    out!("finished  {now} stored, {ever} ever");
     for (name, PluginStats { stored, finished }) in &plugins {
         let (waiting, running) = (stored.waiting, stored.running);
         let (now, ever) = (counts(*stored), counts(*finished));

@@ -1,4 +1,4 @@
-//! What happens to the server meanwhile: kills, stops, a full disk, other plugins, drains, starts that fail.
+//! Disruptions of the server: kills, stops, a full disk, other plugins, drains, failing starts.
 
 use std::net::TcpListener;
 use std::thread::sleep;
@@ -12,18 +12,18 @@ use wasmill_tests::{Client, Server, tiny};
 
 use crate::check;
 use crate::clients::Clients;
-use crate::dice::Dice;
 use crate::disk::Disk;
+use crate::rng::Rng;
 
-/// How long a task may take to be running before it is no longer waited for.
+/// Time limit for a task to start running.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Makes trouble for one server after another on the same folders.
-pub(crate) struct Trouble {
+/// Disrupts one server after another on the same folders.
+pub(crate) struct Disruptions {
     server: Option<Server>,
     handle: Handle,
     disk: Disk,
-    dice: Dice,
+    rng: Rng,
     start: Instant,
     kills: u32,
     stops: u32,
@@ -34,13 +34,13 @@ pub(crate) struct Trouble {
     recoveries: Vec<Duration>,
 }
 
-impl Trouble {
-    pub(crate) fn new(server: Server, handle: Handle, disk: Disk, dice: Dice) -> Self {
+impl Disruptions {
+    pub(crate) fn new(server: Server, handle: Handle, disk: Disk, rng: Rng) -> Self {
         Self {
             server: Some(server),
             handle,
             disk,
-            dice,
+            rng,
             start: Instant::now(),
             kills: 0,
             stops: 0,
@@ -52,11 +52,11 @@ impl Trouble {
         }
     }
 
-    /// Lets some time pass, then does one thing.
+    /// Waits for a while, then causes one disruption.
     pub(crate) fn make(&mut self, clients: &Clients) -> Result<()> {
-        sleep(self.dice.millis(200, 1_500));
+        sleep(self.rng.millis(200, 1_500));
         let start = self.start.elapsed();
-        let (what, made) = match self.dice.below(14) {
+        let (what, made) = match self.rng.below(14) {
             0..4 => ("kill", self.kill(clients)),
             4 | 5 => ("stop", self.stop()),
             6 | 7 => ("full disk", self.fill(clients)),
@@ -69,7 +69,7 @@ impl Trouble {
         made
     }
 
-    /// Ends all trouble and returns the server.
+    /// Ends all disruptions and returns the server.
     pub(crate) fn end(&mut self, clients: &Clients) -> Result<Server> {
         self.disk.free()?;
         self.put_plugin(&tiny::plugin("AAAA"))?;
@@ -94,7 +94,7 @@ impl Trouble {
         ]
     }
 
-    /// Kills the server while a task of ours runs, and measures how long until it runs again.
+    /// Kills the server while a task runs, and measures the time until it runs again.
     fn kill(&mut self, clients: &Clients) -> Result<()> {
         let client = self.server()?.client();
         let witness = self.handle.block_on(witness(&client));
@@ -106,9 +106,12 @@ impl Trouble {
             let client = self.server()?.client();
             let until = start + DEADLINE;
             let runs = self.handle.block_on(until_running(&client, &witness, until));
-            ensure!(runs, "a task that ran when the host was killed does not run again within {DEADLINE:?}");
+            ensure!(
+                runs,
+                "a task that ran when the host was killed did not run again within {DEADLINE:?}"
+            );
             self.recoveries.push(start.elapsed());
-            // Should it fail, the task is one that ends by its timeout.
+            // If this fails, the task ends by its timeout.
             let _ = self.handle.block_on(client.send(Method::DELETE, &format!("/task/{witness}"), None));
         }
         Ok(())
@@ -116,21 +119,21 @@ impl Trouble {
 
     fn stop(&mut self) -> Result<()> {
         self.server()?.pause();
-        sleep(self.dice.millis(200, 1_500));
+        sleep(self.rng.millis(200, 1_500));
         self.server()?.resume();
         self.stops += 1;
         Ok(())
     }
 
-    /// Fills the disk for a while; now and then the server is killed meanwhile.
+    /// Fills the disk for a while; sometimes the server is killed meanwhile.
     fn fill(&mut self, clients: &Clients) -> Result<()> {
         if !self.disk.is_small() {
             return Ok(());
         }
         self.disk.fill()?;
         self.fills += 1;
-        sleep(self.dice.millis(300, 2_000));
-        if self.dice.below(3) == 0 {
+        sleep(self.rng.millis(300, 2_000));
+        if self.rng.below(3) == 0 {
             self.server_mut()?.kill();
             self.kills += 1;
             self.disk.free()?;
@@ -141,10 +144,10 @@ impl Trouble {
 
     fn swap(&mut self) -> Result<()> {
         self.swaps += 1;
-        match self.dice.below(4) {
+        match self.rng.below(4) {
             0 => self.put_plugin(&tiny::plugin("AAAA")),
             1 => self.put_plugin(&tiny::plugin("BBBB")),
-            2 => self.put_plugin(b"no wasm at all"),
+            2 => self.put_plugin(b"not wasm"),
             _ => self.put_plugin(&tiny::plugin("AAAA")[..100]),
         }
     }
@@ -156,35 +159,35 @@ impl Trouble {
         Ok(std::fs::rename(part, plugins.join("swapped.wasm"))?)
     }
 
-    /// Stops the server in order and starts it again.
+    /// Stops the server cleanly and starts it again.
     fn drain(&mut self, clients: &Clients, over_rest: bool) -> Result<()> {
         if over_rest {
             let client = self.server()?.client();
             let asked = client.send(Method::POST, "/drain", None);
             let answer = self.handle.block_on(asked)?;
             ensure!(answer.status.as_u16() == 202, "a drain was answered {}", answer.text);
-            sleep(self.dice.millis(0, 1_500));
+            sleep(self.rng.millis(0, 1_500));
         }
         let server = self.server_mut()?;
         let status = server.terminate();
-        ensure!(status.success(), "the server does not stop well: {}", server.log());
+        ensure!(status.success(), "the server failed to stop cleanly: {}", server.log());
         self.drains += 1;
         self.restart(clients)
     }
 
-    /// Stops the server in order, starts it with settings that cannot work, and starts it well again. Whatever
-    /// failed to start must have claimed, counted and changed nothing.
+    /// Stops the server cleanly, starts it with invalid settings, and starts it normally again. The failed start must
+    /// have claimed, counted and changed nothing.
     fn fail_to_start(&mut self, clients: &Clients) -> Result<()> {
         let server = self.server_mut()?;
         let status = server.terminate();
-        ensure!(status.success(), "the server does not stop well: {}", server.log());
+        ensure!(status.success(), "the server failed to stop cleanly: {}", server.log());
         let folder = server.folder().to_owned();
         std::fs::write(folder.join("no-secret"), "whsec_none")?;
         let taken = TcpListener::bind("127.0.0.1:0")?;
         let taken = taken.local_addr()?.to_string();
         let before = check::tasks(&folder.join("data"))?;
-        for _ in 0..1 + self.dice.below(4) {
-            let wrong = match self.dice.below(5) {
+        for _ in 0..1 + self.rng.below(4) {
+            let wrong = match self.rng.below(5) {
                 0 => ["--webhook-secret-file", "no-secret"],
                 1 => ["--webhook-secret-file", "no-such-file"],
                 2 => ["--debug-listen", &taken],

@@ -1,11 +1,11 @@
-//! Choices that a seed repeats: SplitMix64, small enough to need no dependency.
+//! Repeatable random choices: SplitMix64, small enough to need no dependency.
 
 use std::time::Duration;
 
-/// Throws the same numbers for the same seed.
-pub(crate) struct Dice(u64);
+/// Yields the same numbers for the same seed.
+pub(crate) struct Rng(u64);
 
-impl Dice {
+impl Rng {
     pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
@@ -20,7 +20,7 @@ impl Dice {
         (mixed % (end.max(1) as u64)) as usize
     }
 
-    /// Returns a time between the two, in milliseconds.
+    /// Returns a duration between the two, in milliseconds.
     pub(crate) fn millis(&mut self, from: u64, to: u64) -> Duration {
         Duration::from_millis(from + self.below((to - from) as usize) as u64)
     }

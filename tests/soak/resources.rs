@@ -1,32 +1,32 @@
-//! What the server holds, second by second, and whether it came to hold more.
+//! Resources that the server holds, sampled every second, and whether they grow.
 
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use wasmill_tests::Server;
 
-/// How much larger the last minute may be than the first.
+/// Maximum ratio of the last minute to the first.
 const GROWTH_MAX: f64 = 1.05;
 
-/// What is compared: its name, its unit, and how much more may be by chance where it is small.
+/// What is compared: name, unit, and tolerated random growth of small values.
 const KINDS: [(&str, &str, f64); 6] = [
     ("memory", "MiB", 4.0),
     ("descriptors", "", 8.0),
     ("threads", "", 3.0),
     ("disk", "MiB", 8.0),
-    ("tasks that wait", "", 2_000.0),
-    ("ended tasks", "", 2_000.0),
+    ("waiting tasks", "", 2_000.0),
+    ("finished tasks", "", 2_000.0),
 ];
 
-/// What the server held at one moment, in the order of [`KINDS`].
-pub(crate) struct Look([f64; KINDS.len()]);
+/// One sample, in the order of [`KINDS`].
+pub(crate) struct Sample([f64; KINDS.len()]);
 
-/// All looks.
+/// All samples.
 #[derive(Default)]
-pub(crate) struct Figures(Vec<Look>);
+pub(crate) struct Samples(Vec<Sample>);
 
-impl Look {
-    /// Takes a look.
+impl Sample {
+    /// Takes a sample.
     pub(crate) async fn at(server: &Server) -> Result<Self> {
         let process = Path::new("/proc").join(server.pid().to_string());
         let count =
@@ -44,12 +44,12 @@ impl Look {
     }
 }
 
-impl Figures {
-    pub(crate) fn add(&mut self, look: Look) {
-        self.0.push(look);
+impl Samples {
+    pub(crate) fn add(&mut self, sample: Sample) {
+        self.0.push(sample);
     }
 
-    /// Shows the medians of the first and the last minute, and says what has grown.
+    /// Prints the medians of the first and the last minute, and returns what has grown.
     pub(crate) fn compare(&self) -> Vec<String> {
         let span = (self.0.len() / 3).clamp(1, 60);
         let (first, last) = (&self.0[..span], &self.0[self.0.len() - span..]);
@@ -71,8 +71,8 @@ pub(crate) fn metric(text: &str, name: &str) -> f64 {
     lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }
 
-fn median(looks: &[Look], place: usize) -> f64 {
-    let mut values: Vec<_> = looks.iter().map(|look| look.0[place]).collect();
+fn median(samples: &[Sample], place: usize) -> f64 {
+    let mut values: Vec<_> = samples.iter().map(|sample| sample.0[place]).collect();
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }
@@ -81,7 +81,7 @@ fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
 
-/// Returns the bytes of all files in a folder; one that goes meanwhile counts for nothing.
+/// Returns the bytes of all files in a folder; files that vanish meanwhile are not counted.
 fn disk(folder: &Path) -> Result<u64> {
     let mut bytes = 0;
     for entry in std::fs::read_dir(folder)? {
