@@ -274,7 +274,7 @@ async fn run_due_batch(
         revision: schedule.revision,
         runs: tasks,
         skipped,
-        evaluated_until: evaluated_until,
+        evaluated_until,
         next_at,
         now,
     };
