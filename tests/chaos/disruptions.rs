@@ -106,10 +106,7 @@ impl Disruptions {
             let client = self.server()?.client();
             let until = start + DEADLINE;
             let runs = self.handle.block_on(until_running(&client, &witness, until));
-            ensure!(
-                runs,
-                "a task that ran when the host was killed did not run again within {DEADLINE:?}"
-            );
+            ensure!(runs, "a task that ran when the host was killed did not run again within {DEADLINE:?}");
             self.recoveries.push(start.elapsed());
             // If this fails, the task ends by its timeout.
             let _ = self.handle.block_on(client.send(Method::DELETE, &format!("/task/{witness}"), None));
