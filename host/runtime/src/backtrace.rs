@@ -1,21 +1,21 @@
-//! Words where a guest was when it trapped: the functions it was in, the innermost first.
+//! Formats the stack of a guest that trapped, innermost function first.
 //!
-//! Called by `outcome`. Names come from the name section of the file, if it has one, as people wrote them in
-//! Rust or C++; offsets into the code are left out, since nobody can look them up without the very file.
+//! Called by `outcome`. Names come from the name section of the file and are demangled for Rust and C++. Code
+//! offsets are left out: they are useless without the exact file.
 
 use std::fmt::{self, Write};
 
 use cpp_demangle::{DemangleOptions, Symbol};
 use wasmtime::{FrameInfo, WasmBacktrace};
 
-/// Functions shown, those that follow each other under one name counted once.
+/// Functions shown; consecutive frames of the same function count once.
 const FUNCTIONS_MAX: usize = 24;
-/// Bytes of one name; those of generic code can be endless.
+/// Bytes shown of a name; those of generic code can be huge.
 const NAME_BYTES_MAX: usize = 160;
-/// The longest mangled name that is looked at: the longer, the more it costs.
+/// The longest mangled name that is demangled; the cost grows with its length.
 const MANGLED_BYTES_MAX: usize = 4 << 10;
 
-/// Writes a backtrace, a line for each function.
+/// Formats a backtrace, one line per function.
 pub(crate) struct Backtrace<'a>(pub(crate) &'a WasmBacktrace);
 
 impl fmt::Display for Backtrace<'_> {
@@ -24,7 +24,7 @@ impl fmt::Display for Backtrace<'_> {
     }
 }
 
-/// One function on the stack.
+/// A function on the stack.
 #[derive(PartialEq, Eq)]
 struct Function<'a> {
     name: Option<&'a str>,
@@ -67,13 +67,12 @@ fn write_functions<'a>(
     Ok(())
 }
 
-/// Returns a name as it stands in the source, without the hash that compilers of Rust add, cut where it gets
-/// longer than `bytes_max`.
+/// Demangles a name, without the hash of Rust, truncated to `bytes_max`.
 ///
-/// Only names that begin as mangled ones do are demangled: a function `i` would become the type `int`.
+/// Only names with the prefix of a mangling scheme are demangled: a function `i` would become the type `int`.
 pub(crate) fn demangled(name: &str, bytes_max: usize) -> String {
-    let mut short = Short { name: String::new(), bytes_max };
-    // An error of these means that the name is cut: a few bytes can stand for gigabytes of name.
+    let mut short = BoundedName { name: String::new(), bytes_max };
+    // An error only means that the name was truncated: a few mangled bytes can expand to gigabytes.
     let is_long = name.len() > MANGLED_BYTES_MAX;
     let may_be_rust = !is_long && (name.starts_with("_R") || name.starts_with("_ZN"));
     let may_be_cpp = !is_long && name.starts_with("_Z");
@@ -87,13 +86,13 @@ pub(crate) fn demangled(name: &str, bytes_max: usize) -> String {
     short.name
 }
 
-/// A name on one line, as long as it may be.
-struct Short {
+/// A name on one line, bounded in length.
+struct BoundedName {
     name: String,
     bytes_max: usize,
 }
 
-impl Write for Short {
+impl Write for BoundedName {
     fn write_str(&mut self, more: &str) -> fmt::Result {
         let room = self.bytes_max.saturating_sub(self.name.len());
         let kept = &more[..more.floor_char_boundary(room)];
@@ -131,7 +130,7 @@ mod tests {
             ("main.main", "main.main"),
             ("_start", "_start"),
             ("two\nlines", "twolines"),
-            // Each of these is a whole type to a demangler of C++, or looks like Rust without its prefix.
+            // A C++ demangler takes each of these for a type, or Rust mangling without its prefix.
             ("i", "i"),
             ("f", "f"),
             ("Pc", "Pc"),
@@ -161,7 +160,7 @@ mod tests {
         assert!(text.ends_with("\n  23: pong\n  and 976 more"), "{text}");
     }
 
-    /// Makes a name of 600 bytes that stands for one of terabytes: each part names the one before twice.
+    /// Returns a name of 600 bytes that expands to terabytes: each part refers to the previous one twice.
     fn bomb() -> String {
         let earlier = |place: u32| {
             let digits = [place / 36, place % 36].map(|digit| char::from_digit(digit, 36).unwrap());

@@ -1,7 +1,8 @@
-//! The Rust side of `wit/task.wit`, generated. Implemented in `host`, called in `instance`.
+//! Generated Rust bindings of `wit/task.wit`. Imports are implemented in `host_imports`, exports called in
+//! `instance`.
 #![allow(missing_docs, unreachable_pub, reason = "generated; the WIT file documents every item")]
 
-/// The world of plugins that park, on the imports of the other one.
+/// The world of suspendable plugins; it shares the imports of the other world.
 pub(crate) mod suspendable {
     wasmtime::component::bindgen!({
         path: "../../wit",

@@ -1,8 +1,8 @@
-//! Compiled plugins on disk, so that a restart compiles nothing twice.
+//! The cache of compiled plugins on disk, so that a restart does not recompile.
 //!
-//! Asked by the loader. To load such a file is to run native code, so none is handed out before a
-//! MAC over the whole of it is found right: under a key that only this host has, for exactly the
-//! name it was looked up by. Whatever is wrong with an entry, it is deleted, and compiled again.
+//! Used by the loader. Loading an entry means running native code, so it is returned only after its MAC is
+//! verified: under a key that only this host has, and including the name of the entry. An invalid entry is deleted
+//! and compiled again.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
@@ -19,49 +19,49 @@ use sha2::{Digest, Sha256};
 use crate::compile::ARTIFACT_BYTES_MAX;
 use crate::format;
 
-/// Bytes of code kept unless the settings say otherwise.
+/// The default size of the cache.
 const BYTES_MAX: u64 = 1 << 30;
-/// The first bytes of an entry; another layout is another number.
+/// The first bytes of an entry; they change with the layout.
 const MAGIC: &[u8; 8] = b"wasmill1";
 /// Bytes of the key, and of the MAC.
 const KEY_BYTES: usize = 32;
 const HEADER_BYTES: usize = MAGIC.len() + KEY_BYTES;
 const EXTENSION: &str = "code";
-/// The time of an entry is that of its last use.
+/// The modification time of an entry is its last use.
 const USED_NOW: Timestamps = Timestamps {
     last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_NOW },
     last_modification: Timespec { tv_sec: 0, tv_nsec: UTIME_NOW },
 };
 
-/// Where compiled plugins are kept.
+/// Where compiled plugins are cached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CacheConfig {
-    /// The data folder; the cache is `cache` in it and its key `cache.key`.
+    /// The data folder, which holds the folder `cache` and the key `cache.key`.
     pub data: PathBuf,
-    /// Bytes of code that are kept; what was not used for longest goes first.
+    /// The maximum size of the cache; the least recently used entries are deleted first.
     pub bytes_max: u64,
 }
 
 impl CacheConfig {
-    /// Keeps up to 1 GiB in a data folder.
+    /// Creates a config with the default size of 1 GiB.
     pub fn new(data: impl Into<PathBuf>) -> Self {
         Self { data: data.into(), bytes_max: BYTES_MAX }
     }
 }
 
-/// Compiled plugins, by all that decides about their code.
+/// The cache of compiled plugins, keyed by everything that affects their code.
 pub(crate) struct Cache {
     folder: PathBuf,
     key: [u8; KEY_BYTES],
     bytes_max: u64,
 }
 
-/// What an entry is looked up by.
+/// The name of an entry.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct EntryName([u8; 32]);
 
 impl EntryName {
-    /// Names the code of a file for an engine, as this version of the server compiles it.
+    /// Derives a name from a wasm file, the compiler environment, the profile and the version of the server.
     pub(crate) fn new(wasm_digest: &str, environment: &[u8; 32], profile: &str) -> Self {
         let mut sha = Sha256::new();
         for part in [wasm_digest.as_bytes(), environment, profile.as_bytes(), version().as_bytes()] {
@@ -73,11 +73,11 @@ impl EntryName {
 }
 
 impl Cache {
-    /// Opens the cache, and makes its folder and key where they are missing.
+    /// Opens the cache; creates its folder and key if they are missing.
     ///
     /// # Errors
     ///
-    /// Fails if they cannot be made, or are not for this user alone and cannot be made so.
+    /// Fails if they cannot be created, or cannot be restricted to this user.
     pub(crate) fn open(config: &CacheConfig) -> io::Result<Self> {
         let folder = config.data.join("cache");
         DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
@@ -86,7 +86,7 @@ impl Cache {
         Ok(Self { folder, key, bytes_max: config.bytes_max })
     }
 
-    /// Returns the code kept under this name, if its MAC is right; deletes it if not.
+    /// Returns the code of an entry if its MAC is valid; otherwise deletes the entry.
     pub(crate) fn get(&self, name: EntryName) -> Option<Vec<u8>> {
         let path = self.path(name);
         let mut entry = Vec::new();
@@ -105,12 +105,12 @@ impl Cache {
         let code = self.open_entry(name, entry);
         if code.is_none() {
             tracing::warn!(path = %path.display(), "a cached plugin is damaged or foreign, compiling it again");
-            self.forget(name);
+            self.remove(name);
         }
         code
     }
 
-    /// Keeps code under this name. A cache that cannot be written costs time, not the plugin.
+    /// Stores code. If the cache cannot be written, the plugin still loads.
     pub(crate) fn put(&self, name: EntryName, code: &[u8]) {
         let kept = self.write(name, code).and_then(|()| self.prune());
         if let Err(error) = kept {
@@ -118,8 +118,8 @@ impl Cache {
         }
     }
 
-    /// Deletes the code kept under this name.
-    pub(crate) fn forget(&self, name: EntryName) {
+    /// Deletes an entry.
+    pub(crate) fn remove(&self, name: EntryName) {
         if let Err(error) = fs::remove_file(self.path(name))
             && error.kind() != io::ErrorKind::NotFound
         {
@@ -151,18 +151,18 @@ impl Cache {
             .and_then(|()| file.sync_all())
             .and_then(|()| fs::rename(&part, &path));
         if written.is_err() {
-            // Pruning finds it, if this does not work either.
+            // If this fails as well, pruning deletes it later.
             let _ = fs::remove_file(&part);
         }
         written
     }
 
-    /// Deletes what was not used for longest until the rest fits.
+    /// Deletes the least recently used entries until the rest fits.
     fn prune(&self) -> io::Result<()> {
         let mut entries = Vec::new();
         for entry in self.folder.read_dir()? {
             let entry = entry?;
-            // Another loader may have deleted or renamed it meanwhile.
+            // Another loader may have deleted or renamed it.
             let Ok(metadata) = entry.metadata() else { continue };
             entries.push((
                 metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
@@ -177,7 +177,7 @@ impl Cache {
                 break;
             }
             match fs::remove_file(path) {
-                // Another process may have done it, where they share a cache.
+                // Another process that shares the cache may have deleted it.
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => bytes -= size,
             }
@@ -194,13 +194,13 @@ impl Cache {
     }
 }
 
-/// Says whether only the user with this id can have written a file or read it. Root reads what others own, and
-/// with their key they could put code into this process.
+/// Returns true if only this user can have written or read a file. Root can open files of other users, who with
+/// their key could inject code into this process.
 fn is_of_one_user(file: &fs::Metadata, user: u32) -> bool {
     file.is_file() && file.permissions().mode() & 0o077 == 0 && file.uid() == user
 }
 
-/// Reads the key; `None` if it is not one that only this user could write and read.
+/// Reads the key; `None` if it is not private to this user.
 fn read_key(path: &Path) -> io::Result<Option<[u8; KEY_BYTES]>> {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
@@ -215,13 +215,13 @@ fn read_key(path: &Path) -> io::Result<Option<[u8; KEY_BYTES]>> {
     Ok(key.try_into().ok())
 }
 
-/// Reads the key, or makes a new one if there is none that only this user could write and read.
+/// Reads the key, or creates a new one if there is none that is private to this user.
 fn key(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
     let mut is_missing = false;
     match read_key(path) {
         Ok(Some(key)) => return Ok(key),
         Err(error) if error.kind() == io::ErrorKind::NotFound => is_missing = true,
-        // Another user's that nobody else may read.
+        // It belongs to another user and is not readable.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
         Err(error) => return Err(error),
         Ok(None) => {}
@@ -234,7 +234,7 @@ fn key(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
         fs::rename(part, path)?;
         return Ok(key);
     }
-    // Of two commands that start at the same time, the first one's key is that of both.
+    // If two processes start concurrently, both use the key that was created first.
     let linked = fs::hard_link(&part, path);
     fs::remove_file(&part)?;
     match linked {

@@ -1,67 +1,67 @@
-//! How many instances this machine affords at once. The binary settles the number of slots with it.
+//! How many instances this machine can run concurrently; the binary derives the default number of slots from it.
 //!
-//! The wall is the number of memory mappings and the address space, not memory itself: a sleeping
-//! guest costs about 40 KiB. Nothing here allocates or changes a setting.
+//! The bottleneck is the number of memory mappings and the address space, not memory: an idle guest takes about 40
+//! KiB. Nothing here allocates or changes a setting.
 
 use std::fmt;
 
 use rustix::process::{Resource, getrlimit};
 use wasmill_model::Limits;
 
-/// Bytes of stack that a guest runs on; its own share is `WASM_STACK_BYTES`, the rest is for calls to the host.
-/// Only what a guest has touched is ever backed by memory, so that a large one costs address space alone.
+/// Bytes of a guest's stack: `WASM_STACK_BYTES` for wasm, the rest for host calls. Pages are backed by memory on
+/// first use, so a large stack costs only address space.
 pub(crate) const STACK_BYTES: usize = 1 << 20;
-/// Bytes of stack that wasm may use before it counts as a stack overflow: as much as wasmtime gives by
-/// default, so that a program that runs there runs here.
+/// Bytes of stack for wasm before a stack overflow: wasmtime's default, so that a program that runs under wasmtime
+/// runs here.
 pub(crate) const WASM_STACK_BYTES: usize = 512 << 10;
-/// Linear memories of one component. Most have one; two admit a component composed of two.
+/// Linear memories per component. Most have one; two allow a component composed of two.
 pub(crate) const MEMORIES_PER_INSTANCE: u32 = 2;
-/// Tables of one component. A plain Rust component has two.
+/// Tables per component. A plain Rust component has two.
 pub(crate) const TABLES_PER_INSTANCE: u32 = 6;
-/// Elements of one table, which are 8 bytes each.
+/// Elements per table, 8 bytes each.
 pub(crate) const TABLE_ELEMENTS: usize = 20_000;
 
-/// What one mapping-counting kernel allows without configuration.
+/// The kernel's default of `vm.max_map_count`.
 const MAPPINGS_DEFAULT: u64 = 65_530;
-/// Mappings left for the process itself: threads, libraries, the code of plugins.
+/// Mappings reserved for the process itself: threads, libraries, compiled plugins.
 const MAPPINGS_RESERVED: u64 = 2_048;
 /// 2 for a stack and its guard, up to 3 for a memory.
 const MAPPINGS_PER_INSTANCE: u64 = 5;
-/// No more slots than this, whatever the machine affords.
+/// An upper bound on slots for any machine.
 const SLOTS_MAX: u64 = 1_000_000;
-/// Address space that pools may take: half of what a 64-bit Linux process has.
+/// Address space for the pools: half of that of a 64-bit Linux process.
 const ADDRESS_BYTES_MAX: u64 = 64 << 40;
-/// Address space left for everything else where the process has a limit.
+/// Address space reserved for everything else if the process has a limit.
 const ADDRESS_BYTES_RESERVED: u64 = 4 << 30;
-/// Reserving all that 32 bits can address spares the guest its bounds checks.
-const WIDE: Reservation = Reservation { memory_bytes: 4 << 30, guard_bytes: 32 << 20 };
+/// Reserving the whole 32-bit range saves bounds checks.
+const WIDE: AddressReservation = AddressReservation { memory_bytes: 4 << 30, guard_bytes: 32 << 20 };
 const WASM_PAGE_BYTES: u64 = 64 << 10;
 
-/// How many instances fit, and why not more.
+/// The number of instances that fit, and what limits it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SlotCapacity {
-    /// The most instances that fit at once.
+    /// The maximum number of concurrent instances.
     pub slots: u32,
-    /// What stands in the way of more, and the command that moves it, in one sentence.
+    /// What limits the number, and the command that raises the limit, in one sentence.
     pub reason: String,
 }
 
-/// Finds out how many instances with these limits fit at once on this machine.
+/// Returns how many instances with these limits fit on this machine.
 pub fn slot_capacity(limits: Limits) -> SlotCapacity {
-    Machine::probe().affords(&limits)
+    Machine::probe().capacity(&limits)
 }
 
-/// Address space set aside for one linear memory.
+/// Address space reserved for one linear memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Reservation {
-    /// Bytes reserved for the memory itself.
+pub(crate) struct AddressReservation {
+    /// Bytes of the memory itself.
     pub(crate) memory_bytes: u64,
-    /// Bytes after it that are never accessible.
+    /// Bytes of the guard region after it.
     pub(crate) guard_bytes: u64,
 }
 
-impl Reservation {
-    /// Picks the wide reservation when so many slots fit with it, else no more than the limit needs.
+impl AddressReservation {
+    /// Picks the wide reservation if all slots fit with it, otherwise the minimum for the memory limit.
     pub(crate) fn choose(slots: u64, limits: &Limits) -> Self {
         Self::choose_within(slots, limits, Machine::probe().address_bytes)
     }
@@ -82,13 +82,13 @@ impl Reservation {
     }
 }
 
-/// Says how many slots are asked for at most by those that are in use, and by those being torn down.
-pub(crate) fn with_spares(slots: u32) -> u32 {
+/// Returns the instances needed for `slots`, including those that are being torn down.
+pub(crate) fn with_spare_slots(slots: u32) -> u32 {
     slots.saturating_add(16).saturating_add(slots / 64)
 }
 
 struct Machine {
-    /// The most mappings of one process; `None` where the kernel does not say.
+    /// The limit on mappings; `None` if the kernel does not report it.
     mappings: Option<u64>,
     address_bytes: u64,
     address_space_is_limited: bool,
@@ -107,10 +107,10 @@ impl Machine {
         }
     }
 
-    fn affords(&self, limits: &Limits) -> SlotCapacity {
+    fn capacity(&self, limits: &Limits) -> SlotCapacity {
         let mappings = self.mappings.unwrap_or(MAPPINGS_DEFAULT);
         let by_mappings = mappings.saturating_sub(MAPPINGS_RESERVED) / MAPPINGS_PER_INSTANCE;
-        let by_address = self.address_bytes / Reservation::narrow(limits).bytes_per_slot();
+        let by_address = self.address_bytes / AddressReservation::narrow(limits).bytes_per_slot();
         let fit = by_mappings.min(by_address).min(SLOTS_MAX);
         let reason = if fit == SLOTS_MAX {
             format!("{SLOTS_MAX} slots are the most there can be")
@@ -119,7 +119,8 @@ impl Machine {
         } else {
             self.address_reason(limits)
         };
-        let slots = (0..=fit as u32).rev().find(|&slots| u64::from(with_spares(slots)) <= fit).unwrap_or(0);
+        let slots =
+            (0..=fit as u32).rev().find(|&slots| u64::from(with_spare_slots(slots)) <= fit).unwrap_or(0);
         SlotCapacity { slots, reason }
     }
 
@@ -133,7 +134,7 @@ impl Machine {
     }
 
     fn address_reason(&self, limits: &Limits) -> String {
-        let slot = crate::format::bytes(Reservation::narrow(limits).bytes_per_slot());
+        let slot = crate::format::bytes(AddressReservation::narrow(limits).bytes_per_slot());
         let space = crate::format::bytes(self.address_bytes);
         let fix =
             if self.address_space_is_limited { "ulimit -v unlimited" } else { "lower the memory limit" };
@@ -141,7 +142,7 @@ impl Machine {
     }
 }
 
-/// Writes the number and the reason as one sentence.
+/// Formats the number and the reason as one sentence.
 impl fmt::Display for SlotCapacity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} slots fit: {}", self.slots, self.reason)
@@ -157,7 +158,7 @@ mod tests {
 
     #[test]
     fn the_usual_kernel_affords_twelve_thousand_and_says_how_to_get_more() {
-        let affordable = USUAL.affords(&Limits::default());
+        let affordable = USUAL.capacity(&Limits::default());
         assert!((12_000..13_000).contains(&affordable.slots), "{affordable}");
         assert!(affordable.reason.ends_with("sysctl -w vm.max_map_count=1048576"), "{affordable}");
     }
@@ -165,13 +166,13 @@ mod tests {
     #[test]
     fn a_raised_kernel_affords_a_hundred_thousand() {
         let raised = Machine { mappings: Some(1 << 20), ..USUAL };
-        assert!(raised.affords(&Limits::default()).slots >= 100_000);
+        assert!(raised.capacity(&Limits::default()).slots >= 100_000);
     }
 
     #[test]
     fn an_address_space_limit_is_named() {
         let limited = Machine { address_bytes: 16 << 30, address_space_is_limited: true, ..USUAL };
-        let affordable = limited.affords(&Limits::default());
+        let affordable = limited.capacity(&Limits::default());
         assert!((50..150).contains(&affordable.slots), "{affordable}");
         assert!(affordable.reason.contains("ulimit -v"), "{affordable}");
     }
@@ -179,14 +180,14 @@ mod tests {
     #[test]
     fn a_machine_without_room_affords_nothing() {
         let none = Machine { mappings: Some(100), ..USUAL };
-        assert_eq!(none.affords(&Limits::default()).slots, 0);
+        assert_eq!(none.capacity(&Limits::default()).slots, 0);
     }
 
     #[test]
     fn large_pools_reserve_only_what_the_limit_needs() {
         let limits = Limits::default();
-        assert_eq!(Reservation::choose_within(1_000, &limits, ADDRESS_BYTES_MAX), WIDE);
-        let narrow = Reservation::choose_within(100_000, &limits, ADDRESS_BYTES_MAX);
+        assert_eq!(AddressReservation::choose_within(1_000, &limits, ADDRESS_BYTES_MAX), WIDE);
+        let narrow = AddressReservation::choose_within(100_000, &limits, ADDRESS_BYTES_MAX);
         assert_eq!(narrow.memory_bytes, limits.memory_bytes);
         assert!(100_000 * narrow.bytes_per_slot() < ADDRESS_BYTES_MAX);
     }

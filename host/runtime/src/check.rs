@@ -1,5 +1,4 @@
-//! Loads one file that lies in no watched folder: for `wasmill plugin check`, which only wants to know what
-//! it is, and for `wasmill run`.
+//! Loads a single file outside of the watched folder, for `wasmill plugin check` and `wasmill run`.
 
 use std::io;
 use std::path::Path;
@@ -10,13 +9,13 @@ use crate::loader::{Loaded, Loader};
 use crate::registry::PluginInfo;
 use crate::runtime::{LoaderConfig, RuntimeConfig, RuntimeError, loader};
 
-/// Loads a file as a runtime would, with the manifest beside it, and puts it nowhere. What it compiles is kept in
-/// the cache, if there is one.
+/// Loads a file with the manifest beside it, without putting it into service. Compiled code goes into the cache, if
+/// there is one.
 ///
 /// # Errors
 ///
-/// Fails if wasmtime does not work on this machine or the file cannot be looked at; a file that is no
-/// plugin is no error but rejected, with the reason.
+/// Fails if wasmtime does not work on this machine or the file cannot be read. A file that is not a plugin is not
+/// an error: it is rejected, with a reason.
 pub fn check(
     config: &RuntimeConfig,
     plugins: &LoaderConfig,
@@ -32,6 +31,6 @@ pub(crate) fn load(loader: &Loader, file: &Path) -> Result<Loaded, RuntimeError>
     let fingerprint = Fingerprint::of(file, None).ok_or_else(missing)?;
     let name = file.file_stem().unwrap_or_default().to_string_lossy();
     let loaded = loader.load_file(&name, file, &fingerprint, &KillHandle::default());
-    // It changed between the look and the reading; whoever asks again gets the new one.
+    // The file changed while it was read; a retry reads the new one.
     loaded.ok_or_else(|| unreadable(io::ErrorKind::Interrupted.into()))
 }

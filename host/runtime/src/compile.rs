@@ -1,7 +1,6 @@
-//! Compiles in a child process, so that a hostile file costs that child and nothing else.
+//! Compiles in a child process, so that a hostile file can crash or exhaust only the child.
 //!
-//! Called by the loader, which has validated the bytes. What the child is told, and what it does
-//! with it, is in `compile_child`.
+//! Called by the loader with validated bytes. The child's side is in `compile_child`.
 
 use std::io::{self, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -21,29 +20,29 @@ use crate::kill_handle::KillHandle;
 use crate::kind::Profile;
 use crate::runtime::RuntimeConfig;
 
-/// Bytes of the largest compiled plugin.
+/// The maximum size of a compiled plugin.
 pub(crate) const ARTIFACT_BYTES_MAX: u64 = 1 << 30;
-/// Bytes of code that each byte of wasm may become, which are four or five for most files.
+/// The maximum ratio of compiled code to wasm; it is four or five for most files.
 const ARTIFACT_BYTES_PER_BYTE: u64 = 64;
-/// Bytes that code may have besides.
+/// Bytes of code allowed in addition.
 const ARTIFACT_BYTES_SPARE: u64 = 16 << 20;
 
-/// The program that compiles, and what each call of it may use.
+/// The compiler program, and the limits of each run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CompilerConfig {
-    /// A program that hands its second argument to [`compile_child`](crate::compile_child) if the
-    /// first is `compile`.
+    /// A program that calls [`compile_child`](crate::compile_child) with its second argument if the first is
+    /// `compile`.
     pub program: PathBuf,
-    /// Bytes of address space.
+    /// The limit of address space, in bytes.
     pub memory_bytes: u64,
-    /// Time of all its threads together; at least a second, and counted in whole ones.
+    /// The limit of CPU time of all threads, in whole seconds and at least one.
     pub cpu: Duration,
-    /// Time by the clock on the wall.
+    /// The limit of wall-clock time.
     pub wall: Duration,
 }
 
 impl CompilerConfig {
-    /// Allows enough for the largest files: one of 69 MB takes about 100 s of computing.
+    /// Creates a config with limits for the largest files: one of 69 MB takes about 100 s of CPU time.
     pub fn new(program: impl Into<PathBuf>) -> Self {
         Self {
             program: program.into(),
@@ -54,10 +53,10 @@ impl CompilerConfig {
     }
 }
 
-/// Makes machine code of wasm.
+/// Compiles wasm to machine code.
 pub(crate) struct Compiler {
     runtime: RuntimeConfig,
-    /// Without a program, this process compiles, without limits.
+    /// `None` compiles in this process, without limits.
     child: Option<CompilerConfig>,
 }
 
@@ -70,7 +69,7 @@ impl Compiler {
     ///
     /// # Errors
     ///
-    /// Says in a sentence why it cannot be compiled, and names the limit if that was it.
+    /// Says why it cannot be compiled, and names the limit that was exceeded.
     pub(crate) fn compile(
         &self,
         engines: &Engines,
@@ -92,8 +91,8 @@ fn spawn_child(config: &CompilerConfig, request: &CompileRequest) -> Result<Chil
         .args([SUBCOMMAND, &request.to_string()])
         .env_clear()
         .current_dir("/")
-        // What stops the server from a terminal reaches its whole group, and this is not to look
-        // like a file that cannot be compiled.
+        // A signal from the terminal reaches the server's whole process group; the child must not die of it, which
+        // would look like a file that cannot be compiled.
         .process_group(0)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -102,22 +101,22 @@ fn spawn_child(config: &CompilerConfig, request: &CompileRequest) -> Result<Chil
         .map_err(|error| format!("failed to start the compiler {}: {error}", config.program.display()))
 }
 
-/// What became of a child.
+/// The outcome of a child.
 struct ChildOutcome {
     status: ExitStatus,
-    /// It was ended because it took too long.
+    /// It was killed at its time limit.
     timed_out: bool,
-    /// Nobody waits for it any more.
+    /// The load was aborted.
     is_killed: bool,
     output: CompilerOutput,
-    /// The beginning of what it wrote to stderr.
+    /// The beginning of its stderr.
     stderr_text: String,
 }
 
-/// What a child wrote to stdout.
+/// The stdout of a child.
 enum CompilerOutput {
     Code(Vec<u8>),
-    /// It would have been over so many bytes.
+    /// It exceeded this number of bytes.
     TooLarge(u64),
     Incomplete,
 }
@@ -144,11 +143,11 @@ fn wait_child(
                 kill_handle.kill_child();
             }
         });
-        // It fails if the child ends early, and then its status says why.
+        // This fails if the child ends early; its exit status says why.
         scope.spawn(move || stdin.map(|mut stdin| stdin.write_all(wasm)));
         let output = scope.spawn(move || read_output(stdout, output_bytes_max));
         let stderr_text = scope.spawn(move || read(stderr, format::MESSAGE_BYTES_MAX as u64));
-        // Not reaped yet, so the number stays that of this child until the leash has let go of it.
+        // The child is not reaped yet, so its pid cannot be reused until the handle is detached.
         let waited = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
         drop(ended);
         kill_handle.detach();
@@ -170,7 +169,7 @@ fn wait_child(
     })
 }
 
-/// Reads the length of the code and then the code, into memory that is taken once.
+/// Reads the length of the code, then the code, into one allocation.
 fn read_output(pipe: Option<impl Read>, bytes_max: u64) -> CompilerOutput {
     let read = || {
         let mut pipe = pipe?;
@@ -188,18 +187,18 @@ fn read_output(pipe: Option<impl Read>, bytes_max: u64) -> CompilerOutput {
     read().unwrap_or(CompilerOutput::Incomplete)
 }
 
-/// Reads up to so many bytes; one that writes more finds its pipe closed.
+/// Reads up to `bytes_max`; a child that writes more finds its pipe closed.
 fn read(pipe: Option<impl Read>, bytes_max: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     if let Some(pipe) = pipe {
-        // What is missing after an error is noticed by its length.
+        // An error leaves the output incomplete, which its length shows.
         let _ = pipe.take(bytes_max).read_to_end(&mut bytes);
     }
     bytes
 }
 
 impl ChildOutcome {
-    /// Takes the answer of a child that ended well, or words the end of one that did not.
+    /// Returns the code of a successful child, or the reason of its failure.
     fn into_result(self, config: &CompilerConfig) -> Result<Vec<u8>, String> {
         if self.is_killed {
             return Err("compiling was given up, because the file changed or the server stops".to_owned());

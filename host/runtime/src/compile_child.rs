@@ -1,7 +1,7 @@
-//! The child that compiles one file: limits itself, reads wasm from stdin, writes code to stdout.
+//! The compiler child: limits itself, reads wasm from stdin, writes compiled code to stdout.
 //!
-//! Started by `compile`, entered from the binary's hidden subcommand. It makes an engine with the
-//! settings of its parent but without pools, and compiles nothing if the two would not match.
+//! Started by `compile`, entered through a hidden subcommand of the binary. It creates an engine with the settings
+//! of its parent but without pools, and refuses to compile if the two do not match.
 
 use std::hash::{Hash, Hasher};
 use std::io::{self, Read, Write};
@@ -21,13 +21,13 @@ use crate::loader::FILE_BYTES_MAX;
 use crate::pool::MemoryReset;
 use crate::runtime::RuntimeConfig;
 
-/// The first argument of the child; the second is its order.
+/// The first argument of the child; the second is the request.
 pub(crate) const SUBCOMMAND: &str = "compile";
 
-/// How much nicer the child is than the server, on the scale of nice(2).
+/// The niceness of the child relative to the server; see nice(2).
 const NICENESS: i32 = 10;
 
-/// What the child is to do, as one argument of JSON.
+/// The request to the child, as one JSON argument.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CompileRequest {
@@ -35,7 +35,7 @@ pub(crate) struct CompileRequest {
     slots: u32,
     guest_memory_bytes: u64,
     reset: MemoryReset,
-    /// What [`environment`] says of the engine of the parent.
+    /// The [`environment`] of the parent's engine.
     environment: String,
     memory_bytes: u64,
     cpu_s: u64,
@@ -59,7 +59,7 @@ impl CompileRequest {
         }
     }
 
-    /// Makes an engine that compiles as that of the parent does.
+    /// Creates an engine that compiles like the parent's.
     fn engine(&self) -> Result<Engine, String> {
         let limits = Limits { memory_bytes: self.guest_memory_bytes, ..Limits::default() };
         let runtime = RuntimeConfig { slots: self.slots, limits, memory_total_bytes: None };
@@ -78,35 +78,35 @@ impl CompileRequest {
             setrlimit(resource, rlimit).map_err(|error| format!("failed to limit the compiler: {error}"))
         };
         limit(Resource::As, self.memory_bytes, 0)?;
-        // The first second over it is a signal that tells which limit it was, the next one the end.
+        // At the soft limit, SIGXCPU identifies the exceeded limit; a second later the hard limit kills.
         limit(Resource::Cpu, self.cpu_s, 1)?;
         limit(Resource::Core, 0, 0)?;
-        // Not a byte goes to a file.
+        // The child writes no files.
         limit(Resource::Fsize, 0, 0)
     }
 }
 
-/// Writes the order as the child reads it.
+/// Serializes the request as an argument.
 impl std::fmt::Display for CompileRequest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&serde_json::to_string(self).map_err(|_| std::fmt::Error)?)
     }
 }
 
-/// Compiles what stdin brings, as ordered by the server, and writes its length and the code to
-/// stdout. To be called first thing by a program that was started as
-/// [`CompilerConfig::program`](crate::CompilerConfig), and only there: the limits stay.
+/// Compiles wasm from stdin as requested by the server, and writes the length of the code and the code to stdout.
+/// Call this first in a process started as [`CompilerConfig::program`](crate::CompilerConfig), and nowhere else:
+/// the limits it sets stay.
 ///
 /// # Errors
 ///
-/// Says in a sentence, which belongs on stderr, why there is no code.
+/// Returns the reason, to be written to stderr.
 pub fn compile_child(request: &str) -> Result<(), String> {
     let system = |error: io::Error| format!("failed to compile in a child process: {error}");
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(|error| system(error.into()))?;
     nice(NICENESS).map_err(|error| system(error.into()))?;
     let request: CompileRequest = serde_json::from_str(request)
         .map_err(|error| format!("`{SUBCOMMAND}` is for the server to call: {error}"))?;
-    // Before the limits: how much address space there is decides on how memories are laid out.
+    // Before the limits: the available address space affects the memory layout.
     let engine = request.engine()?;
     request.limit()?;
     let mut wasm = Vec::new();
@@ -127,7 +127,7 @@ pub(crate) fn precompile(engine: &Engine, wasm: &[u8]) -> Result<Vec<u8>, String
     compiled.map_err(|error| format::bounded(format_args!("it cannot be compiled for this host: {error:#}")))
 }
 
-/// Digests all that decides whether an engine can run what another one has compiled.
+/// Digests everything that decides whether an engine can run code compiled by another one.
 pub(crate) fn environment(engine: &Engine) -> [u8; 32] {
     struct Sha(Sha256);
     impl Hasher for Sha {

@@ -1,12 +1,11 @@
-//! Measures how long a guest has really computed, at next to no cost for the many that hardly do.
+//! Measures the CPU time of a guest, at almost no cost for guests that hardly compute.
 //!
-//! Used by the runtime around each poll of a guest. It never ends a guest itself.
+//! Used by the runtime around each poll of a guest. It never ends a guest.
 //!
-//! The clock of a thread's CPU time costs a system call, twice a poll, which a guest that ends after
-//! microseconds would feel. So a poll is first timed by the clock on the wall, which costs none; a
-//! guest that was once polled for as long as a tick counts as one that computes, and from then on its
-//! polls are timed by the CPU time of the thread. The wall clock also counts what others take while
-//! the thread stands in line for a core, so what it says of one poll is cut at one tick.
+//! Reading the thread's CPU clock costs a system call, twice per poll, which is noticeable for guests that run for
+//! microseconds. So polls are timed by the wall clock first, which needs no system call. Once a poll took as long
+//! as a tick, the guest counts as computing, and its polls are timed by CPU time. The wall clock also counts time
+//! in which the thread waits for a core, so it is capped at one tick per poll.
 
 use std::time::{Duration, Instant};
 
@@ -14,11 +13,11 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::ticker::TICK;
 
-/// How long one guest has computed.
+/// The CPU time of one guest.
 #[derive(Debug, Default)]
 pub(crate) struct CpuMeter {
     used: Duration,
-    /// Whether it was ever polled long enough to be worth system calls.
+    /// Whether a poll was ever long enough to be worth the system calls.
     computes: bool,
 }
 
@@ -40,7 +39,7 @@ impl CpuMeter {
         let result = work();
         let elapsed = start.elapsed();
         self.used += elapsed.min(TICK);
-        // A poll may begin at any moment between two ticks, and the next one ends it.
+        // A poll can start at any moment between two ticks, and the next tick ends it.
         self.computes = elapsed >= TICK / 2;
         result
     }
@@ -69,7 +68,7 @@ mod tests {
             meter.measure(|| compute(Duration::from_millis(10)));
             meter.measure(|| std::thread::sleep(Duration::from_millis(30)));
         }
-        // The first poll of all is cut at a tick.
+        // The first poll is capped at a tick.
         assert!(meter.used() >= Duration::from_millis(40), "{meter:?}");
         assert!(meter.used() < Duration::from_millis(80), "{meter:?}");
     }

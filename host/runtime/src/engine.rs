@@ -1,35 +1,35 @@
-//! The wasmtime engines: which wasm they take, and how they interrupt, reset and bound a guest.
+//! The wasmtime engines: which wasm features they accept, and how they interrupt, reset and limit guests.
 //!
-//! Made by the runtime. The settings of the pooled engine were measured: the best row runs seven times
-//! as many guests a second as the defaults do. The roomy one is for guests that do not fit into pools;
-//! a host without such guests never makes it.
+//! Created by the runtime. The settings of the pooled engine were chosen by measurement: they run seven times as
+//! many guests a second as the defaults. The on-demand engine is for guests that do not fit into the pools; it is
+//! created on first use.
 
 use std::sync::{Arc, OnceLock};
 
 use wasmtime::{Config, Engine, InstanceAllocationStrategy};
 
-use crate::capacity::{Reservation, STACK_BYTES, WASM_STACK_BYTES};
+use crate::capacity::{AddressReservation, STACK_BYTES, WASM_STACK_BYTES};
 use crate::kind::Profile;
 use crate::pool::{self, MemoryReset};
 use crate::runtime::{RuntimeConfig, RuntimeError};
 
-/// Bytes of stack of a roomy guest. Interpreters call themselves deeply; what is not used costs nothing.
+/// Bytes of stack of an on-demand guest. Interpreters recurse deeply; unused stack costs nothing.
 const ON_DEMAND_STACK_BYTES: usize = 2 << 20;
-/// Bytes of it that wasm may use; the rest is for calls to the host.
+/// Bytes of that stack for wasm; the rest is for host calls.
 const ON_DEMAND_WASM_STACK_BYTES: usize = 1 << 20;
 
-/// The engines, one for each profile. Clones share them.
+/// The engines, one per profile. Clones share them.
 #[derive(Clone)]
 pub(crate) struct Engines {
     pooled: Engine,
     reset: MemoryReset,
     on_demand: Arc<OnceLock<Engine>>,
-    reservation: Reservation,
+    reservation: AddressReservation,
     pooled_memory_bytes_max: u64,
 }
 
 impl Engines {
-    /// Makes the engine for small guests; others are made on first need.
+    /// Creates the pooled engine; the other one is created on first use.
     pub(crate) fn new(config: &RuntimeConfig) -> Result<Self, RuntimeError> {
         let (pooled, reset) = build(config)?;
         Ok(Self {
@@ -41,7 +41,7 @@ impl Engines {
         })
     }
 
-    /// Returns the engine of a profile, which is made now if it is the first time.
+    /// Returns the engine of a profile, created on first use.
     pub(crate) fn get(&self, profile: Profile) -> &Engine {
         match profile {
             Profile::Pooled => &self.pooled,
@@ -52,22 +52,22 @@ impl Engines {
         }
     }
 
-    /// Returns the bytes that a memory of a pooled guest can grow to.
+    /// Returns the maximum size of a memory of a pooled guest.
     pub(crate) fn pooled_memory_bytes_max(&self) -> u64 {
         self.pooled_memory_bytes_max
     }
 
-    /// Returns the profile for a guest that was found to need `profile` and has this memory limit.
+    /// Returns the profile of a guest that needs at least `profile` and has this memory limit.
     pub(crate) fn profile_for(&self, profile: Profile, memory_bytes: u64) -> Profile {
         if memory_bytes > self.pooled_memory_bytes_max { Profile::OnDemand } else { profile }
     }
 
-    /// Returns how the memories of small guests are made clean.
+    /// Returns how memories of pooled guests are reset.
     pub(crate) fn memory_reset(&self) -> MemoryReset {
         self.reset
     }
 
-    /// Moves the epoch of every engine, so that guests that compute give their threads back.
+    /// Increments the epoch of every engine, so that computing guests yield their threads.
     pub(crate) fn increment_epoch(&self) {
         self.pooled.increment_epoch();
         if let Some(on_demand) = self.on_demand.get() {
@@ -76,7 +76,7 @@ impl Engines {
     }
 }
 
-/// Returns the bytes of stack that wasm of a profile may use.
+/// Returns the stack limit of wasm for a profile.
 pub(crate) fn wasm_stack_bytes(profile: Profile) -> usize {
     match profile {
         Profile::Pooled => WASM_STACK_BYTES,
@@ -84,7 +84,7 @@ pub(crate) fn wasm_stack_bytes(profile: Profile) -> usize {
     }
 }
 
-/// Makes the engine, with the best way to reset memories that works here.
+/// Creates the pooled engine, with the best way to reset memories that works here.
 fn build(config: &RuntimeConfig) -> Result<(Engine, MemoryReset), RuntimeError> {
     let mut refusal = String::new();
     for &reset in MemoryReset::candidates() {
@@ -96,7 +96,7 @@ fn build(config: &RuntimeConfig) -> Result<(Engine, MemoryReset), RuntimeError> 
     Err(RuntimeError::Engine { slots: config.slots, reason: refusal })
 }
 
-/// Makes an engine that compiles for that of a profile. It has no pools, so it takes no room.
+/// Creates an engine that compiles for a profile. It has no pools, so it reserves no memory.
 pub(crate) fn compiler(
     config: &RuntimeConfig,
     profile: Profile,
@@ -117,7 +117,7 @@ fn settings(config: &RuntimeConfig, reset: MemoryReset) -> Config {
     settings
 }
 
-/// Returns the settings that have a say in how code is compiled.
+/// Returns the settings that affect compilation.
 fn code_settings(config: &RuntimeConfig, reset: MemoryReset) -> Config {
     let reservation = pool::reservation(config.slots, &config.limits);
     let mut settings = Config::new();
@@ -127,15 +127,15 @@ fn code_settings(config: &RuntimeConfig, reset: MemoryReset) -> Config {
         .memory_init_cow(reset.maps_images())
         .async_stack_size(STACK_BYTES)
         .max_wasm_stack(WASM_STACK_BYTES)
-        // Exceptions are objects of the garbage collector, which would cost every guest.
+        // Exceptions need the garbage collector, which would slow down every guest.
         .gc_support(false)
-        // Without this they would be valid here, and then fail to compile.
+        // Without this, exceptions would pass validation and then fail to compile.
         .wasm_exceptions(false);
     add_common(&mut settings);
     settings
 }
 
-fn on_demand_settings(reservation: Reservation) -> Config {
+fn on_demand_settings(reservation: AddressReservation) -> Config {
     let mut settings = Config::new();
     settings
         .allocation_strategy(InstanceAllocationStrategy::OnDemand)
@@ -152,9 +152,9 @@ fn on_demand_settings(reservation: Reservation) -> Config {
 
 fn add_common(settings: &mut Config) {
     settings.async_stack_zeroing(false).epoch_interruption(true);
-    // Guests have neither a use for these nor a way to ask for them.
+    // Guests neither need these features nor can request them.
     settings.concurrency_support(false).wasm_memory64(false);
-    // A trap names functions, not offsets, so the tables for those need not be kept.
+    // A backtrace names functions, not offsets, so no address map is needed.
     settings.generate_address_map(false).native_unwind_info(false);
 }
 
@@ -178,7 +178,7 @@ mod tests {
                 Engines::new(&RuntimeConfig { slots: 1, limits, memory_total_bytes: None }).unwrap();
             assert!(!engines.get(Profile::OnDemand).is_pulley());
         }
-        // So many slots that less is reserved for each.
+        // With this many slots, less address space is reserved for each.
         Engine::new(&on_demand_settings(pool::reservation(200_000, &Limits::default()))).unwrap();
     }
 

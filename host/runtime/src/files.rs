@@ -1,14 +1,14 @@
-//! What guests do with files: the folders that they were granted, what they hold open, and what they write.
+//! Files of guests: granted folders, open files, and accounting of writes.
 //!
-//! The loader opens the granted folders, `guest` keeps what one guest has open, and the linkers take the calls
-//! of `components` and `modules` in the place of wasmtime's. What a call does to a file stays wasmtime's.
+//! The loader opens the granted folders, `guest` holds the open files of one guest, and the linkers replace
+//! wasmtime's functions with those of `components` and `modules`, which delegate to wasmtime.
 
 pub(crate) mod components;
 pub(crate) mod descriptors;
 pub(crate) mod disk;
+pub(crate) mod executor;
 pub(crate) mod granted;
 pub(crate) mod grants;
-pub(crate) mod lane;
 pub(crate) mod listing;
 pub(crate) mod modules;
 pub(crate) mod open;
@@ -16,11 +16,11 @@ mod streams;
 
 use std::path::{Component, Path};
 
-/// Bytes of all paths of a call: 16 times what Linux takes for one.
+/// Bytes of all paths in one call: 16 times the maximum of Linux.
 const PATHS_BYTES_MAX: usize = 64 << 10;
 
-/// Says whether a link with this target could lead out of the folder it is put into, now or when it is moved:
-/// whether it is absolute or goes up anywhere.
+/// Returns true if a symbolic link with this target could lead out of its folder, now or after it is moved: if it
+/// is absolute or contains `..`.
 fn leads_up(target: &str) -> bool {
     Path::new(target).components().any(|part| !matches!(part, Component::Normal(_) | Component::CurDir))
 }

@@ -1,7 +1,7 @@
-//! The plugins folder as it is now: which files there are, and whether one is still being written.
+//! Scans the plugins folder: which files exist, and whether they are still being written.
 //!
-//! Looked at by the keeper, read by the loader. Follows symlinks, so a link that is swapped is a
-//! change of its file. Remembers nothing.
+//! Used by the watcher and the loader. Follows symlinks, so replacing a link counts as a change of its file.
+//! Stateless.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -17,33 +17,33 @@ use crate::files::granted::{Identity, granted_identity};
 use crate::format;
 use crate::loader::FILE_BYTES_MAX;
 
-/// Plugins of one folder; what comes after them in the order of names is left out.
+/// The maximum number of plugins of a folder, in the order of names; further files are ignored.
 pub(crate) const PLUGINS_MAX: usize = 10_000;
 
-/// How long a file must stay the same before it is read.
+/// How long a file must stay unchanged before it is read.
 ///
-/// A guess: longer than a copy pauses between two writes, shorter than a person waits. A copy that
-/// pauses for longer is rejected as cut short, and looked at again when it goes on.
+/// A guess: longer than the pauses of a copy, shorter than a person's patience. A copy that pauses for longer is
+/// rejected as truncated, and loaded again when it continues.
 pub(crate) const DEBOUNCE: Duration = Duration::from_millis(300);
 
-/// What the system says of one plugin; two that are equal are the same file, unchanged.
+/// The metadata of a plugin's files. Equal fingerprints mean unchanged files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Fingerprint {
     wasm: FileStamp,
-    /// Of the manifest beside it, if there is one.
+    /// Of the manifest, if there is one.
     manifest: Option<FileStamp>,
-    /// The schema that the manifest names, once it was read, and what the system says of it.
+    /// The schema named by the manifest, once that was read.
     schema: Option<(PathBuf, Option<FileStamp>)>,
-    /// The folders that the manifest grants, once it was read, and what lies there.
+    /// The folders granted by the manifest, once that was read.
     granted: Vec<(PathBuf, Option<Identity>)>,
 }
 
-/// What the system says of one file.
+/// The metadata of one file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FileStamp {
     FileMetadata(FileMetadata),
-    /// It says no more than why it cannot say more, by the number of the error: the file is a link to itself,
-    /// lies behind a file that is no folder, or may not be looked at. That concerns this file and no other.
+    /// The metadata cannot be read, with the error number: the file is a link loop, lies behind a file, or
+    /// permission is denied. This affects this file only.
     Unreadable(Option<i32>),
 }
 
@@ -56,23 +56,23 @@ struct FileMetadata {
     changed: (i64, i64),
 }
 
-/// Why a file gave no bytes.
+/// Why a file could not be read.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum ReadError {
-    /// It is not the one that was looked at any more.
+    /// It has changed since it was scanned.
     Changed,
     /// It cannot be a plugin, for this reason.
     Unusable(String),
 }
 
 impl Fingerprint {
-    /// Looks at a plugin, and at what an earlier look learned that it needs; `None` if there is no such
-    /// plugin, or a link to nowhere.
+    /// Takes the fingerprint of a plugin, including the dependencies known from an earlier one; `None` if the file
+    /// does not exist or is a dangling link.
     pub(crate) fn of(path: &Path, earlier: Option<&Self>) -> Option<Self> {
         Self::with_draft(path, path, earlier)
     }
 
-    /// Looks at a draft of a plugin, and at what lies beside its file.
+    /// Takes the fingerprint of a draft, together with the files beside its target.
     pub(crate) fn with_draft(draft: &Path, file: &Path, earlier: Option<&Self>) -> Option<Self> {
         let wasm = file_stamp(draft)?;
         let manifest = file_stamp(&file.with_extension("toml"));
@@ -84,7 +84,7 @@ impl Fingerprint {
         })
     }
 
-    /// Looks at the folders that are granted as well.
+    /// Adds the granted folders.
     pub(crate) fn with_granted(self, folders: impl Iterator<Item = PathBuf>) -> Self {
         let granted = folders.map(|path| {
             let identity = granted_identity(&path);
@@ -93,21 +93,20 @@ impl Fingerprint {
         Self { granted: granted.collect(), ..self }
     }
 
-    /// Forgets the folders that are granted if they are not to be looked at.
+    /// Removes the granted folders if they are remote.
     pub(crate) fn without_remote_granted(self, is_remote: bool) -> Self {
         if is_remote { Self { granted: Vec::new(), ..self } } else { self }
     }
 
-    /// Looks at a schema as well.
+    /// Adds a schema.
     pub(crate) fn with_schema(self, schema: Option<&Path>) -> Self {
         Self { schema: schema.map(|path| (path.to_owned(), file_stamp(path))), ..self }
     }
 
-    /// Says whether this is a file that was looked at before it got its name, and what lies beside it has
-    /// stayed the same since.
+    /// Returns true if this is the draft after its rename, with unchanged dependencies.
     pub(crate) fn is_renamed(&self, draft: &Self) -> bool {
         let unchanged = |file_stamp| match file_stamp {
-            // A new name is a change of its own.
+            // A rename updates the change time.
             FileStamp::FileMetadata(found) => {
                 FileStamp::FileMetadata(FileMetadata { changed: (0, 0), ..found })
             }
@@ -118,7 +117,7 @@ impl Fingerprint {
                 == (&draft.manifest, &draft.schema, &draft.granted)
     }
 
-    /// Returns the schema that is known of.
+    /// Returns the known schema.
     pub(crate) fn schema(&self) -> Option<&Path> {
         self.schema.as_ref().map(|(path, _)| path.as_path())
     }
@@ -130,8 +129,8 @@ impl Fingerprint {
         }
     }
 
-    /// Says whether the last change was long enough ago, by the clock of this host. If the clock of
-    /// a remote file system is ahead, it is not, and the file has to be watched for a while.
+    /// Returns true if the last change is older than [`DEBOUNCE`] by the clock of this host. If the clock of a
+    /// remote file system is ahead, the file must be observed for a while instead.
     pub(crate) fn is_stable(&self) -> bool {
         let schema = self.schema.as_ref().and_then(|(_, file_stamp)| *file_stamp);
         let newest = [Some(self.wasm), self.manifest, schema].into_iter().flatten();
@@ -148,21 +147,20 @@ impl Fingerprint {
     }
 }
 
-/// The plugins of a folder as they are now.
+/// The plugins of a folder at one moment.
 #[derive(Default)]
 pub(crate) struct Scan {
-    /// Every `*.wasm` by its stem, no more than [`PLUGINS_MAX`], the first ones in the order of their names.
+    /// Every `*.wasm` by its stem: at most [`PLUGINS_MAX`], the first in the order of names.
     pub(crate) files: BTreeMap<String, (PathBuf, Fingerprint)>,
-    /// There are more.
+    /// Further files were ignored.
     pub(crate) is_cut: bool,
 }
 
-/// Lists every `*.wasm` of a folder, each with what an earlier look learned of it; a folder that is not
-/// there is an empty one.
+/// Lists every `*.wasm` of a folder with its fingerprint; a missing folder counts as empty.
 ///
 /// # Errors
 ///
-/// Fails if the folder cannot be listed. A file of it that cannot be looked at is listed all the same.
+/// Fails if the folder cannot be listed. A file whose metadata cannot be read is listed all the same.
 pub(crate) fn scan<'a>(folder: &Path, earlier: impl Fn(&str) -> Option<&'a Fingerprint>) -> io::Result<Scan> {
     let entries = match folder.read_dir() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Scan::default()),
@@ -174,7 +172,7 @@ pub(crate) fn scan<'a>(folder: &Path, earlier: impl Fn(&str) -> Option<&'a Finge
         if path.extension().is_none_or(|extension| extension != "wasm") {
             continue;
         }
-        // Two names that are no UTF-8 can become one here, of which the first path stands for both.
+        // Two names that are not UTF-8 can collide here; the first path stands for both.
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         match paths.entry(name) {
             Entry::Occupied(mut other) if *other.get() > path => drop(other.insert(path)),
@@ -193,16 +191,16 @@ pub(crate) fn scan<'a>(folder: &Path, earlier: impl Fn(&str) -> Option<&'a Finge
     Ok(Scan { files: files.collect(), is_cut })
 }
 
-/// Tells one folder from another in its place; `None` if it is not there.
+/// Returns the device and inode of a folder; `None` if it does not exist.
 pub(crate) fn identity(folder: &Path) -> Option<(u64, u64)> {
     folder.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
-/// Reads the whole file that was looked at.
+/// Reads a file whose fingerprint is known.
 ///
 /// # Errors
 ///
-/// Tells whether it changed before or while it was read, or cannot be a plugin.
+/// Fails if the file changed before or while it was read, or cannot be a plugin.
 pub(crate) fn read(path: &Path, expected: &Fingerprint) -> Result<Vec<u8>, ReadError> {
     let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => ReadError::Changed,
@@ -223,21 +221,20 @@ pub(crate) fn read(path: &Path, expected: &Fingerprint) -> Result<Vec<u8>, ReadE
     if is_whole && is_same { Ok(bytes) } else { Err(ReadError::Changed) }
 }
 
-/// Opens a regular file. Opening a pipe would wait for somebody to write to it, and opening a device can set
-/// something off.
+/// Opens a regular file. Opening a pipe would block, and opening a device can have side effects.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     let check = |metadata: &Metadata| {
         if metadata.is_file() { Ok(()) } else { Err(io::Error::other("it is not a regular file")) }
     };
     check(&path.metadata()?)?;
-    // Should a pipe have come in its place.
+    // In case a pipe has replaced the file.
     let flags = OFlags::NONBLOCK.bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     check(&file.metadata()?)?;
     Ok(file)
 }
 
-/// Looks at a file; `None` if it is not there.
+/// Reads the metadata of a file; `None` if it does not exist.
 fn file_stamp(path: &Path) -> Option<FileStamp> {
     match path.metadata() {
         Ok(metadata) => Some(stamp_from(&metadata)),

@@ -1,11 +1,11 @@
-//! Words for people: sizes, and texts cut to a bound. Used wherever a guest's text or a limit is shown.
+//! Formats sizes and bounded texts for messages.
 
 use std::fmt;
 
-/// Bytes kept of a message that a guest or a file had a hand in.
+/// The maximum size of a message that a guest or a file contributed to.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 4 << 10;
 
-/// Writes a size in the largest unit that divides it, such as `64 MiB`.
+/// Formats a size in the largest unit that divides it, such as `64 MiB`.
 pub(crate) fn bytes(size: u64) -> String {
     for (shift, unit) in [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")] {
         if size >= 10 << shift || (size >= 1 << shift && size.is_multiple_of(1 << shift)) {
@@ -15,22 +15,22 @@ pub(crate) fn bytes(size: u64) -> String {
     format!("{size} bytes")
 }
 
-/// Writes bytes in hexadecimal.
+/// Formats bytes in hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Cuts a text to at most so many bytes, at the border of a character. What is cut off keeps no memory.
+/// Truncates a text to at most `bytes_max`, at a character boundary, and frees the rest.
 pub(crate) fn truncate(mut text: String, bytes_max: usize) -> String {
     text.truncate(text.floor_char_boundary(bytes_max));
     text.shrink_to_fit();
     text
 }
 
-/// Writes something in full or until it has reached [`MESSAGE_BYTES_MAX`], however long it would be.
+/// Formats a value, stopping at [`MESSAGE_BYTES_MAX`].
 pub(crate) fn bounded(something: impl fmt::Display) -> String {
     let mut text = Bounded(String::new());
-    // The only error is the one that stops it at the bound.
+    // The only possible error is the one that stops at the bound.
     let _ = fmt::write(&mut text, format_args!("{something}"));
     text.0
 }

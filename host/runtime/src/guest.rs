@@ -1,4 +1,4 @@
-//! What the host keeps for one guest, inside its wasmtime store.
+//! The host's state of one guest, stored in its wasmtime store.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,94 +10,99 @@ use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::files::open::OpenFiles;
-use crate::gate::Gate;
-use crate::kept::{self, FIELDS_BYTES_MAX};
+use crate::handle_bytes::{self, FIELDS_BYTES_MAX};
+use crate::http_policy::HttpPolicy;
+use crate::instance_status::{HostCall, InstanceStatus};
 use crate::limiter::Limiter;
-use crate::memory::{Account, Hold};
-use crate::place::{HostCall, Place};
+use crate::memory::{Account, MemoryReservation};
 use crate::plugin::Plugin;
 use crate::plugin_config::PluginConfig;
-use crate::program::{Answer, LastWords, ProgramInput};
-use crate::surroundings;
+use crate::program::{ProgramInput, StderrTail, StdoutBuffer};
+use crate::wasi_ctx;
 
-/// Timers, streams and other handles that one guest may hold at once.
+/// Handles that one guest may hold: timers, streams, files and the like.
 pub(crate) const HANDLES_MAX: usize = 1_024;
 
-/// The handles are counted anew before a call once there was a call for each so many of them.
+/// The memory behind handles is recounted once in this many calls per handle held, so that counting stays cheap.
 const HANDLES_PER_CALL: usize = 8;
 
-/// Bytes that one call may hand to the host beyond the largest output or checkpoint, so that one that is
-/// only a little too large is refused with its size.
+/// Bytes that one call may pass beyond the largest output or checkpoint, so that a value only slightly too large is
+/// refused with its size instead of a trap.
 const CALL_BYTES_SPARE: u64 = 4 << 20;
 
-/// One guest, as the host sees it.
+/// The host's state of one guest.
 pub(crate) struct Guest {
     pub(crate) run: RunRequest,
     pub(crate) limiter: Limiter,
-    /// What it uses of its memory limit, and what the host keeps for it.
+    /// The guest's memory usage, including what the host keeps for it.
     pub(crate) account: Arc<Account>,
-    /// Bytes that one call may hand to the host.
+    /// Bytes that one call may pass to the host.
     pub(crate) call_bytes_max: usize,
     pub(crate) plugin: Arc<Plugin>,
-    /// What a program leaves behind; a task has none.
+    /// The output of a program; `None` for tasks.
     pub(crate) program: Option<Program>,
-    /// Its newest timer: the handle, and when it rings.
+    /// The newest timer: its handle and deadline.
     pub(crate) timer: Option<(u32, Instant)>,
-    /// What it has open of its folders.
+    /// The files and folders it has open.
     pub(crate) files: OpenFiles,
     handles: ResourceTable,
-    /// What a guest gets for its handles that is over its memory limit: nothing is in it and nothing fits, so
-    /// whatever it calls for ends it.
+    /// The handle table of a guest over its memory limit. It is empty and has no capacity, so the next call that
+    /// needs a handle fails and ends the guest.
     no_handles: ResourceTable,
     /// Calls until the handles are counted again.
     uncounted_calls: usize,
     wasi: Wasi,
-    /// Made when the guest first asks for something of wasi:http.
-    http: Option<(Gate, WasiHttpCtx)>,
+    /// Created on the first use of wasi:http.
+    http: Option<(HttpPolicy, WasiHttpCtx)>,
 }
 
-/// What a program leaves behind.
+/// The output of a program.
 pub(crate) struct Program {
-    pub(crate) answer: Answer,
-    pub(crate) last_words: LastWords,
+    pub(crate) stdout: StdoutBuffer,
+    pub(crate) stderr_tail: StderrTail,
 }
 
-/// WASI, in the form that the guest asks for it.
+/// The WASI context, in the form the guest uses.
 enum Wasi {
-    /// Made when the guest first asks for something: it costs as much as a short run.
+    /// Created on first use: creating it costs as much as a short run.
     Later,
     Component(Box<WasiCtx>),
     Module(Box<WasiP1Ctx>),
 }
 
 impl Guest {
-    /// Makes the guest of a task.
-    pub(crate) fn task(plugin: &Arc<Plugin>, run: RunRequest, input_bytes: usize, hold: Arc<Hold>) -> Self {
-        let account = account(plugin, input_bytes, hold);
+    /// Creates the guest of a task.
+    pub(crate) fn task(
+        plugin: &Arc<Plugin>,
+        run: RunRequest,
+        input_bytes: usize,
+        reservation: Arc<MemoryReservation>,
+    ) -> Self {
+        let account = account(plugin, input_bytes, reservation);
         Self::new(plugin, run, account, Wasi::Later, None)
     }
 
-    /// Makes the guest of a program that is a component.
+    /// Creates the guest of a program that is a component.
     pub(crate) fn command(
         plugin: &Arc<Plugin>,
         run: RunRequest,
         input: ProgramInput,
-        hold: Arc<Hold>,
+        reservation: Arc<MemoryReservation>,
     ) -> Self {
-        let account = account(plugin, input.bytes(), hold);
+        let account = account(plugin, input.bytes(), reservation);
         let (mut wasi, program) = program(plugin, &run, input, &account);
         let wasi = with_folders(wasi.build(), plugin);
         Self::new(plugin, run, account, Wasi::Component(Box::new(wasi)), Some(program))
     }
 
-    /// Makes the guest of a program that is a core module.
+    /// Creates the guest of a program that is a core module.
     pub(crate) fn module(
         plugin: &Arc<Plugin>,
         run: RunRequest,
         input: ProgramInput,
-        hold: Arc<Hold>,
+        reservation: Arc<MemoryReservation>,
     ) -> Self {
-        let account = account(plugin, input.bytes(), hold);
+        let account = account(plugin, input.bytes(), reservation);
         let (mut wasi, program) = program(plugin, &run, input, &account);
         let mut wasi = wasi.build_p1();
         let WasiCtxView { ctx, table } = wasi.ctx();
@@ -134,13 +139,13 @@ impl Guest {
         }
     }
 
-    /// Returns where the guest is, for others to see.
-    pub(crate) fn place(&self) -> &Place {
-        self.account.hold().place()
+    /// Returns the status of the guest.
+    pub(crate) fn status(&self) -> &InstanceStatus {
+        self.account.reservation().status()
     }
 
-    /// Counts what the host keeps for the handles of a component. Those of a guest that has neither HTTP nor folders
-    /// are timers and streams of its log, which keep nothing.
+    /// Counts the memory behind the handles of a component. A guest without HTTP and folders has only timers and
+    /// log streams, which keep nothing.
     fn count_handles(&mut self) {
         if self.http.is_none() && self.plugin.config.permissions.dirs.is_empty() {
             return;
@@ -149,37 +154,37 @@ impl Guest {
             self.uncounted_calls -= 1;
             return;
         }
-        let (bytes, entries) = kept::bytes(&mut self.handles);
+        let (bytes, entries) = handle_bytes::estimate(&mut self.handles);
         self.uncounted_calls = entries / HANDLES_PER_CALL;
         self.account.set_handles(bytes);
     }
 
-    /// Notes the folders of a core module before its first call.
+    /// Registers the folders of a core module before its first call.
     pub(crate) fn note_folders(&mut self) {
         if let Wasi::Module(wasi) = &mut self.wasi {
             self.files.note_folders(wasi);
         }
     }
 
-    /// Tells the operator that the guest wanted to change something in a folder that it may only read.
+    /// Logs that the guest tried to write to a read-only folder.
     pub(crate) fn log_denied_write(&self, file: u32) {
         let folder = self.files.get(file).and_then(|file| self.plugin.folders.get(file.folder));
         if let Some(folder) = folder.filter(|folder| !folder.rule.write) {
-            self.plugin.denials.log_write(&self.plugin, &folder.rule);
+            self.plugin.denial_log.log_write(&self.plugin, &folder.rule);
         }
     }
 
-    /// Returns WASI preview 1, for a call.
+    /// Returns the WASI preview 1 context and records the call.
     ///
     /// # Panics
     ///
-    /// Panics for a component, which is never linked to it.
+    /// Panics for a component, which is never linked against it.
     pub(crate) fn preview1(&mut self) -> &mut WasiP1Ctx {
-        self.place().enter(HostCall::Preview1);
+        self.status().begin_call(HostCall::Preview1);
         self.preview1_unnoted()
     }
 
-    /// Returns WASI preview 1, for a call that was noted.
+    /// Returns the WASI preview 1 context for a call that is already recorded.
     ///
     /// # Panics
     ///
@@ -192,26 +197,26 @@ impl Guest {
     }
 }
 
-/// Gives WASI the folders that its plugin was granted.
+/// Adds the folders granted to the plugin to the WASI context.
 fn with_folders(mut wasi: WasiCtx, plugin: &Plugin) -> WasiCtx {
     *wasi.filesystem() = plugin.folders.context();
     wasi
 }
 
-/// Opens the account of a guest.
-fn account(plugin: &Plugin, input_bytes: usize, hold: Arc<Hold>) -> Arc<Account> {
-    Arc::new(Account::new(plugin.config.limits.memory_bytes, input_bytes as u64, hold))
+/// Opens the memory account of a guest.
+fn account(plugin: &Plugin, input_bytes: usize, reservation: Arc<MemoryReservation>) -> Arc<Account> {
+    Arc::new(Account::new(plugin.config.limits.memory_bytes, input_bytes as u64, reservation))
 }
 
-/// Returns the bytes that one call may hand to the host. A core module may write as much of a file at once
-/// as it has memory for; a component asks how much it may write.
+/// Returns the bytes that one call may pass to the host. A core module can write as much of a file at once as it
+/// has memory; a component asks how much it may write.
 fn call_bytes_max(limits: &Limits, is_module: bool) -> usize {
     let largest = limits.output_bytes.max(limits.checkpoint_bytes).saturating_add(CALL_BYTES_SPARE);
     let bytes = if is_module { largest.max(limits.memory_bytes) } else { largest };
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
-/// Makes the surroundings of a program, and what it will leave behind.
+/// Creates the WASI context of a program, and its output buffers.
 fn program(
     plugin: &Arc<Plugin>,
     run: &RunRequest,
@@ -219,16 +224,17 @@ fn program(
     account: &Arc<Account>,
 ) -> (WasiCtxBuilder, Program) {
     let PluginConfig { limits, permissions, .. } = &*plugin.config;
-    let program = Program { answer: Answer::new(limits.output_bytes, account), last_words: LastWords::new() };
-    let Program { answer, last_words } = &program;
-    (surroundings::of_program(run, input, &permissions.env, answer, last_words), program)
+    let program =
+        Program { stdout: StdoutBuffer::new(limits.output_bytes, account), stderr_tail: StderrTail::new() };
+    let Program { stdout, stderr_tail } = &program;
+    (wasi_ctx::for_program(run, input, &permissions.env, stdout, stderr_tail), program)
 }
 
 impl WasiView for Guest {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         if let Wasi::Later = self.wasi {
             let env = &self.plugin.config.permissions.env;
-            let wasi = surroundings::of_task(&self.run.host, env).build();
+            let wasi = wasi_ctx::for_task(&self.run.host, env).build();
             self.wasi = Wasi::Component(Box::new(with_folders(wasi, &self.plugin)));
         }
         self.count_handles();
@@ -247,13 +253,13 @@ impl WasiView for Guest {
 impl WasiHttpView for Guest {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
         self.count_handles();
-        let (gate, ctx) = self.http.get_or_insert_with(|| {
-            let calls = self.account.hold().place().http();
+        let (policy, ctx) = self.http.get_or_insert_with(|| {
+            let calls = self.account.reservation().status().http();
             let mut ctx = WasiHttpCtx::new();
             ctx.set_field_size_limit(FIELDS_BYTES_MAX);
-            (Gate::new(&self.plugin, calls, &self.run.host), ctx)
+            (HttpPolicy::new(&self.plugin, calls, &self.run.host), ctx)
         });
         let table = if self.account.is_overdrawn() { &mut self.no_handles } else { &mut self.handles };
-        WasiHttpCtxView { hooks: gate, table, ctx }
+        WasiHttpCtxView { hooks: policy, table, ctx }
     }
 }

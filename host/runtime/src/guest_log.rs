@@ -1,5 +1,4 @@
-//! What a guest writes to its log: handed on as it is written. Never blocks, and keeps at most the last
-//! words of a program.
+//! Forwards what a guest writes to its log. Never blocks, and keeps only the end of a program's stderr.
 
 use std::io;
 use std::pin::Pin;
@@ -12,33 +11,33 @@ use wasmill_model::{LogStream, RunHost};
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
-use crate::program::LastWords;
+use crate::program::StderrTail;
 
 /// Bytes that a guest may write in one call.
 const WRITE_BYTES_MAX: usize = 64 << 10;
 
-/// Appends to the log of a run whatever is written to it.
+/// A stream that appends to the log of a run.
 #[derive(Clone)]
 pub(crate) struct GuestLog {
     host: Arc<dyn RunHost>,
     stream: LogStream,
-    last_words: Option<LastWords>,
+    stderr_tail: Option<StderrTail>,
 }
 
 impl GuestLog {
     pub(crate) fn new(host: &Arc<dyn RunHost>, stream: LogStream) -> Self {
-        Self { host: Arc::clone(host), stream, last_words: None }
+        Self { host: Arc::clone(host), stream, stderr_tail: None }
     }
 
-    /// Makes one of stderr that remembers the end of what is written.
-    pub(crate) fn with_last_words(host: &Arc<dyn RunHost>, last_words: &LastWords) -> Self {
-        Self { last_words: Some(last_words.clone()), ..Self::new(host, LogStream::Stderr) }
+    /// Creates a stderr stream that also keeps the end of its output.
+    pub(crate) fn with_stderr_tail(host: &Arc<dyn RunHost>, stderr_tail: &StderrTail) -> Self {
+        Self { stderr_tail: Some(stderr_tail.clone()), ..Self::new(host, LogStream::Stderr) }
     }
 
     fn append(&self, written: &[u8]) {
         self.host.log(self.stream, written);
-        if let Some(last_words) = &self.last_words {
-            last_words.write(written);
+        if let Some(stderr_tail) = &self.stderr_tail {
+            stderr_tail.write(written);
         }
     }
 }

@@ -1,49 +1,49 @@
-//! The HTTP calls of one guest that are under way, for those who look from outside.
+//! The HTTP requests of one guest that are in flight, for the debug port.
 //!
-//! The gate lists each call while it is carried out. Nothing here sends anything.
+//! `http_policy` lists each request while it is in flight. Nothing is sent from here.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// The list of one guest. It outlives the guest where the system is still busy with a call, so it holds nothing
-/// else of it.
+/// The requests of one guest. The list can outlive the guest while a request is being torn down, so it holds
+/// nothing else of it.
 #[derive(Debug, Default)]
 pub(crate) struct HttpCalls {
     calls: Mutex<Vec<(u64, HttpCall)>>,
 }
 
-/// One HTTP call under way.
+/// An HTTP request in flight.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpCall {
     /// The method.
     pub method: String,
-    /// Scheme, host and port; the path may hold what is nobody's business.
+    /// Scheme, host and port. The path is left out, as it may hold secrets.
     pub origin: String,
-    /// Whether the head of the response is here, and its body is being read.
+    /// Whether the response head has arrived and the body is being read.
     pub has_head: bool,
     /// When the request was sent.
     pub started_at: Instant,
 }
 
-/// Takes the call off the list when it is dropped.
+/// Removes the request from the list on drop.
 #[derive(Debug)]
-pub(crate) struct UnderWay {
+pub(crate) struct HttpCallGuard {
     calls: Arc<HttpCalls>,
     number: u64,
 }
 
 impl HttpCalls {
-    /// Puts a call on the list.
-    pub(crate) fn begin(self: &Arc<Self>, method: &str, origin: String) -> UnderWay {
+    /// Adds a request to the list.
+    pub(crate) fn start(self: &Arc<Self>, method: &str, origin: String) -> HttpCallGuard {
         let mut calls = self.lock();
         let number = calls.last().map_or(0, |(number, _)| number + 1);
         let call =
             HttpCall { method: method.to_owned(), origin, has_head: false, started_at: Instant::now() };
         calls.push((number, call));
-        UnderWay { calls: Arc::clone(self), number }
+        HttpCallGuard { calls: Arc::clone(self), number }
     }
 
-    /// Returns the calls, oldest first.
+    /// Returns the requests, oldest first.
     pub(crate) fn list(&self) -> Vec<HttpCall> {
         self.lock().iter().map(|(_, call)| call.clone()).collect()
     }
@@ -53,9 +53,9 @@ impl HttpCalls {
     }
 }
 
-impl UnderWay {
-    /// Notes that the head of the response is here.
-    pub(crate) fn has_head(&self) {
+impl HttpCallGuard {
+    /// Records that the response head has arrived.
+    pub(crate) fn set_has_head(&self) {
         let mut calls = self.calls.lock();
         if let Some((_, call)) = calls.iter_mut().find(|(number, _)| *number == self.number) {
             call.has_head = true;
@@ -63,7 +63,7 @@ impl UnderWay {
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for HttpCallGuard {
     fn drop(&mut self) {
         self.calls.lock().retain(|(number, _)| *number != self.number);
     }
@@ -76,13 +76,13 @@ mod tests {
     #[test]
     fn http_calls_are_listed_while_they_are_under_way() {
         let calls = Arc::<HttpCalls>::default();
-        let first = calls.begin("GET", "http://a".to_owned());
-        let second = calls.begin("PUT", "http://b".to_owned());
-        second.has_head();
+        let first = calls.start("GET", "http://a".to_owned());
+        let second = calls.start("PUT", "http://b".to_owned());
+        second.set_has_head();
         let listed: Vec<_> = calls.list().into_iter().map(|call| (call.method, call.has_head)).collect();
         assert_eq!(listed, [("GET".to_owned(), false), ("PUT".to_owned(), true)]);
         drop(first);
-        let third = calls.begin("GET", "http://c".to_owned());
+        let third = calls.start("GET", "http://c".to_owned());
         drop(second);
         assert_eq!(calls.list().len(), 1);
         drop(third);

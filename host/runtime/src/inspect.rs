@@ -1,7 +1,7 @@
-//! Looks at the bytes of a plugin before anything is compiled, and says in words why they do not fit.
+//! Inspects the bytes of a plugin before compilation, and explains why they are not accepted.
 //!
-//! Called by the loader. Validation costs milliseconds; compiling what would be refused anyway can
-//! cost minutes.
+//! Called by the loader. Validation takes milliseconds; compiling a file that is rejected anyway could take
+//! minutes.
 
 use wasmill_model::Limits;
 use wasmtime::wasmparser::component_types::ComponentEntityType;
@@ -17,27 +17,27 @@ use crate::limiter::ELEMENT_BYTES;
 use crate::linked_plugin::MAIN;
 use crate::name_list::NameList;
 use crate::pool::CORE_INSTANCES_PER_COMPONENT;
-use crate::survey::Survey;
+use crate::wasm_summary::WasmSummary;
 
-/// The export that makes a component a plugin of our world.
+/// The export of a component of the world `plugin`.
 const ENTRY: &str = "run-task";
-/// The export that makes it one that parks.
+/// The export of a component of the world `suspendable-plugin`.
 const SUSPENDABLE_ENTRY: &str = "resume";
-/// The module that preview 1 is imported from.
+/// The import module of preview 1.
 const PREVIEW1: &str = "wasi_snapshot_preview1.";
-/// What a file could be.
+/// What is accepted, for error messages.
 const WHAT_FITS: &str = "a plugin is a component for the world wasmill:task/plugin or wasmill:task/suspendable-plugin, \
      a component with a main function (wasi:cli/run@0.2), or a core module for WASI preview 1 with `_start`";
-/// Bytes of code and data up to which a guest is small. Above this are interpreters and the like,
-/// whose images are dear to copy and which call themselves deeply.
+/// The maximum size of code and data of a pooled guest. Larger ones are interpreters and the like, whose images are
+/// expensive to copy and which recurse deeply.
 const SMALL_PROGRAM_BYTES_MAX: u64 = 1 << 20;
-/// Bytes of a list of names that are shown.
+/// Bytes shown of a list of names.
 const NAMES_BYTES_MAX: usize = 256;
-/// Core instances that one instance of a component may be made of. Those with linked libraries have dozens.
+/// Core instances per instance of a component. Components with linked libraries have dozens.
 const CORE_INSTANCES_MAX: u64 = 1_000;
-/// Definitions that one instance of a component may be made of, which cost the compiler some 200 bytes each.
+/// Definitions per instance of a component; each costs the compiler about 200 bytes.
 const DEFINITIONS_MAX: u64 = 200_000;
-/// The packages of interfaces that components may import functions from.
+/// The packages that components may import functions from.
 const PACKAGES: [&str; 8] = [
     "wasi:cli/",
     "wasi:clocks/",
@@ -98,27 +98,27 @@ const PREVIEW1_FUNCTIONS: [&str; 46] = [
     "sock_shutdown",
 ];
 
-/// What was found in the bytes of a plugin.
+/// The result of an inspection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Inspection {
     pub(crate) kind: PluginKind,
     pub(crate) profile: Profile,
-    /// The names of what it imports: `wasi:io/poll@0.2.6`, or `module.name` for a core module.
+    /// The names of its imports: `wasi:io/poll@0.2.6`, or `module.name` for a core module.
     pub(crate) imports: NameList,
-    /// The names of what it exports.
+    /// The names of its exports.
     pub(crate) exports: NameList,
-    /// Bytes of its memories before it has done anything.
+    /// Initial bytes of its memories.
     pub(crate) memory_bytes: u64,
-    /// Bytes of its tables, likewise.
+    /// Initial bytes of its tables.
     pub(crate) table_bytes: u64,
 }
 
 impl Inspection {
-    /// Checks that the plugin can start within its limits.
+    /// Checks that the plugin can start within its memory limit.
     ///
     /// # Errors
     ///
-    /// Says both sizes.
+    /// Names both sizes.
     pub(crate) fn check_memory(&self, limits: &Limits) -> Result<(), String> {
         let start_bytes = self.memory_bytes.saturating_add(self.table_bytes);
         if start_bytes <= limits.memory_bytes {
@@ -130,28 +130,28 @@ impl Inspection {
     }
 }
 
-/// Accepts the bytes of a plugin of any kind.
+/// Inspects the bytes of a plugin of any kind.
 ///
 /// # Errors
 ///
-/// Says what was found and what would fit.
+/// Says what was found and what is accepted.
 pub(crate) fn inspect(engines: &Engines, bytes: &[u8]) -> Result<Inspection, String> {
     check_format(bytes)?;
     let (needed, types) = validate(engines, bytes)?;
-    let survey = Survey::of(bytes).map_err(|error| damaged(&error))?;
-    let kind = check_parts(&survey).and_then(|()| {
-        if survey.is_component { component_kind(&survey, &types) } else { module_kind(&survey) }
+    let summary = WasmSummary::of(bytes).map_err(|error| damaged(&error))?;
+    let kind = check_parts(&summary).and_then(|()| {
+        if summary.is_component { component_kind(&summary, &types) } else { module_kind(&summary) }
     });
     let kind =
         kind.map_err(|found| format!("{}; {WHAT_FITS}", format::truncate(found, format::MESSAGE_BYTES_MAX)))?;
-    let profile = if fits_pools(engines, &survey) { needed } else { Profile::OnDemand };
-    let Survey { imports, exports, memory_bytes, table_elements_total, .. } = survey;
+    let profile = if fits_pools(engines, &summary) { needed } else { Profile::OnDemand };
+    let WasmSummary { imports, exports, memory_bytes, table_elements_total, .. } = summary;
     let table_bytes = table_elements_total.saturating_mul(ELEMENT_BYTES as u64);
     let (imports, exports) = (NameList::of(imports), NameList::of(exports));
     Ok(Inspection { kind, profile, imports, exports, memory_bytes, table_bytes })
 }
 
-/// Checks that this is binary WebAssembly of a version there is.
+/// Checks the magic number and version of WebAssembly.
 fn check_format(bytes: &[u8]) -> Result<(), String> {
     let found = match bytes {
         [] => "the file is empty".to_owned(),
@@ -171,7 +171,7 @@ fn check_format(bytes: &[u8]) -> Result<(), String> {
     Err(format!("{found}; {WHAT_FITS}"))
 }
 
-/// Validates with the features of the first engine that has them all.
+/// Validates with the features of the first engine that supports them all.
 fn validate(engines: &Engines, bytes: &[u8]) -> Result<(Profile, Types), String> {
     let with = |profile: Profile| {
         let features = engines.get(profile).get_wasm_features();
@@ -183,7 +183,7 @@ fn validate(engines: &Engines, bytes: &[u8]) -> Result<(Profile, Types), String>
     match with(Profile::OnDemand) {
         Ok(types) => Ok((Profile::OnDemand, types)),
         Err(error) => {
-            let found = unsupported(&Survey::of_as_much_as_possible(bytes), &error);
+            let found = unsupported(&WasmSummary::of_prefix(bytes), &error);
             Err(found.map_or_else(|| damaged(&error), |found| format!("{found}; {WHAT_FITS}")))
         }
     }
@@ -193,12 +193,12 @@ fn damaged(error: &impl std::fmt::Display) -> String {
     format!("the file is damaged, cut short or uses a feature that is not on offer: {error}")
 }
 
-/// Names what is valid elsewhere, if that is why a file was refused.
-fn unsupported(survey: &Survey, error: &BinaryReaderError) -> Option<String> {
-    if survey.has_shared_memory {
+/// Names the feature that the file uses and that is not supported.
+fn unsupported(summary: &WasmSummary, error: &BinaryReaderError) -> Option<String> {
+    if summary.has_shared_memory {
         return Some(THREADS.to_owned());
     }
-    if is_wasi_0_3(survey) {
+    if is_wasi_0_3(summary) {
         return Some(WASI_0_3.to_owned());
     }
     let (missing, message) = (error.missing_wasm_feature().unwrap_or(WasmFeatures::empty()), error.message());
@@ -237,19 +237,18 @@ fn unsupported(survey: &Survey, error: &BinaryReaderError) -> Option<String> {
 const THREADS: &str = "it uses threads, which are not on offer: build it without them";
 const WASI_0_3: &str = "it is built for WASI 0.3, which is not on offer yet: build it for WASI 0.2";
 
-fn is_wasi_0_3(survey: &Survey) -> bool {
-    let names = survey.imports.iter().chain(&survey.exports);
+fn is_wasi_0_3(summary: &WasmSummary) -> bool {
+    let names = summary.imports.iter().chain(&summary.exports);
     names.into_iter().any(|name| name.starts_with("wasi:") && name.contains("@0.3."))
 }
 
-/// Refuses what shares memory between threads, and a component that would take too much to make: to compile
-/// it, and to make each instance of it.
-fn check_parts(survey: &Survey) -> Result<(), String> {
-    // Atomic instructions alone are fine: compilers emit them for programs that never start a thread.
-    if survey.has_shared_memory {
+/// Rejects shared memory, and components that would be too expensive to compile and instantiate.
+fn check_parts(summary: &WasmSummary) -> Result<(), String> {
+    // Atomic instructions alone are accepted: compilers emit them for programs that never start a thread.
+    if summary.has_shared_memory {
         return Err(THREADS.to_owned());
     }
-    let parts = survey.parts;
+    let parts = summary.parts;
     let too_many = |what: &str, most: u64| {
         Err(format!(
             "the component is too large once all that it instantiates is counted as often as it is: it is made \
@@ -265,11 +264,11 @@ fn check_parts(survey: &Survey) -> Result<(), String> {
     }
 }
 
-/// Says which functions nothing here provides. Interfaces with types alone ask for nothing.
-fn check_component_imports(survey: &Survey, types: &Types) -> Result<(), String> {
+/// Names an imported function that is not provided. Interfaces that contain only types need nothing.
+fn check_component_imports(summary: &WasmSummary, types: &Types) -> Result<(), String> {
     let types = types.as_ref();
     let is_on_offer = |name: &str| PACKAGES.iter().any(|package| name.starts_with(package));
-    let missing = survey.imports.iter().filter(|name| !is_on_offer(name)).find_map(|name| {
+    let missing = summary.imports.iter().filter(|name| !is_on_offer(name)).find_map(|name| {
         match types.component_item_for_import(name)?.ty {
             ComponentEntityType::Type { .. } => None,
             ComponentEntityType::Instance(instance) => {
@@ -287,59 +286,59 @@ fn check_component_imports(survey: &Survey, types: &Types) -> Result<(), String>
     Err(format!("it imports {missing}, which nothing here provides; on offer are {on_offer}"))
 }
 
-fn component_kind(survey: &Survey, types: &Types) -> Result<PluginKind, String> {
-    let kind = component_kind_by_exports(survey)?;
-    if is_wasi_0_3(survey) {
+fn component_kind(summary: &WasmSummary, types: &Types) -> Result<PluginKind, String> {
+    let kind = component_kind_by_exports(summary)?;
+    if is_wasi_0_3(summary) {
         return Err(WASI_0_3.to_owned());
     }
-    check_component_imports(survey, types).map(|()| kind)
+    check_component_imports(summary, types).map(|()| kind)
 }
 
-fn component_kind_by_exports(survey: &Survey) -> Result<PluginKind, String> {
-    let exports = |prefix: &str| survey.exports.iter().any(|name| name.starts_with(prefix));
-    if survey.exports.iter().any(|name| name == ENTRY) {
+fn component_kind_by_exports(summary: &WasmSummary) -> Result<PluginKind, String> {
+    let exports = |prefix: &str| summary.exports.iter().any(|name| name.starts_with(prefix));
+    if summary.exports.iter().any(|name| name == ENTRY) {
         Ok(PluginKind::Task)
-    } else if survey.exports.iter().any(|name| name == SUSPENDABLE_ENTRY) {
+    } else if summary.exports.iter().any(|name| name == SUSPENDABLE_ENTRY) {
         Ok(PluginKind::Suspendable)
     } else if exports(MAIN) {
         Ok(PluginKind::Command)
-    } else if is_wasi_0_3(survey) {
+    } else if is_wasi_0_3(summary) {
         Err(WASI_0_3.to_owned())
     } else if exports("wasi:http/incoming-handler@") {
         Err("it answers HTTP requests (the world wasi:http/proxy), and nobody would ask it here".to_owned())
-    } else if survey.exports.is_empty() {
+    } else if summary.exports.is_empty() {
         Err("the component exports nothing, so it is a library or empty".to_owned())
     } else {
-        let names = listed(&survey.exports);
+        let names = listed(&summary.exports);
         Err(format!("the component has no function to start it by: it exports {names}"))
     }
 }
 
-fn module_kind(survey: &Survey) -> Result<PluginKind, String> {
-    check_imports(survey)?;
-    let exports = |name: &str| survey.exports.iter().any(|export| export == name);
-    if survey.is_shared_library {
+fn module_kind(summary: &WasmSummary) -> Result<PluginKind, String> {
+    check_imports(summary)?;
+    let exports = |name: &str| summary.exports.iter().any(|export| export == name);
+    if summary.is_shared_library {
         Err("it is a shared library, a part of a program: link it statically".to_owned())
-    } else if exports(START) && (survey.exports_memory || survey.imports.is_empty()) {
+    } else if exports(START) && (summary.exports_memory || summary.imports.is_empty()) {
         Ok(PluginKind::Module)
     } else if exports(START) {
         Err("the module does not export its memory, without which WASI cannot reach it".to_owned())
     } else if exports("_initialize") {
         let functions =
-            listed(survey.exports.iter().filter(|name| *name != "_initialize" && *name != "memory"));
+            listed(summary.exports.iter().filter(|name| *name != "_initialize" && *name != "memory"));
         Err(format!(
             "the module is a library (a reactor) without a main function, which exports {functions}: build it as \
              a command, whose main function calls what is wanted"
         ))
-    } else if survey.exports.is_empty() {
+    } else if summary.exports.is_empty() {
         Err("the core module exports nothing, not even `_start`".to_owned())
     } else {
-        let names = listed(&survey.exports);
+        let names = listed(&summary.exports);
         Err(format!("the core module is a library without `_start`: it exports {names}"))
     }
 }
 
-/// Writes names, as many as can be shown, and how many more there are.
+/// Formats as many names as fit, and the number of the others.
 fn listed(names: impl IntoIterator<Item = impl AsRef<str>>) -> String {
     let (mut text, mut left_out) = (String::new(), 0_u64);
     for name in names {
@@ -359,9 +358,9 @@ fn listed(names: impl IntoIterator<Item = impl AsRef<str>>) -> String {
     }
 }
 
-/// Says which functions of preview 1 a core module imports that there are none of.
-fn check_functions(survey: &Survey) -> Result<(), String> {
-    let functions = survey.imports.iter().filter_map(|name| name.strip_prefix(PREVIEW1));
+/// Names the unknown functions of preview 1 that a core module imports.
+fn check_functions(summary: &WasmSummary) -> Result<(), String> {
+    let functions = summary.imports.iter().filter_map(|name| name.strip_prefix(PREVIEW1));
     let mut missing = functions.filter(|name| !PREVIEW1_FUNCTIONS.contains(name)).peekable();
     if missing.peek().is_none() {
         return Ok(());
@@ -369,12 +368,12 @@ fn check_functions(survey: &Survey) -> Result<(), String> {
     Err(format!("it imports {}, which WASI preview 1 does not have here", listed(missing)))
 }
 
-/// Says what a core module was built for if it imports anything but preview 1.
-fn check_imports(survey: &Survey) -> Result<(), String> {
-    let Some(foreign) = survey.imports.iter().find(|name| !name.starts_with(PREVIEW1)) else {
-        return check_functions(survey);
+/// Names the target that a core module was built for, if it imports anything but preview 1.
+fn check_imports(summary: &WasmSummary) -> Result<(), String> {
+    let Some(foreign) = summary.imports.iter().find(|name| !name.starts_with(PREVIEW1)) else {
+        return check_functions(summary);
     };
-    let imports = |part: &str| survey.imports.iter().any(|name| name.contains(part));
+    let imports = |part: &str| summary.imports.iter().any(|name| name.contains(part));
     Err(if imports("wasi.thread-spawn") {
         THREADS.to_owned()
     } else if imports("wasi_unstable.") {
@@ -385,13 +384,13 @@ fn check_imports(survey: &Survey) -> Result<(), String> {
         "it is Rust for JavaScript (wasm-bindgen): build it for wasm32-wasip2".to_owned()
     } else if imports("emscripten") || imports("env.invoke_") || imports("env.__syscall") {
         "it is built by Emscripten for JavaScript: build it with wasi-sdk".to_owned()
-    } else if survey.imports.iter().any(|name| name.starts_with("wasi:") || name.contains("cm32p2")) {
+    } else if summary.imports.iter().any(|name| name.starts_with("wasi:") || name.contains("cm32p2")) {
         "it is a component that was not finished: `wasm-tools component new` does that".to_owned()
-    } else if is_minified(survey) {
+    } else if is_minified(summary) {
         format!(
             "the core module imports {}, which nothing here provides; names as short as these are those of \
              Emscripten for JavaScript, minified: build it with wasi-sdk",
-            listed(&survey.imports)
+            listed(&summary.imports)
         )
     } else {
         let foreign = format::truncate(foreign.clone(), NAMES_BYTES_MAX);
@@ -399,21 +398,21 @@ fn check_imports(survey: &Survey) -> Result<(), String> {
     })
 }
 
-/// Says whether the names of all imports are as short as minifying makes them: `a.b`.
-fn is_minified(survey: &Survey) -> bool {
+/// Returns true if all import names are minified, such as `a.b`.
+fn is_minified(summary: &WasmSummary) -> bool {
     let is_short =
         |name: &String| name.split_once('.').is_some_and(|(from, what)| from.len() == 1 && what.len() <= 2);
-    survey.imports.iter().all(is_short)
+    summary.imports.iter().all(is_short)
 }
 
-/// Says whether a guest is small enough for the pools.
-fn fits_pools(engines: &Engines, survey: &Survey) -> bool {
-    survey.program_bytes <= SMALL_PROGRAM_BYTES_MAX
-        && survey.memory_bytes <= engines.pooled_memory_bytes_max()
-        && survey.table_elements <= TABLE_ELEMENTS as u64
-        && survey.memories <= MEMORIES_PER_INSTANCE
-        && survey.tables <= TABLES_PER_INSTANCE
-        && survey.modules <= CORE_INSTANCES_PER_COMPONENT
-        // What is instantiated twice has its memories and tables twice.
-        && survey.parts.core_instances <= u64::from(survey.modules)
+/// Returns true if a guest fits into the pools.
+fn fits_pools(engines: &Engines, summary: &WasmSummary) -> bool {
+    summary.program_bytes <= SMALL_PROGRAM_BYTES_MAX
+        && summary.memory_bytes <= engines.pooled_memory_bytes_max()
+        && summary.table_elements <= TABLE_ELEMENTS as u64
+        && summary.memories <= MEMORIES_PER_INSTANCE
+        && summary.tables <= TABLES_PER_INSTANCE
+        && summary.modules <= CORE_INSTANCES_PER_COMPONENT
+        // A module instantiated twice has its memories and tables twice.
+        && summary.parts.core_instances <= u64::from(summary.modules)
 }

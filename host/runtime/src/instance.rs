@@ -1,7 +1,7 @@
-//! One run of one plugin: a fresh store and instance, one call, one outcome.
+//! One run of a plugin: a fresh store and instance, one call, one outcome.
 //!
-//! Called by the runtime's `run`. Dropping the future at any point drops the store and with it the
-//! guest. Knows neither timeouts nor cancellation.
+//! Called by the runtime's `run`. Dropping the future at any point drops the store and with it the guest. It knows
+//! neither timeouts nor cancellation.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,63 +12,63 @@ use wasmtime_wasi::p2::bindings::CommandPre;
 
 use crate::bindings::PluginPre;
 use crate::bindings::suspendable::{self, SuspendablePluginPre};
+use crate::dependency_results;
 use crate::guest::{Guest, HANDLES_MAX};
-use crate::handed;
 use crate::linked_plugin::LinkedPlugin;
-use crate::memory::Hold;
+use crate::memory::MemoryReservation;
 use crate::outcome::{self, Exit, HostFault, Stage};
 use crate::plugin::Plugin;
 use crate::program::ProgramInput;
 use crate::samples::Stack;
 
-/// What a task without input hands to its plugin.
+/// The input passed to a plugin if the task has none.
 const NO_INPUT: &str = "null";
-/// The function that a core module is started by.
+/// The entry point of a core module.
 pub(crate) const START: &str = "_start";
 
-/// The least time that a task is parked: each time costs a durable write, as a checkpoint does.
+/// The minimum time of a suspension: each one costs a durable write, as a checkpoint does.
 const SUSPENSION_MIN: Duration = Duration::from_millis(10);
-/// The longest time that a task is parked at once, as far ahead as a task can be put off.
+/// The maximum time of a suspension, as far ahead as a task can be scheduled.
 const SUSPENSION_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
-/// Runs `plugin` once and returns what it came to or why it failed.
+/// Runs `plugin` once, and returns its outcome.
 pub(crate) async fn run(
     plugin: &Arc<Plugin>,
     mut run: RunRequest,
-    hold: Arc<Hold>,
+    reservation: Arc<MemoryReservation>,
 ) -> Result<RunStep, Failure> {
-    let handed = if run.pass_results { Some(run.host.dependency_results().await?) } else { None };
+    let results = if run.pass_results { Some(run.host.dependency_results().await?) } else { None };
     plugin.folders.check().await.map_err(|reason| host_fault(HostFault(reason)))?;
     let answer = match &plugin.code {
         LinkedPlugin::Task(code) => {
-            pass_results(&mut run, handed);
-            run_task(code, plugin, run, hold).await?
+            pass_results(&mut run, results);
+            run_task(code, plugin, run, reservation).await?
         }
         LinkedPlugin::Suspendable(code) => {
-            pass_results(&mut run, handed);
-            match Box::pin(run_step(code, plugin, run, hold)).await? {
+            pass_results(&mut run, results);
+            match Box::pin(run_step(code, plugin, run, reservation)).await? {
                 RunStep::Done(answer) => answer,
                 suspended @ RunStep::Suspended(_) => return Ok(suspended),
             }
         }
-        // On the heap, so that the many small runs do not carry the size of these.
+        // Boxed, so that the futures of the many small runs stay small.
         LinkedPlugin::Command(code) => {
-            let input = program_input(plugin, &mut run, handed)?;
-            Box::pin(run_command(code, plugin, run, input, hold)).await?
+            let input = program_input(plugin, &mut run, results)?;
+            Box::pin(run_command(code, plugin, run, input, reservation)).await?
         }
         LinkedPlugin::Module(code) => {
-            let input = program_input(plugin, &mut run, handed)?;
-            Box::pin(run_module(code, plugin, run, input, hold)).await?
+            let input = program_input(plugin, &mut run, results)?;
+            Box::pin(run_module(code, plugin, run, input, reservation)).await?
         }
     };
     outcome::check_format(&answer, plugin.config.output)?;
     Ok(RunStep::Done(answer))
 }
 
-/// Puts the results that are handed over around the input of a task.
-fn pass_results(run: &mut RunRequest, handed: Option<Vec<DependencyResult>>) {
-    if let Some(handed) = handed {
-        run.input = Some(handed::within(run.input.as_deref().unwrap_or(NO_INPUT), &handed));
+/// Wraps the input of a task together with the results of its dependencies.
+fn pass_results(run: &mut RunRequest, results: Option<Vec<DependencyResult>>) {
+    if let Some(results) = results {
+        run.input = Some(dependency_results::wrap_input(run.input.as_deref().unwrap_or(NO_INPUT), &results));
     }
 }
 
@@ -76,23 +76,23 @@ async fn run_task(
     code: &PluginPre<Guest>,
     plugin: &Arc<Plugin>,
     mut run: RunRequest,
-    hold: Arc<Hold>,
+    reservation: Arc<MemoryReservation>,
 ) -> Result<String, Failure> {
     let start = Instant::now();
     let limits = &plugin.config.limits;
     let input = run.input.take();
     let input_bytes = input.as_ref().map_or(0, String::len);
-    let guest = Guest::task(plugin, run, input_bytes, hold);
+    let guest = Guest::task(plugin, run, input_bytes, reservation);
     let mut store = store(code.engine(), guest);
     let instance = code
         .instantiate_async(&mut store)
         .await
-        .map_err(|error| outcome::ended(&error, Stage::Starting, store.data()))?;
+        .map_err(|error| outcome::run_failure(&error, Stage::Starting, store.data()))?;
     started(&mut store, start);
     match instance.call_run_task(&mut store, input.as_deref().unwrap_or(NO_INPUT)).await {
         Ok(Ok(output)) => outcome::check_size(output, limits),
-        Ok(Err(failure)) => Err(outcome::reported(failure, store.data())),
-        Err(error) => Err(outcome::ended(&error, Stage::Running, store.data())),
+        Ok(Err(failure)) => Err(outcome::reported_failure(failure, store.data())),
+        Err(error) => Err(outcome::run_failure(&error, Stage::Running, store.data())),
     }
 }
 
@@ -100,19 +100,19 @@ async fn run_step(
     code: &SuspendablePluginPre<Guest>,
     plugin: &Arc<Plugin>,
     mut run: RunRequest,
-    hold: Arc<Hold>,
+    reservation: Arc<MemoryReservation>,
 ) -> Result<RunStep, Failure> {
     let limits = &plugin.config.limits;
     let input = run.input.take();
     let state = run.host.restore().await.map_err(|reason| host_fault(HostFault(reason)))?;
     let start = Instant::now();
     let input_bytes = input.as_ref().map_or(0, String::len) + state.as_ref().map_or(0, Vec::len);
-    let guest = Guest::task(plugin, run, input_bytes, hold);
+    let guest = Guest::task(plugin, run, input_bytes, reservation);
     let mut store = store(code.engine(), guest);
     let instance = code
         .instantiate_async(&mut store)
         .await
-        .map_err(|error| outcome::ended(&error, Stage::Starting, store.data()))?;
+        .map_err(|error| outcome::run_failure(&error, Stage::Starting, store.data()))?;
     started(&mut store, start);
     let input = input.as_deref().unwrap_or(NO_INPUT);
     match instance.call_resume(&mut store, input, state.as_deref()).await {
@@ -120,12 +120,12 @@ async fn run_step(
         Ok(Ok(suspendable::Step::Suspended(requested))) => {
             suspension(requested, limits).map(RunStep::Suspended)
         }
-        Ok(Err(failure)) => Err(outcome::reported(failure, store.data())),
-        Err(error) => Err(outcome::ended(&error, Stage::Running, store.data())),
+        Ok(Err(failure)) => Err(outcome::reported_failure(failure, store.data())),
+        Err(error) => Err(outcome::run_failure(&error, Stage::Running, store.data())),
     }
 }
 
-/// Settles when a guest that parks goes on.
+/// Checks the state of a suspension, and clamps its time.
 fn suspension(requested: suspendable::Suspension, limits: &Limits) -> Result<Suspension, Failure> {
     let suspendable::Suspension { wait_ms, state } = requested;
     if state.len() as u64 > limits.checkpoint_bytes {
@@ -140,10 +140,10 @@ async fn run_command(
     plugin: &Arc<Plugin>,
     run: RunRequest,
     input: ProgramInput,
-    hold: Arc<Hold>,
+    reservation: Arc<MemoryReservation>,
 ) -> Result<String, Failure> {
     let start = Instant::now();
-    let guest = Guest::command(plugin, run, input, hold);
+    let guest = Guest::command(plugin, run, input, reservation);
     let mut store = store(code.engine(), guest);
     let command = match code.instantiate_async(&mut store).await {
         Ok(command) => command,
@@ -151,7 +151,7 @@ async fn run_command(
     };
     started(&mut store, start);
     let called = command.wasi_cli_run().call_run(&mut store).await;
-    // A main function that fails has no code of its own.
+    // A main function that returns an error has no exit code.
     let called = called.map(|result| if result.is_ok() { Exit::Code(0) } else { Exit::Failure });
     answer(called, Stage::Running, store.data())
 }
@@ -161,10 +161,10 @@ async fn run_module(
     plugin: &Arc<Plugin>,
     run: RunRequest,
     input: ProgramInput,
-    hold: Arc<Hold>,
+    reservation: Arc<MemoryReservation>,
 ) -> Result<String, Failure> {
     let start = Instant::now();
-    let guest = Guest::module(plugin, run, input, hold);
+    let guest = Guest::module(plugin, run, input, reservation);
     let mut store = store(code.module().engine(), guest);
     let instance = match code.instantiate_async(&mut store).await {
         Ok(instance) => instance,
@@ -178,45 +178,45 @@ async fn run_module(
     answer(called, Stage::Running, store.data())
 }
 
-/// Reads what a program is given.
+/// Reads the input of a program.
 fn program_input(
     plugin: &Plugin,
     run: &mut RunRequest,
-    handed: Option<Vec<DependencyResult>>,
+    results: Option<Vec<DependencyResult>>,
 ) -> Result<ProgramInput, Failure> {
     let mut input = ProgramInput::read(run.input.take().as_deref(), &plugin.config.permissions.env)?;
-    handed::behind(&mut input, &handed.unwrap_or_default());
+    dependency_results::append_to_stdin(&mut input, &results.unwrap_or_default());
     Ok(input)
 }
 
-/// Collects what a program left behind, or says why it failed. A program may exit from a start function, too,
-/// before its main function is called.
+/// Returns the output of a program, or its failure. A program may exit in a start function, before its main
+/// function is called.
 fn answer(called: wasmtime::Result<Exit>, stage: Stage, guest: &Guest) -> Result<String, Failure> {
     let program = guest.program.as_ref().expect("a program is made with what it leaves behind");
     let exit = match called {
         Ok(exit) => exit,
         Err(error) => match Exit::of(&error) {
             Some(exit) => exit,
-            None => return Err(outcome::ended(&error, stage, guest)),
+            None => return Err(outcome::run_failure(&error, stage, guest)),
         },
     };
-    outcome::exited(exit, guest)?;
-    let answer = program.answer.take();
+    outcome::check_exit(exit, guest)?;
+    let answer = program.stdout.take_text();
     let bytes_max = guest.plugin.config.limits.output_bytes;
-    // What is no UTF-8 grows when it is replaced.
-    if answer.len() as u64 > bytes_max || program.answer.has_overflowed() {
-        return Err(outcome::too_large(None, bytes_max));
+    // Invalid UTF-8 grows when it is replaced.
+    if answer.len() as u64 > bytes_max || program.stdout.has_overflowed() {
+        return Err(outcome::output_too_large(None, bytes_max));
     }
     Ok(answer)
 }
 
-/// Takes note that the instance was made and of how long that took, and lets it begin with a whole tick.
+/// Records that the instance was created and how long that took, and gives it a whole tick to start with.
 fn started(store: &mut Store<Guest>, start: Instant) {
     if let Some(meter) = store.data().run.host.meter() {
         meter.set_instantiate(start.elapsed());
     }
     store.set_epoch_deadline(1);
-    store.data().place().has_started();
+    store.data().status().set_started();
 }
 
 fn host_fault(HostFault(reason): HostFault) -> Failure {
@@ -230,21 +230,20 @@ fn store(engine: &Engine, guest: Guest) -> Store<Guest> {
     store.set_hostcall_fuel(call_bytes_max);
     store.set_max_component_handles(HANDLES_MAX);
     store.epoch_deadline_callback(give_way);
-    // A start function can loop, too.
+    // A start function can loop as well.
     store.set_epoch_deadline(1);
     store
 }
 
-/// Lets other tasks run, and tells where the guest is while samples are taken.
+/// Yields to other guests, and records the stack while sampling is on.
 #[expect(clippy::needless_pass_by_value, reason = "the signature is wasmtime's")]
 fn give_way(store: StoreContextMut<'_, Guest>) -> wasmtime::Result<UpdateDeadline> {
     let guest = store.data();
-    guest.place().gives_way();
+    guest.status().yielded();
     if guest.plugin.samples.is_on() {
         let backtrace = WasmBacktrace::force_capture(&store);
-        guest.place().leave_stack(Stack::of_backtrace(&guest.plugin, &backtrace));
+        guest.status().put_stack(Stack::of_backtrace(&guest.plugin, &backtrace));
     }
-    // wasmtime's own way to yield wakes itself, which tokio takes for new work and runs ahead of what has
-    // waited longer.
+    // wasmtime's own yield wakes its task immediately, which tokio runs ahead of tasks that have waited longer.
     Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
 }

@@ -1,7 +1,7 @@
-//! The instances there are, for those who look from outside: the debug port, and the budget of memory.
+//! The list of running instances, for the debug port and the memory budget.
 //!
-//! Each run is put on the list when it is begun and taken off when its guest is gone. The list is cut into
-//! parts, so that runs that begin and end at the same time do not wait for each other.
+//! Each run is listed when it starts and removed when its guest is gone. The list is sharded, so that runs that
+//! start and end concurrently do not contend.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,82 +9,82 @@ use std::time::Duration;
 use wasmill_model::{PluginName, TaskId};
 
 use crate::http_calls::HttpCall;
+use crate::instance_status::InstanceState;
 use crate::kind::{PluginKind, Profile};
-use crate::memory::Hold;
-use crate::place::InstanceState;
+use crate::memory::MemoryReservation;
 use crate::plugin::Plugin;
 
-/// The parts of the list; a power of two.
-const PARTS: usize = 16;
+/// The number of shards; a power of two.
+const SHARDS: usize = 16;
 
 /// What is known of one instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstanceInfo {
-    /// The task it does.
+    /// Its task.
     pub task: TaskId,
-    /// Which attempt at it this is.
+    /// The number of the attempt.
     pub attempt: u32,
     /// Its plugin.
     pub plugin: PluginName,
-    /// The SHA-256 of the file of its plugin, in hexadecimal.
+    /// The SHA-256 of the plugin's file, in hexadecimal.
     pub digest: Arc<str>,
-    /// What kind of plugin that is.
+    /// The kind of the plugin.
     pub kind: PluginKind,
-    /// Whether it was made outside of the pools.
+    /// Whether it runs on the on-demand engine.
     pub is_on_demand: bool,
-    /// How long ago the run was begun.
+    /// The time since the run was created.
     pub age: Duration,
-    /// What it does.
+    /// What it is doing.
     pub state: InstanceState,
-    /// Time it spent computing.
+    /// Its CPU time.
     pub cpu: Duration,
     /// Bytes of its memories and tables.
     pub memory_bytes: u64,
     /// Bytes of its tables alone.
     pub tables_bytes: u64,
-    /// The most it may use.
+    /// Its memory limit.
     pub memory_bytes_max: u64,
-    /// Its HTTP calls that are under way.
+    /// Its HTTP requests in flight.
     pub http: Vec<HttpCall>,
-    /// Whether it may use files, and so may wait for one.
+    /// Whether it may use files, and so may be waiting for one.
     pub has_files: bool,
 }
 
 /// All instances.
 #[derive(Default)]
 pub(crate) struct Instances {
-    parts: [Mutex<Part>; PARTS],
+    shards: [Mutex<Shard>; SHARDS],
 }
 
 #[derive(Default)]
-struct Part {
-    /// A place stays its run's until that is over, and is then used again.
-    entries: Vec<Option<Entry>>,
+struct Shard {
+    /// An index belongs to a run until it ends, and is then reused.
+    entries: Vec<Option<RunEntry>>,
     free: Vec<usize>,
 }
 
 /// One run on the list.
 #[derive(Clone)]
-pub(crate) struct Entry {
+pub(crate) struct RunEntry {
     pub(crate) task: TaskId,
     pub(crate) attempt: u32,
     pub(crate) plugin: Arc<Plugin>,
-    pub(crate) hold: Arc<Hold>,
+    pub(crate) reservation: Arc<MemoryReservation>,
 }
 
-/// Takes the run off the list when it is dropped.
-pub(crate) struct Listed {
+/// Removes the run from the list on drop.
+pub(crate) struct InstanceGuard {
     instances: Arc<Instances>,
-    part: usize,
+    shard: usize,
     index: usize,
 }
 
 impl Instances {
-    /// Puts a run on the list.
-    pub(crate) fn list(self: &Arc<Self>, entry: Entry) -> Listed {
+    /// Adds a run to the list.
+    pub(crate) fn insert(self: &Arc<Self>, entry: RunEntry) -> InstanceGuard {
         // The end of an id is random.
-        let part = usize::from(entry.task.as_bytes()[15]) % PARTS;
-        let mut entries = self.part(part);
+        let shard = usize::from(entry.task.as_bytes()[15]) % SHARDS;
+        let mut entries = self.shard(shard);
         let index = match entries.free.pop() {
             Some(index) => {
                 entries.entries[index] = Some(entry);
@@ -96,47 +96,49 @@ impl Instances {
             }
         };
         drop(entries);
-        Listed { instances: Arc::clone(self), part, index }
+        InstanceGuard { instances: Arc::clone(self), shard, index }
     }
 
-    /// Returns what is known of each instance, in no order.
+    /// Returns what is known of each instance, in no particular order.
     pub(crate) fn infos(&self) -> Vec<InstanceInfo> {
         let mut infos = Vec::new();
-        for part in 0..PARTS {
-            infos.extend(self.part(part).entries.iter().flatten().map(Entry::info));
+        for shard in 0..SHARDS {
+            infos.extend(self.shard(shard).entries.iter().flatten().map(RunEntry::info));
         }
         infos
     }
 
-    /// Returns what each instance holds of the memory, in no order.
-    pub(crate) fn holds(&self) -> Vec<Arc<Hold>> {
-        let mut holds = Vec::new();
-        for part in 0..PARTS {
-            holds.extend(self.part(part).entries.iter().flatten().map(|entry| Arc::clone(&entry.hold)));
+    /// Returns the memory reservation of each instance, in no particular order.
+    pub(crate) fn reservations(&self) -> Vec<Arc<MemoryReservation>> {
+        let mut reservations = Vec::new();
+        for shard in 0..SHARDS {
+            reservations.extend(
+                self.shard(shard).entries.iter().flatten().map(|entry| Arc::clone(&entry.reservation)),
+            );
         }
-        holds
+        reservations
     }
 
-    fn part(&self, part: usize) -> MutexGuard<'_, Part> {
-        self.parts[part].lock().unwrap_or_else(PoisonError::into_inner)
+    fn shard(&self, shard: usize) -> MutexGuard<'_, Shard> {
+        self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Listed {
+impl Drop for InstanceGuard {
     fn drop(&mut self) {
-        let mut part = self.instances.part(self.part);
-        let entry = part.entries[self.index].take();
-        part.free.push(self.index);
-        drop(part);
-        // What the run held is given back here if this was the last to know of it.
+        let mut shard = self.instances.shard(self.shard);
+        let entry = shard.entries[self.index].take();
+        shard.free.push(self.index);
+        drop(shard);
+        // Outside of the lock: this may drop the last reference to the reservation.
         drop(entry);
     }
 }
 
-impl Entry {
+impl RunEntry {
     fn info(&self) -> InstanceInfo {
-        let Self { task, attempt, plugin, hold } = self;
-        let seen = hold.place().look();
+        let Self { task, attempt, plugin, reservation } = self;
+        let snapshot = reservation.status().snapshot();
         InstanceInfo {
             task: *task,
             attempt: *attempt,
@@ -144,13 +146,13 @@ impl Entry {
             digest: Arc::clone(&plugin.digest),
             kind: plugin.kind,
             is_on_demand: plugin.profile == Profile::OnDemand,
-            age: seen.age,
-            state: seen.state,
-            cpu: seen.cpu,
-            memory_bytes: hold.used(),
-            tables_bytes: seen.tables_bytes,
+            age: snapshot.age,
+            state: snapshot.state,
+            cpu: snapshot.cpu,
+            memory_bytes: reservation.used(),
+            tables_bytes: snapshot.tables_bytes,
             memory_bytes_max: plugin.config.limits.memory_bytes,
-            http: hold.place().http_if_any().map(|calls| calls.list()).unwrap_or_default(),
+            http: reservation.status().http_if_any().map(|calls| calls.list()).unwrap_or_default(),
             has_files: !plugin.config.permissions.dirs.is_empty(),
         }
     }

@@ -1,12 +1,12 @@
-//! Holds on to a child process, so that others can end it as long as it exists, and never another.
+//! Kills the child process of a load, and never another process.
 //!
-//! One for each load: the compiler attaches its child, the keeper cuts when the file has changed.
+//! One per load: the compiler attaches its child, the watcher kills it when the file has changed.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Ends the child of one load.
+/// Kills the child of one load.
 #[derive(Debug, Default)]
 pub(crate) struct KillHandle(Mutex<State>);
 
@@ -17,7 +17,7 @@ struct State {
 }
 
 impl KillHandle {
-    /// Takes hold of a child; one that comes after the cut is ended at once.
+    /// Attaches a child; if the load was aborted before, the child is killed at once.
     pub(crate) fn attach(&self, child: Pid) {
         let mut state = self.state();
         state.child = Some(child);
@@ -26,25 +26,25 @@ impl KillHandle {
         }
     }
 
-    /// Lets go of a child that has ended, before its number can be that of another.
+    /// Detaches a child that has ended, before its pid can be reused.
     pub(crate) fn detach(&self) {
         self.state().child = None;
     }
 
-    /// Ends the child that is attached, if there is one.
+    /// Kills the attached child, if there is one.
     pub(crate) fn kill_child(&self) {
         if let Some(child) = self.state().child {
             end(child);
         }
     }
 
-    /// Ends the child that is attached, and any that comes later: nobody waits for the result.
+    /// Aborts the load: kills the attached child, and any that is attached later.
     pub(crate) fn kill(&self) {
         self.state().kill = true;
         self.kill_child();
     }
 
-    /// Says whether nobody waits for the result any more.
+    /// Returns true if the load was aborted.
     pub(crate) fn is_killed(&self) -> bool {
         self.state().kill
     }
@@ -55,6 +55,6 @@ impl KillHandle {
 }
 
 fn end(child: Pid) {
-    // It fails only if the child has ended already, and then nobody has waited for it yet.
+    // This fails only if the child has ended and is not reaped yet.
     let _ = kill_process(child, Signal::KILL);
 }

@@ -1,15 +1,15 @@
-//! The kinds of files that can be plugins, and which engine each runs on.
+//! The kinds of plugins, and the engine that each runs on.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What a plugin is, found out by looking inside its file.
+/// The kind of a plugin, detected from its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PluginKind {
-    /// A component for the world `wasmill:task/plugin`.
+    /// A component of the world `wasmill:task/plugin`.
     Task,
-    /// A component for the world `wasmill:task/suspendable-plugin`.
+    /// A component of the world `wasmill:task/suspendable-plugin`.
     Suspendable,
     /// A component that exports `wasi:cli/run`: a program with a main function.
     Command,
@@ -18,7 +18,7 @@ pub enum PluginKind {
 }
 
 impl PluginKind {
-    /// Returns the word that machines read.
+    /// Returns the machine-readable name.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Task => "task",
@@ -35,19 +35,19 @@ impl fmt::Display for PluginKind {
     }
 }
 
-/// Which engine a plugin runs on.
+/// The engine of a plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Profile {
-    /// Instances from pools, memories cleared page by page: for small guests, which most are.
+    /// Pooled instances, whose memories are reset page by page: for small guests, as most are.
     Pooled,
-    /// Instances made on demand, images mapped copy-on-write, wasm exceptions: for interpreters and
-    /// other guests that are too large or too demanding for the pools.
+    /// Instances allocated on demand, copy-on-write images, wasm exceptions: for interpreters and other guests that
+    /// are too large or too demanding for the pools.
     OnDemand,
 }
 
 impl Profile {
-    /// Returns the word that tells cached code of one profile from that of the other.
+    /// Returns the name that distinguishes cached code by profile.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Pooled => "pooled",

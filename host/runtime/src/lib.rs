@@ -1,8 +1,7 @@
-//! Plugins: load them, compile them, and run one instance per task in wasmtime.
+//! Loads and compiles plugins, and runs one wasmtime instance per task.
 //!
-//! The binary makes a [`Runtime`] and hands it to the scheduler, which knows it as a
-//! [`wasmill_model::Runner`]. The only crate that knows wasmtime. It never decides when a task runs,
-//! never looks at a timeout, and stores nothing.
+//! The binary creates a [`Runtime`] and passes it to the scheduler as a [`wasmill_model::Runner`]. This is the only
+//! crate that depends on wasmtime. It never decides when a task runs, enforces no timeouts, and stores nothing.
 
 mod runtime;
 
@@ -12,11 +11,11 @@ mod swap;
 
 mod engine;
 mod kind;
-mod threads;
+mod thread_monitor;
 mod ticker;
 
 mod check;
-mod kept;
+mod handle_bytes;
 mod registry;
 mod request_span;
 mod upload;
@@ -37,33 +36,33 @@ mod inspect;
 mod linked_plugin;
 mod name_list;
 mod plugin;
-mod survey;
+mod wasm_summary;
 
 mod backtrace;
 mod bindings;
-mod calls;
 mod cpu;
+mod dependency_results;
 mod files;
 mod guest;
 mod guest_log;
-mod handed;
-mod host;
+mod host_imports;
 mod instance;
+mod instance_status;
 mod instances;
 mod limiter;
 mod machine_memory;
 mod memory;
 mod outcome;
-mod place;
 mod program;
 mod samples;
-mod surroundings;
+mod wasi_ctx;
+mod wasi_overrides;
 
-mod counted;
-mod denials;
-mod fetch;
-mod gate;
+mod denial_log;
 mod http_calls;
+mod http_client;
+mod http_policy;
+mod metered_stream;
 
 mod format;
 
@@ -75,12 +74,12 @@ pub use compile_child::compile_child;
 pub use files::descriptors::{CLIENT_DESCRIPTORS, OWN_DESCRIPTORS, guest_descriptors};
 pub use files::grants::ProtectedPath;
 pub use http_calls::HttpCall;
+pub use instance_status::{HostCall, InstanceState};
 pub use instances::InstanceInfo;
 pub use kind::PluginKind;
 pub use load_stats::LoadStats;
 pub use machine_memory::machine_memory_bytes;
 pub use name_list::NameList;
-pub use place::{HostCall, InstanceState};
 pub use plugin::InputCheck;
 pub use plugin_config::{
     DirRule, HttpRule, MaxLimits, OutputFormat, Permissions, PluginConfig, RetryPolicy, ScheduleConfig,

@@ -1,5 +1,5 @@
-//! Counts all memories and tables of one guest against its one limit, which it shares with what the host keeps for
-//! it, and against what all guests may use together. Asked by wasmtime on each growth.
+//! Counts the memories and tables of one guest against its limit, which also covers what the host keeps for it, and
+//! against the shared budget. Called by wasmtime on each growth.
 
 use std::sync::Arc;
 
@@ -7,10 +7,10 @@ use wasmtime::{ResourceLimiter, Result};
 
 use crate::memory::Account;
 
-/// Bytes of one element of a table.
+/// Bytes of a table element.
 pub(crate) const ELEMENT_BYTES: usize = 8;
 
-/// What a guest has taken of its memory limit.
+/// The memory that a guest has allocated.
 pub(crate) struct Limiter {
     account: Arc<Account>,
     tables_bytes: u64,
@@ -28,7 +28,7 @@ impl Limiter {
         maximum: Option<usize>,
         unit_bytes: usize,
     ) -> Result<bool> {
-        // Beyond its own declared maximum nothing grows, limit or not.
+        // A memory never grows beyond its own declared maximum; this is not a denial by the limit.
         if maximum.is_some_and(|maximum| desired > maximum) {
             return Ok(false);
         }
@@ -36,7 +36,7 @@ impl Limiter {
         let is_counted = self.account.grow(more)?;
         if is_counted && unit_bytes == ELEMENT_BYTES {
             self.tables_bytes += more;
-            self.account.hold().place().note_tables(self.tables_bytes);
+            self.account.reservation().status().set_tables_bytes(self.tables_bytes);
         }
         Ok(is_counted)
     }
@@ -58,8 +58,8 @@ mod tests {
     use crate::memory::Budget;
 
     fn limiter(bytes_max: u64) -> Limiter {
-        let hold = Arc::new(Budget::new(u64::MAX, Box::new(|| None))).hold(0, false);
-        Limiter::new(&Arc::new(Account::new(bytes_max, 0, Arc::new(hold))))
+        let reservation = Arc::new(Budget::new(u64::MAX, Box::new(|| None))).reserve(0, false);
+        Limiter::new(&Arc::new(Account::new(bytes_max, 0, Arc::new(reservation))))
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! The compiled code of a plugin, linked and ready to be instantiated.
+//! A compiled plugin, linked and ready to be instantiated.
 //!
-//! Made by the loader from an [`Artifact`]; instantiated by `instance`.
+//! Created by the loader from an [`Artifact`]; instantiated by `instance`.
 
 use std::sync::OnceLock;
 
@@ -12,31 +12,31 @@ use wasmtime_wasi::{I32Exit, p1, p2};
 
 use crate::bindings::suspendable::SuspendablePluginPre;
 use crate::bindings::{Plugin, PluginPre};
-use crate::calls;
 use crate::engine::Engines;
 use crate::files;
 use crate::format;
 use crate::guest::Guest;
 use crate::instance::START;
 use crate::kind::{PluginKind, Profile};
+use crate::wasi_overrides;
 
-/// The interface of a main function, of any minor version.
+/// The interface of a main function, in any minor version.
 pub(crate) const MAIN: &str = "wasi:cli/run@0.2.";
 const WRONG_MAIN: &str = "its `wasi:cli/run` is not that of WASI 0.2";
 
-/// What compiling a file gives, or loading it from the cache.
+/// Compiled code, fresh or from the cache.
 pub(crate) enum Artifact {
-    /// Of a component.
+    /// A component.
     Component(Component),
-    /// Of a core module.
+    /// A core module.
     Module(Module),
 }
 
-/// Code that can be instantiated, one variant for each kind of plugin.
+/// A plugin ready to be instantiated, one variant for each kind.
 pub(crate) enum LinkedPlugin {
-    /// A component of our world.
+    /// A component of the world `plugin`.
     Task(PluginPre<Guest>),
-    /// A component of our other world.
+    /// A component of the world `suspendable-plugin`.
     Suspendable(SuspendablePluginPre<Guest>),
     /// A component with a main function.
     Command(CommandPre<Guest>),
@@ -44,15 +44,15 @@ pub(crate) enum LinkedPlugin {
     Module(InstancePre<Guest>),
 }
 
-/// What each kind of plugin is linked against.
+/// The linkers of each engine.
 pub(crate) struct Linkers {
     engines: Engines,
     pooled: LinkerSet,
-    /// Made with its engine, when the first plugin needs it.
+    /// Created with its engine, on first use.
     on_demand: OnceLock<LinkerSet>,
 }
 
-/// What is on offer to the guests of one engine.
+/// The linkers of one engine: what guests can import.
 struct LinkerSet {
     component: Linker<Guest>,
     module: wasmtime::Linker<Guest>,
@@ -64,22 +64,22 @@ impl LinkerSet {
         p2::add_to_linker_async(&mut component)?;
         wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut component)?;
         Plugin::add_to_linker::<_, HasSelf<_>>(&mut component, |guest| guest)?;
-        calls::add(&mut component)?;
+        wasi_overrides::add(&mut component)?;
 
         let mut module = wasmtime::Linker::new(engine);
         p1::add_to_linker_async(&mut module, Guest::preview1)?;
-        // wasmtime's own takes no code over 125, but programs do exit with -1 and the like.
+        // wasmtime's own rejects exit codes over 125, but programs do exit with -1 and the like.
         module.allow_shadowing(true);
         module.func_wrap("wasi_snapshot_preview1", "proc_exit", |code: i32| -> wasmtime::Result<()> {
             Err(I32Exit(code).into())
         })?;
-        calls::add_preview1(&mut module)?;
+        wasi_overrides::add_preview1(&mut module)?;
         files::modules::add(&mut module)?;
         Ok(Self { component, module })
     }
 }
 
-/// Checks that a core module can be started; that it exports the function is known already.
+/// Checks the type of a core module's start function; its presence has been checked.
 fn check_start(module: &Module) -> Result<(), String> {
     match module.get_export(START) {
         Some(ExternType::Func(start)) if start.params().len() == 0 && start.results().len() == 0 => Ok(()),
@@ -87,7 +87,7 @@ fn check_start(module: &Module) -> Result<(), String> {
     }
 }
 
-/// Says whether a component has a main function of the right type.
+/// Returns true if a component has a main function of the right type.
 fn has_main(component: &Component) -> bool {
     let (engine, ty) = (component.engine(), component.component_type());
     let run = ty.exports(engine).find_map(|(name, export)| match export.ty {
@@ -108,11 +108,11 @@ impl Linkers {
         Ok(Self { engines: engines.clone(), pooled, on_demand: OnceLock::new() })
     }
 
-    /// Links and type-checks.
+    /// Links and type-checks an artifact.
     ///
     /// # Errors
     ///
-    /// Says in a sentence what the artifact asks for in vain.
+    /// Names the import that cannot be resolved, or the export with the wrong type.
     pub(crate) fn link(
         &self,
         kind: PluginKind,
@@ -135,7 +135,7 @@ impl Linkers {
                 linker_set.component.instantiate_pre(component).map_err(unresolved)?
             }
         };
-        // Generated code only looks for the function; a wrong one would be found out by the first task.
+        // The generated code only looks the function up; a wrong type would be found by the first task.
         if kind == PluginKind::Command && !has_main(component.component()) {
             return Err(WRONG_MAIN.to_owned());
         }

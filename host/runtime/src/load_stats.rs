@@ -1,26 +1,26 @@
-//! What loading plugins costs, and how it ends: for whoever watches the server.
+//! Statistics on loading plugins, for metrics.
 //!
-//! The loader counts, `Runtime::load_stats` shows.
+//! The loader counts; `Runtime::load_stats` returns a snapshot.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use wasmill_model::{Histogram, RUN_SECONDS};
 
-/// How plugins were loaded since the start.
+/// Statistics on loading plugins since the start.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LoadStats {
-    /// Seconds that compiling took, well or badly.
+    /// Durations of compilations, successful or not.
     pub compile_seconds: Histogram,
-    /// Plugins whose code was in the cache.
+    /// Plugins found in the cache.
     pub cached: u64,
-    /// Files that became plugins.
+    /// Files that were accepted.
     pub ready: u64,
-    /// Files that did not.
+    /// Files that were rejected.
     pub rejected: u64,
 }
 
-/// Counts.
+/// Counts loads.
 pub(crate) struct LoadCounters(Mutex<LoadStats>);
 
 impl LoadCounters {

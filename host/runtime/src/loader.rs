@@ -1,7 +1,7 @@
-//! Turns a file, or bytes built into the binary, into a plugin that is ready to run, or a sentence.
+//! Loads a file, or bytes built into the binary, as a plugin that is ready to run, or rejects it with a reason.
 //!
-//! Called by the loaders of the keeper, and by the runtime for what is built in. Reads, validates,
-//! compiles or takes from the cache, and links; puts nothing into service.
+//! Called by the loader threads of the watcher, and by the runtime for built-in plugins. Reads, validates, compiles
+//! (or uses the cache) and links; puts nothing into service.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -17,7 +17,7 @@ use wasmtime::component::Component;
 use crate::cache::{Cache, EntryName};
 use crate::compile::Compiler;
 use crate::compile_child::environment;
-use crate::denials::Denials;
+use crate::denial_log::DenialLog;
 use crate::engine::Engines;
 use crate::files::descriptors::Descriptors;
 use crate::files::granted::GrantedFolders;
@@ -30,46 +30,46 @@ use crate::kind::{PluginKind, Profile};
 use crate::linked_plugin::{Artifact, LinkedPlugin, Linkers};
 use crate::load_stats::LoadCounters;
 use crate::manifest;
-use crate::memory::Demand;
+use crate::memory::MemoryEstimate;
 use crate::plugin::{InputCheck, Plugin};
 use crate::plugin_config::{MaxLimits, PluginConfig};
 use crate::registry::{PluginDetails, PluginInfo, PluginSource, PluginState};
 use crate::samples::Samples;
 
-/// The largest file that is read.
+/// The maximum size of a plugin file.
 pub(crate) const FILE_BYTES_MAX: u64 = 128 << 20;
 
-/// A plugin or what is wrong with it.
+/// A loaded or rejected plugin.
 pub(crate) struct Loaded {
     pub(crate) info: PluginInfo,
     /// Present if the state is `Ready`.
     pub(crate) plugin: Option<Arc<Plugin>>,
-    /// The file as it was looked at, with the schema and the folders that its manifest names.
+    /// The fingerprint of the loaded file, with the schema and the folders that its manifest names.
     pub(crate) fingerprint: Option<Fingerprint>,
 }
 
-/// What a file needs to become a plugin.
+/// Loads plugins.
 pub(crate) struct Loader {
     pub(crate) engines: Engines,
     pub(crate) linkers: Linkers,
     pub(crate) compiler: Compiler,
-    /// `None` if it is not wanted or cannot be had.
+    /// `None` if there is no cache or it cannot be opened.
     pub(crate) cache: Option<Cache>,
-    /// The config of a plugin without a manifest.
+    /// The configuration of a plugin without a manifest.
     pub(crate) default_config: Arc<PluginConfig>,
-    /// The most that a manifest may ask for.
+    /// The maximum that a manifest may ask for.
     pub(crate) max_limits: MaxLimits,
-    /// The folders that plugins were granted, and those that none can be.
+    /// The folders granted to plugins, and the paths that cannot be granted.
     pub(crate) grants: Grants,
     pub(crate) descriptors: Descriptors,
     pub(crate) connector: Arc<Connector>,
     pub(crate) samples: Arc<Samples>,
     pub(crate) counters: LoadCounters,
-    /// Checks of inputs, by the names of built-in plugins.
+    /// Input checks of built-in plugins, by plugin name.
     pub(crate) input_checks: &'static [(&'static str, InputCheck)],
 }
 
-/// Refuses a file that is another than its manifest names.
+/// Rejects a file whose digest differs from the one that its manifest pins.
 fn check_pin(config: &PluginConfig, digest: &str) -> Result<(), String> {
     match &config.sha256 {
         Some(pinned) if pinned != digest => {
@@ -80,8 +80,7 @@ fn check_pin(config: &PluginConfig, digest: &str) -> Result<(), String> {
 }
 
 impl Loader {
-    /// Makes a plugin of the file that was looked at; `None` if it is another by now, or nobody
-    /// waits for it any more.
+    /// Loads the file with this fingerprint; `None` if the file has changed, or if the load was aborted.
     pub(crate) fn load_file(
         &self,
         name: &str,
@@ -94,12 +93,12 @@ impl Loader {
             Err(error @ InvalidPluginName) => error.to_string(),
             Ok(name) => match folder::read(path, fingerprint) {
                 Ok(bytes) => {
-                    // Before it is read: what changes from now on is another look.
+                    // Before the file is read: later changes are detected by the next scan.
                     let (schema, folders) = manifest::needs(&path.with_extension("toml"));
                     let fingerprint = fingerprint.clone().with_schema(schema.as_deref());
                     let fingerprint = Some(fingerprint.with_granted(folders.into_iter()));
                     let loaded = self.load(&name, source, &bytes, kill_handle);
-                    // A mount that hangs must not hang the watch over all plugins.
+                    // A hanging mount must not block the watch of all plugins.
                     let is_remote = loaded.plugin.as_ref().is_some_and(|plugin| plugin.folders.are_remote());
                     let fingerprint =
                         fingerprint.map(|fingerprint| fingerprint.without_remote_granted(is_remote));
@@ -120,7 +119,7 @@ impl Loader {
         Some(Loaded { info, plugin: None, fingerprint: None })
     }
 
-    /// Makes a plugin of bytes that are part of the binary.
+    /// Loads bytes that are part of the binary.
     pub(crate) fn load_built_in(&self, name: &str, wasm: &[u8]) -> Loaded {
         match name.parse() {
             Ok(name) => self.load(&name, PluginSource::BuiltIn, wasm, &KillHandle::default()),
@@ -132,7 +131,7 @@ impl Loader {
         }
     }
 
-    /// Makes a plugin of bytes.
+    /// Loads bytes as a plugin.
     pub(crate) fn load(
         &self,
         name: &PluginName,
@@ -142,7 +141,7 @@ impl Loader {
     ) -> Loaded {
         let start = Instant::now();
         let digest: Arc<str> = format::hex(&Sha256::digest(wasm)).into();
-        // A compiler or linker that panics over a hostile file refuses it and harms nothing else.
+        // A panic of the compiler or linker on a hostile file rejects the file and affects nothing else.
         let made = catch_unwind(AssertUnwindSafe(|| self.make(name, &source, &digest, wasm, kill_handle)))
             .unwrap_or_else(|_| Err("the host gave up on it".to_owned()));
         let (plugin, details, state) = match made {
@@ -187,7 +186,7 @@ impl Loader {
         let (name, digest) = (name.clone(), Arc::clone(digest));
         let (connector, samples) = (Arc::clone(&self.connector), Arc::clone(&self.samples));
         let descriptors = self.descriptors.clone();
-        let (demand, denials) = (Demand::default(), Denials::default());
+        let (estimate, denial_log) = (MemoryEstimate::default(), DenialLog::default());
         let mut input_checks = self.input_checks.iter().filter(|_| *source == PluginSource::BuiltIn);
         let input_check = input_checks.find(|(of, _)| *of == name.as_str()).map(|(_, check)| *check);
         let plugin = Plugin {
@@ -201,14 +200,14 @@ impl Loader {
             descriptors,
             connector,
             samples,
-            demand,
-            denials,
+            estimate,
+            denial_log,
             input_check,
         };
         Ok((plugin, details))
     }
 
-    /// Returns the config a plugin runs on: those of the manifest beside its file, if there is one.
+    /// Returns the configuration of a plugin: that of the manifest beside its file, if there is one.
     fn config(&self, source: &PluginSource) -> Result<Arc<PluginConfig>, String> {
         match source {
             PluginSource::BuiltIn => Ok(Arc::clone(&self.default_config)),
@@ -216,12 +215,12 @@ impl Loader {
         }
     }
 
-    /// Returns the config of the manifest beside a file, or those of a plugin that has none.
+    /// Returns the configuration of the manifest beside a file, or the default one.
     pub(crate) fn config_beside(&self, file: &Path) -> Result<Arc<PluginConfig>, String> {
         manifest::read(&file.with_extension("toml"), &self.default_config, &self.max_limits)
     }
 
-    /// Returns linked code, from the cache if it is there and fits.
+    /// Returns linked code, from the cache if possible.
     fn code(
         &self,
         kind: PluginKind,
@@ -240,7 +239,7 @@ impl Loader {
                     self.counters.found_in_cache();
                     return self.linkers.link(kind, profile, &artifact);
                 }
-                Err(_) => cache.forget(entry),
+                Err(_) => cache.remove(entry),
             }
         }
         let start = Instant::now();
@@ -257,12 +256,12 @@ impl Loader {
         Ok(linked)
     }
 
-    /// Makes code that our compiler gave us part of this process.
+    /// Deserializes code that our own compiler produced.
     #[expect(unsafe_code, reason = "wasmtime cannot tell whether code is harmless; who made it can")]
     fn artifact(&self, kind: PluginKind, profile: Profile, code: &[u8]) -> Result<Artifact, String> {
         let engine = self.engines.get(profile);
-        // SAFETY, of both: these are the bytes that our own compiler wrote for valid wasm: straight from
-        // its pipe, or from the cache, which checked the MAC over all of them.
+        // SAFETY, of both: these bytes were written by our own compiler for valid wasm. They come straight from its
+        // pipe, or from the cache, which verified the MAC over all of them.
         let artifact = match kind {
             PluginKind::Task | PluginKind::Suspendable | PluginKind::Command => {
                 unsafe { Component::deserialize(engine, code) }.map(Artifact::Component)

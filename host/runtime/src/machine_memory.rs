@@ -1,12 +1,12 @@
-//! How much memory this process may use: what the machine has, or less where its control group says so.
+//! How much memory this process may use: that of the machine, or the limit of its cgroup.
 //!
-//! The binary settles the budget of all tasks with it. Reads files under `/proc` and `/sys` only.
+//! The binary derives the default memory budget from it. Reads only `/proc` and `/sys`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Returns the bytes of memory that the machine, or the tightest control group around this process, has;
-/// `None` where neither is told.
+/// Returns the bytes of memory of the machine, or of the tightest cgroup around this process; `None` if neither is
+/// known.
 pub fn machine_memory_bytes() -> Option<u64> {
     under(Path::new("/"))
 }
@@ -18,16 +18,16 @@ fn under(root: &Path) -> Option<u64> {
     groups.filter_map(|file| limit(&file)).chain(machine).min()
 }
 
-/// Reads the line `MemTotal:  24683520 kB`.
+/// Parses the line `MemTotal:  24683520 kB`.
 fn total(meminfo: &str) -> Option<u64> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kib.checked_mul(1 << 10)
 }
 
-/// Returns the files that may bound a group and those it is in, from a line such as `0::/a/b` (version 2)
-/// or `4:memory:/a/b` (version 1). In a container the path may be that of the host, which is not there;
-/// what bounds it then stands at the top.
+/// Returns the limit files of a cgroup and its ancestors, from a line such as `0::/a/b` (version 2) or
+/// `4:memory:/a/b` (version 1). In a container the path may be the host's and not exist; the container's limit is
+/// then at the root.
 fn limit_files(root: &Path, line: &str) -> Vec<PathBuf> {
     let mut parts = line.splitn(3, ':').skip(1);
     let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else { return Vec::new() };
@@ -41,7 +41,7 @@ fn limit_files(root: &Path, line: &str) -> Vec<PathBuf> {
     Path::new(path.trim_start_matches('/')).ancestors().map(|group| top.join(group).join(file)).collect()
 }
 
-/// Reads a limit; `max` means that there is none.
+/// Reads a limit; `max` means no limit.
 fn limit(file: &Path) -> Option<u64> {
     fs::read_to_string(file).ok()?.trim().parse().ok()
 }
@@ -89,7 +89,7 @@ mod tests {
             ("sys/fs/cgroup/memory/memory.limit_in_bytes", "3000\n"),
         ];
         assert_eq!(memory(&container), Some(3_000));
-        // What version 1 writes for no limit.
+        // What cgroup version 1 reports for no limit.
         let unlimited = [container[0], container[1], (container[2].0, "9223372036854771712\n")];
         assert_eq!(memory(&unlimited), Some(2 << 20));
     }

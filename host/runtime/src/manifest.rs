@@ -1,8 +1,7 @@
-//! The manifest `<name>.toml` beside `<name>.wasm`: read, checked against the ceilings of the host, and
-//! turned into the terms of the plugin.
+//! Reads the manifest `<name>.toml` beside `<name>.wasm`, checks it against the maximum limits of the host, and
+//! resolves it to a `PluginConfig`.
 //!
-//! Called by the loader and by `check`. It reads the manifest and the schema that it names, and
-//! carries nothing out.
+//! Called by the loader and by `check`. Reads only the manifest and the schema that it names.
 
 mod allow;
 mod schedule;
@@ -17,24 +16,24 @@ use serde::Deserialize;
 use wasmill_model::{ATTEMPTS_MAX, Backoff, InvalidDuration, InvalidRate, RetryOn, parse_duration};
 
 use self::allow::Allow;
-use self::schedule::ScheduleWish;
+use self::schedule::ScheduleTable;
 use crate::folder;
 use crate::format;
 use crate::plugin_config::{MaxLimits, OutputFormat, PluginConfig, RetryPolicy};
 use crate::schema::InputSchema;
 
-/// The largest manifest.
+/// The maximum size of a manifest.
 const MANIFEST_BYTES_MAX: u64 = 64 << 10;
-/// The largest schema.
+/// The maximum size of a schema.
 const SCHEMA_BYTES_MAX: u64 = 256 << 10;
-/// Bytes of the longest description.
+/// The maximum size of a description.
 const DESCRIPTION_BYTES_MAX: usize = 1 << 10;
 
-/// Returns the terms that the manifest at `path` asks for, or `defaults` if there is none.
+/// Resolves the manifest at `path`; returns `defaults` if there is none.
 ///
 /// # Errors
 ///
-/// Says in a sentence what is wrong, and where in the file.
+/// Says what is wrong, and where in the file.
 pub(crate) fn read(
     path: &Path,
     defaults: &Arc<PluginConfig>,
@@ -45,7 +44,7 @@ pub(crate) fn read(
         Ok(None) => return Ok(Arc::clone(defaults)),
         Ok(Some(text)) => {
             let folder = path.parent().unwrap_or(Path::new(""));
-            parse(&text).and_then(|manifest| manifest.settle(folder, defaults, max_limits))
+            parse(&text).and_then(|manifest| manifest.resolve(folder, defaults, max_limits))
         }
         Err(reason) => Err(reason),
     };
@@ -53,8 +52,7 @@ pub(crate) fn read(
     config.map(Arc::new).map_err(refuse)
 }
 
-/// Returns where the schema lies that the manifest at `path` names, and the folders that it grants, whether they
-/// are there or not.
+/// Returns the schema file and the folders that the manifest at `path` names, whether they exist or not.
 pub(crate) fn needs(path: &Path) -> (Option<PathBuf>, Vec<PathBuf>) {
     let text = read_text(path, MANIFEST_BYTES_MAX).ok().flatten();
     let Some(manifest) = text.and_then(|text| parse(&text).ok()) else { return (None, Vec::new()) };
@@ -62,18 +60,18 @@ pub(crate) fn needs(path: &Path) -> (Option<PathBuf>, Vec<PathBuf>) {
     (manifest.input.schema.and_then(|schema| beside(folder, &schema)), manifest.allow.hosts())
 }
 
-/// The file as it is written; what is left out is as the host has it.
+/// The manifest as written; missing keys take the defaults of the host.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Manifest {
     description: Option<String>,
     sha256: Option<String>,
     output: Option<Output>,
-    limits: Wishes,
-    retry: RetryWish,
+    limits: LimitsTable,
+    retry: RetryTable,
     allow: Allow,
-    input: InputWish,
-    schedule: Option<ScheduleWish>,
+    input: InputTable,
+    schedule: Option<ScheduleTable>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -85,10 +83,10 @@ enum Output {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Wishes {
+struct LimitsTable {
     memory: Option<ByteSize>,
-    timeout: Option<Span>,
-    cpu: Option<Span>,
+    timeout: Option<DurationText>,
+    cpu: Option<DurationText>,
     output: Option<ByteSize>,
     logs: Option<ByteSize>,
     disk: Option<ByteSize>,
@@ -99,33 +97,33 @@ struct Wishes {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct RetryWish {
+struct RetryTable {
     max_attempts: Option<u32>,
-    backoff: Option<BackoffWish>,
+    backoff: Option<BackoffTable>,
     on: Option<Vec<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct BackoffWish {
-    first: Option<Span>,
+struct BackoffTable {
+    first: Option<DurationText>,
     factor: Option<f64>,
-    max: Option<Span>,
+    most: Option<DurationText>,
     jitter: Option<f64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct InputWish {
+struct InputTable {
     schema: Option<String>,
 }
 
-/// A duration that is written with a unit, such as `10s`.
+/// A duration with a unit, such as `10s`.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(try_from = "String")]
-struct Span(Duration);
+struct DurationText(Duration);
 
-impl TryFrom<String> for Span {
+impl TryFrom<String> for DurationText {
     type Error = InvalidDuration;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
@@ -135,13 +133,13 @@ impl TryFrom<String> for Span {
 
 fn parse(text: &str) -> Result<Manifest, String> {
     toml::from_str(text).map_err(|error| match error.span() {
-        Some(span) => format!("{}: {}", place(text, span.start), error.message()),
+        Some(span) => format!("{}: {}", position(text, span.start), error.message()),
         None => error.message().to_owned(),
     })
 }
 
-/// Writes where in a text something is, as editors count.
-fn place(text: &str, offset: usize) -> String {
+/// Formats a position as line and column.
+fn position(text: &str, offset: usize) -> String {
     let before = &text[..text.floor_char_boundary(offset)];
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
@@ -149,13 +147,13 @@ fn place(text: &str, offset: usize) -> String {
 }
 
 impl Manifest {
-    fn settle(
+    fn resolve(
         self,
         folder: &Path,
         defaults: &PluginConfig,
         max_limits: &MaxLimits,
     ) -> Result<PluginConfig, String> {
-        let Self { description, sha256, output, limits: wishes, retry, allow, input, schedule } = self;
+        let Self { description, sha256, output, limits: limits_table, retry, allow, input, schedule } = self;
         if description.as_ref().is_some_and(|text| text.len() > DESCRIPTION_BYTES_MAX) {
             return Err(format!("description is longer than {DESCRIPTION_BYTES_MAX} bytes"));
         }
@@ -167,16 +165,16 @@ impl Manifest {
                 Output::Json => OutputFormat::Json,
             };
         }
-        wishes.grant(&mut config, max_limits)?;
+        limits_table.apply(&mut config, max_limits)?;
         config.retry = retry.check()?;
         config.permissions = allow.check()?;
         config.schema = input.schema.map(|file| read_schema(folder, &file)).transpose()?;
-        config.schedule = schedule.map(|wish| wish.check(config.schema.as_ref())).transpose()?;
+        config.schedule = schedule.map(|requested| requested.check(config.schema.as_ref())).transpose()?;
         Ok(config)
     }
 }
 
-/// Reads a digest as `sha256sum` writes it.
+/// Parses a digest as printed by `sha256sum`.
 fn check_digest(digest: &str) -> Result<String, String> {
     if digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         Ok(digest.to_ascii_lowercase())
@@ -185,88 +183,96 @@ fn check_digest(digest: &str) -> Result<String, String> {
     }
 }
 
-impl Wishes {
-    fn grant(self, config: &mut PluginConfig, max_limits: &MaxLimits) -> Result<(), String> {
+impl LimitsTable {
+    fn apply(self, config: &mut PluginConfig, max_limits: &MaxLimits) -> Result<(), String> {
         let limits = &mut config.limits;
-        if let Some(wish) = self.memory {
-            limits.memory_bytes = bytes("memory", wish, 64 << 10, "memory_max", max_limits.memory_bytes)?;
+        if let Some(requested) = self.memory {
+            limits.memory_bytes =
+                bytes("memory", requested, 64 << 10, "memory_max", max_limits.memory_bytes)?;
         }
-        if let Some(wish) = self.output {
-            limits.output_bytes = bytes("output", wish, 1, "output_max", max_limits.output_bytes)?;
+        if let Some(requested) = self.output {
+            limits.output_bytes = bytes("output", requested, 1, "output_max", max_limits.output_bytes)?;
         }
-        if let Some(wish) = self.logs {
-            limits.log_bytes = bytes("logs", wish, 0, "log_tail_max", max_limits.log_bytes)?;
+        if let Some(requested) = self.logs {
+            limits.log_bytes = bytes("logs", requested, 0, "log_tail_max", max_limits.log_bytes)?;
         }
-        if let Some(wish) = self.disk {
-            limits.disk_bytes = bytes("disk", wish, 0, "disk_max", max_limits.disk_bytes)?;
+        if let Some(requested) = self.disk {
+            limits.disk_bytes = bytes("disk", requested, 0, "disk_max", max_limits.disk_bytes)?;
         }
-        if let Some(Span(wish)) = self.timeout {
-            limits.timeout = duration("timeout", wish, "timeout_max", Some(max_limits.timeout))?;
+        if let Some(DurationText(requested)) = self.timeout {
+            limits.timeout = duration("timeout", requested, "timeout_max", Some(max_limits.timeout))?;
         }
-        if let Some(Span(wish)) = self.cpu {
-            limits.cpu = Some(duration("cpu", wish, "cpu_max", max_limits.cpu)?);
+        if let Some(DurationText(requested)) = self.cpu {
+            limits.cpu = Some(duration("cpu", requested, "cpu_max", max_limits.cpu)?);
         }
-        if let Some(wish) = self.concurrency {
-            config.concurrency = Some(concurrency(wish, max_limits.concurrency)?);
+        if let Some(requested) = self.concurrency {
+            config.concurrency = Some(concurrency(requested, max_limits.concurrency)?);
         }
-        if let Some(wish) = self.rate {
-            let rate = wish.parse().map_err(|error: InvalidRate| format!("limits.rate: {error}"))?;
+        if let Some(requested) = self.rate {
+            let rate = requested.parse().map_err(|error: InvalidRate| format!("limits.rate: {error}"))?;
             config.rate = Some(rate);
         }
-        if let Some(wish) = self.waiting {
-            if wish == 0 {
+        if let Some(requested) = self.waiting {
+            if requested == 0 {
                 return Err("limits.waiting must be at least 1, or no task would be accepted".to_owned());
             }
-            config.waiting_max = Some(wish);
+            config.waiting_max = Some(requested);
         }
         Ok(())
     }
 }
 
-fn bytes(name: &str, wish: ByteSize, least: u64, ceiling: &str, most: u64) -> Result<u64, String> {
-    let asked = wish.as_u64();
+fn bytes(name: &str, requested: ByteSize, min: u64, setting: &str, most: u64) -> Result<u64, String> {
+    let asked = requested.as_u64();
     if asked > most {
         let (asked, most) = (format::bytes(asked), format::bytes(most));
         return Err(format!(
-            "limits.{name} asks for {asked}, and the ceiling of this host, {ceiling}, is {most}"
+            "limits.{name} asks for {asked}, and the ceiling of this host, {setting}, is {most}"
         ));
     }
-    if asked < least {
-        return Err(format!("limits.{name} must be at least {}", format::bytes(least)));
+    if asked < min {
+        return Err(format!("limits.{name} must be at least {}", format::bytes(min)));
     }
     Ok(asked)
 }
 
-fn duration(name: &str, wish: Duration, ceiling: &str, most: Option<Duration>) -> Result<Duration, String> {
-    if let Some(most) = most.filter(|most| wish > *most) {
-        let (wish, most) = (humantime::format_duration(wish), humantime::format_duration(most));
+fn duration(
+    name: &str,
+    requested: Duration,
+    setting: &str,
+    most: Option<Duration>,
+) -> Result<Duration, String> {
+    if let Some(most) = most.filter(|most| requested > *most) {
+        let (requested, most) = (humantime::format_duration(requested), humantime::format_duration(most));
         return Err(format!(
-            "limits.{name} asks for {wish}, and the ceiling of this host, {ceiling}, is {most}"
+            "limits.{name} asks for {requested}, and the ceiling of this host, {setting}, is {most}"
         ));
     }
-    if wish < Duration::from_millis(1) {
+    if requested < Duration::from_millis(1) {
         return Err(format!("limits.{name} must be at least 1ms"));
     }
-    Ok(wish)
+    Ok(requested)
 }
 
-fn concurrency(wish: u32, most: Option<u32>) -> Result<u32, String> {
+fn concurrency(requested: u32, most: Option<u32>) -> Result<u32, String> {
     match most {
-        Some(most) if wish > most => Err(format!(
-            "limits.concurrency asks for {wish}, and the ceiling of this host, concurrency, is {most}"
+        Some(most) if requested > most => Err(format!(
+            "limits.concurrency asks for {requested}, and the ceiling of this host, concurrency, is {most}"
         )),
-        _ if wish == 0 => Err("limits.concurrency must be at least 1, or no task would ever run".to_owned()),
-        _ => Ok(wish),
+        _ if requested == 0 => {
+            Err("limits.concurrency must be at least 1, or no task would ever run".to_owned())
+        }
+        _ => Ok(requested),
     }
 }
 
-impl RetryWish {
+impl RetryTable {
     fn check(self) -> Result<RetryPolicy, String> {
         if self.max_attempts.is_some_and(|attempts| !(1..=ATTEMPTS_MAX).contains(&attempts)) {
             return Err(format!("retry.max_attempts must be from 1 to {ATTEMPTS_MAX}"));
         }
-        let backoff = self.backoff.map(|BackoffWish { first, factor, max, jitter }| {
-            Backoff::of(first.map(|span| span.0), factor, max.map(|span| span.0), jitter)
+        let backoff = self.backoff.map(|BackoffTable { first, factor, most, jitter }| {
+            Backoff::of(first.map(|span| span.0), factor, most.map(|span| span.0), jitter)
                 .map_err(|error| format!("retry.backoff: {error}"))
         });
         let on = self.on.map(|words| RetryOn::of(words.iter().map(String::as_str)));
@@ -285,15 +291,15 @@ fn read_schema(folder: &Path, file: &str) -> Result<InputSchema, String> {
     read.map_err(|reason| format!("input.schema {file}: {reason}"))
 }
 
-/// Returns the path of a file that is named from within a folder; `None` if that leads elsewhere, since
-/// a manifest that came with a plugin must not make the host tell what is in other files.
+/// Returns the path of a file in the manifest's folder; `None` if it leads elsewhere, because a manifest that comes
+/// with a plugin must not make the host disclose other files.
 fn beside(folder: &Path, file: &str) -> Option<PathBuf> {
     let named = Path::new(file);
     let is_beside = !file.is_empty() && named.components().all(|part| matches!(part, Component::Normal(_)));
     is_beside.then(|| folder.join(named))
 }
 
-/// Reads a file of text within its bound; `None` if it is not there.
+/// Reads a text file of bounded size; `None` if it does not exist.
 fn read_text(path: &Path, bytes_max: u64) -> Result<Option<String>, String> {
     let failed = |error| format!("it cannot be read: {error}");
     let file = match folder::open(path) {
@@ -317,23 +323,23 @@ mod tests {
     use super::*;
     use crate::plugin_config::HttpRule;
 
-    fn settle(text: &str) -> Result<PluginConfig, String> {
+    fn resolve(text: &str) -> Result<PluginConfig, String> {
         let defaults = PluginConfig::default();
-        parse(text)?.settle(Path::new("/nowhere"), &defaults, &MaxLimits::of(&Limits::default()))
+        parse(text)?.resolve(Path::new("/nowhere"), &defaults, &MaxLimits::of(&Limits::default()))
     }
 
     fn refusal(text: &str) -> String {
-        settle(text).expect_err(text)
+        resolve(text).expect_err(text)
     }
 
     #[test]
     fn an_empty_manifest_changes_nothing() {
-        assert_eq!(settle("").unwrap(), PluginConfig::default());
+        assert_eq!(resolve("").unwrap(), PluginConfig::default());
     }
 
     #[test]
     fn everything_that_can_be_asked_for_is_carried() {
-        let config = settle(
+        let config = resolve(
             r#"
             description = "Thumbnails from a URL"
             sha256 = "E3B0C44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -395,24 +401,24 @@ mod tests {
 
     #[test]
     fn a_wish_over_the_ceiling_is_refused_with_both_numbers() {
-        for (wish, numbers) in [
+        for (requested, numbers) in [
             ("memory = \"65MiB\"", ["65 MiB", "memory_max, is 64 MiB"]),
             ("output = \"2MiB\"", ["2 MiB", "output_max, is 1 MiB"]),
             ("logs = \"1MiB\"", ["1 MiB", "log_tail_max, is 16 KiB"]),
             ("disk = \"2GiB\"", ["2 GiB", "disk_max, is 1 GiB"]),
             ("timeout = \"11m\"", ["11m", "timeout_max, is 10m"]),
         ] {
-            let reason = refusal(&format!("[limits]\n{wish}"));
+            let reason = refusal(&format!("[limits]\n{requested}"));
             assert!(numbers.iter().all(|number| reason.contains(number)), "{reason}");
         }
         let idle = MaxLimits { cpu: Some(Duration::from_secs(30)), ..MaxLimits::of(&Limits::default()) };
         let reason =
-            parse("limits.cpu = \"31s\"").unwrap().settle(Path::new(""), &PluginConfig::default(), &idle);
+            parse("limits.cpu = \"31s\"").unwrap().resolve(Path::new(""), &PluginConfig::default(), &idle);
         let reason = reason.unwrap_err();
         assert!(reason.contains("asks for 31s") && reason.contains("cpu_max, is 30s"), "{reason}");
         let few = MaxLimits { concurrency: Some(3), ..MaxLimits::of(&Limits::default()) };
         let reason =
-            parse("limits.concurrency = 4").unwrap().settle(Path::new(""), &PluginConfig::default(), &few);
+            parse("limits.concurrency = 4").unwrap().resolve(Path::new(""), &PluginConfig::default(), &few);
         let reason = reason.unwrap_err();
         assert!(reason.contains("asks for 4") && reason.contains("is 3"), "{reason}");
     }

@@ -1,21 +1,21 @@
-//! The memory of all guests together: what they use, what more of them would take, and who gives way when
-//! it runs out.
+//! The memory budget of all guests: what they use, what further runs would use, and which runs are evicted when
+//! memory runs out.
 //!
-//! Owned by the runtime. What guests may use and what they use is far apart: a small Rust program declares
-//! 1.1 MiB and touches 80 KiB, and thousands of those asleep have to fit. So what counts is what is resident,
-//! as the kernel tells it, and what was handed out so recently that it may not have been touched yet. The
-//! scheduler asks how much room is left before it begins another run.
+//! Owned by the runtime. Declared and touched memory differ widely: a small Rust program declares 1.1 MiB and
+//! touches 80 KiB, and thousands of idle guests have to fit. So the budget counts resident memory, as reported by
+//! the kernel, plus memory granted so recently that the guest may not have touched it yet. The scheduler asks for
+//! the available memory before it starts another run.
 //!
-//! When there is no room, a run that grows is put back to waiting; and when guests touch what they were given
-//! long ago and it is too much, large and young ones are put back until the rest fits. Of a plugin whose
-//! runs had to be put back, more is expected from then on, and each of its runs holds all of that as long as
-//! it lives, so that after a few rounds those that are let in together fit together. A run that is alone is
-//! never put back, so whoever is last gets on.
+//! When no memory is available, a run that grows is evicted and its task requeued. When guests touch memory that
+//! was granted long ago and exceed the budget, large and young runs are evicted until the rest fits. After an
+//! eviction, the estimate of the plugin rises and each of its runs reserves all of it for its lifetime, so that
+//! after a few rounds the runs admitted together fit together. A run that is alone is never evicted, so there is
+//! always progress.
 
 mod account;
-mod demand;
+mod estimate;
+mod monitor;
 mod resident;
-mod watch;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
@@ -24,165 +24,166 @@ use std::task::Waker;
 use std::time::Instant;
 
 pub(crate) use self::account::Account;
-pub(crate) use self::demand::Demand;
+pub(crate) use self::estimate::MemoryEstimate;
+use self::monitor::MonitorState;
 pub(crate) use self::resident::ResidentMemory;
-use self::watch::Watch;
-use crate::place::Place;
+use crate::instance_status::InstanceStatus;
 
-/// Runs take memory of the budget in steps of this size, so that the counters they share are touched rarely.
+/// Runs take memory from the budget in steps of this size, to keep contention on the shared counters low.
 const STEP_BYTES: u64 = 256 << 10;
-/// Bits of the counter that hold bytes, 16 TiB of them; the bits above count runs.
+/// The lower bits of `totals` hold bytes (up to 16 TiB), the bits above count runs.
 const BYTES_BITS: u32 = 44;
 const BYTES_MASK: u64 = (1 << BYTES_BITS) - 1;
-/// How long what is handed out counts in full, at least; a guest has touched it by then, or sleeps.
-const RECENT_MS: u64 = 20;
-/// How old the measured figure may be when somebody asks.
-const FRESH_MS: u64 = 1;
+/// The length of a window. Memory granted in the current and the previous window counts in full; after that, a
+/// guest has touched it or is idle.
+const WINDOW_MS: u64 = 20;
+/// The maximum age of a measurement when the usage is queried.
+const MEASUREMENT_AGE_MAX_MS: u64 = 1;
 
-/// Tells the bytes that are resident for the host and its guests; `None` where nobody knows.
+/// Returns the resident bytes of the host and its guests; `None` where this is not known.
 pub(crate) type Gauge = Box<dyn Fn() -> Option<u64> + Send + Sync>;
 
-/// What all runs together may use.
+/// The memory that all runs together may use.
 pub(crate) struct Budget {
     bytes_max: u64,
     gauge: Gauge,
-    /// Whether the gauge tells anything; else each run holds what it may have touched.
+    /// Whether the gauge returns values; if not, each run reserves all that it may have touched.
     is_measured: bool,
-    /// Runs, and the bytes that some of them hold as long as they live, in one number, so that whoever takes
-    /// more knows whether it is alone.
-    taken: AtomicU64,
-    /// Bytes handed out in this stretch of time and in the one before, one of them even and one odd.
+    /// The number of runs and the bytes of full reservations, packed into one word, so that a run that takes more
+    /// memory knows atomically whether it is alone.
+    totals: AtomicU64,
+    /// Bytes granted in the current window and in the previous one, indexed by the parity of the window.
     recent: [AtomicU64; 2],
-    /// The number of this stretch of time.
-    stretch: AtomicU64,
-    /// Bytes resident for guests when that was last measured.
+    /// The number of the current window.
+    window: AtomicU64,
+    /// Bytes resident for guests at the last measurement.
     resident: AtomicU64,
     measured_at_ms: AtomicU64,
-    /// Whether guests were found to use more than there is, and some of them are to go.
+    /// Whether guests exceed the budget and some of them are being evicted.
     is_over: AtomicBool,
-    made_at: Instant,
-    watch: Mutex<Watch>,
+    created_at: Instant,
+    monitor: Mutex<MonitorState>,
 }
 
 impl Budget {
-    /// Makes a budget of so many bytes, which are measured by `gauge`.
+    /// Creates a budget of `bytes_max`, measured by `gauge`.
     pub(crate) fn new(bytes_max: u64, gauge: Gauge) -> Self {
-        let own_bytes = gauge();
+        let host_bytes = gauge();
         Self {
-            // Half of what the counter can hold leaves room for those that may go over.
+            // Half of the range of the counter leaves room for single runs that go over.
             bytes_max: bytes_max.min(BYTES_MASK / 2),
             gauge,
-            is_measured: own_bytes.is_some(),
-            taken: AtomicU64::new(0),
+            is_measured: host_bytes.is_some(),
+            totals: AtomicU64::new(0),
             recent: Default::default(),
-            stretch: AtomicU64::new(1),
+            window: AtomicU64::new(1),
             resident: AtomicU64::new(0),
             measured_at_ms: AtomicU64::new(0),
             is_over: AtomicBool::new(false),
-            made_at: Instant::now(),
-            watch: Mutex::new(Watch::new(own_bytes.unwrap_or_default())),
+            created_at: Instant::now(),
+            monitor: Mutex::new(MonitorState::new(host_bytes.unwrap_or_default())),
         }
     }
 
-    /// Begins a run that is expected to use so much; `in_full` if it is to hold that as long as it lives.
-    /// Never refuses: who is let in was asked before.
-    pub(crate) fn hold(self: &Arc<Self>, bytes: u64, in_full: bool) -> Hold {
+    /// Registers a run that is expected to use `bytes`; if `is_full`, it reserves them for its lifetime. Never
+    /// fails: admission was checked before.
+    pub(crate) fn reserve(self: &Arc<Self>, bytes: u64, is_full: bool) -> MemoryReservation {
         let bytes = bytes.min(self.bytes_max);
-        let in_full = in_full || !self.is_measured;
-        let before = self.taken.fetch_add((1 << BYTES_BITS) + if in_full { bytes } else { 0 }, Relaxed);
+        let is_full = is_full || !self.is_measured;
+        let before = self.totals.fetch_add((1 << BYTES_BITS) + if is_full { bytes } else { 0 }, Relaxed);
         if before >> BYTES_BITS == 0 {
-            self.nothing_ran();
+            self.measure_host_bytes();
         }
-        let stretch = self.hand_out(bytes);
-        Hold {
+        let window = self.record_recent(bytes);
+        MemoryReservation {
             budget: Arc::clone(self),
             expected: bytes,
-            stretch,
-            in_full,
-            held: AtomicU64::new(bytes),
+            window,
+            is_full,
+            reserved: AtomicU64::new(bytes),
             used: AtomicU64::new(0),
             is_evicted: AtomicBool::new(false),
             waker: Mutex::default(),
-            place: Place::new(),
+            status: InstanceStatus::new(),
         }
     }
 
-    /// Returns the most that all runs may use.
+    /// Returns the budget in bytes.
     pub(crate) fn bytes_max(&self) -> u64 {
         self.bytes_max
     }
 
-    /// Returns the bytes that all runs use, with what was handed out to them lately or for good.
+    /// Returns the bytes in use, including recently granted and fully reserved memory.
     pub(crate) fn used(&self) -> u64 {
         let age_ms = self.age_ms().saturating_sub(self.measured_at_ms.load(Relaxed));
-        if age_ms > FRESH_MS || self.used_as_known() > self.bytes_max / 2 {
+        if age_ms > MEASUREMENT_AGE_MAX_MS || self.cached_used() > self.bytes_max / 2 {
             self.measure();
         }
-        self.used_as_known()
+        self.cached_used()
     }
 
-    /// Returns the bytes that are left for further runs.
-    pub(crate) fn room(&self) -> u64 {
+    /// Returns the bytes available for further runs.
+    pub(crate) fn available(&self) -> u64 {
         self.bytes_max.saturating_sub(self.used())
     }
 
-    fn used_as_known(&self) -> u64 {
-        let taken = self.taken.load(Relaxed);
-        if taken >> BYTES_BITS == 0 { 0 } else { self.measured().max(taken & BYTES_MASK) }
+    fn cached_used(&self) -> u64 {
+        let totals = self.totals.load(Relaxed);
+        if totals >> BYTES_BITS == 0 { 0 } else { self.measured().max(totals & BYTES_MASK) }
     }
 
-    /// Returns what is resident, with what may be soon.
+    /// Returns the resident bytes plus those granted recently.
     fn measured(&self) -> u64 {
         let recent = self.recent.iter().map(|recent| recent.load(Relaxed)).sum::<u64>();
         self.resident.load(Relaxed).saturating_add(recent)
     }
 
-    /// Takes more for a run, if there is more or if it is the only one.
-    fn take(&self, more: u64, in_full: bool) -> bool {
+    /// Takes `more` bytes for a run, if they are available or if the run is alone.
+    fn try_take(&self, more: u64, is_full: bool) -> bool {
         if !self.fits(more) {
             self.measure();
             if !self.fits(more) {
                 return false;
             }
         }
-        if !in_full {
-            self.hand_out(more);
+        if !is_full {
+            self.record_recent(more);
             return true;
         }
-        let take = |taken: u64| {
-            let (runs, bytes) = (taken >> BYTES_BITS, taken & BYTES_MASK);
-            (bytes + more <= self.bytes_max || runs == 1).then_some(taken + more)
+        let try_take = |totals: u64| {
+            let (runs, bytes) = (totals >> BYTES_BITS, totals & BYTES_MASK);
+            (bytes + more <= self.bytes_max || runs == 1).then_some(totals + more)
         };
-        let is_taken = self.taken.fetch_update(Relaxed, Relaxed, take).is_ok();
+        let is_taken = self.totals.fetch_update(Relaxed, Relaxed, try_take).is_ok();
         if is_taken {
-            self.hand_out(more);
+            self.record_recent(more);
         }
         is_taken
     }
 
-    /// Counts what a run may not have touched yet, and returns in which stretch of time.
-    fn hand_out(&self, bytes: u64) -> u64 {
-        let stretch = self.stretch.load(Relaxed);
+    /// Counts bytes that a run may not have touched yet, and returns the current window.
+    fn record_recent(&self, bytes: u64) -> u64 {
+        let window = self.window.load(Relaxed);
         if self.is_measured {
-            self.recent_of(stretch).fetch_add(bytes, Relaxed);
+            self.recent_in(window).fetch_add(bytes, Relaxed);
         }
-        stretch
+        window
     }
 
-    fn recent_of(&self, stretch: u64) -> &AtomicU64 {
-        &self.recent[(stretch % 2) as usize]
+    fn recent_in(&self, window: u64) -> &AtomicU64 {
+        &self.recent[(window % 2) as usize]
     }
 
     fn fits(&self, more: u64) -> bool {
-        self.taken.load(Relaxed) >> BYTES_BITS == 1 || self.measured().saturating_add(more) <= self.bytes_max
+        self.totals.load(Relaxed) >> BYTES_BITS == 1 || self.measured().saturating_add(more) <= self.bytes_max
     }
 
     fn age_ms(&self) -> u64 {
-        u64::try_from(self.made_at.elapsed().as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(self.created_at.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    fn watch(&self) -> std::sync::MutexGuard<'_, Watch> {
-        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
+    fn monitor(&self) -> std::sync::MutexGuard<'_, MonitorState> {
+        self.monitor.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -190,66 +191,66 @@ impl fmt::Debug for Budget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Budget")
             .field("bytes_max", &self.bytes_max)
-            .field("used", &self.used_as_known())
+            .field("used", &self.cached_used())
             .finish()
     }
 }
 
-/// What one run holds of the budget, given back when this is dropped; and where its guest is, for others to see.
+/// The memory that one run reserves, released on drop, and the status of its guest.
 #[derive(Debug)]
-pub(crate) struct Hold {
+pub(crate) struct MemoryReservation {
     budget: Arc<Budget>,
     expected: u64,
-    /// When that was handed out.
-    stretch: u64,
-    in_full: bool,
-    held: AtomicU64,
+    /// The window in which `expected` was granted.
+    window: u64,
+    is_full: bool,
+    reserved: AtomicU64,
     used: AtomicU64,
     is_evicted: AtomicBool,
-    /// Wakes the run if it sleeps.
+    /// Wakes the run if it is waiting.
     waker: Mutex<Option<Waker>>,
-    place: Place,
+    status: InstanceStatus,
 }
 
-/// There is no memory left for this run while others run.
+/// No memory is left for this run while others are running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the memory of all tasks together is used up; this run would have used {asked_bytes} bytes")]
 pub(crate) struct Evicted {
-    /// What the guest would have used.
+    /// The memory that the guest would have used.
     pub(crate) asked_bytes: u64,
 }
 
-impl Hold {
-    /// Lets the run use so much in all.
+impl MemoryReservation {
+    /// Allows the run to use `bytes` in total.
     ///
     /// # Errors
     ///
-    /// Fails if that is more than was expected, there is no more, and others run.
+    /// Fails if that exceeds the reservation, no more memory is available, and other runs exist.
     pub(crate) fn grow_to(&self, bytes: u64) -> Result<(), Evicted> {
-        let held = self.held.load(Relaxed);
-        if bytes > held {
-            let more = (bytes - held).next_multiple_of(STEP_BYTES);
-            if !self.budget.take(more, self.in_full) {
+        let reserved = self.reserved.load(Relaxed);
+        if bytes > reserved {
+            let more = (bytes - reserved).next_multiple_of(STEP_BYTES);
+            if !self.budget.try_take(more, self.is_full) {
                 return Err(Evicted { asked_bytes: bytes });
             }
-            self.held.store(held + more, Relaxed);
+            self.reserved.store(reserved + more, Relaxed);
         }
         self.used.fetch_max(bytes, Relaxed);
         Ok(())
     }
 
-    /// Returns where the guest is.
-    pub(crate) fn place(&self) -> &Place {
-        &self.place
+    /// Returns the status of the guest.
+    pub(crate) fn status(&self) -> &InstanceStatus {
+        &self.status
     }
 
-    /// Returns the most that the run may have touched so far, with what the host keeps for it.
+    /// Returns the most memory that the run may have touched so far, including what the host keeps for it.
     pub(crate) fn used(&self) -> u64 {
         self.used.load(Relaxed)
     }
 
-    /// Has `waker` called when the run has to give way.
-    pub(crate) fn wake_to_give_way(&self, waker: &Waker) {
+    /// Sets the waker to call when the run is evicted.
+    pub(crate) fn set_waker(&self, waker: &Waker) {
         let mut known = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *known {
             Some(known) => known.clone_from(waker),
@@ -257,14 +258,14 @@ impl Hold {
         }
     }
 
-    /// Says whether the run has to give way.
-    pub(crate) fn must_give_way(&self) -> Option<Evicted> {
+    /// Returns the reason if the run has been evicted.
+    pub(crate) fn eviction(&self) -> Option<Evicted> {
         self.is_evicted.load(SeqCst).then(|| Evicted { asked_bytes: self.used() })
     }
 
-    /// Says whether the run has to pause until others that were asked to go are gone: else it touches more
-    /// in that time than they give back.
-    pub(crate) fn has_to_pause(&self) -> bool {
+    /// Returns true if the run has to pause until evicted runs are gone; otherwise it would touch more memory in
+    /// that time than they release.
+    pub(crate) fn must_pause(&self) -> bool {
         self.budget.is_over.load(Relaxed) && !self.is_evicted.load(SeqCst)
     }
 
@@ -277,15 +278,15 @@ impl Hold {
     }
 }
 
-impl Drop for Hold {
+impl Drop for MemoryReservation {
     fn drop(&mut self) {
-        let bytes = if self.in_full { self.held.load(Relaxed) } else { 0 };
+        let bytes = if self.is_full { self.reserved.load(Relaxed) } else { 0 };
         let budget = &self.budget;
-        budget.taken.fetch_sub((1 << BYTES_BITS) + bytes, Relaxed);
-        // What was handed out to the many short runs is back long before it would no longer count.
-        if budget.is_measured && self.stretch + 1 >= budget.stretch.load(Relaxed) {
+        budget.totals.fetch_sub((1 << BYTES_BITS) + bytes, Relaxed);
+        // Short runs return what they were granted before it would expire with its window.
+        if budget.is_measured && self.window + 1 >= budget.window.load(Relaxed) {
             let give_back = |recent: u64| Some(recent.saturating_sub(self.expected));
-            let _ = budget.recent_of(self.stretch).fetch_update(Relaxed, Relaxed, give_back);
+            let _ = budget.recent_in(self.window).fetch_update(Relaxed, Relaxed, give_back);
         }
     }
 }
@@ -296,22 +297,22 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    /// A budget that counts what is held, as there is nothing to measure.
+    /// Creates a budget that counts reservations, as nothing is measured.
     fn counted(bytes: u64) -> Arc<Budget> {
         Arc::new(Budget::new(bytes, Box::new(|| None)))
     }
 
-    /// A budget, and what is resident.
+    /// Creates a budget, and returns it with its resident bytes.
     fn measured(bytes: u64) -> (Arc<Budget>, Arc<AtomicU64>) {
         let resident = Arc::new(AtomicU64::new(100 * MIB));
         let gauge = Arc::clone(&resident);
         (Arc::new(Budget::new(bytes, Box::new(move || Some(gauge.load(Relaxed))))), resident)
     }
 
-    /// Waits until what was handed out before counts no longer.
-    fn let_recent_pass(budget: &Budget) {
-        let stretch = budget.stretch.load(Relaxed);
-        while budget.stretch.load(Relaxed) < stretch + 2 {
+    /// Waits until earlier grants have expired.
+    fn expire_recent(budget: &Budget) {
+        let window = budget.window.load(Relaxed);
+        while budget.window.load(Relaxed) < window + 2 {
             budget.measure();
             std::thread::yield_now();
         }
@@ -320,17 +321,17 @@ mod tests {
     #[test]
     fn what_is_held_is_given_back() {
         let budget = counted(10 * MIB);
-        let hold = budget.hold(2 * MIB, false);
-        hold.grow_to(5 * MIB).unwrap();
-        assert_eq!((budget.used(), budget.room(), hold.used()), (5 * MIB, 5 * MIB, 5 * MIB));
-        drop(hold);
-        assert_eq!((budget.used(), budget.room()), (0, 10 * MIB));
+        let reservation = budget.reserve(2 * MIB, false);
+        reservation.grow_to(5 * MIB).unwrap();
+        assert_eq!((budget.used(), budget.available(), reservation.used()), (5 * MIB, 5 * MIB, 5 * MIB));
+        drop(reservation);
+        assert_eq!((budget.used(), budget.available()), (0, 10 * MIB));
     }
 
     #[test]
     fn a_run_that_outgrows_what_was_expected_gives_way_and_the_others_keep_what_they_hold() {
         let budget = counted(10 * MIB);
-        let (neighbour, hog) = (budget.hold(4 * MIB, false), budget.hold(2 * MIB, false));
+        let (neighbour, hog) = (budget.reserve(4 * MIB, false), budget.reserve(2 * MIB, false));
         hog.grow_to(6 * MIB).unwrap();
         assert_eq!(hog.grow_to(7 * MIB), Err(Evicted { asked_bytes: 7 * MIB }));
         neighbour.grow_to(4 * MIB).unwrap();
@@ -340,36 +341,36 @@ mod tests {
     fn a_run_alone_may_go_over() {
         let (measured, _resident) = measured(10 * MIB);
         for budget in [counted(10 * MIB), measured] {
-            let hold = budget.hold(2 * MIB, false);
-            hold.grow_to(30 * MIB).unwrap();
-            assert_eq!(budget.room(), 0);
-            let other = budget.hold(MIB, false);
-            assert!(hold.grow_to(31 * MIB).is_err());
+            let reservation = budget.reserve(2 * MIB, false);
+            reservation.grow_to(30 * MIB).unwrap();
+            assert_eq!(budget.available(), 0);
+            let other = budget.reserve(MIB, false);
+            assert!(reservation.grow_to(31 * MIB).is_err());
             drop(other);
-            hold.grow_to(31 * MIB).unwrap();
+            reservation.grow_to(31 * MIB).unwrap();
         }
     }
 
     #[test]
     fn no_plugin_is_expected_to_use_more_than_there_is() {
         let budget = counted(10 * MIB);
-        drop(budget.hold(64 * MIB, false));
-        let hold = budget.hold(64 * MIB, false);
-        assert_eq!((budget.used(), budget.room()), (10 * MIB, 0));
-        drop(hold);
+        drop(budget.reserve(64 * MIB, false));
+        let reservation = budget.reserve(64 * MIB, false);
+        assert_eq!((budget.used(), budget.available()), (10 * MIB, 0));
+        drop(reservation);
     }
 
     #[test]
     fn many_threads_never_hold_more_than_there_is() {
         let budget = counted(8 * MIB);
-        // Keeps the others from being alone.
-        let neighbour = budget.hold(0, false);
+        // Ensures that no other run is alone.
+        let neighbour = budget.reserve(0, false);
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..1_000 {
-                        let hold = budget.hold(0, false);
-                        let grown = (1..=4).take_while(|mib| hold.grow_to(mib * MIB).is_ok()).count();
+                        let reservation = budget.reserve(0, false);
+                        let grown = (1..=4).take_while(|mib| reservation.grow_to(mib * MIB).is_ok()).count();
                         assert!(grown <= 4 && budget.used() <= 8 * MIB);
                     }
                 });
@@ -382,67 +383,68 @@ mod tests {
     #[test]
     fn what_guests_never_touch_is_there_for_others() {
         let (budget, resident) = measured(10 * MIB);
-        let sleepers: Vec<_> = (0..5).map(|_| budget.hold(2 * MIB, false)).collect();
-        assert_eq!(budget.room(), 0, "who was let in a moment ago may touch it all");
+        let sleepers: Vec<_> = (0..5).map(|_| budget.reserve(2 * MIB, false)).collect();
+        assert_eq!(budget.available(), 0, "who was let in a moment ago may touch it all");
         resident.fetch_add(MIB, Relaxed);
-        let_recent_pass(&budget);
-        assert_eq!(budget.room(), 9 * MIB);
+        expire_recent(&budget);
+        assert_eq!(budget.available(), 9 * MIB);
         drop(sleepers);
-        assert_eq!((budget.used(), budget.room()), (0, 10 * MIB));
+        assert_eq!((budget.used(), budget.available()), (0, 10 * MIB));
     }
 
     #[test]
     fn what_was_handed_out_to_short_runs_is_back_at_their_end() {
         let (budget, _resident) = measured(10 * MIB);
-        let neighbour = budget.hold(MIB, false);
+        let neighbour = budget.reserve(MIB, false);
         for _ in 0..1_000 {
-            drop(budget.hold(8 * MIB, false));
+            drop(budget.reserve(8 * MIB, false));
         }
-        assert_eq!(budget.room(), 9 * MIB);
+        assert_eq!(budget.available(), 9 * MIB);
         drop(neighbour);
     }
 
     #[test]
     fn what_is_held_in_full_counts_though_it_is_not_touched() {
         let (budget, _resident) = measured(10 * MIB);
-        let hold = budget.hold(4 * MIB, true);
-        hold.grow_to(6 * MIB).unwrap();
-        let_recent_pass(&budget);
-        assert_eq!(budget.room(), 4 * MIB);
-        drop(hold);
+        let reservation = budget.reserve(4 * MIB, true);
+        reservation.grow_to(6 * MIB).unwrap();
+        expire_recent(&budget);
+        assert_eq!(budget.available(), 4 * MIB);
+        drop(reservation);
     }
 
     #[test]
     fn when_too_much_is_touched_the_youngest_of_the_large_ones_give_way_but_never_the_last() {
         let (budget, resident) = measured(10 * MIB);
-        let holds: Vec<_> = [8, 1, 8, 8, 1]
+        let reservations: Vec<_> = [8, 1, 8, 8, 1]
             .map(|mib| {
-                let hold = Arc::new(budget.hold(MIB, false));
-                let_recent_pass(&budget);
-                hold.grow_to(mib * MIB).unwrap();
-                hold
+                let reservation = Arc::new(budget.reserve(MIB, false));
+                expire_recent(&budget);
+                reservation.grow_to(mib * MIB).unwrap();
+                reservation
             })
             .into();
-        let look = || budget.look(true, || holds.clone());
-        let evicted = || holds.iter().map(|hold| hold.must_give_way().is_some()).collect::<Vec<_>>();
-        let paused = || holds.iter().map(|hold| hold.has_to_pause()).collect::<Vec<_>>();
-        let_recent_pass(&budget);
-        look();
+        let check = || budget.check(true, || reservations.clone());
+        let evicted =
+            || reservations.iter().map(|reservation| reservation.eviction().is_some()).collect::<Vec<_>>();
+        let paused = || reservations.iter().map(|reservation| reservation.must_pause()).collect::<Vec<_>>();
+        expire_recent(&budget);
+        check();
         assert_eq!((evicted(), paused()), (vec![false; 5], vec![false; 5]));
         resident.fetch_add(20 * MIB, Relaxed);
-        look();
+        check();
         assert_eq!(evicted(), [false, false, true, true, false]);
         assert_eq!(paused(), [true, true, false, false, true]);
-        look();
+        check();
         assert_eq!(evicted(), [false, false, true, true, false], "those two have not had the time to go");
         resident.fetch_add(1_000 * MIB, Relaxed);
-        look();
+        check();
         assert_eq!(evicted(), [true, false, true, true, false]);
-        look();
-        look();
+        check();
+        check();
         assert_eq!(evicted().iter().filter(|evicted| !**evicted).count(), 1, "{:?}", evicted());
         resident.fetch_sub(1_020 * MIB, Relaxed);
-        look();
+        check();
         assert_eq!(paused(), [false; 5]);
     }
 
@@ -455,14 +457,14 @@ mod tests {
             }
         }
         let (budget, resident) = measured(10 * MIB);
-        let (hog, other) = (Arc::new(budget.hold(8 * MIB, false)), budget.hold(MIB, false));
+        let (hog, other) = (Arc::new(budget.reserve(8 * MIB, false)), budget.reserve(MIB, false));
         let flag = Arc::new(Flag(AtomicBool::new(false)));
-        hog.wake_to_give_way(&Arc::clone(&flag).into());
-        assert!(hog.must_give_way().is_none());
+        hog.set_waker(&Arc::clone(&flag).into());
+        assert!(hog.eviction().is_none());
         resident.fetch_add(20 * MIB, Relaxed);
-        budget.look(true, || vec![Arc::clone(&hog)]);
+        budget.check(true, || vec![Arc::clone(&hog)]);
         assert!(flag.0.load(Relaxed));
-        assert!(hog.must_give_way().is_some());
+        assert!(hog.eviction().is_some());
         drop(other);
     }
 
@@ -470,11 +472,11 @@ mod tests {
     fn what_the_host_itself_uses_is_not_counted() {
         let (budget, resident) = measured(10 * MIB);
         resident.fetch_add(50 * MIB, Relaxed);
-        while budget.age_ms() <= watch::OWN_MS {
+        while budget.age_ms() <= monitor::HOST_BYTES_AGE_MS {
             std::thread::yield_now();
         }
-        let hold = budget.hold(MIB, false);
-        assert_eq!(budget.room(), 9 * MIB);
-        drop(hold);
+        let reservation = budget.reserve(MIB, false);
+        assert_eq!(budget.available(), 9 * MIB);
+        drop(reservation);
     }
 }

@@ -1,19 +1,18 @@
-//! Names that stand in a file, as many as are kept of it.
+//! A bounded list of names from a file.
 
 use crate::format;
 
-/// Names that are kept of one file.
+/// Names kept per file.
 const NAMES_MAX: usize = 100;
-/// Bytes kept of each.
+/// Bytes kept per name.
 const NAME_BYTES_MAX: usize = 200;
 
-/// The names of what a file imports or exports: the first hundred, and how many there are. A file can have a
-/// million.
+/// The names of a file's imports or exports: the first hundred, and the total. A file can have a million.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NameList {
-    /// The first ones, each cut where it gets too long.
+    /// The first names, each truncated if it is too long.
     pub first: Vec<String>,
-    /// How many there are in all.
+    /// The total number of names.
     pub count: usize,
 }
 

@@ -1,4 +1,4 @@
-//! How a run that gave no result ended: from the errors of wasmtime to a `Failure` with a cause.
+//! Maps the end of a run without a result, such as an error of wasmtime, to a `Failure` with a cause.
 //!
 //! Called by `instance`. Every message is bounded, whatever the guest put into it.
 
@@ -16,8 +16,8 @@ use crate::bindings::wasmill::task::failures;
 use crate::engine;
 use crate::format;
 use crate::guest::{Guest, HANDLES_MAX};
-use crate::kept::FIELDS_BYTES_MAX;
-use crate::memory::{Evicted, Hold};
+use crate::handle_bytes::FIELDS_BYTES_MAX;
+use crate::memory::{Evicted, MemoryReservation};
 use crate::plugin::Plugin;
 use crate::plugin_config::OutputFormat;
 
@@ -26,12 +26,12 @@ use crate::plugin_config::OutputFormat;
 #[error("{0}")]
 pub(crate) struct HostFault(pub(crate) String);
 
-/// The guest asked for more in one call than one call may have.
+/// A call of the guest asked for more than one call may.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct CallRefused(pub(crate) String);
 
-/// The guest ended itself with a failure and without an exit code: `exit` of WASI 0.2 passes none on.
+/// The guest exited with a failure and without a code: `exit` of WASI 0.2 carries none.
 #[derive(Debug, thiserror::Error)]
 #[error("the guest ended itself with a failure")]
 pub(crate) struct ExitedWithoutCode;
@@ -39,14 +39,14 @@ pub(crate) struct ExitedWithoutCode;
 /// How a program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// By an exit code; returning is 0.
+    /// With an exit code; returning counts as 0.
     Code(i32),
-    /// With a failure of which nothing else is known.
+    /// With a failure and no code.
     Failure,
 }
 
 impl Exit {
-    /// Reads the error that a guest ends with when it ends itself.
+    /// Returns the exit that an error of wasmtime stands for, if it does.
     pub(crate) fn of(error: &Error) -> Option<Self> {
         match error.downcast_ref() {
             Some(&I32Exit(code)) => Some(Self::Code(code)),
@@ -74,14 +74,14 @@ impl fmt::Display for Exit {
 /// How far a run had come.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// The instance was being made.
+    /// The instance was being created.
     Starting,
-    /// `run-task` or the main function was called.
+    /// `run-task`, `resume` or the main function was running.
     Running,
 }
 
-/// Words the failure that a plugin reported itself.
-pub(crate) fn reported(failure: failures::Failure, guest: &Guest) -> Failure {
+/// Maps a failure that the plugin reported.
+pub(crate) fn reported_failure(failure: failures::Failure, guest: &Guest) -> Failure {
     let (cause, message) = match failure {
         failures::Failure::Io(message) => (Cause::Io, message),
         failures::Failure::InvalidInput(message) => (Cause::InvalidInput, message),
@@ -93,7 +93,7 @@ pub(crate) fn reported(failure: failures::Failure, guest: &Guest) -> Failure {
     Failure::new(cause, format::truncate(message, format::MESSAGE_BYTES_MAX))
 }
 
-/// Words the failure of a run that wrote more than its limit and came to an end over it.
+/// Returns the failure of a run that exceeded its disk limit and then ended.
 fn out_of_disk(end: &str, guest: &Guest) -> Failure {
     let limit = format::bytes(guest.plugin.config.limits.disk_bytes);
     let message = format!(
@@ -103,8 +103,8 @@ fn out_of_disk(end: &str, guest: &Guest) -> Failure {
     Failure::new(Cause::DiskLimit, format::truncate(message, format::MESSAGE_BYTES_MAX))
 }
 
-/// Words the failure of a result that is too large.
-pub(crate) fn too_large(bytes: Option<u64>, bytes_max: u64) -> Failure {
+/// Returns the failure of a run whose result is too large.
+pub(crate) fn output_too_large(bytes: Option<u64>, bytes_max: u64) -> Failure {
     let size = bytes.map_or_else(|| "larger than it may be".to_owned(), |bytes| format!("{bytes} bytes"));
     let limit = format::bytes(bytes_max);
     let message = format!(
@@ -114,13 +114,17 @@ pub(crate) fn too_large(bytes: Option<u64>, bytes_max: u64) -> Failure {
     Failure::new(Cause::OutputLimit, message)
 }
 
-/// Passes a result on unless it is too large.
+/// Returns the result unless it is too large.
 pub(crate) fn check_size(output: String, limits: &Limits) -> Result<String, Failure> {
     let bytes = output.len() as u64;
-    if bytes > limits.output_bytes { Err(too_large(Some(bytes), limits.output_bytes)) } else { Ok(output) }
+    if bytes > limits.output_bytes {
+        Err(output_too_large(Some(bytes), limits.output_bytes))
+    } else {
+        Ok(output)
+    }
 }
 
-/// Words the failure of a step whose state is too large to be kept.
+/// Returns the failure of a step whose state is too large.
 pub(crate) fn state_too_large(bytes: u64, bytes_max: u64) -> Failure {
     let limit = format::bytes(bytes_max);
     let message =
@@ -128,8 +132,8 @@ pub(crate) fn state_too_large(bytes: u64, bytes_max: u64) -> Failure {
     Failure::new(Cause::OutputLimit, message)
 }
 
-/// Words the failure of a run that computed for longer than its limit.
-pub(crate) fn computed_too_long(used: Duration, most: Duration) -> Failure {
+/// Returns the failure of a run that exceeded its CPU limit.
+pub(crate) fn cpu_limit_exceeded(used: Duration, most: Duration) -> Failure {
     let (used_ms, most) = (used.as_millis(), humantime::format_duration(most));
     let message = format!(
         "the attempt computed for {used_ms} ms; its limit `cpu` is {most} \
@@ -138,29 +142,29 @@ pub(crate) fn computed_too_long(used: Duration, most: Duration) -> Failure {
     Failure::new(Cause::CpuLimit, message)
 }
 
-/// Says how a program that came to its end did: by returning or by exiting, with code 0 or another.
-pub(crate) fn exited(exit: Exit, guest: &Guest) -> Result<(), Failure> {
+/// Checks the exit of a program; any code but 0 is a failure.
+pub(crate) fn check_exit(exit: Exit, guest: &Guest) -> Result<(), Failure> {
     if exit == Exit::Code(0) {
         return Ok(());
     }
-    let last_words = guest.program.as_ref().map(|program| program.last_words.text()).unwrap_or_default();
-    let ended = format!("the program ended {exit}{}", refused_memory(guest));
+    let stderr_tail = guest.program.as_ref().map(|program| program.stderr_tail.text()).unwrap_or_default();
+    let run_failure = format!("the program ended {exit}{}", refused_memory_note(guest));
     if guest.files.disk.has_refused() {
-        let end = match last_words.as_str() {
-            "" => ended,
-            last_words => format!("{ended}; the end of its stderr:\n{last_words}"),
+        let end = match stderr_tail.as_str() {
+            "" => run_failure,
+            stderr_tail => format!("{run_failure}; the end of its stderr:\n{stderr_tail}"),
         };
         return Err(out_of_disk(&end, guest));
     }
-    let message = match last_words.as_str() {
-        "" => format!("{ended} and wrote nothing to stderr"),
-        last_words => format!("{ended}; the end of its stderr:\n{last_words}"),
+    let message = match stderr_tail.as_str() {
+        "" => format!("{run_failure} and wrote nothing to stderr"),
+        stderr_tail => format!("{run_failure}; the end of its stderr:\n{stderr_tail}"),
     };
     Err(Failure::new(exit.cause(), format::truncate(message, format::MESSAGE_BYTES_MAX)))
 }
 
-/// Says that a guest was refused memory, for one that then ended by itself.
-fn refused_memory(guest: &Guest) -> String {
+/// Returns a note that the guest was denied memory before it ended by itself.
+fn refused_memory_note(guest: &Guest) -> String {
     if guest.account.has_refused() {
         format!(", after it had asked for more than {},", memory_limit(guest))
     } else {
@@ -168,7 +172,7 @@ fn refused_memory(guest: &Guest) -> String {
     }
 }
 
-/// Checks that an answer is what the manifest of its plugin says that it is.
+/// Checks that a result has the format that the manifest declares.
 pub(crate) fn check_format(answer: &str, format: OutputFormat) -> Result<(), Failure> {
     if format == OutputFormat::Json
         && let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(answer)
@@ -179,17 +183,18 @@ pub(crate) fn check_format(answer: &str, format: OutputFormat) -> Result<(), Fai
     Ok(())
 }
 
-/// Words the failure of a run that wasmtime ended.
-pub(crate) fn ended(error: &Error, stage: Stage, guest: &Guest) -> Failure {
+/// Returns the failure of a run that wasmtime ended.
+pub(crate) fn run_failure(error: &Error, stage: Stage, guest: &Guest) -> Failure {
     let output_bytes_max = guest.plugin.config.limits.output_bytes;
-    if guest.program.as_ref().is_some_and(|program| program.answer.has_overflowed()) {
-        return too_large(None, output_bytes_max);
+    if guest.program.as_ref().is_some_and(|program| program.stdout.has_overflowed()) {
+        return output_too_large(None, output_bytes_max);
     }
     if let Some(exit) = Exit::of(error) {
         if guest.files.disk.has_refused() {
             return out_of_disk(&format!("the guest ended itself {exit}"), guest);
         }
-        let message = format!("the guest ended itself {exit}{} and gave no result", refused_memory(guest));
+        let message =
+            format!("the guest ended itself {exit}{} and gave no result", refused_memory_note(guest));
         return Failure::new(exit.cause(), message);
     }
     if let Some(HostFault(reason)) = error.downcast_ref() {
@@ -202,7 +207,7 @@ pub(crate) fn ended(error: &Error, stage: Stage, guest: &Guest) -> Failure {
         return Failure::new(Cause::HostFault, format!("no room for another instance: {full}"));
     }
     if let Some(&evicted) = error.downcast_ref::<Evicted>() {
-        return self::evicted(&guest.plugin, &*guest.run.host, guest.account.hold(), evicted);
+        return self::evicted(&guest.plugin, &*guest.run.host, guest.account.reservation(), evicted);
     }
     if guest.account.is_overdrawn() {
         return overdrawn(guest);
@@ -241,14 +246,14 @@ pub(crate) fn ended(error: &Error, stage: Stage, guest: &Guest) -> Failure {
         Stage::Starting => {
             Failure::new(Cause::HostFault, format::bounded(format_args!("failed to start: {error:#}")))
         }
-        Stage::Running if is_out_of_copying(error) => too_large(None, output_bytes_max),
+        Stage::Running if is_out_of_copying(error) => output_too_large(None, output_bytes_max),
         Stage::Running => {
             Failure::new(Cause::Trap, format::bounded(format_args!("the result cannot be read: {error:#}")))
         }
     }
 }
 
-/// Names the memory limit of a guest, and what sets it.
+/// Names the memory limit of a guest, and the settings for it.
 fn memory_limit(guest: &Guest) -> String {
     let limit = format::bytes(guest.account.bytes_max());
     format!("its limit `memory` of {limit} (limits.memory of the manifest, else the setting memory)")
@@ -284,21 +289,26 @@ fn trap_message(error: &Error, guest: &Guest) -> String {
     }
 }
 
-/// Has a run put back that the host has no memory for, and lets its plugin learn from it.
-pub(crate) fn evicted(plugin: &Plugin, host: &dyn RunHost, hold: &Hold, evicted: Evicted) -> Failure {
+/// Marks a run as evicted, so that its task is requeued, and raises the estimate of its plugin.
+pub(crate) fn evicted(
+    plugin: &Plugin,
+    host: &dyn RunHost,
+    reservation: &MemoryReservation,
+    evicted: Evicted,
+) -> Failure {
     host.evicted();
-    plugin.demand.learn_more(hold, evicted, plugin.config.limits.memory_bytes);
+    plugin.estimate.record_eviction(reservation, evicted, plugin.config.limits.memory_bytes);
     Failure::new(Cause::HostFault, evicted.to_string())
 }
 
-/// Says whether the bound on bytes copied in one call was hit. wasmtime keeps the type of that error
-/// to itself, so its text has to do; a test holds the two together.
+/// Returns true if a call exceeded the bound on copied bytes. That error has no public type in wasmtime, so its
+/// text is compared; a test guards it.
 fn is_out_of_copying(error: &Error) -> bool {
     error.root_cause().to_string().contains("fuel allocated for hostcalls has been exhausted")
 }
 
-/// Says whether a table of handles was full: that of the host's side, or wasmtime's own, whose error has
-/// no type; a test holds the two together.
+/// Returns true if a handle table was full: the host's, or wasmtime's own, whose error has no type; a test guards
+/// its text.
 fn is_out_of_handles(error: &Error) -> bool {
     matches!(error.downcast_ref(), Some(ResourceTableError::Full))
         || error.root_cause().to_string().contains("store handle limit exceeded")

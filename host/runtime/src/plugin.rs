@@ -1,24 +1,24 @@
-//! One version of one plugin, in service. A run holds on to the version it began with.
+//! One version of a plugin in service. A run keeps the version that it started with.
 
 use std::sync::Arc;
 
 use wasmill_egress::Connector;
 use wasmill_model::PluginName;
 
-use crate::denials::Denials;
+use crate::denial_log::DenialLog;
 use crate::files::descriptors::Descriptors;
 use crate::files::granted::GrantedFolders;
 use crate::kind::{PluginKind, Profile};
 use crate::linked_plugin::LinkedPlugin;
-use crate::memory::Demand;
+use crate::memory::MemoryEstimate;
 use crate::plugin_config::PluginConfig;
 use crate::samples::Samples;
 
-/// Says what is wrong with the JSON text of an input, which is `null` if there is none. It must be quick: it is
-/// called for each task that is submitted.
+/// Checks the JSON text of an input (`null` if there is none), and returns what is wrong with it. Called on each
+/// submit, so it must be fast.
 pub type InputCheck = fn(&str) -> Result<(), String>;
 
-/// A plugin that tasks can run on.
+/// A plugin that can run tasks.
 pub(crate) struct Plugin {
     pub(crate) name: PluginName,
     /// The SHA-256 of its file, in hexadecimal.
@@ -27,18 +27,18 @@ pub(crate) struct Plugin {
     pub(crate) profile: Profile,
     pub(crate) code: LinkedPlugin,
     pub(crate) config: Arc<PluginConfig>,
-    /// The folders that its guests see.
+    /// The folders granted to it.
     pub(crate) folders: Arc<GrantedFolders>,
-    /// What all guests may hold open together.
+    /// The file descriptors shared by all guests.
     pub(crate) descriptors: Descriptors,
-    /// Where its outgoing HTTP goes.
+    /// Opens the connections of its outgoing HTTP.
     pub(crate) connector: Arc<Connector>,
-    /// Where samples of its guests are put.
+    /// Receives the samples of its guests.
     pub(crate) samples: Arc<Samples>,
-    /// What a run of it is expected to use.
-    pub(crate) demand: Demand,
-    /// What it asked for in vain, so that each is logged once.
-    pub(crate) denials: Denials,
-    /// Checks what a schema cannot, of a plugin that is part of the binary.
+    /// The estimated memory of a run.
+    pub(crate) estimate: MemoryEstimate,
+    /// The denials logged so far.
+    pub(crate) denial_log: DenialLog,
+    /// An additional check of inputs, for built-in plugins.
     pub(crate) input_check: Option<InputCheck>,
 }

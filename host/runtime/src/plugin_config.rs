@@ -1,7 +1,6 @@
-//! The terms a plugin runs on: its limits, what it may reach, how its answer is read; and the ceilings
-//! that the host sets to them.
+//! The configuration of a plugin: limits, permissions, output format; and the maximum limits of the host.
 //!
-//! Made from its manifest (or the host's defaults) when it is loaded; carried out by `instance`.
+//! Resolved from the manifest (or the defaults of the host) when a plugin is loaded; enforced by `instance`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,66 +11,66 @@ use wasmill_model::{Backoff, Limits, MissedPolicy, Rate, RetryOn, Timing};
 
 use crate::schema::InputSchema;
 
-/// The terms of one plugin.
+/// The configuration of one plugin.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PluginConfig {
-    /// What it is for, in the words of whoever wrote its manifest.
+    /// The description from its manifest.
     pub description: Option<String>,
-    /// The SHA-256 of the one file that they are for, in hexadecimal; `None` if any file will do.
+    /// The SHA-256 of the only file that this is valid for, in hexadecimal; `None` for any file.
     pub sha256: Option<String>,
-    /// What one run may use. The timeout is that of a task that names none: a task may name a longer
-    /// one, up to the ceiling of the host.
+    /// The limits of one run. The timeout is the default for tasks that set none: a task may set a longer one, up
+    /// to the maximum of the host.
     pub limits: Limits,
-    /// How many of its tasks may run at the same time; `None` if only the slots bound them.
+    /// The maximum number of concurrent runs; `None` for as many as slots.
     pub concurrency: Option<u32>,
-    /// How many of its tasks may start in a span of time; `None` for any number.
+    /// The maximum rate at which its tasks start; `None` for any rate.
     pub rate: Option<Rate>,
-    /// How many of its tasks may wait; `None` if only all waiting tasks together are bounded.
+    /// The maximum number of waiting tasks; `None` for the limit of the whole queue only.
     pub waiting_max: Option<u64>,
-    /// What applies to a task that says nothing of attempts.
+    /// The retry policy of tasks that set none.
     pub retry: RetryPolicy,
-    /// How the answer of the plugin is read.
+    /// The format of its output.
     pub output: OutputFormat,
-    /// What it may reach; by default nothing.
+    /// Its permissions; empty by default.
     pub permissions: Permissions,
-    /// What the input of its tasks must look like; `None` if anything will do.
+    /// The schema of its tasks' input; `None` for any input.
     pub schema: Option<InputSchema>,
-    /// When it runs by itself; `None` if only when it is asked to.
+    /// Its schedule; `None` if it runs on request only.
     pub schedule: Option<ScheduleConfig>,
 }
 
-/// When a plugin runs by itself.
+/// The schedule of a plugin.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ScheduleConfig {
     /// When it is due.
     pub timing: Timing,
-    /// What becomes of runs that were missed.
+    /// The policy for missed runs.
     pub missed: MissedPolicy,
-    /// Whether a run starts while an earlier one goes on.
+    /// Whether a run may start while the previous one is active.
     pub overlap: bool,
-    /// The JSON text that each run is handed.
+    /// The JSON input of each run.
     pub input: Option<String>,
 }
 
-/// How the tasks of a plugin are tried again, unless they say it themselves.
+/// How the tasks of a plugin are retried, unless a task sets its own policy.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct RetryPolicy {
-    /// How often a failure is attempted in all; `None` for what the host does.
+    /// The maximum number of attempts; `None` for the default of the host.
     pub attempts_max: Option<u32>,
-    /// The waits between attempts; `None` for those of the host.
+    /// The delays between attempts; `None` for those of the host.
     pub backoff: Option<Backoff>,
-    /// Which failures are attempted again.
+    /// The failures that are retried.
     pub on: RetryOn,
 }
 
-/// The most that a manifest may ask for.
+/// The maximum that a manifest may ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MaxLimits {
-    /// Bytes of all memories and tables of a run; the pools are made for this much.
+    /// Bytes of memories and tables of a run.
     pub memory_bytes: u64,
     /// Wall-clock time of one attempt.
     pub timeout: Duration,
-    /// Time that one attempt may really compute; `None` if only its timeout bounds it.
+    /// CPU time of one attempt; `None` for no limit but the timeout.
     pub cpu: Option<Duration>,
     /// Bytes of the result.
     pub output_bytes: u64,
@@ -79,13 +78,12 @@ pub struct MaxLimits {
     pub log_bytes: u64,
     /// Bytes that one run may write to its folders.
     pub disk_bytes: u64,
-    /// How many tasks of one plugin may run at the same time, with or without a manifest; `None` if
-    /// only the slots bound them.
+    /// Concurrent runs of one plugin, with or without a manifest; `None` for as many as slots.
     pub concurrency: Option<u32>,
 }
 
 impl Permissions {
-    /// Names the kinds of what is granted, as they stand in a manifest.
+    /// Returns the keys of the granted permissions, as in a manifest.
     pub fn kinds(&self) -> Vec<&'static str> {
         let Self { http, env, dirs } = self;
         let kinds = [("http", http.is_empty()), ("env", env.is_empty()), ("dirs", dirs.is_empty())];
@@ -94,7 +92,7 @@ impl Permissions {
 }
 
 impl MaxLimits {
-    /// Returns ceilings that allow no more than these limits.
+    /// Returns maximum limits equal to these limits.
     pub fn of(limits: &Limits) -> Self {
         Self {
             memory_bytes: limits.memory_bytes,
@@ -108,42 +106,42 @@ impl MaxLimits {
     }
 }
 
-/// How the answer of a plugin is read.
+/// The format of a plugin's output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OutputFormat {
-    /// As text.
+    /// Text.
     #[default]
     Text,
-    /// As JSON; an answer that is none fails the attempt.
+    /// JSON; any other output fails the attempt.
     Json,
 }
 
-/// What a plugin may reach outside of its sandbox.
+/// What a plugin may access outside of its sandbox.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Permissions {
-    /// Where outgoing HTTP may go.
+    /// Where it may send HTTP requests.
     pub http: Vec<HttpRule>,
-    /// The environment it sees.
+    /// Its environment variables.
     pub env: BTreeMap<String, String>,
-    /// The folders it sees.
+    /// Its folders.
     pub dirs: Vec<DirRule>,
 }
 
-/// One place that outgoing HTTP may go to.
+/// A destination of outgoing HTTP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpRule {
     /// `http` or `https`.
     pub scheme: String,
-    /// The host in lower case: a name, an IP address (of IPv6 without brackets), or `*.`
-    /// before a name for all below it.
+    /// The host in lower case: a name, an IP address (IPv6 without brackets), or `*.` and a name for all its
+    /// subdomains.
     pub host: String,
-    /// The port; that of the scheme unless the rule names one.
+    /// The port; the default of the scheme unless the rule names one.
     pub port: u16,
-    /// What the path must begin with, such as `/img/`; `/` for every path.
+    /// The prefix of the path, such as `/img/`; `/` for every path.
     pub path_prefix: String,
 }
 
-/// Writes the rule as it stands in a manifest, with its port.
+/// Formats the rule as in a manifest, with its port.
 impl fmt::Display for HttpRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { scheme, host, port, path_prefix } = self;
@@ -155,13 +153,13 @@ impl fmt::Display for HttpRule {
     }
 }
 
-/// One folder of the host that a guest sees.
+/// A folder of the host that a guest can access.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DirRule {
-    /// Where it is on the host.
+    /// Its path on the host.
     pub host: PathBuf,
-    /// Where the guest sees it, such as `/in`.
+    /// Its path in the guest, such as `/in`.
     pub guest: String,
-    /// Whether the guest may change what is in it.
+    /// Whether the guest may write to it.
     pub write: bool,
 }

@@ -1,4 +1,4 @@
-//! The pools that instances come from: sized once, for all slots, when the engine is made.
+//! The instance pools: sized for all slots when the engine is created.
 
 use std::fmt;
 
@@ -6,29 +6,31 @@ use serde::{Deserialize, Serialize};
 use wasmill_model::Limits;
 use wasmtime::{Enabled, PoolingAllocationConfig};
 
-use crate::capacity::{MEMORIES_PER_INSTANCE, Reservation, TABLE_ELEMENTS, TABLES_PER_INSTANCE, with_spares};
+use crate::capacity::{
+    AddressReservation, MEMORIES_PER_INSTANCE, TABLE_ELEMENTS, TABLES_PER_INSTANCE, with_spare_slots,
+};
 use crate::runtime::RuntimeConfig;
 use crate::swap;
 
-/// Bytes of its memory that a slot keeps for the next guest, at most.
+/// The maximum number of bytes that a free slot keeps resident.
 const KEPT_BYTES_MAX: u64 = 4 << 20;
-/// The part of the memory of all runs that free slots may keep.
+/// Free slots keep at most this fraction of the memory of all runs.
 const KEPT_SHARE: u64 = 4;
-/// What the kernel counts in; twice as large on few machines, where it only rounds differently.
+/// The page size, for rounding; on the few machines with larger pages only the rounding differs.
 const PAGE_BYTES: u64 = 4 << 10;
 
-/// Core instances of one component. A plain Rust component has three, one with linked libraries dozens.
+/// Core instances per component. A plain Rust component has three, one with linked libraries dozens.
 pub(crate) const CORE_INSTANCES_PER_COMPONENT: u32 = 64;
 
-/// How the memory of an instance is made clean for the next one.
+/// How the memory of an instance is reset for the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MemoryReset {
-    /// The kernel tells which pages were touched (`PAGEMAP_SCAN`, Linux 6.7), and only those are
-    /// cleared. Several times faster than giving them back.
+    /// The kernel reports the touched pages (`PAGEMAP_SCAN`, Linux 6.7), and only those are cleared. Several times
+    /// faster than decommitting.
     ClearTouched,
-    /// Memory is given back to the kernel, because it cannot tell or because there is swap: a page
-    /// that was swapped out would not be told of.
+    /// Memory is returned to the kernel, because it does not report touched pages, or because there is swap: pages
+    /// that were swapped out would not be reported.
     Decommit,
 }
 
@@ -38,13 +40,13 @@ impl MemoryReset {
         if swap::is_on(&swap::swaps()) { &[Self::Decommit] } else { &[Self::ClearTouched, Self::Decommit] }
     }
 
-    /// Says whether initial memories are mapped copy-on-write rather than copied.
+    /// Returns true if initial memories are mapped copy-on-write rather than copied.
     pub(crate) fn maps_images(self) -> bool {
         self == Self::Decommit
     }
 }
 
-/// Writes the sentence that `doctor` shows.
+/// Formats the sentence that `wasmill doctor` shows.
 impl fmt::Display for MemoryReset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -57,11 +59,11 @@ impl fmt::Display for MemoryReset {
     }
 }
 
-/// Returns the pools for so many slots.
+/// Returns the pool settings for a config.
 pub(crate) fn config(config: &RuntimeConfig, reset: MemoryReset) -> PoolingAllocationConfig {
     let RuntimeConfig { slots, ref limits, .. } = *config;
     let kept_bytes = kept_bytes(config) as usize;
-    let instances = with_spares(slots);
+    let instances = with_spare_slots(slots);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
         .total_core_instances(instances.saturating_mul(CORE_INSTANCES_PER_COMPONENT))
@@ -80,7 +82,7 @@ pub(crate) fn config(config: &RuntimeConfig, reset: MemoryReset) -> PoolingAlloc
             .pagemap_scan(Enabled::Yes)
             .linear_memory_keep_resident(kept_bytes)
             .table_keep_resident(256 << 10),
-        // Without the scan, all that is kept is cleared, touched or not.
+        // Without the scan, everything that is kept is cleared, touched or not.
         MemoryReset::Decommit => pool
             .pagemap_scan(Enabled::No)
             .linear_memory_keep_resident(kept_bytes.min(256 << 10))
@@ -91,30 +93,29 @@ pub(crate) fn config(config: &RuntimeConfig, reset: MemoryReset) -> PoolingAlloc
 
 /// Returns the bytes of memory that a free slot keeps.
 ///
-/// What it keeps stays resident after the guest is gone: up to 4 MiB in each slot that was ever used, which
-/// no run holds any more and which the next run in that slot uses again. A thousand slots could keep 4 GiB
-/// on a machine that has less, so all of them together keep at most a part of the memory there is, and that
-/// part is not given out to runs (see [`guests_bytes_max`]). It counts one memory for each slot, as guests
-/// have one; those few with two share.
+/// They stay resident after the guest is gone, up to 4 MiB in each slot that was ever used, and the next run in
+/// that slot reuses them. A thousand slots could keep 4 GiB on a machine with less, so all free slots together keep
+/// a fraction of the total memory, which is not available to runs (see [`guests_bytes_max`]). One memory per slot
+/// is counted, as guests have one; the few guests with two share.
 fn kept_bytes(config: &RuntimeConfig) -> u64 {
     let Some(total) = config.memory_total_bytes else { return KEPT_BYTES_MAX };
-    let share = total / KEPT_SHARE / u64::from(with_spares(config.slots));
+    let share = total / KEPT_SHARE / u64::from(with_spare_slots(config.slots));
     (share / PAGE_BYTES * PAGE_BYTES).min(KEPT_BYTES_MAX)
 }
 
-/// Returns the bytes that all runs together may use: what there is, less what free slots keep.
+/// Returns the memory budget of all runs: the total, less what free slots keep.
 pub(crate) fn guests_bytes_max(config: &RuntimeConfig) -> u64 {
-    let kept = kept_bytes(config) * u64::from(with_spares(config.slots));
+    let kept = kept_bytes(config) * u64::from(with_spare_slots(config.slots));
     config.memory_total_bytes.map_or(u64::MAX, |total| total - kept)
 }
 
-/// Returns the address space that each memory of such a pool needs.
-pub(crate) fn reservation(slots: u32, limits: &Limits) -> Reservation {
-    Reservation::choose(u64::from(with_spares(slots)), limits)
+/// Returns the address space of each memory of such a pool.
+pub(crate) fn reservation(slots: u32, limits: &Limits) -> AddressReservation {
+    AddressReservation::choose(u64::from(with_spare_slots(slots)), limits)
 }
 
-/// Returns the bytes that one memory can grow to.
+/// Returns the maximum size of one memory.
 pub(crate) fn memory_bytes_max(limits: &Limits) -> usize {
-    // No 32-bit memory is larger, and none of 64 bits is on offer.
+    // 32-bit memories cannot be larger, and 64-bit ones are not supported.
     limits.memory_bytes.min(4 << 30) as usize
 }

@@ -1,7 +1,7 @@
-//! What a program is given and what it leaves behind: arguments, stdin and variables from the input of
-//! a task, stdout as its answer, the end of stderr as its last words.
+//! The input and output of a program: arguments, stdin and variables from the input of a task; stdout is the
+//! result, the end of stderr explains a failure.
 //!
-//! For the kinds `command` and `module`; `instance` reads the input here and collects the answer.
+//! For the kinds `command` and `module`; `instance` reads the input here and collects the result.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -22,33 +22,33 @@ use crate::memory::Account;
 
 /// Bytes that a program may write in one call.
 const WRITE_BYTES_MAX: usize = 64 << 10;
-/// Bytes of all arguments and variables of a program together; Linux has the same bound by default.
-const SURROUNDINGS_BYTES_MAX: usize = 2 << 20;
-/// What each argument and variable costs beside its text.
-const SURROUNDING_BYTES: usize = 32;
-/// Bytes of stderr kept for the message of a program that fails.
-const LAST_WORDS_BYTES_MAX: usize = 2 << 10;
-/// Lines of stderr in that message.
-const LAST_WORDS_LINES_MAX: usize = 10;
+/// Bytes of all arguments and variables together; the default of Linux.
+const ARGS_AND_ENV_BYTES_MAX: usize = 2 << 20;
+/// The overhead counted for each argument and variable.
+const ARG_OVERHEAD_BYTES: usize = 32;
+/// Bytes of stderr kept for the failure message.
+const STDERR_TAIL_BYTES_MAX: usize = 2 << 10;
+/// Lines of stderr in the failure message.
+const STDERR_TAIL_LINES_MAX: usize = 10;
 
-/// What the input of a task hands to a program: `{"args": [...], "stdin": "…", "env": {...}}`.
+/// The input of a program: `{"args": [...], "stdin": "…", "env": {...}}`.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ProgramInput {
-    /// The arguments after the name of the program.
+    /// The arguments after the program name.
     pub(crate) args: Vec<String>,
     pub(crate) stdin: String,
-    /// Variables beside those of the manifest, which they may not replace.
+    /// Variables in addition to those of the manifest, which they must not override.
     pub(crate) env: BTreeMap<String, String>,
 }
 
 impl ProgramInput {
-    /// Reads the JSON text of an input: a string alone is stdin, `null` or no input is nothing.
+    /// Parses the JSON text of an input: a string is stdin, `null` or no input is empty.
     ///
     /// # Errors
     ///
-    /// Fails with `invalid-input` if it has another form, if an argument or a variable cannot be
-    /// handed over, or if a variable is one that the manifest has set (`fixed`).
+    /// Fails with `invalid-input` if the input has another form, if an argument or a variable is invalid, or if a
+    /// variable is set by the manifest (`fixed`).
     pub(crate) fn read(input: Option<&str>, fixed: &BTreeMap<String, String>) -> Result<Self, Failure> {
         let refused = |reason: String| Failure::new(Cause::InvalidInput, format::bounded(reason));
         let form = |error| {
@@ -60,7 +60,7 @@ impl ProgramInput {
         let read = match serde_json::from_str(input.unwrap_or("null")).map_err(form)? {
             Value::Null => Self::default(),
             Value::String(stdin) => Self { stdin, ..Self::default() },
-            // An array would be taken for the fields in their order.
+            // serde would read an array as the fields in order.
             Value::Array(_) => return Err(refused("the input of a program is no array".to_owned())),
             other => serde_json::from_value(other).map_err(form)?,
         };
@@ -68,10 +68,10 @@ impl ProgramInput {
         Ok(read)
     }
 
-    /// Returns the bytes that the host keeps of it while the program runs.
+    /// Returns the bytes that the host keeps while the program runs.
     pub(crate) fn bytes(&self) -> usize {
         let texts = self.args.iter().chain(self.env.keys()).chain(self.env.values());
-        self.stdin.len() + texts.map(|text| text.len() + SURROUNDING_BYTES).sum::<usize>()
+        self.stdin.len() + texts.map(|text| text.len() + ARG_OVERHEAD_BYTES).sum::<usize>()
     }
 
     fn check(&self, fixed: &BTreeMap<String, String>) -> Result<(), String> {
@@ -80,11 +80,11 @@ impl ProgramInput {
         }
         let arguments = self.args.iter().map(String::len);
         let variables = self.env.iter().chain(fixed).map(|(name, value)| name.len() + value.len());
-        let bytes: usize = arguments.chain(variables).map(|bytes| bytes + SURROUNDING_BYTES).sum();
-        if bytes > SURROUNDINGS_BYTES_MAX {
-            let most = format::bytes(SURROUNDINGS_BYTES_MAX as u64);
+        let bytes: usize = arguments.chain(variables).map(|bytes| bytes + ARG_OVERHEAD_BYTES).sum();
+        if bytes > ARGS_AND_ENV_BYTES_MAX {
+            let most = format::bytes(ARGS_AND_ENV_BYTES_MAX as u64);
             return Err(format!(
-                "arguments and variables take {bytes} bytes, {SURROUNDING_BYTES} counted for each beside its \
+                "arguments and variables take {bytes} bytes, {ARG_OVERHEAD_BYTES} counted for each beside its \
                  text, and the limit for every program is {most}; hand large data over as stdin"
             ));
         }
@@ -102,22 +102,22 @@ impl ProgramInput {
     }
 }
 
-/// stdout of a program, kept as its answer up to a limit. Clones share what they keep.
+/// The stdout of a program, buffered up to a limit as its result. Clones share the buffer.
 #[derive(Clone)]
-pub(crate) struct Answer {
-    shared: Arc<Mutex<Kept>>,
+pub(crate) struct StdoutBuffer {
+    shared: Arc<Mutex<BufferState>>,
     bytes_max: usize,
-    /// What it keeps counts against the memory limit of the program.
+    /// The buffer counts against the memory limit of the program.
     account: Arc<Account>,
 }
 
 #[derive(Default)]
-struct Kept {
+struct BufferState {
     bytes: Vec<u8>,
     overflowed: bool,
 }
 
-/// The program wrote more than there is room for.
+/// The program wrote more than its limit.
 #[derive(Debug, thiserror::Error)]
 enum Overflow {
     #[error("stdout is over the limit `output`")]
@@ -126,49 +126,49 @@ enum Overflow {
     Memory,
 }
 
-impl Answer {
+impl StdoutBuffer {
     pub(crate) fn new(bytes_max: u64, account: &Arc<Account>) -> Self {
         let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
         Self { shared: Arc::default(), bytes_max, account: Arc::clone(account) }
     }
 
-    /// Says whether the program tried to write more than its limit.
+    /// Returns true if the program exceeded its output limit.
     pub(crate) fn has_overflowed(&self) -> bool {
-        self.kept().overflowed
+        self.state().overflowed
     }
 
-    /// Takes what was written, as text; bytes that are no UTF-8 become U+FFFD.
-    pub(crate) fn take(&self) -> String {
-        let bytes = std::mem::take(&mut self.kept().bytes);
+    /// Takes the buffered output as text; invalid UTF-8 becomes U+FFFD.
+    pub(crate) fn take_text(&self) -> String {
+        let bytes = std::mem::take(&mut self.state().bytes);
         String::from_utf8(bytes)
             .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
     }
 
-    fn keep(&self, written: &[u8]) -> Result<(), Overflow> {
-        let mut kept = self.kept();
-        if written.len() > self.bytes_max - kept.bytes.len() {
-            kept.overflowed = true;
+    fn append(&self, written: &[u8]) -> Result<(), Overflow> {
+        let mut state = self.state();
+        if written.len() > self.bytes_max - state.bytes.len() {
+            state.overflowed = true;
             return Err(Overflow::Output);
         }
         if !self.account.keep(written.len() as u64) {
             return Err(Overflow::Memory);
         }
-        kept.bytes.extend_from_slice(written);
+        state.bytes.extend_from_slice(written);
         Ok(())
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn state(&self) -> MutexGuard<'_, BufferState> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl IsTerminal for Answer {
+impl IsTerminal for StdoutBuffer {
     fn is_terminal(&self) -> bool {
         false
     }
 }
 
-impl StdoutStream for Answer {
+impl StdoutStream for StdoutBuffer {
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
         Box::new(self.clone())
     }
@@ -178,10 +178,10 @@ impl StdoutStream for Answer {
     }
 }
 
-impl OutputStream for Answer {
+impl OutputStream for StdoutBuffer {
     fn write(&mut self, written: Bytes) -> StreamResult<()> {
-        // Ends the program at once: one that only saw an error could go on writing for ever.
-        self.keep(&written).map_err(|overflow| StreamError::Trap(overflow.into()))
+        // Traps at once: a program that only saw an error could keep writing forever.
+        self.append(&written).map_err(|overflow| StreamError::Trap(overflow.into()))
     }
 
     fn flush(&mut self) -> StreamResult<()> {
@@ -194,13 +194,13 @@ impl OutputStream for Answer {
 }
 
 #[wasmtime_wasi::async_trait]
-impl Pollable for Answer {
+impl Pollable for StdoutBuffer {
     async fn ready(&mut self) {}
 }
 
-impl AsyncWrite for Answer {
+impl AsyncWrite for StdoutBuffer {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, written: &[u8]) -> Poll<io::Result<usize>> {
-        Poll::Ready(self.keep(written).map(|()| written.len()).map_err(io::Error::other))
+        Poll::Ready(self.append(written).map(|()| written.len()).map_err(io::Error::other))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -212,13 +212,13 @@ impl AsyncWrite for Answer {
     }
 }
 
-/// The end of stderr of a program, to tell why it failed. Clones share what they keep.
+/// The end of a program's stderr. Clones share the buffer.
 #[derive(Clone)]
-pub(crate) struct LastWords(Arc<Mutex<LogTail>>);
+pub(crate) struct StderrTail(Arc<Mutex<LogTail>>);
 
-impl LastWords {
+impl StderrTail {
     pub(crate) fn new() -> Self {
-        Self(Arc::new(Mutex::new(LogTail::new(LAST_WORDS_BYTES_MAX))))
+        Self(Arc::new(Mutex::new(LogTail::new(STDERR_TAIL_BYTES_MAX))))
     }
 
     pub(crate) fn write(&self, written: &[u8]) {
@@ -229,7 +229,7 @@ impl LastWords {
     pub(crate) fn text(&self) -> String {
         let text = self.0.lock().unwrap_or_else(PoisonError::into_inner).text();
         let lines: Vec<_> = text.trim().lines().collect();
-        lines[lines.len().saturating_sub(LAST_WORDS_LINES_MAX)..].join("\n")
+        lines[lines.len().saturating_sub(STDERR_TAIL_LINES_MAX)..].join("\n")
     }
 }
 
@@ -297,31 +297,31 @@ mod tests {
 
     #[test]
     fn an_answer_is_kept_up_to_its_limit_and_no_further() {
-        let answer = Answer::new(4, &account(1_000));
-        assert!(answer.keep(b"ab").is_ok());
-        assert!(answer.keep(b"cde").is_err());
-        assert!(answer.has_overflowed());
-        assert!(answer.keep(&[b'c', 0xff]).is_ok());
-        assert_eq!(answer.take(), "abc\u{fffd}");
+        let stdout = StdoutBuffer::new(4, &account(1_000));
+        assert!(stdout.append(b"ab").is_ok());
+        assert!(stdout.append(b"cde").is_err());
+        assert!(stdout.has_overflowed());
+        assert!(stdout.append(&[b'c', 0xff]).is_ok());
+        assert_eq!(stdout.take_text(), "abc\u{fffd}");
     }
 
     fn account(bytes_max: u64) -> Arc<Account> {
-        let hold = Arc::new(Budget::new(u64::MAX, Box::new(|| None))).hold(0, false);
-        Arc::new(Account::new(bytes_max, 0, Arc::new(hold)))
+        let reservation = Arc::new(Budget::new(u64::MAX, Box::new(|| None))).reserve(0, false);
+        Arc::new(Account::new(bytes_max, 0, Arc::new(reservation)))
     }
 
     #[test]
     fn an_answer_counts_against_the_memory_of_its_program() {
         let account = account(10);
-        let answer = Answer::new(100, &account);
-        assert!(answer.keep(b"12345678").is_ok() && !account.is_overdrawn());
-        assert!(matches!(answer.keep(b"90a"), Err(Overflow::Memory)));
-        assert!(account.is_overdrawn() && !answer.has_overflowed());
+        let stdout = StdoutBuffer::new(100, &account);
+        assert!(stdout.append(b"12345678").is_ok() && !account.is_overdrawn());
+        assert!(matches!(stdout.append(b"90a"), Err(Overflow::Memory)));
+        assert!(account.is_overdrawn() && !stdout.has_overflowed());
     }
 
     #[test]
     fn last_words_are_the_last_lines() {
-        let words = LastWords::new();
+        let words = StderrTail::new();
         assert_eq!(words.text(), "");
         for line in 0..1_000 {
             words.write(format!("line {line}\n").as_bytes());

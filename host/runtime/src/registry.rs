@@ -1,7 +1,7 @@
-//! The plugins in service, by name, and what is known of each file that was looked at.
+//! The plugins in service, by name, and the state of each file.
 //!
-//! Changed by the keeper, read by every run. A file stands above a built-in plugin of the same name,
-//! but a broken one never does: what was last good stays in service.
+//! Written by the watcher, read by every run. A file takes precedence over a built-in plugin of the same name, but
+//! a broken file never does: the last good version stays in service.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,84 +15,84 @@ use crate::name_list::NameList;
 use crate::plugin::Plugin;
 use crate::plugin_config::PluginConfig;
 
-/// What is known of one plugin or one file that is none.
+/// Information on a plugin or a rejected file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PluginInfo {
-    /// Its name, which is the stem of its file; not a valid plugin name if it was rejected for that.
+    /// Its name, the stem of its file; not a valid plugin name if it was rejected for that.
     pub name: String,
-    /// Where it came from.
+    /// Where it comes from.
     pub source: PluginSource,
-    /// The SHA-256 of its bytes in hexadecimal; `None` if they were not read, or not yet.
+    /// The SHA-256 of its bytes in hexadecimal; `None` if they have not been read.
     pub digest: Option<String>,
     /// Bytes of the file.
     pub size_bytes: u64,
-    /// How long it took to check and compile, in milliseconds.
+    /// How long checking and compiling took, in milliseconds.
     pub compile_ms: u64,
-    /// What it is and on which terms it runs; `None` unless it is ready.
+    /// Its kind and configuration; `None` unless it is ready.
     pub details: Option<Arc<PluginDetails>>,
-    /// What has become of its newest version.
+    /// The state of its newest version.
     pub state: PluginState,
-    /// The digest of the version that runs tasks now; an older one, or that which is built in, while
-    /// the newest is compiled or after it was rejected.
+    /// The digest of the version that runs tasks; an older or built-in one while the newest is compiled or after it
+    /// was rejected.
     pub in_service: Option<String>,
 }
 
-/// What is known of a plugin that can run.
+/// Details of a plugin that can run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PluginDetails {
-    /// The kind of file it is.
+    /// The kind of the plugin.
     pub kind: PluginKind,
-    /// Whether it runs outside of the pools, because it is too large or too demanding for them.
+    /// Whether it runs on the on-demand engine.
     pub is_on_demand: bool,
-    /// The names of what it imports, such as `wasi:io/poll@0.2.6`.
+    /// The names of its imports, such as `wasi:io/poll@0.2.6`.
     pub imports: NameList,
-    /// The names of what it exports.
+    /// The names of its exports.
     pub exports: NameList,
-    /// What it may use and reach.
+    /// Its limits and permissions.
     pub config: Arc<PluginConfig>,
 }
 
-/// Where a plugin came from.
+/// Where a plugin comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PluginSource {
-    /// It is part of the binary.
+    /// Built into the binary.
     BuiltIn,
-    /// It lies in the plugins folder.
+    /// A file of the plugins folder.
     File(PathBuf),
 }
 
-/// What has become of the newest version of a plugin.
+/// The state of the newest version of a plugin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PluginState {
     /// It runs tasks.
     Ready,
     /// It is being read and compiled.
     Compiling,
-    /// It does not, and this is why, in a sentence.
+    /// It was rejected, for this reason.
     Rejected(String),
 }
 
-/// Why a plugin does not run tasks.
+/// Why a plugin cannot run tasks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotReadyError {
-    /// Nothing goes by this name.
+    /// There is no plugin of this name.
     #[error("there is no plugin '{0}'; it would be {0}.wasm in the plugins folder")]
     Unknown(PluginName),
-    /// Its first version is on the way.
+    /// Its first version is being compiled.
     #[error("plugin '{0}' is being compiled; try again soon")]
     Compiling(PluginName),
-    /// It cannot run, and no earlier version of it could.
+    /// It was rejected, and there is no earlier version.
     #[error("plugin '{name}' was rejected: {reason}")]
     Rejected {
         /// Its name.
         name: PluginName,
-        /// Why, in a sentence.
+        /// The reason, in a sentence.
         reason: String,
     },
 }
 
 impl PluginInfo {
-    /// Says that something is being compiled of which nothing else is known yet.
+    /// Creates the info of a plugin that is being compiled.
     pub(crate) fn compiling(name: &str, source: PluginSource) -> Self {
         Self {
             name: name.to_owned(),
@@ -110,21 +110,21 @@ impl PluginInfo {
 /// The plugins in service.
 #[derive(Default)]
 pub(crate) struct Registry {
-    names: RwLock<BTreeMap<String, Standing>>,
+    names: RwLock<BTreeMap<String, Entry>>,
 }
 
-/// What goes by one name.
+/// The versions of one name.
 #[derive(Default)]
-struct Standing {
+struct Entry {
     built_in: Option<Version>,
     file: Option<Version>,
-    /// What the log was last told of the file.
-    told: Option<News>,
+    /// What was last logged of the file.
+    logged: Option<LoggedState>,
 }
 
-/// What is worth a line in the log: another file, another end of loading it, other terms.
+/// What is worth a log line when it changes: the file, its state, or its configuration.
 #[derive(PartialEq)]
-struct News {
+struct LoggedState {
     digest: Option<String>,
     state: PluginState,
     config: Option<Arc<PluginConfig>>,
@@ -132,44 +132,44 @@ struct News {
 
 struct Version {
     info: PluginInfo,
-    /// The last good one.
+    /// The last good version.
     plugin: Option<Arc<Plugin>>,
 }
 
 impl Registry {
-    /// Marks that a file is being loaded.
-    pub(crate) fn begin(&self, name: &str, path: &Path, size_bytes: u64) {
+    /// Records that a file is being loaded.
+    pub(crate) fn set_compiling(&self, name: &str, path: &Path, size_bytes: u64) {
         let info =
             PluginInfo { size_bytes, ..PluginInfo::compiling(name, PluginSource::File(path.to_owned())) };
-        self.write().entry(name.to_owned()).or_default().put(info, None);
+        self.write().entry(name.to_owned()).or_default().set(info, None);
     }
 
-    /// Takes in what was loaded. If it is good, it takes the place of what was there, in one step;
-    /// runs that have begun go on with the version they have.
-    pub(crate) fn admit(&self, loaded: Loaded) {
+    /// Inserts what was loaded. A valid version atomically replaces the previous one; existing runs keep the
+    /// version that they started with.
+    pub(crate) fn insert(&self, loaded: Loaded) {
         let mut names = self.write();
-        let standing = names.entry(loaded.info.name.clone()).or_default();
-        let news = News {
+        let entry = names.entry(loaded.info.name.clone()).or_default();
+        let state = LoggedState {
             digest: loaded.info.digest.clone(),
             state: loaded.info.state.clone(),
             config: loaded.info.details.as_ref().map(|details| Arc::clone(&details.config)),
         };
-        if standing.told.as_ref() != Some(&news) {
-            log(&loaded.info, standing.plugin().is_some());
-            standing.told = Some(news);
+        if entry.logged.as_ref() != Some(&state) {
+            log(&loaded.info, entry.plugin().is_some());
+            entry.logged = Some(state);
         }
-        standing.put(loaded.info, loaded.plugin);
+        entry.set(loaded.info, loaded.plugin);
     }
 
     /// Takes a file out of service; a built-in plugin of this name comes back.
     pub(crate) fn remove(&self, name: &str) {
         let mut names = self.write();
-        let Some(standing) = names.get_mut(name) else { return };
-        if standing.file.take().is_none() {
+        let Some(entry) = names.get_mut(name) else { return };
+        if entry.file.take().is_none() {
             return;
         }
-        standing.told = None;
-        let built_in = standing.built_in.is_some();
+        entry.logged = None;
+        let built_in = entry.built_in.is_some();
         if !built_in {
             names.remove(name);
         }
@@ -178,50 +178,50 @@ impl Registry {
     }
 
     pub(crate) fn get(&self, name: &PluginName) -> Option<Arc<Plugin>> {
-        self.read().get(name.as_str()).and_then(Standing::plugin).cloned()
+        self.read().get(name.as_str()).and_then(Entry::plugin).cloned()
     }
 
-    /// Says whether a plugin is in service, or why it is not.
+    /// Checks that a plugin is in service.
     pub(crate) fn check_ready(&self, name: &PluginName) -> Result<(), NotReadyError> {
         let names = self.read();
-        let standing = names.get(name.as_str());
-        if standing.is_some_and(|standing| standing.plugin().is_some()) {
+        let entry = names.get(name.as_str());
+        if entry.is_some_and(|entry| entry.plugin().is_some()) {
             return Ok(());
         }
-        Err(match standing.and_then(Standing::info).map(|info| info.state) {
+        Err(match entry.and_then(Entry::info).map(|info| info.state) {
             Some(PluginState::Rejected(reason)) => NotReadyError::Rejected { name: name.clone(), reason },
             Some(PluginState::Compiling) => NotReadyError::Compiling(name.clone()),
             _ => NotReadyError::Unknown(name.clone()),
         })
     }
 
-    /// Returns the names of the plugins in service that pass.
+    /// Returns the names of the plugins in service that satisfy a predicate.
     pub(crate) fn names(&self, passes: impl Fn(&Plugin) -> bool) -> Vec<PluginName> {
         let names = self.read();
-        let in_service = names.values().filter_map(Standing::plugin);
+        let in_service = names.values().filter_map(Entry::plugin);
         in_service.filter(|plugin| passes(plugin)).map(|plugin| plugin.name.clone()).collect()
     }
 
-    /// Says whether a plugin of this name is part of the binary.
+    /// Returns true if a built-in plugin has this name.
     pub(crate) fn is_built_in(&self, name: &PluginName) -> bool {
-        self.read().get(name.as_str()).is_some_and(|standing| standing.built_in.is_some())
+        self.read().get(name.as_str()).is_some_and(|entry| entry.built_in.is_some())
     }
 
-    /// Returns one entry for each name.
+    /// Returns one info per name.
     pub(crate) fn infos(&self) -> Vec<PluginInfo> {
-        self.read().values().filter_map(Standing::info).collect()
+        self.read().values().filter_map(Entry::info).collect()
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<String, Standing>> {
+    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<String, Entry>> {
         self.names.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<String, Standing>> {
+    fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<String, Entry>> {
         self.names.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Standing {
+impl Entry {
     /// Returns the version that runs tasks.
     fn plugin(&self) -> Option<&Arc<Plugin>> {
         let plugin_of = |version: &'_ Version| version.plugin.is_some();
@@ -235,7 +235,7 @@ impl Standing {
         Some(PluginInfo { in_service, ..version.info.clone() })
     }
 
-    fn put(&mut self, info: PluginInfo, plugin: Option<Arc<Plugin>>) {
+    fn set(&mut self, info: PluginInfo, plugin: Option<Arc<Plugin>>) {
         let place = match info.source {
             PluginSource::BuiltIn => &mut self.built_in,
             PluginSource::File(_) => &mut self.file,
@@ -245,7 +245,7 @@ impl Standing {
     }
 }
 
-fn log(info: &PluginInfo, another_serves: bool) {
+fn log(info: &PluginInfo, previous_in_service: bool) {
     let PluginInfo { name, size_bytes, compile_ms, .. } = info;
     let digest = info.digest.as_deref();
     match (&info.state, &info.source) {
@@ -254,7 +254,7 @@ fn log(info: &PluginInfo, another_serves: bool) {
         }
         (PluginState::Rejected(reason), PluginSource::File(path)) => {
             let path = path.display();
-            tracing::warn!(plugin = %name, %path, digest, reason, another_serves, "plugin is rejected");
+            tracing::warn!(plugin = %name, %path, digest, reason, previous_in_service, "plugin is rejected");
         }
         (PluginState::Rejected(reason), PluginSource::BuiltIn) => {
             tracing::error!(plugin = %name, reason, "built-in plugin is rejected");

@@ -1,8 +1,7 @@
-//! An outgoing HTTP request as a part of the trace that its run is part of.
+//! The trace span of an outgoing HTTP request.
 //!
-//! Made by `gate` for each request that goes out. Hands the trace on in `traceparent`, unless the guest does
-//! so itself, and tells of the request as a span where the trace is recorded. A run without a trace pays a
-//! comparison.
+//! Created by `http_policy` for each request. Propagates the trace context in `traceparent`, unless the guest does
+//! so itself, and records a span if the trace is sampled. A run without a trace pays one comparison.
 
 use std::sync::Arc;
 
@@ -16,10 +15,10 @@ use wasmill_egress::Endpoint;
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
-/// A request that is on its way, until the head of its response is here.
-pub(crate) struct RequestSpan(Option<Box<Begun>>);
+/// A request in flight, until its response head arrives.
+pub(crate) struct RequestSpan(Option<Box<OpenSpan>>);
 
-struct Begun {
+struct OpenSpan {
     host: Arc<dyn RunHost>,
     context: TraceContext,
     start: Timestamp,
@@ -30,19 +29,19 @@ struct Begun {
 }
 
 impl RequestSpan {
-    /// Begins it, and adds the trace to the headers of the request.
-    pub(crate) fn begin(
+    /// Starts a span, and adds the trace context to the request headers.
+    pub(crate) fn start(
         host: &Arc<dyn RunHost>,
         request: &mut Request<WasiBody>,
         endpoint: &Endpoint,
     ) -> Self {
         let Some(trace) = host.trace() else { return Self(None) };
         let Some((context, start)) = trace.begin() else {
-            hand_on(trace.context(), request.headers_mut());
+            inject(trace.context(), request.headers_mut());
             return Self(None);
         };
-        hand_on(&context, request.headers_mut());
-        Self(Some(Box::new(Begun {
+        inject(&context, request.headers_mut());
+        Self(Some(Box::new(OpenSpan {
             host: Arc::clone(host),
             context,
             start,
@@ -53,35 +52,35 @@ impl RequestSpan {
         })))
     }
 
-    /// Ends it with the status of the response, or with what went wrong.
-    pub(crate) fn end(mut self, sent: Result<StatusCode, &Error>) {
-        if let Some(begun) = &mut self.0 {
-            begun.status = sent.ok();
-            begun.error = sent.err().map(ToString::to_string);
+    /// Finishes the span with the status of the response, or with the error.
+    pub(crate) fn finish(mut self, sent: Result<StatusCode, &Error>) {
+        if let Some(open) = &mut self.0 {
+            open.status = sent.ok();
+            open.error = sent.err().map(ToString::to_string);
         }
     }
 }
 
-/// Adds a trace to headers that have none.
-fn hand_on(context: &TraceContext, headers: &mut HeaderMap) {
+/// Adds a trace context to headers that have none.
+fn inject(context: &TraceContext, headers: &mut HeaderMap) {
     if headers.contains_key(TRACEPARENT) {
         return;
     }
     let Ok(traceparent) = HeaderValue::try_from(context.traceparent()) else { return };
     headers.insert(TRACEPARENT, traceparent);
-    // That of a guest would be of another trace.
+    // The guest's value would belong to another trace.
     headers.remove(TRACESTATE);
     if let Some(Ok(state)) = context.state.as_deref().map(HeaderValue::try_from) {
         headers.insert(TRACESTATE, state);
     }
 }
 
-/// Told when it is dropped: a guest may be gone before it has its answer.
-impl Drop for Begun {
+/// Recorded on drop: the guest may end before the response arrives.
+impl Drop for OpenSpan {
     fn drop(&mut self) {
         let Some(trace) = self.host.trace() else { return };
         let end = trace.tracer().now().unwrap_or(self.start);
-        // Guests may make methods up, and spans have few names.
+        // Guests can invent methods, but span names must be few.
         let known = [
             Method::GET,
             Method::POST,
@@ -134,7 +133,7 @@ mod tests {
         let context = TraceContext::read(text, Some("a=1")).unwrap();
         let mut headers = HeaderMap::new();
         headers.insert(TRACESTATE, HeaderValue::from_static("of=another"));
-        hand_on(&context, &mut headers);
+        inject(&context, &mut headers);
         assert_eq!(
             (header(&headers, &TRACEPARENT), header(&headers, &TRACESTATE)),
             (Some(text), Some("a=1"))
@@ -142,7 +141,7 @@ mod tests {
 
         headers.insert(TRACEPARENT, HeaderValue::from_static("its own"));
         headers.remove(TRACESTATE);
-        hand_on(&context, &mut headers);
+        inject(&context, &mut headers);
         assert_eq!((header(&headers, &TRACEPARENT), header(&headers, &TRACESTATE)), (Some("its own"), None));
     }
 }

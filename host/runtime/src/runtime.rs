@@ -1,6 +1,6 @@
-//! The handle that the binary makes and the scheduler calls.
+//! The handle that the binary creates and the scheduler calls.
 //!
-//! Owns the engine, its ticker and the plugins; the last clone takes them with it.
+//! Owns the engines, the ticker and the plugins; dropping the last clone stops them.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -27,12 +27,12 @@ use crate::engine::Engines;
 use crate::files::descriptors::Descriptors;
 use crate::files::grants::{Grants, ProtectedPath};
 use crate::instance;
-use crate::instances::{Entry, InstanceInfo, Instances, Listed};
+use crate::instances::{InstanceGuard, InstanceInfo, Instances, RunEntry};
 use crate::kind::{PluginKind, Profile};
 use crate::linked_plugin::Linkers;
 use crate::load_stats::{LoadCounters, LoadStats};
 use crate::loader::Loader;
-use crate::memory::{Budget, Gauge, Hold, ResidentMemory};
+use crate::memory::{Budget, Gauge, MemoryReservation, ResidentMemory};
 use crate::outcome;
 use crate::plugin::{InputCheck, Plugin};
 use crate::plugin_config::{MaxLimits, PluginConfig};
@@ -41,55 +41,53 @@ use crate::program::ProgramInput;
 use crate::registry::{NotReadyError, PluginInfo, Registry};
 use crate::samples::{GuestSampler, Samples};
 use crate::schema::{InputBudget, Violation};
-use crate::swap::{self, SwapWatch};
-use crate::threads::Threads;
+use crate::swap::{self, SwapMonitor};
+use crate::thread_monitor::ThreadMonitor;
 use crate::ticker::{TICK, Ticker};
 use crate::upload::{self, RemoveOutcome, UploadError, UploadOutcome};
 use crate::watcher::{OnChange, PluginWatcher, WatchMode};
 
-const SWAP_HAS_COME: &str = "swap was switched on while the server runs, so that memory of one guest could reach the \
+const SWAP_ENABLED: &str = "swap was switched on while the server runs, so that memory of one guest could reach the \
      next; the server has to be restarted";
 
-/// How large the runtime is made.
+/// The size of the runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RuntimeConfig {
-    /// How many guests may run at once. Address space and mappings are set aside for each; see
+    /// The maximum number of concurrent guests. Address space and memory mappings are reserved for each; see
     /// [`slot_capacity`](crate::slot_capacity).
     pub slots: u32,
-    /// What each run may use. Its timeout and log are the scheduler's to enforce.
+    /// The limits of each run. The scheduler enforces its timeout and log limit.
     pub limits: Limits,
-    /// Bytes of memory of all runs together, with what pools keep for the next ones; `None` if each counts
-    /// for itself.
+    /// Bytes of memory for all runs together, including what pools keep for reuse; `None` to bound only each run.
     pub memory_total_bytes: Option<u64>,
 }
 
-/// Where plugins come from, and what is done with them until they are ready.
+/// Where plugins come from, and how they are loaded.
 #[derive(Clone)]
 pub struct LoaderConfig {
-    /// The folder whose `*.wasm` are plugins; `None` for those only that are built in.
+    /// The folder whose `*.wasm` files are plugins; `None` for built-in plugins only.
     pub folder: Option<PathBuf>,
-    /// The terms of a plugin that has no manifest; `None` are those of the limits of the host.
+    /// The configuration of a plugin without a manifest; `None` for the limits of the host.
     pub default_config: Option<PluginConfig>,
-    /// The most that a manifest may ask for; `None` is no more than the limits of the host.
+    /// The maximum that a manifest may ask for; `None` for the limits of the host.
     pub max_limits: Option<MaxLimits>,
-    /// A file of PEM with certificates that outgoing HTTPS trusts besides those of the web.
+    /// A PEM file of certificates that outgoing HTTPS trusts in addition to the web's roots.
     pub http_roots: Option<PathBuf>,
-    /// Files and folders of the server itself, which no plugin may be granted. The plugins folder need not be
-    /// named.
+    /// Files and folders of the server itself, which no plugin may be granted. The plugins folder is always
+    /// included.
     pub protected: Vec<ProtectedPath>,
-    /// How changes of the folder are noticed.
+    /// How changes of the folder are detected.
     pub watch: WatchMode,
-    /// Who compiles. `None` is this process, without limits: for plugins that are trusted.
+    /// The compiler. `None` compiles in this process, without limits: for trusted plugins.
     pub compiler: Option<CompilerConfig>,
-    /// Where compiled plugins are kept, if they are.
+    /// Where compiled plugins are cached, if at all.
     pub cache: Option<CacheConfig>,
-    /// How long the start waits for the plugins of the folder. Those that take longer come into
-    /// service later.
+    /// How long the start waits for the plugins of the folder. Those that take longer come into service later.
     pub load_timeout: Duration,
-    /// What is asked of inputs of built-in plugins, by their names.
+    /// Input checks of built-in plugins, by plugin name.
     pub input_checks: &'static [(&'static str, InputCheck)],
-    /// What happens when the plugins in service have changed. It must not own the runtime, which
-    /// would then never end.
+    /// Called when the plugins in service have changed. It must not own the runtime, which would then never be
+    /// dropped.
     pub on_change: OnChange,
 }
 
@@ -111,32 +109,32 @@ impl Default for LoaderConfig {
     }
 }
 
-/// Why there is no runtime.
+/// Why the runtime could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeError {
-    /// The machine has no room for so many slots, or wasmtime does not work on it.
+    /// There is not enough memory or address space for the slots, or wasmtime does not work on this machine.
     #[error("failed to make room for {slots} slots: {reason}")]
     Engine {
-        /// How many were asked for.
+        /// The number of slots.
         slots: u32,
-        /// What wasmtime says.
+        /// The error of wasmtime.
         reason: String,
     },
-    /// The thread that interrupts guests could not be started.
+    /// The epoch thread could not be started.
     #[error("failed to start the thread that interrupts guests")]
     Ticker(#[source] io::Error),
     /// The threads that load plugins could not be started.
     #[error("failed to start the threads that load plugins")]
     Watcher(#[source] io::Error),
-    /// A file cannot be looked at.
+    /// A file cannot be read.
     #[error("failed to read {path}")]
     File {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
-    /// The certificates that outgoing HTTPS is to trust cannot be had.
+    /// The certificates for outgoing HTTPS cannot be loaded.
     #[error("failed to take the roots of outgoing HTTPS from {path}: {reason}")]
     HttpRoots {
         /// The file.
@@ -144,12 +142,12 @@ pub enum RuntimeError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The plugins folder is there but cannot be read.
+    /// The plugins folder exists but cannot be read.
     #[error("failed to read plugins folder {path}")]
     PluginsFolder {
         /// The folder.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
 }
@@ -157,50 +155,50 @@ pub enum RuntimeError {
 /// Runs plugins. Cheap to clone.
 #[derive(Clone)]
 pub struct Runtime {
-    inner: Arc<Inner>,
+    shared: Arc<Shared>,
 }
 
-struct Inner {
+struct Shared {
     loader: Arc<Loader>,
     ticker: Ticker,
     registry: Arc<Registry>,
     memory: Arc<Budget>,
     instances: Arc<Instances>,
-    swap: SwapWatch,
+    swap: SwapMonitor,
     folder: Option<PathBuf>,
     /// See [`Runtime::host_bytes`].
     host_bytes: Arc<AtomicU64>,
-    threads: Threads,
+    threads: ThreadMonitor,
     watcher: Option<PluginWatcher>,
 }
 
 /// The memory of all runs together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryUsage {
-    /// The most that they may use.
+    /// The budget.
     pub bytes_max: u64,
-    /// What they use, with what was handed out to them lately.
+    /// The bytes in use, including those granted recently.
     pub used_bytes: u64,
 }
 
-/// How much of the pools is in use.
+/// The usage of the instance pools.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolUsage {
     /// Instances that exist now.
     pub instances: u64,
     /// Linear memories in use now.
     pub memories: usize,
-    /// Bytes of memory kept by slots that are free.
+    /// Bytes of memory that free slots keep for reuse.
     pub unused_bytes_resident: usize,
 }
 
 impl Runtime {
-    /// Does what [`Runtime::start`] does, for plugins that are trusted, as in tests and benchmarks:
-    /// this process compiles them, without limits, and keeps nothing.
+    /// Starts a runtime like [`Runtime::start`], for trusted plugins in tests and benchmarks: compiles in this
+    /// process, without limits and without a cache.
     ///
     /// # Errors
     ///
-    /// Fails if there is no room for so many slots, or if the folder is there but cannot be read.
+    /// Fails if there is no room for the slots, or if the folder exists but cannot be read.
     pub fn new(
         config: RuntimeConfig,
         builtins: &[(&str, &'static [u8])],
@@ -214,14 +212,14 @@ impl Runtime {
         Self::start(config, builtins, plugins)
     }
 
-    /// Sets aside the room for all slots, loads the built-in plugins, and starts to keep watch over
-    /// the folder: a good file takes the place of a built-in plugin, or of an older version.
+    /// Reserves the resources for all slots, loads the built-in plugins, and starts to watch the folder: a valid
+    /// file replaces a built-in plugin or an older version.
     ///
-    /// Blocks while plugins compile, though no longer than its patience with the folder.
+    /// Blocks while plugins compile, at most for the load timeout.
     ///
     /// # Errors
     ///
-    /// Fails if there is no room for so many slots, or if the folder is there but cannot be read.
+    /// Fails if there is no room for the slots, or if the folder exists but cannot be read.
     pub fn start(
         config: RuntimeConfig,
         builtins: &[(&str, &'static [u8])],
@@ -229,9 +227,9 @@ impl Runtime {
     ) -> Result<Self, RuntimeError> {
         let loader = Arc::new(loader(config, &plugins)?);
         let registry = Arc::new(Registry::default());
-        let threads = Threads::new();
+        let threads = ThreadMonitor::new();
         for &(name, wasm) in builtins {
-            registry.admit(loader.load_built_in(name, wasm));
+            registry.insert(loader.load_built_in(name, wasm));
         }
         let watcher = match &plugins.folder {
             Some(folder) => Some(PluginWatcher::start(
@@ -251,15 +249,15 @@ impl Runtime {
         let instances = Arc::<Instances>::default();
         let on_tick = {
             let (memory, instances) = (Arc::clone(&memory), Arc::clone(&instances));
-            let alive = threads.alive("epoch-ticker");
-            move |at_last| {
-                let _alive = &alive;
-                memory.look(at_last, || instances.holds());
+            let guard = threads.guard("epoch-ticker");
+            move |is_last| {
+                let _alive = &guard;
+                memory.check(is_last, || instances.reservations());
             }
         };
         let ticker = Ticker::start(loader.engines.clone(), on_tick).map_err(RuntimeError::Ticker)?;
-        let inner = Inner {
-            swap: SwapWatch::new(loader.engines.memory_reset(), swap::swaps()),
+        let shared = Shared {
+            swap: SwapMonitor::new(loader.engines.memory_reset(), swap::swaps()),
             loader,
             ticker,
             registry,
@@ -270,55 +268,55 @@ impl Runtime {
             threads,
             watcher,
         };
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// Returns the counter of bytes that the host holds for itself for a while, such as bodies of requests:
-    /// whoever holds them counts them here, and no guest is blamed for them.
+    /// Returns the counter of bytes that the host itself holds temporarily, such as request bodies. They are not
+    /// attributed to guests.
     pub fn host_bytes(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.inner.host_bytes)
+        Arc::clone(&self.shared.host_bytes)
     }
 
-    /// Waits until a thread of the runtime has ended, and returns its name: a runtime that is in use needs all
-    /// of them. Does not keep the runtime alive.
+    /// Waits until a thread of the runtime ends, and returns its name; a running runtime needs all of its threads.
+    /// Does not keep the runtime alive.
     pub fn thread_ended(&self) -> impl Future<Output = &'static str> + Send + use<> {
-        self.inner.threads.ended()
+        self.shared.threads.ended()
     }
 
-    /// Loads one file that lies in no watched folder, with the manifest beside it, and puts it into service
-    /// unless it is rejected. Blocks while it compiles.
+    /// Loads one file outside of the watched folder, with the manifest beside it, and puts it into service unless
+    /// it is rejected. Blocks while it compiles.
     ///
     /// # Errors
     ///
-    /// Fails if the file cannot be looked at; a file that is no plugin is no error but rejected, with the
+    /// Fails if the file cannot be read. A file that is not a plugin is not an error: it is rejected, with a
     /// reason.
     pub fn load(&self, file: &Path) -> Result<PluginInfo, RuntimeError> {
-        let loaded = check::load(&self.inner.loader, file)?;
+        let loaded = check::load(&self.shared.loader, file)?;
         let info = loaded.info.clone();
         if loaded.plugin.is_some() {
-            self.inner.registry.admit(loaded);
+            self.shared.registry.insert(loaded);
         }
         Ok(info)
     }
 
-    /// Returns the terms of a plugin that is in service.
+    /// Returns the configuration of a plugin in service.
     pub fn plugin_config(&self, plugin: &PluginName) -> Option<Arc<PluginConfig>> {
-        self.inner.registry.get(plugin).map(|plugin| Arc::clone(&plugin.config))
+        self.shared.registry.get(plugin).map(|plugin| Arc::clone(&plugin.config))
     }
 
-    /// Returns what is wrong with the input of a task for a plugin: it does not fit the schema, or a program
-    /// cannot be given it. Of a plugin that is not in service nothing is known.
+    /// Checks the input of a task against the schema of its plugin, or against what a program accepts. A plugin
+    /// that is not in service has no violations.
     pub fn check_input(
         &self,
         plugin: &PluginName,
         input: Option<&str>,
         budget: &mut InputBudget,
     ) -> Vec<Violation> {
-        let Some(plugin) = self.inner.registry.get(plugin) else { return Vec::new() };
+        let Some(plugin) = self.shared.registry.get(plugin) else { return Vec::new() };
         let schema = plugin.config.schema.as_ref();
         let violations = schema.map(|schema| schema.violations(input, budget)).unwrap_or_default();
         if let Some(check) = plugin.input_check {
-            return check(input.unwrap_or("null")).err().map(Violation::of_all).into_iter().collect();
+            return check(input.unwrap_or("null")).err().map(Violation::for_input).into_iter().collect();
         }
         let is_program = matches!(plugin.kind, PluginKind::Command | PluginKind::Module);
         if !is_program || !violations.is_empty() {
@@ -326,87 +324,87 @@ impl Runtime {
         }
         match ProgramInput::read(input, &plugin.config.permissions.env) {
             Ok(_) => Vec::new(),
-            Err(failure) => vec![Violation::of_all(failure.message)],
+            Err(failure) => vec![Violation::for_input(failure.message)],
         }
     }
 
-    /// Loads bytes as a plugin and makes them its file in the plugins folder; what was in service under
-    /// that name is replaced if all went well, and stays if not. Blocks while it compiles.
+    /// Loads `bytes` as a plugin and publishes them as its file in the plugins folder. On success they replace the
+    /// version in service, otherwise it stays. Blocks while the plugin compiles.
     ///
     /// # Errors
     ///
-    /// Fails if they are no plugin, if its manifest grants something without naming these very bytes, or if the
-    /// folder cannot be written to.
+    /// Fails if the bytes are not a plugin, if the manifest grants permissions without pinning their digest, or if
+    /// the folder cannot be written to.
     pub fn upload(&self, name: &PluginName, bytes: &[u8]) -> Result<UploadOutcome, UploadError> {
-        let inner = &self.inner;
+        let shared = &self.shared;
         let (folder, watcher) =
-            inner.folder.as_deref().zip(inner.watcher.as_ref()).ok_or(UploadError::NoFolder)?;
-        watcher.publish(upload::prepare(&inner.loader, folder, name, bytes)?)
+            shared.folder.as_deref().zip(shared.watcher.as_ref()).ok_or(UploadError::NoFolder)?;
+        watcher.publish(upload::prepare(&shared.loader, folder, name, bytes)?)
     }
 
-    /// Removes the file of a plugin and takes it out of service; its manifest stays. A plugin that is
-    /// part of the binary comes back if the file stood above it.
+    /// Removes the file of a plugin and takes it out of service; its manifest stays. A built-in plugin of the same
+    /// name comes back into service.
     ///
     /// # Errors
     ///
     /// Fails if the folder cannot be written to.
     pub fn remove(&self, name: &PluginName) -> Result<RemoveOutcome, UploadError> {
-        self.inner.watcher.as_ref().ok_or(UploadError::NoFolder)?.remove(name)
+        self.shared.watcher.as_ref().ok_or(UploadError::NoFolder)?.remove(name)
     }
 
-    /// Returns what is known of every plugin and every file that was rejected.
+    /// Returns information on every plugin and every rejected file.
     pub fn plugins_info(&self) -> Vec<PluginInfo> {
-        self.inner.registry.infos()
+        self.shared.registry.infos()
     }
 
     /// Checks that a plugin is in service.
     ///
     /// # Errors
     ///
-    /// Tells why it is not.
+    /// Returns the reason if it is not.
     pub fn check_ready(&self, plugin: &PluginName) -> Result<(), NotReadyError> {
-        self.inner.registry.check_ready(plugin)
+        self.shared.registry.check_ready(plugin)
     }
 
-    /// Returns the engine, to measure against what it gives at best.
+    /// Returns the pooled engine, for benchmarks of its raw performance.
     pub fn engine(&self) -> &Engine {
-        self.inner.loader.engines.get(Profile::Pooled)
+        self.shared.loader.engines.get(Profile::Pooled)
     }
 
-    /// Says whether swap was switched on since the start, so that tasks of small guests wait for a restart: the
-    /// memory of one could reach the next.
+    /// Returns true if swap was enabled after the start. Tasks of pooled guests then wait for a restart, because
+    /// memory of one guest could leak into the next.
     pub fn is_blocked_by_swap(&self) -> bool {
-        self.inner.swap.has_come()
+        self.shared.swap.is_enabled_since_start()
     }
 
-    /// Returns how memories are made clean on this machine.
+    /// Returns how memories are reset on this machine.
     pub fn memory_reset(&self) -> MemoryReset {
-        self.inner.loader.engines.memory_reset()
+        self.shared.loader.engines.memory_reset()
     }
 
-    /// Returns how much memory all runs may use together, and how much they hold.
+    /// Returns the memory budget of all runs, and its usage.
     pub fn memory_usage(&self) -> MemoryUsage {
-        let memory = &self.inner.memory;
+        let memory = &self.shared.memory;
         MemoryUsage { bytes_max: memory.bytes_max(), used_bytes: memory.used() }
     }
 
-    /// Returns what every instance does right now, in no order. It looks from outside, and no run waits
-    /// for it longer than the look at its neighbours takes.
+    /// Returns the status of every instance, in no particular order. Blocks no run for longer than it takes to read
+    /// one shard of the list.
     pub fn instances(&self) -> Vec<InstanceInfo> {
-        self.inner.instances.infos()
+        self.shared.instances.infos()
     }
 
-    /// Begins to take samples of what guests compute; `None` if somebody does so already.
+    /// Starts sampling what guests compute; `None` if sampling is already on.
     pub fn start_sampling(&self) -> Option<GuestSampler> {
-        self.inner.loader.samples.begin()
+        self.shared.loader.samples.start()
     }
 
-    /// Returns what loading plugins has cost since the start, and how it ended.
+    /// Returns statistics on loading plugins since the start.
     pub fn load_stats(&self) -> LoadStats {
-        self.inner.loader.counters.snapshot()
+        self.shared.loader.counters.snapshot()
     }
 
-    /// Returns how much of the pools is in use now.
+    /// Returns the current usage of the pools.
     pub fn pool_usage(&self) -> PoolUsage {
         let metrics = self.engine().pooling_allocator_metrics().expect("the engine is made with pools");
         PoolUsage {
@@ -417,8 +415,8 @@ impl Runtime {
     }
 }
 
-/// Makes what turns files into plugins. Its pools have room for plugins with the limits of the host; one
-/// whose manifest asks for more memory gets an engine without pools.
+/// Creates the loader. Its pools are sized for the limits of the host; a plugin whose manifest asks for more memory
+/// runs on the on-demand engine.
 pub(crate) fn loader(config: RuntimeConfig, plugins: &LoaderConfig) -> Result<Loader, RuntimeError> {
     let engines = Engines::new(&config)?;
     let linkers = Linkers::new(&engines)
@@ -450,7 +448,7 @@ pub(crate) fn loader(config: RuntimeConfig, plugins: &LoaderConfig) -> Result<Lo
     })
 }
 
-/// Returns what no plugin may be granted.
+/// Returns the paths that no plugin may be granted.
 fn protected(plugins: &LoaderConfig) -> Vec<ProtectedPath> {
     let folder =
         |path: &PathBuf| ProtectedPath { path: path.clone(), what: "the plugins folder", is_secret: false };
@@ -466,9 +464,8 @@ fn open_cache(config: &CacheConfig) -> Option<Cache> {
     cache.ok()
 }
 
-/// Returns what measures the memory that is resident, but for what free slots of the pools keep, which is
-/// used again by whoever comes next, and for what the host holds for itself. Measures nothing where nothing is
-/// bounded.
+/// Returns the gauge of resident memory, without what free pool slots keep for reuse and without what the host
+/// itself holds. Returns nothing if memory is not bounded.
 fn gauge(config: &RuntimeConfig, engines: &Engines, host_bytes: Arc<AtomicU64>) -> Gauge {
     if config.memory_total_bytes.is_none() {
         return Box::new(|| None);
@@ -483,112 +480,113 @@ fn gauge(config: &RuntimeConfig, engines: &Engines, host_bytes: Arc<AtomicU64>) 
     })
 }
 
-/// A run that has its plugin and its memory.
-struct Begun {
-    _listed: Listed,
+/// A run with its plugin and its reservation.
+struct StartedRun {
+    _guard: InstanceGuard,
     plugin: Arc<Plugin>,
-    hold: Arc<Hold>,
+    reservation: Arc<MemoryReservation>,
 }
 
-/// What one run uses; written into the meter of the run whenever it waits, and when it is over, however it
-/// ended.
-struct Bill {
+/// Records the usage of one run into its meter, whenever the run waits and when it ends in any way.
+struct UsageRecorder {
     cpu: CpuMeter,
     plugin: Arc<Plugin>,
-    hold: Arc<Hold>,
+    reservation: Arc<MemoryReservation>,
     host: Arc<dyn RunHost>,
 }
 
-impl Bill {
-    /// Returns why the run has to give way to others, if it has to.
+impl UsageRecorder {
+    /// Returns the failure if the run has been evicted.
     fn evicted(&self) -> Option<Failure> {
-        let evicted = self.hold.must_give_way()?;
-        Some(outcome::evicted(&self.plugin, &*self.host, &self.hold, evicted))
+        let evicted = self.reservation.eviction()?;
+        Some(outcome::evicted(&self.plugin, &*self.host, &self.reservation, evicted))
     }
 
-    /// Writes what the run has used so far into its meter.
+    /// Writes the usage so far into the meter of the run.
     fn write(&self) {
         if let Some(meter) = self.host.meter() {
             meter.set_cpu(self.cpu.used());
-            meter.set_memory_bytes(self.hold.used());
+            meter.set_memory_bytes(self.reservation.used());
         }
     }
 }
 
-impl Drop for Bill {
+impl Drop for UsageRecorder {
     fn drop(&mut self) {
-        self.plugin.demand.learn(&self.hold);
+        self.plugin.estimate.record_run(&self.reservation);
         self.write();
     }
 }
 
-impl Inner {
-    /// Picks the version of the plugin that a run is bound to, takes the memory that it is expected to use,
-    /// and lists the run.
-    fn begin(&self, run: &RunRequest) -> Result<Begun, Failure> {
+impl Shared {
+    /// Resolves the plugin version of a run, reserves the estimated memory, and lists the run.
+    fn start_run(&self, run: &RunRequest) -> Result<StartedRun, Failure> {
         let Some(plugin) = self.registry.get(&run.plugin) else {
             let message = format!("the plugin {} is not in service", run.plugin);
             return Err(Failure::new(Cause::LostPlugin, message));
         };
-        // Those that wait are not claimed any more; this one was a moment before swap was noticed.
-        if plugin.profile == Profile::Pooled && self.swap.has_come() {
-            return Err(Failure::new(Cause::HostFault, SWAP_HAS_COME));
+        // Waiting tasks are no longer claimed; this one was claimed just before swap was detected.
+        if plugin.profile == Profile::Pooled && self.swap.is_enabled_since_start() {
+            return Err(Failure::new(Cause::HostFault, SWAP_ENABLED));
         }
-        let expected = plugin.demand.expected(plugin.config.limits.memory_bytes);
-        let hold = Arc::new(self.memory.hold(expected, plugin.demand.counts_in_full(&self.memory)));
+        let expected = plugin.estimate.expected(plugin.config.limits.memory_bytes);
+        let reservation =
+            Arc::new(self.memory.reserve(expected, plugin.estimate.reserves_in_full(&self.memory)));
         let (task, attempt) = (run.task, run.attempt);
-        let entry = Entry { task, attempt, plugin: Arc::clone(&plugin), hold: Arc::clone(&hold) };
-        Ok(Begun { _listed: self.instances.list(entry), plugin, hold })
+        let entry =
+            RunEntry { task, attempt, plugin: Arc::clone(&plugin), reservation: Arc::clone(&reservation) };
+        Ok(StartedRun { _guard: self.instances.insert(entry), plugin, reservation })
     }
 
-    async fn run(&self, begun: Begun, run: RunRequest) -> Result<RunStep, Failure> {
-        // Dropped last: whoever is on the list has a guest.
-        let Begun { plugin, hold, _listed } = begun;
+    async fn run(&self, started: StartedRun, run: RunRequest) -> Result<RunStep, Failure> {
+        // Dropped last, so that a listed run always has a guest.
+        let StartedRun { plugin, reservation, _guard } = started;
         run.host
             .pin(&Pinned { digest: Arc::clone(&plugin.digest), log_bytes: plugin.config.limits.log_bytes });
         let cpu_max = plugin.config.limits.cpu;
-        // Made before the guest, so that it is dropped after it.
-        let mut bill = Bill {
+        // Created before the guest, so that it is dropped after it.
+        let mut usage = UsageRecorder {
             cpu: CpuMeter::default(),
             plugin: Arc::clone(&plugin),
-            hold: Arc::clone(&hold),
+            reservation: Arc::clone(&reservation),
             host: Arc::clone(&run.host),
         };
-        let mut guest = pin!(instance::run(&plugin, run, hold));
+        let mut guest = pin!(instance::run(&plugin, run, reservation));
         let mut pause = None;
-        // Each poll is announced, so that the clock ticks while a guest computes and only then.
+        // Each poll is announced to the ticker, so that it ticks while a guest computes and only then.
         poll_fn(|context| {
             let _poll = self.ticker.enter();
-            // Before the guest goes on: one instruction can touch all the memory that it was given.
-            if let Some(failure) = bill.evicted() {
+            // Checked before the guest continues: a single instruction can touch all the memory that it was
+            // granted.
+            if let Some(failure) = usage.evicted() {
                 return Poll::Ready(Err(failure));
             }
-            while bill.hold.has_to_pause() {
+            while usage.reservation.must_pause() {
                 ready!(
                     pause.get_or_insert_with(|| Box::pin(tokio::time::sleep(TICK))).as_mut().poll(context)
                 );
                 pause = None;
             }
-            let used = bill.cpu.used();
-            bill.hold.place().enter_thread();
-            let polled = bill.cpu.measure(|| guest.as_mut().poll(context));
-            bill.hold.place().leave_thread(bill.cpu.used());
-            if bill.plugin.samples.is_on() {
-                let stack = bill.hold.place().take_stack();
-                bill.plugin.samples.spent(&bill.plugin, stack, bill.cpu.used().saturating_sub(used));
+            let used = usage.cpu.used();
+            usage.reservation.status().set_on_thread();
+            let polled = usage.cpu.measure(|| guest.as_mut().poll(context));
+            usage.reservation.status().set_off_thread(usage.cpu.used());
+            if usage.plugin.samples.is_on() {
+                let stack = usage.reservation.status().take_stack();
+                usage.plugin.samples.record(&usage.plugin, stack, usage.cpu.used().saturating_sub(used));
             }
             if polled.is_ready() {
                 return polled;
             }
-            bill.write();
-            // A guest that computes gives way on each tick, so it is here that it is found out.
+            usage.write();
+            // A computing guest yields on each tick, so its CPU limit is checked here.
             if let Some(most) = cpu_max
-                && bill.cpu.used() > most
+                && usage.cpu.used() > most
             {
-                return Poll::Ready(Err(outcome::computed_too_long(bill.cpu.used(), most)));
+                return Poll::Ready(Err(outcome::cpu_limit_exceeded(usage.cpu.used(), most)));
             }
-            bill.hold.wake_to_give_way(context.waker());
-            bill.evicted().map_or(Poll::Pending, |failure| Poll::Ready(Err(failure)))
+            usage.reservation.set_waker(context.waker());
+            usage.evicted().map_or(Poll::Pending, |failure| Poll::Ready(Err(failure)))
         })
         .await
     }
@@ -596,44 +594,44 @@ impl Inner {
 
 impl Runner for Runtime {
     fn run(&self, run: RunRequest) -> BoxFuture<'static, Result<RunStep, Failure>> {
-        let inner = Arc::clone(&self.inner);
-        // Now, not when it is first polled: the scheduler asks how much room is left after this.
-        let begun = inner.begin(&run);
-        Box::pin(async move { inner.run(begun?, run).await })
+        let shared = Arc::clone(&self.shared);
+        // Not in the future: the scheduler asks for the available memory after this call.
+        let started = shared.start_run(&run);
+        Box::pin(async move { shared.run(started?, run).await })
     }
 
     fn interrupt(&self) {
-        self.inner.loader.engines.increment_epoch();
+        self.shared.loader.engines.increment_epoch();
     }
 
     fn plugins(&self) -> Vec<PluginName> {
-        let has_come = self.inner.swap.has_come();
-        self.inner.registry.names(|plugin| plugin.profile == Profile::OnDemand || !has_come)
+        let swap_enabled = self.shared.swap.is_enabled_since_start();
+        self.shared.registry.names(|plugin| plugin.profile == Profile::OnDemand || !swap_enabled)
     }
 
     fn concurrency(&self, plugin: &PluginName) -> Option<usize> {
-        let plugin = self.inner.registry.get(plugin)?;
+        let plugin = self.shared.registry.get(plugin)?;
         plugin.config.concurrency.map(|concurrency| concurrency as usize)
     }
 
     fn rate(&self, plugin: &PluginName) -> Option<Rate> {
-        self.inner.registry.get(plugin)?.config.rate
+        self.shared.registry.get(plugin)?.config.rate
     }
 
     fn retry_on(&self, plugin: &PluginName) -> RetryOn {
-        self.inner.registry.get(plugin).map(|plugin| plugin.config.retry.on).unwrap_or_default()
+        self.shared.registry.get(plugin).map(|plugin| plugin.config.retry.on).unwrap_or_default()
     }
 
-    fn available_memory(&self) -> u64 {
-        self.inner.memory.room()
+    fn room(&self) -> u64 {
+        self.shared.memory.available()
     }
 
-    fn expected_memory(&self, plugin: &PluginName) -> u64 {
-        let expected = self.inner.registry.get(plugin).map_or(0, |plugin| {
+    fn demand(&self, plugin: &PluginName) -> u64 {
+        let expected = self.shared.registry.get(plugin).map_or(0, |plugin| {
             let limit_bytes = plugin.config.limits.memory_bytes;
-            plugin.demand.expected(limit_bytes)
+            plugin.estimate.expected(limit_bytes)
         });
-        expected.min(self.inner.memory.bytes_max())
+        expected.min(self.shared.memory.bytes_max())
     }
 }
 
@@ -656,7 +654,7 @@ mod tests {
         let host_bytes = Arc::<AtomicU64>::default();
         let gauge = gauge(&config, &Engines::new(&config).unwrap(), Arc::clone(&host_bytes));
         let held = black_box(vec![1_u8; BYTES as usize]);
-        // Other tests use memory meanwhile, so one of many looks has to be undisturbed.
+        // Other tests allocate meanwhile, so only one of many attempts has to be undisturbed.
         let is_left_out = (0..1_000).any(|_| {
             host_bytes.store(0, Relaxed);
             let before = gauge().unwrap();

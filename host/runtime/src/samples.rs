@@ -1,9 +1,8 @@
-//! What guests compute, while somebody asks: their stacks, and the time that each stands for.
+//! Samples of what guests compute: their stacks, and the CPU time of each.
 //!
-//! A guest that computes gives its thread back on each tick. While samples are taken, its stack is noted
-//! then, with the names of its functions, and the time of that turn is counted for it. So there is no
-//! signal and no unwinding of the host, and a guest is found at the end of a loop iteration or at the
-//! beginning of a function. Without anyone who asks, it costs a turn one load.
+//! A computing guest yields its thread on each tick. While sampling is on, its stack is captured there and the CPU
+//! time of that poll is attributed to it. This needs no signals and no unwinding of the host; guests are always
+//! sampled at a loop back edge or a function entry. While sampling is off, a poll pays one load.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -15,11 +14,11 @@ use wasmtime::WasmBacktrace;
 use crate::backtrace::demangled;
 use crate::plugin::Plugin;
 
-/// Stacks that are told apart; time on further ones is counted for their plugin alone.
+/// Distinct stacks kept; time on further ones is counted for their plugin alone.
 const STACKS_MAX: usize = 20_000;
-/// Functions of a stack that are kept, the innermost.
+/// Functions kept per stack, the innermost.
 const FUNCTIONS_MAX: usize = 64;
-/// Bytes of the name of a function.
+/// Bytes of a function name.
 const NAME_BYTES_MAX: usize = 256;
 
 /// Time that guests of one plugin spent on one stack.
@@ -29,23 +28,23 @@ pub struct GuestSample {
     pub plugin: String,
     /// The SHA-256 of its file, in hexadecimal.
     pub digest: Arc<str>,
-    /// The functions, innermost first; none for turns so short that no tick fell into them, which may as
-    /// well be calls of the host.
+    /// The functions, innermost first; empty for polls that ended before a tick, which may as well have been in
+    /// host calls.
     pub functions: Vec<String>,
-    /// How many turns.
+    /// The number of polls.
     pub polls: u64,
-    /// The time of those turns.
+    /// The CPU time of those polls.
     pub cpu: Duration,
 }
 
-/// Where samples are put.
+/// Collects samples.
 #[derive(Debug, Default)]
 pub(crate) struct Samples {
     on: AtomicBool,
-    stacks: Mutex<HashMap<Stack, Spent>>,
+    stacks: Mutex<HashMap<Stack, Spend>>,
 }
 
-/// One guest's turn that is being sampled.
+/// The stack of a sampled poll.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Stack {
     plugin: String,
@@ -54,21 +53,21 @@ pub(crate) struct Stack {
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Spent {
+struct Spend {
     polls: u64,
     cpu: Duration,
 }
 
-/// Takes samples until it is dropped. There is one at a time.
+/// Samples until it is dropped. Only one exists at a time.
 pub struct GuestSampler(Arc<Samples>);
 
 impl Samples {
-    /// Begins to take samples; `None` if that is being done.
-    pub(crate) fn begin(self: &Arc<Self>) -> Option<GuestSampler> {
+    /// Starts sampling; `None` if it is already on.
+    pub(crate) fn start(self: &Arc<Self>) -> Option<GuestSampler> {
         if self.on.swap(true, Relaxed) {
             return None;
         }
-        // What late turns of earlier samples have left.
+        // Left by late polls of an earlier sampling.
         self.stacks().clear();
         Some(GuestSampler(Arc::clone(self)))
     }
@@ -77,24 +76,24 @@ impl Samples {
         self.on.load(Relaxed)
     }
 
-    /// Notes the time of one turn of a guest.
-    pub(crate) fn spent(&self, plugin: &Plugin, stack: Option<Stack>, cpu: Duration) {
+    /// Records the time of one poll.
+    pub(crate) fn record(&self, plugin: &Plugin, stack: Option<Stack>, cpu: Duration) {
         let alone = || Stack::of(plugin, Vec::new());
         let mut stacks = self.stacks();
         let stack = stack.unwrap_or_else(alone);
         let stack = if stacks.len() < STACKS_MAX || stacks.contains_key(&stack) { stack } else { alone() };
-        let spent = stacks.entry(stack).or_default();
-        spent.polls += 1;
-        spent.cpu += cpu;
+        let record = stacks.entry(stack).or_default();
+        record.polls += 1;
+        record.cpu += cpu;
     }
 
-    fn stacks(&self) -> MutexGuard<'_, HashMap<Stack, Spent>> {
+    fn stacks(&self) -> MutexGuard<'_, HashMap<Stack, Spend>> {
         self.stacks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Stack {
-    /// Names the functions of a guest that has just been stopped in them.
+    /// Captures the stack of a guest that is yielding.
     pub(crate) fn of_backtrace(plugin: &Plugin, backtrace: &WasmBacktrace) -> Self {
         let functions = backtrace.frames().iter().take(FUNCTIONS_MAX).map(|frame| {
             frame.func_name().map_or_else(
@@ -111,12 +110,12 @@ impl Stack {
 }
 
 impl GuestSampler {
-    /// Ends it and returns what was found.
+    /// Stops sampling and returns the samples.
     pub fn finish(self) -> Vec<GuestSample> {
         let stacks = std::mem::take(&mut *self.0.stacks());
-        let sample = |(stack, spent): (Stack, Spent)| {
+        let sample = |(stack, record): (Stack, Spend)| {
             let Stack { plugin, digest, functions } = stack;
-            GuestSample { plugin, digest, functions, polls: spent.polls, cpu: spent.cpu }
+            GuestSample { plugin, digest, functions, polls: record.polls, cpu: record.cpu }
         };
         stacks.into_iter().map(sample).collect()
     }
@@ -137,9 +136,9 @@ mod tests {
     fn one_sampling_at_a_time() {
         let samples = Arc::<Samples>::default();
         assert!(!samples.is_on());
-        let sampling = samples.begin().expect("the first");
-        assert!(samples.is_on() && samples.begin().is_none());
+        let sampling = samples.start().expect("the first");
+        assert!(samples.is_on() && samples.start().is_none());
         drop(sampling);
-        assert!(!samples.is_on() && samples.begin().is_some());
+        assert!(!samples.is_on() && samples.start().is_some());
     }
 }

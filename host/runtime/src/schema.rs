@@ -1,8 +1,7 @@
-//! The JSON Schema of a plugin's input: compiled once when the plugin is loaded, asked for each task.
+//! The JSON Schema of a plugin's input: compiled when the plugin is loaded, checked for each task.
 //!
-//! Made by the manifest; the API asks it before a task is stored. It never fetches anything: a
-//! reference must lead to somewhere within the schema. Whatever the schema and the input, a check ends
-//! within its budget.
+//! Created by the manifest; the API checks inputs before it stores tasks. Nothing is ever fetched: a reference must
+//! resolve within the schema. A check ends within its budget, whatever the schema and the input.
 
 mod expansion;
 mod metered;
@@ -14,79 +13,79 @@ use std::time::{Duration, Instant};
 use jsonschema::{PatternOptions, ValidationError, Validator};
 use serde_json::{Value, json};
 
-use self::metered::{Allowance, Metered, MeteredJson, UsedUp, metered};
+use self::metered::{Allowance, BudgetExceeded, Metered, MeteredJson, metered};
 use crate::format;
 
-/// Violations that are told of one input.
+/// Violations reported per input.
 const VIOLATIONS_MAX: usize = 20;
-/// Bytes kept of what is told of each.
+/// Bytes kept of each message.
 const MESSAGE_BYTES_MAX: usize = 300;
-/// Bytes kept of the pointer of each.
+/// Bytes kept of each pointer.
 const POINTER_BYTES_MAX: usize = 300;
-/// Bytes of a compiled pattern. Matching takes time that grows with this times the length of the text.
+/// Bytes of a compiled pattern. Matching time is proportional to this times the length of the text.
 const PATTERN_BYTES_MAX: usize = 256 << 10;
-/// What errors may hold that the validator makes for one input, those within others included. A unit is some
+/// The maximum size of the errors that the validator creates for one input, including nested ones. A unit is about
 /// 100 bytes, so this is 60 MB at worst: 30,000 errors about small values, or one about all of a large input.
 const ERRORS_MAX: u64 = 600_000;
-/// Steps of the checks of one request, whatever it holds. A million take some 30 ms.
+/// Steps for the checks of one request, whatever its size. A million take about 30 ms.
 const STEPS: u64 = 1_000_000;
-/// Steps for each byte of input besides. Most schemas take fewer than ten.
+/// Additional steps for each byte of input. Most schemas take fewer than ten.
 const STEPS_PER_BYTE: u64 = 50;
-/// The longest that the checks of one request take by the clock.
+/// The maximum wall-clock time for the checks of one request.
 const CHECK_TIME_MAX: Duration = Duration::from_secs(5);
-/// Steps of a check that may hold up others.
+/// Steps of a check on a shared thread.
 const SHORT_STEPS: u64 = 20_000;
-/// Bytes of input of a check that may hold up others: reading them takes time, too.
+/// Bytes of input of a check on a shared thread: parsing takes time as well.
 const SHORT_BYTES_MAX: usize = 16 << 10;
 
 const TOO_COMPLEX: &str = "holding it against the schema of the plugin takes too many steps; make it simpler or \
      shorter";
-const UNNAMED: &str =
+const TOO_MANY_VIOLATIONS: &str =
     "it does not fit the schema of the plugin, and there are too many ways in which it does not";
 
-/// What the input of a plugin must look like. Cheap to clone.
+/// The schema of a plugin's input. Cheap to clone.
 #[derive(Clone)]
 pub struct InputSchema {
     validator: Arc<Validator<MeteredJson>>,
     schema: Arc<Value>,
 }
 
-/// One thing about an input that the schema forbids.
+/// A violation of the schema.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// A JSON pointer into the input; empty for the whole of it.
+    /// A JSON pointer into the input; empty for the whole input.
     pub pointer: String,
     /// What is wrong there.
     pub message: String,
 }
 
-/// How much the checks of one request may compute, all of its inputs together.
+/// The computation allowed for the checks of one request, all its inputs together.
 #[derive(Debug)]
 pub struct InputBudget {
     steps: u64,
     until: Instant,
-    /// It does not grow with the input.
+    /// The budget does not grow with the input.
     is_short: bool,
     is_spent: bool,
 }
 
 impl InputBudget {
-    /// Returns a budget for a thread that nothing else waits for: seconds at worst.
+    /// Returns a budget for a thread that may block: seconds at worst.
     pub fn full() -> Self {
         Self { steps: STEPS, until: Instant::now() + CHECK_TIME_MAX, is_short: false, is_spent: false }
     }
 
-    /// Returns a budget for a thread that others wait for: about a millisecond.
+    /// Returns a budget for a shared thread: about a millisecond.
     pub fn short() -> Self {
         Self { steps: SHORT_STEPS, is_short: true, ..Self::full() }
     }
 
-    /// Says whether it did not suffice, so that what was found may be wrong or not be all.
+    /// Returns true if the budget was exceeded, so that violations may be wrong or incomplete.
     pub fn is_spent(&self) -> bool {
         self.is_spent
     }
 
-    /// Prepares for an input of so many bytes.
+    /// Extends the budget for an input of this size.
     fn grow(&mut self, bytes: usize) {
         if !self.is_short {
             self.steps += STEPS_PER_BYTE * bytes as u64;
@@ -95,9 +94,9 @@ impl InputBudget {
         }
     }
 
-    fn spend<T>(&mut self, work: impl FnOnce() -> T) -> Result<T, UsedUp> {
+    fn spend<T>(&mut self, work: impl FnOnce() -> T) -> Result<T, BudgetExceeded> {
         if self.is_spent {
-            return Err(UsedUp);
+            return Err(BudgetExceeded);
         }
         let allowance = Allowance { steps: self.steps, errors: ERRORS_MAX, until: self.until };
         let (worked, left) = metered(allowance, work);
@@ -115,7 +114,7 @@ impl InputSchema {
     pub(crate) fn compile(text: &str) -> Result<Self, String> {
         let schema: Value = serde_json::from_str(text).map_err(|error| format!("it is not JSON: {error}"))?;
         expansion::check(&schema)?;
-        // This engine takes time that grows with the text and the pattern, and with nothing else.
+        // The matching time of this engine is linear in the text and the pattern.
         let patterns = PatternOptions::regex().size_limit(PATTERN_BYTES_MAX);
         let options = jsonschema::options_for::<MeteredJson>().offline().with_pattern_options(patterns);
         let validator = options.build(&schema).map_err(|error| {
@@ -128,7 +127,7 @@ impl InputSchema {
         Ok(schema)
     }
 
-    /// Refuses a schema that takes too long even for inputs that hold nothing.
+    /// Rejects a schema that takes too long even for minimal inputs.
     fn check_effort(&self) -> Result<(), String> {
         for probe in [json!(null), json!(true), json!(0), json!(""), json!([]), json!({})] {
             let mut budget = InputBudget::full();
@@ -141,38 +140,44 @@ impl InputSchema {
         Ok(())
     }
 
-    /// Returns what is wrong with an input, given as the text of a JSON value; no more than a bounded
-    /// number of things, each in a bounded text. An input that is left out counts as `null`.
+    /// Returns the violations of an input, given as JSON text, bounded in number and size. A missing input counts
+    /// as `null`.
     ///
-    /// One for which the budget does not suffice is wrong, too.
+    /// An input for which the budget is exceeded is a violation as well.
     pub fn violations(&self, input: Option<&str>, budget: &mut InputBudget) -> Vec<Violation> {
-        let of_all = |message: &str| vec![Violation::of_all(message)];
+        let for_input = |message: &str| vec![Violation::for_input(message)];
         budget.grow(input.map_or(0, str::len));
         if budget.is_spent() {
-            return of_all(TOO_COMPLEX);
+            return for_input(TOO_COMPLEX);
         }
         let value = match input.map(serde_json::from_str).transpose() {
             Ok(value) => value.unwrap_or(Value::Null),
-            Err(error) => return of_all(&format::bounded(format_args!("it is not JSON: {error}"))),
+            Err(error) => return for_input(&format::bounded(format_args!("it is not JSON: {error}"))),
         };
         match budget.spend(|| self.validator.is_valid(Metered(&value))) {
             Ok(true) => Vec::new(),
-            Ok(false) => self.named(&value, budget).unwrap_or_else(|UsedUp| of_all(UNNAMED)),
-            Err(UsedUp) => {
+            Ok(false) => self
+                .list_violations(&value, budget)
+                .unwrap_or_else(|BudgetExceeded| for_input(TOO_MANY_VIOLATIONS)),
+            Err(BudgetExceeded) => {
                 budget.is_spent = true;
-                of_all(TOO_COMPLEX)
+                for_input(TOO_COMPLEX)
             }
         }
     }
 
-    /// Names what is wrong with a value, or the first thing if there is too much to look for all of it.
-    fn named(&self, value: &Value, budget: &mut InputBudget) -> Result<Vec<Violation>, UsedUp> {
+    /// Lists the violations of a value, or only the first if listing all is too expensive.
+    fn list_violations(
+        &self,
+        value: &Value,
+        budget: &mut InputBudget,
+    ) -> Result<Vec<Violation>, BudgetExceeded> {
         let all = budget.spend(|| {
             let errors = self.validator.iter_errors(Metered(value)).take(VIOLATIONS_MAX);
             errors.map(|error| Violation::of(&error)).collect::<Vec<_>>()
         });
-        all.or_else(|UsedUp| {
-            // With a full one there may be more to tell.
+        all.or_else(|BudgetExceeded| {
+            // A full budget may find more to report.
             budget.is_spent |= budget.is_short;
             let first = budget.spend(|| self.validator.validate(Metered(value)).err())?;
             Ok(first.iter().map(Violation::of).collect())
@@ -181,7 +186,7 @@ impl InputSchema {
 }
 
 impl Violation {
-    pub(crate) fn of_all(message: impl Into<String>) -> Self {
+    pub(crate) fn for_input(message: impl Into<String>) -> Self {
         Self { pointer: String::new(), message: message.into() }
     }
 
@@ -280,7 +285,7 @@ mod tests {
         ]
     }"##;
 
-    /// Nests so many sums within each other; the innermost number is this.
+    /// Returns nested sums of this depth around `leaf`.
     fn expression(depth: usize, leaf: &str) -> String {
         (0..depth)
             .fold(leaf.to_owned(), |inner, _| format!(r#"{{"op": "add", "left": {inner}, "right": 1}}"#))
@@ -352,7 +357,7 @@ mod tests {
         );
         let schema = InputSchema::compile(&schema).unwrap();
         let nested = format!("{}{}", "[".repeat(120), "]".repeat(120));
-        // Either way it comes back.
+        // It returns in either case.
         schema.violations(Some(&nested), &mut InputBudget::full());
     }
 
@@ -375,15 +380,15 @@ mod tests {
 
     #[test]
     fn errors_within_others_do_not_copy_a_large_value_again_and_again() {
-        // Each level keeps a copy of all that is below it, in each of two ways.
+        // Each level keeps a copy of everything below it, once per alternative.
         let leaf = format!("[{}]", vec!["{\"a\": \"x\"}"; 20_000].join(","));
         let schema = InputSchema::compile(EXPRESSION).unwrap();
         let violations = schema.violations(Some(&expression(8, &leaf)), &mut InputBudget::full());
-        assert_eq!(violations, [Violation::of_all(UNNAMED)]);
-        // One error about all of it is named.
+        assert_eq!(violations, [Violation::for_input(TOO_MANY_VIOLATIONS)]);
+        // A single error about all of it is reported.
         let violations = InputSchema::compile(r#"{"maxItems": 3}"#).unwrap();
         let violations = violations.violations(Some(&leaf), &mut InputBudget::full());
-        assert!(violations.len() == 1 && violations[0].message != UNNAMED, "{violations:?}");
+        assert!(violations.len() == 1 && violations[0].message != TOO_MANY_VIOLATIONS, "{violations:?}");
     }
 
     #[test]

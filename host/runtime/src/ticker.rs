@@ -1,7 +1,7 @@
-//! The clock that interrupts guests: advances the engine's epoch while guests are being polled.
+//! The thread that increments the engines' epoch while guests are being polled.
 //!
-//! Owned by the runtime. A guest that computes looks at the epoch and gives its thread back on each
-//! tick. When no guest was polled since the last tick, the thread parks: an idle server costs nothing.
+//! Owned by the runtime. A computing guest checks the epoch and yields its thread on each tick. If no guest was
+//! polled since the last tick, the ticker thread parks, so an idle server uses no CPU.
 
 use std::io;
 use std::sync::Arc;
@@ -11,17 +11,17 @@ use std::time::Duration;
 
 use crate::engine::Engines;
 
-/// How long a guest computes before others get their turn.
+/// The time slice of a computing guest.
 pub(crate) const TICK: Duration = Duration::from_millis(1);
 
-/// Advances the epoch from a thread of its own, which ends when this is dropped.
+/// Increments the epoch from its own thread, which ends when this is dropped.
 pub(crate) struct Ticker {
     activity: Arc<Activity>,
     thread: Option<JoinHandle<()>>,
     unparker: Thread,
 }
 
-/// How often guests were polled. The two counts differ while one is being polled.
+/// Counts polls of guests. The two counters differ while one is being polled.
 #[derive(Default)]
 struct Activity {
     entered: AtomicU64,
@@ -30,11 +30,11 @@ struct Activity {
     stopped: AtomicBool,
 }
 
-/// One poll of a guest; it ends when this is dropped.
+/// A poll of a guest; ends on drop.
 pub(crate) struct Poll<'a>(&'a Activity);
 
 impl Ticker {
-    /// Starts the thread. It calls `on_tick` after each tick, with whether it is the last one for now.
+    /// Starts the thread. It calls `on_tick` after each tick, with true if it is the last one for now.
     pub(crate) fn start(engines: Engines, on_tick: impl Fn(bool) + Send + 'static) -> io::Result<Self> {
         let activity = Arc::new(Activity::default());
         let thread = thread::Builder::new().name("epoch-ticker".to_owned()).spawn({
@@ -45,11 +45,11 @@ impl Ticker {
         Ok(Self { activity, thread: Some(thread), unparker })
     }
 
-    /// Marks that a guest is polled from now on, and wakes the thread if it is parked.
+    /// Marks the start of a poll, and wakes the thread if it is parked.
     pub(crate) fn enter(&self) -> Poll<'_> {
         self.activity.entered.fetch_add(1, SeqCst);
-        // Both sides write first and look at the other's second, so one of them always notices:
-        // either the thread sees this poll and does not park, or it is seen here to be parked.
+        // Both sides write first and then read the other's flag (sequentially consistent), so at least one of them
+        // notices: either the thread sees this poll and does not park, or it is seen here to be parked.
         if self.activity.parked.load(SeqCst) && self.activity.parked.swap(false, SeqCst) {
             self.unparker.unpark();
         }
@@ -73,7 +73,7 @@ impl Drop for Ticker {
         self.activity.stopped.store(true, SeqCst);
         self.unparker.unpark();
         if let Some(thread) = self.thread.take() {
-            // It only panics if the engine does, and then there is nobody left to tell.
+            // This panics only if the engine does, and then there is nobody left to report to.
             let _ = thread.join();
         }
     }
@@ -99,7 +99,7 @@ fn tick(engines: &Engines, activity: &Activity, on_tick: impl Fn(bool)) {
 fn park(activity: &Activity, seen: u64) {
     activity.parked.store(true, SeqCst);
     if activity.entered.load(SeqCst) == seen && !activity.stopped.load(SeqCst) {
-        // An unpark between the look above and this line is remembered, and this returns at once.
+        // An unpark between the check above and this line is remembered, and `park` returns at once.
         thread::park();
     }
     activity.parked.store(false, SeqCst);

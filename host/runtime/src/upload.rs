@@ -1,7 +1,7 @@
-//! Puts a plugin into the plugins folder and takes one out, as dropping and removing a file does.
+//! Publishes plugins to the plugins folder and removes them, as copying and deleting a file would.
 //!
-//! Called by the runtime for the API, and by the keeper, which alone changes what has a name. What is not a
-//! plugin never gets a name that ends in `.wasm`.
+//! Called by the runtime for the API, and by the watcher, which alone changes published files. Bytes that are not a
+//! plugin never get a name that ends in `.wasm`.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -18,33 +18,33 @@ use crate::loader::{Loaded, Loader};
 use crate::manifest;
 use crate::registry::{PluginInfo, PluginSource, PluginState};
 
-/// What became of an upload.
+/// The outcome of an upload.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UploadOutcome {
-    /// The plugin that is in service now.
+    /// The plugin now in service.
     pub info: PluginInfo,
     /// Whether there was no file of this name before.
     pub is_new: bool,
 }
 
-/// What became of a wish to remove a plugin.
+/// The outcome of a removal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RemoveOutcome {
-    /// Its file is gone.
+    /// Its file was deleted.
     Removed,
     /// There is no such plugin.
     NotFound,
-    /// It is part of the binary and has no file.
+    /// It is built in and has no file.
     BuiltIn,
 }
 
-/// Why a plugin was not put into the folder or taken out of it. The one before is still in service.
+/// Why a plugin was not published or removed. The previous version stays in service.
 #[derive(Debug, thiserror::Error)]
 pub enum UploadError {
-    /// The bytes are no plugin, or its manifest does not allow it.
+    /// The bytes are not a plugin, or its manifest does not allow them.
     #[error("{0}")]
     Rejected(String),
-    /// The manifest grants something, which was meant for another file.
+    /// The manifest grants permissions that were meant for another file.
     #[error(
         "the manifest {name}.toml grants {grants}, which was meant for the file that its author knew: put \
          `sha256 = \"{digest}\"` into it, and upload again"
@@ -52,18 +52,18 @@ pub enum UploadError {
     Unpinned {
         /// The plugin.
         name: PluginName,
-        /// What is granted.
+        /// The permissions granted.
         grants: String,
         /// The SHA-256 of the upload.
         digest: String,
     },
-    /// There is no room for another plugin.
+    /// The folder holds the maximum number of plugins.
     #[error("the plugins folder holds {PLUGINS_MAX} plugins, the most that are looked at; remove one first")]
     TooMany,
     /// The server has no plugins folder.
     #[error("this server has no plugins folder")]
     NoFolder,
-    /// The server is about to end.
+    /// The server is stopping.
     #[error("the server stops")]
     Stopping,
     /// The folder cannot be written to.
@@ -71,7 +71,7 @@ pub enum UploadError {
     Folder {
         /// The folder.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
 }
@@ -82,16 +82,16 @@ impl UploadError {
     }
 }
 
-/// A plugin that was loaded and lies in the folder, and has no name there yet.
+/// A loaded plugin that is not published yet.
 pub(crate) struct Candidate {
     pub(crate) name: PluginName,
     pub(crate) draft: Draft,
     pub(crate) loaded: Loaded,
-    /// The draft and what lay beside its file before it was loaded.
+    /// The fingerprint of the draft, and of the files beside its target, before loading.
     pub(crate) fingerprint: Fingerprint,
 }
 
-/// Loads the bytes as a plugin of this name, which it is not in service under yet.
+/// Loads bytes as a plugin of this name, without putting it into service.
 pub(crate) fn prepare(
     loader: &Loader,
     folder: &Path,
@@ -100,7 +100,7 @@ pub(crate) fn prepare(
 ) -> Result<Candidate, UploadError> {
     let failed = |source| UploadError::folder(folder, source);
     fs::create_dir_all(folder).map_err(failed)?;
-    // Before the work, so that a folder that cannot be written to is told of at once.
+    // Before loading, so that a folder that cannot be written to is reported at once.
     let draft = Draft::write(folder, name, bytes).map_err(failed)?;
     let file = file_of(folder, name);
     let (schema, folders) = manifest::needs(&file.with_extension("toml"));
@@ -112,16 +112,16 @@ pub(crate) fn prepare(
     if let PluginState::Rejected(reason) = loaded.info.state {
         return Err(UploadError::Rejected(reason));
     }
-    // A mount that hangs must not hang the watch over all plugins.
+    // A hanging mount must not block the watch of all plugins.
     let is_remote = loaded.plugin.as_ref().is_some_and(|plugin| plugin.folders.are_remote());
     let fingerprint = fingerprint.without_remote_granted(is_remote);
     Ok(Candidate { name: name.clone(), draft, loaded, fingerprint })
 }
 
-/// Refuses bytes that would get what a manifest grants to others. Who may upload a plugin is not who may
-/// read the secrets of the one before.
+/// Rejects bytes that would inherit permissions granted to another file: whoever may upload plugins need not be
+/// allowed to read the secrets of the previous one.
 fn check_grants(loader: &Loader, name: &PluginName, file: &Path, bytes: &[u8]) -> Result<(), UploadError> {
-    // One that is not valid is the reason why the plugin is rejected.
+    // An invalid manifest is reported when the plugin is loaded.
     let Ok(config) = loader.config_beside(file) else { return Ok(()) };
     let grants = config.permissions.kinds();
     let digest = format::hex(&Sha256::digest(bytes));
@@ -131,7 +131,7 @@ fn check_grants(loader: &Loader, name: &PluginName, file: &Path, bytes: &[u8]) -
     Err(UploadError::Unpinned { name: name.clone(), grants: grants.join(", "), digest })
 }
 
-/// Says whether a file holds these bytes.
+/// Returns true if a file holds exactly these bytes.
 fn file_contains(file: &Path, bytes: &[u8]) -> bool {
     let read = || {
         let mut there = Vec::new();
@@ -155,12 +155,12 @@ pub(crate) fn remove(folder: &Path, name: &PluginName) -> Result<RemoveOutcome, 
     }
 }
 
-/// Has the names in a folder outlive a power cut.
+/// Syncs the folder, so that its entries survive a power failure.
 fn sync(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// A file that is not a plugin yet; it goes when it is dropped unpublished.
+/// An unpublished file; deleted on drop.
 pub(crate) struct Draft {
     path: PathBuf,
     is_published: bool,
@@ -170,9 +170,9 @@ impl Draft {
     fn write(folder: &Path, name: &PluginName, bytes: &[u8]) -> io::Result<Self> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        // Hidden, and without the ending that would make it a plugin.
+        // Hidden, and without the extension of a plugin.
         let path = folder.join(format!(".{name}.{}-{number}.upload", std::process::id()));
-        // One that a host with this process id left behind when it was killed.
+        // Left behind by a killed host with the same process id.
         let _ = fs::remove_file(&path);
         let mut file = File::create_new(&path)?;
         let draft = Self { path, is_published: false };
@@ -181,7 +181,7 @@ impl Draft {
         Ok(draft)
     }
 
-    /// Makes it the file of a plugin; returns its path, and whether there was none before.
+    /// Renames the draft to the file of the plugin; returns its path, and whether it is new.
     pub(crate) fn publish(
         mut self,
         folder: &Path,

@@ -1,8 +1,8 @@
-//! Keeps the registry as the plugins folder is: notices, waits until a file has settled, has it loaded.
+//! Watches the plugins folder: detects changes, waits until a file is stable, and has it loaded into the registry.
 //!
-//! Started by the runtime, stops when it is dropped. One thread owns all that is known of the files;
-//! loaders of a small pool read and compile them, and report back to it. Uploads and removals are asked of
-//! that thread too, so that what it finds out about an older file never undoes them.
+//! Started by the runtime; stops when it is dropped. One thread owns the state of all files; a small pool of loader
+//! threads reads and compiles them and reports back. Uploads and removals are sent to the same thread, so that the
+//! outcome of an older scan never undoes them.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -21,24 +21,23 @@ use crate::kill_handle::KillHandle;
 use crate::loader::{Loaded, Loader};
 use crate::registry::Registry;
 use crate::runtime::RuntimeError;
-use crate::threads::Threads;
+use crate::thread_monitor::ThreadMonitor;
 use crate::upload::{self, Candidate, RemoveOutcome, UploadError, UploadOutcome};
 
-/// Files that are read and compiled at once. Each is compiled by all cores, so more only cost memory.
+/// Files that are loaded concurrently. Each compilation uses all cores, so more would only cost memory.
 const LOADERS_MAX: usize = 4;
-/// The least time between two looks at the folder: a copy of a large file is a storm of events.
+/// The minimum interval between scans: copying a large file causes a storm of events.
 const SCAN_INTERVAL_MIN: Duration = Duration::from_millis(50);
-/// How often the folder is looked at though nothing was heard of it.
+/// The interval between scans when no event arrives.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
-/// How changes of the folder are noticed.
+/// How changes of the plugins folder are detected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WatchMode {
-    /// The system tells (inotify), and a look every 2 seconds stands behind it: bind mounts and
-    /// network mounts may not tell.
+    /// By inotify, with a scan every 2 seconds as a fallback: bind mounts and network mounts may not send events.
     #[default]
     Notify,
-    /// By looking, so often.
+    /// By scanning at this interval.
     Poll(Duration),
 }
 
@@ -51,29 +50,28 @@ impl WatchMode {
     }
 }
 
-/// What happens when the plugins in service have changed. Called from a thread of the keeper, and
-/// not to be held up there.
+/// Called when the plugins in service have changed. It runs on the watcher's thread and must not block.
 pub type OnChange = Arc<dyn Fn() + Send + Sync>;
 
-/// Keeps watch until it is dropped.
+/// Watches the plugins folder until it is dropped.
 pub(crate) struct PluginWatcher {
     sender: Sender<WatchEvent>,
     threads: Vec<JoinHandle<()>>,
 }
 
 enum WatchEvent {
-    /// Something happened in the folder.
+    /// Something changed in the folder.
     FolderChanged,
-    /// A loader is done.
+    /// A loader has finished.
     Loaded(Arc<Job>, Option<Box<Loaded>>),
-    /// Somebody uploads a plugin.
+    /// Publishes an upload.
     Publish(Box<Candidate>, Sender<Result<UploadOutcome, UploadError>>),
-    /// Somebody removes a plugin.
+    /// Removes a plugin.
     Remove(PluginName, Sender<Result<RemoveOutcome, UploadError>>),
     Stop,
 }
 
-/// One file to be loaded.
+/// A file to load.
 struct Job {
     name: String,
     path: PathBuf,
@@ -81,13 +79,13 @@ struct Job {
     kill_handle: KillHandle,
 }
 
-/// What is known of one file.
+/// The state of one file.
 struct WatchedFile {
-    /// `None` once it is gone.
+    /// `None` once the file is gone.
     observed: Option<(PathBuf, Fingerprint)>,
-    /// When what was seen may be believed.
+    /// When the observed state is considered stable.
     stable_at: Instant,
-    /// What was seen when it was last acted on; `None` if it never was, or has to be again.
+    /// The state that was last handled; `None` if none was, or if it must be handled again.
     handled: Option<Option<Fingerprint>>,
     job: Option<Arc<Job>>,
 }
@@ -100,24 +98,23 @@ struct WatchLoop {
     files: BTreeMap<String, WatchedFile>,
     jobs: Sender<Arc<Job>>,
     notifier: Option<RecommendedWatcher>,
-    /// The folder that `notifier` listens to.
+    /// The identity of the folder that `notifier` watches.
     watched_folder: Option<(u64, u64)>,
     sender: Sender<WatchEvent>,
-    /// Told once, when all files that were there at the start are loaded.
+    /// Signalled once, when all files found at the start are loaded.
     first_pass: Option<Sender<()>>,
-    /// The last look failed, and the log says so.
+    /// The last scan failed, and this has been logged.
     is_scan_failing: bool,
-    /// The folder held more than is looked at, and the log says so.
+    /// The folder holds more plugins than are scanned, and this has been logged.
     is_cut: bool,
 }
 
 impl PluginWatcher {
-    /// Starts to keep watch, and waits until what is in the folder now is loaded, but no longer
-    /// than `load_timeout`.
+    /// Starts watching, and waits until the files in the folder are loaded, but no longer than `load_timeout`.
     ///
     /// # Errors
     ///
-    /// Fails if the folder is there but cannot be read.
+    /// Fails if the folder exists but cannot be read.
     pub(crate) fn start(
         folder: &Path,
         watch: WatchMode,
@@ -125,7 +122,7 @@ impl PluginWatcher {
         registry: &Arc<Registry>,
         on_change: OnChange,
         load_timeout: Duration,
-        threads: &Threads,
+        threads: &ThreadMonitor,
     ) -> Result<Self, RuntimeError> {
         let scan = folder::scan(folder, |_| None)
             .map_err(|source| RuntimeError::PluginsFolder { path: folder.to_owned(), source })?;
@@ -149,10 +146,10 @@ impl PluginWatcher {
             is_cut: false,
         };
         watch_loop.apply_scan(scan);
-        let alive = threads.alive("plugins");
+        let guard = threads.guard("plugins");
         watcher
             .spawn("plugins", move || {
-                let _alive = alive;
+                let _alive = guard;
                 watch_loop.work(&receiver);
             })
             .map_err(RuntimeError::Watcher)?;
@@ -162,7 +159,7 @@ impl PluginWatcher {
         Ok(watcher)
     }
 
-    /// Makes an upload that was loaded the file of its plugin, and puts it into service.
+    /// Publishes a loaded upload as the file of its plugin, and puts it into service.
     ///
     /// # Errors
     ///
@@ -180,13 +177,13 @@ impl PluginWatcher {
         self.request(|reply| WatchEvent::Remove(name.clone(), reply))
     }
 
-    /// Has the one thread that owns what is known of the files change them, and waits until it has.
+    /// Sends a request to the thread that owns the files, and waits for the reply.
     fn request<T>(
         &self,
         sender: impl FnOnce(Sender<Result<T, UploadError>>) -> WatchEvent,
     ) -> Result<T, UploadError> {
         let (reply, answer) = channel();
-        // If the thread is gone, so is the other end of the answer.
+        // If the thread is gone, so is the sender of the reply.
         let _ = self.sender.send(sender(reply));
         answer.recv().unwrap_or(Err(UploadError::Stopping))
     }
@@ -195,15 +192,15 @@ impl PluginWatcher {
         &mut self,
         queue: Receiver<Arc<Job>>,
         loader: &Arc<Loader>,
-        threads: &Threads,
+        threads: &ThreadMonitor,
     ) -> io::Result<()> {
         let queue = Arc::new(Mutex::new(queue));
         let loaders = thread::available_parallelism().map_or(1, NonZeroUsize::get).min(LOADERS_MAX);
         for _ in 0..loaders {
             let (queue, loader, sender) = (Arc::clone(&queue), Arc::clone(loader), self.sender.clone());
-            let alive = threads.alive("plugin-loader");
+            let guard = threads.guard("plugin-loader");
             self.spawn("plugin-loader", move || {
-                let _alive = alive;
+                let _alive = guard;
                 load_all(&queue, &loader, &sender);
             })?;
         }
@@ -218,7 +215,7 @@ impl PluginWatcher {
 
 impl Drop for PluginWatcher {
     fn drop(&mut self) {
-        // The watchman is gone if it panicked, and then its end of the queue is, too.
+        // This fails if the watch loop panicked and dropped its receiver.
         let _ = self.sender.send(WatchEvent::Stop);
         for thread in self.threads.drain(..) {
             let _ = thread.join();
@@ -226,7 +223,7 @@ impl Drop for PluginWatcher {
     }
 }
 
-/// Loads what comes out of the queue until the watchman has gone.
+/// Loads jobs from the queue until the watch loop ends.
 fn load_all(queue: &Mutex<Receiver<Arc<Job>>>, loader: &Loader, sender: &Sender<WatchEvent>) {
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
@@ -254,7 +251,7 @@ impl WatchLoop {
                         self.finish_job(&job, loaded.map(|loaded| *loaded));
                         scan_at = scan_at.min(scanned_at + SCAN_INTERVAL_MIN);
                     }
-                    // Whoever asked may have gone; it is done all the same.
+                    // The caller may be gone; the operation is complete all the same.
                     Ok(WatchEvent::Publish(candidate, reply)) => drop(reply.send(self.publish(*candidate))),
                     Ok(WatchEvent::Remove(name, reply)) => drop(reply.send(self.remove(&name))),
                     Ok(WatchEvent::Stop) | Err(RecvTimeoutError::Disconnected) => return self.stop(),
@@ -290,7 +287,7 @@ impl WatchLoop {
         }
     }
 
-    /// Listens to the folder, or to the one that has come in its place.
+    /// Subscribes to events of the folder, or of the folder that replaced it.
     fn subscribe(&mut self) {
         let folder = folder::identity(&self.folder);
         if self.watch != WatchMode::Notify || self.watched_folder == folder {
@@ -311,10 +308,10 @@ impl WatchLoop {
     fn notifier(&self) -> notify::Result<RecommendedWatcher> {
         let sender = self.sender.clone();
         let mut notifier = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            // Our own look opens the folder, which must not make us look again.
+            // A scan opens the folder, which must not trigger another scan.
             let is_ours = event.is_ok_and(|event| matches!(event.kind, EventKind::Access(_)));
             if !is_ours {
-                // The watchman is gone when the server stops.
+                // This fails when the watch loop has ended.
                 let _ = sender.send(WatchEvent::FolderChanged);
             }
         })?;
@@ -331,7 +328,7 @@ impl WatchLoop {
         self.compare(scan.files);
     }
 
-    /// Takes note of what is there and what is not any more.
+    /// Records which files exist, and which are gone.
     fn compare(&mut self, mut files: BTreeMap<String, (PathBuf, Fingerprint)>) {
         let now = Instant::now();
         for (name, file) in &mut self.files {
@@ -344,7 +341,7 @@ impl WatchLoop {
         }
     }
 
-    /// Acts on every change that has settled, and returns how long until the next look is due.
+    /// Handles every stable change, and returns the time until the next scan.
     fn act(&mut self) -> Duration {
         let now = Instant::now();
         let mut wait = self.watch.poll();
@@ -365,7 +362,7 @@ impl WatchLoop {
             }
             match &file.observed {
                 Some((path, fingerprint)) => {
-                    self.registry.begin(name, path, fingerprint.size_bytes());
+                    self.registry.set_compiling(name, path, fingerprint.size_bytes());
                     let job = Job {
                         name: name.clone(),
                         path: path.clone(),
@@ -373,7 +370,7 @@ impl WatchLoop {
                         kill_handle: KillHandle::default(),
                     };
                     let job = file.job.insert(Arc::new(job));
-                    // The loaders only go when this end of the queue does.
+                    // The loaders end only after this sender is dropped.
                     let _ = self.jobs.send(Arc::clone(job));
                 }
                 None => {
@@ -392,7 +389,7 @@ impl WatchLoop {
 
     fn finish_job(&mut self, job: &Arc<Job>, loaded: Option<Loaded>) {
         let Some(file) = self.files.get_mut(&job.name) else { return };
-        // The result of an older look is of no use.
+        // The result of an older scan is obsolete.
         if !file.job.as_ref().is_some_and(|current| Arc::ptr_eq(current, job)) {
             return;
         }
@@ -400,7 +397,7 @@ impl WatchLoop {
         match loaded {
             Some(loaded) => {
                 file.record_dependencies(job, &loaded);
-                self.registry.admit(loaded);
+                self.registry.insert(loaded);
                 (self.on_change)();
             }
             None => {
@@ -411,7 +408,7 @@ impl WatchLoop {
         self.report_first_pass();
     }
 
-    /// Gives an upload its name in the folder. What was seen or loaded of an older file is of no use any more.
+    /// Gives an upload its file name. Whatever was observed or loaded for an older file is obsolete.
     fn publish(&mut self, candidate: Candidate) -> Result<UploadOutcome, UploadError> {
         let Candidate { name, draft, loaded, fingerprint } = candidate;
         let is_known = self.files.contains_key(name.as_str());
@@ -421,7 +418,7 @@ impl WatchLoop {
         let (path, is_new) = draft.publish(&self.folder, &name)?;
         let now = Instant::now();
         let observed = Fingerprint::of(&path, Some(&fingerprint));
-        // If it has changed since, the next look finds that, as it finds any other change.
+        // If the file has changed since, the next scan detects that like any other change.
         let is_as_loaded = observed.as_ref().is_some_and(|observed| observed.is_renamed(&fingerprint));
         let published = WatchedFile {
             handled: is_as_loaded.then(|| observed.clone()),
@@ -432,7 +429,7 @@ impl WatchLoop {
         self.forget(name.as_str());
         self.files.insert(name.to_string(), published);
         let info = loaded.info.clone();
-        self.registry.admit(loaded);
+        self.registry.insert(loaded);
         (self.on_change)();
         Ok(UploadOutcome { info, is_new })
     }
@@ -451,7 +448,7 @@ impl WatchLoop {
         Ok(removed)
     }
 
-    /// Forgets a file; what is being made of it is given up.
+    /// Drops the state of a file and aborts its job.
     fn forget(&mut self, name: &str) {
         if let Some(job) = self.files.remove(name).and_then(|file| file.job) {
             job.kill_handle.kill();
@@ -462,7 +459,7 @@ impl WatchLoop {
         if self.files.values().all(WatchedFile::is_idle)
             && let Some(first_pass) = self.first_pass.take()
         {
-            // Whoever started this may have lost patience.
+            // The starter may have stopped waiting.
             let _ = first_pass.send(());
         }
     }
@@ -477,7 +474,8 @@ impl WatchedFile {
         }
     }
 
-    /// Takes in which schema was read and which folders are granted, so that their changes are seen from now on.
+    /// Records the schema and the granted folders that the manifest names, so that changes to them are detected
+    /// from now on.
     fn record_dependencies(&mut self, job: &Job, loaded: &Loaded) {
         if let (Some((_, observed)), Some(fingerprint)) = (&mut self.observed, &loaded.fingerprint)
             && *observed == job.fingerprint

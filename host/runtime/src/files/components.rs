@@ -18,12 +18,12 @@ use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, FsError, FsResult};
 use wasmtime_wasi::{ResourceTable, WasiView};
 
 use crate::files::PATHS_BYTES_MAX;
-use crate::files::lane::Lane;
+use crate::files::executor::FileExecutor;
 use crate::files::listing::{Entry, Listing};
 use crate::files::open::OpenFile;
 use crate::files::streams::{FileInput, FileOutput};
 use crate::guest::Guest;
-use crate::place::HostCall;
+use crate::instance_status::HostCall;
 
 /// Puts these calls in the place of those that were linked before.
 pub(crate) fn add(linker: &mut Linker<Guest>) -> Result<()> {
@@ -44,9 +44,9 @@ type Open = Resource<Descriptor>;
 
 impl FileCalls<'_> {
     /// Notes a call and returns what carries it out.
-    fn begin(&mut self) -> (Lane, WasiFilesystemCtxView<'_>) {
-        self.0.place().enter(HostCall::Files);
-        (self.0.plugin.folders.lane().clone(), self.0.filesystem())
+    fn begin(&mut self) -> (FileExecutor, WasiFilesystemCtxView<'_>) {
+        self.0.status().begin_call(HostCall::Files);
+        (self.0.plugin.folders.executor().clone(), self.0.filesystem())
     }
 
     fn table(&mut self) -> &mut ResourceTable {
@@ -111,23 +111,23 @@ impl HostDescriptor for FileCalls<'_> {
         bytes: Filesize,
         advice: Advice,
     ) -> FsResult<()> {
-        let (lane, mut files) = self.begin();
-        lane.run(HostDescriptor::advise(&mut files, file, offset, bytes, advice)).await
+        let (executor, mut files) = self.begin();
+        executor.run(HostDescriptor::advise(&mut files, file, offset, bytes, advice)).await
     }
 
     async fn sync_data(&mut self, file: Open) -> FsResult<()> {
-        let (lane, mut files) = self.begin();
-        lane.run(HostDescriptor::sync_data(&mut files, file)).await
+        let (executor, mut files) = self.begin();
+        executor.run(HostDescriptor::sync_data(&mut files, file)).await
     }
 
     async fn get_flags(&mut self, file: Open) -> FsResult<DescriptorFlags> {
-        let (lane, mut files) = self.begin();
-        lane.run(HostDescriptor::get_flags(&mut files, file)).await
+        let (executor, mut files) = self.begin();
+        executor.run(HostDescriptor::get_flags(&mut files, file)).await
     }
 
     async fn get_type(&mut self, file: Open) -> FsResult<DescriptorType> {
-        let (lane, mut files) = self.begin();
-        lane.run(HostDescriptor::get_type(&mut files, file)).await
+        let (executor, mut files) = self.begin();
+        executor.run(HostDescriptor::get_type(&mut files, file)).await
     }
 
     async fn set_size(&mut self, file: Open, size: Filesize) -> FsResult<()> {
@@ -135,8 +135,8 @@ impl HostDescriptor for FileCalls<'_> {
             self.0.files.set_size(open, size)?;
         }
         let number = file.rep();
-        let (lane, mut files) = self.begin();
-        let done = lane.run(HostDescriptor::set_size(&mut files, file, size)).await;
+        let (executor, mut files) = self.begin();
+        let done = executor.run(HostDescriptor::set_size(&mut files, file, size)).await;
         self.note_denied(number, done)
     }
 
@@ -147,22 +147,22 @@ impl HostDescriptor for FileCalls<'_> {
         modified: NewTimestamp,
     ) -> FsResult<()> {
         let number = file.rep();
-        let (lane, mut files) = self.begin();
-        let done = lane.run(HostDescriptor::set_times(&mut files, file, accessed, modified)).await;
+        let (executor, mut files) = self.begin();
+        let done = executor.run(HostDescriptor::set_times(&mut files, file, accessed, modified)).await;
         self.note_denied(number, done)
     }
 
     async fn read(&mut self, file: Open, bytes: Filesize, offset: Filesize) -> FsResult<(Vec<u8>, bool)> {
-        let (lane, mut files) = self.begin();
-        lane.run(HostDescriptor::read(&mut files, file, bytes, offset)).await
+        let (executor, mut files) = self.begin();
+        executor.run(HostDescriptor::read(&mut files, file, bytes, offset)).await
     }
 
     async fn write(&mut self, file: Open, bytes: Vec<u8>, offset: Filesize) -> FsResult<Filesize> {
         if let Some(open) = self.0.files.get(file.rep()) {
             self.0.files.write(open, Some(offset), bytes.len() as u64)?;
         }
-        let (lane, mut files) = self.begin();
-        lane.run(HostDescriptor::write(&mut files, file, bytes, offset)).await
+        let (executor, mut files) = self.begin();
+        executor.run(HostDescriptor::write(&mut files, file, bytes, offset)).await
     }
 
     async fn read_directory(&mut self, folder: Open) -> FsResult<Resource<DirectoryEntryStream>> {
@@ -171,39 +171,39 @@ impl HostDescriptor for FileCalls<'_> {
         };
         let handle = opened.dir.clone();
         let permit = self.0.files.permit().map_err(refused)?;
-        let (lane, _) = self.begin();
-        let listing = lane.block(move || Listing::open(&handle, permit)).await.map_err(refused)?;
+        let (executor, _) = self.begin();
+        let listing = executor.run_blocking(move || Listing::open(&handle, permit)).await.map_err(refused)?;
         let listing = self.table().push(listing)?;
         // The type is only a name for the handle, and both ends of it are here.
         Ok(Resource::new_own(listing.rep()))
     }
 
     async fn sync(&mut self, file: Open) -> FsResult<()> {
-        let (lane, mut files) = self.begin();
-        lane.run(HostDescriptor::sync(&mut files, file)).await
+        let (executor, mut files) = self.begin();
+        executor.run(HostDescriptor::sync(&mut files, file)).await
     }
 
     async fn create_directory_at(&mut self, folder: Open, path: String) -> FsResult<()> {
         check_paths(&[&path])?;
         let number = folder.rep();
-        self.0.files.disk.make(self.folder(number))?;
-        let (lane, mut files) = self.begin();
-        let done = lane.run(HostDescriptor::create_directory_at(&mut files, folder, path)).await;
+        self.0.files.disk.create(self.folder(number))?;
+        let (executor, mut files) = self.begin();
+        let done = executor.run(HostDescriptor::create_directory_at(&mut files, folder, path)).await;
         if done.is_ok() {
-            self.0.files.disk.made();
+            self.0.files.disk.created();
         }
         self.note_denied(number, done)
     }
 
     async fn stat(&mut self, file: Open) -> FsResult<DescriptorStat> {
-        let (lane, mut files) = self.begin();
-        lane.run(HostDescriptor::stat(&mut files, file)).await
+        let (executor, mut files) = self.begin();
+        executor.run(HostDescriptor::stat(&mut files, file)).await
     }
 
     async fn stat_at(&mut self, folder: Open, flags: PathFlags, path: String) -> FsResult<DescriptorStat> {
         check_paths(&[&path])?;
-        let (lane, mut files) = self.begin();
-        lane.run(HostDescriptor::stat_at(&mut files, folder, flags, path)).await
+        let (executor, mut files) = self.begin();
+        executor.run(HostDescriptor::stat_at(&mut files, folder, flags, path)).await
     }
 
     async fn set_times_at(
@@ -216,9 +216,9 @@ impl HostDescriptor for FileCalls<'_> {
     ) -> FsResult<()> {
         check_paths(&[&path])?;
         let number = folder.rep();
-        let (lane, mut files) = self.begin();
+        let (executor, mut files) = self.begin();
         let call = HostDescriptor::set_times_at(&mut files, folder, flags, path, accessed, modified);
-        let done = lane.run(call).await;
+        let done = executor.run(call).await;
         self.note_denied(number, done)
     }
 
@@ -232,12 +232,13 @@ impl HostDescriptor for FileCalls<'_> {
     ) -> FsResult<()> {
         check_paths(&[&path, &new_path])?;
         let number = new_folder.rep();
-        self.0.files.disk.make(self.folder(number))?;
-        let (lane, mut files) = self.begin();
-        let done =
-            lane.run(HostDescriptor::link_at(&mut files, folder, flags, path, new_folder, new_path)).await;
+        self.0.files.disk.create(self.folder(number))?;
+        let (executor, mut files) = self.begin();
+        let done = executor
+            .run(HostDescriptor::link_at(&mut files, folder, flags, path, new_folder, new_path))
+            .await;
         if done.is_ok() {
-            self.0.files.disk.made();
+            self.0.files.disk.created();
         }
         self.note_denied(number, done)
     }
@@ -259,15 +260,15 @@ impl HostDescriptor for FileCalls<'_> {
         }
         let is_new = found.is_err() && open_flags.contains(OpenFlags::CREATE);
         if is_new {
-            self.0.files.disk.make(granted)?;
+            self.0.files.disk.create(granted)?;
         }
         let permit = self.0.files.permit().map_err(refused)?;
-        let (lane, mut files) = self.begin();
+        let (executor, mut files) = self.begin();
         let call = HostDescriptor::open_at(&mut files, folder, path_flags, path, open_flags, flags);
-        let done = lane.run(call).await;
+        let done = executor.run(call).await;
         let open = self.note_denied(number, done)?;
         if is_new {
-            self.0.files.disk.made();
+            self.0.files.disk.created();
         }
         let descriptor = self.table().get(&open)?.clone();
         let file = OpenFile { folder: granted, descriptor, appends: false, _permit: Some(permit) };
@@ -282,15 +283,15 @@ impl HostDescriptor for FileCalls<'_> {
 
     async fn readlink_at(&mut self, folder: Open, path: String) -> FsResult<String> {
         check_paths(&[&path])?;
-        let (lane, mut files) = self.begin();
-        lane.run(HostDescriptor::readlink_at(&mut files, folder, path)).await
+        let (executor, mut files) = self.begin();
+        executor.run(HostDescriptor::readlink_at(&mut files, folder, path)).await
     }
 
     async fn remove_directory_at(&mut self, folder: Open, path: String) -> FsResult<()> {
         check_paths(&[&path])?;
         let number = folder.rep();
-        let (lane, mut files) = self.begin();
-        let done = lane.run(HostDescriptor::remove_directory_at(&mut files, folder, path)).await;
+        let (executor, mut files) = self.begin();
+        let done = executor.run(HostDescriptor::remove_directory_at(&mut files, folder, path)).await;
         self.note_denied(number, done)
     }
 
@@ -303,8 +304,9 @@ impl HostDescriptor for FileCalls<'_> {
     ) -> FsResult<()> {
         check_paths(&[&path, &new_path])?;
         let number = new_folder.rep();
-        let (lane, mut files) = self.begin();
-        let done = lane.run(HostDescriptor::rename_at(&mut files, folder, path, new_folder, new_path)).await;
+        let (executor, mut files) = self.begin();
+        let done =
+            executor.run(HostDescriptor::rename_at(&mut files, folder, path, new_folder, new_path)).await;
         self.note_denied(number, done)
     }
 
@@ -314,11 +316,11 @@ impl HostDescriptor for FileCalls<'_> {
             return Err(ErrorCode::NotPermitted.into());
         }
         let number = folder.rep();
-        self.0.files.disk.make(self.folder(number))?;
-        let (lane, mut files) = self.begin();
-        let done = lane.run(HostDescriptor::symlink_at(&mut files, folder, target, path)).await;
+        self.0.files.disk.create(self.folder(number))?;
+        let (executor, mut files) = self.begin();
+        let done = executor.run(HostDescriptor::symlink_at(&mut files, folder, target, path)).await;
         if done.is_ok() {
-            self.0.files.disk.made();
+            self.0.files.disk.created();
         }
         self.note_denied(number, done)
     }
@@ -326,8 +328,8 @@ impl HostDescriptor for FileCalls<'_> {
     async fn unlink_file_at(&mut self, folder: Open, path: String) -> FsResult<()> {
         check_paths(&[&path])?;
         let number = folder.rep();
-        let (lane, mut files) = self.begin();
-        let done = lane.run(HostDescriptor::unlink_file_at(&mut files, folder, path)).await;
+        let (executor, mut files) = self.begin();
+        let done = executor.run(HostDescriptor::unlink_file_at(&mut files, folder, path)).await;
         self.note_denied(number, done)
     }
 
@@ -355,13 +357,13 @@ impl HostDescriptor for FileCalls<'_> {
     }
 
     async fn is_same_object(&mut self, one: Open, other: Open) -> Result<bool> {
-        let (lane, mut files) = self.begin();
-        lane.run(HostDescriptor::is_same_object(&mut files, one, other)).await
+        let (executor, mut files) = self.begin();
+        executor.run(HostDescriptor::is_same_object(&mut files, one, other)).await
     }
 
     async fn metadata_hash(&mut self, file: Open) -> FsResult<MetadataHashValue> {
-        let (lane, mut files) = self.begin();
-        lane.run(HostDescriptor::metadata_hash(&mut files, file)).await
+        let (executor, mut files) = self.begin();
+        executor.run(HostDescriptor::metadata_hash(&mut files, file)).await
     }
 
     async fn metadata_hash_at(
@@ -371,8 +373,8 @@ impl HostDescriptor for FileCalls<'_> {
         path: String,
     ) -> FsResult<MetadataHashValue> {
         check_paths(&[&path])?;
-        let (lane, mut files) = self.begin();
-        lane.run(HostDescriptor::metadata_hash_at(&mut files, folder, flags, path)).await
+        let (executor, mut files) = self.begin();
+        executor.run(HostDescriptor::metadata_hash_at(&mut files, folder, flags, path)).await
     }
 }
 
@@ -411,8 +413,8 @@ impl HostDirectoryEntryStream for FileCalls<'_> {
                 }
             }
             let reader = self.table().get(&listing)?.reader();
-            let (lane, _) = self.begin();
-            let more = lane.block(reader).await.map_err(refused)?;
+            let (executor, _) = self.begin();
+            let more = executor.run_blocking(reader).await.map_err(refused)?;
             if more.is_empty() {
                 return Ok(None);
             }

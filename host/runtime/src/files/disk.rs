@@ -18,7 +18,7 @@ use crate::plugin::Plugin;
 /// What a file, a folder or a link counts for when it is made, which is about what it takes on a disk.
 pub(crate) const FILE_BYTES: u64 = 4 << 10;
 /// Bytes that a run writes between two looks at how much is free.
-const LOOK_BYTES: u64 = 8 << 20;
+const CHECK_INTERVAL_BYTES: u64 = 8 << 20;
 /// What stays free on a volume: this, or a twentieth of a small one.
 const RESERVE_BYTES: u64 = 1 << 30;
 const RESERVE_PART: u64 = 20;
@@ -29,7 +29,7 @@ pub(crate) struct Disk {
     host: Arc<dyn RunHost>,
     used_bytes: AtomicU64,
     /// Bytes that may be written before the next look at how much is free.
-    looked_for: AtomicU64,
+    unchecked_bytes: AtomicU64,
     has_refused: AtomicBool,
 }
 
@@ -39,7 +39,7 @@ impl Disk {
             plugin: Arc::clone(plugin),
             host: Arc::clone(host),
             used_bytes: AtomicU64::new(0),
-            looked_for: AtomicU64::new(0),
+            unchecked_bytes: AtomicU64::new(0),
             has_refused: AtomicBool::new(false),
         }
     }
@@ -67,12 +67,12 @@ impl Disk {
     /// # Errors
     ///
     /// See [`Disk::write`].
-    pub(crate) fn make(&self, folder: usize) -> io::Result<()> {
+    pub(crate) fn create(&self, folder: usize) -> io::Result<()> {
         self.charge(folder, FILE_BYTES)
     }
 
     /// Counts one that was made.
-    pub(crate) fn made(&self) {
+    pub(crate) fn created(&self) {
         if let Some(meter) = self.host.meter() {
             meter.add_file_created();
         }
@@ -85,14 +85,14 @@ impl Disk {
             self.has_refused.store(true, Relaxed);
             return Err(Errno::NOSPC.into());
         }
-        let looked_for = self.looked_for.load(Relaxed);
-        match looked_for.checked_sub(bytes) {
-            Some(rest) => self.looked_for.store(rest, Relaxed),
+        let unchecked_bytes = self.unchecked_bytes.load(Relaxed);
+        match unchecked_bytes.checked_sub(bytes) {
+            Some(rest) => self.unchecked_bytes.store(rest, Relaxed),
             None => {
                 if let Some(folder) = self.plugin.folders.get(folder) {
                     self.check_free(folder, bytes)?;
                 }
-                self.looked_for.store(LOOK_BYTES, Relaxed);
+                self.unchecked_bytes.store(CHECK_INTERVAL_BYTES, Relaxed);
             }
         }
         self.used_bytes.store(used, Relaxed);
@@ -105,7 +105,7 @@ impl Disk {
         if has_room(free, all, bytes) {
             return Ok(());
         }
-        self.plugin.denials.log_full_volume(&self.plugin, &folder.rule.host, free, reserve(all));
+        self.plugin.denial_log.log_full_volume(&self.plugin, &folder.rule.host, free, reserve(all));
         Err(Errno::NOSPC.into())
     }
 }
@@ -116,7 +116,7 @@ fn reserve(all: u64) -> u64 {
 
 /// Says whether enough stays free on a volume after so many bytes and those until the next look.
 fn has_room(free: u64, all: u64, bytes: u64) -> bool {
-    free >= reserve(all).saturating_add(bytes).saturating_add(LOOK_BYTES.min(all / 100))
+    free >= reserve(all).saturating_add(bytes).saturating_add(CHECK_INTERVAL_BYTES.min(all / 100))
 }
 
 #[cfg(test)]

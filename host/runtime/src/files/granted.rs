@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use wasmtime_wasi::filesystem::WasiFilesystemCtx;
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
-use crate::files::lane::Lane;
+use crate::files::executor::FileExecutor;
 use crate::plugin_config::DirRule;
 
 /// The device and the inode of a folder, which tell it from any other.
@@ -75,14 +75,14 @@ pub(crate) struct GrantedFolder {
     /// Opened by its path alone: it reads nothing.
     handle: OwnedFd,
     /// The folders on the way to it from the root, with itself as the last.
-    way: Vec<Identity>,
+    ancestry: Vec<Identity>,
 }
 
 /// The granted folders of one plugin.
 #[derive(Debug)]
 pub(crate) struct GrantedFolders {
     folders: Vec<GrantedFolder>,
-    lane: Lane,
+    executor: FileExecutor,
     context: Context,
 }
 
@@ -102,22 +102,22 @@ impl GrantedFolder {
     ///
     /// Says in a sentence why the folder cannot be granted.
     pub(crate) fn open(rule: &DirRule) -> Result<Self, String> {
-        let (handle, way) = walk(&rule.host)?;
-        Ok(Self { rule: rule.clone(), handle, way })
+        let (handle, ancestry) = walk(&rule.host)?;
+        Ok(Self { rule: rule.clone(), handle, ancestry })
     }
 
     pub(crate) fn identity(&self) -> Identity {
-        self.way.last().copied().unwrap_or_default()
+        self.ancestry.last().copied().unwrap_or_default()
     }
 
     /// Returns the folders on the way to it, without itself.
     pub(crate) fn parents(&self) -> &[Identity] {
-        self.way.split_last().map_or(&[], |(_, parents)| parents)
+        self.ancestry.split_last().map_or(&[], |(_, parents)| parents)
     }
 
     /// Says whether it lies in the folder, or is it.
     pub(crate) fn is_within(&self, folder: Identity) -> bool {
-        self.way.contains(&folder)
+        self.ancestry.contains(&folder)
     }
 
     /// Returns how many bytes are free on its volume for who is not root, and how many there are in all.
@@ -155,22 +155,23 @@ impl GrantedFolders {
     pub(crate) fn open(rules: &[DirRule]) -> Result<Self, String> {
         let folders: Vec<_> = rules.iter().map(GrantedFolder::open).collect::<Result<_, _>>()?;
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        let lane = if folders.iter().all(|folder| folder.is_local(&mounts)) {
-            Lane::InPlace
+        let executor = if folders.iter().all(|folder| folder.is_local(&mounts)) {
+            FileExecutor::Inline
         } else {
-            Lane::apart().map_err(|error| format!("failed to start threads for its folders: {error}"))?
+            FileExecutor::dedicated()
+                .map_err(|error| format!("failed to start threads for its folders: {error}"))?
         };
-        let context = Context(context(&folders, lane.is_in_place())?);
-        Ok(Self { folders, lane, context })
+        let context = Context(context(&folders, executor.is_inline())?);
+        Ok(Self { folders, executor, context })
     }
 
-    pub(crate) fn lane(&self) -> &Lane {
-        &self.lane
+    pub(crate) fn executor(&self) -> &FileExecutor {
+        &self.executor
     }
 
     /// Says whether calls on one of them may never return.
     pub(crate) fn are_remote(&self) -> bool {
-        !self.lane.is_in_place()
+        !self.executor.is_inline()
     }
 
     pub(crate) fn get(&self, index: usize) -> Option<&GrantedFolder> {
@@ -201,8 +202,9 @@ impl GrantedFolders {
         }
         let wanted: Vec<_> =
             self.folders.iter().map(|folder| (folder.rule.host.clone(), folder.identity())).collect();
-        let changed =
-            self.lane.block(move || wanted.into_iter().find(|(path, is)| identity(path) != Some(*is)));
+        let changed = self
+            .executor
+            .run_blocking(move || wanted.into_iter().find(|(path, is)| identity(path) != Some(*is)));
         match changed.await {
             None => Ok(()),
             Some((path, _)) => Err(format!(
@@ -222,7 +224,7 @@ fn identity(path: &Path) -> Option<Identity> {
 
 /// Returns what tells the folder at a path from others, or `None` if a guest could not be granted what is there.
 pub(crate) fn granted_identity(path: &Path) -> Option<Identity> {
-    walk(path).ok().and_then(|(_, way)| way.last().copied())
+    walk(path).ok().and_then(|(_, ancestry)| ancestry.last().copied())
 }
 
 fn context(folders: &[GrantedFolder], blocks: bool) -> Result<WasiFilesystemCtx, String> {
@@ -248,7 +250,7 @@ fn walk(path: &Path) -> Result<(OwnedFd, Vec<Identity>), String> {
     }
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut here = openat(CWD, "/", flags, Mode::empty()).map_err(|_| missing())?;
-    let mut way = vec![step(&here).map_err(|_| missing())?];
+    let mut ancestry = vec![step(&here).map_err(|_| missing())?];
     let mut so_far = PathBuf::from("/");
     for component in path.components() {
         let name = match component {
@@ -260,13 +262,13 @@ fn walk(path: &Path) -> Result<(OwnedFd, Vec<Identity>), String> {
         here = match openat(&here, name, flags, Mode::empty()) {
             Ok(next) => next,
             Err(Errno::NOTDIR | Errno::LOOP) if is_link(&here, name) => {
-                return Err(leads_over(path, &so_far));
+                return Err(link_error(path, &so_far));
             }
             Err(_) => return Err(missing()),
         };
-        way.push(step(&here).map_err(|_| missing())?);
+        ancestry.push(step(&here).map_err(|_| missing())?);
     }
-    Ok((here, way))
+    Ok((here, ancestry))
 }
 
 fn step(folder: &OwnedFd) -> rustix::io::Result<Identity> {
@@ -278,7 +280,7 @@ fn is_link(folder: impl AsFd, name: &std::ffi::OsStr) -> bool {
         .is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_symlink())
 }
 
-fn leads_over(path: &Path, link: &Path) -> String {
+fn link_error(path: &Path, link: &Path) -> String {
     let (path_shown, link) = (path.display(), link.display());
     let cure = match path.canonicalize() {
         Ok(real) => format!("name the folder itself, {}", real.display()),

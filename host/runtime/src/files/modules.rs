@@ -15,11 +15,11 @@ use wasmtime_wasi::p1::wasi_snapshot_preview1::{self, WasiSnapshotPreview1};
 use wiggle::{GuestMemory, GuestPtr};
 
 use crate::files::PATHS_BYTES_MAX;
-use crate::files::lane::Lane;
+use crate::files::executor::FileExecutor;
 use crate::files::listing::{self, Entry};
 use crate::files::open::{self, OpenFile};
 use crate::guest::Guest;
-use crate::place::HostCall;
+use crate::instance_status::HostCall;
 
 const MODULE: &str = "wasi_snapshot_preview1";
 
@@ -46,7 +46,7 @@ const ENTRIES_BYTES_MAX: usize = 32 << 10;
 struct Call<'a> {
     memory: Memory,
     caller: Caller<'a, Guest>,
-    lane: Lane,
+    executor: FileExecutor,
 }
 
 impl<'a> Call<'a> {
@@ -55,10 +55,10 @@ impl<'a> Call<'a> {
             wasmtime::bail!("the module exports no memory");
         };
         let guest = caller.data_mut();
-        guest.place().enter(HostCall::Preview1);
+        guest.status().begin_call(HostCall::Preview1);
         guest.note_folders();
-        let lane = guest.plugin.folders.lane().clone();
-        Ok(Self { memory, caller, lane })
+        let executor = guest.plugin.folders.executor().clone();
+        Ok(Self { memory, caller, executor })
     }
 
     fn guest(&mut self) -> &mut Guest {
@@ -139,12 +139,12 @@ impl<'a> Call<'a> {
 
     fn make(&mut self, number: i32) -> bool {
         let folder = self.folder(number);
-        self.guest().files.disk.make(folder).is_ok()
+        self.guest().files.disk.create(folder).is_ok()
     }
 
     fn made(&mut self, number: i32, errno: i32) -> i32 {
         if errno == SUCCESS {
-            self.guest().files.disk.made();
+            self.guest().files.disk.created();
         }
         self.note_denied(number, errno)
     }
@@ -159,14 +159,14 @@ macro_rules! link {
             |caller: Caller<'_, Guest>, ($first, $($more,)*): (i32, $($kind,)*)| {
                 Box::new(async move {
                     let mut call = Call::begin(caller)?;
-                    let lane = call.lane.clone();
+                    let executor = call.executor.clone();
                     let is_file = call.file($first).is_some();
                     let has_path = stringify!($name).starts_with("path_");
                     let (context, mut memory) =
                         if has_path { call.parts_for_paths() } else { call.parts() };
                     let done =
                         wasi_snapshot_preview1::$name(context, &mut memory, $first $(, $more)*);
-                    let errno = if is_file { lane.run(done).await? } else { done.await? };
+                    let errno = if is_file { executor.run(done).await? } else { done.await? };
                     Ok(call.note_denied($first, errno))
                 })
             },
@@ -260,7 +260,7 @@ type LinkArguments = (i32, i32, i32, i32, i32, i32, i32);
 async fn path_open(caller: Caller<'_, Guest>, arguments: OpenArguments) -> Result<i32> {
     let (fd, follow, path, path_bytes, how, rights, inheriting, flags, to) = arguments;
     let mut call = Call::begin(caller)?;
-    let lane = call.lane.clone();
+    let executor = call.executor.clone();
     let found = kind_of(&mut call, fd, follow, path, path_bytes).await;
     if found.is_some_and(|kind| !is_plain(kind)) {
         return Ok(NOT_SUPPORTED);
@@ -286,7 +286,7 @@ async fn path_open(caller: Caller<'_, Guest>, arguments: OpenArguments) -> Resul
         flags,
         to,
     );
-    let errno = lane.run(opening).await?;
+    let errno = executor.run(opening).await?;
     if errno != SUCCESS {
         return Ok(call.note_denied(fd, errno));
     }
@@ -295,7 +295,7 @@ async fn path_open(caller: Caller<'_, Guest>, arguments: OpenArguments) -> Resul
         wasmtime::bail!("the host lost sight of a file that it opened");
     };
     if is_new {
-        call.guest().files.disk.made();
+        call.guest().files.disk.created();
     }
     let appends = flags & APPEND != 0;
     call.guest().files.insert(fd, OpenFile { folder, descriptor, appends, _permit: Some(permit) });
@@ -304,12 +304,12 @@ async fn path_open(caller: Caller<'_, Guest>, arguments: OpenArguments) -> Resul
 
 /// Returns what lies at a path; `None` if nothing does, or nothing that the guest may see.
 async fn kind_of(call: &mut Call<'_>, fd: i32, follow: i32, path: i32, path_bytes: i32) -> Option<Filetype> {
-    let lane = call.lane.clone();
+    let executor = call.executor.clone();
     let (context, mut memory) = call.parts_for_paths();
     let follow = if follow & FOLLOW != 0 { Lookupflags::SYMLINK_FOLLOW } else { Lookupflags::empty() };
     let path = GuestPtr::<str>::new((path.cast_unsigned(), path_bytes.cast_unsigned()));
     let stat = context.path_filestat_get(&mut memory, fd.cast_unsigned().into(), follow, path);
-    lane.run(stat).await.ok().map(|stat| stat.filetype)
+    executor.run(stat).await.ok().map(|stat| stat.filetype)
 }
 
 /// Says whether a guest may open what it found.
@@ -340,14 +340,14 @@ async fn fd_renumber(caller: Caller<'_, Guest>, from: i32, to: i32) -> Result<i3
 
 async fn fd_write(caller: Caller<'_, Guest>, fd: i32, vectors: i32, count: i32, to: i32) -> Result<i32> {
     let mut call = Call::begin(caller)?;
-    let lane = call.lane.clone();
+    let executor = call.executor.clone();
     let is_file = call.file(fd).is_some();
     if !count_write(&mut call, fd, vectors, count, None) {
         return Ok(NO_SPACE);
     }
     let (context, mut memory) = call.parts();
     let writing = wasi_snapshot_preview1::fd_write(context, &mut memory, fd, vectors, count, to);
-    let errno = if is_file { lane.run(writing).await? } else { writing.await? };
+    let errno = if is_file { executor.run(writing).await? } else { writing.await? };
     Ok(call.note_denied(fd, errno))
 }
 
@@ -360,13 +360,13 @@ async fn fd_pwrite(
     to: i32,
 ) -> Result<i32> {
     let mut call = Call::begin(caller)?;
-    let lane = call.lane.clone();
+    let executor = call.executor.clone();
     if !count_write(&mut call, fd, vectors, count, Some(offset.cast_unsigned())) {
         return Ok(NO_SPACE);
     }
     let (context, mut memory) = call.parts();
     let writing = wasi_snapshot_preview1::fd_pwrite(context, &mut memory, fd, vectors, count, offset, to);
-    let errno = lane.run(writing).await?;
+    let errno = executor.run(writing).await?;
     Ok(call.note_denied(fd, errno))
 }
 
@@ -397,7 +397,7 @@ fn fd_fdstat_set_flags(caller: Caller<'_, Guest>, fd: i32, flags: i32) -> Result
 
 async fn fd_filestat_set_size(caller: Caller<'_, Guest>, fd: i32, size: i64) -> Result<i32> {
     let mut call = Call::begin(caller)?;
-    let lane = call.lane.clone();
+    let executor = call.executor.clone();
     let files = &call.guest().files;
     if let Some(file) = files.get(fd.cast_unsigned())
         && files.set_size(file, size.cast_unsigned()).is_err()
@@ -406,19 +406,19 @@ async fn fd_filestat_set_size(caller: Caller<'_, Guest>, fd: i32, size: i64) -> 
     }
     let (context, mut memory) = call.parts();
     let setting = wasi_snapshot_preview1::fd_filestat_set_size(context, &mut memory, fd, size);
-    let errno = lane.run(setting).await?;
+    let errno = executor.run(setting).await?;
     Ok(call.note_denied(fd, errno))
 }
 
 async fn path_create_directory(caller: Caller<'_, Guest>, fd: i32, path: i32, bytes: i32) -> Result<i32> {
     let mut call = Call::begin(caller)?;
-    let lane = call.lane.clone();
+    let executor = call.executor.clone();
     if !call.make(fd) {
         return Ok(NO_SPACE);
     }
     let (context, mut memory) = call.parts_for_paths();
     let making = wasi_snapshot_preview1::path_create_directory(context, &mut memory, fd, path, bytes);
-    let errno = lane.run(making).await?;
+    let errno = executor.run(making).await?;
     Ok(call.made(fd, errno))
 }
 
@@ -431,7 +431,7 @@ async fn path_symlink(
     bytes: i32,
 ) -> Result<i32> {
     let mut call = Call::begin(caller)?;
-    let lane = call.lane.clone();
+    let executor = call.executor.clone();
     if call.text(target, target_bytes).is_some_and(super::leads_up) {
         return Ok(NOT_PERMITTED);
     }
@@ -441,14 +441,14 @@ async fn path_symlink(
     let (context, mut memory) = call.parts_for_paths();
     let making =
         wasi_snapshot_preview1::path_symlink(context, &mut memory, target, target_bytes, fd, path, bytes);
-    let errno = lane.run(making).await?;
+    let errno = executor.run(making).await?;
     Ok(call.made(fd, errno))
 }
 
 async fn path_link(caller: Caller<'_, Guest>, arguments: LinkArguments) -> Result<i32> {
     let (fd, follow, path, bytes, new_fd, new_path, new_bytes) = arguments;
     let mut call = Call::begin(caller)?;
-    let lane = call.lane.clone();
+    let executor = call.executor.clone();
     if !call.make(new_fd) {
         return Ok(NO_SPACE);
     }
@@ -464,7 +464,7 @@ async fn path_link(caller: Caller<'_, Guest>, arguments: LinkArguments) -> Resul
         new_path,
         new_bytes,
     );
-    let errno = lane.run(making).await?;
+    let errno = executor.run(making).await?;
     Ok(call.made(new_fd, errno))
 }
 
@@ -479,7 +479,7 @@ async fn fd_readdir(
     used: i32,
 ) -> Result<i32> {
     let mut call = Call::begin(caller)?;
-    let lane = call.lane.clone();
+    let executor = call.executor.clone();
     let Some(folder) = call.file(fd).and_then(OpenFile::folder_file).cloned() else {
         return Ok(BAD_DESCRIPTOR);
     };
@@ -490,7 +490,7 @@ async fn fd_readdir(
     while filled < room {
         let (folder, permit, piece) =
             (folder.clone(), permit.clone(), (room - filled).min(ENTRIES_BYTES_MAX));
-        let reading = lane.block(move || {
+        let reading = executor.run_blocking(move || {
             let _permit = permit;
             let own = rustix::fs::fstat(&*folder)?;
             listing::read_from(&folder, position, piece).map(|entries| (entries, (own.st_dev, own.st_ino)))

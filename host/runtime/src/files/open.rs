@@ -47,7 +47,7 @@ impl OpenFile {
     /// Returns how many bytes of the file lie before `position`, if the file system tells at once.
     fn size_before(&self, position: u64, plugin: &Plugin) -> u64 {
         match &self.descriptor {
-            Descriptor::File(file) if plugin.folders.lane().is_in_place() => {
+            Descriptor::File(file) if plugin.folders.executor().is_inline() => {
                 file.file.metadata().map_or(position, |metadata| metadata.len())
             }
             _ => position,
@@ -91,7 +91,7 @@ impl OpenFiles {
         match descriptors.take().filter(|_| is_within) {
             Some(permit) => Ok(Arc::new(permit)),
             None => {
-                self.plugin.denials.log_descriptors(&self.plugin);
+                self.plugin.denial_log.log_descriptors(&self.plugin);
                 Err(Errno::MFILE)
             }
         }

@@ -24,11 +24,11 @@ pub(super) struct FileInput {
 #[async_trait]
 impl InputStream for FileInput {
     fn read(&mut self, size: usize) -> StreamResult<Bytes> {
-        self.plugin.folders.lane().begin(|| self.stream.read(size))
+        self.plugin.folders.executor().start(|| self.stream.read(size))
     }
 
     async fn blocking_read(&mut self, size: usize) -> StreamResult<Bytes> {
-        self.plugin.folders.lane().run(self.stream.blocking_read(size)).await
+        self.plugin.folders.executor().run(self.stream.blocking_read(size)).await
     }
 
     async fn cancel(&mut self) {
@@ -39,7 +39,7 @@ impl InputStream for FileInput {
 #[async_trait]
 impl Pollable for FileInput {
     async fn ready(&mut self) {
-        self.plugin.folders.lane().wait(self.stream.ready()).await;
+        self.plugin.folders.executor().wait(self.stream.ready()).await;
     }
 }
 
@@ -70,12 +70,12 @@ fn failed(error: io::Error) -> StreamError {
 impl OutputStream for FileOutput {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
         self.count(bytes.len())?;
-        self.plugin.folders.lane().begin(|| self.stream.write(bytes))
+        self.plugin.folders.executor().start(|| self.stream.write(bytes))
     }
 
     async fn blocking_write_and_flush(&mut self, bytes: Bytes) -> StreamResult<()> {
         self.count(bytes.len())?;
-        self.plugin.folders.lane().run(self.stream.blocking_write_and_flush(bytes)).await
+        self.plugin.folders.executor().run(self.stream.blocking_write_and_flush(bytes)).await
     }
 
     fn flush(&mut self) -> StreamResult<()> {
@@ -94,6 +94,6 @@ impl OutputStream for FileOutput {
 #[async_trait]
 impl Pollable for FileOutput {
     async fn ready(&mut self) {
-        self.plugin.folders.lane().wait(self.stream.ready()).await;
+        self.plugin.folders.executor().wait(self.stream.ready()).await;
     }
 }

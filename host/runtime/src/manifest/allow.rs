@@ -42,8 +42,8 @@ impl Allow {
             check_variable(name, value)?;
         }
         let dirs: Vec<_> = self.dirs.into_iter().map(dir_rule).collect::<Result<_, _>>()?;
-        for (place, rule) in dirs.iter().enumerate() {
-            if dirs[..place].iter().any(|earlier| earlier.guest == rule.guest) {
+        for (position, rule) in dirs.iter().enumerate() {
+            if dirs[..position].iter().any(|earlier| earlier.guest == rule.guest) {
                 return Err(format!("allow.dirs names the guest path '{}' twice", rule.guest));
             }
         }

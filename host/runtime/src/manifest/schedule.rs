@@ -13,7 +13,7 @@ const DATE: &str = "$__toml_private_datetime";
 /// The table as it is written.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ScheduleWish {
+pub(super) struct ScheduleTable {
     cron: String,
     timezone: Option<String>,
     missed: Option<String>,
@@ -21,7 +21,7 @@ pub(super) struct ScheduleWish {
     input: Option<Value>,
 }
 
-impl ScheduleWish {
+impl ScheduleTable {
     pub(super) fn check(self, schema: Option<&InputSchema>) -> Result<ScheduleConfig, String> {
         let Self { cron, timezone, missed, overlap, input } = self;
         let timing =
@@ -39,8 +39,11 @@ impl ScheduleWish {
             schema.violations(input.as_deref(), &mut InputBudget::full()).into_iter().next()
         });
         if let Some(violation) = violation {
-            let place = violation.pointer;
-            return Err(format!("schedule.input does not fit input.schema: {place}: {}", violation.message));
+            let position = violation.pointer;
+            return Err(format!(
+                "schedule.input does not fit input.schema: {position}: {}",
+                violation.message
+            ));
         }
         Ok(ScheduleConfig { timing, missed, overlap: overlap.unwrap_or(true), input })
     }
@@ -64,7 +67,7 @@ mod tests {
     use super::*;
 
     fn check(text: &str) -> Result<ScheduleConfig, String> {
-        toml::from_str::<ScheduleWish>(text).map_err(|error| error.message().to_owned())?.check(None)
+        toml::from_str::<ScheduleTable>(text).map_err(|error| error.message().to_owned())?.check(None)
     }
 
     #[test]
@@ -105,8 +108,8 @@ mod tests {
             assert!(reason.contains(named), "{text}: {reason}");
         }
         let schema = InputSchema::compile(r#"{"type": "object", "required": ["url"]}"#).unwrap();
-        let wish = |text| toml::from_str::<ScheduleWish>(text).unwrap().check(Some(&schema));
-        assert!(wish("cron = \"@daily\"\ninput = { url = 1 }").is_ok());
-        assert!(wish("cron = \"@daily\"").unwrap_err().contains("does not fit"));
+        let requested = |text| toml::from_str::<ScheduleTable>(text).unwrap().check(Some(&schema));
+        assert!(requested("cron = \"@daily\"\ninput = { url = 1 }").is_ok());
+        assert!(requested("cron = \"@daily\"").unwrap_err().contains("does not fit"));
     }
 }

@@ -1,11 +1,11 @@
-//! Asks the kernel how much memory this process has for itself.
+//! Reads how much private memory this process has resident.
 //!
-//! Costs 2 µs: it reads `/proc/self/statm`, which Linux alone has.
+//! Costs 2 µs: it reads `/proc/self/statm`, which exists on Linux only.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-/// An open file of the kernel, which tells anew at each reading.
+/// An open file of procfs; each read returns the current value.
 #[derive(Debug)]
 pub(crate) struct ResidentMemory(Option<File>);
 
@@ -14,7 +14,7 @@ impl ResidentMemory {
         Self(File::open("/proc/self/statm").ok())
     }
 
-    /// Returns the bytes that are resident and belong to no file; `None` where the kernel does not tell.
+    /// Returns the resident bytes that are not backed by a file; `None` where the kernel does not report them.
     pub(crate) fn bytes(&self) -> Option<u64> {
         let mut text = [0; 128];
         let length = self.0.as_ref()?.read_at(&mut text, 0).ok()?;

@@ -37,34 +37,37 @@ pub(super) struct Allowance {
 
 /// The validation used up what it was allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct UsedUp;
+pub(super) struct BudgetExceeded;
 
 /// What is left, for the validation that this thread does.
 #[derive(Clone, Copy)]
-struct Meter {
+struct ActiveMeter {
     allowance: Allowance,
     /// Where the stack was at the start.
     stack_at: usize,
 }
 
 thread_local! {
-    static METER: Cell<Option<Meter>> = const { Cell::new(None) };
+    static METER: Cell<Option<ActiveMeter>> = const { Cell::new(None) };
 }
 
 /// Does what looks at [`Metered`] values, within an allowance; returns what is left of it as well.
-pub(super) fn metered<T>(allowance: Allowance, work: impl FnOnce() -> T) -> (Result<T, UsedUp>, Allowance) {
-    METER.set(Some(Meter { allowance, stack_at: stack_at() }));
+pub(super) fn metered<T>(
+    allowance: Allowance,
+    work: impl FnOnce() -> T,
+) -> (Result<T, BudgetExceeded>, Allowance) {
+    METER.set(Some(ActiveMeter { allowance, stack_at: stack_at() }));
     let worked = catch_unwind(AssertUnwindSafe(work));
     let left = METER.take().map_or(allowance, |meter| meter.allowance);
     match worked {
         Ok(worked) => (Ok(worked), left),
-        Err(panic) if is_used_up(&*panic) => (Err(UsedUp), left),
+        Err(panic) if is_budget_exceeded(&*panic) => (Err(BudgetExceeded), left),
         Err(panic) => resume_unwind(panic),
     }
 }
 
-fn is_used_up(panic: &(dyn Any + Send)) -> bool {
-    panic.is::<UsedUp>()
+fn is_budget_exceeded(panic: &(dyn Any + Send)) -> bool {
+    panic.is::<BudgetExceeded>()
 }
 
 /// Returns roughly where the stack is.
@@ -84,7 +87,7 @@ fn step(steps: u64) {
     METER.set(Some(meter));
     if left.is_none() || is_late || is_deep {
         // Not a panic of ours: nothing is logged.
-        resume_unwind(Box::new(UsedUp));
+        resume_unwind(Box::new(BudgetExceeded));
     }
 }
 
@@ -96,7 +99,7 @@ fn count_error(about: &Value) {
     meter.allowance.errors = left.unwrap_or(0);
     METER.set(Some(meter));
     if left.is_none() {
-        resume_unwind(Box::new(UsedUp));
+        resume_unwind(Box::new(BudgetExceeded));
     }
 }
 

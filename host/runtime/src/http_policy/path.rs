@@ -1,15 +1,15 @@
-//! Compares the path of a request with the path of a rule. A path under a rule must mean the same to every server.
+//! Compares the path of a request with the path of a rule. The path must mean the same to every server.
 //!
-//! Called by `gate`, inside a host call: each check is linear in the length of the path.
+//! Called by `http_policy`, inside a host call: each check is linear in the length of the path.
 
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode;
 
-/// How often a path may be percent-encoded. Some servers decode twice; one round more is room for a proxy.
+/// How many times a path may be percent-encoded. Some servers decode twice; the third round allows for a proxy.
 const ENCODINGS_MAX: usize = 3;
 
-/// Characters that some servers take for an ASCII one: their compatibility forms, and best fits of old code pages.
+/// Characters that some servers treat as ASCII: compatibility forms, and best-fit mappings of old code pages.
 const LOOK_ALIKES: [(char, &str); 16] = [
     ('\u{ff0e}', "."),
     ('\u{fe52}', "."),
@@ -29,8 +29,8 @@ const LOOK_ALIKES: [(char, &str); 16] = [
     ('\u{fe6a}', "%"),
 ];
 
-/// Returns true if a path begins with a prefix and no server can read it otherwise. The last part of the prefix
-/// counts as a whole: `/img` begins `/img/a` and not `/imgs`.
+/// Returns true if a path begins with a prefix and no server can read it differently. The last segment of the
+/// prefix matches as a whole: `/img` matches `/img/a` but not `/imgs`.
 pub(super) fn begins_with(path: &str, prefix: &str) -> bool {
     if prefix.is_empty() || prefix == "/" {
         return true;
@@ -40,7 +40,7 @@ pub(super) fn begins_with(path: &str, prefix: &str) -> bool {
     whole && is_unambiguous(path)
 }
 
-/// Returns true if nothing in the path leads up or ends it early, however often a server decodes it.
+/// Returns true if no part of the path leads up or terminates it early, however often a server decodes it.
 fn is_unambiguous(path: &str) -> bool {
     let mut path = Cow::Borrowed(path.as_bytes());
     for _ in 0..=ENCODINGS_MAX {
@@ -57,7 +57,7 @@ fn is_unambiguous(path: &str) -> bool {
     false
 }
 
-/// Replaces look-alikes by what they look like.
+/// Replaces look-alikes by the ASCII characters they resemble.
 fn fold(path: &str) -> Cow<'_, str> {
     if path.is_ascii() {
         return Cow::Borrowed(path);
@@ -72,8 +72,8 @@ fn fold(path: &str) -> Cow<'_, str> {
     Cow::Owned(folded)
 }
 
-/// Returns true if a path, decoded as far as it is, has no part that leads up, no control character, space or
-/// backslash, and no `%u`, which is how old servers spell UTF-16.
+/// Returns true if a decoded path has no dot segment, no control character, space or backslash, and no `%u`, with
+/// which old servers encode UTF-16.
 fn is_plain(path: &str) -> bool {
     let is_harmless = |letter: char| !letter.is_control() && letter != ' ' && letter != '\\';
     let bytes = path.as_bytes();
@@ -82,7 +82,7 @@ fn is_plain(path: &str) -> bool {
         && !path.split('/').any(is_dots)
 }
 
-/// Returns true if a part is nothing but dots, with or without parameters behind a semicolon.
+/// Returns true if a segment consists of dots only, with or without parameters after a semicolon.
 fn is_dots(part: &str) -> bool {
     let name = part.split(';').next().unwrap_or_default();
     !name.is_empty() && name.bytes().all(|byte| byte == b'.')
@@ -163,7 +163,7 @@ mod tests {
     fn a_path_that_is_encoded_again_and_again_is_refused_after_a_few_rounds() {
         assert!(begins_with("/img/%252525", "/img"), "three rounds");
         assert!(!begins_with("/img/%25252525", "/img"), "four rounds");
-        // Without the bound, the longest path that there can be took 9 s.
+        // Without the bound, the longest possible path took 9 s.
         let path = format!("/img/%{}", "25".repeat(32_000));
         assert!(!begins_with(&path, "/img"));
     }

@@ -16,22 +16,22 @@ const THREADS_MAX: usize = 8;
 
 /// How the file calls of one plugin are carried out.
 #[derive(Clone, Debug)]
-pub(crate) enum Lane {
+pub(crate) enum FileExecutor {
     /// On the thread of the guest.
-    InPlace,
+    Inline,
     /// On threads of the plugin.
-    Apart(Arc<Threads>),
+    Dedicated(Arc<FileThreads>),
 }
 
 /// The threads of one plugin. One that hangs is left behind when the plugin goes.
 #[derive(Debug)]
-pub(crate) struct Threads {
+pub(crate) struct FileThreads {
     /// `None` only while it is dropped.
     runtime: Option<Runtime>,
     handle: Handle,
 }
 
-impl Drop for Threads {
+impl Drop for FileThreads {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
@@ -39,23 +39,23 @@ impl Drop for Threads {
     }
 }
 
-impl Lane {
+impl FileExecutor {
     /// Makes a lane with threads of its own.
     ///
     /// # Errors
     ///
     /// Fails if the system has no resources for it.
-    pub(crate) fn apart() -> std::io::Result<Self> {
+    pub(crate) fn dedicated() -> std::io::Result<Self> {
         let runtime = Builder::new_current_thread()
             .thread_name("plugin-files")
             .max_blocking_threads(THREADS_MAX)
             .build()?;
         let handle = runtime.handle().clone();
-        Ok(Self::Apart(Arc::new(Threads { runtime: Some(runtime), handle })))
+        Ok(Self::Dedicated(Arc::new(FileThreads { runtime: Some(runtime), handle })))
     }
 
-    pub(crate) fn is_in_place(&self) -> bool {
-        matches!(self, Self::InPlace)
+    pub(crate) fn is_inline(&self) -> bool {
+        matches!(self, Self::Inline)
     }
 
     /// Carries out a call of wasmtime-wasi, which blocks in place if it was told so, and else asks the runtime
@@ -63,8 +63,8 @@ impl Lane {
     pub(crate) async fn run<F: Future>(&self, call: F) -> F::Output {
         let mut call = pin!(call);
         poll_fn(|context| match self {
-            Self::InPlace => block(|| call.as_mut().poll(context)),
-            Self::Apart(threads) => {
+            Self::Inline => block(|| call.as_mut().poll(context)),
+            Self::Dedicated(threads) => {
                 let _entered = threads.handle.enter();
                 call.as_mut().poll(context)
             }
@@ -75,16 +75,16 @@ impl Lane {
     /// Waits for a call that never blocks the thread that asks for it.
     pub(crate) async fn wait<F: Future>(&self, call: F) -> F::Output {
         match self {
-            Self::InPlace => call.await,
-            Self::Apart(_) => self.run(call).await,
+            Self::Inline => call.await,
+            Self::Dedicated(_) => self.run(call).await,
         }
     }
 
     /// Begins a call that only starts a thread.
-    pub(crate) fn begin<R>(&self, call: impl FnOnce() -> R) -> R {
+    pub(crate) fn start<R>(&self, call: impl FnOnce() -> R) -> R {
         match self {
-            Self::InPlace => call(),
-            Self::Apart(threads) => {
+            Self::Inline => call(),
+            Self::Dedicated(threads) => {
                 let _entered = threads.handle.enter();
                 call()
             }
@@ -92,10 +92,13 @@ impl Lane {
     }
 
     /// Carries out a call of our own that blocks.
-    pub(crate) async fn block<R: Send + 'static>(&self, call: impl FnOnce() -> R + Send + 'static) -> R {
+    pub(crate) async fn run_blocking<R: Send + 'static>(
+        &self,
+        call: impl FnOnce() -> R + Send + 'static,
+    ) -> R {
         match self {
-            Self::InPlace => block(call),
-            Self::Apart(threads) => match threads.handle.spawn_blocking(call).await {
+            Self::Inline => block(call),
+            Self::Dedicated(threads) => match threads.handle.spawn_blocking(call).await {
                 Ok(done) => done,
                 Err(error) => match error.try_into_panic() {
                     Ok(panic) => std::panic::resume_unwind(panic),
@@ -124,17 +127,17 @@ mod tests {
 
     #[tokio::test]
     async fn calls_that_hang_hold_up_their_own_plugin_only_and_no_run_waits_for_them() {
-        let (hung, other) = (Lane::apart().unwrap(), Lane::apart().unwrap());
+        let (hung, other) = (FileExecutor::dedicated().unwrap(), FileExecutor::dedicated().unwrap());
         let mut ends = Vec::new();
         for _ in 0..3 * THREADS_MAX {
             let (end, wait) = mpsc::channel::<()>();
             ends.push(end);
-            let call = hung.block(move || wait.recv());
+            let call = hung.run_blocking(move || wait.recv());
             assert!(tokio::time::timeout(Duration::from_millis(1), call).await.is_err());
         }
-        assert_eq!(other.block(|| 7).await, 7);
+        assert_eq!(other.run_blocking(|| 7).await, 7);
         drop(ends);
-        assert_eq!(hung.block(|| 7).await, 7);
+        assert_eq!(hung.run_blocking(|| 7).await, 7);
     }
 
     #[test]
@@ -143,7 +146,7 @@ mod tests {
         let (begun, is_begun) = mpsc::channel();
         let (end, ended) = mpsc::channel();
         let hung = runtime.spawn(async move {
-            Lane::InPlace
+            FileExecutor::Inline
                 .run(async move {
                     begun.send(()).unwrap();
                     ended.recv().unwrap()

@@ -1,6 +1,6 @@
-//! The world a guest sees through WASI: clocks, randomness, a log, and what it was permitted.
+//! The WASI context of a guest: clocks, randomness, log streams, and what the manifest permits.
 //!
-//! Called by `guest`. Nothing of the host's own environment, folders or network ever gets in.
+//! Called by `guest`. Nothing of the host's own environment, folders or network is inherited.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,27 +10,27 @@ use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 
 use crate::guest_log::GuestLog;
-use crate::program::{Answer, LastWords, ProgramInput};
+use crate::program::{ProgramInput, StderrTail, StdoutBuffer};
 
-/// Returns the surroundings of a task without folders: stdout and stderr are its log.
-pub(crate) fn of_task(host: &Arc<dyn RunHost>, env: &BTreeMap<String, String>) -> WasiCtxBuilder {
-    let mut wasi = bare();
+/// Returns the context of a task, without folders: stdout and stderr are its log.
+pub(crate) fn for_task(host: &Arc<dyn RunHost>, env: &BTreeMap<String, String>) -> WasiCtxBuilder {
+    let mut wasi = sandboxed();
     wasi.stdout(GuestLog::new(host, LogStream::Stdout)).stderr(GuestLog::new(host, LogStream::Stderr));
     add_env(&mut wasi, env);
     wasi
 }
 
-/// Returns the surroundings of a program without folders: stdout is its answer.
-pub(crate) fn of_program(
+/// Returns the context of a program, without folders: stdout is its result.
+pub(crate) fn for_program(
     run: &RunRequest,
     input: ProgramInput,
     env: &BTreeMap<String, String>,
-    answer: &Answer,
-    last_words: &LastWords,
+    stdout: &StdoutBuffer,
+    stderr_tail: &StderrTail,
 ) -> WasiCtxBuilder {
-    let mut wasi = bare();
-    wasi.stdout(answer.clone())
-        .stderr(GuestLog::with_last_words(&run.host, last_words))
+    let mut wasi = sandboxed();
+    wasi.stdout(stdout.clone())
+        .stderr(GuestLog::with_stderr_tail(&run.host, stderr_tail))
         .stdin(MemoryInputPipe::new(input.stdin))
         .arg(run.plugin.as_str())
         .args(&input.args);
@@ -39,7 +39,7 @@ pub(crate) fn of_program(
     wasi
 }
 
-fn bare() -> WasiCtxBuilder {
+fn sandboxed() -> WasiCtxBuilder {
     let mut wasi = WasiCtxBuilder::new();
     wasi.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false);
     wasi

@@ -1,6 +1,7 @@
-//! What the host keeps for the handles of one guest: requests, header fields, bodies, connections, streams.
+//! Estimates the memory that the host keeps behind the handles of one guest: requests, header fields, bodies,
+//! connections, streams.
 //!
-//! Asked by `guest` before a call. The size of each entry is estimated from above by what it may hold.
+//! Called by `guest` before a call. Each entry is estimated by the maximum it can hold.
 
 use std::any::Any;
 
@@ -14,30 +15,30 @@ use wasmtime_wasi_http::p2::types::{
     HostFutureIncomingResponse, HostIncomingResponse, HostOutgoingRequest, HostOutgoingResponse,
 };
 
-use crate::fetch::BUFFER_BYTES_MAX;
 use crate::files::listing::Listing;
+use crate::http_client::BUFFER_BYTES_MAX;
 
-/// Bytes that one call may write to the body of a request.
+/// Bytes that one call may write to a request body.
 pub(crate) const BODY_CHUNK_BYTES: usize = 64 << 10;
 /// Bytes of the header fields of one request.
 pub(crate) const FIELDS_BYTES_MAX: usize = 64 << 10;
 
-/// Bytes of any handle, with those of its entry in the table.
+/// Bytes of any handle, including its table entry.
 const HANDLE_BYTES: usize = 256;
-/// Bytes of a header field beside its name and value.
+/// Overhead of a header field.
 const FIELD_BYTES: usize = 128;
-/// Bytes of a body that is being sent: wasmtime keeps two chunks.
+/// Bytes of an outgoing body: wasmtime buffers two chunks.
 const BODY_BYTES: usize = 2 * BODY_CHUNK_BYTES;
-/// Bytes of a connection: what is read, what is written, and TLS.
+/// Bytes of a connection: read buffer, write buffer and TLS.
 const CONNECTION_BYTES: usize = 3 * BUFFER_BYTES_MAX;
-/// Bytes of a stream of a file: wasmtime reads and writes at most so many at once.
+/// Bytes of a file stream: wasmtime reads and writes at most this much at once.
 const STREAM_BYTES: usize = 64 << 10;
 
-/// Bytes of a listing of a folder: the entries that were read and not yet taken.
+/// Bytes of a directory listing: the entries that were read ahead.
 const LISTING_BYTES: usize = 16 << 10;
 
-/// Returns the bytes that all entries of a table may keep, and how many entries there are.
-pub(crate) fn bytes(table: &mut ResourceTable) -> (u64, usize) {
+/// Returns the estimated bytes of all entries of a table, and the number of entries.
+pub(crate) fn estimate(table: &mut ResourceTable) -> (u64, usize) {
     let sizes = table.iter_mut().map(|entry| HANDLE_BYTES + bytes_beside(entry));
     let (bytes, entries) = sizes.fold((0, 0), |(bytes, entries), size| (bytes + size as u64, entries + 1));
     (bytes, entries)
@@ -45,29 +46,30 @@ pub(crate) fn bytes(table: &mut ResourceTable) -> (u64, usize) {
 
 fn bytes_beside(entry: &(dyn Any + Send)) -> usize {
     if let Some(fields) = entry.downcast_ref::<FieldMap>() {
-        of_fields(fields)
+        fields_bytes(fields)
     } else if let Some(request) = entry.downcast_ref::<HostOutgoingRequest>() {
-        of_request(request)
+        request_bytes(request)
     } else if let Some(response) = entry.downcast_ref::<HostFutureIncomingResponse>() {
         match response {
             HostFutureIncomingResponse::Pending(_) => CONNECTION_BYTES + BODY_BYTES,
             HostFutureIncomingResponse::Ready(Ok((response, _))) => {
-                CONNECTION_BYTES + BODY_BYTES + of_fields(response.headers())
+                CONNECTION_BYTES + BODY_BYTES + fields_bytes(response.headers())
             }
             HostFutureIncomingResponse::Ready(Err(_)) | HostFutureIncomingResponse::Consumed => 0,
         }
     } else if let Some(response) = entry.downcast_ref::<HostIncomingResponse>() {
-        of_fields(&response.headers) + if response.body.is_some() { CONNECTION_BYTES + BODY_BYTES } else { 0 }
+        fields_bytes(&response.headers)
+            + if response.body.is_some() { CONNECTION_BYTES + BODY_BYTES } else { 0 }
     } else if entry.is::<HostIncomingBody>() {
         CONNECTION_BYTES + BODY_BYTES
     } else if let Some(trailers) = entry.downcast_ref::<HostFutureTrailers>() {
         match trailers {
             HostFutureTrailers::Waiting(_) => CONNECTION_BYTES + BODY_BYTES,
-            HostFutureTrailers::Done(Ok(Some(fields))) => of_fields(fields),
+            HostFutureTrailers::Done(Ok(Some(fields))) => fields_bytes(fields),
             HostFutureTrailers::Done(_) | HostFutureTrailers::Consumed => 0,
         }
     } else if let Some(response) = entry.downcast_ref::<HostOutgoingResponse>() {
-        of_fields(&response.headers) + if response.body.is_some() { BODY_BYTES } else { 0 }
+        fields_bytes(&response.headers) + if response.body.is_some() { BODY_BYTES } else { 0 }
     } else if entry.is::<Listing>() {
         LISTING_BYTES
     } else if entry.is::<DynInputStream>() || entry.is::<DynOutputStream>() {
@@ -77,16 +79,16 @@ fn bytes_beside(entry: &(dyn Any + Send)) -> usize {
     }
 }
 
-fn of_request(request: &HostOutgoingRequest) -> usize {
+fn request_bytes(request: &HostOutgoingRequest) -> usize {
     let HostOutgoingRequest { method, scheme, authority, path_with_query, headers, body } = request;
     let method = if let Method::Other(method) = method { method.capacity() } else { 0 };
     let scheme = if let Some(Scheme::Other(scheme)) = scheme { scheme.capacity() } else { 0 };
     let texts = [authority, path_with_query].into_iter().flatten().map(String::capacity);
     let body = if body.is_some() { BODY_BYTES } else { 0 };
-    method + scheme + texts.sum::<usize>() + of_fields(headers) + body
+    method + scheme + texts.sum::<usize>() + fields_bytes(headers) + body
 }
 
-fn of_fields(fields: &HeaderMap) -> usize {
+fn fields_bytes(fields: &HeaderMap) -> usize {
     fields.iter().map(|(name, value)| FIELD_BYTES + name.as_str().len() + value.len()).sum()
 }
 
@@ -106,7 +108,7 @@ mod tests {
     #[test]
     fn everything_that_a_request_keeps_is_counted() {
         let mut table = ResourceTable::new();
-        assert_eq!(bytes(&mut table), (0, 0));
+        assert_eq!(estimate(&mut table), (0, 0));
         let (_host, body) = HostOutgoingBody::new(StreamContext::Request, None, 1, BODY_CHUNK_BYTES);
         let text = || "x".repeat(1_000);
         let request = HostOutgoingRequest {
@@ -118,10 +120,10 @@ mod tests {
             body: Some(body),
         };
         let request = table.push(request).unwrap();
-        let (counted, entries) = bytes(&mut table);
+        let (counted, entries) = estimate(&mut table);
         assert!(counted >= 5_000 + BODY_BYTES as u64 && entries == 1, "{counted}");
         table.delete(request).unwrap();
-        assert_eq!(bytes(&mut table), (0, 0));
+        assert_eq!(estimate(&mut table), (0, 0));
     }
 
     #[test]
@@ -129,7 +131,7 @@ mod tests {
         let mut table = ResourceTable::new();
         table.push(fields(10_000)).unwrap();
         table.push("anything").unwrap();
-        let (counted, entries) = bytes(&mut table);
+        let (counted, entries) = estimate(&mut table);
         assert!(counted >= 10_000 + 2 * HANDLE_BYTES as u64 && entries == 2, "{counted}");
     }
 }

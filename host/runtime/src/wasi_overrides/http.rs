@@ -1,4 +1,4 @@
-//! The calls of wasi:http that keep a text of the guest whose length wasmtime does not bound.
+//! The functions of wasi:http that store a string of the guest without a bound in wasmtime.
 
 use wasmtime::component::{Linker, Resource};
 use wasmtime::{Result, StoreContextMut};
@@ -8,11 +8,11 @@ use wasmtime_wasi_http::p2::types::HostOutgoingRequest;
 
 use crate::guest::Guest;
 
-/// The interface, in the version that wasmtime offers; a linker takes any other one for it.
+/// The interface in wasmtime's version; the linker matches any compatible version to it.
 const TYPES: &str = "wasi:http/types@0.2.12";
-/// Bytes of the longest method; the longest that is registered has 17.
+/// Bytes of a method; the longest registered one has 17.
 const METHOD_BYTES_MAX: usize = 64;
-/// Bytes of the longest authority: a host name has 253 at most.
+/// Bytes of an authority; a host name has at most 253.
 const AUTHORITY_BYTES_MAX: usize = 512;
 
 type Answer = Result<(std::result::Result<(), ()>,)>;

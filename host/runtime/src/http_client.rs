@@ -1,7 +1,6 @@
-//! Carries out one HTTP request that the gate admitted: goes through the door to the outside, sends, and hands
-//! the response on as it comes.
+//! Sends one authorized HTTP request and streams its response.
 //!
-//! Called by `gate`. Follows no redirects, uses no proxy and keeps no connections.
+//! Called by `http_policy`. Follows no redirects, uses no proxy and keeps no connections alive.
 
 use std::io;
 use std::pin::Pin;
@@ -22,37 +21,35 @@ use wasmill_model::RunHost;
 use wasmtime_wasi_http::io::TokioIo;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
-use crate::counted::Counted;
-use crate::gate::Admitted;
+use crate::http_policy::AllowedRequest;
+use crate::metered_stream::MeteredStream;
 
-/// The longest that resolving, connecting and the handshake of TLS may take together.
+/// The maximum time for DNS, connect and TLS handshake together.
 const CONNECT_MAX: Duration = Duration::from_secs(30);
-/// The longest wait for the head of a response, and for each piece of its body after that.
+/// The maximum wait for the response head, and for each piece of the body.
 const SILENCE_MAX: Duration = Duration::from_secs(300);
-/// Bytes of each of the two buffers of a connection, so of the largest head of a response, too.
+/// Bytes of each of the two buffers of a connection, and so of the largest response head.
 pub(crate) const BUFFER_BYTES_MAX: usize = 64 << 10;
 
-/// Sends a request and returns the head of its response, and what drives the connection until its
-/// body is read. Calls `prohibited` if the host leads to addresses that it may not have.
+/// Sends a request. Returns the response head, and the future that drives the connection until the body is read.
+/// Calls `prohibited` if the host resolves only to addresses that are not allowed.
 pub(crate) async fn send(
     connector: &Connector,
-    admitted: &Admitted,
+    allowed: &AllowedRequest,
     request: Request<WasiBody>,
     options: RequestOptions,
     host: &Arc<dyn RunHost>,
     prohibited: &(dyn Fn() + Sync),
 ) -> Result<(Response<WasiBody>, impl Future<Output = Result<(), Error>> + Send + use<>), Error> {
     let bounded = |wish: Option<Duration>, most| wish.map_or(most, |wish: Duration| wish.min(most));
-    let connecting = timeout(
-        bounded(options.connect_timeout, CONNECT_MAX),
-        connect(connector, admitted, host, prohibited),
-    );
+    let connecting =
+        timeout(bounded(options.connect_timeout, CONNECT_MAX), connect(connector, allowed, host, prohibited));
     let stream = connecting.await.map_err(|_| Error::ConnectionTimeout)??;
 
     let mut http = http1::Builder::new();
     http.max_buf_size(BUFFER_BYTES_MAX);
     let (mut sender, connection) = http.handshake(TokioIo::new(stream)).await?;
-    // Ends when it is dropped, with the guest or before.
+    // Dropping the handle, with the guest or earlier, aborts the task.
     let connection = wasmtime_wasi::runtime::spawn(connection);
     let head = sender.send_request(relative(request)?);
     let head = timeout(bounded(options.first_byte_timeout, SILENCE_MAX), head);
@@ -61,13 +58,13 @@ pub(crate) async fn send(
     let silence_max = bounded(options.between_bytes_timeout, SILENCE_MAX);
     let response = response.map(|body| Timed::new(body, silence_max).boxed_unsync());
     Ok((response, async {
-        // The guest learns of a broken connection from the body that it reads.
+        // The guest learns of a broken connection when it reads the body.
         let _ = connection.await;
         Ok(())
     }))
 }
 
-/// Makes the target of a request its path, as a server wants it.
+/// Reduces the request target to its path and query (origin form, RFC 9112 §3.2.1).
 fn relative(mut request: Request<WasiBody>) -> Result<Request<WasiBody>, Error> {
     let root = PathAndQuery::from_static("/");
     let path = request.uri().path_and_query().cloned().unwrap_or(root);
@@ -83,22 +80,22 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 async fn connect(
     connector: &Connector,
-    admitted: &Admitted,
+    allowed: &AllowedRequest,
     host: &Arc<dyn RunHost>,
     prohibited: &(dyn Fn() + Sync),
 ) -> Result<Box<dyn Stream>, Error> {
-    let Admitted { endpoint, may_be_inner } = admitted;
+    let AllowedRequest { endpoint, private_addresses } = allowed;
     let connect_error = |why| connect_error(why, prohibited);
-    let stream = connector.connect(endpoint, |address| may_be_inner.admits(address));
-    let stream = Counted::new(stream.await.map_err(connect_error)?, host);
+    let stream = connector.connect(endpoint, |address| private_addresses.allows(address));
+    let stream = MeteredStream::new(stream.await.map_err(connect_error)?, host);
     if !endpoint.tls {
         return Ok(Box::new(stream));
     }
     Ok(Box::new(connector.encrypt(endpoint, stream).await.map_err(connect_error)?))
 }
 
-/// Says in the words of WASI why there is no connection. A guest is not told whether a name does not exist or
-/// leads inside; the log of the host says it.
+/// Maps a connect error to an error of WASI. The guest cannot tell a name that does not exist from one that
+/// resolves to a private address; the host's log can.
 fn connect_error(why: ConnectError, prohibited: &dyn Fn()) -> Error {
     match why {
         ConnectError::NotFound(error) if error.kind() == io::ErrorKind::TimedOut => Error::DnsTimeout,
@@ -118,7 +115,7 @@ fn connect_error(why: ConnectError, prohibited: &dyn Fn()) -> Error {
     }
 }
 
-/// The body of a response, which may not be silent for too long.
+/// A response body that fails when it is idle for too long.
 struct Timed {
     body: Incoming,
     silence_max: Duration,

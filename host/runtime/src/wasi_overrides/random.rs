@@ -1,4 +1,4 @@
-//! Random bytes, in pieces: a guest may ask for many at once, and others run in between.
+//! Random bytes, generated in chunks: a guest can ask for many at once, and other guests run in between.
 
 use rand::Rng as _;
 use wasmtime::component::Linker;
@@ -6,19 +6,19 @@ use wasmtime::{Caller, Extern, Result};
 
 use crate::format;
 use crate::guest::Guest;
+use crate::instance_status::HostCall;
 use crate::outcome::CallRefused;
-use crate::place::HostCall;
 
-/// The interfaces and their functions, in the versions that wasmtime offers.
+/// The interfaces in wasmtime's versions, and their functions.
 const COMPONENT: [(&str, &str); 2] = [
     ("wasi:random/random@0.2.12", "get-random-bytes"),
     ("wasi:random/insecure@0.2.12", "get-insecure-random-bytes"),
 ];
 /// Bytes that one call may ask for.
 const BYTES_MAX: u64 = 64 << 20;
-/// Bytes that are made before others may run; some milliseconds of work.
+/// Bytes generated before yielding; a few milliseconds of work.
 const PIECE_BYTES: usize = 1 << 20;
-/// Success, in preview 1.
+/// The error code of success in preview 1.
 const SUCCESS: i32 = 0;
 
 pub(super) fn add(linker: &mut Linker<Guest>) -> Result<()> {
@@ -39,7 +39,7 @@ pub(super) fn add_preview1(linker: &mut wasmtime::Linker<Guest>) -> Result<()> {
     Ok(())
 }
 
-/// Makes the random bytes of a component. The host keeps them all, until the guest has them.
+/// Generates random bytes for a component. The host keeps them until the call returns.
 async fn random_bytes(guest: &mut Guest, bytes: u64) -> Result<Vec<u8>> {
     check(bytes)?;
     if !guest.account.keep(bytes) {
@@ -58,7 +58,7 @@ async fn random_bytes(guest: &mut Guest, bytes: u64) -> Result<Vec<u8>> {
 
 /// Fills the memory of a core module.
 async fn random_get(mut caller: Caller<'_, Guest>, at: i32, bytes: i32) -> Result<i32> {
-    caller.data().place().enter(HostCall::Preview1);
+    caller.data().status().begin_call(HostCall::Preview1);
     let Some(Extern::Memory(memory)) = caller.get_export("memory") else {
         wasmtime::bail!("the module exports no memory");
     };

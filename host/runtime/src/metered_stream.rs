@@ -1,6 +1,6 @@
-//! A connection that counts what goes over it into the meter of a run.
+//! A connection that counts its bytes into the meter of a run.
 //!
-//! Made by `fetch` beneath TLS, so that it counts what the network sees. It changes nothing.
+//! Created by `http_client` beneath TLS, so that it counts what goes over the network. The data is unchanged.
 
 use std::io;
 use std::pin::Pin;
@@ -11,12 +11,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use wasmill_model::RunHost;
 
 /// Counts the bytes of one connection.
-pub(crate) struct Counted<S> {
+pub(crate) struct MeteredStream<S> {
     stream: S,
     host: Arc<dyn RunHost>,
 }
 
-impl<S> Counted<S> {
+impl<S> MeteredStream<S> {
     pub(crate) fn new(stream: S, host: &Arc<dyn RunHost>) -> Self {
         Self { stream, host: Arc::clone(host) }
     }
@@ -28,7 +28,7 @@ impl<S> Counted<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for MeteredStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -44,7 +44,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for MeteredStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -1,4 +1,4 @@
-//! Reads what a WebAssembly file contains: names, and the sizes that decide where it runs.
+//! Summarizes a WebAssembly file: names, and the sizes that decide which engine runs it.
 //!
 //! Called by `inspect`. Judges nothing.
 
@@ -7,52 +7,52 @@ use wasmtime::wasmparser::{
     ComponentTypeRef, Encoding, ExternalKind, Instance, MemoryType, Parser, Payload, TypeRef,
 };
 
-/// What a file contains.
+/// The summary of a file.
 #[derive(Debug, Default)]
-pub(crate) struct Survey {
-    /// Whether it is a component, not a core module.
+pub(crate) struct WasmSummary {
+    /// Whether it is a component rather than a core module.
     pub(crate) is_component: bool,
-    /// The names of what it imports: `wasi:io/poll@0.2.6`, or `module.name` for a core module.
+    /// The names of its imports: `wasi:io/poll@0.2.6`, or `module.name` for a core module.
     pub(crate) imports: Vec<String>,
-    /// The names of what it exports.
+    /// The names of its exports.
     pub(crate) exports: Vec<String>,
-    /// Whether a core module exports its memory, as preview 1 wants it.
+    /// Whether a core module exports its memory, as preview 1 requires.
     pub(crate) exports_memory: bool,
-    /// Whether some memory is shared between threads.
+    /// Whether a memory is shared between threads.
     pub(crate) has_shared_memory: bool,
-    /// Whether it is a library to be linked into a program at run time.
+    /// Whether it is a library for dynamic linking.
     pub(crate) is_shared_library: bool,
-    /// Bytes of code and initial data; names and debug information do not count.
+    /// Bytes of code and initial data, without names and debug information.
     pub(crate) program_bytes: u64,
-    /// Core modules inside.
+    /// The number of core modules.
     pub(crate) modules: u32,
-    /// What an instance of the whole is made of.
-    pub(crate) parts: Parts,
+    /// What one instance of the whole consists of.
+    pub(crate) parts: PartCounts,
     pub(crate) memories: u32,
     pub(crate) tables: u32,
-    /// Bytes of all memories together at the start.
+    /// Initial bytes of all memories.
     pub(crate) memory_bytes: u64,
-    /// Elements of the largest table at the start, and of all tables together.
+    /// Initial elements of the largest table, and of all tables together.
     pub(crate) table_elements: u64,
     pub(crate) table_elements_total: u64,
-    /// The component or module that is being read, within those that it is defined in.
-    levels: Vec<Level>,
-    /// The most that a component was found to be made of.
-    largest: Parts,
+    /// The component or module being read, preceded by those that enclose it.
+    scopes: Vec<Scope>,
+    /// The maximum of the counts of any component so far.
+    largest: PartCounts,
 }
 
-/// What an instance is made of, with all instances within it. A component of a kilobyte can have millions of
-/// parts: each level of it that instantiates the one below twice doubles them.
+/// What an instance consists of, including all nested instances. A component of a kilobyte can have millions of
+/// parts: each level that instantiates the one below twice doubles them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Parts {
+pub(crate) struct PartCounts {
     /// Instances of core modules.
     pub(crate) core_instances: u64,
-    /// Definitions of every kind: instances, functions, names for parts of others.
+    /// Definitions of every kind: instances, functions, aliases.
     pub(crate) definitions: u64,
 }
 
-impl Parts {
-    /// What nobody knows may be of any size.
+impl PartCounts {
+    /// An unknown component counts as infinitely large.
     const UNKNOWN: Self = Self { core_instances: u64::MAX, definitions: u64::MAX };
 
     fn add(&mut self, other: Self) {
@@ -68,29 +68,29 @@ impl Parts {
     }
 }
 
-/// One component or module while it is read.
+/// A component or module while it is read.
 #[derive(Debug, Default)]
-struct Level {
+struct Scope {
     is_component: bool,
-    parts: Parts,
-    /// What instances of the components that it knows are made of, by their index.
-    components: Vec<Parts>,
+    parts: PartCounts,
+    /// The counts of the components it can instantiate, by index.
+    components: Vec<PartCounts>,
 }
 
-impl Survey {
+impl WasmSummary {
     /// Reads a whole file.
     pub(crate) fn of(bytes: &[u8]) -> Result<Self, BinaryReaderError> {
-        let mut survey = Self::default();
-        survey.read(bytes)?;
-        Ok(survey)
+        let mut summary = Self::default();
+        summary.read(bytes)?;
+        Ok(summary)
     }
 
-    /// Reads as much of a file as can be read.
-    pub(crate) fn of_as_much_as_possible(bytes: &[u8]) -> Self {
-        let mut survey = Self::default();
-        // The caller already knows what is wrong with the rest.
-        let _ = survey.read(bytes);
-        survey
+    /// Reads a file up to the first error.
+    pub(crate) fn of_prefix(bytes: &[u8]) -> Self {
+        let mut summary = Self::default();
+        // The caller already knows the error.
+        let _ = summary.read(bytes);
+        summary
     }
 
     fn read(&mut self, bytes: &[u8]) -> Result<(), BinaryReaderError> {
@@ -99,7 +99,7 @@ impl Survey {
             match &payload {
                 Payload::Version { encoding, .. } => self.enter(*encoding),
                 Payload::End(_) => self.leave(),
-                _ if self.levels.len() == 1 => self.read_names(&payload)?,
+                _ if self.scopes.len() == 1 => self.read_names(&payload)?,
                 _ => {}
             }
             self.read_parts(&payload)?;
@@ -110,19 +110,19 @@ impl Survey {
 
     fn enter(&mut self, encoding: Encoding) {
         let is_component = encoding == Encoding::Component;
-        if self.levels.is_empty() {
+        if self.scopes.is_empty() {
             self.is_component = is_component;
         }
         if !is_component {
             self.modules += 1;
         }
-        self.levels.push(Level { is_component, ..Level::default() });
+        self.scopes.push(Scope { is_component, ..Scope::default() });
     }
 
     fn leave(&mut self) {
-        let Some(Level { is_component, parts, .. }) = self.levels.pop() else { return };
+        let Some(Scope { is_component, parts, .. }) = self.scopes.pop() else { return };
         self.largest = self.largest.max(parts);
-        match self.levels.last_mut() {
+        match self.scopes.last_mut() {
             Some(outer) if is_component => outer.components.push(parts),
             Some(_) => {}
             None => self.parts = parts,
@@ -153,7 +153,7 @@ impl Survey {
             Payload::ComponentExportSection(section) => {
                 for export in section.clone() {
                     let export = export?;
-                    // Types are named beside what they are for.
+                    // Types are exported only alongside what they are for.
                     if export.kind != ComponentExternalKind::Type {
                         self.exports.push(export.name.name.to_owned());
                     }
@@ -165,58 +165,58 @@ impl Survey {
         Ok(())
     }
 
-    /// Counts what the component that is being read defines, with what it instantiates.
+    /// Counts what the current component defines and instantiates.
     fn read_parts(&mut self, payload: &Payload<'_>) -> Result<(), BinaryReaderError> {
         let largest = self.largest;
-        let Some((level, outer)) = self.levels.split_last_mut() else { return Ok(()) };
-        if !level.is_component {
+        let Some((scope, outer)) = self.scopes.split_last_mut() else { return Ok(()) };
+        if !scope.is_component {
             return Ok(());
         }
-        let one = Parts { core_instances: 0, definitions: 1 };
-        let known = |components: &[Parts], index: u32| {
-            components.get(index as usize).copied().unwrap_or(Parts::UNKNOWN)
+        let one = PartCounts { core_instances: 0, definitions: 1 };
+        let known = |components: &[PartCounts], index: u32| {
+            components.get(index as usize).copied().unwrap_or(PartCounts::UNKNOWN)
         };
         match payload {
             Payload::InstanceSection(section) => {
                 for instance in section.clone() {
-                    level.parts.add(match instance? {
-                        Instance::Instantiate { .. } => Parts { core_instances: 1, definitions: 1 },
+                    scope.parts.add(match instance? {
+                        Instance::Instantiate { .. } => PartCounts { core_instances: 1, definitions: 1 },
                         Instance::FromExports(exports) => {
-                            Parts { core_instances: 0, definitions: 1 + exports.len() as u64 }
+                            PartCounts { core_instances: 0, definitions: 1 + exports.len() as u64 }
                         }
                     });
                 }
             }
             Payload::ComponentInstanceSection(section) => {
                 for instance in section.clone() {
-                    level.parts.add(one);
-                    level.parts.add(match instance? {
+                    scope.parts.add(one);
+                    scope.parts.add(match instance? {
                         ComponentInstance::Instantiate { component_index, .. } => {
-                            known(&level.components, component_index)
+                            known(&scope.components, component_index)
                         }
                         ComponentInstance::FromExports(exports) => {
-                            Parts { core_instances: 0, definitions: exports.len() as u64 }
+                            PartCounts { core_instances: 0, definitions: exports.len() as u64 }
                         }
                     });
                 }
             }
             Payload::ComponentAliasSection(section) => {
                 for alias in section.clone() {
-                    level.parts.add(one);
+                    scope.parts.add(one);
                     match alias? {
                         ComponentAlias::Outer { kind: ComponentOuterAliasKind::Component, count, index } => {
                             let found = match count {
-                                0 => known(&level.components, index),
+                                0 => known(&scope.components, index),
                                 count => outer
                                     .len()
                                     .checked_sub(count as usize)
-                                    .map_or(Parts::UNKNOWN, |at| known(&outer[at].components, index)),
+                                    .map_or(PartCounts::UNKNOWN, |at| known(&outer[at].components, index)),
                             };
-                            level.components.push(found);
+                            scope.components.push(found);
                         }
-                        // Whatever an instance hands out was defined before it.
+                        // Whatever an instance exports was defined before it.
                         ComponentAlias::InstanceExport { kind: ComponentExternalKind::Component, .. } => {
-                            level.components.push(largest);
+                            scope.components.push(largest);
                         }
                         _ => {}
                     }
@@ -224,31 +224,31 @@ impl Survey {
             }
             Payload::ComponentImportSection(section) => {
                 for import in section.clone() {
-                    level.parts.add(one);
+                    scope.parts.add(one);
                     if let ComponentTypeRef::Component(_) = import?.ty {
-                        level.components.push(Parts::UNKNOWN);
+                        scope.components.push(PartCounts::UNKNOWN);
                     }
                 }
             }
             Payload::ComponentExportSection(section) => {
                 for export in section.clone() {
                     let export = export?;
-                    level.parts.add(one);
+                    scope.parts.add(one);
                     if export.kind == ComponentExternalKind::Component {
-                        let exported = known(&level.components, export.index);
-                        level.components.push(exported);
+                        let exported = known(&scope.components, export.index);
+                        scope.components.push(exported);
                     }
                 }
             }
             Payload::ComponentCanonicalSection(section) => {
-                level.parts.add(Parts { core_instances: 0, definitions: u64::from(section.count()) });
+                scope.parts.add(PartCounts { core_instances: 0, definitions: u64::from(section.count()) });
             }
             _ => {}
         }
         Ok(())
     }
 
-    /// Reads the sizes of every core module, however deep.
+    /// Reads the sizes of every core module, at any depth.
     fn read_sizes(&mut self, payload: Payload<'_>) -> Result<(), BinaryReaderError> {
         match payload {
             Payload::ImportSection(section) => {

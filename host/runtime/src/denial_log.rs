@@ -1,6 +1,6 @@
-//! What a plugin asked for in vain: each is logged once, with the line that would permit it.
+//! Logs each denied operation of a plugin once, with the manifest line that would permit it.
 //!
-//! Filled by `gate` and by the file calls. Bounded, because guests choose what they ask for.
+//! Filled by `http_policy` and by the file calls. Bounded, because guests choose what they ask for.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -9,20 +9,20 @@ use std::sync::{Mutex, PoisonError};
 use crate::plugin::Plugin;
 use crate::plugin_config::DirRule;
 
-/// Denials of one plugin that are logged; further ones stay silent.
+/// Denials logged per plugin; further ones are not logged.
 const DENIALS_MAX: usize = 64;
-/// Bytes of a target that are shown.
+/// Bytes shown of a target.
 const TARGET_BYTES_MAX: usize = 256;
 
-/// What one plugin asked for in vain.
+/// The denied operations of one plugin that have been logged.
 #[derive(Debug, Default)]
-pub(crate) struct Denials(Mutex<BTreeSet<String>>);
+pub(crate) struct DenialLog(Mutex<BTreeSet<String>>);
 
-impl Denials {
-    /// Tells the operator that outgoing HTTP to `origin` was denied, and why; once for each origin.
+impl DenialLog {
+    /// Logs that outgoing HTTP to `origin` was denied, once per origin.
     pub(crate) fn log_http(&self, plugin: &Plugin, origin: &str, reason: &str) {
         let origin = crate::format::truncate(origin.escape_debug().to_string(), TARGET_BYTES_MAX);
-        if self.is_news(&origin) {
+        if self.is_first(&origin) {
             let Plugin { name, kind, digest, .. } = plugin;
             let line = format!("http = [\"{origin}\"]");
             tracing::warn!(
@@ -32,11 +32,12 @@ impl Denials {
         }
     }
 
-    /// Tells the operator that `origin` led to an address that is not public; once for each origin.
-    pub(crate) fn log_inner_address(&self, plugin: &Plugin, origin: &str) {
+    /// Logs that `origin` resolved to a non-public address, once per origin.
+    pub(crate) fn log_private_address(&self, plugin: &Plugin, origin: &str) {
         let origin = crate::format::truncate(origin.escape_debug().to_string(), TARGET_BYTES_MAX);
-        // The same origin may be denied for want of a rule as well, before its manifest is changed.
-        if self.is_news(&format!("{origin} inside")) {
+        // The same origin may be denied for lack of a rule first, and for its address after the manifest has
+        // changed.
+        if self.is_first(&format!("{origin} inside")) {
             let Plugin { name, kind, digest, .. } = plugin;
             tracing::warn!(
                 plugin = %name, %kind, %digest,
@@ -47,10 +48,10 @@ impl Denials {
         }
     }
 
-    /// Tells the operator that a change in a folder was denied that was permitted for reading; once for each.
+    /// Logs that a write to a read-only folder was denied, once per folder.
     pub(crate) fn log_write(&self, plugin: &Plugin, rule: &DirRule) {
         let DirRule { host, guest, .. } = rule;
-        if self.is_news(&format!("write {guest}")) {
+        if self.is_first(&format!("write {guest}")) {
             let Plugin { name, kind, digest, .. } = plugin;
             let line = format!("{{ host = {host:?}, guest = {guest:?}, write = true }}");
             tracing::warn!(
@@ -61,9 +62,9 @@ impl Denials {
         }
     }
 
-    /// Tells the operator that guests of the plugin could open no more files; once.
+    /// Logs that guests of the plugin reached the limit of open files, once.
     pub(crate) fn log_descriptors(&self, plugin: &Plugin) {
-        if self.is_news("descriptors") {
+        if self.is_first("descriptors") {
             let Plugin { name, kind, digest, descriptors, .. } = plugin;
             let most = descriptors.one_guest_max();
             tracing::warn!(
@@ -74,9 +75,9 @@ impl Denials {
         }
     }
 
-    /// Tells the operator that guests write no more to a volume; once for each folder.
+    /// Logs that guests cannot write to a volume because it is nearly full, once per folder.
     pub(crate) fn log_full_volume(&self, plugin: &Plugin, folder: &Path, free: u64, reserve: u64) {
-        if self.is_news(&format!("full {}", folder.display())) {
+        if self.is_first(&format!("full {}", folder.display())) {
             let Plugin { name, kind, digest, .. } = plugin;
             let (folder, free, reserve) =
                 (folder.display(), crate::format::bytes(free), crate::format::bytes(reserve));
@@ -87,7 +88,7 @@ impl Denials {
         }
     }
 
-    fn is_news(&self, target: &str) -> bool {
+    fn is_first(&self, target: &str) -> bool {
         let mut logged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         logged.len() < DENIALS_MAX && logged.insert(target.to_owned())
     }
@@ -99,10 +100,10 @@ mod tests {
 
     #[test]
     fn each_denial_is_news_once_and_their_number_is_bounded() {
-        let denials = Denials::default();
-        assert!(denials.is_news("http://a"));
-        assert!(!denials.is_news("http://a"));
-        let news = (0..1_000).filter(|n| denials.is_news(&format!("http://{n}"))).count();
+        let denial_log = DenialLog::default();
+        assert!(denial_log.is_first("http://a"));
+        assert!(!denial_log.is_first("http://a"));
+        let news = (0..1_000).filter(|n| denial_log.is_first(&format!("http://{n}"))).count();
         assert_eq!(news, DENIALS_MAX - 1);
     }
 }

@@ -1,8 +1,8 @@
-//! Links some calls of WASI a second time: those in which a guest can wait, so that each first notes where the guest
-//! is, and those of which wasmtime bounds neither the time nor what it keeps. What the rest does stays wasmtime's.
+//! Overrides some WASI functions of wasmtime: those in which a guest can wait, to record its status, and those
+//! whose time or memory wasmtime does not bound. All others are wasmtime's.
 //!
-//! Called when the linkers are made. The calls of our own contract note it in `host`, most of WASI preview 1
-//! where they are handed their context.
+//! Called when the linkers are created. The imports of `wasmill:task` record the status in `host_imports`, most of
+//! preview 1 in `Guest::preview1`.
 
 mod http;
 mod random;
@@ -22,16 +22,16 @@ use wiggle::GuestMemory;
 
 use crate::files;
 use crate::guest::Guest;
+use crate::instance_status::HostCall;
 use crate::outcome::ExitedWithoutCode;
-use crate::place::HostCall;
 
-/// Puts the noting calls in the place of those that were linked before.
+/// Replaces functions that were linked before.
 pub(crate) fn add(linker: &mut Linker<Guest>) -> Result<()> {
     linker.allow_shadowing(true);
-    poll::add_to_linker::<Guest, Noting>(linker, |guest| Calls(guest))?;
-    monotonic_clock::add_to_linker::<Guest, Noting>(linker, |guest| Calls(guest))?;
-    streams::add_to_linker::<Guest, Table>(linker, |guest| {
-        guest.place().enter(HostCall::Stream);
+    poll::add_to_linker::<Guest, Tracked>(linker, |guest| TrackedCalls(guest))?;
+    monotonic_clock::add_to_linker::<Guest, Tracked>(linker, |guest| TrackedCalls(guest))?;
+    streams::add_to_linker::<Guest, TableOnly>(linker, |guest| {
+        guest.status().begin_call(HostCall::Stream);
         guest.ctx().table
     })?;
     files::components::add(linker)?;
@@ -42,7 +42,7 @@ pub(crate) fn add(linker: &mut Linker<Guest>) -> Result<()> {
     Ok(())
 }
 
-/// Does the same for `poll_oneoff` of preview 1, which programs sleep with. The linker takes what comes last.
+/// Replaces `poll_oneoff` of preview 1, with which programs sleep, and the random functions.
 pub(crate) fn add_preview1(linker: &mut wasmtime::Linker<Guest>) -> Result<()> {
     linker.func_wrap_async(
         "wasi_snapshot_preview1",
@@ -54,7 +54,7 @@ pub(crate) fn add_preview1(linker: &mut wasmtime::Linker<Guest>) -> Result<()> {
     random::add_preview1(linker)
 }
 
-/// Ends a guest as wasmtime does, but keeps apart that it said nothing but that it failed.
+/// Ends a guest as wasmtime does, but marks a failure without an exit code.
 fn exit(status: Result<(), ()>) -> Result<()> {
     match status {
         Ok(()) => Err(I32Exit(0).into()),
@@ -74,16 +74,16 @@ async fn poll_oneoff(
     };
     let fuel = caller.as_context_mut().hostcall_fuel();
     let (bytes, guest) = memory.data_and_store_mut(&mut caller);
-    match shortest(bytes, wanted, count) {
-        Some(time) => guest.place().enter_for(HostCall::PollOneoff, time),
-        None => guest.place().enter(HostCall::PollOneoff),
+    match shortest_timer(bytes, wanted, count) {
+        Some(time) => guest.status().begin_call_for(HostCall::PollOneoff, time),
+        None => guest.status().begin_call(HostCall::PollOneoff),
     }
-    // wasmtime-wasi would put the thread to sleep where it may block for files.
-    if let (1, Some(time)) = (count, shortest(bytes, wanted, count))
+    // wasmtime-wasi would block the thread if the context allows blocking for files.
+    if let (1, Some(time)) = (count, shortest_timer(bytes, wanted, count))
         && is_of_known_clock(bytes, wanted)
     {
         tokio::time::sleep(time).await;
-        return slept(memory.data_mut(&mut caller), wanted, events, found);
+        return complete_sleep(memory.data_mut(&mut caller), wanted, events, found);
     }
     let context = guest.preview1_unnoted();
     context.set_hostcall_fuel(fuel);
@@ -91,10 +91,10 @@ async fn poll_oneoff(
     wasi_snapshot_preview1::poll_oneoff(context, &mut memory, wanted, events, count, found).await
 }
 
-/// The interface, in the version that wasmtime offers; a linker takes any other one for it.
+/// The interface in wasmtime's version; the linker matches any compatible version to it.
 const EXIT: &str = "wasi:cli/exit@0.2.12";
 
-/// Bytes of a subscription, and where in it there are its kind, and time and flags of a clock.
+/// The layout of a subscription: its size, and the offsets of the kind, and of id, time and flags of a clock.
 const SUBSCRIPTION_BYTES: usize = 48;
 const KIND_AT: usize = 8;
 const CLOCK_AT: usize = 16;
@@ -103,13 +103,13 @@ const FLAGS_AT: usize = 40;
 const CLOCK: u8 = 0;
 const ABSOLUTE: u8 = 1;
 const MONOTONIC: u32 = 1;
-/// Bytes of an event. The kind of a clock and the error of success are both 0.
+/// The size of an event. Both the kind of a clock and the error of success are 0.
 const EVENT_BYTES: usize = 32;
-/// Subscriptions that are looked at.
+/// Subscriptions that are examined.
 const SUBSCRIPTIONS_MAX: usize = 16;
 
-/// Returns the shortest time that is subscribed to. A time of day or of the guest's own clock is left out.
-fn shortest(memory: &[u8], wanted: i32, count: i32) -> Option<Duration> {
+/// Returns the shortest relative timeout. Absolute times are ignored.
+fn shortest_timer(memory: &[u8], wanted: i32, count: i32) -> Option<Duration> {
     let count = usize::try_from(count).ok()?.min(SUBSCRIPTIONS_MAX);
     let subscriptions = memory.get(wanted.cast_unsigned() as usize..)?.chunks_exact(SUBSCRIPTION_BYTES);
     let times = subscriptions.take(count).filter_map(|subscription| {
@@ -120,15 +120,15 @@ fn shortest(memory: &[u8], wanted: i32, count: i32) -> Option<Duration> {
     times.min()
 }
 
-/// Says whether the first subscription is to the time of day or to the clock that only goes forward.
+/// Returns true if the first subscription is to the realtime or the monotonic clock.
 fn is_of_known_clock(memory: &[u8], wanted: i32) -> bool {
     let subscription = memory.get(wanted.cast_unsigned() as usize..).unwrap_or_default();
     let clock = subscription.get(CLOCK_AT..).and_then(|rest| rest.first_chunk());
     clock.is_some_and(|clock| u32::from_le_bytes(*clock) <= MONOTONIC)
 }
 
-/// Answers a subscription to a span of time that is over.
-fn slept(memory: &mut [u8], wanted: i32, events: i32, found: i32) -> Result<i32> {
+/// Completes a subscription to a relative timeout that has elapsed.
+fn complete_sleep(memory: &mut [u8], wanted: i32, events: i32, found: i32) -> Result<i32> {
     let at = |offset: i32| offset.cast_unsigned() as usize;
     let mut event = [0; EVENT_BYTES];
     if let Some(userdata) = memory.get(at(wanted)..).and_then(|wanted| wanted.first_chunk::<8>()) {
@@ -144,48 +144,48 @@ fn slept(memory: &mut [u8], wanted: i32, events: i32, found: i32) -> Result<i32>
     Ok(0)
 }
 
-struct Table;
+struct TableOnly;
 
-impl HasData for Table {
+impl HasData for TableOnly {
     type Data<'a> = &'a mut ResourceTable;
 }
 
-struct Noting;
+struct Tracked;
 
-impl HasData for Noting {
-    type Data<'a> = Calls<'a>;
+impl HasData for Tracked {
+    type Data<'a> = TrackedCalls<'a>;
 }
 
-/// The calls of one guest.
-struct Calls<'a>(&'a mut Guest);
+/// The overridden functions of one guest.
+struct TrackedCalls<'a>(&'a mut Guest);
 
-impl Calls<'_> {
-    /// Notes a wait, and until when if it is for the newest timer.
+impl TrackedCalls<'_> {
+    /// Records a wait, with its deadline if it is for the newest timer.
     fn wait_for(&self, handles: &[u32]) {
         match self.0.timer {
             Some((timer, until)) if handles.contains(&timer) => {
-                self.0.place().enter_until(HostCall::Poll, until);
+                self.0.status().begin_call_until(HostCall::Poll, until);
             }
-            _ => self.0.place().enter(HostCall::Poll),
+            _ => self.0.status().begin_call(HostCall::Poll),
         }
     }
 
-    /// Remembers when a timer rings. Guests make one for each sleep, so the newest is enough.
+    /// Records the deadline of a timer. Guests create one per sleep, so the newest is sufficient.
     fn remember(&mut self, timer: &Resource<DynPollable>, time: Duration) {
         self.0.timer = Instant::now().checked_add(time).map(|until| (timer.rep(), until));
     }
 }
 
-impl poll::Host for Calls<'_> {
+impl poll::Host for TrackedCalls<'_> {
     async fn poll(&mut self, handles: Vec<Resource<DynPollable>>) -> Result<Vec<u32>> {
-        // Each handle in the list counts as one that the guest holds, so there are not many.
+        // Each handle in the list is held by the guest, so their number is bounded.
         let reps: Vec<_> = handles.iter().map(Resource::rep).collect();
         self.wait_for(&reps);
         poll::Host::poll(self.0.ctx().table, handles).await
     }
 }
 
-impl poll::HostPollable for Calls<'_> {
+impl poll::HostPollable for TrackedCalls<'_> {
     async fn ready(&mut self, handle: Resource<DynPollable>) -> Result<bool> {
         poll::HostPollable::ready(self.0.ctx().table, handle).await
     }
@@ -200,7 +200,7 @@ impl poll::HostPollable for Calls<'_> {
     }
 }
 
-impl monotonic_clock::Host for Calls<'_> {
+impl monotonic_clock::Host for TrackedCalls<'_> {
     fn now(&mut self) -> Result<u64> {
         monotonic_clock::Host::now(&mut self.0.clocks())
     }
@@ -244,10 +244,10 @@ mod tests {
             subscription(1, 2, 0),
         ];
         let memory = [&[9; 7][..], &all.concat()].concat();
-        assert_eq!(shortest(&memory, 7, 4), Some(Duration::from_nanos(500)));
-        assert_eq!(shortest(&memory, 7, 1), Some(Duration::from_nanos(700)));
+        assert_eq!(shortest_timer(&memory, 7, 4), Some(Duration::from_nanos(500)));
+        assert_eq!(shortest_timer(&memory, 7, 1), Some(Duration::from_nanos(700)));
         for nonsense in [(7, 0), (7, -1), (-1, 1), (i32::MAX, 1), (7 + 2 * 48, 2)] {
-            assert_eq!(shortest(&memory, nonsense.0, nonsense.1), None, "{nonsense:?}");
+            assert_eq!(shortest_timer(&memory, nonsense.0, nonsense.1), None, "{nonsense:?}");
         }
     }
 }

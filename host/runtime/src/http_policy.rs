@@ -1,7 +1,7 @@
-//! The one way out of the sandbox for outgoing HTTP: a request passes if a rule of its plugin admits it.
+//! The HTTP policy of a guest: a request is allowed only if a rule of its plugin matches.
 //!
-//! Called by wasmtime-wasi-http for every request of a guest. Decides; `fetch` then carries it out and
-//! checks the address again. Redirects are not followed, so each hop comes by here.
+//! Called by wasmtime-wasi-http for every request of a guest. `http_client` then sends it and checks the resolved
+//! address. Redirects are not followed, so each hop is authorized here.
 
 mod path;
 
@@ -15,33 +15,33 @@ use wasmill_model::RunHost;
 use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
-use crate::fetch;
+use crate::handle_bytes::BODY_CHUNK_BYTES;
 use crate::http_calls::HttpCalls;
-use crate::kept::BODY_CHUNK_BYTES;
+use crate::http_client;
 use crate::plugin::Plugin;
 use crate::plugin_config::HttpRule;
 use crate::request_span::RequestSpan;
 
-/// A future on the heap, as wasmtime-wasi-http takes it.
+/// A boxed future, as wasmtime-wasi-http expects it.
 type Boxed<T> = Box<dyn Future<Output = T> + Send>;
-/// What drives a connection while its response is read.
+/// The future that drives a connection while its response is read.
 type Driver = Boxed<Result<(), Error>>;
 
-/// Decides which requests of one guest go out.
-pub(crate) struct Gate {
+/// The HTTP policy of one guest.
+pub(crate) struct HttpPolicy {
     plugin: Arc<Plugin>,
     calls: Arc<HttpCalls>,
-    /// What requests cost is counted with its meter.
+    /// Its meter counts the requests.
     host: Arc<dyn RunHost>,
 }
 
-impl Gate {
+impl HttpPolicy {
     pub(crate) fn new(plugin: &Arc<Plugin>, calls: &Arc<HttpCalls>, host: &Arc<dyn RunHost>) -> Self {
         Self { plugin: Arc::clone(plugin), calls: Arc::clone(calls), host: Arc::clone(host) }
     }
 }
 
-impl WasiHttpHooks for Gate {
+impl WasiHttpHooks for HttpPolicy {
     fn send_request(
         &mut self,
         mut request: Request<WasiBody>,
@@ -49,31 +49,32 @@ impl WasiHttpHooks for Gate {
         _: Driver,
     ) -> Boxed<Result<(Response<WasiBody>, Driver), Error>> {
         let plugin = Arc::clone(&self.plugin);
-        let admitted = match admit(request.uri(), &plugin.config.permissions.http) {
-            Ok(admitted) => admitted,
+        let allowed = match authorize(request.uri(), &plugin.config.permissions.http) {
+            Ok(allowed) => allowed,
             Err(refusal) => {
                 if let Refusal::Denied { origin, reason } = &refusal {
-                    plugin.denials.log_http(&plugin, origin, reason);
+                    plugin.denial_log.log_http(&plugin, origin, reason);
                 }
                 return Box::new(async { Err(refusal.into()) });
             }
         };
-        let under_way = self.calls.begin(request.method().as_str(), admitted.endpoint.origin());
+        let guard = self.calls.start(request.method().as_str(), allowed.endpoint.origin());
         let host = Arc::clone(&self.host);
         if let Some(meter) = host.meter() {
             meter.add_http_request();
         }
-        let span = RequestSpan::begin(&host, &mut request, &admitted.endpoint);
+        let span = RequestSpan::start(&host, &mut request, &allowed.endpoint);
         Box::new(async move {
             let options = options.unwrap_or_default();
-            let prohibited = || plugin.denials.log_inner_address(&plugin, &admitted.endpoint.origin());
-            let sent = fetch::send(&plugin.connector, &admitted, request, options, &host, &prohibited).await;
-            span.end(sent.as_ref().map(|(response, _)| response.status()));
+            let prohibited = || plugin.denial_log.log_private_address(&plugin, &allowed.endpoint.origin());
+            let sent =
+                http_client::send(&plugin.connector, &allowed, request, options, &host, &prohibited).await;
+            span.finish(sent.as_ref().map(|(response, _)| response.status()));
             let (response, connection) = sent?;
-            under_way.has_head();
+            guard.set_has_head();
             let connection = async move {
                 let driven = connection.await;
-                drop(under_way);
+                drop(guard);
                 driven
             };
             Ok((response, Box::new(connection) as Driver))
@@ -84,7 +85,8 @@ impl WasiHttpHooks for Gate {
         BODY_CHUNK_BYTES
     }
 
-    // What goes wrong on the way is for the guest to know; it could fill the log of the host with it.
+    // Connection errors are reported to the guest, and logged at debug level only: a guest could fill the host's
+    // log.
 
     fn p2_error_from_hyper(&mut self, error: &hyper::Error) -> ErrorCode {
         tracing::debug!(plugin = %self.plugin.name, %error, "outgoing HTTP failed");
@@ -102,12 +104,12 @@ impl WasiHttpHooks for Gate {
     }
 }
 
-/// Why a request does not go out.
+/// Why a request is refused.
 #[derive(Debug, PartialEq, Eq)]
 enum Refusal {
-    /// No rule admits it.
+    /// No rule allows it.
     Denied { origin: String, reason: &'static str },
-    /// It names no host that one could ask for.
+    /// The URI has no valid host.
     Invalid,
 }
 
@@ -120,26 +122,26 @@ impl From<Refusal> for Error {
     }
 }
 
-/// A request that goes out.
+/// A request that is allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Admitted {
+pub(crate) struct AllowedRequest {
     pub(crate) endpoint: Endpoint,
-    /// Which addresses besides public ones it may go to.
-    pub(crate) may_be_inner: Inner,
+    /// Non-public addresses that it may connect to.
+    pub(crate) private_addresses: PrivateAddresses,
 }
 
-/// Finds the rule that admits a request, and says where the request goes.
-fn admit(uri: &Uri, rules: &[HttpRule]) -> Result<Admitted, Refusal> {
+/// Finds the rule that allows a request, and returns its endpoint.
+fn authorize(uri: &Uri, rules: &[HttpRule]) -> Result<AllowedRequest, Refusal> {
     let endpoint = Endpoint::of(uri).ok_or(Refusal::Invalid)?;
     let denied = |endpoint: &Endpoint, reason| Refusal::Denied { origin: endpoint.origin(), reason };
-    let mut at_host = rules.iter().filter(|rule| leads_to(rule, &endpoint)).peekable();
+    let mut at_host = rules.iter().filter(|rule| matches_endpoint(rule, &endpoint)).peekable();
     if at_host.peek().is_none() {
         return Err(denied(&endpoint, "no rule names this scheme, host and port"));
     }
     match at_host.find(|rule| path::begins_with(uri.path(), &rule.path_prefix)) {
         Some(rule) => {
-            let may_be_inner = Inner::named_by(&rule.host);
-            Ok(Admitted { endpoint, may_be_inner })
+            let private_addresses = PrivateAddresses::named_by(&rule.host);
+            Ok(AllowedRequest { endpoint, private_addresses })
         }
         None => Err(denied(
             &endpoint,
@@ -148,18 +150,18 @@ fn admit(uri: &Uri, rules: &[HttpRule]) -> Result<Admitted, Refusal> {
     }
 }
 
-/// Which addresses besides public ones a request may go to.
+/// Non-public addresses that a request may connect to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Inner {
+pub(crate) enum PrivateAddresses {
     /// None.
     None,
-    /// Those of the host itself, because its rule says `localhost`.
+    /// Loopback addresses, because the rule names `localhost`.
     Loopback,
-    /// This one, because its rule says so.
+    /// This address, because the rule names it.
     Address(IpAddr),
 }
 
-impl Inner {
+impl PrivateAddresses {
     fn named_by(host: &str) -> Self {
         let host = normalize_host(host);
         match host.parse() {
@@ -169,8 +171,8 @@ impl Inner {
         }
     }
 
-    /// Says whether an address is among them.
-    pub(crate) fn admits(self, address: IpAddr) -> bool {
+    /// Returns true if the address is allowed.
+    pub(crate) fn allows(self, address: IpAddr) -> bool {
         match self {
             Self::None => false,
             Self::Loopback => address.is_loopback(),
@@ -179,12 +181,12 @@ impl Inner {
     }
 }
 
-fn leads_to(rule: &HttpRule, endpoint: &Endpoint) -> bool {
-    rule.scheme == endpoint.scheme() && rule.port == endpoint.port && host_fits(&rule.host, &endpoint.host)
+fn matches_endpoint(rule: &HttpRule, endpoint: &Endpoint) -> bool {
+    rule.scheme == endpoint.scheme() && rule.port == endpoint.port && matches_host(&rule.host, &endpoint.host)
 }
 
-/// Says whether the host of a rule is this one, or stands for all below a name that this one is below.
-fn host_fits(rule: &str, host: &str) -> bool {
+/// Returns true if the host of a rule equals `host`, or is a wildcard that covers it.
+fn matches_host(rule: &str, host: &str) -> bool {
     match rule.strip_prefix("*.") {
         Some(above) => {
             let below = host.strip_suffix(above).and_then(|rest| rest.strip_suffix('.'));

@@ -30,8 +30,8 @@ fn rules() -> Vec<HttpRule> {
     ]
 }
 
-fn verdict(uri: &str) -> Result<Admitted, Refusal> {
-    admit(&uri.parse().unwrap(), &rules())
+fn verdict(uri: &str) -> Result<AllowedRequest, Refusal> {
+    authorize(&uri.parse().unwrap(), &rules())
 }
 
 #[test]
@@ -173,12 +173,12 @@ async fn send_metered(
 ) -> Result<Response<WasiBody>, Error> {
     let connector = Connector::new(roots, ConnectionQuota::Guests).unwrap().with_lookup(all_names_are_here);
     let uri = format!("{}://{}:{}{path}", rule.scheme, rule.host, rule.port).parse().unwrap();
-    let admitted = admit(&uri, std::slice::from_ref(rule)).unwrap();
+    let allowed = authorize(&uri, std::slice::from_ref(rule)).unwrap();
     let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
     let request = Request::builder().uri(uri).body(body).unwrap();
     let options = RequestOptions::default();
     let host = Arc::clone(host) as Arc<dyn RunHost>;
-    let (response, driver) = fetch::send(&connector, &admitted, request, options, &host, &|| {}).await?;
+    let (response, driver) = http_client::send(&connector, &allowed, request, options, &host, &|| {}).await?;
     tokio::spawn(driver);
     Ok(response)
 }

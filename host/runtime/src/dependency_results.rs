@@ -1,38 +1,37 @@
-//! How a guest gets the results of the tasks that its own one waited for: a `task` within its input, a program
-//! behind its stdin.
+//! Passes the results of dependencies to a guest: within the input of a task, after the stdin of a program.
 //!
-//! `instance` calls it. What is handed over comes from the scheduler, already bounded.
+//! Called by `instance`. The scheduler has already bounded the results.
 
 use serde::Serialize;
 use wasmill_model::DependencyResult;
 
 use crate::program::ProgramInput;
 
-/// One of those tasks, as a guest reads it.
+/// A dependency in the JSON input of a task.
 #[derive(Serialize)]
-struct View<'a> {
+struct DependencyJson<'a> {
     id: String,
     outcome: &'static str,
     result: Option<&'a str>,
 }
 
-/// Returns the input of a `task`: `{"input": …, "dependencies": [{"id", "outcome", "result"}, …]}`.
-pub(crate) fn within(input: &str, handed: &[DependencyResult]) -> String {
-    let view = |handed: &DependencyResult| {
-        let view = View {
-            id: handed.id.to_string(),
-            outcome: handed.outcome.as_str(),
-            result: handed.result.as_deref(),
+/// Returns the input of a task: `{"input": …, "dependencies": [{"id", "outcome", "result"}, …]}`.
+pub(crate) fn wrap_input(input: &str, results: &[DependencyResult]) -> String {
+    let view = |results: &DependencyResult| {
+        let view = DependencyJson {
+            id: results.id.to_string(),
+            outcome: results.outcome.as_str(),
+            result: results.result.as_deref(),
         };
         serde_json::to_string(&view).expect("texts alone can be written as JSON")
     };
-    let views: Vec<_> = handed.iter().map(view).collect();
+    let views: Vec<_> = results.iter().map(view).collect();
     format!("{{\"input\":{input},\"dependencies\":[{}]}}", views.join(","))
 }
 
-/// Puts the results behind the stdin of a program, one after the other and nothing in between.
-pub(crate) fn behind(input: &mut ProgramInput, handed: &[DependencyResult]) {
-    input.stdin.extend(handed.iter().filter_map(|handed| handed.result.as_deref()));
+/// Appends the results to the stdin of a program, without separators.
+pub(crate) fn append_to_stdin(input: &mut ProgramInput, results: &[DependencyResult]) {
+    input.stdin.extend(results.iter().filter_map(|results| results.result.as_deref()));
 }
 
 #[cfg(test)]
@@ -42,7 +41,7 @@ mod tests {
 
     use super::*;
 
-    fn handed() -> [DependencyResult; 2] {
+    fn results() -> [DependencyResult; 2] {
         let of = |byte, outcome, result: Option<&str>| DependencyResult {
             id: TaskId::from_bytes([byte; 16]),
             outcome,
@@ -53,7 +52,7 @@ mod tests {
 
     #[test]
     fn a_task_reads_its_own_input_and_what_it_is_handed() {
-        let read: Value = serde_json::from_str(&within("{\"a\": 1}", &handed())).unwrap();
+        let read: Value = serde_json::from_str(&wrap_input("{\"a\": 1}", &results())).unwrap();
         let expected = json!({
             "input": {"a": 1},
             "dependencies": [
@@ -70,7 +69,7 @@ mod tests {
     #[test]
     fn a_program_reads_the_results_behind_its_own_stdin() {
         let mut input = ProgramInput { stdin: "first\n".to_owned(), ..ProgramInput::default() };
-        behind(&mut input, &handed());
+        append_to_stdin(&mut input, &results());
         assert_eq!(input.stdin, "first\ntwo\n\"lines\"");
     }
 }

@@ -1,6 +1,6 @@
-//! What a guest may ask of the host: the imports of `wit/task.wit`, carried out by its `RunHost`.
+//! The imports of `wit/task.wit`, implemented with the run's `RunHost`.
 //!
-//! Called by the guest, through wasmtime. Checks sizes and ranges here, once; decides nothing else.
+//! Called by the guest, through wasmtime. Sizes and ranges are checked here, once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use wasmtime::Result;
 use crate::bindings::wasmill::task::{failures, run};
 use crate::format;
 use crate::guest::Guest;
+use crate::instance_status::HostCall;
 use crate::outcome::HostFault;
-use crate::place::HostCall;
 
-/// Bytes kept of the note of a progress.
+/// Bytes kept of a progress note.
 const NOTE_BYTES_MAX: usize = 256;
 
 impl run::Host for Guest {
@@ -39,12 +39,12 @@ impl run::Host for Guest {
             let refusal = format!("the checkpoint of {} bytes is over its limit of {limit}", state.len());
             return Ok(Err(refusal));
         }
-        self.place().enter(HostCall::Save);
+        self.status().begin_call(HostCall::Save);
         Ok(Arc::clone(&self.run.host).save(state).await)
     }
 
     async fn restore(&mut self) -> Result<Option<Vec<u8>>> {
-        self.place().enter(HostCall::Restore);
+        self.status().begin_call(HostCall::Restore);
         let host = Arc::clone(&self.run.host);
         host.restore().await.map_err(|reason| HostFault(reason).into())
     }
@@ -55,9 +55,9 @@ impl run::Host for Guest {
 
     async fn sleep(&mut self, ms: u32) -> Result<bool> {
         let time = Duration::from_millis(u64::from(ms));
-        self.place().enter_for(HostCall::Sleep, time);
+        self.status().begin_call_for(HostCall::Sleep, time);
         let host = Arc::clone(&self.run.host);
-        // Returns at once if it was asked before; an error means that the time is over.
+        // Returns at once if a stop was requested before; an error means that the time has elapsed.
         Ok(tokio::time::timeout(time, host.asked_to_stop()).await.is_ok())
     }
 }
