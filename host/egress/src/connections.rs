@@ -1,6 +1,6 @@
-//! How many connections leave this process at once: descriptors are shared with those who connect to it.
+//! Limits the outgoing connections of this process: descriptors are shared with its clients.
 //!
-//! `connector` takes a permit before it connects, and the connection keeps it until it is closed.
+//! `connector` acquires a permit before it connects, and the connection holds it until it is closed.
 
 use std::io;
 use std::pin::Pin;
@@ -12,24 +12,24 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The part of all descriptors that may be outgoing connections of guests. The host itself gets a quarter of that
-/// again, so that guests that hold their connections stop no webhook.
+/// Guests may use this fraction of all descriptors for outgoing connections. The host has its own quota, a quarter
+/// of that, so that guests that hold their connections block no webhook.
 const GUESTS_DIVISOR: u64 = 8;
 const HOST_DIVISOR: u64 = 4 * GUESTS_DIVISOR;
-/// At least so many connections each, and at most.
+/// Bounds of each quota.
 const CONNECTIONS_MIN: u64 = 8;
 const CONNECTIONS_MAX: u64 = 2_048;
 
-/// Whom connections are for.
+/// Which quota a connection counts against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectionQuota {
-    /// Guests, all of them together.
+    /// The quota of all guests together.
     Guests,
-    /// The host, which delivers webhooks.
+    /// The quota of the host, for webhooks.
     Host,
 }
 
-/// The connections that may be open at once. Clones share them.
+/// A limit on open connections. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct ConnectionLimit {
     permits: Arc<Semaphore>,
@@ -41,7 +41,7 @@ impl ConnectionLimit {
         Self { permits: Arc::new(Semaphore::new(max)), max }
     }
 
-    /// Returns those of the process, whose descriptors they use.
+    /// Returns the limit of this process for a quota.
     pub(crate) fn for_process(quota: ConnectionQuota) -> Self {
         static GUESTS: LazyLock<ConnectionLimit> =
             LazyLock::new(|| ConnectionLimit::new(limit_for(GUESTS_DIVISOR)));
@@ -53,7 +53,7 @@ impl ConnectionLimit {
         }
     }
 
-    /// Waits until there is room for one more.
+    /// Waits for a permit.
     pub(crate) async fn acquire(&self) -> OwnedSemaphorePermit {
         let permits = Arc::clone(&self.permits);
         permits.acquire_owned().await.expect("the semaphore is never closed")
@@ -66,7 +66,7 @@ fn limit_for(part: u64) -> usize {
     usize::try_from(max).unwrap_or(usize::MAX)
 }
 
-/// An open connection, which counts as one of those that there may be.
+/// An open connection, which holds its permit.
 #[derive(Debug)]
 pub struct Connection {
     pub(crate) stream: TcpStream,

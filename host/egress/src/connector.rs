@@ -1,4 +1,4 @@
-//! Resolves, checks, connects, and speaks TLS.
+//! Resolves a name, checks its addresses, connects, and starts TLS.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -20,10 +20,10 @@ use crate::endpoint::Endpoint;
 use crate::public_address;
 use crate::resolver::{LookupFn, Resolver};
 
-/// The longest wait for room among the connections that may be open at once.
+/// The maximum wait for a connection permit.
 const PERMIT_WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// How the world outside is reached.
+/// Opens outgoing connections.
 pub struct Connector {
     resolver: Resolver,
     connections: ConnectionLimit,
@@ -31,45 +31,45 @@ pub struct Connector {
     tls: TlsConnector,
 }
 
-/// Why there is no connection. The texts are for those who may see the server's log: whoever only submits tasks
-/// would learn from them which inner names there are.
+/// Why a connection failed. The messages are for the server's log: they would tell clients which private names
+/// exist.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The name does not resolve.
+    /// The name cannot be resolved.
     #[error("the host was not found: {0}")]
     NotFound(io::Error),
-    /// It resolves to nothing.
+    /// The name resolves to no address.
     #[error("the host has no address")]
     NoAddress,
-    /// It resolves to addresses that may not be gone to, such as this.
-    #[error("the host leads to {0}, which is no public address")]
+    /// The name resolves only to prohibited addresses, such as this one.
+    #[error("the host resolves to {0}, which is not a public address")]
     Prohibited(IpAddr),
-    /// As many connections are open as there may be, and none was closed in time.
-    #[error("all {max} outgoing connections that there may be at once are in use")]
+    /// The connection limit is reached, and no connection was closed in time.
+    #[error("all {max} outgoing connections are in use")]
     Busy {
-        /// How many there may be.
+        /// The limit.
         max: usize,
     },
-    /// Nobody answers there.
-    #[error("no connection: {0}")]
+    /// The connection was refused or timed out.
+    #[error("failed to connect: {0}")]
     Refused(io::Error),
-    /// No certificate could be for such a name.
-    #[error("the host has no name that a certificate could prove")]
+    /// The host name cannot appear in a certificate.
+    #[error("the host name cannot appear in a certificate")]
     InvalidName,
-    /// Whoever answers does not prove the name, or speaks no TLS.
+    /// The TLS handshake failed.
     #[error("TLS failed: {0}")]
     Tls(io::Error),
 }
 
 impl ConnectError {
-    /// Says why there is no connection, in words that do not tell an inner name from one that does not exist.
+    /// Returns a message that does not distinguish private names from names that do not exist.
     pub fn redacted(&self) -> String {
         match self {
             Self::NotFound(error) if error.kind() == io::ErrorKind::TimedOut => {
-                "the host was not found in time".to_owned()
+                "the host name lookup timed out".to_owned()
             }
             Self::NotFound(_) | Self::NoAddress | Self::Prohibited(_) => {
-                "the host was not found, or leads to no public address".to_owned()
+                "the host was not found, or does not resolve to a public address".to_owned()
             }
             Self::Busy { .. } | Self::Refused(_) | Self::InvalidName | Self::Tls(_) => self.to_string(),
         }
@@ -77,12 +77,12 @@ impl ConnectError {
 }
 
 impl Connector {
-    /// Trusts the roots that browsers trust, and those in a file of PEM if there is one. Its connections are among
-    /// those of a share.
+    /// Creates a connector that trusts the web's roots, and those in a PEM file if given. Its connections count
+    /// against a quota.
     ///
     /// # Errors
     ///
-    /// Fails if that file cannot be read or holds no certificate that can be a root.
+    /// Fails if the file cannot be read or contains no valid root certificate.
     pub fn new(extra_roots: Option<&Path>, quota: ConnectionQuota) -> Result<Self, String> {
         let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         if let Some(path) = extra_roots {
@@ -90,11 +90,13 @@ impl Connector {
             for certificate in
                 CertificateDer::pem_file_iter(path).map_err(|error| format!("it cannot be read: {error}"))?
             {
-                let certificate = certificate.map_err(|error| format!("it is not valid PEM: {error}"))?;
-                roots.add(certificate).map_err(|error| format!("one of them can be no root: {error}"))?;
+                let certificate = certificate.map_err(|error| format!("invalid PEM: {error}"))?;
+                roots
+                    .add(certificate)
+                    .map_err(|error| format!("a certificate is not a valid root: {error}"))?;
             }
             if roots.len() == before {
-                return Err("there is no certificate in it".to_owned());
+                return Err("it contains no certificate".to_owned());
             }
         }
         let config = ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
@@ -110,16 +112,16 @@ impl Connector {
         })
     }
 
-    /// Asks this resolver instead of that of the system.
+    /// Replaces the system's resolver.
     pub fn with_lookup(self, resolve: LookupFn) -> Self {
         Self { resolver: Resolver::with_lookup(resolve), ..self }
     }
 
-    /// Connects to a public address of the target, or to one that `is_allowed` says yes to.
+    /// Connects to a public address of the endpoint, or to one that `is_allowed` accepts.
     ///
     /// # Errors
     ///
-    /// Says why there is no connection.
+    /// Fails if no permit is free in time, no address is allowed, or none accepts the connection.
     pub async fn connect(
         &self,
         endpoint: &Endpoint,
@@ -132,11 +134,11 @@ impl Connector {
         Ok(Connection { stream, _permit: permit })
     }
 
-    /// Speaks TLS with the target on a connection.
+    /// Starts TLS with the endpoint on a connection.
     ///
     /// # Errors
     ///
-    /// Fails if the other side does not, or does not prove its name.
+    /// Fails if the handshake fails or the certificate is not valid for the host.
     pub async fn encrypt<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         endpoint: &Endpoint,
@@ -146,7 +148,7 @@ impl Connector {
         self.tls.connect(name, stream).await.map_err(ConnectError::Tls)
     }
 
-    /// Resolves the host and leaves out the addresses that it may not have.
+    /// Resolves the host and drops prohibited addresses.
     async fn addresses(
         &self,
         endpoint: &Endpoint,
@@ -171,7 +173,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn connections_are_bounded_and_the_refusal_names_the_bound() {
+    async fn open_connections_are_limited_and_the_error_names_the_limit() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("it is bound").port();
         let endpoint = Endpoint { host: "127.0.0.1".to_owned(), port, tls: false };
@@ -190,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn an_inner_name_and_a_name_that_does_not_exist_are_told_in_the_same_words() {
+    fn a_redacted_error_does_not_tell_a_private_name_from_a_missing_one() {
         let inner = ConnectError::Prohibited(IpAddr::from([10, 0, 0, 7])).redacted();
         assert!(!inner.contains("10.0.0.7"), "{inner}");
         for other in [ConnectError::NoAddress, ConnectError::NotFound(io::Error::other("no such name"))] {

@@ -1,4 +1,4 @@
-//! What an operator lets requests go to besides public addresses: a host by its name, an address, or a network.
+//! Destinations that an operator allows in addition to public addresses: a host name, an address, or a network.
 
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -7,20 +7,20 @@ use ipnet::IpNet;
 
 use crate::endpoint::normalize_host;
 
-/// Addresses that are no public ones and may be gone to all the same.
+/// A destination that is allowed although its address is not public.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AllowedDestination {
-    /// Those in this network, whatever name leads there.
+    /// A network, whatever name resolves to it.
     Net(IpNet),
-    /// Those that this name resolves to.
+    /// Whatever this name resolves to.
     Host(String),
 }
 
 impl AllowedDestination {
-    /// Says whether a request to this host may go to this address.
+    /// Returns true if a request for this host may connect to this address.
     pub fn allows(&self, host: &str, address: IpAddr) -> bool {
         match self {
-            // An IPv4 address may come in the clothes of IPv6.
+            // The address may be IPv4-mapped.
             Self::Net(net) => net.contains(&address) || net.contains(&address.to_canonical()),
             Self::Host(name) => name == host,
         }
@@ -46,9 +46,9 @@ impl FromStr for AllowedDestination {
     }
 }
 
-/// The text is neither a network, nor an address, nor the name of a host.
+/// The text is neither a network, nor an address, nor a host name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("'{text}' is neither the name of a host, nor an address, nor a network such as 10.0.0.0/8")]
+#[error("'{text}' is neither a host name, nor an address, nor a network such as 10.0.0.0/8")]
 pub struct InvalidDestination {
     text: String,
 }
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_admits_its_addresses_under_any_name() {
+    fn a_network_allows_its_addresses_under_any_name() {
         assert!(allows("10.1.0.0/16", "anything", "10.1.2.3"));
         assert!(allows("10.1.2.3", "anything", "10.1.2.3"));
         assert!(allows("10.1.0.0/16", "anything", "::ffff:10.1.2.3"));
@@ -73,14 +73,14 @@ mod tests {
     }
 
     #[test]
-    fn a_name_admits_what_it_resolves_to_and_no_other_name() {
+    fn a_name_allows_its_addresses_and_no_other_name() {
         assert!(allows("Receiver.", "receiver", "172.18.0.3"));
         assert!(!allows("receiver", "evil.receiver", "172.18.0.3"));
         assert!(!allows("receiver", "172.18.0.3", "172.18.0.3"));
     }
 
     #[test]
-    fn what_is_neither_is_refused() {
+    fn other_texts_are_rejected() {
         for text in ["", "10.0.0.0/33", "http://receiver", "receiver:80", "a b", "10.0.0", "*"] {
             assert!(text.parse::<AllowedDestination>().is_err(), "{text}");
         }

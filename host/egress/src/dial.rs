@@ -1,5 +1,5 @@
-//! Connects to one of several addresses: races them as RFC 8305 has it, so that one that does not answer costs a
-//! quarter of a second and not the whole time there is.
+//! Connects to one of several addresses in parallel (Happy Eyeballs, RFC 8305), so that an address that does not
+//! answer costs a quarter of a second and not the whole timeout.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -11,16 +11,16 @@ use tokio::time::sleep;
 
 use crate::resolver::Resolver;
 
-/// How long an address is tried alone before the next one is tried as well.
+/// The delay before the next address is tried in parallel.
 const HEAD_START: Duration = Duration::from_millis(250);
-/// Addresses of one host that are tried.
+/// The maximum number of addresses tried.
 const ADDRESSES_MAX: usize = 8;
 
-/// Looks up a host and connects to it, wherever it is.
+/// Resolves a host and connects to it, without any check of its address.
 ///
 /// # Errors
 ///
-/// Fails if the host is not found, or as the last of its addresses did.
+/// Fails if the host cannot be resolved, or with the error of the last address.
 pub async fn dial(host: &str, port: u16) -> io::Result<TcpStream> {
     match host.parse::<IpAddr>() {
         Ok(address) => connect_to_any(&[SocketAddr::new(address, port)]).await,
@@ -28,7 +28,7 @@ pub async fn dial(host: &str, port: u16) -> io::Result<TcpStream> {
     }
 }
 
-/// Connects to whichever of these answers first.
+/// Connects to the address that answers first.
 pub(crate) async fn connect_to_any(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
     let mut waiting = interleaved(addresses).into_iter();
     let mut attempts = JoinSet::new();
@@ -42,7 +42,7 @@ pub(crate) async fn connect_to_any(addresses: &[SocketAddr]) -> io::Result<TcpSt
         tokio::select! {
             Some(ended) = attempts.join_next() => match ended {
                 Ok(Ok(stream)) => {
-                    // Requests are small and someone waits for each.
+                    // Requests are small and latency matters.
                     stream.set_nodelay(true)?;
                     return Ok(stream);
                 }
@@ -54,7 +54,7 @@ pub(crate) async fn connect_to_any(addresses: &[SocketAddr]) -> io::Result<TcpSt
     }
 }
 
-/// Returns the addresses in the order of the resolver, but with both families in turns.
+/// Returns the addresses in the resolver's order, alternating between the families.
 fn interleaved(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
     let Some(first) = addresses.first() else { return Vec::new() };
     let (same, other): (Vec<_>, Vec<_>) =
@@ -79,7 +79,7 @@ mod tests {
 
     use super::*;
 
-    /// Makes an address that takes connections and never answers: its backlog is full.
+    /// Returns an address that accepts connections and never answers, because its backlog is full.
     async fn silent() -> (SocketAddr, TcpListener, Vec<TcpStream>) {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");
@@ -93,11 +93,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_address_that_does_not_answer_keeps_nobody_from_the_next() {
+    async fn an_address_that_does_not_answer_does_not_delay_the_next() {
         let (dead, _listener, _held) = silent().await;
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let live = listener.local_addr().expect("it is bound");
-        // Alone, it would answer after the two minutes of the kernel.
+        // Alone, this address would time out after the two minutes of the kernel.
         let addresses = [dead, live];
         let dialling = connect_to_any(&addresses);
         let stream = timeout(Duration::from_secs(30), dialling).await.expect("soon").expect("a connection");
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn where_nothing_listens_the_refusal_is_told() {
+    async fn a_refused_connection_is_reported() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("it is bound");
         drop(listener);
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn both_families_take_turns_and_their_number_is_bounded() {
+    fn address_families_alternate_and_their_number_is_limited() {
         let of = |text: &str| text.parse::<SocketAddr>().expect("an address");
         let mixed = interleaved(&[of("[::1]:1"), of("[::1]:2"), of("[::1]:3"), of("1.1.1.1:4")]);
         assert_eq!(mixed, [of("[::1]:1"), of("1.1.1.1:4"), of("[::1]:2"), of("[::1]:3")]);

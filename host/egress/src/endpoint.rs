@@ -1,33 +1,33 @@
-//! Where a request goes: the host, the port, and whether TLS is spoken there.
+//! The endpoint of a request: host, port, and whether it uses TLS.
 
 use std::net::IpAddr;
 
 use hyper::Uri;
 use hyper::http::uri::Scheme;
 
-/// Where a request goes.
+/// The endpoint of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// A name in lower case, or an address without brackets.
     pub host: String,
-    /// The port, also if it goes without saying.
+    /// The port, explicit or the default.
     pub port: u16,
-    /// Whether TLS is spoken.
+    /// Whether it uses TLS.
     pub tls: bool,
 }
 
 impl Endpoint {
-    /// Reads where a URI leads; `None` if it names no host that one could ask for, or hides it behind a user.
+    /// Parses the endpoint of a URI; `None` if it has no host or contains user information.
     pub fn of(uri: &Uri) -> Option<Self> {
         let authority = uri.authority()?;
-        // What stands before an `@` is easily taken for the host by those who read the log.
+        // User information before an `@` is easily mistaken for the host in a log.
         if authority.as_str().contains('@') || authority.host().is_empty() {
             return None;
         }
         let tls = uri.scheme() == Some(&Scheme::HTTPS);
         let port = match (authority.port(), authority.host().len() < authority.as_str().len()) {
             (Some(port), _) => port.as_u16(),
-            // There is something after the host, but it is no port.
+            // The host is followed by something that is not a port.
             (None, true) => return None,
             (None, false) => Self::default_port(tls),
         };
@@ -39,28 +39,28 @@ impl Endpoint {
         if self.tls { "https" } else { "http" }
     }
 
-    /// Returns the port that goes without saying.
+    /// Returns the default port of a scheme.
     pub fn default_port(tls: bool) -> u16 {
         if tls { 443 } else { 80 }
     }
 
-    /// Returns host and port as the header `Host` says them.
+    /// Returns host and port as in the `Host` header.
     pub fn authority(&self) -> String {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
         if self.port == Self::default_port(self.tls) { host } else { format!("{host}:{}", self.port) }
     }
 
-    /// Returns scheme, host and port as a manifest writes them.
+    /// Returns scheme, host and port as in a manifest.
     pub fn origin(&self) -> String {
         format!("{}://{}", self.scheme(), self.authority())
     }
 }
 
-/// Writes a host as rules do: in lower case, without the brackets of IPv6 or the dot of the root.
+/// Normalizes a host for comparison: lower case, without IPv6 brackets and without the trailing dot.
 pub fn normalize_host(host: &str) -> String {
     let host = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
     let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
-    // One address, one spelling.
+    // Each address has one canonical spelling.
     host.parse::<IpAddr>().map_or(host, |address| address.to_string())
 }
 
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_place_has_one_origin() {
+    fn equivalent_uris_have_one_origin() {
         for (uri, origin) in [
             ("https://API.Example.com.:443/a?b", "https://api.example.com"),
             ("http://example.com:8080", "http://example.com:8080"),

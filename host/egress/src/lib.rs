@@ -1,9 +1,8 @@
-//! The one door to the world outside: a name is resolved, its addresses are checked, and a connection goes to
-//! exactly one of those that passed.
+//! Outgoing connections: resolves names, checks addresses, and connects only to addresses that passed the check.
 //!
-//! The runtime sends the requests of guests through it, the API those of webhooks, so that both meet the same
-//! rules. It speaks no HTTP, keeps no connections, uses no proxy, and never decides who may go where: its
-//! callers say which addresses besides public ones a request may go to.
+//! The runtime sends the requests of guests through it, the API those of webhooks, so that both follow the same
+//! rules. It speaks no HTTP, pools no connections, and uses no proxy. Callers decide which addresses besides public
+//! ones are allowed.
 
 mod connections;
 mod connector;

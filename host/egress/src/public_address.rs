@@ -1,14 +1,14 @@
-//! Which addresses a name may resolve to: only those of the public Internet.
+//! Classifies addresses: names may resolve only to addresses of the public Internet.
 //!
-//! Called by `connector` for every address it is about to connect to. A name is only a promise of who
-//! owns it; without this check, anybody's DNS could lead a request into the host's own network.
+//! Called by `connector` for every address before it connects. Without this check, anybody's DNS could direct a
+//! request into the host's own network.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
-/// Networks that are not the public Internet (RFC 6890 and its registry, plus multicast). Cloud
-/// metadata services are in 169.254.0.0/16, 100.64.0.0/10 and fc00::/7.
+/// Networks that are not public (RFC 6890 and its registry, and multicast). Cloud metadata services are in
+/// 169.254.0.0/16, 100.64.0.0/10 and fc00::/7.
 const NON_PUBLIC_V4: [Ipv4Net; 14] = [
     v4([0, 0, 0, 0], 8),
     v4([10, 0, 0, 0], 8),
@@ -27,7 +27,7 @@ const NON_PUBLIC_V4: [Ipv4Net; 14] = [
     v4([224, 0, 0, 0], 3),
 ];
 
-/// All that is outside of 2000::/3 is no unicast of the Internet; these are inside of it.
+/// Addresses outside of 2000::/3 are not public unicast; these networks inside of it are not either.
 const NON_PUBLIC_V6: [Ipv6Net; 4] = [
     // Protocol assignments, with Teredo, which carries an IPv4 address.
     v6([0x2001, 0, 0, 0, 0, 0, 0, 0], 23),
@@ -40,7 +40,7 @@ const UNICAST_V6: Ipv6Net = v6([0x2000, 0, 0, 0, 0, 0, 0, 0], 3);
 /// NAT64 (RFC 6052): the last four bytes are an IPv4 address.
 const NAT64: Ipv6Net = v6([0x64, 0xff9b, 0, 0, 0, 0, 0, 0], 96);
 
-/// Says whether an address is one of the public Internet.
+/// Returns true if an address is on the public Internet.
 pub(crate) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn every_other_address_is_not() {
+    fn other_addresses_are_not_public() {
         for inner in [
             "0.0.0.0",
             "10.1.2.3",

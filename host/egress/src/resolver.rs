@@ -1,8 +1,8 @@
-//! Looks up names, a bounded number at once, each on a thread of its own.
+//! Resolves names, a bounded number concurrently, each on its own thread.
 //!
-//! Called by `connector` and `dial`. The system's resolver blocks, cannot be interrupted, and takes as long as a name
-//! server likes. So it never runs on a pool that anything else waits for, and a look-up that is given up keeps its
-//! permit until its thread has returned.
+//! Called by `connector` and `dial`. The system's resolver blocks, cannot be cancelled, and takes as long as a name
+//! server likes. So it never runs on a shared thread pool, and an abandoned lookup keeps its permit until its
+//! thread returns.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -13,15 +13,15 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
-/// Look-ups at once, of the whole process.
+/// Concurrent lookups of the process.
 const LOOKUPS_MAX: usize = 32;
-/// The longest that one may take, with the wait for its turn.
+/// The maximum time of a lookup, including the wait for a permit.
 const LOOKUP_MAX: Duration = Duration::from_secs(10);
 
-/// Looks up the addresses of a host, on a thread that may block. Tests have their own.
+/// Resolves a host; may block. Tests supply their own.
 pub type LookupFn = fn(&str, u16) -> io::Result<Vec<SocketAddr>>;
 
-/// Looks up names. Clones share their bound.
+/// Resolves names. Clones share the limit.
 #[derive(Clone, Debug)]
 pub(crate) struct Resolver {
     resolve: LookupFn,
@@ -30,7 +30,7 @@ pub(crate) struct Resolver {
 }
 
 impl Resolver {
-    /// Returns the one that asks the system, within the bound of the process.
+    /// Returns the system's resolver, with the limit of the process.
     pub(crate) fn system() -> Self {
         static LOOKUPS: std::sync::LazyLock<Arc<Semaphore>> =
             std::sync::LazyLock::new(|| Arc::new(Semaphore::new(LOOKUPS_MAX)));
@@ -38,16 +38,16 @@ impl Resolver {
         Self { resolve: lookup_blocking, lookups, lookup_max: LOOKUP_MAX }
     }
 
-    /// Returns one that asks this function.
+    /// Returns a resolver that calls this function.
     pub(crate) fn with_lookup(resolve: LookupFn) -> Self {
         Self { resolve, lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)), lookup_max: LOOKUP_MAX }
     }
 
-    /// Looks up a host.
+    /// Resolves a host.
     ///
     /// # Errors
     ///
-    /// Fails as the system does, or with `TimedOut`.
+    /// Fails with the system's error, or with `TimedOut`.
     pub(crate) async fn look_up(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         let (resolve, host) = (self.resolve, host.to_owned());
         let looking_up = async {
@@ -56,7 +56,7 @@ impl Resolver {
             thread::Builder::new().name("resolver".to_owned()).spawn(move || {
                 let found = resolve(&host, port);
                 drop(permit);
-                // Nobody waits for it any more if this fails.
+                // This fails if the lookup was abandoned.
                 let _ = done.send(found);
             })?;
             answer.await.map_err(io::Error::other)?
@@ -78,7 +78,7 @@ mod tests {
 
     use super::*;
 
-    /// Whether look-ups may return.
+    /// Whether lookups may return.
     static MAY_RETURN: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
     static STARTED: AtomicUsize = AtomicUsize::new(0);
 
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn slow_look_ups_are_bounded_and_those_given_up_keep_their_place() {
+    async fn slow_lookups_are_limited_and_keep_their_permits_when_abandoned() {
         let resolver = Resolver { lookup_max: Duration::from_millis(50), ..Resolver::with_lookup(slow) };
         let mut given_up = JoinSet::new();
         for _ in 0..100 {

@@ -1,7 +1,6 @@
 //! Compiles a guest crate to a component, for build scripts and tests.
 //!
-//! Called by the build script of whoever embeds a guest, and by tests that run one. It never touches
-//! the target folder or the flags of the build that called it, and builds nothing but that one guest.
+//! Never touches the target folder or the flags of the calling build, and builds nothing but the guest.
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -9,10 +8,10 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// The target that guests are compiled for: one whose output is a component at once.
+/// The target of guests, whose output is a component.
 pub const TARGET: &str = "wasm32-wasip2";
 
-/// Settings of the outer build that would change the guest or block on a lock the outer build holds.
+/// Settings of the outer build that would change the guest, or block on a lock that the outer build holds.
 const OUTER_SETTINGS: [&str; 7] = [
     "CARGO_ENCODED_RUSTFLAGS",
     "RUSTFLAGS",
@@ -23,7 +22,7 @@ const OUTER_SETTINGS: [&str; 7] = [
     "CARGO_BUILD_TARGET_DIR",
 ];
 
-/// Why a guest was not built.
+/// Why a guest could not be built.
 #[derive(Debug)]
 pub struct BuildError(String);
 
@@ -35,17 +34,16 @@ impl fmt::Display for BuildError {
 
 impl Error for BuildError {}
 
-/// Builds a guest from a build script and returns the path of its component. `guest` is its folder, seen
-/// from that of the package whose build script this is.
+/// Builds a guest from a build script and returns the path of its component. `guest` is its folder, relative to the
+/// package of the build script.
 ///
-/// Where that package lies is asked of cargo now: a script that was compiled in one clone of the
-/// repository may run in another that shares its target folder.
+/// The location of that package is read from the environment at run time: a build script compiled in one clone of
+/// the repository may run in another one that shares its target folder.
 ///
-/// Guests of all build scripts share one target folder beside cargo's own, so that what they depend on is
-/// compiled once; the component is copied to `OUT_DIR`, where no other clone or script replaces it.
-/// Tells cargo to run the script again when the guest or the WIT files beside or above it change.
-/// When it fails, it says why, with the command that adds the target if that is what is missing, and
-/// ends the build script.
+/// All build scripts share one target folder beside cargo's own, so that dependencies are compiled once; the
+/// component is copied to `OUT_DIR`, where no other clone or script replaces it. Tells cargo to rerun the script
+/// when the guest or the WIT files change. On failure, prints the reason (with the command that adds a missing
+/// target) and exits.
 pub fn build(guest: &str) -> PathBuf {
     build_below_out_dir(guest).unwrap_or_else(|error| {
         eprintln!("{error}");
@@ -54,9 +52,9 @@ pub fn build(guest: &str) -> PathBuf {
 }
 
 fn build_below_out_dir(guest: &str) -> Result<PathBuf, BuildError> {
-    let guest_dir = told_by_cargo("CARGO_MANIFEST_DIR")?.join(guest);
+    let guest_dir = cargo_env("CARGO_MANIFEST_DIR")?.join(guest);
     rerun_if_changed(&guest_dir);
-    let out_dir = told_by_cargo("OUT_DIR")?;
+    let out_dir = cargo_env("OUT_DIR")?;
     let built = build_in(&guest_dir, &shared_target_dir(&out_dir))?;
     let component = out_dir.join(built.file_name().expect("a component is a file"));
     std::fs::copy(&built, &component).map_err(|error| {
@@ -65,16 +63,15 @@ fn build_below_out_dir(guest: &str) -> Result<PathBuf, BuildError> {
     Ok(component)
 }
 
-/// Returns the folder `guests` beside the folder `build` that cargo keeps `out_dir` in, or one below
-/// `out_dir` if cargo keeps it elsewhere.
+/// Returns the folder `guests` beside cargo's folder `build`, or one below `out_dir` if cargo uses another layout.
 fn shared_target_dir(out_dir: &Path) -> PathBuf {
     let profile_dir = out_dir.ancestors().find(|folder| folder.ends_with("build")).and_then(Path::parent);
     profile_dir.unwrap_or(out_dir).join("guests")
 }
 
-fn told_by_cargo(variable: &str) -> Result<PathBuf, BuildError> {
+fn cargo_env(variable: &str) -> Result<PathBuf, BuildError> {
     let path = std::env::var_os(variable).map(PathBuf::from);
-    path.ok_or_else(|| BuildError(format!("{variable} is not set: this is for build scripts")))
+    path.ok_or_else(|| BuildError(format!("{variable} is not set; call this from a build script")))
 }
 
 fn rerun_if_changed(guest_dir: &Path) {
@@ -85,14 +82,14 @@ fn rerun_if_changed(guest_dir: &Path) {
     }
 }
 
-/// Builds the guest in `guest_dir` with its artifacts in `target_dir`, and returns the path of its
-/// component. For tests; a build script calls [`build`].
+/// Builds the guest in `guest_dir` with its artifacts in `target_dir`, and returns the path of its component. For
+/// tests; a build script calls [`build`].
 ///
-/// Guests may share a `target_dir`: it is locked while one of them is built.
+/// Guests may share a `target_dir`: it is locked during a build.
 ///
 /// # Errors
 ///
-/// Says in words what went wrong; when the target is missing, with the command that adds it.
+/// Says what went wrong; if the target is missing, with the command that adds it.
 pub fn build_in(guest_dir: &Path, target_dir: &Path) -> Result<PathBuf, BuildError> {
     let manifest = guest_dir.join("Cargo.toml");
     let name = package_name(&manifest)?;
@@ -106,7 +103,7 @@ pub fn build_in(guest_dir: &Path, target_dir: &Path) -> Result<PathBuf, BuildErr
     if component.is_file() {
         Ok(component)
     } else {
-        Err(BuildError(format!("guest {name} left no {}: is it a cdylib?", component.display())))
+        Err(BuildError(format!("guest {name} produced no {}; is it a cdylib?", component.display())))
     }
 }
 
@@ -124,7 +121,7 @@ fn cargo(manifest: &Path, target_dir: &Path) -> Command {
     command
 }
 
-/// Reads the first `name = "…"` of the manifest, which is the package's.
+/// Returns the first `name = "…"` of the manifest, which is the package's.
 fn package_name(manifest: &Path) -> Result<String, BuildError> {
     let text = std::fs::read_to_string(manifest)
         .map_err(|error| BuildError(format!("failed to read {}: {error}", manifest.display())))?;
@@ -160,11 +157,11 @@ mod tests {
 
     #[test]
     fn a_missing_target_comes_with_the_command_that_adds_it() {
-        for said in [
+        for stderr in [
             "error[E0463]: can't find crate for `core`",
             "note: the `wasm32-wasip2` target may not be installed",
         ] {
-            assert!(message(said).contains("rustup target add wasm32-wasip2\n"), "{said}");
+            assert!(message(stderr).contains("rustup target add wasm32-wasip2\n"), "{stderr}");
         }
         assert!(!message("error[E0425]: cannot find value").contains("rustup"));
     }
@@ -180,8 +177,8 @@ mod tests {
     }
 
     #[test]
-    fn a_package_is_known_by_the_name_in_its_manifest() {
-        let manifest = told_by_cargo("CARGO_MANIFEST_DIR").unwrap().join("Cargo.toml");
+    fn a_package_name_is_read_from_its_manifest() {
+        let manifest = cargo_env("CARGO_MANIFEST_DIR").unwrap().join("Cargo.toml");
         assert_eq!(package_name(&manifest).unwrap(), "wasmill-guest-build");
         assert!(package_name(Path::new("missing/Cargo.toml")).is_err());
     }

@@ -41,7 +41,7 @@ impl fmt::Display for Function<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.name {
             Some(name) => f.write_str(&demangled(name, NAME_BYTES_MAX)),
-            None => write!(f, "function {} (the file names none)", self.index),
+            None => write!(f, "function {} (no name in the file)", self.index),
         }
     }
 }
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_as_people_wrote_them() {
+    fn mangled_names_are_demangled() {
         for (mangled, name) in [
             ("_ZN9misbehave16fall_into_a_trap17h0123456789abcdefE", "misbehave::fall_into_a_trap"),
             ("_RNvCskwGfYPst2Cb_3foo16example_function", "foo::example_function"),
@@ -144,12 +144,12 @@ mod tests {
     }
 
     #[test]
-    fn a_function_without_a_name_has_its_number() {
-        assert_eq!(Written(vec![(None, 7)]).to_string(), "\n   0: function 7 (the file names none)");
+    fn an_unnamed_function_is_shown_by_its_index() {
+        assert_eq!(Written(vec![(None, 7)]).to_string(), "\n   0: function 7 (no name in the file)");
     }
 
     #[test]
-    fn a_deep_stack_is_short_to_read() {
+    fn a_deep_stack_is_abbreviated() {
         let recursion = vec![(Some("recurse"), 3); 5_000];
         let mut frames = vec![(Some("trap"), 1)];
         frames.extend(recursion);
@@ -174,14 +174,14 @@ mod tests {
     }
 
     #[test]
-    fn a_short_name_that_stands_for_an_endless_one_is_cut_before_it_is_made() {
+    fn a_name_that_expands_exponentially_is_truncated_early() {
         let name = demangled(&bomb(), NAME_BYTES_MAX);
         assert!(name.starts_with("f(std::pair<int, int>, std::pair<std::pair<int, int>, "), "{name}");
         assert_eq!(name.chars().last(), Some('…'));
     }
 
     #[test]
-    fn an_endless_name_is_cut() {
+    fn a_long_name_is_truncated() {
         let long = "ä".repeat(5_000);
         assert!(demangled(&long, NAME_BYTES_MAX).len() <= NAME_BYTES_MAX + '…'.len_utf8());
         let nested = format!("_ZN{}E", "1b".repeat(500));

@@ -98,13 +98,14 @@ impl Cache {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
             Err(error) => {
                 let path = path.display();
-                tracing::debug!(%path, %error, "failed to read or mark a cached plugin");
+                tracing::debug!(%path, %error, "failed to read or touch a cached plugin");
             }
             Ok(()) => {}
         }
         let code = self.open_entry(name, entry);
         if code.is_none() {
-            tracing::warn!(path = %path.display(), "a cached plugin is damaged or foreign, compiling it again");
+            tracing::warn!(path = %path.display(), "cached plugin is damaged or has a foreign MAC; \
+                                                    compiling it again");
             self.remove(name);
         }
         code
@@ -114,7 +115,8 @@ impl Cache {
     pub(crate) fn put(&self, name: EntryName, code: &[u8]) {
         let kept = self.write(name, code).and_then(|()| self.prune());
         if let Err(error) = kept {
-            tracing::warn!(folder = %self.folder.display(), %error, "failed to keep a compiled plugin in the cache");
+            tracing::warn!(folder = %self.folder.display(), %error, "failed to write a compiled plugin to \
+                                                                     the cache");
         }
     }
 
@@ -239,7 +241,7 @@ fn key(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
     fs::remove_file(&part)?;
     match linked {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            read_key(path)?.ok_or_else(|| io::Error::other("the key is not one of this user alone"))
+            read_key(path)?.ok_or_else(|| io::Error::other("the cache key is not private to this user"))
         }
         linked => linked.map(|()| key),
     }
@@ -264,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn all_who_open_a_new_cache_at_the_same_time_have_the_same_key() {
+    fn concurrent_openers_of_a_new_cache_share_one_key() {
         let data = TempDir::new().unwrap();
         let keys: Vec<_> = std::thread::scope(|scope| {
             let openers: Vec<_> = (0..8).map(|_| scope.spawn(|| cache(data.path()).key)).collect();
@@ -275,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_put_comes_back_also_to_the_next_server() {
+    fn an_entry_survives_a_restart() {
         let data = TempDir::new().unwrap();
         cache(data.path()).put(name("a"), b"code");
         assert_eq!(cache(data.path()).get(name("a")), Some(b"code".to_vec()));
@@ -283,17 +285,17 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_changed_anywhere_is_deleted_and_never_handed_out() {
+    fn an_entry_changed_at_any_byte_is_deleted_and_never_returned() {
         let data = TempDir::new().unwrap();
         let cache = cache(data.path());
         cache.put(name("a"), b"code");
         let path = cache.path(name("a"));
         let whole = fs::read(&path).unwrap();
-        for place in 0..whole.len() {
+        for offset in 0..whole.len() {
             let mut changed = whole.clone();
-            changed[place] ^= 1;
+            changed[offset] ^= 1;
             fs::write(&path, changed).unwrap();
-            assert_eq!(cache.get(name("a")), None, "byte {place}");
+            assert_eq!(cache.get(name("a")), None, "byte {offset}");
             assert!(!path.exists());
         }
         for length in 0..whole.len() {
@@ -305,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_under_the_name_of_another_is_not_handed_out() {
+    fn a_renamed_entry_is_not_returned() {
         let data = TempDir::new().unwrap();
         let cache = cache(data.path());
         cache.put(name("a"), b"code");
@@ -314,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_of_another_host_is_not_handed_out() {
+    fn an_entry_of_another_host_is_not_returned() {
         let (here, there) = (TempDir::new().unwrap(), TempDir::new().unwrap());
         let (cache, other) = (cache(here.path()), cache(there.path()));
         other.put(name("a"), b"foreign");
@@ -347,20 +349,20 @@ mod tests {
     }
 
     #[test]
-    fn all_that_decides_about_the_code_is_part_of_the_name() {
+    fn the_name_covers_everything_that_affects_the_code() {
         let names = [
             name("a"),
             name("b"),
             EntryName::new("a", &[8; 32], "pooled"),
             EntryName::new("a", &[7; 32], "on-demand"),
         ];
-        for (place, one) in names.iter().enumerate() {
-            assert!(names[place + 1..].iter().all(|other| one != other));
+        for (index, one) in names.iter().enumerate() {
+            assert!(names[index + 1..].iter().all(|other| one != other));
         }
     }
 
     #[test]
-    fn what_was_not_used_for_longest_goes_first() {
+    fn the_least_recently_used_entry_is_deleted_first() {
         let data = TempDir::new().unwrap();
         let config = CacheConfig { bytes_max: 3 * 1_100, ..CacheConfig::new(data.path()) };
         let cache = Cache::open(&config).unwrap();
@@ -380,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cache_that_cannot_be_written_costs_nothing_but_time() {
+    fn a_cache_that_cannot_be_written_is_no_error() {
         let data = TempDir::new().unwrap();
         let cache = cache(data.path());
         fs::remove_dir(&cache.folder).unwrap();

@@ -113,7 +113,7 @@ impl Machine {
         let by_address = self.address_bytes / AddressReservation::narrow(limits).bytes_per_slot();
         let fit = by_mappings.min(by_address).min(SLOTS_MAX);
         let reason = if fit == SLOTS_MAX {
-            format!("{SLOTS_MAX} slots are the most there can be")
+            format!("{SLOTS_MAX} slots are the maximum")
         } else if fit == by_mappings {
             self.mappings_reason(mappings)
         } else {
@@ -157,14 +157,14 @@ mod tests {
         Machine { mappings: Some(65_530), address_bytes: ADDRESS_BYTES_MAX, address_space_is_limited: false };
 
     #[test]
-    fn the_usual_kernel_affords_twelve_thousand_and_says_how_to_get_more() {
+    fn the_default_kernel_fits_twelve_thousand_slots_and_names_the_setting() {
         let affordable = USUAL.capacity(&Limits::default());
         assert!((12_000..13_000).contains(&affordable.slots), "{affordable}");
         assert!(affordable.reason.ends_with("sysctl -w vm.max_map_count=1048576"), "{affordable}");
     }
 
     #[test]
-    fn a_raised_kernel_affords_a_hundred_thousand() {
+    fn a_raised_mapping_limit_fits_a_hundred_thousand_slots() {
         let raised = Machine { mappings: Some(1 << 20), ..USUAL };
         assert!(raised.capacity(&Limits::default()).slots >= 100_000);
     }
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_without_room_affords_nothing() {
+    fn a_machine_without_mappings_fits_no_slot() {
         let none = Machine { mappings: Some(100), ..USUAL };
         assert_eq!(none.capacity(&Limits::default()).slots, 0);
     }

@@ -82,7 +82,14 @@ impl Compiler {
         let request = CompileRequest::new(&self.runtime, engines, profile, config);
         let child = spawn_child(config, &request)?;
         let outcome = wait_child(child, config.wall, wasm, kill_handle);
-        outcome.map_err(|error| format!("failed to attend to the compiler: {error}"))?.into_result(config)
+        outcome
+            .map_err(|error| {
+                format!(
+                    "failed to communicate with the compiler: \
+                                         {error}"
+                )
+            })?
+            .into_result(config)
     }
 }
 
@@ -201,43 +208,42 @@ impl ChildOutcome {
     /// Returns the code of a successful child, or the reason of its failure.
     fn into_result(self, config: &CompilerConfig) -> Result<Vec<u8>, String> {
         if self.is_killed {
-            return Err("compiling was given up, because the file changed or the server stops".to_owned());
+            return Err(
+                "compilation was aborted because the file changed or the server is stopping".to_owned()
+            );
         }
         if self.timed_out {
             return Err(format!(
-                "compiling took longer than its limit of {:?} (the setting compile_timeout)",
+                "compilation exceeded its time limit of {:?} (setting compile_timeout)",
                 config.wall
             ));
         }
         match self.output {
-            CompilerOutput::TooLarge(most) => {
-                return Err(format!("the code that it compiles to is over {}", format::bytes(most)));
+            CompilerOutput::TooLarge(limit) => {
+                return Err(format!("the compiled code exceeds {}", format::bytes(limit)));
             }
             CompilerOutput::Code(code) if self.status.success() => return Ok(code),
             CompilerOutput::Incomplete if self.status.success() => {
-                return Err("the compiler broke off".to_owned());
+                return Err("the compiler returned incomplete output".to_owned());
             }
             CompilerOutput::Code(_) | CompilerOutput::Incomplete => {}
         }
         let signal = self.status.signal();
         if signal == Some(Signal::XCPU.as_raw()) {
-            return Err(format!("compiling took more than its limit of {:?} of computing", config.cpu));
+            return Err(format!("compilation exceeded its CPU limit of {:?}", config.cpu));
         }
         if ["memory allocation of", "Cannot allocate memory", "os error 12"]
             .iter()
-            .any(|words| self.stderr_text.contains(words))
+            .any(|text| self.stderr_text.contains(text))
         {
             let limit = format::bytes(config.memory_bytes);
-            return Err(format!(
-                "compiling took more than its limit of {limit} of memory (the setting compile_memory)"
-            ));
+            return Err(format!("compilation exceeded its memory limit of {limit} (setting compile_memory)"));
         }
         match (signal, self.stderr_text.trim()) {
             (None, stderr_text) if !stderr_text.is_empty() => Err(stderr_text.to_owned()),
-            (_, stderr_text) => Err(format::bounded(format_args!(
-                "the compiler crashed over it ({}) {stderr_text}",
-                self.status
-            ))),
+            (_, stderr_text) => {
+                Err(format::bounded(format_args!("the compiler crashed ({}) {stderr_text}", self.status)))
+            }
         }
     }
 }

@@ -64,11 +64,11 @@ impl CompileRequest {
         let limits = Limits { memory_bytes: self.guest_memory_bytes, ..Limits::default() };
         let runtime = RuntimeConfig { slots: self.slots, limits, memory_total_bytes: None };
         let engine = engine::compiler(&runtime, self.profile, self.reset)
-            .map_err(|error| format!("failed to make an engine to compile with: {error:#}"))?;
+            .map_err(|error| format!("failed to create the compiler engine: {error:#}"))?;
         if format::hex(&environment(&engine)) == self.environment {
             Ok(engine)
         } else {
-            Err("the compiler is not of the same version as the server; restart the server".to_owned())
+            Err("the compiler's version differs from the server's; restart the server".to_owned())
         }
     }
 
@@ -105,7 +105,7 @@ pub fn compile_child(request: &str) -> Result<(), String> {
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(|error| system(error.into()))?;
     nice(NICENESS).map_err(|error| system(error.into()))?;
     let request: CompileRequest = serde_json::from_str(request)
-        .map_err(|error| format!("`{SUBCOMMAND}` is for the server to call: {error}"))?;
+        .map_err(|error| format!("`{SUBCOMMAND}` is internal to the server: {error}"))?;
     // Before the limits: the available address space affects the memory layout.
     let engine = request.engine()?;
     request.limit()?;
@@ -124,7 +124,7 @@ pub(crate) fn precompile(engine: &Engine, wasm: &[u8]) -> Result<Vec<u8>, String
     } else {
         engine.precompile_module(wasm)
     };
-    compiled.map_err(|error| format::bounded(format_args!("it cannot be compiled for this host: {error:#}")))
+    compiled.map_err(|error| format::bounded(format_args!("compilation failed: {error:#}")))
 }
 
 /// Digests everything that decides whether an engine can run code compiled by another one.

@@ -27,7 +27,7 @@ impl DenialLog {
             let line = format!("http = [\"{origin}\"]");
             tracing::warn!(
                 plugin = %name, %kind, %digest,
-                "outgoing HTTP was denied: {reason}; to permit it, add under [allow] in {name}.toml: {line}"
+                "outgoing HTTP was denied: {reason}; to permit it, add to [allow] in {name}.toml: {line}"
             );
         }
     }
@@ -41,9 +41,9 @@ impl DenialLog {
             let Plugin { name, kind, digest, .. } = plugin;
             tracing::warn!(
                 plugin = %name, %kind, %digest,
-                "outgoing HTTP to {origin} was denied: the name leads to an address that is not public; \
-                 to permit it, name the address itself (or localhost) under [allow] in {name}.toml, \
-                 as in http = [\"http://10.0.0.1:8080\"], and in what the plugin asks for"
+                "outgoing HTTP to {origin} was denied: the name resolves to a non-public address; to permit \
+                 it, use the address itself (or localhost) in the request and under [allow] in {name}.toml, \
+                 as in http = [\"http://10.0.0.1:8080\"]"
             );
         }
     }
@@ -56,8 +56,8 @@ impl DenialLog {
             let line = format!("{{ host = {host:?}, guest = {guest:?}, write = true }}");
             tracing::warn!(
                 plugin = %name, %kind, %digest,
-                "a change in the folder {guest} was denied: it may only be read; to permit it, write under \
-                 [allow] in {name}.toml, among dirs: {line}"
+                "a write to the folder {guest} was denied: it is read-only; to permit it, change its entry \
+                 in allow.dirs of {name}.toml to: {line}"
             );
         }
     }
@@ -66,11 +66,11 @@ impl DenialLog {
     pub(crate) fn log_descriptors(&self, plugin: &Plugin) {
         if self.is_first("descriptors") {
             let Plugin { name, kind, digest, descriptors, .. } = plugin;
-            let most = descriptors.one_guest_max();
+            let limit = descriptors.one_guest_max();
             tracing::warn!(
                 plugin = %name, %kind, %digest,
-                "a guest could open no more files: one may hold {most}, and all together hold no more than leaves \
-                 some for clients; `wasmill doctor` tells how to raise the limit of open files"
+                "a guest reached the limit of open files: {limit} for one guest, and a shared limit for all; \
+                 see `wasmill doctor` for how to raise the limit of the process"
             );
         }
     }
@@ -83,7 +83,8 @@ impl DenialLog {
                 (folder.display(), crate::format::bytes(free), crate::format::bytes(reserve));
             tracing::warn!(
                 plugin = %name, %kind, %digest,
-                "guests write no more to the folder {folder}: {free} are free on its volume, and {reserve} stay so"
+                "guests cannot write to the folder {folder}: its volume has {free} free, and {reserve} are \
+                 reserved"
             );
         }
     }
@@ -99,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_denial_is_news_once_and_their_number_is_bounded() {
+    fn each_denial_is_logged_once_and_their_number_is_limited() {
         let denial_log = DenialLog::default();
         assert!(denial_log.is_first("http://a"));
         assert!(!denial_log.is_first("http://a"));

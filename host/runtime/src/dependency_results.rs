@@ -23,7 +23,7 @@ pub(crate) fn wrap_input(input: &str, results: &[DependencyResult]) -> String {
             outcome: results.outcome.as_str(),
             result: results.result.as_deref(),
         };
-        serde_json::to_string(&view).expect("texts alone can be written as JSON")
+        serde_json::to_string(&view).expect("strings always serialize")
     };
     let views: Vec<_> = results.iter().map(view).collect();
     format!("{{\"input\":{input},\"dependencies\":[{}]}}", views.join(","))
@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn a_task_reads_its_own_input_and_what_it_is_handed() {
+    fn a_task_reads_its_input_and_its_dependency_results() {
         let read: Value = serde_json::from_str(&wrap_input("{\"a\": 1}", &results())).unwrap();
         let expected = json!({
             "input": {"a": 1},
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_reads_the_results_behind_its_own_stdin() {
+    fn a_program_reads_dependency_results_after_its_stdin() {
         let mut input = ProgramInput { stdin: "first\n".to_owned(), ..ProgramInput::default() };
         append_to_stdin(&mut input, &results());
         assert_eq!(input.stdin, "first\ntwo\n\"lines\"");

@@ -47,7 +47,7 @@ impl Engines {
             Profile::Pooled => &self.pooled,
             Profile::OnDemand => self.on_demand.get_or_init(|| {
                 let settings = on_demand_settings(self.reservation);
-                Engine::new(&settings).expect("it sets nothing aside, so nothing can be missing")
+                Engine::new(&settings).expect("the on-demand engine reserves nothing")
             }),
         }
     }
@@ -165,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memories_can_be_given_back_where_touched_pages_are_not_told() {
+    fn decommit_works_without_reports_of_touched_pages() {
         let config = RuntimeConfig { slots: 8, limits: Limits::default(), memory_total_bytes: None };
         Engine::new(&settings(&config, MemoryReset::Decommit)).unwrap();
     }
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn the_roomy_engine_is_made_once_on_first_need() {
+    fn the_on_demand_engine_is_created_once_on_first_use() {
         let engines =
             Engines::new(&RuntimeConfig { slots: 1, limits: Limits::default(), memory_total_bytes: None })
                 .unwrap();
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_that_may_outgrow_the_pools_is_roomy() {
+    fn a_guest_that_may_outgrow_the_pools_runs_on_demand() {
         let engines =
             Engines::new(&RuntimeConfig { slots: 1, limits: Limits::default(), memory_total_bytes: None })
                 .unwrap();

@@ -30,7 +30,7 @@ mod tests {
     use super::leads_up;
 
     #[test]
-    fn a_link_may_lead_beside_and_beneath_itself_only() {
+    fn a_link_may_point_only_beside_and_below_itself() {
         for target in ["file", "a/b/c", "./file", "a//b", "a/./b", "..."] {
             assert!(!leads_up(target), "{target}");
         }

@@ -41,7 +41,7 @@ pub(crate) struct Fingerprint {
 /// The metadata of one file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FileStamp {
-    FileMetadata(FileMetadata),
+    Present(FileMetadata),
     /// The metadata cannot be read, with the error number: the file is a link loop, lies behind a file, or
     /// permission is denied. This affects this file only.
     Unreadable(Option<i32>),
@@ -107,9 +107,7 @@ impl Fingerprint {
     pub(crate) fn is_renamed(&self, draft: &Self) -> bool {
         let unchanged = |file_stamp| match file_stamp {
             // A rename updates the change time.
-            FileStamp::FileMetadata(found) => {
-                FileStamp::FileMetadata(FileMetadata { changed: (0, 0), ..found })
-            }
+            FileStamp::Present(metadata) => FileStamp::Present(FileMetadata { changed: (0, 0), ..metadata }),
             unreadable @ FileStamp::Unreadable(_) => unreadable,
         };
         unchanged(self.wasm) == unchanged(draft.wasm)
@@ -124,7 +122,7 @@ impl Fingerprint {
 
     pub(crate) fn size_bytes(&self) -> u64 {
         match self.wasm {
-            FileStamp::FileMetadata(FileMetadata { size_bytes, .. }) => size_bytes,
+            FileStamp::Present(FileMetadata { size_bytes, .. }) => size_bytes,
             FileStamp::Unreadable(_) => 0,
         }
     }
@@ -134,11 +132,11 @@ impl Fingerprint {
     pub(crate) fn is_stable(&self) -> bool {
         let schema = self.schema.as_ref().and_then(|(_, file_stamp)| *file_stamp);
         let newest = [Some(self.wasm), self.manifest, schema].into_iter().flatten();
-        let found = newest.filter_map(|file_stamp| match file_stamp {
-            FileStamp::FileMetadata(found) => Some(found),
+        let metadata = newest.filter_map(|file_stamp| match file_stamp {
+            FileStamp::Present(metadata) => Some(metadata),
             FileStamp::Unreadable(_) => None,
         });
-        found.flat_map(|found| [found.modified, found.changed]).all(|(s, ns)| {
+        metadata.flat_map(|metadata| [metadata.modified, metadata.changed]).all(|(s, ns)| {
             let at = u64::try_from(s).ok().zip(u64::try_from(ns).ok());
             let at =
                 at.map(|(s, ns)| SystemTime::UNIX_EPOCH + Duration::new(s, 0) + Duration::from_nanos(ns));
@@ -177,7 +175,7 @@ pub(crate) fn scan<'a>(folder: &Path, earlier: impl Fn(&str) -> Option<&'a Finge
         match paths.entry(name) {
             Entry::Occupied(mut other) if *other.get() > path => drop(other.insert(path)),
             Entry::Occupied(_) => {}
-            Entry::Vacant(place) => drop(place.insert(path)),
+            Entry::Vacant(slot) => drop(slot.insert(path)),
         }
         if paths.len() > PLUGINS_MAX {
             paths.pop_last();
@@ -244,7 +242,7 @@ fn file_stamp(path: &Path) -> Option<FileStamp> {
 }
 
 fn stamp_from(metadata: &Metadata) -> FileStamp {
-    FileStamp::FileMetadata(FileMetadata {
+    FileStamp::Present(FileMetadata {
         device: metadata.dev(),
         inode: metadata.ino(),
         size_bytes: metadata.len(),
@@ -269,20 +267,20 @@ mod tests {
         (folder, path)
     }
 
-    fn look(path: &Path) -> Fingerprint {
+    fn fingerprint(path: &Path) -> Fingerprint {
         Fingerprint::of(path, None).unwrap()
     }
 
     #[test]
-    fn a_file_that_stayed_the_same_is_read() {
+    fn an_unchanged_file_is_read() {
         let (_folder, path) = file();
-        assert_eq!(read(&path, &look(&path)).unwrap(), b"whole");
+        assert_eq!(read(&path, &fingerprint(&path)).unwrap(), b"whole");
     }
 
     #[test]
-    fn a_file_that_changed_since_it_was_looked_at_is_not_read() {
+    fn a_file_changed_since_its_fingerprint_is_not_read() {
         let (_folder, path) = file();
-        let expected = look(&path);
+        let expected = fingerprint(&path);
         OpenOptions::new().append(true).open(&path).unwrap().write_all(b"more").unwrap();
         assert_eq!(read(&path, &expected), Err(ReadError::Changed));
         fs::remove_file(&path).unwrap();
@@ -290,29 +288,29 @@ mod tests {
     }
 
     #[test]
-    fn a_manifest_that_comes_changes_or_goes_is_a_change() {
+    fn adding_changing_or_removing_a_manifest_is_a_change() {
         let (_folder, path) = file();
-        let mut seen = vec![look(&path)];
+        let mut fingerprints = vec![fingerprint(&path)];
         let manifest = path.with_extension("toml");
         fs::write(&manifest, b"").unwrap();
-        seen.push(look(&path));
+        fingerprints.push(fingerprint(&path));
         fs::write(&manifest, b"output = \"json\"").unwrap();
-        seen.push(look(&path));
-        assert!(seen[0] != seen[1] && seen[1] != seen[2]);
+        fingerprints.push(fingerprint(&path));
+        assert!(fingerprints[0] != fingerprints[1] && fingerprints[1] != fingerprints[2]);
         fs::remove_file(manifest).unwrap();
-        assert_eq!(look(&path), seen[0]);
+        assert_eq!(fingerprint(&path), fingerprints[0]);
     }
 
     #[test]
-    fn a_file_is_not_settled_when_it_was_just_written_and_is_later() {
+    fn a_file_is_stable_only_some_time_after_its_last_change() {
         let (_folder, path) = file();
         let file = File::options().append(true).open(&path).unwrap();
         let written = file.metadata().unwrap().modified().unwrap();
         file.set_modified(written + Duration::from_secs(3_600)).unwrap();
-        assert!(!look(&path).is_stable());
-        let mut old = look(&path);
-        let FileStamp::FileMetadata(found) = &mut old.wasm else { panic!("it can be looked at") };
-        (found.modified, found.changed) = ((1_000_000_000, 0), (1_000_000_000, 0));
+        assert!(!fingerprint(&path).is_stable());
+        let mut old = fingerprint(&path);
+        let FileStamp::Present(metadata) = &mut old.wasm else { panic!("its metadata is readable") };
+        (metadata.modified, metadata.changed) = ((1_000_000_000, 0), (1_000_000_000, 0));
         assert!(old.is_stable());
     }
 
@@ -320,12 +318,12 @@ mod tests {
     fn a_file_over_the_limit_is_not_read() {
         let (_folder, path) = file();
         File::options().append(true).open(&path).unwrap().set_len(FILE_BYTES_MAX + 1).unwrap();
-        let refusal = read(&path, &look(&path)).unwrap_err();
+        let refusal = read(&path, &fingerprint(&path)).unwrap_err();
         assert_eq!(refusal, ReadError::Unusable("the file is larger than 128 MiB".to_owned()));
     }
 
     #[test]
-    fn links_to_nowhere_and_other_files_are_no_plugins() {
+    fn dangling_links_and_other_files_are_ignored() {
         let (folder, path) = file();
         std::os::unix::fs::symlink("missing", folder.path().join("b.wasm")).unwrap();
         fs::write(folder.path().join("c.txt"), b"").unwrap();

@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_cut_between_characters() {
+    fn texts_are_truncated_between_characters() {
         assert_eq!(truncate("aäb".to_owned(), 2), "a");
         assert_eq!(truncate("short".to_owned(), 100), "short");
         assert!(truncate("x".repeat(1 << 20), 10).capacity() < 100);

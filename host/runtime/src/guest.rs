@@ -192,7 +192,7 @@ impl Guest {
     pub(crate) fn preview1_unnoted(&mut self) -> &mut WasiP1Ctx {
         match &mut self.wasi {
             Wasi::Module(wasi) => wasi,
-            Wasi::Later | Wasi::Component(_) => panic!("only core modules are linked to preview 1"),
+            Wasi::Later | Wasi::Component(_) => panic!("only core modules use preview 1"),
         }
     }
 }

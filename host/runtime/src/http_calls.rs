@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn http_calls_are_listed_while_they_are_under_way() {
+    fn http_requests_are_listed_while_in_flight() {
         let calls = Arc::<HttpCalls>::default();
         let first = calls.start("GET", "http://a".to_owned());
         let second = calls.start("PUT", "http://b".to_owned());

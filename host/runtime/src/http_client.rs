@@ -41,9 +41,10 @@ pub(crate) async fn send(
     host: &Arc<dyn RunHost>,
     prohibited: &(dyn Fn() + Sync),
 ) -> Result<(Response<WasiBody>, impl Future<Output = Result<(), Error>> + Send + use<>), Error> {
-    let bounded = |wish: Option<Duration>, most| wish.map_or(most, |wish: Duration| wish.min(most));
+    let clamped =
+        |requested: Option<Duration>, max| requested.map_or(max, |requested: Duration| requested.min(max));
     let connecting =
-        timeout(bounded(options.connect_timeout, CONNECT_MAX), connect(connector, allowed, host, prohibited));
+        timeout(clamped(options.connect_timeout, CONNECT_MAX), connect(connector, allowed, host, prohibited));
     let stream = connecting.await.map_err(|_| Error::ConnectionTimeout)??;
 
     let mut http = http1::Builder::new();
@@ -52,10 +53,10 @@ pub(crate) async fn send(
     // Dropping the handle, with the guest or earlier, aborts the task.
     let connection = wasmtime_wasi::runtime::spawn(connection);
     let head = sender.send_request(relative(request)?);
-    let head = timeout(bounded(options.first_byte_timeout, SILENCE_MAX), head);
+    let head = timeout(clamped(options.first_byte_timeout, SILENCE_MAX), head);
     let response = head.await.map_err(|_| Error::ConnectionReadTimeout)??;
 
-    let silence_max = bounded(options.between_bytes_timeout, SILENCE_MAX);
+    let silence_max = clamped(options.between_bytes_timeout, SILENCE_MAX);
     let response = response.map(|body| Timed::new(body, silence_max).boxed_unsync());
     Ok((response, async {
         // The guest learns of a broken connection when it reads the body.

@@ -94,7 +94,7 @@ impl WasiHttpHooks for HttpPolicy {
     }
 
     fn p2_error_from_connect(&mut self, error: &std::io::Error) -> ErrorCode {
-        tracing::debug!(plugin = %self.plugin.name, %error, "outgoing HTTP found no connection");
+        tracing::debug!(plugin = %self.plugin.name, %error, "outgoing HTTP failed to connect");
         ErrorCode::ConnectionRefused
     }
 
@@ -145,7 +145,7 @@ fn authorize(uri: &Uri, rules: &[HttpRule]) -> Result<AllowedRequest, Refusal> {
         }
         None => Err(denied(
             &endpoint,
-            "the rules for this host name other paths, or servers differ in how they read it",
+            "the rules for this host have other path prefixes, or the path is ambiguous",
         )),
     }
 }

@@ -26,7 +26,8 @@ const SUSPENDABLE_ENTRY: &str = "resume";
 /// The import module of preview 1.
 const PREVIEW1: &str = "wasi_snapshot_preview1.";
 /// What is accepted, for error messages.
-const WHAT_FITS: &str = "a plugin is a component for the world wasmill:task/plugin or wasmill:task/suspendable-plugin, \
+const WHAT_FITS: &str = "a plugin is a component for the world wasmill:task/plugin or \
+                         wasmill:task/suspendable-plugin, \
      a component with a main function (wasi:cli/run@0.2), or a core module for WASI preview 1 with `_start`";
 /// The maximum size of code and data of a pooled guest. Larger ones are interpreters and the like, whose images are
 /// expensive to copy and which recurse deeply.
@@ -159,13 +160,13 @@ fn check_format(bytes: &[u8]) -> Result<(), String> {
             return Ok(());
         }
         [b'\0', b'a', b's', b'm', ..] => {
-            "the file is cut short or of an unknown version of WebAssembly".to_owned()
+            "the file is truncated or has an unknown version of WebAssembly".to_owned()
         }
         [0x7f, b'E', b'L', b'F', ..] => {
-            "this is native code; precompiled plugins are never loaded, because nothing vouches for them"
+            "this is native code; precompiled plugins are never loaded, because they cannot be verified"
                 .to_owned()
         }
-        [b'(', ..] => "this is WebAssembly text; `wasm-tools parse` makes it binary".to_owned(),
+        [b'(', ..] => "this is WebAssembly text; convert it to binary with `wasm-tools parse`".to_owned(),
         _ => format!("this is not WebAssembly: it begins with {:02x?}", &bytes[..bytes.len().min(4)]),
     };
     Err(format!("{found}; {WHAT_FITS}"))
@@ -190,7 +191,7 @@ fn validate(engines: &Engines, bytes: &[u8]) -> Result<(Profile, Types), String>
 }
 
 fn damaged(error: &impl std::fmt::Display) -> String {
-    format!("the file is damaged, cut short or uses a feature that is not on offer: {error}")
+    format!("the file is damaged, truncated or uses an unsupported feature: {error}")
 }
 
 /// Names the feature that the file uses and that is not supported.
@@ -210,32 +211,32 @@ fn unsupported(summary: &WasmSummary, error: &BinaryReaderError) -> Option<Strin
         | WasmFeatures::CM_ERROR_CONTEXT
         | WasmFeatures::CM_THREADING;
     let found = if needs(asynchronous) || says("component model async") {
-        "it uses async functions of the component model, which come with WASI 0.3 and are not on offer yet: build \
-         it for WASI 0.2"
+        "it uses async functions of the component model, which belong to WASI 0.3 and are not supported \
+         yet: build it for WASI 0.2"
     } else if needs(WasmFeatures::LEGACY_EXCEPTIONS) || says("legacy") {
-        "it uses wasm exceptions in their old form, which only browsers know: build it with \
+        "it uses legacy wasm exceptions, which only browsers support: build it with \
          `-mllvm -wasm-use-legacy-eh=false`, or rewrite the file with `wasm-opt --translate-to-exnref`"
     } else if needs(WasmFeatures::MEMORY64 | WasmFeatures::CM64) || says("memory64") || says("64-bit") {
-        "it is built for wasm64, whose memories are not on offer: build it for wasm32"
+        "it is built for wasm64, which is not supported: build it for wasm32"
     } else if needs(WasmFeatures::STACK_SWITCHING) || says("stack switching") {
-        "it uses stack switching, a proposal that is not on offer: build it without"
+        "it uses stack switching, which is not supported: build it without"
     } else if needs(WasmFeatures::WIDE_ARITHMETIC) || says("wide arithmetic") {
-        "it uses wide arithmetic, a proposal that is not on offer: build it without `-mwide-arithmetic`"
+        "it uses wide arithmetic, which is not supported: build it without `-mwide-arithmetic`"
     } else if needs(WasmFeatures::CUSTOM_PAGE_SIZES) || says("custom page sizes") {
-        "it uses custom page sizes, a proposal that is not on offer: build it without"
+        "it uses custom page sizes, which are not supported: build it without"
     } else if needs(WasmFeatures::SHARED_EVERYTHING_THREADS) || says("shared-everything-threads") {
         THREADS
     } else if needs(WasmFeatures::GC | WasmFeatures::GC_TYPES) || says("gc") {
-        "it uses Wasm GC (as programs in Kotlin, Dart, Java or OCaml do), which is not on offer: build it with \
-         a compiler that brings its own garbage collector"
+        "it uses Wasm GC (as programs in Kotlin, Dart, Java or OCaml do), which is not supported: build it \
+         with a compiler that includes its own garbage collector"
     } else {
         return None;
     };
     Some(found.to_owned())
 }
 
-const THREADS: &str = "it uses threads, which are not on offer: build it without them";
-const WASI_0_3: &str = "it is built for WASI 0.3, which is not on offer yet: build it for WASI 0.2";
+const THREADS: &str = "it uses threads, which are not supported: build it without them";
+const WASI_0_3: &str = "it is built for WASI 0.3, which is not supported yet: build it for WASI 0.2";
 
 fn is_wasi_0_3(summary: &WasmSummary) -> bool {
     let names = summary.imports.iter().chain(&summary.exports);
@@ -249,10 +250,9 @@ fn check_parts(summary: &WasmSummary) -> Result<(), String> {
         return Err(THREADS.to_owned());
     }
     let parts = summary.parts;
-    let too_many = |what: &str, most: u64| {
+    let too_many = |what: &str, max: u64| {
         Err(format!(
-            "the component is too large once all that it instantiates is counted as often as it is: it is made \
-             of over {most} {what}"
+            "the component is too large: counting everything it instantiates, it has more than {max} {what}"
         ))
     };
     if parts.core_instances > CORE_INSTANCES_MAX {
@@ -283,7 +283,7 @@ fn check_component_imports(summary: &WasmSummary, types: &Types) -> Result<(), S
     let Some(missing) = missing else { return Ok(()) };
     let missing = format::truncate(missing, NAMES_BYTES_MAX);
     let on_offer = PACKAGES.map(|package| package.trim_end_matches('/')).join(", ");
-    Err(format!("it imports {missing}, which nothing here provides; on offer are {on_offer}"))
+    Err(format!("it imports {missing}, which is not provided; supported packages: {on_offer}"))
 }
 
 fn component_kind(summary: &WasmSummary, types: &Types) -> Result<PluginKind, String> {
@@ -305,12 +305,12 @@ fn component_kind_by_exports(summary: &WasmSummary) -> Result<PluginKind, String
     } else if is_wasi_0_3(summary) {
         Err(WASI_0_3.to_owned())
     } else if exports("wasi:http/incoming-handler@") {
-        Err("it answers HTTP requests (the world wasi:http/proxy), and nobody would ask it here".to_owned())
+        Err("it is an HTTP server (world wasi:http/proxy), which cannot run as a task".to_owned())
     } else if summary.exports.is_empty() {
         Err("the component exports nothing, so it is a library or empty".to_owned())
     } else {
         let names = listed(&summary.exports);
-        Err(format!("the component has no function to start it by: it exports {names}"))
+        Err(format!("the component has no entry point: it exports {names}"))
     }
 }
 
@@ -318,17 +318,17 @@ fn module_kind(summary: &WasmSummary) -> Result<PluginKind, String> {
     check_imports(summary)?;
     let exports = |name: &str| summary.exports.iter().any(|export| export == name);
     if summary.is_shared_library {
-        Err("it is a shared library, a part of a program: link it statically".to_owned())
+        Err("it is a shared library: link it statically".to_owned())
     } else if exports(START) && (summary.exports_memory || summary.imports.is_empty()) {
         Ok(PluginKind::Module)
     } else if exports(START) {
-        Err("the module does not export its memory, without which WASI cannot reach it".to_owned())
+        Err("the module does not export its memory, which WASI requires".to_owned())
     } else if exports("_initialize") {
         let functions =
             listed(summary.exports.iter().filter(|name| *name != "_initialize" && *name != "memory"));
         Err(format!(
-            "the module is a library (a reactor) without a main function, which exports {functions}: build it as \
-             a command, whose main function calls what is wanted"
+            "the module is a library (a reactor) without a main function, which exports {functions}: build \
+             it as a command with a main function"
         ))
     } else if summary.exports.is_empty() {
         Err("the core module exports nothing, not even `_start`".to_owned())
@@ -365,7 +365,7 @@ fn check_functions(summary: &WasmSummary) -> Result<(), String> {
     if missing.peek().is_none() {
         return Ok(());
     }
-    Err(format!("it imports {}, which WASI preview 1 does not have here", listed(missing)))
+    Err(format!("it imports {}, which WASI preview 1 does not provide here", listed(missing)))
 }
 
 /// Names the target that a core module was built for, if it imports anything but preview 1.
@@ -377,7 +377,7 @@ fn check_imports(summary: &WasmSummary) -> Result<(), String> {
     Err(if imports("wasi.thread-spawn") {
         THREADS.to_owned()
     } else if imports("wasi_unstable.") {
-        "it is built for WASI preview 0, of before 2020: build it with a newer compiler".to_owned()
+        "it is built for WASI preview 0 (before 2020): build it with a newer compiler".to_owned()
     } else if imports("gojs.") || imports("go.runtime.") {
         "it is Go for JavaScript: build it with GOOS=wasip1".to_owned()
     } else if imports("__wbindgen") || imports("wbg.") {
@@ -385,16 +385,16 @@ fn check_imports(summary: &WasmSummary) -> Result<(), String> {
     } else if imports("emscripten") || imports("env.invoke_") || imports("env.__syscall") {
         "it is built by Emscripten for JavaScript: build it with wasi-sdk".to_owned()
     } else if summary.imports.iter().any(|name| name.starts_with("wasi:") || name.contains("cm32p2")) {
-        "it is a component that was not finished: `wasm-tools component new` does that".to_owned()
+        "it is an unfinished component: run `wasm-tools component new`".to_owned()
     } else if is_minified(summary) {
         format!(
-            "the core module imports {}, which nothing here provides; names as short as these are those of \
-             Emscripten for JavaScript, minified: build it with wasi-sdk",
+            "the core module imports {}, which is not provided; such short names are minified by Emscripten \
+             for JavaScript: build it with wasi-sdk",
             listed(&summary.imports)
         )
     } else {
         let foreign = format::truncate(foreign.clone(), NAMES_BYTES_MAX);
-        format!("the core module imports {foreign}, which nothing here provides")
+        format!("the core module imports {foreign}, which is not provided")
     })
 }
 

@@ -41,11 +41,11 @@ pub(crate) async fn run(
     plugin.folders.check().await.map_err(|reason| host_fault(HostFault(reason)))?;
     let answer = match &plugin.code {
         LinkedPlugin::Task(code) => {
-            pass_results(&mut run, results);
+            wrap_task_input(&mut run, results);
             run_task(code, plugin, run, reservation).await?
         }
         LinkedPlugin::Suspendable(code) => {
-            pass_results(&mut run, results);
+            wrap_task_input(&mut run, results);
             match Box::pin(run_step(code, plugin, run, reservation)).await? {
                 RunStep::Done(answer) => answer,
                 suspended @ RunStep::Suspended(_) => return Ok(suspended),
@@ -66,7 +66,7 @@ pub(crate) async fn run(
 }
 
 /// Wraps the input of a task together with the results of its dependencies.
-fn pass_results(run: &mut RunRequest, results: Option<Vec<DependencyResult>>) {
+fn wrap_task_input(run: &mut RunRequest, results: Option<Vec<DependencyResult>>) {
     if let Some(results) = results {
         run.input = Some(dependency_results::wrap_input(run.input.as_deref().unwrap_or(NO_INPUT), &results));
     }
@@ -192,7 +192,7 @@ fn program_input(
 /// Returns the output of a program, or its failure. A program may exit in a start function, before its main
 /// function is called.
 fn answer(called: wasmtime::Result<Exit>, stage: Stage, guest: &Guest) -> Result<String, Failure> {
-    let program = guest.program.as_ref().expect("a program is made with what it leaves behind");
+    let program = guest.program.as_ref().expect("the guest of a program has its output buffers");
     let exit = match called {
         Ok(exit) => exit,
         Err(error) => match Exit::of(&error) {

@@ -262,7 +262,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_guest_is_seen_where_it_is() {
+    fn the_status_follows_the_guest() {
         let status = InstanceStatus::new();
         assert_eq!(status.snapshot().state, InstanceState::Starting);
         status.set_on_thread();

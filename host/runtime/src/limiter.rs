@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn the_own_maximum_of_a_guest_is_no_refusal() {
+    fn the_declared_maximum_of_a_memory_is_not_a_denial() {
         let mut limiter = limiter(1_000);
         assert!(!limiter.grow(0, 200, Some(100), 1).unwrap());
         assert!(!limiter.account.has_refused());

@@ -83,7 +83,7 @@ impl LinkerSet {
 fn check_start(module: &Module) -> Result<(), String> {
     match module.get_export(START) {
         Some(ExternType::Func(start)) if start.params().len() == 0 && start.results().len() == 0 => Ok(()),
-        _ => Err(format!("its `{START}` is no function that takes and returns nothing")),
+        _ => Err(format!("its `{START}` is not a function without parameters and results")),
     }
 }
 
@@ -120,8 +120,7 @@ impl Linkers {
         artifact: &Artifact,
     ) -> Result<LinkedPlugin, String> {
         let linker_set = self.linker_set(profile);
-        let unresolved =
-            |error| format::bounded(format_args!("it asks for what this host does not offer: {error:#}"));
+        let unresolved = |error| format::bounded(format_args!("it has an unresolved import: {error:#}"));
         let component = match artifact {
             Artifact::Module(module) => {
                 check_start(module)?;
@@ -158,7 +157,7 @@ impl Linkers {
             Profile::Pooled => &self.pooled,
             Profile::OnDemand => self.on_demand.get_or_init(|| {
                 LinkerSet::new(self.engines.get(profile))
-                    .expect("what was linked for one engine links for another")
+                    .expect("functions that link for one engine link for the other")
             }),
         }
     }

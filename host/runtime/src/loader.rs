@@ -143,7 +143,7 @@ impl Loader {
         let digest: Arc<str> = format::hex(&Sha256::digest(wasm)).into();
         // A panic of the compiler or linker on a hostile file rejects the file and affects nothing else.
         let made = catch_unwind(AssertUnwindSafe(|| self.make(name, &source, &digest, wasm, kill_handle)))
-            .unwrap_or_else(|_| Err("the host gave up on it".to_owned()));
+            .unwrap_or_else(|_| Err("internal error while loading".to_owned()));
         let (plugin, details, state) = match made {
             Ok((plugin, details)) => (Some(Arc::new(plugin)), Some(Arc::new(details)), PluginState::Ready),
             Err(reason) => {
@@ -257,7 +257,7 @@ impl Loader {
     }
 
     /// Deserializes code that our own compiler produced.
-    #[expect(unsafe_code, reason = "wasmtime cannot tell whether code is harmless; who made it can")]
+    #[expect(unsafe_code, reason = "wasmtime cannot verify machine code; its origin is verified instead")]
     fn artifact(&self, kind: PluginKind, profile: Profile, code: &[u8]) -> Result<Artifact, String> {
         let engine = self.engines.get(profile);
         // SAFETY, of both: these bytes were written by our own compiler for valid wasm. They come straight from its
@@ -268,7 +268,6 @@ impl Loader {
             }
             PluginKind::Module => unsafe { Module::deserialize(engine, code) }.map(Artifact::Module),
         };
-        artifact
-            .map_err(|error| format::bounded(format_args!("it cannot be compiled for this host: {error:#}")))
+        artifact.map_err(|error| format::bounded(format_args!("compilation failed: {error:#}")))
     }
 }

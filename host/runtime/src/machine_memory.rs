@@ -63,7 +63,7 @@ mod tests {
     const MACHINE: (&str, &str) = ("proc/meminfo", "MemTotal:       2048 kB\nMemFree: 1 kB\n");
 
     #[test]
-    fn without_a_group_it_is_the_memory_of_the_machine() {
+    fn without_a_cgroup_limit_it_is_the_memory_of_the_machine() {
         assert_eq!(memory(&[MACHINE]), Some(2 << 20));
         let unlimited = [MACHINE, ("proc/self/cgroup", "0::/a\n"), ("sys/fs/cgroup/a/memory.max", "max\n")];
         assert_eq!(memory(&unlimited), Some(2 << 20));
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tightest_group_bounds_it() {
+    fn the_tightest_cgroup_limit_wins() {
         let nested = [
             MACHINE,
             ("proc/self/cgroup", "0::/a/b\n"),
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_of_version_1_are_read_too_and_those_of_a_container() {
+    fn cgroups_of_version_1_and_of_a_container_are_read() {
         let container = [
             MACHINE,
             ("proc/self/cgroup", "5:cpu,cpuacct:/docker/x\n4:memory:/docker/x\n"),
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_tells() {
+    fn this_machine_reports_its_memory() {
         assert!(machine_memory_bytes().is_some_and(|bytes| bytes > 64 << 20));
     }
 }

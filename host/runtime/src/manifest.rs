@@ -108,7 +108,7 @@ struct RetryTable {
 struct BackoffTable {
     first: Option<DurationText>,
     factor: Option<f64>,
-    most: Option<DurationText>,
+    max: Option<DurationText>,
     jitter: Option<f64>,
 }
 
@@ -179,7 +179,7 @@ fn check_digest(digest: &str) -> Result<String, String> {
     if digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         Ok(digest.to_ascii_lowercase())
     } else {
-        Err("sha256 must be 64 hexadecimal digits, as `sha256sum` writes them".to_owned())
+        Err("sha256 must be 64 hexadecimal digits, as printed by `sha256sum`".to_owned())
     }
 }
 
@@ -214,7 +214,9 @@ impl LimitsTable {
         }
         if let Some(requested) = self.waiting {
             if requested == 0 {
-                return Err("limits.waiting must be at least 1, or no task would be accepted".to_owned());
+                return Err(
+                    "limits.waiting must be at least 1, otherwise no task would be accepted".to_owned()
+                );
             }
             config.waiting_max = Some(requested);
         }
@@ -222,13 +224,11 @@ impl LimitsTable {
     }
 }
 
-fn bytes(name: &str, requested: ByteSize, min: u64, setting: &str, most: u64) -> Result<u64, String> {
+fn bytes(name: &str, requested: ByteSize, min: u64, setting: &str, max: u64) -> Result<u64, String> {
     let asked = requested.as_u64();
-    if asked > most {
-        let (asked, most) = (format::bytes(asked), format::bytes(most));
-        return Err(format!(
-            "limits.{name} asks for {asked}, and the ceiling of this host, {setting}, is {most}"
-        ));
+    if asked > max {
+        let (asked, max) = (format::bytes(asked), format::bytes(max));
+        return Err(format!("limits.{name} asks for {asked}, but {setting} of this host is {max}"));
     }
     if asked < min {
         return Err(format!("limits.{name} must be at least {}", format::bytes(min)));
@@ -240,13 +240,11 @@ fn duration(
     name: &str,
     requested: Duration,
     setting: &str,
-    most: Option<Duration>,
+    max: Option<Duration>,
 ) -> Result<Duration, String> {
-    if let Some(most) = most.filter(|most| requested > *most) {
-        let (requested, most) = (humantime::format_duration(requested), humantime::format_duration(most));
-        return Err(format!(
-            "limits.{name} asks for {requested}, and the ceiling of this host, {setting}, is {most}"
-        ));
+    if let Some(max) = max.filter(|max| requested > *max) {
+        let (requested, max) = (humantime::format_duration(requested), humantime::format_duration(max));
+        return Err(format!("limits.{name} asks for {requested}, but {setting} of this host is {max}"));
     }
     if requested < Duration::from_millis(1) {
         return Err(format!("limits.{name} must be at least 1ms"));
@@ -254,13 +252,13 @@ fn duration(
     Ok(requested)
 }
 
-fn concurrency(requested: u32, most: Option<u32>) -> Result<u32, String> {
-    match most {
-        Some(most) if requested > most => Err(format!(
-            "limits.concurrency asks for {requested}, and the ceiling of this host, concurrency, is {most}"
-        )),
+fn concurrency(requested: u32, max: Option<u32>) -> Result<u32, String> {
+    match max {
+        Some(max) if requested > max => {
+            Err(format!("limits.concurrency asks for {requested}, but concurrency of this host is {max}"))
+        }
         _ if requested == 0 => {
-            Err("limits.concurrency must be at least 1, or no task would ever run".to_owned())
+            Err("limits.concurrency must be at least 1, otherwise no task could run".to_owned())
         }
         _ => Ok(requested),
     }
@@ -271,8 +269,8 @@ impl RetryTable {
         if self.max_attempts.is_some_and(|attempts| !(1..=ATTEMPTS_MAX).contains(&attempts)) {
             return Err(format!("retry.max_attempts must be from 1 to {ATTEMPTS_MAX}"));
         }
-        let backoff = self.backoff.map(|BackoffTable { first, factor, most, jitter }| {
-            Backoff::of(first.map(|span| span.0), factor, most.map(|span| span.0), jitter)
+        let backoff = self.backoff.map(|BackoffTable { first, factor, max, jitter }| {
+            Backoff::of(first.map(|span| span.0), factor, max.map(|span| span.0), jitter)
                 .map_err(|error| format!("retry.backoff: {error}"))
         });
         let on = self.on.map(|words| RetryOn::of(words.iter().map(String::as_str)));
@@ -338,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_that_can_be_asked_for_is_carried() {
+    fn every_key_reaches_the_config() {
         let config = resolve(
             r#"
             description = "Thumbnails from a URL"
@@ -378,7 +376,7 @@ mod tests {
         assert_eq!(config.retry.attempts_max, Some(3));
         assert_eq!(config.retry.on.words(), ["io", "memory-limit"]);
         let backoff = config.retry.backoff.unwrap();
-        assert_eq!((backoff.most, backoff.jitter), (Duration::from_secs(60), 0.1));
+        assert_eq!((backoff.max, backoff.jitter), (Duration::from_secs(60), 0.1));
         let rule = HttpRule {
             scheme: "https".to_owned(),
             host: "*.cdn.example.com".to_owned(),
@@ -391,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_key_is_refused_with_its_place() {
+    fn an_unknown_key_is_rejected_with_its_position() {
         let reason = refusal("output = \"json\"\n[limits]\nmemroy = \"1MiB\"");
         assert!(reason.starts_with("line 3, column 1: ") && reason.contains("memroy"), "{reason}");
         for text in ["colour = 1", "[allow]\nsockets = true", "[retry]\nfirst = \"1s\"", "[input]\na = 1"] {
@@ -400,13 +398,13 @@ mod tests {
     }
 
     #[test]
-    fn a_wish_over_the_ceiling_is_refused_with_both_numbers() {
+    fn a_limit_over_the_maximum_is_rejected_with_both_numbers() {
         for (requested, numbers) in [
-            ("memory = \"65MiB\"", ["65 MiB", "memory_max, is 64 MiB"]),
-            ("output = \"2MiB\"", ["2 MiB", "output_max, is 1 MiB"]),
-            ("logs = \"1MiB\"", ["1 MiB", "log_tail_max, is 16 KiB"]),
-            ("disk = \"2GiB\"", ["2 GiB", "disk_max, is 1 GiB"]),
-            ("timeout = \"11m\"", ["11m", "timeout_max, is 10m"]),
+            ("memory = \"65MiB\"", ["65 MiB", "memory_max of this host is 64 MiB"]),
+            ("output = \"2MiB\"", ["2 MiB", "output_max of this host is 1 MiB"]),
+            ("logs = \"1MiB\"", ["1 MiB", "log_tail_max of this host is 16 KiB"]),
+            ("disk = \"2GiB\"", ["2 GiB", "disk_max of this host is 1 GiB"]),
+            ("timeout = \"11m\"", ["11m", "timeout_max of this host is 10m"]),
         ] {
             let reason = refusal(&format!("[limits]\n{requested}"));
             assert!(numbers.iter().all(|number| reason.contains(number)), "{reason}");
@@ -415,7 +413,10 @@ mod tests {
         let reason =
             parse("limits.cpu = \"31s\"").unwrap().resolve(Path::new(""), &PluginConfig::default(), &idle);
         let reason = reason.unwrap_err();
-        assert!(reason.contains("asks for 31s") && reason.contains("cpu_max, is 30s"), "{reason}");
+        assert!(
+            reason.contains("asks for 31s") && reason.contains("cpu_max of this host is 30s"),
+            "{reason}"
+        );
         let few = MaxLimits { concurrency: Some(3), ..MaxLimits::of(&Limits::default()) };
         let reason =
             parse("limits.concurrency = 4").unwrap().resolve(Path::new(""), &PluginConfig::default(), &few);
@@ -424,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_work_is_refused() {
+    fn invalid_values_are_rejected() {
         for (text, named) in [
             ("limits.cpu = \"0s\"", "limits.cpu must be at least 1ms"),
             ("limits.concurrency = 0", "limits.concurrency"),
@@ -449,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn a_manifest_that_is_no_readable_file_is_refused() {
+    fn an_unreadable_manifest_is_rejected() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.toml");
         let read = || read(&path, &Arc::default(), &MaxLimits::of(&Limits::default()));

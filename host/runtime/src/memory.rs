@@ -214,7 +214,7 @@ pub(crate) struct MemoryReservation {
 
 /// No memory is left for this run while others are running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the memory of all tasks together is used up; this run would have used {asked_bytes} bytes")]
+#[error("the memory budget of all tasks is exhausted; this run would have used {asked_bytes} bytes")]
 pub(crate) struct Evicted {
     /// The memory that the guest would have used.
     pub(crate) asked_bytes: u64,
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_is_given_back() {
+    fn a_dropped_reservation_is_released() {
         let budget = counted(10 * MIB);
         let reservation = budget.reserve(2 * MIB, false);
         reservation.grow_to(5 * MIB).unwrap();
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_outgrows_what_was_expected_gives_way_and_the_others_keep_what_they_hold() {
+    fn a_run_that_outgrows_its_estimate_is_evicted_and_others_keep_theirs() {
         let budget = counted(10 * MIB);
         let (neighbour, hog) = (budget.reserve(4 * MIB, false), budget.reserve(2 * MIB, false));
         hog.grow_to(6 * MIB).unwrap();
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_alone_may_go_over() {
+    fn a_run_alone_may_exceed_the_budget() {
         let (measured, _resident) = measured(10 * MIB);
         for budget in [counted(10 * MIB), measured] {
             let reservation = budget.reserve(2 * MIB, false);
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn no_plugin_is_expected_to_use_more_than_there_is() {
+    fn an_estimate_never_exceeds_the_budget() {
         let budget = counted(10 * MIB);
         drop(budget.reserve(64 * MIB, false));
         let reservation = budget.reserve(64 * MIB, false);
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn many_threads_never_hold_more_than_there_is() {
+    fn concurrent_reservations_never_exceed_the_budget() {
         let budget = counted(8 * MIB);
         // Ensures that no other run is alone.
         let neighbour = budget.reserve(0, false);
@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn what_guests_never_touch_is_there_for_others() {
+    fn untouched_memory_is_available_to_others() {
         let (budget, resident) = measured(10 * MIB);
         let sleepers: Vec<_> = (0..5).map(|_| budget.reserve(2 * MIB, false)).collect();
         assert_eq!(budget.available(), 0, "who was let in a moment ago may touch it all");
@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_handed_out_to_short_runs_is_back_at_their_end() {
+    fn memory_granted_to_short_runs_is_released_at_their_end() {
         let (budget, _resident) = measured(10 * MIB);
         let neighbour = budget.reserve(MIB, false);
         for _ in 0..1_000 {
@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_in_full_counts_though_it_is_not_touched() {
+    fn a_full_reservation_counts_even_if_untouched() {
         let (budget, _resident) = measured(10 * MIB);
         let reservation = budget.reserve(4 * MIB, true);
         reservation.grow_to(6 * MIB).unwrap();
@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn when_too_much_is_touched_the_youngest_of_the_large_ones_give_way_but_never_the_last() {
+    fn over_budget_the_youngest_large_runs_are_evicted_but_never_the_last() {
         let (budget, resident) = measured(10 * MIB);
         let reservations: Vec<_> = [8, 1, 8, 8, 1]
             .map(|mib| {
@@ -449,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_sleeps_is_woken_to_give_way() {
+    fn a_sleeping_run_is_woken_when_it_is_evicted() {
         struct Flag(AtomicBool);
         impl std::task::Wake for Flag {
             fn wake(self: Arc<Self>) {
@@ -469,7 +469,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_host_itself_uses_is_not_counted() {
+    fn memory_of_the_host_itself_is_not_counted() {
         let (budget, resident) = measured(10 * MIB);
         resident.fetch_add(50 * MIB, Relaxed);
         while budget.age_ms() <= monitor::HOST_BYTES_AGE_MS {

@@ -33,7 +33,7 @@ pub(crate) struct CallRefused(pub(crate) String);
 
 /// The guest exited with a failure and without a code: `exit` of WASI 0.2 carries none.
 #[derive(Debug, thiserror::Error)]
-#[error("the guest ended itself with a failure")]
+#[error("the guest exited with a failure")]
 pub(crate) struct ExitedWithoutCode;
 
 /// How a program ended.
@@ -66,7 +66,7 @@ impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Code(code) => write!(f, "with exit code {code}"),
-            Self::Failure => f.write_str("with a failure (`exit` of WASI 0.2 passes on no exit code)"),
+            Self::Failure => f.write_str("with a failure (`exit` of WASI 0.2 carries no code)"),
         }
     }
 }
@@ -97,7 +97,8 @@ pub(crate) fn reported_failure(failure: failures::Failure, guest: &Guest) -> Fai
 fn out_of_disk(end: &str, guest: &Guest) -> Failure {
     let limit = format::bytes(guest.plugin.config.limits.disk_bytes);
     let message = format!(
-        "the guest wrote more to its folders than its limit `disk` of {limit} (limits.disk of the manifest, else \
+        "the guest wrote more to its folders than its limit `disk` of {limit} (limits.disk of the manifest, \
+         else \
          the setting disk), then ended: {end}"
     );
     Failure::new(Cause::DiskLimit, format::truncate(message, format::MESSAGE_BYTES_MAX))
@@ -105,7 +106,7 @@ fn out_of_disk(end: &str, guest: &Guest) -> Failure {
 
 /// Returns the failure of a run whose result is too large.
 pub(crate) fn output_too_large(bytes: Option<u64>, bytes_max: u64) -> Failure {
-    let size = bytes.map_or_else(|| "larger than it may be".to_owned(), |bytes| format!("{bytes} bytes"));
+    let size = bytes.map_or_else(|| "too large".to_owned(), |bytes| format!("{bytes} bytes"));
     let limit = format::bytes(bytes_max);
     let message = format!(
         "the result is {size}; its limit `output` is {limit} (limits.output of the manifest, else the setting \
@@ -133,10 +134,10 @@ pub(crate) fn state_too_large(bytes: u64, bytes_max: u64) -> Failure {
 }
 
 /// Returns the failure of a run that exceeded its CPU limit.
-pub(crate) fn cpu_limit_exceeded(used: Duration, most: Duration) -> Failure {
-    let (used_ms, most) = (used.as_millis(), humantime::format_duration(most));
+pub(crate) fn cpu_limit_exceeded(used: Duration, max: Duration) -> Failure {
+    let (used_ms, max) = (used.as_millis(), humantime::format_duration(max));
     let message = format!(
-        "the attempt computed for {used_ms} ms; its limit `cpu` is {most} \
+        "the attempt used {used_ms} ms of CPU time; its limit `cpu` is {max} \
          (limits.cpu of the manifest, else the setting cpu)"
     );
     Failure::new(Cause::CpuLimit, message)
@@ -166,7 +167,7 @@ pub(crate) fn check_exit(exit: Exit, guest: &Guest) -> Result<(), Failure> {
 /// Returns a note that the guest was denied memory before it ended by itself.
 fn refused_memory_note(guest: &Guest) -> String {
     if guest.account.has_refused() {
-        format!(", after it had asked for more than {},", memory_limit(guest))
+        format!(", after it asked for more memory than {},", memory_limit(guest))
     } else {
         String::new()
     }
@@ -177,7 +178,7 @@ pub(crate) fn check_format(answer: &str, format: OutputFormat) -> Result<(), Fai
     if format == OutputFormat::Json
         && let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(answer)
     {
-        let message = format!("the plugin answers in JSON by its manifest, but this answer is none: {error}");
+        let message = format!("the manifest declares JSON output, but the result is not valid JSON: {error}");
         return Err(Failure::new(Cause::Plugin, message));
     }
     Ok(())
@@ -193,8 +194,7 @@ pub(crate) fn run_failure(error: &Error, stage: Stage, guest: &Guest) -> Failure
         if guest.files.disk.has_refused() {
             return out_of_disk(&format!("the guest ended itself {exit}"), guest);
         }
-        let message =
-            format!("the guest ended itself {exit}{} and gave no result", refused_memory_note(guest));
+        let message = format!("the guest ended itself {exit}{} without a result", refused_memory_note(guest));
         return Failure::new(exit.cause(), message);
     }
     if let Some(HostFault(reason)) = error.downcast_ref() {
@@ -204,7 +204,7 @@ pub(crate) fn run_failure(error: &Error, stage: Stage, guest: &Guest) -> Failure
         return Failure::new(Cause::CallLimit, reason.clone());
     }
     if let Some(full) = error.downcast_ref::<PoolConcurrencyLimitError>() {
-        return Failure::new(Cause::HostFault, format!("no room for another instance: {full}"));
+        return Failure::new(Cause::HostFault, format!("the instance pool is exhausted: {full}"));
     }
     if let Some(&evicted) = error.downcast_ref::<Evicted>() {
         return self::evicted(&guest.plugin, &*guest.run.host, guest.account.reservation(), evicted);
@@ -217,7 +217,7 @@ pub(crate) fn run_failure(error: &Error, stage: Stage, guest: &Guest) -> Failure
     }
     if let Some(FieldMapError::TotalSizeTooBig) = error.downcast_ref() {
         let limit = format::bytes(FIELDS_BYTES_MAX as u64);
-        let message = format!("the header fields of one request take more than the limit of {limit}");
+        let message = format!("the header fields of one request exceed the limit of {limit}");
         return Failure::new(Cause::CallLimit, message);
     }
     if guest.files.disk.has_refused() {
@@ -225,7 +225,8 @@ pub(crate) fn run_failure(error: &Error, stage: Stage, guest: &Guest) -> Failure
     }
     if is_out_of_handles(error) {
         let message = format!(
-            "the guest held more than its limit of {HANDLES_MAX} handles (timers, streams, files and the like); \
+            "the guest held more than its limit of {HANDLES_MAX} handles (timers, streams, files and the \
+             like); \
              the limit is the same for every plugin"
         );
         return Failure::new(Cause::HandleLimit, message);
@@ -234,8 +235,8 @@ pub(crate) fn run_failure(error: &Error, stage: Stage, guest: &Guest) -> Failure
     if guest_was_on_the_stack && is_out_of_copying(error) {
         let limit = format::bytes(guest.call_bytes_max as u64);
         let message = format!(
-            "one call of the guest handed the host more than its limit of {limit}, \
-             which is the larger one of the limits `output` and checkpoint, and some more"
+            "one call of the guest passed more than its limit of {limit} to the host, which is derived from \
+             the limits `output` and checkpoint"
         );
         return Failure::new(Cause::CallLimit, message);
     }
@@ -261,8 +262,8 @@ fn memory_limit(guest: &Guest) -> String {
 
 fn overdrawn(guest: &Guest) -> Failure {
     let message = format!(
-        "what the host had to keep for the guest (requests, streams, input, output and the like) was, with the \
-         guest's own memory, more than {}",
+        "the guest's memory and what the host keeps for it (requests, streams, input, output and the like) \
+         exceed {}",
         memory_limit(guest)
     );
     Failure::new(Cause::MemoryLimit, message)
@@ -270,15 +271,15 @@ fn overdrawn(guest: &Guest) -> Failure {
 
 fn out_of_memory(error: &Error, guest: &Guest) -> Failure {
     let end = error.root_cause();
-    let message = format!("the guest asked for more than {}, then ended: {end}", memory_limit(guest));
+    let message = format!("the guest asked for more memory than {}, then ended: {end}", memory_limit(guest));
     Failure::new(Cause::MemoryLimit, format::truncate(message, format::MESSAGE_BYTES_MAX))
 }
 
 fn trap_message(error: &Error, guest: &Guest) -> String {
     let reason: &dyn fmt::Display = match error.downcast_ref::<Trap>() {
         Some(Trap::StackOverflow) => {
-            let most = format::bytes(engine::wasm_stack_bytes(guest.plugin.profile) as u64);
-            &format!("stack overflow: the guest called itself too deeply for its stack of {most}")
+            let max = format::bytes(engine::wasm_stack_bytes(guest.plugin.profile) as u64);
+            &format!("stack overflow: the guest's recursion exceeded its stack of {max}")
         }
         Some(trap) => trap,
         None => &error.root_cause(),

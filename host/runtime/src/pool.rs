@@ -50,9 +50,9 @@ impl MemoryReset {
 impl fmt::Display for MemoryReset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::ClearTouched => "only the pages that a guest touched are cleared after it",
+            Self::ClearTouched => "only pages touched by a guest are cleared after it",
             Self::Decommit => {
-                "memory is given back to the kernel after each guest, which costs more than half of the speed: \
+                "memory is returned to the kernel after each guest, which more than halves the throughput: \
                  there is swap, or the kernel is older than Linux 6.7"
             }
         })

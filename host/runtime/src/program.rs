@@ -53,7 +53,7 @@ impl ProgramInput {
         let refused = |reason: String| Failure::new(Cause::InvalidInput, format::bounded(reason));
         let form = |error| {
             refused(format!(
-                "the input of a program is a string, which is its stdin, or an object with `args`, \
+                "the input of a program must be a string (its stdin) or an object with `args`, \
                  `stdin` and `env`: {error}"
             ))
         };
@@ -61,7 +61,7 @@ impl ProgramInput {
             Value::Null => Self::default(),
             Value::String(stdin) => Self { stdin, ..Self::default() },
             // serde would read an array as the fields in order.
-            Value::Array(_) => return Err(refused("the input of a program is no array".to_owned())),
+            Value::Array(_) => return Err(refused("the input of a program must not be an array".to_owned())),
             other => serde_json::from_value(other).map_err(form)?,
         };
         read.check(fixed).map_err(refused)?;
@@ -76,26 +76,26 @@ impl ProgramInput {
 
     fn check(&self, fixed: &BTreeMap<String, String>) -> Result<(), String> {
         if self.args.iter().any(|argument| argument.contains('\0')) {
-            return Err("an argument contains the character NUL".to_owned());
+            return Err("an argument contains a NUL character".to_owned());
         }
         let arguments = self.args.iter().map(String::len);
         let variables = self.env.iter().chain(fixed).map(|(name, value)| name.len() + value.len());
         let bytes: usize = arguments.chain(variables).map(|bytes| bytes + ARG_OVERHEAD_BYTES).sum();
         if bytes > ARGS_AND_ENV_BYTES_MAX {
-            let most = format::bytes(ARGS_AND_ENV_BYTES_MAX as u64);
+            let max = format::bytes(ARGS_AND_ENV_BYTES_MAX as u64);
             return Err(format!(
-                "arguments and variables take {bytes} bytes, {ARG_OVERHEAD_BYTES} counted for each beside its \
-                 text, and the limit for every program is {most}; hand large data over as stdin"
+                "arguments and variables take {bytes} bytes, including {ARG_OVERHEAD_BYTES} for each; the \
+                 limit is {max}; pass large data as stdin"
             ));
         }
         for (name, value) in &self.env {
             if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
                 return Err(format!(
-                    "{name:?} cannot be a variable: its name is empty or contains `=`, or there is a NUL"
+                    "{name:?} is not a valid variable: its name is empty or contains `=`, or it contains a NUL"
                 ));
             }
             if fixed.contains_key(name) {
-                return Err(format!("the input may not set {name}: the manifest of the plugin does"));
+                return Err(format!("the input may not set {name}, which the manifest of the plugin sets"));
             }
         }
         Ok(())
@@ -120,9 +120,9 @@ struct BufferState {
 /// The program wrote more than its limit.
 #[derive(Debug, thiserror::Error)]
 enum Overflow {
-    #[error("stdout is over the limit `output`")]
+    #[error("stdout exceeds the limit `output`")]
     Output,
-    #[error("stdout does not fit into the limit `memory`")]
+    #[error("stdout exceeds the limit `memory`")]
     Memory,
 }
 
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_string_alone_is_stdin_and_null_is_nothing() {
+    fn a_string_is_stdin_and_null_is_empty() {
         assert_eq!(
             read(r#""text""#).unwrap(),
             ProgramInput { stdin: "text".to_owned(), ..Default::default() }
@@ -264,17 +264,17 @@ mod tests {
     }
 
     #[test]
-    fn an_input_of_another_form_is_refused_with_what_is_wrong() {
+    fn an_invalid_input_is_rejected_with_the_reason() {
         for (input, said) in [
             (r#"{"arg":[]}"#, "unknown field `arg`"),
             (r#"{"args":"-n"}"#, "expected a sequence"),
             (r#"{"args":[1]}"#, "expected a string"),
-            ("[[],\"text\"]", "no array"),
+            ("[[],\"text\"]", "must not be an array"),
             ("7", "an object with `args`"),
             ("{", "an object with `args`"),
             (r#"{"args":["a\u0000b"]}"#, "NUL"),
-            (r#"{"env":{"":"b"}}"#, "cannot be a variable"),
-            (r#"{"env":{"A=B":"c"}}"#, "cannot be a variable"),
+            (r#"{"env":{"":"b"}}"#, "not a valid variable"),
+            (r#"{"env":{"A=B":"c"}}"#, "not a valid variable"),
             (r#"{"env":{"REGION":"us"}}"#, "may not set REGION"),
         ] {
             let failure = read(input).unwrap_err();
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments_and_variables_over_their_limit_are_refused_with_both_sizes() {
+    fn arguments_and_variables_over_the_limit_are_rejected_with_both_sizes() {
         let args = |count: usize| serde_json::json!({ "args": vec!["x".repeat(1 << 10); count] }).to_string();
         assert_eq!(read(&args(1_900)).unwrap().args.len(), 1_900);
         let failure = read(&args(2_000)).unwrap_err();
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_kept_up_to_its_limit_and_no_further() {
+    fn stdout_is_buffered_up_to_its_limit() {
         let stdout = StdoutBuffer::new(4, &account(1_000));
         assert!(stdout.append(b"ab").is_ok());
         assert!(stdout.append(b"cde").is_err());
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_counts_against_the_memory_of_its_program() {
+    fn stdout_counts_against_the_memory_of_its_program() {
         let account = account(10);
         let stdout = StdoutBuffer::new(100, &account);
         assert!(stdout.append(b"12345678").is_ok() && !account.is_overdrawn());
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn last_words_are_the_last_lines() {
+    fn the_stderr_tail_is_the_last_lines() {
         let words = StderrTail::new();
         assert_eq!(words.text(), "");
         for line in 0..1_000 {

@@ -236,12 +236,12 @@ impl Entry {
     }
 
     fn set(&mut self, info: PluginInfo, plugin: Option<Arc<Plugin>>) {
-        let place = match info.source {
+        let slot = match info.source {
             PluginSource::BuiltIn => &mut self.built_in,
             PluginSource::File(_) => &mut self.file,
         };
-        let last_good = place.take().and_then(|version| version.plugin);
-        *place = Some(Version { info, plugin: plugin.or(last_good) });
+        let last_good = slot.take().and_then(|version| version.plugin);
+        *slot = Some(Version { info, plugin: plugin.or(last_good) });
     }
 }
 

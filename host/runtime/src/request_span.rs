@@ -110,7 +110,7 @@ impl Drop for OpenSpan {
                 Some(status.as_str())
             }
             (None, Some(_)) => None,
-            (None, None) => Some("the run ended before there was an answer"),
+            (None, None) => Some("the run ended before the response"),
         };
         trace.tracer().record([match error {
             Some(error) => span.failed(error),
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_that_hands_on_a_trace_itself_is_left_alone() {
+    fn a_guest_that_propagates_a_trace_itself_is_left_alone() {
         let text = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         let context = TraceContext::read(text, Some("a=1")).unwrap();
         let mut headers = HeaderMap::new();

@@ -47,8 +47,8 @@ use crate::ticker::{TICK, Ticker};
 use crate::upload::{self, RemoveOutcome, UploadError, UploadOutcome};
 use crate::watcher::{OnChange, PluginWatcher, WatchMode};
 
-const SWAP_ENABLED: &str = "swap was switched on while the server runs, so that memory of one guest could reach the \
-     next; the server has to be restarted";
+const SWAP_ENABLED: &str = "swap was enabled while the server runs, so memory of one guest could leak into \
+                            the next; restart the server";
 
 /// The size of the runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,7 +113,7 @@ impl Default for LoaderConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeError {
     /// There is not enough memory or address space for the slots, or wasmtime does not work on this machine.
-    #[error("failed to make room for {slots} slots: {reason}")]
+    #[error("failed to reserve resources for {slots} slots: {reason}")]
     Engine {
         /// The number of slots.
         slots: u32,
@@ -135,7 +135,7 @@ pub enum RuntimeError {
         source: io::Error,
     },
     /// The certificates for outgoing HTTPS cannot be loaded.
-    #[error("failed to take the roots of outgoing HTTPS from {path}: {reason}")]
+    #[error("failed to load the certificates for outgoing HTTPS from {path}: {reason}")]
     HttpRoots {
         /// The file.
         path: PathBuf,
@@ -459,7 +459,7 @@ fn open_cache(config: &CacheConfig) -> Option<Cache> {
     let cache = Cache::open(config);
     if let Err(error) = &cache {
         let data = config.data.display();
-        tracing::warn!(%data, %error, "failed to open the cache of compiled plugins, going on without");
+        tracing::warn!(%data, %error, "failed to open the cache of compiled plugins; continuing without it");
     }
     cache.ok()
 }
@@ -580,10 +580,10 @@ impl Shared {
             }
             usage.write();
             // A computing guest yields on each tick, so its CPU limit is checked here.
-            if let Some(most) = cpu_max
-                && usage.cpu.used() > most
+            if let Some(limit) = cpu_max
+                && usage.cpu.used() > limit
             {
-                return Poll::Ready(Err(outcome::cpu_limit_exceeded(usage.cpu.used(), most)));
+                return Poll::Ready(Err(outcome::cpu_limit_exceeded(usage.cpu.used(), limit)));
             }
             usage.reservation.set_waker(context.waker());
             usage.evicted().map_or(Poll::Pending, |failure| Poll::Ready(Err(failure)))
@@ -622,11 +622,11 @@ impl Runner for Runtime {
         self.shared.registry.get(plugin).map(|plugin| plugin.config.retry.on).unwrap_or_default()
     }
 
-    fn room(&self) -> u64 {
+    fn available_memory(&self) -> u64 {
         self.shared.memory.available()
     }
 
-    fn demand(&self, plugin: &PluginName) -> u64 {
+    fn expected_memory(&self, plugin: &PluginName) -> u64 {
         let expected = self.shared.registry.get(plugin).map_or(0, |plugin| {
             let limit_bytes = plugin.config.limits.memory_bytes;
             plugin.estimate.expected(limit_bytes)
@@ -648,7 +648,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_host_holds_for_itself_is_not_blamed_on_guests() {
+    fn bytes_held_by_the_host_are_not_attributed_to_guests() {
         const BYTES: u64 = 64 << 20;
         let config = RuntimeConfig { slots: 8, limits: Limits::default(), memory_total_bytes: Some(1 << 30) };
         let host_bytes = Arc::<AtomicU64>::default();

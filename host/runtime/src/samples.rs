@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_sampling_at_a_time() {
+    fn only_one_sampler_exists_at_a_time() {
         let samples = Arc::<Samples>::default();
         assert!(!samples.is_on());
         let sampling = samples.start().expect("the first");

@@ -38,10 +38,10 @@ const SHORT_STEPS: u64 = 20_000;
 /// Bytes of input of a check on a shared thread: parsing takes time as well.
 const SHORT_BYTES_MAX: usize = 16 << 10;
 
-const TOO_COMPLEX: &str = "holding it against the schema of the plugin takes too many steps; make it simpler or \
-     shorter";
+const TOO_COMPLEX: &str = "checking the input against the plugin's schema takes too many steps; make it \
+                           simpler or shorter";
 const TOO_MANY_VIOLATIONS: &str =
-    "it does not fit the schema of the plugin, and there are too many ways in which it does not";
+    "the input does not match the plugin's schema, with too many violations to list";
 
 /// The schema of a plugin's input. Cheap to clone.
 #[derive(Clone)]
@@ -132,9 +132,7 @@ impl InputSchema {
         for probe in [json!(null), json!(true), json!(0), json!(""), json!([]), json!({})] {
             let mut budget = InputBudget::full();
             if budget.spend(|| self.validator.is_valid(Metered(&probe))).is_err() {
-                return Err(format!(
-                    "holding an input as short as {probe} against it takes over {STEPS} steps"
-                ));
+                return Err(format!("checking the input {probe} against it takes over {STEPS} steps"));
             }
         }
         Ok(())
@@ -240,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn violations_are_bounded_in_number_and_length() {
+    fn violations_are_limited_in_number_and_length() {
         let many = format!("[{}]", ["\"x\""; 1_000].join(","));
         assert_eq!(pointers(r#"{"items": {"type": "integer"}}"#, Some(&many)).len(), VIOLATIONS_MAX);
         let long = format!("\"{}\"", "x".repeat(1 << 20));
@@ -251,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_schema_is_refused_with_a_pointer() {
+    fn an_invalid_schema_is_rejected_with_a_pointer() {
         let refusal = |schema: &str| InputSchema::compile(schema).unwrap_err();
         let reason = refusal(r#"{"properties": {"url": {"type": "sting"}}}"#);
         assert!(reason.contains("/properties/url/type"), "{reason}");
@@ -270,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn patterns_that_could_take_for_ever_are_refused() {
+    fn patterns_with_exponential_time_are_rejected() {
         assert!(InputSchema::compile(r#"{"pattern": "^(?=a).*$"}"#).is_err());
     }
 
@@ -292,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deep_input_with_a_wrong_leaf_is_refused_without_trying_all_ways() {
+    fn a_deep_invalid_input_is_rejected_without_trying_all_ways() {
         let schema = InputSchema::compile(EXPRESSION).unwrap();
         for depth in [1, 14, 20, 40, 60] {
             let mut budget = InputBudget::full();
@@ -304,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_budget_says_that_it_did_not_suffice() {
+    fn a_short_budget_reports_that_it_was_exceeded() {
         let schema = InputSchema::compile(r#"{"items": {"type": "integer"}}"#).unwrap();
         let check = |items: usize, mut budget: InputBudget| {
             let violations =
@@ -332,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schema_whose_parts_refer_to_each_other_in_too_many_ways_is_refused() {
+    fn a_schema_with_exponentially_many_ways_is_rejected() {
         for keyword in ["allOf", "anyOf", "oneOf"] {
             let levels = (0..30).map(|level| {
                 let next = format!(r##"{{"$ref": "#/$defs/{}"}}"##, level + 1);
@@ -348,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_of_references_ends_before_the_stack_does() {
+    fn a_chain_of_references_does_not_overflow_the_stack() {
         let links: Vec<_> =
             (0..190).map(|n| format!(r##""{n}": {{"$ref": "#/$defs/{}"}}"##, n + 1)).collect();
         let schema = format!(
@@ -362,14 +360,14 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_that_compiles_to_too_much_is_refused() {
+    fn a_pattern_that_compiles_too_large_is_rejected() {
         let reason = InputSchema::compile(r#"{"pattern": "^(([a-c]|[b-d]){0,500}x){0,500}$"}"#).unwrap_err();
         assert!(reason.contains("/pattern"), "{reason}");
         assert!(InputSchema::compile(r#"{"pattern": "^[A-Za-z0-9_-]{1,64}(\\.[a-z]{2,24}){1,4}$"}"#).is_ok());
     }
 
     #[test]
-    fn of_an_endless_list_of_faults_the_first_is_told() {
+    fn of_very_many_violations_the_first_is_reported() {
         let schema = r#"{"items": {"anyOf": [{"type": "integer"}, {"type": "boolean"}]}}"#;
         let schema = InputSchema::compile(schema).unwrap();
         let input = format!("[{}]", vec!["\"x\""; 200_000].join(","));
@@ -379,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_within_others_do_not_copy_a_large_value_again_and_again() {
+    fn nested_errors_do_not_copy_a_large_value_repeatedly() {
         // Each level keeps a copy of everything below it, once per alternative.
         let leaf = format!("[{}]", vec!["{\"a\": \"x\"}"; 20_000].join(","));
         let schema = InputSchema::compile(EXPRESSION).unwrap();
@@ -392,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_compared_as_json_has_it() {
+    fn values_are_compared_as_json() {
         for (schema, input, fits) in [
             (r#"{"const": 1}"#, "1.0", true),
             (r#"{"enum": [[1, {"a": "b"}], "x"]}"#, r#"[1.0, {"a": "b"}]"#, true),

@@ -56,8 +56,8 @@ impl SwapMonitor {
                 .is_ok();
             if is_mine && is_on(swaps) && !self.is_enabled_since_start.swap(true, Ordering::SeqCst) {
                 tracing::error!(
-                    "swap was switched on while the server runs: no more small guests start, since one could read \
-                     what the one before it left in memory; switch swap off for the server, and restart it"
+                    "swap was enabled while the server runs: no more pooled guests start, because one could \
+                     read what the previous one left in memory; disable swap and restart the server"
                 );
             }
         }
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn swap_that_comes_later_is_noticed_and_never_forgotten() {
+    fn swap_enabled_later_is_detected_permanently() {
         let (folder, watch) = watch(MemoryReset::ClearTouched);
         assert!(!watch.is_enabled_since_start());
         switch_on(&folder);
@@ -98,14 +98,14 @@ mod tests {
     }
 
     #[test]
-    fn pools_that_give_memory_back_do_not_mind_swap() {
+    fn pools_that_decommit_work_with_swap() {
         let (folder, watch) = watch(MemoryReset::Decommit);
         switch_on(&folder);
         assert!(!watch.is_enabled_since_start());
     }
 
     #[test]
-    fn a_kernel_without_swap_has_none() {
+    fn a_kernel_without_swap_support_has_no_swap() {
         assert!(
             !SwapMonitor::new(MemoryReset::ClearTouched, PathBuf::from("/nowhere/swaps"))
                 .is_enabled_since_start()

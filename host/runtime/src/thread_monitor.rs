@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_thread_that_panics_is_noticed() {
+    async fn a_thread_that_panics_is_reported() {
         let threads = ThreadMonitor::new();
         let (ended, other) = (threads.ended(), threads.guard("other"));
         let guard = threads.guard("loader");

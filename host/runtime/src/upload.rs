@@ -46,8 +46,8 @@ pub enum UploadError {
     Rejected(String),
     /// The manifest grants permissions that were meant for another file.
     #[error(
-        "the manifest {name}.toml grants {grants}, which was meant for the file that its author knew: put \
-         `sha256 = \"{digest}\"` into it, and upload again"
+        "the manifest {name}.toml grants {grants}, which were meant for another file: add `sha256 = \
+         \"{digest}\"` to it, and upload again"
     )]
     Unpinned {
         /// The plugin.
@@ -58,13 +58,13 @@ pub enum UploadError {
         digest: String,
     },
     /// The folder holds the maximum number of plugins.
-    #[error("the plugins folder holds {PLUGINS_MAX} plugins, the most that are looked at; remove one first")]
+    #[error("the plugins folder holds the maximum of {PLUGINS_MAX} plugins; remove one first")]
     TooMany,
     /// The server has no plugins folder.
     #[error("this server has no plugins folder")]
     NoFolder,
     /// The server is stopping.
-    #[error("the server stops")]
+    #[error("the server is stopping")]
     Stopping,
     /// The folder cannot be written to.
     #[error("the plugins folder {path} cannot be changed: {source}")]

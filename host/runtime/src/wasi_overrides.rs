@@ -137,7 +137,7 @@ fn complete_sleep(memory: &mut [u8], wanted: i32, events: i32, found: i32) -> Re
     for (offset, bytes) in [(events, &event[..]), (found, &1_u32.to_le_bytes()[..])] {
         let place = memory.get_mut(at(offset)..).and_then(|place| place.get_mut(..bytes.len()));
         let Some(place) = place else {
-            wasmtime::bail!("poll_oneoff was given a place outside of the memory")
+            wasmtime::bail!("poll_oneoff was passed a pointer outside of the memory")
         };
         place.copy_from_slice(bytes);
     }
@@ -229,7 +229,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_shortest_span_is_found_and_nothing_else() {
+    fn the_shortest_relative_timeout_is_found() {
         let subscription = |kind, time: u64, flags| {
             let mut bytes = [0; SUBSCRIPTION_BYTES];
             bytes[KIND_AT] = kind;

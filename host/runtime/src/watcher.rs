@@ -154,7 +154,7 @@ impl PluginWatcher {
             })
             .map_err(RuntimeError::Watcher)?;
         if passed.recv_timeout(load_timeout) == Err(RecvTimeoutError::Timeout) {
-            tracing::info!("some plugins are still being compiled; they come into service as they are ready");
+            tracing::info!("some plugins are still compiling; they come into service when ready");
         }
         Ok(watcher)
     }
@@ -280,7 +280,8 @@ impl WatchLoop {
             Err(error) => {
                 if !self.is_scan_failing {
                     let folder = self.folder.display();
-                    tracing::warn!(%folder, %error, "failed to read the plugins folder, keeping what was loaded");
+                    tracing::warn!(%folder, %error, "failed to scan the plugins folder; keeping the loaded \
+                                                     plugins");
                 }
                 self.is_scan_failing = true;
             }
@@ -299,7 +300,8 @@ impl WatchLoop {
             match self.notifier() {
                 Ok(notifier) => self.notifier = Some(notifier),
                 Err(error) => {
-                    tracing::warn!(%error, "failed to watch the plugins folder, looking every {POLL_INTERVAL:?}");
+                    tracing::warn!(%error, "failed to watch the plugins folder; scanning every \
+                                            {POLL_INTERVAL:?}");
                 }
             }
         }
@@ -322,7 +324,8 @@ impl WatchLoop {
     fn apply_scan(&mut self, scan: Scan) {
         if scan.is_cut && !self.is_cut {
             let folder = self.folder.display();
-            tracing::warn!(%folder, "the plugins folder holds over {PLUGINS_MAX} plugins; those after them are left out");
+            tracing::warn!(%folder, "the plugins folder holds more than {PLUGINS_MAX} plugins; the others \
+                                     are ignored");
         }
         self.is_cut = scan.is_cut;
         self.compare(scan.files);

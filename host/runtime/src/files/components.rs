@@ -1,8 +1,8 @@
-//! `wasi:filesystem` of components: wasmtime's, with what a plugin may open, hold and write counted, in the lane of
-//! the plugin.
+//! `wasi:filesystem` for components: wasmtime's implementation, with limits on open files and writes, on the
+//! executor of the plugin.
 //!
-//! Linked by `calls`. Nothing but plain files and folders is opened, so no call waits for who is at the other end of
-//! a pipe; and no link is made that could lead up.
+//! Linked by `wasi_overrides`. Only regular files and folders are opened, so no call waits for the other end of a
+//! pipe; and no link is created that could lead out of its folder.
 
 use rustix::io::Errno;
 use wasmtime::Result;
@@ -25,7 +25,7 @@ use crate::files::streams::{FileInput, FileOutput};
 use crate::guest::Guest;
 use crate::instance_status::HostCall;
 
-/// Puts these calls in the place of those that were linked before.
+/// Replaces the functions that were linked before.
 pub(crate) fn add(linker: &mut Linker<Guest>) -> Result<()> {
     types::add_to_linker::<Guest, Files>(linker, |guest| FileCalls(guest))?;
     preopens::add_to_linker::<Guest, Files>(linker, |guest| FileCalls(guest))
@@ -37,14 +37,14 @@ impl HasData for Files {
     type Data<'a> = FileCalls<'a>;
 }
 
-/// The calls of one guest.
+/// The file functions of one guest.
 struct FileCalls<'a>(&'a mut Guest);
 
 type Open = Resource<Descriptor>;
 
 impl FileCalls<'_> {
-    /// Notes a call and returns what carries it out.
-    fn begin(&mut self) -> (FileExecutor, WasiFilesystemCtxView<'_>) {
+    /// Records a call, and returns what it runs with.
+    fn start_call(&mut self) -> (FileExecutor, WasiFilesystemCtxView<'_>) {
         self.0.status().begin_call(HostCall::Files);
         (self.0.plugin.folders.executor().clone(), self.0.filesystem())
     }
@@ -53,7 +53,7 @@ impl FileCalls<'_> {
         self.0.ctx().table
     }
 
-    /// Tells the operator of what was refused because the folder was granted for reading only.
+    /// Logs an operation that was denied because the folder is read-only.
     fn note_denied<T>(&self, number: u32, done: FsResult<T>) -> FsResult<T> {
         let is_denied = |error: &FsError| matches!(error.downcast_ref(), Some(ErrorCode::NotPermitted));
         if done.as_ref().is_err_and(is_denied) {
@@ -62,7 +62,7 @@ impl FileCalls<'_> {
         done
     }
 
-    /// Returns which of the granted folders a file lies in.
+    /// Returns the index of the granted folder that a file lies in.
     fn folder(&self, number: u32) -> usize {
         self.0.files.get(number).map_or(0, |file| file.folder)
     }
@@ -73,11 +73,11 @@ fn borrowed(file: &Open) -> Open {
 }
 
 fn refused(errno: Errno) -> FsError {
-    // There is no code for too many open files.
+    // WASI has no code for too many open files.
     if errno == Errno::MFILE { ErrorCode::Quota.into() } else { std::io::Error::from(errno).into() }
 }
 
-/// Says whether a guest may open what it found.
+/// Returns true if a guest may open a file of this type.
 fn is_plain(kind: DescriptorType) -> bool {
     matches!(kind, DescriptorType::RegularFile | DescriptorType::Directory | DescriptorType::SymbolicLink)
 }
@@ -111,22 +111,22 @@ impl HostDescriptor for FileCalls<'_> {
         bytes: Filesize,
         advice: Advice,
     ) -> FsResult<()> {
-        let (executor, mut files) = self.begin();
+        let (executor, mut files) = self.start_call();
         executor.run(HostDescriptor::advise(&mut files, file, offset, bytes, advice)).await
     }
 
     async fn sync_data(&mut self, file: Open) -> FsResult<()> {
-        let (executor, mut files) = self.begin();
+        let (executor, mut files) = self.start_call();
         executor.run(HostDescriptor::sync_data(&mut files, file)).await
     }
 
     async fn get_flags(&mut self, file: Open) -> FsResult<DescriptorFlags> {
-        let (executor, mut files) = self.begin();
+        let (executor, mut files) = self.start_call();
         executor.run(HostDescriptor::get_flags(&mut files, file)).await
     }
 
     async fn get_type(&mut self, file: Open) -> FsResult<DescriptorType> {
-        let (executor, mut files) = self.begin();
+        let (executor, mut files) = self.start_call();
         executor.run(HostDescriptor::get_type(&mut files, file)).await
     }
 
@@ -135,7 +135,7 @@ impl HostDescriptor for FileCalls<'_> {
             self.0.files.set_size(open, size)?;
         }
         let number = file.rep();
-        let (executor, mut files) = self.begin();
+        let (executor, mut files) = self.start_call();
         let done = executor.run(HostDescriptor::set_size(&mut files, file, size)).await;
         self.note_denied(number, done)
     }
@@ -147,13 +147,13 @@ impl HostDescriptor for FileCalls<'_> {
         modified: NewTimestamp,
     ) -> FsResult<()> {
         let number = file.rep();
-        let (executor, mut files) = self.begin();
+        let (executor, mut files) = self.start_call();
         let done = executor.run(HostDescriptor::set_times(&mut files, file, accessed, modified)).await;
         self.note_denied(number, done)
     }
 
     async fn read(&mut self, file: Open, bytes: Filesize, offset: Filesize) -> FsResult<(Vec<u8>, bool)> {
-        let (executor, mut files) = self.begin();
+        let (executor, mut files) = self.start_call();
         executor.run(HostDescriptor::read(&mut files, file, bytes, offset)).await
     }
 
@@ -161,7 +161,7 @@ impl HostDescriptor for FileCalls<'_> {
         if let Some(open) = self.0.files.get(file.rep()) {
             self.0.files.write(open, Some(offset), bytes.len() as u64)?;
         }
-        let (executor, mut files) = self.begin();
+        let (executor, mut files) = self.start_call();
         executor.run(HostDescriptor::write(&mut files, file, bytes, offset)).await
     }
 
@@ -171,15 +171,15 @@ impl HostDescriptor for FileCalls<'_> {
         };
         let handle = opened.dir.clone();
         let permit = self.0.files.permit().map_err(refused)?;
-        let (executor, _) = self.begin();
+        let (executor, _) = self.start_call();
         let listing = executor.run_blocking(move || Listing::open(&handle, permit)).await.map_err(refused)?;
         let listing = self.table().push(listing)?;
-        // The type is only a name for the handle, and both ends of it are here.
+        // The type only names the handle, and both of its ends are in this file.
         Ok(Resource::new_own(listing.rep()))
     }
 
     async fn sync(&mut self, file: Open) -> FsResult<()> {
-        let (executor, mut files) = self.begin();
+        let (executor, mut files) = self.start_call();
         executor.run(HostDescriptor::sync(&mut files, file)).await
     }
 
@@ -187,7 +187,7 @@ impl HostDescriptor for FileCalls<'_> {
         check_paths(&[&path])?;
         let number = folder.rep();
         self.0.files.disk.create(self.folder(number))?;
-        let (executor, mut files) = self.begin();
+        let (executor, mut files) = self.start_call();
         let done = executor.run(HostDescriptor::create_directory_at(&mut files, folder, path)).await;
         if done.is_ok() {
             self.0.files.disk.created();
@@ -196,13 +196,13 @@ impl HostDescriptor for FileCalls<'_> {
     }
 
     async fn stat(&mut self, file: Open) -> FsResult<DescriptorStat> {
-        let (executor, mut files) = self.begin();
+        let (executor, mut files) = self.start_call();
         executor.run(HostDescriptor::stat(&mut files, file)).await
     }
 
     async fn stat_at(&mut self, folder: Open, flags: PathFlags, path: String) -> FsResult<DescriptorStat> {
         check_paths(&[&path])?;
-        let (executor, mut files) = self.begin();
+        let (executor, mut files) = self.start_call();
         executor.run(HostDescriptor::stat_at(&mut files, folder, flags, path)).await
     }
 
@@ -216,7 +216,7 @@ impl HostDescriptor for FileCalls<'_> {
     ) -> FsResult<()> {
         check_paths(&[&path])?;
         let number = folder.rep();
-        let (executor, mut files) = self.begin();
+        let (executor, mut files) = self.start_call();
         let call = HostDescriptor::set_times_at(&mut files, folder, flags, path, accessed, modified);
         let done = executor.run(call).await;
         self.note_denied(number, done)
@@ -233,7 +233,7 @@ impl HostDescriptor for FileCalls<'_> {
         check_paths(&[&path, &new_path])?;
         let number = new_folder.rep();
         self.0.files.disk.create(self.folder(number))?;
-        let (executor, mut files) = self.begin();
+        let (executor, mut files) = self.start_call();
         let done = executor
             .run(HostDescriptor::link_at(&mut files, folder, flags, path, new_folder, new_path))
             .await;
@@ -263,7 +263,7 @@ impl HostDescriptor for FileCalls<'_> {
             self.0.files.disk.create(granted)?;
         }
         let permit = self.0.files.permit().map_err(refused)?;
-        let (executor, mut files) = self.begin();
+        let (executor, mut files) = self.start_call();
         let call = HostDescriptor::open_at(&mut files, folder, path_flags, path, open_flags, flags);
         let done = executor.run(call).await;
         let open = self.note_denied(number, done)?;
@@ -283,14 +283,14 @@ impl HostDescriptor for FileCalls<'_> {
 
     async fn readlink_at(&mut self, folder: Open, path: String) -> FsResult<String> {
         check_paths(&[&path])?;
-        let (executor, mut files) = self.begin();
+        let (executor, mut files) = self.start_call();
         executor.run(HostDescriptor::readlink_at(&mut files, folder, path)).await
     }
 
     async fn remove_directory_at(&mut self, folder: Open, path: String) -> FsResult<()> {
         check_paths(&[&path])?;
         let number = folder.rep();
-        let (executor, mut files) = self.begin();
+        let (executor, mut files) = self.start_call();
         let done = executor.run(HostDescriptor::remove_directory_at(&mut files, folder, path)).await;
         self.note_denied(number, done)
     }
@@ -304,7 +304,7 @@ impl HostDescriptor for FileCalls<'_> {
     ) -> FsResult<()> {
         check_paths(&[&path, &new_path])?;
         let number = new_folder.rep();
-        let (executor, mut files) = self.begin();
+        let (executor, mut files) = self.start_call();
         let done =
             executor.run(HostDescriptor::rename_at(&mut files, folder, path, new_folder, new_path)).await;
         self.note_denied(number, done)
@@ -317,7 +317,7 @@ impl HostDescriptor for FileCalls<'_> {
         }
         let number = folder.rep();
         self.0.files.disk.create(self.folder(number))?;
-        let (executor, mut files) = self.begin();
+        let (executor, mut files) = self.start_call();
         let done = executor.run(HostDescriptor::symlink_at(&mut files, folder, target, path)).await;
         if done.is_ok() {
             self.0.files.disk.created();
@@ -328,7 +328,7 @@ impl HostDescriptor for FileCalls<'_> {
     async fn unlink_file_at(&mut self, folder: Open, path: String) -> FsResult<()> {
         check_paths(&[&path])?;
         let number = folder.rep();
-        let (executor, mut files) = self.begin();
+        let (executor, mut files) = self.start_call();
         let done = executor.run(HostDescriptor::unlink_file_at(&mut files, folder, path)).await;
         self.note_denied(number, done)
     }
@@ -357,12 +357,12 @@ impl HostDescriptor for FileCalls<'_> {
     }
 
     async fn is_same_object(&mut self, one: Open, other: Open) -> Result<bool> {
-        let (executor, mut files) = self.begin();
+        let (executor, mut files) = self.start_call();
         executor.run(HostDescriptor::is_same_object(&mut files, one, other)).await
     }
 
     async fn metadata_hash(&mut self, file: Open) -> FsResult<MetadataHashValue> {
-        let (executor, mut files) = self.begin();
+        let (executor, mut files) = self.start_call();
         executor.run(HostDescriptor::metadata_hash(&mut files, file)).await
     }
 
@@ -373,19 +373,19 @@ impl HostDescriptor for FileCalls<'_> {
         path: String,
     ) -> FsResult<MetadataHashValue> {
         check_paths(&[&path])?;
-        let (executor, mut files) = self.begin();
+        let (executor, mut files) = self.start_call();
         executor.run(HostDescriptor::metadata_hash_at(&mut files, folder, flags, path)).await
     }
 }
 
-/// Refuses paths that are longer than any file system takes, before they are copied and taken apart.
+/// Rejects paths longer than any file system accepts, before they are copied and parsed.
 fn check_paths(paths: &[&str]) -> FsResult<()> {
     let bytes: usize = paths.iter().map(|path| path.len()).sum();
     if bytes > PATHS_BYTES_MAX { Err(ErrorCode::NameTooLong.into()) } else { Ok(()) }
 }
 
 impl FileCalls<'_> {
-    /// Puts a stream that counts in the place of one that writes.
+    /// Wraps an output stream so that its writes are counted.
     fn counted(
         &mut self,
         number: u32,
@@ -413,7 +413,7 @@ impl HostDirectoryEntryStream for FileCalls<'_> {
                 }
             }
             let reader = self.table().get(&listing)?.reader();
-            let (executor, _) = self.begin();
+            let (executor, _) = self.start_call();
             let more = executor.run_blocking(reader).await.map_err(refused)?;
             if more.is_empty() {
                 return Ok(None);

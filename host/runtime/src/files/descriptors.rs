@@ -1,50 +1,50 @@
-//! How many file descriptors all guests may hold together, so that some are left for clients, the watch over the
-//! plugins folder and the database.
+//! The number of file descriptors that guests may hold together, so that enough are left for clients, the folder
+//! watch and the database.
 //!
-//! Made by the runtime from the limit of the process. Whoever opens something for a guest takes a permit first
-//! and keeps it as long as the descriptor is open.
+//! Derived by the runtime from the limit of the process. Opening something for a guest takes a permit, which is
+//! held as long as the descriptor is open.
 
 use std::sync::Arc;
 
 use rustix::process::{Resource, getrlimit};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// What the process needs for itself: the database, plugins, timers, standard streams.
+/// Descriptors reserved for the process itself: database, plugins, timers, standard streams.
 pub const OWN_DESCRIPTORS: u64 = 256;
-/// Clients that are served at the same time.
+/// Clients that are served concurrently.
 pub const CLIENT_DESCRIPTORS: u64 = 10_000;
-/// More than any number of guests needs; the limit of a process can be in the billions.
+/// An upper bound; the limit of a process can be in the billions.
 const GUESTS_MAX: u64 = 1 << 20;
 
-/// Returns how many descriptors guests may hold together in a process that may have `limit`: what clients leave,
-/// or as many as clients if there is too little for all.
+/// Returns how many descriptors guests may hold in a process with this limit: what clients leave, or half if there
+/// are too few for both.
 pub fn guest_descriptors(limit: u64) -> u64 {
     let shared = limit.saturating_sub(OWN_DESCRIPTORS);
     shared.saturating_sub(CLIENT_DESCRIPTORS).max(shared / 2).min(GUESTS_MAX)
 }
 
-/// The descriptors that all guests may hold together.
+/// The descriptors shared by all guests.
 #[derive(Clone, Debug)]
 pub(crate) struct Descriptors {
     permits: Arc<Semaphore>,
     one_guest_max: usize,
 }
 
-/// The right to one open descriptor.
+/// A permit for one open descriptor.
 #[derive(Debug)]
 pub(crate) struct DescriptorPermit {
     _permit: OwnedSemaphorePermit,
 }
 
 impl Descriptors {
-    /// Shares out what this process may have.
+    /// Creates the pool for the limit of this process.
     pub(crate) fn of_process() -> Self {
         let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         Self::new(usize::try_from(guest_descriptors(limit)).unwrap_or(usize::MAX))
     }
 
     fn new(max: usize) -> Self {
-        // One guest that opens all it can leaves something for the others.
+        // A guest that opens as many as it can leaves some for the others.
         Self { permits: Arc::new(Semaphore::new(max)), one_guest_max: (max / 4).max(1) }
     }
 
@@ -53,7 +53,7 @@ impl Descriptors {
         self.one_guest_max
     }
 
-    /// Takes a permit; `None` if guests hold all that there are.
+    /// Takes a permit; `None` if guests hold all descriptors.
     pub(crate) fn take(&self) -> Option<DescriptorPermit> {
         let permit = Arc::clone(&self.permits).try_acquire_owned().ok()?;
         Some(DescriptorPermit { _permit: permit })
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_permit_is_free_again_when_it_is_dropped() {
+    fn a_dropped_permit_is_available_again() {
         let descriptors = Descriptors::new(2);
         let (first, second) = (descriptors.take(), descriptors.take());
         assert!(first.is_some() && second.is_some() && descriptors.take().is_none());

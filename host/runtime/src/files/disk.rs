@@ -1,7 +1,7 @@
-//! What one run may write into its folders, and how much stays free on their volumes.
+//! The disk limit of one run, and the reserve of free space on each volume.
 //!
-//! Asked before each call that writes. Bytes count however often they are written, and a hole that makes a file
-//! longer counts as if it were written: the next reader may fill it.
+//! Checked before each write. Bytes count each time they are written. A hole that extends a file counts as written,
+//! because the next reader may fill it.
 
 use std::io;
 use std::sync::Arc;
@@ -15,20 +15,20 @@ use wasmill_model::RunHost;
 use crate::files::granted::GrantedFolder;
 use crate::plugin::Plugin;
 
-/// What a file, a folder or a link counts for when it is made, which is about what it takes on a disk.
+/// The size counted for creating a file, a folder or a link; roughly what it takes on disk.
 pub(crate) const FILE_BYTES: u64 = 4 << 10;
-/// Bytes that a run writes between two looks at how much is free.
+/// Bytes that a run may write between two checks of free space.
 const CHECK_INTERVAL_BYTES: u64 = 8 << 20;
-/// What stays free on a volume: this, or a twentieth of a small one.
+/// The free space kept on a volume: this, or a twentieth of a small one.
 const RESERVE_BYTES: u64 = 1 << 30;
 const RESERVE_PART: u64 = 20;
 
-/// What one run writes.
+/// The disk usage of one run.
 pub(crate) struct Disk {
     plugin: Arc<Plugin>,
     host: Arc<dyn RunHost>,
     used_bytes: AtomicU64,
-    /// Bytes that may be written before the next look at how much is free.
+    /// Bytes that may be written before the next check of free space.
     unchecked_bytes: AtomicU64,
     has_refused: AtomicBool,
 }
@@ -44,16 +44,16 @@ impl Disk {
         }
     }
 
-    /// Says whether the run ever wanted to write more than its limit.
+    /// Returns true if the run ever exceeded its limit.
     pub(crate) fn has_refused(&self) -> bool {
         self.has_refused.load(Relaxed)
     }
 
-    /// Counts bytes that are about to be written to a file in a folder.
+    /// Counts bytes before they are written to a file in a folder.
     ///
     /// # Errors
     ///
-    /// Fails with `ENOSPC` if the run may not write so many, or if too little would stay free.
+    /// Fails with `ENOSPC` if they exceed the limit of the run or the reserve of the volume.
     pub(crate) fn write(&self, folder: usize, bytes: u64) -> io::Result<()> {
         self.charge(folder, bytes)?;
         if let Some(meter) = self.host.meter() {
@@ -62,7 +62,7 @@ impl Disk {
         Ok(())
     }
 
-    /// Counts a file, a folder or a link that is about to be made.
+    /// Counts a file, a folder or a link before it is created.
     ///
     /// # Errors
     ///
@@ -71,14 +71,14 @@ impl Disk {
         self.charge(folder, FILE_BYTES)
     }
 
-    /// Counts one that was made.
+    /// Counts a file that was created.
     pub(crate) fn created(&self) {
         if let Some(meter) = self.host.meter() {
             meter.add_file_created();
         }
     }
 
-    // One thread at a time works for a guest, so nobody counts in between.
+    // Only one thread at a time runs a guest, so these steps need not be atomic.
     fn charge(&self, folder: usize, bytes: u64) -> io::Result<()> {
         let used = self.used_bytes.load(Relaxed).saturating_add(bytes);
         if used > self.plugin.config.limits.disk_bytes {
@@ -100,7 +100,7 @@ impl Disk {
     }
 
     fn check_free(&self, folder: &GrantedFolder, bytes: u64) -> io::Result<()> {
-        // A volume that does not tell is not held against the guest.
+        // If the free space is unknown, the write is allowed.
         let Ok((free, all)) = folder.volume_bytes() else { return Ok(()) };
         if has_room(free, all, bytes) {
             return Ok(());
@@ -114,7 +114,7 @@ fn reserve(all: u64) -> u64 {
     RESERVE_BYTES.min(all / RESERVE_PART)
 }
 
-/// Says whether enough stays free on a volume after so many bytes and those until the next look.
+/// Returns true if a volume keeps its reserve after these bytes and those until the next check.
 fn has_room(free: u64, all: u64, bytes: u64) -> bool {
     free >= reserve(all).saturating_add(bytes).saturating_add(CHECK_INTERVAL_BYTES.min(all / 100))
 }
@@ -129,8 +129,8 @@ mod tests {
         assert!(has_room(2 * gib, 100 * gib, 900 * mib));
         assert!(!has_room(2 * gib, 100 * gib, gib));
         assert!(!has_room(gib, 100 * gib, 1));
-        assert!(has_room(100 * mib, gib, mib), "of a small one a twentieth");
+        assert!(has_room(100 * mib, gib, mib), "a twentieth of a small volume");
         assert!(!has_room(51 * mib, gib, mib));
-        assert!(!has_room(8 * gib, 100 * gib, u64::MAX), "nor is it told that it has by a number that wraps");
+        assert!(!has_room(8 * gib, 100 * gib, u64::MAX), "a sum that overflows does not count as room");
     }
 }

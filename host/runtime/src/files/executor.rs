@@ -1,9 +1,8 @@
-//! Where the file calls of a plugin are carried out, so that one that hangs holds up nobody else.
+//! Runs the file calls of a plugin, so that a call that hangs blocks no other plugin.
 //!
-//! Chosen when the folders of a plugin are opened. On a disk of this machine a call takes microseconds, so it
-//! is made on the thread of its guest, whose other guests move to another thread meanwhile. A network mount may
-//! never answer: there calls go to a few threads that only this plugin uses, and a run can be ended while a
-//! call of it hangs.
+//! Chosen when the folders of a plugin are opened. On a local disk a call takes microseconds, so it runs on the
+//! guest's thread, whose other guests move to another thread meanwhile. A network mount may never answer: its calls
+//! run on a few threads of the plugin, and a run can be stopped while its call hangs.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -11,22 +10,22 @@ use std::sync::Arc;
 
 use tokio::runtime::{Builder, Handle, Runtime, RuntimeFlavor};
 
-/// Threads of one plugin that may wait for a mount at the same time.
+/// Threads of one plugin that may block on a mount.
 const THREADS_MAX: usize = 8;
 
-/// How the file calls of one plugin are carried out.
+/// The executor of a plugin's file calls.
 #[derive(Clone, Debug)]
 pub(crate) enum FileExecutor {
-    /// On the thread of the guest.
+    /// Runs them on the guest's thread.
     Inline,
-    /// On threads of the plugin.
+    /// Runs them on threads of the plugin.
     Dedicated(Arc<FileThreads>),
 }
 
-/// The threads of one plugin. One that hangs is left behind when the plugin goes.
+/// The threads of one plugin. A hanging one is left behind when the plugin is dropped.
 #[derive(Debug)]
 pub(crate) struct FileThreads {
-    /// `None` only while it is dropped.
+    /// `None` only during drop.
     runtime: Option<Runtime>,
     handle: Handle,
 }
@@ -40,7 +39,7 @@ impl Drop for FileThreads {
 }
 
 impl FileExecutor {
-    /// Makes a lane with threads of its own.
+    /// Creates an executor with its own threads.
     ///
     /// # Errors
     ///
@@ -58,8 +57,7 @@ impl FileExecutor {
         matches!(self, Self::Inline)
     }
 
-    /// Carries out a call of wasmtime-wasi, which blocks in place if it was told so, and else asks the runtime
-    /// that it finds for a thread.
+    /// Runs a call of wasmtime-wasi, which either blocks in place or spawns on the current tokio runtime.
     pub(crate) async fn run<F: Future>(&self, call: F) -> F::Output {
         let mut call = pin!(call);
         poll_fn(|context| match self {
@@ -72,7 +70,7 @@ impl FileExecutor {
         .await
     }
 
-    /// Waits for a call that never blocks the thread that asks for it.
+    /// Awaits a call that never blocks the calling thread.
     pub(crate) async fn wait<F: Future>(&self, call: F) -> F::Output {
         match self {
             Self::Inline => call.await,
@@ -80,7 +78,7 @@ impl FileExecutor {
         }
     }
 
-    /// Begins a call that only starts a thread.
+    /// Starts a call that only spawns a thread.
     pub(crate) fn start<R>(&self, call: impl FnOnce() -> R) -> R {
         match self {
             Self::Inline => call(),
@@ -91,7 +89,7 @@ impl FileExecutor {
         }
     }
 
-    /// Carries out a call of our own that blocks.
+    /// Runs a blocking closure.
     pub(crate) async fn run_blocking<R: Send + 'static>(
         &self,
         call: impl FnOnce() -> R + Send + 'static,
@@ -102,7 +100,7 @@ impl FileExecutor {
                 Ok(done) => done,
                 Err(error) => match error.try_into_panic() {
                     Ok(panic) => std::panic::resume_unwind(panic),
-                    // The threads are gone only with the plugin, which the guest holds on to.
+                    // The threads outlive the plugin's guests, so this is not reached.
                     Err(_) => std::future::pending().await,
                 },
             },
@@ -110,7 +108,7 @@ impl FileExecutor {
     }
 }
 
-/// Blocks this thread, and lets another one take over what else it has to do.
+/// Blocks this thread, and lets another one take over its other tasks.
 fn block<R>(call: impl FnOnce() -> R) -> R {
     match Handle::try_current().map(|handle| handle.runtime_flavor()) {
         Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(call),
@@ -126,7 +124,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn calls_that_hang_hold_up_their_own_plugin_only_and_no_run_waits_for_them() {
+    async fn hanging_calls_block_only_their_own_plugin_and_no_run() {
         let (hung, other) = (FileExecutor::dedicated().unwrap(), FileExecutor::dedicated().unwrap());
         let mut ends = Vec::new();
         for _ in 0..3 * THREADS_MAX {
@@ -141,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_in_place_lets_the_other_guests_of_its_thread_go_on() {
+    fn a_blocking_call_lets_other_guests_of_its_thread_run() {
         let runtime = Builder::new_multi_thread().worker_threads(1).build().unwrap();
         let (begun, is_begun) = mpsc::channel();
         let (end, ended) = mpsc::channel();

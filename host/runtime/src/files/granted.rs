@@ -1,8 +1,8 @@
-//! The folders that a plugin was granted, each opened once, when the plugin is loaded.
+//! The folders granted to a plugin, each opened once when the plugin is loaded.
 //!
-//! Made by the loader, shared by all guests of the plugin. No path is resolved again for a guest: what lies at
-//! the path later may be a link that another guest has put there. Each run only checks that the folder is still
-//! the one that lies there, and is refused with a sentence if not.
+//! Created by the loader, shared by all guests of the plugin. Paths are not resolved again for a guest: a path may
+//! later be a link that another guest created. Each run only checks that the same folder is still at its path, and
+//! fails otherwise.
 
 use std::fs::File;
 use std::io;
@@ -17,11 +17,11 @@ use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 use crate::files::executor::FileExecutor;
 use crate::plugin_config::DirRule;
 
-/// The device and the inode of a folder, which tell it from any other.
+/// The device and inode of a folder.
 pub(crate) type Identity = (u64, u64);
 
-/// File systems that are on this machine, by the magic numbers of statfs(2): calls of these return. Others are
-/// on the network or served by another process (FUSE, 9p), or are not known to be neither.
+/// Local file systems, by the magic numbers of statfs(2); calls on these return. Others are on the network, served
+/// by another process (FUSE, 9p), or unknown.
 const LOCAL_MAGIC: [u64; 14] = [
     0xef53,      // ext2, ext3, ext4
     0x5846_5342, // XFS
@@ -39,7 +39,7 @@ const LOCAL_MAGIC: [u64; 14] = [
     0x3153_464a, // JFS
 ];
 
-/// The names of the same in mountinfo, and of those without files that anybody waits for.
+/// The same file systems as named in mountinfo, and pseudo file systems on which nothing blocks.
 const LOCAL_NAMES: [&str; 25] = [
     "ext2",
     "ext3",
@@ -68,13 +68,13 @@ const LOCAL_NAMES: [&str; 25] = [
     "bpf",
 ];
 
-/// One granted folder.
+/// A granted folder.
 #[derive(Debug)]
 pub(crate) struct GrantedFolder {
     pub(crate) rule: DirRule,
-    /// Opened by its path alone: it reads nothing.
+    /// Opened with `O_PATH`: it cannot be read from.
     handle: OwnedFd,
-    /// The folders on the way to it from the root, with itself as the last.
+    /// The folders from the root to this one, inclusive.
     ancestry: Vec<Identity>,
 }
 
@@ -86,7 +86,7 @@ pub(crate) struct GrantedFolders {
     context: Context,
 }
 
-/// What wasmtime-wasi knows of the folders, once for all guests.
+/// The file system context of wasmtime-wasi, created once for all guests.
 struct Context(WasiFilesystemCtx);
 
 impl std::fmt::Debug for Context {
@@ -96,11 +96,11 @@ impl std::fmt::Debug for Context {
 }
 
 impl GrantedFolder {
-    /// Opens a folder without following a link anywhere on the way.
+    /// Opens a folder without following any link on its path.
     ///
     /// # Errors
     ///
-    /// Says in a sentence why the folder cannot be granted.
+    /// Says why the folder cannot be granted.
     pub(crate) fn open(rule: &DirRule) -> Result<Self, String> {
         let (handle, ancestry) = walk(&rule.host)?;
         Ok(Self { rule: rule.clone(), handle, ancestry })
@@ -110,23 +110,23 @@ impl GrantedFolder {
         self.ancestry.last().copied().unwrap_or_default()
     }
 
-    /// Returns the folders on the way to it, without itself.
+    /// Returns the ancestors, without the folder itself.
     pub(crate) fn parents(&self) -> &[Identity] {
         self.ancestry.split_last().map_or(&[], |(_, parents)| parents)
     }
 
-    /// Says whether it lies in the folder, or is it.
+    /// Returns true if it is the given folder or lies in it.
     pub(crate) fn is_within(&self, folder: Identity) -> bool {
         self.ancestry.contains(&folder)
     }
 
-    /// Returns how many bytes are free on its volume for who is not root, and how many there are in all.
+    /// Returns the bytes available to unprivileged users on its volume, and the size of the volume.
     pub(crate) fn volume_bytes(&self) -> io::Result<(u64, u64)> {
         let volume = fstatvfs(&self.handle)?;
         Ok((volume.f_bavail.saturating_mul(volume.f_frsize), volume.f_blocks.saturating_mul(volume.f_frsize)))
     }
 
-    /// Says whether all of it is on this machine, with what is mounted in it.
+    /// Returns true if the folder and all mounts in it are local.
     fn is_local(&self, mounts: &str) -> bool {
         let is_local = |magic: u64| LOCAL_MAGIC.contains(&(magic & 0xffff_ffff));
         fstatfs(&self.handle).is_ok_and(|system| is_local(system.f_type.cast_unsigned()))
@@ -134,8 +134,8 @@ impl GrantedFolder {
     }
 }
 
-/// Says whether something is mounted in a folder that is not on this machine. Spaces and the like are written
-/// in octal in the table, so a path with them is compared as far as it has none.
+/// Returns true if a file system that is not local is mounted in a folder. The table escapes spaces and the like in
+/// octal, so such paths are compared up to the first escape.
 fn has_foreign_mount(mounts: &str, folder: &Path) -> bool {
     mounts.lines().any(|line| {
         let mut words = line.split(' ');
@@ -151,7 +151,7 @@ impl GrantedFolders {
     ///
     /// # Errors
     ///
-    /// Says in a sentence which folder cannot be granted, and why.
+    /// Says which folder cannot be granted, and why.
     pub(crate) fn open(rules: &[DirRule]) -> Result<Self, String> {
         let folders: Vec<_> = rules.iter().map(GrantedFolder::open).collect::<Result<_, _>>()?;
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
@@ -169,7 +169,7 @@ impl GrantedFolders {
         &self.executor
     }
 
-    /// Says whether calls on one of them may never return.
+    /// Returns true if calls on one of them may never return.
     pub(crate) fn are_remote(&self) -> bool {
         !self.executor.is_inline()
     }
@@ -186,12 +186,12 @@ impl GrantedFolders {
         self.folders.is_empty()
     }
 
-    /// Returns what wasmtime-wasi needs to know of the folders, for one guest.
+    /// Returns the file system context for one guest.
     pub(crate) fn context(&self) -> WasiFilesystemCtx {
         self.context.0.clone()
     }
 
-    /// Checks that each folder still is the one that lies at its path.
+    /// Checks that each folder is still the one at its path.
     ///
     /// # Errors
     ///
@@ -208,21 +208,21 @@ impl GrantedFolders {
         match changed.await {
             None => Ok(()),
             Some((path, _)) => Err(format!(
-                "the folder {path} that the plugin is permitted was removed or replaced after the plugin was \
-                 loaded; make it again (as a folder, not as a link), or change allow.dirs of the manifest",
+                "the folder {path} granted to the plugin was removed or replaced after the plugin was \
+                 loaded; create it again (as a folder, not a link), or change allow.dirs in the manifest",
                 path = path.display()
             )),
         }
     }
 }
 
-/// Tells the folder at a path from others; `None` if there is none. A link that leads to the same folder does no
-/// harm here, as the path is not used for anything else.
+/// Returns the identity of the folder at a path; `None` if there is none. A link to the same folder is harmless, as
+/// the path is not used otherwise.
 fn identity(path: &Path) -> Option<Identity> {
     stat(path).ok().map(|stat| (stat.st_dev, stat.st_ino))
 }
 
-/// Returns what tells the folder at a path from others, or `None` if a guest could not be granted what is there.
+/// Returns the identity of the folder at a path; `None` if it could not be granted.
 pub(crate) fn granted_identity(path: &Path) -> Option<Identity> {
     walk(path).ok().and_then(|(_, ancestry)| ancestry.last().copied())
 }
@@ -232,7 +232,7 @@ fn context(folders: &[GrantedFolder], blocks: bool) -> Result<WasiFilesystemCtx,
     wasi.allow_blocking_current_thread(blocks);
     for GrantedFolder { rule, handle, .. } in folders {
         let access = if rule.write { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
-        // The folder that is open already, by the name that the system gives it.
+        // The folder that is already open, by its path in procfs.
         let opened = format!("/proc/self/fd/{}", handle.as_raw_fd());
         wasi.preopened_dir(opened, &rule.guest, access).map_err(|error| {
             format!("failed to open folder {} (through /proc): {error:#}", rule.host.display())
@@ -241,10 +241,10 @@ fn context(folders: &[GrantedFolder], blocks: bool) -> Result<WasiFilesystemCtx,
     Ok(wasi.build().filesystem().clone())
 }
 
-/// Opens a folder one step at a time, so that no link is followed, and notes each step.
+/// Opens a folder component by component without following links, and collects the identities.
 fn walk(path: &Path) -> Result<(OwnedFd, Vec<Identity>), String> {
     let shown = path.display();
-    let missing = || format!("allow.dirs: there is no folder {shown} on the host, or it cannot be entered");
+    let missing = || format!("allow.dirs: the host folder {shown} does not exist or cannot be opened");
     if !path.is_absolute() {
         return Err(format!("allow.dirs: the host path '{shown}' must be absolute"));
     }
@@ -256,7 +256,7 @@ fn walk(path: &Path) -> Result<(OwnedFd, Vec<Identity>), String> {
         let name = match component {
             Component::RootDir => continue,
             Component::Normal(name) => name,
-            _ => return Err(format!("allow.dirs: the host path '{shown}' must be plain, without '..'")),
+            _ => return Err(format!("allow.dirs: the host path '{shown}' must not contain '..'")),
         };
         so_far.push(name);
         here = match openat(&here, name, flags, Mode::empty()) {
@@ -286,10 +286,10 @@ fn link_error(path: &Path, link: &Path) -> String {
         Ok(real) => format!("name the folder itself, {}", real.display()),
         Err(_) => "name the folder itself".to_owned(),
     };
-    format!("allow.dirs: {path_shown} leads over the link {link}, and a link can be changed; {cure}")
+    format!("allow.dirs: {path_shown} passes through the link {link}, which could be changed; {cure}")
 }
 
-/// Opens the directory behind a handle that may have been opened by its path alone, to read what is in it.
+/// Reopens a directory that may have been opened with `O_PATH`, for reading.
 pub(super) fn reopen(folder: &File) -> rustix::io::Result<OwnedFd> {
     openat(folder, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_over_a_link_is_refused_with_the_folder_that_is_meant() {
+    fn a_path_through_a_link_is_rejected_with_the_real_folder() {
         let outer = tempfile::tempdir().unwrap();
         let root = outer.path().canonicalize().unwrap();
         std::fs::create_dir_all(root.join("real/in")).unwrap();
@@ -311,7 +311,7 @@ mod tests {
         std::os::unix::fs::symlink("in", root.join("real/last")).unwrap();
         for path in ["link", "link/in", "real/last"] {
             let reason = GrantedFolder::open(&rule(&root.join(path))).unwrap_err();
-            assert!(reason.contains("leads over the link") && reason.contains("/real"), "{reason}");
+            assert!(reason.contains("passes through the link") && reason.contains("/real"), "{reason}");
         }
         let opened = GrantedFolder::open(&rule(&root.join("real/in"))).unwrap();
         assert_eq!(Some(opened.identity()), identity(&root.join("link/in")));
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_folder_in_the_place_of_another_is_found_out() {
+    async fn a_replaced_folder_is_detected() {
         let outer = tempfile::tempdir().unwrap();
         let path = outer.path().canonicalize().unwrap().join("in");
         std::fs::create_dir(&path).unwrap();
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_mount_within_a_folder_is_seen() {
+    fn a_network_mount_inside_a_folder_is_detected() {
         let mounts = "36 35 98:0 / /srv/data rw,noatime shared:1 - ext4 /dev/root rw\n\
                       37 35 0:41 / /srv/data/far rw shared:2 - nfs4 host:/ rw\n";
         assert!(has_foreign_mount(mounts, Path::new("/srv")));

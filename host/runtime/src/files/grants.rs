@@ -1,7 +1,8 @@
-//! Which folders may be granted beside which: no guest may write where a path begins that others are reached by.
+//! Checks which folders may be granted together: no guest may write to a folder that contains a path through which
+//! others are reached.
 //!
-//! Asked by the loader for each plugin, before it comes into service. Folders are compared by device and inode,
-//! so a bind mount or another spelling makes no difference.
+//! Called by the loader for each plugin before it comes into service. Folders are compared by device and inode, so
+//! bind mounts and other spellings make no difference.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,19 +15,19 @@ use crate::files::granted::{GrantedFolder, GrantedFolders, Identity};
 /// A file or folder of the server itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProtectedPath {
-    /// Where it is; it may be missing.
+    /// Its path; it may not exist.
     pub path: PathBuf,
-    /// What it is, as in "the plugins folder".
+    /// Its description, as in "the plugins folder".
     pub what: &'static str,
-    /// Whether no guest may read it either.
+    /// Whether guests may not even read it.
     pub is_secret: bool,
 }
 
-/// The folders that plugins were granted, and those that none can be.
+/// The folders granted to plugins, and the protected paths.
 #[derive(Debug, Default)]
 pub(crate) struct Grants {
     protected: Vec<ProtectedPath>,
-    /// By plugin, with older versions as long as they run.
+    /// By plugin, including older versions while they run.
     granted: Mutex<BTreeMap<String, Vec<Weak<GrantedFolders>>>>,
 }
 
@@ -35,11 +36,11 @@ impl Grants {
         Self { protected, granted: Mutex::default() }
     }
 
-    /// Grants the folders to a plugin, as long as they are held.
+    /// Grants folders to a plugin, until they are dropped.
     ///
     /// # Errors
     ///
-    /// Says in a sentence which folder cannot be granted, and why.
+    /// Says which folder cannot be granted, and why.
     pub(crate) fn claim(&self, plugin: &str, folders: &Arc<GrantedFolders>) -> Result<(), String> {
         if folders.is_empty() {
             return Ok(());
@@ -53,7 +54,7 @@ impl Grants {
             versions.retain(|version| version.strong_count() > 0);
             !versions.is_empty()
         });
-        // An older version of the same plugin is about to go, and holds its folders open as they are.
+        // An older version of the same plugin is about to go, and keeps its folders open.
         for (name, versions) in granted.iter().filter(|(name, _)| *name != plugin) {
             for other in versions.iter().filter_map(Weak::upgrade) {
                 for folder in folders.iter() {
@@ -71,16 +72,16 @@ impl Grants {
                 continue;
             }
             let (host, path_shown) = (folder.rule.host.display(), path.display());
-            let may_not = if *is_secret { "no plugin may see" } else { "no plugin may write to" };
+            let may_not = if *is_secret { "no plugin may read" } else { "no plugin may write to" };
             if ways(path).contains(&folder.identity()) {
                 return Err(format!(
-                    "allow.dirs: {host} is or holds {what} ({path_shown}), which {may_not}; permit a folder \
-                     that does not"
+                    "allow.dirs: {host} is or contains {what} ({path_shown}), which {may_not}; grant \
+                     another folder"
                 ));
             }
             if identity(path).is_some_and(|is| folder.is_within(is)) {
                 return Err(format!(
-                    "allow.dirs: {host} lies in {what} ({path_shown}), which {may_not}; permit a folder \
+                    "allow.dirs: {host} lies in {what} ({path_shown}), which {may_not}; grant a folder \
                      elsewhere"
                 ));
             }
@@ -89,7 +90,7 @@ impl Grants {
     }
 }
 
-/// Checks a folder against another one, of another plugin or of the same.
+/// Checks a folder against another one, of the same plugin or of another.
 fn check_beside(
     folder: &GrantedFolder,
     other: &GrantedFolder,
@@ -99,15 +100,14 @@ fn check_beside(
     let whose = plugin.map_or_else(|| "it is".to_owned(), |plugin| format!("plugin '{plugin}' is"));
     if folder.rule.write && other.parents().contains(&folder.identity()) {
         return Err(format!(
-            "allow.dirs: {host} is opened for writing and holds {other_host}, which {whose} permitted as well: \
-             a guest could put something else in its place; permit folders that lie beside each other, or \
-             only the outer one"
+            "allow.dirs: {host} is writable and contains {other_host}, which {whose} granted as well: a \
+             guest could replace that folder; grant folders side by side, or only the outer one"
         ));
     }
     if other.rule.write && folder.parents().contains(&other.identity()) {
         return Err(format!(
-            "allow.dirs: {host} lies in {other_host}, which {whose} permitted for writing: a guest could put \
-             something else in its place; permit folders that lie beside each other, or only the outer one"
+            "allow.dirs: {host} lies in {other_host}, which {whose} granted for writing: a guest could \
+             replace this folder; grant folders side by side, or only the outer one"
         ));
     }
     Ok(())
@@ -117,11 +117,11 @@ fn identity(path: &Path) -> Option<Identity> {
     stat(path).ok().map(|stat| (stat.st_dev, stat.st_ino))
 }
 
-/// Returns what one passes on the way to a path, with itself: as it is spelled, and as links lead.
+/// Returns the folders on the way to a path, inclusive, both as spelled and with links resolved.
 fn ways(path: &Path) -> Vec<Identity> {
     let spelled = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let mut passed: Vec<_> = spelled.ancestors().filter_map(identity).collect();
-    // Where it is missing, it would be made in what is there.
+    // If it does not exist, it would be created in its nearest existing ancestor.
     let real = spelled.ancestors().find_map(|path| path.canonicalize().ok());
     passed.extend(real.iter().flat_map(|real| real.ancestors()).filter_map(identity));
     passed
@@ -176,13 +176,13 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_guests_write_to_holds_no_other_in_either_order() {
+    fn a_writable_folder_contains_no_other_grant_in_either_order() {
         let bed = bed();
         let outer = bed.claim("a", &[("work", true)]).unwrap();
         for (dirs, named) in [
             (&[("work/out", false)][..], "plugin 'a'"),
             (&[("other", true), ("work/out/deep", true)], "work/out/deep"),
-            (&[(".", true)], "holds"),
+            (&[(".", true)], "contains"),
         ] {
             let reason = bed.claim("b", dirs).unwrap_err();
             assert!(reason.contains(named), "{reason}");
@@ -190,7 +190,7 @@ mod tests {
         drop(outer);
         let inner = bed.claim("b", &[("work/out", false)]).unwrap();
         let reason = bed.claim("a", &[("work", true)]).unwrap_err();
-        assert!(reason.contains("holds") && reason.contains("plugin 'b'"), "{reason}");
+        assert!(reason.contains("contains") && reason.contains("plugin 'b'"), "{reason}");
         drop(inner);
         for dirs in [[("work", true), ("work/out", true)], [("work/out", false), ("work", true)]] {
             assert!(bed.claim("a", &dirs).is_err(), "within one manifest: {dirs:?}");
@@ -208,14 +208,14 @@ mod tests {
     }
 
     #[test]
-    fn a_new_version_is_not_held_up_by_the_old_one() {
+    fn a_new_version_does_not_conflict_with_the_old_one() {
         let bed = bed();
         let _old = bed.claim("a", &[("work", true)]).unwrap();
         let _new = bed.claim("a", &[("work/out", true)]).unwrap();
     }
 
     #[test]
-    fn what_is_the_servers_own_is_granted_to_nobody() {
+    fn protected_paths_are_never_granted() {
         let bed = bed();
         for host in [".", "plugins", "plugins/sub", "data", "data/cache", "etc"] {
             let reason = bed.claim("a", &[(host, true)]).unwrap_err();
@@ -223,7 +223,7 @@ mod tests {
         }
         for host in [".", "data", "data/cache"] {
             let reason = bed.claim("a", &[(host, false)]).unwrap_err();
-            assert!(reason.contains("no plugin may see"), "{host}: {reason}");
+            assert!(reason.contains("no plugin may read"), "{host}: {reason}");
         }
         for host in ["plugins", "etc", "other"] {
             bed.claim("a", &[(host, false)]).unwrap();
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_on_the_way_to_the_plugins_folder_is_protected_with_it() {
+    fn a_link_to_the_plugins_folder_is_protected_too() {
         let bed = bed();
         std::os::unix::fs::symlink("../plugins", bed.root.join("work/current")).unwrap();
         let path = bed.root.join("work/current");

@@ -1,5 +1,4 @@
-//! The entries of a folder, read a few at a time: a folder may have any number of them, and a guest any number of
-//! listings.
+//! Lists a folder a few entries at a time: folders can be arbitrarily large, and a guest can open many listings.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -13,20 +12,20 @@ use rustix::io::Errno;
 use crate::files::descriptors::DescriptorPermit;
 use crate::files::granted::reopen;
 
-/// Bytes of entries that are read at once; the longest has 280.
+/// Bytes of entries read at once; the longest entry has 280.
 const BATCH_BYTES: usize = 4 << 10;
 
-/// One entry.
+/// A directory entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
-    /// What to go on with after it.
+    /// The position after it.
     pub(super) next: u64,
     pub(super) inode: u64,
     pub(super) kind: FileType,
     pub(super) name: Vec<u8>,
 }
 
-/// A folder that is being read.
+/// A folder that is being listed.
 pub(crate) struct Listing {
     folder: Arc<OwnedFd>,
     read: VecDeque<Entry>,
@@ -34,17 +33,17 @@ pub(crate) struct Listing {
 }
 
 impl Listing {
-    /// Begins to read a folder. Blocks.
+    /// Opens a listing. Blocks.
     pub(super) fn open(folder: &File, permit: Arc<DescriptorPermit>) -> Result<Self, Errno> {
         Ok(Self { folder: Arc::new(reopen(folder)?), read: VecDeque::new(), _permit: permit })
     }
 
-    /// Takes the next entry of those that were read.
+    /// Returns the next of the entries that were read.
     pub(super) fn take(&mut self) -> Option<Entry> {
         self.read.pop_front()
     }
 
-    /// Returns what reads the next entries, and blocks.
+    /// Returns a closure that reads the next entries. It blocks.
     pub(super) fn reader(&self) -> impl FnOnce() -> Result<VecDeque<Entry>, Errno> + Send + 'static {
         let folder = Arc::clone(&self.folder);
         move || batch(&folder)
@@ -55,7 +54,7 @@ impl Listing {
     }
 }
 
-/// Reads a folder from where an earlier reading stopped until the entries have so many bytes. Blocks.
+/// Reads entries from a position until they have `bytes`. Blocks.
 pub(super) fn read_from(folder: &File, position: u64, bytes: usize) -> Result<Vec<Entry>, Errno> {
     let folder = reopen(folder)?;
     seek(&folder, SeekFrom::Start(position))?;
@@ -101,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_large_folder_is_read_in_pieces_and_whole() {
+    fn a_large_folder_is_read_completely_in_batches() {
         let folder = tempfile::tempdir().unwrap();
         for number in 0..1_000 {
             std::fs::write(folder.path().join(format!("file-{number}")), "").unwrap();

@@ -1,8 +1,8 @@
-//! The file calls of WASI preview 1: wasmtime's, with what a plugin may open, hold and write counted, in the lane of
-//! the plugin.
+//! The file functions of WASI preview 1: wasmtime's implementation, with limits on open files and writes, on the
+//! executor of the plugin.
 //!
-//! Linked in the place of those that wasmtime links. wasmtime keeps its table of file descriptors to itself, so
-//! `open` keeps one beside it. The same rules hold as in `components`.
+//! They replace wasmtime's functions. wasmtime's table of file descriptors is private, so `open` mirrors it. The
+//! same rules apply as in `components`.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -39,10 +39,10 @@ const APPEND: i32 = 1;
 
 /// Bytes of an I/O vector.
 const VECTOR_BYTES: usize = 8;
-/// Bytes of entries of a folder that the host holds at once.
+/// Bytes of directory entries that the host holds at once.
 const ENTRIES_BYTES_MAX: usize = 32 << 10;
 
-/// What a call works with.
+/// The context of a call.
 struct Call<'a> {
     memory: Memory,
     caller: Caller<'a, Guest>,
@@ -50,7 +50,7 @@ struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    fn begin(mut caller: Caller<'a, Guest>) -> Result<Self> {
+    fn start_call(mut caller: Caller<'a, Guest>) -> Result<Self> {
         let Some(Extern::Memory(memory)) = caller.get_export("memory") else {
             wasmtime::bail!("the module exports no memory");
         };
@@ -81,12 +81,12 @@ impl<'a> Call<'a> {
         self.parts_for(usize::MAX)
     }
 
-    /// Returns what a call with paths works with.
+    /// Returns the context for a call with paths.
     fn parts_for_paths(&mut self) -> (&mut WasiP1Ctx, GuestMemory<'_>) {
         self.parts_for(PATHS_BYTES_MAX)
     }
 
-    /// Returns what a call works with that copies so much of the memory of the guest at the most.
+    /// Returns the context for a call that copies at most `bytes_max` of the guest's memory.
     fn parts_for(&mut self, bytes_max: usize) -> (&mut WasiP1Ctx, GuestMemory<'_>) {
         let fuel = self.caller.as_context_mut().hostcall_fuel().min(bytes_max);
         let (bytes, guest) = self.memory.data_and_store_mut(&mut self.caller);
@@ -95,21 +95,21 @@ impl<'a> Call<'a> {
         (context, GuestMemory::Unshared(bytes))
     }
 
-    /// Returns text that the guest points to.
+    /// Returns text from the guest's memory.
     fn text(&self, at: i32, bytes: i32) -> Option<&str> {
         let text = self.bytes().get(at.cast_unsigned() as usize..)?.get(..bytes.cast_unsigned() as usize)?;
         if text.len() > PATHS_BYTES_MAX {
-            // The call itself ends for it.
+            // The call itself then fails.
             return None;
         }
         std::str::from_utf8(text).ok()
     }
 
-    /// Writes into the memory of the guest.
+    /// Writes to the guest's memory.
     fn put(&mut self, at: usize, bytes: &[u8]) -> Result<()> {
         let memory = self.memory.data_mut(&mut self.caller);
         let Some(place) = memory.get_mut(at..).and_then(|rest| rest.get_mut(..bytes.len())) else {
-            wasmtime::bail!("a call of WASI preview 1 was given a place outside of the memory");
+            wasmtime::bail!("a call of WASI preview 1 passed a pointer outside of the memory");
         };
         place.copy_from_slice(bytes);
         Ok(())
@@ -120,7 +120,7 @@ impl<'a> Call<'a> {
         Some(u32::from_le_bytes(*word))
     }
 
-    /// Returns the bytes that the next write takes: those of the first vector that is not empty.
+    /// Returns the bytes of the next write: those of the first vector that is not empty.
     fn bytes_to_write(&self, vectors: i32, count: i32) -> u64 {
         let first = vectors.cast_unsigned() as usize;
         let lengths = (0..count.cast_unsigned() as usize).map_while(|index| {
@@ -129,7 +129,7 @@ impl<'a> Call<'a> {
         lengths.into_iter().find(|length| *length > 0).unwrap_or_default().into()
     }
 
-    /// Tells the operator of what was refused because the folder was granted for reading only.
+    /// Logs an operation that was denied because the folder is read-only.
     fn note_denied(&mut self, number: i32, errno: i32) -> i32 {
         if errno == NOT_PERMITTED {
             self.guest().log_denied_write(number.cast_unsigned());
@@ -150,7 +150,7 @@ impl<'a> Call<'a> {
     }
 }
 
-/// Links calls that are carried out as they are. Where the folder comes first, it is told if it was denied.
+/// Links functions that only delegate. The first argument is the folder that a denial is logged for.
 macro_rules! link {
     ($linker:ident: $($name:ident($first:ident: i32 $(, $more:ident: $kind:ty)*);)*) => {
         $($linker.func_wrap_async(
@@ -158,7 +158,7 @@ macro_rules! link {
             stringify!($name),
             |caller: Caller<'_, Guest>, ($first, $($more,)*): (i32, $($kind,)*)| {
                 Box::new(async move {
-                    let mut call = Call::begin(caller)?;
+                    let mut call = Call::start_call(caller)?;
                     let executor = call.executor.clone();
                     let is_file = call.file($first).is_some();
                     let has_path = stringify!($name).starts_with("path_");
@@ -174,7 +174,7 @@ macro_rules! link {
     };
 }
 
-/// Puts these calls in the place of those that were linked before.
+/// Replaces the functions that were linked before.
 pub(crate) fn add(linker: &mut Linker<Guest>) -> Result<()> {
     link! { linker:
         fd_advise(fd: i32, offset: i64, bytes: i64, advice: i32);
@@ -251,15 +251,15 @@ pub(crate) fn add(linker: &mut Linker<Guest>) -> Result<()> {
     Ok(())
 }
 
-/// The folder, how links are followed, the path and its bytes, how to open, two sets of rights, flags, and where the
-/// number goes.
+/// Folder, lookup flags, path and its length, open flags, two sets of rights, descriptor flags, and where to write
+/// the number.
 type OpenArguments = (i32, i32, i32, i32, i32, i64, i64, i32, i32);
-/// The folder, how links are followed, the path and its bytes; the new folder, the new path and its bytes.
+/// Folder, lookup flags, path and its length; new folder, new path and its length.
 type LinkArguments = (i32, i32, i32, i32, i32, i32, i32);
 
 async fn path_open(caller: Caller<'_, Guest>, arguments: OpenArguments) -> Result<i32> {
     let (fd, follow, path, path_bytes, how, rights, inheriting, flags, to) = arguments;
-    let mut call = Call::begin(caller)?;
+    let mut call = Call::start_call(caller)?;
     let executor = call.executor.clone();
     let found = kind_of(&mut call, fd, follow, path, path_bytes).await;
     if found.is_some_and(|kind| !is_plain(kind)) {
@@ -292,7 +292,7 @@ async fn path_open(caller: Caller<'_, Guest>, arguments: OpenArguments) -> Resul
     }
     let opened = open::opened(call.guest().ctx().table, number);
     let (Some(descriptor), Some(fd)) = (opened, call.word(to.cast_unsigned() as usize)) else {
-        wasmtime::bail!("the host lost sight of a file that it opened");
+        wasmtime::bail!("the host lost track of a file that it opened");
     };
     if is_new {
         call.guest().files.disk.created();
@@ -302,7 +302,7 @@ async fn path_open(caller: Caller<'_, Guest>, arguments: OpenArguments) -> Resul
     Ok(SUCCESS)
 }
 
-/// Returns what lies at a path; `None` if nothing does, or nothing that the guest may see.
+/// Returns the type of the file at a path; `None` if it does not exist or is not visible to the guest.
 async fn kind_of(call: &mut Call<'_>, fd: i32, follow: i32, path: i32, path_bytes: i32) -> Option<Filetype> {
     let executor = call.executor.clone();
     let (context, mut memory) = call.parts_for_paths();
@@ -312,20 +312,20 @@ async fn kind_of(call: &mut Call<'_>, fd: i32, follow: i32, path: i32, path_byte
     executor.run(stat).await.ok().map(|stat| stat.filetype)
 }
 
-/// Says whether a guest may open what it found.
+/// Returns true if a guest may open a file of this type.
 fn is_plain(kind: Filetype) -> bool {
     matches!(kind, Filetype::RegularFile | Filetype::Directory | Filetype::SymbolicLink)
 }
 
 async fn fd_close(caller: Caller<'_, Guest>, fd: i32) -> Result<i32> {
-    let mut call = Call::begin(caller)?;
+    let mut call = Call::start_call(caller)?;
     call.guest().files.remove(fd.cast_unsigned());
     let (context, mut memory) = call.parts();
     wasi_snapshot_preview1::fd_close(context, &mut memory, fd).await
 }
 
 async fn fd_renumber(caller: Caller<'_, Guest>, from: i32, to: i32) -> Result<i32> {
-    let mut call = Call::begin(caller)?;
+    let mut call = Call::start_call(caller)?;
     let (context, mut memory) = call.parts();
     let errno = wasi_snapshot_preview1::fd_renumber(context, &mut memory, from, to).await?;
     if errno == SUCCESS && from != to {
@@ -339,7 +339,7 @@ async fn fd_renumber(caller: Caller<'_, Guest>, from: i32, to: i32) -> Result<i3
 }
 
 async fn fd_write(caller: Caller<'_, Guest>, fd: i32, vectors: i32, count: i32, to: i32) -> Result<i32> {
-    let mut call = Call::begin(caller)?;
+    let mut call = Call::start_call(caller)?;
     let executor = call.executor.clone();
     let is_file = call.file(fd).is_some();
     if !count_write(&mut call, fd, vectors, count, None) {
@@ -359,7 +359,7 @@ async fn fd_pwrite(
     offset: i64,
     to: i32,
 ) -> Result<i32> {
-    let mut call = Call::begin(caller)?;
+    let mut call = Call::start_call(caller)?;
     let executor = call.executor.clone();
     if !count_write(&mut call, fd, vectors, count, Some(offset.cast_unsigned())) {
         return Ok(NO_SPACE);
@@ -370,7 +370,7 @@ async fn fd_pwrite(
     Ok(call.note_denied(fd, errno))
 }
 
-/// Counts what is about to be written at `offset`, or where the descriptor stands; false if that is too much.
+/// Counts a write at `offset`, or at the current position; returns false if it exceeds the limit.
 fn count_write(call: &mut Call<'_>, fd: i32, vectors: i32, count: i32, offset: Option<u64>) -> bool {
     let Some(appends) = call.file(fd).map(|file| file.appends) else { return true };
     let bytes = call.bytes_to_write(vectors, count);
@@ -386,7 +386,7 @@ fn count_write(call: &mut Call<'_>, fd: i32, vectors: i32, count: i32, offset: O
 }
 
 fn fd_fdstat_set_flags(caller: Caller<'_, Guest>, fd: i32, flags: i32) -> Result<i32> {
-    let mut call = Call::begin(caller)?;
+    let mut call = Call::start_call(caller)?;
     let (context, mut memory) = call.parts();
     let errno = wasi_snapshot_preview1::fd_fdstat_set_flags(context, &mut memory, fd, flags)?;
     if errno == SUCCESS {
@@ -396,7 +396,7 @@ fn fd_fdstat_set_flags(caller: Caller<'_, Guest>, fd: i32, flags: i32) -> Result
 }
 
 async fn fd_filestat_set_size(caller: Caller<'_, Guest>, fd: i32, size: i64) -> Result<i32> {
-    let mut call = Call::begin(caller)?;
+    let mut call = Call::start_call(caller)?;
     let executor = call.executor.clone();
     let files = &call.guest().files;
     if let Some(file) = files.get(fd.cast_unsigned())
@@ -411,7 +411,7 @@ async fn fd_filestat_set_size(caller: Caller<'_, Guest>, fd: i32, size: i64) -> 
 }
 
 async fn path_create_directory(caller: Caller<'_, Guest>, fd: i32, path: i32, bytes: i32) -> Result<i32> {
-    let mut call = Call::begin(caller)?;
+    let mut call = Call::start_call(caller)?;
     let executor = call.executor.clone();
     if !call.make(fd) {
         return Ok(NO_SPACE);
@@ -430,7 +430,7 @@ async fn path_symlink(
     path: i32,
     bytes: i32,
 ) -> Result<i32> {
-    let mut call = Call::begin(caller)?;
+    let mut call = Call::start_call(caller)?;
     let executor = call.executor.clone();
     if call.text(target, target_bytes).is_some_and(super::leads_up) {
         return Ok(NOT_PERMITTED);
@@ -447,7 +447,7 @@ async fn path_symlink(
 
 async fn path_link(caller: Caller<'_, Guest>, arguments: LinkArguments) -> Result<i32> {
     let (fd, follow, path, bytes, new_fd, new_path, new_bytes) = arguments;
-    let mut call = Call::begin(caller)?;
+    let mut call = Call::start_call(caller)?;
     let executor = call.executor.clone();
     if !call.make(new_fd) {
         return Ok(NO_SPACE);
@@ -468,8 +468,8 @@ async fn path_link(caller: Caller<'_, Guest>, arguments: LinkArguments) -> Resul
     Ok(call.made(new_fd, errno))
 }
 
-/// Reads the entries of a folder from where an earlier call stopped, instead of all of them each time. A cookie is
-/// the position that the system tells, so what is removed meanwhile hides no other entry.
+/// Reads directory entries from a cookie, instead of all of them each time. The cookie is the position reported by
+/// the kernel, so removing entries hides no others.
 async fn fd_readdir(
     caller: Caller<'_, Guest>,
     fd: i32,
@@ -478,7 +478,7 @@ async fn fd_readdir(
     cookie: i64,
     used: i32,
 ) -> Result<i32> {
-    let mut call = Call::begin(caller)?;
+    let mut call = Call::start_call(caller)?;
     let executor = call.executor.clone();
     let Some(folder) = call.file(fd).and_then(OpenFile::folder_file).cloned() else {
         return Ok(BAD_DESCRIPTOR);
@@ -486,7 +486,7 @@ async fn fd_readdir(
     let Ok(permit) = call.guest().files.permit() else { return Ok(TOO_MANY_OPEN) };
     let room = bytes.cast_unsigned() as usize;
     let (mut filled, mut position) = (0, cookie.cast_unsigned());
-    // A buffer that is not full means that there is no more.
+    // A buffer that is not full means the end of the folder.
     while filled < room {
         let (folder, permit, piece) =
             (folder.clone(), permit.clone(), (room - filled).min(ENTRIES_BYTES_MAX));
@@ -512,7 +512,7 @@ async fn fd_readdir(
     Ok(SUCCESS)
 }
 
-/// Writes entries as preview 1 has them, cut off where there is no more room; `None` if a name is no text.
+/// Encodes entries as preview 1 does, truncated to the available space; `None` if a name is not UTF-8.
 fn written(entries: &[Entry], folder: (u64, u64), room: usize) -> Option<Vec<u8>> {
     let mut text = Vec::new();
     for Entry { next, inode, kind, name } in entries {
@@ -520,7 +520,7 @@ fn written(entries: &[Entry], folder: (u64, u64), room: usize) -> Option<Vec<u8>
             break;
         }
         std::str::from_utf8(name).ok()?;
-        // What is above the folder is none of the guest's business.
+        // The guest must not see the inode of the parent folder.
         let inode = if name == b".." { folder.1 } else { *inode };
         text.extend(next.to_le_bytes());
         text.extend(inode_seen(folder.0, inode).to_le_bytes());
@@ -532,7 +532,7 @@ fn written(entries: &[Entry], folder: (u64, u64), room: usize) -> Option<Vec<u8>
     Some(text)
 }
 
-/// Returns the number that wasmtime-wasi tells guests in the place of an inode.
+/// Returns the number that wasmtime-wasi reports instead of an inode.
 fn inode_seen(device: u64, inode: u64) -> u64 {
     let mut hasher = DefaultHasher::new();
     (device, inode).hash(&mut hasher);

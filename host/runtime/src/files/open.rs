@@ -1,7 +1,7 @@
-//! What one guest has open: by the number that it knows it by, with the right to it and the folder it lies in.
+//! The open files of one guest, by number, each with its descriptor permit and its folder.
 //!
-//! Kept by `guest` and changed by the calls of `components` and `modules`, in which a number is the handle of a
-//! resource and a file descriptor of preview 1.
+//! Held by `guest` and updated by `components` and `modules`; the number is a resource handle or a file descriptor
+//! of preview 1.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -23,7 +23,7 @@ use crate::plugin::Plugin;
 /// The number of the first folder in preview 1, after the three standard streams.
 const FIRST_FOLDER: u32 = 3;
 
-/// What one guest has open.
+/// The open files of one guest.
 pub(crate) struct OpenFiles {
     pub(crate) disk: Arc<Disk>,
     plugin: Arc<Plugin>,
@@ -31,20 +31,20 @@ pub(crate) struct OpenFiles {
     has_noted_folders: bool,
 }
 
-/// One of them.
+/// An open file or folder.
 #[derive(Clone)]
 pub(crate) struct OpenFile {
-    /// Which of the granted folders it lies in, or is.
+    /// The index of the granted folder that it is or lies in.
     pub(crate) folder: usize,
     pub(crate) descriptor: Descriptor,
-    /// Whether all that is written goes to the end of the file.
+    /// Whether writes go to the end of the file.
     pub(crate) appends: bool,
     /// `None` for a granted folder, which is open anyway.
     pub(crate) _permit: Option<Arc<DescriptorPermit>>,
 }
 
 impl OpenFile {
-    /// Returns how many bytes of the file lie before `position`, if the file system tells at once.
+    /// Returns how many bytes of the file lie before `position`, if its size is known without blocking.
     fn size_before(&self, position: u64, plugin: &Plugin) -> u64 {
         match &self.descriptor {
             Descriptor::File(file) if plugin.folders.executor().is_inline() => {
@@ -80,11 +80,11 @@ impl OpenFiles {
         self.open.remove(&number)
     }
 
-    /// Takes the right to one more descriptor.
+    /// Takes a permit for another descriptor.
     ///
     /// # Errors
     ///
-    /// Fails with `EMFILE` if this guest or all together hold as many as they may.
+    /// Fails with `EMFILE` if this guest, or all guests together, are at their limit.
     pub(crate) fn permit(&self) -> Result<Arc<DescriptorPermit>, Errno> {
         let descriptors = &self.plugin.descriptors;
         let is_within = self.open.len() < descriptors.one_guest_max() + self.plugin.folders.iter().len();
@@ -97,20 +97,20 @@ impl OpenFiles {
         }
     }
 
-    /// Counts a write of so many bytes, at a position or at the end of the file.
+    /// Counts a write, at a position or at the end of the file.
     ///
     /// # Errors
     ///
-    /// Fails with `ENOSPC` if the run may not write so many.
+    /// Fails with `ENOSPC` if it exceeds the limit of the run.
     pub(crate) fn write(&self, file: &OpenFile, position: Option<u64>, bytes: u64) -> std::io::Result<()> {
         self.disk.write(file.folder, written(&self.plugin, file, position, bytes))
     }
 
-    /// Counts a file that gets another size.
+    /// Counts a change of a file's size.
     ///
     /// # Errors
     ///
-    /// Fails with `ENOSPC` if the run may not write so many bytes.
+    /// Fails with `ENOSPC` if it exceeds the limit of the run.
     pub(crate) fn set_size(&self, file: &OpenFile, size: u64) -> std::io::Result<()> {
         self.disk.write(file.folder, size.saturating_sub(file.size_before(size, &self.plugin)))
     }
@@ -121,12 +121,12 @@ impl OpenFiles {
         }
     }
 
-    /// Notes the folders of a core module before its first call.
+    /// Registers the folders of a core module before its first call.
     pub(crate) fn note_folders(&mut self, wasi: &mut WasiP1Ctx) {
         if std::mem::replace(&mut self.has_noted_folders, true) {
             return;
         }
-        // Any call makes wasmtime-wasi give the folders their numbers.
+        // Any call makes wasmtime-wasi assign numbers to the folders.
         let _ = wasi.fd_tell(&mut GuestMemory::Unshared(&mut []), 0.into());
         let table = wasi.ctx().table;
         let folders = table.iter_mut().filter_map(|entry| entry.downcast_ref::<Descriptor>());
@@ -139,7 +139,7 @@ impl OpenFiles {
     }
 }
 
-/// Returns what a write counts for: its bytes, or those by which it makes the file longer if these are more.
+/// Returns the bytes that a write counts for: its length, or by how much it extends the file, whichever is greater.
 pub(crate) fn written(plugin: &Plugin, file: &OpenFile, position: Option<u64>, bytes: u64) -> u64 {
     position.map_or(bytes, |position| {
         let end = position.saturating_add(bytes);
@@ -147,7 +147,7 @@ pub(crate) fn written(plugin: &Plugin, file: &OpenFile, position: Option<u64>, b
     })
 }
 
-/// Returns the number that the next entry of a table gets.
+/// Returns the number that the next entry of a table will get.
 pub(crate) fn next_number(table: &mut ResourceTable) -> Result<u32, wasmtime_wasi::ResourceTableError> {
     let probe = table.push(())?;
     let number = probe.rep();
@@ -155,7 +155,7 @@ pub(crate) fn next_number(table: &mut ResourceTable) -> Result<u32, wasmtime_was
     Ok(number)
 }
 
-/// Returns what was opened under this number of a table.
+/// Returns the descriptor opened under a number of a table.
 pub(crate) fn opened(table: &ResourceTable, number: u32) -> Option<Descriptor> {
     table.get(&Resource::<Descriptor>::new_borrow(number)).ok().cloned()
 }

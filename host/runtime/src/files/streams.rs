@@ -1,5 +1,5 @@
-//! The streams of a component that read and write files: those of wasmtime-wasi, carried out in the lane of the
-//! plugin, counted, and holding the right to their descriptor.
+//! File streams of components: those of wasmtime-wasi, on the executor of the plugin, counted, and holding the
+//! permit of their descriptor.
 
 use std::io;
 use std::sync::Arc;
@@ -49,7 +49,7 @@ pub(super) struct FileOutput {
     pub(super) plugin: Arc<Plugin>,
     pub(super) file: OpenFile,
     pub(super) disk: Arc<Disk>,
-    /// Where the next byte goes; `None` if to the end of the file.
+    /// The position of the next byte; `None` for the end of the file.
     pub(super) position: Option<u64>,
 }
 

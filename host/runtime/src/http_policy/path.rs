@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_that_every_server_reads_alike_passes() {
+    fn a_path_that_every_server_reads_alike_matches() {
         for path in [
             "/img",
             "/img/",
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_some_server_reads_otherwise_is_refused() {
+    fn a_path_that_some_server_reads_differently_is_refused() {
         for part in [
             "..",
             "%2e%2e",
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_is_encoded_again_and_again_is_refused_after_a_few_rounds() {
+    fn a_path_encoded_too_many_times_is_refused_quickly() {
         assert!(begins_with("/img/%252525", "/img"), "three rounds");
         assert!(!begins_with("/img/%25252525", "/img"), "four rounds");
         // Without the bound, the longest possible path took 9 s.

@@ -1,4 +1,4 @@
-//! Which requests pass, and that the address is checked after the name.
+//! Tests which requests are allowed, and that addresses are checked after resolution.
 
 use std::io;
 use std::net::SocketAddr;
@@ -35,7 +35,7 @@ fn verdict(uri: &str) -> Result<AllowedRequest, Refusal> {
 }
 
 #[test]
-fn a_request_passes_if_scheme_host_port_and_path_fit_a_rule() {
+fn a_request_that_matches_a_rule_is_allowed() {
     for uri in [
         "https://api.example.com",
         "https://api.example.com/any?query",
@@ -52,7 +52,7 @@ fn a_request_passes_if_scheme_host_port_and_path_fit_a_rule() {
 }
 
 #[test]
-fn a_request_that_differs_in_any_of_them_is_denied() {
+fn a_request_that_differs_in_any_part_is_denied() {
     for uri in [
         "http://api.example.com/",
         "https://api.example.com:444/",
@@ -112,12 +112,12 @@ async fn server(answer: &'static str) -> SocketAddr {
     address
 }
 
-/// Finds every name on this machine, as the DNS of an attacker does.
+/// Resolves every name to this machine, as an attacker's DNS would.
 fn all_names_are_here(_: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     Ok(vec![SocketAddr::from(([127, 0, 0, 1], port))])
 }
 
-/// A host that wants to know what is used, and nothing else.
+/// A run host that only has a meter.
 #[derive(Default)]
 struct Metered(Meter);
 
@@ -144,7 +144,7 @@ async fn send(rule: &HttpRule, path: &str) -> Result<Response<WasiBody>, Error> 
 }
 
 #[tokio::test]
-async fn what_goes_over_a_connection_is_counted_with_the_heads() {
+async fn bytes_on_a_connection_are_counted_including_headers() {
     const ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nsecret";
     let host = Arc::new(Metered::default());
     let port = server(ANSWER).await.port();
@@ -155,7 +155,7 @@ async fn what_goes_over_a_connection_is_counted_with_the_heads() {
     assert_eq!(used.http_sent_bytes, "GET / HTTP/1.1\r\n\r\n".len() as u64);
 }
 
-/// Sends a request, with the certificates of a file trusted.
+/// Sends a request, trusting the certificates of a file.
 async fn send_trusting(
     roots: Option<&Path>,
     rule: &HttpRule,
@@ -164,7 +164,7 @@ async fn send_trusting(
     send_metered(roots, rule, path, &Arc::default()).await
 }
 
-/// Sends a request and counts it.
+/// Sends a request and counts its bytes.
 async fn send_metered(
     roots: Option<&Path>,
     rule: &HttpRule,
@@ -184,7 +184,7 @@ async fn send_metered(
 }
 
 #[tokio::test]
-async fn a_name_that_resolves_to_an_inner_address_seems_not_to_exist() {
+async fn a_name_that_resolves_to_a_private_address_looks_nonexistent() {
     let port = server("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nsecret").await.port();
     for host in ["api.example.com", "localhost.example.com"] {
         let sent = send(&rule("http", host, port, "/"), "/").await;
@@ -197,7 +197,7 @@ async fn a_name_that_resolves_to_an_inner_address_seems_not_to_exist() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_handed_to_the_guest() {
+async fn a_redirect_is_returned_to_the_guest() {
     let answer = "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1/secret\r\ncontent-length: 0\r\n\r\n";
     let port = server(answer).await.port();
     let response = send(&rule("http", "localhost", port, "/"), "/").await.unwrap();
@@ -205,14 +205,14 @@ async fn a_redirect_is_handed_to_the_guest() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_no_web_server_is_an_error() {
+async fn a_server_that_does_not_speak_http_is_an_error() {
     let port = server("220 mail.example.com ESMTP\r\n").await.port();
     let sent = send(&rule("http", "localhost", port, "/"), "/").await;
     assert!(matches!(sent, Err(Error::Hyper(_))));
 }
 
 #[tokio::test]
-async fn https_is_spoken_with_those_who_prove_their_name() {
+async fn https_requires_a_valid_certificate() {
     let key = KeyPair::generate().unwrap();
     let certificate = CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
     let roots = tempfile::NamedTempFile::new().unwrap();
@@ -227,7 +227,7 @@ async fn https_is_spoken_with_those_who_prove_their_name() {
     assert!(matches!(other_name, Err(Error::Tls(_))));
 }
 
-/// Starts a server as [`server`] does, behind TLS.
+/// Starts a TLS server like [`server`].
 async fn tls_server(certificate: CertificateDer<'static>, key: &KeyPair) -> SocketAddr {
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     let config = ServerConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
@@ -251,7 +251,7 @@ async fn tls_server(certificate: CertificateDer<'static>, key: &KeyPair) -> Sock
 }
 
 #[test]
-fn roots_that_are_none_are_refused() {
+fn invalid_root_files_are_rejected() {
     let roots = tempfile::NamedTempFile::new().unwrap();
     for text in ["", "no PEM", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
         std::fs::write(roots.path(), text).unwrap();
@@ -261,7 +261,7 @@ fn roots_that_are_none_are_refused() {
 }
 
 #[tokio::test]
-async fn https_is_spoken_or_nothing_is() {
+async fn https_never_falls_back_to_http() {
     let port = server("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nsecret").await.port();
     let sent = send(&rule("https", "localhost", port, "/"), "/").await;
     assert!(matches!(sent, Err(Error::Tls(_))));

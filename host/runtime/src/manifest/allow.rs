@@ -1,4 +1,4 @@
-//! The `[allow]` part of a manifest: checked strictly, so that nobody allows more than he meant to.
+//! The `[allow]` table of a manifest, parsed strictly, so that it never allows more than intended.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::files::granted::GrantedFolder;
 use crate::plugin_config::{DirRule, HttpRule, Permissions};
 
-/// What may be written there.
+/// The table as written.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Allow {
@@ -27,12 +27,12 @@ struct Dir {
 }
 
 impl Allow {
-    /// Returns the folders of the host that are granted, unchecked.
+    /// Returns the granted host folders, unchecked.
     pub(super) fn hosts(self) -> Vec<PathBuf> {
         self.dirs.into_iter().map(|dir| dir.host).collect()
     }
 
-    /// Checks everything, and that the folders are there.
+    /// Checks all permissions, and that the folders exist.
     pub(super) fn check(self) -> Result<Permissions, String> {
         let http = self.http.iter().map(|url| {
             http_rule(url).map_err(|reason| format!("allow.http '{}' {reason}", url.escape_debug()))
@@ -51,11 +51,11 @@ impl Allow {
     }
 }
 
-/// Reads `scheme://host[:port][/path]`, and nothing that a URL may have besides.
+/// Parses `scheme://host[:port][/path]`, and no other parts of a URL.
 fn http_rule(url: &str) -> Result<HttpRule, String> {
     let forbidden = |c: char| c.is_whitespace() || c.is_control() || !c.is_ascii();
     if url.chars().any(forbidden) {
-        return Err("has characters that no URL has".to_owned());
+        return Err("has characters that are invalid in a URL".to_owned());
     }
     let (scheme, rest) = url.split_once("://").ok_or("must begin with http:// or https://")?;
     let port = match scheme {
@@ -77,7 +77,7 @@ fn http_rule(url: &str) -> Result<HttpRule, String> {
 fn host_and_port(authority: &str, default: u16) -> Result<(String, u16), String> {
     let (host, port) = if let Some(rest) = authority.strip_prefix('[') {
         let (address, port) = rest.split_once(']').ok_or("has a '[' without a ']'")?;
-        let address: std::net::Ipv6Addr = address.parse().map_err(|_| "has no IPv6 address in [ ]")?;
+        let address: std::net::Ipv6Addr = address.parse().map_err(|_| "has no valid IPv6 address in [ ]")?;
         let port = match port {
             "" => None,
             port => Some(port.strip_prefix(':').ok_or("has text between the address and its port")?),
@@ -109,7 +109,7 @@ fn host_name(host: &str) -> Result<String, String> {
     if name.len() > 253 || !name.split('.').all(label) {
         return Err("must have a host: a name, an IP address, or '*.' before a name".to_owned());
     }
-    // What looks like an IPv4 address has to be one, as it would mean another host than it seems to.
+    // What looks like an IPv4 address must be one, otherwise it would mean another host than it appears to.
     let last = name.rsplit('.').next().unwrap_or_default();
     let is_numeric = last.bytes().all(|byte| byte.is_ascii_digit()) || last.starts_with("0x");
     if is_numeric && (below.is_some() || name.parse::<std::net::Ipv4Addr>().is_err()) {
@@ -127,7 +127,7 @@ fn check_path(path: &str) -> Result<(), String> {
 
 fn check_variable(name: &str, value: &str) -> Result<(), String> {
     if name.is_empty() || name.contains(['=', '\0']) {
-        return Err(format!("allow.env '{}' is no name of a variable", name.escape_debug()));
+        return Err(format!("allow.env '{}' is not a valid variable name", name.escape_debug()));
     }
     if value.contains('\0') {
         return Err(format!("allow.env '{name}' has a value with a NUL in it"));
@@ -146,7 +146,7 @@ fn dir_rule(dir: Dir) -> Result<DirRule, String> {
         return Err(format!("allow.dirs: the guest path '{guest}' must be absolute and plain, such as /in"));
     }
     let rule = DirRule { host, guest, write };
-    // It is opened for good when the plugin is made.
+    // The folder that guests use is opened when the plugin is created.
     GrantedFolder::open(&rule)?;
     Ok(rule)
 }
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn urls_that_say_more_or_less_than_a_place_are_refused() {
+    fn urls_with_other_parts_are_rejected() {
         for url in [
             "",
             "example.com",
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn folders_must_be_there_and_guest_paths_plain() {
+    fn folders_must_exist_and_guest_paths_be_plain() {
         let dir = |host: &str, guest: &str| {
             dir_rule(Dir { host: host.into(), guest: guest.to_owned(), write: false })
         };
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_must_be_possible() {
+    fn variables_must_be_valid() {
         assert!(check_variable("REGION", "eu").is_ok() && check_variable("EMPTY", "").is_ok());
         for (name, value) in [("", "a"), ("A=B", "a"), ("A", "\0")] {
             assert!(check_variable(name, value).is_err(), "{name:?}");

@@ -1,4 +1,4 @@
-//! `[schedule]` of a manifest: when the plugin runs by itself, and with which input.
+//! The `[schedule]` table of a manifest: when the plugin runs by itself, and with which input.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -7,10 +7,10 @@ use wasmill_model::{InvalidTiming, MissedPolicy, Timing};
 use crate::plugin_config::ScheduleConfig;
 use crate::schema::{InputBudget, InputSchema};
 
-/// Where the TOML library puts a date, which JSON does not have.
+/// The key under which the TOML library encodes dates, which JSON lacks.
 const DATE: &str = "$__toml_private_datetime";
 
-/// The table as it is written.
+/// The table as written.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ScheduleTable {
@@ -32,7 +32,7 @@ impl ScheduleTable {
         let missed = match missed.as_deref() {
             None => MissedPolicy::default(),
             Some(word) => MissedPolicy::of(word)
-                .ok_or_else(|| format!("schedule.missed is skip, one or all, not '{word}'"))?,
+                .ok_or_else(|| format!("schedule.missed must be skip, one or all, not '{word}'"))?,
         };
         let input = input.map(|input| dates_as_text(input).to_string());
         let violation = schema.and_then(|schema| {
@@ -41,7 +41,7 @@ impl ScheduleTable {
         if let Some(violation) = violation {
             let position = violation.pointer;
             return Err(format!(
-                "schedule.input does not fit input.schema: {position}: {}",
+                "schedule.input does not match input.schema: {position}: {}",
                 violation.message
             ));
         }
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schedule_that_makes_no_sense_is_refused() {
+    fn an_invalid_schedule_is_rejected() {
         for (text, named) in [
             ("", "cron"),
             ("cron = \"soon\"", "schedule.cron: "),
@@ -110,6 +110,6 @@ mod tests {
         let schema = InputSchema::compile(r#"{"type": "object", "required": ["url"]}"#).unwrap();
         let requested = |text| toml::from_str::<ScheduleTable>(text).unwrap().check(Some(&schema));
         assert!(requested("cron = \"@daily\"\ninput = { url = 1 }").is_ok());
-        assert!(requested("cron = \"@daily\"").unwrap_err().contains("does not fit"));
+        assert!(requested("cron = \"@daily\"").unwrap_err().contains("does not match"));
     }
 }

@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_host_keeps_and_what_the_guest_has_share_one_limit() {
+    fn host_and_guest_memory_of_a_run_share_one_limit() {
         let account = account(1_000);
         assert!(account.grow(400).unwrap() && account.keep(300) && account.set_handles(200));
         assert_eq!((account.available(), account.reservation().used()), (100, 900));
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_handles_keep_is_given_back_with_them() {
+    fn memory_behind_handles_is_released_with_them() {
         let account = account(1_000);
         assert!(account.set_handles(900) && account.set_handles(0));
         assert!(account.grow(1_000).unwrap());
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_for_which_the_host_keeps_more_than_there_is_gives_way() {
+    fn a_run_is_evicted_if_the_host_keeps_too_much_for_it() {
         let budget = Arc::new(Budget::new(10 * MIB, Box::new(|| None)));
         let account = Account::new(64 * MIB, 0, Arc::new(budget.reserve(0, false)));
         let neighbour = budget.reserve(MIB, false);

@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_expected_follows_what_was_used() {
+    fn the_estimate_follows_the_usage() {
         let (budget, estimate) = (budget(), MemoryEstimate::default());
         assert_eq!(estimate.expected(64 * MIB), FIRST_BYTES);
         assert_eq!(estimate.expected(MIB), MIB);
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn those_put_back_in_one_round_raise_it_once_and_nothing_is_forgotten_soon_after() {
+    fn evictions_of_one_round_raise_the_estimate_once_and_hold_it() {
         let (budget, estimate) = (budget(), MemoryEstimate::default());
         let evicted = Evicted { asked_bytes: 3 * MIB };
         let reservations = [2, 2, 2].map(|mib| budget.reserve(mib * MIB, false));

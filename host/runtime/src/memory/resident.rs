@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_that_was_touched_counts_and_memory_that_was_not_does_not() {
+    fn only_touched_memory_is_resident() {
         const BYTES: usize = 256 << 20;
         let resident = ResidentMemory::open();
         let before = resident.bytes().unwrap();

@@ -1,8 +1,8 @@
-//! Counts in how many ways the parts of a schema lead to each other for one and the same value.
+//! Counts the ways in which the parts of a schema refer to each other for the same value.
 //!
-//! Asked by `schema` before a schema is compiled. Validation that goes from part to part without looking at the
-//! value is not counted by `metered`, and a chain of a few dozen parts, each of which names the next one twice,
-//! is a billion steps.
+//! Called by `schema` before a schema is compiled. `metered` does not see validation that goes from part to part
+//! without accessing the value, and a chain of a few dozen parts that each refer to the next one twice takes a
+//! billion steps.
 
 use std::collections::HashMap;
 
@@ -10,22 +10,22 @@ use serde_json::Value;
 
 /// Ways through a schema for one value.
 const WAYS_MAX: u64 = 10_000;
-/// Parts that follow each other for one value.
+/// The length of a chain of parts for one value.
 const CHAIN_MAX: usize = 200;
 /// Keywords whose schema applies to the same value.
 const SAME_VALUE: [&str; 4] = ["not", "if", "then", "else"];
 /// Keywords with a list of such schemas.
 const SAME_VALUE_LISTS: [&str; 3] = ["allOf", "anyOf", "oneOf"];
-/// Keywords with such schemas by name.
+/// Keywords with a map of such schemas.
 const SAME_VALUE_MAPS: [&str; 2] = ["dependentSchemas", "dependencies"];
-/// Keywords that name another part.
+/// Keywords that refer to another part.
 const REFERENCES: [&str; 3] = ["$ref", "$dynamicRef", "$recursiveRef"];
 
-/// Refuses a schema that leads to itself in too many ways.
+/// Rejects a schema with too many ways through it.
 ///
 /// # Errors
 ///
-/// Says which bound it is over.
+/// Says which bound is exceeded.
 pub(super) fn check(schema: &Value) -> Result<(), String> {
     let mut expansion = Expansion { root: schema, named: HashMap::new(), ways: HashMap::new() };
     expansion.find_names(schema);
@@ -34,9 +34,9 @@ pub(super) fn check(schema: &Value) -> Result<(), String> {
 
 struct Expansion<'a> {
     root: &'a Value,
-    /// Parts by their identifier or anchor, without the fragment sign. One name may mean several.
+    /// Parts by identifier or anchor, without the number sign. A name may be ambiguous.
     named: HashMap<&'a str, Vec<&'a Value>>,
-    /// Ways through each part that is done, by its address; `None` while it is being counted.
+    /// Ways through each part, by its address; `None` while it is being counted.
     ways: HashMap<usize, Option<u64>>,
 }
 
@@ -61,7 +61,7 @@ impl<'a> Expansion<'a> {
         }
     }
 
-    /// Counts from every part: whatever a value leads to next begins at one of them.
+    /// Counts from every part, because the validation of a nested value starts at one of them.
     fn visit_all(&mut self, value: &'a Value) -> Result<(), String> {
         self.count(value, 0)?;
         match value {
@@ -75,13 +75,13 @@ impl<'a> Expansion<'a> {
         let Value::Object(members) = part else { return Ok(1) };
         match self.ways.get(&address(part)) {
             Some(Some(ways)) => return Ok(*ways),
-            // The validator ends where a part leads back to itself for the same value.
+            // The validator stops where a part leads back to itself for the same value.
             Some(None) => return Ok(1),
             None => {}
         }
         if chain > CHAIN_MAX {
             return Err(format!(
-                "over {CHAIN_MAX} of its parts lead from one to the next for the same value"
+                "over {CHAIN_MAX} of its parts form a chain of references for the same value"
             ));
         }
         self.ways.insert(address(part), None);
@@ -93,11 +93,11 @@ impl<'a> Expansion<'a> {
                 Value::Array(parts) if SAME_VALUE_LISTS.contains(&keyword) => parts.iter().collect(),
                 Value::Object(parts) if SAME_VALUE_MAPS.contains(&keyword) => parts.values().collect(),
                 Value::String(reference) if REFERENCES.contains(&keyword) => {
-                    let mut most = 0;
+                    let mut ways_max = 0;
                     for target in self.targets(reference) {
-                        most = most.max(self.count(target, chain + 1)?);
+                        ways_max = ways_max.max(self.count(target, chain + 1)?);
                     }
-                    ways = ways.saturating_add(most);
+                    ways = ways.saturating_add(ways_max);
                     continue;
                 }
                 _ => continue,
@@ -108,7 +108,7 @@ impl<'a> Expansion<'a> {
         }
         if ways > WAYS_MAX {
             return Err(format!(
-                "its parts refer to each other in too many ways: for one value there are over {WAYS_MAX}"
+                "its parts refer to each other in too many ways: over {WAYS_MAX} for one value"
             ));
         }
         self.ways.insert(address(part), Some(ways));
@@ -120,7 +120,7 @@ impl<'a> Expansion<'a> {
         let (base, fragment) = reference.split_once('#').unwrap_or((reference, ""));
         let ends_with_base = |name: &&str| name.ends_with(base.rsplit('/').next().unwrap_or(base));
         let resources: Vec<&Value> = if base.is_empty() {
-            // Also of the resources within it, whose pointers begin with them.
+            // Pointers may also start at an embedded resource.
             std::iter::once(self.root).chain(self.named.values().flatten().copied()).collect()
         } else {
             let named = self.named.iter().filter(|(name, _)| ends_with_base(name));
@@ -134,7 +134,7 @@ impl<'a> Expansion<'a> {
     }
 }
 
-/// Decodes what a pointer within a URL has encoded.
+/// Decodes percent-encoding in a JSON pointer.
 fn percent_decoded(text: &str) -> String {
     let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
     while let [first, after @ ..] = rest {
@@ -152,7 +152,7 @@ mod tests {
 
     use super::*;
 
-    /// A schema of so many levels, each of which leads to the next one twice, in this way.
+    /// Returns a schema of `count` levels, each of which refers to the next one twice.
     fn levels(count: usize, reference: impl Fn(usize) -> Value, last: Value) -> Value {
         let mut defs = serde_json::Map::new();
         for level in 0..count {
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schema_that_doubles_itself_is_refused_however_it_refers_to_its_parts() {
+    fn a_doubling_schema_is_rejected_for_every_kind_of_reference() {
         let pointer = |level: usize| json!({"$ref": format!("#/$defs/{level}")});
         let encoded = |level: usize| json!({"$ref": format!("#/%24defs/{level}")});
         let anchor = |level: usize| json!({"$ref": format!("#a{level}")});
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_chain_is_refused_and_a_circle_through_values_is_not() {
+    fn a_long_chain_is_rejected_and_a_recursion_through_values_is_not() {
         let chain = |level: usize| json!({"$ref": format!("#/$defs/{level}")});
         let mut defs = serde_json::Map::new();
         (0..5_000).for_each(|level| drop(defs.insert(level.to_string(), chain(level + 1))));
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_that_are_only_data_do_not_count() {
+    fn literal_data_does_not_count() {
         let data =
             json!({"const": {"allOf": vec![json!({"$ref": "#"}); 50]}, "enum": [[1], {"$ref": "#/none"}]});
         assert_eq!(check(&data), Ok(()));

@@ -1,9 +1,8 @@
-//! A JSON value that counts how often it is looked at, so that holding it against a schema has an end.
+//! A JSON value that counts accesses, so that validation against a schema terminates.
 //!
-//! Used by `schema` alone. The library that validates has no bound of its own: a schema of a few lines can
-//! make it try billions of ways. But whatever it does, it looks at the value, and here each look is counted.
-//! When the count, the time, the number of errors or the stack is used up, the look does not return but
-//! unwinds to [`metered`], which every look is within.
+//! Used by `schema` only. The validator has no bound of its own: a schema of a few lines can make it try billions
+//! of ways. But it must access the value, and each access is counted here. When steps, time, error memory or stack
+//! are used up, the access does not return but unwinds to [`metered`], which encloses every validation.
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -17,33 +16,33 @@ use serde_json::{Map, Number, Value};
 
 /// Bytes of a text that count as one step.
 const TEXT_BYTES_PER_STEP: usize = 16;
-/// How often the clock is asked: once in so many steps, as long as they are small ones.
+/// The clock is read once in this many small steps.
 const STEPS_PER_GLANCE: u64 = 64;
-/// What an error takes beside the value that it is about.
+/// The size of an error, without the value that it is about.
 const ERROR_BULK: u64 = 20;
-/// What an object takes beside its members.
+/// The size of an object, without its members.
 const OBJECT_BULK: u64 = 8;
 /// Bytes of stack that validation may use. Threads have 2 MiB.
 const STACK_BYTES_MAX: usize = 768 << 10;
 
-/// What one validation may use.
+/// The resources of one validation.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Allowance {
     pub(super) steps: u64,
-    /// What errors hold that are made, also those within others: a unit is some 100 bytes.
+    /// The size of the errors created, including nested ones, in units of about 100 bytes.
     pub(super) errors: u64,
     pub(super) until: Instant,
 }
 
-/// The validation used up what it was allowed.
+/// The validation exceeded its allowance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct BudgetExceeded;
 
-/// What is left, for the validation that this thread does.
+/// The remaining allowance of the validation on this thread.
 #[derive(Clone, Copy)]
 struct ActiveMeter {
     allowance: Allowance,
-    /// Where the stack was at the start.
+    /// The stack position at the start.
     stack_at: usize,
 }
 
@@ -51,7 +50,7 @@ thread_local! {
     static METER: Cell<Option<ActiveMeter>> = const { Cell::new(None) };
 }
 
-/// Does what looks at [`Metered`] values, within an allowance; returns what is left of it as well.
+/// Runs a closure that accesses [`Metered`] values within an allowance; also returns what is left of it.
 pub(super) fn metered<T>(
     allowance: Allowance,
     work: impl FnOnce() -> T,
@@ -70,13 +69,13 @@ fn is_budget_exceeded(panic: &(dyn Any + Send)) -> bool {
     panic.is::<BudgetExceeded>()
 }
 
-/// Returns roughly where the stack is.
+/// Returns the approximate stack position.
 fn stack_at() -> usize {
     let here = 0_u8;
     std::hint::black_box(&raw const here).addr()
 }
 
-/// Counts steps, and ends the validation if there are none left.
+/// Counts steps, and unwinds if none are left.
 fn step(steps: u64) {
     let Some(mut meter) = METER.get() else { return };
     let left = meter.allowance.steps.checked_sub(steps);
@@ -86,12 +85,12 @@ fn step(steps: u64) {
     meter.allowance.steps = left.unwrap_or(0);
     METER.set(Some(meter));
     if left.is_none() || is_late || is_deep {
-        // Not a panic of ours: nothing is logged.
+        // Unwinds without running the panic hook, so nothing is logged.
         resume_unwind(Box::new(BudgetExceeded));
     }
 }
 
-/// Counts an error that is being made about a value. Those within others keep copies of what they are about.
+/// Counts an error about a value. Nested errors keep copies of their values.
 fn count_error(about: &Value) {
     step(1);
     let Some(mut meter) = METER.get() else { return };
@@ -107,7 +106,7 @@ fn text_steps(text: &str) -> u64 {
     1 + (text.len() / TEXT_BYTES_PER_STEP) as u64
 }
 
-/// What it costs to compare with a value.
+/// The cost of comparing with a value.
 fn weight(value: &Value) -> u64 {
     match value {
         Value::String(text) => text_steps(text),
@@ -119,7 +118,7 @@ fn weight(value: &Value) -> u64 {
     }
 }
 
-/// How much memory a copy of a value takes.
+/// The size of a copy of a value.
 fn bulk(value: &Value) -> u64 {
     match value {
         Value::String(text) => text_steps(text),
@@ -131,17 +130,17 @@ fn bulk(value: &Value) -> u64 {
     }
 }
 
-/// JSON of serde, counted.
+/// The JSON model of serde, metered.
 pub(super) struct MeteredJson;
 
-/// A value within it.
+/// A metered value.
 #[derive(Clone, Copy)]
 pub(super) struct Metered<'a>(pub(super) &'a Value);
 
-/// An object within it.
+/// A metered object.
 pub(super) struct Members<'a>(&'a Map<String, Value>);
 
-/// An array within it.
+/// A metered array.
 pub(super) struct Elements<'a>(&'a [Value]);
 
 impl Json for MeteredJson {
@@ -149,7 +148,7 @@ impl Json for MeteredJson {
     type PreparedKey = String;
     type StringBuffer = ();
 
-    // As the library has it for serde: a lookup compares keys all the way down a tree.
+    // The library's own value for serde: a lookup compares keys down a tree.
     const KEYS_PER_LOOKUP: usize = 2;
     const ACYCLIC: bool = true;
 
@@ -220,7 +219,7 @@ impl<'a> Node<'a, MeteredJson> for Metered<'a> {
         cmp::equal(self.0, expected)
     }
 
-    // The library asks for it when it makes an error.
+    // The library calls this when it creates an error.
     fn to_value(&self) -> Cow<'a, Value> {
         count_error(self.0);
         Cow::Borrowed(self.0)

@@ -43,7 +43,7 @@ pub(super) fn add_preview1(linker: &mut wasmtime::Linker<Guest>) -> Result<()> {
 async fn random_bytes(guest: &mut Guest, bytes: u64) -> Result<Vec<u8>> {
     check(bytes)?;
     if !guest.account.keep(bytes) {
-        wasmtime::bail!("there is no room for so many random bytes");
+        wasmtime::bail!("the random bytes do not fit into the memory limit");
     }
     let mut random = vec![0; usize::try_from(bytes)?];
     for piece in random.chunks_mut(PIECE_BYTES) {
@@ -69,7 +69,7 @@ async fn random_get(mut caller: Caller<'_, Guest>, at: i32, bytes: i32) -> Resul
     loop {
         let piece_end = end.min(piece_start + PIECE_BYTES);
         let Some(piece) = memory.data_mut(&mut caller).get_mut(piece_start..piece_end) else {
-            wasmtime::bail!("the pointer of random_get leads out of the memory");
+            wasmtime::bail!("random_get was passed a pointer outside of the memory");
         };
         rand::rng().fill_bytes(piece);
         if piece_end == end {
@@ -82,8 +82,8 @@ async fn random_get(mut caller: Caller<'_, Guest>, at: i32, bytes: i32) -> Resul
 
 fn check(bytes: u64) -> Result<()> {
     if bytes > BYTES_MAX {
-        let most = format::bytes(BYTES_MAX);
-        let reason = format!("the guest asked for {bytes} random bytes in one call; the limit is {most}");
+        let max = format::bytes(BYTES_MAX);
+        let reason = format!("the guest asked for {bytes} random bytes in one call; the limit is {max}");
         return Err(CallRefused(reason).into());
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! A guest that asks for too much gets an outcome that names the limit; the host stays well.
+//! A guest that exceeds a limit gets a failure that names the limit; the host is unaffected.
 
 use std::sync::Arc;
 
@@ -12,14 +12,14 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn a_memory_hog_ends_at_its_memory_limit() {
+async fn a_guest_over_its_memory_limit_fails() {
     let failure = commit(r#"{"do":"hog"}"#).await.unwrap_err();
     assert_eq!(failure.cause, Cause::MemoryLimit);
     assert!(failure.message.contains("`memory` of 8 MiB"), "{failure}");
 }
 
 #[tokio::test]
-async fn a_refused_allocation_harms_no_guest_that_can_do_without() {
+async fn a_guest_can_handle_a_denied_allocation() {
     let result = commit(r#"{"do":"hog-then-answer"}"#).await.unwrap();
     let got: u32 = result.trim_end_matches(" MiB").parse().unwrap();
     assert!((4..8).contains(&got), "{result}");
@@ -36,13 +36,13 @@ async fn an_output_over_its_limit_names_both_sizes() {
 }
 
 #[tokio::test]
-async fn an_output_too_large_to_look_at_is_over_its_limit_too() {
+async fn an_output_too_large_to_copy_is_over_its_limit_too() {
     let failure = commit(r#"{"do":"output","bytes":6000000}"#).await.unwrap_err();
     assert_eq!(failure.cause, Cause::OutputLimit, "{failure}");
 }
 
 #[tokio::test]
-async fn a_checkpoint_over_its_limit_is_refused_with_both_sizes() {
+async fn a_checkpoint_over_its_limit_is_rejected_with_both_sizes() {
     let host = Arc::new(Host::default());
     assert_eq!(commit_with(r#"{"do":"save-bytes","bytes":1024}"#, &host).await.unwrap(), "saved");
     let refusal = commit_with(r#"{"do":"save-bytes","bytes":1025}"#, &host).await.unwrap();
@@ -51,7 +51,7 @@ async fn a_checkpoint_over_its_limit_is_refused_with_both_sizes() {
 }
 
 #[tokio::test]
-async fn a_flood_of_output_passes_through_and_is_not_kept() {
+async fn a_flood_of_log_output_is_not_buffered() {
     let host = Arc::new(Host::default());
     commit_with(r#"{"do":"flood","bytes":20000000}"#, &host).await.unwrap();
     assert_eq!(*host.log_bytes.lock().unwrap(), 20_000_000);
@@ -59,7 +59,7 @@ async fn a_flood_of_output_passes_through_and_is_not_kept() {
 }
 
 #[tokio::test]
-async fn handles_are_bounded() {
+async fn handles_are_limited() {
     commit(r#"{"do":"hoard-timers","count":100}"#).await.unwrap();
     let failure = commit(r#"{"do":"hoard-timers","count":100000}"#).await.unwrap_err();
     assert_eq!(failure.cause, Cause::HandleLimit, "{failure}");
@@ -67,16 +67,16 @@ async fn handles_are_bounded() {
 }
 
 #[tokio::test]
-async fn what_one_call_may_hand_to_the_host_is_bounded() {
+async fn the_bytes_passed_in_one_call_are_limited() {
     commit(r#"{"do":"carry","bytes":1000000}"#).await.unwrap();
     let failure = commit(r#"{"do":"carry","bytes":4300000}"#).await.unwrap_err();
     assert_eq!(failure.cause, Cause::CallLimit, "{failure}");
     assert!(failure.message.contains("its limit of 4160 KiB"), "{failure}");
 }
 
-/// A guest with two memories and two tables, which grows each to what `wishes` says: pages, elements.
-fn grower(wishes: [u32; 4]) -> Vec<u8> {
-    let [first, second, third, fourth] = wishes;
+/// Returns a guest with two memories and two tables, which grows each to the given number of pages or elements.
+fn grower(sizes: [u32; 4]) -> Vec<u8> {
+    let [first, second, third, fourth] = sizes;
     wat::parse_str(format!(
         r#"(module
             (memory $a (export "memory") 1) (memory $b 1) (table $c 0 funcref) (table $d 0 funcref)
@@ -91,17 +91,17 @@ fn grower(wishes: [u32; 4]) -> Vec<u8> {
 
 #[tokio::test]
 async fn all_memories_and_tables_of_a_guest_count_against_one_limit() {
-    // The limit is 8 MiB, which are 128 pages: two are there from the start, 8,192 elements take one.
-    for (wishes, fits) in [
+    // The limit is 8 MiB, which is 128 pages: two exist from the start, and 8,192 elements take one.
+    for (sizes, fits) in [
         ([62, 62, 8_192, 8_192], true),
         ([124, 0, 8_192, 8_192], true),
         ([125, 0, 8_192, 8_192], false),
         ([62, 63, 8_192, 8_192], false),
         ([62, 62, 8_192, 16_385], false),
     ] {
-        let runtime = runtime_of("grower", &grower(wishes), plugin_config());
+        let runtime = runtime_of("grower", &grower(sizes), plugin_config());
         let ended = finish(&runtime, "grower", "null").await;
-        assert_eq!(ended.is_ok(), fits, "{wishes:?}: {ended:?}");
+        assert_eq!(ended.is_ok(), fits, "{sizes:?}: {ended:?}");
         if let Err(failure) = ended {
             assert_eq!(failure.cause, Cause::MemoryLimit, "{failure}");
             assert!(failure.message.contains("limits.memory"), "{failure}");
@@ -115,12 +115,12 @@ fn computing_for(cpu: Duration) -> Runtime {
 }
 
 #[tokio::test]
-async fn a_guest_that_computes_for_too_long_ends_with_its_time_and_its_limit() {
+async fn a_guest_over_its_cpu_limit_fails_with_time_and_limit() {
     let runtime = computing_for(Duration::from_millis(50));
     let host = Arc::new(Host::default());
     let failure = finish_with(&runtime, "misbehave", r#"{"do":"spin"}"#, &host).await.unwrap_err();
     assert_eq!(failure.cause, Cause::CpuLimit);
-    for named in ["computed for 5", " ms; its limit `cpu` is 50ms", "limits.cpu", "setting cpu"] {
+    for named in ["used 5", " ms of CPU time; its limit `cpu` is 50ms", "limits.cpu", "setting cpu"] {
         assert!(failure.message.contains(named), "{failure}");
     }
     let used = host.meter.read().cpu;
@@ -128,7 +128,7 @@ async fn a_guest_that_computes_for_too_long_ends_with_its_time_and_its_limit() {
 }
 
 #[tokio::test]
-async fn a_guest_that_sleeps_uses_no_computing_time() {
+async fn a_sleeping_guest_uses_no_cpu_time() {
     let runtime = computing_for(Duration::from_millis(50));
     let host = Arc::new(Host::default());
     finish_with(&runtime, "misbehave", r#"{"do":"sleep","ms":300}"#, &host).await.unwrap();
@@ -137,14 +137,14 @@ async fn a_guest_that_sleeps_uses_no_computing_time() {
 }
 
 #[tokio::test]
-async fn computing_in_short_turns_adds_up() {
+async fn cpu_time_of_short_polls_adds_up() {
     let runtime = computing_for(Duration::from_millis(20));
     let failure = finish(&runtime, "misbehave", r#"{"do":"compute-now-and-then","rounds":10000}"#).await;
     assert_eq!(failure.unwrap_err().cause, Cause::CpuLimit);
 }
 
 #[tokio::test]
-async fn the_meter_of_a_run_shows_its_memory_and_how_long_its_instance_took() {
+async fn the_meter_shows_memory_and_instantiation_time() {
     let host = Arc::new(Host::default());
     commit_with(r#"{"do":"noop"}"#, &host).await.unwrap();
     let small = host.meter.read();
@@ -157,7 +157,7 @@ async fn the_meter_of_a_run_shows_its_memory_and_how_long_its_instance_took() {
 }
 
 #[tokio::test]
-async fn a_guest_that_runs_shows_what_it_has_used_so_far() {
+async fn the_meter_of_a_running_guest_is_live() {
     let host = Arc::new(Host::default());
     let spinning = tokio::spawn(shared().run(run(r#"{"do":"spin"}"#, &host)));
     while host.meter.read().cpu < Duration::from_millis(20) {

@@ -1,4 +1,4 @@
-//! What guests do with their folders is bounded: what they open, write and make, and where their links lead.
+//! File access of guests is limited: what they open, write and create, and where their links lead.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use wasmill_runtime::{DirRule, HostCall, InstanceInfo, InstanceState, Permission
 
 use crate::support::{Host, finish, finish_with, limits, misbehave, plugin_config, program, runtime_of};
 
-/// Imports, a memory, and `note`, which adds the two digits of a number to what is printed at the end.
+/// Imports, a memory, and `note`, which appends the two digits of a number to the output.
 const PRELUDE: &str = r#"
     (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
     (import "wasi_snapshot_preview1" "fd_pwrite" (func $fd_pwrite (param i32 i32 i32 i64 i32) (result i32)))
@@ -69,7 +69,7 @@ const UP_WITHIN: &str = "(i32.const 336) (i32.const 9)";
 const OUT: &str = "(i32.const 352) (i32.const 3)";
 const OLD: &str = "(i32.const 368) (i32.const 3)";
 
-/// Makes a module of code that ends with printing what was noted.
+/// Returns a module of code that ends by printing its notes.
 fn module(code: &str) -> Vec<u8> {
     let text = format!(r#"(module {PRELUDE} (func (export "_start") (local $n i32) {code} (call $print)))"#);
     wat::parse_str(text).unwrap()
@@ -115,7 +115,7 @@ async fn program_in(folder: &Path, limits: Limits, args: &[&str]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn links_that_could_lead_up_are_not_made() {
+async fn links_that_could_lead_out_are_not_created() {
     let (_outer, inner) = folder();
     let link = |target| format!("(call $symlink {target} (i32.const 3) {NEW})");
     let code = noted(&[link(UP), link(ABSOLUTE), link(UP_WITHIN), link(FILE)]);
@@ -161,14 +161,14 @@ async fn a_folder_that_became_a_link_is_refused_and_not_followed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_run_writes_is_bounded_and_counted() {
+async fn writes_of_a_run_are_limited_and_counted() {
     let (_outer, inner) = folder();
     let fill = format!(
         "(call $note (call $open {NEW} (i32.const 1)))
          (loop $more (br_if $more (i32.eqz (local.tee $n (call $put (i32.const 65536))))))
          (call $note (local.get $n))"
     );
-    // The file itself counts for 4 KiB.
+    // The file itself counts as 4 KiB.
     let limit = (1 << 20) + (4 << 10);
     let (done, used) = run(&inner, &fill, disk(limit)).await;
     assert_eq!(done.unwrap(), "00 51 ");
@@ -184,14 +184,14 @@ async fn what_a_run_writes_is_bounded_and_counted() {
 
     let text = "x".repeat(100_000);
     let said = program_in(&inner, disk(64 << 10), &["put", "/in/large", &text]).await;
-    // Its libc makes an I/O error of whatever a stream fails with.
+    // Its libc turns every stream error into an I/O error.
     assert!(said.contains("os error"), "{said}");
     assert!(std::fs::metadata(inner.join("large")).unwrap().len() <= 64 << 10);
     assert_eq!(program_in(&inner, disk(128 << 10), &["put", "/in/large", &text]).await, "written");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hole_counts_as_if_it_were_written() {
+async fn a_hole_counts_as_written() {
     let (_outer, inner) = folder();
     let code = noted(&[
         format!("(call $open {NEW} (i32.const 1))"),
@@ -209,9 +209,9 @@ async fn a_hole_counts_as_if_it_were_written() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_number_of_files_is_bounded_with_their_bytes() {
+async fn the_number_of_files_is_limited_by_the_disk_limit() {
     let (_outer, inner) = folder();
-    // Folders with names of one letter, one after the other.
+    // Creates folders with one-letter names.
     let code = "(local.set $n (i32.const 97))
         (loop $more
             (i32.store8 (i32.const 400) (local.get $n))
@@ -225,7 +225,7 @@ async fn the_number_of_files_is_bounded_with_their_bytes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_file_and_no_folder_is_not_opened() {
+async fn pipes_and_devices_are_not_opened() {
     let (_outer, inner) = folder();
     let pipe = inner.join("pipe");
     rustix::fs::mknodat(
@@ -250,12 +250,12 @@ async fn what_is_no_file_and_no_folder_is_not_opened() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_large_folder_is_listed_whole() {
+async fn a_large_folder_is_listed_completely() {
     let (_outer, inner) = folder();
     for number in 0..3_000 {
         File::create(inner.join(format!("file-{number:04}"))).unwrap();
     }
-    // Counts the entries, of which there are as many as fit into 4,096 bytes at a time.
+    // Counts the entries; as many as fit into 4,096 bytes are read at a time.
     let code = r"
         (local.set $cookie (i64.const 0))
         (loop $fill
@@ -292,9 +292,9 @@ async fn a_large_folder_is_listed_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn descriptors_come_back_when_they_are_closed_or_replaced() {
+async fn closed_or_replaced_descriptors_are_released() {
     let (_outer, inner) = folder();
-    // Far more than one guest may hold, one after the other; and then one in the place of another.
+    // Opens far more files than one guest may hold, one after the other; then replaces one by another repeatedly.
     let code = format!(
         "(local.set $n (i32.const 5000))
          (loop $more
@@ -314,7 +314,7 @@ async fn descriptors_come_back_when_they_are_closed_or_replaced() {
     assert_eq!(done.unwrap(), "00 07 ");
 }
 
-/// Sleeps for so many nanoseconds, and notes what it is told.
+/// Sleeps for this many nanoseconds, and notes the result.
 fn sleep(nanoseconds: u64) -> String {
     format!(
         "(i64.store (i32.const 512) (i64.const 42)) (i64.store offset=24 (i32.const 512) (i64.const {nanoseconds}))
@@ -326,7 +326,7 @@ fn sleep(nanoseconds: u64) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn a_module_with_folders_that_sleeps_holds_no_thread() {
+async fn a_sleeping_module_with_folders_blocks_no_thread() {
     let (_outer, inner) = folder();
     let sleeper = runtime(&inner, &sleep(3_600_000_000_000), limits());
     let sleeping = tokio::spawn({
@@ -347,7 +347,7 @@ async fn a_module_with_folders_that_sleeps_holds_no_thread() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_guest_that_moves_an_inner_folder_away_cannot_put_a_link_out_in_its_place() {
+async fn a_guest_cannot_replace_an_inner_folder_by_a_link_out() {
     let (_outer, inner) = folder();
     std::fs::create_dir(inner.join("out")).unwrap();
     let code = noted(&[

@@ -1,4 +1,4 @@
-//! One file of the plugins folder costs only itself, whatever it is.
+//! A bad file in the plugins folder affects only itself.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -17,7 +17,7 @@ fn program() -> Vec<u8> {
     wat::parse_str(r#"(module (memory (export "memory") 1) (func (export "_start")))"#).unwrap()
 }
 
-/// Starts with a folder that is looked at all the time.
+/// Starts a runtime that scans its folder frequently.
 fn start(folder: &Path) -> Runtime {
     let config = RuntimeConfig { slots: 1, limits: limits(), memory_total_bytes: None };
     let plugins = LoaderConfig {
@@ -41,7 +41,7 @@ fn until_ready(runtime: &Runtime, name: &str) {
     }
 }
 
-/// Puts one file of each bad kind into a folder; returns what is said of each.
+/// Creates one file of each bad kind in a folder; returns the expected reasons.
 fn spoil(folder: &Path) -> Vec<(&'static str, &'static str)> {
     let at = |name: &str| folder.join(name);
     symlink("loop.wasm", at("loop.wasm")).unwrap();
@@ -75,7 +75,7 @@ fn spoil(folder: &Path) -> Vec<(&'static str, &'static str)> {
 }
 
 #[test]
-fn a_file_that_cannot_be_looked_at_is_rejected_and_costs_only_itself() {
+fn an_unreadable_file_is_rejected_and_affects_no_other() {
     let folder = TempDir::new().unwrap();
     let bad = spoil(folder.path());
     fs::write(folder.path().join("good.wasm"), program()).unwrap();
@@ -92,13 +92,13 @@ fn a_file_that_cannot_be_looked_at_is_rejected_and_costs_only_itself() {
 }
 
 #[test]
-fn a_file_that_cannot_be_looked_at_does_not_end_reloading() {
+fn an_unreadable_file_does_not_stop_reloading() {
     let folder = TempDir::new().unwrap();
     let runtime = start(folder.path());
     spoil(folder.path());
     fs::write(folder.path().join("later.wasm"), program()).unwrap();
     until_ready(&runtime, "later");
-    // What was bad becomes good in its place.
+    // A bad file is replaced by a good one.
     fs::remove_file(folder.path().join("loop.wasm")).unwrap();
     fs::write(folder.path().join("loop.wasm"), program()).unwrap();
     until_ready(&runtime, "loop");

@@ -1,4 +1,4 @@
-//! What a guest asks for reaches its `RunHost`, and the answer reaches the guest.
+//! Host calls of a guest reach its `RunHost`, and the results reach the guest.
 
 use std::sync::Arc;
 
@@ -15,13 +15,13 @@ async fn a_checkpoint_reaches_the_next_attempt() {
 }
 
 #[tokio::test]
-async fn attempts_go_on_where_the_last_one_left_off() {
+async fn an_attempt_resumes_from_the_last_checkpoint() {
     let host = Arc::new(Host::default());
-    let deed = r#"{"do":"count-then-fail","succeed_on":3}"#;
+    let action = r#"{"do":"count-then-fail","succeed_on":3}"#;
     for _ in 0..2 {
-        assert_eq!(commit_with(deed, &host).await.unwrap_err().cause, Cause::Io);
+        assert_eq!(commit_with(action, &host).await.unwrap_err().cause, Cause::Io);
     }
-    assert_eq!(commit_with(deed, &host).await.unwrap(), "succeeded on attempt 3");
+    assert_eq!(commit_with(action, &host).await.unwrap(), "succeeded on attempt 3");
 }
 
 #[tokio::test]
@@ -32,12 +32,12 @@ async fn a_checkpoint_that_cannot_be_read_is_the_fault_of_the_host() {
 }
 
 #[tokio::test]
-async fn progress_is_brought_into_range() {
+async fn progress_is_clamped() {
     for (told, seen) in [("0.5", 0.5), ("-1", 0.0), ("7.5", 1.0), ("null", 0.0)] {
         let host = Arc::new(Host::default());
         let note = "ä".repeat(200);
-        let deed = format!(r#"{{"do":"progress","fraction":{told},"note":"{note}","ms":0}}"#);
-        commit_with(&deed, &host).await.unwrap();
+        let action = format!(r#"{{"do":"progress","fraction":{told},"note":"{note}","ms":0}}"#);
+        commit_with(&action, &host).await.unwrap();
         let progress = host.progressed().await;
         assert_eq!(progress.fraction, seen, "{told}");
         assert_eq!(progress.note, "ä".repeat(128));
@@ -45,7 +45,7 @@ async fn progress_is_brought_into_range() {
 }
 
 #[tokio::test]
-async fn the_context_tells_task_plugin_and_attempt() {
+async fn the_context_names_task_plugin_and_attempt() {
     let host = Arc::new(Host::default());
     let run = RunRequest { attempt: 2, attempts_max: 5, ..run(r#"{"do":"context"}"#, &host) };
     let expected = format!(r#"{{"attempt":2,"max_attempts":5,"plugin":"misbehave","task":"{}"}}"#, run.task);

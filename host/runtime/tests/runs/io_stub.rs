@@ -1,4 +1,4 @@
-//! The plugin that Wasmill ships with keeps its promises.
+//! The default plugin, io-stub, behaves as documented.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ async fn finish(input: &str, host: &Arc<Host>) -> Result<String, Failure> {
     done(shared().run(task(input, host))).await
 }
 
-/// Starts a run and ends it as a crash of the host would, while the plugin waits.
+/// Starts a run and aborts it while the plugin waits, as a crash of the host would.
 async fn crash(input: &str, host: &Arc<Host>) {
     tokio::select! {
         outcome = shared().run(task(input, host)) => panic!("it waits for an hour, but: {outcome:?}"),
@@ -28,7 +28,7 @@ async fn crash(input: &str, host: &Arc<Host>) {
 }
 
 #[tokio::test]
-async fn it_waits_then_answers_with_a_digit() {
+async fn it_waits_then_returns_a_digit() {
     let host = Arc::new(Host::default());
     let result = finish(r#"{"min_ms":1,"max_ms":30,"fail_rate":0}"#, &host).await.unwrap();
     let digit: u8 = result.strip_prefix("io work result = ").unwrap().parse().unwrap();
@@ -60,7 +60,7 @@ async fn it_fails_with_io_and_starts_over_on_the_next_attempt() {
 }
 
 #[tokio::test]
-async fn after_a_crash_it_ends_as_was_decided_before() {
+async fn after_a_crash_it_keeps_its_decision() {
     let host = Arc::new(Host::default());
     crash(IN_AN_HOUR_FAILED, &host).await;
     assert_eq!(finish(NOW, &host).await.unwrap_err().cause, Cause::Io);
@@ -73,7 +73,7 @@ async fn after_a_crash_it_ends_as_was_decided_before() {
 }
 
 #[tokio::test]
-async fn input_it_cannot_work_with_is_refused_with_a_reason() {
+async fn an_invalid_input_is_rejected_with_a_reason() {
     for (input, said) in [
         (r#"{"min":1}"#, "unknown field `min`"),
         (r#"{"min_ms":"1"}"#, "invalid type"),

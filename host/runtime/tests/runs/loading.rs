@@ -1,4 +1,4 @@
-//! Which files become plugins, and what is said of those that do not.
+//! Which files become plugins, and why others are rejected.
 
 use std::path::Path;
 
@@ -60,7 +60,7 @@ fn folder(files: &[(&str, &[u8])]) -> TempDir {
     folder
 }
 
-/// Loads one file and returns why it was rejected.
+/// Loads one file and returns the reason of its rejection.
 fn refusal(bytes: &[u8]) -> String {
     let folder = folder(&[("file.wasm", bytes)]);
     let runtime = load(&[], folder.path());
@@ -76,14 +76,14 @@ fn wat(text: &str) -> Vec<u8> {
 }
 
 #[test]
-fn what_is_no_webassembly_is_refused_with_what_it_is() {
+fn files_other_than_webassembly_are_rejected_by_type() {
     for (bytes, said) in [
         (vec![], "the file is empty"),
         (b"#!/bin/sh".to_vec(), "this is not WebAssembly: it begins with [23, 21, 2f, 62]"),
         (b"\0as".to_vec(), "this is not WebAssembly"),
         (b"(component)".to_vec(), "this is WebAssembly text"),
         (b"\x7fELF\x02\x01".to_vec(), "precompiled plugins are never loaded"),
-        (b"\0asm\x0d".to_vec(), "cut short"),
+        (b"\0asm\x0d".to_vec(), "truncated"),
     ] {
         let refusal = refusal(&bytes);
         assert!(refusal.contains(said), "{refusal}");
@@ -91,14 +91,14 @@ fn what_is_no_webassembly_is_refused_with_what_it_is() {
 }
 
 #[test]
-fn a_component_of_another_world_is_refused_with_what_would_fit() {
+fn a_component_of_another_world_is_rejected_with_what_is_accepted() {
     for (text, said) in [
         ("(component)", "the component exports nothing"),
         (WRONG_TYPE, "its `run-task` is not that of wasmill:task/plugin"),
         (WRONG_MAIN, "its `wasi:cli/run` is not that of WASI 0.2"),
         (UNKNOWN_IMPORT, "acme:database/query@1.0.0"),
         (LARGE_MEMORY, "its memory is 62 MiB before it does anything; its limit `memory` is 8 MiB"),
-        (HTTP_SERVER, "it answers HTTP requests"),
+        (HTTP_SERVER, "it is an HTTP server"),
         (WASI_0_3, "it is built for WASI 0.3"),
         (LIBRARY, "it exports acme:library/sums@1.0.0"),
         ("(component (core module (memory 1 1 shared)))", "it uses threads"),
@@ -109,7 +109,7 @@ fn a_component_of_another_world_is_refused_with_what_would_fit() {
 }
 
 #[test]
-fn a_core_module_that_is_no_program_is_refused_with_what_it_was_built_for() {
+fn a_core_module_for_another_target_is_rejected_with_the_target() {
     for (text, said) in [
         ("(module)", "exports nothing, not even `_start`"),
         (r#"(module (func (export "sum")))"#, "a library without `_start`: it exports sum"),
@@ -128,7 +128,7 @@ fn a_core_module_that_is_no_program_is_refused_with_what_it_was_built_for() {
         (r#"(module (import "wbg" "__wbindgen_throw" (func)))"#, "wasm-bindgen"),
         (r#"(module (import "env" "emscripten_resize_heap" (func)))"#, "Emscripten"),
         (r#"(module (import "wasi:cli/run@0.2.0" "f" (func)))"#, "wasm-tools component new"),
-        (r#"(module (import "env" "roll" (func)))"#, "imports env.roll, which nothing here provides"),
+        (r#"(module (import "env" "roll" (func)))"#, "imports env.roll, which is not provided"),
         (r#"(module (memory i64 1))"#, "built for wasm64"),
     ] {
         let refusal = refusal(&wat(text));
@@ -138,24 +138,24 @@ fn a_core_module_that_is_no_program_is_refused_with_what_it_was_built_for() {
 }
 
 #[test]
-fn a_start_function_of_another_type_is_refused() {
+fn a_start_function_of_another_type_is_rejected() {
     let refusal = refusal(&wat(r#"(module (func (export "_start") (param i32)))"#));
     assert!(refusal.contains("`_start`"), "{refusal}");
 }
 
 #[test]
-fn a_file_that_is_damaged_or_half_copied_is_refused() {
+fn a_damaged_or_truncated_file_is_rejected() {
     let whole = misbehave();
     for bytes in [&whole[..whole.len() / 2], &whole[..whole.len() - 1], &whole[..100]] {
-        assert!(refusal(bytes).contains("damaged, cut short"));
+        assert!(refusal(bytes).contains("damaged, truncated"));
     }
     let mut flipped = whole.to_vec();
     flipped[1_000..1_100].fill(0xff);
-    assert!(refusal(&flipped).contains("damaged, cut short"));
+    assert!(refusal(&flipped).contains("damaged, truncated"));
 }
 
 #[test]
-fn a_file_takes_the_place_of_a_built_in_plugin() {
+fn a_file_replaces_a_built_in_plugin() {
     let folder = folder(&[("builtin.wasm", noop()), ("notes.txt", b"no plugin")]);
     let runtime = load(&[("builtin", noop())], folder.path());
     let [info] = &runtime.plugins_info()[..] else { panic!("one plugin") };
@@ -165,7 +165,7 @@ fn a_file_takes_the_place_of_a_built_in_plugin() {
 }
 
 #[test]
-fn a_broken_file_does_not_take_the_place_of_a_built_in_plugin() {
+fn a_broken_file_does_not_replace_a_built_in_plugin() {
     let folder = folder(&[("noop.wasm", b"broken")]);
     let runtime = load(&[("noop", noop())], folder.path());
     assert_eq!(runtime.plugins(), ["noop".parse().unwrap()]);
@@ -176,7 +176,7 @@ fn a_broken_file_does_not_take_the_place_of_a_built_in_plugin() {
 }
 
 #[test]
-fn a_plugin_that_is_not_in_service_says_why() {
+fn a_plugin_not_in_service_has_a_reason() {
     let folder = folder(&[("broken.wasm", b"broken")]);
     let runtime = load(&[("noop", noop())], folder.path());
     let why = |name: &str| runtime.check_ready(&name.parse().unwrap()).unwrap_err().to_string();
@@ -185,7 +185,7 @@ fn a_plugin_that_is_not_in_service_says_why() {
 }
 
 #[test]
-fn a_name_that_is_no_plugin_name_is_refused() {
+fn an_invalid_plugin_name_is_rejected() {
     let folder = folder(&[("My Plugin.wasm", noop())]);
     let runtime = load(&[], folder.path());
     assert!(runtime.plugins().is_empty());
@@ -195,7 +195,7 @@ fn a_name_that_is_no_plugin_name_is_refused() {
 }
 
 #[test]
-fn what_only_looks_like_a_file_is_refused() {
+fn a_folder_named_like_a_plugin_is_rejected() {
     let folder = TempDir::new().unwrap();
     std::fs::create_dir(folder.path().join("folder.wasm")).unwrap();
     let runtime = load(&[], folder.path());
@@ -205,7 +205,7 @@ fn what_only_looks_like_a_file_is_refused() {
 }
 
 #[test]
-fn a_folder_that_is_not_there_is_an_empty_one() {
+fn a_missing_folder_counts_as_empty() {
     let folder = TempDir::new().unwrap();
     assert!(load(&[], &folder.path().join("missing")).plugins_info().is_empty());
 }

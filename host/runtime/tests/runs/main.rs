@@ -1,4 +1,4 @@
-//! What becomes of runs, good and bad: through `Runtime`, with guests built here.
+//! Runs guests that are built here, through `Runtime`.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -7,7 +7,7 @@ mod files;
 mod folder;
 mod host_calls;
 mod io_stub;
-mod kept;
+mod large_calls;
 mod loading;
 mod modules;
 mod on_demand;

@@ -1,4 +1,4 @@
-//! Core modules for WASI preview 1 run as plugins, as they are.
+//! Unmodified core modules for WASI preview 1 run as plugins.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use wasmill_runtime::{DirRule, Permissions, PluginConfig, Runtime};
 use crate::permissions::folders;
 use crate::support::{Host, finish, finish_with, plugin_config, runtime_of};
 
-/// What every module here begins with: imports, a memory, and `say`, which writes to stdout or stderr.
+/// The prelude of every module: imports, a memory, and `say`, which writes to stdout or stderr.
 const PRELUDE: &str = r#"
     (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
     (import "wasi_snapshot_preview1" "fd_read" (func $fd_read (param i32 i32 i32 i32) (result i32)))
@@ -30,7 +30,7 @@ const PRELUDE: &str = r#"
     (data (i32.const 64) "last words\n")
 "#;
 
-/// Writes its arguments, then its variables, each ended by a NUL.
+/// Writes its arguments, then its variables, each terminated by a NUL.
 const TELL: &str = r#"(func (export "_start")
     (drop (call $args_sizes_get (i32.const 16) (i32.const 20)))
     (drop (call $args_get (i32.const 1024) (i32.const 4096)))
@@ -48,7 +48,7 @@ const CAT: &str = r#"(func (export "_start")
             (call $say (i32.const 1) (i32.const 4096) (i32.load (i32.const 8)))
             (br $more)))))"#;
 
-/// Writes a megabyte at a time for ever, and looks at no error.
+/// Writes a megabyte at a time forever, ignoring errors.
 const FLOOD: &str = r#"(func (export "_start")
     (loop $more (call $say (i32.const 1) (i32.const 0) (i32.const 65536)) (br $more)))"#;
 
@@ -68,7 +68,7 @@ fn exit(code: i32) -> String {
     )
 }
 
-/// Opens a path below its first folder and writes the number of the error, 0 for none.
+/// Opens a path in its first folder and prints the error number, 0 for success.
 fn open(path: &str) -> String {
     let bytes = path.len();
     format!(
@@ -101,7 +101,7 @@ async fn a_module_sees_its_arguments_and_variables() {
 }
 
 #[tokio::test]
-async fn stdin_comes_in_and_stdout_is_the_result() {
+async fn stdin_is_the_input_and_stdout_the_result() {
     let text = "äöü".repeat(10_000);
     assert_eq!(run(CAT, &json!(text).to_string()).await.unwrap(), text);
     assert_eq!(run(CAT, "null").await.unwrap(), "");
@@ -133,7 +133,7 @@ async fn atomic_instructions_without_shared_memory_run_and_never_block() {
         (drop (memory.atomic.notify (i32.const 128) (i32.const 1)))
         (call $proc_exit (i32.atomic.load (i32.const 128))))"#;
     assert_eq!(run(exits_with_sum, "null").await.unwrap_err().cause, Cause::Exit(7));
-    // Nobody else could wake it.
+    // No other event could wake it.
     let waits = r#"(func (export "_start")
         (drop (memory.atomic.wait32 (i32.const 128) (i32.const 0) (i64.const -1))))"#;
     assert_eq!(run(waits, "null").await.unwrap_err().cause, Cause::Trap);
@@ -145,7 +145,7 @@ async fn a_flood_of_output_ends_at_the_limit() {
 }
 
 #[tokio::test]
-async fn closing_stdout_early_harms_nothing() {
+async fn closing_stdout_early_is_harmless() {
     assert_eq!(run(CLOSE, "null").await.unwrap(), "");
 }
 
@@ -166,7 +166,7 @@ async fn a_module_that_loops_ends_when_it_is_dropped() {
 }
 
 #[tokio::test]
-async fn its_folders_are_those_it_was_permitted_and_end_at_their_border() {
+async fn a_module_sees_only_its_granted_folders() {
     let (_outer, inner) = folders();
     let dirs = vec![DirRule { host: inner, guest: "/in".to_owned(), write: false }];
     let permitted =

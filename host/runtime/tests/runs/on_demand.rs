@@ -11,7 +11,7 @@ fn plugin_config() -> PluginConfig {
     PluginConfig::default()
 }
 
-/// A module with so many bytes of initial data, the last of which it exits with.
+/// Returns a module with this many bytes of initial data, which exits with the last of them.
 fn with_image(bytes: usize) -> Vec<u8> {
     let pages = bytes.div_ceil(64 << 10);
     let last = bytes - 1;
@@ -30,7 +30,7 @@ fn with_image(bytes: usize) -> Vec<u8> {
     .unwrap()
 }
 
-/// A module that throws and catches so often, then exits with what it caught last, modulo 99.
+/// Returns a module that throws and catches this many times, then exits with the last value caught, modulo 99.
 fn exceptions(times: u32) -> Vec<u8> {
     wat::parse_str(format!(
         r#"(module
@@ -52,12 +52,12 @@ fn exceptions(times: u32) -> Vec<u8> {
     .unwrap()
 }
 
-/// A module that throws what nobody catches.
+/// A module with an uncaught exception.
 const UNCAUGHT: &str = r#"(module (memory (export "memory") 1) (tag $oops)
     (func (export "_start") (throw $oops)))"#;
 
-/// A module with so large a table that calls itself so deeply, then returns. Each call keeps four numbers
-/// on the stack, as those of a parser do.
+/// Returns a module with a table of this size that recurses this deeply and returns. Each call keeps four numbers
+/// on the stack, as a parser would.
 fn deep(table: u32, calls: u32) -> Vec<u8> {
     wat::parse_str(format!(
         r#"(module (memory (export "memory") 1) (table {table} funcref)
@@ -74,7 +74,7 @@ fn deep(table: u32, calls: u32) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_guest_with_a_large_image_runs_beside_a_small_one() {
+async fn a_large_guest_runs_beside_a_small_one() {
     static LARGE: OnceLock<Vec<u8>> = OnceLock::new();
     let large = LARGE.get_or_init(|| with_image(30 << 20));
     let config = RuntimeConfig { slots: 4, limits: Limits::default(), memory_total_bytes: None };
@@ -96,15 +96,15 @@ async fn exceptions_are_thrown_and_caught() {
 }
 
 #[tokio::test]
-async fn an_exception_that_was_caught_is_freed() {
-    // Each takes some dozen bytes: all together would be far more than the 64 MiB that a guest may use.
+async fn a_caught_exception_is_freed() {
+    // Each takes some dozen bytes: together they would far exceed the guest's limit of 64 MiB.
     let runtime = runtime_of("thrower", &exceptions(10_000_000), plugin_config());
     let failure = finish(&runtime, "thrower", "null").await.unwrap_err();
     assert_eq!(failure.cause, Cause::Exit(9_999_999 % 99), "{failure}");
 }
 
 #[tokio::test]
-async fn an_exception_that_nobody_catches_is_a_trap() {
+async fn an_uncaught_exception_is_a_trap() {
     let runtime = runtime_of("thrower", &wat::parse_str(UNCAUGHT).unwrap(), plugin_config());
     let failure = finish(&runtime, "thrower", "null").await.unwrap_err();
     assert_eq!(failure.cause, Cause::Trap, "{failure}");
@@ -120,8 +120,8 @@ async fn a_large_table_and_a_deep_stack_fit() {
 }
 
 #[tokio::test]
-async fn a_small_program_may_call_itself_as_deeply_as_wasmtime_allows_by_default() {
-    // 48 bytes a call at the very least.
+async fn a_small_program_has_the_stack_of_wasmtimes_default() {
+    // 48 bytes per call at the very least.
     let runtime = runtime_of("deep", &deep(10, 6_000), support::plugin_config());
     let details = runtime.plugins_info().remove(0).details.unwrap();
     assert!(!details.is_on_demand);
@@ -145,7 +145,7 @@ async fn a_plugin_may_have_more_memory_than_the_pools() {
 }
 
 #[tokio::test]
-async fn a_roomy_guest_that_loops_lets_others_run_and_ends_when_it_is_dropped() {
+async fn a_looping_on_demand_guest_yields_and_ends_when_dropped() {
     let spin = r#"(module (memory (export "memory") 1) (table 30000 funcref)
         (func (export "_start") (loop $more (br $more))))"#;
     let runtime = runtime_of("spin", &wat::parse_str(spin).unwrap(), plugin_config());
@@ -153,7 +153,7 @@ async fn a_roomy_guest_that_loops_lets_others_run_and_ends_when_it_is_dropped() 
         let runtime = runtime.clone();
         async move { finish(&runtime, "spin", "null").await }
     });
-    // On the only thread there is: each turn here is one that the loop gave up.
+    // There is only one thread, so each iteration here means that the loop yielded.
     for _ in 0..10 {
         tokio::task::yield_now().await;
     }

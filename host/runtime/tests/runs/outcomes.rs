@@ -1,4 +1,4 @@
-//! Every way for a run to end, and the cause it goes by.
+//! Every way in which a run can end, and its cause.
 
 use std::sync::Arc;
 
@@ -7,13 +7,13 @@ use wasmill_model::{Cause, RunRequest, Runner};
 use crate::support::{Host, commit, commit_with, run, shared};
 
 #[tokio::test]
-async fn a_result_comes_back_as_it_is() {
+async fn a_result_is_returned_unchanged() {
     assert_eq!(commit(r#"{"do":"echo","text":"grüße \u0000 😀"}"#).await.unwrap(), "grüße \0 😀");
     assert_eq!(commit(r#"{"do":"echo","text":""}"#).await.unwrap(), "");
 }
 
 #[tokio::test]
-async fn a_task_without_input_hands_over_null() {
+async fn a_task_without_input_receives_null() {
     let host = Arc::new(Host::default());
     let run = RunRequest { input: None, ..run("", &host) };
     let failure = shared().run(run).await.unwrap_err();
@@ -22,19 +22,19 @@ async fn a_task_without_input_hands_over_null() {
 }
 
 #[tokio::test]
-async fn a_plugin_says_itself_why_it_failed() {
+async fn a_plugin_reports_its_own_failure() {
     for (kind, cause) in [("io", Cause::Io), ("invalid-input", Cause::InvalidInput), ("other", Cause::Plugin)]
     {
-        let deed = format!(r#"{{"do":"fail","kind":"{kind}","message":"no luck"}}"#);
-        let failure = commit(&deed).await.unwrap_err();
+        let action = format!(r#"{{"do":"fail","kind":"{kind}","message":"no luck"}}"#);
+        let failure = commit(&action).await.unwrap_err();
         assert_eq!((failure.cause, failure.message.as_str()), (cause, "no luck"));
     }
 }
 
 #[tokio::test]
-async fn a_long_message_is_cut() {
-    let deed = format!(r#"{{"do":"fail","kind":"io","message":"x{}"}}"#, "ä".repeat(5_000));
-    let failure = commit(&deed).await.unwrap_err();
+async fn a_long_message_is_truncated() {
+    let action = format!(r#"{{"do":"fail","kind":"io","message":"x{}"}}"#, "ä".repeat(5_000));
+    let failure = commit(&action).await.unwrap_err();
     assert_eq!(failure.message.len(), (4 << 10) - 1);
 }
 
@@ -64,8 +64,8 @@ async fn endless_recursion_is_a_stack_overflow() {
 }
 
 #[tokio::test]
-async fn a_guest_that_exits_gave_no_result_whatever_its_code() {
-    // `exit` of WASI 0.2 says only whether all went well.
+async fn a_task_that_exits_has_no_result_whatever_the_code() {
+    // `exit` of WASI 0.2 only carries success or failure.
     for (code, named) in
         [(0, "exit code 0 and"), (1, "passes on no exit code) and"), (3, "passes on no exit code) and")]
     {

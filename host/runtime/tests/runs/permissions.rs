@@ -1,4 +1,4 @@
-//! What a guest may reach, seen from inside: nothing unless permitted, and no more than was permitted.
+//! What a guest can access, seen from inside: nothing unless permitted, and no more than that.
 
 use std::net::SocketAddr;
 
@@ -19,7 +19,7 @@ async fn run(runtime: &Runtime, args: &[&str]) -> String {
     finish(runtime, "program", &json!({ "args": args }).to_string()).await.unwrap()
 }
 
-/// A folder with a file, beside a secret and with a link that leads to it.
+/// Creates a folder with a file and a link to a secret beside the folder.
 pub(crate) fn folders() -> (TempDir, std::path::PathBuf) {
     let outer = TempDir::new().unwrap();
     let inner = outer.path().join("inner");
@@ -54,7 +54,7 @@ async fn a_folder_can_be_read_and_not_written_unless_permitted() {
 }
 
 #[tokio::test]
-async fn nothing_leads_out_of_a_folder() {
+async fn no_path_leads_out_of_a_folder() {
     let (outer, inner) = folders();
     let runtime = with_folder(&inner, true);
     for path in ["/in/../secret", "/in/way-out", "/in/up/secret", "/etc/passwd", "/in/x/../../secret"] {
@@ -63,7 +63,7 @@ async fn nothing_leads_out_of_a_folder() {
         let said = run(&runtime, &["put", path, "overwritten"]).await;
         assert_ne!(said, "written", "{path}");
     }
-    // Links that the guest makes itself lead no further.
+    // Links created by the guest lead no further.
     run(&runtime, &["link", "/in/own", "../secret"]).await;
     run(&runtime, &["link", "/in/absolute", "/etc/passwd"]).await;
     for path in ["/in/own", "/in/absolute"] {
@@ -84,7 +84,7 @@ async fn without_permission_there_are_no_files() {
 }
 
 #[tokio::test]
-async fn a_folder_that_is_gone_is_the_fault_of_the_host() {
+async fn a_missing_folder_is_a_host_fault() {
     let (outer, inner) = folders();
     let runtime = with_folder(&inner, false);
     drop(outer);
@@ -107,7 +107,7 @@ async fn a_task_sees_its_variables_and_folders_too() {
     }
 }
 
-/// Starts a server that answers with the path that it was asked for, and redirects from `/away`.
+/// Starts a server that responds with the requested path, and redirects from `/away`.
 async fn server() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -144,7 +144,7 @@ fn with_http(host: &str, port: u16, path_prefix: &str) -> Runtime {
 }
 
 #[tokio::test]
-async fn http_goes_where_it_was_permitted_to_and_nowhere_else() {
+async fn http_goes_only_where_it_is_permitted() {
     let port = server().await.port();
     let runtime = with_http("localhost", port, "/open/");
     let get = async |url: String| run(&runtime, &["get", &url]).await;
@@ -170,14 +170,14 @@ async fn a_redirect_is_not_followed() {
 }
 
 #[tokio::test]
-async fn an_address_that_a_rule_names_can_be_reached() {
+async fn an_address_named_by_a_rule_is_reachable() {
     let port = server().await.port();
     let runtime = with_http("127.0.0.1", port, "/");
     assert_eq!(run(&runtime, &["get", &format!("http://127.0.0.1:{port}/a")]).await, "200 /a");
 }
 
 #[tokio::test]
-async fn without_permission_there_is_no_http_and_there_are_never_sockets() {
+async fn without_permission_there_is_no_http_and_never_a_socket() {
     let port = server().await.port();
     let nothing = runtime(Permissions::default());
     let url = format!("http://localhost:{port}/");

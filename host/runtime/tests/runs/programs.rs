@@ -9,7 +9,7 @@ use wasmill_runtime::{OutputFormat, Permissions, PluginConfig, Runtime};
 
 use crate::support::{Host, finish, finish_with, plugin_config, program, runtime_of};
 
-/// Returns a runtime with the program, which sees one variable of its manifest.
+/// Returns a runtime with the program, whose manifest sets one variable.
 fn shared() -> &'static Runtime {
     static SHARED: OnceLock<Runtime> = OnceLock::new();
     SHARED.get_or_init(|| {
@@ -30,7 +30,7 @@ async fn a_program_sees_its_name_and_its_arguments() {
 }
 
 #[tokio::test]
-async fn stdin_comes_in_and_stdout_is_the_result() {
+async fn stdin_is_the_input_and_stdout_the_result() {
     let input = json!({ "args": ["cat"], "stdin": "äöü".repeat(10_000) }).to_string();
     assert_eq!(finish(shared(), "program", &input).await.unwrap(), "äöü".repeat(10_000));
 }
@@ -74,12 +74,12 @@ async fn stderr_is_the_log_and_stdout_is_not() {
 }
 
 #[tokio::test]
-async fn closing_stdout_early_harms_nothing() {
+async fn closing_stdout_early_is_harmless() {
     assert_eq!(run(&["close-stdout"]).await.unwrap(), "before");
 }
 
 #[tokio::test]
-async fn bytes_that_are_no_text_are_replaced() {
+async fn invalid_utf8_is_replaced() {
     assert_eq!(run(&["write-bad-text"]).await.unwrap(), "a\u{fffd}b");
 }
 
@@ -89,7 +89,7 @@ async fn a_panic_is_a_trap() {
 }
 
 #[tokio::test]
-async fn output_and_memory_are_bounded() {
+async fn output_and_memory_are_limited() {
     assert_eq!(run(&["write", "65536"]).await.unwrap().len(), 65_536);
     let failure = run(&["write", "65537"]).await.unwrap_err();
     assert_eq!(failure.cause, Cause::OutputLimit);
@@ -119,7 +119,7 @@ async fn runtime_is_empty(runtime: &Runtime) {
 }
 
 #[tokio::test]
-async fn an_answer_that_should_be_json_is_checked() {
+async fn declared_json_output_is_checked() {
     let plugin_config = PluginConfig { output: OutputFormat::Json, ..plugin_config() };
     let runtime = runtime_of("program", program(), plugin_config);
     let cat = |stdin: &str| json!({ "args": ["cat"], "stdin": stdin }).to_string();
@@ -129,7 +129,7 @@ async fn an_answer_that_should_be_json_is_checked() {
     assert!(failure.message.contains("this answer is none: EOF"), "{failure}");
 }
 
-/// A command that imports one function of WASI 0.2.`minor` and returns at once.
+/// Returns a command that imports one function of WASI 0.2.`minor` and returns.
 fn command_of(minor: u32) -> Vec<u8> {
     let text = format!(
         r#"(component
@@ -145,7 +145,7 @@ fn command_of(minor: u32) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn every_minor_version_of_wasi_0_2_is_on_offer() {
+async fn every_minor_version_of_wasi_0_2_is_supported() {
     for minor in [0, 1, 3, 6, 12, 99] {
         let runtime = runtime_of("command", &command_of(minor), plugin_config());
         assert_eq!(finish(&runtime, "command", "null").await.unwrap(), "", "0.2.{minor}");

@@ -1,5 +1,5 @@
-//! The life of a file: however it comes, changes or goes, what is in service follows, and what is
-//! not whole never is.
+//! Reloading: however a file is created, changed or deleted, the plugins in service follow, and an incomplete file
+//! is never loaded.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -19,16 +19,16 @@ use crate::support::{Host, SOON, done, limits, run};
 
 const WATCHES: [WatchMode; 2] = [WatchMode::Notify, WatchMode::Poll(Duration::from_millis(50))];
 
-/// Puts other bytes in the place of a file.
+/// Overwrites a file with other bytes.
 type Replace = fn(&Path, &[u8]);
 
-/// Makes a plugin that answers with these four letters.
+/// Returns a plugin that outputs these four letters.
 fn tiny(answer: &str) -> Vec<u8> {
     assert_eq!(answer.len(), 4);
     wat::parse_str(include_str!("../../../../tests/guests/tiny.wat").replace("TEXT", answer)).unwrap()
 }
 
-/// Makes that plugin larger, as large plugins are.
+/// Returns that plugin padded to a larger size.
 fn padded(answer: &str, padding_bytes: u32) -> Vec<u8> {
     let mut wasm = tiny(answer);
     // A custom section: its size in five bytes of LEB128, then its empty name.
@@ -115,7 +115,7 @@ fn is_rejected(info: &PluginInfo) -> bool {
 }
 
 #[tokio::test]
-async fn however_a_file_is_replaced_the_new_one_comes_into_service() {
+async fn a_replaced_file_comes_into_service_however_it_is_replaced() {
     let ways: [(&str, Replace); 5] = [
         ("written over", |path, bytes| fs::write(path, bytes).unwrap()),
         ("renamed onto", |path, bytes| {
@@ -153,7 +153,7 @@ async fn however_a_file_is_replaced_the_new_one_comes_into_service() {
 }
 
 #[tokio::test]
-async fn a_swap_of_the_folder_behind_links_is_noticed() {
+async fn a_swap_of_the_folder_behind_links_is_detected() {
     for watch in WATCHES {
         let folder = TempDir::new().unwrap();
         let path = |name: &str| folder.path().join(name);
@@ -172,7 +172,7 @@ async fn a_swap_of_the_folder_behind_links_is_noticed() {
 }
 
 #[tokio::test]
-async fn a_file_that_comes_and_goes_is_in_service_meanwhile() {
+async fn a_file_is_in_service_from_its_creation_to_its_deletion() {
     for watch in WATCHES {
         let watched = Watched::start(watch, &[("b", tiny("in b").leak())], &[]);
         fs::write(watched.path("a.wasm"), tiny("new!")).unwrap();
@@ -188,7 +188,7 @@ async fn a_file_that_comes_and_goes_is_in_service_meanwhile() {
 }
 
 #[tokio::test]
-async fn a_broken_file_leaves_the_last_good_one_in_service_and_says_why() {
+async fn a_broken_file_keeps_the_last_good_version_in_service() {
     let watched = Watched::start(WatchMode::Notify, &[], &[("a.wasm", &tiny("good"))]);
     let good = watched.info("a").unwrap().digest;
     fs::write(watched.path("a.wasm"), b"broken").unwrap();
@@ -201,7 +201,7 @@ async fn a_broken_file_leaves_the_last_good_one_in_service_and_says_why() {
 }
 
 #[tokio::test]
-async fn a_slow_copy_is_never_in_service_before_it_is_whole() {
+async fn a_slow_copy_is_not_in_service_before_it_is_complete() {
     let watched = Watched::start(WatchMode::Notify, &[], &[("a.wasm", &tiny("old!"))]);
     let old = watched.info("a").unwrap().digest;
     let whole = padded("new!", 30 << 20);
@@ -214,7 +214,7 @@ async fn a_slow_copy_is_never_in_service_before_it_is_whole() {
         assert_eq!(watched.info("a").unwrap().in_service, old);
         assert_eq!(watched.answer("a").await.as_deref(), Some("old!"));
     }
-    // It pauses for as long as it takes to be looked at.
+    // The copy pauses long enough to be scanned.
     watched.until(|watched| watched.info("a").is_some_and(|info| is_rejected(&info))).await;
     assert_eq!(watched.answer("a").await.as_deref(), Some("old!"));
     copy.write_all(&whole[whole.len() - 1..]).unwrap();
@@ -223,7 +223,7 @@ async fn a_slow_copy_is_never_in_service_before_it_is_whole() {
 }
 
 #[tokio::test]
-async fn a_folder_that_comes_later_goes_and_comes_back_is_followed() {
+async fn a_folder_created_deleted_and_recreated_is_followed() {
     for watch in WATCHES {
         let watched = Watched::start_in(TempDir::new().unwrap(), watch, &[], "plugins");
         let folder = watched.path("plugins");
@@ -238,7 +238,7 @@ async fn a_folder_that_comes_later_goes_and_comes_back_is_followed() {
 }
 
 #[tokio::test]
-async fn two_hundred_files_good_and_bad_are_there_after_the_start() {
+async fn two_hundred_files_are_loaded_at_the_start() {
     let folder = TempDir::new().unwrap();
     for number in 0..200 {
         let name = format!("p{number:03}.wasm");
@@ -252,7 +252,7 @@ async fn two_hundred_files_good_and_bad_are_there_after_the_start() {
 }
 
 #[tokio::test]
-async fn a_changed_manifest_loads_its_plugin_again() {
+async fn a_changed_manifest_reloads_its_plugin() {
     let watched = Watched::start(WatchMode::Notify, &[], &[("a.wasm", &tiny("same"))]);
     for change in [true, false] {
         let changes = watched.changes.load(Ordering::SeqCst);
@@ -267,7 +267,7 @@ async fn a_changed_manifest_loads_its_plugin_again() {
 }
 
 #[tokio::test]
-async fn a_schema_that_comes_changes_or_goes_loads_its_plugin_again() {
+async fn adding_changing_or_removing_a_schema_reloads_its_plugin() {
     for watch in WATCHES {
         let manifest: &[u8] = b"input.schema = \"a.json\"";
         let watched = Watched::start(watch, &[], &[("a.wasm", &tiny("good")), ("a.toml", manifest)]);
@@ -289,7 +289,7 @@ async fn a_schema_that_comes_changes_or_goes_loads_its_plugin_again() {
 }
 
 #[tokio::test]
-async fn a_name_that_is_none_is_rejected_and_harms_no_other() {
+async fn an_invalid_name_is_rejected_and_affects_no_other() {
     let watched = Watched::start(WatchMode::Notify, &[], &[]);
     fs::write(watched.path("Über.wasm"), tiny("name")).unwrap();
     fs::write(watched.path("a.wasm"), tiny("good")).unwrap();

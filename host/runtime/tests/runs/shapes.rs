@@ -1,12 +1,11 @@
-//! What a file is made of decides where it runs, or why it does not: with the limits and pools that a server
-//! has by default.
+//! The content of a file decides which engine runs it, or why it is rejected, with default limits and pools.
 
 use wasmill_model::{Cause, Limits};
 use wasmill_runtime::{LoaderConfig, PluginState, Runtime, RuntimeConfig};
 
 use crate::support::finish;
 
-/// Loads a file on the terms that a server has by default.
+/// Loads a file with the default configuration of a server.
 fn load(wasm: &[u8]) -> Runtime {
     let config = RuntimeConfig { slots: 4, limits: Limits::default(), memory_total_bytes: None };
     Runtime::start(config, &[("guest", wasm.to_vec().leak())], LoaderConfig::default()).unwrap()
@@ -27,7 +26,7 @@ fn refusal(text: &str) -> String {
     refusal_of(&wat(text))
 }
 
-/// Runs a guest and says whether it ran outside of the pools.
+/// Runs a guest and returns whether it ran on the on-demand engine.
 async fn runs_roomy(text: &str) -> (Result<String, Cause>, bool) {
     let runtime = load(&wat(text));
     let info = runtime.plugins_info().remove(0);
@@ -57,7 +56,7 @@ async fn a_small_module_with_exceptions_runs_outside_of_the_pools() {
 }
 
 #[tokio::test]
-async fn a_program_that_exits_well_while_it_starts_is_completed() {
+async fn a_program_that_exits_in_its_start_function_is_completed() {
     let exits = |code: i32| {
         format!(
             r#"(module (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
@@ -70,7 +69,7 @@ async fn a_program_that_exits_well_while_it_starts_is_completed() {
 }
 
 #[test]
-fn a_table_that_does_not_fit_the_memory_limit_is_refused_when_it_is_loaded() {
+fn a_table_over_the_memory_limit_is_rejected_at_load() {
     let table = |elements: u32| {
         format!(
             r#"(module (memory (export "memory") 1) (table {elements} funcref) (func (export "_start")))"#
@@ -82,7 +81,7 @@ fn a_table_that_does_not_fit_the_memory_limit_is_refused_when_it_is_loaded() {
 }
 
 #[test]
-fn what_a_file_uses_in_vain_is_named() {
+fn an_unsupported_feature_is_named() {
     for (text, named) in [
         ("(module (type $s (struct)) (func (export \"_start\") (drop (struct.new $s))))", "Wasm GC"),
         (
@@ -119,8 +118,8 @@ fn what_a_file_uses_in_vain_is_named() {
 }
 
 #[test]
-fn a_ready_file_with_legacy_exceptions_is_told_its_cure() {
-    // A `try` with a `catch_all`, which text has no words for any more.
+fn a_file_with_legacy_exceptions_is_rejected_with_the_fix() {
+    // A `try` with a `catch_all`, which the text format no longer supports.
     let legacy = [
         b"\0asm\x01\0\0\0".as_slice(),
         b"\x01\x04\x01\x60\0\0",
@@ -133,7 +132,7 @@ fn a_ready_file_with_legacy_exceptions_is_told_its_cure() {
 }
 
 #[test]
-fn what_is_imported_in_vain_is_said_before_anything_is_compiled() {
+fn an_unresolved_import_is_reported_before_compilation() {
     let module = |import: &str| {
         format!(r#"(module (import {import} (func)) (memory (export "memory") 1) (func (export "_start")))"#)
     };
@@ -153,7 +152,7 @@ fn what_is_imported_in_vain_is_said_before_anything_is_compiled() {
         (export "wasi:cli/run@0.2.0" (instance $run-i)))"#;
     let reason = refusal(component);
     assert!(reason.contains("`log` of wasi:logging/logging@0.1.0-draft"), "{reason}");
-    assert!(reason.contains("on offer are wasi:cli, wasi:clocks"), "{reason}");
+    assert!(reason.contains("supported packages: wasi:cli, wasi:clocks"), "{reason}");
 }
 
 #[test]
@@ -164,7 +163,7 @@ fn a_reactor_names_its_functions() {
     assert!(reason.contains("(a reactor)") && reason.contains("exports parse, render:"), "{reason}");
 }
 
-/// A component whose instances are nested, each level having the one below it twice.
+/// Returns a component of nested instances, each level of which instantiates the one below twice.
 fn nested(levels: usize) -> Vec<u8> {
     let mut text = "(component (component $c0 (core module $m) (core instance (instantiate $m)))".to_owned();
     for level in 1..=levels {
@@ -179,19 +178,19 @@ fn nested(levels: usize) -> Vec<u8> {
 }
 
 #[test]
-fn a_component_that_multiplies_itself_is_refused_before_it_is_compiled() {
+fn a_component_of_exponential_size_is_rejected_before_compilation() {
     for levels in [10, 23, 60, 90] {
         let bytes = nested(levels);
         assert!(bytes.len() < 10_000);
         let reason = refusal_of(&bytes);
         assert!(reason.contains("over 1000 instances of core modules"), "{levels}: {reason}");
     }
-    // Few enough; what it lacks is something to start it by.
+    // Few enough instances; it only lacks an entry point.
     assert!(refusal_of(&nested(5)).contains("exports nothing"));
 }
 
 #[test]
-fn of_a_million_names_a_hundred_are_kept() {
+fn only_a_hundred_of_a_million_names_are_kept() {
     let exports: String = (0..100_000).map(|n| format!("(export \"e{n}\" (func 0))")).collect();
     let text = format!(r#"(module (func (export "_start")) {exports})"#);
     let info = load(&wat(&text)).plugins_info().remove(0);

@@ -10,10 +10,10 @@ use wasmill_runtime::Runtime;
 use crate::support::{Host, SLOTS, SOON, alone, done, run, runtime};
 
 #[tokio::test]
-async fn an_endless_loop_lets_others_run_and_ends_when_it_is_dropped() {
+async fn an_endless_loop_yields_and_ends_when_dropped() {
     let runtime = alone().await;
     let host = Arc::new(Host::default());
-    // On the only thread there is.
+    // There is only one thread.
     let looping = tokio::spawn(runtime.run(run(r#"{"do":"save-then-spin","state":"on"}"#, &host)));
     host.saved().await;
     for _ in 0..3 {
@@ -28,7 +28,7 @@ async fn an_endless_loop_lets_others_run_and_ends_when_it_is_dropped() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn more_endless_loops_than_threads_let_others_run() {
+async fn more_endless_loops_than_threads_yield() {
     let runtime = alone().await;
     let mut loops = JoinSet::new();
     for _ in 0..6 {
@@ -43,7 +43,7 @@ async fn more_endless_loops_than_threads_let_others_run() {
 }
 
 #[tokio::test]
-async fn a_sleeping_guest_ends_at_once_when_it_is_dropped() {
+async fn a_sleeping_guest_ends_at_once_when_dropped() {
     let runtime = alone().await;
     let host = Arc::new(Host::default());
     let mut sleeping =
@@ -81,8 +81,8 @@ async fn fill(runtime: &Runtime, slots: u32) -> JoinSet<()> {
     let mut guests = JoinSet::new();
     let hosts: Vec<_> = (0..slots).map(|_| Arc::new(Host::default())).collect();
     for host in &hosts {
-        let deed = r#"{"do":"progress","fraction":0.5,"note":"asleep","ms":3600000}"#;
-        let sleeping = runtime.run(run(deed, host));
+        let action = r#"{"do":"progress","fraction":0.5,"note":"asleep","ms":3600000}"#;
+        let sleeping = runtime.run(run(action, host));
         guests.spawn(async move {
             let outcome = sleeping.await;
             panic!("it sleeps for an hour, but: {outcome:?}");

@@ -1,4 +1,4 @@
-//! Guests, a host that remembers what they asked for, and a runtime that most tests share.
+//! Guests, a host that records their calls, and a runtime that most tests share.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -11,7 +11,7 @@ use wasmill_model::{
 };
 use wasmill_runtime::{LoaderConfig, PluginConfig, Runtime, RuntimeConfig};
 
-/// How long a test waits for what must happen at once.
+/// How long a test waits for what should happen at once.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
 /// Slots of the runtime that [`alone`] returns.
@@ -22,9 +22,9 @@ pub(crate) fn limits() -> Limits {
     Limits { memory_bytes: 8 << 20, output_bytes: 64 << 10, checkpoint_bytes: 1 << 10, ..Limits::default() }
 }
 
-/// Builds a guest, once it is not built yet, and returns its bytes.
+/// Builds a guest if necessary, and returns its bytes.
 pub(crate) fn guest(folder: &str) -> Vec<u8> {
-    // Asked for now: this may have been compiled in another clone that shares the target folder.
+    // Read at run time: this may have been compiled in another clone that shares the target folder.
     let package = std::env::var_os("CARGO_MANIFEST_DIR").unwrap();
     let root = Path::new(&package).join("../..");
     let target_dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guests");
@@ -32,25 +32,25 @@ pub(crate) fn guest(folder: &str) -> Vec<u8> {
     std::fs::read(built.unwrap_or_else(|error| panic!("{error}"))).unwrap()
 }
 
-/// Returns the bytes of the guest that does what its input says.
+/// Returns the guest that does what its input says.
 pub(crate) fn misbehave() -> &'static [u8] {
     static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
     BYTES.get_or_init(|| guest("tests/guests/misbehave"))
 }
 
-/// Returns the bytes of the guest that does nothing.
+/// Returns the guest that does nothing.
 pub(crate) fn noop() -> &'static [u8] {
     static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
     BYTES.get_or_init(|| guest("tests/guests/noop"))
 }
 
-/// Returns the bytes of the program that does what its arguments say.
+/// Returns the program that does what its arguments say.
 pub(crate) fn program() -> &'static [u8] {
     static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
     BYTES.get_or_init(|| guest("tests/guests/program"))
 }
 
-/// Makes a runtime with one plugin, which runs on these terms.
+/// Creates a runtime with one plugin of this configuration.
 pub(crate) fn runtime_of(name: &str, bytes: &[u8], plugin_config: PluginConfig) -> Runtime {
     let config = RuntimeConfig { slots: 4, limits: limits(), memory_total_bytes: None };
     let plugins = LoaderConfig { default_config: Some(plugin_config), ..LoaderConfig::default() };
@@ -59,17 +59,17 @@ pub(crate) fn runtime_of(name: &str, bytes: &[u8], plugin_config: PluginConfig) 
     runtime
 }
 
-/// Returns terms with small limits and no permissions.
+/// Returns a configuration with small limits and no permissions.
 pub(crate) fn plugin_config() -> PluginConfig {
     PluginConfig { limits: limits(), ..PluginConfig::default() }
 }
 
-/// Runs one plugin to its end.
+/// Runs a plugin to its end.
 pub(crate) async fn finish(runtime: &Runtime, plugin: &str, input: &str) -> Result<String, Failure> {
     finish_with(runtime, plugin, input, &Arc::new(Host::default())).await
 }
 
-/// Runs one plugin to its end with this host.
+/// Runs a plugin to its end with this host.
 pub(crate) async fn finish_with(
     runtime: &Runtime,
     plugin: &str,
@@ -80,7 +80,7 @@ pub(crate) async fn finish_with(
     done(runtime.run(run)).await
 }
 
-/// Waits for the result of a run that does not park.
+/// Returns the result of a run that must not be suspended.
 pub(crate) async fn done(run: impl Future<Output = Result<RunStep, Failure>>) -> Result<String, Failure> {
     match tokio::time::timeout(SOON, run).await.expect("the run ends soon")? {
         RunStep::Done(result) => Ok(result),
@@ -88,13 +88,13 @@ pub(crate) async fn done(run: impl Future<Output = Result<RunStep, Failure>>) ->
     }
 }
 
-/// Makes a runtime with `misbehave` in service.
+/// Creates a runtime with `misbehave` in service.
 pub(crate) fn runtime(slots: u32) -> Runtime {
     let config = RuntimeConfig { slots, limits: limits(), memory_total_bytes: None };
     Runtime::new(config, &[("misbehave", misbehave())], None).unwrap()
 }
 
-/// Returns the runtime that tests share when they do not look at its pools.
+/// Returns the runtime shared by tests that do not examine its pools.
 pub(crate) fn shared() -> &'static Runtime {
     static SHARED: OnceLock<Runtime> = OnceLock::new();
     SHARED.get_or_init(|| {
@@ -104,7 +104,7 @@ pub(crate) fn shared() -> &'static Runtime {
     })
 }
 
-/// Returns a runtime that no other test uses meanwhile, so that its pools can be looked at.
+/// Returns a runtime that no other test uses, so that its pools can be examined.
 pub(crate) async fn alone() -> MutexGuard<'static, Runtime> {
     static ALONE: OnceLock<tokio::sync::Mutex<Runtime>> = OnceLock::new();
     let runtime = ALONE.get_or_init(|| tokio::sync::Mutex::new(runtime(SLOTS))).lock().await;
@@ -112,38 +112,38 @@ pub(crate) async fn alone() -> MutexGuard<'static, Runtime> {
     runtime
 }
 
-/// Runs one deed to its end.
-pub(crate) async fn commit(deed: &str) -> Result<String, Failure> {
-    commit_with(deed, &Arc::new(Host::default())).await
+/// Runs one action of `misbehave` to its end.
+pub(crate) async fn commit(action: &str) -> Result<String, Failure> {
+    commit_with(action, &Arc::new(Host::default())).await
 }
 
-/// Runs one deed to its end with this host.
-pub(crate) async fn commit_with(deed: &str, host: &Arc<Host>) -> Result<String, Failure> {
-    done(shared().run(run(deed, host))).await
+/// Runs one action of `misbehave` to its end with this host.
+pub(crate) async fn commit_with(action: &str, host: &Arc<Host>) -> Result<String, Failure> {
+    done(shared().run(run(action, host))).await
 }
 
-/// Makes the first attempt at a task of `misbehave`.
-pub(crate) fn run(deed: &str, host: &Arc<Host>) -> RunRequest {
+/// Returns the first attempt at a task of `misbehave`.
+pub(crate) fn run(action: &str, host: &Arc<Host>) -> RunRequest {
     RunRequest {
         task: TaskId::new(),
         plugin: "misbehave".parse().unwrap(),
         attempt: 1,
         attempts_max: 3,
-        input: Some(deed.to_owned()),
+        input: Some(action.to_owned()),
         host: Arc::clone(host) as Arc<dyn RunHost>,
         pass_results: false,
     }
 }
 
-/// Remembers what a guest asked for.
+/// Records the calls of a guest.
 pub(crate) struct Host {
     pub(crate) progress: watch::Sender<Option<Progress>>,
     pub(crate) log: Mutex<LogTail>,
     pub(crate) log_bytes: Mutex<u64>,
-    /// What the run has used so far.
+    /// The usage of the run so far.
     pub(crate) meter: Meter,
     pub(crate) checkpoint: watch::Sender<Option<Vec<u8>>>,
-    /// Refuses to give checkpoints back.
+    /// Fails to restore checkpoints.
     pub(crate) is_broken: bool,
 }
 
@@ -165,7 +165,7 @@ impl Host {
         self.log.lock().unwrap().text()
     }
 
-    /// Waits until the guest has told its progress, and so is running.
+    /// Waits until the guest has reported progress, and so is running.
     pub(crate) async fn progressed(&self) -> Progress {
         let mut progress = self.progress.subscribe();
         let told = tokio::time::timeout(SOON, progress.wait_for(Option::is_some)).await;

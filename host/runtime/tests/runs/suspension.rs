@@ -20,7 +20,7 @@ async fn step(runtime: &Runtime, input: &str, host: &Arc<Host>) -> Result<RunSte
 }
 
 #[tokio::test]
-async fn a_guest_that_parks_says_when_to_go_on_and_ends_when_it_did() {
+async fn a_suspended_guest_names_its_time_and_completes_after_it() {
     let runtime = runtime(limits());
     let details = runtime.plugins_info().remove(0).details.unwrap();
     assert_eq!(details.kind, PluginKind::Suspendable);
@@ -32,7 +32,7 @@ async fn a_guest_that_parks_says_when_to_go_on_and_ends_when_it_did() {
     assert!(wait <= Duration::from_millis(60) && wait >= Duration::from_millis(10), "{wait:?}");
     assert_eq!(runtime.pool_usage().instances, 0, "nothing is left of it");
     host.checkpoint.send_replace(Some(state));
-    // Woken too early it is suspended again, for the rest.
+    // Resumed too early, it is suspended again for the rest.
     tokio::time::sleep(wait).await;
     let result = match step(&runtime, input, &host).await.unwrap() {
         RunStep::Done(result) => result,
@@ -43,7 +43,7 @@ async fn a_guest_that_parks_says_when_to_go_on_and_ends_when_it_did() {
 }
 
 #[tokio::test]
-async fn a_guest_that_parks_can_fail_and_starts_over() {
+async fn a_suspendable_guest_can_fail_and_start_over() {
     let runtime = runtime(limits());
     let host = Arc::new(Host::default());
     let failed = step(&runtime, r#"{"min_ms":0,"max_ms":0,"fail_rate":1}"#, &host).await;

@@ -1,4 +1,4 @@
-//! What is uploaded and removed, and what is dropped into the folder, is one thing after the other.
+//! Uploads, removals and changes of the folder are serialized.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,7 @@ use wasmill_runtime::{
 
 use crate::support::{SOON, finish, limits};
 
-/// A program that writes so many bytes of padding into its file, so that each number is another file.
+/// Returns a program with this much padding, so that each number gives a different file.
 fn program(number: u32) -> Vec<u8> {
     wat::parse_str(format!(
         r#"(module (memory (export "memory") 1) (global i32 (i32.const {number})) (func (export "_start")))"#
@@ -45,13 +45,14 @@ fn in_service(runtime: &Runtime) -> Option<String> {
 }
 
 #[test]
-fn what_was_uploaded_last_serves_though_the_folder_is_looked_at_meanwhile() {
+fn the_last_upload_is_in_service_despite_concurrent_scans() {
     let folder = TempDir::new().unwrap();
     let runtime = start(&folder);
     for number in 0..40 {
         let bytes = program(number);
         if number % 2 == 0 {
-            // Is seen, and loaded when it has settled: then, or a moment later, something else is there.
+            // The file is seen, and loaded when it is stable; at that time or a moment later, another file replaces
+            // it.
             fs::write(folder.path().join("guest.wasm"), program(1_000 + number)).unwrap();
             std::thread::sleep(Duration::from_millis(u64::from(number) * 10));
         }
@@ -64,12 +65,12 @@ fn what_was_uploaded_last_serves_though_the_folder_is_looked_at_meanwhile() {
 }
 
 #[test]
-fn what_was_removed_does_not_come_back() {
+fn a_removed_plugin_does_not_come_back() {
     let folder = TempDir::new().unwrap();
     let runtime = start(&folder);
     for round in 0..40_u32 {
         fs::write(folder.path().join("guest.wasm"), program(round)).unwrap();
-        // From before it was seen until after it was loaded.
+        // From before the scan until after the load.
         std::thread::sleep(Duration::from_millis(u64::from(round) * 12));
         assert_eq!(runtime.remove(&name()).unwrap(), RemoveOutcome::Removed);
         let until = Instant::now() + Duration::from_millis(30);
@@ -82,7 +83,7 @@ fn what_was_removed_does_not_come_back() {
 }
 
 #[test]
-fn those_who_upload_and_remove_at_the_same_time_leave_what_is_in_the_folder() {
+fn concurrent_uploads_and_removals_match_the_folder() {
     let folder = TempDir::new().unwrap();
     let runtime = start(&folder);
     let is_over = AtomicBool::new(false);
@@ -112,7 +113,7 @@ fn those_who_upload_and_remove_at_the_same_time_leave_what_is_in_the_folder() {
 }
 
 #[tokio::test]
-async fn a_changed_manifest_is_read_though_the_file_was_uploaded() {
+async fn a_changed_manifest_reloads_an_uploaded_plugin() {
     let folder = TempDir::new().unwrap();
     let runtime = start(&folder);
     runtime.upload(&name(), &program(1)).unwrap();
@@ -129,7 +130,7 @@ async fn a_changed_manifest_is_read_though_the_file_was_uploaded() {
 }
 
 #[test]
-fn a_file_that_its_manifest_does_not_name_is_refused_with_both_digests() {
+fn a_file_with_another_digest_than_pinned_is_rejected() {
     let folder = TempDir::new().unwrap();
     let (named, other) = (program(1), program(2));
     fs::write(folder.path().join("guest.toml"), format!("sha256 = \"{}\"", digest(&named))).unwrap();
@@ -147,7 +148,7 @@ fn a_file_that_its_manifest_does_not_name_is_refused_with_both_digests() {
 }
 
 #[test]
-fn an_upload_gets_no_permission_that_was_meant_for_another_file() {
+fn an_upload_inherits_no_permission_of_another_file() {
     let grants = [
         "[allow]\nenv = { TOKEN = \"secret\" }",
         "[allow]\nhttp = [\"https://example.com\"]",
@@ -169,7 +170,7 @@ fn an_upload_gets_no_permission_that_was_meant_for_another_file() {
         assert_eq!(in_service(&runtime), Some(digest(&program(1))));
         // The same bytes change nothing.
         runtime.upload(&name(), &program(1)).unwrap();
-        // A file that is gone has left its manifest behind.
+        // A deleted file leaves its manifest behind.
         runtime.remove(&name()).unwrap();
         refused(&program(2));
         refused(&program(1));

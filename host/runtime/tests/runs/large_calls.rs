@@ -1,4 +1,4 @@
-//! Calls that ask for much at once, and failures that come of memory that was refused.
+//! Calls with large arguments, and failures that follow a denied allocation.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use wasmill_runtime::PluginConfig;
 
 use crate::support::{Host, finish_with, limits, plugin_config, runtime_of};
 
-/// Runs a module whose main function is this, with 40 pages of memory.
+/// Runs a module with this main function and 40 pages of memory.
 async fn run(main: &str) -> Result<String, Failure> {
     let module = format!(
         r#"(module
@@ -21,7 +21,7 @@ async fn run(main: &str) -> Result<String, Failure> {
 }
 
 #[tokio::test]
-async fn random_bytes_fill_all_that_was_asked_for() {
+async fn random_bytes_fill_the_whole_buffer() {
     let two_mib = r"
         (if (call $random_get (i32.const 8) (i32.const 2097152)) (then unreachable))
         (if (i64.eqz (i64.load (i32.const 8))) (then unreachable))
@@ -32,7 +32,7 @@ async fn random_bytes_fill_all_that_was_asked_for() {
 }
 
 #[tokio::test]
-async fn more_random_bytes_than_one_call_may_have_fail_with_the_limit() {
+async fn too_many_random_bytes_fail_with_the_limit() {
     let failure = run("(drop (call $random_get (i32.const 0) (i32.const 67108865)))").await.unwrap_err();
     assert_eq!(failure.cause, Cause::CallLimit);
     assert!(
@@ -46,7 +46,7 @@ async fn more_random_bytes_than_one_call_may_have_fail_with_the_limit() {
 }
 
 #[tokio::test]
-async fn a_program_that_gives_up_for_want_of_memory_is_told_of_its_limit() {
+async fn a_program_that_exits_out_of_memory_learns_its_limit() {
     let gives_up = "(drop (memory.grow (i32.const 1000))) (call $proc_exit (i32.const 1))";
     let failure = run(gives_up).await.unwrap_err();
     assert_eq!(failure.cause, Cause::Exit(1));
