@@ -108,9 +108,6 @@ async fn a_symlink_in_place_of_a_granted_folder_is_refused_with_the_reason() {
     let shown = plugin(&client, "reader", "rejected").await;
     assert!(shown.str("reason").contains("passes through the link"), "{}", shown.text);
     // A restart does not follow it either.
-||||||| parent of 99c8772 (runtime: say errors and tests plainly)
-    assert!(shown.str("reason").contains("passes through the link"), "{}", shown.text);
-    // Nor does a restart follow it.
     let server = server.stop_and_restart();
     let client = server.client();
     plugin(&client, "reader", "rejected").await;
@@ -122,8 +119,6 @@ async fn a_symlink_in_place_of_a_granted_folder_is_refused_with_the_reason() {
 
 #[tokio::test]
 async fn the_servers_own_folders_cannot_be_granted() {
-||||||| parent of 99c8772 (runtime: say errors and tests plainly)
-async fn what_is_the_servers_own_is_granted_to_nobody() {
     let granted = [
         ("a", ("plugins", true)),
         ("b", ("plugins/sub", true)),

@@ -22,9 +22,6 @@ async fn each_failure_has_its_status_and_reason() {
         // `exit` of WASI 0.2 only distinguishes success and failure; a failure arrives as 1, without a code
         // in the message.
         (json!({"do": "exit", "code": 3}), "failed by exit code 1", "carries no code"),
-||||||| parent of 99c8772 (runtime: say errors and tests plainly)
-        // `exit` of WASI 0.2 says only whether all went well; a failure arrives as 1, and the message names no code.
-        (json!({"do": "exit", "code": 3}), "failed by exit code 1", "carries no code"),
         (json!({"do": "output", "bytes": 5_000}), "failed by output limit", "1"),
         (json!({"do": "fail", "kind": "io", "message": "no route"}), "failed by io bound", "no route"),
         (json!({"do": "fail", "kind": "other", "message": "odd"}), "failed by plugin error", "odd"),
