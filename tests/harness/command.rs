@@ -64,14 +64,14 @@ pub fn wasmill_with_stdin(folder: &Path, args: &[&str], stdin: &str) -> CommandO
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("it starts");
     child.stdin.take().expect("a pipe").write_all(stdin.as_bytes()).expect("it reads");
-    said(&child.wait_with_output().expect("its end"))
+    command_output(&child.wait_with_output().expect("its end"))
 }
 
 fn finish(command: &mut Command) -> CommandOutput {
-    said(&command.output().expect("it starts"))
+    command_output(&command.output().expect("it starts"))
 }
 
-fn said(output: &std::process::Output) -> CommandOutput {
+fn command_output(output: &std::process::Output) -> CommandOutput {
     CommandOutput {
         code: output.status.code().unwrap_or(-1),
         out: String::from_utf8_lossy(&output.stdout).into_owned(),

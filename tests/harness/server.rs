@@ -273,9 +273,9 @@ impl Server {
     /// # Panics
     ///
     /// If there is no process or no such value.
-    pub fn memory(&self, figure: &str) -> u64 {
+    pub fn memory(&self, metric_value: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("a process");
-        let line = status.lines().find_map(|line| line.strip_prefix(figure)).expect("a figure");
+        let line = status.lines().find_map(|line| line.strip_prefix(metric_value)).expect("a figure");
         let kib: u64 = line.trim_start_matches(':').trim_end_matches("kB").trim().parse().expect("a number");
         kib << 10
     }

@@ -66,7 +66,7 @@ async fn a_foreign_page_can_change_nothing() {
     assert!(put.status.is_success(), "{}", put.text);
     let document = client.document().await.expect("a document");
     let before = state(&client).await;
-    let mut asked = 0;
+    let mut received = 0;
     // The document has every route; a unit test of the API compares it with the route table.
     for (method, path, _) in document.operations().filter(|(method, ..)| *method != "get") {
         let method: Method = method.to_uppercase().parse().expect("a method");
@@ -74,11 +74,11 @@ async fn a_foreign_page_can_change_nothing() {
             for query in ["", "?all=true"] {
                 let path = format!("{}{query}", fill(path, &running));
                 refused(&ask(&client, &method, &path, headers).await, 403, "cross-origin", &path);
-                asked += 1;
+                received += 1;
             }
         }
     }
-    assert!(asked > 100, "{asked}");
+    assert!(received > 100, "{received}");
     // The policy also covers unknown routes and methods, which are undocumented.
     let anywhere = server.client().undocumented();
     for (method, path) in [("POST", "/nothing"), ("PATCH", "/task"), ("TRACE", "/healthz"), ("BREW", "/")] {

@@ -342,8 +342,9 @@ fn is_excused(request: &Value, pointer: &str, index: Option<usize>) -> bool {
         "on_conflict" => lacks(request, "unique_key"),
         "on_failure" | "input_from" => lacks(request, "depends_on"),
         "depends_on" => {
-            let place: Option<usize> = pointer.split('/').nth(2).and_then(|place| place.parse().ok());
-            let Some(on) = place.map(|place| &request["depends_on"][place]) else { return false };
+            let position: Option<usize> =
+                pointer.split('/').nth(2).and_then(|position| position.parse().ok());
+            let Some(on) = position.map(|position| &request["depends_on"][position]) else { return false };
             let item = on["item"].as_f64();
             // These ids belong to no task.
             on.is_string() || index.is_none_or(|index| item.is_some_and(|item| item >= index as f64))
@@ -363,19 +364,19 @@ fn is_excused(request: &Value, pointer: &str, index: Option<usize>) -> bool {
 }
 
 fn check(answer: &Answer, is_allowed: bool, what: &str, is_excused: impl Fn(&str) -> bool) {
-    let asked = || format!("{what}\n{}", answer.text);
+    let received = || format!("{what}\n{}", answer.text);
     if !is_allowed {
-        assert!(answer.status.is_client_error(), "it is forbidden, and taken: {}", asked());
+        assert!(answer.status.is_client_error(), "it is forbidden, and taken: {}", received());
         return;
     }
     if answer.status.is_success() || answer.json["code"] == "unique-key-taken" {
         return;
     }
-    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", asked());
-    let errors = answer.json["errors"].as_array().unwrap_or_else(|| panic!("no errors: {}", asked()));
+    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", received());
+    let errors = answer.json["errors"].as_array().unwrap_or_else(|| panic!("no errors: {}", received()));
     for error in errors {
         let pointer = error["pointer"].as_str().unwrap_or_default();
-        assert!(is_excused(pointer), "it is allowed, and refused at {pointer}: {}", asked());
+        assert!(is_excused(pointer), "it is allowed, and refused at {pointer}: {}", received());
     }
 }
 
@@ -489,7 +490,7 @@ async fn a_query_is_accepted_exactly_if_the_document_allows_it() {
     let (_server, client, document) = server().await;
     let id = client.submit(&json!({"plugin": "noop", "delay": "1h"})).await;
     let mut maker = Maker { document, dice: Dice(4) };
-    let mut asked = 0;
+    let mut received = 0;
     for (method, path, operation) in document.operations() {
         // An open stream does not end.
         if path == "/events" {
@@ -514,9 +515,9 @@ async fn a_query_is_accepted_exactly_if_the_document_allows_it() {
                 let answer = client.send(method.clone(), &format!("{full}?{name}={encoded}"), None).await;
                 let what = format!("{method} {path}?{name}={text:?}");
                 check(&answer.expect("an answer"), is_allowed, &what, |_| false);
-                asked += 1;
+                received += 1;
             }
         }
     }
-    assert!(asked > 800, "{asked}");
+    assert!(received > 800, "{received}");
 }

@@ -42,7 +42,7 @@ async fn until_in_flight(client: &Client, what: &str, is_so: impl Fn(u64) -> boo
         if is_so(bytes) {
             return;
         }
-        assert!(Instant::now() < deadline, "waited in vain for {what}: {bytes} bytes");
+        assert!(Instant::now() < deadline, "timed out for {what}: {bytes} bytes");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -40,8 +40,8 @@ fn endless_start() -> Vec<u8> {
     ))
 }
 
-fn plugin_name(place: &str) -> String {
-    place.replace([' ', ','], "-")
+fn plugin_name(position: &str) -> String {
+    position.replace([' ', ','], "-")
 }
 
 /// A server with all plugins, and the servers its guests talk to.
@@ -73,8 +73,8 @@ impl Stage {
         );
         put("queue", MISBEHAVE, "limits.concurrency = 1");
         put("start", &endless_start(), "");
-        for (place, body) in MODULES {
-            put(&plugin_name(place), &module(body), "");
+        for (position, body) in MODULES {
+            put(&plugin_name(position), &module(body), "");
         }
         Self { server: server.stop_and_restart(), black_hole }
     }
@@ -122,8 +122,8 @@ impl Stage {
             ("in writes to a file".to_owned(), program(&["append-for-ever", "/in/written"]).await),
             ("in its instantiation".to_owned(), submit("start", json!(null), json!({})).await),
         ];
-        for (place, _) in MODULES {
-            running.push((place.to_owned(), submit(&plugin_name(place), json!(null), json!({})).await));
+        for (position, _) in MODULES {
+            running.push((position.to_owned(), submit(&plugin_name(position), json!(null), json!({})).await));
         }
         for (_, id) in &running {
             client.until(id, "running").await;
@@ -141,7 +141,7 @@ async fn soon<T>(what: &str, look: impl Fn() -> Option<T>) -> T {
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    panic!("within a minute not so: {what}");
+    panic!("not within a minute: {what}");
 }
 
 fn size(file: &Path) -> u64 {
@@ -161,15 +161,15 @@ async fn it_is_over_in_each_place(
     soon("the guest writes", || (size(&written) > 3).then_some(())).await;
 
     let mut size_at_end = 0;
-    for (place, id) in &places {
+    for (position, id) in &places {
         let used = client.slots_used().await;
-        end(&client, place, id).await;
-        if !place.starts_with("in its retries") {
-            let had_slot = u64::from(!matches!(place.as_str(), "waiting" | "between attempts"));
+        end(&client, position, id).await;
+        if !position.starts_with("in its retries") {
+            let had_slot = u64::from(!matches!(position.as_str(), "waiting" | "between attempts"));
             let list = client.get("/task").await.text;
-            assert_eq!(client.slots_used().await, used - had_slot, "{place}: {list}");
+            assert_eq!(client.slots_used().await, used - had_slot, "{position}: {list}");
         }
-        if place == "in writes to a file" {
+        if position == "in writes to a file" {
             size_at_end = size(&written);
         }
     }
@@ -180,41 +180,41 @@ async fn it_is_over_in_each_place(
     let client = server.client();
     let next = client.submit(&json!({"plugin": "noop"})).await;
     client.until(&next, "completed").await;
-    for (place, id) in &places {
-        is_over(&client, place, id).await;
+    for (position, id) in &places {
+        is_over(&client, position, id).await;
     }
     let stats = client.get("/stats").await.json;
     assert_eq!((&stats["waiting"], &stats["running"]), (&json!(0), &json!(0)));
-    assert_eq!(black_hole.calls(), 1, "nobody called again");
+    assert_eq!(black_hole.calls(), 1, "no second request");
     // A write that the kernel already accepted may still complete.
     assert!(size(&written) <= size_at_end + 1, "{} after {size_at_end}", size(&written));
 }
 
 #[tokio::test]
 async fn a_task_can_be_deleted_in_every_state() {
-    let end = async |client: &Client, place: &str, id: &str| {
+    let end = async |client: &Client, position: &str, id: &str| {
         let answer = client.delete(&format!("/task/{id}")).await;
-        assert_eq!(answer.status, StatusCode::NO_CONTENT, "{place}: {}", answer.text);
+        assert_eq!(answer.status, StatusCode::NO_CONTENT, "{position}: {}", answer.text);
     };
-    let is_over = async |client: &Client, place: &str, id: &str| {
-        assert_eq!(client.get(&format!("/task/{id}")).await.status, StatusCode::NOT_FOUND, "{place}");
+    let is_over = async |client: &Client, position: &str, id: &str| {
+        assert_eq!(client.get(&format!("/task/{id}")).await.status, StatusCode::NOT_FOUND, "{position}");
     };
     it_is_over_in_each_place(end, is_over).await;
 }
 
 #[tokio::test]
 async fn a_task_can_be_cancelled_in_every_state() {
-    let end = async |client: &Client, place: &str, id: &str| {
+    let end = async |client: &Client, position: &str, id: &str| {
         let answer = client.post(&format!("/task/{id}/cancel"), &json!({})).await;
-        assert_eq!(answer.status, StatusCode::OK, "{place}: {}", answer.text);
-        assert_eq!(answer.str("state"), "cancelled", "{place}");
+        assert_eq!(answer.status, StatusCode::OK, "{position}: {}", answer.text);
+        assert_eq!(answer.str("state"), "cancelled", "{position}");
     };
-    let is_over = async |client: &Client, place: &str, id: &str| {
+    let is_over = async |client: &Client, position: &str, id: &str| {
         let task = client.get(&format!("/task/{id}")).await;
-        assert_eq!(task.str("state"), "cancelled", "{place}");
-        assert_eq!(task.json["host_crashes"], 0, "{place}: it did not run when the host died");
-        if place != "in its retries" {
-            assert!(task.json["attempt"].as_u64() <= Some(1), "{place}: {}", task.text);
+        assert_eq!(task.str("state"), "cancelled", "{position}");
+        assert_eq!(task.json["host_crashes"], 0, "{position}: it did not run when the host died");
+        if position != "in its retries" {
+            assert!(task.json["attempt"].as_u64() <= Some(1), "{position}: {}", task.text);
         }
     };
     it_is_over_in_each_place(end, is_over).await;

@@ -28,7 +28,7 @@ fn is_clean(what: &str, text: &str) {
 }
 
 /// Responds to every request with hostile texts in every text field.
-fn hostile(asked: &ReceivedRequest) -> Reply {
+fn hostile(received: &ReceivedRequest) -> Reply {
     let task = json!({
         "id": ID, "state": "failed", "status": HOSTILE, "plugin": HOSTILE, "attempt": 1, "max_attempts": 2,
         "created_at": "2026-11-23T07:26:49Z", "started_at": "2026-11-23T07:26:49Z", "tags": [HOSTILE],
@@ -53,7 +53,7 @@ fn hostile(asked: &ReceivedRequest) -> Reply {
         "memory": {"used_bytes": 0, "total_bytes": 1, "blocks_queue": false}, "stored": counts, "finished": counts,
         "plugins": {(HOSTILE): {"stored": counts, "finished": counts}},
     });
-    match (asked.method.as_str(), asked.path.split('?').next().unwrap_or_default()) {
+    match (received.method.as_str(), received.path.split('?').next().unwrap_or_default()) {
         ("GET", "/task") => Reply::Json(200, json!([task])),
         ("GET", "/plugins") => Reply::Json(200, json!([plugin])),
         ("GET", "/schedules") => Reply::Json(200, json!([schedule])),
@@ -90,33 +90,33 @@ fn server_texts_cannot_drive_the_terminal() {
         &["schedule", "set", "x", "@daily"],
         &["schedule", "run", "x"],
     ] {
-        let said = ask(&mock_server, args);
-        is_clean(&format!("stdout of {args:?}"), &said.out);
-        is_clean(&format!("stderr of {args:?}"), &said.err);
+        let output = ask(&mock_server, args);
+        is_clean(&format!("stdout of {args:?}"), &output.out);
+        is_clean(&format!("stderr of {args:?}"), &output.err);
         assert!(
-            said.out.contains("evil") || said.err.contains("evil") || said.out.contains(ID),
-            "{args:?}: {said:?}"
+            output.out.contains("evil") || output.err.contains("evil") || output.out.contains(ID),
+            "{args:?}: {output:?}"
         );
     }
     // Only this program may set colours.
-    let said = ask(&mock_server, &["--color", "always", "schedule", "list"]);
+    let output = ask(&mock_server, &["--color", "always", "schedule", "list"]);
     is_clean(
         "what stands between the colours",
-        &said.out.replace("\u{1b}[1m", "").replace("\u{1b}[0m", "").replace("\u{1b}[31m", ""),
+        &output.out.replace("\u{1b}[1m", "").replace("\u{1b}[0m", "").replace("\u{1b}[31m", ""),
     );
-    assert!(said.out.contains("\u{1b}[31m"), "{said:?}");
+    assert!(output.out.contains("\u{1b}[31m"), "{output:?}");
 }
 
 #[test]
 fn data_in_a_pipe_is_unchanged() {
     let result = json!({"result": HOSTILE});
-    let mock_server = MockServer::start(move |asked| match asked.path.ends_with("/result") {
+    let mock_server = MockServer::start(move |received| match received.path.ends_with("/result") {
         true => Reply::Json(200, result.clone()),
-        false => hostile(asked),
+        false => hostile(received),
     });
     assert_eq!(ask(&mock_server, &["result", ID]).out, format!("{HOSTILE}\n"));
-    let said = ask(&mock_server, &["status", "--json", ID]);
-    let record: Value = serde_json::from_str(&said.out).expect("JSON");
+    let output = ask(&mock_server, &["status", "--json", ID]);
+    let record: Value = serde_json::from_str(&output.out).expect("JSON");
     assert_eq!(record["tags"][0], HOSTILE);
     let listed: Value = serde_json::from_str(&ask(&mock_server, &["list", "--json"]).out).expect("JSON");
     assert_eq!(listed[0]["status"], HOSTILE);
@@ -125,9 +125,9 @@ fn data_in_a_pipe_is_unchanged() {
 #[test]
 fn data_on_a_terminal_is_sanitized() {
     let result = json!({"result": HOSTILE});
-    let mock_server = MockServer::start(move |asked| match asked.path.ends_with("/result") {
+    let mock_server = MockServer::start(move |received| match received.path.ends_with("/result") {
         true => Reply::Json(200, result.clone()),
-        false => hostile(asked),
+        false => hostile(received),
     });
     let (folder, url) = (tempfile::tempdir().expect("a folder"), mock_server.url());
     for args in [&["result", ID][..], &["status", "--json", ID], &["list", "--json"]] {
@@ -152,26 +152,26 @@ fn files_and_their_names_cannot_drive_the_terminal() {
     let wasm = wat::parse_str(export).expect("a module");
     let folder = folder_with(b"hostile.wasm", &wasm);
     for args in [&["plugin", "check", "hostile.wasm"][..], &["run", "./hostile.wasm"]] {
-        let said = wasmill(folder.path(), args);
-        is_clean(&format!("stdout of {args:?}"), &said.out);
-        is_clean(&format!("stderr of {args:?}"), &said.err);
+        let output = wasmill(folder.path(), args);
+        is_clean(&format!("stdout of {args:?}"), &output.out);
+        is_clean(&format!("stderr of {args:?}"), &output.err);
     }
     let name = "a\u{1b}[2J\u{202e}evil.wasm";
     let folder = folder_with(name.as_bytes(), b"none");
     let url = "http://127.0.0.1:9";
     for args in [&["plugin", "check", name][..], &["run", name], &["plugin", "put", name, "--server", url]] {
-        let said = wasmill(folder.path(), args);
-        is_clean(&format!("stderr of {args:?}"), &said.err);
-        assert!(said.err.contains("evil"), "{said:?}");
+        let output = wasmill(folder.path(), args);
+        is_clean(&format!("stderr of {args:?}"), &output.err);
+        assert!(output.err.contains("evil"), "{output:?}");
     }
     // A manifest, and a settings file with an unknown key.
     let folder = folder_with(b"x.wasm", &wat::parse_str("(module)").expect("a module"));
     fs::write(folder.path().join("x.toml"), "\"a\\u202Eevil\\u001B[2J\" = 1").expect("written");
     is_clean("a manifest", &wasmill(folder.path(), &["plugin", "check", "x.wasm"]).err);
     fs::write(folder.path().join("wasmill.toml"), "\"a\\u202Eevil\\u001B[2J\" = 1").expect("written");
-    let said = wasmill(folder.path(), &["serve"]);
-    is_clean("a settings file", &said.err);
-    assert!(said.err.contains("evil"), "{said:?}");
+    let output = wasmill(folder.path(), &["serve"]);
+    is_clean("a settings file", &output.err);
+    assert!(output.err.contains("evil"), "{output:?}");
     let doctor = wasmill(folder.path(), &["doctor"]);
     is_clean("the doctor", &doctor.out);
     assert!(doctor.out.contains("evil"), "{doctor:?}");

@@ -87,8 +87,8 @@ fn plugin_check_agrees_with_serve() {
     std::fs::write(folder.path().join("good.wasm"), NOOP).expect("written");
     std::fs::write(folder.path().join("bad.wasm"), &NOOP[..99]).expect("written");
     let good = check("good.wasm");
-    let said = String::from_utf8_lossy(&good.stdout).into_owned();
-    assert!(good.status.success() && said.contains("kind      task"), "{said}");
+    let printed = String::from_utf8_lossy(&good.stdout).into_owned();
+    assert!(good.status.success() && printed.contains("kind      task"), "{printed}");
     assert!(error(&check("bad.wasm")).contains("bad.wasm is rejected"));
     assert!(error(&check("missing.wasm")).contains("failed to read missing.wasm"));
     assert!(error(&check("good.txt")).contains("ends in .wasm"));
@@ -103,8 +103,8 @@ async fn list_shows_the_plugins_of_a_server() {
     let server = Server::start(&[]);
     let address = format!("http://{}", server.address());
     let list = wasmill(&["plugin", "list", "--server", &address]);
-    let said = String::from_utf8_lossy(&list.stdout).into_owned();
-    assert!(list.status.success() && said.contains("misbehave") && said.contains("ready"), "{said}");
+    let printed = String::from_utf8_lossy(&list.stdout).into_owned();
+    assert!(list.status.success() && printed.contains("misbehave") && printed.contains("ready"), "{printed}");
     let json = wasmill(&["plugin", "list", "--json", "--server", &address]);
     let json: serde_json::Value = serde_json::from_slice(&json.stdout).expect("JSON");
     assert_eq!(json.as_array().map(Vec::len), Some(3));
@@ -130,6 +130,6 @@ fn a_new_rust_project_builds_as_documented_and_is_accepted() {
     let component = project.join("target/wasm32-wasip2/release/plugin_0_hello.wasm");
     std::fs::copy(component, project.join("0.hello.wasm")).expect("copied");
     let check = run(&wasmill, &["plugin", "check", "0.hello.wasm"], &project);
-    let said = String::from_utf8_lossy(&check.stdout).into_owned();
-    assert!(check.status.success() && said.contains("Greets the name"), "{said}");
+    let printed = String::from_utf8_lossy(&check.stdout).into_owned();
+    assert!(check.status.success() && printed.contains("Greets the name"), "{printed}");
 }

@@ -27,15 +27,15 @@ fn event(seq: u64, text: &str) -> String {
 
 const END: &str = "event: end\ndata: {\"state\": \"completed\", \"status\": \"completed\"}\n\n";
 
-fn wants_events(asked: &ReceivedRequest) -> bool {
-    asked.has_header("accept: text/event-stream")
+fn wants_events(received: &ReceivedRequest) -> bool {
+    received.has_header("accept: text/event-stream")
 }
 
 #[test]
 fn a_followed_log_resumes_after_a_disconnect_without_gap_or_repetition() {
     let round = AtomicU32::new(0);
-    let mock_server = MockServer::start(move |asked| {
-        assert!(wants_events(asked), "{asked:?}");
+    let mock_server = MockServer::start(move |received| {
+        assert!(wants_events(received), "{received:?}");
         match round.fetch_add(1, Ordering::SeqCst) {
             // The last event is truncated, so it is ignored.
             0 => Reply::events(&[
@@ -53,10 +53,10 @@ fn a_followed_log_resumes_after_a_disconnect_without_gap_or_repetition() {
             _ => Reply::events(&[event(4, "four"), END.to_owned()]),
         }
     });
-    let said = ask(&mock_server, &["logs", "--follow", ID]);
-    assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (0, "one\ntwo\nthree\nfour\n", ""));
+    let output = ask(&mock_server, &["logs", "--follow", ID]);
+    assert_eq!((output.code, output.out.as_str(), output.err.as_str()), (0, "one\ntwo\nthree\nfour\n", ""));
     let paths: Vec<_> =
-        mock_server.requests().into_iter().filter(wants_events).map(|asked| asked.path).collect();
+        mock_server.requests().into_iter().filter(wants_events).map(|received| received.path).collect();
     let at = |query: &str| format!("/task/{ID}/logs{query}");
     assert_eq!(paths, [at(""), at("?after=2"), at("?after=2"), at("?after=3")]);
 }
@@ -78,59 +78,60 @@ fn split_lines_are_joined_and_gaps_are_reported() {
             END.to_owned(),
         ])
     });
-    let said = ask(&mock_server, &["logs", "-f", ID]);
-    assert_eq!((said.code, said.out.as_str()), (0, "a long line\nhalf\nerr\n"));
-    assert_eq!(said.err, "-- 7 lines are no longer stored --\n");
+    let output = ask(&mock_server, &["logs", "-f", ID]);
+    assert_eq!((output.code, output.out.as_str()), (0, "a long line\nhalf\nerr\n"));
+    assert_eq!(output.err, "-- 7 lines are no longer stored --\n");
 }
 
 #[test]
 fn a_log_is_read_in_pages() {
-    let mock_server = MockServer::start(|asked| {
-        let after = asked.path.split("after=").nth(1).map_or(0, |after| after.parse().expect("a number"));
+    let mock_server = MockServer::start(|received| {
+        let after = received.path.split("after=").nth(1).map_or(0, |after| after.parse().expect("a number"));
         Reply::Json(
             200,
             (after + 1..=(after + 2).min(5)).map(|seq| line(seq, &format!("line {seq}"))).collect(),
         )
     });
-    let said = ask(&mock_server, &["logs", ID]);
-    assert_eq!((said.code, said.out.as_str()), (0, "line 1\nline 2\nline 3\nline 4\nline 5\n"));
-    let said = ask(&mock_server, &["logs", ID, "--after", "4", "--timestamps"]);
-    assert_eq!(said.out, "2026-11-23T07:26:49Z line 5\n");
-    let said = ask(&mock_server, &["logs", ID, "--after", "3", "--json"]);
-    let lines: Vec<Value> = said.out.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let output = ask(&mock_server, &["logs", ID]);
+    assert_eq!((output.code, output.out.as_str()), (0, "line 1\nline 2\nline 3\nline 4\nline 5\n"));
+    let output = ask(&mock_server, &["logs", ID, "--after", "4", "--timestamps"]);
+    assert_eq!(output.out, "2026-11-23T07:26:49Z line 5\n");
+    let output = ask(&mock_server, &["logs", ID, "--after", "3", "--json"]);
+    let lines: Vec<Value> =
+        output.out.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     assert_eq!(lines, [line(4, "line 4"), line(5, "line 5")]);
 }
 
 #[test]
 fn a_server_without_log_lines_shows_the_stored_log() {
-    let mock_server = MockServer::start(|asked| match asked.path.contains("/logs") {
+    let mock_server = MockServer::start(|received| match received.path.contains("/logs") {
         true => Reply::unknown_route(),
         false => Reply::Json(200, json!({"id": ID, "state": "completed", "log": "the end\nof it\n"})),
     });
-    let said = ask(&mock_server, &["logs", ID]);
-    assert_eq!((said.code, said.out.as_str()), (0, "the end\nof it\n"));
-    assert!(said.err.contains("stores no log lines"), "{said:?}");
-    let said = ask(&mock_server, &["logs", "--follow", ID]);
-    assert_eq!((said.code, said.out.as_str()), (5, ""));
-    assert!(said.err.contains("does not stream logs") && said.err.contains("wasmill logs"), "{said:?}");
+    let output = ask(&mock_server, &["logs", ID]);
+    assert_eq!((output.code, output.out.as_str()), (0, "the end\nof it\n"));
+    assert!(output.err.contains("stores no log lines"), "{output:?}");
+    let output = ask(&mock_server, &["logs", "--follow", ID]);
+    assert_eq!((output.code, output.out.as_str()), (5, ""));
+    assert!(output.err.contains("does not stream logs") && output.err.contains("wasmill logs"), "{output:?}");
 }
 
 #[test]
 fn a_log_that_cannot_be_followed_reports_why() {
-    let mock_server = MockServer::start(|asked| match wants_events(asked) {
+    let mock_server = MockServer::start(|received| match wants_events(received) {
         true => Reply::Json(406, json!({"code": "http", "detail": "not acceptable"})),
         false => Reply::Json(404, json!({"code": "unknown-task", "detail": "task 7 does not exist"})),
     });
-    let said = ask(&mock_server, &["logs", "-f", ID]);
-    assert_eq!((said.code, said.err.as_str()), (5, "wasmill: task 7 does not exist\n"));
+    let output = ask(&mock_server, &["logs", "-f", ID]);
+    assert_eq!((output.code, output.err.as_str()), (5, "wasmill: task 7 does not exist\n"));
 }
 
 /// Responds for a task that completes when its result is requested the third time.
 fn task_that_takes_a_while(logs: bool) -> impl Fn(&ReceivedRequest) -> Reply {
     let asked_for_result = AtomicU32::new(0);
-    move |asked| {
+    move |received| {
         let record = json!({"id": NEW, "state": "completed", "status": "completed", "plugin": "hello", "result": "hi"});
-        match (asked.method.as_str(), asked.path.as_str()) {
+        match (received.method.as_str(), received.path.as_str()) {
             ("POST", _) => {
                 Reply::Json(201, json!({"id": NEW, "created_at": "2026-11-23T07:26:49Z", "duration": 0}))
             }
@@ -150,33 +151,33 @@ fn task_that_takes_a_while(logs: bool) -> impl Fn(&ReceivedRequest) -> Reply {
 #[test]
 fn a_waiting_submit_shows_the_log_and_survives_a_server_restart() {
     let mock_server = MockServer::start(task_that_takes_a_while(true));
-    let said = ask(&mock_server, &["submit", "hello", "--wait"]);
-    assert_eq!((said.code, said.out.as_str()), (0, "hi\n"));
-    assert_eq!(said.err, format!("task {NEW}\nsaid\n"));
-    let waits = |asked: &ReceivedRequest| asked.path == format!("/task/{NEW}/result?wait=30s");
-    assert_eq!(mock_server.requests().iter().filter(|asked| waits(asked)).count(), 3);
+    let output = ask(&mock_server, &["submit", "hello", "--wait"]);
+    assert_eq!((output.code, output.out.as_str()), (0, "hi\n"));
+    assert_eq!(output.err, format!("task {NEW}\nsaid\n"));
+    let waits = |received: &ReceivedRequest| received.path == format!("/task/{NEW}/result?wait=30s");
+    assert_eq!(mock_server.requests().iter().filter(|received| waits(received)).count(), 3);
 }
 
 #[test]
 fn a_waiting_submit_works_without_a_log() {
     let mock_server = MockServer::start(task_that_takes_a_while(false));
-    let said = ask(&mock_server, &["submit", "hello", "--wait"]);
-    assert_eq!((said.code, said.out.as_str(), said.err), (0, "hi\n", format!("task {NEW}\n")));
+    let output = ask(&mock_server, &["submit", "hello", "--wait"]);
+    assert_eq!((output.code, output.out.as_str(), output.err), (0, "hi\n", format!("task {NEW}\n")));
 }
 
 #[test]
 fn a_retry_names_the_new_task_or_waits_for_it() {
     let mock_server = MockServer::start(task_that_takes_a_while(true));
-    let said = ask(&mock_server, &["retry", ID]);
-    assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (0, format!("{NEW}\n").as_str(), ""));
-    let said = ask(&mock_server, &["retry", ID, "--wait", "--quiet"]);
-    assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (0, "hi\n", ""));
-    let asked = mock_server.requests();
+    let output = ask(&mock_server, &["retry", ID]);
+    assert_eq!((output.code, output.out.as_str(), output.err.as_str()), (0, format!("{NEW}\n").as_str(), ""));
+    let output = ask(&mock_server, &["retry", ID, "--wait", "--quiet"]);
+    assert_eq!((output.code, output.out.as_str(), output.err.as_str()), (0, "hi\n", ""));
+    let received = mock_server.requests();
     assert!(
-        asked
+        received
             .iter()
-            .filter(|asked| asked.method == "POST")
-            .all(|asked| asked.path == format!("/task/{ID}/retry"))
+            .filter(|received| received.method == "POST")
+            .all(|received| received.path == format!("/task/{ID}/retry"))
     );
 }
 
@@ -211,37 +212,38 @@ fn every_task_option_is_sent_under_its_api_name() {
     ];
     assert_eq!(ask(&mock_server, &options).code, 0);
     assert_eq!(ask(&mock_server, &["submit"]).code, 0);
-    let asked = mock_server.requests();
+    let received = mock_server.requests();
     assert_eq!(
-        asked[0].body,
+        received[0].body,
         r#"{"plugin":"hello","input":[1.10],"timeout":"5m","max_attempts":3,"backoff":{"first": "2s"},"priority":-5,"delay":"30s","tags":["a","b"],"unique_key":"k","on_conflict":"return"}"#
     );
     assert!(
-        asked[0].has_header("idempotency-key: once") && asked[0].has_header("content-type: application/json")
+        received[0].has_header("idempotency-key: once")
+            && received[0].has_header("content-type: application/json")
     );
-    assert_eq!((asked[1].body.as_str(), asked[1].path.as_str()), ("{}", "/task"));
+    assert_eq!((received[1].body.as_str(), received[1].path.as_str()), ("{}", "/task"));
 }
 
 #[test]
 fn a_server_below_a_path_is_reached() {
     let seen = Mutex::new(Vec::new());
-    let mock_server = MockServer::start(move |asked| {
-        seen.lock().expect("no panic").push(asked.path.clone());
+    let mock_server = MockServer::start(move |received| {
+        seen.lock().expect("no panic").push(received.path.clone());
         Reply::Json(200, json!([]))
     });
     let folder = tempfile::tempdir().expect("a folder");
     let url = format!("{}/wasmill/", mock_server.url());
-    let said = wasmill(folder.path(), &["list", "--json", "--plugin", "a b&c", "--server", &url]);
-    assert_eq!((said.code, said.out.as_str()), (0, "[]\n"));
+    let output = wasmill(folder.path(), &["list", "--json", "--plugin", "a b&c", "--server", &url]);
+    assert_eq!((output.code, output.out.as_str()), (0, "[]\n"));
     assert_eq!(mock_server.requests()[0].path, "/wasmill/task?limit=50&plugin=a+b%26c");
 }
 
 #[test]
 fn a_foreign_response_is_reported_in_one_line() {
     let mock_server = MockServer::start(|_| Reply::Json(200, json!({"hello": "from elsewhere"})));
-    let said = ask(&mock_server, &["list"]);
-    assert!(said.code == 1 && said.err.contains("unexpected response from"), "{said:?}");
+    let output = ask(&mock_server, &["list"]);
+    assert!(output.code == 1 && output.err.contains("unexpected response from"), "{output:?}");
     let mock_server = MockServer::start(|_| Reply::unknown_route());
-    let said = ask(&mock_server, &["stats"]);
-    assert!(said.code == 5 && said.err.contains("does not support this request"), "{said:?}");
+    let output = ask(&mock_server, &["stats"]);
+    assert!(output.code == 5 && output.err.contains("does not support this request"), "{output:?}");
 }

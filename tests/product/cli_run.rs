@@ -25,8 +25,8 @@ fn misbehave(folder: &Path, input: &Value, options: &[&str]) -> CommandOutput {
 #[test]
 fn a_run_prints_its_result_alone_on_stdout_and_nothing_else_into_a_pipe() {
     let folder = folder();
-    let said = misbehave(folder.path(), &json!({"do": "echo", "text": "grüße"}), &[]);
-    assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (0, "grüße\n", ""));
+    let printed = misbehave(folder.path(), &json!({"do": "echo", "text": "grüße"}), &[]);
+    assert_eq!((printed.code, printed.out.as_str(), printed.err.as_str()), (0, "grüße\n", ""));
     let mut left: Vec<_> =
         folder.path().read_dir().expect("a folder").flatten().map(|file| file.file_name()).collect();
     left.sort();
@@ -37,11 +37,11 @@ fn a_run_prints_its_result_alone_on_stdout_and_nothing_else_into_a_pipe() {
 fn the_log_of_a_run_goes_to_stderr_unless_quiet() {
     let folder = folder();
     let input = json!({"do": "log", "out": "to stdout", "err": "to stderr"});
-    let said = misbehave(folder.path(), &input, &[]);
-    assert_eq!((said.code, said.out.as_str()), (0, "ok\n"));
-    assert_eq!(said.err, "to stdout\nto stderr\n");
-    let said = misbehave(folder.path(), &input, &["--quiet"]);
-    assert_eq!((said.out.as_str(), said.err.as_str()), ("ok\n", ""));
+    let printed = misbehave(folder.path(), &input, &[]);
+    assert_eq!((printed.code, printed.out.as_str()), (0, "ok\n"));
+    assert_eq!(printed.err, "to stdout\nto stderr\n");
+    let printed = misbehave(folder.path(), &input, &["--quiet"]);
+    assert_eq!((printed.out.as_str(), printed.err.as_str()), ("ok\n", ""));
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn each_outcome_of_a_run_has_its_exit_code() {
     assert_eq!(failed.out, "");
     let trapped = misbehave(path, &json!({"do": "trap"}), &[]);
     assert!(trapped.code == 1 && trapped.err.contains("failed by trap"), "{trapped:?}");
-    for (args, code, said) in [
+    for (args, code, printed) in [
         (&["run", "misbehave.wasm", "--input", "not json"][..], 2, "no JSON"),
         (&["run", "misbehave.wasm", "--no-such-option"], 2, "--no-such-option"),
         (&["run", "broken.wasm"], 2, "broken.wasm cannot run"),
@@ -69,7 +69,7 @@ fn each_outcome_of_a_run_has_its_exit_code() {
         (&["run", "misbehave.wasm", "--input", "@missing.json"], 5, "missing.json"),
     ] {
         let output = wasmill(path, args);
-        assert!(output.code == code && output.err.contains(said), "{args:?}: {output:?}");
+        assert!(output.code == code && output.err.contains(printed), "{args:?}: {output:?}");
         assert_eq!(output.out, "");
     }
 }
@@ -77,36 +77,36 @@ fn each_outcome_of_a_run_has_its_exit_code() {
 #[test]
 fn a_run_ends_at_its_timeout_even_if_the_guest_spins() {
     let folder = folder();
-    let said = misbehave(folder.path(), &json!({"do": "spin"}), &["--timeout", "300ms"]);
-    assert!(said.code == 1 && said.err.contains("failed by timeout"), "{said:?}");
+    let printed = misbehave(folder.path(), &json!({"do": "spin"}), &["--timeout", "300ms"]);
+    assert!(printed.code == 1 && printed.err.contains("failed by timeout"), "{printed:?}");
     fs::write(folder.path().join("misbehave.toml"), "limits.timeout = \"200ms\"").expect("written");
-    let said = misbehave(folder.path(), &json!({"do": "sleep", "ms": 60_000}), &[]);
-    assert!(said.code == 1 && said.err.contains("200ms"), "{said:?}");
+    let printed = misbehave(folder.path(), &json!({"do": "sleep", "ms": 60_000}), &[]);
+    assert!(printed.code == 1 && printed.err.contains("200ms"), "{printed:?}");
 }
 
 #[test]
 fn a_program_gets_its_arguments_stdin_and_permissions() {
     let folder = folder();
-    let said = wasmill(folder.path(), &["run", "program.wasm", "--", "args", "-n", "a b"]);
-    assert_eq!((said.code, said.out.as_str()), (0, "[\"program\", \"args\", \"-n\", \"a b\"]\n"));
-    let said =
+    let printed = wasmill(folder.path(), &["run", "program.wasm", "--", "args", "-n", "a b"]);
+    assert_eq!((printed.code, printed.out.as_str()), (0, "[\"program\", \"args\", \"-n\", \"a b\"]\n"));
+    let printed =
         wasmill_with_stdin(folder.path(), &["run", "program.wasm", "--stdin", "-", "--", "cat"], "a\nb");
-    assert_eq!((said.code, said.out.as_str()), (0, "a\nb\n"));
-    let said = wasmill(folder.path(), &["run", "program.wasm", "--", "exit-with", "3"]);
-    assert!(said.code == 1 && said.err.contains("failed by exit code 3"), "{said:?}");
+    assert_eq!((printed.code, printed.out.as_str()), (0, "a\nb\n"));
+    let printed = wasmill(folder.path(), &["run", "program.wasm", "--", "exit-with", "3"]);
+    assert!(printed.code == 1 && printed.err.contains("failed by exit code 3"), "{printed:?}");
     fs::write(folder.path().join("program.toml"), "allow.env = { REGION = \"eu\" }").expect("written");
-    let said = wasmill(folder.path(), &["run", "program.wasm", "--", "env"]);
-    assert_eq!((said.code, said.out.as_str()), (0, "REGION=eu\n"));
+    let printed = wasmill(folder.path(), &["run", "program.wasm", "--", "env"]);
+    assert_eq!((printed.code, printed.out.as_str()), (0, "REGION=eu\n"));
 }
 
 #[test]
 fn a_denied_access_is_reported_with_the_manifest_line_that_permits_it() {
     let folder = folder();
-    let said = wasmill(folder.path(), &["run", "program.wasm", "--", "get", "http://example.com/"]);
-    assert_eq!(said.out, "ErrorCode::HttpRequestDenied\n", "{said:?}");
+    let printed = wasmill(folder.path(), &["run", "program.wasm", "--", "get", "http://example.com/"]);
+    assert_eq!(printed.out, "ErrorCode::HttpRequestDenied\n", "{printed:?}");
     assert!(
-        said.err.contains("add under [allow] in program.toml: http = [\"http://example.com\"]"),
-        "{said:?}"
+        printed.err.contains("add under [allow] in program.toml: http = [\"http://example.com\"]"),
+        "{printed:?}"
     );
 }
 
@@ -115,10 +115,10 @@ fn an_input_may_come_from_a_file_or_stdin() {
     let folder = folder();
     let input = json!({"do": "echo", "text": "from afar"}).to_string();
     fs::write(folder.path().join("input.json"), &input).expect("written");
-    let said = wasmill(folder.path(), &["run", "misbehave.wasm", "--input", "@input.json"]);
-    assert_eq!((said.code, said.out.as_str()), (0, "from afar\n"));
-    let said = wasmill_with_stdin(folder.path(), &["run", "misbehave.wasm", "--input", "-"], &input);
-    assert_eq!((said.code, said.out.as_str()), (0, "from afar\n"));
+    let printed = wasmill(folder.path(), &["run", "misbehave.wasm", "--input", "@input.json"]);
+    assert_eq!((printed.code, printed.out.as_str()), (0, "from afar\n"));
+    let printed = wasmill_with_stdin(folder.path(), &["run", "misbehave.wasm", "--input", "-"], &input);
+    assert_eq!((printed.code, printed.out.as_str()), (0, "from afar\n"));
 }
 
 #[test]
@@ -127,23 +127,23 @@ fn an_input_against_the_schema_is_refused_before_the_run() {
     fs::write(folder.path().join("misbehave.toml"), "input.schema = \"s.json\"").expect("written");
     fs::write(folder.path().join("s.json"), r#"{"properties": {"text": {"maxLength": 3}}}"#)
         .expect("written");
-    let said = misbehave(folder.path(), &json!({"do": "echo", "text": "abcd"}), &[]);
-    assert!(said.code == 2 && said.err.contains("/input/text"), "{said:?}");
-    let said = misbehave(folder.path(), &json!({"do": "echo", "text": "abc"}), &[]);
-    assert_eq!((said.code, said.out.as_str()), (0, "abc\n"));
+    let printed = misbehave(folder.path(), &json!({"do": "echo", "text": "abcd"}), &[]);
+    assert!(printed.code == 2 && printed.err.contains("/input/text"), "{printed:?}");
+    let printed = misbehave(folder.path(), &json!({"do": "echo", "text": "abc"}), &[]);
+    assert_eq!((printed.code, printed.out.as_str()), (0, "abc\n"));
 }
 
 #[test]
 fn a_name_is_a_plugin_of_the_folder_or_a_built_in_one() {
     let folder = folder();
     let input = r#"{"min_ms": 1, "max_ms": 2, "fail_rate": 0}"#;
-    let said = wasmill(folder.path(), &["run", "io-stub", "--input", input]);
-    assert!(said.code == 0 && said.out.starts_with("io work result = "), "{said:?}");
+    let printed = wasmill(folder.path(), &["run", "io-stub", "--input", input]);
+    assert!(printed.code == 0 && printed.out.starts_with("io work result = "), "{printed:?}");
     let plugins = folder.path().join("elsewhere");
     fs::create_dir(&plugins).expect("a folder");
     fs::copy(folder.path().join("program.wasm"), plugins.join("tool.wasm")).expect("copied");
-    let said = wasmill(folder.path(), &["run", "tool", "--plugins", "elsewhere", "--", "args"]);
-    assert_eq!((said.code, said.out.as_str()), (0, "[\"tool\", \"args\"]\n"));
+    let printed = wasmill(folder.path(), &["run", "tool", "--plugins", "elsewhere", "--", "args"]);
+    assert_eq!((printed.code, printed.out.as_str()), (0, "[\"tool\", \"args\"]\n"));
 }
 
 #[test]
@@ -152,30 +152,30 @@ fn a_checkpoint_is_available_to_the_next_attempt() {
     fs::write(folder.path().join("misbehave.toml"), "retry.backoff = { first = \"1ms\", most = \"5ms\" }")
         .expect("written");
     let input = json!({"do": "count-then-fail", "succeed_on": 3});
-    let said = misbehave(folder.path(), &input, &["--max-attempts", "3"]);
-    assert_eq!((said.code, said.out.as_str()), (0, "succeeded on attempt 3\n"), "{said:?}");
-    assert!(said.err.contains("attempt 2 of 3 failed by io bound"), "{said:?}");
-    let said = misbehave(folder.path(), &input, &[]);
+    let printed = misbehave(folder.path(), &input, &["--max-attempts", "3"]);
+    assert_eq!((printed.code, printed.out.as_str()), (0, "succeeded on attempt 3\n"), "{printed:?}");
+    assert!(printed.err.contains("attempt 2 of 3 failed by io bound"), "{printed:?}");
+    let printed = misbehave(folder.path(), &input, &[]);
     assert!(
-        said.code == 1 && said.err.contains("attempt 1 of 3"),
-        "one attempt unless more are asked for: {said:?}"
+        printed.code == 1 && printed.err.contains("attempt 1 of 3"),
+        "one attempt unless more are asked for: {printed:?}"
     );
 }
 
 #[test]
 fn json_output_has_the_outcome_of_a_run() {
     let folder = folder();
-    let read = |said: &CommandOutput| serde_json::from_str::<Value>(&said.out).expect("JSON");
-    let said = misbehave(folder.path(), &json!({"do": "echo", "text": "hi"}), &["--json"]);
-    let report = read(&said);
-    assert_eq!((said.code, &report["state"], &report["result"]), (0, &json!("completed"), &json!("hi")));
+    let read = |printed: &CommandOutput| serde_json::from_str::<Value>(&printed.out).expect("JSON");
+    let printed = misbehave(folder.path(), &json!({"do": "echo", "text": "hi"}), &["--json"]);
+    let report = read(&printed);
+    assert_eq!((printed.code, &report["state"], &report["result"]), (0, &json!("completed"), &json!("hi")));
     assert_eq!(report["plugin_digest"].as_str().map(str::len), Some(64));
     assert!(report["usage"]["peak_memory_bytes"].as_u64() > Some(0), "{report}");
     assert!(report["usage"]["instantiate_us"].as_u64() > Some(0), "{report}");
-    let said =
+    let printed =
         misbehave(folder.path(), &json!({"do": "fail", "kind": "other", "message": "no"}), &["--json"]);
-    let report = read(&said);
-    assert_eq!((said.code, &report["error"]["cause"]), (1, &json!("plugin")), "{report}");
+    let report = read(&printed);
+    assert_eq!((printed.code, &report["error"]["cause"]), (1, &json!("plugin")), "{report}");
     assert_eq!(report["error"]["message"], "no");
 }
 
@@ -183,8 +183,8 @@ fn json_output_has_the_outcome_of_a_run() {
 fn json_output_has_the_usage_of_the_last_attempt() {
     let folder = folder();
     let usage = |input: &Value, args: &[&str]| {
-        let said = misbehave(folder.path(), input, &[&["--json"], args].concat());
-        let report: Value = serde_json::from_str(&said.out).expect("JSON");
+        let printed = misbehave(folder.path(), input, &[&["--json"], args].concat());
+        let report: Value = serde_json::from_str(&printed.out).expect("JSON");
         report["usage"].as_object().expect("usage").clone()
     };
     let logged = usage(&json!({"do": "log", "out": "four", "err": "five!"}), &[]);

@@ -71,7 +71,7 @@ async fn watch_survives_its_server_and_restores_the_terminal_on_ctrl_c() {
     terminal.until_shows(end(&id));
     server.kill();
     let shown = terminal.until_shows("no response from");
-    assert!(shown.contains(end(&id)), "what was last seen stays: {shown}");
+    assert!(shown.contains(end(&id)), "the last view stays: {shown}");
     terminal.press("\x03");
     assert_eq!((terminal.end().0, terminal.modes()), (0, (false, false)));
 }
@@ -97,16 +97,16 @@ async fn a_list_fits_the_terminal() {
 #[test]
 fn watch_without_a_terminal_fails_with_instructions() {
     let folder = tempfile::tempdir().expect("a folder");
-    let said = wasmill_tests::wasmill(folder.path(), &["watch"]);
-    assert!(said.code == 2 && said.err.contains("wasmill list"), "{said:?}");
+    let output = wasmill_tests::wasmill(folder.path(), &["watch"]);
+    assert!(output.code == 2 && output.err.contains("wasmill list"), "{output:?}");
 }
 
 #[test]
 fn invalid_durations_are_refused_or_clamped() {
     let folder = tempfile::tempdir().expect("a folder");
     for interval in ["0s", "49ms", "2h", "often"] {
-        let said = wasmill_tests::wasmill(folder.path(), &["watch", "--interval", interval]);
-        assert!(said.code == 2 && said.err.contains("--interval"), "{said:?}");
+        let output = wasmill_tests::wasmill(folder.path(), &["watch", "--interval", interval]);
+        assert!(output.code == 2 && output.err.contains("--interval"), "{output:?}");
     }
     let ages = "26000000000weeks";
     let cancel = ["cancel", ID, "--grace", ages, "--server", "http://127.0.0.1:1"];
@@ -126,9 +126,9 @@ fn a_log_is_followed_until_the_task_has_finished() {
     });
     let folder = tempfile::tempdir().expect("a folder");
     let mut terminal = Terminal::start(folder.path(), &["logs", "-f", ID, "--server", &mock_server.url()]);
-    sender.send(log(1, 1, "first")).expect("it is followed");
+    sender.send(log(1, 1, "first")).expect("a stream");
     terminal.until_shows("first");
-    sender.send(log(2, 2, "second \x1b]0;owned\x07")).expect("it is followed");
+    sender.send(log(2, 2, "second \x1b]0;owned\x07")).expect("a stream");
     let shown = terminal.until_shows("second");
     assert!(shown.contains("first\n-- attempt 2 --\nsecond"), "{shown}");
     drop(sender);
@@ -148,7 +148,7 @@ fn ctrl_c_stops_following_a_log_at_once() {
     });
     let folder = tempfile::tempdir().expect("a folder");
     let mut terminal = Terminal::start(folder.path(), &["logs", "-f", ID, "--server", &mock_server.url()]);
-    sender.send(log(1, 1, "first")).expect("it is followed");
+    sender.send(log(1, 1, "first")).expect("a stream");
     terminal.until_shows("first");
     terminal.press("\x03");
     assert_eq!(terminal.end().0, 130);
@@ -183,12 +183,12 @@ async fn ctrl_c_stops_waiting_but_not_the_task() {
 #[test]
 fn a_wait_shows_the_events_of_a_task() {
     let looks = AtomicU32::new(0);
-    let mock_server = MockServer::start(move |asked| {
+    let mock_server = MockServer::start(move |received| {
         let running = json!({
             "state": "running", "status": "in process", "plugin": "fetch", "attempt": 2, "max_attempts": 3,
             "created_at": "2026-11-23T07:26:49Z", "progress": {"fraction": 0.75, "note": "12 of 16 pages"},
         });
-        match asked.path.as_str() {
+        match received.path.as_str() {
             path if path.contains("/logs") => {
                 Reply::events(&[log(1, 1, "got page 12"), "event: end\ndata: {}\n\n".to_owned()])
             }
@@ -202,7 +202,7 @@ fn a_wait_shows_the_events_of_a_task() {
             path if path.contains("/result") => {
                 Reply::Json(409, json!({"code": "task-failed", "detail": "failed"}))
             }
-            _ if asked.method == "POST" => Reply::Json(201, json!({"id": ID})),
+            _ if received.method == "POST" => Reply::Json(201, json!({"id": ID})),
             _ => Reply::Json(
                 200,
                 json!({

@@ -18,9 +18,9 @@ fn ask(server: &Server, args: &[&str]) -> CommandOutput {
 }
 
 fn submit(server: &Server, args: &[&str]) -> String {
-    let said = ask(server, &[&["submit"], args].concat());
-    assert_eq!((said.code, said.err.as_str()), (0, ""), "{said:?}");
-    said.out.trim_end().to_owned()
+    let printed = ask(server, &[&["submit"], args].concat());
+    assert_eq!((printed.code, printed.err.as_str()), (0, ""), "{printed:?}");
+    printed.out.trim_end().to_owned()
 }
 
 #[tokio::test]
@@ -59,25 +59,25 @@ async fn a_task_is_submitted_followed_and_cancelled() {
 async fn a_waiting_submit_prints_the_result_and_exits_by_outcome() {
     let server = Server::start(&[]);
     let echo = r#"{"do": "echo", "text": "grüße"}"#;
-    let said = ask(&server, &["submit", "misbehave", "--wait", "--quiet", "--input", echo]);
-    assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (0, "grüße\n", ""));
+    let printed = ask(&server, &["submit", "misbehave", "--wait", "--quiet", "--input", echo]);
+    assert_eq!((printed.code, printed.out.as_str(), printed.err.as_str()), (0, "grüße\n", ""));
     let fail = r#"{"do": "fail", "kind": "io", "message": "the disk is gone"}"#;
-    let said = ask(&server, &["submit", "misbehave", "--wait", "--quiet", "--input", fail]);
-    assert_eq!((said.code, said.out.as_str()), (1, ""));
-    assert_eq!(said.err, "wasmill: failed by io bound: the disk is gone\n");
-    let said = ask(&server, &["submit", "misbehave", "--wait", "--json", "--quiet", "--input", fail]);
-    let record: Value = serde_json::from_str(&said.out).expect("JSON");
-    assert_eq!((said.code, &record["error"]["cause"]), (1, &json!("io")));
+    let printed = ask(&server, &["submit", "misbehave", "--wait", "--quiet", "--input", fail]);
+    assert_eq!((printed.code, printed.out.as_str()), (1, ""));
+    assert_eq!(printed.err, "wasmill: failed by io bound: the disk is gone\n");
+    let printed = ask(&server, &["submit", "misbehave", "--wait", "--json", "--quiet", "--input", fail]);
+    let record: Value = serde_json::from_str(&printed.out).expect("JSON");
+    assert_eq!((printed.code, &record["error"]["cause"]), (1, &json!("io")));
     let id = submit(&server, &["misbehave", "--input", echo]);
-    let said = ask(&server, &["result", "--wait", &id]);
-    assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (0, "grüße\n", ""));
-    let said = ask(&server, &["result", "--json", &id]);
-    let record: Value = serde_json::from_str(&said.out).expect("JSON");
-    assert_eq!((said.code, &record["result"]), (0, &json!("grüße")));
+    let printed = ask(&server, &["result", "--wait", &id]);
+    assert_eq!((printed.code, printed.out.as_str(), printed.err.as_str()), (0, "grüße\n", ""));
+    let printed = ask(&server, &["result", "--json", &id]);
+    let record: Value = serde_json::from_str(&printed.out).expect("JSON");
+    assert_eq!((printed.code, &record["result"]), (0, &json!("grüße")));
     let failed = submit(&server, &["misbehave", "--input", fail]);
     server.client().until(&failed, "failed").await;
-    let said = ask(&server, &["result", &failed]);
-    assert!(said.code == 1 && said.err.contains("the disk is gone"), "{said:?}");
+    let printed = ask(&server, &["result", &failed]);
+    assert!(printed.code == 1 && printed.err.contains("the disk is gone"), "{printed:?}");
 }
 
 #[tokio::test]
@@ -102,32 +102,32 @@ async fn a_task_depends_on_others_and_gets_their_results() {
         &["misbehave", "--after", &first, "--after", &other, "--on-failure", "run", "--with-results"],
     );
     server.client().until(&first, "completed").await;
-    let said = ask(&server, &["status", &last]);
-    assert!(said.out.contains("waits for 1 other task\n"), "{said:?}");
+    let printed = ask(&server, &["status", &last]);
+    assert!(printed.out.contains("waits for 1 other task\n"), "{printed:?}");
     let doomed = submit(&server, &["misbehave", "--after", &other]);
     assert_eq!(ask(&server, &["cancel", &other]).code, 0);
-    let said = ask(&server, &["result", &last, "--wait"]);
-    assert!(said.code == 0 && said.out.contains(r#""result":"one""#), "{said:?}");
-    let said = ask(&server, &["result", &doomed, "--wait"]);
-    assert!(said.code == 3 && said.err.contains(&other), "{said:?}");
-    let said = ask(&server, &["submit", "--on-failure", "run"]);
-    assert!(said.code == 2 && said.err.contains("--after"), "{said:?}");
+    let printed = ask(&server, &["result", &last, "--wait"]);
+    assert!(printed.code == 0 && printed.out.contains(r#""result":"one""#), "{printed:?}");
+    let printed = ask(&server, &["result", &doomed, "--wait"]);
+    assert!(printed.code == 3 && printed.err.contains(&other), "{printed:?}");
+    let printed = ask(&server, &["submit", "--on-failure", "run"]);
+    assert!(printed.code == 2 && printed.err.contains("--after"), "{printed:?}");
 }
 
 #[tokio::test]
 async fn refused_requests_list_each_error_and_change_nothing() {
     let server = Server::start(&[]);
-    let said = ask(&server, &["submit", "no-such-plugin", "--timeout", "soon", "--max-attempts", "0"]);
-    assert_eq!((said.code, said.out.as_str()), (2, ""));
+    let printed = ask(&server, &["submit", "no-such-plugin", "--timeout", "soon", "--max-attempts", "0"]);
+    assert_eq!((printed.code, printed.out.as_str()), (2, ""));
     for line in ["  /plugin: there is no plugin 'no-such-plugin'", "  /timeout: ", "  /max_attempts: "] {
-        assert!(said.err.contains(line), "{line} is missing in {}", said.err);
+        assert!(printed.err.contains(line), "{line} is missing in {}", printed.err);
     }
-    let said = ask(&server, &["submit", "--backoff", "1s"]);
-    assert!(said.code == 2 && said.err.contains("invalid value for --backoff"), "{said:?}");
-    let said = ask(&server, &["list", "--state", "done"]);
-    assert!(said.code == 2 && said.err.contains("waiting, running"), "{said:?}");
-    let said = ask(&server, &["status", "7"]);
-    assert!(said.code == 2 && said.err.contains("the beginning of an id is 4 to 32"), "{said:?}");
+    let printed = ask(&server, &["submit", "--backoff", "1s"]);
+    assert!(printed.code == 2 && printed.err.contains("invalid value for --backoff"), "{printed:?}");
+    let printed = ask(&server, &["list", "--state", "done"]);
+    assert!(printed.code == 2 && printed.err.contains("waiting, running"), "{printed:?}");
+    let printed = ask(&server, &["status", "7"]);
+    assert!(printed.code == 2 && printed.err.contains("the beginning of an id is 4 to 32"), "{printed:?}");
     assert_eq!(server.client().get("/task").await.text, "[]");
 }
 
@@ -138,12 +138,15 @@ fn an_unreachable_server_is_distinguished_from_a_refusal() {
     for args in
         [&["list"][..], &["status", id], &["submit"], &["cancel", id], &["stats"], &["plugin", "list"]]
     {
-        let said = wasmill(folder.path(), &[args, &["--server", "http://127.0.0.1:1"]].concat());
-        assert_eq!((said.code, said.out.as_str()), (4, ""), "{args:?}: {said:?}");
-        assert!(said.err.contains("http://127.0.0.1:1") && said.err.contains("wasmill serve"), "{said:?}");
+        let printed = wasmill(folder.path(), &[args, &["--server", "http://127.0.0.1:1"]].concat());
+        assert_eq!((printed.code, printed.out.as_str()), (4, ""), "{args:?}: {printed:?}");
+        assert!(
+            printed.err.contains("http://127.0.0.1:1") && printed.err.contains("wasmill serve"),
+            "{printed:?}"
+        );
     }
-    let said = wasmill(folder.path(), &["list", "--server", "ftp://127.0.0.1"]);
-    assert!(said.code == 2 && said.err.contains("is not a server address"), "{said:?}");
+    let printed = wasmill(folder.path(), &["list", "--server", "ftp://127.0.0.1"]);
+    assert!(printed.code == 2 && printed.err.contains("is not a server address"), "{printed:?}");
 }
 
 #[tokio::test]
@@ -208,8 +211,8 @@ async fn many_tasks_are_cancelled_by_filter() {
     assert!(states.iter().all(|task| task["state"] == "cancelled"), "{states:?}");
     // Everything possible is done, and the exit code reports what failed.
     let missing = "01a2074c-e503-703b-819d-4717c026346b";
-    let said = ask(&server, &["delete", missing, &ids[0]]);
-    assert_eq!((said.code, said.out), (5, format!("{} deleted\n", ids[0])));
+    let printed = ask(&server, &["delete", missing, &ids[0]]);
+    assert_eq!((printed.code, printed.out), (5, format!("{} deleted\n", ids[0])));
 }
 
 #[tokio::test]
@@ -234,12 +237,12 @@ async fn a_plugin_is_uploaded_and_deleted_if_uploads_are_enabled() {
     assert_eq!(ask(&server, &["plugin", "delete", "new"]).out, "new deleted\n");
     assert_eq!(ask(&server, &["plugin", "delete", "new"]).code, 5);
     std::fs::write(&file, "not wasm at all").expect("written");
-    let said = ask(&server, &["plugin", "put", "new.wasm"]);
-    assert!(said.code == 2 && said.out.is_empty(), "{said:?}");
+    let printed = ask(&server, &["plugin", "put", "new.wasm"]);
+    assert!(printed.code == 2 && printed.out.is_empty(), "{printed:?}");
     assert_eq!(ask(&server, &["plugin", "put", "missing.wasm"]).code, 5);
     let server = Server::start(&[]);
-    let said = ask(&server, &["plugin", "delete", "noop"]);
-    assert!(said.code == 2 && said.err.contains("--allow-upload"), "{said:?}");
+    let printed = ask(&server, &["plugin", "delete", "noop"]);
+    assert!(printed.code == 2 && printed.err.contains("--allow-upload"), "{printed:?}");
 }
 
 #[tokio::test]
@@ -263,6 +266,6 @@ fn help_has_examples_and_exit_codes_and_completions_have_the_commands() {
         let script = wasmill(folder.path(), &["completions", shell]);
         assert!(script.code == 0 && script.out.contains("submit"), "{shell}");
     }
-    let said = wasmill(folder.path(), &["completions", "no-shell"]);
-    assert_eq!((said.code, said.out.as_str()), (2, ""));
+    let printed = wasmill(folder.path(), &["completions", "no-shell"]);
+    assert_eq!((printed.code, printed.out.as_str()), (2, ""));
 }

@@ -85,7 +85,7 @@ async fn a_task_for_a_plugin_still_compiling_gets_503_with_retry_after() {
     // The version in service keeps serving while the next one compiles.
     std::fs::write(server.folder().join("plugins/slow.wasm"), slow(40_001)).expect("written");
     while client.get("/plugins/slow").await.str("state") != "compiling" {
-        assert!(Instant::now() < deadline, "the change is never seen");
+        assert!(Instant::now() < deadline, "the change is never detected");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     client.submit(&task).await;
@@ -125,7 +125,7 @@ fn removing_a_file_stops_its_compiler() {
     let until = |is_so: &dyn Fn() -> bool| {
         let deadline = Instant::now() + Duration::from_secs(60);
         while !is_so() {
-            assert!(Instant::now() < deadline, "waited in vain: {:?}", runtime.plugins_info());
+            assert!(Instant::now() < deadline, "timed out: {:?}", runtime.plugins_info());
             std::thread::sleep(Duration::from_millis(5));
         }
     };
@@ -146,8 +146,8 @@ fn a_thousand_corrupted_files_are_ready_or_rejected() {
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;
-            let place = (state >> 16) as usize % wasm.len();
-            wasm[place] ^= 1 << (state % 8);
+            let position = (state >> 16) as usize % wasm.len();
+            wasm[position] ^= 1 << (state % 8);
         }
         std::fs::write(folder.path().join(format!("f{number}.wasm")), wasm).expect("written");
     }

@@ -46,7 +46,7 @@ async fn until_shown(debug: &Client, id: &str, is_so: impl Fn(&Value) -> bool) -
         {
             return task.clone();
         }
-        assert!(Instant::now() < deadline, "task {id} is not shown so: {}", dump.text);
+        assert!(Instant::now() < deadline, "task {id} is not shown like that: {}", dump.text);
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
@@ -185,8 +185,8 @@ fn the_debug_port_is_loopback_only_by_default() {
     let mut serve = Command::new(binary().expect("a binary"));
     let refused = serve.args(["serve", "--debug-listen", "0.0.0.0:0"]).current_dir(folder.path()).output();
     let refused = refused.expect("a run");
-    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(!refused.status.success() && said.contains("is not a loopback address"), "{said}");
+    let printed = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && printed.contains("is not a loopback address"), "{printed}");
     let server = Server::start(&["--debug-listen", "0.0.0.0:0", "--debug-remote"]);
     assert!(debug_address(&server).is_some_and(|address| address.ip().is_unspecified()), "{}", server.log());
 }
@@ -343,10 +343,10 @@ fn told_by_go(gzip: &[u8]) {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("profile.pb.gz");
     fs::write(&file, gzip).expect("written");
-    let told = Command::new(go).args(["tool", "pprof", "-top"]).arg(&file).output().expect("a run");
-    let said = String::from_utf8_lossy(&told.stdout).into_owned();
-    assert!(told.status.success() && said.contains("misbehave::spin"), "{said}");
-    assert!(said.contains("Type: cpu"), "{said}");
+    let reported = Command::new(go).args(["tool", "pprof", "-top"]).arg(&file).output().expect("a run");
+    let printed = String::from_utf8_lossy(&reported.stdout).into_owned();
+    assert!(reported.status.success() && printed.contains("misbehave::spin"), "{printed}");
+    assert!(printed.contains("Type: cpu"), "{printed}");
 }
 
 #[tokio::test]

@@ -179,8 +179,9 @@ async fn an_invalid_dependency_is_named_by_its_pointer() {
     )
     .await;
     let hundred: Vec<_> = (0..100).map(|_| json!({"item": 0})).collect();
-    let crowd: Vec<_> =
-        (0..=201).map(|place| if place == 0 { json!({}) } else { json!({"depends_on": hundred}) }).collect();
+    let crowd: Vec<_> = (0..=201)
+        .map(|position| if position == 0 { json!({}) } else { json!({"depends_on": hundred}) })
+        .collect();
     refused(&json!(crowd), &[""]).await;
     let listed = client.get("/task").await;
     assert_eq!(listed.json.as_array().map(Vec::len), Some(1), "nothing of all that was stored");
@@ -210,7 +211,7 @@ async fn dependency_results_reach_plugins_of_every_kind() {
     let client = server.client();
     let tasks = json!([echo("one\n"), fail(), echo("two\n")]);
     let first = batch(&client, &tasks).await;
-    let on: Vec<_> = [2, 1, 0].map(|place: usize| first[place].as_str()).to_vec();
+    let on: Vec<_> = [2, 1, 0].map(|position: usize| first[position].as_str()).to_vec();
     let pass_results = json!({"input_from": "dependencies", "on_failure": "run"});
     let own = json!({"plugin": "misbehave", "input": {"my": "own"}});
     let task = client.submit(&after(own, &on, &pass_results)).await;
@@ -295,9 +296,9 @@ async fn results_outlive_retention_until_their_dependents_finish() {
 async fn a_pipeline_completes_wherever_the_host_crashes() {
     const LINKS: usize = 60;
     let mut server = Server::start(&[]);
-    let link = |place: usize| match place {
+    let link = |position: usize| match position {
         0 => sleep(50),
-        _ => after(sleep(50), &[], &json!({"depends_on": [{"item": place - 1}]})),
+        _ => after(sleep(50), &[], &json!({"depends_on": [{"item": position - 1}]})),
     };
     let tasks: Vec<_> = (0..LINKS).map(link).collect();
     let ids = batch(&server.client(), &json!(tasks)).await;
@@ -306,9 +307,9 @@ async fn a_pipeline_completes_wherever_the_host_crashes() {
         &json!([sleep(60_000), after(echo("a"), &[], &json!({"depends_on": [{"item": 0}]}))]),
     )
     .await;
-    for place in [9, 24, 40] {
-        server.client().until(&ids[place], "completed").await;
-        if place == 24 {
+    for position in [9, 24, 40] {
+        server.client().until(&ids[position], "completed").await;
+        if position == 24 {
             server.client().post(&format!("/task/{}/cancel", doomed[0]), &json!({})).await;
         }
         server = server.kill_and_restart();

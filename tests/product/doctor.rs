@@ -69,11 +69,11 @@ fn doctor_passes_on_a_good_machine_and_changes_nothing() {
 fn doctor_prints_one_line_per_check_without_colour_in_a_pipe() {
     let folder = tempfile::tempdir().expect("a folder");
     let output = doctor(folder.path(), &["--listen", "127.0.0.1:0", "--slots", "5"]);
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{said}");
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{printed}");
     assert!(
-        said.contains("ok   compiler") && said.contains("checks: ") && !said.contains('\u{1b}'),
-        "{said}"
+        printed.contains("ok   compiler") && printed.contains("checks: ") && !printed.contains('\u{1b}'),
+        "{printed}"
     );
 }
 

@@ -59,7 +59,7 @@ async fn drop_in(server: &Server, name: &str, wasm: &[u8], beside: &[(&str, Stri
         match plugin.json["state"].as_str() {
             Some("ready") => return,
             Some("rejected") => panic!("{}", plugin.text),
-            _ => assert!(Instant::now() < deadline, "waited in vain: {}", plugin.text),
+            _ => assert!(Instant::now() < deadline, "timed out: {}", plugin.text),
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

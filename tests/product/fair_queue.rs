@@ -152,10 +152,13 @@ async fn commands_accept_an_id_prefix() {
     // Two consecutive ids differ somewhere.
     let same = ids[0].bytes().zip(ids[1].bytes()).take_while(|(a, b)| a == b).count();
     let (first, both) = (&ids[0][..=same], &ids[0][..8]);
-    let said = ask(&server, &["status", first]);
-    assert!(said.code == 0 && said.out.contains(&ids[0]) && said.out.contains("tenant A"), "{said:?}");
-    let said = ask(&server, &["status", both]);
-    assert!(said.code == 2 && ids.iter().all(|id| said.err.contains(id.as_str())), "{said:?}");
+    let output = ask(&server, &["status", first]);
+    assert!(
+        output.code == 0 && output.out.contains(&ids[0]) && output.out.contains("tenant A"),
+        "{output:?}"
+    );
+    let output = ask(&server, &["status", both]);
+    assert!(output.code == 2 && ids.iter().all(|id| output.err.contains(id.as_str())), "{output:?}");
     assert_eq!(ask(&server, &["status", "ffffffff"]).code, 5);
     assert_eq!(ask(&server, &["result", first]).code, 6);
     assert_eq!(ask(&server, &["logs", first]).code, 0);
@@ -165,8 +168,8 @@ async fn commands_accept_an_id_prefix() {
     let again = ask(&server, &["retry", first]);
     assert!(again.code == 0 && again.out.trim() != ids[0], "{again:?}");
     assert_eq!(ask(&server, &["delete", first]).out, format!("{} deleted\n", ids[0]));
-    let said = ask(&server, &["submit", "noop", "--group", "tenant B", "--priority", "-3", "--tag", "t"]);
-    let task = client.get(&format!("/task/{}", said.out.trim())).await;
+    let output = ask(&server, &["submit", "noop", "--group", "tenant B", "--priority", "-3", "--tag", "t"]);
+    let task = client.get(&format!("/task/{}", output.out.trim())).await;
     assert_eq!((task.str("group"), &task.json["priority"]), ("tenant B", &json!(-3)), "{}", task.text);
 }
 

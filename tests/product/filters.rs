@@ -111,7 +111,7 @@ async fn a_cancel_without_filter_or_all_stops_no_task() {
         assert_eq!(answer.str("code"), "invalid-request");
     }
     let answer = client.post("/task/cancel?all=true", &json!({"state": "waiting"})).await;
-    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "what the body says would be overlooked");
+    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "the body would be ignored");
     assert_eq!(client.slots_used().await, 3);
     assert_eq!(client.get("/stats").await.json["waiting"], 3);
     let answer = client.get("/task?state=done").await;

@@ -30,7 +30,7 @@ async fn a_browser_that_has_seen_the_end_of_a_log_gets_204() {
     let path = format!("/task/{id}/logs");
     let mut stream = client.follow(&path, None).await;
     let end = loop {
-        let event = stream.next().await.expect("the end is told");
+        let event = stream.next().await.expect("the end event");
         if event.name == "end" {
             break event;
         }
@@ -41,7 +41,7 @@ async fn a_browser_that_has_seen_the_end_of_a_log_gets_204() {
     // A client that was disconnected before the end still gets it.
     let mut before = client.follow(&path, Some("1")).await;
     loop {
-        let event = before.next().await.expect("the end is told");
+        let event = before.next().await.expect("the end event");
         if event.name == "end" {
             break;
         }

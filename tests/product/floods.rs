@@ -181,7 +181,7 @@ async fn a_plugin_without_permissions_makes_the_host_use_no_more_memory() {
             flooded.flood("flood", json!(format!("{import} 127.0.0.1:{}", flooded.web.port()))).await;
         assert!(grown <= GROWTH_BYTES_MAX, "{import}: {ended}, {} MiB more", grown >> 20);
     }
-    assert_eq!(flooded.web.count(), 0, "nothing went out");
+    assert_eq!(flooded.web.count(), 0, "no request was sent");
 }
 
 /// Builds a module that calls one preview 1 function in a loop, with numbers that may be descriptors,
@@ -191,9 +191,9 @@ fn preview1_flood(name: &str, parameters: &[String], has_result: bool) -> Vec<u8
     const NUMBERS: [u32; 6] = [3, 1_024, 1 << 20, 6 << 20, 64, 0];
     let mut calls = String::new();
     for shift in 0..36 {
-        for place in 0..parameters.len() {
-            let number = NUMBERS[(shift / 6 * place + shift) % 6];
-            let _ = write!(calls, "({}.const {number}) ", parameters[place]);
+        for position in 0..parameters.len() {
+            let number = NUMBERS[(shift / 6 * position + shift) % 6];
+            let _ = write!(calls, "({}.const {number}) ", parameters[position]);
         }
         let _ = writeln!(calls, "call $flood {}", if has_result { "drop" } else { "" });
     }

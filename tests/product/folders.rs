@@ -150,8 +150,8 @@ async fn a_denied_write_is_logged_with_the_manifest_line_that_permits_it() {
     let client = server.client();
     plugin(&client, "reader", "ready").await;
     for _ in 0..2 {
-        let said = run(&client, "reader", &["put", "/work/new", "text"]).await;
-        assert!(!server.folder().join("work/new").exists(), "{}", said.text);
+        let output = run(&client, "reader", &["put", "/work/new", "text"]).await;
+        assert!(!server.folder().join("work/new").exists(), "{}", output.text);
     }
     let log = server.log();
     let lines: Vec<_> =
@@ -201,9 +201,9 @@ async fn guests_cannot_exhaust_the_servers_file_descriptors() {
             .await;
         ids.push(id);
     }
-    let said = run(&client, "reader", &["read", "/out/key"]).await;
-    assert_eq!(said.str("state"), "completed", "{}", said.text);
-    assert_ne!(said.json["result"], "own", "all that guests may hold is taken");
+    let output = run(&client, "reader", &["read", "/out/key"]).await;
+    assert_eq!(output.str("state"), "completed", "{}", output.text);
+    assert_ne!(output.json["result"], "own", "all that guests may hold is taken");
     let health = client.send(Method::GET, "/healthz", None).await.expect("an answer");
     assert_eq!(health.status, StatusCode::OK);
     // The plugins folder is still read, and new plugins are loaded.

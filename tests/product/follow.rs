@@ -22,7 +22,7 @@ async fn follow_task(client: &Client, id: &str, last: Option<&str>) -> Stream {
 async fn until(stream: &mut Stream, name: &str, id: &str) -> Vec<Event> {
     let mut events = Vec::new();
     loop {
-        let event = stream.next().await.expect("the stream goes on");
+        let event = stream.next().await.expect("the stream continues");
         let is_it = event.name == name && event.data["task"] == id;
         events.push(event);
         if is_it {
@@ -40,25 +40,26 @@ async fn every_transition_of_a_task_is_an_event_in_order() {
     let task = json!({"plugin": "misbehave", "input": {"do": "count-then-fail", "succeed_on": 2},
         "max_attempts": 2, "backoff": {"first": "1ms", "factor": 1, "max": "1ms"}});
     let id = client.submit(&task).await;
-    let told = until(&mut all, "completed", &id).await;
-    assert_eq!(names(&told), ["created", "started", "retrying", "started", "completed"]);
-    let first = told[0].data["seq"].as_u64().expect("a number");
-    for (seq, event) in (first..).zip(&told) {
+    let received = until(&mut all, "completed", &id).await;
+    assert_eq!(names(&received), ["created", "started", "retrying", "started", "completed"]);
+    let first = received[0].data["seq"].as_u64().expect("a number");
+    for (seq, event) in (first..).zip(&received) {
         assert_eq!((&event.data["seq"], event.id.as_deref()), (&json!(seq), Some(&*seq.to_string())));
         assert_eq!((&event.data["task"], &event.data["plugin"]), (&json!(id), &json!("misbehave")));
         assert!(event.data["time"].as_str().is_some_and(|time| time.ends_with('Z')), "{event:?}");
     }
-    let states: Vec<_> = told.iter().map(|event| event.data["state"].as_str().expect("a state")).collect();
+    let states: Vec<_> =
+        received.iter().map(|event| event.data["state"].as_str().expect("a state")).collect();
     assert_eq!(states, ["waiting", "running", "waiting", "running", "completed"]);
     let attempts: Vec<_> =
-        told.iter().map(|event| event.data["attempt"].as_u64().expect("a number")).collect();
+        received.iter().map(|event| event.data["attempt"].as_u64().expect("a number")).collect();
     assert_eq!(attempts, [0, 1, 1, 2, 2]);
     let record = client.get(&format!("/task/{id}")).await;
-    assert_eq!(told[4].data["time"], record.json["finished_at"]);
+    assert_eq!(received[4].data["time"], record.json["finished_at"]);
 
     let failed = client.submit(&misbehave(&json!({"do": "fail", "kind": "io", "message": "no"}))).await;
-    let told = until(&mut all, "failed", &failed).await;
-    assert_eq!(told[2].data["cause"], "io");
+    let received = until(&mut all, "failed", &failed).await;
+    assert_eq!(received[2].data["cause"], "io");
     client.delete(&format!("/task/{failed}")).await;
     until(&mut all, "deleted", &failed).await;
 }
@@ -82,7 +83,7 @@ async fn an_interrupted_stream_resumes_without_gap_or_repetition() {
     let is_last = |event: &Event| event.name == "completed" && event.data["plugin"] == "misbehave";
     while !resumed.last().is_some_and(is_last) {
         for _ in 0..1 + resumed.len() % 37 {
-            resumed.push(cut.next().await.expect("the stream goes on"));
+            resumed.push(cut.next().await.expect("the stream continues"));
             if resumed.last().is_some_and(is_last) {
                 break;
             }
@@ -104,7 +105,7 @@ async fn a_task_stream_starts_with_a_snapshot_and_then_sends_each_transition() {
     client.until(&running, "running").await;
     let id = client.submit(&json!({"plugin": "noop"})).await;
     let mut stream = follow_task(&client, &id, None).await;
-    let first = stream.next().await.expect("where it stands");
+    let first = stream.next().await.expect("a snapshot");
     assert_eq!((first.name.as_str(), &first.data["snapshot"]), ("created", &json!(true)));
     // Disconnects, and reconnects after the next transitions.
     drop(stream);
@@ -129,7 +130,7 @@ async fn a_deleted_task_ends_its_streams() {
     client.until(&id, "running").await;
     let mut events = follow_task(&client, &id, None).await;
     let mut logs = client.follow(&format!("/task/{id}/logs"), None).await;
-    let started = events.next().await.expect("where it stands");
+    let started = events.next().await.expect("a snapshot");
     assert_eq!((started.name.as_str(), &started.data["attempt"]), ("started", &json!(1)));
     client.delete(&format!("/task/{id}")).await;
     assert_eq!(names(&events.rest().await), ["deleted"]);
@@ -147,7 +148,7 @@ async fn event_ids_of_an_earlier_host_are_valid_and_never_reused() {
     let client = server.client();
     let id = client.submit(&misbehave(&json!({"do": "sleep", "ms": 3_600_000}))).await;
     client.until(&id, "running").await;
-    let before = follow_task(&client, &id, None).await.next().await.expect("where it stands");
+    let before = follow_task(&client, &id, None).await.next().await.expect("a snapshot");
     let last = before.id.expect("a number");
     let server = server.kill_and_restart();
     let client = server.client();
@@ -156,7 +157,7 @@ async fn event_ids_of_an_earlier_host_are_valid_and_never_reused() {
     assert_eq!((gap.name.as_str(), gap.data["after"].to_string()), ("gap", last.clone()));
     client.until(&id, "running").await;
     let mut stream = follow_task(&client, &id, Some(&last)).await;
-    let now = stream.next().await.expect("where it stands");
+    let now = stream.next().await.expect("a snapshot");
     assert_eq!((now.name.as_str(), &now.data["snapshot"]), ("started", &json!(true)));
     assert_eq!(now.data["attempt"], 2);
     assert!(now.data["seq"].as_u64() > last.parse().ok(), "{now:?} after {last}");
@@ -170,8 +171,8 @@ async fn progress_events_are_rate_limited() {
     let client = server.client();
     let mut all = client.follow("/events", None).await;
     let id = client.submit(&misbehave(&json!({"do": "progress-often", "calls": 2_000_000}))).await;
-    let told = until(&mut all, "completed", &id).await;
-    let times: Vec<wasmill_model::Timestamp> = told
+    let received = until(&mut all, "completed", &id).await;
+    let times: Vec<wasmill_model::Timestamp> = received
         .iter()
         .filter(|event| event.name == "progress")
         .map(|event| event.data["time"].as_str().expect("a time").parse().expect("a time"))
@@ -190,7 +191,7 @@ async fn the_latest_progress_is_sent_and_listed_even_if_the_guest_falls_silent()
     let id = client.submit(&misbehave(&input)).await;
     let mut stream = follow_task(&client, &id, None).await;
     let progress = json!({"fraction": 0.25, "note": "a quarter"});
-    while stream.next().await.expect("the stream goes on").data["progress"] != progress {}
+    while stream.next().await.expect("the stream continues").data["progress"] != progress {}
     let list = client.get("/task?state=running").await;
     assert_eq!(list.json[0]["progress"], progress);
     assert_eq!(client.get("/task").await.json[0]["progress"], progress);
@@ -265,7 +266,7 @@ async fn streams_end_when_the_drain_is_done_and_do_not_delay_the_stop() {
     let mut of_waiting = follow_task(&client, &waiting, None).await;
     let mut logs = client.follow(&format!("/task/{running}/logs"), None).await;
     let mut all = client.follow("/events", None).await;
-    assert_eq!(of_running.next().await.expect("where it stands").name, "started");
+    assert_eq!(of_running.next().await.expect("a snapshot").name, "started");
     server.signal();
     assert_eq!(names(&of_running.rest().await), ["retrying"]);
     assert_eq!(names(&of_waiting.rest().await), ["created"]);
@@ -282,7 +283,7 @@ async fn streams_end_when_the_drain_is_done_and_do_not_delay_the_stop() {
     assert!(stored.as_array().expect("lines").iter().any(|line| line["seq"] == last), "{stored}");
     let mut logs = client.follow(&format!("/task/{running}/logs"), Some(&last.to_string())).await;
     loop {
-        let line = logs.next().await.expect("the stream goes on");
+        let line = logs.next().await.expect("the stream continues");
         assert!(line.data["seq"].as_u64().expect("a number") > last);
         // The first line of the next run.
         if line.data["text"] == "line 1" {
@@ -313,7 +314,8 @@ async fn an_idle_stream_sends_keep_alives() {
     while !text.contains(":\n\n") {
         let frame =
             tokio::time::timeout(Duration::from_secs(40), body.frame()).await.expect("a sign of life");
-        let data = frame.expect("it goes on").expect("it goes on").into_data().expect("data");
+        let data =
+            frame.expect("the stream continues").expect("the stream continues").into_data().expect("data");
         text.push_str(std::str::from_utf8(&data).expect("text"));
     }
     assert_eq!(text, "retry: 1000\n\n:\n\n");

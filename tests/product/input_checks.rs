@@ -134,7 +134,7 @@ async fn a_server_responds_while_large_inputs_are_checked() {
     tokio::time::timeout(SOON, answers).await.expect("others are answered");
     is_over.store(true, Ordering::Relaxed);
     for sender in senders {
-        sender.await.expect("it ends");
+        sender.await.expect("it finishes");
     }
 }
 

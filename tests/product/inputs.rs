@@ -49,8 +49,8 @@ async fn io_stub_refuses_an_invalid_input_at_submit() {
         );
         assert!(error["detail"].as_str().is_some_and(|detail| detail.contains(named)), "{}", refused.text);
         // The same without a server.
-        let said = wasmill(server.folder(), &["run", "io-stub", "--input", &input.to_string()]);
-        assert!(said.code == 2 && said.err.contains(named), "{said:?}");
+        let output = wasmill(server.folder(), &["run", "io-stub", "--input", &input.to_string()]);
+        assert!(output.code == 2 && output.err.contains(named), "{output:?}");
     }
     for input in [json!(null), json!({}), json!({"min_ms": 0, "max_ms": 0, "fail_rate": 0})] {
         client.submit(&json!({"input": input})).await;

@@ -29,9 +29,9 @@ fn refusal(folder: &Path, args: &[&str]) -> String {
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    let said = server.wait_with_output().expect("its end");
-    assert_eq!(said.status.code(), Some(1), "{args:?}");
-    String::from_utf8(said.stderr).expect("text")
+    let printed = server.wait_with_output().expect("its end");
+    assert_eq!(printed.status.code(), Some(1), "{args:?}");
+    String::from_utf8(printed.stderr).expect("text")
 }
 
 #[tokio::test]
@@ -66,8 +66,8 @@ async fn a_failed_start_changes_no_waiting_task() {
             (&["--listen", "127.0.0.1:0", "--debug-listen", &taken], "for the debug port"),
             (&["--listen", &taken], "failed to listen"),
         ] {
-            let said = refusal(folder.path(), args);
-            assert!(said.contains(reason), "{args:?}: {said}");
+            let printed = refusal(folder.path(), args);
+            assert!(printed.contains(reason), "{args:?}: {printed}");
         }
     }
 

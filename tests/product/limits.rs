@@ -32,10 +32,10 @@ fn misbehave(input: &Value) -> Value {
 }
 
 /// Waits until a task has finished, and checks its outcome.
-async fn ended_as_it_must(client: &Client, id: &str, (input, status, said): &(Value, &str, &str)) {
+async fn ended_as_it_must(client: &Client, id: &str, (input, status, printed): &(Value, &str, &str)) {
     let task = client.until_finished(id).await;
     assert_eq!(task.str("status"), *status, "{input}: {}", task.text);
-    assert!(task.text.contains(said), "{input}: {}", task.text);
+    assert!(task.text.contains(printed), "{input}: {}", task.text);
 }
 
 #[tokio::test]

@@ -136,7 +136,7 @@ async fn an_interrupted_log_stream_resumes_without_gap_or_repetition() {
     let end = 'cut: loop {
         let mut stream = client.follow(&path, last.as_deref()).await;
         for _ in 0..1 + read.len() % 23 {
-            let event = stream.next().await.expect("the stream goes on until its end");
+            let event = stream.next().await.expect("the stream continues to its end");
             if event.name == "end" {
                 break 'cut event;
             }
@@ -167,7 +167,7 @@ async fn logs_survive_attempts_crashes_and_restarts() {
     let mut stream = client.follow(&format!("/task/{id}/logs"), None).await;
     let mut seen = Vec::new();
     while seen.len() < 4 {
-        seen.push(stream.next().await.expect("the stream goes on").data);
+        seen.push(stream.next().await.expect("the stream continues").data);
     }
     assert_eq!(
         texts(&seen),

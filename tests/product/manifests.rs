@@ -61,7 +61,7 @@ async fn the_manifest_applies_to_the_tasks_of_its_plugin() {
     let failed = run(json!({"do": "fail", "kind": "io", "message": "no"}), json!({})).await;
     assert_eq!((&failed.json["attempt"], &failed.json["timeout_ms"]), (&json!(2), &json!(5_000)));
     let once = run(json!({"do": "fail", "kind": "io", "message": "no"}), json!({"max_attempts": 1})).await;
-    assert_eq!(once.json["attempt"], 1, "the request has the last word");
+    assert_eq!(once.json["attempt"], 1, "the request overrides the manifest");
     let longer = run(json!({"do": "noop"}), json!({"timeout": "1h"})).await;
     assert_eq!((longer.str("state"), &longer.json["timeout_ms"]), ("completed", &json!(3_600_000)));
     let large = run(json!({"do": "output", "bytes": 101}), json!({})).await;

@@ -109,7 +109,7 @@ async fn tasks_that_touch_their_memory_late_are_evicted_and_complete_eventually(
     for id in &ids {
         let task = client.until_finished(id).await;
         assert_eq!((task.str("state"), task.str("result")), ("completed", "40 MiB"), "{}", task.text);
-        assert_eq!(task.json["attempt"], 1, "to give way counts for nothing: {}", task.text);
+        assert_eq!(task.json["attempt"], 1, "an eviction does not count: {}", task.text);
     }
     // They would touch 2 GiB. Allows for what two of them touch in one instruction before it is noticed, and
     // the time until evicted ones are gone.
@@ -126,7 +126,7 @@ async fn until(client: &Client, is_so: impl Fn(&Value) -> bool) {
         if is_so(&stats.json) {
             return;
         }
-        assert!(Instant::now() < deadline, "waited in vain: {}", stats.text);
+        assert!(Instant::now() < deadline, "timed out: {}", stats.text);
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

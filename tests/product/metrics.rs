@@ -183,7 +183,7 @@ async fn plugin_loads_and_log_events_are_counted() {
     fs::write(server.folder().join("plugins/broken.wasm"), b"no wasm").expect("written");
     let until = Instant::now() + Duration::from_secs(60);
     while client.get("/plugins/broken").await.json["state"] != "rejected" {
-        assert!(Instant::now() < until, "the file is not looked at: {}", server.log());
+        assert!(Instant::now() < until, "the file is not scanned: {}", server.log());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let grew = [
@@ -340,9 +340,9 @@ async fn the_prometheus_parser_reads_every_sample() {
         .spawn()
         .expect("Python starts");
     parser.stdin.take().expect("stdin").write_all(page.text.as_bytes()).expect("it reads");
-    let parsed = parser.wait_with_output().expect("it ends");
-    let said = String::from_utf8_lossy(&parsed.stderr);
-    assert!(parsed.status.success(), "{said}\n{}", page.text);
+    let parsed = parser.wait_with_output().expect("it finishes");
+    let printed = String::from_utf8_lossy(&parsed.stderr);
+    assert!(parsed.status.success(), "{printed}\n{}", page.text);
     let samples = page.text.lines().filter(|line| !line.starts_with('#')).count();
     assert_eq!(String::from_utf8_lossy(&parsed.stdout).trim(), samples.to_string(), "{}", page.text);
 }

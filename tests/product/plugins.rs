@@ -94,7 +94,7 @@ async fn until_plugin(server: &Server, name: &str, is_so: impl Fn(&serde_json::V
         if is_so(&plugin.json) && plugin.json["state"] != "compiling" {
             return;
         }
-        assert!(std::time::Instant::now() < deadline, "waited in vain: {}", plugin.text);
+        assert!(std::time::Instant::now() < deadline, "timed out: {}", plugin.text);
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
 }

@@ -401,7 +401,7 @@ async fn finished_tasks_are_retried_by_filter() {
     assert_eq!(
         dry.json,
         json!({"retried": 120, "held": 0, "refused": 0, "dry_run": true, "stopped_by": null}),
-        "those that failed, unless asked"
+        "failed tasks by default"
     );
     assert_eq!(waiting(&client).await, 0);
     assert_eq!(retry("?tag=a").await.json["retried"], 120);

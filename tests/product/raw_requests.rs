@@ -106,8 +106,8 @@ fn rows() -> Vec<(&'static str, String, u16, &'static str)> {
             405,
             "method-not-allowed",
         ),
-        ("a method that is none", "G<T / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(), 400, ""),
-        ("a version that is none", "GET / HTTP/9.9\r\nHost: localhost\r\n\r\n".to_owned(), 400, ""),
+        ("an invalid method", "G<T / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(), 400, ""),
+        ("an invalid version", "GET / HTTP/9.9\r\nHost: localhost\r\n\r\n".to_owned(), 400, ""),
         ("no version", "GET /\r\n\r\n".to_owned(), 400, ""),
         ("TLS", "\x16\x03\x01\x02\x00\x01\x00\x01\x7c\x03\x03".to_owned(), 400, ""),
         ("no HTTP", "hello\r\n\r\n".to_owned(), 400, ""),
@@ -143,7 +143,7 @@ fn rows() -> Vec<(&'static str, String, u16, &'static str)> {
             "body-too-large",
         ),
         (
-            "a large body that nobody wants",
+            "a large unwanted body",
             format!(
                 "PUT /task HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{}",
                 8 << 20,
@@ -258,7 +258,7 @@ fn a_stream_starts_despite_pipelined_bytes() {
     assert_eq!(read(&mut stream).expect("an answer").status, 200);
     let mut greeting = String::new();
     while !greeting.contains("retry:") {
-        assert!(stream.read_line(&mut greeting).expect("it goes on") > 0);
+        assert!(stream.read_line(&mut greeting).expect("the stream continues") > 0);
     }
 }
 

@@ -78,7 +78,7 @@ async fn every_route_without_a_body_refuses_one() {
     for (method, path, operation) in document.operations() {
         let body = &operation["requestBody"];
         let is_empty =
-            body["content"]["application/json"]["schema"]["$ref"] == "#/components/schemas/Nothing";
+            body["content"]["application/json"]["schema"]["$ref"] == "#/components/schemas/EmptyBody";
         if !body.is_null() && !is_empty {
             continue;
         }
@@ -294,7 +294,7 @@ async fn a_retry_of_many_reports_why_it_stopped_and_resumes_with_its_key() {
     assert_eq!(stopped.json["retried"], 50);
     assert_eq!(stopped.json["stopped_by"]["code"], "queue-full", "{}", stopped.text);
     let again = retry(&client, "?state=failed", Some("k")).await;
-    assert_eq!(again.json["retried"], 50, "there is no room yet: {}", again.text);
+    assert_eq!(again.json["retried"], 50, "the queue is still full: {}", again.text);
     assert!(!replayed(&again));
     for sum in [100, 120] {
         let cancelled = client.post("/task/cancel?all=true", &json!({})).await;
@@ -347,7 +347,7 @@ async fn a_duplicate_unique_key_in_a_batch_is_reported() {
     assert_eq!((answer.status, answer.str("code")), (StatusCode::CONFLICT, "unique-key-taken"));
     assert_eq!(answer.json["errors"][0]["pointer"], "/3/unique_key");
     assert!(answer.str("detail").starts_with("/1 of this batch"), "{}", answer.text);
-    assert!(answer.json["holder"].is_null(), "nobody holds it: {}", answer.text);
+    assert!(answer.json["holder"].is_null(), "no task holds it: {}", answer.text);
     assert_eq!(client.get("/task").await.text, "[]");
     let holder = client.submit(&json!({"plugin": "noop", "unique_key": "k", "delay": "1h"})).await;
     let answer = client.post("/task/batch", &json!([{"unique_key": "k"}])).await;

@@ -56,7 +56,10 @@ async fn a_pending_webhook_keeps_its_task_beyond_the_retention_limit() {
     eventually("the others are forgotten", async || (stored(&client).await <= 2).then_some(())).await;
     assert_eq!(client.get(&format!("/task/{hooked}/webhook")).await.str("state"), "pending");
     well.store(true, Ordering::SeqCst);
-    eventually("it is forgotten once it is told", async || (stored(&client).await <= 1).then_some(())).await;
+    eventually("the task is pruned once it is delivered", async || {
+        (stored(&client).await <= 1).then_some(())
+    })
+    .await;
     assert!(receiver.count() >= 2);
     assert_eq!(metric(&client, "wasmill_webhook_dropped_total").await, 0.0);
     assert_eq!(metric(&client, "wasmill_retention_excess_tasks").await, 0.0);
@@ -66,9 +69,9 @@ async fn a_pending_webhook_keeps_its_task_beyond_the_retention_limit() {
 async fn a_redelivery_gets_all_attempts_again() {
     let server = Server::start(&[&SOON[..], &["--webhook-attempts", "3"]].concat());
     let client = server.client();
-    let asked = AtomicUsize::new(0);
+    let received = AtomicUsize::new(0);
     let receiver = MockServer::start(move |_| {
-        let nth = asked.fetch_add(1, Ordering::SeqCst);
+        let nth = received.fetch_add(1, Ordering::SeqCst);
         Reply::Bytes(if nth < 8 { FAILED } else { WELL })
     });
     let id = client.submit(&json!({"plugin": "noop", "webhook": receiver.url()})).await;

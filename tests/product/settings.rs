@@ -31,15 +31,15 @@ fn settings(variables: &[(&str, &str)], flags: &[&str]) -> CommandOutput {
 }
 
 #[track_caller]
-fn is_taken(said: &CommandOutput) {
-    assert!(said.code == 1 && said.err.contains("no-such-file.toml"), "{said:?}");
+fn is_taken(printed: &CommandOutput) {
+    assert!(printed.code == 1 && printed.err.contains("no-such-file.toml"), "{printed:?}");
 }
 
 #[track_caller]
-fn is_refused(said: &CommandOutput, named: &[&str]) {
-    assert_eq!(said.code, 2, "{said:?}");
+fn is_refused(printed: &CommandOutput, named: &[&str]) {
+    assert_eq!(printed.code, 2, "{printed:?}");
     for name in named {
-        assert!(said.err.contains(name), "{name} is not named: {}", said.err);
+        assert!(printed.err.contains(name), "{name} is not named: {}", printed.err);
     }
 }
 
@@ -114,8 +114,8 @@ fn an_invalid_log_level_is_named_in_the_error() {
     }
     let folder = folder();
     std::fs::write(folder.path().join("wasmill.toml"), "log = \"warning\"").expect("written");
-    let said = run(&folder, &[], &["serve"]);
-    assert!(said.code == 1 && said.err.contains("'warning' is not a log level"), "{said:?}");
+    let printed = run(&folder, &[], &["serve"]);
+    assert!(printed.code == 1 && printed.err.contains("'warning' is not a log level"), "{printed:?}");
 }
 
 #[test]
@@ -125,12 +125,12 @@ fn a_missing_settings_file_is_an_error_and_a_byte_order_mark_is_not() {
     std::os::unix::fs::symlink("not-mounted.toml", &file).expect("a link");
     for command in [&["serve"][..], &["plugin", "check", "x.wasm"], &["backup", "x.db"], &["run", "io-stub"]]
     {
-        let said = run(&folder, &[], command);
-        assert!(said.code == 1 && said.err.contains("wasmill.toml"), "{command:?}: {said:?}");
+        let printed = run(&folder, &[], command);
+        assert!(printed.code == 1 && printed.err.contains("wasmill.toml"), "{command:?}: {printed:?}");
     }
     std::fs::write(folder.path().join("not-mounted.toml"), "\u{feff}slots = 0").expect("written");
-    let said = run(&folder, &[], &["serve"]);
-    assert!(said.err.contains("invalid value for --slots: must be at least 1"), "{said:?}");
+    let printed = run(&folder, &[], &["serve"]);
+    assert!(printed.err.contains("invalid value for --slots: must be at least 1"), "{printed:?}");
 }
 
 /// A server started with these variables and flags.
@@ -224,18 +224,18 @@ fn proxy_headers_are_sent_with_every_request_and_never_shown() {
     let url = mock_server.url();
     let secret = ("WASMILL_HEADERS", "Authorization: Bearer s3cret\nX-Team: 7");
     for command in [&["list"][..], &["stats"], &["submit", "x"], &["plugin", "list"], &["schedule", "list"]] {
-        let said = run(&folder(), &[secret, ("WASMILL_SERVER", &url)], command);
-        assert!(said.code == 2 && said.err.contains("no entrance"), "{command:?}: {said:?}");
-        assert!(!said.err.contains("s3cret"), "{said:?}");
+        let printed = run(&folder(), &[secret, ("WASMILL_SERVER", &url)], command);
+        assert!(printed.code == 2 && printed.err.contains("no entrance"), "{command:?}: {printed:?}");
+        assert!(!printed.err.contains("s3cret"), "{printed:?}");
     }
     let flags =
         ["list", "--server", &url, "--header", "Authorization: Bearer s3cret", "--header", "X-Team: 7"];
     run(&folder(), &[], &flags);
-    let asked = mock_server.requests();
-    assert_eq!(asked.len(), 6);
-    for asked in asked {
-        assert_eq!(asked.header("authorization"), Some("Bearer s3cret"), "{asked:?}");
-        assert_eq!(asked.header("x-team"), Some("7"), "{asked:?}");
+    let received = mock_server.requests();
+    assert_eq!(received.len(), 6);
+    for received in received {
+        assert_eq!(received.header("authorization"), Some("Bearer s3cret"), "{received:?}");
+        assert_eq!(received.header("x-team"), Some("7"), "{received:?}");
     }
     let wrong = run(&folder(), &[("WASMILL_HEADERS", "Authorization Bearer s3cret")], &["list"]);
     is_refused(&wrong, &["WASMILL_HEADERS", "has no ':'"]);

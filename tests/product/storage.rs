@@ -91,9 +91,9 @@ async fn a_full_disk_is_logged_once_and_loses_nothing() {
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(client.get(&format!("/task/{id}")).await.str("state"), "running", "reads go on");
     assert_eq!(client.slots_used().await, 1);
-    let told = errors(&server);
-    assert!(told.iter().any(|line| line.contains("full")), "{told:?}");
-    assert!(told.len() <= 2, "once by the store and once by the dispatcher: {told:?}");
+    let reported = errors(&server);
+    assert!(reported.iter().any(|line| line.contains("full")), "{reported:?}");
+    assert!(reported.len() <= 2, "once by the store and once by the dispatcher: {reported:?}");
 
     fs::remove_file(&ballast).expect("removed");
     until_ready(&client, StatusCode::OK).await;

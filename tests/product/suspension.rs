@@ -98,7 +98,7 @@ async fn run_waits_for_a_suspended_task_by_itself() {
     let file = folder.path().join("plugins/io-stub-suspended.wasm");
     std::fs::write(&file, SUSPENDED).expect("a plugin");
     let input = suspended_for(200)["input"].to_string();
-    let said = wasmill(folder.path(), &["run", file.to_str().expect("text"), "--input", &input]);
-    assert!(said.out.starts_with("io work result = "), "{said:?}");
-    assert!(said.err.contains("suspended, resumes in"), "{said:?}");
+    let output = wasmill(folder.path(), &["run", file.to_str().expect("text"), "--input", &input]);
+    assert!(output.out.starts_with("io work result = "), "{output:?}");
+    assert!(output.err.contains("suspended, resumes in"), "{output:?}");
 }

@@ -95,7 +95,7 @@ impl Program {
             match plugin.json["state"].as_str() {
                 Some("ready") => return assert_eq!(plugin.str("kind"), "command"),
                 Some("rejected") => panic!("{}", plugin.text),
-                _ => assert!(Instant::now() < deadline, "waited in vain: {}", plugin.text),
+                _ => assert!(Instant::now() < deadline, "timed out: {}", plugin.text),
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -239,8 +239,8 @@ async fn rhai_interprets_a_script() {
         print(`${count} primes, ${depth(50)} calls deep`);";
     let files = [("primes.rhai", primes), ("bad.rhai", "throw \"no luck\";")];
     let Some(rhai) = Program::start("rhai-run", &[], &files).await else { return };
-    let said = rhai.stdout(&["/in/primes.rhai"], "").await;
-    assert!(said.contains("168 primes, 50 calls deep"), "{said}");
+    let printed = rhai.stdout(&["/in/primes.rhai"], "").await;
+    assert!(printed.contains("168 primes, 50 calls deep"), "{printed}");
     let bad = rhai.run(json!({"args": ["/in/bad.rhai"]})).await;
     assert!(bad.text.contains("no luck"), "{}", bad.text);
 }

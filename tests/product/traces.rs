@@ -61,21 +61,21 @@ fn named<'a>(spans: &'a [ReceivedSpan], name: &str) -> &'a ReceivedSpan {
 }
 
 /// Returns the value of a metric.
-async fn figure(client: &Client, name: &str) -> u64 {
+async fn metric_value(client: &Client, name: &str) -> u64 {
     let metrics = client.get("/metrics").await.text;
     let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     value.unwrap_or_else(|| panic!("no {name} in {metrics}")).parse::<f64>().expect("a number") as u64
 }
 
-async fn until_figure(client: &Client, name: &str, is_so: impl Fn(u64) -> bool) -> u64 {
+async fn until_metric(client: &Client, name: &str, is_so: impl Fn(u64) -> bool) -> u64 {
     for _ in 0..3_000 {
-        let value = figure(client, name).await;
+        let value = metric_value(client, name).await;
         if is_so(value) {
             return value;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    panic!("{name} is not as it should be: {}", figure(client, name).await);
+    panic!("{name} is not as it should be: {}", metric_value(client, name).await);
 }
 
 const EXPORTED: &str = "wasmill_trace_spans_total{result=\"exported\"}";
@@ -117,12 +117,12 @@ async fn one_trace_covers_submit_wait_run_and_outgoing_request() {
         (get.attribute("http.response.status_code"), get.attribute("server.address")),
         ("200", "127.0.0.1")
     );
-    assert!(!format!("{get:?}").contains("token"), "what a guest asks for may be secret");
+    assert!(!format!("{get:?}").contains("token"), "requests of guests may be secret");
     assert_eq!((post.resource["service.name"].as_str(), &post.failure), ("wasmill", &None));
 
-    let asked = &target.requests()[0];
-    assert!(asked.has_header(&format!("traceparent: 00-{TRACE}-{}-01", get.id)), "{asked:?}");
-    assert!(asked.has_header("tracestate: vendor=opaque"), "{asked:?}");
+    let received = &target.requests()[0];
+    assert!(received.has_header(&format!("traceparent: 00-{TRACE}-{}-01", get.id)), "{received:?}");
+    assert!(received.has_header("tracestate: vendor=opaque"), "{received:?}");
 }
 
 #[tokio::test]
@@ -141,9 +141,9 @@ async fn each_attempt_is_a_run_of_the_same_trace() {
     assert_eq!(client.until_finished(&id).await.str("state"), "completed");
     let spans = collector.until_named("task misbehave", 1).await;
     let (runs, waits) = (of(&spans, &id, "run misbehave"), of(&spans, &id, "wait"));
-    let told: Vec<_> =
+    let reported: Vec<_> =
         runs.iter().map(|run| (run.attribute("wasmill.attempt"), run.attribute("wasmill.outcome"))).collect();
-    assert_eq!(told, [("1", "io"), ("2", "io"), ("3", "completed")], "{spans:#?}");
+    assert_eq!(reported, [("1", "io"), ("2", "io"), ("3", "completed")], "{spans:#?}");
     assert_eq!(runs[0].failure.as_deref(), Some("attempt 1 of 3"));
     assert_eq!((runs.len(), waits.len(), &runs[2].failure), (3, 3, &None));
     let task = named(&spans, "task misbehave");
@@ -163,11 +163,11 @@ async fn a_task_stays_in_its_trace_across_a_crash() {
     client.until(&runs, "running").await;
     let waits = submit(&client, &json!({"plugin": "noop"})).await;
     // Spans not sent before the crash are lost.
-    let is_told = |spans: &[ReceivedSpan]| {
+    let has_both = |spans: &[ReceivedSpan]| {
         let posts = spans.iter().filter(|span| span.name == "POST /task");
         posts.count() == 2 && of(spans, &runs, "wait").len() == 1
     };
-    collector.until("told of both", is_told).await;
+    collector.until("both spans", has_both).await;
     let server = server.kill_and_restart();
     let client = server.client();
     client.until(&runs, "running").await;
@@ -184,8 +184,8 @@ async fn a_task_stays_in_its_trace_across_a_crash() {
         let whole = of(&spans, id, &format!("task {plugin}"));
         assert!(whole.len() == 1 && posts.contains(&whole[0].parent), "{spans:#?}");
         let of_task = of(&spans, id, &format!("run {plugin}"));
-        let told: Vec<_> = of_task.iter().map(|run| run.attribute("wasmill.outcome")).collect();
-        assert_eq!(told, outcomes, "{spans:#?}");
+        let reported: Vec<_> = of_task.iter().map(|run| run.attribute("wasmill.outcome")).collect();
+        assert_eq!(reported, outcomes, "{spans:#?}");
         assert!(of_task.iter().all(|run| run.parent == whole[0].id), "{spans:#?}");
     }
     let crashed = of(&spans, &runs, "run misbehave");
@@ -206,15 +206,15 @@ async fn a_trace_is_propagated_without_an_exporter() {
         let accepted = post(&client, "/task", &headers, &get(&target)).await;
         let record = client.until_finished(accepted.str("id")).await;
         assert_eq!((record.str("state"), record.str("trace_id")), ("completed", TRACE), "{}", record.text);
-        let asked = target.requests().pop().expect("a request");
-        assert!(asked.has_header(&format!("traceparent: {given}")), "{asked:?}");
-        assert!(asked.has_header("tracestate: a=1,b=2"), "{asked:?}");
+        let received = target.requests().pop().expect("a request");
+        assert!(received.has_header(&format!("traceparent: {given}")), "{received:?}");
+        assert!(received.has_header("tracestate: a=1,b=2"), "{received:?}");
     }
     let id = client.submit(&get(&target)).await;
     assert_eq!(client.until_finished(&id).await.json["trace_id"], Value::Null);
-    let asked = target.requests().pop().expect("a request");
-    assert!(!asked.headers.iter().any(|header| header.starts_with("trace")), "{asked:?}");
-    assert_eq!(figure(&client, EXPORTED).await, 0);
+    let received = target.requests().pop().expect("a request");
+    assert!(!received.headers.iter().any(|header| header.starts_with("trace")), "{received:?}");
+    assert_eq!(metric_value(&client, EXPORTED).await, 0);
 }
 
 #[tokio::test]
@@ -316,14 +316,14 @@ async fn run_beside(collector: &str) {
     let tasks: Vec<_> = (0..TASKS).map(|_| json!({"plugin": "noop"})).collect();
     let answer = client.post("/task/batch", &json!(tasks)).await;
     assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text);
-    until_figure(&client, "wasmill_tasks_finished_total{plugin=\"noop\",state=\"completed\"}", |ended| {
+    until_metric(&client, "wasmill_tasks_finished_total{plugin=\"noop\",state=\"completed\"}", |ended| {
         ended == TASKS as u64
     })
     .await;
-    let dropped = until_figure(&client, DROPPED, |dropped| dropped > 0).await;
-    let kept = figure(&client, "wasmill_trace_spans_kept").await;
+    let dropped = until_metric(&client, DROPPED, |dropped| dropped > 0).await;
+    let kept = metric_value(&client, "wasmill_trace_spans_kept").await;
     assert!(kept <= 16_384 && dropped < 3 * TASKS as u64, "{kept} kept, {dropped} dropped");
-    assert_eq!(figure(&client, EXPORTED).await, 0);
+    assert_eq!(metric_value(&client, EXPORTED).await, 0);
     assert!(server.terminate().success(), "{}", server.log());
     assert_eq!(server.log().matches("failed to export traces;").count(), 1, "{}", server.log());
 }
@@ -344,7 +344,7 @@ async fn a_stalled_collector_affects_no_task_and_does_not_delay_the_stop() {
         let id = submit(&client, &json!({"plugin": "noop"})).await;
         assert_eq!(client.until_finished(&id).await.str("state"), "completed");
     }
-    until_figure(&client, "wasmill_trace_spans_kept", |_| black_hole.calls() > 0).await;
+    until_metric(&client, "wasmill_trace_spans_kept", |_| black_hole.calls() > 0).await;
     assert!(server.terminate().success(), "{}", server.log());
     assert!(server.log().contains("the last spans were not sent"), "{}", server.log());
 }
@@ -360,10 +360,10 @@ async fn a_busy_collector_gets_every_span_eventually() {
     let client = server.client();
     let id = submit(&client, &json!({"plugin": "noop"})).await;
     client.until_finished(&id).await;
-    until_figure(&client, REFUSED, |refused| refused > 0).await;
+    until_metric(&client, REFUSED, |refused| refused > 0).await;
     let requests = collector.requests();
     assert!(requests >= 3, "{requests}");
-    assert_eq!(figure(&client, DROPPED).await, 0);
+    assert_eq!(metric_value(&client, DROPPED).await, 0);
     assert!(server.log().contains("failed to export traces;"), "{}", server.log());
     let spans = collector.until_named("task noop", 1).await;
     assert!(!of(&spans, &id, "task noop").is_empty(), "{spans:#?}");
@@ -376,7 +376,7 @@ async fn refused_spans_are_counted_and_not_resent() {
     let client = server.client();
     let id = submit(&client, &json!({"plugin": "noop"})).await;
     client.until_finished(&id).await;
-    until_figure(&client, REFUSED, |refused| refused == 4).await;
+    until_metric(&client, REFUSED, |refused| refused == 4).await;
     let spans = collector.spans();
     assert_eq!(spans.len(), 4, "each came once: {spans:#?}");
     assert!(server.log().contains("not here"), "{}", server.log());
@@ -386,18 +386,18 @@ async fn refused_spans_are_counted_and_not_resent() {
 async fn the_cli_propagates_the_callers_trace() {
     let server = Server::start(&[]);
     let url = format!("http://{}", server.address());
-    let said = |args: &[&str]| {
+    let printed = |args: &[&str]| {
         let mut command = command(server.folder(), &[args, &["--server", &url]].concat());
         let output = command.env("TRACEPARENT", TRACEPARENT).output().expect("it runs");
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).expect("text").trim().to_owned()
     };
-    let first = said(&["submit", "noop"]);
+    let first = printed(&["submit", "noop"]);
     let client = server.client();
     assert_eq!(client.until_finished(&first).await.str("trace_id"), TRACE);
-    let again = said(&["retry", &first]);
+    let again = printed(&["retry", &first]);
     assert_eq!(client.until_finished(&again).await.str("trace_id"), TRACE);
-    assert!(said(&["status", &again]).contains(&format!("trace     {TRACE}")));
+    assert!(printed(&["status", &again]).contains(&format!("trace     {TRACE}")));
 }
 
 #[test]

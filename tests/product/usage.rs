@@ -17,7 +17,7 @@ async fn run(client: &Client, input: Value) -> Answer {
     client.until_finished(&client.submit(&misbehave(&input)).await).await
 }
 
-fn figure(record: &Value, name: &str) -> u64 {
+fn usage_value(record: &Value, name: &str) -> u64 {
     record["usage"][name].as_u64().unwrap_or_else(|| panic!("no {name} in {record}"))
 }
 
@@ -43,28 +43,28 @@ async fn cpu_memory_log_and_checkpoints_of_a_guest_are_measured() {
     let server = Server::start(&["--cpu", "200ms"]);
     let client = server.client();
     let spun = run(&client, json!({"do": "spin"})).await.json;
-    let cpu_ms = figure(&spun, "cpu_ms");
+    let cpu_ms = usage_value(&spun, "cpu_ms");
     assert!((200..1_000).contains(&cpu_ms), "{spun}");
-    assert!(figure(&spun, "wall_ms") >= cpu_ms - 1, "{spun}");
-    assert_eq!(figure(&spun, "wall_ms"), spun["duration_ms"]);
+    assert!(usage_value(&spun, "wall_ms") >= cpu_ms - 1, "{spun}");
+    assert_eq!(usage_value(&spun, "wall_ms"), spun["duration_ms"]);
 
     let slept = run(&client, json!({"do": "sleep", "ms": 300})).await.json;
-    assert!(figure(&slept, "cpu_ms") < 100 && figure(&slept, "wall_ms") >= 300, "{slept}");
-    assert!(figure(&slept, "instantiate_us") > 0, "{slept}");
-    let small = figure(&slept, "peak_memory_bytes");
+    assert!(usage_value(&slept, "cpu_ms") < 100 && usage_value(&slept, "wall_ms") >= 300, "{slept}");
+    assert!(usage_value(&slept, "instantiate_us") > 0, "{slept}");
+    let small = usage_value(&slept, "peak_memory_bytes");
     let hogged = run(&client, json!({"do": "hog-then-answer"})).await.json;
-    let large = figure(&hogged, "peak_memory_bytes");
+    let large = usage_value(&hogged, "peak_memory_bytes");
     assert!(small < 4 << 20 && large > 60 << 20 && large <= 64 << 20, "{small} and {large}");
 
     let logged = run(&client, json!({"do": "log", "out": "four", "err": "five!"})).await.json;
-    assert_eq!(figure(&logged, "log_bytes"), "four\nfive!\n".len() as u64);
-    assert_eq!(figure(&logged, "checkpoints"), 0);
+    assert_eq!(usage_value(&logged, "log_bytes"), "four\nfive!\n".len() as u64);
+    assert_eq!(usage_value(&logged, "checkpoints"), 0);
     let flooded = run(&client, json!({"do": "flood", "bytes": 409_600})).await.json;
-    assert_eq!(figure(&flooded, "log_bytes"), 409_600, "what is not kept is counted too");
+    assert_eq!(usage_value(&flooded, "log_bytes"), 409_600, "dropped lines are counted too");
     let saved = run(&client, json!({"do": "save", "state": "half"})).await.json;
-    assert_eq!(figure(&saved, "checkpoints"), 1);
+    assert_eq!(usage_value(&saved, "checkpoints"), 1);
     let refused = run(&client, json!({"do": "save-bytes", "bytes": 2_000_000})).await.json;
-    assert_eq!(figure(&refused, "checkpoints"), 0, "one that was refused is none");
+    assert_eq!(usage_value(&refused, "checkpoints"), 0, "a refused one does not count");
 }
 
 #[tokio::test]
@@ -81,14 +81,14 @@ async fn http_requests_are_measured_to_the_byte_without_denied_ones() {
     let task = client.until_finished(&client.submit(&get(format!("http://{address}/a?b=c"))).await).await;
     assert_eq!(task.str("result"), "200 twelve bytes", "{}", task.text);
     let request = served.join().expect("it served");
-    assert_eq!(figure(&task.json, "http_requests"), 1);
-    assert_eq!(figure(&task.json, "http_sent_bytes"), request.len() as u64);
-    assert_eq!(figure(&task.json, "http_received_bytes"), ANSWER.len() as u64);
+    assert_eq!(usage_value(&task.json, "http_requests"), 1);
+    assert_eq!(usage_value(&task.json, "http_sent_bytes"), request.len() as u64);
+    assert_eq!(usage_value(&task.json, "http_received_bytes"), ANSWER.len() as u64);
 
     let denied = client.until_finished(&client.submit(&get("http://other.example/".to_owned())).await).await;
     assert!(denied.str("result").contains("Denied"), "{}", denied.text);
     for name in ["http_requests", "http_sent_bytes", "http_received_bytes"] {
-        assert_eq!(figure(&denied.json, name), 0, "{name}");
+        assert_eq!(usage_value(&denied.json, name), 0, "{name}");
     }
 }
 
@@ -106,8 +106,8 @@ async fn a_task_shows_its_time_in_the_queue() {
     }
     client.delete(&format!("/task/{first}")).await;
     let second = client.until(&second, "completed").await.json;
-    assert!(figure(&second, "queue_ms") >= 200, "{second}");
-    assert_eq!(figure(&second, "wall_ms"), second["duration_ms"]);
+    assert!(usage_value(&second, "queue_ms") >= 200, "{second}");
+    assert_eq!(usage_value(&second, "wall_ms"), second["duration_ms"]);
 }
 
 #[tokio::test]
@@ -116,14 +116,14 @@ async fn usage_is_visible_while_a_task_runs_and_after_its_cancel() {
     let client = server.client();
     let id = client.submit(&misbehave(&json!({"do": "spin"}))).await;
     let computed = |least| move |record: &Value| record["usage"]["cpu_ms"].as_u64() > Some(least);
-    let early = figure(&client.until_task(&id, "computing", computed(20)).await.json, "cpu_ms");
+    let early = usage_value(&client.until_task(&id, "computing", computed(20)).await.json, "cpu_ms");
     let later = client.until_task(&id, "computing on", computed(early)).await.json;
-    assert!(figure(&later, "wall_ms") >= 20 && figure(&later, "peak_memory_bytes") > 0, "{later}");
+    assert!(usage_value(&later, "wall_ms") >= 20 && usage_value(&later, "peak_memory_bytes") > 0, "{later}");
     let status = client.get(&format!("/task/{id}/status")).await;
-    assert!(figure(&status.json, "cpu_ms") >= early, "{}", status.text);
+    assert!(usage_value(&status.json, "cpu_ms") >= early, "{}", status.text);
     let cancelled = client.post(&format!("/task/{id}/cancel"), &json!({})).await;
-    assert!(figure(&cancelled.json, "cpu_ms") >= early, "{}", cancelled.text);
-    assert_eq!(figure(&cancelled.json, "wall_ms"), cancelled.json["duration_ms"]);
+    assert!(usage_value(&cancelled.json, "cpu_ms") >= early, "{}", cancelled.text);
+    assert_eq!(usage_value(&cancelled.json, "wall_ms"), cancelled.json["duration_ms"]);
 }
 
 #[tokio::test]
@@ -136,7 +136,7 @@ async fn usage_is_that_of_the_last_attempt_and_survives_the_host() {
     let id = client.submit(&task).await;
     let failed_once = |record: &Value| record["state"] == "waiting" && record["attempt"] == 1;
     let between = client.until_task(&id, "failed once", failed_once).await.json;
-    assert_eq!(figure(&between, "checkpoints"), 1, "{between}");
+    assert_eq!(usage_value(&between, "checkpoints"), 1, "{between}");
     let done = run(&client, json!({"do": "log", "out": "a", "err": ""})).await.json;
     let server = server.kill_and_restart();
     let client = server.client();
@@ -170,9 +170,9 @@ async fn a_trap_names_demangled_functions() {
 /// Builds a 600-byte name that demangles in C++ to terabytes: each part names the previous one twice.
 fn name_of_terabytes() -> String {
     let digit = |number| char::from_digit(number, 36).expect("a digit").to_ascii_uppercase();
-    let earlier = |place: u32| match place {
-        0..36 => format!("S{}_", digit(place)),
-        _ => format!("S{}{}_", digit(place / 36), digit(place % 36)),
+    let earlier = |position: u32| match position {
+        0..36 => format!("S{}_", digit(position)),
+        _ => format!("S{}{}_", digit(position / 36), digit(position % 36)),
     };
     (0..40)
         .fold("_Z1fSt4pairIiiE".to_owned(), |name, part| format!("{name}St4pairI{0}{0}E", earlier(2 * part)))

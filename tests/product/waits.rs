@@ -104,8 +104,8 @@ async fn a_drain_and_a_deletion_end_a_wait() {
     assert!(!of_waiting.is_finished() && !of_running.is_finished());
     // The waiting task will not start here; the running one has until the end of the drain.
     client.post("/drain", &json!({})).await;
-    for asked in [of_waiting, of_running] {
-        assert_eq!(asked.await.expect("no panic").status, StatusCode::ACCEPTED);
+    for received in [of_waiting, of_running] {
+        assert_eq!(received.await.expect("no panic").status, StatusCode::ACCEPTED);
     }
     assert_eq!(client.get(&format!("/task/{running}")).await.str("state"), "waiting");
     assert!(server.terminate().success(), "{}", server.log());

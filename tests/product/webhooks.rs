@@ -30,8 +30,8 @@ fn receiver() -> MockServer {
 
 /// A receiver that gives these responses in order, and then accepts.
 fn receiver_that(first: impl Fn(usize) -> Option<Reply> + Send + Sync + 'static) -> MockServer {
-    let asked = AtomicUsize::new(0);
-    MockServer::start(move |_| first(asked.fetch_add(1, Ordering::SeqCst)).unwrap_or(Reply::Bytes(KNOWN)))
+    let received = AtomicUsize::new(0);
+    MockServer::start(move |_| first(received.fetch_add(1, Ordering::SeqCst)).unwrap_or(Reply::Bytes(KNOWN)))
 }
 
 fn task(webhook: &Value) -> Value {
@@ -82,8 +82,8 @@ async fn retry(client: &Client, id: &str) -> Answer {
     client.send(Method::POST, &path, None).await.expect("an answer")
 }
 
-fn body(asked: &ReceivedRequest) -> Value {
-    serde_json::from_str(&asked.body).expect("JSON")
+fn body(received: &ReceivedRequest) -> Value {
+    serde_json::from_str(&received.body).expect("JSON")
 }
 
 /// Returns status codes and errors of the attempts.
@@ -93,10 +93,10 @@ fn tries(answer: &Answer) -> Vec<(Option<u64>, String)> {
 }
 
 /// Signs according to the standard, independently of the server.
-fn signature(secret: &str, asked: &ReceivedRequest) -> String {
+fn signature(secret: &str, received: &ReceivedRequest) -> String {
     let secret = BASE64.decode(secret.trim_start_matches("whsec_").as_bytes()).expect("base64");
-    let header = |name| asked.header(name).expect(name);
-    let signed = format!("{}.{}.{}", header("webhook-id"), header("webhook-timestamp"), asked.body);
+    let header = |name| received.header(name).expect(name);
+    let signed = format!("{}.{}.{}", header("webhook-id"), header("webhook-timestamp"), received.body);
     let mut mac = Hmac::<Sha256>::new_from_slice(&secret).expect("a key");
     mac.update(signed.as_bytes());
     format!("v1,{}", BASE64.encode(&mac.finalize().into_bytes()))
@@ -124,27 +124,27 @@ async fn a_delivery_has_a_verifiable_signature() {
     assert_eq!(delivered.json["on"], json!(["completed", "failed", "cancelled"]));
     assert_eq!(tries(&delivered), [(Some(204), String::new())]);
 
-    let asked = receiver.requests().remove(0);
-    assert_eq!((asked.method.as_str(), asked.path.as_str()), ("POST", "/hook?from=wasmill"));
+    let received = receiver.requests().remove(0);
+    assert_eq!((received.method.as_str(), received.path.as_str()), ("POST", "/hook?from=wasmill"));
     let host = receiver.url().replace("http://", "");
-    assert_eq!(asked.header("host"), Some(host.as_str()));
-    assert_eq!(asked.header("content-type"), Some("application/json"));
-    assert!(asked.header("user-agent").is_some_and(|agent| agent.starts_with("wasmill/")));
-    let signed: Vec<_> = asked.header("webhook-signature").expect("signed").split(' ').collect();
-    assert_eq!(signed, secrets.map(|secret| signature(secret, &asked)));
-    let told = body(&asked);
+    assert_eq!(received.header("host"), Some(host.as_str()));
+    assert_eq!(received.header("content-type"), Some("application/json"));
+    assert!(received.header("user-agent").is_some_and(|agent| agent.starts_with("wasmill/")));
+    let signed: Vec<_> = received.header("webhook-signature").expect("signed").split(' ').collect();
+    assert_eq!(signed, secrets.map(|secret| signature(secret, &received)));
+    let payload = body(&received);
     let record = client.get(&format!("/task/{id}")).await;
-    assert_eq!(told["id"], format!("end-{id}"));
-    assert_eq!(asked.header("webhook-id"), told["id"].as_str());
-    assert_eq!((&told["type"], &told["result_path"]), (&json!("task.completed"), &Value::Null));
-    assert_eq!((&told["time"], &told["task"]["result"]), (&record.json["finished_at"], &json!("done")));
-    for (key, value) in told["task"].as_object().expect("a record") {
+    assert_eq!(payload["id"], format!("end-{id}"));
+    assert_eq!(received.header("webhook-id"), payload["id"].as_str());
+    assert_eq!((&payload["type"], &payload["result_path"]), (&json!("task.completed"), &Value::Null));
+    assert_eq!((&payload["time"], &payload["task"]["result"]), (&record.json["finished_at"], &json!("done")));
+    for (key, value) in payload["task"].as_object().expect("a record") {
         assert_eq!(*value, record.json[key], "{key} is as in the record");
     }
     let document = client.document().await.expect("a document");
     let described = &document.json()["webhooks"]["taskEnded"]["post"]["requestBody"]["content"];
     let described = &described["application/json"];
-    assert_eq!(document.check_value(&described["schema"], &told), Ok(()));
+    assert_eq!(document.check_value(&described["schema"], &payload), Ok(()));
     assert_eq!(document.check_value(&described["schema"], &described["example"]), Ok(()));
 }
 
@@ -157,11 +157,11 @@ async fn without_a_secret_deliveries_are_unsigned_and_large_results_are_linked()
     let large = json!({"plugin": "misbehave", "input": input, "webhook": receiver.url()});
     let id = client.submit(&large).await;
     until(&client, &id, "delivered").await;
-    let asked = receiver.requests().remove(0);
-    assert_eq!((asked.path.as_str(), asked.header("webhook-signature")), ("/", None));
-    let told = body(&asked);
-    assert_eq!(told["task"]["result"], Value::Null);
-    let result = client.get(told["result_path"].as_str().expect("a path")).await;
+    let received = receiver.requests().remove(0);
+    assert_eq!((received.path.as_str(), received.header("webhook-signature")), ("/", None));
+    let payload = body(&received);
+    assert_eq!(payload["task"]["result"], Value::Null);
+    let result = client.get(payload["result_path"].as_str().expect("a path")).await;
     assert_eq!(result.str("result").len(), 70_000);
 }
 
@@ -192,10 +192,11 @@ async fn each_outcome_is_delivered_once_to_the_webhooks_that_select_it() {
     until(&client, &many, "delivered").await;
 
     assert_eq!(delivery(&client, &silent).await.json["state"], "idle");
-    let told: Vec<_> = receiver.requests().iter().map(body).collect();
-    let told: Vec<_> = told.iter().map(|told| (told["task"]["id"].as_str(), told["type"].as_str())).collect();
+    let payload: Vec<_> = receiver.requests().iter().map(body).collect();
+    let payload: Vec<_> =
+        payload.iter().map(|payload| (payload["task"]["id"].as_str(), payload["type"].as_str())).collect();
     let expected = [(&failed, "task.failed"), (&cancelled, "task.cancelled"), (&many, "task.cancelled")];
-    assert_eq!(told, expected.map(|(id, end)| (Some(id.as_str()), Some(end))));
+    assert_eq!(payload, expected.map(|(id, end)| (Some(id.as_str()), Some(end))));
 }
 
 #[tokio::test]
@@ -225,10 +226,10 @@ async fn a_failed_delivery_is_repeated_until_it_succeeds() {
     for nth in [3, 4] {
         assert_eq!(tries[nth].1, "no response within 500ms");
     }
-    let asked = receiver.requests();
-    assert!(asked.iter().all(|one| one.header("webhook-id") == asked[0].header("webhook-id")));
-    assert!(asked.iter().all(|one| body(one) == body(&asked[0])), "each try tells the same");
-    assert_eq!(asked.len(), 7);
+    let received = receiver.requests();
+    assert!(received.iter().all(|one| one.header("webhook-id") == received[0].header("webhook-id")));
+    assert!(received.iter().all(|one| body(one) == body(&received[0])), "each try tells the same");
+    assert_eq!(received.len(), 7);
 }
 
 #[tokio::test]
@@ -327,7 +328,7 @@ async fn due_deliveries_survive_a_crash_and_a_stop() {
     // A stopping host does not wait long for a receiver.
     let server = server.stop_and_restart();
     let delivered = until(&server.client(), &id, "delivered").await;
-    assert_eq!(delivered.json["attempt_count"], 1, "what nobody noted was no try");
+    assert_eq!(delivered.json["attempt_count"], 1, "an unrecorded attempt does not count");
     let ids: Vec<_> = receiver.requests().iter().map(|one| body(one)["id"].clone()).collect();
     assert_eq!(ids, vec![json!(format!("end-{id}")); 3]);
 }
@@ -345,9 +346,9 @@ async fn a_task_that_crashes_its_hosts_is_delivered_eventually() {
         server = server.kill_and_restart();
     }
     until(&server.client(), &id, "delivered").await;
-    let told = body(&receiver.requests()[0]);
+    let payload = body(&receiver.requests()[0]);
     assert_eq!(
-        (&told["type"], &told["task"]["error"]["cause"]),
+        (&payload["type"], &payload["task"]["error"]["cause"]),
         (&json!("task.failed"), &json!("host-crash"))
     );
 }
@@ -404,7 +405,7 @@ async fn tasks_without_a_webhook_or_delivery_say_so() {
     for webhook in [json!("https://user:secret@example.com/"), json!({"url": "https://a", "off": []})] {
         let answer = client.post("/task", &task(&webhook)).await;
         assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", answer.text);
-        assert!(!answer.text.contains("secret"), "what was refused is not quoted: {}", answer.text);
+        assert!(!answer.text.contains("secret"), "a refused value is not quoted: {}", answer.text);
     }
     assert_eq!(client.get("/task").await.json.as_array().map(Vec::len), Some(2));
 }
@@ -435,13 +436,13 @@ async fn the_cli_sets_a_webhook() {
             .env("WASMILL_SERVER", url)
             .output()
             .expect("a run");
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success() || !said.is_empty());
+        let printed = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success() || !printed.is_empty());
         output
             .status
             .success()
             .then(|| String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
-            .ok_or(said)
+            .ok_or(printed)
     };
     let client = server.client();
     let id = submit(&["--webhook", &receiver.url()]).expect("accepted");
@@ -460,13 +461,13 @@ fn an_invalid_secret_is_refused_at_start_and_never_shown() {
     fs::write(folder.path().join("secret"), "hunter2-hunter2").expect("written");
     for args in [&["--webhook-secret-file", "secret"][..], &["--webhook-secret-file", "nothing"]] {
         let refused = Server::start_in(Arc::clone(&folder), args).err().expect("it does not start");
-        let said = format!("{refused:#}");
-        assert!(said.contains("webhook_secret_file") && !said.contains("hunter2"), "{said}");
+        let printed = format!("{refused:#}");
+        assert!(printed.contains("webhook_secret_file") && !printed.contains("hunter2"), "{printed}");
         let doctor =
             command(folder.path(), &[&["doctor", "--listen", "127.0.0.1:0"], args].concat()).output();
         let doctor = doctor.expect("a run");
-        let said = String::from_utf8_lossy(&doctor.stdout);
+        let printed = String::from_utf8_lossy(&doctor.stdout);
         assert_eq!(doctor.status.code(), Some(1));
-        assert!(said.contains("FAIL webhooks") && !said.contains("hunter2"), "{said}");
+        assert!(printed.contains("FAIL webhooks") && !printed.contains("hunter2"), "{printed}");
     }
 }

@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_that_is_none_of_ours_is_an_unknown_one() {
+    fn a_foreign_last_event_id_counts_as_expired() {
         let last = |id: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert("last-event-id", header::HeaderValue::from_static(id));

@@ -39,7 +39,7 @@ struct Stats {
 
 /// Stored tasks by state.
 #[derive(Clone, Copy, Default, Serialize, JsonSchema)]
-#[schemars(rename = "Stored")]
+#[schemars(rename = "StoredTasks")]
 struct StoredView {
     waiting: u64,
     running: u64,
@@ -50,7 +50,7 @@ struct StoredView {
 
 /// Finished tasks by state.
 #[derive(Clone, Copy, Default, Serialize, JsonSchema)]
-#[schemars(rename = "EverFinished")]
+#[schemars(rename = "FinishedTasks")]
 struct FinishedView {
     completed: u64,
     failed: u64,
@@ -59,7 +59,7 @@ struct FinishedView {
 
 /// Task counts of one plugin.
 #[derive(Serialize, JsonSchema)]
-#[schemars(rename = "TasksOfPlugin")]
+#[schemars(rename = "PluginTaskCounts")]
 struct PluginTasksView {
     stored: StoredView,
     finished: FinishedView,

@@ -18,7 +18,7 @@ use crate::webhook::ReceiverView;
 
 /// A task with the tail of its log, its attempts, dependencies and webhook.
 #[derive(Serialize, JsonSchema)]
-#[schemars(rename = "RecordWithLog")]
+#[schemars(rename = "TaskDetail")]
 struct TaskDetailView {
     #[serde(flatten)]
     record: TaskView,

@@ -45,6 +45,7 @@ impl TaskCreated {
 
 /// A task without its input and log.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Task")]
 pub(crate) struct TaskView {
     #[schemars(with = "IdSchema")]
     id: TaskId,
@@ -56,6 +57,7 @@ pub(crate) struct TaskView {
 
 /// The status of a task.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "TaskStatus")]
 pub(crate) struct StatusView {
     /// The status as text for people.
     #[schemars(with = "StatusTextSchema")]
@@ -123,7 +125,7 @@ pub(crate) struct StatusView {
 
 /// Effective delays between attempts.
 #[derive(Serialize, JsonSchema)]
-#[schemars(rename = "BackoffInForce")]
+#[schemars(rename = "EffectiveBackoff")]
 pub(crate) struct BackoffView {
     /// Delay after the first failed attempt.
     first_ms: u64,

@@ -55,7 +55,7 @@ struct DeliveryView {
 
 /// The webhook of a task. Part of `GET /task/{id}`.
 #[derive(Serialize, JsonSchema)]
-#[schemars(rename = "Receiver")]
+#[schemars(rename = "TaskWebhook")]
 pub(crate) struct ReceiverView {
     url: String,
     /// Outcomes that are delivered.

@@ -713,7 +713,7 @@ mod tests {
             ("webhook_allow = [\"http://receiver\"]", "--webhook-allow"),
             ("public_host = [\"https://example.org\"]", "--public-host: 'https://example.org' is not"),
             ("allow_origin = [\"example.org\"]", "--allow-origin: 'example.org' is not"),
-            ("trust_proxy = [\"proxy\"]", "--trust-proxy: 'proxy' is neither"),
+            ("trust_proxy = [\"proxy\"]", "--trust-proxy: 'proxy' is not"),
             ("webhook_attempts = 0", "--webhook-attempts"),
             ("webhook_backoff = \"7h\"", "6h"),
             ("webhook_timeout = \"1h\"", "120s"),

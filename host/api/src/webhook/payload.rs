@@ -13,7 +13,7 @@ const RESULT_BYTES_MAX: usize = 64 << 10;
 
 /// The payload of a webhook.
 #[derive(Serialize, JsonSchema)]
-#[schemars(rename = "TaskEnded")]
+#[schemars(rename = "TaskFinished")]
 pub(super) struct Payload {
     /// Delivery id, the same in every attempt and in the header `webhook-id`.
     id: String,
