@@ -81,5 +81,5 @@ async fn too_many_arguments_fail_with_the_limit() {
     let input = json!({"args": vec!["x".repeat(1_000); 3_000]});
     let refused = client.post("/task", &json!({"plugin": "empty", "input": input})).await;
     assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", refused.text);
-    assert!(refused.text.contains("the limit for every program is 2 MiB"), "{}", refused.text);
+    assert!(refused.text.contains("the limit is 2 MiB"), "{}", refused.text);
 }

@@ -283,7 +283,7 @@ async fn a_clients_schedule_takes_precedence_over_a_manifests_until_deleted() {
     let manifest = "[schedule]\ncron = \"@monthly\"\n";
     fs::write(server.folder().join("plugins/noop.toml"), manifest).expect("written");
     let deadline = Instant::now() + Duration::from_secs(60);
-    while !server.log().contains("waits until it is deleted") {
+    while !server.log().contains("is ignored until that one is deleted") {
         assert!(Instant::now() < deadline, "{}", server.log());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
