@@ -27,7 +27,7 @@ async fn refuses_writes(client: &Client) {
     assert_eq!(refused.str("code"), "store-unavailable");
 }
 
-fn printed(server: &Server, what: &str) -> usize {
+fn error_count(server: &Server, what: &str) -> usize {
     server.log().lines().filter(|line| line.contains("\"level\":\"ERROR\"") && line.contains(what)).count()
 }
 
@@ -47,7 +47,7 @@ async fn a_deleted_data_folder_is_detected_and_its_replacement_is_not_touched() 
     until_ready(&client, StatusCode::SERVICE_UNAVAILABLE).await;
     // A separate thread reads the log, and may lag.
     let until = Instant::now() + Duration::from_secs(30);
-    while printed(&server, "deleted, renamed or unmounted") == 0 {
+    while error_count(&server, "deleted, renamed or unmounted") == 0 {
         assert!(Instant::now() < until, "{}", server.log());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -72,7 +72,7 @@ async fn a_deleted_data_folder_is_detected_and_its_replacement_is_not_touched() 
         assert!([StatusCode::NOT_FOUND, StatusCode::SERVICE_UNAVAILABLE].contains(&status), "{status}");
     }
     assert!(
-        (1..=3).contains(&printed(&server, "database")),
+        (1..=3).contains(&error_count(&server, "database")),
         "once, and not with every request: {}",
         server.log()
     );
@@ -118,10 +118,10 @@ async fn a_backup_onto_the_live_database_is_refused_without_damage() {
     for file in ["wasmill.db", "wasmill.db-wal", "wasmill.db-shm", "wasmill.lock"] {
         for folder in [&data, &linked, Path::new("data"), Path::new("./plugins/../data")] {
             let refused = backup(&server, &folder.join(file));
-            let printed = String::from_utf8_lossy(&refused.stderr).into_owned();
+            let error_count = String::from_utf8_lossy(&refused.stderr).into_owned();
             assert!(
-                !refused.status.success() && printed.contains("belongs to the database"),
-                "{file}: {printed}"
+                !refused.status.success() && error_count.contains("belongs to the database"),
+                "{file}: {error_count}"
             );
         }
     }
