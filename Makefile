@@ -1,11 +1,11 @@
-# Everything a person types. `make help` lists it.
+# Commands for developers. `make help` lists them.
 
 CARGO ?= cargo
 COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 GUEST_TARGET := wasm32-wasip2
-# Every guest in Rust, and where those under plugins/ are built: dependencies that they share are compiled once.
+# All guests in Rust. Those under plugins/ share a target folder, so shared dependencies are compiled once.
 GUESTS := $(patsubst %/Cargo.toml,%,$(wildcard plugins/*/Cargo.toml tests/guests/*/Cargo.toml))
-# What `make bench-peers` builds apart from the product.
+# Crates that only `make bench-peers` builds.
 PEERS_IN_RUST := $(patsubst %/Cargo.toml,%,$(wildcard tests/bench/peers/rust/*/Cargo.toml))
 PLUGINS_TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)/release/guests
 
@@ -15,7 +15,7 @@ PLUGINS_TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)/release/guests
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: ## Check the toolchain and add the target that plugins are built for (the others call it)
+setup: ## Check the toolchain and add the plugin target (other commands call it)
 	@command -v $(CARGO) >/dev/null 2>&1 || { \
 	  echo "make: cargo is not installed. Get Rust from https://rustup.rs, open a new shell, and try again." >&2; exit 1; }
 	@command -v cc >/dev/null 2>&1 || { \
@@ -25,40 +25,40 @@ setup: ## Check the toolchain and add the target that plugins are built for (the
 	    echo "make: this Rust cannot build plugins: install its standard library for $(GUEST_TARGET)." >&2; exit 1; }; \
 	  rustup target add $(GUEST_TARGET); }
 
-run: setup ## Build, then serve on 127.0.0.1:8080 (options: make run ARGS="--slots 50")
+run: setup ## Build and serve on 127.0.0.1:8080 (options: make run ARGS="--slots 50")
 	$(CARGO) run --release --locked -p wasmill -- serve $(ARGS)
 
 build: setup ## Build the binary, target/release/wasmill
 	$(CARGO) build --release --locked -p wasmill
 
-# The tests use the same profile as `make run`, so that everything is compiled once. The scheduler's come
-# by themselves: they need a tokio whose time can be paused, and everybody else would be compiled with it.
+# Tests use the profile of `make run`, so everything is compiled once. The scheduler's run separately: they need
+# tokio's test-util feature, which Cargo would otherwise enable for the whole workspace.
 test: build ## Run every test
 	$(CARGO) test --release --locked -p wasmill-scheduler
 	$(CARGO) test --release --locked --workspace --exclude wasmill-scheduler
 
-test-browser: build ## Try to get past the front door from web pages in Chromium
+test-browser: build ## Test the access policy with web pages in Chromium
 	WASMILL_TEST_REQUIRE=all $(CARGO) test --release --locked --workspace --exclude wasmill-scheduler --test product -- browser
 
-bench: build ## Measure this machine: floors, throughput, latencies, plugins (a part: ARGS=large, ARGS=suspended)
+bench: build ## Run the benchmarks: floors, throughput, latency, plugins (one part: ARGS=large, ARGS=suspended)
 	$(CARGO) bench --locked --workspace --exclude wasmill-scheduler --bench bench -- $(ARGS)
 
-bench-growth: build ## Measure what a task costs beside many others, and draw docs/growth.md (GROWTH_SLOTS, GROWTH_STORED)
+bench-growth: build ## Measure the cost of a task beside many others, and write docs/growth.md (GROWTH_SLOTS, GROWTH_STORED)
 	$(CARGO) bench --locked --workspace --exclude wasmill-scheduler --bench bench -- growth
 
-bench-peers: setup ## Give peers the same work as Wasmill, and write docs/peers.md (PEERS="bullmq celery" prints a part)
+bench-peers: setup ## Benchmark Wasmill against its peers, and write docs/peers.md (PEERS="bullmq celery" prints some only)
 	python3 tests/bench/peers/run.py $(PEERS)
 
-chaos: build ## Kill, freeze and starve a busy server, then check every promise (CHAOS_SECONDS, CHAOS_SEED)
+chaos: build ## Kill, freeze and starve a busy server, then check every guarantee (CHAOS_SECONDS, CHAOS_SEED)
 	$(CARGO) bench --locked --workspace --exclude wasmill-scheduler --bench chaos
 
-soak: build ## Load a server for ten minutes with all it can do, and check that nothing grows (SOAK_SECONDS)
+soak: build ## Load all features of a server for ten minutes, and check that no resource grows (SOAK_SECONDS)
 	$(CARGO) bench --locked --workspace --exclude wasmill-scheduler --bench soak
 
-api-fuzz: build ## Ask the server everything that its API document allows, and much that it does not (API_FUZZ_SECONDS)
+api-fuzz: build ## Fuzz the REST API from its OpenAPI document (API_FUZZ_SECONDS)
 	.ci/api-fuzz
 
-lint: setup ## Check format, lints, and the licences of dependencies
+lint: setup ## Check formatting, lints and the licences of dependencies
 	$(CARGO) fmt --all --check
 	for guest in $(GUESTS) $(PEERS_IN_RUST); do $(CARGO) fmt --check --manifest-path $$guest/Cargo.toml || exit 1; done
 	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
@@ -69,31 +69,31 @@ fmt: ## Format all code
 	$(CARGO) fmt --all
 	for guest in $(GUESTS) $(PEERS_IN_RUST); do $(CARGO) fmt --manifest-path $$guest/Cargo.toml || exit 1; done
 
-plugins: setup ## Build the plugins under plugins/ that are in Rust to .wasm files beside their folders
+plugins: setup ## Build the Rust plugins under plugins/ to .wasm files beside their folders
 	for plugin in plugins/*/Cargo.toml; do \
 	  name=$$(basename $$(dirname $$plugin)); \
 	  $(CARGO) build --release --locked --target $(GUEST_TARGET) --target-dir $(PLUGINS_TARGET_DIR) --manifest-path $$plugin || exit 1; \
 	  cp $(PLUGINS_TARGET_DIR)/$(GUEST_TARGET)/release/$$(echo $$name | tr - _).wasm plugins/$$name.wasm || exit 1; \
 	done
 
-plugins-all: plugins ## The same, and those in other languages whose tools are there
+plugins-all: plugins ## Build these and the plugins in other languages whose tools are installed
 	@plugins/build.sh
 
-programs: setup ## Build programs from crates.io that the tests run as plugins, into ~/.cache (minutes)
+programs: setup ## Build the crates.io programs that tests run as plugins, into ~/.cache (takes minutes)
 	@tests/programs/build.sh
 
-up: ## Start the container in the background, building it if there is none
+up: ## Start the container in the background, building it if needed
 	$(COMPOSE) up -d
 
-rebuild: ## Build the container again and start it
+rebuild: ## Rebuild the container and start it
 	$(COMPOSE) up -d --build
 
-down: ## Stop the container; tasks stay in its volume
+down: ## Stop the container; its volume keeps the tasks
 	$(COMPOSE) down
 
 logs: ## Follow the container's log
 	$(COMPOSE) logs -f
 
-clean: ## Delete build outputs (tasks in ./data stay)
+clean: ## Delete build outputs (keeps tasks in ./data)
 	$(CARGO) clean
 	rm -rf plugins/*/target tests/guests/*/target

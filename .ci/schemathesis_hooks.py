@@ -1,4 +1,4 @@
-"""Tells schemathesis how the bytes of a plugin may begin, so that not all of them are refused at the first one."""
+"""Generates plugin bodies for schemathesis that often start with a valid header, so not all fail at the first byte."""
 
 import schemathesis
 from hypothesis import strategies as st

@@ -11,13 +11,13 @@ pub(crate) async fn dependency_results(
     store: &Store,
     claim: &Claim,
 ) -> Result<Vec<DependencyResult>, Failure> {
-    let refused = |message| Err(Failure::new(Cause::InvalidInput, message));
+    let invalid_input = |message| Err(Failure::new(Cause::InvalidInput, message));
     match store.dependency_results(claim).await {
         Ok(DependencyResults::Results(dependency_results)) => Ok(dependency_results),
         Ok(DependencyResults::Gone(id)) => {
-            refused(format!("the result of dependency {id} is not available: the task was deleted"))
+            invalid_input(format!("the result of dependency {id} is not available: the task was deleted"))
         }
-        Ok(DependencyResults::TooLarge { bytes }) => refused(format!(
+        Ok(DependencyResults::TooLarge { bytes }) => invalid_input(format!(
             "the dependency results take {bytes} bytes, more than the limit of {DEPENDENCY_RESULTS_BYTES_MAX}"
         )),
         Err(error) => {

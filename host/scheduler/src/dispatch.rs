@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use wasmill_model::{PluginName, Timestamp, fault_point};
 use wasmill_store::{ClaimQuota, Claimed, StoreError};
 
-use crate::run::ActiveRun;
+use crate::run::Run;
 use crate::scheduler::Shared;
 
 /// How often to check for free memory: no event reports that a guest used less than estimated.
@@ -71,8 +71,8 @@ async fn claim(
     load_rates(shared).await?;
     let now = shared.clock.now();
     let claim_quotas = claim_quotas(shared);
-    let room = shared.runner.available_memory();
-    let claims = shared.store.claim_within(&claim_quotas, slots.num_permits(), room, now).await?;
+    let available_memory = shared.runner.available_memory();
+    let claims = shared.store.claim_within(&claim_quotas, slots.num_permits(), available_memory, now).await?;
     if !claims.claimed.is_empty() {
         fault_point!("claim stored, nothing runs");
     }
@@ -155,9 +155,9 @@ fn claim_quotas(shared: &Shared) -> Vec<ClaimQuota> {
     plugins.map(share).filter(|share| share.tasks_max > 0).collect()
 }
 
-fn register(shared: &Shared, claimed: Claimed, slot: OwnedSemaphorePermit) -> Option<Arc<ActiveRun>> {
+fn register(shared: &Shared, claimed: Claimed, slot: OwnedSemaphorePermit) -> Option<Arc<Run>> {
     shared.stats.started(claimed.queue);
-    let run = Arc::new(ActiveRun::new(shared, claimed, slot));
+    let run = Arc::new(Run::new(shared, claimed, slot));
     shared.running().insert(Arc::clone(&run));
     Some(run)
 }

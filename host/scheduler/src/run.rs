@@ -27,7 +27,7 @@ const STORE_RETRY: Duration = Duration::from_secs(1);
 const FINAL_STORE_ATTEMPTS: u32 = 5;
 
 /// A claimed task with a slot.
-pub(crate) struct ActiveRun {
+pub(crate) struct Run {
     pub(crate) claim: Claim,
     pub(crate) plugin: PluginName,
     attempts: AttemptCounts,
@@ -50,7 +50,7 @@ enum RunEnd {
     Gone,
 }
 
-impl ActiveRun {
+impl Run {
     /// Prepares the run of a claimed task in this slot; nothing runs yet.
     pub(crate) fn new(shared: &Shared, claimed: Claimed, slot: OwnedSemaphorePermit) -> Self {
         let Claimed {
@@ -144,7 +144,7 @@ impl ActiveRun {
         self.host.ask_to_stop();
     }
 
-    /// Asks the guest to stop, gives it the grace period, then does what [`ActiveRun::stop`] does.
+    /// Asks the guest to stop, gives it the grace period, then does what [`Run::stop`] does.
     pub(crate) async fn stop_within(&self, shared: &Shared, grace: Duration) {
         if !grace.is_zero() {
             self.ask_to_stop();

@@ -9,35 +9,35 @@ use std::sync::Arc;
 
 use wasmill_model::{PluginName, TaskId};
 
-use crate::run::ActiveRun;
+use crate::run::Run;
 
 /// Every run with a slot.
 #[derive(Default)]
 pub(crate) struct Running {
     /// By task and claim token.
-    runs: BTreeMap<(TaskId, i64), Arc<ActiveRun>>,
+    runs: BTreeMap<(TaskId, i64), Arc<Run>>,
     count_by_plugin: HashMap<PluginName, usize>,
 }
 
 impl Running {
-    pub(crate) fn insert(&mut self, run: Arc<ActiveRun>) {
+    pub(crate) fn insert(&mut self, run: Arc<Run>) {
         *self.count_by_plugin.entry(run.plugin.clone()).or_default() += 1;
         self.runs.insert(run.key(), run);
     }
 
     /// Removes this run only, not a later run of the same task.
-    pub(crate) fn remove(&mut self, run: &ActiveRun) {
+    pub(crate) fn remove(&mut self, run: &Run) {
         if self.runs.remove(&run.key()).is_some() {
             self.decrement(&run.plugin);
         }
     }
 
     /// Returns the runs of a task, earliest first.
-    pub(crate) fn by_task(&self, task: TaskId) -> Vec<Arc<ActiveRun>> {
+    pub(crate) fn by_task(&self, task: TaskId) -> Vec<Arc<Run>> {
         self.runs.range((task, i64::MIN)..=(task, i64::MAX)).map(|(_, run)| Arc::clone(run)).collect()
     }
 
-    pub(crate) fn all(&self) -> Vec<Arc<ActiveRun>> {
+    pub(crate) fn all(&self) -> Vec<Arc<Run>> {
         self.runs.values().cloned().collect()
     }
 

@@ -291,7 +291,7 @@ async fn run_due_batch(
     }
 }
 
-/// Says which limit leaves no room for the task of a run.
+/// Returns which limit the queue of a due run exceeds.
 fn queue_full_message(why: &StoreError) -> String {
     match why {
         StoreError::Full { waiting_max } => {

@@ -16,12 +16,12 @@ use wasmill_store::{Checkpoint, Claim, Store};
 use crate::dependency_results;
 
 /// Minimum interval between two checkpoints of one run.
-const SAVE_INTERVAL_MIN: Duration = Duration::from_millis(10);
+const CHECKPOINT_INTERVAL_MIN: Duration = Duration::from_millis(10);
 
 /// Bytes of checkpoints that one run may write per second.
 ///
 /// With both limits a guest that saves in a loop costs the writer no more than a busy client.
-const SAVE_BYTES_PER_SECOND: f64 = (16 << 20) as f64;
+const CHECKPOINT_BYTES_PER_SECOND: f64 = (16 << 20) as f64;
 
 /// The host's side of one run.
 pub(crate) struct TaskHost {
@@ -29,7 +29,7 @@ pub(crate) struct TaskHost {
     clock: Arc<dyn Clock>,
     claim: Claim,
     /// The earliest time of the next checkpoint.
-    next_save_at: Mutex<Option<Instant>>,
+    next_checkpoint_at: Mutex<Option<Instant>>,
     /// The last checkpoint, until the guest reads it or saves another.
     checkpoint: Mutex<Checkpoint>,
     evicted: AtomicBool,
@@ -50,7 +50,7 @@ impl TaskHost {
             clock,
             claim,
             checkpoint: Mutex::new(checkpoint),
-            next_save_at: Mutex::default(),
+            next_checkpoint_at: Mutex::default(),
             evicted: AtomicBool::new(false),
             stop: CancellationToken::new(),
         }
@@ -67,7 +67,7 @@ impl TaskHost {
     }
 
     /// Returns the checkpoint of the claim; later calls return [`Checkpoint::NotLoaded`] and the store has to be read.
-    fn take_saved(&self) -> Checkpoint {
+    fn take_checkpoint(&self) -> Checkpoint {
         let mut checkpoint = self.checkpoint.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut checkpoint, Checkpoint::NotLoaded)
     }
@@ -75,12 +75,12 @@ impl TaskHost {
     /// Reserves the time for a checkpoint of this size; returns when to write it, or `None` for now.
     ///
     /// A guest that saves too often is delayed, never refused: it could not tell why.
-    fn reserve_save(&self, bytes: usize) -> Option<Instant> {
-        let mut next_save_at = self.next_save_at.lock().unwrap_or_else(PoisonError::into_inner);
+    fn reserve_checkpoint(&self, bytes: usize) -> Option<Instant> {
+        let mut next_checkpoint_at = self.next_checkpoint_at.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        let reserved = next_save_at.map_or(now, |at| at.max(now));
-        let writing = Duration::from_secs_f64(bytes as f64 / SAVE_BYTES_PER_SECOND);
-        *next_save_at = Some(reserved + writing.max(SAVE_INTERVAL_MIN));
+        let reserved = next_checkpoint_at.map_or(now, |at| at.max(now));
+        let writing = Duration::from_secs_f64(bytes as f64 / CHECKPOINT_BYTES_PER_SECOND);
+        *next_checkpoint_at = Some(reserved + writing.max(CHECKPOINT_INTERVAL_MIN));
         (reserved > now).then_some(reserved)
     }
 }
@@ -128,10 +128,10 @@ impl RunHost for TaskHost {
 
     fn save(&self, state: Vec<u8>) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(async {
-            if let Some(reserved) = self.reserve_save(state.len()) {
+            if let Some(reserved) = self.reserve_checkpoint(state.len()) {
                 tokio::time::sleep_until(reserved).await;
             }
-            self.take_saved();
+            self.take_checkpoint();
             match self.store.save(&self.claim, state).await {
                 Ok(true) => {
                     self.claim.meter().add_checkpoint();
@@ -145,7 +145,7 @@ impl RunHost for TaskHost {
 
     fn restore(&self) -> BoxFuture<'_, Result<Option<Vec<u8>>, String>> {
         Box::pin(async {
-            match self.take_saved() {
+            match self.take_checkpoint() {
                 Checkpoint::None => Ok(None),
                 Checkpoint::State(state) => Ok(Some(state)),
                 Checkpoint::NotLoaded => {

@@ -176,8 +176,8 @@ async fn check(data: TempDir, known: &[(TaskId, Known)]) {
         match known {
             Known::Accepted { result, attempts_max } => {
                 let task = testbed.wait_for(id, TaskState::Completed).await;
-                let told = format!("attempt {}", task.attempt);
-                assert_eq!(task.result.as_deref(), Some(result.unwrap_or(&told)));
+                let attempt = format!("attempt {}", task.attempt);
+                assert_eq!(task.result.as_deref(), Some(result.unwrap_or(&attempt)));
                 assert!(task.attempt <= attempts_max + task.host_crashes, "{task:?}");
                 assert!(task.host_crashes <= 1, "one host died: {task:?}");
             }
@@ -255,14 +255,14 @@ fn a_task_whose_claim_crashes_every_host_fails_and_never_runs() {
         data = paused_runtime().block_on(async {
             let left = Arc::new(Mutex::new(None));
             let over = Arc::new(Notify::new());
-            let (taken, folder, told) = (Arc::clone(&left), data.path().to_owned(), Arc::clone(&over));
+            let (snapshot, folder, crashed) = (Arc::clone(&left), data.path().to_owned(), Arc::clone(&over));
             arm(move |reached| {
                 if reached == "claim stored, nothing runs" {
-                    let copied = taken.lock().expect("no panic").replace(copy(&folder));
+                    let copied = snapshot.lock().expect("no panic").replace(copy(&folder));
                     // The poll claims nothing a second time, so there is only one copy.
                     assert!(copied.is_none());
                     disarm();
-                    told.notify_one();
+                    crashed.notify_one();
                 }
             });
             let testbed = Testbed::on(Arc::new(data), Arc::new(TokioClock::new()), config());

@@ -420,7 +420,7 @@ async fn finished_tasks_are_pruned_by_count() {
     }
 }
 
-/// A clock that follows tokio's until it is told to jump.
+/// A clock that follows tokio's until it jumps.
 struct JumpingClock(testbed::TokioClock, AtomicI64);
 
 impl Clock for JumpingClock {
@@ -605,7 +605,7 @@ async fn a_dependent_starts_as_soon_as_its_dependencies_finish() {
     let first = testbed.submit("sleep 5").await;
     let other = testbed.submit("forever").await;
     testbed.wait_for(other, TaskState::Running).await;
-    let last = testbed.submit_new(after(&[first, other], true), "handed").await;
+    let last = testbed.submit_new(after(&[first, other], true), "dependency-results").await;
     testbed.wait_for(first, TaskState::Completed).await;
     assert_eq!(testbed.task(last).await.state, TaskState::Waiting);
     // The poll is a day away, and the cancel sends no wake-up.
@@ -624,7 +624,7 @@ async fn a_run_without_its_dependency_results_fails_permanently() {
         after(&[first, other], true)(task);
         task.attempts_max = 3;
     };
-    let last = testbed.submit_new(change, "handed").await;
+    let last = testbed.submit_new(change, "dependency-results").await;
     testbed.store.remove(first, testbed.clock.now()).await.expect("removed");
     testbed.scheduler.cancel(other).await.expect("cancelled");
     let task = testbed.wait_for(last, TaskState::Failed).await;

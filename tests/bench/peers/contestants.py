@@ -1,4 +1,4 @@
-"""What is measured: each peer, how it is started, and how what it promises is called."""
+"""The measured peers: how each is started, and what its guarantees are called."""
 
 import os
 import time
@@ -15,7 +15,7 @@ from processes import Program, alive, free_port
 
 @dataclass
 class Place:
-    """What one round of a peer has to itself."""
+    """The resources of one round of a peer."""
 
     folder: Path
     ledger: Path
@@ -26,19 +26,19 @@ class Place:
 
 
 class Peer:
-    """A job runner: a worker, which runs tasks, and a client, which submits them."""
+    """A job runner: a worker that runs tasks, and a client that submits them."""
 
     name = label = isolation = durability = ""
     version = ""
-    # How many tasks may run at once where nothing is waited for.
+    # Concurrency for tasks that do not wait.
     concurrency = 100
-    # Where a sleeper has to have one of these to itself, this many are tried.
+    # Concurrency tried where each sleeper occupies a worker slot.
     sleepers = (1_000, 10_000)
     drained = 20_000
     has_batches = True
     is_worker_server = False
     parts = ("singles", "batches", "drain", "sleep", "cancel", "kill")
-    # Why there is no figure for a cancel, if there is none.
+    # Why there is no result for cancellation, if there is none.
     no_cancel = ""
     cancel_note = ""
     kill_note = ""
@@ -47,18 +47,18 @@ class Peer:
         return servers.NoServer(folder)
 
     def install(self):
-        """Installs what it needs and sets its version."""
+        """Installs its dependencies and sets its version."""
         raise NotImplementedError
 
     def worker(self, place, concurrency, asleep=False):
-        """Starts a worker and returns once it takes tasks."""
+        """Starts a worker and returns once it accepts tasks."""
         raise NotImplementedError
 
     def client(self, place):
         raise NotImplementedError
 
     def cancel(self, _worker, client, _place, id):
-        """Cancels a task and returns after how many seconds it had stopped."""
+        """Cancels a task and returns the seconds until it stopped."""
         return client.ask("cancel", id=id, patience=10)["stopped_s"]
 
 
@@ -192,7 +192,7 @@ class Celery(Peer):
         self.version = f"{told}, {servers.Redis.version()}"
 
     def worker(self, place, concurrency, asleep=False):
-        # A process for each of a thousand sleepers would take tens of GB; threads are the only pool without more to install.
+        # A thousand processes for sleepers would take tens of GB; threads are the only pool without extra packages.
         pool = ["threads", "-c", concurrency] if asleep else ["prefork", "-c", min(concurrency, 10)]
         words = [self.bin / "celery", "-A", "tasks", "worker", "--without-gossip", "--without-mingle", "-l", "error", "-P"]
         environment = place.environment(PYTHONPATH=str(HERE / "celery"), C_FORCE_ROOT="1")

@@ -16,7 +16,7 @@ CARGO = os.environ.get("CARGO", "cargo")
 
 
 def debian(package):
-    """Unpacks a Debian package, with those that it needs and the system lacks, and returns the folder."""
+    """Unpacks a Debian package with its missing dependencies and returns the folder."""
     folder = CACHE / "debian" / package
     done = folder / "done"
     if done.exists():
@@ -27,7 +27,7 @@ def debian(package):
     shutil.rmtree(folder, ignore_errors=True)
     archives = folder / "archives"
     (archives / "partial").mkdir(parents=True)
-    # Only fetched, so that no one else's files, services or locks are touched.
+    # Only downloaded, so that no system files, services or locks are touched.
     fetch = ["apt-get", "install", "-d", "-y", "-qq", "--no-install-recommends", "--reinstall"]
     fetch += ["-o", "Debug::NoLocking=1", "-o", f"Dir::Cache::archives={archives}", package]
     run(fetch)
@@ -39,7 +39,7 @@ def debian(package):
 
 
 def libraries(folder):
-    """The environment in which programs of an unpacked package find their libraries."""
+    """Returns the environment in which programs of an unpacked package find their libraries."""
     found = sorted({str(library.parent) for library in folder.glob("usr/lib/**/*.so*")})
     return {**os.environ, "LD_LIBRARY_PATH": ":".join(found)}
 
@@ -64,7 +64,7 @@ def postgresql():
     bin = newest(Path("/"))
     if bin and (bin / "initdb").exists():
         return bin, dict(os.environ)
-    # "postgresql" stands for the version of this Debian, whose number the package of the server has.
+    # "postgresql" depends on the server package with the version of this Debian release.
     told = run(["apt-cache", "depends", "postgresql"]) if shutil.which("apt-cache") else ""
     packages = [word for word in told.split() if word.startswith("postgresql-")]
     if not packages:
@@ -111,7 +111,7 @@ def celery():
 
 @cache
 def apalis():
-    """Builds the program that is apalis's worker and client, and returns its path."""
+    """Builds the worker and client of apalis, and returns its path."""
     say("building apalis from crates.io, minutes the first time")
     manifest = HERE / "rust" / "Cargo.toml"
     build = [CARGO, "build", "--release", "--locked", "--quiet", "--manifest-path", manifest]
@@ -121,7 +121,7 @@ def apalis():
 
 @cache
 def serve_guest():
-    """Builds what `wasmtime serve` runs, and returns its path."""
+    """Builds the component for `wasmtime serve`, and returns its path."""
     manifest = HERE / "rust" / "serve-guest" / "Cargo.toml"
     build = [CARGO, "build", "--release", "--locked", "--quiet", "--target", "wasm32-wasip2"]
     run(build + ["--manifest-path", manifest], env=cargo_environment("rust"))
@@ -137,7 +137,7 @@ def wasmtime():
         say("building wasmtime serve from crates.io, some ten minutes")
         build = [CARGO, "install", "--locked", "--quiet", "--root", root, "--no-default-features"]
         build += ["--features", "serve,run,component-model-async,compile,pooling-allocator,parallel-compilation"]
-        # The compiler works once in each run, before anything is measured: it need not be fast.
+        # The compiler runs once per run, before the measurements, so it need not be optimised.
         for crate in ("cranelift-codegen", "regalloc2"):
             build += ["--config", f"profile.release.package.{crate}.opt-level=1"]
         run(build + [f"wasmtime-cli@{WASMTIME}"], env=cargo_environment("wasmtime-build"))

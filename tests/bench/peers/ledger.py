@@ -1,4 +1,4 @@
-"""What tasks wrote down when they began and ended: `b` or `e`, number, time of day, process."""
+"""The ledger that tasks write when they begin and end: `b` or `e`, number, time of day, process."""
 
 import time
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ class Line:
 
 
 class Ledger:
-    """The file, of which only what is new is read."""
+    """The ledger file; each read returns only new lines."""
 
     def __init__(self, path):
         self.path = path
@@ -27,7 +27,7 @@ class Ledger:
         with self.path.open("rb") as file:
             file.seek(self.read_to)
             new = file.read()
-        # A line may be half written.
+        # The last line may be incomplete.
         whole = new[: new.rfind(b"\n") + 1]
         self.read_to += len(whole)
         for line in whole.decode().splitlines():
@@ -36,7 +36,7 @@ class Ledger:
         return self.known
 
     def overlap(self):
-        """The most tasks that were between begin and end at the same time."""
+        """Returns the maximum number of concurrent tasks."""
         moves = sorted((line.time, 1 if line.what == "b" else -1) for line in self.lines())
         now = most = 0
         for _, step in moves:
@@ -45,7 +45,7 @@ class Ledger:
         return most
 
     def wait(self, fits, seconds):
-        """Waits until what was written fits; False if it did not in time."""
+        """Waits until the ledger meets a condition; False on timeout."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             if fits(self.lines()):

@@ -1,4 +1,4 @@
-"""The five works that each peer is given, and what is read off them."""
+"""The five workloads of each peer and their measurements."""
 
 import contextlib
 import statistics
@@ -18,14 +18,14 @@ BATCHED = 10_000
 SLEEP_MS = 1_000
 SLEEP_PATIENCE_S = 60
 CANCELS = 5
-# Tasks of the kill, how long each takes, how many run at once, and after how many ends the worker is killed.
+# Kill test: tasks, duration of each, concurrency, and completions before the worker is killed.
 KILL_TASKS, KILL_MS, KILL_AT_ONCE, KILL_AFTER = 500, 100, 10, 150
 
 FAILURES = (Unavailable, TimeoutError, OSError, StopIteration, KeyError, ValueError)
 
 
 class Round(contextlib.ExitStack):
-    """A server, a worker and a client in a fresh folder, all of which go in the end."""
+    """A server, a worker and a client in a fresh folder, all cleaned up at the end."""
 
     def __init__(self, peer):
         super().__init__()
@@ -55,7 +55,7 @@ class Round(contextlib.ExitStack):
         return client
 
     def both(self, *arguments, **options):
-        """Starts a worker and a client, that one first which the other needs."""
+        """Starts a worker and a client in the order that the peer needs."""
         if self.peer.is_worker_server:
             worker = self.worker(*arguments, **options)
             return worker, self.client()
@@ -69,7 +69,7 @@ class Round(contextlib.ExitStack):
 
 
 def singles(peer):
-    """No-ops submitted one by one from many callers, until all are done: tasks a second."""
+    """No-ops submitted one by one from many callers, until all have finished: tasks per second."""
     with Round(peer) as round:
         _, client = round.both()
         client.ask("singles", callers=CALLERS, seconds=0.5)
@@ -78,7 +78,7 @@ def singles(peer):
 
 
 def batches(peer):
-    """No-ops submitted many at a time, until all are done: tasks a second."""
+    """No-ops submitted in batches, until all have finished: tasks per second."""
     with Round(peer) as round:
         _, client = round.both()
         client.ask("batches", count=1_000)
@@ -87,7 +87,7 @@ def batches(peer):
 
 
 def drain(peer):
-    """No-ops that were queued before anything ran: tasks a second."""
+    """No-ops queued before the worker starts: tasks per second."""
     with Round(peer) as round:
         if peer.is_worker_server:
             _, client = round.both()
@@ -102,12 +102,12 @@ def drain(peer):
         round.worker()
         first = client.ask("until", below=peer.drained)
         last = client.ask("until", below=1)
-        # A last look may come so soon that both are one.
+        # The last two samples may coincide.
         return max(first["left"], 1) / max(last["time"] - first["time"], 0.01)
 
 
 class Watch(threading.Thread):
-    """Looks at the memory of a process until it is told to stop, and keeps the most."""
+    """Samples the memory of a process until stopped, and keeps the maximum."""
 
     def __init__(self, pid):
         super().__init__(daemon=True)
@@ -126,7 +126,7 @@ class Watch(threading.Thread):
 
 
 def sleep(peer, count):
-    """Tasks that sleep for a second, all submitted at once: how many overlap, how long, and how much memory."""
+    """Tasks that sleep for a second, submitted together: concurrency, duration and memory."""
     with Round(peer) as round:
         worker, client = round.both(count, asleep=True)
         time.sleep(0.5)
@@ -155,7 +155,7 @@ def sleep(peer, count):
 
 
 def cancel(peer, kind):
-    """From the call that cancels a running task to its end: seconds, or none if it does not stop."""
+    """Seconds from the cancel of a running task to its end, or none if it does not stop."""
     with Round(peer) as round:
         worker, client = round.both(10)
         samples = []
@@ -176,7 +176,7 @@ def cancel(peer, kind):
 
 
 def leave(peer, path):
-    """From the moment a client of a server hangs up until the server stops computing: seconds, or none."""
+    """Seconds from a client hanging up until the server stops computing, or none."""
     with Round(peer) as round:
         worker, client = round.both()
         if client.ask("leave", path=path)["answered"]:
@@ -191,7 +191,7 @@ def leave(peer, path):
 
 
 class Kill:
-    """A worker that is killed amid its tasks and started again; `result` waits for what comes of them."""
+    """A worker killed while running tasks and restarted; `result` waits for the tasks."""
 
     def __init__(self, peer):
         self.round = Round(peer)
@@ -217,7 +217,7 @@ class Kill:
 
     @staticmethod
     def is_amid(lines):
-        """Enough are done, and of those that may run at once half or more are under way."""
+        """Enough tasks have finished, and at least half of the worker slots are busy."""
         ended = sum(line.what == "e" for line in lines)
         return ended >= KILL_AFTER and len(lines) - 2 * ended >= KILL_AT_ONCE / 2
 

@@ -1,4 +1,4 @@
-"""Where things are: the sources, the cache that peers are installed to, and how errors of tools are told."""
+"""Paths of sources and of the install cache, and errors of tools."""
 
 import json
 import os
@@ -12,16 +12,16 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "wasm
 
 
 class Unavailable(Exception):
-    """A peer or what it needs cannot be had here; the others go on."""
+    """A peer or a dependency is unavailable here; the other peers still run."""
 
 
 def say(text):
-    """Tells the person who waits what is going on."""
+    """Prints progress for the person who waits."""
     print(text, file=sys.stderr, flush=True)
 
 
 def run(words, **options):
-    """Runs a tool to its end and returns its stdout; says how it ended if it failed."""
+    """Runs a tool and returns its stdout; raises with its output if it failed."""
     words = [str(word) for word in words]
     done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, **options)
     if done.returncode != 0:
@@ -31,13 +31,13 @@ def run(words, **options):
 
 
 def cargo_environment(target):
-    """What cargo is started with, apart from the build of the product."""
+    """Returns the environment for cargo, with a target folder apart from the product's."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CARGO_PROFILE")}
     return {**kept, "CARGO_TARGET_DIR": str(CACHE / target)}
 
 
 def benchmark():
-    """Builds the product and its benchmark, and returns the paths of both."""
+    """Builds the product and its benchmark, and returns both paths."""
     cargo = os.environ.get("CARGO", "cargo")
     run([cargo, "build", "--release", "--locked", "-p", "wasmill"], cwd=REPOSITORY)
     told = run(

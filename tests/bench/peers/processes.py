@@ -1,4 +1,4 @@
-"""Processes that the driver starts: talked to by lines of JSON, measured with all their children, ended by their ids."""
+"""Processes of the driver: controlled by lines of JSON, measured with all their children, ended by process id."""
 
 import json
 import os
@@ -11,26 +11,26 @@ from pathlib import Path
 
 from places import Unavailable
 
-# The longest that a peer may take for one order: what lasts longer would make the whole last for ever.
+# Time limit for one command of a peer, so that the run always ends.
 PATIENCE_S = 90
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def free_port():
-    """A port of loopback that nobody listens on just now."""
+    """Returns a free loopback port."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
 
 
 def descendants(pid):
-    """A process and all its children and theirs."""
+    """Returns a process and all its descendants."""
     parents = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                # The name in parentheses may hold anything.
+                # The name in parentheses may contain anything.
                 parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
             except (OSError, IndexError):
                 pass
@@ -41,7 +41,7 @@ def descendants(pid):
 
 
 def memory(pid):
-    """Resident and proportional memory of a process and its children, in MiB."""
+    """Returns resident and proportional memory of a process and its children, in MiB."""
     rss = pss = 0
     for one in descendants(pid):
         try:
@@ -57,7 +57,7 @@ def memory(pid):
 
 
 def computed(pid):
-    """Seconds that a process and its children have computed."""
+    """Returns the CPU seconds of a process and its children."""
     ticks = 0
     for one in descendants(pid):
         try:
@@ -69,7 +69,7 @@ def computed(pid):
 
 
 def alive(pid):
-    """Whether a process is there and is no zombie."""
+    """Returns whether a process exists and is not a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
@@ -77,7 +77,7 @@ def alive(pid):
 
 
 class Program:
-    """A process with a log of its own; `ask` sends an order and waits for the answer."""
+    """A process with its own log; `ask` sends a command and waits for the response."""
 
     def __init__(self, words, log, environment=None, cwd=None, waits=True, **options):
         self.words = [str(word) for word in words]
@@ -89,7 +89,7 @@ class Program:
             stderr=open(self.log, "ab"),
             env=environment,
             cwd=cwd,
-            # A group of its own, so that Ctrl-C ends the driver, which ends the others in order.
+            # A process group of its own, so that Ctrl-C ends only the driver, which then stops the others.
             start_new_session=True,
             **options,
         )
@@ -106,7 +106,7 @@ class Program:
         return self.process.pid
 
     def ask(self, op, patience=PATIENCE_S, **order):
-        """Sends an order and returns its answer."""
+        """Sends a command and returns the response."""
         self.process.stdin.write(json.dumps({"op": op, **order}).encode() + b"\n")
         self.process.stdin.flush()
         answer = self.read(patience, lambda answer: True)
@@ -115,7 +115,7 @@ class Program:
         return answer
 
     def read(self, seconds, fits):
-        """Returns the next line of JSON on stdout that fits."""
+        """Returns the next matching line of JSON on stdout."""
         until = time.monotonic() + seconds
         while True:
             while b"\n" in self.unread:
@@ -135,12 +135,12 @@ class Program:
             self.unread += more
 
     def told(self):
-        """The end of its log."""
+        """Returns the end of its log."""
         return " / ".join(self.log.read_text(errors="replace").strip().splitlines()[-4:])
 
     def kill(self):
-        """Ends it and all its children at once, as kill -9 does."""
-        # Stopped first, so that none is born while the others are counted.
+        """Kills the process and all its children, like kill -9."""
+        # Stopped first, so that no child is created during the count.
         for one in descendants(self.pid):
             send(one, signal.SIGSTOP)
         for one in descendants(self.pid):
@@ -150,7 +150,7 @@ class Program:
         self.process.stdout.close()
 
     def stop(self, with_signal=signal.SIGTERM):
-        """Asks it to end, and ends it if it does not."""
+        """Asks the process to end, and kills it if it does not."""
         send(self.pid, with_signal)
         try:
             self.process.wait(5)

@@ -1,7 +1,7 @@
-"""`make bench-peers`: gives Wasmill and its peers the same work, one after another on this machine.
+"""`make bench-peers`: runs the same workloads on Wasmill and its peers, one after another on this machine.
 
-Named peers alone are only printed; all of them are also written to docs/peers.md. PEERS_REPEAT says how often each
-rate is measured (3, the median counts), PEERS_PATIENCE how many seconds a killed worker's tasks are waited for (120).
+Results of named peers are only printed; a run of all peers also writes docs/peers.md. PEERS_REPEAT sets how often each
+rate is measured (3, the median counts), PEERS_PATIENCE the time limit for the tasks of a killed worker (120 s).
 """
 
 import json
@@ -18,7 +18,7 @@ from places import CACHE, REPOSITORY, say
 
 
 def main():
-    # So that what was started is ended, whoever ends the driver.
+    # Stops all started processes however the driver ends.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     named = sys.argv[1:]
     unknown = set(named) - {peer.name for peer in ALL}
@@ -56,7 +56,7 @@ def main():
 
 
 def rounds(peer, repeat, results):
-    """Does all but the kill."""
+    """Runs all parts except the kill test."""
     result = results[peer.name]
     for part in ("singles", "batches", "drain"):
         if part in peer.parts:
@@ -78,7 +78,7 @@ def rounds(peer, repeat, results):
 
 
 def attempt(results, peer, part, work):
-    """Does one part, and notes its result, or why there is none; true if it went well."""
+    """Runs one part and records its result or the reason for its failure; true on success."""
     try:
         result = work()
     except measure.FAILURES as error:

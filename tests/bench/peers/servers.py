@@ -1,4 +1,4 @@
-"""The servers that peers keep their tasks in: Redis and PostgreSQL, each on a free port and in a folder that goes."""
+"""The servers that store tasks of peers: Redis and PostgreSQL, each on a free port and in a temporary folder."""
 
 import os
 import shutil
@@ -11,12 +11,12 @@ import install
 from places import Unavailable, run
 from processes import Program, free_port
 
-# Nobody: PostgreSQL refuses to be run by root.
+# The user nobody: PostgreSQL refuses to run as root.
 NOBODY = 65534
 
 
 class Redis:
-    """Redis as Debian sets it up, or with an append-only file that is synced before each answer."""
+    """Redis with Debian's settings, or with an append-only file synced before each response."""
 
     def __init__(self, folder, synced):
         program, environment = install.redis()
@@ -61,7 +61,7 @@ class Postgres:
 
     @staticmethod
     def reachable(bin, environment, folder):
-        """Programs below a home that is closed to others are copied to where they can be run."""
+        """Copies programs from a home folder closed to other users to where they can be run."""
         if not str(bin).startswith(str(Path.home())):
             return bin, environment
         root = bin.parents[4]
@@ -69,7 +69,7 @@ class Postgres:
         return folder / "root" / bin.relative_to(root), install.libraries(folder / "root")
 
     def stop(self):
-        # At once, but in order: there is no crash to recover from at the next start, as there is none.
+        # A fast but clean shutdown: no recovery is needed at the next start.
         self.program.stop(signal.SIGQUIT)
 
     @staticmethod
@@ -79,7 +79,7 @@ class Postgres:
 
 
 class NoServer:
-    """For peers that keep their tasks in a file, or not at all."""
+    """For peers that store tasks in a file, or not at all."""
 
     def __init__(self, _folder):
         self.environment = {}
@@ -93,7 +93,7 @@ class NoServer:
 
 
 def await_port(port, program):
-    """Waits until something listens."""
+    """Waits until the port accepts connections."""
     until = time.monotonic() + 30
     while time.monotonic() < until and program.process.poll() is None:
         with socket.socket() as probe:

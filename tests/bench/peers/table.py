@@ -1,4 +1,4 @@
-"""The page that shows what was measured."""
+"""The page with the results."""
 
 import os
 import platform
@@ -6,7 +6,7 @@ import time
 
 
 def page(peers, results, repeat):
-    """Words all results as Markdown."""
+    """Formats all results as Markdown."""
     ours = results.get("wasmill", {})
     parts = [head(repeat), versions(peers, results), rates(peers, results, ours), sleepers(peers, results)]
     parts += [cancels(peers, results), kills(peers, results), missing(peers, results)]
@@ -27,7 +27,7 @@ Tasks of Wasmill come over HTTP and each has a sandbox of its own; those of peer
 
 
 def grid(title, text, heads, rows):
-    """Words a table; no rows, no table."""
+    """Formats a table; returns nothing without rows."""
     if not rows:
         return ""
     lines = [f"## {title}\n", *text, "" if text else None, line(heads), line(["---"] * len(heads))]

@@ -53,7 +53,7 @@ impl Clock for TokioClock {
 ///
 /// `ok`, `fail`, `bad-input`, `panic`, `forever`, `spin`, `sleep SECONDS`, `fail-until ATTEMPT`, `suspend TIMES`,
 /// `evict` (the first time), `evict-then-stay` (then runs for ever), `save TEXT` (then sleeps for ever), `save-often
-/// COUNT BYTES` and `handed`.
+/// COUNT BYTES` and `dependency-results`.
 #[derive(Default)]
 pub struct ScriptedRunner {
     pub running: Arc<AtomicUsize>,
@@ -127,7 +127,7 @@ impl Runner for ScriptedRunner {
     fn available_memory(&self) -> u64 {
         match self.memory_slots.load(Ordering::SeqCst) {
             0 => u64::MAX,
-            room => room.saturating_sub(self.running.load(Ordering::SeqCst)) as u64,
+            slots => slots.saturating_sub(self.running.load(Ordering::SeqCst)) as u64,
         }
     }
 
@@ -198,7 +198,7 @@ async fn run_script(run: RunRequest, saved: &std::sync::Mutex<Vec<TaskId>>) -> R
             saved.lock().expect("no panic").push(run.task);
             std::future::pending().await
         }
-        "handed" => {
+        "dependency-results" => {
             let dependency_results = run.host.dependency_results().await?;
             let result = |dependency_results: DependencyResult| {
                 dependency_results.result.unwrap_or_else(|| dependency_results.outcome.to_string())
