@@ -22,16 +22,16 @@ pub(crate) async fn measure(guests: usize) -> Result<()> {
     let server = Server::start_in(folder, &["--timeout", "1h", "--slots", "1000"])?;
     let client = server.client();
 
-    let asleep = crowd(&client, &misbehave(&json!({"do": "sleep", "ms": 3_600_000})), 1_000).await?;
+    let asleep = start_tasks(&client, &misbehave(&json!({"do": "sleep", "ms": 3_600_000})), 1_000).await?;
     row("1,000 asleep", &delete(&client, asleep).await?.to_string());
     let url = format!("http://{}/", black_hole.address());
     let calling = json!({"plugin": "program", "input": {"args": ["get", url]}});
-    let calling = crowd(&client, &calling, guests).await?;
+    let calling = start_tasks(&client, &calling, guests).await?;
     while black_hole.calls() < guests {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     row(&format!("{guests} inside HTTP calls"), &delete(&client, calling).await?.to_string());
-    let computing = crowd(&client, &misbehave(&json!({"do": "spin"})), guests).await?;
+    let computing = start_tasks(&client, &misbehave(&json!({"do": "spin"})), guests).await?;
     row(&format!("{guests} CPU-bound, fewer each time"), &delete(&client, computing).await?.to_string());
     Ok(())
 }
@@ -41,7 +41,7 @@ fn misbehave(input: &Value) -> Value {
 }
 
 /// Submits this many tasks and waits until all of them run.
-async fn crowd(client: &Client, task: &Value, size: usize) -> Result<Vec<String>> {
+async fn start_tasks(client: &Client, task: &Value, size: usize) -> Result<Vec<String>> {
     let mut ids = Vec::with_capacity(size);
     for _ in 0..size {
         ids.push(client.submit(task).await);

@@ -79,6 +79,6 @@ fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-fn tell(name: &str, cost: Cost, more: &str) {
+fn report(name: &str, cost: Cost, more: &str) {
     row(name, &format!("{:.1} us of CPU, {}, {more}", cost.cpu_us, per_second(cost.per_second, "tasks")));
 }

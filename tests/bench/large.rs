@@ -52,7 +52,7 @@ pub(crate) async fn measure() -> Result<()> {
     beside_a_million().await?;
     long_line().await?;
     pages().await?;
-    forget().await
+    prune().await
 }
 
 /// Throughput of one plugin beside a million other tasks.
@@ -141,7 +141,7 @@ async fn pages() -> Result<()> {
     Ok(())
 }
 
-async fn forget() -> Result<()> {
+async fn prune() -> Result<()> {
     title(&format!("Pruning {ROWS} finished tasks"));
     let server = filled(Tasks::Ended, &["--keep-max", "1000", "--keep-for", "forever"])?;
     let client = server.client();
@@ -156,7 +156,7 @@ async fn forget() -> Result<()> {
         client.submit(&json!({"plugin": "noop", "delay": "1h"})).await;
         samples.push(sent.elapsed());
     }
-    row("forgotten", &per_second(f64::from(ROWS) / start.elapsed().as_secs_f64(), "tasks"));
+    row("pruned", &per_second(f64::from(ROWS) / start.elapsed().as_secs_f64(), "tasks"));
     row("POST to 201 meanwhile", &Spread::of(samples).to_string());
     Ok(())
 }

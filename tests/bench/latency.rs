@@ -56,7 +56,7 @@ pub(crate) async fn measure_busy() -> Result<()> {
 }
 
 /// Measures a server beside this many CPU-bound guests.
-pub(crate) async fn measure_crowded(guests: usize) -> Result<()> {
+pub(crate) async fn measure_beside_guests(guests: usize) -> Result<()> {
     title(&format!("Latency beside {guests} CPU-bound guests"));
     let server = Server::start(&["--timeout", "1h"]);
     let client = server.client();

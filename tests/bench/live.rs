@@ -31,7 +31,7 @@ pub(crate) async fn measure(clients: usize) -> Result<()> {
     row("log, one guest, lines of 10 bytes", &per_second(500_000.0 / seconds, "lines"));
 
     let alone = throughput::of_noops(&server, clients, LOAD).await?;
-    row("no-op tasks, nobody follows", &per_second(alone, "tasks"));
+    row("no-op tasks, no subscribers", &per_second(alone, "tasks"));
     let beside = |what: &str, rate: f64| {
         row(what, &format!("{}, {:.0} %", per_second(rate, "tasks"), 100.0 * rate / alone));
     };

@@ -53,7 +53,7 @@ fn main() -> Result<()> {
         ["growth"] => growth::measure(),
         ["load", ref words @ ..] => load::run(words),
         _ => bail!(
-            "{} is no part; there are throughput, large, batch, latency, start, suspended, files, watched, growth, load, or without a name all",
+            "unknown part {}; use throughput, large, batch, latency, start, suspended, files, watched, growth or load, or no name for all",
             words.join(" ")
         ),
     }
@@ -85,7 +85,7 @@ fn measure(load: &Runtime) -> Result<()> {
         cancel::measure(64).await?;
         fairness::measure(4).await?;
         fairness::measure(64).await?;
-        latency::measure_crowded(64).await?;
+        latency::measure_beside_guests(64).await?;
         many::measure().await?;
         plugins::measure_drops().await?;
         plugins::measure_start().await?;

@@ -1,5 +1,5 @@
-//! A million tasks that wait without a guest: what they take, how late they wake, and how a killed host goes on
-//! with them. Each is submitted, runs its first step and is suspended; all resume within 1,000 seconds.
+//! A million suspended tasks: what they take, how late they resume, and how a killed host continues with them. Each is
+//! submitted, runs its first step and is suspended; all resume within 1,000 seconds.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -23,10 +23,10 @@ const BATCH: u32 = 10_000;
 const FIRST: Duration = Duration::from_secs(60);
 const SPREAD: Duration = Duration::from_secs(1_000);
 
-/// For how long wake-ups are looked at.
+/// How long resumed tasks are observed.
 const WINDOW: Duration = Duration::from_secs(30);
 
-/// Keeps what has ended, so that it can be counted.
+/// Keeps finished tasks, so that they can be counted.
 const ARGS: [&str; 6] = ["--keep-for", "forever", "--keep-max", "0", "--waiting-max", "3000000"];
 
 pub(crate) async fn measure() -> Result<()> {
@@ -90,8 +90,8 @@ async fn submit(server: &Server) -> Result<()> {
     Ok(())
 }
 
-/// Returns from when those that wake in the next while wanted to go on until they had completed: how late they
-/// were, and their last step and its commit on top.
+/// Returns the lateness of tasks that resume in the next while: from their due time until they have completed, so with
+/// their last step and its commit.
 async fn late(database: &Connection) -> Result<Vec<Duration>> {
     let from = SystemClock.now() + Duration::from_secs(1);
     let nanos = |time: wasmill_model::Timestamp| time.timestamp_nanos_opt().context("a date near ours");
@@ -112,7 +112,7 @@ async fn late(database: &Connection) -> Result<Vec<Duration>> {
     due.iter().map(took).collect()
 }
 
-/// Opens the database beside the server, which tells no one when a task is to wake.
+/// Opens the database beside the server: the API does not show when a task resumes.
 fn open(server: &Server) -> Result<Connection> {
     let path = server.folder().join("data/wasmill.db");
     Ok(Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?)

@@ -27,7 +27,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// The fault points that the scenario visits; the others belong to opening a store.
 const POINTS: [&str; 8] = [
     "all written, not committed",
-    "committed, nobody answered",
+    "committed, not answered",
     "claim stored, nothing runs",
     "guest done, not stored",
     "outcome stored, slot taken",
@@ -340,7 +340,7 @@ fn plain_reads_wait_for_no_commit() {
         let (leave, wait) = mpsc::channel::<()>();
         let wait = Mutex::new(wait);
         arm(move |reached| {
-            if reached == "committed, nobody answered" {
+            if reached == "committed, not answered" {
                 arrived.send(()).expect("the test listens");
                 wait.lock().expect("no panic").recv().expect("the test sends");
             }
@@ -436,7 +436,7 @@ async fn run_schedule(testbed: &Testbed) {
 #[test]
 fn a_scheduled_run_is_neither_lost_nor_duplicated_wherever_the_host_dies() {
     let _exclusive = exclusive();
-    for point in ["all written, not committed", "committed, nobody answered"] {
+    for point in ["all written, not committed", "committed, not answered"] {
         let mut visit = 0;
         while let Some(data) = crash_with_schedule(point, visit) {
             paused_runtime().block_on(async {

@@ -7,7 +7,7 @@ use hyper::Method;
 use serde_json::{Value, json};
 use wasmill_tests::{Client, Server};
 
-use super::{Cost, decades, ms, tell, thousands};
+use super::{Cost, decades, ms, report, thousands};
 use crate::computing::quiet;
 
 /// Slots for the no-ops, in addition to those of the sleepers.
@@ -44,14 +44,14 @@ pub(super) async fn measure(max: u64) -> Result<Vec<Point>> {
     let mut points = Vec::new();
     for sleeping in decades(1, max) {
         let point = measure_one(sleeping).await?;
-        let told = format!(
+        let details = format!(
             "{:.1} KiB each, all started in {:.0} ms, cancelled in {}, idle {:.1} % of a core",
             point.bytes / 1024.0,
             ms(point.start),
             point.cancelled(),
             100.0 * point.idle
         );
-        tell(&format!("{} asleep", thousands(point.sleeping)), point.cost, &told);
+        report(&format!("{} asleep", thousands(point.sleeping)), point.cost, &details);
         let afforded = point.sleeping;
         points.push(point);
         if afforded < sleeping {

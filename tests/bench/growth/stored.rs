@@ -7,7 +7,7 @@ use serde_json::json;
 use wasmill_model::TaskId;
 use wasmill_tests::Server;
 
-use super::{Cost, decades, fill, latency, ms, tell, thousands};
+use super::{Cost, decades, fill, latency, ms, report, thousands};
 use crate::computing::quiet;
 
 /// How often a read is measured.
@@ -64,13 +64,13 @@ async fn measure_one(stored: u64) -> Result<Point> {
     let get = latency(&server, paths).await?;
     let list = latency(&server, (0..READS / 10).map(|_| "/task?limit=100".to_owned())).await?;
     let cost = Cost::of_noops(&server).await?;
-    let told = format!(
+    let details = format!(
         "GET {:.2} ms, list {:.2} ms, start {:.0} ms, {bytes:.0} bytes each, filled in {:.0} s",
         ms(get),
         ms(list),
         ms(start),
         filled.as_secs_f64()
     );
-    tell(&format!("{} stored", thousands(stored)), cost, &told);
+    report(&format!("{} stored", thousands(stored)), cost, &details);
     Ok(Point { stored, cost, get, list, start, bytes })
 }

@@ -108,8 +108,8 @@ class Node(Peer):
     def install(self):
         folder = install.node()
         self.program = folder / self.script
-        told = run(["node", "-p", f"require('./node_modules/{self.package}/package.json').version"], cwd=folder)
-        self.version = f"{told.strip()}, {self.stores()}, Node {run(['node', '--version']).strip()[1:]}"
+        output = run(["node", "-p", f"require('./node_modules/{self.package}/package.json').version"], cwd=folder)
+        self.version = f"{output.strip()}, {self.stores()}, Node {run(['node', '--version']).strip()[1:]}"
 
     def stores(self):
         return servers.Redis.version() if "bullmq" in self.script else servers.Postgres.version()
@@ -188,8 +188,8 @@ class Celery(Peer):
 
     def install(self):
         self.bin = install.celery()
-        told = run([self.bin / "celery", "--version"]).split()[0]
-        self.version = f"{told}, {servers.Redis.version()}"
+        output = run([self.bin / "celery", "--version"]).split()[0]
+        self.version = f"{output}, {servers.Redis.version()}"
 
     def worker(self, place, concurrency, asleep=False):
         # A thousand processes for sleepers would take tens of GB; threads are the only pool without extra packages.

@@ -65,8 +65,8 @@ def postgresql():
     if bin and (bin / "initdb").exists():
         return bin, dict(os.environ)
     # "postgresql" depends on the server package with the version of this Debian release.
-    told = run(["apt-cache", "depends", "postgresql"]) if shutil.which("apt-cache") else ""
-    packages = [word for word in told.split() if word.startswith("postgresql-")]
+    output = run(["apt-cache", "depends", "postgresql"]) if shutil.which("apt-cache") else ""
+    packages = [word for word in output.split() if word.startswith("postgresql-")]
     if not packages:
         raise Unavailable("PostgreSQL is not installed, and Debian's cannot be found here")
     folder = debian(packages[0])

@@ -73,8 +73,8 @@ def singles(peer):
     with Round(peer) as round:
         _, client = round.both()
         client.ask("singles", callers=CALLERS, seconds=0.5)
-        told = client.ask("singles", callers=CALLERS, seconds=SUBMIT_S)
-        return told["count"] / told["done_s"]
+        result = client.ask("singles", callers=CALLERS, seconds=SUBMIT_S)
+        return result["count"] / result["done_s"]
 
 
 def batches(peer):
@@ -82,8 +82,8 @@ def batches(peer):
     with Round(peer) as round:
         _, client = round.both()
         client.ask("batches", count=1_000)
-        told = client.ask("batches", count=BATCHED)
-        return told["count"] / told["done_s"]
+        result = client.ask("batches", count=BATCHED)
+        return result["count"] / result["done_s"]
 
 
 def drain(peer):
@@ -134,8 +134,8 @@ def sleep(peer, count):
         watch = Watch(worker.pid)
         start = time.time()
         if "leave" in peer.parts:
-            told = client.ask("sleepers", count=count, ms=SLEEP_MS, patience=SLEEP_PATIENCE_S)
-            seconds, overlap, done = told["done_s"], None, told["answered"]
+            result = client.ask("sleepers", count=count, ms=SLEEP_MS, patience=SLEEP_PATIENCE_S)
+            seconds, overlap, done = result["done_s"], None, result["answered"]
         else:
             client.ask("submit", kind="sleep", count=count, ms=SLEEP_MS)
             round.ledger.wait(lambda lines: len(lines) >= 2 * count, SLEEP_PATIENCE_S)

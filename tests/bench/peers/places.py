@@ -25,8 +25,8 @@ def run(words, **options):
     words = [str(word) for word in words]
     done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, **options)
     if done.returncode != 0:
-        told = (done.stderr or done.stdout).strip().splitlines()[-6:]
-        raise Unavailable(f"{' '.join(words[:4])} …: " + " / ".join(told))
+        output = (done.stderr or done.stdout).strip().splitlines()[-6:]
+        raise Unavailable(f"{' '.join(words[:4])} …: " + " / ".join(output))
     return done.stdout
 
 
@@ -40,12 +40,12 @@ def benchmark():
     """Builds the product and its benchmark, and returns both paths."""
     cargo = os.environ.get("CARGO", "cargo")
     run([cargo, "build", "--release", "--locked", "-p", "wasmill"], cwd=REPOSITORY)
-    told = run(
+    output = run(
         [cargo, "bench", "--locked", "--workspace", "--exclude", "wasmill-scheduler", "--bench", "bench", "--no-run"]
         + ["--message-format=json"],
         cwd=REPOSITORY,
     )
-    for line in told.splitlines():
+    for line in output.splitlines():
         message = json.loads(line)
         if message.get("reason") == "compiler-artifact" and message["target"]["name"] == "bench":
             load = Path(message["executable"])

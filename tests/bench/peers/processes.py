@@ -131,10 +131,10 @@ class Program:
                 raise TimeoutError(f"{self.words[0]} said nothing for {seconds} s")
             more = os.read(self.process.stdout.fileno(), 1 << 16)
             if not more:
-                raise Unavailable(f"{' '.join(self.words[:3])} ended: {self.told()}")
+                raise Unavailable(f"{' '.join(self.words[:3])} ended: {self.log_tail()}")
             self.unread += more
 
-    def told(self):
+    def log_tail(self):
         """Returns the end of its log."""
         return " / ".join(self.log.read_text(errors="replace").strip().splitlines()[-4:])
 

@@ -82,8 +82,8 @@ def attempt(results, peer, part, work):
     try:
         result = work()
     except measure.FAILURES as error:
-        told = (str(error) or type(error).__name__).splitlines()[0]
-        why = told if told.startswith(part) else f"{part}: {told}"
+        message = (str(error) or type(error).__name__).splitlines()[0]
+        why = message if message.startswith(part) else f"{part}: {message}"
         say(f"  {peer.name}: {why}")
         if why not in results[peer.name]["errors"]:
             results[peer.name]["errors"].append(why)

@@ -100,6 +100,6 @@ def await_port(port, program):
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.02)
-    told = program.told()
+    log = program.log_tail()
     program.stop()
-    raise Unavailable(f"{program.words[0]} does not listen: {told}")
+    raise Unavailable(f"{program.words[0]} does not listen: {log}")

@@ -377,7 +377,7 @@ impl Batcher {
         let took = commit.elapsed();
         let committed = Committed { commands: jobs.len(), deliveries_dropped, synced: promises, took };
         if promises {
-            fault_point!("committed, nobody answered");
+            fault_point!("committed, not answered");
         }
         self.line = line;
         self.lanes = lanes;
