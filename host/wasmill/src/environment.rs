@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn an_unknown_variable_is_named_with_a_similar_one() {
         let slot = error_for("WASMILL_SLOT", "3").unwrap();
-        assert!(slot.contains("WASMILL_SLOT ") && slot.contains("did you mean WASMILL_SLOTS?"), "{slot}");
+        assert!(slot.contains("WASMILL_SLOT;") && slot.contains("did you mean WASMILL_SLOTS?"), "{slot}");
         let secret = error_for("WASMILL_WEBHOOK_SECRETS", "x").unwrap();
         assert!(secret.contains(WEBHOOK_SECRET), "{secret}");
         let other = error_for("WASMILL_SOMETHING_ELSE", "1").unwrap();
