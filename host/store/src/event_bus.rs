@@ -18,20 +18,20 @@ use crate::{Event, EventKind, EventPayload};
 
 /// How many events are kept for those who come back. At about 120 bytes each, and no more than 260 of the
 /// note of a progress, that is 8 MB as a rule and 25 MB at most.
-const RING: usize = 1 << 16;
+const RING_CAPACITY: usize = 1 << 16;
 
 /// How many events are kept for the followers of one task who are a little slow.
-const TOPIC: usize = 32;
+const TOPIC_CAPACITY: usize = 32;
 
 /// The events there are, and who waits for them.
 #[derive(Debug)]
 pub(crate) struct EventBus {
-    inner: Mutex<Inner>,
+    log: Mutex<EventLog>,
     /// Wakes those who follow all tasks.
     all: Notify,
     /// How many commits were begun whose events are to be published, and how many of them are over.
-    begun: AtomicU64,
-    over: watch::Sender<u64>,
+    commits_begun: AtomicU64,
+    commits_published: watch::Sender<u64>,
 }
 
 /// A commit whose events are not published yet. It is over when this is dropped, however it went.
@@ -40,12 +40,12 @@ pub(crate) struct Publishing<'a>(&'a EventBus);
 
 impl Drop for Publishing<'_> {
     fn drop(&mut self) {
-        self.0.over.send_replace(self.0.begun.load(Ordering::SeqCst));
+        self.0.commits_published.send_replace(self.0.commits_begun.load(Ordering::SeqCst));
     }
 }
 
 #[derive(Debug)]
-struct Inner {
+struct EventLog {
     ring: VecDeque<Event>,
     /// The number of the next event.
     next: u64,
@@ -61,17 +61,17 @@ struct Topic {
     /// The number of the newest event that was dropped.
     dropped: u64,
     wake: Arc<Notify>,
-    followers: usize,
+    subscribers: usize,
 }
 
 impl Default for EventBus {
     fn default() -> Self {
-        let inner = Inner { ring: VecDeque::new(), next: 1, reserved: u64::MAX, topics: HashMap::new() };
+        let log = EventLog { ring: VecDeque::new(), next: 1, reserved: u64::MAX, topics: HashMap::new() };
         Self {
-            inner: Mutex::new(inner),
+            log: Mutex::new(log),
             all: Notify::new(),
-            begun: AtomicU64::new(0),
-            over: watch::Sender::new(0),
+            commits_begun: AtomicU64::new(0),
+            commits_published: watch::Sender::new(0),
         }
     }
 }
@@ -79,23 +79,23 @@ impl Default for EventBus {
 impl EventBus {
     /// Numbers events from here on, while nothing was told yet.
     pub(crate) fn begin(&self, next: u64, reserved: u64) {
-        let mut inner = self.inner();
-        (inner.next, inner.reserved) = (next, reserved);
+        let mut log = self.log();
+        (log.next, log.reserved) = (next, reserved);
     }
 
     /// Lets numbers below this be given out.
     pub(crate) fn reserve(&self, reserved: u64) {
-        self.inner().reserved = reserved;
+        self.log().reserved = reserved;
     }
 
     /// Returns the number of the next event.
     pub(crate) fn next(&self) -> u64 {
-        self.inner().next
+        self.log().next
     }
 
     /// Begins a commit; there is one at a time. Who has seen it and calls [`EventBus::wait_published`] waits until this is dropped.
     pub(crate) fn publishing(&self) -> Publishing<'_> {
-        self.begun.fetch_add(1, Ordering::SeqCst);
+        self.commits_begun.fetch_add(1, Ordering::SeqCst);
         Publishing(self)
     }
 
@@ -103,9 +103,13 @@ impl EventBus {
     /// this, and no thread is blocked by it.
     pub(crate) async fn wait_published(&self) {
         // What was seen was begun before.
-        let begun = self.begun.load(Ordering::SeqCst);
+        let commits_begun = self.commits_begun.load(Ordering::SeqCst);
         // An error would say that the hub is gone, which is borrowed here.
-        let _ = self.over.subscribe().wait_for(|over| *over >= begun).await;
+        let _ = self
+            .commits_published
+            .subscribe()
+            .wait_for(|commits_published| *commits_published >= commits_begun)
+            .await;
     }
 
     /// Tells what happened, in this order.
@@ -113,41 +117,41 @@ impl EventBus {
         if payload.is_empty() {
             return;
         }
-        let mut inner = self.inner();
+        let mut log = self.log();
         for payload in payload {
             // Of reserved numbers there are always more than one commit can need; only progress, which may
             // be left out, could come so far without one.
-            if inner.next >= inner.reserved && !payload.kind.is_move() {
+            if log.next >= log.reserved && !payload.kind.is_move() {
                 continue;
             }
-            let event = Event { seq: inner.next, payload };
-            inner.next += 1;
-            if let Some(topic) = inner.topics.get_mut(&event.payload.task) {
+            let event = Event { seq: log.next, payload };
+            log.next += 1;
+            if let Some(topic) = log.topics.get_mut(&event.payload.task) {
                 topic.publish(event.clone());
             }
-            if inner.ring.len() == RING {
-                inner.ring.pop_front();
+            if log.ring.len() == RING_CAPACITY {
+                log.ring.pop_front();
             }
-            inner.ring.push_back(event);
+            log.ring.push_back(event);
         }
-        drop(inner);
+        drop(log);
         self.all.notify_waiters();
     }
 
     /// Begins to follow a task, which need not be there, from now on.
     pub(crate) fn subscribe(self: &Arc<Self>, task: TaskId) -> TaskSubscriber {
-        let mut inner = self.inner();
-        let newest = inner.next - 1;
-        let topic = inner.topics.entry(task).or_insert_with(|| Topic {
+        let mut log = self.log();
+        let newest = log.next - 1;
+        let topic = log.topics.entry(task).or_insert_with(|| Topic {
             events: VecDeque::new(),
             dropped: newest,
             wake: Arc::default(),
-            followers: 0,
+            subscribers: 0,
         });
-        topic.followers += 1;
+        topic.subscribers += 1;
         let wake = Arc::clone(&topic.wake);
-        drop(inner);
-        TaskSubscriber { event_bus: Arc::clone(self), task, wake, began: newest, position: newest }
+        drop(log);
+        TaskSubscriber { event_bus: Arc::clone(self), task, wake, started_at_seq: newest, position: newest }
     }
 
     /// Begins to follow all tasks from now on.
@@ -155,13 +159,13 @@ impl EventBus {
         Subscriber { event_bus: Arc::clone(self), position: self.next() - 1 }
     }
 
-    fn inner(&self) -> MutexGuard<'_, Inner> {
+    fn log(&self) -> MutexGuard<'_, EventLog> {
         // What a thread that panics leaves behind is a ring with or without its event, both whole.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Inner {
+impl EventLog {
     /// Returns the number of the oldest event in the ring; that of the next if it is empty.
     fn first(&self) -> u64 {
         self.next - self.ring.len() as u64
@@ -185,7 +189,7 @@ impl Topic {
         let is_progress = |event: &Event| matches!(event.payload.kind, EventKind::Progress(_));
         if is_progress(&event) && self.events.back().is_some_and(is_progress) {
             self.events.pop_back();
-        } else if self.events.len() == TOPIC
+        } else if self.events.len() == TOPIC_CAPACITY
             && let Some(oldest) = self.events.pop_front()
         {
             self.dropped = oldest.seq;

@@ -18,7 +18,7 @@ use crate::task_spans::Traced;
 use crate::{EventKind, EventPayload, LogPart};
 
 /// Of how many tasks progress is told at once, so that it never crowds out all other events.
-const TOLD_MAX: usize = 1_000;
+const PUBLISHED_MAX: usize = 1_000;
 
 /// What one claim has reported.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -35,14 +35,14 @@ pub(crate) struct LiveRun(Arc<LiveRunState>);
 
 #[derive(Debug)]
 struct LiveRunState {
-    of: RunRef,
-    report: Mutex<Current>,
+    run_ref: RunRef,
+    state: Mutex<LiveState>,
     meter: Meter,
     /// `None` for a claim of an earlier host, of which nothing is known.
-    start: Option<Start>,
+    start: Option<RunStart>,
     log: RunLog,
     trace: Option<RunTrace>,
-    unpublished: Arc<Unpublished>,
+    unpublished: Arc<UnpublishedProgress>,
 }
 
 /// Which run reports.
@@ -59,7 +59,7 @@ pub(crate) struct RunRef {
 
 /// How an attempt began.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Start {
+pub(crate) struct RunStart {
     /// When the run started.
     pub(crate) at: Timestamp,
     /// How long its task had been ready.
@@ -74,15 +74,15 @@ pub(crate) struct Start {
 
 impl RunRef {
     /// Makes news of a change of the task.
-    pub(crate) fn news(self, kind: EventKind, time: Timestamp) -> EventPayload {
+    pub(crate) fn event(self, kind: EventKind, time: Timestamp) -> EventPayload {
         let Self { task, plugin, attempt, .. } = self;
         EventPayload { task, plugin, attempt, time, kind }
     }
 }
 
 #[derive(Debug, Default)]
-struct Current {
-    report: RunReport,
+struct LiveState {
+    state: RunReport,
     /// The number under which its progress waits to be published.
     unpublished: Option<u64>,
     /// Whether the claim has ended.
@@ -94,29 +94,29 @@ struct Current {
 /// A cell stands in it at most once and is taken out when its claim ends, so there are never more of them than
 /// tasks that run. Weak references would not do: each keeps the allocation of its cell.
 #[derive(Debug, Default)]
-struct Unpublished {
-    cells: Mutex<Waiting>,
+struct UnpublishedProgress {
+    runs: Mutex<ProgressQueue>,
     wake: Notify,
 }
 
 #[derive(Debug, Default)]
-struct Waiting {
+struct ProgressQueue {
     next: u64,
-    cells: BTreeMap<u64, LiveRun>,
+    runs: BTreeMap<u64, LiveRun>,
 }
 
-impl Waiting {
+impl ProgressQueue {
     /// Puts a cell behind all others; returns its number.
-    fn add(&mut self, cell: LiveRun) -> u64 {
+    fn add(&mut self, run: LiveRun) -> u64 {
         self.next += 1;
-        self.cells.insert(self.next, cell);
+        self.runs.insert(self.next, run);
         self.next
     }
 
     /// Takes up to so many cells, the first ones first.
-    fn take(&mut self, count_max: usize) -> Vec<LiveRun> {
-        let count = self.cells.len().min(count_max);
-        (0..count).filter_map(|_| self.cells.pop_first()).map(|(_, cell)| cell).collect()
+    fn pop_first(&mut self, count_max: usize) -> Vec<LiveRun> {
+        let count = self.runs.len().min(count_max);
+        (0..count).filter_map(|_| self.runs.pop_first()).map(|(_, run)| run).collect()
     }
 }
 
@@ -124,32 +124,32 @@ impl LiveRun {
     /// Keeps the latest progress. Costs two short locks at most, however often it is called: once it waits to be
     /// published, a cell does so until the next pulse.
     pub(crate) fn set_progress(&self, progress: Progress) {
-        let mut current = locked(&self.0.report);
-        current.report.progress = Some(progress);
+        let mut current = locked(&self.0.state);
+        current.state.progress = Some(progress);
         if current.unpublished.is_some() || current.has_ended {
             return;
         }
         // Under the lock of the cell, as in `end`: a cell whose claim has ended must not be added.
-        current.unpublished = Some(locked(&self.0.unpublished.cells).add(self.clone()));
+        current.unpublished = Some(locked(&self.0.unpublished.runs).add(self.clone()));
         drop(current);
         self.0.unpublished.wake.notify_one();
     }
 
     /// Notes that the claim has ended: its progress is of no interest any more.
     fn end(&self) {
-        let mut current = locked(&self.0.report);
+        let mut current = locked(&self.0.state);
         current.has_ended = true;
         if let Some(number) = current.unpublished.take() {
-            locked(&self.0.unpublished.cells).cells.remove(&number);
+            locked(&self.0.unpublished.runs).runs.remove(&number);
         }
     }
 
     pub(crate) fn set_digest(&self, digest: Arc<str>) {
-        locked(&self.0.report).report.digest = Some(digest);
+        locked(&self.0.state).state.digest = Some(digest);
     }
 
     pub(crate) fn digest(&self) -> Option<Arc<str>> {
-        locked(&self.0.report).report.digest.clone()
+        locked(&self.0.state).state.digest.clone()
     }
 
     pub(crate) fn meter(&self) -> &Meter {
@@ -165,17 +165,17 @@ impl LiveRun {
 
     /// Returns what the attempt has used, if it ends or is suspended now.
     pub(crate) fn usage_at_end(&self, now: Timestamp) -> Option<Usage> {
-        Some(Usage { wall: passed(self.0.start?.since, now), ..self.usage()? })
+        Some(Usage { wall: elapsed(self.0.start?.since, now), ..self.usage()? })
     }
 
     /// Returns what this run alone has used, if it ends now.
     pub(crate) fn usage_of_run(&self, now: Timestamp) -> Option<Usage> {
         let start = self.0.start?;
-        Some(Usage { wall: passed(start.at, now), queue: start.queue, ..self.0.meter.read() })
+        Some(Usage { wall: elapsed(start.at, now), queue: start.queue, ..self.0.meter.read() })
     }
 
     /// Says whether the run goes on with an attempt that was suspended.
-    pub(crate) fn goes_on(&self) -> bool {
+    pub(crate) fn is_resumed(&self) -> bool {
         self.0.start.is_some_and(|start| start.earlier.is_some())
     }
 
@@ -190,35 +190,35 @@ impl LiveRun {
     }
 
     /// Returns which run it is.
-    pub(crate) fn of(&self) -> &RunRef {
-        &self.0.of
+    pub(crate) fn run_ref(&self) -> &RunRef {
+        &self.0.run_ref
     }
 
     /// Returns what says that the run wrote no log.
-    pub(crate) fn silent_part(&self) -> LogPart {
+    pub(crate) fn empty_log(&self) -> LogPart {
         self.0.log.silent_part()
     }
 
     /// Makes news of a change of the task that runs.
-    pub(crate) fn news(&self, kind: EventKind, time: Timestamp) -> EventPayload {
-        self.0.of.clone().news(kind, time)
+    pub(crate) fn event(&self, kind: EventKind, time: Timestamp) -> EventPayload {
+        self.0.run_ref.clone().event(kind, time)
     }
 
     pub(crate) fn get(&self) -> RunReport {
-        locked(&self.0.report).report.clone()
+        locked(&self.0.state).state.clone()
     }
 }
 
 /// The cells of all running tasks, and those who are told of what happens.
 #[derive(Debug)]
 pub(crate) struct LiveRuns {
-    cells: Mutex<HashMap<i64, LiveRun>>,
+    runs: Mutex<HashMap<i64, LiveRun>>,
     pub(crate) event_bus: Arc<EventBus>,
     /// Wakes whoever starts tasks when some became ready that were held back.
     pub(crate) wait_for_ready: Notify,
     /// What takes the spans of what has committed.
     pub(crate) tracer: Tracer,
-    unpublished: Arc<Unpublished>,
+    unpublished: Arc<UnpublishedProgress>,
     log_budget: Arc<LogBudget>,
 }
 
@@ -226,7 +226,7 @@ pub(crate) struct LiveRuns {
 #[derive(Debug)]
 pub(crate) enum LiveChange {
     /// A claim began.
-    Began { seq: i64, cell: LiveRun },
+    Began { seq: i64, run: LiveRun },
     /// The claim of this task ended, if it had one.
     Ended { seq: i64 },
 }
@@ -235,7 +235,7 @@ impl LiveRuns {
     /// Makes a board whose logs hold so many bytes together.
     pub(crate) fn new(log_bytes_max: usize, tracer: Tracer) -> Self {
         Self {
-            cells: Mutex::default(),
+            runs: Mutex::default(),
             event_bus: Arc::default(),
             wait_for_ready: Notify::new(),
             tracer,
@@ -245,14 +245,14 @@ impl LiveRuns {
     }
 
     /// Makes the cell of a claim; it is not on the board before its turn.
-    pub(crate) fn cell(&self, of: RunRef, start: Option<Start>) -> LiveRun {
+    pub(crate) fn run(&self, run_ref: RunRef, start: Option<RunStart>) -> LiveRun {
         let earlier = start.map_or(0, |start| start.lines);
-        let log = RunLog::new(earlier, of.attempt, Arc::clone(&self.log_budget));
-        let trace = of.run_trace(&self.tracer);
+        let log = RunLog::new(earlier, run_ref.attempt, Arc::clone(&self.log_budget));
+        let trace = run_ref.run_trace(&self.tracer);
         let unpublished = Arc::clone(&self.unpublished);
         LiveRun(Arc::new(LiveRunState {
-            of,
-            report: Mutex::default(),
+            run_ref,
+            state: Mutex::default(),
             meter: Meter::default(),
             start,
             log,
@@ -263,11 +263,11 @@ impl LiveRuns {
 
     /// Makes these changes in their order.
     pub(crate) fn apply(&self, turns: impl IntoIterator<Item = LiveChange>) {
-        let mut cells = locked(&self.cells);
+        let mut runs = locked(&self.runs);
         for apply in turns {
             let ended = match apply {
-                LiveChange::Began { seq, cell } => cells.insert(seq, cell),
-                LiveChange::Ended { seq } => cells.remove(&seq),
+                LiveChange::Began { seq, run } => runs.insert(seq, run),
+                LiveChange::Ended { seq } => runs.remove(&seq),
             };
             if let Some(ended) = ended {
                 ended.end();
@@ -277,14 +277,14 @@ impl LiveRuns {
 
     /// Returns where exactly this claim reports, if it still runs.
     pub(crate) fn live(&self, seq: i64, token: i64) -> Option<LiveRun> {
-        let cells = locked(&self.cells);
-        cells.get(&seq).filter(|cell| cell.0.of.token == token).cloned()
+        let runs = locked(&self.runs);
+        runs.get(&seq).filter(|run| run.0.run_ref.token == token).cloned()
     }
 
     /// Waits until there is progress to tell.
     pub(crate) async fn wait_for_progress(&self) {
         loop {
-            if !locked(&self.unpublished.cells).cells.is_empty() {
+            if !locked(&self.unpublished.runs).runs.is_empty() {
                 return;
             }
             self.unpublished.wake.notified().await;
@@ -294,20 +294,20 @@ impl LiveRuns {
     /// Tells the latest progress of those tasks that are first in line.
     pub(crate) fn publish_progress(&self, now: Timestamp) {
         // Taken before the cells are locked: those who report lock in the other order.
-        let first = locked(&self.unpublished.cells).take(TOLD_MAX);
-        let news = first.iter().filter_map(|cell| {
-            let mut current = locked(&cell.0.report);
+        let first = locked(&self.unpublished.runs).pop_first(PUBLISHED_MAX);
+        let event = first.iter().filter_map(|run| {
+            let mut current = locked(&run.0.state);
             current.unpublished = None;
-            let progress = current.report.progress.clone().filter(|_| !current.has_ended)?;
+            let progress = current.state.progress.clone().filter(|_| !current.has_ended)?;
             drop(current);
-            Some(cell.news(EventKind::Progress(progress), now))
+            Some(run.event(EventKind::Progress(progress), now))
         });
-        self.event_bus.publish(news.collect());
+        self.event_bus.publish(event.collect());
     }
 }
 
 /// Returns how long ago something was. A clock that jumps back makes it zero, as it does the duration.
-fn passed(since: Timestamp, now: Timestamp) -> Duration {
+fn elapsed(since: Timestamp, now: Timestamp) -> Duration {
     (now - since).to_std().unwrap_or_default()
 }
 

@@ -17,11 +17,11 @@ pub struct RetentionBounds {
 
 /// Where a walk through the ended tasks goes on, the first that ended first. The default is the beginning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PruneCursor(pub(crate) Option<Walked>);
+pub struct PruneCursor(pub(crate) Option<PruneProgress>);
 
 /// What a walk has come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Walked {
+pub(crate) struct PruneProgress {
     pub(crate) finished_at: i64,
     pub(crate) seq: i64,
     /// Tasks behind it that something keeps.

@@ -313,7 +313,7 @@ impl Store {
         }
     }
 
-    /// Finds up to `most` tasks that fit, the last accepted first, of those before a place; and the place
+    /// Finds up to `limit` tasks that fit, the last accepted first, of those before a place; and the place
     /// where to go on if there may be more. It may find fewer, even none, before that.
     ///
     /// # Errors
@@ -323,10 +323,10 @@ impl Store {
         &self,
         filter: Filter,
         before: Option<Cursor>,
-        most: usize,
+        limit: usize,
     ) -> Result<(Vec<TaskId>, Option<Cursor>), StoreError> {
         match &*self.backend {
-            Backend::Sqlite(sqlite) => sqlite.find(filter, before, most).await,
+            Backend::Sqlite(sqlite) => sqlite.find(filter, before, limit).await,
         }
     }
 
@@ -405,7 +405,7 @@ impl Store {
     }
 
     /// Makes a schedule, or puts it in place of one of its name that came the same way; durable on return.
-    /// There are at most `most`. One that takes the place of another for the same times stays due if it was.
+    /// There are at most `limit`. One that takes the place of another for the same times stays due if it was.
     ///
     /// # Errors
     ///
@@ -413,11 +413,11 @@ impl Store {
     pub async fn put_schedule(
         &self,
         new: NewSchedule,
-        most: u64,
+        limit: u64,
         now: Timestamp,
     ) -> Result<PutOutcome, StoreError> {
         match &*self.backend {
-            Backend::Sqlite(sqlite) => sqlite.put_schedule(new, most, now).await,
+            Backend::Sqlite(sqlite) => sqlite.put_schedule(new, limit, now).await,
         }
     }
 
@@ -484,10 +484,10 @@ impl Store {
     pub async fn due_schedules(
         &self,
         now: Timestamp,
-        most: usize,
+        limit: usize,
     ) -> Result<(Vec<ScheduleName>, Option<Timestamp>), StoreError> {
         match &*self.backend {
-            Backend::Sqlite(sqlite) => sqlite.due_schedules(now, most).await,
+            Backend::Sqlite(sqlite) => sqlite.due_schedules(now, limit).await,
         }
     }
 
@@ -525,9 +525,9 @@ impl Store {
     /// # Errors
     ///
     /// See [`Store`].
-    pub async fn record_schedule_error(&self, schedule: Schedule, trouble: String) -> Result<(), StoreError> {
+    pub async fn record_schedule_error(&self, schedule: Schedule, error: String) -> Result<(), StoreError> {
         match &*self.backend {
-            Backend::Sqlite(sqlite) => sqlite.record_schedule_error(schedule, trouble).await,
+            Backend::Sqlite(sqlite) => sqlite.record_schedule_error(schedule, error).await,
         }
     }
 
@@ -638,14 +638,14 @@ impl Store {
     }
 
     /// Returns how many tasks of each of these plugins wait, in their order, each counted to at most
-    /// `most`, which bounds the cost.
+    /// `limit`, which bounds the cost.
     ///
     /// # Errors
     ///
     /// See [`Store`].
-    pub async fn waiting(&self, plugins: Vec<PluginName>, most: usize) -> Result<Vec<u64>, StoreError> {
+    pub async fn waiting(&self, plugins: Vec<PluginName>, limit: usize) -> Result<Vec<u64>, StoreError> {
         match &*self.backend {
-            Backend::Sqlite(sqlite) => sqlite.waiting(plugins, most).await,
+            Backend::Sqlite(sqlite) => sqlite.waiting(plugins, limit).await,
         }
     }
 

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 use wasmill_model::TaskId;
 
-use super::{EventBus, Inner};
+use super::{EventBus, EventLog};
 use crate::Event;
 
 /// How many events a follower takes at once.
-pub(super) const TAKE: usize = 128;
+pub(super) const BATCH_MAX: usize = 128;
 
 /// How many events of the ring a follower that comes back looks at under one lock.
-pub(super) const LOOK: usize = 4_096;
+pub(super) const SCAN_MAX: usize = 4_096;
 
 /// What a follower is told.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,7 +38,7 @@ pub struct TaskSubscriber {
     pub(super) task: TaskId,
     pub(super) wake: Arc<Notify>,
     /// The newest event when it began: what came before is in the ring alone.
-    pub(super) began: u64,
+    pub(super) started_at_seq: u64,
     /// The last event that it was told, or that is none of its task.
     pub(super) position: u64,
 }
@@ -47,7 +47,7 @@ impl TaskSubscriber {
     /// Goes back to the event with this number, to be told what came after it; false, and nothing changes, if
     /// that is not known any more or never was.
     pub fn resume_from(&mut self, seq: u64) -> bool {
-        let known = self.event_bus.inner().reaches_back_to(seq);
+        let known = self.event_bus.log().reaches_back_to(seq);
         if known {
             self.position = seq;
         }
@@ -63,27 +63,28 @@ impl TaskSubscriber {
     pub fn now(&mut self) -> Option<Received> {
         let event_bus = Arc::clone(&self.event_bus);
         let mut events = Vec::new();
-        while self.position < self.began && events.len() < TAKE {
+        while self.position < self.started_at_seq && events.len() < BATCH_MAX {
             // Locked anew for each look: whoever publishes must not wait for a walk through the whole ring.
-            let inner = event_bus.inner();
-            if !inner.reaches_back_to(self.position) {
-                return self.lagged(&inner, events);
+            let log = event_bus.log();
+            if !log.reaches_back_to(self.position) {
+                return self.lagged(&log, events);
             }
-            let look = LOOK.min(usize::try_from(self.began - self.position).unwrap_or(LOOK));
-            for event in inner.after(self.position).take(look) {
+            let scanned =
+                SCAN_MAX.min(usize::try_from(self.started_at_seq - self.position).unwrap_or(SCAN_MAX));
+            for event in log.after(self.position).take(scanned) {
                 self.position = event.seq;
                 if event.payload.task == self.task {
                     events.push(event.clone());
                 }
             }
         }
-        let inner = event_bus.inner();
+        let log = event_bus.log();
         // As long as it follows, there is a topic.
-        if let Some(topic) = inner.topics.get(&self.task)
-            && self.position >= self.began
+        if let Some(topic) = log.topics.get(&self.task)
+            && self.position >= self.started_at_seq
         {
-            if topic.dropped > self.position.max(self.began) {
-                return self.lagged(&inner, events);
+            if topic.dropped > self.position.max(self.started_at_seq) {
+                return self.lagged(&log, events);
             }
             let position = self.position;
             events.extend(topic.events.iter().filter(|event| event.seq > position).cloned());
@@ -115,11 +116,11 @@ impl TaskSubscriber {
     }
 
     /// Returns the events that were found before those that are gone, else what is gone.
-    fn lagged(&mut self, inner: &Inner, found: Vec<Event>) -> Option<Received> {
+    fn lagged(&mut self, log: &EventLog, found: Vec<Event>) -> Option<Received> {
         if !found.is_empty() {
             return Some(Received::Events(found));
         }
-        let (after, until) = (self.position, inner.next - 1);
+        let (after, until) = (self.position, log.next - 1);
         self.position = until;
         Some(Received::Lagged { after, until })
     }
@@ -127,11 +128,11 @@ impl TaskSubscriber {
 
 impl Drop for TaskSubscriber {
     fn drop(&mut self) {
-        let mut inner = self.event_bus.inner();
-        if let Some(topic) = inner.topics.get_mut(&self.task) {
-            topic.followers -= 1;
-            if topic.followers == 0 {
-                inner.topics.remove(&self.task);
+        let mut log = self.event_bus.log();
+        if let Some(topic) = log.topics.get_mut(&self.task) {
+            topic.subscribers -= 1;
+            if topic.subscribers == 0 {
+                log.topics.remove(&self.task);
             }
         }
     }
@@ -166,13 +167,13 @@ impl Subscriber {
     }
 
     pub(crate) fn now(&mut self) -> Option<Received> {
-        let inner = self.event_bus.inner();
-        if !inner.reaches_back_to(self.position) {
-            let (after, until) = (self.position, inner.next - 1);
+        let log = self.event_bus.log();
+        if !log.reaches_back_to(self.position) {
+            let (after, until) = (self.position, log.next - 1);
             self.position = until;
             return Some(Received::Lagged { after, until });
         }
-        let events: Vec<_> = inner.after(self.position).take(TAKE).cloned().collect();
+        let events: Vec<_> = log.after(self.position).take(BATCH_MAX).cloned().collect();
         self.position = events.last()?.seq;
         Some(Received::Events(events))
     }

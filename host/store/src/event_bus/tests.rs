@@ -4,7 +4,7 @@ use std::task::{Context, Waker};
 
 use wasmill_model::{Progress, Timestamp};
 
-use super::subscriber::{LOOK, TAKE};
+use super::subscriber::{BATCH_MAX, SCAN_MAX};
 use super::*;
 
 fn payload(task: TaskId, kind: EventKind) -> EventPayload {
@@ -24,7 +24,7 @@ fn changes(told: Option<Received>) -> Vec<&'static str> {
     }
 }
 
-fn noise(event_bus: &EventBus, events: usize) {
+fn fill(event_bus: &EventBus, events: usize) {
     event_bus.publish((0..events).map(|_| payload(TaskId::new(), EventKind::Created)).collect());
 }
 
@@ -50,7 +50,7 @@ fn one_who_comes_back_misses_nothing_and_hears_nothing_twice() {
     let event_bus = Arc::<EventBus>::default();
     let task = TaskId::new();
     event_bus.publish(vec![payload(task, EventKind::Created), payload(task, EventKind::Started)]);
-    noise(&event_bus, 10_000);
+    fill(&event_bus, 10_000);
     event_bus.publish(vec![payload(task, EventKind::Cancelled)]);
     let mut follower = event_bus.subscribe(task);
     assert!(follower.resume_from(1));
@@ -70,9 +70,9 @@ fn one_who_was_away_for_too_long_is_told_so() {
     }
     assert!(follower.resume_from(999));
     let mut all = event_bus.subscribe_all();
-    noise(&event_bus, RING + 1);
+    fill(&event_bus, RING_CAPACITY + 1);
     assert_eq!(follower.now(), None, "none of it is of its task");
-    assert_eq!(all.now(), Some(Received::Lagged { after: 999, until: 1_000 + RING as u64 }));
+    assert_eq!(all.now(), Some(Received::Lagged { after: 999, until: 1_000 + RING_CAPACITY as u64 }));
     assert_eq!(all.now(), None);
     assert!(!follower.resume_from(999));
     all.resume_from(u64::MAX);
@@ -84,10 +84,10 @@ fn one_who_falls_behind_in_the_ring_is_told_so() {
     let event_bus = Arc::<EventBus>::default();
     let task = TaskId::new();
     event_bus.publish(vec![payload(task, EventKind::Created)]);
-    noise(&event_bus, LOOK * 2);
+    fill(&event_bus, SCAN_MAX * 2);
     let mut follower = event_bus.subscribe(task);
     assert!(follower.resume_from(0));
-    noise(&event_bus, RING);
+    fill(&event_bus, RING_CAPACITY);
     assert_eq!(changes(follower.now()), ["missed"]);
     assert_eq!(follower.now(), None);
 }
@@ -111,31 +111,31 @@ fn a_slow_follower_costs_no_memory_and_is_told_what_it_missed() {
     let event_bus = Arc::<EventBus>::default();
     let task = TaskId::new();
     let mut follower = event_bus.subscribe(task);
-    for _ in 0..TOPIC {
+    for _ in 0..TOPIC_CAPACITY {
         event_bus.publish(vec![
             payload(task, EventKind::Started),
             payload(task, EventKind::Retrying(Timestamp::UNIX_EPOCH)),
         ]);
     }
-    assert_eq!(event_bus.inner().topics[&task].events.len(), TOPIC);
+    assert_eq!(event_bus.log().topics[&task].events.len(), TOPIC_CAPACITY);
     assert_eq!(changes(follower.now()), ["missed"]);
     event_bus.publish(vec![payload(task, EventKind::Started)]);
     assert_eq!(changes(follower.now()), ["started"]);
     drop(follower);
-    assert!(event_bus.inner().topics.is_empty());
+    assert!(event_bus.log().topics.is_empty());
 }
 
 #[test]
 fn those_who_follow_all_are_told_in_order_a_part_at_a_time() {
     let event_bus = Arc::<EventBus>::default();
     let mut all = event_bus.subscribe_all();
-    noise(&event_bus, TAKE + 1);
+    fill(&event_bus, BATCH_MAX + 1);
     let mut seqs = Vec::new();
     while let Some(Received::Events(events)) = all.now() {
-        assert!(events.len() <= TAKE);
+        assert!(events.len() <= BATCH_MAX);
         seqs.extend(events.into_iter().map(|event| event.seq));
     }
-    assert_eq!(seqs, (1..=TAKE as u64 + 1).collect::<Vec<_>>());
+    assert_eq!(seqs, (1..=BATCH_MAX as u64 + 1).collect::<Vec<_>>());
 }
 
 #[test]

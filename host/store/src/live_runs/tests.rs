@@ -14,29 +14,29 @@ fn progress() -> Progress {
 /// Begins a claim of this task.
 fn begin(live_runs: &LiveRuns, seq: i64) -> LiveRun {
     let plugin: PluginName = "a".parse().expect("valid");
-    let of = RunRef { task: TaskId::new(), plugin, attempt: 1, token: 1, trace: None };
-    let cell = live_runs.cell(of, None);
-    live_runs.apply([LiveChange::Began { seq, cell: cell.clone() }]);
-    cell
+    let run_ref = RunRef { task: TaskId::new(), plugin, attempt: 1, token: 1, trace: None };
+    let run = live_runs.run(run_ref, None);
+    live_runs.apply([LiveChange::Began { seq, run: run.clone() }]);
+    run
 }
 
 fn waiting(live_runs: &LiveRuns) -> usize {
-    locked(&live_runs.unpublished.cells).cells.len()
+    locked(&live_runs.unpublished.runs).runs.len()
 }
 
 #[test]
 fn tasks_that_reported_and_ended_leave_nothing_behind_though_no_pulse_came() {
     let live_runs = live_runs();
     for seq in 0..10_000 {
-        let cell = begin(&live_runs, seq);
-        cell.set_progress(progress());
+        let run = begin(&live_runs, seq);
+        run.set_progress(progress());
         assert_eq!(waiting(&live_runs), 1, "only what runs waits to be published");
         live_runs.apply([LiveChange::Ended { seq }]);
-        cell.set_progress(progress());
-        assert_eq!(Arc::strong_count(&cell.0) + Arc::weak_count(&cell.0), 1, "nobody else holds the cell");
+        run.set_progress(progress());
+        assert_eq!(Arc::strong_count(&run.0) + Arc::weak_count(&run.0), 1, "nobody else holds the cell");
     }
     assert_eq!(waiting(&live_runs), 0);
-    assert!(locked(&live_runs.cells).is_empty());
+    assert!(locked(&live_runs.runs).is_empty());
 }
 
 #[test]
@@ -51,10 +51,10 @@ fn a_claim_that_takes_the_place_of_another_ends_it() {
 #[test]
 fn each_pulse_publishes_the_first_and_leaves_the_rest_for_the_next() {
     let live_runs = live_runs();
-    let cells: Vec<_> = (0..1_500).map(|seq| begin(&live_runs, seq)).collect();
+    let runs: Vec<_> = (0..1_500).map(|seq| begin(&live_runs, seq)).collect();
     let mut follower = live_runs.event_bus.subscribe_all();
-    for cell in cells.iter().chain(&cells) {
-        cell.set_progress(progress());
+    for run in runs.iter().chain(&runs) {
+        run.set_progress(progress());
     }
     for left in [500, 0] {
         live_runs.publish_progress(DateTime::UNIX_EPOCH);
@@ -64,7 +64,7 @@ fn each_pulse_publishes_the_first_and_leaves_the_rest_for_the_next() {
     while let Some(crate::Received::Events(events)) = follower.now() {
         told.extend(events.into_iter().map(|event| event.payload.task));
     }
-    assert_eq!(told, cells.iter().map(|cell| cell.of().task).collect::<Vec<_>>());
-    cells[0].set_progress(progress());
+    assert_eq!(told, runs.iter().map(|run| run.run_ref().task).collect::<Vec<_>>());
+    runs[0].set_progress(progress());
     assert_eq!(waiting(&live_runs), 1, "it may wait again after it was published");
 }

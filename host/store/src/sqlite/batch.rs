@@ -12,17 +12,17 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 use wasmill_model::{PluginName, Span, TaskState, fault_point};
 
+use super::abandoned_claims::AbandonedClaims;
+use super::clock_skew;
 use super::dependency;
 use super::events;
+use super::fair_queue::FairQueue;
 use super::fault::{fault, is_of_machine};
 use super::finish::Finish;
 use super::home::Home;
-use super::lanes::Lanes;
+use super::outage_log::OutageLog;
 use super::plugin_counts;
-use super::returned::Returned;
-use super::trouble::Trouble;
-use super::wall;
-use super::writer::{Committed, Figures};
+use super::writer::{Committed, WriterStats};
 use crate::live_runs::{LiveChange, LiveRuns};
 use crate::plugin_counts::{AllPluginCounts, CountDelta};
 use crate::{EventPayload, StoreError};
@@ -97,14 +97,14 @@ impl<O: Operation> Job for Pending<O> {
 #[derive(Debug)]
 pub(super) struct Batch<'a> {
     pub(super) connection: &'a Connection,
-    pub(super) line: Line,
+    pub(super) writer_state: WriterState,
     /// What running tasks have reported by the last commit.
     pub(super) live_runs: &'a LiveRuns,
     pub(super) turns: Vec<LiveChange>,
     /// What followers are told.
-    pub(super) news: Vec<EventPayload>,
+    pub(super) events: Vec<EventPayload>,
     /// How the tasks of each plugin moved.
-    pub(super) moves: CountDelta,
+    pub(super) count_delta: CountDelta,
     /// Whether tasks became ready that were held back.
     pub(super) wait_for_ready: bool,
     /// Whether a delivery has become due.
@@ -114,25 +114,29 @@ pub(super) struct Batch<'a> {
     /// What has ended and is part of a trace.
     pub(super) spans: Vec<Span>,
     /// Whose turn it is.
-    pub(super) lanes: Lanes,
+    pub(super) fair_queue: FairQueue,
     /// How many tasks of each plugin there were at the last commit; `None` in the recovery.
     pub(super) plugin_counts: Option<&'a AllPluginCounts>,
 }
 
 impl<'a> Batch<'a> {
-    pub(super) fn new(connection: &'a Connection, line: Line, live_runs: &'a LiveRuns) -> Self {
+    pub(super) fn new(
+        connection: &'a Connection,
+        writer_state: WriterState,
+        live_runs: &'a LiveRuns,
+    ) -> Self {
         Self {
             connection,
-            line,
+            writer_state,
             live_runs,
             turns: Vec::new(),
-            news: Vec::new(),
-            moves: CountDelta::default(),
+            events: Vec::new(),
+            count_delta: CountDelta::default(),
             spans: Vec::new(),
             wait_for_ready: false,
             wait_for_delivery: false,
             deliveries_dropped: 0,
-            lanes: Lanes::default(),
+            fair_queue: FairQueue::default(),
             plugin_counts: None,
         }
     }
@@ -140,7 +144,7 @@ impl<'a> Batch<'a> {
     /// Returns how many tasks of a plugin wait, those of this batch with them.
     pub(super) fn waiting(&self, plugin: &PluginName) -> u64 {
         let before = self.plugin_counts.map_or(0, |plugin_counts| plugin_counts.waiting(plugin));
-        before.saturating_add_signed(self.moves.waiting(plugin))
+        before.saturating_add_signed(self.count_delta.waiting(plugin))
     }
 
     /// Counts a task that leaves one state for another, or comes from or goes to nowhere.
@@ -150,8 +154,8 @@ impl<'a> Batch<'a> {
         from: Option<TaskState>,
         to: Option<TaskState>,
     ) {
-        self.line.record_move(from, to);
-        self.moves.record_move(plugin, from, to);
+        self.writer_state.record_move(from, to);
+        self.count_delta.record_move(plugin, from, to);
     }
 }
 
@@ -160,39 +164,39 @@ impl<'a> Batch<'a> {
 /// No place is given twice while the store is open, also if the newest task is removed. So the
 /// progress of a removed task can never show at another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Line {
+pub(super) struct WriterState {
     pub(super) waiting: u64,
     pub(super) running: u64,
     pub(super) seq_next: i64,
     /// The latest `created_at` of a task that was ready at once; later than now if the clock went back.
-    pub(super) newest: i64,
+    pub(super) newest_ready: i64,
     /// What time it was at the last claim.
     pub(super) claimed_at: i64,
     /// The latest time at which a task was accepted, started or ended.
     pub(super) latest: i64,
     /// What the database says of that, at most a second less.
-    pub(super) latest_kept: i64,
+    pub(super) latest_stored: i64,
     /// Numbers of events from here on are not reserved.
     pub(super) events_reserved: i64,
     /// Whether there may be tasks with a priority; once true it stays so. Nobody else pays for them.
-    pub(super) ranked: bool,
+    pub(super) uses_promotion: bool,
     /// Whether there may be tasks that others wait for; once true it stays so. Nobody else pays for them.
-    pub(super) depended_on: bool,
+    pub(super) has_dependents: bool,
     /// Whether there may be tasks to be told that what they wait for has ended.
-    pub(super) settling: bool,
+    pub(super) has_unresolved_ends: bool,
 }
 
-impl Line {
+impl WriterState {
     /// Notes what time it was when a task was accepted, started or ended.
-    pub(super) fn saw(&mut self, now: i64) {
+    pub(super) fn observe_time(&mut self, now: i64) {
         self.latest = self.latest.max(now);
     }
 
     /// Counts a task that leaves one state for another, or comes from or goes to nowhere.
     pub(super) fn record_move(&mut self, from: Option<TaskState>, to: Option<TaskState>) {
         match from {
-            Some(TaskState::Waiting) => one_less(&mut self.waiting, "waiting"),
-            Some(TaskState::Running) => one_less(&mut self.running, "running"),
+            Some(TaskState::Waiting) => decrement(&mut self.waiting, "waiting"),
+            Some(TaskState::Running) => decrement(&mut self.running, "running"),
             _ => {}
         }
         match to {
@@ -204,7 +208,7 @@ impl Line {
 }
 
 /// Counts one less. At 0 that would be a fault of this program; wrapped, it would refuse every new task from then on.
-fn one_less(count: &mut u64, what: &'static str) {
+fn decrement(count: &mut u64, what: &'static str) {
     match count.checked_sub(1) {
         Some(rest) => *count = rest,
         None => tracing::error!(what, "a task left a state in which none was counted"),
@@ -217,18 +221,18 @@ pub(super) struct Batcher {
     connection: Connection,
     home: Arc<Home>,
     home_checked: Instant,
-    line: Line,
+    writer_state: WriterState,
     /// Whether commits wait for the disk right now; unknown at first.
     synced: Option<bool>,
-    figures: Arc<Figures>,
+    stats: Arc<WriterStats>,
     live_runs: Arc<LiveRuns>,
-    returned: Arc<Returned>,
-    trouble: Trouble,
+    abandoned: Arc<AbandonedClaims>,
+    outage_log: OutageLog,
     /// Commands that failed though others went well.
-    damage: Trouble,
+    damage: OutageLog,
     /// Whether what is left to go on with failed by itself the last time.
     is_stuck: bool,
-    lanes: Lanes,
+    fair_queue: FairQueue,
 }
 
 /// How often it is looked whether the database still lies where it was opened.
@@ -238,27 +242,27 @@ impl Batcher {
     pub(super) fn new(
         connection: Connection,
         home: Arc<Home>,
-        line: Line,
-        figures: Arc<Figures>,
+        writer_state: WriterState,
+        stats: Arc<WriterStats>,
         live_runs: Arc<LiveRuns>,
-        returned: Arc<Returned>,
+        abandoned: Arc<AbandonedClaims>,
     ) -> Self {
-        let trouble = Trouble::of("writing to the database");
-        let damage = Trouble::of("a change of a single row");
-        let (lanes, home_checked) = (Lanes::default(), Instant::now());
+        let outage_log = OutageLog::new("writing to the database");
+        let damage = OutageLog::new("a change of a single row");
+        let (fair_queue, home_checked) = (FairQueue::default(), Instant::now());
         Self {
             connection,
             home,
             home_checked,
-            line,
+            writer_state,
             synced: None,
-            figures,
+            stats,
             live_runs,
-            returned,
-            trouble,
+            abandoned,
+            outage_log,
             damage,
             is_stuck: false,
-            lanes,
+            fair_queue,
         }
     }
 
@@ -269,103 +273,103 @@ impl Batcher {
     }
 
     /// Says whether there is something to go on with though nobody asks; not while the disk is in trouble.
-    pub(super) fn goes_on(&self) -> bool {
-        self.line.settling && !self.trouble.lasts() && !self.is_stuck
+    pub(super) fn has_backlog(&self) -> bool {
+        self.writer_state.has_unresolved_ends && !self.outage_log.is_ongoing() && !self.is_stuck
     }
 
     /// Runs these commands in one transaction, or in a few if some of them fail, and answers every caller.
     pub(super) fn commit(&mut self, jobs: Vec<Box<dyn Job>>) {
-        let returned = self.returned.take();
-        if jobs.is_empty() && returned.is_empty() && !self.line.settling {
+        let abandoned = self.abandoned.take();
+        if jobs.is_empty() && abandoned.is_empty() && !self.writer_state.has_unresolved_ends {
             return;
         }
         match self.check_home() {
-            Ok(()) => self.commit_part(jobs, returned),
-            Err(error) => self.refuse(jobs, returned, error),
+            Ok(()) => self.commit_part(jobs, abandoned),
+            Err(error) => self.refuse(jobs, abandoned, error),
         }
     }
 
     /// Makes sure now and then that this database is the one that the next host will find.
     fn check_home(&mut self) -> Result<(), StoreError> {
         // While it is not, each time: what is written would be gone.
-        if self.home_checked.elapsed() >= HOME_CHECK || self.trouble.lasts() {
+        if self.home_checked.elapsed() >= HOME_CHECK || self.outage_log.is_ongoing() {
             self.home.check()?;
             self.home_checked = Instant::now();
         }
         Ok(())
     }
 
-    fn commit_part(&mut self, mut jobs: Vec<Box<dyn Job>>, mut returned: Vec<Finish>) {
-        let Err(error) = self.try_commit(&mut jobs, &returned) else {
+    fn commit_part(&mut self, mut jobs: Vec<Box<dyn Job>>, mut abandoned: Vec<Finish>) {
+        let Err(error) = self.try_commit(&mut jobs, &abandoned) else {
             self.is_stuck = false;
-            let committed = self.trouble.note(Ok(()));
+            let committed = self.outage_log.record(Ok(()));
             return jobs.into_iter().for_each(|job| job.answer(committed.clone()));
         };
         self.roll_back();
-        self.figures.failed();
+        self.stats.failed();
         tracing::debug!(commands = jobs.len(), %error, "a batch of the store was rolled back");
         let fault = fault(self.home.path(), &error);
         if is_of_machine(&error) {
-            return self.refuse(jobs, returned, fault);
+            return self.refuse(jobs, abandoned, fault);
         }
-        if jobs.len() + returned.len() > 1 {
+        if jobs.len() + abandoned.len() > 1 {
             // In their order, since a command may need what one before it has done.
-            let rest_of_returned = returned.split_off(returned.len().div_ceil(2));
-            let rest = if returned.is_empty() { jobs.split_off(jobs.len() / 2) } else { Vec::new() };
-            if returned.is_empty() {
+            let rest_of_returned = abandoned.split_off(abandoned.len().div_ceil(2));
+            let rest = if abandoned.is_empty() { jobs.split_off(jobs.len() / 2) } else { Vec::new() };
+            if abandoned.is_empty() {
                 self.commit_part(jobs, Vec::new());
                 return self.commit_part(rest, Vec::new());
             }
-            self.commit_part(Vec::new(), returned);
+            self.commit_part(Vec::new(), abandoned);
             return self.commit_part(jobs, rest_of_returned);
         }
         self.is_stuck = jobs.is_empty();
-        let failed = self.damage.note(Err(fault));
+        let failed = self.damage.record(Err(fault));
         for job in jobs {
             job.answer(failed.clone());
         }
     }
 
     /// Answers every caller that nothing can be written right now.
-    fn refuse(&self, jobs: Vec<Box<dyn Job>>, returned: Vec<Finish>, error: StoreError) {
-        let refused = self.trouble.note(Err(error));
-        self.returned.put_back(returned);
+    fn refuse(&self, jobs: Vec<Box<dyn Job>>, abandoned: Vec<Finish>, error: StoreError) {
+        let refused = self.outage_log.record(Err(error));
+        self.abandoned.requeue(abandoned);
         for job in jobs {
             job.answer(refused.clone());
         }
     }
 
-    fn try_commit(&mut self, jobs: &mut [Box<dyn Job>], returned: &[Finish]) -> rusqlite::Result<()> {
+    fn try_commit(&mut self, jobs: &mut [Box<dyn Job>], abandoned: &[Finish]) -> rusqlite::Result<()> {
         self.sync(jobs.iter().any(|job| job.durable()))?;
         self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        let mut batch = Batch::new(&self.connection, self.line, &self.live_runs);
-        batch.plugin_counts = Some(self.figures.plugin_counts());
+        let mut batch = Batch::new(&self.connection, self.writer_state, &self.live_runs);
+        batch.plugin_counts = Some(self.stats.plugin_counts());
         // Of a batch that is rolled back they are dropped, and learnt again: it may have emptied some.
-        batch.lanes = std::mem::take(&mut self.lanes);
+        batch.fair_queue = std::mem::take(&mut self.fair_queue);
         // First, so that what is ready again can be claimed in this very batch.
-        for finish in returned {
+        for finish in abandoned {
             finish.run(&mut batch)?;
         }
         for job in jobs.iter_mut() {
             job.run(&mut batch)?;
         }
         // Last, so that all that ends in this batch is told of in it.
-        dependency::settle(&mut batch)?;
+        dependency::resolve(&mut batch)?;
         events::reserve(&mut batch)?;
-        wall::keep(&self.connection, &mut batch.line)?;
+        clock_skew::store_latest(&self.connection, &mut batch.writer_state)?;
         let Batch {
-            line,
+            writer_state,
             turns,
-            news,
-            moves,
+            events,
+            count_delta,
             wait_for_ready,
             wait_for_delivery,
             deliveries_dropped,
             spans,
-            lanes,
+            fair_queue,
             ..
         } = batch;
-        plugin_counts::write(&self.connection, &moves)?;
+        plugin_counts::write(&self.connection, &count_delta)?;
         // Only those that promise something: the others are what a dispatcher does all day.
         let promises = jobs.iter().any(|job| job.durable());
         if promises {
@@ -379,12 +383,12 @@ impl Batcher {
         if promises {
             fault_point!("committed, not answered");
         }
-        self.line = line;
-        self.lanes = lanes;
-        self.lanes.bound(line.waiting);
+        self.writer_state = writer_state;
+        self.fair_queue = fair_queue;
+        self.fair_queue.forget_if_over(writer_state.waiting);
         self.live_runs.apply(turns);
-        self.live_runs.event_bus.reserve(line.events_reserved.unsigned_abs());
-        self.live_runs.event_bus.publish(news);
+        self.live_runs.event_bus.reserve(writer_state.events_reserved.unsigned_abs());
+        self.live_runs.event_bus.publish(events);
         drop(publishing);
         if wait_for_ready {
             self.live_runs.wait_for_ready.notify_one();
@@ -392,9 +396,9 @@ impl Batcher {
         if !spans.is_empty() {
             self.live_runs.tracer.record(spans);
         }
-        self.figures.publish(line, moves, committed);
+        self.stats.publish(writer_state, count_delta, committed);
         if wait_for_delivery {
-            self.figures.wait_for_delivery.notify_one();
+            self.stats.wait_for_delivery.notify_one();
         }
         Ok(())
     }
@@ -439,11 +443,18 @@ mod tests {
 
     fn batcher(path: &Path) -> Batcher {
         let connection = connection::writer(path).expect("opened");
-        let (_, line) =
+        let (_, writer_state) =
             recover::recover(&connection, DateTime::UNIX_EPOCH, &Tracer::default()).expect("recovered");
-        let figures = Arc::new(Figures::new(line, AllPluginCounts::default()));
+        let stats = Arc::new(WriterStats::new(writer_state, AllPluginCounts::default()));
         let live_runs = Arc::new(LiveRuns::new(0, Tracer::default()));
-        Batcher::new(connection, Arc::new(Home::of(path.into())), line, figures, live_runs, Arc::default())
+        Batcher::new(
+            connection,
+            Arc::new(Home::of(path.into())),
+            writer_state,
+            stats,
+            live_runs,
+            Arc::default(),
+        )
     }
 
     fn new_task(plugin: &str) -> NewTask {
@@ -482,7 +493,7 @@ mod tests {
         let mut batcher = batcher(&dir.path().join("wasmill.db"));
         // As large as it is already: the disk is full.
         limit(&batcher, 1);
-        let before = batcher.line;
+        let before = batcher.writer_state;
         let (large_one, mut large) = insert_large();
         let (small_one, mut small) = insert("a", 9);
         batcher.commit(vec![small_one, large_one]);
@@ -490,13 +501,13 @@ mod tests {
             let answer = answer.try_recv().expect("answered");
             assert!(matches!(answer, Err(StoreError::Unavailable { .. })), "{answer:?}");
         }
-        assert_eq!((batcher.line, batcher.figures.stats().commits), (before, 0));
-        assert_eq!(batcher.figures.commit_stats().failed, 1, "nothing is tried one by one on a full disk");
-        assert!(batcher.trouble.lasts());
+        assert_eq!((batcher.writer_state, batcher.stats.stats().commits), (before, 0));
+        assert_eq!(batcher.stats.commit_stats().failed, 1, "nothing is tried one by one on a full disk");
+        assert!(batcher.outage_log.is_ongoing());
         limit(&batcher, 1 << 20);
         assert_eq!(commit(&mut batcher, [("a", 9); 3]), [Ok(()), Ok(()), Ok(())]);
-        assert_eq!(batcher.line.waiting, 3);
-        assert!(!batcher.trouble.lasts());
+        assert_eq!(batcher.writer_state.waiting, 3);
+        assert!(!batcher.outage_log.is_ongoing());
     }
 
     #[test]
@@ -507,7 +518,7 @@ mod tests {
             BEGIN SELECT RAISE(ABORT, 'this row is on fire'); END";
         batcher.connection.execute_batch(poison).expect("poisoned");
         for bad in [0, 1, 77, 99] {
-            let before = batcher.line.waiting;
+            let before = batcher.writer_state.waiting;
             let jobs = (0..100).map(|place| insert(if place == bad { "poison" } else { "a" }, 1_000));
             let (jobs, answers): (Vec<_>, Vec<_>) = jobs.unzip();
             batcher.commit(jobs);
@@ -515,23 +526,23 @@ mod tests {
                 let answer = answer.try_recv().expect("answered");
                 assert_eq!(answer.is_ok(), place != bad, "{place}: {answer:?}");
             }
-            assert_eq!(batcher.line.waiting, before + 99);
-            assert!(!batcher.trouble.lasts(), "others are written");
+            assert_eq!(batcher.writer_state.waiting, before + 99);
+            assert!(!batcher.outage_log.is_ongoing(), "others are written");
         }
-        assert!(batcher.figures.commit_stats().failed < 40, "it is found by halves, not one by one");
+        assert!(batcher.stats.commit_stats().failed < 40, "it is found by halves, not one by one");
     }
 
     #[test]
     fn a_counter_never_wraps() {
-        let mut line = Line { waiting: 1, ..Line::default() };
+        let mut writer_state = WriterState { waiting: 1, ..WriterState::default() };
         for _ in 0..3 {
-            line.record_move(Some(TaskState::Waiting), Some(TaskState::Running));
+            writer_state.record_move(Some(TaskState::Waiting), Some(TaskState::Running));
         }
-        assert_eq!((line.waiting, line.running), (0, 3));
+        assert_eq!((writer_state.waiting, writer_state.running), (0, 3));
         for _ in 0..5 {
-            line.record_move(Some(TaskState::Running), None);
+            writer_state.record_move(Some(TaskState::Running), None);
         }
-        assert_eq!((line.waiting, line.running), (0, 0));
+        assert_eq!((writer_state.waiting, writer_state.running), (0, 0));
     }
 
     #[test]
@@ -544,8 +555,8 @@ mod tests {
         batcher.commit(vec![Box::new(Pending::new(insert_it, reply))]);
         let claim = |batcher: &Batcher| {
             let quotas = vec![crate::ClaimQuota::from("a".parse::<PluginName>().expect("a valid name"))];
-            let (now, returned) = (DateTime::UNIX_EPOCH, batcher.returned.clone());
-            let claim = ClaimReady { quotas, tasks_max: 9, available_memory: 9, now, returned };
+            let (now, abandoned) = (DateTime::UNIX_EPOCH, batcher.abandoned.clone());
+            let claim = ClaimReady { quotas, tasks_max: 9, available_memory: 9, now, abandoned };
             let (reply, answer) = oneshot::channel();
             (Box::new(Pending::new(claim, reply)) as Box<dyn Job>, answer)
         };
@@ -558,7 +569,7 @@ mod tests {
         for brings in [1, 0] {
             let (job, mut answer) = claim(&batcher);
             batcher.commit(vec![job]);
-            let claims = answer.try_recv().expect("answered").expect("committed").accept();
+            let claims = answer.try_recv().expect("answered").expect("committed").into_claims();
             assert_eq!(claims.claimed.len(), brings);
         }
     }
@@ -569,14 +580,14 @@ mod tests {
         let mut batcher = batcher(&dir.path().join("wasmill.db"));
         let full = Err(StoreError::Full { waiting_max: 0 });
         assert_eq!(commit(&mut batcher, [("a", 9), ("a", 0), ("a", 9)]), [Ok(()), full, Ok(())]);
-        assert_eq!(batcher.line.waiting, 2);
+        assert_eq!(batcher.writer_state.waiting, 2);
     }
 
     #[test]
     fn numbers_of_events_are_reserved_long_before_they_are_needed() {
         let dir = tempfile::tempdir().expect("a folder");
         let mut batcher = batcher(&dir.path().join("wasmill.db"));
-        let reserved = batcher.line.events_reserved;
+        let reserved = batcher.writer_state.events_reserved;
         let read = |batcher: &Batcher| {
             batcher.connection.query_one(events::RESERVED, [], |row| row.get::<_, i64>(0)).expect("read")
         };
@@ -589,7 +600,7 @@ mod tests {
         batcher.live_runs.event_bus.begin(half, reserved.unsigned_abs());
         commit(&mut batcher, [("a", 9); 3]);
         assert!(read(&batcher) > reserved);
-        assert_eq!(batcher.line.events_reserved, read(&batcher));
+        assert_eq!(batcher.writer_state.events_reserved, read(&batcher));
         assert_eq!(batcher.live_runs.event_bus.next(), half + 3);
     }
 

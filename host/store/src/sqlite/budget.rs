@@ -19,15 +19,15 @@ use super::cancel_many::CancelMany;
 use super::claim::ClaimReady;
 use super::finish::Finish;
 use super::home::Home;
+use super::idempotency::PruneKeys;
 use super::insert::Insert;
-use super::keys::PruneKeys;
 use super::prune::Prune;
 use super::remove::Remove;
 use super::webhooks::{Redeliver, Tried};
-use super::writer::Figures;
+use super::writer::WriterStats;
 use super::{
-    connection, dependency_results, keys, plans, plugin_counts, prune, queries, recover, schedules, walk,
-    webhooks,
+    connection, dependency_results, filtered_list, idempotency, plans, plugin_counts, prune, queries,
+    recover, schedules, webhooks,
 };
 use crate::live_runs::LiveRuns;
 use crate::plugin_counts::AllPluginCounts;
@@ -78,7 +78,7 @@ fn new_task() -> NewTask {
 /// A store that is as full as it is asked to be, on one connection, which counts.
 struct Full {
     batcher: Batcher,
-    figures: Arc<Figures>,
+    stats: Arc<WriterStats>,
     live_runs: Arc<LiveRuns>,
 }
 
@@ -87,17 +87,17 @@ impl Full {
         let path: Arc<std::path::Path> = dir.join("wasmill.db").into();
         let connection = connection::writer(&path).expect("opened");
         connection.execute_batch(&FILL.replace("?rows", &rows.to_string())).expect("filled");
-        let (_, line) = recover::recover(&connection, at(0), &Tracer::default()).expect("recovered");
+        let (_, writer_state) = recover::recover(&connection, at(0), &Tracer::default()).expect("recovered");
         let plugin_counts = AllPluginCounts::new(plugin_counts::load(&connection).expect("read"));
         drop(connection);
         // What an opening does is not counted: it looks at all that waits.
         let connection = connection::writer(&path).expect("opened");
-        let figures = Arc::new(Figures::new(line, plugin_counts));
+        let stats = Arc::new(WriterStats::new(writer_state, plugin_counts));
         let live_runs = Arc::new(LiveRuns::new(0, Tracer::default()));
         let home = Arc::new(Home::of(path));
         let batcher =
-            Batcher::new(connection, home, line, figures.clone(), live_runs.clone(), Arc::default());
-        Self { batcher, figures, live_runs }
+            Batcher::new(connection, home, writer_state, stats.clone(), live_runs.clone(), Arc::default());
+        Self { batcher, stats, live_runs }
     }
 
     fn connection(&self) -> &Connection {
@@ -117,9 +117,9 @@ impl Full {
     fn claim(&mut self, second: i64) -> Claims {
         let quotas =
             vec![ClaimQuota::from(plugin()), ClaimQuota::from("held".parse::<PluginName>().expect("valid"))];
-        let returned = Arc::default();
-        self.run(ClaimReady { quotas, tasks_max: 10, available_memory: u64::MAX, now: at(second), returned })
-            .accept()
+        let abandoned = Arc::default();
+        self.run(ClaimReady { quotas, tasks_max: 10, available_memory: u64::MAX, now: at(second), abandoned })
+            .into_claims()
     }
 
     /// Does everything that a server does all day, a few times.
@@ -194,13 +194,13 @@ impl Full {
         let keyed = Filter { unique_key: "u1".parse().ok(), ..Filter::default() };
         for filter in [Filter::default(), tagged, grouped, scheduled, keyed] {
             let query = ListQuery { limit: 9, before: None, filter };
-            queries::page(connection, &query, self.figures.counts().waiting, &self.live_runs).expect("read");
+            queries::page(connection, &query, self.stats.counts().waiting, &self.live_runs).expect("read");
         }
-        keys::any_over(connection, at(0)).expect("read");
+        idempotency::any_over(connection, at(0)).expect("read");
         let request = IdempotencyKey { key: "r1".to_owned(), digest: [1; 32] };
-        keys::steps(connection, &request, at(0)).expect("read");
+        idempotency::steps(connection, &request, at(0)).expect("read");
         schedules::due(connection, at(0), 9).expect("read");
-        plugin_counts::oldest(connection, &self.figures.plugin_counts().all()).expect("read");
+        plugin_counts::oldest(connection, &self.stats.plugin_counts().all()).expect("read");
         queries::waiting(connection, &[plugin()], 9).expect("read");
     }
 
@@ -228,7 +228,7 @@ impl Full {
 }
 
 /// Rows that are passed over are looked at by these, on a reader, which stops after so many.
-const WALKS: [&str; 3] = [prune::ENDED, walk::ALL, walk::WAITING];
+const WALKS: [&str; 3] = [prune::ENDED, filtered_list::ALL, filtered_list::WAITING];
 
 #[test]
 fn no_statement_does_more_the_more_is_stored() {
@@ -263,8 +263,8 @@ fn a_claim_looks_for_no_task_where_none_waits() {
     let name = |number| ClaimQuota::from(format!("p{number}").parse::<PluginName>().expect("valid"));
     let mut quotas: Vec<_> = (0..500).map(name).collect();
     quotas.push(plugin().into());
-    let returned = Arc::default();
-    let claim = ClaimReady { quotas, tasks_max: 600, available_memory: u64::MAX, now: at(1), returned };
-    assert_eq!(full.run(claim).accept().claimed.len(), 1);
+    let abandoned = Arc::default();
+    let claim = ClaimReady { quotas, tasks_max: 600, available_memory: u64::MAX, now: at(1), abandoned };
+    assert_eq!(full.run(claim).into_claims().claimed.len(), 1);
     assert_eq!(runs(&full) - before, 1, "of 501 plugins one has a task that waits");
 }

@@ -59,7 +59,7 @@ pub(super) fn request_stop(
     removes: bool,
     now: Timestamp,
 ) -> rusqlite::Result<()> {
-    batch.line.saw(nanos(now));
+    batch.writer_state.observe_time(nanos(now));
     batch.connection.prepare_cached(REQUEST_STOP)?.execute(params![seq, nanos(now), removes])?;
     Ok(())
 }
@@ -121,7 +121,7 @@ pub(super) fn cancel(
     }
     batch.spans.extend(of.task_span(&batch.live_runs.tracer, "cancelled", None, now));
     batch.record_move(&of.plugin, Some(was), Some(TaskState::Cancelled));
-    batch.news.push(of.news(EventKind::Cancelled, now));
+    batch.events.push(of.event(EventKind::Cancelled, now));
     batch.turns.push(LiveChange::Ended { seq });
     Ok(())
 }

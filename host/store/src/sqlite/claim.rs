@@ -9,17 +9,17 @@ use chrono::DateTime;
 use rusqlite::{Connection, OptionalExtension, params};
 use wasmill_model::{Group, Priority, TaskId, TaskState, Timestamp};
 
+use super::abandoned_claims::{AbandonedClaims, UndeliveredClaims};
 use super::batch::{Batch, Operation};
+use super::clock_skew::{self, JUMP_NANOS};
+use super::fair_queue::{Candidate, PluginCandidates};
 use super::fault::is_of_value;
-use super::lanes::{Candidate, Part};
 use super::quarantine;
-use super::returned::{Delivery, Returned};
 use super::rows::{backoff, group, nanos, size, timeout, traced};
 use super::starts;
 use super::usage;
-use super::wall::{self, JUMP_NANOS};
 use super::webhooks;
-use crate::live_runs::{LiveChange, RunRef, Start};
+use crate::live_runs::{LiveChange, RunRef, RunStart};
 use crate::{Checkpoint, Claim, ClaimQuota, Claimed, Claims, EventKind};
 
 pub(super) const INPUT: &str = "SELECT body FROM input WHERE seq = ?1";
@@ -34,7 +34,7 @@ pub(super) const CLAIM: &str = "
     UPDATE task SET state = 1, claims = ?2, attempt = ?3, started_at = ?4 WHERE seq = ?1";
 /// What is small is read along, so that a suspended task goes on at once.
 pub(super) const STATE: &str = "SELECT state FROM checkpoint WHERE seq = ?1 AND length(state) <= 65536";
-pub(super) const HAND_OVER: &str = "SELECT hand_over FROM dependant WHERE seq = ?1";
+pub(super) const PASS_RESULTS: &str = "SELECT hand_over FROM dependant WHERE seq = ?1";
 
 #[derive(Debug)]
 pub(super) struct ClaimReady {
@@ -43,27 +43,29 @@ pub(super) struct ClaimReady {
     /// What the weights of all tasks together may come to.
     pub(super) available_memory: u64,
     pub(super) now: Timestamp,
-    pub(super) returned: Arc<Returned>,
+    pub(super) abandoned: Arc<AbandonedClaims>,
 }
 
 impl Operation for ClaimReady {
-    type Answer = Delivery;
+    type Answer = UndeliveredClaims;
     const DURABLE: bool = false;
 
-    fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Delivery> {
-        self.settle(batch)?;
+    fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<UndeliveredClaims> {
+        self.check_clock(batch)?;
         // Each plugin costs a few statements, and most of many have nothing that waits.
-        let quotas: Vec<_> = self.quotas.iter().filter(|share| batch.waiting(&share.plugin) > 0).collect();
-        if batch.line.ranked {
-            batch.lanes.learn(batch.connection)?;
-            self.let_in(batch, &quotas)?;
+        let quotas: Vec<_> = self.quotas.iter().filter(|quota| batch.waiting(&quota.plugin) > 0).collect();
+        if batch.writer_state.uses_promotion {
+            batch.fair_queue.learn(batch.connection)?;
+            self.promote_due(batch, &quotas)?;
         }
         let parts = self.parts(batch, &quotas)?;
         let connection = batch.connection;
-        let picked =
-            batch.lanes.pick(parts, self.tasks_max, self.available_memory, |share, group, skip, most| {
-                read_group(connection, share, group, skip, most)
-            })?;
+        let picked = batch.fair_queue.pick(
+            parts,
+            self.tasks_max,
+            self.available_memory,
+            |quota, group, skip, limit| read_group(connection, quota, group, skip, limit),
+        )?;
         let fewer = picked.candidates.len() < self.tasks_max;
         let next_ready_at = if fewer { self.next_ready_at(batch, &quotas)? } else { None };
         let mut claimed = Vec::with_capacity(picked.candidates.len());
@@ -78,11 +80,11 @@ impl Operation for ClaimReady {
             }
         }
         if !claimed.is_empty() {
-            batch.line.saw(nanos(self.now));
+            batch.writer_state.observe_time(nanos(self.now));
         }
         starts::note(batch, &self.quotas, &claimed, self.now)?;
         let claims = Claims { claimed, next_ready_at, lacked_memory: picked.lacked_memory };
-        Ok(Delivery::new(claims, self.now, self.returned.clone()))
+        Ok(UndeliveredClaims::new(claims, self.now, self.abandoned.clone()))
     }
 }
 
@@ -90,7 +92,7 @@ pub(super) const READY: &str = "
     SELECT ready_at, seq FROM task INDEXED BY task_waiting
     WHERE state = 0 AND plugin = ?1 AND rank IS NULL AND ready_at <= ?2 ORDER BY ready_at, seq LIMIT ?3";
 /// Up to the newest that was ready at once: behind it may stand a million that are put off.
-pub(super) const READY_LATER: &str = "
+pub(super) const READY_AHEAD_OF_CLOCK: &str = "
     SELECT ready_at, seq FROM task INDEXED BY task_waiting
     WHERE state = 0 AND plugin = ?1 AND rank IS NULL AND ready_at > ?2 AND ready_at <= ?4
         AND ready_at = created_at
@@ -100,7 +102,7 @@ pub(super) const READY_LATER: &str = "
 pub(super) const RANKED: &str = "
     SELECT rank, seq FROM task INDEXED BY task_waiting
     WHERE state = 0 AND plugin = ?1 AND rank < 9223372036854775805 ORDER BY rank, ready_at, seq LIMIT ?2";
-pub(super) const LET_IN: &str = "
+pub(super) const PROMOTE: &str = "
     UPDATE task SET rank = iif(grp IS NULL, ready_at - priority * ?4, 9223372036854775806) WHERE seq IN (
         SELECT seq FROM task INDEXED BY task_waiting
         WHERE state = 0 AND plugin = ?1 AND rank = 9223372036854775807 AND ready_at <= ?2 LIMIT ?3)
@@ -118,16 +120,16 @@ pub(super) const NEXT_RANKED: &str = "
     WHERE state = 0 AND plugin = ?1 AND rank = 9223372036854775807 AND ready_at > ?2";
 
 /// The most tasks with a priority or a group that one claim lets into the line, if it is for fewer.
-const LET_IN_MAX: usize = 1_000;
+const PROMOTED_MAX: usize = 1_000;
 
 impl ClaimReady {
     /// Looks whether the clock went back since the last claim.
-    fn settle(&self, batch: &mut Batch<'_>) -> rusqlite::Result<()> {
-        let (before, now) = (batch.line.claimed_at, nanos(self.now));
-        batch.line.claimed_at = now;
+    fn check_clock(&self, batch: &mut Batch<'_>) -> rusqlite::Result<()> {
+        let (before, now) = (batch.writer_state.claimed_at, nanos(self.now));
+        batch.writer_state.claimed_at = now;
         if now < before.saturating_sub(JUMP_NANOS) {
-            let shortened = wall::shorten_waits(batch.connection, now)?;
-            webhooks::settle(batch.connection, now)?;
+            let shortened = clock_skew::shorten_waits(batch.connection, now)?;
+            webhooks::shorten_waits(batch.connection, now)?;
             let seconds = before.saturating_sub(now) / JUMP_NANOS;
             tracing::warn!(seconds, shortened, "the clock of this machine went back");
         }
@@ -135,16 +137,16 @@ impl ClaimReady {
     }
 
     /// Gives tasks with a priority or a group that have become ready their place among the others.
-    fn let_in(&self, batch: &mut Batch<'_>, quotas: &[&ClaimQuota]) -> rusqlite::Result<()> {
-        let mut statement = batch.connection.prepare_cached(LET_IN)?;
+    fn promote_due(&self, batch: &mut Batch<'_>, quotas: &[&ClaimQuota]) -> rusqlite::Result<()> {
+        let mut statement = batch.connection.prepare_cached(PROMOTE)?;
         let step = Priority::of(1).map_or(0, Priority::head_start_nanos);
         for ClaimQuota { plugin, .. } in quotas {
             // Never fewer than are claimed, so that none that is ready is overlooked.
-            let most = size(self.tasks_max.max(LET_IN_MAX));
-            let mut rows = statement.query(params![plugin.as_str(), nanos(self.now), most, step])?;
+            let limit = size(self.tasks_max.max(PROMOTED_MAX));
+            let mut rows = statement.query(params![plugin.as_str(), nanos(self.now), limit, step])?;
             while let Some(row) = rows.next()? {
                 if let Some(group) = group(row, 0)? {
-                    batch.lanes.add(plugin, &group);
+                    batch.fair_queue.add(plugin, &group);
                 }
             }
         }
@@ -152,19 +154,23 @@ impl ClaimReady {
     }
 
     /// Returns of each plugin the first of its tasks without a group, as many as its share allows.
-    fn parts<'a>(&self, batch: &Batch<'_>, quotas: &[&'a ClaimQuota]) -> rusqlite::Result<Vec<Part<'a>>> {
+    fn parts<'a>(
+        &self,
+        batch: &Batch<'_>,
+        quotas: &[&'a ClaimQuota],
+    ) -> rusqlite::Result<Vec<PluginCandidates<'a>>> {
         let mut parts = Vec::with_capacity(quotas.len());
-        for share in quotas.iter().copied() {
-            let most = self.tasks_max.min(share.tasks_max);
-            let mut ready = self.ready(batch, share, most)?;
-            if batch.line.ranked {
+        for quota in quotas.iter().copied() {
+            let limit = self.tasks_max.min(quota.tasks_max);
+            let mut ready = self.ready(batch, quota, limit)?;
+            if batch.writer_state.uses_promotion {
                 let mut statement = batch.connection.prepare_cached(RANKED)?;
-                let rows = statement.query(params![share.plugin.as_str(), size(most)])?;
-                take(&mut ready, rows, share)?;
+                let rows = statement.query(params![quota.plugin.as_str(), size(limit)])?;
+                read_candidates(&mut ready, rows, quota)?;
                 ready.make_contiguous().sort_unstable();
-                ready.truncate(most);
+                ready.truncate(limit);
             }
-            parts.push(Part { share, own: ready });
+            parts.push(PluginCandidates { quota, own: ready });
         }
         Ok(parts)
     }
@@ -173,18 +179,19 @@ impl ClaimReady {
     fn ready<'a>(
         &self,
         batch: &Batch<'_>,
-        share: &'a ClaimQuota,
-        most: usize,
+        quota: &'a ClaimQuota,
+        limit: usize,
     ) -> rusqlite::Result<VecDeque<Candidate<'a>>> {
-        let (plugin, now, newest) = (share.plugin.as_str(), nanos(self.now), batch.line.newest);
+        let (plugin, now, newest_ready) =
+            (quota.plugin.as_str(), nanos(self.now), batch.writer_state.newest_ready);
         let mut ready = VecDeque::new();
         let mut statement = batch.connection.prepare_cached(READY)?;
-        take(&mut ready, statement.query(params![plugin, now, size(most)])?, share)?;
+        read_candidates(&mut ready, statement.query(params![plugin, now, size(limit)])?, quota)?;
         // While the clock is behind where it was, tasks that were accepted before are ready all the same.
-        if now < newest && ready.len() < most {
-            let mut statement = batch.connection.prepare_cached(READY_LATER)?;
-            let rest = size(most - ready.len());
-            take(&mut ready, statement.query(params![plugin, now, rest, newest])?, share)?;
+        if now < newest_ready && ready.len() < limit {
+            let mut statement = batch.connection.prepare_cached(READY_AHEAD_OF_CLOCK)?;
+            let rest = size(limit - ready.len());
+            read_candidates(&mut ready, statement.query(params![plugin, now, rest, newest_ready])?, quota)?;
         }
         Ok(ready)
     }
@@ -195,7 +202,7 @@ impl ClaimReady {
         quotas: &[&ClaimQuota],
     ) -> rusqlite::Result<Option<Timestamp>> {
         let mut earliest: Option<i64> = None;
-        for sql in [NEXT, NEXT_RANKED].into_iter().take(1 + usize::from(batch.line.ranked)) {
+        for sql in [NEXT, NEXT_RANKED].into_iter().take(1 + usize::from(batch.writer_state.uses_promotion)) {
             let mut statement = batch.connection.prepare_cached(sql)?;
             for ClaimQuota { plugin, .. } in quotas {
                 let ready_at: Option<i64> =
@@ -224,8 +231,8 @@ impl ClaimReady {
                 let ready_at = DateTime::from_timestamp_nanos(ready_at);
                 batch.spans.extend(of.wait_span(&batch.live_runs.tracer, ready_at, self.now));
                 let lines = row.get::<_, i64>(20)?.unsigned_abs();
-                let start = Start { at: self.now, queue, since, earlier, lines };
-                let report = batch.live_runs.cell(of, Some(start));
+                let start = RunStart { at: self.now, queue, since, earlier, lines };
+                let report = batch.live_runs.run(of, Some(start));
                 let claimed = Claimed {
                     claim: Claim {
                         id: task,
@@ -261,13 +268,13 @@ impl ClaimReady {
         }
         // So far it says that there may be something: most tasks wait for none, and are not asked.
         if claimed.pass_results {
-            let mut statement = batch.connection.prepare_cached(HAND_OVER)?;
+            let mut statement = batch.connection.prepare_cached(PASS_RESULTS)?;
             claimed.pass_results = statement.query_one([seq], |row| row.get(0))?;
         }
         batch.record_move(candidate.plugin, Some(TaskState::Waiting), Some(TaskState::Running));
         let report = &claimed.claim.report;
-        batch.turns.push(LiveChange::Began { seq, cell: report.clone() });
-        batch.news.push(report.news(EventKind::Started, self.now));
+        batch.turns.push(LiveChange::Began { seq, run: report.clone() });
+        batch.events.push(report.event(EventKind::Started, self.now));
         Ok(claimed)
     }
 }
@@ -275,26 +282,26 @@ impl ClaimReady {
 /// Reads tasks of a group that are ready.
 fn read_group<'a>(
     connection: &Connection,
-    share: &'a ClaimQuota,
+    quota: &'a ClaimQuota,
     group: &Group,
     skip: usize,
-    most: usize,
+    limit: usize,
 ) -> rusqlite::Result<VecDeque<Candidate<'a>>> {
     let mut statement = connection.prepare_cached(GROUPED)?;
-    let rows = statement.query(params![share.plugin.as_str(), group.as_str(), size(most), size(skip)])?;
+    let rows = statement.query(params![quota.plugin.as_str(), group.as_str(), size(limit), size(skip)])?;
     let mut ready = VecDeque::new();
-    take(&mut ready, rows, share)?;
+    read_candidates(&mut ready, rows, quota)?;
     Ok(ready)
 }
 
 /// Reads candidates of one plugin: their place and their number.
-fn take<'a>(
+fn read_candidates<'a>(
     candidates: &mut VecDeque<Candidate<'a>>,
     mut rows: rusqlite::Rows<'_>,
-    share: &'a ClaimQuota,
+    quota: &'a ClaimQuota,
 ) -> rusqlite::Result<()> {
     while let Some(row) = rows.next()? {
-        candidates.push_back(Candidate { place: row.get(0)?, seq: row.get(1)?, plugin: &share.plugin });
+        candidates.push_back(Candidate { sort_key: row.get(0)?, seq: row.get(1)?, plugin: &quota.plugin });
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Tasks that wait for others: what they wait for is stored with them, and they are told when it has ended.
 //!
 //! Whatever ends a task calls [`ended`], which costs nothing while no task waits for another one. It notes the
-//! end in the same transaction. Those who wait are told by [`settle`] at the end of each batch: so many of
+//! end in the same transaction. Those who wait are told by [`resolve`] at the end of each batch: so many of
 //! them, and the others in the next batches, since a task may have a million of them, and a chain of tasks
 //! that are cancelled one after the other may be as long.
 
@@ -20,41 +20,42 @@ use super::rows::{code, nanos, size, state};
 use crate::StoreError;
 
 /// The most tasks that are told in one batch: a few milliseconds that other writes wait for.
-const STEP_MAX: usize = 500;
+const RESOLVED_MAX: usize = 500;
 
 pub(super) const FIND: &str = "SELECT seq, state FROM task WHERE id = ?1";
-pub(super) const DEPENDANT: &str =
+pub(super) const ADD_DEPENDENT: &str =
     "INSERT INTO dependant (seq, on_failure, hand_over, run_at) VALUES (?1, ?2, ?3, ?4)";
-pub(super) const DEPENDENCY: &str = "INSERT INTO dependency (seq, place, id, on_seq) VALUES (?1, ?2, ?3, ?4)";
-pub(super) const NOTE: &str = "INSERT OR IGNORE INTO dependency_end (seq, state, at) VALUES (?1, ?2, ?3)";
-pub(super) const NOTE_IF_AWAITED: &str = "
+pub(super) const ADD_DEPENDENCY: &str =
+    "INSERT INTO dependency (seq, place, id, on_seq) VALUES (?1, ?2, ?3, ?4)";
+pub(super) const ADD_END: &str = "INSERT OR IGNORE INTO dependency_end (seq, state, at) VALUES (?1, ?2, ?3)";
+pub(super) const ADD_END_IF_AWAITED: &str = "
     INSERT OR IGNORE INTO dependency_end (seq, state, at) SELECT ?1, ?2, ?3 WHERE EXISTS (
         SELECT 1 FROM dependency INDEXED BY dependency_on WHERE on_seq = ?1 AND outcome IS NULL)";
 /// What has ended by then is noted, though nobody was told yet, or the task is gone by now.
-pub(super) const LET_GO: &str = "
+pub(super) const DROP_DEPENDENCIES: &str = "
     UPDATE dependency SET on_seq = NULL, outcome = coalesce(outcome,
         (SELECT state FROM task WHERE task.seq = on_seq AND state >= 2),
         (SELECT state FROM dependency_end WHERE dependency_end.seq = on_seq))
     WHERE seq = ?1 AND on_seq IS NOT NULL";
 pub(super) const NEXT_END: &str = "SELECT seq, state, at FROM dependency_end ORDER BY seq LIMIT 1";
-pub(super) const FORGET_END: &str = "DELETE FROM dependency_end WHERE seq = ?1";
+pub(super) const REMOVE_END: &str = "DELETE FROM dependency_end WHERE seq = ?1";
 pub(super) const AWAITING: &str = "
     SELECT dependency.seq, place, id, on_failure, hand_over
     FROM dependency INDEXED BY dependency_on CROSS JOIN dependant ON dependant.seq = dependency.seq
     WHERE on_seq = ?1 AND outcome IS NULL LIMIT ?2";
-pub(super) const TELL: &str = "
+pub(super) const RECORD_OUTCOME: &str = "
     UPDATE dependency SET outcome = ?3, on_seq = iif(?4, on_seq, NULL) WHERE seq = ?1 AND place = ?2";
 pub(super) const COUNT_DOWN: &str = "
     UPDATE task SET waits_for = waits_for - 1 WHERE seq = ?1 AND state = 0 AND waits_for > 0
     RETURNING waits_for, priority <> 0 OR grp IS NOT NULL";
-pub(super) const LET_IN: &str = "
+pub(super) const RELEASE: &str = "
     UPDATE task SET ready_at = max(ready_at, ?2),
         rank = iif(priority = 0 AND grp IS NULL, NULL, 9223372036854775807)
     WHERE seq = ?1";
-pub(super) const BLAME: &str = "UPDATE task SET cause = ?2, message = ?3 WHERE seq = ?1";
+pub(super) const SET_CAUSE: &str = "UPDATE task SET cause = ?2, message = ?3 WHERE seq = ?1";
 
 /// A task that another one is to wait for.
-pub(super) struct Awaited {
+pub(super) struct DependencyTarget {
     id: TaskId,
     seq: i64,
     state: TaskState,
@@ -67,18 +68,18 @@ pub(super) fn find(
     index: usize,
     dependencies: &NewDependencies,
     held: &HashMap<TaskId, TaskId>,
-) -> rusqlite::Result<Result<Vec<Awaited>, StoreError>> {
+) -> rusqlite::Result<Result<Vec<DependencyTarget>, StoreError>> {
     let mut find = batch.connection.prepare_cached(FIND)?;
-    let mut awaited = Vec::with_capacity(dependencies.on.len());
+    let mut targets = Vec::with_capacity(dependencies.on.len());
     for (place, id) in dependencies.on.iter().enumerate() {
         let id = *held.get(id).unwrap_or(id);
         let found = find.query_row([id.as_bytes()], |row| Ok((row.get(0)?, state(row, 1)?)));
         match found.optional()? {
-            Some((seq, state)) => awaited.push(Awaited { id, seq, state }),
+            Some((seq, state)) => targets.push(DependencyTarget { id, seq, state }),
             None => return Ok(Err(StoreError::UnknownDependency { index, place, id })),
         }
     }
-    Ok(Ok(awaited))
+    Ok(Ok(targets))
 }
 
 /// Stores what a new task waits for. What has ended already is told to it at the end of the batch, like what
@@ -87,23 +88,23 @@ pub(super) fn add(
     batch: &mut Batch<'_>,
     seq: i64,
     task: &NewTask,
-    awaited: &[Awaited],
+    targets: &[DependencyTarget],
 ) -> rusqlite::Result<()> {
     let Some(dependencies) = &task.dependencies else { return Ok(()) };
     let run_at = task.run_at.filter(|run_at| *run_at > task.created_at).map(nanos);
     let runs = dependencies.on_failure == OnFailure::Run;
-    let mut dependant = batch.connection.prepare_cached(DEPENDANT)?;
+    let mut dependant = batch.connection.prepare_cached(ADD_DEPENDENT)?;
     dependant.execute(params![seq, runs, dependencies.pass_results, run_at])?;
-    let mut dependency = batch.connection.prepare_cached(DEPENDENCY)?;
-    for (place, on) in awaited.iter().enumerate() {
+    let mut dependency = batch.connection.prepare_cached(ADD_DEPENDENCY)?;
+    for (place, on) in targets.iter().enumerate() {
         dependency.execute(params![seq, size(place), on.id.as_bytes(), on.seq])?;
         if on.state.is_final() {
-            let mut note = batch.connection.prepare_cached(NOTE)?;
-            note.execute(params![on.seq, code(on.state), nanos(task.created_at)])?;
-            batch.line.settling = true;
+            let mut add_end = batch.connection.prepare_cached(ADD_END)?;
+            add_end.execute(params![on.seq, code(on.state), nanos(task.created_at)])?;
+            batch.writer_state.has_unresolved_ends = true;
         }
     }
-    batch.line.depended_on = true;
+    batch.writer_state.has_dependents = true;
     Ok(())
 }
 
@@ -115,25 +116,25 @@ pub(super) fn ended(
     state: TaskState,
     at: Timestamp,
 ) -> rusqlite::Result<()> {
-    if !batch.line.depended_on {
+    if !batch.writer_state.has_dependents {
         return Ok(());
     }
-    batch.line.saw(nanos(at));
-    batch.connection.prepare_cached(LET_GO)?.execute([seq])?;
-    let mut note = batch.connection.prepare_cached(NOTE_IF_AWAITED)?;
-    batch.line.settling |= note.execute(params![seq, code(state), nanos(at)])? > 0;
+    batch.writer_state.observe_time(nanos(at));
+    batch.connection.prepare_cached(DROP_DEPENDENCIES)?.execute([seq])?;
+    let mut add_end = batch.connection.prepare_cached(ADD_END_IF_AWAITED)?;
+    batch.writer_state.has_unresolved_ends |= add_end.execute(params![seq, code(state), nanos(at)])? > 0;
     Ok(())
 }
 
 /// A task that has ended, and when.
-struct End {
+struct TaskEnd {
     seq: i64,
     state: TaskState,
     at: Timestamp,
 }
 
 /// One place of a task that waits.
-struct Awaiting {
+struct PendingDependency {
     seq: i64,
     place: i64,
     on: TaskId,
@@ -142,44 +143,44 @@ struct Awaiting {
 }
 
 /// Tells tasks of the ends that they wait for, no more than one batch has time for.
-pub(super) fn settle(batch: &mut Batch<'_>) -> rusqlite::Result<()> {
-    let mut left = STEP_MAX;
-    while batch.line.settling && left > 0 {
+pub(super) fn resolve(batch: &mut Batch<'_>) -> rusqlite::Result<()> {
+    let mut left = RESOLVED_MAX;
+    while batch.writer_state.has_unresolved_ends && left > 0 {
         let Some(end) = next_end(batch)? else {
-            batch.line.settling = false;
+            batch.writer_state.has_unresolved_ends = false;
             break;
         };
-        let awaiting = awaiting(batch, end.seq, left)?;
-        for one in &awaiting {
-            match tell(batch, one, &end) {
+        let pending = pending(batch, end.seq, left)?;
+        for one in &pending {
+            match record_outcome(batch, one, &end) {
                 // It would be told again with each batch, and nothing would be written any more.
                 Err(error) if is_of_value(&error) => {
                     quarantine::fail(batch, one.seq, TaskState::Waiting, &error, end.at)?;
                 }
-                told => told?,
+                recorded => recorded?,
             }
         }
-        if awaiting.len() < left {
-            batch.connection.prepare_cached(FORGET_END)?.execute([end.seq])?;
+        if pending.len() < left {
+            batch.connection.prepare_cached(REMOVE_END)?.execute([end.seq])?;
         }
-        left = left.saturating_sub(awaiting.len().max(1));
+        left = left.saturating_sub(pending.len().max(1));
     }
     Ok(())
 }
 
-fn next_end(batch: &Batch<'_>) -> rusqlite::Result<Option<End>> {
+fn next_end(batch: &Batch<'_>) -> rusqlite::Result<Option<TaskEnd>> {
     let mut next = batch.connection.prepare_cached(NEXT_END)?;
     let end = next.query_row([], |row| {
         let at = DateTime::from_timestamp_nanos(row.get(2)?);
-        Ok(End { seq: row.get(0)?, state: state(row, 1)?, at })
+        Ok(TaskEnd { seq: row.get(0)?, state: state(row, 1)?, at })
     });
     end.optional()
 }
 
-fn awaiting(batch: &Batch<'_>, seq: i64, most: usize) -> rusqlite::Result<Vec<Awaiting>> {
+fn pending(batch: &Batch<'_>, seq: i64, limit: usize) -> rusqlite::Result<Vec<PendingDependency>> {
     let mut statement = batch.connection.prepare_cached(AWAITING)?;
-    let awaiting = statement.query_map(params![seq, size(most)], |row| {
-        Ok(Awaiting {
+    let pending = statement.query_map(params![seq, size(limit)], |row| {
+        Ok(PendingDependency {
             seq: row.get(0)?,
             place: row.get(1)?,
             on: TaskId::from_bytes(row.get(2)?),
@@ -187,41 +188,45 @@ fn awaiting(batch: &Batch<'_>, seq: i64, most: usize) -> rusqlite::Result<Vec<Aw
             pass_results: row.get(4)?,
         })
     })?;
-    awaiting.collect()
+    pending.collect()
 }
 
 /// Tells one task how another one has ended that it waits for.
-fn tell(batch: &mut Batch<'_>, awaiting: &Awaiting, end: &End) -> rusqlite::Result<()> {
-    let Awaiting { seq, place, pass_results, .. } = *awaiting;
-    let mut tell = batch.connection.prepare_cached(TELL)?;
+fn record_outcome(batch: &mut Batch<'_>, pending: &PendingDependency, end: &TaskEnd) -> rusqlite::Result<()> {
+    let PendingDependency { seq, place, pass_results, .. } = *pending;
+    let mut record_outcome = batch.connection.prepare_cached(RECORD_OUTCOME)?;
     // Of those that went wrong there is nothing to hand over.
     let keeps = pass_results && end.state == TaskState::Completed;
-    tell.execute(params![seq, place, code(end.state), keeps])?;
-    drop(tell);
-    if end.state != TaskState::Completed && !awaiting.runs_on_failure {
-        return give_up(batch, awaiting, end);
+    record_outcome.execute(params![seq, place, code(end.state), keeps])?;
+    drop(record_outcome);
+    if end.state != TaskState::Completed && !pending.runs_on_failure {
+        return cancel_dependent(batch, pending, end);
     }
     let mut count = batch.connection.prepare_cached(COUNT_DOWN)?;
     let left =
         count.query_row([seq], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, bool>(1)?))).optional()?;
     if let Some((0, is_ranked)) = left {
-        batch.connection.prepare_cached(LET_IN)?.execute(params![seq, nanos(end.at)])?;
-        batch.line.ranked |= is_ranked;
+        batch.connection.prepare_cached(RELEASE)?.execute(params![seq, nanos(end.at)])?;
+        batch.writer_state.uses_promotion |= is_ranked;
         batch.wait_for_ready = true;
     }
     Ok(())
 }
 
 /// Cancels a task since one that it waits for went wrong.
-fn give_up(batch: &mut Batch<'_>, awaiting: &Awaiting, end: &End) -> rusqlite::Result<()> {
+fn cancel_dependent(
+    batch: &mut Batch<'_>,
+    pending: &PendingDependency,
+    end: &TaskEnd,
+) -> rusqlite::Result<()> {
     let mut find = batch.connection.prepare_cached(cancel_many::FIND)?;
-    let found = find.query_row([awaiting.seq], cancel::cancellable).optional()?;
+    let found = find.query_row([pending.seq], cancel::cancellable).optional()?;
     drop(find);
     // Another one of those that it waits for may have been first.
     let Some((seq, was @ TaskState::Waiting, of, has_webhook)) = found else { return Ok(()) };
     let how = if end.state == TaskState::Failed { "failed" } else { "was cancelled" };
-    let message = format!("it depends on task {}, which {how}", awaiting.on);
-    let mut blame = batch.connection.prepare_cached(BLAME)?;
+    let message = format!("it depends on task {}, which {how}", pending.on);
+    let mut blame = batch.connection.prepare_cached(SET_CAUSE)?;
     blame.execute(params![seq, Cause::Dependency.to_string(), message])?;
     drop(blame);
     cancel(batch, Cancelling { seq, of, was, has_webhook, run: None }, end.at)

@@ -4,8 +4,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 use wasmill_model::{NewTask, ScheduleName, TaskId, Timestamp};
 
 use super::batch::{Batch, Operation};
+use super::idempotency;
 use super::insert::Insert;
-use super::keys;
 use super::rows::nanos;
 use super::schedules::{is_key_taken, one};
 use crate::{DueOutcome, DueRuns, IdempotencyKey, RunNowOutcome, StoreError, Submitted, SubmittedTask};
@@ -103,7 +103,7 @@ impl Operation for RunNow {
 
     fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Self::Answer> {
         if let Some(request) = &self.request
-            && let Some(answered) = keys::find(batch.connection, request, self.now)?
+            && let Some(answered) = idempotency::find(batch.connection, request, self.now)?
         {
             return Ok(answered.map(RunNowOutcome::Replayed));
         }
@@ -124,7 +124,7 @@ impl Operation for RunNow {
             batch.connection.prepare_cached(RAN)?.execute(ran)?;
         }
         if let Some(request) = &self.request {
-            keys::keep(batch.connection, request, &[task], self.now)?;
+            idempotency::keep(batch.connection, request, &[task], self.now)?;
         }
         Ok(Ok(RunNowOutcome::Started(task)))
     }

@@ -16,18 +16,18 @@ pub(super) fn first(events_reserved: i64) -> u64 {
 
 /// Reserves the numbers of a host that starts.
 pub(super) fn begin(batch: &mut Batch<'_>) -> rusqlite::Result<()> {
-    batch.line.events_reserved = batch.connection.query_one(RESERVED, [], |row| row.get(0))?;
+    batch.writer_state.events_reserved = batch.connection.query_one(RESERVED, [], |row| row.get(0))?;
     extend(batch)
 }
 
 /// Reserves more when half of them are used up.
 pub(super) fn reserve(batch: &mut Batch<'_>) -> rusqlite::Result<()> {
     let next = i64::try_from(batch.live_runs.event_bus.next()).unwrap_or(i64::MAX);
-    if batch.line.events_reserved - next > BLOCK / 2 { Ok(()) } else { extend(batch) }
+    if batch.writer_state.events_reserved - next > BLOCK / 2 { Ok(()) } else { extend(batch) }
 }
 
 fn extend(batch: &mut Batch<'_>) -> rusqlite::Result<()> {
-    batch.line.events_reserved += BLOCK;
-    batch.connection.prepare_cached(RESERVE)?.execute([batch.line.events_reserved])?;
+    batch.writer_state.events_reserved += BLOCK;
+    batch.connection.prepare_cached(RESERVE)?.execute([batch.writer_state.events_reserved])?;
     Ok(())
 }

@@ -127,7 +127,7 @@ impl Finish {
         if !self.move_task(batch)? {
             return self.stop(batch);
         }
-        batch.line.saw(nanos(self.now));
+        batch.writer_state.observe_time(nanos(self.now));
         self.keep_log(batch, self.next != Transition::Requeued && !self.is_step())?;
         if to.is_final() {
             drop_checkpoint(batch, self.claim.seq)?;
@@ -139,7 +139,7 @@ impl Finish {
         batch.record_move(&self.claim.plugin, Some(TaskState::Running), Some(to));
         batch.turns.push(LiveChange::Ended { seq: self.claim.seq });
         self.trace(batch);
-        batch.news.push(self.claim.report.news(self.change(), self.now));
+        batch.events.push(self.claim.report.event(self.change(), self.now));
         Ok(Finished::Moved)
     }
 
@@ -152,12 +152,12 @@ impl Finish {
             .optional()?;
         drop(stopping);
         let Some(((seq, was, of, has_webhook), removes)) = found else { return Ok(Finished::Lost) };
-        batch.line.saw(nanos(self.now));
+        batch.writer_state.observe_time(nanos(self.now));
         let run = Some(&self.claim.report);
         if removes {
             remove(batch, seq, of, was, run, self.now)?;
         } else {
-            self.keep_log(batch, !self.claim.report.goes_on())?;
+            self.keep_log(batch, !self.claim.report.is_resumed())?;
             cancel(batch, Cancelling { seq, of, was, has_webhook, run }, self.now)?;
         }
         Ok(Finished::Stopped)
@@ -255,7 +255,7 @@ impl Finish {
         if let Some(Some(group)) = &waits
             && until.is_none()
         {
-            batch.lanes.add(&self.claim.plugin, group);
+            batch.fair_queue.add(&self.claim.plugin, group);
         }
         Ok(waits.is_some())
     }
@@ -291,12 +291,12 @@ impl Finish {
 
     /// Says whether the run was one of several steps of its attempt, whose log is theirs together.
     fn is_step(&self) -> bool {
-        matches!(self.next, Transition::Suspended(..)) || self.claim.report.goes_on()
+        matches!(self.next, Transition::Suspended(..)) || self.claim.report.is_resumed()
     }
 
     /// Tells of the run, and of the task if that has ended, as parts of their trace.
     fn trace(&self, batch: &mut Batch<'_>) {
-        let of = self.claim.report.of();
+        let of = self.claim.report.run_ref();
         if of.trace.is_none() {
             return;
         }
@@ -332,7 +332,7 @@ impl Finish {
         let Claim { seq, token, .. } = self.claim;
         match &self.log {
             Some(part) => keep_log(batch, seq, token, part),
-            None if token > 1 && counts => keep_log(batch, seq, token, &self.claim.report.silent_part()),
+            None if token > 1 && counts => keep_log(batch, seq, token, &self.claim.report.empty_log()),
             None => Ok(()),
         }
     }

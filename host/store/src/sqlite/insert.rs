@@ -10,10 +10,10 @@ use wasmill_model::{
     Group, NewTask, OnConflict, PluginName, Priority, ScheduleName, TaskId, TaskState, Timestamp, Unique,
 };
 
-use super::batch::{Batch, Line, Operation, large};
-use super::dependency::{self, Awaited};
+use super::batch::{Batch, Operation, WriterState, large};
+use super::dependency::{self, DependencyTarget};
 use super::rows::{RANK_GROUPED, RANK_HELD_BACK, RANK_LATER, millis, nanos, size, tags_text};
-use super::{keys, webhooks};
+use super::{idempotency, webhooks};
 use crate::{EventKind, EventPayload, IdempotencyKey, StoreError, Submitted, SubmittedTask};
 
 #[derive(Debug)]
@@ -34,17 +34,17 @@ impl Operation for Insert {
 
     fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Self::Answer> {
         if let Some((request, now)) = &self.request
-            && let Some(answered) = keys::find(batch.connection, request, *now)?
+            && let Some(answered) = idempotency::find(batch.connection, request, *now)?
         {
             return Ok(answered);
         }
         let waiting_max = self.waiting_max;
         // Those whose key is held would not be stored.
         let new = self.tasks.iter().filter(|task| task.unique.is_none()).count() as u64;
-        if batch.line.waiting.saturating_add(new) > waiting_max {
+        if batch.writer_state.waiting.saturating_add(new) > waiting_max {
             return Ok(Err(StoreError::Full { waiting_max }));
         }
-        let (before, told) = (batch.line, batch.news.len());
+        let (before, told) = (batch.writer_state, batch.events.len());
         let mut tasks = Vec::with_capacity(self.tasks.len());
         // Whoever waits for one of these waits for the holder of its key.
         let mut held = HashMap::new();
@@ -59,7 +59,7 @@ impl Operation for Insert {
                 }
                 Err(refusal) => {
                     undo(batch, before)?;
-                    batch.news.truncate(told);
+                    batch.events.truncate(told);
                     return Ok(Err(refusal));
                 }
             }
@@ -67,11 +67,11 @@ impl Operation for Insert {
         // Not one by one: a refusal takes those before it back.
         for (task, taken) in self.tasks.iter().zip(&tasks) {
             if taken.holder.is_none() {
-                batch.moves.record_move(&task.plugin, None, Some(TaskState::Waiting));
+                batch.count_delta.record_move(&task.plugin, None, Some(TaskState::Waiting));
             }
         }
         if let Some((request, now)) = &self.request {
-            keys::keep(batch.connection, request, &tasks, *now)?;
+            idempotency::keep(batch.connection, request, &tasks, *now)?;
         }
         Ok(Ok(Submitted { tasks, replayed: false }))
     }
@@ -102,7 +102,7 @@ impl Insert {
                 }
             });
         }
-        if batch.line.waiting >= self.waiting_max {
+        if batch.writer_state.waiting >= self.waiting_max {
             return Ok(Err(StoreError::Full { waiting_max: self.waiting_max }));
         }
         let mut awaited = Vec::new();
@@ -154,10 +154,11 @@ pub(super) const INPUT: &str = "INSERT INTO input (seq, body) VALUES (?1, ?2)";
 pub(super) const TAG: &str = "INSERT OR IGNORE INTO tag (name, seq) VALUES (?1, ?2)";
 
 /// Takes back what this caller has stored.
-fn undo(batch: &mut Batch<'_>, before: Line) -> rusqlite::Result<()> {
+fn undo(batch: &mut Batch<'_>, before: WriterState) -> rusqlite::Result<()> {
     batch.connection.prepare_cached(UNDO)?.execute([before.seq_next])?;
     // An end may have been noted for one of them: that nobody waits for it is found out later.
-    batch.line = Line { settling: batch.line.settling, ..before };
+    batch.writer_state =
+        WriterState { has_unresolved_ends: batch.writer_state.has_unresolved_ends, ..before };
     Ok(())
 }
 
@@ -176,8 +177,8 @@ fn holder(batch: &Batch<'_>, unique: &Unique, now: Timestamp) -> rusqlite::Resul
     holder.optional()
 }
 
-fn insert(batch: &mut Batch<'_>, task: &NewTask, awaited: &[Awaited]) -> rusqlite::Result<()> {
-    let seq = batch.line.seq_next;
+fn insert(batch: &mut Batch<'_>, task: &NewTask, awaited: &[DependencyTarget]) -> rusqlite::Result<()> {
+    let seq = batch.writer_state.seq_next;
     let (created_at, ready_at) = (nanos(task.created_at), nanos(task.ready_at()));
     let is_ranked = task.priority != Priority::default() || task.group.is_some();
     let is_held_back = !awaited.is_empty();
@@ -229,19 +230,19 @@ fn insert(batch: &mut Batch<'_>, task: &NewTask, awaited: &[Awaited]) -> rusqlit
     if is_held_back {
         dependency::add(batch, seq, task, awaited)?;
     }
-    batch.line.seq_next += 1;
-    batch.line.saw(created_at);
+    batch.writer_state.seq_next += 1;
+    batch.writer_state.observe_time(created_at);
     if ready_at == created_at {
-        batch.line.newest = batch.line.newest.max(created_at);
+        batch.writer_state.newest_ready = batch.writer_state.newest_ready.max(created_at);
     }
-    batch.line.ranked |= is_ranked;
+    batch.writer_state.uses_promotion |= is_ranked;
     if let Some(group) = &task.group
         && rank == Some(RANK_GROUPED)
     {
-        batch.lanes.add(&task.plugin, group);
+        batch.fair_queue.add(&task.plugin, group);
     }
-    batch.line.record_move(None, Some(TaskState::Waiting));
-    batch.news.push(EventPayload {
+    batch.writer_state.record_move(None, Some(TaskState::Waiting));
+    batch.events.push(EventPayload {
         task: task.id,
         plugin: task.plugin.clone(),
         attempt: 0,

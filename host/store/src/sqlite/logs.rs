@@ -14,7 +14,7 @@ use crate::{LiveLog, LogLines};
 pub(super) const LOOKS: usize = 3;
 
 /// What a task has of a log at one moment.
-pub(super) struct TaskRef {
+pub(super) struct LogSource {
     state: TaskState,
     body: Vec<u8>,
     /// What stands for the time of lines that have none.
@@ -22,7 +22,7 @@ pub(super) struct TaskRef {
     live: Option<LiveRun>,
 }
 
-impl TaskRef {
+impl LogSource {
     /// Returns true if the task runs and its run is not known here, as between a commit and what follows from it.
     pub(super) fn is_between(&self) -> bool {
         self.state == TaskState::Running && self.live.is_none()
@@ -54,14 +54,14 @@ pub(super) fn find(
     connection: &Connection,
     id: TaskId,
     live_runs: &LiveRuns,
-) -> rusqlite::Result<Option<TaskRef>> {
+) -> rusqlite::Result<Option<LogSource>> {
     let mut statement = connection.prepare_cached(LOG)?;
     let found = statement.query_row([id.as_bytes()], |row| {
         let (seq, token): (i64, i64) = (row.get(0)?, row.get(1)?);
         let state = state(row, 2)?;
         let body = row.get::<_, Option<Vec<u8>>>(3)?.unwrap_or_default();
         let live = if state == TaskState::Running { live_runs.live(seq, token) } else { None };
-        Ok(TaskRef { state, body, at: DateTime::from_timestamp_nanos(row.get(4)?), live })
+        Ok(LogSource { state, body, at: DateTime::from_timestamp_nanos(row.get(4)?), live })
     });
     found.optional()
 }

@@ -3,26 +3,30 @@
 //! [`Store`](crate::Store) calls it. One thread writes, a few connections read; nothing else
 //! touches the file.
 
+mod abandoned_claims;
 mod backup;
 mod batch;
 mod cancel;
 mod cancel_many;
 mod check;
 mod claim;
+mod clock_skew;
 mod connection;
 mod dependency;
 mod dependency_results;
 mod due_runs;
 mod events;
+mod fair_queue;
 mod fault;
+mod filtered_list;
 mod finish;
 mod home;
+mod idempotency;
 mod insert;
-mod keys;
-mod lanes;
 mod lock;
 mod logs;
 mod migrations;
+mod outage_log;
 mod pause;
 mod plugin_counts;
 mod probe;
@@ -32,15 +36,11 @@ mod queries;
 mod readers;
 mod recover;
 mod remove;
-mod returned;
 mod rows;
 mod save;
 mod schedules;
 mod starts;
-mod trouble;
 mod usage;
-mod walk;
-mod wall;
 mod webhooks;
 mod writer;
 
@@ -50,6 +50,7 @@ use std::sync::{Arc, OnceLock};
 use rusqlite::Connection;
 use wasmill_model::{NewTask, PluginName, ScheduleName, Task, TaskId, TaskState, Timestamp, Transition};
 
+use self::abandoned_claims::AbandonedClaims;
 pub(crate) use self::backup::backup;
 use self::batch::Batcher;
 use self::cancel::Cancel;
@@ -58,8 +59,8 @@ use self::claim::ClaimReady;
 use self::due_runs::{FireDue, RunNow};
 use self::finish::{Finish, FinishStopped};
 use self::home::Home;
+use self::idempotency::PruneKeys;
 use self::insert::Insert;
-use self::keys::PruneKeys;
 use self::lock::Lock;
 pub(crate) use self::lock::holder;
 use self::pause::Pause;
@@ -67,11 +68,10 @@ use self::probe::Probe;
 use self::prune::Prune;
 use self::readers::Readers;
 use self::remove::Remove;
-use self::returned::Returned;
 use self::save::Save;
-use self::schedules::{NoteTrouble, PauseSchedule, PutSchedule, RemoveSchedule};
+use self::schedules::{PauseSchedule, PutSchedule, RecordScheduleError, RemoveSchedule};
 use self::webhooks::{Redeliver, Tried};
-use self::writer::{Figures, Writer};
+use self::writer::{Writer, WriterStats};
 use crate::live_runs::LiveRuns;
 use crate::plugin_counts::AllPluginCounts;
 use crate::{
@@ -92,9 +92,9 @@ pub(crate) struct Sqlite {
     writer: Writer,
     /// What the check of a large database has found after its opening.
     damage: Arc<OnceLock<StoreError>>,
-    figures: Arc<Figures>,
+    stats: Arc<WriterStats>,
     live_runs: Arc<LiveRuns>,
-    returned: Arc<Returned>,
+    abandoned: Arc<AbandonedClaims>,
     waiting_max: u64,
 }
 
@@ -108,19 +108,21 @@ impl Sqlite {
         let home = Arc::new(Home::of(path.clone()));
         let whole = check::at_opening(&connection, &path)?;
         let faulty = |error| fault::fault(&path, &error);
-        let (recovery, line) = recover::recover(&connection, now, &tracer).map_err(faulty)?;
+        let (recovery, writer_state) = recover::recover(&connection, now, &tracer).map_err(faulty)?;
         let plugin_counts = AllPluginCounts::new(plugin_counts::load(&connection).map_err(faulty)?);
-        let figures = Arc::new(Figures::new(line, plugin_counts));
+        let stats = Arc::new(WriterStats::new(writer_state, plugin_counts));
         let live_runs = Arc::new(LiveRuns::new(log_bytes_max, tracer));
-        live_runs.event_bus.begin(events::first(line.events_reserved), line.events_reserved.unsigned_abs());
-        let returned = Arc::new(Returned::default());
+        live_runs
+            .event_bus
+            .begin(events::first(writer_state.events_reserved), writer_state.events_reserved.unsigned_abs());
+        let abandoned = Arc::new(AbandonedClaims::default());
         let batcher = Batcher::new(
             connection,
             home.clone(),
-            line,
-            figures.clone(),
+            writer_state,
+            stats.clone(),
             live_runs.clone(),
-            returned.clone(),
+            abandoned.clone(),
         );
         let writer = Writer::start(batcher, lock)?;
         let damage = Arc::new(OnceLock::new());
@@ -128,7 +130,7 @@ impl Sqlite {
             check_on(path.clone(), &damage);
         }
         let readers = Arc::new(Readers::new(home, readers));
-        Ok((Self { writer, readers, damage, figures, live_runs, returned, waiting_max }, recovery))
+        Ok((Self { writer, readers, damage, stats, live_runs, abandoned, waiting_max }, recovery))
     }
 
     pub(crate) async fn submit(
@@ -144,7 +146,7 @@ impl Sqlite {
         request: IdempotencyKey,
         now: Timestamp,
     ) -> Result<Option<Submitted>, StoreError> {
-        self.readers.read(move |connection| keys::find(connection, &request, now)).await?.transpose()
+        self.readers.read(move |connection| idempotency::find(connection, &request, now)).await?.transpose()
     }
 
     pub(crate) async fn steps(
@@ -152,12 +154,12 @@ impl Sqlite {
         request: IdempotencyKey,
         now: Timestamp,
     ) -> Result<StoredSteps, StoreError> {
-        self.readers.read(move |connection| keys::steps(connection, &request, now)).await
+        self.readers.read(move |connection| idempotency::steps(connection, &request, now)).await
     }
 
     pub(crate) async fn prune_keys(&self, now: Timestamp) -> Result<u64, StoreError> {
         // Most looks find nothing: a read, which nobody waits for.
-        if !self.readers.read(move |connection| keys::any_over(connection, now)).await? {
+        if !self.readers.read(move |connection| idempotency::any_over(connection, now)).await? {
             return Ok(0);
         }
         self.writer.write(PruneKeys { now }).await
@@ -170,13 +172,13 @@ impl Sqlite {
         available_memory: u64,
         now: Timestamp,
     ) -> Result<Claims, StoreError> {
-        let returned = self.returned.clone();
+        let abandoned = self.abandoned.clone();
         let mut quotas = quotas;
         // A plugin may be named twice.
         quotas.sort_unstable_by(|a, b| a.plugin.cmp(&b.plugin));
         quotas.dedup_by(|a, b| a.plugin == b.plugin);
-        let claim = ClaimReady { quotas, tasks_max, available_memory, now, returned };
-        Ok(self.writer.write(claim).await?.accept())
+        let claim = ClaimReady { quotas, tasks_max, available_memory, now, abandoned };
+        Ok(self.writer.write(claim).await?.into_claims())
     }
 
     pub(crate) async fn finish(
@@ -204,7 +206,7 @@ impl Sqlite {
     }
 
     pub(crate) async fn find_open(&self, filter: Filter) -> Result<Vec<TaskRef>, StoreError> {
-        self.readers.read(move |connection| walk::open(connection, &filter)).await
+        self.readers.read(move |connection| filtered_list::open(connection, &filter)).await
     }
 
     pub(crate) async fn cancel_many(
@@ -217,7 +219,7 @@ impl Sqlite {
     }
 
     pub(crate) fn finished_count(&self) -> u64 {
-        self.figures.plugin_counts().stored()
+        self.stats.plugin_counts().stored()
     }
 
     pub(crate) async fn excess(
@@ -228,7 +230,7 @@ impl Sqlite {
     ) -> Result<Excess, StoreError> {
         // Before the look: what ends in between is looked at the next time.
         let stored = self.finished_count();
-        self.figures.note_kept(keep.tasks_max);
+        self.stats.note_kept(keep.tasks_max);
         self.readers.read(move |connection| prune::excess(connection, &keep, cursor, stored, tasks_max)).await
     }
 
@@ -271,10 +273,10 @@ impl Sqlite {
         &self,
         filter: Filter,
         before: Option<Cursor>,
-        most: usize,
+        limit: usize,
     ) -> Result<(Vec<TaskId>, Option<Cursor>), StoreError> {
         let waiting = self.counts().waiting;
-        self.readers.read(move |connection| queries::find(connection, &filter, before, most, waiting)).await
+        self.readers.read(move |connection| queries::find(connection, &filter, before, limit, waiting)).await
     }
 
     pub(crate) async fn attempts(&self, id: TaskId) -> Result<Vec<Attempt>, StoreError> {
@@ -319,7 +321,7 @@ impl Sqlite {
     }
 
     pub(crate) async fn log(&self, id: TaskId) -> Result<Option<String>, StoreError> {
-        self.read_log(id, logs::TaskRef::text).await
+        self.read_log(id, logs::LogSource::text).await
     }
 
     pub(crate) async fn lines(
@@ -335,7 +337,7 @@ impl Sqlite {
     async fn read_log<T: Send + 'static>(
         &self,
         id: TaskId,
-        read: impl Fn(logs::TaskRef) -> rusqlite::Result<Option<T>> + Clone + Send + 'static,
+        read: impl Fn(logs::LogSource) -> rusqlite::Result<Option<T>> + Clone + Send + 'static,
     ) -> Result<Option<T>, StoreError> {
         for looks_left in (0..logs::LOOKS).rev() {
             let (live_runs, read) = (self.live_runs.clone(), read.clone());
@@ -367,25 +369,25 @@ impl Sqlite {
     pub(crate) async fn waiting(
         &self,
         plugins: Vec<PluginName>,
-        most: usize,
+        limit: usize,
     ) -> Result<Vec<u64>, StoreError> {
-        self.readers.read(move |connection| queries::waiting(connection, &plugins, most)).await
+        self.readers.read(move |connection| queries::waiting(connection, &plugins, limit)).await
     }
 
     pub(crate) fn counts(&self) -> Counts {
-        self.figures.counts()
+        self.stats.counts()
     }
 
     pub(crate) fn stats(&self) -> StoreStats {
-        self.figures.stats()
+        self.stats.stats()
     }
 
     pub(crate) fn plugin_counts(&self) -> Vec<(PluginName, PluginCounts)> {
-        self.figures.plugin_counts().all()
+        self.stats.plugin_counts().all()
     }
 
     pub(crate) fn commit_stats(&self) -> CommitStats {
-        self.figures.commit_stats()
+        self.stats.commit_stats()
     }
 
     pub(crate) async fn oldest_waiting(&self) -> Result<Vec<(PluginName, Timestamp)>, StoreError> {
@@ -396,10 +398,10 @@ impl Sqlite {
     pub(crate) async fn put_schedule(
         &self,
         new: NewSchedule,
-        most: u64,
+        limit: u64,
         now: Timestamp,
     ) -> Result<PutOutcome, StoreError> {
-        self.writer.write(PutSchedule { new, most, now }).await
+        self.writer.write(PutSchedule { new, limit, now }).await
     }
 
     pub(crate) async fn remove_schedule(
@@ -430,9 +432,9 @@ impl Sqlite {
     pub(crate) async fn due_schedules(
         &self,
         now: Timestamp,
-        most: usize,
+        limit: usize,
     ) -> Result<(Vec<ScheduleName>, Option<Timestamp>), StoreError> {
-        self.readers.read(move |connection| schedules::due(connection, now, most)).await
+        self.readers.read(move |connection| schedules::due(connection, now, limit)).await
     }
 
     pub(crate) async fn run_due(&self, run_due: DueRuns) -> Result<DueOutcome, StoreError> {
@@ -452,9 +454,9 @@ impl Sqlite {
     pub(crate) async fn record_schedule_error(
         &self,
         schedule: Schedule,
-        trouble: String,
+        error: String,
     ) -> Result<(), StoreError> {
-        self.writer.write(NoteTrouble { schedule, trouble }).await
+        self.writer.write(RecordScheduleError { schedule, error }).await
     }
 
     pub(crate) async fn due_deliveries(&self, query: DueQuery) -> Result<DueDeliveries, StoreError> {
@@ -462,7 +464,7 @@ impl Sqlite {
     }
 
     pub(crate) async fn wait_for_delivery(&self) {
-        self.figures.wait_for_delivery.notified().await;
+        self.stats.wait_for_delivery.notified().await;
     }
 
     pub(crate) async fn record_attempt(

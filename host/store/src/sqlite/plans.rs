@@ -2,10 +2,10 @@
 //! task that ever ended.
 
 use super::{
-    cancel, cancel_many, claim, connection, dependency, dependency_results, due_runs, events, finish, insert,
-    keys, lanes, pause, prune, quarantine, queries, recover, remove, save, schedules, starts,
+    cancel, cancel_many, claim, connection, dependency, dependency_results, due_runs, events, fair_queue,
+    finish, idempotency, insert, pause, prune, quarantine, queries, recover, remove, save, schedules, starts,
 };
-use super::{plugin_counts, walk, wall, webhooks};
+use super::{clock_skew, filtered_list, plugin_counts, webhooks};
 
 /// Those that their files do not list.
 const STATEMENTS: [&str; 105] = [
@@ -14,19 +14,19 @@ const STATEMENTS: [&str; 105] = [
     insert::HOLDER,
     insert::INPUT,
     insert::TAG,
-    keys::FIND,
-    keys::STEPS,
-    keys::KEEP,
-    keys::OLDEST,
-    keys::FORGET,
+    idempotency::FIND,
+    idempotency::STEPS,
+    idempotency::KEEP,
+    idempotency::OLDEST,
+    idempotency::FORGET,
     claim::RANKED,
     claim::GROUPED,
-    lanes::GROUPS,
-    claim::LET_IN,
+    fair_queue::GROUPS,
+    claim::PROMOTE,
     claim::NEXT_RANKED,
     recover::RANKED,
     claim::READY,
-    claim::READY_LATER,
+    claim::READY_AHEAD_OF_CLOCK,
     claim::NEXT,
     claim::CLAIMED,
     claim::CLAIM,
@@ -64,19 +64,19 @@ const STATEMENTS: [&str; 105] = [
     queries::AGAIN,
     queries::INPUT,
     queries::WAITING,
-    walk::ALL,
-    walk::WAITING,
-    walk::RUNNING,
-    walk::FAILED,
-    walk::CANCELLED,
-    walk::ALL_WAITING,
-    walk::ALL_RUNNING,
-    walk::TAGGED,
-    walk::OF_SCHEDULE,
-    walk::OF_GROUP,
-    walk::OF_KEY,
-    walk::ONE,
-    walk::IDS,
+    filtered_list::ALL,
+    filtered_list::WAITING,
+    filtered_list::RUNNING,
+    filtered_list::FAILED,
+    filtered_list::CANCELLED,
+    filtered_list::ALL_WAITING,
+    filtered_list::ALL_RUNNING,
+    filtered_list::TAGGED,
+    filtered_list::OF_SCHEDULE,
+    filtered_list::OF_GROUP,
+    filtered_list::OF_KEY,
+    filtered_list::ONE,
+    filtered_list::IDS,
     recover::COUNT_WAITING,
     recover::COUNT_RUNNING,
     recover::SEQ_NEXT,
@@ -95,23 +95,23 @@ const STATEMENTS: [&str; 105] = [
     due_runs::FIRED,
     due_runs::RAN,
     dependency::FIND,
-    dependency::DEPENDANT,
-    dependency::DEPENDENCY,
-    dependency::NOTE,
-    dependency::NOTE_IF_AWAITED,
-    dependency::LET_GO,
+    dependency::ADD_DEPENDENT,
+    dependency::ADD_DEPENDENCY,
+    dependency::ADD_END,
+    dependency::ADD_END_IF_AWAITED,
+    dependency::DROP_DEPENDENCIES,
     dependency::NEXT_END,
-    dependency::FORGET_END,
+    dependency::REMOVE_END,
     dependency::AWAITING,
-    dependency::TELL,
+    dependency::RECORD_OUTCOME,
     dependency::COUNT_DOWN,
-    dependency::LET_IN,
-    dependency::BLAME,
+    dependency::RELEASE,
+    dependency::SET_CAUSE,
     dependency_results::DEPENDS,
     dependency_results::HANDED,
     dependency_results::RESULT,
     dependency_results::AGAIN,
-    claim::HAND_OVER,
+    claim::PASS_RESULTS,
     finish::DROP_CHECKPOINT,
     schedules::COUNT,
 ];
@@ -124,7 +124,13 @@ const SCANNED: [&str; 4] =
 pub(super) fn all() -> Vec<&'static str> {
     STATEMENTS
         .into_iter()
-        .chain([wall::LATEST, wall::KEEP, wall::NEWEST, wall::SHORTEN, wall::READY_AGAIN])
+        .chain([
+            clock_skew::LATEST,
+            clock_skew::STORE_LATEST,
+            clock_skew::NEWEST_READY,
+            clock_skew::SHORTEN,
+            clock_skew::SHORTEN_RELEASED,
+        ])
         .chain([recover::DEPENDED_ON, recover::SETTLING])
         .chain([quarantine::FIND, quarantine::FAIL])
         .chain(plugin_counts::STATEMENTS)
@@ -152,7 +158,7 @@ fn no_statement_looks_at_all_tasks() {
             let is_meant = step.ends_with("INDEX dependency_on") || step == "SCAN dependency_end";
             assert!(!all || is_meant, "{sql}: {plan:?}");
             let sorts = step.contains("TEMP B-TREE");
-            assert!(!sorts || sql == walk::WAITING, "{sql}: {plan:?}");
+            assert!(!sorts || sql == filtered_list::WAITING, "{sql}: {plan:?}");
         }
     }
 }

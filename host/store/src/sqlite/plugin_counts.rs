@@ -52,8 +52,8 @@ pub(super) fn load(connection: &Connection) -> rusqlite::Result<BTreeMap<PluginN
 }
 
 /// Writes what ended in a batch, and what was forgotten, within its transaction.
-pub(super) fn write(connection: &Connection, moves: &CountDelta) -> rusqlite::Result<()> {
-    for FinishedDelta { plugin, state, ended, removed } in moves.ended() {
+pub(super) fn write(connection: &Connection, count_delta: &CountDelta) -> rusqlite::Result<()> {
+    for FinishedDelta { plugin, state, ended, removed } in count_delta.ended() {
         let values = params![plugin.as_str(), code(state), ended, removed];
         connection.prepare_cached(COUNT)?.execute(values)?;
     }

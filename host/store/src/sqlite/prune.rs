@@ -9,7 +9,7 @@ use super::batch::{Batch, Operation};
 use super::fault::is_of_machine;
 use super::rows::{nanos, parsed, size, state};
 use super::webhooks::PENDING;
-use crate::retention::{Excess, Prunable, PruneCursor, PruneStep, Pruned, RetentionBounds, Walked};
+use crate::retention::{Excess, Prunable, PruneCursor, PruneProgress, PruneStep, Pruned, RetentionBounds};
 
 /// The most tasks that one step removes: a few milliseconds that other writes wait for.
 const ROWS_MAX: usize = 200;
@@ -76,7 +76,7 @@ impl Operation for Prune {
             };
             pruned += Pruned { tasks: u64::from(dropped.is_some()), deliveries };
             if let Some((plugin, was)) = dropped {
-                batch.moves.record_move(&plugin, Some(was), None);
+                batch.count_delta.record_move(&plugin, Some(was), None);
             }
         }
         batch.deliveries_dropped += pruned.deliveries;
@@ -98,11 +98,14 @@ pub(super) fn excess(
     let snapshot = connection.unchecked_transaction()?;
     let mut walked = match cursor.0 {
         Some(walked) => walked,
-        None => Walked { finished_at: i64::MIN, seq: 0, kept: 0, drops_left: drops(&snapshot, bounds)? },
+        None => {
+            PruneProgress { finished_at: i64::MIN, seq: 0, kept: 0, drops_left: drops(&snapshot, bounds)? }
+        }
     };
-    let too_many = bounds.tasks_max.map_or(0, |most| stored.saturating_sub(most).saturating_sub(walked.kept));
+    let too_many =
+        bounds.tasks_max.map_or(0, |limit| stored.saturating_sub(limit).saturating_sub(walked.kept));
     let is_old = |finished_at: i64| bounds.ended_since.is_some_and(|since| finished_at < nanos(since));
-    let mut found = TaskRef::default();
+    let mut found = Candidate::default();
     let mut statement = snapshot.prepare_cached(ENDED)?;
     let mut rows = statement.query(params![walked.finished_at, walked.seq, size(LOOKS_MAX)])?;
     let mut is_all = false;
@@ -139,22 +142,22 @@ pub(super) fn excess(
 
 /// Returns how many pending deliveries there are too many.
 fn drops(connection: &Connection, bounds: &RetentionBounds) -> rusqlite::Result<u64> {
-    let Some(most) = bounds.pending_max else { return Ok(0) };
-    let counted_max = i64::try_from(most.saturating_add(DROPS_MAX)).unwrap_or(i64::MAX);
+    let Some(limit) = bounds.pending_max else { return Ok(0) };
+    let counted_max = i64::try_from(limit.saturating_add(DROPS_MAX)).unwrap_or(i64::MAX);
     let pending: i64 = connection.prepare_cached(PENDING)?.query_one([counted_max], |row| row.get(0))?;
-    Ok(pending.unsigned_abs().saturating_sub(most))
+    Ok(pending.unsigned_abs().saturating_sub(limit))
 }
 
 /// What was found, in steps that are short.
 #[derive(Default)]
-struct TaskRef {
+struct Candidate {
     steps: Vec<PruneStep>,
     count: usize,
     /// Bytes of the last step.
     bytes: i64,
 }
 
-impl TaskRef {
+impl Candidate {
     fn add(&mut self, task: Prunable, bytes: i64) {
         self.count += 1;
         match self.steps.last_mut() {

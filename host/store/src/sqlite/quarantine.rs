@@ -51,7 +51,7 @@ pub(super) fn fail(
     batch.turns.push(LiveChange::Ended { seq });
     if let Some(plugin) = plugin {
         batch.record_move(&plugin, Some(was), Some(TaskState::Failed));
-        batch.news.push(EventPayload { task, plugin, attempt, time: now, kind: EventKind::Failed(cause) });
+        batch.events.push(EventPayload { task, plugin, attempt, time: now, kind: EventKind::Failed(cause) });
     }
     Ok(())
 }

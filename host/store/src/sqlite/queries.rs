@@ -8,10 +8,10 @@ use wasmill_model::{
 
 use super::dependency_results;
 use super::fault::is_of_value;
+use super::filtered_list::scan;
 use super::rows::{
     TaskRow, backoff, cause, group, parsed, priority, select_tasks, size, state, tags, task_row, timeout,
 };
-use super::walk::walk;
 use super::webhooks;
 use crate::live_runs::LiveRuns;
 use crate::{Attempt, Claim, Cursor, Filter, ListQuery, Page};
@@ -106,7 +106,7 @@ fn filtered_page(
     // Both steps see the same moment.
     let snapshot = connection.unchecked_transaction()?;
     let before = query.before.map_or(i64::MAX, |cursor| cursor.0);
-    let walked = walk(&snapshot, &query.filter, before, query.limit, waiting)?;
+    let walked = scan(&snapshot, &query.filter, before, query.limit, waiting)?;
     page.next = walked.stopped.map(Cursor);
     let mut statement = snapshot.prepare_cached(ROW)?;
     let (mut last, mut bytes) = (before, 0);
@@ -149,15 +149,15 @@ pub(super) fn find(
     connection: &Connection,
     filter: &Filter,
     before: Option<Cursor>,
-    most: usize,
+    limit: usize,
     waiting: u64,
 ) -> rusqlite::Result<(Vec<TaskId>, Option<Cursor>)> {
     let snapshot = connection.unchecked_transaction()?;
     let before = before.map_or(i64::MAX, |cursor| cursor.0);
-    let walked = walk(&snapshot, filter, before, most, waiting)?;
+    let walked = scan(&snapshot, filter, before, limit, waiting)?;
     let mut statement = snapshot.prepare_cached(ID)?;
     let id = |seq: &i64| statement.query_one([seq], |row| Ok(TaskId::from_bytes(row.get(0)?)));
-    let ids = walked.seqs.iter().take(most).map(id).collect::<rusqlite::Result<_>>()?;
+    let ids = walked.seqs.iter().take(limit).map(id).collect::<rusqlite::Result<_>>()?;
     Ok((ids, walked.stopped.map(Cursor)))
 }
 
@@ -215,12 +215,12 @@ pub(super) fn checkpoint(connection: &Connection, claim: &Claim) -> rusqlite::Re
 pub(super) fn waiting(
     connection: &Connection,
     plugins: &[PluginName],
-    most: usize,
+    limit: usize,
 ) -> rusqlite::Result<Vec<u64>> {
     let mut statement = connection.prepare_cached(WAITING)?;
     let count = |plugin: &PluginName| {
         statement
-            .query_row(params![plugin.as_str(), size(most)], |row| Ok(row.get::<_, i64>(0)?.cast_unsigned()))
+            .query_row(params![plugin.as_str(), size(limit)], |row| Ok(row.get::<_, i64>(0)?.cast_unsigned()))
     };
     plugins.iter().map(count).collect()
 }

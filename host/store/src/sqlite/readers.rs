@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use super::connection;
 use super::fault::fault;
 use super::home::Home;
-use super::trouble::Trouble;
+use super::outage_log::OutageLog;
 use crate::StoreError;
 
 /// The connections that nobody uses right now; missing ones are opened when they are needed.
@@ -17,7 +17,7 @@ pub(super) struct Readers {
     home: Arc<Home>,
     idle: Mutex<Vec<Connection>>,
     permits: Arc<Semaphore>,
-    trouble: Trouble,
+    outage_log: OutageLog,
     readers: u32,
 }
 
@@ -29,7 +29,7 @@ impl Readers {
             home,
             idle: Mutex::default(),
             permits,
-            trouble: Trouble::of("reading from the database"),
+            outage_log: OutageLog::new("reading from the database"),
             readers,
         }
     }
@@ -42,7 +42,7 @@ impl Readers {
         let permit = self.permits.clone().acquire_owned().await.map_err(|_| StoreError::Closed)?;
         let readers = self.clone();
         let read = tokio::task::spawn_blocking(move || {
-            let read = readers.trouble.note(readers.run(query));
+            let read = readers.outage_log.record(readers.run(query));
             drop(permit);
             read
         });

@@ -6,11 +6,11 @@ use wasmill_model::{
     Transition, fault_point,
 };
 
-use super::batch::{Batch, Line};
+use super::batch::{Batch, WriterState};
 use super::fault::is_of_value;
 use super::finish::{Finish, Finished};
 use super::rows::{nanos, parsed, traced};
-use super::{dependency, events, plugin_counts, quarantine, wall, webhooks};
+use super::{clock_skew, dependency, events, plugin_counts, quarantine, webhooks};
 use crate::live_runs::{LiveRuns, RunRef};
 use crate::{Claim, Recovery};
 
@@ -38,14 +38,14 @@ pub(super) fn recover(
     connection: &Connection,
     now: Timestamp,
     tracer: &Tracer,
-) -> rusqlite::Result<(Recovery, Line)> {
+) -> rusqlite::Result<(Recovery, WriterState)> {
     connection.execute_batch("PRAGMA synchronous = FULL")?;
     let transaction = connection.unchecked_transaction()?;
     // What was reported is gone with the host that died.
     let live_runs = LiveRuns::new(0, tracer.clone());
-    let line = line(&transaction)?;
+    let writer_state = writer_state(&transaction)?;
     // Nobody follows yet, so nobody is told.
-    let mut batch = Batch::new(&transaction, line, &live_runs);
+    let mut batch = Batch::new(&transaction, writer_state, &live_runs);
     let mut recovery = Recovery::default();
     let (crashed, damaged) = crashed(&transaction, &live_runs, now)?;
     for (seq, error) in damaged {
@@ -59,33 +59,33 @@ pub(super) fn recover(
             (Finished::Stopped | Finished::Lost, _) => recovery.stopped += 1,
         }
     }
-    dependency::settle(&mut batch)?;
+    dependency::resolve(&mut batch)?;
     events::begin(&mut batch)?;
-    plugin_counts::write(&transaction, &batch.moves)?;
-    let (mut line, spans) = (batch.line, batch.spans);
-    line.claimed_at = nanos(now);
-    recovery.shortened = wall::open(&transaction, &mut line, nanos(now))? as u64;
-    webhooks::settle(&transaction, nanos(now))?;
+    plugin_counts::write(&transaction, &batch.count_delta)?;
+    let (mut writer_state, spans) = (batch.writer_state, batch.spans);
+    writer_state.claimed_at = nanos(now);
+    recovery.shortened = clock_skew::open(&transaction, &mut writer_state, nanos(now))? as u64;
+    webhooks::shorten_waits(&transaction, nanos(now))?;
     fault_point!("recovered, not committed");
     transaction.commit()?;
     tracer.record(spans);
     fault_point!("recovery committed, nothing serves");
-    recovery.waiting = line.waiting;
-    Ok((recovery, line))
+    recovery.waiting = writer_state.waiting;
+    Ok((recovery, writer_state))
 }
 
-fn line(connection: &Connection) -> rusqlite::Result<Line> {
+fn writer_state(connection: &Connection) -> rusqlite::Result<WriterState> {
     let read = |sql: &str| connection.query_one(sql, [], |row| row.get::<_, i64>(0));
-    let (waiting, ranked): (i64, i64) =
+    let (waiting, uses_promotion): (i64, i64) =
         connection.query_one(COUNT_WAITING, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    Ok(Line {
+    Ok(WriterState {
         waiting: waiting.cast_unsigned(),
-        ranked: ranked > 0 || read(RANKED)? > 0,
+        uses_promotion: uses_promotion > 0 || read(RANKED)? > 0,
         running: read(COUNT_RUNNING)?.cast_unsigned(),
         seq_next: read(SEQ_NEXT)?,
-        depended_on: read(DEPENDED_ON)? > 0,
-        settling: read(SETTLING)? > 0,
-        ..Line::default()
+        has_dependents: read(DEPENDED_ON)? > 0,
+        has_unresolved_ends: read(SETTLING)? > 0,
+        ..WriterState::default()
     })
 }
 
@@ -109,7 +109,7 @@ fn crashed(connection: &Connection, live_runs: &LiveRuns, now: Timestamp) -> rus
         let plugin: PluginName = parsed(row, 6)?;
         let of =
             RunRef { task: id, plugin: plugin.clone(), attempt: used.attempt, token, trace: traced(row, 7)? };
-        let report = live_runs.cell(of, None);
+        let report = live_runs.run(of, None);
         let claim = Claim { id, seq, plugin, token, report, has_webhook: row.get(10)? };
         Ok(Finish { claim, next, log: None, now })
     };

@@ -65,6 +65,6 @@ pub(super) fn remove(
     }
     batch.record_move(&of.plugin, Some(was), None);
     batch.turns.push(LiveChange::Ended { seq });
-    batch.news.push(of.news(EventKind::Deleted, now));
+    batch.events.push(of.event(EventKind::Deleted, now));
     Ok(())
 }

@@ -86,10 +86,10 @@ pub(super) fn one(connection: &Connection, name: &ScheduleName) -> rusqlite::Res
 pub(super) fn due(
     connection: &Connection,
     now: Timestamp,
-    most: usize,
+    limit: usize,
 ) -> rusqlite::Result<(Vec<ScheduleName>, Option<Timestamp>)> {
     let mut due = connection.prepare_cached(DUE)?;
-    let names = due.query_map(params![nanos(now), size(most)], |row| parsed(row, 0))?;
+    let names = due.query_map(params![nanos(now), size(limit)], |row| parsed(row, 0))?;
     let names = names.collect::<rusqlite::Result<_>>()?;
     let next: Option<i64> = connection.prepare_cached(NEXT)?.query_one([nanos(now)], |row| row.get(0))?;
     Ok((names, next.map(DateTime::from_timestamp_nanos)))
@@ -100,7 +100,7 @@ pub(super) fn due(
 pub(super) struct PutSchedule {
     pub(super) new: NewSchedule,
     /// The most schedules that there may be.
-    pub(super) most: u64,
+    pub(super) limit: u64,
     pub(super) now: Timestamp,
 }
 
@@ -109,11 +109,11 @@ impl Operation for PutSchedule {
     const DURABLE: bool = true;
 
     fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<PutOutcome> {
-        let Self { new, most, now } = self;
+        let Self { new, limit, now } = self;
         let (connection, name) = (batch.connection, new.name.as_str());
         let Some(old) = one(connection, &new.name)? else {
             let count: i64 = connection.prepare_cached(COUNT)?.query_one([], |row| row.get(0))?;
-            if count.cast_unsigned() >= *most {
+            if count.cast_unsigned() >= *limit {
                 return Ok(PutOutcome::TooMany);
             }
             connection.prepare_cached(MAKE)?.execute(params![
@@ -218,18 +218,18 @@ impl Operation for PauseSchedule {
 
 /// Notes why a schedule is due and has not run.
 #[derive(Debug)]
-pub(super) struct NoteTrouble {
+pub(super) struct RecordScheduleError {
     pub(super) schedule: Schedule,
-    pub(super) trouble: String,
+    pub(super) error: String,
 }
 
-impl Operation for NoteTrouble {
+impl Operation for RecordScheduleError {
     type Answer = ();
     const DURABLE: bool = false;
 
     fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<()> {
         let Schedule { name, created_at, revision, .. } = &self.schedule;
-        let noted = params![name.as_str(), nanos(*created_at), revision, self.trouble];
+        let noted = params![name.as_str(), nanos(*created_at), revision, self.error];
         batch.connection.prepare_cached(NOTE)?.execute(noted)?;
         Ok(())
     }

@@ -61,14 +61,15 @@ pub(super) const AGAIN: &str = "
 pub(super) const PENDING: &str =
     "SELECT count(*) FROM (SELECT 1 FROM webhook INDEXED BY webhook_oldest WHERE state = 1 LIMIT ?1)";
 pub(super) const OLDEST: &str = "SELECT min(since) FROM webhook INDEXED BY webhook_oldest WHERE state = 1";
-pub(super) const SETTLE: &str = "
+pub(super) const SHORTEN: &str = "
     UPDATE webhook INDEXED BY webhook_pending SET next_at = ?1
     WHERE state = 1 AND next_at > iif(tries = tries_before, ?1, ?1 + ?2)";
 
 /// All of them, for the test of their plans.
 #[cfg(test)]
-pub(super) const STATEMENTS: [&str; 14] =
-    [ADD, BEGIN, ORIGIN, DUE, NEXT, TRIED, KEEP_TRY, DROP_TRIES, FIND, TRIES, AGAIN, PENDING, OLDEST, SETTLE];
+pub(super) const STATEMENTS: [&str; 14] = [
+    ADD, BEGIN, ORIGIN, DUE, NEXT, TRIED, KEEP_TRY, DROP_TRIES, FIND, TRIES, AGAIN, PENDING, OLDEST, SHORTEN,
+];
 
 /// Returns the ends of which a receiver is told, as a column holds them.
 pub(super) fn bits(webhook: &Webhook) -> i64 {
@@ -94,8 +95,8 @@ pub(super) fn begin(batch: &mut Batch<'_>, seq: i64, end: TaskState, now: Timest
 }
 
 /// Lets no delivery wait for a clock that went back.
-pub(super) fn settle(connection: &Connection, now: i64) -> rusqlite::Result<()> {
-    connection.prepare_cached(SETTLE)?.execute([now, WAIT_NANOS_MAX])?;
+pub(super) fn shorten_waits(connection: &Connection, now: i64) -> rusqlite::Result<()> {
+    connection.prepare_cached(SHORTEN)?.execute([now, WAIT_NANOS_MAX])?;
     Ok(())
 }
 

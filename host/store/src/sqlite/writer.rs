@@ -13,7 +13,7 @@ use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{Notify, mpsc, oneshot};
 use wasmill_model::{COUNTS, Histogram, LATENCY_SECONDS};
 
-use super::batch::{Batcher, Job, Line, Operation, Pending};
+use super::batch::{Batcher, Job, Operation, Pending, WriterState};
 use super::lock::Lock;
 use crate::plugin_counts::{AllPluginCounts, CountDelta};
 use crate::{CommitStats, Counts, StoreError, StoreStats};
@@ -151,7 +151,7 @@ fn take(
     taken: &mut Vec<Message>,
     large: usize,
 ) -> bool {
-    if large == 0 && !batcher.goes_on() {
+    if large == 0 && !batcher.has_backlog() {
         return messages.blocking_recv_many(taken, BATCH_MAX) > 0;
     }
     // Those that were taken and not written are bounded, too.
@@ -167,7 +167,7 @@ fn take(
 
 /// What the writer publishes after each commit, for readers that need no database for it.
 #[derive(Debug)]
-pub(super) struct Figures {
+pub(super) struct WriterStats {
     waiting: AtomicU64,
     running: AtomicU64,
     commits: AtomicU64,
@@ -190,11 +190,11 @@ pub(super) struct Committed {
     pub(super) took: Duration,
 }
 
-impl Figures {
-    pub(super) fn new(line: Line, plugin_counts: AllPluginCounts) -> Self {
+impl WriterStats {
+    pub(super) fn new(writer_state: WriterState, plugin_counts: AllPluginCounts) -> Self {
         Self {
-            waiting: AtomicU64::new(line.waiting),
-            running: AtomicU64::new(line.running),
+            waiting: AtomicU64::new(writer_state.waiting),
+            running: AtomicU64::new(writer_state.running),
             commits: AtomicU64::new(0),
             commands: AtomicU64::new(0),
             kept_max: AtomicU64::new(u64::MAX),
@@ -210,13 +210,13 @@ impl Figures {
         }
     }
 
-    pub(super) fn publish(&self, line: Line, moves: CountDelta, committed: Committed) {
-        self.waiting.store(line.waiting, Ordering::Relaxed);
-        self.running.store(line.running, Ordering::Relaxed);
+    pub(super) fn publish(&self, writer_state: WriterState, count_delta: CountDelta, committed: Committed) {
+        self.waiting.store(writer_state.waiting, Ordering::Relaxed);
+        self.running.store(writer_state.running, Ordering::Relaxed);
         self.commits.fetch_add(1, Ordering::Relaxed);
         self.commands.fetch_add(committed.commands as u64, Ordering::Relaxed);
         self.deliveries_dropped.fetch_add(committed.deliveries_dropped, Ordering::Relaxed);
-        self.plugin_counts.take(moves);
+        self.plugin_counts.take(count_delta);
         let mut spread = self.spread();
         let seconds =
             if committed.synced { &mut spread.synced_seconds } else { &mut spread.unsynced_seconds };

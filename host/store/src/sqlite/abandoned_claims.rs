@@ -11,14 +11,14 @@ use crate::{Claimed, Claims};
 
 /// Tasks to requeue, put down by whoever drops an undelivered claim and taken by the writer.
 #[derive(Debug, Default)]
-pub(super) struct Returned(Mutex<Vec<Finish>>);
+pub(super) struct AbandonedClaims(Mutex<Vec<Finish>>);
 
-impl Returned {
+impl AbandonedClaims {
     pub(super) fn take(&self) -> Vec<Finish> {
         mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(super) fn put_back(&self, finishes: impl IntoIterator<Item = Finish>) {
+    pub(super) fn requeue(&self, finishes: impl IntoIterator<Item = Finish>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(finishes);
     }
 }
@@ -29,24 +29,24 @@ impl Returned {
 /// Claims of a batch that was rolled back go back too. That changes nothing, as the task is not
 /// running: the writer takes what came back before it claims again.
 #[derive(Debug)]
-pub(super) struct Delivery {
+pub(super) struct UndeliveredClaims {
     claims: Claims,
     claimed_at: Timestamp,
-    returned: Arc<Returned>,
+    abandoned: Arc<AbandonedClaims>,
 }
 
-impl Delivery {
-    pub(super) fn new(claims: Claims, claimed_at: Timestamp, returned: Arc<Returned>) -> Self {
-        Self { claims, claimed_at, returned }
+impl UndeliveredClaims {
+    pub(super) fn new(claims: Claims, claimed_at: Timestamp, abandoned: Arc<AbandonedClaims>) -> Self {
+        Self { claims, claimed_at, abandoned }
     }
 
     /// Hands the claims over.
-    pub(super) fn accept(mut self) -> Claims {
+    pub(super) fn into_claims(mut self) -> Claims {
         mem::take(&mut self.claims)
     }
 }
 
-impl Drop for Delivery {
+impl Drop for UndeliveredClaims {
     fn drop(&mut self) {
         if self.claims.claimed.is_empty() {
             return;
@@ -54,6 +54,6 @@ impl Drop for Delivery {
         let now = self.claimed_at;
         let requeue =
             |claimed: Claimed| Finish { claim: claimed.claim, next: Transition::Requeued, log: None, now };
-        self.returned.put_back(self.claims.claimed.drain(..).map(requeue));
+        self.abandoned.requeue(self.claims.claimed.drain(..).map(requeue));
     }
 }

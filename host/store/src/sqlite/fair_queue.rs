@@ -24,31 +24,31 @@ const READ_MIN: usize = 2;
 
 /// How many groups may be known beyond the tasks that wait, since those that had one were cancelled, say, while
 /// their plugin was paused. With more, they are forgotten and learnt again.
-const UNUSED_MAX: usize = 1_000;
+const UNUSED_GROUPS_MAX: usize = 1_000;
 
 /// The turns of all lanes.
 #[derive(Debug, Default)]
-pub(super) struct Lanes {
+pub(super) struct FairQueue {
     /// Whether all groups are known that have tasks which are ready.
     known: bool,
     /// The number of the last turn.
     last: u64,
-    plugins: HashMap<PluginName, OfPlugin>,
+    plugins: HashMap<PluginName, PluginQueue>,
 }
 
 /// The lanes of one plugin. Those with a smaller number come first.
 #[derive(Debug, Default)]
-struct OfPlugin {
+struct PluginQueue {
     /// That of the tasks without a group; from 0, so that one that comes seldom does not wait.
     own: u64,
     /// Those of the groups that may have a task which is ready, in the order of their numbers.
     groups: VecDeque<(u64, Group)>,
-    in_line: HashSet<Group>,
+    queued: HashSet<Group>,
 }
 
-impl OfPlugin {
+impl PluginQueue {
     fn add(&mut self, turn: u64, group: Group) {
-        if self.in_line.insert(group.clone()) {
+        if self.queued.insert(group.clone()) {
             self.groups.push_back((turn, group));
         }
     }
@@ -58,15 +58,15 @@ impl OfPlugin {
 /// that its priority gives it.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Candidate<'a> {
-    pub(super) place: i64,
+    pub(super) sort_key: i64,
     pub(super) seq: i64,
     pub(super) plugin: &'a PluginName,
 }
 
 /// What may be claimed of one plugin.
 #[derive(Debug)]
-pub(super) struct Part<'a> {
-    pub(super) share: &'a ClaimQuota,
+pub(super) struct PluginCandidates<'a> {
+    pub(super) quota: &'a ClaimQuota,
     /// The first of its tasks without a group, as many as may be claimed.
     pub(super) own: VecDeque<Candidate<'a>>,
 }
@@ -81,7 +81,7 @@ pub(super) struct Picked<'a> {
 
 /// Tasks of a group that were read and not picked yet.
 #[derive(Debug, Default)]
-struct Read<'a> {
+struct GroupReader<'a> {
     candidates: VecDeque<Candidate<'a>>,
     count: usize,
     is_all: bool,
@@ -91,26 +91,26 @@ struct Read<'a> {
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Turn {
     number: u64,
-    place: i64,
+    sort_key: i64,
     part: usize,
     is_group: bool,
 }
 
-impl Lanes {
+impl FairQueue {
     /// Notes that a task of this group is ready.
     pub(super) fn add(&mut self, plugin: &PluginName, group: &Group) {
         // What is not known will be learnt as a whole.
         if self.known {
             self.last += 1;
             let turn = self.last;
-            self.of(plugin).add(turn, group.clone());
+            self.plugin_queue(plugin).add(turn, group.clone());
         }
     }
 
     /// Forgets everything if most of it must be of no use, as so many tasks wait. Only turns are lost by that.
-    pub(super) fn bound(&mut self, waiting: u64) {
-        let groups: usize = self.plugins.values().map(|of| of.groups.len()).sum();
-        if (groups + self.plugins.len()) as u64 > waiting.saturating_add(UNUSED_MAX as u64) {
+    pub(super) fn forget_if_over(&mut self, waiting: u64) {
+        let groups: usize = self.plugins.values().map(|plugin_queue| plugin_queue.groups.len()).sum();
+        if (groups + self.plugins.len()) as u64 > waiting.saturating_add(UNUSED_GROUPS_MAX as u64) {
             *self = Self { last: self.last, ..Self::default() };
         }
     }
@@ -139,26 +139,26 @@ impl Lanes {
     /// `read` is asked for tasks of a group in their order: how many to pass over, and the most to return.
     pub(super) fn pick<'a>(
         &mut self,
-        mut parts: Vec<Part<'a>>,
+        mut parts: Vec<PluginCandidates<'a>>,
         tasks_max: usize,
         mut available_memory: u64,
         mut read: impl FnMut(&'a ClaimQuota, &Group, usize, usize) -> rusqlite::Result<VecDeque<Candidate<'a>>>,
     ) -> rusqlite::Result<Picked<'a>> {
         let mut picked = Picked::default();
-        let mut left: Vec<_> = parts.iter().map(|part| part.share.tasks_max).collect();
-        let mut lanes: Vec<_> =
-            parts.iter().map(|part| std::mem::take(self.of(&part.share.plugin))).collect();
-        let mut reads: HashMap<(usize, Group), Read<'a>> = HashMap::new();
+        let mut left: Vec<_> = parts.iter().map(|part| part.quota.tasks_max).collect();
+        let mut queues: Vec<_> =
+            parts.iter().map(|part| std::mem::take(self.plugin_queue(&part.quota.plugin))).collect();
+        let mut reads: HashMap<(usize, Group), GroupReader<'a>> = HashMap::new();
         let mut turns = BinaryHeap::new();
-        for (part, (tasks, lanes)) in parts.iter().zip(&lanes).enumerate() {
-            turns.extend(own_turn(part, tasks, lanes));
-            turns.extend(group_turn(part, lanes));
+        for (part, (tasks, queues)) in parts.iter().zip(&queues).enumerate() {
+            turns.extend(next_own(part, tasks, queues));
+            turns.extend(next_group(part, queues));
         }
         while picked.candidates.len() < tasks_max
             && let Some(Reverse(turn)) = turns.pop()
         {
             let part = turn.part;
-            let (share, of_plugin) = (parts[part].share, &mut lanes[part]);
+            let (quota, of_plugin) = (parts[part].quota, &mut queues[part]);
             if left[part] == 0 {
                 continue;
             }
@@ -166,15 +166,15 @@ impl Lanes {
             if turn.is_group {
                 let Some((_, first)) = of_plugin.groups.front() else { continue };
                 let tasks = reads.entry((part, first.clone())).or_default();
-                tasks.fill(|skip, most| read(share, first, skip, most))?;
+                tasks.read_more(|skip, limit| read(quota, first, skip, limit))?;
                 if tasks.candidates.is_empty() {
-                    of_plugin.leave();
-                    turns.extend(group_turn(part, of_plugin));
+                    of_plugin.remove_first_group();
+                    turns.extend(next_group(part, of_plugin));
                     continue;
                 }
                 group = Some(tasks);
             }
-            let Some(rest) = available_memory.checked_sub(share.memory_bytes) else {
+            let Some(rest) = available_memory.checked_sub(quota.memory_bytes) else {
                 // It keeps its turn: were lighter ones let past it, it might wait for ever.
                 picked.lacked_memory = true;
                 break;
@@ -186,66 +186,66 @@ impl Lanes {
                 Some(tasks) => {
                     let candidate = tasks.candidates.pop_front();
                     if tasks.candidates.is_empty() && tasks.is_all {
-                        of_plugin.leave();
+                        of_plugin.remove_first_group();
                     } else if let Some((_, group)) = of_plugin.groups.pop_front() {
                         of_plugin.groups.push_back((self.last, group));
                     }
-                    turns.extend(group_turn(part, of_plugin));
+                    turns.extend(next_group(part, of_plugin));
                     candidate
                 }
                 None => {
                     let candidate = parts[part].own.pop_front();
                     of_plugin.own = self.last;
-                    turns.extend(own_turn(part, &parts[part], of_plugin));
+                    turns.extend(next_own(part, &parts[part], of_plugin));
                     candidate
                 }
             };
             picked.candidates.extend(candidate);
         }
-        for (part, lanes) in parts.iter().zip(lanes) {
-            *self.of(&part.share.plugin) = lanes;
+        for (part, queues) in parts.iter().zip(queues) {
+            *self.plugin_queue(&part.quota.plugin) = queues;
         }
         Ok(picked)
     }
 
-    fn of(&mut self, plugin: &PluginName) -> &mut OfPlugin {
+    fn plugin_queue(&mut self, plugin: &PluginName) -> &mut PluginQueue {
         self.plugins.entry(plugin.clone()).or_default()
     }
 }
 
-impl OfPlugin {
+impl PluginQueue {
     /// Takes the first group out of the line, as nothing of it is ready.
-    fn leave(&mut self) {
+    fn remove_first_group(&mut self) {
         if let Some((_, group)) = self.groups.pop_front() {
-            self.in_line.remove(&group);
+            self.queued.remove(&group);
         }
     }
 }
 
-impl<'a> Read<'a> {
+impl<'a> GroupReader<'a> {
     /// Reads on if all that was read is picked, each time more at once.
-    fn fill(
+    fn read_more(
         &mut self,
         read: impl FnOnce(usize, usize) -> rusqlite::Result<VecDeque<Candidate<'a>>>,
     ) -> rusqlite::Result<()> {
         if self.candidates.is_empty() && !self.is_all {
-            let most = READ_MIN.max(2 * self.count);
-            self.candidates = read(self.count, most)?;
+            let limit = READ_MIN.max(2 * self.count);
+            self.candidates = read(self.count, limit)?;
             self.count += self.candidates.len();
-            self.is_all = self.candidates.len() < most;
+            self.is_all = self.candidates.len() < limit;
         }
         Ok(())
     }
 }
 
-fn own_turn(part: usize, tasks: &Part<'_>, lanes: &OfPlugin) -> Option<Reverse<Turn>> {
-    let place = tasks.own.front()?.place;
-    Some(Reverse(Turn { number: lanes.own, place, part, is_group: false }))
+fn next_own(part: usize, tasks: &PluginCandidates<'_>, queues: &PluginQueue) -> Option<Reverse<Turn>> {
+    let sort_key = tasks.own.front()?.sort_key;
+    Some(Reverse(Turn { number: queues.own, sort_key, part, is_group: false }))
 }
 
-fn group_turn(part: usize, lanes: &OfPlugin) -> Option<Reverse<Turn>> {
-    let (number, _) = lanes.groups.front()?;
-    Some(Reverse(Turn { number: *number, place: 0, part, is_group: true }))
+fn next_group(part: usize, queues: &PluginQueue) -> Option<Reverse<Turn>> {
+    let (number, _) = queues.groups.front()?;
+    Some(Reverse(Turn { number: *number, sort_key: 0, part, is_group: true }))
 }
 
 #[cfg(test)]
@@ -254,20 +254,21 @@ mod tests {
 
     /// How many tasks are ready in each lane: of a plugin and a group, or of the plugin's own where that is empty.
     struct World {
-        lanes: Lanes,
+        fair_queue: FairQueue,
         ready: Vec<(&'static str, &'static str, usize)>,
     }
 
     /// The number of a task tells its lane.
     const LANE: usize = 1_000_000;
 
-    fn share(name: &str) -> ClaimQuota {
+    fn quota(name: &str) -> ClaimQuota {
         ClaimQuota::from(name.parse::<PluginName>().expect("valid"))
     }
 
     impl World {
         fn new(ready: &[(&'static str, &'static str, usize)]) -> Self {
-            let mut world = Self { lanes: Lanes { known: true, ..Lanes::default() }, ready: Vec::new() };
+            let mut world =
+                Self { fair_queue: FairQueue { known: true, ..FairQueue::default() }, ready: Vec::new() };
             for (plugin, group, tasks) in ready {
                 world.come(plugin, group, *tasks);
             }
@@ -280,24 +281,24 @@ mod tests {
                 None => self.ready.push((plugin, group, tasks)),
             }
             if let Ok(group) = group.parse() {
-                self.lanes.add(&share(plugin).plugin, &group);
+                self.fair_queue.add(&quota(plugin).plugin, &group);
             }
         }
 
         fn read<'a>(
             &self,
-            share: &'a ClaimQuota,
+            quota: &'a ClaimQuota,
             group: &str,
             skip: usize,
-            most: usize,
+            limit: usize,
         ) -> VecDeque<Candidate<'a>> {
-            let is_it = |lane: &(&str, &str, usize)| (lane.0, lane.1) == (share.plugin.as_str(), group);
+            let is_it = |lane: &(&str, &str, usize)| (lane.0, lane.1) == (quota.plugin.as_str(), group);
             let Some(lane) = self.ready.iter().position(is_it) else { return VecDeque::new() };
-            let task = |place: usize| {
-                let seq = i64::try_from(lane * LANE + place).expect("small");
-                Candidate { place: seq, seq, plugin: &share.plugin }
+            let task = |sort_key: usize| {
+                let seq = i64::try_from(lane * LANE + sort_key).expect("small");
+                Candidate { sort_key: seq, seq, plugin: &quota.plugin }
             };
-            (skip..self.ready[lane].2.min(skip + most)).map(task).collect()
+            (skip..self.ready[lane].2.min(skip + limit)).map(task).collect()
         }
 
         /// Takes this many tasks, and returns the lanes they came from and whether there was room.
@@ -307,12 +308,12 @@ mod tests {
             tasks_max: usize,
             available_memory: u64,
         ) -> (Vec<String>, bool) {
-            let own = |share| Part { share, own: self.read(share, "", 0, tasks_max) };
+            let own = |quota| PluginCandidates { quota, own: self.read(quota, "", 0, tasks_max) };
             let parts = quotas.iter().map(own).collect();
-            let mut lanes = std::mem::take(&mut self.lanes);
-            let read = |share, group: &Group, skip, most| Ok(self.read(share, group.as_str(), skip, most));
-            let picked = lanes.pick(parts, tasks_max, available_memory, read).expect("nothing fails");
-            self.lanes = lanes;
+            let mut fair_queue = std::mem::take(&mut self.fair_queue);
+            let read = |quota, group: &Group, skip, limit| Ok(self.read(quota, group.as_str(), skip, limit));
+            let picked = fair_queue.pick(parts, tasks_max, available_memory, read).expect("nothing fails");
+            self.fair_queue = fair_queue;
             let lane =
                 |candidate: &Candidate<'_>| usize::try_from(candidate.seq).expect("not below 0") / LANE;
             let order: Vec<_> = picked.candidates.iter().map(lane).collect();
@@ -332,7 +333,7 @@ mod tests {
     fn lanes_take_turns_within_a_claim_and_from_one_to_the_next() {
         for tasks_max in [1, 2, 3, 100] {
             let mut world = World::new(&[("a", "", 9), ("a", "x", 9), ("b", "", 9), ("b", "y", 2)]);
-            let quotas = [share("a"), share("b")];
+            let quotas = [quota("a"), quota("b")];
             let mut order = Vec::new();
             while order.len() < 29 {
                 order.extend(world.claim(&quotas, tasks_max, u64::MAX).0);
@@ -347,14 +348,20 @@ mod tests {
                 );
             }
             assert_eq!(world.order(&quotas, 1), "");
-            assert!(world.lanes.plugins.values().all(|of| of.groups.is_empty() && of.in_line.is_empty()));
+            assert!(
+                world
+                    .fair_queue
+                    .plugins
+                    .values()
+                    .all(|plugin_queue| plugin_queue.groups.is_empty() && plugin_queue.queued.is_empty())
+            );
         }
     }
 
     #[test]
     fn one_that_comes_anew_waits_for_one_turn_of_the_others() {
         let mut world = World::new(&[("a", "x", 100), ("a", "y", 100)]);
-        let quotas = [share("a")];
+        let quotas = [quota("a")];
         assert_eq!(world.order(&quotas, 5), "ax ay ax ay ax");
         world.come("a", "z", 1);
         world.come("a", "", 1);
@@ -371,19 +378,19 @@ mod tests {
     #[test]
     fn a_plugin_that_may_not_start_keeps_its_turns() {
         let mut world = World::new(&[("a", "x", 9), ("a", "y", 9), ("b", "", 9)]);
-        let none = |name| ClaimQuota { tasks_max: 0, ..share(name) };
-        let one = |name| ClaimQuota { tasks_max: 1, ..share(name) };
-        assert_eq!(world.order(&[none("a"), share("b")], 3), "b b b");
-        assert_eq!(world.order(&[one("a"), share("b")], 3), "ax b b");
-        assert_eq!(world.order(&[share("a"), share("b")], 4), "ay ax b ay");
-        assert_eq!(world.order(&[share("b")], 1), "b", "of no others is anything claimed");
+        let none = |name| ClaimQuota { tasks_max: 0, ..quota(name) };
+        let one = |name| ClaimQuota { tasks_max: 1, ..quota(name) };
+        assert_eq!(world.order(&[none("a"), quota("b")], 3), "b b b");
+        assert_eq!(world.order(&[one("a"), quota("b")], 3), "ax b b");
+        assert_eq!(world.order(&[quota("a"), quota("b")], 4), "ay ax b ay");
+        assert_eq!(world.order(&[quota("b")], 1), "b", "of no others is anything claimed");
     }
 
     #[test]
     fn the_first_that_lacks_room_ends_the_claim_and_keeps_its_turn() {
         let mut world = World::new(&[("a", "x", 9), ("b", "y", 9)]);
         let quotas =
-            [ClaimQuota { memory_bytes: 5, ..share("a") }, ClaimQuota { memory_bytes: 1, ..share("b") }];
+            [ClaimQuota { memory_bytes: 5, ..quota("a") }, ClaimQuota { memory_bytes: 1, ..quota("b") }];
         assert_eq!(world.claim(&quotas, 9, 6), (vec!["ax".to_owned(), "by".to_owned()], false));
         assert_eq!(world.claim(&quotas, 9, 4), (vec![], false));
         assert_eq!(world.claim(&quotas, 9, 5), (vec!["ax".to_owned()], false));
@@ -392,28 +399,29 @@ mod tests {
 
     #[test]
     fn groups_of_which_nothing_waits_are_forgotten_though_their_plugin_never_runs() {
-        let mut lanes = Lanes { known: true, ..Lanes::default() };
-        let mut most = 0;
+        let mut fair_queue = FairQueue { known: true, ..FairQueue::default() };
+        let mut limit = 0;
         for number in 0..100_000 {
             let group = format!("g{number}").parse().expect("valid");
-            lanes.add(&share("a").plugin, &group);
-            lanes.bound(10);
-            lanes.known = true;
-            most = most.max(lanes.plugins.values().map(|of| of.in_line.len()).sum());
+            fair_queue.add(&quota("a").plugin, &group);
+            fair_queue.forget_if_over(10);
+            fair_queue.known = true;
+            limit =
+                limit.max(fair_queue.plugins.values().map(|plugin_queue| plugin_queue.queued.len()).sum());
         }
-        assert!(most <= UNUSED_MAX + 10, "{most}");
+        assert!(limit <= UNUSED_GROUPS_MAX + 10, "{limit}");
         for number in 0..100_000 {
-            lanes.own_turn_of(&format!("p{number}").parse().expect("valid"));
-            lanes.bound(10);
+            fair_queue.own_turn_of(&format!("p{number}").parse().expect("valid"));
+            fair_queue.forget_if_over(10);
         }
-        assert!(lanes.plugins.len() <= UNUSED_MAX + 10, "{}", lanes.plugins.len());
+        assert!(fair_queue.plugins.len() <= UNUSED_GROUPS_MAX + 10, "{}", fair_queue.plugins.len());
     }
 
-    impl Lanes {
+    impl FairQueue {
         /// Does what a claim does of a plugin that has no group.
         fn own_turn_of(&mut self, plugin: &PluginName) {
             self.last += 1;
-            self.of(plugin).own = self.last;
+            self.plugin_queue(plugin).own = self.last;
         }
     }
 
@@ -421,8 +429,8 @@ mod tests {
     fn a_lane_that_was_emptied_elsewhere_is_passed_over() {
         let mut world = World::new(&[("a", "x", 1), ("a", "y", 1)]);
         world.ready[0].2 = 0;
-        assert_eq!(world.order(&[share("a")], 9), "ay");
+        assert_eq!(world.order(&[quota("a")], 9), "ay");
         world.come("a", "x", 1);
-        assert_eq!(world.order(&[share("a")], 9), "ax");
+        assert_eq!(world.order(&[quota("a")], 9), "ax");
     }
 }

@@ -10,23 +10,23 @@ use super::rows::{nanos, size, state, tags};
 use crate::{Filter, TaskRef};
 
 /// How many rows one page looks at in the order in which they lie: some 8 ms.
-const WALK_MAX: usize = 40_000;
+const ROWS_SCANNED_MAX: usize = 40_000;
 
 /// How many rows one page looks at by an index, which takes as long.
-const JUMP_MAX: usize = 3_000;
+const INDEX_ROWS_SCANNED_MAX: usize = 3_000;
 
 /// How many waiting tasks are sorted for a page rather than walking the table for them.
-const SORT_MAX: u64 = 10_000;
+const WAITING_SORTED_MAX: u64 = 10_000;
 
 // Tags, schedule, group and key stand behind the result, which may be large: they are read only where there is
 // none, or if one of them is asked for, by whose index the tasks are found then.
-macro_rules! walk {
+macro_rules! scan {
     ($tail:literal) => {
         concat!("SELECT seq, state, plugin, created_at, id, NULL, NULL, NULL, NULL FROM task ", $tail)
     };
 }
 
-macro_rules! walk_open {
+macro_rules! scan_open {
     ($tail:literal) => {
         concat!(
             "SELECT seq, state, plugin, created_at, id, tags, schedule, grp, unique_key FROM task ",
@@ -35,115 +35,117 @@ macro_rules! walk_open {
     };
 }
 
-pub(super) const ALL: &str = walk!("WHERE seq < ?1 ORDER BY seq DESC");
+pub(super) const ALL: &str = scan!("WHERE seq < ?1 ORDER BY seq DESC");
 /// Sorts all that wait: only for few.
 pub(super) const WAITING: &str =
-    walk!("INDEXED BY task_waiting WHERE state = 0 AND seq < ?1 ORDER BY seq DESC");
+    scan!("INDEXED BY task_waiting WHERE state = 0 AND seq < ?1 ORDER BY seq DESC");
 pub(super) const RUNNING: &str =
-    walk!("INDEXED BY task_running WHERE state = 1 AND seq < ?1 ORDER BY seq DESC");
+    scan!("INDEXED BY task_running WHERE state = 1 AND seq < ?1 ORDER BY seq DESC");
 pub(super) const FAILED: &str =
-    walk!("INDEXED BY task_failed WHERE state = 3 AND seq < ?1 ORDER BY seq DESC");
+    scan!("INDEXED BY task_failed WHERE state = 3 AND seq < ?1 ORDER BY seq DESC");
 pub(super) const CANCELLED: &str =
-    walk!("INDEXED BY task_cancelled WHERE state = 4 AND seq < ?1 ORDER BY seq DESC");
-pub(super) const ALL_WAITING: &str = walk_open!("INDEXED BY task_waiting WHERE state = 0");
-pub(super) const ALL_RUNNING: &str = walk_open!("INDEXED BY task_running WHERE state = 1");
+    scan!("INDEXED BY task_cancelled WHERE state = 4 AND seq < ?1 ORDER BY seq DESC");
+pub(super) const ALL_WAITING: &str = scan_open!("INDEXED BY task_waiting WHERE state = 0");
+pub(super) const ALL_RUNNING: &str = scan_open!("INDEXED BY task_running WHERE state = 1");
 pub(super) const TAGGED: &str = "
     SELECT task.seq, state, plugin, created_at, id, tags, schedule, grp, unique_key
     FROM tag CROSS JOIN task ON task.seq = tag.seq
     WHERE tag.name = ?2 AND tag.seq < ?1 ORDER BY tag.seq DESC";
 pub(super) const OF_SCHEDULE: &str =
-    walk_open!("INDEXED BY task_of_schedule WHERE schedule = ?2 AND seq < ?1 ORDER BY seq DESC");
+    scan_open!("INDEXED BY task_of_schedule WHERE schedule = ?2 AND seq < ?1 ORDER BY seq DESC");
 pub(super) const OF_GROUP: &str =
-    walk_open!("INDEXED BY task_of_group WHERE grp = ?2 AND seq < ?1 ORDER BY seq DESC");
+    scan_open!("INDEXED BY task_of_group WHERE grp = ?2 AND seq < ?1 ORDER BY seq DESC");
 pub(super) const OF_KEY: &str =
-    walk_open!("INDEXED BY task_of_key WHERE unique_key = ?2 AND seq < ?1 ORDER BY seq DESC");
+    scan_open!("INDEXED BY task_of_key WHERE unique_key = ?2 AND seq < ?1 ORDER BY seq DESC");
 
-pub(super) const ONE: &str = walk_open!("WHERE seq = ?1");
+pub(super) const ONE: &str = scan_open!("WHERE seq = ?1");
 /// From the index of ids alone.
 pub(super) const IDS: &str = "SELECT seq FROM task WHERE id BETWEEN ?1 AND ?2 AND seq < ?3 LIMIT ?4";
 
 /// What a walk came to.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Walked {
+pub(super) struct ListScan {
     /// The tasks that fit, newest first.
     pub(super) seqs: Vec<i64>,
     /// Where it stopped, if there may be more: everything from there on was looked at.
     pub(super) stopped: Option<i64>,
 }
 
-/// Finds up to `most` tasks that fit, of those before this place.
-pub(super) fn walk(
+/// Finds up to `limit` tasks that fit, of those before this place.
+pub(super) fn scan(
     connection: &Connection,
     filter: &Filter,
     before: i64,
-    most: usize,
+    limit: usize,
     waiting: u64,
-) -> rusqlite::Result<Walked> {
-    if let Some(seqs) = of_id(connection, filter, before)? {
-        return walk_these(connection, &seqs, filter, most);
+) -> rusqlite::Result<ListScan> {
+    if let Some(seqs) = by_id(connection, filter, before)? {
+        return scan_tasks(connection, &seqs, filter, limit);
     }
-    let mut walked = Walked::default();
-    let ways = match by_label(filter) {
-        Some(way) => vec![way],
+    let mut list_scan = ListScan::default();
+    let paths = match by_label(filter) {
+        Some(path) => vec![path],
         None => by_state(filter, waiting).into_iter().map(|sql| (sql, None)).collect(),
     };
-    let looks_max = if ways[..] == [(ALL, None)] { WALK_MAX } else { JUMP_MAX / ways.len() };
-    for way in ways {
-        let one = walk_one(connection, way, filter, before, most, looks_max)?;
-        walked.seqs.extend(one.seqs);
-        walked.stopped = walked.stopped.max(one.stopped);
+    let rows_max =
+        if paths[..] == [(ALL, None)] { ROWS_SCANNED_MAX } else { INDEX_ROWS_SCANNED_MAX / paths.len() };
+    for path in paths {
+        let one = scan_path(connection, path, filter, before, limit, rows_max)?;
+        list_scan.seqs.extend(one.seqs);
+        list_scan.stopped = list_scan.stopped.max(one.stopped);
     }
     // Beyond the place where one of them stopped, its tasks are missing.
-    walked.seqs.retain(|seq| walked.stopped.is_none_or(|stopped| *seq >= stopped));
-    walked.seqs.sort_unstable_by(|a, b| b.cmp(a));
-    if walked.seqs.len() > most {
-        walked.seqs.truncate(most);
-        walked.stopped = walked.seqs.last().copied();
+    list_scan.seqs.retain(|seq| list_scan.stopped.is_none_or(|stopped| *seq >= stopped));
+    list_scan.seqs.sort_unstable_by(|a, b| b.cmp(a));
+    if list_scan.seqs.len() > limit {
+        list_scan.seqs.truncate(limit);
+        list_scan.stopped = list_scan.seqs.last().copied();
     }
-    Ok(walked)
+    Ok(list_scan)
 }
 
 /// Finds the tasks whose ids begin as asked for, newest first; `None` if that is not asked for, or too many do:
 /// then they are looked for on the way.
-fn of_id(connection: &Connection, filter: &Filter, before: i64) -> rusqlite::Result<Option<Vec<i64>>> {
+fn by_id(connection: &Connection, filter: &Filter, before: i64) -> rusqlite::Result<Option<Vec<i64>>> {
     let Some(prefix) = &filter.id else { return Ok(None) };
     let (first, last) = prefix.range();
     let mut statement = connection.prepare_cached(IDS)?;
-    let rows = statement.query_map(params![first, last, before, size(JUMP_MAX + 1)], |row| row.get(0))?;
+    let rows = statement
+        .query_map(params![first, last, before, size(INDEX_ROWS_SCANNED_MAX + 1)], |row| row.get(0))?;
     let mut seqs = rows.collect::<rusqlite::Result<Vec<i64>>>()?;
     seqs.sort_unstable_by(|a, b| b.cmp(a));
-    Ok((seqs.len() <= JUMP_MAX).then_some(seqs))
+    Ok((seqs.len() <= INDEX_ROWS_SCANNED_MAX).then_some(seqs))
 }
 
-/// Finds up to `most` that fit, of those before the place for which these were found.
-fn walk_these(
+/// Finds up to `limit` that fit, of those before the place for which these were found.
+fn scan_tasks(
     connection: &Connection,
     seqs: &[i64],
     filter: &Filter,
-    most: usize,
-) -> rusqlite::Result<Walked> {
+    limit: usize,
+) -> rusqlite::Result<ListScan> {
     let mut statement = connection.prepare_cached(ONE)?;
-    let mut walked = Walked::default();
+    let mut list_scan = ListScan::default();
     for seq in seqs {
         let mut rows = statement.query([seq])?;
         let Some(row) = rows.next()? else { continue };
         if !fits(filter, row)? {
             continue;
         }
-        if walked.seqs.len() == most {
-            walked.stopped = walked.seqs.last().copied();
+        if list_scan.seqs.len() == limit {
+            list_scan.stopped = list_scan.seqs.last().copied();
             break;
         }
-        walked.seqs.push(*seq);
+        list_scan.seqs.push(*seq);
     }
-    Ok(walked)
+    Ok(list_scan)
 }
 
 /// A statement, and what is looked for by its index.
-type Way<'a> = (&'static str, Option<&'a str>);
+type AccessPath<'a> = (&'static str, Option<&'a str>);
 
 /// Chooses the index of the label that is asked for which likely means the fewest tasks.
-fn by_label(filter: &Filter) -> Option<Way<'_>> {
+fn by_label(filter: &Filter) -> Option<AccessPath<'_>> {
     let key = filter.unique_key.as_ref().map(|key| (OF_KEY, key.as_str()));
     let tag = || filter.tags.first().map(|tag| (TAGGED, tag.as_str()));
     let schedule = || filter.schedule.as_ref().map(|schedule| (OF_SCHEDULE, schedule.as_str()));
@@ -154,9 +156,9 @@ fn by_label(filter: &Filter) -> Option<Way<'_>> {
 
 /// Chooses an index for each state that is asked for, or the table if one of them has none.
 fn by_state(filter: &Filter, waiting: u64) -> Vec<&'static str> {
-    let way = |state: &TaskState| match state {
+    let path = |state: &TaskState| match state {
         // Many that wait are found quickly by walking the table.
-        TaskState::Waiting => (waiting <= SORT_MAX).then_some(WAITING),
+        TaskState::Waiting => (waiting <= WAITING_SORTED_MAX).then_some(WAITING),
         TaskState::Running => Some(RUNNING),
         TaskState::Completed => None,
         TaskState::Failed => Some(FAILED),
@@ -165,36 +167,36 @@ fn by_state(filter: &Filter, waiting: u64) -> Vec<&'static str> {
     let mut states = filter.states.clone();
     states.sort_unstable_by_key(|state| super::rows::code(*state));
     states.dedup();
-    let ways: Option<Vec<_>> = states.iter().map(way).collect();
-    ways.filter(|ways| !ways.is_empty()).unwrap_or_else(|| vec![ALL])
+    let paths: Option<Vec<_>> = states.iter().map(path).collect();
+    paths.filter(|paths| !paths.is_empty()).unwrap_or_else(|| vec![ALL])
 }
 
-fn walk_one(
+fn scan_path(
     connection: &Connection,
-    (sql, label): Way<'_>,
+    (sql, label): AccessPath<'_>,
     filter: &Filter,
     before: i64,
-    most: usize,
-    looks_max: usize,
-) -> rusqlite::Result<Walked> {
+    limit: usize,
+    rows_max: usize,
+) -> rusqlite::Result<ListScan> {
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = match label {
         Some(label) => statement.query(params![before, label])?,
         None => statement.query(params![before])?,
     };
-    let mut walked = Walked::default();
-    for looked_at in 1.. {
+    let mut list_scan = ListScan::default();
+    for scanned in 1.. {
         let Some(row) = rows.next()? else { break };
         if fits(filter, row)? {
-            walked.seqs.push(row.get(0)?);
+            list_scan.seqs.push(row.get(0)?);
         }
         // One more than asked for shows whether another page follows.
-        if walked.seqs.len() > most || looked_at == looks_max {
-            walked.stopped = Some(row.get(0)?);
+        if list_scan.seqs.len() > limit || scanned == rows_max {
+            list_scan.stopped = Some(row.get(0)?);
             break;
         }
     }
-    Ok(walked)
+    Ok(list_scan)
 }
 
 /// Finds all tasks that wait or run and fit, those that wait first.
