@@ -1,22 +1,22 @@
-//! How an earlier attempt of a task ended, as it is kept.
+//! An earlier attempt of a task and how it ended.
 
 use std::sync::Arc;
 
 use wasmill_model::{Cause, Timestamp};
 
-/// An attempt after which the task went on.
+/// An attempt after which the task was retried.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
-    /// Its number; the first is 1.
+    /// Attempt number, from 1.
     pub attempt: u32,
-    /// Why it gave no result.
+    /// Why it failed.
     pub cause: Cause,
-    /// What happened, cut to 1 KiB.
+    /// The failure message, cut to 1 KiB.
     pub message: Option<String>,
     /// When it started.
     pub started_at: Option<Timestamp>,
-    /// When it ended; for a crash of the host, when the next host found that.
+    /// When it ended; for a host crash, when the next host detected it.
     pub finished_at: Timestamp,
-    /// The SHA-256 of the plugin that it ran, if that is known.
+    /// SHA-256 of the plugin it ran, if known.
     pub plugin_digest: Option<Arc<str>>,
 }

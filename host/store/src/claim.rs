@@ -1,4 +1,4 @@
-//! What the scheduler holds while a task runs, and how a claim begins and ends.
+//! Claims: the right to run a task, and how claims, cancels and removals end.
 
 use std::time::Duration;
 
@@ -7,153 +7,153 @@ use wasmill_model::{Backoff, Meter, PluginName, RunTrace, TaskId, TaskState, Tim
 use crate::RunLog;
 use crate::live_runs::LiveRun;
 
-/// The right to run one attempt of a task and to write its end.
+/// The right to run one attempt of a task and to store its outcome.
 ///
-/// It is lost when the task is cancelled, removed or recovered; whatever is written with a lost
-/// claim changes nothing.
+/// It is revoked when the task is cancelled, removed or recovered; a write with a revoked claim changes
+/// nothing.
 #[derive(Clone, Debug)]
 pub struct Claim {
-    /// The task.
+    /// The claimed task.
     pub id: TaskId,
     pub(crate) seq: i64,
     pub(crate) plugin: PluginName,
-    /// How often the task had been claimed with this claim counted, so that no two are alike.
+    /// Claim number of the task. It grows with each claim, so it fences late writes of earlier ones.
     pub(crate) token: i64,
     pub(crate) report: LiveRun,
-    /// Whether a receiver may have to be told of the end of the task.
+    /// Whether the task has a webhook.
     pub(crate) has_webhook: bool,
 }
 
 impl Claim {
-    /// Returns which claim of the task it is: later ones have larger numbers, and no two the same.
+    /// Returns the claim number, which grows with each claim of the task.
     pub fn token(&self) -> i64 {
         self.token
     }
 
-    /// Returns the log of the run: what is written to it can be read at once, and is stored with the end of
-    /// the run.
+    /// Returns the log of the run. Lines are readable at once and stored when the run ends.
     pub fn log(&self) -> &RunLog {
         self.report.log()
     }
 
-    /// Returns the meter of this attempt: what it shows is read with the task, and stored with its end.
+    /// Returns the meter of this attempt. Its values are shown with the task and stored when the attempt
+    /// ends.
     pub fn meter(&self) -> &Meter {
         self.report.meter()
     }
 
-    /// Returns the trace that the attempt is part of, if it is part of one.
+    /// Returns the trace of the attempt, if it has one.
     pub fn trace(&self) -> Option<&RunTrace> {
         self.report.trace()
     }
 
-    /// Returns what the run has used, if it ends now; not what its attempt used before it was suspended.
+    /// Returns the usage of this run if it ended at `now`, without earlier runs of a suspended attempt.
     pub fn usage(&self, now: Timestamp) -> Usage {
         self.report.usage_of_run(now).unwrap_or_default()
     }
 }
 
-/// How many tasks of one plugin a claim may bring.
+/// How much of one plugin a claim may take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClaimQuota {
     /// The plugin.
     pub plugin: PluginName,
-    /// The most tasks of it.
+    /// Maximum number of its tasks.
     pub tasks_max: usize,
-    /// What each of them takes of the room there is.
+    /// Expected memory of one run, subtracted from the memory available to the claim.
     pub memory_bytes: u64,
-    /// For how long its [starts](crate::Store::starts) are kept, if they are to be.
+    /// How long its [starts](crate::Store::recent_starts) are recorded, if the plugin has a rate limit.
     pub rate_span: Option<Duration>,
 }
 
-/// Makes a share that only the claim as a whole bounds.
+/// Builds a quota without limits of its own.
 impl From<PluginName> for ClaimQuota {
     fn from(plugin: PluginName) -> Self {
         Self { plugin, tasks_max: usize::MAX, memory_bytes: 0, rate_span: None }
     }
 }
 
-/// A task that was claimed, with all that its run needs.
+/// A claimed task with everything its run needs.
 #[derive(Clone, Debug)]
 pub struct Claimed {
-    /// The right to end this attempt.
+    /// The right to finish this attempt.
     pub claim: Claim,
-    /// The plugin that does it.
+    /// The plugin that runs it.
     pub plugin: PluginName,
-    /// How long it had been ready.
+    /// How long the task had been available.
     pub queue: Duration,
-    /// The number of this attempt; the first is 1.
+    /// Attempt number, from 1.
     pub attempt: u32,
-    /// How often a failure is attempted in all.
+    /// Maximum attempts, the first included.
     pub attempts_max: u32,
-    /// How many earlier attempts ended because the host died.
+    /// How many earlier attempts ended in a host crash.
     pub host_crashes: u32,
-    /// The wall-clock time of one attempt.
+    /// Wall-clock limit of one attempt.
     pub timeout: Duration,
-    /// The waits between its attempts; `None` for those of the host.
+    /// Waits between attempts; `None` for the default of the host.
     pub backoff: Option<Backoff>,
-    /// The JSON text handed to the plugin.
+    /// Input as JSON text.
     pub input: Option<String>,
-    /// Whether it is to be [handed](crate::Store::handed) the results of the tasks that it waited for.
+    /// Whether the run gets the [results of its dependencies](crate::Store::dependency_results).
     pub pass_results: bool,
-    /// What it has saved.
+    /// The checkpoint of the task.
     pub checkpoint: Checkpoint,
 }
 
-/// What a task has saved by the time it is claimed.
+/// What is known of the checkpoint of a task when it is claimed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Checkpoint {
-    /// Nothing: it never ran before.
+    /// There is none: the task never ran.
     None,
-    /// The state in which it suspended.
+    /// The state it was suspended with.
     State(Vec<u8>),
-    /// It may have saved something, which is not read until it [asks](crate::Store::restore) for it.
+    /// There may be one; [`Store::restore`](crate::Store::restore) loads it.
     NotLoaded,
 }
 
-/// What a claim brought.
+/// The outcome of a claim.
 #[derive(Clone, Debug, Default)]
 pub struct Claims {
-    /// The tasks, in the order of the line.
+    /// The claimed tasks in queue order.
     pub claimed: Vec<Claimed>,
-    /// When the next task becomes ready, if fewer than asked for were and another one waits.
+    /// When the next scheduled task becomes available, if the claim took fewer tasks than it could.
     pub next_ready_at: Option<Timestamp>,
-    /// Whether there was no room for the next task in the line.
+    /// Whether the claim stopped at a task that did not fit into the available memory.
     pub lacked_memory: bool,
 }
 
-/// What became of a wish to cancel.
+/// How a cancel request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CancelOutcome {
-    /// There is no such task.
+    /// The task does not exist.
     NotFound,
-    /// The task had ended before, like this; nothing changed.
+    /// The task had already finished in this state; nothing changed.
     AlreadyFinal(TaskState),
-    /// The task is cancelled now.
+    /// The task is cancelled.
     Cancelled {
-        /// The state it was in.
+        /// Its state before.
         was: TaskState,
     },
-    /// The task runs. It is cancelled when its run has ended, whatever that comes to, or by the next opening of
-    /// the store.
+    /// The task is running. It becomes cancelled when its run ends, whatever the outcome, or when the store
+    /// is opened next.
     Stopping {
-        /// The [token](Claim::token) of its claim.
+        /// The [token](Claim::token) of the running claim.
         token: i64,
     },
 }
 
-/// What became of a wish to remove.
+/// How a remove request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RemoveOutcome {
-    /// There is no such task.
+    /// The task does not exist.
     NotFound,
-    /// The task is gone.
+    /// The task is removed.
     Removed {
-        /// The state it was in.
+        /// Its state before.
         was: TaskState,
     },
-    /// The task runs. It is removed when its run has ended, or by the next opening of the store.
+    /// The task is running. It is removed when its run ends, or when the store is opened next.
     Stopping {
-        /// The [token](Claim::token) of its claim.
+        /// The [token](Claim::token) of the running claim.
         token: i64,
     },
 }

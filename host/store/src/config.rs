@@ -1,4 +1,4 @@
-//! What the store is told at its opening, and the figures it gives back. Plain data only.
+//! Configuration of the store and its statistics. Plain data only.
 
 use std::path::PathBuf;
 
@@ -7,20 +7,20 @@ use wasmill_model::{Histogram, Tracer};
 /// How to open a store.
 #[derive(Clone, Debug)]
 pub struct StoreConfig {
-    /// The data folder; it is created, closed to other users, if it is missing.
+    /// Data folder; created with access for its owner only if it is missing.
     pub dir: PathBuf,
-    /// The most tasks that may wait; more are refused. Retries and requeues are never refused.
+    /// Maximum waiting tasks; further ones are refused. Retries and requeues are never refused.
     pub waiting_max: u64,
-    /// How many reads run at the same time, each on a connection of its own; at least 1.
+    /// Number of concurrent reads, each on its own connection; at least 1.
     pub readers: usize,
-    /// Bytes that the logs of all running tasks hold in memory together; once they do, each keeps 2 KiB.
+    /// Maximum bytes that the logs of all running tasks hold in memory; beyond it each run keeps 2 KiB.
     pub log_bytes_max: usize,
-    /// What takes the spans of tasks that are part of a trace.
+    /// Receives the spans of traced tasks.
     pub tracer: Tracer,
 }
 
 impl StoreConfig {
-    /// Builds the default configuration for this data folder.
+    /// Builds the default configuration for a data folder.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
             dir: dir.into(),
@@ -32,68 +32,68 @@ impl StoreConfig {
     }
 }
 
-/// What the opening of a store found.
+/// What opening the store recovered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Recovery {
-    /// Tasks that were running when the host died and wait again.
+    /// Tasks that ran when the host died and were requeued.
     pub requeued: u64,
-    /// Tasks that were running when the host died once too often.
+    /// Tasks that failed because they ran in too many host crashes.
     pub failed: u64,
-    /// Tasks that had been asked to stop and were running when the host died: they are cancelled or removed.
+    /// Tasks with a pending stop request when the host died; they are cancelled or removed.
     pub stopped: u64,
-    /// All tasks that wait now.
+    /// All waiting tasks after recovery.
     pub waiting: u64,
-    /// Waits between attempts that were too long, since the clock had been ahead, and were shortened.
+    /// Waits that were shortened because the clock had been ahead.
     pub shortened: u64,
 }
 
 /// The process that has a data folder open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LockHolder {
-    /// Its number, if it left one.
+    /// Its process id, if it could be read.
     pub pid: Option<u32>,
 }
 
-/// What a backup holds.
+/// What a backup contains.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Backup {
-    /// All tasks in it.
+    /// Number of tasks.
     pub tasks: u64,
-    /// The size of the file.
+    /// File size in bytes.
     pub bytes: u64,
 }
 
-/// How many tasks are not final.
+/// Number of tasks that are not finished.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Tasks that wait.
+    /// Waiting tasks.
     pub waiting: u64,
-    /// Tasks that run.
+    /// Running tasks.
     pub running: u64,
 }
 
-/// What the store has written since its opening.
+/// Write statistics since the store was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StoreStats {
-    /// Transactions that were committed.
+    /// Committed transactions.
     pub commits: u64,
     /// Commands in those transactions.
     pub commands: u64,
-    /// Tasks that ended and are stored beyond the number that retention keeps.
+    /// Finished tasks beyond the number that retention keeps.
     pub excess: u64,
-    /// Pending deliveries that were dropped with their tasks by retention.
+    /// Pending deliveries that retention dropped with their tasks.
     pub deliveries_dropped: u64,
 }
 
-/// How the writes since the opening were spread.
+/// Distribution of commits since the store was opened.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CommitStats {
-    /// Seconds that commits took which waited for the disk.
+    /// Seconds per commit that waited for fsync.
     pub synced_seconds: Histogram,
-    /// Seconds that the others took.
+    /// Seconds per commit that did not wait for fsync.
     pub unsynced_seconds: Histogram,
-    /// Commands in one transaction.
+    /// Commands per transaction.
     pub commands: Histogram,
-    /// Transactions that were rolled back, since the disk was full, say.
+    /// Transactions that were rolled back, for example because the disk was full.
     pub failed: u64,
 }

@@ -1,38 +1,38 @@
-//! What the store tells of tasks that wait for others. Plain data only.
+//! What the store reports about dependencies. Plain data only.
 
 use wasmill_model::{DependencyResult, OnFailure, TaskId, TaskState};
 
-/// What a stored task waits for, or waited for.
+/// The dependencies of a stored task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DependencyStatus {
-    /// Those tasks, in the order in which they were named.
+    /// The dependencies in the order of the request.
     pub on: Vec<Dependency>,
-    /// What becomes of it when one of them goes wrong.
+    /// What happens to the task when one of them does not complete.
     pub on_failure: OnFailure,
-    /// Whether it is handed their results.
+    /// Whether the run gets their results.
     pub pass_results: bool,
 }
 
-/// A task that another one waits for. It may be gone.
+/// A task that another one depends on. It may have been removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dependency {
-    /// That task.
+    /// Its id.
     pub id: TaskId,
-    /// How it ended: one that was deleted before it had counts as cancelled. `None` while it has not, or if
-    /// the task that waited ended first.
+    /// How it finished; a task that was removed before it finished counts as cancelled. `None` while it has
+    /// not finished, or if the dependent finished first.
     pub outcome: Option<TaskState>,
 }
 
-/// What a run gets of the tasks that its own one waited for.
+/// The results of the dependencies of a claimed task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DependencyResults {
-    /// How each of them ended, and its result.
+    /// Outcome and result of each dependency.
     Results(Vec<DependencyResult>),
-    /// This one completed, but was deleted since.
+    /// This dependency completed but has been removed.
     Gone(TaskId),
-    /// The results are larger than a run is handed.
+    /// The results exceed the limit of one run.
     TooLarge {
-        /// How large they are together.
+        /// Their total size in bytes.
         bytes: u64,
     },
 }

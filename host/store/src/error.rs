@@ -1,10 +1,10 @@
-//! What can go wrong with the store, in kinds that callers match. It never names SQL.
+//! Errors of the store, in kinds that callers match. They never name SQL.
 
 use std::path::PathBuf;
 
 use wasmill_model::{PluginName, TaskId};
 
-/// Why the store did not do what it was asked.
+/// Why a store operation failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// Another process has this data folder open.
@@ -12,68 +12,68 @@ pub enum StoreError {
     Locked {
         /// The data folder.
         path: PathBuf,
-        /// The process that holds it, if it could be read.
+        /// Process id of the holder, if it could be read.
         pid: Option<u32>,
     },
-    /// So many tasks wait already that these would exceed the bound.
+    /// The limit of waiting tasks would be exceeded.
     #[error("no room for more waiting tasks, {waiting_max} are the most; try again later")]
     Full {
-        /// The most tasks that may wait.
+        /// Maximum waiting tasks.
         waiting_max: u64,
     },
-    /// So many tasks of this plugin wait already that these would exceed its bound.
+    /// The limit of waiting tasks of one plugin would be exceeded.
     #[error("no room for more waiting tasks of plugin {plugin}, {waiting_max} are the most; try again later")]
     PluginFull {
-        /// Which of the new tasks had no room; the first is 0.
+        /// Index of the first new task beyond the limit.
         index: usize,
         /// The plugin.
         plugin: PluginName,
-        /// The most of its tasks that may wait.
+        /// Maximum waiting tasks of the plugin.
         waiting_max: u64,
     },
-    /// A task with this id is stored already.
+    /// A task with this id already exists.
     #[error("task {id} is stored already")]
     Duplicate {
-        /// The id that is taken.
+        /// The id that exists.
         id: TaskId,
     },
-    /// Another task, which waits or runs, holds this unique key.
+    /// Another unfinished task holds this unique key.
     #[error("task {holder} holds the unique key '{key}'")]
     KeyTaken {
-        /// Which of the new tasks asked for it; the first is 0.
+        /// Index of the new task that asked for it.
         index: usize,
         /// The key.
         key: String,
         /// The task that holds it.
         holder: TaskId,
     },
-    /// Two tasks of one caller have the same unique key.
+    /// Two new tasks of one request have the same unique key.
     #[error("two new tasks have the unique key '{key}'")]
     KeyTwice {
-        /// Which of the new tasks has it again; the first is 0.
+        /// Index of the second of them.
         index: usize,
-        /// Which of them has it already.
+        /// Index of the first of them.
         earlier: usize,
         /// The key.
         key: String,
     },
-    /// A new task is to wait for one that is not there.
+    /// A dependency of a new task does not exist.
     #[error("there is no task {id} to wait for")]
     UnknownDependency {
-        /// Which of the new tasks it is; the first is 0.
+        /// Index of the new task.
         index: usize,
-        /// Which of the tasks that it waits for; the first is 0.
+        /// Index of the dependency within the task.
         place: usize,
-        /// The task that is not there.
+        /// Id of the missing dependency.
         id: TaskId,
     },
-    /// Something else was asked for under this key before.
+    /// The idempotency key was used for another request.
     #[error("another request was made under the key '{key}'")]
     KeyReused {
         /// The key.
         key: String,
     },
-    /// The database was made by another program.
+    /// The database belongs to another program.
     #[error(
         "database {} belongs to another program: application id {found:#x}, not {supported:#x}; \
          move it away or choose another data folder", .path.display()
@@ -86,7 +86,7 @@ pub enum StoreError {
         /// The application id of Wasmill.
         supported: i64,
     },
-    /// The database was made by a later version of Wasmill.
+    /// The database was written by a newer version of Wasmill.
     #[error(
         "database {} has schema version {found}, this wasmill knows up to {supported}; \
          start a newer wasmill or choose another data folder", .path.display()
@@ -96,30 +96,30 @@ pub enum StoreError {
         path: PathBuf,
         /// The schema version in the file.
         found: i64,
-        /// The newest schema version that is known here.
+        /// The newest schema version this build supports.
         supported: i64,
     },
-    /// The database is damaged, or no database at all.
+    /// The database is damaged, or the file is not a database.
     #[error("database {} is damaged: {message}; restore a copy or choose another data folder", .path.display())]
     Corrupt {
         /// The file.
         path: PathBuf,
-        /// What was found.
+        /// What is damaged.
         message: String,
     },
-    /// The machine did not do its part: the disk is full, a file cannot be opened or written.
+    /// An operation of the machine failed: the disk is full, or a file cannot be opened or written.
     #[error("store unavailable: {message}")]
     Unavailable {
         /// What failed.
         message: String,
     },
-    /// A backup was not begun: it would replace a file, or there is nothing to copy.
+    /// The backup was not started: it would replace a file, or there is nothing to copy.
     #[error("{message}")]
     NoBackup {
-        /// What is in the way, and what to do.
+        /// The obstacle and what to do.
         message: String,
     },
-    /// The store was closed.
+    /// The store is closed.
     #[error("store is closed")]
     Closed,
 }

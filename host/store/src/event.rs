@@ -1,57 +1,57 @@
-//! What happens to tasks, as followers are told. Plain data only.
+//! Events of tasks. Plain data only.
 
 use wasmill_model::{Cause, PluginName, Progress, TaskId, TaskState, Timestamp};
 
-/// Something that happened to a task.
+/// A numbered event of a task.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
-    /// Its number: events of all tasks are numbered in their order, without a gap while the store is open.
-    /// No number is given twice, also not by a later host.
+    /// Event number, over all tasks. Numbers are consecutive while the store is open and never reused, also
+    /// not by a later host.
     pub seq: u64,
     /// What happened.
     pub payload: EventPayload,
 }
 
-/// What happened, before it has a number.
+/// An event before it gets its number.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EventPayload {
     /// The task.
     pub task: TaskId,
-    /// The plugin that does it.
+    /// The plugin of the task.
     pub plugin: PluginName,
-    /// The newest attempt that was started by then; 0 before the first.
+    /// The newest attempt at that time; 0 before the first.
     pub attempt: u32,
     /// When it happened.
     pub time: Timestamp,
-    /// What happened.
+    /// The kind of event.
     pub kind: EventKind,
 }
 
-/// A change of a task.
+/// The kind of an event.
 #[derive(Clone, Debug, PartialEq)]
 pub enum EventKind {
-    /// It was accepted.
+    /// The task was accepted.
     Created,
-    /// An attempt started.
+    /// A run started.
     Started,
-    /// The guest told how far it is.
+    /// The guest reported progress.
     Progress(Progress),
-    /// It is suspended, until then.
+    /// The task is suspended until this time.
     Suspended(Timestamp),
-    /// It waits again, until then.
+    /// The task waits for its next attempt until this time.
     Retrying(Timestamp),
-    /// It has a result.
+    /// The task completed.
     Completed,
-    /// It failed for good.
+    /// The task failed for good.
     Failed(Cause),
-    /// It was cancelled.
+    /// The task was cancelled.
     Cancelled,
-    /// It was deleted.
+    /// The task was removed.
     Deleted,
 }
 
 impl EventKind {
-    /// Returns the word that machines read, such as `started`.
+    /// Returns the name used in the API, such as `started`.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Created => "created",
@@ -66,7 +66,7 @@ impl EventKind {
         }
     }
 
-    /// Returns the state of the task after it; `None` if there is no task any more.
+    /// Returns the state of the task after the event; `None` once it is removed.
     pub fn state(&self) -> Option<TaskState> {
         match self {
             Self::Created | Self::Suspended(_) | Self::Retrying(_) => Some(TaskState::Waiting),
@@ -78,12 +78,12 @@ impl EventKind {
         }
     }
 
-    /// Says whether nothing worth following comes after it.
+    /// Returns true if no event worth following comes after this one.
     pub fn is_last(&self) -> bool {
         self.state().is_none_or(TaskState::is_final)
     }
 
-    /// Says whether the task moved, other than by progress alone.
+    /// Returns true unless this is mere progress.
     pub fn is_move(&self) -> bool {
         !matches!(self, Self::Progress(_))
     }

@@ -1,8 +1,8 @@
-//! Tells followers what happens to tasks: a ring of the newest events of all, and a short line of news for
-//! each task that is followed right now.
+//! The event bus: a ring of the newest events of all tasks, and a short topic for each task with subscribers.
 //!
-//! The writer tells it of each commit, the scheduler's pulse of progress. Followers hold a place in the ring
-//! and nothing else: a slow one that falls out of it is told so, and costs no memory.
+//! The writer publishes the events of each commit, the scheduler publishes progress. A subscriber holds a
+//! position in the ring and no events, so a slow one costs no memory; once it falls out of the ring it is
+//! told that it lagged.
 
 mod subscriber;
 
@@ -16,25 +16,25 @@ use wasmill_model::TaskId;
 pub use self::subscriber::{Received, Subscriber, TaskSubscriber};
 use crate::{Event, EventKind, EventPayload};
 
-/// How many events are kept for those who come back. At about 120 bytes each, and no more than 260 of the
-/// note of a progress, that is 8 MB as a rule and 25 MB at most.
+/// Events kept for subscribers that reconnect. At about 120 bytes each, and at most 260 for a progress note,
+/// they take 8 MB as a rule and 25 MB at most.
 const RING_CAPACITY: usize = 1 << 16;
 
-/// How many events are kept for the followers of one task who are a little slow.
+/// Events kept per task for subscribers that are slightly behind.
 const TOPIC_CAPACITY: usize = 32;
 
-/// The events there are, and who waits for them.
+/// Publishes events to subscribers.
 #[derive(Debug)]
 pub(crate) struct EventBus {
     log: Mutex<EventLog>,
-    /// Wakes those who follow all tasks.
+    /// Wakes the subscribers of all tasks.
     all: Notify,
-    /// How many commits were begun whose events are to be published, and how many of them are over.
+    /// Number of commits begun, and number of commits whose events are published.
     commits_begun: AtomicU64,
     commits_published: watch::Sender<u64>,
 }
 
-/// A commit whose events are not published yet. It is over when this is dropped, however it went.
+/// Held from COMMIT until its events are published; readers call [`EventBus::wait_published`] first.
 #[must_use]
 pub(crate) struct Publishing<'a>(&'a EventBus);
 
@@ -49,16 +49,16 @@ struct EventLog {
     ring: VecDeque<Event>,
     /// The number of the next event.
     next: u64,
-    /// From here on, numbers may be given out again by the next host: they must be reserved first.
+    /// Numbers from here on must be reserved first, as the next host would start with them.
     reserved: u64,
     topics: HashMap<TaskId, Topic>,
 }
 
-/// The newest events of a task that someone follows.
+/// The newest events of a task with subscribers.
 #[derive(Debug)]
 struct Topic {
     events: VecDeque<Event>,
-    /// The number of the newest event that was dropped.
+    /// Number of the newest event that was dropped.
     dropped: u64,
     wake: Arc<Notify>,
     subscribers: usize,
@@ -77,13 +77,13 @@ impl Default for EventBus {
 }
 
 impl EventBus {
-    /// Numbers events from here on, while nothing was told yet.
+    /// Sets the first event number, before anything is published.
     pub(crate) fn begin(&self, next: u64, reserved: u64) {
         let mut log = self.log();
         (log.next, log.reserved) = (next, reserved);
     }
 
-    /// Lets numbers below this be given out.
+    /// Allows numbers below this one.
     pub(crate) fn reserve(&self, reserved: u64) {
         self.log().reserved = reserved;
     }
@@ -93,18 +93,19 @@ impl EventBus {
         self.log().next
     }
 
-    /// Begins a commit; there is one at a time. Who has seen it and calls [`EventBus::wait_published`] waits until this is dropped.
+    /// Marks the start of a commit; there is one at a time. [`EventBus::wait_published`] waits until the
+    /// guard is dropped.
     pub(crate) fn publishing(&self) -> Publishing<'_> {
         self.commits_begun.fetch_add(1, Ordering::SeqCst);
         Publishing(self)
     }
 
-    /// Waits until the events of every commit that was seen are published. The writer waits for nobody who does
-    /// this, and no thread is blocked by it.
+    /// Waits until the events of every visible commit are published. It neither delays the writer nor blocks
+    /// a thread.
     pub(crate) async fn wait_published(&self) {
-        // What was seen was begun before.
+        // A commit that the caller has seen was counted before it became visible.
         let commits_begun = self.commits_begun.load(Ordering::SeqCst);
-        // An error would say that the hub is gone, which is borrowed here.
+        // Fails only once the sender is gone, which is borrowed here.
         let _ = self
             .commits_published
             .subscribe()
@@ -112,15 +113,15 @@ impl EventBus {
             .await;
     }
 
-    /// Tells what happened, in this order.
+    /// Publishes events in this order.
     pub(crate) fn publish(&self, payload: Vec<EventPayload>) {
         if payload.is_empty() {
             return;
         }
         let mut log = self.log();
         for payload in payload {
-            // Of reserved numbers there are always more than one commit can need; only progress, which may
-            // be left out, could come so far without one.
+            // Reserved numbers always suffice for the events of one commit; only progress, which may be
+            // dropped, could exhaust them.
             if log.next >= log.reserved && !payload.kind.is_move() {
                 continue;
             }
@@ -138,7 +139,7 @@ impl EventBus {
         self.all.notify_waiters();
     }
 
-    /// Begins to follow a task, which need not be there, from now on.
+    /// Subscribes to a task from now on. The task need not exist.
     pub(crate) fn subscribe(self: &Arc<Self>, task: TaskId) -> TaskSubscriber {
         let mut log = self.log();
         let newest = log.next - 1;
@@ -154,29 +155,29 @@ impl EventBus {
         TaskSubscriber { event_bus: Arc::clone(self), task, wake, started_at_seq: newest, position: newest }
     }
 
-    /// Begins to follow all tasks from now on.
+    /// Subscribes to all tasks from now on.
     pub(crate) fn subscribe_all(self: &Arc<Self>) -> Subscriber {
         Subscriber { event_bus: Arc::clone(self), position: self.next() - 1 }
     }
 
     fn log(&self) -> MutexGuard<'_, EventLog> {
-        // What a thread that panics leaves behind is a ring with or without its event, both whole.
+        // A thread that panicked left the ring with or without its event; both are consistent.
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl EventLog {
-    /// Returns the number of the oldest event in the ring; that of the next if it is empty.
+    /// Returns the number of the oldest event in the ring, or of the next one if it is empty.
     fn first(&self) -> u64 {
         self.next - self.ring.len() as u64
     }
 
-    /// Says whether all that came after this event is still there.
+    /// Returns true if every event after this one is still in the ring.
     fn reaches_back_to(&self, seq: u64) -> bool {
         (self.first()..=self.next).contains(&seq.saturating_add(1))
     }
 
-    /// Returns the events after this one, which must be in reach.
+    /// Returns the events after this one, which must be in the ring.
     fn after(&self, seq: u64) -> impl Iterator<Item = &Event> {
         let position = seq + 1 - self.first();
         self.ring.range(usize::try_from(position).unwrap_or(usize::MAX).min(self.ring.len())..)
@@ -185,7 +186,7 @@ impl EventLog {
 
 impl Topic {
     fn publish(&mut self, event: Event) {
-        // Of progress only the latest is of interest to one who has not read the one before.
+        // A subscriber that has not read the previous progress only needs the latest.
         let is_progress = |event: &Event| matches!(event.payload.kind, EventKind::Progress(_));
         if is_progress(&event) && self.events.back().is_some_and(is_progress) {
             self.events.pop_back();

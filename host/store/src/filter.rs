@@ -1,66 +1,66 @@
-//! Which tasks are meant, of all there are. Used by lists and by the cancel of many.
+//! The filter of lists and bulk operations.
 
 use wasmill_model::{
     Group, IdEnd, IdPrefix, PluginName, ScheduleName, Tag, TaskId, TaskState, Timestamp, UniqueKey,
 };
 
-/// Describes tasks; what is left out does not matter.
+/// Selects tasks; an empty field matches all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// The states they may be in; none named means all.
+    /// Allowed states; empty for all.
     pub states: Vec<TaskState>,
     /// The plugin that does them.
     pub plugin: Option<PluginName>,
-    /// The tags they must have, all of them.
+    /// Tags that a task must have, all of them.
     pub tags: Vec<Tag>,
-    /// They were asked for at this moment or later.
+    /// Created at this time or later.
     pub created_after: Option<Timestamp>,
-    /// They were asked for before this moment, so that two spans side by side share no task.
+    /// Created before this time, exclusive, so adjacent ranges share no task.
     pub created_before: Option<Timestamp>,
-    /// What their ids begin with.
+    /// Prefix of the id.
     pub id: Option<IdPrefix>,
-    /// What their ids end with.
+    /// Suffix of the id.
     pub id_end: Option<IdEnd>,
-    /// The schedule that asked for them.
+    /// The schedule that created them.
     pub schedule: Option<ScheduleName>,
-    /// Whose they are.
+    /// Their group.
     pub group: Option<Group>,
-    /// The unique key that they have, or had.
+    /// Their unique key, present or past.
     pub unique_key: Option<UniqueKey>,
 }
 
 impl Filter {
-    /// Says whether it describes every task.
+    /// Returns true if the filter matches every task.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Says whether tasks in this state may be meant.
+    /// Returns true if the filter allows this state.
     pub(crate) fn has(&self, state: TaskState) -> bool {
         self.states.is_empty() || self.states.contains(&state)
     }
 }
 
-/// A task that was found, to be cancelled with others. It never comes to mean another one.
+/// Internal row id of a matched task; never reused while the store is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TaskRef(pub(crate) i64);
 
-/// The tasks that one step of a cancel of many has cancelled.
+/// The tasks that one step of a bulk cancel affected.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CancelledMany {
-    /// How many of them waited.
+    /// Number of waiting tasks that were cancelled.
     pub waiting: u64,
-    /// Those that run: each is cancelled when its run has ended.
+    /// Running tasks; each becomes cancelled when its run ends.
     pub running: Vec<Stopping>,
 }
 
-/// A running task that is to stop.
+/// A running task with a stop request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stopping {
     /// The task.
     pub id: TaskId,
     /// The [token](crate::Claim::token) of its newest claim.
     pub token: i64,
-    /// Whether it was asked to stop before.
+    /// Whether it already had a stop request.
     pub was_requested: bool,
 }

@@ -1,7 +1,7 @@
-//! Durable state: every task, its input, result, log and checkpoint.
+//! Durable state: every task with its input, result, log and checkpoint.
 //!
-//! The scheduler and the API call it; it is the only crate that knows SQL. It never decides what
-//! runs, never runs anything and never reads the clock: whoever calls says what time it is.
+//! The scheduler and the API call it; it is the only crate that knows SQL. It never decides what runs, never
+//! runs anything and never reads the clock: callers pass the time.
 
 mod attempt;
 mod claim;

@@ -1,9 +1,7 @@
-//! What running tasks report: their latest progress, the version of their plugin, their log, what they use. In
-//! memory only.
+//! Live runs: progress, plugin digest, log and usage of running tasks. In memory only.
 //!
-//! Every claim has a cell of its own and reports into it without looking anything up. The board
-//! shows which cells belong to running tasks. A report that comes late goes into a cell that is no
-//! longer on the board, so it can show up nowhere.
+//! Every claim has its own live run and reports into it without a lookup. `LiveRuns` holds those of current
+//! claims, so a late report of an earlier claim is never visible.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,19 +15,19 @@ use crate::log::{LogBudget, RunLog};
 use crate::task_spans::Traced;
 use crate::{EventKind, EventPayload, LogPart};
 
-/// Of how many tasks progress is told at once, so that it never crowds out all other events.
+/// Maximum progress events per pulse, so they cannot flood the ring.
 const PUBLISHED_MAX: usize = 1_000;
 
-/// What one claim has reported.
+/// What the guest has reported.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct RunReport {
-    /// How far the guest says it has come.
+    /// Latest progress.
     pub(crate) progress: Option<Progress>,
-    /// The digest of the plugin that runs.
+    /// Digest of the running plugin.
     pub(crate) digest: Option<Arc<str>>,
 }
 
-/// Where one claim reports.
+/// The live state of one claim.
 #[derive(Clone, Debug)]
 pub(crate) struct LiveRun(Arc<LiveRunState>);
 
@@ -38,42 +36,42 @@ struct LiveRunState {
     run_ref: RunRef,
     state: Mutex<LiveState>,
     meter: Meter,
-    /// `None` for a claim of an earlier host, of which nothing is known.
+    /// `None` for a claim of an earlier host, which knows nothing of its start.
     start: Option<RunStart>,
     log: RunLog,
     trace: Option<RunTrace>,
     unpublished: Arc<UnpublishedProgress>,
 }
 
-/// Which run reports.
+/// Identifies a run.
 #[derive(Clone, Debug)]
 pub(crate) struct RunRef {
     pub(crate) task: TaskId,
     pub(crate) plugin: PluginName,
     pub(crate) attempt: u32,
-    /// Which claim of the task it is, from 1.
+    /// Claim number of the task, from 1.
     pub(crate) token: i64,
-    /// What is known of it if it is part of a trace.
+    /// What is known of the task if it is traced.
     pub(crate) trace: Option<Arc<Traced>>,
 }
 
-/// How an attempt began.
+/// How a run started.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RunStart {
     /// When the run started.
     pub(crate) at: Timestamp,
-    /// How long its task had been ready.
+    /// How long the task had been available.
     pub(crate) queue: Duration,
-    /// When the attempt started: earlier than the run if it was suspended meanwhile.
+    /// When the attempt started: before the run if it was suspended in between.
     pub(crate) since: Timestamp,
-    /// What the attempt had used before it was suspended.
+    /// Usage of earlier runs of a suspended attempt.
     pub(crate) earlier: Option<Usage>,
-    /// How many numbers were given to lines of the log before.
+    /// Number of log lines of earlier runs.
     pub(crate) lines: u64,
 }
 
 impl RunRef {
-    /// Makes news of a change of the task.
+    /// Builds an event of the task.
     pub(crate) fn event(self, kind: EventKind, time: Timestamp) -> EventPayload {
         let Self { task, plugin, attempt, .. } = self;
         EventPayload { task, plugin, attempt, time, kind }
@@ -83,16 +81,16 @@ impl RunRef {
 #[derive(Debug, Default)]
 struct LiveState {
     state: RunReport,
-    /// The number under which its progress waits to be published.
+    /// Key in the queue of unpublished progress.
     unpublished: Option<u64>,
     /// Whether the claim has ended.
     has_ended: bool,
 }
 
-/// The cells whose progress is to be published, in the order in which they asked for it.
+/// Runs with unpublished progress, in the order in which they reported it.
 ///
-/// A cell stands in it at most once and is taken out when its claim ends, so there are never more of them than
-/// tasks that run. Weak references would not do: each keeps the allocation of its cell.
+/// A run is queued at most once and leaves when its claim ends, so there are never more entries than running
+/// tasks. Weak references would not do: each keeps the allocation of its run.
 #[derive(Debug, Default)]
 struct UnpublishedProgress {
     runs: Mutex<ProgressQueue>,
@@ -106,14 +104,14 @@ struct ProgressQueue {
 }
 
 impl ProgressQueue {
-    /// Puts a cell behind all others; returns its number.
+    /// Appends a run and returns its key.
     fn add(&mut self, run: LiveRun) -> u64 {
         self.next += 1;
         self.runs.insert(self.next, run);
         self.next
     }
 
-    /// Takes up to so many cells, the first ones first.
+    /// Removes and returns the first runs, at most `count_max`.
     fn pop_first(&mut self, count_max: usize) -> Vec<LiveRun> {
         let count = self.runs.len().min(count_max);
         (0..count).filter_map(|_| self.runs.pop_first()).map(|(_, run)| run).collect()
@@ -121,21 +119,21 @@ impl ProgressQueue {
 }
 
 impl LiveRun {
-    /// Keeps the latest progress. Costs two short locks at most, however often it is called: once it waits to be
-    /// published, a cell does so until the next pulse.
+    /// Stores the latest progress. Takes two short locks at most: until the next pulse publishes it, a queued
+    /// run stays queued.
     pub(crate) fn set_progress(&self, progress: Progress) {
         let mut current = locked(&self.0.state);
         current.state.progress = Some(progress);
         if current.unpublished.is_some() || current.has_ended {
             return;
         }
-        // Under the lock of the cell, as in `end`: a cell whose claim has ended must not be added.
+        // Under the lock of the run, as in `end`: a run whose claim has ended must not be queued.
         current.unpublished = Some(locked(&self.0.unpublished.runs).add(self.clone()));
         drop(current);
         self.0.unpublished.wake.notify_one();
     }
 
-    /// Notes that the claim has ended: its progress is of no interest any more.
+    /// Marks the claim as ended and drops its unpublished progress.
     fn end(&self) {
         let mut current = locked(&self.0.state);
         current.has_ended = true;
@@ -156,25 +154,25 @@ impl LiveRun {
         &self.0.meter
     }
 
-    /// Returns what the attempt has used so far, but for the time since its start.
+    /// Returns the usage of the attempt so far, without its wall-clock time.
     pub(crate) fn usage(&self) -> Option<Usage> {
         let start = self.0.start?;
         let used = Usage { queue: start.queue, ..self.0.meter.read() };
         Some(start.earlier.map_or(used, |earlier| used.plus(&earlier)))
     }
 
-    /// Returns what the attempt has used, if it ends or is suspended now.
+    /// Returns the usage of the attempt if it ended or were suspended at `now`.
     pub(crate) fn usage_at_end(&self, now: Timestamp) -> Option<Usage> {
         Some(Usage { wall: elapsed(self.0.start?.since, now), ..self.usage()? })
     }
 
-    /// Returns what this run alone has used, if it ends now.
+    /// Returns the usage of this run alone if it ended at `now`.
     pub(crate) fn usage_of_run(&self, now: Timestamp) -> Option<Usage> {
         let start = self.0.start?;
         Some(Usage { wall: elapsed(start.at, now), queue: start.queue, ..self.0.meter.read() })
     }
 
-    /// Says whether the run goes on with an attempt that was suspended.
+    /// Returns true if the run resumes a suspended attempt.
     pub(crate) fn is_resumed(&self) -> bool {
         self.0.start.is_some_and(|start| start.earlier.is_some())
     }
@@ -189,17 +187,17 @@ impl LiveRun {
         self.0.trace.as_ref()
     }
 
-    /// Returns which run it is.
+    /// Returns what identifies the run.
     pub(crate) fn run_ref(&self) -> &RunRef {
         &self.0.run_ref
     }
 
-    /// Returns what says that the run wrote no log.
+    /// Returns the log part of a run that wrote nothing.
     pub(crate) fn empty_log(&self) -> LogPart {
         self.0.log.silent_part()
     }
 
-    /// Makes news of a change of the task that runs.
+    /// Builds an event of the running task.
     pub(crate) fn event(&self, kind: EventKind, time: Timestamp) -> EventPayload {
         self.0.run_ref.clone().event(kind, time)
     }
@@ -209,30 +207,30 @@ impl LiveRun {
     }
 }
 
-/// The cells of all running tasks, and those who are told of what happens.
+/// The live runs of all current claims, and the event bus.
 #[derive(Debug)]
 pub(crate) struct LiveRuns {
     runs: Mutex<HashMap<i64, LiveRun>>,
     pub(crate) event_bus: Arc<EventBus>,
-    /// Wakes whoever starts tasks when some became ready that were held back.
+    /// Wakes the dispatcher when a dependency made tasks available.
     pub(crate) wait_for_ready: Notify,
-    /// What takes the spans of what has committed.
+    /// Receives the spans of committed changes.
     pub(crate) tracer: Tracer,
     unpublished: Arc<UnpublishedProgress>,
     log_budget: Arc<LogBudget>,
 }
 
-/// How a committed command changes the board.
+/// A change of the live runs that a committed command makes.
 #[derive(Debug)]
 pub(crate) enum LiveChange {
-    /// A claim began.
+    /// A claim started.
     Began { seq: i64, run: LiveRun },
     /// The claim of this task ended, if it had one.
     Ended { seq: i64 },
 }
 
 impl LiveRuns {
-    /// Makes a board whose logs hold so many bytes together.
+    /// Creates the set; all logs together may hold `log_bytes_max`.
     pub(crate) fn new(log_bytes_max: usize, tracer: Tracer) -> Self {
         Self {
             runs: Mutex::default(),
@@ -244,7 +242,7 @@ impl LiveRuns {
         }
     }
 
-    /// Makes the cell of a claim; it is not on the board before its turn.
+    /// Creates the live run of a claim; it is listed once its claim has committed.
     pub(crate) fn run(&self, run_ref: RunRef, start: Option<RunStart>) -> LiveRun {
         let earlier = start.map_or(0, |start| start.lines);
         let log = RunLog::new(earlier, run_ref.attempt, Arc::clone(&self.log_budget));
@@ -261,7 +259,7 @@ impl LiveRuns {
         }))
     }
 
-    /// Makes these changes in their order.
+    /// Applies changes in order.
     pub(crate) fn apply(&self, turns: impl IntoIterator<Item = LiveChange>) {
         let mut runs = locked(&self.runs);
         for apply in turns {
@@ -275,13 +273,13 @@ impl LiveRuns {
         }
     }
 
-    /// Returns where exactly this claim reports, if it still runs.
+    /// Returns the live run of exactly this claim, if it is current.
     pub(crate) fn live(&self, seq: i64, token: i64) -> Option<LiveRun> {
         let runs = locked(&self.runs);
         runs.get(&seq).filter(|run| run.0.run_ref.token == token).cloned()
     }
 
-    /// Waits until there is progress to tell.
+    /// Resolves when there is unpublished progress.
     pub(crate) async fn wait_for_progress(&self) {
         loop {
             if !locked(&self.unpublished.runs).runs.is_empty() {
@@ -291,9 +289,9 @@ impl LiveRuns {
         }
     }
 
-    /// Tells the latest progress of those tasks that are first in line.
+    /// Publishes pending progress, at most [`PUBLISHED_MAX`] events per call.
     pub(crate) fn publish_progress(&self, now: Timestamp) {
-        // Taken before the cells are locked: those who report lock in the other order.
+        // Popped before locking a run: a reporting run locks in the other order.
         let first = locked(&self.unpublished.runs).pop_first(PUBLISHED_MAX);
         let event = first.iter().filter_map(|run| {
             let mut current = locked(&run.0.state);
@@ -306,7 +304,7 @@ impl LiveRuns {
     }
 }
 
-/// Returns how long ago something was. A clock that jumps back makes it zero, as it does the duration.
+/// Returns the time since `since`; zero if the clock went back.
 fn elapsed(since: Timestamp, now: Timestamp) -> Duration {
     (now - since).to_std().unwrap_or_default()
 }

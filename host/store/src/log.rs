@@ -1,4 +1,4 @@
-//! Logs: the lines of runs, in memory while they run and in one row per task afterwards.
+//! Logs: lines of runs, in memory while they run and in one row per task afterwards.
 
 mod body;
 mod packed;

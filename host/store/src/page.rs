@@ -1,4 +1,4 @@
-//! The newest-first list of tasks, page by page. A cursor stays valid whatever is added or removed.
+//! The list of tasks, newest first, in pages. A cursor stays valid whatever is added or removed.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,28 +7,28 @@ use wasmill_model::Task;
 
 use crate::Filter;
 
-/// Which page to read.
+/// Selects a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListQuery {
-    /// The most tasks on the page. It may end after fewer, also after none: when results are large, or
-    /// when few of many tasks fit the filter.
+    /// Maximum tasks on the page. A page may be shorter, even empty, before the last: when results are large,
+    /// or when few tasks match.
     pub limit: usize,
-    /// Which tasks are wanted.
+    /// Selects the tasks.
     pub filter: Filter,
-    /// Where the page before this one ended; `None` for the first.
+    /// Cursor of the previous page; `None` for the first page.
     pub before: Option<Cursor>,
 }
 
-/// Some tasks, newest first.
+/// A page of tasks, newest first.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Page {
     /// The tasks.
     pub tasks: Vec<Task>,
-    /// Where the next page starts; `None` on the last.
+    /// Cursor of the next page; `None` on the last.
     pub next: Option<Cursor>,
 }
 
-/// A place between two tasks of the list. Its text is opaque.
+/// A position in the list. Its text is opaque.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Cursor(pub(crate) i64);
 
@@ -49,7 +49,7 @@ impl FromStr for Cursor {
     }
 }
 
-/// The text is no cursor of a page.
+/// The text is not a cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a cursor is the text that came with the page before")]
 pub struct InvalidCursor;

@@ -1,35 +1,35 @@
-//! How many tasks of each plugin there are: counted as they move, never by looking at all of them.
+//! Number of tasks per plugin and state, counted on each transition and never by a scan.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use wasmill_model::{PluginName, TaskState};
 
-/// How many tasks of one plugin wait and run, and how many ever ended, and how.
+/// Task counts of one plugin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PluginCounts {
-    /// Tasks that wait.
+    /// Waiting tasks.
     pub waiting: u64,
-    /// Tasks that run.
+    /// Running tasks.
     pub running: u64,
-    /// Tasks that ever completed; those that were forgotten since stay counted, here and below.
+    /// Tasks that ever completed, including those removed since; likewise below.
     pub completed: u64,
     /// Tasks that ever failed.
     pub failed: u64,
     /// Tasks that were ever cancelled.
     pub cancelled: u64,
-    /// Those of the ended tasks that were deleted or forgotten since; the others are stored.
+    /// Finished tasks that were removed since, by request or by retention.
     pub removed: FinishedCounts,
 }
 
-/// How many tasks ended, and how.
+/// Number of finished tasks by outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FinishedCounts {
-    /// Tasks that completed.
+    /// Completed tasks.
     pub completed: u64,
-    /// Tasks that failed.
+    /// Failed tasks.
     pub failed: u64,
-    /// Tasks that were cancelled.
+    /// Cancelled tasks.
     pub cancelled: u64,
 }
 
@@ -44,7 +44,7 @@ impl PluginCounts {
         }
     }
 
-    /// Sets how many are in a state, or ever were, and how many of those are forgotten.
+    /// Sets the count of a state and how many of them were removed.
     pub(crate) fn set(&mut self, state: TaskState, tasks: u64, removed: u64) {
         *self.of(state) = tasks;
         if let Some(count) = self.removed.of(state) {
@@ -52,7 +52,7 @@ impl PluginCounts {
         }
     }
 
-    /// Returns how many ended tasks are stored.
+    /// Returns how many finished tasks are stored.
     pub fn stored(&self) -> FinishedCounts {
         let Self { completed, failed, cancelled, removed, .. } = self;
         FinishedCounts {
@@ -62,13 +62,13 @@ impl PluginCounts {
         }
     }
 
-    /// Returns how many tasks ever ended.
+    /// Returns how many tasks ever finished.
     pub fn ended(&self) -> FinishedCounts {
         let Self { completed, failed, cancelled, .. } = *self;
         FinishedCounts { completed, failed, cancelled }
     }
 
-    /// Says whether no task of the plugin was ever counted.
+    /// Returns true if no task of the plugin was ever counted.
     fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -85,19 +85,19 @@ impl FinishedCounts {
     }
 }
 
-/// What a batch changes, by plugin.
+/// Count changes of a batch, by plugin.
 #[derive(Debug, Default)]
 pub(crate) struct CountDelta(BTreeMap<PluginName, PluginDelta>);
 
 #[derive(Debug, Default)]
 struct PluginDelta {
-    /// How many came into each state, less those that left it. What has ended stays counted.
+    /// Transitions into each state minus transitions out of it. Finished tasks stay counted.
     into: [i64; TaskState::ALL.len()],
-    /// How many ended tasks were forgotten.
+    /// Removed finished tasks.
     removed: [i64; TaskState::ALL.len()],
 }
 
-/// What a batch adds to those of a plugin that ended in this state.
+/// Count changes of the finished tasks of a plugin in one state.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct FinishedDelta<'a> {
     pub(crate) plugin: &'a PluginName,
@@ -107,7 +107,7 @@ pub(crate) struct FinishedDelta<'a> {
 }
 
 impl CountDelta {
-    /// Counts a task that leaves one state for another, or comes from or goes to nowhere.
+    /// Records a transition; `None` stands for a task that is created or removed.
     pub(crate) fn record_move(
         &mut self,
         plugin: &PluginName,
@@ -119,7 +119,7 @@ impl CountDelta {
             None => self.0.entry(plugin.clone()).or_default(),
         };
         match from {
-            // What has ended stays counted.
+            // Finished tasks stay counted.
             Some(from) if from.is_final() => changes.removed[from as usize] += 1,
             Some(from) => changes.into[from as usize] -= 1,
             None => {}
@@ -129,7 +129,7 @@ impl CountDelta {
         }
     }
 
-    /// Returns how many tasks of each plugin ended, and how, and how many of such were forgotten.
+    /// Returns the count changes of finished tasks.
     pub(crate) fn ended(&self) -> Vec<FinishedDelta<'_>> {
         let mut changed = Vec::new();
         for (plugin, PluginDelta { into, removed }) in &self.0 {
@@ -143,13 +143,13 @@ impl CountDelta {
         changed
     }
 
-    /// Returns how many more tasks of a plugin wait.
+    /// Returns the change of the number of waiting tasks.
     pub(crate) fn waiting(&self, plugin: &PluginName) -> i64 {
         self.0.get(plugin).map_or(0, |changes| changes.into[TaskState::Waiting as usize])
     }
 }
 
-/// The tallies as of the last commit.
+/// Counts of all plugins as of the last commit.
 #[derive(Debug, Default)]
 pub(crate) struct AllPluginCounts(Mutex<BTreeMap<PluginName, PluginCounts>>);
 
@@ -158,7 +158,7 @@ impl AllPluginCounts {
         Self(Mutex::new(plugin_counts))
     }
 
-    /// Takes in what a committed batch changed.
+    /// Adds the changes of a committed batch.
     pub(crate) fn take(&self, moves: CountDelta) {
         let mut plugin_counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for (plugin, PluginDelta { into, removed }) in moves.0 {
@@ -173,20 +173,20 @@ impl AllPluginCounts {
         }
     }
 
-    /// Returns how many tasks of a plugin wait.
+    /// Returns the number of waiting tasks of a plugin.
     pub(crate) fn waiting(&self, plugin: &PluginName) -> u64 {
         let plugin_counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         plugin_counts.get(plugin).map_or(0, |tally| tally.waiting)
     }
 
-    /// Returns how many tasks that ended are stored.
+    /// Returns how many finished tasks are stored.
     pub(crate) fn stored(&self) -> u64 {
         let plugin_counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let stored = plugin_counts.values().map(PluginCounts::stored);
         stored.map(|FinishedCounts { completed, failed, cancelled }| completed + failed + cancelled).sum()
     }
 
-    /// Returns those of all plugins that ever had a task.
+    /// Returns the counts of every plugin that ever had a task.
     pub(crate) fn all(&self) -> Vec<(PluginName, PluginCounts)> {
         let plugin_counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = plugin_counts.iter().filter(|(_, tally)| !tally.is_empty());

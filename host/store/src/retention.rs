@@ -1,64 +1,64 @@
-//! What retention asks for: which ended tasks are kept, and those that are not. Plain data only.
+//! Retention: which finished tasks are kept, and which are pruned. Plain data only.
 
 use wasmill_model::Timestamp;
 
-/// Which ended tasks are kept. One goes if either bound says so.
+/// Bounds of the finished tasks to keep. A task beyond either bound is pruned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RetentionBounds {
-    /// Those that ended at this moment or later; `None` for all.
+    /// Keep tasks that finished at this time or later; `None` for all.
     pub ended_since: Option<Timestamp>,
-    /// So many, the newest; `None` for all.
+    /// Keep this many of the newest; `None` for all.
     pub tasks_max: Option<u64>,
-    /// What is pending keeps its task, if it has been since this moment or later; `None` for all.
+    /// Keep a task while its delivery is pending since this time or later; `None` for all.
     pub pending_since: Option<Timestamp>,
-    /// So many deliveries that are pending keep their tasks, the newest; `None` for all.
+    /// Keep the tasks of this many of the newest pending deliveries; `None` for all.
     pub pending_max: Option<u64>,
 }
 
-/// Where a walk through the ended tasks goes on, the first that ended first. The default is the beginning.
+/// Position in the finished tasks, oldest first. The default is the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PruneCursor(pub(crate) Option<PruneProgress>);
 
-/// What a walk has come to.
+/// How far a scan has got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PruneProgress {
     pub(crate) finished_at: i64,
     pub(crate) seq: i64,
-    /// Tasks behind it that something keeps.
+    /// Kept tasks before this position.
     pub(crate) kept: u64,
-    /// How many more pending deliveries may be dropped, as there are too many.
+    /// How many more pending deliveries exceed their bound and may be dropped.
     pub(crate) drops_left: u64,
 }
 
-/// Tasks that are pruned in one short write.
+/// Tasks to prune in one short transaction.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PruneStep(pub(crate) Vec<Prunable>);
 
-/// A task that is not kept.
+/// A task to prune.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Prunable {
     pub(crate) seq: i64,
-    /// Whether it goes though its delivery is pending.
+    /// Whether to drop its pending delivery with it.
     pub(crate) drops_delivery: bool,
 }
 
-/// Tasks that are not kept.
+/// Tasks beyond the retention bounds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Excess {
-    /// What is to be pruned.
+    /// What to prune.
     pub steps: Vec<PruneStep>,
-    /// Where to go on.
+    /// Where to continue.
     pub cursor: PruneCursor,
-    /// Whether there was no more to find.
+    /// Whether the scan reached the end.
     pub is_all: bool,
 }
 
 /// What was pruned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pruned {
-    /// Tasks.
+    /// Number of tasks.
     pub tasks: u64,
-    /// Deliveries of theirs that were pending, and are made no more.
+    /// Number of pending deliveries dropped with them.
     pub deliveries: u64,
 }
 

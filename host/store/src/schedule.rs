@@ -1,4 +1,4 @@
-//! What the store keeps of schedules, and what it answers about them. Plain data.
+//! Schedules and the outcomes of operations on them. Plain data only.
 
 use wasmill_model::{
     InvalidTiming, MissedPolicy, NewTask, PluginName, ScheduleName, TaskId, Timestamp, Timing,
@@ -6,22 +6,22 @@ use wasmill_model::{
 
 use crate::{StoreError, Submitted, SubmittedTask};
 
-/// A schedule that was checked and may be stored.
+/// A validated schedule to store.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewSchedule {
     /// Its name.
     pub name: ScheduleName,
-    /// Whether the manifest of the plugin of this name brings it; else somebody asked for it.
+    /// Whether the manifest of the plugin of this name manages it; otherwise the API does.
     pub from_manifest: bool,
-    /// When it is due.
+    /// When its runs are due.
     pub timing: Timing,
-    /// What becomes of runs that it missed.
+    /// Policy for missed runs.
     pub missed: MissedPolicy,
-    /// Whether a run starts while a task of an earlier one waits or runs.
+    /// Whether a run may start while the task of an earlier one is unfinished.
     pub overlap: bool,
-    /// The request for its tasks, as JSON.
+    /// The task request as JSON.
     pub task: String,
-    /// The plugin that this names.
+    /// The plugin of the request.
     pub plugin: PluginName,
 }
 
@@ -30,46 +30,46 @@ pub struct NewSchedule {
 pub struct Schedule {
     /// Its name.
     pub name: ScheduleName,
-    /// Whether the manifest of the plugin of this name brought it.
+    /// Whether the manifest of the plugin of this name manages it.
     pub from_manifest: bool,
     /// The cron expression.
     pub cron: String,
-    /// The name of the time zone in which it is meant.
+    /// Name of the time zone of the expression.
     pub timezone: String,
-    /// What becomes of runs that it missed.
+    /// Policy for missed runs.
     pub missed: MissedPolicy,
-    /// Whether a run starts while a task of an earlier one waits or runs.
+    /// Whether a run may start while the task of an earlier one is unfinished.
     pub overlap: bool,
-    /// The request for its tasks, as JSON; `None` in lists.
+    /// The task request as JSON; `None` in lists.
     pub task: Option<String>,
-    /// The plugin that this names.
+    /// The plugin of the request.
     pub plugin: PluginName,
     /// When it was made.
     pub created_at: Timestamp,
-    /// When it was last replaced by another of its name.
+    /// When it was last replaced.
     pub changed_at: Timestamp,
-    /// Counts its changes.
+    /// Grows with each change.
     pub revision: i64,
-    /// Whether it is held back.
+    /// Whether it is paused.
     pub paused: bool,
-    /// When it is due; in the past if it could not run yet, `None` if it never will be again.
+    /// Next run; in the past if it could not start yet, `None` if there is none.
     pub next_at: Option<Timestamp>,
     /// Its newest run.
     pub last: Option<LastRun>,
-    /// How many runs were started.
+    /// Number of started runs.
     pub runs: u64,
-    /// How many were left out: missed, or while an earlier one went on.
+    /// Number of skipped runs: missed, or due while an earlier one was unfinished.
     pub skipped: u64,
-    /// Why it is due and has not run.
+    /// Why the due run could not start.
     pub last_error: Option<String>,
 }
 
 impl Schedule {
-    /// Reads when it is due.
+    /// Parses the timing.
     ///
     /// # Errors
     ///
-    /// Fails if this build does not know the time zone any more.
+    /// Fails if this build does not know the time zone.
     pub fn timing(&self) -> Result<Timing, InvalidTiming> {
         Timing::of(&self.cron, &self.timezone)
     }
@@ -78,84 +78,84 @@ impl Schedule {
 /// The newest run of a schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LastRun {
-    /// When it was due; `None` if it was asked for by hand.
+    /// When it was due; `None` for a manual run.
     pub due: Option<Timestamp>,
-    /// When its task was made.
+    /// When its task was created.
     pub at: Timestamp,
-    /// Its task, which may be gone.
+    /// Its task, which may have been removed.
     pub task: TaskId,
 }
 
-/// What became of a schedule that was put.
+/// How putting a schedule ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum PutOutcome {
-    /// It is new.
+    /// A new schedule was created.
     Created(Schedule),
-    /// It took the place of another.
+    /// The schedule was replaced.
     Replaced(Schedule),
-    /// One of this name is there and stays: a manifest brought it, or for a manifest, somebody asked for it.
+    /// A schedule of this name is managed the other way, by the API or by a manifest, and was left unchanged.
     NameTaken,
-    /// There are too many.
+    /// The limit of schedules is reached.
     TooMany,
 }
 
-/// What became of a schedule that was to be removed.
+/// How removing a schedule ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RemoveScheduleOutcome {
-    /// It is gone.
+    /// The schedule is removed.
     Removed,
-    /// There was none.
+    /// There is no such schedule.
     NotFound,
-    /// It came the other way, and stays.
+    /// The schedule is managed by a manifest (or by the API) and was left unchanged.
     ManagedElsewhere,
 }
 
-/// Runs of a schedule that are due, as its state was when they were planned.
+/// The due runs of a schedule, planned from a snapshot of it.
 #[derive(Clone, Debug)]
 pub struct DueRuns {
     /// The schedule.
     pub name: ScheduleName,
-    /// When the schedule was made.
+    /// When the schedule was created.
     pub created_at: Timestamp,
-    /// Its state: if it has changed since, nothing is done.
+    /// Revision of the snapshot; nothing is done if it has changed since.
     pub revision: i64,
-    /// When each run was due, and its task, the oldest first.
+    /// Due time and task of each run, oldest first.
     pub runs: Vec<(Timestamp, NewTask)>,
-    /// How many before these are left out.
+    /// Number of earlier runs that are skipped.
     pub skipped: u64,
-    /// The newest moment that this settles.
+    /// The newest due time that this covers.
     pub evaluated_until: Timestamp,
-    /// When the schedule is due after that.
+    /// Next run after that.
     pub next_at: Option<Timestamp>,
     /// What time it is.
     pub now: Timestamp,
 }
 
-/// What became of runs that were due.
+/// How starting due runs ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DueOutcome {
-    /// It is settled, as far as there was room.
+    /// The runs were started, as far as the queue had room.
     Started {
-        /// When each run that was started was due, and its task.
+        /// Due time and task of each started run.
         started: Vec<(Timestamp, TaskId)>,
-        /// How many were left out.
+        /// Number of skipped runs.
         skipped: u64,
     },
-    /// The schedule is gone or has changed, and nothing was done.
+    /// The schedule was changed or removed; nothing was done.
     Changed,
-    /// The first run was refused, as there is no room for its task, and nothing was done.
+    /// The first run was refused because the queue is full; nothing was done.
     Refused(StoreError),
 }
 
-/// What became of a run that was asked for by hand.
+/// How a manual run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RunNowOutcome {
-    /// Its task is stored; or the one that holds its unique key, if the request wants that.
+    /// Its task is stored, or the holder of its unique key is returned if the request allows it.
     Started(SubmittedTask),
-    /// The same request has come before: this was its answer, and nothing was done.
+    /// The request was made before; this is its answer, and nothing was done.
     Replayed(Submitted),
     /// There is no such schedule.
     NotFound,
-    /// This task of the schedule still waits or runs, and there is to be one at a time.
+    /// This task of the schedule is unfinished, and runs must not overlap.
     Busy(TaskId),
 }

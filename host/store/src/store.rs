@@ -1,4 +1,4 @@
-//! The handle that everyone holds. It forwards to the backend and knows no SQL.
+//! The handle of the store. It forwards to the backend and knows no SQL.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,27 +20,26 @@ use crate::{
 
 /// Durable state. Cheap to clone; all clones are the same store.
 ///
-/// The future of a write may be dropped: what was queued by then still happens, as a whole.
+/// Dropping the future of a write does not undo it: a queued write still happens as a whole.
 ///
 /// # Errors
 ///
-/// Every method may fail with [`StoreError::Unavailable`], [`StoreError::Corrupt`] or
-/// [`StoreError::Closed`]; none of them stops the store from trying the next call. A write that
-/// failed changed nothing.
+/// Every method may fail with [`StoreError::Unavailable`], [`StoreError::Corrupt`] or [`StoreError::Closed`];
+/// later calls are tried all the same. A failed write changed nothing.
 #[derive(Clone, Debug)]
 pub struct Store {
     backend: Arc<Backend>,
 }
 
-/// The seam for another database: it adds a variant, and an arm to each method below.
+/// The backend; another database adds a variant, and an arm to each method below.
 #[derive(Debug)]
 enum Backend {
     Sqlite(Sqlite),
 }
 
 impl Store {
-    /// Opens the store in a data folder, makes it if it is missing, and recovers tasks that were
-    /// running when the last host died. Blocks the thread.
+    /// Opens the store in a data folder, creates the folder if it is missing, and recovers tasks that ran
+    /// when the last host died. Blocks the thread.
     ///
     /// # Errors
     ///
@@ -51,24 +50,24 @@ impl Store {
         Ok((Self { backend: Arc::new(Backend::Sqlite(sqlite)) }, recovery))
     }
 
-    /// Stores tasks as waiting, all of them or none; durable on return.
+    /// Stores new tasks, all or none; durable on return.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Full`] or [`StoreError::PluginFull`] if they would be too many waiting,
-    /// [`StoreError::Duplicate`] if an id is taken.
+    /// [`StoreError::Full`] or [`StoreError::PluginFull`] if a limit of waiting tasks would be exceeded,
+    /// [`StoreError::Duplicate`] if an id exists.
     pub async fn insert(&self, tasks: Vec<NewTask>) -> Result<(), StoreError> {
         self.submit(tasks, None).await.map(drop)
     }
 
-    /// Does what [`Store::insert`] does, and says what became of each task. A request that has come
-    /// before, with the same key at most 24 hours ago, gets the answer it got then and stores nothing.
+    /// Stores new tasks like [`Store::insert`] and returns the outcome of each. A request with an idempotency
+    /// key used in the last 24 hours gets its earlier answer and stores nothing.
     ///
     /// # Errors
     ///
-    /// Those of [`Store::insert`]; [`StoreError::UnknownDependency`] if a task waits for one that is not there;
-    /// [`StoreError::KeyReused`] if another request came under this key,
-    /// [`StoreError::KeyTaken`] if a unique key is held and the task is not to be answered with its holder.
+    /// Those of [`Store::insert`]; [`StoreError::UnknownDependency`] if a dependency does not exist;
+    /// [`StoreError::KeyReused`] if the idempotency key belongs to another request; [`StoreError::KeyTaken`]
+    /// if a unique key is held and the task does not ask for its holder.
     pub async fn submit(
         &self,
         tasks: Vec<NewTask>,
@@ -79,12 +78,12 @@ impl Store {
         }
     }
 
-    /// Returns what was answered to this request if it has come before. Waits for no write, so one that
-    /// comes at the same time may not be seen: only [`Store::submit`] is sure.
+    /// Returns the earlier answer to this request, if there is one. Does not wait for writes, so it may miss
+    /// a concurrent request: only [`Store::submit`] is certain.
     ///
     /// # Errors
     ///
-    /// [`StoreError::KeyReused`] if another request came under this key.
+    /// [`StoreError::KeyReused`] if the idempotency key belongs to another request.
     pub async fn find_submitted(
         &self,
         request: IdempotencyKey,
@@ -95,8 +94,8 @@ impl Store {
         }
     }
 
-    /// Returns what was stored in the steps of this request: those submits whose key is that of the request, a line
-    /// feed, and a name.
+    /// Returns what the steps of a request stored: submits whose key is the key of the request, a line feed
+    /// and the name of the step.
     ///
     /// # Errors
     ///
@@ -107,8 +106,8 @@ impl Store {
         }
     }
 
-    /// Forgets requests that came more than 24 hours ago, as many as one short write takes; returns how
-    /// many, 0 if there are none left.
+    /// Removes idempotency keys older than 24 hours, as many as fit into one short transaction; returns how
+    /// many, 0 if none are left.
     ///
     /// # Errors
     ///
@@ -119,13 +118,13 @@ impl Store {
         }
     }
 
-    /// Makes up to `tasks_max` waiting tasks of these plugins running, and of no plugin more than its share.
+    /// Claims up to `tasks_max` available tasks of these plugins, within the quota of each.
     ///
-    /// The tasks of a plugin without a group, and those of each of its groups, are a lane. In a lane the longest
-    /// ready comes first, as their priorities have it; the lanes take turns, over all claims of this host.
+    /// The claim is fair: it serves plugins and their groups round robin, over all claims of this host.
+    /// Within a group the task that has been available longest comes first, adjusted by priority.
     ///
-    /// Not durable: a claim that is lost in a power cut only runs the task again. Tasks claimed for
-    /// a future that was dropped wait again.
+    /// Not durable: a claim lost in a power cut only runs the task again. Tasks claimed for a dropped future
+    /// are requeued.
     ///
     /// # Errors
     ///
@@ -139,8 +138,8 @@ impl Store {
         self.claim_within(quotas, tasks_max, u64::MAX, now).await
     }
 
-    /// Does what [`Store::claim`] does, but no further than the tasks have room together. The first in the
-    /// line that has none ends the claim: were smaller ones let past it, it might wait for ever.
+    /// Claims like [`Store::claim`], but stops at the first task that does not fit into `available_memory`;
+    /// smaller tasks behind it must not overtake it, or it might wait forever.
     ///
     /// # Errors
     ///
@@ -158,11 +157,11 @@ impl Store {
         }
     }
 
-    /// Ends an attempt with this move and keeps its log; durable on return.
+    /// Applies this transition to a running attempt and stores its log; durable on return.
     ///
-    /// Returns false if the move was refused: the claim was lost, and nothing is written; or the task had been
-    /// asked to stop, and is now cancelled or removed. What the claim was [pinned](Store::pin) to is kept. The
-    /// log is kept behind those of earlier runs.
+    /// Returns false if the transition was refused: the claim was revoked and nothing is written, or the task
+    /// had a stop request and is now cancelled or removed. The [pinned](Store::pin) digest is stored. The log
+    /// is appended to that of earlier runs.
     ///
     /// # Errors
     ///
@@ -179,10 +178,10 @@ impl Store {
         }
     }
 
-    /// Ends an attempt whose guest was stopped, and keeps its log: the task is cancelled or removed if it was
-    /// asked to stop, and else waits again as if the attempt had not been. Returns whether it waits again.
+    /// Finishes a run that was stopped and stores its log: the task is cancelled or removed if it had a stop
+    /// request, and requeued without losing the attempt otherwise. Returns true if it was requeued.
     ///
-    /// Not durable: what a power cut takes back, the next opening does again.
+    /// Not durable: after a power cut, recovery does it again.
     ///
     /// # Errors
     ///
@@ -198,9 +197,9 @@ impl Store {
         }
     }
 
-    /// Cancels a task unless it has ended; durable on return. One that waits is cancelled by then; one that runs
-    /// has been asked to stop, and the end of its run makes it cancelled, whatever its guest answers. Tasks that
-    /// wait for it are cancelled or let go as each of them asked for once it has ended, or soon after, also after
+    /// Cancels a task unless it has finished; durable on return. A waiting task is cancelled on return. A
+    /// running one gets a stop request and becomes cancelled when its run ends, whatever the outcome. Its
+    /// dependents are then cancelled or released as each of them asked, in this or a later batch, also after
     /// a crash.
     ///
     /// # Errors
@@ -212,7 +211,7 @@ impl Store {
         }
     }
 
-    /// Finds the tasks that wait or run and fit, those that wait first. Waits for no write.
+    /// Returns the unfinished tasks that match, waiting ones first. Does not wait for writes.
     ///
     /// # Errors
     ///
@@ -223,10 +222,10 @@ impl Store {
         }
     }
 
-    /// Cancels these tasks as [`Store::cancel`] does, each unless it has ended or is in a state that is not meant
-    /// any more; durable on return.
+    /// Cancels these tasks like [`Store::cancel`], except those that have finished or no longer match the
+    /// states of the filter; durable on return.
     ///
-    /// All of it is one write, which others wait for: many tasks are better cancelled in steps.
+    /// This is one transaction that other writes wait for: cancel many tasks in steps.
     ///
     /// # Errors
     ///
@@ -242,8 +241,8 @@ impl Store {
         }
     }
 
-    /// Removes a task with all that belongs to it; durable on return. One that runs has been asked to stop, and the
-    /// end of its run removes it. To those who wait for it, one that had not ended was cancelled.
+    /// Removes a task with everything that belongs to it; durable on return. A running task gets a stop
+    /// request and is removed when its run ends. To its dependents an unfinished task counts as cancelled.
     ///
     /// # Errors
     ///
@@ -254,9 +253,9 @@ impl Store {
         }
     }
 
-    /// Keeps a checkpoint in place of the one before; durable on return.
+    /// Replaces the checkpoint of the task; durable on return.
     ///
-    /// Returns false if the claim was lost; then nothing is written.
+    /// Returns false if the claim was revoked; then nothing is written.
     ///
     /// # Errors
     ///
@@ -267,8 +266,8 @@ impl Store {
         }
     }
 
-    /// Returns the latest checkpoint of the task, of this attempt or an earlier one; `None` if
-    /// there is none or the claim was lost.
+    /// Returns the latest checkpoint of the task, of this attempt or an earlier one; `None` if there is none
+    /// or the claim was revoked.
     ///
     /// # Errors
     ///
@@ -279,14 +278,13 @@ impl Store {
         }
     }
 
-    /// Keeps the latest progress of a running attempt, in memory only. Changes nothing once the
-    /// claim is lost.
+    /// Sets the progress of a running attempt, in memory only. Has no effect once the claim has ended.
     pub fn progress(&self, claim: &Claim, progress: Progress) {
         claim.report.set_progress(progress);
     }
 
-    /// Notes the digest of the plugin that a claimed task runs: in memory while it runs, durable
-    /// with the end of the attempt. Changes nothing once the claim is lost.
+    /// Records the digest of the plugin that a task runs: in memory while it runs, stored when the attempt
+    /// ends. Has no effect once the claim has ended.
     pub fn pin(&self, claim: &Claim, digest: Arc<str>) {
         claim.report.set_digest(digest);
     }
@@ -302,7 +300,7 @@ impl Store {
         }
     }
 
-    /// Returns a page of the tasks, the last accepted first.
+    /// Returns a page of tasks, newest first.
     ///
     /// # Errors
     ///
@@ -313,8 +311,8 @@ impl Store {
         }
     }
 
-    /// Finds up to `limit` tasks that fit, the last accepted first, of those before a place; and the place
-    /// where to go on if there may be more. It may find fewer, even none, before that.
+    /// Returns up to `limit` matching ids older than `before`, newest first, and the cursor of the next page.
+    /// A page may be shorter, even empty, before the last.
     ///
     /// # Errors
     ///
@@ -330,8 +328,8 @@ impl Store {
         }
     }
 
-    /// Returns how the attempts of a task ended after which it went on, the first one first. How the last
-    /// one ended stands in the task itself.
+    /// Returns the attempts of a task that were followed by another one, oldest first. The task itself tells
+    /// how the last one ended.
     ///
     /// # Errors
     ///
@@ -342,7 +340,7 @@ impl Store {
         }
     }
 
-    /// Returns what a task waits for, or waited for; `None` if it was never to wait for any, or is gone.
+    /// Returns the dependencies of a task; `None` if it has none or does not exist.
     ///
     /// # Errors
     ///
@@ -353,7 +351,7 @@ impl Store {
         }
     }
 
-    /// Returns how the tasks ended that a claimed one waited for, and their results.
+    /// Returns the outcomes and results of the dependencies of a claimed task.
     ///
     /// # Errors
     ///
@@ -364,13 +362,13 @@ impl Store {
         }
     }
 
-    /// Waits until tasks became ready that had waited for others, since this was last waited for.
+    /// Resolves when a dependency made tasks available since the last call.
     pub async fn wait_for_ready(&self) {
         self.live_runs().wait_for_ready.notified().await;
     }
 
-    /// Returns when tasks of a plugin were claimed with a [share](Share) that has a rate, and how many, the earliest
-    /// first; what is older than the span of that may be missing.
+    /// Returns when tasks of a plugin with a [rate limit](ClaimQuota::rate_span) were claimed and how many,
+    /// oldest first. Starts older than the span may be missing.
     ///
     /// # Errors
     ///
@@ -381,8 +379,8 @@ impl Store {
         }
     }
 
-    /// Notes that a plugin, or with `None` everything, is paused or no longer is; durable on return. What
-    /// that means is the scheduler's to say.
+    /// Stores whether a plugin, or everything for `None`, is paused; durable on return. The scheduler decides
+    /// what a pause means.
     ///
     /// # Errors
     ///
@@ -393,7 +391,7 @@ impl Store {
         }
     }
 
-    /// Returns what is paused; `None` among them stands for everything.
+    /// Returns the paused plugins; `None` among them stands for everything.
     ///
     /// # Errors
     ///
@@ -404,8 +402,8 @@ impl Store {
         }
     }
 
-    /// Makes a schedule, or puts it in place of one of its name that came the same way; durable on return.
-    /// There are at most `limit`. One that takes the place of another for the same times stays due if it was.
+    /// Creates a schedule or replaces one of its name that is managed the same way; durable on return. There
+    /// may be `limit` schedules. A replacement with the same timing stays due if the schedule was due.
     ///
     /// # Errors
     ///
@@ -421,7 +419,7 @@ impl Store {
         }
     }
 
-    /// Removes a schedule that came this way; durable on return. Its tasks stay.
+    /// Removes a schedule that is managed this way; durable on return. Its tasks stay.
     ///
     /// # Errors
     ///
@@ -436,8 +434,8 @@ impl Store {
         }
     }
 
-    /// Holds a schedule back, or lets it go on from now, when what was due meanwhile is over; durable on
-    /// return. Returns the schedule, if there is one.
+    /// Pauses or resumes a schedule; durable on return. Runs that were due during a pause are skipped.
+    /// Returns the schedule, if it exists.
     ///
     /// # Errors
     ///
@@ -453,7 +451,7 @@ impl Store {
         }
     }
 
-    /// Returns all schedules in the order of their names, without what they ask for.
+    /// Returns all schedules by name, without their task requests.
     ///
     /// # Errors
     ///
@@ -475,8 +473,7 @@ impl Store {
         }
     }
 
-    /// Returns the schedules that are due, the longest due first and at most so many; and when the first of the
-    /// others will be.
+    /// Returns up to `limit` due schedules, longest due first, and when the next one becomes due.
     ///
     /// # Errors
     ///
@@ -491,7 +488,7 @@ impl Store {
         }
     }
 
-    /// Stores the tasks of runs that are due and moves their schedule on, both or neither; durable on return.
+    /// Stores the tasks of due runs and advances their schedule, both or neither; durable on return.
     ///
     /// # Errors
     ///
@@ -502,8 +499,8 @@ impl Store {
         }
     }
 
-    /// Stores the task of a run that is asked for by hand; durable on return. A request that has come before under
-    /// its key starts nothing.
+    /// Stores the task of a manual run; durable on return. A request with a known idempotency key starts
+    /// nothing.
     ///
     /// # Errors
     ///
@@ -520,7 +517,7 @@ impl Store {
         }
     }
 
-    /// Notes why a schedule is due and has not run, until it does or changes. Not durable.
+    /// Records why a due schedule could not run, until it runs or changes. Not durable.
     ///
     /// # Errors
     ///
@@ -531,8 +528,8 @@ impl Store {
         }
     }
 
-    /// Returns the state of a task, and a new one with this id that does the same again: as it was asked
-    /// for, but from `now` on, and without a delay.
+    /// Returns the state of a task and a copy of it as a new task with id `new`, created at `now` and without
+    /// its delay.
     ///
     /// # Errors
     ///
@@ -548,7 +545,7 @@ impl Store {
         }
     }
 
-    /// Returns the input of a task, `None` within if it has none; `None` if there is no such task.
+    /// Returns the input of a task; `None` if the task does not exist, `Some(None)` if it has no input.
     ///
     /// # Errors
     ///
@@ -559,8 +556,7 @@ impl Store {
         }
     }
 
-    /// Returns the log of the run, or of the newest run that has ended, as text: if the task exists and has
-    /// one.
+    /// Returns the log of the current or newest run as text; `None` if the task does not exist or has no log.
     ///
     /// # Errors
     ///
@@ -571,8 +567,8 @@ impl Store {
         }
     }
 
-    /// Returns the lines of the log of a task behind the number `after`, of all its runs, the oldest first
-    /// and as many as asked for; `None` if there is no such task.
+    /// Returns up to `lines_max` log lines of a task after line `after`, over all runs, oldest first; `None`
+    /// if the task does not exist.
     ///
     /// # Errors
     ///
@@ -588,7 +584,7 @@ impl Store {
         }
     }
 
-    /// Returns a task, once the events of all that can be seen of it were told.
+    /// Returns a task once all events of its visible state are published.
     ///
     /// # Errors
     ///
@@ -599,23 +595,22 @@ impl Store {
         }
     }
 
-    /// Begins to follow what happens to a task, which need not be there, from now on.
+    /// Subscribes to the events of a task from now on. The task need not exist.
     pub fn subscribe(&self, id: TaskId) -> TaskSubscriber {
         self.live_runs().event_bus.subscribe(id)
     }
 
-    /// Begins to follow what happens to all tasks, from now on.
+    /// Subscribes to the events of all tasks from now on.
     pub fn subscribe_all(&self) -> Subscriber {
         self.live_runs().event_bus.subscribe_all()
     }
 
-    /// Waits until there is progress that followers were not told of.
+    /// Resolves when there is unpublished progress.
     pub async fn wait_for_progress(&self) {
         self.live_runs().wait_for_progress().await;
     }
 
-    /// Tells followers the latest progress of tasks of which they were not told, as many as is well at once.
-    /// Whoever calls this decides how often they hear of it.
+    /// Publishes pending progress, at most 1,000 tasks per call. The caller decides how often.
     pub fn publish_progress(&self, now: Timestamp) {
         self.live_runs().publish_progress(now);
     }
@@ -626,7 +621,7 @@ impl Store {
         }
     }
 
-    /// Returns how many tasks wait and run; cheap.
+    /// Returns the number of waiting and running tasks; cheap.
     ///
     /// # Errors
     ///
@@ -637,8 +632,8 @@ impl Store {
         }
     }
 
-    /// Returns how many tasks of each of these plugins wait, in their order, each counted to at most
-    /// `limit`, which bounds the cost.
+    /// Returns the number of waiting tasks of each plugin, in this order, each counted up to `limit` to bound
+    /// the cost.
     ///
     /// # Errors
     ///
@@ -649,18 +644,18 @@ impl Store {
         }
     }
 
-    /// Returns how many tasks that ended are stored; cheap.
+    /// Returns how many finished tasks are stored; cheap.
     pub fn finished_count(&self) -> u64 {
         match &*self.backend {
             Backend::Sqlite(sqlite) => sqlite.finished_count(),
         }
     }
 
-    /// Walks on through the tasks that ended, the first that ended first, until about so many are found that are
-    /// not kept; or for a while, though none is found. Waits for no write.
+    /// Scans finished tasks, oldest first, until it has found about `tasks_max` tasks beyond the bounds, or
+    /// for a bounded time. Does not wait for writes.
     ///
-    /// Passed over are those whose result another task waits to be handed, and those whose delivery is pending
-    /// and keeps them: they count among the tasks that are stored.
+    /// Skips tasks whose result a dependent still needs and tasks kept by a pending delivery; both count as
+    /// stored.
     ///
     /// # Errors
     ///
@@ -676,9 +671,9 @@ impl Store {
         }
     }
 
-    /// Removes these tasks, but for those that somebody has come to need since they were found.
+    /// Removes these tasks, except those that are needed since they were found.
     ///
-    /// Not durable: what a power cut brings back is pruned again.
+    /// Not durable: after a power cut, what came back is pruned again.
     ///
     /// # Errors
     ///
@@ -689,7 +684,7 @@ impl Store {
         }
     }
 
-    /// Makes sure that the database can be written, by a small durable write.
+    /// Checks that the database is writable, by a small durable write.
     ///
     /// # Errors
     ///
@@ -700,50 +695,49 @@ impl Store {
         }
     }
 
-    /// Says which process has a data folder open, if one has. Makes and writes nothing.
+    /// Returns the process that has a data folder open, if any. Creates and writes nothing.
     pub fn holder(dir: &Path) -> Option<LockHolder> {
         crate::sqlite::holder(dir)
     }
 
-    /// Copies the database of a data folder, which a host may be using, into a new file: complete,
-    /// as it was at one moment after the call, checked and durable. Blocks the thread.
+    /// Copies the database of a data folder, which a host may be using, into a new file: a complete, checked
+    /// and durable snapshot. Blocks the thread.
     ///
-    /// The copy is put in its place in one step; an existing file is replaced only if `replace`.
-    /// To restore, put it into a data folder under the name `wasmill.db`.
+    /// The copy is renamed into place; an existing file is replaced only if `replace`. To restore it, put it
+    /// into a data folder as `wasmill.db`.
     ///
     /// # Errors
     ///
     /// [`StoreError::NoBackup`] if there is no database or the file exists, [`StoreError::Unavailable`] if it
-    /// cannot be written;
-    /// [`StoreError::Foreign`], [`StoreError::Newer`] or [`StoreError::Corrupt`] if the database
-    /// cannot be used.
+    /// cannot be written; [`StoreError::Foreign`], [`StoreError::Newer`] or [`StoreError::Corrupt`] if the
+    /// database cannot be used.
     pub fn backup(dir: &Path, file: &Path, replace: bool) -> Result<Backup, StoreError> {
         crate::sqlite::backup(dir, file, replace)
     }
 
-    /// Returns what was written since the opening, for metrics.
+    /// Returns write statistics since the store was opened.
     pub fn stats(&self) -> StoreStats {
         match &*self.backend {
             Backend::Sqlite(sqlite) => sqlite.stats(),
         }
     }
 
-    /// Returns how many tasks of each plugin wait and run, and how many ever ended, and how; cheap.
+    /// Returns the task counts of every plugin; cheap.
     pub fn plugin_counts(&self) -> Vec<(PluginName, PluginCounts)> {
         match &*self.backend {
             Backend::Sqlite(sqlite) => sqlite.plugin_counts(),
         }
     }
 
-    /// Returns how the writes since the opening were spread; cheap.
+    /// Returns the distribution of commits since the store was opened; cheap.
     pub fn commit_stats(&self) -> CommitStats {
         match &*self.backend {
             Backend::Sqlite(sqlite) => sqlite.commit_stats(),
         }
     }
 
-    /// Returns, for each plugin of which tasks wait, when the first of them was ready, which may be later
-    /// than now.
+    /// Returns, for each plugin with waiting tasks, the earliest time at which one became or becomes
+    /// available.
     ///
     /// # Errors
     ///
@@ -754,8 +748,8 @@ impl Store {
         }
     }
 
-    /// Finds deliveries that are due, origin by origin. What is under way is among them: it is due until
-    /// its try is [noted](Store::record_attempt).
+    /// Returns due deliveries, origin by origin. A delivery in flight is among them: it is due until its
+    /// attempt is [recorded](Store::record_attempt).
     ///
     /// # Errors
     ///
@@ -766,17 +760,17 @@ impl Store {
         }
     }
 
-    /// Waits for a hint that a delivery has become due. Hints may be lost.
+    /// Resolves on a hint that a delivery became due. Hints may be lost.
     pub async fn wait_for_delivery(&self) {
         match &*self.backend {
             Backend::Sqlite(sqlite) => sqlite.wait_for_delivery().await,
         }
     }
 
-    /// Notes how a try to deliver went, and what comes next. Returns false, and notes nothing, if the task is
-    /// gone or the try is not that of the delivery any more.
+    /// Records a delivery attempt and its outcome. Returns false, and records nothing, if the task is gone or
+    /// the delivery was restarted since.
     ///
-    /// Not durable: a receiver that was told before a power cut is told again.
+    /// Not durable: after a power cut the receiver may get the delivery again.
     ///
     /// # Errors
     ///
@@ -792,8 +786,7 @@ impl Store {
         }
     }
 
-    /// Returns what has become of the webhook of a task: `None` if there is no such task, and `Some(None)` if
-    /// it has no webhook.
+    /// Returns the webhook of a task: `None` if the task does not exist, `Some(None)` if it has no webhook.
     ///
     /// # Errors
     ///
@@ -804,8 +797,8 @@ impl Store {
         }
     }
 
-    /// Makes the delivery of a task that has ended due once more, delivered or given up as it may be; durable
-    /// on return.
+    /// Makes the delivery of a finished task due again, whether it was delivered or given up; durable on
+    /// return.
     ///
     /// # Errors
     ///
@@ -816,7 +809,7 @@ impl Store {
         }
     }
 
-    /// Returns how many deliveries are pending, and since when the oldest is.
+    /// Returns how many deliveries are pending and since when the oldest is.
     ///
     /// # Errors
     ///
@@ -827,17 +820,17 @@ impl Store {
         }
     }
 
-    /// Waits until nothing is written any more: the store is being closed, or its writer has died.
+    /// Resolves when the store accepts no more writes: it is being closed, or its writer has died.
     pub async fn closed(&self) {
         match &*self.backend {
             Backend::Sqlite(sqlite) => sqlite.closed().await,
         }
     }
 
-    /// Finishes what is queued and gives the data folder free. Later calls, of every clone, fail
-    /// with [`StoreError::Closed`].
+    /// Finishes queued writes and releases the data folder. Later calls on any clone fail with
+    /// [`StoreError::Closed`].
     ///
-    /// Dropping the last clone does the same, but blocks the thread for that long.
+    /// Dropping the last clone does the same but blocks the thread.
     pub async fn close(&self) {
         match &*self.backend {
             Backend::Sqlite(sqlite) => sqlite.close().await,

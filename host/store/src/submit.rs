@@ -1,45 +1,45 @@
-//! What the store says to new tasks, also when the request for them came before.
+//! The outcome of a submit, and idempotent requests.
 
 use std::time::Duration;
 
 use wasmill_model::{TaskId, Timestamp};
 
-/// Tells a request that is sent again from a new one.
+/// Identifies a request that may be sent again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdempotencyKey {
-    /// What the client calls the request.
+    /// The key that the client chose.
     pub key: String,
-    /// The SHA-256 of what is asked for: under one key it has to stay the same.
+    /// SHA-256 of the request; a key must not be used for another one.
     pub digest: [u8; 32],
 }
 
-/// What became of a request for new tasks.
+/// The outcome of a submit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Submitted {
-    /// One for each task that was asked for, in their order.
+    /// One per submitted task, in order.
     pub tasks: Vec<SubmittedTask>,
-    /// Whether this was the answer to the same request before, and nothing was stored now.
+    /// Whether this is the earlier answer to the same request; then nothing was stored.
     pub replayed: bool,
 }
 
-/// A task that was stored, or the one that holds its unique key.
+/// A stored task, or the holder of its unique key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SubmittedTask {
     /// The task.
     pub id: TaskId,
-    /// When it was asked for.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// `None` if it is new; else how long the newest attempt of the holder had run.
+    /// `None` for a new task; otherwise how long the newest attempt of the holder has run.
     pub holder: Option<Duration>,
 }
 
-/// What was stored in the steps of one request.
+/// What the steps of one request stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoredSteps {
     /// Their names, sorted.
     pub names: Vec<String>,
-    /// How many tasks were stored.
+    /// Number of tasks stored.
     pub stored: u64,
-    /// For how many others the holder of their unique key was the answer.
+    /// Number of tasks answered with the holder of their unique key.
     pub held: u64,
 }

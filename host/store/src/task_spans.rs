@@ -1,45 +1,45 @@
-//! The spans of a task: each wait, each run, and all of it from its acceptance to its end.
+//! The spans of a task: each wait, each run, and the whole from its creation to its end.
 //!
-//! Made when the move that ends them is stored, and recorded when it has committed, so each is told once,
-//! whoever moves the task, and by the next host if this one dies.
+//! Spans are built in the transaction that ends them and exported after it commits, so each is exported
+//! exactly once, by the next host if this one dies.
 
 use wasmill_model::{Failure, RunTrace, Span, SpanId, Timestamp, TraceContext, Tracer, Usage};
 
 use crate::live_runs::RunRef;
 
-/// What is known of a task that is part of a trace.
+/// What is known of a traced task.
 #[derive(Debug)]
 pub(crate) struct Traced {
-    /// Where it was asked for.
+    /// Trace context of the request.
     pub(crate) caller: TraceContext,
-    /// When it was.
+    /// When the task was created.
     pub(crate) created_at: Timestamp,
-    /// When its newest attempt started, if it runs.
+    /// When its newest run started, if it is running.
     pub(crate) started_at: Option<Timestamp>,
 }
 
 /// How a run ended.
 pub(crate) struct RunEnd<'a> {
     pub(crate) at: Timestamp,
-    /// One of few words, or an exit code.
+    /// A fixed word, or an exit code.
     pub(crate) outcome: String,
-    /// What went wrong, if something did.
+    /// The failure message, if it failed.
     pub(crate) failure: Option<&'a str>,
     pub(crate) usage: Option<Usage>,
     pub(crate) digest: Option<&'a str>,
 }
 
 impl RunRef {
-    /// Returns the trace of the run, for what the run asks of others.
+    /// Returns the trace context for outgoing requests of the run.
     pub(crate) fn run_trace(&self, tracer: &Tracer) -> Option<RunTrace> {
         let traced = self.trace.as_ref()?;
         Some(tracer.run(&traced.caller, self.task, self.token))
     }
 
-    /// Makes the span of the wait that ended when the task was claimed.
+    /// Builds the span of the wait that ended with the claim.
     pub(crate) fn wait_span(&self, tracer: &Tracer, ready_at: Timestamp, end: Timestamp) -> Option<Span> {
         let traced = self.recorded(tracer)?;
-        // A task that was put back is ready since it was at first; at the latest this host put it back.
+        // A requeued task keeps its first `ready_at`; it has waited since this host started at the earliest.
         let again = if self.token > 1 { tracer.started_at() } else { None };
         let start = again.map_or(ready_at, |host| host.max(ready_at)).min(end);
         let at = traced.caller.with_span(SpanId::of_wait(self.task, self.token));
@@ -47,7 +47,7 @@ impl RunRef {
         Some(self.told(span))
     }
 
-    /// Makes the span of the run that has ended.
+    /// Builds the span of a finished run.
     pub(crate) fn run_span(&self, tracer: &Tracer, end: RunEnd<'_>) -> Option<Span> {
         let traced = self.recorded(tracer)?;
         let RunEnd { at: ended_at, outcome, failure, usage, digest } = end;
@@ -76,7 +76,7 @@ impl RunRef {
         })
     }
 
-    /// Makes the span of the whole task, which has ended in this state.
+    /// Builds the span of a finished task.
     pub(crate) fn task_span(
         &self,
         tracer: &Tracer,
@@ -99,7 +99,7 @@ impl RunRef {
         self.trace.as_deref().filter(|traced| tracer.records(&traced.caller))
     }
 
-    /// Adds what all spans of a task tell.
+    /// Adds the attributes that all spans of a task have.
     fn told(&self, span: Span) -> Span {
         span.with("wasmill.task", self.task.to_string())
             .with("wasmill.plugin", self.plugin.to_string())

@@ -1,96 +1,96 @@
-//! Deliveries: what receivers are told when tasks end, and how each try went. Plain data only.
+//! Webhook deliveries and their attempts. Plain data only.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
 use wasmill_model::{TaskId, TaskState, Timestamp};
 
-/// The end of a task that is to be told to its receiver.
+/// A webhook delivery of a finished task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
     /// The task.
     pub task: TaskId,
     pub(crate) seq: i64,
-    /// Where the receiver is told.
+    /// URL of the receiver.
     pub url: String,
-    /// Scheme, host and port of that.
+    /// Scheme, host and port of the URL.
     pub origin: String,
-    /// How often it was tried before.
+    /// Number of earlier attempts.
     pub attempts: u32,
-    /// How many of those tries came before it was asked for once more: they do not count against the bound.
+    /// Attempts of earlier rounds, which do not count against the limit.
     pub attempts_before: u32,
-    /// How often it was asked for once more.
+    /// How often redelivery was requested.
     pub(crate) round: i64,
 }
 
-/// Which deliveries to look for.
+/// Selects due deliveries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DueQuery {
-    /// What time it is.
+    /// The current time.
     pub now: Timestamp,
-    /// Looks at the origins behind this one only.
+    /// Considers only origins after this one.
     pub after: Option<String>,
-    /// Origins that get no more for now.
+    /// Origins to leave out.
     pub busy_origins: HashSet<String>,
-    /// The most of one origin.
+    /// Maximum deliveries per origin.
     pub per_origin: usize,
-    /// After how many of them, over all origins, to stop.
+    /// Stops after this many deliveries over all origins.
     pub limit: usize,
 }
 
-/// What is due.
+/// Due deliveries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DueDeliveries {
-    /// The deliveries, those of one origin in the order in which they became due.
+    /// The deliveries; those of one origin in the order in which they became due.
     pub deliveries: Vec<Delivery>,
-    /// When the next one becomes due of the origins that were looked at.
+    /// When the next delivery of the considered origins becomes due.
     pub next_at: Option<Timestamp>,
-    /// The last origin that was looked at, if there may be more behind it.
+    /// The last origin considered, if there may be more.
     pub stopped_at: Option<String>,
 }
 
-/// How one try went.
+/// One attempt to deliver a webhook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeliveryAttempt {
-    /// When it began.
+    /// When it started.
     pub at: Timestamp,
     /// How long it took.
     pub took: Duration,
-    /// The status code of the answer, if there was one.
+    /// Status code of the response, if there was one.
     pub status: Option<u16>,
-    /// What went wrong, where the code does not say it.
+    /// What went wrong, unless the status code says it.
     pub error: Option<String>,
 }
 
-/// What comes after a try.
+/// What follows a delivery attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttemptOutcome {
-    /// Nothing: the receiver knows.
+    /// The receiver confirmed the delivery.
     Delivered,
-    /// It is tried again at this time.
+    /// The next attempt is due at this time.
     RetryAt(Timestamp),
-    /// Nothing: it was tried often enough.
+    /// The maximum number of attempts is reached, or the receiver wants no more.
     GivenUp,
 }
 
-/// Where a delivery stands.
+/// State of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeliveryState {
-    /// There is nothing to deliver: the task has not ended, or in a way of which the receiver is not told.
+    /// Nothing to deliver: the task has not finished, or in a state the webhook does not ask for.
     Idle,
-    /// It waits for its first or next try.
+    /// Waits for its first or next attempt.
     Pending,
-    /// The receiver has said that it knows.
+    /// The receiver confirmed it.
     Delivered,
-    /// It will not be tried again.
+    /// No further attempt will be made.
     GivenUp,
 }
 
 impl DeliveryState {
-    /// All of them.
+    /// Every state.
     pub const ALL: [Self; 4] = [Self::Idle, Self::Pending, Self::Delivered, Self::GivenUp];
 
-    /// Returns the word for it.
+    /// Returns the name used in the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Idle => "idle",
@@ -101,41 +101,41 @@ impl DeliveryState {
     }
 }
 
-/// The webhook of a task, and what has become of it.
+/// The webhook of a task and the state of its delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebhookStatus {
-    /// Where the receiver is told.
+    /// URL of the receiver.
     pub url: String,
-    /// Of which ends it is told.
+    /// Final states that trigger a delivery.
     pub on: Vec<TaskState>,
-    /// Where the delivery stands.
+    /// State of the delivery.
     pub state: DeliveryState,
-    /// When it is tried next, while it is pending; in the past if that is now.
+    /// Next attempt while it is pending; in the past if it is due.
     pub next_at: Option<Timestamp>,
-    /// How often it was tried.
+    /// Number of attempts.
     pub attempts: u32,
-    /// How the newest tries went, the oldest of them first.
+    /// The newest attempts, oldest first.
     pub recent_attempts: Vec<DeliveryAttempt>,
 }
 
-/// What became of the wish to deliver once more.
+/// How a redelivery request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Redelivery {
-    /// There is no such task.
+    /// The task does not exist.
     NotFound,
     /// The task has no webhook.
     NoWebhook,
-    /// There is nothing to deliver.
+    /// There is nothing to deliver; the task is in this state.
     Idle(TaskState),
-    /// It is due now.
+    /// The delivery is due now.
     Due,
 }
 
-/// How much is pending.
+/// Pending deliveries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DeliveryBacklog {
-    /// Pending deliveries, counted to at most 100,000.
+    /// Number of pending deliveries, counted up to 100,000.
     pub pending: u64,
-    /// Since when the one is pending that has been for longest.
+    /// When the oldest of them became pending.
     pub oldest: Option<Timestamp>,
 }

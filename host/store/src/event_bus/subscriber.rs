@@ -1,6 +1,6 @@
-//! One who follows a task, or all: a place in the ring, and how to be told what comes after it.
+//! Subscribers of one task or of all: a position in the ring and how to wait for what follows.
 //!
-//! The store hands them out, the API holds them. They keep no events.
+//! The store creates them, the API holds them. They keep no events.
 
 use std::sync::Arc;
 
@@ -10,42 +10,42 @@ use wasmill_model::TaskId;
 use super::{EventBus, EventLog};
 use crate::Event;
 
-/// How many events a follower takes at once.
+/// Maximum events per batch.
 pub(super) const BATCH_MAX: usize = 128;
 
-/// How many events of the ring a follower that comes back looks at under one lock.
+/// Events of the ring that a reconnecting subscriber scans under one lock.
 pub(super) const SCAN_MAX: usize = 4_096;
 
-/// What a follower is told.
+/// What a subscriber receives.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Received {
     /// The next events, at least one.
     Events(Vec<Event>),
-    /// The follower was too slow, or away for too long: events between the one with the number `after` and
-    /// those that come now are gone. It goes on behind the number `until`.
+    /// The subscriber was too slow or away for too long: the events between `after` and the next ones are
+    /// gone. It continues after `until`.
     Lagged {
-        /// The last event it was told.
+        /// Number of the last event it received.
         after: u64,
-        /// The last event that it will not be told.
+        /// Number of the last event it will not receive.
         until: u64,
     },
 }
 
-/// One who follows one task.
+/// A subscriber of one task.
 #[derive(Debug)]
 pub struct TaskSubscriber {
     pub(super) event_bus: Arc<EventBus>,
     pub(super) task: TaskId,
     pub(super) wake: Arc<Notify>,
-    /// The newest event when it began: what came before is in the ring alone.
+    /// Number of the newest event when it subscribed; earlier ones are in the ring alone.
     pub(super) started_at_seq: u64,
-    /// The last event that it was told, or that is none of its task.
+    /// Number of the last event it received or skipped.
     pub(super) position: u64,
 }
 
 impl TaskSubscriber {
-    /// Goes back to the event with this number, to be told what came after it; false, and nothing changes, if
-    /// that is not known any more or never was.
+    /// Moves back to the event with this number to receive what followed. Returns false, and changes nothing,
+    /// if that event is unknown.
     pub fn resume_from(&mut self, seq: u64) -> bool {
         let known = self.event_bus.log().reaches_back_to(seq);
         if known {
@@ -54,17 +54,17 @@ impl TaskSubscriber {
         known
     }
 
-    /// Returns the number of the last event that it was told or that concerned others.
+    /// Returns the number of the last event received or skipped.
     pub fn position(&self) -> u64 {
         self.position
     }
 
-    /// Returns what came since, if there is anything.
+    /// Returns the events since then, if there are any.
     pub fn now(&mut self) -> Option<Received> {
         let event_bus = Arc::clone(&self.event_bus);
         let mut events = Vec::new();
         while self.position < self.started_at_seq && events.len() < BATCH_MAX {
-            // Locked anew for each look: whoever publishes must not wait for a walk through the whole ring.
+            // Locked anew for each part: a publisher must not wait for a scan of the whole ring.
             let log = event_bus.log();
             if !log.reaches_back_to(self.position) {
                 return self.lagged(&log, events);
@@ -79,7 +79,7 @@ impl TaskSubscriber {
             }
         }
         let log = event_bus.log();
-        // As long as it follows, there is a topic.
+        // A topic exists as long as it has subscribers.
         if let Some(topic) = log.topics.get(&self.task)
             && self.position >= self.started_at_seq
         {
@@ -93,7 +93,7 @@ impl TaskSubscriber {
         (!events.is_empty()).then_some(Received::Events(events))
     }
 
-    /// Waits until there is something to tell. Nothing is lost if the future is dropped.
+    /// Waits for the next events. Cancel safe.
     pub async fn next(&mut self) -> Received {
         let wake = Arc::clone(&self.wake);
         loop {
@@ -106,7 +106,7 @@ impl TaskSubscriber {
         }
     }
 
-    /// Waits until the task has moved, or may have.
+    /// Waits until the state of the task has changed, or may have.
     pub async fn wait_for_move(&mut self) {
         while let Received::Events(events) = self.next().await {
             if events.iter().any(|event| event.payload.kind.is_move()) {
@@ -115,7 +115,7 @@ impl TaskSubscriber {
         }
     }
 
-    /// Returns the events that were found before those that are gone, else what is gone.
+    /// Returns the events found before the gap if there are any, else the gap.
     fn lagged(&mut self, log: &EventLog, found: Vec<Event>) -> Option<Received> {
         if !found.is_empty() {
             return Some(Received::Events(found));
@@ -138,22 +138,22 @@ impl Drop for TaskSubscriber {
     }
 }
 
-/// One who follows all tasks.
+/// A subscriber of all tasks.
 #[derive(Debug)]
 pub struct Subscriber {
     pub(super) event_bus: Arc<EventBus>,
-    /// The last event that it was told.
+    /// Number of the last event it received.
     pub(super) position: u64,
 }
 
 impl Subscriber {
-    /// Goes back to the event with this number, to be told what came after it. If that is not known, it is
-    /// told that it has missed something.
+    /// Moves back to the event with this number to receive what followed. If it is unknown, the subscriber
+    /// has lagged.
     pub fn resume_from(&mut self, seq: u64) {
         self.position = seq;
     }
 
-    /// Waits until there is something to tell. Nothing is lost if the future is dropped.
+    /// Waits for the next events. Cancel safe.
     pub async fn next(&mut self) -> Received {
         let event_bus = Arc::clone(&self.event_bus);
         loop {

@@ -1,7 +1,7 @@
-//! The stored log of a task: the parts of its runs, the oldest first, in one value of the database.
+//! The stored log of a task: the parts of its runs, oldest first, in one database value.
 //!
-//! `finish` appends to it, queries read it. It begins with a letter: `N` for parts whose lines count on from run to
-//! run; earlier versions wrote `L`, where each run had numbers of its own, and `T` for plain text.
+//! `finish` appends to it, queries read it. Its first byte is the format: `N` for parts whose lines are
+//! numbered over all runs; earlier versions wrote `L`, numbered within each run, and `T`, plain text.
 
 use chrono::DateTime;
 use wasmill_model::{LogLine, LogStream, TaskState, Timestamp};
@@ -9,51 +9,51 @@ use wasmill_model::{LogLine, LogStream, TaskState, Timestamp};
 use super::packed::{Ending, Record, take};
 use super::run_log::LiveLog;
 
-/// How many times as much as its newest run the runs of a task may keep together.
+/// The parts of a task may take this many times the limit of its newest run.
 const PARTS_MAX: usize = 4;
 
-/// Bytes that each part takes beside its lines.
+/// Bytes of a part besides its lines.
 const HEAD_BYTES: usize = 32;
 
 const PARTS: u8 = b'N';
 const PARTS_BY_RUN: u8 = b'L';
 const TEXT: u8 = b'T';
 
-/// The log of one run, as it is stored with its end.
+/// The log of one run, stored when the run ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogPart {
-    /// How many numbers were given to lines of its task before the run.
+    /// Number of lines of earlier runs.
     pub(super) earlier: u64,
     pub(super) attempt: u32,
-    /// Which line of the run the first is, from 1.
+    /// Index of the first kept line within the run, from 1.
     pub(super) first: u64,
-    /// How many lines there are.
+    /// Number of kept lines.
     pub(super) count: u64,
-    /// Bytes of the lines before that.
+    /// Bytes of the lines dropped before it.
     pub(super) dropped: u64,
     pub(super) records: Vec<u8>,
-    /// The most bytes that `records` may have.
+    /// Maximum bytes of `records`.
     pub(super) bytes_max: usize,
 }
 
 impl LogPart {
-    /// Makes one that says only that the run wrote nothing.
+    /// Builds the part of a run that wrote nothing.
     pub(crate) fn silent(earlier: u64, attempt: u32) -> Self {
         Self { earlier, attempt, first: 1, count: 0, dropped: 0, records: Vec::new(), bytes_max: usize::MAX }
     }
 
-    /// Returns how many numbers were given to lines of its task by the end of the run.
+    /// Returns the number of lines up to the end of the run.
     pub(crate) fn given(&self) -> u64 {
         self.earlier.saturating_add(self.first - 1).saturating_add(self.count)
     }
 
-    /// Says whether the run wrote nothing.
+    /// Returns true if the run wrote nothing.
     pub(crate) fn is_silent(&self) -> bool {
         self.records.is_empty() && self.dropped == 0
     }
 
-    /// Returns the log as text, one line after the other as they were completed; it says how much is
-    /// missing. `None` if nothing was written.
+    /// Returns the log as text, one line after the other, with a note of what was dropped. `None` if nothing
+    /// was written.
     pub fn text(&self) -> Option<String> {
         self.as_ref().text().ok().flatten()
     }
@@ -64,18 +64,18 @@ impl LogPart {
     }
 }
 
-/// Lines of a task, and where it stood when they were read.
+/// Log lines and the state of the task when they were read.
 #[derive(Debug)]
 pub struct LogLines {
-    /// The lines, the oldest first.
+    /// The lines, oldest first.
     pub lines: Vec<LogLine>,
-    /// The state of the task; if it is final, there will be no lines but those that were there.
+    /// The state of the task; if it is final, no further lines follow.
     pub state: TaskState,
-    /// The log of the run, if the task runs.
+    /// The live log, if the task is running.
     pub live: Option<LiveLog>,
 }
 
-/// A stored log that cannot be understood.
+/// The stored log cannot be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a stored log is damaged")]
 pub(crate) struct Damaged;
@@ -85,9 +85,9 @@ pub(crate) struct Damaged;
 pub(crate) struct Body<'a>(pub(crate) &'a [u8]);
 
 impl Body<'_> {
-    /// Returns the body with one more part, the oldest left out where they are too much together.
+    /// Returns the body with one more part; the oldest parts are dropped beyond the limit.
     pub(crate) fn with(self, part: &LogPart) -> Vec<u8> {
-        // What is damaged gives way: it must never keep a run from ending.
+        // A damaged body is replaced: it must never keep a run from ending.
         let mut parts = self.parts().unwrap_or_default();
         let most = part.bytes_max.max(part.records.len()).saturating_mul(PARTS_MAX);
         let mut bytes = 0;
@@ -103,7 +103,7 @@ impl Body<'_> {
         body
     }
 
-    /// Adds lines behind the number `after` to those read, until there are so many.
+    /// Appends lines after line `after` to `lines`, up to `lines_max`.
     pub(crate) fn read(
         self,
         after: u64,
@@ -123,7 +123,7 @@ impl Body<'_> {
                 nth += 1;
             }
         }
-        // Earlier versions kept no times.
+        // Earlier versions stored no times.
         if let Some((&TEXT, text)) = self.0.split_first() {
             let text = std::str::from_utf8(text).map_err(|_| Damaged)?;
             let all = (1..).zip(text.lines()).filter(|(seq, _)| *seq > after);
@@ -154,7 +154,7 @@ impl Body<'_> {
                 while !rest.is_empty() {
                     let mut part = Part::read(&mut rest).ok_or(Damaged)?;
                     if letter == PARTS_BY_RUN {
-                        // Where the number of the run stood: its lines count on from those before.
+                        // Format `L` has the run number in this field: its lines continue those before.
                         part.earlier = earlier;
                         earlier += part.first - 1 + part.count().ok_or(Damaged)?;
                     }
@@ -162,7 +162,7 @@ impl Body<'_> {
                 }
                 Ok(parts)
             }
-            // Text of an earlier version gives way to the first part.
+            // Text of an earlier version is dropped with the first part.
             None | Some((&TEXT, _)) => Ok(Vec::new()),
             Some(_) => Err(Damaged),
         }
@@ -200,7 +200,7 @@ impl<'a> Part<'a> {
         Some(Self { earlier, attempt, first, dropped, records })
     }
 
-    /// Counts its lines; `None` if they cannot be understood.
+    /// Counts its lines; `None` if they cannot be decoded.
     fn count(&self) -> Option<u64> {
         let (mut records, mut count) = (self.records, 0);
         while !records.is_empty() {
@@ -227,7 +227,7 @@ impl<'a> Part<'a> {
     }
 }
 
-/// Gives a line its number.
+/// Builds a log line from its record and number.
 pub(super) fn numbered(record: Record<'_>, earlier: u64, attempt: u32, nth: u64) -> Option<LogLine> {
     Some(LogLine {
         seq: LogLine::seq_of(earlier, nth)?,
@@ -293,7 +293,7 @@ mod tests {
 
     #[test]
     fn runs_that_an_earlier_version_numbered_count_on_from_one_another() {
-        // It had the number of the run in that place.
+        // The field had the run number.
         let mut third = part(3, 3, &["c", "d"]);
         third.first = 6;
         let mut body = Body(&[]).with(&part(1, 1, &["a", "b"]));
@@ -303,7 +303,7 @@ mod tests {
         let all =
             [(1, "a"), (2, "b"), (8, "c"), (9, "d"), (10, "e")].map(|(seq, text)| (seq, text.to_owned()));
         assert_eq!(texts(&body, 0, 10), all);
-        // What is appended keeps these numbers.
+        // Appending keeps these numbers.
         let body = Body(&body).with(&LogPart { bytes_max: 1_000, ..part(4_000, 10, &["f"]) });
         assert_eq!(texts(&body, 0, 10)[..5], all);
         assert_eq!(texts(&body, 10, 10), [(4_001, "f".to_owned())]);

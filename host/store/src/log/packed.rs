@@ -1,12 +1,12 @@
-//! Lines in their shortest form, one behind the other: what a live log holds and what the database keeps.
+//! Packed log lines: what a live log holds and what the database stores.
 //!
-//! A line is 13 bytes of head and its text: flags, time in nanoseconds since 1970, bytes of text.
+//! A line is a head of 13 bytes and its text: flags, time in nanoseconds since 1970, length of the text.
 
 use std::collections::VecDeque;
 
 use wasmill_model::LogStream;
 
-/// Bytes that each line takes beside its text.
+/// Bytes of a line besides its text.
 pub(super) const HEAD_BYTES: usize = 13;
 
 const STDERR: u8 = 1;
@@ -27,9 +27,9 @@ pub(super) struct Record<'a> {
 pub(super) enum Ending {
     /// With a line break.
     Break,
-    /// It was too long and goes on in the next of its stream.
+    /// Cut at the length limit; it continues in the next line of its stream.
     Cut,
-    /// The run ended first.
+    /// The run ended before the line break.
     Open,
 }
 
@@ -47,7 +47,7 @@ impl<'a> Record<'a> {
         bytes.extend(self.text.as_bytes());
     }
 
-    /// Takes the first line off; `None` if that is none.
+    /// Decodes and consumes the first record; `None` if it is invalid.
     pub(super) fn read(bytes: &mut &'a [u8]) -> Option<Self> {
         let flags = take::<1>(bytes)?[0];
         let nanos = i64::from_le_bytes(take(bytes)?);
@@ -65,38 +65,38 @@ impl<'a> Record<'a> {
     }
 }
 
-/// Takes so many bytes off the front.
+/// Consumes the first `N` bytes.
 pub(super) fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
     let (taken, rest) = bytes.split_first_chunk()?;
     *bytes = rest;
     Some(*taken)
 }
 
-/// A queue of lines; each is found by its place in constant time.
+/// A queue of records with access by index in constant time.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Packed {
-    /// What is kept, behind what was taken off the front and not yet given back.
+    /// The records, after bytes that are dropped and not yet freed.
     bytes: Vec<u8>,
-    /// Bytes that were taken off.
+    /// Number of dropped bytes at the front.
     gone: usize,
-    /// Where each line begins, counted from the first byte ever pushed.
+    /// Offset of each record, counted from the first byte ever pushed.
     begins: VecDeque<u64>,
-    /// The place of the first of `bytes`, counted in the same way.
+    /// Offset of the first of `bytes`.
     base: u64,
 }
 
 impl Packed {
-    /// Returns how many lines there are.
+    /// Returns the number of records.
     pub(super) fn len(&self) -> usize {
         self.begins.len()
     }
 
-    /// Returns the bytes that they take.
+    /// Returns their size in bytes.
     pub(super) fn size(&self) -> usize {
         self.bytes.len() - self.gone
     }
 
-    /// Returns all of them as they are stored.
+    /// Returns them in stored form.
     pub(super) fn as_bytes(&self) -> &[u8] {
         &self.bytes[self.gone..]
     }
@@ -106,12 +106,12 @@ impl Packed {
         record.write(&mut self.bytes);
     }
 
-    /// Drops the oldest and returns the bytes of its text.
+    /// Drops the oldest record and returns the length of its text.
     pub(super) fn drop_first(&mut self) -> Option<usize> {
         let text = self.get(0)?.text.len();
         self.begins.pop_front();
         self.gone += HEAD_BYTES + text;
-        // Moving what is left costs no more than writing what is gone has.
+        // Amortised: moving the rest costs no more than writing the dropped bytes did.
         if self.gone > self.bytes.len() / 2 {
             self.bytes.drain(..self.gone);
             self.base += self.gone as u64;
@@ -120,7 +120,7 @@ impl Packed {
         Some(text)
     }
 
-    /// Returns the line at this place.
+    /// Returns the record at this index.
     pub(super) fn get(&self, place: usize) -> Option<Record<'_>> {
         let begin = usize::try_from(self.begins.get(place)? - self.base).ok()?;
         Record::read(&mut &self.bytes[begin..])

@@ -1,7 +1,7 @@
-//! The log of one run while it runs: its newest lines, in memory, within two bounds.
+//! The log of a run while it runs: its newest lines, in memory, within two limits.
 //!
-//! A claim holds it and the guest's side writes to it; readers and followers find it on the board. Writing
-//! never waits, and costs nothing more while nobody follows.
+//! The claim holds it and the guest writes to it; readers find it through the live runs. Writing never waits
+//! and costs nothing extra without followers.
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,14 +13,14 @@ use super::body::{LogPart, numbered};
 use super::packed::{Ending, HEAD_BYTES, Packed, Record};
 use crate::live_runs::LiveRun;
 
-/// Bytes after which a line is cut: it goes on in the next.
+/// Maximum bytes of a line; longer ones are cut and continue in the next.
 const LINE_BYTES_MAX: usize = 8 << 10;
 
-/// What a run may hold, and how long its lines may be, once all logs together are at their bound.
+/// Bytes that a run may hold, and the maximum line length, once the budget of all logs is used up.
 const SCARCE_BYTES: usize = 2 << 10;
 const SCARCE_LINE_BYTES: usize = 512;
 
-/// The bytes that the logs of all runs hold together.
+/// The memory budget of all run logs.
 #[derive(Debug)]
 pub(crate) struct LogBudget {
     held: AtomicUsize,
@@ -37,19 +37,19 @@ impl LogBudget {
     }
 
     fn record_move(&self, from: usize, to: usize) {
-        // Wraps around on the way down, which is what is wanted.
+        // Wraps around when the log shrinks, which subtracts.
         self.held.fetch_add(to.wrapping_sub(from), Ordering::Relaxed);
     }
 }
 
-/// The log of one run. The oldest lines go when it is full.
+/// The log of one run. When it is full, the oldest lines are dropped.
 #[derive(Debug)]
 pub struct RunLog {
     lines: Mutex<RunLines>,
     changed: Notify,
     followers: AtomicU32,
     budget: Arc<LogBudget>,
-    /// How many numbers were given to lines of its task before.
+    /// Number of lines of earlier runs.
     earlier: u64,
     attempt: u32,
 }
@@ -60,31 +60,30 @@ impl RunLog {
         Self { lines, changed: Notify::new(), followers: AtomicU32::new(0), budget, earlier, attempt }
     }
 
-    /// Sets how many bytes are kept, a few for each line beside its text included. Nothing is unless this
-    /// was called.
+    /// Sets the limit in bytes, including a few per line. Nothing is kept before this is called.
     pub fn keep(&self, bytes_max: usize) {
         self.lines().bytes_max = bytes_max;
     }
 
-    /// Appends what the guest wrote. A line shows once it is complete.
+    /// Appends guest output. A line is visible once it is complete.
     pub fn write(&self, stream: LogStream, written: &[u8], now: Timestamp) {
         let mut lines = self.lines();
         let before = lines.held();
         lines.write(stream, written, now.timestamp_nanos_opt().unwrap_or_default(), self.budget.is_used_up());
         self.budget.record_move(before, lines.held());
         drop(lines);
-        // A follower counts itself first and looks then, so none is overlooked here.
+        // A follower registers before it reads, so none is missed here.
         if self.followers.load(Ordering::SeqCst) > 0 {
             self.changed.notify_waiters();
         }
     }
 
-    /// Returns what says that the run wrote nothing.
+    /// Returns the part of a run that wrote nothing.
     pub(crate) fn silent_part(&self) -> LogPart {
         LogPart::silent(self.earlier, self.attempt)
     }
 
-    /// Returns the log as it is to be stored with the end of the run; `None` if nothing was written.
+    /// Returns the log to store when the run ends; `None` if nothing was written.
     pub fn part(&self) -> Option<LogPart> {
         let mut lines = self.lines().clone();
         lines.end();
@@ -97,8 +96,7 @@ impl RunLog {
         Some(LogPart { earlier, attempt, first, count, dropped, records, bytes_max })
     }
 
-    /// Returns lines behind the number `after`, the oldest first: as many as asked for, or until their
-    /// texts are this long together.
+    /// Returns lines after line `after`, oldest first, up to `lines_max` lines or `bytes_max` bytes of text.
     fn read(&self, after: u64, lines_max: usize, bytes_max: usize) -> Vec<LogLine> {
         let lines = self.lines();
         let (mut nth, mut bytes) = (LogLine::nth_after(self.earlier, after).max(lines.first), 0);
@@ -117,7 +115,7 @@ impl RunLog {
     }
 
     fn lines(&self) -> MutexGuard<'_, RunLines> {
-        // Lines are kept or dropped as a whole, also by a thread that panics.
+        // Lines are added or dropped as a whole, so they are consistent after a panic.
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -129,7 +127,7 @@ impl Drop for RunLog {
     }
 }
 
-/// The log of a run that runs, for one who follows it.
+/// The log of a running task, for a follower.
 #[derive(Debug)]
 pub struct LiveLog(LiveRun);
 
@@ -139,13 +137,13 @@ impl LiveLog {
         Self(cell)
     }
 
-    /// Returns lines behind the number `after`, the oldest first: as many as asked for, or until their
-    /// texts are this long together. Those that were dropped are passed over.
+    /// Returns lines after line `after`, oldest first, up to `lines_max` lines or `bytes_max` bytes of text.
+    /// Dropped lines are skipped.
     pub fn read(&self, after: u64, lines_max: usize, bytes_max: usize) -> Vec<LogLine> {
         self.0.log().read(after, lines_max, bytes_max)
     }
 
-    /// Waits until there is a line behind the number `after`. Nobody tells when the run ends.
+    /// Waits for a line after line `after`. It does not resolve when the run ends.
     pub async fn changed(&self, after: u64) {
         loop {
             let mut changed = std::pin::pin!(self.0.log().changed.notified());
@@ -168,13 +166,13 @@ impl Drop for LiveLog {
 struct RunLines {
     bytes_max: usize,
     kept: Packed,
-    /// Which line of the run the first kept one is, from 1.
+    /// Index of the first kept line within the run, from 1.
     first: u64,
-    /// Bytes of all lines that are not kept any more.
+    /// Bytes of all dropped lines.
     dropped: u64,
-    /// What has no line break yet, of stdout and stderr.
+    /// Unfinished lines of stdout and stderr.
     pending: [Vec<u8>; 2],
-    /// When was last written.
+    /// Time of the last write.
     nanos: i64,
 }
 
@@ -190,7 +188,7 @@ impl RunLines {
         }
     }
 
-    /// Returns the bytes it takes in memory, near enough.
+    /// Returns its approximate memory in bytes.
     fn held(&self) -> usize {
         self.kept.size() + self.pending[0].len() + self.pending[1].len()
     }
@@ -212,7 +210,7 @@ impl RunLines {
         self.write_piece(stream, written, line_max, bytes_max);
     }
 
-    /// Appends to a line, which is cut wherever it gets too long.
+    /// Appends to the unfinished line and cuts it at the length limit.
     fn write_piece(&mut self, stream: LogStream, mut piece: &[u8], line_max: usize, bytes_max: usize) {
         loop {
             let pending = &mut self.pending[stream as usize];
@@ -228,11 +226,11 @@ impl RunLines {
         }
     }
 
-    /// Keeps what is pending as a line, and drops the oldest that have no room any more.
+    /// Completes the unfinished line and drops the oldest lines beyond the limit.
     fn end_line(&mut self, stream: LogStream, ending: Ending, bytes_max: usize, rest: &[u8]) {
         let mut pending = std::mem::take(&mut self.pending[stream as usize]);
         let text = String::from_utf8_lossy(&pending);
-        // What is no UTF-8 grows when it is replaced.
+        // Replacing invalid UTF-8 can lengthen the text.
         let text = &text[..text.floor_char_boundary(bytes_max.saturating_sub(HEAD_BYTES))];
         self.kept.push(Record { nanos: self.nanos, stream, ending, text });
         while self.kept.size() > bytes_max
@@ -241,13 +239,13 @@ impl RunLines {
             self.dropped += dropped as u64 + 1;
             self.first += 1;
         }
-        // The buffer is used again.
+        // Keeps the buffer for reuse.
         pending.clear();
         pending.extend(rest);
         self.pending[stream as usize] = pending;
     }
 
-    /// Turns what is pending into lines.
+    /// Completes the unfinished lines.
     fn end(&mut self) {
         for stream in [LogStream::Stdout, LogStream::Stderr] {
             if !self.pending[stream as usize].is_empty() {
@@ -257,7 +255,7 @@ impl RunLines {
     }
 }
 
-/// Returns how many of these bytes are whole characters: all but one at the end that was cut in two.
+/// Returns the length of the longest prefix without a truncated character.
 fn whole_characters(bytes: &[u8]) -> usize {
     for back in 1..=bytes.len().min(3) {
         let place = bytes.len() - back;
@@ -268,7 +266,7 @@ fn whole_characters(bytes: &[u8]) -> usize {
             0xf0..=0xff => 4,
             _ => 1,
         };
-        // A line of nothing but half a character is cut where it is.
+        // A line that is only part of a character is cut as it is.
         return if width > back && place > 0 { place } else { bytes.len() };
     }
     bytes.len()

@@ -1,5 +1,5 @@
-//! Claims that reached nobody. Their tasks wait again with the next batch, instead of running
-//! nowhere until the next start of the host.
+//! Claims that never reached their caller. The next batch requeues their tasks; otherwise they would count as
+//! running until the host restarts.
 
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +9,7 @@ use wasmill_model::{Timestamp, Transition};
 use super::finish::Finish;
 use crate::{Claimed, Claims};
 
-/// Tasks to requeue, put down by whoever drops an undelivered claim and taken by the writer.
+/// Tasks to requeue: added when an undelivered claim is dropped, taken by the writer.
 #[derive(Debug, Default)]
 pub(super) struct AbandonedClaims(Mutex<Vec<Finish>>);
 
@@ -23,11 +23,10 @@ impl AbandonedClaims {
     }
 }
 
-/// Claims on their way to the caller. Dropped on the way, as when the caller has hung up, they go
-/// back.
+/// Claims on their way to the caller. If the caller has hung up, dropping them abandons them.
 ///
-/// Claims of a batch that was rolled back go back too. That changes nothing, as the task is not
-/// running: the writer takes what came back before it claims again.
+/// Claims of a rolled-back batch are abandoned too. Requeuing them changes nothing, as their tasks are not
+/// running: the writer requeues before it claims again.
 #[derive(Debug)]
 pub(super) struct UndeliveredClaims {
     claims: Claims,
@@ -40,7 +39,7 @@ impl UndeliveredClaims {
         Self { claims, claimed_at, abandoned }
     }
 
-    /// Hands the claims over.
+    /// Delivers the claims.
     pub(super) fn into_claims(mut self) -> Claims {
         mem::take(&mut self.claims)
     }

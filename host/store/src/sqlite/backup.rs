@@ -1,4 +1,4 @@
-//! Copies the database into a new file, also while a host uses it: a read like any other.
+//! Copies the database into a new file while a host may be using it: a read like any other.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -12,7 +12,7 @@ use super::home::identity;
 use super::{check, connection, migrations};
 use crate::{Backup, StoreError};
 
-/// Copies the database of this data folder to `file`.
+/// Copies the database of a data folder to `file`.
 pub(crate) fn backup(dir: &Path, file: &Path, replace: bool) -> Result<Backup, StoreError> {
     let path = dir.join("wasmill.db");
     if !path.exists() {
@@ -23,9 +23,9 @@ pub(crate) fn backup(dir: &Path, file: &Path, replace: bool) -> Result<Backup, S
     let source = connection::reader(&path).map_err(|error| fault(&path, &error))?;
     migrations::check(&source, &path)?;
     let partial = Partial::create(file)?;
-    // It can only read all the same; this lets it write a new file.
+    // The source stays read-only; this allows VACUUM INTO to write a new file.
     source.execute_batch("PRAGMA query_only = OFF").map_err(|error| fault(&path, &error))?;
-    // One read transaction: complete as of its beginning, without free pages, and nobody waits for it.
+    // One read transaction: a snapshot as of its start, without free pages, that blocks nobody.
     let target = partial.0.to_string_lossy();
     source.execute("VACUUM INTO ?1", [&*target]).map_err(|error| fault(&path, &error))?;
     let tasks = verify(&partial.0)?;
@@ -33,11 +33,11 @@ pub(crate) fn backup(dir: &Path, file: &Path, replace: bool) -> Result<Backup, S
     Ok(Backup { tasks, bytes })
 }
 
-/// What the files of a database are called, behind its own name. The lock is the last.
+/// Suffixes of the files of a database, after its own name.
 const PARTS: [&str; 4] = ["", "-wal", "-shm", "-journal"];
 
-/// Refuses a target whose replacement would destroy something else than an earlier copy: the database itself under
-/// any name, one that another host uses, or what is no regular file.
+/// Refuses a target whose replacement would destroy anything but an earlier copy: the database itself under
+/// any name, a database that another host uses, or something that is not a regular file.
 fn check_target(dir: &Path, file: &Path, replace: bool) -> Result<(), StoreError> {
     let name = file.file_name().ok_or_else(|| no_file(file))?;
     let own: Vec<PathBuf> = PARTS
@@ -46,7 +46,8 @@ fn check_target(dir: &Path, file: &Path, replace: bool) -> Result<(), StoreError
         .chain([super::lock::FILE.to_owned()])
         .map(|part| dir.join(part))
         .collect();
-    // By number, as a file may have many names: those of linked folders, hard links, other spellings.
+    // Compared by device and inode, as a file may have many names: linked folders, hard links, other
+    // spellings.
     let folder = identity(folder_of(file));
     let in_folder = folder.is_some() && folder == identity(dir);
     let is_own = own.iter().any(|own| {
@@ -60,7 +61,7 @@ fn check_target(dir: &Path, file: &Path, replace: bool) -> Result<(), StoreError
         );
         return Err(StoreError::NoBackup { message });
     }
-    // A link counts as what it is: the copy would take its place.
+    // A link is not followed: the copy would replace the link.
     let Ok(found) = file.symlink_metadata() else { return check_beside(file) };
     if !found.is_file() {
         let message = format!("{} is no regular file; choose another name for the copy", file.display());
@@ -72,8 +73,8 @@ fn check_target(dir: &Path, file: &Path, replace: bool) -> Result<(), StoreError
     check_beside(file)
 }
 
-/// Refuses a name beside which SQLite keeps parts of a database: one that is in use, or that was not closed. A
-/// copy in its place would be taken for the old one, and damaged by what is left of that.
+/// Refuses a name with remains of a database in use or not closed beside it: SQLite would apply them to the
+/// copy and damage it.
 fn check_beside(file: &Path) -> Result<(), StoreError> {
     for part in &PARTS[1..] {
         let mut beside = file.as_os_str().to_owned();
@@ -93,7 +94,7 @@ fn folder_of(file: &Path) -> &Path {
     file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Makes sure that the copy is whole.
+/// Checks the integrity of the copy.
 fn verify(copy: &Path) -> Result<u64, StoreError> {
     let connection = Connection::open(copy).map_err(|error| fault(copy, &error))?;
     check::whole(&connection, copy)?;
@@ -102,11 +103,11 @@ fn verify(copy: &Path) -> Result<u64, StoreError> {
         .map_err(|error| fault(copy, &error))
 }
 
-/// The copy until it is whole; deleted unless it is put in its place.
+/// The unfinished copy; deleted on drop unless it was put in place.
 struct Partial(PathBuf);
 
 impl Partial {
-    /// Makes an empty file beside the final one, for its owner alone: tasks may hold secrets.
+    /// Creates an empty file beside the target, readable by its owner only: tasks may hold secrets.
     fn create(file: &Path) -> Result<Self, StoreError> {
         let mut name = std::ffi::OsString::from(".");
         name.push(file.file_name().ok_or_else(|| no_file(file))?);
@@ -117,7 +118,7 @@ impl Partial {
         Ok(Self(partial))
     }
 
-    /// Makes the copy durable and gives it its name in one step.
+    /// Makes the copy durable and renames it into place.
     fn put_in_place(&self, file: &Path, replace: bool) -> Result<u64, StoreError> {
         let failed = |error: io::Error| match error.kind() {
             io::ErrorKind::AlreadyExists => exists(file),
@@ -128,7 +129,7 @@ impl Partial {
         if replace {
             fs::rename(&self.0, file).map_err(failed)?;
         } else {
-            // Unlike a rename, this fails if the name was taken meanwhile.
+            // Unlike a rename, this fails if the name was taken in between.
             fs::hard_link(&self.0, file).map_err(failed)?;
         }
         File::open(folder_of(file)).and_then(|folder| folder.sync_all()).map_err(failed)?;
@@ -138,7 +139,7 @@ impl Partial {
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        // It is gone already if it was renamed.
+        // Fails if it was renamed, which is fine.
         let _ = fs::remove_file(&self.0);
     }
 }

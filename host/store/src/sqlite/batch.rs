@@ -1,8 +1,8 @@
 //! Group commit: many commands, one transaction, one fsync.
 //!
-//! The writer thread calls it. An error of the machine, such as a full disk, rolls the whole batch back and is the
-//! answer to every caller in it; the next batch starts afresh. An error of one command is the answer to its caller
-//! alone: the batch is halved until that command stands alone. Nobody is answered before the commit.
+//! Runs on the writer thread. An error of the machine, such as a full disk, rolls the whole batch back and is
+//! returned to all its callers; the next batch starts afresh. An error of one command is returned to its
+//! caller alone: the batch is halved until that command is isolated. No caller is answered before the commit.
 
 use std::fmt;
 use std::sync::Arc;
@@ -27,30 +27,30 @@ use crate::live_runs::{LiveChange, LiveRuns};
 use crate::plugin_counts::{AllPluginCounts, CountDelta};
 use crate::{EventPayload, StoreError};
 
-/// One kind of command.
+/// A command of one kind.
 pub(super) trait Operation: fmt::Debug + Send + 'static {
-    /// What the caller gets back.
+    /// The answer to the caller.
     type Answer: fmt::Debug + Send + 'static;
 
-    /// Whether the caller is promised that the change survives a power cut.
+    /// Whether the change must survive a power cut once the caller is answered.
     const DURABLE: bool;
 
-    /// Returns about how many rows it writes; 4 KiB of what is large count as one.
+    /// Returns the approximate number of rows it writes; 4 KiB of a large value count as one.
     fn cost(&self) -> u64 {
         1
     }
 
-    /// Makes the change. An error rolls the whole batch back: a refusal belongs into the answer, and such an
-    /// operation leaves nothing behind.
+    /// Applies the change. An error rolls the whole batch back, so a refusal belongs into the answer and must
+    /// leave no changes behind.
     fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Self::Answer>;
 }
 
-/// Returns how many rows a value of so many bytes counts for beyond its own.
+/// Returns the extra cost in rows of a value of this size.
 pub(super) fn large(bytes: usize) -> u64 {
     bytes as u64 / 4_096
 }
 
-/// A command whose kind the batch need not know.
+/// A command of any kind.
 pub(super) trait Job: fmt::Debug + Send {
     fn durable(&self) -> bool;
     fn cost(&self) -> u64;
@@ -58,7 +58,7 @@ pub(super) trait Job: fmt::Debug + Send {
     fn answer(self: Box<Self>, committed: Result<(), StoreError>);
 }
 
-/// A command and the caller who waits for it.
+/// A command and the caller that waits for it.
 #[derive(Debug)]
 pub(super) struct Pending<O: Operation> {
     operation: O,
@@ -87,35 +87,35 @@ impl<O: Operation> Job for Pending<O> {
     }
 
     fn answer(self: Box<Self>, committed: Result<(), StoreError>) {
-        // A batch that committed has run every job in it. The caller may have hung up.
+        // A committed batch has run all its jobs. The caller may have hung up.
         let Self { answer, reply, .. } = *self;
         let _ = reply.send(committed.and_then(|()| answer.ok_or(StoreError::Closed)));
     }
 }
 
-/// A transaction that is being filled, and what becomes true with its commit.
+/// An open transaction and the changes to apply once it commits. Operations read their own batch through it.
 #[derive(Debug)]
 pub(super) struct Batch<'a> {
     pub(super) connection: &'a Connection,
     pub(super) writer_state: WriterState,
-    /// What running tasks have reported by the last commit.
+    /// Live runs as of the last commit.
     pub(super) live_runs: &'a LiveRuns,
     pub(super) turns: Vec<LiveChange>,
-    /// What followers are told.
+    /// Events to publish.
     pub(super) events: Vec<EventPayload>,
-    /// How the tasks of each plugin moved.
+    /// Count changes per plugin.
     pub(super) count_delta: CountDelta,
-    /// Whether tasks became ready that were held back.
+    /// Whether a dependency made tasks available.
     pub(super) wait_for_ready: bool,
-    /// Whether a delivery has become due.
+    /// Whether a delivery became due.
     pub(super) wait_for_delivery: bool,
-    /// How many pending deliveries were dropped.
+    /// Number of pending deliveries dropped.
     pub(super) deliveries_dropped: u64,
-    /// What has ended and is part of a trace.
+    /// Spans that ended in this batch.
     pub(super) spans: Vec<Span>,
-    /// Whose turn it is.
+    /// Round robin over plugins and groups.
     pub(super) fair_queue: FairQueue,
-    /// How many tasks of each plugin there were at the last commit; `None` in the recovery.
+    /// Counts as of the last commit; `None` during recovery.
     pub(super) plugin_counts: Option<&'a AllPluginCounts>,
 }
 
@@ -141,13 +141,13 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Returns how many tasks of a plugin wait, those of this batch with them.
+    /// Returns the number of waiting tasks of a plugin, including this batch.
     pub(super) fn waiting(&self, plugin: &PluginName) -> u64 {
         let before = self.plugin_counts.map_or(0, |plugin_counts| plugin_counts.waiting(plugin));
         before.saturating_add_signed(self.count_delta.waiting(plugin))
     }
 
-    /// Counts a task that leaves one state for another, or comes from or goes to nowhere.
+    /// Records a transition; `None` stands for a task that is created or removed.
     pub(super) fn record_move(
         &mut self,
         plugin: &PluginName,
@@ -159,40 +159,41 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// What the writer knows by heart: how many tasks are not final, and the next place in the order.
+/// What the writer keeps in memory: counts of unfinished tasks, the next row id, and clock observations.
 ///
-/// No place is given twice while the store is open, also if the newest task is removed. So the
-/// progress of a removed task can never show at another.
+/// Row ids are never reused while the store is open, not even that of a removed newest task, so progress of a
+/// removed task can never show up at another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct WriterState {
     pub(super) waiting: u64,
     pub(super) running: u64,
     pub(super) seq_next: i64,
-    /// The latest `created_at` of a task that was ready at once; later than now if the clock went back.
+    /// Latest `created_at` of a task that was available at once; in the future if the clock went back.
     pub(super) newest_ready: i64,
-    /// What time it was at the last claim.
+    /// Time of the last claim.
     pub(super) claimed_at: i64,
-    /// The latest time at which a task was accepted, started or ended.
+    /// Latest time at which a task was accepted, started or finished.
     pub(super) latest: i64,
-    /// What the database says of that, at most a second less.
+    /// The stored value of `latest`, at most a second behind.
     pub(super) latest_stored: i64,
-    /// Numbers of events from here on are not reserved.
+    /// Event numbers from here on are not reserved.
     pub(super) events_reserved: i64,
-    /// Whether there may be tasks with a priority; once true it stays so. Nobody else pays for them.
+    /// Whether there may be tasks with a priority or a group; once set it stays so. Spares all others the
+    /// queries.
     pub(super) uses_promotion: bool,
-    /// Whether there may be tasks that others wait for; once true it stays so. Nobody else pays for them.
+    /// Whether there may be tasks with dependents; once set it stays so. Spares all others the queries.
     pub(super) has_dependents: bool,
-    /// Whether there may be tasks to be told that what they wait for has ended.
+    /// Set while `dependency_end` may hold unprocessed rows.
     pub(super) has_unresolved_ends: bool,
 }
 
 impl WriterState {
-    /// Notes what time it was when a task was accepted, started or ended.
+    /// Records a time at which a task was accepted, started or finished.
     pub(super) fn observe_time(&mut self, now: i64) {
         self.latest = self.latest.max(now);
     }
 
-    /// Counts a task that leaves one state for another, or comes from or goes to nowhere.
+    /// Records a transition; `None` stands for a task that is created or removed.
     pub(super) fn record_move(&mut self, from: Option<TaskState>, to: Option<TaskState>) {
         match from {
             Some(TaskState::Waiting) => decrement(&mut self.waiting, "waiting"),
@@ -207,7 +208,7 @@ impl WriterState {
     }
 }
 
-/// Counts one less. At 0 that would be a fault of this program; wrapped, it would refuse every new task from then on.
+/// Decrements a count. At 0 this is a bug; wrapping around would refuse every new task from then on.
 fn decrement(count: &mut u64, what: &'static str) {
     match count.checked_sub(1) {
         Some(rest) => *count = rest,
@@ -215,27 +216,27 @@ fn decrement(count: &mut u64, what: &'static str) {
     }
 }
 
-/// Runs batches on the connection that writes.
+/// Runs batches on the write connection.
 #[derive(Debug)]
 pub(super) struct Batcher {
     connection: Connection,
     home: Arc<Home>,
     home_checked: Instant,
     writer_state: WriterState,
-    /// Whether commits wait for the disk right now; unknown at first.
+    /// Whether `synchronous` is FULL right now; unknown at first.
     synced: Option<bool>,
     stats: Arc<WriterStats>,
     live_runs: Arc<LiveRuns>,
     abandoned: Arc<AbandonedClaims>,
     outage_log: OutageLog,
-    /// Commands that failed though others went well.
+    /// Commands that failed alone.
     damage: OutageLog,
-    /// Whether what is left to go on with failed by itself the last time.
+    /// Whether the deferred work failed by itself the last time.
     is_stuck: bool,
     fair_queue: FairQueue,
 }
 
-/// How often it is looked whether the database still lies where it was opened.
+/// How often to check that the database file is still in its place.
 const HOME_CHECK: Duration = Duration::from_secs(1);
 
 impl Batcher {
@@ -266,18 +267,18 @@ impl Batcher {
         }
     }
 
-    /// Returns the connection, which counts what its statements do.
+    /// Returns the connection, which counts the steps of its statements.
     #[cfg(test)]
     pub(super) fn connection(&self) -> &Connection {
         &self.connection
     }
 
-    /// Says whether there is something to go on with though nobody asks; not while the disk is in trouble.
+    /// Returns true if the writer has deferred work even when its queue is empty, and the disk works.
     pub(super) fn has_backlog(&self) -> bool {
         self.writer_state.has_unresolved_ends && !self.outage_log.is_ongoing() && !self.is_stuck
     }
 
-    /// Runs these commands in one transaction, or in a few if some of them fail, and answers every caller.
+    /// Runs commands in one transaction, or in several if some of them fail, and answers every caller.
     pub(super) fn commit(&mut self, jobs: Vec<Box<dyn Job>>) {
         let abandoned = self.abandoned.take();
         if jobs.is_empty() && abandoned.is_empty() && !self.writer_state.has_unresolved_ends {
@@ -289,9 +290,9 @@ impl Batcher {
         }
     }
 
-    /// Makes sure now and then that this database is the one that the next host will find.
+    /// Checks now and then that this file is the database that the next host will open.
     fn check_home(&mut self) -> Result<(), StoreError> {
-        // While it is not, each time: what is written would be gone.
+        // On every batch while it is not: whatever is written would be lost.
         if self.home_checked.elapsed() >= HOME_CHECK || self.outage_log.is_ongoing() {
             self.home.check()?;
             self.home_checked = Instant::now();
@@ -313,7 +314,7 @@ impl Batcher {
             return self.refuse(jobs, abandoned, fault);
         }
         if jobs.len() + abandoned.len() > 1 {
-            // In their order, since a command may need what one before it has done.
+            // In order, as a command may depend on an earlier one.
             let rest_of_returned = abandoned.split_off(abandoned.len().div_ceil(2));
             let rest = if abandoned.is_empty() { jobs.split_off(jobs.len() / 2) } else { Vec::new() };
             if abandoned.is_empty() {
@@ -344,16 +345,16 @@ impl Batcher {
         self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         let mut batch = Batch::new(&self.connection, self.writer_state, &self.live_runs);
         batch.plugin_counts = Some(self.stats.plugin_counts());
-        // Of a batch that is rolled back they are dropped, and learnt again: it may have emptied some.
+        // After a rollback it is discarded and learnt again: the batch may have removed groups from it.
         batch.fair_queue = std::mem::take(&mut self.fair_queue);
-        // First, so that what is ready again can be claimed in this very batch.
+        // First, so that requeued tasks can be claimed in this batch.
         for finish in abandoned {
             finish.run(&mut batch)?;
         }
         for job in jobs.iter_mut() {
             job.run(&mut batch)?;
         }
-        // Last, so that all that ends in this batch is told of in it.
+        // Last, so that tasks that finish in this batch unblock their dependents in the same transaction.
         dependency::resolve(&mut batch)?;
         events::reserve(&mut batch)?;
         clock_skew::store_latest(&self.connection, &mut batch.writer_state)?;
@@ -370,7 +371,7 @@ impl Batcher {
             ..
         } = batch;
         plugin_counts::write(&self.connection, &count_delta)?;
-        // Only those that promise something: the others are what a dispatcher does all day.
+        // Durable commands only: the others are the routine of the dispatcher.
         let promises = jobs.iter().any(|job| job.durable());
         if promises {
             fault_point!("all written, not committed");
@@ -403,8 +404,8 @@ impl Batcher {
         Ok(())
     }
 
-    /// Sets whether commits wait for the disk. It cannot be changed within a transaction, and a
-    /// later commit that waits makes all earlier ones durable too.
+    /// Sets whether commits wait for fsync. It cannot change within a transaction; a later synced commit
+    /// makes all earlier ones durable too.
     fn sync(&mut self, synced: bool) -> rusqlite::Result<()> {
         if self.synced == Some(synced) {
             return Ok(());
@@ -419,7 +420,7 @@ impl Batcher {
         Ok(())
     }
 
-    /// Ends a transaction that failed; some errors end it by themselves.
+    /// Rolls a failed transaction back; some errors have done so already.
     fn roll_back(&self) {
         if !self.connection.is_autocommit()
             && let Err(error) = self.connection.execute_batch("ROLLBACK")
@@ -474,7 +475,7 @@ mod tests {
         (Box::new(Pending::new(Insert { tasks: vec![task], waiting_max: 9, request: None }, reply)), answer)
     }
 
-    /// Lets the database have so many pages, or as many as it has already.
+    /// Limits the database to this many pages, or to its current size.
     fn limit(batcher: &Batcher, pages: u32) {
         batcher.connection.pragma_update(None, "max_page_count", pages).expect("set");
     }
@@ -491,7 +492,7 @@ mod tests {
     fn a_fault_of_the_machine_is_the_answer_to_every_caller_and_the_next_batch_starts_afresh() {
         let dir = tempfile::tempdir().expect("a folder");
         let mut batcher = batcher(&dir.path().join("wasmill.db"));
-        // As large as it is already: the disk is full.
+        // At its current size: the disk is full.
         limit(&batcher, 1);
         let before = batcher.writer_state;
         let (large_one, mut large) = insert_large();
@@ -595,7 +596,7 @@ mod tests {
         batcher.live_runs.event_bus.begin(first, reserved.unsigned_abs());
         commit(&mut batcher, [("a", 9); 3]);
         assert_eq!((read(&batcher), batcher.live_runs.event_bus.next()), (reserved, first + 3));
-        // Half of them are used up.
+        // Half of the reserved numbers.
         let half = first + (reserved.unsigned_abs() - first) / 2;
         batcher.live_runs.event_bus.begin(half, reserved.unsigned_abs());
         commit(&mut batcher, [("a", 9); 3]);

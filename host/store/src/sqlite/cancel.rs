@@ -1,4 +1,4 @@
-//! Cancels a task that has not ended: one that waits at once, one that runs when its guest is gone.
+//! Cancels an unfinished task: a waiting one at once, a running one when its run ends.
 
 use rusqlite::{OptionalExtension, Row, params};
 use wasmill_model::{TaskId, TaskState, Timestamp};
@@ -19,7 +19,7 @@ pub(super) const CANCEL: &str = "
     UPDATE task SET state = ?2, finished_at = ?3, plugin_digest = coalesce(?4, plugin_digest),
         usage = coalesce(?5, usage)
     WHERE seq = ?1";
-/// The first wish to stop it counts, and one to remove it is never taken back.
+/// The first stop request counts, and a removal is never downgraded to a cancel.
 pub(super) const REQUEST_STOP: &str = "
     UPDATE task SET stop_requested_at = coalesce(stop_requested_at, ?2), stop_removes = max(stop_removes, ?3)
     WHERE seq = ?1";
@@ -51,8 +51,8 @@ impl Operation for Cancel {
     }
 }
 
-/// Notes that a running task is to stop: the end of its run makes it cancelled, or removes it, whatever its guest
-/// answers, and so does the next opening.
+/// Stores a stop request for a running task: the end of its run, or the next recovery, cancels or removes it
+/// whatever its outcome.
 pub(super) fn request_stop(
     batch: &mut Batch<'_>,
     seq: i64,
@@ -64,13 +64,13 @@ pub(super) fn request_stop(
     Ok(())
 }
 
-/// Reads a row of [`FIND`]; the last is whether the task has a webhook.
+/// Reads a row of [`FIND`]; the last value is whether the task has a webhook.
 pub(super) fn cancellable(row: &Row<'_>) -> rusqlite::Result<(i64, TaskState, RunRef, bool)> {
     let (seq, state, of) = found(row)?;
     Ok((seq, state, of, row.get(9)?))
 }
 
-/// Reads what a row of a task that stops begins with.
+/// Reads the first columns of a task that is to stop.
 pub(super) fn found(row: &Row<'_>) -> rusqlite::Result<(i64, TaskState, RunRef)> {
     let of = RunRef {
         task: TaskId::from_bytes(row.get(3)?),
@@ -82,17 +82,17 @@ pub(super) fn found(row: &Row<'_>) -> rusqlite::Result<(i64, TaskState, RunRef)>
     Ok((row.get(0)?, state(row, 1)?, of))
 }
 
-/// A task that is cancelled now.
+/// A task to cancel now.
 pub(super) struct Cancelling<'a> {
     pub(super) seq: i64,
     pub(super) of: RunRef,
     pub(super) was: TaskState,
     pub(super) has_webhook: bool,
-    /// What its run has reported, if it ran.
+    /// Its live run, if it was running.
     pub(super) run: Option<&'a LiveRun>,
 }
 
-/// Cancels a task that may be cancelled. If it ran, its guest is gone.
+/// Cancels a task in a cancellable state. If it was running, its run has ended.
 pub(super) fn cancel(
     batch: &mut Batch<'_>,
     cancelling: Cancelling<'_>,

@@ -1,4 +1,4 @@
-//! Cancels tasks that were found before, as far as they are still as they were meant.
+//! Cancels tasks found earlier, if they still match.
 
 use rusqlite::OptionalExtension;
 use wasmill_model::{TaskState, Timestamp};

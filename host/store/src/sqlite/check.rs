@@ -1,8 +1,8 @@
-//! Looks for damage at the opening. It never repairs anything.
+//! Integrity checks on open. They never repair anything.
 //!
-//! A small database is checked as a whole. A large one would keep its tasks waiting: there, what the next
-//! runs need is read at the opening, both ends of every table and index and all tasks that are not final
-//! (the recovery does that), and the whole is checked while the host serves.
+//! A small database is checked completely. A large one would keep its tasks waiting, so opening it reads only
+//! what the next runs need: both ends of every table and index, and all unfinished tasks (in the recovery).
+//! The complete check then runs while the host serves.
 
 use std::path::Path;
 
@@ -12,20 +12,20 @@ use super::fault::fault;
 use super::migrations;
 use crate::StoreError;
 
-/// The largest database that is checked as a whole at the opening: some 0.2 s.
+/// Largest database to check completely on open: about 0.2 s.
 const WHOLE_BYTES_MAX: u64 = 64 << 20;
 
-/// Everything that the schema has, as a new database has it.
+/// All tables and indexes of the schema.
 const SCHEMA: &str =
     "SELECT type, name FROM sqlite_master WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY 1, 2";
 
-/// The columns in whose order a table lies.
+/// The key columns of a table.
 const KEY: &str = "SELECT name FROM pragma_table_info(?1) WHERE pk > 0 ORDER BY pk";
 
-/// Checks as much as there is time for at the opening; true if that was all.
+/// Checks as much as is fast; returns true if that was everything.
 pub(super) fn at_opening(connection: &Connection, path: &Path) -> Result<bool, StoreError> {
     let damaged = |error: rusqlite::Error| match fault(path, &error) {
-        // Such as a table that is missing.
+        // Such as a missing table.
         StoreError::Unavailable { .. } if error.sqlite_error_code() == Some(rusqlite::ErrorCode::Unknown) => {
             damage(path, error.to_string())
         }
@@ -68,7 +68,7 @@ fn both_ends(connection: &Connection, table: &str) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Checks every page and the order in every table and index.
+/// Checks every page and the order of every table and index.
 pub(super) fn whole(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     let found: String = connection
         .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))

@@ -1,5 +1,4 @@
-//! Makes waiting tasks running: in each lane the longest ready first, as their priorities have it, and the
-//! lanes of all plugins asked for in turns.
+//! Claims available tasks: fairly over plugins and groups, and within each by time and priority.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,7 +22,7 @@ use crate::live_runs::{LiveChange, RunRef, RunStart};
 use crate::{Checkpoint, Claim, ClaimQuota, Claimed, Claims, EventKind};
 
 pub(super) const INPUT: &str = "SELECT body FROM input WHERE seq = ?1";
-/// What a task is once it is claimed. Read before, as `RETURNING` sets up a table for the row each time.
+/// The columns of a claimed task. Read before the update, as `RETURNING` sets up a table per row.
 pub(super) const CLAIMED: &str = "
     SELECT id, claims + 1, attempt + (parks IS NULL), attempts_max, host_crashes, timeout_ms,
         input_bytes IS NOT NULL, backoff_first_ms, backoff_factor, backoff_most_ms, ready_at,
@@ -32,7 +31,7 @@ pub(super) const CLAIMED: &str = "
     FROM task WHERE seq = ?1";
 pub(super) const CLAIM: &str = "
     UPDATE task SET state = 1, claims = ?2, attempt = ?3, started_at = ?4 WHERE seq = ?1";
-/// What is small is read along, so that a suspended task goes on at once.
+/// A small checkpoint is loaded with the claim, so that a suspended task resumes at once.
 pub(super) const STATE: &str = "SELECT state FROM checkpoint WHERE seq = ?1 AND length(state) <= 65536";
 pub(super) const PASS_RESULTS: &str = "SELECT hand_over FROM dependant WHERE seq = ?1";
 
@@ -40,7 +39,7 @@ pub(super) const PASS_RESULTS: &str = "SELECT hand_over FROM dependant WHERE seq
 pub(super) struct ClaimReady {
     pub(super) quotas: Vec<ClaimQuota>,
     pub(super) tasks_max: usize,
-    /// What the weights of all tasks together may come to.
+    /// Limit of the expected memory of all claimed tasks together.
     pub(super) available_memory: u64,
     pub(super) now: Timestamp,
     pub(super) abandoned: Arc<AbandonedClaims>,
@@ -52,7 +51,7 @@ impl Operation for ClaimReady {
 
     fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<UndeliveredClaims> {
         self.check_clock(batch)?;
-        // Each plugin costs a few statements, and most of many have nothing that waits.
+        // Each plugin costs a few statements, and most plugins have no waiting tasks.
         let quotas: Vec<_> = self.quotas.iter().filter(|quota| batch.waiting(&quota.plugin) > 0).collect();
         if batch.writer_state.uses_promotion {
             batch.fair_queue.learn(batch.connection)?;
@@ -72,7 +71,7 @@ impl Operation for ClaimReady {
         for candidate in &picked.candidates {
             match self.claim(batch, candidate) {
                 Ok(task) => claimed.push(task),
-                // It would be the first again the next time, and no task would ever start.
+                // It would be the first candidate of every claim, and no task would ever start.
                 Err(error) if is_of_value(&error) => {
                     quarantine::fail(batch, candidate.seq, TaskState::Waiting, &error, self.now)?;
                 }
@@ -91,14 +90,15 @@ impl Operation for ClaimReady {
 pub(super) const READY: &str = "
     SELECT ready_at, seq FROM task INDEXED BY task_waiting
     WHERE state = 0 AND plugin = ?1 AND rank IS NULL AND ready_at <= ?2 ORDER BY ready_at, seq LIMIT ?3";
-/// Up to the newest that was ready at once: behind it may stand a million that are put off.
+/// Tasks available at once although their `ready_at` is in the future, since the clock went back. Bounded by
+/// the newest of them: a million scheduled tasks may follow.
 pub(super) const READY_AHEAD_OF_CLOCK: &str = "
     SELECT ready_at, seq FROM task INDEXED BY task_waiting
     WHERE state = 0 AND plugin = ?1 AND rank IS NULL AND ready_at > ?2 AND ready_at <= ?4
         AND ready_at = created_at
     ORDER BY ready_at, seq LIMIT ?3";
-/// Those with a priority and without a group that are ready; the others, and those that wait for other tasks,
-/// stand at the three largest numbers.
+/// Available tasks with a priority and without a group. Their rank is the sort key; the three largest numbers
+/// stand for grouped, blocked and scheduled tasks.
 pub(super) const RANKED: &str = "
     SELECT rank, seq FROM task INDEXED BY task_waiting
     WHERE state = 0 AND plugin = ?1 AND rank < 9223372036854775805 ORDER BY rank, ready_at, seq LIMIT ?2";
@@ -107,7 +107,7 @@ pub(super) const PROMOTE: &str = "
         SELECT seq FROM task INDEXED BY task_waiting
         WHERE state = 0 AND plugin = ?1 AND rank = 9223372036854775807 AND ready_at <= ?2 LIMIT ?3)
     RETURNING grp";
-/// Those of a group that are ready, in the order that 0011_group.sql gives them.
+/// Available tasks of a group, by the index expression of 0011_group.sql.
 pub(super) const GROUPED: &str = "
     SELECT ready_at - priority * 60000000000, seq FROM task INDEXED BY task_grouped
     WHERE state = 0 AND rank = 9223372036854775806 AND plugin = ?1 AND grp = ?2
@@ -119,11 +119,11 @@ pub(super) const NEXT_RANKED: &str = "
     SELECT min(ready_at) FROM task INDEXED BY task_waiting
     WHERE state = 0 AND plugin = ?1 AND rank = 9223372036854775807 AND ready_at > ?2";
 
-/// The most tasks with a priority or a group that one claim lets into the line, if it is for fewer.
+/// Maximum tasks with a priority or a group that a claim promotes, unless it claims more.
 const PROMOTED_MAX: usize = 1_000;
 
 impl ClaimReady {
-    /// Looks whether the clock went back since the last claim.
+    /// Checks whether the clock went back since the last claim.
     fn check_clock(&self, batch: &mut Batch<'_>) -> rusqlite::Result<()> {
         let (before, now) = (batch.writer_state.claimed_at, nanos(self.now));
         batch.writer_state.claimed_at = now;
@@ -136,12 +136,12 @@ impl ClaimReady {
         Ok(())
     }
 
-    /// Gives tasks with a priority or a group that have become ready their place among the others.
+    /// Promotes scheduled tasks with a priority or a group that have become due.
     fn promote_due(&self, batch: &mut Batch<'_>, quotas: &[&ClaimQuota]) -> rusqlite::Result<()> {
         let mut statement = batch.connection.prepare_cached(PROMOTE)?;
         let step = Priority::of(1).map_or(0, Priority::head_start_nanos);
         for ClaimQuota { plugin, .. } in quotas {
-            // Never fewer than are claimed, so that none that is ready is overlooked.
+            // At least as many as are claimed, so that no due task is missed.
             let limit = size(self.tasks_max.max(PROMOTED_MAX));
             let mut rows = statement.query(params![plugin.as_str(), nanos(self.now), limit, step])?;
             while let Some(row) = rows.next()? {
@@ -153,7 +153,7 @@ impl ClaimReady {
         Ok(())
     }
 
-    /// Returns of each plugin the first of its tasks without a group, as many as its share allows.
+    /// Returns the first ungrouped candidates of each plugin, up to its quota.
     fn parts<'a>(
         &self,
         batch: &Batch<'_>,
@@ -175,7 +175,7 @@ impl ClaimReady {
         Ok(parts)
     }
 
-    /// Returns the tasks of one plugin that are ready and have no priority, the longest ready first.
+    /// Returns the available tasks of a plugin without a priority, longest available first.
     fn ready<'a>(
         &self,
         batch: &Batch<'_>,
@@ -187,7 +187,7 @@ impl ClaimReady {
         let mut ready = VecDeque::new();
         let mut statement = batch.connection.prepare_cached(READY)?;
         read_candidates(&mut ready, statement.query(params![plugin, now, size(limit)])?, quota)?;
-        // While the clock is behind where it was, tasks that were accepted before are ready all the same.
+        // While the clock is behind, tasks accepted before it went back are available all the same.
         if now < newest_ready && ready.len() < limit {
             let mut statement = batch.connection.prepare_cached(READY_AHEAD_OF_CLOCK)?;
             let rest = size(limit - ready.len());
@@ -220,7 +220,7 @@ impl ClaimReady {
             statement.query_one(params![seq, nanos(self.now)], |row| {
                 let (task, plugin) = (TaskId::from_bytes(row.get(0)?), candidate.plugin.clone());
                 let (token, attempt) = (row.get(1)?, row.get(2)?);
-                // Behind a clock that went back, a task may be ready in the future.
+                // After the clock went back, `ready_at` may be in the future.
                 let ready_at: i64 = row.get(10)?;
                 let waited = nanos(self.now).saturating_sub(ready_at);
                 let queue = Duration::from_nanos(u64::try_from(waited).unwrap_or(0));
@@ -266,7 +266,7 @@ impl ClaimReady {
             let state = statement.query_row([seq], |row| row.get(0)).optional()?;
             claimed.checkpoint = state.map_or(Checkpoint::NotLoaded, Checkpoint::State);
         }
-        // So far it says that there may be something: most tasks wait for none, and are not asked.
+        // So far it only says that there are dependencies; most tasks have none and need no query.
         if claimed.pass_results {
             let mut statement = batch.connection.prepare_cached(PASS_RESULTS)?;
             claimed.pass_results = statement.query_one([seq], |row| row.get(0))?;
@@ -279,7 +279,7 @@ impl ClaimReady {
     }
 }
 
-/// Reads tasks of a group that are ready.
+/// Reads available tasks of a group.
 fn read_group<'a>(
     connection: &Connection,
     quota: &'a ClaimQuota,
@@ -294,7 +294,7 @@ fn read_group<'a>(
     Ok(ready)
 }
 
-/// Reads candidates of one plugin: their place and their number.
+/// Reads candidates of one plugin: sort key and row id.
 fn read_candidates<'a>(
     candidates: &mut VecDeque<Candidate<'a>>,
     mut rows: rusqlite::Rows<'_>,

@@ -1,4 +1,4 @@
-//! Opens connections and sets them up. The writer and the readers call it.
+//! Opens and configures connections. The writer and the readers call it.
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -11,19 +11,18 @@ use super::fault::{fault, io_fault};
 use super::migrations;
 use crate::StoreError;
 
-/// How long to wait for another program, such as a backup, that has the database locked.
+/// How long to wait for another program, such as a backup, that locks the database.
 const BUSY: Duration = Duration::from_secs(5);
 
-/// More than the statements of this crate, so that each is prepared once.
+/// More than this crate has statements, so each is prepared once.
 const STATEMENTS_MAX: usize = 128;
 
-/// Settings of the writer.
+/// Pragmas of the writer.
 ///
-/// The checkpoint copies the write-ahead log into the database and holds up the commit it comes
-/// after. At 4,000 pages (16 MiB) it comes four times more rarely than by default, and a page that
-/// was changed often in between is copied once. Larger logs win little and make each stall longer.
-/// A long read keeps the log from starting over; `journal_size_limit` gives the disk space back
-/// afterwards.
+/// A WAL checkpoint copies the log into the database and delays the commit it follows. At 4,000 pages (16
+/// MiB) it happens a quarter as often as by default, and a page that changed often is copied once. Larger
+/// logs gain little and make each stall longer. A long read keeps the log from restarting;
+/// `journal_size_limit` frees the disk space afterwards.
 const WRITER: &str = "
     PRAGMA foreign_keys = ON;
     PRAGMA cache_size = -32768;
@@ -38,14 +37,14 @@ const READER: &str = "
     PRAGMA temp_store = MEMORY;
 ";
 
-/// Makes the data folder, which only its owner may enter, if it is missing.
+/// Creates the data folder if it is missing, accessible to its owner only.
 pub(super) fn create_dir(dir: &Path) -> Result<(), StoreError> {
     let mut builder = DirBuilder::new();
     builder.recursive(true).mode(0o700);
     builder.create(dir).map_err(|error| io_fault("create data folder", dir, &error))
 }
 
-/// Opens the one connection that writes and brings the schema up to date.
+/// Opens the write connection and migrates the schema.
 pub(super) fn writer(path: &Path) -> Result<Connection, StoreError> {
     // SQLite gives its other files the mode of this one: tasks may hold secrets.
     let mut options = OpenOptions::new();
@@ -66,7 +65,7 @@ pub(super) fn writer(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-/// Opens a connection that only reads.
+/// Opens a read-only connection.
 pub(super) fn reader(path: &Path) -> rusqlite::Result<Connection> {
     let connection = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.execute_batch(READER)?;

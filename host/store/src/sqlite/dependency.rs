@@ -1,9 +1,8 @@
-//! Tasks that wait for others: what they wait for is stored with them, and they are told when it has ended.
+//! Dependencies: stored with their dependents, and resolved when they finish.
 //!
-//! Whatever ends a task calls [`ended`], which costs nothing while no task waits for another one. It notes the
-//! end in the same transaction. Those who wait are told by [`resolve`] at the end of each batch: so many of
-//! them, and the others in the next batches, since a task may have a million of them, and a chain of tasks
-//! that are cancelled one after the other may be as long.
+//! Whatever finishes a task calls [`ended`], which is free while no task has dependents and records the end
+//! in the same transaction. [`resolve`] updates at most 500 dependents per batch; the rest follow in later
+//! batches, since a task may have a million dependents and a chain of cancels may be as long.
 
 use std::collections::HashMap;
 
@@ -19,7 +18,7 @@ use super::quarantine;
 use super::rows::{code, nanos, size, state};
 use crate::StoreError;
 
-/// The most tasks that are told in one batch: a few milliseconds that other writes wait for.
+/// Maximum dependents updated per batch: a few milliseconds that other writes wait for.
 const RESOLVED_MAX: usize = 500;
 
 pub(super) const FIND: &str = "SELECT seq, state FROM task WHERE id = ?1";
@@ -31,7 +30,7 @@ pub(super) const ADD_END: &str = "INSERT OR IGNORE INTO dependency_end (seq, sta
 pub(super) const ADD_END_IF_AWAITED: &str = "
     INSERT OR IGNORE INTO dependency_end (seq, state, at) SELECT ?1, ?2, ?3 WHERE EXISTS (
         SELECT 1 FROM dependency INDEXED BY dependency_on WHERE on_seq = ?1 AND outcome IS NULL)";
-/// What has ended by then is noted, though nobody was told yet, or the task is gone by now.
+/// Keeps the outcomes of dependencies that have finished, even if unresolved or removed by now.
 pub(super) const DROP_DEPENDENCIES: &str = "
     UPDATE dependency SET on_seq = NULL, outcome = coalesce(outcome,
         (SELECT state FROM task WHERE task.seq = on_seq AND state >= 2),
@@ -54,15 +53,15 @@ pub(super) const RELEASE: &str = "
     WHERE seq = ?1";
 pub(super) const SET_CAUSE: &str = "UPDATE task SET cause = ?2, message = ?3 WHERE seq = ?1";
 
-/// A task that another one is to wait for.
+/// A dependency of a new task.
 pub(super) struct DependencyTarget {
     id: TaskId,
     seq: i64,
     state: TaskState,
 }
 
-/// Finds all that a new task waits for, or says which of it there is not. `index` is its place among the new
-/// tasks; those that were not stored, since others hold their unique keys, are `held` by these.
+/// Finds the dependencies of a new task, or returns the one that does not exist. `index` is the index of the
+/// task; `held` maps tasks that were not stored to the holders of their unique keys.
 pub(super) fn find(
     batch: &Batch<'_>,
     index: usize,
@@ -82,8 +81,8 @@ pub(super) fn find(
     Ok(Ok(targets))
 }
 
-/// Stores what a new task waits for. What has ended already is told to it at the end of the batch, like what
-/// ends a moment later.
+/// Stores the dependencies of a new task. One that has finished is resolved at the end of the batch, like one
+/// that finishes a moment later.
 pub(super) fn add(
     batch: &mut Batch<'_>,
     seq: i64,
@@ -108,8 +107,7 @@ pub(super) fn add(
     Ok(())
 }
 
-/// Notes that a task has ended, or is gone before it had, for those that wait for it; and lets go of what it
-/// waited for itself.
+/// Records the end of a task, finished or removed, for its dependents, and drops its own dependencies.
 pub(super) fn ended(
     batch: &mut Batch<'_>,
     seq: i64,
@@ -126,14 +124,14 @@ pub(super) fn ended(
     Ok(())
 }
 
-/// A task that has ended, and when.
+/// The end of a task.
 struct TaskEnd {
     seq: i64,
     state: TaskState,
     at: Timestamp,
 }
 
-/// One place of a task that waits.
+/// An unresolved dependency of a task.
 struct PendingDependency {
     seq: i64,
     place: i64,
@@ -142,7 +140,7 @@ struct PendingDependency {
     pass_results: bool,
 }
 
-/// Tells tasks of the ends that they wait for, no more than one batch has time for.
+/// Resolves recorded ends, as far as one batch has time for.
 pub(super) fn resolve(batch: &mut Batch<'_>) -> rusqlite::Result<()> {
     let mut left = RESOLVED_MAX;
     while batch.writer_state.has_unresolved_ends && left > 0 {
@@ -153,7 +151,7 @@ pub(super) fn resolve(batch: &mut Batch<'_>) -> rusqlite::Result<()> {
         let pending = pending(batch, end.seq, left)?;
         for one in &pending {
             match record_outcome(batch, one, &end) {
-                // It would be told again with each batch, and nothing would be written any more.
+                // It would be retried in every batch, and nothing could be written any more.
                 Err(error) if is_of_value(&error) => {
                     quarantine::fail(batch, one.seq, TaskState::Waiting, &error, end.at)?;
                 }
@@ -191,11 +189,11 @@ fn pending(batch: &Batch<'_>, seq: i64, limit: usize) -> rusqlite::Result<Vec<Pe
     pending.collect()
 }
 
-/// Tells one task how another one has ended that it waits for.
+/// Records the outcome of one dependency and releases the dependent if it was the last.
 fn record_outcome(batch: &mut Batch<'_>, pending: &PendingDependency, end: &TaskEnd) -> rusqlite::Result<()> {
     let PendingDependency { seq, place, pass_results, .. } = *pending;
     let mut record_outcome = batch.connection.prepare_cached(RECORD_OUTCOME)?;
-    // Of those that went wrong there is nothing to hand over.
+    // Only a completed dependency has a result to pass.
     let keeps = pass_results && end.state == TaskState::Completed;
     record_outcome.execute(params![seq, place, code(end.state), keeps])?;
     drop(record_outcome);
@@ -213,7 +211,7 @@ fn record_outcome(batch: &mut Batch<'_>, pending: &PendingDependency, end: &Task
     Ok(())
 }
 
-/// Cancels a task since one that it waits for went wrong.
+/// Cancels a dependent because a dependency did not complete.
 fn cancel_dependent(
     batch: &mut Batch<'_>,
     pending: &PendingDependency,
@@ -222,7 +220,7 @@ fn cancel_dependent(
     let mut find = batch.connection.prepare_cached(cancel_many::FIND)?;
     let found = find.query_row([pending.seq], cancel::cancellable).optional()?;
     drop(find);
-    // Another one of those that it waits for may have been first.
+    // Another dependency may have cancelled it already.
     let Some((seq, was @ TaskState::Waiting, of, has_webhook)) = found else { return Ok(()) };
     let how = if end.state == TaskState::Failed { "failed" } else { "was cancelled" };
     let message = format!("it depends on task {}, which {how}", pending.on);

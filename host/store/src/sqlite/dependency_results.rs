@@ -1,4 +1,4 @@
-//! What is read of tasks that wait for others: what they wait for, and what a run is handed of it.
+//! Queries about dependencies: their status, and their results for a run.
 
 use rusqlite::{Connection, Row, params};
 use wasmill_model::{
@@ -34,7 +34,7 @@ fn outcome(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<TaskState>> 
     ended.then(|| state(row, column)).transpose()
 }
 
-/// Reads what a task waits for; `None` if it was never to wait for any.
+/// Reads the dependencies of a task; `None` if it has none.
 pub(super) fn dependencies(
     connection: &Connection,
     id: TaskId,
@@ -50,7 +50,7 @@ pub(super) fn dependencies(
     Ok(dependencies)
 }
 
-/// Reads how those tasks ended that a running one waited for, and their results, unless they are too large.
+/// Reads outcomes and results of the dependencies of a claimed task, unless they are too large.
 pub(super) fn dependency_results(
     connection: &Connection,
     claim: &Claim,
@@ -82,10 +82,10 @@ pub(super) fn dependency_results(
     Ok(DependencyResults::Results(results))
 }
 
-/// Reads what a task is to wait for that does an ended one again.
+/// Reads the dependencies for the retry of a task.
 ///
-/// What is gone by now cannot be waited for. It is left out if it had ended as the task wanted it to and
-/// nothing of it is handed over; else it stays, and the task is refused for it.
+/// A removed task cannot be a dependency. It is left out if it had finished as required and its result is not
+/// needed; otherwise it stays, and the retry is refused for it.
 pub(super) fn again(connection: &Connection, seq: i64) -> rusqlite::Result<Option<NewDependencies>> {
     let mut statement = connection.prepare_cached(AGAIN)?;
     let mut rows = statement.query([seq])?;

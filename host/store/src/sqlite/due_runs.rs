@@ -1,4 +1,4 @@
-//! Starts the runs of a schedule: one operation stores their tasks and moves the schedule on.
+//! Starts runs of a schedule: one operation stores their tasks and advances the schedule.
 
 use rusqlite::{Connection, OptionalExtension, params};
 use wasmill_model::{NewTask, ScheduleName, TaskId, Timestamp};
@@ -10,7 +10,7 @@ use super::rows::nanos;
 use super::schedules::{is_key_taken, one};
 use crate::{DueOutcome, DueRuns, IdempotencyKey, RunNowOutcome, StoreError, Submitted, SubmittedTask};
 
-/// A task of the schedule that waits or runs.
+/// An unfinished task of the schedule.
 pub(super) const LIVE: &str = "
     SELECT id FROM task INDEXED BY task_scheduled
     WHERE schedule = ?1 AND schedule IS NOT NULL AND state < 2 LIMIT 1";
@@ -22,7 +22,7 @@ pub(super) const FIRED: &str = "
 pub(super) const RAN: &str = "
     UPDATE schedule SET last_due = NULL, last_at = ?2, last_task = ?3, runs = runs + 1 WHERE name = ?1";
 
-/// Starts what is due.
+/// Starts due runs.
 #[derive(Debug)]
 pub(super) struct FireDue {
     pub(super) run_due: DueRuns,
@@ -67,7 +67,7 @@ impl Operation for FireDue {
         }
         let (mut evaluated_until, mut next_at) = (run_due.evaluated_until, run_due.next_at);
         if let Some((due, refusal)) = refused {
-            // Were this noted as progress, it would be tried again at once, for ever.
+            // Counting a refusal as progress would retry it at once, forever.
             let Some(reached) = reached else { return Ok(DueOutcome::Refused(refusal)) };
             (evaluated_until, next_at) = (reached, Some(due));
         }
@@ -86,12 +86,12 @@ impl Operation for FireDue {
     }
 }
 
-/// Starts a run that is asked for by hand; when the schedule is due stays as it is.
+/// Starts a manual run; the next due time stays as it is.
 #[derive(Debug)]
 pub(super) struct RunNow {
     pub(super) name: ScheduleName,
     pub(super) task: NewTask,
-    /// What tells this request from others.
+    /// The idempotency key of the request.
     pub(super) request: Option<IdempotencyKey>,
     pub(super) waiting_max: u64,
     pub(super) now: Timestamp,
@@ -135,7 +135,7 @@ fn live(connection: &Connection, name: &ScheduleName) -> rusqlite::Result<Option
     live.query_row([name.as_str()], |row| Ok(TaskId::from_bytes(row.get(0)?))).optional()
 }
 
-/// Stores one task as a submit does.
+/// Stores one task like a submit.
 fn store(
     batch: &mut Batch<'_>,
     task: &NewTask,

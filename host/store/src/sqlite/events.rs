@@ -1,26 +1,26 @@
-//! Reserves the numbers of events, so that no host gives out those of another.
+//! Reserves event numbers, so that no two hosts assign the same.
 
 use super::batch::Batch;
 
-/// How many numbers one start of the host takes. At 100,000 events a second it needs more after half a day;
-/// numbers stay exact in JSON for two million starts.
+/// Numbers reserved per start. At 100,000 events a second they last half a day; numbers stay exact in JSON
+/// for two million starts.
 const BLOCK: i64 = 1 << 32;
 
 pub(super) const RESERVED: &str = "SELECT events_reserved FROM host WHERE id = 0";
 pub(super) const RESERVE: &str = "UPDATE host SET events_reserved = ?1 WHERE id = 0";
 
-/// Returns the first number that a host may give out that has reserved up to this.
+/// Returns the first number that a host may assign after reserving up to this one.
 pub(super) fn first(events_reserved: i64) -> u64 {
     (events_reserved - BLOCK).unsigned_abs()
 }
 
-/// Reserves the numbers of a host that starts.
+/// Reserves the numbers of a starting host.
 pub(super) fn begin(batch: &mut Batch<'_>) -> rusqlite::Result<()> {
     batch.writer_state.events_reserved = batch.connection.query_one(RESERVED, [], |row| row.get(0))?;
     extend(batch)
 }
 
-/// Reserves more when half of them are used up.
+/// Reserves more when half of them are used.
 pub(super) fn reserve(batch: &mut Batch<'_>) -> rusqlite::Result<()> {
     let next = i64::try_from(batch.live_runs.event_bus.next()).unwrap_or(i64::MAX);
     if batch.writer_state.events_reserved - next > BLOCK / 2 { Ok(()) } else { extend(batch) }

@@ -1,9 +1,9 @@
-//! Whose turn it is. The tasks of a plugin without a group are a lane, and so are those of each of its groups;
-//! the lanes take turns, one task each.
+//! The fair queue: round robin over plugins and their groups, one task each.
 //!
-//! The claim asks it, and whatever makes a task with a group ready tells it. In memory only: it never says that
-//! a task is ready, only where to look for one. A lane that had its turn stands behind all others, as does one
-//! that comes anew; so each waits for at most one turn of every other, and none is looked at before its turn.
+//! The claim asks it; whatever makes a task with a group available adds the group. In memory only: it never
+//! says that a task is available, only where to look for one. A group that was served moves behind all
+//! others, and a new one starts there, so each waits for at most one task of every other, and no group is
+//! read before its turn.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
@@ -14,34 +14,34 @@ use wasmill_model::{Group, PluginName};
 use super::rows::parsed;
 use crate::ClaimQuota;
 
-/// The groups that have tasks which are ready, from an index of those alone.
+/// The groups with available tasks, from an index of those alone.
 pub(super) const GROUPS: &str = "
     SELECT DISTINCT plugin, grp FROM task INDEXED BY task_grouped
     WHERE state = 0 AND rank = 9223372036854775806";
 
-/// How many tasks of a group are read at first: the one whose turn it is, and the next.
+/// Tasks to read of a group at first: the one to serve and the next.
 const READ_MIN: usize = 2;
 
-/// How many groups may be known beyond the tasks that wait, since those that had one were cancelled, say, while
-/// their plugin was paused. With more, they are forgotten and learnt again.
+/// Maximum groups known beyond the number of waiting tasks, as the tasks of others may have been cancelled
+/// while their plugin was paused. Beyond it all groups are forgotten and learnt again.
 const UNUSED_GROUPS_MAX: usize = 1_000;
 
-/// The turns of all lanes.
+/// Round robin state over all plugins and groups.
 #[derive(Debug, Default)]
 pub(super) struct FairQueue {
-    /// Whether all groups are known that have tasks which are ready.
+    /// Whether all groups with available tasks are known.
     known: bool,
-    /// The number of the last turn.
+    /// Sequence number of the last task served.
     last: u64,
     plugins: HashMap<PluginName, PluginQueue>,
 }
 
-/// The lanes of one plugin. Those with a smaller number come first.
+/// Round robin state of one plugin; the smallest number is served first.
 #[derive(Debug, Default)]
 struct PluginQueue {
-    /// That of the tasks without a group; from 0, so that one that comes seldom does not wait.
+    /// Number of the ungrouped tasks; it starts at 0, so a plugin that is used rarely does not wait.
     own: u64,
-    /// Those of the groups that may have a task which is ready, in the order of their numbers.
+    /// Groups that may have an available task, by number.
     groups: VecDeque<(u64, Group)>,
     queued: HashSet<Group>,
 }
@@ -54,8 +54,8 @@ impl PluginQueue {
     }
 }
 
-/// A task that could be claimed. Within its lane it sorts by its place: when it was ready, less the head start
-/// that its priority gives it.
+/// A task that may be claimed. Within its plugin or group it sorts by `sort_key`: when it became available,
+/// minus the head start of its priority.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Candidate<'a> {
     pub(super) sort_key: i64,
@@ -67,15 +67,15 @@ pub(super) struct Candidate<'a> {
 #[derive(Debug)]
 pub(super) struct PluginCandidates<'a> {
     pub(super) quota: &'a ClaimQuota,
-    /// The first of its tasks without a group, as many as may be claimed.
+    /// Its first ungrouped tasks, up to its quota.
     pub(super) own: VecDeque<Candidate<'a>>,
 }
 
-/// What is to be claimed.
+/// The tasks to claim.
 #[derive(Debug, Default)]
 pub(super) struct Picked<'a> {
     pub(super) candidates: Vec<Candidate<'a>>,
-    /// Whether there was no room for the next one.
+    /// Whether the next task did not fit into the available memory.
     pub(super) lacked_memory: bool,
 }
 
@@ -87,7 +87,7 @@ struct GroupReader<'a> {
     is_all: bool,
 }
 
-/// The next lane of a part: its number, then the place of its first task if the lanes never had a turn.
+/// The next task to serve of a plugin: by sequence number, then by sort key if none was ever served.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Turn {
     number: u64,
@@ -97,9 +97,9 @@ struct Turn {
 }
 
 impl FairQueue {
-    /// Notes that a task of this group is ready.
+    /// Adds a group with an available task.
     pub(super) fn add(&mut self, plugin: &PluginName, group: &Group) {
-        // What is not known will be learnt as a whole.
+        // Otherwise all groups are learnt at once later.
         if self.known {
             self.last += 1;
             let turn = self.last;
@@ -107,7 +107,8 @@ impl FairQueue {
         }
     }
 
-    /// Forgets everything if most of it must be of no use, as so many tasks wait. Only turns are lost by that.
+    /// Forgets all groups if most must be unused, given the number of waiting tasks. Only their order is
+    /// lost.
     pub(super) fn forget_if_over(&mut self, waiting: u64) {
         let groups: usize = self.plugins.values().map(|plugin_queue| plugin_queue.groups.len()).sum();
         if (groups + self.plugins.len()) as u64 > waiting.saturating_add(UNUSED_GROUPS_MAX as u64) {
@@ -115,7 +116,7 @@ impl FairQueue {
         }
     }
 
-    /// Learns which groups have tasks that are ready, unless it is known.
+    /// Reads the groups with available tasks, unless they are known.
     pub(super) fn learn(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         if self.known {
             return Ok(());
@@ -134,9 +135,9 @@ impl FairQueue {
         Ok(())
     }
 
-    /// Picks tasks, a turn of one lane after another, up to so many and as far as they have room.
+    /// Picks up to `tasks_max` tasks round robin, as far as they fit into the available memory.
     ///
-    /// `read` is asked for tasks of a group in their order: how many to pass over, and the most to return.
+    /// `read` returns candidates of a group in order, given how many to skip and the maximum to return.
     pub(super) fn pick<'a>(
         &mut self,
         mut parts: Vec<PluginCandidates<'a>>,
@@ -175,7 +176,7 @@ impl FairQueue {
                 group = Some(tasks);
             }
             let Some(rest) = available_memory.checked_sub(quota.memory_bytes) else {
-                // It keeps its turn: were lighter ones let past it, it might wait for ever.
+                // It keeps its turn: if smaller tasks could overtake it, it might wait forever.
                 picked.lacked_memory = true;
                 break;
             };
@@ -214,7 +215,7 @@ impl FairQueue {
 }
 
 impl PluginQueue {
-    /// Takes the first group out of the line, as nothing of it is ready.
+    /// Removes the first group, as it has no available task.
     fn remove_first_group(&mut self) {
         if let Some((_, group)) = self.groups.pop_front() {
             self.queued.remove(&group);
@@ -223,7 +224,7 @@ impl PluginQueue {
 }
 
 impl<'a> GroupReader<'a> {
-    /// Reads on if all that was read is picked, each time more at once.
+    /// Reads more, twice as many as before, once everything read is picked.
     fn read_more(
         &mut self,
         read: impl FnOnce(usize, usize) -> rusqlite::Result<VecDeque<Candidate<'a>>>,
@@ -252,13 +253,13 @@ fn next_group(part: usize, queues: &PluginQueue) -> Option<Reverse<Turn>> {
 mod tests {
     use super::*;
 
-    /// How many tasks are ready in each lane: of a plugin and a group, or of the plugin's own where that is empty.
+    /// Number of available tasks per plugin and group; an empty group name stands for ungrouped tasks.
     struct World {
         fair_queue: FairQueue,
         ready: Vec<(&'static str, &'static str, usize)>,
     }
 
-    /// The number of a task tells its lane.
+    /// Row ids encode plugin and group.
     const LANE: usize = 1_000_000;
 
     fn quota(name: &str) -> ClaimQuota {
@@ -301,7 +302,7 @@ mod tests {
             (skip..self.ready[lane].2.min(skip + limit)).map(task).collect()
         }
 
-        /// Takes this many tasks, and returns the lanes they came from and whether there was room.
+        /// Claims this many tasks; returns the groups they came from and whether memory was lacking.
         fn claim(
             &mut self,
             quotas: &[ClaimQuota],
@@ -366,7 +367,7 @@ mod tests {
         world.come("a", "z", 1);
         world.come("a", "", 1);
         assert_eq!(world.order(&quotas, 4), "a ay ax az");
-        // Though it comes again and again, the others have their turns.
+        // Although it keeps coming back, the others are served.
         for _ in 0..10 {
             world.come("a", "z", 1);
             let mut round: Vec<_> = world.claim(&quotas, 3, u64::MAX).0;
@@ -418,7 +419,7 @@ mod tests {
     }
 
     impl FairQueue {
-        /// Does what a claim does of a plugin that has no group.
+        /// Claims an ungrouped task of the plugin.
         fn own_turn_of(&mut self, plugin: &PluginName) {
             self.last += 1;
             self.plugin_queue(plugin).own = self.last;

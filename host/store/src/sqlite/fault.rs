@@ -1,4 +1,4 @@
-//! Turns errors of SQLite and of the file system into kinds that callers match.
+//! Maps errors of SQLite and of the file system to the kinds of [`StoreError`].
 
 use std::io;
 use std::path::Path;
@@ -7,7 +7,7 @@ use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
 
 use crate::StoreError;
 
-/// Says what an error of SQLite means for the database at `path`.
+/// Maps an SQLite error of the database at `path`.
 pub(super) fn fault(path: &Path, error: &rusqlite::Error) -> StoreError {
     let damaged =
         is_of_value(error) || matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase));
@@ -29,7 +29,7 @@ pub(super) fn is_of_value(error: &rusqlite::Error) -> bool {
     )
 }
 
-/// Returns true if nothing can be written right now, whatever it is; else what failed is at fault.
+/// Returns true if nothing can be written right now; otherwise the failed command is at fault.
 pub(super) fn is_of_machine(error: &rusqlite::Error) -> bool {
     use rusqlite::ErrorCode::{
         CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, FileLockingProtocolFailed, OperationInterrupted,
@@ -53,7 +53,7 @@ pub(super) fn is_of_machine(error: &rusqlite::Error) -> bool {
     )
 }
 
-/// Says that this could not be done to the file or folder at `path`.
+/// Builds the error of a failed file operation on `path`.
 pub(super) fn io_fault(what: &str, path: &Path, error: &io::Error) -> StoreError {
     StoreError::Unavailable { message: format!("failed to {what} {}: {error}", path.display()) }
 }

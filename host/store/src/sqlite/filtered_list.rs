@@ -1,7 +1,7 @@
-//! Lists that are filtered. They walk an index, newest first, and give up after a while.
+//! Filtered lists. They scan an index, newest first, up to a limit.
 //!
-//! Few of many tasks may fit. So that no request costs more than a bounded walk, a page may end before
-//! it is full, and says where to go on. The states that are rare have an index of their own.
+//! Few of many tasks may match. To bound the cost of a request, a page may end before it is full and return a
+//! cursor. Rare states have an index of their own.
 
 use rusqlite::{Connection, Row, params};
 use wasmill_model::{Group, ScheduleName, TaskState, UniqueKey};
@@ -9,17 +9,17 @@ use wasmill_model::{Group, ScheduleName, TaskState, UniqueKey};
 use super::rows::{nanos, size, state, tags};
 use crate::{Filter, TaskRef};
 
-/// How many rows one page looks at in the order in which they lie: some 8 ms.
+/// Maximum rows a page scans in table order (about 8 ms).
 const ROWS_SCANNED_MAX: usize = 40_000;
 
-/// How many rows one page looks at by an index, which takes as long.
+/// Maximum rows a page scans through an index, which takes as long.
 const INDEX_ROWS_SCANNED_MAX: usize = 3_000;
 
-/// How many waiting tasks are sorted for a page rather than walking the table for them.
+/// Maximum waiting tasks to sort for a page; with more, the table is scanned.
 const WAITING_SORTED_MAX: u64 = 10_000;
 
-// Tags, schedule, group and key stand behind the result, which may be large: they are read only where there is
-// none, or if one of them is asked for, by whose index the tasks are found then.
+// Tags, schedule, group and key are stored behind the result, which may be large, so they are read only for
+// unfinished tasks or when the filter asks for one of them, whose index then finds the tasks.
 macro_rules! scan {
     ($tail:literal) => {
         concat!("SELECT seq, state, plugin, created_at, id, NULL, NULL, NULL, NULL FROM task ", $tail)
@@ -36,7 +36,7 @@ macro_rules! scan_open {
 }
 
 pub(super) const ALL: &str = scan!("WHERE seq < ?1 ORDER BY seq DESC");
-/// Sorts all that wait: only for few.
+/// Sorts all waiting tasks: for few only.
 pub(super) const WAITING: &str =
     scan!("INDEXED BY task_waiting WHERE state = 0 AND seq < ?1 ORDER BY seq DESC");
 pub(super) const RUNNING: &str =
@@ -62,16 +62,16 @@ pub(super) const ONE: &str = scan_open!("WHERE seq = ?1");
 /// From the index of ids alone.
 pub(super) const IDS: &str = "SELECT seq FROM task WHERE id BETWEEN ?1 AND ?2 AND seq < ?3 LIMIT ?4";
 
-/// What a walk came to.
+/// The outcome of a scan.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct ListScan {
-    /// The tasks that fit, newest first.
+    /// Matching tasks, newest first.
     pub(super) seqs: Vec<i64>,
-    /// Where it stopped, if there may be more: everything from there on was looked at.
+    /// Where the scan stopped, if there may be more; everything from there on was scanned.
     pub(super) stopped: Option<i64>,
 }
 
-/// Finds up to `limit` tasks that fit, of those before this place.
+/// Finds up to `limit` matching tasks before this position.
 pub(super) fn scan(
     connection: &Connection,
     filter: &Filter,
@@ -94,7 +94,7 @@ pub(super) fn scan(
         list_scan.seqs.extend(one.seqs);
         list_scan.stopped = list_scan.stopped.max(one.stopped);
     }
-    // Beyond the place where one of them stopped, its tasks are missing.
+    // Below the point where one path stopped, its tasks are missing.
     list_scan.seqs.retain(|seq| list_scan.stopped.is_none_or(|stopped| *seq >= stopped));
     list_scan.seqs.sort_unstable_by(|a, b| b.cmp(a));
     if list_scan.seqs.len() > limit {
@@ -104,8 +104,8 @@ pub(super) fn scan(
     Ok(list_scan)
 }
 
-/// Finds the tasks whose ids begin as asked for, newest first; `None` if that is not asked for, or too many do:
-/// then they are looked for on the way.
+/// Finds tasks by id prefix, newest first. `None` if there is no prefix or it matches too many rows; the
+/// caller then filters while scanning.
 fn by_id(connection: &Connection, filter: &Filter, before: i64) -> rusqlite::Result<Option<Vec<i64>>> {
     let Some(prefix) = &filter.id else { return Ok(None) };
     let (first, last) = prefix.range();
@@ -117,7 +117,7 @@ fn by_id(connection: &Connection, filter: &Filter, before: i64) -> rusqlite::Res
     Ok((seqs.len() <= INDEX_ROWS_SCANNED_MAX).then_some(seqs))
 }
 
-/// Finds up to `limit` that fit, of those before the place for which these were found.
+/// Filters these tasks, up to `limit`.
 fn scan_tasks(
     connection: &Connection,
     seqs: &[i64],
@@ -141,10 +141,10 @@ fn scan_tasks(
     Ok(list_scan)
 }
 
-/// A statement, and what is looked for by its index.
+/// A statement and the label it looks up.
 type AccessPath<'a> = (&'static str, Option<&'a str>);
 
-/// Chooses the index of the label that is asked for which likely means the fewest tasks.
+/// Chooses the label index that is likely to match the fewest tasks.
 fn by_label(filter: &Filter) -> Option<AccessPath<'_>> {
     let key = filter.unique_key.as_ref().map(|key| (OF_KEY, key.as_str()));
     let tag = || filter.tags.first().map(|tag| (TAGGED, tag.as_str()));
@@ -154,10 +154,10 @@ fn by_label(filter: &Filter) -> Option<AccessPath<'_>> {
     Some((sql, Some(label)))
 }
 
-/// Chooses an index for each state that is asked for, or the table if one of them has none.
+/// Chooses an index per requested state, or the table if one of them has none.
 fn by_state(filter: &Filter, waiting: u64) -> Vec<&'static str> {
     let path = |state: &TaskState| match state {
-        // Many that wait are found quickly by walking the table.
+        // If many tasks wait, a table scan finds some quickly.
         TaskState::Waiting => (waiting <= WAITING_SORTED_MAX).then_some(WAITING),
         TaskState::Running => Some(RUNNING),
         TaskState::Completed => None,
@@ -190,7 +190,7 @@ fn scan_path(
         if fits(filter, row)? {
             list_scan.seqs.push(row.get(0)?);
         }
-        // One more than asked for shows whether another page follows.
+        // One more than requested shows whether another page follows.
         if list_scan.seqs.len() > limit || scanned == rows_max {
             list_scan.stopped = Some(row.get(0)?);
             break;
@@ -199,7 +199,7 @@ fn scan_path(
     Ok(list_scan)
 }
 
-/// Finds all tasks that wait or run and fit, those that wait first.
+/// Finds all matching unfinished tasks, waiting ones first.
 pub(super) fn open(connection: &Connection, filter: &Filter) -> rusqlite::Result<Vec<TaskRef>> {
     let snapshot = connection.unchecked_transaction()?;
     let mut found = Vec::new();
@@ -244,7 +244,7 @@ fn fits(filter: &Filter, row: &Row<'_>) -> rusqlite::Result<bool> {
         }
     }
     if !filter.tags.is_empty() {
-        // Damaged ones are none.
+        // Damaged tags match nothing.
         let tags = tags(row, 5).unwrap_or_default();
         if !filter.tags.iter().all(|tag| tags.contains(tag)) {
             return Ok(false);

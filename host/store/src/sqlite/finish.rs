@@ -1,4 +1,4 @@
-//! Ends an attempt, if its claim still holds. If its task was asked to stop meanwhile, that is over with it.
+//! Finishes a run, if its claim still holds. A task with a stop request is then cancelled or removed.
 
 use rusqlite::{OptionalExtension, params};
 use wasmill_model::{Cause, Failure, LogLine, TaskState, Timestamp, Transition};
@@ -39,7 +39,7 @@ pub(super) const ATTEMPT: &str = "
     INSERT OR REPLACE INTO attempt (seq, attempt, outcome, message, started_at, finished_at, plugin_digest)
     SELECT seq, attempt, ?4, ?5, started_at, ?6, ?7
     FROM task WHERE seq = ?1 AND id = ?2 AND claims = ?3 AND state = 1 AND stop_requested_at IS NULL";
-/// A task that was asked to stop while it ran under this claim.
+/// A task with a stop request under this claim.
 pub(super) const STOPPING: &str = "
     SELECT seq, state, claims, id, plugin, attempt, trace, created_at, started_at, webhook IS NOT NULL,
         stop_removes
@@ -50,7 +50,7 @@ pub(super) const KEEP: &str = "
 
 pub(super) const DROP_CHECKPOINT: &str = "DELETE FROM checkpoint WHERE seq = ?1";
 
-/// Bytes kept of the message of an attempt that was not the last; a task has at most about a hundred.
+/// Bytes kept of the message of an attempt that was retried; a task has about a hundred at most.
 const MESSAGE_BYTES_MAX: usize = 1 << 10;
 
 #[derive(Debug)]
@@ -61,27 +61,27 @@ pub(super) struct Finish {
     pub(super) now: Timestamp,
 }
 
-/// How a run counts whose task waits again.
+/// How a run counts when its task waits again.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Counted {
-    /// As one step of its attempt, which goes on.
+    /// As one step of an attempt that continues.
     Step,
     /// As an attempt.
     Attempt,
-    /// As an attempt that a crash of the host ended.
+    /// As an attempt that a host crash ended.
     Crash,
-    /// As if it had not been.
+    /// Not at all.
     Not,
 }
 
-/// What became of the end of an attempt.
+/// How finishing a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Finished {
-    /// The task has moved as was asked for.
+    /// The transition was applied.
     Moved,
-    /// The task had been asked to stop: it is cancelled, or removed.
+    /// The task had a stop request: it is cancelled or removed.
     Stopped,
-    /// The claim was lost; nothing has changed.
+    /// The claim was revoked; nothing changed.
     Lost,
 }
 
@@ -103,8 +103,7 @@ impl Operation for Finish {
     }
 }
 
-/// Ends an attempt that was stopped. Not durable: what a power cut takes back is done by the next opening, as its
-/// task was asked to stop by a write that was.
+/// Finishes a stopped run. Not durable: the stop request is, so recovery does it again after a power cut.
 #[derive(Debug)]
 pub(super) struct FinishStopped(pub(super) Finish);
 
@@ -118,7 +117,7 @@ impl Operation for FinishStopped {
 }
 
 impl Finish {
-    /// Moves the task, or ends it if it was asked to stop.
+    /// Applies the transition, or the stop request if there is one.
     pub(super) fn finish(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Finished> {
         let to = self.next.state();
         if !TaskState::Running.may_become(to) {
@@ -143,7 +142,7 @@ impl Finish {
         Ok(Finished::Moved)
     }
 
-    /// Cancels or removes a task that was asked to stop.
+    /// Cancels or removes a task with a stop request.
     fn stop(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Finished> {
         let Claim { id, seq, token, .. } = &self.claim;
         let mut stopping = batch.connection.prepare_cached(STOPPING)?;
@@ -163,7 +162,7 @@ impl Finish {
         Ok(Finished::Stopped)
     }
 
-    /// Moves the task; false if the claim was lost, or the task was asked to stop.
+    /// Applies the transition; false if the claim was revoked or the task has a stop request.
     fn move_task(&self, batch: &mut Batch<'_>) -> rusqlite::Result<bool> {
         match &self.next {
             Transition::Completed(result) => self.end(batch, None, Some(result)),
@@ -190,7 +189,7 @@ impl Finish {
         result: Option<&String>,
     ) -> rusqlite::Result<bool> {
         let mut statement = batch.connection.prepare_cached(END)?;
-        // The crash that ends a task counts like those before it.
+        // The crash that fails a task counts like those before it.
         let last_crash = failure.is_some_and(|failure| failure.cause == Cause::HostCrash);
         let rows = statement.execute(params![
             self.claim.seq,
@@ -208,7 +207,7 @@ impl Finish {
         Ok(rows == 1)
     }
 
-    /// Keeps how the attempt ended, since the next one takes its place in the task.
+    /// Stores how the attempt ended, as the next one replaces it in the task.
     fn keep_attempt(&self, batch: &Batch<'_>, cause: Cause, message: Option<&str>) -> rusqlite::Result<()> {
         let message = message.map(|message| &message[..message.floor_char_boundary(MESSAGE_BYTES_MAX)]);
         batch.connection.prepare_cached(ATTEMPT)?.execute(params![
@@ -223,7 +222,7 @@ impl Finish {
         Ok(())
     }
 
-    /// Lets the task wait: until a time, or where it stood in the line; and because of a failure, if it failed.
+    /// Makes the task wait: until a time, or at its old position in the queue; with a failure if it failed.
     fn wait(
         &self,
         batch: &mut Batch<'_>,
@@ -260,7 +259,7 @@ impl Finish {
         Ok(waits.is_some())
     }
 
-    /// Leaves the numbers out that lines had which are gone with their host.
+    /// Skips the line numbers that may have been used by a host that died.
     fn leave_out_lines(&self, batch: &Batch<'_>) -> rusqlite::Result<()> {
         let connection = batch.connection;
         let given: i64 =
@@ -270,7 +269,7 @@ impl Finish {
         Ok(())
     }
 
-    /// Returns what the attempt used, as a column holds it; nothing of one that is as if it had not been.
+    /// Returns the usage of the attempt in stored form; none if the run does not count.
     fn usage(&self) -> Option<String> {
         if self.next == Transition::Requeued {
             return None;
@@ -278,7 +277,7 @@ impl Finish {
         self.claim.report.usage_at_end(self.now).map(|usage| usage::text(&usage))
     }
 
-    /// Says what the task goes through by this move.
+    /// Returns the event of this transition.
     fn change(&self) -> EventKind {
         match &self.next {
             Transition::Completed(_) => EventKind::Completed,
@@ -289,12 +288,12 @@ impl Finish {
         }
     }
 
-    /// Says whether the run was one of several steps of its attempt, whose log is theirs together.
+    /// Returns true if the run was one of several steps of its attempt, which share a log.
     fn is_step(&self) -> bool {
         matches!(self.next, Transition::Suspended(..)) || self.claim.report.is_resumed()
     }
 
-    /// Tells of the run, and of the task if that has ended, as parts of their trace.
+    /// Records the span of the run, and of the task if it finished.
     fn trace(&self, batch: &mut Batch<'_>) {
         let of = self.claim.report.run_ref();
         if of.trace.is_none() {
@@ -326,8 +325,8 @@ impl Finish {
         }
     }
 
-    /// Keeps the log of the run. One that wrote nothing is noted if there were others before it, whose text
-    /// would else pass for its own; a run that does not count is not.
+    /// Stores the log of the run. An empty one is recorded after earlier runs, whose text would pass for its
+    /// own otherwise, but not for a run that does not count.
     fn keep_log(&self, batch: &Batch<'_>, counts: bool) -> rusqlite::Result<()> {
         let Claim { seq, token, .. } = self.claim;
         match &self.log {
@@ -338,7 +337,7 @@ impl Finish {
     }
 }
 
-/// Keeps the log of one run of a task behind those of its earlier runs.
+/// Appends the log of a run to that of the task.
 pub(super) fn keep_log(batch: &Batch<'_>, seq: i64, token: i64, part: &LogPart) -> rusqlite::Result<()> {
     let mut kept = None;
     if token > 1 {
@@ -353,7 +352,7 @@ pub(super) fn keep_log(batch: &Batch<'_>, seq: i64, token: i64, part: &LogPart) 
     Ok(())
 }
 
-/// Drops the checkpoint of a task that has ended, if it has one.
+/// Deletes the checkpoint of a finished task, if it has one.
 pub(super) fn drop_checkpoint(batch: &Batch<'_>, seq: i64) -> rusqlite::Result<()> {
     batch.connection.prepare_cached(DROP_CHECKPOINT)?.execute([seq])?;
     Ok(())

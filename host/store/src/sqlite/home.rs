@@ -1,7 +1,7 @@
-//! Where the database was opened, and whether it is still there.
+//! Whether the database file is still where it was opened.
 //!
-//! A folder may be deleted, renamed or mounted over while its files are open: what is written then is lost with the
-//! process, and another host may be at work on what lies there now.
+//! A folder may be deleted, renamed or mounted over while its files are open: later writes are lost with the
+//! process, and another host may use what is there now.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -9,16 +9,16 @@ use std::sync::Arc;
 
 use crate::StoreError;
 
-/// A file that is open, told from another one that has taken its name.
+/// An open file, distinguished from another one of its name.
 #[derive(Debug)]
 pub(super) struct Home {
     path: Arc<Path>,
-    /// Its device and number; `None` if they could not be read when it was opened.
+    /// Device and inode; `None` if they could not be read on open.
     file: Option<(u64, u64)>,
 }
 
 impl Home {
-    /// Notes which file lies here; it must have been opened, and nobody else may have the folder.
+    /// Records the file at this path; it must be open, and the folder locked.
     pub(super) fn of(path: Arc<Path>) -> Self {
         let file = identity(&path);
         Self { path, file }
@@ -28,7 +28,7 @@ impl Home {
         &self.path
     }
 
-    /// Fails if the file is no longer here, or another one is.
+    /// Fails if the file is gone or was replaced.
     pub(super) fn check(&self) -> Result<(), StoreError> {
         if self.file.is_none() {
             return Ok(());
@@ -44,7 +44,7 @@ impl Home {
     }
 }
 
-/// Returns what tells a file or folder from all others; `None` if it is not there.
+/// Returns device and inode of a file or folder; `None` if it does not exist.
 pub(super) fn identity(path: &Path) -> Option<(u64, u64)> {
     let found = path.metadata().ok()?;
     Some((found.dev(), found.ino()))

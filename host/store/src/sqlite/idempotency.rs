@@ -1,4 +1,4 @@
-//! Requests that may be sent again: what was answered, and when that is forgotten.
+//! Idempotency keys: stored answers and their expiry.
 //!
 //! The insert and the readers call it.
 
@@ -15,12 +15,12 @@ use crate::{IdempotencyKey, StoreError, StoredSteps, Submitted, SubmittedTask};
 /// How long an answer is kept: 24 hours.
 const KEPT_NANOS: i64 = 86_400_000_000_000;
 
-/// The most keys that one step forgets, and bytes of answers after which it ends early: a few
-/// milliseconds that other writes wait for.
+/// Maximum keys that one step removes, and bytes of answers after which it ends early: a few milliseconds
+/// that other writes wait for.
 const STEP_MAX: usize = 500;
 const STEP_BYTES_MAX: i64 = 4 << 20;
 
-/// Bytes of one task in an answer: its id, when it was created, and -1 or the seconds its holder had run.
+/// Bytes of one task in an answer: its id, its creation time, and -1 or the seconds its holder had run.
 const ENTRY_BYTES: usize = 32;
 
 pub(super) const FIND: &str = "SELECT seq, digest, created_at, answer FROM request WHERE key = ?1";
@@ -31,12 +31,12 @@ pub(super) const OLDEST: &str =
     "SELECT seq, created_at, octet_length(answer) FROM request ORDER BY seq LIMIT ?1";
 pub(super) const FORGET: &str = "DELETE FROM request WHERE seq = ?1";
 
-/// Says whether an answer of then is forgotten by now; so is one of a clock that was far ahead.
+/// Returns true if an answer from `created_at` has expired, or is from a clock that was far ahead.
 fn is_over(created_at: i64, now: i64) -> bool {
     created_at < now.saturating_sub(KEPT_NANOS) || created_at > now.saturating_add(KEPT_NANOS)
 }
 
-/// Returns what was answered under this key.
+/// Returns the stored answer of a key.
 pub(super) fn find(
     connection: &Connection,
     request: &IdempotencyKey,
@@ -56,7 +56,7 @@ pub(super) fn find(
     Ok(Some(Ok(Submitted { tasks: read(&answer), replayed: true })))
 }
 
-/// Sums up what was answered under the keys that begin with this one and a line feed.
+/// Sums up the answers of keys that start with this one and a line feed.
 pub(super) fn steps(
     connection: &Connection,
     request: &IdempotencyKey,
@@ -79,7 +79,7 @@ pub(super) fn steps(
     Ok(steps)
 }
 
-/// Keeps the answer to a request, in place of one that is over.
+/// Stores the answer to a request in place of an expired one.
 pub(super) fn keep(
     connection: &Connection,
     request: &IdempotencyKey,
@@ -95,7 +95,7 @@ pub(super) fn keep(
     Ok(())
 }
 
-/// Says whether the oldest answer is over.
+/// Returns true if the oldest answer has expired.
 pub(super) fn any_over(connection: &Connection, now: Timestamp) -> rusqlite::Result<bool> {
     let mut oldest = connection.prepare_cached(OLDEST)?;
     let created_at = oldest.query_row([1], |row| row.get::<_, i64>(1)).optional()?;
@@ -128,7 +128,7 @@ fn read(answer: &[u8]) -> Vec<SubmittedTask> {
     entries.iter().map(entry).collect()
 }
 
-/// Forgets answers that are over, the oldest first.
+/// Removes expired answers, oldest first.
 #[derive(Debug)]
 pub(super) struct PruneKeys {
     pub(super) now: Timestamp,

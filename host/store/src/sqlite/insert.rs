@@ -1,4 +1,4 @@
-//! Stores new tasks, all of one caller or none of them.
+//! Stores new tasks, all of a request or none.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::{EventKind, EventPayload, IdempotencyKey, StoreError, Submitted, Subm
 pub(super) struct Insert {
     pub(super) tasks: Vec<NewTask>,
     pub(super) waiting_max: u64,
-    /// What tells this request from others, and what time it is.
+    /// The idempotency key of the request and the current time.
     pub(super) request: Option<(IdempotencyKey, Timestamp)>,
 }
 
@@ -39,14 +39,14 @@ impl Operation for Insert {
             return Ok(answered);
         }
         let waiting_max = self.waiting_max;
-        // Those whose key is held would not be stored.
+        // Tasks whose unique key is held would not be stored.
         let new = self.tasks.iter().filter(|task| task.unique.is_none()).count() as u64;
         if batch.writer_state.waiting.saturating_add(new) > waiting_max {
             return Ok(Err(StoreError::Full { waiting_max }));
         }
         let (before, told) = (batch.writer_state, batch.events.len());
         let mut tasks = Vec::with_capacity(self.tasks.len());
-        // Whoever waits for one of these waits for the holder of its key.
+        // A dependency on one of these becomes a dependency on the holder of its key.
         let mut held = HashMap::new();
         let mut lines = Lines::of(&self.tasks);
         for (index, task) in self.tasks.iter().enumerate() {
@@ -64,7 +64,7 @@ impl Operation for Insert {
                 }
             }
         }
-        // Not one by one: a refusal takes those before it back.
+        // After the loop, not within: a refusal takes back the earlier tasks.
         for (task, taken) in self.tasks.iter().zip(&tasks) {
             if taken.holder.is_none() {
                 batch.count_delta.record_move(&task.plugin, None, Some(TaskState::Waiting));
@@ -78,7 +78,7 @@ impl Operation for Insert {
 }
 
 impl Insert {
-    /// Stores one task, or returns the holder of its key, or says why neither goes.
+    /// Stores a task, or returns the holder of its key, or the reason for a refusal.
     fn take<'a>(
         &self,
         batch: &mut Batch<'_>,
@@ -94,7 +94,7 @@ impl Insert {
                 OnConflict::Return => Ok(holder),
                 OnConflict::Refuse => {
                     let key = unique.key.as_str().to_owned();
-                    // What is stored with this one is taken back with it, and holds nothing.
+                    // A task of the same request is taken back with it and holds nothing.
                     Err(match self.tasks[..index].iter().position(|task| task.id == holder.id) {
                         Some(earlier) => StoreError::KeyTwice { index, earlier, key },
                         None => StoreError::KeyTaken { index, key, holder: holder.id },
@@ -123,7 +123,7 @@ impl Insert {
     }
 }
 
-/// How many tasks of each plugin wait, those of this caller with them; not counted if none is bounded.
+/// Waiting tasks per plugin, including those of this request; not counted if no plugin has a limit.
 struct Lines<'a>(Option<BTreeMap<&'a PluginName, u64>>);
 
 impl<'a> Lines<'a> {
@@ -131,7 +131,7 @@ impl<'a> Lines<'a> {
         Self(tasks.iter().any(|task| task.waiting_max.is_some()).then(BTreeMap::new))
     }
 
-    /// Counts one more task, or returns the bound that it would exceed.
+    /// Counts one more task, or returns the limit that it would exceed.
     fn no_room(&mut self, batch: &Batch<'_>, task: &'a NewTask) -> Option<u64> {
         let waiting = self.0.as_mut()?.entry(&task.plugin).or_insert_with(|| batch.waiting(&task.plugin));
         let exceeded = task.waiting_max.filter(|waiting_max| *waiting >= *waiting_max);
@@ -153,16 +153,16 @@ pub(super) const TASK: &str = "
 pub(super) const INPUT: &str = "INSERT INTO input (seq, body) VALUES (?1, ?2)";
 pub(super) const TAG: &str = "INSERT OR IGNORE INTO tag (name, seq) VALUES (?1, ?2)";
 
-/// Takes back what this caller has stored.
+/// Takes back what this request has stored.
 fn undo(batch: &mut Batch<'_>, before: WriterState) -> rusqlite::Result<()> {
     batch.connection.prepare_cached(UNDO)?.execute([before.seq_next])?;
-    // An end may have been noted for one of them: that nobody waits for it is found out later.
+    // An end may be recorded for one of them; [`dependency::resolve`] finds no dependents and drops it.
     batch.writer_state =
         WriterState { has_unresolved_ends: batch.writer_state.has_unresolved_ends, ..before };
     Ok(())
 }
 
-/// Returns the task that waits or runs and has this key.
+/// Returns the unfinished task that holds this key.
 fn holder(batch: &Batch<'_>, unique: &Unique, now: Timestamp) -> rusqlite::Result<Option<SubmittedTask>> {
     let mut statement = batch.connection.prepare_cached(HOLDER)?;
     let holder = statement.query_row([unique.key.as_str()], |row| {
@@ -252,7 +252,7 @@ fn insert(batch: &mut Batch<'_>, task: &NewTask, awaited: &[DependencyTarget]) -
     Ok(())
 }
 
-/// Says whether the id was taken; such an error ends the statement, not the transaction.
+/// Returns true if the id exists; that error ends the statement, not the transaction.
 fn is_duplicate(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ConstraintViolation)
         && error.sqlite_extended_error_code() == Some(ffi::SQLITE_CONSTRAINT_UNIQUE)

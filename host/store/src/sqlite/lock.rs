@@ -1,4 +1,4 @@
-//! The lock on the data folder: one process at a time. The kernel frees it with the process, however that ends.
+//! The lock on the data folder: one process at a time. The kernel releases it when the process ends.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
@@ -7,17 +7,17 @@ use std::path::Path;
 use super::fault::io_fault;
 use crate::{LockHolder, StoreError};
 
-/// The file that is locked.
+/// Name of the locked file.
 pub(super) const FILE: &str = "wasmill.lock";
 
 /// Holds the data folder until it is dropped.
 ///
-/// The file stays: were it deleted, two processes could each lock a file of that name.
+/// The file stays: if it were deleted, two processes could each lock a file of that name.
 #[derive(Debug)]
 pub(super) struct Lock(#[expect(dead_code, reason = "held, never read")] File);
 
 impl Lock {
-    /// Locks the data folder and leaves the number of this process for whoever comes second.
+    /// Locks the data folder and writes the process id into the file for a second process to report.
     pub(super) fn take(dir: &Path) -> Result<Self, StoreError> {
         let path = dir.join(FILE);
         let failed = |error| io_fault("lock", &path, &error);
@@ -37,8 +37,8 @@ impl Lock {
     }
 }
 
-/// Says which process has the data folder, if one has; it is asked for a lock that many may have, for a
-/// moment, and nothing is made or written.
+/// Returns the process that holds a data folder, if any. Tries a shared lock for a moment; creates and writes
+/// nothing.
 pub(crate) fn holder(dir: &Path) -> Option<LockHolder> {
     let mut file = File::open(dir.join(FILE)).ok()?;
     match file.try_lock_shared() {

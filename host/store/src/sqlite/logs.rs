@@ -1,4 +1,4 @@
-//! Reads logs: what is stored of ended runs, and what the running one holds in memory.
+//! Reads logs: the stored log of ended runs and the live log of the current one.
 
 use chrono::DateTime;
 use rusqlite::{Connection, OptionalExtension};
@@ -10,25 +10,26 @@ use crate::live_runs::{LiveRun, LiveRuns};
 use crate::log::Body;
 use crate::{LiveLog, LogLines};
 
-/// How often a task is looked at that moves between two looks.
+/// Attempts to read a consistent log of a task that starts or ends a run.
 pub(super) const LOOKS: usize = 3;
 
-/// What a task has of a log at one moment.
+/// The parts of a log at one moment.
 pub(super) struct LogSource {
     state: TaskState,
     body: Vec<u8>,
-    /// What stands for the time of lines that have none.
+    /// Time for lines that were stored without one.
     at: Timestamp,
     live: Option<LiveRun>,
 }
 
 impl LogSource {
-    /// Returns true if the task runs and its run is not known here, as between a commit and what follows from it.
+    /// Returns true if the task is running but its live run is unknown, as between a commit and the update of
+    /// the live runs.
     pub(super) fn is_between(&self) -> bool {
         self.state == TaskState::Running && self.live.is_none()
     }
 
-    /// Reads lines behind the number `after`, as many as asked for.
+    /// Reads up to `lines_max` lines after line `after`.
     pub(super) fn lines(self, after: u64, lines_max: usize) -> rusqlite::Result<LogLines> {
         let mut lines = Vec::new();
         Body(&self.body).read(after, lines_max, self.at, &mut lines).map_err(damaged)?;
@@ -49,7 +50,7 @@ impl LogSource {
     }
 }
 
-/// Finds what a task has of a log right now.
+/// Reads the parts of the log of a task.
 pub(super) fn find(
     connection: &Connection,
     id: TaskId,

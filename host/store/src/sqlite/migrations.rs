@@ -1,4 +1,4 @@
-//! The schema, as numbered steps. Called once by the opening; it never changes a file it does not know.
+//! Schema migrations. Run on open; they never change a file of an unknown format.
 
 use std::path::Path;
 
@@ -7,10 +7,10 @@ use rusqlite::Connection;
 use super::fault::fault;
 use crate::StoreError;
 
-/// Marks a database as Wasmill's: the letters `WMIL`.
+/// Application id of Wasmill: the letters `WMIL`.
 const APPLICATION_ID: i64 = 0x574d_494c;
 
-/// The steps; the first makes schema version 1. A step that was released never changes.
+/// The migrations; the first makes schema version 1. A released one never changes.
 const STEPS: [&str; 20] = [
     include_str!("migrations/0001_tasks.sql"),
     include_str!("migrations/0002_plugins.sql"),
@@ -36,7 +36,7 @@ const STEPS: [&str; 20] = [
 
 pub(super) const VERSION: i64 = STEPS.len() as i64;
 
-/// Reads which schema version a database has, 0 for a new one.
+/// Reads the schema version of a database, 0 for a new one.
 ///
 /// # Errors
 ///
@@ -62,7 +62,7 @@ pub(super) fn check(connection: &Connection, path: &Path) -> Result<i64, StoreEr
     Ok(version)
 }
 
-/// Takes the steps that are missing, each in a transaction with its number.
+/// Applies missing migrations, each in a transaction with its version.
 pub(super) fn apply(connection: &Connection, version: i64) -> rusqlite::Result<()> {
     for (number, step) in (1..).zip(STEPS).skip_while(|(number, _)| *number <= version) {
         let transaction = connection.unchecked_transaction()?;

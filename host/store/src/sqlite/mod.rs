@@ -1,7 +1,7 @@
-//! The store on an embedded SQLite database, in the file `wasmill.db` of the data folder.
+//! The SQLite backend, in the file `wasmill.db` of the data folder.
 //!
-//! [`Store`](crate::Store) calls it. One thread writes, a few connections read; nothing else
-//! touches the file.
+//! [`Store`](crate::Store) calls it. One thread writes, a few connections read; nothing else touches the
+//! file.
 
 mod abandoned_claims;
 mod backup;
@@ -87,10 +87,10 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Sqlite {
     readers: Arc<Readers>,
-    // Dropped after the readers: the last connection to close empties the write-ahead log, and only
-    // this one may write.
+    // Dropped after the readers: closing the last connection empties the write-ahead log, and only this one
+    // may write.
     writer: Writer,
-    /// What the check of a large database has found after its opening.
+    /// What the background check of a large database found.
     damage: Arc<OnceLock<StoreError>>,
     stats: Arc<WriterStats>,
     live_runs: Arc<LiveRuns>,
@@ -158,7 +158,7 @@ impl Sqlite {
     }
 
     pub(crate) async fn prune_keys(&self, now: Timestamp) -> Result<u64, StoreError> {
-        // Most looks find nothing: a read, which nobody waits for.
+        // Usually nothing has expired: a read avoids a needless write.
         if !self.readers.read(move |connection| idempotency::any_over(connection, now)).await? {
             return Ok(0);
         }
@@ -174,7 +174,7 @@ impl Sqlite {
     ) -> Result<Claims, StoreError> {
         let abandoned = self.abandoned.clone();
         let mut quotas = quotas;
-        // A plugin may be named twice.
+        // A plugin may be listed twice.
         quotas.sort_unstable_by(|a, b| a.plugin.cmp(&b.plugin));
         quotas.dedup_by(|a, b| a.plugin == b.plugin);
         let claim = ClaimReady { quotas, tasks_max, available_memory, now, abandoned };
@@ -228,7 +228,7 @@ impl Sqlite {
         cursor: PruneCursor,
         tasks_max: usize,
     ) -> Result<Excess, StoreError> {
-        // Before the look: what ends in between is looked at the next time.
+        // Counted before the scan: tasks that finish in between are found by the next one.
         let stored = self.finished_count();
         self.stats.note_kept(keep.tasks_max);
         self.readers.read(move |connection| prune::excess(connection, &keep, cursor, stored, tasks_max)).await
@@ -333,7 +333,7 @@ impl Sqlite {
         self.read_log(id, move |found| found.lines(after, lines_max).map(Some)).await
     }
 
-    /// Reads of the log of a task; `None` if there is no such task.
+    /// Reads the log of a task; `None` if the task does not exist.
     async fn read_log<T: Send + 'static>(
         &self,
         id: TaskId,
@@ -343,7 +343,7 @@ impl Sqlite {
             let (live_runs, read) = (self.live_runs.clone(), read.clone());
             let look = move |connection: &Connection| match logs::find(connection, id, &live_runs)? {
                 None => Ok(Some(None)),
-                // It started or ended a moment ago, and the board does not show it yet or no more.
+                // The run started or ended a moment ago, and the live runs are not updated yet.
                 Some(found) if found.is_between() && looks_left > 0 => Ok(None),
                 Some(found) => read(found).map(Some),
             };
@@ -357,7 +357,7 @@ impl Sqlite {
 
     pub(crate) async fn get_after_events(&self, id: TaskId) -> Result<Option<Task>, StoreError> {
         let task = self.get(id).await?;
-        // Without a connection: it takes as long as the disk does.
+        // Before taking a connection: this lasts as long as the fsync.
         self.live_runs.event_bus.wait_published().await;
         Ok(task)
     }
@@ -498,15 +498,15 @@ impl Sqlite {
     }
 }
 
-/// How much nicer the check of a large database is than the rest, on the scale of nice(2).
+/// Added to the thread's nice value so the check yields to requests.
 #[cfg(target_os = "linux")]
 const CHECK_NICENESS: i32 = 10;
 
-/// Checks a large database while it is in use, on a thread of its own that nobody waits for.
+/// Checks a large database in use, on a detached thread.
 fn check_on(path: Arc<Path>, damage: &Arc<OnceLock<StoreError>>) {
     let damage = Arc::clone(damage);
     let check = move || {
-        // Of the thread, not of the process, on Linux. Tasks and requests come first.
+        // On Linux this applies to the thread only. Tasks and requests come first.
         #[cfg(target_os = "linux")]
         if let Err(error) = rustix::process::nice(CHECK_NICENESS) {
             tracing::debug!(%error, "failed to lower the priority of the check");
@@ -516,7 +516,7 @@ fn check_on(path: Arc<Path>, damage: &Arc<OnceLock<StoreError>>) {
             .and_then(|connection| check::whole(&connection, &path));
         if let Err(error) = checked {
             tracing::error!(%error, "the database was checked; tasks go on, but stop the host and restore soon");
-            // Nobody else sets it.
+            // Set here only.
             let _ = damage.set(error);
         }
     };

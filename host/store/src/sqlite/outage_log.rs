@@ -1,7 +1,6 @@
-//! Tells of trouble once, not with every request: when it begins, now and then while it lasts, and when
-//! it is over.
+//! Logs an outage once and not per request: when it starts, periodically while it lasts, and when it ends.
 //!
-//! The writer and the readers report to it what they see. It decides nothing.
+//! The writer and the readers report results to it. It decides nothing.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -9,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use crate::StoreError;
 
-/// How long the log says nothing more of a outage_log that lasts, or comes and goes.
+/// Minimum interval between log lines of an outage that lasts or comes and goes.
 const LOG_INTERVAL: Duration = Duration::from_secs(30);
 
-/// What may be in trouble.
+/// Something that may fail for a while.
 #[derive(Debug)]
 pub(super) struct OutageLog {
     what: &'static str,
@@ -25,7 +24,7 @@ impl OutageLog {
         Self { what, is_ongoing: AtomicBool::new(false), logged_at: Mutex::default() }
     }
 
-    /// Takes note of how one attempt ended, and hands it on.
+    /// Records the result of an operation and returns it.
     pub(super) fn record<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         match &result {
             Ok(_) => self.succeeded(),
@@ -35,7 +34,7 @@ impl OutageLog {
         result
     }
 
-    /// Says whether the last attempt failed.
+    /// Returns true if the last operation failed.
     pub(super) fn is_ongoing(&self) -> bool {
         self.is_ongoing.load(Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! What is paused: plugins, or everything.
+//! Paused plugins, or a pause of everything.
 
 use rusqlite::Connection;
 use rusqlite::types::Type;
@@ -10,7 +10,7 @@ pub(super) const PAUSED: &str = "SELECT plugin FROM pause";
 pub(super) const PAUSE: &str = "INSERT OR IGNORE INTO pause (plugin) VALUES (?1)";
 pub(super) const RESUME: &str = "DELETE FROM pause WHERE plugin = ?1";
 
-/// Pauses a plugin, or everything, or resumes it.
+/// Pauses or resumes a plugin, or everything.
 #[derive(Debug)]
 pub(super) struct Pause {
     pub(super) plugin: Option<PluginName>,
@@ -23,7 +23,7 @@ impl Operation for Pause {
 
     fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<()> {
         let sql = if self.paused { PAUSE } else { RESUME };
-        // No plugin has an empty name: it stands for everything.
+        // The empty name, which no plugin has, stands for everything.
         let name = self.plugin.as_ref().map_or("", PluginName::as_str);
         batch.connection.prepare_cached(sql)?.execute([name])?;
         Ok(())

@@ -1,5 +1,5 @@
-//! How SQLite carries out each statement: a scan of all tasks would make every call slower with every
-//! task that ever ended.
+//! Tests the query plans: a scan of all tasks would make every call slower with every task that ever
+//! finished.
 
 use super::{
     cancel, cancel_many, claim, connection, dependency, dependency_results, due_runs, events, fair_queue,
@@ -7,7 +7,7 @@ use super::{
 };
 use super::{clock_skew, filtered_list, plugin_counts, webhooks};
 
-/// Those that their files do not list.
+/// Statements that their modules do not list.
 const STATEMENTS: [&str; 105] = [
     insert::TASK,
     insert::UNDO,
@@ -116,11 +116,11 @@ const STATEMENTS: [&str; 105] = [
     schedules::COUNT,
 ];
 
-/// A scan of one of these is meant: they hold what waits and runs, or stop after a bounded walk.
+/// Scans of these are intended: they hold unfinished tasks, or stop at a limit.
 const SCANNED: [&str; 4] =
     ["INDEX task_waiting", "INDEX task_running", "INDEX task_finished", "INDEX task_grouped"];
 
-/// Returns everything that is asked while the host serves or starts.
+/// Returns every statement that a host runs.
 pub(super) fn all() -> Vec<&'static str> {
     STATEMENTS
         .into_iter()

@@ -1,5 +1,5 @@
-//! Reads and writes what is counted of each plugin. The opening reads it once, from an index and a small
-//! table; after that the writer counts along.
+//! Loads and stores the task counts of plugins. Loaded once on open, from an index and a small table; after
+//! that the writer counts.
 
 use std::collections::BTreeMap;
 
@@ -25,11 +25,11 @@ const OLDEST: &str = "
         SELECT min(ready_at) FROM task INDEXED BY task_ranked
         WHERE state = 0 AND plugin = ?1 AND rank IS NOT NULL AND rank <> 9223372036854775805)";
 
-/// All of them, for the test of their plans.
+/// All statements, for the test of query plans.
 #[cfg(test)]
 pub(super) const STATEMENTS: [&str; 4] = [WAITING, ENDED, COUNT, OLDEST];
 
-/// Counts, after the recovery, when nothing runs.
+/// Loads the counts after recovery, when nothing is running.
 pub(super) fn load(connection: &Connection) -> rusqlite::Result<BTreeMap<PluginName, PluginCounts>> {
     let mut plugin_counts: BTreeMap<PluginName, PluginCounts> = BTreeMap::new();
     for sql in [WAITING, ENDED] {
@@ -51,7 +51,7 @@ pub(super) fn load(connection: &Connection) -> rusqlite::Result<BTreeMap<PluginN
     Ok(plugin_counts)
 }
 
-/// Writes what ended in a batch, and what was forgotten, within its transaction.
+/// Stores the count changes of a batch within its transaction.
 pub(super) fn write(connection: &Connection, count_delta: &CountDelta) -> rusqlite::Result<()> {
     for FinishedDelta { plugin, state, ended, removed } in count_delta.ended() {
         let values = params![plugin.as_str(), code(state), ended, removed];
@@ -60,7 +60,7 @@ pub(super) fn write(connection: &Connection, count_delta: &CountDelta) -> rusqli
     Ok(())
 }
 
-/// Returns, of each plugin, since when the task that was ready first waits, if one does.
+/// Returns, for each plugin with waiting tasks, when its first one became or becomes available.
 pub(super) fn oldest(
     connection: &Connection,
     plugins: &[(PluginName, PluginCounts)],

@@ -1,4 +1,4 @@
-//! Writes what is there already, to see that it can be written.
+//! A write without changes, to check that the database is writable.
 
 use super::batch::{Batch, Operation};
 use super::migrations::VERSION;
@@ -11,7 +11,7 @@ impl Operation for Probe {
     const DURABLE: bool = true;
 
     fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<()> {
-        // The first page is written also when the number in it stays the same.
+        // This writes the first page even if the number stays the same.
         batch.connection.pragma_update(None, "user_version", VERSION)
     }
 }

@@ -1,7 +1,7 @@
-//! Removes tasks that ended long ago or are too many, a few at a time.
+//! Removes finished tasks beyond the retention bounds, a few at a time.
 //!
-//! A reader finds them, so that the writer passes over none: what something still needs may stand before them in
-//! any number. The writer looks at each once more, since somebody may have come to need it meanwhile.
+//! A reader finds them, so that the writer never skips rows: any number of tasks that are still needed may
+//! precede them. The writer checks each again, as it may be needed since.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -11,16 +11,16 @@ use super::rows::{nanos, parsed, size, state};
 use super::webhooks::PENDING;
 use crate::retention::{Excess, Prunable, PruneCursor, PruneProgress, PruneStep, Pruned, RetentionBounds};
 
-/// The most tasks that one step removes: a few milliseconds that other writes wait for.
+/// Maximum tasks that one step removes: a few milliseconds that other writes wait for.
 const ROWS_MAX: usize = 200;
 
 /// Bytes after which a step ends early, as large results take longer to remove.
 const BYTES_MAX: i64 = 4 << 20;
 
-/// The most rows that one look goes through, some 20 ms of a reader.
+/// Maximum rows per scan, about 20 ms of a reader.
 const LOOKS_MAX: usize = 20_000;
 
-/// How many pending deliveries are counted beyond those that may be: as many are dropped in one walk at most.
+/// Maximum pending deliveries counted beyond their bound, and so dropped by one scan.
 const DROPS_MAX: u64 = 100_000;
 
 pub(super) const ENDED: &str = "
@@ -36,11 +36,11 @@ pub(super) const DROP: &str = "
         AND NOT EXISTS (SELECT 1 FROM dependency INDEXED BY dependency_on WHERE on_seq = ?1)
         AND NOT EXISTS (SELECT 1 FROM webhook WHERE webhook.seq = ?1 AND webhook.state = 1)
     RETURNING plugin, state";
-/// Gives up a delivery whose task goes; should that be needed by then, it stands as what it is.
+/// Gives up the delivery of a pruned task; if the task turns out to be needed, the delivery stays given up.
 pub(super) const DROP_DELIVERY: &str =
     "UPDATE webhook SET state = 3, next_at = NULL WHERE seq = ?1 AND state = 1";
 
-/// All of them, for the test of their plans.
+/// All statements, for the test of query plans.
 #[cfg(test)]
 pub(super) const STATEMENTS: [&str; 3] = [ENDED, DROP, DROP_DELIVERY];
 
@@ -67,7 +67,7 @@ impl Operation for Prune {
             }
             let dropped = drop.query_row([seq], |row| Ok((parsed(row, 0)?, state(row, 1)?))).optional();
             let dropped = match dropped {
-                // It stays, and is no reason to keep the others.
+                // It stays, which is no reason to keep the others.
                 Err(error) if !is_of_machine(&error) => {
                     tracing::error!(seq, %error, "a task cannot be forgotten: its row is damaged");
                     None
@@ -84,10 +84,10 @@ impl Operation for Prune {
     }
 }
 
-/// Walks on through the ended tasks, the first that ended first, until so many are found that are not kept.
-/// `stored` is how many there were a moment ago.
+/// Scans finished tasks, oldest first, until enough beyond the bounds are found. `stored` is their recent
+/// number.
 ///
-/// Those that are kept by number are the last ones: of all others, so many as are too many stand before them.
+/// The newest `tasks_max` are kept: of the others, as many as exceed that number come first.
 pub(super) fn excess(
     connection: &Connection,
     bounds: &RetentionBounds,
@@ -140,7 +140,7 @@ pub(super) fn excess(
     Ok(Excess { steps: found.steps, cursor: PruneCursor(Some(walked)), is_all })
 }
 
-/// Returns how many pending deliveries there are too many.
+/// Returns how many pending deliveries exceed their bound.
 fn drops(connection: &Connection, bounds: &RetentionBounds) -> rusqlite::Result<u64> {
     let Some(limit) = bounds.pending_max else { return Ok(0) };
     let counted_max = i64::try_from(limit.saturating_add(DROPS_MAX)).unwrap_or(i64::MAX);
@@ -148,7 +148,7 @@ fn drops(connection: &Connection, bounds: &RetentionBounds) -> rusqlite::Result<
     Ok(pending.unsigned_abs().saturating_sub(limit))
 }
 
-/// What was found, in steps that are short.
+/// Found tasks, divided into short steps.
 #[derive(Default)]
 struct Candidate {
     steps: Vec<PruneStep>,

@@ -1,5 +1,5 @@
-//! Ends a task whose row cannot be read, so that it costs no other one. The claim, the dependencies and the
-//! recovery call it where they meet one.
+//! Fails a task whose row cannot be decoded, so that it blocks no other. Claim, dependencies and recovery
+//! call it.
 
 use rusqlite::{OptionalExtension, params};
 use wasmill_model::{Cause, PluginName, TaskId, TaskState, Timestamp};
@@ -13,13 +13,13 @@ use crate::{EventKind, EventPayload};
 
 pub(super) const FIND: &str =
     "SELECT id, plugin, attempt, webhook IS NOT NULL FROM task WHERE seq = ?1 AND state = ?2";
-/// What may be in the way of reading it is cleared: the record says why it failed.
+/// Clears the columns that may be damaged; the failure says why.
 pub(super) const FAIL: &str = "
     UPDATE task SET state = ?2, finished_at = ?3, cause = ?4, message = ?5, trace = NULL, usage = NULL,
         tags = iif(json_valid(tags), tags, NULL)
     WHERE seq = ?1 AND state < 2";
 
-/// Fails a task that counts as being in this state, since of this error.
+/// Fails a task that counts as being in this state, with this error.
 pub(super) fn fail(
     batch: &mut Batch<'_>,
     seq: i64,

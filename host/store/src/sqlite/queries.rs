@@ -1,4 +1,4 @@
-//! What is read. Each query is one statement or one transaction, so it sees one moment of the database.
+//! Queries. Each is one statement or one transaction, so it sees one snapshot.
 
 use chrono::DateTime;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -16,7 +16,7 @@ use super::webhooks;
 use crate::live_runs::LiveRuns;
 use crate::{Attempt, Claim, Cursor, Filter, ListQuery, Page};
 
-/// Bytes of results after which a page ends early: results may be large, answers may not grow with them.
+/// Bytes of results after which a page ends early, to bound the response.
 const PAGE_BYTES: usize = 4 << 20;
 
 pub(super) const TASK: &str = select_tasks!("WHERE id = ?1");
@@ -64,7 +64,7 @@ pub(super) fn page(
     }
     let before = query.before.map_or(i64::MAX, |cursor| cursor.0);
     let mut statement = connection.prepare_cached(PAGE)?;
-    // One more than asked for shows whether another page follows.
+    // One more than requested shows whether another page follows.
     let rows = statement.query_map(params![before, size(query.limit.saturating_add(1))], task_row)?;
     let mut page = Page { tasks: Vec::new(), next: None };
     let (mut last, mut bytes) = (before, 0);
@@ -81,7 +81,7 @@ pub(super) fn page(
     Ok(page)
 }
 
-/// Leaves a task out of a page whose row is damaged: all others are still wanted.
+/// Leaves a task with a damaged row out of a page; all others are still returned.
 fn readable(row: rusqlite::Result<TaskRow>) -> rusqlite::Result<Option<TaskRow>> {
     match row {
         Err(error) if is_of_value(&error) => {
@@ -92,7 +92,7 @@ fn readable(row: rusqlite::Result<TaskRow>) -> rusqlite::Result<Option<TaskRow>>
     }
 }
 
-/// Reads a page of the tasks that fit; it may end before it is full.
+/// Reads a page of matching tasks; it may end before it is full.
 fn filtered_page(
     connection: &Connection,
     query: &ListQuery,
@@ -103,7 +103,7 @@ fn filtered_page(
     if query.limit == 0 {
         return Ok(page);
     }
-    // Both steps see the same moment.
+    // Both statements need the same snapshot.
     let snapshot = connection.unchecked_transaction()?;
     let before = query.before.map_or(i64::MAX, |cursor| cursor.0);
     let walked = scan(&snapshot, &query.filter, before, query.limit, waiting)?;
@@ -123,12 +123,12 @@ fn filtered_page(
     Ok(page)
 }
 
-/// Reads what a task was given, `None` within if that is nothing; `None` if there is no such task.
+/// Reads the input of a task; `None` if the task does not exist, `Some(None)` if it has none.
 pub(super) fn input(connection: &Connection, id: TaskId) -> rusqlite::Result<Option<Option<String>>> {
     connection.prepare_cached(INPUT)?.query_row([id.as_bytes()], |row| row.get(0)).optional()
 }
 
-/// Reads how the attempts of a task ended after which it went on, the first one first.
+/// Reads the attempts of a task that were followed by another one, oldest first.
 pub(super) fn attempts(connection: &Connection, id: TaskId) -> rusqlite::Result<Vec<Attempt>> {
     let mut statement = connection.prepare_cached(ATTEMPTS)?;
     let attempts = statement.query_map([id.as_bytes()], |row| {
@@ -144,7 +144,7 @@ pub(super) fn attempts(connection: &Connection, id: TaskId) -> rusqlite::Result<
     attempts.collect()
 }
 
-/// Finds tasks that fit, and where to go on if there may be more of them.
+/// Finds matching tasks and the cursor of the next page.
 pub(super) fn find(
     connection: &Connection,
     filter: &Filter,
@@ -161,20 +161,19 @@ pub(super) fn find(
     Ok((ids, walked.stopped.map(Cursor)))
 }
 
-/// Reads what a task was asked to do, to have it done again from now on. How many may wait with it, the
-/// plugin of today says.
+/// Reads a task as a new one to run again from now on. The plugin's current limit of waiting tasks applies.
 pub(super) fn again(
     connection: &Connection,
     id: TaskId,
     new: TaskId,
     now: Timestamp,
 ) -> rusqlite::Result<Option<(TaskState, NewTask)>> {
-    // Were it pruned between the two steps, it would seem to wait for nothing.
+    // If it were pruned between the statements, it would seem to have no dependencies.
     let snapshot = connection.unchecked_transaction()?;
     let mut statement = snapshot.prepare_cached(AGAIN)?;
     let again = statement.query_row([id.as_bytes()], |row| {
         let key: Option<UniqueKey> = row.get_ref(9)?.as_str_or_null()?.map(|_| parsed(row, 9)).transpose()?;
-        // Whoever asks for it again says in which trace.
+        // The retry belongs to the trace of its own request.
         let task = NewTask {
             id: new,
             input: row.get(10)?,
@@ -198,7 +197,7 @@ pub(super) fn again(
     Ok(Some((state, task)))
 }
 
-/// Reads the receiver of a task from three columns.
+/// Reads a webhook from three columns.
 fn webhook(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Webhook>> {
     let Some(bits) = row.get(column)? else { return Ok(None) };
     let (url, origin) = (row.get(column + 1)?, row.get(column + 2)?);
@@ -211,7 +210,7 @@ pub(super) fn checkpoint(connection: &Connection, claim: &Claim) -> rusqlite::Re
     statement.query_row(params![seq, id.as_bytes(), token], |row| row.get(0)).optional()
 }
 
-/// Counts the waiting tasks of each plugin, from the index alone.
+/// Counts waiting tasks per plugin, from the index alone.
 pub(super) fn waiting(
     connection: &Connection,
     plugins: &[PluginName],

@@ -1,4 +1,4 @@
-//! A few connections that only read, so that a long read holds up neither the writer nor the runtime.
+//! A few read-only connections, so that a long read blocks neither the writer nor the async runtime.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,7 +11,7 @@ use super::home::Home;
 use super::outage_log::OutageLog;
 use crate::StoreError;
 
-/// The connections that nobody uses right now; missing ones are opened when they are needed.
+/// The idle connections; further ones are opened on demand.
 #[derive(Debug)]
 pub(super) struct Readers {
     home: Arc<Home>,
@@ -34,7 +34,7 @@ impl Readers {
         }
     }
 
-    /// Runs a query on a thread that may block, with a connection of its own.
+    /// Runs a query on a blocking thread with a connection of its own.
     pub(super) async fn read<T: Send + 'static>(
         self: &Arc<Self>,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -49,7 +49,7 @@ impl Readers {
         read.await.map_err(|error| StoreError::Unavailable { message: format!("a read ended: {error}") })?
     }
 
-    /// Waits until nothing reads any more and closes every connection.
+    /// Waits until no read is running and closes every connection.
     pub(super) async fn close(&self) {
         let all = self.permits.acquire_many(self.readers).await;
         self.permits.close();
@@ -63,13 +63,13 @@ impl Readers {
         let connection = match idle {
             Some(connection) => connection,
             None => {
-                // What lies here may be the database of another host by now.
+                // The file may belong to another host by now.
                 self.home.check()?;
                 connection::reader(self.home.path()).map_err(faulty)?
             }
         };
         let read = query(&connection).map_err(faulty);
-        // One that failed may be stuck in its trouble; the next read opens another.
+        // A failed connection may be unusable; the next read opens another.
         if read.is_ok() {
             self.idle().push(connection);
         }

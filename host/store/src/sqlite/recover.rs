@@ -1,4 +1,4 @@
-//! The one thing the opening decides: what becomes of tasks that ran when the host died.
+//! Recovery on open: what happens to tasks that ran when the host died.
 
 use rusqlite::{Connection, Row};
 use wasmill_model::{
@@ -14,15 +14,14 @@ use super::{clock_skew, dependency, events, plugin_counts, quarantine, webhooks}
 use crate::live_runs::{LiveRuns, RunRef};
 use crate::{Claim, Recovery};
 
-// These read indexes of what waits and runs alone: what has ended costs an opening nothing.
+// Read from indexes of unfinished tasks: finished ones cost an opening nothing.
 pub(super) const COUNT_WAITING: &str = "
     SELECT count(*), count(nullif(rank, 9223372036854775805)) FROM task INDEXED BY task_waiting
     WHERE state = 0";
 pub(super) const COUNT_RUNNING: &str = "SELECT count(*) FROM task INDEXED BY task_running WHERE state = 1";
 pub(super) const RANKED: &str =
     "SELECT EXISTS (SELECT 1 FROM task INDEXED BY task_running WHERE state = 1 AND rank IS NOT NULL)";
-// A number that an end is noted under must not become that of another task. Those who wait for a task have
-// larger ones than that.
+// The row id of a recorded end must not be reused for another task. Dependents have larger ids than that.
 pub(super) const SEQ_NEXT: &str = "
     SELECT max(coalesce((SELECT max(seq) FROM task), 0), coalesce((SELECT max(seq) FROM dependency_end), 0)) + 1";
 pub(super) const DEPENDED_ON: &str = "
@@ -33,7 +32,7 @@ pub(super) const RUNNING: &str = "
         webhook IS NOT NULL
     FROM task INDEXED BY task_running WHERE state = 1";
 
-/// Ends the attempt of every running task, in one durable transaction, and counts what waits.
+/// Finishes the attempt of every running task in one durable transaction, and counts waiting tasks.
 pub(super) fn recover(
     connection: &Connection,
     now: Timestamp,
@@ -41,10 +40,10 @@ pub(super) fn recover(
 ) -> rusqlite::Result<(Recovery, WriterState)> {
     connection.execute_batch("PRAGMA synchronous = FULL")?;
     let transaction = connection.unchecked_transaction()?;
-    // What was reported is gone with the host that died.
+    // Reported progress was lost with the host.
     let live_runs = LiveRuns::new(0, tracer.clone());
     let writer_state = writer_state(&transaction)?;
-    // Nobody follows yet, so nobody is told.
+    // Nobody has subscribed yet, so events are dropped.
     let mut batch = Batch::new(&transaction, writer_state, &live_runs);
     let mut recovery = Recovery::default();
     let (crashed, damaged) = crashed(&transaction, &live_runs, now)?;
@@ -89,7 +88,7 @@ fn writer_state(connection: &Connection) -> rusqlite::Result<WriterState> {
     })
 }
 
-/// Finds what ran, and what ran and cannot be read.
+/// Running tasks, and running tasks that cannot be decoded.
 type Crashed = (Vec<Finish>, Vec<(i64, rusqlite::Error)>);
 
 fn crashed(connection: &Connection, live_runs: &LiveRuns, now: Timestamp) -> rusqlite::Result<Crashed> {
@@ -101,7 +100,7 @@ fn crashed(connection: &Connection, live_runs: &LiveRuns, now: Timestamp) -> rus
             attempt: row.get(3)?,
             attempts_max: row.get(4)?,
             host_crashes: row.get(5)?,
-            // No matter: that the host died is no failure of the task.
+            // Irrelevant: a host crash is not a failure of the task.
             retry_on: RetryOn::default(),
         };
         let next = Transition::after(RunOutcome::HostCrashed, used, now, Backoff::default(), 0.0);

@@ -1,5 +1,5 @@
-//! Removes a task: one that runs when its guest is gone, others at once. The tables beside it follow by their
-//! foreign keys.
+//! Removes a task: a running one when its run ends, others at once. Rows of other tables follow by foreign
+//! keys.
 
 use rusqlite::OptionalExtension;
 use wasmill_model::{TaskId, TaskState, Timestamp};
@@ -37,7 +37,7 @@ impl Operation for Remove {
     }
 }
 
-/// Removes a task. If it ran, its guest is gone, and this is what its run has reported.
+/// Removes a task. If it was running, its run has ended, and this is its live run.
 pub(super) fn remove(
     batch: &mut Batch<'_>,
     seq: i64,
@@ -58,7 +58,7 @@ pub(super) fn remove(
         };
         batch.spans.extend(of.run_span(&batch.live_runs.tracer, end));
     }
-    // One that had ended was told of then.
+    // A finished task has resolved its dependents already.
     if !was.is_final() {
         batch.spans.extend(of.task_span(&batch.live_runs.tracer, "deleted", None, now));
         dependency::ended(batch, seq, TaskState::Cancelled, now)?;

@@ -1,4 +1,4 @@
-//! How model types are written as columns and read back. A value that fits nothing is an error, never a guess.
+//! Conversion between model types and columns. A value that does not fit is an error, never a guess.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use super::usage;
 use crate::log::Damaged;
 use crate::task_spans::Traced;
 
-/// A task with what the store alone knows of it.
+/// A task with what only the store knows of it.
 pub(super) struct TaskRow {
     pub(super) seq: i64,
     pub(super) token: i64,
     pub(super) task: Task,
 }
 
-/// Writes a query for rows that [`task_row`] reads.
+/// Builds a query for rows that [`task_row`] reads.
 macro_rules! select_tasks {
     ($tail:literal) => {
         concat!(
@@ -63,7 +63,7 @@ pub(super) fn task_row(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
         progress: None,
         usage: usage::read(row, 18)?,
         schedule: row.get_ref(24)?.as_str_or_null()?.map(|_| parsed(row, 24)).transpose()?,
-        // One that was cancelled waits for nothing any more.
+        // A cancelled task has no pending dependencies.
         pending_dependencies: pending_dependencies
             .map(|count| if state == TaskState::Waiting { count } else { 0 }),
         trace: optional(row, 26)?,
@@ -100,7 +100,7 @@ pub(super) fn timeout(row: &Row<'_>, column: usize) -> rusqlite::Result<Duration
     Ok(Duration::from_millis(row.get::<_, i64>(column)?.cast_unsigned()))
 }
 
-/// Reads a backoff from three columns, and its jitter from one of its own.
+/// Reads a backoff from three columns, and its jitter from another.
 pub(super) fn backoff(row: &Row<'_>, column: usize, jitter: usize) -> rusqlite::Result<Option<Backoff>> {
     let Some(factor) = row.get(column + 1)? else { return Ok(None) };
     // Tasks of older versions have none.
@@ -108,13 +108,13 @@ pub(super) fn backoff(row: &Row<'_>, column: usize, jitter: usize) -> rusqlite::
     Ok(Some(Backoff { first: timeout(row, column)?, factor, most: timeout(row, column + 2)?, jitter }))
 }
 
-/// The place in the line of a task with a priority that is not ready yet: behind all others.
+/// Rank of a scheduled task with a priority or a group: behind all others, until it is promoted.
 pub(super) const RANK_LATER: i64 = i64::MAX;
 
-/// The place in the line of a task that waits for others: claims look neither here nor for it.
+/// Rank of a blocked task: claims and promotions skip it.
 pub(super) const RANK_HELD_BACK: i64 = i64::MAX - 2;
 
-/// The rank of a task with a group that is ready: its place is that in the line of its group.
+/// Rank of an available task with a group: it sorts within its group instead.
 pub(super) const RANK_GROUPED: i64 = i64::MAX - 1;
 
 /// Reads a priority from a column.
@@ -128,7 +128,7 @@ pub(super) fn group(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Gro
     row.get_ref(column)?.as_str_or_null()?.map(|_| parsed(row, column)).transpose()
 }
 
-/// Writes tags as a column holds them.
+/// Returns tags in stored form.
 pub(super) fn tags_text(tags: &[Tag]) -> Option<String> {
     let texts: Vec<_> = tags.iter().map(Tag::as_str).collect();
     (!texts.is_empty()).then(|| serde_json::json!(texts).to_string())
@@ -144,8 +144,7 @@ pub(super) fn tags(row: &Row<'_>, column: usize) -> rusqlite::Result<Vec<Tag>> {
     texts.into_iter().map(|tag| tag.parse().map_err(|error| invalid(Box::from(error)))).collect()
 }
 
-/// Reads what is known of a task that is part of a trace from three columns: `trace`, `created_at` and
-/// `started_at`.
+/// Reads what is known of a traced task from three columns: `trace`, `created_at` and `started_at`.
 pub(super) fn traced(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Arc<Traced>>> {
     let Some(caller) = optional(row, column)? else { return Ok(None) };
     let created_at = DateTime::from_timestamp_nanos(row.get(column + 1)?);
@@ -153,22 +152,22 @@ pub(super) fn traced(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Ar
     Ok(Some(Arc::new(Traced { caller, created_at, started_at })))
 }
 
-/// Returns a time as a column holds it. It reaches from 1677 to 2262; beyond is as good as never.
+/// Returns a time in stored form. It covers 1677 to 2262; anything beyond is clamped.
 pub(super) fn nanos(at: Timestamp) -> i64 {
     at.timestamp_nanos_opt().unwrap_or(i64::MAX)
 }
 
-/// Returns a duration as a column holds it.
+/// Returns a duration in stored form.
 pub(super) fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Returns a size as a column holds it.
+/// Returns a size in stored form.
 pub(super) fn size(bytes: usize) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
-/// Makes the error of a log that cannot be understood.
+/// Builds the error of a log that cannot be decoded.
 pub(super) fn damaged(error: Damaged) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(0, Type::Blob, Box::new(error))
 }
@@ -183,14 +182,14 @@ fn failure(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Failure>> {
     Ok(Some(Failure { cause, message }))
 }
 
-/// Reads a cause from a column. Causes are no part of the schema version: one that only a later version knows is
-/// a fault of the host here, and its word is returned as well.
+/// Reads a cause from a column. Causes are not part of the schema version: one that only a later version
+/// knows becomes a host fault, and its text is returned too.
 pub(super) fn cause(row: &Row<'_>, column: usize) -> rusqlite::Result<(Cause, Option<String>)> {
     let word = row.get_ref(column)?.as_str()?;
     Ok(word.parse().map_or_else(|_| (Cause::HostFault, Some(word.to_owned())), |cause| (cause, None)))
 }
 
-/// Reads what may be kept as text from a column.
+/// Parses an optional text column.
 pub(super) fn optional<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<T>>
 where
     T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
@@ -198,7 +197,7 @@ where
     row.get_ref(column)?.as_str_or_null()?.map(|_| parsed(row, column)).transpose()
 }
 
-/// Reads what is kept as text from a column.
+/// Parses a text column.
 pub(super) fn parsed<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>
 where
     T: FromStr<Err: std::error::Error + Send + Sync + 'static>,

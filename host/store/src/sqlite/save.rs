@@ -1,4 +1,4 @@
-//! Keeps a checkpoint of a running task, if the claim still holds.
+//! Stores the checkpoint of a running task, if the claim still holds.
 
 use rusqlite::params;
 
@@ -29,7 +29,7 @@ impl Operation for Save {
     }
 }
 
-/// Keeps a checkpoint in place of the one before; false if the claim was lost.
+/// Replaces the checkpoint; false if the claim was revoked.
 pub(super) fn save(batch: &Batch<'_>, claim: &Claim, state: &[u8]) -> rusqlite::Result<bool> {
     let mut statement = batch.connection.prepare_cached(SAVE)?;
     let Claim { id, seq, token, .. } = claim;

@@ -1,6 +1,6 @@
-//! Schedules: what is to be done again and again, and what is due.
+//! Schedules and when they are due.
 //!
-//! One operation starts the runs that are due and moves the schedule on, so none is lost or done twice.
+//! One operation starts due runs and advances the schedule, so none is lost or done twice.
 
 use chrono::DateTime;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -10,7 +10,7 @@ use super::batch::{Batch, Operation};
 use super::rows::{nanos, parsed, size};
 use crate::{LastRun, NewSchedule, PutOutcome, RemoveScheduleOutcome, Schedule, StoreError};
 
-/// Writes a query for rows that [`schedule_row`] reads; `$task` is the request, or NULL.
+/// Builds a query for rows that [`schedule_row`] reads; `$task` is the task request, or NULL.
 macro_rules! select_schedules {
     ($task:literal, $tail:literal) => {
         concat!(
@@ -56,7 +56,7 @@ fn schedule_row(row: &Row<'_>) -> rusqlite::Result<Schedule> {
         from_manifest: row.get(1)?,
         cron: row.get(2)?,
         timezone: row.get(3)?,
-        // One that a later version knows is as if nothing had been said.
+        // A policy of a later version falls back to the default.
         missed: MissedPolicy::of(&missed).unwrap_or_default(),
         overlap: row.get(5)?,
         task: row.get(6)?,
@@ -73,7 +73,7 @@ fn schedule_row(row: &Row<'_>) -> rusqlite::Result<Schedule> {
     })
 }
 
-/// Returns all of them, in the order of their names.
+/// Returns all schedules by name.
 pub(super) fn all(connection: &Connection) -> rusqlite::Result<Vec<Schedule>> {
     connection.prepare_cached(ALL)?.query_map([], schedule_row)?.collect()
 }
@@ -82,7 +82,7 @@ pub(super) fn one(connection: &Connection, name: &ScheduleName) -> rusqlite::Res
     connection.prepare_cached(ONE)?.query_row([name.as_str()], schedule_row).optional()
 }
 
-/// Returns those that are due, the longest due first and as many as asked for; and when the next is after now.
+/// Returns up to `limit` due schedules, longest due first, and when the next one becomes due.
 pub(super) fn due(
     connection: &Connection,
     now: Timestamp,
@@ -95,11 +95,11 @@ pub(super) fn due(
     Ok((names, next.map(DateTime::from_timestamp_nanos)))
 }
 
-/// Makes a schedule, or puts it in place of another.
+/// Creates or replaces a schedule.
 #[derive(Debug)]
 pub(super) struct PutSchedule {
     pub(super) new: NewSchedule,
-    /// The most schedules that there may be.
+    /// Maximum number of schedules.
     pub(super) limit: u64,
     pub(super) now: Timestamp,
 }
@@ -133,13 +133,13 @@ impl Operation for PutSchedule {
         if old.from_manifest != new.from_manifest {
             return Ok(PutOutcome::NameTaken);
         }
-        // Whoever puts the same once more must not lose a run that is due.
+        // Putting the same schedule again must not lose a due run.
         let is_same_time =
             (old.cron.as_str(), old.timezone.as_str()) == (new.timing.expression(), new.timing.zone());
         let next_at = if is_same_time {
             old.next_at
         } else {
-            // Not what was settled before, though the clock may have gone back.
+            // Never before the last evaluated time, although the clock may have gone back.
             let settled: Option<i64> =
                 connection.prepare_cached(SETTLED)?.query_one([name], |row| row.get(0))?;
             let settled = settled.map_or(*now, DateTime::from_timestamp_nanos);
@@ -164,7 +164,7 @@ fn read_back(connection: &Connection, name: &ScheduleName) -> rusqlite::Result<S
     one(connection, name)?.ok_or(rusqlite::Error::QueryReturnedNoRows)
 }
 
-/// Removes a schedule that came this way; tasks of it stay.
+/// Removes a schedule that is managed this way; its tasks stay.
 #[derive(Debug)]
 pub(super) struct RemoveSchedule {
     pub(super) name: ScheduleName,
@@ -188,7 +188,7 @@ impl Operation for RemoveSchedule {
     }
 }
 
-/// Holds a schedule back, or lets it go on from now.
+/// Pauses a schedule, or resumes it from now.
 #[derive(Debug)]
 pub(super) struct PauseSchedule {
     pub(super) name: ScheduleName,
@@ -216,7 +216,7 @@ impl Operation for PauseSchedule {
     }
 }
 
-/// Notes why a schedule is due and has not run.
+/// Records why a due schedule has not run.
 #[derive(Debug)]
 pub(super) struct RecordScheduleError {
     pub(super) schedule: Schedule,
@@ -235,7 +235,7 @@ impl Operation for RecordScheduleError {
     }
 }
 
-/// Says whether the refusal of a task concerns its unique key.
+/// Returns true if a task was refused because its unique key is held.
 pub(super) fn is_key_taken(refusal: &StoreError) -> bool {
     matches!(refusal, StoreError::KeyTaken { .. })
 }

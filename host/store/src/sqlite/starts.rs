@@ -1,4 +1,4 @@
-//! When tasks of plugins were started that have a rate: what an earlier host started counts as well.
+//! Starts of tasks of rate-limited plugins, so that starts of an earlier host count as well.
 
 use chrono::DateTime;
 use rusqlite::{Connection, params};
@@ -11,11 +11,11 @@ use crate::{ClaimQuota, Claimed};
 pub(super) const NOTE: &str = "
     INSERT INTO start (plugin, at, tasks) VALUES (?1, ?2, ?3)
     ON CONFLICT (plugin, at) DO UPDATE SET tasks = tasks + excluded.tasks";
-/// With what a clock that went back left ahead: this host knows of it.
+/// Includes starts in the future of a clock that went back: this host counts them itself.
 pub(super) const FORGET: &str = "DELETE FROM start WHERE plugin = ?1 AND (at <= ?2 OR at > ?3)";
 pub(super) const STARTS: &str = "SELECT at, tasks FROM start WHERE plugin = ?1 ORDER BY at";
 
-/// Notes how many tasks of each plugin with a rate were claimed.
+/// Records how many tasks of each rate-limited plugin were claimed.
 pub(super) fn note(
     batch: &Batch<'_>,
     quotas: &[ClaimQuota],
@@ -37,7 +37,7 @@ pub(super) fn note(
     Ok(())
 }
 
-/// Reads when tasks of a plugin were started, and how many, the earliest first.
+/// Reads when tasks of a plugin were started and how many, oldest first.
 pub(super) fn starts(
     connection: &Connection,
     plugin: &PluginName,

@@ -1,7 +1,7 @@
-//! How the usage of an attempt is written as a column: `[cpu ms, wall ms, queue ms, instantiate µs, memory,
-//! log, HTTP requests, bytes sent, bytes received, checkpoints, bytes written to folders, files made]`, of which the zeros at the end are left out.
+//! Stored form of a usage: `[cpu ms, wall ms, queue ms, instantiate µs, memory, log, HTTP requests, bytes
+//! sent, bytes received, checkpoints, bytes written to folders, files made]`, without trailing zeros.
 //!
-//! Text that SQL can look into, and 15 to 30 bytes of it: `usage ->> 0` is the computing time.
+//! Text of 15 to 30 bytes that SQL can read: `usage ->> 0` is the CPU time.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use super::rows::millis;
 
 const FIGURES: usize = 12;
 
-/// Returns a usage as a column holds it.
+/// Returns a usage in stored form.
 pub(super) fn text(usage: &Usage) -> String {
     let figures: [u64; FIGURES] = [
         millis(usage.cpu).cast_unsigned(),
@@ -54,7 +54,7 @@ fn parse(text: &str) -> Option<Usage> {
     let text = text.strip_prefix('[')?.strip_suffix(']')?;
     let mut figures = [0; FIGURES];
     if !text.is_empty() {
-        // Figures that a newer host may have added are passed over.
+        // Further values, of a newer version, are ignored.
         for (place, figure) in text.split(',').enumerate() {
             let figure = figure.parse().ok()?;
             if let Some(known) = figures.get_mut(place) {

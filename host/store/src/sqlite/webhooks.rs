@@ -1,6 +1,6 @@
-//! Deliveries: made due with the end of a task, found by receiver, and noted try by try.
+//! Deliveries: made due when a task finishes, found by origin, and recorded attempt by attempt.
 //!
-//! Insert, finish and cancel call it within their own batch. A task without a webhook comes by none of it.
+//! Insert, finish and cancel call it within their batch. A task without a webhook costs nothing.
 
 use chrono::DateTime;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -13,17 +13,16 @@ use crate::webhook::{
     Redelivery, WebhookStatus,
 };
 
-/// How many tries of one delivery are kept, the newest.
+/// Attempts kept per delivery, the newest.
 const TRIES_KEPT: u32 = 20;
 
-/// To how many pending ones are counted: a few milliseconds of a reader.
+/// Maximum pending deliveries counted: a few milliseconds of a reader.
 const COUNTED_MAX: usize = 100_000;
 
-/// How many origins one look goes through: a few milliseconds of a reader. The next look goes on there.
+/// Maximum origins per query: a few milliseconds of a reader. The next query continues there.
 const ORIGINS_MAX: usize = 1_000;
 
-/// The longest that a delivery may wait for its next try, 30 days, as nanoseconds: one that waits for longer
-/// was put off by a clock that was ahead.
+/// Maximum wait for the next attempt: 30 days in nanoseconds. A longer one was set while the clock was ahead.
 const WAIT_NANOS_MAX: i64 = 30 * 86_400_000_000_000;
 
 pub(super) const ADD: &str = "INSERT INTO webhook (seq, url, origin) VALUES (?1, ?2, ?3)";
@@ -40,7 +39,7 @@ pub(super) const DUE: &str = "
 pub(super) const NEXT: &str = "
     SELECT min(next_at) FROM webhook INDEXED BY webhook_pending
     WHERE state = 1 AND origin = ?1 AND next_at > ?2";
-/// What comes next is not for a try to say that began before the delivery was asked for once more.
+/// An attempt that started before a redelivery request must not decide what comes next.
 pub(super) const TRIED: &str = "
     UPDATE webhook SET state = iif(round = ?5, ?3, 1), next_at = iif(round = ?5, ?4, next_at),
         tries = tries + 1
@@ -65,42 +64,42 @@ pub(super) const SHORTEN: &str = "
     UPDATE webhook INDEXED BY webhook_pending SET next_at = ?1
     WHERE state = 1 AND next_at > iif(tries = tries_before, ?1, ?1 + ?2)";
 
-/// All of them, for the test of their plans.
+/// All statements, for the test of query plans.
 #[cfg(test)]
 pub(super) const STATEMENTS: [&str; 14] = [
     ADD, BEGIN, ORIGIN, DUE, NEXT, TRIED, KEEP_TRY, DROP_TRIES, FIND, TRIES, AGAIN, PENDING, OLDEST, SHORTEN,
 ];
 
-/// Returns the ends of which a receiver is told, as a column holds them.
+/// Returns the final states that trigger a webhook, in stored form.
 pub(super) fn bits(webhook: &Webhook) -> i64 {
     webhook.on.iter().fold(0, |bits, state| bits | 1 << code(*state))
 }
 
-/// Reads them from a column.
+/// Reads the final states from their stored form.
 pub(super) fn ends(bits: i64) -> Vec<TaskState> {
     TaskState::ALL.into_iter().filter(|state| bits >> code(*state) & 1 == 1).collect()
 }
 
-/// Keeps the receiver of a new task.
+/// Stores the webhook of a new task.
 pub(super) fn add(batch: &Batch<'_>, seq: i64, webhook: &Webhook) -> rusqlite::Result<()> {
     batch.connection.prepare_cached(ADD)?.execute(params![seq, webhook.url, webhook.origin])?;
     Ok(())
 }
 
-/// Makes the delivery due of a task that has a webhook and ends now, if the receiver is told of such an end.
+/// Makes the delivery of a finishing task due, if its webhook asks for this state.
 pub(super) fn begin(batch: &mut Batch<'_>, seq: i64, end: TaskState, now: Timestamp) -> rusqlite::Result<()> {
     let rows = batch.connection.prepare_cached(BEGIN)?.execute(params![seq, nanos(now), code(end)])?;
     batch.wait_for_delivery |= rows > 0;
     Ok(())
 }
 
-/// Lets no delivery wait for a clock that went back.
+/// Shortens waits that a clock that went back made too long.
 pub(super) fn shorten_waits(connection: &Connection, now: i64) -> rusqlite::Result<()> {
     connection.prepare_cached(SHORTEN)?.execute([now, WAIT_NANOS_MAX])?;
     Ok(())
 }
 
-/// Finds what is due, origin by origin.
+/// Finds due deliveries, origin by origin.
 pub(super) fn due(connection: &Connection, query: &DueQuery) -> rusqlite::Result<DueDeliveries> {
     let snapshot = connection.unchecked_transaction()?;
     let mut due = DueDeliveries::default();
@@ -142,9 +141,9 @@ pub(super) fn due(connection: &Connection, query: &DueQuery) -> rusqlite::Result
     Ok(due)
 }
 
-/// Notes how a try went, and what comes next; false if the delivery is gone or was noted otherwise meanwhile.
+/// Records an attempt and what follows; false if the delivery is gone or was restarted since.
 ///
-/// Not durable: a receiver that was told before a power cut is told again.
+/// Not durable: after a power cut the receiver may get the delivery again.
 #[derive(Debug)]
 pub(super) struct Tried {
     pub(super) delivery: Delivery,
@@ -177,7 +176,7 @@ impl Operation for Tried {
     }
 }
 
-/// Makes a delivery due once more, however it stands.
+/// Makes a delivery due again, whatever its state.
 #[derive(Debug)]
 pub(super) struct Redeliver {
     pub(super) task: TaskId,
@@ -207,7 +206,7 @@ impl Operation for Redeliver {
     }
 }
 
-/// Reads the webhook of a task, if the task is there and has one.
+/// Reads the webhook of a task.
 pub(super) fn log(connection: &Connection, task: TaskId) -> rusqlite::Result<Option<Option<WebhookStatus>>> {
     let snapshot = connection.unchecked_transaction()?;
     let mut find = snapshot.prepare_cached(FIND)?;
@@ -240,7 +239,7 @@ pub(super) fn log(connection: &Connection, task: TaskId) -> rusqlite::Result<Opt
     Ok(Some(Some(log)))
 }
 
-/// Counts what is pending.
+/// Counts pending deliveries.
 pub(super) fn backlog(connection: &Connection) -> rusqlite::Result<DeliveryBacklog> {
     let mut count = connection.prepare_cached(PENDING)?;
     let pending: i64 = count.query_one([size(COUNTED_MAX)], |row| row.get(0))?;

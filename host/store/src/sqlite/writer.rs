@@ -1,7 +1,7 @@
-//! The writer thread and the queue in front of it.
+//! The writer thread and its queue.
 //!
-//! The queue holds at most one full batch; whoever comes then waits, with what it wants written, in
-//! its own future. So memory is bounded by the callers, also when they hang up.
+//! The queue holds at most one full batch; further callers wait in their own futures. So callers bound the
+//! memory, also when they hang up.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,17 +18,18 @@ use super::lock::Lock;
 use crate::plugin_counts::{AllPluginCounts, CountDelta};
 use crate::{CommitStats, Counts, StoreError, StoreStats};
 
-/// The most commands in one transaction: enough that the fsync no longer shows, few enough that
-/// the first caller of a batch need not wait for long.
+/// Maximum commands per transaction: enough to amortise the fsync, few enough that the first caller of a
+/// batch does not wait long.
 const BATCH_MAX: usize = 2_000;
 
-/// The most rows, or 4 KiB of what is large, in one transaction unless a single command has more: some 20 ms.
+/// Maximum cost of a transaction in rows, or 4 KiB of large values, unless one command costs more: about 20
+/// ms.
 const COST_MAX: u64 = 4_000;
 
-/// The most of them that a command may have to be one that no large one comes before.
+/// Maximum cost of a small command, which no large one may delay twice.
 const SMALL_MAX: u64 = 250;
 
-/// Talks to the writer thread. Dropping it finishes what is queued and waits for that.
+/// Handle of the writer thread. Dropping it finishes queued commands and waits for the thread.
 #[derive(Debug)]
 pub(super) struct Writer {
     queue: mpsc::Sender<Message>,
@@ -42,7 +43,7 @@ enum Message {
 }
 
 impl Writer {
-    /// Starts the thread; it holds the lock until nothing is left to write.
+    /// Starts the thread; it holds the lock until everything is written.
     pub(super) fn start(batcher: Batcher, lock: Lock) -> Result<Self, StoreError> {
         let (queue, messages) = mpsc::channel(BATCH_MAX);
         let thread = std::thread::Builder::new()
@@ -57,7 +58,7 @@ impl Writer {
         Ok(Self { queue, thread: Arc::new(Mutex::new(Some(thread))) })
     }
 
-    /// Runs an operation in the next batch and returns its answer once that is committed.
+    /// Runs an operation in the next batch and returns its answer once it has committed.
     pub(super) async fn write<O: Operation>(&self, operation: O) -> Result<O::Answer, StoreError> {
         let (reply, answer) = oneshot::channel();
         let job = Box::new(Pending::new(operation, reply));
@@ -65,14 +66,14 @@ impl Writer {
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 
-    /// Waits until the thread takes nothing more: it was told so, or it panicked.
+    /// Resolves when the thread accepts nothing more: it was closed, or it panicked.
     pub(super) async fn closed(&self) {
         self.queue.closed().await;
     }
 
-    /// Takes nothing more, finishes what is queued, and waits for that.
+    /// Stops accepting commands, finishes those queued, and waits for the thread.
     pub(super) async fn close(&self) {
-        // An error says that the thread closes already; it is still to be waited for.
+        // Fails if the thread is closing already; it must still be joined.
         let _ = self.queue.send(Message::Close).await;
         let thread = self.thread.clone();
         let _ = tokio::task::spawn_blocking(move || join(&thread)).await;
@@ -87,7 +88,7 @@ impl Drop for Writer {
     }
 }
 
-/// Waits for the thread; the lock is held so that a second caller waits as well.
+/// Joins the thread; the mutex makes a second caller wait as well.
 fn join(thread: &Mutex<Option<JoinHandle<()>>>) {
     let mut thread = thread.lock().unwrap_or_else(PoisonError::into_inner);
     if thread.take().is_some_and(|thread| thread.join().is_err()) {
@@ -111,14 +112,14 @@ fn write_all(mut batcher: Batcher, mut messages: mpsc::Receiver<Message>) {
             batcher.commit(batch);
         }
     }
-    // Claims may have come back since the last batch.
+    // Claims may have been abandoned since the last batch.
     batcher.commit(Vec::new());
 }
 
-/// Divides commands into transactions that are bounded by what they cost: first the small ones, with as many of
-/// the large ones as there is room for. If that is none, the first of them comes in one of its own.
+/// Divides commands into transactions of bounded cost: first the small commands, filled up with large ones;
+/// if none fits, the first large one runs in a transaction of its own.
 ///
-/// So a small command waits for one large one at most, however many are queued, and none waits for ever.
+/// So a small command waits for at most one large one, however many are queued, and none waits forever.
 fn batches(jobs: Vec<Box<dyn Job>>, large: &mut VecDeque<Box<dyn Job>>) -> Vec<Vec<Box<dyn Job>>> {
     let (mut batches, mut batch, mut cost) = (Vec::new(), Vec::new(), 0);
     for job in jobs {
@@ -135,7 +136,7 @@ fn batches(jobs: Vec<Box<dyn Job>>, large: &mut VecDeque<Box<dyn Job>>) -> Vec<V
         batch.push(job);
         took = true;
     }
-    // Also an empty one: something may be left to go on with.
+    // Even an empty one: there may be deferred work.
     batches.push(batch);
     if !took {
         batches.extend(large.pop_front().map(|job| vec![job]));
@@ -143,8 +144,8 @@ fn batches(jobs: Vec<Box<dyn Job>>, large: &mut VecDeque<Box<dyn Job>>) -> Vec<V
     batches
 }
 
-/// Takes what is queued, and waits for it unless there is something to go on with; false when nothing will
-/// come any more. What is left to go on with then is the next host's.
+/// Takes queued commands; waits for one unless there is deferred work. Returns false once the queue is
+/// closed; the next host does the deferred work then.
 fn take(
     batcher: &Batcher,
     messages: &mut mpsc::Receiver<Message>,
@@ -154,7 +155,7 @@ fn take(
     if large == 0 && !batcher.has_backlog() {
         return messages.blocking_recv_many(taken, BATCH_MAX) > 0;
     }
-    // Those that were taken and not written are bounded, too.
+    // Commands taken and not yet written are bounded, too.
     while taken.len() + large < BATCH_MAX {
         match messages.try_recv() {
             Ok(message) => taken.push(message),
@@ -165,7 +166,7 @@ fn take(
     true
 }
 
-/// What the writer publishes after each commit, for readers that need no database for it.
+/// What the writer publishes after each commit for callers that need no query.
 #[derive(Debug)]
 pub(super) struct WriterStats {
     waiting: AtomicU64,
@@ -176,16 +177,16 @@ pub(super) struct WriterStats {
     deliveries_dropped: AtomicU64,
     plugin_counts: AllPluginCounts,
     spread: Mutex<CommitStats>,
-    /// Hints that a delivery is due.
+    /// Notified when a delivery becomes due.
     pub(super) wait_for_delivery: Notify,
 }
 
-/// One commit that went well.
+/// A successful commit.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Committed {
     pub(super) commands: usize,
     pub(super) deliveries_dropped: u64,
-    /// Whether it waited for the disk.
+    /// Whether it waited for fsync.
     pub(super) synced: bool,
     pub(super) took: Duration,
 }
@@ -224,7 +225,7 @@ impl WriterStats {
         spread.commands.observe(committed.commands as f64);
     }
 
-    /// Notes how many ended tasks are to be kept at most.
+    /// Records the number of finished tasks that retention keeps.
     pub(super) fn note_kept(&self, tasks_max: Option<u64>) {
         self.kept_max.store(tasks_max.unwrap_or(u64::MAX), Ordering::Relaxed);
     }
@@ -288,7 +289,7 @@ mod tests {
         costs.iter().map(job).collect()
     }
 
-    /// Returns what the commands of each transaction cost.
+    /// Returns the costs of each transaction.
     fn divided(small: &[u64], large: &mut VecDeque<Box<dyn Job>>) -> Vec<Vec<u64>> {
         let batches = batches(jobs(small), large);
         batches.iter().map(|batch| batch.iter().map(|job| job.cost()).collect()).collect()
