@@ -1,20 +1,20 @@
-//! Wall-clock time, behind a trait so that tests decide what time it is.
+//! Wall-clock time behind a trait, so that tests control it.
 
 use chrono::{DateTime, Utc};
 
-/// A moment in UTC.
+/// A time in UTC.
 pub type Timestamp = DateTime<Utc>;
 
-/// A span between two moments, which may be negative.
+/// A signed difference of two times.
 pub type TimeDelta = chrono::TimeDelta;
 
-/// Tells the time of day; the only door to it for every crate below the binary.
+/// The wall clock; crates below the binary read the time through it alone.
 pub trait Clock: Send + Sync + 'static {
     /// Returns the current time in UTC.
     fn now(&self) -> Timestamp;
 }
 
-/// The clock of the machine.
+/// The system clock.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 

@@ -1,31 +1,31 @@
-//! Tasks that wait for other tasks: what they wait for, what becomes of them when one of those goes wrong,
-//! and what they are handed of it.
+//! Dependencies between tasks: what a task depends on, what a failed dependency means for it, and the results
+//! it gets.
 //!
-//! The API makes them, the store keeps them and counts, the runtime hands the results over.
+//! The API creates them, the store resolves them, the runtime passes the results.
 
 use crate::{TaskId, TaskState};
 
-/// The most tasks that one waits for.
+/// Maximum dependencies of a task.
 pub const DEPENDENCIES_MAX: usize = 100;
 
-/// Bytes of all results that one run is handed together.
+/// Maximum bytes of all dependency results of a run.
 ///
-/// A result may be larger, and a task may wait for a hundred: without a bound, one claim could fill the
-/// memory of the host.
+/// A result may be larger, and a task may have a hundred dependencies: without a limit, one claim could fill
+/// the memory of the host.
 pub const DEPENDENCY_RESULTS_BYTES_MAX: u64 = 4 << 20;
 
-/// What becomes of a task when one that it waits for fails, is cancelled or is deleted before it has ended.
+/// What happens to a task when a dependency fails, is cancelled, or is removed before it finishes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnFailure {
     /// It is cancelled at once.
     #[default]
     Cancel,
-    /// It runs all the same, when the others have ended.
+    /// It runs anyway, once the others have finished.
     Run,
 }
 
 impl OnFailure {
-    /// Returns the word that machines read.
+    /// Returns the name used in the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Cancel => "cancel",
@@ -34,25 +34,25 @@ impl OnFailure {
     }
 }
 
-/// What a new task waits for.
+/// The dependencies of a new task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewDependencies {
-    /// The tasks, from 1 to [`DEPENDENCIES_MAX`]; each is stored already, or stands before the new one among
-    /// those that are stored with it.
+    /// The tasks, from 1 to [`DEPENDENCIES_MAX`]; each is stored already, or precedes the new one in the same
+    /// batch.
     pub on: Vec<TaskId>,
-    /// What becomes of it when one of them goes wrong.
+    /// What happens to the task when one of them does not complete.
     pub on_failure: OnFailure,
-    /// Whether it is handed their results.
+    /// Whether the run gets their results.
     pub pass_results: bool,
 }
 
-/// What a run is handed of a task that it waited for.
+/// The result of a dependency, as passed to a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DependencyResult {
-    /// That task.
+    /// The dependency.
     pub id: TaskId,
-    /// How it ended.
+    /// How it finished.
     pub outcome: TaskState,
-    /// What it answered; `None` unless it completed.
+    /// Its result; `None` unless it completed.
     pub result: Option<String>,
 }

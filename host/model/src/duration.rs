@@ -1,11 +1,11 @@
 //! Durations as people write them: `30s`, `1h 30m`, `1.5d`.
 //!
-//! One parser for requests, manifests, settings and the command line. Months and years are refused: they have no
-//! fixed length, and `5M` is more often a slip for `5m` than a wish for five months.
+//! One parser for requests, manifests, settings and the command line. Months and years are rejected: they
+//! have no fixed length, and `5M` is usually a typo of `5m`.
 
 use std::time::Duration;
 
-/// The units, and how many nanoseconds each has.
+/// The units and their nanoseconds.
 const UNITS: [(&[&str], u128); 8] = [
     (&["ns", "nsec", "nanos"], 1),
     (&["us", "usec"], 1_000),
@@ -19,14 +19,14 @@ const UNITS: [(&[&str], u128); 8] = [
 
 const SECOND: u128 = 1_000_000_000;
 
-/// Digits of the longest whole number, and behind the point: more would not change a duration that fits.
+/// Maximum digits of the integer and of the fraction; more would not change a duration that fits.
 const DIGITS_MAX: usize = 15;
 
-/// Parses one or more numbers with a unit each, such as `90s` or `1h 30m`; `0` needs none.
+/// Parses one or more numbers with a unit each, such as `90s` or `1h 30m`; `0` needs no unit.
 ///
 /// # Errors
 ///
-/// Fails if a number has no unit or one that is not known, and if the sum is longer than [`Duration`] holds.
+/// Fails if a number has no unit or an unknown one, or if the sum exceeds [`Duration`].
 pub fn parse_duration(text: &str) -> Result<Duration, InvalidDuration> {
     let mut rest = text.trim_matches(is_space);
     if rest == "0" {
@@ -49,7 +49,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, InvalidDuration> {
     Ok(Duration::new(seconds, nanos))
 }
 
-/// Returns the pattern of what [`parse_duration`] takes, as JSON Schema writes it.
+/// Returns the JSON Schema pattern of the texts that [`parse_duration`] accepts.
 pub fn duration_pattern() -> String {
     let units: Vec<_> = UNITS.iter().flat_map(|(names, _)| names.iter().copied()).collect();
     let (units, digits) = (units.join("|"), DIGITS_MAX);
@@ -64,7 +64,7 @@ fn split(text: &str, is_in: impl Fn(char) -> bool) -> (&str, &str) {
     text.split_at(text.find(|c| !is_in(c)).unwrap_or(text.len()))
 }
 
-/// Multiplies a number by the nanoseconds of its unit; what is shorter than one of them is dropped.
+/// Multiplies a number by the nanoseconds of its unit; fractions of a nanosecond are dropped.
 fn value(number: &str, unit_nanos: u128) -> Option<u128> {
     let (whole, fraction) =
         number.split_once('.').map_or((number, None), |(whole, part)| (whole, Some(part)));
@@ -87,19 +87,19 @@ fn unknown(number: &str, unit: &str) -> InvalidDuration {
     }
 }
 
-/// The text is no duration.
+/// The text is not a duration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidDuration {
-    /// There is no number where one is expected, or one of too many digits.
+    /// A number is missing or has too many digits.
     #[error("a duration is a number with a unit, such as 30s or 1h 30m")]
     Number,
-    /// A number stands alone.
+    /// A number has no unit.
     #[error("a duration needs a unit, such as 30s or 1h 30m")]
     NoUnit,
-    /// A unit is not known.
+    /// The unit is unknown.
     #[error("the units of a duration are ns, us, ms, s, m, h, d and w")]
     Unit,
-    /// A month or a year.
+    /// The unit is a month or a year.
     #[error("a month or a year has no fixed length; write days or weeks, and minutes as a small m")]
     NoFixedLength,
 }

@@ -1,47 +1,47 @@
-//! Why a run gave no result. The scheduler stores it, the API words it, the retry rules read it.
+//! Failures of runs. The scheduler stores them, the API words them, the retry rules read them.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// What made a run fail.
+/// Why a run failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cause {
-    /// The plugin reported that its I/O failed.
+    /// The plugin reported an I/O error.
     Io,
-    /// The plugin refused the input of the task.
+    /// The plugin rejected the input.
     InvalidInput,
-    /// The plugin reported any other failure.
+    /// The plugin reported another error.
     Plugin,
     /// The guest trapped: `unreachable`, a panic, a stack overflow, an access out of bounds.
     Trap,
     /// The attempt took longer than its timeout.
     Timeout,
-    /// The attempt computed for longer than its limit.
+    /// The attempt exceeded its CPU limit.
     CpuLimit,
-    /// The guest asked for more memory than its limit.
+    /// The guest exceeded its memory limit.
     MemoryLimit,
-    /// The result was larger than its limit.
+    /// The result exceeded its limit.
     OutputLimit,
-    /// One call of the guest handed the host more than its limit.
+    /// A call of the guest passed the host more than its limit.
     CallLimit,
-    /// The guest held more handles of the host than its limit.
+    /// The guest exceeded its limit of handles.
     HandleLimit,
-    /// The guest wrote more to its folders than its limit, and did not get over it.
+    /// The guest exceeded its limit of disk writes and failed for it.
     DiskLimit,
-    /// The guest ended itself with this exit code.
+    /// The guest exited with this code.
     Exit(i32),
-    /// The plugin was taken out of service between claim and run.
+    /// The plugin was removed between claim and run.
     LostPlugin,
-    /// The host died during the run, too often.
+    /// The host crashed during the run, too often.
     HostCrash,
-    /// The host could not carry out the run; the guest is not to blame.
+    /// The host failed to run the task; the guest is not to blame.
     HostFault,
-    /// There was no run: a task that this one waited for went wrong, so it was cancelled.
+    /// The task never ran: it was cancelled because a dependency did not complete.
     Dependency,
 }
 
 impl Cause {
-    /// Returns its code without that of an exit, which programs choose: one of few words.
+    /// Returns the code without an exit code, so the set of values is fixed.
     pub fn kind(self) -> &'static str {
         match self {
             Self::Io => "io",
@@ -63,9 +63,9 @@ impl Cause {
         }
     }
 
-    /// Says whether another attempt may end differently.
+    /// Returns true if another attempt may end differently.
     ///
-    /// Input that was refused and limits that were hit stay so; everything else may pass.
+    /// Rejected input and exceeded limits will fail again; everything else may pass.
     pub fn is_transient(self) -> bool {
         match self {
             Self::InvalidInput
@@ -87,7 +87,7 @@ impl Cause {
         }
     }
 
-    /// Returns the words that follow `failed by` in the status that people read.
+    /// Returns the text that follows `failed by` in the status.
     pub fn words(self) -> String {
         match self {
             Self::Io => "io bound".to_owned(),
@@ -110,7 +110,7 @@ impl Cause {
     }
 }
 
-/// Writes the code that machines read and the store keeps, such as `io` or `exit-3`.
+/// Writes the code used in the API and in the store, such as `io` or `exit-3`.
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.kind())?;
@@ -146,23 +146,23 @@ impl FromStr for Cause {
     }
 }
 
-/// The text is no code of a [`Cause`].
+/// The text is not a code of a [`Cause`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown cause of failure")]
 pub struct UnknownCause;
 
-/// How a run failed: a cause for machines and a message for people.
+/// A failure: a cause for machines and a message for people.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{cause}: {message}")]
 pub struct Failure {
-    /// The kind of failure.
+    /// The cause.
     pub cause: Cause,
-    /// What happened, in the words of the plugin or the host.
+    /// The message, written by the plugin or the host.
     pub message: String,
 }
 
 impl Failure {
-    /// Builds a failure of this kind with this message.
+    /// Builds a failure.
     pub fn new(cause: Cause, message: impl Into<String>) -> Self {
         Self { cause, message: message.into() }
     }

@@ -1,16 +1,16 @@
-//! Named places in the code at which a test may look at the world as a crash would leave it.
+//! Named points at which a test can inspect the state that a crash would leave.
 //!
 //! Store and scheduler mark them with [`fault_point!`](crate::fault_point). Without the feature
-//! `fault-points`, which only the tests of the scheduler switch on, nothing of them is compiled.
+//! `fault-points`, which only the scheduler's tests enable, they compile to nothing.
 
-/// Marks a place that a test can have something done at; nothing at all in the product.
+/// Marks a fault point; expands to nothing in the product.
 #[cfg(not(feature = "fault-points"))]
 #[macro_export]
 macro_rules! fault_point {
     ($name:literal) => {};
 }
 
-/// Marks a place that a test can have something done at.
+/// Marks a fault point.
 #[cfg(feature = "fault-points")]
 #[macro_export]
 macro_rules! fault_point {
@@ -30,17 +30,17 @@ mod armed {
 
     static TRAP: RwLock<Option<Trap>> = RwLock::new(None);
 
-    /// Has this called with the name of every fault point that any thread reaches from now on.
+    /// Calls `trap` with the name of every fault point that any thread reaches from now on.
     pub fn arm(trap: impl Fn(&'static str) + Send + Sync + 'static) {
         *TRAP.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(trap));
     }
 
-    /// Has nothing called any more.
+    /// Removes the trap.
     pub fn disarm() {
         *TRAP.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Calls what is armed.
+    /// Calls the trap, if one is set.
     pub fn reach(name: &'static str) {
         let trap = TRAP.read().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(trap) = trap {

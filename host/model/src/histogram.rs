@@ -1,50 +1,49 @@
-//! How a quantity is spread: how many observations were at most so large.
+//! Histograms with fixed buckets.
 //!
-//! Each room keeps those of what it does, behind a lock of its own; the API shows them to whoever
-//! watches the server.
+//! Each crate keeps those of its own measurements behind a lock; the API exports them as metrics.
 
 use std::time::Duration;
 
-/// Bounds, in seconds, for what takes from 100 µs to a minute.
+/// Bucket bounds in seconds for 100 µs to a minute.
 pub const LATENCY_SECONDS: &[f64] = &[
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
     30.0, 60.0,
 ];
 
-/// Bounds, in seconds, for what takes from a millisecond to hours.
+/// Bucket bounds in seconds for a millisecond to hours.
 pub const RUN_SECONDS: &[f64] =
     &[0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 180.0, 300.0, 600.0, 1800.0, 7200.0];
 
-/// Bounds for how many things are done at once.
+/// Bucket bounds for batch sizes.
 pub const COUNTS: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0];
 
-/// Counts observations by their size.
+/// Counts observations in buckets.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Histogram {
     bounds: &'static [f64],
-    /// How many fell between each bound and the one before; the last are beyond all.
+    /// Observations per bucket; the last bucket is unbounded.
     counts: Vec<u64>,
     sum: f64,
 }
 
 impl Histogram {
-    /// Makes an empty one with these upper bounds, which ascend.
+    /// Creates an empty histogram with these ascending upper bounds.
     pub fn new(bounds: &'static [f64]) -> Self {
         Self { bounds, counts: vec![0; bounds.len() + 1], sum: 0.0 }
     }
 
-    /// Counts one observation.
+    /// Records an observation.
     pub fn observe(&mut self, value: f64) {
         self.counts[self.bounds.partition_point(|bound| *bound < value)] += 1;
         self.sum += value;
     }
 
-    /// Counts one observation of a time, in seconds.
+    /// Records a duration, in seconds.
     pub fn observe_time(&mut self, time: Duration) {
         self.observe(time.as_secs_f64());
     }
 
-    /// Returns each upper bound, infinity last, with how many fell between it and the one before.
+    /// Returns each upper bound, infinity last, with the observations of its bucket.
     pub fn buckets(&self) -> Vec<(f64, u64)> {
         let bounds = self.bounds.iter().copied().chain([f64::INFINITY]);
         bounds.zip(self.counts.iter().copied()).collect()
@@ -55,7 +54,7 @@ impl Histogram {
         self.sum
     }
 
-    /// Returns how many there were.
+    /// Returns the number of observations.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }

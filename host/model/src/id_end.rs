@@ -1,15 +1,15 @@
-//! The end of a task's id, as people copy it: ids that were made in the same minute differ there.
+//! Suffixes of task ids, as people copy them: ids created in the same minute differ there.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// The fewest digits: with less, nearly every task would be meant.
+/// Minimum digits: fewer would match nearly every task.
 const DIGITS_MIN: usize = 4;
 
-/// The digits of a whole id.
+/// Digits of a whole id.
 const DIGITS_MAX: usize = 32;
 
-/// At least four hexadecimal digits that an id ends with.
+/// A suffix of a task id: at least four hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct IdEnd {
     value: u128,
@@ -17,7 +17,7 @@ pub struct IdEnd {
 }
 
 impl IdEnd {
-    /// Returns true if an id ends so.
+    /// Returns true if an id has this suffix.
     pub fn fits(&self, id: &[u8; 16]) -> bool {
         let unused = 4 * (DIGITS_MAX - self.digits);
         (u128::from_be_bytes(*id) ^ self.value) << unused == 0
@@ -41,7 +41,7 @@ impl fmt::Display for IdEnd {
     }
 }
 
-/// The text is not the end of an id.
+/// The text is not an id suffix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the end of an id is 4 to 32 hexadecimal digits, without hyphens, such as 3e4f5061")]
 pub struct InvalidIdEnd;

@@ -1,20 +1,20 @@
-//! The beginning of a task's id, as people type it: it stands for all ids that begin so.
+//! Prefixes of task ids, as people type them.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::TaskId;
 
-/// The fewest digits: with less, nearly every task would be meant.
+/// Minimum digits: fewer would match nearly every task.
 const DIGITS_MIN: usize = 4;
 
-/// A UUID has hyphens behind so many digits; each may be left out.
+/// Digits before each hyphen of a UUID; hyphens are optional.
 const HYPHENS: [usize; 4] = [8, 12, 16, 20];
 
-/// The digits of a whole id.
+/// Digits of a whole id.
 const DIGITS_MAX: usize = 32;
 
-/// At least four hexadecimal digits that an id begins with, with hyphens or without.
+/// A prefix of a task id: at least four hexadecimal digits, with or without hyphens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct IdPrefix {
     first: [u8; 16],
@@ -22,7 +22,7 @@ pub struct IdPrefix {
 }
 
 impl IdPrefix {
-    /// Returns the first and the last id that begin so.
+    /// Returns the first and the last id with this prefix.
     pub fn range(&self) -> ([u8; 16], [u8; 16]) {
         let mut last = self.first;
         for digit in self.digits..DIGITS_MAX {
@@ -31,13 +31,13 @@ impl IdPrefix {
         (self.first, last)
     }
 
-    /// Says whether an id begins so.
+    /// Returns true if an id has this prefix.
     pub fn fits(&self, id: &[u8; 16]) -> bool {
         let (first, last) = self.range();
         (first..=last).contains(id)
     }
 
-    /// Returns the id if it is whole.
+    /// Returns the id if the prefix is a whole one.
     pub fn whole(&self) -> Option<TaskId> {
         (self.digits == DIGITS_MAX).then(|| TaskId::from_bytes(self.first))
     }
@@ -64,7 +64,7 @@ impl FromStr for IdPrefix {
     }
 }
 
-/// Writes the digits, without hyphens.
+/// Writes the digits without hyphens.
 impl fmt::Display for IdPrefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for digit in 0..self.digits {
@@ -75,7 +75,7 @@ impl fmt::Display for IdPrefix {
     }
 }
 
-/// The text is not the beginning of an id.
+/// The text is not an id prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the beginning of an id is 4 to 32 hexadecimal digits, with hyphens or without, such as 0192f3c4")]
 pub struct InvalidIdPrefix;

@@ -1,20 +1,20 @@
-//! Short texts by which clients find, sort or tell apart their tasks: tags, groups and unique keys.
+//! Labels by which clients find, group or identify tasks: tags, groups and unique keys.
 //!
-//! The API makes them, the store keeps them. They mean nothing to the host.
+//! The API creates them, the store keeps them. They mean nothing to the host.
 
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// The most tags of one task.
+/// Maximum tags of a task.
 pub const TAGS_MAX: usize = 16;
 
-/// Characters of the longest tag.
+/// Maximum characters of a tag.
 const TAG_CHARS_MAX: usize = 64;
 
-/// Characters of the longest unique key.
+/// Maximum characters of a unique key.
 const KEY_CHARS_MAX: usize = 255;
-/// Characters of the longest group.
+/// Maximum characters of a group.
 const GROUP_CHARS_MAX: usize = 64;
 
 /// A tag: 1 to 64 characters without control characters.
@@ -36,8 +36,8 @@ impl FromStr for Tag {
     }
 }
 
-/// Whose task it is, such as a tenant: 1 to 64 characters without control characters. The groups of a plugin take
-/// turns. Cheap to clone.
+/// A group of tasks within a plugin, such as a tenant: 1 to 64 characters without control characters. Groups
+/// are served round robin. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Group(Arc<str>);
 
@@ -56,7 +56,7 @@ impl FromStr for Group {
     }
 }
 
-/// A key that at most one task has which waits or runs: 1 to 255 characters without control characters.
+/// A key that at most one unfinished task may hold: 1 to 255 characters without control characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UniqueKey(Box<str>);
 
@@ -81,26 +81,26 @@ impl FromStr for UniqueKey {
     }
 }
 
-/// What becomes of a new task whose unique key another one holds.
+/// What happens to a new task whose unique key is held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnConflict {
-    /// It is refused.
+    /// The task is refused.
     #[default]
     Refuse,
-    /// The holder is the answer, and nothing is stored.
+    /// The holder is returned and nothing is stored.
     Return,
 }
 
-/// A unique key, and what happens if it is taken.
+/// A unique key and its conflict policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unique {
     /// The key.
     pub key: UniqueKey,
-    /// What happens if another task holds it.
+    /// What happens if another task holds the key.
     pub on_conflict: OnConflict,
 }
 
-/// The text is no tag, no group, or no key.
+/// The text is not a tag, a group or a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("1 to {chars_max} characters, none of them a control character")]
 pub struct InvalidLabel {

@@ -1,6 +1,6 @@
-//! The vocabulary of Wasmill: what a task is, which states it goes through, how a run can end.
+//! The vocabulary of Wasmill: tasks, their states, and how runs end.
 //!
-//! Every other crate speaks these words. Nothing here does I/O, waits or starts a thread.
+//! All other crates use these types. Nothing here does I/O, waits or starts a thread.
 
 mod clock;
 mod dependency;
@@ -52,7 +52,7 @@ pub use run::{BoxFuture, Pinned, RunHost, RunRequest, RunStep, Runner, Suspensio
 pub use schedule::{InvalidScheduleName, MissedPolicy, ScheduleName};
 pub use span::{Span, SpanAttribute, SpanKind};
 pub use task::{InvalidTaskId, NewTask, Progress, Task, TaskId};
-pub use timing::{Due, InvalidTiming, TIMING_BYTES_MAX, Timing};
+pub use timing::{DueTimes, InvalidTiming, TIMING_BYTES_MAX, Timing};
 pub use trace::{InvalidTraceContext, SpanId, TraceContext, TraceId};
 pub use tracer::{RunTrace, Sampler, Tracer, TracerStats};
 pub use transition::{AttemptCounts, HOST_CRASHES_MAX, RunOutcome, TaskState, Transition};

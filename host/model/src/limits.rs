@@ -1,23 +1,23 @@
-//! What one run may use. The runtime enforces the sizes, the scheduler the time.
+//! Resource limits of a run. The runtime enforces the sizes, the scheduler the timeout.
 
 use std::time::Duration;
 
-/// The bounds of one run.
+/// Resource limits of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of all linear memories and tables of the instance together.
+    /// Maximum bytes of all linear memories and tables together.
     pub memory_bytes: u64,
-    /// Wall-clock time of one attempt.
+    /// Wall-clock limit of an attempt.
     pub timeout: Duration,
-    /// Time that one attempt may really compute; `None` if only its timeout bounds it.
+    /// CPU time limit of an attempt; `None` if only the timeout bounds it.
     pub cpu: Option<Duration>,
-    /// Bytes of the result.
+    /// Maximum bytes of the result.
     pub output_bytes: u64,
     /// Bytes of log kept per attempt; the newest are kept.
     pub log_bytes: u64,
-    /// Bytes that one run may write to its folders.
+    /// Maximum bytes that a run may write to its folders.
     pub disk_bytes: u64,
-    /// Bytes of one checkpoint.
+    /// Maximum bytes of a checkpoint.
     pub checkpoint_bytes: u64,
 }
 

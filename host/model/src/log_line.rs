@@ -1,18 +1,18 @@
-//! A line that a guest wrote to its log.
+//! Log lines of guests.
 
 use crate::Timestamp;
 
-/// Where a guest wrote a line.
+/// The stream of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LogStream {
-    /// Its standard output.
+    /// Standard output.
     Stdout,
-    /// Its standard error.
+    /// Standard error.
     Stderr,
 }
 
 impl LogStream {
-    /// Returns the word that machines read, such as `stdout`.
+    /// Returns the name used in the API, such as `stdout`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Stdout => "stdout",
@@ -21,52 +21,53 @@ impl LogStream {
     }
 }
 
-/// The largest number that a line may have: as far as integers are exact in JSON for every reader.
+/// Maximum line number: the largest integer that JSON readers represent exactly.
 pub const LINE_SEQ_MAX: u64 = (1 << 53) - 1;
 
-/// How many numbers are left out when a host dies during a run: nobody knows how many lines that run had, and no
-/// number is given twice.
+/// Range of line numbers that a host crash uses up: nobody knows how many lines the run had, and no number is
+/// reused.
 const LINES_PER_CRASH: u64 = 1_000_000_000_000;
 
-/// One line of the log of a task.
+/// A log line of a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogLine {
-    /// Its number, at most [`LINE_SEQ_MAX`]. Lines are counted over all runs of their task, those that are not kept
-    /// any more among them; behind a run during which the host died, a new range begins.
+    /// Line number, at most [`LINE_SEQ_MAX`]. Lines are numbered over all runs of their task, including
+    /// dropped ones; after a host crash the numbers continue in a new range.
     pub seq: u64,
     /// When it was written.
     pub time: Timestamp,
-    /// The attempt that wrote it; the first is 1.
+    /// Attempt number, from 1.
     pub attempt: u32,
-    /// Where it was written.
+    /// The stream it was written to.
     pub stream: LogStream,
-    /// What was written, without the line break; bytes that are no UTF-8 are U+FFFD.
+    /// The text without its line break; invalid UTF-8 is replaced by U+FFFD.
     pub text: String,
-    /// Whether the line was too long for one piece: it goes on in the next of its stream.
+    /// Whether the line was cut at the length limit and continues in the next line of its stream.
     pub is_cut: bool,
 }
 
 impl LogLine {
-    /// Returns the number of the `nth` line, from 1, of a run before which so many numbers were given to lines of
-    /// its task; `None` when they are used up.
+    /// Returns the number of the `nth` line, from 1, of a run after `earlier` lines of its task; `None` when
+    /// the numbers are used up.
     pub fn seq_of(earlier: u64, nth: u64) -> Option<u64> {
         earlier.checked_add(nth).filter(|seq| *seq <= LINE_SEQ_MAX)
     }
 
-    /// Returns how many numbers count as given once the host has died during a run before which so many were.
+    /// Returns how many numbers are used up after a host crash during a run that followed `earlier` lines.
     pub fn given_after_crash(earlier: u64) -> u64 {
         (earlier / LINES_PER_CRASH + 1) * LINES_PER_CRASH
     }
 
-    /// Returns how many lines between the one with the number `before` and this one are missing. What a crash of
-    /// the host took along is not counted.
+    /// Returns how many lines are missing between line `before` and this one, without those that a host crash
+    /// lost.
     pub fn missed_since(&self, before: u64) -> u64 {
         let own = self.seq % LINES_PER_CRASH;
         let in_same_range = before / LINES_PER_CRASH == self.seq / LINES_PER_CRASH;
         own.saturating_sub(1 + if in_same_range { before % LINES_PER_CRASH } else { 0 })
     }
 
-    /// Returns which line, from 1, of a run before which so many numbers were given comes after the number `after`.
+    /// Returns which line of a run, from 1, follows line number `after`, given `earlier` lines of previous
+    /// runs.
     pub fn nth_after(earlier: u64, after: u64) -> u64 {
         after.saturating_sub(earlier).saturating_add(1)
     }

@@ -1,8 +1,8 @@
-//! The newest bytes that a guest wrote, bounded.
+//! The newest bytes of a log, bounded.
 
 use std::collections::VecDeque;
 
-/// Keeps the newest bytes of a log and forgets the oldest.
+/// Keeps the newest bytes of a log and drops the oldest.
 #[derive(Clone, Debug)]
 pub struct LogTail {
     bytes: VecDeque<u8>,
@@ -11,12 +11,12 @@ pub struct LogTail {
 }
 
 impl LogTail {
-    /// Makes an empty tail that keeps at most `bytes_max` bytes; it allocates only when written to.
+    /// Creates an empty tail of at most `bytes_max` bytes; it allocates on the first write.
     pub fn new(bytes_max: usize) -> Self {
         Self { bytes: VecDeque::new(), bytes_max, dropped: 0 }
     }
 
-    /// Appends what the guest wrote.
+    /// Appends guest output.
     pub fn write(&mut self, written: &[u8]) {
         let kept = &written[written.len().saturating_sub(self.bytes_max)..];
         let room = self.bytes_max - kept.len();
@@ -26,9 +26,9 @@ impl LogTail {
         self.dropped += (written.len() - kept.len() + surplus) as u64;
     }
 
-    /// Returns the tail as text; it starts with a whole line and says how much is missing.
+    /// Returns the tail as text, starting with a whole line and a note of what was dropped.
     ///
-    /// Bytes that are no UTF-8 become U+FFFD.
+    /// Invalid UTF-8 is replaced by U+FFFD.
     pub fn text(&self) -> String {
         let (front, back) = self.bytes.as_slices();
         let bytes = [front, back].concat();

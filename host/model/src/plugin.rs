@@ -1,4 +1,4 @@
-//! The name of a plugin, which is also the stem of its file.
+//! Plugin names, which are also the stems of their files.
 
 use std::fmt;
 use std::str::FromStr;
@@ -35,7 +35,7 @@ impl FromStr for PluginName {
     }
 }
 
-/// Says whether plugins, and what is named like them, may be called so.
+/// Returns true if this is a valid name of a plugin or a schedule.
 pub(crate) fn is_name(name: &str) -> bool {
     let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b);
     let first = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
@@ -45,7 +45,7 @@ pub(crate) fn is_name(name: &str) -> bool {
     }
 }
 
-/// The text cannot be the name of a plugin.
+/// The text is not a plugin name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a plugin name is 1 to 64 of a-z, 0-9, '.', '_' and '-', and starts with a letter or digit")]
 pub struct InvalidPluginName;

@@ -1,22 +1,22 @@
-//! How far ahead of the others a task stands in the line.
+//! Task priorities.
 
 use std::time::Duration;
 
-/// How long a plain task has to wait to stand level with one that comes now and is one step above it.
+/// Head start per step of priority.
 const STEP: Duration = Duration::from_secs(60);
 
-/// A priority from -1000 to 1000; 0 unless asked otherwise.
+/// A priority from -1000 to 1000; 0 by default.
 ///
-/// Each step is worth one minute of waiting. So a task of a low priority gets older like all others, and
-/// is passed by those that come at most so many minutes after it: no task waits for ever.
+/// Each step is worth one minute of waiting. A task of low priority still ages like all others, and only
+/// tasks that arrive within that head start overtake it: no task starves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Priority(i32);
 
 impl Priority {
-    /// The highest priority; the lowest is as far below 0.
+    /// The highest priority; the lowest is its negative.
     pub const MAX: i32 = 1_000;
 
-    /// Makes a priority of a number, if it is one.
+    /// Builds a priority, if the number is in range.
     pub fn of(number: i64) -> Option<Self> {
         let number = i32::try_from(number).ok()?;
         (-Self::MAX..=Self::MAX).contains(&number).then_some(Self(number))
@@ -27,8 +27,7 @@ impl Priority {
         self.0
     }
 
-    /// Returns by how many nanoseconds of waiting a task stands ahead of one without a priority;
-    /// negative if it stands behind.
+    /// Returns the head start in nanoseconds over a task of priority 0; negative for a lower priority.
     pub fn head_start_nanos(self) -> i64 {
         let step = i64::try_from(STEP.as_nanos()).expect("a minute is not that long");
         i64::from(self.0) * step

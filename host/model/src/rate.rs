@@ -1,21 +1,21 @@
-//! How many tasks of a plugin may start in a span of time.
+//! Rate limits of plugins.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// The most starts that a rate may name: each is remembered for its span.
+/// Maximum starts of a rate: each is remembered for its period.
 const STARTS_MAX: u32 = 100_000;
 
-/// The longest span of a rate.
+/// Maximum period of a rate.
 const PER_MAX: Duration = Duration::from_secs(86_400);
 
-/// A rate such as `100/s`, `5/m`, `1000/h` or `20/10s`: in no span of that length start more.
+/// A rate limit such as `100/s`, `5/m`, `1000/h` or `20/10s`: no period of that length sees more starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// How many tasks may start.
+    /// Maximum starts per period.
     pub starts: u32,
-    /// In every span of this length.
+    /// Length of the period.
     pub per: Duration,
 }
 
@@ -49,7 +49,7 @@ impl fmt::Display for Rate {
     }
 }
 
-/// The text is no rate.
+/// The text is not a rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a rate is a number from 1 to {STARTS_MAX} and a span of at most a day, such as 100/s, 5/m or 20/10s"

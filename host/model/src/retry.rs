@@ -1,30 +1,30 @@
-//! How often a task is attempted, and how long it waits in between.
+//! Retries: how often a task is attempted, and the backoff in between.
 
 use std::time::Duration;
 
-/// The most attempts that anyone may ask for.
+/// Maximum attempts that a task may ask for.
 pub const ATTEMPTS_MAX: u32 = 100;
 
-/// The longest wait between two attempts that anyone may ask for: 7 days.
+/// Maximum wait between two attempts: 7 days.
 const WAIT_MAX: Duration = Duration::from_secs(7 * 86_400);
 
-/// The largest factor by which waits may grow.
+/// Maximum backoff factor.
 const FACTOR_MAX: f64 = 100.0;
 
-/// By how much waits are lengthened at most, unless said otherwise.
+/// Default jitter.
 const JITTER: f64 = 0.5;
 
-/// Waiting times that grow by a factor up to a most, and are lengthened at random.
+/// Exponential backoff with jitter.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Backoff {
-    /// The wait after the first failed attempt.
+    /// Wait after the first failed attempt.
     pub first: Duration,
-    /// What each further wait is multiplied by.
+    /// Factor by which each further wait grows.
     pub factor: f64,
-    /// The longest wait, before jitter.
+    /// Maximum wait, before jitter.
     pub most: Duration,
-    /// By how much of itself a wait is lengthened at most, 0 to 1: it spreads tasks that failed together, and
-    /// none is attempted earlier than was asked for.
+    /// Maximum share, from 0 to 1, by which jitter lengthens a wait. It spreads tasks that failed together,
+    /// and no attempt starts earlier than asked for.
     pub jitter: f64,
 }
 
@@ -35,13 +35,13 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// Builds waiting times from what was asked for; what is left out is as in the default, where
-    /// the longest wait is never shorter than the first.
+    /// Builds a backoff; missing values are those of the default, where the maximum is never below the first
+    /// wait.
     ///
     /// # Errors
     ///
-    /// Refuses a factor outside of 1 to 100, a jitter outside of 0 to 1, a longest wait shorter than the
-    /// first, and waits of more than 7 days.
+    /// Fails for a factor outside 1 to 100, a jitter outside 0 to 1, a maximum below the first wait, and
+    /// waits of more than 7 days.
     pub fn of(
         first: Option<Duration>,
         factor: Option<f64>,
@@ -68,9 +68,9 @@ impl Backoff {
         Ok(Self { first, factor, most, jitter })
     }
 
-    /// Returns the wait after failed attempt number `attempt` (the first is 1).
+    /// Returns the wait after failed attempt number `attempt`, from 1.
     ///
-    /// `dice` from 0 to 1 says how much of the jitter is added: none (0) to all (1).
+    /// `dice` from 0 to 1 is the share of the jitter to add.
     pub fn wait(&self, attempt: u32, dice: f64) -> Duration {
         let exponent = i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX);
         let full = self.first.as_secs_f64() * self.factor.powi(exponent);
@@ -79,19 +79,19 @@ impl Backoff {
     }
 }
 
-/// The waiting times make no sense.
+/// The backoff is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidBackoff {
-    /// The waits would shrink, or grow without measure.
+    /// The factor would shrink the waits, or let them explode.
     #[error("factor must be a number from 1 to 100")]
     Factor,
-    /// Waits would become shorter, or more than twice as long.
+    /// The jitter would shorten the waits, or more than double them.
     #[error("jitter must be a number from 0, for none, to 1")]
     Jitter,
-    /// The first wait is longer than the longest.
+    /// The first wait exceeds the maximum.
     #[error("first must not be longer than max")]
     FirstOverMost,
-    /// A wait is longer than anyone may ask for.
+    /// A wait exceeds the limit.
     #[error("no wait may be longer than 7 days")]
     TooLong,
 }

@@ -1,16 +1,16 @@
-//! Which failures are worth another attempt.
+//! Which failures are retried.
 
 use std::fmt;
 
 use crate::Cause;
 
-/// The kinds of failures that another attempt follows, if there is one left; by default those that may
-/// pass by themselves, see [`Cause::is_transient`].
+/// The kinds of failure that are retried while attempts are left; by default transient ones, see
+/// [`Cause::is_transient`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryOn(u16);
 
-/// A cause of each kind that can be named, with its word. Input that was refused stays so, and a crash of
-/// the host is none of the plugin's business.
+/// The kinds that a manifest can name, with a cause of each. Rejected input never changes, and host crashes
+/// are not the plugin's business.
 const KINDS: [(&str, Cause); 13] = [
     ("io", Cause::Io),
     ("plugin", Cause::Plugin),
@@ -35,11 +35,11 @@ impl Default for RetryOn {
 }
 
 impl RetryOn {
-    /// Makes it of the words for the kinds.
+    /// Builds the set from the names of kinds.
     ///
     /// # Errors
     ///
-    /// Refuses a word that is no kind.
+    /// Fails on an unknown kind.
     pub fn of<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<Self, UnknownKind> {
         let mut bits = 0;
         for word in words {
@@ -49,20 +49,20 @@ impl RetryOn {
         Ok(Self(bits))
     }
 
-    /// Says whether another attempt follows this failure.
+    /// Returns true if this failure is retried.
     pub fn contains(self, cause: Cause) -> bool {
         let kind = if matches!(cause, Cause::Exit(_)) { Cause::Exit(0) } else { cause };
         KINDS.iter().position(|(_, named)| *named == kind).is_some_and(|bit| self.0 & 1 << bit != 0)
     }
 
-    /// Returns the words for the kinds.
+    /// Returns the names of the kinds.
     pub fn words(self) -> Vec<&'static str> {
         let named = KINDS.iter().enumerate().filter(|(bit, _)| self.0 & 1 << bit != 0);
         named.map(|(_, (word, _))| *word).collect()
     }
 }
 
-/// The word is no kind of failure that may be tried again.
+/// The text is not a kind of failure that can be retried.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct UnknownKind {
     word: String,

@@ -1,4 +1,4 @@
-//! The seam between the scheduler, which decides that a task runs, and the runtime, which runs it.
+//! The interface between the scheduler, which decides that a task runs, and the runtime, which runs it.
 
 use std::fmt;
 use std::pin::Pin;
@@ -9,24 +9,24 @@ use crate::{
     DependencyResult, Failure, LogStream, Meter, PluginName, Progress, Rate, RetryOn, RunTrace, TaskId,
 };
 
-/// A future on the heap that may move between threads.
+/// A boxed future that may move between threads.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// One attempt at one task.
+/// A request to run an attempt of a task.
 pub struct RunRequest {
-    /// The task.
+    /// The task to run.
     pub task: TaskId,
     /// The plugin to run.
     pub plugin: PluginName,
-    /// The number of this attempt; the first is 1.
+    /// Attempt number, from 1.
     pub attempt: u32,
-    /// How often a failure is attempted in all.
+    /// Maximum attempts, the first included.
     pub attempts_max: u32,
-    /// The JSON text of the task's input, if it has one.
+    /// Input as JSON text.
     pub input: Option<String>,
-    /// What the guest may ask of the host during the run.
+    /// What the guest can ask of the host during the run.
     pub host: Arc<dyn RunHost>,
-    /// Whether it is [handed](RunHost::handed) the results of the tasks that its own one waited for.
+    /// Whether the run gets the [results of its dependencies](RunHost::dependency_results).
     pub pass_results: bool,
 }
 
@@ -40,131 +40,130 @@ impl fmt::Debug for RunRequest {
     }
 }
 
-/// What a run came to, if it did not fail.
+/// The outcome of a run that did not fail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RunStep {
-    /// The task is done, with this result.
+    /// The task completed with this result.
     Done(String),
-    /// The task is to go on later: until then it holds nothing.
+    /// The task is suspended; until it resumes it holds no instance.
     Suspended(Suspension),
 }
 
-/// When a suspended task goes on, and with what.
+/// How long a task is suspended, and its state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Suspension {
-    /// How long it is suspended.
+    /// Time until it resumes.
     pub wait: Duration,
-    /// What its next step gets back, as it gets a checkpoint.
+    /// State that the next step gets back, like a checkpoint.
     pub state: Vec<u8>,
 }
 
-/// The version of a plugin that a run is bound to, whatever becomes of its file meanwhile.
+/// The version of a plugin that a run is pinned to, even if its file changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pinned {
-    /// The SHA-256 of its file, in hexadecimal.
+    /// SHA-256 of the file in hexadecimal.
     pub digest: Arc<str>,
-    /// Bytes of log kept of the run; the newest are kept.
+    /// Maximum bytes of log to keep; the newest are kept.
     pub log_bytes: u64,
 }
 
-/// Runs tasks: the wasmtime runtime, or a scripted one in the scheduler's tests.
+/// Runs tasks: the wasmtime runtime, or a scripted runner in tests of the scheduler.
 pub trait Runner: Send + Sync + 'static {
-    /// Runs one attempt, or one step of it, and returns what it came to or why it failed.
+    /// Runs an attempt, or one step of it, and returns its outcome.
     ///
-    /// Dropping the future stops the run: when the drop returns, the guest no longer exists. The
-    /// future gives its thread back within one [`Runner::interrupt`], also in an endless loop.
+    /// Dropping the future stops the run: once the drop returns, the guest is gone. The future yields within
+    /// one [`Runner::interrupt`], even in an endless loop.
     fn run(&self, run: RunRequest) -> BoxFuture<'static, Result<RunStep, Failure>>;
 
-    /// Asks every guest that computes right now to give its thread back at once.
+    /// Makes every guest that is computing yield at once.
     fn interrupt(&self);
 
-    /// Returns the plugins that can run now.
+    /// Returns the plugins that can run.
     fn plugins(&self) -> Vec<PluginName>;
 
-    /// Returns how many tasks of a plugin may run at the same time, or `None` if only the slots
-    /// bound them.
+    /// Returns how many tasks of a plugin may run at once; `None` if only the slots limit them.
     fn concurrency(&self, _plugin: &PluginName) -> Option<usize> {
         None
     }
 
-    /// Returns how many tasks of a plugin may start in a span of time, or `None` if any number may.
+    /// Returns the rate limit of a plugin, if it has one.
     fn rate(&self, _plugin: &PluginName) -> Option<Rate> {
         None
     }
 
-    /// Returns which failures of a plugin are attempted again.
+    /// Returns which failures of a plugin are retried.
     fn retry_on(&self, _plugin: &PluginName) -> RetryOn {
         RetryOn::default()
     }
 
-    /// Returns the bytes of memory that are left for further runs.
+    /// Returns the bytes of memory available for further runs.
     fn available_memory(&self) -> u64 {
         u64::MAX
     }
 
-    /// Returns the bytes of memory that one more run of a plugin is expected to take: never more than
-    /// [`Runner::available_memory`] says when nothing runs, so that there is always room for one.
+    /// Returns the bytes of memory that another run of a plugin is expected to use: never more than
+    /// [`Runner::available_memory`] returns when nothing is running, so one run always fits.
     fn expected_memory(&self, _plugin: &PluginName) -> u64 {
         0
     }
 }
 
-/// What a guest asks of the host during its run.
+/// What a guest can ask of the host during its run.
 pub trait RunHost: Send + Sync {
-    /// Notes which version of the plugin runs. Called once, before the guest is made; cheap, and
-    /// durable with the end of the run.
+    /// Records which plugin version runs. Called once, before the guest is created; cheap, and stored when
+    /// the run ends.
     fn pin(&self, _pinned: &Pinned) {}
 
-    /// Returns the meter that what the run uses is to be counted with; `None` if nobody wants to know.
+    /// Returns the meter that counts the usage of the run; `None` if nobody reads it.
     fn meter(&self) -> Option<&Meter> {
         None
     }
 
-    /// Returns the trace that the run is part of, for what it asks of others; `None` if it is part of none.
+    /// Returns the trace of the run for outgoing requests, if it has one.
     fn trace(&self) -> Option<&RunTrace> {
         None
     }
 
-    /// Notes that the run ends now because the host has no memory left for it. The task is not to blame,
-    /// and what the run returns counts for nothing.
+    /// Reports that the run is evicted because the host lacks memory. The task is not to blame, and the
+    /// result of the run is ignored.
     fn evicted(&self) {}
 
-    /// Says whether the run was asked to stop: it is to put things in order before it is stopped.
+    /// Returns true if the run has a stop request: it may clean up before it is stopped.
     fn is_asked_to_stop(&self) -> bool {
         false
     }
 
-    /// Waits until the run is asked to stop.
+    /// Resolves when the run gets a stop request.
     fn asked_to_stop(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::pending())
     }
 
-    /// Returns how the tasks ended that the task waited for, in the order in which they were named.
+    /// Returns outcomes and results of the task's dependencies, in the order of the request.
     ///
     /// # Errors
     ///
-    /// Says why they cannot be handed over; the run cannot go on.
+    /// Fails if the results are not available; the run cannot continue.
     fn dependency_results(&self) -> BoxFuture<'_, Result<Vec<DependencyResult>, Failure>> {
         Box::pin(std::future::ready(Ok(Vec::new())))
     }
 
-    /// Keeps the latest progress; cheap, never durable.
+    /// Sets the progress; cheap, never durable.
     fn progress(&self, progress: Progress);
 
-    /// Appends to the log of the run what the guest wrote to stdout or stderr; bounded, and never waits.
+    /// Appends guest output to the log; bounded, never waits.
     fn log(&self, stream: LogStream, written: &[u8]);
 
-    /// Makes a checkpoint durable; the next attempt gets it back.
+    /// Stores a checkpoint durably for the next attempt.
     ///
     /// # Errors
     ///
-    /// Says in words for the guest why the checkpoint was not kept.
+    /// Fails with a message for the guest if the checkpoint was not stored.
     fn save(&self, state: Vec<u8>) -> BoxFuture<'_, Result<(), String>>;
 
     /// Returns the latest checkpoint of the task, of this attempt or an earlier one.
     ///
     /// # Errors
     ///
-    /// Says why it could not be read; the run cannot go on.
+    /// Fails if it could not be read; the run cannot continue.
     fn restore(&self) -> BoxFuture<'_, Result<Option<Vec<u8>>, String>>;
 }

@@ -1,4 +1,4 @@
-//! What a schedule is called, and what becomes of runs that it missed.
+//! Schedule names, and the policy for missed runs.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::PluginName;
 use crate::plugin::is_name;
 
-/// A schedule's name, made like that of a plugin: `[a-z0-9][a-z0-9._-]{0,63}`. Cheap to clone.
+/// A schedule name, like a plugin name: `[a-z0-9][a-z0-9._-]{0,63}`. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ScheduleName(Arc<str>);
 
@@ -32,27 +32,27 @@ impl FromStr for ScheduleName {
     }
 }
 
-/// Names the schedule that a plugin brings.
+/// The schedule of a plugin's manifest has the name of the plugin.
 impl From<&PluginName> for ScheduleName {
     fn from(plugin: &PluginName) -> Self {
         Self(plugin.as_str().into())
     }
 }
 
-/// The text cannot be the name of a schedule.
+/// The text is not a schedule name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the name of a schedule is 1 to 64 of a-z, 0-9, '.', '_' and '-', and starts with a letter or digit")]
 pub struct InvalidScheduleName;
 
-/// What becomes of runs that could not be started when they were due.
+/// What happens to runs that could not start when they were due.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MissedPolicy {
-    /// They are left out.
+    /// Skip them.
     Skip,
-    /// One of them is made up for, however many there were.
+    /// Start one for all of them.
     #[default]
     One,
-    /// All of them are, the newest if there are too many.
+    /// Start all of them, or the newest if there are too many.
     All,
 }
 
@@ -60,7 +60,7 @@ impl MissedPolicy {
     /// Every policy.
     pub const ALL: [Self; 3] = [Self::Skip, Self::One, Self::All];
 
-    /// Returns the word for it.
+    /// Returns the name used in the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Skip => "skip",
@@ -69,7 +69,7 @@ impl MissedPolicy {
         }
     }
 
-    /// Finds the policy that goes by this word.
+    /// Parses the name used in the API.
     pub fn of(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|missed| missed.as_str() == word)
     }

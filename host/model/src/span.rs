@@ -1,56 +1,56 @@
-//! One thing that took its time, as a trace shows it. Plain data.
+//! Trace spans. Plain data.
 //!
-//! The API, the store and the runtime make spans; the binary sends them where they are collected.
+//! The API, the store and the runtime create them; the binary exports them.
 
 use std::borrow::Cow;
 
 use crate::{SpanId, Timestamp, TraceContext, TraceId};
 
-/// Bytes kept of what a failure says.
+/// Maximum bytes of a failure message.
 const MESSAGE_BYTES_MAX: usize = 1 << 10;
 
-/// Something that began and has ended.
+/// A finished trace span.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Span {
-    /// The trace that it is part of.
+    /// The trace id.
     pub trace_id: TraceId,
-    /// Its own name in it.
+    /// The span id.
     pub id: SpanId,
-    /// What it is a part of; `None` if the trace begins with it.
+    /// The parent span; `None` for the root of the trace.
     pub parent: Option<SpanId>,
-    /// What others along the way want to be handed on.
+    /// The `tracestate` of the caller.
     pub state: Option<Box<str>>,
-    /// One of few words.
+    /// The name, one of a few.
     pub name: Cow<'static, str>,
-    /// Which side of a request it is, if it is one.
+    /// The span kind.
     pub kind: SpanKind,
-    /// When it began.
+    /// Start time.
     pub start: Timestamp,
-    /// When it ended; not before it began.
+    /// End time; not before the start.
     pub end: Timestamp,
-    /// What else is known of it.
+    /// Attributes.
     pub attributes: Vec<(&'static str, SpanAttribute)>,
-    /// What went wrong, if something did.
+    /// The failure message, if the span failed.
     pub failure: Option<String>,
 }
 
-/// Which side of a request a span is.
+/// The kind of a span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SpanKind {
-    /// It is no request.
+    /// Not a request.
     Internal,
-    /// This host answered.
+    /// A request that this host served.
     Server,
-    /// This host asked.
+    /// A request that this host made.
     Client,
 }
 
-/// Something that is known of a span.
+/// The value of a span attribute.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SpanAttribute {
-    /// Words.
+    /// Text.
     Text(Cow<'static, str>),
-    /// A count.
+    /// A number.
     Number(i64),
 }
 
@@ -73,7 +73,7 @@ impl From<u64> for SpanAttribute {
 }
 
 impl Span {
-    /// Makes the span at a place in a trace, of which nothing else is known yet.
+    /// Creates a span of this context without attributes.
     pub fn new(
         at: &TraceContext,
         parent: Option<SpanId>,
@@ -88,21 +88,21 @@ impl Span {
             name: name.into(),
             kind: SpanKind::Internal,
             start,
-            // A clock that went back makes it a moment.
+            // If the clock went back, the duration is zero.
             end: end.max(start),
             attributes: Vec::new(),
             failure: None,
         }
     }
 
-    /// Adds a fact.
+    /// Adds an attribute.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl Into<SpanAttribute>) -> Self {
         self.attributes.push((name, value.into()));
         self
     }
 
-    /// Says that it went wrong, and how.
+    /// Marks the span as failed.
     #[must_use]
     pub fn failed(mut self, message: &str) -> Self {
         self.failure = Some(message[..message.floor_char_boundary(MESSAGE_BYTES_MAX)].to_owned());

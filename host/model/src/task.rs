@@ -1,4 +1,4 @@
-//! A task: what was asked for, and what has become of it.
+//! Tasks: new ones as submitted, and stored ones with their state.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,22 +15,22 @@ use crate::{
 /// Bytes of a UUID with hyphens.
 const HYPHENATED_BYTES: usize = 36;
 
-/// The id of a task: a UUIDv7, so ids sort by the time they were made.
+/// A task id: a UUIDv7, so ids sort by creation time.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TaskId(Uuid);
 
 impl TaskId {
-    /// Makes a new id.
+    /// Creates a new id.
     pub fn new() -> Self {
         Self(Uuid::now_v7())
     }
 
-    /// Returns the 16 bytes of the id, as the store keeps them.
+    /// Returns the 16 bytes of the id, as they are stored.
     pub fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()
     }
 
-    /// Rebuilds an id from its 16 bytes.
+    /// Builds an id from its 16 bytes.
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(Uuid::from_bytes(bytes))
     }
@@ -64,64 +64,63 @@ impl FromStr for TaskId {
     type Err = InvalidTaskId;
 
     fn from_str(text: &str) -> Result<Self, InvalidTaskId> {
-        // Of the spellings of a UUID only that with hyphens, as ids are written everywhere.
+        // Of the spellings of a UUID, only the hyphenated one, which is used everywhere.
         let hyphenated = Some(text).filter(|text| text.len() == HYPHENATED_BYTES);
         hyphenated.and_then(|text| Uuid::try_parse(text).ok()).map(Self).ok_or(InvalidTaskId)
     }
 }
 
-/// The text is no UUID.
+/// The text is not a UUID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a task id is a UUID such as 0192f3c4-5d6e-7f80-9a0b-1c2d3e4f5061")]
 pub struct InvalidTaskId;
 
-/// A task that was checked and may be stored.
+/// A validated task to store.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewTask {
-    /// Its id.
+    /// Task id.
     pub id: TaskId,
-    /// The plugin that does it.
+    /// The plugin that runs it.
     pub plugin: PluginName,
-    /// The JSON text handed to the plugin.
+    /// Input as JSON text.
     pub input: Option<String>,
-    /// When it was asked for.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// The wall-clock time of one attempt.
+    /// Wall-clock limit of an attempt.
     pub timeout: Duration,
-    /// How often a failure is attempted in all, at least 1.
+    /// Maximum attempts, the first included; at least 1.
     pub attempts_max: u32,
-    /// The waits between its attempts; `None` for those of the host.
+    /// Backoff between attempts; `None` for the default of the host.
     pub backoff: Option<Backoff>,
     /// When it may start; `None` for at once.
     pub run_at: Option<Timestamp>,
-    /// Whether that was asked for as a delay, and not as a moment of the calendar: if the clock goes back, it waits
-    /// no longer than the delay.
+    /// Whether `run_at` comes from a delay rather than a calendar time: if the clock goes back, it waits no
+    /// longer than the delay.
     pub is_delayed: bool,
-    /// How far ahead of the others it stands.
+    /// Its priority.
     pub priority: Priority,
-    /// By what it is found, at most [`TAGS_MAX`](crate::TAGS_MAX).
+    /// Its tags, at most [`TAGS_MAX`](crate::TAGS_MAX).
     pub tags: Vec<Tag>,
-    /// The key that no other task may have while this one waits or runs.
+    /// A key that no other unfinished task may hold.
     pub unique: Option<Unique>,
-    /// The ended task that it does again.
+    /// The finished task that this one retries.
     pub retry_of: Option<TaskId>,
-    /// The schedule that asked for it.
+    /// The schedule that created it.
     pub schedule: Option<ScheduleName>,
-    /// The tasks that it waits for.
+    /// The tasks it depends on.
     pub dependencies: Option<NewDependencies>,
-    /// Whom to tell of its end.
+    /// The webhook to call when it finishes.
     pub webhook: Option<Webhook>,
-    /// Where in which trace it was asked for.
+    /// The trace context of its request.
     pub trace: Option<TraceContext>,
-    /// Whose it is: the groups of its plugin take turns. `None` for the plugin's own.
+    /// Its group within the plugin; groups are served round robin. `None` for no group.
     pub group: Option<Group>,
-    /// How many tasks of its plugin may wait once it does; `None` if only all tasks together are bounded.
+    /// Maximum waiting tasks of its plugin, this one included; `None` if only the limit of all tasks applies.
     pub waiting_max: Option<u64>,
 }
 
 impl NewTask {
-    /// Makes a task of which nothing is said but who does it, when it was asked for and how long it may take:
-    /// it is attempted once, at once.
+    /// Creates a task with defaults: one attempt, at once.
     pub fn new(plugin: PluginName, created_at: Timestamp, timeout: Duration) -> Self {
         Self {
             id: TaskId::new(),
@@ -146,80 +145,80 @@ impl NewTask {
         }
     }
 
-    /// Returns when it may start, whatever it waits for besides.
+    /// Returns when it may start, regardless of dependencies.
     pub fn ready_at(&self) -> Timestamp {
         self.run_at.map_or(self.created_at, |run_at| run_at.max(self.created_at))
     }
 }
 
-/// A stored task, as everyone reads it.
+/// A stored task.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Task {
-    /// Its id.
+    /// Task id.
     pub id: TaskId,
-    /// The plugin that does it.
+    /// The plugin that runs it.
     pub plugin: PluginName,
-    /// Where it stands.
+    /// Its state.
     pub state: TaskState,
-    /// The SHA-256, in hexadecimal, of the plugin that its newest attempt ran; `None` while it never
-    /// ran. A crash of the host forgets that of the attempt it ended.
+    /// SHA-256, in hexadecimal, of the plugin of its newest attempt; `None` while it never ran. A host crash
+    /// loses that of the attempt it ended.
     pub plugin_digest: Option<Arc<str>>,
-    /// When it was asked for.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// When it may start; later than `created_at` if it was put off, and between attempts.
+    /// When it may start; later than `created_at` if it was scheduled, suspended or retried.
     pub ready_at: Timestamp,
     /// When its newest attempt started; `None` while it waits, unless it is suspended.
     pub started_at: Option<Timestamp>,
-    /// When it was asked to stop while it ran: it is cancelled once its guest is gone, and runs until then.
+    /// When a stop was requested while it ran: it is cancelled once its run has ended.
     pub stop_requested_at: Option<Timestamp>,
     /// When it reached its final state.
     pub finished_at: Option<Timestamp>,
-    /// How many attempts were started; one that a drain ended is not counted.
+    /// Number of started attempts, without those that were requeued.
     pub attempt: u32,
-    /// How often a failure is attempted in all.
+    /// Maximum attempts, the first included.
     pub attempts_max: u32,
-    /// How many attempts ended because the host died.
+    /// How many attempts ended in a host crash.
     pub host_crashes: u32,
-    /// The wall-clock time of one attempt.
+    /// Wall-clock limit of an attempt.
     pub timeout: Duration,
-    /// The waits between its attempts, if it has its own.
+    /// Backoff between attempts, if it has its own.
     pub backoff: Option<Backoff>,
     /// Bytes of its input; 0 without one.
     pub input_bytes: u64,
-    /// How far ahead of the others it stands in the line.
+    /// Its priority.
     pub priority: Priority,
-    /// By what it is found.
+    /// Its tags.
     pub tags: Vec<Tag>,
-    /// The key that no other task may have while this one waits or runs.
+    /// The key that no other unfinished task may hold.
     pub unique_key: Option<UniqueKey>,
-    /// The ended task that it does again.
+    /// The finished task that this one retries.
     pub retry_of: Option<TaskId>,
     /// How often its newest attempt was suspended.
     pub suspensions: u32,
-    /// What the plugin answered, once completed.
+    /// The result, once completed.
     pub result: Option<String>,
-    /// Why the newest ended attempt failed, or which task that it waited for had it cancelled.
+    /// The failure of the newest ended attempt, or the dependency that had it cancelled.
     pub failure: Option<Failure>,
-    /// The latest the guest said of its progress, while running.
+    /// Latest progress, while running.
     pub progress: Option<Progress>,
-    /// What its newest attempt has used, so far if it still runs; `None` while it never ran. That of an
-    /// attempt that a drain or a crash of the host ended is not kept.
+    /// Usage of its newest attempt, so far if it is running; `None` while it never ran. That of a requeued
+    /// attempt and of one that a host crash ended is lost.
     pub usage: Option<Usage>,
-    /// The schedule that asked for it, which may be gone.
+    /// The schedule that created it, which may have been removed.
     pub schedule: Option<ScheduleName>,
-    /// How many of the tasks that it waits for have not ended; `None` if it was never to wait for any.
+    /// Number of unfinished dependencies; `None` if it has no dependencies.
     pub pending_dependencies: Option<u32>,
-    /// Where in which trace it was asked for.
+    /// The trace context of its request.
     pub trace: Option<TraceContext>,
-    /// Whose it is.
+    /// Its group.
     pub group: Option<Group>,
-    /// Whether somebody is told of its end.
+    /// Whether it has a webhook.
     pub has_webhook: bool,
 }
 
 impl Task {
-    /// Returns how long the newest attempt has run by `now`: zero while the task waits or when it
-    /// was cancelled before it started, frozen once it has ended.
+    /// Returns how long the newest attempt has run by `now`: zero while the task waits or if it was cancelled
+    /// before it started, constant once it has finished.
     pub fn duration(&self, now: Timestamp) -> Duration {
         let Some(started_at) = self.started_at else { return Duration::ZERO };
         let until = self.finished_at.unwrap_or(now);
@@ -227,12 +226,12 @@ impl Task {
     }
 }
 
-/// How far a running guest says it has come.
+/// Progress of a running guest.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Progress {
     /// From 0.0 to 1.0.
     pub fraction: f64,
-    /// What is being done.
+    /// What the guest is doing.
     pub note: String,
 }
 

@@ -1,12 +1,11 @@
-//! When a schedule is due: a cron expression in a time zone. Pure arithmetic; nobody here asks what time it is.
+//! The timing of a schedule: a cron expression in a time zone. Pure arithmetic without a clock.
 //!
-//! The expression is read by `croner`, the rules of time zones come from `chrono-tz`. Where clocks change, an
-//! expression that means every hour runs on by the hours that really pass. Of any other each local time is meant
-//! once: one that is left out in spring is due at the end of the gap, and of one that comes twice in autumn
-//! the first counts.
+//! `croner` parses the expression, `chrono-tz` has the time zones. Across a clock change, an expression that
+//! matches every hour runs at each real hour. Any other runs once per local time: one that is skipped in
+//! spring is due at the end of the gap, and of one that occurs twice in autumn the first counts.
 //!
-//! Every search ends after a bounded number of steps, whatever the expression; the longest takes a fraction of
-//! a millisecond, so that it may stand on any thread.
+//! Every search ends after a bounded number of steps, at most a fraction of a millisecond, so any thread may
+//! run it.
 
 mod expression;
 mod search;
@@ -21,50 +20,50 @@ use croner::Cron;
 use self::search::{Steps, Times, is_day, next_day, next_local};
 use crate::Timestamp;
 
-/// Bytes of the longest expression.
+/// Maximum bytes of an expression.
 pub const TIMING_BYTES_MAX: usize = 256;
 
-/// The most moments that are counted one by one.
+/// Maximum due times that are counted one by one.
 const COUNTED_MAX: usize = 20_000;
 
 /// A cron expression in a time zone. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Timing(Arc<Inner>);
+pub struct Timing(Arc<TimingState>);
 
 #[derive(Debug)]
-struct Inner {
+struct TimingState {
     text: String,
     cron: Cron,
     times: Times,
     zone: Tz,
 }
 
-/// The moments at which a schedule was due in a span of time.
+/// The due times of a schedule in an interval.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Due {
-    /// The newest of them, the oldest first.
+pub struct DueTimes {
+    /// The newest due times, oldest first.
     pub newest: Vec<Timestamp>,
-    /// How many there were before these; counted no further than some 20,000.
+    /// Number of earlier due times, counted up to about 20,000.
     pub older: u64,
 }
 
 impl Timing {
-    /// Reads an expression of five fields, of six with seconds in front, or a word such as `@hourly`; and the
-    /// IANA name of a time zone, in any case.
+    /// Parses an expression of five fields, of six with seconds first, or a macro such as `@hourly`, and the
+    /// IANA name of a time zone in any case.
     ///
     /// # Errors
     ///
-    /// Says which of the two is wrong, and how. An expression that is never due is wrong, too.
+    /// Fails with the one that is invalid and why. An expression that is never due is invalid, too.
     pub fn of(expression: &str, zone: &str) -> Result<Self, InvalidTiming> {
         let known = TZ_VARIANTS.iter().find(|known| known.name().eq_ignore_ascii_case(zone));
         let zone = *known.ok_or(InvalidTiming::Zone)?;
         let text = expression.trim();
         let cron = expression::read(text)?;
         let times = Times::of(&cron);
-        // What is not due in one of these years is due in none.
+        // An expression that is not due in one of these years is never due.
         let some_time = DateTime::UNIX_EPOCH.naive_utc();
         next_local(&cron, times, some_time, &mut Steps::new()).ok_or(InvalidTiming::Never)?;
-        Ok(Self(Arc::new(Inner { text: text.to_owned(), cron, times, zone })))
+        Ok(Self(Arc::new(TimingState { text: text.to_owned(), cron, times, zone })))
     }
 
     /// Returns the expression as it was written.
@@ -77,13 +76,13 @@ impl Timing {
         self.0.zone.name()
     }
 
-    /// Returns the first moment after this one at which it is due; `None` if that is centuries away.
+    /// Returns the first due time after `moment`; `None` if it is centuries away.
     pub fn next_after(&self, moment: Timestamp) -> Option<Timestamp> {
         self.search(moment, &mut Steps::new())
     }
 
     fn search(&self, moment: Timestamp, steps: &mut Steps) -> Option<Timestamp> {
-        // Due moments are whole seconds, so those within one are after the same ones.
+        // Due times are whole seconds, so all moments within a second have the same next one.
         let moment = moment.with_nanosecond(0)?;
         if self.0.times.is_every_hour() {
             self.next_hourly(moment, steps)
@@ -92,13 +91,13 @@ impl Timing {
         }
     }
 
-    /// Looks at local times, each of which counts once. In their order they are moments in their order, but for
-    /// those that share a moment.
+    /// Searches local times, each of which counts once. In ascending order they are ascending moments, except
+    /// those that share one.
     fn next_of_local_times(&self, moment: Timestamp, steps: &mut Steps) -> Option<Timestamp> {
-        let Inner { cron, times, zone, .. } = &*self.0;
+        let TimingState { cron, times, zone, .. } = &*self.0;
         let second = TimeDelta::seconds(1);
         let mut from = moment.with_timezone(zone).naive_local() + second;
-        // When clocks show an hour for the second time, what was due in it is over until its end.
+        // In an hour that clocks show for the second time, nothing is due until it ends.
         if let LocalResult::Ambiguous(first, again) = zone.from_local_datetime(&(from - second))
             && again == moment
         {
@@ -116,9 +115,9 @@ impl Timing {
         }
     }
 
-    /// Goes on by the hours that really pass, whatever clocks show.
+    /// Searches by real hours, whatever clocks show.
     fn next_hourly(&self, moment: Timestamp, steps: &mut Steps) -> Option<Timestamp> {
-        let Inner { cron, times, zone, .. } = &*self.0;
+        let TimingState { cron, times, zone, .. } = &*self.0;
         let mut at = moment + TimeDelta::seconds(1);
         loop {
             steps.take()?;
@@ -135,7 +134,7 @@ impl Timing {
                 + TimeDelta::minutes(i64::from(minute) - i64::from(local.minute()))
                 + TimeDelta::seconds(i64::from(second) - i64::from(local.second()));
             if offset(zone, then) != offset(zone, at) {
-                // Clocks change before that, so look again from there.
+                // A clock change comes first: search again from there.
                 at = change_within(zone, at, then);
             } else if found.is_some() {
                 return Some(then);
@@ -145,21 +144,21 @@ impl Timing {
         }
     }
 
-    /// Returns the moments from `first`, at which it is due, until `now`: the newest, at most `newest_max`.
-    pub fn due(&self, first: Timestamp, now: Timestamp, newest_max: usize) -> Due {
+    /// Returns the due times from `first`, which is one, until `now`: the newest, at most `newest_max`.
+    pub fn due(&self, first: Timestamp, now: Timestamp, newest_max: usize) -> DueTimes {
         let newest_max = newest_max.min(COUNTED_MAX);
-        let (newest, counted, is_all) = self.walk(first, now, newest_max);
+        let (newest, counted, is_all) = self.count_from(first, now, newest_max);
         if is_all {
             let newest = Vec::from(newest);
-            return Due { older: (counted - newest.len()) as u64, newest };
+            return DueTimes { older: (counted - newest.len()) as u64, newest };
         }
-        // There are so many that only the end is looked at. Moments are whole seconds, so between a beginning
-        // from which there are too many and one from which there are too few stands one that fits.
+        // Too many to count, so only the end is searched. Bisection finds a start between one with too many
+        // due times and one with too few; moments are whole seconds, so it ends.
         let (mut too_many, mut too_few) = (first, now);
         loop {
             let middle = too_many + (too_few - too_many) / 2;
             let (newest, counted, is_all) = match self.next_after(middle) {
-                Some(from) => self.walk(from, now, newest_max),
+                Some(from) => self.count_from(from, now, newest_max),
                 None => (VecDeque::new(), 0, true),
             };
             if !is_all {
@@ -167,13 +166,13 @@ impl Timing {
             } else if counted < newest_max {
                 too_few = middle;
             } else {
-                return Due { newest: newest.into(), older: COUNTED_MAX as u64 };
+                return DueTimes { newest: newest.into(), older: COUNTED_MAX as u64 };
             }
         }
     }
 
-    /// Goes from one moment to the next; returns the newest, how many there were, and whether these are all.
-    fn walk(
+    /// Steps through due times; returns the newest, their number, and whether the interval is exhausted.
+    fn count_from(
         &self,
         first: Timestamp,
         now: Timestamp,
@@ -195,7 +194,7 @@ impl Timing {
         (newest, counted, true)
     }
 
-    /// Returns a moment as clocks of the time zone show it, in RFC 3339.
+    /// Returns a moment as local time in RFC 3339.
     pub fn local(&self, moment: Timestamp) -> String {
         moment.with_timezone(&self.0.zone).to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
     }
@@ -207,14 +206,15 @@ impl PartialEq for Timing {
     }
 }
 
-/// Returns the first and the last moment at which clocks show this time, or twice that at which they leap over it.
+/// Returns the first and the last moment with this local time; for a skipped local time, the end of the gap
+/// twice.
 fn moments(zone: &Tz, local: NaiveDateTime) -> Option<[Timestamp; 2]> {
     let utc = |moment: DateTime<Tz>| moment.with_timezone(&Utc);
     match zone.from_local_datetime(&local) {
         LocalResult::Single(moment) => Some([utc(moment); 2]),
         LocalResult::Ambiguous(first, again) => Some([utc(first), utc(again)]),
         LocalResult::None => {
-            // Somewhere between these clocks leap from before it to after it. No gap is longer than a day.
+            // Between these, clocks jump from before it to after it. No gap exceeds a day.
             let (mut before, mut after) =
                 (local.and_utc().timestamp() - 172_800, local.and_utc().timestamp() + 172_800);
             while after - before > 1 {
@@ -231,7 +231,7 @@ fn offset(zone: &Tz, moment: Timestamp) -> i32 {
     zone.offset_from_utc_datetime(&moment.naive_utc()).fix().local_minus_utc()
 }
 
-/// Returns the moment after `before` and not after `after` at which clocks change from one offset to the other.
+/// Returns the moment in (`before`, `after`] at which the offset changes.
 fn change_within(zone: &Tz, mut before: Timestamp, mut after: Timestamp) -> Timestamp {
     let old = offset(zone, before);
     while after - before > TimeDelta::seconds(1) {
@@ -241,20 +241,20 @@ fn change_within(zone: &Tz, mut before: Timestamp, mut after: Timestamp) -> Time
     after
 }
 
-/// The texts say no time.
+/// The timing is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidTiming {
-    /// The expression cannot be read.
-    #[error("it is no cron expression such as \"*/5 * * * *\": {why}")]
+    /// The expression cannot be parsed.
+    #[error("not a cron expression such as \"*/5 * * * *\": {why}")]
     Expression {
         /// What is wrong with it.
         why: String,
     },
-    /// The expression means no moment at all.
-    #[error("it is never due: there is no such day")]
+    /// The expression is never due.
+    #[error("never due: there is no such day")]
     Never,
-    /// There is no such time zone.
-    #[error("it is no time zone of the IANA database such as \"Europe/Berlin\"")]
+    /// The time zone does not exist.
+    #[error("not a time zone of the IANA database such as \"Europe/Berlin\"")]
     Zone,
 }
 

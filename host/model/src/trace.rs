@@ -1,7 +1,7 @@
-//! Which trace a task is part of, as W3C Trace Context says it: <https://www.w3.org/TR/trace-context/>.
+//! W3C Trace Context of a task: <https://www.w3.org/TR/trace-context/>.
 //!
-//! The API reads it from requests, the store keeps it with the task, the runtime hands it on. What is not as
-//! the specification has it is no context; nobody is refused for it.
+//! The API reads it from requests, the store keeps it with the task, the runtime propagates it. An invalid
+//! context is ignored, never refused.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,20 +10,20 @@ use uuid::Uuid;
 
 use crate::TaskId;
 
-/// Bytes of the longest `tracestate` that is handed on; a longer one is dropped, as the specification allows.
+/// Maximum bytes of a propagated `tracestate`; a longer one is dropped, as the specification allows.
 const STATE_BYTES_MAX: usize = 512;
 
-/// Names a trace; never all zeros.
+/// A trace id; never all zeros.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TraceId([u8; 16]);
 
 impl TraceId {
-    /// Makes a new one, at random.
+    /// Creates a random id.
     pub fn random() -> Self {
         Self(*Uuid::new_v4().as_bytes())
     }
 
-    /// Returns its last 56 bits, which are random, as a number from 0 to 1: what sampling goes by.
+    /// Returns the last 56 bits, which are random, as a number from 0 to 1, for sampling decisions.
     pub fn sampling_value(&self) -> f64 {
         let last = u64::from_be_bytes(last_half(&self.0)) & ((1 << 56) - 1);
         last as f64 / (1_u64 << 56) as f64
@@ -42,34 +42,34 @@ impl fmt::Debug for TraceId {
     }
 }
 
-/// Names a span within its trace; never all zeros.
+/// A span id; never all zeros.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SpanId([u8; 8]);
 
 impl SpanId {
-    /// Makes a new one, at random.
+    /// Creates a random id.
     pub fn random() -> Self {
-        // The halves of a UUID each have bits that are always the same, not at the same places.
+        // The halves of a UUID each have fixed bits, in different positions.
         let (first, last) = Uuid::new_v4().as_u64_pair();
         Self::of_number(first ^ last)
     }
 
-    /// Returns that of a task: every host that knows the task knows it.
+    /// Returns the span id of a task. It is derived from the task, so every host knows it.
     pub fn of_task(task: TaskId) -> Self {
         Self::of_number(u64::from_be_bytes(last_half(task.as_bytes())))
     }
 
-    /// Returns that of the wait before a claim of a task.
+    /// Returns the span id of the wait before a claim of a task.
     pub fn of_wait(task: TaskId, claim: i64) -> Self {
         Self::derived(task, claim, 1)
     }
 
-    /// Returns that of the run that a claim of a task began: the next host knows it if this one dies.
+    /// Returns the span id of the run of a claim: the next host knows it if this one dies.
     pub fn of_run(task: TaskId, claim: i64) -> Self {
         Self::derived(task, claim, 2)
     }
 
-    /// Mixes the numbers as splitmix64 does, so that ids of one trace do not meet.
+    /// Mixes the numbers like splitmix64, so that ids of one trace do not collide.
     fn derived(task: TaskId, claim: i64, what: u64) -> Self {
         let of_task = u64::from_be_bytes(last_half(task.as_bytes()));
         let step = claim.cast_unsigned().wrapping_mul(4).wrapping_add(what);
@@ -96,41 +96,41 @@ impl fmt::Debug for SpanId {
     }
 }
 
-/// A place in a trace: whatever follows has this span as its parent.
+/// A trace context: spans that follow have its span as their parent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceContext {
-    /// The trace.
+    /// The trace id.
     pub trace_id: TraceId,
-    /// The span in it.
+    /// The parent span id.
     pub span_id: SpanId,
-    /// Whether whoever began the trace records it.
+    /// Whether the caller records the trace.
     pub sampled: bool,
-    /// What others along the way want to be handed on, as they wrote it.
+    /// The `tracestate` of the caller, propagated unchanged.
     pub state: Option<Box<str>>,
 }
 
 impl TraceContext {
-    /// Reads the headers `traceparent` and, if there is one, `tracestate`. What is no trace context gives
-    /// none, and a `tracestate` that is none is left out.
+    /// Reads the headers `traceparent` and, if present, `tracestate`. Returns `None` for an invalid
+    /// `traceparent`; an invalid `tracestate` is dropped.
     pub fn read(traceparent: &str, tracestate: Option<&str>) -> Option<Self> {
         let mut context = parse(traceparent)?;
         context.state = tracestate.map(str::trim).filter(|state| is_state(state)).map(Box::from);
         Some(context)
     }
 
-    /// Returns it as the header `traceparent`.
+    /// Returns the value of the header `traceparent`.
     pub fn traceparent(&self) -> String {
         let Self { trace_id, span_id, sampled, .. } = self;
         format!("00-{trace_id}-{span_id}-0{}", u8::from(*sampled))
     }
 
-    /// Returns another span of the same trace.
+    /// Returns the context of another span of the same trace.
     pub fn with_span(&self, span_id: SpanId) -> Self {
         Self { span_id, ..self.clone() }
     }
 }
 
-/// Writes it as the store keeps it: the one header, and behind a space the other.
+/// Writes the stored form: `traceparent`, and `tracestate` after a space.
 impl fmt::Display for TraceContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.traceparent())?;
@@ -148,12 +148,12 @@ impl FromStr for TraceContext {
     }
 }
 
-/// The text is no trace context.
+/// The text is not a trace context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a trace context is a traceparent such as 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")]
 pub struct InvalidTraceContext;
 
-/// Reads `traceparent`. Of later versions it takes what they have in common with the first.
+/// Parses `traceparent`. Of later versions it reads what they share with version 00.
 fn parse(text: &str) -> Option<TraceContext> {
     let text = text.trim_matches([' ', '\t']);
     let mut parts = text.split('-');
@@ -170,7 +170,7 @@ fn parse(text: &str) -> Option<TraceContext> {
     Some(TraceContext { trace_id: TraceId(trace_id), span_id: SpanId(span_id), sampled, state: None })
 }
 
-/// Says whether a text can be a `tracestate`: a list of `key=value`, in visible characters.
+/// Returns true if a text can be a `tracestate`: a list of `key=value` in visible characters.
 fn is_state(text: &str) -> bool {
     let is_visible = text.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~'));
     let mut members = text.split(',').map(str::trim).filter(|member| !member.is_empty()).peekable();
@@ -180,7 +180,7 @@ fn is_state(text: &str) -> bool {
         && members.all(|member| member.split_once('=').is_some_and(|(key, _)| !key.is_empty()))
 }
 
-/// Reads hexadecimal digits, which have to be lower case.
+/// Parses hexadecimal digits, which must be lower case.
 fn bytes<const N: usize>(text: &str) -> Option<[u8; N]> {
     let is_hex = text.len() == 2 * N && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     let mut bytes = [0; N];
@@ -216,7 +216,7 @@ mod tests {
         assert_eq!(context.traceparent(), GOOD);
         let not_sampled = TraceContext::read(&GOOD.replace("-01", "-00"), None).expect("valid");
         assert!(!not_sampled.sampled);
-        // Flags that nobody knows yet are not handed on; what follows in later versions neither.
+        // Unknown flags are not propagated, nor are the fields of later versions.
         for later in [GOOD.replace("-01", "-fd"), GOOD.replace("00-", "cc-") + "-what-will-be"] {
             assert_eq!(TraceContext::read(&later, None).expect("valid").traceparent(), GOOD, "{later}");
         }

@@ -1,7 +1,7 @@
-//! Decides which traces are recorded, and keeps the spans of those until they are fetched.
+//! The tracer: decides which traces are recorded, and buffers spans until they are exported.
 //!
-//! Whoever has a span records it, and never waits for it; the binary fetches and sends them. When there are
-//! too many, further ones are dropped and counted. Switched off it holds nothing and costs a comparison.
+//! Recording a span never waits; the binary fetches and exports them. Beyond the limit, spans are dropped and
+//! counted. A disabled tracer holds nothing and costs a comparison.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -10,15 +10,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::{Clock, Span, SpanId, TaskId, Timestamp, TraceContext, TraceId};
 
-/// The most spans that are kept for sending: about 15 MB.
+/// Maximum spans in the buffer: about 15 MB.
 const SPANS_MAX: usize = 16_384;
 
-/// Which traces are recorded.
+/// Decides which traces are recorded.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sampler {
-    /// Whether a caller that begins the trace decides, if there is one.
+    /// Whether the sampling decision of the caller counts, if there is one.
     pub parent_based: bool,
-    /// The share of the others, from 0.0 to 1.0.
+    /// Share of the other traces to record, from 0.0 to 1.0.
     pub share: f64,
 }
 
@@ -32,31 +32,31 @@ impl Sampler {
     fn picks(self, caller: Option<&TraceContext>, trace_id: TraceId) -> bool {
         match caller {
             Some(caller) if self.parent_based => caller.sampled,
-            // So that hosts with the same share pick the same traces; see
+            // Hosts with the same share record the same traces; see
             // <https://opentelemetry.io/docs/specs/otel/trace/tracestate-probability-sampling/>.
             _ => trace_id.sampling_value() >= 1.0 - self.share,
         }
     }
 }
 
-/// What has become of spans since the start.
+/// Span statistics since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TracerStats {
-    /// The collector has taken them.
+    /// Accepted by the collector.
     pub exported: u64,
-    /// There was no room to keep them.
+    /// Dropped because the buffer was full.
     pub dropped: u64,
-    /// The collector did not want them.
+    /// Rejected by the collector.
     pub refused: u64,
-    /// They are kept for sending right now.
+    /// In the buffer.
     pub kept: u64,
 }
 
-/// Takes spans. Cheap to clone; all clones are the same. The default is switched off.
+/// Records spans. Cheap to clone; all clones are the same. The default is disabled.
 #[derive(Clone, Default)]
-pub struct Tracer(Option<Arc<Inner>>);
+pub struct Tracer(Option<Arc<TracerState>>);
 
-struct Inner {
+struct TracerState {
     sampler: Sampler,
     clock: Arc<dyn Clock>,
     started_at: Timestamp,
@@ -68,14 +68,14 @@ struct Inner {
 }
 
 impl Tracer {
-    /// Makes one that records. `on_spans` is called with how many are kept, after each that is recorded at
-    /// a time; it must not wait.
+    /// Creates an enabled tracer. `on_spans` is called with the buffer size after each recording; it must not
+    /// wait.
     pub fn new(
         sampler: Sampler,
         clock: Arc<dyn Clock>,
         on_spans: impl Fn(usize) + Send + Sync + 'static,
     ) -> Self {
-        Self(Some(Arc::new(Inner {
+        Self(Some(Arc::new(TracerState {
             sampler,
             started_at: clock.now(),
             clock,
@@ -87,28 +87,28 @@ impl Tracer {
         })))
     }
 
-    /// Says whether anything is recorded at all.
+    /// Returns true if the tracer is enabled.
     pub fn is_on(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Says whether spans of this trace are recorded.
+    /// Returns true if spans of this trace are recorded.
     pub fn records(&self, context: &TraceContext) -> bool {
         self.is_on() && context.sampled
     }
 
-    /// Returns when it was made; `None` if it is off.
+    /// Returns when the tracer was created; `None` if it is disabled.
     pub fn started_at(&self) -> Option<Timestamp> {
         self.0.as_ref().map(|inner| inner.started_at)
     }
 
-    /// Returns what time it is; `None` if it is off.
+    /// Returns the current time; `None` if the tracer is disabled.
     pub fn now(&self) -> Option<Timestamp> {
         self.0.as_ref().map(|inner| inner.clock.now())
     }
 
-    /// Begins a span of this host: in the trace of its caller, or in a new one. Returns where it is, or `None`
-    /// if it is off.
+    /// Starts a span of this host, in the trace of the caller or in a new one. Returns its context, or `None`
+    /// if the tracer is disabled.
     pub fn begin(&self, caller: Option<&TraceContext>) -> Option<TraceContext> {
         let inner = self.0.as_ref()?;
         let trace_id = caller.map_or_else(TraceId::random, |caller| caller.trace_id);
@@ -120,7 +120,7 @@ impl Tracer {
         })
     }
 
-    /// Returns the trace of the run that a claim of a task began, for what the run asks of others.
+    /// Returns the trace of the run of a claim, for its outgoing requests.
     pub fn run(&self, caller: &TraceContext, task: TaskId, claim: i64) -> RunTrace {
         if self.records(caller) {
             RunTrace { tracer: self.clone(), context: caller.with_span(SpanId::of_run(task, claim)) }
@@ -129,7 +129,7 @@ impl Tracer {
         }
     }
 
-    /// Keeps spans for sending, as far as there is room.
+    /// Buffers spans for export, as far as the limit allows.
     pub fn record(&self, spans: impl IntoIterator<Item = Span>) {
         let Some(inner) = &self.0 else { return };
         let mut spans = spans.into_iter();
@@ -145,15 +145,15 @@ impl Tracer {
         }
     }
 
-    /// Fetches the oldest spans, at most so many.
-    pub fn fetch(&self, most: usize) -> Vec<Span> {
+    /// Removes and returns the oldest spans, at most `limit`.
+    pub fn fetch(&self, limit: usize) -> Vec<Span> {
         let Some(inner) = &self.0 else { return Vec::new() };
         let mut kept = inner.kept();
-        let count = kept.len().min(most);
+        let count = kept.len().min(limit);
         kept.drain(..count).collect()
     }
 
-    /// Notes that the collector has taken so many spans, and did not want so many others.
+    /// Records how many spans the collector accepted and rejected.
     pub fn sent(&self, exported: u64, refused: u64) {
         if let Some(inner) = &self.0 {
             inner.exported.fetch_add(exported, Relaxed);
@@ -161,8 +161,8 @@ impl Tracer {
         }
     }
 
-    /// Returns what has become of spans so far.
-    pub fn figures(&self) -> TracerStats {
+    /// Returns the statistics so far.
+    pub fn stats(&self) -> TracerStats {
         self.0.as_ref().map_or_else(TracerStats::default, |inner| TracerStats {
             exported: inner.exported.load(Relaxed),
             dropped: inner.dropped.load(Relaxed),
@@ -172,7 +172,7 @@ impl Tracer {
     }
 }
 
-impl Inner {
+impl TracerState {
     fn kept(&self) -> MutexGuard<'_, VecDeque<Span>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -184,26 +184,26 @@ impl fmt::Debug for Tracer {
     }
 }
 
-/// The trace of one run.
+/// The trace of a run.
 #[derive(Clone, Debug)]
 pub struct RunTrace {
-    /// Switched off if the trace is not recorded here.
+    /// Disabled if the trace is not recorded here.
     tracer: Tracer,
     context: TraceContext,
 }
 
 impl RunTrace {
-    /// Returns where in the trace the run is; if the trace is not recorded here, where its caller is.
+    /// Returns the context of the run; if the trace is not recorded here, the context of the caller.
     pub fn context(&self) -> &TraceContext {
         &self.context
     }
 
-    /// Begins a span of the run, and says what time it is; `None` if the trace is not recorded here.
+    /// Starts a span of the run and returns the current time; `None` if the trace is not recorded here.
     pub fn begin(&self) -> Option<(TraceContext, Timestamp)> {
         Some((self.context.with_span(SpanId::random()), self.tracer.now()?))
     }
 
-    /// Returns the tracer of its spans.
+    /// Returns the tracer for its spans.
     pub fn tracer(&self) -> &Tracer {
         &self.tracer
     }
@@ -288,11 +288,11 @@ mod tests {
         assert_eq!(told.load(Relaxed), 1);
         let many: Vec<_> = (0..SPANS_MAX + 9).map(|_| span(&tracer)).collect();
         tracer.record(many);
-        let figures = tracer.figures();
-        assert_eq!((figures.kept, figures.dropped), (SPANS_MAX as u64, 10));
+        let stats = tracer.stats();
+        assert_eq!((stats.kept, stats.dropped), (SPANS_MAX as u64, 10));
         assert_eq!(tracer.fetch(1), [first]);
         assert_eq!(tracer.fetch(usize::MAX).len(), SPANS_MAX - 1);
-        assert_eq!((tracer.fetch(1).len(), tracer.figures().kept), (0, 0));
+        assert_eq!((tracer.fetch(1).len(), tracer.stats().kept), (0, 0));
     }
 
     #[test]
@@ -300,6 +300,6 @@ mod tests {
         let off = Tracer::default();
         assert!(!off.is_on() && off.begin(None).is_none() && !off.records(&caller(true)));
         off.record([span(&tracer(Sampler::default()))]);
-        assert_eq!((off.figures(), off.fetch(9)), (TracerStats::default(), Vec::new()));
+        assert_eq!((off.stats(), off.fetch(9)), (TracerStats::default(), Vec::new()));
     }
 }

@@ -1,27 +1,27 @@
-//! The one table that moves a task from state to state, and the rule that picks the move.
+//! Task states, the transition table, and the rule that picks the transition after a run.
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::{Backoff, Cause, Failure, RetryOn, Suspension, Timestamp};
 
-/// How many host crashes during its runs a task survives before it fails for good.
+/// Maximum host crashes during runs of a task; with the last one it fails.
 ///
-/// A task that kills its host would otherwise kill every host that picks it up, for ever.
+/// Otherwise a task that kills its host would kill every host that picks it up, forever.
 pub const HOST_CRASHES_MAX: u32 = 3;
 
-/// Where a task stands.
+/// The state of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TaskState {
-    /// Accepted, and not running: it waits for a slot, for its plugin or for its next attempt.
+    /// Accepted and not running: it waits for a slot, its plugin, a dependency or its next attempt.
     Waiting,
-    /// A guest runs it.
+    /// A guest is running it.
     Running,
-    /// It has a result.
+    /// Finished with a result.
     Completed,
-    /// It has none and will not be tried again.
+    /// Finished without a result; no attempts are left.
     Failed,
-    /// It was cancelled.
+    /// Cancelled before it completed.
     Cancelled,
 }
 
@@ -29,7 +29,7 @@ impl TaskState {
     /// Every state, in the order of a task's life.
     pub const ALL: [Self; 5] = [Self::Waiting, Self::Running, Self::Completed, Self::Failed, Self::Cancelled];
 
-    /// Says whether a task in this state may move to `next`: the one transition table.
+    /// Returns true if a task in this state may move to `next`: the transition table.
     pub fn may_become(self, next: Self) -> bool {
         match self {
             Self::Waiting => matches!(next, Self::Running | Self::Cancelled),
@@ -38,12 +38,12 @@ impl TaskState {
         }
     }
 
-    /// Says whether the task stays in this state for ever.
+    /// Returns true if the state is final.
     pub fn is_final(self) -> bool {
         matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
     }
 
-    /// Returns the word that machines read, such as `waiting`.
+    /// Returns the name used in the API, such as `waiting`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Waiting => "waiting",
@@ -64,54 +64,54 @@ impl fmt::Display for TaskState {
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RunOutcome {
-    /// The plugin answered.
+    /// The plugin returned a result.
     Completed(String),
-    /// The plugin wants to go on later.
+    /// The plugin suspended the task.
     Suspended(Suspension),
-    /// There is no answer, and this is why.
+    /// The run failed.
     Failed(Failure),
-    /// The host stopped the run, because it shuts down or the task was asked to stop; the task is not to blame.
+    /// The host stopped the run, because of a drain or a stop request; the task is not to blame.
     Stopped,
-    /// The host had no memory left for the run; the task is not to blame.
+    /// The host stopped the run for lack of memory; the task is not to blame.
     Evicted,
-    /// The host died during the run.
+    /// The host crashed during the run.
     HostCrashed,
 }
 
-/// What a task has used up by the end of a run.
+/// The attempts of a task at the end of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AttemptCounts {
-    /// The number of the attempt that just ended; the first is 1.
+    /// Number of the attempt that ended, from 1.
     pub attempt: u32,
-    /// How often a failure is attempted in all.
+    /// Maximum attempts, the first included.
     pub attempts_max: u32,
-    /// How many earlier attempts ended because the host died.
+    /// How many earlier attempts ended in a host crash.
     pub host_crashes: u32,
-    /// Which failures are attempted again.
+    /// Which failures are retried.
     pub retry_on: RetryOn,
 }
 
-/// The move that follows a run.
+/// The transition of a task after a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Transition {
-    /// The task is completed with this result.
+    /// Completed with this result.
     Completed(String),
-    /// The task has failed for good.
+    /// Failed for good.
     Failed(Failure),
-    /// The task waits until then and goes on with this state; the attempt is the same.
+    /// Suspended until this time with this state; the attempt continues.
     Suspended(Timestamp, Vec<u8>),
-    /// The task waits until then and runs again; this is why, if something went wrong.
+    /// Waiting for its next attempt until this time, after this failure.
     RetryAt(Timestamp, Failure),
-    /// The task waits again as if this attempt had not been.
+    /// Waiting again without losing the attempt.
     Requeued,
-    /// The task waits again at once; the attempt counts, and so does the crash.
+    /// Waiting again at once after a host crash; the attempt and the crash count.
     Recovered,
 }
 
 impl Transition {
-    /// Picks the move: a pure function of how the run ended and what was used up before.
+    /// Picks the transition: a pure function of the outcome and the attempts.
     ///
-    /// `dice` from 0 to 1 says how much of the jitter of the backoff is added to a wait.
+    /// `dice` from 0 to 1 is the share of the backoff jitter to add.
     pub fn after(
         outcome: RunOutcome,
         used: AttemptCounts,
@@ -139,7 +139,7 @@ impl Transition {
         }
     }
 
-    /// Returns the state that this move leads to.
+    /// Returns the state after this transition.
     pub fn state(&self) -> TaskState {
         match self {
             Self::Completed(_) => TaskState::Completed,

@@ -1,43 +1,43 @@
-//! What one attempt uses, and the meter that counts it while it runs.
+//! Resource usage of an attempt, and the meter that counts it.
 //!
-//! Whoever knows a figure writes it into the meter of the run: the runtime, or the host's side of the guest.
-//! Anyone may read it at any time. It decides nothing.
+//! The runtime and the host side of the guest write to the meter; anyone may read it at any time. It decides
+//! nothing.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-/// What one attempt has used.
+/// Resource usage of an attempt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Time spent computing: neither waiting nor standing in line for a core.
+    /// CPU time, without waiting for a core.
     pub cpu: Duration,
-    /// From its start to its end, by the clock on the wall.
+    /// Wall-clock time from start to end.
     pub wall: Duration,
-    /// How long the task had been ready when the attempt started.
+    /// How long the task had been available when the attempt started.
     pub queue: Duration,
-    /// What making the instance took.
+    /// Time to instantiate the plugin.
     pub instantiate: Duration,
-    /// The most bytes of all memories and tables together.
+    /// Peak bytes of all memories and tables together.
     pub memory_bytes: u64,
-    /// Bytes written to stdout and stderr as far as they are the log, kept or not.
+    /// Bytes written to stdout and stderr as log, kept or not.
     pub log_bytes: u64,
-    /// HTTP requests that went out; those that were denied did not.
+    /// HTTP requests sent; denied ones are not counted.
     pub http_requests: u64,
-    /// Bytes sent over the connections of those requests, with their heads and with TLS.
+    /// Bytes sent over the connections of those requests, including headers and TLS.
     pub http_sent_bytes: u64,
-    /// Bytes received over them.
+    /// Bytes received over those connections.
     pub http_received_bytes: u64,
-    /// Checkpoints that were kept.
+    /// Checkpoints stored.
     pub checkpoints: u64,
-    /// Bytes written to the folders of the plugin, with those by which files were made longer.
+    /// Bytes written to the plugin's folders, including those by which files grew.
     pub disk_written_bytes: u64,
-    /// Files, folders and links made there.
+    /// Files, folders and links created there.
     pub files_created: u64,
 }
 
 impl Usage {
-    /// Adds what earlier steps of the attempt used; of memory it takes the larger one.
+    /// Adds the usage of earlier steps of the attempt; of memory it takes the maximum.
     #[must_use]
     pub fn plus(self, earlier: &Self) -> Self {
         Self {
@@ -57,7 +57,7 @@ impl Usage {
     }
 }
 
-/// Counts what one attempt uses. It knows no clock: neither `wall` nor `queue`.
+/// Counts the usage of an attempt. It knows no clock, so neither `wall` nor `queue`.
 #[derive(Debug, Default)]
 pub struct Meter {
     cpu_us: AtomicU64,
@@ -73,57 +73,57 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// Takes note of all the time spent computing so far.
+    /// Sets the total CPU time.
     pub fn set_cpu(&self, cpu: Duration) {
         self.cpu_us.store(micros(cpu), Relaxed);
     }
 
-    /// Takes note of the most memory held so far.
+    /// Sets the peak memory.
     pub fn set_memory_bytes(&self, bytes: u64) {
         self.memory_bytes.store(bytes, Relaxed);
     }
 
-    /// Takes note of what making the instance took.
+    /// Sets the time to instantiate.
     pub fn set_instantiate(&self, took: Duration) {
         self.instantiate_us.store(micros(took), Relaxed);
     }
 
-    /// Counts bytes written to the log.
+    /// Adds bytes written to the log.
     pub fn add_log_bytes(&self, bytes: u64) {
         self.log_bytes.fetch_add(bytes, Relaxed);
     }
 
-    /// Counts a request that goes out.
+    /// Counts an HTTP request.
     pub fn add_http_request(&self) {
         self.http_requests.fetch_add(1, Relaxed);
     }
 
-    /// Counts bytes sent over the connection of a request.
+    /// Adds bytes sent over HTTP connections.
     pub fn add_http_sent_bytes(&self, bytes: u64) {
         self.http_sent_bytes.fetch_add(bytes, Relaxed);
     }
 
-    /// Counts bytes received over the connection of a request.
+    /// Adds bytes received over HTTP connections.
     pub fn add_http_received_bytes(&self, bytes: u64) {
         self.http_received_bytes.fetch_add(bytes, Relaxed);
     }
 
-    /// Counts a checkpoint that was kept.
+    /// Counts a stored checkpoint.
     pub fn add_checkpoint(&self) {
         self.checkpoints.fetch_add(1, Relaxed);
     }
 
-    /// Counts bytes written to a folder.
+    /// Adds bytes written to folders.
     pub fn add_disk_written_bytes(&self, bytes: u64) {
         self.disk_written_bytes.fetch_add(bytes, Relaxed);
     }
 
-    /// Counts a file, a folder or a link that was made.
+    /// Counts a created file, folder or link.
     pub fn add_file_created(&self) {
         self.files_created.fetch_add(1, Relaxed);
     }
 
-    /// Returns what was used so far, without `wall` and `queue`.
+    /// Returns the usage so far, without `wall` and `queue`.
     pub fn read(&self) -> Usage {
         Usage {
             cpu: Duration::from_micros(self.cpu_us.load(Relaxed)),

@@ -1,16 +1,16 @@
-//! Whom to tell when a task ends.
+//! Webhooks of tasks.
 //!
-//! The API makes it, the store keeps it with the task; it says nothing of how anyone is told.
+//! The API creates them, the store keeps them with the task; nothing here delivers them.
 
 use crate::TaskState;
 
-/// A receiver that is told when a task ends.
+/// A webhook that is called when a task finishes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Webhook {
-    /// Where it is told.
+    /// URL of the receiver.
     pub url: String,
-    /// Scheme, host and port of that, by which receivers are told apart.
+    /// Scheme, host and port of the URL, which identify the receiver.
     pub origin: String,
-    /// Of which ends it is told, at least one.
+    /// Final states that trigger the webhook, at least one.
     pub on: Vec<TaskState>,
 }

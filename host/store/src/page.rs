@@ -51,7 +51,7 @@ impl FromStr for Cursor {
 
 /// The text is not a cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a cursor is the text that came with the page before")]
+#[error("invalid cursor; use the cursor that the previous page returned")]
 pub struct InvalidCursor;
 
 #[cfg(test)]

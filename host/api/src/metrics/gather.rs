@@ -236,7 +236,7 @@ async fn webhooks_metrics(api: &Api) -> [Metric; 5] {
 }
 
 fn traces_metrics(tracer: &Tracer) -> [Metric; 2] {
-    let TracerStats { exported, dropped, refused, kept } = tracer.figures();
+    let TracerStats { exported, dropped, refused, kept } = tracer.stats();
     [
         Metric::counter("wasmill_trace_spans", "Trace spans by result")
             .with(&[("result", "exported")], exported as f64)

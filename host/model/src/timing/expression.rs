@@ -1,7 +1,7 @@
-//! Reads cron expressions: refuses what has no meaning, field by field, before `croner` takes the text.
+//! Parses cron expressions: rejects meaningless ones, field by field, before `croner` parses the text.
 //!
-//! `croner` passes over an empty part of a list and takes `L` and `+` for something where they mean nothing,
-//! so that a field may match nothing at all.
+//! `croner` ignores an empty list item and accepts `L` and `+` where they mean nothing, so a field could
+//! match nothing at all.
 
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
@@ -15,12 +15,12 @@ const MONTHS: [&str; 12] =
 
 const WEEKDAYS: [&str; 7] = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
 
-/// What one field may hold.
+/// The allowed values of a field.
 struct Field {
     name: &'static str,
     min: u16,
     max: u16,
-    /// Names of values; the first is that of `min`.
+    /// Names of values, starting with that of `min`.
     names: &'static [&'static str],
 }
 
@@ -36,7 +36,7 @@ const FIELDS: [Field; 6] = [
     Field { name: DAY_OF_WEEK, min: 0, max: 7, names: &WEEKDAYS },
 ];
 
-/// Reads an expression of five or six fields, or a word such as `@hourly`.
+/// Parses an expression of five or six fields, or a macro such as `@hourly`.
 pub(super) fn read(text: &str) -> Result<Cron, InvalidTiming> {
     let wrong = |why: String| InvalidTiming::Expression { why };
     if text.len() > TIMING_BYTES_MAX || !text.is_ascii() {
@@ -110,7 +110,7 @@ impl Field {
         self.check_range(part)
     }
 
-    /// Checks a value, a range, or one of `*` and a range with a step.
+    /// Checks a value or a range, or `*` or a range with a step.
     fn check_range(&self, text: &str) -> Result<(), String> {
         let (range, step) = text.split_once('/').map_or((text, None), |(range, step)| (range, Some(step)));
         if let Some(step) = step {
@@ -125,7 +125,7 @@ impl Field {
             return Ok(());
         }
         let Some((first, last)) = range.split_once('-') else { return self.value(range).map(|_| ()) };
-        // Sunday is 7 as well as 0, and at the end of a range it can only be 7.
+        // Sunday is 0 and 7; at the end of a range it must be 7.
         let last = if last == "SUN" && self.name == DAY_OF_WEEK { "7" } else { last };
         if self.value(first)? > self.value(last)? {
             return Err(format!("the range {range} goes backwards"));
@@ -153,7 +153,7 @@ impl Field {
     }
 }
 
-/// Reads digits alone: no sign, no blank.
+/// Parses digits only: no sign, no blank.
 fn number(text: &str) -> Option<u16> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }

@@ -1,18 +1,18 @@
-//! Looks for the next local time that an expression matches, in a bounded number of steps.
+//! Finds the next local time that an expression matches, in a bounded number of steps.
 //!
-//! Knows no time zone.
+//! Knows no time zones.
 
 use chrono::{Datelike, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 use croner::{Cron, Weekday};
 
-/// No run is looked for after this year.
+/// The search ends after this year.
 const YEAR_MAX: i32 = 2199;
 
-/// The steps of one search: each looks at one day, or passes over a month. What matches a day at all does so
-/// again within 40 years: the calendar repeats itself after 28, or 40 over 2100, which is no leap year.
+/// Maximum steps of a search: each checks a day or skips a month. Any day that matches at all recurs within
+/// 40 years: the calendar repeats after 28, or 40 across 2100, which is no leap year.
 pub(super) const STEPS_MAX: u32 = 41 * (12 + 366);
 
-/// What is left of the steps of one search.
+/// The remaining steps of a search.
 pub(super) struct Steps(u32);
 
 impl Steps {
@@ -20,7 +20,7 @@ impl Steps {
         Self(STEPS_MAX)
     }
 
-    /// Takes one; `None` if there is none left.
+    /// Uses a step; `None` if none is left.
     pub(super) fn take(&mut self) -> Option<()> {
         self.0 = self.0.checked_sub(1)?;
         Some(())
@@ -32,7 +32,7 @@ impl Steps {
     }
 }
 
-/// The times of a day that an expression matches: a bit for each hour, minute and second.
+/// The times of day that an expression matches: a bit per hour, minute and second.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Times {
     hours: u64,
@@ -51,12 +51,12 @@ impl Times {
         }
     }
 
-    /// Returns true if it matches some moment of every hour.
+    /// Returns true if some time of every hour matches.
     pub(super) fn is_every_hour(self) -> bool {
         self.hours == (1 << 24) - 1
     }
 
-    /// Returns the first time of a day from this one on.
+    /// Returns the first matching time of day at or after this one.
     pub(super) fn from(self, time: NaiveTime) -> Option<NaiveTime> {
         let hour = next(self.hours, time.hour())?;
         let rest = if hour == time.hour() { (time.minute(), time.second()) } else { (0, 0) };
@@ -67,7 +67,7 @@ impl Times {
         NaiveTime::from_hms_opt(hour, minute, second)
     }
 
-    /// Returns the first minute and second of an hour from these on.
+    /// Returns the first matching minute and second of an hour at or after these.
     pub(super) fn in_hour_from(self, minute: u32, second: u32) -> Option<(u32, u32)> {
         let found = next(self.minutes, minute)?;
         let from = if found == minute { second } else { 0 };
@@ -78,7 +78,7 @@ impl Times {
     }
 }
 
-/// Returns the lowest bit from this one on.
+/// Returns the lowest bit at or after this one.
 fn next(bits: u64, from: u32) -> Option<u32> {
     let rest = bits.checked_shr(from).unwrap_or(0);
     (rest != 0).then(|| from + rest.trailing_zeros())
@@ -93,7 +93,7 @@ pub(super) fn is_day(cron: &Cron, day: NaiveDate) -> bool {
         && pattern.day_match(day.year(), day.month(), day.day(), weekday).unwrap_or(false)
 }
 
-/// Returns the first day from this one on that the expression matches.
+/// Returns the first matching day at or after this one.
 pub(super) fn next_day(cron: &Cron, mut day: NaiveDate, steps: &mut Steps) -> Option<NaiveDate> {
     while day.year() <= YEAR_MAX {
         steps.take()?;
@@ -110,7 +110,7 @@ pub(super) fn next_day(cron: &Cron, mut day: NaiveDate, steps: &mut Steps) -> Op
     None
 }
 
-/// Returns the first local time from this one on that the expression matches.
+/// Returns the first matching local time at or after this one.
 pub(super) fn next_local(
     cron: &Cron,
     times: Times,

@@ -171,7 +171,7 @@ fn what_was_due_is_counted_and_the_newest_are_named() {
     let due = timing.due(first, now, 3);
     assert_eq!(due.newest, ["2026-01-01T00:00:40Z", "2026-01-01T00:00:50Z", "2026-01-01T00:01:00Z"].map(at));
     assert_eq!(due.older, 3);
-    assert_eq!(timing.due(now + TimeDelta::seconds(5), now, 3), Due::default());
+    assert_eq!(timing.due(now + TimeDelta::seconds(5), now, 3), DueTimes::default());
     // After a year away: three million.
     let now = at("2027-01-01T00:00:05Z");
     let due = timing.due(first, now, 1_000);

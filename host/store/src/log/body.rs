@@ -77,7 +77,7 @@ pub struct LogLines {
 
 /// The stored log cannot be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a stored log is damaged")]
+#[error("the stored log is damaged")]
 pub(crate) struct Damaged;
 
 /// The stored log of a task.

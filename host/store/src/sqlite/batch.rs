@@ -212,7 +212,7 @@ impl WriterState {
 fn decrement(count: &mut u64, what: &'static str) {
     match count.checked_sub(1) {
         Some(rest) => *count = rest,
-        None => tracing::error!(what, "a task left a state in which none was counted"),
+        None => tracing::error!(what, "bug: a task left a state in which none was counted"),
     }
 }
 

@@ -131,7 +131,7 @@ impl ClaimReady {
             let shortened = clock_skew::shorten_waits(batch.connection, now)?;
             webhooks::shorten_waits(batch.connection, now)?;
             let seconds = before.saturating_sub(now) / JUMP_NANOS;
-            tracing::warn!(seconds, shortened, "the clock of this machine went back");
+            tracing::warn!(seconds, shortened, "the system clock went back");
         }
         Ok(())
     }

@@ -515,13 +515,13 @@ fn check_on(path: Arc<Path>, damage: &Arc<OnceLock<StoreError>>) {
             .map_err(|error| fault::fault(&path, &error))
             .and_then(|connection| check::whole(&connection, &path));
         if let Err(error) = checked {
-            tracing::error!(%error, "the database was checked; tasks go on, but stop the host and restore soon");
+            tracing::error!(%error, "the database is damaged; tasks continue, but stop the host and restore a backup soon");
             // Set here only.
             let _ = damage.set(error);
         }
     };
     if let Err(error) = std::thread::Builder::new().name("store-check".to_owned()).spawn(check) {
-        tracing::warn!(%error, "the database is not checked");
+        tracing::warn!(%error, "the database could not be checked");
     }
 }
 

@@ -50,7 +50,7 @@ impl OutageLog {
         let mut logged_at = self.logged_at.lock().unwrap_or_else(PoisonError::into_inner);
         if logged_at.is_none_or(|logged_at| logged_at.elapsed() > LOG_INTERVAL) {
             *logged_at = Some(Instant::now());
-            tracing::error!(%error, "{} fails; running tasks go on, what needs it is refused or tried again", self.what);
+            tracing::error!(%error, "{} fails; running tasks continue, operations that need it are refused or retried", self.what);
         }
     }
 }

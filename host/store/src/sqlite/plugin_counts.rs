@@ -39,7 +39,7 @@ pub(super) fn load(connection: &Connection) -> rusqlite::Result<BTreeMap<PluginN
             let plugin = match parsed(row, 0) {
                 Ok(plugin) => plugin,
                 Err(error) => {
-                    tracing::error!(%error, "the tasks of a plugin are not counted: its name is damaged");
+                    tracing::error!(%error, "tasks of a plugin are not counted: its name is damaged");
                     continue;
                 }
             };

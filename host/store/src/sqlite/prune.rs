@@ -69,7 +69,7 @@ impl Operation for Prune {
             let dropped = match dropped {
                 // It stays, which is no reason to keep the others.
                 Err(error) if !is_of_machine(&error) => {
-                    tracing::error!(seq, %error, "a task cannot be forgotten: its row is damaged");
+                    tracing::error!(seq, %error, "failed to prune a task: its row is damaged");
                     None
                 }
                 dropped => dropped?,

@@ -42,7 +42,7 @@ pub(super) fn fail(
         return Ok(());
     };
     drop(find);
-    tracing::error!(%task, %error, "a task is failed: its row in the database is damaged");
+    tracing::error!(%task, %error, "failed a task: its row in the database is damaged");
     drop_checkpoint(batch, seq)?;
     dependency::ended(batch, seq, TaskState::Failed, now)?;
     if has_webhook {

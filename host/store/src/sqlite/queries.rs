@@ -85,7 +85,7 @@ pub(super) fn page(
 fn readable(row: rusqlite::Result<TaskRow>) -> rusqlite::Result<Option<TaskRow>> {
     match row {
         Err(error) if is_of_value(&error) => {
-            tracing::warn!(%error, "a task is left out of a list: its row in the database is damaged");
+            tracing::warn!(%error, "left a task out of a list: its row in the database is damaged");
             Ok(None)
         }
         row => row.map(Some),
