@@ -139,8 +139,8 @@ pub(crate) struct BackoffView {
 }
 
 impl BackoffView {
-    pub(crate) fn new(Backoff { first, factor, most, jitter }: Backoff) -> Self {
-        Self { first_ms: millis(first), factor, max_ms: millis(most), jitter }
+    pub(crate) fn new(Backoff { first, factor, max, jitter }: Backoff) -> Self {
+        Self { first_ms: millis(first), factor, max_ms: millis(max), jitter }
     }
 }
 

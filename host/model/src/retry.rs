@@ -22,7 +22,7 @@ pub struct Backoff {
     /// Factor by which each further wait grows.
     pub factor: f64,
     /// Maximum wait, before jitter.
-    pub most: Duration,
+    pub max: Duration,
     /// Maximum share, from 0 to 1, by which jitter lengthens a wait. It spreads tasks that failed together,
     /// and no attempt starts earlier than asked for.
     pub jitter: f64,
@@ -30,7 +30,7 @@ pub struct Backoff {
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self { first: Duration::from_secs(1), factor: 2.0, most: Duration::from_secs(300), jitter: JITTER }
+        Self { first: Duration::from_secs(1), factor: 2.0, max: Duration::from_secs(300), jitter: JITTER }
     }
 }
 
@@ -45,13 +45,13 @@ impl Backoff {
     pub fn of(
         first: Option<Duration>,
         factor: Option<f64>,
-        most: Option<Duration>,
+        max: Option<Duration>,
         jitter: Option<f64>,
     ) -> Result<Self, InvalidBackoff> {
         let default = Self::default();
-        let first = first.unwrap_or_else(|| default.first.min(most.unwrap_or(default.first)));
+        let first = first.unwrap_or_else(|| default.first.min(max.unwrap_or(default.first)));
         let factor = factor.unwrap_or(default.factor);
-        let most = most.unwrap_or_else(|| default.most.max(first));
+        let max = max.unwrap_or_else(|| default.max.max(first));
         if !(1.0..=FACTOR_MAX).contains(&factor) {
             return Err(InvalidBackoff::Factor);
         }
@@ -59,13 +59,13 @@ impl Backoff {
         if !(0.0..=1.0).contains(&jitter) {
             return Err(InvalidBackoff::Jitter);
         }
-        if first > most {
-            return Err(InvalidBackoff::FirstOverMost);
+        if first > max {
+            return Err(InvalidBackoff::FirstOverMax);
         }
-        if most > WAIT_MAX {
+        if max > WAIT_MAX {
             return Err(InvalidBackoff::TooLong);
         }
-        Ok(Self { first, factor, most, jitter })
+        Ok(Self { first, factor, max, jitter })
     }
 
     /// Returns the wait after failed attempt number `attempt`, from 1.
@@ -74,7 +74,7 @@ impl Backoff {
     pub fn wait(&self, attempt: u32, dice: f64) -> Duration {
         let exponent = i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX);
         let full = self.first.as_secs_f64() * self.factor.powi(exponent);
-        let full = full.min(self.most.as_secs_f64());
+        let full = full.min(self.max.as_secs_f64());
         Duration::from_secs_f64(full * (1.0 + self.jitter * dice.clamp(0.0, 1.0)))
     }
 }
@@ -90,7 +90,7 @@ pub enum InvalidBackoff {
     Jitter,
     /// The first wait exceeds the maximum.
     #[error("first must not be longer than max")]
-    FirstOverMost,
+    FirstOverMax,
     /// A wait exceeds the limit.
     #[error("no wait may be longer than 7 days")]
     TooLong,
@@ -113,7 +113,7 @@ mod tests {
         let seconds = |seconds| Some(Duration::from_secs(seconds));
         assert_eq!(Backoff::of(None, None, None, None), Ok(Backoff::default()));
         let long = Backoff::of(seconds(600), None, None, None).unwrap();
-        assert_eq!((long.factor, long.most), (2.0, Duration::from_secs(600)));
+        assert_eq!((long.factor, long.max), (2.0, Duration::from_secs(600)));
         let short = Backoff::of(None, None, Some(Duration::from_millis(10)), None).unwrap();
         assert_eq!(short.first, Duration::from_millis(10));
     }
@@ -127,7 +127,7 @@ mod tests {
         for jitter in [-0.1, 1.1, f64::NAN] {
             assert_eq!(Backoff::of(None, None, None, Some(jitter)), Err(InvalidBackoff::Jitter));
         }
-        assert_eq!(Backoff::of(seconds(2), None, seconds(1), None), Err(InvalidBackoff::FirstOverMost));
+        assert_eq!(Backoff::of(seconds(2), None, seconds(1), None), Err(InvalidBackoff::FirstOverMax));
         assert_eq!(Backoff::of(None, None, seconds(604_801), None), Err(InvalidBackoff::TooLong));
     }
 

@@ -376,7 +376,7 @@ mod tests {
         assert_eq!(config.retry.attempts_max, Some(3));
         assert_eq!(config.retry.on.words(), ["io", "memory-limit"]);
         let backoff = config.retry.backoff.unwrap();
-        assert_eq!((backoff.most, backoff.jitter), (Duration::from_secs(60), 0.1));
+        assert_eq!((backoff.max, backoff.jitter), (Duration::from_secs(60), 0.1));
         let rule = HttpRule {
             scheme: "https".to_owned(),
             host: "*.cdn.example.com".to_owned(),

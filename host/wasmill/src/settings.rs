@@ -552,7 +552,7 @@ fn webhook_backoff(first: Duration) -> Result<Backoff> {
         (Duration::from_millis(1)..=WEBHOOK_WAIT_MAX).contains(&first),
         format_args!("must be from 1ms to {}", humantime::format_duration(WEBHOOK_WAIT_MAX)),
     )?;
-    Ok(Backoff { first, factor: WEBHOOK_WAIT_FACTOR, most: WEBHOOK_WAIT_MAX, ..Backoff::default() })
+    Ok(Backoff { first, factor: WEBHOOK_WAIT_FACTOR, max: WEBHOOK_WAIT_MAX, ..Backoff::default() })
 }
 
 fn check_duration_max(name: &str, given: Duration, max_name: &str, max: Duration) -> Result<()> {

@@ -99,7 +99,7 @@ mod tests {
         for (text, named) in [
             ("", "cron"),
             ("cron = \"soon\"", "schedule.cron: "),
-            ("cron = \"0 0 30 2 *\"", "schedule.cron: it is never due"),
+            ("cron = \"0 0 30 2 *\"", "schedule.cron: never due"),
             ("cron = \"@daily\"\ntimezone = \"Berlin\"", "schedule.timezone: "),
             ("cron = \"@daily\"\nmissed = \"some\"", "not 'some'"),
             ("cron = \"@daily\"\nevery = 1", "unknown field"),

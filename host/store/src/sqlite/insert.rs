@@ -204,7 +204,7 @@ fn insert(batch: &mut Batch<'_>, task: &NewTask, awaited: &[DependencyTarget]) -
         task.input.as_ref().map(|input| size(input.len())),
         task.backoff.map(|backoff| millis(backoff.first)),
         task.backoff.map(|backoff| backoff.factor),
-        task.backoff.map(|backoff| millis(backoff.most)),
+        task.backoff.map(|backoff| millis(backoff.max)),
         task.priority.get(),
         rank,
         tags_text(&task.tags),

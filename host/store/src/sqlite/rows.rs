@@ -105,7 +105,7 @@ pub(super) fn backoff(row: &Row<'_>, column: usize, jitter: usize) -> rusqlite::
     let Some(factor) = row.get(column + 1)? else { return Ok(None) };
     // Tasks of older versions have none.
     let jitter = row.get::<_, Option<f64>>(jitter)?.unwrap_or(Backoff::default().jitter);
-    Ok(Some(Backoff { first: timeout(row, column)?, factor, most: timeout(row, column + 2)?, jitter }))
+    Ok(Some(Backoff { first: timeout(row, column)?, factor, max: timeout(row, column + 2)?, jitter }))
 }
 
 /// Rank of a scheduled task with a priority or a group: behind all others, until it is promoted.

@@ -87,7 +87,7 @@ fn command() -> impl Strategy<Value = Command> {
     prop_oneof![
         4 => (prop::collection::vec(wish(), 1..4), prop::option::weighted(0.2, 0..3_usize))
             .prop_map(|(wishes, request)| Command::Insert(wishes, request)),
-        4 => (0..=PLUGINS.len(), 1..4_usize).prop_map(|(plugin, most)| Command::Claim(plugin, most)),
+        4 => (0..=PLUGINS.len(), 1..4_usize).prop_map(|(plugin, limit)| Command::Claim(plugin, limit)),
         5 => (any::<usize>(), 0..5_usize).prop_map(|(claim, next)| Command::Finish(claim, next)),
         2 => any::<usize>().prop_map(Command::Cancel),
         1 => any::<usize>().prop_map(Command::Remove),
@@ -189,7 +189,7 @@ impl World {
     async fn run(&mut self, command: Command) {
         match command {
             Command::Insert(wishes, request) => self.insert(wishes, request).await,
-            Command::Claim(plugin, most) => self.claim(PLUGINS.get(plugin).copied(), most).await,
+            Command::Claim(plugin, limit) => self.claim(PLUGINS.get(plugin).copied(), limit).await,
             Command::Finish(claim, next) => self.finish(claim, next).await,
             Command::Cancel(task) => self.cancel(task).await,
             Command::Remove(task) => self.remove(task).await,
@@ -356,17 +356,17 @@ impl World {
         }
     }
 
-    async fn claim(&mut self, only: Option<&str>, most: usize) {
+    async fn claim(&mut self, only: Option<&str>, limit: usize) {
         let names: Vec<_> =
             PLUGINS.into_iter().filter(|name| only.is_none_or(|only| only == *name)).collect();
         let plugins: Vec<_> = names.iter().map(|name| plugin(name)).collect();
-        let claims = self.store().claim(&plugins, most, at(self.now)).await.expect("claimed");
+        let claims = self.store().claim(&plugins, limit, at(self.now)).await.expect("claimed");
         let waiting = |task: &&Known| task.state == TaskState::Waiting && names.contains(&task.plugin);
         let now = self.now;
         let is_ready =
             |task: &&Known| waiting(task) && task.ready_at <= now && task.pending_dependencies() == 0;
         let ready = self.tasks.values().filter(is_ready).count();
-        assert_eq!(claims.claimed.len(), ready.min(most));
+        assert_eq!(claims.claimed.len(), ready.min(limit));
         let mut handing = Vec::new();
         for claimed in claims.claimed {
             let id = claimed.claim.id;

@@ -74,7 +74,7 @@ pub(crate) async fn attempts_go_with_their_task_whatever_its_state(place: &impl 
 pub(crate) async fn a_task_is_done_again_as_it_was_asked_for(place: &impl Place) {
     let store = place.open();
     let backoff =
-        Backoff { first: Duration::from_millis(7), factor: 1.5, most: Duration::from_secs(9), jitter: 0.25 };
+        Backoff { first: Duration::from_millis(7), factor: 1.5, max: Duration::from_secs(9), jitter: 0.25 };
     let unique = Unique { key: "k".parse().expect("a key"), on_conflict: OnConflict::Refuse };
     let task = NewTask {
         input: Some("{\"n\":1}".to_owned()),

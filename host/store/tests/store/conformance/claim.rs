@@ -54,7 +54,7 @@ pub(crate) async fn a_claim_brings_all_that_the_run_needs(place: &impl Place) {
     let store = place.open();
     let input = Some("{\"wait\":1}".to_owned());
     let backoff =
-        Backoff { first: Duration::from_millis(7), factor: 1.5, most: Duration::from_secs(9), jitter: 0.25 };
+        Backoff { first: Duration::from_millis(7), factor: 1.5, max: Duration::from_secs(9), jitter: 0.25 };
     let timeout = Duration::from_millis(1_500);
     let new = NewTask { input: input.clone(), timeout, backoff: Some(backoff), ..new_task() };
     store.insert(vec![new.clone()]).await.expect("inserted");

@@ -44,7 +44,7 @@ pub(crate) async fn a_recovered_task_of_the_future_runs_again(place: &impl Place
 pub(crate) async fn a_wait_between_attempts_never_grows_with_the_clock(place: &impl Place) {
     let store = place.open();
     let backoff =
-        Backoff { first: Duration::from_secs(10), factor: 2.0, most: Duration::from_secs(20), jitter: 0.25 };
+        Backoff { first: Duration::from_secs(10), factor: 2.0, max: Duration::from_secs(20), jitter: 0.25 };
     for own in [Some(backoff), None] {
         let task = NewTask { backoff: own, ..new_task() };
         let id = task.id;

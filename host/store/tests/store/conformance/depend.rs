@@ -540,7 +540,7 @@ pub(crate) async fn what_is_kept_for_others_counts_and_hides_nothing_behind_it(p
         end(&store, completed(), second).await;
     }
     // Six are stored. The newest four stay, and the two before them are wanted.
-    let newest = |most| RetentionBounds { tasks_max: Some(most), ..RetentionBounds::default() };
+    let newest = |limit| RetentionBounds { tasks_max: Some(limit), ..RetentionBounds::default() };
     assert_eq!(prune(&store, newest(4)).await, 0);
     assert_eq!(prune(&store, newest(2)).await, 1, "the first that nobody wants");
     assert_eq!(store.get(plain[0]).await, Ok(None));

@@ -195,7 +195,7 @@ pub(crate) async fn tasks_that_are_too_many_are_pruned(place: &impl Place) {
         ended.push(task_in(&store, TaskState::Completed, 0).await);
     }
     let waiting = task_in(&store, TaskState::Waiting, 0).await;
-    let newest = |most| RetentionBounds { tasks_max: Some(most), ..RetentionBounds::default() };
+    let newest = |limit| RetentionBounds { tasks_max: Some(limit), ..RetentionBounds::default() };
     assert_eq!((store.finished_count(), prune(&store, newest(5)).await), (5, 0));
     assert_eq!(prune(&store, newest(2)).await, 3);
     assert_eq!((store.finished_count(), prune(&store, newest(2)).await), (2, 0));

@@ -14,10 +14,10 @@ fn by(prefix: &str) -> Filter {
 }
 
 /// Follows the pages to the end.
-async fn found(store: &Store, filter: &Filter, most: usize) -> Vec<TaskId> {
+async fn found(store: &Store, filter: &Filter, limit: usize) -> Vec<TaskId> {
     let (mut all, mut before): (Vec<_>, Option<Cursor>) = (Vec::new(), None);
     loop {
-        let (ids, next) = store.find(filter.clone(), before, most).await.expect("found");
+        let (ids, next) = store.find(filter.clone(), before, limit).await.expect("found");
         all.extend(ids);
         before = next;
         if before.is_none() {
@@ -39,18 +39,18 @@ pub(crate) async fn tasks_are_found_by_how_their_ids_begin(place: &impl Place) {
         let tags = vec![name.parse().expect("a tag")];
         store.insert(vec![NewTask { id, plugin: plugin(name), tags, ..new_task() }]).await.expect("inserted");
     }
-    for most in 1..5 {
+    for limit in 1..5 {
         // In the order of acceptance, newest first, like every list.
-        assert_eq!(found(&store, &by("01a2074c"), most).await, [ids[3], ids[1], ids[0]]);
-        assert_eq!(found(&store, &by("01a2"), most).await, [ids[3], ids[2], ids[1], ids[0]]);
-        assert_eq!(found(&store, &by("01a2074c-e503-703b-819d-4717c026346b"), most).await, [ids[0]]);
-        assert_eq!(found(&store, &by("01a2074e"), most).await, []);
+        assert_eq!(found(&store, &by("01a2074c"), limit).await, [ids[3], ids[1], ids[0]]);
+        assert_eq!(found(&store, &by("01a2"), limit).await, [ids[3], ids[2], ids[1], ids[0]]);
+        assert_eq!(found(&store, &by("01a2074c-e503-703b-819d-4717c026346b"), limit).await, [ids[0]]);
+        assert_eq!(found(&store, &by("01a2074e"), limit).await, []);
         let of_a = Filter { plugin: Some(plugin("a")), ..by("01a2074c") };
-        assert_eq!(found(&store, &of_a, most).await, [ids[3], ids[0]]);
+        assert_eq!(found(&store, &of_a, limit).await, [ids[3], ids[0]]);
         let tagged = Filter { tags: vec!["b".parse().expect("a tag")], ..by("01a2074c") };
-        assert_eq!(found(&store, &tagged, most).await, [ids[1]]);
+        assert_eq!(found(&store, &tagged, limit).await, [ids[1]]);
         let failed = Filter { states: vec![TaskState::Failed], ..by("01a2074c") };
-        assert_eq!(found(&store, &failed, most).await, []);
+        assert_eq!(found(&store, &failed, limit).await, []);
     }
     let open = store.find_open(Filter { plugin: Some(plugin("a")), ..by("01a2074c") }).await.expect("found");
     let cancelled = store.cancel_many(open, Filter::default(), at(1)).await.expect("cancelled");
@@ -77,7 +77,7 @@ pub(crate) async fn tasks_are_found_by_schedule_group_key_and_end(place: &impl P
     let (x, s) = ("x".parse().ok(), "s".parse().ok());
     let end = |end: &str| end.parse().ok();
     for ended in [false, true] {
-        for most in 1..4 {
+        for limit in 1..4 {
             for (filter, places) in [
                 (Filter { group: x.clone(), ..all() }, vec![1, 0]),
                 (Filter { schedule: s.clone(), ..all() }, vec![2, 0]),
@@ -90,7 +90,7 @@ pub(crate) async fn tasks_are_found_by_schedule_group_key_and_end(place: &impl P
                 (Filter { group: "z".parse().ok(), ..all() }, vec![]),
             ] {
                 let expected: Vec<_> = places.iter().map(|place| ids[*place]).collect();
-                assert_eq!(found(&store, &filter, most).await, expected, "{filter:?}");
+                assert_eq!(found(&store, &filter, limit).await, expected, "{filter:?}");
                 let open = store.find_open(filter).await.expect("found").len();
                 assert_eq!(open, if ended { 0 } else { expected.len() });
             }
