@@ -56,7 +56,7 @@ pub(crate) async fn batch(
         Err(StoreError::KeyTaken { index, key, holder }) => {
             return Err(Problem::key_taken(&format!("/{index}/unique_key"), &key, holder));
         }
-        Err(StoreError::UnknownDependency { index, place, id }) => {
+        Err(StoreError::UnknownDependency { index, dependency_index: place, id }) => {
             return Err(Problem::unknown_dependency(format!("/{index}/depends_on/{place}"), id));
         }
         Err(StoreError::PluginFull { index, plugin, waiting_max }) => {

@@ -466,7 +466,7 @@ impl From<StoreError> for Problem {
             }
             StoreError::KeyTaken { key, holder, .. } => Self::key_taken("/unique_key", &key, holder),
             StoreError::KeyTwice { index, earlier, key } => Self::key_taken_in_batch(index, earlier, &key),
-            StoreError::UnknownDependency { place, id, .. } => {
+            StoreError::UnknownDependency { dependency_index: place, id, .. } => {
                 Self::unknown_dependency(format!("/depends_on/{place}"), id)
             }
             StoreError::KeyReused { key } => {

@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_read_in_every_spelling() {
+    fn durations_are_parsed_in_every_spelling() {
         for (text, nanos) in [
             ("0", 0),
             ("0s", 0),
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_duration_is_refused() {
+    fn an_invalid_duration_is_refused() {
         for text in [
             "",
             " ",

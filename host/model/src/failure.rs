@@ -193,7 +193,7 @@ mod tests {
     ];
 
     #[test]
-    fn a_cause_survives_its_code() {
+    fn a_cause_round_trips() {
         for cause in ALL {
             assert_eq!(cause.to_string().parse(), Ok(cause));
         }
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kind_is_the_code_of_its_cause_but_for_that_of_an_exit() {
+    fn a_kind_is_the_code_without_an_exit_code() {
         for cause in [Cause::Io, Cause::CpuLimit, Cause::HostFault, Cause::LostPlugin] {
             assert_eq!(cause.kind(), cause.to_string());
         }
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn refused_input_and_limits_are_not_tried_again() {
+    fn rejected_input_and_exceeded_limits_are_not_retried() {
         let lasting: Vec<_> = ALL.into_iter().filter(|cause| !cause.is_transient()).collect();
         assert_eq!(
             lasting,

@@ -52,7 +52,7 @@ mod tests {
     use crate::TaskId;
 
     #[test]
-    fn an_end_fits_the_ids_that_end_so() {
+    fn a_suffix_matches_ids() {
         let id: TaskId = "0192f3c4-5d6e-7f80-9a0b-1c2d3e4f5061".parse().expect("an id");
         for (end, fits) in [
             ("5061", true),
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_survives_its_text_and_what_is_none_is_refused() {
+    fn a_suffix_round_trips_and_an_invalid_one_is_refused() {
         for text in ["0061", "5061", "00000000000000000000000000000000"] {
             assert_eq!(text.parse::<IdEnd>().map(|end| end.to_string()).as_deref(), Ok(text));
         }

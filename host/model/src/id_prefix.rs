@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_fits_the_ids_that_begin_so() {
+    fn a_prefix_matches_ids() {
         let id = "0192f3c4-5d6e-7f80-9a0b-1c2d3e4f5061";
         for prefix in
             ["0192", "0192f", "0192F3C4", "0192f3c4-5", "0192f3c45", "0192f3c4-", "0192f3c45d6e-7", id]
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_survives_its_text_and_a_whole_id_is_known() {
+    fn a_prefix_round_trips_and_may_be_a_whole_id() {
         for text in ["0192", "01920", "0192f3c45d6e7f809a0b1c2d3e4f5061"] {
             assert_eq!(text.parse::<IdPrefix>().map(|prefix| prefix.to_string()).as_deref(), Ok(text));
         }
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_prefix_is_refused() {
+    fn an_invalid_prefix_is_refused() {
         let long = "0".repeat(33);
         for bad in [
             "",

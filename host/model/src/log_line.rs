@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_count_on_over_runs_and_no_number_of_a_run_that_a_crash_took_is_given_again() {
+    fn lines_are_numbered_over_runs_and_skip_a_range_after_a_crash() {
         assert_eq!(LogLine::seq_of(0, 1), Some(1));
         assert_eq!(LogLine::seq_of(41, 1), Some(42));
         let after = LogLine::given_after_crash(41);
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_lines_are_counted_but_for_those_that_a_crash_took() {
+    fn missing_lines_are_counted_except_those_lost_in_a_crash() {
         assert_eq!(line(1).missed_since(0), 0);
         assert_eq!(line(7).missed_since(0), 6);
         assert_eq!(line(7).missed_since(4), 2);
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn reading_on_begins_behind_a_number_wherever_that_is() {
+    fn reading_continues_after_any_number() {
         assert_eq!(LogLine::nth_after(0, 0), 1);
         assert_eq!(LogLine::nth_after(0, 8), 9);
         assert_eq!(LogLine::nth_after(100, 8), 1);

@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_never_grows_past_the_bound() {
+    fn output_never_exceeds_the_limit() {
         let mut tail = LogTail::new(10);
         for _ in 0..1_000 {
             tail.write(b"0123456");
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_replaced() {
+    fn invalid_utf8_is_replaced() {
         let mut tail = LogTail::new(10);
         tail.write(&[b'a', 0xff, b'b']);
         assert_eq!(tail.text(), "a\u{fffd}b");

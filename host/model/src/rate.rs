@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rates_are_read_and_written() {
+    fn rates_round_trip() {
         let rate = |starts, seconds| Ok(Rate { starts, per: Duration::from_secs(seconds) });
         assert_eq!("100/s".parse(), rate(100, 1));
         assert_eq!("5/m".parse(), rate(5, 60));

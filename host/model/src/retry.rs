@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_up_to_the_most() {
+    fn waits_double_up_to_the_maximum() {
         let backoff = Backoff::default();
         let waits: Vec<_> =
             [1, 2, 3, 9, 10, 1_000, u32::MAX].map(|attempt| backoff.wait(attempt, 0.0).as_secs()).into();
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_out_of_a_backoff_is_as_in_the_default() {
+    fn missing_backoff_values_are_those_of_the_default() {
         let seconds = |seconds| Some(Duration::from_secs(seconds));
         assert_eq!(Backoff::of(None, None, None, None), Ok(Backoff::default()));
         let long = Backoff::of(seconds(600), None, None, None).unwrap();
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_that_make_no_sense_are_refused() {
+    fn an_invalid_backoff_is_refused() {
         let seconds = |seconds| Some(Duration::from_secs(seconds));
         for factor in [0.5, -1.0, 101.0, f64::NAN, f64::INFINITY] {
             assert_eq!(Backoff::of(None, Some(factor), None, None), Err(InvalidBackoff::Factor));

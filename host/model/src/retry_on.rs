@@ -85,14 +85,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn by_default_what_may_pass_is_tried_again() {
+    fn transient_failures_are_retried_by_default() {
         let on = RetryOn::default();
         assert_eq!(on.words(), ["io", "plugin", "trap", "timeout", "exit", "lost-plugin", "host-fault"]);
         assert!(on.contains(Cause::Exit(3)) && !on.contains(Cause::InvalidInput));
     }
 
     #[test]
-    fn only_what_is_named_is_tried_again() {
+    fn only_named_failures_are_retried() {
         let on = RetryOn::of(["memory-limit", "exit"]).expect("known");
         assert!(on.contains(Cause::MemoryLimit) && on.contains(Cause::Exit(-1)) && !on.contains(Cause::Io));
         assert_eq!(RetryOn::of([]).expect("nothing").words(), [""; 0]);

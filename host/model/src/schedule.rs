@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn each_policy_has_its_word() {
+    fn each_policy_has_a_name() {
         for missed in MissedPolicy::ALL {
             assert_eq!(MissedPolicy::of(missed.as_str()), Some(missed));
         }

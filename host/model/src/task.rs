@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn duration_is_zero_then_counts_then_freezes() {
+    fn duration_is_zero_then_grows_then_stays() {
         assert_eq!(task(None, None).duration(at(9)).as_secs(), 0);
         assert_eq!(task(Some(5), None).duration(at(9)).as_secs(), 4);
         assert_eq!(task(Some(5), Some(7)).duration(at(9)).as_secs(), 2);
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_read_with_hyphens_alone() {
+    fn an_id_is_parsed_with_hyphens_only() {
         let id = "0192f3c4-5d6e-7f80-9a0b-1c2d3e4f5061";
         assert_eq!(id.parse::<TaskId>().map(|id| id.to_string()).as_deref(), Ok(id));
         assert!(id.to_uppercase().parse::<TaskId>().is_ok());
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_sort_by_the_time_they_were_made() {
+    fn ids_sort_by_creation_time() {
         let ids: Vec<_> = (0..1_000).map(|_| TaskId::new()).collect();
         assert!(ids.is_sorted());
     }

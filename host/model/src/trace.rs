@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_traceparent_gives_no_context() {
+    fn an_invalid_traceparent_gives_no_context() {
         for bad in [
             "",
             "00",
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tracestate_is_handed_on_as_it_is_or_left_out() {
+    fn a_tracestate_is_propagated_or_dropped() {
         let state = |text: &str| TraceContext::read(GOOD, Some(text)).expect("valid").state;
         for good in ["congo=t61rcWkgMzE", "a=1,b@c=2, d=x y", "a=b,,c="] {
             assert_eq!(state(good).as_deref(), Some(good));
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_context_survives_its_column() {
+    fn a_trace_context_round_trips() {
         for state in [None, Some("a=1, b=2")] {
             let context = TraceContext::read(GOOD, state).expect("valid");
             assert_eq!(context.to_string().parse(), Ok(context));
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn spans_of_one_trace_do_not_meet() {
+    fn span_ids_of_a_trace_do_not_collide() {
         let mut seen = HashSet::new();
         for _ in 0..1_000 {
             let task = TaskId::new();
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn lots_are_spread_evenly() {
+    fn sampling_values_are_uniform() {
         let drawn = (0..10_000).filter(|_| TraceId::random().sampling_value() < 0.25).count();
         assert!((2_000..3_000).contains(&drawn), "{drawn}");
     }

@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_caller_decides_unless_it_is_not_asked() {
+    fn a_parent_based_sampler_follows_the_caller() {
         let picks = |parent_based, share, sampled| {
             let caller = caller(sampled);
             tracer(Sampler { parent_based, share }).begin(Some(&caller)).map(|context| context.sampled)
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trace_goes_on_with_a_span_of_its_own() {
+    fn a_trace_continues_with_a_new_span() {
         let caller = caller(true);
         let context = tracer(Sampler::default()).begin(Some(&caller)).expect("it is on");
         assert_eq!((context.trace_id, &context.state), (caller.trace_id, &caller.state));
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_hands_on_its_caller_where_nothing_is_recorded() {
+    fn an_unrecorded_run_propagates_its_caller() {
         let task = TaskId::new();
         for (tracer, sampled) in [(Tracer::default(), true), (tracer(Sampler::default()), false)] {
             let trace = tracer.run(&caller(sampled), task, 1);
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn spans_are_kept_in_order_and_those_without_room_are_counted() {
+    fn spans_are_buffered_in_order_and_dropped_ones_are_counted() {
         let told = Arc::new(AtomicUsize::new(0));
         let telling = Arc::clone(&told);
         let tracer = Tracer::new(Sampler::default(), Arc::new(SystemClock), move |kept| {
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_off_takes_nothing() {
+    fn a_disabled_tracer_records_nothing() {
         let off = Tracer::default();
         assert!(!off.is_on() && off.begin(None).is_none() && !off.records(&caller(true)));
         off.record([span(&tracer(Sampler::default()))]);

@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_allows_exactly_these_moves() {
+    fn the_table_allows_exactly_these_transitions() {
         use TaskState::{Cancelled, Completed, Failed, Running, Waiting};
         let allowed = [
             (Waiting, Running),
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn every_move_after_a_run_is_in_the_table() {
+    fn every_transition_after_a_run_is_in_the_table() {
         for outcome in [
             RunOutcome::Completed(String::new()),
             RunOutcome::Suspended(Suspension { wait: Duration::from_secs(9), state: Vec::new() }),
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_transient_failure_is_tried_again_until_its_attempts_are_used_up() {
+    fn a_transient_failure_is_retried_until_no_attempts_are_left() {
         let failure = Failure::new(Cause::Io, "gone");
         let failed = || RunOutcome::Failed(failure.clone());
         let retry = |seconds| Transition::RetryAt(now() + Duration::from_secs(seconds), failure.clone());
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_crash_uses_up_no_attempt_and_makes_no_wait_longer() {
+    fn a_host_crash_uses_no_attempt_and_lengthens_no_wait() {
         let failure = Failure::new(Cause::Io, "gone");
         let failed = || RunOutcome::Failed(failure.clone());
         let retry = |seconds| Transition::RetryAt(now() + Duration::from_secs(seconds), failure.clone());
@@ -226,13 +226,13 @@ mod tests {
     }
 
     #[test]
-    fn a_lasting_failure_is_never_tried_again() {
+    fn a_permanent_failure_is_never_retried() {
         let failure = Failure::new(Cause::InvalidInput, "no url");
         assert_eq!(next(RunOutcome::Failed(failure.clone()), 1, 9, 0), Transition::Failed(failure));
     }
 
     #[test]
-    fn a_plugin_says_which_failures_are_tried_again() {
+    fn a_plugin_chooses_which_failures_are_retried() {
         let retry_on = RetryOn::of(["memory-limit"]).expect("known");
         let used = AttemptCounts { attempt: 1, attempts_max: 3, host_crashes: 0, retry_on };
         let next = |cause| {
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_suspended_task_goes_on_at_its_time_whatever_its_attempts() {
+    fn a_suspended_task_resumes_at_its_time_whatever_its_attempts() {
         let state = vec![7];
         let suspended =
             RunOutcome::Suspended(Suspension { wait: Duration::from_secs(9), state: state.clone() });
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_the_host_stopped_costs_nothing() {
+    fn a_run_stopped_by_the_host_uses_no_attempt() {
         assert_eq!(next(RunOutcome::Stopped, 3, 3, 2), Transition::Requeued);
     }
 

@@ -151,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_meter_shows_what_was_written_into_it() {
+    fn a_meter_returns_recorded_values() {
         let meter = Meter::default();
         assert_eq!(meter.read(), Usage::default());
         meter.set_cpu(Duration::from_millis(7));

@@ -63,7 +63,7 @@ pub enum StoreError {
         /// Index of the new task.
         index: usize,
         /// Index of the dependency within the task.
-        place: usize,
+        dependency_index: usize,
         /// Id of the missing dependency.
         id: TaskId,
     },

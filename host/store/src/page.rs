@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cursor_survives_its_text() {
+    fn a_cursor_round_trips() {
         for seq in [0, 1, 255, i64::MAX] {
             assert_eq!(Cursor(seq).to_string().parse(), Ok(Cursor(seq)));
         }

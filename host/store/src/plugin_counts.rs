@@ -199,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_ended_stays_counted_when_it_is_forgotten() {
+    fn finished_tasks_stay_counted_after_removal() {
         use TaskState::{Completed, Running, Waiting};
         let plugin: PluginName = "a".parse().expect("valid");
         let plugin_counts = AllPluginCounts::default();

@@ -18,7 +18,7 @@ fn next(expression: &str, zone: &str, after: &str, count: usize) -> Vec<String> 
 }
 
 #[test]
-fn expressions_of_five_and_six_fields_and_words_are_read() {
+fn expressions_of_five_and_six_fields_and_macros_are_parsed() {
     let utc = |expression| next(expression, "UTC", "2026-11-23T07:26:49.5Z", 2);
     assert_eq!(utc("*/5 * * * *"), ["2026-11-23T07:30:00Z", "2026-11-23T07:35:00Z"]);
     assert_eq!(utc("*/20 * * * * *"), ["2026-11-23T07:27:00Z", "2026-11-23T07:27:20Z"]);
@@ -31,7 +31,7 @@ fn expressions_of_five_and_six_fields_and_words_are_read() {
 }
 
 #[test]
-fn what_is_no_expression_or_never_due_is_refused() {
+fn an_invalid_or_never_due_expression_is_refused() {
     for bad in
         ["", "* * * *", "* * * * * * 2027", "61 * * * *", "@noon", "a b c d e", "0 0 @daily * *", "ß * * * *"]
     {
@@ -45,7 +45,7 @@ fn what_is_no_expression_or_never_due_is_refused() {
 }
 
 #[test]
-fn nothing_that_is_sent_makes_it_panic() {
+fn no_input_panics() {
     let pieces = [
         "*",
         "/",
@@ -83,7 +83,7 @@ fn nothing_that_is_sent_makes_it_panic() {
 }
 
 #[test]
-fn a_time_that_is_left_out_in_spring_is_due_once_at_the_end_of_the_gap() {
+fn a_skipped_local_time_is_due_once_at_the_end_of_the_gap() {
     // Berlin goes from 02:00 to 03:00 on 29 March 2026, New York on 8 March.
     assert_eq!(
         next("30 2 * * *", "Europe/Berlin", "2026-03-27T12:00:00Z", 3),
@@ -106,7 +106,7 @@ fn a_time_that_is_left_out_in_spring_is_due_once_at_the_end_of_the_gap() {
 }
 
 #[test]
-fn a_time_that_comes_twice_in_autumn_is_due_once() {
+fn a_repeated_local_time_is_due_once() {
     // Berlin goes from 03:00 back to 02:00 on 25 October 2026, New York from 02:00 on 1 November.
     assert_eq!(
         next("30 2 * * *", "Europe/Berlin", "2026-10-24T12:00:00Z", 2),
@@ -127,7 +127,7 @@ fn a_time_that_comes_twice_in_autumn_is_due_once() {
 }
 
 #[test]
-fn what_runs_every_hour_runs_on_through_both_changes() {
+fn an_hourly_schedule_runs_through_both_clock_changes() {
     for expression in ["*/30 * * * *", "0 */30 * * * *", "0,30 0-23 * * *"] {
         assert_eq!(
             next(expression, "Europe/Berlin", "2026-10-25T00:00:00Z", 4),
@@ -146,7 +146,7 @@ fn what_runs_every_hour_runs_on_through_both_changes() {
 }
 
 #[test]
-fn moments_only_ever_go_forward() {
+fn due_times_ascend() {
     for (zone, day) in
         [("Europe/Berlin", "2026-10-24T22:00:00Z"), ("America/New_York", "2026-03-08T04:00:00Z")]
     {
@@ -165,7 +165,7 @@ fn moments_only_ever_go_forward() {
 }
 
 #[test]
-fn what_was_due_is_counted_and_the_newest_are_named() {
+fn due_times_are_counted_and_the_newest_returned() {
     let timing = Timing::of("*/10 * * * * *", "UTC").expect("valid");
     let (first, now) = (at("2026-01-01T00:00:10Z"), at("2026-01-01T00:01:05Z"));
     let due = timing.due(first, now, 3);
@@ -466,7 +466,7 @@ fn what_runs_every_hour_is_due_whenever_clocks_show_such_a_time() {
 }
 
 #[test]
-fn runs_that_are_thick_in_one_month_alone_are_counted_in_bounded_work() {
+fn due_times_dense_in_one_month_are_counted_in_bounded_work() {
     // Every second of January: 2,678,400 moments a year, and none near the end.
     let timing = Timing::of("* * 0-22 * 1 *", "UTC").expect("valid");
     let due = timing.due(at("2020-01-01T00:00:00Z"), at("2026-12-01T00:00:00Z"), 1_000);

@@ -29,7 +29,7 @@ fn fill(event_bus: &EventBus, events: usize) {
 }
 
 #[test]
-fn a_follower_is_told_of_its_task_alone() {
+fn a_subscriber_receives_events_of_its_task_only() {
     let event_bus = Arc::<EventBus>::default();
     let (task, other) = (TaskId::new(), TaskId::new());
     event_bus.publish(vec![payload(task, EventKind::Created)]);
@@ -46,7 +46,7 @@ fn a_follower_is_told_of_its_task_alone() {
 }
 
 #[test]
-fn one_who_comes_back_misses_nothing_and_hears_nothing_twice() {
+fn a_reconnecting_subscriber_receives_each_event_once() {
     let event_bus = Arc::<EventBus>::default();
     let task = TaskId::new();
     event_bus.publish(vec![payload(task, EventKind::Created), payload(task, EventKind::Started)]);
@@ -60,7 +60,7 @@ fn one_who_comes_back_misses_nothing_and_hears_nothing_twice() {
 }
 
 #[test]
-fn one_who_was_away_for_too_long_is_told_so() {
+fn a_subscriber_that_was_away_too_long_lags() {
     let event_bus = Arc::<EventBus>::default();
     let task = TaskId::new();
     event_bus.begin(1_000, u64::MAX);
@@ -80,7 +80,7 @@ fn one_who_was_away_for_too_long_is_told_so() {
 }
 
 #[test]
-fn one_who_falls_behind_in_the_ring_is_told_so() {
+fn a_subscriber_that_falls_behind_lags() {
     let event_bus = Arc::<EventBus>::default();
     let task = TaskId::new();
     event_bus.publish(vec![payload(task, EventKind::Created)]);
@@ -93,7 +93,7 @@ fn one_who_falls_behind_in_the_ring_is_told_so() {
 }
 
 #[test]
-fn of_progress_a_slow_follower_is_told_the_latest() {
+fn a_slow_subscriber_receives_the_latest_progress() {
     let event_bus = Arc::<EventBus>::default();
     let task = TaskId::new();
     let mut follower = event_bus.subscribe(task);
@@ -107,7 +107,7 @@ fn of_progress_a_slow_follower_is_told_the_latest() {
 }
 
 #[test]
-fn a_slow_follower_costs_no_memory_and_is_told_what_it_missed() {
+fn a_slow_subscriber_costs_no_memory_and_lags() {
     let event_bus = Arc::<EventBus>::default();
     let task = TaskId::new();
     let mut follower = event_bus.subscribe(task);
@@ -126,7 +126,7 @@ fn a_slow_follower_costs_no_memory_and_is_told_what_it_missed() {
 }
 
 #[test]
-fn those_who_follow_all_are_told_in_order_a_part_at_a_time() {
+fn a_subscriber_of_all_tasks_receives_ordered_batches() {
     let event_bus = Arc::<EventBus>::default();
     let mut all = event_bus.subscribe_all();
     fill(&event_bus, BATCH_MAX + 1);
@@ -139,7 +139,7 @@ fn those_who_follow_all_are_told_in_order_a_part_at_a_time() {
 }
 
 #[test]
-fn numbers_that_are_not_reserved_are_not_given_to_progress() {
+fn progress_gets_no_unreserved_numbers() {
     let event_bus = Arc::<EventBus>::default();
     let task = TaskId::new();
     event_bus.begin(5, 6);
@@ -151,7 +151,7 @@ fn numbers_that_are_not_reserved_are_not_given_to_progress() {
 }
 
 #[test]
-fn a_follower_that_waits_is_woken() {
+fn a_waiting_subscriber_is_woken() {
     let event_bus = Arc::<EventBus>::default();
     let task = TaskId::new();
     let (mut one, mut all) = (event_bus.subscribe(task), event_bus.subscribe_all());

@@ -25,7 +25,7 @@ fn waiting(live_runs: &LiveRuns) -> usize {
 }
 
 #[test]
-fn tasks_that_reported_and_ended_leave_nothing_behind_though_no_pulse_came() {
+fn ended_runs_leave_no_unpublished_progress() {
     let live_runs = live_runs();
     for seq in 0..10_000 {
         let run = begin(&live_runs, seq);
@@ -40,7 +40,7 @@ fn tasks_that_reported_and_ended_leave_nothing_behind_though_no_pulse_came() {
 }
 
 #[test]
-fn a_claim_that_takes_the_place_of_another_ends_it() {
+fn a_new_claim_ends_the_previous_one() {
     let live_runs = live_runs();
     let before = begin(&live_runs, 1);
     before.set_progress(progress());
@@ -49,7 +49,7 @@ fn a_claim_that_takes_the_place_of_another_ends_it() {
 }
 
 #[test]
-fn each_pulse_publishes_the_first_and_leaves_the_rest_for_the_next() {
+fn a_pulse_publishes_a_bounded_number_of_events() {
     let live_runs = live_runs();
     let runs: Vec<_> = (0..1_500).map(|seq| begin(&live_runs, seq)).collect();
     let mut follower = live_runs.event_bus.subscribe_all();

@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn runs_follow_each_other_and_reading_goes_on_anywhere() {
+    fn lines_of_all_runs_are_read_from_any_number() {
         let body = Body(&[]).with(&part(0, 1, &["a", "b"]));
         let body = Body(&body).with(&part(2, 3, &["c"]));
         let all = [(1, "a".to_owned()), (2, "b".to_owned()), (3, "c".to_owned())];
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_runs_go_when_all_are_too_much() {
+    fn the_oldest_runs_are_dropped_beyond_the_limit() {
         let mut body = Vec::new();
         for run in 1..=50 {
             body = Body(&body).with(&part(u64::from(run) - 1, run, &["x".repeat(60).as_str()]));
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn runs_that_an_earlier_version_numbered_count_on_from_one_another() {
+    fn lines_numbered_per_run_by_an_earlier_version_are_renumbered() {
         // The field had the run number.
         let mut third = part(3, 3, &["c", "d"]);
         third.first = 6;
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn damage_is_an_error_and_never_a_guess() {
+    fn damage_is_an_error() {
         let body = Body(&[]).with(&part(0, 1, &["a"]));
         for end in 2..body.len() {
             let damaged = Body(&body[..end]);

@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_read_as_it_was_written_and_damage_is_none() {
+    fn a_record_round_trips_and_damage_is_rejected() {
         let mut bytes = Vec::new();
         let line = record(-7, "grüße");
         line.write(&mut bytes);
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_found_by_their_place_while_the_oldest_go() {
+    fn records_are_found_by_index_while_the_oldest_are_dropped() {
         let mut packed = Packed::default();
         let texts: Vec<_> = (0..1_000).map(|n| n.to_string()).collect();
         for (n, text) in texts.iter().enumerate() {

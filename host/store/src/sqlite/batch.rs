@@ -489,7 +489,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_of_the_machine_is_the_answer_to_every_caller_and_the_next_batch_starts_afresh() {
+    fn an_error_of_the_machine_fails_the_whole_batch_and_not_the_next() {
         let dir = tempfile::tempdir().expect("a folder");
         let mut batcher = batcher(&dir.path().join("wasmill.db"));
         // At its current size: the disk is full.
@@ -512,7 +512,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_fails_costs_no_other_one() {
+    fn a_failing_command_fails_no_other() {
         let dir = tempfile::tempdir().expect("a folder");
         let mut batcher = batcher(&dir.path().join("wasmill.db"));
         let poison = "CREATE TRIGGER poison BEFORE INSERT ON task WHEN NEW.plugin = 'poison'
@@ -547,7 +547,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_that_a_failed_batch_emptied_is_found_again() {
+    fn a_group_emptied_by_a_rolled_back_batch_is_found_again() {
         let dir = tempfile::tempdir().expect("a folder");
         let mut batcher = batcher(&dir.path().join("wasmill.db"));
         let grouped = NewTask { group: "x".parse().ok(), ..new_task("a") };
@@ -576,7 +576,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_command_leaves_its_neighbours_alone() {
+    fn a_refused_command_leaves_others_in_its_batch_alone() {
         let dir = tempfile::tempdir().expect("a folder");
         let mut batcher = batcher(&dir.path().join("wasmill.db"));
         let full = Err(StoreError::Full { waiting_max: 0 });
@@ -585,7 +585,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_of_events_are_reserved_long_before_they_are_needed() {
+    fn event_numbers_are_reserved_before_they_are_needed() {
         let dir = tempfile::tempdir().expect("a folder");
         let mut batcher = batcher(&dir.path().join("wasmill.db"));
         let reserved = batcher.writer_state.events_reserved;
@@ -606,7 +606,7 @@ mod tests {
     }
 
     #[test]
-    fn only_promises_of_durability_wait_for_the_disk() {
+    fn only_durable_commands_wait_for_fsync() {
         let dir = tempfile::tempdir().expect("a folder");
         let mut batcher = batcher(&dir.path().join("wasmill.db"));
         for (synced, level) in [(true, 2), (false, 1), (false, 1), (true, 2)] {

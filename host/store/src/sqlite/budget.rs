@@ -231,7 +231,7 @@ impl Full {
 const WALKS: [&str; 3] = [prune::ENDED, filtered_list::ALL, filtered_list::WAITING];
 
 #[test]
-fn no_statement_does_more_the_more_is_stored() {
+fn the_cost_of_a_statement_does_not_grow_with_the_database() {
     let dirs = [(); 2].map(|()| tempfile::tempdir().expect("a folder"));
     let [few, many] = [(&dirs[0], 200), (&dirs[1], 5_000)].map(|(dir, rows)| {
         let mut full = Full::new(dir.path(), rows);
@@ -251,7 +251,7 @@ fn no_statement_does_more_the_more_is_stored() {
 }
 
 #[test]
-fn a_claim_looks_for_no_task_where_none_waits() {
+fn a_claim_queries_no_plugin_without_waiting_tasks() {
     let dir = tempfile::tempdir().expect("a folder");
     let mut full = Full::new(dir.path(), 10);
     full.insert(vec![new_task()], None);

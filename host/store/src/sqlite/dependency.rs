@@ -75,7 +75,7 @@ pub(super) fn find(
         let found = find.query_row([id.as_bytes()], |row| Ok((row.get(0)?, state(row, 1)?)));
         match found.optional()? {
             Some((seq, state)) => targets.push(DependencyTarget { id, seq, state }),
-            None => return Ok(Err(StoreError::UnknownDependency { index, place, id })),
+            None => return Ok(Err(StoreError::UnknownDependency { index, dependency_index: place, id })),
         }
     }
     Ok(Ok(targets))

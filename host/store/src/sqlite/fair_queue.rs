@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn lanes_take_turns_within_a_claim_and_from_one_to_the_next() {
+    fn groups_are_served_round_robin_within_and_across_claims() {
         for tasks_max in [1, 2, 3, 100] {
             let mut world = World::new(&[("a", "", 9), ("a", "x", 9), ("b", "", 9), ("b", "y", 2)]);
             let quotas = [quota("a"), quota("b")];
@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_comes_anew_waits_for_one_turn_of_the_others() {
+    fn a_new_group_waits_for_one_task_of_each_other() {
         let mut world = World::new(&[("a", "x", 100), ("a", "y", 100)]);
         let quotas = [quota("a")];
         assert_eq!(world.order(&quotas, 5), "ax ay ax ay ax");
@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plugin_that_may_not_start_keeps_its_turns() {
+    fn a_plugin_at_its_quota_keeps_its_position() {
         let mut world = World::new(&[("a", "x", 9), ("a", "y", 9), ("b", "", 9)]);
         let none = |name| ClaimQuota { tasks_max: 0, ..quota(name) };
         let one = |name| ClaimQuota { tasks_max: 1, ..quota(name) };
@@ -388,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_that_lacks_room_ends_the_claim_and_keeps_its_turn() {
+    fn a_task_beyond_available_memory_ends_the_claim_and_keeps_its_position() {
         let mut world = World::new(&[("a", "x", 9), ("b", "y", 9)]);
         let quotas =
             [ClaimQuota { memory_bytes: 5, ..quota("a") }, ClaimQuota { memory_bytes: 1, ..quota("b") }];
@@ -399,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_of_which_nothing_waits_are_forgotten_though_their_plugin_never_runs() {
+    fn unused_groups_are_forgotten_even_if_their_plugin_never_runs() {
         let mut fair_queue = FairQueue { known: true, ..FairQueue::default() };
         let mut limit = 0;
         for number in 0..100_000 {
@@ -427,7 +427,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lane_that_was_emptied_elsewhere_is_passed_over() {
+    fn a_group_emptied_by_others_is_skipped() {
         let mut world = World::new(&[("a", "x", 1), ("a", "y", 1)]);
         world.ready[0].2 = 0;
         assert_eq!(world.order(&[quota("a")], 9), "ay");

@@ -163,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_survives_its_bytes() {
+    fn an_answer_round_trips() {
         let task = |holder| SubmittedTask {
             id: TaskId::new(),
             created_at: DateTime::from_timestamp_nanos(1_700_000_000_123_456_789),

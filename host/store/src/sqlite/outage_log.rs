@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn trouble_lasts_until_something_works() {
+    fn an_outage_lasts_until_an_operation_succeeds() {
         let outage_log = OutageLog::new("testing");
         let full = || StoreError::Unavailable { message: "disk full".to_owned() };
         assert_eq!(outage_log.record::<()>(Err(full())), Err(full()));

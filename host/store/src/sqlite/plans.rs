@@ -140,7 +140,7 @@ pub(super) fn all() -> Vec<&'static str> {
 }
 
 #[test]
-fn no_statement_looks_at_all_tasks() {
+fn no_statement_scans_all_tasks() {
     let dir = tempfile::tempdir().expect("a folder");
     let connection = connection::writer(&dir.path().join("wasmill.db")).expect("opened");
     for sql in all() {

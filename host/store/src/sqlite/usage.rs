@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_usage_survives_its_column() {
+    fn a_usage_round_trips() {
         let small =
             Usage { instantiate: Duration::from_micros(38), memory_bytes: 65_536, ..Usage::default() };
         let full = Usage {
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_usage_is_refused_and_what_is_newer_is_passed_over() {
+    fn an_invalid_usage_is_refused_and_newer_fields_are_ignored() {
         for bad in ["", "[", "[1,]", "[-1]", "[x]", "1,2"] {
             assert_eq!(parse(bad), None, "{bad}");
         }

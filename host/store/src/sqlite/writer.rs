@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_transaction_is_bounded_by_what_it_costs() {
+    fn a_transaction_has_a_bounded_cost() {
         let mut large = VecDeque::new();
         assert_eq!(divided(&[1; BATCH_MAX], &mut large), [vec![1; BATCH_MAX]]);
         let full = divided(&[SMALL_MAX; 100], &mut large);
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn small_commands_wait_for_one_large_one_at_most_and_that_waits_for_one_round() {
+    fn a_small_command_waits_for_at_most_one_large_one() {
         let mut large: VecDeque<_> = jobs(&[10_000; 64]).into();
         for left in (0..64).rev() {
             assert_eq!(divided(&[1, 1], &mut large), [vec![1, 1], vec![10_000]]);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use wasmill_store::{Store, StoreError};
 
-use crate::fixture::{Folder, Place, get, insert_one};
+use crate::fixture::{Folder, StoreFixture, get, insert_one};
 
 /// Returns the number and the size of each file in a folder.
 fn files(folder: &Path) -> Vec<(PathBuf, u64, u64)> {
@@ -32,7 +32,7 @@ fn refused(folder: &Folder, file: &Path, because: &str) {
 }
 
 #[tokio::test]
-async fn a_backup_never_replaces_the_database_that_it_copies_whatever_that_is_called() {
+async fn a_backup_never_replaces_its_source_under_any_name() {
     let (folder, other) = (Folder::new(), Folder::new());
     let store = folder.open();
     let id = insert_one(&store).await;
@@ -54,7 +54,7 @@ async fn a_backup_never_replaces_the_database_that_it_copies_whatever_that_is_ca
 }
 
 #[tokio::test]
-async fn a_backup_never_replaces_a_database_that_is_in_use_or_was_not_closed() {
+async fn a_backup_never_replaces_a_database_in_use_or_not_closed() {
     let (folder, other) = (Folder::new(), Folder::new());
     drop(folder.open());
     let used = other.open();
@@ -70,17 +70,17 @@ async fn a_backup_never_replaces_a_database_that_is_in_use_or_was_not_closed() {
 fn a_backup_replaces_regular_files_only() {
     let (folder, other) = (Folder::new(), Folder::new());
     drop(folder.open());
-    let place = |name| other.path().join(name);
-    std::fs::write(place("copy.db"), "an earlier copy").expect("written");
-    symlink(place("copy.db"), place("to-a-file")).expect("linked");
-    symlink(place("nowhere"), place("dangling")).expect("linked");
-    symlink("/dev/null", place("to-a-device")).expect("linked");
-    std::fs::create_dir(place("folder")).expect("made");
-    let _socket = UnixListener::bind(place("socket")).expect("bound");
+    let fixture = |name| other.path().join(name);
+    std::fs::write(fixture("copy.db"), "an earlier copy").expect("written");
+    symlink(fixture("copy.db"), fixture("to-a-file")).expect("linked");
+    symlink(fixture("nowhere"), fixture("dangling")).expect("linked");
+    symlink("/dev/null", fixture("to-a-device")).expect("linked");
+    std::fs::create_dir(fixture("folder")).expect("made");
+    let _socket = UnixListener::bind(fixture("socket")).expect("bound");
     let before = files(other.path());
     for name in ["to-a-file", "dangling", "to-a-device", "folder", "socket"] {
-        refused(&folder, &place(name), "no regular file");
+        refused(&folder, &fixture(name), "no regular file");
     }
     assert_eq!(files(other.path()), before);
-    Store::backup(folder.path(), &place("copy.db"), true).expect("replaced");
+    Store::backup(folder.path(), &fixture("copy.db"), true).expect("replaced");
 }

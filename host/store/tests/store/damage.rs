@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use wasmill_model::{TaskState, Transition};
 use wasmill_store::{Store, StoreError};
 
-use crate::fixture::{Folder, Place, at, claim_one, get, insert_one, new_task};
+use crate::fixture::{Folder, StoreFixture, at, claim_one, get, insert_one, new_task};
 
 fn database(folder: &Folder) -> PathBuf {
     folder.path().join("wasmill.db")
@@ -51,7 +51,7 @@ fn spoil(folder: &Folder, table: &str) {
 }
 
 #[tokio::test]
-async fn a_damaged_page_is_refused_at_the_opening_and_left_alone() {
+async fn a_damaged_page_is_refused_on_open_and_left_alone() {
     for table in ["task", "log_lines", "task_waiting", "task_finished"] {
         let folder = Folder::new();
         filled(&folder, 1).await;
@@ -65,7 +65,7 @@ async fn a_damaged_page_is_refused_at_the_opening_and_left_alone() {
 }
 
 #[tokio::test]
-async fn damage_deep_in_a_large_database_is_found_while_it_serves() {
+async fn damage_in_a_large_database_is_found_in_the_background() {
     let folder = Folder::new();
     filled(&folder, 70).await;
     let path = database(&folder);
@@ -150,7 +150,7 @@ async fn a_backup_holds_every_task_and_opens_as_a_database() {
 }
 
 #[test]
-fn a_backup_replaces_nothing_unless_told_to() {
+fn a_backup_replaces_a_file_only_on_request() {
     let folder = Folder::new();
     drop(folder.open());
     let file = folder.path().join("copy.db");
@@ -163,7 +163,7 @@ fn a_backup_replaces_nothing_unless_told_to() {
 }
 
 #[test]
-fn a_backup_of_nothing_or_to_nowhere_says_so_and_leaves_nothing() {
+fn an_impossible_backup_fails_and_leaves_no_file() {
     let folder = Folder::new();
     let file = folder.path().join("copy.db");
     let error = Store::backup(folder.path(), &file, false).expect_err("nothing there");

@@ -9,7 +9,7 @@ use wasmill_store::{
 };
 
 /// Where a store lives on while it is closed and opened again.
-pub(crate) trait Place {
+pub(crate) trait StoreFixture {
     fn new() -> Self;
     fn open_at(&self, waiting_max: u64, now: Timestamp) -> (Store, Recovery);
 
@@ -31,7 +31,7 @@ impl Folder {
     }
 }
 
-impl Place for Folder {
+impl StoreFixture for Folder {
     fn new() -> Self {
         Self(tempfile::tempdir().expect("a folder for the test"))
     }

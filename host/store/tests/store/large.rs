@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use wasmill_model::{NewTask, TaskId, TaskState};
 use wasmill_store::{Counts, Cursor, Filter, FinishedCounts, ListQuery, PruneCursor, Store};
 
-use crate::fixture::{Folder, Place, at, new_task, plugin, since};
+use crate::fixture::{Folder, StoreFixture, at, new_task, plugin, since};
 
 const ROWS: u64 = 1_000_000;
 
@@ -76,7 +76,7 @@ fn filters() -> Vec<(Filter, &'static str)> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn a_million_tasks_are_listed_without_gap_and_repeat_while_others_come_and_go() {
+async fn a_million_tasks_are_listed_without_gaps_or_repeats_under_writes() {
     let folder = Folder::new();
     folder.open().close().await;
     connect(&folder).execute_batch(&FILL.replace("?rows", &ROWS.to_string())).expect("filled");

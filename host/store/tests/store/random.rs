@@ -14,7 +14,7 @@ use wasmill_store::{
 };
 
 use crate::conformance::webhook::hook;
-use crate::fixture::{Folder, Place, at, failure, new_task, plugin, prune, since};
+use crate::fixture::{Folder, StoreFixture, at, failure, new_task, plugin, prune, since};
 
 const PLUGINS: [&str; 2] = ["a", "b"];
 const WAITING_MAX: usize = 12;
@@ -142,7 +142,7 @@ impl Known {
     }
 
     /// Where it stands in the line.
-    fn place(&self) -> (i64, usize) {
+    fn fixture(&self) -> (i64, usize) {
         (self.ready_at - 60 * self.priority, self.seq)
     }
 
@@ -411,8 +411,8 @@ impl World {
                 && task.ready_at <= self.now
                 && task.pending_dependencies() == 0;
             if is_ready && names.contains(&task.plugin) {
-                let (place, seq) = task.place();
-                lanes.entry(task.lane()).or_default().push((place, seq, *id));
+                let (fixture, seq) = task.fixture();
+                lanes.entry(task.lane()).or_default().push((fixture, seq, *id));
             }
         }
         let lane = self.tasks[&id].lane();

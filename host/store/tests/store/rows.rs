@@ -6,8 +6,10 @@ use rusqlite::Connection;
 use wasmill_model::{Cause, NewTask, OnFailure, TaskId, TaskState, Transition};
 use wasmill_store::{Filter, ListQuery, Store, StoreError};
 
-use crate::conformance::depend::with;
-use crate::fixture::{Folder, Place, at, claim, claim_one, get, insert_one, new_task, plugin, prune, since};
+use crate::conformance::dependencies::with;
+use crate::fixture::{
+    Folder, StoreFixture, at, claim, claim_one, get, insert_one, new_task, plugin, prune, since,
+};
 
 /// Changes rows behind the back of the store.
 fn spoil(folder: &Folder, sql: &str) {
@@ -26,7 +28,7 @@ async fn listed(store: &Store, filter: Filter) -> Vec<TaskId> {
 }
 
 #[tokio::test]
-async fn a_task_that_cannot_be_read_fails_when_it_is_claimed_and_the_others_run() {
+async fn a_damaged_task_fails_on_claim_and_the_others_run() {
     for column in ["trace = 'no trace'", "usage = '{', parks = 1", "started_at = NULL, parks = 1"] {
         let folder = Folder::new();
         let store = folder.open();
@@ -48,7 +50,7 @@ async fn a_task_that_cannot_be_read_fails_when_it_is_claimed_and_the_others_run(
 }
 
 #[tokio::test]
-async fn a_task_that_ran_and_cannot_be_read_keeps_no_host_from_starting() {
+async fn a_damaged_running_task_does_not_prevent_a_start() {
     let folder = Folder::new();
     let store = folder.open();
     let (bad, good) = (insert_one(&store).await, insert_one(&store).await);
@@ -62,7 +64,7 @@ async fn a_task_that_ran_and_cannot_be_read_keeps_no_host_from_starting() {
 }
 
 #[tokio::test]
-async fn a_task_that_waits_for_others_and_cannot_be_read_stops_nothing() {
+async fn a_damaged_blocked_task_stops_no_other() {
     let folder = Folder::new();
     let store = folder.open();
     let first = insert_one(&store).await;
@@ -80,7 +82,7 @@ async fn a_task_that_waits_for_others_and_cannot_be_read_stops_nothing() {
 }
 
 #[tokio::test]
-async fn a_cause_of_a_later_version_and_a_damaged_row_leave_the_rest_of_a_list() {
+async fn an_unknown_cause_and_a_damaged_row_leave_the_rest_of_a_list() {
     let folder = Folder::new();
     let store = folder.open();
     let mut ids = Vec::new();
@@ -131,7 +133,7 @@ async fn an_idle_store_writes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn a_retry_of_a_task_that_goes_meanwhile_never_loses_what_it_waited_for() {
+async fn a_retry_of_a_task_pruned_meanwhile_never_loses_its_dependencies() {
     let folder = Folder::new();
     let (store, _) = folder.open_at(100_000, at(0));
     for round in 0..400 {

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use wasmill_model::{NewDependencies, NewTask, OnFailure, TaskState};
 use wasmill_store::{Filter, ListQuery, PluginCounts, Store, StoreConfig, StoreError};
 
-use crate::fixture::{Folder, Place, at, claim_one, insert_one, new_task, plugin};
+use crate::fixture::{Folder, StoreFixture, at, claim_one, insert_one, new_task, plugin};
 
 crate::conformance::suite!(crate::fixture::Folder);
 
@@ -21,7 +21,7 @@ fn refusal(folder: &Folder) -> StoreError {
 }
 
 #[test]
-fn a_second_opening_is_refused_until_the_first_is_dropped() {
+fn a_second_open_is_refused_until_the_first_is_dropped() {
     let folder = Folder::new();
     let store = folder.open();
     let error = refusal(&folder);
@@ -33,7 +33,7 @@ fn a_second_opening_is_refused_until_the_first_is_dropped() {
 }
 
 #[tokio::test]
-async fn a_closed_store_gives_the_folder_free_while_handles_remain() {
+async fn a_closed_store_releases_its_folder_while_handles_remain() {
     let folder = Folder::new();
     let store = folder.open();
     insert_one(&store).await;
@@ -43,7 +43,7 @@ async fn a_closed_store_gives_the_folder_free_while_handles_remain() {
 }
 
 #[test]
-fn a_missing_data_folder_is_made_for_its_owner_alone() {
+fn a_missing_data_folder_is_created_for_its_owner_only() {
     let folder = Folder::new();
     let dir = folder.path().join("new/data");
     let _store = Store::open(StoreConfig::new(&dir), at(0)).expect("opened");
@@ -54,7 +54,7 @@ fn a_missing_data_folder_is_made_for_its_owner_alone() {
 }
 
 #[test]
-fn the_database_of_another_program_is_refused_and_left_alone() {
+fn a_foreign_database_is_refused_and_left_alone() {
     for setup in ["CREATE TABLE other (x)", "PRAGMA application_id = 7"] {
         let folder = Folder::new();
         let path = database(&folder);
@@ -78,7 +78,7 @@ fn a_newer_schema_is_refused_with_both_versions() {
 }
 
 #[test]
-fn a_file_that_is_no_database_is_refused() {
+fn a_file_that_is_not_a_database_is_refused() {
     let folder = Folder::new();
     let path = database(&folder);
     std::fs::write(&path, "no database. ".repeat(500)).expect("written");
@@ -97,7 +97,7 @@ async fn a_damaged_row_is_reported_as_damage() {
 }
 
 #[test]
-fn every_file_has_the_schema_of_the_newest_step() {
+fn every_database_has_the_newest_schema() {
     let folder = Folder::new();
     drop(folder.open());
     drop(folder.open());
@@ -109,7 +109,7 @@ fn every_file_has_the_schema_of_the_newest_step() {
 }
 
 #[tokio::test]
-async fn a_database_of_the_first_schema_is_brought_up_to_date_with_its_tasks() {
+async fn a_database_of_the_first_schema_is_migrated_with_its_tasks() {
     const FIRST: &str = include_str!("../../src/sqlite/migrations/0001_tasks.sql");
     const TASK: &str = "
         INSERT INTO task (seq, id, plugin, state, created_at, ready_at, attempts_max, timeout_ms)
@@ -158,7 +158,7 @@ async fn many_inserts_share_few_commits() {
 }
 
 #[tokio::test]
-async fn a_dropped_insert_is_stored_all_the_same() {
+async fn a_dropped_insert_is_stored_anyway() {
     let folder = Folder::new();
     let store = folder.open();
     let task = new_task();
@@ -172,7 +172,7 @@ async fn a_dropped_insert_is_stored_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_batch_that_fails_does_not_end_the_store() {
+async fn a_failed_batch_does_not_stop_the_store() {
     let folder = Folder::new();
     let store = folder.open();
     let poison = "CREATE TRIGGER poison BEFORE INSERT ON task WHEN NEW.plugin = 'poison'
@@ -192,7 +192,7 @@ async fn a_batch_that_fails_does_not_end_the_store() {
 }
 
 #[tokio::test]
-async fn a_removed_task_leaves_no_row_anywhere() {
+async fn a_removed_task_leaves_no_rows() {
     let folder = Folder::new();
     let store = folder.open();
     let first = insert_one(&store).await;

@@ -7,7 +7,7 @@ use wasmill_model::{
 };
 use wasmill_store::{Store, StoreConfig};
 
-use crate::fixture::{Folder, Place, at, claim_one, failure, get, new_task};
+use crate::fixture::{Folder, StoreFixture, at, claim_one, failure, get, new_task};
 
 const CALLER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
@@ -51,7 +51,7 @@ fn told(tracer: &Tracer) -> (Vec<Span>, Vec<String>) {
 }
 
 #[tokio::test]
-async fn a_task_keeps_its_trace_and_its_parts_are_told_when_they_have_ended() {
+async fn a_task_keeps_its_trace_and_its_spans_are_recorded_when_they_end() {
     let (folder, tracer) = (Folder::new(), tracer(at(0)));
     let store = open(&folder, &tracer, at(0));
     let caller: TraceContext = format!("{CALLER} a=b").parse().expect("a context");
@@ -81,7 +81,7 @@ async fn a_task_keeps_its_trace_and_its_parts_are_told_when_they_have_ended() {
 }
 
 #[tokio::test]
-async fn a_run_that_died_with_its_host_is_told_by_the_next() {
+async fn the_span_of_a_crashed_run_is_recorded_by_the_next_host() {
     let folder = Folder::new();
     let first = tracer(at(0));
     let store = open(&folder, &first, at(0));
@@ -105,7 +105,7 @@ async fn a_run_that_died_with_its_host_is_told_by_the_next() {
 }
 
 #[tokio::test]
-async fn whatever_ends_a_task_ends_its_trace_once() {
+async fn every_end_of_a_task_records_its_span_once() {
     let (folder, tracer) = (Folder::new(), tracer(at(0)));
     let store = open(&folder, &tracer, at(0));
     let cancelled = insert(&store, CALLER).await;
@@ -128,7 +128,7 @@ async fn whatever_ends_a_task_ends_its_trace_once() {
 }
 
 #[tokio::test]
-async fn what_is_not_recorded_is_handed_on_and_not_told() {
+async fn an_unsampled_trace_is_propagated_and_not_recorded() {
     let folder = Folder::new();
     let on = tracer(at(0));
     for (tracer, caller) in [(&Tracer::default(), CALLER), (&on, &CALLER.replace("-01", "-00"))] {

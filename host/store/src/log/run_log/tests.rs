@@ -52,7 +52,7 @@ fn lines_have_number_time_stream_and_attempt() {
 }
 
 #[test]
-fn a_line_without_an_end_shows_when_the_run_ends() {
+fn an_unfinished_line_is_visible_when_the_run_ends() {
     let log = log(1 << 10);
     out(&log, "waiting...");
     assert_eq!(read(&log), []);
@@ -61,7 +61,7 @@ fn a_line_without_an_end_shows_when_the_run_ends() {
 }
 
 #[test]
-fn the_oldest_lines_go_and_their_numbers_are_missing() {
+fn the_oldest_lines_are_dropped_with_their_numbers() {
     let log = log(3 * (HEAD_BYTES + 6));
     for n in 0..10 {
         out(&log, &format!("line {n}\n"));
@@ -71,7 +71,7 @@ fn the_oldest_lines_go_and_their_numbers_are_missing() {
 }
 
 #[test]
-fn a_flood_never_grows_past_the_bound() {
+fn output_never_exceeds_the_limit() {
     let budget = Arc::new(LogBudget::new(1 << 20));
     let log = log_within(1 << 10, &budget);
     for line in ["", "x", "a line of some length"] {
@@ -102,7 +102,7 @@ fn an_endless_line_is_cut_between_characters_and_marked() {
 }
 
 #[test]
-fn bytes_that_are_no_text_are_replaced_and_stay_within_the_bound() {
+fn invalid_utf8_is_replaced_within_the_limit() {
     let log = log(100);
     log.write(LogStream::Stdout, &[b'a', 0xff, b'b', b'\n'], at(1));
     assert_eq!(read(&log), [(1, "a\u{fffd}b".to_owned())]);
@@ -112,7 +112,7 @@ fn bytes_that_are_no_text_are_replaced_and_stay_within_the_bound() {
 }
 
 #[test]
-fn a_bound_of_a_few_bytes_keeps_what_it_can() {
+fn a_tiny_limit_keeps_what_fits() {
     for bytes_max in [0, 1, HEAD_BYTES, HEAD_BYTES + 1, HEAD_BYTES + 2] {
         let log = log(bytes_max);
         log.write(LogStream::Stdout, "€uro\n€uro\n".as_bytes(), at(1));
@@ -122,7 +122,7 @@ fn a_bound_of_a_few_bytes_keeps_what_it_can() {
 }
 
 #[test]
-fn when_all_logs_are_too_much_each_run_keeps_a_little() {
+fn beyond_the_budget_each_run_keeps_a_little() {
     let budget = Arc::new(LogBudget::new(10 << 10));
     let logs: Vec<_> = (0..100).map(|_| log_within(64 << 10, &budget)).collect();
     for _ in 0..200 {

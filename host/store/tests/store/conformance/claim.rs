@@ -7,16 +7,16 @@ use std::time::Duration;
 use wasmill_model::{Backoff, NewTask, PluginName, TaskState, Transition};
 use wasmill_store::ClaimQuota;
 
-use crate::fixture::{Place, at, claim, claim_one, failure, get, ids, insert_one, new_task, plugin};
+use crate::fixture::{StoreFixture, at, claim, claim_one, failure, get, ids, insert_one, new_task, plugin};
 
-pub(crate) async fn the_longest_ready_of_each_plugin_comes_first(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn the_longest_available_task_of_each_plugin_is_claimed_first(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let ready = [("a", 5), ("b", 3), ("a", 3), ("b", 1), ("a", 9)];
     let tasks: Vec<_> = ready
         .map(|(name, second)| NewTask { plugin: plugin(name), created_at: at(second), ..new_task() })
         .into();
     // The last was accepted in the future, by a clock that went back since: it waits for its turn only.
-    let order = [3, 2, 1, 0, 4].map(|place| tasks[place].id);
+    let order = [3, 2, 1, 0, 4].map(|fixture| tasks[fixture].id);
     store.insert(tasks).await.expect("inserted");
     let both = [plugin("a"), plugin("b")];
     let first = store.claim(&both, 3, at(5)).await.expect("claimed");
@@ -25,8 +25,8 @@ pub(crate) async fn the_longest_ready_of_each_plugin_comes_first(place: &impl Pl
     assert_eq!((ids(&second).as_slice(), second.next_ready_at), (&order[3..], Some(at(9))));
 }
 
-pub(crate) async fn only_these_plugins_are_claimed(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn only_requested_plugins_are_claimed(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let other = NewTask { plugin: plugin("b"), ..new_task() };
     store.insert(vec![other]).await.expect("inserted");
     let id = insert_one(&store).await;
@@ -36,8 +36,8 @@ pub(crate) async fn only_these_plugins_are_claimed(place: &impl Place) {
     assert_eq!((ids(&twice), twice.next_ready_at), (vec![id], None));
 }
 
-pub(crate) async fn no_task_is_claimed_twice(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn no_task_is_claimed_twice(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     store.insert((0..50).map(|_| new_task()).collect()).await.expect("inserted");
     let claims = (0..10).map(|_| {
         let store = store.clone();
@@ -50,8 +50,8 @@ pub(crate) async fn no_task_is_claimed_twice(place: &impl Place) {
     assert_eq!(seen.len(), 50);
 }
 
-pub(crate) async fn a_claim_brings_all_that_the_run_needs(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_claim_returns_everything_its_run_needs(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let input = Some("{\"wait\":1}".to_owned());
     let backoff =
         Backoff { first: Duration::from_millis(7), factor: 1.5, max: Duration::from_secs(9), jitter: 0.25 };
@@ -68,8 +68,8 @@ pub(crate) async fn a_claim_brings_all_that_the_run_needs(place: &impl Place) {
     assert_eq!((task.state, task.started_at, task.attempt), (TaskState::Running, Some(at(4)), 1));
 }
 
-pub(crate) async fn a_plugin_gets_no_more_than_its_share(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_plugin_gets_at_most_its_quota(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let of = |name| move |_| NewTask { plugin: plugin(name), ..new_task() };
     store.insert((0..5).map(of("a")).chain((0..5).map(of("b"))).collect()).await.expect("inserted");
     let quotas =
@@ -81,8 +81,8 @@ pub(crate) async fn a_plugin_gets_no_more_than_its_share(place: &impl Place) {
     assert!(store.claim(&none, 9, at(0)).await.expect("claimed").claimed.is_empty());
 }
 
-pub(crate) async fn a_claim_goes_as_far_as_there_is_room(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_claim_stops_at_the_first_task_beyond_available_memory(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let of = |name| NewTask { plugin: plugin(name), ..new_task() };
     store.insert(["a", "b", "a", "a"].map(of).into()).await.expect("inserted");
     let quotas = [
@@ -103,8 +103,8 @@ pub(crate) async fn a_claim_goes_as_far_as_there_is_room(place: &impl Place) {
     }
 }
 
-pub(crate) async fn too_few_ready_tells_when_the_next_is(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_short_claim_returns_when_the_next_task_is_due(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     insert_one(&store).await;
     let claimed = claim_one(&store, at(0)).await;
     let retry = Transition::RetryAt(at(7), failure());
@@ -117,8 +117,8 @@ pub(crate) async fn too_few_ready_tells_when_the_next_is(place: &impl Place) {
     assert_eq!(claim(&store, 1, at(7)).await.next_ready_at, None);
 }
 
-pub(crate) async fn a_dropped_claim_waits_again(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_dropped_claim_is_requeued(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let names = [plugin("a")];
     let id = loop {
         let id = insert_one(&store).await;

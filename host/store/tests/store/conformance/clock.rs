@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use wasmill_model::{Backoff, NewTask, TimeDelta, Transition};
 
-use crate::fixture::{Place, at, claim, claim_one, failure, get, ids, insert_one, new_task};
+use crate::fixture::{StoreFixture, at, claim, claim_one, failure, get, ids, insert_one, new_task};
 
 const YEAR: i64 = 31_536_000;
 
-pub(crate) async fn a_task_accepted_in_the_future_runs_though_the_clock_went_back(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_task_created_in_the_future_runs_after_the_clock_went_back(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let future = NewTask { created_at: at(YEAR), ..new_task() };
     let past = new_task();
     let expected = [past.id, future.id];
@@ -17,32 +17,32 @@ pub(crate) async fn a_task_accepted_in_the_future_runs_though_the_clock_went_bac
     assert_eq!(ids(&claim(&store, 9, at(1)).await), expected, "those that are ready by the clock come first");
 }
 
-pub(crate) async fn so_it_does_after_a_restart(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_task_created_in_the_future_runs_after_a_restart(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let future = NewTask { created_at: at(YEAR), ..new_task() };
     let id = future.id;
     store.insert(vec![future]).await.expect("inserted");
     store.close().await;
     for second in [1, 2, 1] {
-        let (store, _) = place.open_at(9, at(second));
+        let (store, _) = fixture.open_at(9, at(second));
         store.close().await;
     }
-    let (store, _) = place.open_at(9, at(2));
+    let (store, _) = fixture.open_at(9, at(2));
     assert_eq!(claim_one(&store, at(2)).await.claim.id, id);
 }
 
-pub(crate) async fn a_recovered_task_of_the_future_runs_again(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_recovered_task_created_in_the_future_runs_again(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     store.insert(vec![NewTask { created_at: at(YEAR), ..new_task() }]).await.expect("inserted");
     claim_one(&store, at(YEAR)).await;
     store.close().await;
-    let (store, recovery) = place.open_at(9, at(1));
+    let (store, recovery) = fixture.open_at(9, at(1));
     assert_eq!(recovery.requeued, 1);
     claim_one(&store, at(1)).await;
 }
 
-pub(crate) async fn a_wait_between_attempts_never_grows_with_the_clock(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_backoff_never_grows_when_the_clock_goes_back(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let backoff =
         Backoff { first: Duration::from_secs(10), factor: 2.0, max: Duration::from_secs(20), jitter: 0.25 };
     for own in [Some(backoff), None] {
@@ -62,20 +62,20 @@ pub(crate) async fn a_wait_between_attempts_never_grows_with_the_clock(place: &i
     }
 }
 
-pub(crate) async fn a_wait_of_the_future_is_shortened_by_a_restart(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_wait_that_is_too_long_is_shortened_on_open(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let id = insert_one(&store).await;
     let claimed = claim_one(&store, at(YEAR)).await;
     let retry = Transition::RetryAt(at(YEAR + 10), failure());
     assert_eq!(store.finish(&claimed.claim, retry, None, at(YEAR)).await, Ok(true));
     store.close().await;
-    let (store, recovery) = place.open_at(9, at(5));
+    let (store, recovery) = fixture.open_at(9, at(5));
     assert_eq!((recovery.shortened, recovery.waiting), (1, 1));
     assert_eq!(get(&store, id).await.ready_at, at(15));
 }
 
-pub(crate) async fn a_suspended_task_never_waits_longer_than_it_asked_for(place: &impl Place) {
-    let mut store = place.open();
+pub(crate) async fn a_suspension_never_grows_when_the_clock_goes_back(fixture: &impl StoreFixture) {
+    let mut store = fixture.open();
     for restarts in [false, true] {
         let id = insert_one(&store).await;
         let mut claimed = claim_one(&store, at(YEAR)).await;
@@ -84,7 +84,7 @@ pub(crate) async fn a_suspended_task_never_waits_longer_than_it_asked_for(place:
             assert_eq!(store.finish(&claimed.claim, park, None, at(YEAR)).await, Ok(true));
             if restarts {
                 store.close().await;
-                store = place.open_at(9, at(start)).0;
+                store = fixture.open_at(9, at(start)).0;
             }
             assert_eq!(ids(&claim(&store, 9, at(start)).await), [], "{restarts}");
             assert_eq!(ids(&claim(&store, 9, at(start + 9)).await), []);
@@ -98,8 +98,8 @@ pub(crate) async fn a_suspended_task_never_waits_longer_than_it_asked_for(place:
     }
 }
 
-pub(crate) async fn a_delay_never_becomes_longer_and_a_moment_stays_where_it_is(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_delay_is_shortened_and_a_calendar_time_is_not(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let later = |is_delayed, priority| NewTask {
         created_at: at(YEAR),
         run_at: Some(at(YEAR + 10)),
@@ -121,8 +121,8 @@ pub(crate) async fn a_delay_never_becomes_longer_and_a_moment_stays_where_it_is(
     assert_eq!(ids(&claim(&store, 9, at(YEAR + 10)).await), [moment]);
 }
 
-pub(crate) async fn what_is_put_back_waits_for_no_clock(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_requeued_task_is_available_after_the_clock_went_back(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let delayed = NewTask { run_at: Some(at(10)), is_delayed: true, ..new_task() };
     store.insert(vec![delayed]).await.expect("inserted");
     let claimed = claim_one(&store, at(10)).await;
@@ -130,8 +130,8 @@ pub(crate) async fn what_is_put_back_waits_for_no_clock(place: &impl Place) {
     claim_one(&store, at(11) - TimeDelta::days(1)).await;
 }
 
-pub(crate) async fn a_wait_stays_as_it_is_while_the_clock_is_only_uneven(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn clock_jitter_changes_no_wait(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let id = insert_one(&store).await;
     let claimed = claim_one(&store, at(10)).await;
     let retry = Transition::RetryAt(at(12), failure());
@@ -141,7 +141,7 @@ pub(crate) async fn a_wait_stays_as_it_is_while_the_clock_is_only_uneven(place: 
         assert_eq!(get(&store, id).await.ready_at, at(12));
     }
     store.close().await;
-    let (store, recovery) = place.open_at(9, at(9));
+    let (store, recovery) = fixture.open_at(9, at(9));
     assert_eq!(recovery.shortened, 0);
     assert_eq!(get(&store, id).await.ready_at, at(12));
 }

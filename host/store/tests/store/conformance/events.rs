@@ -3,7 +3,7 @@
 use wasmill_model::{Progress, TaskId, Transition};
 use wasmill_store::{Filter, Received, Store, Subscriber, TaskSubscriber};
 
-use crate::fixture::{Place, at, claim_one, failure, get, insert_one, new_task};
+use crate::fixture::{StoreFixture, at, claim_one, failure, get, insert_one, new_task};
 
 fn words(told: Received) -> Vec<&'static str> {
     match told {
@@ -27,8 +27,8 @@ fn progress(fraction: f64) -> Progress {
     Progress { fraction, note: String::new() }
 }
 
-pub(crate) async fn every_move_is_told_once_it_is_committed(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn every_transition_is_published_after_its_commit(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let task = new_task();
     let mut follower = store.subscribe(task.id);
     store.insert(vec![task]).await.expect("inserted");
@@ -56,8 +56,8 @@ async fn follower_task(store: &Store) -> TaskId {
     page.tasks[0].id
 }
 
-pub(crate) async fn what_is_refused_is_not_told(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_refused_operation_publishes_nothing(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let id = insert_one(&store).await;
     let claimed = claim_one(&store, at(1)).await;
     let mut follower = store.subscribe(id);
@@ -73,8 +73,8 @@ pub(crate) async fn what_is_refused_is_not_told(place: &impl Place) {
     assert_eq!(now(&mut of_other), Vec::<&str>::new());
 }
 
-pub(crate) async fn progress_is_told_when_it_is_time(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn progress_is_published_on_request(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let id = insert_one(&store).await;
     let claimed = claim_one(&store, at(1)).await;
     let mut follower = store.subscribe(id);
@@ -95,10 +95,10 @@ pub(crate) async fn progress_is_told_when_it_is_time(place: &impl Place) {
     assert_eq!(now(&mut follower), ["completed"], "no progress after the end");
 }
 
-pub(crate) async fn no_number_is_given_twice_though_the_host_starts_again(place: &impl Place) {
+pub(crate) async fn event_numbers_are_never_reused_after_a_restart(fixture: &impl StoreFixture) {
     let mut newest = 0;
     for _ in 0..3 {
-        let store = place.open();
+        let store = fixture.open();
         let mut all = store.subscribe_all();
         insert_one(&store).await;
         insert_one(&store).await;
@@ -114,8 +114,8 @@ pub(crate) async fn no_number_is_given_twice_though_the_host_starts_again(place:
     }
 }
 
-pub(crate) async fn a_task_that_is_read_settled_has_its_events_told(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn get_after_events_waits_for_published_events(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let id = insert_one(&store).await;
     let mut follower = store.subscribe(id);
     let claim = store.clone();

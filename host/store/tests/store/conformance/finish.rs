@@ -5,10 +5,10 @@ use std::time::Duration;
 use wasmill_model::{Cause, Failure, TaskState, Transition, Usage};
 use wasmill_store::CancelOutcome;
 
-use crate::fixture::{Place, at, claim, claim_one, failure, get, insert_one, wrote};
+use crate::fixture::{StoreFixture, at, claim, claim_one, failure, get, insert_one, wrote};
 
-pub(crate) async fn a_result_is_kept(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_result_is_stored(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let id = insert_one(&store).await;
     let claimed = claim_one(&store, at(1)).await;
     let next = Transition::Completed("{\"ok\":true}".to_owned());
@@ -19,8 +19,8 @@ pub(crate) async fn a_result_is_kept(place: &impl Place) {
     assert_eq!(store.log(id).await, Ok(Some("hello\n".to_owned())));
 }
 
-pub(crate) async fn a_lasting_failure_is_kept(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_permanent_failure_is_stored(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let id = insert_one(&store).await;
     let claimed = claim_one(&store, at(1)).await;
     let failure = Failure::new(Cause::Exit(3), "left");
@@ -34,8 +34,8 @@ pub(crate) async fn a_lasting_failure_is_kept(place: &impl Place) {
     assert_eq!(store.log(id).await, Ok(None));
 }
 
-pub(crate) async fn a_retry_waits_until_its_time(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_retry_waits_until_its_time(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let id = insert_one(&store).await;
     let claimed = claim_one(&store, at(1)).await;
     let next = Transition::RetryAt(at(9), failure());
@@ -49,8 +49,8 @@ pub(crate) async fn a_retry_waits_until_its_time(place: &impl Place) {
     assert_eq!(get(&store, id).await.failure, Some(failure()), "kept while the next attempt runs");
 }
 
-pub(crate) async fn a_success_forgets_the_failure_before(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_success_clears_the_previous_failure(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let id = insert_one(&store).await;
     for next in [Transition::RetryAt(at(1), failure()), Transition::Completed("1".to_owned())] {
         let claimed = claim_one(&store, at(1)).await;
@@ -59,8 +59,8 @@ pub(crate) async fn a_success_forgets_the_failure_before(place: &impl Place) {
     assert_eq!(get(&store, id).await.failure, None);
 }
 
-pub(crate) async fn a_drain_gives_the_attempt_back(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_requeue_does_not_count_the_attempt(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let id = insert_one(&store).await;
     let first = claim_one(&store, at(1)).await;
     assert_eq!(store.finish(&first.claim, Transition::Requeued, None, at(2)).await, Ok(true));
@@ -74,8 +74,8 @@ pub(crate) async fn a_drain_gives_the_attempt_back(place: &impl Place) {
     assert_eq!(get(&store, id).await.state, TaskState::Running);
 }
 
-pub(crate) async fn a_finish_works_once(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_claim_finishes_once(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let id = insert_one(&store).await;
     let claimed = claim_one(&store, at(1)).await;
     let done = |result: &str| Transition::Completed(result.to_owned());
@@ -86,8 +86,8 @@ pub(crate) async fn a_finish_works_once(place: &impl Place) {
     assert_eq!(store.log(id).await, Ok(None));
 }
 
-pub(crate) async fn a_log_belongs_to_the_newest_attempt(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_log_belongs_to_the_newest_attempt(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let id = insert_one(&store).await;
     let retry = || Transition::RetryAt(at(1), failure());
     let steps = [
@@ -105,8 +105,8 @@ pub(crate) async fn a_log_belongs_to_the_newest_attempt(place: &impl Place) {
     }
 }
 
-pub(crate) async fn a_task_keeps_the_digest_of_its_newest_attempt(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_task_keeps_the_digest_of_its_newest_attempt(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let id = insert_one(&store).await;
     let digest = async || get(&store, id).await.plugin_digest;
     assert_eq!(digest().await, None);
@@ -125,11 +125,11 @@ pub(crate) async fn a_task_keeps_the_digest_of_its_newest_attempt(place: &impl P
     }
     store.close().await;
     drop(store);
-    assert_eq!(get(&place.open(), id).await.plugin_digest.as_deref(), Some("newer"));
+    assert_eq!(get(&fixture.open(), id).await.plugin_digest.as_deref(), Some("newer"));
 }
 
-pub(crate) async fn a_task_keeps_the_usage_of_its_newest_attempt(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_task_keeps_the_usage_of_its_newest_attempt(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let id = insert_one(&store).await;
     let usage = async || get(&store, id).await.usage;
     assert_eq!(usage().await, None, "it never ran");
@@ -166,5 +166,5 @@ pub(crate) async fn a_task_keeps_the_usage_of_its_newest_attempt(place: &impl Pl
     assert_eq!(usage().await, Some(used));
     store.close().await;
     drop(store);
-    assert_eq!(get(&place.open(), id).await.usage, Some(used));
+    assert_eq!(get(&fixture.open(), id).await.usage, Some(used));
 }

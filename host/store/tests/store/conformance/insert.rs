@@ -5,10 +5,10 @@ use std::time::Duration;
 use wasmill_model::{NewTask, TaskState, Transition};
 use wasmill_store::StoreError;
 
-use crate::fixture::{Place, at, claim, claim_one, failure, get, insert_one, new_task, plugin};
+use crate::fixture::{StoreFixture, at, claim, claim_one, failure, get, insert_one, new_task, plugin};
 
-pub(crate) async fn a_new_task_waits(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_new_task_waits(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let new = NewTask { input: Some("{\"n\":1}".to_owned()), ..new_task() };
     store.insert(vec![new.clone()]).await.expect("inserted");
     let task = get(&store, new.id).await;
@@ -20,8 +20,8 @@ pub(crate) async fn a_new_task_waits(place: &impl Place) {
     assert_eq!((task.result, task.failure, task.progress), (None, None, None));
 }
 
-pub(crate) async fn a_taken_id_stores_none_of_them(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_duplicate_id_stores_no_task_of_the_request(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let id = insert_one(&store).await;
     let tasks = vec![new_task(), NewTask { id, ..new_task() }, new_task()];
     let first = tasks[0].id;
@@ -32,8 +32,8 @@ pub(crate) async fn a_taken_id_stores_none_of_them(place: &impl Place) {
     assert_eq!(claim(&store, 9, at(0)).await.claimed.len(), 2);
 }
 
-pub(crate) async fn a_full_line_takes_no_more(place: &impl Place) {
-    let (store, _) = place.open_at(3, at(0));
+pub(crate) async fn a_full_queue_refuses_further_tasks(fixture: &impl StoreFixture) {
+    let (store, _) = fixture.open_at(3, at(0));
     store.insert(vec![new_task(), new_task()]).await.expect("two fit");
     let two = vec![new_task(), new_task()];
     assert_eq!(store.insert(two).await, Err(StoreError::Full { waiting_max: 3 }));
@@ -42,12 +42,12 @@ pub(crate) async fn a_full_line_takes_no_more(place: &impl Place) {
     assert_eq!(store.insert(one.clone()).await, Err(StoreError::Full { waiting_max: 3 }));
     // The bound outlives the store.
     store.close().await;
-    let (store, _) = place.open_at(3, at(0));
+    let (store, _) = fixture.open_at(3, at(0));
     assert_eq!(store.insert(one).await, Err(StoreError::Full { waiting_max: 3 }));
 }
 
-pub(crate) async fn a_final_task_makes_room(place: &impl Place) {
-    let (store, _) = place.open_at(1, at(0));
+pub(crate) async fn a_finished_task_frees_its_place_in_the_queue(fixture: &impl StoreFixture) {
+    let (store, _) = fixture.open_at(1, at(0));
     let id = insert_one(&store).await;
     store.cancel(id, at(1)).await.expect("cancelled");
     let id = insert_one(&store).await;
@@ -60,8 +60,8 @@ pub(crate) async fn a_final_task_makes_room(place: &impl Place) {
     assert_eq!(store.counts().await.expect("counted").waiting, 2);
 }
 
-pub(crate) async fn nothing_to_insert_is_no_error(place: &impl Place) {
-    let (store, _) = place.open_at(0, at(0));
+pub(crate) async fn an_empty_insert_succeeds(fixture: &impl StoreFixture) {
+    let (store, _) = fixture.open_at(0, at(0));
     assert_eq!(store.insert(Vec::new()).await, Ok(()));
 }
 
@@ -70,8 +70,8 @@ fn bounded() -> NewTask {
     NewTask { plugin: plugin("b"), waiting_max: Some(2), ..new_task() }
 }
 
-pub(crate) async fn a_plugin_has_no_more_waiting_than_its_bound(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_plugin_has_at_most_its_limit_of_waiting_tasks(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let full = |index| Err(StoreError::PluginFull { index, plugin: plugin("b"), waiting_max: 2 });
     let many = vec![bounded(), new_task(), bounded(), new_task(), bounded()];
     assert_eq!(store.insert(many).await, full(4));
@@ -81,7 +81,7 @@ pub(crate) async fn a_plugin_has_no_more_waiting_than_its_bound(place: &impl Pla
     insert_one(&store).await;
     // The bound outlives the store.
     store.close().await;
-    let (store, _) = place.open_at(9, at(0));
+    let (store, _) = fixture.open_at(9, at(0));
     assert_eq!(store.insert(vec![new_task(), bounded()]).await, full(1));
     let claims = store.claim(&[plugin("b")], 1, at(0)).await.expect("claimed");
     store.insert(vec![bounded()]).await.expect("one runs, so one fits");
@@ -95,8 +95,8 @@ pub(crate) async fn a_plugin_has_no_more_waiting_than_its_bound(place: &impl Pla
     store.insert(vec![bounded(), bounded()]).await.expect("there is room again");
 }
 
-pub(crate) async fn the_bound_of_a_plugin_holds_however_many_come_at_once(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn the_limit_of_a_plugin_holds_under_concurrent_submits(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let inserts = (0..40).map(|_| {
         let store = store.clone();
         tokio::spawn(async move { store.insert(vec![bounded()]).await.is_ok() })

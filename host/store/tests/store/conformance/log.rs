@@ -3,15 +3,15 @@
 use wasmill_model::{LINE_SEQ_MAX, LogLine, LogStream, TaskId, TaskState, Transition};
 use wasmill_store::Store;
 
-use crate::fixture::{Place, at, claim_one, failure, insert_one, wrote};
+use crate::fixture::{StoreFixture, at, claim_one, failure, insert_one, wrote};
 
 async fn lines(store: &Store, id: TaskId, after: u64) -> Vec<(u64, u32, String)> {
     let read = store.lines(id, after, 1_000).await.expect("read").expect("there");
     read.lines.into_iter().map(|line| (line.seq, line.attempt, line.text)).collect()
 }
 
-pub(crate) async fn lines_are_read_while_the_task_runs(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn lines_are_read_while_the_task_runs(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let id = insert_one(&store).await;
     assert_eq!(lines(&store, id, 0).await, []);
     let claimed = claim_one(&store, at(1)).await;
@@ -27,8 +27,8 @@ pub(crate) async fn lines_are_read_while_the_task_runs(place: &impl Place) {
     assert!(store.lines(TaskId::new(), 0, 1).await.expect("read").is_none());
 }
 
-pub(crate) async fn lines_of_all_runs_are_kept_with_numbers_of_their_own(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn lines_are_numbered_over_all_runs(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let id = insert_one(&store).await;
     for (run, next) in [(1, Transition::RetryAt(at(1), failure())), (2, Transition::Requeued)] {
         let claimed = claim_one(&store, at(1)).await;
@@ -49,7 +49,7 @@ pub(crate) async fn lines_of_all_runs_are_kept_with_numbers_of_their_own(place: 
     store.close().await;
     drop(store);
     // The last run ended with the host, and its line with it; its number is not given again.
-    let store = place.open_at(9, at(2)).0;
+    let store = fixture.open_at(9, at(2)).0;
     assert_eq!(lines(&store, id, 0).await, all[..4]);
     let claimed = claim_one(&store, at(3)).await;
     wrote(&claimed.claim, "run 4\n");
@@ -57,8 +57,8 @@ pub(crate) async fn lines_of_all_runs_are_kept_with_numbers_of_their_own(place: 
     assert_eq!(lines(&store, id, 5).await, [(seq, 3, "run 4".to_owned())]);
 }
 
-pub(crate) async fn a_cancelled_run_keeps_all_that_it_wrote_until_it_was_gone(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_cancelled_run_keeps_its_whole_log(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let id = insert_one(&store).await;
     let claimed = claim_one(&store, at(1)).await;
     wrote(&claimed.claim, "before\n");
@@ -71,8 +71,8 @@ pub(crate) async fn a_cancelled_run_keeps_all_that_it_wrote_until_it_was_gone(pl
     assert_eq!(store.log(id).await.expect("read").as_deref(), Some("before\nafter\n"));
 }
 
-pub(crate) async fn lines_of_very_many_runs_keep_numbers_that_are_exact_in_json(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn line_numbers_stay_exact_in_json_over_many_runs(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let id = insert_one(&store).await;
     for run in 1..=200 {
         let claimed = claim_one(&store, at(run)).await;

@@ -1,153 +1,153 @@
-//! What every backend must do. A backend runs all of it with `suite!(ItsPlace)`.
+//! The conformance suite of backends: run it with `suite!(ItsFixture)`.
 
-pub(crate) mod again;
+pub(crate) mod bulk;
+pub(crate) mod cancel_and_remove;
 pub(crate) mod claim;
 pub(crate) mod clock;
-pub(crate) mod depend;
-pub(crate) mod end;
+pub(crate) mod dependencies;
 pub(crate) mod events;
+pub(crate) mod fairness;
 pub(crate) mod finish;
+pub(crate) mod idempotency;
 pub(crate) mod insert;
-pub(crate) mod keys;
-pub(crate) mod lanes;
-pub(crate) mod line;
 pub(crate) mod log;
-pub(crate) mod many;
+pub(crate) mod queue;
 pub(crate) mod read;
 pub(crate) mod recover;
+pub(crate) mod retry;
 pub(crate) mod schedules;
 pub(crate) mod search;
 pub(crate) mod suspend;
 pub(crate) mod tags;
 pub(crate) mod webhook;
 
-/// Makes a test of each case, on a fresh place.
+/// Creates a test of each case with a fresh fixture.
 macro_rules! suite {
-    ($place:ty) => {
-        $crate::conformance::suite! { $place;
-            insert: a_new_task_waits, a_taken_id_stores_none_of_them, a_full_line_takes_no_more,
-                a_final_task_makes_room, nothing_to_insert_is_no_error,
-                a_plugin_has_no_more_waiting_than_its_bound, the_bound_of_a_plugin_holds_however_many_come_at_once;
-            claim: the_longest_ready_of_each_plugin_comes_first, only_these_plugins_are_claimed,
-                no_task_is_claimed_twice, a_claim_brings_all_that_the_run_needs, a_plugin_gets_no_more_than_its_share, a_claim_goes_as_far_as_there_is_room,
-                too_few_ready_tells_when_the_next_is, a_dropped_claim_waits_again;
-            finish: a_result_is_kept, a_lasting_failure_is_kept, a_retry_waits_until_its_time,
-                a_success_forgets_the_failure_before, a_drain_gives_the_attempt_back,
-                a_finish_works_once, a_log_belongs_to_the_newest_attempt,
+    ($fixture:ty) => {
+        $crate::conformance::suite! { $fixture;
+            insert: a_new_task_waits, a_duplicate_id_stores_no_task_of_the_request, a_full_queue_refuses_further_tasks,
+                a_finished_task_frees_its_place_in_the_queue, an_empty_insert_succeeds,
+                a_plugin_has_at_most_its_limit_of_waiting_tasks, the_limit_of_a_plugin_holds_under_concurrent_submits;
+            claim: the_longest_available_task_of_each_plugin_is_claimed_first, only_requested_plugins_are_claimed,
+                no_task_is_claimed_twice, a_claim_returns_everything_its_run_needs, a_plugin_gets_at_most_its_quota, a_claim_stops_at_the_first_task_beyond_available_memory,
+                a_short_claim_returns_when_the_next_task_is_due, a_dropped_claim_is_requeued;
+            finish: a_result_is_stored, a_permanent_failure_is_stored, a_retry_waits_until_its_time,
+                a_success_clears_the_previous_failure, a_requeue_does_not_count_the_attempt,
+                a_claim_finishes_once, a_log_belongs_to_the_newest_attempt,
                 a_task_keeps_the_digest_of_its_newest_attempt,
                 a_task_keeps_the_usage_of_its_newest_attempt;
-            end: a_waiting_task_is_cancelled, a_running_task_is_cancelled_when_its_run_has_ended,
-                whatever_a_guest_answers_that_was_asked_to_stop_its_task_is_cancelled,
-                a_task_that_was_asked_to_stop_is_over_though_the_host_dies,
-                what_waits_for_the_end_of_a_task_waits_until_its_guest_is_gone,
-                a_wish_to_remove_is_never_taken_back,
-                a_cancelled_task_keeps_the_digest_of_what_ran, a_final_task_stays_as_it_is,
+            cancel_and_remove: a_waiting_task_is_cancelled, a_running_task_is_cancelled_when_its_run_ends,
+                a_stop_request_wins_over_any_outcome,
+                a_stop_request_survives_a_host_crash,
+                dependents_wait_until_the_run_of_a_cancelled_task_ends,
+                a_remove_request_is_never_downgraded,
+                a_cancelled_task_keeps_the_digest_of_its_run, a_finished_task_never_changes_state,
                 an_unknown_task_is_neither_cancelled_nor_removed,
-                a_task_is_removed_in_any_state_with_all_it_has, a_late_finish_changes_nothing,
+                a_task_is_removed_in_any_state_with_all_its_rows, a_late_finish_changes_nothing,
                 a_late_claim_never_fits_another_task;
-            read: a_page_is_newest_first, pages_stay_in_place_while_tasks_come_and_go,
+            read: a_page_is_newest_first, a_cursor_stays_valid_while_tasks_come_and_go,
                 a_page_of_large_results_ends_early,
-                a_checkpoint_outlives_its_attempt, a_checkpoint_ends_with_its_task,
-                a_lost_claim_has_no_checkpoint, progress_shows_while_the_task_runs,
-                late_progress_shows_nowhere, counts_follow_every_move,
+                a_checkpoint_survives_its_attempt, a_checkpoint_ends_with_its_task,
+                a_revoked_claim_reads_no_checkpoint, progress_shows_while_the_task_runs,
+                late_progress_is_never_visible, counts_follow_every_transition,
                 waiting_tasks_are_counted_by_plugin;
-            many: a_list_shows_the_states_asked_for, a_list_shows_the_plugin_and_the_span_asked_for,
-                a_filtered_list_loses_nothing_among_many_others, many_are_cancelled_and_only_those_meant,
-                what_changed_since_it_was_found_is_judged_anew, tasks_that_ended_long_ago_are_pruned,
-                tasks_that_are_too_many_are_pruned, one_step_prunes_no_more_than_its_share,
-                large_results_make_a_step_of_pruning_shorter;
-            search: tasks_are_found_by_how_their_ids_begin, tasks_are_found_by_schedule_group_key_and_end, tasks_are_found_by_id_among_very_many,
-                what_is_stored_is_told_from_what_ever_ended;
+            bulk: a_list_filters_by_state, a_list_filters_by_plugin_and_creation_time,
+                a_filtered_list_finds_every_match_among_many_tasks, a_bulk_cancel_affects_matching_tasks_only,
+                a_bulk_cancel_rechecks_tasks_that_changed, tasks_beyond_the_age_bound_are_pruned,
+                tasks_beyond_the_count_bound_are_pruned, a_prune_step_is_bounded,
+                large_results_shorten_a_prune_step;
+            search: tasks_are_found_by_id_prefix, tasks_are_found_by_schedule_group_key_and_id_suffix, tasks_are_found_by_id_among_very_many,
+                stored_and_ever_finished_tasks_are_counted_apart;
             log: lines_are_read_while_the_task_runs,
-                lines_of_all_runs_are_kept_with_numbers_of_their_own, a_cancelled_run_keeps_all_that_it_wrote_until_it_was_gone,
-                lines_of_very_many_runs_keep_numbers_that_are_exact_in_json;
-            events: every_move_is_told_once_it_is_committed, what_is_refused_is_not_told,
-                progress_is_told_when_it_is_time, no_number_is_given_twice_though_the_host_starts_again,
-                a_task_that_is_read_settled_has_its_events_told;
-            clock: a_task_accepted_in_the_future_runs_though_the_clock_went_back, so_it_does_after_a_restart,
-                a_recovered_task_of_the_future_runs_again,
-                a_wait_between_attempts_never_grows_with_the_clock,
-                a_wait_of_the_future_is_shortened_by_a_restart, a_wait_stays_as_it_is_while_the_clock_is_only_uneven,
-                a_suspended_task_never_waits_longer_than_it_asked_for,
-                a_delay_never_becomes_longer_and_a_moment_stays_where_it_is, what_is_put_back_waits_for_no_clock;
-            line: a_task_that_is_put_off_waits_until_its_time, a_task_that_is_put_off_can_be_cancelled,
+                lines_are_numbered_over_all_runs, a_cancelled_run_keeps_its_whole_log,
+                line_numbers_stay_exact_in_json_over_many_runs;
+            events: every_transition_is_published_after_its_commit, a_refused_operation_publishes_nothing,
+                progress_is_published_on_request, event_numbers_are_never_reused_after_a_restart,
+                get_after_events_waits_for_published_events;
+            clock: a_task_created_in_the_future_runs_after_the_clock_went_back, a_task_created_in_the_future_runs_after_a_restart,
+                a_recovered_task_created_in_the_future_runs_again,
+                a_backoff_never_grows_when_the_clock_goes_back,
+                a_wait_that_is_too_long_is_shortened_on_open, clock_jitter_changes_no_wait,
+                a_suspension_never_grows_when_the_clock_goes_back,
+                a_delay_is_shortened_and_a_calendar_time_is_not, a_requeued_task_is_available_after_the_clock_went_back;
+            queue: a_scheduled_task_waits_until_its_time, a_scheduled_task_can_be_cancelled,
                 a_step_of_priority_is_worth_a_minute_of_waiting,
-                a_low_priority_waits_for_nobody_when_the_line_is_empty,
-                no_task_waits_for_ever_behind_higher_priorities,
+                a_low_priority_task_runs_at_once_in_an_empty_queue,
+                no_task_starves_behind_higher_priorities,
                 one_priority_is_served_in_order_in_each_plugin,
-                a_priority_counts_from_when_a_task_is_ready,
-                a_priority_outlives_retries_drains_and_restarts,
-                many_tasks_that_become_ready_at_once_are_all_claimed;
-            lanes: plugins_take_turns, groups_take_turns, a_priority_counts_within_its_group,
-                a_group_waits_for_one_turn_of_a_long_line, a_group_that_is_put_off_waits_until_its_time,
-                a_group_outlives_retries_drains_and_restarts, a_plugin_that_may_start_no_more_holds_up_nobody,
-                a_group_that_was_cancelled_is_passed_over, a_group_of_the_future_runs_though_the_clock_went_back,
+                a_priority_counts_from_when_a_task_is_available,
+                a_priority_survives_retries_requeues_and_restarts,
+                many_tasks_promoted_at_once_are_all_claimed;
+            fairness: plugins_are_served_round_robin, groups_are_served_round_robin, a_priority_counts_within_its_group,
+                a_group_waits_for_one_task_of_a_longer_queue, a_scheduled_task_of_a_group_waits_until_its_time,
+                a_group_survives_retries_requeues_and_restarts, a_plugin_at_its_quota_blocks_no_other,
+                a_group_without_available_tasks_is_skipped, a_task_of_a_group_runs_after_the_clock_went_back,
                 thousands_of_groups_are_all_served;
-            keys: the_same_request_is_answered_again_and_does_nothing, another_request_under_its_key_is_refused,
-                a_refused_request_leaves_its_key_free, a_key_is_forgotten_after_a_day,
-                of_requests_that_come_at_once_one_is_carried_out, one_task_lives_under_a_unique_key,
-                the_steps_of_a_request_are_summed_up, a_run_by_hand_under_a_key_is_made_once,
-                the_holder_of_a_unique_key_can_be_the_answer, a_unique_key_is_free_when_its_task_is_over;
-            tags: a_list_shows_the_tags_asked_for, tags_stay_with_a_task_whatever_its_state,
-                many_are_cancelled_by_their_tags, tags_of_what_was_refused_show_nowhere;
-            again: every_attempt_is_kept_with_its_outcome, attempts_go_with_their_task_whatever_its_state,
-                a_task_is_done_again_as_it_was_asked_for, what_is_paused_stays_so_until_it_is_resumed,
-                tasks_are_found_page_by_page_whatever_comes_meanwhile;
-            suspend: a_suspended_task_goes_on_at_its_time_with_its_state,
-                steps_are_one_attempt_with_one_usage_and_one_log,
-                a_failed_step_is_tried_again_from_the_state_before_it,
-                a_step_that_a_drain_ended_is_as_if_it_had_not_been, a_step_that_a_crash_ended_is_done_once_more,
-                a_suspended_task_can_be_cancelled, a_lost_claim_suspends_nothing;
-            schedules: a_schedule_is_made_replaced_and_removed, what_came_the_other_way_stays,
-                there_are_no_more_schedules_than_the_most, the_same_once_more_stays_due,
-                what_was_settled_is_not_due_again_though_the_clock_went_back,
-                a_run_and_the_next_moment_are_one_write, what_was_planned_on_an_older_state_is_not_done,
-                a_full_line_takes_as_many_runs_as_have_room,
-                a_run_that_its_plugin_has_no_room_for_is_refused_and_changes_nothing, a_run_waits_for_no_other_of_its_schedule_unless_asked_to,
-                a_held_unique_key_leaves_a_run_out, a_run_by_hand_moves_nothing,
-                a_paused_schedule_is_not_due_and_goes_on_from_now, trouble_is_kept_until_it_runs;
-            depend: a_task_waits_until_the_last_one_it_depends_on_has_completed,
-                a_failure_goes_down_to_all_that_depend_on_it,
-                what_ended_before_counts_like_what_ends_later,
-                what_had_ended_is_told_of_a_task_that_is_cancelled_at_once,
-                a_task_that_is_cancelled_or_deleted_takes_those_along_that_wait_for_it,
-                a_task_that_waits_for_others_can_be_cancelled_and_deleted,
-                a_task_to_wait_for_has_to_be_there,
-                a_batch_may_depend_on_itself_and_on_holders_of_keys,
-                a_delay_and_a_priority_count_when_the_others_have_ended,
-                what_waits_for_others_is_in_no_line,
-                a_long_chain_and_a_large_crowd_are_told_in_steps,
-                whoever_starts_tasks_is_woken_when_some_are_let_in,
-                ends_and_submits_at_the_same_time_lose_no_task,
-                dependencies_outlive_the_store,
-                results_are_handed_over_in_their_order,
-                results_that_are_to_be_handed_over_are_not_forgotten,
-                what_cannot_be_handed_over_is_named,
-                a_task_done_again_waits_for_what_it_waited_for,
-                what_is_kept_for_others_counts_and_hides_nothing_behind_it,
-                a_task_let_in_waits_for_no_clock_that_went_back;
-            webhook: the_end_of_a_task_makes_its_delivery_due, a_receiver_is_told_of_the_ends_it_asked_for_alone,
-                a_delivery_is_tried_again_when_it_is_time, each_try_is_kept_and_the_oldest_make_room,
-                what_ended_is_delivered_once_more_if_asked, what_is_due_outlives_the_store,
-                the_host_that_dies_once_too_often_leaves_a_delivery, one_receiver_does_not_hide_the_others,
-                a_delivery_goes_with_its_task, a_late_try_changes_nothing, the_backlog_is_counted,
-                no_delivery_waits_for_the_clock_to_come_back, a_task_done_again_keeps_its_webhook,
-                one_that_is_asked_for_once_more_counts_its_tries_anew,
-                a_try_under_way_ends_nothing_that_was_asked_for_meanwhile,
+            idempotency: a_repeated_request_gets_its_first_answer, an_idempotency_key_used_for_another_request_is_refused,
+                a_refused_request_does_not_use_its_key, an_idempotency_key_expires_after_a_day,
+                concurrent_requests_with_one_key_are_stored_once, a_unique_key_has_one_unfinished_task,
+                the_steps_of_a_request_are_added_up, a_manual_run_with_a_key_starts_once,
+                a_submit_can_return_the_holder_of_a_unique_key, a_unique_key_is_free_once_its_task_has_finished;
+            tags: a_list_filters_by_tags, tags_stay_with_a_task_in_every_state,
+                a_bulk_cancel_filters_by_tags, tags_of_refused_tasks_are_not_stored;
+            retry: every_attempt_is_stored_with_its_outcome, attempts_are_removed_with_their_task,
+                a_retry_copies_the_request_of_its_task, a_pause_lasts_until_it_is_resumed,
+                tasks_are_found_page_by_page_while_others_arrive;
+            suspend: a_suspended_task_resumes_at_its_time_with_its_state,
+                steps_share_an_attempt_with_its_usage_and_log,
+                a_failed_step_is_retried_from_its_initial_state,
+                a_requeued_step_does_not_count, a_step_that_a_crash_ended_runs_again,
+                a_suspended_task_can_be_cancelled, a_revoked_claim_suspends_nothing;
+            schedules: a_schedule_is_created_replaced_and_removed, a_schedule_managed_elsewhere_is_left_unchanged,
+                the_number_of_schedules_is_limited, a_schedule_put_again_stays_due,
+                an_evaluated_run_is_not_due_again_after_the_clock_went_back,
+                a_run_and_the_next_due_time_are_one_write, a_plan_for_an_older_revision_is_not_applied,
+                a_nearly_full_queue_takes_as_many_runs_as_fit,
+                a_run_beyond_the_limit_of_its_plugin_is_refused_without_changes, runs_of_a_schedule_overlap_only_if_allowed,
+                a_held_unique_key_skips_a_run, a_manual_run_leaves_the_next_due_time,
+                a_paused_schedule_is_not_due_and_resumes_from_now, an_error_is_recorded_until_the_schedule_runs;
+            dependencies: a_task_waits_until_the_last_one_it_depends_on_has_completed,
+                a_failure_cancels_all_transitive_dependents,
+                a_finished_dependency_counts_like_a_later_one,
+                outcomes_are_stored_for_a_task_cancelled_at_once,
+                a_cancelled_or_removed_task_cancels_its_dependents,
+                a_blocked_task_can_be_cancelled_and_removed,
+                an_unknown_dependency_is_refused,
+                a_batch_may_depend_on_its_own_tasks_and_on_key_holders,
+                a_delay_and_a_priority_apply_once_dependencies_finish,
+                a_blocked_task_is_not_claimed,
+                a_long_chain_and_many_dependents_are_resolved_in_steps,
+                the_dispatcher_is_woken_when_dependencies_release_tasks,
+                concurrent_finishes_and_submits_lose_no_dependent,
+                dependencies_survive_a_restart,
+                dependency_results_are_in_request_order,
+                needed_dependency_results_are_not_pruned,
+                a_missing_dependency_result_is_named,
+                a_retry_keeps_its_dependencies,
+                tasks_kept_for_dependents_count_and_hide_no_others,
+                a_released_task_is_available_after_the_clock_went_back;
+            webhook: a_finished_task_makes_its_delivery_due, a_webhook_is_triggered_by_its_final_states_only,
+                a_failed_delivery_is_retried_when_due, the_newest_delivery_attempts_are_kept,
+                a_redelivery_request_makes_a_delivery_due, due_deliveries_survive_a_restart,
+                a_task_failed_by_crashes_has_a_delivery, one_origin_does_not_hide_the_others,
+                a_delivery_is_removed_with_its_task, a_late_delivery_attempt_changes_nothing, the_backlog_is_counted,
+                no_delivery_waits_for_the_clock_to_catch_up, a_retry_keeps_its_webhook,
+                a_redelivery_counts_its_attempts_anew,
+                an_attempt_in_flight_does_not_end_a_redelivery,
                 a_pending_delivery_keeps_its_task,
-                deliveries_that_are_pending_for_too_long_or_too_many_go_and_are_counted,
-                a_delivery_that_is_asked_for_while_its_task_is_pruned_keeps_it;
-            recover: tasks_outlive_the_store, a_running_task_is_recovered_first_in_line,
-                the_third_crash_fails_the_task, a_claim_from_before_the_crash_is_lost,
+                deliveries_beyond_their_bounds_are_dropped_and_counted,
+                a_redelivery_request_during_pruning_keeps_the_task;
+            recover: tasks_survive_a_restart, a_recovered_task_is_first_in_the_queue,
+                the_third_crash_fails_the_task, a_claim_from_before_a_crash_is_revoked,
                 a_closed_store_refuses_everything, a_second_close_changes_nothing;
         }
     };
-    ($place:ty; $($module:ident: $($case:ident),+;)+) => {$(
+    ($fixture:ty; $($module:ident: $($case:ident),+;)+) => {$(
         mod $module {
             $(#[tokio::test]
             async fn $case() {
-                let place = <$place as $crate::fixture::Place>::new();
-                $crate::conformance::$module::$case(&place).await;
+                let fixture = <$fixture as $crate::fixture::StoreFixture>::new();
+                $crate::conformance::$module::$case(&fixture).await;
             })+
         }
     )+};

@@ -3,7 +3,9 @@
 use wasmill_model::{NewTask, Progress, TaskId, Transition};
 use wasmill_store::{Counts, Cursor, Filter, ListQuery, Store};
 
-use crate::fixture::{Place, at, claim, claim_one, end_stopped, failure, get, insert_one, new_task, plugin};
+use crate::fixture::{
+    StoreFixture, at, claim, claim_one, end_stopped, failure, get, insert_one, new_task, plugin,
+};
 
 async fn page(store: &Store, limit: usize, before: Option<Cursor>) -> (Vec<TaskId>, Option<Cursor>) {
     let page = store.list(ListQuery { limit, before, filter: Filter::default() }).await.expect("listed");
@@ -18,8 +20,8 @@ async fn insert_many<const N: usize>(store: &Store) -> [TaskId; N] {
     ids
 }
 
-pub(crate) async fn a_page_is_newest_first(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_page_is_newest_first(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     assert_eq!(page(&store, 9, None).await, (vec![], None));
     let [a, b, c] = insert_many(&store).await;
     assert_eq!(page(&store, 9, None).await, (vec![c, b, a], None));
@@ -31,8 +33,8 @@ pub(crate) async fn a_page_is_newest_first(place: &impl Place) {
     assert_eq!(page(&store, 2, Some(next)).await, (vec![a], None));
 }
 
-pub(crate) async fn pages_stay_in_place_while_tasks_come_and_go(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_cursor_stays_valid_while_tasks_come_and_go(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let [a, b, c, d] = insert_many(&store).await;
     let (first, next) = page(&store, 2, None).await;
     assert_eq!(first, [d, c]);
@@ -43,8 +45,8 @@ pub(crate) async fn pages_stay_in_place_while_tasks_come_and_go(place: &impl Pla
     assert_eq!(page(&store, 2, next).await, (vec![a], None));
 }
 
-pub(crate) async fn a_page_of_large_results_ends_early(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_page_of_large_results_ends_early(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let mut all = insert_many::<5>(&store).await.to_vec();
     for claimed in claim(&store, 5, at(1)).await.claimed {
         let large = Transition::Completed("x".repeat(3 << 20));
@@ -61,8 +63,8 @@ pub(crate) async fn a_page_of_large_results_ends_early(place: &impl Place) {
     assert_eq!((seen, next), (all, None));
 }
 
-pub(crate) async fn a_checkpoint_outlives_its_attempt(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_checkpoint_survives_its_attempt(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     insert_one(&store).await;
     let first = claim_one(&store, at(1)).await;
     assert_eq!(store.restore(&first.claim).await, Ok(None));
@@ -74,13 +76,13 @@ pub(crate) async fn a_checkpoint_outlives_its_attempt(place: &impl Place) {
     assert_eq!(store.restore(&second.claim).await, Ok(Some(vec![2, 0])));
     // A crash keeps it as well.
     store.close().await;
-    let store = place.open();
+    let store = fixture.open();
     let third = claim_one(&store, at(1)).await;
     assert_eq!(store.restore(&third.claim).await, Ok(Some(vec![2, 0])));
 }
 
-pub(crate) async fn a_checkpoint_ends_with_its_task(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_checkpoint_ends_with_its_task(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     for next in [Transition::Completed("1".to_owned()), Transition::Failed(failure())] {
         insert_one(&store).await;
         let claimed = claim_one(&store, at(1)).await;
@@ -91,8 +93,8 @@ pub(crate) async fn a_checkpoint_ends_with_its_task(place: &impl Place) {
     }
 }
 
-pub(crate) async fn a_lost_claim_has_no_checkpoint(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_revoked_claim_reads_no_checkpoint(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     insert_one(&store).await;
     let first = claim_one(&store, at(1)).await;
     assert_eq!(store.save(&first.claim, vec![1]).await, Ok(true));
@@ -107,8 +109,8 @@ fn half() -> Progress {
     Progress { fraction: 0.5, note: "halfway".to_owned() }
 }
 
-pub(crate) async fn progress_shows_while_the_task_runs(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn progress_shows_while_the_task_runs(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let id = insert_one(&store).await;
     let claimed = claim_one(&store, at(1)).await;
     assert_eq!(get(&store, id).await.progress, None);
@@ -123,8 +125,8 @@ pub(crate) async fn progress_shows_while_the_task_runs(place: &impl Place) {
     assert_eq!(get(&store, id).await.progress, None);
 }
 
-pub(crate) async fn late_progress_shows_nowhere(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn late_progress_is_never_visible(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let id = insert_one(&store).await;
     let first = claim_one(&store, at(1)).await;
     store.progress(&first.claim, half());
@@ -140,8 +142,8 @@ pub(crate) async fn late_progress_shows_nowhere(place: &impl Place) {
     assert_eq!(get(&store, id).await.progress, None);
 }
 
-pub(crate) async fn counts_follow_every_move(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn counts_follow_every_transition(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let expect = async |waiting, running| {
         assert_eq!(store.counts().await, Ok(Counts { waiting, running }));
     };
@@ -164,8 +166,8 @@ pub(crate) async fn counts_follow_every_move(place: &impl Place) {
     expect(0, 0).await;
 }
 
-pub(crate) async fn waiting_tasks_are_counted_by_plugin(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn waiting_tasks_are_counted_by_plugin(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let of = |name| move |_| NewTask { plugin: plugin(name), ..new_task() };
     store.insert((0..5).map(of("a")).chain((0..2).map(of("b"))).collect()).await.expect("inserted");
     assert_eq!(claim(&store, 1, at(0)).await.claimed.len(), 1);

@@ -3,25 +3,25 @@
 use wasmill_model::{Cause, TaskState, Transition};
 use wasmill_store::{Recovery, StoreError};
 
-use crate::fixture::{Place, at, claim, claim_one, get, ids, insert_one, new_task, plugin};
+use crate::fixture::{StoreFixture, at, claim, claim_one, get, ids, insert_one, new_task, plugin};
 
-pub(crate) async fn tasks_outlive_the_store(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn tasks_survive_a_restart(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let id = insert_one(&store).await;
     let before = get(&store, id).await;
     drop(store);
-    let (store, recovery) = place.open_at(9, at(5));
+    let (store, recovery) = fixture.open_at(9, at(5));
     assert_eq!(recovery, Recovery { requeued: 0, failed: 0, stopped: 0, waiting: 1, shortened: 0 });
     assert_eq!(get(&store, id).await, before);
 }
 
-pub(crate) async fn a_running_task_is_recovered_first_in_line(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_recovered_task_is_first_in_the_queue(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let old = insert_one(&store).await;
     claim_one(&store, at(1)).await;
     let young = insert_one(&store).await;
     store.close().await;
-    let (store, recovery) = place.open_at(9, at(5));
+    let (store, recovery) = fixture.open_at(9, at(5));
     assert_eq!(recovery, Recovery { requeued: 1, failed: 0, stopped: 0, waiting: 2, shortened: 0 });
     let task = get(&store, old).await;
     assert_eq!((task.state, task.ready_at, task.started_at), (TaskState::Waiting, at(0), None));
@@ -31,27 +31,27 @@ pub(crate) async fn a_running_task_is_recovered_first_in_line(place: &impl Place
     assert_eq!((claims.claimed[0].attempt, claims.claimed[0].host_crashes), (2, 1));
 }
 
-pub(crate) async fn the_third_crash_fails_the_task(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn the_third_crash_fails_the_task(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let id = insert_one(&store).await;
     drop(store);
     for _ in 0..3 {
-        let store = place.open();
+        let store = fixture.open();
         claim_one(&store, at(1)).await;
     }
-    let (store, recovery) = place.open_at(9, at(5));
+    let (store, recovery) = fixture.open_at(9, at(5));
     assert_eq!(recovery, Recovery { requeued: 0, failed: 1, stopped: 0, waiting: 0, shortened: 0 });
     let task = get(&store, id).await;
     assert_eq!((task.state, task.finished_at), (TaskState::Failed, Some(at(5))));
     assert_eq!(task.failure.expect("a reason").cause, Cause::HostCrash);
 }
 
-pub(crate) async fn a_claim_from_before_the_crash_is_lost(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_claim_from_before_a_crash_is_revoked(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let id = insert_one(&store).await;
     let old = claim_one(&store, at(1)).await.claim;
     store.close().await;
-    let store = place.open();
+    let store = fixture.open();
     let done = || Transition::Completed("1".to_owned());
     assert_eq!(store.finish(&old, done(), None, at(2)).await, Ok(false));
     let new = claim_one(&store, at(2)).await.claim;
@@ -61,8 +61,8 @@ pub(crate) async fn a_claim_from_before_the_crash_is_lost(place: &impl Place) {
     assert_eq!(store.finish(&new, done(), None, at(2)).await, Ok(true));
 }
 
-pub(crate) async fn a_closed_store_refuses_everything(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_closed_store_refuses_everything(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let id = insert_one(&store).await;
     let clone = store.clone();
     store.close().await;
@@ -72,12 +72,12 @@ pub(crate) async fn a_closed_store_refuses_everything(place: &impl Place) {
     assert_eq!(clone.remove(id, at(2)).await, Err(StoreError::Closed));
 }
 
-pub(crate) async fn a_second_close_changes_nothing(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_second_close_changes_nothing(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     insert_one(&store).await;
     let clone = store.clone();
     tokio::join!(store.close(), clone.close());
     clone.close().await;
-    let (_store, recovery) = place.open_at(9, at(1));
+    let (_store, recovery) = fixture.open_at(9, at(1));
     assert_eq!(recovery.waiting, 1);
 }

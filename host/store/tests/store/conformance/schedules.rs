@@ -6,7 +6,7 @@ use wasmill_store::{
     Store, StoreError,
 };
 
-use crate::fixture::{Place, at, get, new_task, plugin};
+use crate::fixture::{StoreFixture, at, get, new_task, plugin};
 
 const MOST: u64 = 100;
 
@@ -66,8 +66,8 @@ fn started(fired: DueOutcome) -> usize {
     }
 }
 
-pub(crate) async fn a_schedule_is_made_replaced_and_removed(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_schedule_is_created_replaced_and_removed(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let made = store.put_schedule(new("b"), MOST, at(0)).await.expect("written");
     let PutOutcome::Created(made) = made else { panic!("{made:?}") };
     assert_eq!((made.created_at, made.changed_at, made.next_at), (at(0), at(0), Some(at(40))));
@@ -88,8 +88,8 @@ pub(crate) async fn a_schedule_is_made_replaced_and_removed(place: &impl Place) 
     assert_eq!(store.schedule(name("b")).await, Ok(None));
 }
 
-pub(crate) async fn what_came_the_other_way_stays(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_schedule_managed_elsewhere_is_left_unchanged(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     for from_manifest in [false, true] {
         let of = if from_manifest { "m" } else { "r" };
         let before = put(&store, NewSchedule { from_manifest, ..new(of) }, at(0)).await;
@@ -103,23 +103,23 @@ pub(crate) async fn what_came_the_other_way_stays(place: &impl Place) {
     }
 }
 
-pub(crate) async fn there_are_no_more_schedules_than_the_most(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn the_number_of_schedules_is_limited(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     assert!(matches!(store.put_schedule(new("a"), 1, at(0)).await, Ok(PutOutcome::Created(_))));
     assert_eq!(store.put_schedule(new("b"), 1, at(0)).await, Ok(PutOutcome::TooMany));
     assert!(matches!(store.put_schedule(new("a"), 1, at(0)).await, Ok(PutOutcome::Replaced(_))));
 }
 
-pub(crate) async fn the_same_once_more_stays_due(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_schedule_put_again_stays_due(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     put(&store, new("a"), at(0)).await;
     // The minute is over, and it has not run yet.
     let again = put(&store, NewSchedule { task: "{}".to_owned(), ..new("a") }, at(50)).await;
     assert_eq!((again.next_at, again.task.as_deref()), (Some(at(40)), Some("{}")));
 }
 
-pub(crate) async fn what_was_settled_is_not_due_again_though_the_clock_went_back(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn an_evaluated_run_is_not_due_again_after_the_clock_went_back(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let schedule = put(&store, new("a"), at(0)).await;
     assert_eq!(started(store.run_due(run_due(&schedule, 1)).await.expect("fired")), 1);
     let timing = Timing::of("0 * * * * *", "UTC").expect("valid");
@@ -127,8 +127,8 @@ pub(crate) async fn what_was_settled_is_not_due_again_though_the_clock_went_back
     assert_eq!(changed.next_at, Some(at(100)));
 }
 
-pub(crate) async fn a_run_and_the_next_moment_are_one_write(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_run_and_the_next_due_time_are_one_write(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let schedule = put(&store, new("a"), at(0)).await;
     assert_eq!(store.due_schedules(at(39), 9).await, Ok((vec![], Some(at(40)))));
     assert_eq!(store.due_schedules(at(40), 9).await, Ok((vec![name("a")], None)));
@@ -136,7 +136,7 @@ pub(crate) async fn a_run_and_the_next_moment_are_one_write(place: &impl Place) 
     let DueOutcome::Started { started, skipped: 4 } = fired else { panic!("{fired:?}") };
     assert_eq!(started.iter().map(|(due, _)| *due).collect::<Vec<_>>(), [at(40), at(100)]);
     store.close().await;
-    let store = place.open();
+    let store = fixture.open();
     let after = read(&store, "a").await;
     assert_eq!((after.next_at, after.runs, after.skipped), (Some(at(160)), 2, 4));
     let last = LastRun { due: Some(at(100)), at: at(100), task: started[1].1 };
@@ -145,8 +145,8 @@ pub(crate) async fn a_run_and_the_next_moment_are_one_write(place: &impl Place) 
     assert_eq!(store.counts().await.expect("counted").waiting, 2);
 }
 
-pub(crate) async fn what_was_planned_on_an_older_state_is_not_done(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_plan_for_an_older_revision_is_not_applied(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let schedule = put(&store, new("a"), at(0)).await;
     let planned = run_due(&schedule, 1);
     assert_eq!(started(store.run_due(planned.clone()).await.expect("fired")), 1);
@@ -167,8 +167,8 @@ pub(crate) async fn what_was_planned_on_an_older_state_is_not_done(place: &impl 
     assert_eq!(store.counts().await.expect("counted").waiting, 1);
 }
 
-pub(crate) async fn a_full_line_takes_as_many_runs_as_have_room(place: &impl Place) {
-    let store = place.open_at(3, at(0)).0;
+pub(crate) async fn a_nearly_full_queue_takes_as_many_runs_as_fit(fixture: &impl StoreFixture) {
+    let store = fixture.open_at(3, at(0)).0;
     let schedule = put(&store, new("a"), at(0)).await;
     assert_eq!(started(store.run_due(run_due(&schedule, 5)).await.expect("fired")), 3);
     let schedule = read(&store, "a").await;
@@ -183,8 +183,10 @@ pub(crate) async fn a_full_line_takes_as_many_runs_as_have_room(place: &impl Pla
     assert_eq!(read(&store, "a").await.skipped, 1);
 }
 
-pub(crate) async fn a_run_that_its_plugin_has_no_room_for_is_refused_and_changes_nothing(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_run_beyond_the_limit_of_its_plugin_is_refused_without_changes(
+    fixture: &impl StoreFixture,
+) {
+    let store = fixture.open();
     let bounded = |schedule: &Schedule, count| {
         let mut planned = run_due(schedule, count);
         planned.runs.iter_mut().for_each(|(_, task)| task.waiting_max = Some(1));
@@ -210,8 +212,8 @@ pub(crate) async fn a_run_that_its_plugin_has_no_room_for_is_refused_and_changes
     assert_eq!(store.run_due(bounded(&schedule, 1)).await, Ok(DueOutcome::Refused(full)));
 }
 
-pub(crate) async fn a_run_waits_for_no_other_of_its_schedule_unless_asked_to(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn runs_of_a_schedule_overlap_only_if_allowed(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let alone = put(&store, NewSchedule { overlap: false, ..new("a") }, at(0)).await;
     assert_eq!(started(store.run_due(run_due(&alone, 2)).await.expect("fired")), 1);
     let alone = read(&store, "a").await;
@@ -230,8 +232,8 @@ pub(crate) async fn a_run_waits_for_no_other_of_its_schedule_unless_asked_to(pla
     assert_eq!(started(store.run_due(run_due(&other, 1)).await.expect("fired")), 1);
 }
 
-pub(crate) async fn a_held_unique_key_leaves_a_run_out(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_held_unique_key_skips_a_run(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     for (index, on_conflict) in [OnConflict::Refuse, OnConflict::Return].into_iter().enumerate() {
         let of = ["a", "b"][index];
         let unique = Unique { key: of.parse().expect("a key"), on_conflict };
@@ -245,8 +247,8 @@ pub(crate) async fn a_held_unique_key_leaves_a_run_out(place: &impl Place) {
     }
 }
 
-pub(crate) async fn a_run_by_hand_moves_nothing(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_manual_run_leaves_the_next_due_time(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     assert_eq!(store.run_now(name("a"), task_of("a"), None, at(1)).await, Ok(RunNowOutcome::NotFound));
     let before = put(&store, new("a"), at(0)).await;
     let Ok(RunNowOutcome::Started(task)) = store.run_now(name("a"), task_of("a"), None, at(1)).await else {
@@ -256,26 +258,26 @@ pub(crate) async fn a_run_by_hand_moves_nothing(place: &impl Place) {
     assert_eq!(after.last, Some(LastRun { due: None, at: at(1), task: task.id }));
     assert_eq!((after.next_at, after.runs, after.revision), (before.next_at, 1, before.revision));
     store.close().await;
-    let store = place.open_at(1, at(0)).0;
+    let store = fixture.open_at(1, at(0)).0;
     let full = store.run_now(name("a"), task_of("a"), None, at(2)).await;
     assert_eq!(full, Err(StoreError::Full { waiting_max: 1 }));
 }
 
-pub(crate) async fn a_paused_schedule_is_not_due_and_goes_on_from_now(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_paused_schedule_is_not_due_and_resumes_from_now(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     put(&store, new("a"), at(0)).await;
     let paused = store.pause_schedule(name("a"), true, at(1)).await.expect("written").expect("there");
     assert!(paused.paused);
     assert_eq!(store.due_schedules(at(9_999), 9).await, Ok((vec![], None)));
     store.close().await;
-    let store = place.open();
+    let store = fixture.open();
     let on = store.pause_schedule(name("a"), false, at(500)).await.expect("written").expect("there");
     assert_eq!((on.paused, on.next_at), (false, Some(at(520))));
     assert_eq!(store.pause_schedule(name("b"), false, at(500)).await, Ok(None));
 }
 
-pub(crate) async fn trouble_is_kept_until_it_runs(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn an_error_is_recorded_until_the_schedule_runs(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let schedule = put(&store, new("a"), at(0)).await;
     store.record_schedule_error(schedule.clone(), "no such plugin".to_owned()).await.expect("noted");
     let troubled = read(&store, "a").await;

@@ -3,7 +3,9 @@
 use wasmill_model::{NewTask, OnConflict, TaskId, TaskState, Transition, Unique};
 use wasmill_store::{Cursor, Filter, FinishedCounts, PluginCounts, Store};
 
-use crate::fixture::{Place, at, claim, claim_one, failure, insert_one, new_task, plugin, prune, since};
+use crate::fixture::{
+    StoreFixture, at, claim, claim_one, failure, insert_one, new_task, plugin, prune, since,
+};
 
 fn id(text: &str) -> TaskId {
     text.parse().expect("an id")
@@ -26,8 +28,8 @@ async fn found(store: &Store, filter: &Filter, limit: usize) -> Vec<TaskId> {
     }
 }
 
-pub(crate) async fn tasks_are_found_by_how_their_ids_begin(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn tasks_are_found_by_id_prefix(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let ids = [
         "01a2074c-e503-703b-819d-4717c026346b",
         "01a2074c-e503-703b-819d-4717c026346c",
@@ -57,19 +59,19 @@ pub(crate) async fn tasks_are_found_by_how_their_ids_begin(place: &impl Place) {
     assert_eq!(cancelled.waiting, 2);
 }
 
-pub(crate) async fn tasks_are_found_by_schedule_group_key_and_end(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn tasks_are_found_by_schedule_group_key_and_id_suffix(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let ids = [
         "01a2074c-e503-703b-819d-4717c026346b",
         "01a2074c-e503-703b-819d-4717c026346c",
         "01a2074d-0000-7000-8000-4717c026346b",
     ]
     .map(id);
-    for (place, id) in ids.into_iter().enumerate() {
+    for (fixture, id) in ids.into_iter().enumerate() {
         let unique =
-            Unique { key: format!("k{place}").parse().expect("a key"), on_conflict: OnConflict::Refuse };
-        let group = ["x", "x", "y"][place].parse().ok();
-        let schedule = ["s", "t", "s"][place].parse().ok();
+            Unique { key: format!("k{fixture}").parse().expect("a key"), on_conflict: OnConflict::Refuse };
+        let group = ["x", "x", "y"][fixture].parse().ok();
+        let schedule = ["s", "t", "s"][fixture].parse().ok();
         let task = NewTask { id, group, schedule, unique: Some(unique), ..new_task() };
         store.insert(vec![task]).await.expect("inserted");
     }
@@ -89,7 +91,7 @@ pub(crate) async fn tasks_are_found_by_schedule_group_key_and_end(place: &impl P
                 (Filter { id_end: end("26346b"), ..by("01a2074d") }, vec![2]),
                 (Filter { group: "z".parse().ok(), ..all() }, vec![]),
             ] {
-                let expected: Vec<_> = places.iter().map(|place| ids[*place]).collect();
+                let expected: Vec<_> = places.iter().map(|index| ids[*index]).collect();
                 assert_eq!(found(&store, &filter, limit).await, expected, "{filter:?}");
                 let open = store.find_open(filter).await.expect("found").len();
                 assert_eq!(open, if ended { 0 } else { expected.len() });
@@ -102,8 +104,8 @@ pub(crate) async fn tasks_are_found_by_schedule_group_key_and_end(place: &impl P
 }
 
 /// More than are found by their ids alone, so that they are looked for on the way.
-pub(crate) async fn tasks_are_found_by_id_among_very_many(place: &impl Place) {
-    let (store, _) = place.open_at(20_000, at(0));
+pub(crate) async fn tasks_are_found_by_id_among_very_many(fixture: &impl StoreFixture) {
+    let (store, _) = fixture.open_at(20_000, at(0));
     let task = |number: u64| {
         let mut bytes = [0; 16];
         bytes[..2].copy_from_slice(if number.is_multiple_of(2) { &[0xab, 0xcd] } else { &[0xab, 0xce] });
@@ -127,8 +129,8 @@ pub(crate) async fn tasks_are_found_by_id_among_very_many(place: &impl Place) {
     );
 }
 
-pub(crate) async fn what_is_stored_is_told_from_what_ever_ended(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn stored_and_ever_finished_tasks_are_counted_apart(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     for second in 0..4 {
         let id = insert_one(&store).await;
         let claimed = claim_one(&store, at(second)).await;
@@ -141,7 +143,7 @@ pub(crate) async fn what_is_stored_is_told_from_what_ever_ended(place: &impl Pla
     }
     assert_eq!(prune(&store, since(2)).await, 1);
     store.close().await;
-    let (store, _) = place.open_at(9, at(9));
+    let (store, _) = fixture.open_at(9, at(9));
     let tally: PluginCounts = store.plugin_counts()[0].1;
     assert_eq!(tally.ended(), FinishedCounts { completed: 3, failed: 1, cancelled: 0 });
     assert_eq!(tally.stored(), FinishedCounts { completed: 1, failed: 1, cancelled: 0 });

@@ -5,7 +5,7 @@ use std::time::Duration;
 use wasmill_model::{TaskState, Transition, Usage};
 use wasmill_store::{CancelOutcome, Checkpoint, Store};
 
-use crate::fixture::{Place, at, claim, claim_one, failure, get, insert_one, wrote};
+use crate::fixture::{StoreFixture, at, claim, claim_one, failure, get, insert_one, wrote};
 
 fn resume_at(second: i64, state: &str) -> Transition {
     Transition::Suspended(at(second), state.as_bytes().to_vec())
@@ -18,8 +18,8 @@ async fn park(store: &Store, second: i64, state: &str) {
     assert_eq!(store.finish(&claimed.claim, next, None, at(second)).await, Ok(true));
 }
 
-pub(crate) async fn a_suspended_task_goes_on_at_its_time_with_its_state(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_suspended_task_resumes_at_its_time_with_its_state(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let id = insert_one(&store).await;
     park(&store, 1, "one").await;
     let task = get(&store, id).await;
@@ -34,7 +34,7 @@ pub(crate) async fn a_suspended_task_goes_on_at_its_time_with_its_state(place: &
 
     store.close().await;
     drop(store);
-    let store = place.open();
+    let store = fixture.open();
     let resumed = claim_one(&store, at(11)).await;
     assert_eq!(resumed.attempt, 1, "it is the same one");
     assert_eq!(resumed.checkpoint, Checkpoint::State(b"one".to_vec()), "a claim brings it along");
@@ -54,8 +54,8 @@ pub(crate) async fn a_suspended_task_goes_on_at_its_time_with_its_state(place: &
     assert_eq!(store.attempts(id).await.expect("read"), [], "there was but one");
 }
 
-pub(crate) async fn steps_are_one_attempt_with_one_usage_and_one_log(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn steps_share_an_attempt_with_its_usage_and_log(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let id = insert_one(&store).await;
     for (second, text) in [(1, "one\n"), (11, ""), (21, "three\n")] {
         let claimed = claim_one(&store, at(second)).await;
@@ -88,8 +88,8 @@ pub(crate) async fn steps_are_one_attempt_with_one_usage_and_one_log(place: &imp
     assert_eq!(texts, [(1, "one"), (1, "three")]);
 }
 
-pub(crate) async fn a_failed_step_is_tried_again_from_the_state_before_it(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_failed_step_is_retried_from_its_initial_state(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let id = insert_one(&store).await;
     park(&store, 1, "one").await;
     let failed = claim_one(&store, at(11)).await;
@@ -105,8 +105,8 @@ pub(crate) async fn a_failed_step_is_tried_again_from_the_state_before_it(place:
     assert_eq!(get(&store, id).await.started_at, Some(at(20)));
 }
 
-pub(crate) async fn a_step_that_a_drain_ended_is_as_if_it_had_not_been(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_requeued_step_does_not_count(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let id = insert_one(&store).await;
     park(&store, 1, "one").await;
     let drained = claim_one(&store, at(11)).await;
@@ -118,13 +118,13 @@ pub(crate) async fn a_step_that_a_drain_ended_is_as_if_it_had_not_been(place: &i
     assert_eq!(store.restore(&resumed.claim).await, Ok(Some(b"one".to_vec())));
 }
 
-pub(crate) async fn a_step_that_a_crash_ended_is_done_once_more(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_step_that_a_crash_ended_runs_again(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let id = insert_one(&store).await;
     park(&store, 1, "one").await;
     claim_one(&store, at(11)).await;
     drop(store);
-    let store = place.open();
+    let store = fixture.open();
     let task = get(&store, id).await;
     assert_eq!((task.state, task.attempt, task.host_crashes), (TaskState::Waiting, 1, 1));
     let again = claim_one(&store, at(12)).await;
@@ -132,8 +132,8 @@ pub(crate) async fn a_step_that_a_crash_ended_is_done_once_more(place: &impl Pla
     assert_eq!(store.restore(&again.claim).await, Ok(Some(b"one".to_vec())));
 }
 
-pub(crate) async fn a_suspended_task_can_be_cancelled(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_suspended_task_can_be_cancelled(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let id = insert_one(&store).await;
     park(&store, 1, "one").await;
     let was = TaskState::Waiting;
@@ -141,8 +141,8 @@ pub(crate) async fn a_suspended_task_can_be_cancelled(place: &impl Place) {
     assert!(claim(&store, 1, at(11)).await.claimed.is_empty());
 }
 
-pub(crate) async fn a_lost_claim_suspends_nothing(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_revoked_claim_suspends_nothing(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let id = insert_one(&store).await;
     let claimed = claim_one(&store, at(1)).await;
     store.cancel(id, at(2)).await.expect("asked");

@@ -3,7 +3,7 @@
 use wasmill_model::{NewTask, Tag, TaskId, TaskState, Transition};
 use wasmill_store::{CancelledMany, Filter, ListQuery, Store, StoreError};
 
-use crate::fixture::{Place, at, claim, get, new_task, plugin, prune, since};
+use crate::fixture::{StoreFixture, at, claim, get, new_task, plugin, prune, since};
 
 fn tags(names: &str) -> Vec<Tag> {
     names.split_whitespace().map(|name| name.parse().expect("a tag")).collect()
@@ -33,8 +33,8 @@ async fn listed(store: &Store, filter: &Filter, limit: usize) -> Vec<TaskId> {
     }
 }
 
-pub(crate) async fn a_list_shows_the_tags_asked_for(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_list_filters_by_tags(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let mut all = Vec::new();
     for names in ["a", "b", "", "a b", "a c", "c \"quoted\\", "a b c", "aa"] {
         all.push((names, insert(&store, names).await));
@@ -53,8 +53,8 @@ pub(crate) async fn a_list_shows_the_tags_asked_for(place: &impl Place) {
     assert_eq!(listed(&store, &other, 9).await, []);
 }
 
-pub(crate) async fn tags_stay_with_a_task_whatever_its_state(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn tags_stay_with_a_task_in_every_state(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let mut ids = Vec::new();
     for _ in 0..4 {
         ids.push(insert(&store, "a").await);
@@ -74,8 +74,8 @@ pub(crate) async fn tags_stay_with_a_task_whatever_its_state(place: &impl Place)
     assert_eq!(listed(&store, &tagged("a"), 3).await, [ids[0], ids[2]]);
 }
 
-pub(crate) async fn many_are_cancelled_by_their_tags(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_bulk_cancel_filters_by_tags(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let both = insert(&store, "a b").await;
     let one = insert(&store, "a").await;
     let none = insert(&store, "").await;
@@ -90,8 +90,8 @@ pub(crate) async fn many_are_cancelled_by_their_tags(place: &impl Place) {
     }
 }
 
-pub(crate) async fn tags_of_what_was_refused_show_nowhere(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn tags_of_refused_tasks_are_not_stored(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let id = insert(&store, "a").await;
     let lost = NewTask { tags: tags("a lost"), ..new_task() };
     let refused = store.insert(vec![lost, NewTask { id, ..new_task() }]).await;

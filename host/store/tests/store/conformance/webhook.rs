@@ -9,7 +9,7 @@ use wasmill_store::{
     Filter, Redelivery, RetentionBounds, Store, WebhookStatus,
 };
 
-use crate::fixture::{Place, at, claim_one, failure, new_task, prune, since};
+use crate::fixture::{StoreFixture, at, claim_one, failure, new_task, prune, since};
 
 /// A webhook that is told of these ends.
 pub(crate) fn hook(on: &[TaskState]) -> Webhook {
@@ -76,8 +76,8 @@ async fn log(store: &Store, id: TaskId) -> WebhookStatus {
     store.webhook(id).await.expect("read").expect("a task").expect("a webhook")
 }
 
-pub(crate) async fn the_end_of_a_task_makes_its_delivery_due(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_finished_task_makes_its_delivery_due(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let id = insert(&store, hook(&TaskState::ALL)).await;
     let without = NewTask { created_at: at(1), ..new_task() };
     let plain = without.id;
@@ -106,8 +106,8 @@ pub(crate) async fn the_end_of_a_task_makes_its_delivery_due(place: &impl Place)
     assert_eq!(store.webhook(TaskId::new()).await, Ok(None));
 }
 
-pub(crate) async fn a_receiver_is_told_of_the_ends_it_asked_for_alone(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_webhook_is_triggered_by_its_final_states_only(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let (completed, failed) = ([TaskState::Completed], [TaskState::Failed]);
     let lasting = || Transition::Failed(failure());
     let told = ended(&store, hook(&completed), done(), 1).await;
@@ -128,8 +128,8 @@ pub(crate) async fn a_receiver_is_told_of_the_ends_it_asked_for_alone(place: &im
     assert_eq!(store.redeliver(other, at(5)).await, Ok(Redelivery::Idle(TaskState::Cancelled)));
 }
 
-pub(crate) async fn a_delivery_is_tried_again_when_it_is_time(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_failed_delivery_is_retried_when_due(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let id = completed(&store, 1).await;
     let first = only(&store, 1).await;
     assert_eq!(store.record_attempt(&first, failed(2), AttemptOutcome::RetryAt(at(10))).await, Ok(true));
@@ -145,8 +145,8 @@ pub(crate) async fn a_delivery_is_tried_again_when_it_is_time(place: &impl Place
     assert_eq!(log.recent_attempts, [failed(2), answer]);
 }
 
-pub(crate) async fn each_try_is_kept_and_the_oldest_make_room(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn the_newest_delivery_attempts_are_kept(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let id = completed(&store, 0).await;
     for second in 1..30 {
         let delivery = only(&store, second).await;
@@ -156,13 +156,13 @@ pub(crate) async fn each_try_is_kept_and_the_oldest_make_room(place: &impl Place
     }
     let log = log(&store, id).await;
     assert_eq!((log.state, log.attempts, log.recent_attempts.len()), (DeliveryState::GivenUp, 29, 20));
-    let kept = |place: usize| log.recent_attempts[place].error.clone().unwrap_or_default();
+    let kept = |fixture: usize| log.recent_attempts[fixture].error.clone().unwrap_or_default();
     assert_eq!((kept(0), kept(19)), ("try 10".to_owned(), "try 29".to_owned()));
     assert_eq!(due(&store, 99).await, []);
 }
 
-pub(crate) async fn what_ended_is_delivered_once_more_if_asked(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_redelivery_request_makes_a_delivery_due(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let waiting = insert(&store, hook(&TaskState::ALL)).await;
     assert_eq!(store.redeliver(waiting, at(1)).await, Ok(Redelivery::Idle(TaskState::Waiting)));
     store.remove(waiting, at(1)).await.expect("removed");
@@ -183,33 +183,33 @@ pub(crate) async fn what_ended_is_delivered_once_more_if_asked(place: &impl Plac
     assert_eq!(only(&store, 9).await.attempts, 3);
 }
 
-pub(crate) async fn what_is_due_outlives_the_store(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn due_deliveries_survive_a_restart(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let id = completed(&store, 1).await;
     store.close().await;
-    let (store, _) = place.open_at(9, at(2));
+    let (store, _) = fixture.open_at(9, at(2));
     let delivery = only(&store, 2).await;
     assert_eq!(store.record_attempt(&delivery, failed(2), AttemptOutcome::RetryAt(at(50))).await, Ok(true));
     store.close().await;
-    let (store, _) = place.open_at(9, at(3));
+    let (store, _) = fixture.open_at(9, at(3));
     assert_eq!(due(&store, 49).await, []);
     assert_eq!(due(&store, 50).await, [id]);
 }
 
-pub(crate) async fn the_host_that_dies_once_too_often_leaves_a_delivery(place: &impl Place) {
-    let mut store = place.open();
+pub(crate) async fn a_task_failed_by_crashes_has_a_delivery(fixture: &impl StoreFixture) {
+    let mut store = fixture.open();
     let id = insert(&store, hook(&[TaskState::Failed])).await;
     for crash in 1..=3 {
         claim_one(&store, at(crash)).await;
         assert_eq!(due(&store, 9).await, []);
         store.close().await;
-        store = place.open_at(9, at(crash)).0;
+        store = fixture.open_at(9, at(crash)).0;
     }
     assert_eq!(due(&store, 9).await, [id]);
 }
 
-pub(crate) async fn one_receiver_does_not_hide_the_others(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn one_origin_does_not_hide_the_others(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let to = |origin: &str| hook_at(origin, &TaskState::ALL);
     for second in 1..=20 {
         ended(&store, to("http://a.example"), done(), second).await;
@@ -230,8 +230,8 @@ pub(crate) async fn one_receiver_does_not_hide_the_others(place: &impl Place) {
     assert_eq!((rest.deliveries.len(), rest.stopped_at), (2, None));
 }
 
-pub(crate) async fn a_delivery_goes_with_its_task(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_delivery_is_removed_with_its_task(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let id = completed(&store, 1).await;
     let delivery = only(&store, 1).await;
     store.remove(id, at(2)).await.expect("removed");
@@ -247,8 +247,8 @@ pub(crate) async fn a_delivery_goes_with_its_task(place: &impl Place) {
     assert_eq!(store.delivery_backlog().await, Ok(DeliveryBacklog::default()));
 }
 
-pub(crate) async fn a_late_try_changes_nothing(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_late_delivery_attempt_changes_nothing(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let id = completed(&store, 1).await;
     let delivery = only(&store, 1).await;
     assert_eq!(store.record_attempt(&delivery, failed(2), AttemptOutcome::RetryAt(at(5))).await, Ok(true));
@@ -257,8 +257,8 @@ pub(crate) async fn a_late_try_changes_nothing(place: &impl Place) {
     assert_eq!((log.state, log.attempts, log.recent_attempts.len()), (DeliveryState::Pending, 1, 1));
 }
 
-pub(crate) async fn the_backlog_is_counted(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn the_backlog_is_counted(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     assert_eq!(store.delivery_backlog().await, Ok(DeliveryBacklog::default()));
     for second in [5, 7, 9] {
         completed(&store, second).await;
@@ -273,9 +273,9 @@ pub(crate) async fn the_backlog_is_counted(place: &impl Place) {
     assert_eq!(store.delivery_backlog().await, backlog(2, 7));
 }
 
-pub(crate) async fn no_delivery_waits_for_the_clock_to_come_back(place: &impl Place) {
+pub(crate) async fn no_delivery_waits_for_the_clock_to_catch_up(fixture: &impl StoreFixture) {
     const YEAR: i64 = 366 * 86_400;
-    let store = place.open();
+    let store = fixture.open();
     let tried = completed(&store, 1).await;
     let delivery = only(&store, 1).await;
     assert_eq!(store.record_attempt(&delivery, failed(1), AttemptOutcome::RetryAt(at(YEAR))).await, Ok(true));
@@ -284,7 +284,7 @@ pub(crate) async fn no_delivery_waits_for_the_clock_to_come_back(place: &impl Pl
     assert_eq!(store.record_attempt(&delivery, failed(2), AttemptOutcome::RetryAt(at(60))).await, Ok(true));
     let fresh = completed(&store, YEAR).await;
     store.close().await;
-    let (store, _) = place.open_at(9, at(3));
+    let (store, _) = fixture.open_at(9, at(3));
     let found: HashSet<_> = due(&store, 3).await.into_iter().collect();
     assert_eq!(found, HashSet::from([fresh, tried]), "an ordinary wait stays as it is");
     assert_eq!(look(&store, 3).await.next_at, Some(at(60)));
@@ -294,16 +294,16 @@ pub(crate) async fn no_delivery_waits_for_the_clock_to_come_back(place: &impl Pl
     assert!(due(&store, 4).await.contains(&late) && !due(&store, 4).await.contains(&soon));
 }
 
-pub(crate) async fn a_task_done_again_keeps_its_webhook(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_retry_keeps_its_webhook(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let webhook = hook(&[TaskState::Failed]);
     let id = insert(&store, webhook.clone()).await;
     let (_, again) = store.clone_for_retry(id, TaskId::new(), at(1)).await.expect("read").expect("stored");
     assert_eq!(again.webhook, Some(webhook));
 }
 
-pub(crate) async fn one_that_is_asked_for_once_more_counts_its_tries_anew(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_redelivery_counts_its_attempts_anew(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let id = completed(&store, 1).await;
     for attempts in 0..3 {
         let delivery = only(&store, 1).await;
@@ -319,8 +319,8 @@ pub(crate) async fn one_that_is_asked_for_once_more_counts_its_tries_anew(place:
     assert_eq!((delivery.attempts, delivery.attempts_before), (4, 3));
 }
 
-pub(crate) async fn a_try_under_way_ends_nothing_that_was_asked_for_meanwhile(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn an_attempt_in_flight_does_not_end_a_redelivery(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let id = completed(&store, 1).await;
     for (attempts, after) in
         [AttemptOutcome::GivenUp, AttemptOutcome::Delivered, AttemptOutcome::RetryAt(at(99))]
@@ -336,8 +336,8 @@ pub(crate) async fn a_try_under_way_ends_nothing_that_was_asked_for_meanwhile(pl
     }
 }
 
-pub(crate) async fn a_pending_delivery_keeps_its_task(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_pending_delivery_keeps_its_task(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let waits = completed(&store, 1).await;
     let plain = ended(&store, hook(&[TaskState::Failed]), done(), 2).await;
     let none =
@@ -361,10 +361,8 @@ pub(crate) async fn a_pending_delivery_keeps_its_task(place: &impl Place) {
     assert_eq!((store.get(waits).await, store.stats().deliveries_dropped), (Ok(None), 0));
 }
 
-pub(crate) async fn deliveries_that_are_pending_for_too_long_or_too_many_go_and_are_counted(
-    place: &impl Place,
-) {
-    let store = place.open();
+pub(crate) async fn deliveries_beyond_their_bounds_are_dropped_and_counted(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let mut tasks = Vec::new();
     for second in 1..=5 {
         tasks.push(completed(&store, second).await);
@@ -387,8 +385,8 @@ pub(crate) async fn deliveries_that_are_pending_for_too_long_or_too_many_go_and_
     assert_eq!((store.finished_count(), store.stats().deliveries_dropped), (0, 4));
 }
 
-pub(crate) async fn a_delivery_that_is_asked_for_while_its_task_is_pruned_keeps_it(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_redelivery_request_during_pruning_keeps_the_task(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let id = completed(&store, 1).await;
     assert_eq!(
         store.record_attempt(&only(&store, 1).await, failed(2), AttemptOutcome::Delivered).await,

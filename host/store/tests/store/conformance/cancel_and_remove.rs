@@ -4,15 +4,15 @@ use wasmill_model::{NewDependencies, NewTask, OnConflict, OnFailure, TaskId, Tas
 use wasmill_store::{CancelOutcome, RemoveOutcome, StoreError};
 
 use crate::fixture::{
-    Place, at, claim, claim_one, end_stopped, failure, get, ids, insert_one, new_task, wrote,
+    StoreFixture, at, claim, claim_one, end_stopped, failure, get, ids, insert_one, new_task, wrote,
 };
 
 fn done() -> Transition {
     Transition::Completed("1".to_owned())
 }
 
-pub(crate) async fn a_waiting_task_is_cancelled(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_waiting_task_is_cancelled(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let id = insert_one(&store).await;
     assert_eq!(store.cancel(id, at(2)).await, Ok(CancelOutcome::Cancelled { was: TaskState::Waiting }));
     let task = get(&store, id).await;
@@ -21,8 +21,8 @@ pub(crate) async fn a_waiting_task_is_cancelled(place: &impl Place) {
     assert!(claim(&store, 1, at(9)).await.claimed.is_empty());
 }
 
-pub(crate) async fn a_running_task_is_cancelled_when_its_run_has_ended(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_running_task_is_cancelled_when_its_run_ends(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let id = insert_one(&store).await;
     let claimed = claim_one(&store, at(1)).await;
     let token = claimed.claim.token();
@@ -40,10 +40,8 @@ pub(crate) async fn a_running_task_is_cancelled_when_its_run_has_ended(place: &i
     assert_eq!(get(&store, id).await, task, "once");
 }
 
-pub(crate) async fn whatever_a_guest_answers_that_was_asked_to_stop_its_task_is_cancelled(
-    place: &impl Place,
-) {
-    let store = place.open();
+pub(crate) async fn a_stop_request_wins_over_any_outcome(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let resume = Transition::Suspended(at(9), vec![1]);
     let retry = Transition::RetryAt(at(9), failure());
     for next in
@@ -63,14 +61,14 @@ pub(crate) async fn whatever_a_guest_answers_that_was_asked_to_stop_its_task_is_
     }
 }
 
-pub(crate) async fn a_task_that_was_asked_to_stop_is_over_though_the_host_dies(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_stop_request_survives_a_host_crash(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let [cancelled, removed] = [insert_one(&store).await, insert_one(&store).await];
     assert_eq!(claim(&store, 2, at(1)).await.claimed.len(), 2);
     store.cancel(cancelled, at(2)).await.expect("asked");
     store.remove(removed, at(2)).await.expect("asked");
     store.close().await;
-    let (store, recovery) = place.open_at(9, at(5));
+    let (store, recovery) = fixture.open_at(9, at(5));
     assert_eq!((recovery.stopped, recovery.requeued, recovery.failed), (2, 0, 0));
     let task = get(&store, cancelled).await;
     assert_eq!((task.state, task.finished_at, task.host_crashes), (TaskState::Cancelled, Some(at(5)), 0));
@@ -78,9 +76,9 @@ pub(crate) async fn a_task_that_was_asked_to_stop_is_over_though_the_host_dies(p
     assert!(claim(&store, 9, at(9)).await.claimed.is_empty());
 }
 
-pub(crate) async fn what_waits_for_the_end_of_a_task_waits_until_its_guest_is_gone(place: &impl Place) {
+pub(crate) async fn dependents_wait_until_the_run_of_a_cancelled_task_ends(fixture: &impl StoreFixture) {
     for removes in [false, true] {
-        let store = place.open();
+        let store = fixture.open();
         let unique = |on_conflict| Unique { key: "k".parse().expect("a key"), on_conflict };
         let keyed = || NewTask { unique: Some(unique(OnConflict::Refuse)), ..new_task() };
         let first = keyed();
@@ -112,14 +110,14 @@ pub(crate) async fn what_waits_for_the_end_of_a_task_waits_until_its_guest_is_go
             store.cancel(id, at(5)).await.expect("asked");
         }
         store.close().await;
-        let store = place.open();
+        let store = fixture.open();
         assert_eq!(store.counts().await.expect("counted").running, 0);
         store.close().await;
     }
 }
 
-pub(crate) async fn a_wish_to_remove_is_never_taken_back(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_remove_request_is_never_downgraded(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     for removes_first in [false, true] {
         let id = insert_one(&store).await;
         let claimed = claim_one(&store, at(1)).await;
@@ -137,8 +135,8 @@ pub(crate) async fn a_wish_to_remove_is_never_taken_back(place: &impl Place) {
     }
 }
 
-pub(crate) async fn a_final_task_stays_as_it_is(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_finished_task_never_changes_state(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     for (next, state) in [(done(), TaskState::Completed), (Transition::Failed(failure()), TaskState::Failed)]
     {
         let id = insert_one(&store).await;
@@ -154,8 +152,8 @@ pub(crate) async fn a_final_task_stays_as_it_is(place: &impl Place) {
     assert_eq!(get(&store, id).await.finished_at, Some(at(3)));
 }
 
-pub(crate) async fn an_unknown_task_is_neither_cancelled_nor_removed(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn an_unknown_task_is_neither_cancelled_nor_removed(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let id = TaskId::new();
     assert_eq!(store.cancel(id, at(1)).await, Ok(CancelOutcome::NotFound));
     assert_eq!(store.remove(id, at(2)).await, Ok(RemoveOutcome::NotFound));
@@ -163,8 +161,8 @@ pub(crate) async fn an_unknown_task_is_neither_cancelled_nor_removed(place: &imp
     assert_eq!(store.log(id).await, Ok(None));
 }
 
-pub(crate) async fn a_task_is_removed_in_any_state_with_all_it_has(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_task_is_removed_in_any_state_with_all_its_rows(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let waiting = insert_one(&store).await;
     let gone = |was| Ok(RemoveOutcome::Removed { was });
     assert_eq!(store.remove(waiting, at(2)).await, gone(TaskState::Waiting));
@@ -187,8 +185,8 @@ pub(crate) async fn a_task_is_removed_in_any_state_with_all_it_has(place: &impl 
     }
 }
 
-pub(crate) async fn a_late_finish_changes_nothing(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_late_finish_changes_nothing(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let cancelled = insert_one(&store).await;
     let claimed = claim_one(&store, at(1)).await;
     store.cancel(cancelled, at(2)).await.expect("asked");
@@ -209,8 +207,8 @@ pub(crate) async fn a_late_finish_changes_nothing(place: &impl Place) {
     assert_eq!(store.get(removed).await, Ok(None));
 }
 
-pub(crate) async fn a_late_claim_never_fits_another_task(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_late_claim_never_fits_another_task(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let removed = insert_one(&store).await;
     let old = claim_one(&store, at(1)).await;
     store.remove(removed, at(2)).await.expect("asked");
@@ -221,8 +219,8 @@ pub(crate) async fn a_late_claim_never_fits_another_task(place: &impl Place) {
     assert_eq!(get(&store, other).await.state, TaskState::Running);
 }
 
-pub(crate) async fn a_cancelled_task_keeps_the_digest_of_what_ran(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_cancelled_task_keeps_the_digest_of_its_run(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let id = insert_one(&store).await;
     let claimed = claim_one(&store, at(1)).await;
     store.pin(&claimed.claim, "abc".into());

@@ -14,7 +14,8 @@ use wasmill_store::{
 };
 
 use crate::fixture::{
-    Place, at, claim, claim_one, end_stopped, failure, get, ids, insert_one, new_task, plugin, prune, since,
+    StoreFixture, at, claim, claim_one, end_stopped, failure, get, ids, insert_one, new_task, plugin, prune,
+    since,
 };
 
 fn after(on: &[TaskId]) -> NewTask {
@@ -74,8 +75,8 @@ async fn until(store: &Store, id: TaskId, state: TaskState) -> Task {
     }
 }
 
-pub(crate) async fn a_task_waits_until_the_last_one_it_depends_on_has_completed(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_task_waits_until_the_last_one_it_depends_on_has_completed(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let top = insert_one(&store).await;
     let (left, right) = (insert(&store, after(&[top])).await, insert(&store, after(&[top])).await);
     let bottom = insert(&store, after(&[left, right, top])).await;
@@ -102,8 +103,8 @@ pub(crate) async fn a_task_waits_until_the_last_one_it_depends_on_has_completed(
     assert_eq!(store.dependencies(top).await, Ok(None));
 }
 
-pub(crate) async fn a_failure_goes_down_to_all_that_depend_on_it(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_failure_cancels_all_transitive_dependents(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let (failing, other) =
         (insert_one(&store).await, insert(&store, NewTask { plugin: plugin("b"), ..new_task() }).await);
     let next = insert(&store, after(&[other, failing])).await;
@@ -139,8 +140,8 @@ pub(crate) async fn a_failure_goes_down_to_all_that_depend_on_it(place: &impl Pl
     assert_eq!(told, [next, last]);
 }
 
-pub(crate) async fn what_ended_before_counts_like_what_ends_later(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_finished_dependency_counts_like_a_later_one(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let good = insert_one(&store).await;
     end(&store, completed(), 1).await;
     let bad = insert_one(&store).await;
@@ -157,8 +158,8 @@ pub(crate) async fn what_ended_before_counts_like_what_ends_later(place: &impl P
     assert_eq!(ready(&store, 5).await, [after_good, all_the_same]);
 }
 
-pub(crate) async fn what_had_ended_is_told_of_a_task_that_is_cancelled_at_once(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn outcomes_are_stored_for_a_task_cancelled_at_once(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let bad = insert_one(&store).await;
     end(&store, Transition::Failed(failure()), 1).await;
     let good = insert_one(&store).await;
@@ -171,10 +172,8 @@ pub(crate) async fn what_had_ended_is_told_of_a_task_that_is_cancelled_at_once(p
     assert_eq!(outcomes, [Some(TaskState::Completed), None, Some(TaskState::Failed)]);
 }
 
-pub(crate) async fn a_task_that_is_cancelled_or_deleted_takes_those_along_that_wait_for_it(
-    place: &impl Place,
-) {
-    let store = place.open();
+pub(crate) async fn a_cancelled_or_removed_task_cancels_its_dependents(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     for delete in [false, true] {
         for is_running in [false, true] {
             let first = insert_one(&store).await;
@@ -205,8 +204,8 @@ pub(crate) async fn a_task_that_is_cancelled_or_deleted_takes_those_along_that_w
     assert_eq!(get(&store, second).await.failure, None);
 }
 
-pub(crate) async fn a_task_that_waits_for_others_can_be_cancelled_and_deleted(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_blocked_task_can_be_cancelled_and_removed(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let first = insert_one(&store).await;
     let (cancelled, deleted) = (insert(&store, after(&[first])).await, insert(&store, after(&[first])).await);
     store.cancel(cancelled, at(1)).await.expect("cancelled");
@@ -217,18 +216,18 @@ pub(crate) async fn a_task_that_waits_for_others_can_be_cancelled_and_deleted(pl
     assert_eq!((ready(&store, 3).await, store.counts().await.expect("counted").waiting), (vec![], 0));
 }
 
-pub(crate) async fn a_task_to_wait_for_has_to_be_there(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn an_unknown_dependency_is_refused(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let there = insert_one(&store).await;
     let missing = TaskId::new();
     let tasks = vec![after(&[there]), after(&[there, missing])];
-    let refused = StoreError::UnknownDependency { index: 1, place: 1, id: missing };
+    let refused = StoreError::UnknownDependency { index: 1, dependency_index: 1, id: missing };
     assert_eq!(store.submit(tasks, None).await, Err(refused.clone()));
     // Of the same batch only those before it.
     let (one, other) = (new_task(), new_task());
     let (mut first, second) = (after(&[other.id]), other);
     first.id = one.id;
-    let refused = StoreError::UnknownDependency { index: 0, place: 0, id: second.id };
+    let refused = StoreError::UnknownDependency { index: 0, dependency_index: 0, id: second.id };
     assert_eq!(store.submit(vec![first, second], None).await, Err(refused));
     assert_eq!(store.counts().await.expect("counted").waiting, 1);
     // What was refused left nothing that could be told.
@@ -240,8 +239,8 @@ pub(crate) async fn a_task_to_wait_for_has_to_be_there(place: &impl Place) {
     assert_eq!(ready(&store, 2).await, [last]);
 }
 
-pub(crate) async fn a_batch_may_depend_on_itself_and_on_holders_of_keys(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_batch_may_depend_on_its_own_tasks_and_on_key_holders(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let unique = Unique { key: "k".parse().expect("a key"), on_conflict: OnConflict::Return };
     let keyed = || NewTask { unique: Some(unique.clone()), ..new_task() };
     let holder = insert(&store, keyed()).await;
@@ -259,8 +258,8 @@ pub(crate) async fn a_batch_may_depend_on_itself_and_on_holders_of_keys(place: &
     }
 }
 
-pub(crate) async fn a_delay_and_a_priority_count_when_the_others_have_ended(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_delay_and_a_priority_apply_once_dependencies_finish(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let first = insert_one(&store).await;
     let late = insert(&store, NewTask { run_at: Some(at(60)), ..after(&[first]) }).await;
     let early = insert(&store, NewTask { run_at: Some(at(3)), ..after(&[first]) }).await;
@@ -269,7 +268,7 @@ pub(crate) async fn a_delay_and_a_priority_count_when_the_others_have_ended(plac
     assert_eq!(get(&store, late).await.ready_at, at(60));
     assert_eq!(ready(&store, 61).await, [first], "those that wait for others are not ready at their time");
     store.close().await;
-    let (store, _) = place.open_at(9, at(1));
+    let (store, _) = fixture.open_at(9, at(1));
     assert_eq!(store.oldest_waiting().await.expect("read"), [(plugin("a"), at(0))]);
     end(&store, completed(), 10).await;
     assert_eq!(get(&store, early).await.ready_at, at(10));
@@ -280,8 +279,8 @@ pub(crate) async fn a_delay_and_a_priority_count_when_the_others_have_ended(plac
     assert_eq!(ready(&store, 60).await, [late]);
 }
 
-pub(crate) async fn what_waits_for_others_is_in_no_line(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_blocked_task_is_not_claimed(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let first = insert_one(&store).await;
     let high = NewTask { priority: Priority::of(1_000).expect("in range"), ..after(&[first]) };
     store.insert(vec![after(&[first]), high]).await.expect("inserted");
@@ -293,9 +292,9 @@ pub(crate) async fn what_waits_for_others_is_in_no_line(place: &impl Place) {
 }
 
 /// A chain of cancels and one task that many wait for: both are told in steps.
-pub(crate) async fn a_long_chain_and_a_large_crowd_are_told_in_steps(place: &impl Place) {
+pub(crate) async fn a_long_chain_and_many_dependents_are_resolved_in_steps(fixture: &impl StoreFixture) {
     const MANY: usize = 10_000;
-    let (store, _) = place.open_at(3 * MANY as u64, at(0));
+    let (store, _) = fixture.open_at(3 * MANY as u64, at(0));
     let head = insert_one(&store).await;
     let mut chain = vec![new_task()];
     for _ in 1..MANY {
@@ -313,7 +312,7 @@ pub(crate) async fn a_long_chain_and_a_large_crowd_are_told_in_steps(place: &imp
     // The host goes away in the midst of it, and the next one goes on.
     store.close().await;
     let steps = store.stats().commits - before;
-    let (store, recovery) = place.open_at(3 * MANY as u64, at(2));
+    let (store, recovery) = fixture.open_at(3 * MANY as u64, at(2));
     assert_eq!(recovery.requeued, 0);
     let last = until(&store, chained, TaskState::Cancelled).await;
     assert_eq!(last.finished_at, Some(at(1)), "each is cancelled with the first");
@@ -327,8 +326,8 @@ pub(crate) async fn a_long_chain_and_a_large_crowd_are_told_in_steps(place: &imp
     assert_eq!(claim(&store, 2 * MANY, at(2)).await.claimed.len(), MANY);
 }
 
-pub(crate) async fn whoever_starts_tasks_is_woken_when_some_are_let_in(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn the_dispatcher_is_woken_when_dependencies_release_tasks(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let first = insert_one(&store).await;
     insert(&store, after(&[first])).await;
     let woken = || pin!(store.wait_for_ready()).poll(&mut Context::from_waker(Waker::noop())).is_ready();
@@ -338,8 +337,8 @@ pub(crate) async fn whoever_starts_tasks_is_woken_when_some_are_let_in(place: &i
     assert!(!woken(), "once");
 }
 
-pub(crate) async fn ends_and_submits_at_the_same_time_lose_no_task(place: &impl Place) {
-    let (store, _) = place.open_at(9_000, at(0));
+pub(crate) async fn concurrent_finishes_and_submits_lose_no_dependent(fixture: &impl StoreFixture) {
+    let (store, _) = fixture.open_at(9_000, at(0));
     for round in 0..20 {
         let first = insert_one(&store).await;
         let claimed = claim_one(&store, at(round)).await;
@@ -366,8 +365,8 @@ pub(crate) async fn ends_and_submits_at_the_same_time_lose_no_task(place: &impl 
     }
 }
 
-pub(crate) async fn dependencies_outlive_the_store(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn dependencies_survive_a_restart(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let (first, other) = (insert_one(&store).await, insert_one(&store).await);
     let second = insert(&store, after(&[first, other])).await;
     let third = insert(&store, after(&[second])).await;
@@ -376,11 +375,11 @@ pub(crate) async fn dependencies_outlive_the_store(place: &impl Place) {
     store.close().await;
     // The other one runs again after the crash, and at the third is given up: that counts, too.
     for second in [2, 3] {
-        let (store, _) = place.open_at(9, at(second));
+        let (store, _) = fixture.open_at(9, at(second));
         assert_eq!(ready(&store, second).await, [other]);
         store.close().await;
     }
-    let (store, recovery) = place.open_at(9, at(4));
+    let (store, recovery) = fixture.open_at(9, at(4));
     assert_eq!(recovery.failed, 1);
     assert!(blames(&get(&store, second).await, other, "failed"));
     assert!(blames(&get(&store, third).await, second, "was cancelled"));
@@ -392,8 +391,8 @@ async fn dependency_results(store: &Store, second: i64) -> DependencyResults {
     store.dependency_results(&claimed.claim).await.expect("read")
 }
 
-pub(crate) async fn results_are_handed_over_in_their_order(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn dependency_results_are_in_request_order(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let tasks = [insert_one(&store).await, insert_one(&store).await, insert_one(&store).await];
     let on = [tasks[2], tasks[0], tasks[1]];
     let second = insert(&store, with(&on, OnFailure::Run, true)).await;
@@ -435,8 +434,8 @@ pub(crate) async fn results_are_handed_over_in_their_order(place: &impl Place) {
     assert!(dependencies.pass_results);
 }
 
-pub(crate) async fn results_that_are_to_be_handed_over_are_not_forgotten(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn needed_dependency_results_are_not_pruned(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let (first, other) = (insert_one(&store).await, insert_one(&store).await);
     let second = insert(&store, with(&[first], OnFailure::Cancel, true)).await;
     let plain = insert(&store, NewTask { plugin: plugin("b"), ..after(&[other]) }).await;
@@ -449,7 +448,7 @@ pub(crate) async fn results_that_are_to_be_handed_over_are_not_forgotten(place: 
     assert_eq!((prune(&store, all).await, store.get(other).await), (0, Ok(None)));
     assert_eq!(get(&store, plain).await.pending_dependencies, Some(0));
     store.close().await;
-    let (store, _) = place.open_at(9, at(2));
+    let (store, _) = fixture.open_at(9, at(2));
     assert_eq!(prune(&store, all).await, 0);
     let claimed = claim_one(&store, at(2)).await;
     assert!(matches!(store.dependency_results(&claimed.claim).await, Ok(DependencyResults::Results(_))));
@@ -460,8 +459,8 @@ pub(crate) async fn results_that_are_to_be_handed_over_are_not_forgotten(place: 
     assert_eq!(store.get(first).await, Ok(None));
 }
 
-pub(crate) async fn what_cannot_be_handed_over_is_named(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_missing_dependency_result_is_named(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let (first, large) = (insert_one(&store).await, insert_one(&store).await);
     insert(&store, with(&[first], OnFailure::Cancel, true)).await;
     let too_much = usize::try_from(DEPENDENCY_RESULTS_BYTES_MAX / 2 + 1).expect("fits");
@@ -481,8 +480,8 @@ pub(crate) async fn what_cannot_be_handed_over_is_named(place: &impl Place) {
     );
 }
 
-pub(crate) async fn a_task_done_again_waits_for_what_it_waited_for(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_retry_keeps_its_dependencies(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let (good, bad) = (insert_one(&store).await, insert_one(&store).await);
     let open = insert(&store, NewTask { plugin: plugin("b"), ..new_task() }).await;
     let runs = insert(&store, with(&[good, bad, open], OnFailure::Run, false)).await;
@@ -509,12 +508,12 @@ pub(crate) async fn a_task_done_again_waits_for_what_it_waited_for(place: &impl 
     assert_eq!(again(cancels).await.expect("it depends").on, [bad]);
     assert!(again(hands).await.expect("it depends").pass_results, "its results are gone");
     let (_, task) = store.clone_for_retry(hands, TaskId::new(), at(3)).await.expect("read").expect("there");
-    let refused = StoreError::UnknownDependency { index: 0, place: 0, id: good };
+    let refused = StoreError::UnknownDependency { index: 0, dependency_index: 0, id: good };
     assert_eq!(store.submit(vec![task], None).await, Err(refused));
 }
 
-pub(crate) async fn a_task_let_in_waits_for_no_clock_that_went_back(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_released_task_is_available_after_the_clock_went_back(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let first = insert_one(&store).await;
     let second = insert(&store, after(&[first])).await;
     let later = insert(&store, NewTask { run_at: Some(at(50)), ..after(&[first]) }).await;
@@ -525,8 +524,8 @@ pub(crate) async fn a_task_let_in_waits_for_no_clock_that_went_back(place: &impl
     assert_eq!(ready(&store, 50).await, [later]);
 }
 
-pub(crate) async fn what_is_kept_for_others_counts_and_hides_nothing_behind_it(place: &impl Place) {
-    let (store, _) = place.open_at(9_000, at(0));
+pub(crate) async fn tasks_kept_for_dependents_count_and_hide_no_others(fixture: &impl StoreFixture) {
+    let (store, _) = fixture.open_at(9_000, at(0));
     let mut waiting = Vec::new();
     for second in 0..3 {
         let first = insert_one(&store).await;

@@ -4,7 +4,7 @@ use wasmill_model::{NewTask, TaskId, TaskState, Transition};
 use wasmill_store::{CancelledMany, Filter, ListQuery, PruneCursor, RetentionBounds, Stopping, Store};
 
 use crate::fixture::{
-    Place, at, claim, claim_one, end_stopped, failure, get, insert_one, new_task, plugin, prune, since,
+    StoreFixture, at, claim, claim_one, end_stopped, failure, get, insert_one, new_task, plugin, prune, since,
 };
 
 fn done() -> Transition {
@@ -53,8 +53,8 @@ async fn task_in(store: &Store, state: TaskState, second: i64) -> TaskId {
     id
 }
 
-pub(crate) async fn a_list_shows_the_states_asked_for(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_list_filters_by_state(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let mut all = Vec::new();
     for second in 0..4 {
         for state in TaskState::ALL {
@@ -80,8 +80,8 @@ pub(crate) async fn a_list_shows_the_states_asked_for(place: &impl Place) {
     }
 }
 
-pub(crate) async fn a_list_shows_the_plugin_and_the_span_asked_for(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_list_filters_by_plugin_and_creation_time(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let mut ids = Vec::new();
     for second in 0..6 {
         ids.push(task_in(&store, TaskState::ALL[usize::from(second % 2 == 0)], second).await);
@@ -104,8 +104,8 @@ pub(crate) async fn a_list_shows_the_plugin_and_the_span_asked_for(place: &impl 
     assert_eq!(listed(&store, &Filter { states: vec![TaskState::Failed], ..span(0, 9) }, 9).await, []);
 }
 
-pub(crate) async fn a_filtered_list_loses_nothing_among_many_others(place: &impl Place) {
-    let (store, _) = place.open_at(200_000, at(0));
+pub(crate) async fn a_filtered_list_finds_every_match_among_many_tasks(fixture: &impl StoreFixture) {
+    let (store, _) = fixture.open_at(200_000, at(0));
     let mut rare = Vec::new();
     for _ in 0..3 {
         rare.push(task_in(&store, TaskState::Waiting, 0).await);
@@ -121,8 +121,8 @@ pub(crate) async fn a_filtered_list_loses_nothing_among_many_others(place: &impl
     assert_eq!(listed(&store, &filter, 10).await, rare);
 }
 
-pub(crate) async fn many_are_cancelled_and_only_those_meant(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_bulk_cancel_affects_matching_tasks_only(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let waiting = task_in(&store, TaskState::Waiting, 0).await;
     let running = NewTask { created_at: at(1), ..new_task() };
     let id = running.id;
@@ -155,8 +155,8 @@ pub(crate) async fn many_are_cancelled_and_only_those_meant(place: &impl Place) 
     assert_eq!((counts.waiting, counts.running), (1, 0));
 }
 
-pub(crate) async fn what_changed_since_it_was_found_is_judged_anew(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_bulk_cancel_rechecks_tasks_that_changed(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let [gone, ran, started] = [insert_one(&store).await, insert_one(&store).await, insert_one(&store).await];
     let filter = states(&[TaskState::Waiting]);
     let found = store.find_open(filter.clone()).await.expect("found");
@@ -172,8 +172,8 @@ pub(crate) async fn what_changed_since_it_was_found_is_judged_anew(place: &impl 
     assert_eq!(get(&store, ran).await.state, TaskState::Completed);
 }
 
-pub(crate) async fn tasks_that_ended_long_ago_are_pruned(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn tasks_beyond_the_age_bound_are_pruned(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let mut ended = Vec::new();
     for (second, state) in
         [TaskState::Completed, TaskState::Failed, TaskState::Cancelled].into_iter().enumerate()
@@ -187,8 +187,8 @@ pub(crate) async fn tasks_that_ended_long_ago_are_pruned(place: &impl Place) {
     assert_eq!(listed(&store, &Filter::default(), 9).await, [running, ended[2]]);
 }
 
-pub(crate) async fn tasks_that_are_too_many_are_pruned(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn tasks_beyond_the_count_bound_are_pruned(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let mut ended = Vec::new();
     for _ in 0..5 {
         // All at the same moment.
@@ -202,8 +202,8 @@ pub(crate) async fn tasks_that_are_too_many_are_pruned(place: &impl Place) {
     assert_eq!(listed(&store, &Filter::default(), 9).await, [waiting, ended[4], ended[3]]);
 }
 
-pub(crate) async fn one_step_prunes_no_more_than_its_share(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_prune_step_is_bounded(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     store.insert((0..1_000).map(|_| new_task()).collect()).await.expect("inserted");
     for claimed in claim(&store, 1_000, at(0)).await.claimed {
         assert_eq!(store.finish(&claimed.claim, done(), None, at(0)).await, Ok(true));
@@ -226,8 +226,8 @@ pub(crate) async fn one_step_prunes_no_more_than_its_share(place: &impl Place) {
     assert_eq!((left, store.finished_count()), (0, 0));
 }
 
-pub(crate) async fn large_results_make_a_step_of_pruning_shorter(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn large_results_shorten_a_prune_step(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     for _ in 0..4 {
         insert_one(&store).await;
         let claim = claim_one(&store, at(0)).await.claim;

@@ -3,7 +3,7 @@
 use wasmill_model::{NewTask, PluginName, Priority, TaskId, TaskState, Transition};
 use wasmill_store::{ClaimQuota, Store};
 
-use crate::fixture::{Place, at, claim, claim_one, failure, get, ids, new_task, plugin};
+use crate::fixture::{StoreFixture, at, claim, claim_one, failure, get, ids, new_task, plugin};
 
 fn of(name: &str, group: &str, second: i64) -> NewTask {
     let group = group.parse().ok();
@@ -28,8 +28,8 @@ async fn one_by_one(store: &Store, names: &[&str], tasks: usize, second: i64) ->
     order
 }
 
-pub(crate) async fn plugins_take_turns(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn plugins_are_served_round_robin(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let many = insert(&store, (0..50).map(|_| of("a", "", 0))).await;
     let one = insert(&store, [of("b", "", 90)]).await;
     assert_eq!(one_by_one(&store, &["a", "b"], 3, 90).await, [many[0], one[0], many[1]]);
@@ -39,8 +39,8 @@ pub(crate) async fn plugins_take_turns(place: &impl Place) {
     assert_eq!(ids(&both), [another[0], many[2], many[3]]);
 }
 
-pub(crate) async fn groups_take_turns(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn groups_are_served_round_robin(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let x = insert(&store, (0..50).map(|_| of("a", "x", 0))).await;
     let none = insert(&store, (0..2).map(|_| of("a", "", 1))).await;
     let y = insert(&store, (0..2).map(|_| of("a", "y", 2))).await;
@@ -54,8 +54,8 @@ pub(crate) async fn groups_take_turns(place: &impl Place) {
     assert_eq!(one_by_one(&store, &["a"], 2, 3).await.len(), 1);
 }
 
-pub(crate) async fn a_priority_counts_within_its_group(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_priority_counts_within_its_group(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let with = |group, second, number| NewTask {
         priority: Priority::of(number).expect("in range"),
         ..of("a", group, second)
@@ -66,8 +66,8 @@ pub(crate) async fn a_priority_counts_within_its_group(place: &impl Place) {
     assert_eq!(order, [x[2], y[1], x[0], y[0], x[1], x[3]]);
 }
 
-pub(crate) async fn a_group_waits_for_one_turn_of_a_long_line(place: &impl Place) {
-    let (store, _) = place.open_at(1_000_000, at(0));
+pub(crate) async fn a_group_waits_for_one_task_of_a_longer_queue(fixture: &impl StoreFixture) {
+    let (store, _) = fixture.open_at(1_000_000, at(0));
     for _ in 0..10 {
         insert(&store, (0..1_000).map(|_| of("a", "many", 0))).await;
     }
@@ -79,8 +79,8 @@ pub(crate) async fn a_group_waits_for_one_turn_of_a_long_line(place: &impl Place
     }
 }
 
-pub(crate) async fn a_group_that_is_put_off_waits_until_its_time(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_scheduled_task_of_a_group_waits_until_its_time(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let later = NewTask { run_at: Some(at(7)), ..of("a", "x", 0) };
     let id = insert(&store, [later]).await[0];
     let early = claim(&store, 9, at(6)).await;
@@ -88,8 +88,8 @@ pub(crate) async fn a_group_that_is_put_off_waits_until_its_time(place: &impl Pl
     assert_eq!(claim_one(&store, at(7)).await.claim.id, id);
 }
 
-pub(crate) async fn a_group_outlives_retries_drains_and_restarts(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_group_survives_retries_requeues_and_restarts(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let x = insert(&store, [of("a", "x", 0), of("a", "x", 1)]).await;
     let claimed = claim(&store, 1, at(1)).await.claimed.remove(0);
     assert_eq!(store.finish(&claimed.claim, Transition::Requeued, None, at(1)).await, Ok(true));
@@ -101,11 +101,11 @@ pub(crate) async fn a_group_outlives_retries_drains_and_restarts(place: &impl Pl
     }
     let y = insert(&store, [of("a", "y", 3)]).await;
     store.close().await;
-    let (store, _) = place.open_at(9, at(4));
+    let (store, _) = fixture.open_at(9, at(4));
     assert_eq!(ids(&claim(&store, 9, at(7)).await), y);
     // It runs when the host dies, and is ready at once.
     store.close().await;
-    let (store, _) = place.open_at(9, at(8));
+    let (store, _) = fixture.open_at(9, at(8));
     let mut both = ids(&claim(&store, 2, at(8)).await);
     both.sort_unstable();
     assert_eq!(both, [x[1], y[0]]);
@@ -114,8 +114,8 @@ pub(crate) async fn a_group_outlives_retries_drains_and_restarts(place: &impl Pl
     assert_eq!(again.group, "y".parse().ok());
 }
 
-pub(crate) async fn a_plugin_that_may_start_no_more_holds_up_nobody(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_plugin_at_its_quota_blocks_no_other(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     for group in 0..20 {
         insert(&store, (0..3).map(|_| of("a", &group.to_string(), 0))).await;
     }
@@ -126,8 +126,8 @@ pub(crate) async fn a_plugin_that_may_start_no_more_holds_up_nobody(place: &impl
     assert_eq!(one_by_one(&store, &["a"], 99, 1).await.len(), 59);
 }
 
-pub(crate) async fn a_group_that_was_cancelled_is_passed_over(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_group_without_available_tasks_is_skipped(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let x = insert(&store, [of("a", "x", 0), of("a", "y", 0), of("a", "x", 0)]).await;
     for id in [x[0], x[2]] {
         store.cancel(id, at(0)).await.expect("cancelled");
@@ -138,20 +138,20 @@ pub(crate) async fn a_group_that_was_cancelled_is_passed_over(place: &impl Place
     assert_eq!(get(&store, x[1]).await.state, TaskState::Running);
 }
 
-pub(crate) async fn a_group_of_the_future_runs_though_the_clock_went_back(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_task_of_a_group_runs_after_the_clock_went_back(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let id = insert(&store, [of("a", "x", 1_000)]).await[0];
     let claimed = claim_one(&store, at(0)).await;
     assert_eq!(claimed.claim.id, id);
     assert_eq!(store.finish(&claimed.claim, Transition::Requeued, None, at(0)).await, Ok(true));
     assert_eq!(claim_one(&store, at(0)).await.claim.id, id);
     store.close().await;
-    let (store, _) = place.open_at(9, at(0));
+    let (store, _) = fixture.open_at(9, at(0));
     assert_eq!(claim_one(&store, at(0)).await.claim.id, id);
 }
 
-pub(crate) async fn thousands_of_groups_are_all_served(place: &impl Place) {
-    let (store, _) = place.open_at(9_000, at(0));
+pub(crate) async fn thousands_of_groups_are_all_served(fixture: &impl StoreFixture) {
+    let (store, _) = fixture.open_at(9_000, at(0));
     for run_at in [None, Some(at(9))] {
         let task = |group: usize| NewTask { run_at, ..of("a", &group.to_string(), 0) };
         insert(&store, (0..3_000).map(task)).await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use wasmill_model::{MissedPolicy, NewTask, OnConflict, TaskId, Timing, Transition, Unique};
 use wasmill_store::{IdempotencyKey, NewSchedule, RunNowOutcome, Store, StoreError, StoredSteps, Submitted};
 
-use crate::fixture::{Place, at, claim_one, failure, get, new_task};
+use crate::fixture::{StoreFixture, at, claim_one, failure, get, new_task};
 
 const DAY: i64 = 86_400;
 
@@ -26,8 +26,8 @@ async fn waiting(store: &Store) -> u64 {
     store.counts().await.expect("counted").waiting
 }
 
-pub(crate) async fn the_same_request_is_answered_again_and_does_nothing(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_repeated_request_gets_its_first_answer(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     assert_eq!(store.find_submitted(request("k", 1), at(0)).await, Ok(None));
     let first = submit(&store, 3, request("k", 1), 0).await.expect("stored");
     assert_eq!((first.tasks.len(), first.replayed, waiting(&store).await), (3, false, 3));
@@ -40,13 +40,13 @@ pub(crate) async fn the_same_request_is_answered_again_and_does_nothing(place: &
         store.remove(id, at(9)).await.expect("removed");
     }
     store.close().await;
-    let (store, _) = place.open_at(9, at(10));
+    let (store, _) = fixture.open_at(9, at(10));
     assert_eq!(submit(&store, 3, request("k", 1), 11).await, Ok(again));
     assert_eq!(waiting(&store).await, 0);
 }
 
-pub(crate) async fn another_request_under_its_key_is_refused(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn an_idempotency_key_used_for_another_request_is_refused(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     submit(&store, 1, request("k", 1), 0).await.expect("stored");
     let reused = StoreError::KeyReused { key: "k".to_owned() };
     assert_eq!(submit(&store, 1, request("k", 2), 1).await, Err(reused.clone()));
@@ -55,8 +55,8 @@ pub(crate) async fn another_request_under_its_key_is_refused(place: &impl Place)
     assert_eq!(waiting(&store).await, 2);
 }
 
-pub(crate) async fn a_refused_request_leaves_its_key_free(place: &impl Place) {
-    let (store, _) = place.open_at(2, at(0));
+pub(crate) async fn a_refused_request_does_not_use_its_key(fixture: &impl StoreFixture) {
+    let (store, _) = fixture.open_at(2, at(0));
     let full = Err(StoreError::Full { waiting_max: 2 });
     assert_eq!(submit(&store, 3, request("k", 1), 0).await, full);
     let stored = submit(&store, 2, request("k", 2), 1).await.expect("stored");
@@ -64,8 +64,8 @@ pub(crate) async fn a_refused_request_leaves_its_key_free(place: &impl Place) {
     assert_eq!(ids(&submit(&store, 2, request("k", 2), 1).await.expect("answered")), ids(&stored));
 }
 
-pub(crate) async fn a_key_is_forgotten_after_a_day(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn an_idempotency_key_expires_after_a_day(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let first = submit(&store, 1, request("a", 1), 0).await.expect("stored");
     submit(&store, 1, request("b", 1), 60).await.expect("stored");
     assert_eq!(store.prune_keys(at(DAY)).await, Ok(0));
@@ -81,8 +81,8 @@ pub(crate) async fn a_key_is_forgotten_after_a_day(place: &impl Place) {
     assert_eq!(store.prune_keys(at(-DAY)).await, Ok(0));
 }
 
-pub(crate) async fn of_requests_that_come_at_once_one_is_carried_out(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn concurrent_requests_with_one_key_are_stored_once(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let submits = (0..50).map(|_| {
         let store = store.clone();
         tokio::spawn(async move { submit(&store, 2, request("k", 1), 0).await.expect("answered") })
@@ -97,8 +97,8 @@ pub(crate) async fn of_requests_that_come_at_once_one_is_carried_out(place: &imp
     assert_eq!((new, waiting(&store).await), (1, 2));
 }
 
-pub(crate) async fn the_steps_of_a_request_are_summed_up(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn the_steps_of_a_request_are_added_up(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let key = |key: &str| request(key, 1);
     let submit = async |name: &str, tasks| {
         store.submit(tasks, Some((key(name), at(1)))).await.expect("submitted");
@@ -115,8 +115,8 @@ pub(crate) async fn the_steps_of_a_request_are_summed_up(place: &impl Place) {
     assert_eq!(store.steps(key("k"), at(1_000_000)).await, Ok(StoredSteps::default()), "they are over");
 }
 
-pub(crate) async fn a_run_by_hand_under_a_key_is_made_once(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_manual_run_with_a_key_starts_once(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let timing = Timing::of("@yearly", "UTC").expect("a time");
     let new = NewSchedule {
         name: "a".parse().expect("a name"),
@@ -149,8 +149,8 @@ async fn refusal(store: &Store, tasks: Vec<NewTask>) -> (usize, TaskId) {
     }
 }
 
-pub(crate) async fn one_task_lives_under_a_unique_key(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_unique_key_has_one_unfinished_task(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let refuse = || unique("k", OnConflict::Refuse);
     let first = refuse();
     store.insert(vec![first.clone(), unique("other", OnConflict::Refuse)]).await.expect("inserted");
@@ -166,12 +166,12 @@ pub(crate) async fn one_task_lives_under_a_unique_key(place: &impl Place) {
     let refused = store.submit(twice, None).await;
     assert_eq!(refused, Err(StoreError::KeyTwice { index: 2, earlier: 1, key: "new".to_owned() }));
     store.close().await;
-    let (store, _) = place.open_at(9, at(1));
+    let (store, _) = fixture.open_at(9, at(1));
     assert_eq!(refusal(&store, vec![refuse()]).await, (0, first.id));
 }
 
-pub(crate) async fn the_holder_of_a_unique_key_can_be_the_answer(place: &impl Place) {
-    let (store, _) = place.open_at(2, at(0));
+pub(crate) async fn a_submit_can_return_the_holder_of_a_unique_key(fixture: &impl StoreFixture) {
+    let (store, _) = fixture.open_at(2, at(0));
     let ask = || unique("k", OnConflict::Return);
     let task = ask();
     let id = task.id;
@@ -189,8 +189,8 @@ pub(crate) async fn the_holder_of_a_unique_key_can_be_the_answer(place: &impl Pl
     assert_eq!(store.submit(vec![unique("new", OnConflict::Return)], None).await, Err(full));
 }
 
-pub(crate) async fn a_unique_key_is_free_when_its_task_is_over(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_unique_key_is_free_once_its_task_has_finished(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let insert = async || {
         let task = unique("k", OnConflict::Refuse);
         let id = task.id;

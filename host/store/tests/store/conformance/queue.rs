@@ -5,7 +5,7 @@ use std::time::Duration;
 use wasmill_model::{NewTask, Priority, TaskId, TaskState, Transition};
 use wasmill_store::{CancelOutcome, ClaimQuota, Store};
 
-use crate::fixture::{Place, at, claim, claim_one, failure, get, ids, new_task, plugin};
+use crate::fixture::{StoreFixture, at, claim, claim_one, failure, get, ids, new_task, plugin};
 
 fn priority(number: i64) -> Priority {
     Priority::of(number).expect("in range")
@@ -26,15 +26,15 @@ async fn insert_later(store: &Store, number: i64, second: i64) -> TaskId {
     id
 }
 
-pub(crate) async fn a_task_that_is_put_off_waits_until_its_time(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_scheduled_task_waits_until_its_time(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let id = insert_later(&store, 0, 7).await;
     let task = get(&store, id).await;
     assert_eq!((task.state, task.created_at, task.ready_at), (TaskState::Waiting, at(0), at(7)));
     let early = claim(&store, 9, at(6)).await;
     assert_eq!((ids(&early), early.next_ready_at), (vec![], Some(at(7))));
     store.close().await;
-    let (store, _) = place.open_at(9, at(1));
+    let (store, _) = fixture.open_at(9, at(1));
     assert_eq!(ids(&claim(&store, 9, at(6)).await), []);
     assert_eq!(claim_one(&store, at(7)).await.claim.id, id);
     let past = insert_later(&store, 0, -5).await;
@@ -42,8 +42,8 @@ pub(crate) async fn a_task_that_is_put_off_waits_until_its_time(place: &impl Pla
     assert_eq!(ids(&claim(&store, 9, at(0)).await), [past]);
 }
 
-pub(crate) async fn a_task_that_is_put_off_can_be_cancelled(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_scheduled_task_can_be_cancelled(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     for number in [0, 5] {
         let id = insert_later(&store, number, 7).await;
         let cancelled = store.cancel(id, at(1)).await;
@@ -52,8 +52,8 @@ pub(crate) async fn a_task_that_is_put_off_can_be_cancelled(place: &impl Place) 
     }
 }
 
-pub(crate) async fn a_step_of_priority_is_worth_a_minute_of_waiting(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_step_of_priority_is_worth_a_minute_of_waiting(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let plain = insert(&store, 0, 0).await;
     let too_late = insert(&store, 1, 61).await;
     let high = insert(&store, 2, 61).await;
@@ -66,15 +66,15 @@ pub(crate) async fn a_step_of_priority_is_worth_a_minute_of_waiting(place: &impl
     }
 }
 
-pub(crate) async fn a_low_priority_waits_for_nobody_when_the_line_is_empty(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_low_priority_task_runs_at_once_in_an_empty_queue(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let low = insert(&store, -1_000, 0).await;
     assert_eq!(claim_one(&store, at(0)).await.claim.id, low);
 }
 
 /// A task that comes every second, each ahead of the one that waits: it comes through all the same.
-pub(crate) async fn no_task_waits_for_ever_behind_higher_priorities(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn no_task_starves_behind_higher_priorities(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let low = insert(&store, -2, 0).await;
     let mut second = 0;
     insert(&store, 3, second).await;
@@ -89,12 +89,12 @@ pub(crate) async fn no_task_waits_for_ever_behind_higher_priorities(place: &impl
     assert!((299..=302).contains(&second), "five steps are five minutes, not {second} s");
 }
 
-pub(crate) async fn one_priority_is_served_in_order_in_each_plugin(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn one_priority_is_served_in_order_in_each_plugin(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let new = |name, number| NewTask { plugin: plugin(name), priority: priority(number), ..new_task() };
     let tasks = vec![new("a", 0), new("b", 7), new("a", 7), new("b", 0), new("b", 7), new("a", -1)];
     // The plugins take turns; of those that have the same right to one, the first by name.
-    let order = [2, 1, 0, 4, 5, 3].map(|place| tasks[place].id);
+    let order = [2, 1, 0, 4, 5, 3].map(|fixture| tasks[fixture].id);
     store.insert(tasks).await.expect("inserted");
     let both = [plugin("a"), plugin("b")];
     let first = store.claim(&both, 4, at(0)).await.expect("claimed");
@@ -105,8 +105,8 @@ pub(crate) async fn one_priority_is_served_in_order_in_each_plugin(place: &impl 
     assert_eq!(ids(&rest), order[4..]);
 }
 
-pub(crate) async fn a_priority_counts_from_when_a_task_is_ready(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_priority_counts_from_when_a_task_is_available(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let later = insert_later(&store, 1_000, 7).await;
     let plain = insert(&store, 0, 0).await;
     let other = insert(&store, 0, 1).await;
@@ -119,8 +119,8 @@ pub(crate) async fn a_priority_counts_from_when_a_task_is_ready(place: &impl Pla
     assert_eq!(ids(&claim(&store, 1, at(9)).await), [next]);
 }
 
-pub(crate) async fn a_priority_outlives_retries_drains_and_restarts(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_priority_survives_retries_requeues_and_restarts(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let high = insert(&store, 5, 10).await;
     let plain = insert(&store, 0, 0).await;
     let claimed = claim(&store, 1, at(10)).await.claimed.remove(0);
@@ -133,17 +133,17 @@ pub(crate) async fn a_priority_outlives_retries_drains_and_restarts(place: &impl
     let early = claim(&store, 0, at(19)).await;
     assert_eq!((early.claimed.len(), get(&store, high).await.ready_at), (0, at(20)));
     store.close().await;
-    let (store, _) = place.open_at(9, at(19));
+    let (store, _) = fixture.open_at(9, at(19));
     let order = [high, plain];
     assert_eq!(ids(&claim(&store, 2, at(20)).await), order);
     // Both were running when the host died.
     store.close().await;
-    let (store, _) = place.open_at(9, at(30));
+    let (store, _) = fixture.open_at(9, at(30));
     assert_eq!(ids(&claim(&store, 2, at(30)).await), order);
 }
 
-pub(crate) async fn many_tasks_that_become_ready_at_once_are_all_claimed(place: &impl Place) {
-    let (store, _) = place.open_at(9_000, at(0));
+pub(crate) async fn many_tasks_promoted_at_once_are_all_claimed(fixture: &impl StoreFixture) {
+    let (store, _) = fixture.open_at(9_000, at(0));
     let later = || NewTask { run_at: Some(at(9)), priority: priority(1), ..new_task() };
     store.insert((0..3_000).map(|_| later()).collect()).await.expect("inserted");
     let mut left = 3_000;

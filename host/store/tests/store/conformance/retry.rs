@@ -7,10 +7,10 @@ use wasmill_model::{
 };
 use wasmill_store::{Attempt, Filter};
 
-use crate::fixture::{Place, at, claim_one, failure, get, insert_one, new_task, plugin};
+use crate::fixture::{StoreFixture, at, claim_one, failure, get, insert_one, new_task, plugin};
 
-pub(crate) async fn every_attempt_is_kept_with_its_outcome(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn every_attempt_is_stored_with_its_outcome(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let id = insert_one(&store).await;
     let retry = |second, failure| Transition::RetryAt(at(second), failure);
     let first = claim_one(&store, at(1)).await;
@@ -26,7 +26,7 @@ pub(crate) async fn every_attempt_is_kept_with_its_outcome(place: &impl Place) {
     assert_eq!(store.finish(&second.claim, retry(7, long), None, at(6)).await, Ok(true));
     claim_one(&store, at(7)).await;
     store.close().await;
-    let (store, _) = place.open_at(9, at(8));
+    let (store, _) = fixture.open_at(9, at(8));
     let attempts = store.attempts(id).await.expect("read");
     let kept = |attempt, cause, message: &str, started, finished, digest: Option<&str>| Attempt {
         attempt,
@@ -49,9 +49,9 @@ pub(crate) async fn every_attempt_is_kept_with_its_outcome(place: &impl Place) {
     assert_eq!(store.attempts(id).await, Ok(vec![]));
 }
 
-pub(crate) async fn attempts_go_with_their_task_whatever_its_state(place: &impl Place) {
+pub(crate) async fn attempts_are_removed_with_their_task(fixture: &impl StoreFixture) {
     for cancel in [false, true] {
-        let store = place.open();
+        let store = fixture.open();
         let gone = insert_one(&store).await;
         let claimed = claim_one(&store, at(1)).await;
         let retry = Transition::RetryAt(at(2), failure());
@@ -63,7 +63,7 @@ pub(crate) async fn attempts_go_with_their_task_whatever_its_state(place: &impl 
         store.remove(gone, at(9)).await.expect("removed");
         store.close().await;
         // After a restart, the next takes the place of the one that is gone.
-        let store = place.open();
+        let store = fixture.open();
         let next = insert_one(&store).await;
         assert_eq!((store.attempts(next).await, store.attempts(gone).await), (Ok(vec![]), Ok(vec![])));
         store.remove(next, at(9)).await.expect("removed");
@@ -71,8 +71,8 @@ pub(crate) async fn attempts_go_with_their_task_whatever_its_state(place: &impl 
     }
 }
 
-pub(crate) async fn a_task_is_done_again_as_it_was_asked_for(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_retry_copies_the_request_of_its_task(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let backoff =
         Backoff { first: Duration::from_millis(7), factor: 1.5, max: Duration::from_secs(9), jitter: 0.25 };
     let unique = Unique { key: "k".parse().expect("a key"), on_conflict: OnConflict::Refuse };
@@ -98,15 +98,15 @@ pub(crate) async fn a_task_is_done_again_as_it_was_asked_for(place: &impl Place)
     assert_eq!(store.clone_for_retry(TaskId::new(), id, at(9)).await, Ok(None));
 }
 
-pub(crate) async fn what_is_paused_stays_so_until_it_is_resumed(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn a_pause_lasts_until_it_is_resumed(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     assert_eq!(store.paused().await, Ok(vec![]));
     for _ in 0..2 {
         store.pause(Some(plugin("a")), true).await.expect("stored");
         store.pause(None, true).await.expect("stored");
     }
     store.close().await;
-    let store = place.open();
+    let store = fixture.open();
     let mut paused = store.paused().await.expect("read");
     paused.sort();
     assert_eq!(paused, [None, Some(plugin("a"))]);
@@ -115,8 +115,8 @@ pub(crate) async fn what_is_paused_stays_so_until_it_is_resumed(place: &impl Pla
     assert_eq!(store.paused().await, Ok(vec![Some(plugin("a"))]));
 }
 
-pub(crate) async fn tasks_are_found_page_by_page_whatever_comes_meanwhile(place: &impl Place) {
-    let store = place.open();
+pub(crate) async fn tasks_are_found_page_by_page_while_others_arrive(fixture: &impl StoreFixture) {
+    let store = fixture.open();
     let mut failed = Vec::new();
     for second in 0..7 {
         let id = insert_one(&store).await;
