@@ -1,21 +1,21 @@
 #!/bin/sh
 # Builds the plugins that are not in Rust: plugins/NAME/ becomes plugins/NAME.wasm. `make plugins-all` calls it.
-# One whose tools are missing is skipped, with a line that says how to get them.
+# Plugins whose tools are missing are skipped, with a hint on how to install them.
 set -eu
 cd "$(dirname "$0")"
 
-# Where .ci/plugin-tools puts what it installs.
+# Where .ci/plugin-tools installs.
 tools=${XDG_CACHE_HOME:-$HOME/.cache}/wasmill/plugin-tools
 PATH=$PATH:$tools/python/bin:$tools/node/node_modules/.bin
 
-skipped() { echo "skipped plugins/$1: $2 (or run .ci/plugin-tools, which gets all of them)"; }
+skipped() { echo "skipped plugins/$1: $2 (or run .ci/plugin-tools, which installs all tools)"; }
 
-# Says so and succeeds if neither the sources nor the contract are newer than the plugin.
+# Succeeds with a message if neither the sources nor the WIT files are newer than the plugin.
 up_to_date() {
   [ -f "$1.wasm" ] && [ -z "$(find "$1" ../wit build.sh -type f -newer "$1.wasm")" ] && echo "plugins/$1.wasm is up to date"
 }
 
-# Builds to one side, so that a server that watches the folder never meets half a file.
+# Builds to a temporary file, so that a server that watches the folder never sees an incomplete one.
 built() { mv "$1.wasm.new" "$1.wasm" && echo "plugins/$1.wasm: $(wc -c <"$1.wasm") bytes"; }
 
 can_compile_c() { echo 'int main(void) { return 0; }' | clang --target=wasm32-wasi -x c -o /dev/null - 2>/dev/null; }

@@ -1,4 +1,4 @@
-// Command access-log sums up the access log of a web server: access-log [-top N] < access.log
+// Command access-log summarizes the access log of a web server: access-log [-top N] < access.log
 //
 // It reads the common and the combined format, as nginx and Apache write them, and prints JSON. An ordinary
 // program that knows nothing of Wasmill: stdin is the log, stdout the result, stderr the log of the task, and
@@ -21,7 +21,7 @@ import (
 	"time"
 )
 
-// The longest line that is read; longer ones end the run with an error.
+// The maximum length of a line; longer ones fail the run.
 const lineBytesMax = 1 << 20
 
 // 203.0.113.7 - ada [23/Nov/2026:07:26:49 +0000] "GET /a?b HTTP/1.1" 200 1234 …
@@ -43,7 +43,7 @@ type Summary struct {
 	Busiest    []Count        `json:"top_clients"`
 }
 
-// Count is how often something occurred.
+// Count is the number of occurrences of a name.
 type Count struct {
 	Name  string `json:"name"`
 	Times int    `json:"times"`
@@ -107,7 +107,7 @@ func sumUp(log io.Reader, top int) (*Summary, error) {
 	return summary, nil
 }
 
-// addTime counts the request for its hour, and says whether there is a time.
+// addTime counts the request for its hour, and reports whether it has a valid time.
 func (s *Summary) addTime(text string) bool {
 	at, err := time.Parse("02/Jan/2006:15:04:05 -0700", text)
 	if err != nil {
@@ -123,7 +123,7 @@ func (s *Summary) addTime(text string) bool {
 	return true
 }
 
-// request cuts "GET /a?b HTTP/1.1" into its method and its path without the query.
+// request splits "GET /a?b HTTP/1.1" into its method and its path without the query.
 func request(text string) (method, path string) {
 	parts := strings.Fields(text)
 	if len(parts) < 2 {
@@ -135,7 +135,7 @@ func request(text string) (method, path string) {
 	return parts[0], parts[1]
 }
 
-// most returns the n most frequent names, in alphabetical order where they are equal.
+// most returns the n most frequent names, ties in alphabetical order.
 func most(counts map[string]int, n int) []Count {
 	all := make([]Count, 0, len(counts))
 	for name, times := range counts {

@@ -1,4 +1,4 @@
-// Fills a template once for each row of data, as for a mailing. The syntax is the core of Mustache:
+// Renders a template once for each row of data, as for a mailing. The syntax is the core of Mustache:
 // {{name}} is replaced and escaped for HTML, {{{name}}} is not escaped, {{#name}}…{{/name}} repeats for
 // each item of a list or shows if there is something, {{^name}}…{{/name}} shows if there is nothing.
 
@@ -31,7 +31,7 @@ function read(input) {
   return asked;
 }
 
-// Turns a template into a tree of texts, values and sections.
+// Parses a template into a tree of texts, values and sections.
 function parse(template) {
   const root = { parts: [] };
   const open = [root];
@@ -62,7 +62,7 @@ function parse(template) {
   return root.parts;
 }
 
-// `scopes` are the objects that names are looked up in, the innermost last.
+// `scopes` are the objects in which names are looked up, the innermost last.
 function render(parts, scopes, escape) {
   const show = (part) => {
     if (part.text !== undefined) return part.text;

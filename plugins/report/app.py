@@ -1,6 +1,6 @@
 """Writes a report on texts: how long, how hard to read, which words stand out. As Markdown."""
 
-# Modules have to be imported here, at the top: at run time there are no files to import from.
+# Import modules here, at the top: at run time there are no files to import from.
 import json
 import re
 import statistics
@@ -24,7 +24,7 @@ class WitWorld(wit_world.WitWorld):
         rows, words_of_all = [], Counter()
         for done, (name, text) in enumerate(texts.items()):
             run.progress(done / len(texts), f"reading {name}")
-            # What is printed is the log of the task.
+            # Printed text is logged with the task.
             print(f"{name}: {len(text)} characters")
             words = [word.lower() for word in WORD.findall(text)]
             words_of_all.update(words)

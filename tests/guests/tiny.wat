@@ -1,4 +1,4 @@
-;; The smallest plugin there is: answers with the four letters that stand in the place of "TEXT".
+;; The smallest possible plugin: returns four letters, which replace "TEXT".
 (component
   (type $failures-type (instance
     (type $variant (variant (case "io" string) (case "invalid-input" string) (case "other" string)))

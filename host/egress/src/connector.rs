@@ -177,12 +177,12 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("it is bound").port();
         let endpoint = Endpoint { host: "127.0.0.1".to_owned(), port, tls: false };
-        let outside = Connector {
+        let connector = Connector {
             connections: ConnectionLimit::new(2),
             permit_wait_max: Duration::from_millis(50),
             ..Connector::new(None, ConnectionQuota::Guests).expect("no roots to read")
         };
-        let connect = || outside.connect(&endpoint, |_| true);
+        let connect = || connector.connect(&endpoint, |_| true);
         let (first, _second) = (connect().await.expect("room"), connect().await.expect("room"));
         let refused = connect().await.expect_err("both are in use");
         assert!(matches!(refused, ConnectError::Busy { max: 2 }), "{refused:?}");

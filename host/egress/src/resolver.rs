@@ -84,8 +84,10 @@ mod tests {
 
     fn slow(_: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         STARTED.fetch_add(1, Ordering::SeqCst);
-        let (may_return, told) = &MAY_RETURN;
-        drop(told.wait_while(may_return.lock().expect("nobody panics with it"), |may_return| !*may_return));
+        let (may_return, released) = &MAY_RETURN;
+        drop(
+            released.wait_while(may_return.lock().expect("nobody panics with it"), |may_return| !*may_return),
+        );
         Ok(vec![SocketAddr::from(([127, 0, 0, 1], port))])
     }
 

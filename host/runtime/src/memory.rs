@@ -384,7 +384,7 @@ mod tests {
     fn untouched_memory_is_available_to_others() {
         let (budget, resident) = measured(10 * MIB);
         let sleepers: Vec<_> = (0..5).map(|_| budget.reserve(2 * MIB, false)).collect();
-        assert_eq!(budget.available(), 0, "who was let in a moment ago may touch it all");
+        assert_eq!(budget.available(), 0, "runs just admitted may touch all they were granted");
         resident.fetch_add(MIB, Relaxed);
         expire_recent(&budget);
         assert_eq!(budget.available(), 9 * MIB);

@@ -122,7 +122,7 @@ mod tests {
     fn wait_until(what: impl Fn() -> bool) {
         let deadline = Instant::now() + Duration::from_secs(10);
         while !what() {
-            assert!(Instant::now() < deadline, "waited in vain");
+            assert!(Instant::now() < deadline, "timed out");
             thread::yield_now();
         }
     }

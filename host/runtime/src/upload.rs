@@ -118,7 +118,7 @@ pub(crate) fn prepare(
     Ok(Candidate { name: name.clone(), draft, loaded, fingerprint })
 }
 
-/// Rejects bytes that would inherit permissions granted to another file: whoever may upload plugins need not be
+/// Rejects bytes that would inherit permissions granted to another file: a client that may upload plugins need not be
 /// allowed to read the secrets of the previous one.
 fn check_grants(loader: &Loader, name: &PluginName, file: &Path, bytes: &[u8]) -> Result<(), UploadError> {
     // An invalid manifest is reported when the plugin is loaded.

@@ -1,4 +1,4 @@
-//! One GET through wasi:http. The host checks each against `allow.http` of the manifest.
+//! One GET through wasi:http. The host checks each request against `allow.http` of the manifest.
 
 use wasip2::http::outgoing_handler;
 use wasip2::http::types::{ErrorCode, Fields, IncomingBody, IncomingResponse, OutgoingRequest, Scheme};
@@ -7,15 +7,15 @@ use wasip2::io::streams::StreamError;
 use crate::journey::{Page, header_text, plain_text};
 use crate::url::Url;
 
-/// Bytes of a body that are read at once.
+/// Bytes of a body read at once.
 const READ_BYTES: u64 = 64 << 10;
 
-/// Why there is no page.
+/// Why a request failed.
 #[derive(Debug)]
 pub enum GetError {
     /// The manifest does not permit it.
     Denied,
-    /// The server did not answer, or broke off.
+    /// The server could not be reached, or its response was incomplete.
     Unreachable(String),
 }
 
@@ -36,10 +36,10 @@ impl From<ErrorCode> for GetError {
 ///
 /// # Errors
 ///
-/// Fails if there is no whole answer; any status is one.
+/// Fails if there is no complete response; any status counts as one.
 pub fn get(url: &Url, text_bytes: usize) -> Result<Page, GetError> {
     let coming = outgoing_handler::handle(request(url)?, None)?;
-    // The guest sleeps here, and the host may stop it at any moment.
+    // The guest waits here, and the host may stop it at any moment.
     coming.subscribe().block();
     let response = coming.get().expect("it was waited for").expect("it is taken once")?;
     let header = |name: &str| response.headers().get(name).first().map(|value| header_text(value));

@@ -1,8 +1,8 @@
-//! Fetches a list of URLs, one after the other, and answers with what came back for each.
+//! Fetches a list of URLs, one after the other, and returns their responses.
 //!
-//! It saves a checkpoint after each URL, so that the next attempt, or the next host after a crash,
-//! goes on with the first URL that is not done. A URL is done when its server answered, whatever the
-//! status; a server that cannot be reached fails the attempt, and the manifest asks for three.
+//! It saves a checkpoint after each URL, so that the next attempt, also after a crash of the host, continues with
+//! the first URL that is not done. A URL is done when its server responded, with any status. A server that cannot
+//! be reached fails the attempt; the manifest asks for three attempts.
 
 mod bindings {
     wit_bindgen::generate!({ path: "../../wit", world: "plugin" });
@@ -48,7 +48,7 @@ fn saved_journey() -> Option<Journey> {
 
 fn failure(url: &Url, error: GetError) -> Failure {
     match error {
-        // Trying again would not help: the manifest of this plugin does not name that place.
+        // A retry would not help: the manifest of this plugin does not allow the URL.
         GetError::Denied => Failure::InvalidInput(format!("{url} is not permitted by fetch.toml")),
         GetError::Unreachable(reason) => Failure::Io(format!("{url}: {reason}")),
     }

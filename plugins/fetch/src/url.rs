@@ -1,20 +1,20 @@
-//! A URL, cut into the three parts that wasi:http asks for.
+//! A URL, split into the three parts that wasi:http takes.
 
 use std::fmt;
 
-/// An absolute URL for HTTP.
+/// An absolute HTTP URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Url {
-    /// Whether it is `https`.
+    /// Whether the scheme is `https`.
     pub secure: bool,
-    /// Host and perhaps port.
+    /// Host and optional port.
     pub authority: String,
-    /// All that follows, without a fragment; at least `/`.
+    /// Path and query, without a fragment; at least `/`.
     pub path_with_query: String,
 }
 
 impl Url {
-    /// Reads an absolute URL.
+    /// Parses an absolute URL.
     ///
     /// # Errors
     ///

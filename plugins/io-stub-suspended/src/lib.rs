@@ -1,7 +1,7 @@
-//! What `io-stub` does, for those who have very many of them at once: it is suspended instead of waiting.
+//! The variant of `io-stub` for very many tasks at once: it is suspended instead of waiting.
 //!
-//! The first step decides when the task wakes and how it ends, and leaves that as the state; the second one
-//! ends it. In between there is no instance.
+//! The first step chooses the wake-up time and the outcome, and returns them as the state of its suspension; the
+//! second step completes the task. In between there is no instance.
 
 mod bindings {
     wit_bindgen::generate!({ path: "../../wit", world: "suspendable-plugin" });
@@ -41,7 +41,7 @@ fn end(ending: Ending) -> Result<String, Failure> {
     match ending {
         Ending::Result(digit) => Ok(format!("io work result = {digit}")),
         Ending::Failure => {
-            // The next attempt is a new try, with a new wait and a new chance.
+            // The next attempt chooses a new wait and a new outcome.
             run::save(&[]).map_err(Failure::Other)?;
             Err(Failure::Io("simulated I/O failure".to_owned()))
         }

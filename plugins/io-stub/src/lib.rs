@@ -1,8 +1,7 @@
-//! The plugin that Wasmill ships with: stands in for slow I/O.
+//! The default plugin: simulates slow I/O.
 //!
-//! It waits 3 to 5 minutes, chosen at random, then answers or, one time in ten, fails. Its first
-//! checkpoint holds when it will wake and how it will end, so that a restarted host lets it finish
-//! on time.
+//! It waits 3 to 5 minutes, chosen at random, then returns a result or, one time in ten, fails. Its first
+//! checkpoint holds the wake-up time and the outcome, so that the task ends on time even if the host restarts.
 
 mod bindings {
     wit_bindgen::generate!({ path: "../../wit", world: "plugin" });
@@ -42,8 +41,8 @@ fn new_plan(settings: Settings) -> Result<Plan, Failure> {
     Ok(plan)
 }
 
-/// Waits out what is `left` of the `whole`, and tells the progress in steps of 2 %, once a second at most: each
-/// wakes the guest, and there may be very many of them.
+/// Waits for `left` of the `whole` time, reporting progress in steps of 2 %, at most once a second: each report
+/// wakes the guest, and there may be very many guests.
 fn wait(left: Duration, whole: Duration) {
     let step = (whole / 50).max(Duration::from_secs(1));
     let start = Instant::now();
@@ -62,7 +61,7 @@ fn end(ending: Ending) -> Result<String, Failure> {
     match ending {
         Ending::Result(digit) => Ok(format!("io work result = {digit}")),
         Ending::Failure => {
-            // The next attempt is a new try, with a new wait and a new chance.
+            // The next attempt chooses a new wait and a new outcome.
             run::save(&[]).map_err(Failure::Other)?;
             Err(Failure::Io("simulated I/O failure".to_owned()))
         }

@@ -1,34 +1,34 @@
-//! What a run will do, decided once and kept in the checkpoint.
+//! The plan of a run, chosen once and stored in the checkpoint.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::settings::Settings;
 
-/// How a run will end.
+/// The outcome of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// With this digit.
+    /// A result with this digit.
     Result(u8),
-    /// With a simulated failure.
+    /// A simulated failure.
     Failure,
 }
 
-/// When a run will wake and how it will end.
+/// The wake-up time and the outcome of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// How long it waits in all, in milliseconds.
+    /// The whole wait, in milliseconds.
     pub wait_ms: u64,
-    /// When it wakes, in milliseconds since 1970.
+    /// The wake-up time, in milliseconds since 1970.
     pub wake_ms: u64,
-    /// How it ends.
+    /// The outcome.
     pub ending: Ending,
 }
 
-/// Marks the byte of a failure; digits stand for themselves.
+/// The encoding of a failure; digits are encoded as themselves.
 const FAILURE: u8 = u8::MAX;
 
 impl Plan {
-    /// Decides at random, within the settings. `random` draws from all of `u64`.
+    /// Chooses a plan at random, within the settings. `random` returns values from the whole range of `u64`.
     pub fn choose(settings: Settings, now_ms: u64, random: impl Fn() -> u64) -> Self {
         let Settings { min_ms, max_ms, fail_rate } = settings;
         let wait_ms = min_ms + random() % (max_ms - min_ms + 1);
@@ -37,13 +37,12 @@ impl Plan {
         Self { wait_ms, wake_ms: now_ms + wait_ms, ending }
     }
 
-    /// Returns how long there is still to wait; never more than the whole wait, whatever the clock
-    /// of the host did meanwhile.
+    /// Returns the remaining wait, at most the whole wait, even if the clock of the host went back.
     pub fn left_ms(&self, now_ms: u64) -> u64 {
         self.wake_ms.saturating_sub(now_ms).min(self.wait_ms)
     }
 
-    /// Returns the bytes of a checkpoint.
+    /// Encodes a checkpoint.
     pub fn encode(&self) -> Vec<u8> {
         let ending = match self.ending {
             Ending::Result(digit) => digit,
@@ -56,7 +55,7 @@ impl Plan {
         state
     }
 
-    /// Reads a checkpoint; `None` when it holds no plan.
+    /// Decodes a checkpoint; `None` if it holds no plan.
     pub fn decode(state: &[u8]) -> Option<Self> {
         let (wait_ms, state) = state.split_first_chunk()?;
         let (wake_ms, state) = state.split_first_chunk()?;
@@ -75,7 +74,7 @@ pub fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
-/// Draws a random number.
+/// Returns a random number.
 pub fn random() -> u64 {
     getrandom::u64().expect("the host always has randomness")
 }

@@ -2,18 +2,18 @@
 
 use serde::Deserialize;
 
-/// The longest wait that may be asked for: a day.
+/// The maximum wait: a day.
 const WAIT_MS_MAX: u64 = 24 * 60 * 60 * 1_000;
 
-/// What a task may set; all of it is optional.
+/// The settings of a task; all are optional.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// The shortest wait, in milliseconds.
+    /// The minimum wait, in milliseconds.
     pub min_ms: u64,
-    /// The longest wait, in milliseconds.
+    /// The maximum wait, in milliseconds.
     pub max_ms: u64,
-    /// How many of the runs fail, from 0.0 to 1.0.
+    /// The fraction of runs that fail, from 0.0 to 1.0.
     pub fail_rate: f64,
 }
 
@@ -24,17 +24,17 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Reads the JSON text of the input; `null` stands for the defaults.
+    /// Parses the JSON text of the input; `null` means the defaults.
     ///
     /// # Errors
     ///
-    /// Says what is wrong and what would be right.
+    /// Says what is wrong with it.
     pub fn parse(input: &str) -> Result<Self, String> {
         let input = input.trim();
         if input == "null" {
             return Ok(Self::default());
         }
-        // serde would also take an array with the fields in order.
+        // serde would also accept an array of the fields in order.
         if !input.starts_with('{') {
             return Err(format!("the input must be an object such as {EXAMPLE}"));
         }

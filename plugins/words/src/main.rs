@@ -1,7 +1,7 @@
 //! Counts the words of a text: `words [--top N] [--shortest LETTERS] < text`.
 //!
-//! An ordinary program that knows nothing of Wasmill; it runs in a shell just as well. stdin is the
-//! text, stdout the result, stderr the log, and an exit code other than 0 fails the task.
+//! An ordinary program that knows nothing of Wasmill and runs in a shell as well. stdin is the text, stdout the
+//! result, stderr the log, and an exit code other than 0 fails the task.
 
 use std::collections::HashMap;
 use std::io::{self, BufWriter, Read, Write};
@@ -9,11 +9,11 @@ use std::process::ExitCode;
 
 const USAGE: &str = "usage: words [--top N] [--shortest LETTERS] < text";
 
-/// What the arguments ask for.
+/// The parsed arguments.
 struct Options {
-    /// How many words to show.
+    /// The number of words to list.
     top: usize,
-    /// Words with fewer letters are not counted.
+    /// The minimum number of letters of a word.
     shortest: usize,
 }
 
@@ -51,7 +51,7 @@ fn run(options: &Options) -> Result<(), String> {
         .map_err(|error| format!("failed to write the result: {error}"))
 }
 
-/// Counts the words, most frequent first, in alphabetical order where they are equal.
+/// Counts the words, most frequent first, ties in alphabetical order.
 fn count(text: &str, shortest: usize) -> Vec<(String, usize)> {
     let mut counts = HashMap::new();
     let is_between = |c: char| !c.is_alphanumeric() && c != '\'' && c != '’';

@@ -45,7 +45,7 @@ const PRELUDE: &str = r#"
     (func $look (param $path i32) (param $bytes i32) (result i32)
         (call $path_open (i32.const 3) (i32.const 1) (local.get $path) (local.get $bytes)
             (i32.const 0) (i64.const 2) (i64.const 0) (i32.const 0) (i32.const 16)))
-    ;; Writes so many bytes to the file that was opened last.
+    ;; Writes this many bytes to the file opened last.
     (func $put (param $bytes i32) (result i32)
         (i32.store (i32.const 0) (i32.const 65536))
         (i32.store (i32.const 4) (local.get $bytes))

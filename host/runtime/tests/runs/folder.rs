@@ -36,7 +36,7 @@ fn info(runtime: &Runtime, name: &str) -> Option<PluginInfo> {
 fn until_ready(runtime: &Runtime, name: &str) {
     let deadline = Instant::now() + SOON;
     while info(runtime, name).is_none_or(|info| info.state != PluginState::Ready) {
-        assert!(Instant::now() < deadline, "waited in vain for {name}: {:?}", runtime.plugins_info());
+        assert!(Instant::now() < deadline, "timed out waiting for {name}: {:?}", runtime.plugins_info());
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -84,7 +84,9 @@ fn an_unreadable_file_is_rejected_and_affects_no_other() {
     until_ready(&runtime, "good");
     for (name, reason) in &bad {
         match info(&runtime, name).map(|info| info.state) {
-            Some(PluginState::Rejected(told)) => assert!(told.contains(reason), "{name}: {told}"),
+            Some(PluginState::Rejected(rejection)) => {
+                assert!(rejection.contains(reason), "{name}: {rejection}")
+            }
             other => panic!("{name} is {other:?}"),
         }
     }

@@ -33,13 +33,13 @@ async fn a_checkpoint_that_cannot_be_read_is_the_fault_of_the_host() {
 
 #[tokio::test]
 async fn progress_is_clamped() {
-    for (told, seen) in [("0.5", 0.5), ("-1", 0.0), ("7.5", 1.0), ("null", 0.0)] {
+    for (reported, clamped) in [("0.5", 0.5), ("-1", 0.0), ("7.5", 1.0), ("null", 0.0)] {
         let host = Arc::new(Host::default());
         let note = "ä".repeat(200);
-        let action = format!(r#"{{"do":"progress","fraction":{told},"note":"{note}","ms":0}}"#);
+        let action = format!(r#"{{"do":"progress","fraction":{reported},"note":"{note}","ms":0}}"#);
         commit_with(&action, &host).await.unwrap();
         let progress = host.progressed().await;
-        assert_eq!(progress.fraction, seen, "{told}");
+        assert_eq!(progress.fraction, clamped, "{reported}");
         assert_eq!(progress.note, "ä".repeat(128));
     }
 }

@@ -104,7 +104,7 @@ impl Watched {
     async fn until(&self, is_so: impl Fn(&Self) -> bool) {
         let deadline = Instant::now() + SOON;
         while !is_so(self) {
-            assert!(Instant::now() < deadline, "waited in vain: {:?}", self.runtime.plugins_info());
+            assert!(Instant::now() < deadline, "timed out: {:?}", self.runtime.plugins_info());
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }

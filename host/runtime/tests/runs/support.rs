@@ -168,8 +168,8 @@ impl Host {
     /// Waits until the guest has reported progress, and so is running.
     pub(crate) async fn progressed(&self) -> Progress {
         let mut progress = self.progress.subscribe();
-        let told = tokio::time::timeout(SOON, progress.wait_for(Option::is_some)).await;
-        told.expect("progress comes soon").unwrap().clone().unwrap()
+        let progress_seen = tokio::time::timeout(SOON, progress.wait_for(Option::is_some)).await;
+        progress_seen.expect("progress comes soon").unwrap().clone().unwrap()
     }
 
     /// Waits until the guest has saved a checkpoint.

@@ -123,7 +123,7 @@ async fn a_changed_manifest_reloads_an_uploaded_plugin() {
         .plugin_config(&name())
         .is_none_or(|plugin_config| plugin_config.description.as_deref() != Some("new"))
     {
-        assert!(Instant::now() < deadline, "waited in vain");
+        assert!(Instant::now() < deadline, "timed out");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     finish(&runtime, "guest", "null").await.unwrap();

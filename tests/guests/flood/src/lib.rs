@@ -1,5 +1,5 @@
-//! A plugin that floods one import of the host: calls it far more often, and with far more, than anybody needs, and
-//! keeps whatever it gets. Its input is the name of the import, such as `"wasi:io/poll#poll"`.
+//! A plugin that floods one import of the host: calls it far more often, and with far more data, than any plugin
+//! needs, and keeps whatever it returns. Its input is the name of the import, such as `"wasi:io/poll#poll"`.
 
 use bindings::Guest;
 use bindings::wasmill::task::failures::Failure;
@@ -23,9 +23,9 @@ mod bindings {
     wit_bindgen::generate!({ path: "../../../wit", world: "plugin" });
 }
 
-/// Calls of an import, more than there may be handles.
+/// Calls of an import; more than the limit of handles.
 const CALLS: usize = 2_000;
-/// Bytes handed over in one call, less than what ends the guest at once.
+/// Bytes passed in one call; less than what ends the guest at once.
 const LARGE: usize = 3 << 20;
 
 struct Flood;
@@ -61,7 +61,7 @@ impl Guest for Flood {
 
 bindings::export!(Flood with_types_in bindings);
 
-/// Calls often, and keeps what comes.
+/// Calls often, and keeps the results.
 fn often<T>(mut call: impl FnMut() -> T) -> bool {
     for _ in 0..CALLS {
         std::mem::forget(call());
@@ -69,7 +69,7 @@ fn often<T>(mut call: impl FnMut() -> T) -> bool {
     true
 }
 
-/// Calls often; what comes is large and goes to the guest itself, which gives it back.
+/// Calls often; the results are large guest-side values, which are freed.
 fn often_freed<T>(mut call: impl FnMut() -> T) -> bool {
     for _ in 0..CALLS {
         drop(call());
@@ -133,7 +133,7 @@ fn randomness(function: &str) -> bool {
 fn io(function: &str) -> bool {
     let timer = monotonic_clock::subscribe_duration(0);
     match function {
-        // An error comes only from a stream that failed: one to a file that is read-only, or that is gone.
+        // An error only comes from a failed stream: to a read-only or a deleted file.
         "error.to-debug-string" => often(|| {
             if let Some(file) = files().first() {
                 drop(file.read_via_stream(u64::MAX).map(|stream| stream.blocking_read(u64::MAX)));
@@ -152,13 +152,13 @@ fn io(function: &str) -> bool {
     }
 }
 
-/// Returns the streams that can be read: of files, one for each handle that there may be.
+/// Returns input streams of files, one for each possible handle.
 fn inputs() -> Vec<InputStream> {
     let files = files();
     (0..450).flat_map(|_| files.iter().filter_map(|file| file.read_via_stream(0).ok())).take(900).collect()
 }
 
-/// Returns the streams that can be written: of new files, and of stdout.
+/// Returns output streams: of new files, and of stdout.
 fn outputs() -> Vec<OutputStream> {
     let files: Vec<_> = (0..300).filter_map(|number| file(&format!("out-{number}"))).collect();
     let streams = files.iter().filter_map(|file| file.write_via_stream(0).ok()).chain([stdout::get_stdout()]);
@@ -208,7 +208,7 @@ fn root() -> Option<Descriptor> {
     preopens::get_directories().into_iter().next().map(|(folder, _)| folder)
 }
 
-/// Opens a file in the first folder that was permitted, and makes it if need be.
+/// Opens a file in the first granted folder, and creates it if necessary.
 fn file(name: &str) -> Option<Descriptor> {
     let flags = DescriptorFlags::READ | DescriptorFlags::WRITE;
     root()?.open_at(PathFlags::empty(), name, OpenFlags::CREATE, flags).ok()
@@ -271,7 +271,7 @@ fn filesystem(function: &str) -> bool {
     }
 }
 
-/// Nothing can be had of a socket: neither kind is made, and no name is looked up.
+/// Sockets are not available: neither kind can be created, and no name is resolved.
 fn sockets() -> bool {
     let network = instance_network::instance_network();
     let long = large();
@@ -281,7 +281,7 @@ fn sockets() -> bool {
     denied && often(instance_network::instance_network)
 }
 
-/// Makes header fields that are nearly as large as they may be.
+/// Creates header fields close to their size limit.
 fn fields() -> Fields {
     let fields = Fields::new();
     let value = vec![b'x'; 4_000];
@@ -299,7 +299,7 @@ fn request(url: &str) -> OutgoingRequest {
     request
 }
 
-/// Writes to the body of a request until nothing more is taken.
+/// Writes to a request body until no more is accepted.
 fn fill(request: &OutgoingRequest) {
     let Ok(body) = request.body() else { return };
     let Ok(stream) = body.write() else { return };
@@ -313,7 +313,7 @@ fn fill(request: &OutgoingRequest) {
     std::mem::forget((body, stream));
 }
 
-/// Sends a request and waits for the head of its response.
+/// Sends a request and waits for the response head.
 fn answer(url: &str) -> Option<IncomingResponse> {
     let coming = outgoing_handler::handle(request(url), None).ok()?;
     coming.subscribe().block();
@@ -332,7 +332,7 @@ fn web(function: &str, url: &str) -> bool {
                 fill(&request);
                 outgoing_handler::handle(request, None)
             }),
-            // It takes the error of a stream, and there is none here.
+            // It takes a stream error, and there is none here.
             "http-error-code" => true,
             _ => false,
         },
@@ -390,13 +390,13 @@ fn web(function: &str, url: &str) -> bool {
             coming.subscribe().block();
             Some((coming.get(), coming))
         }),
-        // A guest that nobody asks has neither a request that came in nor a way to answer one.
+        // A guest that serves no requests has neither an incoming request nor an outparam.
         Some(("incoming-request" | "response-outparam", _)) => true,
         Some(_) => false,
     }
 }
 
-/// Calls so often that connections add up, and keeps what comes.
+/// Calls often enough for connections to add up, and keeps the results.
 fn often_a_while<T>(mut call: impl FnMut() -> T) -> bool {
     for _ in 0..100 {
         std::mem::forget(call());

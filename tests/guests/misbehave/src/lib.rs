@@ -1,4 +1,4 @@
-//! A plugin that does whatever its input says, most of it badly. The tests of the host run it.
+//! A plugin that does what its input says, most of it badly. For tests of the host.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ mod bindings {
     wit_bindgen::generate!({ path: "../../../wit", world: "plugin" });
 }
 
-/// What a task gets that is handed the results of others: it answers all of it.
+/// The input of a task with dependency results: returns all of it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Handed {
@@ -21,74 +21,74 @@ struct Handed {
     _dependencies: Vec<serde_json::Value>,
 }
 
-/// What to do, by the field `do`.
+/// The action, by the field `do`.
 #[derive(Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
 enum Deed {
-    /// Answers `text`.
+    /// Returns `text`.
     Echo { text: String },
-    /// Answers at once.
+    /// Returns at once.
     Noop,
-    /// Sleeps, then answers.
+    /// Sleeps, then returns.
     Sleep { ms: u64 },
-    /// Loops for ever.
+    /// Loops forever.
     Spin,
     /// Executes `unreachable`.
     Trap,
     /// Panics.
     Panic,
-    /// Allocates until it is refused, then aborts.
+    /// Allocates until it is denied, then aborts.
     Hog,
-    /// Allocates until it is refused, then answers how many MiB it got.
+    /// Allocates until it is denied, then returns how many MiB it got.
     HogThenAnswer,
-    /// Takes so much memory, sleeps, and touches all of it only then.
+    /// Allocates memory, sleeps, and touches it only then.
     HogLate { mib: usize, ms: u64 },
-    /// Calls itself until the stack is full.
+    /// Recurses until the stack overflows.
     Recurse,
-    /// Writes so many bytes to stdout.
+    /// Writes this many bytes to stdout.
     Flood { bytes: u64 },
     /// Writes a line to stdout and one to stderr.
     Log { out: String, err: String },
-    /// Ends itself.
+    /// Exits with a code.
     Exit { code: i32 },
-    /// Answers a text of so many bytes.
+    /// Returns a text of this many bytes.
     Output { bytes: usize },
-    /// Fails as it is told.
+    /// Fails with this kind and message.
     Fail { kind: Kind, message: String },
-    /// Saves a checkpoint and answers whether that went well.
+    /// Saves a checkpoint and returns whether that succeeded.
     Save { state: String },
-    /// Saves a checkpoint of so many bytes and answers whether that went well.
+    /// Saves a checkpoint of this many bytes and returns whether that succeeded.
     SaveBytes { bytes: usize },
-    /// Answers what was restored, or `nothing`.
+    /// Returns the restored checkpoint, or `nothing`.
     Restore,
-    /// Saves a checkpoint, then loops for ever.
+    /// Saves a checkpoint, then loops forever.
     SaveThenSpin { state: String },
-    /// Tells its progress (`null` for NaN), then sleeps and answers.
+    /// Reports progress (`null` for NaN), then sleeps and returns.
     Progress { fraction: Option<f64>, note: String, ms: u64 },
-    /// Answers its context as JSON.
+    /// Returns its context as JSON.
     Context,
-    /// Counts its attempts in its checkpoint and fails with `io` until this one.
+    /// Counts its attempts in its checkpoint, and fails with `io` until this attempt.
     CountThenFail { succeed_on: u32 },
-    /// Holds so many timers at once and never frees one.
+    /// Holds this many timers at once.
     HoardTimers { count: u32 },
-    /// Computes for a millisecond, then sleeps for ten, so many times.
+    /// Computes for a millisecond, then sleeps for ten, this many times.
     ComputeNowAndThen { rounds: u32 },
-    /// Hands the host so many bytes in one call.
+    /// Passes this many bytes to the host in one call.
     Carry { bytes: usize },
-    /// Waits, asleep or computing, until it is asked to stop; then writes that down, saves it and gives up.
-    /// Says so if it was asked in an earlier attempt.
+    /// Waits, asleep or computing, until it is asked to stop; then records that in a file, saves it and fails.
+    /// Returns a text if an earlier attempt was asked.
     Heed { file: Option<String>, computes: bool },
-    /// Answers how much of its surroundings it can see: arguments, variables, files.
+    /// Returns what it can see of its environment: arguments, variables, files.
     LookAround,
-    /// Writes `line 1` and so on to stdout, with a pause behind each.
+    /// Writes `line 1` and so on to stdout, with a pause after each.
     Lines { count: u32, ms: u64 },
-    /// Writes these bytes to stdout so often, without a line break unless they have one.
+    /// Writes these bytes to stdout repeatedly, without adding line breaks.
     Write { bytes: Vec<u8>, times: u32 },
-    /// Writes which attempt this is; fails with `io` in the first ones, sleeps for ever in this one.
+    /// Writes the number of the attempt; fails with `io` in the first ones, sleeps forever in attempt `sleeps`.
     LogAttempt { fails: u32, sleeps: u32 },
-    /// Fails with `io` in the first attempts, and loops for ever in this one.
+    /// Fails with `io` in the first attempts, and loops forever in attempt `spins`.
     FailThenSpin { spins: u32 },
-    /// Tells its progress so often, as fast as it can, then answers how many microseconds that took.
+    /// Reports progress this many times, as fast as possible, then returns the microseconds taken.
     ProgressOften { calls: u32 },
 }
 
@@ -182,7 +182,7 @@ fn spin() -> ! {
     }
 }
 
-/// Stays a function of its own, so that its name is in the backtrace.
+/// Not inlined, so that its name is in the backtrace.
 #[inline(never)]
 fn fall_into_a_trap() {
     std::arch::wasm32::unreachable();
@@ -211,7 +211,7 @@ fn heed(file: Option<String>, computes: bool) -> Result<String, Failure> {
     if let Some(file) = file {
         std::fs::write(file, "asked to stop").expect("the folder is there");
     }
-    // A cancelled task has no use for a checkpoint, and is told so.
+    // For a cancelled task this fails, as its checkpoint is of no use.
     let _ = run::save(b"asked to stop");
     Err(Failure::Other("was asked to stop".to_owned()))
 }

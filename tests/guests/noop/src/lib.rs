@@ -1,4 +1,4 @@
-//! The cheapest plugin there is: ignores its input and answers `ok`. For benchmarks and floods of tasks.
+//! The cheapest possible plugin: ignores its input and returns `ok`. For benchmarks and load tests.
 
 mod bindings {
     wit_bindgen::generate!({ path: "../../../wit", world: "plugin" });

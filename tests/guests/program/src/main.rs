@@ -22,18 +22,18 @@ fn main() -> Result<(), String> {
         ["write-bad-text"] => io::stdout().write_all(&[b'a', 0xff, b'b']).expect("stdout takes it"),
         ["close-stdout"] => close_stdout(),
         ["hog"] => hog(),
-        ["read", path] => print!("{}", told(std::fs::read_to_string(path))),
-        ["put", path, text] => print!("{}", told(std::fs::write(path, text).map(|()| "written".to_owned()))),
-        ["remove", path] => print!("{}", told(std::fs::remove_file(path).map(|()| "removed".to_owned()))),
-        ["link", path, target] => print!("{}", told(link(path, target))),
+        ["read", path] => print!("{}", describe(std::fs::read_to_string(path))),
+        ["put", path, text] => print!("{}", describe(std::fs::write(path, text).map(|()| "written".to_owned()))),
+        ["remove", path] => print!("{}", describe(std::fs::remove_file(path).map(|()| "removed".to_owned()))),
+        ["link", path, target] => print!("{}", describe(link(path, target))),
         ["read-for-ever", path] => loop {
             std::hint::black_box(std::fs::read(path).expect("it can be read"));
         },
-        ["append-for-ever", path] => append_for_ever(path),
-        ["ledger", path, kind, id, ms] => keep_a_ledger(path, kind, id, number(ms)),
+        ["append-for-ever", path] => append_forever(path),
+        ["ledger", path, kind, id, ms] => record_run(path, kind, id, number(ms)),
         ["get", url] => print!("{}", get(url).unwrap_or_else(|error| format!("{error:?}"))),
         ["connect", address] => {
-            print!("{}", told(std::net::TcpStream::connect(address).map(|_| "connected".to_owned())))
+            print!("{}", describe(std::net::TcpStream::connect(address).map(|_| "connected".to_owned())))
         }
         _ => println!("nothing to do"),
     }
@@ -44,7 +44,7 @@ fn number<T: std::str::FromStr>(text: &str) -> T {
     text.parse().unwrap_or_else(|_| panic!("{text} is no number in range"))
 }
 
-fn told(outcome: io::Result<String>) -> String {
+fn describe(outcome: io::Result<String>) -> String {
     outcome.unwrap_or_else(|error| format!("{:?}: {error}", error.kind()))
 }
 
@@ -71,7 +71,7 @@ fn write_out(bytes: usize) {
     io::stdout().write_all("x".repeat(bytes).as_bytes()).expect("stdout takes it");
 }
 
-/// Gives stdout back, then goes on for a while.
+/// Closes stdout, then continues for a while.
 fn close_stdout() {
     let stdout = wasip2::cli::stdout::get_stdout();
     stdout.blocking_write_and_flush(b"before").expect("stdout takes it");
@@ -87,8 +87,8 @@ fn hog() {
     }
 }
 
-/// Writes a byte at a time, each with a call of its own, and a moment in between.
-fn append_for_ever(path: &str) {
+/// Writes one byte per call, with a short pause in between.
+fn append_forever(path: &str) {
     let mut file =
         std::fs::OpenOptions::new().create(true).append(true).open(path).expect("it can be opened");
     loop {
@@ -97,8 +97,8 @@ fn append_for_ever(path: &str) {
     }
 }
 
-/// Writes down when it begins and when it ends; in between it sleeps, or spins.
-fn keep_a_ledger(path: &str, kind: &str, id: &str, ms: u64) {
+/// Records when it starts and ends; in between it sleeps or spins.
+fn record_run(path: &str, kind: &str, id: &str, ms: u64) {
     let note = |what| {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let line = format!("{what} {id} {:.3} 0\n", now.as_secs_f64());
@@ -114,13 +114,13 @@ fn keep_a_ledger(path: &str, kind: &str, id: &str, ms: u64) {
     note("e");
 }
 
-/// Makes a symbolic link, which must not lead out of the folder it is in.
+/// Creates a symbolic link, which must not lead out of its folder.
 fn link(path: &str, target: &str) -> io::Result<String> {
     #[allow(deprecated, reason = "std has no other way on this target")]
     std::fs::soft_link(target, path).map(|()| "linked".to_owned())
 }
 
-/// Fetches a URL and answers its status and body.
+/// Fetches a URL and returns its status and body.
 fn get(url: &str) -> Result<String, ErrorCode> {
     let (scheme, rest) = url.split_once("://").expect("the URL has a scheme");
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
