@@ -95,9 +95,9 @@ async fn a_task_for_a_plugin_still_compiling_gets_503_with_retry_after() {
 fn a_compile_bomb_is_rejected_with_its_limit_and_affects_no_other_plugin() {
     let bomb = bomb();
     for (limited, named) in [
-        (CompilerConfig { wall: Duration::from_secs(1), ..compiler() }, "its limit of 1s"),
-        (CompilerConfig { cpu: Duration::from_secs(1), ..compiler() }, "its limit of 1s of computing"),
-        (CompilerConfig { memory_bytes: 200 << 20, ..compiler() }, "its limit of 200 MiB of memory"),
+        (CompilerConfig { wall: Duration::from_secs(1), ..compiler() }, "time limit of 1s"),
+        (CompilerConfig { cpu: Duration::from_secs(1), ..compiler() }, "CPU limit of 1s"),
+        (CompilerConfig { memory_bytes: 200 << 20, ..compiler() }, "memory limit of 200 MiB"),
     ] {
         let folder = TempDir::new().expect("a folder");
         std::fs::write(folder.path().join("bomb.wasm"), &bomb).expect("written");

@@ -69,7 +69,7 @@ impl ConnectError {
                 "the host name lookup timed out".to_owned()
             }
             Self::NotFound(_) | Self::NoAddress | Self::Prohibited(_) => {
-                "the host was not found, or does not resolve to a public address".to_owned()
+                "the host was not found or has no public address".to_owned()
             }
             Self::Busy { .. } | Self::Refused(_) | Self::InvalidName | Self::Tls(_) => self.to_string(),
         }
