@@ -85,7 +85,7 @@ fn an_unreadable_file_is_rejected_and_affects_no_other() {
     for (name, reason) in &bad {
         match info(&runtime, name).map(|info| info.state) {
             Some(PluginState::Rejected(rejection)) => {
-                assert!(rejection.contains(reason), "{name}: {rejection}")
+                assert!(rejection.contains(reason), "{name}: {rejection}");
             }
             other => panic!("{name} is {other:?}"),
         }
