@@ -91,7 +91,7 @@ fn plugin_check_agrees_with_serve() {
     assert!(good.status.success() && printed.contains("kind      task"), "{printed}");
     assert!(error(&check("bad.wasm")).contains("bad.wasm is rejected"));
     assert!(error(&check("missing.wasm")).contains("failed to read missing.wasm"));
-    assert!(error(&check("good.txt")).contains("ends in .wasm"));
+    assert!(error(&check("good.txt")).contains("end in .wasm"));
     std::fs::write(folder.path().join("good.toml"), "limits.memory = \"1GiB\"").expect("written");
     assert!(error(&check("good.wasm")).contains("1 GiB"));
     std::fs::write(folder.path().join("wasmill.toml"), "memory_max = \"1GiB\"").expect("written");

@@ -60,7 +60,7 @@ fn each_outcome_of_a_run_has_its_exit_code() {
     let trapped = misbehave(path, &json!({"do": "trap"}), &[]);
     assert!(trapped.code == 1 && trapped.err.contains("failed by trap"), "{trapped:?}");
     for (args, code, printed) in [
-        (&["run", "misbehave.wasm", "--input", "not json"][..], 2, "no JSON"),
+        (&["run", "misbehave.wasm", "--input", "not json"][..], 2, "is not JSON"),
         (&["run", "misbehave.wasm", "--no-such-option"], 2, "--no-such-option"),
         (&["run", "broken.wasm"], 2, "broken.wasm cannot run"),
         (&["run", "./notes.txt"], 2, "end in .wasm"),
@@ -149,7 +149,7 @@ fn a_name_is_a_plugin_of_the_folder_or_a_built_in_one() {
 #[test]
 fn a_checkpoint_is_available_to_the_next_attempt() {
     let folder = folder();
-    fs::write(folder.path().join("misbehave.toml"), "retry.backoff = { first = \"1ms\", most = \"5ms\" }")
+    fs::write(folder.path().join("misbehave.toml"), "retry.backoff = { first = \"1ms\", max = \"5ms\" }")
         .expect("written");
     let input = json!({"do": "count-then-fail", "succeed_on": 3});
     let printed = misbehave(folder.path(), &input, &["--max-attempts", "3"]);
@@ -251,7 +251,7 @@ fn a_guest_that_ignores_ctrl_c_is_killed_after_the_grace() {
     terminal.until_shows("misbehave  ");
     terminal.press("\x03");
     let (code, shown) = terminal.end();
-    assert!(code == 3 && shown.contains("it has 200ms"), "{code}: {shown}");
+    assert!(code == 3 && shown.contains("to stop within 200ms"), "{code}: {shown}");
 }
 
 #[test]

@@ -88,7 +88,7 @@ fn an_unknown_variable_is_an_error_with_the_nearest_name() {
     for command in [&["serve"][..], &["list"], &["plugin", "check", "x.wasm"], &["run", "io-stub"]] {
         is_refused(
             &run(&folder(), &[("WASMILL_SLOT", "3")], command),
-            &["WASMILL_SLOT ", "did you mean WASMILL_SLOTS?"],
+            &["WASMILL_SLOT;", "did you mean WASMILL_SLOTS?"],
         );
     }
     let doctor = run(&folder(), &[("WASMILL_LISTENS", ":1")], &["doctor", "--json"]);
@@ -106,8 +106,8 @@ fn an_unknown_variable_is_an_error_with_the_nearest_name() {
 fn an_invalid_log_level_is_named_in_the_error() {
     for word in ["warning", "verbose", "info,critical"] {
         let named = word.rsplit(',').next().unwrap_or_default();
-        is_refused(&settings(&[("WASMILL_LOG", word)], &[]), &[named, "no log level", "WASMILL_LOG"]);
-        is_refused(&settings(&[], &["--log", word]), &[named, "no log level"]);
+        is_refused(&settings(&[("WASMILL_LOG", word)], &[]), &[named, "not a log level", "WASMILL_LOG"]);
+        is_refused(&settings(&[], &["--log", word]), &[named, "not a log level"]);
     }
     for filter in ["warn", "debug,hyper=warn", "wasmill_store=trace", "off"] {
         is_taken(&settings(&[("WASMILL_LOG", filter)], &[]));
