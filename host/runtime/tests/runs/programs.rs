@@ -126,7 +126,7 @@ async fn declared_json_output_is_checked() {
     assert_eq!(finish(&runtime, "program", &cat(r#" {"a": [1]} "#)).await.unwrap(), r#" {"a": [1]} "#);
     let failure = finish(&runtime, "program", &cat("{")).await.unwrap_err();
     assert_eq!(failure.cause, Cause::Plugin);
-    assert!(failure.message.contains("this answer is none: EOF"), "{failure}");
+    assert!(failure.message.contains("is not valid JSON: EOF"), "{failure}");
 }
 
 /// Returns a command that imports one function of WASI 0.2.`minor` and returns.
