@@ -1,7 +1,7 @@
 //! Copies the database into a new file, also while a host uses it: a read like any other.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use rusqlite::Connection;
 
 use super::fault::{fault, io_fault};
 use super::home::identity;
-use super::{check, connection, migrations};
+use super::{check, connection, lock, migrations};
 use crate::{Backup, StoreError};
 
 /// Copies the database of this data folder to `file`.
@@ -33,41 +33,46 @@ pub(crate) fn backup(dir: &Path, file: &Path, replace: bool) -> Result<Backup, S
     Ok(Backup { tasks, bytes })
 }
 
-/// What the files of a database are called, behind its own name. The lock is the last.
-const PARTS: [&str; 4] = ["", "-wal", "-shm", "-journal"];
+/// What SQLite puts behind the name of a database for the files beside it.
+const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
 
-/// Refuses a target whose replacement would destroy something else than an earlier copy: the database itself under
-/// any name, one that another host uses, or what is no regular file.
+/// How a file of SQLite begins.
+const MAGIC: &[u8] = b"SQLite format 3\0";
+
+/// Refuses a target whose replacement would destroy something else than an earlier copy: anything in a data folder,
+/// a part of a database under any name, the database itself, or what is no copy.
 fn check_target(dir: &Path, file: &Path, replace: bool) -> Result<(), StoreError> {
-    let name = file.file_name().ok_or_else(|| no_file(file))?;
-    let own: Vec<PathBuf> = PARTS
-        .iter()
-        .map(|part| format!("wasmill.db{part}"))
-        .chain([super::lock::FILE.to_owned()])
-        .map(|part| dir.join(part))
-        .collect();
-    // By number, as a file may have many names: those of linked folders, hard links, other spellings.
-    let folder = identity(folder_of(file));
-    let in_folder = folder.is_some() && folder == identity(dir);
-    let is_own = own.iter().any(|own| {
-        let is_same = identity(own).is_some_and(|own| identity(file) == Some(own));
-        is_same || (in_folder && own.file_name() == Some(name))
-    });
-    if is_own {
-        let message = format!(
-            "{} belongs to the database that is to be copied; name another file for the copy",
-            file.display()
+    let refuse = |why: &str| {
+        let message = format!("{} {why}", file.display());
+        Err(StoreError::NoBackup { message })
+    };
+    let name = file.file_name().ok_or_else(|| no_file(file))?.to_string_lossy();
+    let folder = folder_of(file);
+    if ["wasmill.db", lock::FILE].iter().any(|own| folder.join(own).symlink_metadata().is_ok()) {
+        return refuse(
+            "lies in the data folder of a server, whose files a copy must not take the place of; put it into another folder",
         );
-        return Err(StoreError::NoBackup { message });
+    }
+    if BESIDE.iter().any(|part| name.ends_with(part)) {
+        return refuse("is what SQLite calls a part of a database; choose another name for the copy");
+    }
+    // By number, as a file may have many names: hard links, and those of linked folders.
+    if identity(file).is_some_and(|found| identity(&dir.join("wasmill.db")) == Some(found)) {
+        return refuse("is the database that is to be copied; name another file for the copy");
     }
     // A link counts as what it is: the copy would take its place.
     let Ok(found) = file.symlink_metadata() else { return check_beside(file) };
     if !found.is_file() {
-        let message = format!("{} is no regular file; choose another name for the copy", file.display());
-        return Err(StoreError::NoBackup { message });
+        return refuse("is no regular file; choose another name for the copy");
     }
     if !replace {
         return Err(exists(file));
+    }
+    let mut begin = Vec::new();
+    let read = File::open(file).and_then(|file| file.take(MAGIC.len() as u64).read_to_end(&mut begin));
+    read.map_err(|error| io_fault("read", file, &error))?;
+    if !begin.is_empty() && begin != MAGIC {
+        return refuse("is no database, so no earlier copy; choose another name for the copy");
     }
     check_beside(file)
 }
@@ -75,7 +80,7 @@ fn check_target(dir: &Path, file: &Path, replace: bool) -> Result<(), StoreError
 /// Refuses a name beside which SQLite keeps parts of a database: one that is in use, or that was not closed. A
 /// copy in its place would be taken for the old one, and damaged by what is left of that.
 fn check_beside(file: &Path) -> Result<(), StoreError> {
-    for part in &PARTS[1..] {
+    for part in BESIDE {
         let mut beside = file.as_os_str().to_owned();
         beside.push(part);
         if Path::new(&beside).symlink_metadata().is_ok() {

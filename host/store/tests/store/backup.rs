@@ -42,36 +42,43 @@ async fn a_backup_never_replaces_the_database_that_it_copies_whatever_that_is_ca
     symlink(data.join("wasmill.db-wal"), other.path().join("soft.db")).expect("linked");
     let before = (files(data), files(other.path()));
     for name in ["wasmill.db", "wasmill.db-wal", "wasmill.db-shm", "wasmill.db-journal", "wasmill.lock"] {
-        refused(&folder, &data.join(name), "belongs to the database");
-        refused(&folder, &data.join("./../").join(data.file_name().expect("a name")).join(name), "belongs");
-        refused(&folder, &other.path().join("linked").join(name), "belongs to the database");
+        refused(&folder, &data.join(name), "lies in the data folder");
+        refused(&folder, &data.join("./../").join(data.file_name().expect("a name")).join(name), "lies in");
+        refused(&folder, &other.path().join("linked").join(name), "lies in the data folder");
     }
-    refused(&folder, &other.path().join("hard.db"), "belongs to the database");
-    refused(&folder, &other.path().join("soft.db"), "belongs to the database");
+    refused(&folder, &other.path().join("hard.db"), "is the database that is to be copied");
+    refused(&folder, &other.path().join("soft.db"), "no regular file");
     assert_eq!((files(data), files(other.path())), before, "nothing came, went or changed");
     store.close().await;
     assert_eq!(get(&folder.open(), id).await.id, id);
 }
 
 #[tokio::test]
-async fn a_backup_never_replaces_a_database_that_is_in_use_or_was_not_closed() {
+async fn a_backup_changes_nothing_in_the_data_folder_of_any_server() {
     let (folder, other) = (Folder::new(), Folder::new());
     drop(folder.open());
     let used = other.open();
-    insert_one(&used).await;
+    let id = insert_one(&used).await;
+    std::fs::write(other.path().join("cache.key"), "secret").expect("written");
     let before = files(other.path());
-    refused(&folder, &other.path().join("wasmill.db"), "in use or was not closed");
+    let parts = ["wasmill.db", "wasmill.db-wal", "wasmill.db-shm", "wasmill.db-journal", "wasmill.lock"];
+    for name in parts.into_iter().chain(["cache.key", "copy.db"]) {
+        refused(&folder, &other.path().join(name), "lies in the data folder");
+    }
     assert_eq!(files(other.path()), before);
     used.close().await;
-    Store::backup(folder.path(), &other.path().join("wasmill.db"), true).expect("it was closed");
+    refused(&folder, &other.path().join("wasmill.db"), "lies in the data folder");
+    assert_eq!(get(&other.open(), id).await.id, id);
 }
 
 #[test]
-fn a_backup_replaces_regular_files_only() {
+fn a_backup_replaces_earlier_copies_only() {
     let (folder, other) = (Folder::new(), Folder::new());
     drop(folder.open());
     let place = |name| other.path().join(name);
-    std::fs::write(place("copy.db"), "an earlier copy").expect("written");
+    Store::backup(folder.path(), &place("copy.db"), false).expect("copied");
+    std::fs::write(place("notes.txt"), "not a database").expect("written");
+    std::fs::write(place("empty"), "").expect("written");
     symlink(place("copy.db"), place("to-a-file")).expect("linked");
     symlink(place("nowhere"), place("dangling")).expect("linked");
     symlink("/dev/null", place("to-a-device")).expect("linked");
@@ -81,6 +88,14 @@ fn a_backup_replaces_regular_files_only() {
     for name in ["to-a-file", "dangling", "to-a-device", "folder", "socket"] {
         refused(&folder, &place(name), "no regular file");
     }
+    refused(&folder, &place("notes.txt"), "no earlier copy");
+    for name in ["copy.db-wal", "new.db-shm", "new.db-journal"] {
+        refused(&folder, &place(name), "a part of a database");
+    }
     assert_eq!(files(other.path()), before);
-    Store::backup(folder.path(), &place("copy.db"), true).expect("replaced");
+    for name in ["copy.db", "empty"] {
+        Store::backup(folder.path(), &place(name), true).expect("replaced");
+    }
+    std::fs::write(place("copy.db-wal"), "").expect("written");
+    refused(&folder, &place("copy.db"), "in use or was not closed");
 }
