@@ -5,7 +5,7 @@
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit};
@@ -36,7 +36,9 @@ pub(crate) struct ActiveRun {
     guest: Guest,
     host: Arc<TaskHost>,
     slot: Mutex<Option<OwnedSemaphorePermit>>,
+    /// Woken when the slot is free, or the store has refused the end.
     ended: Notify,
+    refused: Mutex<Option<StoreError>>,
     /// Whether it was stopped and its task waits again.
     put_back: AtomicBool,
 }
@@ -88,6 +90,7 @@ impl ActiveRun {
             host,
             slot: Mutex::new(Some(slot)),
             ended: Notify::new(),
+            refused: Mutex::default(),
             put_back: AtomicBool::new(false),
         }
     }
@@ -145,23 +148,43 @@ impl ActiveRun {
     }
 
     /// Does what [`ActiveRun::stop`] does, after the guest was asked to stop and had so long to do so.
-    pub(crate) async fn stop_within(&self, shared: &Shared, grace: Duration) {
+    pub(crate) async fn stop_within(
+        self: &Arc<Self>,
+        shared: &Arc<Shared>,
+        grace: Duration,
+    ) -> Result<(), StoreError> {
         if !grace.is_zero() {
             self.ask_to_stop();
             // An error means that the grace is over.
             let _ = tokio::time::timeout(grace, self.has_ended()).await;
         }
-        self.stop(shared).await;
+        self.stop(shared).await
     }
 
     /// Kills the guest; when this returns the guest is gone, its end is stored, and the slot is free.
     ///
     /// If the guest answered first, its outcome is stored, where the store still takes it.
-    pub(crate) async fn stop(&self, shared: &Shared) {
+    ///
+    /// # Errors
+    ///
+    /// Fails once the store has refused the end of the run, as on a full disk. The end is stored as soon as the
+    /// store takes it, and holds its slot until then.
+    pub(crate) async fn stop(self: &Arc<Self>, shared: &Arc<Shared>) -> Result<(), StoreError> {
         if self.guest.kill(|| shared.runner.interrupt()) == Kill::Dead {
-            self.end_stopped(shared).await;
+            let (run, shared) = (Arc::clone(self), Arc::clone(shared));
+            // By itself: whoever waits for the end may give up, and the end is stored all the same.
+            tokio::spawn(async move { run.end_stopped(&shared).await });
         }
-        self.has_ended().await;
+        loop {
+            let ended = self.ended.notified();
+            if self.slot().is_none() {
+                return Ok(());
+            }
+            if let Some(error) = self.refused().clone() {
+                return Err(error);
+            }
+            ended.await;
+        }
     }
 
     /// Says whether it was stopped and its task waits again.
@@ -214,6 +237,8 @@ impl ActiveRun {
                 Err(error) => {
                     // The store tells of its trouble once; a line for each run would say no more.
                     tracing::debug!(task = %self.claim.id, %error, "failed to store an outcome, trying on");
+                    *self.refused() = Some(error.clone());
+                    self.ended.notify_waiters();
                     if shared.is_impatient() {
                         offers_left -= 1;
                         if offers_left == 0 {
@@ -262,7 +287,8 @@ impl ActiveRun {
         }
     }
 
-    async fn has_ended(&self) {
+    /// Waits until the slot is free, however long the store refuses the end of the run.
+    pub(crate) async fn has_ended(&self) {
         loop {
             let ended = self.ended.notified();
             if self.slot().is_none() {
@@ -272,7 +298,12 @@ impl ActiveRun {
         }
     }
 
-    fn slot(&self) -> std::sync::MutexGuard<'_, Option<OwnedSemaphorePermit>> {
+    /// Why the store has refused the end of the run, if it has.
+    fn refused(&self) -> MutexGuard<'_, Option<StoreError>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Option<OwnedSemaphorePermit>> {
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -265,7 +265,7 @@ impl Scheduler {
             let cancelled = shared.store.cancel(id, shared.clock.now()).await?;
             fault_point!("cancel stored, guest alive");
             let token = if let Cancelled::Stopping { token } = cancelled { Some(token) } else { None };
-            shared.stop_within(id, token, grace).await;
+            shared.stop_within(id, token, grace).await?;
             if token.is_none() {
                 return Ok(cancelled);
             }
@@ -299,7 +299,7 @@ impl Scheduler {
             let removed = shared.store.remove(id, shared.clock.now()).await?;
             fault_point!("removal stored, guest alive");
             let token = if let Removed::Stopping { token } = removed { Some(token) } else { None };
-            shared.stop_within(id, token, grace).await;
+            shared.stop_within(id, token, grace).await?;
             if grace.is_zero() && token.is_some() {
                 shared.figures.cancelled(start.elapsed());
             }
@@ -364,7 +364,10 @@ impl Scheduler {
             .map(|run| {
                 let shared = Arc::clone(&self.shared);
                 tokio::spawn(async move {
-                    run.stop(&shared).await;
+                    if run.stop(&shared).await.is_err() {
+                        // It is offered to the store a few times more.
+                        run.has_ended().await;
+                    }
                     run.was_put_back()
                 })
             })
@@ -389,7 +392,16 @@ impl Shared {
     ///
     /// `newest` is the token of the claim under which the task was found running. What runs under a claim that has
     /// ended is registered, if it ever was to run.
-    pub(crate) async fn stop_within(&self, id: TaskId, newest: Option<i64>, grace: Duration) {
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store has refused the end of a run: no guest of the task is left, and its end is stored later.
+    pub(crate) async fn stop_within(
+        self: &Arc<Self>,
+        id: TaskId,
+        newest: Option<i64>,
+        grace: Duration,
+    ) -> Result<(), StoreError> {
         let until = Instant::now() + grace;
         let mut runs = self.running().of_task(id);
         if newest.is_some_and(|newest| runs.last().is_none_or(|run| run.key().1 < newest)) {
@@ -397,9 +409,12 @@ impl Shared {
             drop(self.claiming.lock().await);
             runs = self.running().of_task(id);
         }
+        let mut stopped = Ok(());
         for run in runs {
-            run.stop_within(self, until.saturating_duration_since(Instant::now())).await;
+            stopped =
+                stopped.and(run.stop_within(self, until.saturating_duration_since(Instant::now())).await);
         }
+        stopped
     }
 
     async fn all_slots_free(&self) {

@@ -322,6 +322,54 @@ fn a_result_that_comes_after_the_cancel_is_refused() {
     });
 }
 
+/// The store takes the wish to cancel, and refuses the end of the run until its folder is back.
+#[test]
+fn a_cancel_whose_end_cannot_be_stored_says_so_at_once_and_is_carried_out_later() {
+    let _turn = turn();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(3)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (data, away) = (dir.path().join("data"), dir.path().join("away"));
+        let (store, _) = Store::open(StoreConfig::new(&data), now()).expect("a store");
+        let runner: Arc<dyn Runner> = Arc::new(bed::Scripted::default());
+        let handle = tokio::runtime::Handle::current();
+        let scheduler = Scheduler::new(config(), store.clone(), runner, Arc::new(SystemClock), handle);
+        tokio::spawn(bed::run(scheduler.clone()));
+        let id = TaskId::new();
+        store.insert(vec![bed::new_task(id, "forever", now())]).await.expect("accepted");
+        scheduler.wake();
+        let state = async || store.get(id).await.expect("a store").expect("kept").state;
+        while state().await != TaskState::Running {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        arm({
+            let (data, away) = (data.clone(), away.clone());
+            move |reached| {
+                if reached == "guest stopped, not stored" {
+                    std::fs::rename(&data, &away).expect("renamed");
+                    // The store looks once a second whether its folder is there.
+                    std::thread::sleep(Duration::from_millis(1_100));
+                }
+            }
+        });
+        let cancel = tokio::time::timeout(Duration::from_secs(60), scheduler.cancel(id));
+        let error = cancel.await.expect("an answer").expect_err("not stored");
+        disarm();
+        assert!(matches!(error, wasmill_store::StoreError::Unavailable { .. }), "{error:?}");
+        assert_eq!(scheduler.slots().used, 1, "its end is not stored");
+        std::fs::rename(&away, &data).expect("renamed");
+        while state().await != TaskState::Cancelled || scheduler.slots().used > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        scheduler.drain(std::future::ready(())).await;
+        store.close().await;
+    });
+}
+
 /// More readers than there are connections wait for a commit that has not come to its end, and others read.
 #[test]
 fn reads_that_need_no_commit_wait_for_none() {
