@@ -692,6 +692,16 @@ impl Store {
         crate::sqlite::holder(dir)
     }
 
+    /// Checks the database of a data folder as [`Store::open`] does, and changes nothing. Returns `Ok` if there is
+    /// none, or if a host has it open. Blocks the thread; a large database is not read as a whole.
+    ///
+    /// # Errors
+    ///
+    /// Those with which an opening would fail because of the database.
+    pub fn examine(dir: &Path) -> Result<(), StoreError> {
+        crate::sqlite::examine(dir)
+    }
+
     /// Copies the database of a data folder, which a host may be using, into a new file: complete,
     /// as it was at one moment after the call, checked and durable. Blocks the thread.
     ///

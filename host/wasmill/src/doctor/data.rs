@@ -56,10 +56,27 @@ pub(super) fn checks(config: &Config, holder: Option<&Holder>) -> Vec<Check> {
         None if existing == *data => Check::ok(NAME, format!("{shown} can be written")),
         None => Check::ok(NAME, format!("{shown} is not there yet and can be made")),
     });
+    checks.extend(database(data));
     checks.extend(room(&existing));
     checks.push(disk(&existing));
     checks.extend(network(&existing));
     checks
+}
+
+/// Checks the database as `serve` does when it opens it; `None` if there is none.
+fn database(data: &Path) -> Option<Check> {
+    const NAME: &str = "database";
+    let file = data.join("wasmill.db");
+    file.exists().then(|| match Store::examine(data) {
+        Ok(()) => Check::ok(NAME, format!("{} can be opened", file.display())),
+        Err(error) => Check::fail(
+            NAME,
+            error.to_string(),
+            "serve does not start",
+            "put a copy that wasmill backup made in its place, without a wasmill.db-wal beside it; or --data with \
+             another folder",
+        ),
+    })
 }
 
 /// Returns the folder itself, or the nearest one above it that is there, in which it would be made.
