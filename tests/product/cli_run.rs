@@ -163,6 +163,23 @@ fn a_checkpoint_is_there_for_the_next_attempt() {
 }
 
 #[test]
+fn all_attempts_of_a_run_have_one_task_id() {
+    let folder = folder();
+    fs::write(folder.path().join("misbehave.toml"), "retry.backoff = { first = \"1ms\", most = \"5ms\" }")
+        .expect("written");
+    let said = misbehave(folder.path(), &json!({"do": "log-context"}), &["--max-attempts", "3"]);
+    let contexts: Vec<Value> = said.err.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    assert_eq!(contexts.len(), 3, "{said:?}");
+    for (context, attempt) in contexts.iter().zip(1..) {
+        assert_eq!(
+            (&context["task"], &context["attempt"]),
+            (&contexts[0]["task"], &json!(attempt)),
+            "{said:?}"
+        );
+    }
+}
+
+#[test]
 fn json_says_how_a_run_ended() {
     let folder = folder();
     let read = |said: &Said| serde_json::from_str::<Value>(&said.out).expect("JSON");

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use wasmill_model::{Later, Limits, PluginName, Usage};
+use wasmill_model::{Later, Limits, PluginName, TaskId, Usage};
 use wasmill_runtime::{CacheConfig, InputBudget, PluginState, PluginsConfig, Runtime, RuntimeConfig};
 
 use self::attempt::{Attempt, End, Ran, Stop};
@@ -94,9 +94,11 @@ async fn carry_out(config: &Config, found: Found, order: Order, live: &Screen) -
     check_input(&runtime, &plugin, order.input.as_deref())?;
     let host = Arc::new(LocalHost::new(live.clone()));
     let backoff = terms.retry.backoff.unwrap_or_default();
+    let task = TaskId::new();
     let mut attempt = 1;
     loop {
         let one = Attempt {
+            task,
             plugin: plugin.clone(),
             number: attempt,
             attempts_max: order.attempts_max,

@@ -36,6 +36,8 @@ pub(super) enum Ran {
 
 /// What one attempt is about.
 pub(super) struct Attempt {
+    /// The same for all attempts of one run.
+    pub(super) task: TaskId,
     pub(super) plugin: PluginName,
     /// The first is 1.
     pub(super) number: u32,
@@ -85,10 +87,10 @@ impl Attempt {
         live: &Screen,
         stop: &mut Stop,
     ) -> Ran {
-        let Self { plugin, number, attempts_max, input, timeout } = self;
+        let Self { task, plugin, number, attempts_max, input, timeout } = self;
         let title = if number > 1 { format!("{plugin} (attempt {number})") } else { plugin.to_string() };
         let run = Run {
-            task: TaskId::new(),
+            task,
             plugin,
             attempt: number,
             attempts_max,

@@ -67,6 +67,8 @@ enum Deed {
     Progress { fraction: Option<f64>, note: String, ms: u64 },
     /// Answers its context as JSON.
     Context,
+    /// Writes its context as JSON, then fails with `io`.
+    LogContext,
     /// Counts its attempts in its checkpoint and fails with `io` until this one.
     CountThenFail { succeed_on: u32 },
     /// Holds so many timers at once and never frees one.
@@ -146,6 +148,10 @@ fn commit(deed: Deed) -> Result<String, Failure> {
             sleep(ms);
         }
         Deed::Context => return Ok(context()),
+        Deed::LogContext => {
+            println!("{}", context());
+            return Err(Failure::Io("it logs its context alone".to_owned()));
+        }
         Deed::CountThenFail { succeed_on } => return count_then_fail(succeed_on),
         Deed::HoardTimers { count } => hoard_timers(count),
         Deed::ComputeNowAndThen { rounds } => compute_now_and_then(rounds),
