@@ -248,6 +248,18 @@ fn the_first_ctrl_c_asks_the_guest_and_it_puts_things_in_order() {
 }
 
 #[test]
+fn a_run_that_was_asked_to_stop_is_stopped_though_its_guest_returns_a_result() {
+    let folder = folder();
+    let input = r#"{"do": "sleep", "ms": 2000}"#;
+    let mut terminal = Terminal::start(folder.path(), &["run", "misbehave.wasm", "--input", input]);
+    terminal.until_shows("misbehave  ");
+    terminal.press("\x03");
+    let (code, shown) = terminal.end();
+    assert!(code == 3 && shown.contains("stopped in") && !shown.contains("completed"), "{code}: {shown}");
+    assert!(!shown.lines().any(|line| line.trim() == "ok"), "no result is printed: {shown}");
+}
+
+#[test]
 fn a_second_ctrl_c_stops_a_guest_that_does_not_listen() {
     let folder = folder();
     let mut terminal =

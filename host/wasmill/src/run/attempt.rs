@@ -156,11 +156,10 @@ async fn kill(guest: &mut Guest, runtime: &Runtime) {
 
 fn answered(answer: Result<Result<Step, Failure>, JoinError>, stop: &Stop) -> Ran {
     Ran::Ended(match answer {
+        // As on a server: the stop holds whatever the guest answers, and what it returns may be incomplete.
+        Ok(_) if stop.was_asked() => End::Stopped,
         Ok(Ok(Step::Done(result))) => End::Completed(result),
-        Ok(Ok(Step::Later(later))) if !stop.was_asked() => return Ran::Parked(later),
-        Ok(Ok(Step::Later(_))) => End::Stopped,
-        // A guest that was asked to stop and gives up has done as it was told.
-        Ok(Err(_)) if stop.was_asked() => End::Stopped,
+        Ok(Ok(Step::Later(later))) => return Ran::Parked(later),
         Ok(Err(failure)) => End::Failed(failure),
         Err(error) => {
             let message = format!("the host panicked while it ran the plugin: {error}");
