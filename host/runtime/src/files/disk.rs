@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 use rustix::io::Errno;
-use wasmill_model::RunHost;
+use wasmill_model::{LogStream, RunHost};
 
 use crate::files::granted::GrantedFolder;
 use crate::plugin::Plugin;
@@ -82,7 +82,9 @@ impl Disk {
     fn charge(&self, folder: usize, bytes: u64) -> io::Result<()> {
         let used = self.used_bytes.load(Relaxed).saturating_add(bytes);
         if used > self.plugin.terms.limits.disk_bytes {
-            self.has_refused.store(true, Relaxed);
+            if !self.has_refused.swap(true, Relaxed) {
+                self.note_refusal();
+            }
             return Err(Errno::NOSPC.into());
         }
         let looked_for = self.looked_for.load(Relaxed);
@@ -97,6 +99,14 @@ impl Disk {
         }
         self.used_bytes.store(used, Relaxed);
         Ok(())
+    }
+
+    /// Writes into the log of the task what was refused: a guest may see no more than an I/O error, or go on.
+    fn note_refusal(&self) {
+        let most = crate::words::bytes(self.plugin.terms.limits.disk_bytes);
+        let line =
+            format!("wasmill: a write was refused: one run may write {most} to its folders (limits.disk)\n");
+        self.host.log(LogStream::Stderr, line.as_bytes());
     }
 
     fn check_free(&self, folder: &GrantedFolder, bytes: u64) -> io::Result<()> {

@@ -175,6 +175,11 @@ async fn what_a_run_writes_is_bounded_and_counted() {
     assert_eq!((used.disk_written_bytes, used.files_created), (1 << 20, 1));
     assert_eq!(std::fs::metadata(inner.join("new")).unwrap().len(), 1 << 20);
 
+    let host = Host::default().into();
+    finish_with(&runtime(&inner, &fill, disk(limit)), "module", "null", &host).await.unwrap();
+    let noted = host.log_text().matches("wasmill: a write was refused: one run may write").count();
+    assert_eq!(noted, 1, "{}", host.log_text());
+
     let (failed, _) = run(&inner, &format!("{fill} (call $exit (i32.const 1))"), disk(limit)).await;
     let failure = failed.unwrap_err();
     assert_eq!(failure.cause, Cause::DiskLimit, "{failure}");
