@@ -83,7 +83,7 @@ pub use machine_memory::machine_memory_bytes;
 pub use names::Names;
 pub use place::{HostCall, InstanceState};
 pub use plugin::InputCheck;
-pub use pool::MemoryReset;
+pub use pool::{MemoryReset, guests_bytes_max};
 pub use registry::{NotReady, PluginFacts, PluginInfo, PluginSource, PluginState};
 pub use runtime::{MemoryUsage, PluginsConfig, PoolUsage, Runtime, RuntimeConfig, RuntimeError};
 pub use samples::{GuestSample, GuestSampling};

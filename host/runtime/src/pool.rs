@@ -103,7 +103,7 @@ fn kept_bytes(config: &RuntimeConfig) -> u64 {
 }
 
 /// Returns the bytes that all runs together may use: what there is, less what free slots keep.
-pub(crate) fn guests_bytes_max(config: &RuntimeConfig) -> u64 {
+pub fn guests_bytes_max(config: &RuntimeConfig) -> u64 {
     let kept = kept_bytes(config) * u64::from(with_spares(config.slots));
     config.memory_total_bytes.map_or(u64::MAX, |total| total - kept)
 }

@@ -113,8 +113,9 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "SIZE", env = "WASMILL_MEMORY_MAX")]
     pub(crate) memory_max: Option<ByteSize>,
 
-    /// The memory all running tasks may use together; further ones wait until there is room [default: three
-    /// quarters of what the machine or its control group has]
+    /// The memory all tasks may use together: what running ones use, and what free slots keep for the next;
+    /// further tasks wait until there is room [default: three quarters of what the machine or its control
+    /// group has]
     #[arg(long, value_name = "SIZE", env = "WASMILL_MEMORY_TOTAL")]
     pub(crate) memory_total: Option<ByteSize>,
 

@@ -46,8 +46,11 @@ fn about_server(api: &Api) -> Vec<Metric> {
             .with(&[("state", "free")], free as f64),
         Metric::gauge("wasmill_draining", "Whether nothing new is started, nor taken")
             .of(flag(api.scheduler.is_draining())),
-        Metric::gauge("wasmill_memory_budget_bytes", "Memory that all running tasks may use together")
-            .of(bytes_max as f64),
+        Metric::gauge(
+            "wasmill_memory_budget_bytes",
+            "Memory that all running tasks may use together: memory_total less what free slots keep",
+        )
+        .of(bytes_max as f64),
         Metric::gauge(
             "wasmill_memory_used_bytes",
             "Memory that they use, with what was handed out to them lately",

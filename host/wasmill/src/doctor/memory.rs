@@ -1,7 +1,7 @@
 //! Memory, and how many slots the machine affords.
 
 use rustix::process::{Resource, getrlimit};
-use wasmill_runtime::{affordable_slots, machine_memory_bytes};
+use wasmill_runtime::{RuntimeConfig, affordable_slots, guests_bytes_max, machine_memory_bytes};
 
 use crate::doctor::report::Check;
 use crate::screen::text::bytes;
@@ -23,7 +23,15 @@ pub(super) fn memory(config: &Config) -> Check {
             format!("--memory-total {total_shown}, or what there is for tasks"),
         );
     };
-    let found = format!("{} here, {total_shown} of it for all tasks together", bytes(machine));
+    let slots = config.slots.unwrap_or(SLOTS).min(affordable_slots(config.limits()).slots).max(1);
+    let runtime = RuntimeConfig { slots, limits: config.limits(), memory_total_bytes: Some(total) };
+    let running = guests_bytes_max(&runtime);
+    let found = format!(
+        "{} here, {total_shown} of it for all tasks together: {} while they run, {} that free slots keep",
+        bytes(machine),
+        bytes(running),
+        bytes(total.saturating_sub(running)),
+    );
     if total > machine {
         Check::fail(
             NAME,
