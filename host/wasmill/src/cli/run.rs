@@ -144,7 +144,7 @@ pub(crate) struct TaskOptions {
     pub(crate) with_results: bool,
 
     /// The same key and the same task, sent again, give the first task again.
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", value_parser = request_key)]
     pub(crate) idempotency_key: Option<String>,
 
     /// A URL that is told, by POST, when the task has ended.
@@ -154,4 +154,14 @@ pub(crate) struct TaskOptions {
     /// Of which ends it is told [default: all]
     #[arg(long, value_name = "completed|failed|cancelled", requires = "webhook", value_delimiter = ',')]
     pub(crate) webhook_on: Vec<String>,
+}
+
+/// Takes a key for `Idempotency-Key`, as servers do.
+fn request_key(text: &str) -> Result<String, &'static str> {
+    let is_key = (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_key {
+        Ok(text.to_owned())
+    } else {
+        Err("a key is 1 to 255 visible ASCII characters, without spaces")
+    }
 }
