@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use bytesize::ByteSize;
 use clap::Args;
-use wasmill_model::TaskId;
+use wasmill_model::IdPrefix;
 
 use crate::cli::server::{ServerArgs, WaitArgs};
 use crate::settings::Span;
@@ -131,9 +131,9 @@ pub(crate) struct TaskOptions {
     #[arg(long, value_name = "refuse|return", requires = "unique_key")]
     pub(crate) on_conflict: Option<String>,
 
-    /// Starts when this task has ended; may be given again.
+    /// Starts when this task has ended, named by its id, or how that begins or ends; may be given again.
     #[arg(long, value_name = "ID")]
-    pub(crate) after: Vec<TaskId>,
+    pub(crate) after: Vec<IdPrefix>,
 
     /// What happens when a task named with --after goes wrong: this one is cancelled, or runs all the same.
     #[arg(long, value_name = "cancel|run", requires = "after")]

@@ -58,6 +58,10 @@ pub(crate) struct FilterArgs {
     #[arg(long, value_name = "ID")]
     pub(crate) id: Option<IdPrefix>,
 
+    /// Only tasks whose ids end so, in at least four digits.
+    #[arg(long, value_name = "ID")]
+    pub(crate) id_end: Option<IdPrefix>,
+
     /// Only tasks of this schedule.
     #[arg(long, value_name = "NAME")]
     pub(crate) schedule: Option<String>,
@@ -88,6 +92,7 @@ impl FilterArgs {
         ];
         parameters.extend(once.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))));
         parameters.extend(self.id.map(|id| ("q", id.to_string())));
+        parameters.extend(self.id_end.map(|id| ("id_end", id.to_string())));
         parameters.extend(self.tag.iter().map(|tag| ("tag", tag.clone())));
         parameters
     }

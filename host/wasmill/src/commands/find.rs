@@ -37,6 +37,15 @@ pub(crate) async fn find(client: &Client, part: IdPrefix) -> Result<TaskId> {
     Err(told(Exit::NotFound, format!("there is no task whose id begins or ends with {part}")))
 }
 
+/// Finds each of several tasks, see [`find`].
+pub(crate) async fn find_all(client: &Client, parts: &[IdPrefix]) -> Result<Vec<TaskId>> {
+    let mut ids = Vec::with_capacity(parts.len());
+    for part in parts {
+        ids.push(find(client, *part).await?);
+    }
+    Ok(ids)
+}
+
 /// Asks for the tasks that are meant, a few more than are named.
 async fn named(client: &Client, parameter: &'static str, part: &IdPrefix) -> Result<Vec<Named>> {
     let (mut found, mut cursor): (Vec<Named>, _) = (Vec::new(), None);

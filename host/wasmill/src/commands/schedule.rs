@@ -108,7 +108,11 @@ fn set(args: &SetScheduleArgs) -> Result<Exit> {
         let why = "--idempotency-key is for a single task: a schedule asks for a new one each time";
         return Err(told(Exit::Usage, why));
     }
-    let task = RawValue::from_string(body(plugin.as_deref(), input.read()?, options)?)?;
+    if !options.after.is_empty() {
+        let why = "--after is for a single task: a schedule asks for a new one each time";
+        return Err(told(Exit::Usage, why));
+    }
+    let task = RawValue::from_string(body(plugin.as_deref(), input.read()?, options, &[])?)?;
     let missed = missed.map(|missed| match missed {
         MissedRuns::Skip => "skip",
         MissedRuns::One => "one",
