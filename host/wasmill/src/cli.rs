@@ -300,7 +300,11 @@ pub(crate) struct BackupArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct HealthArgs {
-    /// The address the server listens on; 0.0.0.0 is asked at 127.0.0.1.
+    /// The address that a server on this machine listens on, unless --server names one; 0.0.0.0 is asked at
+    /// 127.0.0.1.
     #[arg(long, value_name = "ADDRESS", env = "WASMILL_LISTEN", default_value = "127.0.0.1:8080")]
     pub(crate) listen: Listen,
+
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
 }

@@ -51,7 +51,7 @@ fn named(mut error: Error, command: &Command) -> Error {
     let (arg, value) = (text(&error, ContextKind::InvalidArg), text(&error, ContextKind::InvalidValue));
     let (Some(arg), Some(value)) = (arg, value) else { return error };
     let flag = arg.split([' ', '=', '[']).next().unwrap_or_default().to_owned();
-    let is_given = std::env::args().any(|given| given == flag || given.starts_with(&format!("{flag}=")));
+    let is_given = is_given(&flag);
     let variable = args(command)
         .filter(|known| known.get_long().is_some_and(|long| flag == format!("--{long}")))
         .filter_map(|known| known.get_env()?.to_str())
@@ -76,6 +76,12 @@ pub(crate) fn check() -> Result<()> {
     let mut known: Vec<&str> = args(&command).filter_map(|arg| arg.get_env()?.to_str()).collect();
     known.extend(OTHERS);
     unknown(std::env::vars_os(), &known).map_or(Ok(()), |why| Err(told(Exit::Usage, why)))
+/// Says whether a flag stands on the command line.
+pub(crate) fn is_given(flag: &str) -> bool {
+    std::env::args()
+        .any(|given| given.strip_prefix(flag).is_some_and(|rest| rest.is_empty() || rest.starts_with('=')))
+}
+
 }
 
 fn unknown(set: impl Iterator<Item = (OsString, OsString)>, known: &[&str]) -> Option<String> {

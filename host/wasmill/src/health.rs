@@ -3,11 +3,12 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Result, anyhow, bail};
 use hyper::Method;
 
 use crate::cli::HealthArgs;
 use crate::client::{Ask, Client, block_on};
+use crate::environment;
 use crate::output::say;
 use crate::screen::text::clipped;
 
@@ -19,15 +20,26 @@ const ANSWER_COLUMNS: usize = 1_000;
 
 /// Asks the server whether it takes tasks.
 pub(crate) fn health(args: &HealthArgs) -> Result<()> {
-    let server = Client::at(reachable(args.listen.0));
+    let server =
+        if names_server() { Client::new(&args.server) } else { Ok(Client::at(reachable(args.listen.0))) };
+    let server = server.map_err(|error| anyhow!("{error:#}"))?;
     let ask = Ask { patience: PATIENCE, ..Ask::new(Method::GET, "/readyz") };
     let answer = block_on(server.send(ask));
     // Whoever asks for the health of a container knows two codes only.
     let answer = answer.map_err(|error| anyhow!("{error:#}"))?;
-    let said = clipped(answer.text().trim(), ANSWER_COLUMNS);
-    ensure!(answer.status.is_success(), "{server} answered {}: {said}", answer.status);
-    say!("ready");
-    Ok(())
+    if answer.status.is_success() {
+        say!("ready");
+        return Ok(());
+    }
+    let why = clipped(&format!("{:#}", answer.refusal()), ANSWER_COLUMNS);
+    bail!("{server} is not ready ({}): {why}", answer.status)
+}
+
+/// Says whether a server is named: by a flag, or by the variable unless a flag says where one listens.
+fn names_server() -> bool {
+    environment::is_given("--server")
+        || (!environment::is_given("--listen")
+            && std::env::var_os("WASMILL_SERVER").is_some_and(|server| !server.is_empty()))
 }
 
 /// Turns "every interface" into one that can be connected to.
