@@ -2,6 +2,7 @@
 
 mod listen;
 mod log_filter;
+mod plain;
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -11,7 +12,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bytesize::ByteSize;
-use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use wasmill_api::{Allowed, Door};
@@ -67,7 +67,8 @@ pub(crate) struct Settings {
     pub(crate) watch_poll: Option<Span>,
 
     /// How many tasks run at the same time [default: 1000, or what the host affords if that is less]
-    #[arg(long, value_name = "N", env = "WASMILL_SLOTS")]
+    #[arg(long, value_name = "N", env = "WASMILL_SLOTS", value_parser = plain::count::<u32>, allow_hyphen_values = true)]
+    #[serde(deserialize_with = "plain::read_count")]
     pub(crate) slots: Option<u32>,
 
     /// How long running tasks may go on after a stop was asked for, before they are put back to
@@ -76,7 +77,8 @@ pub(crate) struct Settings {
     pub(crate) drain: Option<Span>,
 
     /// How many tasks may wait; further ones are refused with 429 [default: 1000000]
-    #[arg(long, value_name = "N", env = "WASMILL_WAITING_MAX")]
+    #[arg(long, value_name = "N", env = "WASMILL_WAITING_MAX", value_parser = plain::count::<u64>, allow_hyphen_values = true)]
+    #[serde(deserialize_with = "plain::read_count")]
     pub(crate) waiting_max: Option<u64>,
 
     /// How long tasks that have ended are kept, or `forever` [default: 7days]
@@ -84,7 +86,8 @@ pub(crate) struct Settings {
     pub(crate) keep_for: Option<KeepFor>,
 
     /// How many tasks that have ended are kept, the newest; 0 for all [default: 1000000]
-    #[arg(long, value_name = "N", env = "WASMILL_KEEP_MAX")]
+    #[arg(long, value_name = "N", env = "WASMILL_KEEP_MAX", value_parser = plain::count::<u64>, allow_hyphen_values = true)]
+    #[serde(deserialize_with = "plain::read_count")]
     pub(crate) keep_max: Option<u64>,
 
     /// The time one attempt of a task may take unless the task says otherwise [default: 10m]
@@ -151,7 +154,8 @@ pub(crate) struct Settings {
 
     /// How many tasks of one plugin run at the same time; a manifest can ask for fewer [default: as many
     /// as there are slots]
-    #[arg(long, value_name = "N", env = "WASMILL_CONCURRENCY")]
+    #[arg(long, value_name = "N", env = "WASMILL_CONCURRENCY", value_parser = plain::count::<u32>, allow_hyphen_values = true)]
+    #[serde(deserialize_with = "plain::read_count")]
     pub(crate) concurrency: Option<u32>,
 
     /// A file of PEM with certificates that outgoing HTTPS trusts besides those of the web
@@ -170,9 +174,10 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "SIZE", env = "WASMILL_CACHE")]
     pub(crate) cache: Option<ByteSize>,
 
-    /// Lets clients add, replace and delete plugins over the REST API
+    /// Lets clients add, replace and delete plugins over the REST API: true, yes, on or 1, or their opposites
     #[arg(long, value_name = "BOOL", env = "WASMILL_ALLOW_UPLOAD", num_args = 0..=1,
-        default_missing_value = "true", value_parser = BoolishValueParser::new())]
+        default_missing_value = "true", value_parser = plain::switch)]
+    #[serde(deserialize_with = "plain::read_switch")]
     pub(crate) allow_upload: Option<bool>,
 
     /// The size of the largest request body [default: 1MiB]
@@ -185,9 +190,10 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "ADDRESS", env = "WASMILL_DEBUG_LISTEN")]
     pub(crate) debug_listen: Option<Listen>,
 
-    /// Lets the debug port listen on addresses other than loopback
+    /// Lets the debug port listen on addresses other than loopback: true, yes, on or 1, or their opposites
     #[arg(long, value_name = "BOOL", env = "WASMILL_DEBUG_REMOTE", num_args = 0..=1,
-        default_missing_value = "true", value_parser = BoolishValueParser::new())]
+        default_missing_value = "true", value_parser = plain::switch)]
+    #[serde(deserialize_with = "plain::read_switch")]
     pub(crate) debug_remote: Option<bool>,
 
     /// Names that this server is reached under, with commas between them, such as tasks.example.org; requests for
@@ -225,7 +231,8 @@ pub(crate) struct Settings {
     pub(crate) webhook_allow: Option<Vec<String>>,
 
     /// How often a webhook is tried before it is given up [default: 8]
-    #[arg(long, value_name = "N", env = "WASMILL_WEBHOOK_TRIES")]
+    #[arg(long, value_name = "N", env = "WASMILL_WEBHOOK_TRIES", value_parser = plain::count::<u32>, allow_hyphen_values = true)]
+    #[serde(deserialize_with = "plain::read_count")]
     pub(crate) webhook_tries: Option<u32>,
 
     /// The wait after the first try of a webhook that failed; each further one is five times as long, up to

@@ -6,6 +6,8 @@ use std::str::FromStr;
 use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
 
+const LEVELS: &str = "the levels are off, error, warn, info, debug and trace, and a module has its own as in wasmill_store=debug";
+
 /// A filter of log lines that was checked. A bare word that is no level is refused: `tracing` takes it for the
 /// name of a module, and would log nothing of any other.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
@@ -34,10 +36,13 @@ impl FromStr for LogFilter {
         let bare = parts.filter(|part| !part.contains(['=', '[']));
         for word in bare {
             if !is_level(word) && !is_ours(word) {
-                return Err(InvalidLogFilter(format!(
-                    "'{word}' is no log level; the levels are off, error, warn, info, debug and trace, and a module \
-                     has its own as in wasmill_store=debug"
-                )));
+                return Err(InvalidLogFilter(format!("'{word}' is no log level; {LEVELS}")));
+            }
+        }
+        let leveled = text.split(',').map(str::trim).filter(|part| !part.contains(['{', '}', '"']));
+        for (part, level) in leveled.filter_map(|part| Some((part, part.rsplit_once('=')?.1))) {
+            if !is_level(level) {
+                return Err(InvalidLogFilter(format!("'{level}' in '{part}' is no log level; {LEVELS}")));
             }
         }
         EnvFilter::try_new(text).map_err(|error| InvalidLogFilter(error.to_string()))?;
@@ -64,7 +69,8 @@ mod tests {
             ("verbose", "'verbose' is no log level"),
             ("info,wasmill_store=debug,critical", "'critical'"),
             ("none", "'none'"),
-            ("wasmill_store=verbose", ""),
+            ("wasmill_store=verbose", "'verbose' in 'wasmill_store=verbose'"),
+            ("info,hyper=verbos", "'verbos' in 'hyper=verbos'"),
         ] {
             let error = text.parse::<LogFilter>().expect_err(text);
             assert!(error.to_string().contains(named), "{error}");
