@@ -208,7 +208,7 @@ fn an_empty_secret_counts_as_unset_and_the_log_says_so() {
     assert!(log.contains("WASMILL_WEBHOOK_SECRET is empty"), "{log}");
     server.stop();
     let blank = run(&folder, &[("WASMILL_WEBHOOK_SECRET", " \n"), ("WASMILL_LISTEN", ":0")], &["serve"]);
-    assert!(blank.code == 1 && blank.err.contains("WASMILL_WEBHOOK_SECRET holds no secret"), "{blank:?}");
+    assert!(blank.code == 2 && blank.err.contains("WASMILL_WEBHOOK_SECRET holds no secret"), "{blank:?}");
     let secret = folder.path().join("secret");
     std::fs::write(&secret, "\u{feff}whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz\r\n").expect("written");
     let flags = ["--listen", ":0", "--webhook-secret-file", "secret"];

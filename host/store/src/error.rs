@@ -113,7 +113,13 @@ pub enum StoreError {
         /// What failed.
         message: String,
     },
-    /// A backup was not begun: it would replace a file, or there is nothing to copy.
+    /// There is no database to copy, or no folder for the copy.
+    #[error("{message}")]
+    NotThere {
+        /// What is not there, and what to do.
+        message: String,
+    },
+    /// A backup was not begun: it would replace a file.
     #[error("{message}")]
     NoBackup {
         /// What is in the way, and what to do.

@@ -710,7 +710,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::NoBackup`] if there is no database or the file exists, [`StoreError::Unavailable`] if it
+    /// [`StoreError::NotThere`] if there is no database, or no folder for the copy;
+    /// [`StoreError::NoBackup`] if the file exists, [`StoreError::Unavailable`] if it
     /// cannot be written;
     /// [`StoreError::Foreign`], [`StoreError::Newer`] or [`StoreError::Corrupt`] if the database
     /// cannot be used.

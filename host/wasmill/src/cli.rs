@@ -32,7 +32,7 @@ With a server, at --server or WASMILL_SERVER, else at http://127.0.0.1:8080:
 Exit codes:
   0    done; of a task that was run or waited for: it completed
   1    the task failed, or the command did
-  2    what was asked for makes no sense, or was refused; nothing was changed
+  2    what was asked for, or a setting, makes no sense, or was refused; nothing was changed
   3    the task was cancelled, or its run was stopped
   4    the server cannot be reached, or cannot serve just now
   5    there is no such task, plugin or file

@@ -59,6 +59,16 @@ pub(crate) fn unread(shown: impl fmt::Display, error: &io::Error) -> anyhow::Err
     told(exit, format!("failed to read {shown}: {error}"))
 }
 
+/// Makes an error of the settings, of flags, variables or a file: none of them makes sense to try again.
+///
+/// An error that knows its code keeps it, as that of a file that is not there does.
+pub(crate) fn of_settings(error: anyhow::Error) -> anyhow::Error {
+    if error.chain().any(<dyn std::error::Error>::is::<Told>) {
+        return error;
+    }
+    told(Exit::Usage, format!("{error:#}"))
+}
+
 /// Returns the code that an error ends the process with.
 pub(crate) fn of(error: &anyhow::Error) -> Exit {
     let told = error.chain().find_map(|cause| cause.downcast_ref::<Told>());

@@ -24,6 +24,7 @@ use wasmill_store::{Recovery, Store, StoreConfig};
 
 use crate::cli::ServeArgs;
 use crate::environment::WEBHOOK_SECRET;
+use crate::exit;
 use crate::input::without_bom;
 use crate::io_stub;
 use crate::output::tell;
@@ -279,9 +280,13 @@ fn webhook_config(config: &Config) -> Result<WebhookConfig> {
 /// Reads the secrets that webhooks are signed with, from a file or else from the environment. They are no
 /// flag: whoever lists the processes of a machine sees those.
 pub(crate) fn webhook_secrets(config: &Config) -> Result<Secrets> {
+    read_webhook_secrets(config).map_err(exit::of_settings)
+}
+
+fn read_webhook_secrets(config: &Config) -> Result<Secrets> {
     if let Some(path) = &config.webhook_secret_file {
         let text = std::fs::read_to_string(path)
-            .with_context(|| format!("failed to read webhook_secret_file {}", path.display()))?;
+            .map_err(|error| exit::unread(format!("webhook_secret_file {}", path.display()), &error))?;
         let secrets: Secrets =
             without_bom(&text).parse().with_context(|| format!("webhook_secret_file {}", path.display()))?;
         ensure!(!secrets.is_empty(), "webhook_secret_file {} is empty", path.display());

@@ -22,6 +22,7 @@ use wasmill_scheduler::Retention;
 pub(crate) use self::listen::Listen;
 pub(crate) use self::log_filter::LogFilter;
 use crate::cli::ServeArgs;
+use crate::exit;
 use crate::input::without_bom;
 
 /// The settings file that is read when none is named.
@@ -371,6 +372,10 @@ pub(crate) struct Config {
 impl Config {
     /// Reads the settings file, lays flags and environment over it, and fills in defaults.
     pub(crate) fn load(args: ServeArgs) -> Result<Self> {
+        Self::load_any(args).map_err(exit::of_settings)
+    }
+
+    fn load_any(args: ServeArgs) -> Result<Self> {
         let file = match &args.config {
             Some(path) => read(path)?,
             // Whatever stands there is read, also a link to nothing: else a file that is not mounted would mean defaults.
@@ -575,7 +580,7 @@ fn within(name: &str, bytes: u64, least: ByteSize, most: ByteSize) -> Result<()>
 
 fn read(path: &Path) -> Result<Settings> {
     let text = std::fs::read_to_string(path)
-        .with_context(|| format!("failed to read settings file {}", path.display()))?;
+        .map_err(|error| exit::unread(format!("settings file {}", path.display()), &error))?;
     toml::from_str(without_bom(&text))
         .with_context(|| format!("failed to understand settings file {}", path.display()))
 }

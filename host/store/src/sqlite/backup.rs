@@ -17,7 +17,7 @@ pub(crate) fn backup(dir: &Path, file: &Path, replace: bool) -> Result<Backup, S
     let path = dir.join("wasmill.db");
     if !path.exists() {
         let message = format!("there is no database {}; name the data folder with --data", path.display());
-        return Err(StoreError::NoBackup { message });
+        return Err(StoreError::NotThere { message });
     }
     check_target(dir, file, replace)?;
     let source = connection::reader(&path).map_err(|error| fault(&path, &error))?;
@@ -48,6 +48,10 @@ fn check_target(dir: &Path, file: &Path, replace: bool) -> Result<(), StoreError
     };
     let name = file.file_name().ok_or_else(|| no_file(file))?.to_string_lossy();
     let folder = folder_of(file);
+    if !folder.is_dir() {
+        let message = format!("the folder {} does not exist; make it first", folder.display());
+        return Err(StoreError::NotThere { message });
+    }
     if ["wasmill.db", lock::FILE].iter().any(|own| folder.join(own).symlink_metadata().is_ok()) {
         return refuse(
             "lies in the data folder of a server, whose files a copy must not take the place of; put it into another folder",

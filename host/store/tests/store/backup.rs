@@ -99,3 +99,20 @@ fn a_backup_replaces_earlier_copies_only() {
     std::fs::write(place("copy.db-wal"), "").expect("written");
     refused(&folder, &place("copy.db"), "in use or was not closed");
 }
+
+#[test]
+fn a_backup_names_the_folder_or_the_database_that_is_not_there() {
+    let (folder, other) = (Folder::new(), Folder::new());
+    let copy = other.path().join("nope/copy.db");
+    let error = Store::backup(folder.path(), &copy, false).expect_err("no database");
+    assert!(
+        matches!(&error, StoreError::NotThere { message } if message.contains("no database")),
+        "{error:?}"
+    );
+    drop(folder.open());
+    let error = Store::backup(folder.path(), &copy, false).expect_err("no folder");
+    assert!(
+        matches!(&error, StoreError::NotThere { message } if message.contains("nope does not exist")),
+        "{error:?}"
+    );
+}

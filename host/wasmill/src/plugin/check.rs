@@ -6,6 +6,7 @@ use wasmill_runtime::{
 };
 
 use crate::cli::CheckArgs;
+use crate::exit::unread;
 use crate::output::say;
 use crate::run;
 use crate::serve::compiler;
@@ -21,6 +22,9 @@ pub(crate) fn check(args: CheckArgs) -> Result<()> {
     let shown = file.display();
     let is_wasm = file.extension().is_some_and(|extension| extension == "wasm");
     ensure!(is_wasm, "{shown} is ignored: a plugin is a file whose name ends in .wasm");
+    if let Err(error) = file.metadata() {
+        return Err(unread(shown, &error));
+    }
     let runtime = RuntimeConfig { slots: 1, limits: config.limits(), memory_total_bytes: None };
     let plugins = PluginsConfig {
         ceilings: Some(config.ceilings),
