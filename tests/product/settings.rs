@@ -32,7 +32,7 @@ fn settings(variables: &[(&str, &str)], flags: &[&str]) -> Said {
 
 #[track_caller]
 fn is_taken(said: &Said) {
-    assert!(said.code == 1 && said.err.contains("no-such-file.toml"), "{said:?}");
+    assert!(said.code == 5 && said.err.contains("no-such-file.toml"), "{said:?}");
 }
 
 #[track_caller]
@@ -115,7 +115,7 @@ fn a_log_level_that_is_none_is_refused_by_its_name() {
     let folder = folder();
     std::fs::write(folder.path().join("wasmill.toml"), "log = \"warning\"").expect("written");
     let said = run(&folder, &[], &["serve"]);
-    assert!(said.code == 1 && said.err.contains("'warning' is no log level"), "{said:?}");
+    is_refused(&said, &["'warning' is no log level"]);
 }
 
 #[test]
@@ -126,11 +126,87 @@ fn a_settings_file_that_leads_nowhere_is_an_error_and_a_byte_order_mark_is_none(
     for command in [&["serve"][..], &["plugin", "check", "x.wasm"], &["backup", "x.db"], &["run", "io-stub"]]
     {
         let said = run(&folder, &[], command);
-        assert!(said.code == 1 && said.err.contains("wasmill.toml"), "{command:?}: {said:?}");
+        assert!(said.code == 5 && said.err.contains("wasmill.toml"), "{command:?}: {said:?}");
     }
     std::fs::write(folder.path().join("not-mounted.toml"), "\u{feff}slots = 0").expect("written");
     let said = run(&folder, &[], &["serve"]);
-    assert!(said.err.contains("slots must be at least 1"), "{said:?}");
+    is_refused(&said, &["slots must be at least 1"]);
+}
+
+#[test]
+fn what_makes_no_sense_ends_with_2_and_a_file_that_is_not_there_with_5() {
+    for flags in [&["--slots", "0"][..], &["--slots", "-1"], &["--memory", "10"], &["--timeout", "1month"]] {
+        is_refused(&run(&folder(), &[], &[&["serve"], flags].concat()), &[]);
+    }
+    is_refused(
+        &run(&folder(), &[("WASMILL_SLOTS", "abc")], &["serve"]),
+        &["WASMILL_SLOTS", "a whole number"],
+    );
+    is_refused(&run(&folder(), &[], &["serve", "--slots", "-1"]), &["--slots", "a whole number, 0 or more"]);
+    is_refused(
+        &run(&folder(), &[("WASMILL_WEBHOOK_SECRET", "short")], &["serve"]),
+        &["WASMILL_WEBHOOK_SECRET"],
+    );
+    for (line, named) in [
+        ("slots = \"four\"", "expected a whole number, 0 or more"),
+        ("slots = 0", "slots must be at least 1"),
+        ("slotz = 4", "slotz"),
+        ("allow_upload = \"maybe\"", "true, yes, on or 1"),
+        ("allow_upload = \"on\"\nslots = 0", "slots must be at least 1"),
+    ] {
+        let folder = folder();
+        std::fs::write(folder.path().join("wasmill.toml"), line).expect("written");
+        is_refused(&run(&folder, &[], &["serve"]), &[named]);
+    }
+    for args in [
+        &["serve", "--config", "missing"][..],
+        &["serve", "--listen", "0", "--webhook-secret-file", "missing"],
+        &["plugin", "check", "missing.wasm"],
+        &["plugin", "put", "missing.wasm"],
+        &["run", "missing.wasm"],
+        &["backup", "copy.db", "--data", "missing"],
+    ] {
+        let said = run(&folder(), &[], args);
+        assert!(said.code == 5 && said.err.contains("missing"), "{args:?}: {said:?}");
+    }
+}
+
+#[test]
+fn a_variable_that_is_set_is_not_shown_as_an_option_that_is_required() {
+    let said = run(&folder(), &[("WASMILL_SERVER", "http://127.0.0.1:9")], &["status"]);
+    is_refused(&said, &["Usage: wasmill status"]);
+    assert!(!said.err.contains("--server"), "{}", said.err);
+}
+
+#[test]
+fn the_help_of_a_command_has_no_torn_lines_and_lists_its_own_options_apart_from_those_of_the_server() {
+    let said = run(&folder(), &[], &["serve", "--help"]);
+    assert!(said.out.lines().all(|line| line != "'-'." && !line.starts_with("'-'. A")), "{}", said.out);
+    assert!(!said.out.contains("possible values: true, false"), "{}", said.out);
+    let said = run(&folder(), &[], &["status", "--help"]);
+    let (own, server) = said.out.split_once("Server:").expect("two parts");
+    assert!(own.contains("--input") && !server.contains("--input"), "{}", said.out);
+}
+
+#[test]
+fn health_asks_the_server_of_a_flag_then_of_a_variable_and_words_a_refusal() {
+    let fake = Fake::start(|_| {
+        Reply::Json(
+            503,
+            json!({"title": "Not ready", "detail": "the server is draining", "code": "draining"}),
+        )
+    });
+    let url = fake.url();
+    for (variables, args) in [
+        (&[][..], &["health", "--server", &url][..]),
+        (&[("WASMILL_SERVER", url.as_str()), ("WASMILL_LISTEN", "127.0.0.1:9")], &["health"]),
+    ] {
+        let said = run(&folder(), variables, args);
+        assert!(said.code == 1 && said.err.contains("the server is draining"), "{said:?}");
+        assert!(!said.err.contains('{'), "{said:?}");
+    }
+    let said = run(&folder(), &[("WASMILL_SERVER", &url)], &["health", "--listen", "127.0.0.1:9"]);
+    assert!(said.code == 1 && said.err.contains("127.0.0.1:9"), "{said:?}");
 }
 
 /// A server that was started with variables and flags of its own.

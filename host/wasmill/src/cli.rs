@@ -46,11 +46,11 @@ Examples:
   wasmill run words.wasm --stdin text.txt -- --top 3
   wasmill run hello.wasm --input '\"Ada\"' --json | jq .usage
 
-The manifest beside the file applies: its limits, permissions and schema. One attempt is made unless
---max-attempts says more; checkpoints are kept in memory, from one attempt to the next, and are gone with
+The manifest beside the file applies: its limits, permissions and schema. One attempt is made unless \
+--max-attempts says more; checkpoints are kept in memory, from one attempt to the next, and are gone with \
 the command. Compiled plugins are kept in $XDG_CACHE_HOME/wasmill, or ~/.cache/wasmill.
 
-The log of the guest and its progress go to stderr, the result to stdout. Ctrl-C asks the guest to stop and
+The log of the guest and its progress go to stderr, the result to stdout. Ctrl-C asks the guest to stop and \
 gives it --grace; a second Ctrl-C stops it at once.
 
 Exit codes: 0 completed, 1 failed, 2 the plugin or the input was refused, 3 stopped, 5 not found.";
@@ -92,8 +92,8 @@ Then, from another terminal:
   wasmill backup tasks.db                        copy the database, while the server runs
   wasmill doctor                                 say what is wrong here, and how to mend it
 
-Every option can also be set in the environment as shown, or in wasmill.toml, where its name has '_' for
-'-'. A flag beats the environment, which beats the file, which beats the default. An empty variable counts
+Every option can also be set in the environment as shown, or in wasmill.toml, where its name has '_' for \
+'-'. A flag beats the environment, which beats the file, which beats the default. An empty variable counts \
 as unset; an unknown one that begins with WASMILL_ is an error.";
 
 /// Runs WebAssembly plugins as tasks behind a REST API: submit, watch, cancel, and lose nothing.

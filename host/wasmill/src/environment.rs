@@ -32,7 +32,21 @@ pub(crate) fn parse() -> Cli {
     let mut command = without_empty_variables(Cli::command());
     let matches = command.try_get_matches_from_mut(std::env::args_os());
     let parsed = matches.and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches));
-    parsed.unwrap_or_else(|error| named(error, &command).exit())
+    parsed.unwrap_or_else(|error| named(of_flags_alone(error), &command).exit())
+}
+
+/// Returns the error as it is without the environment, if that has nothing to do with it: else the usage names
+/// options that are only variables as if they had to be given.
+fn of_flags_alone(error: Error) -> Error {
+    let command = without_variables(Cli::command());
+    match command.try_get_matches_from(std::env::args_os()) {
+        Err(alone) if alone.kind() == error.kind() && error.use_stderr() => alone,
+        _ => error,
+    }
+}
+
+fn without_variables(command: Command) -> Command {
+    command.mut_args(|arg| arg.env(None)).mut_subcommands(without_variables)
 }
 
 fn without_empty_variables(command: Command) -> Command {
@@ -62,6 +76,12 @@ fn named(mut error: Error, command: &Command) -> Error {
     error
 }
 
+/// Says whether a flag stands on the command line.
+pub(crate) fn is_given(flag: &str) -> bool {
+    std::env::args()
+        .any(|given| given.strip_prefix(flag).is_some_and(|rest| rest.is_empty() || rest.starts_with('=')))
+}
+
 fn args(command: &Command) -> Box<dyn Iterator<Item = &Arg> + '_> {
     Box::new(command.get_arguments().chain(command.get_subcommands().flat_map(args)))
 }
@@ -76,12 +96,6 @@ pub(crate) fn check() -> Result<()> {
     let mut known: Vec<&str> = args(&command).filter_map(|arg| arg.get_env()?.to_str()).collect();
     known.extend(OTHERS);
     unknown(std::env::vars_os(), &known).map_or(Ok(()), |why| Err(told(Exit::Usage, why)))
-/// Says whether a flag stands on the command line.
-pub(crate) fn is_given(flag: &str) -> bool {
-    std::env::args()
-        .any(|given| given.strip_prefix(flag).is_some_and(|rest| rest.is_empty() || rest.starts_with('=')))
-}
-
 }
 
 fn unknown(set: impl Iterator<Item = (OsString, OsString)>, known: &[&str]) -> Option<String> {

@@ -115,12 +115,12 @@ pub(crate) struct TaskArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct StatusArgs {
-    #[command(flatten)]
-    pub(crate) task: TaskArgs,
-
     /// Prints the input of the task instead, as it came.
     #[arg(long)]
     pub(crate) input: bool,
+
+    #[command(flatten)]
+    pub(crate) task: TaskArgs,
 }
 
 #[derive(Args, Debug)]
