@@ -266,3 +266,60 @@ fn help_tells_examples_and_exit_codes_and_completions_know_the_commands() {
     let said = wasmill(folder.path(), &["completions", "no-shell"]);
     assert_eq!((said.code, said.out.as_str()), (2, ""));
 }
+
+#[tokio::test]
+async fn a_task_to_wait_for_is_named_by_a_part_of_its_id() {
+    let server = Server::start(&[]);
+    let first = submit(&server, &["noop"]);
+    server.client().until(&first, "completed").await;
+    for part in [&first[..30], &first[30..]] {
+        let said = ask(&server, &["submit", "noop", "--after", part]);
+        assert_eq!(said.code, 0, "{said:?}");
+    }
+    let said = ask(&server, &["submit", "noop", "--after", "00000000"]);
+    assert!(said.code == 5 && said.err.contains("begins or ends with 00000000"), "{said:?}");
+    let listed = ask(&server, &["list", "--quiet", "--id-end", &first[30..]]);
+    assert_eq!((listed.code, listed.out.trim_end()), (0, first.as_str()), "{listed:?}");
+    let said = ask(&server, &["submit", "noop", "--idempotency-key", "a b"]);
+    assert!(said.code == 2 && said.err.contains("visible ASCII characters"), "{said:?}");
+}
+
+#[tokio::test]
+async fn whoever_waits_is_told_of_each_attempt_that_failed() {
+    let server = Server::start(&[]);
+    let input = r#"{"do": "count-then-fail", "succeed_on": 2}"#;
+    let backoff = r#"{"first": "1500ms", "jitter": 0}"#;
+    let args =
+        ["submit", "misbehave", "--wait", "--max-attempts", "2", "--backoff", backoff, "--input", input];
+    let said = ask(&server, &args);
+    assert_eq!((said.code, said.out.as_str()), (0, "succeeded on attempt 2\n"), "{said:?}");
+    assert!(said.err.contains("attempt 1 of 2 failed by io: attempt 1 of 2; the next is in"), "{said:?}");
+}
+
+#[tokio::test]
+async fn a_schedule_is_shown_in_lines_or_as_json() {
+    let server = Server::start(&[]);
+    let made = ask(&server, &["schedule", "set", "nightly", "30 2 * * *", "noop", "--no-overlap"]);
+    assert_eq!(made.code, 0, "{made:?}");
+    let shown = ask(&server, &["schedule", "show", "nightly"]);
+    assert!(shown.code == 0 && shown.out.contains("cron      30 2 * * * (UTC)"), "{shown:?}");
+    assert!(
+        shown.out.contains("overlap   no") && shown.out.contains(r#"task      {"plugin":"noop"}"#),
+        "{shown:?}"
+    );
+    let json = ask(&server, &["schedule", "show", "nightly", "--json"]);
+    assert_eq!(serde_json::from_str::<Value>(&json.out).expect("JSON")["name"], "nightly");
+    let none = ask(&server, &["schedule", "show", "nope"]);
+    assert!(none.code == 5 && none.err.contains("`wasmill schedule list` shows"), "{none:?}");
+}
+
+#[tokio::test]
+async fn an_attempt_that_a_crash_of_the_host_ended_is_counted_on_top() {
+    let server = Server::start(&[]);
+    let id = submit(&server, &["misbehave", "--input", r#"{"do": "sleep", "ms": 3600000}"#]);
+    server.client().until(&id, "running").await;
+    let server = server.kill_and_restart();
+    server.client().until(&id, "running").await;
+    let status = ask(&server, &["status", &id]);
+    assert!(status.out.contains("attempt   2 of 2, 1 ended by a crash of the host\n"), "{status:?}");
+}

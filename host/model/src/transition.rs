@@ -91,6 +91,14 @@ pub struct Attempts {
     pub retry_on: RetryOn,
 }
 
+impl Attempts {
+    /// Returns the number of the last attempt: as many as were asked for, and one more for each that a crash of the
+    /// host ended.
+    pub fn last(&self) -> u32 {
+        self.attempts_max.saturating_add(self.host_crashes)
+    }
+}
+
 /// The move that follows a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {

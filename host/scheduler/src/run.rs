@@ -70,12 +70,12 @@ impl ActiveRun {
         } = claimed;
         let (store, clock) = (shared.store.clone(), Arc::clone(&shared.clock));
         let host = Arc::new(TaskHost::new(store, clock, claim.clone(), saved, shared.config.log_bytes));
+        let attempts = Attempts { attempt, attempts_max, host_crashes, retry_on: RetryOn::default() };
         let run = Run {
             task: claim.id,
             plugin: plugin.clone(),
             attempt,
-            // Those that a crash of the host ended come on top, so that the last one is the last.
-            attempts_max: attempts_max.saturating_add(host_crashes),
+            attempts_max: attempts.last(),
             input,
             host: Arc::clone(&host) as Arc<dyn RunHost>,
             hand_over,
@@ -83,7 +83,7 @@ impl ActiveRun {
         Self {
             claim,
             plugin,
-            attempts: Attempts { attempt, attempts_max, host_crashes, retry_on: RetryOn::default() },
+            attempts,
             timeout,
             backoff: backoff.unwrap_or(shared.config.backoff),
             guest: Guest::new(shared.runner.run(run)),
@@ -106,7 +106,7 @@ impl ActiveRun {
             task: self.claim.id,
             plugin: self.plugin.clone(),
             attempt: self.attempts.attempt,
-            attempts_max: self.attempts.attempts_max,
+            attempts_max: self.attempts.last(),
             timeout: self.timeout,
             asked_to_stop: self.host.is_asked_to_stop(),
         }

@@ -16,6 +16,7 @@ pub(crate) struct Task {
     pub(crate) plugin: String,
     pub(crate) attempt: u32,
     pub(crate) max_attempts: u32,
+    pub(crate) host_crashes: u32,
     pub(crate) timeout_ms: u64,
     pub(crate) duration_ms: u64,
     pub(crate) created_at: String,
@@ -71,7 +72,13 @@ impl Task {
     /// Says which attempt a task waits for that has had one.
     pub(crate) fn next_attempt(&self) -> Option<String> {
         let waits_again = self.state == "waiting" && self.attempt > 0;
-        waits_again.then(|| format!("waits for attempt {} of {}", self.attempt + 1, self.max_attempts))
+        waits_again.then(|| format!("waits for attempt {} of {}", self.attempt + 1, self.last_attempt()))
+    }
+
+    /// Returns the number of the last attempt: as many as were asked for, and one more for each that a crash of the
+    /// host ended.
+    pub(crate) fn last_attempt(&self) -> u32 {
+        self.max_attempts.saturating_add(self.host_crashes)
     }
 
     /// Returns how long ago the task was submitted, by the clock of this machine.
