@@ -152,7 +152,8 @@ fn whoever_waits_sees_the_log_and_outlasts_a_restart_of_the_server() {
     let fake = Fake::start(task_that_takes_a_while(true));
     let said = ask(&fake, &["submit", "hello", "--wait"]);
     assert_eq!((said.code, said.out.as_str()), (0, "hi\n"));
-    assert_eq!(said.err, format!("task {NEW}\nsaid\n"));
+    assert!(said.err.starts_with(&format!("task {NEW}\n")) && said.err.contains("\nsaid\n"), "{said:?}");
+    assert!(said.err.contains("\nwasmill: away; keeps trying for 60s\n"), "{said:?}");
     let waits = |asked: &Asked| asked.path == format!("/task/{NEW}/result?wait=30s");
     assert_eq!(fake.asked().iter().filter(|asked| waits(asked)).count(), 3);
 }
@@ -161,7 +162,10 @@ fn whoever_waits_sees_the_log_and_outlasts_a_restart_of_the_server() {
 fn whoever_waits_needs_no_log() {
     let fake = Fake::start(task_that_takes_a_while(false));
     let said = ask(&fake, &["submit", "hello", "--wait"]);
-    assert_eq!((said.code, said.out.as_str(), said.err), (0, "hi\n", format!("task {NEW}\n")));
+    assert_eq!(
+        (said.code, said.out.as_str(), said.err),
+        (0, "hi\n", format!("task {NEW}\nwasmill: away; keeps trying for 60s\n"))
+    );
 }
 
 #[test]

@@ -5,16 +5,18 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use wasmill_model::TaskId;
 
-use crate::client::{Answer, Ask, Client, PATIENCE, Task};
+use crate::client::{Answer, Ask, Client, Events, PATIENCE, Task, until};
 use crate::commands::logs::{self, News};
 use crate::exit::{self, Exit};
 use crate::output::tell;
 use crate::process::StopSignals;
 use crate::screen::live::{Live, Moment, REDRAW};
+use crate::screen::text::{clipped, time};
 
 /// How long the server holds the question whether a task has ended; at most 60 s.
 const HOLD: Duration = Duration::from_secs(30);
@@ -47,7 +49,11 @@ pub(crate) async fn until_ended(client: &Client, id: TaskId, follow: Follow) -> 
     } else {
         drop(sender);
     }
-    let mut ended = tokio::spawn(ended(client.clone(), id));
+    let (notices, mut noticed) = mpsc::unbounded_channel();
+    if !follow.is_quiet {
+        tokio::spawn(tell_retries(client.clone(), id, notices.clone()));
+    }
+    let mut ended = tokio::spawn(ended(client.clone(), id, notices));
     let mut look = Look::new(live.is_drawn());
     let mut redraw = interval(REDRAW);
     redraw.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -59,6 +65,11 @@ pub(crate) async fn until_ended(client: &Client, id: TaskId, follow: Follow) -> 
                 live.clear();
                 tell!("the task goes on; `wasmill result --wait {id}` waits again, `wasmill cancel {id}` stops it");
                 return Ok(Exit::Interrupted);
+            }
+            Some(notice) = noticed.recv() => {
+                if !follow.is_quiet {
+                    live.line(&notice);
+                }
             }
             said = news.recv(), if log_goes_on => log_goes_on = show(&mut live, said),
             answer = &mut ended => {
@@ -91,8 +102,56 @@ fn show(live: &mut Live, said: Option<News>) -> bool {
     true
 }
 
+/// What an event says of an attempt.
+#[derive(Deserialize)]
+struct OfAttempt {
+    attempt: u32,
+}
+
+/// Sends a line for each attempt that failed and is followed by another, over restarts of the server. Does without
+/// where the server has no events.
+async fn tell_retries(client: Client, id: TaskId, notices: mpsc::UnboundedSender<String>) {
+    let mut told = 0;
+    while read_retries(&client, id, &mut told, &notices).await.unwrap_or(true) {
+        sleep(PAUSE_MAX).await;
+    }
+}
+
+/// Reads events from one connection; false if there is nothing to come. `told` is the last attempt that was told.
+async fn read_retries(
+    client: &Client,
+    id: TaskId,
+    told: &mut u32,
+    notices: &mpsc::UnboundedSender<String>,
+) -> Result<bool> {
+    let path = format!("/task/{id}/events");
+    let answer = client.open(Ask::new(hyper::Method::GET, &path)).await?;
+    if answer.status() != hyper::StatusCode::OK {
+        return Ok(answer.status().is_server_error());
+    }
+    let mut events = Events::new(answer.into_body());
+    while let Some(event) = events.next().await? {
+        if event.name != "retrying" {
+            continue;
+        }
+        let OfAttempt { attempt } = serde_json::from_str(&event.data)?;
+        let task: Task = client.get(&format!("/task/{id}/status")).await?.good()?.read()?;
+        // After a drain the same attempt comes again, and nothing went wrong.
+        let Some(error) = task.error.as_ref().filter(|_| attempt > *told) else { continue };
+        let wait = match until(&task.ready_at) {
+            wait if wait.is_zero() => String::new(),
+            wait => format!("; the next is in {}", time(wait)),
+        };
+        let (last, why) = (task.last_attempt(), clipped(&error.message, 200));
+        notices
+            .send(format!("wasmill: attempt {attempt} of {last} failed by {}: {why}{wait}", error.cause))?;
+        *told = attempt;
+    }
+    Ok(true)
+}
+
 /// Waits until a task has ended, and returns what the server then says of its result.
-async fn ended(client: Client, id: TaskId) -> Result<Answer> {
+async fn ended(client: Client, id: TaskId, notices: mpsc::UnboundedSender<String>) -> Result<Answer> {
     let path = format!("/task/{id}/result?wait={}s", HOLD.as_secs());
     let mut pause = PAUSE_MIN;
     let mut away_since: Option<Instant> = None;
@@ -101,29 +160,41 @@ async fn ended(client: Client, id: TaskId) -> Result<Answer> {
         let ask = Ask { patience: HOLD + PATIENCE, ..Ask::new(hyper::Method::GET, &path) };
         match client.send(ask).await {
             Ok(answer) if answer.status == hyper::StatusCode::ACCEPTED => {
-                away_since = None;
+                if away_since.take().is_some() {
+                    // Nobody to tell is fine, here and below.
+                    let _ = notices.send("wasmill: the server is back".to_owned());
+                }
                 if asked.elapsed() < HOLD / 2 {
                     sleep(pause).await;
                     pause = (pause * 2).min(PAUSE_MAX);
                 }
             }
             Ok(answer) if answer.status.is_server_error() => {
-                outlast(&mut away_since, answer.refusal()).await?;
+                outlast(&mut away_since, answer.refusal(), &notices).await?;
             }
             // There is a result, or there never will be one.
             Ok(answer) if answer.status.is_success() || answer.status == hyper::StatusCode::CONFLICT => {
                 return Ok(answer);
             }
             Ok(answer) => return Err(answer.refusal()),
-            Err(error) if exit::of(&error) == Exit::Unreachable => outlast(&mut away_since, error).await?,
+            Err(error) if exit::of(&error) == Exit::Unreachable => {
+                outlast(&mut away_since, error, &notices).await?;
+            }
             Err(error) => return Err(error),
         }
     }
 }
 
 /// Pauses before a server that is away is asked again; gives up when it was away for too long.
-async fn outlast(away_since: &mut Option<Instant>, error: anyhow::Error) -> Result<()> {
-    let since = *away_since.get_or_insert_with(Instant::now);
+async fn outlast(
+    away_since: &mut Option<Instant>,
+    error: anyhow::Error,
+    notices: &mpsc::UnboundedSender<String>,
+) -> Result<()> {
+    let since = *away_since.get_or_insert_with(|| {
+        let _ = notices.send(format!("wasmill: {error:#}; keeps trying for {AWAY_MAX:?}"));
+        Instant::now()
+    });
     if since.elapsed() > AWAY_MAX {
         return Err(error);
     }
