@@ -46,7 +46,12 @@ pub(crate) fn refusal(server: &str, status: StatusCode, body: &[u8]) -> anyhow::
         );
         return told(Exit::NotFound, message);
     }
-    told(exit(status), words(&problem))
+    let words = words(&problem);
+    // What the API says of its routes, in the words of this program.
+    let words = words
+        .replace("GET /schedules lists", "`wasmill schedule list` shows")
+        .replace("GET /plugins lists", "`wasmill plugin list` shows");
+    told(exit(status), words)
 }
 
 fn words(problem: &Problem) -> String {

@@ -7,8 +7,8 @@ use serde_json::value::RawValue;
 use wasmill_model::ScheduleName;
 
 use crate::cli::schedule::{
-    ListSchedulesArgs, MissedRuns, RunScheduleArgs, ScheduleArgs, ScheduleCommand, SchedulesArgs,
-    SetScheduleArgs,
+    ListSchedulesArgs, MissedRuns, RunScheduleArgs, ScheduleCommand, SchedulesArgs, SetScheduleArgs,
+    ShowScheduleArgs,
 };
 use crate::client::{Ask, Client, block_on};
 use crate::commands::submit::{accepted, body};
@@ -46,6 +46,22 @@ struct Schedule {
     runs: u64,
     skipped: u64,
     last_error: Option<String>,
+    #[serde(default)]
+    missed: String,
+    #[serde(default)]
+    overlap: bool,
+    #[serde(default)]
+    last_run: Option<LastRun>,
+    /// What it asks for; lists leave it out.
+    #[serde(default)]
+    task: serde_json::Value,
+}
+
+/// The newest run.
+#[derive(Deserialize)]
+struct LastRun {
+    time: String,
+    task: String,
 }
 
 /// Carries out one of its commands.
@@ -95,11 +111,38 @@ fn next(schedule: &Schedule) -> &str {
     }
 }
 
-fn show(args: &ScheduleArgs) -> Result<Exit> {
+fn show(args: &ShowScheduleArgs) -> Result<Exit> {
     let client = Client::new(&args.server)?;
     let answer = block_on(async { client.get(&format!("/schedules/{}", args.name)).await?.good() })?;
-    data!("{}", answer.text());
+    if args.json {
+        data!("{}", answer.text());
+        return Ok(Exit::Done);
+    }
+    let schedule: Schedule = answer.read()?;
+    let Schedule { name, from, cron, timezone, paused, runs, skipped, missed, overlap, .. } = &schedule;
+    line("schedule", name);
+    line("from", from);
+    line("cron", &format!("{cron} ({timezone})"));
+    line("missed", missed);
+    line("overlap", if *overlap { "yes" } else { "no" });
+    line("task", &schedule.task.to_string());
+    if *paused {
+        line("next", "paused");
+    } else {
+        line("next", &schedule.next_runs.join("\n          "));
+    }
+    line("runs", &format!("{runs}, {skipped} skipped"));
+    if let Some(last) = &schedule.last_run {
+        line("last run", &format!("{}, task {}", last.time, last.task));
+    }
+    if let Some(error) = &schedule.last_error {
+        line("error", &Paint::stdout().red(error));
+    }
     Ok(Exit::Done)
+}
+
+fn line(name: &str, value: &str) {
+    say!("{name:<9} {value}");
 }
 
 fn set(args: &SetScheduleArgs) -> Result<Exit> {
