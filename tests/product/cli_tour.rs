@@ -127,7 +127,10 @@ async fn what_a_server_refuses_is_told_line_by_line_and_changes_nothing() {
     let said = ask(&server, &["list", "--state", "done"]);
     assert!(said.code == 2 && said.err.contains("waiting, running"), "{said:?}");
     let said = ask(&server, &["status", "7"]);
-    assert!(said.code == 2 && said.err.contains("the beginning of an id is 4 to 32"), "{said:?}");
+    assert!(
+        said.code == 2 && said.err.contains("an id, or the beginning or the end of one, is 4 to 32"),
+        "{said:?}"
+    );
     assert_eq!(server.client().get("/task").await.text, "[]");
 }
 

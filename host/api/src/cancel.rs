@@ -14,6 +14,7 @@ use wasmill_store::Cancelled;
 
 use crate::app::Api;
 use crate::faults::{Fault, Faults};
+use crate::fields::time_must_be;
 use crate::openapi::values::{Span, plain};
 use crate::openapi::{Answer, Operation};
 use crate::params::Params;
@@ -71,6 +72,7 @@ pub(crate) fn take_grace(grace: &mut Duration, value: &str, faults: &mut Faults)
         _ => {
             let most = humantime::format_duration(GRACE_MAX);
             let detail = format!("grace must be a time with a unit, such as 5s, of at most {most}");
+            let detail = time_must_be(detail, Some(value));
             faults.push(Fault::parameter("grace", detail));
         }
     }

@@ -13,6 +13,7 @@ use wasmill_store::{AllFollower, Change, Event, Follower, News, Told};
 
 use crate::app::Api;
 use crate::faults::{Fault, Faults};
+use crate::filter;
 use crate::openapi::values::{Name, plain};
 use crate::openapi::{Answer, Operation};
 use crate::params::Params;
@@ -97,7 +98,7 @@ fn check(params: &Params) -> Result<Option<PluginName>, Problem> {
     for (name, value) in params.iter().filter(|(name, _)| *name == "plugin") {
         plugin = value.parse().ok();
         if plugin.is_none() {
-            faults.push(Fault::parameter(name, "plugin must be the name of a plugin"));
+            faults.push(Fault::parameter(name, format!("plugin must be {}", filter::PLUGIN_NAME)));
         }
     }
     Problem::unless(faults, plugin)

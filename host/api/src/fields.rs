@@ -9,6 +9,7 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
+use wasmill_model::{InvalidDuration, parse_duration};
 
 use crate::faults::{FAULTS_MAX, Fault, Faults, escaped, quoted};
 
@@ -121,6 +122,14 @@ pub(crate) fn whole_number(value: &RawValue) -> Option<i64> {
     const EXACT_MAX: f64 = 9_007_199_254_740_991.0;
     let number: f64 = serde_json::from_str(value.get()).ok()?;
     (number.fract() == 0.0 && number.abs() <= EXACT_MAX).then_some(number as i64)
+}
+
+/// Says what a time would have to be, and why if months or years were asked for, which have no fixed length.
+pub(crate) fn time_must_be(detail: String, found: Option<&str>) -> String {
+    match found.map(parse_duration) {
+        Some(Err(why @ InvalidDuration::NoFixedLength)) => format!("{detail}; {why}"),
+        _ => detail,
+    }
 }
 
 /// Reads a string.

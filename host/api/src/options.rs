@@ -13,7 +13,7 @@ use wasmill_model::{
 
 use crate::depends;
 use crate::faults::{Fault, Faults};
-use crate::fields::{Fields, text, whole_number};
+use crate::fields::{Fields, text, time_must_be, whole_number};
 use crate::webhook;
 
 /// How far ahead a task may be put off: a year.
@@ -74,7 +74,9 @@ fn run_at(
             .filter(|delay| *delay <= DELAY_MAX)
             .and_then(|delay| now.checked_add_signed(TimeDelta::from_std(delay).ok()?));
         if delay.is_none() {
-            let detail = "delay must be a string with a unit, such as \"30s\", of at most 366 days";
+            let detail =
+                "delay must be a string with a unit, such as \"30s\", of at most 366 days".to_owned();
+            let detail = time_must_be(detail, text(value).as_deref());
             faults.push(Fault::field("delay", detail));
         }
         return delay;

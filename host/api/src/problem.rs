@@ -5,11 +5,12 @@
 
 use std::any::Any;
 use std::net::IpAddr;
+use std::sync::LazyLock;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::extract::{MatchedPath, Request};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use percent_encoding::percent_decode_str;
@@ -518,9 +519,26 @@ pub(crate) async fn unknown_route(uri: Uri) -> Problem {
     Problem::of(kind::UNKNOWN_ROUTE, detail)
 }
 
-pub(crate) async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
-    let detail = format!("{} cannot be asked to {}", quoted(uri.path()), quoted(method.as_str()));
+pub(crate) async fn method_not_allowed(request: Request) -> Problem {
+    let (method, path) = (request.method().as_str(), request.uri().path());
+    let mut detail = format!("{} does not take {}", quoted(path), quoted(method));
+    if let Some(route) = request.extensions().get::<MatchedPath>() {
+        let allowed = allowed(route.as_str());
+        if !allowed.is_empty() {
+            detail.push_str(&format!("; it takes {allowed}"));
+        }
+    }
     Problem::of(kind::METHOD_NOT_ALLOWED, detail)
+}
+
+/// Names the methods of a route. Its `Allow` is set only after everything here.
+fn allowed(route: &str) -> String {
+    static ROUTES: LazyLock<Vec<(&str, &str)>> = LazyLock::new(|| crate::app::routes().known().to_vec());
+    let methods = ROUTES.iter().filter(|(_, path)| *path == route).map(|(method, _)| match *method {
+        "get" => "GET, HEAD".to_owned(),
+        method => method.to_uppercase(),
+    });
+    methods.collect::<Vec<_>>().join(", ")
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the signature is tower-http's")]

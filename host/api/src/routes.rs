@@ -27,10 +27,6 @@ impl Routes {
     }
 
     /// Returns method and path of each route, in the order of the table.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "what is served is held against the document by a test")
-    )]
     pub(crate) fn known(&self) -> &[(&'static str, &'static str)] {
         &self.known
     }

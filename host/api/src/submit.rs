@@ -24,7 +24,7 @@ use crate::body::read_json;
 use crate::checking::checked;
 use crate::depends;
 use crate::faults::{Fault, Faults};
-use crate::fields::{Fields, text, whole_number};
+use crate::fields::{Fields, text, time_must_be, whole_number};
 use crate::openapi::values::{Anything, Moment, NO_CONTROLS, Name, Span};
 use crate::openapi::{Answer, Operation};
 use crate::options::{self, Options};
@@ -271,6 +271,7 @@ fn timeout(api: &Api, value: Option<&RawValue>, default: Duration, faults: &mut 
     parsed.unwrap_or_else(|| {
         let most = humantime::format_duration(most);
         let detail = format!("timeout must be a string with a unit, such as \"30s\", from 1ms to {most}");
+        let detail = time_must_be(detail, text(value).as_deref());
         faults.push(Fault::field("timeout", detail));
         default
     })
@@ -337,9 +338,11 @@ fn number(fields: &mut Fields<'_>, name: &str, must: InvalidBackoff, faults: &mu
 
 /// Reads one of the waits of a backoff.
 fn wait(fields: &mut Fields<'_>, name: &str, faults: &mut Faults) -> Option<Duration> {
-    let parsed = text(fields.take(name)?).and_then(|text| parse_duration(&text).ok());
+    let text = text(fields.take(name)?);
+    let parsed = text.as_deref().and_then(|text| parse_duration(text).ok());
     if parsed.is_none() {
         let detail = format!("backoff.{name} must be a string with a unit, such as \"5s\"");
+        let detail = time_must_be(detail, text.as_deref());
         faults.push(Fault::at(format!("/backoff/{name}"), detail));
     }
     parsed

@@ -11,6 +11,7 @@ use wasmill_store::StoreError;
 
 use crate::app::Api;
 use crate::faults::{Fault, Faults};
+use crate::fields::time_must_be;
 use crate::openapi::values::{Span, plain};
 use crate::openapi::{Answer, Operation};
 use crate::params::Params;
@@ -42,6 +43,7 @@ impl Wish {
                 _ => {
                     let most = humantime::format_duration(WAIT_MAX);
                     let detail = format!("wait must be a time with a unit, such as 30s, of at most {most}");
+                    let detail = time_must_be(detail, Some(value));
                     faults.push(Fault::parameter("wait", detail));
                 }
             }

@@ -166,7 +166,9 @@ fn check_format(bytes: &[u8]) -> Result<(), String> {
                 .to_owned()
         }
         [b'(', ..] => "this is WebAssembly text; `wasm-tools parse` makes it binary".to_owned(),
-        _ => format!("this is not WebAssembly: it begins with {:02x?}", &bytes[..bytes.len().min(4)]),
+        _ => {
+            format!("this is not WebAssembly: it begins with 0x{}", words::hex(&bytes[..bytes.len().min(4)]))
+        }
     };
     Err(format!("{found}; {WHAT_FITS}"))
 }

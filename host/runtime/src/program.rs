@@ -31,6 +31,10 @@ const LAST_WORDS_BYTES_MAX: usize = 2 << 10;
 /// Lines of stderr in that message.
 const LAST_WORDS_LINES_MAX: usize = 10;
 
+/// The forms that the input of a program has.
+const FORM: &str =
+    "the input of a program is a string, which is its stdin, or an object with `args`, `stdin` and `env`";
+
 /// What the input of a task hands to a program: `{"args": [...], "stdin": "…", "env": {...}}`.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -51,17 +55,15 @@ impl ProgramInput {
     /// handed over, or if a variable is one that the manifest has set (`fixed`).
     pub(crate) fn read(input: Option<&str>, fixed: &BTreeMap<String, String>) -> Result<Self, Failure> {
         let refused = |reason: String| Failure::new(Cause::InvalidInput, words::bounded(reason));
-        let form = |error| {
-            refused(format!(
-                "the input of a program is a string, which is its stdin, or an object with `args`, \
-                 `stdin` and `env`: {error}"
-            ))
-        };
+        let form = |error: serde_json::Error| refused(format!("{FORM}: {error}"));
+        let unlike = |found: &str| format!("{FORM}, and not {found}");
         let read = match serde_json::from_str(input.unwrap_or("null")).map_err(form)? {
             Value::Null => Self::default(),
             Value::String(stdin) => Self { stdin, ..Self::default() },
             // An array would be taken for the fields in their order.
-            Value::Array(_) => return Err(refused("the input of a program is no array".to_owned())),
+            Value::Array(_) => return Err(refused(unlike("an array"))),
+            Value::Number(_) => return Err(refused(unlike("a number"))),
+            Value::Bool(_) => return Err(refused(unlike("true or false"))),
             other => serde_json::from_value(other).map_err(form)?,
         };
         read.check(fixed).map_err(refused)?;

@@ -11,6 +11,7 @@ use wasmill_model::PluginName;
 use crate::debug::Debug;
 use crate::debug::dump::{Dump, STATES, TaskDump};
 use crate::faults::{Fault, Faults};
+use crate::filter;
 use crate::params::{Param, Params, whole_number};
 use crate::problem::Problem;
 
@@ -92,7 +93,7 @@ impl Asked {
                 let known = STATES.into_iter().find(|state| *state == value);
                 self.state = Some(known.ok_or_else(|| must(&format!("one of {}", STATES.join(", "))))?);
             }
-            "plugin" => self.plugin = Some(value.parse().map_err(|_| must("the name of a plugin"))?),
+            "plugin" => self.plugin = Some(value.parse().map_err(|_| must(filter::PLUGIN_NAME))?),
             _ => {
                 let limit = whole_number(value).and_then(|limit| usize::try_from(limit).ok());
                 let limit = limit.filter(|limit| (1..=LIMIT_MAX).contains(limit));
