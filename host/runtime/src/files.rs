@@ -13,6 +13,7 @@ pub(crate) mod listing;
 pub(crate) mod modules;
 pub(crate) mod open;
 mod streams;
+mod ways;
 
 use std::path::{Component, Path};
 

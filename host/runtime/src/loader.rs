@@ -4,7 +4,7 @@
 //! compiles or takes from the cache, and links; puts nothing into service.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -67,6 +67,14 @@ pub(crate) struct Loader {
     pub(crate) figures: Figures,
     /// Checks of inputs, by the names of built-in plugins.
     pub(crate) input_checks: &'static [(&'static str, InputCheck)],
+}
+
+/// Returns the files that decide what a plugin is and may do.
+fn deciding_files(source: &PluginSource) -> Vec<PathBuf> {
+    let PluginSource::File(wasm) = source else { return Vec::new() };
+    let manifest = wasm.with_extension("toml");
+    let (schema, _) = manifest::needs(&manifest);
+    [wasm.clone(), manifest].into_iter().chain(schema).collect()
 }
 
 /// Refuses a file that is another than its manifest names.
@@ -172,7 +180,7 @@ impl Loader {
         let profile = self.engines.profile_for(profile, terms.limits.memory_bytes);
         let code = self.code(kind, profile, digest, wasm, leash)?;
         let folders = Arc::new(GrantedFolders::open(&terms.permissions.dirs)?);
-        self.grants.claim(name.as_str(), &folders)?;
+        self.grants.claim(name.as_str(), &deciding_files(source), &folders)?;
         let is_roomy = profile == Profile::Roomy;
         let facts = PluginFacts { kind, is_roomy, imports, exports, terms: Arc::clone(&terms) };
         let (name, digest) = (name.clone(), Arc::clone(digest));

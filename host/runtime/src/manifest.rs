@@ -58,6 +58,14 @@ pub(crate) fn needs(path: &Path) -> (Option<PathBuf>, Vec<PathBuf>) {
     (manifest.input.schema.and_then(|schema| beside(folder, &schema)), manifest.allow.hosts())
 }
 
+/// Returns the folders that the manifest at `path` opens for writing, whether it is in force or not.
+pub(crate) fn writable_folders(path: &Path) -> Vec<PathBuf> {
+    let text = read_text(path, MANIFEST_BYTES_MAX).ok().flatten();
+    text.and_then(|text| parse(&text).ok())
+        .map(|manifest| manifest.allow.writable_hosts())
+        .unwrap_or_default()
+}
+
 /// The file as it is written; what is left out is as the host has it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]

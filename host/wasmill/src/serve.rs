@@ -1,5 +1,6 @@
 //! `wasmill serve`: puts the rooms together, and takes them apart in order when told to stop.
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,6 +46,19 @@ const OWN_BINARY: &str = "/proc/self/exe";
 
 /// The memory of a machine that does not tell.
 const MACHINE_BYTES: u64 = 4 << 30;
+
+/// Variables that name files of certificates that the collector of traces is known by.
+const CERTIFICATES: [(&str, &str); 2] = [
+    ("OTEL_EXPORTER_OTLP_CERTIFICATE", "the file OTEL_EXPORTER_OTLP_CERTIFICATE"),
+    ("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "the file OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE"),
+];
+
+/// Files by which the system turns names into addresses.
+const RESOLVER: [(&str, &str); 3] = [
+    ("/etc/hosts", "the hosts of the resolver"),
+    ("/etc/resolv.conf", "the settings of the resolver"),
+    ("/etc/nsswitch.conf", "the sources of the resolver"),
+];
 
 /// Connections to the debug port, and how long requests there may hold up the end of the process.
 const DEBUG_CONNECTIONS_MAX: usize = 16;
@@ -349,9 +363,20 @@ fn protected(config: &Config) -> Vec<ProtectedPath> {
     protected.extend(config.http_roots.iter().map(|file| path(file, "the file http_roots", false)));
     let secrets = config.webhook_secret_file.iter();
     protected.extend(secrets.map(|file| path(file, "the file webhook_secret_file", true)));
+    protected.extend(certificates(&|name| std::env::var_os(name)));
+    protected.extend(RESOLVER.iter().map(|(file, what)| path(Path::new(file), what, false)));
     let own = std::env::current_exe();
     protected.extend(own.iter().map(|file| path(file, "the program of this server", false)));
     protected
+}
+
+/// Lists the files of certificates that the environment names.
+fn certificates(read: &dyn Fn(&str) -> Option<OsString>) -> Vec<ProtectedPath> {
+    let path = |file: OsString, what| ProtectedPath { path: file.into(), what, is_secret: false };
+    let set = |(name, what): &(&str, &'static str)| {
+        read(name).filter(|file| !file.is_empty()).map(|file| path(file, *what))
+    };
+    CERTIFICATES.iter().filter_map(set).collect()
 }
 
 /// Says who compiles: this program itself, as a child with limits.
@@ -426,4 +451,21 @@ fn announce(config: &Config, server: &Server, wasm: &Runtime, slots: u32, waitin
         folder.display(),
         data.display(),
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certificates_that_the_environment_names_are_protected_as_those_of_settings() {
+        let set = |name: &str| match name {
+            "OTEL_EXPORTER_OTLP_CERTIFICATE" => Some("/work/ca.pem".into()),
+            "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE" => Some(OsString::new()),
+            _ => None,
+        };
+        let protected = certificates(&set);
+        assert_eq!(protected.len(), 1, "{protected:?}");
+        assert_eq!(protected[0].path, Path::new("/work/ca.pem"));
+    }
 }

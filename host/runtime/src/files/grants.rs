@@ -1,7 +1,8 @@
 //! Which folders may be granted beside which: no guest may write where a path begins that others are reached by.
 //!
 //! Asked by the loader for each plugin, before it comes into service. Folders are compared by device and inode,
-//! so a bind mount or another spelling makes no difference.
+//! so another spelling makes no difference. A file that decides something counts with each folder on the way to
+//! it, over all links: who may write to one of them may put another file in its place.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,6 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use rustix::fs::stat;
 
 use crate::files::granted::{GrantedFolder, GrantedFolders, Identity};
+use crate::files::ways::{Passed, way};
+use crate::manifest;
 
 /// A file or folder of the server itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,42 +29,88 @@ pub struct ProtectedPath {
 #[derive(Debug, Default)]
 pub(crate) struct Grants {
     protected: Vec<ProtectedPath>,
+    claims: Mutex<Claims>,
+}
+
+#[derive(Debug, Default)]
+struct Claims {
     /// By plugin, with older versions as long as they run.
-    granted: Mutex<BTreeMap<String, Vec<Weak<GrantedFolders>>>>,
+    granted: BTreeMap<String, Vec<Weak<GrantedFolders>>>,
+    /// By plugin, the files that decide what it is and lie elsewhere than in the plugins folder.
+    linked: BTreeMap<String, Vec<PathBuf>>,
 }
 
 impl Grants {
     pub(crate) fn new(protected: Vec<ProtectedPath>) -> Self {
-        Self { protected, granted: Mutex::default() }
+        Self { protected, claims: Mutex::default() }
     }
 
-    /// Grants the folders to a plugin, as long as they are held.
+    /// Grants the folders to a plugin, as long as they are held. `files` decide what it is and may do, the
+    /// `.wasm` file first.
     ///
     /// # Errors
     ///
     /// Says in a sentence which folder cannot be granted, and why.
-    pub(crate) fn claim(&self, plugin: &str, folders: &Arc<GrantedFolders>) -> Result<(), String> {
-        if folders.is_empty() {
-            return Ok(());
-        }
+    pub(crate) fn claim(
+        &self,
+        plugin: &str,
+        files: &[PathBuf],
+        folders: &Arc<GrantedFolders>,
+    ) -> Result<(), String> {
         for folder in folders.iter() {
             self.check_protected(folder)?;
             folders.iter().try_for_each(|other| check_beside(folder, other, None))?;
         }
-        let mut granted = self.granted.lock().unwrap_or_else(PoisonError::into_inner);
+        let home = files.first().and_then(|wasm| wasm.parent()).map(way).unwrap_or_default();
+        let linked: Vec<_> = files
+            .iter()
+            .map(|file| (file, way_from(&home, file)))
+            .filter(|(_, passed)| !passed.is_empty())
+            .collect();
+        if !linked.is_empty() {
+            check_manifests(plugin, files, &linked)?;
+        }
+        let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
+        let Claims { granted, linked: others_linked } = &mut *claims;
         granted.retain(|_, versions| {
             versions.retain(|version| version.strong_count() > 0);
             !versions.is_empty()
         });
-        // An older version of the same plugin is about to go, and holds its folders open as they are.
-        for (name, versions) in granted.iter().filter(|(name, _)| *name != plugin) {
+        for folder in folders.iter() {
+            linked.iter().try_for_each(|(file, passed)| check_file(folder, plugin, plugin, file, passed))?;
+        }
+        for (name, versions) in granted.iter() {
             for other in versions.iter().filter_map(Weak::upgrade) {
-                for folder in folders.iter() {
+                // What an older version of the same plugin may write counts, too: its runs go on.
+                for folder in other.iter() {
+                    linked
+                        .iter()
+                        .try_for_each(|(file, passed)| check_file(folder, name, plugin, file, passed))?;
+                }
+                // For the rest such a version is about to go, and holds its folders open as they are.
+                for folder in folders.iter().filter(|_| name != plugin) {
                     other.iter().try_for_each(|other| check_beside(folder, other, Some(name)))?;
                 }
             }
         }
-        granted.entry(plugin.to_owned()).or_default().push(Arc::downgrade(folders));
+        // A plugin goes with its file. Links may have changed since they were looked at, so they are again.
+        others_linked.retain(|_, files| files.first().is_some_and(|wasm| wasm.symlink_metadata().is_ok()));
+        if folders.iter().any(|folder| folder.rule.write) {
+            for (name, files) in others_linked.iter().filter(|(name, _)| *name != plugin) {
+                for file in files {
+                    let passed = way(file);
+                    folders.iter().try_for_each(|folder| check_file(folder, plugin, name, file, &passed))?;
+                }
+            }
+        }
+        if linked.is_empty() {
+            others_linked.remove(plugin);
+        } else {
+            others_linked.insert(plugin.to_owned(), files.to_owned());
+        }
+        if !folders.is_empty() {
+            granted.entry(plugin.to_owned()).or_default().push(Arc::downgrade(folders));
+        }
         Ok(())
     }
 
@@ -72,7 +121,7 @@ impl Grants {
             }
             let (host, path_shown) = (folder.rule.host.display(), path.display());
             let may_not = if *is_secret { "no plugin may see" } else { "no plugin may write to" };
-            if ways(path).contains(&folder.identity()) {
+            if way(path).iter().any(|passed| passed.identity == folder.identity()) {
                 return Err(format!(
                     "allow.dirs: {host} is or holds {what} ({path_shown}), which {may_not}; permit a folder \
                      that does not"
@@ -117,14 +166,67 @@ fn identity(path: &Path) -> Option<Identity> {
     stat(path).ok().map(|stat| (stat.st_dev, stat.st_ino))
 }
 
-/// Returns what one passes on the way to a path, with itself: as it is spelled, and as links lead.
-fn ways(path: &Path) -> Vec<Identity> {
-    let spelled = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let mut passed: Vec<_> = spelled.ancestors().filter_map(identity).collect();
-    // Where it is missing, it would be made in what is there.
-    let real = spelled.ancestors().find_map(|path| path.canonicalize().ok());
-    passed.extend(real.iter().flat_map(|real| real.ancestors()).filter_map(identity));
-    passed
+/// Returns the folders on the way to a file that lie neither in the plugins folder nor on the way there: none
+/// of those can be granted for writing.
+fn way_from(home: &[Passed], file: &Path) -> Vec<Passed> {
+    let inside = home.last().map(|home| &home.path);
+    let is_home = |passed: &Passed| {
+        home.iter().any(|step| step.identity == passed.identity)
+            || inside.is_some_and(|inside| passed.path.starts_with(inside))
+    };
+    way(file).into_iter().filter(|passed| !is_home(passed)).collect()
+}
+
+/// Checks a folder against a file that decides what a plugin is.
+fn check_file(
+    folder: &GrantedFolder,
+    writer: &str,
+    plugin: &str,
+    file: &Path,
+    passed: &[Passed],
+) -> Result<(), String> {
+    let is_passed = passed.iter().any(|passed| passed.identity == folder.identity());
+    if folder.rule.write && is_passed {
+        return Err(rewritable(&folder.rule.host, writer, plugin, file));
+    }
+    Ok(())
+}
+
+/// Checks the files of a plugin against all manifests of the folder, also those that are not in force or not
+/// read yet: what a guest of theirs wrote before this server started is as harmful.
+fn check_manifests(
+    plugin: &str,
+    files: &[PathBuf],
+    linked: &[(&PathBuf, Vec<Passed>)],
+) -> Result<(), String> {
+    let entries = files.first().and_then(|wasm| wasm.parent()).and_then(|home| home.read_dir().ok());
+    for manifest in entries.into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())) {
+        let is_manifest = manifest.extension().is_some_and(|extension| extension == "toml");
+        if !is_manifest || manifest.with_extension("wasm").symlink_metadata().is_err() {
+            continue;
+        }
+        let writer = manifest.file_stem().unwrap_or_default().to_string_lossy();
+        // By path, since a folder on a dead mount must not hold up this plugin: neither path has links.
+        for folder in manifest::writable_folders(&manifest) {
+            for (file, passed) in linked {
+                if passed.iter().any(|passed| passed.path == folder) {
+                    return Err(rewritable(&folder, &writer, plugin, file));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Says that a guest could rewrite a file that decides what a plugin is.
+fn rewritable(folder: &Path, writer: &str, plugin: &str, file: &Path) -> String {
+    format!(
+        "allow.dirs: {folder}, which plugin '{writer}' is permitted for writing, holds {file} of plugin \
+         '{plugin}', or a link that leads there: a guest could put something else in its place; put the file \
+         itself into the plugins folder, or permit another folder",
+        folder = folder.display(),
+        file = file.display(),
+    )
 }
 
 #[cfg(test)]
@@ -169,9 +271,19 @@ mod tests {
             Arc::new(GrantedFolders::open(&rules).unwrap())
         }
 
+        fn files(&self, plugin: &str) -> Vec<PathBuf> {
+            let wasm = self.root.join(format!("plugins/{plugin}.wasm"));
+            let (manifest, schema) = (wasm.with_extension("toml"), wasm.with_extension("json"));
+            vec![wasm, manifest, schema]
+        }
+
+        fn link(&self, target: &str, link: &str) {
+            std::os::unix::fs::symlink(target, self.root.join(link)).unwrap();
+        }
+
         fn claim(&self, plugin: &str, dirs: &[(&str, bool)]) -> Result<Arc<GrantedFolders>, String> {
             let folders = self.open(dirs);
-            self.grants.claim(plugin, &folders).map(|()| folders)
+            self.grants.claim(plugin, &self.files(plugin), &folders).map(|()| folders)
         }
     }
 
@@ -237,8 +349,82 @@ mod tests {
         let path = bed.root.join("work/current");
         let grants = Grants::new(vec![ProtectedPath { path, what: "the plugins folder", is_secret: false }]);
         for host in ["work", "plugins"] {
-            assert!(grants.claim("a", &bed.open(&[(host, true)])).is_err(), "{host}");
+            assert!(grants.claim("a", &[], &bed.open(&[(host, true)])).is_err(), "{host}");
         }
-        assert!(grants.claim("a", &bed.open(&[("work/out", true)])).is_ok());
+        assert!(grants.claim("a", &[], &bed.open(&[("work/out", true)])).is_ok());
+    }
+
+    #[test]
+    fn no_guest_may_write_where_a_file_of_a_plugin_lies_or_a_link_to_it() {
+        for (link, name) in [("a.toml", "a.toml"), ("a.wasm", "a.wasm"), ("a.json", "a.json")] {
+            for (target, hop) in [("../work/out/real", None), ("../work/out/hop", Some("../../other/real"))] {
+                let bed = bed();
+                std::fs::write(bed.root.join("plugins/a.wasm"), "").unwrap();
+                std::fs::write(bed.root.join("plugins/b.wasm"), "").unwrap();
+                let _ = std::fs::remove_file(bed.root.join("plugins").join(name));
+                bed.link(target, &format!("plugins/{link}"));
+                if let Some(hop) = hop {
+                    bed.link(hop, "work/out/hop");
+                }
+                for path in ["work/out/real", "other/real"] {
+                    std::fs::write(bed.root.join(path), "").unwrap();
+                }
+                // Its own grant, the folder of the file and one above.
+                for dir in ["work/out", "work"] {
+                    let reason = bed.claim("a", &[(dir, true)]).unwrap_err();
+                    assert!(reason.contains(name) && reason.contains("plugin 'a'"), "{reason}");
+                }
+                let _read = bed.claim("a", &[("work/out", false)]).unwrap();
+                // The grant of another plugin, which comes second.
+                let reason = bed.claim("b", &[("work/out", true)]).unwrap_err();
+                assert!(reason.contains("plugin 'a'") && reason.contains("plugin 'b'"), "{reason}");
+                let _beside = bed.claim("b", &[("work/out2", true)]).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn a_linked_file_that_comes_second_is_refused_and_a_manifest_counts_before_it_is_in_force() {
+        let bed = bed();
+        bed.link("../work/out/real", "plugins/a.toml");
+        std::fs::write(bed.root.join("plugins/a.wasm"), "").unwrap();
+        let writer = bed.claim("b", &[("work", true)]).unwrap();
+        let reason = bed.claim("a", &[]).unwrap_err();
+        assert!(reason.contains("plugin 'a'") && reason.contains("plugin 'b'"), "{reason}");
+        drop(writer);
+        // As at a start, where the one with the link may be loaded first.
+        let host = bed.root.join("work/out");
+        let manifest = format!("allow.dirs = [{{ host = {host:?}, guest = \"/w\", write = true }}]");
+        std::fs::write(bed.root.join("plugins/c.toml"), manifest).unwrap();
+        bed.claim("a", &[]).unwrap();
+        std::fs::write(bed.root.join("plugins/c.wasm"), "").unwrap();
+        let reason = bed.claim("a", &[]).unwrap_err();
+        assert!(reason.contains("plugin 'c'"), "{reason}");
+        // Once the plugin is gone, its links are nothing.
+        std::fs::remove_file(bed.root.join("plugins/a.wasm")).unwrap();
+        let _writer = bed.claim("c", &[("work/out", true)]).unwrap();
+    }
+
+    #[test]
+    fn links_within_the_plugins_folder_hold_up_nothing() {
+        let bed = bed();
+        std::fs::create_dir(bed.root.join("plugins/..2026")).unwrap();
+        std::fs::write(bed.root.join("plugins/..2026/a.toml"), "").unwrap();
+        bed.link("..2026", "plugins/..data");
+        bed.link("..data/a.toml", "plugins/a.toml");
+        let _a = bed.claim("a", &[("work", true)]).unwrap();
+    }
+
+    #[test]
+    fn a_protected_file_is_protected_with_each_link_that_leads_to_it() {
+        let bed = bed();
+        bed.link("../../other/next", "work/out/hop");
+        bed.link("../etc/wasmill.toml", "other/next");
+        let path = bed.root.join("work/out/hop");
+        let grants = Grants::new(vec![ProtectedPath { path, what: "the file", is_secret: false }]);
+        for host in ["work/out", "other", "etc"] {
+            assert!(grants.claim("a", &[], &bed.open(&[(host, true)])).is_err(), "{host}");
+        }
+        assert!(grants.claim("a", &[], &bed.open(&[("work/out2", true)])).is_ok());
     }
 }

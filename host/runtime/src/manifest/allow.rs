@@ -32,6 +32,11 @@ impl Allow {
         self.dirs.into_iter().map(|dir| dir.host).collect()
     }
 
+    /// Returns the folders of the host that guests may write to, unchecked.
+    pub(super) fn writable_hosts(self) -> Vec<PathBuf> {
+        self.dirs.into_iter().filter(|dir| dir.write).map(|dir| dir.host).collect()
+    }
+
     /// Checks everything, and that the folders are there.
     pub(super) fn check(self) -> Result<Permissions, String> {
         let http = self.http.iter().map(|url| {
