@@ -26,9 +26,9 @@ impl Target {
         }
         let tls = uri.scheme() == Some(&Scheme::HTTPS);
         let port = match (authority.port(), authority.host().len() < authority.as_str().len()) {
-            (Some(port), _) => port.as_u16(),
+            (Some(port), _) if is_plain_port(port.as_str()) => port.as_u16(),
             // There is something after the host, but it is no port.
-            (None, true) => return None,
+            (Some(_), _) | (None, true) => return None,
             (None, false) => Self::default_port(tls),
         };
         Some(Self { host: plain_host(authority.host()), port, tls })
@@ -56,6 +56,11 @@ impl Target {
     }
 }
 
+/// Returns true if a port is spelled in the one way that every server takes: digits, the first one not zero.
+fn is_plain_port(port: &str) -> bool {
+    !port.starts_with('0') && port.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 /// Writes a host as rules do: in lower case, without the brackets of IPv6 or the dot of the root.
 pub fn plain_host(host: &str) -> String {
     let host = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
@@ -78,7 +83,15 @@ mod tests {
             let target = Target::of(&uri.parse().expect("a URI")).expect("a target");
             assert_eq!(target.origin(), origin);
         }
-        for uri in ["/path", "https://a@example.com/", "https://:80/"] {
+        for uri in [
+            "/path",
+            "https://a@example.com/",
+            "https://:80/",
+            "http://127.0.0.1:+80/",
+            "http://127.0.0.1:080/",
+            "http://127.0.0.1:0/",
+            "http://127.0.0.1:/",
+        ] {
             let target = uri.parse().ok().and_then(|uri| Target::of(&uri));
             assert_eq!(target, None, "{uri}");
         }

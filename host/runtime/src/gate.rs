@@ -8,7 +8,7 @@ mod path;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use hyper::http::uri::Uri;
+use hyper::header::{HOST, HeaderMap, HeaderValue};
 use hyper::{Request, Response};
 use wasmill_model::RunHost;
 use wasmill_outside::{Target, plain_host};
@@ -21,6 +21,25 @@ use crate::kept::BODY_CHUNK_BYTES;
 use crate::plugin::Plugin;
 use crate::request_span::RequestSpan;
 use crate::terms::HttpRule;
+
+/// Methods that ask for a tunnel or for an echo of the request, with what proxies have added to it.
+const METHODS_REFUSED: [&str; 3] = ["CONNECT", "TRACE", "TRACK"];
+
+/// Headers by which some server takes another path or another method than the request says.
+const OVERRIDES: [&str; 12] = [
+    "x-original-url",
+    "x-original-uri",
+    "x-original-path",
+    "x-rewrite-url",
+    "x-override-url",
+    "x-forwarded-uri",
+    "x-forwarded-path",
+    "x-forwarded-prefix",
+    "x-envoy-original-path",
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
+];
 
 /// A future on the heap, as wasmtime-wasi-http takes it.
 type Boxed<T> = Box<dyn Future<Output = T> + Send>;
@@ -49,7 +68,7 @@ impl WasiHttpHooks for Gate {
         _: Driver,
     ) -> Boxed<Result<(Response<WasiBody>, Driver), Error>> {
         let plugin = Arc::clone(&self.plugin);
-        let admitted = match admit(request.uri(), &plugin.terms.permissions.http) {
+        let admitted = match admit(&request, &plugin.terms.permissions.http) {
             Ok(admitted) => admitted,
             Err(refusal) => {
                 if let Refusal::Denied { origin, reason } = &refusal {
@@ -58,6 +77,10 @@ impl WasiHttpHooks for Gate {
                 return Box::new(async { Err(refusal.into()) });
             }
         };
+        // One place, one spelling: a guest may have added the dot of the root.
+        if let Ok(authority) = HeaderValue::try_from(admitted.target.authority()) {
+            request.headers_mut().insert(HOST, authority);
+        }
         let under_way = self.calls.begin(request.method().as_str(), admitted.target.origin());
         let host = Arc::clone(&self.host);
         if let Some(meter) = host.meter() {
@@ -109,12 +132,14 @@ enum Refusal {
     Denied { origin: String, reason: &'static str },
     /// It names no host that one could ask for.
     Invalid,
+    /// Its method is not for guests.
+    Method,
 }
 
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::Denied { .. } => Self::HttpRequestDenied,
+            Refusal::Denied { .. } | Refusal::Method => Self::HttpRequestDenied,
             Refusal::Invalid => Self::HttpRequestUriInvalid,
         }
     }
@@ -128,19 +153,38 @@ pub(crate) struct Admitted {
     pub(crate) may_be_inner: Inner,
 }
 
+/// Returns true if some server could take another path or method from these headers. Servers that hand headers
+/// on as variables take `_` for `-`.
+fn is_overridden(headers: &HeaderMap) -> bool {
+    headers.keys().any(|name| OVERRIDES.contains(&name.as_str().replace('_', "-").as_str()))
+}
+
 /// Finds the rule that admits a request, and says where the request goes.
-fn admit(uri: &Uri, rules: &[HttpRule]) -> Result<Admitted, Refusal> {
+fn admit<B>(request: &Request<B>, rules: &[HttpRule]) -> Result<Admitted, Refusal> {
+    let uri = request.uri();
     let target = Target::of(uri).ok_or(Refusal::Invalid)?;
+    if METHODS_REFUSED.iter().any(|method| request.method().as_str().eq_ignore_ascii_case(method)) {
+        return Err(Refusal::Method);
+    }
     let denied = |target: &Target, reason| Refusal::Denied { origin: target.origin(), reason };
     let mut at_host = rules.iter().filter(|rule| leads_to(rule, &target)).peekable();
     if at_host.peek().is_none() {
         return Err(denied(&target, "no rule names this scheme, host and port"));
     }
-    match at_host.find(|rule| path::begins_with(uri.path(), &rule.path_prefix)) {
+    let is_overridden = is_overridden(request.headers());
+    let may_pass = |rule: &&HttpRule| {
+        path::begins_with(uri.path(), &rule.path_prefix)
+            && !(is_overridden && path::is_bound(&rule.path_prefix))
+    };
+    match at_host.find(may_pass) {
         Some(rule) => {
             let may_be_inner = Inner::named_by(&rule.host);
             Ok(Admitted { target, may_be_inner })
         }
+        None if is_overridden => Err(denied(
+            &target,
+            "the rules for this host name paths, and a header of the request overrides its path or method",
+        )),
         None => Err(denied(
             &target,
             "the rules for this host name other paths, or servers differ in how they read it",

@@ -31,7 +31,7 @@ fn rules() -> Vec<HttpRule> {
 }
 
 fn verdict(uri: &str) -> Result<Admitted, Refusal> {
-    admit(&uri.parse().unwrap(), &rules())
+    admit(&Request::get(uri).body(()).unwrap(), &rules())
 }
 
 #[test]
@@ -83,6 +83,40 @@ fn a_uri_that_hides_its_host_is_invalid() {
     for uri in ["https://api.example.com@evil.com/", "https://a:b@api.example.com/", "/path"] {
         assert_eq!(verdict(uri), Err(Refusal::Invalid), "{uri}");
     }
+}
+
+#[test]
+fn methods_that_open_tunnels_or_echo_are_refused() {
+    for method in ["CONNECT", "connect", "TRACE", "Track"] {
+        let request = Request::builder().method(method).uri("http://localhost:9000/").body(()).unwrap();
+        assert_eq!(admit(&request, &rules()), Err(Refusal::Method), "{method}");
+    }
+    let request = Request::builder().method("PROPFIND").uri("http://localhost:9000/").body(()).unwrap();
+    assert!(admit(&request, &rules()).is_ok());
+}
+
+#[test]
+fn a_header_that_overrides_the_path_is_refused_where_the_rule_has_one() {
+    for header in ["X-Original-URL", "x_rewrite_url", "X-HTTP-Method-Override", "X-Forwarded-Prefix"] {
+        let request = |uri| Request::get(uri).header(header, "/secret").body(()).unwrap();
+        let refused = admit(&request("http://10.0.0.1/v1/a"), &rules());
+        assert!(
+            matches!(&refused, Err(Refusal::Denied { reason, .. }) if reason.contains("header")),
+            "{header}"
+        );
+        assert!(admit(&request("http://localhost:9000/a"), &rules()).is_ok(), "{header}");
+        let mut both = rules();
+        both.push(rule("http", "10.0.0.1", 80, "/"));
+        assert!(admit(&request("http://10.0.0.1/v1/a"), &both).is_ok(), "{header}");
+    }
+}
+
+#[test]
+fn a_port_has_one_spelling_and_the_dot_of_the_root_is_not_sent_on() {
+    for authority in ["127.0.0.1:+9000", "127.0.0.1:09000", "localhost:+9000"] {
+        assert_eq!(verdict(&format!("http://{authority}/")), Err(Refusal::Invalid), "{authority}");
+    }
+    assert_eq!(verdict("http://localhost.:9000/").unwrap().target.authority(), "localhost:9000");
 }
 
 #[test]
@@ -172,10 +206,10 @@ async fn send_metered(
     host: &Arc<Metered>,
 ) -> Result<Response<WasiBody>, Error> {
     let outside = Outside::new(roots, Share::Guests).unwrap().resolving(all_names_are_here);
-    let uri = format!("{}://{}:{}{path}", rule.scheme, rule.host, rule.port).parse().unwrap();
-    let admitted = admit(&uri, std::slice::from_ref(rule)).unwrap();
+    let uri = format!("{}://{}:{}{path}", rule.scheme, rule.host, rule.port);
     let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
     let request = Request::builder().uri(uri).body(body).unwrap();
+    let admitted = admit(&request, std::slice::from_ref(rule)).unwrap();
     let options = RequestOptions::default();
     let host = Arc::clone(host) as Arc<dyn RunHost>;
     let (response, driver) = fetch::send(&outside, &admitted, request, options, &host, &|| {}).await?;
