@@ -26,9 +26,25 @@ fn leads_up(target: &str) -> bool {
     Path::new(target).components().any(|part| !matches!(part, Component::Normal(_) | Component::CurDir))
 }
 
+/// Returns a path that names a link itself, where slashes at the end would lead to what the link leads to.
+fn without_slashes(path: &str) -> &str {
+    let mut path = path;
+    while let Some(shorter) = path.strip_suffix("/.").or_else(|| path.strip_suffix('/')) {
+        path = shorter;
+    }
+    path
+}
+
 #[cfg(test)]
 mod tests {
-    use super::leads_up;
+    use super::{leads_up, without_slashes};
+
+    #[test]
+    fn a_path_names_the_link_itself() {
+        for path in ["a/up", "a/up/", "a/up//", "a/up/.", "a/up/././/"] {
+            assert_eq!(without_slashes(path), "a/up");
+        }
+    }
 
     #[test]
     fn a_link_may_lead_beside_and_beneath_itself_only() {

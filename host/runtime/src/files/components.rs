@@ -2,7 +2,7 @@
 //! the plugin.
 //!
 //! Linked by `calls`. Nothing but plain files and folders is opened, so no call waits for who is at the other end of
-//! a pipe; and no link is made that could lead up.
+//! a pipe; and no link is made, moved or doubled that could lead up.
 
 use rustix::io::Errno;
 use wasmtime::Result;
@@ -60,6 +60,21 @@ impl FileCalls<'_> {
             self.0.log_denied_write(number);
         }
         done
+    }
+
+    /// Refuses to move or to double a link that leads up: from another place it could lead out.
+    async fn check_moved(&mut self, folder: &Open, path: &str) -> FsResult<()> {
+        let path = super::without_slashes(path).to_owned();
+        let (lane, mut files) = self.begin();
+        let target = lane.run(HostDescriptor::readlink_at(&mut files, borrowed(folder), path)).await;
+        let leads_up = match &target {
+            Ok(target) => super::leads_up(target),
+            // It is absolute, or no text.
+            Err(error) => {
+                matches!(error.downcast_ref(), Some(ErrorCode::NotPermitted | ErrorCode::IllegalByteSequence))
+            }
+        };
+        if leads_up { Err(ErrorCode::NotPermitted.into()) } else { Ok(()) }
     }
 
     /// Returns which of the granted folders a file lies in.
@@ -231,6 +246,7 @@ impl HostDescriptor for FileCalls<'_> {
         new_path: String,
     ) -> FsResult<()> {
         check_paths(&[&path, &new_path])?;
+        self.check_moved(&folder, &path).await?;
         let number = new_folder.rep();
         self.0.files.disk.make(self.folder(number))?;
         let (lane, mut files) = self.begin();
@@ -302,6 +318,7 @@ impl HostDescriptor for FileCalls<'_> {
         new_path: String,
     ) -> FsResult<()> {
         check_paths(&[&path, &new_path])?;
+        self.check_moved(&folder, &path).await?;
         let number = new_folder.rep();
         let (lane, mut files) = self.begin();
         let done = lane.run(HostDescriptor::rename_at(&mut files, folder, path, new_folder, new_path)).await;
