@@ -354,7 +354,7 @@ mod tests {
             [allow]
             http = ["https://*.cdn.example.com:8443/img/"]
             env = { REGION = "eu" }
-            dirs = [{ host = "/", guest = "/in" }]
+            dirs = [{ host = "/usr", guest = "/in" }]
             "#,
         )
         .unwrap();

@@ -68,6 +68,32 @@ const LOCAL_NAMES: [&str; 25] = [
     "bpf",
 ];
 
+/// File systems that the kernel makes up, by their names in mountinfo: files there show and change the machine and
+/// its processes, the variables of this server among them.
+const KERNEL_NAMES: [&str; 15] = [
+    "proc",
+    "sysfs",
+    "devtmpfs",
+    "devpts",
+    "cgroup",
+    "cgroup2",
+    "debugfs",
+    "tracefs",
+    "securityfs",
+    "bpf",
+    "pstore",
+    "configfs",
+    "efivarfs",
+    "selinuxfs",
+    "binfmt_misc",
+];
+
+/// The magic numbers of the two that matter most, should mountinfo not be there to be read.
+const KERNEL_MAGIC: [u64; 2] = [0x9fa0, 0x6265_6572];
+
+/// Where devices are; in containers that is a tmpfs like any other.
+const DEVICES: &str = "/dev";
+
 /// One granted folder.
 #[derive(Debug)]
 pub(crate) struct GrantedFolder {
@@ -103,6 +129,7 @@ impl GrantedFolder {
     /// Says in a sentence why the folder cannot be granted.
     pub(crate) fn open(rule: &DirRule) -> Result<Self, String> {
         let (handle, way) = walk(&rule.host)?;
+        check_kernel(&rule.host, &handle)?;
         Ok(Self { rule: rule.clone(), handle, way })
     }
 
@@ -144,6 +171,48 @@ fn has_foreign_mount(mounts: &str, folder: &Path) -> bool {
         let name = words.skip_while(|word| *word != "-").nth(1).unwrap_or_default();
         point.starts_with(folder) && !LOCAL_NAMES.contains(&name)
     })
+}
+
+/// Refuses a folder of a file system that the kernel makes up, and one that holds such a folder.
+fn check_kernel(folder: &Path, handle: &OwnedFd) -> Result<(), String> {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let is_kernel = fstatfs(handle)
+        .is_ok_and(|system| KERNEL_MAGIC.contains(&(system.f_type.cast_unsigned() & 0xffff_ffff)));
+    let found = match kernel_mount(&mounts, folder) {
+        Some(found) => Some(found),
+        None if is_kernel || folder == Path::new(DEVICES) => Some(folder.to_owned()),
+        None => None,
+    };
+    found.map_or(Ok(()), |found| {
+        let (folder, found) = (folder.display(), found.display());
+        Err(format!(
+            "allow.dirs: {folder} is, lies in or holds {found}, which is made up by the kernel and shows more than \
+             files, such as the environment of this server; permit a folder of files"
+        ))
+    })
+}
+
+/// Returns where a file system of the kernel is mounted that a folder lies in or holds.
+fn kernel_mount(mounts: &str, folder: &Path) -> Option<PathBuf> {
+    let mounts: Vec<_> = mounts.lines().filter_map(mount).collect();
+    let is_kernel = |(_, name): &&(PathBuf, &str)| KERNEL_NAMES.contains(name);
+    // Of several at one place the last one is seen.
+    let around = mounts.iter().filter(|(point, _)| folder.starts_with(point));
+    let around = around.max_by_key(|(point, _)| point.components().count()).filter(is_kernel);
+    let found =
+        around.or_else(|| mounts.iter().filter(is_kernel).find(|(point, _)| point.starts_with(folder)));
+    found.map(|(point, _)| point.clone())
+}
+
+/// Reads where something is mounted, and the name of its file system.
+fn mount(line: &str) -> Option<(PathBuf, &str)> {
+    let mut words = line.split(' ');
+    let point = words.nth(4)?;
+    let name = words.skip_while(|word| *word != "-").nth(1)?;
+    // Spaces, tabs, line feeds and backslashes are written in octal.
+    let plain = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
+    let point = plain.iter().fold(point.to_owned(), |point, (octal, plain)| point.replace(octal, plain));
+    Some((point.into(), name))
 }
 
 impl GrantedFolders {
@@ -334,6 +403,31 @@ mod tests {
         assert!(granted.check().await.is_err());
         std::fs::rename(path.with_extension("old"), &path).unwrap();
         assert_eq!(granted.check().await, Ok(()));
+    }
+
+    #[test]
+    fn what_the_kernel_makes_up_is_granted_to_nobody() {
+        for path in ["/proc", "/proc/self", "/proc/sys/kernel", "/sys", "/sys/kernel", "/dev", "/"] {
+            let Err(reason) = GrantedFolder::open(&rule(Path::new(path))) else {
+                panic!("{path} is granted")
+            };
+            let is_link = reason.contains("leads over the link");
+            assert!(is_link || reason.contains("made up by the kernel"), "{path}: {reason}");
+        }
+        let mounts = "22 27 0:21 / /proc rw - proc proc rw\n27 1 8:1 / / rw - ext4 /dev/root rw\n\
+                      30 27 0:5 / /dev rw - devtmpfs udev rw\n31 30 0:24 / /dev/shm rw - tmpfs tmpfs rw\n\
+                      40 27 0:21 / /srv/my\\040jail/proc rw - proc proc rw\n";
+        for (folder, found) in [
+            ("/proc/1", Some("/proc")),
+            ("/dev/disk", Some("/dev")),
+            ("/dev/shm/a", None),
+            ("/", Some("/proc")),
+            ("/srv/my jail", Some("/srv/my jail/proc")),
+            ("/srv/my", None),
+            ("/srv/data", None),
+        ] {
+            assert_eq!(kernel_mount(mounts, Path::new(folder)), found.map(PathBuf::from), "{folder}");
+        }
     }
 
     #[test]
