@@ -20,6 +20,9 @@ use crate::words;
 /// Plugins of one folder; what comes after them in the order of names is left out.
 pub(crate) const PLUGINS_MAX: usize = 10_000;
 
+/// What is wrong with a file that is not there though its name is.
+pub(crate) const DANGLING: &str = "it is a link that leads nowhere";
+
 /// How long a file must stay the same before it is read.
 ///
 /// A guess: longer than a copy pauses between two writes, shorter than a person waits. A copy that
@@ -67,7 +70,7 @@ pub(crate) enum Unread {
 
 impl Fingerprint {
     /// Looks at a plugin, and at what an earlier look learned that it needs; `None` if there is no such
-    /// plugin, or a link to nowhere.
+    /// plugin.
     pub(crate) fn of(path: &Path, earlier: Option<&Self>) -> Option<Self> {
         Self::of_draft(path, path, earlier)
     }
@@ -203,6 +206,7 @@ pub(crate) fn identity(folder: &Path) -> Option<(u64, u64)> {
 /// Tells whether it changed before or while it was read, or cannot be a plugin.
 pub(crate) fn read(path: &Path, looked_at: &Fingerprint) -> Result<Vec<u8>, Unread> {
     let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound if is_dangling(path) => Unread::Refused(DANGLING.to_owned()),
         io::ErrorKind::NotFound => Unread::Changed,
         _ => Unread::Refused(format!("failed to read the file: {error}")),
     };
@@ -235,11 +239,17 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Looks at a file; `None` if it is not there.
+/// Returns true if a path is a link that leads nowhere.
+pub(crate) fn is_dangling(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+        && path.metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
+/// Looks at a file; `None` if it is not there. A link that leads nowhere is there.
 fn stamp(path: &Path) -> Option<Stamp> {
     match path.metadata() {
         Ok(metadata) => Some(stamp_of(&metadata)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) if error.kind() == io::ErrorKind::NotFound && path.symlink_metadata().is_err() => None,
         Err(error) => Some(Stamp::Unreadable(error.raw_os_error())),
     }
 }
@@ -326,18 +336,25 @@ mod tests {
     }
 
     #[test]
-    fn links_to_nowhere_and_other_files_are_no_plugins() {
+    fn a_link_to_nowhere_is_a_file_that_is_refused_and_other_files_are_no_plugins() {
         let (folder, path) = file();
-        std::os::unix::fs::symlink("missing", folder.path().join("b.wasm")).unwrap();
+        let dangling = folder.path().join("b.wasm");
+        std::os::unix::fs::symlink("missing", &dangling).unwrap();
         fs::write(folder.path().join("c.txt"), b"").unwrap();
-        assert_eq!(
-            scan(folder.path(), |_| None)
-                .unwrap()
-                .files
-                .into_values()
-                .map(|(path, _)| path)
-                .collect::<Vec<_>>(),
-            [path]
-        );
+        let found = scan(folder.path(), |_| None).unwrap().files;
+        assert_eq!(found.into_values().map(|(path, _)| path).collect::<Vec<_>>(), [path, dangling.clone()]);
+        let looked_at = look(&dangling);
+        assert_eq!(read(&dangling, &looked_at), Err(Unread::Refused(DANGLING.to_owned())));
+        fs::write(folder.path().join("missing"), b"whole").unwrap();
+        assert_eq!(read(&dangling, &looked_at), Err(Unread::Changed));
+        assert_eq!(read(&dangling, &look(&dangling)).unwrap(), b"whole");
+    }
+
+    #[test]
+    fn a_manifest_that_becomes_a_link_to_nowhere_is_a_change() {
+        let (_folder, path) = file();
+        let before = look(&path);
+        std::os::unix::fs::symlink("missing", path.with_extension("toml")).unwrap();
+        assert_ne!(look(&path), before);
     }
 }

@@ -296,6 +296,8 @@ fn beside(folder: &Path, file: &str) -> Option<PathBuf> {
 fn read_text(path: &Path, bytes_max: u64) -> Result<Option<String>, String> {
     let failed = |error| format!("it cannot be read: {error}");
     let file = match folder::open(path) {
+        // Without what it says, a plugin would run on other terms than somebody meant.
+        Err(_) if folder::is_dangling(path) => return Err(folder::DANGLING.to_owned()),
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         file => file.map_err(failed)?,
     };
