@@ -431,6 +431,7 @@ impl From<UploadError> for Problem {
         match error {
             UploadError::Rejected(reason) => Self::of(kind::PLUGIN_REJECTED, reason),
             UploadError::Unpinned { .. } => Self::of(kind::PLUGIN_NOT_PINNED, error.to_string()),
+            UploadError::FolderInTheWay { .. } => Self::of(kind::FOLDER_IN_THE_WAY, error.to_string()),
             UploadError::TooMany => Self::of(kind::TOO_MANY_PLUGINS, error.to_string()),
             UploadError::Stopping => Self::draining(),
             UploadError::NoFolder | UploadError::Folder { .. } => {

@@ -73,6 +73,8 @@ pub(crate) const TOO_MANY_SCHEDULES: Kind =
     Kind::new(StatusCode::CONFLICT, "too-many-schedules", "Too many schedules");
 pub(crate) const PLUGIN_NOT_PINNED: Kind =
     Kind::new(StatusCode::CONFLICT, "plugin-not-pinned", "Plugin's permissions are for another file");
+pub(crate) const FOLDER_IN_THE_WAY: Kind =
+    Kind::new(StatusCode::CONFLICT, "folder-in-the-way", "A folder has the name of the file");
 pub(crate) const TOO_MANY_PLUGINS: Kind =
     Kind::new(StatusCode::CONFLICT, "too-many-plugins", "Too many plugins");
 pub(crate) const BODY_TOO_LARGE: Kind =

@@ -144,7 +144,7 @@ pub(crate) fn about_put() -> Operation {
             kind::ENCODED_BODY,
         ])
         .problems(&[kind::INVALID_PLUGIN_NAME, kind::PLUGIN_REJECTED, kind::PLUGIN_NOT_PINNED])
-        .problems(&[kind::TOO_MANY_PLUGINS])
+        .problems(&[kind::TOO_MANY_PLUGINS, kind::FOLDER_IN_THE_WAY])
         .problems(&kind::OF_UPLOAD)
         .problems(&kind::OF_STORE)
 }
@@ -156,6 +156,6 @@ pub(crate) fn about_delete() -> Operation {
              Only with `--allow-upload`.",
         )
         .answers(204, Answer::empty("It is out of service."))
-        .problems(&[kind::UNKNOWN_PLUGIN, kind::BUILT_IN_PLUGIN])
+        .problems(&[kind::UNKNOWN_PLUGIN, kind::BUILT_IN_PLUGIN, kind::FOLDER_IN_THE_WAY])
         .problems(&kind::OF_UPLOAD)
 }

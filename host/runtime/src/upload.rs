@@ -57,6 +57,15 @@ pub enum UploadError {
         /// The SHA-256 of the upload.
         digest: String,
     },
+    /// A folder lies where the file would.
+    #[error(
+        "a folder named {name}.wasm lies in the plugins folder, in the way of the file of this plugin; move the \
+         folder away, or choose another name"
+    )]
+    FolderInTheWay {
+        /// The plugin.
+        name: PluginName,
+    },
     /// There is no room for another plugin.
     #[error("the plugins folder holds {PLUGINS_MAX} plugins, the most that are looked at; remove one first")]
     TooMany,
@@ -100,6 +109,7 @@ pub(crate) fn prepare(
 ) -> Result<Candidate, UploadError> {
     let failed = |source| UploadError::folder(folder, source);
     fs::create_dir_all(folder).map_err(failed)?;
+    check_way(folder, name)?;
     // Before the work, so that a folder that cannot be written to is told of at once.
     let draft = Draft::write(folder, name, bytes).map_err(failed)?;
     let file = file_of(folder, name);
@@ -145,8 +155,15 @@ fn file_of(folder: &Path, name: &PluginName) -> PathBuf {
     folder.join(format!("{name}.wasm"))
 }
 
+/// Refuses a name that a folder has. A link to one is a file, which may be replaced.
+fn check_way(folder: &Path, name: &PluginName) -> Result<(), UploadError> {
+    let is_folder = file_of(folder, name).symlink_metadata().is_ok_and(|metadata| metadata.is_dir());
+    if is_folder { Err(UploadError::FolderInTheWay { name: name.clone() }) } else { Ok(()) }
+}
+
 /// Removes the file of a plugin; its manifest stays.
 pub(crate) fn remove(folder: &Path, name: &PluginName) -> Result<Removed, UploadError> {
+    check_way(folder, name)?;
     let removed = fs::remove_file(file_of(folder, name)).and_then(|()| sync(folder));
     match removed {
         Ok(()) => Ok(Removed::Removed),
@@ -189,6 +206,7 @@ impl Draft {
     ) -> Result<(PathBuf, bool), UploadError> {
         let file = file_of(folder, name);
         let is_new = file.symlink_metadata().is_err();
+        check_way(folder, name)?;
         fs::rename(&self.path, &file).map_err(|source| UploadError::folder(folder, source))?;
         self.is_published = true;
         sync(folder).map_err(|source| UploadError::folder(folder, source))?;
