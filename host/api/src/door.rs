@@ -137,7 +137,7 @@ impl Door {
         }
         let headers = request.headers();
         if let Some(header) = FORWARDED.iter().find(|name| headers.contains_key(*name))
-            && !self.trusted_proxies.iter().any(|proxy| proxy.0.contains(&peer.to_canonical()))
+            && !self.is_trusted(peer)
         {
             return Err(Problem::came_through_a_proxy(header.as_str(), peer));
         }
@@ -149,11 +149,45 @@ impl Door {
                 && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
             return Ok(if asks { Visit::Asks(origin.clone()) } else { Visit::Enters(Some(origin.clone())) });
         }
-        if is_safe(request.method()) || is_own(headers, origin, host) {
+        if is_safe(request.method()) || self.is_own(headers, origin, host, peer) {
             Ok(Visit::Enters(None))
         } else {
             Err(Problem::cross_origin(origin))
         }
+    }
+
+    /// Says whether a request comes from a page of this server, or from no browser.
+    fn is_own(
+        &self,
+        headers: &HeaderMap,
+        origin: Option<&HeaderValue>,
+        host: Option<Authority<'_>>,
+        peer: IpAddr,
+    ) -> bool {
+        if let Some(site) = headers.get(FETCH_SITE) {
+            return site == "same-origin" || site == "none";
+        }
+        // Old browsers, and plain HTTP to a name, say only the origin.
+        let Some(origin) = origin else { return true };
+        let Some(host) = host else { return false };
+        let is_host = |authority: &[u8]| host.whole.eq_ignore_ascii_case(authority);
+        let origin = origin.as_bytes();
+        if let Some(authority) = origin.strip_prefix(b"http://") {
+            return is_host(authority);
+        }
+        // This server speaks no TLS, so another one does: a proxy in front, or a stranger at the same name.
+        let may_have_tls = self.is_public(host.name) || self.is_trusted(peer);
+        may_have_tls && origin.strip_prefix(b"https://").is_some_and(is_host)
+    }
+
+    fn is_trusted(&self, peer: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|proxy| proxy.0.contains(&peer.to_canonical()))
+    }
+
+    /// Says whether a name was given as one that this server is reached under.
+    fn is_public(&self, name: &[u8]) -> bool {
+        let name = name.strip_suffix(b".").unwrap_or(name);
+        self.public_hosts.iter().any(|known| name.eq_ignore_ascii_case(known.0.as_bytes()))
     }
 
     /// Says whether a stranger cannot make this name lead to this machine, or whether it was named. Ports are
@@ -166,7 +200,7 @@ impl Door {
         ends_with(name, b".localhost")
             || name.eq_ignore_ascii_case(b"localhost")
             || NAMES_OF_THE_MACHINE.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
-            || self.public_hosts.iter().any(|known| name.eq_ignore_ascii_case(known.0.as_bytes()))
+            || self.is_public(name)
     }
 }
 
@@ -198,18 +232,6 @@ pub(crate) fn see_out(headers: &mut HeaderMap, origin: Option<HeaderValue>) {
 /// origin.
 pub(crate) fn is_safe(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
-}
-
-/// Says whether a request comes from a page of this server, or from no browser.
-fn is_own(headers: &HeaderMap, origin: Option<&HeaderValue>, host: Option<Authority<'_>>) -> bool {
-    if let Some(site) = headers.get(FETCH_SITE) {
-        return site == "same-origin" || site == "none";
-    }
-    // Old browsers, and plain HTTP to a name, say only the origin.
-    let Some(origin) = origin else { return true };
-    let origin = origin.as_bytes();
-    let authority = origin.strip_prefix(b"http://").or_else(|| origin.strip_prefix(b"https://"));
-    authority.is_some_and(|authority| host.is_some_and(|host| host.whole.eq_ignore_ascii_case(authority)))
 }
 
 /// Returns whom a request is meant for. HTTP/1.0 need not say, and no browser speaks that.

@@ -99,11 +99,11 @@ fn a_change_comes_from_a_page_of_this_server_or_from_no_browser() {
         &[("sec-fetch-site", "none")],
         &[("sec-fetch-site", "same-origin"), ("origin", "https://behind-a-proxy.example")],
         &[("origin", "http://localhost:8080")],
-        &[("origin", "https://LOCALHOST:8080")],
+        &[("origin", "http://LOCALHOST:8080")],
         &[("origin", "https://dash.example")],
         &[("origin", "https://dash.example"), ("sec-fetch-site", "cross-site")],
     ];
-    let refused: [&[(&str, &str)]; 10] = [
+    let refused: [&[(&str, &str)]; 11] = [
         &[("sec-fetch-site", "cross-site")],
         &[("sec-fetch-site", "same-site")],
         &[("sec-fetch-site", "")],
@@ -111,6 +111,7 @@ fn a_change_comes_from_a_page_of_this_server_or_from_no_browser() {
         &[("sec-fetch-site", "cross-site"), ("origin", "http://localhost:8080")],
         &[("origin", "null")],
         &[("origin", "http://localhost:8081")],
+        &[("origin", "https://localhost:8080")],
         &[("origin", "http://localhost")],
         &[("origin", "http://evil.example")],
         &[("origin", "http://dash.example")],
@@ -170,4 +171,17 @@ fn a_page_of_an_allowed_origin_may_ask_and_read_and_no_other_may() {
     assert!(headers.keys().all(|name| !name.as_str().starts_with("access-control")), "{headers:?}");
     assert_eq!(headers["cross-origin-resource-policy"], "same-origin");
     assert_eq!(headers["x-content-type-options"], "nosniff");
+}
+
+#[test]
+fn a_page_over_tls_is_an_own_one_only_where_a_proxy_may_be_in_front() {
+    let page = |host, origin| request(Method::POST, &[("host", host), ("origin", origin)]);
+    let local = page("127.0.0.1:8080", "https://127.0.0.1:8080");
+    assert_eq!(refusal(&Door::default(), &local), Some("cross-origin"));
+    assert_eq!(refusal(&Door::default(), &page("127.0.0.1:8080", "http://127.0.0.1:8080")), None);
+    let trusting = Door { trusted_proxies: vec!["127.0.0.1".parse().unwrap()], ..Door::default() };
+    assert_eq!(refusal(&trusting, &local), None);
+    let public = Door { public_hosts: vec!["tasks.example.org".parse().unwrap()], ..Door::default() };
+    assert_eq!(refusal(&public, &page("tasks.example.org", "https://tasks.example.org")), None);
+    assert_eq!(refusal(&public, &local), Some("cross-origin"));
 }
