@@ -176,3 +176,22 @@ fn what_stands_in_a_file_or_in_its_name_does_not_reach_the_terminal() {
     is_clean("the doctor", &doctor.out);
     assert!(doctor.out.contains("evil"), "{doctor:?}");
 }
+
+#[test]
+fn errors_of_the_command_line_quote_no_control_characters() {
+    let folder = TempDir::new().expect("a folder");
+    let flag = format!("--{HOSTILE}");
+    let lines: [&[&str]; 5] = [
+        &["status", HOSTILE],
+        &[HOSTILE],
+        &[&flag],
+        &["serve", "--listen", HOSTILE],
+        &["serve", "--slots", HOSTILE, "--listen=x"],
+    ];
+    for args in lines {
+        let said = wasmill(folder.path(), args);
+        assert_ne!(said.code, 0, "{args:?}");
+        assert!(said.err.contains("evil"), "{args:?}: {}", said.err);
+        is_clean(&format!("the error of {args:?}"), &said.err);
+    }
+}

@@ -11,6 +11,8 @@ use clap::{Arg, Command, CommandFactory, FromArgMatches};
 
 use crate::cli::Cli;
 use crate::exit::{Exit, told};
+use crate::output::tell;
+use crate::screen::text::clean;
 
 /// What the names of our variables begin with.
 const PREFIX: &str = "WASMILL_";
@@ -32,7 +34,7 @@ pub(crate) fn parse() -> Cli {
     let mut command = without_empty_variables(Cli::command());
     let matches = command.try_get_matches_from_mut(std::env::args_os());
     let parsed = matches.and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches));
-    parsed.unwrap_or_else(|error| named(of_flags_alone(error), &command).exit())
+    parsed.unwrap_or_else(|error| end(&named(of_flags_alone(error), &command)))
 }
 
 /// Returns the error as it is without the environment, if that has nothing to do with it: else the usage names
@@ -47,6 +49,22 @@ fn of_flags_alone(error: Error) -> Error {
 
 fn without_variables(command: Command) -> Command {
     command.mut_args(|arg| arg.env(None)).mut_subcommands(without_variables)
+}
+
+/// Ends the process with an error of the command line. clap quotes what it was given as it is, so that goes through
+/// the writer of this program where it could drive a terminal; its colours are lost there.
+fn end(error: &Error) -> ! {
+    let is_harmful = |text: OsString| is_harmful(&text.to_string_lossy());
+    let variables = std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with(PREFIX));
+    if !error.use_stderr() || !std::env::args_os().chain(variables.map(|(_, value)| value)).any(is_harmful) {
+        error.exit();
+    }
+    tell!("{}", error.render().to_string().trim_end());
+    std::process::exit(error.exit_code());
+}
+
+fn is_harmful(text: &str) -> bool {
+    *clean(text) != *text
 }
 
 fn without_empty_variables(command: Command) -> Command {
