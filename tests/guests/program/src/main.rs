@@ -26,7 +26,9 @@ fn main() -> Result<(), String> {
         ["put", path, text] => print!("{}", told(std::fs::write(path, text).map(|()| "written".to_owned()))),
         ["remove", path] => print!("{}", told(std::fs::remove_file(path).map(|()| "removed".to_owned()))),
         ["move", path, to] => print!("{}", told(std::fs::rename(path, to).map(|()| "moved".to_owned()))),
-        ["hard-link", path, to] => print!("{}", told(std::fs::hard_link(path, to).map(|()| "linked".to_owned()))),
+        ["hard-link", path, to] => {
+            print!("{}", told(std::fs::hard_link(path, to).map(|()| "linked".to_owned())))
+        }
         ["link", path, target] => print!("{}", told(link(path, target))),
         ["read-for-ever", path] => loop {
             std::hint::black_box(std::fs::read(path).expect("it can be read"));
