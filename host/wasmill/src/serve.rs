@@ -73,7 +73,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Serves until a signal says stop.
 pub(crate) fn serve(args: ServeArgs) -> Result<()> {
     let config = Config::load(args)?;
-    let log_events = telemetry::start(&config.log, config.log_format)?;
+    let log_events = telemetry::start(&config.log, config.log_format).map_err(exit::of_settings)?;
     process::raise_open_files();
     let api = runtime::Builder::new_multi_thread()
         .thread_name("api")
@@ -102,7 +102,7 @@ async fn run(config: Config, guests: runtime::Handle, log_events: Arc<LogEvents>
             .with_context(|| format!("failed to listen on {address} for the debug port; is it in use?"))
     });
     let debug_listener = debug_listener.transpose()?;
-    let webhook_config = webhook_config(&config)?;
+    let webhook_config = webhook_config(&config).map_err(exit::of_settings)?;
     let limits = config.limits();
     let slots = slots(&config, limits)?;
     let scheduler_config = SchedulerConfig {
@@ -113,7 +113,8 @@ async fn run(config: Config, guests: runtime::Handle, log_events: Arc<LogEvents>
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     // Before the tracer: what the last host left is told as having ended before this one began.
     let now = clock.now();
-    let (tracer, exporter) = traces::prepare(config.otlp_endpoint.as_deref(), &clock)?;
+    let (tracer, exporter) =
+        traces::prepare(config.otlp_endpoint.as_deref(), &clock).map_err(exit::of_settings)?;
     let (store, recovery) = open(&config, &tracer, now).await?;
     let plugins_changed = Arc::new(Notify::new());
     let plugins = plugins(&config, &plugins_changed);
@@ -294,10 +295,6 @@ fn webhook_config(config: &Config) -> Result<WebhookConfig> {
 /// Reads the secrets that webhooks are signed with, from a file or else from the environment. They are no
 /// flag: whoever lists the processes of a machine sees those.
 pub(crate) fn webhook_secrets(config: &Config) -> Result<Secrets> {
-    read_webhook_secrets(config).map_err(exit::of_settings)
-}
-
-fn read_webhook_secrets(config: &Config) -> Result<Secrets> {
     if let Some(path) = &config.webhook_secret_file {
         let text = std::fs::read_to_string(path)
             .map_err(|error| exit::unread(format!("webhook_secret_file {}", path.display()), &error))?;
