@@ -15,7 +15,7 @@ use wasmill_runtime::InputBudget;
 use wasmill_store::{StoreError, Submitted};
 
 use crate::app::Api;
-use crate::body::{Lines, read_batch};
+use crate::body::{Lines, is_blank, read_batch};
 use crate::depends::OF_BATCH_MAX;
 use crate::faults::{Fault, Faults};
 use crate::openapi::{Answer as Described, Operation};
@@ -121,7 +121,7 @@ fn read_array(bytes: &[u8]) -> Result<Vec<&RawValue>, Problem> {
 
 fn read_lines(bytes: &[u8]) -> Result<Vec<&RawValue>, Problem> {
     let lines = bytes.split(|byte| *byte == b'\n').enumerate();
-    let filled = lines.filter(|(_, line)| !line.trim_ascii().is_empty());
+    let filled = lines.filter(|(_, line)| !is_blank(line));
     // One more shows that there are too many.
     filled.take(TASKS_MAX + 1).map(|(number, line)| read_line(number, line)).collect()
 }

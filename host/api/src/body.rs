@@ -55,7 +55,12 @@ pub(crate) async fn read_nothing(config: &ApiConfig, parts: &Parts, body: Body) 
 /// Whether a body is empty, or an object that is.
 fn is_nothing(body: &[u8]) -> bool {
     let object = || serde_json::from_slice::<BTreeMap<String, IgnoredAny>>(body);
-    body.trim_ascii().is_empty() || object().is_ok_and(|fields| fields.is_empty())
+    is_blank(body) || object().is_ok_and(|fields| fields.is_empty())
+}
+
+/// Whether there is nothing but what JSON takes for white space; other white space of ASCII is none there.
+pub(crate) fn is_blank(text: &[u8]) -> bool {
+    text.iter().all(|byte| b" \t\r\n".contains(byte))
 }
 
 /// Whether a batch comes, and is answered, as lines of JSON rather than as an array.
