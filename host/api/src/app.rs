@@ -1,5 +1,6 @@
 //! The table of routes, and what every endpoint shares.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,8 +48,13 @@ pub struct ApiConfig {
 }
 
 /// What every endpoint needs. Cheap to clone.
+///
+/// Every layer and handler of a request clones it, so that is one count and not one for each part.
 #[derive(Clone)]
-pub struct Api {
+pub struct Api(Arc<ApiParts>);
+
+/// What an [`Api`] is made of.
+pub struct ApiParts {
     /// The bounds of requests.
     pub config: Arc<ApiConfig>,
     /// Where tasks are.
@@ -75,7 +81,20 @@ pub struct Api {
     pub tracer: Tracer,
 }
 
+impl Deref for Api {
+    type Target = ApiParts;
+
+    fn deref(&self) -> &ApiParts {
+        &self.0
+    }
+}
+
 impl Api {
+    /// Makes one of its parts.
+    pub fn new(parts: ApiParts) -> Self {
+        Self(Arc::new(parts))
+    }
+
     /// Reads the id of a task from the path.
     pub(crate) fn task_id(text: &str) -> Result<TaskId, Problem> {
         text.parse().map_err(|error| Problem::invalid_id(text, error))

@@ -89,7 +89,7 @@ pub(crate) async fn of_all(
     if let Some(last) = sse::last_event_id(&headers) {
         follower.go_back(last);
     }
-    Ok(sse::stream(OfAll { follower, plugin, passed_over: 0, look_at: None }, api.scheduler, place))
+    Ok(sse::stream(OfAll { follower, plugin, passed_over: 0, look_at: None }, api.scheduler.clone(), place))
 }
 
 /// Reads of which plugin the events are wanted.

@@ -53,7 +53,7 @@ mod upload;
 mod wait;
 mod webhook;
 
-pub use app::{Api, ApiConfig, router};
+pub use app::{Api, ApiConfig, ApiParts, router};
 pub use bodies::Bodies;
 pub use checking::LongChecks;
 pub use debug::{Debug, debug_router};

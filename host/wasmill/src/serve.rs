@@ -11,9 +11,9 @@ use tokio::runtime;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use wasmill_api::{
-    Api, ApiConfig, Bodies, Debug, Door, Followers, LogEvents, LongChecks, Metrics, Outside, Secrets, Server,
-    ServerConfig, Share, Uploads, WebhookConfig, Webhooks, debug_router, follow_manifests, listen, prepare,
-    router,
+    Api, ApiConfig, ApiParts, Bodies, Debug, Door, Followers, LogEvents, LongChecks, Metrics, Outside,
+    Secrets, Server, ServerConfig, Share, Uploads, WebhookConfig, Webhooks, debug_router, follow_manifests,
+    listen, prepare, router,
 };
 use wasmill_model::{Clock, Limits, SystemClock, Timestamp, Tracer};
 use wasmill_runtime::{
@@ -128,7 +128,7 @@ async fn run(config: Config, guests: runtime::Handle, log_events: Arc<LogEvents>
     scheduler.load_paused().await?;
     let bodies = Bodies::new(wasm.host_bytes());
     let webhooks = Webhooks::new(webhook_config, store.clone(), Arc::clone(&clock));
-    let api = Api {
+    let api = Api::new(ApiParts {
         config: Arc::new(ApiConfig {
             body_bytes_max: usize::try_from(config.body_bytes)?,
             batch_bytes_max: usize::try_from(config.batch_bytes)?,
@@ -150,7 +150,7 @@ async fn run(config: Config, guests: runtime::Handle, log_events: Arc<LogEvents>
         metrics: Metrics::new(log_events, now),
         clock: Arc::clone(&clock),
         tracer,
-    };
+    });
     let (server, serve) = Server::new(
         listener,
         router(api.clone()),
