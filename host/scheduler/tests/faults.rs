@@ -157,6 +157,11 @@ fn paused() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime")
 }
 
+/// Returns a runtime on which a fault point may hold up one thread while others go on.
+fn threaded() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(3).enable_all().build().expect("a runtime")
+}
+
 fn copy(data: &Path) -> TempDir {
     let copy = tempfile::tempdir().expect("a folder");
     for file in data.read_dir().expect("a folder") {
@@ -285,12 +290,7 @@ fn a_task_whose_claim_kills_each_host_is_given_up_and_never_runs() {
 #[test]
 fn a_result_that_comes_after_the_cancel_is_refused() {
     let _turn = turn();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(3)
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    runtime.block_on(async {
+    threaded().block_on(async {
         let dir = tempfile::tempdir().expect("a folder");
         let (store, _) = Store::open(StoreConfig::new(dir.path()), now()).expect("a store");
         let (arrived, mut arrival) = tokio::sync::mpsc::unbounded_channel();
@@ -326,12 +326,7 @@ fn a_result_that_comes_after_the_cancel_is_refused() {
 #[test]
 fn a_cancel_whose_end_cannot_be_stored_says_so_at_once_and_is_carried_out_later() {
     let _turn = turn();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(3)
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    runtime.block_on(async {
+    threaded().block_on(async {
         let dir = tempfile::tempdir().expect("a folder");
         let (data, away) = (dir.path().join("data"), dir.path().join("away"));
         let (store, _) = Store::open(StoreConfig::new(&data), now()).expect("a store");
@@ -374,12 +369,7 @@ fn a_cancel_whose_end_cannot_be_stored_says_so_at_once_and_is_carried_out_later(
 #[test]
 fn reads_that_need_no_commit_wait_for_none() {
     let _turn = turn();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(3)
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    runtime.block_on(async {
+    threaded().block_on(async {
         let dir = tempfile::tempdir().expect("a folder");
         let (store, _) = Store::open(StoreConfig::new(dir.path()), now()).expect("a store");
         let stored = TaskId::new();
