@@ -77,15 +77,16 @@ impl OpenFile {
     /// Notes which file this is if it is here by now: SQLite makes some when they are needed.
     fn note(&self) {
         if let Some(found) = identity(&self.path) {
-            // It may be known.
-            let _ = self.identity.set(found);
+            self.identity.get_or_init(|| found);
         }
     }
 
     /// Returns its path if it was here and is not, and whether another has taken its name.
     fn lost(&self) -> Option<(&Path, bool)> {
-        self.note();
-        let known = self.identity.get()?;
+        let Some(known) = self.identity.get() else {
+            self.note();
+            return None;
+        };
         let found = identity(&self.path);
         (found.as_ref() != Some(known)).then_some((&self.path, found.is_some()))
     }
