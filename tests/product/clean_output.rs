@@ -176,3 +176,22 @@ fn files_and_their_names_cannot_drive_the_terminal() {
     is_clean("the doctor", &doctor.out);
     assert!(doctor.out.contains("evil"), "{doctor:?}");
 }
+
+#[test]
+fn command_line_errors_contain_no_control_characters() {
+    let folder = TempDir::new().expect("a folder");
+    let flag = format!("--{HOSTILE}");
+    let commands: [&[&str]; 5] = [
+        &["status", HOSTILE],
+        &[HOSTILE],
+        &[&flag],
+        &["serve", "--listen", HOSTILE],
+        &["serve", "--slots", HOSTILE, "--listen=x"],
+    ];
+    for args in commands {
+        let printed = wasmill(folder.path(), args);
+        assert_ne!(printed.code, 0, "{args:?}");
+        assert!(printed.err.contains("evil"), "{args:?}: {}", printed.err);
+        is_clean(&format!("the error of {args:?}"), &printed.err);
+    }
+}

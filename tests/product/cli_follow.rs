@@ -153,7 +153,11 @@ fn a_waiting_submit_shows_the_log_and_survives_a_server_restart() {
     let mock_server = MockServer::start(task_that_takes_a_while(true));
     let output = ask(&mock_server, &["submit", "hello", "--wait"]);
     assert_eq!((output.code, output.out.as_str()), (0, "hi\n"));
-    assert_eq!(output.err, format!("task {NEW}\nsaid\n"));
+    assert!(
+        output.err.starts_with(&format!("task {NEW}\n")) && output.err.contains("\nsaid\n"),
+        "{output:?}"
+    );
+    assert!(output.err.contains("\nwasmill: away; keeps trying for 60s\n"), "{output:?}");
     let waits = |received: &ReceivedRequest| received.path == format!("/task/{NEW}/result?wait=30s");
     assert_eq!(mock_server.requests().iter().filter(|received| waits(received)).count(), 3);
 }
@@ -162,7 +166,10 @@ fn a_waiting_submit_shows_the_log_and_survives_a_server_restart() {
 fn a_waiting_submit_works_without_a_log() {
     let mock_server = MockServer::start(task_that_takes_a_while(false));
     let output = ask(&mock_server, &["submit", "hello", "--wait"]);
-    assert_eq!((output.code, output.out.as_str(), output.err), (0, "hi\n", format!("task {NEW}\n")));
+    assert_eq!(
+        (output.code, output.out.as_str(), output.err),
+        (0, "hi\n", format!("task {NEW}\nwasmill: away; keeps trying for 60s\n"))
+    );
 }
 
 #[test]

@@ -163,6 +163,24 @@ fn a_checkpoint_is_available_to_the_next_attempt() {
 }
 
 #[test]
+fn all_attempts_of_a_run_have_one_task_id() {
+    let folder = folder();
+    fs::write(folder.path().join("misbehave.toml"), "retry.backoff = { first = \"1ms\", max = \"5ms\" }")
+        .expect("written");
+    let printed = misbehave(folder.path(), &json!({"do": "log-context"}), &["--max-attempts", "3"]);
+    let contexts: Vec<Value> =
+        printed.err.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    assert_eq!(contexts.len(), 3, "{printed:?}");
+    for (context, attempt) in contexts.iter().zip(1..) {
+        assert_eq!(
+            (&context["task"], &context["attempt"]),
+            (&contexts[0]["task"], &json!(attempt)),
+            "{printed:?}"
+        );
+    }
+}
+
+#[test]
 fn json_output_has_the_outcome_of_a_run() {
     let folder = folder();
     let read = |printed: &CommandOutput| serde_json::from_str::<Value>(&printed.out).expect("JSON");
@@ -228,6 +246,18 @@ fn the_first_ctrl_c_lets_the_guest_clean_up() {
         "{code}: {shown}"
     );
     assert_eq!(fs::read_to_string(out.join("note")).expect("a note"), "asked to stop");
+}
+
+#[test]
+fn a_run_asked_to_stop_ends_as_stopped_even_if_its_guest_returns_a_result() {
+    let folder = folder();
+    let input = r#"{"do": "sleep", "ms": 2000}"#;
+    let mut terminal = Terminal::start(folder.path(), &["run", "misbehave.wasm", "--input", input]);
+    terminal.until_shows("misbehave  ");
+    terminal.press("\x03");
+    let (code, shown) = terminal.end();
+    assert!(code == 3 && shown.contains("stopped in") && !shown.contains("completed"), "{code}: {shown}");
+    assert!(!shown.lines().any(|line| line.trim() == "ok"), "no result is printed: {shown}");
 }
 
 #[test]

@@ -127,7 +127,10 @@ async fn refused_requests_list_each_error_and_change_nothing() {
     let printed = ask(&server, &["list", "--state", "done"]);
     assert!(printed.code == 2 && printed.err.contains("waiting, running"), "{printed:?}");
     let printed = ask(&server, &["status", "7"]);
-    assert!(printed.code == 2 && printed.err.contains("the beginning of an id is 4 to 32"), "{printed:?}");
+    assert!(
+        printed.code == 2 && printed.err.contains("an id, or the beginning or the end of one, is 4 to 32"),
+        "{printed:?}"
+    );
     assert_eq!(server.client().get("/task").await.text, "[]");
 }
 
@@ -268,4 +271,64 @@ fn help_has_examples_and_exit_codes_and_completions_have_the_commands() {
     }
     let printed = wasmill(folder.path(), &["completions", "no-shell"]);
     assert_eq!((printed.code, printed.out.as_str()), (2, ""));
+}
+
+#[tokio::test]
+async fn a_dependency_may_be_named_by_part_of_its_id() {
+    let server = Server::start(&[]);
+    let first = submit(&server, &["noop"]);
+    server.client().until(&first, "completed").await;
+    for part in [&first[..30], &first[30..]] {
+        let printed = ask(&server, &["submit", "noop", "--after", part]);
+        assert_eq!(printed.code, 0, "{printed:?}");
+    }
+    let printed = ask(&server, &["submit", "noop", "--after", "00000000"]);
+    assert!(printed.code == 5 && printed.err.contains("starts or ends with 00000000"), "{printed:?}");
+    let listed = ask(&server, &["list", "--quiet", "--id-end", &first[30..]]);
+    assert_eq!((listed.code, listed.out.trim_end()), (0, first.as_str()), "{listed:?}");
+    let printed = ask(&server, &["submit", "noop", "--idempotency-key", "a b"]);
+    assert!(printed.code == 2 && printed.err.contains("visible ASCII characters"), "{printed:?}");
+}
+
+#[tokio::test]
+async fn a_waiting_submit_reports_each_failed_attempt() {
+    let server = Server::start(&[]);
+    let input = r#"{"do": "count-then-fail", "succeed_on": 2}"#;
+    let backoff = r#"{"first": "1500ms", "jitter": 0}"#;
+    let args =
+        ["submit", "misbehave", "--wait", "--max-attempts", "2", "--backoff", backoff, "--input", input];
+    let printed = ask(&server, &args);
+    assert_eq!((printed.code, printed.out.as_str()), (0, "succeeded on attempt 2\n"), "{printed:?}");
+    assert!(
+        printed.err.contains("attempt 1 of 2 failed by io: attempt 1 of 2; the next is in"),
+        "{printed:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_schedule_is_shown_as_text_or_json() {
+    let server = Server::start(&[]);
+    let made = ask(&server, &["schedule", "set", "nightly", "30 2 * * *", "noop", "--no-overlap"]);
+    assert_eq!(made.code, 0, "{made:?}");
+    let shown = ask(&server, &["schedule", "show", "nightly"]);
+    assert!(shown.code == 0 && shown.out.contains("cron      30 2 * * * (UTC)"), "{shown:?}");
+    assert!(
+        shown.out.contains("overlap   no") && shown.out.contains(r#"task      {"plugin":"noop"}"#),
+        "{shown:?}"
+    );
+    let json = ask(&server, &["schedule", "show", "nightly", "--json"]);
+    assert_eq!(serde_json::from_str::<Value>(&json.out).expect("JSON")["name"], "nightly");
+    let none = ask(&server, &["schedule", "show", "nope"]);
+    assert!(none.code == 5 && none.err.contains("`wasmill schedule list` shows"), "{none:?}");
+}
+
+#[tokio::test]
+async fn the_status_reports_attempts_ended_by_host_crashes() {
+    let server = Server::start(&[]);
+    let id = submit(&server, &["misbehave", "--input", r#"{"do": "sleep", "ms": 3600000}"#]);
+    server.client().until(&id, "running").await;
+    let server = server.kill_and_restart();
+    server.client().until(&id, "running").await;
+    let status = ask(&server, &["status", &id]);
+    assert!(status.out.contains("attempt   2 of 2, 1 ended by a crash of the host\n"), "{status:?}");
 }

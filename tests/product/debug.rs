@@ -402,3 +402,18 @@ async fn a_profile_whose_client_goes_away_makes_room_for_the_next() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
+
+#[tokio::test]
+async fn max_attempts_includes_attempts_ended_by_host_crashes() {
+    let (server, _) = server_and_debug(&["--slots", "2"]);
+    let id = server
+        .client()
+        .submit(&json!({"plugin": "misbehave", "input": {"do": "sleep", "ms": 3_600_000}}))
+        .await;
+    server.client().until(&id, "running").await;
+    let server = server.kill_and_restart();
+    server.client().until(&id, "running").await;
+    let debug = Client::new(debug_address(&server).expect("a debug port")).undocumented();
+    let shown = until_shown(&debug, &id, |task| task["attempt"] == 2).await;
+    assert_eq!(shown["max_attempts"], 2, "{shown}");
+}

@@ -105,6 +105,39 @@ fn a_failed_check_explains_its_effect_and_its_fix() {
     }
 }
 
+#[test]
+fn a_database_that_serve_would_refuse_fails_with_the_error_of_serve() {
+    let mut server = Server::start(&["--slots", "5"]);
+    server.terminate();
+    let folder = server.folder().to_owned();
+    let args = ["--slots", "5", "--listen", "127.0.0.1:0"];
+    let file = folder.join("data/wasmill.db");
+    let whole = fs::read(&file).expect("a database");
+    assert_eq!(check(&report(&folder, &args).1, "database")["state"], "ok");
+    let mut scratched = whole.clone();
+    for (offset, byte) in scratched[4096..12_288].iter_mut().enumerate() {
+        *byte = (offset * 7 % 251) as u8;
+    }
+    for damaged in [&scratched[..], b"garbage\n"] {
+        fs::write(&file, damaged).expect("written");
+        let before: Vec<_> =
+            folder.join("data").read_dir().expect("a folder").flatten().map(|f| f.path()).collect();
+        let (code, report) = report(&folder, &args);
+        let after: Vec<_> =
+            folder.join("data").read_dir().expect("a folder").flatten().map(|f| f.path()).collect();
+        assert_eq!((fs::read(&file).expect("a database").as_slice(), after), (damaged, before), "changed");
+        let check = check(&report, "database");
+        assert_eq!((code, &check["state"]), (Some(1), &Value::from("fail")), "{report}");
+        let mut serve = Command::new(binary().expect("a binary"));
+        let refused = serve.arg("serve").args(args).current_dir(&folder).output().expect("a run");
+        let error = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(
+            !refused.status.success() && error.contains(check["found"].as_str().expect("text")),
+            "{error} {check}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn doctor_passes_beside_a_running_server_and_does_not_disturb_it() {
     let server = Server::start(&["--slots", "5"]);

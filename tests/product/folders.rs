@@ -92,6 +92,45 @@ async fn a_writable_grant_must_not_contain_another_grant() {
 }
 
 #[tokio::test]
+async fn guests_cannot_write_to_configuration_files_or_to_links_that_lead_to_them() {
+    // As in a mounted config map: a guest that may write there could grant itself anything.
+    let folder = folder(&[("own", String::new()), ("schema", "input.schema = \"s.json\"".to_owned())]);
+    let root = folder.path().canonicalize().expect("a path");
+    let link = |target: &str, link: &str| {
+        let _ = fs::remove_file(root.join(link));
+        std::os::unix::fs::symlink(target, root.join(link)).expect("linked");
+    };
+    let own = dirs(&[("other", "/w", true)]).replace("ROOT", &root.display().to_string());
+    fs::write(root.join("other/own.toml"), own).expect("written");
+    fs::write(root.join("other/s.json"), "{}").expect("written");
+    link("../other/own.toml", "plugins/own.toml");
+    link("../other/s.json", "plugins/s.json");
+    let server = Server::start_in(folder, &[]).expect("a server");
+    let client = server.client();
+    for (name, file) in [("own", "own.toml"), ("schema", "s.json")] {
+        let refused = plugin(&client, name, "rejected").await;
+        let reason = refused.str("reason");
+        assert!(reason.contains(file) && reason.contains("plugin 'own'"), "{reason}");
+    }
+
+    // A plugin in service takes precedence, in either order, and a changed link is checked again.
+    fs::remove_file(root.join("plugins/own.wasm")).expect("removed");
+    fs::write(root.join("plugins/schema.toml"), "input.schema = \"s.json\"\n").expect("written");
+    plugin(&client, "schema", "ready").await;
+    add(&root, "writer", PROGRAM, &dirs(&[("other", "/w", true)]));
+    let refused = plugin(&client, "writer", "rejected").await;
+    let reason = refused.str("reason");
+    assert!(reason.contains("s.json") && reason.contains("plugin 'schema'"), "{reason}");
+    add(&root, "writer", PROGRAM, &dirs(&[("work", "/w", true)]));
+    plugin(&client, "writer", "ready").await;
+    fs::write(root.join("work/s.json"), "{ }").expect("written");
+    link("../work/s.json", "plugins/s.json");
+    let refused = plugin(&client, "schema", "rejected").await;
+    let reason = refused.str("reason");
+    assert!(reason.contains("s.json") && reason.contains("plugin 'writer'"), "{reason}");
+}
+
+#[tokio::test]
 async fn a_symlink_in_place_of_a_granted_folder_is_refused_with_the_reason() {
     let folder = folder(&[("reader", dirs(&[("work/out", "/out", false)]))]);
     let server = Server::start_in(folder, &[]).expect("a server");

@@ -93,11 +93,11 @@ async fn tasks_that_touch_their_memory_late_are_evicted_and_complete_eventually(
     let server = Server::start(&["--memory-total", "512MiB", "--slots", "60"]);
     let client = server.client();
     let neighbour =
-        json!({"plugin": "io-stub", "input": {"min_ms": 12_000, "max_ms": 12_000, "fail_rate": 0}});
+        json!({"plugin": "io-stub", "input": {"min_ms": 24_000, "max_ms": 24_000, "fail_rate": 0}});
     let neighbour = client.submit(&neighbour).await;
     client.until(&neighbour, "running").await;
     let before = server.memory("VmRSS");
-    let late = json!({"plugin": "misbehave", "input": {"do": "hog-late", "mib": 40, "ms": 8_000}});
+    let late = json!({"plugin": "misbehave", "input": {"do": "hog-late", "mib": 40, "ms": 20_000}});
     let mut ids = Vec::new();
     for _ in 0..50 {
         ids.push(client.submit(&late).await);

@@ -49,15 +49,16 @@ async fn an_invalid_id_is_400() {
 async fn a_wrong_method_is_405_with_allow() {
     let server = Server::start(&[]);
     let client = server.client();
-    for (method, path) in [
-        (Method::PUT, "/task"),
-        (Method::PATCH, UNKNOWN),
-        (Method::TRACE, "/healthz"),
-        (Method::from_bytes(b"BREW").expect("a method"), "/stats"),
+    for (method, path, allowed) in [
+        (Method::PUT, "/task", "it takes POST, GET, HEAD"),
+        (Method::PATCH, UNKNOWN, "it takes GET, HEAD, DELETE"),
+        (Method::TRACE, "/healthz", "it takes GET, HEAD"),
+        (Method::from_bytes(b"BREW").expect("a method"), "/stats", "it takes GET, HEAD"),
     ] {
         let answer = client.send(method.clone(), path, None).await.expect("an answer");
         check(&answer, StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed");
         assert!(answer.headers.contains_key("allow"), "{method} {path}");
+        assert!(answer.str("detail").ends_with(allowed), "{}", answer.text);
     }
 }
 

@@ -141,7 +141,7 @@ async fn a_repeated_request_with_an_idempotency_key_is_replayed() {
     assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert_eq!(keyed(&client, "/task", "order-8", &body).await.status, StatusCode::CREATED);
     let long = "x".repeat(256);
-    for key in ["", &long] {
+    for key in ["", "a b", &long] {
         let answer = keyed(&client, "/task", key, &body).await;
         assert_eq!((answer.status, answer.str("code")), (StatusCode::BAD_REQUEST, "invalid-idempotency-key"));
     }

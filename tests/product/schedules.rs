@@ -345,7 +345,7 @@ async fn the_cli_sets_lists_pauses_and_runs_schedules() {
         code == 0 && out.contains("greet") && out.contains("0 9 * * 1-5") && out.contains("rest"),
         "{out}"
     );
-    let (_, out, _) = ask(&["show", "greet"]);
+    let (_, out, _) = ask(&["show", "greet", "--json"]);
     let shown: Value = serde_json::from_str(&out).expect("JSON");
     assert_eq!((&shown["overlap"], &shown["task"]["input"]["text"]), (&json!(false), &json!("grüße")));
     let (code, out, err) = ask(&["run", "greet", "--wait", "--quiet"]);

@@ -32,7 +32,7 @@ fn settings(variables: &[(&str, &str)], flags: &[&str]) -> CommandOutput {
 
 #[track_caller]
 fn is_taken(printed: &CommandOutput) {
-    assert!(printed.code == 1 && printed.err.contains("no-such-file.toml"), "{printed:?}");
+    assert!(printed.code == 5 && printed.err.contains("no-such-file.toml"), "{printed:?}");
 }
 
 #[track_caller]
@@ -115,7 +115,7 @@ fn an_invalid_log_level_is_named_in_the_error() {
     let folder = folder();
     std::fs::write(folder.path().join("wasmill.toml"), "log = \"warning\"").expect("written");
     let printed = run(&folder, &[], &["serve"]);
-    assert!(printed.code == 1 && printed.err.contains("'warning' is not a log level"), "{printed:?}");
+    is_refused(&printed, &["'warning' is not a log level"]);
 }
 
 #[test]
@@ -126,11 +126,87 @@ fn a_missing_settings_file_is_an_error_and_a_byte_order_mark_is_not() {
     for command in [&["serve"][..], &["plugin", "check", "x.wasm"], &["backup", "x.db"], &["run", "io-stub"]]
     {
         let printed = run(&folder, &[], command);
-        assert!(printed.code == 1 && printed.err.contains("wasmill.toml"), "{command:?}: {printed:?}");
+        assert!(printed.code == 5 && printed.err.contains("wasmill.toml"), "{command:?}: {printed:?}");
     }
     std::fs::write(folder.path().join("not-mounted.toml"), "\u{feff}slots = 0").expect("written");
     let printed = run(&folder, &[], &["serve"]);
-    assert!(printed.err.contains("invalid value for --slots: must be at least 1"), "{printed:?}");
+    is_refused(&printed, &["invalid value for --slots: must be at least 1"]);
+}
+
+#[test]
+fn invalid_settings_exit_with_2_and_missing_files_with_5() {
+    for flags in [&["--slots", "0"][..], &["--slots", "-1"], &["--memory", "10"], &["--timeout", "1month"]] {
+        is_refused(&run(&folder(), &[], &[&["serve"], flags].concat()), &[]);
+    }
+    is_refused(
+        &run(&folder(), &[("WASMILL_SLOTS", "abc")], &["serve"]),
+        &["WASMILL_SLOTS", "a whole number"],
+    );
+    is_refused(&run(&folder(), &[], &["serve", "--slots", "-1"]), &["--slots", "a whole number, 0 or more"]);
+    is_refused(
+        &run(&folder(), &[("WASMILL_WEBHOOK_SECRET", "short")], &["serve"]),
+        &["WASMILL_WEBHOOK_SECRET"],
+    );
+    for (line, named) in [
+        ("slots = \"four\"", "expected a whole number, 0 or more"),
+        ("slots = 0", "invalid value for --slots: must be at least 1"),
+        ("slotz = 4", "slotz"),
+        ("allow_upload = \"maybe\"", "true, yes, on or 1"),
+        ("allow_upload = \"on\"\nslots = 0", "invalid value for --slots: must be at least 1"),
+    ] {
+        let folder = folder();
+        std::fs::write(folder.path().join("wasmill.toml"), line).expect("written");
+        is_refused(&run(&folder, &[], &["serve"]), &[named]);
+    }
+    for args in [
+        &["serve", "--config", "missing"][..],
+        &["serve", "--listen", "0", "--webhook-secret-file", "missing"],
+        &["plugin", "check", "missing.wasm"],
+        &["plugin", "put", "missing.wasm"],
+        &["run", "missing.wasm"],
+        &["backup", "copy.db", "--data", "missing"],
+    ] {
+        let printed = run(&folder(), &[], args);
+        assert!(printed.code == 5 && printed.err.contains("missing"), "{args:?}: {printed:?}");
+    }
+}
+
+#[test]
+fn an_option_set_by_a_variable_is_not_shown_as_required() {
+    let printed = run(&folder(), &[("WASMILL_SERVER", "http://127.0.0.1:9")], &["status"]);
+    is_refused(&printed, &["Usage: wasmill status"]);
+    assert!(!printed.err.contains("--server"), "{}", printed.err);
+}
+
+#[test]
+fn help_has_no_broken_lines_and_lists_server_options_separately() {
+    let printed = run(&folder(), &[], &["serve", "--help"]);
+    assert!(printed.out.lines().all(|line| line != "'-'." && !line.starts_with("'-'. A")), "{}", printed.out);
+    assert!(!printed.out.contains("possible values: true, false"), "{}", printed.out);
+    let printed = run(&folder(), &[], &["status", "--help"]);
+    let (own, server) = printed.out.split_once("Server:").expect("two parts");
+    assert!(own.contains("--input") && !server.contains("--input"), "{}", printed.out);
+}
+
+#[test]
+fn health_prefers_the_flag_over_the_variable_and_prints_the_reason() {
+    let mock_server = MockServer::start(|_| {
+        Reply::Json(
+            503,
+            json!({"title": "Not ready", "detail": "the server is draining", "code": "draining"}),
+        )
+    });
+    let url = mock_server.url();
+    for (variables, args) in [
+        (&[][..], &["health", "--server", &url][..]),
+        (&[("WASMILL_SERVER", url.as_str()), ("WASMILL_LISTEN", "127.0.0.1:9")], &["health"]),
+    ] {
+        let printed = run(&folder(), variables, args);
+        assert!(printed.code == 1 && printed.err.contains("the server is draining"), "{printed:?}");
+        assert!(!printed.err.contains('{'), "{printed:?}");
+    }
+    let printed = run(&folder(), &[("WASMILL_SERVER", &url)], &["health", "--listen", "127.0.0.1:9"]);
+    assert!(printed.code == 1 && printed.err.contains("127.0.0.1:9"), "{printed:?}");
 }
 
 /// A server started with these variables and flags.
@@ -208,7 +284,7 @@ fn an_empty_secret_counts_as_unset_and_the_log_says_so() {
     assert!(log.contains("WASMILL_WEBHOOK_SECRET is empty"), "{log}");
     server.stop();
     let blank = run(&folder, &[("WASMILL_WEBHOOK_SECRET", " \n"), ("WASMILL_LISTEN", ":0")], &["serve"]);
-    assert!(blank.code == 1 && blank.err.contains("WASMILL_WEBHOOK_SECRET contains no secret"), "{blank:?}");
+    assert!(blank.code == 2 && blank.err.contains("WASMILL_WEBHOOK_SECRET contains no secret"), "{blank:?}");
     let secret = folder.path().join("secret");
     std::fs::write(&secret, "\u{feff}whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz\r\n").expect("written");
     let flags = ["--listen", ":0", "--webhook-secret-file", "secret"];

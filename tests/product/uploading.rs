@@ -49,6 +49,32 @@ async fn slow_uploads_do_not_delay_complete_ones() {
 }
 
 #[tokio::test]
+async fn a_folder_or_a_dangling_link_in_place_of_a_plugin_is_named() {
+    let server = Server::start(&["--allow-upload"]);
+    let client = server.client();
+    let plugins = server.folder().join("plugins");
+    fs::create_dir(plugins.join("dir.wasm")).expect("a folder");
+    for answer in [put(&client, "dir", NOOP).await, client.delete("/plugins/dir").await] {
+        assert_eq!((answer.status, answer.str("code")), (StatusCode::CONFLICT, "folder-in-the-way"));
+        assert!(answer.str("detail").contains("dir.wasm"), "{}", answer.text);
+    }
+
+    std::os::unix::fs::symlink("missing", plugins.join("broken.wasm")).expect("linked");
+    let deadline = Instant::now() + SOON;
+    loop {
+        let shown = client.get("/plugins/broken").await;
+        if shown.json["state"] == "rejected" {
+            assert_eq!(shown.str("reason"), "it is a link that leads nowhere");
+            break;
+        }
+        assert!(Instant::now() < deadline, "{}", shown.text);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(put(&client, "broken", NOOP).await.status, StatusCode::OK);
+    assert_eq!(client.delete("/plugins/broken").await.status, StatusCode::NO_CONTENT);
+}
+
+#[tokio::test]
 async fn aborted_uploads_leave_nothing_behind() {
     let server = Server::start(&["--allow-upload"]);
     for number in 0..40 {

@@ -135,7 +135,7 @@ impl AccessPolicy {
         }
         let headers = request.headers();
         if let Some(header) = PROXY_HEADERS.iter().find(|name| headers.contains_key(*name))
-            && !self.trusted_proxies.iter().any(|proxy| proxy.0.contains(&peer.to_canonical()))
+            && !self.is_trusted_proxy(peer)
         {
             return Err(Problem::untrusted_proxy(header.as_str(), peer));
         }
@@ -151,11 +151,46 @@ impl AccessPolicy {
                 Decision::Allow(Some(origin.clone()))
             });
         }
-        if is_safe(request.method()) || is_same_origin(headers, origin, host) {
+        if is_safe(request.method()) || self.is_same_origin(headers, origin, host, peer) {
             Ok(Decision::Allow(None))
         } else {
             Err(Problem::cross_origin(origin))
         }
+    }
+
+    /// Returns true if a request comes from a page of this server, or not from a browser.
+    fn is_same_origin(
+        &self,
+        headers: &HeaderMap,
+        origin: Option<&HeaderValue>,
+        host: Option<Authority<'_>>,
+        peer: IpAddr,
+    ) -> bool {
+        if let Some(site) = headers.get(FETCH_SITE) {
+            return site == "same-origin" || site == "none";
+        }
+        // Old browsers, and pages over plain HTTP, send only the origin.
+        let Some(origin) = origin else { return true };
+        let Some(host) = host else { return false };
+        let is_host = |authority: &[u8]| host.whole.eq_ignore_ascii_case(authority);
+        let origin = origin.as_bytes();
+        if let Some(authority) = origin.strip_prefix(b"http://") {
+            return is_host(authority);
+        }
+        // This server does not speak TLS, so another one served the page: a proxy in front of this one, or a
+        // foreign server at the same name.
+        let may_use_tls = self.is_public_host(host.name) || self.is_trusted_proxy(peer);
+        may_use_tls && origin.strip_prefix(b"https://").is_some_and(is_host)
+    }
+
+    fn is_trusted_proxy(&self, peer: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|proxy| proxy.0.contains(&peer.to_canonical()))
+    }
+
+    /// Returns true if the name is configured as a public host of this server.
+    fn is_public_host(&self, name: &[u8]) -> bool {
+        let name = name.strip_suffix(b".").unwrap_or(name);
+        self.public_hosts.iter().any(|known| name.eq_ignore_ascii_case(known.0.as_bytes()))
     }
 
     /// Returns true if nobody else can point this name at this machine, or it is configured. The port is
@@ -168,7 +203,7 @@ impl AccessPolicy {
         ends_with(name, b".localhost")
             || name.eq_ignore_ascii_case(b"localhost")
             || HOST_ALIASES.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
-            || self.public_hosts.iter().any(|known| name.eq_ignore_ascii_case(known.0.as_bytes()))
+            || self.is_public_host(name)
     }
 }
 
@@ -200,18 +235,6 @@ pub(crate) fn add_headers(headers: &mut HeaderMap, origin: Option<HeaderValue>) 
 /// response to another one.
 pub(crate) fn is_safe(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
-}
-
-/// Returns true if a request comes from a page of this server, or not from a browser.
-fn is_same_origin(headers: &HeaderMap, origin: Option<&HeaderValue>, host: Option<Authority<'_>>) -> bool {
-    if let Some(site) = headers.get(FETCH_SITE) {
-        return site == "same-origin" || site == "none";
-    }
-    // Old browsers, and pages over plain HTTP, send only the origin.
-    let Some(origin) = origin else { return true };
-    let origin = origin.as_bytes();
-    let authority = origin.strip_prefix(b"http://").or_else(|| origin.strip_prefix(b"https://"));
-    authority.is_some_and(|authority| host.is_some_and(|host| host.whole.eq_ignore_ascii_case(authority)))
 }
 
 /// Returns the host that a request addresses. HTTP/1.0 may omit it, and no browser speaks that.

@@ -1,5 +1,6 @@
 //! The route table, and the state that all endpoints share.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,8 +48,13 @@ pub struct ApiConfig {
 }
 
 /// State that all endpoints share. Cheap to clone.
+///
+/// Each layer and handler of a request clones it, so it is one `Arc` rather than one for each part.
 #[derive(Clone)]
-pub struct Api {
+pub struct Api(Arc<ApiParts>);
+
+/// The parts of an [`Api`].
+pub struct ApiParts {
     /// Limits and defaults.
     pub config: Arc<ApiConfig>,
     /// The task store.
@@ -75,7 +81,20 @@ pub struct Api {
     pub tracer: Tracer,
 }
 
+impl Deref for Api {
+    type Target = ApiParts;
+
+    fn deref(&self) -> &ApiParts {
+        &self.0
+    }
+}
+
 impl Api {
+    /// Shares these parts.
+    pub fn new(parts: ApiParts) -> Self {
+        Self(Arc::new(parts))
+    }
+
     /// Parses the task id of a path.
     pub(crate) fn parse_task_id(text: &str) -> Result<TaskId, Problem> {
         text.parse().map_err(|error| Problem::invalid_id(text, error))

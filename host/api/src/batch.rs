@@ -15,7 +15,7 @@ use wasmill_runtime::InputBudget;
 use wasmill_store::{StoreError, Submitted};
 
 use crate::app::Api;
-use crate::body::{IsNdjson, read_batch};
+use crate::body::{IsNdjson, is_blank, read_batch};
 use crate::dependencies::BATCH_DEPENDENCIES_MAX;
 use crate::field_errors::{FieldError, FieldErrors};
 use crate::openapi::{Operation, ResponseSpec};
@@ -121,8 +121,8 @@ fn read_array(bytes: &[u8]) -> Result<Vec<&RawValue>, Problem> {
 }
 
 fn read_lines(bytes: &[u8]) -> Result<Vec<&RawValue>, Problem> {
-    let is_ndjson = bytes.split(|byte| *byte == b'\n').enumerate();
-    let filled = is_ndjson.filter(|(_, line)| !line.trim_ascii().is_empty());
+    let lines = bytes.split(|byte| *byte == b'\n').enumerate();
+    let filled = lines.filter(|(_, line)| !is_blank(line));
     // One more than allowed shows that there are too many.
     filled.take(TASKS_MAX + 1).map(|(number, line)| read_line(number, line)).collect()
 }

@@ -60,7 +60,12 @@ pub(crate) async fn require_empty_body(
 /// Returns true for an empty body and for an empty JSON object.
 fn is_empty_body(body: &[u8]) -> bool {
     let object = || serde_json::from_slice::<BTreeMap<String, IgnoredAny>>(body);
-    body.trim_ascii().is_empty() || object().is_ok_and(|fields| fields.is_empty())
+    is_blank(body) || object().is_ok_and(|fields| fields.is_empty())
+}
+
+/// Returns true if a text is empty or all JSON whitespace, which excludes the form feed of ASCII whitespace.
+pub(crate) fn is_blank(text: &[u8]) -> bool {
+    text.iter().all(|byte| b" \t\r\n".contains(byte))
 }
 
 /// Whether a batch and its response are newline-delimited JSON rather than an array.

@@ -14,6 +14,7 @@ use wasmill_store::CancelOutcome;
 
 use crate::app::Api;
 use crate::field_errors::{FieldError, FieldErrors};
+use crate::fields::duration_error;
 use crate::openapi::values::{DurationSchema, plain};
 use crate::openapi::{Operation, ResponseSpec};
 use crate::params::Params;
@@ -71,7 +72,7 @@ pub(crate) fn take_grace(grace: &mut Duration, value: &str, errors: &mut FieldEr
         _ => {
             let max = humantime::format_duration(GRACE_MAX);
             let detail = format!("grace must be a duration such as 5s, at most {max}");
-            errors.push(FieldError::parameter("grace", detail));
+            errors.push(FieldError::parameter("grace", duration_error(detail, Some(value))));
         }
     }
 }

@@ -13,6 +13,7 @@ use wasmill_store::{Event, EventKind, EventPayload, Received, Subscriber, TaskSu
 
 use crate::app::Api;
 use crate::field_errors::{FieldError, FieldErrors};
+use crate::filter;
 use crate::openapi::values::{NameSchema, plain};
 use crate::openapi::{Operation, ResponseSpec};
 use crate::params::Params;
@@ -98,7 +99,7 @@ pub(crate) async fn all_events(
     }
     Ok(sse::stream(
         AllEventStream { follower, plugin, skipped: 0, next_read_at: None },
-        api.scheduler,
+        api.scheduler.clone(),
         permit,
     ))
 }
@@ -109,7 +110,7 @@ fn check(params: &Params) -> Result<Option<PluginName>, Problem> {
     for (name, value) in params.iter().filter(|(name, _)| *name == "plugin") {
         plugin = value.parse().ok();
         if plugin.is_none() {
-            errors.push(FieldError::parameter(name, "plugin must be a plugin name"));
+            errors.push(FieldError::parameter(name, format!("plugin must be {}", filter::PLUGIN_NAME)));
         }
     }
     Problem::reject_errors(errors, plugin)

@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
+use wasmill_model::{InvalidDuration, parse_duration};
 
 use crate::field_errors::{ERRORS_MAX, FieldError, FieldErrors, escaped, truncated_quote};
 
@@ -123,6 +124,15 @@ pub(crate) fn whole_number(value: &RawValue) -> Option<i64> {
     const EXACT_MAX: f64 = 9_007_199_254_740_991.0;
     let number: f64 = serde_json::from_str(value.get()).ok()?;
     (number.fract() == 0.0 && number.abs() <= EXACT_MAX).then_some(number as i64)
+}
+
+/// Completes the error for an invalid duration: one in months or years is refused because they have no fixed
+/// length.
+pub(crate) fn duration_error(detail: String, text: Option<&str>) -> String {
+    match text.map(parse_duration) {
+        Some(Err(why @ InvalidDuration::NoFixedLength)) => format!("{detail}; {why}"),
+        _ => detail,
+    }
 }
 
 /// Parses a string.

@@ -13,13 +13,13 @@ use crate::openapi::values::{NO_CONTROLS, NameSchema, plain};
 pub(crate) fn take(filter: &mut Filter, name: &str, value: &str, errors: &mut FieldErrors) {
     let taken = match name {
         "state" => states(filter, value),
-        "plugin" => one(&mut filter.plugin, value.parse().ok(), "a plugin name"),
+        "plugin" => one(&mut filter.plugin, value.parse().ok(), PLUGIN_NAME),
         "tag" => tag(filter, value),
         "created_after" => one(&mut filter.created_after, time(value), TIME),
         "created_before" => one(&mut filter.created_before, time(value), TIME),
         "q" => one(&mut filter.id, value.parse().ok(), ID),
         "id_end" => one(&mut filter.id_end, value.parse().ok(), ID_END),
-        "schedule" => one(&mut filter.schedule, value.parse().ok(), "a schedule name"),
+        "schedule" => one(&mut filter.schedule, value.parse().ok(), SCHEDULE_NAME),
         "group" => one(&mut filter.group, value.parse().ok(), LABEL),
         "unique_key" => one(&mut filter.unique_key, value.parse().ok(), KEY),
         _ => return,
@@ -66,6 +66,10 @@ pub(crate) fn parameters(filter: &Filter) -> String {
     if query.is_empty() { query } else { format!("&{query}") }
 }
 
+pub(crate) const PLUGIN_NAME: &str =
+    "a plugin name: 1 to 64 of a-z, 0-9, '.', '_' and '-', starting with a letter or digit";
+const SCHEDULE_NAME: &str =
+    "a schedule name: 1 to 64 of a-z, 0-9, '.', '_' and '-', starting with a letter or digit";
 const ID: &str = "the start of a task id, 4 to 32 hexadecimal digits";
 const ID_END: &str = "the end of a task id, 4 to 32 hexadecimal digits without hyphens";
 const LABEL: &str = "1 to 64 characters without control characters";

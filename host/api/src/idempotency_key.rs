@@ -23,7 +23,7 @@ const KEY_BYTES_MAX: usize = 255;
 pub(crate) fn read(headers: &HeaderMap, kind: &str, body: &[u8]) -> Result<Option<IdempotencyKey>, Problem> {
     let mut keys = headers.get_all(HEADER).iter();
     let Some(value) = keys.next() else { return Ok(None) };
-    let key = value.to_str().ok().filter(|key| (1..=KEY_BYTES_MAX).contains(&key.len()));
+    let key = value.to_str().ok().filter(|key| is_key(key));
     match key {
         Some(key) if keys.next().is_none() => {
             let digest = Sha256::new().chain_update(kind).chain_update([0]).chain_update(body).finalize();
@@ -31,6 +31,11 @@ pub(crate) fn read(headers: &HeaderMap, kind: &str, body: &[u8]) -> Result<Optio
         }
         _ => Err(Problem::invalid_idempotency_key(KEY_BYTES_MAX)),
     }
+}
+
+/// Returns true if a text matches the pattern of a key in the OpenAPI document.
+fn is_key(text: &str) -> bool {
+    (1..=KEY_BYTES_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// Returns the header that marks a replayed response.

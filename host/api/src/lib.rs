@@ -56,7 +56,7 @@ mod webhook;
 pub use access_policy::{
     AccessPolicy, HostName, InvalidHostName, InvalidNetwork, InvalidOrigin, Network, Origin,
 };
-pub use app::{Api, ApiConfig, router};
+pub use app::{Api, ApiConfig, ApiParts, router};
 pub use body_budget::BodyBudget;
 pub use check_pool::CheckPool;
 pub use debug::{DebugState, debug_router};

@@ -13,7 +13,7 @@ use wasmill_model::{
 
 use crate::dependencies;
 use crate::field_errors::{FieldError, FieldErrors};
-use crate::fields::{Fields, text, whole_number};
+use crate::fields::{Fields, duration_error, text, whole_number};
 use crate::webhook;
 
 /// Maximum delay of a task.
@@ -74,8 +74,8 @@ fn run_at(
             .filter(|delay| *delay <= DELAY_MAX)
             .and_then(|delay| now.checked_add_signed(TimeDelta::from_std(delay).ok()?));
         if delay.is_none() {
-            let detail = "delay must be a duration such as \"30s\", at most 366 days";
-            errors.push(FieldError::field("delay", detail));
+            let detail = "delay must be a duration such as \"30s\", at most 366 days".to_owned();
+            errors.push(FieldError::field("delay", duration_error(detail, text(value).as_deref())));
         }
         return delay;
     }

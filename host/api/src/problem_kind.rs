@@ -82,6 +82,8 @@ pub(crate) const TOO_MANY_SCHEDULES: ProblemKind =
     ProblemKind::new(StatusCode::CONFLICT, "too-many-schedules", "Too many schedules");
 pub(crate) const PLUGIN_NOT_PINNED: ProblemKind =
     ProblemKind::new(StatusCode::CONFLICT, "plugin-not-pinned", "Plugin does not match its pinned digest");
+pub(crate) const FOLDER_IN_THE_WAY: ProblemKind =
+    ProblemKind::new(StatusCode::CONFLICT, "folder-in-the-way", "Folder in the way of the plugin file");
 pub(crate) const TOO_MANY_PLUGINS: ProblemKind =
     ProblemKind::new(StatusCode::CONFLICT, "too-many-plugins", "Too many plugins");
 pub(crate) const BODY_TOO_LARGE: ProblemKind =

@@ -27,7 +27,6 @@ impl Routes {
     }
 
     /// Returns method and path of each route, in the order they were added.
-    #[cfg_attr(not(test), expect(dead_code, reason = "a test compares the routes with the document"))]
     pub(crate) fn known(&self) -> &[(&'static str, &'static str)] {
         &self.known
     }

@@ -24,7 +24,7 @@ use crate::body::read_json;
 use crate::check_pool::run_check;
 use crate::dependencies;
 use crate::field_errors::{FieldError, FieldErrors};
-use crate::fields::{Fields, text, whole_number};
+use crate::fields::{Fields, duration_error, text, whole_number};
 use crate::idempotency_key;
 use crate::openapi::values::{AnyJson, DurationSchema, NO_CONTROLS, NameSchema, TimeSchema};
 use crate::openapi::{Operation, ResponseSpec};
@@ -281,7 +281,7 @@ fn timeout(api: &Api, value: Option<&RawValue>, default: Duration, errors: &mut 
     parsed.unwrap_or_else(|| {
         let max = humantime::format_duration(max);
         let detail = format!("timeout must be a duration such as \"30s\", from 1ms to {max}");
-        errors.push(FieldError::field("timeout", detail));
+        errors.push(FieldError::field("timeout", duration_error(detail, text(value).as_deref())));
         default
     })
 }
@@ -352,9 +352,11 @@ fn number(
 
 /// Parses a delay of a backoff.
 fn wait(fields: &mut Fields<'_>, name: &str, errors: &mut FieldErrors) -> Option<Duration> {
-    let parsed = text(fields.take(name)?).and_then(|text| parse_duration(&text).ok());
+    let text = text(fields.take(name)?);
+    let parsed = text.as_deref().and_then(|text| parse_duration(text).ok());
     if parsed.is_none() {
         let detail = format!("backoff.{name} must be a duration such as \"5s\"");
+        let detail = duration_error(detail, text.as_deref());
         errors.push(FieldError::at(format!("/backoff/{name}"), detail));
     }
     parsed

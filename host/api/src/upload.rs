@@ -144,7 +144,7 @@ pub(crate) fn put_spec() -> Operation {
             kind::ENCODED_BODY,
         ])
         .problems(&[kind::INVALID_PLUGIN_NAME, kind::PLUGIN_REJECTED, kind::PLUGIN_NOT_PINNED])
-        .problems(&[kind::TOO_MANY_PLUGINS])
+        .problems(&[kind::TOO_MANY_PLUGINS, kind::FOLDER_IN_THE_WAY])
         .problems(&kind::PLUGIN_CHANGE)
         .problems(&kind::STORE_ACCESS)
 }
@@ -156,6 +156,6 @@ pub(crate) fn delete_spec() -> Operation {
              keep their version. Requires `--allow-upload`.",
         )
         .responds(204, ResponseSpec::empty("The plugin was removed."))
-        .problems(&[kind::UNKNOWN_PLUGIN, kind::BUILT_IN_PLUGIN])
+        .problems(&[kind::UNKNOWN_PLUGIN, kind::BUILT_IN_PLUGIN, kind::FOLDER_IN_THE_WAY])
         .problems(&kind::PLUGIN_CHANGE)
 }

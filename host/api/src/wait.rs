@@ -11,6 +11,7 @@ use wasmill_store::StoreError;
 
 use crate::app::Api;
 use crate::field_errors::{FieldError, FieldErrors};
+use crate::fields::duration_error;
 use crate::openapi::values::{DurationSchema, plain};
 use crate::openapi::{Operation, ResponseSpec};
 use crate::params::Params;
@@ -42,7 +43,7 @@ impl WaitParams {
                 _ => {
                     let max = humantime::format_duration(WAIT_MAX);
                     let detail = format!("wait must be a duration such as 30s, at most {max}");
-                    errors.push(FieldError::parameter("wait", detail));
+                    errors.push(FieldError::parameter("wait", duration_error(detail, Some(value))));
                 }
             }
         }

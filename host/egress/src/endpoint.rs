@@ -26,9 +26,9 @@ impl Endpoint {
         }
         let tls = uri.scheme() == Some(&Scheme::HTTPS);
         let port = match (authority.port(), authority.host().len() < authority.as_str().len()) {
-            (Some(port), _) => port.as_u16(),
-            // The host is followed by something that is not a port.
-            (None, true) => return None,
+            (Some(port), _) if is_plain_port(port.as_str()) => port.as_u16(),
+            // The host is followed by something that is not a plain port.
+            (Some(_), _) | (None, true) => return None,
             (None, false) => Self::default_port(tls),
         };
         Some(Self { host: normalize_host(authority.host()), port, tls })
@@ -56,6 +56,11 @@ impl Endpoint {
     }
 }
 
+/// Returns true if a port has the one spelling that every server accepts: digits without a leading zero.
+fn is_plain_port(port: &str) -> bool {
+    !port.starts_with('0') && port.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 /// Normalizes a host for comparison: lower case, without IPv6 brackets and without the trailing dot.
 pub fn normalize_host(host: &str) -> String {
     let host = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
@@ -78,7 +83,15 @@ mod tests {
             let endpoint = Endpoint::of(&uri.parse().expect("a URI")).expect("a target");
             assert_eq!(endpoint.origin(), origin);
         }
-        for uri in ["/path", "https://a@example.com/", "https://:80/"] {
+        for uri in [
+            "/path",
+            "https://a@example.com/",
+            "https://:80/",
+            "http://127.0.0.1:+80/",
+            "http://127.0.0.1:080/",
+            "http://127.0.0.1:0/",
+            "http://127.0.0.1:/",
+        ] {
             let endpoint = uri.parse().ok().and_then(|uri| Endpoint::of(&uri));
             assert_eq!(endpoint, None, "{uri}");
         }

@@ -75,9 +75,12 @@ impl fmt::Display for IdPrefix {
     }
 }
 
-/// The text is not an id prefix.
+/// The text is not the beginning or the end of an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the beginning of an id is 4 to 32 hexadecimal digits, with hyphens or without, such as 0192f3c4")]
+#[error(
+    "an id, or the beginning or the end of one, is 4 to 32 hexadecimal digits, with hyphens or without, \
+     such as 0192f3c4"
+)]
 pub struct InvalidIdPrefix;
 
 #[cfg(test)]

@@ -91,6 +91,14 @@ pub struct AttemptCounts {
     pub retry_on: RetryOn,
 }
 
+impl AttemptCounts {
+    /// Returns the number of the last attempt: the attempts requested, plus one for each attempt that a
+    /// crash of the host ended.
+    pub fn last(&self) -> u32 {
+        self.attempts_max.saturating_add(self.host_crashes)
+    }
+}
+
 /// The transition of a task after a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Transition {

@@ -13,6 +13,7 @@ pub(crate) mod listing;
 pub(crate) mod modules;
 pub(crate) mod open;
 mod streams;
+mod traversal;
 
 use std::path::{Component, Path};
 
@@ -25,9 +26,25 @@ fn leads_up(target: &str) -> bool {
     Path::new(target).components().any(|part| !matches!(part, Component::Normal(_) | Component::CurDir))
 }
 
+/// Removes the trailing slashes of a path, so that it names a link itself and not its target.
+fn trim_trailing_slashes(path: &str) -> &str {
+    let mut path = path;
+    while let Some(shorter) = path.strip_suffix("/.").or_else(|| path.strip_suffix('/')) {
+        path = shorter;
+    }
+    path
+}
+
 #[cfg(test)]
 mod tests {
-    use super::leads_up;
+    use super::{leads_up, trim_trailing_slashes};
+
+    #[test]
+    fn a_trimmed_path_names_the_link_itself() {
+        for path in ["a/up", "a/up/", "a/up//", "a/up/.", "a/up/././/"] {
+            assert_eq!(trim_trailing_slashes(path), "a/up");
+        }
+    }
 
     #[test]
     fn a_link_may_point_only_beside_and_below_itself() {

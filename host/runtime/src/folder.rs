@@ -20,6 +20,9 @@ use crate::loader::FILE_BYTES_MAX;
 /// The maximum number of plugins of a folder, in the order of names; further files are ignored.
 pub(crate) const PLUGINS_MAX: usize = 10_000;
 
+/// The reason for rejecting a dangling link.
+pub(crate) const DANGLING: &str = "it is a link that leads nowhere";
+
 /// How long a file must stay unchanged before it is read.
 ///
 /// A guess: longer than the pauses of a copy, shorter than a person's patience. A copy that pauses for longer is
@@ -42,8 +45,8 @@ pub(crate) struct Fingerprint {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FileStamp {
     Present(FileMetadata),
-    /// The metadata cannot be read, with the error number: the file is a link loop, lies behind a file, or
-    /// permission is denied. This affects this file only.
+    /// The metadata cannot be read, with the error number: the file is a dangling link or a link loop, lies behind a
+    /// file, or permission is denied. This affects this file only.
     Unreadable(Option<i32>),
 }
 
@@ -67,7 +70,7 @@ pub(crate) enum ReadError {
 
 impl Fingerprint {
     /// Takes the fingerprint of a plugin, including the dependencies known from an earlier one; `None` if the file
-    /// does not exist or is a dangling link.
+    /// does not exist.
     pub(crate) fn of(path: &Path, earlier: Option<&Self>) -> Option<Self> {
         Self::with_draft(path, path, earlier)
     }
@@ -201,6 +204,7 @@ pub(crate) fn identity(folder: &Path) -> Option<(u64, u64)> {
 /// Fails if the file changed before or while it was read, or cannot be a plugin.
 pub(crate) fn read(path: &Path, expected: &Fingerprint) -> Result<Vec<u8>, ReadError> {
     let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound if is_dangling(path) => ReadError::Unusable(DANGLING.to_owned()),
         io::ErrorKind::NotFound => ReadError::Changed,
         _ => ReadError::Unusable(format!("failed to read the file: {error}")),
     };
@@ -232,11 +236,17 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Reads the metadata of a file; `None` if it does not exist.
+/// Returns true if a path is a dangling link.
+pub(crate) fn is_dangling(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+        && path.metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
+/// Reads the metadata of a file; `None` if it does not exist. A dangling link exists.
 fn file_stamp(path: &Path) -> Option<FileStamp> {
     match path.metadata() {
         Ok(metadata) => Some(stamp_from(&metadata)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) if error.kind() == io::ErrorKind::NotFound && path.symlink_metadata().is_err() => None,
         Err(error) => Some(FileStamp::Unreadable(error.raw_os_error())),
     }
 }
@@ -323,18 +333,25 @@ mod tests {
     }
 
     #[test]
-    fn dangling_links_and_other_files_are_ignored() {
+    fn dangling_links_are_rejected_and_other_files_are_ignored() {
         let (folder, path) = file();
-        std::os::unix::fs::symlink("missing", folder.path().join("b.wasm")).unwrap();
+        let dangling = folder.path().join("b.wasm");
+        std::os::unix::fs::symlink("missing", &dangling).unwrap();
         fs::write(folder.path().join("c.txt"), b"").unwrap();
-        assert_eq!(
-            scan(folder.path(), |_| None)
-                .unwrap()
-                .files
-                .into_values()
-                .map(|(path, _)| path)
-                .collect::<Vec<_>>(),
-            [path]
-        );
+        let found = scan(folder.path(), |_| None).unwrap().files;
+        assert_eq!(found.into_values().map(|(path, _)| path).collect::<Vec<_>>(), [path, dangling.clone()]);
+        let expected = fingerprint(&dangling);
+        assert_eq!(read(&dangling, &expected), Err(ReadError::Unusable(DANGLING.to_owned())));
+        fs::write(folder.path().join("missing"), b"whole").unwrap();
+        assert_eq!(read(&dangling, &expected), Err(ReadError::Changed));
+        assert_eq!(read(&dangling, &fingerprint(&dangling)).unwrap(), b"whole");
+    }
+
+    #[test]
+    fn a_manifest_that_becomes_a_dangling_link_is_a_change() {
+        let (_folder, path) = file();
+        let before = fingerprint(&path);
+        std::os::unix::fs::symlink("missing", path.with_extension("toml")).unwrap();
+        assert_ne!(fingerprint(&path), before);
     }
 }

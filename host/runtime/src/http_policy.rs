@@ -8,7 +8,7 @@ mod path;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use hyper::http::uri::Uri;
+use hyper::header::{HOST, HeaderMap, HeaderValue};
 use hyper::{Request, Response};
 use wasmill_egress::{Endpoint, normalize_host};
 use wasmill_model::RunHost;
@@ -21,6 +21,25 @@ use crate::http_client;
 use crate::plugin::Plugin;
 use crate::plugin_config::HttpRule;
 use crate::request_span::RequestSpan;
+
+/// Methods that open a tunnel, or that return the request together with what proxies have added to it.
+const REFUSED_METHODS: [&str; 3] = ["CONNECT", "TRACE", "TRACK"];
+
+/// Headers with which some servers override the path or the method of a request.
+const OVERRIDE_HEADERS: [&str; 12] = [
+    "x-original-url",
+    "x-original-uri",
+    "x-original-path",
+    "x-rewrite-url",
+    "x-override-url",
+    "x-forwarded-uri",
+    "x-forwarded-path",
+    "x-forwarded-prefix",
+    "x-envoy-original-path",
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
+];
 
 /// A boxed future, as wasmtime-wasi-http expects it.
 type Boxed<T> = Box<dyn Future<Output = T> + Send>;
@@ -49,7 +68,7 @@ impl WasiHttpHooks for HttpPolicy {
         _: Driver,
     ) -> Boxed<Result<(Response<WasiBody>, Driver), Error>> {
         let plugin = Arc::clone(&self.plugin);
-        let allowed = match authorize(request.uri(), &plugin.config.permissions.http) {
+        let allowed = match authorize(&request, &plugin.config.permissions.http) {
             Ok(allowed) => allowed,
             Err(refusal) => {
                 if let Refusal::Denied { origin, reason } = &refusal {
@@ -58,6 +77,10 @@ impl WasiHttpHooks for HttpPolicy {
                 return Box::new(async { Err(refusal.into()) });
             }
         };
+        // The guest may have added the trailing dot of the root; the server gets one spelling of the host only.
+        if let Ok(authority) = HeaderValue::try_from(allowed.endpoint.authority()) {
+            request.headers_mut().insert(HOST, authority);
+        }
         let guard = self.calls.start(request.method().as_str(), allowed.endpoint.origin());
         let host = Arc::clone(&self.host);
         if let Some(meter) = host.meter() {
@@ -111,12 +134,14 @@ enum Refusal {
     Denied { origin: String, reason: &'static str },
     /// The URI has no valid host.
     Invalid,
+    /// Guests may not use its method.
+    Method,
 }
 
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::Denied { .. } => Self::HttpRequestDenied,
+            Refusal::Denied { .. } | Refusal::Method => Self::HttpRequestDenied,
             Refusal::Invalid => Self::HttpRequestUriInvalid,
         }
     }
@@ -130,19 +155,39 @@ pub(crate) struct AllowedRequest {
     pub(crate) private_addresses: PrivateAddresses,
 }
 
+/// Returns true if some server could take another path or method from these headers. Servers that pass headers on as
+/// variables do not distinguish `_` and `-`.
+fn is_overridden(headers: &HeaderMap) -> bool {
+    headers.keys().any(|name| OVERRIDE_HEADERS.contains(&name.as_str().replace('_', "-").as_str()))
+}
+
 /// Finds the rule that allows a request, and returns its endpoint.
-fn authorize(uri: &Uri, rules: &[HttpRule]) -> Result<AllowedRequest, Refusal> {
+fn authorize<B>(request: &Request<B>, rules: &[HttpRule]) -> Result<AllowedRequest, Refusal> {
+    let uri = request.uri();
     let endpoint = Endpoint::of(uri).ok_or(Refusal::Invalid)?;
+    if REFUSED_METHODS.iter().any(|method| request.method().as_str().eq_ignore_ascii_case(method)) {
+        return Err(Refusal::Method);
+    }
     let denied = |endpoint: &Endpoint, reason| Refusal::Denied { origin: endpoint.origin(), reason };
     let mut at_host = rules.iter().filter(|rule| matches_endpoint(rule, &endpoint)).peekable();
     if at_host.peek().is_none() {
         return Err(denied(&endpoint, "no rule names this scheme, host and port"));
     }
-    match at_host.find(|rule| path::begins_with(uri.path(), &rule.path_prefix)) {
+    let is_overridden = is_overridden(request.headers());
+    let allows = |rule: &&HttpRule| {
+        path::begins_with(uri.path(), &rule.path_prefix)
+            && !(is_overridden && path::is_restrictive(&rule.path_prefix))
+    };
+    match at_host.find(allows) {
         Some(rule) => {
             let private_addresses = PrivateAddresses::named_by(&rule.host);
             Ok(AllowedRequest { endpoint, private_addresses })
         }
+        None if is_overridden => Err(denied(
+            &endpoint,
+            "the rules for this host have path prefixes, and a header of the request overrides its path or \
+             method",
+        )),
         None => Err(denied(
             &endpoint,
             "the rules for this host have other path prefixes, or the path is ambiguous",

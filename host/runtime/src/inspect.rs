@@ -167,7 +167,10 @@ fn check_format(bytes: &[u8]) -> Result<(), String> {
                 .to_owned()
         }
         [b'(', ..] => "this is WebAssembly text; convert it to binary with `wasm-tools parse`".to_owned(),
-        _ => format!("this is not WebAssembly: it begins with {:02x?}", &bytes[..bytes.len().min(4)]),
+        _ => {
+            let first = format::hex(&bytes[..bytes.len().min(4)]);
+            format!("this is not WebAssembly: it begins with 0x{first}")
+        }
     };
     Err(format!("{found}; {WHAT_FITS}"))
 }

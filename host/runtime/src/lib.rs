@@ -84,7 +84,7 @@ pub use plugin::InputCheck;
 pub use plugin_config::{
     DirRule, HttpRule, MaxLimits, OutputFormat, Permissions, PluginConfig, RetryPolicy, ScheduleConfig,
 };
-pub use pool::MemoryReset;
+pub use pool::{MemoryReset, guests_bytes_max};
 pub use registry::{NotReadyError, PluginDetails, PluginInfo, PluginSource, PluginState};
 pub use runtime::{LoaderConfig, MemoryUsage, PoolUsage, Runtime, RuntimeConfig, RuntimeError};
 pub use samples::{GuestSample, GuestSampler};

@@ -4,7 +4,7 @@
 //! (or uses the cache) and links; puts nothing into service.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -67,6 +67,14 @@ pub(crate) struct Loader {
     pub(crate) counters: LoadCounters,
     /// Input checks of built-in plugins, by plugin name.
     pub(crate) input_checks: &'static [(&'static str, InputCheck)],
+}
+
+/// Returns the files that define a plugin and its permissions.
+fn defining_files(source: &PluginSource) -> Vec<PathBuf> {
+    let PluginSource::File(wasm) = source else { return Vec::new() };
+    let manifest = wasm.with_extension("toml");
+    let (schema, _) = manifest::needs(&manifest);
+    [wasm.clone(), manifest].into_iter().chain(schema).collect()
 }
 
 /// Rejects a file whose digest differs from the one that its manifest pins.
@@ -180,7 +188,7 @@ impl Loader {
         let profile = self.engines.profile_for(profile, config.limits.memory_bytes);
         let code = self.code(kind, profile, digest, wasm, kill_handle)?;
         let folders = Arc::new(GrantedFolders::open(&config.permissions.dirs)?);
-        self.grants.claim(name.as_str(), &folders)?;
+        self.grants.claim(name.as_str(), &defining_files(source), &folders)?;
         let is_on_demand = profile == Profile::OnDemand;
         let details = PluginDetails { kind, is_on_demand, imports, exports, config: Arc::clone(&config) };
         let (name, digest) = (name.clone(), Arc::clone(digest));

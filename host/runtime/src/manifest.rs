@@ -60,6 +60,14 @@ pub(crate) fn needs(path: &Path) -> (Option<PathBuf>, Vec<PathBuf>) {
     (manifest.input.schema.and_then(|schema| beside(folder, &schema)), manifest.allow.hosts())
 }
 
+/// Returns the folders that the manifest at `path` grants for writing, whether it is in effect or not.
+pub(crate) fn writable_folders(path: &Path) -> Vec<PathBuf> {
+    let text = read_text(path, MANIFEST_BYTES_MAX).ok().flatten();
+    text.and_then(|text| parse(&text).ok())
+        .map(|manifest| manifest.allow.writable_hosts())
+        .unwrap_or_default()
+}
+
 /// The manifest as written; missing keys take the defaults of the host.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -301,6 +309,8 @@ fn beside(folder: &Path, file: &str) -> Option<PathBuf> {
 fn read_text(path: &Path, bytes_max: u64) -> Result<Option<String>, String> {
     let failed = |error| format!("it cannot be read: {error}");
     let file = match folder::open(path) {
+        // Ignoring the link would run the plugin with a config that its author did not intend.
+        Err(_) if folder::is_dangling(path) => return Err(folder::DANGLING.to_owned()),
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         file => file.map_err(failed)?,
     };
@@ -359,7 +369,7 @@ mod tests {
             [allow]
             http = ["https://*.cdn.example.com:8443/img/"]
             env = { REGION = "eu" }
-            dirs = [{ host = "/", guest = "/in" }]
+            dirs = [{ host = "/usr", guest = "/in" }]
             "#,
         )
         .unwrap();

@@ -104,7 +104,7 @@ fn kept_bytes(config: &RuntimeConfig) -> u64 {
 }
 
 /// Returns the memory budget of all runs: the total, less what free slots keep.
-pub(crate) fn guests_bytes_max(config: &RuntimeConfig) -> u64 {
+pub fn guests_bytes_max(config: &RuntimeConfig) -> u64 {
     let kept = kept_bytes(config) * u64::from(with_spare_slots(config.slots));
     config.memory_total_bytes.map_or(u64::MAX, |total| total - kept)
 }

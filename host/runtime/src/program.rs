@@ -31,6 +31,10 @@ const STDERR_TAIL_BYTES_MAX: usize = 2 << 10;
 /// Lines of stderr in the failure message.
 const STDERR_TAIL_LINES_MAX: usize = 10;
 
+/// The accepted forms of the input of a program.
+const INPUT_FORMS: &str =
+    "the input of a program must be a string (its stdin) or an object with `args`, `stdin` and `env`";
+
 /// The input of a program: `{"args": [...], "stdin": "…", "env": {...}}`.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -51,18 +55,16 @@ impl ProgramInput {
     /// variable is set by the manifest (`fixed`).
     pub(crate) fn read(input: Option<&str>, fixed: &BTreeMap<String, String>) -> Result<Self, Failure> {
         let refused = |reason: String| Failure::new(Cause::InvalidInput, format::bounded(reason));
-        let form = |error| {
-            refused(format!(
-                "the input of a program must be a string (its stdin) or an object with `args`, \
-                 `stdin` and `env`: {error}"
-            ))
-        };
-        let read = match serde_json::from_str(input.unwrap_or("null")).map_err(form)? {
+        let malformed = |error: serde_json::Error| refused(format!("{INPUT_FORMS}: {error}"));
+        let wrong_type = |found: &str| refused(format!("{INPUT_FORMS}, not {found}"));
+        let read = match serde_json::from_str(input.unwrap_or("null")).map_err(malformed)? {
             Value::Null => Self::default(),
             Value::String(stdin) => Self { stdin, ..Self::default() },
             // serde would read an array as the fields in order.
-            Value::Array(_) => return Err(refused("the input of a program must not be an array".to_owned())),
-            other => serde_json::from_value(other).map_err(form)?,
+            Value::Array(_) => return Err(wrong_type("an array")),
+            Value::Number(_) => return Err(wrong_type("a number")),
+            Value::Bool(_) => return Err(wrong_type("true or false")),
+            other => serde_json::from_value(other).map_err(malformed)?,
         };
         read.check(fixed).map_err(refused)?;
         Ok(read)
@@ -269,8 +271,8 @@ mod tests {
             (r#"{"arg":[]}"#, "unknown field `arg`"),
             (r#"{"args":"-n"}"#, "expected a sequence"),
             (r#"{"args":[1]}"#, "expected a string"),
-            ("[[],\"text\"]", "must not be an array"),
-            ("7", "an object with `args`"),
+            ("[[],\"text\"]", "not an array"),
+            ("7", "not a number"),
             ("{", "an object with `args`"),
             (r#"{"args":["a\u0000b"]}"#, "NUL"),
             (r#"{"env":{"":"b"}}"#, "not a valid variable"),

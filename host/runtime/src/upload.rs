@@ -57,6 +57,15 @@ pub enum UploadError {
         /// The SHA-256 of the upload.
         digest: String,
     },
+    /// A folder has the name of the plugin's file.
+    #[error(
+        "the plugins folder contains a folder named {name}.wasm, which blocks the file of this plugin; move that \
+         folder away, or choose another name"
+    )]
+    FolderInTheWay {
+        /// The plugin.
+        name: PluginName,
+    },
     /// The folder holds the maximum number of plugins.
     #[error("the plugins folder holds the maximum of {PLUGINS_MAX} plugins; remove one first")]
     TooMany,
@@ -100,6 +109,7 @@ pub(crate) fn prepare(
 ) -> Result<Candidate, UploadError> {
     let failed = |source| UploadError::folder(folder, source);
     fs::create_dir_all(folder).map_err(failed)?;
+    check_no_folder(folder, name)?;
     // Before loading, so that a folder that cannot be written to is reported at once.
     let draft = Draft::write(folder, name, bytes).map_err(failed)?;
     let file = file_of(folder, name);
@@ -145,8 +155,15 @@ fn file_of(folder: &Path, name: &PluginName) -> PathBuf {
     folder.join(format!("{name}.wasm"))
 }
 
+/// Refuses a plugin whose file would replace a folder. A link to a folder is a file, which may be replaced.
+fn check_no_folder(folder: &Path, name: &PluginName) -> Result<(), UploadError> {
+    let is_folder = file_of(folder, name).symlink_metadata().is_ok_and(|metadata| metadata.is_dir());
+    if is_folder { Err(UploadError::FolderInTheWay { name: name.clone() }) } else { Ok(()) }
+}
+
 /// Removes the file of a plugin; its manifest stays.
 pub(crate) fn remove(folder: &Path, name: &PluginName) -> Result<RemoveOutcome, UploadError> {
+    check_no_folder(folder, name)?;
     let removed = fs::remove_file(file_of(folder, name)).and_then(|()| sync(folder));
     match removed {
         Ok(()) => Ok(RemoveOutcome::Removed),
@@ -189,6 +206,7 @@ impl Draft {
     ) -> Result<(PathBuf, bool), UploadError> {
         let file = file_of(folder, name);
         let is_new = file.symlink_metadata().is_err();
+        check_no_folder(folder, name)?;
         fs::rename(&self.path, &file).map_err(|source| UploadError::folder(folder, source))?;
         self.is_published = true;
         sync(folder).map_err(|source| UploadError::folder(folder, source))?;

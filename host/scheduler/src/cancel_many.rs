@@ -28,8 +28,8 @@ impl Scheduler {
             let mut stops = JoinSet::new();
             let cancelled = cancel_in_batches(&shared, &found, &filter, grace, &mut stops).await;
             // Also after a failure: a task whose cancellation is stored must not keep running.
-            stops.join_all().await;
-            cancelled
+            let stopped: Result<Vec<()>, StoreError> = stops.join_all().await.into_iter().collect();
+            cancelled.and_then(|cancelled| stopped.map(|_| cancelled))
         })
         .await
     }
@@ -40,7 +40,7 @@ async fn cancel_in_batches(
     found: &[TaskRef],
     filter: &Filter,
     grace: Duration,
-    stops: &mut JoinSet<()>,
+    stops: &mut JoinSet<Result<(), StoreError>>,
 ) -> Result<u64, StoreError> {
     let mut cancelled = 0;
     for batch in found.chunks(BATCH_MAX) {

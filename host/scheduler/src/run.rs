@@ -5,7 +5,7 @@
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit};
@@ -36,7 +36,10 @@ pub(crate) struct Run {
     guest: Guest,
     host: Arc<TaskHost>,
     slot: Mutex<Option<OwnedSemaphorePermit>>,
-    released: Notify,
+    /// Notified when the slot is released, and when the store has failed to store the end of the run.
+    end_signal: Notify,
+    /// Why the store last failed to store the end of the run.
+    store_error: Mutex<Option<StoreError>>,
     /// True if the run was stopped and its task requeued.
     requeued: AtomicBool,
 }
@@ -68,12 +71,12 @@ impl Run {
         } = claimed;
         let (store, clock) = (shared.store.clone(), Arc::clone(&shared.clock));
         let host = Arc::new(TaskHost::new(store, clock, claim.clone(), checkpoint, shared.config.log_bytes));
+        let attempts = AttemptCounts { attempt, attempts_max, host_crashes, retry_on: RetryOn::default() };
         let run = RunRequest {
             task: claim.id,
             plugin: plugin.clone(),
             attempt,
-            // Host crashes add attempts, so the number shown to the guest includes them.
-            attempts_max: attempts_max.saturating_add(host_crashes),
+            attempts_max: attempts.last(),
             input,
             host: Arc::clone(&host) as Arc<dyn RunHost>,
             pass_results,
@@ -81,13 +84,14 @@ impl Run {
         Self {
             claim,
             plugin,
-            attempts: AttemptCounts { attempt, attempts_max, host_crashes, retry_on: RetryOn::default() },
+            attempts,
             timeout,
             backoff: backoff.unwrap_or(shared.config.backoff),
             guest: Guest::new(shared.runner.run(run)),
             host,
             slot: Mutex::new(Some(slot)),
-            released: Notify::new(),
+            end_signal: Notify::new(),
+            store_error: Mutex::default(),
             requeued: AtomicBool::new(false),
         }
     }
@@ -103,7 +107,7 @@ impl Run {
             task: self.claim.id,
             plugin: self.plugin.clone(),
             attempt: self.attempts.attempt,
-            attempts_max: self.attempts.attempts_max,
+            attempts_max: self.attempts.last(),
             timeout: self.timeout,
             asked_to_stop: self.host.is_asked_to_stop(),
         }
@@ -145,23 +149,43 @@ impl Run {
     }
 
     /// Asks the guest to stop, gives it the grace period, then does what [`Run::stop`] does.
-    pub(crate) async fn stop_within(&self, shared: &Shared, grace: Duration) {
+    pub(crate) async fn stop_within(
+        self: &Arc<Self>,
+        shared: &Arc<Shared>,
+        grace: Duration,
+    ) -> Result<(), StoreError> {
         if !grace.is_zero() {
             self.ask_to_stop();
             // An error means that the grace period is over.
             let _ = tokio::time::timeout(grace, self.wait_released()).await;
         }
-        self.stop(shared).await;
+        self.stop(shared).await
     }
 
     /// Kills the guest. On return the guest is gone, its end is stored and the slot is free.
     ///
     /// If the guest ended first, its outcome is stored, provided the store still accepts it.
-    pub(crate) async fn stop(&self, shared: &Shared) {
+    ///
+    /// # Errors
+    ///
+    /// Fails as soon as the store fails to store the end of the run, for example on a full disk. Storing is retried
+    /// until it succeeds, and the run keeps its slot until then.
+    pub(crate) async fn stop(self: &Arc<Self>, shared: &Arc<Shared>) -> Result<(), StoreError> {
         if self.guest.kill(|| shared.runner.interrupt()) == Kill::Dead {
-            self.finish_killed(shared).await;
+            let (run, shared) = (Arc::clone(self), Arc::clone(shared));
+            // In a separate task, so that the end is stored even if the caller gives up.
+            tokio::spawn(async move { run.finish_killed(&shared).await });
         }
-        self.wait_released().await;
+        loop {
+            let changed = self.end_signal.notified();
+            if self.slot().is_none() {
+                return Ok(());
+            }
+            if let Some(error) = self.store_error().clone() {
+                return Err(error);
+            }
+            changed.await;
+        }
     }
 
     /// Returns true if the run was stopped and its task requeued.
@@ -215,6 +239,8 @@ impl Run {
                 Err(error) => {
                     // The store logs its outage once; one line per run would add nothing.
                     tracing::debug!(task = %self.claim.id, %error, "failed to store an outcome; retrying");
+                    *self.store_error() = Some(error.clone());
+                    self.end_signal.notify_waiters();
                     if shared.is_grace_expired() {
                         attempts_left -= 1;
                         if attempts_left == 0 {
@@ -261,21 +287,26 @@ impl Run {
             {
                 shared.wakeup.notify_one();
             }
-            self.released.notify_waiters();
+            self.end_signal.notify_waiters();
         }
     }
 
-    async fn wait_released(&self) {
+    /// Waits until the slot is released, however long the store fails to store the end of the run.
+    pub(crate) async fn wait_released(&self) {
         loop {
-            let released = self.released.notified();
+            let changed = self.end_signal.notified();
             if self.slot().is_none() {
                 return;
             }
-            released.await;
+            changed.await;
         }
     }
 
-    fn slot(&self) -> std::sync::MutexGuard<'_, Option<OwnedSemaphorePermit>> {
+    fn store_error(&self) -> MutexGuard<'_, Option<StoreError>> {
+        self.store_error.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Option<OwnedSemaphorePermit>> {
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -64,7 +64,7 @@ pub struct RunInfo {
     pub plugin: PluginName,
     /// Which attempt this is.
     pub attempt: u32,
-    /// Maximum number of attempts, including the first.
+    /// Maximum number of attempts, including the first, and one more for each host crash.
     pub attempts_max: u32,
     /// The timeout of the attempt.
     pub timeout: Duration,
@@ -245,7 +245,8 @@ impl Scheduler {
     ///
     /// # Errors
     ///
-    /// Fails if the store does; the task then keeps running.
+    /// Fails if the store does. The task then keeps running, or, if only its end could not be stored, its guest is
+    /// gone and the end is stored later.
     pub async fn cancel(&self, id: TaskId) -> Result<CancelOutcome, StoreError> {
         self.cancel_within(id, Duration::ZERO).await
     }
@@ -264,7 +265,7 @@ impl Scheduler {
             let cancelled = shared.store.cancel(id, shared.clock.now()).await?;
             fault_point!("cancel stored, guest alive");
             let token = if let CancelOutcome::Stopping { token } = cancelled { Some(token) } else { None };
-            shared.stop_within(id, token, grace).await;
+            shared.stop_within(id, token, grace).await?;
             if token.is_none() {
                 return Ok(cancelled);
             }
@@ -298,7 +299,7 @@ impl Scheduler {
             let removed = shared.store.remove(id, shared.clock.now()).await?;
             fault_point!("removal stored, guest alive");
             let token = if let RemoveOutcome::Stopping { token } = removed { Some(token) } else { None };
-            shared.stop_within(id, token, grace).await;
+            shared.stop_within(id, token, grace).await?;
             if grace.is_zero() && token.is_some() {
                 shared.stats.cancelled(start.elapsed());
             }
@@ -359,7 +360,10 @@ impl Scheduler {
             .map(|run| {
                 let shared = Arc::clone(&self.shared);
                 tokio::spawn(async move {
-                    run.stop(&shared).await;
+                    if run.stop(&shared).await.is_err() {
+                        // The run retries a few more times.
+                        run.wait_released().await;
+                    }
                     run.was_requeued()
                 })
             })
@@ -384,7 +388,16 @@ impl Shared {
     ///
     /// `newest` is the token of the claim under which the task was found running. Runs of earlier claims are
     /// registered, if they were ever to run.
-    pub(crate) async fn stop_within(&self, id: TaskId, newest: Option<i64>, grace: Duration) {
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store fails to store the end of a run. No guest of the task is left, and the end is stored later.
+    pub(crate) async fn stop_within(
+        self: &Arc<Self>,
+        id: TaskId,
+        newest: Option<i64>,
+        grace: Duration,
+    ) -> Result<(), StoreError> {
         let until = Instant::now() + grace;
         let mut runs = self.running().by_task(id);
         if newest.is_some_and(|newest| runs.last().is_none_or(|run| run.key().1 < newest)) {
@@ -393,9 +406,12 @@ impl Shared {
             drop(self.claiming.lock().await);
             runs = self.running().by_task(id);
         }
+        let mut stopped = Ok(());
         for run in runs {
-            run.stop_within(self, until.saturating_duration_since(Instant::now())).await;
+            stopped =
+                stopped.and(run.stop_within(self, until.saturating_duration_since(Instant::now())).await);
         }
+        stopped
     }
 
     async fn all_slots_free(&self) {

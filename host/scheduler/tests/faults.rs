@@ -157,6 +157,11 @@ fn paused_runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime")
 }
 
+/// Returns a runtime in which a fault point may block one thread while the others continue.
+fn threaded_runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(3).enable_all().build().expect("a runtime")
+}
+
 fn copy(data: &Path) -> TempDir {
     let copy = tempfile::tempdir().expect("a folder");
     for file in data.read_dir().expect("a folder") {
@@ -285,12 +290,7 @@ fn a_task_whose_claim_crashes_every_host_fails_and_never_runs() {
 #[test]
 fn a_result_after_a_cancel_is_discarded() {
     let _exclusive = exclusive();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(3)
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    runtime.block_on(async {
+    threaded_runtime().block_on(async {
         let dir = tempfile::tempdir().expect("a folder");
         let (store, _) = Store::open(StoreConfig::new(dir.path()), now()).expect("a store");
         let (arrived, mut arrival) = tokio::sync::mpsc::unbounded_channel();
@@ -322,16 +322,54 @@ fn a_result_after_a_cancel_is_discarded() {
     });
 }
 
+/// The store accepts the stop request, then cannot store the end of the run until its folder is back.
+#[test]
+fn a_cancel_that_cannot_be_stored_fails_at_once_and_completes_later() {
+    let _exclusive = exclusive();
+    threaded_runtime().block_on(async {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (data, away) = (dir.path().join("data"), dir.path().join("away"));
+        let (store, _) = Store::open(StoreConfig::new(&data), now()).expect("a store");
+        let runner: Arc<dyn Runner> = Arc::new(testbed::ScriptedRunner::default());
+        let handle = tokio::runtime::Handle::current();
+        let scheduler = Scheduler::new(config(), store.clone(), runner, Arc::new(SystemClock), handle);
+        tokio::spawn(testbed::run(scheduler.clone()));
+        let id = TaskId::new();
+        store.insert(vec![testbed::new_task(id, "forever", now())]).await.expect("accepted");
+        scheduler.wake();
+        let state = async || store.get(id).await.expect("a store").expect("kept").state;
+        while state().await != TaskState::Running {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        arm({
+            let (data, away) = (data.clone(), away.clone());
+            move |reached| {
+                if reached == "guest stopped, not stored" {
+                    std::fs::rename(&data, &away).expect("renamed");
+                    // The store checks once a second that its folder exists.
+                    std::thread::sleep(Duration::from_millis(1_100));
+                }
+            }
+        });
+        let cancel = tokio::time::timeout(Duration::from_secs(60), scheduler.cancel(id));
+        let error = cancel.await.expect("an answer").expect_err("not stored");
+        disarm();
+        assert!(matches!(error, wasmill_store::StoreError::Unavailable { .. }), "{error:?}");
+        assert_eq!(scheduler.slots().used, 1, "its end is not stored");
+        std::fs::rename(&away, &data).expect("renamed");
+        while state().await != TaskState::Cancelled || scheduler.slots().used > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        scheduler.drain(std::future::ready(())).await;
+        store.close().await;
+    });
+}
+
 /// More readers than connections wait for a commit in progress, and other reads still work.
 #[test]
 fn plain_reads_wait_for_no_commit() {
     let _exclusive = exclusive();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(3)
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    runtime.block_on(async {
+    threaded_runtime().block_on(async {
         let dir = tempfile::tempdir().expect("a folder");
         let (store, _) = Store::open(StoreConfig::new(dir.path()), now()).expect("a store");
         let stored = TaskId::new();

@@ -113,7 +113,13 @@ pub enum StoreError {
         /// What failed.
         message: String,
     },
-    /// The backup was not started: it would replace a file, or there is nothing to copy.
+    /// The database to copy or the folder of the copy does not exist.
+    #[error("{message}")]
+    NotFound {
+        /// What is missing and what to do.
+        message: String,
+    },
+    /// The backup was not started: it would replace a file.
     #[error("{message}")]
     NoBackup {
         /// The obstacle and what to do.

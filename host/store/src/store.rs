@@ -700,6 +700,16 @@ impl Store {
         crate::sqlite::holder(dir)
     }
 
+    /// Checks the database of a data folder as [`Store::open`] does, and changes nothing. Returns `Ok` if there is
+    /// no database or a host has it open. Blocks the thread; reads only parts of a large database.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Store::open`] that concern the database.
+    pub fn examine(dir: &Path) -> Result<(), StoreError> {
+        crate::sqlite::examine(dir)
+    }
+
     /// Copies the database of a data folder, which a host may be using, into a new file: a complete, checked
     /// and durable snapshot. Blocks the thread.
     ///
@@ -708,9 +718,9 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::NoBackup`] if there is no database or the file exists, [`StoreError::Unavailable`] if it
-    /// cannot be written; [`StoreError::Foreign`], [`StoreError::Newer`] or [`StoreError::Corrupt`] if the
-    /// database cannot be used.
+    /// [`StoreError::NotFound`] if there is no database or no folder for the copy, [`StoreError::NoBackup`] if
+    /// the file exists, [`StoreError::Unavailable`] if it cannot be written; [`StoreError::Foreign`],
+    /// [`StoreError::Newer`] or [`StoreError::Corrupt`] if the database cannot be used.
     pub fn backup(dir: &Path, file: &Path, replace: bool) -> Result<Backup, StoreError> {
         crate::sqlite::backup(dir, file, replace)
     }

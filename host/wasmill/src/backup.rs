@@ -2,9 +2,10 @@
 
 use anyhow::Result;
 use bytesize::ByteSize;
-use wasmill_store::{Backup, Store};
+use wasmill_store::{Backup, Store, StoreError};
 
 use crate::cli::{BackupArgs, ServeArgs};
+use crate::exit::{Exit, cli_error};
 use crate::output::out;
 use crate::settings::{Config, Settings};
 
@@ -13,7 +14,12 @@ pub(crate) fn backup(args: BackupArgs) -> Result<()> {
     let BackupArgs { file, data, config, force } = args;
     let settings = Settings { data, ..Settings::default() };
     let config = Config::load(ServeArgs { config, settings })?;
-    let Backup { tasks, bytes } = Store::backup(&config.data, &file, force)?;
+    let backup = Store::backup(&config.data, &file, force).map_err(|error| match error {
+        StoreError::NotFound { message } => cli_error(Exit::NotFound, message),
+        StoreError::NoBackup { message } => cli_error(Exit::Usage, message),
+        error => error.into(),
+    });
+    let Backup { tasks, bytes } = backup?;
     let size = ByteSize(bytes).display().iec();
     out!("{} contains {tasks} tasks, {size}", file.display());
     Ok(())

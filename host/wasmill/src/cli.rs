@@ -32,7 +32,7 @@ With a server (--server or WASMILL_SERVER, default http://127.0.0.1:8080):
 Exit codes:
   0    success; if the command ran or waited for a task: it completed
   1    the task or the command failed
-  2    usage error, or request rejected; nothing was changed
+  2    usage error or invalid setting, or request rejected; nothing was changed
   3    the task was cancelled, or its run was stopped
   4    the server is unreachable or unavailable
   5    task, plugin or file not found
@@ -46,11 +46,11 @@ Examples:
   wasmill run words.wasm --stdin text.txt -- --top 3
   wasmill run hello.wasm --input '\"Ada\"' --json | jq .usage
 
-The manifest next to the file applies: its limits, permissions and schema. There is one attempt unless
---max-attempts is greater; checkpoints are kept in memory between attempts and are lost when the command
+The manifest next to the file applies: its limits, permissions and schema. There is one attempt unless \
+--max-attempts is greater; checkpoints are kept in memory between attempts and are lost when the command \
 exits. Compiled plugins are cached in $XDG_CACHE_HOME/wasmill, or ~/.cache/wasmill.
 
-Log and progress of the guest go to stderr, the result to stdout. Ctrl-C asks the guest to stop and waits for
+Log and progress of the guest go to stderr, the result to stdout. Ctrl-C asks the guest to stop and waits for \
 --grace; a second Ctrl-C kills it at once.
 
 Exit codes: 0 completed, 1 failed, 2 plugin or input rejected, 3 stopped, 5 not found.";
@@ -92,8 +92,8 @@ Then, from another terminal:
   wasmill backup tasks.db                        copy the database while the server runs
   wasmill doctor                                 diagnose this machine and suggest fixes
 
-Every option can also be set by the environment variable shown, or in wasmill.toml with '_' in place of
-'-'. Precedence: flag, environment, file, default. An empty variable counts as unset; an unknown variable
+Every option can also be set by the environment variable shown, or in wasmill.toml with '_' in place of \
+'-'. Precedence: flag, environment, file, default. An empty variable counts as unset; an unknown variable \
 that begins with WASMILL_ is an error.";
 
 /// Run WebAssembly plugins as durable tasks behind a REST API
@@ -299,7 +299,10 @@ pub(crate) struct BackupArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct HealthArgs {
-    /// Address that the server listens on; 0.0.0.0 is checked at 127.0.0.1
+    /// Address that a server on this machine listens on, unless --server names one; 0.0.0.0 is checked at 127.0.0.1
     #[arg(long, value_name = "ADDRESS", env = "WASMILL_LISTEN", default_value = "127.0.0.1:8080")]
     pub(crate) listen: Listen,
+
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
 }

@@ -11,6 +11,8 @@ use clap::{Arg, Command, CommandFactory, FromArgMatches};
 
 use crate::cli::Cli;
 use crate::exit::{Exit, cli_error};
+use crate::output::note;
+use crate::terminal::text::sanitize;
 
 /// The prefix of our variables.
 const PREFIX: &str = "WASMILL_";
@@ -32,7 +34,37 @@ pub(crate) fn parse() -> Cli {
     let mut command = without_empty_variables(Cli::command());
     let matches = command.try_get_matches_from_mut(std::env::args_os());
     let parsed = matches.and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches));
-    parsed.unwrap_or_else(|error| with_variable_name(error, &command).exit())
+    parsed.unwrap_or_else(|error| exit_with(&with_variable_name(without_environment(error), &command)))
+}
+
+/// Returns the error that the flags alone cause, if it is of the same kind: with the environment, clap's usage lists
+/// options that are set by variables as if they were required.
+fn without_environment(error: Error) -> Error {
+    let command = without_variables(Cli::command());
+    match command.try_get_matches_from(std::env::args_os()) {
+        Err(flags_only) if flags_only.kind() == error.kind() && error.use_stderr() => flags_only,
+        _ => error,
+    }
+}
+
+fn without_variables(command: Command) -> Command {
+    command.mut_args(|arg| arg.env(None)).mut_subcommands(without_variables)
+}
+
+/// Exits with a command line error. clap quotes arguments and variables unchanged, so if one of them could control the
+/// terminal, the error is printed sanitized, without colors.
+fn exit_with(error: &Error) -> ! {
+    let is_unsafe = |text: OsString| is_unsafe(&text.to_string_lossy());
+    let variables = std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with(PREFIX));
+    if !error.use_stderr() || !std::env::args_os().chain(variables.map(|(_, value)| value)).any(is_unsafe) {
+        error.exit();
+    }
+    note!("{}", error.render().to_string().trim_end());
+    std::process::exit(error.exit_code());
+}
+
+fn is_unsafe(text: &str) -> bool {
+    *sanitize(text) != *text
 }
 
 fn without_empty_variables(command: Command) -> Command {
@@ -51,7 +83,7 @@ fn with_variable_name(mut error: Error, command: &Command) -> Error {
     let (arg, value) = (text(&error, ContextKind::InvalidArg), text(&error, ContextKind::InvalidValue));
     let (Some(arg), Some(value)) = (arg, value) else { return error };
     let flag = arg.split([' ', '=', '[']).next().unwrap_or_default().to_owned();
-    let is_given = std::env::args().any(|given| given == flag || given.starts_with(&format!("{flag}=")));
+    let is_given = is_given(&flag);
     let variable = args(command)
         .filter(|known| known.get_long().is_some_and(|long| flag == format!("--{long}")))
         .filter_map(|known| known.get_env()?.to_str())
@@ -60,6 +92,12 @@ fn with_variable_name(mut error: Error, command: &Command) -> Error {
         error.insert(ContextKind::InvalidArg, ContextValue::String(format!("{variable} ({arg})")));
     }
     error
+}
+
+/// Returns true if the flag is on the command line.
+pub(crate) fn is_given(flag: &str) -> bool {
+    std::env::args()
+        .any(|given| given.strip_prefix(flag).is_some_and(|rest| rest.is_empty() || rest.starts_with('=')))
 }
 
 fn args(command: &Command) -> Box<dyn Iterator<Item = &Arg> + '_> {

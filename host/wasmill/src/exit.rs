@@ -13,7 +13,7 @@ pub(crate) enum Exit {
     Done = 0,
     /// The task or the command failed.
     Failed = 1,
-    /// Usage error; nothing was changed. clap exits with this code too.
+    /// Usage error or invalid setting; nothing was changed. clap exits with this code too.
     Usage = 2,
     /// The task was cancelled, or its run was stopped.
     Cancelled = 3,
@@ -57,6 +57,16 @@ pub(crate) fn cli_error(exit: Exit, message: impl Into<String>) -> anyhow::Error
 pub(crate) fn read_error(shown: impl fmt::Display, error: &io::Error) -> anyhow::Error {
     let exit = if error.kind() == ErrorKind::NotFound { Exit::NotFound } else { Exit::Failed };
     cli_error(exit, format!("failed to read {shown}: {error}"))
+}
+
+/// Returns the error for invalid settings, from flags, variables or a file, which exits with [`Exit::Usage`].
+///
+/// An error that has an exit code keeps it, such as the one for a missing file.
+pub(crate) fn settings_error(error: anyhow::Error) -> anyhow::Error {
+    if error.chain().any(<dyn std::error::Error>::is::<CliError>) {
+        return error;
+    }
+    cli_error(Exit::Usage, format!("{error:#}"))
 }
 
 /// Returns the exit code of an error.

@@ -3,11 +3,12 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Result, anyhow, bail};
 use hyper::Method;
 
 use crate::cli::HealthArgs;
 use crate::client::{Client, ClientRequest, block_on};
+use crate::environment;
 use crate::output::out;
 use crate::terminal::text::truncated;
 
@@ -19,15 +20,25 @@ const RESPONSE_COLUMNS: usize = 1_000;
 
 /// Checks whether the server accepts tasks.
 pub(crate) fn health(args: &HealthArgs) -> Result<()> {
-    let server = Client::at(reachable(args.listen.0));
+    let server =
+        if is_server_named() { Client::new(&args.server) } else { Ok(Client::at(reachable(args.listen.0))) };
     let request = ClientRequest { timeout: REQUEST_TIMEOUT, ..ClientRequest::new(Method::GET, "/readyz") };
-    let response = block_on(server.send(request));
-    // Container health checks know two exit codes only.
-    let response = response.map_err(|error| anyhow!("{error:#}"))?;
-    let said = truncated(response.text().trim(), RESPONSE_COLUMNS);
-    ensure!(response.status.is_success(), "{server} answered {}: {said}", response.status);
-    out!("ready");
-    Ok(())
+    // Container health checks know two exit codes only, so errors lose theirs.
+    let server = server.map_err(|error| anyhow!("{error:#}"))?;
+    let response = block_on(server.send(request)).map_err(|error| anyhow!("{error:#}"))?;
+    if response.status.is_success() {
+        out!("ready");
+        return Ok(());
+    }
+    let why = truncated(&format!("{:#}", response.to_error()), RESPONSE_COLUMNS);
+    bail!("{server} is not ready ({}): {why}", response.status)
+}
+
+/// Returns true if a server is named: by the flag, or by the variable unless `--listen` is given.
+fn is_server_named() -> bool {
+    environment::is_given("--server")
+        || (!environment::is_given("--listen")
+            && std::env::var_os("WASMILL_SERVER").is_some_and(|server| !server.is_empty()))
 }
 
 /// Maps an unspecified address ("every interface") to loopback.

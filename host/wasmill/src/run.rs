@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use wasmill_model::{Limits, PluginName, Suspension, Usage};
+use wasmill_model::{Limits, PluginName, Suspension, TaskId, Usage};
 use wasmill_runtime::{CacheConfig, InputBudget, LoaderConfig, PluginState, Runtime, RuntimeConfig};
 
 use self::attempt::{Attempt, AttemptOutcome, AttemptStep, StopRequests};
@@ -98,9 +98,11 @@ async fn execute(
     check_input(&runtime, &plugin, options.input.as_deref())?;
     let host = Arc::new(LocalHost::new(status_line.clone()));
     let backoff = config.retry.backoff.unwrap_or_default();
+    let task = TaskId::new();
     let mut attempt = 1;
     loop {
         let one = Attempt {
+            task,
             plugin: plugin.clone(),
             number: attempt,
             attempts_max: options.attempts_max,

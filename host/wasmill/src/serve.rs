@@ -1,5 +1,6 @@
 //! `wasmill serve`: starts all components, and stops them in order on a signal.
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,9 +11,9 @@ use tokio::runtime;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use wasmill_api::{
-    AccessPolicy, Api, ApiConfig, BodyBudget, CheckPool, ConnectionQuota, Connector, DebugState, LogEvents,
-    Metrics, Server, ServerConfig, SigningSecrets, StreamLimit, UploadLimits, WebhookConfig, Webhooks,
-    debug_router, listen, router, sync_manifest_schedules, task_factory,
+    AccessPolicy, Api, ApiConfig, ApiParts, BodyBudget, CheckPool, ConnectionQuota, Connector, DebugState,
+    LogEvents, Metrics, Server, ServerConfig, SigningSecrets, StreamLimit, UploadLimits, WebhookConfig,
+    Webhooks, debug_router, listen, router, sync_manifest_schedules, task_factory,
 };
 use wasmill_model::{Clock, Limits, SystemClock, Timestamp, Tracer};
 use wasmill_runtime::{
@@ -24,6 +25,7 @@ use wasmill_store::{Recovery, Store, StoreConfig};
 
 use crate::cli::ServeArgs;
 use crate::environment::WEBHOOK_SECRET;
+use crate::exit;
 use crate::input::without_bom;
 use crate::io_stub;
 use crate::output::note;
@@ -45,6 +47,19 @@ const OWN_BINARY: &str = "/proc/self/exe";
 /// Assumed memory of a machine that does not report it.
 const MACHINE_BYTES: u64 = 4 << 30;
 
+/// Variables that name certificate files of the trace collector.
+const CERTIFICATE_VARIABLES: [(&str, &str); 2] = [
+    ("OTEL_EXPORTER_OTLP_CERTIFICATE", "the file OTEL_EXPORTER_OTLP_CERTIFICATE"),
+    ("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "the file OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE"),
+];
+
+/// Files that configure the name resolution of the system.
+const RESOLVER_FILES: [(&str, &str); 3] = [
+    ("/etc/hosts", "the hosts file of the resolver"),
+    ("/etc/resolv.conf", "the settings of the resolver"),
+    ("/etc/nsswitch.conf", "the name service switch of the resolver"),
+];
+
 /// Maximum connections to the debug port, and how long its requests may delay the shutdown.
 const DEBUG_CONNECTIONS_MAX: usize = 16;
 const DEBUG_STOP_TIMEOUT: Duration = Duration::from_millis(100);
@@ -58,7 +73,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Serves until a stop signal arrives.
 pub(crate) fn serve(args: ServeArgs) -> Result<()> {
     let config = Config::load(args)?;
-    let log_events = telemetry::start(&config.log, config.log_format)?;
+    let log_events = telemetry::start(&config.log, config.log_format).map_err(exit::settings_error)?;
     process::raise_open_files();
     let api = runtime::Builder::new_multi_thread()
         .thread_name("api")
@@ -87,7 +102,7 @@ async fn run(config: Config, guests: runtime::Handle, log_events: Arc<LogEvents>
             .with_context(|| format!("failed to listen on {address} for the debug port; is it in use?"))
     });
     let debug_listener = debug_listener.transpose()?;
-    let webhook_config = webhook_config(&config)?;
+    let webhook_config = webhook_config(&config).map_err(exit::settings_error)?;
     let limits = config.limits();
     let slots = slots(&config, limits)?;
     let scheduler_config = SchedulerConfig {
@@ -98,7 +113,8 @@ async fn run(config: Config, guests: runtime::Handle, log_events: Arc<LogEvents>
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     // Before the tracer is created, so tasks of the last host end before the first span of this one starts.
     let now = clock.now();
-    let (tracer, exporter) = traces::prepare(config.otlp_endpoint.as_deref(), &clock)?;
+    let (tracer, exporter) =
+        traces::prepare(config.otlp_endpoint.as_deref(), &clock).map_err(exit::settings_error)?;
     let (store, recovery) = open(&config, &tracer, now).await?;
     let plugins_changed = Arc::new(Notify::new());
     let plugins = plugins(&config, &plugins_changed);
@@ -112,7 +128,7 @@ async fn run(config: Config, guests: runtime::Handle, log_events: Arc<LogEvents>
     scheduler.load_paused().await?;
     let body_budget = BodyBudget::new(wasm.host_bytes());
     let webhooks = Webhooks::new(webhook_config, store.clone(), Arc::clone(&clock));
-    let api = Api {
+    let api = Api::new(ApiParts {
         config: Arc::new(ApiConfig {
             body_bytes_max: usize::try_from(config.body_bytes)?,
             batch_bytes_max: usize::try_from(config.batch_bytes)?,
@@ -134,7 +150,7 @@ async fn run(config: Config, guests: runtime::Handle, log_events: Arc<LogEvents>
         metrics: Metrics::new(log_events, now),
         clock: Arc::clone(&clock),
         tracer,
-    };
+    });
     let (server, serve) = Server::new(
         listener,
         router(api.clone()),
@@ -282,7 +298,7 @@ fn webhook_config(config: &Config) -> Result<WebhookConfig> {
 pub(crate) fn webhook_secrets(config: &Config) -> Result<SigningSecrets> {
     if let Some(path) = &config.webhook_secret_file {
         let text = std::fs::read_to_string(path)
-            .with_context(|| format!("failed to read webhook_secret_file {}", path.display()))?;
+            .map_err(|error| exit::read_error(format!("webhook_secret_file {}", path.display()), &error))?;
         let secrets: SigningSecrets =
             without_bom(&text).parse().with_context(|| format!("webhook_secret_file {}", path.display()))?;
         ensure!(!secrets.is_empty(), "webhook_secret_file {} is empty", path.display());
@@ -346,9 +362,20 @@ fn protected(config: &Config) -> Vec<ProtectedPath> {
     protected.extend(config.http_roots.iter().map(|file| path(file, "the file http_roots", false)));
     let secrets = config.webhook_secret_file.iter();
     protected.extend(secrets.map(|file| path(file, "the file webhook_secret_file", true)));
+    protected.extend(certificate_files(&|name| std::env::var_os(name)));
+    protected.extend(RESOLVER_FILES.iter().map(|(file, what)| path(Path::new(file), what, false)));
     let own = std::env::current_exe();
     protected.extend(own.iter().map(|file| path(file, "the program of this server", false)));
     protected
+}
+
+/// Returns the certificate files that the environment names.
+fn certificate_files(read: &dyn Fn(&str) -> Option<OsString>) -> Vec<ProtectedPath> {
+    let path = |file: OsString, what| ProtectedPath { path: file.into(), what, is_secret: false };
+    let set = |(name, what): &(&str, &'static str)| {
+        read(name).filter(|file| !file.is_empty()).map(|file| path(file, *what))
+    };
+    CERTIFICATE_VARIABLES.iter().filter_map(set).collect()
 }
 
 /// Returns the compiler settings: this binary runs as a child process with limits.
@@ -423,4 +450,21 @@ fn print_banner(config: &Config, server: &Server, wasm: &Runtime, slots: u32, wa
         folder.display(),
         data.display(),
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certificate_files_named_by_the_environment_are_protected() {
+        let set = |name: &str| match name {
+            "OTEL_EXPORTER_OTLP_CERTIFICATE" => Some("/work/ca.pem".into()),
+            "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE" => Some(OsString::new()),
+            _ => None,
+        };
+        let protected = certificate_files(&set);
+        assert_eq!(protected.len(), 1, "{protected:?}");
+        assert_eq!(protected[0].path, Path::new("/work/ca.pem"));
+    }
 }

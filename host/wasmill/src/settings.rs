@@ -2,6 +2,7 @@
 
 mod listen;
 mod log_filter;
+mod scalar;
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -11,7 +12,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bytesize::ByteSize;
-use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use wasmill_api::{AccessPolicy, AllowedDestination};
@@ -22,6 +22,7 @@ use wasmill_scheduler::Retention;
 pub(crate) use self::listen::Listen;
 pub(crate) use self::log_filter::LogFilter;
 use crate::cli::ServeArgs;
+use crate::exit;
 use crate::input::without_bom;
 
 /// The settings file that is read unless one is named.
@@ -67,7 +68,9 @@ pub(crate) struct Settings {
     pub(crate) watch_poll: Option<HumanDuration>,
 
     /// Maximum number of tasks that run at the same time [default: 1000, or what the host affords if less]
-    #[arg(long, value_name = "N", env = "WASMILL_SLOTS")]
+    #[arg(long, value_name = "N", env = "WASMILL_SLOTS", value_parser = scalar::parse_count::<u32>,
+        allow_hyphen_values = true)]
+    #[serde(deserialize_with = "scalar::deserialize_count")]
     pub(crate) slots: Option<u32>,
 
     /// Grace period for running tasks on shutdown; tasks still running then are requeued [default: 10s]
@@ -75,7 +78,9 @@ pub(crate) struct Settings {
     pub(crate) drain: Option<HumanDuration>,
 
     /// Maximum number of waiting tasks; further ones are rejected with 429 [default: 1000000]
-    #[arg(long, value_name = "N", env = "WASMILL_WAITING_MAX")]
+    #[arg(long, value_name = "N", env = "WASMILL_WAITING_MAX", value_parser = scalar::parse_count::<u64>,
+        allow_hyphen_values = true)]
+    #[serde(deserialize_with = "scalar::deserialize_count")]
     pub(crate) waiting_max: Option<u64>,
 
     /// How long finished tasks are kept, or `forever` [default: 7days]
@@ -83,7 +88,9 @@ pub(crate) struct Settings {
     pub(crate) keep_for: Option<KeepFor>,
 
     /// How many finished tasks are kept, newest first; 0 for all [default: 1000000]
-    #[arg(long, value_name = "N", env = "WASMILL_KEEP_MAX")]
+    #[arg(long, value_name = "N", env = "WASMILL_KEEP_MAX", value_parser = scalar::parse_count::<u64>,
+        allow_hyphen_values = true)]
+    #[serde(deserialize_with = "scalar::deserialize_count")]
     pub(crate) keep_max: Option<u64>,
 
     /// Timeout of one attempt, unless the task sets one [default: 10m]
@@ -111,8 +118,8 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "SIZE", env = "WASMILL_MEMORY_MAX")]
     pub(crate) memory_max: Option<ByteSize>,
 
-    /// Memory limit of all running tasks together; further tasks wait for free memory [default: three quarters of the
-    /// memory of the machine or its control group]
+    /// Memory limit of all tasks together: what running tasks use, and what free slots keep for the next ones; further
+    /// tasks wait for free memory [default: three quarters of the memory of the machine or its control group]
     #[arg(long, value_name = "SIZE", env = "WASMILL_MEMORY_TOTAL")]
     pub(crate) memory_total: Option<ByteSize>,
 
@@ -147,7 +154,9 @@ pub(crate) struct Settings {
     pub(crate) log_total: Option<ByteSize>,
 
     /// Maximum running tasks of one plugin; a manifest may request fewer [default: the number of slots]
-    #[arg(long, value_name = "N", env = "WASMILL_CONCURRENCY")]
+    #[arg(long, value_name = "N", env = "WASMILL_CONCURRENCY", value_parser = scalar::parse_count::<u32>,
+        allow_hyphen_values = true)]
+    #[serde(deserialize_with = "scalar::deserialize_count")]
     pub(crate) concurrency: Option<u32>,
 
     /// PEM file with certificates that outgoing HTTPS trusts in addition to the public roots
@@ -166,9 +175,10 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "SIZE", env = "WASMILL_CACHE")]
     pub(crate) cache: Option<ByteSize>,
 
-    /// Allow clients to add, replace and delete plugins over the REST API
+    /// Allow clients to add, replace and delete plugins over the REST API; BOOL is true, yes, on or 1, or the opposite
     #[arg(long, value_name = "BOOL", env = "WASMILL_ALLOW_UPLOAD", num_args = 0..=1,
-        default_missing_value = "true", value_parser = BoolishValueParser::new())]
+        default_missing_value = "true", value_parser = scalar::parse_bool)]
+    #[serde(deserialize_with = "scalar::deserialize_bool")]
     pub(crate) allow_upload: Option<bool>,
 
     /// Maximum size of a request body [default: 1MiB]
@@ -180,9 +190,10 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "ADDRESS", env = "WASMILL_DEBUG_LISTEN")]
     pub(crate) debug_listen: Option<Listen>,
 
-    /// Allow the debug port to listen on addresses other than loopback
+    /// Allow the debug port to listen on addresses other than loopback; BOOL is true, yes, on or 1, or the opposite
     #[arg(long, value_name = "BOOL", env = "WASMILL_DEBUG_REMOTE", num_args = 0..=1,
-        default_missing_value = "true", value_parser = BoolishValueParser::new())]
+        default_missing_value = "true", value_parser = scalar::parse_bool)]
+    #[serde(deserialize_with = "scalar::deserialize_bool")]
     pub(crate) debug_remote: Option<bool>,
 
     /// Host names of this server, separated by commas, such as tasks.example.org; requests for other names are
@@ -220,7 +231,9 @@ pub(crate) struct Settings {
     pub(crate) webhook_allow: Option<Vec<String>>,
 
     /// Maximum delivery attempts per webhook [default: 8]
-    #[arg(long, value_name = "N", env = "WASMILL_WEBHOOK_ATTEMPTS")]
+    #[arg(long, value_name = "N", env = "WASMILL_WEBHOOK_ATTEMPTS", value_parser = scalar::parse_count::<u32>,
+        allow_hyphen_values = true)]
+    #[serde(deserialize_with = "scalar::deserialize_count")]
     pub(crate) webhook_attempts: Option<u32>,
 
     /// Wait after the first failed delivery attempt of a webhook; each further wait is five times as long, up to 6h,
@@ -359,6 +372,10 @@ pub(crate) struct Config {
 impl Config {
     /// Reads the settings file, overlays environment and flags, and fills in defaults.
     pub(crate) fn load(args: ServeArgs) -> Result<Self> {
+        Self::read_and_merge(args).map_err(exit::settings_error)
+    }
+
+    fn read_and_merge(args: ServeArgs) -> Result<Self> {
         let file = match &args.config {
             Some(path) => read(path)?,
             // A link to nothing is read too, and fails: otherwise a file that is not mounted would mean defaults.
@@ -573,7 +590,7 @@ fn check_size(name: &str, bytes: u64, min: ByteSize, max: ByteSize) -> Result<()
 
 fn read(path: &Path) -> Result<Settings> {
     let text = std::fs::read_to_string(path)
-        .with_context(|| format!("failed to read settings file {}", path.display()))?;
+        .map_err(|error| exit::read_error(format!("settings file {}", path.display()), &error))?;
     toml::from_str(without_bom(&text)).with_context(|| format!("invalid settings file {}", path.display()))
 }
 

@@ -103,11 +103,11 @@ fn unsafe_methods_need_the_same_origin_or_no_browser() {
         &[("sec-fetch-site", "none")],
         &[("sec-fetch-site", "same-origin"), ("origin", "https://behind-a-proxy.example")],
         &[("origin", "http://localhost:8080")],
-        &[("origin", "https://LOCALHOST:8080")],
+        &[("origin", "http://LOCALHOST:8080")],
         &[("origin", "https://dash.example")],
         &[("origin", "https://dash.example"), ("sec-fetch-site", "cross-site")],
     ];
-    let refused: [&[(&str, &str)]; 10] = [
+    let refused: [&[(&str, &str)]; 11] = [
         &[("sec-fetch-site", "cross-site")],
         &[("sec-fetch-site", "same-site")],
         &[("sec-fetch-site", "")],
@@ -115,6 +115,7 @@ fn unsafe_methods_need_the_same_origin_or_no_browser() {
         &[("sec-fetch-site", "cross-site"), ("origin", "http://localhost:8080")],
         &[("origin", "null")],
         &[("origin", "http://localhost:8081")],
+        &[("origin", "https://localhost:8080")],
         &[("origin", "http://localhost")],
         &[("origin", "http://evil.example")],
         &[("origin", "http://dash.example")],
@@ -179,4 +180,20 @@ fn only_an_allowed_origin_gets_cors_headers() {
     assert!(headers.keys().all(|name| !name.as_str().starts_with("access-control")), "{headers:?}");
     assert_eq!(headers["cross-origin-resource-policy"], "same-origin");
     assert_eq!(headers["x-content-type-options"], "nosniff");
+}
+
+#[test]
+fn an_https_origin_is_the_same_origin_only_behind_a_possible_proxy() {
+    let page = |host, origin| request(Method::POST, &[("host", host), ("origin", origin)]);
+    let local = page("127.0.0.1:8080", "https://127.0.0.1:8080");
+    let default = AccessPolicy::default();
+    assert_eq!(refusal(&default, &local), Some("cross-origin"));
+    assert_eq!(refusal(&default, &page("127.0.0.1:8080", "http://127.0.0.1:8080")), None);
+    let trusting =
+        AccessPolicy { trusted_proxies: vec!["127.0.0.1".parse().unwrap()], ..AccessPolicy::default() };
+    assert_eq!(refusal(&trusting, &local), None);
+    let public =
+        AccessPolicy { public_hosts: vec!["tasks.example.org".parse().unwrap()], ..AccessPolicy::default() };
+    assert_eq!(refusal(&public, &page("tasks.example.org", "https://tasks.example.org")), None);
+    assert_eq!(refusal(&public, &local), Some("cross-origin"));
 }

@@ -11,6 +11,7 @@ use wasmill_model::PluginName;
 use crate::debug::DebugState;
 use crate::debug::dump::{Dump, STATES, TaskDump};
 use crate::field_errors::{FieldError, FieldErrors};
+use crate::filter;
 use crate::params::{Param, Params, whole_number};
 use crate::problem::Problem;
 
@@ -93,7 +94,7 @@ impl TaskSelection {
                 let known = STATES.into_iter().find(|state| *state == value);
                 self.state = Some(known.ok_or_else(|| must(&format!("one of {}", STATES.join(", "))))?);
             }
-            "plugin" => self.plugin = Some(value.parse().map_err(|_| must("a plugin name"))?),
+            "plugin" => self.plugin = Some(value.parse().map_err(|_| must(filter::PLUGIN_NAME))?),
             _ => {
                 let limit = whole_number(value).and_then(|limit| usize::try_from(limit).ok());
                 let limit = limit.filter(|limit| (1..=LIMIT_MAX).contains(limit));

@@ -46,8 +46,11 @@ fn server_metrics(api: &Api) -> Vec<Metric> {
             .with(&[("state", "free")], free as f64),
         Metric::gauge("wasmill_draining", "1 while draining: no task starts or is accepted")
             .value(bool_value(api.scheduler.is_draining())),
-        Metric::gauge("wasmill_memory_budget_bytes", "Memory budget of all running tasks")
-            .value(bytes_max as f64),
+        Metric::gauge(
+            "wasmill_memory_budget_bytes",
+            "Memory budget of all running tasks: memory_total minus the memory that free slots keep",
+        )
+        .value(bytes_max as f64),
         Metric::gauge("wasmill_memory_used_bytes", "Memory used by or reserved for running tasks")
             .value(used_bytes as f64),
         Metric::gauge("wasmill_memory_blocks_queue", "1 while the next task of the queue waits for memory")

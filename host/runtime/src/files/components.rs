@@ -2,7 +2,7 @@
 //! executor of the plugin.
 //!
 //! Linked by `wasi_overrides`. Only regular files and folders are opened, so no call waits for the other end of a
-//! pipe; and no link is created that could lead out of its folder.
+//! pipe; and no link that could lead out of its folder is created, renamed or hard-linked.
 
 use rustix::io::Errno;
 use wasmtime::Result;
@@ -60,6 +60,22 @@ impl FileCalls<'_> {
             self.0.log_denied_write(number);
         }
         done
+    }
+
+    /// Refuses to rename or hard-link a link that leads up, because it could lead out of the granted folder from
+    /// elsewhere.
+    async fn check_link_source(&mut self, folder: &Open, path: &str) -> FsResult<()> {
+        let path = super::trim_trailing_slashes(path).to_owned();
+        let (executor, mut files) = self.start_call();
+        let target = executor.run(HostDescriptor::readlink_at(&mut files, borrowed(folder), path)).await;
+        let leads_up = match &target {
+            Ok(target) => super::leads_up(target),
+            // The target is absolute, or not UTF-8.
+            Err(error) => {
+                matches!(error.downcast_ref(), Some(ErrorCode::NotPermitted | ErrorCode::IllegalByteSequence))
+            }
+        };
+        if leads_up { Err(ErrorCode::NotPermitted.into()) } else { Ok(()) }
     }
 
     /// Returns the index of the granted folder that a file lies in.
@@ -231,6 +247,7 @@ impl HostDescriptor for FileCalls<'_> {
         new_path: String,
     ) -> FsResult<()> {
         check_paths(&[&path, &new_path])?;
+        self.check_link_source(&folder, &path).await?;
         let number = new_folder.rep();
         self.0.files.disk.create(self.folder(number))?;
         let (executor, mut files) = self.start_call();
@@ -303,6 +320,7 @@ impl HostDescriptor for FileCalls<'_> {
         new_path: String,
     ) -> FsResult<()> {
         check_paths(&[&path, &new_path])?;
+        self.check_link_source(&folder, &path).await?;
         let number = new_folder.rep();
         let (executor, mut files) = self.start_call();
         let done =

@@ -10,9 +10,10 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 use rustix::io::Errno;
-use wasmill_model::RunHost;
+use wasmill_model::{LogStream, RunHost};
 
 use crate::files::granted::GrantedFolder;
+use crate::format;
 use crate::plugin::Plugin;
 
 /// The size counted for creating a file, a folder or a link; roughly what it takes on disk.
@@ -82,7 +83,9 @@ impl Disk {
     fn charge(&self, folder: usize, bytes: u64) -> io::Result<()> {
         let used = self.used_bytes.load(Relaxed).saturating_add(bytes);
         if used > self.plugin.config.limits.disk_bytes {
-            self.has_refused.store(true, Relaxed);
+            if !self.has_refused.swap(true, Relaxed) {
+                self.log_refusal();
+            }
             return Err(Errno::NOSPC.into());
         }
         let unchecked_bytes = self.unchecked_bytes.load(Relaxed);
@@ -97,6 +100,16 @@ impl Disk {
         }
         self.used_bytes.store(used, Relaxed);
         Ok(())
+    }
+
+    /// Logs the first refused write to the log of the task, because the guest may see only an I/O error, or ignore
+    /// it.
+    fn log_refusal(&self) {
+        let limit = format::bytes(self.plugin.config.limits.disk_bytes);
+        let line = format!(
+            "wasmill: a write was refused: one run may write at most {limit} to its folders (limits.disk)\n"
+        );
+        self.host.log(LogStream::Stderr, line.as_bytes());
     }
 
     fn check_free(&self, folder: &GrantedFolder, bytes: u64) -> io::Result<()> {

@@ -68,6 +68,32 @@ const LOCAL_NAMES: [&str; 25] = [
     "bpf",
 ];
 
+/// Kernel file systems, as named in mountinfo: their files show and change the machine and its processes, including
+/// the environment of this server.
+const KERNEL_NAMES: [&str; 15] = [
+    "proc",
+    "sysfs",
+    "devtmpfs",
+    "devpts",
+    "cgroup",
+    "cgroup2",
+    "debugfs",
+    "tracefs",
+    "securityfs",
+    "bpf",
+    "pstore",
+    "configfs",
+    "efivarfs",
+    "selinuxfs",
+    "binfmt_misc",
+];
+
+/// The magic numbers of procfs and sysfs, in case mountinfo cannot be read.
+const KERNEL_MAGIC: [u64; 2] = [0x9fa0, 0x6265_6572];
+
+/// The folder of devices; in containers it is an ordinary tmpfs.
+const DEVICES: &str = "/dev";
+
 /// A granted folder.
 #[derive(Debug)]
 pub(crate) struct GrantedFolder {
@@ -103,6 +129,7 @@ impl GrantedFolder {
     /// Says why the folder cannot be granted.
     pub(crate) fn open(rule: &DirRule) -> Result<Self, String> {
         let (handle, ancestry) = walk(&rule.host)?;
+        check_kernel(&rule.host, &handle)?;
         Ok(Self { rule: rule.clone(), handle, ancestry })
     }
 
@@ -144,6 +171,48 @@ fn has_foreign_mount(mounts: &str, folder: &Path) -> bool {
         let name = words.skip_while(|word| *word != "-").nth(1).unwrap_or_default();
         point.starts_with(folder) && !LOCAL_NAMES.contains(&name)
     })
+}
+
+/// Refuses a folder that lies in a kernel file system or contains one.
+fn check_kernel(folder: &Path, handle: &OwnedFd) -> Result<(), String> {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let is_kernel = fstatfs(handle)
+        .is_ok_and(|system| KERNEL_MAGIC.contains(&(system.f_type.cast_unsigned() & 0xffff_ffff)));
+    let found = match kernel_mount(&mounts, folder) {
+        Some(found) => Some(found),
+        None if is_kernel || folder == Path::new(DEVICES) => Some(folder.to_owned()),
+        None => None,
+    };
+    found.map_or(Ok(()), |found| {
+        let (folder, found) = (folder.display(), found.display());
+        Err(format!(
+            "allow.dirs: {folder} is, lies in or contains {found}, a kernel file system, which shows more \
+             than files, such as the environment of this server; grant a folder of ordinary files"
+        ))
+    })
+}
+
+/// Returns the mount point of a kernel file system that a folder lies in or contains.
+fn kernel_mount(mounts: &str, folder: &Path) -> Option<PathBuf> {
+    let mounts: Vec<_> = mounts.lines().filter_map(parse_mount).collect();
+    let is_kernel = |(_, name): &&(PathBuf, &str)| KERNEL_NAMES.contains(name);
+    // Of several mounts at one point, the last one is visible.
+    let outer = mounts.iter().filter(|(point, _)| folder.starts_with(point));
+    let outer = outer.max_by_key(|(point, _)| point.components().count()).filter(is_kernel);
+    let found =
+        outer.or_else(|| mounts.iter().filter(is_kernel).find(|(point, _)| point.starts_with(folder)));
+    found.map(|(point, _)| point.clone())
+}
+
+/// Parses the mount point and the name of the file system from a line of mountinfo.
+fn parse_mount(line: &str) -> Option<(PathBuf, &str)> {
+    let mut words = line.split(' ');
+    let point = words.nth(4)?;
+    let name = words.skip_while(|word| *word != "-").nth(1)?;
+    // Spaces, tabs, line feeds and backslashes are escaped in octal.
+    let escapes = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
+    let point = escapes.iter().fold(point.to_owned(), |point, (octal, plain)| point.replace(octal, plain));
+    Some((point.into(), name))
 }
 
 impl GrantedFolders {
@@ -336,6 +405,31 @@ mod tests {
         assert!(granted.check().await.is_err());
         std::fs::rename(path.with_extension("old"), &path).unwrap();
         assert_eq!(granted.check().await, Ok(()));
+    }
+
+    #[test]
+    fn kernel_file_systems_are_never_granted() {
+        for path in ["/proc", "/proc/self", "/proc/sys/kernel", "/sys", "/sys/kernel", "/dev", "/"] {
+            let Err(reason) = GrantedFolder::open(&rule(Path::new(path))) else {
+                panic!("{path} is granted")
+            };
+            let is_link = reason.contains("passes through the link");
+            assert!(is_link || reason.contains("a kernel file system"), "{path}: {reason}");
+        }
+        let mounts = "22 27 0:21 / /proc rw - proc proc rw\n27 1 8:1 / / rw - ext4 /dev/root rw\n\
+                      30 27 0:5 / /dev rw - devtmpfs udev rw\n31 30 0:24 / /dev/shm rw - tmpfs tmpfs rw\n\
+                      40 27 0:21 / /srv/my\\040jail/proc rw - proc proc rw\n";
+        for (folder, found) in [
+            ("/proc/1", Some("/proc")),
+            ("/dev/disk", Some("/dev")),
+            ("/dev/shm/a", None),
+            ("/", Some("/proc")),
+            ("/srv/my jail", Some("/srv/my jail/proc")),
+            ("/srv/my", None),
+            ("/srv/data", None),
+        ] {
+            assert_eq!(kernel_mount(mounts, Path::new(folder)), found.map(PathBuf::from), "{folder}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use rustix::fs::FileType;
 use wasmtime::{AsContextMut, Caller, Extern, Linker, Memory, Result};
 use wasmtime_wasi::WasiView;
 use wasmtime_wasi::p1::WasiP1Ctx;
-use wasmtime_wasi::p1::types::{Filetype, Lookupflags};
+use wasmtime_wasi::p1::types::{Errno, Filetype, Lookupflags};
 use wasmtime_wasi::p1::wasi_snapshot_preview1::{self, WasiSnapshotPreview1};
 use wiggle::{GuestMemory, GuestPtr};
 
@@ -36,6 +36,9 @@ const NOT_PERMITTED: i32 = 63;
 const FOLLOW: i32 = 1;
 const CREATE: i32 = 1;
 const APPEND: i32 = 1;
+
+/// The maximum size of the target of a symbolic link on Linux.
+const TARGET_BYTES_MAX: usize = 4 << 10;
 
 /// Bytes of an I/O vector.
 const VECTOR_BYTES: usize = 8;
@@ -192,7 +195,6 @@ pub(crate) fn add(linker: &mut Linker<Guest>) -> Result<()> {
         );
         path_readlink(fd: i32, path: i32, path_bytes: i32, to: i32, to_bytes: i32, used: i32);
         path_remove_directory(fd: i32, path: i32, path_bytes: i32);
-        path_rename(fd: i32, path: i32, path_bytes: i32, new_fd: i32, new_path: i32, new_bytes: i32);
         path_unlink_file(fd: i32, path: i32, path_bytes: i32);
     }
     linker.func_wrap_async(MODULE, "fd_close", |caller: Caller<'_, Guest>, (fd,): (i32,)| {
@@ -245,6 +247,11 @@ pub(crate) fn add(linker: &mut Linker<Guest>) -> Result<()> {
             Box::new(path_symlink(caller, target, target_bytes, fd, path, bytes))
         },
     )?;
+    linker.func_wrap_async(
+        MODULE,
+        "path_rename",
+        |caller: Caller<'_, Guest>, arguments: RenameArguments| Box::new(path_rename(caller, arguments)),
+    )?;
     linker.func_wrap_async(MODULE, "path_link", |caller: Caller<'_, Guest>, arguments: LinkArguments| {
         Box::new(path_link(caller, arguments))
     })?;
@@ -256,6 +263,8 @@ pub(crate) fn add(linker: &mut Linker<Guest>) -> Result<()> {
 type OpenArguments = (i32, i32, i32, i32, i32, i64, i64, i32, i32);
 /// Folder, lookup flags, path and its length; new folder, new path and its length.
 type LinkArguments = (i32, i32, i32, i32, i32, i32, i32);
+/// Folder, path and its length; new folder, new path and its length.
+type RenameArguments = (i32, i32, i32, i32, i32, i32);
 
 async fn path_open(caller: Caller<'_, Guest>, arguments: OpenArguments) -> Result<i32> {
     let (fd, follow, path, path_bytes, how, rights, inheriting, flags, to) = arguments;
@@ -449,6 +458,9 @@ async fn path_link(caller: Caller<'_, Guest>, arguments: LinkArguments) -> Resul
     let (fd, follow, path, bytes, new_fd, new_path, new_bytes) = arguments;
     let mut call = Call::start_call(caller)?;
     let executor = call.executor.clone();
+    if is_link_up(&mut call, fd, path, bytes).await {
+        return Ok(NOT_PERMITTED);
+    }
     if !call.make(new_fd) {
         return Ok(NO_SPACE);
     }
@@ -466,6 +478,54 @@ async fn path_link(caller: Caller<'_, Guest>, arguments: LinkArguments) -> Resul
     );
     let errno = executor.run(making).await?;
     Ok(call.made(new_fd, errno))
+}
+
+async fn path_rename(caller: Caller<'_, Guest>, arguments: RenameArguments) -> Result<i32> {
+    let (fd, path, bytes, new_fd, new_path, new_bytes) = arguments;
+    let mut call = Call::start_call(caller)?;
+    let executor = call.executor.clone();
+    if is_link_up(&mut call, fd, path, bytes).await {
+        return Ok(NOT_PERMITTED);
+    }
+    let (context, mut memory) = call.parts_for_paths();
+    let renaming = wasi_snapshot_preview1::path_rename(
+        context,
+        &mut memory,
+        fd,
+        path,
+        bytes,
+        new_fd,
+        new_path,
+        new_bytes,
+    );
+    let errno = executor.run(renaming).await?;
+    Ok(call.note_denied(fd, errno))
+}
+
+/// Returns true if a path is a symbolic link that could lead out of the granted folder from elsewhere.
+async fn is_link_up(call: &mut Call<'_>, fd: i32, path: i32, bytes: i32) -> bool {
+    // The call itself fails if the path is not UTF-8.
+    let Some(path) = call.text(path, bytes) else { return false };
+    let mut buffer = super::trim_trailing_slashes(path).as_bytes().to_vec();
+    let path_bytes = buffer.len();
+    buffer.resize(path_bytes + TARGET_BYTES_MAX, 0);
+    let executor = call.executor.clone();
+    let (Ok(end), Ok(room)) = (u32::try_from(path_bytes), u32::try_from(TARGET_BYTES_MAX)) else {
+        return false;
+    };
+    let mut memory = GuestMemory::Unshared(&mut buffer);
+    let (context, _) = call.parts_for_paths();
+    let path = GuestPtr::<str>::new((0, end));
+    let reading =
+        context.path_readlink(&mut memory, fd.cast_unsigned().into(), path, GuestPtr::new(end), room);
+    match executor.run(reading).await {
+        Ok(bytes) => {
+            let target = buffer.get(path_bytes..path_bytes + bytes as usize);
+            target.and_then(|target| str::from_utf8(target).ok()).is_none_or(super::leads_up)
+        }
+        // The target is absolute, or not UTF-8.
+        Err(error) => matches!(error.downcast_ref(), Some(Errno::Perm | Errno::Ilseq)),
+    }
 }
 
 /// Reads directory entries from a cookie, instead of all of them each time. The cookie is the position reported by

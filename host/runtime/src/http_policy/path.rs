@@ -29,10 +29,15 @@ const LOOK_ALIKES: [(char, &str); 16] = [
     ('\u{fe6a}', "%"),
 ];
 
+/// Returns true if a prefix excludes some paths.
+pub(super) fn is_restrictive(prefix: &str) -> bool {
+    !matches!(prefix, "" | "/")
+}
+
 /// Returns true if a path begins with a prefix and no server can read it differently. The last segment of the
 /// prefix matches as a whole: `/img` matches `/img/a` but not `/imgs`.
 pub(super) fn begins_with(path: &str, prefix: &str) -> bool {
-    if prefix.is_empty() || prefix == "/" {
+    if !is_restrictive(prefix) {
         return true;
     }
     let whole = path.strip_prefix(prefix);
@@ -82,10 +87,12 @@ fn is_plain(path: &str) -> bool {
         && !path.split('/').any(is_dots)
 }
 
-/// Returns true if a segment consists of dots only, with or without parameters after a semicolon.
+/// Returns true if a segment consists of dots, or of dots followed by a character at which some server may cut it: the
+/// start of parameters, a query or a fragment, a space, or any other character that does not occur in plain names.
 fn is_dots(part: &str) -> bool {
-    let name = part.split(';').next().unwrap_or_default();
-    !name.is_empty() && name.bytes().all(|byte| byte == b'.')
+    let rest = part.trim_start_matches('.');
+    let is_name = |letter: char| letter.is_alphanumeric() || matches!(letter, '-' | '_' | '~');
+    rest.len() < part.len() && !rest.starts_with(is_name)
 }
 
 #[cfg(test)]
@@ -103,6 +110,8 @@ mod tests {
             "/img/a%2Fb",
             "/img/wait\u{2026}",
             "/img/a;b=c",
+            "/img/..a/.well-known/..-/.~/.\u{e4}",
+            "/img/a%3f/b%23c&d",
             "/img/50%",
             "/img/%zz",
         ] {
@@ -151,6 +160,24 @@ mod tests {
             "..\u{ff0f}secret",
             "..\u{ff3c}secret",
             "\u{ff05}2e\u{ff05}2e",
+            "..%3f",
+            "..%3fx=1",
+            "%2e%2e%3f",
+            "..%23",
+            "%2e%2e%23",
+            "x/..%3f",
+            "..%253fx",
+            "..%25253f",
+            "..%26",
+            "..&a=b",
+            "..+",
+            "..:x",
+            "..*",
+            "..%7c",
+            ".;.",
+            "..%",
+            "..%zz",
+            "..%ef%bc%9f",
         ] {
             let path = format!("/img/{part}/secret");
             assert!(!begins_with(&path, "/img"), "{path}");

@@ -31,7 +31,7 @@ fn rules() -> Vec<HttpRule> {
 }
 
 fn verdict(uri: &str) -> Result<AllowedRequest, Refusal> {
-    authorize(&uri.parse().unwrap(), &rules())
+    authorize(&Request::get(uri).body(()).unwrap(), &rules())
 }
 
 #[test]
@@ -83,6 +83,40 @@ fn a_uri_that_hides_its_host_is_invalid() {
     for uri in ["https://api.example.com@evil.com/", "https://a:b@api.example.com/", "/path"] {
         assert_eq!(verdict(uri), Err(Refusal::Invalid), "{uri}");
     }
+}
+
+#[test]
+fn methods_for_tunnels_and_echoes_are_refused() {
+    for method in ["CONNECT", "connect", "TRACE", "Track"] {
+        let request = Request::builder().method(method).uri("http://localhost:9000/").body(()).unwrap();
+        assert_eq!(authorize(&request, &rules()), Err(Refusal::Method), "{method}");
+    }
+    let request = Request::builder().method("PROPFIND").uri("http://localhost:9000/").body(()).unwrap();
+    assert!(authorize(&request, &rules()).is_ok());
+}
+
+#[test]
+fn a_header_that_overrides_the_path_is_refused_if_the_rule_has_a_path() {
+    for header in ["X-Original-URL", "x_rewrite_url", "X-HTTP-Method-Override", "X-Forwarded-Prefix"] {
+        let request = |uri| Request::get(uri).header(header, "/secret").body(()).unwrap();
+        let refusal = authorize(&request("http://10.0.0.1/v1/a"), &rules());
+        assert!(
+            matches!(&refusal, Err(Refusal::Denied { reason, .. }) if reason.contains("header")),
+            "{header}"
+        );
+        assert!(authorize(&request("http://localhost:9000/a"), &rules()).is_ok(), "{header}");
+        let mut both = rules();
+        both.push(rule("http", "10.0.0.1", 80, "/"));
+        assert!(authorize(&request("http://10.0.0.1/v1/a"), &both).is_ok(), "{header}");
+    }
+}
+
+#[test]
+fn a_port_has_one_spelling_and_a_trailing_dot_is_not_sent() {
+    for authority in ["127.0.0.1:+9000", "127.0.0.1:09000", "localhost:+9000"] {
+        assert_eq!(verdict(&format!("http://{authority}/")), Err(Refusal::Invalid), "{authority}");
+    }
+    assert_eq!(verdict("http://localhost.:9000/").unwrap().endpoint.authority(), "localhost:9000");
 }
 
 #[test]
@@ -172,10 +206,10 @@ async fn send_metered(
     host: &Arc<Metered>,
 ) -> Result<Response<WasiBody>, Error> {
     let connector = Connector::new(roots, ConnectionQuota::Guests).unwrap().with_lookup(all_names_are_here);
-    let uri = format!("{}://{}:{}{path}", rule.scheme, rule.host, rule.port).parse().unwrap();
-    let allowed = authorize(&uri, std::slice::from_ref(rule)).unwrap();
+    let uri = format!("{}://{}:{}{path}", rule.scheme, rule.host, rule.port);
     let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
     let request = Request::builder().uri(uri).body(body).unwrap();
+    let allowed = authorize(&request, std::slice::from_ref(rule)).unwrap();
     let options = RequestOptions::default();
     let host = Arc::clone(host) as Arc<dyn RunHost>;
     let (response, driver) = http_client::send(&connector, &allowed, request, options, &host, &|| {}).await?;

@@ -20,6 +20,8 @@ const PRELUDE: &str = r#"
     (import "wasi_snapshot_preview1" "fd_filestat_set_size" (func $set_size (param i32 i64) (result i32)))
     (import "wasi_snapshot_preview1" "path_symlink" (func $symlink (param i32 i32 i32 i32 i32) (result i32)))
     (import "wasi_snapshot_preview1" "path_rename" (func $rename (param i32 i32 i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "path_link" (func $hard_link
+        (param i32 i32 i32 i32 i32 i32 i32) (result i32)))
     (import "wasi_snapshot_preview1" "path_create_directory" (func $mkdir (param i32 i32 i32) (result i32)))
     (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
     (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
@@ -58,6 +60,7 @@ const PRELUDE: &str = r#"
     (data (i32.const 256) "file") (data (i32.const 272) "new") (data (i32.const 288) "pipe")
     (data (i32.const 304) "../secret") (data (i32.const 320) "/etc/passwd") (data (i32.const 336) "a/../../x")
     (data (i32.const 352) "out") (data (i32.const 368) "old")
+    (data (i32.const 384) "p/q/up") (data (i32.const 400) "p/q/up/")
 "#;
 
 const FILE: &str = "(i32.const 256) (i32.const 4)";
@@ -68,6 +71,8 @@ const ABSOLUTE: &str = "(i32.const 320) (i32.const 11)";
 const UP_WITHIN: &str = "(i32.const 336) (i32.const 9)";
 const OUT: &str = "(i32.const 352) (i32.const 3)";
 const OLD: &str = "(i32.const 368) (i32.const 3)";
+const LINK: &str = "(i32.const 384) (i32.const 6)";
+const LINK_SLASH: &str = "(i32.const 400) (i32.const 7)";
 
 /// Returns a module of code that ends by printing its notes.
 fn module(code: &str) -> Vec<u8> {
@@ -131,6 +136,35 @@ async fn links_that_could_lead_out_are_not_created() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn links_that_lead_up_are_not_renamed_or_hard_linked() {
+    let (_outer, inner) = folder();
+    std::fs::create_dir_all(inner.join("p/q")).unwrap();
+    let up = inner.join("p/q/up");
+    let rename = |from| format!("(call $rename (i32.const 3) {from} (i32.const 3) {NEW})");
+    let link = |from| format!("(call $hard_link (i32.const 3) (i32.const 0) {from} (i32.const 3) {NEW})");
+    let calls = noted(&[rename(LINK), link(LINK), rename(LINK_SLASH)]);
+    // An operator may have links that lead up within the folder, and absolute ones.
+    for target in ["../../secret", "/etc/passwd", "../file"] {
+        std::os::unix::fs::symlink(target, &up).unwrap();
+        let (done, _) = run(&inner, &calls, limits()).await;
+        assert_eq!(done.unwrap(), "63 63 63 ", "{target}");
+        for command in ["move", "hard-link"] {
+            let said = program_in(&inner, limits(), &[command, "/in/p/q/up", "/in/new"]).await;
+            assert!(said.starts_with("PermissionDenied"), "{command} {target}: {said}");
+        }
+        assert!(inner.join("new").symlink_metadata().is_err());
+        std::fs::remove_file(&up).unwrap();
+    }
+    // Other links and files can be renamed and hard-linked.
+    std::os::unix::fs::symlink("beside", &up).unwrap();
+    assert_eq!(program_in(&inner, limits(), &["move", "/in/p/q/up", "/in/new"]).await, "moved");
+    assert_eq!(program_in(&inner, limits(), &["hard-link", "/in/new", "/in/p/q/up"]).await, "linked");
+    assert_eq!(program_in(&inner, limits(), &["hard-link", "/in/file", "/in/old"]).await, "linked");
+    let (done, _) = run(&inner, &noted(&[link(FILE), rename(FILE), rename(FILE)]), limits()).await;
+    assert_eq!(done.unwrap(), "20 00 44 ");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_folder_that_became_a_link_is_refused_and_not_followed() {
     let (_outer, inner) = folder();
     let secrets = inner.with_file_name("secrets");
@@ -174,6 +208,11 @@ async fn writes_of_a_run_are_limited_and_counted() {
     assert_eq!(done.unwrap(), "00 51 ");
     assert_eq!((used.disk_written_bytes, used.files_created), (1 << 20, 1));
     assert_eq!(std::fs::metadata(inner.join("new")).unwrap().len(), 1 << 20);
+
+    let host = Host::default().into();
+    finish_with(&runtime(&inner, &fill, disk(limit)), "module", "null", &host).await.unwrap();
+    let lines = host.log_text().matches("wasmill: a write was refused: one run may write at most").count();
+    assert_eq!(lines, 1, "{}", host.log_text());
 
     let (failed, _) = run(&inner, &format!("{fill} (call $exit (i32.const 1))"), disk(limit)).await;
     let failure = failed.unwrap_err();

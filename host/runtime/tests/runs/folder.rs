@@ -56,6 +56,9 @@ fn spoil(folder: &Path) -> Vec<(&'static str, &'static str)> {
     fs::write(at("looped-schema.wasm"), program()).unwrap();
     fs::write(at("looped-schema.toml"), "[input]\nschema = \"looped.json\"").unwrap();
     symlink("looped.json", at("looped.json")).unwrap();
+    symlink("missing", at("nowhere.wasm")).unwrap();
+    fs::write(at("lost-manifest.wasm"), program()).unwrap();
+    symlink("missing", at("lost-manifest.toml")).unwrap();
     fs::write(at("long.wasm"), b"").unwrap();
     fs::File::options().write(true).open(at("long.wasm")).unwrap().set_len(1 << 40).unwrap();
     fs::write(folder.join(OsStr::from_bytes(b"not-\xff-text.wasm")), program()).unwrap();
@@ -69,6 +72,8 @@ fn spoil(folder: &Path) -> Vec<(&'static str, &'static str)> {
         ("looped-manifest", "its manifest looped-manifest.toml is not valid: it cannot be read"),
         ("piped-manifest", "not a regular file"),
         ("looped-schema", "input.schema looped.json: it cannot be read"),
+        ("nowhere", "it is a link that leads nowhere"),
+        ("lost-manifest", "its manifest lost-manifest.toml is not valid: it is a link that leads nowhere"),
         ("long", "larger than 128 MiB"),
         ("not-\u{fffd}-text", "a plugin name is"),
     ]
@@ -79,7 +84,6 @@ fn an_unreadable_file_is_rejected_and_affects_no_other() {
     let folder = TempDir::new().unwrap();
     let bad = spoil(folder.path());
     fs::write(folder.path().join("good.wasm"), program()).unwrap();
-    symlink("missing.wasm", folder.path().join("nowhere.wasm")).unwrap();
     let runtime = start(folder.path());
     until_ready(&runtime, "good");
     for (name, reason) in &bad {

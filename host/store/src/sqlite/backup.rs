@@ -1,7 +1,7 @@
 //! Copies the database into a new file while a host may be using it: a read like any other.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use rusqlite::Connection;
 
 use super::fault::{fault, io_fault};
 use super::home::identity;
-use super::{check, connection, migrations};
+use super::{check, connection, lock, migrations};
 use crate::{Backup, StoreError};
 
 /// Copies the database of a data folder to `file`.
@@ -17,7 +17,7 @@ pub(crate) fn backup(dir: &Path, file: &Path, replace: bool) -> Result<Backup, S
     let path = dir.join("wasmill.db");
     if !path.exists() {
         let message = format!("there is no database {}; name the data folder with --data", path.display());
-        return Err(StoreError::NoBackup { message });
+        return Err(StoreError::NotFound { message });
     }
     check_target(dir, file, replace)?;
     let source = connection::reader(&path).map_err(|error| fault(&path, &error))?;
@@ -33,42 +33,52 @@ pub(crate) fn backup(dir: &Path, file: &Path, replace: bool) -> Result<Backup, S
     Ok(Backup { tasks, bytes })
 }
 
-/// Suffixes of the files of a database, after its own name.
-const PARTS: [&str; 4] = ["", "-wal", "-shm", "-journal"];
+/// Suffixes of the files that SQLite keeps beside a database.
+const SUFFIXES: [&str; 3] = ["-wal", "-shm", "-journal"];
 
-/// Refuses a target whose replacement would destroy anything but an earlier copy: the database itself under
-/// any name, a database that another host uses, or something that is not a regular file.
+/// First bytes of every SQLite file.
+const MAGIC: &[u8] = b"SQLite format 3\0";
+
+/// Refuses a target whose replacement would destroy anything but an earlier copy: any file in a data folder, a
+/// file that SQLite keeps beside a database, the database itself under any name, or a file that is not a copy.
 fn check_target(dir: &Path, file: &Path, replace: bool) -> Result<(), StoreError> {
-    let name = file.file_name().ok_or_else(|| no_file(file))?;
-    let own: Vec<PathBuf> = PARTS
-        .iter()
-        .map(|part| format!("wasmill.db{part}"))
-        .chain([super::lock::FILE.to_owned()])
-        .map(|part| dir.join(part))
-        .collect();
-    // Compared by device and inode, as a file may have many names: linked folders, hard links, other
-    // spellings.
-    let folder = identity(folder_of(file));
-    let in_folder = folder.is_some() && folder == identity(dir);
-    let is_own = own.iter().any(|own| {
-        let is_same = identity(own).is_some_and(|own| identity(file) == Some(own));
-        is_same || (in_folder && own.file_name() == Some(name))
-    });
-    if is_own {
-        let message = format!(
-            "{} belongs to the database that is to be copied; name another file for the copy",
-            file.display()
+    let refuse = |why: &str| {
+        let message = format!("{} {why}", file.display());
+        Err(StoreError::NoBackup { message })
+    };
+    let name = file.file_name().ok_or_else(|| no_file(file))?.to_string_lossy();
+    let folder = folder_of(file);
+    if !folder.is_dir() {
+        let message = format!("the folder {} does not exist; create it first", folder.display());
+        return Err(StoreError::NotFound { message });
+    }
+    if ["wasmill.db", lock::FILE].iter().any(|own| folder.join(own).symlink_metadata().is_ok()) {
+        return refuse(
+            "is in the data folder of a server, where a copy must not replace files; choose another folder for the copy",
         );
-        return Err(StoreError::NoBackup { message });
+    }
+    if SUFFIXES.iter().any(|suffix| name.ends_with(suffix)) {
+        return refuse(
+            "has a name that SQLite uses for a part of a database; choose another name for the copy",
+        );
+    }
+    // Compared by device and inode, as a file may have many names: hard links and linked folders.
+    if identity(file).is_some_and(|found| identity(&dir.join("wasmill.db")) == Some(found)) {
+        return refuse("is the database to copy; choose another name for the copy");
     }
     // A link is not followed: the copy would replace the link.
     let Ok(found) = file.symlink_metadata() else { return check_beside(file) };
     if !found.is_file() {
-        let message = format!("{} is no regular file; choose another name for the copy", file.display());
-        return Err(StoreError::NoBackup { message });
+        return refuse("is no regular file; choose another name for the copy");
     }
     if !replace {
         return Err(exists(file));
+    }
+    let mut start = Vec::new();
+    let read = File::open(file).and_then(|file| file.take(MAGIC.len() as u64).read_to_end(&mut start));
+    read.map_err(|error| io_fault("read", file, &error))?;
+    if !start.is_empty() && start != MAGIC {
+        return refuse("is not an earlier copy, as it is not a database; choose another name for the copy");
     }
     check_beside(file)
 }
@@ -76,9 +86,9 @@ fn check_target(dir: &Path, file: &Path, replace: bool) -> Result<(), StoreError
 /// Refuses a name with remains of a database in use or not closed beside it: SQLite would apply them to the
 /// copy and damage it.
 fn check_beside(file: &Path) -> Result<(), StoreError> {
-    for part in &PARTS[1..] {
+    for suffix in SUFFIXES {
         let mut beside = file.as_os_str().to_owned();
-        beside.push(part);
+        beside.push(suffix);
         if Path::new(&beside).symlink_metadata().is_ok() {
             let message = format!(
                 "{} is part of a database that is in use or was not closed; choose another name for the copy",

@@ -43,6 +43,11 @@ pub(super) fn at_opening(connection: &Connection, path: &Path) -> Result<bool, S
     for (_, table) in expected.iter().filter(|(kind, _)| kind == "table") {
         both_ends(connection, table).map_err(damaged)?;
     }
+    whole_if_small(connection, path)
+}
+
+/// Checks the whole database if it is small; returns true if it did.
+pub(super) fn whole_if_small(connection: &Connection, path: &Path) -> Result<bool, StoreError> {
     if std::fs::metadata(path).map_or(0, |file| file.len()) > WHOLE_BYTES_MAX {
         return Ok(false);
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use bytesize::ByteSize;
 use clap::Args;
-use wasmill_model::TaskId;
+use wasmill_model::IdPrefix;
 
 use crate::cli::server::{ServerArgs, WaitArgs};
 use crate::settings::HumanDuration;
@@ -131,9 +131,9 @@ pub(crate) struct TaskOptions {
     #[arg(long, value_name = "refuse|return", requires = "unique_key")]
     pub(crate) on_conflict: Option<String>,
 
-    /// Start after this task has finished; repeatable
+    /// Start after this task has finished, given by its id, or the start or end of one; repeatable
     #[arg(long, value_name = "ID")]
-    pub(crate) after: Vec<TaskId>,
+    pub(crate) after: Vec<IdPrefix>,
 
     /// What to do if a task given by --after does not complete: cancel this one, or run it anyway
     #[arg(long, value_name = "cancel|run", requires = "after")]
@@ -144,7 +144,7 @@ pub(crate) struct TaskOptions {
     pub(crate) with_results: bool,
 
     /// Idempotency key: the same request sent again returns the first task
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", value_parser = parse_idempotency_key)]
     pub(crate) idempotency_key: Option<String>,
 
     /// URL to notify by POST when the task has finished
@@ -154,4 +154,14 @@ pub(crate) struct TaskOptions {
     /// Outcomes that trigger the webhook [default: all]
     #[arg(long, value_name = "completed|failed|cancelled", requires = "webhook", value_delimiter = ',')]
     pub(crate) webhook_on: Vec<String>,
+}
+
+/// Parses an idempotency key by the same rules as a server.
+fn parse_idempotency_key(text: &str) -> Result<String, &'static str> {
+    let is_valid = (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_valid {
+        Ok(text.to_owned())
+    } else {
+        Err("must be 1 to 255 visible ASCII characters, without spaces")
+    }
 }

@@ -12,15 +12,15 @@ Examples:
   wasmill schedule set poll '*/10 * * * * *' fetch --input @urls.json --no-overlap
   wasmill schedule set hourly @hourly words --stdin text.txt --missed skip -- --top 3
 
-The expression has five fields (minute, hour, day of the month, month, day of the week), or six with seconds
+The expression has five fields (minute, hour, day of the month, month, day of the week), or six with seconds \
 in front; or it is @hourly, @daily, @weekly, @monthly or @yearly.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ScheduleCommand {
     /// List schedules and their next run
     List(ListSchedulesArgs),
-    /// Show a schedule with its task, as JSON
-    Show(ScheduleArgs),
+    /// Show a schedule with its task
+    Show(ShowScheduleArgs),
     /// Create or replace a schedule
     #[command(after_help = SET_EXAMPLES)]
     Set(Box<SetScheduleArgs>),
@@ -45,10 +45,14 @@ pub(crate) struct ListSchedulesArgs {
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct ScheduleArgs {
+pub(crate) struct ShowScheduleArgs {
     /// Schedule name
     #[arg(value_name = "NAME")]
     pub(crate) name: ScheduleName,
+
+    /// Print the server's response as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 
     #[command(flatten)]
     pub(crate) server: ServerArgs,

@@ -58,6 +58,10 @@ pub(crate) struct FilterArgs {
     #[arg(long, value_name = "ID")]
     pub(crate) id: Option<IdPrefix>,
 
+    /// Only tasks whose id ends with this suffix of at least four digits
+    #[arg(long, value_name = "ID")]
+    pub(crate) id_end: Option<IdPrefix>,
+
     /// Only tasks of this schedule
     #[arg(long, value_name = "NAME")]
     pub(crate) schedule: Option<String>,
@@ -88,6 +92,7 @@ impl FilterArgs {
         ];
         parameters.extend(once.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))));
         parameters.extend(self.id.map(|id| ("q", id.to_string())));
+        parameters.extend(self.id_end.map(|id| ("id_end", id.to_string())));
         parameters.extend(self.tag.iter().map(|tag| ("tag", tag.clone())));
         parameters
     }
@@ -110,12 +115,12 @@ pub(crate) struct TaskArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct StatusArgs {
-    #[command(flatten)]
-    pub(crate) task: TaskArgs,
-
     /// Print the task's input instead, unchanged
     #[arg(long)]
     pub(crate) input: bool,
+
+    #[command(flatten)]
+    pub(crate) task: TaskArgs,
 }
 
 #[derive(Args, Debug)]

@@ -46,7 +46,11 @@ pub(crate) fn to_error(server: &str, status: StatusCode, body: &[u8]) -> anyhow:
         );
         return cli_error(Exit::NotFound, message);
     }
-    cli_error(exit(status), message(&problem))
+    // Details of the API name its routes; this program's users need its commands instead.
+    let message = message(&problem)
+        .replace("GET /schedules lists", "`wasmill schedule list` shows")
+        .replace("GET /plugins lists", "`wasmill plugin list` shows");
+    cli_error(exit(status), message)
 }
 
 fn message(problem: &Problem) -> String {

@@ -16,6 +16,7 @@ pub(crate) struct Task {
     pub(crate) plugin: String,
     pub(crate) attempt: u32,
     pub(crate) max_attempts: u32,
+    pub(crate) host_crashes: u32,
     pub(crate) timeout_ms: u64,
     pub(crate) duration_ms: u64,
     pub(crate) created_at: String,
@@ -71,7 +72,12 @@ impl Task {
     /// Describes the attempt that a retried task waits for.
     pub(crate) fn waiting_for(&self) -> Option<String> {
         let waits_again = self.state == "waiting" && self.attempt > 0;
-        waits_again.then(|| format!("waits for attempt {} of {}", self.attempt + 1, self.max_attempts))
+        waits_again.then(|| format!("waits for attempt {} of {}", self.attempt + 1, self.last_attempt()))
+    }
+
+    /// Returns the number of the last attempt: `max_attempts`, plus one for each attempt that a host crash ended.
+    pub(crate) fn last_attempt(&self) -> u32 {
+        self.max_attempts.saturating_add(self.host_crashes)
     }
 
     /// Returns the time since the task was submitted, by this machine's clock.

@@ -37,6 +37,15 @@ pub(crate) async fn find(client: &Client, part: IdPrefix) -> Result<TaskId> {
     Err(cli_error(Exit::NotFound, format!("no task has an id that starts or ends with {part}")))
 }
 
+/// Resolves each part to one task, see [`find`].
+pub(crate) async fn find_all(client: &Client, parts: &[IdPrefix]) -> Result<Vec<TaskId>> {
+    let mut ids = Vec::with_capacity(parts.len());
+    for part in parts {
+        ids.push(find(client, *part).await?);
+    }
+    Ok(ids)
+}
+
 /// Requests the matching tasks, one more than are listed.
 async fn matching_tasks(client: &Client, parameter: &'static str, part: &IdPrefix) -> Result<Vec<TaskMatch>> {
     let (mut found, mut cursor): (Vec<TaskMatch>, _) = (Vec::new(), None);

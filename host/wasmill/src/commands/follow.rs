@@ -5,16 +5,18 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use wasmill_model::TaskId;
 
-use crate::client::{Client, ClientRequest, ClientResponse, REQUEST_TIMEOUT, Task};
+use crate::client::{Client, ClientRequest, ClientResponse, Events, REQUEST_TIMEOUT, Task, time_until};
 use crate::commands::logs::{self, LogEvent};
 use crate::exit::{self, Exit};
 use crate::output::note;
 use crate::process::StopSignals;
 use crate::terminal::status_line::{REDRAW_INTERVAL, StatusLine, StatusView};
+use crate::terminal::text::{format_duration, truncated};
 
 /// Long-poll time of the request for the result; at most 60 s.
 const LONG_POLL: Duration = Duration::from_secs(30);
@@ -47,7 +49,11 @@ pub(crate) async fn wait_until_finished(client: &Client, id: TaskId, follow: Fol
     } else {
         drop(sender);
     }
-    let mut wait_for_result = tokio::spawn(wait_for_result(client.clone(), id));
+    let (notice_sender, mut notices) = mpsc::unbounded_channel();
+    if !follow.is_quiet {
+        tokio::spawn(report_retries(client.clone(), id, notice_sender.clone()));
+    }
+    let mut wait_for_result = tokio::spawn(wait_for_result(client.clone(), id, notice_sender));
     let mut poll = TaskPoll::new(status_line.is_drawn());
     let mut redraw = interval(REDRAW_INTERVAL);
     redraw.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -59,6 +65,11 @@ pub(crate) async fn wait_until_finished(client: &Client, id: TaskId, follow: Fol
                 status_line.clear();
                 note!("the task keeps running; `wasmill result --wait {id}` waits again, `wasmill cancel {id}` stops it");
                 return Ok(Exit::Interrupted);
+            }
+            Some(notice) = notices.recv() => {
+                if !follow.is_quiet {
+                    status_line.line(&notice);
+                }
             }
             event = log_events.recv(), if log_is_open => log_is_open = show(&mut status_line, event),
             response = &mut wait_for_result => {
@@ -91,8 +102,61 @@ fn show(status_line: &mut StatusLine, event: Option<LogEvent>) -> bool {
     true
 }
 
+/// The used part of a `retrying` event.
+#[derive(Deserialize)]
+struct RetryEvent {
+    attempt: u32,
+}
+
+/// Sends a notice for each failed attempt that is retried, across restarts of the server; none if the server has no
+/// events.
+async fn report_retries(client: Client, id: TaskId, notices: mpsc::UnboundedSender<String>) {
+    let mut last_reported = 0;
+    while follow_retries(&client, id, &mut last_reported, &notices).await.unwrap_or(true) {
+        sleep(POLL_PAUSE_MAX).await;
+    }
+}
+
+/// Sends the notices of one connection; returns false if there will be no more events. `last_reported` is the number
+/// of the last attempt reported.
+async fn follow_retries(
+    client: &Client,
+    id: TaskId,
+    last_reported: &mut u32,
+    notices: &mpsc::UnboundedSender<String>,
+) -> Result<bool> {
+    let path = format!("/task/{id}/events");
+    let response = client.open(ClientRequest::new(hyper::Method::GET, &path)).await?;
+    if response.status() != hyper::StatusCode::OK {
+        return Ok(response.status().is_server_error());
+    }
+    let mut events = Events::new(response.into_body());
+    while let Some(event) = events.next().await? {
+        if event.name != "retrying" {
+            continue;
+        }
+        let RetryEvent { attempt } = serde_json::from_str(&event.data)?;
+        let task: Task = client.get(&format!("/task/{id}/status")).await?.error_for_status()?.read()?;
+        // After a drain the same attempt is repeated; it did not fail.
+        let Some(error) = task.error.as_ref().filter(|_| attempt > *last_reported) else { continue };
+        let wait = match time_until(&task.ready_at) {
+            wait if wait.is_zero() => String::new(),
+            wait => format!("; the next is in {}", format_duration(wait)),
+        };
+        let (last, why) = (task.last_attempt(), truncated(&error.message, 200));
+        notices
+            .send(format!("wasmill: attempt {attempt} of {last} failed by {}: {why}{wait}", error.cause))?;
+        *last_reported = attempt;
+    }
+    Ok(true)
+}
+
 /// Waits until a task has finished and returns the response to the request for its result.
-async fn wait_for_result(client: Client, id: TaskId) -> Result<ClientResponse> {
+async fn wait_for_result(
+    client: Client,
+    id: TaskId,
+    notices: mpsc::UnboundedSender<String>,
+) -> Result<ClientResponse> {
     let path = format!("/task/{id}/result?wait={}s", LONG_POLL.as_secs());
     let mut pause = POLL_PAUSE_MIN;
     let mut unreachable_since: Option<Instant> = None;
@@ -104,14 +168,17 @@ async fn wait_for_result(client: Client, id: TaskId) -> Result<ClientResponse> {
         };
         match client.send(request).await {
             Ok(response) if response.status == hyper::StatusCode::ACCEPTED => {
-                unreachable_since = None;
+                if unreachable_since.take().is_some() {
+                    // Fails if nobody waits any more, which is fine, here and below.
+                    let _ = notices.send("wasmill: the server is back".to_owned());
+                }
                 if polled_at.elapsed() < LONG_POLL / 2 {
                     sleep(pause).await;
                     pause = (pause * 2).min(POLL_PAUSE_MAX);
                 }
             }
             Ok(response) if response.status.is_server_error() => {
-                wait_out_outage(&mut unreachable_since, response.to_error()).await?;
+                wait_out_outage(&mut unreachable_since, response.to_error(), &notices).await?;
             }
             // There is a result, or there will be none.
             Ok(response)
@@ -121,16 +188,24 @@ async fn wait_for_result(client: Client, id: TaskId) -> Result<ClientResponse> {
             }
             Ok(response) => return Err(response.to_error()),
             Err(error) if exit::code_of(&error) == Exit::Unreachable => {
-                wait_out_outage(&mut unreachable_since, error).await?;
+                wait_out_outage(&mut unreachable_since, error, &notices).await?;
             }
             Err(error) => return Err(error),
         }
     }
 }
 
-/// Pauses before the next request to an unreachable server; fails if the outage is too long.
-async fn wait_out_outage(unreachable_since: &mut Option<Instant>, error: anyhow::Error) -> Result<()> {
-    let since = *unreachable_since.get_or_insert_with(Instant::now);
+/// Pauses before the next request to an unreachable server; sends a notice of an outage when it begins, and fails if it
+/// is too long.
+async fn wait_out_outage(
+    unreachable_since: &mut Option<Instant>,
+    error: anyhow::Error,
+    notices: &mpsc::UnboundedSender<String>,
+) -> Result<()> {
+    let since = *unreachable_since.get_or_insert_with(|| {
+        let _ = notices.send(format!("wasmill: {error:#}; keeps trying for {OUTAGE_MAX:?}"));
+        Instant::now()
+    });
     if since.elapsed() > OUTAGE_MAX {
         return Err(error);
     }

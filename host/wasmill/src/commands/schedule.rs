@@ -7,8 +7,8 @@ use serde_json::value::RawValue;
 use wasmill_model::ScheduleName;
 
 use crate::cli::schedule::{
-    ListSchedulesArgs, MissedRuns, RunScheduleArgs, ScheduleArgs, ScheduleCommand, SchedulesArgs,
-    SetScheduleArgs,
+    ListSchedulesArgs, MissedRuns, RunScheduleArgs, ScheduleCommand, SchedulesArgs, SetScheduleArgs,
+    ShowScheduleArgs,
 };
 use crate::client::{Client, ClientRequest, block_on};
 use crate::commands::submit::{body, report_created};
@@ -46,6 +46,22 @@ struct Schedule {
     runs: u64,
     skipped: u64,
     last_error: Option<String>,
+    #[serde(default)]
+    missed: String,
+    #[serde(default)]
+    overlap: bool,
+    #[serde(default)]
+    last_run: Option<LastRun>,
+    /// The task request; lists omit it.
+    #[serde(default)]
+    task: serde_json::Value,
+}
+
+/// The latest run.
+#[derive(Deserialize)]
+struct LastRun {
+    time: String,
+    task: String,
 }
 
 /// Runs one of the subcommands.
@@ -95,12 +111,39 @@ fn next(schedule: &Schedule) -> &str {
     }
 }
 
-fn show(args: &ScheduleArgs) -> Result<Exit> {
+fn show(args: &ShowScheduleArgs) -> Result<Exit> {
     let client = Client::new(&args.server)?;
     let response =
         block_on(async { client.get(&format!("/schedules/{}", args.name)).await?.error_for_status() })?;
-    data!("{}", response.text());
+    if args.json {
+        data!("{}", response.text());
+        return Ok(Exit::Done);
+    }
+    let schedule: Schedule = response.read()?;
+    let Schedule { name, from, cron, timezone, paused, runs, skipped, missed, overlap, .. } = &schedule;
+    line("schedule", name);
+    line("from", from);
+    line("cron", &format!("{cron} ({timezone})"));
+    line("missed", missed);
+    line("overlap", if *overlap { "yes" } else { "no" });
+    line("task", &schedule.task.to_string());
+    if *paused {
+        line("next", "paused");
+    } else {
+        line("next", &schedule.next_runs.join("\n          "));
+    }
+    line("runs", &format!("{runs}, {skipped} skipped"));
+    if let Some(last) = &schedule.last_run {
+        line("last run", &format!("{}, task {}", last.time, last.task));
+    }
+    if let Some(error) = &schedule.last_error {
+        line("error", &Style::stdout().red(error));
+    }
     Ok(Exit::Done)
+}
+
+fn line(name: &str, value: &str) {
+    out!("{name:<9} {value}");
 }
 
 fn set(args: &SetScheduleArgs) -> Result<Exit> {
@@ -109,7 +152,11 @@ fn set(args: &SetScheduleArgs) -> Result<Exit> {
         let why = "--idempotency-key applies to a single task; a schedule submits a new one each time";
         return Err(cli_error(Exit::Usage, why));
     }
-    let task = RawValue::from_string(body(plugin.as_deref(), input.read()?, options)?)?;
+    if !options.after.is_empty() {
+        let why = "--after applies to a single task; a schedule submits a new one each time";
+        return Err(cli_error(Exit::Usage, why));
+    }
+    let task = RawValue::from_string(body(plugin.as_deref(), input.read()?, options, &[])?)?;
     let missed = missed.map(|missed| match missed {
         MissedRuns::Skip => "skip",
         MissedRuns::One => "one",

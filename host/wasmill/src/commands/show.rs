@@ -15,7 +15,7 @@ pub(crate) fn status(task: &Task) {
     line("task", &task.id);
     line("status", &style.state(&task.state, &task.status));
     line("plugin", &task.plugin);
-    line("attempt", &format!("{} of {}", task.attempt, task.max_attempts));
+    line("attempt", &attempt(task));
     line("age", &format_duration(task.age()));
     let starts_in = time_until(&task.ready_at);
     if task.state == "waiting" && !starts_in.is_zero() {
@@ -60,6 +60,15 @@ pub(crate) fn status(task: &Task) {
     }
     if let Some(usage) = &task.usage {
         line("used", &used(usage));
+    }
+}
+
+fn attempt(task: &Task) -> String {
+    let attempt = format!("{} of {}", task.attempt, task.last_attempt());
+    match task.host_crashes {
+        0 => attempt,
+        1 => format!("{attempt}, 1 ended by a crash of the host"),
+        crashes => format!("{attempt}, {crashes} ended by crashes of the host"),
     }
 }
 

@@ -9,6 +9,7 @@ use wasmill_model::TaskId;
 use crate::cli::run::{SubmitArgs, TaskOptions};
 use crate::cli::server::WaitArgs;
 use crate::client::{Client, ClientRequest, ClientResponse, Task, block_on};
+use crate::commands::find::find_all;
 use crate::commands::follow::{self, FollowOptions};
 use crate::commands::{result, show, trace_context};
 use crate::exit::{Exit, cli_error};
@@ -67,9 +68,10 @@ struct TaskCreated {
 /// Submits the task.
 pub(crate) fn submit(args: &SubmitArgs) -> Result<Exit> {
     let input = args.input.read()?;
-    let body = body(args.plugin.as_deref(), input, &args.options)?;
     let client = Client::new(&args.server)?;
     block_on(async {
+        let after = find_all(&client, &args.options.after).await?;
+        let body = body(args.plugin.as_deref(), input, &args.options, &after)?;
         let key = args.options.idempotency_key.clone();
         let key = key.map(|key| ("Idempotency-Key", key));
         let headers = key.into_iter().chain(trace_context::headers()).collect();
@@ -80,11 +82,12 @@ pub(crate) fn submit(args: &SubmitArgs) -> Result<Exit> {
     })
 }
 
-/// Returns the body of a task request.
+/// Returns the body of a task request that depends on the tasks `after`.
 pub(crate) fn body(
     plugin: Option<&str>,
     input: Option<Box<RawValue>>,
     options: &TaskOptions,
+    after: &[TaskId],
 ) -> Result<String> {
     let TaskOptions {
         timeout,
@@ -96,7 +99,6 @@ pub(crate) fn body(
         tag,
         unique_key,
         on_conflict,
-        after,
         group,
         on_failure,
         webhook,

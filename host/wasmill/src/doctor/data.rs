@@ -56,10 +56,26 @@ pub(super) fn checks(config: &Config, holder: Option<&LockHolder>) -> Vec<Check>
         None if existing == *data => Check::ok(NAME, format!("{shown} is writable")),
         None => Check::ok(NAME, format!("{shown} does not exist yet and can be created")),
     });
+    checks.extend(database(data));
     checks.extend(disk_space(&existing));
     checks.push(disk(&existing));
     checks.extend(network(&existing));
     checks
+}
+
+/// Checks the database the way `serve` does when it opens one; `None` if there is none.
+fn database(data: &Path) -> Option<Check> {
+    const NAME: &str = "database";
+    let file = data.join("wasmill.db");
+    file.exists().then(|| match Store::examine(data) {
+        Ok(()) => Check::ok(NAME, format!("{} can be opened", file.display())),
+        Err(error) => Check::fail(
+            NAME,
+            error.to_string(),
+            "serve does not start",
+            "replace it with a copy made by wasmill backup and delete wasmill.db-wal, or use another folder with --data",
+        ),
+    })
 }
 
 /// Returns the folder, or the nearest existing one above it, where it would be created.

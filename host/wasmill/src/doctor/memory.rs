@@ -1,7 +1,7 @@
 //! Memory, and how many slots the machine affords.
 
 use rustix::process::{Resource, getrlimit};
-use wasmill_runtime::{machine_memory_bytes, slot_capacity};
+use wasmill_runtime::{RuntimeConfig, guests_bytes_max, machine_memory_bytes, slot_capacity};
 
 use crate::doctor::report::Check;
 use crate::serve;
@@ -23,7 +23,15 @@ pub(super) fn memory(config: &Config) -> Check {
             "set --memory-total to the memory available for tasks",
         );
     };
-    let found = format!("{} here, {total_shown} of it for all tasks together", format_bytes(machine));
+    let slots = config.slots.unwrap_or(SLOTS_DEFAULT).min(slot_capacity(config.limits()).slots).max(1);
+    let runtime = RuntimeConfig { slots, limits: config.limits(), memory_total_bytes: Some(total) };
+    let running = guests_bytes_max(&runtime);
+    let found = format!(
+        "{} here, {total_shown} of it for all tasks together: {} while they run, {} that free slots keep",
+        format_bytes(machine),
+        format_bytes(running),
+        format_bytes(total.saturating_sub(running)),
+    );
     if total > machine {
         Check::fail(
             NAME,

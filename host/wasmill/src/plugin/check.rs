@@ -7,6 +7,7 @@ use wasmill_runtime::{
 };
 
 use crate::cli::CheckArgs;
+use crate::exit::read_error;
 use crate::output::out;
 use crate::run;
 use crate::serve::compiler;
@@ -22,6 +23,9 @@ pub(crate) fn check(args: CheckArgs) -> Result<()> {
     let shown = file.display();
     let is_wasm = file.extension().is_some_and(|extension| extension == "wasm");
     ensure!(is_wasm, "{shown} is not a plugin: the file name must end in .wasm");
+    if let Err(error) = file.metadata() {
+        return Err(read_error(shown, &error));
+    }
     let runtime = RuntimeConfig { slots: 1, limits: config.limits(), memory_total_bytes: None };
     let plugins = LoaderConfig {
         max_limits: Some(config.max_limits),

@@ -21,6 +21,7 @@ struct Plugin {
     kind: Option<String>,
     reason: Option<String>,
     digest: Option<String>,
+    in_service: Option<String>,
     size_bytes: u64,
     tasks: Tasks,
 }
@@ -55,6 +56,13 @@ pub(crate) fn list(args: &ListArgs) -> Result<()> {
         out!("{name}  {state}  {kind:<8}  {digest:<12}  {size:>10}  {waiting:>8}  {running:>8}");
         if let Some(reason) = plugin.reason {
             out!("  {}", style.red(reason));
+            let in_service = match &plugin.in_service {
+                Some(digest) => {
+                    format!("version {} stays in service", digest.chars().take(12).collect::<String>())
+                }
+                None => "no version is in service: tasks are rejected, or wait".to_owned(),
+            };
+            out!("  {in_service}");
         }
     }
     Ok(())

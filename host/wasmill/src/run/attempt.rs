@@ -36,6 +36,8 @@ pub(super) enum AttemptStep {
 
 /// An attempt to run.
 pub(super) struct Attempt {
+    /// The same for all attempts of a command.
+    pub(super) task: TaskId,
     pub(super) plugin: PluginName,
     /// Counted from 1.
     pub(super) number: u32,
@@ -85,10 +87,10 @@ impl Attempt {
         status_line: &SharedStatusLine,
         stop: &mut StopRequests,
     ) -> AttemptStep {
-        let Self { plugin, number, attempts_max, input, timeout } = self;
+        let Self { task, plugin, number, attempts_max, input, timeout } = self;
         let title = if number > 1 { format!("{plugin} (attempt {number})") } else { plugin.to_string() };
         let run = RunRequest {
-            task: TaskId::new(),
+            task,
             plugin,
             attempt: number,
             attempts_max,
@@ -154,11 +156,10 @@ async fn kill(guest: &mut Guest, runtime: &Runtime) {
 
 fn into_step(result: Result<Result<RunStep, Failure>, JoinError>, stop: &StopRequests) -> AttemptStep {
     AttemptStep::Ended(match result {
+        // As on a server: after a stop request the result may be incomplete, so every outcome counts as stopped.
+        Ok(_) if stop.was_requested() => AttemptOutcome::Stopped,
         Ok(Ok(RunStep::Done(result))) => AttemptOutcome::Completed(result),
-        Ok(Ok(RunStep::Suspended(later))) if !stop.was_requested() => return AttemptStep::Suspended(later),
-        Ok(Ok(RunStep::Suspended(_))) => AttemptOutcome::Stopped,
-        // A guest that fails after a stop request has complied with it.
-        Ok(Err(_)) if stop.was_requested() => AttemptOutcome::Stopped,
+        Ok(Ok(RunStep::Suspended(later))) => return AttemptStep::Suspended(later),
         Ok(Err(failure)) => AttemptOutcome::Failed(failure),
         Err(error) => {
             let message = format!("the host panicked while running the plugin: {error}");

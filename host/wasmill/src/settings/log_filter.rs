@@ -6,6 +6,10 @@ use std::str::FromStr;
 use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
 
+/// How to set levels, for error messages.
+const LEVELS: &str =
+    "use off, error, warn, info, debug or trace, and set a module's level as in wasmill_store=debug";
+
 /// A validated log filter. A bare word that is not a level is rejected: `tracing` would take it for a module name and
 /// log nothing else.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
@@ -34,10 +38,13 @@ impl FromStr for LogFilter {
         let bare = parts.filter(|part| !part.contains(['=', '[']));
         for word in bare {
             if !is_level(word) && !is_ours(word) {
-                return Err(InvalidLogFilter(format!(
-                    "'{word}' is not a log level; use off, error, warn, info, debug or trace, and set a module's level \
-                     as in wasmill_store=debug"
-                )));
+                return Err(InvalidLogFilter(format!("'{word}' is not a log level; {LEVELS}")));
+            }
+        }
+        let leveled = text.split(',').map(str::trim).filter(|part| !part.contains(['{', '}', '"']));
+        for (part, level) in leveled.filter_map(|part| Some((part, part.rsplit_once('=')?.1))) {
+            if !is_level(level) {
+                return Err(InvalidLogFilter(format!("'{level}' in '{part}' is not a log level; {LEVELS}")));
             }
         }
         EnvFilter::try_new(text).map_err(|error| InvalidLogFilter(error.to_string()))?;
@@ -64,7 +71,8 @@ mod tests {
             ("verbose", "'verbose' is not a log level"),
             ("info,wasmill_store=debug,critical", "'critical'"),
             ("none", "'none'"),
-            ("wasmill_store=verbose", ""),
+            ("wasmill_store=verbose", "'verbose' in 'wasmill_store=verbose'"),
+            ("info,hyper=verbos", "'verbos' in 'hyper=verbos'"),
         ] {
             let error = text.parse::<LogFilter>().expect_err(text);
             assert!(error.to_string().contains(named), "{error}");

@@ -23,9 +23,13 @@ pub(crate) fn is_invisible(c: char) -> bool {
     matches!(c,
         // Text direction.
         '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{206f}'
-        // Invisible: zero-width spaces, joiners, operators, interlinear and musical marks, tags.
-        | '\u{180e}' | '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{2065}' | '\u{feff}'
+        // Invisible: soft hyphens, zero-width spaces, joiners, operators, format controls of scripts and music, tags.
+        | '\u{ad}' | '\u{34f}' | '\u{17b4}'..='\u{17b5}' | '\u{180e}'
+        | '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{2065}' | '\u{feff}'
         | '\u{fff9}'..='\u{fffb}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}'
+        | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}'
+        // Blank letters: Hangul fillers.
+        | '\u{115f}'..='\u{1160}' | '\u{3164}' | '\u{ffa0}'
         // Line and paragraph separators.
         | '\u{2028}'..='\u{2029}')
 }
@@ -115,7 +119,8 @@ mod tests {
     fn reordering_and_invisible_characters_are_removed() {
         let unseen =
             [0x61c, 0x180e, 0x200b, 0x200f, 0x2028, 0x2029, 0x202a, 0x202e, 0x2060, 0x2064, 0x2066, 0x2069];
-        for code in unseen.into_iter().chain([0xfeff, 0xe0001, 0xe0041, 0xe007f]) {
+        let empty = [0xad, 0x34f, 0x115f, 0x1160, 0x17b4, 0x3164, 0xffa0];
+        for code in unseen.into_iter().chain([0xfeff, 0xe0001, 0xe0041, 0xe007f]).chain(empty) {
             let c = char::from_u32(code).unwrap();
             assert_eq!(sanitize(&format!("a{c}b")), "a\u{fffd}b", "U+{code:04X}");
             assert_eq!(truncated(&format!("a{c}b"), 9), "a\u{fffd}b", "U+{code:04X}");

@@ -67,6 +67,8 @@ enum Deed {
     Progress { fraction: Option<f64>, note: String, ms: u64 },
     /// Returns its context as JSON.
     Context,
+    /// Logs its context as JSON, then fails with `io`.
+    LogContext,
     /// Counts its attempts in its checkpoint, and fails with `io` until this attempt.
     CountThenFail { succeed_on: u32 },
     /// Holds this many timers at once.
@@ -146,6 +148,10 @@ fn commit(deed: Deed) -> Result<String, Failure> {
             sleep(ms);
         }
         Deed::Context => return Ok(context()),
+        Deed::LogContext => {
+            println!("{}", context());
+            return Err(Failure::Io("it only logs its context".to_owned()));
+        }
         Deed::CountThenFail { succeed_on } => return count_then_fail(succeed_on),
         Deed::HoardTimers { count } => hoard_timers(count),
         Deed::ComputeNowAndThen { rounds } => compute_now_and_then(rounds),

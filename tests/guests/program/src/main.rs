@@ -23,8 +23,14 @@ fn main() -> Result<(), String> {
         ["close-stdout"] => close_stdout(),
         ["hog"] => hog(),
         ["read", path] => print!("{}", describe(std::fs::read_to_string(path))),
-        ["put", path, text] => print!("{}", describe(std::fs::write(path, text).map(|()| "written".to_owned()))),
+        ["put", path, text] => {
+            print!("{}", describe(std::fs::write(path, text).map(|()| "written".to_owned())))
+        }
         ["remove", path] => print!("{}", describe(std::fs::remove_file(path).map(|()| "removed".to_owned()))),
+        ["move", path, to] => print!("{}", describe(std::fs::rename(path, to).map(|()| "moved".to_owned()))),
+        ["hard-link", path, to] => {
+            print!("{}", describe(std::fs::hard_link(path, to).map(|()| "linked".to_owned())))
+        }
         ["link", path, target] => print!("{}", describe(link(path, target))),
         ["read-for-ever", path] => loop {
             std::hint::black_box(std::fs::read(path).expect("it can be read"));
