@@ -11,6 +11,7 @@ use wasmill_model::{Clock, TaskId, Tracer};
 use wasmill_runtime::Runtime;
 use wasmill_scheduler::{Scheduler, Schedules};
 use wasmill_store::{Store, StoreError};
+use wasmill_webhooks::Webhooks;
 
 use crate::body_budget::BodyBudget;
 use crate::check_pool::CheckPool;
@@ -19,7 +20,6 @@ use crate::problem::{self, Problem};
 use crate::routes::{Routes, get, post};
 use crate::stream_limit::StreamLimit;
 use crate::upload::{self, UploadLimits};
-use crate::webhook::Webhooks;
 use crate::{
     batch, cancel, cancel_many, docs, drain, events, health, index, input, list, logs, metrics, openapi,
     params, pause, plugins, result, retry, retry_many, schedules, stats, status, submit, task, trace,

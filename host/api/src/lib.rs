@@ -65,5 +65,4 @@ pub use schedules::{sync_manifest_schedules, task_factory};
 pub use server::{Server, ServerConfig, listen};
 pub use stream_limit::StreamLimit;
 pub use upload::UploadLimits;
-pub use wasmill_egress::{AllowedDestination, ConnectionQuota, Connector, InvalidDestination};
-pub use webhook::{InvalidSecret, SigningSecrets, WebhookConfig, Webhooks};
+pub use webhook::payload as webhook_payload;

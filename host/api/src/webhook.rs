@@ -1,15 +1,10 @@
 //! `GET /task/{id}/webhook` and `POST /task/{id}/webhook/retry`: the state of a webhook delivery, and a
 //! redelivery.
 //!
-//! The submodules are everything about webhooks that is HTTP: the request field, the payload and the
-//! deliveries. They belong to the API because only it knows HTTP and the JSON of a task.
+//! The submodules parse the request field and serialize the payload. `wasmill-webhooks` sends it.
 
-mod delivery;
-mod in_flight;
 mod payload;
-mod post;
 mod request;
-mod sign;
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -20,11 +15,11 @@ use serde::Serialize;
 use serde_json::json;
 use wasmill_model::{TaskId, TaskState};
 use wasmill_store::{DeliveryAttempt, DeliveryState, Redelivery, WebhookStatus};
+use wasmill_webhooks::delivery_id;
 
-pub use self::delivery::{WebhookConfig, Webhooks};
+pub use self::payload::payload;
 pub(crate) use self::payload::spec as callback_spec;
 pub(crate) use self::request::{WebhookRequest, read};
-pub use self::sign::{InvalidSecret, SigningSecrets};
 use crate::app::Api;
 use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
@@ -89,7 +84,7 @@ impl DeliveryView {
     fn new(task: TaskId, log: WebhookStatus) -> Self {
         let WebhookStatus { url, on, state, next_at, attempts, recent_attempts } = log;
         Self {
-            id: payload::delivery_id(task),
+            id: delivery_id(task),
             url,
             on: on.into_iter().map(TaskState::as_str).collect(),
             state: state.as_str(),

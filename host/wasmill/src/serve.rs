@@ -11,10 +11,11 @@ use tokio::runtime;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use wasmill_api::{
-    AccessPolicy, Api, ApiConfig, ApiParts, BodyBudget, CheckPool, ConnectionQuota, Connector, DebugState,
-    LogEvents, Metrics, Server, ServerConfig, SigningSecrets, StreamLimit, UploadLimits, WebhookConfig,
-    Webhooks, debug_router, listen, router, sync_manifest_schedules, task_factory,
+    AccessPolicy, Api, ApiConfig, ApiParts, BodyBudget, CheckPool, DebugState, LogEvents, Metrics, Server,
+    ServerConfig, StreamLimit, UploadLimits, debug_router, listen, router, sync_manifest_schedules,
+    task_factory, webhook_payload,
 };
+use wasmill_egress::{ConnectionQuota, Connector};
 use wasmill_model::{Clock, Limits, SystemClock, Timestamp, Tracer};
 use wasmill_runtime::{
     CacheConfig, CompilerConfig, InputCheck, LoaderConfig, PluginState, ProtectedPath, Runtime,
@@ -22,6 +23,7 @@ use wasmill_runtime::{
 };
 use wasmill_scheduler::{Scheduler, SchedulerConfig, Schedules};
 use wasmill_store::{Recovery, Store, StoreConfig};
+use wasmill_webhooks::{SigningSecrets, WebhookConfig, Webhooks};
 
 use crate::cli::ServeArgs;
 use crate::environment::WEBHOOK_SECRET;
@@ -290,6 +292,7 @@ fn webhook_config(config: &Config) -> Result<WebhookConfig> {
         backoff: config.webhook_backoff,
         timeout: config.webhook_timeout,
         connector,
+        payload: webhook_payload,
     })
 }
 

@@ -6,15 +6,15 @@ use wasmill_model::TaskId;
 use wasmill_store::Delivery;
 
 /// Maximum number of open deliveries, in total and per receiver.
-pub(super) const IN_FLIGHT_MAX: usize = 256;
-pub(super) const PER_RECEIVER_MAX: usize = 8;
+const IN_FLIGHT_MAX: usize = 256;
+pub(crate) const PER_RECEIVER_MAX: usize = 8;
 
 /// Maximum number of failing receivers remembered.
 const FAILING_MAX: usize = 10_000;
 
 /// Open deliveries.
 #[derive(Debug, Default)]
-pub(super) struct InFlight {
+pub(crate) struct InFlight {
     tasks: HashMap<String, HashSet<TaskId>>,
     total: usize,
     /// Receivers whose last delivery failed: limited to one open delivery each, so that even hundreds of them
@@ -24,22 +24,22 @@ pub(super) struct InFlight {
 
 impl InFlight {
     /// Returns how many more deliveries may be opened.
-    pub(super) fn free(&self) -> usize {
+    pub(crate) fn free(&self) -> usize {
         IN_FLIGHT_MAX.saturating_sub(self.total)
     }
 
     /// Returns the receivers without capacity.
-    pub(super) fn full(&self) -> HashSet<String> {
+    pub(crate) fn full(&self) -> HashSet<String> {
         self.tasks.keys().filter(|origin| self.capacity(origin) == 0).cloned().collect()
     }
 
     /// Returns the number of open deliveries.
-    pub(super) fn total(&self) -> usize {
+    pub(crate) fn total(&self) -> usize {
         self.total
     }
 
     /// Opens a delivery if there is capacity and it is not open already.
-    pub(super) fn begin(&mut self, delivery: &Delivery) -> bool {
+    pub(crate) fn begin(&mut self, delivery: &Delivery) -> bool {
         let is_in_flight = |tasks: &HashSet<_>| tasks.contains(&delivery.task);
         if self.free() == 0 || self.capacity(&delivery.origin) == 0 {
             return false;
@@ -53,7 +53,7 @@ impl InFlight {
     }
 
     /// Closes a delivery, and remembers whether it succeeded.
-    pub(super) fn end(&mut self, origin: &str, task: TaskId, succeeded: bool) {
+    pub(crate) fn end(&mut self, origin: &str, task: TaskId, succeeded: bool) {
         if let Some(tasks) = self.tasks.get_mut(origin)
             && tasks.remove(&task)
         {

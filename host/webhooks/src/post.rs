@@ -6,11 +6,12 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use axum::body::Bytes;
-use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
+use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
+use hyper::header::{self, HeaderValue};
+use hyper::{HeaderMap, Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
@@ -26,10 +27,10 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Response of a receiver.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ReceiverResponse {
-    pub(super) status: StatusCode,
+pub(crate) struct ReceiverResponse {
+    pub(crate) status: StatusCode,
     /// Its `Retry-After`.
-    pub(super) retry_after: Option<String>,
+    pub(crate) retry_after: Option<String>,
 }
 
 /// Sends a JSON body to a receiver.
@@ -37,7 +38,7 @@ pub(super) struct ReceiverResponse {
 /// # Errors
 ///
 /// Fails with a description if there is no response.
-pub(super) async fn post(
+pub(crate) async fn post(
     connector: &Connector,
     allowed: &[AllowedDestination],
     url: &str,
