@@ -21,8 +21,8 @@ use crate::field_errors::{FieldError, FieldErrors};
 use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
 use crate::problem_kind as kind;
-use crate::task_view::TaskCreated;
 use crate::trace::{self, Caller};
+use crate::view::task::TaskCreated;
 use crate::{idempotency_key, submit};
 
 /// Maximum number of tasks in a batch: it is one transaction, which delays other writes.

@@ -15,12 +15,12 @@ use wasmill_store::CancelOutcome;
 use crate::app::Api;
 use crate::field_errors::{FieldError, FieldErrors};
 use crate::fields::duration_error;
-use crate::openapi::values::{DurationSchema, plain};
 use crate::openapi::{Operation, ResponseSpec};
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::problem_kind as kind;
-use crate::task_view::{self, TaskView};
+use crate::schema::{DurationSchema, plain};
+use crate::view::task::{self as view, TaskView};
 
 /// Maximum grace; the request stays open that long.
 const GRACE_MAX: Duration = Duration::from_secs(60);
@@ -100,7 +100,7 @@ pub(crate) fn remove_spec() -> Operation {
 }
 
 pub(crate) fn cancel_spec() -> Operation {
-    let mut example = task_view::example();
+    let mut example = view::example();
     example["status"] = "cancelled".into();
     example["state"] = "cancelled".into();
     example["stop_requested_at"] = "2026-11-23T07:26:51.612047718Z".into();

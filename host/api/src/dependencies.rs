@@ -1,16 +1,14 @@
 //! Parses `depends_on`, `on_failure` and `input_from` of a task request.
 //!
-//! `options` calls it; `task` shows the stored dependencies.
+//! `options` calls it.
 
 use schemars::JsonSchema;
-use serde::Serialize;
 use serde_json::value::RawValue;
 use wasmill_model::{DEPENDENCIES_MAX, NewDependencies, OnFailure, TaskId};
-use wasmill_store::DependencyStatus;
 
 use crate::field_errors::{FieldError, FieldErrors};
 use crate::fields::{self, Fields, whole_number};
-use crate::openapi::values::{IdSchema, StateSchema};
+use crate::schema::IdSchema;
 
 /// Maximum number of dependencies of all tasks in a batch: each costs a lookup and a row in the batch's
 /// transaction.
@@ -35,23 +33,6 @@ pub(crate) enum DependencyRequest {
 pub(crate) struct BatchItem {
     /// Its index in the batch, from 0. It must precede the task that depends on it.
     item: usize,
-}
-
-/// What happens when a dependency does not complete.
-#[derive(JsonSchema)]
-#[schemars(rename_all = "lowercase", inline)]
-#[expect(dead_code, reason = "only its schema is used")]
-pub(crate) enum OnFailureRequest {
-    Cancel,
-    Run,
-}
-
-/// Where further input comes from.
-#[derive(JsonSchema)]
-#[schemars(rename_all = "lowercase", inline)]
-#[expect(dead_code, reason = "only its schema is used")]
-pub(crate) enum InputFromRequest {
-    Dependencies,
 }
 
 /// The three raw fields.
@@ -143,45 +124,6 @@ fn task(value: &RawValue, earlier: Option<&[TaskId]>) -> Result<TaskId, String> 
 
 fn text(value: &RawValue) -> String {
     fields::text(value).unwrap_or_default()
-}
-
-/// The dependencies of a task. Part of `GET /task/{id}`.
-#[derive(Default, Serialize, JsonSchema)]
-pub(crate) struct DependenciesView {
-    /// The dependencies, finished ones included.
-    #[schemars(length(max = DEPENDENCIES_MAX))]
-    depends_on: Vec<DependencyView>,
-    /// What happens when a dependency fails, is cancelled or is deleted; `null` without dependencies.
-    #[schemars(with = "Option<OnFailureRequest>")]
-    on_failure: Option<&'static str>,
-    /// `dependencies` if the task gets their results.
-    #[schemars(with = "Option<InputFromRequest>")]
-    input_from: Option<&'static str>,
-}
-
-/// A dependency.
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "Dependency")]
-struct DependencyView {
-    #[schemars(with = "IdSchema")]
-    id: TaskId,
-    /// `completed`, `failed` or `cancelled`; `null` while it is unfinished.
-    #[schemars(with = "Option<StateSchema>")]
-    outcome: Option<&'static str>,
-}
-
-impl From<DependencyStatus> for DependenciesView {
-    fn from(depends: DependencyStatus) -> Self {
-        let view = |on: wasmill_store::Dependency| DependencyView {
-            id: on.id,
-            outcome: on.outcome.map(wasmill_model::TaskState::as_str),
-        };
-        Self {
-            depends_on: depends.on.into_iter().map(view).collect(),
-            on_failure: Some(depends.on_failure.as_str()),
-            input_from: depends.pass_results.then_some("dependencies"),
-        }
-    }
 }
 
 #[cfg(test)]

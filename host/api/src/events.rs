@@ -14,13 +14,14 @@ use wasmill_store::{Event, EventKind, EventPayload, Received, Subscriber, TaskSu
 use crate::app::Api;
 use crate::field_errors::{FieldError, FieldErrors};
 use crate::filter;
-use crate::openapi::values::{NameSchema, plain};
 use crate::openapi::{Operation, ResponseSpec};
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::problem_kind as kind;
+use crate::schema::{NameSchema, plain};
 use crate::sse::{self, ChunkSource};
-use crate::task_view::{ProgressView, Rfc3339};
+use crate::view::task::ProgressView;
+use crate::view::time::Rfc3339;
 
 /// Minimum interval between chunks of an all-tasks stream, unless this many events are ready: a busy server
 /// commits a thousand times a second, and would wake every stream each time.

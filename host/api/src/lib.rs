@@ -5,7 +5,6 @@
 
 mod access_policy;
 mod app;
-mod attempts;
 mod batch;
 mod body;
 mod body_budget;
@@ -40,6 +39,7 @@ mod retry;
 mod retry_many;
 mod routes;
 mod schedules;
+mod schema;
 mod server;
 mod sse;
 mod stats;
@@ -47,9 +47,9 @@ mod status;
 mod stream_limit;
 mod submit;
 mod task;
-mod task_view;
 mod trace;
 mod upload;
+mod view;
 mod wait;
 mod webhook;
 

@@ -15,7 +15,7 @@ use crate::openapi::{Operation, ResponseSpec};
 use crate::params::{Params, whole_number};
 use crate::problem::Problem;
 use crate::problem_kind as kind;
-use crate::task_view::{self, TaskView};
+use crate::view::task::{self as view, TaskView};
 
 /// Default and maximum page size.
 const LIMIT_MAX: usize = 1_000;
@@ -65,7 +65,7 @@ fn check(params: &Params) -> Result<ListQuery, Problem> {
 pub(crate) fn spec() -> Operation {
     let limit = json!({"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_MAX});
     let cursor = json!({"type": "string", "pattern": "^0*[0-7]?[0-9A-Fa-f]{1,15}$"});
-    let page = ResponseSpec::json::<Vec<TaskView>>("A page of tasks.", json!([task_view::example()]))
+    let page = ResponseSpec::json::<Vec<TaskView>>("A page of tasks.", json!([view::example()]))
         .optional_header(
             "Link",
             "Link to the next page; missing on the last one.",

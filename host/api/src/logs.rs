@@ -20,7 +20,8 @@ use crate::params::{Params, whole_number};
 use crate::problem::Problem;
 use crate::problem_kind as kind;
 use crate::sse::{self, ChunkSource};
-use crate::task_view::{Rfc3339, status_text};
+use crate::view::task::status_text;
+use crate::view::time::Rfc3339;
 
 /// Default and maximum number of lines in a response.
 const LIMIT: usize = 1_000;

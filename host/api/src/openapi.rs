@@ -19,7 +19,6 @@ use crate::{
 
 pub(crate) mod answer;
 pub(crate) mod operation;
-pub(crate) mod values;
 
 pub(crate) use answer::ResponseSpec;
 pub(crate) use operation::{Operation, RequestSpec};

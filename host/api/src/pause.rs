@@ -12,10 +12,10 @@ use serde_json::json;
 use wasmill_model::PluginName;
 
 use crate::app::Api;
-use crate::openapi::values::NameSchema;
 use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
 use crate::problem_kind as kind;
+use crate::schema::NameSchema;
 
 /// The queue that was paused or resumed.
 #[derive(Serialize, JsonSchema)]

@@ -24,8 +24,8 @@ use wasmill_store::StoreError;
 
 use crate::body::BodyMax;
 use crate::field_errors::{ERRORS_MAX, FieldError, FieldErrors, truncated, truncated_quote};
-use crate::openapi::values::{IdSchema, StateSchema};
 use crate::problem_kind::{self as kind, ProblemKind};
+use crate::schema::{IdSchema, StateSchema};
 
 /// Fixed text of `GET /task/{id}/result` without a result.
 pub(crate) const NO_RESULT: &str = "task running or failed, no result, check status";

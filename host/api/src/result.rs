@@ -14,7 +14,7 @@ use crate::openapi::{Operation, ResponseSpec};
 use crate::params::Params;
 use crate::problem::{NO_RESULT, Problem};
 use crate::problem_kind as kind;
-use crate::task_view::status_text;
+use crate::view::task::status_text;
 use crate::wait::{self, WaitParams};
 
 /// The result of a completed task.

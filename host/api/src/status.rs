@@ -8,7 +8,7 @@ use crate::app::Api;
 use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
 use crate::problem_kind as kind;
-use crate::task_view::{self, StatusView};
+use crate::view::task::{self as view, StatusView};
 
 pub(crate) async fn status(
     State(api): State<Api>,
@@ -20,7 +20,7 @@ pub(crate) async fn status(
 }
 
 pub(crate) fn spec() -> Operation {
-    let mut example = task_view::example();
+    let mut example = view::example();
     if let Some(record) = example.as_object_mut() {
         record.retain(|key, _| key != "id" && key != "result");
     }

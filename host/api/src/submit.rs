@@ -26,14 +26,16 @@ use crate::dependencies;
 use crate::field_errors::{FieldError, FieldErrors};
 use crate::fields::{Fields, duration_error, text, whole_number};
 use crate::idempotency_key;
-use crate::openapi::values::{AnyJson, DurationSchema, NO_CONTROLS, NameSchema, TimeSchema};
 use crate::openapi::{Operation, ResponseSpec};
 use crate::options::{self, Options};
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::problem_kind as kind;
-use crate::task_view::{TaskCreated, TaskView};
+use crate::schema::{
+    AnyJson, DurationSchema, InputFromSchema, NO_CONTROLS, NameSchema, OnFailureSchema, TimeSchema,
+};
 use crate::trace::{self, Caller};
+use crate::view::task::{TaskCreated, TaskView};
 use crate::wait::{self, WaitParams};
 use crate::webhook::WebhookRequest;
 
@@ -405,11 +407,11 @@ pub(crate) struct TaskRequest {
     depends_on: Option<Vec<dependencies::DependencyRequest>>,
     /// What happens if a dependency fails, is cancelled or is deleted: `cancel` (the default) cancels this
     /// task, `run` runs it anyway.
-    #[schemars(with = "Option<dependencies::OnFailureRequest>")]
+    #[schemars(with = "Option<OnFailureSchema>")]
     on_failure: Option<String>,
     /// With `dependencies` it gets the results of its dependencies: a `task` plugin in its input, a program
     /// after its stdin.
-    #[schemars(with = "Option<dependencies::InputFromRequest>")]
+    #[schemars(with = "Option<InputFromSchema>")]
     input_from: Option<String>,
     /// Receiver of a webhook when the task finishes: a URL, or an object that also selects outcomes.
     webhook: Option<WebhookRequest>,

@@ -6,15 +6,16 @@ use axum::response::IntoResponse;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
+use wasmill_model::Task;
 
 use crate::app::Api;
-use crate::attempts::{AttemptView, attempts};
-use crate::dependencies::DependenciesView;
 use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
 use crate::problem_kind as kind;
-use crate::task_view::{self, TaskView};
-use crate::webhook::ReceiverView;
+use crate::view::attempt::AttemptView;
+use crate::view::dependency::DependenciesView;
+use crate::view::task::{self as view, TaskView};
+use crate::view::webhook::ReceiverView;
 
 /// A task with the tail of its log, its attempts, dependencies and webhook.
 #[derive(Serialize, JsonSchema)]
@@ -48,8 +49,24 @@ pub(crate) async fn task(
     Ok(Json(TaskDetailView { record: TaskView::new(task, api.clock.now()), log, attempts, depends, webhook }))
 }
 
+/// Returns all attempts of a task: the stored ones, and the newest one, which is part of the task.
+async fn attempts(api: &Api, task: &Task) -> Result<Vec<AttemptView>, Problem> {
+    let newest = task.started_at.is_some();
+    let earlier = task.attempt - u32::from(newest && task.attempt > 0);
+    let mut attempts = Vec::new();
+    if earlier > 0 {
+        // The task may have started another attempt since it was read.
+        let stored = api.store.attempts(task.id).await?.into_iter();
+        attempts.extend(stored.filter(|stored| stored.attempt <= earlier).map(AttemptView::stored));
+    }
+    if newest {
+        attempts.push(AttemptView::newest(task));
+    }
+    Ok(attempts)
+}
+
 pub(crate) fn spec() -> Operation {
-    let mut example = task_view::example();
+    let mut example = view::example();
     example["log"] = "attempt 1 began\n".into();
     example["attempts"] = json!([{
         "attempt": 1, "outcome": null, "message": null, "started_at": "2026-11-23T07:26:49.604278581Z",

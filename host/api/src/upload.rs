@@ -17,9 +17,10 @@ use wasmill_runtime::{RemoveOutcome, Runtime, UploadError};
 use crate::app::Api;
 use crate::body::{BodyMax, read_wasm};
 use crate::openapi::{Operation, ResponseSpec};
-use crate::plugins::{self, PluginView, view_all};
+use crate::plugins::view_all;
 use crate::problem::Problem;
 use crate::problem_kind as kind;
+use crate::view::plugin::{self as view, PluginView};
 
 /// Maximum size of a plugin, the same as in the plugins folder.
 const PLUGIN_MAX: BodyMax = BodyMax { bytes: 128 << 20, setting: None };
@@ -126,7 +127,7 @@ async fn change<T: Send + 'static>(
 }
 
 pub(crate) fn put_spec() -> Operation {
-    let answer = |description| ResponseSpec::json::<PluginView>(description, plugins::example());
+    let answer = |description| ResponseSpec::json::<PluginView>(description, view::example());
     Operation::put("/plugins/{name}", "putPlugin", "Add or replace a plugin")
         .detail(
             "Same effect as putting the file into the plugins folder. A rejected file replaces nothing. If \

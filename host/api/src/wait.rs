@@ -12,10 +12,10 @@ use wasmill_store::StoreError;
 use crate::app::Api;
 use crate::field_errors::{FieldError, FieldErrors};
 use crate::fields::duration_error;
-use crate::openapi::values::{DurationSchema, plain};
 use crate::openapi::{Operation, ResponseSpec};
 use crate::params::Params;
 use crate::problem::Problem;
+use crate::schema::{DurationSchema, plain};
 
 /// Maximum wait; clients repeat the request to wait longer.
 const WAIT_MAX: Duration = Duration::from_secs(60);

@@ -4,9 +4,9 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use super::operation::SchemaOf;
-use super::values::AnyJson;
 use crate::problem::ProblemDocument;
 use crate::problem_kind::ProblemKind;
+use crate::schema::AnyJson;
 
 /// A successful response.
 pub(crate) struct ResponseSpec {

@@ -8,9 +8,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
 use super::answer::{self, ResponseSpec};
-use super::values::{IdSchema, NameSchema, plain};
 use crate::params::Param;
 use crate::problem_kind::{ANY_OPERATION, CROSS_ORIGIN, INVALID_REQUEST, JSON_BODY, ProblemKind};
+use crate::schema::{IdSchema, NameSchema, plain};
 
 /// What an operation accepts.
 #[derive(Debug)]

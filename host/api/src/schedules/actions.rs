@@ -8,7 +8,7 @@ use wasmill_model::{NewTask, ScheduleName, Timestamp};
 use wasmill_runtime::InputBudget;
 use wasmill_store::{RunNowOutcome, Submitted};
 
-use super::{SCHEDULE_ACCESS, ScheduleDetailView, example, find};
+use super::{SCHEDULE_ACCESS, find};
 use crate::app::Api;
 use crate::check_pool::run_check;
 use crate::field_errors::FieldErrors;
@@ -17,6 +17,7 @@ use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
 use crate::problem_kind as kind;
 use crate::submit::{Refusal, answer, check_one, held, stored};
+use crate::view::schedule::{ScheduleDetailView, example};
 
 pub(crate) async fn pause(
     State(api): State<Api>,

@@ -13,7 +13,6 @@ use wasmill_runtime::InputBudget;
 use wasmill_scheduler::SCHEDULES_MAX;
 use wasmill_store::{NewSchedule, PutOutcome};
 
-use super::{ScheduleDetailView, example};
 use crate::app::Api;
 use crate::body::read_json;
 use crate::check_pool::run_check;
@@ -23,6 +22,7 @@ use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
 use crate::problem_kind as kind;
 use crate::submit::{self, Refusal, TaskRequest, check_one};
+use crate::view::schedule::{ScheduleDetailView, example};
 
 /// Maximum bytes of a task request of a schedule, so that all schedules together stay small.
 const TASK_BYTES_MAX: usize = 64 << 10;

@@ -7,7 +7,8 @@ use wasmill_model::{Task, Timestamp};
 use wasmill_webhooks::delivery_id;
 
 use crate::openapi::operation::Schemas;
-use crate::task_view::{self, Rfc3339, TaskView};
+use crate::view::task::{self as view, TaskView};
+use crate::view::time::Rfc3339;
 
 /// Maximum bytes of a result in the payload; a larger one must be fetched.
 const RESULT_BYTES_MAX: usize = 64 << 10;
@@ -56,7 +57,7 @@ pub fn payload(task: Task, now: Timestamp) -> Result<Vec<u8>, String> {
 
 /// Documents the webhook.
 pub(crate) fn spec(schemas: &mut Schemas) -> Value {
-    let mut task = task_view::example();
+    let mut task = view::example();
     task["state"] = "completed".into();
     task["status"] = "completed".into();
     task["result"] = "io work result = 1".into();

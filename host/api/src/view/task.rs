@@ -2,28 +2,16 @@
 
 use std::time::Duration;
 
-use chrono::SecondsFormat;
 use schemars::JsonSchema;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use serde_json::{Value, json};
 use wasmill_model::{
     ATTEMPTS_MAX, Backoff, Failure, PluginName, Progress, Task, TaskId, TaskState, Timestamp, Usage,
 };
 use wasmill_store::SubmittedTask;
 
-use crate::openapi::values::{
-    DigestSchema, IdSchema, NameSchema, StateSchema, StatusTextSchema, TraceIdSchema,
-};
-
-/// A time in RFC 3339, UTC, with nanoseconds.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Rfc3339(pub(crate) Timestamp);
-
-impl Serialize for Rfc3339 {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0.to_rfc3339_opts(SecondsFormat::Nanos, true))
-    }
-}
+use super::time::Rfc3339;
+use crate::schema::{DigestSchema, IdSchema, NameSchema, StateSchema, StatusTextSchema, TraceIdSchema};
 
 /// Response of a submit.
 #[derive(Serialize, JsonSchema)]

@@ -9,8 +9,6 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::Value;
 use wasmill_model::{TaskState, duration_pattern};
 
-use crate::task_view::Rfc3339;
-
 /// Pattern of text without control characters.
 pub(crate) const NO_CONTROLS: &str = "^[^\\x00-\\x1f\\x7f-\\x9f]*$";
 
@@ -76,15 +74,22 @@ inline!(
 pub(crate) struct AnyJson;
 inline!(AnyJson, Schema::default());
 
-inline!(
-    Rfc3339,
-    json_schema!({
-        "type": "string",
-        "format": "date-time",
-        "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{9}Z$",
-        "examples": ["2026-11-23T07:26:49.603656725Z"],
-    })
-);
+/// What happens when a dependency does not complete.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase", inline)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(crate) enum OnFailureSchema {
+    Cancel,
+    Run,
+}
+
+/// Where further input comes from.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase", inline)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(crate) enum InputFromSchema {
+    Dependencies,
+}
 
 /// Returns the inline schema of a type, for parameters and headers.
 pub(crate) fn plain<T: JsonSchema>() -> Value {

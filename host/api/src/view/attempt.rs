@@ -5,9 +5,7 @@ use serde::Serialize;
 use wasmill_model::{Failure, Task, TaskState};
 use wasmill_store::Attempt;
 
-use crate::app::Api;
-use crate::problem::Problem;
-use crate::task_view::Rfc3339;
+use super::time::Rfc3339;
 
 /// One attempt. Interrupted and evicted runs are not attempts.
 #[derive(Serialize, JsonSchema)]
@@ -23,24 +21,9 @@ pub(crate) struct AttemptView {
     plugin_digest: Option<String>,
 }
 
-/// Returns all attempts of a task: the stored ones, and the newest one, which is part of the task.
-pub(crate) async fn attempts(api: &Api, task: &Task) -> Result<Vec<AttemptView>, Problem> {
-    let newest = task.started_at.is_some();
-    let earlier = task.attempt - u32::from(newest && task.attempt > 0);
-    let mut attempts = Vec::new();
-    if earlier > 0 {
-        // The task may have started another attempt since it was read.
-        let stored = api.store.attempts(task.id).await?.into_iter();
-        attempts.extend(stored.filter(|stored| stored.attempt <= earlier).map(AttemptView::stored));
-    }
-    if newest {
-        attempts.push(AttemptView::newest(task));
-    }
-    Ok(attempts)
-}
-
 impl AttemptView {
-    fn stored(attempt: Attempt) -> Self {
+    /// Shows an attempt of the store.
+    pub(crate) fn stored(attempt: Attempt) -> Self {
         let Attempt { attempt, cause, message, started_at, finished_at, plugin_digest } = attempt;
         Self {
             attempt,
@@ -52,7 +35,8 @@ impl AttemptView {
         }
     }
 
-    fn newest(task: &Task) -> Self {
+    /// Shows the newest attempt, which is part of its task.
+    pub(crate) fn newest(task: &Task) -> Self {
         let failure = task.failure.as_ref().filter(|_| task.state == TaskState::Failed);
         let outcome = match task.state {
             TaskState::Completed | TaskState::Cancelled => Some(task.state.as_str().to_owned()),
