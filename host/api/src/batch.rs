@@ -14,13 +14,13 @@ use wasmill_model::{NewTask, TaskId, Timestamp};
 use wasmill_runtime::InputBudget;
 use wasmill_store::{StoreError, Submitted};
 
-use crate::app::Api;
 use crate::body::{IsNdjson, is_blank, read_batch};
 use crate::dependencies::BATCH_DEPENDENCIES_MAX;
 use crate::field_errors::{FieldError, FieldErrors};
 use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
 use crate::problem_kind as kind;
+use crate::state::Api;
 use crate::trace::{self, Caller};
 use crate::view::task::TaskCreated;
 use crate::{idempotency_key, submit};
@@ -34,7 +34,7 @@ pub(crate) async fn batch(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let (bytes, is_ndjson) = read_batch(&api.config, &headers, body).await?;
+    let (bytes, is_ndjson) = read_batch(&api.config.body, &headers, body).await?;
     let now = api.clock.now();
     let request =
         idempotency_key::read(&headers, if is_ndjson.0 { "batch of lines" } else { "batch" }, &bytes)?;

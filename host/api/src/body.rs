@@ -10,7 +10,7 @@ use bytes::{Buf, BytesMut};
 use http_body_util::BodyExt;
 use serde::de::IgnoredAny;
 
-use crate::app::ApiConfig;
+use crate::body_budget::BodyBudget;
 use crate::problem::Problem;
 
 /// How long a body waits for the body budget.
@@ -18,6 +18,19 @@ const BUDGET_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// UTF-8 byte order mark. JSON does not allow it, and parsers may ignore it (RFC 8259, section 8.1).
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Limits of request bodies.
+#[derive(Clone, Debug)]
+pub struct BodyConfig {
+    /// Maximum size of a request body, in bytes.
+    pub bytes_max: usize,
+    /// Maximum size of a batch body, in bytes.
+    pub batch_bytes_max: usize,
+    /// How long a client may take to send a body.
+    pub timeout: Duration,
+    /// Budget for the bytes of all bodies in flight.
+    pub budget: BodyBudget,
+}
 
 /// Maximum size of a body, and the setting that raises it.
 #[derive(Clone, Copy)]
@@ -27,8 +40,12 @@ pub(crate) struct BodyMax {
 }
 
 /// Reads a JSON body; an empty one needs no content type.
-pub(crate) async fn read_json(config: &ApiConfig, headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
-    let max = BodyMax { bytes: config.body_bytes_max, setting: Some("body_max") };
+pub(crate) async fn read_json(
+    config: &BodyConfig,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Bytes, Problem> {
+    let max = BodyMax { bytes: config.bytes_max, setting: Some("body_max") };
     let bytes = read_text(config, headers, body, max).await?;
     if !bytes.is_empty() && !is_json(headers) {
         return Err(Problem::unsupported_media_type());
@@ -43,7 +60,7 @@ pub(crate) async fn read_json(config: &ApiConfig, headers: &HeaderMap, body: Bod
 ///
 /// Fails if the body is not empty.
 pub(crate) async fn require_empty_body(
-    config: &ApiConfig,
+    config: &BodyConfig,
     parts: &Parts,
     body: Body,
 ) -> Result<Body, Problem> {
@@ -74,7 +91,7 @@ pub(crate) struct IsNdjson(pub(crate) bool);
 
 /// Reads a batch of task requests.
 pub(crate) async fn read_batch(
-    config: &ApiConfig,
+    config: &BodyConfig,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<(Bytes, IsNdjson), Problem> {
@@ -90,7 +107,7 @@ pub(crate) async fn read_batch(
 
 /// Reads a WebAssembly file.
 pub(crate) async fn read_wasm(
-    config: &ApiConfig,
+    config: &BodyConfig,
     headers: &HeaderMap,
     body: Body,
     max: BodyMax,
@@ -103,12 +120,12 @@ pub(crate) async fn read_wasm(
 }
 
 async fn read_text(
-    config: &ApiConfig,
+    config: &BodyConfig,
     headers: &HeaderMap,
     body: Body,
     max: BodyMax,
 ) -> Result<Bytes, Problem> {
-    let mut bytes = read(config, headers, body, max, config.body_timeout).await?;
+    let mut bytes = read(config, headers, body, max, config.timeout).await?;
     if bytes.starts_with(BYTE_ORDER_MARK) {
         bytes.advance(BYTE_ORDER_MARK.len());
     }
@@ -118,7 +135,7 @@ async fn read_text(
 /// Reads a body. A refused body may stay unread: the connection discards the rest so that the client sees the
 /// response.
 async fn read(
-    config: &ApiConfig,
+    config: &BodyConfig,
     headers: &HeaderMap,
     body: Body,
     max: BodyMax,
@@ -137,8 +154,8 @@ async fn read(
     tokio::time::timeout(timeout, reading).await.unwrap_or_else(|_| Err(Problem::body_too_slow()))
 }
 
-async fn read_frames(config: &ApiConfig, mut body: Body, max: BodyMax) -> Result<Bytes, Problem> {
-    let mut reservation = config.body_budget.reserve();
+async fn read_frames(config: &BodyConfig, mut body: Body, max: BodyMax) -> Result<Bytes, Problem> {
+    let mut reservation = config.budget.reserve();
     let expected = body.size_hint().lower();
     let (mut first, mut joined) = (Bytes::new(), BytesMut::new());
     while let Some(frame) = body.frame().await {

@@ -12,7 +12,6 @@ use axum::response::IntoResponse;
 use serde_json::json;
 use wasmill_store::CancelOutcome;
 
-use crate::app::Api;
 use crate::field_errors::{FieldError, FieldErrors};
 use crate::fields::duration_error;
 use crate::openapi::{Operation, ResponseSpec};
@@ -20,6 +19,7 @@ use crate::params::Params;
 use crate::problem::Problem;
 use crate::problem_kind as kind;
 use crate::schema::{DurationSchema, plain};
+use crate::state::Api;
 use crate::view::task::{self as view, TaskView};
 
 /// Maximum grace; the request stays open that long.

@@ -13,7 +13,6 @@ use serde_json::json;
 use wasmill_model::TaskState;
 use wasmill_store::Filter;
 
-use crate::app::Api;
 use crate::cancel::{self, take_grace};
 use crate::field_errors::{FieldError, FieldErrors};
 use crate::filter;
@@ -21,6 +20,7 @@ use crate::openapi::{Operation, ResponseSpec};
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::problem_kind as kind;
+use crate::state::Api;
 
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Cancelled")]

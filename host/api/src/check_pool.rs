@@ -1,4 +1,4 @@
-//! Runs the checks of task requests: short ones inline, long ones on blocking threads, few at once.
+//! Runs long checks of task requests on blocking threads, few at once.
 //!
 //! All operations that create tasks use it. A check is long because of the schema of a plugin: its author and
 //! the sender of the input control the number of steps.
@@ -7,9 +7,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
-use wasmill_runtime::InputBudget;
 
-use crate::app::Api;
 use crate::problem::Problem;
 
 /// Minimum number of concurrent long checks. Further ones wait as cancellable requests.
@@ -41,18 +39,4 @@ impl CheckPool {
         });
         joined.await.map_err(|_| failed())
     }
-}
-
-/// Runs a check inline with a small budget; if that runs out, repeats it from the start on a blocking thread.
-pub(crate) async fn run_check<T: Send + 'static>(
-    api: &Api,
-    check: impl Fn(&Api, &mut InputBudget) -> T + Send + 'static,
-) -> Result<T, Problem> {
-    let mut budget = InputBudget::short();
-    let run_check = check(api, &mut budget);
-    if !budget.is_spent() {
-        return Ok(run_check);
-    }
-    let api_clone = api.clone();
-    api.check_pool.run(move || check(&api_clone, &mut InputBudget::full())).await
 }

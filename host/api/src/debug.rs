@@ -12,6 +12,7 @@ mod threads;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::Request;
 use axum::middleware::from_fn;
 use axum::routing::get;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -51,7 +52,9 @@ pub fn debug_router(debug: DebugState) -> Router {
         .route("/debug/pprof/profile", get(profile::profile))
         .route("/debug/pprof/heap", get(|| async { Problem::no_heap_profile() }))
         .fallback(problem::unknown_route)
-        .method_not_allowed_fallback(problem::method_not_allowed)
+        .method_not_allowed_fallback(
+            |request: Request| async move { problem::method_not_allowed(&request, None) },
+        )
         .layer(CatchPanicLayer::custom(problem::panicked))
         .layer(from_fn(problem::finish))
         .with_state(debug)

@@ -11,10 +11,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::app::Api;
 use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
 use crate::problem_kind as kind;
+use crate::state::Api;
 
 /// Progress of a drain.
 #[derive(Serialize, JsonSchema)]

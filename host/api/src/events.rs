@@ -11,7 +11,6 @@ use tokio::time::Instant;
 use wasmill_model::{PluginName, Progress, Task, TaskId, TaskState, Timestamp};
 use wasmill_store::{Event, EventKind, EventPayload, Received, Subscriber, TaskSubscriber};
 
-use crate::app::Api;
 use crate::field_errors::{FieldError, FieldErrors};
 use crate::filter;
 use crate::openapi::{Operation, ResponseSpec};
@@ -20,6 +19,7 @@ use crate::problem::Problem;
 use crate::problem_kind as kind;
 use crate::schema::{NameSchema, plain};
 use crate::sse::{self, ChunkSource};
+use crate::state::Api;
 use crate::view::task::ProgressView;
 use crate::view::time::Rfc3339;
 

@@ -4,7 +4,6 @@
 //! returns errors as `application/problem+json`.
 
 mod access_policy;
-mod app;
 mod batch;
 mod body;
 mod body_budget;
@@ -15,6 +14,7 @@ mod connection;
 mod debug;
 mod dependencies;
 mod docs;
+mod document_page;
 mod drain;
 mod events;
 mod field_errors;
@@ -37,18 +37,22 @@ mod problem_kind;
 mod result;
 mod retry;
 mod retry_many;
+mod router;
 mod routes;
 mod schedules;
 mod schema;
 mod server;
 mod sse;
+mod state;
 mod stats;
 mod status;
 mod stream_limit;
 mod submit;
 mod task;
 mod trace;
+mod undocumented;
 mod upload;
+mod upload_limits;
 mod view;
 mod wait;
 mod webhook;
@@ -56,13 +60,15 @@ mod webhook;
 pub use access_policy::{
     AccessPolicy, HostName, InvalidHostName, InvalidNetwork, InvalidOrigin, Network, Origin,
 };
-pub use app::{Api, ApiConfig, ApiParts, router};
+pub use body::BodyConfig;
 pub use body_budget::BodyBudget;
 pub use check_pool::CheckPool;
 pub use debug::{DebugState, debug_router};
 pub use metrics::{LogEvents, Metrics};
+pub use router::router;
 pub use schedules::{sync_manifest_schedules, task_factory};
 pub use server::{Server, ServerConfig, listen};
+pub use state::{Api, ApiConfig, ApiParts};
 pub use stream_limit::StreamLimit;
-pub use upload::UploadLimits;
+pub use upload_limits::UploadLimits;
 pub use webhook::payload as webhook_payload;

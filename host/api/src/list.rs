@@ -8,13 +8,13 @@ use serde_json::json;
 use wasmill_model::TaskState;
 use wasmill_store::{Filter, ListQuery};
 
-use crate::app::Api;
 use crate::field_errors::{FieldError, FieldErrors};
 use crate::filter;
 use crate::openapi::{Operation, ResponseSpec};
 use crate::params::{Params, whole_number};
 use crate::problem::Problem;
 use crate::problem_kind as kind;
+use crate::state::Api;
 use crate::view::task::{self as view, TaskView};
 
 /// Default and maximum page size.

@@ -13,13 +13,13 @@ use tokio::time::Instant;
 use wasmill_model::{LINE_SEQ_MAX, LogLine, Task, TaskId};
 use wasmill_store::{LiveLog, StoreError, TaskSubscriber};
 
-use crate::app::Api;
 use crate::field_errors::{FieldError, FieldErrors};
 use crate::openapi::{Operation, ResponseSpec};
 use crate::params::{Params, whole_number};
 use crate::problem::Problem;
 use crate::problem_kind as kind;
 use crate::sse::{self, ChunkSource};
+use crate::state::Api;
 use crate::view::task::status_text;
 use crate::view::time::Rfc3339;
 

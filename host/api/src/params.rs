@@ -1,38 +1,14 @@
-//! Parses query strings, and refuses undocumented parameters and bodies.
+//! Parses query strings.
 //!
-//! The OpenAPI document defines the parameters of each operation and whether it has a body; a layer refuses
-//! anything else before the endpoint runs. A typo is therefore never ignored, and a new route cannot forget
-//! the check.
+//! A layer parses them before the endpoint runs, which takes the result as an argument: see `undocumented`.
 
 use std::convert::Infallible;
-use std::sync::OnceLock;
 
-use axum::extract::{FromRequestParts, MatchedPath, Request, State};
-use axum::http::Method;
+use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
 
-use crate::app::Api;
-use crate::body;
 use crate::field_errors::{ERRORS_MAX, FieldError, FieldErrors, truncated_quote};
-use crate::openapi::{self, RequestSpec};
-use crate::problem::Problem;
-
-/// A parameter of an operation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Param {
-    pub(crate) name: String,
-    /// Whether it may be repeated.
-    pub(crate) is_list: bool,
-}
-
-impl Param {
-    /// Creates a parameter that appears at most once.
-    pub(crate) fn single(name: &str) -> Self {
-        Self { name: name.to_owned(), is_list: false }
-    }
-}
+use crate::openapi::Param;
 
 /// The parameters of a query: known fields only, each once unless it is a list.
 #[derive(Clone, Debug, Default)]
@@ -91,50 +67,12 @@ fn unknown_parameter(name: &str, known: Option<&[Param]>) -> FieldError {
     FieldError::parameter(name, detail)
 }
 
-impl FromRequestParts<Api> for Params {
+impl<S: Send + Sync> FromRequestParts<S> for Params {
     type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Self, Infallible> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         Ok(parts.extensions.remove::<Self>().unwrap_or_default())
     }
-}
-
-/// Layer around every route: refuses parameters and bodies that the operation does not document.
-pub(crate) async fn reject_undocumented(
-    State(api): State<Api>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let spec = request_spec(&request);
-    match Params::read(request.uri().query(), &spec.params) {
-        Ok(params) => request.extensions_mut().insert(params),
-        Err(errors) => return Problem::invalid_request(errors).into_response(),
-    };
-    if spec.has_body {
-        return next.run(request).await;
-    }
-    let (parts, body) = request.into_parts();
-    match body::require_empty_body(&api.config, &parts, body).await {
-        Ok(body) => next.run(Request::from_parts(parts, body)).await,
-        Err(problem) => problem.into_response(),
-    }
-}
-
-/// Returns what the document allows for the matched operation; nothing for an undocumented one.
-fn request_spec(request: &Request) -> &'static RequestSpec {
-    static ALL: OnceLock<openapi::RequestSpecs> = OnceLock::new();
-    static NOTHING: RequestSpec = RequestSpec { params: Vec::new(), has_body: false };
-    let all = ALL.get_or_init(openapi::request_specs);
-    let method = match *request.method() {
-        Method::GET | Method::HEAD => "get",
-        Method::POST => "post",
-        Method::PUT => "put",
-        Method::DELETE => "delete",
-        _ => return &NOTHING,
-    };
-    let path = request.extensions().get::<MatchedPath>();
-    let methods = path.and_then(|path| all.get(path.as_str()));
-    methods.and_then(|methods| methods.get(method)).unwrap_or(&NOTHING)
 }
 
 #[cfg(test)]

@@ -11,11 +11,11 @@ use serde::Serialize;
 use serde_json::json;
 use wasmill_model::PluginName;
 
-use crate::app::Api;
 use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
 use crate::problem_kind as kind;
 use crate::schema::NameSchema;
+use crate::state::Api;
 
 /// The queue that was paused or resumed.
 #[derive(Serialize, JsonSchema)]
@@ -66,34 +66,38 @@ async fn set(
     Ok(Json(Paused { plugin, paused }))
 }
 
-/// Specifies all four operations.
-pub(crate) fn spec() -> [Operation; 4] {
-    let operation_for = |path, id, summary, plugin: Option<&str>, paused: bool| {
-        let example = json!({"plugin": plugin, "paused": paused});
-        let operation = Operation::post(path, id, summary)
-            .detail(
-                "Running tasks continue and new ones are accepted, but none starts while paused. A pause \
-                     survives restarts.",
-            )
-            .responds(200, ResponseSpec::json::<Paused>("The new state, stored durably.", example))
-            .problems(&kind::STORE_ACCESS);
-        if plugin.is_some() {
-            operation.problems(&[kind::INVALID_PATH, kind::UNKNOWN_PLUGIN])
-        } else {
-            operation
-        }
-    };
-    let plugin = Some("io-stub");
-    [
-        operation_for("/pause", "pause", "Pause the queue", None, true),
-        operation_for("/resume", "resume", "Resume the queue", None, false),
-        operation_for("/plugins/{name}/pause", "pausePlugin", "Pause the queue of a plugin", plugin, true),
-        operation_for(
-            "/plugins/{name}/resume",
-            "resumePlugin",
-            "Resume the queue of a plugin",
-            plugin,
-            false,
-        ),
-    ]
+pub(crate) fn pause_spec() -> Operation {
+    queue_spec("/pause", "pause", "Pause the queue", true)
+}
+
+pub(crate) fn resume_spec() -> Operation {
+    queue_spec("/resume", "resume", "Resume the queue", false)
+}
+
+pub(crate) fn pause_plugin_spec() -> Operation {
+    plugin_spec("/plugins/{name}/pause", "pausePlugin", "Pause the queue of a plugin", true)
+}
+
+pub(crate) fn resume_plugin_spec() -> Operation {
+    plugin_spec("/plugins/{name}/resume", "resumePlugin", "Resume the queue of a plugin", false)
+}
+
+fn queue_spec(path: &'static str, id: &'static str, summary: &'static str, paused: bool) -> Operation {
+    described(Operation::post(path, id, summary), None, paused)
+}
+
+fn plugin_spec(path: &'static str, id: &'static str, summary: &'static str, paused: bool) -> Operation {
+    described(Operation::post(path, id, summary), Some("io-stub"), paused)
+        .problems(&[kind::INVALID_PATH, kind::UNKNOWN_PLUGIN])
+}
+
+fn described(operation: Operation, plugin: Option<&str>, paused: bool) -> Operation {
+    let example = json!({"plugin": plugin, "paused": paused});
+    operation
+        .detail(
+            "Running tasks continue and new ones are accepted, but none starts while paused. A pause survives \
+             restarts.",
+        )
+        .responds(200, ResponseSpec::json::<Paused>("The new state, stored durably.", example))
+        .problems(&kind::STORE_ACCESS)
 }

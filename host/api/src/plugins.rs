@@ -9,10 +9,10 @@ use serde_json::json;
 use wasmill_model::PluginName;
 use wasmill_runtime::PluginInfo;
 
-use crate::app::Api;
 use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
 use crate::problem_kind as kind;
+use crate::state::Api;
 use crate::view::plugin::{PluginView, TasksView, example};
 
 /// Waiting tasks are counted up to this number, which bounds the cost of a long queue.

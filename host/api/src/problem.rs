@@ -5,11 +5,10 @@
 
 use std::any::Any;
 use std::net::IpAddr;
-use std::sync::LazyLock;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{MatchedPath, Request};
+use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -533,27 +532,15 @@ pub(crate) async fn unknown_route(uri: Uri) -> Problem {
     Problem::of(kind::UNKNOWN_ROUTE, detail)
 }
 
-pub(crate) async fn method_not_allowed(request: Request) -> Problem {
+/// Creates the response to a request with a method that its route does not have; `allowed` lists the others.
+pub(crate) fn method_not_allowed(request: &Request, allowed: Option<&str>) -> Problem {
     let (method, path) = (request.method().as_str(), request.uri().path());
     let mut detail =
         format!("method {} is not allowed for {}", truncated_quote(method), truncated_quote(path));
-    if let Some(route) = request.extensions().get::<MatchedPath>() {
-        let allowed = allowed_methods(route.as_str());
-        if !allowed.is_empty() {
-            detail.push_str(&format!("; it takes {allowed}"));
-        }
+    if let Some(allowed) = allowed {
+        detail.push_str(&format!("; it takes {allowed}"));
     }
     Problem::of(kind::METHOD_NOT_ALLOWED, detail)
-}
-
-/// Returns the methods of a route. The header `Allow` cannot be read here: axum adds it after the fallback.
-fn allowed_methods(route: &str) -> String {
-    static ROUTES: LazyLock<Vec<(&str, &str)>> = LazyLock::new(|| crate::app::routes().known().to_vec());
-    let methods = ROUTES.iter().filter(|(_, path)| *path == route).map(|(method, _)| match *method {
-        "get" => "GET, HEAD".to_owned(),
-        method => method.to_uppercase(),
-    });
-    methods.collect::<Vec<_>>().join(", ")
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the signature is tower-http's")]

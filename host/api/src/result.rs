@@ -9,11 +9,11 @@ use serde::Serialize;
 use serde_json::json;
 use wasmill_model::{Cause, Task, TaskState};
 
-use crate::app::Api;
 use crate::openapi::{Operation, ResponseSpec};
 use crate::params::Params;
 use crate::problem::{NO_RESULT, Problem};
 use crate::problem_kind as kind;
+use crate::state::Api;
 use crate::view::task::status_text;
 use crate::wait::{self, WaitParams};
 

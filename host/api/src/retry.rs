@@ -9,14 +9,13 @@ use wasmill_model::{NewTask, TaskId, TaskState, Timestamp};
 use wasmill_runtime::{InputBudget, NotReadyError};
 use wasmill_store::StoreError;
 
-use crate::app::Api;
-use crate::check_pool::run_check;
 use crate::field_errors::{FieldError, FieldErrors};
 use crate::idempotency_key;
 use crate::openapi::Operation;
 use crate::problem::Problem;
 use crate::problem_kind as kind;
-use crate::submit::{Refusal, answer, check_input, stored};
+use crate::state::Api;
+use crate::submit::{Refusal, answer, check_input, run_check, stored};
 use crate::trace::{self, Caller};
 
 pub(crate) async fn retry(

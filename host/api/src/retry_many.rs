@@ -15,7 +15,6 @@ use tokio::sync::Mutex;
 use wasmill_model::{NewTask, OnConflict, TaskId, TaskState, TraceContext};
 use wasmill_store::{Cursor, Filter, IdempotencyKey, StoreError, StoredSteps};
 
-use crate::app::Api;
 use crate::cancel_many::flag;
 use crate::field_errors::{FieldError, FieldErrors};
 use crate::filter;
@@ -25,6 +24,7 @@ use crate::params::Params;
 use crate::problem::Problem;
 use crate::problem_kind as kind;
 use crate::retry::prepare_retry;
+use crate::state::Api;
 use crate::trace::{self, Caller};
 
 /// Tasks per write: they are held in memory with their inputs.

@@ -17,10 +17,10 @@ use wasmill_scheduler::Prepare;
 use wasmill_store::{RemoveScheduleOutcome, Schedule};
 
 pub use self::manifests::sync_manifest_schedules;
-use crate::app::Api;
 use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
 use crate::problem_kind::{self as kind, ProblemKind};
+use crate::state::Api;
 use crate::submit::check_one;
 use crate::view::schedule::{ScheduleDetailView, ScheduleView, example};
 
@@ -74,26 +74,26 @@ pub fn task_factory(api: &Api) -> Prepare {
 const SCHEDULE_ACCESS: [ProblemKind; 4] =
     [kind::INVALID_PATH, kind::UNKNOWN_SCHEDULE, kind::DRAINING, kind::STORE_UNAVAILABLE];
 
-/// Specifies all operations below `/schedules`.
-pub(crate) fn spec() -> Vec<Operation> {
-    let list = Operation::get("/schedules", "listSchedules", "List schedules")
-        .responds(
-            200,
-            ResponseSpec::json::<Vec<ScheduleView>>("All schedules, by name.", json!([example(true)])),
-        )
-        .problems(&kind::STORE_ACCESS);
-    let schedule = Operation::get("/schedules/{schedule}", "getSchedule", "Get a schedule")
+pub(crate) fn list_spec() -> Operation {
+    let answer = ResponseSpec::json::<Vec<ScheduleView>>("All schedules, by name.", json!([example(true)]));
+    Operation::get("/schedules", "listSchedules", "List schedules")
+        .responds(200, answer)
+        .problems(&kind::STORE_ACCESS)
+}
+
+pub(crate) fn schedule_spec() -> Operation {
+    Operation::get("/schedules/{schedule}", "getSchedule", "Get a schedule")
         .responds(200, ResponseSpec::json::<ScheduleDetailView>("The schedule.", example(false)))
-        .problems(&SCHEDULE_ACCESS);
-    let delete = Operation::delete("/schedules/{schedule}", "deleteSchedule", "Delete a schedule")
+        .problems(&SCHEDULE_ACCESS)
+}
+
+pub(crate) fn delete_spec() -> Operation {
+    Operation::delete("/schedules/{schedule}", "deleteSchedule", "Delete a schedule")
         .detail(
-            "Its tasks stay. A schedule that is managed by a plugin cannot be deleted; it is removed \
-                 with the plugin.",
+            "Its tasks stay. A schedule that is managed by a plugin cannot be deleted; it is removed with the \
+             plugin.",
         )
         .responds(204, ResponseSpec::empty("The schedule is deleted."))
         .problems(&SCHEDULE_ACCESS)
-        .problems(&[kind::SCHEDULE_MANAGED_BY_PLUGIN]);
-    let mut all = vec![list, schedule, delete, put::spec()];
-    all.extend(actions::spec());
-    all
+        .problems(&[kind::SCHEDULE_MANAGED_BY_PLUGIN])
 }

@@ -11,10 +11,10 @@ use serde_json::json;
 use wasmill_runtime::MemoryUsage;
 use wasmill_store::{Counts, FinishedCounts, PluginCounts};
 
-use crate::app::Api;
 use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
 use crate::problem_kind as kind;
+use crate::state::Api;
 
 /// Server statistics.
 #[derive(Serialize, JsonSchema)]

@@ -19,9 +19,7 @@ use wasmill_model::{
 use wasmill_runtime::{InputBudget, NotReadyError, Violation};
 use wasmill_store::Submitted;
 
-use crate::app::Api;
 use crate::body::read_json;
-use crate::check_pool::run_check;
 use crate::dependencies;
 use crate::field_errors::{FieldError, FieldErrors};
 use crate::fields::{Fields, duration_error, text, whole_number};
@@ -34,6 +32,7 @@ use crate::problem_kind as kind;
 use crate::schema::{
     AnyJson, DurationSchema, InputFromSchema, NO_CONTROLS, NameSchema, OnFailureSchema, TimeSchema,
 };
+use crate::state::Api;
 use crate::trace::{self, Caller};
 use crate::view::task::{TaskCreated, TaskView};
 use crate::wait::{self, WaitParams};
@@ -70,7 +69,7 @@ pub(crate) async fn submit(
     body: Body,
 ) -> Result<Response, Problem> {
     let wait_params = WaitParams::read(&params, &headers)?;
-    let bytes = read_json(&api.config, &headers, body).await?;
+    let bytes = read_json(&api.config.body, &headers, body).await?;
     let now = api.clock.now();
     let request = idempotency_key::read(&headers, "task", &bytes)?;
     if let Some(request) = &request
@@ -135,6 +134,20 @@ pub(crate) fn answer(submitted: &Submitted) -> Result<impl IntoResponse + use<>,
         replayed,
         Json(SubmitResponse::Stored(TaskCreated::new(task))),
     ))
+}
+
+/// Runs a check inline with a small budget; if that runs out, repeats it from the start on a blocking thread.
+pub(crate) async fn run_check<T: Send + 'static>(
+    api: &Api,
+    check: impl Fn(&Api, &mut InputBudget) -> T + Send + 'static,
+) -> Result<T, Problem> {
+    let mut budget = InputBudget::short();
+    let run_check = check(api, &mut budget);
+    if !budget.is_spent() {
+        return Ok(run_check);
+    }
+    let api_clone = api.clone();
+    api.check_pool.run(move || check(&api_clone, &mut InputBudget::full())).await
 }
 
 /// Why a task request is refused: its errors, or a plugin that is not ready.

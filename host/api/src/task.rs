@@ -8,10 +8,10 @@ use serde::Serialize;
 use serde_json::json;
 use wasmill_model::Task;
 
-use crate::app::Api;
 use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
 use crate::problem_kind as kind;
+use crate::state::Api;
 use crate::view::attempt::AttemptView;
 use crate::view::dependency::DependenciesView;
 use crate::view::task::{self as view, TaskView};

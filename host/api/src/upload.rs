@@ -14,12 +14,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmill_model::PluginName;
 use wasmill_runtime::{RemoveOutcome, Runtime, UploadError};
 
-use crate::app::Api;
 use crate::body::{BodyMax, read_wasm};
 use crate::openapi::{Operation, ResponseSpec};
 use crate::plugins::view_all;
 use crate::problem::Problem;
 use crate::problem_kind as kind;
+use crate::state::Api;
+use crate::upload_limits::UploadPermits;
 use crate::view::plugin::{self as view, PluginView};
 
 /// Maximum size of a plugin, the same as in the plugins folder.
@@ -27,44 +28,6 @@ const PLUGIN_MAX: BodyMax = BodyMax { bytes: 128 << 20, setting: None };
 
 /// How long a client may take to send a plugin.
 const UPLOAD_TIMEOUT: Duration = Duration::from_secs(120);
-
-/// Uploads received or held in memory at once; further ones wait before their body is read.
-const RECEIVED_MAX: usize = 8;
-/// Uploads checked and compiled at once.
-const LOADED_MAX: usize = 2;
-/// Plugins removed at once.
-const REMOVED_MAX: usize = 2;
-
-/// Whether uploads are enabled, and how many may run at once. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct UploadLimits {
-    permits: Option<Permits>,
-}
-
-#[derive(Clone, Debug)]
-struct Permits {
-    received: Arc<Semaphore>,
-    loaded: Arc<Semaphore>,
-    removed: Arc<Semaphore>,
-}
-
-impl UploadLimits {
-    /// Enables or disables uploads.
-    pub fn new(allowed: bool) -> Self {
-        let permits = |limit| Arc::new(Semaphore::new(limit));
-        Self {
-            permits: allowed.then(|| Permits {
-                received: permits(RECEIVED_MAX),
-                loaded: permits(LOADED_MAX),
-                removed: permits(REMOVED_MAX),
-            }),
-        }
-    }
-
-    fn permits(&self) -> Result<&Permits, Problem> {
-        self.permits.as_ref().ok_or_else(Problem::uploads_disabled)
-    }
-}
 
 /// Acquires a permit that moves into the blocking work: a client that hangs up releases only work that has
 /// not started, so no more runs than there are permits.
@@ -81,7 +44,7 @@ pub(crate) async fn put(
 ) -> Result<impl IntoResponse, Problem> {
     let (permits, name) = check_request(&api, &name)?;
     let received = permit(&permits.received).await?;
-    let bytes = read_wasm(&api.config, &headers, body, PLUGIN_MAX, UPLOAD_TIMEOUT).await?;
+    let bytes = read_wasm(&api.config.body, &headers, body, PLUGIN_MAX, UPLOAD_TIMEOUT).await?;
     // Acquired after the body, so that slow senders do not block others.
     let loaded = permit(&permits.loaded).await?;
     let work = move |runtime: &Runtime| runtime.upload(&name, &bytes);
@@ -93,7 +56,7 @@ pub(crate) async fn put(
     Ok((status, Json(view)))
 }
 
-fn check_request<'a>(api: &'a Api, name: &str) -> Result<(&'a Permits, PluginName), Problem> {
+fn check_request<'a>(api: &'a Api, name: &str) -> Result<(&'a UploadPermits, PluginName), Problem> {
     let permits = api.upload_limits.permits()?;
     let name = name.parse().map_err(|error| Problem::invalid_plugin_name(name, error))?;
     Ok((permits, name))

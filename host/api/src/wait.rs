@@ -9,13 +9,13 @@ use serde_json::json;
 use wasmill_model::{Task, TaskId, TaskState, parse_duration};
 use wasmill_store::StoreError;
 
-use crate::app::Api;
 use crate::field_errors::{FieldError, FieldErrors};
 use crate::fields::duration_error;
 use crate::openapi::{Operation, ResponseSpec};
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::schema::{DurationSchema, plain};
+use crate::state::Api;
 
 /// Maximum wait; clients repeat the request to wait longer.
 const WAIT_MAX: Duration = Duration::from_secs(60);
@@ -131,7 +131,7 @@ pub(crate) async fn until_finished(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::params::Param;
+    use crate::openapi::Param;
 
     fn wait_params(query: &str, prefer: Option<&'static str>) -> Option<(Option<u64>, bool)> {
         let mut headers = HeaderMap::new();

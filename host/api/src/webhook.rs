@@ -17,10 +17,10 @@ use wasmill_store::Redelivery;
 pub use self::payload::payload;
 pub(crate) use self::payload::spec as callback_spec;
 pub(crate) use self::request::{WebhookRequest, read};
-use crate::app::Api;
 use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
 use crate::problem_kind as kind;
+use crate::state::Api;
 use crate::view::webhook::DeliveryView;
 
 pub(crate) async fn webhook(

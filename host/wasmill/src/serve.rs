@@ -11,9 +11,9 @@ use tokio::runtime;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use wasmill_api::{
-    AccessPolicy, Api, ApiConfig, ApiParts, BodyBudget, CheckPool, DebugState, LogEvents, Metrics, Server,
-    ServerConfig, StreamLimit, UploadLimits, debug_router, listen, router, sync_manifest_schedules,
-    task_factory, webhook_payload,
+    AccessPolicy, Api, ApiConfig, ApiParts, BodyBudget, BodyConfig, CheckPool, DebugState, LogEvents,
+    Metrics, Server, ServerConfig, StreamLimit, UploadLimits, debug_router, listen, router,
+    sync_manifest_schedules, task_factory, webhook_payload,
 };
 use wasmill_egress::{ConnectionQuota, Connector};
 use wasmill_model::{Clock, Limits, SystemClock, Timestamp, Tracer};
@@ -132,10 +132,12 @@ async fn run(config: Config, guests: runtime::Handle, log_events: Arc<LogEvents>
     let webhooks = Webhooks::new(webhook_config, store.clone(), Arc::clone(&clock));
     let api = Api::new(ApiParts {
         config: Arc::new(ApiConfig {
-            body_bytes_max: usize::try_from(config.body_bytes)?,
-            batch_bytes_max: usize::try_from(config.batch_bytes)?,
-            body_budget: body_budget.clone(),
-            body_timeout: BODY_TIMEOUT,
+            body: BodyConfig {
+                bytes_max: usize::try_from(config.body_bytes)?,
+                batch_bytes_max: usize::try_from(config.batch_bytes)?,
+                timeout: BODY_TIMEOUT,
+                budget: body_budget.clone(),
+            },
             timeout: config.timeout,
             timeout_max: config.timeout_max,
             drain: config.drain,

@@ -16,7 +16,8 @@ use crate::debug::DebugState;
 use crate::debug::pprof::{Frame, Profile};
 use crate::debug::threads::{CpuTime, Threads};
 use crate::field_errors::{FieldError, FieldErrors};
-use crate::params::{Param, Params, whole_number};
+use crate::openapi::Param;
+use crate::params::{Params, whole_number};
 use crate::problem::Problem;
 
 /// Default duration, as in Go.

@@ -12,7 +12,8 @@ use crate::debug::DebugState;
 use crate::debug::dump::{Dump, STATES, TaskDump};
 use crate::field_errors::{FieldError, FieldErrors};
 use crate::filter;
-use crate::params::{Param, Params, whole_number};
+use crate::openapi::Param;
+use crate::params::{Params, whole_number};
 use crate::problem::Problem;
 
 /// Default number of tasks.

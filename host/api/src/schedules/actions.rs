@@ -9,14 +9,13 @@ use wasmill_runtime::InputBudget;
 use wasmill_store::{RunNowOutcome, Submitted};
 
 use super::{SCHEDULE_ACCESS, find};
-use crate::app::Api;
-use crate::check_pool::run_check;
 use crate::field_errors::FieldErrors;
 use crate::idempotency_key;
 use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
 use crate::problem_kind as kind;
-use crate::submit::{Refusal, answer, check_one, held, stored};
+use crate::state::Api;
+use crate::submit::{Refusal, answer, check_one, held, run_check, stored};
 use crate::view::schedule::{ScheduleDetailView, example};
 
 pub(crate) async fn pause(
@@ -81,39 +80,29 @@ fn check(api: &Api, request: &str, now: Timestamp, budget: &mut InputBudget) -> 
     })
 }
 
-pub(super) fn spec() -> [Operation; 3] {
-    let of = |path, id, summary, detail| {
-        Operation::post(path, id, summary)
-            .detail(detail)
-            .responds(
-                200,
-                ResponseSpec::json::<ScheduleDetailView>("The schedule, stored durably.", example(false)),
-            )
-            .problems(&SCHEDULE_ACCESS)
-    };
-    [
-        of(
-            "/schedules/{schedule}/pause",
-            "pauseSchedule",
-            "Pause a schedule",
-            "The pause lasts until it is resumed, across restarts. Its tasks continue.",
-        ),
-        of(
-            "/schedules/{schedule}/resume",
-            "resumeSchedule",
-            "Resume a schedule",
-            "It continues with the next time from now; runs due while it was paused do not count as missed.",
-        ),
-        idempotency_key::add_header(Operation::post(
-            "/schedules/{schedule}/run",
-            "runSchedule",
-            "Run a schedule now",
-        ))
+pub(crate) fn pause_spec() -> Operation {
+    described(Operation::post("/schedules/{schedule}/pause", "pauseSchedule", "Pause a schedule"))
+        .detail("The pause lasts until it is resumed, across restarts. Its tasks continue.")
+}
+
+pub(crate) fn resume_spec() -> Operation {
+    described(Operation::post("/schedules/{schedule}/resume", "resumeSchedule", "Resume a schedule")).detail(
+        "It continues with the next time from now; runs due while it was paused do not count as missed.",
+    )
+}
+
+fn described(operation: Operation) -> Operation {
+    let answer = ResponseSpec::json::<ScheduleDetailView>("The schedule, stored durably.", example(false));
+    operation.responds(200, answer).problems(&SCHEDULE_ACCESS)
+}
+
+pub(crate) fn run_spec() -> Operation {
+    let operation = Operation::post("/schedules/{schedule}/run", "runSchedule", "Run a schedule now");
+    idempotency_key::add_header(operation)
         .detail("Works for a paused schedule too. Its next due time is unchanged.")
         .responds(201, idempotency_key::add_replayed_header(stored()))
         .responds(200, idempotency_key::add_replayed_header(held()))
         .problems(&SCHEDULE_ACCESS)
         .problems(&[kind::INVALID_REQUEST, kind::PLUGIN_COMPILING, kind::QUEUE_FULL])
-        .problems(&[kind::SCHEDULE_BUSY, kind::KEY_TAKEN]),
-    ]
+        .problems(&[kind::SCHEDULE_BUSY, kind::KEY_TAKEN])
 }

@@ -12,7 +12,7 @@ use wasmill_runtime::{PluginConfig, ScheduleConfig};
 use wasmill_scheduler::SCHEDULES_MAX;
 use wasmill_store::{NewSchedule, PutOutcome, Schedule, StoreError};
 
-use crate::app::Api;
+use crate::state::Api;
 
 /// Delay before another attempt after a failed write.
 const RETRY: Duration = Duration::from_secs(2);

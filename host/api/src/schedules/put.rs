@@ -13,15 +13,14 @@ use wasmill_runtime::InputBudget;
 use wasmill_scheduler::SCHEDULES_MAX;
 use wasmill_store::{NewSchedule, PutOutcome};
 
-use crate::app::Api;
 use crate::body::read_json;
-use crate::check_pool::run_check;
 use crate::field_errors::{FieldError, FieldErrors};
 use crate::fields::{Fields, text};
 use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
 use crate::problem_kind as kind;
-use crate::submit::{self, Refusal, TaskRequest, check_one};
+use crate::state::Api;
+use crate::submit::{self, Refusal, TaskRequest, check_one, run_check};
 use crate::view::schedule::{ScheduleDetailView, example};
 
 /// Maximum bytes of a task request of a schedule, so that all schedules together stay small.
@@ -36,7 +35,7 @@ pub(crate) async fn put(
     headers: HeaderMap,
     body: Body,
 ) -> Result<impl IntoResponse, Problem> {
-    let bytes = read_json(&api.config, &headers, body).await?;
+    let bytes = read_json(&api.config.body, &headers, body).await?;
     let name: ScheduleName = name.parse().map_err(|error| Problem::invalid_schedule_name(&name, error))?;
     let now = api.clock.now();
     let checking = name.clone();
@@ -189,7 +188,7 @@ enum MissedRequest {
     All,
 }
 
-pub(super) fn spec() -> Operation {
+pub(crate) fn spec() -> Operation {
     let nightly = json!({
         "cron": "30 2 * * *", "timezone": "Europe/Berlin", "missed": "one", "overlap": false,
         "task": {"plugin": "io-stub", "input": {"min_ms": 500, "max_ms": 900, "fail_rate": 0}},

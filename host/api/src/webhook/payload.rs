@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use wasmill_model::{Task, Timestamp};
 use wasmill_webhooks::delivery_id;
 
-use crate::openapi::operation::Schemas;
+use crate::openapi::Schemas;
 use crate::view::task::{self as view, TaskView};
 use crate::view::time::Rfc3339;
 

@@ -3,7 +3,7 @@
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use super::operation::SchemaOf;
+use super::schemas::SchemaOf;
 use crate::problem::ProblemDocument;
 use crate::problem_kind::ProblemKind;
 use crate::schema::AnyJson;
