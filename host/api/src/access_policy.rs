@@ -18,7 +18,9 @@ use axum::http::{
 };
 use ipnet::IpNet;
 
+use crate::field_errors::truncated_quote;
 use crate::problem::Problem;
+use crate::problem_kind as kind;
 
 /// Names that container engines give to the host machine. `internal` is a reserved domain: nobody can
 /// register a name below it.
@@ -131,13 +133,13 @@ impl AccessPolicy {
         if let Some(host) = host
             && !self.is_allowed_host(host.name)
         {
-            return Err(Problem::unknown_host(host.name));
+            return Err(unknown_host(host.name));
         }
         let headers = request.headers();
         if let Some(header) = PROXY_HEADERS.iter().find(|name| headers.contains_key(*name))
             && !self.is_trusted_proxy(peer)
         {
-            return Err(Problem::untrusted_proxy(header.as_str(), peer));
+            return Err(untrusted_proxy(header.as_str(), peer));
         }
         let origin = headers.get(header::ORIGIN);
         if let Some(origin) = origin
@@ -154,7 +156,7 @@ impl AccessPolicy {
         if is_safe(request.method()) || self.is_same_origin(headers, origin, host, peer) {
             Ok(Decision::Allow(None))
         } else {
-            Err(Problem::cross_origin(origin))
+            Err(cross_origin(origin))
         }
     }
 
@@ -242,17 +244,16 @@ fn host<B>(request: &Request<B>) -> Result<Option<Authority<'_>>, Problem> {
     let mut given = request.headers().get_all(header::HOST).iter();
     let (first, second) = (given.next(), given.next());
     if second.is_some() {
-        return Err(Problem::invalid_host("it appears more than once"));
+        return Err(invalid_host("it appears more than once"));
     }
-    let parse =
-        |bytes| Authority::parse(bytes).ok_or_else(|| Problem::invalid_host("its value is not a host"));
+    let parse = |bytes| Authority::parse(bytes).ok_or_else(|| invalid_host("its value is not a host"));
     let host = first.map(|value| parse(value.as_bytes())).transpose()?;
     // In the absolute form, the host of the URI takes precedence over the header (RFC 9112, section 3.2.2).
     if let Some(authority) = request.uri().authority() {
         return parse(authority.as_str().as_bytes()).map(Some);
     }
     if host.is_none() && request.version() > Version::HTTP_10 {
-        return Err(Problem::invalid_host("it is missing"));
+        return Err(invalid_host("it is missing"));
     }
     Ok(host)
 }
@@ -298,6 +299,44 @@ fn ends_with(name: &[u8], suffix: &[u8]) -> bool {
 
 fn without_final_dot(name: &str) -> &str {
     name.strip_suffix('.').unwrap_or(name)
+}
+
+fn invalid_host(why: &str) -> Problem {
+    let detail = format!("the request must have exactly one valid Host header: {why}");
+    Problem::of(kind::INVALID_HOST, detail)
+}
+
+/// The `Host` is a name that somebody else may have pointed at this machine.
+fn unknown_host(name: &[u8]) -> Problem {
+    let name = String::from_utf8_lossy(name);
+    let name = truncated_quote(&name);
+    let detail = format!(
+        "'{name}' is not a host name of this server, so a web page may have pointed that name here (DNS \
+         rebinding); if the name is right, start the server with --public-host {name}"
+    );
+    Problem::of(kind::UNKNOWN_HOST, detail)
+}
+
+/// A page of another origin sent an unsafe request.
+fn cross_origin(origin: Option<&HeaderValue>) -> Problem {
+    let origin = origin.and_then(|origin| origin.to_str().ok()).unwrap_or("another origin");
+    let detail = format!(
+        "a page of {} must not change anything on this server; to allow it, start the server with \
+         --allow-origin and that origin",
+        truncated_quote(origin)
+    );
+    Problem::of(kind::CROSS_ORIGIN, detail)
+}
+
+/// An untrusted proxy forwarded the request.
+fn untrusted_proxy(header: &str, peer: IpAddr) -> Problem {
+    let peer = peer.to_canonical();
+    let detail = format!(
+        "the header {header} shows that a proxy forwarded the request, and this server has no \
+         authentication; if the proxy authenticates its clients, start the server with --trust-proxy \
+         {peer}"
+    );
+    Problem::of(kind::UNTRUSTED_PROXY, detail)
 }
 
 #[cfg(test)]

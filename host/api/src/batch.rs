@@ -21,6 +21,7 @@ use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
 use crate::problem_kind as kind;
 use crate::state::Api;
+use crate::store_problem::{key_taken, plugin_queue_full, unknown_dependency};
 use crate::trace::{self, Caller};
 use crate::view::task::TaskCreated;
 use crate::{idempotency_key, submit};
@@ -54,13 +55,13 @@ pub(crate) async fn batch(
     }
     let submitted = match api.store.submit(tasks, request.map(|request| (request, now))).await {
         Err(StoreError::KeyTaken { index, key, holder }) => {
-            return Err(Problem::key_taken(&format!("/{index}/unique_key"), &key, holder));
+            return Err(key_taken(&format!("/{index}/unique_key"), &key, holder));
         }
         Err(StoreError::UnknownDependency { index, dependency_index: place, id }) => {
-            return Err(Problem::unknown_dependency(format!("/{index}/depends_on/{place}"), id));
+            return Err(unknown_dependency(format!("/{index}/depends_on/{place}"), id));
         }
         Err(StoreError::PluginFull { index, plugin, waiting_max }) => {
-            return Err(Problem::plugin_queue_full(&plugin, waiting_max, Some(index)));
+            return Err(plugin_queue_full(&plugin, waiting_max, Some(index)));
         }
         submitted => submitted?,
     };
@@ -128,7 +129,7 @@ fn read_lines(bytes: &[u8]) -> Result<Vec<&RawValue>, Problem> {
 }
 
 fn read_line(number: usize, line: &[u8]) -> Result<&RawValue, Problem> {
-    serde_json::from_slice(line).map_err(|error| Problem::invalid_json_line(number + 1, &error))
+    serde_json::from_slice(line).map_err(|error| invalid_json_line(number + 1, &error))
 }
 
 /// The items of an array, capped at one more than allowed.
@@ -195,4 +196,14 @@ pub(crate) fn spec() -> Operation {
         .problems(&[kind::INVALID_JSON, kind::INVALID_REQUEST, kind::PLUGIN_COMPILING])
         .problems(&[kind::QUEUE_FULL, kind::PLUGIN_QUEUE_FULL, kind::KEY_TAKEN])
         .problems(&kind::STORE_ACCESS)
+}
+
+fn invalid_json_line(line: usize, error: &serde_json::Error) -> Problem {
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    let error = error.to_string();
+    // serde_json counts lines within this line only.
+    let why = error.strip_suffix(&place).unwrap_or(&error);
+    let column = place.rsplit(' ').next().unwrap_or_default();
+    let detail = format!("line {line} of the body is not valid JSON: {why} at column {column}");
+    Problem::of(kind::INVALID_JSON, detail)
 }

@@ -10,8 +10,10 @@ use bytes::{Buf, BytesMut};
 use http_body_util::BodyExt;
 use serde::de::IgnoredAny;
 
-use crate::body_budget::BodyBudget;
+use crate::body_budget::{BodyBudget, overloaded};
+use crate::field_errors::{FieldError, truncated_quote};
 use crate::problem::Problem;
+use crate::problem_kind as kind;
 
 /// How long a body waits for the body budget.
 const BUDGET_TIMEOUT: Duration = Duration::from_secs(5);
@@ -48,7 +50,7 @@ pub(crate) async fn read_json(
     let max = BodyMax { bytes: config.bytes_max, setting: Some("body_max") };
     let bytes = read_text(config, headers, body, max).await?;
     if !bytes.is_empty() && !is_json(headers) {
-        return Err(Problem::unsupported_media_type());
+        return Err(unsupported_media_type());
     }
     Ok(bytes)
 }
@@ -69,9 +71,8 @@ pub(crate) async fn require_empty_body(
     }
     let bytes = read_json(config, &parts.headers, body).await;
     // Other methods document no body, so the only error is that there is one.
-    let bytes =
-        if parts.method == Method::POST { bytes? } else { bytes.map_err(|_| Problem::body_not_allowed())? };
-    if is_empty_body(&bytes) { Ok(Body::empty()) } else { Err(Problem::body_not_allowed()) }
+    let bytes = if parts.method == Method::POST { bytes? } else { bytes.map_err(|_| body_not_allowed())? };
+    if is_empty_body(&bytes) { Ok(Body::empty()) } else { Err(body_not_allowed()) }
 }
 
 /// Returns true for an empty body and for an empty JSON object.
@@ -102,7 +103,7 @@ pub(crate) async fn read_batch(
         kind.as_deref(),
         Some("application/x-ndjson" | "application/ndjson" | "application/jsonl" | "application/x-jsonlines")
     );
-    if is_ndjson || is_json(headers) { Ok((bytes, IsNdjson(is_ndjson))) } else { Err(Problem::not_a_batch()) }
+    if is_ndjson || is_json(headers) { Ok((bytes, IsNdjson(is_ndjson))) } else { Err(not_a_batch()) }
 }
 
 /// Reads a WebAssembly file.
@@ -114,7 +115,7 @@ pub(crate) async fn read_wasm(
     timeout: Duration,
 ) -> Result<Bytes, Problem> {
     if !matches!(content_type(headers).as_deref(), Some("application/wasm" | "application/octet-stream")) {
-        return Err(Problem::not_wasm());
+        return Err(not_wasm());
     }
     read(config, headers, body, max, timeout).await
 }
@@ -144,14 +145,14 @@ async fn read(
     if let Some(encoding) = headers.get(header::CONTENT_ENCODING)
         && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
     {
-        return Err(Problem::encoded_body(&String::from_utf8_lossy(encoding.as_bytes())));
+        return Err(encoded_body(&String::from_utf8_lossy(encoding.as_bytes())));
     }
     // Checked before the first read, so a client waiting for `100 Continue` never sends the body.
     if body.size_hint().lower() > max.bytes as u64 {
-        return Err(Problem::body_too_large(max));
+        return Err(body_too_large(max));
     }
     let reading = read_frames(config, body, max);
-    tokio::time::timeout(timeout, reading).await.unwrap_or_else(|_| Err(Problem::body_too_slow()))
+    tokio::time::timeout(timeout, reading).await.unwrap_or_else(|_| Err(body_too_slow()))
 }
 
 async fn read_frames(config: &BodyConfig, mut body: Body, max: BodyMax) -> Result<Bytes, Problem> {
@@ -159,12 +160,12 @@ async fn read_frames(config: &BodyConfig, mut body: Body, max: BodyMax) -> Resul
     let expected = body.size_hint().lower();
     let (mut first, mut joined) = (Bytes::new(), BytesMut::new());
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_| Problem::unreadable_body())?.into_data() else { continue };
+        let Ok(data) = frame.map_err(|_| unreadable_body())?.into_data() else { continue };
         if first.len() + joined.len() + data.len() > max.bytes {
-            return Err(Problem::body_too_large(max));
+            return Err(body_too_large(max));
         }
         let granted = reservation.grow(data.len() as u64);
-        tokio::time::timeout(BUDGET_TIMEOUT, granted).await.map_err(|_| Problem::overloaded())?;
+        tokio::time::timeout(BUDGET_TIMEOUT, granted).await.map_err(|_| overloaded())?;
         // Most bodies arrive in one frame, which needs no copy.
         if first.is_empty() && joined.is_empty() {
             first = data;
@@ -190,4 +191,50 @@ fn content_type(headers: &HeaderMap) -> Option<String> {
 fn is_json(headers: &HeaderMap) -> bool {
     let Some(essence) = content_type(headers) else { return false };
     essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+}
+
+fn encoded_body(encoding: &str) -> Problem {
+    let detail =
+        format!("send the body uncompressed, without 'Content-Encoding: {}'", truncated_quote(encoding));
+    Problem::of(kind::ENCODED_BODY, detail)
+}
+
+fn unreadable_body() -> Problem {
+    let detail = "the connection failed before the whole body had arrived";
+    Problem::of(kind::UNREADABLE_BODY, detail)
+}
+
+/// The request has a body, but the operation takes none.
+fn body_not_allowed() -> Problem {
+    let detail = "the body must be empty: this operation takes its parameters from path and query only";
+    Problem::invalid_request(FieldError::body(detail))
+}
+
+fn body_too_large(max: BodyMax) -> Problem {
+    let BodyMax { bytes, setting } = max;
+    let setting =
+        setting.map(|name| format!("; raise the setting `{name}` to allow more")).unwrap_or_default();
+    let detail = format!("the body exceeds the maximum of {bytes} bytes{setting}");
+    Problem::of(kind::BODY_TOO_LARGE, detail)
+}
+
+fn body_too_slow() -> Problem {
+    let detail = "the body did not arrive within the time limit";
+    Problem::of(kind::BODY_TOO_SLOW, detail)
+}
+
+fn unsupported_media_type() -> Problem {
+    let detail = "send the body as JSON, with the header 'Content-Type: application/json'";
+    Problem::of(kind::NOT_JSON, detail)
+}
+
+fn not_a_batch() -> Problem {
+    let detail = "send the body as an array with 'Content-Type: application/json', or as lines of JSON \
+                  with 'Content-Type: application/x-ndjson'";
+    Problem::of(kind::NOT_JSON, detail)
+}
+
+fn not_wasm() -> Problem {
+    let detail = "send the plugin file with the header 'Content-Type: application/wasm'";
+    Problem::of(kind::NOT_WASM, detail)
 }

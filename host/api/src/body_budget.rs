@@ -15,6 +15,7 @@ use hyper::body::{Frame, SizeHint};
 use tokio::sync::Notify;
 
 use crate::problem::Problem;
+use crate::problem_kind as kind;
 
 /// Maximum bytes of all bodies together. A single body may exceed it, up to its own limit.
 const BYTES_MAX: u64 = 128 << 20;
@@ -67,7 +68,7 @@ impl BodyBudget {
         let mut reservation = Reservation { budget: self.clone(), free_bytes: 0, bytes: 0 };
         if !reservation.try_grow(bytes) {
             if may_refuse {
-                return Err(Problem::overloaded());
+                return Err(overloaded());
             }
             reservation.force_grow(bytes);
         }
@@ -181,6 +182,12 @@ impl HttpBody for TrackedBody {
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }
+}
+
+/// The body budget is used up.
+pub(crate) fn overloaded() -> Problem {
+    let detail = "other request and response bodies use the whole body budget; try again shortly";
+    Problem::of(kind::OVERLOADED, detail)
 }
 
 #[cfg(test)]

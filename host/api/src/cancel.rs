@@ -10,6 +10,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use serde_json::json;
+use wasmill_model::{TaskId, TaskState};
 use wasmill_store::CancelOutcome;
 
 use crate::field_errors::{FieldError, FieldErrors};
@@ -20,6 +21,7 @@ use crate::problem::Problem;
 use crate::problem_kind as kind;
 use crate::schema::{DurationSchema, plain};
 use crate::state::Api;
+use crate::task_lookup::{parse_task_id, require_task, unknown_task};
 use crate::view::task::{self as view, TaskView};
 
 /// Maximum grace; the request stays open that long.
@@ -30,9 +32,9 @@ pub(crate) async fn remove(
     Path(id): Path<String>,
     params: Params,
 ) -> Result<StatusCode, Problem> {
-    let id = Api::parse_task_id(&id)?;
+    let id = parse_task_id(&id)?;
     let grace = grace(&params)?;
-    Api::require_task(id, api.scheduler.remove_within(id, grace).await)?;
+    require_task(id, api.scheduler.remove_within(id, grace).await)?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -41,13 +43,13 @@ pub(crate) async fn cancel(
     Path(id): Path<String>,
     params: Params,
 ) -> Result<impl IntoResponse, Problem> {
-    let id = Api::parse_task_id(&id)?;
+    let id = parse_task_id(&id)?;
     let grace = grace(&params)?;
     match api.scheduler.cancel_within(id, grace).await? {
-        CancelOutcome::NotFound => Err(Problem::unknown_task(id)),
-        CancelOutcome::AlreadyFinal(state) => Err(Problem::already_finished(id, state)),
+        CancelOutcome::NotFound => Err(unknown_task(id)),
+        CancelOutcome::AlreadyFinal(state) => Err(already_finished(id, state)),
         CancelOutcome::Cancelled { .. } | CancelOutcome::Stopping { .. } => {
-            let task = Api::require_task(id, api.store.get(id).await)?;
+            let task = require_task(id, api.store.get(id).await)?;
             Ok(Json(TaskView::new(task, api.clock.now())))
         }
     }
@@ -111,4 +113,10 @@ pub(crate) fn cancel_spec() -> Operation {
         .responds(200, ResponseSpec::json::<TaskView>("The cancelled task.", example))
         .problems(&[kind::TASK_FINISHED, kind::INVALID_REQUEST])
         .problems(&kind::TASK_ACCESS)
+}
+
+/// The task finished before it could be cancelled.
+fn already_finished(id: TaskId, state: TaskState) -> Problem {
+    let detail = format!("task {id} is already {state}");
+    Problem::of(kind::TASK_FINISHED, detail).with_state(state)
 }

@@ -20,6 +20,7 @@ use crate::problem_kind as kind;
 use crate::schema::{NameSchema, plain};
 use crate::sse::{self, ChunkSource};
 use crate::state::Api;
+use crate::task_lookup::{parse_task_id, require_task};
 use crate::view::task::ProgressView;
 use crate::view::time::Rfc3339;
 
@@ -58,7 +59,7 @@ pub(crate) async fn task_events(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let id = Api::parse_task_id(&id)?;
+    let id = parse_task_id(&id)?;
     let permit = api.stream_limit.permit()?;
     let mut follower = api.store.subscribe(id);
     let task = api.store.get_after_events(id).await?;
@@ -72,7 +73,7 @@ pub(crate) async fn task_events(
         }
     }
     if pending.is_none() {
-        Api::require_task(id, Ok(task))?;
+        require_task(id, Ok(task))?;
     }
     let scheduler = api.scheduler.clone();
     let stream = TaskEventStream {

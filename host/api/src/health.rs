@@ -31,7 +31,7 @@ pub(crate) async fn readyz(State(api): State<Api>) -> Result<impl IntoResponse, 
     }
     api.store.probe().await?;
     if api.runtime.is_blocked_by_swap() {
-        return Err(Problem::swap_enabled());
+        return Err(swap_enabled());
     }
     Ok(Json(Health { status: "ready" }))
 }
@@ -46,4 +46,11 @@ pub(crate) fn readyz_spec() -> Operation {
         .responds(200, ResponseSpec::json::<Health>("The server accepts tasks.", json!({"status": "ready"})))
         .problems(&kind::STORE_ACCESS)
         .problems(&[kind::SWAP_ENABLED])
+}
+
+/// Pooled guests may not start before a restart.
+fn swap_enabled() -> Problem {
+    let detail = "swap was enabled while the server runs, so pooled guests no longer start: memory of \
+                  one guest could reach the next; disable swap for the server and restart it";
+    Problem::of(kind::SWAP_ENABLED, detail)
 }

@@ -29,7 +29,7 @@ pub(crate) fn read(headers: &HeaderMap, kind: &str, body: &[u8]) -> Result<Optio
             let digest = Sha256::new().chain_update(kind).chain_update([0]).chain_update(body).finalize();
             Ok(Some(IdempotencyKey { key: key.to_owned(), digest: digest.into() }))
         }
-        _ => Err(Problem::invalid_idempotency_key(KEY_BYTES_MAX)),
+        _ => Err(invalid_idempotency_key(KEY_BYTES_MAX)),
     }
 }
 
@@ -66,4 +66,10 @@ pub(crate) fn add_replayed_header(answer: ResponseSpec) -> ResponseSpec {
         "Set if this is the replayed response of an earlier request.",
         "^true$",
     )
+}
+
+fn invalid_idempotency_key(bytes_max: usize) -> Problem {
+    let detail =
+        format!("Idempotency-Key must appear once and have 1 to {bytes_max} visible ASCII characters");
+    Problem::of(kind::INVALID_IDEMPOTENCY_KEY, detail)
 }

@@ -8,13 +8,14 @@ use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
 use crate::problem_kind as kind;
 use crate::state::Api;
+use crate::task_lookup::{parse_task_id, require_task};
 
 pub(crate) async fn input(
     State(api): State<Api>,
     Path(id): Path<String>,
 ) -> Result<impl IntoResponse, Problem> {
-    let id = Api::parse_task_id(&id)?;
-    let input = Api::require_task(id, api.store.input(id).await)?;
+    let id = parse_task_id(&id)?;
+    let input = require_task(id, api.store.input(id).await)?;
     let headers = [(header::CONTENT_TYPE, "application/json"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
     Ok((headers, input.unwrap_or_else(|| "null".to_owned())))
 }

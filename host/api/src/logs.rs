@@ -20,6 +20,7 @@ use crate::problem::Problem;
 use crate::problem_kind as kind;
 use crate::sse::{self, ChunkSource};
 use crate::state::Api;
+use crate::task_lookup::{parse_task_id, require_task};
 use crate::view::task::status_text;
 use crate::view::time::Rfc3339;
 
@@ -68,13 +69,13 @@ pub(crate) async fn logs(
     params: Params,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let id = Api::parse_task_id(&id)?;
+    let id = parse_task_id(&id)?;
     let (after, limit) = check(&params)?;
     if sse::accepts_event_stream(&headers) {
         let permit = api.stream_limit.permit()?;
         let follower = api.store.subscribe(id);
         // Only checks that the task exists, and whether it has finished.
-        let state = Api::require_task(id, api.store.lines(id, u64::MAX, 0).await)?.state;
+        let state = require_task(id, api.store.lines(id, u64::MAX, 0).await)?.state;
         // A browser reconnects after every end of a stream, unless it gets 204.
         if state.is_final() && headers.get("last-event-id").is_some_and(|id| id == END_ID) {
             return Ok(StatusCode::NO_CONTENT.into_response());
@@ -90,7 +91,7 @@ pub(crate) async fn logs(
             LogStream { api, id, follower, last_seq, live: None, next_read_at: None, is_finished: false };
         return Ok(sse::stream(stream, scheduler, permit));
     }
-    let lines = Api::require_task(id, api.store.lines(id, after, limit).await)?.lines;
+    let lines = require_task(id, api.store.lines(id, after, limit).await)?.lines;
     let mut headers = HeaderMap::new();
     if let Some(last) = lines.last().filter(|_| lines.len() == limit) {
         let link = format!("</task/{id}/logs?after={}&limit={limit}>; rel=\"next\"", last.seq);

@@ -12,6 +12,7 @@ use serde_json::json;
 use wasmill_model::PluginName;
 
 use crate::openapi::{Operation, ResponseSpec};
+use crate::plugin_lookup::unknown_plugin;
 use crate::problem::Problem;
 use crate::problem_kind as kind;
 use crate::schema::NameSchema;
@@ -47,14 +48,14 @@ pub(crate) async fn resume_plugin(
     State(api): State<Api>,
     Path(name): Path<String>,
 ) -> Result<impl IntoResponse, Problem> {
-    let plugin = name.parse().map_err(|_| Problem::unknown_plugin(&name))?;
+    let plugin = name.parse().map_err(|_| unknown_plugin(&name))?;
     set(&api, Some(plugin), false).await
 }
 
 fn known_plugin(api: &Api, name: &str) -> Result<PluginName, Problem> {
     let is_known = api.runtime.plugins_info().iter().any(|plugin| plugin.name == name);
     let plugin = name.parse().ok().filter(|_| is_known);
-    plugin.ok_or_else(|| Problem::unknown_plugin(name))
+    plugin.ok_or_else(|| unknown_plugin(name))
 }
 
 async fn set(

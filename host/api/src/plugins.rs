@@ -10,6 +10,7 @@ use wasmill_model::PluginName;
 use wasmill_runtime::PluginInfo;
 
 use crate::openapi::{Operation, ResponseSpec};
+use crate::plugin_lookup::unknown_plugin;
 use crate::problem::Problem;
 use crate::problem_kind as kind;
 use crate::state::Api;
@@ -30,7 +31,7 @@ pub(crate) async fn plugin(
     let plugins = api.runtime.plugins_info();
     // A rejected file may have the name of a built-in plugin; the file is newer and comes last.
     let plugin = plugins.into_iter().rfind(|plugin| plugin.name == name);
-    let plugin = plugin.ok_or_else(|| Problem::unknown_plugin(&name))?;
+    let plugin = plugin.ok_or_else(|| unknown_plugin(&name))?;
     Ok(Json(view_all(&api, vec![plugin]).await?.pop()))
 }
 

@@ -14,6 +14,7 @@ use crate::params::Params;
 use crate::problem::{NO_RESULT, Problem};
 use crate::problem_kind as kind;
 use crate::state::Api;
+use crate::task_lookup::{parse_task_id, require_task};
 use crate::view::task::status_text;
 use crate::wait::{self, WaitParams};
 
@@ -36,11 +37,11 @@ pub(crate) async fn result(
     params: Params,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let id = Api::parse_task_id(&id)?;
+    let id = parse_task_id(&id)?;
     let wait_params = WaitParams::read(&params, &headers)?;
     let task = match wait_params.wait {
-        Some(wait) => Api::require_task(id, wait::until_finished(&api, id, wait).await)?,
-        None => Api::require_task(id, api.store.get(id).await)?,
+        Some(wait) => require_task(id, wait::until_finished(&api, id, wait).await)?,
+        None => require_task(id, api.store.get(id).await)?,
     };
     let answer = answer(task)?;
     Ok((wait_params.applied().into_iter().collect::<HeaderMap>(), answer).into_response())
@@ -52,7 +53,7 @@ fn answer(task: Task) -> Result<Response, Problem> {
         TaskState::Waiting | TaskState::Running => {
             Ok((StatusCode::ACCEPTED, Json(NoResultYet { problem: NO_RESULT })).into_response())
         }
-        TaskState::Failed | TaskState::Cancelled => Err(Problem::no_result(task.state, why(&task))),
+        TaskState::Failed | TaskState::Cancelled => Err(no_result(task.state, why(&task))),
     }
 }
 
@@ -74,4 +75,10 @@ pub(crate) fn spec() -> Operation {
         .responds(202, wait::add_applied_header(none))
         .problems(&[kind::TASK_FAILED, kind::TASK_CANCELLED, kind::INVALID_REQUEST])
         .problems(&kind::TASK_ACCESS)
+}
+
+/// The task ended without a result.
+fn no_result(state: TaskState, why: String) -> Problem {
+    let kind = if state == TaskState::Cancelled { kind::TASK_CANCELLED } else { kind::TASK_FAILED };
+    Problem::of(kind, why).with_state(state)
 }

@@ -15,7 +15,9 @@ use crate::openapi::Operation;
 use crate::problem::Problem;
 use crate::problem_kind as kind;
 use crate::state::Api;
+use crate::store_problem::unknown_dependency;
 use crate::submit::{Refusal, answer, check_input, run_check, stored};
+use crate::task_lookup::{parse_task_id, unknown_task};
 use crate::trace::{self, Caller};
 
 pub(crate) async fn retry(
@@ -24,7 +26,7 @@ pub(crate) async fn retry(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, Problem> {
-    let id = Api::parse_task_id(&id)?;
+    let id = parse_task_id(&id)?;
     let now = api.clock.now();
     let request = idempotency_key::read(&headers, "retry", id.as_bytes())?;
     if let Some(request) = &request
@@ -35,15 +37,15 @@ pub(crate) async fn retry(
     if api.scheduler.is_draining() {
         return Err(Problem::draining());
     }
-    let (state, task) = prepare_retry(&api, id, now).await?.ok_or_else(|| Problem::unknown_task(id))?;
+    let (state, task) = prepare_retry(&api, id, now).await?.ok_or_else(|| unknown_task(id))?;
     if !state.is_final() {
-        return Err(Problem::not_finished(id, state));
+        return Err(not_finished(id, state));
     }
     let task = NewTask { trace: caller, ..task.map_err(Refusal::into_problem)? };
     let submitted = match api.store.submit(vec![task], request.map(|request| (request, now))).await {
         // The request has no body, so the error points at nothing.
         Err(StoreError::UnknownDependency { id, .. }) => {
-            return Err(Problem::unknown_dependency(String::new(), id));
+            return Err(unknown_dependency(String::new(), id));
         }
         submitted => submitted?,
     };
@@ -95,4 +97,10 @@ pub(crate) fn spec() -> Operation {
         .problems(&[kind::PLUGIN_COMPILING, kind::QUEUE_FULL])
         .problems(&[kind::PLUGIN_QUEUE_FULL, kind::TASK_NOT_FINISHED, kind::KEY_TAKEN])
         .problems(&kind::TASK_ACCESS)
+}
+
+/// The task has not finished, so it cannot be retried.
+fn not_finished(id: TaskId, state: TaskState) -> Problem {
+    let detail = format!("task {id} is {state}; only a finished task can be retried");
+    Problem::of(kind::TASK_NOT_FINISHED, detail).with_state(state)
 }

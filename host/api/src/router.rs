@@ -7,7 +7,7 @@ use axum::extract::{MatchedPath, Request};
 use axum::middleware::{from_fn, from_fn_with_state};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::problem;
+use crate::problem_layer;
 use crate::routes::Routes;
 use crate::state::Api;
 use crate::undocumented::{DocumentedRequests, reject_undocumented};
@@ -91,16 +91,16 @@ pub fn router(api: Api) -> Router {
     let method_not_allowed = move |request: Request| async move {
         let path = request.extensions().get::<MatchedPath>();
         let allowed = path.and_then(|path| allowed_methods.get(path.as_str()));
-        problem::method_not_allowed(&request, allowed.map(String::as_str))
+        problem_layer::method_not_allowed(&request, allowed.map(String::as_str))
     };
     routes
         .into_router()
         .route_layer(from_fn_with_state(documented, reject_undocumented))
-        .fallback(problem::unknown_route)
+        .fallback(problem_layer::unknown_route)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn_with_state(api.tracer.clone(), trace::trace))
-        .layer(CatchPanicLayer::custom(problem::panicked))
-        .layer(from_fn(problem::finish))
+        .layer(CatchPanicLayer::custom(problem_layer::panicked))
+        .layer(from_fn(problem_layer::finish))
         .layer(from_fn_with_state(api.metrics.clone(), metrics::layer::count))
         .with_state(api)
 }

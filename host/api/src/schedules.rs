@@ -1,6 +1,7 @@
 //! `GET /schedules`, `GET` and `DELETE /schedules/{name}`: cron schedules and their next runs.
 
 pub(crate) mod actions;
+mod lookup;
 mod manifests;
 pub(crate) mod put;
 
@@ -14,12 +15,13 @@ use serde_json::json;
 use wasmill_model::ScheduleName;
 use wasmill_runtime::InputBudget;
 use wasmill_scheduler::Prepare;
-use wasmill_store::{RemoveScheduleOutcome, Schedule};
+use wasmill_store::RemoveScheduleOutcome;
 
 pub use self::manifests::sync_manifest_schedules;
 use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
-use crate::problem_kind::{self as kind, ProblemKind};
+use crate::problem_kind as kind;
+use crate::schedules::lookup::{SCHEDULE_ACCESS, find, schedule_managed_by_plugin, unknown_schedule};
 use crate::state::Api;
 use crate::submit::check_one;
 use crate::view::schedule::{ScheduleDetailView, ScheduleView, example};
@@ -41,21 +43,15 @@ pub(crate) async fn schedule(
 
 /// Deletes a schedule; its tasks stay.
 pub(crate) async fn delete(State(api): State<Api>, Path(name): Path<String>) -> Result<StatusCode, Problem> {
-    let known: ScheduleName = name.parse().map_err(|_| Problem::unknown_schedule(&name))?;
+    let known: ScheduleName = name.parse().map_err(|_| unknown_schedule(&name))?;
     match api.store.remove_schedule(known.clone(), false).await? {
         RemoveScheduleOutcome::Removed => {}
-        RemoveScheduleOutcome::NotFound => return Err(Problem::unknown_schedule(&name)),
-        RemoveScheduleOutcome::ManagedElsewhere => return Err(Problem::schedule_managed_by_plugin(&known)),
+        RemoveScheduleOutcome::NotFound => return Err(unknown_schedule(&name)),
+        RemoveScheduleOutcome::ManagedElsewhere => return Err(schedule_managed_by_plugin(&known)),
     }
     // A manifest of this name may have a schedule that waits for the name.
     manifests::sync_once(&api).await;
     Ok(StatusCode::NO_CONTENT)
-}
-
-async fn find(api: &Api, name: &str) -> Result<Schedule, Problem> {
-    let unknown = || Problem::unknown_schedule(name);
-    let known = name.parse().map_err(|_| unknown())?;
-    api.store.schedule(known).await?.ok_or_else(unknown)
 }
 
 /// Returns the function that turns task requests of schedules into tasks, with the checks of `POST /task`.
@@ -69,10 +65,6 @@ pub fn task_factory(api: &Api) -> Prepare {
         })
     })
 }
-
-/// Problems of operations on one schedule.
-const SCHEDULE_ACCESS: [ProblemKind; 4] =
-    [kind::INVALID_PATH, kind::UNKNOWN_SCHEDULE, kind::DRAINING, kind::STORE_UNAVAILABLE];
 
 pub(crate) fn list_spec() -> Operation {
     let answer = ResponseSpec::json::<Vec<ScheduleView>>("All schedules, by name.", json!([example(true)]));

@@ -4,16 +4,15 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmill_model::{Clock, TaskId, Tracer};
+use wasmill_model::{Clock, Tracer};
 use wasmill_runtime::Runtime;
 use wasmill_scheduler::{Scheduler, Schedules};
-use wasmill_store::{Store, StoreError};
+use wasmill_store::Store;
 use wasmill_webhooks::Webhooks;
 
 use crate::body::BodyConfig;
 use crate::check_pool::CheckPool;
 use crate::metrics::Metrics;
-use crate::problem::Problem;
 use crate::stream_limit::StreamLimit;
 use crate::upload_limits::UploadLimits;
 
@@ -78,15 +77,5 @@ impl Api {
     /// Shares these parts.
     pub fn new(parts: ApiParts) -> Self {
         Self(Arc::new(parts))
-    }
-
-    /// Parses the task id of a path.
-    pub(crate) fn parse_task_id(text: &str) -> Result<TaskId, Problem> {
-        text.parse().map_err(|error| Problem::invalid_id(text, error))
-    }
-
-    /// Unwraps a lookup, or fails with `unknown-task`.
-    pub(crate) fn require_task<T>(id: TaskId, found: Result<Option<T>, StoreError>) -> Result<T, Problem> {
-        found?.ok_or_else(|| Problem::unknown_task(id))
     }
 }

@@ -8,14 +8,15 @@ use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
 use crate::problem_kind as kind;
 use crate::state::Api;
+use crate::task_lookup::{parse_task_id, require_task};
 use crate::view::task::{self as view, StatusView};
 
 pub(crate) async fn status(
     State(api): State<Api>,
     Path(id): Path<String>,
 ) -> Result<impl IntoResponse, Problem> {
-    let id = Api::parse_task_id(&id)?;
-    let task = Api::require_task(id, api.store.get(id).await)?;
+    let id = parse_task_id(&id)?;
+    let task = require_task(id, api.store.get(id).await)?;
     Ok(Json(StatusView::new(task, api.clock.now())))
 }
 

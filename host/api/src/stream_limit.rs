@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::problem::Problem;
+use crate::problem_kind as kind;
 
 /// Maximum number of streams and waiting requests: half of the server's connections.
 const STREAMS_MAX: usize = 5_000;
@@ -29,13 +30,20 @@ impl StreamLimit {
     ///
     /// Fails with `too-many-streams` if the limit is reached.
     pub(crate) fn permit(&self) -> Result<StreamPermit, Problem> {
-        self.try_permit().ok_or_else(|| Problem::too_many_streams(STREAMS_MAX))
+        self.try_permit().ok_or_else(|| too_many_streams(STREAMS_MAX))
     }
 
     /// Acquires a permit if the limit is not reached.
     pub(crate) fn try_permit(&self) -> Option<StreamPermit> {
         Arc::clone(&self.0).try_acquire_owned().ok().map(StreamPermit)
     }
+}
+
+fn too_many_streams(streams_max: usize) -> Problem {
+    let detail = format!(
+        "this server has its maximum of {streams_max} open streams and waiting requests; try again later"
+    );
+    Problem::of(kind::TOO_MANY_STREAMS, detail)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
 use crate::problem_kind as kind;
 use crate::state::Api;
+use crate::task_lookup::{parse_task_id, require_task};
 use crate::view::attempt::AttemptView;
 use crate::view::dependency::DependenciesView;
 use crate::view::task::{self as view, TaskView};
@@ -37,8 +38,8 @@ pub(crate) async fn task(
     State(api): State<Api>,
     Path(id): Path<String>,
 ) -> Result<impl IntoResponse, Problem> {
-    let id = Api::parse_task_id(&id)?;
-    let task = Api::require_task(id, api.store.get(id).await)?;
+    let id = parse_task_id(&id)?;
+    let task = require_task(id, api.store.get(id).await)?;
     let log = api.store.log(id).await?;
     let attempts = attempts(&api, &task).await?;
     // Most tasks have no dependencies, which saves a query.

@@ -11,16 +11,18 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use wasmill_model::PluginName;
+use wasmill_model::{InvalidPluginName, PluginName};
 use wasmill_runtime::{RemoveOutcome, Runtime, UploadError};
 
 use crate::body::{BodyMax, read_wasm};
+use crate::field_errors::truncated_quote;
 use crate::openapi::{Operation, ResponseSpec};
+use crate::plugin_lookup::unknown_plugin;
 use crate::plugins::view_all;
 use crate::problem::Problem;
 use crate::problem_kind as kind;
 use crate::state::Api;
-use crate::upload_limits::UploadPermits;
+use crate::upload_limits::{UploadPermits, uploads_disabled};
 use crate::view::plugin::{self as view, PluginView};
 
 /// Maximum size of a plugin, the same as in the plugins folder.
@@ -32,7 +34,7 @@ const UPLOAD_TIMEOUT: Duration = Duration::from_secs(120);
 /// Acquires a permit that moves into the blocking work: a client that hangs up releases only work that has
 /// not started, so no more runs than there are permits.
 async fn permit(permits: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Problem> {
-    Arc::clone(permits).acquire_owned().await.map_err(|_| Problem::uploads_disabled())
+    Arc::clone(permits).acquire_owned().await.map_err(|_| uploads_disabled())
 }
 
 /// Responds 201 with a new plugin, 200 with a replaced one.
@@ -58,18 +60,18 @@ pub(crate) async fn put(
 
 fn check_request<'a>(api: &'a Api, name: &str) -> Result<(&'a UploadPermits, PluginName), Problem> {
     let permits = api.upload_limits.permits()?;
-    let name = name.parse().map_err(|error| Problem::invalid_plugin_name(name, error))?;
+    let name = name.parse().map_err(|error| invalid_plugin_name(name, error))?;
     Ok((permits, name))
 }
 
 pub(crate) async fn delete(State(api): State<Api>, Path(name): Path<String>) -> Result<StatusCode, Problem> {
     let permits = api.upload_limits.permits()?;
-    let plugin: PluginName = name.parse().map_err(|_| Problem::unknown_plugin(&name))?;
+    let plugin: PluginName = name.parse().map_err(|_| unknown_plugin(&name))?;
     let permit = permit(&permits.removed).await?;
     match change(&api, permit, move |runtime| runtime.remove(&plugin)).await? {
         RemoveOutcome::Removed => Ok(StatusCode::NO_CONTENT),
-        RemoveOutcome::NotFound => Err(Problem::unknown_plugin(&name)),
-        RemoveOutcome::BuiltIn => Err(Problem::built_in_plugin(&name)),
+        RemoveOutcome::NotFound => Err(unknown_plugin(&name)),
+        RemoveOutcome::BuiltIn => Err(built_in_plugin(&name)),
     }
 }
 
@@ -122,4 +124,31 @@ pub(crate) fn delete_spec() -> Operation {
         .responds(204, ResponseSpec::empty("The plugin was removed."))
         .problems(&[kind::UNKNOWN_PLUGIN, kind::BUILT_IN_PLUGIN, kind::FOLDER_IN_THE_WAY])
         .problems(&kind::PLUGIN_CHANGE)
+}
+
+fn built_in_plugin(name: &str) -> Problem {
+    let detail = format!("plugin '{name}' is built into the server and has no file to delete");
+    Problem::of(kind::BUILT_IN_PLUGIN, detail)
+}
+
+fn invalid_plugin_name(name: &str, error: InvalidPluginName) -> Problem {
+    let detail = format!("'{}' is not a plugin name: {error}", truncated_quote(name));
+    Problem::of(kind::INVALID_PLUGIN_NAME, detail)
+}
+
+impl From<UploadError> for Problem {
+    fn from(error: UploadError) -> Self {
+        match error {
+            UploadError::Rejected(reason) => Self::of(kind::PLUGIN_REJECTED, reason),
+            UploadError::Unpinned { .. } => Self::of(kind::PLUGIN_NOT_PINNED, error.to_string()),
+            UploadError::FolderInTheWay { .. } => Self::of(kind::FOLDER_IN_THE_WAY, error.to_string()),
+            UploadError::TooMany => Self::of(kind::TOO_MANY_PLUGINS, error.to_string()),
+            UploadError::Stopping => Self::draining(),
+            UploadError::NoFolder | UploadError::Folder { .. } => {
+                tracing::warn!(%error, "failed to change the plugins folder");
+                let detail = format!("{error}; the server needs a writable plugins folder");
+                Self::of(kind::PLUGINS_FOLDER_UNAVAILABLE, detail)
+            }
+        }
+    }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use crate::problem::Problem;
+use crate::problem_kind as kind;
 
 /// Uploads received or held in memory at once; further ones wait before their body is read.
 const RECEIVED_MAX: usize = 8;
@@ -46,6 +47,12 @@ impl UploadLimits {
     ///
     /// Fails if uploads are disabled.
     pub(crate) fn permits(&self) -> Result<&UploadPermits, Problem> {
-        self.permits.as_ref().ok_or_else(Problem::uploads_disabled)
+        self.permits.as_ref().ok_or_else(uploads_disabled)
     }
+}
+
+pub(crate) fn uploads_disabled() -> Problem {
+    let detail =
+        "uploads are disabled, so change plugins in the plugins folder; --allow-upload enables uploads";
+    Problem::of(kind::UPLOADS_DISABLED, detail)
 }

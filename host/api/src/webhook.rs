@@ -11,7 +11,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use serde_json::json;
-use wasmill_model::TaskId;
+use wasmill_model::{TaskId, TaskState};
 use wasmill_store::Redelivery;
 
 pub use self::payload::payload;
@@ -21,13 +21,14 @@ use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
 use crate::problem_kind as kind;
 use crate::state::Api;
+use crate::task_lookup::{parse_task_id, require_task, unknown_task};
 use crate::view::webhook::DeliveryView;
 
 pub(crate) async fn webhook(
     State(api): State<Api>,
     Path(id): Path<String>,
 ) -> Result<impl IntoResponse, Problem> {
-    let id = Api::parse_task_id(&id)?;
+    let id = parse_task_id(&id)?;
     view(&api, id).await.map(Json)
 }
 
@@ -35,18 +36,18 @@ pub(crate) async fn redeliver(
     State(api): State<Api>,
     Path(id): Path<String>,
 ) -> Result<impl IntoResponse, Problem> {
-    let id = Api::parse_task_id(&id)?;
+    let id = parse_task_id(&id)?;
     match api.store.redeliver(id, api.clock.now()).await? {
-        Redelivery::NotFound => Err(Problem::unknown_task(id)),
-        Redelivery::NoWebhook => Err(Problem::no_webhook(id)),
-        Redelivery::Idle(state) => Err(Problem::nothing_to_deliver(id, state)),
+        Redelivery::NotFound => Err(unknown_task(id)),
+        Redelivery::NoWebhook => Err(no_webhook(id)),
+        Redelivery::Idle(state) => Err(nothing_to_deliver(id, state)),
         Redelivery::Due => Ok((StatusCode::ACCEPTED, Json(view(&api, id).await?))),
     }
 }
 
 async fn view(api: &Api, id: TaskId) -> Result<DeliveryView, Problem> {
-    let log = Api::require_task(id, api.store.webhook(id).await)?;
-    Ok(DeliveryView::new(id, log.ok_or_else(|| Problem::no_webhook(id))?))
+    let log = require_task(id, api.store.webhook(id).await)?;
+    Ok(DeliveryView::new(id, log.ok_or_else(|| no_webhook(id))?))
 }
 
 fn answer(description: &'static str) -> ResponseSpec {
@@ -78,4 +79,18 @@ pub(crate) fn redeliver_spec() -> Operation {
         .responds(202, answer("A new delivery attempt is due."))
         .problems(&[kind::NO_WEBHOOK, kind::NOTHING_TO_DELIVER])
         .problems(&kind::TASK_ACCESS)
+}
+
+fn no_webhook(id: TaskId) -> Problem {
+    let detail = format!("task {id} has no webhook");
+    Problem::of(kind::NO_WEBHOOK, detail)
+}
+
+fn nothing_to_deliver(id: TaskId, state: TaskState) -> Problem {
+    let detail = if state.is_final() {
+        format!("task {id} is {state}, and its webhook does not subscribe to that outcome")
+    } else {
+        format!("task {id} is {state}; its webhook is delivered when it finishes")
+    };
+    Problem::of(kind::NOTHING_TO_DELIVER, detail).with_state(state)
 }

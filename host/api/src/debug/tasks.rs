@@ -8,8 +8,8 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use wasmill_model::PluginName;
 
-use crate::debug::DebugState;
-use crate::debug::dump::{Dump, STATES, TaskDump};
+use super::dump::{Dump, STATES, TaskDump};
+use super::state::DebugState;
 use crate::field_errors::{FieldError, FieldErrors};
 use crate::filter;
 use crate::openapi::Param;

@@ -4,16 +4,16 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::IntoResponse;
-use wasmill_model::{NewTask, ScheduleName, Timestamp};
+use wasmill_model::{NewTask, ScheduleName, TaskId, Timestamp};
 use wasmill_runtime::InputBudget;
 use wasmill_store::{RunNowOutcome, Submitted};
 
-use super::{SCHEDULE_ACCESS, find};
 use crate::field_errors::FieldErrors;
 use crate::idempotency_key;
 use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
 use crate::problem_kind as kind;
+use crate::schedules::lookup::{SCHEDULE_ACCESS, find, unknown_schedule};
 use crate::state::Api;
 use crate::submit::{Refusal, answer, check_one, held, run_check, stored};
 use crate::view::schedule::{ScheduleDetailView, example};
@@ -34,9 +34,9 @@ pub(crate) async fn resume(
 }
 
 async fn set(api: &Api, name: &str, paused: bool) -> Result<impl IntoResponse + use<>, Problem> {
-    let known: ScheduleName = name.parse().map_err(|_| Problem::unknown_schedule(name))?;
+    let known: ScheduleName = name.parse().map_err(|_| unknown_schedule(name))?;
     let schedule = api.store.pause_schedule(known, paused, api.clock.now()).await?;
-    let schedule = schedule.ok_or_else(|| Problem::unknown_schedule(name))?;
+    let schedule = schedule.ok_or_else(|| unknown_schedule(name))?;
     api.schedules.wake();
     Ok(Json(ScheduleDetailView::new(&schedule)))
 }
@@ -65,8 +65,8 @@ pub(crate) async fn run(
             answer(&Submitted { tasks: vec![task], replayed: false })
         }
         RunNowOutcome::Replayed(submitted) => answer(&submitted),
-        RunNowOutcome::NotFound => Err(Problem::unknown_schedule(&name)),
-        RunNowOutcome::Busy(holder) => Err(Problem::schedule_busy(&schedule.name, holder)),
+        RunNowOutcome::NotFound => Err(unknown_schedule(&name)),
+        RunNowOutcome::Busy(holder) => Err(schedule_busy(&schedule.name, holder)),
     }
 }
 
@@ -105,4 +105,13 @@ pub(crate) fn run_spec() -> Operation {
         .problems(&SCHEDULE_ACCESS)
         .problems(&[kind::INVALID_REQUEST, kind::PLUGIN_COMPILING, kind::QUEUE_FULL])
         .problems(&[kind::SCHEDULE_BUSY, kind::KEY_TAKEN])
+}
+
+/// The previous run is still active, and the schedule allows no overlap.
+fn schedule_busy(name: &ScheduleName, holder: TaskId) -> Problem {
+    let detail = format!(
+        "task {holder} of schedule '{name}' is still waiting or running, and the schedule does not allow \
+         overlap"
+    );
+    Problem::of(kind::SCHEDULE_BUSY, detail).with_holder(holder)
 }

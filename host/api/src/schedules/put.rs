@@ -8,17 +8,20 @@ use axum::response::IntoResponse;
 use schemars::JsonSchema;
 use serde_json::json;
 use serde_json::value::RawValue;
-use wasmill_model::{InvalidTiming, MissedPolicy, ScheduleName, TIMING_BYTES_MAX, Timestamp, Timing};
+use wasmill_model::{
+    InvalidScheduleName, InvalidTiming, MissedPolicy, ScheduleName, TIMING_BYTES_MAX, Timestamp, Timing,
+};
 use wasmill_runtime::InputBudget;
 use wasmill_scheduler::SCHEDULES_MAX;
 use wasmill_store::{NewSchedule, PutOutcome};
 
 use crate::body::read_json;
-use crate::field_errors::{FieldError, FieldErrors};
+use crate::field_errors::{FieldError, FieldErrors, truncated_quote};
 use crate::fields::{Fields, text};
 use crate::openapi::{Operation, ResponseSpec};
 use crate::problem::Problem;
 use crate::problem_kind as kind;
+use crate::schedules::lookup::schedule_managed_by_plugin;
 use crate::state::Api;
 use crate::submit::{self, Refusal, TaskRequest, check_one, run_check};
 use crate::view::schedule::{ScheduleDetailView, example};
@@ -36,15 +39,15 @@ pub(crate) async fn put(
     body: Body,
 ) -> Result<impl IntoResponse, Problem> {
     let bytes = read_json(&api.config.body, &headers, body).await?;
-    let name: ScheduleName = name.parse().map_err(|error| Problem::invalid_schedule_name(&name, error))?;
+    let name: ScheduleName = name.parse().map_err(|error| invalid_schedule_name(&name, error))?;
     let now = api.clock.now();
     let checking = name.clone();
     let new = run_check(&api, move |api, budget| check(api, checking.clone(), &bytes, now, budget)).await??;
     let (status, schedule) = match api.store.put_schedule(new, SCHEDULES_MAX as u64, now).await? {
         PutOutcome::Created(schedule) => (StatusCode::CREATED, schedule),
         PutOutcome::Replaced(schedule) => (StatusCode::OK, schedule),
-        PutOutcome::NameTaken => return Err(Problem::schedule_managed_by_plugin(&name)),
-        PutOutcome::TooMany => return Err(Problem::too_many_schedules(SCHEDULES_MAX)),
+        PutOutcome::NameTaken => return Err(schedule_managed_by_plugin(&name)),
+        PutOutcome::TooMany => return Err(too_many_schedules(SCHEDULES_MAX)),
     };
     api.schedules.wake();
     Ok((status, Json(ScheduleDetailView::new(&schedule))))
@@ -212,4 +215,14 @@ pub(crate) fn spec() -> Operation {
         ])
         .problems(&[kind::SCHEDULE_MANAGED_BY_PLUGIN, kind::TOO_MANY_SCHEDULES, kind::PLUGIN_COMPILING])
         .problems(&kind::STORE_ACCESS)
+}
+
+fn invalid_schedule_name(name: &str, error: InvalidScheduleName) -> Problem {
+    let detail = format!("'{}' is not a schedule name: {error}", truncated_quote(name));
+    Problem::of(kind::INVALID_SCHEDULE_NAME, detail)
+}
+
+fn too_many_schedules(schedules_max: usize) -> Problem {
+    let detail = format!("this server has its maximum of {schedules_max} schedules; delete one first");
+    Problem::of(kind::TOO_MANY_SCHEDULES, detail)
 }
