@@ -7,15 +7,12 @@ use axum::extract::{MatchedPath, Request};
 use axum::middleware::{from_fn, from_fn_with_state};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::problem_layer;
+use crate::http::trace;
+use crate::http::undocumented::{DocumentedRequests, reject_undocumented};
+use crate::problem::layer;
 use crate::routes::Routes;
 use crate::state::Api;
-use crate::undocumented::{DocumentedRequests, reject_undocumented};
-use crate::{
-    batch, cancel, cancel_many, docs, document_page, drain, events, health, index, input, list, logs,
-    metrics, openapi, pause, plugins, result, retry, retry_many, schedules, stats, status, submit, task,
-    trace, upload, webhook,
-};
+use crate::{event, metrics, openapi, plugin, queue, schedule, service, task, webhook};
 
 /// All routes, each with its specification and its handler.
 fn routes() -> Routes {
@@ -24,55 +21,55 @@ fn routes() -> Routes {
 
 fn tasks(routes: Routes) -> Routes {
     routes
-        .add(submit::spec(), submit::submit)
-        .add(list::spec(), list::list)
-        .add(batch::spec(), batch::batch)
-        .add(retry_many::spec(), retry_many::retry_many)
-        .add(cancel_many::spec(), cancel_many::cancel_many)
-        .add(task::spec(), task::task)
-        .add(cancel::remove_spec(), cancel::remove)
-        .add(status::spec(), status::status)
-        .add(result::spec(), result::result)
-        .add(input::spec(), input::input)
-        .add(logs::spec(), logs::logs)
-        .add(events::task_events_spec(), events::task_events)
-        .add(webhook::webhook_spec(), webhook::webhook)
-        .add(webhook::redeliver_spec(), webhook::redeliver)
-        .add(events::all_events_spec(), events::all_events)
-        .add(retry::spec(), retry::retry)
-        .add(cancel::cancel_spec(), cancel::cancel)
+        .add(task::submit::spec(), task::submit::submit)
+        .add(task::list::spec(), task::list::list)
+        .add(task::batch::spec(), task::batch::batch)
+        .add(task::retry_many::spec(), task::retry_many::retry_many)
+        .add(task::cancel_many::spec(), task::cancel_many::cancel_many)
+        .add(task::get::spec(), task::get::task)
+        .add(task::cancel::remove_spec(), task::cancel::remove)
+        .add(task::status::spec(), task::status::status)
+        .add(task::result::spec(), task::result::result)
+        .add(task::input::spec(), task::input::input)
+        .add(task::logs::spec(), task::logs::logs)
+        .add(event::stream::task_events_spec(), event::stream::task_events)
+        .add(webhook::get::webhook_spec(), webhook::get::webhook)
+        .add(webhook::get::redeliver_spec(), webhook::get::redeliver)
+        .add(event::stream::all_events_spec(), event::stream::all_events)
+        .add(task::retry::spec(), task::retry::retry)
+        .add(task::cancel::cancel_spec(), task::cancel::cancel)
 }
 
 fn plugins_and_schedules(routes: Routes) -> Routes {
     routes
-        .add(plugins::list_spec(), plugins::list)
-        .add(plugins::plugin_spec(), plugins::plugin)
-        .add(upload::put_spec(), upload::put)
-        .add(upload::delete_spec(), upload::delete)
-        .add(pause::pause_plugin_spec(), pause::pause_plugin)
-        .add(pause::resume_plugin_spec(), pause::resume_plugin)
-        .add(schedules::list_spec(), schedules::list)
-        .add(schedules::schedule_spec(), schedules::schedule)
-        .add(schedules::put::spec(), schedules::put::put)
-        .add(schedules::delete_spec(), schedules::delete)
-        .add(schedules::actions::pause_spec(), schedules::actions::pause)
-        .add(schedules::actions::resume_spec(), schedules::actions::resume)
-        .add(schedules::actions::run_spec(), schedules::actions::run)
+        .add(plugin::list::list_spec(), plugin::list::list)
+        .add(plugin::list::plugin_spec(), plugin::list::plugin)
+        .add(plugin::upload::put_spec(), plugin::upload::put)
+        .add(plugin::upload::delete_spec(), plugin::upload::delete)
+        .add(queue::pause::pause_plugin_spec(), queue::pause::pause_plugin)
+        .add(queue::pause::resume_plugin_spec(), queue::pause::resume_plugin)
+        .add(schedule::list::list_spec(), schedule::list::list)
+        .add(schedule::list::schedule_spec(), schedule::list::schedule)
+        .add(schedule::put::spec(), schedule::put::put)
+        .add(schedule::list::delete_spec(), schedule::list::delete)
+        .add(schedule::actions::pause_spec(), schedule::actions::pause)
+        .add(schedule::actions::resume_spec(), schedule::actions::resume)
+        .add(schedule::actions::run_spec(), schedule::actions::run)
 }
 
 fn server(routes: Routes) -> Routes {
     routes
-        .add(index::spec(), index::index)
-        .add(pause::pause_spec(), pause::pause)
-        .add(pause::resume_spec(), pause::resume)
-        .add(drain::spec(), drain::drain)
-        .add(stats::spec(), stats::stats)
+        .add(service::index::spec(), service::index::index)
+        .add(queue::pause::pause_spec(), queue::pause::pause)
+        .add(queue::pause::resume_spec(), queue::pause::resume)
+        .add(queue::drain::spec(), queue::drain::drain)
+        .add(queue::stats::spec(), queue::stats::stats)
         .add(metrics::get::spec(), metrics::get::get)
-        .add(health::healthz_spec(), health::healthz)
-        .add(health::readyz_spec(), health::readyz)
-        .add(document_page::spec(), || async { document_page::openapi(document()) })
-        .add(docs::spec(), docs::page)
-        .add(docs::viewer_spec(), docs::viewer)
+        .add(service::health::healthz_spec(), service::health::healthz)
+        .add(service::health::readyz_spec(), service::health::readyz)
+        .add(service::openapi::spec(), || async { service::openapi::openapi(document()) })
+        .add(service::docs::spec(), service::docs::page)
+        .add(service::docs::viewer_spec(), service::docs::viewer)
 }
 
 /// Returns the OpenAPI document, which is built once per process.
@@ -91,16 +88,16 @@ pub fn router(api: Api) -> Router {
     let method_not_allowed = move |request: Request| async move {
         let path = request.extensions().get::<MatchedPath>();
         let allowed = path.and_then(|path| allowed_methods.get(path.as_str()));
-        problem_layer::method_not_allowed(&request, allowed.map(String::as_str))
+        layer::method_not_allowed(&request, allowed.map(String::as_str))
     };
     routes
         .into_router()
         .route_layer(from_fn_with_state(documented, reject_undocumented))
-        .fallback(problem_layer::unknown_route)
+        .fallback(layer::unknown_route)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn_with_state(api.tracer.clone(), trace::trace))
-        .layer(CatchPanicLayer::custom(problem_layer::panicked))
-        .layer(from_fn(problem_layer::finish))
+        .layer(CatchPanicLayer::custom(layer::panicked))
+        .layer(from_fn(layer::finish))
         .layer(from_fn_with_state(api.metrics.clone(), metrics::layer::count))
         .with_state(api)
 }

@@ -10,11 +10,11 @@ use wasmill_scheduler::{Scheduler, Schedules};
 use wasmill_store::Store;
 use wasmill_webhooks::Webhooks;
 
-use crate::body::BodyConfig;
-use crate::check_pool::CheckPool;
+use crate::http::body::BodyConfig;
+use crate::http::check_pool::CheckPool;
+use crate::http::stream_limit::StreamLimit;
+use crate::http::upload_limits::UploadLimits;
 use crate::metrics::Metrics;
-use crate::stream_limit::StreamLimit;
-use crate::upload_limits::UploadLimits;
 
 /// Limits and defaults of the API.
 #[derive(Clone, Debug)]

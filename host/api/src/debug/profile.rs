@@ -15,10 +15,10 @@ use wasmill_runtime::GuestSample;
 use super::pprof::{Frame, Profile};
 use super::state::DebugState;
 use super::threads::{CpuTime, Threads};
-use crate::field_errors::{FieldError, FieldErrors};
+use crate::http::params::{Params, whole_number};
 use crate::openapi::Param;
-use crate::params::{Params, whole_number};
 use crate::problem::Problem;
+use crate::problem::field_errors::{FieldError, FieldErrors};
 
 /// Default duration, as in Go.
 const SECONDS: u64 = 30;

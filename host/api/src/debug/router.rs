@@ -8,7 +8,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use super::state::DebugState;
 use super::{heap, profile, tasks};
-use crate::problem_layer;
+use crate::problem::layer;
 
 /// Response of `GET /debug`.
 const INDEX: &str = "\
@@ -28,11 +28,11 @@ pub fn debug_router(debug: DebugState) -> Router {
         .route("/debug/tasks", get(tasks::tasks))
         .route("/debug/pprof/profile", get(profile::profile))
         .route("/debug/pprof/heap", get(heap::heap))
-        .fallback(problem_layer::unknown_route)
-        .method_not_allowed_fallback(|request: Request| async move {
-            problem_layer::method_not_allowed(&request, None)
-        })
-        .layer(CatchPanicLayer::custom(problem_layer::panicked))
-        .layer(from_fn(problem_layer::finish))
+        .fallback(layer::unknown_route)
+        .method_not_allowed_fallback(
+            |request: Request| async move { layer::method_not_allowed(&request, None) },
+        )
+        .layer(CatchPanicLayer::custom(layer::panicked))
+        .layer(from_fn(layer::finish))
         .with_state(debug)
 }

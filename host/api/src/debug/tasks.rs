@@ -10,11 +10,11 @@ use wasmill_model::PluginName;
 
 use super::dump::{Dump, STATES, TaskDump};
 use super::state::DebugState;
-use crate::field_errors::{FieldError, FieldErrors};
-use crate::filter;
+use crate::http::params::{Params, whole_number};
 use crate::openapi::Param;
-use crate::params::{Params, whole_number};
 use crate::problem::Problem;
+use crate::problem::field_errors::{FieldError, FieldErrors};
+use crate::task::request::filter;
 
 /// Default number of tasks.
 const LIMIT: usize = 1_000;

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::request::{Param, RequestSpec};
 use super::response::{self, ResponseSpec};
 use super::schemas::{SchemaOf, Schemas};
-use crate::problem_kind::{ANY_OPERATION, CROSS_ORIGIN, INVALID_REQUEST, JSON_BODY, ProblemKind};
+use crate::problem::kind::{ANY_OPERATION, CROSS_ORIGIN, INVALID_REQUEST, JSON_BODY, ProblemKind};
 use crate::schema::{IdSchema, NameSchema, plain};
 
 /// The body of an operation without one: empty, or an empty object.

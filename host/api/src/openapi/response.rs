@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::schemas::SchemaOf;
 use crate::problem::ProblemDocument;
-use crate::problem_kind::ProblemKind;
+use crate::problem::kind::ProblemKind;
 use crate::schema::AnyJson;
 
 /// A successful response.
