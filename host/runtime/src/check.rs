@@ -3,11 +3,13 @@
 use std::io;
 use std::path::Path;
 
+use crate::config::RuntimeConfig;
+use crate::error::RuntimeError;
 use crate::folder::Fingerprint;
 use crate::kill_handle::KillHandle;
 use crate::loader::{Loaded, Loader};
+use crate::loader_config::LoaderConfig;
 use crate::registry::PluginInfo;
-use crate::runtime::{LoaderConfig, RuntimeConfig, RuntimeError, loader};
 
 /// Loads a file with the manifest beside it, without putting it into service. Compiled code goes into the cache, if
 /// there is one.
@@ -21,7 +23,7 @@ pub fn check(
     plugins: &LoaderConfig,
     file: &Path,
 ) -> Result<PluginInfo, RuntimeError> {
-    load(&loader(*config, plugins)?, file).map(|loaded| loaded.info)
+    load(&Loader::new(*config, plugins)?, file).map(|loaded| loaded.info)
 }
 
 /// Loads a file, with the manifest beside it.

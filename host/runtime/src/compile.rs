@@ -14,11 +14,11 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 
 use crate::compile_child::{CompileRequest, SUBCOMMAND, precompile};
+use crate::config::RuntimeConfig;
 use crate::engine::Engines;
 use crate::format;
 use crate::kill_handle::KillHandle;
 use crate::kind::Profile;
-use crate::runtime::RuntimeConfig;
 
 /// The maximum size of a compiled plugin.
 pub(crate) const ARTIFACT_BYTES_MAX: u64 = 1 << 30;

@@ -14,12 +14,12 @@ use wasmtime::Engine;
 use wasmtime::wasmparser::Parser;
 
 use crate::compile::CompilerConfig;
+use crate::config::RuntimeConfig;
 use crate::engine::{self, Engines};
 use crate::format;
 use crate::kind::Profile;
 use crate::loader::FILE_BYTES_MAX;
 use crate::pool::MemoryReset;
-use crate::runtime::RuntimeConfig;
 
 /// The first argument of the child; the second is the request.
 pub(crate) const SUBCOMMAND: &str = "compile";

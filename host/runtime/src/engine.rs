@@ -9,9 +9,10 @@ use std::sync::{Arc, OnceLock};
 use wasmtime::{Config, Engine, InstanceAllocationStrategy};
 
 use crate::capacity::{AddressReservation, STACK_BYTES, WASM_STACK_BYTES};
+use crate::config::RuntimeConfig;
+use crate::error::RuntimeError;
 use crate::kind::Profile;
 use crate::pool::{self, MemoryReset};
-use crate::runtime::{RuntimeConfig, RuntimeError};
 
 /// Bytes of stack of an on-demand guest. Interpreters recurse deeply; unused stack costs nothing.
 const ON_DEMAND_STACK_BYTES: usize = 2 << 20;

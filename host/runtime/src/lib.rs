@@ -3,6 +3,8 @@
 //! The binary creates a [`Runtime`] and passes it to the scheduler as a [`wasmill_model::Runner`]. This is the only
 //! crate that depends on wasmtime. It never decides when a task runs, enforces no timeouts, and stores nothing.
 
+mod config;
+mod error;
 mod runtime;
 
 mod capacity;
@@ -28,6 +30,7 @@ mod folder;
 mod kill_handle;
 mod load_stats;
 mod loader;
+mod loader_config;
 mod manifest;
 mod plugin_config;
 mod schema;
@@ -71,6 +74,8 @@ pub use capacity::{SlotCapacity, slot_capacity};
 pub use check::check;
 pub use compile::CompilerConfig;
 pub use compile_child::compile_child;
+pub use config::RuntimeConfig;
+pub use error::RuntimeError;
 pub use files::descriptors::{CLIENT_DESCRIPTORS, OWN_DESCRIPTORS, guest_descriptors};
 pub use files::grants::ProtectedPath;
 pub use http_calls::HttpCall;
@@ -78,16 +83,15 @@ pub use instance_status::{HostCall, InstanceState};
 pub use instances::InstanceInfo;
 pub use kind::PluginKind;
 pub use load_stats::LoadStats;
+pub use loader_config::{InputCheck, LoaderConfig, OnChange, WatchMode};
 pub use machine_memory::machine_memory_bytes;
 pub use name_list::NameList;
-pub use plugin::InputCheck;
 pub use plugin_config::{
     DirRule, HttpRule, MaxLimits, OutputFormat, Permissions, PluginConfig, RetryPolicy, ScheduleConfig,
 };
 pub use pool::{MemoryReset, guests_bytes_max};
 pub use registry::{NotReadyError, PluginDetails, PluginInfo, PluginSource, PluginState};
-pub use runtime::{LoaderConfig, MemoryUsage, PoolUsage, Runtime, RuntimeConfig, RuntimeError};
+pub use runtime::{MemoryUsage, PoolUsage, Runtime};
 pub use samples::{GuestSample, GuestSampler};
 pub use schema::{InputBudget, InputSchema, Violation};
 pub use upload::{RemoveOutcome, UploadError, UploadOutcome};
-pub use watcher::{OnChange, WatchMode};

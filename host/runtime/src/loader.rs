@@ -9,19 +9,21 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use sha2::{Digest, Sha256};
-use wasmill_egress::Connector;
+use wasmill_egress::{ConnectionQuota, Connector};
 use wasmill_model::{InvalidPluginName, PluginName};
 use wasmtime::Module;
 use wasmtime::component::Component;
 
-use crate::cache::{Cache, EntryName};
+use crate::cache::{Cache, CacheConfig, EntryName};
 use crate::compile::Compiler;
 use crate::compile_child::environment;
+use crate::config::RuntimeConfig;
 use crate::denial_log::DenialLog;
 use crate::engine::Engines;
+use crate::error::RuntimeError;
 use crate::files::descriptors::Descriptors;
 use crate::files::granted::GrantedFolders;
-use crate::files::grants::Grants;
+use crate::files::grants::{Grants, ProtectedPath};
 use crate::folder::{self, Fingerprint, ReadError};
 use crate::format;
 use crate::inspect::{Inspection, inspect};
@@ -29,9 +31,10 @@ use crate::kill_handle::KillHandle;
 use crate::kind::{PluginKind, Profile};
 use crate::linked_plugin::{Artifact, LinkedPlugin, Linkers};
 use crate::load_stats::LoadCounters;
+use crate::loader_config::{InputCheck, LoaderConfig};
 use crate::manifest;
 use crate::memory::MemoryEstimate;
-use crate::plugin::{InputCheck, Plugin};
+use crate::plugin::Plugin;
 use crate::plugin_config::{MaxLimits, PluginConfig};
 use crate::registry::{PluginDetails, PluginInfo, PluginSource, PluginState};
 use crate::samples::Samples;
@@ -69,6 +72,22 @@ pub(crate) struct Loader {
     pub(crate) input_checks: &'static [(&'static str, InputCheck)],
 }
 
+/// Returns the paths that no plugin may be granted.
+fn protected(plugins: &LoaderConfig) -> Vec<ProtectedPath> {
+    let folder =
+        |path: &PathBuf| ProtectedPath { path: path.clone(), what: "the plugins folder", is_secret: false };
+    plugins.protected.iter().cloned().chain(plugins.folder.as_ref().map(folder)).collect()
+}
+
+fn open_cache(config: &CacheConfig) -> Option<Cache> {
+    let cache = Cache::open(config);
+    if let Err(error) = &cache {
+        let data = config.data.display();
+        tracing::warn!(%data, %error, "failed to open the cache of compiled plugins; continuing without it");
+    }
+    cache.ok()
+}
+
 /// Returns the files that define a plugin and its permissions.
 fn defining_files(source: &PluginSource) -> Vec<PathBuf> {
     let PluginSource::File(wasm) = source else { return Vec::new() };
@@ -88,6 +107,39 @@ fn check_pin(config: &PluginConfig, digest: &str) -> Result<(), String> {
 }
 
 impl Loader {
+    /// Creates the loader. Its pools are sized for the limits of the host; a plugin whose manifest asks for more memory
+    /// runs on the on-demand engine.
+    pub(crate) fn new(config: RuntimeConfig, plugins: &LoaderConfig) -> Result<Self, RuntimeError> {
+        let engines = Engines::new(&config)?;
+        let linkers = Linkers::new(&engines)
+            .map_err(|error| RuntimeError::Engine { slots: config.slots, reason: format!("{error:#}") })?;
+        let connector =
+            Connector::new(plugins.http_roots.as_deref(), ConnectionQuota::Guests).map_err(|reason| {
+                let path = plugins.http_roots.clone().unwrap_or_default();
+                RuntimeError::HttpRoots { path, reason }
+            })?;
+        let max_limits = plugins.max_limits.unwrap_or_else(|| MaxLimits::of(&config.limits));
+        let default_config = plugins.default_config.clone().unwrap_or_else(|| PluginConfig {
+            limits: config.limits,
+            concurrency: max_limits.concurrency,
+            ..PluginConfig::default()
+        });
+        Ok(Self {
+            engines,
+            linkers,
+            compiler: Compiler::new(config, plugins.compiler.clone()),
+            cache: plugins.cache.as_ref().and_then(open_cache),
+            default_config: Arc::new(default_config),
+            max_limits,
+            grants: Grants::new(protected(plugins)),
+            descriptors: Descriptors::of_process(),
+            connector: Arc::new(connector),
+            samples: Arc::<Samples>::default(),
+            counters: LoadCounters::default(),
+            input_checks: plugins.input_checks,
+        })
+    }
+
     /// Loads the file with this fingerprint; `None` if the file has changed, or if the load was aborted.
     pub(crate) fn load_file(
         &self,

@@ -10,13 +10,10 @@ use crate::files::descriptors::Descriptors;
 use crate::files::granted::GrantedFolders;
 use crate::kind::{PluginKind, Profile};
 use crate::linked_plugin::LinkedPlugin;
+use crate::loader_config::InputCheck;
 use crate::memory::MemoryEstimate;
 use crate::plugin_config::PluginConfig;
 use crate::samples::Samples;
-
-/// Checks the JSON text of an input (`null` if there is none), and returns what is wrong with it. Called on each
-/// submit, so it must be fast.
-pub type InputCheck = fn(&str) -> Result<(), String>;
 
 /// A plugin that can run tasks.
 pub(crate) struct Plugin {

@@ -9,7 +9,7 @@ use wasmtime::{Enabled, PoolingAllocationConfig};
 use crate::capacity::{
     AddressReservation, MEMORIES_PER_INSTANCE, TABLE_ELEMENTS, TABLES_PER_INSTANCE, with_spare_slots,
 };
-use crate::runtime::RuntimeConfig;
+use crate::config::RuntimeConfig;
 use crate::swap;
 
 /// The maximum number of bytes that a free slot keeps resident.

@@ -4,7 +4,6 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
@@ -12,145 +11,39 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use wasmill_egress::{ConnectionQuota, Connector};
 use wasmill_model::{
-    BoxFuture, Cause, Failure, Limits, Pinned, PluginName, Rate, RetryOn, RunHost, RunRequest, RunStep,
-    Runner,
+    BoxFuture, Cause, Failure, Pinned, PluginName, Rate, RetryOn, RunHost, RunRequest, RunStep, Runner,
 };
 use wasmtime::Engine;
 
-use crate::cache::{Cache, CacheConfig};
 use crate::check;
-use crate::compile::{Compiler, CompilerConfig};
+use crate::config::RuntimeConfig;
 use crate::cpu::CpuMeter;
 use crate::engine::Engines;
-use crate::files::descriptors::Descriptors;
-use crate::files::grants::{Grants, ProtectedPath};
+use crate::error::RuntimeError;
 use crate::instance;
 use crate::instances::{InstanceGuard, InstanceInfo, Instances, RunEntry};
 use crate::kind::{PluginKind, Profile};
-use crate::linked_plugin::Linkers;
-use crate::load_stats::{LoadCounters, LoadStats};
+use crate::load_stats::LoadStats;
 use crate::loader::Loader;
+use crate::loader_config::LoaderConfig;
 use crate::memory::{Budget, Gauge, MemoryReservation, ResidentMemory};
 use crate::outcome;
-use crate::plugin::{InputCheck, Plugin};
-use crate::plugin_config::{MaxLimits, PluginConfig};
+use crate::plugin::Plugin;
+use crate::plugin_config::PluginConfig;
 use crate::pool::{self, MemoryReset};
 use crate::program::ProgramInput;
 use crate::registry::{NotReadyError, PluginInfo, Registry};
-use crate::samples::{GuestSampler, Samples};
+use crate::samples::GuestSampler;
 use crate::schema::{InputBudget, Violation};
 use crate::swap::{self, SwapMonitor};
 use crate::thread_monitor::ThreadMonitor;
 use crate::ticker::{TICK, Ticker};
 use crate::upload::{self, RemoveOutcome, UploadError, UploadOutcome};
-use crate::watcher::{OnChange, PluginWatcher, WatchMode};
+use crate::watcher::PluginWatcher;
 
 const SWAP_ENABLED: &str = "swap was enabled while the server runs, so memory of one guest could leak into \
                             the next; restart the server";
-
-/// The size of the runtime.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RuntimeConfig {
-    /// The maximum number of concurrent guests. Address space and memory mappings are reserved for each; see
-    /// [`slot_capacity`](crate::slot_capacity).
-    pub slots: u32,
-    /// The limits of each run. The scheduler enforces its timeout and log limit.
-    pub limits: Limits,
-    /// Bytes of memory for all runs together, including what pools keep for reuse; `None` to bound only each run.
-    pub memory_total_bytes: Option<u64>,
-}
-
-/// Where plugins come from, and how they are loaded.
-#[derive(Clone)]
-pub struct LoaderConfig {
-    /// The folder whose `*.wasm` files are plugins; `None` for built-in plugins only.
-    pub folder: Option<PathBuf>,
-    /// The configuration of a plugin without a manifest; `None` for the limits of the host.
-    pub default_config: Option<PluginConfig>,
-    /// The maximum that a manifest may ask for; `None` for the limits of the host.
-    pub max_limits: Option<MaxLimits>,
-    /// A PEM file of certificates that outgoing HTTPS trusts in addition to the web's roots.
-    pub http_roots: Option<PathBuf>,
-    /// Files and folders of the server itself, which no plugin may be granted. The plugins folder is always
-    /// included.
-    pub protected: Vec<ProtectedPath>,
-    /// How changes of the folder are detected.
-    pub watch: WatchMode,
-    /// The compiler. `None` compiles in this process, without limits: for trusted plugins.
-    pub compiler: Option<CompilerConfig>,
-    /// Where compiled plugins are cached, if at all.
-    pub cache: Option<CacheConfig>,
-    /// How long the start waits for the plugins of the folder. Those that take longer come into service later.
-    pub load_timeout: Duration,
-    /// Input checks of built-in plugins, by plugin name.
-    pub input_checks: &'static [(&'static str, InputCheck)],
-    /// Called when the plugins in service have changed. It must not own the runtime, which would then never be
-    /// dropped.
-    pub on_change: OnChange,
-}
-
-impl Default for LoaderConfig {
-    fn default() -> Self {
-        Self {
-            folder: None,
-            default_config: None,
-            max_limits: None,
-            http_roots: None,
-            protected: Vec::new(),
-            watch: WatchMode::Notify,
-            compiler: None,
-            cache: None,
-            load_timeout: Duration::from_secs(10),
-            input_checks: &[],
-            on_change: Arc::new(|| {}),
-        }
-    }
-}
-
-/// Why the runtime could not be started.
-#[derive(Debug, thiserror::Error)]
-pub enum RuntimeError {
-    /// There is not enough memory or address space for the slots, or wasmtime does not work on this machine.
-    #[error("failed to reserve resources for {slots} slots: {reason}")]
-    Engine {
-        /// The number of slots.
-        slots: u32,
-        /// The error of wasmtime.
-        reason: String,
-    },
-    /// The epoch thread could not be started.
-    #[error("failed to start the thread that interrupts guests")]
-    Ticker(#[source] io::Error),
-    /// The threads that load plugins could not be started.
-    #[error("failed to start the threads that load plugins")]
-    Watcher(#[source] io::Error),
-    /// A file cannot be read.
-    #[error("failed to read {path}")]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// The error of the system.
-        source: io::Error,
-    },
-    /// The certificates for outgoing HTTPS cannot be loaded.
-    #[error("failed to load the certificates for outgoing HTTPS from {path}: {reason}")]
-    HttpRoots {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The plugins folder exists but cannot be read.
-    #[error("failed to read plugins folder {path}")]
-    PluginsFolder {
-        /// The folder.
-        path: PathBuf,
-        /// The error of the system.
-        source: io::Error,
-    },
-}
 
 /// Runs plugins. Cheap to clone.
 #[derive(Clone)]
@@ -225,7 +118,7 @@ impl Runtime {
         builtins: &[(&str, &'static [u8])],
         plugins: LoaderConfig,
     ) -> Result<Self, RuntimeError> {
-        let loader = Arc::new(loader(config, &plugins)?);
+        let loader = Arc::new(Loader::new(config, &plugins)?);
         let registry = Arc::new(Registry::default());
         let threads = ThreadMonitor::new();
         for &(name, wasm) in builtins {
@@ -415,55 +308,6 @@ impl Runtime {
     }
 }
 
-/// Creates the loader. Its pools are sized for the limits of the host; a plugin whose manifest asks for more memory
-/// runs on the on-demand engine.
-pub(crate) fn loader(config: RuntimeConfig, plugins: &LoaderConfig) -> Result<Loader, RuntimeError> {
-    let engines = Engines::new(&config)?;
-    let linkers = Linkers::new(&engines)
-        .map_err(|error| RuntimeError::Engine { slots: config.slots, reason: format!("{error:#}") })?;
-    let connector =
-        Connector::new(plugins.http_roots.as_deref(), ConnectionQuota::Guests).map_err(|reason| {
-            let path = plugins.http_roots.clone().unwrap_or_default();
-            RuntimeError::HttpRoots { path, reason }
-        })?;
-    let max_limits = plugins.max_limits.unwrap_or_else(|| MaxLimits::of(&config.limits));
-    let default_config = plugins.default_config.clone().unwrap_or_else(|| PluginConfig {
-        limits: config.limits,
-        concurrency: max_limits.concurrency,
-        ..PluginConfig::default()
-    });
-    Ok(Loader {
-        engines,
-        linkers,
-        compiler: Compiler::new(config, plugins.compiler.clone()),
-        cache: plugins.cache.as_ref().and_then(open_cache),
-        default_config: Arc::new(default_config),
-        max_limits,
-        grants: Grants::new(protected(plugins)),
-        descriptors: Descriptors::of_process(),
-        connector: Arc::new(connector),
-        samples: Arc::<Samples>::default(),
-        counters: LoadCounters::default(),
-        input_checks: plugins.input_checks,
-    })
-}
-
-/// Returns the paths that no plugin may be granted.
-fn protected(plugins: &LoaderConfig) -> Vec<ProtectedPath> {
-    let folder =
-        |path: &PathBuf| ProtectedPath { path: path.clone(), what: "the plugins folder", is_secret: false };
-    plugins.protected.iter().cloned().chain(plugins.folder.as_ref().map(folder)).collect()
-}
-
-fn open_cache(config: &CacheConfig) -> Option<Cache> {
-    let cache = Cache::open(config);
-    if let Err(error) = &cache {
-        let data = config.data.display();
-        tracing::warn!(%data, %error, "failed to open the cache of compiled plugins; continuing without it");
-    }
-    cache.ok()
-}
-
 /// Returns the gauge of resident memory, without what free pool slots keep for reuse and without what the host
 /// itself holds. Returns nothing if memory is not bounded.
 fn gauge(config: &RuntimeConfig, engines: &Engines, host_bytes: Arc<AtomicU64>) -> Gauge {
@@ -644,6 +488,8 @@ impl fmt::Debug for Runtime {
 #[cfg(test)]
 mod tests {
     use std::hint::black_box;
+
+    use wasmill_model::Limits;
 
     use super::*;
 

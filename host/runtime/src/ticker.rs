@@ -112,7 +112,7 @@ mod tests {
     use wasmill_model::Limits;
 
     use super::*;
-    use crate::runtime::RuntimeConfig;
+    use crate::config::RuntimeConfig;
 
     fn ticker() -> Ticker {
         let config = RuntimeConfig { slots: 1, limits: Limits::default(), memory_total_bytes: None };

@@ -16,43 +16,17 @@ use std::time::{Duration, Instant};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use wasmill_model::PluginName;
 
+use crate::error::RuntimeError;
 use crate::folder::{self, DEBOUNCE, Fingerprint, PLUGINS_MAX, Scan};
 use crate::kill_handle::KillHandle;
 use crate::loader::{Loaded, Loader};
+use crate::loader_config::{OnChange, POLL_INTERVAL, SCAN_INTERVAL_MIN, WatchMode};
 use crate::registry::Registry;
-use crate::runtime::RuntimeError;
 use crate::thread_monitor::ThreadMonitor;
 use crate::upload::{self, Candidate, RemoveOutcome, UploadError, UploadOutcome};
 
 /// Files that are loaded concurrently. Each compilation uses all cores, so more would only cost memory.
 const LOADERS_MAX: usize = 4;
-/// The minimum interval between scans: copying a large file causes a storm of events.
-const SCAN_INTERVAL_MIN: Duration = Duration::from_millis(50);
-/// The interval between scans when no event arrives.
-const POLL_INTERVAL: Duration = Duration::from_secs(2);
-
-/// How changes of the plugins folder are detected.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum WatchMode {
-    /// By inotify, with a scan every 2 seconds as a fallback: bind mounts and network mounts may not send events.
-    #[default]
-    Notify,
-    /// By scanning at this interval.
-    Poll(Duration),
-}
-
-impl WatchMode {
-    fn poll(self) -> Duration {
-        match self {
-            Self::Notify => POLL_INTERVAL,
-            Self::Poll(interval) => interval.max(SCAN_INTERVAL_MIN),
-        }
-    }
-}
-
-/// Called when the plugins in service have changed. It runs on the watcher's thread and must not block.
-pub type OnChange = Arc<dyn Fn() + Send + Sync>;
-
 /// Watches the plugins folder until it is dropped.
 pub(crate) struct PluginWatcher {
     sender: Sender<WatchEvent>,
