@@ -16,8 +16,8 @@ use rustix::io::Errno;
 use rustix::process::geteuid;
 use sha2::{Digest, Sha256};
 
-use crate::compile::ARTIFACT_BYTES_MAX;
 use crate::format;
+use crate::limits::ARTIFACT_BYTES_MAX;
 
 /// The default size of the cache.
 const BYTES_MAX: u64 = 1 << 30;

@@ -4,7 +4,6 @@
 
 use std::io::{self, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -14,44 +13,18 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 
 use crate::compile_child::{CompileRequest, SUBCOMMAND, precompile};
+use crate::compiler_config::CompilerConfig;
 use crate::config::RuntimeConfig;
 use crate::engine::Engines;
 use crate::format;
 use crate::kill_handle::KillHandle;
 use crate::kind::Profile;
+use crate::limits::ARTIFACT_BYTES_MAX;
 
-/// The maximum size of a compiled plugin.
-pub(crate) const ARTIFACT_BYTES_MAX: u64 = 1 << 30;
 /// The maximum ratio of compiled code to wasm; it is four or five for most files.
 const ARTIFACT_BYTES_PER_BYTE: u64 = 64;
 /// Bytes of code allowed in addition.
 const ARTIFACT_BYTES_SPARE: u64 = 16 << 20;
-
-/// The compiler program, and the limits of each run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CompilerConfig {
-    /// A program that calls [`compile_child`](crate::compile_child) with its second argument if the first is
-    /// `compile`.
-    pub program: PathBuf,
-    /// The limit of address space, in bytes.
-    pub memory_bytes: u64,
-    /// The limit of CPU time of all threads, in whole seconds and at least one.
-    pub cpu: Duration,
-    /// The limit of wall-clock time.
-    pub wall: Duration,
-}
-
-impl CompilerConfig {
-    /// Creates a config with limits for the largest files: one of 69 MB takes about 100 s of CPU time.
-    pub fn new(program: impl Into<PathBuf>) -> Self {
-        Self {
-            program: program.into(),
-            memory_bytes: 4 << 30,
-            cpu: Duration::from_secs(600),
-            wall: Duration::from_secs(600),
-        }
-    }
-}
 
 /// Compiles wasm to machine code.
 pub(crate) struct Compiler {

@@ -13,13 +13,13 @@ use wasmill_model::Limits;
 use wasmtime::Engine;
 use wasmtime::wasmparser::Parser;
 
-use crate::compile::CompilerConfig;
+use crate::compiler_config::CompilerConfig;
 use crate::config::RuntimeConfig;
 use crate::engine::{self, Engines};
 use crate::format;
 use crate::kind::Profile;
-use crate::loader::FILE_BYTES_MAX;
-use crate::pool::MemoryReset;
+use crate::limits::FILE_BYTES_MAX;
+use crate::memory_reset::MemoryReset;
 
 /// The first argument of the child; the second is the request.
 pub(crate) const SUBCOMMAND: &str = "compile";

@@ -12,7 +12,8 @@ use crate::capacity::{AddressReservation, STACK_BYTES, WASM_STACK_BYTES};
 use crate::config::RuntimeConfig;
 use crate::error::RuntimeError;
 use crate::kind::Profile;
-use crate::pool::{self, MemoryReset};
+use crate::memory_reset::MemoryReset;
+use crate::pool;
 
 /// Bytes of stack of an on-demand guest. Interpreters recurse deeply; unused stack costs nothing.
 const ON_DEMAND_STACK_BYTES: usize = 2 << 20;
@@ -88,7 +89,7 @@ pub(crate) fn wasm_stack_bytes(profile: Profile) -> usize {
 /// Creates the pooled engine, with the best way to reset memories that works here.
 fn build(config: &RuntimeConfig) -> Result<(Engine, MemoryReset), RuntimeError> {
     let mut refusal = String::new();
-    for &reset in MemoryReset::candidates() {
+    for &reset in pool::memory_resets() {
         match Engine::new(&settings(config, reset)) {
             Ok(engine) => return Ok((engine, reset)),
             Err(error) => refusal = format!("{error:#}"),

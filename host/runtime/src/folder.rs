@@ -15,7 +15,7 @@ use rustix::fs::OFlags;
 
 use crate::files::granted::{Identity, granted_identity};
 use crate::format;
-use crate::loader::FILE_BYTES_MAX;
+use crate::limits::FILE_BYTES_MAX;
 
 /// The maximum number of plugins of a folder, in the order of names; further files are ignored.
 pub(crate) const PLUGINS_MAX: usize = 10_000;

@@ -10,11 +10,10 @@ use wasmtime::wasmparser::{BinaryReaderError, Validator, WasmFeatures};
 
 use crate::capacity::{MEMORIES_PER_INSTANCE, TABLE_ELEMENTS, TABLES_PER_INSTANCE};
 use crate::engine::Engines;
+use crate::entry_points::{MAIN, START};
 use crate::format;
-use crate::instance::START;
 use crate::kind::{PluginKind, Profile};
 use crate::limiter::ELEMENT_BYTES;
-use crate::linked_plugin::MAIN;
 use crate::name_list::NameList;
 use crate::pool::CORE_INSTANCES_PER_COMPONENT;
 use crate::wasm_summary::WasmSummary;

@@ -13,6 +13,7 @@ use wasmtime_wasi::p2::bindings::CommandPre;
 use crate::bindings::PluginPre;
 use crate::bindings::suspendable::{self, SuspendablePluginPre};
 use crate::dependency_results;
+use crate::entry_points::START;
 use crate::guest::{Guest, HANDLES_MAX};
 use crate::linked_plugin::LinkedPlugin;
 use crate::memory::MemoryReservation;
@@ -23,9 +24,6 @@ use crate::samples::Stack;
 
 /// The input passed to a plugin if the task has none.
 const NO_INPUT: &str = "null";
-/// The entry point of a core module.
-pub(crate) const START: &str = "_start";
-
 /// The minimum time of a suspension: each one costs a durable write, as a checkpoint does.
 const SUSPENSION_MIN: Duration = Duration::from_millis(10);
 /// The maximum time of a suspension, as far ahead as a task can be scheduled.

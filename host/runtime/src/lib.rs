@@ -8,6 +8,7 @@ mod error;
 mod runtime;
 
 mod capacity;
+mod memory_reset;
 mod pool;
 mod swap;
 
@@ -26,6 +27,7 @@ mod watcher;
 mod cache;
 mod compile;
 mod compile_child;
+mod compiler_config;
 mod folder;
 mod kill_handle;
 mod load_stats;
@@ -45,6 +47,7 @@ mod backtrace;
 mod bindings;
 mod cpu;
 mod dependency_results;
+mod entry_points;
 mod files;
 mod guest;
 mod guest_log;
@@ -68,12 +71,13 @@ mod http_policy;
 mod metered_stream;
 
 mod format;
+mod limits;
 
 pub use cache::CacheConfig;
 pub use capacity::{SlotCapacity, slot_capacity};
 pub use check::check;
-pub use compile::CompilerConfig;
 pub use compile_child::compile_child;
+pub use compiler_config::CompilerConfig;
 pub use config::RuntimeConfig;
 pub use error::RuntimeError;
 pub use files::descriptors::{CLIENT_DESCRIPTORS, OWN_DESCRIPTORS, guest_descriptors};
@@ -83,13 +87,15 @@ pub use instance_status::{HostCall, InstanceState};
 pub use instances::InstanceInfo;
 pub use kind::PluginKind;
 pub use load_stats::LoadStats;
-pub use loader_config::{InputCheck, LoaderConfig, OnChange, WatchMode};
+pub use loader_config::{LoaderConfig, OnChange, WatchMode};
 pub use machine_memory::machine_memory_bytes;
+pub use memory_reset::MemoryReset;
 pub use name_list::NameList;
 pub use plugin_config::{
-    DirRule, HttpRule, MaxLimits, OutputFormat, Permissions, PluginConfig, RetryPolicy, ScheduleConfig,
+    DirRule, HttpRule, InputCheck, MaxLimits, OutputFormat, Permissions, PluginConfig, RetryPolicy,
+    ScheduleConfig,
 };
-pub use pool::{MemoryReset, guests_bytes_max};
+pub use pool::guests_bytes_max;
 pub use registry::{NotReadyError, PluginDetails, PluginInfo, PluginSource, PluginState};
 pub use runtime::{MemoryUsage, PoolUsage, Runtime};
 pub use samples::{GuestSample, GuestSampler};

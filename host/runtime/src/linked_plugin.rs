@@ -13,15 +13,13 @@ use wasmtime_wasi::{I32Exit, p1, p2};
 use crate::bindings::suspendable::SuspendablePluginPre;
 use crate::bindings::{Plugin, PluginPre};
 use crate::engine::Engines;
+use crate::entry_points::{MAIN, START};
 use crate::files;
 use crate::format;
 use crate::guest::Guest;
-use crate::instance::START;
 use crate::kind::{PluginKind, Profile};
 use crate::wasi_overrides;
 
-/// The interface of a main function, in any minor version.
-pub(crate) const MAIN: &str = "wasi:cli/run@0.2.";
 const WRONG_MAIN: &str = "its `wasi:cli/run` is not that of WASI 0.2";
 
 /// Compiled code, fresh or from the cache.

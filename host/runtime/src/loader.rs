@@ -31,16 +31,13 @@ use crate::kill_handle::KillHandle;
 use crate::kind::{PluginKind, Profile};
 use crate::linked_plugin::{Artifact, LinkedPlugin, Linkers};
 use crate::load_stats::LoadCounters;
-use crate::loader_config::{InputCheck, LoaderConfig};
+use crate::loader_config::LoaderConfig;
 use crate::manifest;
 use crate::memory::MemoryEstimate;
 use crate::plugin::Plugin;
-use crate::plugin_config::{MaxLimits, PluginConfig};
+use crate::plugin_config::{InputCheck, MaxLimits, PluginConfig};
 use crate::registry::{PluginDetails, PluginInfo, PluginSource, PluginState};
 use crate::samples::Samples;
-
-/// The maximum size of a plugin file.
-pub(crate) const FILE_BYTES_MAX: u64 = 128 << 20;
 
 /// A loaded or rejected plugin.
 pub(crate) struct Loaded {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cache::CacheConfig;
-use crate::compile::CompilerConfig;
+use crate::compiler_config::CompilerConfig;
 use crate::files::grants::ProtectedPath;
-use crate::plugin_config::{MaxLimits, PluginConfig};
+use crate::plugin_config::{InputCheck, MaxLimits, PluginConfig};
 
 /// The minimum interval between scans: copying a large file causes a storm of events.
 pub(crate) const SCAN_INTERVAL_MIN: Duration = Duration::from_millis(50);
@@ -82,7 +82,3 @@ impl WatchMode {
 
 /// Called when the plugins in service have changed. It runs on the watcher's thread and must not block.
 pub type OnChange = Arc<dyn Fn() + Send + Sync>;
-
-/// Checks the JSON text of an input (`null` if there is none), and returns what is wrong with it. Called on each
-/// submit, so it must be fast.
-pub type InputCheck = fn(&str) -> Result<(), String>;

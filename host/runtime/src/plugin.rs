@@ -10,9 +10,8 @@ use crate::files::descriptors::Descriptors;
 use crate::files::granted::GrantedFolders;
 use crate::kind::{PluginKind, Profile};
 use crate::linked_plugin::LinkedPlugin;
-use crate::loader_config::InputCheck;
 use crate::memory::MemoryEstimate;
-use crate::plugin_config::PluginConfig;
+use crate::plugin_config::{InputCheck, PluginConfig};
 use crate::samples::Samples;
 
 /// A plugin that can run tasks.

@@ -106,6 +106,10 @@ impl MaxLimits {
     }
 }
 
+/// Checks the JSON text of an input (`null` if there is none), and returns what is wrong with it. Called on each
+/// submit, so it must be fast.
+pub type InputCheck = fn(&str) -> Result<(), String>;
+
 /// The format of a plugin's output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OutputFormat {

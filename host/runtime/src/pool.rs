@@ -1,8 +1,5 @@
 //! The instance pools: sized for all slots when the engine is created.
 
-use std::fmt;
-
-use serde::{Deserialize, Serialize};
 use wasmill_model::Limits;
 use wasmtime::{Enabled, PoolingAllocationConfig};
 
@@ -10,6 +7,7 @@ use crate::capacity::{
     AddressReservation, MEMORIES_PER_INSTANCE, TABLE_ELEMENTS, TABLES_PER_INSTANCE, with_spare_slots,
 };
 use crate::config::RuntimeConfig;
+use crate::memory_reset::MemoryReset;
 use crate::swap;
 
 /// The maximum number of bytes that a free slot keeps resident.
@@ -22,40 +20,12 @@ const PAGE_BYTES: u64 = 4 << 10;
 /// Core instances per component. A plain Rust component has three, one with linked libraries dozens.
 pub(crate) const CORE_INSTANCES_PER_COMPONENT: u32 = 64;
 
-/// How the memory of an instance is reset for the next one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum MemoryReset {
-    /// The kernel reports the touched pages (`PAGEMAP_SCAN`, Linux 6.7), and only those are cleared. Several times
-    /// faster than decommitting.
-    ClearTouched,
-    /// Memory is returned to the kernel, because it does not report touched pages, or because there is swap: pages
-    /// that were swapped out would not be reported.
-    Decommit,
-}
-
-impl MemoryReset {
-    /// Returns the ways to try, best first.
-    pub(crate) fn candidates() -> &'static [Self] {
-        if swap::is_on(&swap::swaps()) { &[Self::Decommit] } else { &[Self::ClearTouched, Self::Decommit] }
-    }
-
-    /// Returns true if initial memories are mapped copy-on-write rather than copied.
-    pub(crate) fn maps_images(self) -> bool {
-        self == Self::Decommit
-    }
-}
-
-/// Formats the sentence that `wasmill doctor` shows.
-impl fmt::Display for MemoryReset {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::ClearTouched => "only pages touched by a guest are cleared after it",
-            Self::Decommit => {
-                "memory is returned to the kernel after each guest, which more than halves the throughput: \
-                 there is swap, or the kernel is older than Linux 6.7"
-            }
-        })
+/// Returns the ways to reset memories to try, best first.
+pub(crate) fn memory_resets() -> &'static [MemoryReset] {
+    if swap::is_on(&swap::swaps()) {
+        &[MemoryReset::Decommit]
+    } else {
+        &[MemoryReset::ClearTouched, MemoryReset::Decommit]
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::pool::MemoryReset;
+use crate::memory_reset::MemoryReset;
 
 /// The interval between checks.
 const CHECK_INTERVAL: Duration = Duration::from_secs(2);
