@@ -4,9 +4,11 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::plugin::Plugin;
+use wasmill_model::PluginName;
+
+use crate::kind::PluginKind;
 use crate::plugin_config::DirRule;
 
 /// Denials logged per plugin; further ones are not logged.
@@ -15,15 +17,25 @@ const DENIALS_MAX: usize = 64;
 const TARGET_BYTES_MAX: usize = 256;
 
 /// The denied operations of one plugin that have been logged.
-#[derive(Debug, Default)]
-pub(crate) struct DenialLog(Mutex<BTreeSet<String>>);
+#[derive(Debug)]
+pub(crate) struct DenialLog {
+    plugin: PluginName,
+    kind: PluginKind,
+    digest: Arc<str>,
+    logged: Mutex<BTreeSet<String>>,
+}
 
 impl DenialLog {
+    /// Creates the log of one version of a plugin.
+    pub(crate) fn new(plugin: &PluginName, kind: PluginKind, digest: &Arc<str>) -> Self {
+        Self { plugin: plugin.clone(), kind, digest: Arc::clone(digest), logged: Mutex::default() }
+    }
+
     /// Logs that outgoing HTTP to `origin` was denied, once per origin.
-    pub(crate) fn log_http(&self, plugin: &Plugin, origin: &str, reason: &str) {
+    pub(crate) fn log_http(&self, origin: &str, reason: &str) {
         let origin = crate::format::truncate(origin.escape_debug().to_string(), TARGET_BYTES_MAX);
         if self.is_first(&origin) {
-            let Plugin { name, kind, digest, .. } = plugin;
+            let Self { plugin: name, kind, digest, .. } = self;
             let line = format!("http = [\"{origin}\"]");
             tracing::warn!(
                 plugin = %name, %kind, %digest,
@@ -33,12 +45,12 @@ impl DenialLog {
     }
 
     /// Logs that `origin` resolved to a non-public address, once per origin.
-    pub(crate) fn log_private_address(&self, plugin: &Plugin, origin: &str) {
+    pub(crate) fn log_private_address(&self, origin: &str) {
         let origin = crate::format::truncate(origin.escape_debug().to_string(), TARGET_BYTES_MAX);
         // The same origin may be denied for lack of a rule first, and for its address after the manifest has
         // changed.
         if self.is_first(&format!("{origin} inside")) {
-            let Plugin { name, kind, digest, .. } = plugin;
+            let Self { plugin: name, kind, digest, .. } = self;
             tracing::warn!(
                 plugin = %name, %kind, %digest,
                 "outgoing HTTP to {origin} was denied: the name resolves to a non-public address; to permit \
@@ -49,10 +61,10 @@ impl DenialLog {
     }
 
     /// Logs that a write to a read-only folder was denied, once per folder.
-    pub(crate) fn log_write(&self, plugin: &Plugin, rule: &DirRule) {
+    pub(crate) fn log_write(&self, rule: &DirRule) {
         let DirRule { host, guest, .. } = rule;
         if self.is_first(&format!("write {guest}")) {
-            let Plugin { name, kind, digest, .. } = plugin;
+            let Self { plugin: name, kind, digest, .. } = self;
             let line = format!("{{ host = {host:?}, guest = {guest:?}, write = true }}");
             tracing::warn!(
                 plugin = %name, %kind, %digest,
@@ -62,11 +74,10 @@ impl DenialLog {
         }
     }
 
-    /// Logs that guests of the plugin reached the limit of open files, once.
-    pub(crate) fn log_descriptors(&self, plugin: &Plugin) {
+    /// Logs that guests of the plugin reached the `limit` of open files for one guest, once.
+    pub(crate) fn log_descriptors(&self, limit: usize) {
         if self.is_first("descriptors") {
-            let Plugin { name, kind, digest, descriptors, .. } = plugin;
-            let limit = descriptors.one_guest_max();
+            let Self { plugin: name, kind, digest, .. } = self;
             tracing::warn!(
                 plugin = %name, %kind, %digest,
                 "a guest reached the limit of open files: {limit} for one guest, and a shared limit for all; \
@@ -76,9 +87,9 @@ impl DenialLog {
     }
 
     /// Logs that guests cannot write to a volume because it is nearly full, once per folder.
-    pub(crate) fn log_full_volume(&self, plugin: &Plugin, folder: &Path, free: u64, reserve: u64) {
+    pub(crate) fn log_full_volume(&self, folder: &Path, free: u64, reserve: u64) {
         if self.is_first(&format!("full {}", folder.display())) {
-            let Plugin { name, kind, digest, .. } = plugin;
+            let Self { plugin: name, kind, digest, .. } = self;
             let (folder, free, reserve) =
                 (folder.display(), crate::format::bytes(free), crate::format::bytes(reserve));
             tracing::warn!(
@@ -90,7 +101,7 @@ impl DenialLog {
     }
 
     fn is_first(&self, target: &str) -> bool {
-        let mut logged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         logged.len() < DENIALS_MAX && logged.insert(target.to_owned())
     }
 }
@@ -101,7 +112,7 @@ mod tests {
 
     #[test]
     fn each_denial_is_logged_once_and_their_number_is_limited() {
-        let denial_log = DenialLog::default();
+        let denial_log = DenialLog::new(&"a".parse().unwrap(), PluginKind::Task, &"".into());
         assert!(denial_log.is_first("http://a"));
         assert!(!denial_log.is_first("http://a"));
         let news = (0..1_000).filter(|n| denial_log.is_first(&format!("http://{n}"))).count();

@@ -15,8 +15,8 @@ use crate::http_policy::HttpPolicy;
 use crate::instance_status::{HostCall, InstanceStatus};
 use crate::limiter::Limiter;
 use crate::memory::{Account, MemoryReservation};
-use crate::plugin::Plugin;
 use crate::plugin_config::PluginConfig;
+use crate::plugin_context::PluginContext;
 use crate::program::{ProgramInput, StderrTail, StdoutBuffer};
 use crate::wasi_ctx;
 
@@ -38,7 +38,7 @@ pub(crate) struct Guest {
     pub(crate) account: Arc<Account>,
     /// Bytes that one call may pass to the host.
     pub(crate) call_bytes_max: usize,
-    pub(crate) plugin: Arc<Plugin>,
+    pub(crate) plugin: Arc<PluginContext>,
     /// The output of a program; `None` for tasks.
     pub(crate) program: Option<Program>,
     /// The newest timer: its handle and deadline.
@@ -73,7 +73,7 @@ enum Wasi {
 impl Guest {
     /// Creates the guest of a task.
     pub(crate) fn task(
-        plugin: &Arc<Plugin>,
+        plugin: &Arc<PluginContext>,
         run: RunRequest,
         input_bytes: usize,
         reservation: Arc<MemoryReservation>,
@@ -84,7 +84,7 @@ impl Guest {
 
     /// Creates the guest of a program that is a component.
     pub(crate) fn command(
-        plugin: &Arc<Plugin>,
+        plugin: &Arc<PluginContext>,
         run: RunRequest,
         input: ProgramInput,
         reservation: Arc<MemoryReservation>,
@@ -97,7 +97,7 @@ impl Guest {
 
     /// Creates the guest of a program that is a core module.
     pub(crate) fn module(
-        plugin: &Arc<Plugin>,
+        plugin: &Arc<PluginContext>,
         run: RunRequest,
         input: ProgramInput,
         reservation: Arc<MemoryReservation>,
@@ -112,7 +112,7 @@ impl Guest {
     }
 
     fn new(
-        plugin: &Arc<Plugin>,
+        plugin: &Arc<PluginContext>,
         run: RunRequest,
         account: Arc<Account>,
         wasi: Wasi,
@@ -170,7 +170,7 @@ impl Guest {
     pub(crate) fn log_denied_write(&self, file: u32) {
         let folder = self.files.get(file).and_then(|file| self.plugin.folders.get(file.folder));
         if let Some(folder) = folder.filter(|folder| !folder.rule.write) {
-            self.plugin.denial_log.log_write(&self.plugin, &folder.rule);
+            self.plugin.denial_log.log_write(&folder.rule);
         }
     }
 
@@ -198,13 +198,13 @@ impl Guest {
 }
 
 /// Adds the folders granted to the plugin to the WASI context.
-fn with_folders(mut wasi: WasiCtx, plugin: &Plugin) -> WasiCtx {
+fn with_folders(mut wasi: WasiCtx, plugin: &PluginContext) -> WasiCtx {
     *wasi.filesystem() = plugin.folders.context();
     wasi
 }
 
 /// Opens the memory account of a guest.
-fn account(plugin: &Plugin, input_bytes: usize, reservation: Arc<MemoryReservation>) -> Arc<Account> {
+fn account(plugin: &PluginContext, input_bytes: usize, reservation: Arc<MemoryReservation>) -> Arc<Account> {
     Arc::new(Account::new(plugin.config.limits.memory_bytes, input_bytes as u64, reservation))
 }
 
@@ -218,7 +218,7 @@ fn call_bytes_max(limits: &Limits, is_module: bool) -> usize {
 
 /// Creates the WASI context of a program, and its output buffers.
 fn program(
-    plugin: &Arc<Plugin>,
+    plugin: &Arc<PluginContext>,
     run: &RunRequest,
     input: ProgramInput,
     account: &Arc<Account>,

@@ -18,8 +18,8 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 use crate::handle_bytes::BODY_CHUNK_BYTES;
 use crate::http_calls::HttpCalls;
 use crate::http_client;
-use crate::plugin::Plugin;
 use crate::plugin_config::HttpRule;
+use crate::plugin_context::PluginContext;
 use crate::request_span::RequestSpan;
 
 /// Methods that open a tunnel, or that return the request together with what proxies have added to it.
@@ -48,14 +48,14 @@ type Driver = Boxed<Result<(), Error>>;
 
 /// The HTTP policy of one guest.
 pub(crate) struct HttpPolicy {
-    plugin: Arc<Plugin>,
+    plugin: Arc<PluginContext>,
     calls: Arc<HttpCalls>,
     /// Its meter counts the requests.
     host: Arc<dyn RunHost>,
 }
 
 impl HttpPolicy {
-    pub(crate) fn new(plugin: &Arc<Plugin>, calls: &Arc<HttpCalls>, host: &Arc<dyn RunHost>) -> Self {
+    pub(crate) fn new(plugin: &Arc<PluginContext>, calls: &Arc<HttpCalls>, host: &Arc<dyn RunHost>) -> Self {
         Self { plugin: Arc::clone(plugin), calls: Arc::clone(calls), host: Arc::clone(host) }
     }
 }
@@ -72,7 +72,7 @@ impl WasiHttpHooks for HttpPolicy {
             Ok(allowed) => allowed,
             Err(refusal) => {
                 if let Refusal::Denied { origin, reason } = &refusal {
-                    plugin.denial_log.log_http(&plugin, origin, reason);
+                    plugin.denial_log.log_http(origin, reason);
                 }
                 return Box::new(async { Err(refusal.into()) });
             }
@@ -89,7 +89,7 @@ impl WasiHttpHooks for HttpPolicy {
         let span = RequestSpan::start(&host, &mut request, &allowed.endpoint);
         Box::new(async move {
             let options = options.unwrap_or_default();
-            let prohibited = || plugin.denial_log.log_private_address(&plugin, &allowed.endpoint.origin());
+            let prohibited = || plugin.denial_log.log_private_address(&allowed.endpoint.origin());
             let sent =
                 http_client::send(&plugin.connector, &allowed, request, options, &host, &prohibited).await;
             span.finish(sent.as_ref().map(|(response, _)| response.status()));

@@ -19,6 +19,7 @@ use crate::linked_plugin::LinkedPlugin;
 use crate::memory::MemoryReservation;
 use crate::outcome::{self, Exit, HostFault, Stage};
 use crate::plugin::Plugin;
+use crate::plugin_context::PluginContext;
 use crate::program::ProgramInput;
 use crate::samples::Stack;
 
@@ -31,35 +32,36 @@ const SUSPENSION_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 /// Runs `plugin` once, and returns its outcome.
 pub(crate) async fn run(
-    plugin: &Arc<Plugin>,
+    plugin: &Plugin,
     mut run: RunRequest,
     reservation: Arc<MemoryReservation>,
 ) -> Result<RunStep, Failure> {
+    let Plugin { context, code, .. } = plugin;
     let results = if run.pass_results { Some(run.host.dependency_results().await?) } else { None };
-    plugin.folders.check().await.map_err(|reason| host_fault(HostFault(reason)))?;
-    let answer = match &plugin.code {
+    context.folders.check().await.map_err(|reason| host_fault(HostFault(reason)))?;
+    let answer = match code {
         LinkedPlugin::Task(code) => {
             wrap_task_input(&mut run, results);
-            run_task(code, plugin, run, reservation).await?
+            run_task(code, context, run, reservation).await?
         }
         LinkedPlugin::Suspendable(code) => {
             wrap_task_input(&mut run, results);
-            match Box::pin(run_step(code, plugin, run, reservation)).await? {
+            match Box::pin(run_step(code, context, run, reservation)).await? {
                 RunStep::Done(answer) => answer,
                 suspended @ RunStep::Suspended(_) => return Ok(suspended),
             }
         }
         // Boxed, so that the futures of the many small runs stay small.
         LinkedPlugin::Command(code) => {
-            let input = program_input(plugin, &mut run, results)?;
-            Box::pin(run_command(code, plugin, run, input, reservation)).await?
+            let input = program_input(context, &mut run, results)?;
+            Box::pin(run_command(code, context, run, input, reservation)).await?
         }
         LinkedPlugin::Module(code) => {
-            let input = program_input(plugin, &mut run, results)?;
-            Box::pin(run_module(code, plugin, run, input, reservation)).await?
+            let input = program_input(context, &mut run, results)?;
+            Box::pin(run_module(code, context, run, input, reservation)).await?
         }
     };
-    outcome::check_format(&answer, plugin.config.output)?;
+    outcome::check_format(&answer, context.config.output)?;
     Ok(RunStep::Done(answer))
 }
 
@@ -72,7 +74,7 @@ fn wrap_task_input(run: &mut RunRequest, results: Option<Vec<DependencyResult>>)
 
 async fn run_task(
     code: &PluginPre<Guest>,
-    plugin: &Arc<Plugin>,
+    plugin: &Arc<PluginContext>,
     mut run: RunRequest,
     reservation: Arc<MemoryReservation>,
 ) -> Result<String, Failure> {
@@ -96,7 +98,7 @@ async fn run_task(
 
 async fn run_step(
     code: &SuspendablePluginPre<Guest>,
-    plugin: &Arc<Plugin>,
+    plugin: &Arc<PluginContext>,
     mut run: RunRequest,
     reservation: Arc<MemoryReservation>,
 ) -> Result<RunStep, Failure> {
@@ -135,7 +137,7 @@ fn suspension(requested: suspendable::Suspension, limits: &Limits) -> Result<Sus
 
 async fn run_command(
     code: &CommandPre<Guest>,
-    plugin: &Arc<Plugin>,
+    plugin: &Arc<PluginContext>,
     run: RunRequest,
     input: ProgramInput,
     reservation: Arc<MemoryReservation>,
@@ -156,7 +158,7 @@ async fn run_command(
 
 async fn run_module(
     code: &InstancePre<Guest>,
-    plugin: &Arc<Plugin>,
+    plugin: &Arc<PluginContext>,
     run: RunRequest,
     input: ProgramInput,
     reservation: Arc<MemoryReservation>,
@@ -178,7 +180,7 @@ async fn run_module(
 
 /// Reads the input of a program.
 fn program_input(
-    plugin: &Plugin,
+    plugin: &PluginContext,
     run: &mut RunRequest,
     results: Option<Vec<DependencyResult>>,
 ) -> Result<ProgramInput, Failure> {
@@ -240,7 +242,7 @@ fn give_way(store: StoreContextMut<'_, Guest>) -> wasmtime::Result<UpdateDeadlin
     guest.status().yielded();
     if guest.plugin.samples.is_on() {
         let backtrace = WasmBacktrace::force_capture(&store);
-        guest.status().put_stack(Stack::of_backtrace(&guest.plugin, &backtrace));
+        guest.status().put_stack(Stack::of_backtrace(&guest.plugin.name, &guest.plugin.digest, &backtrace));
     }
     // wasmtime's own yield wakes its task immediately, which tokio runs ahead of tasks that have waited longer.
     Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))

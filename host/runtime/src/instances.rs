@@ -12,7 +12,7 @@ use crate::http_calls::HttpCall;
 use crate::instance_status::InstanceState;
 use crate::kind::{PluginKind, Profile};
 use crate::memory::MemoryReservation;
-use crate::plugin::Plugin;
+use crate::plugin_context::PluginContext;
 
 /// The number of shards; a power of two.
 const SHARDS: usize = 16;
@@ -68,7 +68,7 @@ struct Shard {
 pub(crate) struct RunEntry {
     pub(crate) task: TaskId,
     pub(crate) attempt: u32,
-    pub(crate) plugin: Arc<Plugin>,
+    pub(crate) plugin: Arc<PluginContext>,
     pub(crate) reservation: Arc<MemoryReservation>,
 }
 

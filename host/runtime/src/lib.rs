@@ -41,6 +41,7 @@ mod inspect;
 mod linked_plugin;
 mod name_list;
 mod plugin;
+mod plugin_context;
 mod wasm_summary;
 
 mod backtrace;

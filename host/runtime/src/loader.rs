@@ -36,6 +36,7 @@ use crate::manifest;
 use crate::memory::MemoryEstimate;
 use crate::plugin::Plugin;
 use crate::plugin_config::{InputCheck, MaxLimits, PluginConfig};
+use crate::plugin_context::PluginContext;
 use crate::registry::{PluginDetails, PluginInfo, PluginSource, PluginState};
 use crate::samples::Samples;
 
@@ -156,7 +157,8 @@ impl Loader {
                     let fingerprint = Some(fingerprint.with_granted(folders.into_iter()));
                     let loaded = self.load(&name, source, &bytes, kill_handle);
                     // A hanging mount must not block the watch of all plugins.
-                    let is_remote = loaded.plugin.as_ref().is_some_and(|plugin| plugin.folders.are_remote());
+                    let is_remote =
+                        loaded.plugin.as_ref().is_some_and(|plugin| plugin.context.folders.are_remote());
                     let fingerprint =
                         fingerprint.map(|fingerprint| fingerprint.without_remote_granted(is_remote));
                     return (!kill_handle.is_killed()).then_some(Loaded { fingerprint, ..loaded });
@@ -240,27 +242,22 @@ impl Loader {
         self.grants.claim(name.as_str(), &defining_files(source), &folders)?;
         let is_on_demand = profile == Profile::OnDemand;
         let details = PluginDetails { kind, is_on_demand, imports, exports, config: Arc::clone(&config) };
-        let (name, digest) = (name.clone(), Arc::clone(digest));
-        let (connector, samples) = (Arc::clone(&self.connector), Arc::clone(&self.samples));
-        let descriptors = self.descriptors.clone();
-        let (estimate, denial_log) = (MemoryEstimate::default(), DenialLog::default());
         let mut input_checks = self.input_checks.iter().filter(|_| *source == PluginSource::BuiltIn);
         let input_check = input_checks.find(|(of, _)| *of == name.as_str()).map(|(_, check)| *check);
-        let plugin = Plugin {
-            name,
-            digest,
+        let context = PluginContext {
+            name: name.clone(),
+            digest: Arc::clone(digest),
             kind,
             profile,
-            code,
             config,
             folders,
-            descriptors,
-            connector,
-            samples,
-            estimate,
-            denial_log,
-            input_check,
+            descriptors: self.descriptors.clone(),
+            connector: Arc::clone(&self.connector),
+            samples: Arc::clone(&self.samples),
+            estimate: MemoryEstimate::default(),
+            denial_log: DenialLog::new(name, kind, digest),
         };
+        let plugin = Plugin { context: Arc::new(context), code, input_check };
         Ok((plugin, details))
     }
 

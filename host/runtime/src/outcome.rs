@@ -18,8 +18,8 @@ use crate::format;
 use crate::guest::{Guest, HANDLES_MAX};
 use crate::handle_bytes::FIELDS_BYTES_MAX;
 use crate::memory::{Evicted, MemoryReservation};
-use crate::plugin::Plugin;
 use crate::plugin_config::OutputFormat;
+use crate::plugin_context::PluginContext;
 
 /// The host could not do what the guest asked for; the guest is not to blame.
 #[derive(Debug, thiserror::Error)]
@@ -292,7 +292,7 @@ fn trap_message(error: &Error, guest: &Guest) -> String {
 
 /// Marks a run as evicted, so that its task is requeued, and raises the estimate of its plugin.
 pub(crate) fn evicted(
-    plugin: &Plugin,
+    plugin: &PluginContext,
     host: &dyn RunHost,
     reservation: &MemoryReservation,
     evicted: Evicted,

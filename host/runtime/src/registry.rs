@@ -199,7 +199,7 @@ impl Registry {
     pub(crate) fn names(&self, passes: impl Fn(&Plugin) -> bool) -> Vec<PluginName> {
         let names = self.read();
         let in_service = names.values().filter_map(Entry::plugin);
-        in_service.filter(|plugin| passes(plugin)).map(|plugin| plugin.name.clone()).collect()
+        in_service.filter(|plugin| passes(plugin)).map(|plugin| plugin.context.name.clone()).collect()
     }
 
     /// Returns true if a built-in plugin has this name.
@@ -231,7 +231,7 @@ impl Entry {
 
     fn info(&self) -> Option<PluginInfo> {
         let version = self.file.as_ref().or(self.built_in.as_ref())?;
-        let in_service = self.plugin().map(|plugin| plugin.digest.to_string());
+        let in_service = self.plugin().map(|plugin| plugin.context.digest.to_string());
         Some(PluginInfo { in_service, ..version.info.clone() })
     }
 

@@ -32,6 +32,7 @@ use crate::memory_reset::MemoryReset;
 use crate::outcome;
 use crate::plugin::Plugin;
 use crate::plugin_config::PluginConfig;
+use crate::plugin_context::PluginContext;
 use crate::pool;
 use crate::program::ProgramInput;
 use crate::registry::{NotReadyError, PluginInfo, Registry};
@@ -195,7 +196,7 @@ impl Runtime {
 
     /// Returns the configuration of a plugin in service.
     pub fn plugin_config(&self, plugin: &PluginName) -> Option<Arc<PluginConfig>> {
-        self.shared.registry.get(plugin).map(|plugin| Arc::clone(&plugin.config))
+        self.shared.registry.get(plugin).map(|plugin| Arc::clone(&plugin.context.config))
     }
 
     /// Checks the input of a task against the schema of its plugin, or against what a program accepts. A plugin
@@ -207,16 +208,16 @@ impl Runtime {
         budget: &mut InputBudget,
     ) -> Vec<Violation> {
         let Some(plugin) = self.shared.registry.get(plugin) else { return Vec::new() };
-        let schema = plugin.config.schema.as_ref();
+        let schema = plugin.context.config.schema.as_ref();
         let violations = schema.map(|schema| schema.violations(input, budget)).unwrap_or_default();
         if let Some(check) = plugin.input_check {
             return check(input.unwrap_or("null")).err().map(Violation::for_input).into_iter().collect();
         }
-        let is_program = matches!(plugin.kind, PluginKind::Command | PluginKind::Module);
+        let is_program = matches!(plugin.context.kind, PluginKind::Command | PluginKind::Module);
         if !is_program || !violations.is_empty() {
             return violations;
         }
-        match ProgramInput::read(input, &plugin.config.permissions.env) {
+        match ProgramInput::read(input, &plugin.context.config.permissions.env) {
             Ok(_) => Vec::new(),
             Err(failure) => vec![Violation::for_input(failure.message)],
         }
@@ -335,7 +336,7 @@ struct StartedRun {
 /// Records the usage of one run into its meter, whenever the run waits and when it ends in any way.
 struct UsageRecorder {
     cpu: CpuMeter,
-    plugin: Arc<Plugin>,
+    plugin: Arc<PluginContext>,
     reservation: Arc<MemoryReservation>,
     host: Arc<dyn RunHost>,
 }
@@ -370,29 +371,30 @@ impl Shared {
             let message = format!("the plugin {} is not in service", run.plugin);
             return Err(Failure::new(Cause::LostPlugin, message));
         };
+        let context = &plugin.context;
         // Waiting tasks are no longer claimed; this one was claimed just before swap was detected.
-        if plugin.profile == Profile::Pooled && self.swap.is_enabled_since_start() {
+        if context.profile == Profile::Pooled && self.swap.is_enabled_since_start() {
             return Err(Failure::new(Cause::HostFault, SWAP_ENABLED));
         }
-        let expected = plugin.estimate.expected(plugin.config.limits.memory_bytes);
+        let expected = context.estimate.expected(context.config.limits.memory_bytes);
         let reservation =
-            Arc::new(self.memory.reserve(expected, plugin.estimate.reserves_in_full(&self.memory)));
+            Arc::new(self.memory.reserve(expected, context.estimate.reserves_in_full(&self.memory)));
         let (task, attempt) = (run.task, run.attempt);
         let entry =
-            RunEntry { task, attempt, plugin: Arc::clone(&plugin), reservation: Arc::clone(&reservation) };
+            RunEntry { task, attempt, plugin: Arc::clone(context), reservation: Arc::clone(&reservation) };
         Ok(StartedRun { _guard: self.instances.insert(entry), plugin, reservation })
     }
 
     async fn run(&self, started: StartedRun, run: RunRequest) -> Result<RunStep, Failure> {
         // Dropped last, so that a listed run always has a guest.
         let StartedRun { plugin, reservation, _guard } = started;
-        run.host
-            .pin(&Pinned { digest: Arc::clone(&plugin.digest), log_bytes: plugin.config.limits.log_bytes });
-        let cpu_max = plugin.config.limits.cpu;
+        let PluginContext { name, digest, config, samples, .. } = &*plugin.context;
+        run.host.pin(&Pinned { digest: Arc::clone(digest), log_bytes: config.limits.log_bytes });
+        let cpu_max = config.limits.cpu;
         // Created before the guest, so that it is dropped after it.
         let mut usage = UsageRecorder {
             cpu: CpuMeter::default(),
-            plugin: Arc::clone(&plugin),
+            plugin: Arc::clone(&plugin.context),
             reservation: Arc::clone(&reservation),
             host: Arc::clone(&run.host),
         };
@@ -416,9 +418,9 @@ impl Shared {
             usage.reservation.status().set_on_thread();
             let polled = usage.cpu.measure(|| guest.as_mut().poll(context));
             usage.reservation.status().set_off_thread(usage.cpu.used());
-            if usage.plugin.samples.is_on() {
+            if samples.is_on() {
                 let stack = usage.reservation.status().take_stack();
-                usage.plugin.samples.record(&usage.plugin, stack, usage.cpu.used().saturating_sub(used));
+                samples.record(name, digest, stack, usage.cpu.used().saturating_sub(used));
             }
             if polled.is_ready() {
                 return polled;
@@ -451,20 +453,20 @@ impl Runner for Runtime {
 
     fn plugins(&self) -> Vec<PluginName> {
         let swap_enabled = self.shared.swap.is_enabled_since_start();
-        self.shared.registry.names(|plugin| plugin.profile == Profile::OnDemand || !swap_enabled)
+        self.shared.registry.names(|plugin| plugin.context.profile == Profile::OnDemand || !swap_enabled)
     }
 
     fn concurrency(&self, plugin: &PluginName) -> Option<usize> {
         let plugin = self.shared.registry.get(plugin)?;
-        plugin.config.concurrency.map(|concurrency| concurrency as usize)
+        plugin.context.config.concurrency.map(|concurrency| concurrency as usize)
     }
 
     fn rate(&self, plugin: &PluginName) -> Option<Rate> {
-        self.shared.registry.get(plugin)?.config.rate
+        self.shared.registry.get(plugin)?.context.config.rate
     }
 
     fn retry_on(&self, plugin: &PluginName) -> RetryOn {
-        self.shared.registry.get(plugin).map(|plugin| plugin.config.retry.on).unwrap_or_default()
+        self.shared.registry.get(plugin).map(|plugin| plugin.context.config.retry.on).unwrap_or_default()
     }
 
     fn available_memory(&self) -> u64 {
@@ -473,8 +475,8 @@ impl Runner for Runtime {
 
     fn expected_memory(&self, plugin: &PluginName) -> u64 {
         let expected = self.shared.registry.get(plugin).map_or(0, |plugin| {
-            let limit_bytes = plugin.config.limits.memory_bytes;
-            plugin.estimate.expected(limit_bytes)
+            let limit_bytes = plugin.context.config.limits.memory_bytes;
+            plugin.context.estimate.expected(limit_bytes)
         });
         expected.min(self.shared.memory.bytes_max())
     }

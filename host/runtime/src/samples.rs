@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use wasmill_model::PluginName;
 use wasmtime::WasmBacktrace;
 
 use crate::backtrace::demangled;
-use crate::plugin::Plugin;
 
 /// Distinct stacks kept; time on further ones is counted for their plugin alone.
 const STACKS_MAX: usize = 20_000;
@@ -77,8 +77,8 @@ impl Samples {
     }
 
     /// Records the time of one poll.
-    pub(crate) fn record(&self, plugin: &Plugin, stack: Option<Stack>, cpu: Duration) {
-        let alone = || Stack::of(plugin, Vec::new());
+    pub(crate) fn record(&self, plugin: &PluginName, digest: &Arc<str>, stack: Option<Stack>, cpu: Duration) {
+        let alone = || Stack::of(plugin, digest, Vec::new());
         let mut stacks = self.stacks();
         let stack = stack.unwrap_or_else(alone);
         let stack = if stacks.len() < STACKS_MAX || stacks.contains_key(&stack) { stack } else { alone() };
@@ -94,18 +94,18 @@ impl Samples {
 
 impl Stack {
     /// Captures the stack of a guest that is yielding.
-    pub(crate) fn of_backtrace(plugin: &Plugin, backtrace: &WasmBacktrace) -> Self {
+    pub(crate) fn of_backtrace(plugin: &PluginName, digest: &Arc<str>, backtrace: &WasmBacktrace) -> Self {
         let functions = backtrace.frames().iter().take(FUNCTIONS_MAX).map(|frame| {
             frame.func_name().map_or_else(
                 || format!("function {}", frame.func_index()),
                 |name| demangled(name, NAME_BYTES_MAX),
             )
         });
-        Self::of(plugin, functions.collect())
+        Self::of(plugin, digest, functions.collect())
     }
 
-    fn of(plugin: &Plugin, functions: Vec<String>) -> Self {
-        Self { plugin: plugin.name.to_string(), digest: Arc::clone(&plugin.digest), functions }
+    fn of(plugin: &PluginName, digest: &Arc<str>, functions: Vec<String>) -> Self {
+        Self { plugin: plugin.to_string(), digest: Arc::clone(digest), functions }
     }
 }
 

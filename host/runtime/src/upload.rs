@@ -123,7 +123,7 @@ pub(crate) fn prepare(
         return Err(UploadError::Rejected(reason));
     }
     // A hanging mount must not block the watch of all plugins.
-    let is_remote = loaded.plugin.as_ref().is_some_and(|plugin| plugin.folders.are_remote());
+    let is_remote = loaded.plugin.as_ref().is_some_and(|plugin| plugin.context.folders.are_remote());
     let fingerprint = fingerprint.without_remote_granted(is_remote);
     Ok(Candidate { name: name.clone(), draft, loaded, fingerprint })
 }

@@ -12,12 +12,12 @@ use wasmtime_wasi::p2::{
 
 use crate::files::disk::Disk;
 use crate::files::open::{self, OpenFile};
-use crate::plugin::Plugin;
+use crate::plugin_context::PluginContext;
 
 /// Reads a file.
 pub(super) struct FileInput {
     pub(super) stream: DynInputStream,
-    pub(super) plugin: Arc<Plugin>,
+    pub(super) plugin: Arc<PluginContext>,
     pub(super) _file: Option<OpenFile>,
 }
 
@@ -46,7 +46,7 @@ impl Pollable for FileInput {
 /// Writes a file.
 pub(super) struct FileOutput {
     pub(super) stream: DynOutputStream,
-    pub(super) plugin: Arc<Plugin>,
+    pub(super) plugin: Arc<PluginContext>,
     pub(super) file: OpenFile,
     pub(super) disk: Arc<Disk>,
     /// The position of the next byte; `None` for the end of the file.
