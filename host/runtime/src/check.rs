@@ -9,7 +9,7 @@ use crate::folder::Fingerprint;
 use crate::kill_handle::KillHandle;
 use crate::loader::{Loaded, Loader};
 use crate::loader_config::LoaderConfig;
-use crate::registry::PluginInfo;
+use crate::plugin_info::PluginInfo;
 
 /// Loads a file with the manifest beside it, without putting it into service. Compiled code goes into the cache, if
 /// there is one.

@@ -11,7 +11,7 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::files::open::OpenFiles;
 use crate::handle_bytes::{self, FIELDS_BYTES_MAX};
-use crate::http_policy::HttpPolicy;
+use crate::http_hooks::HttpHooks;
 use crate::instance_status::{HostCall, InstanceStatus};
 use crate::limiter::Limiter;
 use crate::memory::{Account, MemoryReservation};
@@ -53,7 +53,7 @@ pub(crate) struct Guest {
     uncounted_calls: usize,
     wasi: Wasi,
     /// Created on the first use of wasi:http.
-    http: Option<(HttpPolicy, WasiHttpCtx)>,
+    http: Option<(HttpHooks, WasiHttpCtx)>,
 }
 
 /// The output of a program.
@@ -253,13 +253,13 @@ impl WasiView for Guest {
 impl WasiHttpView for Guest {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
         self.count_handles();
-        let (policy, ctx) = self.http.get_or_insert_with(|| {
+        let (hooks, ctx) = self.http.get_or_insert_with(|| {
             let calls = self.account.reservation().status().http();
             let mut ctx = WasiHttpCtx::new();
             ctx.set_field_size_limit(FIELDS_BYTES_MAX);
-            (HttpPolicy::new(&self.plugin, calls, &self.run.host), ctx)
+            (HttpHooks::new(&self.plugin, calls, &self.run.host), ctx)
         });
         let table = if self.account.is_overdrawn() { &mut self.no_handles } else { &mut self.handles };
-        WasiHttpCtxView { hooks: policy, table, ctx }
+        WasiHttpCtxView { hooks, table, ctx }
     }
 }

@@ -157,3 +157,6 @@ impl Body for Timed {
         self.body.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -42,6 +42,7 @@ mod linked_plugin;
 mod name_list;
 mod plugin;
 mod plugin_context;
+mod plugin_info;
 mod wasm_summary;
 
 mod backtrace;
@@ -68,6 +69,7 @@ mod wasi_overrides;
 mod denial_log;
 mod http_calls;
 mod http_client;
+mod http_hooks;
 mod http_policy;
 mod metered_stream;
 
@@ -96,8 +98,9 @@ pub use plugin_config::{
     DirRule, HttpRule, InputCheck, MaxLimits, OutputFormat, Permissions, PluginConfig, RetryPolicy,
     ScheduleConfig,
 };
+pub use plugin_info::{PluginDetails, PluginInfo, PluginSource, PluginState};
 pub use pool::guests_bytes_max;
-pub use registry::{NotReadyError, PluginDetails, PluginInfo, PluginSource, PluginState};
+pub use registry::NotReadyError;
 pub use runtime::{MemoryUsage, PoolUsage, Runtime};
 pub use samples::{GuestSample, GuestSampler};
 pub use schema::{InputBudget, InputSchema, Violation};

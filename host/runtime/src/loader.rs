@@ -37,7 +37,7 @@ use crate::memory::MemoryEstimate;
 use crate::plugin::Plugin;
 use crate::plugin_config::{InputCheck, MaxLimits, PluginConfig};
 use crate::plugin_context::PluginContext;
-use crate::registry::{PluginDetails, PluginInfo, PluginSource, PluginState};
+use crate::plugin_info::{PluginDetails, PluginInfo, PluginSource, PluginState};
 use crate::samples::Samples;
 
 /// A loaded or rejected plugin.

@@ -16,7 +16,7 @@ use crate::format;
 use crate::kill_handle::KillHandle;
 use crate::loader::{Loaded, Loader};
 use crate::manifest;
-use crate::registry::{PluginInfo, PluginSource, PluginState};
+use crate::plugin_info::{PluginInfo, PluginSource, PluginState};
 
 /// The outcome of an upload.
 #[derive(Clone, Debug, PartialEq)]

@@ -15,22 +15,6 @@ const CHECK_INTERVAL_MS: u64 = 5;
 /// How long a measurement of the host's own memory is valid.
 pub(super) const HOST_BYTES_AGE_MS: u64 = 100;
 
-/// The last measurements and their times.
-#[derive(Debug)]
-pub(super) struct MonitorState {
-    /// Bytes resident while no guest was running.
-    host_bytes: u64,
-    host_measured_at_ms: u64,
-    window_since_ms: u64,
-    checked_at_ms: u64,
-}
-
-impl MonitorState {
-    pub(super) fn new(host_bytes: u64) -> Self {
-        Self { host_bytes, host_measured_at_ms: 0, window_since_ms: 0, checked_at_ms: 0 }
-    }
-}
-
 impl Budget {
     /// Measures the memory that guests use now.
     pub(super) fn measure(&self) {
