@@ -18,8 +18,8 @@ use crate::config::RuntimeConfig;
 use crate::engine::Engines;
 use crate::format;
 use crate::kill_handle::KillHandle;
-use crate::kind::Profile;
 use crate::limits::ARTIFACT_BYTES_MAX;
+use crate::profile::Profile;
 
 /// The maximum ratio of compiled code to wasm; it is four or five for most files.
 const ARTIFACT_BYTES_PER_BYTE: u64 = 64;

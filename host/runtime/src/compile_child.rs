@@ -17,9 +17,9 @@ use crate::compiler_config::CompilerConfig;
 use crate::config::RuntimeConfig;
 use crate::engine::{self, Engines};
 use crate::format;
-use crate::kind::Profile;
 use crate::limits::FILE_BYTES_MAX;
 use crate::memory_reset::MemoryReset;
+use crate::profile::Profile;
 
 /// The first argument of the child; the second is the request.
 pub(crate) const SUBCOMMAND: &str = "compile";

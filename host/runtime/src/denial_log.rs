@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use wasmill_model::PluginName;
 
+use crate::dir_rule::DirRule;
 use crate::kind::PluginKind;
-use crate::plugin_config::DirRule;
 
 /// Denials logged per plugin; further ones are not logged.
 const DENIALS_MAX: usize = 64;

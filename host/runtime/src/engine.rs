@@ -11,9 +11,9 @@ use wasmtime::{Config, Engine, InstanceAllocationStrategy};
 use crate::capacity::{AddressReservation, STACK_BYTES, WASM_STACK_BYTES};
 use crate::config::RuntimeConfig;
 use crate::error::RuntimeError;
-use crate::kind::Profile;
 use crate::memory_reset::MemoryReset;
 use crate::pool;
+use crate::profile::Profile;
 
 /// Bytes of stack of an on-demand guest. Interpreters recurse deeply; unused stack costs nothing.
 const ON_DEMAND_STACK_BYTES: usize = 2 << 20;

@@ -12,22 +12,22 @@ pub(crate) mod grants;
 pub(crate) mod listing;
 pub(crate) mod modules;
 pub(crate) mod open;
-mod streams;
-mod traversal;
+pub(crate) mod streams;
+pub(crate) mod traversal;
 
 use std::path::{Component, Path};
 
 /// Bytes of all paths in one call: 16 times the maximum of Linux.
-const PATHS_BYTES_MAX: usize = 64 << 10;
+pub(crate) const PATHS_BYTES_MAX: usize = 64 << 10;
 
 /// Returns true if a symbolic link with this target could lead out of its folder, now or after it is moved: if it
 /// is absolute or contains `..`.
-fn leads_up(target: &str) -> bool {
+pub(crate) fn leads_up(target: &str) -> bool {
     Path::new(target).components().any(|part| !matches!(part, Component::Normal(_) | Component::CurDir))
 }
 
 /// Removes the trailing slashes of a path, so that it names a link itself and not its target.
-fn trim_trailing_slashes(path: &str) -> &str {
+pub(crate) fn trim_trailing_slashes(path: &str) -> &str {
     let mut path = path;
     while let Some(shorter) = path.strip_suffix("/.").or_else(|| path.strip_suffix('/')) {
         path = shorter;

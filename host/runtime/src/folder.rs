@@ -5,23 +5,19 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::Metadata;
 use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
-
-use rustix::fs::OFlags;
 
 use crate::files::granted::{Identity, granted_identity};
 use crate::format;
 use crate::limits::FILE_BYTES_MAX;
+use crate::regular_file::{self, DANGLING};
 
 /// The maximum number of plugins of a folder, in the order of names; further files are ignored.
 pub(crate) const PLUGINS_MAX: usize = 10_000;
-
-/// The reason for rejecting a dangling link.
-pub(crate) const DANGLING: &str = "it is a link that leads nowhere";
 
 /// How long a file must stay unchanged before it is read.
 ///
@@ -204,11 +200,13 @@ pub(crate) fn identity(folder: &Path) -> Option<(u64, u64)> {
 /// Fails if the file changed before or while it was read, or cannot be a plugin.
 pub(crate) fn read(path: &Path, expected: &Fingerprint) -> Result<Vec<u8>, ReadError> {
     let failed = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound if is_dangling(path) => ReadError::Unusable(DANGLING.to_owned()),
+        io::ErrorKind::NotFound if regular_file::is_dangling(path) => {
+            ReadError::Unusable(DANGLING.to_owned())
+        }
         io::ErrorKind::NotFound => ReadError::Changed,
         _ => ReadError::Unusable(format!("failed to read the file: {error}")),
     };
-    let file = open(path).map_err(failed)?;
+    let file = regular_file::open(path).map_err(failed)?;
     if expected.size_bytes() > FILE_BYTES_MAX {
         let limit = format::bytes(FILE_BYTES_MAX);
         return Err(ReadError::Unusable(format!("the file is larger than {limit}")));
@@ -221,25 +219,6 @@ pub(crate) fn read(path: &Path, expected: &Fingerprint) -> Result<Vec<u8>, ReadE
     let is_whole = bytes.len() as u64 == expected.size_bytes();
     let is_same = Fingerprint::of(path, Some(expected)).as_ref() == Some(expected);
     if is_whole && is_same { Ok(bytes) } else { Err(ReadError::Changed) }
-}
-
-/// Opens a regular file. Opening a pipe would block, and opening a device can have side effects.
-pub(crate) fn open(path: &Path) -> io::Result<File> {
-    let check = |metadata: &Metadata| {
-        if metadata.is_file() { Ok(()) } else { Err(io::Error::other("it is not a regular file")) }
-    };
-    check(&path.metadata()?)?;
-    // In case a pipe has replaced the file.
-    let flags = OFlags::NONBLOCK.bits().cast_signed();
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    check(&file.metadata()?)?;
-    Ok(file)
-}
-
-/// Returns true if a path is a dangling link.
-pub(crate) fn is_dangling(path: &Path) -> bool {
-    path.symlink_metadata().is_ok()
-        && path.metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 /// Reads the metadata of a file; `None` if it does not exist. A dangling link exists.
@@ -264,6 +243,7 @@ fn stamp_from(metadata: &Metadata) -> FileStamp {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::fs::{File, OpenOptions};
     use std::io::Write;
 
     use tempfile::TempDir;

@@ -16,10 +16,8 @@ use wasmtime_wasi_http::p2::types::{
 };
 
 use crate::files::listing::Listing;
-use crate::http_client::BUFFER_BYTES_MAX;
+use crate::http_client::{BODY_CHUNK_BYTES, BUFFER_BYTES_MAX};
 
-/// Bytes that one call may write to a request body.
-pub(crate) const BODY_CHUNK_BYTES: usize = 64 << 10;
 /// Bytes of the header fields of one request.
 pub(crate) const FIELDS_BYTES_MAX: usize = 64 << 10;
 

@@ -9,10 +9,10 @@ use wasmill_model::Progress;
 use wasmtime::Result;
 
 use crate::bindings::wasmill::task::{failures, run};
+use crate::call_error::HostFault;
 use crate::format;
 use crate::guest::Guest;
 use crate::instance_status::HostCall;
-use crate::outcome::HostFault;
 
 /// Bytes kept of a progress note.
 const NOTE_BYTES_MAX: usize = 256;

@@ -31,6 +31,9 @@ const SILENCE_MAX: Duration = Duration::from_secs(300);
 /// Bytes of each of the two buffers of a connection, and so of the largest response head.
 pub(crate) const BUFFER_BYTES_MAX: usize = 64 << 10;
 
+/// Bytes that one call may write to a request body.
+pub(crate) const BODY_CHUNK_BYTES: usize = 64 << 10;
+
 /// Sends a request. Returns the response head, and the future that drives the connection until the body is read.
 /// Calls `prohibited` if the host resolves only to addresses that are not allowed.
 pub(crate) async fn send(

@@ -10,9 +10,8 @@ use wasmill_model::RunHost;
 use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
-use crate::handle_bytes::BODY_CHUNK_BYTES;
 use crate::http_calls::HttpCalls;
-use crate::http_client;
+use crate::http_client::{self, BODY_CHUNK_BYTES};
 use crate::http_policy::{Refusal, authorize};
 use crate::plugin_context::PluginContext;
 use crate::request_span::RequestSpan;

@@ -12,10 +12,11 @@ use crate::capacity::{MEMORIES_PER_INSTANCE, TABLE_ELEMENTS, TABLES_PER_INSTANCE
 use crate::engine::Engines;
 use crate::entry_points::{MAIN, START};
 use crate::format;
-use crate::kind::{PluginKind, Profile};
+use crate::kind::PluginKind;
 use crate::limiter::ELEMENT_BYTES;
 use crate::name_list::NameList;
 use crate::pool::CORE_INSTANCES_PER_COMPONENT;
+use crate::profile::Profile;
 use crate::wasm_summary::WasmSummary;
 
 /// The export of a component of the world `plugin`.

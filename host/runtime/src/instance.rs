@@ -12,12 +12,13 @@ use wasmtime_wasi::p2::bindings::CommandPre;
 
 use crate::bindings::PluginPre;
 use crate::bindings::suspendable::{self, SuspendablePluginPre};
+use crate::call_error::HostFault;
 use crate::dependency_results;
 use crate::entry_points::START;
 use crate::guest::{Guest, HANDLES_MAX};
 use crate::linked_plugin::LinkedPlugin;
 use crate::memory::MemoryReservation;
-use crate::outcome::{self, Exit, HostFault, Stage};
+use crate::outcome::{self, Exit, Stage};
 use crate::plugin::Plugin;
 use crate::plugin_context::PluginContext;
 use crate::program::ProgramInput;

@@ -10,9 +10,10 @@ use wasmill_model::{PluginName, TaskId};
 
 use crate::http_calls::HttpCall;
 use crate::instance_status::InstanceState;
-use crate::kind::{PluginKind, Profile};
+use crate::kind::PluginKind;
 use crate::memory::MemoryReservation;
 use crate::plugin_context::PluginContext;
+use crate::profile::Profile;
 
 /// The number of shards; a power of two.
 const SHARDS: usize = 16;

@@ -5,6 +5,7 @@
 
 mod config;
 mod error;
+mod run;
 mod runtime;
 
 mod capacity;
@@ -14,6 +15,7 @@ mod swap;
 
 mod engine;
 mod kind;
+mod profile;
 mod thread_monitor;
 mod ticker;
 
@@ -28,6 +30,7 @@ mod cache;
 mod compile;
 mod compile_child;
 mod compiler_config;
+mod dir_rule;
 mod folder;
 mod kill_handle;
 mod load_stats;
@@ -35,6 +38,7 @@ mod loader;
 mod loader_config;
 mod manifest;
 mod plugin_config;
+mod regular_file;
 mod schema;
 
 mod inspect;
@@ -47,6 +51,7 @@ mod wasm_summary;
 
 mod backtrace;
 mod bindings;
+mod call_error;
 mod cpu;
 mod dependency_results;
 mod entry_points;
@@ -82,6 +87,7 @@ pub use check::check;
 pub use compile_child::compile_child;
 pub use compiler_config::CompilerConfig;
 pub use config::RuntimeConfig;
+pub use dir_rule::DirRule;
 pub use error::RuntimeError;
 pub use files::descriptors::{CLIENT_DESCRIPTORS, OWN_DESCRIPTORS, guest_descriptors};
 pub use files::grants::ProtectedPath;
@@ -95,8 +101,7 @@ pub use machine_memory::machine_memory_bytes;
 pub use memory_reset::MemoryReset;
 pub use name_list::NameList;
 pub use plugin_config::{
-    DirRule, HttpRule, InputCheck, MaxLimits, OutputFormat, Permissions, PluginConfig, RetryPolicy,
-    ScheduleConfig,
+    HttpRule, InputCheck, MaxLimits, OutputFormat, Permissions, PluginConfig, RetryPolicy, ScheduleConfig,
 };
 pub use plugin_info::{PluginDetails, PluginInfo, PluginSource, PluginState};
 pub use pool::guests_bytes_max;

@@ -17,7 +17,8 @@ use crate::entry_points::{MAIN, START};
 use crate::files;
 use crate::format;
 use crate::guest::Guest;
-use crate::kind::{PluginKind, Profile};
+use crate::kind::PluginKind;
+use crate::profile::Profile;
 use crate::wasi_overrides;
 
 const WRONG_MAIN: &str = "its `wasi:cli/run` is not that of WASI 0.2";

@@ -28,7 +28,7 @@ use crate::folder::{self, Fingerprint, ReadError};
 use crate::format;
 use crate::inspect::{Inspection, inspect};
 use crate::kill_handle::KillHandle;
-use crate::kind::{PluginKind, Profile};
+use crate::kind::PluginKind;
 use crate::linked_plugin::{Artifact, LinkedPlugin, Linkers};
 use crate::load_stats::LoadCounters;
 use crate::loader_config::LoaderConfig;
@@ -38,6 +38,7 @@ use crate::plugin::Plugin;
 use crate::plugin_config::{InputCheck, MaxLimits, PluginConfig};
 use crate::plugin_context::PluginContext;
 use crate::plugin_info::{PluginDetails, PluginInfo, PluginSource, PluginState};
+use crate::profile::Profile;
 use crate::samples::Samples;
 
 /// A loaded or rejected plugin.

@@ -17,9 +17,9 @@ use wasmill_model::{ATTEMPTS_MAX, Backoff, InvalidDuration, InvalidRate, RetryOn
 
 use self::allow::Allow;
 use self::schedule::ScheduleTable;
-use crate::folder;
 use crate::format;
 use crate::plugin_config::{MaxLimits, OutputFormat, PluginConfig, RetryPolicy};
+use crate::regular_file;
 use crate::schema::InputSchema;
 
 /// The maximum size of a manifest.
@@ -308,9 +308,9 @@ fn beside(folder: &Path, file: &str) -> Option<PathBuf> {
 /// Reads a text file of bounded size; `None` if it does not exist.
 fn read_text(path: &Path, bytes_max: u64) -> Result<Option<String>, String> {
     let failed = |error| format!("it cannot be read: {error}");
-    let file = match folder::open(path) {
+    let file = match regular_file::open(path) {
         // Ignoring the link would run the plugin with a config that its author did not intend.
-        Err(_) if folder::is_dangling(path) => return Err(folder::DANGLING.to_owned()),
+        Err(_) if regular_file::is_dangling(path) => return Err(regular_file::DANGLING.to_owned()),
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         file => file.map_err(failed)?,
     };

@@ -13,6 +13,7 @@ use wasmtime_wasi_http::FieldMapError;
 
 use crate::backtrace::Backtrace;
 use crate::bindings::wasmill::task::failures;
+use crate::call_error::{CallRefused, ExitedWithoutCode, HostFault};
 use crate::engine;
 use crate::format;
 use crate::guest::{Guest, HANDLES_MAX};
@@ -20,21 +21,6 @@ use crate::handle_bytes::FIELDS_BYTES_MAX;
 use crate::memory::{Evicted, MemoryReservation};
 use crate::plugin_config::OutputFormat;
 use crate::plugin_context::PluginContext;
-
-/// The host could not do what the guest asked for; the guest is not to blame.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct HostFault(pub(crate) String);
-
-/// A call of the guest asked for more than one call may.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct CallRefused(pub(crate) String);
-
-/// The guest exited with a failure and without a code: `exit` of WASI 0.2 carries none.
-#[derive(Debug, thiserror::Error)]
-#[error("the guest exited with a failure")]
-pub(crate) struct ExitedWithoutCode;
 
 /// How a program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

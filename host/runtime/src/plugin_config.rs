@@ -4,11 +4,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use wasmill_model::{Backoff, Limits, MissedPolicy, Rate, RetryOn, Timing};
 
+use crate::dir_rule::DirRule;
 use crate::schema::InputSchema;
 
 /// The configuration of one plugin.
@@ -155,15 +155,4 @@ impl fmt::Display for HttpRule {
             write!(f, "{scheme}://{host}:{port}{path_prefix}")
         }
     }
-}
-
-/// A folder of the host that a guest can access.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DirRule {
-    /// Its path on the host.
-    pub host: PathBuf,
-    /// Its path in the guest, such as `/in`.
-    pub guest: String,
-    /// Whether the guest may write to it.
-    pub write: bool,
 }

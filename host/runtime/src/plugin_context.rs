@@ -11,9 +11,10 @@ use wasmill_model::PluginName;
 use crate::denial_log::DenialLog;
 use crate::files::descriptors::Descriptors;
 use crate::files::granted::GrantedFolders;
-use crate::kind::{PluginKind, Profile};
+use crate::kind::PluginKind;
 use crate::memory::MemoryEstimate;
 use crate::plugin_config::PluginConfig;
+use crate::profile::Profile;
 use crate::samples::Samples;
 
 /// What the guests of one plugin version share.

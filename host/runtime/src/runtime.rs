@@ -3,45 +3,37 @@
 //! Owns the engines, the ticker and the plugins; dropping the last clone stops them.
 
 use std::fmt;
-use std::future::poll_fn;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::task::{Poll, ready};
 use std::time::Duration;
 
-use wasmill_model::{
-    BoxFuture, Cause, Failure, Pinned, PluginName, Rate, RetryOn, RunHost, RunRequest, RunStep, Runner,
-};
+use wasmill_model::{BoxFuture, Cause, Failure, PluginName, Rate, RetryOn, RunRequest, RunStep, Runner};
 use wasmtime::Engine;
 
 use crate::check;
 use crate::config::RuntimeConfig;
-use crate::cpu::CpuMeter;
 use crate::engine::Engines;
 use crate::error::RuntimeError;
-use crate::instance;
-use crate::instances::{InstanceGuard, InstanceInfo, Instances, RunEntry};
-use crate::kind::{PluginKind, Profile};
+use crate::instances::{InstanceInfo, Instances, RunEntry};
+use crate::kind::PluginKind;
 use crate::load_stats::LoadStats;
 use crate::loader::Loader;
 use crate::loader_config::LoaderConfig;
-use crate::memory::{Budget, Gauge, MemoryReservation, ResidentMemory};
+use crate::memory::{Budget, Gauge, ResidentMemory};
 use crate::memory_reset::MemoryReset;
-use crate::outcome;
-use crate::plugin::Plugin;
 use crate::plugin_config::PluginConfig;
-use crate::plugin_context::PluginContext;
 use crate::plugin_info::PluginInfo;
 use crate::pool;
+use crate::profile::Profile;
 use crate::program::ProgramInput;
 use crate::registry::{NotReadyError, Registry};
+use crate::run::StartedRun;
 use crate::samples::GuestSampler;
 use crate::schema::{InputBudget, Violation};
 use crate::swap::{self, SwapMonitor};
 use crate::thread_monitor::ThreadMonitor;
-use crate::ticker::{TICK, Ticker};
+use crate::ticker::Ticker;
 use crate::upload::{self, RemoveOutcome, UploadError, UploadOutcome};
 use crate::watcher::PluginWatcher;
 
@@ -327,44 +319,6 @@ fn gauge(config: &RuntimeConfig, engines: &Engines, host_bytes: Arc<AtomicU64>) 
     })
 }
 
-/// A run with its plugin and its reservation.
-struct StartedRun {
-    _guard: InstanceGuard,
-    plugin: Arc<Plugin>,
-    reservation: Arc<MemoryReservation>,
-}
-
-/// Records the usage of one run into its meter, whenever the run waits and when it ends in any way.
-struct UsageRecorder {
-    cpu: CpuMeter,
-    plugin: Arc<PluginContext>,
-    reservation: Arc<MemoryReservation>,
-    host: Arc<dyn RunHost>,
-}
-
-impl UsageRecorder {
-    /// Returns the failure if the run has been evicted.
-    fn evicted(&self) -> Option<Failure> {
-        let evicted = self.reservation.eviction()?;
-        Some(outcome::evicted(&self.plugin, &*self.host, &self.reservation, evicted))
-    }
-
-    /// Writes the usage so far into the meter of the run.
-    fn write(&self) {
-        if let Some(meter) = self.host.meter() {
-            meter.set_cpu(self.cpu.used());
-            meter.set_memory_bytes(self.reservation.used());
-        }
-    }
-}
-
-impl Drop for UsageRecorder {
-    fn drop(&mut self) {
-        self.plugin.estimate.record_run(&self.reservation);
-        self.write();
-    }
-}
-
 impl Shared {
     /// Resolves the plugin version of a run, reserves the estimated memory, and lists the run.
     fn start_run(&self, run: &RunRequest) -> Result<StartedRun, Failure> {
@@ -385,59 +339,6 @@ impl Shared {
             RunEntry { task, attempt, plugin: Arc::clone(context), reservation: Arc::clone(&reservation) };
         Ok(StartedRun { _guard: self.instances.insert(entry), plugin, reservation })
     }
-
-    async fn run(&self, started: StartedRun, run: RunRequest) -> Result<RunStep, Failure> {
-        // Dropped last, so that a listed run always has a guest.
-        let StartedRun { plugin, reservation, _guard } = started;
-        let PluginContext { name, digest, config, samples, .. } = &*plugin.context;
-        run.host.pin(&Pinned { digest: Arc::clone(digest), log_bytes: config.limits.log_bytes });
-        let cpu_max = config.limits.cpu;
-        // Created before the guest, so that it is dropped after it.
-        let mut usage = UsageRecorder {
-            cpu: CpuMeter::default(),
-            plugin: Arc::clone(&plugin.context),
-            reservation: Arc::clone(&reservation),
-            host: Arc::clone(&run.host),
-        };
-        let mut guest = pin!(instance::run(&plugin, run, reservation));
-        let mut pause = None;
-        // Each poll is announced to the ticker, so that it ticks while a guest computes and only then.
-        poll_fn(|context| {
-            let _poll = self.ticker.enter();
-            // Checked before the guest continues: a single instruction can touch all the memory that it was
-            // granted.
-            if let Some(failure) = usage.evicted() {
-                return Poll::Ready(Err(failure));
-            }
-            while usage.reservation.must_pause() {
-                ready!(
-                    pause.get_or_insert_with(|| Box::pin(tokio::time::sleep(TICK))).as_mut().poll(context)
-                );
-                pause = None;
-            }
-            let used = usage.cpu.used();
-            usage.reservation.status().set_on_thread();
-            let polled = usage.cpu.measure(|| guest.as_mut().poll(context));
-            usage.reservation.status().set_off_thread(usage.cpu.used());
-            if samples.is_on() {
-                let stack = usage.reservation.status().take_stack();
-                samples.record(name, digest, stack, usage.cpu.used().saturating_sub(used));
-            }
-            if polled.is_ready() {
-                return polled;
-            }
-            usage.write();
-            // A computing guest yields on each tick, so its CPU limit is checked here.
-            if let Some(limit) = cpu_max
-                && usage.cpu.used() > limit
-            {
-                return Poll::Ready(Err(outcome::cpu_limit_exceeded(usage.cpu.used(), limit)));
-            }
-            usage.reservation.set_waker(context.waker());
-            usage.evicted().map_or(Poll::Pending, |failure| Poll::Ready(Err(failure)))
-        })
-        .await
-    }
 }
 
 impl Runner for Runtime {
@@ -445,7 +346,7 @@ impl Runner for Runtime {
         let shared = Arc::clone(&self.shared);
         // Not in the future: the scheduler asks for the available memory after this call.
         let started = shared.start_run(&run);
-        Box::pin(async move { shared.run(started?, run).await })
+        Box::pin(async move { started?.run(&shared.ticker, run).await })
     }
 
     fn interrupt(&self) {

@@ -11,12 +11,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use sha2::{Digest, Sha256};
 use wasmill_model::PluginName;
 
-use crate::folder::{self, Fingerprint, PLUGINS_MAX};
+use crate::folder::{Fingerprint, PLUGINS_MAX};
 use crate::format;
 use crate::kill_handle::KillHandle;
 use crate::loader::{Loaded, Loader};
 use crate::manifest;
 use crate::plugin_info::{PluginInfo, PluginSource, PluginState};
+use crate::regular_file;
 
 /// The outcome of an upload.
 #[derive(Clone, Debug, PartialEq)]
@@ -145,7 +146,7 @@ fn check_grants(loader: &Loader, name: &PluginName, file: &Path, bytes: &[u8]) -
 fn file_contains(file: &Path, bytes: &[u8]) -> bool {
     let read = || {
         let mut there = Vec::new();
-        folder::open(file)?.take(bytes.len() as u64 + 1).read_to_end(&mut there)?;
+        regular_file::open(file)?.take(bytes.len() as u64 + 1).read_to_end(&mut there)?;
         io::Result::Ok(there)
     };
     read().is_ok_and(|there| there == bytes)

@@ -20,10 +20,10 @@ use wasmtime_wasi_io::bindings::wasi::io::{poll, streams};
 
 use wiggle::GuestMemory;
 
+use crate::call_error::ExitedWithoutCode;
 use crate::files;
 use crate::guest::Guest;
 use crate::instance_status::HostCall;
-use crate::outcome::ExitedWithoutCode;
 
 /// Replaces functions that were linked before.
 pub(crate) fn add(linker: &mut Linker<Guest>) -> Result<()> {

@@ -17,11 +17,11 @@ use wasmtime_wasi::p2::bindings::filesystem::{preopens, types};
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, FsError, FsResult};
 use wasmtime_wasi::{ResourceTable, WasiView};
 
-use crate::files::PATHS_BYTES_MAX;
 use crate::files::executor::FileExecutor;
 use crate::files::listing::{Entry, Listing};
 use crate::files::open::OpenFile;
 use crate::files::streams::{FileInput, FileOutput};
+use crate::files::{self, PATHS_BYTES_MAX};
 use crate::guest::Guest;
 use crate::instance_status::HostCall;
 
@@ -65,11 +65,11 @@ impl FileCalls<'_> {
     /// Refuses to rename or hard-link a link that leads up, because it could lead out of the granted folder from
     /// elsewhere.
     async fn check_link_source(&mut self, folder: &Open, path: &str) -> FsResult<()> {
-        let path = super::trim_trailing_slashes(path).to_owned();
+        let path = files::trim_trailing_slashes(path).to_owned();
         let (executor, mut files) = self.start_call();
         let target = executor.run(HostDescriptor::readlink_at(&mut files, borrowed(folder), path)).await;
         let leads_up = match &target {
-            Ok(target) => super::leads_up(target),
+            Ok(target) => files::leads_up(target),
             // The target is absolute, or not UTF-8.
             Err(error) => {
                 matches!(error.downcast_ref(), Some(ErrorCode::NotPermitted | ErrorCode::IllegalByteSequence))
@@ -330,7 +330,7 @@ impl HostDescriptor for FileCalls<'_> {
 
     async fn symlink_at(&mut self, folder: Open, target: String, path: String) -> FsResult<()> {
         check_paths(&[&target, &path])?;
-        if super::leads_up(&target) {
+        if files::leads_up(&target) {
             return Err(ErrorCode::NotPermitted.into());
         }
         let number = folder.rep();

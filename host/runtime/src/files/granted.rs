@@ -14,8 +14,8 @@ use rustix::io::Errno;
 use wasmtime_wasi::filesystem::WasiFilesystemCtx;
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
+use crate::dir_rule::DirRule;
 use crate::files::executor::FileExecutor;
-use crate::plugin_config::DirRule;
 
 /// The device and inode of a folder.
 pub(crate) type Identity = (u64, u64);
@@ -359,7 +359,7 @@ fn link_error(path: &Path, link: &Path) -> String {
 }
 
 /// Reopens a directory that may have been opened with `O_PATH`, for reading.
-pub(super) fn reopen(folder: &File) -> rustix::io::Result<OwnedFd> {
+pub(crate) fn reopen(folder: &File) -> rustix::io::Result<OwnedFd> {
     openat(folder, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
 

@@ -238,7 +238,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::plugin_config::DirRule;
+    use crate::dir_rule::DirRule;
 
     struct Bed {
         _folder: TempDir,

@@ -14,10 +14,10 @@ use wasmtime_wasi::p1::types::{Errno, Filetype, Lookupflags};
 use wasmtime_wasi::p1::wasi_snapshot_preview1::{self, WasiSnapshotPreview1};
 use wiggle::{GuestMemory, GuestPtr};
 
-use crate::files::PATHS_BYTES_MAX;
 use crate::files::executor::FileExecutor;
 use crate::files::listing::{self, Entry};
 use crate::files::open::{self, OpenFile};
+use crate::files::{self, PATHS_BYTES_MAX};
 use crate::guest::Guest;
 use crate::instance_status::HostCall;
 
@@ -441,7 +441,7 @@ async fn path_symlink(
 ) -> Result<i32> {
     let mut call = Call::start_call(caller)?;
     let executor = call.executor.clone();
-    if call.text(target, target_bytes).is_some_and(super::leads_up) {
+    if call.text(target, target_bytes).is_some_and(files::leads_up) {
         return Ok(NOT_PERMITTED);
     }
     if !call.make(fd) {
@@ -506,7 +506,7 @@ async fn path_rename(caller: Caller<'_, Guest>, arguments: RenameArguments) -> R
 async fn is_link_up(call: &mut Call<'_>, fd: i32, path: i32, bytes: i32) -> bool {
     // The call itself fails if the path is not UTF-8.
     let Some(path) = call.text(path, bytes) else { return false };
-    let mut buffer = super::trim_trailing_slashes(path).as_bytes().to_vec();
+    let mut buffer = files::trim_trailing_slashes(path).as_bytes().to_vec();
     let path_bytes = buffer.len();
     buffer.resize(path_bytes + TARGET_BYTES_MAX, 0);
     let executor = call.executor.clone();
@@ -521,7 +521,7 @@ async fn is_link_up(call: &mut Call<'_>, fd: i32, path: i32, bytes: i32) -> bool
     match executor.run(reading).await {
         Ok(bytes) => {
             let target = buffer.get(path_bytes..path_bytes + bytes as usize);
-            target.and_then(|target| str::from_utf8(target).ok()).is_none_or(super::leads_up)
+            target.and_then(|target| str::from_utf8(target).ok()).is_none_or(files::leads_up)
         }
         // The target is absolute, or not UTF-8.
         Err(error) => matches!(error.downcast_ref(), Some(Errno::Perm | Errno::Ilseq)),

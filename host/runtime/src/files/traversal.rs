@@ -15,15 +15,15 @@ const LINKS_MAX: usize = 40;
 
 /// A folder that the resolution of a path traverses.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct TraversedFolder {
-    pub(super) identity: Identity,
+pub(crate) struct TraversedFolder {
+    pub(crate) identity: Identity,
     /// Its path, without links.
-    pub(super) path: PathBuf,
+    pub(crate) path: PathBuf,
 }
 
 /// Returns the folders that the resolution of a path traverses, including the path itself if it is a folder. Stops
 /// where a component does not exist, because that would be created in the last folder.
-pub(super) fn traverse(path: &Path) -> Vec<TraversedFolder> {
+pub(crate) fn traverse(path: &Path) -> Vec<TraversedFolder> {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let Ok(mut here) = openat(CWD, "/", flags, Mode::empty()) else { return Vec::new() };

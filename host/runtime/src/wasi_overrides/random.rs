@@ -4,10 +4,10 @@ use rand::Rng as _;
 use wasmtime::component::Linker;
 use wasmtime::{Caller, Extern, Result};
 
+use crate::call_error::CallRefused;
 use crate::format;
 use crate::guest::Guest;
 use crate::instance_status::HostCall;
-use crate::outcome::CallRefused;
 
 /// The interfaces in wasmtime's versions, and their functions.
 const COMPONENT: [(&str, &str); 2] = [
