@@ -1,19 +1,11 @@
-//! Files of guests: granted folders, open files, and accounting of writes.
+//! Open files of guests: listings, streams, and accounting of writes.
 //!
-//! The loader opens the granted folders, `guest` holds the open files of one guest, and the linkers replace
-//! wasmtime's functions with those of `components` and `modules`, which delegate to wasmtime.
+//! `guest` holds the open files of one guest. The functions that open and change them stand in `link`.
 
-pub(crate) mod components;
-pub(crate) mod descriptors;
 pub(crate) mod disk;
-pub(crate) mod executor;
-pub(crate) mod granted;
-pub(crate) mod grants;
 pub(crate) mod listing;
-pub(crate) mod modules;
 pub(crate) mod open;
 pub(crate) mod streams;
-pub(crate) mod traversal;
 
 use std::path::{Component, Path};
 

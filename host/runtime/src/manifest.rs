@@ -18,9 +18,9 @@ use wasmill_model::{ATTEMPTS_MAX, Backoff, InvalidDuration, InvalidRate, RetryOn
 use self::allow::Allow;
 use self::schedule::ScheduleTable;
 use crate::format;
-use crate::plugin_config::{MaxLimits, OutputFormat, PluginConfig, RetryPolicy};
+use crate::plugin::config::{MaxLimits, OutputFormat, PluginConfig, RetryPolicy};
+use crate::plugin::schema::InputSchema;
 use crate::regular_file;
-use crate::schema::InputSchema;
 
 /// The maximum size of a manifest.
 const MANIFEST_BYTES_MAX: u64 = 64 << 10;
@@ -329,7 +329,7 @@ mod tests {
     use wasmill_model::Limits;
 
     use super::*;
-    use crate::plugin_config::HttpRule;
+    use crate::plugin::config::HttpRule;
 
     fn resolve(text: &str) -> Result<PluginConfig, String> {
         let defaults = PluginConfig::default();

@@ -15,6 +15,8 @@
 mod account;
 mod budget;
 mod estimate;
+pub(crate) mod limiter;
+pub(crate) mod machine;
 mod resident;
 
 pub(crate) use self::account::Account;

@@ -1,15 +1,9 @@
-//! One version of a plugin in service. A run keeps the version that it started with.
+//! A plugin version without its code: kind, configuration, and what its guests share.
 
-use std::sync::Arc;
-
-use crate::linked_plugin::LinkedPlugin;
-use crate::plugin_config::InputCheck;
-use crate::plugin_context::PluginContext;
-
-/// A plugin that can run tasks.
-pub(crate) struct Plugin {
-    pub(crate) context: Arc<PluginContext>,
-    pub(crate) code: LinkedPlugin,
-    /// An additional check of inputs, for built-in plugins.
-    pub(crate) input_check: Option<InputCheck>,
-}
+pub(crate) mod config;
+pub(crate) mod context;
+pub(crate) mod denial_log;
+pub(crate) mod info;
+pub(crate) mod kind;
+pub(crate) mod name_list;
+pub(crate) mod schema;

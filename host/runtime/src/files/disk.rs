@@ -12,9 +12,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use rustix::io::Errno;
 use wasmill_model::{LogStream, RunHost};
 
-use crate::files::granted::GrantedFolder;
+use crate::folders::granted::GrantedFolder;
 use crate::format;
-use crate::plugin_context::PluginContext;
+use crate::plugin::context::PluginContext;
 
 /// The size counted for creating a file, a folder or a link; roughly what it takes on disk.
 pub(crate) const FILE_BYTES: u64 = 4 << 10;

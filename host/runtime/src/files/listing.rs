@@ -9,8 +9,8 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, FileType, RawDir, SeekFrom, seek, statat};
 use rustix::io::Errno;
 
-use crate::files::descriptors::DescriptorPermit;
-use crate::files::granted::reopen;
+use crate::folders::descriptors::DescriptorPermit;
+use crate::folders::granted::reopen;
 
 /// Bytes of entries read at once; the longest entry has 280.
 const BATCH_BYTES: usize = 4 << 10;

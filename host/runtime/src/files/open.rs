@@ -16,9 +16,9 @@ use wasmtime_wasi::p1::wasi_snapshot_preview1::WasiSnapshotPreview1;
 use wasmtime_wasi::{ResourceTable, WasiView};
 use wiggle::GuestMemory;
 
-use crate::files::descriptors::DescriptorPermit;
 use crate::files::disk::Disk;
-use crate::plugin_context::PluginContext;
+use crate::folders::descriptors::DescriptorPermit;
+use crate::plugin::context::PluginContext;
 
 /// The number of the first folder in preview 1, after the three standard streams.
 const FIRST_FOLDER: u32 = 3;

@@ -12,7 +12,7 @@ use wasmtime_wasi::p2::{
 
 use crate::files::disk::Disk;
 use crate::files::open::{self, OpenFile};
-use crate::plugin_context::PluginContext;
+use crate::plugin::context::PluginContext;
 
 /// Reads a file.
 pub(crate) struct FileInput {

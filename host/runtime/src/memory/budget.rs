@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 use std::time::Instant;
 
-use crate::instance_status::InstanceStatus;
+use crate::observe::instance_status::InstanceStatus;
 
 /// Runs take memory from the budget in steps of this size, to keep contention on the shared counters low.
 pub(super) const STEP_BYTES: u64 = 256 << 10;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::{BYTES_BITS, Budget, MemoryReservation, WINDOW_MS};
-use crate::instance_status::InstanceState;
+use crate::observe::instance_status::InstanceState;
 
 /// The interval between checks. A core touches at most about 2 GiB a second, which is 10 MiB in this time.
 const CHECK_INTERVAL_MS: u64 = 5;
