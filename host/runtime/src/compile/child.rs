@@ -1,6 +1,6 @@
 //! The compiler child: limits itself, reads wasm from stdin, writes compiled code to stdout.
 //!
-//! Started by `compile`, entered through a hidden subcommand of the binary. It creates an engine with the settings
+//! Started by `compiler`, entered through a hidden subcommand of the binary. It creates an engine with the settings
 //! of its parent but without pools, and refuses to compile if the two do not match.
 
 use std::hash::{Hash, Hasher};

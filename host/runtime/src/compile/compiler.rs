@@ -1,6 +1,6 @@
 //! Compiles in a child process, so that a hostile file can crash or exhaust only the child.
 //!
-//! Called by the loader with validated bytes. The child's side is in `compile_child`.
+//! Called by the loader with validated bytes. The child's side is in `child`.
 
 use std::io::{self, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};

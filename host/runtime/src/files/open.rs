@@ -1,7 +1,7 @@
 //! The open files of one guest, by number, each with its descriptor permit and its folder.
 //!
-//! Held by `guest` and updated by `components` and `modules`; the number is a resource handle or a file descriptor
-//! of preview 1.
+//! Held by `guest` and updated by `link::file_components` and `link::file_modules`; the number is a resource handle
+//! or a file descriptor of preview 1.
 
 use std::collections::BTreeMap;
 use std::fs::File;

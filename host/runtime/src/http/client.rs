@@ -1,6 +1,6 @@
 //! Sends one authorized HTTP request and streams its response.
 //!
-//! Called by `http_policy`. Follows no redirects, uses no proxy and keeps no connections alive.
+//! Called by `hooks`. Follows no redirects, uses no proxy and keeps no connections alive.
 
 use std::io;
 use std::pin::Pin;

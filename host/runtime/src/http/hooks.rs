@@ -1,6 +1,6 @@
 //! Handles each HTTP request of a guest: authorizes it, lists it as in flight, sends it, and logs its denial.
 //!
-//! Called by wasmtime-wasi-http. `http_policy` decides, and `http_client` sends.
+//! Called by wasmtime-wasi-http. `policy` decides, and `client` sends.
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! A connection that counts its bytes into the meter of a run.
 //!
-//! Created by `http_client` beneath TLS, so that it counts what goes over the network. The data is unchanged.
+//! Created by `client` beneath TLS, so that it counts what goes over the network. The data is unchanged.
 
 use std::io;
 use std::pin::Pin;

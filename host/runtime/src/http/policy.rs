@@ -1,6 +1,6 @@
 //! The HTTP policy of a plugin: a request is allowed only if a rule matches.
 //!
-//! Called by `http_hooks` for every request of a guest. `http_client` then sends it and checks the resolved address.
+//! Called by `hooks` for every request of a guest. `client` then sends it and checks the resolved address.
 //! Redirects are not followed, so each hop is authorized here.
 
 mod path;

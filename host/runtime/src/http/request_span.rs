@@ -1,6 +1,6 @@
 //! The trace span of an outgoing HTTP request.
 //!
-//! Created by `http_policy` for each request. Propagates the trace context in `traceparent`, unless the guest does
+//! Created by `hooks` for each request. Propagates the trace context in `traceparent`, unless the guest does
 //! so itself, and records a span if the trace is sampled. A run without a trace pays one comparison.
 
 use std::sync::Arc;

@@ -2,7 +2,7 @@
 //! executor of the plugin.
 //!
 //! They replace wasmtime's functions. wasmtime's table of file descriptors is private, so `open` mirrors it. The
-//! same rules apply as in `components`.
+//! same rules apply as in `file_components`.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 

@@ -1,6 +1,6 @@
 //! The HTTP requests of one guest that are in flight, for the debug port.
 //!
-//! `http_policy` lists each request while it is in flight. Nothing is sent from here.
+//! `http::hooks` lists each request while it is in flight. Nothing is sent from here.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;

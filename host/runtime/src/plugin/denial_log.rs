@@ -1,6 +1,6 @@
 //! Logs each denied operation of a plugin once, with the manifest line that would permit it.
 //!
-//! Filled by `http_policy` and by the file calls. Bounded, because guests choose what they ask for.
+//! Filled by `http::hooks` and by the file calls. Bounded, because guests choose what they ask for.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! Compares the path of a request with the path of a rule. The path must mean the same to every server.
 //!
-//! Called by `http_policy`, inside a host call: each check is linear in the length of the path.
+//! Called by `policy`, inside a host call: each check is linear in the length of the path.
 
 use std::borrow::Cow;
 
