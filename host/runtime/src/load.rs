@@ -9,4 +9,6 @@ pub(crate) mod loader;
 pub(crate) mod registry;
 pub(crate) mod upload;
 pub(crate) mod wasm_summary;
+mod watch_loop;
+mod watched_file;
 pub(crate) mod watcher;
