@@ -8,6 +8,7 @@
 //! run it.
 
 mod expression;
+mod invalid;
 mod search;
 
 use std::collections::VecDeque;
@@ -17,11 +18,10 @@ use chrono::{DateTime, LocalResult, NaiveDateTime, NaiveTime, Offset, TimeDelta,
 use chrono_tz::{TZ_VARIANTS, Tz};
 use croner::Cron;
 
+pub use self::expression::TIMING_BYTES_MAX;
+pub use self::invalid::InvalidTiming;
 use self::search::{Steps, Times, is_day, next_day, next_local};
 use crate::Timestamp;
-
-/// Maximum bytes of an expression.
-pub const TIMING_BYTES_MAX: usize = 256;
 
 /// Maximum due times that are counted one by one.
 const COUNTED_MAX: usize = 20_000;
@@ -239,23 +239,6 @@ fn change_within(zone: &Tz, mut before: Timestamp, mut after: Timestamp) -> Time
         if offset(zone, middle) == old { before = middle } else { after = middle }
     }
     after
-}
-
-/// The timing is invalid.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidTiming {
-    /// The expression cannot be parsed.
-    #[error("not a cron expression such as \"*/5 * * * *\": {why}")]
-    Expression {
-        /// What is wrong with it.
-        why: String,
-    },
-    /// The expression is never due.
-    #[error("never due: there is no such day")]
-    Never,
-    /// The time zone does not exist.
-    #[error("not a time zone of the IANA database such as \"Europe/Berlin\"")]
-    Zone,
 }
 
 #[cfg(test)]

@@ -1,33 +1,25 @@
-//! Files of guests: granted folders, open files, and accounting of writes.
+//! Open files of guests: listings, streams, and accounting of writes.
 //!
-//! The loader opens the granted folders, `guest` holds the open files of one guest, and the linkers replace
-//! wasmtime's functions with those of `components` and `modules`, which delegate to wasmtime.
+//! `guest` holds the open files of one guest. The functions that open and change them stand in `link`.
 
-pub(crate) mod components;
-pub(crate) mod descriptors;
 pub(crate) mod disk;
-pub(crate) mod executor;
-pub(crate) mod granted;
-pub(crate) mod grants;
 pub(crate) mod listing;
-pub(crate) mod modules;
 pub(crate) mod open;
-mod streams;
-mod traversal;
+pub(crate) mod streams;
 
 use std::path::{Component, Path};
 
 /// Bytes of all paths in one call: 16 times the maximum of Linux.
-const PATHS_BYTES_MAX: usize = 64 << 10;
+pub(crate) const PATHS_BYTES_MAX: usize = 64 << 10;
 
 /// Returns true if a symbolic link with this target could lead out of its folder, now or after it is moved: if it
 /// is absolute or contains `..`.
-fn leads_up(target: &str) -> bool {
+pub(crate) fn leads_up(target: &str) -> bool {
     Path::new(target).components().any(|part| !matches!(part, Component::Normal(_) | Component::CurDir))
 }
 
 /// Removes the trailing slashes of a path, so that it names a link itself and not its target.
-fn trim_trailing_slashes(path: &str) -> &str {
+pub(crate) fn trim_trailing_slashes(path: &str) -> &str {
     let mut path = path;
     while let Some(shorter) = path.strip_suffix("/.").or_else(|| path.strip_suffix('/')) {
         path = shorter;

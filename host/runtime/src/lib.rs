@@ -2,92 +2,64 @@
 //!
 //! The binary creates a [`Runtime`] and passes it to the scheduler as a [`wasmill_model::Runner`]. This is the only
 //! crate that depends on wasmtime. It never decides when a task runs, enforces no timeouts, and stores nothing.
+//!
+//! The folders are layers: each uses only those below it in this list.
 
 mod runtime;
 
-mod capacity;
-mod pool;
-mod swap;
+mod load;
+mod run;
+
+mod link;
+
+mod guest;
+
+mod compile;
+mod files;
+mod http;
+mod manifest;
+
+mod plugin;
+
+mod folders;
+mod memory;
+
+mod observe;
 
 mod engine;
-mod kind;
-mod thread_monitor;
-mod ticker;
 
-mod check;
-mod handle_bytes;
-mod registry;
-mod request_span;
-mod upload;
-mod watcher;
-
-mod cache;
-mod compile;
-mod compile_child;
-mod folder;
-mod kill_handle;
-mod load_stats;
-mod loader;
-mod manifest;
-mod plugin_config;
-mod schema;
-
-mod inspect;
-mod linked_plugin;
-mod name_list;
-mod plugin;
-mod wasm_summary;
-
-mod backtrace;
-mod bindings;
-mod cpu;
-mod dependency_results;
-mod files;
-mod guest;
-mod guest_log;
-mod host_imports;
-mod instance;
-mod instance_status;
-mod instances;
-mod limiter;
-mod machine_memory;
-mod memory;
-mod outcome;
-mod program;
-mod samples;
-mod wasi_ctx;
-mod wasi_overrides;
-
-mod denial_log;
-mod http_calls;
-mod http_client;
-mod http_policy;
-mod metered_stream;
-
+mod config;
+mod error;
 mod format;
+mod limits;
+mod regular_file;
 
-pub use cache::CacheConfig;
-pub use capacity::{SlotCapacity, slot_capacity};
-pub use check::check;
-pub use compile::CompilerConfig;
-pub use compile_child::compile_child;
-pub use files::descriptors::{CLIENT_DESCRIPTORS, OWN_DESCRIPTORS, guest_descriptors};
-pub use files::grants::ProtectedPath;
-pub use http_calls::HttpCall;
-pub use instance_status::{HostCall, InstanceState};
-pub use instances::InstanceInfo;
-pub use kind::PluginKind;
-pub use load_stats::LoadStats;
-pub use machine_memory::machine_memory_bytes;
-pub use name_list::NameList;
-pub use plugin::InputCheck;
-pub use plugin_config::{
-    DirRule, HttpRule, MaxLimits, OutputFormat, Permissions, PluginConfig, RetryPolicy, ScheduleConfig,
+pub use compile::cache::CacheConfig;
+pub use compile::child::compile_child;
+pub use compile::config::CompilerConfig;
+pub use config::RuntimeConfig;
+pub use engine::capacity::{SlotCapacity, slot_capacity};
+pub use engine::memory_reset::MemoryReset;
+pub use engine::pool::guests_bytes_max;
+pub use error::RuntimeError;
+pub use folders::descriptors::{CLIENT_DESCRIPTORS, OWN_DESCRIPTORS, guest_descriptors};
+pub use folders::rule::DirRule;
+pub use load::check::check;
+pub use load::config::{LoaderConfig, OnChange, WatchMode};
+pub use load::grants::ProtectedPath;
+pub use load::registry::NotReadyError;
+pub use load::upload::{RemoveOutcome, UploadError, UploadOutcome};
+pub use memory::machine::machine_memory_bytes;
+pub use observe::http_calls::HttpCall;
+pub use observe::instance_status::{HostCall, InstanceState};
+pub use observe::load_stats::LoadStats;
+pub use observe::samples::{GuestSample, GuestSampler};
+pub use plugin::config::{
+    HttpRule, InputCheck, MaxLimits, OutputFormat, Permissions, PluginConfig, RetryPolicy, ScheduleConfig,
 };
-pub use pool::{MemoryReset, guests_bytes_max};
-pub use registry::{NotReadyError, PluginDetails, PluginInfo, PluginSource, PluginState};
-pub use runtime::{LoaderConfig, MemoryUsage, PoolUsage, Runtime, RuntimeConfig, RuntimeError};
-pub use samples::{GuestSample, GuestSampler};
-pub use schema::{InputBudget, InputSchema, Violation};
-pub use upload::{RemoveOutcome, UploadError, UploadOutcome};
-pub use watcher::{OnChange, WatchMode};
+pub use plugin::info::{PluginDetails, PluginInfo, PluginSource, PluginState};
+pub use plugin::kind::PluginKind;
+pub use plugin::name_list::NameList;
+pub use plugin::schema::{InputBudget, InputSchema, Violation};
+pub use run::instances::InstanceInfo;
+pub use runtime::{MemoryUsage, PoolUsage, Runtime};

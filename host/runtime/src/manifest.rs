@@ -17,10 +17,10 @@ use wasmill_model::{ATTEMPTS_MAX, Backoff, InvalidDuration, InvalidRate, RetryOn
 
 use self::allow::Allow;
 use self::schedule::ScheduleTable;
-use crate::folder;
 use crate::format;
-use crate::plugin_config::{MaxLimits, OutputFormat, PluginConfig, RetryPolicy};
-use crate::schema::InputSchema;
+use crate::plugin::config::{MaxLimits, OutputFormat, PluginConfig, RetryPolicy};
+use crate::plugin::schema::InputSchema;
+use crate::regular_file;
 
 /// The maximum size of a manifest.
 const MANIFEST_BYTES_MAX: u64 = 64 << 10;
@@ -308,9 +308,9 @@ fn beside(folder: &Path, file: &str) -> Option<PathBuf> {
 /// Reads a text file of bounded size; `None` if it does not exist.
 fn read_text(path: &Path, bytes_max: u64) -> Result<Option<String>, String> {
     let failed = |error| format!("it cannot be read: {error}");
-    let file = match folder::open(path) {
+    let file = match regular_file::open(path) {
         // Ignoring the link would run the plugin with a config that its author did not intend.
-        Err(_) if folder::is_dangling(path) => return Err(folder::DANGLING.to_owned()),
+        Err(_) if regular_file::is_dangling(path) => return Err(regular_file::DANGLING.to_owned()),
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         file => file.map_err(failed)?,
     };
@@ -329,7 +329,7 @@ mod tests {
     use wasmill_model::Limits;
 
     use super::*;
-    use crate::plugin_config::HttpRule;
+    use crate::plugin::config::HttpRule;
 
     fn resolve(text: &str) -> Result<PluginConfig, String> {
         let defaults = PluginConfig::default();

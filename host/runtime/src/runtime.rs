@@ -3,154 +3,42 @@
 //! Owns the engines, the ticker and the plugins; dropping the last clone stops them.
 
 use std::fmt;
-use std::future::poll_fn;
-use std::io;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::task::{Poll, ready};
 use std::time::Duration;
 
-use wasmill_egress::{ConnectionQuota, Connector};
-use wasmill_model::{
-    BoxFuture, Cause, Failure, Limits, Pinned, PluginName, Rate, RetryOn, RunHost, RunRequest, RunStep,
-    Runner,
-};
+use wasmill_model::{BoxFuture, Cause, Failure, PluginName, Rate, RetryOn, RunRequest, RunStep, Runner};
 use wasmtime::Engine;
 
-use crate::cache::{Cache, CacheConfig};
-use crate::check;
-use crate::compile::{Compiler, CompilerConfig};
-use crate::cpu::CpuMeter;
-use crate::engine::Engines;
-use crate::files::descriptors::Descriptors;
-use crate::files::grants::{Grants, ProtectedPath};
-use crate::instance;
-use crate::instances::{InstanceGuard, InstanceInfo, Instances, RunEntry};
-use crate::kind::{PluginKind, Profile};
-use crate::linked_plugin::Linkers;
-use crate::load_stats::{LoadCounters, LoadStats};
-use crate::loader::Loader;
-use crate::memory::{Budget, Gauge, MemoryReservation, ResidentMemory};
-use crate::outcome;
-use crate::plugin::{InputCheck, Plugin};
-use crate::plugin_config::{MaxLimits, PluginConfig};
-use crate::pool::{self, MemoryReset};
-use crate::program::ProgramInput;
-use crate::registry::{NotReadyError, PluginInfo, Registry};
-use crate::samples::{GuestSampler, Samples};
-use crate::schema::{InputBudget, Violation};
-use crate::swap::{self, SwapMonitor};
-use crate::thread_monitor::ThreadMonitor;
-use crate::ticker::{TICK, Ticker};
-use crate::upload::{self, RemoveOutcome, UploadError, UploadOutcome};
-use crate::watcher::{OnChange, PluginWatcher, WatchMode};
+use crate::config::RuntimeConfig;
+use crate::engine::engines::Engines;
+use crate::engine::memory_reset::MemoryReset;
+use crate::engine::pool;
+use crate::engine::profile::Profile;
+use crate::engine::swap::{self, SwapMonitor};
+use crate::engine::ticker::Ticker;
+use crate::error::RuntimeError;
+use crate::guest::program::ProgramInput;
+use crate::load::check;
+use crate::load::config::LoaderConfig;
+use crate::load::loader::Loader;
+use crate::load::registry::{NotReadyError, Registry};
+use crate::load::upload::{self, RemoveOutcome, UploadError, UploadOutcome};
+use crate::load::watcher::PluginWatcher;
+use crate::memory::{Budget, Gauge, ResidentMemory};
+use crate::observe::load_stats::LoadStats;
+use crate::observe::samples::GuestSampler;
+use crate::observe::thread_monitor::ThreadMonitor;
+use crate::plugin::config::PluginConfig;
+use crate::plugin::info::PluginInfo;
+use crate::plugin::kind::PluginKind;
+use crate::plugin::schema::{InputBudget, Violation};
+use crate::run::instances::{InstanceInfo, Instances, RunEntry};
+use crate::run::started_run::StartedRun;
 
 const SWAP_ENABLED: &str = "swap was enabled while the server runs, so memory of one guest could leak into \
                             the next; restart the server";
-
-/// The size of the runtime.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RuntimeConfig {
-    /// The maximum number of concurrent guests. Address space and memory mappings are reserved for each; see
-    /// [`slot_capacity`](crate::slot_capacity).
-    pub slots: u32,
-    /// The limits of each run. The scheduler enforces its timeout and log limit.
-    pub limits: Limits,
-    /// Bytes of memory for all runs together, including what pools keep for reuse; `None` to bound only each run.
-    pub memory_total_bytes: Option<u64>,
-}
-
-/// Where plugins come from, and how they are loaded.
-#[derive(Clone)]
-pub struct LoaderConfig {
-    /// The folder whose `*.wasm` files are plugins; `None` for built-in plugins only.
-    pub folder: Option<PathBuf>,
-    /// The configuration of a plugin without a manifest; `None` for the limits of the host.
-    pub default_config: Option<PluginConfig>,
-    /// The maximum that a manifest may ask for; `None` for the limits of the host.
-    pub max_limits: Option<MaxLimits>,
-    /// A PEM file of certificates that outgoing HTTPS trusts in addition to the web's roots.
-    pub http_roots: Option<PathBuf>,
-    /// Files and folders of the server itself, which no plugin may be granted. The plugins folder is always
-    /// included.
-    pub protected: Vec<ProtectedPath>,
-    /// How changes of the folder are detected.
-    pub watch: WatchMode,
-    /// The compiler. `None` compiles in this process, without limits: for trusted plugins.
-    pub compiler: Option<CompilerConfig>,
-    /// Where compiled plugins are cached, if at all.
-    pub cache: Option<CacheConfig>,
-    /// How long the start waits for the plugins of the folder. Those that take longer come into service later.
-    pub load_timeout: Duration,
-    /// Input checks of built-in plugins, by plugin name.
-    pub input_checks: &'static [(&'static str, InputCheck)],
-    /// Called when the plugins in service have changed. It must not own the runtime, which would then never be
-    /// dropped.
-    pub on_change: OnChange,
-}
-
-impl Default for LoaderConfig {
-    fn default() -> Self {
-        Self {
-            folder: None,
-            default_config: None,
-            max_limits: None,
-            http_roots: None,
-            protected: Vec::new(),
-            watch: WatchMode::Notify,
-            compiler: None,
-            cache: None,
-            load_timeout: Duration::from_secs(10),
-            input_checks: &[],
-            on_change: Arc::new(|| {}),
-        }
-    }
-}
-
-/// Why the runtime could not be started.
-#[derive(Debug, thiserror::Error)]
-pub enum RuntimeError {
-    /// There is not enough memory or address space for the slots, or wasmtime does not work on this machine.
-    #[error("failed to reserve resources for {slots} slots: {reason}")]
-    Engine {
-        /// The number of slots.
-        slots: u32,
-        /// The error of wasmtime.
-        reason: String,
-    },
-    /// The epoch thread could not be started.
-    #[error("failed to start the thread that interrupts guests")]
-    Ticker(#[source] io::Error),
-    /// The threads that load plugins could not be started.
-    #[error("failed to start the threads that load plugins")]
-    Watcher(#[source] io::Error),
-    /// A file cannot be read.
-    #[error("failed to read {path}")]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// The error of the system.
-        source: io::Error,
-    },
-    /// The certificates for outgoing HTTPS cannot be loaded.
-    #[error("failed to load the certificates for outgoing HTTPS from {path}: {reason}")]
-    HttpRoots {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The plugins folder exists but cannot be read.
-    #[error("failed to read plugins folder {path}")]
-    PluginsFolder {
-        /// The folder.
-        path: PathBuf,
-        /// The error of the system.
-        source: io::Error,
-    },
-}
 
 /// Runs plugins. Cheap to clone.
 #[derive(Clone)]
@@ -225,7 +113,7 @@ impl Runtime {
         builtins: &[(&str, &'static [u8])],
         plugins: LoaderConfig,
     ) -> Result<Self, RuntimeError> {
-        let loader = Arc::new(loader(config, &plugins)?);
+        let loader = Arc::new(Loader::new(config, &plugins)?);
         let registry = Arc::new(Registry::default());
         let threads = ThreadMonitor::new();
         for &(name, wasm) in builtins {
@@ -301,7 +189,7 @@ impl Runtime {
 
     /// Returns the configuration of a plugin in service.
     pub fn plugin_config(&self, plugin: &PluginName) -> Option<Arc<PluginConfig>> {
-        self.shared.registry.get(plugin).map(|plugin| Arc::clone(&plugin.config))
+        self.shared.registry.get(plugin).map(|plugin| Arc::clone(&plugin.context.config))
     }
 
     /// Checks the input of a task against the schema of its plugin, or against what a program accepts. A plugin
@@ -313,16 +201,16 @@ impl Runtime {
         budget: &mut InputBudget,
     ) -> Vec<Violation> {
         let Some(plugin) = self.shared.registry.get(plugin) else { return Vec::new() };
-        let schema = plugin.config.schema.as_ref();
+        let schema = plugin.context.config.schema.as_ref();
         let violations = schema.map(|schema| schema.violations(input, budget)).unwrap_or_default();
         if let Some(check) = plugin.input_check {
             return check(input.unwrap_or("null")).err().map(Violation::for_input).into_iter().collect();
         }
-        let is_program = matches!(plugin.kind, PluginKind::Command | PluginKind::Module);
+        let is_program = matches!(plugin.context.kind, PluginKind::Command | PluginKind::Module);
         if !is_program || !violations.is_empty() {
             return violations;
         }
-        match ProgramInput::read(input, &plugin.config.permissions.env) {
+        match ProgramInput::read(input, &plugin.context.config.permissions.env) {
             Ok(_) => Vec::new(),
             Err(failure) => vec![Violation::for_input(failure.message)],
         }
@@ -415,55 +303,6 @@ impl Runtime {
     }
 }
 
-/// Creates the loader. Its pools are sized for the limits of the host; a plugin whose manifest asks for more memory
-/// runs on the on-demand engine.
-pub(crate) fn loader(config: RuntimeConfig, plugins: &LoaderConfig) -> Result<Loader, RuntimeError> {
-    let engines = Engines::new(&config)?;
-    let linkers = Linkers::new(&engines)
-        .map_err(|error| RuntimeError::Engine { slots: config.slots, reason: format!("{error:#}") })?;
-    let connector =
-        Connector::new(plugins.http_roots.as_deref(), ConnectionQuota::Guests).map_err(|reason| {
-            let path = plugins.http_roots.clone().unwrap_or_default();
-            RuntimeError::HttpRoots { path, reason }
-        })?;
-    let max_limits = plugins.max_limits.unwrap_or_else(|| MaxLimits::of(&config.limits));
-    let default_config = plugins.default_config.clone().unwrap_or_else(|| PluginConfig {
-        limits: config.limits,
-        concurrency: max_limits.concurrency,
-        ..PluginConfig::default()
-    });
-    Ok(Loader {
-        engines,
-        linkers,
-        compiler: Compiler::new(config, plugins.compiler.clone()),
-        cache: plugins.cache.as_ref().and_then(open_cache),
-        default_config: Arc::new(default_config),
-        max_limits,
-        grants: Grants::new(protected(plugins)),
-        descriptors: Descriptors::of_process(),
-        connector: Arc::new(connector),
-        samples: Arc::<Samples>::default(),
-        counters: LoadCounters::default(),
-        input_checks: plugins.input_checks,
-    })
-}
-
-/// Returns the paths that no plugin may be granted.
-fn protected(plugins: &LoaderConfig) -> Vec<ProtectedPath> {
-    let folder =
-        |path: &PathBuf| ProtectedPath { path: path.clone(), what: "the plugins folder", is_secret: false };
-    plugins.protected.iter().cloned().chain(plugins.folder.as_ref().map(folder)).collect()
-}
-
-fn open_cache(config: &CacheConfig) -> Option<Cache> {
-    let cache = Cache::open(config);
-    if let Err(error) = &cache {
-        let data = config.data.display();
-        tracing::warn!(%data, %error, "failed to open the cache of compiled plugins; continuing without it");
-    }
-    cache.ok()
-}
-
 /// Returns the gauge of resident memory, without what free pool slots keep for reuse and without what the host
 /// itself holds. Returns nothing if memory is not bounded.
 fn gauge(config: &RuntimeConfig, engines: &Engines, host_bytes: Arc<AtomicU64>) -> Gauge {
@@ -480,44 +319,6 @@ fn gauge(config: &RuntimeConfig, engines: &Engines, host_bytes: Arc<AtomicU64>) 
     })
 }
 
-/// A run with its plugin and its reservation.
-struct StartedRun {
-    _guard: InstanceGuard,
-    plugin: Arc<Plugin>,
-    reservation: Arc<MemoryReservation>,
-}
-
-/// Records the usage of one run into its meter, whenever the run waits and when it ends in any way.
-struct UsageRecorder {
-    cpu: CpuMeter,
-    plugin: Arc<Plugin>,
-    reservation: Arc<MemoryReservation>,
-    host: Arc<dyn RunHost>,
-}
-
-impl UsageRecorder {
-    /// Returns the failure if the run has been evicted.
-    fn evicted(&self) -> Option<Failure> {
-        let evicted = self.reservation.eviction()?;
-        Some(outcome::evicted(&self.plugin, &*self.host, &self.reservation, evicted))
-    }
-
-    /// Writes the usage so far into the meter of the run.
-    fn write(&self) {
-        if let Some(meter) = self.host.meter() {
-            meter.set_cpu(self.cpu.used());
-            meter.set_memory_bytes(self.reservation.used());
-        }
-    }
-}
-
-impl Drop for UsageRecorder {
-    fn drop(&mut self) {
-        self.plugin.estimate.record_run(&self.reservation);
-        self.write();
-    }
-}
-
 impl Shared {
     /// Resolves the plugin version of a run, reserves the estimated memory, and lists the run.
     fn start_run(&self, run: &RunRequest) -> Result<StartedRun, Failure> {
@@ -525,70 +326,18 @@ impl Shared {
             let message = format!("the plugin {} is not in service", run.plugin);
             return Err(Failure::new(Cause::LostPlugin, message));
         };
+        let context = &plugin.context;
         // Waiting tasks are no longer claimed; this one was claimed just before swap was detected.
-        if plugin.profile == Profile::Pooled && self.swap.is_enabled_since_start() {
+        if context.profile == Profile::Pooled && self.swap.is_enabled_since_start() {
             return Err(Failure::new(Cause::HostFault, SWAP_ENABLED));
         }
-        let expected = plugin.estimate.expected(plugin.config.limits.memory_bytes);
+        let expected = context.estimate.expected(context.config.limits.memory_bytes);
         let reservation =
-            Arc::new(self.memory.reserve(expected, plugin.estimate.reserves_in_full(&self.memory)));
+            Arc::new(self.memory.reserve(expected, context.estimate.reserves_in_full(&self.memory)));
         let (task, attempt) = (run.task, run.attempt);
         let entry =
-            RunEntry { task, attempt, plugin: Arc::clone(&plugin), reservation: Arc::clone(&reservation) };
+            RunEntry { task, attempt, plugin: Arc::clone(context), reservation: Arc::clone(&reservation) };
         Ok(StartedRun { _guard: self.instances.insert(entry), plugin, reservation })
-    }
-
-    async fn run(&self, started: StartedRun, run: RunRequest) -> Result<RunStep, Failure> {
-        // Dropped last, so that a listed run always has a guest.
-        let StartedRun { plugin, reservation, _guard } = started;
-        run.host
-            .pin(&Pinned { digest: Arc::clone(&plugin.digest), log_bytes: plugin.config.limits.log_bytes });
-        let cpu_max = plugin.config.limits.cpu;
-        // Created before the guest, so that it is dropped after it.
-        let mut usage = UsageRecorder {
-            cpu: CpuMeter::default(),
-            plugin: Arc::clone(&plugin),
-            reservation: Arc::clone(&reservation),
-            host: Arc::clone(&run.host),
-        };
-        let mut guest = pin!(instance::run(&plugin, run, reservation));
-        let mut pause = None;
-        // Each poll is announced to the ticker, so that it ticks while a guest computes and only then.
-        poll_fn(|context| {
-            let _poll = self.ticker.enter();
-            // Checked before the guest continues: a single instruction can touch all the memory that it was
-            // granted.
-            if let Some(failure) = usage.evicted() {
-                return Poll::Ready(Err(failure));
-            }
-            while usage.reservation.must_pause() {
-                ready!(
-                    pause.get_or_insert_with(|| Box::pin(tokio::time::sleep(TICK))).as_mut().poll(context)
-                );
-                pause = None;
-            }
-            let used = usage.cpu.used();
-            usage.reservation.status().set_on_thread();
-            let polled = usage.cpu.measure(|| guest.as_mut().poll(context));
-            usage.reservation.status().set_off_thread(usage.cpu.used());
-            if usage.plugin.samples.is_on() {
-                let stack = usage.reservation.status().take_stack();
-                usage.plugin.samples.record(&usage.plugin, stack, usage.cpu.used().saturating_sub(used));
-            }
-            if polled.is_ready() {
-                return polled;
-            }
-            usage.write();
-            // A computing guest yields on each tick, so its CPU limit is checked here.
-            if let Some(limit) = cpu_max
-                && usage.cpu.used() > limit
-            {
-                return Poll::Ready(Err(outcome::cpu_limit_exceeded(usage.cpu.used(), limit)));
-            }
-            usage.reservation.set_waker(context.waker());
-            usage.evicted().map_or(Poll::Pending, |failure| Poll::Ready(Err(failure)))
-        })
-        .await
     }
 }
 
@@ -597,7 +346,7 @@ impl Runner for Runtime {
         let shared = Arc::clone(&self.shared);
         // Not in the future: the scheduler asks for the available memory after this call.
         let started = shared.start_run(&run);
-        Box::pin(async move { shared.run(started?, run).await })
+        Box::pin(async move { started?.run(&shared.ticker, run).await })
     }
 
     fn interrupt(&self) {
@@ -606,20 +355,20 @@ impl Runner for Runtime {
 
     fn plugins(&self) -> Vec<PluginName> {
         let swap_enabled = self.shared.swap.is_enabled_since_start();
-        self.shared.registry.names(|plugin| plugin.profile == Profile::OnDemand || !swap_enabled)
+        self.shared.registry.names(|plugin| plugin.context.profile == Profile::OnDemand || !swap_enabled)
     }
 
     fn concurrency(&self, plugin: &PluginName) -> Option<usize> {
         let plugin = self.shared.registry.get(plugin)?;
-        plugin.config.concurrency.map(|concurrency| concurrency as usize)
+        plugin.context.config.concurrency.map(|concurrency| concurrency as usize)
     }
 
     fn rate(&self, plugin: &PluginName) -> Option<Rate> {
-        self.shared.registry.get(plugin)?.config.rate
+        self.shared.registry.get(plugin)?.context.config.rate
     }
 
     fn retry_on(&self, plugin: &PluginName) -> RetryOn {
-        self.shared.registry.get(plugin).map(|plugin| plugin.config.retry.on).unwrap_or_default()
+        self.shared.registry.get(plugin).map(|plugin| plugin.context.config.retry.on).unwrap_or_default()
     }
 
     fn available_memory(&self) -> u64 {
@@ -628,8 +377,8 @@ impl Runner for Runtime {
 
     fn expected_memory(&self, plugin: &PluginName) -> u64 {
         let expected = self.shared.registry.get(plugin).map_or(0, |plugin| {
-            let limit_bytes = plugin.config.limits.memory_bytes;
-            plugin.estimate.expected(limit_bytes)
+            let limit_bytes = plugin.context.config.limits.memory_bytes;
+            plugin.context.estimate.expected(limit_bytes)
         });
         expected.min(self.shared.memory.bytes_max())
     }
@@ -644,6 +393,8 @@ impl fmt::Debug for Runtime {
 #[cfg(test)]
 mod tests {
     use std::hint::black_box;
+
+    use wasmill_model::Limits;
 
     use super::*;
 

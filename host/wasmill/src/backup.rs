@@ -5,9 +5,10 @@ use bytesize::ByteSize;
 use wasmill_store::{Backup, Store, StoreError};
 
 use crate::cli::{BackupArgs, ServeArgs};
+use crate::config::Config;
 use crate::exit::{Exit, cli_error};
 use crate::output::out;
-use crate::settings::{Config, Settings};
+use crate::settings::Settings;
 
 /// Writes the copy and prints what it contains.
 pub(crate) fn backup(args: BackupArgs) -> Result<()> {

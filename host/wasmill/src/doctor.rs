@@ -13,10 +13,10 @@ mod system;
 mod webhooks;
 
 use crate::cli::DoctorArgs;
+use crate::config::Config;
 use crate::doctor::report::{Check, DoctorReport};
 use crate::environment;
 use crate::exit::Exit;
-use crate::settings::Config;
 
 /// Prints the report; exits with 0 unless a check failed.
 pub(crate) fn doctor(args: DoctorArgs) -> Exit {

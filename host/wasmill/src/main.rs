@@ -1,10 +1,12 @@
 //! The `wasmill` binary: parses the command line and runs one command.
 
 mod backup;
+mod built_in;
 mod cli;
 mod client;
 mod commands;
 mod completions;
+mod config;
 mod doctor;
 mod environment;
 mod exit;

@@ -8,7 +8,7 @@ mod find;
 mod host;
 mod report;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -19,14 +19,15 @@ use self::attempt::{Attempt, AttemptOutcome, AttemptStep, StopRequests};
 use self::find::PluginSource;
 use self::host::LocalHost;
 use self::report::RunReport;
+use crate::built_in::INPUT_CHECKS;
 use crate::cli::ServeArgs;
 use crate::cli::run::RunArgs;
+use crate::config::Config;
 use crate::exit::{Exit, cli_error};
 use crate::process;
-use crate::serve::INPUT_CHECKS;
-use crate::settings::{Config, Settings};
+use crate::settings::Settings;
 use crate::telemetry;
-use crate::terminal::status_line::{REDRAW_INTERVAL, StatusLine, StatusView};
+use crate::terminal::status_line::{REDRAW_INTERVAL, SharedStatusLine, StatusView};
 use crate::terminal::text::truncated;
 
 /// How long to wait for threads that still work for a guest that is gone.
@@ -194,18 +195,4 @@ fn check_input(runtime: &Runtime, plugin: &PluginName, input: Option<&str>) -> R
         message.push_str(&format!("\n  /input{}: {}", violation.pointer, violation.message));
     }
     Err(cli_error(Exit::Usage, message))
-}
-
-/// The status line, below the guest's log.
-#[derive(Clone)]
-pub(crate) struct SharedStatusLine(Arc<Mutex<StatusLine>>);
-
-impl SharedStatusLine {
-    fn new(is_quiet: bool) -> Self {
-        Self(Arc::new(Mutex::new(StatusLine::new(is_quiet))))
-    }
-
-    pub(crate) fn lock(&self) -> MutexGuard<'_, StatusLine> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }

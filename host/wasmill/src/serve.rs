@@ -18,30 +18,25 @@ use wasmill_api::{
 use wasmill_egress::{ConnectionQuota, Connector};
 use wasmill_model::{Clock, Limits, SystemClock, Timestamp, Tracer};
 use wasmill_runtime::{
-    CacheConfig, CompilerConfig, InputCheck, LoaderConfig, PluginState, ProtectedPath, Runtime,
-    RuntimeConfig, WatchMode, machine_memory_bytes, slot_capacity,
+    CacheConfig, CompilerConfig, LoaderConfig, PluginState, ProtectedPath, Runtime, RuntimeConfig, WatchMode,
+    machine_memory_bytes, slot_capacity,
 };
 use wasmill_scheduler::{Scheduler, SchedulerConfig, Schedules};
 use wasmill_store::{Recovery, Store, StoreConfig};
 use wasmill_webhooks::{SigningSecrets, WebhookConfig, Webhooks};
 
+use crate::built_in::{BUILT_IN, INPUT_CHECKS};
 use crate::cli::ServeArgs;
+use crate::config::{Config, SLOTS_DEFAULT};
 use crate::environment::WEBHOOK_SECRET;
 use crate::exit;
 use crate::input::without_bom;
-use crate::io_stub;
 use crate::output::note;
 use crate::process::{self, StopSignals};
-use crate::settings::{Config, LogFormat, SLOTS_DEFAULT};
+use crate::settings::LogFormat;
 use crate::supervisor::Supervisor;
 use crate::telemetry;
 use crate::traces::{self, Exporter};
-
-/// The built-in plugins.
-pub(crate) const BUILT_IN: [(&str, &[u8]); 1] = [("io-stub", include_bytes!(env!("WASMILL_IO_STUB")))];
-
-/// Input checks of built-in plugins, by plugin name.
-pub(crate) const INPUT_CHECKS: [(&str, InputCheck); 1] = [("io-stub", io_stub::check)];
 
 /// Starts the running binary itself, even if another version has replaced its file.
 const OWN_BINARY: &str = "/proc/self/exe";

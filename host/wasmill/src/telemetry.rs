@@ -10,8 +10,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, fmt, registry};
 use wasmill_api::LogEvents;
 
-use crate::run::SharedStatusLine;
 use crate::settings::LogFormat;
+use crate::terminal::status_line::SharedStatusLine;
 
 /// The log filter of a run without a server: denied permissions and an unusable cache.
 const FILTER_OF_RUN: &str = "warn";

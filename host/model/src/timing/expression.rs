@@ -6,7 +6,10 @@
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
 
-use super::{InvalidTiming, TIMING_BYTES_MAX};
+use super::invalid::InvalidTiming;
+
+/// Maximum bytes of an expression.
+pub const TIMING_BYTES_MAX: usize = 256;
 
 const WORDS: [&str; 6] = ["@yearly", "@annually", "@monthly", "@weekly", "@daily", "@hourly"];
 

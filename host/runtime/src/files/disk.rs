@@ -12,9 +12,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use rustix::io::Errno;
 use wasmill_model::{LogStream, RunHost};
 
-use crate::files::granted::GrantedFolder;
+use crate::folders::granted::GrantedFolder;
 use crate::format;
-use crate::plugin::Plugin;
+use crate::plugin::context::PluginContext;
 
 /// The size counted for creating a file, a folder or a link; roughly what it takes on disk.
 pub(crate) const FILE_BYTES: u64 = 4 << 10;
@@ -26,7 +26,7 @@ const RESERVE_PART: u64 = 20;
 
 /// The disk usage of one run.
 pub(crate) struct Disk {
-    plugin: Arc<Plugin>,
+    plugin: Arc<PluginContext>,
     host: Arc<dyn RunHost>,
     used_bytes: AtomicU64,
     /// Bytes that may be written before the next check of free space.
@@ -35,7 +35,7 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
-    pub(crate) fn new(plugin: &Arc<Plugin>, host: &Arc<dyn RunHost>) -> Self {
+    pub(crate) fn new(plugin: &Arc<PluginContext>, host: &Arc<dyn RunHost>) -> Self {
         Self {
             plugin: Arc::clone(plugin),
             host: Arc::clone(host),
@@ -118,7 +118,7 @@ impl Disk {
         if has_room(free, all, bytes) {
             return Ok(());
         }
-        self.plugin.denial_log.log_full_volume(&self.plugin, &folder.rule.host, free, reserve(all));
+        self.plugin.denial_log.log_full_volume(&folder.rule.host, free, reserve(all));
         Err(Errno::NOSPC.into())
     }
 }

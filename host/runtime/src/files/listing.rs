@@ -9,20 +9,20 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, FileType, RawDir, SeekFrom, seek, statat};
 use rustix::io::Errno;
 
-use crate::files::descriptors::DescriptorPermit;
-use crate::files::granted::reopen;
+use crate::folders::descriptors::DescriptorPermit;
+use crate::folders::granted::reopen;
 
 /// Bytes of entries read at once; the longest entry has 280.
 const BATCH_BYTES: usize = 4 << 10;
 
 /// A directory entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     /// The position after it.
-    pub(super) next: u64,
-    pub(super) inode: u64,
-    pub(super) kind: FileType,
-    pub(super) name: Vec<u8>,
+    pub(crate) next: u64,
+    pub(crate) inode: u64,
+    pub(crate) kind: FileType,
+    pub(crate) name: Vec<u8>,
 }
 
 /// A folder that is being listed.
@@ -34,28 +34,28 @@ pub(crate) struct Listing {
 
 impl Listing {
     /// Opens a listing. Blocks.
-    pub(super) fn open(folder: &File, permit: Arc<DescriptorPermit>) -> Result<Self, Errno> {
+    pub(crate) fn open(folder: &File, permit: Arc<DescriptorPermit>) -> Result<Self, Errno> {
         Ok(Self { folder: Arc::new(reopen(folder)?), read: VecDeque::new(), _permit: permit })
     }
 
     /// Returns the next of the entries that were read.
-    pub(super) fn take(&mut self) -> Option<Entry> {
+    pub(crate) fn take(&mut self) -> Option<Entry> {
         self.read.pop_front()
     }
 
     /// Returns a closure that reads the next entries. It blocks.
-    pub(super) fn reader(&self) -> impl FnOnce() -> Result<VecDeque<Entry>, Errno> + Send + 'static {
+    pub(crate) fn reader(&self) -> impl FnOnce() -> Result<VecDeque<Entry>, Errno> + Send + 'static {
         let folder = Arc::clone(&self.folder);
         move || batch(&folder)
     }
 
-    pub(super) fn put(&mut self, entries: VecDeque<Entry>) {
+    pub(crate) fn put(&mut self, entries: VecDeque<Entry>) {
         self.read = entries;
     }
 }
 
 /// Reads entries from a position until they have `bytes`. Blocks.
-pub(super) fn read_from(folder: &File, position: u64, bytes: usize) -> Result<Vec<Entry>, Errno> {
+pub(crate) fn read_from(folder: &File, position: u64, bytes: usize) -> Result<Vec<Entry>, Errno> {
     let folder = reopen(folder)?;
     seek(&folder, SeekFrom::Start(position))?;
     let (mut entries, mut read) = (Vec::new(), 0);

@@ -1,7 +1,7 @@
 //! The open files of one guest, by number, each with its descriptor permit and its folder.
 //!
-//! Held by `guest` and updated by `components` and `modules`; the number is a resource handle or a file descriptor
-//! of preview 1.
+//! Held by `guest` and updated by `link::file_components` and `link::file_modules`; the number is a resource handle
+//! or a file descriptor of preview 1.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -16,9 +16,9 @@ use wasmtime_wasi::p1::wasi_snapshot_preview1::WasiSnapshotPreview1;
 use wasmtime_wasi::{ResourceTable, WasiView};
 use wiggle::GuestMemory;
 
-use crate::files::descriptors::DescriptorPermit;
 use crate::files::disk::Disk;
-use crate::plugin::Plugin;
+use crate::folders::descriptors::DescriptorPermit;
+use crate::plugin::context::PluginContext;
 
 /// The number of the first folder in preview 1, after the three standard streams.
 const FIRST_FOLDER: u32 = 3;
@@ -26,7 +26,7 @@ const FIRST_FOLDER: u32 = 3;
 /// The open files of one guest.
 pub(crate) struct OpenFiles {
     pub(crate) disk: Arc<Disk>,
-    plugin: Arc<Plugin>,
+    plugin: Arc<PluginContext>,
     open: BTreeMap<u32, OpenFile>,
     has_noted_folders: bool,
 }
@@ -45,7 +45,7 @@ pub(crate) struct OpenFile {
 
 impl OpenFile {
     /// Returns how many bytes of the file lie before `position`, if its size is known without blocking.
-    fn size_before(&self, position: u64, plugin: &Plugin) -> u64 {
+    fn size_before(&self, position: u64, plugin: &PluginContext) -> u64 {
         match &self.descriptor {
             Descriptor::File(file) if plugin.folders.executor().is_inline() => {
                 file.file.metadata().map_or(position, |metadata| metadata.len())
@@ -63,7 +63,7 @@ impl OpenFile {
 }
 
 impl OpenFiles {
-    pub(crate) fn new(plugin: &Arc<Plugin>, host: &Arc<dyn RunHost>) -> Self {
+    pub(crate) fn new(plugin: &Arc<PluginContext>, host: &Arc<dyn RunHost>) -> Self {
         let disk = Arc::new(Disk::new(plugin, host));
         Self { disk, plugin: Arc::clone(plugin), open: BTreeMap::new(), has_noted_folders: false }
     }
@@ -91,7 +91,7 @@ impl OpenFiles {
         match descriptors.take().filter(|_| is_within) {
             Some(permit) => Ok(Arc::new(permit)),
             None => {
-                self.plugin.denial_log.log_descriptors(&self.plugin);
+                self.plugin.denial_log.log_descriptors(descriptors.one_guest_max());
                 Err(Errno::MFILE)
             }
         }
@@ -140,7 +140,7 @@ impl OpenFiles {
 }
 
 /// Returns the bytes that a write counts for: its length, or by how much it extends the file, whichever is greater.
-pub(crate) fn written(plugin: &Plugin, file: &OpenFile, position: Option<u64>, bytes: u64) -> u64 {
+pub(crate) fn written(plugin: &PluginContext, file: &OpenFile, position: Option<u64>, bytes: u64) -> u64 {
     position.map_or(bytes, |position| {
         let end = position.saturating_add(bytes);
         bytes.max(end.saturating_sub(file.size_before(position, plugin)))

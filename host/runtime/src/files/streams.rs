@@ -12,13 +12,13 @@ use wasmtime_wasi::p2::{
 
 use crate::files::disk::Disk;
 use crate::files::open::{self, OpenFile};
-use crate::plugin::Plugin;
+use crate::plugin::context::PluginContext;
 
 /// Reads a file.
-pub(super) struct FileInput {
-    pub(super) stream: DynInputStream,
-    pub(super) plugin: Arc<Plugin>,
-    pub(super) _file: Option<OpenFile>,
+pub(crate) struct FileInput {
+    pub(crate) stream: DynInputStream,
+    pub(crate) plugin: Arc<PluginContext>,
+    pub(crate) _file: Option<OpenFile>,
 }
 
 #[async_trait]
@@ -44,13 +44,13 @@ impl Pollable for FileInput {
 }
 
 /// Writes a file.
-pub(super) struct FileOutput {
-    pub(super) stream: DynOutputStream,
-    pub(super) plugin: Arc<Plugin>,
-    pub(super) file: OpenFile,
-    pub(super) disk: Arc<Disk>,
+pub(crate) struct FileOutput {
+    pub(crate) stream: DynOutputStream,
+    pub(crate) plugin: Arc<PluginContext>,
+    pub(crate) file: OpenFile,
+    pub(crate) disk: Arc<Disk>,
     /// The position of the next byte; `None` for the end of the file.
-    pub(super) position: Option<u64>,
+    pub(crate) position: Option<u64>,
 }
 
 impl FileOutput {

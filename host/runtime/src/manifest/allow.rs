@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use crate::files::granted::GrantedFolder;
-use crate::plugin_config::{DirRule, HttpRule, Permissions};
+use crate::folders::granted::GrantedFolder;
+use crate::folders::rule::DirRule;
+use crate::plugin::config::{HttpRule, Permissions};
 
 /// The table as written.
 #[derive(Debug, Default, Deserialize)]

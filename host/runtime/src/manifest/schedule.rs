@@ -4,8 +4,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use wasmill_model::{InvalidTiming, MissedPolicy, Timing};
 
-use crate::plugin_config::ScheduleConfig;
-use crate::schema::{InputBudget, InputSchema};
+use crate::plugin::config::ScheduleConfig;
+use crate::plugin::schema::{InputBudget, InputSchema};
 
 /// The key under which the TOML library encodes dates, which JSON lacks.
 const DATE: &str = "$__toml_private_datetime";

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-use super::{Evicted, MemoryReservation};
+use crate::memory::budget::{Evicted, MemoryReservation};
 
 /// The account of one guest.
 #[derive(Debug)]

@@ -4,7 +4,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::{Budget, Evicted, MemoryReservation, STEP_BYTES};
+use crate::memory::budget::{Budget, Evicted, MemoryReservation, STEP_BYTES};
 
 /// The estimate for the first run of a plugin: somewhat more than a small guest starts with.
 const FIRST_BYTES: u64 = 2 << 20;

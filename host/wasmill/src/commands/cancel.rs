@@ -7,7 +7,8 @@ use wasmill_model::TaskId;
 
 use crate::cli::server::CancelArgs;
 use crate::client::{Client, ClientRequest, ClientResponse, block_on};
-use crate::commands::{for_each_task, grace, timeout, with_query};
+use crate::commands::find::for_each_task;
+use crate::commands::query::{grace, timeout, with_query};
 use crate::exit::{Exit, cli_error};
 use crate::output::{data, out};
 

@@ -5,7 +5,8 @@ use hyper::Method;
 
 use crate::cli::server::DeleteArgs;
 use crate::client::{Client, ClientRequest, block_on};
-use crate::commands::{for_each_task, grace, timeout, with_query};
+use crate::commands::find::for_each_task;
+use crate::commands::query::{grace, timeout, with_query};
 use crate::exit::Exit;
 
 /// Deletes the tasks; a task has stopped when its line is printed.

@@ -6,8 +6,9 @@ use wasmill_model::{IdPrefix, TaskId};
 
 use crate::client::Client;
 use crate::commands::list::next;
-use crate::commands::with_query;
-use crate::exit::{Exit, cli_error};
+use crate::commands::query::with_query;
+use crate::exit::{self, Exit, cli_error};
+use crate::output::{note, out};
 
 /// Maximum number of tasks listed if an id is ambiguous.
 const MATCHES_SHOWN_MAX: usize = 5;
@@ -44,6 +45,27 @@ pub(crate) async fn find_all(client: &Client, parts: &[IdPrefix]) -> Result<Vec<
         ids.push(find(client, *part).await?);
     }
     Ok(ids)
+}
+
+/// Runs an operation for each task and prints its outcome; an error does not keep it from the other tasks. Returns the
+/// exit code.
+pub(super) async fn for_each_task(
+    client: &Client,
+    ids: &[IdPrefix],
+    one: impl AsyncFn(TaskId) -> Result<String>,
+) -> Exit {
+    let mut end = Exit::Done;
+    for &id in ids {
+        let done = async { one(find(client, id).await?).await };
+        match done.await {
+            Ok(words) => out!("{words}"),
+            Err(error) => {
+                note!("wasmill: {error:#}");
+                end = exit::code_of(&error);
+            }
+        }
+    }
+    end
 }
 
 /// Requests the matching tasks, one more than are listed.

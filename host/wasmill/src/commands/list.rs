@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::cli::server::{FilterArgs, ListTasksArgs};
 use crate::client::{Client, ClientResponse, Task, block_on};
-use crate::commands::with_query;
+use crate::commands::query::with_query;
 use crate::exit::Exit;
 use crate::output::{data, note, out};
 use crate::terminal::size;

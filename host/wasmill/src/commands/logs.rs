@@ -15,7 +15,7 @@ use wasmill_model::TaskId;
 use crate::cli::server::LogsArgs;
 use crate::client::{Client, ClientRequest, Events, LogLine, block_on};
 use crate::commands::find::find;
-use crate::commands::with_query;
+use crate::commands::query::with_query;
 use crate::exit::{self, Exit, cli_error};
 use crate::output::{self, data, note, out};
 use crate::process::StopSignals;

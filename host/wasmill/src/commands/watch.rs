@@ -17,7 +17,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use self::alt_screen::AltScreen;
 use self::snapshot::{Snapshot, snapshot};
-use self::table::Table;
+use self::table::{Action, Table};
 use crate::cli::server::WatchArgs;
 use crate::client::{Client, ClientRequest, ClientResponse, block_on};
 use crate::exit::{Exit, cli_error};
@@ -88,15 +88,6 @@ pub(crate) fn watch(args: &WatchArgs) -> Result<Exit> {
         }
         Ok(Exit::Done)
     })
-}
-
-/// What a key requests.
-#[derive(Debug, PartialEq, Eq)]
-enum Action {
-    Nothing,
-    Quit,
-    /// Cancel a task, by its id.
-    Cancel(String),
 }
 
 async fn cancel(client: &Client, id: &str) -> String {

@@ -2,9 +2,10 @@
 
 use wasmill_runtime::{LoaderConfig, MemoryReset, PluginState, Runtime, RuntimeConfig};
 
+use crate::built_in::BUILT_IN;
+use crate::config::Config;
 use crate::doctor::report::Check;
 use crate::serve;
-use crate::settings::Config;
 
 /// Creates the engine as `serve` does and compiles the built-in plugins; nothing is stored.
 pub(super) fn checks(config: &Config) -> Vec<Check> {
@@ -19,7 +20,7 @@ pub(super) fn checks(config: &Config) -> Vec<Check> {
         ..LoaderConfig::default()
     };
     let runtime = RuntimeConfig { slots, limits, memory_total_bytes };
-    let runtime = match Runtime::start(runtime, &serve::BUILT_IN, plugins) {
+    let runtime = match Runtime::start(runtime, &BUILT_IN, plugins) {
         Ok(runtime) => runtime,
         Err(error) => {
             let error = format!("{:#}", anyhow::Error::new(error));

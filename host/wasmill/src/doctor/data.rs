@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use rustix::fs::{Access, access, statfs, statvfs};
 use wasmill_store::{LockHolder, Store};
 
+use crate::config::Config;
 use crate::doctor::report::Check;
-use crate::settings::Config;
 use crate::terminal::text::format_bytes;
 
 /// Below the minimum, the first busy hour fills the disk.

@@ -3,9 +3,9 @@
 use rustix::process::{Resource, getrlimit};
 use wasmill_runtime::{RuntimeConfig, guests_bytes_max, machine_memory_bytes, slot_capacity};
 
+use crate::config::{Config, SLOTS_DEFAULT};
 use crate::doctor::report::Check;
 use crate::serve;
-use crate::settings::{Config, SLOTS_DEFAULT};
 use crate::terminal::text::format_bytes;
 
 /// Memory of the host itself under load: plugin code, database pages, results in transit.

@@ -7,9 +7,9 @@ use std::path::Path;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::io::Errno;
 
+use crate::config::Config;
 use crate::doctor::data::network_name;
 use crate::doctor::report::Check;
-use crate::settings::Config;
 
 pub(super) fn checks(config: &Config) -> Vec<Check> {
     const NAME: &str = "plugins";

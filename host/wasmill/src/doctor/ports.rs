@@ -5,8 +5,8 @@ use std::net::{SocketAddr, TcpListener};
 
 use wasmill_store::LockHolder;
 
+use crate::config::Config;
 use crate::doctor::report::Check;
-use crate::settings::Config;
 
 pub(super) fn checks(config: &Config, holder: Option<&LockHolder>) -> Vec<Check> {
     let mut checks = vec![port("port", "--listen", config.listen, holder)];

@@ -8,8 +8,8 @@ use rustix::process::{Resource, getrlimit};
 use wasmill_model::{Clock, SystemClock};
 use wasmill_runtime::{CLIENT_DESCRIPTORS, OWN_DESCRIPTORS, guest_descriptors};
 
+use crate::config::{Config, SLOTS_DEFAULT};
 use crate::doctor::report::Check;
-use crate::settings::{Config, SLOTS_DEFAULT};
 
 /// The oldest kernel that reports which pages of a memory were touched.
 const KERNEL_RECOMMENDED: (u32, u32) = (6, 7);

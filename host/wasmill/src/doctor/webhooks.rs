@@ -1,8 +1,8 @@
 //! Checks that the webhook secrets can be read. It never shows them.
 
 use super::report::Check;
+use crate::config::Config;
 use crate::serve::webhook_secrets;
-use crate::settings::Config;
 
 pub(super) fn secrets(config: &Config) -> Check {
     match webhook_secrets(config) {

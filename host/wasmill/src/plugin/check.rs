@@ -7,11 +7,11 @@ use wasmill_runtime::{
 };
 
 use crate::cli::CheckArgs;
+use crate::config::Config;
 use crate::exit::read_error;
 use crate::output::out;
 use crate::run;
 use crate::serve::compiler;
-use crate::settings::Config;
 
 /// Columns for lists of names.
 const NAMES_COLUMNS: usize = 100;

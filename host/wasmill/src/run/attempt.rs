@@ -9,10 +9,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use wasmill_model::{Cause, Failure, PluginName, RunHost, RunRequest, RunStep, Runner, Suspension, TaskId};
 use wasmill_runtime::Runtime;
 
-use super::SharedStatusLine;
 use super::host::LocalHost;
 use crate::process::StopSignals;
-use crate::terminal::status_line::{REDRAW_INTERVAL, StatusView};
+use crate::terminal::status_line::{REDRAW_INTERVAL, SharedStatusLine, StatusView};
 
 /// Longer than any process lives.
 const NEVER: Duration = Duration::from_secs(86_400 * 365 * 30);

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use wasmill_model::PluginName;
 
+use crate::built_in::BUILT_IN;
 use crate::exit::{Exit, cli_error};
-use crate::serve::BUILT_IN;
 
 /// The source of a plugin, not yet loaded.
 #[derive(Debug, PartialEq, Eq)]

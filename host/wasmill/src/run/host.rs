@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio_util::sync::CancellationToken;
 use wasmill_model::{BoxFuture, LogStream, Meter, Progress, RunHost, Usage};
 
-use super::SharedStatusLine;
+use crate::terminal::status_line::SharedStatusLine;
 
 /// Maximum bytes of a log line shown as one; the rest goes on the next.
 const LINE_BYTES_MAX: usize = 64 << 10;

@@ -4,6 +4,7 @@
 //! are written as they are.
 
 use std::io::{IsTerminal, Write, stderr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use unicode_width::UnicodeWidthStr;
@@ -134,6 +135,20 @@ fn take_columns(text: &str, room: &mut usize) -> String {
 
 fn spaced(note: &str) -> String {
     if note.is_empty() { String::new() } else { format!("  {note}") }
+}
+
+/// A status line that several tasks write to.
+#[derive(Clone)]
+pub(crate) struct SharedStatusLine(Arc<Mutex<StatusLine>>);
+
+impl SharedStatusLine {
+    pub(crate) fn new(is_quiet: bool) -> Self {
+        Self(Arc::new(Mutex::new(StatusLine::new(is_quiet))))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, StatusLine> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use anyhow::Result;
 
-use super::Action;
 use super::keys::Key;
 use super::snapshot::Snapshot;
 use crate::client::{Stats, Task};
@@ -35,6 +34,15 @@ pub(super) struct Table {
     /// A task that is cancelled if the next key is `y`.
     pending_cancel: Option<String>,
     style: Style,
+}
+
+/// What a key requests.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    Nothing,
+    Quit,
+    /// Cancel a task, by its id.
+    Cancel(String),
 }
 
 impl Table {

@@ -1,0 +1,265 @@
+//! The host's state of one guest, stored in its wasmtime store.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use wasmill_model::{Limits, RunRequest};
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::p1::WasiP1Ctx;
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+use crate::files::open::OpenFiles;
+use crate::guest::handle_bytes::{self, FIELDS_BYTES_MAX};
+use crate::guest::program::{ProgramInput, StderrTail, StdoutBuffer};
+use crate::guest::wasi_ctx;
+use crate::http::hooks::HttpHooks;
+use crate::memory::limiter::Limiter;
+use crate::memory::{Account, MemoryReservation};
+use crate::observe::instance_status::{HostCall, InstanceStatus};
+use crate::plugin::config::PluginConfig;
+use crate::plugin::context::PluginContext;
+
+/// Handles that one guest may hold: timers, streams, files and the like.
+pub(crate) const HANDLES_MAX: usize = 1_024;
+
+/// The memory behind handles is recounted once in this many calls per handle held, so that counting stays cheap.
+const HANDLES_PER_CALL: usize = 8;
+
+/// Bytes that one call may pass beyond the largest output or checkpoint, so that a value only slightly too large is
+/// refused with its size instead of a trap.
+const CALL_BYTES_SPARE: u64 = 4 << 20;
+
+/// The host's state of one guest.
+pub(crate) struct Guest {
+    pub(crate) run: RunRequest,
+    pub(crate) limiter: Limiter,
+    /// The guest's memory usage, including what the host keeps for it.
+    pub(crate) account: Arc<Account>,
+    /// Bytes that one call may pass to the host.
+    pub(crate) call_bytes_max: usize,
+    pub(crate) plugin: Arc<PluginContext>,
+    /// The output of a program; `None` for tasks.
+    pub(crate) program: Option<Program>,
+    /// The newest timer: its handle and deadline.
+    pub(crate) timer: Option<(u32, Instant)>,
+    /// The files and folders it has open.
+    pub(crate) files: OpenFiles,
+    handles: ResourceTable,
+    /// The handle table of a guest over its memory limit. It is empty and has no capacity, so the next call that
+    /// needs a handle fails and ends the guest.
+    no_handles: ResourceTable,
+    /// Calls until the handles are counted again.
+    uncounted_calls: usize,
+    wasi: Wasi,
+    /// Created on the first use of wasi:http.
+    http: Option<(HttpHooks, WasiHttpCtx)>,
+}
+
+/// The output of a program.
+pub(crate) struct Program {
+    pub(crate) stdout: StdoutBuffer,
+    pub(crate) stderr_tail: StderrTail,
+}
+
+/// The WASI context, in the form the guest uses.
+enum Wasi {
+    /// Created on first use: creating it costs as much as a short run.
+    Later,
+    Component(Box<WasiCtx>),
+    Module(Box<WasiP1Ctx>),
+}
+
+impl Guest {
+    /// Creates the guest of a task.
+    pub(crate) fn task(
+        plugin: &Arc<PluginContext>,
+        run: RunRequest,
+        input_bytes: usize,
+        reservation: Arc<MemoryReservation>,
+    ) -> Self {
+        let account = account(plugin, input_bytes, reservation);
+        Self::new(plugin, run, account, Wasi::Later, None)
+    }
+
+    /// Creates the guest of a program that is a component.
+    pub(crate) fn command(
+        plugin: &Arc<PluginContext>,
+        run: RunRequest,
+        input: ProgramInput,
+        reservation: Arc<MemoryReservation>,
+    ) -> Self {
+        let account = account(plugin, input.bytes(), reservation);
+        let (mut wasi, program) = program(plugin, &run, input, &account);
+        let wasi = with_folders(wasi.build(), plugin);
+        Self::new(plugin, run, account, Wasi::Component(Box::new(wasi)), Some(program))
+    }
+
+    /// Creates the guest of a program that is a core module.
+    pub(crate) fn module(
+        plugin: &Arc<PluginContext>,
+        run: RunRequest,
+        input: ProgramInput,
+        reservation: Arc<MemoryReservation>,
+    ) -> Self {
+        let account = account(plugin, input.bytes(), reservation);
+        let (mut wasi, program) = program(plugin, &run, input, &account);
+        let mut wasi = wasi.build_p1();
+        let WasiCtxView { ctx, table } = wasi.ctx();
+        table.set_max_capacity(HANDLES_MAX);
+        *ctx.filesystem() = plugin.folders.context();
+        Self::new(plugin, run, account, Wasi::Module(Box::new(wasi)), Some(program))
+    }
+
+    fn new(
+        plugin: &Arc<PluginContext>,
+        run: RunRequest,
+        account: Arc<Account>,
+        wasi: Wasi,
+        program: Option<Program>,
+    ) -> Self {
+        let (mut handles, mut no_handles) = (ResourceTable::new(), ResourceTable::new());
+        handles.set_max_capacity(HANDLES_MAX);
+        no_handles.set_max_capacity(0);
+        let files = OpenFiles::new(plugin, &run.host);
+        Self {
+            run,
+            limiter: Limiter::new(&account),
+            call_bytes_max: call_bytes_max(&plugin.config.limits, matches!(wasi, Wasi::Module(_))),
+            account,
+            files,
+            plugin: Arc::clone(plugin),
+            program,
+            timer: None,
+            handles,
+            no_handles,
+            uncounted_calls: 0,
+            wasi,
+            http: None,
+        }
+    }
+
+    /// Returns the status of the guest.
+    pub(crate) fn status(&self) -> &InstanceStatus {
+        self.account.reservation().status()
+    }
+
+    /// Counts the memory behind the handles of a component. A guest without HTTP and folders has only timers and
+    /// log streams, which keep nothing.
+    fn count_handles(&mut self) {
+        if self.http.is_none() && self.plugin.config.permissions.dirs.is_empty() {
+            return;
+        }
+        if self.uncounted_calls > 0 {
+            self.uncounted_calls -= 1;
+            return;
+        }
+        let (bytes, entries) = handle_bytes::estimate(&mut self.handles);
+        self.uncounted_calls = entries / HANDLES_PER_CALL;
+        self.account.set_handles(bytes);
+    }
+
+    /// Registers the folders of a core module before its first call.
+    pub(crate) fn note_folders(&mut self) {
+        if let Wasi::Module(wasi) = &mut self.wasi {
+            self.files.note_folders(wasi);
+        }
+    }
+
+    /// Logs that the guest tried to write to a read-only folder.
+    pub(crate) fn log_denied_write(&self, file: u32) {
+        let folder = self.files.get(file).and_then(|file| self.plugin.folders.get(file.folder));
+        if let Some(folder) = folder.filter(|folder| !folder.rule.write) {
+            self.plugin.denial_log.log_write(&folder.rule);
+        }
+    }
+
+    /// Returns the WASI preview 1 context and records the call.
+    ///
+    /// # Panics
+    ///
+    /// Panics for a component, which is never linked against it.
+    pub(crate) fn preview1(&mut self) -> &mut WasiP1Ctx {
+        self.status().begin_call(HostCall::Preview1);
+        self.preview1_unnoted()
+    }
+
+    /// Returns the WASI preview 1 context for a call that is already recorded.
+    ///
+    /// # Panics
+    ///
+    /// See [`Guest::preview1`].
+    pub(crate) fn preview1_unnoted(&mut self) -> &mut WasiP1Ctx {
+        match &mut self.wasi {
+            Wasi::Module(wasi) => wasi,
+            Wasi::Later | Wasi::Component(_) => panic!("only core modules use preview 1"),
+        }
+    }
+}
+
+/// Adds the folders granted to the plugin to the WASI context.
+fn with_folders(mut wasi: WasiCtx, plugin: &PluginContext) -> WasiCtx {
+    *wasi.filesystem() = plugin.folders.context();
+    wasi
+}
+
+/// Opens the memory account of a guest.
+fn account(plugin: &PluginContext, input_bytes: usize, reservation: Arc<MemoryReservation>) -> Arc<Account> {
+    Arc::new(Account::new(plugin.config.limits.memory_bytes, input_bytes as u64, reservation))
+}
+
+/// Returns the bytes that one call may pass to the host. A core module can write as much of a file at once as it
+/// has memory; a component asks how much it may write.
+fn call_bytes_max(limits: &Limits, is_module: bool) -> usize {
+    let largest = limits.output_bytes.max(limits.checkpoint_bytes).saturating_add(CALL_BYTES_SPARE);
+    let bytes = if is_module { largest.max(limits.memory_bytes) } else { largest };
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+/// Creates the WASI context of a program, and its output buffers.
+fn program(
+    plugin: &Arc<PluginContext>,
+    run: &RunRequest,
+    input: ProgramInput,
+    account: &Arc<Account>,
+) -> (WasiCtxBuilder, Program) {
+    let PluginConfig { limits, permissions, .. } = &*plugin.config;
+    let program =
+        Program { stdout: StdoutBuffer::new(limits.output_bytes, account), stderr_tail: StderrTail::new() };
+    let Program { stdout, stderr_tail } = &program;
+    (wasi_ctx::for_program(run, input, &permissions.env, stdout, stderr_tail), program)
+}
+
+impl WasiView for Guest {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        if let Wasi::Later = self.wasi {
+            let env = &self.plugin.config.permissions.env;
+            let wasi = wasi_ctx::for_task(&self.run.host, env).build();
+            self.wasi = Wasi::Component(Box::new(with_folders(wasi, &self.plugin)));
+        }
+        self.count_handles();
+        let is_overdrawn = self.account.is_overdrawn();
+        match &mut self.wasi {
+            Wasi::Component(ctx) => {
+                let table = if is_overdrawn { &mut self.no_handles } else { &mut self.handles };
+                WasiCtxView { ctx, table }
+            }
+            Wasi::Module(wasi) => wasi.ctx(),
+            Wasi::Later => unreachable!("it was made above"),
+        }
+    }
+}
+
+impl WasiHttpView for Guest {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        self.count_handles();
+        let (hooks, ctx) = self.http.get_or_insert_with(|| {
+            let calls = self.account.reservation().status().http();
+            let mut ctx = WasiHttpCtx::new();
+            ctx.set_field_size_limit(FIELDS_BYTES_MAX);
+            (HttpHooks::new(&self.plugin, calls, &self.run.host), ctx)
+        });
+        let table = if self.account.is_overdrawn() { &mut self.no_handles } else { &mut self.handles };
+        WasiHttpCtxView { hooks, table, ctx }
+    }
+}

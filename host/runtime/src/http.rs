@@ -1,0 +1,7 @@
+//! Outgoing HTTP of guests: the policy, the client, and the hooks of wasmtime-wasi-http.
+
+pub(crate) mod client;
+pub(crate) mod hooks;
+pub(crate) mod metered_stream;
+pub(crate) mod policy;
+pub(crate) mod request_span;

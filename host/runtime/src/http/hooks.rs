@@ -1,0 +1,102 @@
+//! Handles each HTTP request of a guest: authorizes it, lists it as in flight, sends it, and logs its denial.
+//!
+//! Called by wasmtime-wasi-http. `policy` decides, and `client` sends.
+
+use std::sync::Arc;
+
+use hyper::header::{HOST, HeaderValue};
+use hyper::{Request, Response};
+use wasmill_model::RunHost;
+use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
+
+use crate::http::client::{self, BODY_CHUNK_BYTES};
+use crate::http::policy::{Refusal, authorize};
+use crate::http::request_span::RequestSpan;
+use crate::observe::http_calls::HttpCalls;
+use crate::plugin::context::PluginContext;
+
+/// A boxed future, as wasmtime-wasi-http expects it.
+type Boxed<T> = Box<dyn Future<Output = T> + Send>;
+/// The future that drives a connection while its response is read.
+type Driver = Boxed<Result<(), Error>>;
+
+/// Handles the HTTP requests of one guest.
+pub(crate) struct HttpHooks {
+    plugin: Arc<PluginContext>,
+    calls: Arc<HttpCalls>,
+    /// Its meter counts the requests.
+    host: Arc<dyn RunHost>,
+}
+
+impl HttpHooks {
+    pub(crate) fn new(plugin: &Arc<PluginContext>, calls: &Arc<HttpCalls>, host: &Arc<dyn RunHost>) -> Self {
+        Self { plugin: Arc::clone(plugin), calls: Arc::clone(calls), host: Arc::clone(host) }
+    }
+}
+
+impl WasiHttpHooks for HttpHooks {
+    fn send_request(
+        &mut self,
+        mut request: Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _: Driver,
+    ) -> Boxed<Result<(Response<WasiBody>, Driver), Error>> {
+        let plugin = Arc::clone(&self.plugin);
+        let allowed = match authorize(&request, &plugin.config.permissions.http) {
+            Ok(allowed) => allowed,
+            Err(refusal) => {
+                if let Refusal::Denied { origin, reason } = &refusal {
+                    plugin.denial_log.log_http(origin, reason);
+                }
+                return Box::new(async { Err(refusal.into()) });
+            }
+        };
+        // The guest may have added the trailing dot of the root; the server gets one spelling of the host only.
+        if let Ok(authority) = HeaderValue::try_from(allowed.endpoint.authority()) {
+            request.headers_mut().insert(HOST, authority);
+        }
+        let guard = self.calls.start(request.method().as_str(), allowed.endpoint.origin());
+        let host = Arc::clone(&self.host);
+        if let Some(meter) = host.meter() {
+            meter.add_http_request();
+        }
+        let span = RequestSpan::start(&host, &mut request, &allowed.endpoint);
+        Box::new(async move {
+            let options = options.unwrap_or_default();
+            let prohibited = || plugin.denial_log.log_private_address(&allowed.endpoint.origin());
+            let sent = client::send(&plugin.connector, &allowed, request, options, &host, &prohibited).await;
+            span.finish(sent.as_ref().map(|(response, _)| response.status()));
+            let (response, connection) = sent?;
+            guard.set_has_head();
+            let connection = async move {
+                let driven = connection.await;
+                drop(guard);
+                driven
+            };
+            Ok((response, Box::new(connection) as Driver))
+        })
+    }
+
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        BODY_CHUNK_BYTES
+    }
+
+    // Connection errors are reported to the guest, and logged at debug level only: a guest could fill the host's
+    // log.
+
+    fn p2_error_from_hyper(&mut self, error: &hyper::Error) -> ErrorCode {
+        tracing::debug!(plugin = %self.plugin.name, %error, "outgoing HTTP failed");
+        ErrorCode::HttpProtocolError
+    }
+
+    fn p2_error_from_connect(&mut self, error: &std::io::Error) -> ErrorCode {
+        tracing::debug!(plugin = %self.plugin.name, %error, "outgoing HTTP failed to connect");
+        ErrorCode::ConnectionRefused
+    }
+
+    fn p2_error_from_tls(&mut self, error: &std::io::Error) -> ErrorCode {
+        tracing::debug!(plugin = %self.plugin.name, %error, "outgoing HTTP failed in TLS");
+        ErrorCode::TlsProtocolError
+    }
+}

@@ -1,0 +1,10 @@
+//! What guests are linked against: `wasmill:task`, WASI with the functions that this host replaces, and the linkers.
+
+pub(crate) mod bindings;
+pub(crate) mod entry_points;
+pub(crate) mod file_components;
+pub(crate) mod file_modules;
+pub(crate) mod host_imports;
+pub(crate) mod linked_plugin;
+pub(crate) mod plugin;
+pub(crate) mod wasi_overrides;

@@ -1,0 +1,14 @@
+//! Brings plugins into service: watches the folder, inspects and loads files, takes uploads.
+
+pub(crate) mod check;
+pub(crate) mod config;
+pub(crate) mod folder;
+pub(crate) mod grants;
+pub(crate) mod inspect;
+pub(crate) mod loader;
+pub(crate) mod registry;
+pub(crate) mod upload;
+pub(crate) mod wasm_summary;
+mod watch_loop;
+mod watched_file;
+pub(crate) mod watcher;

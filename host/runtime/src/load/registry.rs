@@ -1,0 +1,190 @@
+//! The plugins in service, by name, and the state of each file.
+//!
+//! Written by the watcher, read by every run. A file takes precedence over a built-in plugin of the same name, but
+//! a broken file never does: the last good version stays in service.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use wasmill_model::PluginName;
+
+use crate::link::plugin::Plugin;
+use crate::load::loader::Loaded;
+use crate::plugin::config::PluginConfig;
+use crate::plugin::info::{PluginInfo, PluginSource, PluginState};
+
+/// Why a plugin cannot run tasks.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotReadyError {
+    /// There is no plugin of this name.
+    #[error("there is no plugin '{0}'; it would be {0}.wasm in the plugins folder")]
+    Unknown(PluginName),
+    /// Its first version is being compiled.
+    #[error("plugin '{0}' is being compiled; try again soon")]
+    Compiling(PluginName),
+    /// It was rejected, and there is no earlier version.
+    #[error("plugin '{name}' was rejected: {reason}")]
+    Rejected {
+        /// Its name.
+        name: PluginName,
+        /// The reason, in a sentence.
+        reason: String,
+    },
+}
+
+/// The plugins in service.
+#[derive(Default)]
+pub(crate) struct Registry {
+    names: RwLock<BTreeMap<String, Entry>>,
+}
+
+/// The versions of one name.
+#[derive(Default)]
+struct Entry {
+    built_in: Option<Version>,
+    file: Option<Version>,
+    /// What was last logged of the file.
+    logged: Option<LoggedState>,
+}
+
+/// What is worth a log line when it changes: the file, its state, or its configuration.
+#[derive(PartialEq)]
+struct LoggedState {
+    digest: Option<String>,
+    state: PluginState,
+    config: Option<Arc<PluginConfig>>,
+}
+
+struct Version {
+    info: PluginInfo,
+    /// The last good version.
+    plugin: Option<Arc<Plugin>>,
+}
+
+impl Registry {
+    /// Records that a file is being loaded.
+    pub(crate) fn set_compiling(&self, name: &str, path: &Path, size_bytes: u64) {
+        let info =
+            PluginInfo { size_bytes, ..PluginInfo::compiling(name, PluginSource::File(path.to_owned())) };
+        self.write().entry(name.to_owned()).or_default().set(info, None);
+    }
+
+    /// Inserts what was loaded. A valid version atomically replaces the previous one; existing runs keep the
+    /// version that they started with.
+    pub(crate) fn insert(&self, loaded: Loaded) {
+        let mut names = self.write();
+        let entry = names.entry(loaded.info.name.clone()).or_default();
+        let state = LoggedState {
+            digest: loaded.info.digest.clone(),
+            state: loaded.info.state.clone(),
+            config: loaded.info.details.as_ref().map(|details| Arc::clone(&details.config)),
+        };
+        if entry.logged.as_ref() != Some(&state) {
+            log(&loaded.info, entry.plugin().is_some());
+            entry.logged = Some(state);
+        }
+        entry.set(loaded.info, loaded.plugin);
+    }
+
+    /// Takes a file out of service; a built-in plugin of this name comes back.
+    pub(crate) fn remove(&self, name: &str) {
+        let mut names = self.write();
+        let Some(entry) = names.get_mut(name) else { return };
+        if entry.file.take().is_none() {
+            return;
+        }
+        entry.logged = None;
+        let built_in = entry.built_in.is_some();
+        if !built_in {
+            names.remove(name);
+        }
+        drop(names);
+        tracing::info!(plugin = %name, built_in, "plugin is removed");
+    }
+
+    pub(crate) fn get(&self, name: &PluginName) -> Option<Arc<Plugin>> {
+        self.read().get(name.as_str()).and_then(Entry::plugin).cloned()
+    }
+
+    /// Checks that a plugin is in service.
+    pub(crate) fn check_ready(&self, name: &PluginName) -> Result<(), NotReadyError> {
+        let names = self.read();
+        let entry = names.get(name.as_str());
+        if entry.is_some_and(|entry| entry.plugin().is_some()) {
+            return Ok(());
+        }
+        Err(match entry.and_then(Entry::info).map(|info| info.state) {
+            Some(PluginState::Rejected(reason)) => NotReadyError::Rejected { name: name.clone(), reason },
+            Some(PluginState::Compiling) => NotReadyError::Compiling(name.clone()),
+            _ => NotReadyError::Unknown(name.clone()),
+        })
+    }
+
+    /// Returns the names of the plugins in service that satisfy a predicate.
+    pub(crate) fn names(&self, passes: impl Fn(&Plugin) -> bool) -> Vec<PluginName> {
+        let names = self.read();
+        let in_service = names.values().filter_map(Entry::plugin);
+        in_service.filter(|plugin| passes(plugin)).map(|plugin| plugin.context.name.clone()).collect()
+    }
+
+    /// Returns true if a built-in plugin has this name.
+    pub(crate) fn is_built_in(&self, name: &PluginName) -> bool {
+        self.read().get(name.as_str()).is_some_and(|entry| entry.built_in.is_some())
+    }
+
+    /// Returns one info per name.
+    pub(crate) fn infos(&self) -> Vec<PluginInfo> {
+        self.read().values().filter_map(Entry::info).collect()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<String, Entry>> {
+        self.names.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<String, Entry>> {
+        self.names.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    /// Returns the version that runs tasks.
+    fn plugin(&self) -> Option<&Arc<Plugin>> {
+        let plugin_of = |version: &'_ Version| version.plugin.is_some();
+        let version = self.file.as_ref().filter(|file| plugin_of(file)).or(self.built_in.as_ref());
+        version.and_then(|version| version.plugin.as_ref())
+    }
+
+    fn info(&self) -> Option<PluginInfo> {
+        let version = self.file.as_ref().or(self.built_in.as_ref())?;
+        let in_service = self.plugin().map(|plugin| plugin.context.digest.to_string());
+        Some(PluginInfo { in_service, ..version.info.clone() })
+    }
+
+    fn set(&mut self, info: PluginInfo, plugin: Option<Arc<Plugin>>) {
+        let slot = match info.source {
+            PluginSource::BuiltIn => &mut self.built_in,
+            PluginSource::File(_) => &mut self.file,
+        };
+        let last_good = slot.take().and_then(|version| version.plugin);
+        *slot = Some(Version { info, plugin: plugin.or(last_good) });
+    }
+}
+
+fn log(info: &PluginInfo, previous_in_service: bool) {
+    let PluginInfo { name, size_bytes, compile_ms, .. } = info;
+    let digest = info.digest.as_deref();
+    match (&info.state, &info.source) {
+        (PluginState::Ready, _) => {
+            tracing::info!(plugin = %name, digest, size_bytes, compile_ms, "plugin is ready");
+        }
+        (PluginState::Rejected(reason), PluginSource::File(path)) => {
+            let path = path.display();
+            tracing::warn!(plugin = %name, %path, digest, reason, previous_in_service, "plugin is rejected");
+        }
+        (PluginState::Rejected(reason), PluginSource::BuiltIn) => {
+            tracing::error!(plugin = %name, reason, "built-in plugin is rejected");
+        }
+        (PluginState::Compiling, _) => {}
+    }
+}

@@ -1,0 +1,226 @@
+//! Publishes plugins to the plugins folder and removes them, as copying and deleting a file would.
+//!
+//! Called by the runtime for the API, and by the watcher, which alone changes published files. Bytes that are not a
+//! plugin never get a name that ends in `.wasm`.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use sha2::{Digest, Sha256};
+use wasmill_model::PluginName;
+
+use crate::compile::kill_handle::KillHandle;
+use crate::format;
+use crate::load::folder::{Fingerprint, PLUGINS_MAX};
+use crate::load::loader::{Loaded, Loader};
+use crate::manifest;
+use crate::plugin::info::{PluginInfo, PluginSource, PluginState};
+use crate::regular_file;
+
+/// The outcome of an upload.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UploadOutcome {
+    /// The plugin now in service.
+    pub info: PluginInfo,
+    /// Whether there was no file of this name before.
+    pub is_new: bool,
+}
+
+/// The outcome of a removal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RemoveOutcome {
+    /// Its file was deleted.
+    Removed,
+    /// There is no such plugin.
+    NotFound,
+    /// It is built in and has no file.
+    BuiltIn,
+}
+
+/// Why a plugin was not published or removed. The previous version stays in service.
+#[derive(Debug, thiserror::Error)]
+pub enum UploadError {
+    /// The bytes are not a plugin, or its manifest does not allow them.
+    #[error("{0}")]
+    Rejected(String),
+    /// The manifest grants permissions that were meant for another file.
+    #[error(
+        "the manifest {name}.toml grants {grants}, which were meant for another file: add `sha256 = \
+         \"{digest}\"` to it, and upload again"
+    )]
+    Unpinned {
+        /// The plugin.
+        name: PluginName,
+        /// The permissions granted.
+        grants: String,
+        /// The SHA-256 of the upload.
+        digest: String,
+    },
+    /// A folder has the name of the plugin's file.
+    #[error(
+        "the plugins folder contains a folder named {name}.wasm, which blocks the file of this plugin; move that \
+         folder away, or choose another name"
+    )]
+    FolderInTheWay {
+        /// The plugin.
+        name: PluginName,
+    },
+    /// The folder holds the maximum number of plugins.
+    #[error("the plugins folder holds the maximum of {PLUGINS_MAX} plugins; remove one first")]
+    TooMany,
+    /// The server has no plugins folder.
+    #[error("this server has no plugins folder")]
+    NoFolder,
+    /// The server is stopping.
+    #[error("the server is stopping")]
+    Stopping,
+    /// The folder cannot be written to.
+    #[error("the plugins folder {path} cannot be changed: {source}")]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// The error of the system.
+        source: io::Error,
+    },
+}
+
+impl UploadError {
+    fn folder(path: &Path, source: io::Error) -> Self {
+        Self::Folder { path: path.to_owned(), source }
+    }
+}
+
+/// A loaded plugin that is not published yet.
+pub(crate) struct Candidate {
+    pub(crate) name: PluginName,
+    pub(crate) draft: Draft,
+    pub(crate) loaded: Loaded,
+    /// The fingerprint of the draft, and of the files beside its target, before loading.
+    pub(crate) fingerprint: Fingerprint,
+}
+
+/// Loads bytes as a plugin of this name, without putting it into service.
+pub(crate) fn prepare(
+    loader: &Loader,
+    folder: &Path,
+    name: &PluginName,
+    bytes: &[u8],
+) -> Result<Candidate, UploadError> {
+    let failed = |source| UploadError::folder(folder, source);
+    fs::create_dir_all(folder).map_err(failed)?;
+    check_no_folder(folder, name)?;
+    // Before loading, so that a folder that cannot be written to is reported at once.
+    let draft = Draft::write(folder, name, bytes).map_err(failed)?;
+    let file = file_of(folder, name);
+    let (schema, folders) = manifest::needs(&file.with_extension("toml"));
+    let fingerprint = Fingerprint::with_draft(&draft.path, &file, None);
+    let fingerprint = fingerprint.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
+    let fingerprint = fingerprint.with_schema(schema.as_deref()).with_granted(folders.into_iter());
+    check_grants(loader, name, &file, bytes)?;
+    let loaded = loader.load(name, PluginSource::File(file), bytes, &KillHandle::default());
+    if let PluginState::Rejected(reason) = loaded.info.state {
+        return Err(UploadError::Rejected(reason));
+    }
+    // A hanging mount must not block the watch of all plugins.
+    let is_remote = loaded.plugin.as_ref().is_some_and(|plugin| plugin.context.folders.are_remote());
+    let fingerprint = fingerprint.without_remote_granted(is_remote);
+    Ok(Candidate { name: name.clone(), draft, loaded, fingerprint })
+}
+
+/// Rejects bytes that would inherit permissions granted to another file: a client that may upload plugins need not be
+/// allowed to read the secrets of the previous one.
+fn check_grants(loader: &Loader, name: &PluginName, file: &Path, bytes: &[u8]) -> Result<(), UploadError> {
+    // An invalid manifest is reported when the plugin is loaded.
+    let Ok(config) = loader.config_beside(file) else { return Ok(()) };
+    let grants = config.permissions.kinds();
+    let digest = format::hex(&Sha256::digest(bytes));
+    if grants.is_empty() || config.sha256.as_ref() == Some(&digest) || file_contains(file, bytes) {
+        return Ok(());
+    }
+    Err(UploadError::Unpinned { name: name.clone(), grants: grants.join(", "), digest })
+}
+
+/// Returns true if a file holds exactly these bytes.
+fn file_contains(file: &Path, bytes: &[u8]) -> bool {
+    let read = || {
+        let mut there = Vec::new();
+        regular_file::open(file)?.take(bytes.len() as u64 + 1).read_to_end(&mut there)?;
+        io::Result::Ok(there)
+    };
+    read().is_ok_and(|there| there == bytes)
+}
+
+fn file_of(folder: &Path, name: &PluginName) -> PathBuf {
+    folder.join(format!("{name}.wasm"))
+}
+
+/// Refuses a plugin whose file would replace a folder. A link to a folder is a file, which may be replaced.
+fn check_no_folder(folder: &Path, name: &PluginName) -> Result<(), UploadError> {
+    let is_folder = file_of(folder, name).symlink_metadata().is_ok_and(|metadata| metadata.is_dir());
+    if is_folder { Err(UploadError::FolderInTheWay { name: name.clone() }) } else { Ok(()) }
+}
+
+/// Removes the file of a plugin; its manifest stays.
+pub(crate) fn remove(folder: &Path, name: &PluginName) -> Result<RemoveOutcome, UploadError> {
+    check_no_folder(folder, name)?;
+    let removed = fs::remove_file(file_of(folder, name)).and_then(|()| sync(folder));
+    match removed {
+        Ok(()) => Ok(RemoveOutcome::Removed),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(RemoveOutcome::NotFound),
+        Err(source) => Err(UploadError::folder(folder, source)),
+    }
+}
+
+/// Syncs the folder, so that its entries survive a power failure.
+fn sync(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// An unpublished file; deleted on drop.
+pub(crate) struct Draft {
+    path: PathBuf,
+    is_published: bool,
+}
+
+impl Draft {
+    fn write(folder: &Path, name: &PluginName, bytes: &[u8]) -> io::Result<Self> {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        // Hidden, and without the extension of a plugin.
+        let path = folder.join(format!(".{name}.{}-{number}.upload", std::process::id()));
+        // Left behind by a killed host with the same process id.
+        let _ = fs::remove_file(&path);
+        let mut file = File::create_new(&path)?;
+        let draft = Self { path, is_published: false };
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        Ok(draft)
+    }
+
+    /// Renames the draft to the file of the plugin; returns its path, and whether it is new.
+    pub(crate) fn publish(
+        mut self,
+        folder: &Path,
+        name: &PluginName,
+    ) -> Result<(PathBuf, bool), UploadError> {
+        let file = file_of(folder, name);
+        let is_new = file.symlink_metadata().is_err();
+        check_no_folder(folder, name)?;
+        fs::rename(&self.path, &file).map_err(|source| UploadError::folder(folder, source))?;
+        self.is_published = true;
+        sync(folder).map_err(|source| UploadError::folder(folder, source))?;
+        Ok((file, is_new))
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if !self.is_published
+            && let Err(error) = fs::remove_file(&self.path)
+        {
+            tracing::warn!(path = %self.path.display(), %error, "failed to remove the file of an upload");
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Logs each denied operation of a plugin once, with the manifest line that would permit it.
+//!
+//! Filled by `http::hooks` and by the file calls. Bounded, because guests choose what they ask for.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use wasmill_model::PluginName;
+
+use crate::folders::rule::DirRule;
+use crate::plugin::kind::PluginKind;
+
+/// Denials logged per plugin; further ones are not logged.
+const DENIALS_MAX: usize = 64;
+/// Bytes shown of a target.
+const TARGET_BYTES_MAX: usize = 256;
+
+/// The denied operations of one plugin that have been logged.
+#[derive(Debug)]
+pub(crate) struct DenialLog {
+    plugin: PluginName,
+    kind: PluginKind,
+    digest: Arc<str>,
+    logged: Mutex<BTreeSet<String>>,
+}
+
+impl DenialLog {
+    /// Creates the log of one version of a plugin.
+    pub(crate) fn new(plugin: &PluginName, kind: PluginKind, digest: &Arc<str>) -> Self {
+        Self { plugin: plugin.clone(), kind, digest: Arc::clone(digest), logged: Mutex::default() }
+    }
+
+    /// Logs that outgoing HTTP to `origin` was denied, once per origin.
+    pub(crate) fn log_http(&self, origin: &str, reason: &str) {
+        let origin = crate::format::truncate(origin.escape_debug().to_string(), TARGET_BYTES_MAX);
+        if self.is_first(&origin) {
+            let Self { plugin: name, kind, digest, .. } = self;
+            let line = format!("http = [\"{origin}\"]");
+            tracing::warn!(
+                plugin = %name, %kind, %digest,
+                "outgoing HTTP was denied: {reason}; to permit it, add to [allow] in {name}.toml: {line}"
+            );
+        }
+    }
+
+    /// Logs that `origin` resolved to a non-public address, once per origin.
+    pub(crate) fn log_private_address(&self, origin: &str) {
+        let origin = crate::format::truncate(origin.escape_debug().to_string(), TARGET_BYTES_MAX);
+        // The same origin may be denied for lack of a rule first, and for its address after the manifest has
+        // changed.
+        if self.is_first(&format!("{origin} inside")) {
+            let Self { plugin: name, kind, digest, .. } = self;
+            tracing::warn!(
+                plugin = %name, %kind, %digest,
+                "outgoing HTTP to {origin} was denied: the name resolves to a non-public address; to permit \
+                 it, use the address itself (or localhost) in the request and under [allow] in {name}.toml, \
+                 as in http = [\"http://10.0.0.1:8080\"]"
+            );
+        }
+    }
+
+    /// Logs that a write to a read-only folder was denied, once per folder.
+    pub(crate) fn log_write(&self, rule: &DirRule) {
+        let DirRule { host, guest, .. } = rule;
+        if self.is_first(&format!("write {guest}")) {
+            let Self { plugin: name, kind, digest, .. } = self;
+            let line = format!("{{ host = {host:?}, guest = {guest:?}, write = true }}");
+            tracing::warn!(
+                plugin = %name, %kind, %digest,
+                "a write to the folder {guest} was denied: it is read-only; to permit it, change its entry \
+                 in allow.dirs of {name}.toml to: {line}"
+            );
+        }
+    }
+
+    /// Logs that guests of the plugin reached the `limit` of open files for one guest, once.
+    pub(crate) fn log_descriptors(&self, limit: usize) {
+        if self.is_first("descriptors") {
+            let Self { plugin: name, kind, digest, .. } = self;
+            tracing::warn!(
+                plugin = %name, %kind, %digest,
+                "a guest reached the limit of open files: {limit} for one guest, and a shared limit for all; \
+                 see `wasmill doctor` for how to raise the limit of the process"
+            );
+        }
+    }
+
+    /// Logs that guests cannot write to a volume because it is nearly full, once per folder.
+    pub(crate) fn log_full_volume(&self, folder: &Path, free: u64, reserve: u64) {
+        if self.is_first(&format!("full {}", folder.display())) {
+            let Self { plugin: name, kind, digest, .. } = self;
+            let (folder, free, reserve) =
+                (folder.display(), crate::format::bytes(free), crate::format::bytes(reserve));
+            tracing::warn!(
+                plugin = %name, %kind, %digest,
+                "guests cannot write to the folder {folder}: its volume has {free} free, and {reserve} are \
+                 reserved"
+            );
+        }
+    }
+
+    fn is_first(&self, target: &str) -> bool {
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        logged.len() < DENIALS_MAX && logged.insert(target.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_denial_is_logged_once_and_their_number_is_limited() {
+        let denial_log = DenialLog::new(&"a".parse().unwrap(), PluginKind::Task, &"".into());
+        assert!(denial_log.is_first("http://a"));
+        assert!(!denial_log.is_first("http://a"));
+        let news = (0..1_000).filter(|n| denial_log.is_first(&format!("http://{n}"))).count();
+        assert_eq!(news, DENIALS_MAX - 1);
+    }
+}

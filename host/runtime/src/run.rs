@@ -1,0 +1,6 @@
+//! One run: a fresh instance, its polls, its outcome, and its place in the list of instances.
+
+pub(crate) mod instance;
+pub(crate) mod instances;
+pub(crate) mod outcome;
+pub(crate) mod started_run;

@@ -1,0 +1,250 @@
+//! One run of a plugin: a fresh store and instance, one call, one outcome.
+//!
+//! Called by the runtime's `run`. Dropping the future at any point drops the store and with it the guest. It knows
+//! neither timeouts nor cancellation.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use wasmill_model::{Cause, DependencyResult, Failure, Limits, RunRequest, RunStep, Suspension};
+use wasmtime::{Engine, InstancePre, Store, StoreContextMut, UpdateDeadline, WasmBacktrace};
+use wasmtime_wasi::p2::bindings::CommandPre;
+
+use crate::guest::call_error::HostFault;
+use crate::guest::dependency_results;
+use crate::guest::program::ProgramInput;
+use crate::guest::state::{Guest, HANDLES_MAX};
+use crate::link::bindings::PluginPre;
+use crate::link::bindings::suspendable::{self, SuspendablePluginPre};
+use crate::link::entry_points::START;
+use crate::link::linked_plugin::LinkedPlugin;
+use crate::link::plugin::Plugin;
+use crate::memory::MemoryReservation;
+use crate::observe::samples::Stack;
+use crate::plugin::context::PluginContext;
+use crate::run::outcome::{self, Exit, Stage};
+
+/// The input passed to a plugin if the task has none.
+const NO_INPUT: &str = "null";
+/// The minimum time of a suspension: each one costs a durable write, as a checkpoint does.
+const SUSPENSION_MIN: Duration = Duration::from_millis(10);
+/// The maximum time of a suspension, as far ahead as a task can be scheduled.
+const SUSPENSION_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
+/// Runs `plugin` once, and returns its outcome.
+pub(crate) async fn run(
+    plugin: &Plugin,
+    mut run: RunRequest,
+    reservation: Arc<MemoryReservation>,
+) -> Result<RunStep, Failure> {
+    let Plugin { context, code, .. } = plugin;
+    let results = if run.pass_results { Some(run.host.dependency_results().await?) } else { None };
+    context.folders.check().await.map_err(|reason| host_fault(HostFault(reason)))?;
+    let answer = match code {
+        LinkedPlugin::Task(code) => {
+            wrap_task_input(&mut run, results);
+            run_task(code, context, run, reservation).await?
+        }
+        LinkedPlugin::Suspendable(code) => {
+            wrap_task_input(&mut run, results);
+            match Box::pin(run_step(code, context, run, reservation)).await? {
+                RunStep::Done(answer) => answer,
+                suspended @ RunStep::Suspended(_) => return Ok(suspended),
+            }
+        }
+        // Boxed, so that the futures of the many small runs stay small.
+        LinkedPlugin::Command(code) => {
+            let input = program_input(context, &mut run, results)?;
+            Box::pin(run_command(code, context, run, input, reservation)).await?
+        }
+        LinkedPlugin::Module(code) => {
+            let input = program_input(context, &mut run, results)?;
+            Box::pin(run_module(code, context, run, input, reservation)).await?
+        }
+    };
+    outcome::check_format(&answer, context.config.output)?;
+    Ok(RunStep::Done(answer))
+}
+
+/// Wraps the input of a task together with the results of its dependencies.
+fn wrap_task_input(run: &mut RunRequest, results: Option<Vec<DependencyResult>>) {
+    if let Some(results) = results {
+        run.input = Some(dependency_results::wrap_input(run.input.as_deref().unwrap_or(NO_INPUT), &results));
+    }
+}
+
+async fn run_task(
+    code: &PluginPre<Guest>,
+    plugin: &Arc<PluginContext>,
+    mut run: RunRequest,
+    reservation: Arc<MemoryReservation>,
+) -> Result<String, Failure> {
+    let start = Instant::now();
+    let limits = &plugin.config.limits;
+    let input = run.input.take();
+    let input_bytes = input.as_ref().map_or(0, String::len);
+    let guest = Guest::task(plugin, run, input_bytes, reservation);
+    let mut store = store(code.engine(), guest);
+    let instance = code
+        .instantiate_async(&mut store)
+        .await
+        .map_err(|error| outcome::run_failure(&error, Stage::Starting, store.data()))?;
+    started(&mut store, start);
+    match instance.call_run_task(&mut store, input.as_deref().unwrap_or(NO_INPUT)).await {
+        Ok(Ok(output)) => outcome::check_size(output, limits),
+        Ok(Err(failure)) => Err(outcome::reported_failure(failure, store.data())),
+        Err(error) => Err(outcome::run_failure(&error, Stage::Running, store.data())),
+    }
+}
+
+async fn run_step(
+    code: &SuspendablePluginPre<Guest>,
+    plugin: &Arc<PluginContext>,
+    mut run: RunRequest,
+    reservation: Arc<MemoryReservation>,
+) -> Result<RunStep, Failure> {
+    let limits = &plugin.config.limits;
+    let input = run.input.take();
+    let state = run.host.restore().await.map_err(|reason| host_fault(HostFault(reason)))?;
+    let start = Instant::now();
+    let input_bytes = input.as_ref().map_or(0, String::len) + state.as_ref().map_or(0, Vec::len);
+    let guest = Guest::task(plugin, run, input_bytes, reservation);
+    let mut store = store(code.engine(), guest);
+    let instance = code
+        .instantiate_async(&mut store)
+        .await
+        .map_err(|error| outcome::run_failure(&error, Stage::Starting, store.data()))?;
+    started(&mut store, start);
+    let input = input.as_deref().unwrap_or(NO_INPUT);
+    match instance.call_resume(&mut store, input, state.as_deref()).await {
+        Ok(Ok(suspendable::Step::Done(output))) => outcome::check_size(output, limits).map(RunStep::Done),
+        Ok(Ok(suspendable::Step::Suspended(requested))) => {
+            suspension(requested, limits).map(RunStep::Suspended)
+        }
+        Ok(Err(failure)) => Err(outcome::reported_failure(failure, store.data())),
+        Err(error) => Err(outcome::run_failure(&error, Stage::Running, store.data())),
+    }
+}
+
+/// Checks the state of a suspension, and clamps its time.
+fn suspension(requested: suspendable::Suspension, limits: &Limits) -> Result<Suspension, Failure> {
+    let suspendable::Suspension { wait_ms, state } = requested;
+    if state.len() as u64 > limits.checkpoint_bytes {
+        return Err(outcome::state_too_large(state.len() as u64, limits.checkpoint_bytes));
+    }
+    let wait = Duration::from_millis(wait_ms).clamp(SUSPENSION_MIN, SUSPENSION_MAX);
+    Ok(Suspension { wait, state })
+}
+
+async fn run_command(
+    code: &CommandPre<Guest>,
+    plugin: &Arc<PluginContext>,
+    run: RunRequest,
+    input: ProgramInput,
+    reservation: Arc<MemoryReservation>,
+) -> Result<String, Failure> {
+    let start = Instant::now();
+    let guest = Guest::command(plugin, run, input, reservation);
+    let mut store = store(code.engine(), guest);
+    let command = match code.instantiate_async(&mut store).await {
+        Ok(command) => command,
+        Err(error) => return answer(Err(error), Stage::Starting, store.data()),
+    };
+    started(&mut store, start);
+    let called = command.wasi_cli_run().call_run(&mut store).await;
+    // A main function that returns an error has no exit code.
+    let called = called.map(|result| if result.is_ok() { Exit::Code(0) } else { Exit::Failure });
+    answer(called, Stage::Running, store.data())
+}
+
+async fn run_module(
+    code: &InstancePre<Guest>,
+    plugin: &Arc<PluginContext>,
+    run: RunRequest,
+    input: ProgramInput,
+    reservation: Arc<MemoryReservation>,
+) -> Result<String, Failure> {
+    let start = Instant::now();
+    let guest = Guest::module(plugin, run, input, reservation);
+    let mut store = store(code.module().engine(), guest);
+    let instance = match code.instantiate_async(&mut store).await {
+        Ok(instance) => instance,
+        Err(error) => return answer(Err(error), Stage::Starting, store.data()),
+    };
+    started(&mut store, start);
+    let called = match instance.get_typed_func::<(), ()>(&mut store, START) {
+        Ok(start) => start.call_async(&mut store, ()).await.map(|()| Exit::Code(0)),
+        Err(error) => Err(error),
+    };
+    answer(called, Stage::Running, store.data())
+}
+
+/// Reads the input of a program.
+fn program_input(
+    plugin: &PluginContext,
+    run: &mut RunRequest,
+    results: Option<Vec<DependencyResult>>,
+) -> Result<ProgramInput, Failure> {
+    let mut input = ProgramInput::read(run.input.take().as_deref(), &plugin.config.permissions.env)?;
+    dependency_results::append_to_stdin(&mut input, &results.unwrap_or_default());
+    Ok(input)
+}
+
+/// Returns the output of a program, or its failure. A program may exit in a start function, before its main
+/// function is called.
+fn answer(called: wasmtime::Result<Exit>, stage: Stage, guest: &Guest) -> Result<String, Failure> {
+    let program = guest.program.as_ref().expect("the guest of a program has its output buffers");
+    let exit = match called {
+        Ok(exit) => exit,
+        Err(error) => match Exit::of(&error) {
+            Some(exit) => exit,
+            None => return Err(outcome::run_failure(&error, stage, guest)),
+        },
+    };
+    outcome::check_exit(exit, guest)?;
+    let answer = program.stdout.take_text();
+    let bytes_max = guest.plugin.config.limits.output_bytes;
+    // Invalid UTF-8 grows when it is replaced.
+    if answer.len() as u64 > bytes_max || program.stdout.has_overflowed() {
+        return Err(outcome::output_too_large(None, bytes_max));
+    }
+    Ok(answer)
+}
+
+/// Records that the instance was created and how long that took, and gives it a whole tick to start with.
+fn started(store: &mut Store<Guest>, start: Instant) {
+    if let Some(meter) = store.data().run.host.meter() {
+        meter.set_instantiate(start.elapsed());
+    }
+    store.set_epoch_deadline(1);
+    store.data().status().set_started();
+}
+
+fn host_fault(HostFault(reason): HostFault) -> Failure {
+    Failure::new(Cause::HostFault, reason)
+}
+
+fn store(engine: &Engine, guest: Guest) -> Store<Guest> {
+    let call_bytes_max = guest.call_bytes_max;
+    let mut store = Store::new(engine, guest);
+    store.limiter(|guest| &mut guest.limiter);
+    store.set_hostcall_fuel(call_bytes_max);
+    store.set_max_component_handles(HANDLES_MAX);
+    store.epoch_deadline_callback(give_way);
+    // A start function can loop as well.
+    store.set_epoch_deadline(1);
+    store
+}
+
+/// Yields to other guests, and records the stack while sampling is on.
+#[expect(clippy::needless_pass_by_value, reason = "the signature is wasmtime's")]
+fn give_way(store: StoreContextMut<'_, Guest>) -> wasmtime::Result<UpdateDeadline> {
+    let guest = store.data();
+    guest.status().yielded();
+    if guest.plugin.samples.is_on() {
+        let backtrace = WasmBacktrace::force_capture(&store);
+        guest.status().put_stack(Stack::of_backtrace(&guest.plugin.name, &guest.plugin.digest, &backtrace));
+    }
+    // wasmtime's own yield wakes its task immediately, which tokio runs ahead of tasks that have waited longer.
+    Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+}

@@ -1,0 +1,302 @@
+//! Maps the end of a run without a result, such as an error of wasmtime, to a `Failure` with a cause.
+//!
+//! Called by `instance`. Every message is bounded, whatever the guest put into it.
+
+use std::fmt;
+use std::time::Duration;
+
+use wasmill_model::{Cause, Failure, Limits, RunHost};
+use wasmtime::component::ResourceTableError;
+use wasmtime::{Error, PoolConcurrencyLimitError, Trap, WasmBacktrace};
+use wasmtime_wasi::I32Exit;
+use wasmtime_wasi_http::FieldMapError;
+
+use crate::engine::engines;
+use crate::format;
+use crate::guest::call_error::{CallRefused, ExitedWithoutCode, HostFault};
+use crate::guest::handle_bytes::FIELDS_BYTES_MAX;
+use crate::guest::state::{Guest, HANDLES_MAX};
+use crate::link::bindings::wasmill::task::failures;
+use crate::memory::{Evicted, MemoryReservation};
+use crate::observe::backtrace::Backtrace;
+use crate::plugin::config::OutputFormat;
+use crate::plugin::context::PluginContext;
+
+/// How a program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// With an exit code; returning counts as 0.
+    Code(i32),
+    /// With a failure and no code.
+    Failure,
+}
+
+impl Exit {
+    /// Returns the exit that an error of wasmtime stands for, if it does.
+    pub(crate) fn of(error: &Error) -> Option<Self> {
+        match error.downcast_ref() {
+            Some(&I32Exit(code)) => Some(Self::Code(code)),
+            None => error.is::<ExitedWithoutCode>().then_some(Self::Failure),
+        }
+    }
+
+    fn cause(self) -> Cause {
+        match self {
+            Self::Code(code) => Cause::Exit(code),
+            Self::Failure => Cause::Exit(1),
+        }
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "with exit code {code}"),
+            Self::Failure => f.write_str("with a failure (`exit` of WASI 0.2 carries no code)"),
+        }
+    }
+}
+
+/// How far a run had come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// The instance was being created.
+    Starting,
+    /// `run-task`, `resume` or the main function was running.
+    Running,
+}
+
+/// Maps a failure that the plugin reported.
+pub(crate) fn reported_failure(failure: failures::Failure, guest: &Guest) -> Failure {
+    let (cause, message) = match failure {
+        failures::Failure::Io(message) => (Cause::Io, message),
+        failures::Failure::InvalidInput(message) => (Cause::InvalidInput, message),
+        failures::Failure::Other(message) => (Cause::Plugin, message),
+    };
+    if guest.files.disk.has_refused() && cause != Cause::InvalidInput {
+        return out_of_disk(&message, guest);
+    }
+    Failure::new(cause, format::truncate(message, format::MESSAGE_BYTES_MAX))
+}
+
+/// Returns the failure of a run that exceeded its disk limit and then ended.
+fn out_of_disk(end: &str, guest: &Guest) -> Failure {
+    let limit = format::bytes(guest.plugin.config.limits.disk_bytes);
+    let message = format!(
+        "the guest wrote more to its folders than its limit `disk` of {limit} (limits.disk of the manifest, \
+         else \
+         the setting disk), then ended: {end}"
+    );
+    Failure::new(Cause::DiskLimit, format::truncate(message, format::MESSAGE_BYTES_MAX))
+}
+
+/// Returns the failure of a run whose result is too large.
+pub(crate) fn output_too_large(bytes: Option<u64>, bytes_max: u64) -> Failure {
+    let size = bytes.map_or_else(|| "too large".to_owned(), |bytes| format!("{bytes} bytes"));
+    let limit = format::bytes(bytes_max);
+    let message = format!(
+        "the result is {size}; its limit `output` is {limit} (limits.output of the manifest, else the setting \
+         output)"
+    );
+    Failure::new(Cause::OutputLimit, message)
+}
+
+/// Returns the result unless it is too large.
+pub(crate) fn check_size(output: String, limits: &Limits) -> Result<String, Failure> {
+    let bytes = output.len() as u64;
+    if bytes > limits.output_bytes {
+        Err(output_too_large(Some(bytes), limits.output_bytes))
+    } else {
+        Ok(output)
+    }
+}
+
+/// Returns the failure of a step whose state is too large.
+pub(crate) fn state_too_large(bytes: u64, bytes_max: u64) -> Failure {
+    let limit = format::bytes(bytes_max);
+    let message =
+        format!("the state of the suspended task is {bytes} bytes; the limit of a checkpoint is {limit}");
+    Failure::new(Cause::OutputLimit, message)
+}
+
+/// Returns the failure of a run that exceeded its CPU limit.
+pub(crate) fn cpu_limit_exceeded(used: Duration, max: Duration) -> Failure {
+    let (used_ms, max) = (used.as_millis(), humantime::format_duration(max));
+    let message = format!(
+        "the attempt used {used_ms} ms of CPU time; its limit `cpu` is {max} \
+         (limits.cpu of the manifest, else the setting cpu)"
+    );
+    Failure::new(Cause::CpuLimit, message)
+}
+
+/// Checks the exit of a program; any code but 0 is a failure.
+pub(crate) fn check_exit(exit: Exit, guest: &Guest) -> Result<(), Failure> {
+    if exit == Exit::Code(0) {
+        return Ok(());
+    }
+    let stderr_tail = guest.program.as_ref().map(|program| program.stderr_tail.text()).unwrap_or_default();
+    let run_failure = format!("the program ended {exit}{}", refused_memory_note(guest));
+    if guest.files.disk.has_refused() {
+        let end = match stderr_tail.as_str() {
+            "" => run_failure,
+            stderr_tail => format!("{run_failure}; the end of its stderr:\n{stderr_tail}"),
+        };
+        return Err(out_of_disk(&end, guest));
+    }
+    let message = match stderr_tail.as_str() {
+        "" => format!("{run_failure} and wrote nothing to stderr"),
+        stderr_tail => format!("{run_failure}; the end of its stderr:\n{stderr_tail}"),
+    };
+    Err(Failure::new(exit.cause(), format::truncate(message, format::MESSAGE_BYTES_MAX)))
+}
+
+/// Returns a note that the guest was denied memory before it ended by itself.
+fn refused_memory_note(guest: &Guest) -> String {
+    if guest.account.has_refused() {
+        format!(", after it asked for more memory than {},", memory_limit(guest))
+    } else {
+        String::new()
+    }
+}
+
+/// Checks that a result has the format that the manifest declares.
+pub(crate) fn check_format(answer: &str, format: OutputFormat) -> Result<(), Failure> {
+    if format == OutputFormat::Json
+        && let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(answer)
+    {
+        let message = format!("the manifest declares JSON output, but the result is not valid JSON: {error}");
+        return Err(Failure::new(Cause::Plugin, message));
+    }
+    Ok(())
+}
+
+/// Returns the failure of a run that wasmtime ended.
+pub(crate) fn run_failure(error: &Error, stage: Stage, guest: &Guest) -> Failure {
+    let output_bytes_max = guest.plugin.config.limits.output_bytes;
+    if guest.program.as_ref().is_some_and(|program| program.stdout.has_overflowed()) {
+        return output_too_large(None, output_bytes_max);
+    }
+    if let Some(exit) = Exit::of(error) {
+        if guest.files.disk.has_refused() {
+            return out_of_disk(&format!("the guest ended itself {exit}"), guest);
+        }
+        let message = format!("the guest ended itself {exit}{} without a result", refused_memory_note(guest));
+        return Failure::new(exit.cause(), message);
+    }
+    if let Some(HostFault(reason)) = error.downcast_ref() {
+        return Failure::new(Cause::HostFault, format::bounded(reason));
+    }
+    if let Some(CallRefused(reason)) = error.downcast_ref() {
+        return Failure::new(Cause::CallLimit, reason.clone());
+    }
+    if let Some(full) = error.downcast_ref::<PoolConcurrencyLimitError>() {
+        return Failure::new(Cause::HostFault, format!("the instance pool is exhausted: {full}"));
+    }
+    if let Some(&evicted) = error.downcast_ref::<Evicted>() {
+        return self::evicted(&guest.plugin, &*guest.run.host, guest.account.reservation(), evicted);
+    }
+    if guest.account.is_overdrawn() {
+        return overdrawn(guest);
+    }
+    if guest.account.has_refused() {
+        return out_of_memory(error, guest);
+    }
+    if let Some(FieldMapError::TotalSizeTooBig) = error.downcast_ref() {
+        let limit = format::bytes(FIELDS_BYTES_MAX as u64);
+        let message = format!("the header fields of one request exceed the limit of {limit}");
+        return Failure::new(Cause::CallLimit, message);
+    }
+    if guest.files.disk.has_refused() {
+        return out_of_disk(&error.root_cause().to_string(), guest);
+    }
+    if is_out_of_handles(error) {
+        let message = format!(
+            "the guest held more than its limit of {HANDLES_MAX} handles (timers, streams, files and the \
+             like); \
+             the limit is the same for every plugin"
+        );
+        return Failure::new(Cause::HandleLimit, message);
+    }
+    let guest_was_on_the_stack = error.is::<WasmBacktrace>();
+    if guest_was_on_the_stack && is_out_of_copying(error) {
+        let limit = format::bytes(guest.call_bytes_max as u64);
+        let message = format!(
+            "one call of the guest passed more than its limit of {limit} to the host, which is derived from \
+             the limits `output` and checkpoint"
+        );
+        return Failure::new(Cause::CallLimit, message);
+    }
+    if error.is::<Trap>() || guest_was_on_the_stack {
+        return Failure::new(Cause::Trap, trap_message(error, guest));
+    }
+    match stage {
+        Stage::Starting => {
+            Failure::new(Cause::HostFault, format::bounded(format_args!("failed to start: {error:#}")))
+        }
+        Stage::Running if is_out_of_copying(error) => output_too_large(None, output_bytes_max),
+        Stage::Running => {
+            Failure::new(Cause::Trap, format::bounded(format_args!("the result cannot be read: {error:#}")))
+        }
+    }
+}
+
+/// Names the memory limit of a guest, and the settings for it.
+fn memory_limit(guest: &Guest) -> String {
+    let limit = format::bytes(guest.account.bytes_max());
+    format!("its limit `memory` of {limit} (limits.memory of the manifest, else the setting memory)")
+}
+
+fn overdrawn(guest: &Guest) -> Failure {
+    let message = format!(
+        "the guest's memory and what the host keeps for it (requests, streams, input, output and the like) \
+         exceed {}",
+        memory_limit(guest)
+    );
+    Failure::new(Cause::MemoryLimit, message)
+}
+
+fn out_of_memory(error: &Error, guest: &Guest) -> Failure {
+    let end = error.root_cause();
+    let message = format!("the guest asked for more memory than {}, then ended: {end}", memory_limit(guest));
+    Failure::new(Cause::MemoryLimit, format::truncate(message, format::MESSAGE_BYTES_MAX))
+}
+
+fn trap_message(error: &Error, guest: &Guest) -> String {
+    let reason: &dyn fmt::Display = match error.downcast_ref::<Trap>() {
+        Some(Trap::StackOverflow) => {
+            let max = format::bytes(engines::wasm_stack_bytes(guest.plugin.profile) as u64);
+            &format!("stack overflow: the guest's recursion exceeded its stack of {max}")
+        }
+        Some(trap) => trap,
+        None => &error.root_cause(),
+    };
+    match error.downcast_ref::<WasmBacktrace>() {
+        Some(backtrace) => format::bounded(format_args!("{reason}{}", Backtrace(backtrace))),
+        None => format::bounded(reason),
+    }
+}
+
+/// Marks a run as evicted, so that its task is requeued, and raises the estimate of its plugin.
+pub(crate) fn evicted(
+    plugin: &PluginContext,
+    host: &dyn RunHost,
+    reservation: &MemoryReservation,
+    evicted: Evicted,
+) -> Failure {
+    host.evicted();
+    plugin.estimate.record_eviction(reservation, evicted, plugin.config.limits.memory_bytes);
+    Failure::new(Cause::HostFault, evicted.to_string())
+}
+
+/// Returns true if a call exceeded the bound on copied bytes. That error has no public type in wasmtime, so its
+/// text is compared; a test guards it.
+fn is_out_of_copying(error: &Error) -> bool {
+    error.root_cause().to_string().contains("fuel allocated for hostcalls has been exhausted")
+}
+
+/// Returns true if a handle table was full: the host's, or wasmtime's own, whose error has no type; a test guards
+/// its text.
+fn is_out_of_handles(error: &Error) -> bool {
+    matches!(error.downcast_ref(), Some(ResourceTableError::Full))
+        || error.root_cause().to_string().contains("store handle limit exceeded")
+}
