@@ -16,7 +16,9 @@ pub(super) fn write(slots: &[slots::Point], stored: &[stored::Point]) -> Result<
     std::fs::write(docs.join("growth-slots.svg"), slots_curves(slots))?;
     std::fs::write(docs.join("growth-stored.svg"), stored_curves(stored))?;
     std::fs::write(docs.join("growth.md"), page(slots, stored)?)?;
-    println!("\nwritten: docs/explanation/growth.md, docs/explanation/growth-slots.svg, docs/explanation/growth-stored.svg");
+    println!(
+        "\nwritten: docs/explanation/growth.md, docs/explanation/growth-slots.svg, docs/explanation/growth-stored.svg"
+    );
     Ok(())
 }
 
