@@ -290,6 +290,15 @@ async fn every_metric_of_dashboard_alerts_and_docs_exists() {
             assert!(is_there, "{file} names {metric}, which is not exported:\n{}", page.0);
         }
     }
+    let text = read(&docs(METRICS_PAGE));
+    let documented = metrics_named(&text);
+    for name in names.iter().filter(|name| name.starts_with("wasmill_")) {
+        let is_documented = documented.contains(name)
+            || ["_bucket", "_sum", "_count"]
+                .iter()
+                .any(|end| name.strip_suffix(end).is_some_and(|metric| documented.contains(metric)));
+        assert!(is_documented, "{METRICS_PAGE} lacks {name}");
+    }
 }
 
 fn read(path: &Path) -> String {
