@@ -357,3 +357,63 @@ fn every_make_target_that_a_page_names_exists() {
     }
     assert!(named > 20, "{named}");
 }
+
+/// Returns the lines of blocks with commands.
+fn commands(page: &str) -> Vec<&str> {
+    let mut is_shell = false;
+    let mut lines = Vec::new();
+    for line in page.lines() {
+        if let Some(language) = line.trim_start().strip_prefix("```") {
+            is_shell = ["bash", "console"].contains(&language);
+        } else if is_shell {
+            lines.push(line);
+        }
+    }
+    lines
+}
+
+/// Splits a shown command into the words of the command and its options. `wasmill schedule set x --missed one` is
+/// `schedule set` with `--missed`.
+fn command_and_options(shown: &str) -> Option<(Vec<&str>, Vec<&str>)> {
+    let (_, shown) = shown.split_once("wasmill ")?;
+    let shown = shown.split([')', '|', '#', ';', '`']).next()?;
+    let words: Vec<_> = shown.split_whitespace().take_while(|word| *word != "--").collect();
+    let depth = if ["schedule", "plugin"].contains(words.first()?) { 2 } else { 1 };
+    let command: Vec<_> = words.iter().copied().take(depth).collect();
+    let is_command = command.iter().all(|word| word.bytes().all(|letter| letter.is_ascii_lowercase()));
+    let option = |word: &&str| {
+        word.starts_with("--") && word[2..].starts_with(|letter: char| letter.is_ascii_lowercase())
+    };
+    let options = words.into_iter().filter(option).map(|word| word.split('=').next().expect("a word"));
+    is_command.then(|| (command, options.collect()))
+}
+
+#[test]
+fn every_command_and_option_that_a_page_shows_exists() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut helps = BTreeMap::new();
+    let mut compared = 0;
+    for page in pages().into_iter().filter(|page| page != "CHANGELOG.md") {
+        let text = read(&page);
+        let lines = commands(&text).join("\n").replace("\\\n", " ");
+        let quoted = quoted(&text);
+        let is_command = |line: &&str| {
+            let line = line.trim_start_matches("$ ");
+            line.starts_with("wasmill ") || line.contains("$(wasmill ") || line.contains("| wasmill ")
+        };
+        let shown = lines.lines().filter(is_command);
+        let quoted = quoted.iter().map(String::as_str).filter(|quoted| quoted.starts_with("wasmill "));
+        for (command, options) in shown.chain(quoted).filter_map(command_and_options) {
+            let help = helps.entry(command.join(" ")).or_insert_with(|| {
+                let out = wasmill(folder.path(), &[&command[..], &["--help"]].concat()).out;
+                assert!(out.contains("Usage: "), "{page} shows wasmill {}", command.join(" "));
+                out
+            });
+            for option in options {
+                assert!(help.contains(option), "{page} shows wasmill {} {option}", command.join(" "));
+                compared += 1;
+            }
+        }
+    }
+    assert!(compared > 40, "{compared}");
+}
