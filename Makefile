@@ -43,10 +43,10 @@ test-browser: build ## Test the access policy with web pages in Chromium
 bench: build ## Run the benchmarks: floors, throughput, latency, plugins (one part: ARGS=large, ARGS=suspended)
 	$(CARGO) bench --locked --workspace --exclude wasmill-scheduler --bench bench -- $(ARGS)
 
-bench-growth: build ## Measure the cost of a task beside many others, and write docs/growth.md (GROWTH_SLOTS, GROWTH_STORED)
+bench-growth: build ## Measure the cost of a task beside many others, and write docs/explanation/growth.md (GROWTH_SLOTS, GROWTH_STORED)
 	$(CARGO) bench --locked --workspace --exclude wasmill-scheduler --bench bench -- growth
 
-bench-peers: setup ## Benchmark Wasmill against its peers, and write docs/peers.md (PEERS="bullmq celery" prints some only)
+bench-peers: setup ## Benchmark Wasmill against its peers, and write docs/explanation/peers.md (PEERS="bullmq celery" prints some only)
 	python3 tests/bench/peers/run.py $(PEERS)
 
 chaos: build ## Kill, freeze and starve a busy server, then check every guarantee (CHAOS_SECONDS, CHAOS_SEED)

@@ -1,6 +1,6 @@
 //! `make bench-growth`: what a task costs beside few and many others, running and stored.
 //!
-//! Writes docs/growth.md and its charts. `GROWTH_SLOTS` and `GROWTH_STORED` set the largest numbers.
+//! Writes docs/explanation/growth.md and its charts. `GROWTH_SLOTS` and `GROWTH_STORED` set the largest numbers.
 
 mod chart;
 mod fill;

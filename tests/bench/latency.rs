@@ -13,7 +13,7 @@ use crate::throughput::{drained, submit_at};
 
 const SAMPLES: usize = 300;
 
-/// Half of the throughput of the machine behind the numbers in the README.
+/// Half of the throughput of the machine behind the numbers of the book.
 const HALF: u32 = 10_000;
 const CLIENTS: u32 = 64;
 

@@ -251,10 +251,13 @@ async fn http_calls_of_guests_are_counted_by_plugin() {
     }
 }
 
-fn monitoring() -> PathBuf {
+/// Returns a file of the book.
+fn docs(file: &str) -> PathBuf {
     let package = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo runs the tests");
-    PathBuf::from(package).join("../docs/monitoring")
+    PathBuf::from(package).join("../docs").join(file)
 }
+
+const METRICS_PAGE: &str = "reference/metrics.md";
 
 /// Finds all metric names in a text.
 fn metrics_named(text: &str) -> BTreeSet<&str> {
@@ -272,20 +275,29 @@ async fn every_metric_of_dashboard_alerts_and_docs_exists() {
     client.submit(&json!({"plugin": "noop"})).await;
     let page = Page::of(&client).await;
     let names = page.names();
-    let dashboard: Value = read(&monitoring().join("grafana-dashboard.json")).parse().expect("JSON");
+    let dashboard: Value = read(&docs("monitoring/grafana-dashboard.json")).parse().expect("JSON");
     let panels = dashboard["panels"].as_array().expect("panels");
     assert!(panels.len() > 10, "a dashboard shows something");
-    for file in ["grafana-dashboard.json", "alerts.yaml", "README.md"] {
-        let text = read(&monitoring().join(file));
+    for file in ["monitoring/grafana-dashboard.json", "monitoring/alerts.yaml", METRICS_PAGE] {
+        let text = read(&docs(file));
         let named = metrics_named(&text);
         assert!(named.len() > 5, "{file} names metrics");
         for metric in named {
             let is_there = names.contains(metric)
                 || ["_bucket", "_total", "_info"]
                     .iter()
-                    .any(|end| file == "README.md" && names.contains(format!("{metric}{end}").as_str()));
+                    .any(|end| file == METRICS_PAGE && names.contains(format!("{metric}{end}").as_str()));
             assert!(is_there, "{file} names {metric}, which is not exported:\n{}", page.0);
         }
+    }
+    let text = read(&docs(METRICS_PAGE));
+    let documented = metrics_named(&text);
+    for name in names.iter().filter(|name| name.starts_with("wasmill_")) {
+        let is_documented = documented.contains(name)
+            || ["_bucket", "_sum", "_count"]
+                .iter()
+                .any(|end| name.strip_suffix(end).is_some_and(|metric| documented.contains(metric)));
+        assert!(is_documented, "{METRICS_PAGE} lacks {name}");
     }
 }
 

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use wasmill_tests::{Answer, Server};
 
 const LIST: &str = include_str!("../programs/list.txt");
-const DOC: &str = include_str!("../../docs/programs.md");
+const DOC: &str = include_str!("../../docs/reference/programs.md");
 
 /// Deadline for a program to compile on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(300);
@@ -127,7 +127,7 @@ fn the_docs_name_each_listed_program_with_its_version() {
     assert!(listed().count() >= 8);
     for (plugin, package, _) in listed() {
         let row = format!("| `{plugin}` | {} |", package.replace('@', " "));
-        assert!(DOC.contains(&row), "docs/programs.md lacks: {row}");
+        assert!(DOC.contains(&row), "docs/reference/programs.md lacks: {row}");
     }
 }
 

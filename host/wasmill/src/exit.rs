@@ -1,6 +1,6 @@
 //! The exit codes of the commands, and errors that carry one.
 //!
-//! Every command exits with one of these; `--help` and the README list them.
+//! Every command exits with one of these; `--help` and the page of the command line list them.
 
 use std::fmt;
 use std::io::{self, ErrorKind};

@@ -1,4 +1,4 @@
-//! Writes docs/growth.md and its charts.
+//! Writes docs/explanation/growth.md and its charts.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -12,11 +12,13 @@ use super::{ms, slots, stored, thousands};
 
 /// Writes the page and both charts.
 pub(super) fn write(slots: &[slots::Point], stored: &[stored::Point]) -> Result<()> {
-    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/explanation");
     std::fs::write(docs.join("growth-slots.svg"), slots_curves(slots))?;
     std::fs::write(docs.join("growth-stored.svg"), stored_curves(stored))?;
     std::fs::write(docs.join("growth.md"), page(slots, stored)?)?;
-    println!("\nwritten: docs/growth.md, docs/growth-slots.svg, docs/growth-stored.svg");
+    println!(
+        "\nwritten: docs/explanation/growth.md, docs/explanation/growth-slots.svg, docs/explanation/growth-stored.svg"
+    );
     Ok(())
 }
 

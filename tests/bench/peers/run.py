@@ -1,6 +1,6 @@
 """`make bench-peers`: runs the same workloads on Wasmill and its peers, one after another on this machine.
 
-Results of named peers are only printed; a run of all peers also writes docs/peers.md. PEERS_REPEAT sets how often each
+Results of named peers are only printed; a run of all peers also writes docs/explanation/peers.md. PEERS_REPEAT sets how often each
 rate is measured (3, the median counts), PEERS_PATIENCE the time limit for the tasks of a killed worker (120 s).
 """
 
@@ -48,7 +48,7 @@ def main():
     page = table.page(chosen, results, repeat)
     print(page)
     if not named:
-        path = REPOSITORY / "docs/peers.md"
+        path = REPOSITORY / "docs/explanation/peers.md"
         path.write_text(page)
         say(f"written: {path.relative_to(REPOSITORY)}")
     if "wasmill" in results and results["wasmill"]["errors"]:
