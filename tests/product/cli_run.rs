@@ -105,7 +105,7 @@ fn a_denied_access_is_reported_with_the_manifest_line_that_permits_it() {
     let printed = wasmill(folder.path(), &["run", "program.wasm", "--", "get", "http://example.com/"]);
     assert_eq!(printed.out, "ErrorCode::HttpRequestDenied\n", "{printed:?}");
     assert!(
-        printed.err.contains("add under [allow] in program.toml: http = [\"http://example.com\"]"),
+        printed.err.contains("add to [allow] in program.toml: http = [\"http://example.com\"]"),
         "{printed:?}"
     );
 }

@@ -66,7 +66,8 @@ async fn a_writable_grant_must_not_contain_another_grant() {
     let client = server.client();
     let refused = plugin(&client, "both", "rejected").await;
     assert!(
-        refused.str("reason").contains("holds") && refused.str("reason").contains("work/out"),
+        refused.str("reason").contains("is writable and contains")
+            && refused.str("reason").contains("work/out"),
         "{}",
         refused.text
     );

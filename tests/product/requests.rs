@@ -346,7 +346,7 @@ async fn a_duplicate_unique_key_in_a_batch_is_reported() {
     let answer = client.post("/task/batch", &batch).await;
     assert_eq!((answer.status, answer.str("code")), (StatusCode::CONFLICT, "unique-key-taken"));
     assert_eq!(answer.json["errors"][0]["pointer"], "/3/unique_key");
-    assert!(answer.str("detail").starts_with("/1 of this batch"), "{}", answer.text);
+    assert!(answer.str("detail").starts_with("task request /1 of this batch"), "{}", answer.text);
     assert!(answer.json["holder"].is_null(), "no task holds it: {}", answer.text);
     assert_eq!(client.get("/task").await.text, "[]");
     let holder = client.submit(&json!({"plugin": "noop", "unique_key": "k", "delay": "1h"})).await;

@@ -50,7 +50,10 @@ async fn a_schedule_with_a_full_plugin_queue_waits_and_delays_no_other() {
     make(&client, "full", "small").await;
     make(&client, "free", "noop").await;
     let why = |full: &Value| full["last_error"].as_str().unwrap_or_default().to_owned();
-    until(&client, "full", |full| why(full).contains("1 tasks of plugin 'small' are waiting")).await;
+    until(&client, "full", |full| {
+        why(full).contains("the queue of plugin 'small' is full: 1 tasks are waiting")
+    })
+    .await;
 
     let before = commits(&client).await;
     let runs = until(&client, "free", |_| true).await["runs"].as_u64().expect("a number");
