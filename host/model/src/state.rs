@@ -64,7 +64,7 @@ impl TaskState {
 
     /// Returns true if the state is final.
     pub fn is_final(self) -> bool {
-        matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
+        self.phase().is_final()
     }
 
     /// Returns true if the task is accepted and not running.
@@ -98,6 +98,11 @@ impl TaskState {
 impl TaskPhase {
     /// Every phase, in the order of a task's life.
     pub const ALL: [Self; 5] = [Self::Waiting, Self::Running, Self::Completed, Self::Failed, Self::Cancelled];
+
+    /// Returns true if the phase is the last.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
+    }
 
     /// Returns the name used in the API, such as `waiting`.
     pub fn as_str(self) -> &'static str {

@@ -10,7 +10,7 @@ use super::dependency_results;
 use super::fault::is_of_value;
 use super::filtered_list::scan;
 use super::rows::{
-    TaskRow, backoff, cause, group, parsed, priority, select_tasks, size, state, tags, task_row, timeout,
+    TaskRow, backoff, cause, group, is_waiting, parsed, priority, select_tasks, size, state, tags, task_row, timeout,
 };
 use super::webhooks;
 use crate::live_runs::LiveRuns;

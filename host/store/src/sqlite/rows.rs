@@ -24,7 +24,7 @@ pub(super) struct TaskRow {
 macro_rules! select_tasks {
     ($tail:literal) => {
         concat!(
-            "SELECT seq, claims, id, plugin, state, created_at, ready_at, started_at, finished_at, ",
+            "SELECT seq, claim_token, id, plugin, state, created_at, ready_at, started_at, finished_at, ",
             "attempt, attempts_max, host_crashes, timeout_ms, input_bytes, cause, message, result, plugin_digest, ",
             "usage, priority, tags, unique_key, retry_of, suspensions, schedule, pending_dependencies, trace, ",
             "task_group, backoff_first_ms, backoff_factor, backoff_max_ms, backoff_jitter, stop_requested_at, ",

@@ -3,7 +3,8 @@
 //! Insert, finish and cancel call it within their batch. A task without a webhook costs nothing.
 
 use chrono::DateTime;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use wasmill_model::{TaskId, TaskState, Timestamp, Webhook};
 
 use super::batch::{Batch, Operation};
