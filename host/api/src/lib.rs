@@ -3,67 +3,37 @@
 //! Each endpoint has its own file. It validates the request once, calls the store or the scheduler, and
 //! returns errors as `application/problem+json`.
 
-mod access_policy;
-mod app;
-mod attempts;
-mod batch;
-mod body;
-mod body_budget;
-mod cancel;
-mod cancel_many;
-mod check_pool;
-mod connection;
 mod debug;
-mod dependencies;
-mod docs;
-mod drain;
-mod events;
-mod field_errors;
-mod fields;
-mod filter;
-mod health;
-mod idempotency_key;
-mod index;
-mod input;
-mod list;
-mod logs;
+mod event;
+mod http;
 mod metrics;
 mod openapi;
-mod options;
-mod params;
-mod pause;
-mod plugins;
+mod plugin;
 mod problem;
-mod problem_kind;
-mod result;
-mod retry;
-mod retry_many;
+mod queue;
+mod router;
 mod routes;
-mod schedules;
+mod schedule;
+mod schema;
 mod server;
-mod sse;
-mod stats;
-mod status;
-mod stream_limit;
-mod submit;
+mod service;
+mod state;
 mod task;
-mod task_view;
-mod trace;
-mod upload;
-mod wait;
+mod view;
 mod webhook;
 
-pub use access_policy::{
-    AccessPolicy, HostName, InvalidHostName, InvalidNetwork, InvalidOrigin, Network, Origin,
-};
-pub use app::{Api, ApiConfig, ApiParts, router};
-pub use body_budget::BodyBudget;
-pub use check_pool::CheckPool;
 pub use debug::{DebugState, debug_router};
+pub use http::body::BodyConfig;
+pub use http::body_budget::BodyBudget;
+pub use http::check_pool::CheckPool;
+pub use http::stream_limit::StreamLimit;
+pub use http::upload_limits::UploadLimits;
 pub use metrics::{LogEvents, Metrics};
-pub use schedules::{sync_manifest_schedules, task_factory};
-pub use server::{Server, ServerConfig, listen};
-pub use stream_limit::StreamLimit;
-pub use upload::UploadLimits;
-pub use wasmill_egress::{AllowedDestination, ConnectionQuota, Connector, InvalidDestination};
-pub use webhook::{InvalidSecret, SigningSecrets, WebhookConfig, Webhooks};
+pub use router::router;
+pub use schedule::{sync_manifest_schedules, task_factory};
+pub use server::{
+    AccessPolicy, HostName, InvalidHostName, InvalidNetwork, InvalidOrigin, Network, Origin, Server,
+    ServerConfig, listen,
+};
+pub use state::{Api, ApiConfig, ApiParts};
+pub use webhook::payload as webhook_payload;

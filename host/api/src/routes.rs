@@ -1,76 +1,75 @@
-//! A router that remembers its routes, so that a test can compare them with the OpenAPI document.
+//! A router that keeps the specification of each of its routes.
 //!
-//! `app.rs` uses it like axum's own router.
+//! `router.rs` uses it like axum's own router. Path and method come from the specification, so a route without one
+//! cannot be added.
+
+use std::collections::HashMap;
 
 use axum::Router;
 use axum::handler::Handler;
-use axum::routing::{self, MethodRouter};
+use axum::routing::{MethodFilter, on};
 
-use crate::app::Api;
+use crate::openapi::{Operation, RequestSpecs};
+use crate::state::Api;
 
-/// A router, and the methods and paths in it.
+/// A router, and the specifications of its operations.
 pub(crate) struct Routes {
     router: Router<Api>,
-    known: Vec<(&'static str, &'static str)>,
+    operations: Vec<Operation>,
 }
+
+/// The methods of each path, as text.
+pub(crate) type AllowedMethods = HashMap<&'static str, String>;
 
 impl Routes {
     pub(crate) fn new() -> Self {
-        Self { router: Router::new(), known: Vec::new() }
+        Self { router: Router::new(), operations: Vec::new() }
     }
 
-    /// Serves these methods at this path.
-    pub(crate) fn route(mut self, path: &'static str, methods: Methods) -> Self {
-        self.known.extend(methods.names.into_iter().map(|method| (method, path)));
-        self.router = self.router.route(path, methods.router);
+    /// Serves an operation.
+    pub(crate) fn add<H: Handler<T, Api>, T: 'static>(mut self, operation: Operation, handler: H) -> Self {
+        let filter = match operation.method {
+            // Answers HEAD as well.
+            "get" => MethodFilter::GET,
+            "post" => MethodFilter::POST,
+            "put" => MethodFilter::PUT,
+            "delete" => MethodFilter::DELETE,
+            method => unreachable!("no operation has the method {method}"),
+        };
+        self.router = self.router.route(operation.path, on(filter, handler));
+        self.operations.push(operation);
         self
     }
 
-    /// Returns method and path of each route, in the order they were added.
-    pub(crate) fn known(&self) -> &[(&'static str, &'static str)] {
-        &self.known
+    /// Returns what each operation accepts.
+    pub(crate) fn request_specs(&self) -> RequestSpecs {
+        let mut all = RequestSpecs::new();
+        for operation in &self.operations {
+            all.entry(operation.path).or_default().insert(operation.method, operation.request_spec());
+        }
+        all
+    }
+
+    /// Returns the methods of each path.
+    pub(crate) fn allowed_methods(&self) -> AllowedMethods {
+        let mut all = AllowedMethods::new();
+        for Operation { method, path, .. } in &self.operations {
+            let method = if *method == "get" { "GET, HEAD".to_owned() } else { method.to_uppercase() };
+            let methods = all.entry(*path).or_default();
+            if !methods.is_empty() {
+                methods.push_str(", ");
+            }
+            methods.push_str(&method);
+        }
+        all
+    }
+
+    /// Returns the specifications.
+    pub(crate) fn into_operations(self) -> Vec<Operation> {
+        self.operations
     }
 
     pub(crate) fn into_router(self) -> Router<Api> {
         self.router
-    }
-}
-
-/// The methods of one path.
-pub(crate) struct Methods {
-    router: MethodRouter<Api>,
-    names: Vec<&'static str>,
-}
-
-/// Answers GET, and HEAD without the body.
-pub(crate) fn get<H: Handler<T, Api>, T: 'static>(handler: H) -> Methods {
-    Methods { router: routing::get(handler), names: vec!["get"] }
-}
-
-/// Answers POST.
-pub(crate) fn post<H: Handler<T, Api>, T: 'static>(handler: H) -> Methods {
-    Methods { router: routing::post(handler), names: vec!["post"] }
-}
-
-impl Methods {
-    /// Answers GET as well, and HEAD without the body.
-    pub(crate) fn get<H: Handler<T, Api>, T: 'static>(self, handler: H) -> Self {
-        self.and("get", |router| router.get(handler))
-    }
-
-    /// Answers PUT as well.
-    pub(crate) fn put<H: Handler<T, Api>, T: 'static>(self, handler: H) -> Self {
-        self.and("put", |router| router.put(handler))
-    }
-
-    /// Answers DELETE as well.
-    pub(crate) fn delete<H: Handler<T, Api>, T: 'static>(self, handler: H) -> Self {
-        self.and("delete", |router| router.delete(handler))
-    }
-
-    fn and(mut self, name: &'static str, add: impl FnOnce(MethodRouter<Api>) -> MethodRouter<Api>) -> Self {
-        self.names.push(name);
-        self.router = add(self.router);
-        self
     }
 }

@@ -2,6 +2,9 @@
 //!
 //! Every request passes the access policy first. Connections, bodies and idle times are bounded.
 
+mod access_policy;
+mod connection;
+
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -20,9 +23,12 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Instant;
 
-use crate::access_policy::{self, AccessPolicy, Decision};
-use crate::body_budget::BodyBudget;
-use crate::connection::{Connection, Exchange, RequestBody, Timeouts};
+use self::access_policy::Decision;
+pub use self::access_policy::{
+    AccessPolicy, HostName, InvalidHostName, InvalidNetwork, InvalidOrigin, Network, Origin,
+};
+use self::connection::{Connection, Exchange, RequestBody, Timeouts};
+use crate::http::body_budget::BodyBudget;
 
 /// Delay before `accept` is retried after an error such as EMFILE, and the interval between log messages.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);

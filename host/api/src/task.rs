@@ -1,65 +1,16 @@
-//! `GET /task/{id}`: the whole task, with the tail of its log.
+//! Tasks: one file for each operation.
 
-use axum::Json;
-use axum::extract::{Path, State};
-use axum::response::IntoResponse;
-use schemars::JsonSchema;
-use serde::Serialize;
-use serde_json::json;
-
-use crate::app::Api;
-use crate::attempts::{AttemptView, attempts};
-use crate::dependencies::DependenciesView;
-use crate::openapi::{Operation, ResponseSpec};
-use crate::problem::Problem;
-use crate::problem_kind as kind;
-use crate::task_view::{self, TaskView};
-use crate::webhook::ReceiverView;
-
-/// A task with the tail of its log, its attempts, dependencies and webhook.
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "TaskDetail")]
-struct TaskDetailView {
-    #[serde(flatten)]
-    record: TaskView,
-    /// Tail of the log of the newest finished attempt.
-    log: Option<String>,
-    /// All attempts, oldest first.
-    attempts: Vec<AttemptView>,
-    #[serde(flatten)]
-    depends: DependenciesView,
-    /// Its webhook; `null` without one. `GET /task/{id}/webhook` lists the delivery attempts.
-    webhook: Option<ReceiverView>,
-}
-
-pub(crate) async fn task(
-    State(api): State<Api>,
-    Path(id): Path<String>,
-) -> Result<impl IntoResponse, Problem> {
-    let id = Api::parse_task_id(&id)?;
-    let task = Api::require_task(id, api.store.get(id).await)?;
-    let log = api.store.log(id).await?;
-    let attempts = attempts(&api, &task).await?;
-    // Most tasks have no dependencies, which saves a query.
-    let depends = if task.pending_dependencies.is_some() { api.store.dependencies(id).await? } else { None };
-    let depends = depends.map(DependenciesView::from).unwrap_or_default();
-    let webhook = if task.has_webhook { api.store.webhook(id).await?.flatten() } else { None };
-    let webhook = webhook.map(ReceiverView::from);
-    Ok(Json(TaskDetailView { record: TaskView::new(task, api.clock.now()), log, attempts, depends, webhook }))
-}
-
-pub(crate) fn spec() -> Operation {
-    let mut example = task_view::example();
-    example["log"] = "attempt 1 began\n".into();
-    example["attempts"] = json!([{
-        "attempt": 1, "outcome": null, "message": null, "started_at": "2026-11-23T07:26:49.604278581Z",
-        "finished_at": null, "plugin_digest": null,
-    }]);
-    example["depends_on"] = json!([{"id": "01a2074c-d8a1-7c3e-9f6b-5b0c1f7f2a90", "outcome": "completed"}]);
-    example["on_failure"] = "cancel".into();
-    example["input_from"] = json!(null);
-    example["webhook"] = json!({"url": "https://example.com/hook", "on": ["failed"], "state": "idle"});
-    Operation::get("/task/{id}", "getTask", "Get a task")
-        .responds(200, ResponseSpec::json::<TaskDetailView>("The task.", example))
-        .problems(&kind::TASK_ACCESS)
-}
+pub(crate) mod batch;
+pub(crate) mod cancel;
+pub(crate) mod cancel_many;
+pub(crate) mod get;
+pub(crate) mod input;
+pub(crate) mod list;
+pub(crate) mod logs;
+pub(crate) mod lookup;
+pub(crate) mod request;
+pub(crate) mod result;
+pub(crate) mod retry;
+pub(crate) mod retry_many;
+pub(crate) mod status;
+pub(crate) mod submit;

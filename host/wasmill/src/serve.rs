@@ -11,10 +11,11 @@ use tokio::runtime;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use wasmill_api::{
-    AccessPolicy, Api, ApiConfig, ApiParts, BodyBudget, CheckPool, ConnectionQuota, Connector, DebugState,
-    LogEvents, Metrics, Server, ServerConfig, SigningSecrets, StreamLimit, UploadLimits, WebhookConfig,
-    Webhooks, debug_router, listen, router, sync_manifest_schedules, task_factory,
+    AccessPolicy, Api, ApiConfig, ApiParts, BodyBudget, BodyConfig, CheckPool, DebugState, LogEvents,
+    Metrics, Server, ServerConfig, StreamLimit, UploadLimits, debug_router, listen, router,
+    sync_manifest_schedules, task_factory, webhook_payload,
 };
+use wasmill_egress::{ConnectionQuota, Connector};
 use wasmill_model::{Clock, Limits, SystemClock, Timestamp, Tracer};
 use wasmill_runtime::{
     CacheConfig, CompilerConfig, InputCheck, LoaderConfig, PluginState, ProtectedPath, Runtime,
@@ -22,6 +23,7 @@ use wasmill_runtime::{
 };
 use wasmill_scheduler::{Scheduler, SchedulerConfig, Schedules};
 use wasmill_store::{Recovery, Store, StoreConfig};
+use wasmill_webhooks::{SigningSecrets, WebhookConfig, Webhooks};
 
 use crate::cli::ServeArgs;
 use crate::environment::WEBHOOK_SECRET;
@@ -130,10 +132,12 @@ async fn run(config: Config, guests: runtime::Handle, log_events: Arc<LogEvents>
     let webhooks = Webhooks::new(webhook_config, store.clone(), Arc::clone(&clock));
     let api = Api::new(ApiParts {
         config: Arc::new(ApiConfig {
-            body_bytes_max: usize::try_from(config.body_bytes)?,
-            batch_bytes_max: usize::try_from(config.batch_bytes)?,
-            body_budget: body_budget.clone(),
-            body_timeout: BODY_TIMEOUT,
+            body: BodyConfig {
+                bytes_max: usize::try_from(config.body_bytes)?,
+                batch_bytes_max: usize::try_from(config.batch_bytes)?,
+                timeout: BODY_TIMEOUT,
+                budget: body_budget.clone(),
+            },
             timeout: config.timeout,
             timeout_max: config.timeout_max,
             drain: config.drain,
@@ -290,6 +294,7 @@ fn webhook_config(config: &Config) -> Result<WebhookConfig> {
         backoff: config.webhook_backoff,
         timeout: config.webhook_timeout,
         connector,
+        payload: webhook_payload,
     })
 }
 

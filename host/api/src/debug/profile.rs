@@ -7,17 +7,18 @@
 use std::time::Duration;
 
 use axum::extract::{RawQuery, State};
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use wasmill_model::Timestamp;
 use wasmill_runtime::GuestSample;
 
-use crate::debug::DebugState;
-use crate::debug::pprof::{Frame, Profile};
-use crate::debug::threads::{CpuTime, Threads};
-use crate::field_errors::{FieldError, FieldErrors};
-use crate::params::{Param, Params, whole_number};
+use super::pprof::{Frame, Profile};
+use super::state::DebugState;
+use super::threads::{CpuTime, Threads};
+use crate::http::params::{Params, whole_number};
+use crate::openapi::Param;
 use crate::problem::Problem;
+use crate::problem::field_errors::{FieldError, FieldErrors};
 
 /// Default duration, as in Go.
 const SECONDS: u64 = 30;
@@ -33,7 +34,7 @@ const COMMENT: &str = "wasmill: guests by function, sampled on epoch ticks; host
 pub(super) async fn profile(State(debug): State<DebugState>, query: RawQuery) -> Result<Response, Problem> {
     let time = check(query.0.as_deref())?;
     // Dropping it stops the sampling, as when the client hangs up.
-    let sampling = debug.runtime.start_sampling().ok_or_else(Problem::profile_in_progress)?;
+    let sampling = debug.runtime.start_sampling().ok_or_else(profile_in_progress)?;
     let (started_at, threads) = (debug.clock.now(), Threads::snapshot());
     tokio::time::sleep(time).await;
     let cpu_time = Threads::snapshot().since(&threads);
@@ -116,4 +117,11 @@ fn check(query: Option<&str>) -> Result<Duration, Problem> {
         }
     }
     Problem::reject_errors(errors, Duration::from_secs(seconds))
+}
+
+fn profile_in_progress() -> Problem {
+    let detail = "another CPU profile is in progress, and only one can run at a time; try again later";
+    let status = StatusCode::CONFLICT;
+    let problem = Problem::new(status, "profile-in-progress", "Profile in progress", detail);
+    problem.with_retry_after(5)
 }

@@ -8,12 +8,13 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use wasmill_model::PluginName;
 
-use crate::debug::DebugState;
-use crate::debug::dump::{Dump, STATES, TaskDump};
-use crate::field_errors::{FieldError, FieldErrors};
-use crate::filter;
-use crate::params::{Param, Params, whole_number};
+use super::dump::{Dump, STATES, TaskDump};
+use super::state::DebugState;
+use crate::http::params::{Params, whole_number};
+use crate::openapi::Param;
 use crate::problem::Problem;
+use crate::problem::field_errors::{FieldError, FieldErrors};
+use crate::task::request::filter;
 
 /// Default number of tasks.
 const LIMIT: usize = 1_000;

@@ -9,9 +9,10 @@ use wasmill_runtime::{MemoryUsage, PluginState, PoolUsage};
 use wasmill_scheduler::{ScheduleStats, SchedulerStats};
 use wasmill_store::{DeliveryBacklog, PluginCounts};
 
+use super::counters::LogEvents;
 use super::exposition::Metric;
-use super::{LogEvents, process};
-use crate::app::Api;
+use super::process;
+use crate::state::Api;
 
 /// Collects all metrics at about the same time.
 pub(super) async fn gather(api: &Api) -> Vec<Metric> {
@@ -59,7 +60,7 @@ fn server_metrics(api: &Api) -> Vec<Metric> {
             "wasmill_body_bytes",
             "Bytes of request and response bodies in flight, without bodies up to 8 KiB",
         )
-        .value(api.config.body_budget.in_flight() as f64),
+        .value(api.config.body.budget.in_flight() as f64),
         Metric::gauge("wasmill_pool_instances", "Instances in the pools").value(pool.instances as f64),
         Metric::gauge("wasmill_pool_memories", "Linear memories in use in the pools")
             .value(pool.memories as f64),

@@ -3,19 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use axum::extract::{MatchedPath, Request, State};
-use axum::http::{Method, StatusCode};
-use axum::middleware::Next;
-use axum::response::Response;
+use axum::http::StatusCode;
 use wasmill_model::{Histogram, LATENCY_SECONDS};
 
-use super::Metrics;
 use super::exposition::Metric;
-
-/// Route label of requests that match no route.
-const UNMATCHED: &str = "unmatched";
 
 /// Requests since the server started.
 #[derive(Debug, Default)]
@@ -29,33 +22,8 @@ struct RouteStats {
     codes: Vec<(StatusCode, u64)>,
 }
 
-/// Outermost layer: counts every response.
-pub(crate) async fn count(State(metrics): State<Metrics>, request: Request, next: Next) -> Response {
-    let start = Instant::now();
-    let method = word(request.method());
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let response = next.run(request).await;
-    let route = route.as_ref().map_or(UNMATCHED, MatchedPath::as_str);
-    metrics.shared.http.add(method, route, response.status(), start.elapsed());
-    response
-}
-
-/// Returns a method label; clients may send any method.
-fn word(method: &Method) -> &'static str {
-    match *method {
-        Method::GET => "GET",
-        Method::POST => "POST",
-        Method::PUT => "PUT",
-        Method::DELETE => "DELETE",
-        Method::HEAD => "HEAD",
-        Method::OPTIONS => "OPTIONS",
-        Method::PATCH => "PATCH",
-        _ => "other",
-    }
-}
-
 impl HttpMetrics {
-    fn add(&self, method: &'static str, route: &str, code: StatusCode, took: Duration) {
+    pub(super) fn add(&self, method: &'static str, route: &str, code: StatusCode, took: Duration) {
         let mut routes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let methods = match routes.get_mut(route) {
             Some(methods) => methods,

@@ -4,21 +4,14 @@
 
 use std::collections::BTreeMap;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::{JsonSchema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
-use super::answer::{self, ResponseSpec};
-use super::values::{IdSchema, NameSchema, plain};
-use crate::params::Param;
-use crate::problem_kind::{ANY_OPERATION, CROSS_ORIGIN, INVALID_REQUEST, JSON_BODY, ProblemKind};
-
-/// What an operation accepts.
-#[derive(Debug)]
-pub(crate) struct RequestSpec {
-    pub(crate) params: Vec<Param>,
-    /// Whether a body is read; otherwise it must be empty.
-    pub(crate) has_body: bool,
-}
+use super::request::{Param, RequestSpec};
+use super::response::{self, ResponseSpec};
+use super::schemas::{SchemaOf, Schemas};
+use crate::problem::kind::{ANY_OPERATION, CROSS_ORIGIN, INVALID_REQUEST, JSON_BODY, ProblemKind};
+use crate::schema::{IdSchema, NameSchema, plain};
 
 /// The body of an operation without one: empty, or an empty object.
 #[derive(JsonSchema)]
@@ -49,14 +42,6 @@ impl Tag {
     }
 }
 
-/// Collects the named schemas of the document.
-pub(crate) struct Schemas {
-    /// Schemas of requests.
-    pub(crate) requests: SchemaGenerator,
-    /// Schemas of responses: fields that are always serialized are required.
-    pub(crate) responses: SchemaGenerator,
-}
-
 /// One method of one path.
 pub(crate) struct Operation {
     pub(crate) method: &'static str,
@@ -78,9 +63,6 @@ struct Body {
     schema: SchemaOf,
     examples: Vec<(&'static str, Value)>,
 }
-
-/// Returns the schema of a type, or a reference to it.
-pub(crate) type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
 
 impl Operation {
     pub(crate) fn get(path: &'static str, id: &'static str, summary: &'static str) -> Self {
@@ -226,7 +208,7 @@ impl Operation {
             }
         }
         for (status, kinds) in problems {
-            responses.insert(status.to_string(), answer::problem(status, &kinds, &mut schemas.responses));
+            responses.insert(status.to_string(), response::problem(status, &kinds, &mut schemas.responses));
         }
         operation["responses"] = responses.into();
         operation

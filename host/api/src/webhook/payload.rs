@@ -3,10 +3,12 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
-use wasmill_model::{Task, TaskId, Timestamp};
+use wasmill_model::{Task, Timestamp};
+use wasmill_webhooks::delivery_id;
 
-use crate::openapi::operation::Schemas;
-use crate::task_view::{self, Rfc3339, TaskView};
+use crate::openapi::Schemas;
+use crate::view::task::{self as view, TaskView};
+use crate::view::time::Rfc3339;
 
 /// Maximum bytes of a result in the payload; a larger one must be fetched.
 const RESULT_BYTES_MAX: usize = 64 << 10;
@@ -14,7 +16,7 @@ const RESULT_BYTES_MAX: usize = 64 << 10;
 /// The payload of a webhook.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "TaskFinished")]
-pub(super) struct Payload {
+struct Payload {
     /// Delivery id, the same in every attempt and in the header `webhook-id`.
     id: String,
     /// `task.completed`, `task.failed` or `task.cancelled`.
@@ -29,7 +31,7 @@ pub(super) struct Payload {
 
 impl Payload {
     /// Creates the payload of a finished task.
-    pub(super) fn of(mut task: Task, now: Timestamp) -> Self {
+    fn of(mut task: Task, now: Timestamp) -> Self {
         let is_large = task.result.as_ref().is_some_and(|result| result.len() > RESULT_BYTES_MAX);
         if is_large {
             task.result = None;
@@ -44,14 +46,18 @@ impl Payload {
     }
 }
 
-/// Returns the delivery id of a task. A task finishes once, so its own id determines it.
-pub(super) fn delivery_id(task: TaskId) -> String {
-    format!("end-{task}")
+/// Serializes the payload of a finished task.
+///
+/// # Errors
+///
+/// Fails with a description if the task cannot be serialized.
+pub fn payload(task: Task, now: Timestamp) -> Result<Vec<u8>, String> {
+    serde_json::to_vec(&Payload::of(task, now)).map_err(|error| error.to_string())
 }
 
 /// Documents the webhook.
 pub(crate) fn spec(schemas: &mut Schemas) -> Value {
-    let mut task = task_view::example();
+    let mut task = view::example();
     task["state"] = "completed".into();
     task["status"] = "completed".into();
     task["result"] = "io work result = 1".into();

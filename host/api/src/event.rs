@@ -1,0 +1,3 @@
+//! Streams of events.
+
+pub(crate) mod stream;

@@ -1,0 +1,352 @@
+//! `GET /task/{id}/events` and `GET /events`: server-sent events of one task, or of all tasks.
+
+use std::time::Duration;
+
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::json;
+use tokio::time::Instant;
+use wasmill_model::{PluginName, Progress, Task, TaskId, TaskState, Timestamp};
+use wasmill_store::{Event, EventKind, EventPayload, Received, Subscriber, TaskSubscriber};
+
+use crate::http::params::Params;
+use crate::http::sse::{self, ChunkSource};
+use crate::openapi::{Operation, ResponseSpec};
+use crate::problem::Problem;
+use crate::problem::field_errors::{FieldError, FieldErrors};
+use crate::problem::kind;
+use crate::schema::{NameSchema, plain};
+use crate::state::Api;
+use crate::task::lookup::{parse_task_id, require_task};
+use crate::task::request::filter;
+use crate::view::task::ProgressView;
+use crate::view::time::Rfc3339;
+
+/// Minimum interval between chunks of an all-tasks stream, unless this many events are ready: a busy server
+/// commits a thousand times a second, and would wake every stream each time.
+const MIN_READ_INTERVAL: Duration = Duration::from_millis(20);
+const FULL_BATCH: usize = 64;
+
+/// Number of filtered-out events after which the client gets its current position.
+const SKIPPED_MAX: usize = 512;
+
+#[derive(Serialize)]
+struct EventView<'a> {
+    seq: u64,
+    task: TaskId,
+    plugin: &'a PluginName,
+    time: Rfc3339,
+    /// The state of the task after the event; `deleted` for a deleted task.
+    state: &'static str,
+    attempt: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    progress: Option<ProgressView>,
+    /// Cause of the failure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<String>,
+    /// Earliest next start of a task that waits again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ready_at: Option<Rfc3339>,
+    /// Set if this describes the current state of the task rather than a new event.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    snapshot: bool,
+}
+
+pub(crate) async fn task_events(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let id = parse_task_id(&id)?;
+    let permit = api.stream_limit.permit()?;
+    let mut follower = api.store.subscribe(id);
+    let task = api.store.get_after_events(id).await?;
+    let resumes = sse::last_event_id(&headers).is_some_and(|last| follower.resume_from(last));
+    let mut pending = None;
+    if resumes && task.as_ref().is_none_or(|task| task.state.is_final()) {
+        pending = follower.now();
+        // A browser reconnects after every end of a stream, unless it gets 204.
+        if pending.is_none() && task.is_some() {
+            return Ok(StatusCode::NO_CONTENT.into_response());
+        }
+    }
+    if pending.is_none() {
+        require_task(id, Ok(task))?;
+    }
+    let scheduler = api.scheduler.clone();
+    let stream = TaskEventStream {
+        api,
+        id,
+        follower,
+        pending,
+        needs_snapshot: !resumes,
+        plugin: None,
+        is_finished: false,
+    };
+    Ok(sse::stream(stream, scheduler, permit))
+}
+
+pub(crate) async fn all_events(
+    State(api): State<Api>,
+    params: Params,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let plugin = check(&params)?;
+    let permit = api.stream_limit.permit()?;
+    let mut follower = api.store.subscribe_all();
+    if let Some(last) = sse::last_event_id(&headers) {
+        follower.resume_from(last);
+    }
+    Ok(sse::stream(
+        AllEventStream { follower, plugin, skipped: 0, next_read_at: None },
+        api.scheduler.clone(),
+        permit,
+    ))
+}
+
+/// Parses the plugin filter.
+fn check(params: &Params) -> Result<Option<PluginName>, Problem> {
+    let (mut plugin, mut errors) = (None, FieldErrors::default());
+    for (name, value) in params.iter().filter(|(name, _)| *name == "plugin") {
+        plugin = value.parse().ok();
+        if plugin.is_none() {
+            errors.push(FieldError::parameter(name, format!("plugin must be {}", filter::PLUGIN_NAME)));
+        }
+    }
+    Problem::reject_errors(errors, plugin)
+}
+
+fn add_stream(operation: Operation) -> Operation {
+    let stream = "Server-sent events `created`, `started`, `progress`, `suspended`, `retrying`, `completed`, \
+                  `failed`, \
+                  `cancelled` and `deleted`; the data is JSON with the keys seq, task, plugin, time, state and \
+                  attempt, and progress, cause or ready_at where they apply.";
+    let last = json!({"type": "string", "examples": ["4711"]});
+    operation
+        .header("Last-Event-ID", "Id of the last event received; the stream resumes after it.", &last)
+        .responds(200, ResponseSpec::text(stream, "text/event-stream"))
+        .problems(&[kind::TOO_MANY_STREAMS])
+}
+
+pub(crate) fn task_events_spec() -> Operation {
+    add_stream(Operation::get("/task/{id}/events", "followTask", "Stream the events of a task"))
+        .detail("Starts with the current state of the task, and closes when the task has finished.")
+        .responds(
+            204,
+            ResponseSpec::empty("The task has finished, and the client has received all its events."),
+        )
+        .problems(&kind::TASK_ACCESS)
+}
+
+pub(crate) fn all_events_spec() -> Operation {
+    add_stream(Operation::get("/events", "followAll", "Stream the events of all tasks"))
+        .query("plugin", "Only events of this plugin's tasks.", &plain::<NameSchema>())
+        .detail("Starts with the next event, or after `Last-Event-ID`; an event `gap` reports lost events.")
+}
+
+/// Event stream of one task.
+struct TaskEventStream {
+    api: Api,
+    id: TaskId,
+    follower: TaskSubscriber,
+    /// Received and not yet sent.
+    pending: Option<Received>,
+    /// Whether a snapshot of the task must be sent first.
+    needs_snapshot: bool,
+    plugin: Option<PluginName>,
+    is_finished: bool,
+}
+
+impl ChunkSource for TaskEventStream {
+    async fn next(&mut self) -> Option<String> {
+        while !self.is_finished {
+            if self.needs_snapshot {
+                return self.resync().await;
+            }
+            let pending = match self.pending.take() {
+                Some(pending) => pending,
+                None => self.follower.next().await,
+            };
+            match pending {
+                Received::Events(events) => return Some(self.send(events)),
+                Received::Lagged { .. } => self.needs_snapshot = true,
+            }
+        }
+        None
+    }
+}
+
+impl TaskEventStream {
+    /// Sends a snapshot of the task, followed by newer events.
+    async fn resync(&mut self) -> Option<String> {
+        let Ok(task) = self.api.store.get_after_events(self.id).await else {
+            // The client reconnects.
+            self.is_finished = true;
+            return None;
+        };
+        self.needs_snapshot = false;
+        let now = self.api.clock.now();
+        let mut seq = self.follower.position();
+        let mut newer = Vec::new();
+        while let Some(pending) = self.follower.now() {
+            match pending {
+                Received::Events(events) => newer.extend(events),
+                Received::Lagged { until, .. } => {
+                    newer.clear();
+                    seq = until;
+                }
+            }
+        }
+        // The snapshot already covers the events up to its own state.
+        let known = newer.iter().rposition(|event| matches_state(&event.payload, task.as_ref()));
+        if let Some(known) = known {
+            seq = newer[known].seq;
+            newer.drain(..=known);
+        }
+        let snapshot = match (&task, &self.plugin) {
+            (Some(task), _) => snapshot(task, seq, now),
+            (None, Some(plugin)) => deleted(self.id, plugin.clone(), seq, now),
+            (None, None) => {
+                self.is_finished = true;
+                return None;
+            }
+        };
+        self.is_finished = snapshot.payload.kind.is_last();
+        let progress = task.and_then(|task| task.progress);
+        let mut chunk = write(&snapshot, progress.as_ref(), true);
+        self.plugin = Some(snapshot.payload.plugin);
+        if !self.is_finished {
+            chunk.push_str(&self.send(newer));
+        }
+        Some(chunk)
+    }
+
+    fn send(&mut self, events: Vec<Event>) -> String {
+        let mut chunk = String::new();
+        for event in events {
+            chunk.push_str(&write(&event, None, false));
+            if event.payload.kind.is_last() {
+                self.is_finished = true;
+                break;
+            }
+            self.plugin = Some(event.payload.plugin);
+        }
+        chunk
+    }
+}
+
+/// Returns true if the task is in the state that this event leads to. Two transitions to one state have
+/// another in between, so the newest match is the right one.
+fn matches_state(payload: &EventPayload, task: Option<&Task>) -> bool {
+    let state = task.map(|task| task.state);
+    // An interrupted run returns its attempt number.
+    let same_attempt =
+        state != Some(TaskState::Running) || task.is_some_and(|task| task.attempt == payload.attempt);
+    payload.kind.is_move() && payload.kind.state() == state && same_attempt
+}
+
+fn snapshot(task: &Task, seq: u64, now: Timestamp) -> Event {
+    let finished_at = task.finished_at.unwrap_or(now);
+    let (kind, time) = match task.state {
+        TaskState::Waiting if task.attempt == 0 => (EventKind::Created, task.created_at),
+        TaskState::Waiting if task.suspensions > 0 => (EventKind::Suspended(task.ready_at), now),
+        TaskState::Waiting => (EventKind::Retrying(task.ready_at), now),
+        TaskState::Running => (EventKind::Started, task.started_at.unwrap_or(now)),
+        TaskState::Completed => (EventKind::Completed, finished_at),
+        TaskState::Cancelled => (EventKind::Cancelled, finished_at),
+        TaskState::Failed => {
+            let cause = task.failure.as_ref().map_or(wasmill_model::Cause::HostFault, |why| why.cause);
+            (EventKind::Failed(cause), finished_at)
+        }
+    };
+    let (id, plugin, attempt) = (task.id, task.plugin.clone(), task.attempt);
+    Event { seq, payload: EventPayload { task: id, plugin, attempt, time, kind } }
+}
+
+fn deleted(task: TaskId, plugin: PluginName, seq: u64, time: Timestamp) -> Event {
+    Event { seq, payload: EventPayload { task, plugin, attempt: 0, time, kind: EventKind::Deleted } }
+}
+
+fn write(event: &Event, progress: Option<&Progress>, snapshot: bool) -> String {
+    let Event { seq, payload: EventPayload { task, plugin, attempt, time, kind } } = event;
+    let progress = match kind {
+        EventKind::Progress(progress) => Some(progress),
+        _ => progress,
+    };
+    let view = EventView {
+        seq: *seq,
+        task: *task,
+        plugin,
+        time: Rfc3339(*time),
+        state: kind.state().map_or("deleted", TaskState::as_str),
+        attempt: *attempt,
+        progress: progress.cloned().map(ProgressView::from),
+        cause: if let EventKind::Failed(cause) = kind { Some(cause.to_string()) } else { None },
+        ready_at: match kind {
+            EventKind::Suspended(at) | EventKind::Retrying(at) => Some(Rfc3339(*at)),
+            _ => None,
+        },
+        snapshot,
+    };
+    sse::event(kind.as_str(), Some(*seq), &view)
+}
+
+/// Event stream of all tasks.
+struct AllEventStream {
+    follower: Subscriber,
+    /// Only events of this plugin, if set.
+    plugin: Option<PluginName>,
+    /// Events filtered out since the last one sent.
+    skipped: usize,
+    /// Earliest time of the next read.
+    next_read_at: Option<Instant>,
+}
+
+#[derive(Serialize)]
+struct GapEvent {
+    /// The last event that the client has seen.
+    after: u64,
+    /// The last event that is lost.
+    seq: u64,
+}
+
+impl AllEventStream {
+    /// Formats the matching events. After many others it sends only the position, so that a reconnecting
+    /// client does not resume from an expired one.
+    fn write(&mut self, events: &[Event]) -> String {
+        let accepts_event_stream =
+            |event: &&Event| self.plugin.as_ref().is_none_or(|plugin| event.payload.plugin == *plugin);
+        let wanted: Vec<_> = events.iter().filter(accepts_event_stream).collect();
+        self.skipped = if wanted.is_empty() { self.skipped + events.len() } else { 0 };
+        match events.last() {
+            Some(last) if self.skipped >= SKIPPED_MAX => {
+                self.skipped = 0;
+                format!("id: {}\n\n", last.seq)
+            }
+            _ => wanted.into_iter().map(|event| write(event, None, false)).collect(),
+        }
+    }
+}
+
+impl ChunkSource for AllEventStream {
+    async fn next(&mut self) -> Option<String> {
+        loop {
+            if let Some(next_read_at) = self.next_read_at {
+                tokio::time::sleep_until(next_read_at).await;
+            }
+            let events = match self.follower.next().await {
+                Received::Events(events) => events,
+                Received::Lagged { after, until } => {
+                    return Some(sse::event("gap", Some(until), &GapEvent { after, seq: until }));
+                }
+            };
+            self.next_read_at = (events.len() < FULL_BATCH).then(|| Instant::now() + MIN_READ_INTERVAL);
+            let chunk = self.write(&events);
+            if !chunk.is_empty() {
+                return Some(chunk);
+            }
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! Reads request bodies within limits of size and time.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes, HttpBody};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, header};
+use bytes::{Buf, BytesMut};
+use http_body_util::BodyExt;
+use serde::de::IgnoredAny;
+
+use crate::http::body_budget::{BodyBudget, overloaded};
+use crate::problem::Problem;
+use crate::problem::field_errors::{FieldError, truncated_quote};
+use crate::problem::kind;
+
+/// How long a body waits for the body budget.
+const BUDGET_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// UTF-8 byte order mark. JSON does not allow it, and parsers may ignore it (RFC 8259, section 8.1).
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Limits of request bodies.
+#[derive(Clone, Debug)]
+pub struct BodyConfig {
+    /// Maximum size of a request body, in bytes.
+    pub bytes_max: usize,
+    /// Maximum size of a batch body, in bytes.
+    pub batch_bytes_max: usize,
+    /// How long a client may take to send a body.
+    pub timeout: Duration,
+    /// Budget for the bytes of all bodies in flight.
+    pub budget: BodyBudget,
+}
+
+/// Maximum size of a body, and the setting that raises it.
+#[derive(Clone, Copy)]
+pub(crate) struct BodyMax {
+    pub(crate) bytes: usize,
+    pub(crate) setting: Option<&'static str>,
+}
+
+/// Reads a JSON body; an empty one needs no content type.
+pub(crate) async fn read_json(
+    config: &BodyConfig,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Bytes, Problem> {
+    let max = BodyMax { bytes: config.bytes_max, setting: Some("body_max") };
+    let bytes = read_text(config, headers, body, max).await?;
+    if !bytes.is_empty() && !is_json(headers) {
+        return Err(unsupported_media_type());
+    }
+    Ok(bytes)
+}
+
+/// Requires an empty body, since ignoring one would do something else than the client meant. An empty object
+/// is allowed: some clients always send one.
+///
+/// # Errors
+///
+/// Fails if the body is not empty.
+pub(crate) async fn require_empty_body(
+    config: &BodyConfig,
+    parts: &Parts,
+    body: Body,
+) -> Result<Body, Problem> {
+    if body.is_end_stream() {
+        return Ok(body);
+    }
+    let bytes = read_json(config, &parts.headers, body).await;
+    // Other methods document no body, so the only error is that there is one.
+    let bytes = if parts.method == Method::POST { bytes? } else { bytes.map_err(|_| body_not_allowed())? };
+    if is_empty_body(&bytes) { Ok(Body::empty()) } else { Err(body_not_allowed()) }
+}
+
+/// Returns true for an empty body and for an empty JSON object.
+fn is_empty_body(body: &[u8]) -> bool {
+    let object = || serde_json::from_slice::<BTreeMap<String, IgnoredAny>>(body);
+    is_blank(body) || object().is_ok_and(|fields| fields.is_empty())
+}
+
+/// Returns true if a text is empty or all JSON whitespace, which excludes the form feed of ASCII whitespace.
+pub(crate) fn is_blank(text: &[u8]) -> bool {
+    text.iter().all(|byte| b" \t\r\n".contains(byte))
+}
+
+/// Whether a batch and its response are newline-delimited JSON rather than an array.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct IsNdjson(pub(crate) bool);
+
+/// Reads a batch of task requests.
+pub(crate) async fn read_batch(
+    config: &BodyConfig,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<(Bytes, IsNdjson), Problem> {
+    let max = BodyMax { bytes: config.batch_bytes_max, setting: Some("batch_body_max") };
+    let bytes = read_text(config, headers, body, max).await?;
+    let kind = content_type(headers);
+    let is_ndjson = matches!(
+        kind.as_deref(),
+        Some("application/x-ndjson" | "application/ndjson" | "application/jsonl" | "application/x-jsonlines")
+    );
+    if is_ndjson || is_json(headers) { Ok((bytes, IsNdjson(is_ndjson))) } else { Err(not_a_batch()) }
+}
+
+/// Reads a WebAssembly file.
+pub(crate) async fn read_wasm(
+    config: &BodyConfig,
+    headers: &HeaderMap,
+    body: Body,
+    max: BodyMax,
+    timeout: Duration,
+) -> Result<Bytes, Problem> {
+    if !matches!(content_type(headers).as_deref(), Some("application/wasm" | "application/octet-stream")) {
+        return Err(not_wasm());
+    }
+    read(config, headers, body, max, timeout).await
+}
+
+async fn read_text(
+    config: &BodyConfig,
+    headers: &HeaderMap,
+    body: Body,
+    max: BodyMax,
+) -> Result<Bytes, Problem> {
+    let mut bytes = read(config, headers, body, max, config.timeout).await?;
+    if bytes.starts_with(BYTE_ORDER_MARK) {
+        bytes.advance(BYTE_ORDER_MARK.len());
+    }
+    Ok(bytes)
+}
+
+/// Reads a body. A refused body may stay unread: the connection discards the rest so that the client sees the
+/// response.
+async fn read(
+    config: &BodyConfig,
+    headers: &HeaderMap,
+    body: Body,
+    max: BodyMax,
+    timeout: Duration,
+) -> Result<Bytes, Problem> {
+    if let Some(encoding) = headers.get(header::CONTENT_ENCODING)
+        && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
+    {
+        return Err(encoded_body(&String::from_utf8_lossy(encoding.as_bytes())));
+    }
+    // Checked before the first read, so a client waiting for `100 Continue` never sends the body.
+    if body.size_hint().lower() > max.bytes as u64 {
+        return Err(body_too_large(max));
+    }
+    let reading = read_frames(config, body, max);
+    tokio::time::timeout(timeout, reading).await.unwrap_or_else(|_| Err(body_too_slow()))
+}
+
+async fn read_frames(config: &BodyConfig, mut body: Body, max: BodyMax) -> Result<Bytes, Problem> {
+    let mut reservation = config.budget.reserve();
+    let expected = body.size_hint().lower();
+    let (mut first, mut joined) = (Bytes::new(), BytesMut::new());
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| unreadable_body())?.into_data() else { continue };
+        if first.len() + joined.len() + data.len() > max.bytes {
+            return Err(body_too_large(max));
+        }
+        let granted = reservation.grow(data.len() as u64);
+        tokio::time::timeout(BUDGET_TIMEOUT, granted).await.map_err(|_| overloaded())?;
+        // Most bodies arrive in one frame, which needs no copy.
+        if first.is_empty() && joined.is_empty() {
+            first = data;
+        } else {
+            if joined.is_empty() {
+                // The announced size is within the limit, and pages are not resident before data arrives.
+                joined.reserve(usize::try_from(expected).unwrap_or_default());
+                joined.extend_from_slice(&std::mem::take(&mut first));
+            }
+            joined.extend_from_slice(&data);
+        }
+    }
+    let bytes = if joined.is_empty() { first } else { joined.freeze() };
+    Ok(reservation.attach(bytes))
+}
+
+/// Returns the media type in lower case, without parameters.
+fn content_type(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(essence) = content_type(headers) else { return false };
+    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+}
+
+fn encoded_body(encoding: &str) -> Problem {
+    let detail =
+        format!("send the body uncompressed, without 'Content-Encoding: {}'", truncated_quote(encoding));
+    Problem::of(kind::ENCODED_BODY, detail)
+}
+
+fn unreadable_body() -> Problem {
+    let detail = "the connection failed before the whole body had arrived";
+    Problem::of(kind::UNREADABLE_BODY, detail)
+}
+
+/// The request has a body, but the operation takes none.
+fn body_not_allowed() -> Problem {
+    let detail = "the body must be empty: this operation takes its parameters from path and query only";
+    Problem::invalid_request(FieldError::body(detail))
+}
+
+fn body_too_large(max: BodyMax) -> Problem {
+    let BodyMax { bytes, setting } = max;
+    let setting =
+        setting.map(|name| format!("; raise the setting `{name}` to allow more")).unwrap_or_default();
+    let detail = format!("the body exceeds the maximum of {bytes} bytes{setting}");
+    Problem::of(kind::BODY_TOO_LARGE, detail)
+}
+
+fn body_too_slow() -> Problem {
+    let detail = "the body did not arrive within the time limit";
+    Problem::of(kind::BODY_TOO_SLOW, detail)
+}
+
+fn unsupported_media_type() -> Problem {
+    let detail = "send the body as JSON, with the header 'Content-Type: application/json'";
+    Problem::of(kind::NOT_JSON, detail)
+}
+
+fn not_a_batch() -> Problem {
+    let detail = "send the body as an array with 'Content-Type: application/json', or as lines of JSON \
+                  with 'Content-Type: application/x-ndjson'";
+    Problem::of(kind::NOT_JSON, detail)
+}
+
+fn not_wasm() -> Problem {
+    let detail = "send the plugin file with the header 'Content-Type: application/wasm'";
+    Problem::of(kind::NOT_WASM, detail)
+}

@@ -1,0 +1,5 @@
+//! Plugins: one file for each operation.
+
+pub(crate) mod list;
+pub(crate) mod lookup;
+pub(crate) mod upload;

@@ -1,0 +1,5 @@
+//! The queue as a whole: one file for each operation.
+
+pub(crate) mod drain;
+pub(crate) mod pause;
+pub(crate) mod stats;

@@ -1,0 +1,158 @@
+//! `GET /stats`: task counts, slots and memory.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::IntoResponse;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::json;
+use wasmill_runtime::MemoryUsage;
+use wasmill_store::{Counts, FinishedCounts, PluginCounts};
+
+use crate::openapi::{Operation, ResponseSpec};
+use crate::problem::Problem;
+use crate::problem::kind;
+use crate::state::Api;
+
+/// Server statistics.
+#[derive(Serialize, JsonSchema)]
+struct Stats {
+    /// Number of waiting tasks.
+    waiting: u64,
+    /// Number of running tasks.
+    running: u64,
+    slots: SlotsView,
+    memory: MemoryView,
+    /// Whether the server is draining.
+    draining: bool,
+    /// Whether the queue is paused.
+    paused: bool,
+    /// Stored tasks by state.
+    stored: StoredView,
+    /// Tasks that ever finished, by state, including deleted and pruned ones.
+    finished: FinishedView,
+    /// The same for each plugin that ever had a task.
+    plugins: BTreeMap<String, PluginTasksView>,
+}
+
+/// Stored tasks by state.
+#[derive(Clone, Copy, Default, Serialize, JsonSchema)]
+#[schemars(rename = "StoredTasks")]
+struct StoredView {
+    waiting: u64,
+    running: u64,
+    completed: u64,
+    failed: u64,
+    cancelled: u64,
+}
+
+/// Finished tasks by state.
+#[derive(Clone, Copy, Default, Serialize, JsonSchema)]
+#[schemars(rename = "FinishedTasks")]
+struct FinishedView {
+    completed: u64,
+    failed: u64,
+    cancelled: u64,
+}
+
+/// Task counts of one plugin.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "PluginTaskCounts")]
+struct PluginTasksView {
+    stored: StoredView,
+    finished: FinishedView,
+}
+
+impl PluginTasksView {
+    fn new(counts: &PluginCounts) -> Self {
+        let FinishedCounts { completed, failed, cancelled } = counts.stored();
+        let (waiting, running) = (counts.waiting, counts.running);
+        let stored = StoredView { waiting, running, completed, failed, cancelled };
+        let FinishedCounts { completed, failed, cancelled } = counts.ended();
+        Self { stored, finished: FinishedView { completed, failed, cancelled } }
+    }
+}
+
+impl StoredView {
+    fn add(&mut self, other: Self) {
+        self.waiting += other.waiting;
+        self.running += other.running;
+        self.completed += other.completed;
+        self.failed += other.failed;
+        self.cancelled += other.cancelled;
+    }
+}
+
+impl FinishedView {
+    fn add(&mut self, other: Self) {
+        self.completed += other.completed;
+        self.failed += other.failed;
+        self.cancelled += other.cancelled;
+    }
+}
+
+/// Slots for running tasks.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Slots")]
+struct SlotsView {
+    total: usize,
+    used: usize,
+    free: usize,
+}
+
+/// Memory of all running tasks.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Memory")]
+struct MemoryView {
+    total_bytes: u64,
+    /// Used memory, or the reserved memory where that is more.
+    used_bytes: u64,
+    free_bytes: u64,
+    /// Whether the next task of the queue waits for memory.
+    blocks_queue: bool,
+}
+
+pub(crate) async fn stats(State(api): State<Api>) -> Result<impl IntoResponse, Problem> {
+    let counts = api.store.counts().await?;
+    let slots = api.scheduler.slots();
+    let free = slots.total.saturating_sub(slots.used);
+    let slots = SlotsView { total: slots.total, used: slots.used, free };
+    let MemoryUsage { bytes_max, used_bytes } = api.runtime.memory_usage();
+    let memory = MemoryView {
+        total_bytes: bytes_max,
+        used_bytes,
+        free_bytes: bytes_max.saturating_sub(used_bytes),
+        blocks_queue: api.scheduler.is_memory_bound(),
+    };
+    let draining = api.scheduler.is_draining();
+    let paused = api.scheduler.is_paused();
+    let (mut stored, mut finished, mut plugins) =
+        (StoredView::default(), FinishedView::default(), BTreeMap::new());
+    for (plugin, counts) in api.store.plugin_counts() {
+        let of_plugin = PluginTasksView::new(&counts);
+        stored.add(of_plugin.stored);
+        finished.add(of_plugin.finished);
+        plugins.insert(plugin.to_string(), of_plugin);
+    }
+    let Counts { waiting, running } = counts;
+    Ok(Json(Stats { waiting, running, slots, memory, draining, paused, stored, finished, plugins }))
+}
+
+pub(crate) fn spec() -> Operation {
+    let stored = json!({"waiting": 0, "running": 12, "completed": 41, "failed": 2, "cancelled": 0});
+    let finished = json!({"completed": 1_041, "failed": 7, "cancelled": 1});
+    let example = json!({
+        "waiting": 0, "running": 12, "slots": {"total": 1_000, "used": 12, "free": 988},
+        "memory": {
+            "total_bytes": 6_442_450_944_u64, "used_bytes": 100_663_296, "free_bytes": 6_341_787_648_u64,
+            "blocks_queue": false,
+        },
+        "draining": false, "paused": false, "stored": stored, "finished": finished,
+        "plugins": {"io-stub": {"stored": stored, "finished": finished}},
+    });
+    Operation::get("/stats", "getStats", "Get server statistics")
+        .responds(200, ResponseSpec::json::<Stats>("The statistics.", example))
+        .problems(&kind::STORE_ACCESS)
+}

@@ -1,0 +1,137 @@
+//! The route table, and the layers around it.
+
+use std::sync::{Arc, OnceLock};
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request};
+use axum::middleware::{from_fn, from_fn_with_state};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::http::trace;
+use crate::http::undocumented::{DocumentedRequests, reject_undocumented};
+use crate::problem::layer;
+use crate::routes::Routes;
+use crate::state::Api;
+use crate::{event, metrics, openapi, plugin, queue, schedule, service, task, webhook};
+
+/// All routes, each with its specification and its handler.
+fn routes() -> Routes {
+    server(plugins_and_schedules(tasks(Routes::new())))
+}
+
+fn tasks(routes: Routes) -> Routes {
+    routes
+        .add(task::submit::spec(), task::submit::submit)
+        .add(task::list::spec(), task::list::list)
+        .add(task::batch::spec(), task::batch::batch)
+        .add(task::retry_many::spec(), task::retry_many::retry_many)
+        .add(task::cancel_many::spec(), task::cancel_many::cancel_many)
+        .add(task::get::spec(), task::get::task)
+        .add(task::cancel::remove_spec(), task::cancel::remove)
+        .add(task::status::spec(), task::status::status)
+        .add(task::result::spec(), task::result::result)
+        .add(task::input::spec(), task::input::input)
+        .add(task::logs::spec(), task::logs::logs)
+        .add(event::stream::task_events_spec(), event::stream::task_events)
+        .add(webhook::get::webhook_spec(), webhook::get::webhook)
+        .add(webhook::get::redeliver_spec(), webhook::get::redeliver)
+        .add(event::stream::all_events_spec(), event::stream::all_events)
+        .add(task::retry::spec(), task::retry::retry)
+        .add(task::cancel::cancel_spec(), task::cancel::cancel)
+}
+
+fn plugins_and_schedules(routes: Routes) -> Routes {
+    routes
+        .add(plugin::list::list_spec(), plugin::list::list)
+        .add(plugin::list::plugin_spec(), plugin::list::plugin)
+        .add(plugin::upload::put_spec(), plugin::upload::put)
+        .add(plugin::upload::delete_spec(), plugin::upload::delete)
+        .add(queue::pause::pause_plugin_spec(), queue::pause::pause_plugin)
+        .add(queue::pause::resume_plugin_spec(), queue::pause::resume_plugin)
+        .add(schedule::list::list_spec(), schedule::list::list)
+        .add(schedule::list::schedule_spec(), schedule::list::schedule)
+        .add(schedule::put::spec(), schedule::put::put)
+        .add(schedule::list::delete_spec(), schedule::list::delete)
+        .add(schedule::actions::pause_spec(), schedule::actions::pause)
+        .add(schedule::actions::resume_spec(), schedule::actions::resume)
+        .add(schedule::actions::run_spec(), schedule::actions::run)
+}
+
+fn server(routes: Routes) -> Routes {
+    routes
+        .add(service::index::spec(), service::index::index)
+        .add(queue::pause::pause_spec(), queue::pause::pause)
+        .add(queue::pause::resume_spec(), queue::pause::resume)
+        .add(queue::drain::spec(), queue::drain::drain)
+        .add(queue::stats::spec(), queue::stats::stats)
+        .add(metrics::get::spec(), metrics::get::get)
+        .add(service::health::healthz_spec(), service::health::healthz)
+        .add(service::health::readyz_spec(), service::health::readyz)
+        .add(service::openapi::spec(), || async { service::openapi::openapi(document()) })
+        .add(service::docs::spec(), service::docs::page)
+        .add(service::docs::viewer_spec(), service::docs::viewer)
+}
+
+/// Returns the OpenAPI document, which is built once per process.
+fn document() -> &'static str {
+    static TEXT: OnceLock<String> = OnceLock::new();
+    TEXT.get_or_init(|| openapi::document(routes().into_operations(), webhook::callback_spec).to_string())
+}
+
+/// Builds the router with all its layers.
+pub fn router(api: Api) -> Router {
+    let routes = routes();
+    let documented =
+        DocumentedRequests { specs: Arc::new(routes.request_specs()), body: api.config.body.clone() };
+    // The header `Allow` cannot be read in the fallback: axum adds it later.
+    let allowed_methods = Arc::new(routes.allowed_methods());
+    let method_not_allowed = move |request: Request| async move {
+        let path = request.extensions().get::<MatchedPath>();
+        let allowed = path.and_then(|path| allowed_methods.get(path.as_str()));
+        layer::method_not_allowed(&request, allowed.map(String::as_str))
+    };
+    routes
+        .into_router()
+        .route_layer(from_fn_with_state(documented, reject_undocumented))
+        .fallback(layer::unknown_route)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(from_fn_with_state(api.tracer.clone(), trace::trace))
+        .layer(CatchPanicLayer::custom(layer::panicked))
+        .layer(from_fn(layer::finish))
+        .layer(from_fn_with_state(api.metrics.clone(), metrics::layer::count))
+        .with_state(api)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn operation_ids_and_schema_names_are_unique() {
+        let document: Value = serde_json::from_str(document()).expect("JSON");
+        let ids: BTreeSet<_> = document["paths"]
+            .as_object()
+            .expect("paths")
+            .values()
+            .flat_map(|methods| methods.as_object().expect("methods").values())
+            .map(|operation| operation["operationId"].as_str().expect("an id"))
+            .collect();
+        assert_eq!(ids.len(), routes().into_operations().len());
+        // schemars appends a number to the second type of a name.
+        let schemas = document["components"]["schemas"].as_object().expect("schemas");
+        let numbered: Vec<_> = schemas.keys().filter(|name| name.ends_with(char::is_numeric)).collect();
+        assert!(numbered.is_empty(), "rename one of them: {numbered:?}");
+    }
+
+    #[test]
+    fn every_traced_route_exists() {
+        let specs = routes().request_specs();
+        for route in trace::ROUTES {
+            assert!(specs.get(route).is_some_and(|methods| methods.contains_key("post")), "{route}");
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Schemas of values that are serialized as text.
+//!
+//! Request and response types refer to them with `#[schemars(with = "…")]` where they hold plain text or a
+//! type of another crate.
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::Value;
+use wasmill_model::{TaskState, duration_pattern};
+
+/// Pattern of text without control characters.
+pub(crate) const NO_CONTROLS: &str = "^[^\\x00-\\x1f\\x7f-\\x9f]*$";
+
+/// Implements `JsonSchema` with an inline schema.
+macro_rules! inline {
+    ($name:ident, $schema:expr) => {
+        impl JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                $schema
+            }
+        }
+    };
+}
+
+/// A task id.
+pub(crate) struct IdSchema;
+inline!(IdSchema, json_schema!({"type": "string", "format": "uuid"}));
+
+/// A plugin name.
+pub(crate) struct NameSchema;
+inline!(NameSchema, json_schema!({"type": "string", "pattern": "^[a-z0-9][a-z0-9._-]{0,63}$"}));
+
+/// A duration with a unit.
+pub(crate) struct DurationSchema;
+inline!(DurationSchema, json_schema!({"type": "string", "pattern": duration_pattern()}));
+
+/// A time in RFC 3339.
+pub(crate) struct TimeSchema;
+inline!(TimeSchema, json_schema!({"type": "string", "format": "date-time"}));
+
+/// A SHA-256 in hexadecimal.
+pub(crate) struct DigestSchema;
+inline!(DigestSchema, json_schema!({"type": "string", "pattern": "^[0-9a-f]{64}$"}));
+
+/// A trace id.
+pub(crate) struct TraceIdSchema;
+inline!(TraceIdSchema, json_schema!({"type": "string", "pattern": "^[0-9a-f]{32}$"}));
+
+/// A task state.
+pub(crate) struct StateSchema;
+inline!(StateSchema, json_schema!({"type": "string", "enum": TaskState::ALL.map(TaskState::as_str)}));
+
+/// A status text.
+pub(crate) struct StatusTextSchema;
+inline!(
+    StatusTextSchema,
+    json_schema!({
+        "type": "string",
+        "pattern": "^(created, but waiting to start|in process|completed|cancelled|failed by .+)$",
+        "examples": ["created, but waiting to start", "in process", "completed", "failed by io bound"],
+    })
+);
+
+/// Any JSON.
+pub(crate) struct AnyJson;
+inline!(AnyJson, Schema::default());
+
+/// What happens when a dependency does not complete.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase", inline)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(crate) enum OnFailureSchema {
+    Cancel,
+    Run,
+}
+
+/// Where further input comes from.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase", inline)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(crate) enum InputFromSchema {
+    Dependencies,
+}
+
+/// Returns the inline schema of a type, for parameters and headers.
+pub(crate) fn plain<T: JsonSchema>() -> Value {
+    T::json_schema(&mut SchemaGenerator::default()).to_value()
+}

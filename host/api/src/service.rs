@@ -1,0 +1,6 @@
+//! The server itself: its version, health and documentation.
+
+pub(crate) mod docs;
+pub(crate) mod health;
+pub(crate) mod index;
+pub(crate) mod openapi;

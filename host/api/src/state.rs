@@ -1,0 +1,81 @@
+//! The state that all endpoints share.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use wasmill_model::{Clock, Tracer};
+use wasmill_runtime::Runtime;
+use wasmill_scheduler::{Scheduler, Schedules};
+use wasmill_store::Store;
+use wasmill_webhooks::Webhooks;
+
+use crate::http::body::BodyConfig;
+use crate::http::check_pool::CheckPool;
+use crate::http::stream_limit::StreamLimit;
+use crate::http::upload_limits::UploadLimits;
+use crate::metrics::Metrics;
+
+/// Limits and defaults of the API.
+#[derive(Clone, Debug)]
+pub struct ApiConfig {
+    /// Limits of request bodies.
+    pub body: BodyConfig,
+    /// Timeout of a task if neither its request nor its plugin sets one.
+    pub timeout: Duration,
+    /// Maximum timeout that a request may set.
+    pub timeout_max: Duration,
+    /// How long running tasks may continue after a drain starts.
+    pub drain: Duration,
+    /// Prefix of the tag that sets the group of a task whose request has no `group`.
+    pub group_tag: Option<String>,
+}
+
+/// State that all endpoints share. Cheap to clone.
+///
+/// Each layer and handler of a request clones it, so it is one `Arc` rather than one for each part.
+#[derive(Clone)]
+pub struct Api(Arc<ApiParts>);
+
+/// The parts of an [`Api`].
+pub struct ApiParts {
+    /// Limits and defaults.
+    pub config: Arc<ApiConfig>,
+    /// The task store.
+    pub store: Store,
+    /// The scheduler.
+    pub scheduler: Scheduler,
+    /// The cron schedules.
+    pub schedules: Schedules,
+    /// The plugin runtime.
+    pub runtime: Runtime,
+    /// Whether uploads are enabled, and how many may run at once.
+    pub upload_limits: UploadLimits,
+    /// Limits concurrent checks against large schemas.
+    pub check_pool: CheckPool,
+    /// Limits open streams and waiting requests.
+    pub stream_limit: StreamLimit,
+    /// Delivers webhooks.
+    pub webhooks: Webhooks,
+    /// Counters of the API and the process.
+    pub metrics: Metrics,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Records the spans of requests that create tasks.
+    pub tracer: Tracer,
+}
+
+impl Deref for Api {
+    type Target = ApiParts;
+
+    fn deref(&self) -> &ApiParts {
+        &self.0
+    }
+}
+
+impl Api {
+    /// Shares these parts.
+    pub fn new(parts: ApiParts) -> Self {
+        Self(Arc::new(parts))
+    }
+}

@@ -1,0 +1,7 @@
+//! What requests about tasks may say: each file parses a part, or reports what is expected.
+
+pub(crate) mod dependencies;
+pub(crate) mod filter;
+pub(crate) mod options;
+pub(crate) mod wait;
+pub(crate) mod webhook;

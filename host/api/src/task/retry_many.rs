@@ -1,0 +1,277 @@
+//! `POST /task/retry`: retries all finished tasks that match a filter.
+//!
+//! It creates a new task for each, a chunk per write; the old ones are unchanged. If it has to stop, the
+//! response says why beside the counts. With an `Idempotency-Key`, each write is stored as a step together
+//! with the cursor it reached, so the same request resumes there and repeats nothing.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::IntoResponse;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::json;
+use tokio::sync::Mutex;
+use wasmill_model::{NewTask, OnConflict, TaskId, TaskState, TraceContext};
+use wasmill_store::{Cursor, Filter, IdempotencyKey, StoreError, StoredSteps};
+
+use crate::http::idempotency_key;
+use crate::http::params::Params;
+use crate::http::trace::{self, Caller};
+use crate::openapi::{Operation, ResponseSpec};
+use crate::problem::Problem;
+use crate::problem::field_errors::{FieldError, FieldErrors};
+use crate::problem::kind;
+use crate::state::Api;
+use crate::task::cancel_many::flag;
+use crate::task::request::filter;
+use crate::task::retry::prepare_retry;
+
+/// Tasks per write: they are held in memory with their inputs.
+const STEP_TASKS: usize = 50;
+
+/// Serializes requests with a key: two with the same key would take the same step.
+static KEYED_RETRIES: Mutex<()> = Mutex::const_new(());
+
+/// Outcome of the request.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Retried")]
+struct RetriedView {
+    #[serde(flatten)]
+    counts: RetryCounts,
+    dry_run: bool,
+    /// Why it stopped; `null` if all matching tasks were handled. The same request with the same
+    /// `Idempotency-Key` resumes there; without a key it would retry tasks twice.
+    stopped_by: Option<StopReasonView>,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(inline)]
+struct RetryCounts {
+    /// Number of new tasks; in a dry run, number of matching tasks.
+    retried: u64,
+    /// Number of tasks skipped because another task holds their unique key, or a dependency is gone.
+    held: u64,
+    /// Number of tasks skipped because their plugin is gone or no longer accepts their input.
+    refused: u64,
+}
+
+/// Why the request stopped.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "RetryStopped")]
+struct StopReasonView {
+    /// Code of the problem.
+    code: &'static str,
+    /// What is wrong and what to do.
+    detail: String,
+}
+
+pub(crate) async fn retry_many(
+    State(api): State<Api>,
+    Caller(caller): Caller,
+    params: Params,
+    headers: HeaderMap,
+) -> Result<impl IntoResponse, Problem> {
+    let (filter, dry_run) = check(&params)?;
+    let request = idempotency_key::read(&headers, "retry of many", filter::parameters(&filter).as_bytes())?;
+    let request = request.filter(|_| !dry_run);
+    let _turn = if request.is_some() { Some(KEYED_RETRIES.lock().await) } else { None };
+    let mut retry_run = RetryRun {
+        api: &api,
+        filter,
+        dry_run,
+        caller,
+        request,
+        counts: RetryCounts::default(),
+        before: None,
+    };
+    let is_replayed = retry_run.resume().await?;
+    let stopped = if is_replayed { None } else { retry_run.run().await.err() };
+    let counts = retry_run.counts;
+    match stopped {
+        Some(problem) if counts == RetryCounts::default() => Err(problem),
+        stopped => {
+            let stopped_by = stopped
+                .map(|problem| StopReasonView { code: problem.code(), detail: problem.detail().to_owned() });
+            Ok((
+                idempotency_key::replayed_header(is_replayed),
+                Json(RetriedView { counts, dry_run, stopped_by }),
+            ))
+        }
+    }
+}
+
+/// A request in progress.
+struct RetryRun<'a> {
+    api: &'a Api,
+    filter: Filter,
+    dry_run: bool,
+    caller: Option<TraceContext>,
+    request: Option<IdempotencyKey>,
+    counts: RetryCounts,
+    /// Everything newer than this was handled. Tasks stored meanwhile are newer, so none is retried twice.
+    before: Option<Cursor>,
+}
+
+impl RetryRun<'_> {
+    /// Restores the progress of an earlier request with the same key; returns true if it was complete.
+    async fn resume(&mut self) -> Result<bool, Problem> {
+        let Some(request) = &self.request else { return Ok(false) };
+        let now = self.api.clock.now();
+        let begun = self.api.store.submit(Vec::new(), Some((request.clone(), now))).await?;
+        if !begun.replayed {
+            return Ok(false);
+        }
+        let StoredSteps { names, stored, held } = self.api.store.steps(request.clone(), now).await?;
+        self.counts = RetryCounts { retried: stored, held, refused: 0 };
+        for name in &names {
+            let mut numbers = name.split(' ').skip(1).map(|number| number.parse::<u64>().unwrap_or_default());
+            self.counts.held += numbers.next().unwrap_or_default();
+            self.counts.refused += numbers.next().unwrap_or_default();
+        }
+        // Names sort by descending progress, so the first is the latest step.
+        let cursor = names.first().and_then(|name| name.split(' ').next());
+        self.before = cursor.and_then(|cursor| cursor.parse().ok());
+        Ok(cursor.is_some_and(|cursor| cursor == step_name(None)))
+    }
+
+    /// Runs until all matching tasks are handled.
+    async fn run(&mut self) -> Result<(), Problem> {
+        loop {
+            if self.api.scheduler.is_draining() {
+                return Err(Problem::draining());
+            }
+            let limit = if self.dry_run { 10 * STEP_TASKS } else { STEP_TASKS };
+            let (ids, next) = self.api.store.find(self.filter.clone(), self.before, limit).await?;
+            if self.dry_run {
+                self.counts.retried += ids.len() as u64;
+            } else {
+                self.store(ids, next).await?;
+            }
+            self.before = next;
+            if next.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Stores a new task for each of these in one write.
+    async fn store(&mut self, mut ids: Vec<TaskId>, next: Option<Cursor>) -> Result<(), Problem> {
+        let mut gone = 0;
+        loop {
+            let (tasks, refused) = self.read(&ids).await?;
+            let skipped = RetryCounts { retried: 0, held: gone, refused };
+            let now = self.api.clock.now();
+            let step = self.request.as_ref().map(|request| (step(request, next, skipped), now));
+            if tasks.is_empty() && (step.is_none() || (skipped == RetryCounts::default() && next.is_some())) {
+                self.add(skipped);
+                return Ok(());
+            }
+            let old: Vec<_> = tasks.iter().map(|task| task.retry_of).collect();
+            match self.api.store.submit(tasks, step).await {
+                // The other tasks must not fail because of it.
+                Err(StoreError::UnknownDependency { index, .. }) => {
+                    gone += 1;
+                    let without = old.get(index).copied().flatten();
+                    ids.retain(|id| Some(*id) != without);
+                }
+                submitted => {
+                    let submitted = submitted?;
+                    let held = submitted.tasks.iter().filter(|task| task.holder.is_some()).count() as u64;
+                    let retried = submitted.tasks.len() as u64 - held;
+                    self.add(RetryCounts { retried, held: held + gone, refused });
+                    self.api.scheduler.wake();
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Prepares the retries of these tasks; also returns how many would be refused now.
+    async fn read(&self, ids: &[TaskId]) -> Result<(Vec<NewTask>, u64), Problem> {
+        let now = self.api.clock.now();
+        let (mut tasks, mut refused) = (Vec::with_capacity(ids.len()), 0);
+        for id in ids {
+            // It may have been deleted meanwhile.
+            let Some((_, prepared)) = prepare_retry(self.api, *id, now).await? else { continue };
+            match prepared {
+                Ok(mut task) => {
+                    if let Some(unique) = &mut task.unique {
+                        unique.on_conflict = OnConflict::Return;
+                    }
+                    tasks.push(NewTask { trace: self.caller.clone(), ..task });
+                }
+                Err(refusal) if refusal.not_ready.is_some() => return Err(refusal.into_problem()),
+                Err(_) => refused += 1,
+            }
+        }
+        Ok((tasks, refused))
+    }
+
+    fn add(&mut self, counts: RetryCounts) {
+        self.counts.retried += counts.retried;
+        self.counts.held += counts.held;
+        self.counts.refused += counts.refused;
+    }
+}
+
+/// Returns the key of one step, which encodes the cursor and the numbers of skipped tasks.
+fn step(request: &IdempotencyKey, next: Option<Cursor>, skipped: RetryCounts) -> IdempotencyKey {
+    let RetryCounts { held, refused, .. } = skipped;
+    let key = format!("{}\n{} {held} {refused}", request.key, step_name(next));
+    IdempotencyKey { key, digest: request.digest }
+}
+
+/// Encodes a cursor so that later steps sort first: the cursor decreases towards 0, which is the end, and is
+/// padded to the 16 hexadecimal digits of a 64-bit value.
+fn step_name(next: Option<Cursor>) -> String {
+    let next = next.map_or_else(|| "0".to_owned(), |next| next.to_string());
+    format!("{next:0>16}")
+}
+
+fn check(params: &Params) -> Result<(Filter, bool), Problem> {
+    let (mut filter, mut all, mut dry_run) = (Filter::default(), false, false);
+    let mut errors = FieldErrors::default();
+    for (name, value) in params.iter() {
+        match name {
+            "all" => flag(&mut all, name, value, &mut errors),
+            "dry_run" => flag(&mut dry_run, name, value, &mut errors),
+            name => filter::take(&mut filter, name, value, &mut errors),
+        }
+    }
+    if let Some(open) = filter.states.iter().find(|state| !state.is_final()) {
+        let detail = format!("state must be failed, cancelled or completed; a {open} task has not finished");
+        errors.push(FieldError::parameter("state", detail));
+    }
+    if errors.is_empty() && filter.is_empty() != all {
+        let detail = "give either a filter or all=true, which selects every failed task";
+        errors.push(FieldError::parameter("all", detail));
+    }
+    if filter.states.is_empty() {
+        filter.states.push(TaskState::Failed);
+    }
+    Problem::reject_errors(errors, (filter, dry_run))
+}
+
+pub(crate) fn spec() -> Operation {
+    let flag = json!({"type": "boolean", "default": false});
+    let answer = ResponseSpec::json::<RetriedView>(
+        "The numbers of retried and skipped tasks, and why the request stopped early, if it did.",
+        json!({"retried": 12, "held": 0, "refused": 0, "dry_run": false, "stopped_by": null}),
+    );
+    let operation = Operation::post("/task/retry", "retryTasks", "Retry all finished tasks that match");
+    let operation = trace::add_headers(idempotency_key::add_header(operation))
+        .detail(
+            "Selects failed tasks unless `state` is given. Requires either a filter or `all=true`. It stores \
+             new tasks in chunks. If it has to stop, for example because the queue is full, `stopped_by` \
+             says why; if nothing was stored by then, the response is that problem. The same request with \
+             the same `Idempotency-Key` resumes where it stopped, and returns the total counts.",
+        )
+        .query("all", "Select every failed task.", &flag)
+        .query("dry_run", "Only count the matching tasks.", &flag);
+    let ended: Vec<_> = TaskState::ALL.into_iter().filter(|state| state.is_final()).collect();
+    filter::add_parameters(operation, &ended)
+        .responds(200, idempotency_key::add_replayed_header(answer))
+        .problems(&[kind::PLUGIN_COMPILING, kind::QUEUE_FULL, kind::PLUGIN_QUEUE_FULL])
+        .problems(&kind::STORE_ACCESS)
+}

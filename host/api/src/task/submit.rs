@@ -1,0 +1,486 @@
+//! `POST /task`: validates and stores a task, then responds 201; with `?wait=30s` only once the task has
+//! finished, with its whole record.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use wasmill_model::{
+    ATTEMPTS_MAX, Backoff, DEPENDENCIES_MAX, InvalidBackoff, InvalidPluginName, NewTask, PluginName,
+    Priority, TAGS_MAX, TaskId, Timestamp, parse_duration,
+};
+use wasmill_runtime::{InputBudget, NotReadyError, Violation};
+use wasmill_store::Submitted;
+
+use crate::http::body::read_json;
+use crate::http::fields::{Fields, duration_error, text, whole_number};
+use crate::http::idempotency_key;
+use crate::http::params::Params;
+use crate::http::trace::{self, Caller};
+use crate::openapi::{Operation, ResponseSpec};
+use crate::problem::Problem;
+use crate::problem::field_errors::{FieldError, FieldErrors};
+use crate::problem::kind;
+use crate::schema::{
+    AnyJson, DurationSchema, InputFromSchema, NO_CONTROLS, NameSchema, OnFailureSchema, TimeSchema,
+};
+use crate::state::Api;
+use crate::task::request::dependencies;
+use crate::task::request::options::{self, Options};
+use crate::task::request::wait::{self, WaitParams};
+use crate::task::request::webhook::WebhookRequest;
+use crate::view::task::{TaskCreated, TaskView};
+
+/// The fields of a task request.
+pub(crate) const FIELDS: [&str; 16] = [
+    "plugin",
+    "input",
+    "timeout",
+    "max_attempts",
+    "backoff",
+    "delay",
+    "run_at",
+    "priority",
+    "tags",
+    "unique_key",
+    "on_conflict",
+    "depends_on",
+    "on_failure",
+    "input_from",
+    "webhook",
+    "group",
+];
+
+/// The plugin of a request that names none.
+const DEFAULT_PLUGIN: &str = "io-stub";
+
+pub(crate) async fn submit(
+    State(api): State<Api>,
+    Caller(caller): Caller,
+    params: Params,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let wait_params = WaitParams::read(&params, &headers)?;
+    let bytes = read_json(&api.config.body, &headers, body).await?;
+    let now = api.clock.now();
+    let request = idempotency_key::read(&headers, "task", &bytes)?;
+    if let Some(request) = &request
+        && let Some(submitted) = api.store.find_submitted(request.clone(), now).await?
+    {
+        return respond_after(&api, &submitted, wait_params).await;
+    }
+    if api.scheduler.is_draining() {
+        return Err(Problem::draining());
+    }
+    let run_check = run_check(&api, move |api, budget| check(api, &bytes, now, budget)).await?;
+    let task = NewTask { trace: caller, ..run_check? };
+    let submitted = api.store.submit(vec![task], request.map(|request| (request, now))).await?;
+    api.scheduler.wake();
+    respond_after(&api, &submitted, wait_params).await
+}
+
+/// Responds after the requested wait.
+async fn respond_after(
+    api: &Api,
+    submitted: &Submitted,
+    wait_params: WaitParams,
+) -> Result<Response, Problem> {
+    let mut response = answer(submitted)?.into_response();
+    // The task is stored, so from here on no failure may turn the response into an error.
+    if let Some(wait) = wait_params.wait
+        && let Some(task) = submitted.tasks.first()
+        && let Ok(Some(task)) = wait::until_finished(api, task.id, wait).await
+    {
+        let record = SubmitResponse::Waited(Box::new(TaskView::new(task, api.clock.now())));
+        let headers = std::mem::take(response.headers_mut());
+        let applied: HeaderMap = wait_params.applied().into_iter().collect();
+        let mut waited = (response.status(), applied, Json(record)).into_response();
+        for name in [header::LOCATION, idempotency_key::REPLAYED] {
+            if let Some(value) = headers.get(&name) {
+                waited.headers_mut().insert(name, value.clone());
+            }
+        }
+        return Ok(waited);
+    }
+    Ok(response)
+}
+
+/// Response of a submit: the whole task if the client waited.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+enum SubmitResponse {
+    Stored(TaskCreated),
+    Waited(Box<TaskView>),
+}
+
+/// Responds with the new task, or with the one that holds its unique key.
+pub(crate) fn answer(submitted: &Submitted) -> Result<impl IntoResponse + use<>, Problem> {
+    let task = submitted.tasks.first();
+    let task = task.ok_or_else(|| Problem::internal_error("the store returned no task"))?;
+    let status = if task.holder.is_some() { StatusCode::OK } else { StatusCode::CREATED };
+    let location = format!("/task/{}", task.id);
+    let replayed = idempotency_key::replayed_header(submitted.replayed);
+    Ok((
+        status,
+        [(header::LOCATION, location)],
+        replayed,
+        Json(SubmitResponse::Stored(TaskCreated::new(task))),
+    ))
+}
+
+/// Runs a check inline with a small budget; if that runs out, repeats it from the start on a blocking thread.
+pub(crate) async fn run_check<T: Send + 'static>(
+    api: &Api,
+    check: impl Fn(&Api, &mut InputBudget) -> T + Send + 'static,
+) -> Result<T, Problem> {
+    let mut budget = InputBudget::short();
+    let run_check = check(api, &mut budget);
+    if !budget.is_spent() {
+        return Ok(run_check);
+    }
+    let api_clone = api.clone();
+    api.check_pool.run(move || check(&api_clone, &mut InputBudget::full())).await
+}
+
+/// Why a task request is refused: its errors, or a plugin that is not ready.
+pub(crate) struct Refusal {
+    pub(crate) errors: FieldErrors,
+    pub(crate) not_ready: Option<String>,
+}
+
+impl Refusal {
+    /// Converts it to the problem of a single request.
+    pub(crate) fn into_problem(self) -> Problem {
+        match self.not_ready {
+            Some(why) if self.errors.is_empty() => Problem::plugin_compiling(why),
+            _ => Problem::invalid_request(self.errors),
+        }
+    }
+}
+
+/// Parses and validates the body.
+fn check(api: &Api, bytes: &[u8], now: Timestamp, budget: &mut InputBudget) -> Result<NewTask, Problem> {
+    let run_check = if bytes.is_empty() {
+        check_fields(api, Fields::empty(&FIELDS), now, None, budget)
+    } else {
+        let body = serde_json::from_slice(bytes).map_err(|error| Problem::invalid_json(&error))?;
+        check_one(api, body, now, None, budget)
+    };
+    run_check.map_err(Refusal::into_problem)
+}
+
+/// Validates one request; in a batch, `earlier` holds the ids of the preceding tasks.
+pub(crate) fn check_one(
+    api: &Api,
+    request: &RawValue,
+    now: Timestamp,
+    earlier: Option<&[TaskId]>,
+    budget: &mut InputBudget,
+) -> Result<NewTask, Refusal> {
+    match Fields::read(request, &FIELDS) {
+        Some(fields) => check_fields(api, fields, now, earlier, budget),
+        None => {
+            let error =
+                FieldError::body("a task request must be a JSON object such as {\"plugin\": \"io-stub\"}");
+            Err(Refusal { errors: error.into(), not_ready: None })
+        }
+    }
+}
+
+fn check_fields(
+    api: &Api,
+    mut fields: Fields<'_>,
+    now: Timestamp,
+    earlier: Option<&[TaskId]>,
+    budget: &mut InputBudget,
+) -> Result<NewTask, Refusal> {
+    let mut errors = FieldErrors::default();
+    let mut take = |name: &str| fields.take(name);
+    let mut not_ready = None;
+    let plugin = match plugin(api, take("plugin")) {
+        Ok(plugin) => Some(plugin),
+        Err(PluginError::Now(why)) => {
+            not_ready = Some(why);
+            None
+        }
+        Err(PluginError::Wrong(why)) => {
+            errors.push(FieldError::field("plugin", why));
+            None
+        }
+    };
+    let config = plugin.as_ref().and_then(|plugin| api.runtime.plugin_config(plugin));
+    let input = take("input").map(|value| value.get().to_owned());
+    if let Some(plugin) = &plugin {
+        check_input(api, plugin, input.as_deref(), budget, &mut errors);
+    }
+    let retry = config.as_ref().map(|config| config.retry).unwrap_or_default();
+    let default_timeout = config.as_ref().map_or(api.config.timeout, |config| config.limits.timeout);
+    let timeout = timeout(api, take("timeout"), default_timeout, &mut errors);
+    let attempts_max = attempts_max(take("max_attempts"), retry.attempts_max.unwrap_or(1), &mut errors);
+    let backoff = backoff(take("backoff"), &mut errors).or(retry.backoff);
+    let Options { run_at, is_delayed, priority, tags, unique, dependencies, webhook, group } =
+        options::take(&mut fields, now, earlier, &mut errors);
+    let group = group.or_else(|| options::group_of(&tags, api.config.group_tag.as_deref()?));
+    fields.report("", &mut errors);
+    match plugin {
+        Some(plugin) if errors.is_empty() => Ok(NewTask {
+            input,
+            attempts_max,
+            backoff,
+            run_at,
+            is_delayed,
+            priority,
+            tags,
+            unique,
+            dependencies,
+            webhook,
+            group,
+            waiting_max: config.as_ref().and_then(|config| config.waiting_max),
+            ..NewTask::new(plugin, now, timeout)
+        }),
+        _ => Err(Refusal { errors, not_ready }),
+    }
+}
+
+/// Why a plugin cannot be used.
+enum PluginError {
+    /// Its first version is compiling; the client should retry.
+    Now(String),
+    Wrong(String),
+}
+
+fn plugin(api: &Api, value: Option<&RawValue>) -> Result<PluginName, PluginError> {
+    let name = match value.map(text) {
+        None => DEFAULT_PLUGIN.to_owned(),
+        Some(Some(name)) => name,
+        Some(None) => return Err(PluginError::Wrong("plugin must be a string".to_owned())),
+    };
+    let name: PluginName =
+        name.parse().map_err(|error: InvalidPluginName| PluginError::Wrong(error.to_string()))?;
+    match api.runtime.check_ready(&name) {
+        Ok(()) => Ok(name),
+        Err(why @ NotReadyError::Compiling(_)) => Err(PluginError::Now(why.to_string())),
+        Err(why) => Err(PluginError::Wrong(why.to_string())),
+    }
+}
+
+/// Validates the input against the plugin's schema and kind.
+pub(crate) fn check_input(
+    api: &Api,
+    plugin: &PluginName,
+    input: Option<&str>,
+    budget: &mut InputBudget,
+    errors: &mut FieldErrors,
+) {
+    let violations = api.runtime.check_input(plugin, input, budget);
+    let error =
+        |violation: Violation| FieldError::at(format!("/input{}", violation.pointer), violation.message);
+    errors.extend(violations.into_iter().map(error));
+}
+
+/// Parses the timeout. It may exceed the plugin's, which is only a default, but not the host's maximum.
+fn timeout(api: &Api, value: Option<&RawValue>, default: Duration, errors: &mut FieldErrors) -> Duration {
+    let Some(value) = value else { return default };
+    let max = api.config.timeout_max;
+    let parsed = text(value)
+        .and_then(|text| parse_duration(&text).ok())
+        .filter(|timeout| *timeout >= Duration::from_millis(1) && *timeout <= max);
+    parsed.unwrap_or_else(|| {
+        let max = humantime::format_duration(max);
+        let detail = format!("timeout must be a duration such as \"30s\", from 1ms to {max}");
+        errors.push(FieldError::field("timeout", duration_error(detail, text(value).as_deref())));
+        default
+    })
+}
+
+fn attempts_max(value: Option<&RawValue>, default: u32, errors: &mut FieldErrors) -> u32 {
+    let Some(value) = value else { return default };
+    let attempts = whole_number(value).and_then(|attempts| u32::try_from(attempts).ok());
+    attempts.filter(|attempts| (1..=ATTEMPTS_MAX).contains(attempts)).unwrap_or_else(|| {
+        let detail = format!("max_attempts must be an integer from 1 to {ATTEMPTS_MAX}");
+        errors.push(FieldError::field("max_attempts", detail));
+        default
+    })
+}
+
+/// A backoff; missing fields have their defaults.
+// For the OpenAPI document only: `backoff` parses each field itself to report all errors.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields, rename = "Backoff")]
+#[expect(dead_code, reason = "only its schema is used")]
+struct BackoffRequest {
+    /// Delay after the first failed attempt, by default 1s.
+    #[schemars(with = "Option<DurationSchema>")]
+    first: Option<String>,
+    /// Factor by which each further delay grows, by default 2.
+    #[schemars(range(min = 1, max = 100))]
+    factor: Option<f64>,
+    /// Maximum delay before jitter, by default 5m; at least `first` and at most 7 days.
+    #[schemars(with = "Option<DurationSchema>")]
+    max: Option<String>,
+    /// Maximum fraction of itself by which each delay is randomly extended, by default 0.5; 0 for exact
+    /// delays. No attempt starts before its delay is over.
+    #[schemars(range(min = 0, max = 1))]
+    jitter: Option<f64>,
+}
+
+fn backoff(value: Option<&RawValue>, errors: &mut FieldErrors) -> Option<Backoff> {
+    let Some(mut fields) = Fields::read(value?, &["first", "factor", "max", "jitter"]) else {
+        let example = "{\"first\": \"1s\", \"factor\": 2, \"max\": \"5m\"}";
+        errors.push(FieldError::field("backoff", format!("backoff must be an object such as {example}")));
+        return None;
+    };
+    let mut wrong = FieldErrors::default();
+    let (first, max) = (wait(&mut fields, "first", &mut wrong), wait(&mut fields, "max", &mut wrong));
+    let factor = number(&mut fields, "factor", InvalidBackoff::Factor, &mut wrong);
+    let jitter = number(&mut fields, "jitter", InvalidBackoff::Jitter, &mut wrong);
+    fields.report("/backoff", &mut wrong);
+    if !wrong.is_empty() {
+        errors.extend_under("", wrong);
+        return None;
+    }
+    let backoff = Backoff::of(first, factor, max, jitter);
+    backoff.map_err(|error| errors.push(FieldError::field("backoff", format!("backoff: {error}")))).ok()
+}
+
+/// Parses a number of a backoff; `expected` is the error for an invalid one.
+fn number(
+    fields: &mut Fields<'_>,
+    name: &str,
+    must: InvalidBackoff,
+    errors: &mut FieldErrors,
+) -> Option<f64> {
+    let number = serde_json::from_str::<f64>(fields.take(name)?.get()).ok();
+    if number.is_none() {
+        errors.push(FieldError::at(format!("/backoff/{name}"), format!("backoff: {must}")));
+    }
+    number
+}
+
+/// Parses a delay of a backoff.
+fn wait(fields: &mut Fields<'_>, name: &str, errors: &mut FieldErrors) -> Option<Duration> {
+    let text = text(fields.take(name)?);
+    let parsed = text.as_deref().and_then(|text| parse_duration(text).ok());
+    if parsed.is_none() {
+        let detail = format!("backoff.{name} must be a duration such as \"5s\"");
+        let detail = duration_error(detail, text.as_deref());
+        errors.push(FieldError::at(format!("/backoff/{name}"), detail));
+    }
+    parsed
+}
+
+/// A task request. All fields are optional or may be `null`; unknown fields are refused.
+// For the OpenAPI document only: `check` parses each field itself to report all errors.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(crate) struct TaskRequest {
+    /// The plugin that runs the task, by default `io-stub`. It must be in service.
+    #[schemars(with = "Option<NameSchema>")]
+    plugin: Option<String>,
+    /// Any JSON; the plugin gets it as text. It must match the plugin's schema, if there is one.
+    input: Option<AnyJson>,
+    /// Wall-clock limit of one attempt, from 1ms to the setting `--timeout-max`. The default is the plugin's,
+    /// else the setting `--timeout`.
+    #[schemars(with = "Option<DurationSchema>")]
+    timeout: Option<String>,
+    /// Maximum number of attempts, including the first. The default is the plugin's, else 1.
+    #[schemars(range(min = 1, max = ATTEMPTS_MAX))]
+    max_attempts: Option<u32>,
+    /// Delays between attempts. The default is the plugin's.
+    backoff: Option<BackoffRequest>,
+    /// Minimum wait before the task starts, at most 366 days. Cannot be combined with `run_at`.
+    #[schemars(with = "Option<DurationSchema>")]
+    delay: Option<String>,
+    /// Earliest start of the task, at most 366 days ahead.
+    run_at: Option<TimeSchema>,
+    /// Each step outweighs one minute of waiting in the queue.
+    #[schemars(range(min = -Priority::MAX, max = Priority::MAX))]
+    priority: Option<i32>,
+    /// Labels for filters.
+    #[schemars(length(max = TAGS_MAX), inner(length(min = 1, max = 64), regex(pattern = NO_CONTROLS)))]
+    tags: Option<Vec<String>>,
+    /// At most one unfinished task may have this key.
+    #[schemars(length(min = 1, max = 255), regex(pattern = NO_CONTROLS))]
+    unique_key: Option<String>,
+    /// What happens if the key is taken: `refuse` responds 409, `return` responds with the task that holds
+    /// it.
+    #[schemars(with = "Option<OnConflictRequest>")]
+    on_conflict: Option<String>,
+    /// Tasks that must finish before this one starts: ids, or `{"item": 0}` for a task of the same batch.
+    #[schemars(length(max = DEPENDENCIES_MAX))]
+    depends_on: Option<Vec<dependencies::DependencyRequest>>,
+    /// What happens if a dependency fails, is cancelled or is deleted: `cancel` (the default) cancels this
+    /// task, `run` runs it anyway.
+    #[schemars(with = "Option<OnFailureSchema>")]
+    on_failure: Option<String>,
+    /// With `dependencies` it gets the results of its dependencies: a `task` plugin in its input, a program
+    /// after its stdin.
+    #[schemars(with = "Option<InputFromSchema>")]
+    input_from: Option<String>,
+    /// Receiver of a webhook when the task finishes: a URL, or an object that also selects outcomes.
+    webhook: Option<WebhookRequest>,
+    /// Group of the task, such as a tenant: the groups of a plugin share its slots by round robin.
+    #[schemars(length(min = 1, max = 64), regex(pattern = NO_CONTROLS))]
+    group: Option<String>,
+}
+
+/// What happens if a unique key is taken.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase", inline)]
+#[expect(dead_code, reason = "only its schema is used")]
+enum OnConflictRequest {
+    Refuse,
+    Return,
+}
+
+pub(crate) fn created_example() -> Value {
+    json!({
+        "id": "01a2074c-e503-703b-819d-4717c026346b", "created_at": "2026-11-23T07:26:49.603656725Z",
+        "duration": 0,
+    })
+}
+
+/// Specifies the response with a new task.
+pub(crate) fn stored() -> ResponseSpec {
+    created_spec("The task is stored.")
+}
+
+/// Specifies the response with the task that holds the unique key.
+pub(crate) fn held() -> ResponseSpec {
+    created_spec("The task that holds the unique key.")
+}
+
+fn created_spec(description: &'static str) -> ResponseSpec {
+    ResponseSpec::json::<SubmitResponse>(description, created_example())
+        .header("Location", "Path of the task.", "^/task/[0-9a-f-]{36}$")
+        .id_leads_to(&["getTask", "getTaskStatus", "getTaskResult", "cancelTask", "deleteTask"])
+}
+
+pub(crate) fn spec() -> Operation {
+    let task = json!({
+        "plugin": "io-stub", "input": {"min_ms": 500, "max_ms": 900, "fail_rate": 0}, "timeout": "30s",
+        "max_attempts": 3, "backoff": {"first": "1s", "factor": 2, "max": "5m"},
+    });
+    let operation = wait::add_parameters(Operation::post("/task", "submitTask", "Submit a task"));
+    trace::add_headers(idempotency_key::add_header(operation))
+        .detail(
+            "Without a body the default plugin runs. The task is on disk before the response. With a wait, \
+             the response is the whole task.",
+        )
+        .json_body::<TaskRequest>("The task request.", vec![("task", task), ("default", json!({}))])
+        .responds(201, wait::add_applied_header(idempotency_key::add_replayed_header(stored())))
+        .responds(200, wait::add_applied_header(idempotency_key::add_replayed_header(held())))
+        .problems(&kind::JSON_BODY)
+        .problems(&[kind::INVALID_JSON, kind::INVALID_REQUEST, kind::PLUGIN_COMPILING])
+        .problems(&[kind::QUEUE_FULL, kind::PLUGIN_QUEUE_FULL, kind::KEY_TAKEN])
+        .problems(&kind::STORE_ACCESS)
+}

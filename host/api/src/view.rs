@@ -1,0 +1,11 @@
+//! JSON views: what responses show of tasks, plugins and schedules.
+//!
+//! Endpoints create them from values of the store and the runtime. They ask nobody for more.
+
+pub(crate) mod attempt;
+pub(crate) mod dependency;
+pub(crate) mod plugin;
+pub(crate) mod schedule;
+pub(crate) mod task;
+pub(crate) mod time;
+pub(crate) mod webhook;

@@ -1,0 +1,242 @@
+//! Plugins with their configuration, and why a file was rejected.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Value, json};
+use wasmill_runtime::{
+    DirRule, HttpRule, OutputFormat, Permissions, PluginConfig, PluginDetails, PluginInfo, PluginSource,
+    PluginState, RetryPolicy,
+};
+
+use super::task::BackoffView;
+use crate::schema::DigestSchema;
+
+/// JSON view of a plugin.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Plugin")]
+pub(crate) struct PluginView {
+    name: String,
+    #[schemars(extend("enum" = ["ready", "compiling", "rejected"]))]
+    state: &'static str,
+    /// Why it was rejected.
+    reason: Option<String>,
+    /// Its file; `null` for a built-in plugin.
+    file: Option<String>,
+    /// SHA-256 of the file; `null` if it was not read.
+    #[schemars(with = "Option<DigestSchema>")]
+    digest: Option<String>,
+    size_bytes: u64,
+    compile_ms: u64,
+    /// Digest of the version that runs tasks now; it may be an older one.
+    #[schemars(with = "Option<DigestSchema>")]
+    in_service: Option<String>,
+    /// Whether its queue is paused.
+    paused: bool,
+    tasks: TasksView,
+    #[serde(flatten)]
+    details: Option<FactsView>,
+}
+
+/// Task counts of a plugin.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "PluginTasks")]
+pub(crate) struct TasksView {
+    pub(crate) waiting: u64,
+    /// Set if `waiting` is a lower bound.
+    pub(crate) waiting_is_at_least: bool,
+    pub(crate) running: usize,
+    /// Tasks that ever finished, by state, including deleted and pruned ones.
+    pub(crate) completed: u64,
+    pub(crate) failed: u64,
+    pub(crate) cancelled: u64,
+}
+
+/// Properties of a loaded plugin.
+#[derive(Serialize, JsonSchema)]
+struct FactsView {
+    #[schemars(extend("enum" = ["task", "suspendable", "command", "module"]))]
+    kind: &'static str,
+    description: Option<String>,
+    /// Format of its result.
+    #[schemars(extend("enum" = ["text", "json"]))]
+    output: &'static str,
+    /// Whether its input is validated against a schema.
+    has_schema: bool,
+    /// The first hundred imports.
+    imports: Vec<String>,
+    /// Number of imports.
+    import_count: usize,
+    /// The first hundred exports.
+    exports: Vec<String>,
+    /// Number of exports.
+    export_count: usize,
+    limits: LimitsView,
+    retry: RetryView,
+    permissions: PermissionsView,
+}
+
+/// Limits of each task.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "PluginLimits")]
+struct LimitsView {
+    memory_bytes: u64,
+    timeout_ms: u128,
+    /// `null` if only the timeout limits it.
+    cpu_ms: Option<u128>,
+    output_bytes: u64,
+    log_bytes: u64,
+    /// Bytes that one run may write to granted folders.
+    disk_bytes: u64,
+    checkpoint_bytes: u64,
+    /// `null` if only the slots limit it.
+    concurrency: Option<u32>,
+    /// `null` without a rate limit.
+    rate: Option<String>,
+    /// Maximum length of its queue; `null` if only the whole queue is limited.
+    waiting: Option<u64>,
+}
+
+/// Default retry policy of its tasks.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "PluginRetry")]
+struct RetryView {
+    max_attempts: u32,
+    backoff: BackoffView,
+    /// Causes of failure that are retried.
+    on: Vec<&'static str>,
+}
+
+/// What its tasks may access.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "PluginPermissions")]
+struct PermissionsView {
+    http: Vec<String>,
+    /// Names only: values may be secrets.
+    env: Vec<String>,
+    dirs: Vec<DirView>,
+}
+
+/// A granted folder.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "PluginFolder")]
+struct DirView {
+    host: String,
+    guest: String,
+    write: bool,
+}
+
+impl PluginView {
+    pub(crate) fn new(tasks: TasksView, paused: bool, plugin: PluginInfo) -> Self {
+        let (state, reason) = match plugin.state {
+            PluginState::Ready => ("ready", None),
+            PluginState::Compiling => ("compiling", None),
+            PluginState::Rejected(reason) => ("rejected", Some(reason)),
+        };
+        let file = match plugin.source {
+            PluginSource::BuiltIn => None,
+            PluginSource::File(path) => Some(path.display().to_string()),
+        };
+        Self {
+            name: plugin.name,
+            state,
+            reason,
+            file,
+            digest: plugin.digest,
+            size_bytes: plugin.size_bytes,
+            compile_ms: plugin.compile_ms,
+            in_service: plugin.in_service,
+            paused,
+            tasks,
+            details: plugin.details.as_deref().map(FactsView::new),
+        }
+    }
+}
+
+impl FactsView {
+    fn new(details: &PluginDetails) -> Self {
+        let PluginDetails { kind, imports, exports, config, .. } = details;
+        Self {
+            kind: kind.as_str(),
+            description: config.description.clone(),
+            output: match config.output {
+                OutputFormat::Text => "text",
+                OutputFormat::Json => "json",
+            },
+            has_schema: config.schema.is_some(),
+            imports: imports.first.clone(),
+            import_count: imports.count,
+            exports: exports.first.clone(),
+            export_count: exports.count,
+            limits: LimitsView::new(config),
+            retry: RetryView::new(config.retry),
+            permissions: PermissionsView::new(&config.permissions),
+        }
+    }
+}
+
+impl LimitsView {
+    fn new(config: &PluginConfig) -> Self {
+        let limits = &config.limits;
+        Self {
+            memory_bytes: limits.memory_bytes,
+            timeout_ms: limits.timeout.as_millis(),
+            cpu_ms: limits.cpu.map(|cpu| cpu.as_millis()),
+            output_bytes: limits.output_bytes,
+            log_bytes: limits.log_bytes,
+            disk_bytes: limits.disk_bytes,
+            checkpoint_bytes: limits.checkpoint_bytes,
+            concurrency: config.concurrency,
+            rate: config.rate.map(|rate| rate.to_string()),
+            waiting: config.waiting_max,
+        }
+    }
+}
+
+impl RetryView {
+    fn new(retry: RetryPolicy) -> Self {
+        let backoff = BackoffView::new(retry.backoff.unwrap_or_default());
+        Self { max_attempts: retry.attempts_max.unwrap_or(1), backoff, on: retry.on.words() }
+    }
+}
+
+impl PermissionsView {
+    fn new(permissions: &Permissions) -> Self {
+        let dir = |DirRule { host, guest, write }: &DirRule| DirView {
+            host: host.display().to_string(),
+            guest: guest.clone(),
+            write: *write,
+        };
+        Self {
+            http: permissions.http.iter().map(HttpRule::to_string).collect(),
+            env: permissions.env.keys().cloned().collect(),
+            dirs: permissions.dirs.iter().map(dir).collect(),
+        }
+    }
+}
+
+/// Example for the OpenAPI document.
+pub(crate) fn example() -> Value {
+    json!({
+        "name": "words", "state": "ready", "reason": null, "paused": false, "file": "/plugins/words.wasm",
+        "digest": "d203842075bd6e1d4ea7d5a9bd8b1ba1ea3e7fbd6a1cb8b0c1c4a8e6c9f1b2a3",
+        "size_bytes": 111_616, "compile_ms": 214,
+        "in_service": "d203842075bd6e1d4ea7d5a9bd8b1ba1ea3e7fbd6a1cb8b0c1c4a8e6c9f1b2a3",
+        "tasks": {
+            "waiting": 0, "waiting_is_at_least": false, "running": 1, "completed": 41, "failed": 2,
+            "cancelled": 0,
+        },
+        "kind": "command", "description": "counts words", "output": "json", "has_schema": false,
+        "imports": ["wasi:cli/stdout@0.2.6"], "import_count": 1,
+        "exports": ["wasi:cli/run@0.2.6"], "export_count": 1,
+        "limits": {
+            "memory_bytes": 67_108_864, "timeout_ms": 600_000, "cpu_ms": null, "output_bytes": 1_048_576,
+            "log_bytes": 16_384, "disk_bytes": 1_073_741_824, "checkpoint_bytes": 1_048_576,
+            "concurrency": null, "rate": null, "waiting": null,
+        },
+        "retry": {
+            "max_attempts": 1, "backoff": {"first_ms": 1_000, "factor": 2.0, "max_ms": 300_000, "jitter": 0.5},
+            "on": ["io", "trap", "timeout"],
+        },
+        "permissions": {"http": [], "env": [], "dirs": []},
+    })
+}
