@@ -164,7 +164,11 @@ impl CountDelta {
 
     /// Returns the change of the number of waiting tasks.
     pub(crate) fn waiting(&self, plugin: &PluginName) -> i64 {
-        TaskState::ALL.into_iter().filter(|state| state.is_waiting()).map(|state| self.of(plugin, state)).sum()
+        TaskState::ALL
+            .into_iter()
+            .filter(|state| state.is_waiting())
+            .map(|state| self.of(plugin, state))
+            .sum()
     }
 }
 

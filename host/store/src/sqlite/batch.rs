@@ -538,7 +538,7 @@ mod tests {
     fn a_counter_never_wraps() {
         let mut writer_state = WriterState { waiting: 1, ..WriterState::default() };
         for _ in 0..3 {
-            writer_state.record_move(Some(TaskState::Waiting), Some(TaskState::Running));
+            writer_state.record_move(Some(TaskState::Available), Some(TaskState::Running));
         }
         assert_eq!((writer_state.waiting, writer_state.running), (0, 3));
         for _ in 0..5 {

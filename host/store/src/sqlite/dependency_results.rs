@@ -30,8 +30,7 @@ fn on_failure(row: &Row<'_>, column: usize) -> rusqlite::Result<OnFailure> {
 }
 
 fn outcome(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<TaskState>> {
-    let ended = row.get::<_, Option<i64>>(column)?.is_some();
-    ended.then(|| state(row, column)).transpose()
+    row.get_ref(column)?.as_str_or_null()?.map(|_| state(row, column)).transpose()
 }
 
 /// Reads the dependencies of a task; `None` if it has none.

@@ -99,7 +99,8 @@ impl FairQueue {
     /// Adds a group with an available task.
     pub(super) fn add(&mut self, plugin: &PluginName, group: &Group) {
         // Otherwise all groups of the plugin are learnt at once later.
-        if let Some(plugin_queue) = self.plugins.get_mut(plugin).filter(|plugin_queue| plugin_queue.is_known) {
+        if let Some(plugin_queue) = self.plugins.get_mut(plugin).filter(|plugin_queue| plugin_queue.is_known)
+        {
             self.last += 1;
             plugin_queue.add(self.last, group.clone());
         }

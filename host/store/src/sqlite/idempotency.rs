@@ -26,7 +26,8 @@ const ENTRY_BYTES: usize = 32;
 pub(super) const FIND: &str = "SELECT seq, digest, created_at, answer FROM idempotency WHERE key = ?1";
 pub(super) const STEPS: &str =
     "SELECT key, created_at, answer FROM idempotency WHERE key >= ?1 AND key < ?2 ORDER BY key";
-pub(super) const KEEP: &str = "INSERT INTO idempotency (key, digest, created_at, answer) VALUES (?1, ?2, ?3, ?4)";
+pub(super) const KEEP: &str =
+    "INSERT INTO idempotency (key, digest, created_at, answer) VALUES (?1, ?2, ?3, ?4)";
 pub(super) const OLDEST: &str =
     "SELECT seq, created_at, octet_length(answer) FROM idempotency ORDER BY seq LIMIT ?1";
 pub(super) const FORGET: &str = "DELETE FROM idempotency WHERE seq = ?1";

@@ -3,12 +3,13 @@
 
 use super::{
     cancel, cancel_many, claim, connection, dependency, dependency_results, due_runs, events, fair_queue,
-    finish, idempotency, insert, pause, promote, prune, quarantine, queries, recover, remove, save, schedules, starts,
+    finish, idempotency, insert, pause, promote, prune, quarantine, queries, recover, remove, save,
+    schedules, starts,
 };
 use super::{clock_skew, filtered_list, plugin_counts, webhooks};
 
 /// Statements that their modules do not list.
-const STATEMENTS: [&str; 102] = [
+const STATEMENTS: [&str; 101] = [
     insert::TASK,
     insert::UNDO,
     insert::HOLDER,
@@ -119,11 +120,7 @@ const SCANNED: [&str; 3] = ["INDEX task_waiting", "INDEX task_running", "INDEX t
 pub(super) fn all() -> Vec<&'static str> {
     STATEMENTS
         .into_iter()
-        .chain([
-            clock_skew::LATEST,
-            clock_skew::STORE_LATEST,
-            clock_skew::SHORTEN,
-        ])
+        .chain([clock_skew::LATEST, clock_skew::STORE_LATEST, clock_skew::SHORTEN])
         .chain([recover::DEPENDED_ON, recover::SETTLING])
         .chain([quarantine::FIND, quarantine::FAIL])
         .chain(plugin_counts::STATEMENTS)

@@ -20,8 +20,13 @@ const COUNT: &str = "
     INSERT INTO finished_count (plugin, state, tasks, removed) VALUES (?1, ?2, ?3, ?4)
     ON CONFLICT (plugin, state)
     DO UPDATE SET tasks = tasks + excluded.tasks, removed = removed + excluded.removed";
+// A due task is promoted by the next claim, so an available one need not be the oldest.
 const OLDEST: &str = "
-    SELECT min(ready_at) FROM task INDEXED BY task_waiting WHERE state = 'available' AND plugin = ?1";
+    SELECT min(first) FROM (
+        SELECT min(ready_at) AS first FROM task INDEXED BY task_waiting
+        WHERE state = 'available' AND plugin = ?1 UNION ALL
+        SELECT min(ready_at) FROM task INDEXED BY task_waiting WHERE state = 'scheduled' AND plugin = ?1 UNION ALL
+        SELECT min(ready_at) FROM task INDEXED BY task_waiting WHERE state = 'suspended' AND plugin = ?1)";
 
 /// All statements, for the test of query plans.
 #[cfg(test)]
@@ -58,14 +63,15 @@ pub(super) fn write(connection: &Connection, count_delta: &CountDelta) -> rusqli
     Ok(())
 }
 
-/// Returns, for each plugin with available tasks, when the first of them became available.
+/// Returns, for each plugin with waiting tasks that are not blocked, when the first of them became or becomes
+/// available.
 pub(super) fn oldest(
     connection: &Connection,
     plugins: &[(PluginName, PluginCounts)],
 ) -> rusqlite::Result<Vec<(PluginName, Timestamp)>> {
     let mut statement = connection.prepare_cached(OLDEST)?;
     let mut oldest = Vec::new();
-    for (plugin, _) in plugins.iter().filter(|(_, counts)| counts.available > 0) {
+    for (plugin, _) in plugins.iter().filter(|(_, counts)| counts.waiting() > counts.blocked) {
         let ready_at: Option<i64> = statement.query_one([plugin.as_str()], |row| row.get(0))?;
         oldest.extend(ready_at.map(|ready_at| (plugin.clone(), DateTime::from_timestamp_nanos(ready_at))));
     }

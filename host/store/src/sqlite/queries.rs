@@ -10,7 +10,8 @@ use super::dependency_results;
 use super::fault::is_of_value;
 use super::filtered_list::scan;
 use super::rows::{
-    TaskRow, backoff, cause, group, is_waiting, parsed, priority, select_tasks, size, state, tags, task_row, timeout,
+    TaskRow, backoff, cause, group, is_waiting, parsed, priority, select_tasks, size, state, tags, task_row,
+    timeout,
 };
 use super::webhooks;
 use crate::live_runs::LiveRuns;
@@ -174,7 +175,8 @@ pub(super) fn again(
     let snapshot = connection.unchecked_transaction()?;
     let mut statement = snapshot.prepare_cached(AGAIN)?;
     let again = statement.query_row([id.as_bytes()], |row| {
-        let key: Option<UniqueKey> = row.get_ref(10)?.as_str_or_null()?.map(|_| parsed(row, 10)).transpose()?;
+        let key: Option<UniqueKey> =
+            row.get_ref(10)?.as_str_or_null()?.map(|_| parsed(row, 10)).transpose()?;
         // The retry belongs to the trace of its own request.
         let task = NewTask {
             id: new,

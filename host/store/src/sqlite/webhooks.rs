@@ -61,7 +61,8 @@ pub(super) const AGAIN: &str = "
     WHERE seq = ?1";
 pub(super) const PENDING: &str =
     "SELECT count(*) FROM (SELECT 1 FROM webhook INDEXED BY webhook_oldest WHERE state = 'pending' LIMIT ?1)";
-pub(super) const OLDEST: &str = "SELECT min(pending_since) FROM webhook INDEXED BY webhook_oldest WHERE state = 'pending'";
+pub(super) const OLDEST: &str =
+    "SELECT min(pending_since) FROM webhook INDEXED BY webhook_oldest WHERE state = 'pending'";
 pub(super) const SHORTEN: &str = "
     UPDATE webhook INDEXED BY webhook_pending SET next_attempt_at = ?1
     WHERE state = 'pending' AND next_attempt_at > iif(attempts = attempts_before, ?1, ?1 + ?2)";
@@ -69,7 +70,20 @@ pub(super) const SHORTEN: &str = "
 /// All statements, for the test of query plans.
 #[cfg(test)]
 pub(super) const STATEMENTS: [&str; 14] = [
-    ADD, BEGIN, ORIGIN, DUE, NEXT, TRIED, ADD_ATTEMPT, DROP_ATTEMPTS, FIND, ATTEMPTS, AGAIN, PENDING, OLDEST, SHORTEN,
+    ADD,
+    BEGIN,
+    ORIGIN,
+    DUE,
+    NEXT,
+    TRIED,
+    ADD_ATTEMPT,
+    DROP_ATTEMPTS,
+    FIND,
+    ATTEMPTS,
+    AGAIN,
+    PENDING,
+    OLDEST,
+    SHORTEN,
 ];
 
 /// Returns the final states that trigger a webhook, in stored form.
@@ -172,7 +186,10 @@ impl Operation for Tried {
         let mut keep = batch.connection.prepare_cached(ADD_ATTEMPT)?;
         keep.execute(params![seq, attempts + 1, nanos(*at), millis(*took), status, error])?;
         if attempts >= ATTEMPTS_KEPT {
-            batch.connection.prepare_cached(DROP_ATTEMPTS)?.execute(params![seq, attempts + 1 - ATTEMPTS_KEPT])?;
+            batch
+                .connection
+                .prepare_cached(DROP_ATTEMPTS)?
+                .execute(params![seq, attempts + 1 - ATTEMPTS_KEPT])?;
         }
         Ok(true)
     }
