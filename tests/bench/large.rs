@@ -194,20 +194,22 @@ fn filled(tasks: Tasks, args: &[&str]) -> Result<Server> {
         Tasks::Ready(rows) => (rows, past),
     };
     let ended = i64::from(tasks == Tasks::Ended);
+    let waiting = if tasks == Tasks::Later { "scheduled" } else { "available" };
     connection.execute_batch(&format!(
         "PRAGMA synchronous = OFF;
         BEGIN;
         WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows})
-        INSERT INTO task (seq, id, plugin, state, created_at, ready_at, started_at, finished_at, attempt,
-            attempts_max, claims, timeout_ms, result, tags)
-        SELECT i, unhex(printf('%08x%024x', i, i)), '{plugin}', iif({ended}, iif(i % 50 = 0, 3, 2), 0),
-            {past} + i, {ready_at} + i, iif({ended}, {past} + i, NULL), iif({ended}, {past} + i, NULL), {ended},
+        INSERT INTO task (seq, id, plugin, state, created_at, ready_at, sort_key, started_at, finished_at, attempt,
+            attempts_max, claim_token, timeout_ms, result, tags)
+        SELECT i, unhex(printf('%08x%024x', i, i)), '{plugin}',
+            iif({ended}, iif(i % 50 = 0, 'failed', 'completed'), '{waiting}'),
+            {past} + i, {ready_at} + i, {ready_at} + i, iif({ended}, {past} + i, NULL), iif({ended}, {past} + i, NULL), {ended},
             1, {ended}, 600000, iif({ended}, 'io work result = 1', NULL),
             iif({ended} AND i % 1000 = 0, '[\"t\"]', NULL)
         FROM n WHERE {rows} > 0;
         INSERT INTO tag (name, seq) SELECT 't', seq FROM task WHERE tags IS NOT NULL;
-        INSERT INTO ended (plugin, state, tasks)
-        SELECT plugin, state, count(*) FROM task WHERE state >= 2 GROUP BY plugin, state;
+        INSERT INTO finished_count (plugin, state, tasks)
+        SELECT plugin, state, count(*) FROM task WHERE finished_at IS NOT NULL GROUP BY plugin, state;
         INSERT OR IGNORE INTO pause (plugin) SELECT '' WHERE {};
         COMMIT;",
         i64::from(matches!(tasks, Tasks::Ready(_)))

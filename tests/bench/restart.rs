@@ -16,13 +16,13 @@ const SAMPLES: usize = 5;
 const FILL: &str = "
     BEGIN;
     WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1 + ?2)
-    INSERT INTO task (seq, id, plugin, state, created_at, ready_at, started_at, finished_at, attempt,
-        attempts_max, claims, timeout_ms, input_bytes, result, plugin_digest)
-    SELECT i, randomblob(16), 'misbehave', iif(i > ?1, 0, iif(i % 50 = 0, 3, 2)),
-        ?3 + i, ?3 + i, iif(i > ?1, NULL, ?3 + i), iif(i > ?1, NULL, ?3 + i), i <= ?1, 1, i <= ?1, 600000,
+    INSERT INTO task (seq, id, plugin, state, created_at, ready_at, sort_key, started_at, finished_at, attempt,
+        attempts_max, claim_token, timeout_ms, input_bytes, result, plugin_digest)
+    SELECT i, randomblob(16), 'misbehave', iif(i > ?1, 'available', iif(i % 50 = 0, 'failed', 'completed')),
+        ?3 + i, ?3 + i, ?3 + i, iif(i > ?1, NULL, ?3 + i), iif(i > ?1, NULL, ?3 + i), i <= ?1, 1, i <= ?1, 600000,
         iif(i > ?1, 26, NULL), iif(i > ?1, NULL, 'io work result = 1'), iif(i > ?1, NULL, hex(randomblob(32)))
     FROM n;
-    INSERT INTO input (seq, body) SELECT seq, '{\"do\":\"sleep\",\"ms\":600000}' FROM task WHERE state = 0;
+    INSERT INTO input (seq, body) SELECT seq, '{\"do\":\"sleep\",\"ms\":600000}' FROM task WHERE state = 'available';
     COMMIT;";
 
 /// Fills a database, then kills the host repeatedly.

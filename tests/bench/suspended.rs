@@ -71,7 +71,8 @@ pub(crate) async fn measure() -> Result<()> {
     row("their time to the stored result after that", &Spread::of(self::late(&database).await?).to_string());
     server.client().post("/pause", &json!({})).await;
     quiet(&server).await?;
-    let [waiting, completed] = [count(&database, "state = 0")?, count(&database, "state = 2")?];
+    let [waiting, completed] =
+        [count(&database, "finished_at IS NULL")?, count(&database, "state = 'completed'")?];
     ensure!(waiting + completed == i64::from(TASKS), "{waiting} wait, {completed} are completed");
     row("of them wait on, completed, lost", &format!("{waiting}, {completed}, 0"));
     Ok(())
@@ -96,12 +97,12 @@ async fn late(database: &Connection) -> Result<Vec<Duration>> {
     let from = SystemClock.now() + Duration::from_secs(1);
     let nanos = |time: wasmill_model::Timestamp| time.timestamp_nanos_opt().context("a date near ours");
     let (from, to) = (nanos(from)?, nanos(from + WINDOW)?);
-    let due = "SELECT seq, ready_at FROM task WHERE state = 0 AND ready_at BETWEEN ?1 AND ?2";
+    let due = "SELECT seq, ready_at FROM task WHERE state = 'suspended' AND ready_at BETWEEN ?1 AND ?2";
     let mut due = database.prepare(due)?;
     let due: HashMap<i64, i64> =
         due.query_map([from, to], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
     tokio::time::sleep(WINDOW + Duration::from_secs(3)).await;
-    let ended = "SELECT seq, finished_at FROM task WHERE state = 2 AND finished_at >= ?1";
+    let ended = "SELECT seq, finished_at FROM task WHERE state = 'completed' AND finished_at >= ?1";
     let mut ended = database.prepare(ended)?;
     let ended: HashMap<i64, i64> =
         ended.query_map([from], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;

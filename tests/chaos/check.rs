@@ -115,7 +115,7 @@ pub(crate) async fn over_rest(client: &Client, ledger: &Ledger) -> Result<()> {
 pub(crate) fn tasks(data: &Path) -> Result<Vec<String>> {
     let database = Connection::open_with_flags(data.join("wasmill.db"), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     let mut statement = database.prepare(
-        "SELECT hex(id) || ' state ' || state || ' attempt ' || attempt || ' claims ' || claims || ' crashes '
+        "SELECT hex(id) || ' state ' || state || ' attempt ' || attempt || ' claims ' || claim_token || ' crashes '
             || host_crashes || ' ready ' || ready_at || ' started ' || ifnull(started_at, 'never')
         FROM task ORDER BY seq",
     )?;
@@ -131,16 +131,17 @@ pub(crate) fn in_database(data: &Path, ledger: &Ledger) -> Result<()> {
     if integrity != "ok" {
         ledger.report(Fault::Odd, format!("the database is damaged: {integrity}"));
     }
-    let mut statement = database.prepare("SELECT id, state FROM task")?;
-    let rows = statement.query_map([], |row| Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, i64>(1)?)))?;
+    let mut statement = database.prepare("SELECT id, state, finished_at IS NOT NULL FROM task")?;
+    let rows = statement
+        .query_map([], |row| Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, String>(1)?, row.get(2)?)))?;
     let mut ids = HashSet::new();
     for row in rows {
-        let (id, state) = row?;
+        let (id, state, is_over): (_, _, bool) = row?;
         if !ids.insert(id) {
             ledger.report(Fault::Twice, format!("{:?} is in the database twice", TaskId::from_bytes(id)));
         }
-        if state < 2 {
-            ledger.report(Fault::Stuck, format!("{:?} is in state {state}", TaskId::from_bytes(id)));
+        if !is_over {
+            ledger.report(Fault::Stuck, format!("{:?} is {state}", TaskId::from_bytes(id)));
         }
     }
     for (id, known) in ledger.all() {

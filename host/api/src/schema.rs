@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::Value;
-use wasmill_model::{TaskState, duration_pattern};
+use wasmill_model::{TaskPhase, TaskState, duration_pattern};
 
 /// Pattern of text without control characters.
 pub(crate) const NO_CONTROLS: &str = "^[^\\x00-\\x1f\\x7f-\\x9f]*$";
@@ -57,7 +57,15 @@ inline!(TraceIdSchema, json_schema!({"type": "string", "pattern": "^[0-9a-f]{32}
 
 /// A task state.
 pub(crate) struct StateSchema;
-inline!(StateSchema, json_schema!({"type": "string", "enum": TaskState::ALL.map(TaskState::as_str)}));
+inline!(StateSchema, json_schema!({"type": "string", "enum": TaskPhase::ALL.map(TaskPhase::as_str)}));
+
+/// What a waiting task waits for.
+pub(crate) struct QueueStateSchema;
+inline!(
+    QueueStateSchema,
+    json_schema!({"type": "string", "enum": TaskState::ALL.into_iter().filter(|state| state.is_waiting())
+        .map(TaskState::as_str).collect::<Vec<_>>()})
+);
 
 /// A status text.
 pub(crate) struct StatusTextSchema;

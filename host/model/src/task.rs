@@ -149,6 +149,17 @@ impl NewTask {
     pub fn ready_at(&self) -> Timestamp {
         self.run_at.map_or(self.created_at, |run_at| run_at.max(self.created_at))
     }
+
+    /// Returns the state in which it is stored.
+    pub fn first_state(&self) -> TaskState {
+        if self.dependencies.as_ref().is_some_and(|dependencies| !dependencies.on.is_empty()) {
+            TaskState::Blocked
+        } else if self.ready_at() > self.created_at {
+            TaskState::Scheduled
+        } else {
+            TaskState::Available
+        }
+    }
 }
 
 /// A stored task.
@@ -249,7 +260,7 @@ mod tests {
         Task {
             id: TaskId::new(),
             plugin: "io-stub".parse().expect("valid"),
-            state: TaskState::Waiting,
+            state: TaskState::Available,
             plugin_digest: None,
             created_at: at(0),
             ready_at: at(0),

@@ -1,65 +1,13 @@
-//! Task states, the transition table, and the rule that picks the transition after a run.
+//! The rule that picks the transition after a run.
 
-use std::fmt;
 use std::time::Duration;
 
-use crate::{Backoff, Cause, Failure, RetryOn, Suspension, Timestamp};
+use crate::{Backoff, Cause, Failure, RetryOn, Suspension, TaskState, Timestamp};
 
 /// Maximum host crashes during runs of a task; with the last one it fails.
 ///
 /// Otherwise a task that kills its host would kill every host that picks it up, forever.
 pub const HOST_CRASHES_MAX: u32 = 3;
-
-/// The state of a task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum TaskState {
-    /// Accepted and not running: it waits for a slot, its plugin, a dependency or its next attempt.
-    Waiting,
-    /// A guest is running it.
-    Running,
-    /// Finished with a result.
-    Completed,
-    /// Finished without a result; no attempts are left.
-    Failed,
-    /// Cancelled before it completed.
-    Cancelled,
-}
-
-impl TaskState {
-    /// Every state, in the order of a task's life.
-    pub const ALL: [Self; 5] = [Self::Waiting, Self::Running, Self::Completed, Self::Failed, Self::Cancelled];
-
-    /// Returns true if a task in this state may move to `next`: the transition table.
-    pub fn may_become(self, next: Self) -> bool {
-        match self {
-            Self::Waiting => matches!(next, Self::Running | Self::Cancelled),
-            Self::Running => next != Self::Running,
-            Self::Completed | Self::Failed | Self::Cancelled => false,
-        }
-    }
-
-    /// Returns true if the state is final.
-    pub fn is_final(self) -> bool {
-        matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
-    }
-
-    /// Returns the name used in the API, such as `waiting`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Waiting => "waiting",
-            Self::Running => "running",
-            Self::Completed => "completed",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-        }
-    }
-}
-
-impl fmt::Display for TaskState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,11 +56,11 @@ pub enum Transition {
     Failed(Failure),
     /// Suspended until this time with this state; the attempt continues.
     Suspended(Timestamp, Vec<u8>),
-    /// Waiting for its next attempt until this time, after this failure.
+    /// Scheduled for its next attempt at this time, after this failure.
     RetryAt(Timestamp, Failure),
-    /// Waiting again without losing the attempt.
+    /// Available again without losing the attempt.
     Requeued,
-    /// Waiting again at once after a host crash; the attempt and the crash count.
+    /// Available again after a host crash; the attempt and the crash count.
     Recovered,
 }
 
@@ -152,7 +100,9 @@ impl Transition {
         match self {
             Self::Completed(_) => TaskState::Completed,
             Self::Failed(_) => TaskState::Failed,
-            Self::Suspended(..) | Self::RetryAt(..) | Self::Requeued | Self::Recovered => TaskState::Waiting,
+            Self::Suspended(..) => TaskState::Suspended,
+            Self::RetryAt(..) => TaskState::Scheduled,
+            Self::Requeued | Self::Recovered => TaskState::Available,
         }
     }
 }
@@ -174,26 +124,6 @@ mod tests {
     fn next(outcome: RunOutcome, attempt: u32, attempts_max: u32, host_crashes: u32) -> Transition {
         let used = AttemptCounts { attempt, attempts_max, host_crashes, retry_on: RetryOn::default() };
         Transition::after(outcome, used, now(), Backoff::default(), 0.0)
-    }
-
-    #[test]
-    fn the_table_allows_exactly_these_transitions() {
-        use TaskState::{Cancelled, Completed, Failed, Running, Waiting};
-        let allowed = [
-            (Waiting, Running),
-            (Waiting, Cancelled),
-            (Running, Waiting),
-            (Running, Completed),
-            (Running, Failed),
-            (Running, Cancelled),
-        ];
-        for from in TaskState::ALL {
-            for to in TaskState::ALL {
-                assert_eq!(from.may_become(to), allowed.contains(&(from, to)), "{from} to {to}");
-            }
-            let leaves = TaskState::ALL.into_iter().any(|to| from.may_become(to));
-            assert_eq!(from.is_final(), !leaves, "{from}");
-        }
     }
 
     #[test]
@@ -247,7 +177,7 @@ mod tests {
             let outcome = RunOutcome::Failed(Failure::new(cause, ""));
             Transition::after(outcome, used, now(), Backoff::default(), 0.0).state()
         };
-        assert_eq!(next(Cause::MemoryLimit), TaskState::Waiting);
+        assert_eq!(next(Cause::MemoryLimit), TaskState::Scheduled);
         assert_eq!(next(Cause::Io), TaskState::Failed);
     }
 

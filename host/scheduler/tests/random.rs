@@ -188,7 +188,7 @@ async fn check_fates(testbed: &Testbed, fates: &BTreeMap<TaskId, Fate>, crashes:
     let endless = |fate: &Fate| matches!(fate, Fate::Ends("forever" | "evict-then-stay"));
     for id in fates.iter().filter(|(_, fate)| endless(fate)).map(|(id, _)| *id) {
         let state = testbed.task(id).await.state;
-        assert!(matches!(state, TaskState::Waiting | TaskState::Running) || crashes >= 3, "{state}");
+        assert!(matches!(state, TaskState::Available | TaskState::Running) || crashes >= 3, "{state}");
         testbed.scheduler.remove(id).await.expect("a store");
     }
     for (id, fate) in fates {

@@ -273,7 +273,7 @@ async fn pausing_the_queue_holds_tasks_but_not_schedules() {
     bed.put("a", "* * * * *", "UTC", |_| {}).await;
     bed.advance(TimeDelta::minutes(2), TimeDelta::minutes(1)).await;
     let tasks = bed.tasks("a").await;
-    assert_eq!(tasks.iter().map(|task| task.state).collect::<Vec<_>>(), [TaskState::Waiting; 2]);
+    assert_eq!(tasks.iter().map(|task| task.state).collect::<Vec<_>>(), [TaskState::Available; 2]);
     bed.testbed.scheduler.pause(None, false).await.expect("resumed");
     bed.testbed.wait_for(tasks[1].id, TaskState::Completed).await;
 }

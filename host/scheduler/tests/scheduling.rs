@@ -68,7 +68,7 @@ async fn a_suspended_task_holds_no_slot_and_resumes_as_the_same_attempt() {
     testbed.wait_for(other, TaskState::Completed).await;
     assert_eq!(
         testbed.task(suspended).await.state,
-        TaskState::Waiting,
+        TaskState::Available,
         "the other task got the slot meanwhile"
     );
     let task = testbed.wait_for(suspended, TaskState::Completed).await;
@@ -232,7 +232,7 @@ async fn a_removed_task_is_gone_and_its_slot_is_free() {
     let running = testbed.submit("forever").await;
     let waiting = testbed.submit("forever").await;
     testbed.wait_for(running, TaskState::Running).await;
-    assert_eq!(testbed.scheduler.remove(waiting).await.unwrap(), Some(TaskState::Waiting));
+    assert_eq!(testbed.scheduler.remove(waiting).await.unwrap(), Some(TaskState::Available));
     assert_eq!(testbed.scheduler.remove(running).await.unwrap(), Some(TaskState::Running));
     assert_eq!((testbed.used(), testbed.runner.running.load(Ordering::SeqCst)), (0, 0));
     assert_eq!(testbed.store.get(running).await.unwrap(), None);
@@ -291,7 +291,7 @@ async fn a_task_of_a_missing_plugin_waits_for_it() {
     testbed.runner.unavailable.store(true, Ordering::SeqCst);
     let id = testbed.submit("ok").await;
     testbed.advance(Duration::from_secs(30)).await;
-    assert_eq!(testbed.task(id).await.state, TaskState::Waiting);
+    assert_eq!(testbed.task(id).await.state, TaskState::Available);
     testbed.runner.unavailable.store(false, Ordering::SeqCst);
     testbed.wait_for(id, TaskState::Completed).await;
 }
@@ -309,7 +309,7 @@ async fn a_drain_lets_runs_end_and_starts_nothing() {
     assert_eq!((drained.ended, drained.requeued), (1, 0));
     assert!(testbed.scheduler.is_draining());
     assert_eq!(testbed.task(running).await.state, TaskState::Completed);
-    assert_eq!(testbed.task(waiting).await.state, TaskState::Waiting);
+    assert_eq!(testbed.task(waiting).await.state, TaskState::Available);
 }
 
 #[tokio::test(start_paused = true)]
@@ -323,7 +323,7 @@ async fn an_interrupted_run_is_requeued_with_its_attempt_and_checkpoint() {
     let drained = testbed.scheduler.drain(std::future::ready(())).await;
     assert_eq!((drained.ended, drained.requeued), (0, 1));
     let task = testbed.task(id).await;
-    assert_eq!((task.state, task.attempt, task.started_at), (TaskState::Waiting, 0, None));
+    assert_eq!((task.state, task.attempt, task.started_at), (TaskState::Available, 0, None));
     let testbed = testbed.restart().await;
     let task = testbed.wait_for(id, TaskState::Completed).await;
     assert_eq!((task.attempt, task.result.as_deref()), (1, Some("here")));
@@ -471,12 +471,16 @@ async fn of_two_drains_the_shorter_grace_counts_and_both_finish() {
     let scheduler = testbed.scheduler.clone();
     scheduler.drain(std::future::ready(())).await;
     let task = testbed.task(id).await;
-    assert_eq!((task.state, task.attempt), (TaskState::Waiting, 0), "requeued when the second drain returns");
+    assert_eq!(
+        (task.state, task.attempt),
+        (TaskState::Available, 0),
+        "requeued when the second drain returns"
+    );
     // A third drain has nothing to do, whatever its grace period.
     scheduler.drain(std::future::pending()).await;
     let refused = testbed.submit("ok").await;
     testbed.advance(Duration::from_secs(5)).await;
-    assert_eq!(testbed.task(refused).await.state, TaskState::Waiting);
+    assert_eq!(testbed.task(refused).await.state, TaskState::Available);
 }
 
 #[tokio::test(start_paused = true)]
@@ -499,7 +503,7 @@ async fn a_scheduled_task_starts_at_its_time() {
     let id = testbed.submit_new(|task| task.run_at = Some(at), "ok").await;
     testbed.scheduler.wake();
     testbed.advance(Duration::from_secs(29)).await;
-    assert_eq!(testbed.task(id).await.state, TaskState::Waiting);
+    assert_eq!(testbed.task(id).await.state, TaskState::Available);
     // The poll is a day away.
     let task = testbed.wait_for(id, TaskState::Completed).await;
     assert!(task.started_at.unwrap() >= at && task.started_at.unwrap() < at + TimeDelta::seconds(1));
@@ -533,7 +537,7 @@ async fn paused_tasks_start_when_resumed() {
         let held = testbed.submit("ok").await;
         testbed.wait_for(running, TaskState::Completed).await;
         testbed.advance(Duration::from_secs(60)).await;
-        assert_eq!(testbed.task(held).await.state, TaskState::Waiting);
+        assert_eq!(testbed.task(held).await.state, TaskState::Available);
         assert_eq!(testbed.scheduler.is_paused(), plugin.is_none());
         assert_eq!(testbed.scheduler.is_plugin_paused(&testbed::plugin()), plugin.is_some());
         testbed.scheduler.pause(plugin, false).await.unwrap();
@@ -553,7 +557,7 @@ async fn a_pause_outlives_the_host() {
     assert!(testbed.scheduler.is_paused());
     testbed.scheduler.pause(None, false).await.unwrap();
     testbed.advance(Duration::from_secs(5)).await;
-    assert_eq!(testbed.task(id).await.state, TaskState::Waiting, "the plugin is paused on its own");
+    assert_eq!(testbed.task(id).await.state, TaskState::Available, "the plugin is paused on its own");
     let testbed = testbed.restart().await;
     testbed.advance(Duration::from_secs(5)).await;
     assert!(!testbed.scheduler.is_paused());
@@ -607,7 +611,7 @@ async fn a_dependent_starts_as_soon_as_its_dependencies_finish() {
     testbed.wait_for(other, TaskState::Running).await;
     let last = testbed.submit_new(after(&[first, other], true), "dependency-results").await;
     testbed.wait_for(first, TaskState::Completed).await;
-    assert_eq!(testbed.task(last).await.state, TaskState::Waiting);
+    assert_eq!(testbed.task(last).await.state, TaskState::Available);
     // The poll is a day away, and the cancel sends no wake-up.
     testbed.scheduler.cancel(other).await.expect("cancelled");
     let task = testbed.wait_for(last, TaskState::Completed).await;

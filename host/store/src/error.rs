@@ -86,6 +86,15 @@ pub enum StoreError {
         /// The application id of Wasmill.
         supported: i64,
     },
+    /// The database was written before the first release of Wasmill, in a format that is no longer read.
+    #[error(
+        "database {} was written by a wasmill from before version 0.1, whose format this version does not read; \
+         finish its tasks with that wasmill, or move it away to start with an empty one", .path.display()
+    )]
+    Outdated {
+        /// The file.
+        path: PathBuf,
+    },
     /// The database was written by a newer version of Wasmill.
     #[error(
         "database {} has schema version {found}, this wasmill knows up to {supported}; \

@@ -1,6 +1,6 @@
 //! Events of tasks. Plain data only.
 
-use wasmill_model::{Cause, PluginName, Progress, TaskId, TaskState, Timestamp};
+use wasmill_model::{Cause, PluginName, Progress, TaskId, TaskPhase, Timestamp};
 
 /// A numbered event of a task.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,21 +66,21 @@ impl EventKind {
         }
     }
 
-    /// Returns the state of the task after the event; `None` once it is removed.
-    pub fn state(&self) -> Option<TaskState> {
+    /// Returns the phase of the task after the event; `None` once it is removed.
+    pub fn phase(&self) -> Option<TaskPhase> {
         match self {
-            Self::Created | Self::Suspended(_) | Self::Retrying(_) => Some(TaskState::Waiting),
-            Self::Started | Self::Progress(_) => Some(TaskState::Running),
-            Self::Completed => Some(TaskState::Completed),
-            Self::Failed(_) => Some(TaskState::Failed),
-            Self::Cancelled => Some(TaskState::Cancelled),
+            Self::Created | Self::Suspended(_) | Self::Retrying(_) => Some(TaskPhase::Waiting),
+            Self::Started | Self::Progress(_) => Some(TaskPhase::Running),
+            Self::Completed => Some(TaskPhase::Completed),
+            Self::Failed(_) => Some(TaskPhase::Failed),
+            Self::Cancelled => Some(TaskPhase::Cancelled),
             Self::Deleted => None,
         }
     }
 
     /// Returns true if no event worth following comes after this one.
     pub fn is_last(&self) -> bool {
-        self.state().is_none_or(TaskState::is_final)
+        self.phase().is_none_or(TaskPhase::is_final)
     }
 
     /// Returns true unless this is mere progress.

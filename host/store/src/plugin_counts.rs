@@ -8,8 +8,14 @@ use wasmill_model::{PluginName, TaskState};
 /// Task counts of one plugin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PluginCounts {
-    /// Waiting tasks.
-    pub waiting: u64,
+    /// Tasks that wait for other tasks to finish.
+    pub blocked: u64,
+    /// Tasks that wait for their start time or the end of a backoff.
+    pub scheduled: u64,
+    /// Tasks that are suspended in the middle of an attempt.
+    pub suspended: u64,
+    /// Tasks that wait for a slot.
+    pub available: u64,
     /// Running tasks.
     pub running: u64,
     /// Tasks that ever completed, including those removed since; likewise below.
@@ -36,7 +42,10 @@ pub struct FinishedCounts {
 impl PluginCounts {
     fn of(&mut self, state: TaskState) -> &mut u64 {
         match state {
-            TaskState::Waiting => &mut self.waiting,
+            TaskState::Blocked => &mut self.blocked,
+            TaskState::Scheduled => &mut self.scheduled,
+            TaskState::Suspended => &mut self.suspended,
+            TaskState::Available => &mut self.available,
             TaskState::Running => &mut self.running,
             TaskState::Completed => &mut self.completed,
             TaskState::Failed => &mut self.failed,
@@ -50,6 +59,11 @@ impl PluginCounts {
         if let Some(count) = self.removed.of(state) {
             *count = removed;
         }
+    }
+
+    /// Returns the number of waiting tasks, whatever they wait for.
+    pub fn waiting(&self) -> u64 {
+        self.blocked + self.scheduled + self.suspended + self.available
     }
 
     /// Returns how many finished tasks are stored.
@@ -77,10 +91,10 @@ impl PluginCounts {
 impl FinishedCounts {
     fn of(&mut self, state: TaskState) -> Option<&mut u64> {
         match state {
-            TaskState::Waiting | TaskState::Running => None,
             TaskState::Completed => Some(&mut self.completed),
             TaskState::Failed => Some(&mut self.failed),
             TaskState::Cancelled => Some(&mut self.cancelled),
+            _ => None,
         }
     }
 }
@@ -143,9 +157,18 @@ impl CountDelta {
         changed
     }
 
+    /// Returns the change of the number of tasks in a state that is not final.
+    pub(crate) fn of(&self, plugin: &PluginName, state: TaskState) -> i64 {
+        self.0.get(plugin).map_or(0, |changes| changes.into[state as usize])
+    }
+
     /// Returns the change of the number of waiting tasks.
     pub(crate) fn waiting(&self, plugin: &PluginName) -> i64 {
-        self.0.get(plugin).map_or(0, |changes| changes.into[TaskState::Waiting as usize])
+        TaskState::ALL
+            .into_iter()
+            .filter(|state| state.is_waiting())
+            .map(|state| self.of(plugin, state))
+            .sum()
     }
 }
 
@@ -173,10 +196,10 @@ impl AllPluginCounts {
         }
     }
 
-    /// Returns the number of waiting tasks of a plugin.
-    pub(crate) fn waiting(&self, plugin: &PluginName) -> u64 {
+    /// Returns the counts of a plugin.
+    pub(crate) fn get(&self, plugin: &PluginName) -> PluginCounts {
         let plugin_counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        plugin_counts.get(plugin).map_or(0, |tally| tally.waiting)
+        plugin_counts.get(plugin).copied().unwrap_or_default()
     }
 
     /// Returns how many finished tasks are stored.
@@ -200,22 +223,22 @@ mod tests {
 
     #[test]
     fn finished_tasks_stay_counted_after_removal() {
-        use TaskState::{Completed, Running, Waiting};
+        use TaskState::{Available, Completed, Running};
         let plugin: PluginName = "a".parse().expect("valid");
         let plugin_counts = AllPluginCounts::default();
         let mut moves = CountDelta::default();
         for _ in 0..2 {
-            moves.record_move(&plugin, None, Some(Waiting));
+            moves.record_move(&plugin, None, Some(Available));
         }
-        moves.record_move(&plugin, Some(Waiting), Some(Running));
+        moves.record_move(&plugin, Some(Available), Some(Running));
         moves.record_move(&plugin, Some(Running), Some(Completed));
         moves.record_move(&plugin, Some(Completed), None);
         let change = FinishedDelta { plugin: &plugin, state: Completed, ended: 1, removed: 1 };
         assert_eq!((moves.ended(), moves.waiting(&plugin)), (vec![change], 1));
         plugin_counts.take(moves);
         let removed = FinishedCounts { completed: 1, ..FinishedCounts::default() };
-        let counted = PluginCounts { waiting: 1, completed: 1, removed, ..PluginCounts::default() };
+        let counted = PluginCounts { available: 1, completed: 1, removed, ..PluginCounts::default() };
         assert_eq!((counted.stored(), counted.ended()), (FinishedCounts::default(), removed));
-        assert_eq!((plugin_counts.waiting(&plugin), plugin_counts.all()), (1, vec![(plugin, counted)]));
+        assert_eq!((plugin_counts.get(&plugin).waiting(), plugin_counts.all()), (1, vec![(plugin, counted)]));
     }
 }

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;
-use wasmill_model::{PluginName, Progress, Task, TaskId, TaskState, Timestamp};
+use wasmill_model::{PluginName, Progress, Task, TaskId, TaskPhase, TaskState, Timestamp};
 use wasmill_store::{Event, EventKind, EventPayload, Received, Subscriber, TaskSubscriber};
 
 use crate::http::params::Params;
@@ -244,15 +244,17 @@ fn matches_state(payload: &EventPayload, task: Option<&Task>) -> bool {
     // An interrupted run returns its attempt number.
     let same_attempt =
         state != Some(TaskState::Running) || task.is_some_and(|task| task.attempt == payload.attempt);
-    payload.kind.is_move() && payload.kind.state() == state && same_attempt
+    payload.kind.is_move() && payload.kind.phase() == state.map(TaskState::phase) && same_attempt
 }
 
 fn snapshot(task: &Task, seq: u64, now: Timestamp) -> Event {
     let finished_at = task.finished_at.unwrap_or(now);
     let (kind, time) = match task.state {
-        TaskState::Waiting if task.attempt == 0 => (EventKind::Created, task.created_at),
-        TaskState::Waiting if task.suspensions > 0 => (EventKind::Suspended(task.ready_at), now),
-        TaskState::Waiting => (EventKind::Retrying(task.ready_at), now),
+        state if state.is_waiting() && task.attempt == 0 => (EventKind::Created, task.created_at),
+        state if state.is_waiting() && task.suspensions > 0 => (EventKind::Suspended(task.ready_at), now),
+        TaskState::Blocked | TaskState::Scheduled | TaskState::Suspended | TaskState::Available => {
+            (EventKind::Retrying(task.ready_at), now)
+        }
         TaskState::Running => (EventKind::Started, task.started_at.unwrap_or(now)),
         TaskState::Completed => (EventKind::Completed, finished_at),
         TaskState::Cancelled => (EventKind::Cancelled, finished_at),
@@ -280,7 +282,7 @@ fn write(event: &Event, progress: Option<&Progress>, snapshot: bool) -> String {
         task: *task,
         plugin,
         time: Rfc3339(*time),
-        state: kind.state().map_or("deleted", TaskState::as_str),
+        state: kind.phase().map_or("deleted", TaskPhase::as_str),
         attempt: *attempt,
         progress: progress.cloned().map(ProgressView::from),
         cause: if let EventKind::Failed(cause) = kind { Some(cause.to_string()) } else { None },

@@ -80,7 +80,13 @@ fn tasks_metrics(plugin_counts: &[(PluginName, PluginCounts)]) -> [Metric; 2] {
     );
     for (plugin, counts) in plugin_counts {
         let labels = |state| [("plugin", plugin.as_str()), ("state", state)];
-        for (state, tasks) in [("waiting", counts.waiting), ("running", counts.running)] {
+        for (state, tasks) in [
+            ("blocked", counts.blocked),
+            ("scheduled", counts.scheduled),
+            ("suspended", counts.suspended),
+            ("available", counts.available),
+            ("running", counts.running),
+        ] {
             open.add(&labels(state), tasks as f64);
         }
         for (state, tasks) in
@@ -98,7 +104,7 @@ fn waiting_metrics(oldest: &[(PluginName, Timestamp)], now: Timestamp) -> Metric
         "Time since the longest waiting task became ready; missing if none waits",
     );
     for (plugin, ready_at) in oldest {
-        // A task between attempts is not ready yet.
+        // A scheduled task is not ready yet.
         let age = (now - *ready_at).to_std().unwrap_or_default();
         ages.add(&[("plugin", plugin.as_str())], age.as_secs_f64());
     }

@@ -5,7 +5,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
-use wasmill_model::{TaskId, TaskState};
+use wasmill_model::{TaskId, TaskPhase, TaskState};
 
 use crate::problem::field_errors::{ERRORS_MAX, FieldError, FieldErrors, truncated};
 use crate::problem::kind::{self, ProblemKind};
@@ -25,7 +25,7 @@ pub(crate) struct Problem {
     title: &'static str,
     detail: String,
     errors: Vec<FieldError>,
-    state: Option<TaskState>,
+    state: Option<TaskPhase>,
     retry_after_secs: Option<u32>,
     holder: Option<TaskId>,
 }
@@ -91,7 +91,7 @@ impl Problem {
 
     /// Adds the state of the task that caused the problem.
     pub(crate) fn with_state(self, state: TaskState) -> Self {
-        Self { state: Some(state), ..self }
+        Self { state: Some(state.phase()), ..self }
     }
 
     /// Adds the task that is in the way.
@@ -162,7 +162,7 @@ impl Problem {
             instance,
             code: self.code,
             errors: &self.errors,
-            state: self.state.map(TaskState::as_str),
+            state: self.state.map(TaskPhase::as_str),
             holder: self.holder,
             problem: matches!(self.code, "task-failed" | "task-cancelled").then_some(NO_RESULT),
         };

@@ -41,7 +41,16 @@ struct Stats {
 #[derive(Clone, Copy, Default, Serialize, JsonSchema)]
 #[schemars(rename = "StoredTasks")]
 struct StoredView {
+    /// All waiting tasks: blocked, scheduled, suspended and available ones.
     waiting: u64,
+    /// Tasks that wait for other tasks to finish.
+    blocked: u64,
+    /// Tasks that wait for their start time or the end of a backoff.
+    scheduled: u64,
+    /// Tasks that are suspended in the middle of an attempt.
+    suspended: u64,
+    /// Tasks that wait for a slot.
+    available: u64,
     running: u64,
     completed: u64,
     failed: u64,
@@ -68,8 +77,19 @@ struct PluginTasksView {
 impl PluginTasksView {
     fn new(counts: &PluginCounts) -> Self {
         let FinishedCounts { completed, failed, cancelled } = counts.stored();
-        let (waiting, running) = (counts.waiting, counts.running);
-        let stored = StoredView { waiting, running, completed, failed, cancelled };
+        let PluginCounts { blocked, scheduled, suspended, available, running, .. } = *counts;
+        let waiting = counts.waiting();
+        let stored = StoredView {
+            waiting,
+            blocked,
+            scheduled,
+            suspended,
+            available,
+            running,
+            completed,
+            failed,
+            cancelled,
+        };
         let FinishedCounts { completed, failed, cancelled } = counts.ended();
         Self { stored, finished: FinishedView { completed, failed, cancelled } }
     }
@@ -78,6 +98,10 @@ impl PluginTasksView {
 impl StoredView {
     fn add(&mut self, other: Self) {
         self.waiting += other.waiting;
+        self.blocked += other.blocked;
+        self.scheduled += other.scheduled;
+        self.suspended += other.suspended;
+        self.available += other.available;
         self.running += other.running;
         self.completed += other.completed;
         self.failed += other.failed;
@@ -141,7 +165,10 @@ pub(crate) async fn stats(State(api): State<Api>) -> Result<impl IntoResponse, P
 }
 
 pub(crate) fn spec() -> Operation {
-    let stored = json!({"waiting": 0, "running": 12, "completed": 41, "failed": 2, "cancelled": 0});
+    let stored = json!({
+        "waiting": 0, "blocked": 0, "scheduled": 0, "suspended": 0, "available": 0, "running": 12,
+        "completed": 41, "failed": 2, "cancelled": 0,
+    });
     let finished = json!({"completed": 1_041, "failed": 7, "cancelled": 1});
     let example = json!({
         "waiting": 0, "running": 12, "slots": {"total": 1_000, "used": 12, "free": 988},

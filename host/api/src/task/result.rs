@@ -50,10 +50,8 @@ pub(crate) async fn result(
 fn answer(task: Task) -> Result<Response, Problem> {
     match task.state {
         TaskState::Completed => Ok(Json(ResultView { result: task.result }).into_response()),
-        TaskState::Waiting | TaskState::Running => {
-            Ok((StatusCode::ACCEPTED, Json(NoResultYet { problem: NO_RESULT })).into_response())
-        }
         TaskState::Failed | TaskState::Cancelled => Err(no_result(task.state, why(&task))),
+        _ => Ok((StatusCode::ACCEPTED, Json(NoResultYet { problem: NO_RESULT })).into_response()),
     }
 }
 

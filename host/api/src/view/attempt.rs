@@ -41,7 +41,7 @@ impl AttemptView {
         let outcome = match task.state {
             TaskState::Completed | TaskState::Cancelled => Some(task.state.as_str().to_owned()),
             TaskState::Failed => failure.map(|Failure { cause, .. }| cause.to_string()),
-            TaskState::Waiting | TaskState::Running => None,
+            _ => None,
         };
         Self {
             attempt: task.attempt,

@@ -11,7 +11,9 @@ use wasmill_model::{
 use wasmill_store::SubmittedTask;
 
 use super::time::Rfc3339;
-use crate::schema::{DigestSchema, IdSchema, NameSchema, StateSchema, StatusTextSchema, TraceIdSchema};
+use crate::schema::{
+    DigestSchema, IdSchema, NameSchema, QueueStateSchema, StateSchema, StatusTextSchema, TraceIdSchema,
+};
 
 /// Response of a submit.
 #[derive(Serialize, JsonSchema)]
@@ -56,6 +58,10 @@ pub(crate) struct StatusView {
     /// The state, for programs.
     #[schemars(with = "StateSchema")]
     state: &'static str,
+    /// What a waiting task waits for: `blocked` for other tasks, `scheduled` for its start time or the end of a
+    /// backoff, `suspended` for the time at which it resumes, `available` for a slot. `null` unless waiting.
+    #[schemars(with = "Option<QueueStateSchema>")]
+    queue_state: Option<&'static str>,
     #[schemars(with = "NameSchema")]
     plugin: PluginName,
     /// SHA-256 of the plugin file that the newest attempt ran; `null` before the first run.
@@ -195,7 +201,8 @@ impl StatusView {
             status: status_text(&task),
             created_at: Rfc3339(task.created_at),
             duration: duration.as_secs(),
-            state: task.state.as_str(),
+            state: task.state.phase().as_str(),
+            queue_state: task.state.is_waiting().then(|| task.state.as_str()),
             plugin: task.plugin,
             plugin_digest: task.plugin_digest.as_deref().map(str::to_owned),
             attempt: task.attempt,
@@ -250,13 +257,13 @@ impl UsageView {
 /// Returns the status text of the original contract.
 pub(crate) fn status_text(task: &Task) -> String {
     match (task.state, &task.failure) {
-        (TaskState::Waiting, _) if task.suspensions > 0 => "in process".to_owned(),
-        (TaskState::Waiting, _) => "created, but waiting to start".to_owned(),
         (TaskState::Running, _) => "in process".to_owned(),
         (TaskState::Completed, _) => "completed".to_owned(),
         (TaskState::Cancelled, _) => "cancelled".to_owned(),
         (TaskState::Failed, Some(failure)) => format!("failed by {}", failure.cause.words()),
         (TaskState::Failed, None) => "failed".to_owned(),
+        _ if task.suspensions > 0 => "in process".to_owned(),
+        _ => "created, but waiting to start".to_owned(),
     }
 }
 
@@ -269,7 +276,7 @@ pub(crate) fn example() -> Value {
     json!({
         "id": "01a2074c-e503-703b-819d-4717c026346b", "result": null,
         "status": "in process", "created_at": "2026-11-23T07:26:49.603656725Z", "duration": 2,
-        "state": "running", "plugin": "io-stub", "plugin_digest": null, "attempt": 1, "max_attempts": 1,
+        "state": "running", "queue_state": null, "plugin": "io-stub", "plugin_digest": null, "attempt": 1, "max_attempts": 1,
         "host_crashes": 0, "timeout_ms": 600_000,
         "backoff": {"first_ms": 1_000, "factor": 2.0, "max_ms": 300_000, "jitter": 0.5}, "input_bytes": 0, "duration_ms": 2_013,
         "ready_at": "2026-11-23T07:26:49.603656725Z", "started_at": "2026-11-23T07:26:49.604278581Z",

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
-use wasmill_model::{PluginName, Span, TaskState, fault_point};
+use wasmill_model::{PluginName, Span, TaskPhase, TaskState, fault_point};
 
 use super::abandoned_claims::AbandonedClaims;
 use super::clock_skew;
@@ -141,9 +141,15 @@ impl<'a> Batch<'a> {
         }
     }
 
+    /// Returns the number of available tasks of a plugin, including this batch.
+    pub(super) fn available(&self, plugin: &PluginName) -> u64 {
+        let before = self.plugin_counts.map_or(0, |plugin_counts| plugin_counts.get(plugin).available);
+        before.saturating_add_signed(self.count_delta.of(plugin, TaskState::Available))
+    }
+
     /// Returns the number of waiting tasks of a plugin, including this batch.
     pub(super) fn waiting(&self, plugin: &PluginName) -> u64 {
-        let before = self.plugin_counts.map_or(0, |plugin_counts| plugin_counts.waiting(plugin));
+        let before = self.plugin_counts.map_or(0, |plugin_counts| plugin_counts.get(plugin).waiting());
         before.saturating_add_signed(self.count_delta.waiting(plugin))
     }
 
@@ -168,8 +174,6 @@ pub(super) struct WriterState {
     pub(super) waiting: u64,
     pub(super) running: u64,
     pub(super) seq_next: i64,
-    /// Latest `created_at` of a task that was available at once; in the future if the clock went back.
-    pub(super) newest_ready: i64,
     /// Time of the last claim.
     pub(super) claimed_at: i64,
     /// Latest time at which a task was accepted, started or finished.
@@ -178,9 +182,6 @@ pub(super) struct WriterState {
     pub(super) latest_stored: i64,
     /// Event numbers from here on are not reserved.
     pub(super) events_reserved: i64,
-    /// Whether there may be tasks with a priority or a group; once set it stays so. Spares all others the
-    /// queries.
-    pub(super) uses_promotion: bool,
     /// Whether there may be tasks with dependents; once set it stays so. Spares all others the queries.
     pub(super) has_dependents: bool,
     /// Set while `dependency_end` may hold unprocessed rows.
@@ -195,14 +196,14 @@ impl WriterState {
 
     /// Records a transition; `None` stands for a task that is created or removed.
     pub(super) fn record_move(&mut self, from: Option<TaskState>, to: Option<TaskState>) {
-        match from {
-            Some(TaskState::Waiting) => decrement(&mut self.waiting, "waiting"),
-            Some(TaskState::Running) => decrement(&mut self.running, "running"),
+        match from.map(TaskState::phase) {
+            Some(TaskPhase::Waiting) => decrement(&mut self.waiting, "waiting"),
+            Some(TaskPhase::Running) => decrement(&mut self.running, "running"),
             _ => {}
         }
-        match to {
-            Some(TaskState::Waiting) => self.waiting += 1,
-            Some(TaskState::Running) => self.running += 1,
+        match to.map(TaskState::phase) {
+            Some(TaskPhase::Waiting) => self.waiting += 1,
+            Some(TaskPhase::Running) => self.running += 1,
             _ => {}
         }
     }
@@ -537,7 +538,7 @@ mod tests {
     fn a_counter_never_wraps() {
         let mut writer_state = WriterState { waiting: 1, ..WriterState::default() };
         for _ in 0..3 {
-            writer_state.record_move(Some(TaskState::Waiting), Some(TaskState::Running));
+            writer_state.record_move(Some(TaskState::Available), Some(TaskState::Running));
         }
         assert_eq!((writer_state.waiting, writer_state.running), (0, 3));
         for _ in 0..5 {

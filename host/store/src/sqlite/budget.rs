@@ -42,25 +42,26 @@ use crate::{
 const FILL: &str = "
     CREATE TEMP TABLE n AS WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?rows)
     SELECT i FROM n;
-    INSERT INTO task (seq, id, plugin, state, created_at, ready_at, finished_at, attempt, attempts_max, claims,
-        timeout_ms, result, webhook)
-    SELECT part * ?rows + i, randomblob(16), 'a', 2, 1000 + part * ?rows + i, 1000, 1000 + part * ?rows + i, 1, 1,
-        1, 600000, 'result', iif(part = 1, 28, NULL)
+    INSERT INTO task (seq, id, plugin, state, created_at, ready_at, sort_key, finished_at, attempt, attempts_max,
+        claim_token, timeout_ms, result, webhook_on)
+    SELECT part * ?rows + i, randomblob(16), 'a', 'completed', 1000 + part * ?rows + i, 1000, 1000,
+        1000 + part * ?rows + i, 1, 1, 1, 600000, 'result', iif(part = 1, 7, NULL)
     FROM n, (SELECT 0 AS part UNION ALL SELECT 1 UNION ALL SELECT 2);
-    INSERT INTO task (seq, id, plugin, state, created_at, ready_at, attempts_max, timeout_ms, rank, waits_for, grp)
-    SELECT (3 + part) * ?rows + i, randomblob(16), iif(part = 0, 'held', 'a'), 0, 1000,
-        iif(part = 0, 1000, 9000000000000000000 - i), 1, 600000,
-        iif(part = 0, 9223372036854775805, iif(part = 1, NULL, 9223372036854775807)), iif(part = 0, 0, NULL),
-        iif(part = 2, 'g', NULL)
+    INSERT INTO task (seq, id, plugin, state, created_at, ready_at, sort_key, attempts_max, timeout_ms,
+        pending_dependencies, task_group)
+    SELECT (3 + part) * ?rows + i, randomblob(16), iif(part = 0, 'held', 'a'),
+        iif(part = 0, 'blocked', 'scheduled'), 1000, iif(part = 0, 1000, 9000000000000000000 - i),
+        iif(part = 0, 1000, 9000000000000000000 - i), 1, 600000, iif(part = 0, 1, NULL), iif(part = 2, 'g', NULL)
     FROM n, (SELECT 0 AS part UNION ALL SELECT 1 UNION ALL SELECT 2);
-    INSERT INTO dependant (seq, on_failure, hand_over) SELECT 3 * ?rows + i, 0, 1 FROM n;
-    INSERT INTO dependency (seq, place, id, on_seq, outcome)
-    SELECT 3 * ?rows + i, 0, task.id, i, 2 FROM n JOIN task ON task.seq = i;
-    INSERT INTO webhook (seq, url, origin, state, since, next_at)
-    SELECT ?rows + i, 'http://a.example/', 'http://a.example', 1, 1000, 1700003600000000000 FROM n;
-    INSERT INTO request (key, digest, created_at, answer)
+    INSERT INTO dependent (seq, on_failure, pass_results) SELECT 3 * ?rows + i, 0, 1 FROM n;
+    INSERT INTO dependency (seq, position, id, on_seq, outcome)
+    SELECT 3 * ?rows + i, 0, task.id, i, 'completed' FROM n JOIN task ON task.seq = i;
+    INSERT INTO webhook (seq, url, origin, state, pending_since, next_attempt_at)
+    SELECT ?rows + i, 'http://a.example/', 'http://a.example', 'pending', 1000, 1700003600000000000 FROM n;
+    INSERT INTO idempotency (key, digest, created_at, answer)
     SELECT 'k' || i, zeroblob(32), 1700000000000000000, zeroblob(32) FROM n;
-    INSERT INTO ended (plugin, state, tasks) SELECT plugin, state, count(*) FROM task WHERE state = 2 GROUP BY 1;
+    INSERT INTO finished_count (plugin, state, tasks)
+    SELECT plugin, state, count(*) FROM task WHERE state = 'completed' GROUP BY 1;
     DROP TABLE n;";
 
 fn at(second: i64) -> Timestamp {
@@ -256,7 +257,7 @@ fn a_claim_queries_no_plugin_without_waiting_tasks() {
     let mut full = Full::new(dir.path(), 10);
     full.insert(vec![new_task()], None);
     let runs = |full: &Full| {
-        let statement = full.connection().prepare_cached(super::claim::READY).expect("sound");
+        let statement = full.connection().prepare_cached(super::claim::AVAILABLE).expect("sound");
         statement.get_status(StatementStatus::Run)
     };
     let before = runs(&full);

@@ -6,14 +6,14 @@ use wasmill_model::{TaskId, TaskState, Timestamp};
 use super::batch::{Batch, Operation};
 use super::dependency;
 use super::finish::drop_checkpoint;
-use super::rows::{code, nanos, parsed, state, traced};
+use super::rows::{nanos, parsed, state, traced};
 use super::{usage, webhooks};
 use crate::live_runs::{LiveChange, LiveRun, RunRef};
 use crate::task_spans::RunEnd;
 use crate::{CancelOutcome, EventKind};
 
 pub(super) const FIND: &str = "
-    SELECT seq, state, claims, id, plugin, attempt, trace, created_at, started_at, webhook IS NOT NULL
+    SELECT seq, state, claim_token, id, plugin, attempt, trace, created_at, started_at, webhook_on IS NOT NULL
     FROM task WHERE id = ?1";
 pub(super) const CANCEL: &str = "
     UPDATE task SET state = ?2, finished_at = ?3, plugin_digest = coalesce(?4, plugin_digest),
@@ -102,7 +102,7 @@ pub(super) fn cancel(
     let mut cancel = batch.connection.prepare_cached(CANCEL)?;
     let digest = run.and_then(LiveRun::digest);
     let used = run.and_then(|run| run.usage_at_end(now)).map(|used| usage::text(&used));
-    cancel.execute(params![seq, code(TaskState::Cancelled), nanos(now), digest.as_deref(), used])?;
+    cancel.execute(params![seq, TaskState::Cancelled.as_str(), nanos(now), digest.as_deref(), used])?;
     drop(cancel);
     drop_checkpoint(batch, seq)?;
     if has_webhook {

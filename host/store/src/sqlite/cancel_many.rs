@@ -8,7 +8,7 @@ use super::cancel::{Cancelling, cancel, cancellable, request_stop};
 use crate::{CancelledMany, Filter, Stopping, TaskRef};
 
 pub(super) const FIND: &str = "
-    SELECT seq, state, claims, id, plugin, attempt, trace, created_at, started_at, webhook IS NOT NULL,
+    SELECT seq, state, claim_token, id, plugin, attempt, trace, created_at, started_at, webhook_on IS NOT NULL,
         stop_requested_at IS NOT NULL
     FROM task WHERE seq = ?1";
 

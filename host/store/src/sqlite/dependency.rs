@@ -8,14 +8,16 @@ use std::collections::HashMap;
 
 use chrono::DateTime;
 use rusqlite::{OptionalExtension, params};
-use wasmill_model::{Cause, NewDependencies, NewTask, OnFailure, TaskId, TaskState, Timestamp};
+use wasmill_model::{
+    Cause, Group, NewDependencies, NewTask, OnFailure, PluginName, TaskId, TaskState, Timestamp,
+};
 
 use super::batch::Batch;
 use super::cancel::{self, Cancelling, cancel};
 use super::cancel_many;
 use super::fault::is_of_value;
 use super::quarantine;
-use super::rows::{code, nanos, size, state};
+use super::rows::{group, nanos, parsed, size, state};
 use crate::StoreError;
 
 /// Maximum dependents updated per batch: a few milliseconds that other writes wait for.
@@ -23,9 +25,9 @@ const RESOLVED_MAX: usize = 500;
 
 pub(super) const FIND: &str = "SELECT seq, state FROM task WHERE id = ?1";
 pub(super) const ADD_DEPENDENT: &str =
-    "INSERT INTO dependant (seq, on_failure, hand_over, run_at) VALUES (?1, ?2, ?3, ?4)";
+    "INSERT INTO dependent (seq, on_failure, pass_results, run_at) VALUES (?1, ?2, ?3, ?4)";
 pub(super) const ADD_DEPENDENCY: &str =
-    "INSERT INTO dependency (seq, place, id, on_seq) VALUES (?1, ?2, ?3, ?4)";
+    "INSERT INTO dependency (seq, position, id, on_seq) VALUES (?1, ?2, ?3, ?4)";
 pub(super) const ADD_END: &str = "INSERT OR IGNORE INTO dependency_end (seq, state, at) VALUES (?1, ?2, ?3)";
 pub(super) const ADD_END_IF_AWAITED: &str = "
     INSERT OR IGNORE INTO dependency_end (seq, state, at) SELECT ?1, ?2, ?3 WHERE EXISTS (
@@ -33,24 +35,22 @@ pub(super) const ADD_END_IF_AWAITED: &str = "
 /// Keeps the outcomes of dependencies that have finished, even if unresolved or removed by now.
 pub(super) const DROP_DEPENDENCIES: &str = "
     UPDATE dependency SET on_seq = NULL, outcome = coalesce(outcome,
-        (SELECT state FROM task WHERE task.seq = on_seq AND state >= 2),
+        (SELECT state FROM task WHERE task.seq = on_seq AND finished_at IS NOT NULL),
         (SELECT state FROM dependency_end WHERE dependency_end.seq = on_seq))
     WHERE seq = ?1 AND on_seq IS NOT NULL";
 pub(super) const NEXT_END: &str = "SELECT seq, state, at FROM dependency_end ORDER BY seq LIMIT 1";
 pub(super) const REMOVE_END: &str = "DELETE FROM dependency_end WHERE seq = ?1";
 pub(super) const AWAITING: &str = "
-    SELECT dependency.seq, place, id, on_failure, hand_over
-    FROM dependency INDEXED BY dependency_on CROSS JOIN dependant ON dependant.seq = dependency.seq
+    SELECT dependency.seq, position, id, on_failure, pass_results, run_at
+    FROM dependency INDEXED BY dependency_on CROSS JOIN dependent ON dependent.seq = dependency.seq
     WHERE on_seq = ?1 AND outcome IS NULL LIMIT ?2";
 pub(super) const RECORD_OUTCOME: &str = "
-    UPDATE dependency SET outcome = ?3, on_seq = iif(?4, on_seq, NULL) WHERE seq = ?1 AND place = ?2";
+    UPDATE dependency SET outcome = ?3, on_seq = iif(?4, on_seq, NULL) WHERE seq = ?1 AND position = ?2";
 pub(super) const COUNT_DOWN: &str = "
-    UPDATE task SET waits_for = waits_for - 1 WHERE seq = ?1 AND state = 0 AND waits_for > 0
-    RETURNING waits_for, priority <> 0 OR grp IS NOT NULL";
+    UPDATE task SET pending_dependencies = pending_dependencies - 1 WHERE seq = ?1 AND state = 'blocked'
+    RETURNING pending_dependencies, plugin, task_group";
 pub(super) const RELEASE: &str = "
-    UPDATE task SET ready_at = max(ready_at, ?2),
-        rank = iif(priority = 0 AND grp IS NULL, NULL, 9223372036854775807)
-    WHERE seq = ?1";
+    UPDATE task SET state = ?2, sort_key = sort_key + ?3 - ready_at, ready_at = ?3 WHERE seq = ?1";
 pub(super) const SET_CAUSE: &str = "UPDATE task SET cause = ?2, message = ?3 WHERE seq = ?1";
 
 /// A dependency of a new task.
@@ -99,7 +99,7 @@ pub(super) fn add(
         dependency.execute(params![seq, size(place), on.id.as_bytes(), on.seq])?;
         if on.state.is_final() {
             let mut add_end = batch.connection.prepare_cached(ADD_END)?;
-            add_end.execute(params![on.seq, code(on.state), nanos(task.created_at)])?;
+            add_end.execute(params![on.seq, on.state.as_str(), nanos(task.created_at)])?;
             batch.writer_state.has_unresolved_ends = true;
         }
     }
@@ -120,7 +120,7 @@ pub(super) fn ended(
     batch.writer_state.observe_time(nanos(at));
     batch.connection.prepare_cached(DROP_DEPENDENCIES)?.execute([seq])?;
     let mut add_end = batch.connection.prepare_cached(ADD_END_IF_AWAITED)?;
-    batch.writer_state.has_unresolved_ends |= add_end.execute(params![seq, code(state), nanos(at)])? > 0;
+    batch.writer_state.has_unresolved_ends |= add_end.execute(params![seq, state.as_str(), nanos(at)])? > 0;
     Ok(())
 }
 
@@ -138,6 +138,8 @@ struct PendingDependency {
     on: TaskId,
     runs_on_failure: bool,
     pass_results: bool,
+    /// When the dependent may start at the earliest.
+    run_at: Option<i64>,
 }
 
 /// Resolves recorded ends, as far as one batch has time for.
@@ -153,7 +155,7 @@ pub(super) fn resolve(batch: &mut Batch<'_>) -> rusqlite::Result<()> {
             match record_outcome(batch, one, &end) {
                 // It would be retried in every batch, and nothing could be written any more.
                 Err(error) if is_of_value(&error) => {
-                    quarantine::fail(batch, one.seq, TaskState::Waiting, &error, end.at)?;
+                    quarantine::fail(batch, one.seq, TaskState::Blocked, &error, end.at)?;
                 }
                 recorded => recorded?,
             }
@@ -184,6 +186,7 @@ fn pending(batch: &Batch<'_>, seq: i64, limit: usize) -> rusqlite::Result<Vec<Pe
             on: TaskId::from_bytes(row.get(2)?),
             runs_on_failure: row.get(3)?,
             pass_results: row.get(4)?,
+            run_at: row.get(5)?,
         })
     })?;
     pending.collect()
@@ -195,19 +198,45 @@ fn record_outcome(batch: &mut Batch<'_>, pending: &PendingDependency, end: &Task
     let mut record_outcome = batch.connection.prepare_cached(RECORD_OUTCOME)?;
     // Only a completed dependency has a result to pass.
     let keeps = pass_results && end.state == TaskState::Completed;
-    record_outcome.execute(params![seq, place, code(end.state), keeps])?;
+    record_outcome.execute(params![seq, place, end.state.as_str(), keeps])?;
     drop(record_outcome);
     if end.state != TaskState::Completed && !pending.runs_on_failure {
         return cancel_dependent(batch, pending, end);
     }
     let mut count = batch.connection.prepare_cached(COUNT_DOWN)?;
-    let left =
-        count.query_row([seq], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, bool>(1)?))).optional()?;
-    if let Some((0, is_ranked)) = left {
-        batch.connection.prepare_cached(RELEASE)?.execute(params![seq, nanos(end.at)])?;
-        batch.writer_state.uses_promotion |= is_ranked;
-        batch.wait_for_ready = true;
+    let left = count.query_row([seq], |row| {
+        let (pending, plugin, group) = (row.get::<_, i64>(0)?, parsed(row, 1)?, group(row, 2)?);
+        Ok((pending, plugin, group))
+    });
+    if let Some((0, plugin, group)) = left.optional()? {
+        release(batch, pending, &plugin, group.as_ref(), end.at)?;
     }
+    Ok(())
+}
+
+/// Releases a dependent whose dependencies have all finished: it is available, or scheduled if it has a start time
+/// that is still to come.
+fn release(
+    batch: &mut Batch<'_>,
+    pending: &PendingDependency,
+    plugin: &PluginName,
+    group: Option<&Group>,
+    at: Timestamp,
+) -> rusqlite::Result<()> {
+    let at = nanos(at);
+    let (state, ready_at) = match pending.run_at {
+        Some(run_at) if run_at > at => (TaskState::Scheduled, run_at),
+        _ => (TaskState::Available, at),
+    };
+    let mut release = batch.connection.prepare_cached(RELEASE)?;
+    release.execute(params![pending.seq, state.as_str(), ready_at])?;
+    if let Some(group) = group
+        && state == TaskState::Available
+    {
+        batch.fair_queue.add(plugin, group);
+    }
+    batch.record_move(plugin, Some(TaskState::Blocked), Some(state));
+    batch.wait_for_ready = true;
     Ok(())
 }
 
@@ -221,7 +250,7 @@ fn cancel_dependent(
     let found = find.query_row([pending.seq], cancel::cancellable).optional()?;
     drop(find);
     // Another dependency may have cancelled it already.
-    let Some((seq, was @ TaskState::Waiting, of, has_webhook)) = found else { return Ok(()) };
+    let Some((seq, was @ TaskState::Blocked, of, has_webhook)) = found else { return Ok(()) };
     let how = if end.state == TaskState::Failed { "failed" } else { "was cancelled" };
     let message = format!("it depends on task {}, which {how}", pending.on);
     let mut blame = batch.connection.prepare_cached(SET_CAUSE)?;

@@ -9,29 +9,28 @@ use super::rows::state;
 use crate::{Claim, Dependency, DependencyResults, DependencyStatus};
 
 pub(super) const DEPENDS: &str = "
-    SELECT on_failure, hand_over, dependency.id, outcome
-    FROM task CROSS JOIN dependant ON dependant.seq = task.seq
+    SELECT on_failure, pass_results, dependency.id, outcome
+    FROM task CROSS JOIN dependent ON dependent.seq = task.seq
         CROSS JOIN dependency ON dependency.seq = task.seq
-    WHERE task.id = ?1 ORDER BY place";
+    WHERE task.id = ?1 ORDER BY position";
 pub(super) const HANDED: &str = "
     SELECT dependency.id, outcome, other.seq IS NOT NULL, coalesce(octet_length(other.result), 0), other.seq
     FROM task CROSS JOIN dependency ON dependency.seq = task.seq
         LEFT JOIN task AS other ON other.seq = on_seq AND other.id = dependency.id
-    WHERE task.seq = ?1 AND task.id = ?2 AND task.claims = ?3 AND task.state = 1 ORDER BY place";
+    WHERE task.seq = ?1 AND task.id = ?2 AND task.claim_token = ?3 AND task.state = 'running' ORDER BY position";
 pub(super) const RESULT: &str = "SELECT result FROM task WHERE seq = ?1";
 pub(super) const AGAIN: &str = "
-    SELECT on_failure, hand_over, dependency.id, outcome,
+    SELECT on_failure, pass_results, dependency.id, outcome,
         EXISTS (SELECT 1 FROM task WHERE task.id = dependency.id)
-    FROM dependant CROSS JOIN dependency ON dependency.seq = dependant.seq
-    WHERE dependant.seq = ?1 ORDER BY place";
+    FROM dependent CROSS JOIN dependency ON dependency.seq = dependent.seq
+    WHERE dependent.seq = ?1 ORDER BY position";
 
 fn on_failure(row: &Row<'_>, column: usize) -> rusqlite::Result<OnFailure> {
     Ok(if row.get(column)? { OnFailure::Run } else { OnFailure::Cancel })
 }
 
 fn outcome(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<TaskState>> {
-    let ended = row.get::<_, Option<i64>>(column)?.is_some();
-    ended.then(|| state(row, column)).transpose()
+    row.get_ref(column)?.as_str_or_null()?.map(|_| state(row, column)).transpose()
 }
 
 /// Reads the dependencies of a task; `None` if it has none.

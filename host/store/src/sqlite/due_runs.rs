@@ -12,10 +12,10 @@ use crate::{DueOutcome, DueRuns, IdempotencyKey, RunNowOutcome, StoreError, Subm
 
 /// An unfinished task of the schedule.
 pub(super) const LIVE: &str = "
-    SELECT id FROM task INDEXED BY task_scheduled
-    WHERE schedule = ?1 AND schedule IS NOT NULL AND state < 2 LIMIT 1";
+    SELECT id FROM task INDEXED BY task_unfinished_of_schedule
+    WHERE schedule = ?1 AND schedule IS NOT NULL AND finished_at IS NULL LIMIT 1";
 pub(super) const FIRED: &str = "
-    UPDATE schedule SET next_at = ?2, settled_at = ?3, last_due = iif(?5 IS NULL, last_due, ?4),
+    UPDATE schedule SET next_at = ?2, evaluated_until = ?3, last_due = iif(?5 IS NULL, last_due, ?4),
         last_at = coalesce(?5, last_at), last_task = coalesce(?6, last_task), runs = runs + ?7,
         skipped = skipped + ?8, last_error = NULL, revision = revision + 1
     WHERE name = ?1";

@@ -8,16 +8,15 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
 
-use rusqlite::Connection;
-use wasmill_model::{Group, PluginName};
+use rusqlite::{Connection, OptionalExtension};
+use wasmill_model::{Group, InvalidLabel, PluginName};
 
-use super::rows::parsed;
 use crate::ClaimQuota;
 
-/// The groups with available tasks, from an index of those alone.
-pub(super) const GROUPS: &str = "
-    SELECT DISTINCT plugin, grp FROM task INDEXED BY task_grouped
-    WHERE state = 0 AND rank = 9223372036854775806";
+/// The next group of a plugin with available tasks: one step in the index for each group, however many tasks it has.
+pub(super) const NEXT_GROUP: &str = "
+    SELECT task_group FROM task INDEXED BY task_available
+    WHERE state = 'available' AND plugin = ?1 AND task_group > ?2 ORDER BY task_group LIMIT 1";
 
 /// Tasks to read of a group at first: the one to serve and the next.
 const READ_MIN: usize = 2;
@@ -29,8 +28,6 @@ const UNUSED_GROUPS_MAX: usize = 1_000;
 /// Round robin state over all plugins and groups.
 #[derive(Debug, Default)]
 pub(super) struct FairQueue {
-    /// Whether all groups with available tasks are known.
-    known: bool,
     /// Sequence number of the last task served.
     last: u64,
     plugins: HashMap<PluginName, PluginQueue>,
@@ -39,6 +36,8 @@ pub(super) struct FairQueue {
 /// Round robin state of one plugin; the smallest number is served first.
 #[derive(Debug, Default)]
 struct PluginQueue {
+    /// Whether all groups with available tasks are known.
+    is_known: bool,
     /// Number of the ungrouped tasks; it starts at 0, so a plugin that is used rarely does not wait.
     own: u64,
     /// Groups that may have an available task, by number.
@@ -99,11 +98,11 @@ struct Turn {
 impl FairQueue {
     /// Adds a group with an available task.
     pub(super) fn add(&mut self, plugin: &PluginName, group: &Group) {
-        // Otherwise all groups are learnt at once later.
-        if self.known {
+        // Otherwise all groups of the plugin are learnt at once later.
+        if let Some(plugin_queue) = self.plugins.get_mut(plugin).filter(|plugin_queue| plugin_queue.is_known)
+        {
             self.last += 1;
-            let turn = self.last;
-            self.plugin_queue(plugin).add(turn, group.clone());
+            plugin_queue.add(self.last, group.clone());
         }
     }
 
@@ -116,23 +115,26 @@ impl FairQueue {
         }
     }
 
-    /// Reads the groups with available tasks, unless they are known.
-    pub(super) fn learn(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        if self.known {
+    /// Reads the groups of a plugin with available tasks, unless they are known.
+    pub(super) fn learn(&mut self, connection: &Connection, plugin: &PluginName) -> rusqlite::Result<()> {
+        if self.plugins.get(plugin).is_some_and(|plugin_queue| plugin_queue.is_known) {
             return Ok(());
         }
-        let mut statement = connection.prepare_cached(GROUPS)?;
-        let mut rows = statement.query([])?;
-        self.known = true;
-        while let Some(row) = rows.next()? {
-            match (parsed(row, 0), parsed(row, 1)) {
-                (Ok(plugin), Ok(group)) => self.add(&plugin, &group),
-                (Err(error), _) | (_, Err(error)) => {
-                    tracing::error!(%error, "the tasks of a group are not started: its name is damaged");
+        self.plugin_queue(plugin).is_known = true;
+        let mut statement = connection.prepare_cached(NEXT_GROUP)?;
+        let mut name = String::new();
+        loop {
+            let next = statement.query_row([plugin.as_str(), &name], |row| row.get(0)).optional()?;
+            let Some(next) = next else { return Ok(()) };
+            name = next;
+            match name.parse() {
+                Ok(group) => self.add(plugin, &group),
+                Err(error) => {
+                    let error: InvalidLabel = error;
+                    tracing::error!(%plugin, %error, "the tasks of a group are not started: its name is damaged");
                 }
             }
         }
-        Ok(())
     }
 
     /// Picks up to `tasks_max` tasks round robin, as far as they fit into the available memory.
@@ -268,8 +270,7 @@ mod tests {
 
     impl World {
         fn new(ready: &[(&'static str, &'static str, usize)]) -> Self {
-            let mut world =
-                Self { fair_queue: FairQueue { known: true, ..FairQueue::default() }, ready: Vec::new() };
+            let mut world = Self { fair_queue: FairQueue::default(), ready: Vec::new() };
             for (plugin, group, tasks) in ready {
                 world.come(plugin, group, *tasks);
             }
@@ -281,8 +282,10 @@ mod tests {
                 Some(lane) => lane.2 += tasks,
                 None => self.ready.push((plugin, group, tasks)),
             }
+            let plugin = quota(plugin).plugin;
+            self.fair_queue.plugin_queue(&plugin).is_known = true;
             if let Ok(group) = group.parse() {
-                self.fair_queue.add(&quota(plugin).plugin, &group);
+                self.fair_queue.add(&plugin, &group);
             }
         }
 
@@ -400,13 +403,14 @@ mod tests {
 
     #[test]
     fn unused_groups_are_forgotten_even_if_their_plugin_never_runs() {
-        let mut fair_queue = FairQueue { known: true, ..FairQueue::default() };
+        let mut fair_queue = FairQueue::default();
         let mut limit = 0;
         for number in 0..100_000 {
             let group = format!("g{number}").parse().expect("valid");
-            fair_queue.add(&quota("a").plugin, &group);
+            let plugin = quota("a").plugin;
+            fair_queue.plugin_queue(&plugin).is_known = true;
+            fair_queue.add(&plugin, &group);
             fair_queue.forget_if_over(10);
-            fair_queue.known = true;
             limit =
                 limit.max(fair_queue.plugins.values().map(|plugin_queue| plugin_queue.queued.len()).sum());
         }

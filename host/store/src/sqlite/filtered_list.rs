@@ -4,9 +4,9 @@
 //! cursor. Rare states have an index of their own.
 
 use rusqlite::{Connection, Row, params};
-use wasmill_model::{Group, ScheduleName, TaskState, UniqueKey};
+use wasmill_model::{Group, ScheduleName, TaskPhase, UniqueKey};
 
-use super::rows::{nanos, size, state, tags};
+use super::rows::{is_waiting, nanos, size, state, tags};
 use crate::{Filter, TaskRef};
 
 /// Maximum rows a page scans in table order (about 8 ms).
@@ -18,19 +18,11 @@ const INDEX_ROWS_SCANNED_MAX: usize = 3_000;
 /// Maximum waiting tasks to sort for a page; with more, the table is scanned.
 const WAITING_SORTED_MAX: u64 = 10_000;
 
-// Tags, schedule, group and key are stored behind the result, which may be large, so they are read only for
-// unfinished tasks or when the filter asks for one of them, whose index then finds the tasks.
 macro_rules! scan {
-    ($tail:literal) => {
-        concat!("SELECT seq, state, plugin, created_at, id, NULL, NULL, NULL, NULL FROM task ", $tail)
-    };
-}
-
-macro_rules! scan_open {
-    ($tail:literal) => {
+    ($($tail:expr),+) => {
         concat!(
-            "SELECT seq, state, plugin, created_at, id, tags, schedule, grp, unique_key FROM task ",
-            $tail
+            "SELECT seq, state, plugin, created_at, id, tags, schedule, task_group, unique_key FROM task ",
+            $($tail),+
         )
     };
 }
@@ -38,27 +30,27 @@ macro_rules! scan_open {
 pub(super) const ALL: &str = scan!("WHERE seq < ?1 ORDER BY seq DESC");
 /// Sorts all waiting tasks: for few only.
 pub(super) const WAITING: &str =
-    scan!("INDEXED BY task_waiting WHERE state = 0 AND seq < ?1 ORDER BY seq DESC");
+    scan!("INDEXED BY task_waiting WHERE (", is_waiting!(), ") AND seq < ?1 ORDER BY seq DESC");
 pub(super) const RUNNING: &str =
-    scan!("INDEXED BY task_running WHERE state = 1 AND seq < ?1 ORDER BY seq DESC");
+    scan!("INDEXED BY task_running WHERE state = 'running' AND seq < ?1 ORDER BY seq DESC");
 pub(super) const FAILED: &str =
-    scan!("INDEXED BY task_failed WHERE state = 3 AND seq < ?1 ORDER BY seq DESC");
+    scan!("INDEXED BY task_failed WHERE state = 'failed' AND seq < ?1 ORDER BY seq DESC");
 pub(super) const CANCELLED: &str =
-    scan!("INDEXED BY task_cancelled WHERE state = 4 AND seq < ?1 ORDER BY seq DESC");
-pub(super) const ALL_WAITING: &str = scan_open!("INDEXED BY task_waiting WHERE state = 0");
-pub(super) const ALL_RUNNING: &str = scan_open!("INDEXED BY task_running WHERE state = 1");
+    scan!("INDEXED BY task_cancelled WHERE state = 'cancelled' AND seq < ?1 ORDER BY seq DESC");
+pub(super) const ALL_WAITING: &str = scan!("INDEXED BY task_waiting WHERE ", is_waiting!());
+pub(super) const ALL_RUNNING: &str = scan!("INDEXED BY task_running WHERE state = 'running'");
 pub(super) const TAGGED: &str = "
-    SELECT task.seq, state, plugin, created_at, id, tags, schedule, grp, unique_key
+    SELECT task.seq, state, plugin, created_at, id, tags, schedule, task_group, unique_key
     FROM tag CROSS JOIN task ON task.seq = tag.seq
     WHERE tag.name = ?2 AND tag.seq < ?1 ORDER BY tag.seq DESC";
 pub(super) const OF_SCHEDULE: &str =
-    scan_open!("INDEXED BY task_of_schedule WHERE schedule = ?2 AND seq < ?1 ORDER BY seq DESC");
+    scan!("INDEXED BY task_of_schedule WHERE schedule = ?2 AND seq < ?1 ORDER BY seq DESC");
 pub(super) const OF_GROUP: &str =
-    scan_open!("INDEXED BY task_of_group WHERE grp = ?2 AND seq < ?1 ORDER BY seq DESC");
+    scan!("INDEXED BY task_of_group WHERE task_group = ?2 AND seq < ?1 ORDER BY seq DESC");
 pub(super) const OF_KEY: &str =
-    scan_open!("INDEXED BY task_of_key WHERE unique_key = ?2 AND seq < ?1 ORDER BY seq DESC");
+    scan!("INDEXED BY task_of_key WHERE unique_key = ?2 AND seq < ?1 ORDER BY seq DESC");
 
-pub(super) const ONE: &str = scan_open!("WHERE seq = ?1");
+pub(super) const ONE: &str = scan!("WHERE seq = ?1");
 /// From the index of ids alone.
 pub(super) const IDS: &str = "SELECT seq FROM task WHERE id BETWEEN ?1 AND ?2 AND seq < ?3 LIMIT ?4";
 
@@ -154,20 +146,18 @@ fn by_label(filter: &Filter) -> Option<AccessPath<'_>> {
     Some((sql, Some(label)))
 }
 
-/// Chooses an index per requested state, or the table if one of them has none.
+/// Chooses an index per requested phase, or the table if one of them has none.
 fn by_state(filter: &Filter, waiting: u64) -> Vec<&'static str> {
-    let path = |state: &TaskState| match state {
+    let path = |phase: TaskPhase| match phase {
         // If many tasks wait, a table scan finds some quickly.
-        TaskState::Waiting => (waiting <= WAITING_SORTED_MAX).then_some(WAITING),
-        TaskState::Running => Some(RUNNING),
-        TaskState::Completed => None,
-        TaskState::Failed => Some(FAILED),
-        TaskState::Cancelled => Some(CANCELLED),
+        TaskPhase::Waiting => (waiting <= WAITING_SORTED_MAX).then_some(WAITING),
+        TaskPhase::Running => Some(RUNNING),
+        TaskPhase::Completed => None,
+        TaskPhase::Failed => Some(FAILED),
+        TaskPhase::Cancelled => Some(CANCELLED),
     };
-    let mut states = filter.states.clone();
-    states.sort_unstable_by_key(|state| super::rows::code(*state));
-    states.dedup();
-    let paths: Option<Vec<_>> = states.iter().map(path).collect();
+    let wanted = |phase: &TaskPhase| filter.states.iter().any(|state| state.phase() == *phase);
+    let paths: Option<Vec<_>> = TaskPhase::ALL.into_iter().filter(wanted).map(path).collect();
     paths.filter(|paths| !paths.is_empty()).unwrap_or_else(|| vec![ALL])
 }
 
@@ -203,8 +193,8 @@ fn scan_path(
 pub(super) fn open(connection: &Connection, filter: &Filter) -> rusqlite::Result<Vec<TaskRef>> {
     let snapshot = connection.unchecked_transaction()?;
     let mut found = Vec::new();
-    for (state, sql) in [(TaskState::Waiting, ALL_WAITING), (TaskState::Running, ALL_RUNNING)] {
-        if !filter.has(state) {
+    for (phase, sql) in [(TaskPhase::Waiting, ALL_WAITING), (TaskPhase::Running, ALL_RUNNING)] {
+        if !filter.states.is_empty() && !filter.states.iter().any(|state| state.phase() == phase) {
             continue;
         }
         let mut statement = snapshot.prepare_cached(sql)?;

@@ -7,7 +7,7 @@ use super::batch::{Batch, Operation, large};
 use super::cancel::{Cancelling, cancel, cancellable};
 use super::dependency;
 use super::remove::remove;
-use super::rows::{code, group, nanos};
+use super::rows::{group, nanos};
 use super::save::save;
 use super::{usage, webhooks};
 use crate::live_runs::LiveChange;
@@ -19,33 +19,32 @@ pub(super) const END: &str = "
     UPDATE task SET state = ?4, finished_at = ?5, cause = ?6, message = ?7, result = ?8,
         plugin_digest = coalesce(?9, plugin_digest), host_crashes = host_crashes + ?10,
         usage = coalesce(?11, usage)
-    WHERE seq = ?1 AND id = ?2 AND claims = ?3 AND state = 1 AND stop_requested_at IS NULL";
+    WHERE seq = ?1 AND id = ?2 AND claim_token = ?3 AND state = 'running' AND stop_requested_at IS NULL";
 pub(super) const WAIT: &str = "
-    UPDATE task SET state = 0, ready_at = coalesce(?4, ready_at),
-        wait_ns = CASE WHEN ?4 IS NOT NULL THEN ?12 WHEN ready_at <> created_at THEN 0 END,
-        started_at = iif(?11 OR (?7 AND parks IS NOT NULL), started_at, NULL),
-        parks = CASE WHEN ?11 THEN coalesce(parks, 0) + 1 WHEN ?7 THEN parks END,
-        rank = iif(?4 IS NULL OR rank IS NULL, rank, 9223372036854775807),
+    UPDATE task SET state = ?14, sort_key = sort_key + coalesce(?4, ready_at) - ready_at,
+        ready_at = coalesce(?4, ready_at), wait_ns = ?12,
+        started_at = iif(?11 OR (?7 AND suspensions > 0), started_at, NULL),
+        suspensions = CASE WHEN ?11 THEN suspensions + 1 WHEN ?7 THEN suspensions ELSE 0 END,
         cause = coalesce(?5, cause), message = coalesce(?6, message),
-        attempt = attempt - iif(parks IS NULL, ?7, 0), host_crashes = host_crashes + ?8,
+        attempt = attempt - iif(suspensions = 0, ?7, 0), host_crashes = host_crashes + ?8,
         plugin_digest = coalesce(?9, plugin_digest), usage = coalesce(?10, usage),
-        log_lines_given = coalesce(?13, log_lines_given)
-    WHERE seq = ?1 AND id = ?2 AND claims = ?3 AND state = 1 AND stop_requested_at IS NULL
-    RETURNING grp";
-pub(super) const LINES_GIVEN: &str = "SELECT log_lines_given FROM task WHERE seq = ?1";
-pub(super) const LEAVE_OUT_LINES: &str = "UPDATE task SET log_lines_given = ?2 WHERE seq = ?1";
-pub(super) const KEPT: &str = "SELECT body FROM log_lines WHERE seq = ?1";
+        log_lines = coalesce(?13, log_lines)
+    WHERE seq = ?1 AND id = ?2 AND claim_token = ?3 AND state = 'running' AND stop_requested_at IS NULL
+    RETURNING task_group";
+pub(super) const LINES_GIVEN: &str = "SELECT log_lines FROM task WHERE seq = ?1";
+pub(super) const LEAVE_OUT_LINES: &str = "UPDATE task SET log_lines = ?2 WHERE seq = ?1";
+pub(super) const KEPT: &str = "SELECT body FROM log WHERE seq = ?1";
 pub(super) const ATTEMPT: &str = "
     INSERT OR REPLACE INTO attempt (seq, attempt, outcome, message, started_at, finished_at, plugin_digest)
     SELECT seq, attempt, ?4, ?5, started_at, ?6, ?7
-    FROM task WHERE seq = ?1 AND id = ?2 AND claims = ?3 AND state = 1 AND stop_requested_at IS NULL";
+    FROM task WHERE seq = ?1 AND id = ?2 AND claim_token = ?3 AND state = 'running' AND stop_requested_at IS NULL";
 /// A task with a stop request under this claim.
 pub(super) const STOPPING: &str = "
-    SELECT seq, state, claims, id, plugin, attempt, trace, created_at, started_at, webhook IS NOT NULL,
+    SELECT seq, state, claim_token, id, plugin, attempt, trace, created_at, started_at, webhook_on IS NOT NULL,
         stop_removes
-    FROM task WHERE seq = ?1 AND id = ?2 AND claims = ?3 AND state = 1 AND stop_requested_at IS NOT NULL";
+    FROM task WHERE seq = ?1 AND id = ?2 AND claim_token = ?3 AND state = 'running' AND stop_requested_at IS NOT NULL";
 pub(super) const KEEP: &str = "
-    INSERT INTO log_lines (seq, body) VALUES (?1, ?2)
+    INSERT INTO log (seq, body) VALUES (?1, ?2)
     ON CONFLICT (seq) DO UPDATE SET body = excluded.body";
 
 pub(super) const DROP_CHECKPOINT: &str = "DELETE FROM checkpoint WHERE seq = ?1";
@@ -195,7 +194,7 @@ impl Finish {
             self.claim.seq,
             self.claim.id.as_bytes(),
             self.claim.token,
-            code(self.next.state()),
+            self.next.state().as_str(),
             nanos(self.now),
             failure.map(|failure| failure.cause.to_string()),
             failure.map(|failure| &failure.message),
@@ -245,6 +244,7 @@ impl Finish {
             counted == Counted::Step,
             until.map(|until| nanos(until).saturating_sub(nanos(self.now)).max(0)),
             self.log.as_ref().map(|part| part.given().cast_signed()),
+            self.next.state().as_str(),
         ];
         let waits = statement.query_row(values, |row| group(row, 0)).optional()?;
         drop(statement);
@@ -252,7 +252,7 @@ impl Finish {
             self.leave_out_lines(batch)?;
         }
         if let Some(Some(group)) = &waits
-            && until.is_none()
+            && self.next.state() == TaskState::Available
         {
             batch.fair_queue.add(&self.claim.plugin, group);
         }
@@ -305,7 +305,7 @@ impl Finish {
                 (failure.cause.to_string(), Some(failure.message.as_str()))
             }
             Transition::Suspended(..) => ("suspended".to_owned(), None),
-            Transition::Requeued => ("put-back".to_owned(), None),
+            Transition::Requeued => ("requeued".to_owned(), None),
             Transition::Recovered => (Cause::HostCrash.to_string(), Some("the host died during the run")),
         };
         let digest = self.claim.report.digest();

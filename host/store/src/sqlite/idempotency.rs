@@ -23,13 +23,14 @@ const STEP_BYTES_MAX: i64 = 4 << 20;
 /// Bytes of one task in an answer: its id, its creation time, and -1 or the seconds its holder had run.
 const ENTRY_BYTES: usize = 32;
 
-pub(super) const FIND: &str = "SELECT seq, digest, created_at, answer FROM request WHERE key = ?1";
+pub(super) const FIND: &str = "SELECT seq, digest, created_at, answer FROM idempotency WHERE key = ?1";
 pub(super) const STEPS: &str =
-    "SELECT key, created_at, answer FROM request WHERE key >= ?1 AND key < ?2 ORDER BY key";
-pub(super) const KEEP: &str = "INSERT INTO request (key, digest, created_at, answer) VALUES (?1, ?2, ?3, ?4)";
+    "SELECT key, created_at, answer FROM idempotency WHERE key >= ?1 AND key < ?2 ORDER BY key";
+pub(super) const KEEP: &str =
+    "INSERT INTO idempotency (key, digest, created_at, answer) VALUES (?1, ?2, ?3, ?4)";
 pub(super) const OLDEST: &str =
-    "SELECT seq, created_at, octet_length(answer) FROM request ORDER BY seq LIMIT ?1";
-pub(super) const FORGET: &str = "DELETE FROM request WHERE seq = ?1";
+    "SELECT seq, created_at, octet_length(answer) FROM idempotency ORDER BY seq LIMIT ?1";
+pub(super) const FORGET: &str = "DELETE FROM idempotency WHERE seq = ?1";
 
 /// Returns true if an answer from `created_at` has expired, or is from a clock that was far ahead.
 fn is_over(created_at: i64, now: i64) -> bool {

@@ -7,12 +7,12 @@ use chrono::DateTime;
 use rusqlite::ErrorCode::ConstraintViolation;
 use rusqlite::{OptionalExtension, ffi, params};
 use wasmill_model::{
-    Group, NewTask, OnConflict, PluginName, Priority, ScheduleName, TaskId, TaskState, Timestamp, Unique,
+    Group, NewTask, OnConflict, PluginName, ScheduleName, TaskId, TaskState, Timestamp, Unique,
 };
 
 use super::batch::{Batch, Operation, WriterState, large};
 use super::dependency::{self, DependencyTarget};
-use super::rows::{RANK_GROUPED, RANK_HELD_BACK, RANK_LATER, millis, nanos, size, tags_text};
+use super::rows::{millis, nanos, size, tags_text};
 use super::{idempotency, webhooks};
 use crate::{EventKind, EventPayload, IdempotencyKey, StoreError, Submitted, SubmittedTask};
 
@@ -67,7 +67,7 @@ impl Operation for Insert {
         // After the loop, not within: a refusal takes back the earlier tasks.
         for (task, taken) in self.tasks.iter().zip(&tasks) {
             if taken.holder.is_none() {
-                batch.count_delta.record_move(&task.plugin, None, Some(TaskState::Waiting));
+                batch.count_delta.record_move(&task.plugin, None, Some(task.first_state()));
             }
         }
         if let Some((request, now)) = &self.request {
@@ -142,14 +142,14 @@ impl<'a> Lines<'a> {
 
 pub(super) const UNDO: &str = "DELETE FROM task WHERE seq >= ?1";
 pub(super) const HOLDER: &str = "
-    SELECT id, created_at, started_at FROM task INDEXED BY task_live_key
-    WHERE unique_key = ?1 AND state < 2";
+    SELECT id, created_at, started_at FROM task INDEXED BY task_unfinished_key
+    WHERE unique_key = ?1 AND finished_at IS NULL";
 pub(super) const TASK: &str = "
-    INSERT INTO task (seq, id, plugin, state, created_at, ready_at, attempts_max, timeout_ms, input_bytes,
-        backoff_first_ms, backoff_factor, backoff_most_ms, priority, rank, tags, unique_key, retry_of,
-        schedule, waits_for, webhook, trace, grp, backoff_jitter, wait_ns)
-    VALUES (?1, ?2, ?3, 0, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20,
-        ?21, ?22, ?23)";
+    INSERT INTO task (seq, id, plugin, state, created_at, ready_at, sort_key, wait_ns, attempts_max,
+        timeout_ms, input_bytes, backoff_first_ms, backoff_factor, backoff_max_ms, backoff_jitter, priority,
+        task_group, unique_key, tags, schedule, retry_of, pending_dependencies, webhook_on, trace)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21,
+        ?22, ?23, ?24)";
 pub(super) const INPUT: &str = "INSERT INTO input (seq, body) VALUES (?1, ?2)";
 pub(super) const TAG: &str = "INSERT OR IGNORE INTO tag (name, seq) VALUES (?1, ?2)";
 
@@ -180,43 +180,32 @@ fn holder(batch: &Batch<'_>, unique: &Unique, now: Timestamp) -> rusqlite::Resul
 fn insert(batch: &mut Batch<'_>, task: &NewTask, awaited: &[DependencyTarget]) -> rusqlite::Result<()> {
     let seq = batch.writer_state.seq_next;
     let (created_at, ready_at) = (nanos(task.created_at), nanos(task.ready_at()));
-    let is_ranked = task.priority != Priority::default() || task.group.is_some();
-    let is_held_back = !awaited.is_empty();
-    let rank = if is_held_back {
-        Some(RANK_HELD_BACK)
-    } else if !is_ranked {
-        None
-    } else if ready_at > created_at {
-        Some(RANK_LATER)
-    } else if task.group.is_some() {
-        Some(RANK_GROUPED)
-    } else {
-        Some(ready_at.saturating_sub(task.priority.head_start_nanos()))
-    };
+    let state = task.first_state();
     batch.connection.prepare_cached(TASK)?.execute(params![
         seq,
         task.id.as_bytes(),
         task.plugin.as_str(),
+        state.as_str(),
         created_at,
         ready_at,
+        ready_at.saturating_sub(task.priority.head_start_nanos()),
+        (task.is_delayed && ready_at > created_at).then(|| ready_at - created_at),
         task.attempts_max,
         millis(task.timeout),
         task.input.as_ref().map(|input| size(input.len())),
         task.backoff.map(|backoff| millis(backoff.first)),
         task.backoff.map(|backoff| backoff.factor),
         task.backoff.map(|backoff| millis(backoff.max)),
+        task.backoff.map(|backoff| backoff.jitter),
         task.priority.get(),
-        rank,
-        tags_text(&task.tags),
+        task.group.as_ref().map(Group::as_str),
         task.unique.as_ref().map(|unique| unique.key.as_str()),
-        task.retry_of.as_ref().map(TaskId::as_bytes),
+        tags_text(&task.tags),
         task.schedule.as_ref().map(ScheduleName::as_str),
-        is_held_back.then_some(size(awaited.len())),
+        task.retry_of.as_ref().map(TaskId::as_bytes),
+        (!awaited.is_empty()).then_some(size(awaited.len())),
         task.webhook.as_ref().map(webhooks::bits),
         task.trace.as_ref().map(ToString::to_string),
-        task.group.as_ref().map(Group::as_str),
-        task.backoff.map(|backoff| backoff.jitter),
-        (task.is_delayed && ready_at > created_at).then(|| ready_at - created_at),
     ])?;
     if let Some(input) = &task.input {
         batch.connection.prepare_cached(INPUT)?.execute(params![seq, input])?;
@@ -227,21 +216,17 @@ fn insert(batch: &mut Batch<'_>, task: &NewTask, awaited: &[DependencyTarget]) -
     if let Some(webhook) = &task.webhook {
         webhooks::add(batch, seq, webhook)?;
     }
-    if is_held_back {
+    if state == TaskState::Blocked {
         dependency::add(batch, seq, task, awaited)?;
     }
     batch.writer_state.seq_next += 1;
     batch.writer_state.observe_time(created_at);
-    if ready_at == created_at {
-        batch.writer_state.newest_ready = batch.writer_state.newest_ready.max(created_at);
-    }
-    batch.writer_state.uses_promotion |= is_ranked;
     if let Some(group) = &task.group
-        && rank == Some(RANK_GROUPED)
+        && state == TaskState::Available
     {
         batch.fair_queue.add(&task.plugin, group);
     }
-    batch.writer_state.record_move(None, Some(TaskState::Waiting));
+    batch.writer_state.record_move(None, Some(state));
     batch.events.push(EventPayload {
         task: task.id,
         plugin: task.plugin.clone(),

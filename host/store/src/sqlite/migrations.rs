@@ -7,32 +7,14 @@ use rusqlite::Connection;
 use super::fault::fault;
 use crate::StoreError;
 
-/// Application id of Wasmill: the letters `WMIL`.
-const APPLICATION_ID: i64 = 0x574d_494c;
+/// Application id of Wasmill: the letters `WSML`.
+const APPLICATION_ID: i64 = 0x5753_4d4c;
+
+/// Application id of databases from before the first release: the letters `WMIL`.
+const APPLICATION_ID_BEFORE_RELEASE: i64 = 0x574d_494c;
 
 /// The migrations; the first makes schema version 1. A released one never changes.
-const STEPS: [&str; 20] = [
-    include_str!("migrations/0001_tasks.sql"),
-    include_str!("migrations/0002_plugins.sql"),
-    include_str!("migrations/0003_ends.sql"),
-    include_str!("migrations/0004_log_lines.sql"),
-    include_str!("migrations/0005_usage.sql"),
-    include_str!("migrations/0006_queue.sql"),
-    include_str!("migrations/0007_schedule.sql"),
-    include_str!("migrations/0008_webhook.sql"),
-    include_str!("migrations/0009_depend.sql"),
-    include_str!("migrations/0010_trace.sql"),
-    include_str!("migrations/0011_group.sql"),
-    include_str!("migrations/0012_park.sql"),
-    include_str!("migrations/0013_clock.sql"),
-    include_str!("migrations/0014_jitter.sql"),
-    include_str!("migrations/0015_stop.sql"),
-    include_str!("migrations/0016_wait.sql"),
-    include_str!("migrations/0017_log_numbers.sql"),
-    include_str!("migrations/0018_start.sql"),
-    include_str!("migrations/0019_redelivery.sql"),
-    include_str!("migrations/0020_filters.sql"),
-];
+const STEPS: [&str; 1] = [include_str!("migrations/0001_schema.sql")];
 
 pub(super) const VERSION: i64 = STEPS.len() as i64;
 
@@ -40,7 +22,7 @@ pub(super) const VERSION: i64 = STEPS.len() as i64;
 ///
 /// # Errors
 ///
-/// Refuses the database of another program or of a newer Wasmill.
+/// Refuses the database of another program, of a newer Wasmill, and of one from before the first release.
 pub(super) fn check(connection: &Connection, path: &Path) -> Result<i64, StoreError> {
     let read = |sql: &str| {
         connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(|error| fault(path, &error))
@@ -48,6 +30,9 @@ pub(super) fn check(connection: &Connection, path: &Path) -> Result<i64, StoreEr
     let found = read("PRAGMA application_id")?;
     let tables = read("SELECT count(*) FROM sqlite_master")?;
     let new = found == 0 && tables == 0;
+    if found == APPLICATION_ID_BEFORE_RELEASE {
+        return Err(StoreError::Outdated { path: path.to_owned() });
+    }
     if found != APPLICATION_ID && !new {
         return Err(StoreError::Foreign { path: path.to_owned(), found, supported: APPLICATION_ID });
     }

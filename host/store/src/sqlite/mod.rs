@@ -31,6 +31,7 @@ mod outage_log;
 mod pause;
 mod plugin_counts;
 mod probe;
+mod promote;
 mod prune;
 mod quarantine;
 mod queries;

@@ -3,12 +3,13 @@
 
 use super::{
     cancel, cancel_many, claim, connection, dependency, dependency_results, due_runs, events, fair_queue,
-    finish, idempotency, insert, pause, prune, quarantine, queries, recover, remove, save, schedules, starts,
+    finish, idempotency, insert, pause, promote, prune, quarantine, queries, recover, remove, save,
+    schedules, starts,
 };
 use super::{clock_skew, filtered_list, plugin_counts, webhooks};
 
 /// Statements that their modules do not list.
-const STATEMENTS: [&str; 105] = [
+const STATEMENTS: [&str; 101] = [
     insert::TASK,
     insert::UNDO,
     insert::HOLDER,
@@ -19,18 +20,14 @@ const STATEMENTS: [&str; 105] = [
     idempotency::KEEP,
     idempotency::OLDEST,
     idempotency::FORGET,
-    claim::RANKED,
-    claim::GROUPED,
-    fair_queue::GROUPS,
-    claim::PROMOTE,
-    claim::NEXT_RANKED,
-    recover::RANKED,
-    claim::READY,
-    claim::READY_AHEAD_OF_CLOCK,
-    claim::NEXT,
+    promote::DUE,
+    promote::PROMOTE,
+    promote::NEXT_DUE,
+    fair_queue::NEXT_GROUP,
+    claim::AVAILABLE,
     claim::CLAIMED,
+    claim::CHECKPOINT,
     claim::CLAIM,
-    claim::STATE,
     claim::INPUT,
     finish::END,
     finish::WAIT,
@@ -117,20 +114,13 @@ const STATEMENTS: [&str; 105] = [
 ];
 
 /// Scans of these are intended: they hold unfinished tasks, or stop at a limit.
-const SCANNED: [&str; 4] =
-    ["INDEX task_waiting", "INDEX task_running", "INDEX task_finished", "INDEX task_grouped"];
+const SCANNED: [&str; 3] = ["INDEX task_waiting", "INDEX task_running", "INDEX task_finished"];
 
 /// Returns every statement that a host runs.
 pub(super) fn all() -> Vec<&'static str> {
     STATEMENTS
         .into_iter()
-        .chain([
-            clock_skew::LATEST,
-            clock_skew::STORE_LATEST,
-            clock_skew::NEWEST_READY,
-            clock_skew::SHORTEN,
-            clock_skew::SHORTEN_RELEASED,
-        ])
+        .chain([clock_skew::LATEST, clock_skew::STORE_LATEST, clock_skew::SHORTEN])
         .chain([recover::DEPENDED_ON, recover::SETTLING])
         .chain([quarantine::FIND, quarantine::FAIL])
         .chain(plugin_counts::STATEMENTS)
@@ -154,7 +144,7 @@ fn no_statement_scans_all_tasks() {
         for step in &plan {
             let scan = step.starts_with("SCAN task") && !SCANNED.iter().any(|index| step.ends_with(index));
             assert!(!scan, "{sql}: {plan:?}");
-            let all = ["SCAN dependency", "SCAN dependant"].iter().any(|scan| step.starts_with(scan));
+            let all = ["SCAN dependency", "SCAN dependent"].iter().any(|scan| step.starts_with(scan));
             let is_meant = step.ends_with("INDEX dependency_on") || step == "SCAN dependency_end";
             assert!(!all || is_meant, "{sql}: {plan:?}");
             let sorts = step.contains("TEMP B-TREE");

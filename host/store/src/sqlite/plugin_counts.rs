@@ -7,32 +7,35 @@ use chrono::DateTime;
 use rusqlite::{Connection, params};
 use wasmill_model::{PluginName, Timestamp};
 
-use super::rows::{code, parsed, state};
+use super::rows::{is_waiting, parsed, state};
 use crate::plugin_counts::{CountDelta, FinishedDelta, PluginCounts};
 
-const WAITING: &str =
-    "SELECT plugin, 0, count(*), 0 FROM task INDEXED BY task_waiting WHERE state = 0 GROUP BY plugin";
-const ENDED: &str = "SELECT plugin, state, tasks, forgotten FROM ended";
+const WAITING: &str = concat!(
+    "SELECT plugin, state, count(*), 0 FROM task INDEXED BY task_waiting WHERE ",
+    is_waiting!(),
+    " GROUP BY plugin, state"
+);
+const FINISHED: &str = "SELECT plugin, state, tasks, removed FROM finished_count";
 const COUNT: &str = "
-    INSERT INTO ended (plugin, state, tasks, forgotten) VALUES (?1, ?2, ?3, ?4)
+    INSERT INTO finished_count (plugin, state, tasks, removed) VALUES (?1, ?2, ?3, ?4)
     ON CONFLICT (plugin, state)
-    DO UPDATE SET tasks = tasks + excluded.tasks, forgotten = forgotten + excluded.forgotten";
+    DO UPDATE SET tasks = tasks + excluded.tasks, removed = removed + excluded.removed";
+// A due task is promoted by the next claim, so an available one need not be the oldest.
 const OLDEST: &str = "
-    SELECT min(ready_at) FROM (
-        SELECT min(ready_at) AS ready_at FROM task INDEXED BY task_waiting
-        WHERE state = 0 AND plugin = ?1 AND rank IS NULL
-        UNION ALL
-        SELECT min(ready_at) FROM task INDEXED BY task_ranked
-        WHERE state = 0 AND plugin = ?1 AND rank IS NOT NULL AND rank <> 9223372036854775805)";
+    SELECT min(first) FROM (
+        SELECT min(ready_at) AS first FROM task INDEXED BY task_waiting
+        WHERE state = 'available' AND plugin = ?1 UNION ALL
+        SELECT min(ready_at) FROM task INDEXED BY task_waiting WHERE state = 'scheduled' AND plugin = ?1 UNION ALL
+        SELECT min(ready_at) FROM task INDEXED BY task_waiting WHERE state = 'suspended' AND plugin = ?1)";
 
 /// All statements, for the test of query plans.
 #[cfg(test)]
-pub(super) const STATEMENTS: [&str; 4] = [WAITING, ENDED, COUNT, OLDEST];
+pub(super) const STATEMENTS: [&str; 4] = [WAITING, FINISHED, COUNT, OLDEST];
 
 /// Loads the counts after recovery, when nothing is running.
 pub(super) fn load(connection: &Connection) -> rusqlite::Result<BTreeMap<PluginName, PluginCounts>> {
     let mut plugin_counts: BTreeMap<PluginName, PluginCounts> = BTreeMap::new();
-    for sql in [WAITING, ENDED] {
+    for sql in [WAITING, FINISHED] {
         let mut statement = connection.prepare(sql)?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
@@ -54,20 +57,21 @@ pub(super) fn load(connection: &Connection) -> rusqlite::Result<BTreeMap<PluginN
 /// Stores the count changes of a batch within its transaction.
 pub(super) fn write(connection: &Connection, count_delta: &CountDelta) -> rusqlite::Result<()> {
     for FinishedDelta { plugin, state, ended, removed } in count_delta.ended() {
-        let values = params![plugin.as_str(), code(state), ended, removed];
+        let values = params![plugin.as_str(), state.as_str(), ended, removed];
         connection.prepare_cached(COUNT)?.execute(values)?;
     }
     Ok(())
 }
 
-/// Returns, for each plugin with waiting tasks, when its first one became or becomes available.
+/// Returns, for each plugin with waiting tasks that are not blocked, when the first of them became or becomes
+/// available.
 pub(super) fn oldest(
     connection: &Connection,
     plugins: &[(PluginName, PluginCounts)],
 ) -> rusqlite::Result<Vec<(PluginName, Timestamp)>> {
     let mut statement = connection.prepare_cached(OLDEST)?;
     let mut oldest = Vec::new();
-    for (plugin, _) in plugins.iter().filter(|(_, tally)| tally.waiting > 0) {
+    for (plugin, _) in plugins.iter().filter(|(_, counts)| counts.waiting() > counts.blocked) {
         let ready_at: Option<i64> = statement.query_one([plugin.as_str()], |row| row.get(0))?;
         oldest.extend(ready_at.map(|ready_at| (plugin.clone(), DateTime::from_timestamp_nanos(ready_at))));
     }

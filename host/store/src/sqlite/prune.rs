@@ -25,20 +25,20 @@ const DROPS_MAX: u64 = 100_000;
 
 pub(super) const ENDED: &str = "
     SELECT task.seq, finished_at, coalesce(octet_length(result), 0) + coalesce(input_bytes, 0)
-        + coalesce((SELECT octet_length(body) FROM log_lines WHERE log_lines.seq = task.seq), 0),
+        + coalesce((SELECT octet_length(body) FROM log WHERE log.seq = task.seq), 0),
         EXISTS (SELECT 1 FROM dependency INDEXED BY dependency_on WHERE on_seq = task.seq),
-        (SELECT since FROM webhook WHERE webhook.seq = task.seq AND state = 1)
+        (SELECT pending_since FROM webhook WHERE webhook.seq = task.seq AND state = 'pending')
     FROM task INDEXED BY task_finished
     WHERE finished_at IS NOT NULL AND (finished_at, task.seq) > (?1, ?2)
     ORDER BY finished_at, task.seq LIMIT ?3";
 pub(super) const DROP: &str = "
-    DELETE FROM task WHERE seq = ?1 AND state >= 2
+    DELETE FROM task WHERE seq = ?1 AND finished_at IS NOT NULL
         AND NOT EXISTS (SELECT 1 FROM dependency INDEXED BY dependency_on WHERE on_seq = ?1)
-        AND NOT EXISTS (SELECT 1 FROM webhook WHERE webhook.seq = ?1 AND webhook.state = 1)
+        AND NOT EXISTS (SELECT 1 FROM webhook WHERE webhook.seq = ?1 AND webhook.state = 'pending')
     RETURNING plugin, state";
 /// Gives up the delivery of a pruned task; if the task turns out to be needed, the delivery stays given up.
 pub(super) const DROP_DELIVERY: &str =
-    "UPDATE webhook SET state = 3, next_at = NULL WHERE seq = ?1 AND state = 1";
+    "UPDATE webhook SET state = 'given-up', next_attempt_at = NULL WHERE seq = ?1 AND state = 'pending'";
 
 /// All statements, for the test of query plans.
 #[cfg(test)]

@@ -6,18 +6,18 @@ use wasmill_model::{Cause, PluginName, TaskId, TaskState, Timestamp};
 
 use super::batch::Batch;
 use super::finish::drop_checkpoint;
-use super::rows::{code, nanos, optional};
+use super::rows::{nanos, optional};
 use super::{dependency, webhooks};
 use crate::live_runs::LiveChange;
 use crate::{EventKind, EventPayload};
 
 pub(super) const FIND: &str =
-    "SELECT id, plugin, attempt, webhook IS NOT NULL FROM task WHERE seq = ?1 AND state = ?2";
+    "SELECT id, plugin, attempt, webhook_on IS NOT NULL FROM task WHERE seq = ?1 AND state = ?2";
 /// Clears the columns that may be damaged; the failure says why.
 pub(super) const FAIL: &str = "
     UPDATE task SET state = ?2, finished_at = ?3, cause = ?4, message = ?5, trace = NULL, usage = NULL,
         tags = iif(json_valid(tags), tags, NULL)
-    WHERE seq = ?1 AND state < 2";
+    WHERE seq = ?1 AND finished_at IS NULL";
 
 /// Fails a task that counts as being in this state, with this error.
 pub(super) fn fail(
@@ -29,12 +29,12 @@ pub(super) fn fail(
 ) -> rusqlite::Result<()> {
     let message = format!("its row in the database is damaged: {error}");
     let cause = Cause::HostFault;
-    let failed = params![seq, code(TaskState::Failed), nanos(now), cause.to_string(), message];
+    let failed = params![seq, TaskState::Failed.as_str(), nanos(now), cause.to_string(), message];
     if batch.connection.prepare_cached(FAIL)?.execute(failed)? == 0 {
         return Ok(());
     }
     let mut find = batch.connection.prepare_cached(FIND)?;
-    let found = find.query_row(params![seq, code(TaskState::Failed)], |row| {
+    let found = find.query_row(params![seq, TaskState::Failed.as_str()], |row| {
         let plugin = optional::<PluginName>(row, 1).ok().flatten();
         Ok((TaskId::from_bytes(row.get(0)?), plugin, row.get(2).unwrap_or(0), row.get(3)?))
     });

@@ -10,7 +10,8 @@ use super::dependency_results;
 use super::fault::is_of_value;
 use super::filtered_list::scan;
 use super::rows::{
-    TaskRow, backoff, cause, group, parsed, priority, select_tasks, size, state, tags, task_row, timeout,
+    TaskRow, backoff, cause, group, is_waiting, parsed, priority, select_tasks, size, state, tags, task_row,
+    timeout,
 };
 use super::webhooks;
 use crate::live_runs::LiveRuns;
@@ -28,20 +29,22 @@ pub(super) const ATTEMPTS: &str = "
             attempt.plugin_digest
         FROM task JOIN attempt USING (seq) WHERE task.id = ?1 ORDER BY attempt.attempt";
 pub(super) const AGAIN: &str = "
-        SELECT plugin, task.state, timeout_ms, attempts_max, backoff_first_ms, backoff_factor, backoff_most_ms,
-            priority, tags, unique_key, input.body, waits_for IS NOT NULL, task.seq, task.webhook, url, origin, grp,
-            backoff_jitter
+        SELECT plugin, task.state, timeout_ms, attempts_max, backoff_first_ms, backoff_factor, backoff_max_ms,
+            backoff_jitter, priority, tags, unique_key, input.body, pending_dependencies IS NOT NULL, task.seq,
+            webhook_on, url, origin, task_group
         FROM task LEFT JOIN input USING (seq) LEFT JOIN webhook USING (seq) WHERE task.id = ?1";
 pub(super) const INPUT: &str = "SELECT input.body FROM task LEFT JOIN input USING (seq) WHERE task.id = ?1";
-pub(super) const WAITING: &str = "
-        SELECT count(*) FROM
-            (SELECT 1 FROM task INDEXED BY task_waiting WHERE state = 0 AND plugin = ?1 LIMIT ?2)";
+pub(super) const WAITING: &str = concat!(
+    "SELECT count(*) FROM (SELECT 1 FROM task INDEXED BY task_waiting WHERE (",
+    is_waiting!(),
+    ") AND plugin = ?1 LIMIT ?2)"
+);
 pub(super) const CHECKPOINT: &str = "
-        SELECT checkpoint.state FROM task JOIN checkpoint USING (seq)
-        WHERE task.seq = ?1 AND task.id = ?2 AND task.claims = ?3 AND task.state = 1";
+        SELECT checkpoint.body FROM task JOIN checkpoint USING (seq)
+        WHERE task.seq = ?1 AND task.id = ?2 AND task.claim_token = ?3 AND task.state = 'running'";
 pub(super) const LOG: &str = "
-        SELECT task.seq, claims, state, body, coalesce(finished_at, ready_at)
-        FROM task LEFT JOIN log_lines USING (seq) WHERE task.id = ?1";
+        SELECT task.seq, claim_token, state, body, coalesce(finished_at, ready_at)
+        FROM task LEFT JOIN log USING (seq) WHERE task.id = ?1";
 
 pub(super) fn task(
     connection: &Connection,
@@ -172,22 +175,23 @@ pub(super) fn again(
     let snapshot = connection.unchecked_transaction()?;
     let mut statement = snapshot.prepare_cached(AGAIN)?;
     let again = statement.query_row([id.as_bytes()], |row| {
-        let key: Option<UniqueKey> = row.get_ref(9)?.as_str_or_null()?.map(|_| parsed(row, 9)).transpose()?;
+        let key: Option<UniqueKey> =
+            row.get_ref(10)?.as_str_or_null()?.map(|_| parsed(row, 10)).transpose()?;
         // The retry belongs to the trace of its own request.
         let task = NewTask {
             id: new,
-            input: row.get(10)?,
+            input: row.get(11)?,
             attempts_max: row.get(3)?,
-            backoff: backoff(row, 4, 17)?,
-            priority: priority(row, 7)?,
-            tags: tags(row, 8)?,
+            backoff: backoff(row, 4)?,
+            priority: priority(row, 8)?,
+            tags: tags(row, 9)?,
             unique: key.map(|key| Unique { key, on_conflict: OnConflict::Refuse }),
             retry_of: Some(id),
-            webhook: webhook(row, 13)?,
-            group: group(row, 16)?,
+            webhook: webhook(row, 14)?,
+            group: group(row, 17)?,
             ..NewTask::new(parsed(row, 0)?, now, timeout(row, 2)?)
         };
-        let dependant = row.get::<_, bool>(11)?.then(|| row.get::<_, i64>(12)).transpose()?;
+        let dependant = row.get::<_, bool>(12)?.then(|| row.get::<_, i64>(13)).transpose()?;
         Ok((state(row, 1)?, task, dependant))
     });
     let Some((state, mut task, dependant)) = again.optional()? else { return Ok(None) };

@@ -9,18 +9,16 @@ use wasmill_model::{
 use super::batch::{Batch, WriterState};
 use super::fault::is_of_value;
 use super::finish::{Finish, Finished};
-use super::rows::{nanos, parsed, traced};
+use super::rows::{is_waiting, nanos, parsed, traced};
 use super::{clock_skew, dependency, events, plugin_counts, quarantine, webhooks};
 use crate::live_runs::{LiveRuns, RunRef};
 use crate::{Claim, Recovery};
 
 // Read from indexes of unfinished tasks: finished ones cost an opening nothing.
-pub(super) const COUNT_WAITING: &str = "
-    SELECT count(*), count(nullif(rank, 9223372036854775805)) FROM task INDEXED BY task_waiting
-    WHERE state = 0";
-pub(super) const COUNT_RUNNING: &str = "SELECT count(*) FROM task INDEXED BY task_running WHERE state = 1";
-pub(super) const RANKED: &str =
-    "SELECT EXISTS (SELECT 1 FROM task INDEXED BY task_running WHERE state = 1 AND rank IS NOT NULL)";
+pub(super) const COUNT_WAITING: &str =
+    concat!("SELECT count(*) FROM task INDEXED BY task_waiting WHERE ", is_waiting!());
+pub(super) const COUNT_RUNNING: &str =
+    "SELECT count(*) FROM task INDEXED BY task_running WHERE state = 'running'";
 // The row id of a recorded end must not be reused for another task. Dependents have larger ids than that.
 pub(super) const SEQ_NEXT: &str = "
     SELECT max(coalesce((SELECT max(seq) FROM task), 0), coalesce((SELECT max(seq) FROM dependency_end), 0)) + 1";
@@ -28,9 +26,9 @@ pub(super) const DEPENDED_ON: &str = "
     SELECT EXISTS (SELECT 1 FROM dependency INDEXED BY dependency_on WHERE on_seq IS NOT NULL)";
 pub(super) const SETTLING: &str = "SELECT EXISTS (SELECT 1 FROM dependency_end)";
 pub(super) const RUNNING: &str = "
-    SELECT id, seq, claims, attempt, attempts_max, host_crashes, plugin, trace, created_at, started_at,
-        webhook IS NOT NULL
-    FROM task INDEXED BY task_running WHERE state = 1";
+    SELECT id, seq, claim_token, attempt, attempts_max, host_crashes, plugin, trace, created_at, started_at,
+        webhook_on IS NOT NULL
+    FROM task INDEXED BY task_running WHERE state = 'running'";
 
 /// Finishes the attempt of every running task in one durable transaction, and counts waiting tasks.
 pub(super) fn recover(
@@ -75,11 +73,8 @@ pub(super) fn recover(
 
 fn writer_state(connection: &Connection) -> rusqlite::Result<WriterState> {
     let read = |sql: &str| connection.query_one(sql, [], |row| row.get::<_, i64>(0));
-    let (waiting, uses_promotion): (i64, i64) =
-        connection.query_one(COUNT_WAITING, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(WriterState {
-        waiting: waiting.cast_unsigned(),
-        uses_promotion: uses_promotion > 0 || read(RANKED)? > 0,
+        waiting: read(COUNT_WAITING)?.cast_unsigned(),
         running: read(COUNT_RUNNING)?.cast_unsigned(),
         seq_next: read(SEQ_NEXT)?,
         has_dependents: read(DEPENDED_ON)? > 0,

@@ -24,16 +24,25 @@ pub(super) struct TaskRow {
 macro_rules! select_tasks {
     ($tail:literal) => {
         concat!(
-            "SELECT seq, claims, id, plugin, state, created_at, ready_at, started_at, finished_at, ",
+            "SELECT seq, claim_token, id, plugin, state, created_at, ready_at, started_at, finished_at, ",
             "attempt, attempts_max, host_crashes, timeout_ms, input_bytes, cause, message, result, plugin_digest, ",
-            "usage, priority, tags, unique_key, retry_of, parks, schedule, waits_for, trace, grp, backoff_first_ms, ",
-            "backoff_factor, backoff_most_ms, backoff_jitter, stop_requested_at, webhook IS NOT NULL ",
+            "usage, priority, tags, unique_key, retry_of, suspensions, schedule, pending_dependencies, trace, ",
+            "task_group, backoff_first_ms, backoff_factor, backoff_max_ms, backoff_jitter, stop_requested_at, ",
+            "webhook_on IS NOT NULL ",
             "FROM task ",
             $tail
         )
     };
 }
 pub(super) use select_tasks;
+
+/// The condition of the index `task_waiting`. SQLite uses the index for it only in these words.
+macro_rules! is_waiting {
+    () => {
+        "state = 'available' OR state = 'scheduled' OR state = 'suspended' OR state = 'blocked'"
+    };
+}
+pub(super) use is_waiting;
 
 /// Reads a row of [`select_tasks`].
 pub(super) fn task_row(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
@@ -59,40 +68,39 @@ pub(super) fn task_row(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
         retry_of: row.get::<_, Option<_>>(22)?.map(TaskId::from_bytes),
         failure: failure(row, 14)?,
         result: row.get(16)?,
-        suspensions: row.get::<_, Option<_>>(23)?.unwrap_or(0),
+        suspensions: row.get(23)?,
         progress: None,
         usage: usage::read(row, 18)?,
         schedule: row.get_ref(24)?.as_str_or_null()?.map(|_| parsed(row, 24)).transpose()?,
-        // A cancelled task has no pending dependencies.
+        // A task that was cancelled while blocked has none any more.
         pending_dependencies: pending_dependencies
-            .map(|count| if state == TaskState::Waiting { count } else { 0 }),
+            .map(|count| if state == TaskState::Blocked { count } else { 0 }),
         trace: optional(row, 26)?,
         group: group(row, 27)?,
-        backoff: backoff(row, 28, 31)?,
+        backoff: backoff(row, 28)?,
         stop_requested_at: row.get::<_, Option<_>>(32)?.map(DateTime::from_timestamp_nanos),
         has_webhook: row.get(33)?,
     };
     Ok(TaskRow { seq: row.get(0)?, token: row.get(1)?, task })
 }
 
-/// Returns the number of a state. It is part of the schema and never changes.
-pub(super) const fn code(state: TaskState) -> i64 {
-    match state {
-        TaskState::Waiting => 0,
-        TaskState::Running => 1,
-        TaskState::Completed => 2,
-        TaskState::Failed => 3,
-        TaskState::Cancelled => 4,
-    }
-}
-
 /// Reads a state from a column.
 pub(super) fn state(row: &Row<'_>, column: usize) -> rusqlite::Result<TaskState> {
-    let found: i64 = row.get(column)?;
-    TaskState::ALL
-        .into_iter()
-        .find(|state| code(*state) == found)
-        .ok_or(rusqlite::Error::IntegralValueOutOfRange(column, found))
+    let found = row.get_ref(column)?.as_str()?;
+    TaskState::ALL.into_iter().find(|state| state.as_str() == found).ok_or_else(|| {
+        let error = format!("'{found}' is no state of a task");
+        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error.into())
+    })
+}
+
+/// Returns the bit of a final state in `webhook_on`, and 0 for other states. It is part of the schema.
+pub(super) const fn outcome_bit(state: TaskState) -> i64 {
+    match state {
+        TaskState::Completed => 1,
+        TaskState::Failed => 2,
+        TaskState::Cancelled => 4,
+        _ => 0,
+    }
 }
 
 /// Reads a timeout from a column.
@@ -100,22 +108,12 @@ pub(super) fn timeout(row: &Row<'_>, column: usize) -> rusqlite::Result<Duration
     Ok(Duration::from_millis(row.get::<_, i64>(column)?.cast_unsigned()))
 }
 
-/// Reads a backoff from three columns, and its jitter from another.
-pub(super) fn backoff(row: &Row<'_>, column: usize, jitter: usize) -> rusqlite::Result<Option<Backoff>> {
+/// Reads a backoff from four columns: first wait, factor, longest wait and jitter.
+pub(super) fn backoff(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Backoff>> {
     let Some(factor) = row.get(column + 1)? else { return Ok(None) };
-    // Tasks of older versions have none.
-    let jitter = row.get::<_, Option<f64>>(jitter)?.unwrap_or(Backoff::default().jitter);
+    let jitter = row.get(column + 3)?;
     Ok(Some(Backoff { first: timeout(row, column)?, factor, max: timeout(row, column + 2)?, jitter }))
 }
-
-/// Rank of a scheduled task with a priority or a group: behind all others, until it is promoted.
-pub(super) const RANK_LATER: i64 = i64::MAX;
-
-/// Rank of a blocked task: claims and promotions skip it.
-pub(super) const RANK_HELD_BACK: i64 = i64::MAX - 2;
-
-/// Rank of an available task with a group: it sorts within its group instead.
-pub(super) const RANK_GROUPED: i64 = i64::MAX - 1;
 
 /// Reads a priority from a column.
 pub(super) fn priority(row: &Row<'_>, column: usize) -> rusqlite::Result<Priority> {

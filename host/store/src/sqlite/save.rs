@@ -6,9 +6,9 @@ use super::batch::{Batch, Operation, large};
 use crate::Claim;
 
 pub(super) const SAVE: &str = "
-    INSERT INTO checkpoint (seq, state)
-    SELECT seq, ?4 FROM task WHERE seq = ?1 AND id = ?2 AND claims = ?3 AND state = 1
-    ON CONFLICT (seq) DO UPDATE SET state = excluded.state";
+    INSERT INTO checkpoint (seq, body)
+    SELECT seq, ?4 FROM task WHERE seq = ?1 AND id = ?2 AND claim_token = ?3 AND state = 'running'
+    ON CONFLICT (seq) DO UPDATE SET body = excluded.body";
 
 #[derive(Debug)]
 pub(super) struct Save {

@@ -14,9 +14,9 @@ use crate::{LastRun, NewSchedule, PutOutcome, RemoveScheduleOutcome, Schedule, S
 macro_rules! select_schedules {
     ($task:literal, $tail:literal) => {
         concat!(
-            "SELECT name, manifest, cron, timezone, missed, overlap, ",
+            "SELECT name, from_manifest, cron, timezone, missed, overlap, ",
             $task,
-            ", plugin, created_at, changed_at, revision, paused, next_at, last_due, last_at, last_task, runs, ",
+            ", plugin, created_at, updated_at, revision, paused, next_at, last_due, last_at, last_task, runs, ",
             "skipped, last_error FROM schedule ",
             $tail
         )
@@ -29,14 +29,14 @@ pub(super) const DUE: &str =
     "SELECT name FROM schedule WHERE paused = 0 AND next_at <= ?1 ORDER BY next_at LIMIT ?2";
 pub(super) const NEXT: &str = "SELECT min(next_at) FROM schedule WHERE paused = 0 AND next_at > ?1";
 pub(super) const COUNT: &str = "SELECT count(*) FROM schedule";
-pub(super) const SETTLED: &str = "SELECT settled_at FROM schedule WHERE name = ?1";
+pub(super) const SETTLED: &str = "SELECT evaluated_until FROM schedule WHERE name = ?1";
 pub(super) const MAKE: &str = "
-    INSERT INTO schedule (name, manifest, cron, timezone, missed, overlap, task, plugin, created_at,
-        changed_at, next_at)
+    INSERT INTO schedule (name, from_manifest, cron, timezone, missed, overlap, task, plugin, created_at,
+        updated_at, next_at)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10)";
 pub(super) const REPLACE: &str = "
     UPDATE schedule SET cron = ?2, timezone = ?3, missed = ?4, overlap = ?5, task = ?6, plugin = ?7,
-        changed_at = ?8, next_at = ?9, last_error = NULL, revision = revision + 1
+        updated_at = ?8, next_at = ?9, last_error = NULL, revision = revision + 1
     WHERE name = ?1";
 pub(super) const REMOVE: &str = "DELETE FROM schedule WHERE name = ?1";
 pub(super) const PAUSE: &str = "

@@ -9,11 +9,11 @@ use super::rows::{nanos, size};
 use crate::{ClaimQuota, Claimed};
 
 pub(super) const NOTE: &str = "
-    INSERT INTO start (plugin, at, tasks) VALUES (?1, ?2, ?3)
+    INSERT INTO recent_start (plugin, at, tasks) VALUES (?1, ?2, ?3)
     ON CONFLICT (plugin, at) DO UPDATE SET tasks = tasks + excluded.tasks";
 /// Includes starts in the future of a clock that went back: this host counts them itself.
-pub(super) const FORGET: &str = "DELETE FROM start WHERE plugin = ?1 AND (at <= ?2 OR at > ?3)";
-pub(super) const STARTS: &str = "SELECT at, tasks FROM start WHERE plugin = ?1 ORDER BY at";
+pub(super) const FORGET: &str = "DELETE FROM recent_start WHERE plugin = ?1 AND (at <= ?2 OR at > ?3)";
+pub(super) const STARTS: &str = "SELECT at, tasks FROM recent_start WHERE plugin = ?1 ORDER BY at";
 
 /// Records how many tasks of each rate-limited plugin were claimed.
 pub(super) fn note(

@@ -3,18 +3,19 @@
 //! Insert, finish and cancel call it within their batch. A task without a webhook costs nothing.
 
 use chrono::DateTime;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use wasmill_model::{TaskId, TaskState, Timestamp, Webhook};
 
 use super::batch::{Batch, Operation};
-use super::rows::{code, millis, nanos, size, state, timeout};
+use super::rows::{millis, nanos, outcome_bit, size, state, timeout};
 use crate::webhook::{
     AttemptOutcome, Delivery, DeliveryAttempt, DeliveryBacklog, DeliveryState, DueDeliveries, DueQuery,
     Redelivery, WebhookStatus,
 };
 
 /// Attempts kept per delivery, the newest.
-const TRIES_KEPT: u32 = 20;
+const ATTEMPTS_KEPT: u32 = 20;
 
 /// Maximum pending deliveries counted: a few milliseconds of a reader.
 const COUNTED_MAX: usize = 100_000;
@@ -27,57 +28,72 @@ const WAIT_NANOS_MAX: i64 = 30 * 86_400_000_000_000;
 
 pub(super) const ADD: &str = "INSERT INTO webhook (seq, url, origin) VALUES (?1, ?2, ?3)";
 pub(super) const BEGIN: &str = "
-    UPDATE webhook SET state = 1, since = ?2, next_at = ?2
-    WHERE seq = ?1 AND (SELECT (webhook >> ?3) & 1 FROM task WHERE task.seq = ?1)";
+    UPDATE webhook SET state = 'pending', pending_since = ?2, next_attempt_at = ?2
+    WHERE seq = ?1 AND (SELECT webhook_on & ?3 FROM task WHERE task.seq = ?1)";
 pub(super) const ORIGIN: &str = "
     SELECT origin FROM webhook INDEXED BY webhook_pending
-    WHERE state = 1 AND origin > ?1 ORDER BY origin LIMIT 1";
+    WHERE state = 'pending' AND origin > ?1 ORDER BY origin LIMIT 1";
 pub(super) const DUE: &str = "
-    SELECT webhook.seq, task.id, url, tries, tries_before, round
+    SELECT webhook.seq, task.id, url, attempts, attempts_before, round
     FROM webhook INDEXED BY webhook_pending CROSS JOIN task ON task.seq = webhook.seq
-    WHERE webhook.state = 1 AND origin = ?1 AND next_at <= ?2 ORDER BY next_at LIMIT ?3";
+    WHERE webhook.state = 'pending' AND origin = ?1 AND next_attempt_at <= ?2
+    ORDER BY next_attempt_at LIMIT ?3";
 pub(super) const NEXT: &str = "
-    SELECT min(next_at) FROM webhook INDEXED BY webhook_pending
-    WHERE state = 1 AND origin = ?1 AND next_at > ?2";
+    SELECT min(next_attempt_at) FROM webhook INDEXED BY webhook_pending
+    WHERE state = 'pending' AND origin = ?1 AND next_attempt_at > ?2";
 /// An attempt that started before a redelivery request must not decide what comes next.
 pub(super) const TRIED: &str = "
-    UPDATE webhook SET state = iif(round = ?5, ?3, 1), next_at = iif(round = ?5, ?4, next_at),
-        tries = tries + 1
-    WHERE seq = ?1 AND tries = ?2 AND state = 1";
-pub(super) const KEEP_TRY: &str = "
-    INSERT OR REPLACE INTO webhook_try (seq, number, at, took_ms, status, error)
+    UPDATE webhook SET state = iif(round = ?5, ?3, 'pending'),
+        next_attempt_at = iif(round = ?5, ?4, next_attempt_at), attempts = attempts + 1
+    WHERE seq = ?1 AND attempts = ?2 AND state = 'pending'";
+pub(super) const ADD_ATTEMPT: &str = "
+    INSERT OR REPLACE INTO webhook_attempt (seq, number, at, took_ms, status, error)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-pub(super) const DROP_TRIES: &str = "DELETE FROM webhook_try WHERE seq = ?1 AND number <= ?2";
+pub(super) const DROP_ATTEMPTS: &str = "DELETE FROM webhook_attempt WHERE seq = ?1 AND number <= ?2";
 pub(super) const FIND: &str = "
-    SELECT task.seq, task.state, task.webhook, url, webhook.state, next_at, tries
+    SELECT task.seq, task.state, webhook_on, url, webhook.state, next_attempt_at, attempts
     FROM task LEFT JOIN webhook ON webhook.seq = task.seq WHERE id = ?1";
-pub(super) const TRIES: &str = "
-    SELECT at, took_ms, status, error FROM webhook_try WHERE seq = ?1 ORDER BY number";
+pub(super) const ATTEMPTS: &str = "
+    SELECT at, took_ms, status, error FROM webhook_attempt WHERE seq = ?1 ORDER BY number";
 pub(super) const AGAIN: &str = "
-    UPDATE webhook SET state = 1, since = iif(state = 1, since, ?2), next_at = ?2, tries_before = tries,
-        round = round + 1
+    UPDATE webhook SET state = 'pending', pending_since = iif(state = 'pending', pending_since, ?2),
+        next_attempt_at = ?2, attempts_before = attempts, round = round + 1
     WHERE seq = ?1";
 pub(super) const PENDING: &str =
-    "SELECT count(*) FROM (SELECT 1 FROM webhook INDEXED BY webhook_oldest WHERE state = 1 LIMIT ?1)";
-pub(super) const OLDEST: &str = "SELECT min(since) FROM webhook INDEXED BY webhook_oldest WHERE state = 1";
+    "SELECT count(*) FROM (SELECT 1 FROM webhook INDEXED BY webhook_oldest WHERE state = 'pending' LIMIT ?1)";
+pub(super) const OLDEST: &str =
+    "SELECT min(pending_since) FROM webhook INDEXED BY webhook_oldest WHERE state = 'pending'";
 pub(super) const SHORTEN: &str = "
-    UPDATE webhook INDEXED BY webhook_pending SET next_at = ?1
-    WHERE state = 1 AND next_at > iif(tries = tries_before, ?1, ?1 + ?2)";
+    UPDATE webhook INDEXED BY webhook_pending SET next_attempt_at = ?1
+    WHERE state = 'pending' AND next_attempt_at > iif(attempts = attempts_before, ?1, ?1 + ?2)";
 
 /// All statements, for the test of query plans.
 #[cfg(test)]
 pub(super) const STATEMENTS: [&str; 14] = [
-    ADD, BEGIN, ORIGIN, DUE, NEXT, TRIED, KEEP_TRY, DROP_TRIES, FIND, TRIES, AGAIN, PENDING, OLDEST, SHORTEN,
+    ADD,
+    BEGIN,
+    ORIGIN,
+    DUE,
+    NEXT,
+    TRIED,
+    ADD_ATTEMPT,
+    DROP_ATTEMPTS,
+    FIND,
+    ATTEMPTS,
+    AGAIN,
+    PENDING,
+    OLDEST,
+    SHORTEN,
 ];
 
 /// Returns the final states that trigger a webhook, in stored form.
 pub(super) fn bits(webhook: &Webhook) -> i64 {
-    webhook.on.iter().fold(0, |bits, state| bits | 1 << code(*state))
+    webhook.on.iter().fold(0, |bits, state| bits | outcome_bit(*state))
 }
 
 /// Reads the final states from their stored form.
 pub(super) fn ends(bits: i64) -> Vec<TaskState> {
-    TaskState::ALL.into_iter().filter(|state| bits >> code(*state) & 1 == 1).collect()
+    TaskState::ALL.into_iter().filter(|state| bits & outcome_bit(*state) != 0).collect()
 }
 
 /// Stores the webhook of a new task.
@@ -88,7 +104,7 @@ pub(super) fn add(batch: &Batch<'_>, seq: i64, webhook: &Webhook) -> rusqlite::R
 
 /// Makes the delivery of a finishing task due, if its webhook asks for this state.
 pub(super) fn begin(batch: &mut Batch<'_>, seq: i64, end: TaskState, now: Timestamp) -> rusqlite::Result<()> {
-    let rows = batch.connection.prepare_cached(BEGIN)?.execute(params![seq, nanos(now), code(end)])?;
+    let rows = batch.connection.prepare_cached(BEGIN)?.execute(params![seq, nanos(now), outcome_bit(end)])?;
     batch.wait_for_delivery |= rows > 0;
     Ok(())
 }
@@ -163,14 +179,17 @@ impl Operation for Tried {
             AttemptOutcome::GivenUp => (DeliveryState::GivenUp, None),
         };
         let mut tried = batch.connection.prepare_cached(TRIED)?;
-        if tried.execute(params![seq, attempts, number(state), next_at, round])? == 0 {
+        if tried.execute(params![seq, attempts, state.as_str(), next_at, round])? == 0 {
             return Ok(false);
         }
         let DeliveryAttempt { at, took, status, error } = &self.tried;
-        let mut keep = batch.connection.prepare_cached(KEEP_TRY)?;
+        let mut keep = batch.connection.prepare_cached(ADD_ATTEMPT)?;
         keep.execute(params![seq, attempts + 1, nanos(*at), millis(*took), status, error])?;
-        if attempts >= TRIES_KEPT {
-            batch.connection.prepare_cached(DROP_TRIES)?.execute(params![seq, attempts + 1 - TRIES_KEPT])?;
+        if attempts >= ATTEMPTS_KEPT {
+            batch
+                .connection
+                .prepare_cached(DROP_ATTEMPTS)?
+                .execute(params![seq, attempts + 1 - ATTEMPTS_KEPT])?;
         }
         Ok(true)
     }
@@ -190,13 +209,13 @@ impl Operation for Redeliver {
     fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Redelivery> {
         let mut find = batch.connection.prepare_cached(FIND)?;
         let found = find.query_row([self.task.as_bytes()], |row| {
-            Ok((row.get::<_, i64>(0)?, state(row, 1)?, row.get::<_, Option<i64>>(4)?))
+            Ok((row.get::<_, i64>(0)?, state(row, 1)?, delivery_state(row, 4)?))
         });
         let Some((seq, of_task, delivery)) = found.optional()? else { return Ok(Redelivery::NotFound) };
         drop(find);
         match delivery {
             None => Ok(Redelivery::NoWebhook),
-            Some(0) => Ok(Redelivery::Idle(of_task)),
+            Some(DeliveryState::Idle) => Ok(Redelivery::Idle(of_task)),
             Some(_) => {
                 batch.connection.prepare_cached(AGAIN)?.execute(params![seq, nanos(self.now)])?;
                 batch.wait_for_delivery = true;
@@ -212,12 +231,10 @@ pub(super) fn log(connection: &Connection, task: TaskId) -> rusqlite::Result<Opt
     let mut find = snapshot.prepare_cached(FIND)?;
     let found = find.query_row([task.as_bytes()], |row| {
         let Some(bits) = row.get::<_, Option<i64>>(2)? else { return Ok(None) };
-        let number: i64 = row.get(4)?;
-        let state = DeliveryState::ALL.into_iter().find(|state| self::number(*state) == number);
         let log = WebhookStatus {
             url: row.get(3)?,
             on: ends(bits),
-            state: state.ok_or(rusqlite::Error::IntegralValueOutOfRange(4, number))?,
+            state: delivery_state(row, 4)?.unwrap_or(DeliveryState::Idle),
             next_at: row.get::<_, Option<_>>(5)?.map(DateTime::from_timestamp_nanos),
             attempts: row.get(6)?,
             recent_attempts: Vec::new(),
@@ -226,7 +243,7 @@ pub(super) fn log(connection: &Connection, task: TaskId) -> rusqlite::Result<Opt
     });
     let Some(found) = found.optional()? else { return Ok(None) };
     let Some((seq, mut log)) = found else { return Ok(Some(None)) };
-    let mut attempts = snapshot.prepare_cached(TRIES)?;
+    let mut attempts = snapshot.prepare_cached(ATTEMPTS)?;
     let rows = attempts.query_map([seq], |row| {
         Ok(DeliveryAttempt {
             at: DateTime::from_timestamp_nanos(row.get(0)?),
@@ -250,12 +267,12 @@ pub(super) fn backlog(connection: &Connection) -> rusqlite::Result<DeliveryBackl
     })
 }
 
-/// Returns the number of a state. It is part of the schema and never changes.
-const fn number(state: DeliveryState) -> i64 {
-    match state {
-        DeliveryState::Idle => 0,
-        DeliveryState::Pending => 1,
-        DeliveryState::Delivered => 2,
-        DeliveryState::GivenUp => 3,
-    }
+/// Reads the state of a delivery from a column; `None` without a webhook.
+fn delivery_state(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<DeliveryState>> {
+    let Some(found) = row.get_ref(column)?.as_str_or_null()? else { return Ok(None) };
+    let state = DeliveryState::ALL.into_iter().find(|state| state.as_str() == found);
+    state.map(Some).ok_or_else(|| {
+        let error = format!("'{found}' is no state of a delivery");
+        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error.into())
+    })
 }

@@ -52,7 +52,7 @@ fn spoil(folder: &Folder, table: &str) {
 
 #[tokio::test]
 async fn a_damaged_page_is_refused_on_open_and_left_alone() {
-    for table in ["task", "log_lines", "task_waiting", "task_finished"] {
+    for table in ["task", "log", "task_waiting", "task_finished"] {
         let folder = Folder::new();
         filled(&folder, 1).await;
         spoil(&folder, table);
@@ -144,7 +144,7 @@ async fn a_backup_holds_every_task_and_opens_as_a_database() {
     let copy = other.open();
     assert_eq!(get(&copy, done).await, get(&store, done).await);
     assert_eq!(get(&copy, running).await.host_crashes, 1, "for the copy, its host died");
-    assert_eq!(get(&copy, waiting).await.state, TaskState::Waiting);
+    assert_eq!(get(&copy, waiting).await.state, TaskState::Available);
     assert_eq!(copy.counts().await.expect("counted").waiting, 2);
     copy.insert(vec![new_task()]).await.expect("inserted");
 }

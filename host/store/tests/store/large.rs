@@ -19,16 +19,17 @@ const FILL: &str = "
     PRAGMA synchronous = OFF;
     BEGIN;
     WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?rows)
-    INSERT INTO task (seq, id, plugin, state, created_at, ready_at, finished_at, attempt, attempts_max, claims,
-        timeout_ms, result, tags)
+    INSERT INTO task (seq, id, plugin, state, created_at, ready_at, sort_key, finished_at, attempt, attempts_max,
+        claim_token, timeout_ms, result, tags)
     SELECT i, unhex(printf('%08x%024x', i, i)), iif(i / 10 % 2, 'b', 'a'),
-        iif(i % 10 < 4, 0, iif(i % 10 < 8, 2, iif(i % 10 = 8, 3, 4))),
-        1700000000000000000 + i, 1700000000000000000 + i, iif(i % 10 < 4, NULL, 1700000000000000000 + i),
+        iif(i % 10 < 4, 'available', iif(i % 10 < 8, 'completed', iif(i % 10 = 8, 'failed', 'cancelled'))),
+        1700000000000000000 + i, 1700000000000000000 + i, 1700000000000000000 + i, iif(i % 10 < 4, NULL, 1700000000000000000 + i),
         i % 10 >= 4, 1, i % 10 >= 4, 600000, iif(i % 10 BETWEEN 4 AND 7, 'io work result = 1', NULL),
         iif(i % 1000 = 8, '[\"t\"]', NULL)
     FROM n;
     INSERT INTO tag (name, seq) SELECT 't', seq FROM task WHERE tags IS NOT NULL;
-    INSERT INTO ended (plugin, state, tasks) SELECT plugin, state, count(*) FROM task WHERE state >= 2 GROUP BY 1, 2;
+    INSERT INTO finished_count (plugin, state, tasks)
+    SELECT plugin, state, count(*) FROM task WHERE finished_at IS NOT NULL GROUP BY 1, 2;
     COMMIT;";
 
 fn connect(folder: &Folder) -> Connection {
@@ -57,16 +58,16 @@ fn filters() -> Vec<(Filter, &'static str)> {
     let from = Some(at(0) + std::time::Duration::from_nanos(ROWS / 2));
     vec![
         (Filter::default(), "1"),
-        (of(&[TaskState::Waiting]), "state = 0"),
-        (Filter { plugin: a(), ..of(&[TaskState::Completed]) }, "state = 2 AND plugin = 'a'"),
-        (of(&[TaskState::Failed, TaskState::Cancelled]), "state IN (3, 4)"),
+        (of(&[TaskState::Available]), "state = 'available'"),
+        (Filter { plugin: a(), ..of(&[TaskState::Completed]) }, "state = 'completed' AND plugin = 'a'"),
+        (of(&[TaskState::Failed, TaskState::Cancelled]), "state IN ('failed', 'cancelled')"),
         (Filter { plugin: a(), ..tagged.clone() }, "tags IS NOT NULL AND plugin = 'a'"),
-        (Filter { created_after: from, ..of(&[TaskState::Failed]) }, "state = 3 AND seq >= 500000"),
+        (Filter { created_after: from, ..of(&[TaskState::Failed]) }, "state = 'failed' AND seq >= 500000"),
         // That few are found by their ids alone, and that many are not.
         (Filter { id: "0009".parse().ok(), ..tagged }, "tags IS NOT NULL AND seq / 65536 = 9"),
         (
             Filter { id: "0007a".parse().ok(), ..of(&[TaskState::Cancelled]) },
-            "state = 4 AND seq / 4096 = 122",
+            "state = 'cancelled' AND seq / 4096 = 122",
         ),
         (
             Filter { id: "0007".parse().ok(), plugin: a(), ..Filter::default() },

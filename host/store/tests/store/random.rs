@@ -131,7 +131,7 @@ type Lane = (&'static str, Option<usize>);
 impl Known {
     /// How many of the tasks that it waits for have not ended.
     fn pending_dependencies(&self) -> usize {
-        if self.state != TaskState::Waiting {
+        if self.state != TaskState::Blocked {
             return 0;
         }
         self.on.iter().filter(|(_, outcome)| outcome.is_none()).count()
@@ -178,6 +178,10 @@ impl World {
         self.store.as_ref().expect("open between commands")
     }
 
+    fn waiting(&self) -> usize {
+        self.tasks.values().filter(|task| task.state.is_waiting()).count()
+    }
+
     fn count(&self, state: TaskState) -> usize {
         self.tasks.values().filter(|task| task.state == state).count()
     }
@@ -221,19 +225,15 @@ impl World {
             }
             return;
         }
-        let available_memory = WAITING_MAX.saturating_sub(self.count(TaskState::Waiting));
+        let available_memory = WAITING_MAX.saturating_sub(self.waiting());
         let is_free = |key: &usize| {
             let holds = |task: &&Known| task.key == Some(*key) && !task.state.is_final();
             let twice = wishes.iter().filter(|wish| wish.key == Some(*key)).count() > 1;
             !twice && self.tasks.values().find(holds).is_none()
         };
         let of_b = |plugin: &str| usize::from(plugin == "b");
-        let waiting_of_b: usize = self
-            .tasks
-            .values()
-            .filter(|task| task.state == TaskState::Waiting)
-            .map(|task| of_b(task.plugin))
-            .sum();
+        let waiting_of_b: usize =
+            self.tasks.values().filter(|task| task.state.is_waiting()).map(|task| of_b(task.plugin)).sum();
         let wished_of_b: usize = wishes.iter().map(|wish| of_b(PLUGINS[wish.plugin])).sum();
         let available_memory = if wished_of_b > 0 && waiting_of_b + wished_of_b > WAITING_MAX_OF_B {
             0
@@ -253,7 +253,7 @@ impl World {
             let known = Known {
                 seq: self.inserted,
                 plugin: PLUGINS[wish.plugin],
-                state: TaskState::Waiting,
+                state: task.first_state(),
                 ready_at: self.now + wish.delay,
                 attempt: 0,
                 host_crashes: 0,
@@ -297,7 +297,7 @@ impl World {
         let now = self.now;
         let mut cancelled = Vec::new();
         for (waiting, task) in &mut self.tasks {
-            if task.state != TaskState::Waiting || task.pending_dependencies() == 0 {
+            if task.state != TaskState::Blocked {
                 continue;
             }
             let mut goes_on = false;
@@ -311,11 +311,12 @@ impl World {
             }
             if goes_on && task.pending_dependencies() == 0 {
                 task.ready_at = task.ready_at.max(now);
+                task.state = if task.ready_at > now { TaskState::Scheduled } else { TaskState::Available };
             }
         }
         for id in cancelled {
             let task = self.tasks.get_mut(&id).expect("it waited");
-            if task.state != TaskState::Waiting {
+            if task.state != TaskState::Blocked {
                 continue; // It waited for another one of these, too.
             }
             task.state = TaskState::Cancelled;
@@ -361,10 +362,13 @@ impl World {
             PLUGINS.into_iter().filter(|name| only.is_none_or(|only| only == *name)).collect();
         let plugins: Vec<_> = names.iter().map(|name| plugin(name)).collect();
         let claims = self.store().claim(&plugins, limit, at(self.now)).await.expect("claimed");
-        let waiting = |task: &&Known| task.state == TaskState::Waiting && names.contains(&task.plugin);
         let now = self.now;
-        let is_ready =
-            |task: &&Known| waiting(task) && task.ready_at <= now && task.pending_dependencies() == 0;
+        for task in self.tasks.values_mut() {
+            if task.state == TaskState::Scheduled && task.ready_at <= now {
+                task.state = TaskState::Available;
+            }
+        }
+        let is_ready = |task: &&Known| task.state == TaskState::Available && names.contains(&task.plugin);
         let ready = self.tasks.values().filter(is_ready).count();
         assert_eq!(claims.claimed.len(), ready.min(limit));
         let mut handing = Vec::new();
@@ -407,10 +411,7 @@ impl World {
     fn take_turn(&mut self, id: TaskId, names: &[&str]) {
         let mut lanes: BTreeMap<Lane, Vec<(i64, usize, TaskId)>> = BTreeMap::new();
         for (id, task) in &self.tasks {
-            let is_ready = task.state == TaskState::Waiting
-                && task.ready_at <= self.now
-                && task.pending_dependencies() == 0;
-            if is_ready && names.contains(&task.plugin) {
+            if task.state == TaskState::Available && names.contains(&task.plugin) {
                 let (fixture, seq) = task.fixture();
                 lanes.entry(task.lane()).or_default().push((fixture, seq, *id));
             }
@@ -439,13 +440,12 @@ impl World {
             return;
         }
         let is_held = |task: &&Known| known.key.is_some() && task.key == known.key && !task.state.is_final();
-        let fits =
-            self.count(TaskState::Waiting) < WAITING_MAX && !self.tasks.values().any(|task| is_held(&task));
+        let fits = self.waiting() < WAITING_MAX && !self.tasks.values().any(|task| is_held(&task));
         let submitted = self.store().submit(vec![task], None).await;
         assert_eq!(submitted.is_ok(), fits, "{submitted:?}");
         if fits {
             let (seq, ready_at) = (self.inserted, self.now);
-            let state = TaskState::Waiting;
+            let state = TaskState::Available;
             let fresh = Known {
                 seq,
                 state,
@@ -611,7 +611,7 @@ impl World {
             }
             task.host_crashes += 1;
             if task.host_crashes < HOST_CRASHES_MAX {
-                task.state = TaskState::Waiting;
+                task.state = TaskState::Available;
                 requeued += 1;
             } else {
                 task.state = TaskState::Failed;
@@ -652,7 +652,10 @@ impl World {
                 cancelled: removed(TaskState::Cancelled),
             };
             let expected = PluginCounts {
-                waiting: of_plugin(TaskState::Waiting).count() as u64,
+                blocked: of_plugin(TaskState::Blocked).count() as u64,
+                scheduled: of_plugin(TaskState::Scheduled).count() as u64,
+                suspended: of_plugin(TaskState::Suspended).count() as u64,
+                available: of_plugin(TaskState::Available).count() as u64,
                 running: of_plugin(TaskState::Running).count() as u64,
                 completed: ended(TaskState::Completed),
                 failed: ended(TaskState::Failed),
@@ -665,8 +668,8 @@ impl World {
             let cancelled = of_plugin(TaskState::Cancelled).count() as u64;
             assert_eq!(stored, FinishedCounts { completed, failed, cancelled });
             assert_eq!(plugin_counts.get(&plugin(name)).copied().unwrap_or_default(), expected);
-            let in_line = of_plugin(TaskState::Waiting).filter(|task| task.pending_dependencies() == 0);
-            let first = in_line.map(|task| at(task.ready_at)).min();
+            let queued = [TaskState::Available, TaskState::Scheduled].into_iter().flat_map(of_plugin);
+            let first = queued.map(|task| at(task.ready_at)).min();
             assert_eq!(oldest.get(&plugin(name)).copied(), first);
         }
     }
@@ -684,10 +687,8 @@ impl World {
     async fn compare(&self) {
         self.compare_tallies().await;
         self.compare_due().await;
-        let counts = Counts {
-            waiting: self.count(TaskState::Waiting) as u64,
-            running: self.count(TaskState::Running) as u64,
-        };
+        let counts =
+            Counts { waiting: self.waiting() as u64, running: self.count(TaskState::Running) as u64 };
         assert_eq!(self.store().counts().await, Ok(counts));
         let page = self
             .store()

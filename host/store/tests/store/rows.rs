@@ -29,7 +29,8 @@ async fn listed(store: &Store, filter: Filter) -> Vec<TaskId> {
 
 #[tokio::test]
 async fn a_damaged_task_fails_on_claim_and_the_others_run() {
-    for column in ["trace = 'no trace'", "usage = '{', parks = 1", "started_at = NULL, parks = 1"] {
+    for column in ["trace = 'no trace'", "usage = '{', suspensions = 1", "started_at = NULL, suspensions = 1"]
+    {
         let folder = Folder::new();
         let store = folder.open();
         let bad = insert_one(&store).await;

@@ -6,7 +6,7 @@ use std::task::{Context, Waker};
 
 use rusqlite::Connection;
 use wasmill_model::{NewDependencies, NewTask, OnFailure, TaskState};
-use wasmill_store::{Filter, ListQuery, PluginCounts, Store, StoreConfig, StoreError};
+use wasmill_store::{Store, StoreConfig, StoreError};
 
 use crate::fixture::{Folder, StoreFixture, at, claim_one, insert_one, new_task, plugin};
 
@@ -74,7 +74,7 @@ fn a_newer_schema_is_refused_with_both_versions() {
     let connection = Connection::open(&path).expect("opened");
     connection.execute_batch("PRAGMA user_version = 99").expect("set");
     drop(connection);
-    assert_eq!(refusal(&folder), StoreError::Newer { path, found: 99, supported: 20 });
+    assert_eq!(refusal(&folder), StoreError::Newer { path, found: 99, supported: 1 });
 }
 
 #[test]
@@ -103,42 +103,22 @@ fn every_database_has_the_newest_schema() {
     drop(folder.open());
     let connection = Connection::open(database(&folder)).expect("opened");
     let read = |sql: &str| connection.query_one(sql, [], |row| row.get::<_, i64>(0)).expect("read");
-    assert_eq!(read("PRAGMA user_version"), 20);
-    assert_eq!(read("PRAGMA application_id"), 0x574d_494c);
+    assert_eq!(read("PRAGMA user_version"), 1);
+    assert_eq!(read("PRAGMA application_id"), 0x5753_4d4c);
     assert_eq!(read("SELECT count(*) FROM sqlite_master WHERE type = 'table'"), 17);
 }
 
-#[tokio::test]
-async fn a_database_of_the_first_schema_is_migrated_with_its_tasks() {
-    const FIRST: &str = include_str!("../../src/sqlite/migrations/0001_tasks.sql");
-    const TASK: &str = "
-        INSERT INTO task (seq, id, plugin, state, created_at, ready_at, attempts_max, timeout_ms)
-        VALUES (1, randomblob(16), 'a', 0, 0, 0, 1, 1000);
-        INSERT INTO task (seq, id, plugin, state, created_at, ready_at, finished_at, attempts_max, timeout_ms)
-        VALUES (2, randomblob(16), 'a', 2, 0, 0, 1700000007000000000, 1, 1000);
-        INSERT INTO log (seq, body) VALUES (2, 'grün' || char(10) || 'two' || char(10));
-        INSERT INTO task (seq, id, plugin, state, created_at, ready_at, attempts_max, timeout_ms, finished_at)
-        VALUES (3, randomblob(16), 'a', 3, 0, 0, 1, 1000, 0);
-        PRAGMA application_id = 0x574d494c;
-        PRAGMA user_version = 1;";
+#[test]
+fn a_database_from_before_the_first_release_is_refused_and_stays_unchanged() {
     let folder = Folder::new();
     let connection = Connection::open(database(&folder)).expect("opened");
-    connection.execute_batch(FIRST).expect("made");
-    connection.execute_batch(TASK).expect("filled");
+    let old =
+        "CREATE TABLE task (seq INTEGER); PRAGMA application_id = 0x574d494c; PRAGMA user_version = 20;";
+    connection.execute_batch(old).expect("made");
     drop(connection);
-    let store = folder.open();
-    let claimed = claim_one(&store, at(0)).await;
-    assert_eq!((claimed.attempts_max, claimed.backoff), (1, None));
-    let task = store.get(claimed.claim.id).await.expect("read").expect("stored");
-    assert_eq!((task.timeout.as_secs(), task.plugin_digest, task.usage.is_some()), (1, None, true));
-    let query = ListQuery { limit: 2, before: None, filter: Filter::default() };
-    let ended = store.list(query).await.expect("listed").tasks.remove(1);
-    assert_eq!(store.log(ended.id).await.expect("read").as_deref(), Some("grün\ntwo\n"));
-    let lines = store.lines(ended.id, 1, 9).await.expect("read").expect("there").lines;
-    assert_eq!((lines.len(), lines[0].seq, lines[0].text.as_str()), (1, 2, "two"));
-    assert_eq!(lines[0].time, at(7));
-    let counted = PluginCounts { running: 1, completed: 1, failed: 1, ..PluginCounts::default() };
-    assert_eq!(store.plugin_counts(), [(plugin("a"), counted)]);
+    let before = std::fs::read(database(&folder)).expect("read");
+    assert_eq!(refusal(&folder), StoreError::Outdated { path: database(&folder) });
+    assert_eq!(std::fs::read(database(&folder)).expect("read"), before);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -210,15 +190,15 @@ async fn a_removed_task_leaves_no_rows() {
     for table in [
         "task",
         "input",
-        "log_lines",
+        "log",
         "checkpoint",
         "tag",
         "attempt",
-        "dependant",
+        "dependent",
         "dependency",
         "dependency_end",
         "webhook",
-        "webhook_try",
+        "webhook_attempt",
     ] {
         let sql = format!("SELECT count(*) FROM {table}");
         let rows: i64 = connection.query_one(&sql, [], |row| row.get(0)).expect("counted");

@@ -95,7 +95,7 @@ async fn the_span_of_a_crashed_run_is_recorded_by_the_next_host() {
     let last = claim_one(&store, at(15)).await;
     store.finish(&last.claim, Transition::Failed(failure()), None, at(16)).await.expect("stored");
     let (spans, outcomes) = told(&next);
-    let expected = ["run a: host-crash", "wait", "run a: put-back", "wait", "run a: io", "task a: failed"];
+    let expected = ["run a: host-crash", "wait", "run a: requeued", "wait", "run a: io", "task a: failed"];
     assert_eq!(outcomes, expected);
     assert_eq!((spans[0].id, spans[0].start, spans[0].end), (sent.span_id, at(1), at(10)));
     assert_eq!((spans[1].start, spans[1].end), (at(10), at(12)), "it did not wait while it ran");

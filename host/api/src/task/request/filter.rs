@@ -1,8 +1,10 @@
 //! The task filter of a query string, shared by list, cancel and retry.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use serde_json::json;
-use wasmill_model::{TAGS_MAX, TaskState, Timestamp};
+use wasmill_model::{TAGS_MAX, TaskPhase, TaskState, Timestamp};
 use wasmill_store::Filter;
 
 use crate::openapi::Operation;
@@ -32,7 +34,16 @@ pub(crate) fn take(filter: &mut Filter, name: &str, value: &str, errors: &mut Fi
 /// Writes the filter as query parameters, each preceded by `&`, for the link to the next page.
 pub(crate) fn parameters(filter: &Filter) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
-    for state in &filter.states {
+    let (waiting, other): (Vec<&TaskState>, Vec<_>) =
+        filter.states.iter().partition(|state| state.is_waiting());
+    if waiting.len() == waiting_states().count() {
+        query.append_pair("state", TaskPhase::Waiting.as_str());
+    } else {
+        for state in waiting {
+            query.append_pair("state", state.as_str());
+        }
+    }
+    for state in other {
         query.append_pair("state", state.as_str());
     }
     if let Some(plugin) = &filter.plugin {
@@ -77,17 +88,26 @@ const KEY: &str = "1 to 255 characters without control characters";
 /// A prefix of a UUID in which each hyphen is optional.
 const ID_PATTERN: &str = "^([0-9A-Fa-f]{4,7}|[0-9A-Fa-f]{8}(-?[0-9A-Fa-f]{0,4}|-?[0-9A-Fa-f]{4}(-?[0-9A-Fa-f]{0,4}|\
     -?[0-9A-Fa-f]{4}(-?[0-9A-Fa-f]{0,4}|-?[0-9A-Fa-f]{4}-?[0-9A-Fa-f]{0,12}))))$";
+const STATES: &str =
+    "one or more of waiting, blocked, scheduled, suspended, available, running, completed, failed, cancelled";
 const TIME: &str = "a time such as 2026-11-23T07:26:49Z";
 
 fn states(filter: &mut Filter, value: &str) -> Result<(), &'static str> {
     for word in value.split(',') {
-        let state = TaskState::ALL.into_iter().find(|state| state.as_str() == word);
-        let state = state.ok_or("one or more of waiting, running, completed, failed, cancelled")?;
-        if !filter.states.contains(&state) {
-            filter.states.push(state);
+        let is_it = |state: &TaskState| [state.as_str(), state.phase().as_str()].contains(&word);
+        let before = filter.states.len();
+        filter.states.extend(TaskState::ALL.into_iter().filter(is_it));
+        if filter.states.len() == before {
+            return Err(STATES);
         }
     }
+    let mut seen = HashSet::new();
+    filter.states.retain(|state| seen.insert(*state));
     Ok(())
+}
+
+fn waiting_states() -> impl Iterator<Item = TaskState> {
+    TaskState::ALL.into_iter().filter(|state| state.is_waiting())
 }
 
 /// Adds a tag; a task must have all of them.
@@ -113,7 +133,8 @@ fn time(text: &str) -> Option<Timestamp> {
 
 /// Documents the parameters; `states` are the values allowed for `state`.
 pub(crate) fn add_parameters(operation: Operation, states: &[TaskState]) -> Operation {
-    let names: Vec<_> = states.iter().map(|state| state.as_str()).collect();
+    let waiting = states.iter().any(|state| state.is_waiting()).then_some(TaskPhase::Waiting.as_str());
+    let names: Vec<_> = waiting.into_iter().chain(states.iter().map(|state| state.as_str())).collect();
     let states = json!({"type": "array", "items": {"type": "string", "enum": names}, "minItems": 1});
     let tag = json!({"type": "string", "minLength": 1, "maxLength": 64, "pattern": NO_CONTROLS});
     let tags = json!({"type": "array", "items": tag, "minItems": 1, "maxItems": TAGS_MAX});
@@ -123,7 +144,7 @@ pub(crate) fn add_parameters(operation: Operation, states: &[TaskState]) -> Oper
     let group = json!({"type": "string", "minLength": 1, "maxLength": 64, "pattern": NO_CONTROLS});
     let key = json!({"type": "string", "minLength": 1, "maxLength": 255, "pattern": NO_CONTROLS});
     operation
-        .query("state", "Tasks in one of these states.", &states)
+        .query("state", "Tasks in one of these states; `waiting` stands for all that wait.", &states)
         .query("plugin", "Tasks of this plugin.", &plain::<NameSchema>())
         .query("tag", "Tasks with all of these tags.", &tags)
         .query("created_after", "Tasks created at or after this time.", &time)
@@ -152,6 +173,7 @@ mod tests {
         for query in [
             "",
             "&state=waiting&state=running",
+            "&state=blocked&state=suspended",
             "&plugin=noop",
             "&plugin=noop&tag=tenant%3A42&tag=%C3%BC",
             "&state=failed&plugin=a.b-c_d&created_after=2026-11-23T07%3A26%3A49Z",

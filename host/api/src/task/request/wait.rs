@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::json;
-use wasmill_model::{Task, TaskId, TaskState, parse_duration};
+use wasmill_model::{Task, TaskId, parse_duration};
 use wasmill_store::StoreError;
 
 use crate::http::fields::duration_error;
@@ -122,7 +122,7 @@ pub(crate) async fn until_finished(
             () = follower.wait_for_move() => {}
             () = &mut over => {}
             // During a drain, waiting tasks do not start.
-            () = api.scheduler.draining(), if state == TaskState::Waiting => return Ok(task),
+            () = api.scheduler.draining(), if state.is_waiting() => return Ok(task),
             () = api.scheduler.drained() => return api.store.get(id).await,
         }
     }

@@ -1,6 +1,6 @@
 //! Filters: which tasks a list shows, which a cancel of many stops, and what retention removes.
 
-use wasmill_model::{NewTask, TaskId, TaskState, Transition};
+use wasmill_model::{NewDependencies, NewTask, OnFailure, TaskId, TaskState, Transition};
 use wasmill_store::{CancelledMany, Filter, ListQuery, PruneCursor, RetentionBounds, Stopping, Store};
 
 use crate::fixture::{
@@ -29,11 +29,31 @@ async fn listed(store: &Store, filter: &Filter, limit: usize) -> Vec<TaskId> {
     }
 }
 
-/// Stores a task of plugin `a` at this second and brings it into this state.
+/// Stores a task at this second that waits for this one, for its time or for its resumption.
+async fn waiting_task(store: &Store, state: TaskState, on: TaskId, second: i64) -> TaskId {
+    let task = NewTask { created_at: at(second), ..new_task() };
+    let id = task.id;
+    let blocked = NewDependencies { on: vec![on], on_failure: OnFailure::Run, pass_results: false };
+    let task = match state {
+        TaskState::Blocked => NewTask { dependencies: Some(blocked), ..task },
+        TaskState::Scheduled => NewTask { run_at: Some(at(1_000)), ..task },
+        _ => task,
+    };
+    store.insert(vec![task]).await.expect("inserted");
+    if state == TaskState::Suspended {
+        let claim = claim_one(store, at(second)).await.claim;
+        let next = Transition::Suspended(at(1_000), Vec::new());
+        assert_eq!(store.finish(&claim, next, None, at(second)).await, Ok(true));
+    }
+    id
+}
+
+/// Stores a task at this second and brings it into this state: one of plugin `b` if it is to be available, else of
+/// plugin `a`.
 async fn task_in(store: &Store, state: TaskState, second: i64) -> TaskId {
     let task = NewTask { created_at: at(second), ..new_task() };
     let id = task.id;
-    if state == TaskState::Waiting {
+    if state == TaskState::Available {
         store.insert(vec![NewTask { plugin: plugin("b"), ..task }]).await.expect("inserted");
         return id;
     }
@@ -48,21 +68,27 @@ async fn task_in(store: &Store, state: TaskState, second: i64) -> TaskId {
             store.cancel(id, at(second)).await.expect("asked");
             end_stopped(store, &claim, at(second)).await;
         }
-        TaskState::Waiting | TaskState::Running => {}
+        _ => {}
     }
     id
 }
 
 pub(crate) async fn a_list_filters_by_state(fixture: &impl StoreFixture) {
     let store = fixture.open();
-    let mut all = Vec::new();
+    let mut all = vec![(TaskState::Available, task_in(&store, TaskState::Available, 0).await)];
+    let on = all[0].1;
     for second in 0..4 {
         for state in TaskState::ALL {
-            all.push((state, task_in(&store, state, second).await));
+            let is_special = state.is_waiting() && state != TaskState::Available;
+            let id = match is_special {
+                true => waiting_task(&store, state, on, second).await,
+                false => task_in(&store, state, second).await,
+            };
+            all.push((state, id));
         }
     }
     all.reverse();
-    for some in 0..32_u32 {
+    for some in 0..256_u32 {
         let wanted: Vec<_> = TaskState::ALL
             .into_iter()
             .enumerate()
@@ -84,7 +110,8 @@ pub(crate) async fn a_list_filters_by_plugin_and_creation_time(fixture: &impl St
     let store = fixture.open();
     let mut ids = Vec::new();
     for second in 0..6 {
-        ids.push(task_in(&store, TaskState::ALL[usize::from(second % 2 == 0)], second).await);
+        let state = if second % 2 == 0 { TaskState::Running } else { TaskState::Available };
+        ids.push(task_in(&store, state, second).await);
     }
     let b = Filter { plugin: Some(plugin("b")), ..Filter::default() };
     assert_eq!(listed(&store, &b, 2).await, [ids[5], ids[3], ids[1]]);
@@ -108,13 +135,13 @@ pub(crate) async fn a_filtered_list_finds_every_match_among_many_tasks(fixture: 
     let (store, _) = fixture.open_at(200_000, at(0));
     let mut rare = Vec::new();
     for _ in 0..3 {
-        rare.push(task_in(&store, TaskState::Waiting, 0).await);
+        rare.push(task_in(&store, TaskState::Available, 0).await);
         let tasks: Vec<_> = (0..15_000).map(|_| new_task()).collect();
         store.insert(tasks).await.expect("inserted");
     }
     rare.reverse();
     // More tasks wait than one page looks at.
-    let filter = Filter { plugin: Some(plugin("b")), ..states(&[TaskState::Waiting]) };
+    let filter = Filter { plugin: Some(plugin("b")), ..states(&[TaskState::Available]) };
     let page =
         store.list(ListQuery { limit: 10, before: None, filter: filter.clone() }).await.expect("listed");
     assert_eq!(page.tasks.len(), 2, "the third is too far away for the first page");
@@ -123,13 +150,13 @@ pub(crate) async fn a_filtered_list_finds_every_match_among_many_tasks(fixture: 
 
 pub(crate) async fn a_bulk_cancel_affects_matching_tasks_only(fixture: &impl StoreFixture) {
     let store = fixture.open();
-    let waiting = task_in(&store, TaskState::Waiting, 0).await;
+    let waiting = task_in(&store, TaskState::Available, 0).await;
     let running = NewTask { created_at: at(1), ..new_task() };
     let id = running.id;
     store.insert(vec![running]).await.expect("inserted");
     let claim = claim_one(&store, at(1)).await.claim;
     let ended = task_in(&store, TaskState::Completed, 2).await;
-    let late = task_in(&store, TaskState::Waiting, 9).await;
+    let late = task_in(&store, TaskState::Available, 9).await;
     let filter = Filter { created_before: Some(at(5)), ..Filter::default() };
     let found = store.find_open(filter.clone()).await.expect("found");
     assert_eq!(found.len(), 2);
@@ -144,7 +171,7 @@ pub(crate) async fn a_bulk_cancel_affects_matching_tasks_only(fixture: &impl Sto
         (waiting, TaskState::Cancelled),
         (id, TaskState::Cancelled),
         (ended, TaskState::Completed),
-        (late, TaskState::Waiting),
+        (late, TaskState::Available),
     ] {
         assert_eq!(get(&store, id).await.state, state);
     }
@@ -158,7 +185,7 @@ pub(crate) async fn a_bulk_cancel_affects_matching_tasks_only(fixture: &impl Sto
 pub(crate) async fn a_bulk_cancel_rechecks_tasks_that_changed(fixture: &impl StoreFixture) {
     let store = fixture.open();
     let [gone, ran, started] = [insert_one(&store).await, insert_one(&store).await, insert_one(&store).await];
-    let filter = states(&[TaskState::Waiting]);
+    let filter = states(&[TaskState::Available]);
     let found = store.find_open(filter.clone()).await.expect("found");
     store.remove(gone, at(2)).await.expect("removed");
     let claims = claim(&store, 2, at(1)).await.claimed;
@@ -194,7 +221,7 @@ pub(crate) async fn tasks_beyond_the_count_bound_are_pruned(fixture: &impl Store
         // All at the same moment.
         ended.push(task_in(&store, TaskState::Completed, 0).await);
     }
-    let waiting = task_in(&store, TaskState::Waiting, 0).await;
+    let waiting = task_in(&store, TaskState::Available, 0).await;
     let newest = |limit| RetentionBounds { tasks_max: Some(limit), ..RetentionBounds::default() };
     assert_eq!((store.finished_count(), prune(&store, newest(5)).await), (5, 0));
     assert_eq!(prune(&store, newest(2)).await, 3);

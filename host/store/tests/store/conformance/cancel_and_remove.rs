@@ -14,7 +14,7 @@ fn done() -> Transition {
 pub(crate) async fn a_waiting_task_is_cancelled(fixture: &impl StoreFixture) {
     let store = fixture.open();
     let id = insert_one(&store).await;
-    assert_eq!(store.cancel(id, at(2)).await, Ok(CancelOutcome::Cancelled { was: TaskState::Waiting }));
+    assert_eq!(store.cancel(id, at(2)).await, Ok(CancelOutcome::Cancelled { was: TaskState::Available }));
     let task = get(&store, id).await;
     assert_eq!((task.state, task.started_at), (TaskState::Cancelled, None));
     assert_eq!(task.finished_at, Some(at(2)));
@@ -165,7 +165,7 @@ pub(crate) async fn a_task_is_removed_in_any_state_with_all_its_rows(fixture: &i
     let store = fixture.open();
     let waiting = insert_one(&store).await;
     let gone = |was| Ok(RemoveOutcome::Removed { was });
-    assert_eq!(store.remove(waiting, at(2)).await, gone(TaskState::Waiting));
+    assert_eq!(store.remove(waiting, at(2)).await, gone(TaskState::Available));
     let ended = insert_one(&store).await;
     let claimed = claim_one(&store, at(1)).await;
     let log = wrote(&claimed.claim, "log");

@@ -41,7 +41,7 @@ pub(crate) async fn a_retry_waits_until_its_time(fixture: &impl StoreFixture) {
     let next = Transition::RetryAt(at(9), failure());
     assert_eq!(store.finish(&claimed.claim, next, None, at(2)).await, Ok(true));
     let task = get(&store, id).await;
-    assert_eq!((task.state, task.ready_at, task.attempt), (TaskState::Waiting, at(9), 1));
+    assert_eq!((task.state, task.ready_at, task.attempt), (TaskState::Scheduled, at(9), 1));
     assert_eq!((task.started_at, task.finished_at), (None, None));
     assert_eq!(task.failure, Some(failure()));
     assert!(claim(&store, 1, at(8)).await.claimed.is_empty());
@@ -65,7 +65,7 @@ pub(crate) async fn a_requeue_does_not_count_the_attempt(fixture: &impl StoreFix
     let first = claim_one(&store, at(1)).await;
     assert_eq!(store.finish(&first.claim, Transition::Requeued, None, at(2)).await, Ok(true));
     let task = get(&store, id).await;
-    assert_eq!((task.state, task.attempt, task.ready_at), (TaskState::Waiting, 0, at(0)));
+    assert_eq!((task.state, task.attempt, task.ready_at), (TaskState::Available, 0, at(0)));
     assert_eq!((task.started_at, task.failure), (None, None));
     let second = claim_one(&store, at(3)).await;
     assert_eq!(second.attempt, 1);

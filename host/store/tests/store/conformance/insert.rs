@@ -12,7 +12,7 @@ pub(crate) async fn a_new_task_waits(fixture: &impl StoreFixture) {
     let new = NewTask { input: Some("{\"n\":1}".to_owned()), ..new_task() };
     store.insert(vec![new.clone()]).await.expect("inserted");
     let task = get(&store, new.id).await;
-    assert_eq!((task.id, &task.plugin, task.state), (new.id, &new.plugin, TaskState::Waiting));
+    assert_eq!((task.id, &task.plugin, task.state), (new.id, &new.plugin, TaskState::Available));
     assert_eq!((task.created_at, task.ready_at), (at(0), at(0)));
     assert_eq!((task.started_at, task.finished_at), (None, None));
     assert_eq!((task.attempt, task.attempts_max, task.host_crashes), (0, 3, 0));

@@ -30,7 +30,7 @@ pub(crate) async fn a_scheduled_task_waits_until_its_time(fixture: &impl StoreFi
     let store = fixture.open();
     let id = insert_later(&store, 0, 7).await;
     let task = get(&store, id).await;
-    assert_eq!((task.state, task.created_at, task.ready_at), (TaskState::Waiting, at(0), at(7)));
+    assert_eq!((task.state, task.created_at, task.ready_at), (TaskState::Scheduled, at(0), at(7)));
     let early = claim(&store, 9, at(6)).await;
     assert_eq!((ids(&early), early.next_ready_at), (vec![], Some(at(7))));
     store.close().await;
@@ -47,7 +47,7 @@ pub(crate) async fn a_scheduled_task_can_be_cancelled(fixture: &impl StoreFixtur
     for number in [0, 5] {
         let id = insert_later(&store, number, 7).await;
         let cancelled = store.cancel(id, at(1)).await;
-        assert_eq!(cancelled, Ok(CancelOutcome::Cancelled { was: TaskState::Waiting }));
+        assert_eq!(cancelled, Ok(CancelOutcome::Cancelled { was: TaskState::Scheduled }));
         assert_eq!(ids(&claim(&store, 9, at(9)).await), []);
     }
 }

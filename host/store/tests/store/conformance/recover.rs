@@ -24,7 +24,7 @@ pub(crate) async fn a_recovered_task_is_first_in_the_queue(fixture: &impl StoreF
     let (store, recovery) = fixture.open_at(9, at(5));
     assert_eq!(recovery, Recovery { requeued: 1, failed: 0, stopped: 0, waiting: 2, shortened: 0 });
     let task = get(&store, old).await;
-    assert_eq!((task.state, task.ready_at, task.started_at), (TaskState::Waiting, at(0), None));
+    assert_eq!((task.state, task.ready_at, task.started_at), (TaskState::Available, at(0), None));
     assert_eq!((task.attempt, task.host_crashes), (1, 1));
     let claims = claim(&store, 9, at(5)).await;
     assert_eq!(ids(&claims), [old, young]);

@@ -89,7 +89,7 @@ pub(crate) async fn a_retry_copies_the_request_of_its_task(fixture: &impl StoreF
     store.insert(vec![task.clone()]).await.expect("inserted");
     let id = TaskId::new();
     let (state, again) = store.clone_for_retry(task.id, id, at(9)).await.expect("read").expect("there");
-    assert_eq!(state, TaskState::Waiting);
+    assert_eq!(state, TaskState::Scheduled);
     let expected = NewTask { id, created_at: at(9), run_at: None, retry_of: Some(task.id), ..task.clone() };
     assert_eq!(again, expected);
     store.cancel(task.id, at(9)).await.expect("cancelled");

@@ -25,7 +25,7 @@ pub(crate) async fn a_suspended_task_resumes_at_its_time_with_its_state(fixture:
     let task = get(&store, id).await;
     assert_eq!(
         (task.state, task.ready_at, task.attempt, task.suspensions),
-        (TaskState::Waiting, at(11), 1, 1)
+        (TaskState::Suspended, at(11), 1, 1)
     );
     assert_eq!((task.started_at, task.failure), (Some(at(1)), None));
     let early = claim(&store, 1, at(10)).await;
@@ -126,7 +126,7 @@ pub(crate) async fn a_step_that_a_crash_ended_runs_again(fixture: &impl StoreFix
     drop(store);
     let store = fixture.open();
     let task = get(&store, id).await;
-    assert_eq!((task.state, task.attempt, task.host_crashes), (TaskState::Waiting, 1, 1));
+    assert_eq!((task.state, task.attempt, task.host_crashes), (TaskState::Available, 1, 1));
     let again = claim_one(&store, at(12)).await;
     assert_eq!(again.attempt, 2, "the attempt that a crash ended is over");
     assert_eq!(store.restore(&again.claim).await, Ok(Some(b"one".to_vec())));
@@ -136,7 +136,7 @@ pub(crate) async fn a_suspended_task_can_be_cancelled(fixture: &impl StoreFixtur
     let store = fixture.open();
     let id = insert_one(&store).await;
     park(&store, 1, "one").await;
-    let was = TaskState::Waiting;
+    let was = TaskState::Suspended;
     assert_eq!(store.cancel(id, at(2)).await, Ok(CancelOutcome::Cancelled { was }));
     assert!(claim(&store, 1, at(11)).await.claimed.is_empty());
 }

@@ -86,7 +86,7 @@ pub(crate) async fn a_bulk_cancel_filters_by_tags(fixture: &impl StoreFixture) {
     assert!(matches!(cancelled, Ok(CancelledMany { waiting: 0, running }) if running[0].id == both));
     assert_eq!(store.find_open(tagged("a")).await.expect("found").len(), 2, "its guest is still there");
     for id in [one, none] {
-        assert_eq!(get(&store, id).await.state, TaskState::Waiting);
+        assert_eq!(get(&store, id).await.state, TaskState::Available);
     }
 }
 

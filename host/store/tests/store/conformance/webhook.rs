@@ -164,7 +164,7 @@ pub(crate) async fn the_newest_delivery_attempts_are_kept(fixture: &impl StoreFi
 pub(crate) async fn a_redelivery_request_makes_a_delivery_due(fixture: &impl StoreFixture) {
     let store = fixture.open();
     let waiting = insert(&store, hook(&TaskState::ALL)).await;
-    assert_eq!(store.redeliver(waiting, at(1)).await, Ok(Redelivery::Idle(TaskState::Waiting)));
+    assert_eq!(store.redeliver(waiting, at(1)).await, Ok(Redelivery::Idle(TaskState::Available)));
     store.remove(waiting, at(1)).await.expect("removed");
     assert_eq!(store.redeliver(waiting, at(1)).await, Ok(Redelivery::NotFound));
     let plain = crate::fixture::insert_one(&store).await;
