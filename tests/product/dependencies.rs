@@ -71,6 +71,7 @@ async fn a_task_starts_when_all_that_it_depends_on_have_completed() {
     );
     assert_eq!((record.str("on_failure"), &record.json["input_from"]), ("cancel", &json!(null)));
     assert_eq!((record.str("state"), record.str("status")), ("waiting", "created, but waiting to start"));
+    assert_eq!(record.str("queue_state"), "blocked");
     let plain = client.get(&format!("/task/{other}")).await;
     assert_eq!((&plain.json["depends_on"], &plain.json["pending_dependencies"]), (&json!([]), &json!(0)));
     let listed = client.get("/task?state=waiting").await;

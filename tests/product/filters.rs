@@ -129,3 +129,33 @@ async fn a_cancel_of_many_survives_a_crash() {
     assert_eq!(client.get("/task?state=cancelled").await.json.as_array().expect("a list").len(), 6);
     assert_eq!(client.get("/stats").await.json["waiting"], 0);
 }
+
+#[tokio::test]
+async fn waiting_tasks_are_found_by_what_they_wait_for() {
+    let (_server, client, done, running, waiting) = busy().await;
+    let delayed = client.submit(&json!({"plugin": "noop", "delay": "1h"})).await;
+    let blocked = client.submit(&json!({"plugin": "noop", "depends_on": [running[0]]})).await;
+    for (state, expected) in
+        [("scheduled", vec![&delayed]), ("blocked", vec![&blocked]), ("suspended", vec![])]
+    {
+        let page = client.get(&format!("/task?state={state}")).await;
+        assert_eq!(ids(&page), expected, "{}", page.text);
+    }
+    let available = client.get("/task?state=available").await;
+    let newest_first: Vec<_> = waiting.iter().rev().collect();
+    assert_eq!(ids(&available), newest_first, "{}", available.text);
+    let all = client.get("/task?state=waiting").await;
+    assert_eq!(ids(&all).len(), waiting.len() + 2, "{}", all.text);
+    let shown = client.get(&format!("/task/{done}")).await;
+    assert_eq!((shown.str("state"), &shown.json["queue_state"]), ("completed", &Value::Null));
+
+    let stored = &client.get("/stats").await.json["stored"];
+    for (state, tasks) in
+        [("waiting", 5), ("blocked", 1), ("scheduled", 1), ("suspended", 0), ("available", 3)]
+    {
+        assert_eq!(stored[state], tasks, "{state}: {stored}");
+    }
+    assert_eq!(cancel(&client, "?state=blocked").await["cancelled"], 1);
+    assert_eq!(client.get(&format!("/task/{blocked}")).await.str("state"), "cancelled");
+    assert_eq!(client.get(&format!("/task/{delayed}")).await.str("state"), "waiting");
+}

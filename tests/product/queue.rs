@@ -35,6 +35,7 @@ async fn a_delayed_task_starts_on_time() {
     let id = client.submit(&json!({"plugin": "noop", "delay": "700ms"})).await;
     let early = client.get(&format!("/task/{id}/status")).await;
     assert_eq!((early.str("state"), early.str("status")), ("waiting", "created, but waiting to start"));
+    assert_eq!(early.str("queue_state"), "scheduled");
     assert!(early.str("ready_at") > early.str("created_at"), "{}", early.text);
     let done = client.until(&id, "completed").await;
     assert!(done.str("started_at") >= done.str("ready_at"), "{}", done.text);

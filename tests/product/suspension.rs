@@ -20,7 +20,9 @@ fn suspended_for(ms: u32) -> Value {
 
 async fn until_suspended(client: &Client, id: &str) {
     client
-        .until_task(id, "is suspended", |record| record["suspensions"] == 1 && record["state"] == "waiting")
+        .until_task(id, "is suspended", |record| {
+            record["suspensions"] == 1 && record["queue_state"] == "suspended"
+        })
         .await;
 }
 

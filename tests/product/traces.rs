@@ -305,7 +305,7 @@ async fn the_remaining_spans_are_sent_at_shutdown() {
     let spans = collector.spans();
     assert_eq!(of(&spans, &done, "task noop").len(), 1, "{spans:#?}");
     let put_back = of(&spans, &sleeps, "run misbehave");
-    assert_eq!(put_back[0].attribute("wasmill.outcome"), "put-back", "{spans:#?}");
+    assert_eq!(put_back[0].attribute("wasmill.outcome"), "requeued", "{spans:#?}");
 }
 
 /// Runs more tasks than the span buffer holds, and stops the server.

@@ -34,7 +34,8 @@ pub(crate) struct ServerArgs {
 /// Filter for tasks; all conditions must match.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct FilterArgs {
-    /// Only tasks in this state: waiting, running, completed, failed or cancelled; several separated by commas
+    /// Only tasks in this state: waiting (or only blocked, scheduled, suspended or available), running, completed,
+    /// failed or cancelled; several separated by commas
     #[arg(long, value_name = "STATE", value_delimiter = ',')]
     pub(crate) state: Vec<String>,
 

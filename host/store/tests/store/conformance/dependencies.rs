@@ -197,7 +197,7 @@ pub(crate) async fn a_cancelled_or_removed_task_cancels_its_dependents(fixture: 
     let (one, other) = (insert_one(&store).await, insert_one(&store).await);
     let second = insert(&store, after(&[ended, one, other])).await;
     store.remove(ended, at(4)).await.expect("removed");
-    assert_eq!(get(&store, second).await.state, TaskState::Available, "it had ended well");
+    assert_eq!(get(&store, second).await.state, TaskState::Blocked, "it had ended well");
     let found = store.find_open(Filter::default()).await.expect("found");
     assert_eq!(found.len(), 3);
     let many = store.cancel_many(found, Filter::default(), at(5)).await.expect("cancelled");
