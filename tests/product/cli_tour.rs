@@ -125,7 +125,7 @@ async fn refused_requests_list_each_error_and_change_nothing() {
     let printed = ask(&server, &["submit", "--backoff", "1s"]);
     assert!(printed.code == 2 && printed.err.contains("invalid value for --backoff"), "{printed:?}");
     let printed = ask(&server, &["list", "--state", "done"]);
-    assert!(printed.code == 2 && printed.err.contains("waiting, running"), "{printed:?}");
+    assert!(printed.code == 2 && printed.err.contains("one or more of waiting, blocked"), "{printed:?}");
     let printed = ask(&server, &["status", "7"]);
     assert!(
         printed.code == 2 && printed.err.contains("an id, or the beginning or the end of one, is 4 to 32"),

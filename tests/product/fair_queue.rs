@@ -192,7 +192,8 @@ async fn stored_and_finished_tasks_are_counted_by_state_and_plugin() {
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
-    let stored = json!({"waiting": 1, "running": 0, "completed": 1, "failed": 1, "cancelled": 0});
+    let stored = json!({"waiting": 1, "blocked": 0, "scheduled": 0, "suspended": 0, "available": 1, "running": 0,
+        "completed": 1, "failed": 1, "cancelled": 0});
     assert_eq!((&stats["stored"], &stats["finished"]), (&stored, &ended));
     assert_eq!(stats["plugins"]["misbehave"]["stored"]["failed"], 1);
     assert_eq!(stats["plugins"]["misbehave"]["finished"], ended);

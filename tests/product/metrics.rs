@@ -128,7 +128,7 @@ async fn slots_memory_and_the_queue_are_current() {
         (r#"wasmill_slots{state="used"}"#, 2.0),
         (r#"wasmill_slots{state="free"}"#, 0.0),
         (r#"wasmill_tasks{plugin="misbehave",state="running"}"#, 2.0),
-        (r#"wasmill_tasks{plugin="misbehave",state="waiting"}"#, 1.0),
+        (r#"wasmill_tasks{plugin="misbehave",state="available"}"#, 1.0),
         ("wasmill_pool_instances", 2.0),
         ("wasmill_draining", 0.0),
         ("wasmill_memory_blocks_queue", 0.0),
@@ -216,7 +216,7 @@ async fn finished_tasks_stay_counted_after_a_crash_and_after_retention() {
     let page = Page::of(&client).await;
     for (sample, value) in [
         (r#"wasmill_tasks_finished_total{plugin="noop",state="completed"}"#, 3.0),
-        (r#"wasmill_tasks{plugin="noop",state="waiting"}"#, 1.0),
+        (r#"wasmill_tasks{plugin="noop",state="available"}"#, 1.0),
         (r#"wasmill_tasks{plugin="misbehave",state="running"}"#, 1.0),
     ] {
         assert_eq!(page.value(sample), value, "{sample}");
