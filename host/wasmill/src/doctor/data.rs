@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{Access, access, statfs, statvfs};
-use wasmill_store::{LockHolder, Store};
+use wasmill_store::{LockHolder, Store, StoreError};
 
 use crate::config::Config;
 use crate::doctor::report::Check;
@@ -73,7 +73,13 @@ fn database(data: &Path) -> Option<Check> {
             NAME,
             error.to_string(),
             "serve does not start",
-            "replace it with a copy made by wasmill backup and delete wasmill.db-wal, or use another folder with --data",
+            match error {
+                StoreError::Corrupt { .. } => {
+                    "replace it with a copy made by wasmill backup and delete wasmill.db-wal, or use another folder \
+                     with --data"
+                }
+                _ => "use another folder with --data",
+            },
         ),
     })
 }
