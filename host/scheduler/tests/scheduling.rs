@@ -68,7 +68,7 @@ async fn a_suspended_task_holds_no_slot_and_resumes_as_the_same_attempt() {
     testbed.wait_for(other, TaskState::Completed).await;
     assert_eq!(
         testbed.task(suspended).await.state,
-        TaskState::Available,
+        TaskState::Suspended,
         "the other task got the slot meanwhile"
     );
     let task = testbed.wait_for(suspended, TaskState::Completed).await;
@@ -503,7 +503,7 @@ async fn a_scheduled_task_starts_at_its_time() {
     let id = testbed.submit_new(|task| task.run_at = Some(at), "ok").await;
     testbed.scheduler.wake();
     testbed.advance(Duration::from_secs(29)).await;
-    assert_eq!(testbed.task(id).await.state, TaskState::Available);
+    assert_eq!(testbed.task(id).await.state, TaskState::Scheduled);
     // The poll is a day away.
     let task = testbed.wait_for(id, TaskState::Completed).await;
     assert!(task.started_at.unwrap() >= at && task.started_at.unwrap() < at + TimeDelta::seconds(1));
@@ -611,7 +611,7 @@ async fn a_dependent_starts_as_soon_as_its_dependencies_finish() {
     testbed.wait_for(other, TaskState::Running).await;
     let last = testbed.submit_new(after(&[first, other], true), "dependency-results").await;
     testbed.wait_for(first, TaskState::Completed).await;
-    assert_eq!(testbed.task(last).await.state, TaskState::Available);
+    assert_eq!(testbed.task(last).await.state, TaskState::Blocked);
     // The poll is a day away, and the cancel sends no wake-up.
     testbed.scheduler.cancel(other).await.expect("cancelled");
     let task = testbed.wait_for(last, TaskState::Completed).await;
