@@ -1,8 +1,8 @@
 //! `wasmill serve`: starts all components, and stops them in order on a signal.
 
-use std::ffi::OsString;
+mod protected;
+
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,13 +19,14 @@ use wasmill_api::{
 use wasmill_egress::{ConnectionQuota, Connector};
 use wasmill_model::{Clock, Limits, SystemClock, Timestamp, Tracer};
 use wasmill_runtime::{
-    CacheConfig, CompilerConfig, LoaderConfig, PluginState, ProtectedPath, Runtime, RuntimeConfig, WatchMode,
+    CacheConfig, CompilerConfig, LoaderConfig, PluginState, Runtime, RuntimeConfig, WatchMode,
     machine_memory_bytes, slot_capacity,
 };
 use wasmill_scheduler::{Retention, Scheduler, SchedulerConfig, Schedules};
 use wasmill_store::{Recovery, Store, StoreConfig};
 use wasmill_webhooks::{SigningSecrets, WebhookConfig, Webhooks};
 
+use self::protected::protected_paths;
 use crate::built_in::{BUILT_IN, INPUT_CHECKS};
 use crate::cli::ServeArgs;
 use crate::config::{Config, SLOTS_DEFAULT};
@@ -44,19 +45,6 @@ const OWN_BINARY: &str = "/proc/self/exe";
 
 /// Assumed memory of a machine that does not report it.
 const MACHINE_BYTES: u64 = 4 << 30;
-
-/// Variables that name certificate files of the trace collector.
-const CERTIFICATE_VARIABLES: [(&str, &str); 2] = [
-    ("OTEL_EXPORTER_OTLP_CERTIFICATE", "the file OTEL_EXPORTER_OTLP_CERTIFICATE"),
-    ("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "the file OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE"),
-];
-
-/// Files that configure the name resolution of the system.
-const RESOLVER_FILES: [(&str, &str); 3] = [
-    ("/etc/hosts", "the hosts file of the resolver"),
-    ("/etc/resolv.conf", "the settings of the resolver"),
-    ("/etc/nsswitch.conf", "the name service switch of the resolver"),
-];
 
 /// Maximum connections to the debug port, and how long its requests may delay the shutdown.
 const DEBUG_CONNECTIONS_MAX: usize = 16;
@@ -380,39 +368,13 @@ fn plugins(config: &Config, changed: &Arc<Notify>) -> LoaderConfig {
         max_limits: Some(config.max_limits),
         watch: config.watch_poll.map_or(WatchMode::Notify, WatchMode::Poll),
         http_roots: config.http_roots.clone(),
-        protected: protected(config),
+        protected: protected_paths(config),
         compiler: Some(compiler(config)),
         cache: Some(CacheConfig { bytes_max: config.cache_bytes, ..CacheConfig::new(&config.data) }),
         input_checks: &INPUT_CHECKS,
         on_change: Arc::new(move || changed.notify_one()),
         ..LoaderConfig::default()
     }
-}
-
-/// Returns the paths that no plugin may be granted: files that this server reads, keeps secret or executes.
-fn protected(config: &Config) -> Vec<ProtectedPath> {
-    let path = |path: &Path, what, is_secret| ProtectedPath { path: path.to_owned(), what, is_secret };
-    let mut protected = vec![
-        path(&config.data, "the data folder of this server", true),
-        path(&config.file, "the settings file of this server", false),
-    ];
-    protected.extend(config.http_roots.iter().map(|file| path(file, "the file http_roots", false)));
-    let secrets = config.webhook_secret_file.iter();
-    protected.extend(secrets.map(|file| path(file, "the file webhook_secret_file", true)));
-    protected.extend(certificate_files(&|name| std::env::var_os(name)));
-    protected.extend(RESOLVER_FILES.iter().map(|(file, what)| path(Path::new(file), what, false)));
-    let own = std::env::current_exe();
-    protected.extend(own.iter().map(|file| path(file, "the program of this server", false)));
-    protected
-}
-
-/// Returns the certificate files that the environment names.
-fn certificate_files(read: &dyn Fn(&str) -> Option<OsString>) -> Vec<ProtectedPath> {
-    let path = |file: OsString, what| ProtectedPath { path: file.into(), what, is_secret: false };
-    let set = |(name, what): &(&str, &'static str)| {
-        read(name).filter(|file| !file.is_empty()).map(|file| path(file, *what))
-    };
-    CERTIFICATE_VARIABLES.iter().filter_map(set).collect()
 }
 
 /// Returns the compiler settings: this binary runs as a child process with limits.
@@ -487,21 +449,4 @@ fn print_banner(config: &Config, server: &Server, wasm: &Runtime, slots: u32, wa
         folder.display(),
         data.display(),
     );
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn certificate_files_named_by_the_environment_are_protected() {
-        let set = |name: &str| match name {
-            "OTEL_EXPORTER_OTLP_CERTIFICATE" => Some("/work/ca.pem".into()),
-            "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE" => Some(OsString::new()),
-            _ => None,
-        };
-        let protected = certificate_files(&set);
-        assert_eq!(protected.len(), 1, "{protected:?}");
-        assert_eq!(protected[0].path, Path::new("/work/ca.pem"));
-    }
 }
