@@ -1,5 +1,6 @@
 //! `wasmill serve`: starts all components, and stops them in order on a signal.
 
+mod banner;
 mod protected;
 
 use std::net::SocketAddr;
@@ -19,13 +20,14 @@ use wasmill_api::{
 use wasmill_egress::{ConnectionQuota, Connector};
 use wasmill_model::{Clock, Limits, SystemClock, Timestamp, Tracer};
 use wasmill_runtime::{
-    CacheConfig, CompilerConfig, LoaderConfig, PluginState, Runtime, RuntimeConfig, WatchMode,
-    machine_memory_bytes, slot_capacity,
+    CacheConfig, CompilerConfig, LoaderConfig, Runtime, RuntimeConfig, WatchMode, machine_memory_bytes,
+    slot_capacity,
 };
 use wasmill_scheduler::{Retention, Scheduler, SchedulerConfig, Schedules};
 use wasmill_store::{Recovery, Store, StoreConfig};
 use wasmill_webhooks::{SigningSecrets, WebhookConfig, Webhooks};
 
+use self::banner::print_banner;
 use self::protected::protected_paths;
 use crate::built_in::{BUILT_IN, INPUT_CHECKS};
 use crate::cli::ServeArgs;
@@ -33,9 +35,7 @@ use crate::config::{Config, SLOTS_DEFAULT};
 use crate::environment::WEBHOOK_SECRET;
 use crate::exit;
 use crate::input::without_bom;
-use crate::output::note;
 use crate::process::{self, StopSignals};
-use crate::settings::LogFormat;
 use crate::supervisor::Supervisor;
 use crate::telemetry;
 use crate::traces::{self, Exporter};
@@ -415,38 +415,4 @@ pub(crate) fn slots(config: &Config, limits: Limits) -> Result<u32> {
         tracing::warn!("{} slots instead of {wanted}: {}", affordable.slots, affordable.reason);
     }
     Ok(wanted.min(affordable.slots))
-}
-
-/// Prints what is served, where, and from which folders.
-fn print_banner(config: &Config, server: &Server, wasm: &Runtime, slots: u32, waiting: u64) {
-    let plugins = wasm.plugins_info();
-    let version = env!("CARGO_PKG_VERSION");
-    let address = server.address();
-    let data = std::path::absolute(&config.data).unwrap_or_else(|_| config.data.clone());
-    let folder = std::path::absolute(&config.plugins).unwrap_or_else(|_| config.plugins.clone());
-    let ready: Vec<_> = plugins
-        .iter()
-        .filter(|plugin| plugin.in_service.is_some())
-        .map(|plugin| plugin.name.clone())
-        .collect();
-    let rejected = plugins.iter().filter(|plugin| matches!(plugin.state, PluginState::Rejected(_))).count();
-    let ready = ready.join(", ");
-    if config.log_format == LogFormat::Json {
-        let (data, folder) = (data.display(), folder.display());
-        tracing::info!(version, %address, plugins = ready, rejected, %folder, slots, %data, waiting, "serving");
-        return;
-    }
-    let rejected = match rejected {
-        0 => String::new(),
-        rejected => format!("; {rejected} rejected, see above"),
-    };
-    note!(
-        "\n  wasmill {version}\n\
-         \x20 address   http://{address}\n\
-         \x20 plugins   {ready}{rejected} (from {})\n\
-         \x20 slots     {slots}\n\
-         \x20 data      {} ({waiting} tasks waiting)\n",
-        folder.display(),
-        data.display(),
-    );
 }
