@@ -116,82 +116,57 @@ impl Config {
     }
 
     fn merge(flags: Settings, file: Settings) -> Result<Self> {
-        let span = |flag: Option<HumanDuration>, file: Option<HumanDuration>, default: u64| {
-            flag.or(file).map_or(Duration::from_secs(default), |span| span.0)
-        };
-        let size = |flag: Option<ByteSize>, file: Option<ByteSize>, default: ByteSize| {
-            flag.or(file).unwrap_or(default).as_u64()
-        };
-        let keep_for = flags.keep_for.or(file.keep_for).map_or(Some(KEEP_FOR_DEFAULT), |period| period.0);
-        let keep_max = flags.keep_max.or(file.keep_max).unwrap_or(KEEP_MAX_DEFAULT);
-        let timeout_max = span(flags.timeout_max, file.timeout_max, 86_400);
-        let cpu_max = flags.cpu_max.or(file.cpu_max).map(|span| span.0);
-        let memory_bytes = size(flags.memory, file.memory, ByteSize::mib(64));
-        let output_bytes = size(flags.output, file.output, ByteSize::mib(1));
-        let log_bytes = size(flags.log_tail, file.log_tail, ByteSize::kib(16));
-        let disk_bytes = size(flags.disk, file.disk, ByteSize::gib(1));
-        // Raising a default raises its maximum too.
-        let max =
-            |flag, file, default: ByteSize, least| size(flag, file, ByteSize(default.as_u64().max(least)));
-        let max_limits = MaxLimits {
-            memory_bytes: max(flags.memory_max, file.memory_max, ByteSize::mib(256), memory_bytes),
-            timeout: timeout_max,
-            cpu: cpu_max,
-            output_bytes: max(flags.output_max, file.output_max, ByteSize::mib(16), output_bytes),
-            log_bytes: max(flags.log_tail_max, file.log_tail_max, ByteSize::mib(1), log_bytes),
-            disk_bytes: max(flags.disk_max, file.disk_max, ByteSize::gib(16), disk_bytes),
-            concurrency: flags.concurrency.or(file.concurrency),
-        };
+        let settings = flags.or(file);
+        let limits = limits(&settings);
+        let max_limits = max_limits(&settings, &limits);
+        let keep_for = settings.keep_for.map_or(Some(KEEP_FOR_DEFAULT), |period| period.0);
+        let keep_max = settings.keep_max.unwrap_or(KEEP_MAX_DEFAULT);
         let config = Self {
             file: DEFAULT_FILE.into(),
-            listen: flags
-                .listen
-                .or(file.listen)
-                .map_or_else(|| ([127, 0, 0, 1], 8080).into(), |listen| listen.0),
-            data: flags.data.or(file.data).unwrap_or_else(|| "data".into()),
-            plugins: flags.plugins.or(file.plugins).unwrap_or_else(|| "plugins".into()),
-            watch_poll: flags.watch_poll.or(file.watch_poll).map(|span| span.0),
-            slots: flags.slots.or(file.slots),
-            drain: span(flags.drain, file.drain, 10),
-            waiting_max: flags.waiting_max.or(file.waiting_max).unwrap_or(1_000_000),
+            listen: settings.listen.map_or_else(|| ([127, 0, 0, 1], 8080).into(), |listen| listen.0),
+            data: settings.data.unwrap_or_else(|| "data".into()),
+            plugins: settings.plugins.unwrap_or_else(|| "plugins".into()),
+            watch_poll: settings.watch_poll.map(|span| span.0),
+            slots: settings.slots,
+            drain: span(settings.drain, 10),
+            waiting_max: settings.waiting_max.unwrap_or(1_000_000),
             retention: Retention { keep_for, keep_max: Some(keep_max).filter(|max| *max > 0) },
-            timeout: span(flags.timeout, file.timeout, 600),
-            timeout_max,
-            cpu: flags.cpu.or(file.cpu).map(|span| span.0).or(cpu_max),
-            memory_bytes,
-            memory_total_bytes: flags.memory_total.or(file.memory_total).map(|size| size.as_u64()),
-            output_bytes,
-            log_bytes,
-            disk_bytes,
-            log_total_bytes: size(flags.log_total, file.log_total, ByteSize::mib(64)),
+            timeout: limits.timeout,
+            timeout_max: max_limits.timeout,
+            cpu: limits.cpu,
+            memory_bytes: limits.memory_bytes,
+            memory_total_bytes: settings.memory_total.map(|size| size.as_u64()),
+            output_bytes: limits.output_bytes,
+            log_bytes: limits.log_bytes,
+            disk_bytes: limits.disk_bytes,
+            log_total_bytes: size(settings.log_total, ByteSize::mib(64)),
             max_limits,
-            http_roots: flags.http_roots.or(file.http_roots),
-            compile_memory_bytes: size(flags.compile_memory, file.compile_memory, ByteSize::gib(4)),
-            compile_timeout: span(flags.compile_timeout, file.compile_timeout, 600),
-            cache_bytes: size(flags.cache, file.cache, ByteSize::gib(1)),
-            allow_upload: flags.allow_upload.or(file.allow_upload).unwrap_or(false),
-            body_bytes: size(flags.body_max, file.body_max, ByteSize::mib(1)),
-            debug_listen: flags.debug_listen.or(file.debug_listen).map(|listen| listen.0),
-            debug_remote: flags.debug_remote.or(file.debug_remote).unwrap_or(false),
+            http_roots: settings.http_roots,
+            compile_memory_bytes: size(settings.compile_memory, ByteSize::gib(4)),
+            compile_timeout: span(settings.compile_timeout, 600),
+            cache_bytes: size(settings.cache, ByteSize::gib(1)),
+            allow_upload: settings.allow_upload.unwrap_or(false),
+            body_bytes: size(settings.body_max, ByteSize::mib(1)),
+            debug_listen: settings.debug_listen.map(|listen| listen.0),
+            debug_remote: settings.debug_remote.unwrap_or(false),
             access_policy: AccessPolicy {
-                public_hosts: parse_all("public_host", flags.public_host.or(file.public_host))?,
-                allowed_origins: parse_all("allow_origin", flags.allow_origin.or(file.allow_origin))?,
-                trusted_proxies: parse_all("trust_proxy", flags.trust_proxy.or(file.trust_proxy))?,
+                public_hosts: parse_all("public_host", settings.public_host)?,
+                allowed_origins: parse_all("allow_origin", settings.allow_origin)?,
+                trusted_proxies: parse_all("trust_proxy", settings.trust_proxy)?,
             },
-            otlp_endpoint: flags.otlp_endpoint.or(file.otlp_endpoint),
-            batch_bytes: size(flags.batch_body_max, file.batch_body_max, ByteSize::mib(16)),
-            webhook_secret_file: flags.webhook_secret_file.or(file.webhook_secret_file),
-            webhook_allowed: parse_all("webhook_allow", flags.webhook_allow.or(file.webhook_allow))?,
-            webhook_attempts: flags.webhook_attempts.or(file.webhook_attempts).unwrap_or(8),
-            webhook_backoff: webhook_backoff(span(flags.webhook_backoff, file.webhook_backoff, 5))?,
-            webhook_timeout: span(flags.webhook_timeout, file.webhook_timeout, 15),
-            group_tag: flags.group_tag.or(file.group_tag).filter(|prefix| !prefix.is_empty()),
-            log: flags
+            otlp_endpoint: settings.otlp_endpoint,
+            batch_bytes: size(settings.batch_body_max, ByteSize::mib(16)),
+            webhook_secret_file: settings.webhook_secret_file,
+            webhook_allowed: parse_all("webhook_allow", settings.webhook_allow)?,
+            webhook_attempts: settings.webhook_attempts.unwrap_or(8),
+            webhook_backoff: webhook_backoff(span(settings.webhook_backoff, 5))?,
+            webhook_timeout: span(settings.webhook_timeout, 15),
+            group_tag: settings.group_tag.filter(|prefix| !prefix.is_empty()),
+            log: settings
                 .log
-                .or(file.log)
                 .filter(|filter| !filter.0.is_empty())
                 .map_or_else(|| "info".to_owned(), |filter| filter.0),
-            log_format: flags.log_format.or(file.log_format).unwrap_or(LogFormat::Human),
+            log_format: settings.log_format.unwrap_or(LogFormat::Human),
         };
         config.check()?;
         Ok(config)
@@ -267,6 +242,41 @@ impl Config {
         check_size("batch_body_max", self.batch_bytes, ByteSize::b(2), ByteSize::mib(256))?;
         check_size("body_max", self.body_bytes, ByteSize::b(2), ByteSize::mib(256))
     }
+}
+
+/// Returns the limits of a run that the settings ask for.
+fn limits(settings: &Settings) -> Limits {
+    Limits {
+        memory_bytes: size(settings.memory, ByteSize::mib(64)),
+        timeout: span(settings.timeout, 600),
+        cpu: settings.cpu.or(settings.cpu_max).map(|span| span.0),
+        output_bytes: size(settings.output, ByteSize::mib(1)),
+        log_bytes: size(settings.log_tail, ByteSize::kib(16)),
+        disk_bytes: size(settings.disk, ByteSize::gib(1)),
+        ..Limits::default()
+    }
+}
+
+/// Returns the maximum of each limit. Raising a limit raises the default of its maximum too.
+fn max_limits(settings: &Settings, limits: &Limits) -> MaxLimits {
+    let max = |setting, default: ByteSize, limit| size(setting, ByteSize(default.as_u64().max(limit)));
+    MaxLimits {
+        memory_bytes: max(settings.memory_max, ByteSize::mib(256), limits.memory_bytes),
+        timeout: span(settings.timeout_max, 86_400),
+        cpu: settings.cpu_max.map(|span| span.0),
+        output_bytes: max(settings.output_max, ByteSize::mib(16), limits.output_bytes),
+        log_bytes: max(settings.log_tail_max, ByteSize::mib(1), limits.log_bytes),
+        disk_bytes: max(settings.disk_max, ByteSize::gib(16), limits.disk_bytes),
+        concurrency: settings.concurrency,
+    }
+}
+
+fn span(setting: Option<HumanDuration>, default_seconds: u64) -> Duration {
+    setting.map_or(Duration::from_secs(default_seconds), |span| span.0)
+}
+
+fn size(setting: Option<ByteSize>, default: ByteSize) -> u64 {
+    setting.unwrap_or(default).as_u64()
 }
 
 /// Returns how errors name a setting: by its flag, also if the value comes from the environment or the file.

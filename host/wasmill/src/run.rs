@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use wasmill_model::{Limits, PluginName, Suspension, TaskId, Usage};
+use wasmill_model::{Failure, Limits, PluginName, Suspension, TaskId, Usage};
 use wasmill_runtime::{CacheConfig, InputBudget, LoaderConfig, PluginState, Runtime, RuntimeConfig};
 
 use self::attempt::{Attempt, AttemptOutcome, AttemptStep, StopRequests};
@@ -73,6 +73,13 @@ struct RunOptions {
     grace: Duration,
 }
 
+/// A runtime with the one plugin to run.
+struct LoadedPlugin {
+    runtime: Runtime,
+    plugin: PluginName,
+    digest: String,
+}
+
 async fn execute(
     config: &Config,
     source: PluginSource,
@@ -81,20 +88,10 @@ async fn execute(
 ) -> Result<RunReport> {
     let mut stop = StopRequests::listen(options.grace)?;
     let shown = source.name().to_owned();
-    let (limits, config) =
-        (config.limits(), LoaderConfig { max_limits: Some(config.max_limits), ..plugins(config) });
-    let mut loading = tokio::task::spawn_blocking(move || load(limits, config, &source));
-    let (runtime, plugin, digest) = loop {
-        tokio::select! {
-            biased;
-            () = stop.requested() => return Ok(RunReport::stopped_early(&shown)),
-            loaded = &mut loading => break loaded??,
-            () = tokio::time::sleep(REDRAW_INTERVAL) => {
-                let note = "compiling".to_owned();
-                status_line.lock().draw(&StatusView { title: shown.clone(), note, elapsed: stop.elapsed(), ..StatusView::default() });
-            }
-        }
+    let Some(loaded) = load_unless_stopped(config, source, status_line, &mut stop).await? else {
+        return Ok(RunReport::stopped_early(&shown));
     };
+    let LoadedPlugin { runtime, plugin, digest } = loaded;
     let config = runtime.plugin_config(&plugin).context("the plugin was just put into service")?;
     check_input(&runtime, &plugin, options.input.as_deref())?;
     let host = Arc::new(LocalHost::new(status_line.clone()));
@@ -133,16 +130,54 @@ async fn execute(
         };
         // Jitter spreads tasks that failed together; this task is alone.
         let wait = backoff.wait(attempt, 0.0);
-        status_line.lock().line(&format!(
-            "wasmill: attempt {attempt} of {} failed by {}: {}; retrying in {wait:?}",
-            options.attempts_max,
-            failure.cause.words(),
-            truncated(&failure.message, 200),
-        ));
+        announce_retry(status_line, failure, attempt, options.attempts_max, wait);
         tokio::select! {
             biased;
             () = stop.requested() => return Ok(RunReport::new(&plugin, digest, attempt, stop.elapsed(), usage, AttemptOutcome::Stopped)),
             () = tokio::time::sleep(wait) => attempt += 1,
+        }
+    }
+}
+
+/// Prints why an attempt failed, and when the next one starts.
+fn announce_retry(
+    status_line: &SharedStatusLine,
+    failure: &Failure,
+    attempt: u32,
+    attempts_max: u32,
+    wait: Duration,
+) {
+    status_line.lock().line(&format!(
+        "wasmill: attempt {attempt} of {attempts_max} failed by {}: {}; retrying in {wait:?}",
+        failure.cause.words(),
+        truncated(&failure.message, 200),
+    ));
+}
+
+/// Loads the plugin and shows that it compiles. Returns `None` if a signal stops the command first.
+async fn load_unless_stopped(
+    config: &Config,
+    source: PluginSource,
+    status_line: &SharedStatusLine,
+    stop: &mut StopRequests,
+) -> Result<Option<LoadedPlugin>> {
+    let title = source.name().to_owned();
+    let limits = config.limits();
+    let loader = LoaderConfig { max_limits: Some(config.max_limits), ..plugins(config) };
+    let mut loading = tokio::task::spawn_blocking(move || load(limits, loader, &source));
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.requested() => return Ok(None),
+            loaded = &mut loading => return Ok(Some(loaded??)),
+            () = tokio::time::sleep(REDRAW_INTERVAL) => {
+                status_line.lock().draw(&StatusView {
+                    title: title.clone(),
+                    note: "compiling".to_owned(),
+                    elapsed: stop.elapsed(),
+                    ..StatusView::default()
+                });
+            }
         }
     }
 }
@@ -159,11 +194,7 @@ pub(crate) fn plugins(config: &Config) -> LoaderConfig {
 }
 
 /// Creates a runtime with one slot and one plugin. Blocks while it compiles.
-fn load(
-    limits: Limits,
-    plugins: LoaderConfig,
-    source: &PluginSource,
-) -> Result<(Runtime, PluginName, String)> {
+fn load(limits: Limits, plugins: LoaderConfig, source: &PluginSource) -> Result<LoadedPlugin> {
     let size = RuntimeConfig { slots: 1, limits, memory_total_bytes: None };
     let (builtins, file) = match source {
         PluginSource::BuiltIn(name, bytes) => (vec![(name.as_str(), *bytes)], None),
@@ -180,7 +211,7 @@ fn load(
             Err(cli_error(Exit::Usage, format!("{named} cannot run: {reason}")))
         }
         (_, Err(_)) => Err(cli_error(Exit::Usage, format!("'{}' is not a valid plugin name", info.name))),
-        (_, Ok(name)) => Ok((runtime, name, info.digest.unwrap_or_default())),
+        (_, Ok(plugin)) => Ok(LoadedPlugin { runtime, plugin, digest: info.digest.unwrap_or_default() }),
     }
 }
 

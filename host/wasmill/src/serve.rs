@@ -1,7 +1,9 @@
 //! `wasmill serve`: starts all components, and stops them in order on a signal.
 
-use std::ffi::OsString;
-use std::path::Path;
+mod banner;
+mod protected;
+
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,22 +20,22 @@ use wasmill_api::{
 use wasmill_egress::{ConnectionQuota, Connector};
 use wasmill_model::{Clock, Limits, SystemClock, Timestamp, Tracer};
 use wasmill_runtime::{
-    CacheConfig, CompilerConfig, LoaderConfig, PluginState, ProtectedPath, Runtime, RuntimeConfig, WatchMode,
-    machine_memory_bytes, slot_capacity,
+    CacheConfig, CompilerConfig, LoaderConfig, Runtime, RuntimeConfig, WatchMode, machine_memory_bytes,
+    slot_capacity,
 };
-use wasmill_scheduler::{Scheduler, SchedulerConfig, Schedules};
+use wasmill_scheduler::{Retention, Scheduler, SchedulerConfig, Schedules};
 use wasmill_store::{Recovery, Store, StoreConfig};
 use wasmill_webhooks::{SigningSecrets, WebhookConfig, Webhooks};
 
+use self::banner::print_banner;
+use self::protected::protected_paths;
 use crate::built_in::{BUILT_IN, INPUT_CHECKS};
 use crate::cli::ServeArgs;
 use crate::config::{Config, SLOTS_DEFAULT};
 use crate::environment::WEBHOOK_SECRET;
 use crate::exit;
 use crate::input::without_bom;
-use crate::output::note;
 use crate::process::{self, StopSignals};
-use crate::settings::LogFormat;
 use crate::supervisor::Supervisor;
 use crate::telemetry;
 use crate::traces::{self, Exporter};
@@ -43,19 +45,6 @@ const OWN_BINARY: &str = "/proc/self/exe";
 
 /// Assumed memory of a machine that does not report it.
 const MACHINE_BYTES: u64 = 4 << 30;
-
-/// Variables that name certificate files of the trace collector.
-const CERTIFICATE_VARIABLES: [(&str, &str); 2] = [
-    ("OTEL_EXPORTER_OTLP_CERTIFICATE", "the file OTEL_EXPORTER_OTLP_CERTIFICATE"),
-    ("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "the file OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE"),
-];
-
-/// Files that configure the name resolution of the system.
-const RESOLVER_FILES: [(&str, &str); 3] = [
-    ("/etc/hosts", "the hosts file of the resolver"),
-    ("/etc/resolv.conf", "the settings of the resolver"),
-    ("/etc/nsswitch.conf", "the name service switch of the resolver"),
-];
 
 /// Maximum connections to the debug port, and how long its requests may delay the shutdown.
 const DEBUG_CONNECTIONS_MAX: usize = 16;
@@ -94,19 +83,10 @@ async fn run(config: Config, guests: runtime::Handle, log_events: Arc<LogEvents>
     // Everything fallible comes first and the scheduler last: a failed start has claimed no task.
     let listener = listen(config.listen)
         .with_context(|| format!("failed to listen on {}; is it in use?", config.listen))?;
-    let debug_listener = config.debug_listen.map(|address| {
-        listen(address)
-            .with_context(|| format!("failed to listen on {address} for the debug port; is it in use?"))
-    });
-    let debug_listener = debug_listener.transpose()?;
+    let debug_listener = config.debug_listen.map(listen_for_debugging).transpose()?;
     let webhook_config = webhook_config(&config).map_err(exit::settings_error)?;
-    let limits = config.limits();
-    let slots = slots(&config, limits)?;
-    let scheduler_config = SchedulerConfig {
-        slots: slots as usize,
-        log_bytes: usize::try_from(limits.log_bytes)?,
-        ..SchedulerConfig::default()
-    };
+    let slots = slots(&config, config.limits())?;
+    let scheduler_config = scheduler_config(&config, slots)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     // Before the tracer is created, so tasks of the last host end before the first span of this one starts.
     let now = clock.now();
@@ -114,30 +94,14 @@ async fn run(config: Config, guests: runtime::Handle, log_events: Arc<LogEvents>
         traces::prepare(config.otlp_endpoint.as_deref(), &clock).map_err(exit::settings_error)?;
     let (store, recovery) = open(&config, &tracer, now).await?;
     let plugins_changed = Arc::new(Notify::new());
-    let plugins = plugins(&config, &plugins_changed);
-    let memory_total_bytes = Some(memory_total(&config));
-    let wasm = tokio::task::spawn_blocking(move || {
-        Runtime::start(RuntimeConfig { slots, limits, memory_total_bytes }, &BUILT_IN, plugins)
-    })
-    .await??;
+    let wasm = start_runtime(&config, slots, &plugins_changed).await?;
     let scheduler =
         Scheduler::new(scheduler_config, store.clone(), Arc::new(wasm.clone()), Arc::clone(&clock), guests);
     scheduler.load_paused().await?;
     let body_budget = BodyBudget::new(wasm.host_bytes());
     let webhooks = Webhooks::new(webhook_config, store.clone(), Arc::clone(&clock));
     let api = Api::new(ApiParts {
-        config: Arc::new(ApiConfig {
-            body: BodyConfig {
-                bytes_max: usize::try_from(config.body_bytes)?,
-                batch_bytes_max: usize::try_from(config.batch_bytes)?,
-                timeout: BODY_TIMEOUT,
-                budget: body_budget.clone(),
-            },
-            timeout: config.timeout,
-            timeout_max: config.timeout_max,
-            drain: config.drain,
-            group_tag: config.group_tag.clone(),
-        }),
+        config: Arc::new(api_config(&config, &body_budget)?),
         store: store.clone(),
         scheduler: scheduler.clone(),
         schedules: Schedules::new(store.clone(), Arc::clone(&clock)),
@@ -150,56 +114,73 @@ async fn run(config: Config, guests: runtime::Handle, log_events: Arc<LogEvents>
         clock: Arc::clone(&clock),
         tracer,
     });
-    let (server, serve) = Server::new(
-        listener,
-        router(api.clone()),
-        config.access_policy.clone(),
-        body_budget.clone(),
-        ServerConfig::default(),
-    )?;
-    let debug = DebugState { scheduler: scheduler.clone(), runtime: wasm.clone(), clock: Arc::clone(&clock) };
+    let (server, serve) = api_server(listener, &api, &config.access_policy, body_budget.clone())?;
+    let debug = DebugState { scheduler: scheduler.clone(), runtime: wasm.clone(), clock };
     let debug_server = debug_listener
         .map(|listener| debug_server(listener, debug, &config.access_policy, body_budget))
         .transpose()?;
 
     let mut supervisor = Supervisor::default();
-    let exporter = exporter.map(|(exporter, send)| {
-        supervisor.run("traces", send);
-        exporter
-    });
-    let debug_server = debug_server.map(|(server, serve)| {
-        supervisor.run("debug port", serve);
-        server
-    });
-    supervisor.run("store writer", wait_store_closed(store.clone()));
-    supervisor.run("runtime threads", wait_thread_ended(wasm.thread_ended()));
-    supervisor.run("retention", config.retention.run(store.clone(), clock));
-    supervisor.run("webhooks", webhooks.clone().run());
-    supervisor.run("schedules", api.schedules.clone().run(scheduler.clone(), task_factory(&api)));
-    supervisor.run("plugins", follow_plugins(api, plugins_changed));
+    let exporter = supervisor.run_optional("traces", exporter);
+    let debug_server = supervisor.run_optional("debug port", debug_server);
+    run_background_tasks(&mut supervisor, api, config.retention, plugins_changed);
     supervisor.run("server", serve);
     print_banner(&config, &server, &wasm, slots, recovery.waiting);
     supervisor.run("scheduler", scheduler.clone().run());
 
-    let failure = tokio::select! {
-        () = stop.next() => None,
-        failure = supervisor.wait_for_failure(|| scheduler.is_draining()) => Some(failure),
-    };
     let parts = ServerParts { scheduler, server, debug_server, webhooks, store, exporter };
-    let Some(failure) = failure else {
-        tracing::info!(
-            "stopping: running tasks have {:?} to finish; signal again to stop at once",
-            config.drain
-        );
-        parts.stop(config.drain, &mut stop).await;
-        return Ok(());
-    };
-    tracing::error!("stopping: {failure:#}");
-    // Best effort: a task requeued now does not count as a host crash.
-    if timeout(LOST_STOP_TIMEOUT, parts.stop(Duration::ZERO, &mut stop)).await.is_err() {
-        tracing::error!("shutdown timed out");
-    }
-    Err(failure)
+    parts.run_until_stopped(supervisor, &mut stop, config.drain).await
+}
+
+fn listen_for_debugging(address: SocketAddr) -> Result<TcpListener> {
+    listen(address)
+        .with_context(|| format!("failed to listen on {address} for the debug port; is it in use?"))
+}
+
+fn scheduler_config(config: &Config, slots: u32) -> Result<SchedulerConfig> {
+    Ok(SchedulerConfig {
+        slots: slots as usize,
+        log_bytes: usize::try_from(config.limits().log_bytes)?,
+        ..SchedulerConfig::default()
+    })
+}
+
+/// Starts the runtime and loads the plugins, on a thread that may block.
+async fn start_runtime(config: &Config, slots: u32, plugins_changed: &Arc<Notify>) -> Result<Runtime> {
+    let size =
+        RuntimeConfig { slots, limits: config.limits(), memory_total_bytes: Some(memory_total(config)) };
+    let plugins = plugins(config, plugins_changed);
+    Ok(tokio::task::spawn_blocking(move || Runtime::start(size, &BUILT_IN, plugins)).await??)
+}
+
+fn api_config(config: &Config, body_budget: &BodyBudget) -> Result<ApiConfig> {
+    Ok(ApiConfig {
+        body: BodyConfig {
+            bytes_max: usize::try_from(config.body_bytes)?,
+            batch_bytes_max: usize::try_from(config.batch_bytes)?,
+            timeout: BODY_TIMEOUT,
+            budget: body_budget.clone(),
+        },
+        timeout: config.timeout,
+        timeout_max: config.timeout_max,
+        drain: config.drain,
+        group_tag: config.group_tag.clone(),
+    })
+}
+
+/// Runs what works beside the requests and the tasks until the server stops.
+fn run_background_tasks(
+    supervisor: &mut Supervisor,
+    api: Api,
+    retention: Retention,
+    plugins_changed: Arc<Notify>,
+) {
+    supervisor.run("store writer", wait_store_closed(api.store.clone()));
+    supervisor.run("runtime threads", wait_thread_ended(api.runtime.thread_ended()));
+    supervisor.run("retention", retention.run(api.store.clone(), Arc::clone(&api.clock)));
+    supervisor.run("webhooks", api.webhooks.clone().run());
+    supervisor.run("schedules", api.schedules.clone().run(api.scheduler.clone(), task_factory(&api)));
+    supervisor.run("plugins", follow_plugins(api, plugins_changed));
 }
 
 /// The components to stop, in order.
@@ -213,6 +194,34 @@ struct ServerParts {
 }
 
 impl ServerParts {
+    /// Serves until a stop signal arrives or a background task fails, then stops everything.
+    ///
+    /// # Errors
+    ///
+    /// Returns the failure of the background task.
+    async fn run_until_stopped(
+        self,
+        mut supervisor: Supervisor,
+        stop: &mut StopSignals,
+        drain: Duration,
+    ) -> Result<()> {
+        let failure = tokio::select! {
+            () = stop.next() => None,
+            failure = supervisor.wait_for_failure(|| self.scheduler.is_draining()) => Some(failure),
+        };
+        let Some(failure) = failure else {
+            tracing::info!("stopping: running tasks have {drain:?} to finish; signal again to stop at once");
+            self.stop(drain, stop).await;
+            return Ok(());
+        };
+        tracing::error!("stopping: {failure:#}");
+        // Best effort: a task requeued now does not count as a host crash.
+        if timeout(LOST_STOP_TIMEOUT, self.stop(Duration::ZERO, stop)).await.is_err() {
+            tracing::error!("shutdown timed out");
+        }
+        Err(failure)
+    }
+
     /// Drains for the grace period or until the next signal, then stops everything.
     async fn stop(self, grace: Duration, stop: &mut StopSignals) {
         let drained = self
@@ -318,6 +327,22 @@ pub(crate) fn webhook_secrets(config: &Config) -> Result<SigningSecrets> {
     Ok(secrets)
 }
 
+/// Creates the server of the API.
+fn api_server(
+    listener: TcpListener,
+    api: &Api,
+    access_policy: &AccessPolicy,
+    body_budget: BodyBudget,
+) -> Result<(Server, impl Future<Output = ()> + Send + 'static)> {
+    Ok(Server::new(
+        listener,
+        router(api.clone()),
+        access_policy.clone(),
+        body_budget,
+        ServerConfig::default(),
+    )?)
+}
+
 /// Creates the debug server, with the same access policy.
 fn debug_server(
     listener: TcpListener,
@@ -343,39 +368,13 @@ fn plugins(config: &Config, changed: &Arc<Notify>) -> LoaderConfig {
         max_limits: Some(config.max_limits),
         watch: config.watch_poll.map_or(WatchMode::Notify, WatchMode::Poll),
         http_roots: config.http_roots.clone(),
-        protected: protected(config),
+        protected: protected_paths(config),
         compiler: Some(compiler(config)),
         cache: Some(CacheConfig { bytes_max: config.cache_bytes, ..CacheConfig::new(&config.data) }),
         input_checks: &INPUT_CHECKS,
         on_change: Arc::new(move || changed.notify_one()),
         ..LoaderConfig::default()
     }
-}
-
-/// Returns the paths that no plugin may be granted: files that this server reads, keeps secret or executes.
-fn protected(config: &Config) -> Vec<ProtectedPath> {
-    let path = |path: &Path, what, is_secret| ProtectedPath { path: path.to_owned(), what, is_secret };
-    let mut protected = vec![
-        path(&config.data, "the data folder of this server", true),
-        path(&config.file, "the settings file of this server", false),
-    ];
-    protected.extend(config.http_roots.iter().map(|file| path(file, "the file http_roots", false)));
-    let secrets = config.webhook_secret_file.iter();
-    protected.extend(secrets.map(|file| path(file, "the file webhook_secret_file", true)));
-    protected.extend(certificate_files(&|name| std::env::var_os(name)));
-    protected.extend(RESOLVER_FILES.iter().map(|(file, what)| path(Path::new(file), what, false)));
-    let own = std::env::current_exe();
-    protected.extend(own.iter().map(|file| path(file, "the program of this server", false)));
-    protected
-}
-
-/// Returns the certificate files that the environment names.
-fn certificate_files(read: &dyn Fn(&str) -> Option<OsString>) -> Vec<ProtectedPath> {
-    let path = |file: OsString, what| ProtectedPath { path: file.into(), what, is_secret: false };
-    let set = |(name, what): &(&str, &'static str)| {
-        read(name).filter(|file| !file.is_empty()).map(|file| path(file, *what))
-    };
-    CERTIFICATE_VARIABLES.iter().filter_map(set).collect()
 }
 
 /// Returns the compiler settings: this binary runs as a child process with limits.
@@ -416,55 +415,4 @@ pub(crate) fn slots(config: &Config, limits: Limits) -> Result<u32> {
         tracing::warn!("{} slots instead of {wanted}: {}", affordable.slots, affordable.reason);
     }
     Ok(wanted.min(affordable.slots))
-}
-
-/// Prints what is served, where, and from which folders.
-fn print_banner(config: &Config, server: &Server, wasm: &Runtime, slots: u32, waiting: u64) {
-    let plugins = wasm.plugins_info();
-    let version = env!("CARGO_PKG_VERSION");
-    let address = server.address();
-    let data = std::path::absolute(&config.data).unwrap_or_else(|_| config.data.clone());
-    let folder = std::path::absolute(&config.plugins).unwrap_or_else(|_| config.plugins.clone());
-    let ready: Vec<_> = plugins
-        .iter()
-        .filter(|plugin| plugin.in_service.is_some())
-        .map(|plugin| plugin.name.clone())
-        .collect();
-    let rejected = plugins.iter().filter(|plugin| matches!(plugin.state, PluginState::Rejected(_))).count();
-    let ready = ready.join(", ");
-    if config.log_format == LogFormat::Json {
-        let (data, folder) = (data.display(), folder.display());
-        tracing::info!(version, %address, plugins = ready, rejected, %folder, slots, %data, waiting, "serving");
-        return;
-    }
-    let rejected = match rejected {
-        0 => String::new(),
-        rejected => format!("; {rejected} rejected, see above"),
-    };
-    note!(
-        "\n  wasmill {version}\n\
-         \x20 address   http://{address}\n\
-         \x20 plugins   {ready}{rejected} (from {})\n\
-         \x20 slots     {slots}\n\
-         \x20 data      {} ({waiting} tasks waiting)\n",
-        folder.display(),
-        data.display(),
-    );
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn certificate_files_named_by_the_environment_are_protected() {
-        let set = |name: &str| match name {
-            "OTEL_EXPORTER_OTLP_CERTIFICATE" => Some("/work/ca.pem".into()),
-            "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE" => Some(OsString::new()),
-            _ => None,
-        };
-        let protected = certificate_files(&set);
-        assert_eq!(protected.len(), 1, "{protected:?}");
-        assert_eq!(protected[0].path, Path::new("/work/ca.pem"));
-    }
 }

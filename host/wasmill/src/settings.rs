@@ -228,6 +228,59 @@ pub(crate) struct Settings {
     pub(crate) log_format: Option<LogFormat>,
 }
 
+impl Settings {
+    /// Returns these settings, and those of `base` where these have none.
+    pub(crate) fn or(self, base: Self) -> Self {
+        Self {
+            listen: self.listen.or(base.listen),
+            data: self.data.or(base.data),
+            plugins: self.plugins.or(base.plugins),
+            watch_poll: self.watch_poll.or(base.watch_poll),
+            slots: self.slots.or(base.slots),
+            drain: self.drain.or(base.drain),
+            waiting_max: self.waiting_max.or(base.waiting_max),
+            keep_for: self.keep_for.or(base.keep_for),
+            keep_max: self.keep_max.or(base.keep_max),
+            timeout: self.timeout.or(base.timeout),
+            timeout_max: self.timeout_max.or(base.timeout_max),
+            cpu: self.cpu.or(base.cpu),
+            cpu_max: self.cpu_max.or(base.cpu_max),
+            memory: self.memory.or(base.memory),
+            memory_max: self.memory_max.or(base.memory_max),
+            memory_total: self.memory_total.or(base.memory_total),
+            output: self.output.or(base.output),
+            output_max: self.output_max.or(base.output_max),
+            log_tail: self.log_tail.or(base.log_tail),
+            log_tail_max: self.log_tail_max.or(base.log_tail_max),
+            disk: self.disk.or(base.disk),
+            disk_max: self.disk_max.or(base.disk_max),
+            log_total: self.log_total.or(base.log_total),
+            concurrency: self.concurrency.or(base.concurrency),
+            http_roots: self.http_roots.or(base.http_roots),
+            compile_memory: self.compile_memory.or(base.compile_memory),
+            compile_timeout: self.compile_timeout.or(base.compile_timeout),
+            cache: self.cache.or(base.cache),
+            allow_upload: self.allow_upload.or(base.allow_upload),
+            body_max: self.body_max.or(base.body_max),
+            debug_listen: self.debug_listen.or(base.debug_listen),
+            debug_remote: self.debug_remote.or(base.debug_remote),
+            public_host: self.public_host.or(base.public_host),
+            allow_origin: self.allow_origin.or(base.allow_origin),
+            trust_proxy: self.trust_proxy.or(base.trust_proxy),
+            otlp_endpoint: self.otlp_endpoint.or(base.otlp_endpoint),
+            batch_body_max: self.batch_body_max.or(base.batch_body_max),
+            webhook_secret_file: self.webhook_secret_file.or(base.webhook_secret_file),
+            webhook_allow: self.webhook_allow.or(base.webhook_allow),
+            webhook_attempts: self.webhook_attempts.or(base.webhook_attempts),
+            webhook_backoff: self.webhook_backoff.or(base.webhook_backoff),
+            webhook_timeout: self.webhook_timeout.or(base.webhook_timeout),
+            group_tag: self.group_tag.or(base.group_tag),
+            log: self.log.or(base.log),
+            log_format: self.log_format.or(base.log_format),
+        }
+    }
+}
+
 /// The format of log lines.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, ValueEnum)]
 #[serde(rename_all = "lowercase")]

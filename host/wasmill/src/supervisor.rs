@@ -22,6 +22,17 @@ impl Supervisor {
         self.names.insert(handle.id(), name);
     }
 
+    /// Runs the background task of a component that may be off, and returns the handle of the component.
+    pub(crate) fn run_optional<T>(
+        &mut self,
+        name: &'static str,
+        component: Option<(T, impl Future<Output = ()> + Send + 'static)>,
+    ) -> Option<T> {
+        let (handle, work) = component?;
+        self.run(name, work);
+        Some(handle)
+    }
+
     /// Waits until a task panics, or ends while the server is not `stopping`, and returns an error that names it.
     pub(crate) async fn wait_for_failure(&mut self, stopping: impl Fn() -> bool) -> Error {
         loop {

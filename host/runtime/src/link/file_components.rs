@@ -4,20 +4,21 @@
 //! Linked by `wasi_overrides`. Only regular files and folders are opened, so no call waits for the other end of a
 //! pipe; and no link that could lead out of its folder is created, renamed or hard-linked.
 
+mod directory_entries;
+
 use rustix::io::Errno;
 use wasmtime::Result;
 use wasmtime::component::{HasData, Linker, Resource};
 use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemCtxView, WasiFilesystemView};
 use wasmtime_wasi::p2::bindings::filesystem::types::{
-    Advice, DescriptorFlags, DescriptorStat, DescriptorType, DirectoryEntry, DirectoryEntryStream, ErrorCode,
-    Filesize, HostDescriptor, HostDirectoryEntryStream, MetadataHashValue, NewTimestamp, OpenFlags,
-    PathFlags,
+    Advice, DescriptorFlags, DescriptorStat, DescriptorType, DirectoryEntryStream, ErrorCode, Filesize,
+    HostDescriptor, MetadataHashValue, NewTimestamp, OpenFlags, PathFlags,
 };
 use wasmtime_wasi::p2::bindings::filesystem::{preopens, types};
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, FsError, FsResult};
 use wasmtime_wasi::{ResourceTable, WasiView};
 
-use crate::files::listing::{Entry, Listing};
+use crate::files::listing::Listing;
 use crate::files::open::OpenFile;
 use crate::files::streams::{FileInput, FileOutput};
 use crate::files::{self, PATHS_BYTES_MAX};
@@ -190,7 +191,7 @@ impl HostDescriptor for FileCalls<'_> {
         let (executor, _) = self.start_call();
         let listing = executor.run_blocking(move || Listing::open(&handle, permit)).await.map_err(refused)?;
         let listing = self.table().push(listing)?;
-        // The type only names the handle, and both of its ends are in this file.
+        // The type only names the handle, and both of its ends are here and in `directory_entries`.
         Ok(Resource::new_own(listing.rep()))
     }
 
@@ -416,46 +417,4 @@ impl FileCalls<'_> {
         let output = FileOutput { stream: table.delete(stream)?, plugin, file, disk, position };
         Ok(table.push::<DynOutputStream>(Box::new(output))?)
     }
-}
-
-impl HostDirectoryEntryStream for FileCalls<'_> {
-    async fn read_directory_entry(
-        &mut self,
-        listing: Resource<DirectoryEntryStream>,
-    ) -> FsResult<Option<DirectoryEntry>> {
-        let listing = Resource::<Listing>::new_borrow(listing.rep());
-        loop {
-            while let Some(entry) = self.table().get_mut(&listing)?.take() {
-                if entry.name != b"." && entry.name != b".." {
-                    return directory_entry(entry).map(Some);
-                }
-            }
-            let reader = self.table().get(&listing)?.reader();
-            let (executor, _) = self.start_call();
-            let more = executor.run_blocking(reader).await.map_err(refused)?;
-            if more.is_empty() {
-                return Ok(None);
-            }
-            self.table().get_mut(&listing)?.put(more);
-        }
-    }
-
-    fn drop(&mut self, listing: Resource<DirectoryEntryStream>) -> Result<()> {
-        self.table().delete(Resource::<Listing>::new_own(listing.rep()))?;
-        Ok(())
-    }
-}
-
-fn directory_entry(entry: Entry) -> FsResult<DirectoryEntry> {
-    use rustix::fs::FileType;
-    let type_ = match entry.kind {
-        FileType::RegularFile => DescriptorType::RegularFile,
-        FileType::Directory => DescriptorType::Directory,
-        FileType::Symlink => DescriptorType::SymbolicLink,
-        FileType::BlockDevice => DescriptorType::BlockDevice,
-        FileType::CharacterDevice => DescriptorType::CharacterDevice,
-        FileType::Fifo | FileType::Socket | FileType::Unknown => DescriptorType::Unknown,
-    };
-    let name = String::from_utf8(entry.name).map_err(|_| ErrorCode::IllegalByteSequence)?;
-    Ok(DirectoryEntry { type_, name })
 }

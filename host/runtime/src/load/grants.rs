@@ -72,49 +72,19 @@ impl Grants {
             check_manifests(plugin, files, &linked)?;
         }
         let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
-        let Claims { granted, linked: all_linked } = &mut *claims;
-        granted.retain(|_, versions| {
-            versions.retain(|version| version.strong_count() > 0);
-            !versions.is_empty()
-        });
+        claims.forget_ended();
         for folder in folders.iter() {
-            linked
-                .iter()
-                .try_for_each(|(file, traversed)| check_file(folder, plugin, plugin, file, traversed))?;
+            check_files(folder, plugin, plugin, &linked)?;
         }
-        for (name, versions) in granted.iter() {
-            for other in versions.iter().filter_map(Weak::upgrade) {
-                // The grants of an older version of the same plugin count as well, because its runs continue.
-                for folder in other.iter() {
-                    linked.iter().try_for_each(|(file, traversed)| {
-                        check_file(folder, name, plugin, file, traversed)
-                    })?;
-                }
-                // Otherwise an older version does not conflict: it is about to go, and keeps its folders open.
-                for folder in folders.iter().filter(|_| name != plugin) {
-                    other.iter().try_for_each(|other| check_beside(folder, other, Some(name)))?;
-                }
-            }
-        }
-        // A plugin is gone once its file is. Links may have changed since, so each path is traversed again.
-        all_linked.retain(|_, files| files.first().is_some_and(|wasm| wasm.symlink_metadata().is_ok()));
-        if folders.iter().any(|folder| folder.rule.write) {
-            for (name, files) in all_linked.iter().filter(|(name, _)| *name != plugin) {
-                for file in files {
-                    let traversed = traverse(file);
-                    folders
-                        .iter()
-                        .try_for_each(|folder| check_file(folder, plugin, name, file, &traversed))?;
-                }
-            }
-        }
+        claims.check_granted(plugin, folders, &linked)?;
+        claims.check_linked(plugin, folders)?;
         if linked.is_empty() {
-            all_linked.remove(plugin);
+            claims.linked.remove(plugin);
         } else {
-            all_linked.insert(plugin.to_owned(), files.to_owned());
+            claims.linked.insert(plugin.to_owned(), files.to_owned());
         }
         if !folders.is_empty() {
-            granted.entry(plugin.to_owned()).or_default().push(Arc::downgrade(folders));
+            claims.granted.entry(plugin.to_owned()).or_default().push(Arc::downgrade(folders));
         }
         Ok(())
     }
@@ -137,6 +107,55 @@ impl Grants {
                     "allow.dirs: {host} lies in {what} ({path_shown}), which {may_not}; grant a folder \
                      elsewhere"
                 ));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Claims {
+    /// Forgets the grants that were dropped, and the links of plugins that are gone.
+    fn forget_ended(&mut self) {
+        self.granted.retain(|_, versions| {
+            versions.retain(|version| version.strong_count() > 0);
+            !versions.is_empty()
+        });
+        // A plugin is gone once its file is.
+        self.linked.retain(|_, files| files.first().is_some_and(|wasm| wasm.symlink_metadata().is_ok()));
+    }
+
+    /// Checks the folders and linked files of a plugin against what is granted already.
+    fn check_granted(
+        &self,
+        plugin: &str,
+        folders: &GrantedFolders,
+        linked: &[(&PathBuf, Vec<TraversedFolder>)],
+    ) -> Result<(), String> {
+        for (name, versions) in &self.granted {
+            for other in versions.iter().filter_map(Weak::upgrade) {
+                // The grants of an older version of the same plugin count as well, because its runs continue.
+                for folder in other.iter() {
+                    check_files(folder, name, plugin, linked)?;
+                }
+                // Otherwise an older version does not conflict: it is about to go, and keeps its folders open.
+                for folder in folders.iter().filter(|_| name != plugin) {
+                    other.iter().try_for_each(|other| check_beside(folder, other, Some(name)))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks the folders of a plugin against the linked files of all others.
+    fn check_linked(&self, plugin: &str, folders: &GrantedFolders) -> Result<(), String> {
+        if !folders.iter().any(|folder| folder.rule.write) {
+            return Ok(());
+        }
+        for (name, files) in self.linked.iter().filter(|(name, _)| *name != plugin) {
+            for file in files {
+                // Links may have changed since, so each path is traversed again.
+                let traversed = traverse(file);
+                folders.iter().try_for_each(|folder| check_file(folder, plugin, name, file, &traversed))?;
             }
         }
         Ok(())
@@ -179,6 +198,16 @@ fn traversed_outside(home: &[TraversedFolder], file: &Path) -> Vec<TraversedFold
             || plugins_folder.is_some_and(|folder| traversed.path.starts_with(folder))
     };
     traverse(file).into_iter().filter(|traversed| !is_home(traversed)).collect()
+}
+
+/// Checks a folder against the linked files that define a plugin.
+fn check_files(
+    folder: &GrantedFolder,
+    writer: &str,
+    plugin: &str,
+    linked: &[(&PathBuf, Vec<TraversedFolder>)],
+) -> Result<(), String> {
+    linked.iter().try_for_each(|(file, traversed)| check_file(folder, writer, plugin, file, traversed))
 }
 
 /// Checks a folder against a file that defines a plugin.

@@ -3,8 +3,9 @@
 //! Called by `inspect`. Judges nothing.
 
 use wasmtime::wasmparser::{
-    BinaryReaderError, ComponentAlias, ComponentExternalKind, ComponentInstance, ComponentOuterAliasKind,
-    ComponentTypeRef, Encoding, ExternalKind, Instance, MemoryType, Parser, Payload, TypeRef,
+    BinaryReaderError, ComponentAlias, ComponentExport, ComponentExternalKind, ComponentInstance,
+    ComponentOuterAliasKind, ComponentTypeRef, Encoding, ExternalKind, Instance, MemoryType, Parser, Payload,
+    TypeRef,
 };
 
 /// The summary of a file.
@@ -55,6 +56,12 @@ impl PartCounts {
     /// An unknown component counts as infinitely large.
     const UNKNOWN: Self = Self { core_instances: u64::MAX, definitions: u64::MAX };
 
+    const ONE_DEFINITION: Self = Self::definitions(1);
+
+    const fn definitions(definitions: u64) -> Self {
+        Self { core_instances: 0, definitions }
+    }
+
     fn add(&mut self, other: Self) {
         self.core_instances = self.core_instances.saturating_add(other.core_instances);
         self.definitions = self.definitions.saturating_add(other.definitions);
@@ -75,6 +82,68 @@ struct Scope {
     parts: PartCounts,
     /// The counts of the components it can instantiate, by index.
     components: Vec<PartCounts>,
+}
+
+impl Scope {
+    /// Adds an instance of a core module.
+    fn add_core_instance(&mut self, instance: &Instance<'_>) {
+        self.parts.add(match instance {
+            Instance::Instantiate { .. } => PartCounts { core_instances: 1, definitions: 1 },
+            Instance::FromExports(exports) => PartCounts::definitions(1 + exports.len() as u64),
+        });
+    }
+
+    /// Adds an instance of a component, with all that the component consists of.
+    fn add_instance(&mut self, instance: &ComponentInstance<'_>) {
+        self.parts.add(PartCounts::ONE_DEFINITION);
+        self.parts.add(match instance {
+            ComponentInstance::Instantiate { component_index, .. } => self.component(*component_index),
+            ComponentInstance::FromExports(exports) => PartCounts::definitions(exports.len() as u64),
+        });
+    }
+
+    /// Adds an alias; `outer` are the enclosing scopes, `largest` is the maximum of the counts so far.
+    fn add_alias(&mut self, alias: &ComponentAlias<'_>, outer: &[Self], largest: PartCounts) {
+        self.parts.add(PartCounts::ONE_DEFINITION);
+        match *alias {
+            ComponentAlias::Outer { kind: ComponentOuterAliasKind::Component, count, index } => {
+                let found = match count {
+                    0 => self.component(index),
+                    count => outer
+                        .len()
+                        .checked_sub(count as usize)
+                        .map_or(PartCounts::UNKNOWN, |at| outer[at].component(index)),
+                };
+                self.components.push(found);
+            }
+            // Whatever an instance exports was defined before it.
+            ComponentAlias::InstanceExport { kind: ComponentExternalKind::Component, .. } => {
+                self.components.push(largest);
+            }
+            _ => {}
+        }
+    }
+
+    /// Adds an import; the counts of an imported component are unknown.
+    fn add_import(&mut self, import: ComponentTypeRef) {
+        self.parts.add(PartCounts::ONE_DEFINITION);
+        if let ComponentTypeRef::Component(_) = import {
+            self.components.push(PartCounts::UNKNOWN);
+        }
+    }
+
+    /// Adds an export; an exported component has a new index.
+    fn add_export(&mut self, export: &ComponentExport<'_>) {
+        self.parts.add(PartCounts::ONE_DEFINITION);
+        if export.kind == ComponentExternalKind::Component {
+            self.components.push(self.component(export.index));
+        }
+    }
+
+    /// Returns the counts of a component that this scope can instantiate.
+    fn component(&self, index: u32) -> PartCounts {
+        self.components.get(index as usize).copied().unwrap_or(PartCounts::UNKNOWN)
+    }
 }
 
 impl WasmSummary {
@@ -172,76 +241,34 @@ impl WasmSummary {
         if !scope.is_component {
             return Ok(());
         }
-        let one = PartCounts { core_instances: 0, definitions: 1 };
-        let known = |components: &[PartCounts], index: u32| {
-            components.get(index as usize).copied().unwrap_or(PartCounts::UNKNOWN)
-        };
         match payload {
             Payload::InstanceSection(section) => {
                 for instance in section.clone() {
-                    scope.parts.add(match instance? {
-                        Instance::Instantiate { .. } => PartCounts { core_instances: 1, definitions: 1 },
-                        Instance::FromExports(exports) => {
-                            PartCounts { core_instances: 0, definitions: 1 + exports.len() as u64 }
-                        }
-                    });
+                    scope.add_core_instance(&instance?);
                 }
             }
             Payload::ComponentInstanceSection(section) => {
                 for instance in section.clone() {
-                    scope.parts.add(one);
-                    scope.parts.add(match instance? {
-                        ComponentInstance::Instantiate { component_index, .. } => {
-                            known(&scope.components, component_index)
-                        }
-                        ComponentInstance::FromExports(exports) => {
-                            PartCounts { core_instances: 0, definitions: exports.len() as u64 }
-                        }
-                    });
+                    scope.add_instance(&instance?);
                 }
             }
             Payload::ComponentAliasSection(section) => {
                 for alias in section.clone() {
-                    scope.parts.add(one);
-                    match alias? {
-                        ComponentAlias::Outer { kind: ComponentOuterAliasKind::Component, count, index } => {
-                            let found = match count {
-                                0 => known(&scope.components, index),
-                                count => outer
-                                    .len()
-                                    .checked_sub(count as usize)
-                                    .map_or(PartCounts::UNKNOWN, |at| known(&outer[at].components, index)),
-                            };
-                            scope.components.push(found);
-                        }
-                        // Whatever an instance exports was defined before it.
-                        ComponentAlias::InstanceExport { kind: ComponentExternalKind::Component, .. } => {
-                            scope.components.push(largest);
-                        }
-                        _ => {}
-                    }
+                    scope.add_alias(&alias?, outer, largest);
                 }
             }
             Payload::ComponentImportSection(section) => {
                 for import in section.clone() {
-                    scope.parts.add(one);
-                    if let ComponentTypeRef::Component(_) = import?.ty {
-                        scope.components.push(PartCounts::UNKNOWN);
-                    }
+                    scope.add_import(import?.ty);
                 }
             }
             Payload::ComponentExportSection(section) => {
                 for export in section.clone() {
-                    let export = export?;
-                    scope.parts.add(one);
-                    if export.kind == ComponentExternalKind::Component {
-                        let exported = known(&scope.components, export.index);
-                        scope.components.push(exported);
-                    }
+                    scope.add_export(&export?);
                 }
             }
             Payload::ComponentCanonicalSection(section) => {
-                scope.parts.add(PartCounts { core_instances: 0, definitions: u64::from(section.count()) });
+                scope.parts.add(PartCounts::definitions(u64::from(section.count())));
             }
             _ => {}
         }

@@ -172,42 +172,58 @@ pub(crate) fn check_format(answer: &str, format: OutputFormat) -> Result<(), Fai
 
 /// Returns the failure of a run that wasmtime ended.
 pub(crate) fn run_failure(error: &Error, stage: Stage, guest: &Guest) -> Failure {
-    let output_bytes_max = guest.plugin.config.limits.output_bytes;
     if guest.program.as_ref().is_some_and(|program| program.stdout.has_overflowed()) {
-        return output_too_large(None, output_bytes_max);
+        return output_too_large(None, guest.plugin.config.limits.output_bytes);
     }
     if let Some(exit) = Exit::of(error) {
-        if guest.files.disk.has_refused() {
-            return out_of_disk(&format!("the guest ended itself {exit}"), guest);
-        }
-        let message = format!("the guest ended itself {exit}{} without a result", refused_memory_note(guest));
-        return Failure::new(exit.cause(), message);
+        return exited(exit, guest);
     }
+    // The order matters: a guest that was denied something often traps over it, and the trap is not the cause.
+    ended_by_host(error, guest)
+        .or_else(|| limit_exceeded(error, guest))
+        .or_else(|| trapped(error, guest))
+        .unwrap_or_else(|| failed_at(stage, error, guest))
+}
+
+/// Returns the failure of a run whose guest ended itself without a result.
+fn exited(exit: Exit, guest: &Guest) -> Failure {
+    if guest.files.disk.has_refused() {
+        return out_of_disk(&format!("the guest ended itself {exit}"), guest);
+    }
+    let message = format!("the guest ended itself {exit}{} without a result", refused_memory_note(guest));
+    Failure::new(exit.cause(), message)
+}
+
+/// Returns the failure if the host ended the run: by a fault of its own, or by a call that it refused.
+fn ended_by_host(error: &Error, guest: &Guest) -> Option<Failure> {
     if let Some(HostFault(reason)) = error.downcast_ref() {
-        return Failure::new(Cause::HostFault, format::bounded(reason));
+        return Some(Failure::new(Cause::HostFault, format::bounded(reason)));
     }
     if let Some(CallRefused(reason)) = error.downcast_ref() {
-        return Failure::new(Cause::CallLimit, reason.clone());
+        return Some(Failure::new(Cause::CallLimit, reason.clone()));
     }
     if let Some(full) = error.downcast_ref::<PoolConcurrencyLimitError>() {
-        return Failure::new(Cause::HostFault, format!("the instance pool is exhausted: {full}"));
+        return Some(Failure::new(Cause::HostFault, format!("the instance pool is exhausted: {full}")));
     }
-    if let Some(&evicted) = error.downcast_ref::<Evicted>() {
-        return self::evicted(&guest.plugin, &*guest.run.host, guest.account.reservation(), evicted);
-    }
+    let &reason = error.downcast_ref::<Evicted>()?;
+    Some(evicted(&guest.plugin, &*guest.run.host, guest.account.reservation(), reason))
+}
+
+/// Returns the failure if the guest exceeded one of its limits.
+fn limit_exceeded(error: &Error, guest: &Guest) -> Option<Failure> {
     if guest.account.is_overdrawn() {
-        return overdrawn(guest);
+        return Some(overdrawn(guest));
     }
     if guest.account.has_refused() {
-        return out_of_memory(error, guest);
+        return Some(out_of_memory(error, guest));
     }
     if let Some(FieldMapError::TotalSizeTooBig) = error.downcast_ref() {
         let limit = format::bytes(FIELDS_BYTES_MAX as u64);
         let message = format!("the header fields of one request exceed the limit of {limit}");
-        return Failure::new(Cause::CallLimit, message);
+        return Some(Failure::new(Cause::CallLimit, message));
     }
     if guest.files.disk.has_refused() {
-        return out_of_disk(&error.root_cause().to_string(), guest);
+        return Some(out_of_disk(&error.root_cause().to_string(), guest));
     }
     if is_out_of_handles(error) {
         let message = format!(
@@ -215,29 +231,43 @@ pub(crate) fn run_failure(error: &Error, stage: Stage, guest: &Guest) -> Failure
              like); \
              the limit is the same for every plugin"
         );
-        return Failure::new(Cause::HandleLimit, message);
+        return Some(Failure::new(Cause::HandleLimit, message));
     }
-    let guest_was_on_the_stack = error.is::<WasmBacktrace>();
-    if guest_was_on_the_stack && is_out_of_copying(error) {
+    if guest_was_on_the_stack(error) && is_out_of_copying(error) {
         let limit = format::bytes(guest.call_bytes_max as u64);
         let message = format!(
             "one call of the guest passed more than its limit of {limit} to the host, which is derived from \
              the limits `output` and checkpoint"
         );
-        return Failure::new(Cause::CallLimit, message);
+        return Some(Failure::new(Cause::CallLimit, message));
     }
-    if error.is::<Trap>() || guest_was_on_the_stack {
-        return Failure::new(Cause::Trap, trap_message(error, guest));
-    }
+    None
+}
+
+/// Returns the failure if the guest trapped.
+fn trapped(error: &Error, guest: &Guest) -> Option<Failure> {
+    let has_trapped = error.is::<Trap>() || guest_was_on_the_stack(error);
+    has_trapped.then(|| Failure::new(Cause::Trap, trap_message(error, guest)))
+}
+
+/// Returns the failure of a run that ended outside the guest's code, while it started or returned its result.
+fn failed_at(stage: Stage, error: &Error, guest: &Guest) -> Failure {
     match stage {
         Stage::Starting => {
             Failure::new(Cause::HostFault, format::bounded(format_args!("failed to start: {error:#}")))
         }
-        Stage::Running if is_out_of_copying(error) => output_too_large(None, output_bytes_max),
+        Stage::Running if is_out_of_copying(error) => {
+            output_too_large(None, guest.plugin.config.limits.output_bytes)
+        }
         Stage::Running => {
             Failure::new(Cause::Trap, format::bounded(format_args!("the result cannot be read: {error:#}")))
         }
     }
+}
+
+/// Returns true if the guest's code was running when the error arose.
+fn guest_was_on_the_stack(error: &Error) -> bool {
+    error.is::<WasmBacktrace>()
 }
 
 /// Names the memory limit of a guest, and the settings for it.

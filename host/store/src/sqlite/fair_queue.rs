@@ -46,6 +46,15 @@ struct PluginQueue {
 }
 
 impl PluginQueue {
+    /// Puts the first group behind the others after its turn, or removes it if it has no more available tasks.
+    fn end_group_turn(&mut self, turn: u64, has_more: bool) {
+        if !has_more {
+            self.remove_first_group();
+        } else if let Some((_, group)) = self.groups.pop_front() {
+            self.groups.push_back((turn, group));
+        }
+    }
+
     fn add(&mut self, turn: u64, group: Group) {
         if self.queued.insert(group.clone()) {
             self.groups.push_back((turn, group));
@@ -188,11 +197,8 @@ impl FairQueue {
             let candidate = match group {
                 Some(tasks) => {
                     let candidate = tasks.candidates.pop_front();
-                    if tasks.candidates.is_empty() && tasks.is_all {
-                        of_plugin.remove_first_group();
-                    } else if let Some((_, group)) = of_plugin.groups.pop_front() {
-                        of_plugin.groups.push_back((self.last, group));
-                    }
+                    let has_more = !tasks.candidates.is_empty() || !tasks.is_all;
+                    of_plugin.end_group_turn(self.last, has_more);
                     turns.extend(next_group(part, of_plugin));
                     candidate
                 }

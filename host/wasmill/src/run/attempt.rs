@@ -113,11 +113,7 @@ impl Attempt {
                         kill(&mut guest, runtime).await;
                         break AttemptStep::Ended(AttemptOutcome::Stopped);
                     }
-                    host.ask_to_stop();
-                    let grace_shown = humantime::format_duration(stop.grace);
-                    status_line.lock().line(&format!(
-                        "wasmill: asked the guest to stop within {grace_shown}; Ctrl-C again kills it at once"
-                    ));
+                    ask_to_stop(host, status_line, stop.grace);
                     grace.as_mut().reset(Instant::now() + stop.grace.min(NEVER));
                 }
                 () = &mut grace => {
@@ -129,20 +125,32 @@ impl Attempt {
                     let message = format!("the attempt exceeded its timeout of {timeout:?}");
                     break AttemptStep::Ended(AttemptOutcome::Failed(Failure::new(Cause::Timeout, message)));
                 }
-                _ = redraw.tick() => {
-                    let progress = host.latest_progress();
-                    status_line.lock().draw(&StatusView {
-                        title: title.clone(),
-                        fraction: progress.as_ref().map(|progress| progress.fraction),
-                        note: progress.map(|progress| progress.note).unwrap_or_default(),
-                        elapsed: started_at.elapsed(),
-                    });
-                }
+                _ = redraw.tick() => draw_progress(status_line, &title, host, started_at),
             }
         };
         host.end_attempt();
         end
     }
+}
+
+/// Asks the guest to stop, and prints that it was asked.
+fn ask_to_stop(host: &LocalHost, status_line: &SharedStatusLine, grace: Duration) {
+    host.ask_to_stop();
+    let grace = humantime::format_duration(grace);
+    status_line
+        .lock()
+        .line(&format!("wasmill: asked the guest to stop within {grace}; Ctrl-C again kills it at once"));
+}
+
+/// Draws the progress that the guest reported last.
+fn draw_progress(status_line: &SharedStatusLine, title: &str, host: &LocalHost, started_at: Instant) {
+    let progress = host.latest_progress();
+    status_line.lock().draw(&StatusView {
+        title: title.to_owned(),
+        fraction: progress.as_ref().map(|progress| progress.fraction),
+        note: progress.map(|progress| progress.note).unwrap_or_default(),
+        elapsed: started_at.elapsed(),
+    });
 }
 
 /// Kills the guest; on return it is gone.

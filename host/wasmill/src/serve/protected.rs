@@ -1,0 +1,64 @@
+//! The paths that no plugin may be granted: what this server reads, keeps secret or executes.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use wasmill_runtime::ProtectedPath;
+
+use crate::config::Config;
+
+/// Variables that name certificate files of the trace collector.
+const CERTIFICATE_VARIABLES: [(&str, &str); 2] = [
+    ("OTEL_EXPORTER_OTLP_CERTIFICATE", "the file OTEL_EXPORTER_OTLP_CERTIFICATE"),
+    ("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "the file OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE"),
+];
+
+/// Files that configure the name resolution of the system.
+const RESOLVER_FILES: [(&str, &str); 3] = [
+    ("/etc/hosts", "the hosts file of the resolver"),
+    ("/etc/resolv.conf", "the settings of the resolver"),
+    ("/etc/nsswitch.conf", "the name service switch of the resolver"),
+];
+
+/// Returns the paths that no plugin may be granted: files that this server reads, keeps secret or executes.
+pub(super) fn protected_paths(config: &Config) -> Vec<ProtectedPath> {
+    let path = |path: &Path, what, is_secret| ProtectedPath { path: path.to_owned(), what, is_secret };
+    let mut protected = vec![
+        path(&config.data, "the data folder of this server", true),
+        path(&config.file, "the settings file of this server", false),
+    ];
+    protected.extend(config.http_roots.iter().map(|file| path(file, "the file http_roots", false)));
+    let secrets = config.webhook_secret_file.iter();
+    protected.extend(secrets.map(|file| path(file, "the file webhook_secret_file", true)));
+    protected.extend(certificate_files(&|name| std::env::var_os(name)));
+    protected.extend(RESOLVER_FILES.iter().map(|(file, what)| path(Path::new(file), what, false)));
+    let own = std::env::current_exe();
+    protected.extend(own.iter().map(|file| path(file, "the program of this server", false)));
+    protected
+}
+
+/// Returns the certificate files that the environment names.
+fn certificate_files(read: &dyn Fn(&str) -> Option<OsString>) -> Vec<ProtectedPath> {
+    let path = |file: OsString, what| ProtectedPath { path: file.into(), what, is_secret: false };
+    let set = |(name, what): &(&str, &'static str)| {
+        read(name).filter(|file| !file.is_empty()).map(|file| path(file, *what))
+    };
+    CERTIFICATE_VARIABLES.iter().filter_map(set).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certificate_files_named_by_the_environment_are_protected() {
+        let set = |name: &str| match name {
+            "OTEL_EXPORTER_OTLP_CERTIFICATE" => Some("/work/ca.pem".into()),
+            "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE" => Some(OsString::new()),
+            _ => None,
+        };
+        let protected = certificate_files(&set);
+        assert_eq!(protected.len(), 1, "{protected:?}");
+        assert_eq!(protected[0].path, Path::new("/work/ca.pem"));
+    }
+}
