@@ -11,7 +11,8 @@ use super::fault::is_of_value;
 use super::finish::{Finish, Finished};
 use super::rows::{is_waiting, nanos, parsed, traced};
 use super::{clock_skew, dependency, events, plugin_counts, quarantine, webhooks};
-use crate::live_runs::{LiveRuns, RunRef};
+use crate::live_runs::LiveRuns;
+use crate::run_ref::RunRef;
 use crate::{Claim, Recovery};
 
 // Read from indexes of unfinished tasks: finished ones cost an opening nothing.

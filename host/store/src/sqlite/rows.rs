@@ -11,7 +11,7 @@ use wasmill_model::{Backoff, Cause, Failure, Group, Priority, Tag, Task, TaskId,
 
 use super::usage;
 use crate::log::Damaged;
-use crate::task_spans::Traced;
+use crate::run_ref::Traced;
 
 /// A task with what only the store knows of it.
 pub(super) struct TaskRow {
