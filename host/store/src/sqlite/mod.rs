@@ -42,6 +42,7 @@ mod rows;
 mod save;
 mod schedules;
 mod starts;
+mod task_row;
 mod usage;
 mod webhooks;
 mod writer;
