@@ -10,9 +10,10 @@ use wasmill_model::{
     Group, NewTask, OnConflict, PluginName, ScheduleName, TaskId, TaskState, Timestamp, Unique,
 };
 
-use super::batch::{Batch, Operation, WriterState, large};
+use super::batch::{Batch, Operation, large};
 use super::dependency::{self, DependencyTarget};
 use super::rows::{millis, nanos, size, tags_text};
+use super::writer_state::WriterState;
 use super::{idempotency, webhooks};
 use crate::{EventKind, EventPayload, IdempotencyKey, StoreError, Submitted, SubmittedTask};
 

@@ -6,10 +6,11 @@ use wasmill_model::{
     Transition, fault_point,
 };
 
-use super::batch::{Batch, WriterState};
+use super::batch::Batch;
 use super::fault::is_of_value;
 use super::finish::{Finish, Finished};
 use super::rows::{is_waiting, nanos, parsed, traced};
+use super::writer_state::WriterState;
 use super::{clock_skew, dependency, events, plugin_counts, quarantine, webhooks};
 use crate::live_runs::LiveRuns;
 use crate::run_ref::RunRef;
