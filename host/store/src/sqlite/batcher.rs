@@ -13,7 +13,7 @@ use wasmill_model::fault_point;
 use super::abandoned_claims::AbandonedClaims;
 use super::batch::{Batch, Job, Operation};
 use super::clock_skew;
-use super::dependency;
+use super::dependency_resolution;
 use super::events;
 use super::fair_queue::FairQueue;
 use super::fault::{fault, is_of_machine};
@@ -165,7 +165,7 @@ impl Batcher {
             job.run(&mut batch)?;
         }
         // Last, so that tasks that finish in this batch unblock their dependents in the same transaction.
-        dependency::resolve(&mut batch)?;
+        dependency_resolution::resolve(&mut batch)?;
         events::reserve(&mut batch)?;
         clock_skew::store_latest(&self.connection, &mut batch.writer_state)?;
         let Batch {

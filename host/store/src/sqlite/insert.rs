@@ -157,7 +157,7 @@ pub(super) const TAG: &str = "INSERT OR IGNORE INTO tag (name, seq) VALUES (?1, 
 /// Takes back what this request has stored.
 fn undo(batch: &mut Batch<'_>, before: WriterState) -> rusqlite::Result<()> {
     batch.connection.prepare_cached(UNDO)?.execute([before.seq_next])?;
-    // An end may be recorded for one of them; [`dependency::resolve`] finds no dependents and drops it.
+    // An end may be recorded for one of them; its resolution finds no dependents and drops it.
     batch.writer_state =
         WriterState { has_unresolved_ends: batch.writer_state.has_unresolved_ends, ..before };
     Ok(())

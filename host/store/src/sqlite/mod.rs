@@ -14,6 +14,7 @@ mod claim;
 mod clock_skew;
 mod connection;
 mod dependency;
+mod dependency_resolution;
 mod dependency_results;
 mod due_runs;
 mod events;

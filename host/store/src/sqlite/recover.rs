@@ -11,7 +11,7 @@ use super::fault::is_of_value;
 use super::finish::{Finish, Finished};
 use super::rows::{is_waiting, nanos, parsed, traced};
 use super::writer_state::WriterState;
-use super::{clock_skew, dependency, events, plugin_counts, quarantine, webhooks};
+use super::{clock_skew, dependency_resolution, events, plugin_counts, quarantine, webhooks};
 use crate::live_runs::LiveRuns;
 use crate::run_ref::RunRef;
 use crate::{Claim, Recovery};
@@ -58,7 +58,7 @@ pub(super) fn recover(
             (Finished::Stopped | Finished::Lost, _) => recovery.stopped += 1,
         }
     }
-    dependency::resolve(&mut batch)?;
+    dependency_resolution::resolve(&mut batch)?;
     events::begin(&mut batch)?;
     plugin_counts::write(&transaction, &batch.count_delta)?;
     let (mut writer_state, spans) = (batch.writer_state, batch.spans);
