@@ -16,6 +16,7 @@ mod log;
 mod page;
 mod plugin_counts;
 mod retention;
+mod run_ref;
 mod schedule;
 mod sqlite;
 mod store;

@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use wasmill_model::{Meter, PluginName, Progress, RunTrace, TaskId, Timestamp, Tracer, Usage};
+use wasmill_model::{Meter, Progress, RunTrace, Timestamp, Tracer, Usage};
 
 use crate::event_bus::EventBus;
 use crate::log::{LogBudget, RunLog};
-use crate::task_spans::Traced;
+use crate::run_ref::RunRef;
 use crate::{EventKind, EventPayload, LogPart};
 
 /// Maximum progress events per pulse, so they cannot flood the ring.
@@ -43,18 +43,6 @@ struct LiveRunState {
     unpublished: Arc<UnpublishedProgress>,
 }
 
-/// Identifies a run.
-#[derive(Clone, Debug)]
-pub(crate) struct RunRef {
-    pub(crate) task: TaskId,
-    pub(crate) plugin: PluginName,
-    pub(crate) attempt: u32,
-    /// Claim number of the task, from 1.
-    pub(crate) token: i64,
-    /// What is known of the task if it is traced.
-    pub(crate) trace: Option<Arc<Traced>>,
-}
-
 /// How a run started.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RunStart {
@@ -68,14 +56,6 @@ pub(crate) struct RunStart {
     pub(crate) earlier: Option<Usage>,
     /// Number of log lines of earlier runs.
     pub(crate) lines: u64,
-}
-
-impl RunRef {
-    /// Builds an event of the task.
-    pub(crate) fn event(self, kind: EventKind, time: Timestamp) -> EventPayload {
-        let Self { task, plugin, attempt, .. } = self;
-        EventPayload { task, plugin, attempt, time, kind }
-    }
 }
 
 #[derive(Debug, Default)]

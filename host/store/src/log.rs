@@ -1,10 +1,12 @@
 //! Logs: lines of runs, in memory while they run and in one row per task afterwards.
 
 mod body;
+mod live_log;
 mod packed;
 mod run_log;
 
+pub use body::LogPart;
 pub(crate) use body::{Body, Damaged};
-pub use body::{LogLines, LogPart};
+pub use live_log::{LiveLog, LogLines};
 pub(crate) use run_log::LogBudget;
-pub use run_log::{LiveLog, RunLog};
+pub use run_log::RunLog;

@@ -3,20 +3,9 @@
 //! Spans are built in the transaction that ends them and exported after it commits, so each is exported
 //! exactly once, by the next host if this one dies.
 
-use wasmill_model::{Failure, RunTrace, Span, SpanId, Timestamp, TraceContext, Tracer, Usage};
+use wasmill_model::{Failure, RunTrace, Span, SpanId, Timestamp, Tracer, Usage};
 
-use crate::live_runs::RunRef;
-
-/// What is known of a traced task.
-#[derive(Debug)]
-pub(crate) struct Traced {
-    /// Trace context of the request.
-    pub(crate) caller: TraceContext,
-    /// When the task was created.
-    pub(crate) created_at: Timestamp,
-    /// When its newest run started, if it is running.
-    pub(crate) started_at: Option<Timestamp>,
-}
+use crate::run_ref::{RunRef, Traced};
 
 /// How a run ended.
 pub(crate) struct RunEnd<'a> {

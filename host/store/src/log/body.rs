@@ -4,10 +4,9 @@
 //! numbered over all runs; earlier versions wrote `L`, numbered within each run, and `T`, plain text.
 
 use chrono::DateTime;
-use wasmill_model::{LogLine, LogStream, TaskState, Timestamp};
+use wasmill_model::{LogLine, LogStream, Timestamp};
 
 use super::packed::{Ending, Record, take};
-use super::run_log::LiveLog;
 
 /// The parts of a task may take this many times the limit of its newest run.
 const PARTS_MAX: usize = 4;
@@ -62,17 +61,6 @@ impl LogPart {
         let Self { earlier, attempt, first, dropped, ref records, .. } = *self;
         Part { earlier, attempt, first, dropped, records }
     }
-}
-
-/// Log lines and the state of the task when they were read.
-#[derive(Debug)]
-pub struct LogLines {
-    /// The lines, oldest first.
-    pub lines: Vec<LogLine>,
-    /// The state of the task; if it is final, no further lines follow.
-    pub state: TaskState,
-    /// The live log, if the task is running.
-    pub live: Option<LiveLog>,
 }
 
 /// The stored log cannot be decoded.

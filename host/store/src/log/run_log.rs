@@ -11,7 +11,6 @@ use wasmill_model::{LogLine, LogStream, Timestamp};
 
 use super::body::{LogPart, numbered};
 use super::packed::{Ending, HEAD_BYTES, Packed, Record};
-use crate::live_runs::LiveRun;
 
 /// Maximum bytes of a line; longer ones are cut and continue in the next.
 const LINE_BYTES_MAX: usize = 8 << 10;
@@ -46,8 +45,8 @@ impl LogBudget {
 #[derive(Debug)]
 pub struct RunLog {
     lines: Mutex<RunLines>,
-    changed: Notify,
-    followers: AtomicU32,
+    pub(super) changed: Notify,
+    pub(super) followers: AtomicU32,
     budget: Arc<LogBudget>,
     /// Number of lines of earlier runs.
     earlier: u64,
@@ -97,7 +96,7 @@ impl RunLog {
     }
 
     /// Returns lines after line `after`, oldest first, up to `lines_max` lines or `bytes_max` bytes of text.
-    fn read(&self, after: u64, lines_max: usize, bytes_max: usize) -> Vec<LogLine> {
+    pub(super) fn read(&self, after: u64, lines_max: usize, bytes_max: usize) -> Vec<LogLine> {
         let lines = self.lines();
         let (mut nth, mut bytes) = (LogLine::nth_after(self.earlier, after).max(lines.first), 0);
         let mut read = Vec::new();
@@ -124,41 +123,6 @@ impl Drop for RunLog {
     fn drop(&mut self) {
         let held = self.lines().held();
         self.budget.record_move(held, 0);
-    }
-}
-
-/// The log of a running task, for a follower.
-#[derive(Debug)]
-pub struct LiveLog(LiveRun);
-
-impl LiveLog {
-    pub(crate) fn new(cell: LiveRun) -> Self {
-        cell.log().followers.fetch_add(1, Ordering::SeqCst);
-        Self(cell)
-    }
-
-    /// Returns lines after line `after`, oldest first, up to `lines_max` lines or `bytes_max` bytes of text.
-    /// Dropped lines are skipped.
-    pub fn read(&self, after: u64, lines_max: usize, bytes_max: usize) -> Vec<LogLine> {
-        self.0.log().read(after, lines_max, bytes_max)
-    }
-
-    /// Waits for a line after line `after`. It does not resolve when the run ends.
-    pub async fn changed(&self, after: u64) {
-        loop {
-            let mut changed = std::pin::pin!(self.0.log().changed.notified());
-            changed.as_mut().enable();
-            if !self.read(after, 1, 1).is_empty() {
-                return;
-            }
-            changed.await;
-        }
-    }
-}
-
-impl Drop for LiveLog {
-    fn drop(&mut self) {
-        self.0.log().followers.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

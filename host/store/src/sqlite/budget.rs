@@ -13,7 +13,8 @@ use wasmill_model::{
 };
 use wasmill_model::{Unique, Webhook};
 
-use super::batch::{Batcher, Job, Operation, Pending};
+use super::batch::{Job, Operation, Pending};
+use super::batcher::Batcher;
 use super::cancel::Cancel;
 use super::cancel_many::CancelMany;
 use super::claim::ClaimReady;
@@ -24,7 +25,7 @@ use super::insert::Insert;
 use super::prune::Prune;
 use super::remove::Remove;
 use super::webhooks::{Redeliver, Tried};
-use super::writer::WriterStats;
+use super::writer_stats::WriterStats;
 use super::{
     connection, dependency_results, filtered_list, idempotency, plans, plugin_counts, prune, queries,
     recover, schedules, webhooks,

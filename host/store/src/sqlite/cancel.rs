@@ -5,10 +5,11 @@ use wasmill_model::{TaskId, TaskState, Timestamp};
 
 use super::batch::{Batch, Operation};
 use super::dependency;
-use super::finish::drop_checkpoint;
 use super::rows::{nanos, parsed, state, traced};
+use super::save::drop_checkpoint;
 use super::{usage, webhooks};
-use crate::live_runs::{LiveChange, LiveRun, RunRef};
+use crate::live_runs::{LiveChange, LiveRun};
+use crate::run_ref::RunRef;
 use crate::task_spans::RunEnd;
 use crate::{CancelOutcome, EventKind};
 

@@ -19,7 +19,8 @@ use super::rows::{backoff, nanos, size, timeout, traced};
 use super::starts;
 use super::usage;
 use super::webhooks;
-use crate::live_runs::{LiveChange, RunRef, RunStart};
+use crate::live_runs::{LiveChange, RunStart};
+use crate::run_ref::RunRef;
 use crate::{Checkpoint, Claim, ClaimQuota, Claimed, Claims, EventKind};
 
 pub(super) const INPUT: &str = "SELECT body FROM input WHERE seq = ?1";

@@ -5,7 +5,7 @@
 
 use rusqlite::Connection;
 
-use super::batch::WriterState;
+use super::writer_state::WriterState;
 
 /// Skew below this is ordinary jitter.
 pub(super) const JUMP_NANOS: i64 = 1_000_000_000;

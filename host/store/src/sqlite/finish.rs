@@ -8,7 +8,7 @@ use super::cancel::{Cancelling, cancel, cancellable};
 use super::dependency;
 use super::remove::remove;
 use super::rows::{group, nanos};
-use super::save::save;
+use super::save::{drop_checkpoint, save};
 use super::{usage, webhooks};
 use crate::live_runs::LiveChange;
 use crate::log::Body;
@@ -46,8 +46,6 @@ pub(super) const STOPPING: &str = "
 pub(super) const KEEP: &str = "
     INSERT INTO log (seq, body) VALUES (?1, ?2)
     ON CONFLICT (seq) DO UPDATE SET body = excluded.body";
-
-pub(super) const DROP_CHECKPOINT: &str = "DELETE FROM checkpoint WHERE seq = ?1";
 
 /// Bytes kept of the message of an attempt that was retried; a task has about a hundred at most.
 const MESSAGE_BYTES_MAX: usize = 1 << 10;
@@ -349,11 +347,5 @@ pub(super) fn keep_log(batch: &Batch<'_>, seq: i64, token: i64, part: &LogPart) 
     }
     let body = Body(kept.as_deref().unwrap_or_default()).with(part);
     batch.connection.prepare_cached(KEEP)?.execute(params![seq, body])?;
-    Ok(())
-}
-
-/// Deletes the checkpoint of a finished task, if it has one.
-pub(super) fn drop_checkpoint(batch: &Batch<'_>, seq: i64) -> rusqlite::Result<()> {
-    batch.connection.prepare_cached(DROP_CHECKPOINT)?.execute([seq])?;
     Ok(())
 }

@@ -10,9 +10,10 @@ use wasmill_model::{
     Group, NewTask, OnConflict, PluginName, ScheduleName, TaskId, TaskState, Timestamp, Unique,
 };
 
-use super::batch::{Batch, Operation, WriterState, large};
+use super::batch::{Batch, Operation, large};
 use super::dependency::{self, DependencyTarget};
 use super::rows::{millis, nanos, size, tags_text};
+use super::writer_state::WriterState;
 use super::{idempotency, webhooks};
 use crate::{EventKind, EventPayload, IdempotencyKey, StoreError, Submitted, SubmittedTask};
 
@@ -156,7 +157,7 @@ pub(super) const TAG: &str = "INSERT OR IGNORE INTO tag (name, seq) VALUES (?1, 
 /// Takes back what this request has stored.
 fn undo(batch: &mut Batch<'_>, before: WriterState) -> rusqlite::Result<()> {
     batch.connection.prepare_cached(UNDO)?.execute([before.seq_next])?;
-    // An end may be recorded for one of them; [`dependency::resolve`] finds no dependents and drops it.
+    // An end may be recorded for one of them; its resolution finds no dependents and drops it.
     batch.writer_state =
         WriterState { has_unresolved_ends: batch.writer_state.has_unresolved_ends, ..before };
     Ok(())

@@ -6,6 +6,7 @@
 mod abandoned_claims;
 mod backup;
 mod batch;
+mod batcher;
 mod cancel;
 mod cancel_many;
 mod check;
@@ -13,6 +14,7 @@ mod claim;
 mod clock_skew;
 mod connection;
 mod dependency;
+mod dependency_resolution;
 mod dependency_results;
 mod due_runs;
 mod events;
@@ -42,9 +44,12 @@ mod rows;
 mod save;
 mod schedules;
 mod starts;
+mod task_row;
 mod usage;
 mod webhooks;
 mod writer;
+mod writer_state;
+mod writer_stats;
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -54,7 +59,7 @@ use wasmill_model::{NewTask, PluginName, ScheduleName, Task, TaskId, TaskState, 
 
 use self::abandoned_claims::AbandonedClaims;
 pub(crate) use self::backup::backup;
-use self::batch::Batcher;
+use self::batcher::Batcher;
 use self::cancel::Cancel;
 use self::cancel_many::CancelMany;
 use self::claim::ClaimReady;
@@ -74,7 +79,8 @@ use self::remove::Remove;
 use self::save::Save;
 use self::schedules::{PauseSchedule, PutSchedule, RecordScheduleError, RemoveSchedule};
 use self::webhooks::{Redeliver, Tried};
-use self::writer::{Writer, WriterStats};
+use self::writer::Writer;
+use self::writer_stats::WriterStats;
 use crate::live_runs::LiveRuns;
 use crate::plugin_counts::AllPluginCounts;
 use crate::{

@@ -2,9 +2,9 @@
 //! finished.
 
 use super::{
-    cancel, cancel_many, claim, connection, dependency, dependency_results, due_runs, events, fair_queue,
-    finish, idempotency, insert, pause, promote, prune, quarantine, queries, recover, remove, save,
-    schedules, starts,
+    cancel, cancel_many, claim, connection, dependency, dependency_resolution, dependency_results, due_runs,
+    events, fair_queue, finish, idempotency, insert, pause, promote, prune, quarantine, queries, recover,
+    remove, save, schedules, starts,
 };
 use super::{clock_skew, filtered_list, plugin_counts, webhooks};
 
@@ -97,19 +97,19 @@ const STATEMENTS: [&str; 101] = [
     dependency::ADD_END,
     dependency::ADD_END_IF_AWAITED,
     dependency::DROP_DEPENDENCIES,
-    dependency::NEXT_END,
-    dependency::REMOVE_END,
-    dependency::AWAITING,
-    dependency::RECORD_OUTCOME,
-    dependency::COUNT_DOWN,
-    dependency::RELEASE,
-    dependency::SET_CAUSE,
+    dependency_resolution::NEXT_END,
+    dependency_resolution::REMOVE_END,
+    dependency_resolution::AWAITING,
+    dependency_resolution::RECORD_OUTCOME,
+    dependency_resolution::COUNT_DOWN,
+    dependency_resolution::RELEASE,
+    dependency_resolution::SET_CAUSE,
     dependency_results::DEPENDS,
     dependency_results::HANDED,
     dependency_results::RESULT,
     dependency_results::AGAIN,
     claim::PASS_RESULTS,
-    finish::DROP_CHECKPOINT,
+    save::DROP_CHECKPOINT,
     schedules::COUNT,
 ];
 

@@ -5,8 +5,8 @@ use rusqlite::{OptionalExtension, params};
 use wasmill_model::{Cause, PluginName, TaskId, TaskState, Timestamp};
 
 use super::batch::Batch;
-use super::finish::drop_checkpoint;
 use super::rows::{nanos, optional};
+use super::save::drop_checkpoint;
 use super::{dependency, webhooks};
 use crate::live_runs::LiveChange;
 use crate::{EventKind, EventPayload};

@@ -9,10 +9,8 @@ use wasmill_model::{
 use super::dependency_results;
 use super::fault::is_of_value;
 use super::filtered_list::scan;
-use super::rows::{
-    TaskRow, backoff, cause, group, is_waiting, parsed, priority, select_tasks, size, state, tags, task_row,
-    timeout,
-};
+use super::rows::{backoff, cause, group, is_waiting, parsed, priority, size, state, tags, timeout};
+use super::task_row::{TaskRow, select_tasks, task_row};
 use super::webhooks;
 use crate::live_runs::LiveRuns;
 use crate::{Attempt, Claim, Cursor, Filter, ListQuery, Page};

@@ -6,12 +6,14 @@ use wasmill_model::{
     Transition, fault_point,
 };
 
-use super::batch::{Batch, WriterState};
+use super::batch::Batch;
 use super::fault::is_of_value;
 use super::finish::{Finish, Finished};
 use super::rows::{is_waiting, nanos, parsed, traced};
-use super::{clock_skew, dependency, events, plugin_counts, quarantine, webhooks};
-use crate::live_runs::{LiveRuns, RunRef};
+use super::writer_state::WriterState;
+use super::{clock_skew, dependency_resolution, events, plugin_counts, quarantine, webhooks};
+use crate::live_runs::LiveRuns;
+use crate::run_ref::RunRef;
 use crate::{Claim, Recovery};
 
 // Read from indexes of unfinished tasks: finished ones cost an opening nothing.
@@ -56,7 +58,7 @@ pub(super) fn recover(
             (Finished::Stopped | Finished::Lost, _) => recovery.stopped += 1,
         }
     }
-    dependency::resolve(&mut batch)?;
+    dependency_resolution::resolve(&mut batch)?;
     events::begin(&mut batch)?;
     plugin_counts::write(&transaction, &batch.count_delta)?;
     let (mut writer_state, spans) = (batch.writer_state, batch.spans);

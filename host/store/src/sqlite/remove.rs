@@ -7,7 +7,8 @@ use wasmill_model::{TaskId, TaskState, Timestamp};
 use super::batch::{Batch, Operation};
 use super::cancel::{self, cancellable, request_stop};
 use super::dependency;
-use crate::live_runs::{LiveChange, LiveRun, RunRef};
+use crate::live_runs::{LiveChange, LiveRun};
+use crate::run_ref::RunRef;
 use crate::task_spans::RunEnd;
 use crate::{EventKind, RemoveOutcome};
 

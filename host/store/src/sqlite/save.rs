@@ -1,4 +1,4 @@
-//! Stores the checkpoint of a running task, if the claim still holds.
+//! Stores the checkpoint of a running task, if the claim still holds, and deletes that of a finished one.
 
 use rusqlite::params;
 
@@ -9,6 +9,7 @@ pub(super) const SAVE: &str = "
     INSERT INTO checkpoint (seq, body)
     SELECT seq, ?4 FROM task WHERE seq = ?1 AND id = ?2 AND claim_token = ?3 AND state = 'running'
     ON CONFLICT (seq) DO UPDATE SET body = excluded.body";
+pub(super) const DROP_CHECKPOINT: &str = "DELETE FROM checkpoint WHERE seq = ?1";
 
 #[derive(Debug)]
 pub(super) struct Save {
@@ -34,4 +35,10 @@ pub(super) fn save(batch: &Batch<'_>, claim: &Claim, state: &[u8]) -> rusqlite::
     let mut statement = batch.connection.prepare_cached(SAVE)?;
     let Claim { id, seq, token, .. } = claim;
     Ok(statement.execute(params![seq, id.as_bytes(), token, state])? == 1)
+}
+
+/// Deletes the checkpoint of a finished task, if it has one.
+pub(super) fn drop_checkpoint(batch: &Batch<'_>, seq: i64) -> rusqlite::Result<()> {
+    batch.connection.prepare_cached(DROP_CHECKPOINT)?.execute([seq])?;
+    Ok(())
 }
