@@ -58,10 +58,11 @@ soak: build ## Load all features of a server for ten minutes, and check that no 
 api-fuzz: build ## Fuzz the REST API from its OpenAPI document (API_FUZZ_SECONDS)
 	.ci/api-fuzz
 
-lint: setup ## Check formatting, lints and the licences of dependencies
+lint: setup ## Check formatting, lints, doc comments and the licences of dependencies
 	$(CARGO) fmt --all --check
 	for guest in $(GUESTS) $(PEERS_IN_RUST); do $(CARGO) fmt --check --manifest-path $$guest/Cargo.toml || exit 1; done
 	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --locked --workspace --no-deps --document-private-items
 	@if command -v cargo-deny >/dev/null 2>&1; then $(CARGO) deny check licenses bans sources; \
 	  else echo "make: licences not checked, cargo-deny is missing: cargo install --locked cargo-deny"; fi
 

@@ -119,6 +119,7 @@ impl Maker<'_> {
     }
 
     /// Generates a text that is meaningful somewhere.
+    #[expect(clippy::too_many_lines, reason = "one arm for each kind of text")]
     fn text(&mut self) -> String {
         let number = [0, 1, 5, 30, 90, 366, 100_000][self.dice.below(7)];
         let unit = *self.dice.pick(&[

@@ -65,6 +65,7 @@ fn in_call(name: &'static str) -> impl Fn(&Value) -> bool {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one server shows all activities")]
 async fn each_task_is_shown_with_its_activity() {
     let (server, debug) = server_and_debug(&["--slots", "20"]);
     let black_hole = BlackHole::listen();

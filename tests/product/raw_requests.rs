@@ -65,6 +65,7 @@ const TASK: &str = r#"{"plugin":"noop","input":"é"}"#;
 
 /// The request, and the expected status and problem code. The library answers a head that is not HTTP,
 /// without a body.
+#[expect(clippy::too_many_lines, reason = "a table of requests")]
 fn rows() -> Vec<(&'static str, String, u16, &'static str)> {
     let length = |length: usize| format!("Content-Length: {length}\r\n");
     let whole = post(&length(TASK.len()), TASK);

@@ -1,6 +1,6 @@
 //! Named points at which a test can inspect the state that a crash would leave.
 //!
-//! Store and scheduler mark them with [`fault_point!`](crate::fault_point). Without the feature
+//! Store and scheduler mark them with [`fault_point!`](macro@crate::fault_point). Without the feature
 //! `fault-points`, which only the scheduler's tests enable, they compile to nothing.
 
 /// Marks a fault point; expands to nothing in the product.

@@ -130,7 +130,7 @@ fn record_starts(shared: &Shared, claimed: &[Claimed]) {
 ///
 /// Only claims add running tasks, and only one claim runs at a time, so a quota computed here still holds when the
 /// tasks start. The same is true of free memory, except that running guests grow; a guest that grows too far is
-/// evicted (see [`wasmill_model::RunHost::evict`]).
+/// evicted (see [`wasmill_model::RunHost::evicted`]).
 fn claim_quotas(shared: &Shared) -> Vec<ClaimQuota> {
     let running = shared.running();
     let paused = shared.paused();

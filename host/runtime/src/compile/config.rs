@@ -6,7 +6,7 @@ use std::time::Duration;
 /// The compiler program, and the limits of each run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CompilerConfig {
-    /// A program that calls [`compile_child`](crate::compile::child) with its second argument if the first is
+    /// A program that calls `compile_child` with its second argument if the first is
     /// `compile`.
     pub program: PathBuf,
     /// The limit of address space, in bytes.

@@ -206,6 +206,7 @@ impl World {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "the model of one operation")]
     async fn insert(&mut self, wishes: Vec<Wish>, request: Option<usize>) {
         let mut tasks: Vec<NewTask> = Vec::new();
         for wish in &wishes {

@@ -16,6 +16,7 @@ fn a_flag_overrides_the_file_and_the_file_overrides_the_default() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of settings")]
 fn every_setting_can_be_set_in_the_file() {
     let all = file(
         r#"

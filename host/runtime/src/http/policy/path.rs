@@ -121,6 +121,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table of spellings")]
     fn a_path_that_some_server_reads_differently_is_refused() {
         for part in [
             "..",
