@@ -92,7 +92,7 @@ impl Stage {
             client.submit(&task).await
         };
         let program = async |args: &[&str]| submit("program", json!({"args": args}), json!({})).await;
-        let fail = json!({"do": "fail", "kind": "io", "message": "as told"});
+        let fail = json!({"do": "fail", "kind": "io", "message": "as requested"});
         let mut places = Vec::new();
 
         let quick = json!({"first": "300ms", "factor": 1, "max": "300ms"});

@@ -64,7 +64,7 @@ async fn a_task_starts_when_all_that_it_depends_on_have_completed() {
     let other = client.submit(&sleep(60_000)).await;
     let last = client.submit(&after(echo("done"), &[&first, &other], &json!({}))).await;
     client.until(&first, "completed").await;
-    let record = client.until_task(&last, "told", |record| record["pending_dependencies"] == 1).await;
+    let record = client.until_task(&last, "resolved", |record| record["pending_dependencies"] == 1).await;
     assert_eq!(
         record.json["depends_on"],
         json!([{"id": first, "outcome": "completed"}, {"id": other, "outcome": null}])

@@ -278,14 +278,14 @@ mod tests {
 
     #[test]
     fn spans_are_buffered_in_order_and_dropped_ones_are_counted() {
-        let told = Arc::new(AtomicUsize::new(0));
-        let telling = Arc::clone(&told);
+        let recorded = Arc::new(AtomicUsize::new(0));
+        let recorder = Arc::clone(&recorded);
         let tracer = Tracer::new(Sampler::default(), Arc::new(SystemClock), move |kept| {
-            telling.store(kept, Relaxed);
+            recorder.store(kept, Relaxed);
         });
         let first = span(&tracer);
         tracer.record([first.clone()]);
-        assert_eq!(told.load(Relaxed), 1);
+        assert_eq!(recorded.load(Relaxed), 1);
         let many: Vec<_> = (0..SPANS_MAX + 9).map(|_| span(&tracer)).collect();
         tracer.record(many);
         let stats = tracer.stats();

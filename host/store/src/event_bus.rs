@@ -2,7 +2,7 @@
 //!
 //! The writer publishes the events of each commit, the scheduler publishes progress. A subscriber holds a
 //! position in the ring and no events, so a slow one costs no memory; once it falls out of the ring it is
-//! told that it lagged.
+//! notified that it lagged.
 
 mod subscriber;
 

@@ -33,7 +33,7 @@ impl RunRef {
         let start = again.map_or(ready_at, |host| host.max(ready_at)).min(end);
         let at = traced.caller.with_span(SpanId::of_wait(self.task, self.token));
         let span = Span::new(&at, Some(SpanId::of_task(self.task)), "wait", (start, end));
-        Some(self.told(span))
+        Some(self.with_task(span))
     }
 
     /// Builds the span of a finished run.
@@ -47,7 +47,7 @@ impl RunRef {
             format!("run {}", self.plugin),
             (traced.started_at.unwrap_or(ended_at), ended_at),
         );
-        let mut span = self.told(span).with("wasmill.outcome", outcome);
+        let mut span = self.with_task(span).with("wasmill.outcome", outcome);
         if let Some(digest) = digest {
             span = span.with("wasmill.plugin.digest", digest.to_owned());
         }
@@ -77,7 +77,7 @@ impl RunRef {
         let at = traced.caller.with_span(SpanId::of_task(self.task));
         let name = format!("task {}", self.plugin);
         let span = Span::new(&at, Some(traced.caller.span_id), name, (traced.created_at, end));
-        let span = self.told(span).with("wasmill.state", state);
+        let span = self.with_task(span).with("wasmill.state", state);
         Some(match failure {
             Some(failure) => span.failed(&failure.message),
             None => span,
@@ -89,7 +89,7 @@ impl RunRef {
     }
 
     /// Adds the attributes that all spans of a task have.
-    fn told(&self, span: Span) -> Span {
+    fn with_task(&self, span: Span) -> Span {
         span.with("wasmill.task", self.task.to_string())
             .with("wasmill.plugin", self.plugin.to_string())
             .with("wasmill.attempt", u64::from(self.attempt))

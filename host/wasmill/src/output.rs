@@ -1,6 +1,6 @@
 //! Output of commands: results and tables on stdout, messages on stderr. Nothing else writes to either.
 //!
-//! Tables and messages are stripped of control sequences and misleading characters, whoever wrote the text they quote.
+//! Tables and messages are stripped of control sequences and misleading characters, no matter who wrote the text they quote.
 //! Data (results, logs, JSON) is stripped on a terminal only, and stays byte for byte in files and pipes. A closed
 //! pipe, as under `| head`, never causes a panic.
 
@@ -13,25 +13,25 @@ use crate::terminal::text::sanitize;
 
 /// Prints a line of a table or a message.
 pub(crate) fn line(text: Arguments<'_>) {
-    settle(writeln!(stdout().lock(), "{}", sanitized(&text.to_string())));
+    end_on_closed_pipe(writeln!(stdout().lock(), "{}", sanitized(&text.to_string())));
 }
 
 /// Prints a line of data.
 pub(crate) fn data_line(text: Arguments<'_>) {
-    settle(writeln!(stdout().lock(), "{}", as_data(&text.to_string())));
+    end_on_closed_pipe(writeln!(stdout().lock(), "{}", as_data(&text.to_string())));
 }
 
 /// Prints data as text, adding a missing newline at the end.
 pub(crate) fn text(text: &str) {
     let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
     let mut out = stdout().lock();
-    settle(write!(out, "{}{end}", as_data(text)).and_then(|()| out.flush()));
+    end_on_closed_pipe(write!(out, "{}{end}", as_data(text)).and_then(|()| out.flush()));
 }
 
 /// Prints a part of a line of data.
 pub(crate) fn part(text: &str) {
     let mut out = stdout().lock();
-    settle(write!(out, "{}", as_data(text)).and_then(|()| out.flush()));
+    end_on_closed_pipe(write!(out, "{}", as_data(text)).and_then(|()| out.flush()));
 }
 
 /// Prints a message on stderr, ignoring errors.
@@ -54,7 +54,7 @@ fn as_data(text: &str) -> Cow<'_, str> {
     data_for(text, stdout().is_terminal())
 }
 
-fn settle(written: std::io::Result<()>) {
+fn end_on_closed_pipe(written: std::io::Result<()>) {
     let Err(error) = written else { return };
     if error.kind() == ErrorKind::BrokenPipe {
         std::process::exit(0);

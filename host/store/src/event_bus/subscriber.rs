@@ -99,8 +99,8 @@ impl TaskSubscriber {
         loop {
             let mut woken = std::pin::pin!(wake.notified());
             woken.as_mut().enable();
-            if let Some(told) = self.now() {
-                return told;
+            if let Some(received) = self.now() {
+                return received;
             }
             woken.await;
         }
@@ -159,8 +159,8 @@ impl Subscriber {
         loop {
             let mut woken = std::pin::pin!(event_bus.all.notified());
             woken.as_mut().enable();
-            if let Some(told) = self.now() {
-                return told;
+            if let Some(received) = self.now() {
+                return received;
             }
             woken.await;
         }

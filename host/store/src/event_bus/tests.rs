@@ -1,4 +1,4 @@
-//! What followers are told, and what they are told when they were away.
+//! What followers receive, also after they were away.
 
 use std::task::{Context, Waker};
 
@@ -16,8 +16,8 @@ fn progress(fraction: f64) -> EventKind {
     EventKind::Progress(Progress { fraction, note: String::new() })
 }
 
-fn changes(told: Option<Received>) -> Vec<&'static str> {
-    match told {
+fn changes(received: Option<Received>) -> Vec<&'static str> {
+    match received {
         Some(Received::Events(events)) => events.iter().map(|event| event.payload.kind.as_str()).collect(),
         Some(Received::Lagged { .. }) => vec!["missed"],
         None => vec![],
@@ -34,7 +34,7 @@ fn a_subscriber_receives_events_of_its_task_only() {
     let (task, other) = (TaskId::new(), TaskId::new());
     event_bus.publish(vec![payload(task, EventKind::Created)]);
     let mut follower = event_bus.subscribe(task);
-    assert_eq!(follower.now(), None, "what was before is not told");
+    assert_eq!(follower.now(), None, "earlier events are not received");
     event_bus.publish(vec![
         payload(task, EventKind::Started),
         payload(other, EventKind::Created),
@@ -101,7 +101,7 @@ fn a_slow_subscriber_receives_the_latest_progress() {
     for n in 0..1_000 {
         event_bus.publish(vec![payload(task, progress(f64::from(n)))]);
     }
-    let Some(Received::Events(events)) = follower.now() else { panic!("it is told") };
+    let Some(Received::Events(events)) = follower.now() else { panic!("there are events") };
     assert_eq!(events.len(), 2);
     assert_eq!(events[1].payload.kind, progress(999.0));
 }

@@ -60,11 +60,11 @@ fn a_pulse_publishes_a_bounded_number_of_events() {
         live_runs.publish_progress(DateTime::UNIX_EPOCH);
         assert_eq!(waiting(&live_runs), left);
     }
-    let mut told = Vec::new();
+    let mut received = Vec::new();
     while let Some(crate::Received::Events(events)) = follower.now() {
-        told.extend(events.into_iter().map(|event| event.payload.task));
+        received.extend(events.into_iter().map(|event| event.payload.task));
     }
-    assert_eq!(told, runs.iter().map(|run| run.run_ref().task).collect::<Vec<_>>());
+    assert_eq!(received, runs.iter().map(|run| run.run_ref().task).collect::<Vec<_>>());
     runs[0].set_progress(progress());
     assert_eq!(waiting(&live_runs), 1, "it may wait again after it was published");
 }

@@ -1,4 +1,4 @@
-//! Dependencies: stored with their dependents, and told when a task ends.
+//! Dependencies: stored with their dependents, and resolved when a task ends.
 //!
 //! Whatever finishes a task calls [`ended`], which is free while no task has dependents and records the end
 //! in the same transaction. The resolution of dependents follows at the end of the batch.

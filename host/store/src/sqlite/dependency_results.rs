@@ -13,7 +13,7 @@ pub(super) const DEPENDS: &str = "
     FROM task CROSS JOIN dependent ON dependent.seq = task.seq
         CROSS JOIN dependency ON dependency.seq = task.seq
     WHERE task.id = ?1 ORDER BY position";
-pub(super) const HANDED: &str = "
+pub(super) const RESULTS: &str = "
     SELECT dependency.id, outcome, other.seq IS NOT NULL, coalesce(octet_length(other.result), 0), other.seq
     FROM task CROSS JOIN dependency ON dependency.seq = task.seq
         LEFT JOIN task AS other ON other.seq = on_seq AND other.id = dependency.id
@@ -55,7 +55,7 @@ pub(super) fn dependency_results(
     claim: &Claim,
 ) -> rusqlite::Result<DependencyResults> {
     let snapshot = connection.unchecked_transaction()?;
-    let mut statement = snapshot.prepare_cached(HANDED)?;
+    let mut statement = snapshot.prepare_cached(RESULTS)?;
     let mut rows = statement.query(params![claim.seq, claim.id.as_bytes(), claim.token])?;
     let (mut found, mut bytes) = (Vec::new(), 0);
     while let Some(row) = rows.next()? {

@@ -268,7 +268,7 @@ mod tests {
     }
 
     /// Row ids encode plugin and group.
-    const LANE: usize = 1_000_000;
+    const QUEUE_SPAN: usize = 1_000_000;
 
     fn quota(name: &str) -> ClaimQuota {
         ClaimQuota::from(name.parse::<PluginName>().expect("valid"))
@@ -284,8 +284,8 @@ mod tests {
         }
 
         fn come(&mut self, plugin: &'static str, group: &'static str, tasks: usize) {
-            match self.ready.iter_mut().find(|lane| (lane.0, lane.1) == (plugin, group)) {
-                Some(lane) => lane.2 += tasks,
+            match self.ready.iter_mut().find(|queue| (queue.0, queue.1) == (plugin, group)) {
+                Some(queue) => queue.2 += tasks,
                 None => self.ready.push((plugin, group, tasks)),
             }
             let plugin = quota(plugin).plugin;
@@ -302,13 +302,13 @@ mod tests {
             skip: usize,
             limit: usize,
         ) -> VecDeque<Candidate<'a>> {
-            let is_it = |lane: &(&str, &str, usize)| (lane.0, lane.1) == (quota.plugin.as_str(), group);
-            let Some(lane) = self.ready.iter().position(is_it) else { return VecDeque::new() };
+            let is_it = |queue: &(&str, &str, usize)| (queue.0, queue.1) == (quota.plugin.as_str(), group);
+            let Some(queue) = self.ready.iter().position(is_it) else { return VecDeque::new() };
             let task = |sort_key: usize| {
-                let seq = i64::try_from(lane * LANE + sort_key).expect("small");
+                let seq = i64::try_from(queue * QUEUE_SPAN + sort_key).expect("small");
                 Candidate { sort_key: seq, seq, plugin: &quota.plugin }
             };
-            (skip..self.ready[lane].2.min(skip + limit)).map(task).collect()
+            (skip..self.ready[queue].2.min(skip + limit)).map(task).collect()
         }
 
         /// Claims this many tasks; returns the groups they came from and whether memory was lacking.
@@ -324,13 +324,13 @@ mod tests {
             let read = |quota, group: &Group, skip, limit| Ok(self.read(quota, group.as_str(), skip, limit));
             let picked = fair_queue.pick(parts, tasks_max, available_memory, read).expect("nothing fails");
             self.fair_queue = fair_queue;
-            let lane =
-                |candidate: &Candidate<'_>| usize::try_from(candidate.seq).expect("not below 0") / LANE;
-            let order: Vec<_> = picked.candidates.iter().map(lane).collect();
-            for lane in &order {
-                self.ready[*lane].2 -= 1;
+            let queue =
+                |candidate: &Candidate<'_>| usize::try_from(candidate.seq).expect("not below 0") / QUEUE_SPAN;
+            let order: Vec<_> = picked.candidates.iter().map(queue).collect();
+            for queue in &order {
+                self.ready[*queue].2 -= 1;
             }
-            let name = |lane: &usize| format!("{}{}", self.ready[*lane].0, self.ready[*lane].1);
+            let name = |queue: &usize| format!("{}{}", self.ready[*queue].0, self.ready[*queue].1);
             (order.iter().map(name).collect(), !picked.lacked_memory)
         }
 
@@ -349,11 +349,11 @@ mod tests {
                 order.extend(world.claim(&quotas, tasks_max, u64::MAX).0);
             }
             for round in order[..8].chunks(4) {
-                assert!(["a", "ax", "b", "by"].iter().all(|lane| round.iter().any(|name| name == lane)));
+                assert!(["a", "ax", "b", "by"].iter().all(|queue| round.iter().any(|name| name == queue)));
             }
             for round in order[8..].chunks(3) {
                 assert!(
-                    ["a", "ax", "b"].iter().all(|lane| round.iter().any(|name| name == lane)),
+                    ["a", "ax", "b"].iter().all(|queue| round.iter().any(|name| name == queue)),
                     "{round:?}"
                 );
             }

@@ -45,7 +45,7 @@ impl Operation for Insert {
         if batch.writer_state.waiting.saturating_add(new) > waiting_max {
             return Ok(Err(StoreError::Full { waiting_max }));
         }
-        let (before, told) = (batch.writer_state, batch.events.len());
+        let (before, events_before) = (batch.writer_state, batch.events.len());
         let mut tasks = Vec::with_capacity(self.tasks.len());
         // A dependency on one of these becomes a dependency on the holder of its key.
         let mut held = HashMap::new();
@@ -60,7 +60,7 @@ impl Operation for Insert {
                 }
                 Err(refusal) => {
                     undo(batch, before)?;
-                    batch.events.truncate(told);
+                    batch.events.truncate(events_before);
                     return Ok(Err(refusal));
                 }
             }

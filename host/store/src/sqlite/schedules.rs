@@ -29,7 +29,7 @@ pub(super) const DUE: &str =
     "SELECT name FROM schedule WHERE paused = 0 AND next_at <= ?1 ORDER BY next_at LIMIT ?2";
 pub(super) const NEXT: &str = "SELECT min(next_at) FROM schedule WHERE paused = 0 AND next_at > ?1";
 pub(super) const COUNT: &str = "SELECT count(*) FROM schedule";
-pub(super) const SETTLED: &str = "SELECT evaluated_until FROM schedule WHERE name = ?1";
+pub(super) const EVALUATED_UNTIL: &str = "SELECT evaluated_until FROM schedule WHERE name = ?1";
 pub(super) const MAKE: &str = "
     INSERT INTO schedule (name, from_manifest, cron, timezone, missed, overlap, task, plugin, created_at,
         updated_at, next_at)
@@ -140,10 +140,10 @@ impl Operation for PutSchedule {
             old.next_at
         } else {
             // Never before the last evaluated time, although the clock may have gone back.
-            let settled: Option<i64> =
-                connection.prepare_cached(SETTLED)?.query_one([name], |row| row.get(0))?;
-            let settled = settled.map_or(*now, DateTime::from_timestamp_nanos);
-            new.timing.next_after(settled.max(*now))
+            let evaluated_until: Option<i64> =
+                connection.prepare_cached(EVALUATED_UNTIL)?.query_one([name], |row| row.get(0))?;
+            let evaluated_until = evaluated_until.map_or(*now, DateTime::from_timestamp_nanos);
+            new.timing.next_after(evaluated_until.max(*now))
         };
         connection.prepare_cached(REPLACE)?.execute(params![
             name,

@@ -130,7 +130,7 @@ async fn newest(store: &Store) -> TaskId {
     id
 }
 
-/// Inserts, deletes and forgets until it is told to stop; returns how many came and went.
+/// Inserts, deletes and forgets until `done`; returns how many tasks were inserted and removed.
 async fn come_and_go(store: Store, done: Arc<AtomicBool>) -> (u64, u64) {
     // The newest that `newest` stores stay.
     let (mut came, mut went) = (filters().len() as u64, 0);

@@ -38,7 +38,7 @@ enum Command {
 const WAITING_MAX_OF_B: usize = 5;
 
 /// What is asked for: a plugin, a priority, a delay, a tag or none, a unique key or none, what to wait for,
-/// a webhook that is told of what completed and what was cancelled, or none, a group or none.
+/// a webhook for completed and cancelled, or none, a group or none.
 #[derive(Clone, Debug, PartialEq)]
 struct Wish {
     plugin: usize,
@@ -112,7 +112,7 @@ struct Known {
     priority: i64,
     tagged: bool,
     key: Option<usize>,
-    /// What it waits for, and how that ended as far as it was told.
+    /// Its dependencies, with their outcomes as far as they are resolved.
     on: Vec<(TaskId, Option<TaskState>)>,
     runs: bool,
     pass_results: bool,
@@ -126,7 +126,7 @@ struct Known {
 }
 
 /// A plugin and a group of it, or none: those take turns.
-type Lane = (&'static str, Option<usize>);
+type Queue = (&'static str, Option<usize>);
 
 impl Known {
     /// How many of the tasks that it waits for have not ended.
@@ -137,7 +137,7 @@ impl Known {
         self.on.iter().filter(|(_, outcome)| outcome.is_none()).count()
     }
 
-    fn lane(&self) -> Lane {
+    fn queue(&self) -> Queue {
         (self.plugin, self.group)
     }
 
@@ -146,10 +146,10 @@ impl Known {
         (self.ready_at - 60 * self.priority, self.seq)
     }
 
-    /// Makes its delivery due, if it has ended as its webhook is to be told.
+    /// Makes its delivery due, if its webhook wants this end.
     fn end(&mut self, now: i64) {
-        let told = matches!(self.state, TaskState::Completed | TaskState::Cancelled);
-        self.due_at = (self.hooked && told).then_some(now);
+        let is_wanted = matches!(self.state, TaskState::Completed | TaskState::Cancelled);
+        self.due_at = (self.hooked && is_wanted).then_some(now);
     }
 }
 
@@ -163,8 +163,8 @@ struct World {
     ended: BTreeMap<(&'static str, &'static str), u64>,
     /// How many ended tasks of each plugin were deleted or forgotten, and how they had ended.
     removed: BTreeMap<(&'static str, &'static str), u64>,
-    /// How often a lane that could have had a turn was passed over by another one.
-    passed_over: BTreeMap<(Lane, Lane), usize>,
+    /// How often a queue that could have been served was passed over by another one.
+    passed_over: BTreeMap<(Queue, Queue), usize>,
     /// All that was asked for.
     asked: Vec<Vec<Wish>>,
     /// What was asked for under each key, and what the answer was.
@@ -199,7 +199,7 @@ impl World {
             Command::Remove(task) => self.remove(task).await,
             Command::Prune => self.prune().await,
             Command::Reopen => self.reopen(),
-            // Never whole minutes: places in the line are then told apart by more than their number.
+            // Never whole minutes: positions in the queue then differ in more than their number.
             Command::Tick => self.now += 17,
             Command::Deliver(well) => self.deliver(well).await,
             Command::Again(task) => self.again(task).await,
@@ -302,8 +302,8 @@ impl World {
                 continue;
             }
             let mut goes_on = false;
-            for (_, told) in task.on.iter_mut().filter(|(on, told)| *on == id && told.is_none()) {
-                *told = Some(outcome);
+            for (_, known) in task.on.iter_mut().filter(|(on, known)| *on == id && known.is_none()) {
+                *known = Some(outcome);
                 goes_on = outcome == TaskState::Completed || task.runs;
                 if !goes_on {
                     cancelled.push(*waiting);
@@ -372,7 +372,7 @@ impl World {
         let is_ready = |task: &&Known| task.state == TaskState::Available && names.contains(&task.plugin);
         let ready = self.tasks.values().filter(is_ready).count();
         assert_eq!(claims.claimed.len(), ready.min(limit));
-        let mut handing = Vec::new();
+        let mut with_results = Vec::new();
         for claimed in claims.claimed {
             let id = claimed.claim.id;
             self.take_turn(id, &names);
@@ -384,16 +384,16 @@ impl World {
             assert_eq!(claimed.pass_results, task.pass_results);
             self.claims.push((claimed.claim, task.claims));
             if claimed.pass_results {
-                handing.push(id);
+                with_results.push(id);
             }
         }
-        for id in handing {
+        for id in with_results {
             let (claim, _) = self.claims.iter().rfind(|(claim, _)| claim.id == id).expect("claimed");
             assert_eq!(self.store().dependency_results(claim).await, Ok(self.dependency_results(id)));
         }
     }
 
-    /// What a task is handed of those that it waited for.
+    /// The results of its dependencies that a task receives.
     fn dependency_results(&self, id: TaskId) -> DependencyResults {
         let mut dependency_results = Vec::new();
         for (id, outcome) in &self.tasks[&id].on {
@@ -407,24 +407,24 @@ impl World {
         DependencyResults::Results(dependency_results)
     }
 
-    /// Looks whether this task may be the next to start: it is the first of its lane, and of the others that have
-    /// a task which is ready, none is passed over by this lane twice.
+    /// Checks that this task may be the next to start: it is the first of its queue, and of the others that have
+    /// an available task, none is passed over by this queue twice.
     fn take_turn(&mut self, id: TaskId, names: &[&str]) {
-        let mut lanes: BTreeMap<Lane, Vec<(i64, usize, TaskId)>> = BTreeMap::new();
+        let mut queues: BTreeMap<Queue, Vec<(i64, usize, TaskId)>> = BTreeMap::new();
         for (id, task) in &self.tasks {
             if task.state == TaskState::Available && names.contains(&task.plugin) {
                 let (fixture, seq) = task.fixture();
-                lanes.entry(task.lane()).or_default().push((fixture, seq, *id));
+                queues.entry(task.queue()).or_default().push((fixture, seq, *id));
             }
         }
-        let lane = self.tasks[&id].lane();
-        let first = lanes.get(&lane).and_then(|tasks| tasks.iter().min());
+        let queue = self.tasks[&id].queue();
+        let first = queues.get(&queue).and_then(|tasks| tasks.iter().min());
         assert_eq!(first.map(|(_, _, first)| *first), Some(id));
-        self.passed_over.retain(|(other, _), _| *other != lane && lanes.contains_key(other));
-        for other in lanes.into_keys().filter(|other| *other != lane) {
-            let times = self.passed_over.entry((other, lane)).or_default();
+        self.passed_over.retain(|(other, _), _| *other != queue && queues.contains_key(other));
+        for other in queues.into_keys().filter(|other| *other != queue) {
+            let times = self.passed_over.entry((other, queue)).or_default();
             *times += 1;
-            assert_eq!(*times, 1, "{lane:?} had a second turn before {other:?}");
+            assert_eq!(*times, 1, "{queue:?} had a second turn before {other:?}");
         }
     }
 

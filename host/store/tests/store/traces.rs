@@ -1,4 +1,4 @@
-//! The spans of a task: told once what they tell is stored, by whichever host stores it.
+//! The spans of a task: recorded once their end is stored, by the host that stores it.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ async fn insert(store: &Store, caller: &str) -> TaskId {
 }
 
 /// Fetches spans and returns their names and what became of what they tell of, in their order.
-fn told(tracer: &Tracer) -> (Vec<Span>, Vec<String>) {
+fn recorded(tracer: &Tracer) -> (Vec<Span>, Vec<String>) {
     let spans = tracer.fetch(usize::MAX);
     let outcome = |span: &Span| {
         let found =
@@ -57,7 +57,7 @@ async fn a_task_keeps_its_trace_and_its_spans_are_recorded_when_they_end() {
     let caller: TraceContext = format!("{CALLER} a=b").parse().expect("a context");
     let id = insert(&store, &caller.to_string()).await;
     assert_eq!(get(&store, id).await.trace, Some(caller.clone()));
-    assert!(told(&tracer).1.is_empty(), "nothing has ended");
+    assert!(recorded(&tracer).1.is_empty(), "nothing has ended");
     let first = claim_one(&store, at(2)).await;
     let run = first.claim.trace().expect("it is part of a trace").context().clone();
     assert_eq!((run.trace_id, run.span_id), (caller.trace_id, SpanId::of_run(id, 1)));
@@ -65,9 +65,9 @@ async fn a_task_keeps_its_trace_and_its_spans_are_recorded_when_they_end() {
     let second = claim_one(&store, at(7)).await;
     store.finish(&second.claim, Transition::Completed("ok".to_owned()), None, at(9)).await.expect("stored");
     let late = store.finish(&second.claim, Transition::Failed(failure()), None, at(9)).await;
-    assert_eq!(late, Ok(false), "what is refused is not told");
+    assert_eq!(late, Ok(false), "a refused end is not recorded");
 
-    let (spans, outcomes) = told(&tracer);
+    let (spans, outcomes) = recorded(&tracer);
     assert_eq!(outcomes, ["wait", "run a: io", "wait", "run a: completed", "task a: completed"]);
     let times: Vec<_> = spans.iter().map(|span| (span.start, span.end)).collect();
     assert_eq!(times, [(at(0), at(2)), (at(2), at(4)), (at(5), at(7)), (at(7), at(9)), (at(0), at(9))]);
@@ -94,7 +94,7 @@ async fn the_span_of_a_crashed_run_is_recorded_by_the_next_host() {
     store.finish(&again.claim, Transition::Requeued, None, at(13)).await.expect("stored");
     let last = claim_one(&store, at(15)).await;
     store.finish(&last.claim, Transition::Failed(failure()), None, at(16)).await.expect("stored");
-    let (spans, outcomes) = told(&next);
+    let (spans, outcomes) = recorded(&next);
     let expected = ["run a: host-crash", "wait", "run a: requeued", "wait", "run a: io", "task a: failed"];
     assert_eq!(outcomes, expected);
     assert_eq!((spans[0].id, spans[0].start, spans[0].end), (sent.span_id, at(1), at(10)));
@@ -111,20 +111,20 @@ async fn every_end_of_a_task_records_its_span_once() {
     let cancelled = insert(&store, CALLER).await;
     let claimed = claim_one(&store, at(1)).await;
     store.cancel(cancelled, at(2)).await.expect("asked");
-    assert_eq!(told(&tracer).1, ["wait"]);
+    assert_eq!(recorded(&tracer).1, ["wait"]);
     assert_eq!(store.finish(&claimed.claim, Transition::Requeued, None, at(3)).await, Ok(false));
     store.remove(cancelled, at(4)).await.expect("removed");
-    assert_eq!(told(&tracer).1, ["run a: cancelled", "task a: cancelled"]);
+    assert_eq!(recorded(&tracer).1, ["run a: cancelled", "task a: cancelled"]);
 
     let removed = insert(&store, CALLER).await;
     let claimed = claim_one(&store, at(5)).await;
     store.remove(removed, at(6)).await.expect("asked");
     crate::fixture::end_stopped(&store, &claimed.claim, at(6)).await;
-    assert_eq!(told(&tracer).1, ["wait", "run a: deleted", "task a: deleted"]);
+    assert_eq!(recorded(&tracer).1, ["wait", "run a: deleted", "task a: deleted"]);
 
     let waits = insert(&store, CALLER).await;
     store.cancel(waits, at(7)).await.expect("cancelled");
-    assert_eq!(told(&tracer).1, ["task a: cancelled"]);
+    assert_eq!(recorded(&tracer).1, ["task a: cancelled"]);
 }
 
 #[tokio::test]
@@ -150,5 +150,5 @@ async fn an_unsampled_trace_is_propagated_and_not_recorded() {
             .expect("stored");
         store.close().await;
     }
-    assert!(told(&on).1.is_empty());
+    assert!(recorded(&on).1.is_empty());
 }

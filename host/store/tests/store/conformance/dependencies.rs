@@ -1,4 +1,4 @@
-//! Tasks that wait for others: when they start, when they do not, and what they are handed.
+//! Tasks that wait for others: when they start, when they do not, and the results that they receive.
 
 use std::pin::pin;
 use std::task::{Context, Waker};
@@ -62,7 +62,7 @@ fn blames(task: &Task, on: TaskId, how: &str) -> bool {
     task.state == TaskState::Cancelled && task.pending_dependencies == Some(0) && blamed
 }
 
-/// Waits until a task is as it is to be: more than one batch has time for is told in further ones.
+/// Waits until a task has this state: dependents beyond the limit of one batch are resolved in further ones.
 async fn until(store: &Store, id: TaskId, state: TaskState) -> Task {
     let deadline = std::time::Instant::now() + Duration::from_secs(60);
     loop {
@@ -132,13 +132,13 @@ pub(crate) async fn a_failure_cancels_all_transitive_dependents(fixture: &impl S
     assert_eq!(outcomes, [Some(TaskState::Failed), Some(TaskState::Cancelled)]);
     let on = store.dependencies(next).await.expect("read").expect("it depends").on;
     assert_eq!(on[0], Dependency { id: other, outcome: None }, "nobody waits for it any more");
-    let mut told = Vec::new();
-    while told.len() < 2 {
+    let mut received = Vec::new();
+    while received.len() < 2 {
         let Received::Events(events) = all.next().await else { panic!("nothing is missed") };
         let cancelled = events.into_iter().filter(|event| event.payload.kind == EventKind::Cancelled);
-        told.extend(cancelled.map(|event| event.payload.task));
+        received.extend(cancelled.map(|event| event.payload.task));
     }
-    assert_eq!(told, [next, last]);
+    assert_eq!(received, [next, last]);
 }
 
 pub(crate) async fn a_finished_dependency_counts_like_a_later_one(fixture: &impl StoreFixture) {
@@ -231,7 +231,7 @@ pub(crate) async fn an_unknown_dependency_is_refused(fixture: &impl StoreFixture
     let refused = StoreError::UnknownDependency { index: 0, dependency_index: 0, id: second.id };
     assert_eq!(store.submit(vec![first, second], None).await, Err(refused));
     assert_eq!(store.counts().await.expect("counted").waiting, 1);
-    // What was refused left nothing that could be told.
+    // A refused request leaves no end that could be resolved.
     end(&store, completed(), 1).await;
     let ended_already = vec![after(&[there]), after(&[missing])];
     assert!(store.submit(ended_already, None).await.is_err());
@@ -292,7 +292,7 @@ pub(crate) async fn a_blocked_task_is_not_claimed(fixture: &impl StoreFixture) {
     assert_eq!((waiting, store.counts().await.expect("counted").waiting), (Ok(vec![2]), 2));
 }
 
-/// A chain of cancels and one task that many wait for: both are told in steps.
+/// A chain of cancels and one task with many dependents: both are resolved in steps.
 pub(crate) async fn a_long_chain_and_many_dependents_are_resolved_in_steps(fixture: &impl StoreFixture) {
     const MANY: usize = 10_000;
     let (store, _) = fixture.open_at(3 * MANY as u64, at(0));

@@ -1,12 +1,12 @@
-//! What followers are told of the commits of a store.
+//! Events that followers receive of the commits of a store.
 
 use wasmill_model::{Progress, TaskId, Transition};
 use wasmill_store::{Filter, Received, Store, Subscriber, TaskSubscriber};
 
 use crate::fixture::{StoreFixture, at, claim_one, failure, get, insert_one, new_task};
 
-fn words(told: Received) -> Vec<&'static str> {
-    match told {
+fn words(received: Received) -> Vec<&'static str> {
+    match received {
         Received::Events(events) => events.iter().map(|event| event.payload.kind.as_str()).collect(),
         Received::Lagged { .. } => vec!["missed"],
     }
@@ -84,7 +84,7 @@ pub(crate) async fn progress_is_published_on_request(fixture: &impl StoreFixture
     assert_eq!(now(&mut follower), Vec::<&str>::new());
     store.wait_for_progress().await;
     store.publish_progress(at(2));
-    let Some(Received::Events(events)) = follower.now() else { panic!("it is told") };
+    let Some(Received::Events(events)) = follower.now() else { panic!("there are events") };
     assert_eq!(events.len(), 1, "the latest alone");
     assert_eq!(events[0].payload.kind, wasmill_store::EventKind::Progress(progress(999.0)));
     store.publish_progress(at(3));
@@ -102,12 +102,12 @@ pub(crate) async fn event_numbers_are_never_reused_after_a_restart(fixture: &imp
         let mut all = store.subscribe_all();
         insert_one(&store).await;
         insert_one(&store).await;
-        let mut told = seqs(&mut all).await;
-        while told.len() < 2 {
-            told.extend(seqs(&mut all).await);
+        let mut received = seqs(&mut all).await;
+        while received.len() < 2 {
+            received.extend(seqs(&mut all).await);
         }
-        assert!(told[0] > newest && told[1] == told[0] + 1, "{told:?} after {newest}");
-        newest = told[1];
+        assert!(received[0] > newest && received[1] == received[0] + 1, "{received:?} after {newest}");
+        newest = received[1];
         all.resume_from(newest.wrapping_sub(5));
         assert!(matches!(all.next().await, Received::Lagged { .. }), "of an earlier host");
         store.close().await;

@@ -1,4 +1,4 @@
-//! Receivers that are told of the ends of tasks.
+//! Webhooks: which ends of tasks are delivered.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use wasmill_store::{
 
 use crate::fixture::{StoreFixture, at, claim_one, failure, new_task, prune, since};
 
-/// A webhook that is told of these ends.
+/// A webhook for these ends.
 pub(crate) fn hook(on: &[TaskState]) -> Webhook {
     hook_at("http://a.example", on)
 }
@@ -98,8 +98,8 @@ pub(crate) async fn a_finished_task_makes_its_delivery_due(fixture: &impl StoreF
     }
     store.wait_for_delivery().await;
     let delivery = only(&store, 4).await;
-    let told = (delivery.task, delivery.url.as_str(), delivery.origin.as_str(), delivery.attempts);
-    assert_eq!(told, (id, "http://a.example/hook?x=1", "http://a.example", 0));
+    let received = (delivery.task, delivery.url.as_str(), delivery.origin.as_str(), delivery.attempts);
+    assert_eq!(received, (id, "http://a.example/hook?x=1", "http://a.example", 0));
     let pending = log(&store, id).await;
     assert_eq!((pending.state, pending.next_at), (DeliveryState::Pending, Some(at(4))));
     assert_eq!(store.webhook(plain).await, Ok(Some(None)));
@@ -110,11 +110,11 @@ pub(crate) async fn a_webhook_is_triggered_by_its_final_states_only(fixture: &im
     let store = fixture.open();
     let (completed, failed) = ([TaskState::Completed], [TaskState::Failed]);
     let lasting = || Transition::Failed(failure());
-    let told = ended(&store, hook(&completed), done(), 1).await;
+    let received = ended(&store, hook(&completed), done(), 1).await;
     ended(&store, hook(&completed), lasting(), 1).await;
     ended(&store, hook(&failed), done(), 1).await;
-    let told_of_failure = ended(&store, hook(&failed), lasting(), 2).await;
-    assert_eq!(due(&store, 9).await, [told, told_of_failure]);
+    let failed_delivery = ended(&store, hook(&failed), lasting(), 2).await;
+    assert_eq!(due(&store, 9).await, [received, failed_delivery]);
     // Cancelled alone, and among many.
     let one = insert(&store, hook(&[TaskState::Cancelled])).await;
     let other = insert(&store, hook(&[TaskState::Completed])).await;
@@ -123,7 +123,7 @@ pub(crate) async fn a_webhook_is_triggered_by_its_final_states_only(fixture: &im
     let many = insert(&store, hook(&TaskState::ALL)).await;
     let found = store.find_open(Filter::default()).await.expect("found");
     store.cancel_many(found, Filter::default(), at(4)).await.expect("cancelled");
-    assert_eq!(due(&store, 9).await, [told, told_of_failure, one, many]);
+    assert_eq!(due(&store, 9).await, [received, failed_delivery, one, many]);
     assert_eq!(log(&store, other).await.state, DeliveryState::Idle);
     assert_eq!(store.redeliver(other, at(5)).await, Ok(Redelivery::Idle(TaskState::Cancelled)));
 }
@@ -342,7 +342,7 @@ pub(crate) async fn a_pending_delivery_keeps_its_task(fixture: &impl StoreFixtur
     let plain = ended(&store, hook(&[TaskState::Failed]), done(), 2).await;
     let none =
         RetentionBounds { ended_since: Some(at(100)), tasks_max: Some(0), ..RetentionBounds::default() };
-    assert_eq!(prune(&store, none).await, 1, "nobody is to be told of this end");
+    assert_eq!(prune(&store, none).await, 1, "no webhook wants this end");
     assert_eq!(store.get(plain).await, Ok(None));
     assert_eq!(
         prune(&store, RetentionBounds { pending_since: Some(at(1)), pending_max: Some(1), ..none }).await,
