@@ -8,7 +8,8 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use wasmill_store::{Filter, Stopping, StoreError, TaskRef};
 
-use crate::scheduler::{Scheduler, Shared, run_detached};
+use crate::scheduler::{Scheduler, run_detached};
+use crate::shared::Shared;
 
 /// Maximum tasks cancelled in one write: a few milliseconds during which other writes wait.
 const BATCH_MAX: usize = 500;

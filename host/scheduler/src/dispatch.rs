@@ -13,7 +13,7 @@ use wasmill_model::{PluginName, Timestamp, fault_point};
 use wasmill_store::{ClaimQuota, Claimed, StoreError};
 
 use crate::run::Run;
-use crate::scheduler::Shared;
+use crate::shared::Shared;
 
 /// How often to check for free memory: no event reports that a guest used less than estimated.
 const MEMORY_POLL: Duration = Duration::from_millis(50);

@@ -6,8 +6,10 @@
 mod cancel_many;
 mod dependency_results;
 mod dispatch;
+mod execute;
 mod guest;
 mod pause;
+mod paused;
 mod progress;
 mod rates;
 mod retention;
@@ -15,10 +17,13 @@ mod run;
 mod running;
 mod scheduler;
 mod schedules;
+mod shared;
 mod stats;
 mod task_host;
 
 pub use retention::Retention;
-pub use scheduler::{DrainOutcome, RunInfo, Scheduler, SchedulerConfig, Slots};
+pub use run::RunInfo;
+pub use scheduler::{DrainOutcome, Scheduler, Slots};
 pub use schedules::{LATE_MAX, MISSED_MAX, Prepare, SCHEDULES_MAX, ScheduleStats, Schedules};
+pub use shared::SchedulerConfig;
 pub use stats::{AttemptStats, SchedulerStats};

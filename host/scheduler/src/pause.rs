@@ -2,30 +2,13 @@
 //!
 //! Changed by the API through [`Scheduler`], read by the dispatcher, persisted by the store.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use wasmill_model::PluginName;
-use wasmill_store::{Store, StoreError};
+use wasmill_store::StoreError;
 
+use crate::paused::Paused;
 use crate::scheduler::{Scheduler, run_detached};
-
-/// What is paused; `None` stands for the whole queue.
-#[derive(Debug, Default)]
-pub(crate) struct Paused(HashSet<Option<PluginName>>);
-
-impl Paused {
-    /// Loads the pauses that the last host stored.
-    async fn load(store: &Store) -> Result<Self, StoreError> {
-        Ok(Self(store.paused().await?.into_iter().collect()))
-    }
-
-    /// Returns true if tasks of this plugin must not be claimed.
-    pub(crate) fn contains(&self, plugin: &PluginName) -> bool {
-        // The common case: nothing is paused.
-        !self.0.is_empty() && (self.0.contains(&None) || self.0.contains(&Some(plugin.clone())))
-    }
-}
 
 impl Scheduler {
     /// Pauses or resumes a plugin, or with `None` the whole queue. Durable on return: no paused task starts

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::scheduler::Shared;
+use crate::shared::Shared;
 
 /// Minimum interval between two progress events of a task: five per second look live to a person.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);

@@ -1,50 +1,21 @@
 //! The scheduler handle: start, wake, cancel, remove, drain.
 //!
-//! Held by the API and the binary. Its shared state is also used by the dispatcher and the runs.
+//! Held by the API and the binary.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
-use wasmill_model::{Backoff, Clock, PluginName, Runner, TaskId, TaskState, fault_point};
+use wasmill_model::{Clock, PluginName, Runner, TaskId, TaskState, fault_point};
 use wasmill_store::{CancelOutcome, RemoveOutcome, Store, StoreError};
 
 use crate::dispatch::dispatch;
-use crate::pause::Paused;
 use crate::progress::publish_progress;
-use crate::rates::Rates;
-use crate::running::Running;
-use crate::stats::{SchedulerStats, StatsRecorder};
-
-/// Settings of the scheduler.
-#[derive(Clone, Debug)]
-pub struct SchedulerConfig {
-    /// Maximum number of tasks that run at the same time.
-    pub slots: usize,
-    /// Maximum number of tasks per claim, so that one claim never blocks the store for long.
-    pub claim_max: usize,
-    /// How long the dispatcher relies on wake-ups before it polls.
-    pub poll: Duration,
-    /// The backoff of tasks that set none.
-    pub backoff: Backoff,
-    /// Bytes of log kept per run, unless the plugin sets a limit.
-    pub log_bytes: usize,
-}
-
-impl Default for SchedulerConfig {
-    fn default() -> Self {
-        Self {
-            slots: 1_000,
-            claim_max: 1_000,
-            poll: Duration::from_secs(1),
-            backoff: Backoff::default(),
-            log_bytes: 16 << 10,
-        }
-    }
-}
+use crate::run::RunInfo;
+use crate::shared::{SchedulerConfig, Shared};
+use crate::stats::SchedulerStats;
 
 /// The number of slots, and how many are in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,23 +24,6 @@ pub struct Slots {
     pub total: usize,
     /// Slots held by a run.
     pub used: usize,
-}
-
-/// One run with a slot, from its claim until its outcome is stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RunInfo {
-    /// The task.
-    pub task: TaskId,
-    /// Its plugin.
-    pub plugin: PluginName,
-    /// Which attempt this is.
-    pub attempt: u32,
-    /// Maximum number of attempts, including the first, and one more for each host crash.
-    pub attempts_max: u32,
-    /// The timeout of the attempt.
-    pub timeout: Duration,
-    /// True if the guest was asked to stop, by a drain or by a cancel with a grace period.
-    pub asked_to_stop: bool,
 }
 
 /// What a drain did.
@@ -87,71 +41,6 @@ pub struct Scheduler {
     pub(crate) shared: Arc<Shared>,
 }
 
-pub(crate) struct Shared {
-    pub(crate) store: Store,
-    pub(crate) runner: Arc<dyn Runner>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) config: SchedulerConfig,
-    /// The executor of guests, separate so that they never delay the API.
-    pub(crate) guests: Handle,
-    pub(crate) slots: Arc<Semaphore>,
-    pub(crate) wakeup: Notify,
-    pub(crate) claiming: tokio::sync::Mutex<()>,
-    /// Held by the dispatcher while it runs, then by one drain at a time.
-    dispatching: tokio::sync::Mutex<()>,
-    /// True while the next task in the queue waits for memory.
-    pub(crate) is_memory_bound: AtomicBool,
-    pub(crate) stats: StatsRecorder,
-    running: Mutex<Running>,
-    paused: Mutex<Paused>,
-    rates: Mutex<Rates>,
-    draining: watch::Sender<bool>,
-    /// True once the grace period of a drain is over.
-    grace_expired: watch::Sender<bool>,
-    /// True once a drain is done.
-    drained: watch::Sender<bool>,
-}
-
-impl Shared {
-    pub(crate) fn running(&self) -> MutexGuard<'_, Running> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn paused(&self) -> MutexGuard<'_, Paused> {
-        self.paused.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn rates(&self) -> MutexGuard<'_, Rates> {
-        self.rates.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits until a drain starts.
-    pub(crate) async fn draining(&self) {
-        // The sender lives as long as `self`, so this returns only once the value is true.
-        let _ = self.draining.subscribe().wait_for(|draining| *draining).await;
-    }
-
-    /// Waits until a drain is done.
-    pub(crate) async fn drained(&self) {
-        let _ = self.drained.subscribe().wait_for(|drained| *drained).await;
-    }
-
-    /// Returns true once a drain has started.
-    pub(crate) fn is_draining(&self) -> bool {
-        *self.draining.borrow()
-    }
-
-    /// Returns true once the grace period of a drain is over.
-    pub(crate) fn is_grace_expired(&self) -> bool {
-        *self.grace_expired.borrow()
-    }
-
-    /// Waits until the grace period of a drain is over.
-    async fn grace_expired(&self) {
-        let _ = self.grace_expired.subscribe().wait_for(|grace_expired| *grace_expired).await;
-    }
-}
-
 impl Scheduler {
     /// Creates a scheduler for the tasks of `store`. It claims nothing before [`Scheduler::run`]. Guests run on
     /// `guests`.
@@ -162,25 +51,7 @@ impl Scheduler {
         clock: Arc<dyn Clock>,
         guests: Handle,
     ) -> Self {
-        let shared = Arc::new(Shared {
-            store,
-            runner,
-            clock,
-            guests,
-            slots: Arc::new(Semaphore::new(config.slots)),
-            config,
-            wakeup: Notify::new(),
-            claiming: tokio::sync::Mutex::new(()),
-            dispatching: tokio::sync::Mutex::new(()),
-            is_memory_bound: AtomicBool::new(false),
-            stats: StatsRecorder::default(),
-            running: Mutex::default(),
-            paused: Mutex::default(),
-            rates: Mutex::new(Rates::new(Instant::now())),
-            draining: watch::Sender::new(false),
-            grace_expired: watch::Sender::new(false),
-            drained: watch::Sender::new(false),
-        });
+        let shared = Arc::new(Shared::new(config, store, runner, clock, guests));
         Self { shared }
     }
 
