@@ -61,6 +61,8 @@ api-fuzz: build ## Fuzz the REST API from its OpenAPI document (API_FUZZ_SECONDS
 lint: setup ## Check formatting, lints, doc comments and the licences of dependencies
 	$(CARGO) fmt --all --check
 	for guest in $(GUESTS) $(PEERS_IN_RUST); do $(CARGO) fmt --check --manifest-path $$guest/Cargo.toml || exit 1; done
+	@if command -v python3 >/dev/null 2>&1; then .ci/import-circles -v host/*/src; \
+	  else echo "make: circles of imports not checked, python3 is missing"; fi
 	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --locked --workspace --no-deps --document-private-items
 	@if command -v cargo-deny >/dev/null 2>&1; then $(CARGO) deny check licenses bans sources; \

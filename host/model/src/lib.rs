@@ -24,6 +24,7 @@ mod schedule;
 mod span;
 mod state;
 mod task;
+mod task_id;
 mod timing;
 mod trace;
 mod tracer;
@@ -53,7 +54,8 @@ pub use run::{BoxFuture, Pinned, RunHost, RunRequest, RunStep, Runner, Suspensio
 pub use schedule::{InvalidScheduleName, MissedPolicy, ScheduleName};
 pub use span::{Span, SpanAttribute, SpanKind};
 pub use state::{TaskPhase, TaskState};
-pub use task::{InvalidTaskId, NewTask, Progress, Task, TaskId};
+pub use task::{NewTask, Progress, Task};
+pub use task_id::{InvalidTaskId, TaskId};
 pub use timing::{DueTimes, InvalidTiming, TIMING_BYTES_MAX, Timing};
 pub use trace::{InvalidTraceContext, SpanId, TraceContext, TraceId};
 pub use tracer::{RunTrace, Sampler, Tracer, TracerStats};
