@@ -148,4 +148,4 @@ fn matches_host(rule: &str, host: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

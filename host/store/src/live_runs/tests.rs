@@ -1,3 +1,5 @@
+//! Tests the live runs of claims, and the events of their progress.
+
 use chrono::DateTime;
 use wasmill_model::{PluginName, Progress, TaskId};
 

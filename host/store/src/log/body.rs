@@ -1,10 +1,10 @@
 //! The stored log of a task: the parts of its runs, oldest first, in one database value.
 //!
-//! `finish` appends to it, queries read it. Its first byte is the format: `N` for parts whose lines are
-//! numbered over all runs; earlier versions wrote `L`, numbered within each run, and `T`, plain text.
+//! `finish` appends to it, queries read it. Its first byte is the format, `N`: parts whose lines are numbered over
+//! all runs.
 
 use chrono::DateTime;
-use wasmill_model::{LogLine, LogStream, Timestamp};
+use wasmill_model::LogLine;
 
 use super::packed::{Ending, Record, take};
 
@@ -15,8 +15,6 @@ const PARTS_MAX: usize = 4;
 const HEAD_BYTES: usize = 32;
 
 const PARTS: u8 = b'N';
-const PARTS_BY_RUN: u8 = b'L';
-const TEXT: u8 = b'T';
 
 /// The log of one run, stored when the run ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,13 +90,7 @@ impl Body<'_> {
     }
 
     /// Appends lines after line `after` to `lines`, up to `lines_max`.
-    pub(crate) fn read(
-        self,
-        after: u64,
-        lines_max: usize,
-        at: Timestamp,
-        lines: &mut Vec<LogLine>,
-    ) -> Result<(), Damaged> {
+    pub(crate) fn read(self, after: u64, lines_max: usize, lines: &mut Vec<LogLine>) -> Result<(), Damaged> {
         for part in self.parts()? {
             let from = LogLine::nth_after(part.earlier, after);
             let mut records = part.records;
@@ -111,47 +103,24 @@ impl Body<'_> {
                 nth += 1;
             }
         }
-        // Earlier versions stored no times.
-        if let Some((&TEXT, text)) = self.0.split_first() {
-            let text = std::str::from_utf8(text).map_err(|_| Damaged)?;
-            let all = (1..).zip(text.lines()).filter(|(seq, _)| *seq > after);
-            lines.extend(all.take(lines_max).map(|(seq, text)| LogLine {
-                seq,
-                time: at,
-                attempt: 1,
-                stream: LogStream::Stdout,
-                text: text.to_owned(),
-                is_cut: false,
-            }));
-        }
         Ok(())
     }
 
     /// Returns the log of the newest run as text, if it wrote anything.
     pub(crate) fn text(self) -> Result<Option<String>, Damaged> {
-        if let Some((&TEXT, text)) = self.0.split_first() {
-            return String::from_utf8(text.to_vec()).map(Some).map_err(|_| Damaged);
-        }
         self.parts()?.last().map_or(Ok(None), Part::text)
     }
 
     fn parts(&self) -> Result<Vec<Part<'_>>, Damaged> {
         match self.0.split_first() {
-            Some((&letter @ (PARTS | PARTS_BY_RUN), mut rest)) => {
-                let (mut parts, mut earlier) = (Vec::new(), 0);
+            Some((&PARTS, mut rest)) => {
+                let mut parts = Vec::new();
                 while !rest.is_empty() {
-                    let mut part = Part::read(&mut rest).ok_or(Damaged)?;
-                    if letter == PARTS_BY_RUN {
-                        // Format `L` has the run number in this field: its lines continue those before.
-                        part.earlier = earlier;
-                        earlier += part.first - 1 + part.count().ok_or(Damaged)?;
-                    }
-                    parts.push(part);
+                    parts.push(Part::read(&mut rest).ok_or(Damaged)?);
                 }
                 Ok(parts)
             }
-            // Text of an earlier version is dropped with the first part.
-            None | Some((&TEXT, _)) => Ok(Vec::new()),
+            None => Ok(Vec::new()),
             Some(_) => Err(Damaged),
         }
     }
@@ -188,16 +157,6 @@ impl<'a> Part<'a> {
         Some(Self { earlier, attempt, first, dropped, records })
     }
 
-    /// Counts its lines; `None` if they cannot be decoded.
-    fn count(&self) -> Option<u64> {
-        let (mut records, mut count) = (self.records, 0);
-        while !records.is_empty() {
-            Record::read(&mut records)?;
-            count += 1;
-        }
-        Some(count)
-    }
-
     fn text(&self) -> Result<Option<String>, Damaged> {
         let mut text = String::new();
         if self.dropped > 0 {
@@ -229,6 +188,8 @@ pub(super) fn numbered(record: Record<'_>, earlier: u64, attempt: u32, nth: u64)
 
 #[cfg(test)]
 mod tests {
+    use wasmill_model::LogStream;
+
     use super::*;
 
     fn part(earlier: u64, attempt: u32, texts: &[&str]) -> LogPart {
@@ -243,7 +204,7 @@ mod tests {
 
     fn texts(body: &[u8], after: u64, most: usize) -> Vec<(u64, String)> {
         let mut lines = Vec::new();
-        Body(body).read(after, most, Timestamp::UNIX_EPOCH, &mut lines).expect("whole");
+        Body(body).read(after, most, &mut lines).expect("whole");
         lines.into_iter().map(|line| (line.seq, line.text)).collect()
     }
 
@@ -280,36 +241,15 @@ mod tests {
     }
 
     #[test]
-    fn lines_numbered_per_run_by_an_earlier_version_are_renumbered() {
-        // The field had the run number.
-        let mut third = part(3, 3, &["c", "d"]);
-        third.first = 6;
-        let mut body = Body(&[]).with(&part(1, 1, &["a", "b"]));
-        third.as_ref().write(&mut body);
-        part(9_999, 9, &["e"]).as_ref().write(&mut body);
-        body[0] = b'L';
-        let all =
-            [(1, "a"), (2, "b"), (8, "c"), (9, "d"), (10, "e")].map(|(seq, text)| (seq, text.to_owned()));
-        assert_eq!(texts(&body, 0, 10), all);
-        // Appending keeps these numbers.
-        let body = Body(&body).with(&LogPart { bytes_max: 1_000, ..part(4_000, 10, &["f"]) });
-        assert_eq!(texts(&body, 0, 10)[..5], all);
-        assert_eq!(texts(&body, 10, 10), [(4_001, "f".to_owned())]);
-    }
-
-    #[test]
-    fn the_text_of_an_earlier_version_is_read_as_lines() {
-        assert_eq!(texts(b"Ta\nb\n", 1, 10), [(2, "b".to_owned())]);
-        assert_eq!(Body(b"Ta\nb\n").text().expect("whole").as_deref(), Some("a\nb\n"));
-    }
-
-    #[test]
     fn damage_is_an_error() {
         let body = Body(&[]).with(&part(0, 1, &["a"]));
         for end in 2..body.len() {
             let damaged = Body(&body[..end]);
             assert_eq!(damaged.text(), Err(Damaged), "{end}");
         }
-        assert_eq!(Body(b"?").text(), Err(Damaged));
+        // Versions from before the first release wrote `L` and `T`; their databases are refused as a whole.
+        for other in [&b"?"[..], b"L", b"Ta\nb\n"] {
+            assert_eq!(Body(other).text(), Err(Damaged));
+        }
     }
 }

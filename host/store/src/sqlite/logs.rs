@@ -1,8 +1,7 @@
 //! Reads logs: the stored log of ended runs and the live log of the current one.
 
-use chrono::DateTime;
 use rusqlite::{Connection, OptionalExtension};
-use wasmill_model::{TaskId, TaskState, Timestamp};
+use wasmill_model::{TaskId, TaskState};
 
 use super::queries::LOG;
 use super::rows::{damaged, state};
@@ -17,8 +16,6 @@ pub(super) const LOOKS: usize = 3;
 pub(super) struct LogSource {
     state: TaskState,
     body: Vec<u8>,
-    /// Time for lines that were stored without one.
-    at: Timestamp,
     live: Option<LiveRun>,
 }
 
@@ -32,7 +29,7 @@ impl LogSource {
     /// Reads up to `lines_max` lines after line `after`.
     pub(super) fn lines(self, after: u64, lines_max: usize) -> rusqlite::Result<LogLines> {
         let mut lines = Vec::new();
-        Body(&self.body).read(after, lines_max, self.at, &mut lines).map_err(damaged)?;
+        Body(&self.body).read(after, lines_max, &mut lines).map_err(damaged)?;
         let live = self.live.map(LiveLog::new);
         if let Some(live) = &live
             && lines.len() < lines_max
@@ -62,7 +59,7 @@ pub(super) fn find(
         let state = state(row, 2)?;
         let body = row.get::<_, Option<Vec<u8>>>(3)?.unwrap_or_default();
         let live = if state == TaskState::Running { live_runs.live(seq, token) } else { None };
-        Ok(LogSource { state, body, at: DateTime::from_timestamp_nanos(row.get(4)?), live })
+        Ok(LogSource { state, body, live })
     });
     found.optional()
 }

@@ -41,7 +41,7 @@ pub(super) const CHECKPOINT: &str = "
         SELECT checkpoint.body FROM task JOIN checkpoint USING (seq)
         WHERE task.seq = ?1 AND task.id = ?2 AND task.claim_token = ?3 AND task.state = 'running'";
 pub(super) const LOG: &str = "
-        SELECT task.seq, claim_token, state, body, coalesce(finished_at, ready_at)
+        SELECT task.seq, claim_token, state, body
         FROM task LEFT JOIN log USING (seq) WHERE task.id = ?1";
 
 pub(super) fn task(

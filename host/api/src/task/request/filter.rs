@@ -1,7 +1,5 @@
 //! The task filter of a query string, shared by list, cancel and retry.
 
-use std::collections::HashSet;
-
 use chrono::{DateTime, Utc};
 use serde_json::json;
 use wasmill_model::{TAGS_MAX, TaskPhase, TaskState, Timestamp};
@@ -34,16 +32,11 @@ pub(crate) fn take(filter: &mut Filter, name: &str, value: &str, errors: &mut Fi
 /// Writes the filter as query parameters, each preceded by `&`, for the link to the next page.
 pub(crate) fn parameters(filter: &Filter) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
-    let (waiting, other): (Vec<&TaskState>, Vec<_>) =
-        filter.states.iter().partition(|state| state.is_waiting());
-    if waiting.len() == waiting_states().count() {
+    let all_wait = waiting_states().all(|state| filter.states.contains(&state));
+    if all_wait {
         query.append_pair("state", TaskPhase::Waiting.as_str());
-    } else {
-        for state in waiting {
-            query.append_pair("state", state.as_str());
-        }
     }
-    for state in other {
+    for state in filter.states.iter().filter(|state| !(all_wait && state.is_waiting())) {
         query.append_pair("state", state.as_str());
     }
     if let Some(plugin) = &filter.plugin {
@@ -95,14 +88,16 @@ const TIME: &str = "a time such as 2026-11-23T07:26:49Z";
 fn states(filter: &mut Filter, value: &str) -> Result<(), &'static str> {
     for word in value.split(',') {
         let is_it = |state: &TaskState| [state.as_str(), state.phase().as_str()].contains(&word);
-        let before = filter.states.len();
-        filter.states.extend(TaskState::ALL.into_iter().filter(is_it));
-        if filter.states.len() == before {
+        let named: Vec<_> = TaskState::ALL.into_iter().filter(is_it).collect();
+        if named.is_empty() {
             return Err(STATES);
         }
+        for state in named {
+            if !filter.states.contains(&state) {
+                filter.states.push(state);
+            }
+        }
     }
-    let mut seen = HashSet::new();
-    filter.states.retain(|state| seen.insert(*state));
     Ok(())
 }
 

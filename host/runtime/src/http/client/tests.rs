@@ -16,11 +16,8 @@ use wasmill_model::{BoxFuture, LogStream, Meter, Progress};
 
 use super::*;
 use crate::http::policy::authorize;
+use crate::http::policy::tests::rule;
 use crate::plugin::config::HttpRule;
-
-fn rule(scheme: &str, host: &str, port: u16, path_prefix: &str) -> HttpRule {
-    HttpRule { scheme: scheme.to_owned(), host: host.to_owned(), port, path_prefix: path_prefix.to_owned() }
-}
 
 /// Starts a server that answers every connection with the same bytes.
 async fn server(answer: &'static str) -> SocketAddr {

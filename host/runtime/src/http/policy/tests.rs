@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn rule(scheme: &str, host: &str, port: u16, path_prefix: &str) -> HttpRule {
+pub(crate) fn rule(scheme: &str, host: &str, port: u16, path_prefix: &str) -> HttpRule {
     HttpRule { scheme: scheme.to_owned(), host: host.to_owned(), port, path_prefix: path_prefix.to_owned() }
 }
 
