@@ -72,7 +72,7 @@ async fn claim(
     let now = shared.clock.now();
     let claim_quotas = claim_quotas(shared);
     let available_memory = shared.runner.available_memory();
-    let claims = shared.store.claim_within(&claim_quotas, slots.num_permits(), available_memory, now).await?;
+    let claims = shared.store.claim(claim_quotas, slots.num_permits(), available_memory, now).await?;
     if !claims.claimed.is_empty() {
         fault_point!("claim stored, nothing runs");
     }

@@ -107,7 +107,7 @@ impl RunHost for TaskHost {
     }
 
     fn pin(&self, pinned: &Pinned) {
-        self.store.pin(&self.claim, Arc::clone(&pinned.digest));
+        self.claim.set_digest(Arc::clone(&pinned.digest));
         let log_bytes = usize::try_from(pinned.log_bytes).unwrap_or(usize::MAX);
         // The guest does not exist yet, so it has written nothing.
         self.claim.log().keep(log_bytes);
@@ -118,7 +118,7 @@ impl RunHost for TaskHost {
     }
 
     fn progress(&self, progress: Progress) {
-        self.store.progress(&self.claim, progress);
+        self.claim.set_progress(progress);
     }
 
     fn log(&self, stream: LogStream, written: &[u8]) {

@@ -34,7 +34,7 @@ async fn submit(
         let mut tasks: Vec<_> = part.iter().map(|_| new_task(testbed, owner)).collect();
         tasks.iter_mut().for_each(&change);
         owners.extend(tasks.iter().map(|task| (task.id, owner)));
-        testbed.store.insert(tasks).await.expect("accepted");
+        testbed.store.submit(tasks, None).await.expect("accepted");
     }
 }
 

@@ -20,7 +20,8 @@ use wasmill_model::{
     Backoff, Cause, HOST_CRASHES_MAX, MissedPolicy, Runner, SystemClock, Task, TaskId, TaskState, Timing,
 };
 use wasmill_scheduler::{Prepare, Scheduler, SchedulerConfig, Schedules};
-use wasmill_store::{Filter, ListQuery, NewSchedule, Store, StoreConfig};
+use wasmill_store::{Filter, ListQuery, NewSchedule, Store};
+use wasmill_store_sqlite::SqliteConfig;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -240,7 +241,7 @@ fn a_crash_during_recovery_counts_all_crashes_or_none() {
                 taken.lock().expect("no panic").get_or_insert_with(|| copy(&folder));
             }
         });
-        drop(Store::open(StoreConfig::new(data.path()), now()).expect("opened"));
+        drop(wasmill_store_sqlite::open(SqliteConfig::new(data.path()), now()).expect("opened"));
         disarm();
         let data = left.lock().expect("no panic").take().expect("reached");
         paused_runtime().block_on(async {
@@ -292,7 +293,7 @@ fn a_result_after_a_cancel_is_discarded() {
     let _exclusive = exclusive();
     threaded_runtime().block_on(async {
         let dir = tempfile::tempdir().expect("a folder");
-        let (store, _) = Store::open(StoreConfig::new(dir.path()), now()).expect("a store");
+        let (store, _) = wasmill_store_sqlite::open(SqliteConfig::new(dir.path()), now()).expect("a store");
         let (arrived, mut arrival) = tokio::sync::mpsc::unbounded_channel();
         let (leave, wait) = mpsc::channel::<()>();
         let wait = Mutex::new(wait);
@@ -309,7 +310,7 @@ fn a_result_after_a_cancel_is_discarded() {
         let scheduler = Scheduler::new(config(), store.clone(), runner, Arc::new(SystemClock), handle);
         tokio::spawn(testbed::run(scheduler.clone()));
         let id = TaskId::new();
-        store.insert(vec![testbed::new_task(id, "ok", now())]).await.expect("accepted");
+        store.submit(vec![testbed::new_task(id, "ok", now())], None).await.expect("accepted");
         scheduler.wake();
         arrival.recv().await.expect("the run arrives");
         scheduler.cancel(id).await.expect("a store");
@@ -329,13 +330,13 @@ fn a_cancel_that_cannot_be_stored_fails_at_once_and_completes_later() {
     threaded_runtime().block_on(async {
         let dir = tempfile::tempdir().expect("a folder");
         let (data, away) = (dir.path().join("data"), dir.path().join("away"));
-        let (store, _) = Store::open(StoreConfig::new(&data), now()).expect("a store");
+        let (store, _) = wasmill_store_sqlite::open(SqliteConfig::new(&data), now()).expect("a store");
         let runner: Arc<dyn Runner> = Arc::new(testbed::ScriptedRunner::default());
         let handle = tokio::runtime::Handle::current();
         let scheduler = Scheduler::new(config(), store.clone(), runner, Arc::new(SystemClock), handle);
         tokio::spawn(testbed::run(scheduler.clone()));
         let id = TaskId::new();
-        store.insert(vec![testbed::new_task(id, "forever", now())]).await.expect("accepted");
+        store.submit(vec![testbed::new_task(id, "forever", now())], None).await.expect("accepted");
         scheduler.wake();
         let state = async || store.get(id).await.expect("a store").expect("kept").state;
         while state().await != TaskState::Running {
@@ -371,9 +372,9 @@ fn plain_reads_wait_for_no_commit() {
     let _exclusive = exclusive();
     threaded_runtime().block_on(async {
         let dir = tempfile::tempdir().expect("a folder");
-        let (store, _) = Store::open(StoreConfig::new(dir.path()), now()).expect("a store");
+        let (store, _) = wasmill_store_sqlite::open(SqliteConfig::new(dir.path()), now()).expect("a store");
         let stored = TaskId::new();
-        store.insert(vec![testbed::new_task(stored, "ok", now())]).await.expect("accepted");
+        store.submit(vec![testbed::new_task(stored, "ok", now())], None).await.expect("accepted");
         let (arrived, mut arrival) = tokio::sync::mpsc::unbounded_channel();
         let (leave, wait) = mpsc::channel::<()>();
         let wait = Mutex::new(wait);
@@ -385,7 +386,7 @@ fn plain_reads_wait_for_no_commit() {
         });
         let writing = tokio::spawn({
             let store = store.clone();
-            async move { store.insert(vec![testbed::new_task(TaskId::new(), "ok", now())]).await }
+            async move { store.submit(vec![testbed::new_task(TaskId::new(), "ok", now())], None).await }
         });
         arrival.recv().await.expect("the commit arrives");
         let mut following = tokio::task::JoinSet::new();
@@ -556,7 +557,7 @@ fn start_host(
     dir: &TempDir,
     guests: &tokio::runtime::Runtime,
 ) -> (Store, Arc<testbed::ScriptedRunner>, Scheduler) {
-    let (store, _) = Store::open(StoreConfig::new(dir.path()), now()).expect("a store");
+    let (store, _) = wasmill_store_sqlite::open(SqliteConfig::new(dir.path()), now()).expect("a store");
     let runner = Arc::new(testbed::ScriptedRunner::default());
     let scheduler = Scheduler::new(
         config(),
@@ -571,7 +572,7 @@ fn start_host(
 
 async fn submit(store: &Store, scheduler: &Scheduler, script: &str) -> TaskId {
     let id = TaskId::new();
-    store.insert(vec![testbed::new_task(id, script, now())]).await.expect("accepted");
+    store.submit(vec![testbed::new_task(id, script, now())], None).await.expect("accepted");
     scheduler.wake();
     id
 }

@@ -368,7 +368,7 @@ async fn many_tasks_are_cancelled_and_none_keeps_running() {
     }
     let other = NewTask { created_at: testbed.clock.now() + Duration::from_secs(60), ..later() };
     let spared = other.id;
-    testbed.store.insert(vec![other]).await.expect("accepted");
+    testbed.store.submit(vec![other], None).await.expect("accepted");
     let filter =
         Filter { created_before: Some(testbed.clock.now() + Duration::from_secs(30)), ..Filter::default() };
     assert_eq!(testbed.scheduler.cancel_many(filter.clone(), Duration::ZERO).await, Ok(1_500));

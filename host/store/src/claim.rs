@@ -1,11 +1,12 @@
 //! Claims: the right to run a task, and how claims, cancels and removals end.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use wasmill_model::{Backoff, Meter, PluginName, RunTrace, TaskId, TaskState, Timestamp, Usage};
+use wasmill_model::{Backoff, Meter, PluginName, Progress, RunTrace, TaskId, TaskState, Timestamp, Usage};
 
-use crate::RunLog;
-use crate::live_runs::LiveRun;
+use crate::TaskRef;
+use crate::live::{LiveRun, RunLog};
 
 /// The right to run one attempt of a task and to store its outcome.
 ///
@@ -15,40 +16,72 @@ use crate::live_runs::LiveRun;
 pub struct Claim {
     /// The claimed task.
     pub id: TaskId,
-    pub(crate) seq: i64,
-    pub(crate) plugin: PluginName,
-    /// Claim number of the task. It grows with each claim, so it fences late writes of earlier ones.
-    pub(crate) token: i64,
-    pub(crate) report: LiveRun,
-    /// Whether the task has a webhook.
-    pub(crate) has_webhook: bool,
+    task_ref: TaskRef,
+    run: LiveRun,
+    has_webhook: bool,
 }
 
 impl Claim {
-    /// Returns the claim number, which grows with each claim of the task.
+    /// Builds the claim of a run, of a task that the backend keeps here and that may have a webhook.
+    pub fn new(task_ref: TaskRef, run: LiveRun, has_webhook: bool) -> Self {
+        Self { id: run.run_ref().task, task_ref, run, has_webhook }
+    }
+
+    /// Returns where the backend keeps the task.
+    pub fn task_ref(&self) -> TaskRef {
+        self.task_ref
+    }
+
+    /// Returns the plugin of the task.
+    pub fn plugin(&self) -> &PluginName {
+        &self.run.run_ref().plugin
+    }
+
+    /// Returns the claim number of the task. It grows with each claim, so it fences late writes of earlier ones.
     pub fn token(&self) -> i64 {
-        self.token
+        self.run.run_ref().token
+    }
+
+    /// Returns true if the task has a webhook.
+    pub fn has_webhook(&self) -> bool {
+        self.has_webhook
+    }
+
+    /// Returns what the run reports.
+    pub fn run(&self) -> &LiveRun {
+        &self.run
+    }
+
+    /// Sets the progress of a running attempt, in memory only. Has no effect once the claim has ended.
+    pub fn set_progress(&self, progress: Progress) {
+        self.run.set_progress(progress);
+    }
+
+    /// Records the digest of the plugin that the task runs: in memory while it runs, stored when the attempt
+    /// ends. Has no effect once the claim has ended.
+    pub fn set_digest(&self, digest: Arc<str>) {
+        self.run.set_digest(digest);
     }
 
     /// Returns the log of the run. Lines are readable at once and stored when the run ends.
     pub fn log(&self) -> &RunLog {
-        self.report.log()
+        self.run.log()
     }
 
     /// Returns the meter of this attempt. Its values are shown with the task and stored when the attempt
     /// ends.
     pub fn meter(&self) -> &Meter {
-        self.report.meter()
+        self.run.meter()
     }
 
     /// Returns the trace of the attempt, if it has one.
     pub fn trace(&self) -> Option<&RunTrace> {
-        self.report.trace()
+        self.run.trace()
     }
 
     /// Returns the usage of this run if it ended at `now`, without earlier runs of a suspended attempt.
     pub fn usage(&self, now: Timestamp) -> Usage {
-        self.report.usage_of_run(now).unwrap_or_default()
+        self.run.usage_of_run(now).unwrap_or_default()
     }
 }
 
@@ -61,7 +94,7 @@ pub struct ClaimQuota {
     pub tasks_max: usize,
     /// Expected memory of one run, subtracted from the memory available to the claim.
     pub memory_bytes: u64,
-    /// How long its [starts](crate::Store::recent_starts) are recorded, if the plugin has a rate limit.
+    /// How long its [starts](crate::TaskQueue::recent_starts) are recorded, if the plugin has a rate limit.
     pub rate_span: Option<Duration>,
 }
 
@@ -93,7 +126,7 @@ pub struct Claimed {
     pub backoff: Option<Backoff>,
     /// Input as JSON text.
     pub input: Option<String>,
-    /// Whether the run gets the [results of its dependencies](crate::Store::dependency_results).
+    /// Whether the run gets the [results of its dependencies](crate::TaskQueue::dependency_results).
     pub pass_results: bool,
     /// The checkpoint of the task.
     pub checkpoint: Checkpoint,
@@ -106,7 +139,7 @@ pub enum Checkpoint {
     None,
     /// The state it was suspended with.
     State(Vec<u8>),
-    /// There may be one; [`Store::restore`](crate::Store::restore) loads it.
+    /// There may be one; [`TaskQueue::restore`](crate::TaskQueue::restore) loads it.
     NotLoaded,
 }
 

@@ -75,12 +75,12 @@ pub enum StoreError {
     },
     /// The database belongs to another program.
     #[error(
-        "database {} belongs to another program: application id {found:#x}, not {supported:#x}; \
-         move it away or choose another data folder", .path.display()
+        "database {database} belongs to another program: application id {found:#x}, not {supported:#x}; \
+         move it away or choose another data folder"
     )]
     Foreign {
-        /// The file.
-        path: PathBuf,
+        /// The file, or the address without its password.
+        database: String,
         /// The application id in the file.
         found: i64,
         /// The application id of Wasmill.
@@ -88,31 +88,31 @@ pub enum StoreError {
     },
     /// The database was written before the first release of Wasmill, in a format that is no longer read.
     #[error(
-        "database {} was written by a wasmill from before version 0.1, whose format this version does not read; \
-         finish its tasks with that wasmill, or move it away to start with an empty one", .path.display()
+        "database {database} was written by a wasmill from before version 0.1, whose format this version does not read; \
+         finish its tasks with that wasmill, or move it away to start with an empty one"
     )]
     Outdated {
-        /// The file.
-        path: PathBuf,
+        /// The file, or the address without its password.
+        database: String,
     },
     /// The database was written by a newer version of Wasmill.
     #[error(
-        "database {} has schema version {found}, this wasmill knows up to {supported}; \
-         start a newer wasmill or choose another data folder", .path.display()
+        "database {database} has schema version {found}, this wasmill knows up to {supported}; \
+         start a newer wasmill or choose another data folder"
     )]
     Newer {
-        /// The file.
-        path: PathBuf,
+        /// The file, or the address without its password.
+        database: String,
         /// The schema version in the file.
         found: i64,
         /// The newest schema version this build supports.
         supported: i64,
     },
     /// The database is damaged, or the file is not a database.
-    #[error("database {} is damaged: {message}; restore a copy or choose another data folder", .path.display())]
+    #[error("database {database} is damaged: {message}; restore a copy or choose another data folder")]
     Corrupt {
-        /// The file.
-        path: PathBuf,
+        /// The file, or the address without its password.
+        database: String,
         /// What is damaged.
         message: String,
     },

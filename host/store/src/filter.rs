@@ -36,14 +36,10 @@ impl Filter {
     }
 
     /// Returns true if the filter allows this state.
-    pub(crate) fn has(&self, state: TaskState) -> bool {
+    pub fn has(&self, state: TaskState) -> bool {
         self.states.is_empty() || self.states.contains(&state)
     }
 }
-
-/// Internal row id of a matched task; never reused while the store is open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TaskRef(pub(crate) i64);
 
 /// The tasks that one step of a bulk cancel affected.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

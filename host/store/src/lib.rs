@@ -1,46 +1,45 @@
 //! Durable state: every task with its input, result, log and checkpoint.
 //!
-//! The scheduler and the API call it; it is the only crate that knows SQL. It never decides what runs, never
-//! runs anything and never reads the clock: callers pass the time.
+//! [`Store`] is the handle that the scheduler and the API call; a [`Backend`] does the work in its database. This
+//! crate has what all backends share, and knows no SQL: the types, the [`rules`] as pure functions, and the
+//! [`live`] side in memory. A store never decides what runs, never runs anything and never reads the clock:
+//! callers pass the time.
 
 mod attempt;
+mod backend;
 mod claim;
-mod config;
+mod counts;
 mod dependency;
 mod error;
 mod event;
-mod event_bus;
 mod filter;
-mod live_runs;
-mod log;
+pub mod live;
 mod page;
-mod plugin_counts;
 mod retention;
-mod run_ref;
+pub mod rules;
 mod schedule;
-mod sqlite;
 mod store;
 mod submit;
-mod task_spans;
+mod task_ref;
 mod webhook;
 
 pub use attempt::Attempt;
+pub use backend::{Backend, Deliveries, Schedules, TaskQueue, TaskReads, Upkeep};
 pub use claim::{CancelOutcome, Checkpoint, Claim, ClaimQuota, Claimed, Claims, RemoveOutcome};
-pub use config::{Backup, CommitStats, Counts, LockHolder, Recovery, StoreConfig, StoreStats};
+pub use counts::{CommitStats, Counts, FinishedCounts, PluginCounts, Recovery, StoreStats};
 pub use dependency::{Dependency, DependencyResults, DependencyStatus};
 pub use error::StoreError;
 pub use event::{Event, EventKind, EventPayload};
-pub use event_bus::{Received, Subscriber, TaskSubscriber};
-pub use filter::{CancelledMany, Filter, Stopping, TaskRef};
-pub use log::{LiveLog, LogLines, LogPart, RunLog};
+pub use filter::{CancelledMany, Filter, Stopping};
+pub use live::{LiveLog, LogLines, LogPart, Received, RunLog, Subscriber, TaskSubscriber};
 pub use page::{Cursor, InvalidCursor, ListQuery, Page};
-pub use plugin_counts::{FinishedCounts, PluginCounts};
-pub use retention::{Excess, PruneCursor, PruneStep, Pruned, RetentionBounds};
+pub use retention::{Excess, Prunable, PruneCursor, PruneProgress, PruneStep, Pruned, RetentionBounds};
 pub use schedule::{
     DueOutcome, DueRuns, LastRun, NewSchedule, PutOutcome, RemoveScheduleOutcome, RunNowOutcome, Schedule,
 };
 pub use store::Store;
 pub use submit::{IdempotencyKey, StoredSteps, Submitted, SubmittedTask};
+pub use task_ref::TaskRef;
 pub use webhook::{
     AttemptOutcome, Delivery, DeliveryAttempt, DeliveryBacklog, DeliveryState, DueDeliveries, DueQuery,
     Redelivery, WebhookStatus,

@@ -28,9 +28,9 @@ pub struct Page {
     pub next: Option<Cursor>,
 }
 
-/// A position in the list. Its text is opaque.
+/// A position in the list, as the backend counts. Its text is opaque.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Cursor(pub(crate) i64);
+pub struct Cursor(pub u128);
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -45,7 +45,7 @@ impl FromStr for Cursor {
         if !text.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(InvalidCursor);
         }
-        i64::from_str_radix(text, 16).map(Self).map_err(|_| InvalidCursor)
+        u128::from_str_radix(text, 16).map(Self).map_err(|_| InvalidCursor)
     }
 }
 
@@ -60,10 +60,10 @@ mod tests {
 
     #[test]
     fn a_cursor_round_trips() {
-        for seq in [0, 1, 255, i64::MAX] {
-            assert_eq!(Cursor(seq).to_string().parse(), Ok(Cursor(seq)));
+        for place in [0, 1, 255, u128::MAX] {
+            assert_eq!(Cursor(place).to_string().parse(), Ok(Cursor(place)));
         }
-        for bad in ["", "-1", "+1", "x", "8000000000000000", "1 "] {
+        for bad in ["", "-1", "+1", "x", "100000000000000000000000000000000", "1 "] {
             assert_eq!(bad.parse::<Cursor>(), Err(InvalidCursor), "{bad:?}");
         }
     }

@@ -2,6 +2,8 @@
 
 use wasmill_model::Timestamp;
 
+use crate::TaskRef;
+
 /// Bounds of the finished tasks to keep. A task beyond either bound is pruned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RetentionBounds {
@@ -17,29 +19,32 @@ pub struct RetentionBounds {
 
 /// Position in the finished tasks, oldest first. The default is the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PruneCursor(pub(crate) Option<PruneProgress>);
+pub struct PruneCursor(pub Option<PruneProgress>);
 
 /// How far a scan has got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct PruneProgress {
-    pub(crate) finished_at: i64,
-    pub(crate) seq: i64,
+pub struct PruneProgress {
+    /// When the last scanned task finished.
+    pub finished_at: Timestamp,
+    /// The last scanned task.
+    pub task: TaskRef,
     /// Kept tasks before this position.
-    pub(crate) kept: u64,
+    pub kept: u64,
     /// How many more pending deliveries exceed their bound and may be dropped.
-    pub(crate) drops_left: u64,
+    pub drops_left: u64,
 }
 
 /// Tasks to prune in one short transaction.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PruneStep(pub(crate) Vec<Prunable>);
+pub struct PruneStep(pub Vec<Prunable>);
 
 /// A task to prune.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Prunable {
-    pub(crate) seq: i64,
+pub struct Prunable {
+    /// The task.
+    pub task: TaskRef,
     /// Whether to drop its pending delivery with it.
-    pub(crate) drops_delivery: bool,
+    pub drops_delivery: bool,
 }
 
 /// Tasks beyond the retention bounds.

@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use wasmill_model::{TaskId, TaskState, Timestamp};
 
+use crate::TaskRef;
+
 /// A webhook delivery of a finished task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
     /// The task.
     pub task: TaskId,
-    pub(crate) seq: i64,
+    /// Where the backend keeps the task.
+    pub task_ref: TaskRef,
     /// URL of the receiver.
     pub url: String,
     /// Scheme, host and port of the URL.
@@ -20,7 +23,7 @@ pub struct Delivery {
     /// Attempts of earlier rounds, which do not count against the limit.
     pub attempts_before: u32,
     /// How often redelivery was requested.
-    pub(crate) round: i64,
+    pub round: i64,
 }
 
 /// Selects due deliveries.

@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 use bytesize::ByteSize;
-use wasmill_store::{Backup, Store, StoreError};
+use wasmill_store::StoreError;
+use wasmill_store_sqlite::Backup;
 
 use crate::cli::{BackupArgs, ServeArgs};
 use crate::config::Config;
@@ -15,7 +16,7 @@ pub(crate) fn backup(args: BackupArgs) -> Result<()> {
     let BackupArgs { file, data, config, force } = args;
     let settings = Settings { data, ..Settings::default() };
     let config = Config::load(ServeArgs { config, settings })?;
-    let backup = Store::backup(&config.data, &file, force).map_err(|error| match error {
+    let backup = wasmill_store_sqlite::backup(&config.data, &file, force).map_err(|error| match error {
         StoreError::NotFound { message } => cli_error(Exit::NotFound, message),
         StoreError::NoBackup { message } => cli_error(Exit::Usage, message),
         error => error.into(),

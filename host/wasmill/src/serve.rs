@@ -24,7 +24,8 @@ use wasmill_runtime::{
     slot_capacity,
 };
 use wasmill_scheduler::{Retention, Scheduler, SchedulerConfig, Schedules};
-use wasmill_store::{Recovery, Store, StoreConfig};
+use wasmill_store::{Recovery, Store};
+use wasmill_store_sqlite::SqliteConfig;
 use wasmill_webhooks::{SigningSecrets, WebhookConfig, Webhooks};
 
 use self::banner::print_banner;
@@ -252,13 +253,14 @@ impl ServerParts {
 
 /// Opens the database and logs what the last host left unfinished.
 async fn open(config: &Config, tracer: &Tracer, now: Timestamp) -> Result<(Store, Recovery)> {
-    let store_config = StoreConfig {
+    let store_config = SqliteConfig {
         waiting_max: config.waiting_max,
         log_bytes_max: usize::try_from(config.log_total_bytes)?,
         tracer: tracer.clone(),
-        ..StoreConfig::new(&config.data)
+        ..SqliteConfig::new(&config.data)
     };
-    let (store, recovery) = tokio::task::spawn_blocking(move || Store::open(store_config, now)).await??;
+    let (store, recovery) =
+        tokio::task::spawn_blocking(move || wasmill_store_sqlite::open(store_config, now)).await??;
     if recovery.requeued + recovery.failed + recovery.stopped > 0 {
         tracing::warn!(
             requeued = recovery.requeued,

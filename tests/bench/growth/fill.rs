@@ -5,7 +5,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use tokio::task::JoinSet;
 use wasmill_model::{Clock, NewTask, PluginName, SystemClock, TaskId, Transition};
-use wasmill_store::{Filter, Store, StoreConfig};
+use wasmill_store::{Filter, Store};
+use wasmill_store_sqlite::SqliteConfig;
 
 /// Tasks per batch.
 const BATCH: u64 = 10_000;
@@ -15,8 +16,8 @@ const KEPT: usize = 1_000;
 
 /// Adds tasks like the newest one and completes them until this many have finished; returns some of their ids.
 pub(super) async fn fill(data: &Path, ended: u64) -> Result<Vec<TaskId>> {
-    let config = StoreConfig { waiting_max: u64::MAX >> 1, ..StoreConfig::new(data) };
-    let (store, _) = Store::open(config, SystemClock.now())?;
+    let config = SqliteConfig { waiting_max: u64::MAX >> 1, ..SqliteConfig::new(data) };
+    let (store, _) = wasmill_store_sqlite::open(config, SystemClock.now())?;
     let before: u64 = store.plugin_counts().iter().map(|(_, tally)| tally.completed).sum();
     let (newest, _) = store.find(Filter::default(), None, 1).await?;
     let newest = *newest.first().context("a task to make others like it")?;
@@ -28,7 +29,7 @@ pub(super) async fn fill(data: &Path, ended: u64) -> Result<Vec<TaskId>> {
         let batch: Vec<_> = (from..missing.min(from + BATCH)).map(|_| like(&pattern)).collect();
         ids.extend(batch.iter().step_by(KEPT).map(|task| task.id));
         let size = batch.len();
-        store.insert(batch).await?;
+        store.submit(batch, None).await?;
         complete(&store, &pattern.plugin, size).await?;
     }
     store.close().await;
@@ -43,7 +44,7 @@ fn like(pattern: &NewTask) -> NewTask {
 async fn complete(store: &Store, plugin: &PluginName, max: usize) -> Result<()> {
     let mut left = max;
     while left > 0 {
-        let claims = store.claim(std::slice::from_ref(plugin), left, SystemClock.now()).await?;
+        let claims = store.claim(vec![plugin.clone().into()], left, u64::MAX, SystemClock.now()).await?;
         left -= claims.claimed.len();
         let mut ends = JoinSet::new();
         for claimed in claims.claimed {

@@ -15,7 +15,8 @@ use wasmill_model::{
     RetryOn, RunRequest, RunStep, Runner, Suspension, Task, TaskId, TaskState, Timestamp,
 };
 use wasmill_scheduler::{Scheduler, SchedulerConfig};
-use wasmill_store::{Store, StoreConfig};
+use wasmill_store::Store;
+use wasmill_store_sqlite::SqliteConfig;
 
 /// The digest of the plugin.
 pub const DIGEST: &str = "d1";
@@ -262,7 +263,8 @@ impl Testbed {
 
     /// Starts a host on a folder, possibly one that another host left behind.
     pub fn on(dir: Arc<TempDir>, clock: Arc<dyn Clock>, config: SchedulerConfig) -> Self {
-        let (store, _) = Store::open(StoreConfig::new(dir.path()), clock.now()).expect("a store");
+        let (store, _) =
+            wasmill_store_sqlite::open(SqliteConfig::new(dir.path()), clock.now()).expect("a store");
         let runner = Arc::new(ScriptedRunner::default());
         let scheduler = Scheduler::new(
             config.clone(),
@@ -309,7 +311,7 @@ impl Testbed {
         let id = TaskId::new();
         let mut task = new_task(id, script, self.clock.now());
         change(&mut task);
-        self.store.insert(vec![task]).await.expect("accepted");
+        self.store.submit(vec![task], None).await.expect("accepted");
         id
     }
 
@@ -323,7 +325,7 @@ impl Testbed {
         while Instant::now() < until {
             tokio::time::advance(STEP.min(until - Instant::now())).await;
             for _ in 0..3 {
-                self.store.claim::<PluginName>(&[], 0, self.clock.now()).await.expect("a store");
+                self.store.claim(Vec::new(), 0, 0, self.clock.now()).await.expect("a store");
             }
         }
     }

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{Access, access, statfs, statvfs};
-use wasmill_store::{LockHolder, Store, StoreError};
+use wasmill_store::StoreError;
+use wasmill_store_sqlite::LockHolder;
 
 use crate::config::Config;
 use crate::doctor::report::Check;
@@ -25,7 +26,7 @@ const SYNC_SLOW: Duration = Duration::from_millis(10);
 
 /// Returns the running server that uses the data folder, if any.
 pub(super) fn holder(data: &Path) -> Option<LockHolder> {
-    Store::holder(data)
+    wasmill_store_sqlite::holder(data)
 }
 
 pub(super) fn checks(config: &Config, holder: Option<&LockHolder>) -> Vec<Check> {
@@ -67,7 +68,7 @@ pub(super) fn checks(config: &Config, holder: Option<&LockHolder>) -> Vec<Check>
 fn database(data: &Path) -> Option<Check> {
     const NAME: &str = "database";
     let file = data.join("wasmill.db");
-    file.exists().then(|| match Store::examine(data) {
+    file.exists().then(|| match wasmill_store_sqlite::examine(data) {
         Ok(()) => Check::ok(NAME, format!("{} can be opened", file.display())),
         Err(error) => Check::fail(
             NAME,

@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
 
-use wasmill_store::LockHolder;
+use wasmill_store_sqlite::LockHolder;
 
 use crate::config::Config;
 use crate::doctor::report::Check;

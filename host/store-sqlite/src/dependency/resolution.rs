@@ -1,0 +1,164 @@
+//! Resolves dependencies when they finish: releases their dependents, or cancels them.
+//!
+//! [`resolve`] updates at most 500 dependents per batch; the rest follow in later batches, since a task may
+//! have a million dependents and a chain of cancels may be as long.
+
+use crate::read::rows::on_failure;
+use chrono::DateTime;
+use rusqlite::{OptionalExtension, params};
+use wasmill_model::OnFailure;
+use wasmill_model::{Cause, Group, PluginName, TaskId, TaskState, Timestamp};
+use wasmill_store::rules::dependency as rules;
+
+use crate::file::fault::is_of_value;
+use crate::queue::cancel::{self, Cancelling, cancel};
+use crate::queue::cancel_many;
+use crate::read::rows::{group, nanos, parsed, size, state};
+use crate::writer::batch::Batch;
+use crate::writer::quarantine;
+
+/// Maximum dependents updated per batch: a few milliseconds that other writes wait for.
+const RESOLVED_MAX: usize = 500;
+
+pub(crate) const NEXT_END: &str = "SELECT seq, state, at FROM dependency_end ORDER BY seq LIMIT 1";
+pub(crate) const REMOVE_END: &str = "DELETE FROM dependency_end WHERE seq = ?1";
+pub(crate) const AWAITING: &str = "
+    SELECT dependency.seq, position, id, on_failure, pass_results, run_at
+    FROM dependency INDEXED BY dependency_on CROSS JOIN dependent ON dependent.seq = dependency.seq
+    WHERE on_seq = ?1 AND outcome IS NULL LIMIT ?2";
+pub(crate) const RECORD_OUTCOME: &str = "
+    UPDATE dependency SET outcome = ?3, on_seq = iif(?4, on_seq, NULL) WHERE seq = ?1 AND position = ?2";
+pub(crate) const COUNT_DOWN: &str = "
+    UPDATE task SET pending_dependencies = pending_dependencies - 1 WHERE seq = ?1 AND state = 'blocked'
+    RETURNING pending_dependencies, plugin, task_group";
+pub(crate) const RELEASE: &str = "
+    UPDATE task SET state = ?2, sort_key = sort_key + ?3 - ready_at, ready_at = ?3 WHERE seq = ?1";
+pub(crate) const SET_CAUSE: &str = "UPDATE task SET cause = ?2, message = ?3 WHERE seq = ?1";
+
+/// The end of a task.
+struct TaskEnd {
+    seq: i64,
+    state: TaskState,
+    at: Timestamp,
+}
+
+/// An unresolved dependency of a task.
+struct PendingDependency {
+    seq: i64,
+    place: i64,
+    on: TaskId,
+    on_failure: OnFailure,
+    pass_results: bool,
+    /// When the dependent may start at the earliest.
+    run_at: Option<Timestamp>,
+}
+
+/// Resolves recorded ends, as far as one batch has time for.
+pub(crate) fn resolve(batch: &mut Batch<'_>) -> rusqlite::Result<()> {
+    let mut left = RESOLVED_MAX;
+    while batch.writer_state.has_unresolved_ends && left > 0 {
+        let Some(end) = next_end(batch)? else {
+            batch.writer_state.has_unresolved_ends = false;
+            break;
+        };
+        let pending = pending(batch, end.seq, left)?;
+        for one in &pending {
+            match record_outcome(batch, one, &end) {
+                // It would be retried in every batch, and nothing could be written any more.
+                Err(error) if is_of_value(&error) => {
+                    quarantine::fail(batch, one.seq, TaskState::Blocked, &error, end.at)?;
+                }
+                recorded => recorded?,
+            }
+        }
+        if pending.len() < left {
+            batch.connection.prepare_cached(REMOVE_END)?.execute([end.seq])?;
+        }
+        left = left.saturating_sub(pending.len().max(1));
+    }
+    Ok(())
+}
+
+fn next_end(batch: &Batch<'_>) -> rusqlite::Result<Option<TaskEnd>> {
+    let mut next = batch.connection.prepare_cached(NEXT_END)?;
+    let end = next.query_row([], |row| {
+        let at = DateTime::from_timestamp_nanos(row.get(2)?);
+        Ok(TaskEnd { seq: row.get(0)?, state: state(row, 1)?, at })
+    });
+    end.optional()
+}
+
+fn pending(batch: &Batch<'_>, seq: i64, limit: usize) -> rusqlite::Result<Vec<PendingDependency>> {
+    let mut statement = batch.connection.prepare_cached(AWAITING)?;
+    let pending = statement.query_map(params![seq, size(limit)], |row| {
+        Ok(PendingDependency {
+            seq: row.get(0)?,
+            place: row.get(1)?,
+            on: TaskId::from_bytes(row.get(2)?),
+            on_failure: on_failure(row, 3)?,
+            pass_results: row.get(4)?,
+            run_at: row.get::<_, Option<i64>>(5)?.map(DateTime::from_timestamp_nanos),
+        })
+    })?;
+    pending.collect()
+}
+
+/// Records the outcome of one dependency and releases the dependent if it was the last.
+fn record_outcome(batch: &mut Batch<'_>, pending: &PendingDependency, end: &TaskEnd) -> rusqlite::Result<()> {
+    let PendingDependency { seq, place, pass_results, .. } = *pending;
+    let mut record_outcome = batch.connection.prepare_cached(RECORD_OUTCOME)?;
+    let keeps = rules::keeps_result(end.state, pass_results);
+    record_outcome.execute(params![seq, place, end.state.as_str(), keeps])?;
+    drop(record_outcome);
+    if rules::cancels(end.state, pending.on_failure) {
+        return cancel_dependent(batch, pending, end);
+    }
+    let mut count = batch.connection.prepare_cached(COUNT_DOWN)?;
+    let left = count.query_row([seq], |row| {
+        let (pending, plugin, group) = (row.get::<_, i64>(0)?, parsed(row, 1)?, group(row, 2)?);
+        Ok((pending, plugin, group))
+    });
+    if let Some((0, plugin, group)) = left.optional()? {
+        release(batch, pending, &plugin, group.as_ref(), end.at)?;
+    }
+    Ok(())
+}
+
+/// Releases a dependent whose dependencies have all finished.
+fn release(
+    batch: &mut Batch<'_>,
+    pending: &PendingDependency,
+    plugin: &PluginName,
+    group: Option<&Group>,
+    at: Timestamp,
+) -> rusqlite::Result<()> {
+    let (state, ready_at) = rules::released(pending.run_at, at);
+    let mut release = batch.connection.prepare_cached(RELEASE)?;
+    release.execute(params![pending.seq, state.as_str(), nanos(ready_at)])?;
+    if let Some(group) = group
+        && state == TaskState::Available
+    {
+        batch.fair_queue.add(plugin, group);
+    }
+    batch.record_move(plugin, Some(TaskState::Blocked), Some(state));
+    batch.wait_for_ready = true;
+    Ok(())
+}
+
+/// Cancels a dependent because a dependency did not complete.
+fn cancel_dependent(
+    batch: &mut Batch<'_>,
+    pending: &PendingDependency,
+    end: &TaskEnd,
+) -> rusqlite::Result<()> {
+    let mut find = batch.connection.prepare_cached(cancel_many::FIND)?;
+    let found = find.query_row([pending.seq], cancel::cancellable).optional()?;
+    drop(find);
+    // Another dependency may have cancelled it already.
+    let Some((seq, was @ TaskState::Blocked, of, has_webhook)) = found else { return Ok(()) };
+    let message = rules::cancel_message(pending.on, end.state);
+    let mut blame = batch.connection.prepare_cached(SET_CAUSE)?;
+    blame.execute(params![seq, Cause::Dependency.to_string(), message])?;
+    drop(blame);
+    cancel(batch, Cancelling { seq, of, was, has_webhook, run: None }, end.at)
+}

@@ -1,0 +1,94 @@
+//! Queries about dependencies: their status, and their results for a run.
+
+use crate::read::rows::{on_failure, seq};
+use rusqlite::{Connection, Row, params};
+use wasmill_model::{DEPENDENCY_RESULTS_BYTES_MAX, DependencyResult, NewDependencies, TaskId, TaskState};
+use wasmill_store::rules::dependency::stays_in_retry;
+
+use crate::read::rows::state;
+use wasmill_store::{Claim, Dependency, DependencyResults, DependencyStatus};
+
+pub(crate) const DEPENDS: &str = "
+    SELECT on_failure, pass_results, dependency.id, outcome
+    FROM task CROSS JOIN dependent ON dependent.seq = task.seq
+        CROSS JOIN dependency ON dependency.seq = task.seq
+    WHERE task.id = ?1 ORDER BY position";
+pub(crate) const RESULTS: &str = "
+    SELECT dependency.id, outcome, other.seq IS NOT NULL, coalesce(octet_length(other.result), 0), other.seq
+    FROM task CROSS JOIN dependency ON dependency.seq = task.seq
+        LEFT JOIN task AS other ON other.seq = on_seq AND other.id = dependency.id
+    WHERE task.seq = ?1 AND task.id = ?2 AND task.claim_token = ?3 AND task.state = 'running' ORDER BY position";
+pub(crate) const RESULT: &str = "SELECT result FROM task WHERE seq = ?1";
+pub(crate) const AGAIN: &str = "
+    SELECT on_failure, pass_results, dependency.id, outcome,
+        EXISTS (SELECT 1 FROM task WHERE task.id = dependency.id)
+    FROM dependent CROSS JOIN dependency ON dependency.seq = dependent.seq
+    WHERE dependent.seq = ?1 ORDER BY position";
+
+fn outcome(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<TaskState>> {
+    row.get_ref(column)?.as_str_or_null()?.map(|_| state(row, column)).transpose()
+}
+
+/// Reads the dependencies of a task; `None` if it has none.
+pub(crate) fn dependencies(
+    connection: &Connection,
+    id: TaskId,
+) -> rusqlite::Result<Option<DependencyStatus>> {
+    let mut statement = connection.prepare_cached(DEPENDS)?;
+    let mut rows = statement.query([id.as_bytes()])?;
+    let mut dependencies: Option<DependencyStatus> = None;
+    while let Some(row) = rows.next()? {
+        let (on_failure, pass_results) = (on_failure(row, 0)?, row.get(1)?);
+        let on = Dependency { id: TaskId::from_bytes(row.get(2)?), outcome: outcome(row, 3)? };
+        dependencies.get_or_insert(DependencyStatus { on: Vec::new(), on_failure, pass_results }).on.push(on);
+    }
+    Ok(dependencies)
+}
+
+/// Reads outcomes and results of the dependencies of a claimed task, unless they are too large.
+pub(crate) fn dependency_results(
+    connection: &Connection,
+    claim: &Claim,
+) -> rusqlite::Result<DependencyResults> {
+    let snapshot = connection.unchecked_transaction()?;
+    let mut statement = snapshot.prepare_cached(RESULTS)?;
+    let mut rows = statement.query(params![seq(claim.task_ref()), claim.id.as_bytes(), claim.token()])?;
+    let (mut found, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.next()? {
+        let id = TaskId::from_bytes(row.get(0)?);
+        let outcome = outcome(row, 1)?.unwrap_or(TaskState::Cancelled);
+        let (is_there, seq): (bool, Option<i64>) = (row.get(2)?, row.get(4)?);
+        if outcome == TaskState::Completed && !is_there {
+            return Ok(DependencyResults::Gone(id));
+        }
+        bytes += row.get::<_, i64>(3)?.unsigned_abs();
+        found.push((id, outcome, seq.filter(|_| outcome == TaskState::Completed)));
+    }
+    drop(rows);
+    if bytes > DEPENDENCY_RESULTS_BYTES_MAX {
+        return Ok(DependencyResults::TooLarge { bytes });
+    }
+    let mut results = Vec::with_capacity(found.len());
+    let mut statement = snapshot.prepare_cached(RESULT)?;
+    for (id, outcome, seq) in found {
+        let result = seq.map(|seq| statement.query_one([seq], |row| row.get(0))).transpose()?;
+        results.push(DependencyResult { id, outcome, result });
+    }
+    Ok(DependencyResults::Results(results))
+}
+
+/// Reads the dependencies for the retry of a task.
+pub(crate) fn again(connection: &Connection, seq: i64) -> rusqlite::Result<Option<NewDependencies>> {
+    let mut statement = connection.prepare_cached(AGAIN)?;
+    let mut rows = statement.query([seq])?;
+    let mut again: Option<NewDependencies> = None;
+    while let Some(row) = rows.next()? {
+        let (on_failure, pass_results): (_, bool) = (on_failure(row, 0)?, row.get(1)?);
+        let is_there: bool = row.get(4)?;
+        if stays_in_retry(is_there, outcome(row, 3)?, on_failure, pass_results) {
+            let on = TaskId::from_bytes(row.get(2)?);
+            again.get_or_insert(NewDependencies { on: Vec::new(), on_failure, pass_results }).on.push(on);
+        }
+    }
+    Ok(again)
+}

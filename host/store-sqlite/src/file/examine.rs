@@ -1,0 +1,46 @@
+//! Checks a database that no host has open, as opening it does, and changes nothing.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags};
+
+use crate::file::check;
+use crate::file::connection;
+use crate::file::fault::fault;
+use crate::file::lock;
+use crate::file::migrations;
+use wasmill_store::StoreError;
+
+/// Returns the error that opening the database of this data folder would return. Succeeds if there is no database,
+/// or if a host has it open.
+pub fn examine(dir: &Path) -> Result<(), StoreError> {
+    let path = dir.join("wasmill.db");
+    let is_in_use = || lock::holder(dir).is_some();
+    if is_in_use() || !path.metadata().is_ok_and(|file| file.len() > 0) {
+        return Ok(());
+    }
+    // Checks the lock again: a host that opened the database in between changes what is read here.
+    examine_unused(dir, &path).or_else(|error| if is_in_use() { Ok(()) } else { Err(error) })
+}
+
+fn examine_unused(dir: &Path, path: &Path) -> Result<(), StoreError> {
+    let has_log = dir.join("wasmill.db-wal").metadata().is_ok_and(|file| file.len() > 0);
+    let connection = if has_log { connection::reader(path) } else { immutable(path) };
+    let connection = connection.map_err(|error| fault(path, &error))?;
+    let version = migrations::check(&connection, path)?;
+    if version == migrations::VERSION {
+        check::at_opening(&connection, path)?;
+    } else {
+        // An older schema differs from the current one until it is migrated on open.
+        check::whole_if_small(&connection, path)?;
+    }
+    Ok(())
+}
+
+/// Opens a database read-only, without locks and without files beside it.
+fn immutable(path: &Path) -> rusqlite::Result<Connection> {
+    let path = path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    Connection::open_with_flags(format!("file:{path}?immutable=1"), flags)
+}

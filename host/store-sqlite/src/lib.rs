@@ -1,0 +1,26 @@
+//! The embedded backend of the store: SQLite, in the file `wasmill.db` of the data folder.
+//!
+//! One thread [writes](writer), a few connections [read](read); nothing else touches the file. [`open`] returns
+//! the store; its operations are in folders by subject, and [`sqlite`] names them by the methods of the traits.
+
+mod config;
+mod delivery;
+mod dependency;
+mod file;
+mod queue;
+mod read;
+mod retention;
+mod schedule;
+mod sqlite;
+mod writer;
+
+#[cfg(test)]
+mod budget;
+#[cfg(test)]
+mod plans;
+
+pub use config::{Backup, LockHolder, SqliteConfig};
+pub use file::backup::backup;
+pub use file::examine::examine;
+pub use file::lock::holder;
+pub use sqlite::open;

@@ -1,0 +1,174 @@
+//! Tests the query plans: a scan of all tasks would make every call slower with every task that ever
+//! finished.
+
+use crate::delivery::deliveries;
+use crate::dependency::record;
+use crate::dependency::resolution;
+use crate::dependency::results;
+use crate::file::connection;
+use crate::queue::cancel;
+use crate::queue::cancel_many;
+use crate::queue::claim;
+use crate::queue::finish;
+use crate::queue::idempotency;
+use crate::queue::insert;
+use crate::queue::pause;
+use crate::queue::promote;
+use crate::queue::recover;
+use crate::queue::remove;
+use crate::queue::save;
+use crate::queue::starts;
+use crate::read::filtered_list;
+use crate::read::queries;
+use crate::retention::prune;
+use crate::schedule::due_runs;
+use crate::schedule::schedules;
+use crate::writer::clock_skew;
+use crate::writer::events;
+use crate::writer::plugin_counts;
+use crate::writer::quarantine;
+
+/// Statements that their modules do not list.
+const STATEMENTS: [&str; 101] = [
+    insert::TASK,
+    insert::UNDO,
+    insert::HOLDER,
+    insert::INPUT,
+    insert::TAG,
+    idempotency::FIND,
+    idempotency::STEPS,
+    idempotency::KEEP,
+    idempotency::OLDEST,
+    idempotency::FORGET,
+    promote::DUE,
+    promote::PROMOTE,
+    promote::NEXT_DUE,
+    claim::NEXT_GROUP,
+    claim::AVAILABLE,
+    claim::CLAIMED,
+    claim::CHECKPOINT,
+    claim::CLAIM,
+    claim::INPUT,
+    finish::END,
+    finish::WAIT,
+    finish::KEPT,
+    finish::KEEP,
+    events::RESERVED,
+    events::RESERVE,
+    finish::ATTEMPT,
+    queries::ATTEMPTS,
+    queries::ID,
+    pause::PAUSED,
+    pause::PAUSE,
+    pause::RESUME,
+    save::SAVE,
+    cancel::FIND,
+    cancel::CANCEL,
+    cancel::REQUEST_STOP,
+    finish::STOPPING,
+    starts::NOTE,
+    starts::FORGET,
+    starts::STARTS,
+    finish::LINES_GIVEN,
+    finish::LEAVE_OUT_LINES,
+    cancel_many::FIND,
+    remove::REMOVE,
+    queries::TASK,
+    queries::ROW,
+    queries::PAGE,
+    queries::LOG,
+    queries::CHECKPOINT,
+    queries::AGAIN,
+    queries::INPUT,
+    queries::WAITING,
+    filtered_list::ALL,
+    filtered_list::WAITING,
+    filtered_list::RUNNING,
+    filtered_list::FAILED,
+    filtered_list::CANCELLED,
+    filtered_list::ALL_WAITING,
+    filtered_list::ALL_RUNNING,
+    filtered_list::TAGGED,
+    filtered_list::OF_SCHEDULE,
+    filtered_list::OF_GROUP,
+    filtered_list::OF_KEY,
+    filtered_list::ONE,
+    filtered_list::IDS,
+    recover::COUNT_WAITING,
+    recover::COUNT_RUNNING,
+    recover::SEQ_NEXT,
+    recover::RUNNING,
+    schedules::ALL,
+    schedules::ONE,
+    schedules::DUE,
+    schedules::NEXT,
+    schedules::EVALUATED_UNTIL,
+    schedules::MAKE,
+    schedules::REPLACE,
+    schedules::REMOVE,
+    schedules::PAUSE,
+    schedules::NOTE,
+    due_runs::LIVE,
+    due_runs::FIRED,
+    due_runs::RAN,
+    record::FIND,
+    record::ADD_DEPENDENT,
+    record::ADD_DEPENDENCY,
+    record::ADD_END,
+    record::ADD_END_IF_AWAITED,
+    record::DROP_DEPENDENCIES,
+    resolution::NEXT_END,
+    resolution::REMOVE_END,
+    resolution::AWAITING,
+    resolution::RECORD_OUTCOME,
+    resolution::COUNT_DOWN,
+    resolution::RELEASE,
+    resolution::SET_CAUSE,
+    results::DEPENDS,
+    results::RESULTS,
+    results::RESULT,
+    results::AGAIN,
+    claim::PASS_RESULTS,
+    save::DROP_CHECKPOINT,
+    schedules::COUNT,
+];
+
+/// Scans of these are intended: they hold unfinished tasks, or stop at a limit.
+const SCANNED: [&str; 3] = ["INDEX task_waiting", "INDEX task_running", "INDEX task_finished"];
+
+/// Returns every statement that a host runs.
+pub(crate) fn all() -> Vec<&'static str> {
+    STATEMENTS
+        .into_iter()
+        .chain([clock_skew::LATEST, clock_skew::STORE_LATEST, clock_skew::SHORTEN])
+        .chain([recover::DEPENDED_ON, recover::SETTLING])
+        .chain([quarantine::FIND, quarantine::FAIL])
+        .chain(plugin_counts::STATEMENTS)
+        .chain(prune::STATEMENTS)
+        .chain(deliveries::STATEMENTS)
+        .collect()
+}
+
+#[test]
+fn no_statement_scans_all_tasks() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let connection = connection::writer(&dir.path().join("wasmill.db")).expect("opened");
+    for sql in all() {
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect(sql);
+        let parameters = vec![1; statement.parameter_count()];
+        let plan = statement
+            .query_map(rusqlite::params_from_iter(parameters), |row| row.get::<_, String>(3))
+            .expect(sql)
+            .collect::<Result<Vec<_>, _>>()
+            .expect(sql);
+        for step in &plan {
+            let scan = step.starts_with("SCAN task") && !SCANNED.iter().any(|index| step.ends_with(index));
+            assert!(!scan, "{sql}: {plan:?}");
+            let all = ["SCAN dependency", "SCAN dependent"].iter().any(|scan| step.starts_with(scan));
+            let is_meant = step.ends_with("INDEX dependency_on") || step == "SCAN dependency_end";
+            assert!(!all || is_meant, "{sql}: {plan:?}");
+            let sorts = step.contains("TEMP B-TREE");
+            assert!(!sorts || sql == filtered_list::WAITING, "{sql}: {plan:?}");
+        }
+    }
+}

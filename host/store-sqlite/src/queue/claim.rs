@@ -1,0 +1,213 @@
+//! Claims available tasks: fairly over plugins and groups, and within each by time and priority.
+
+use crate::read::rows::{seq, task_ref};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::DateTime;
+use rusqlite::{Connection, OptionalExtension, params};
+use wasmill_model::{Group, InvalidLabel, PluginName, TaskId, TaskState, Timestamp};
+
+use crate::delivery::deliveries;
+use crate::file::fault::is_of_value;
+use crate::queue::promote;
+use crate::queue::starts;
+use crate::read::rows::{backoff, nanos, size, timeout, traced};
+use crate::read::usage;
+use crate::writer::abandoned_claims::{AbandonedClaims, UndeliveredClaims};
+use crate::writer::batch::{Batch, Operation};
+use crate::writer::clock_skew::{self, JUMP_NANOS};
+use crate::writer::quarantine;
+use wasmill_store::live::RunRef;
+use wasmill_store::live::{LiveChange, RunStart};
+use wasmill_store::rules::fair_queue::{Candidate, PluginCandidates};
+use wasmill_store::{Checkpoint, Claim, ClaimQuota, Claimed, Claims, EventKind};
+
+pub(crate) const INPUT: &str = "SELECT body FROM input WHERE seq = ?1";
+/// The columns of a claimed task. Read before the update, as `RETURNING` sets up a table per row.
+pub(crate) const CLAIMED: &str = "
+    SELECT id, claim_token + 1, attempt + (suspensions = 0), attempts_max, host_crashes, timeout_ms,
+        input_bytes IS NOT NULL, backoff_first_ms, backoff_factor, backoff_max_ms, backoff_jitter, ready_at,
+        iif(suspensions = 0, ?2, started_at), iif(suspensions = 0, NULL, usage),
+        pending_dependencies IS NOT NULL, webhook_on IS NOT NULL, trace, created_at, ?2, suspensions > 0,
+        log_lines
+    FROM task WHERE seq = ?1";
+pub(crate) const CLAIM: &str = "
+    UPDATE task SET state = 'running', claim_token = ?2, attempt = ?3, started_at = ?4 WHERE seq = ?1";
+/// A small checkpoint is loaded with the claim, so that a suspended task resumes at once.
+pub(crate) const CHECKPOINT: &str = "SELECT body FROM checkpoint WHERE seq = ?1 AND length(body) <= 65536";
+pub(crate) const PASS_RESULTS: &str = "SELECT pass_results FROM dependent WHERE seq = ?1";
+/// Available tasks of a group, or without one.
+pub(crate) const AVAILABLE: &str = "
+    SELECT sort_key, seq FROM task INDEXED BY task_available
+    WHERE state = 'available' AND plugin = ?1 AND task_group IS ?2 ORDER BY sort_key, seq LIMIT ?3 OFFSET ?4";
+
+/// The next group of a plugin with available tasks: one step in the index for each group, however many tasks it has.
+pub(crate) const NEXT_GROUP: &str = "
+    SELECT task_group FROM task INDEXED BY task_available
+    WHERE state = 'available' AND plugin = ?1 AND task_group > ?2 ORDER BY task_group LIMIT 1";
+
+#[derive(Debug)]
+pub(crate) struct ClaimReady {
+    pub(crate) quotas: Vec<ClaimQuota>,
+    pub(crate) tasks_max: usize,
+    /// Limit of the expected memory of all claimed tasks together.
+    pub(crate) available_memory: u64,
+    pub(crate) now: Timestamp,
+    pub(crate) abandoned: Arc<AbandonedClaims>,
+}
+
+impl Operation for ClaimReady {
+    type Answer = UndeliveredClaims;
+    const DURABLE: bool = false;
+
+    fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<UndeliveredClaims> {
+        self.check_clock(batch)?;
+        promote::promote_due(batch, self.now, self.tasks_max)?;
+        // Each plugin costs a few statements, and most plugins have no available tasks.
+        let quotas: Vec<_> = self.quotas.iter().filter(|quota| batch.available(&quota.plugin) > 0).collect();
+        let connection = batch.connection;
+        let mut parts = Vec::with_capacity(quotas.len());
+        for quota in quotas {
+            learn_groups(batch, &quota.plugin)?;
+            let limit = self.tasks_max.min(quota.tasks_max);
+            parts.push(PluginCandidates { quota, own: available(connection, quota, None, 0, limit)? });
+        }
+        let picked = batch.fair_queue.pick(
+            parts,
+            self.tasks_max,
+            self.available_memory,
+            |quota, group, skip, limit| available(connection, quota, Some(group), skip, limit),
+        )?;
+        let fewer = picked.candidates.len() < self.tasks_max;
+        let next_ready_at = if fewer { promote::next_due(connection)? } else { None };
+        let mut claimed = Vec::with_capacity(picked.candidates.len());
+        for candidate in &picked.candidates {
+            match self.claim(batch, candidate) {
+                Ok(task) => claimed.push(task),
+                // It would be the first candidate of every claim, and no task would ever start.
+                Err(error) if is_of_value(&error) => {
+                    quarantine::fail(batch, seq(candidate.task), TaskState::Available, &error, self.now)?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if !claimed.is_empty() {
+            batch.writer_state.observe_time(nanos(self.now));
+        }
+        starts::note(batch, &self.quotas, &claimed, self.now)?;
+        let claims = Claims { claimed, next_ready_at, lacked_memory: picked.lacked_memory };
+        Ok(UndeliveredClaims::new(claims, self.now, self.abandoned.clone()))
+    }
+}
+
+impl ClaimReady {
+    /// Checks whether the clock went back since the last claim.
+    fn check_clock(&self, batch: &mut Batch<'_>) -> rusqlite::Result<()> {
+        let (before, now) = (batch.writer_state.claimed_at, nanos(self.now));
+        batch.writer_state.claimed_at = now;
+        if now < before.saturating_sub(JUMP_NANOS) {
+            let shortened = clock_skew::shorten_waits(batch.connection, now)?;
+            deliveries::shorten_waits(batch.connection, now)?;
+            let seconds = before.saturating_sub(now) / JUMP_NANOS;
+            tracing::warn!(seconds, shortened, "the system clock went back");
+        }
+        Ok(())
+    }
+
+    fn claim(&self, batch: &mut Batch<'_>, candidate: &Candidate<'_>) -> rusqlite::Result<Claimed> {
+        let seq = seq(candidate.task);
+        let mut statement = batch.connection.prepare_cached(CLAIMED)?;
+        let (mut claimed, has_input, is_suspended, since) =
+            statement.query_one(params![seq, nanos(self.now)], |row| {
+                let (task, plugin) = (TaskId::from_bytes(row.get(0)?), candidate.plugin.clone());
+                let (token, attempt) = (row.get(1)?, row.get(2)?);
+                // After the clock went back, `ready_at` may be in the future.
+                let ready_at: i64 = row.get(11)?;
+                let waited = nanos(self.now).saturating_sub(ready_at);
+                let queue = Duration::from_nanos(u64::try_from(waited).unwrap_or(0));
+                let since = DateTime::from_timestamp_nanos(row.get(12)?);
+                let earlier = usage::read(row, 13)?;
+                let trace = traced(row, 16)?;
+                let of = RunRef { task, plugin: plugin.clone(), attempt, token, trace };
+                let ready_at = DateTime::from_timestamp_nanos(ready_at);
+                batch.spans.extend(of.wait_span(&batch.live_runs.tracer, ready_at, self.now));
+                let lines = row.get::<_, i64>(20)?.unsigned_abs();
+                let start = RunStart { at: self.now, queue, since, earlier, lines };
+                let run = batch.live_runs.run(of, Some(start));
+                let claimed = Claimed {
+                    claim: Claim::new(candidate.task, run, row.get(15)?),
+                    plugin,
+                    queue,
+                    attempt,
+                    attempts_max: row.get(3)?,
+                    host_crashes: row.get(4)?,
+                    timeout: timeout(row, 5)?,
+                    backoff: backoff(row, 7)?,
+                    input: None,
+                    pass_results: row.get(14)?,
+                    checkpoint: if token == 1 { Checkpoint::None } else { Checkpoint::NotLoaded },
+                };
+                Ok((claimed, row.get::<_, bool>(6)?, row.get::<_, bool>(19)?, since))
+            })?;
+        let mut statement = batch.connection.prepare_cached(CLAIM)?;
+        statement.execute(params![seq, claimed.claim.token(), claimed.attempt, nanos(since)])?;
+        if has_input {
+            let mut statement = batch.connection.prepare_cached(INPUT)?;
+            claimed.input = Some(statement.query_one([seq], |row| row.get(0))?);
+        }
+        if is_suspended {
+            let mut statement = batch.connection.prepare_cached(CHECKPOINT)?;
+            let state = statement.query_row([seq], |row| row.get(0)).optional()?;
+            claimed.checkpoint = state.map_or(Checkpoint::NotLoaded, Checkpoint::State);
+        }
+        // So far it only says that there are dependencies; most tasks have none and need no query.
+        if claimed.pass_results {
+            let mut statement = batch.connection.prepare_cached(PASS_RESULTS)?;
+            claimed.pass_results = statement.query_one([seq], |row| row.get(0))?;
+        }
+        batch.record_move(candidate.plugin, Some(TaskState::Available), Some(TaskState::Running));
+        let run = claimed.claim.run();
+        batch.live_changes.push(LiveChange::Began(run.clone()));
+        batch.events.push(run.event(EventKind::Started, self.now));
+        Ok(claimed)
+    }
+}
+
+/// Reads the groups of a plugin with available tasks, unless they are known.
+fn learn_groups(batch: &mut Batch<'_>, plugin: &PluginName) -> rusqlite::Result<()> {
+    if batch.fair_queue.knows(plugin) {
+        return Ok(());
+    }
+    let mut statement = batch.connection.prepare_cached(NEXT_GROUP)?;
+    let (mut groups, mut name) = (Vec::new(), String::new());
+    while let Some(next) = statement.query_row([plugin.as_str(), &name], |row| row.get(0)).optional()? {
+        name = next;
+        match name.parse() {
+            Ok(group) => groups.push(group),
+            Err(error) => {
+                let error: InvalidLabel = error;
+                tracing::error!(%plugin, %error, "the tasks of a group are not started: its name is damaged");
+            }
+        }
+    }
+    batch.fair_queue.learn(plugin, &groups);
+    Ok(())
+}
+
+/// Returns available tasks of a group of a plugin, or without a group, in order.
+fn available<'a>(
+    connection: &Connection,
+    quota: &'a ClaimQuota,
+    group: Option<&Group>,
+    skip: usize,
+    limit: usize,
+) -> rusqlite::Result<VecDeque<Candidate<'a>>> {
+    let (plugin, group) = (quota.plugin.as_str(), group.map(Group::as_str));
+    let mut statement = connection.prepare_cached(AVAILABLE)?;
+    let rows = statement.query_map(params![plugin, group, size(limit), size(skip)], |row| {
+        Ok(Candidate { sort_key: row.get(0)?, task: task_ref(row.get(1)?), plugin: &quota.plugin })
+    })?;
+    rows.collect()
+}

@@ -1,0 +1,117 @@
+//! The open database: its operations by the names of the traits.
+
+mod delivery;
+mod queue;
+mod read;
+mod schedule;
+mod upkeep;
+
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use wasmill_model::Timestamp;
+use wasmill_store::live::LiveRuns;
+use wasmill_store::rules::plugin_counts::AllPluginCounts;
+use wasmill_store::{Backend, Recovery, Store, StoreError};
+
+use crate::config::SqliteConfig;
+use crate::file::home::Home;
+use crate::file::lock::Lock;
+use crate::file::{check, connection, fault};
+use crate::queue::recover;
+use crate::read::readers::Readers;
+use crate::writer::abandoned_claims::AbandonedClaims;
+use crate::writer::batcher::Batcher;
+use crate::writer::thread::Writer;
+use crate::writer::writer_stats::WriterStats;
+use crate::writer::{events, plugin_counts};
+
+/// An open database.
+#[derive(Debug)]
+pub(crate) struct Sqlite {
+    readers: Arc<Readers>,
+    // Dropped after the readers: closing the last connection empties the write-ahead log, and only this one
+    // may write.
+    writer: Writer,
+    /// What the background check of a large database found.
+    damage: Arc<OnceLock<StoreError>>,
+    stats: Arc<WriterStats>,
+    live_runs: Arc<LiveRuns>,
+    abandoned: Arc<AbandonedClaims>,
+    waiting_max: u64,
+}
+
+impl Backend for Sqlite {
+    fn live_runs(&self) -> &LiveRuns {
+        &self.live_runs
+    }
+}
+
+/// Opens the store in a data folder, creates the folder if it is missing, and recovers tasks that ran when the
+/// last host died. Blocks the thread.
+///
+/// # Errors
+///
+/// [`StoreError::Locked`] while another process has it open; [`StoreError::Foreign`], [`StoreError::Outdated`],
+/// [`StoreError::Newer`] or [`StoreError::Corrupt`] if the database cannot be used.
+pub fn open(config: SqliteConfig, now: Timestamp) -> Result<(Store, Recovery), StoreError> {
+    let SqliteConfig { dir, waiting_max, readers, log_bytes_max, tracer } = config;
+    connection::create_dir(&dir)?;
+    let lock = Lock::take(&dir)?;
+    let path: Arc<Path> = dir.join("wasmill.db").into();
+    let connection = connection::writer(&path)?;
+    let home = Arc::new(Home::of(path.clone()));
+    let whole = check::at_opening(&connection, &path)?;
+    let faulty = |error| fault::fault(&path, &error);
+    let (recovery, writer_state) = recover::recover(&connection, now, &tracer).map_err(faulty)?;
+    let plugin_counts = AllPluginCounts::new(plugin_counts::load(&connection).map_err(faulty)?);
+    let stats = Arc::new(WriterStats::new(writer_state, plugin_counts));
+    let live_runs = Arc::new(LiveRuns::new(log_bytes_max, tracer));
+    live_runs
+        .event_bus
+        .begin(events::first(writer_state.events_reserved), writer_state.events_reserved.unsigned_abs());
+    let abandoned = Arc::new(AbandonedClaims::default());
+    let batcher = Batcher::new(
+        connection,
+        home.clone(),
+        writer_state,
+        stats.clone(),
+        live_runs.clone(),
+        abandoned.clone(),
+    );
+    let writer = Writer::start(batcher, lock)?;
+    let damage = Arc::new(OnceLock::new());
+    if !whole {
+        check_on(path.clone(), &damage);
+    }
+    let readers = Arc::new(Readers::new(home, readers));
+    let sqlite = Sqlite { writer, readers, damage, stats, live_runs, abandoned, waiting_max };
+    Ok((Store::new(sqlite), recovery))
+}
+
+/// Added to the thread's nice value so the check yields to requests.
+#[cfg(target_os = "linux")]
+const CHECK_NICENESS: i32 = 10;
+
+/// Checks a large database in use, on a detached thread.
+fn check_on(path: Arc<Path>, damage: &Arc<OnceLock<StoreError>>) {
+    let damage = Arc::clone(damage);
+    let check = move || {
+        // On Linux this applies to the thread only. Tasks and requests come first.
+        #[cfg(target_os = "linux")]
+        if let Err(error) = rustix::process::nice(CHECK_NICENESS) {
+            tracing::debug!(%error, "failed to lower the priority of the check");
+        }
+        let checked = connection::reader(&path)
+            .map_err(|error| fault::fault(&path, &error))
+            .and_then(|connection| check::whole(&connection, &path));
+        if let Err(error) = checked {
+            tracing::error!(%error, "the database is damaged; tasks continue, but stop the host and restore a backup soon");
+            // Set here only.
+            let _ = damage.set(error);
+        }
+    };
+    if let Err(error) = std::thread::Builder::new().name("store-check".to_owned()).spawn(check) {
+        tracing::warn!(%error, "the database could not be checked");
+    }
+}

@@ -1,0 +1,151 @@
+//! Commands, and the open transaction in which they run.
+
+use std::fmt;
+
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+use wasmill_model::{PluginName, Span, TaskState};
+
+use crate::writer::writer_state::WriterState;
+use wasmill_store::live::{LiveChange, LiveRuns};
+use wasmill_store::rules::fair_queue::FairQueue;
+use wasmill_store::rules::plugin_counts::{AllPluginCounts, CountDelta};
+use wasmill_store::{EventPayload, StoreError};
+
+/// A command of one kind.
+pub(crate) trait Operation: fmt::Debug + Send + 'static {
+    /// The answer to the caller.
+    type Answer: fmt::Debug + Send + 'static;
+
+    /// Whether the change must survive a power cut once the caller is answered.
+    const DURABLE: bool;
+
+    /// Returns the approximate number of rows it writes; 4 KiB of a large value count as one.
+    fn cost(&self) -> u64 {
+        1
+    }
+
+    /// Applies the change. An error rolls the whole batch back, so a refusal belongs into the answer and must
+    /// leave no changes behind.
+    fn run(&self, batch: &mut Batch<'_>) -> rusqlite::Result<Self::Answer>;
+}
+
+/// Returns the extra cost in rows of a value of this size.
+pub(crate) fn large(bytes: usize) -> u64 {
+    bytes as u64 / 4_096
+}
+
+/// A command of any kind.
+pub(crate) trait Job: fmt::Debug + Send {
+    fn durable(&self) -> bool;
+    fn cost(&self) -> u64;
+    fn run(&mut self, batch: &mut Batch<'_>) -> rusqlite::Result<()>;
+    fn answer(self: Box<Self>, committed: Result<(), StoreError>);
+}
+
+/// A command and the caller that waits for it.
+#[derive(Debug)]
+pub(crate) struct Pending<O: Operation> {
+    operation: O,
+    answer: Option<O::Answer>,
+    reply: oneshot::Sender<Result<O::Answer, StoreError>>,
+}
+
+impl<O: Operation> Pending<O> {
+    pub(crate) fn new(operation: O, reply: oneshot::Sender<Result<O::Answer, StoreError>>) -> Self {
+        Self { operation, answer: None, reply }
+    }
+}
+
+impl<O: Operation> Job for Pending<O> {
+    fn durable(&self) -> bool {
+        O::DURABLE
+    }
+
+    fn cost(&self) -> u64 {
+        self.operation.cost()
+    }
+
+    fn run(&mut self, batch: &mut Batch<'_>) -> rusqlite::Result<()> {
+        self.answer = Some(self.operation.run(batch)?);
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, committed: Result<(), StoreError>) {
+        // A committed batch has run all its jobs. The caller may have hung up.
+        let Self { answer, reply, .. } = *self;
+        let _ = reply.send(committed.and_then(|()| answer.ok_or(StoreError::Closed)));
+    }
+}
+
+/// An open transaction and the changes to apply once it commits. Operations read their own batch through it.
+#[derive(Debug)]
+pub(crate) struct Batch<'a> {
+    pub(crate) connection: &'a Connection,
+    pub(crate) writer_state: WriterState,
+    /// Live runs as of the last commit.
+    pub(crate) live_runs: &'a LiveRuns,
+    pub(crate) live_changes: Vec<LiveChange>,
+    /// Events to publish.
+    pub(crate) events: Vec<EventPayload>,
+    /// Count changes per plugin.
+    pub(crate) count_delta: CountDelta,
+    /// Whether a dependency made tasks available.
+    pub(crate) wait_for_ready: bool,
+    /// Whether a delivery became due.
+    pub(crate) wait_for_delivery: bool,
+    /// Number of pending deliveries dropped.
+    pub(crate) deliveries_dropped: u64,
+    /// Spans that ended in this batch.
+    pub(crate) spans: Vec<Span>,
+    /// Round robin over plugins and groups.
+    pub(crate) fair_queue: FairQueue,
+    /// Counts as of the last commit; `None` during recovery.
+    pub(crate) plugin_counts: Option<&'a AllPluginCounts>,
+}
+
+impl<'a> Batch<'a> {
+    pub(crate) fn new(
+        connection: &'a Connection,
+        writer_state: WriterState,
+        live_runs: &'a LiveRuns,
+    ) -> Self {
+        Self {
+            connection,
+            writer_state,
+            live_runs,
+            live_changes: Vec::new(),
+            events: Vec::new(),
+            count_delta: CountDelta::default(),
+            spans: Vec::new(),
+            wait_for_ready: false,
+            wait_for_delivery: false,
+            deliveries_dropped: 0,
+            fair_queue: FairQueue::default(),
+            plugin_counts: None,
+        }
+    }
+
+    /// Returns the number of available tasks of a plugin, including this batch.
+    pub(crate) fn available(&self, plugin: &PluginName) -> u64 {
+        let before = self.plugin_counts.map_or(0, |plugin_counts| plugin_counts.get(plugin).available);
+        before.saturating_add_signed(self.count_delta.of(plugin, TaskState::Available))
+    }
+
+    /// Returns the number of waiting tasks of a plugin, including this batch.
+    pub(crate) fn waiting(&self, plugin: &PluginName) -> u64 {
+        let before = self.plugin_counts.map_or(0, |plugin_counts| plugin_counts.get(plugin).waiting());
+        before.saturating_add_signed(self.count_delta.waiting(plugin))
+    }
+
+    /// Records a transition; `None` stands for a task that is created or removed.
+    pub(crate) fn record_move(
+        &mut self,
+        plugin: &PluginName,
+        from: Option<TaskState>,
+        to: Option<TaskState>,
+    ) {
+        self.writer_state.record_move(from, to);
+        self.count_delta.record_move(plugin, from, to);
+    }
+}

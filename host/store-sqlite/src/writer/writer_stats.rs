@@ -1,0 +1,109 @@
+//! What callers learn of the writer without waiting for it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use wasmill_model::{COUNTS, Histogram, LATENCY_SECONDS};
+
+use crate::writer::writer_state::WriterState;
+use wasmill_store::rules::plugin_counts::{AllPluginCounts, CountDelta};
+use wasmill_store::{CommitStats, Counts, StoreStats};
+
+/// What the writer publishes after each commit for callers that need no query.
+#[derive(Debug)]
+pub(crate) struct WriterStats {
+    waiting: AtomicU64,
+    running: AtomicU64,
+    commits: AtomicU64,
+    commands: AtomicU64,
+    kept_max: AtomicU64,
+    deliveries_dropped: AtomicU64,
+    plugin_counts: AllPluginCounts,
+    spread: Mutex<CommitStats>,
+    /// Notified when a delivery becomes due.
+    pub(crate) wait_for_delivery: Notify,
+}
+
+/// A successful commit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Committed {
+    pub(crate) commands: usize,
+    pub(crate) deliveries_dropped: u64,
+    /// Whether it waited for fsync.
+    pub(crate) synced: bool,
+    pub(crate) took: Duration,
+}
+
+impl WriterStats {
+    pub(crate) fn new(writer_state: WriterState, plugin_counts: AllPluginCounts) -> Self {
+        Self {
+            waiting: AtomicU64::new(writer_state.waiting),
+            running: AtomicU64::new(writer_state.running),
+            commits: AtomicU64::new(0),
+            commands: AtomicU64::new(0),
+            kept_max: AtomicU64::new(u64::MAX),
+            deliveries_dropped: AtomicU64::new(0),
+            plugin_counts,
+            spread: Mutex::new(CommitStats {
+                synced_seconds: Histogram::new(LATENCY_SECONDS),
+                unsynced_seconds: Histogram::new(LATENCY_SECONDS),
+                commands: Histogram::new(COUNTS),
+                failed: 0,
+            }),
+            wait_for_delivery: Notify::new(),
+        }
+    }
+
+    pub(crate) fn publish(&self, writer_state: WriterState, count_delta: CountDelta, committed: Committed) {
+        self.waiting.store(writer_state.waiting, Ordering::Relaxed);
+        self.running.store(writer_state.running, Ordering::Relaxed);
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        self.commands.fetch_add(committed.commands as u64, Ordering::Relaxed);
+        self.deliveries_dropped.fetch_add(committed.deliveries_dropped, Ordering::Relaxed);
+        self.plugin_counts.take(count_delta);
+        let mut spread = self.spread();
+        let seconds =
+            if committed.synced { &mut spread.synced_seconds } else { &mut spread.unsynced_seconds };
+        seconds.observe_time(committed.took);
+        spread.commands.observe(committed.commands as f64);
+    }
+
+    /// Records the number of finished tasks that retention keeps.
+    pub(crate) fn note_kept(&self, tasks_max: Option<u64>) {
+        self.kept_max.store(tasks_max.unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    pub(crate) fn failed(&self) {
+        self.spread().failed += 1;
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        Counts {
+            waiting: self.waiting.load(Ordering::Relaxed),
+            running: self.running.load(Ordering::Relaxed),
+        }
+    }
+
+    pub(crate) fn stats(&self) -> StoreStats {
+        StoreStats {
+            commits: self.commits.load(Ordering::Relaxed),
+            commands: self.commands.load(Ordering::Relaxed),
+            excess: self.plugin_counts.stored().saturating_sub(self.kept_max.load(Ordering::Relaxed)),
+            deliveries_dropped: self.deliveries_dropped.load(Ordering::Relaxed),
+        }
+    }
+
+    pub(crate) fn plugin_counts(&self) -> &AllPluginCounts {
+        &self.plugin_counts
+    }
+
+    pub(crate) fn commit_stats(&self) -> CommitStats {
+        self.spread().clone()
+    }
+
+    fn spread(&self) -> MutexGuard<'_, CommitStats> {
+        self.spread.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

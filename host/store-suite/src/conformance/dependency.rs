@@ -1,0 +1,4 @@
+//! Tasks that depend on others.
+
+pub mod dependencies;
+pub mod dependency_results;

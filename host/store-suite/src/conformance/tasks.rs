@@ -1,0 +1,14 @@
+//! Tasks on their way through the queue.
+
+pub mod bulk;
+pub mod cancel_and_remove;
+pub mod claim;
+pub mod clock;
+pub mod fairness;
+pub mod finish;
+pub mod idempotency;
+pub mod insert;
+pub mod queue;
+pub mod recover;
+pub mod retry;
+pub mod suspend;

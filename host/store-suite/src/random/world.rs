@@ -1,0 +1,363 @@
+//! The store and the model beside it, and what each command does to both.
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
+
+use wasmill_model::{DependencyResult, HOST_CRASHES_MAX, TaskId, TaskState, Transition};
+use wasmill_store::{
+    AttemptOutcome, CancelOutcome, Claim, Delivery, DeliveryAttempt, DependencyResults, DueQuery,
+    RemoveOutcome, Store,
+};
+
+use crate::fixture::{Fixture, StoreExt, at, failure, plugin, prune, since};
+use crate::random::command::{Command, PLUGINS, WAITING_MAX, Wish};
+use crate::random::known::{Known, Queue};
+use crate::turns::Turns;
+
+pub(super) struct World<F> {
+    pub(super) fixture: F,
+    pub(super) store: Option<Store>,
+    pub(super) tasks: BTreeMap<TaskId, Known>,
+    /// Every claim ever given out, with its number among those of its task.
+    pub(super) claims: Vec<(Claim, usize)>,
+    /// How many tasks of each plugin ever ended, and how.
+    pub(super) ended: BTreeMap<(&'static str, &'static str), u64>,
+    /// How many ended tasks of each plugin were deleted or forgotten, and how they had ended.
+    pub(super) removed: BTreeMap<(&'static str, &'static str), u64>,
+    pub(super) turns: Turns<Queue>,
+    /// All that was asked for.
+    pub(super) asked: Vec<Vec<Wish>>,
+    /// What was asked for under each key, and what the answer was.
+    pub(super) requests: BTreeMap<usize, (Vec<Wish>, Vec<TaskId>)>,
+    pub(super) inserted: usize,
+    pub(super) now: i64,
+}
+
+impl<F: Fixture> World<F> {
+    /// Opens a store in a fresh database.
+    pub(super) fn new() -> Self {
+        let fixture = F::new();
+        let (store, _) = fixture.open_at(WAITING_MAX as u64, at(0));
+        Self {
+            fixture,
+            store: Some(store),
+            tasks: BTreeMap::new(),
+            claims: Vec::new(),
+            ended: BTreeMap::new(),
+            removed: BTreeMap::new(),
+            turns: Turns::default(),
+            asked: Vec::new(),
+            requests: BTreeMap::new(),
+            inserted: 0,
+            now: 0,
+        }
+    }
+
+    pub(super) fn store(&self) -> &Store {
+        self.store.as_ref().expect("open between commands")
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.tasks.values().filter(|task| task.state.is_waiting()).count()
+    }
+
+    pub(super) fn count(&self, state: TaskState) -> usize {
+        self.tasks.values().filter(|task| task.state == state).count()
+    }
+
+    pub(super) fn pick(&self, number: usize) -> Option<TaskId> {
+        self.tasks.keys().nth(number % self.tasks.len().max(1)).copied()
+    }
+
+    pub(super) async fn run(&mut self, command: Command) {
+        match command {
+            Command::Insert(wishes, request) => self.insert(wishes, request).await,
+            Command::Claim(plugin, limit) => self.claim(PLUGINS.get(plugin).copied(), limit).await,
+            Command::Finish(claim, next) => self.finish(claim, next).await,
+            Command::Cancel(task) => self.cancel(task).await,
+            Command::Remove(task) => self.remove(task).await,
+            Command::Prune => self.prune().await,
+            Command::Reopen => self.reopen(),
+            // Never whole minutes: positions in the queue then differ in more than their number.
+            Command::Tick => self.now += 17,
+            Command::Deliver(well) => self.deliver(well).await,
+            Command::Again(task) => self.again(task).await,
+        }
+    }
+
+    pub(super) async fn claim(&mut self, only: Option<&str>, limit: usize) {
+        let names: Vec<_> =
+            PLUGINS.into_iter().filter(|name| only.is_none_or(|only| only == *name)).collect();
+        let plugins: Vec<_> = names.iter().map(|name| plugin(name)).collect();
+        let claims = self.store().claim(&plugins, limit, at(self.now)).await.expect("claimed");
+        let now = self.now;
+        for task in self.tasks.values_mut() {
+            if task.state == TaskState::Scheduled && task.ready_at <= now {
+                task.state = TaskState::Available;
+            }
+        }
+        let is_ready = |task: &&Known| task.state == TaskState::Available && names.contains(&task.plugin);
+        let ready = self.tasks.values().filter(is_ready).count();
+        assert_eq!(claims.claimed.len(), ready.min(limit));
+        let mut with_results = Vec::new();
+        for claimed in claims.claimed {
+            let id = claimed.claim.id;
+            self.take_turn(id, &names);
+            let task = self.tasks.get_mut(&id).expect("it was stored");
+            task.state = TaskState::Running;
+            task.attempt += 1;
+            task.claims += 1;
+            assert_eq!(claimed.attempt, task.attempt);
+            assert_eq!(claimed.pass_results, task.pass_results);
+            self.claims.push((claimed.claim, task.claims));
+            if claimed.pass_results {
+                with_results.push(id);
+            }
+        }
+        for id in with_results {
+            let (claim, _) = self.claims.iter().rfind(|(claim, _)| claim.id == id).expect("claimed");
+            assert_eq!(self.store().dependency_results(claim).await, Ok(self.dependency_results(id)));
+        }
+    }
+
+    /// The results of its dependencies that a task receives.
+    pub(super) fn dependency_results(&self, id: TaskId) -> DependencyResults {
+        let mut dependency_results = Vec::new();
+        for (id, outcome) in &self.tasks[&id].on {
+            let outcome = outcome.expect("it has ended");
+            let result = match self.tasks.get(id) {
+                None if outcome == TaskState::Completed => return DependencyResults::Gone(*id),
+                on => on.and_then(|on| on.result.clone()),
+            };
+            dependency_results.push(DependencyResult { id: *id, outcome, result });
+        }
+        DependencyResults::Results(dependency_results)
+    }
+
+    /// Checks that this task may be the next to start: it is the first of its queue, and of the others that have
+    /// an available task, none is passed over by this queue twice.
+    pub(super) fn take_turn(&mut self, id: TaskId, names: &[&str]) {
+        let mut queues: BTreeMap<Queue, Vec<(i64, usize, TaskId)>> = BTreeMap::new();
+        for (id, task) in &self.tasks {
+            if task.state == TaskState::Available && names.contains(&task.plugin) {
+                let (position, seq) = task.position();
+                queues.entry(task.queue()).or_default().push((position, seq, *id));
+            }
+        }
+        let queue = self.tasks[&id].queue();
+        let first = queues.get(&queue).and_then(|tasks| tasks.iter().min());
+        assert_eq!(first.map(|(_, _, first)| *first), Some(id));
+        let available = queues.into_keys().collect();
+        self.turns.serve(queue, &available);
+    }
+
+    /// Does an ended task once more.
+    pub(super) async fn again(&mut self, number: usize) {
+        let Some(id) = self.pick(number) else { return };
+        let known = self.tasks[&id].clone();
+        let new = TaskId::new();
+        let (state, task) =
+            self.store().clone_for_retry(id, new, at(self.now)).await.expect("read").expect("there");
+        assert_eq!(state, known.state);
+        // What becomes of what it waited for is a test of its own.
+        if !state.is_final() || !known.on.is_empty() {
+            return;
+        }
+        let is_held = |task: &&Known| known.key.is_some() && task.key == known.key && !task.state.is_final();
+        let fits = self.waiting() < WAITING_MAX && !self.tasks.values().any(|task| is_held(&task));
+        let submitted = self.store().submit(vec![task], None).await;
+        assert_eq!(submitted.is_ok(), fits, "{submitted:?}");
+        if fits {
+            let (seq, ready_at) = (self.inserted, self.now);
+            let state = TaskState::Available;
+            let fresh = Known {
+                seq,
+                state,
+                ready_at,
+                attempt: 0,
+                host_crashes: 0,
+                claims: 0,
+                due_at: None,
+                result: None,
+                stop: None,
+                ..known
+            };
+            self.tasks.insert(new, fresh);
+            self.inserted += 1;
+        }
+    }
+
+    pub(super) async fn finish(&mut self, number: usize, next: usize) {
+        let Some((claim, token)) = self.claims.get(number % self.claims.len().max(1)) else { return };
+        let retry_at = self.now + 2;
+        let was_killed = next == 4;
+        let next = match next {
+            0 => Transition::Completed("1".to_owned()),
+            1 => Transition::Failed(failure()),
+            2 => Transition::RetryAt(at(retry_at), failure()),
+            _ => Transition::Requeued,
+        };
+        let finished = if was_killed {
+            self.store().finish_stopped(claim, None, at(self.now)).await
+        } else {
+            self.store().finish(claim, next.clone(), None, at(self.now)).await
+        };
+        let task = self.tasks.get_mut(&claim.id);
+        let holds = |task: &&mut Known| task.state == TaskState::Running && task.claims == *token;
+        let task = task.filter(holds);
+        assert_eq!(finished, Ok(task.as_ref().is_some_and(|task| task.stop.is_none())));
+        let Some(task) = task else { return };
+        if let Some(removes) = task.stop {
+            let id = claim.id;
+            return self.stop(id, removes);
+        }
+        task.state = next.state();
+        match next {
+            Transition::RetryAt(..) => task.ready_at = retry_at,
+            Transition::Requeued => task.attempt -= 1,
+            _ => {
+                if let Transition::Completed(result) = &next {
+                    task.result = Some(result.clone());
+                }
+                task.end(self.now);
+                let (plugin, id) = (task.plugin, claim.id);
+                self.ended(plugin, next.state());
+                self.tell(id, next.state());
+            }
+        }
+    }
+
+    pub(super) async fn cancel(&mut self, number: usize) {
+        let Some(id) = self.pick(number) else { return };
+        let cancelled = self.store().cancel(id, at(self.now)).await.expect("answered");
+        let task = self.tasks.get_mut(&id).expect("picked");
+        if task.state.is_final() {
+            assert_eq!(cancelled, CancelOutcome::AlreadyFinal(task.state));
+        } else if task.state == TaskState::Running {
+            assert!(matches!(cancelled, CancelOutcome::Stopping { .. }), "{cancelled:?}");
+            task.stop = task.stop.or(Some(false));
+        } else {
+            assert_eq!(cancelled, CancelOutcome::Cancelled { was: task.state });
+            task.state = TaskState::Cancelled;
+            task.end(self.now);
+            let plugin = task.plugin;
+            self.ended(plugin, TaskState::Cancelled);
+            self.tell(id, TaskState::Cancelled);
+        }
+    }
+
+    /// Ends a task that was asked to stop.
+    pub(super) fn stop(&mut self, id: TaskId, removes: bool) {
+        let now = self.now;
+        if removes {
+            self.tasks.remove(&id);
+        } else {
+            let task = self.tasks.get_mut(&id).expect("there");
+            task.state = TaskState::Cancelled;
+            task.end(now);
+            let plugin = task.plugin;
+            self.ended(plugin, TaskState::Cancelled);
+        }
+        self.tell(id, TaskState::Cancelled);
+    }
+
+    pub(super) async fn remove(&mut self, number: usize) {
+        let Some(id) = self.pick(number) else { return };
+        if let Some(task) = self.tasks.get_mut(&id).filter(|task| task.state == TaskState::Running) {
+            task.stop = Some(true);
+            let removed = self.store().remove(id, at(self.now)).await;
+            assert!(matches!(removed, Ok(RemoveOutcome::Stopping { .. })), "{removed:?}");
+            return;
+        }
+        let removed = self.tasks.remove(&id);
+        if let Some(task) = removed.as_ref().filter(|task| task.state.is_final()) {
+            *self.removed.entry((task.plugin, task.state.as_str())).or_default() += 1;
+        }
+        let was = removed.map(|task| task.state).expect("picked");
+        assert_eq!(self.store().remove(id, at(self.now)).await, Ok(RemoveOutcome::Removed { was }));
+        if !was.is_final() {
+            self.tell(id, TaskState::Cancelled);
+        }
+    }
+
+    pub(super) async fn prune(&mut self) {
+        let wanted = |id: &TaskId, task: &Known| {
+            !task.state.is_final()
+                && task.pass_results
+                && task.on.contains(&(*id, Some(TaskState::Completed)))
+        };
+        let kept = |id: &TaskId| self.tasks.values().any(|task| wanted(id, task));
+        let gone: Vec<_> = self
+            .tasks
+            .iter()
+            .filter(|(id, task)| task.state.is_final() && task.due_at.is_none() && !kept(id))
+            .map(|(id, _)| *id)
+            .collect();
+        let pruned = prune(self.store(), since(self.now + 1)).await;
+        assert_eq!(pruned, gone.len() as u64);
+        for id in gone {
+            let task = self.tasks.remove(&id).expect("just found");
+            *self.removed.entry((task.plugin, task.state.as_str())).or_default() += 1;
+        }
+    }
+
+    /// Delivers what is due first, or notes that it is to be tried again later.
+    pub(super) async fn deliver(&mut self, well: bool) {
+        let due = self.due().await;
+        let Some(delivery) = due.first() else { return };
+        let again = self.now + 5;
+        let after = if well { AttemptOutcome::Delivered } else { AttemptOutcome::RetryAt(at(again)) };
+        let tried = DeliveryAttempt { at: at(self.now), took: Duration::ZERO, status: None, error: None };
+        assert_eq!(self.store().record_attempt(delivery, tried, after).await, Ok(true));
+        let task = self.tasks.get_mut(&delivery.task).expect("what is due has a task");
+        task.due_at = (!well).then_some(again);
+    }
+
+    pub(super) async fn due(&self) -> Vec<Delivery> {
+        let (now, busy_origins) = (at(self.now), HashSet::new());
+        let due = self
+            .store()
+            .due_deliveries(DueQuery { now, after: None, busy_origins, per_origin: 999, limit: 999 })
+            .await;
+        due.expect("read").deliveries
+    }
+
+    pub(super) fn reopen(&mut self) {
+        self.store = None;
+        // Turns are kept in memory only.
+        self.turns.forget();
+        let (mut requeued, mut failed) = (0, 0);
+        let (mut given_up, mut stopped) = (Vec::new(), Vec::new());
+        for (id, task) in self.tasks.iter_mut().filter(|(_, task)| task.state == TaskState::Running) {
+            if let Some(removes) = task.stop {
+                stopped.push((*id, removes));
+                continue;
+            }
+            task.host_crashes += 1;
+            if task.host_crashes < HOST_CRASHES_MAX {
+                task.state = TaskState::Available;
+                requeued += 1;
+            } else {
+                task.state = TaskState::Failed;
+                given_up.push((*id, task.plugin));
+                failed += 1;
+            }
+        }
+        for (id, plugin) in given_up {
+            self.ended(plugin, TaskState::Failed);
+            self.tell(id, TaskState::Failed);
+        }
+        let count = stopped.len() as u64;
+        for (id, removes) in stopped {
+            self.stop(id, removes);
+        }
+        let (store, recovery) = self.fixture.open_at(WAITING_MAX as u64, at(self.now));
+        assert_eq!((recovery.requeued, recovery.failed, recovery.stopped), (requeued, failed, count));
+        self.store = Some(store);
+    }
+
+    /// Counts a task that has just ended.
+    pub(super) fn ended(&mut self, plugin: &'static str, state: TaskState) {
+        *self.ended.entry((plugin, state.as_str())).or_default() += 1;
+    }
+}

@@ -1,0 +1,7 @@
+//! Rules that every backend shares, as pure functions and values: no database, no clock.
+
+pub mod dependency;
+pub mod fair_queue;
+pub mod finish;
+pub mod plugin_counts;
+pub mod submit;
