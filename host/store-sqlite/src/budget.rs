@@ -10,32 +10,8 @@ use rusqlite::{Connection, StatementStatus};
 use tokio::sync::oneshot;
 use wasmill_model::{
     NewDependencies, NewTask, OnConflict, OnFailure, PluginName, TaskState, Timestamp, Tracer, Transition,
+    Unique, Webhook,
 };
-use wasmill_model::{Unique, Webhook};
-
-use crate::delivery::deliveries;
-use crate::delivery::deliveries::{Redeliver, Tried};
-use crate::dependency::results;
-use crate::file::connection;
-use crate::file::home::Home;
-use crate::plans;
-use crate::queue::cancel::Cancel;
-use crate::queue::cancel_many::CancelMany;
-use crate::queue::claim::ClaimReady;
-use crate::queue::idempotency;
-use crate::queue::idempotency::PruneKeys;
-use crate::queue::insert::Insert;
-use crate::queue::recover;
-use crate::queue::remove::Remove;
-use crate::read::filtered_list;
-use crate::read::queries;
-use crate::retention::prune;
-use crate::retention::prune::Prune;
-use crate::schedule::schedules;
-use crate::writer::batch::{Job, Operation, Pending};
-use crate::writer::batcher::Batcher;
-use crate::writer::plugin_counts;
-use crate::writer::writer_stats::WriterStats;
 use wasmill_store::live::LiveRuns;
 use wasmill_store::rules::finish::Finish;
 use wasmill_store::rules::plugin_counts::AllPluginCounts;
@@ -43,6 +19,26 @@ use wasmill_store::{
     AttemptOutcome, ClaimQuota, Claims, DeliveryAttempt, DueQuery, Filter, IdempotencyKey, ListQuery,
     PruneCursor, RetentionBounds,
 };
+
+use crate::delivery::deliveries::{self, Redeliver, Tried};
+use crate::dependency::results;
+use crate::file::connection;
+use crate::file::home::Home;
+use crate::plans;
+use crate::queue::cancel::Cancel;
+use crate::queue::cancel_many::CancelMany;
+use crate::queue::claim::ClaimReady;
+use crate::queue::idempotency::{self, PruneKeys};
+use crate::queue::insert::Insert;
+use crate::queue::recover;
+use crate::queue::remove::Remove;
+use crate::read::{filtered_list, queries};
+use crate::retention::prune::{self, Prune};
+use crate::schedule::schedules;
+use crate::writer::batch::{Job, Operation, Pending};
+use crate::writer::batcher::Batcher;
+use crate::writer::plugin_counts;
+use crate::writer::writer_stats::WriterStats;
 
 /// Fills a database with so many rows of each kind, those that are in the way before all others:
 /// ended tasks whose results are wanted, and those who want them; ended ones whose delivery is pending; plain ended

@@ -2,31 +2,15 @@
 //! finished.
 
 use crate::delivery::deliveries;
-use crate::dependency::record;
-use crate::dependency::resolution;
-use crate::dependency::results;
+use crate::dependency::{record, resolution, results};
 use crate::file::connection;
-use crate::queue::cancel;
-use crate::queue::cancel_many;
-use crate::queue::claim;
-use crate::queue::finish;
-use crate::queue::idempotency;
-use crate::queue::insert;
-use crate::queue::pause;
-use crate::queue::promote;
-use crate::queue::recover;
-use crate::queue::remove;
-use crate::queue::save;
-use crate::queue::starts;
-use crate::read::filtered_list;
-use crate::read::queries;
+use crate::queue::{
+    cancel, cancel_many, claim, finish, idempotency, insert, pause, promote, recover, remove, save, starts,
+};
+use crate::read::{filtered_list, queries};
 use crate::retention::prune;
-use crate::schedule::due_runs;
-use crate::schedule::schedules;
-use crate::writer::clock_skew;
-use crate::writer::events;
-use crate::writer::plugin_counts;
-use crate::writer::quarantine;
+use crate::schedule::{due_runs, schedules};
+use crate::writer::{clock_skew, events, plugin_counts, quarantine};
 
 /// Statements that their modules do not list.
 const STATEMENTS: [&str; 101] = [

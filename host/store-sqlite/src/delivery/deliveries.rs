@@ -2,18 +2,17 @@
 //!
 //! Insert, finish and cancel call it within their batch. A task without a webhook costs nothing.
 
-use crate::read::rows::{seq, task_ref};
 use chrono::DateTime;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use wasmill_model::{TaskId, TaskState, Timestamp, Webhook};
-
-use crate::read::rows::{millis, nanos, outcome_bit, size, state, timeout};
-use crate::writer::batch::{Batch, Operation};
 use wasmill_store::{
     AttemptOutcome, Delivery, DeliveryAttempt, DeliveryBacklog, DeliveryState, DueDeliveries, DueQuery,
     Redelivery, WebhookStatus,
 };
+
+use crate::read::rows::{millis, nanos, outcome_bit, seq, size, state, task_ref, timeout};
+use crate::writer::batch::{Batch, Operation};
 
 /// Attempts kept per delivery, the newest.
 const ATTEMPTS_KEPT: u32 = 20;

@@ -7,10 +7,10 @@ use std::collections::HashMap;
 
 use rusqlite::{OptionalExtension, params};
 use wasmill_model::{NewDependencies, NewTask, OnFailure, TaskId, TaskState, Timestamp};
+use wasmill_store::StoreError;
 
 use crate::read::rows::{nanos, size, state};
 use crate::writer::batch::Batch;
-use wasmill_store::StoreError;
 
 pub(crate) const FIND: &str = "SELECT seq, state FROM task WHERE id = ?1";
 pub(crate) const ADD_DEPENDENT: &str =

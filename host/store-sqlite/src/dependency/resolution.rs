@@ -3,17 +3,15 @@
 //! [`resolve`] updates at most 500 dependents per batch; the rest follow in later batches, since a task may
 //! have a million dependents and a chain of cancels may be as long.
 
-use crate::read::rows::on_failure;
 use chrono::DateTime;
 use rusqlite::{OptionalExtension, params};
-use wasmill_model::OnFailure;
-use wasmill_model::{Cause, Group, PluginName, TaskId, TaskState, Timestamp};
+use wasmill_model::{Cause, Group, OnFailure, PluginName, TaskId, TaskState, Timestamp};
 use wasmill_store::rules::dependency as rules;
 
 use crate::file::fault::is_of_value;
 use crate::queue::cancel::{self, Cancelling, cancel};
 use crate::queue::cancel_many;
-use crate::read::rows::{group, nanos, parsed, size, state};
+use crate::read::rows::{group, nanos, on_failure, parsed, size, state};
 use crate::writer::batch::Batch;
 use crate::writer::quarantine;
 

@@ -1,12 +1,11 @@
 //! Queries about dependencies: their status, and their results for a run.
 
-use crate::read::rows::{on_failure, seq};
 use rusqlite::{Connection, Row, params};
 use wasmill_model::{DEPENDENCY_RESULTS_BYTES_MAX, DependencyResult, NewDependencies, TaskId, TaskState};
 use wasmill_store::rules::dependency::stays_in_retry;
-
-use crate::read::rows::state;
 use wasmill_store::{Claim, Dependency, DependencyResults, DependencyStatus};
+
+use crate::read::rows::{on_failure, seq, state};
 
 pub(crate) const DEPENDS: &str = "
     SELECT on_failure, pass_results, dependency.id, outcome

@@ -6,17 +6,24 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
-
-use crate::config::Backup;
-use crate::file::check;
-use crate::file::connection;
-use crate::file::fault::{fault, io_fault};
-use crate::file::home::identity;
-use crate::file::lock;
-use crate::file::migrations;
 use wasmill_store::StoreError;
 
-/// Copies the database of a data folder to `file`.
+use crate::config::Backup;
+use crate::file::fault::{fault, io_fault};
+use crate::file::home::identity;
+use crate::file::{check, connection, lock, migrations};
+
+/// Copies the database of a data folder, which a host may be using, into a new file: a complete, checked
+/// and durable snapshot. Blocks the thread.
+///
+/// The copy is renamed into place; an existing file is replaced only if `replace`. To restore it, put it
+/// into a data folder as `wasmill.db`.
+///
+/// # Errors
+///
+/// [`StoreError::NotFound`] if there is no database or no folder for the copy, [`StoreError::NoBackup`] if
+/// the file exists, [`StoreError::Unavailable`] if it cannot be written; [`StoreError::Foreign`],
+/// [`StoreError::Newer`] or [`StoreError::Corrupt`] if the database cannot be used.
 pub fn backup(dir: &Path, file: &Path, replace: bool) -> Result<Backup, StoreError> {
     let path = dir.join("wasmill.db");
     if !path.exists() {

@@ -7,10 +7,10 @@
 use std::path::Path;
 
 use rusqlite::Connection;
+use wasmill_store::StoreError;
 
 use crate::file::fault::fault;
 use crate::file::migrations;
-use wasmill_store::StoreError;
 
 /// Largest database to check completely on open: about 0.2 s.
 const WHOLE_BYTES_MAX: u64 = 64 << 20;

@@ -6,10 +6,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
+use wasmill_store::StoreError;
 
 use crate::file::fault::{fault, io_fault};
 use crate::file::migrations;
-use wasmill_store::StoreError;
 
 /// How long to wait for another program, such as a backup, that locks the database.
 const BUSY: Duration = Duration::from_secs(5);

@@ -3,16 +3,17 @@
 use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags};
-
-use crate::file::check;
-use crate::file::connection;
-use crate::file::fault::fault;
-use crate::file::lock;
-use crate::file::migrations;
 use wasmill_store::StoreError;
 
-/// Returns the error that opening the database of this data folder would return. Succeeds if there is no database,
-/// or if a host has it open.
+use crate::file::fault::fault;
+use crate::file::{check, connection, lock, migrations};
+
+/// Checks the database of a data folder as [`open`](crate::open) does, and changes nothing. Returns `Ok` if there is
+/// no database or a host has it open. Blocks the thread; reads only parts of a large database.
+///
+/// # Errors
+///
+/// The errors of [`open`](crate::open) that concern the database.
 pub fn examine(dir: &Path) -> Result<(), StoreError> {
     let path = dir.join("wasmill.db");
     let is_in_use = || lock::holder(dir).is_some();

@@ -4,7 +4,6 @@ use std::io;
 use std::path::Path;
 
 use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
-
 use wasmill_store::StoreError;
 
 /// Maps an SQLite error of the database at `path`.

@@ -7,8 +7,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use crate::file::lock;
 use wasmill_store::StoreError;
+
+use crate::file::lock;
 
 /// Suffixes of the files of an open database, after its own name.
 const SUFFIXES: [&str; 3] = ["", "-wal", "-shm"];

@@ -4,9 +4,10 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
 use std::path::Path;
 
+use wasmill_store::StoreError;
+
 use crate::config::LockHolder;
 use crate::file::fault::io_fault;
-use wasmill_store::StoreError;
 
 /// Name of the locked file.
 pub(crate) const FILE: &str = "wasmill.lock";
@@ -38,8 +39,7 @@ impl Lock {
     }
 }
 
-/// Returns the process that holds a data folder, if any. Tries a shared lock for a moment; creates and writes
-/// nothing.
+/// Returns the process that has a data folder open, if any. Creates and writes nothing.
 pub fn holder(dir: &Path) -> Option<LockHolder> {
     let mut file = File::open(dir.join(FILE)).ok()?;
     match file.try_lock_shared() {

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use rusqlite::Connection;
+use wasmill_store::StoreError;
 
 use crate::file::fault::fault;
-use wasmill_store::StoreError;
 
 /// Application id of Wasmill: the letters `WSML`.
 const APPLICATION_ID: i64 = 0x5753_4d4c;

@@ -2,6 +2,8 @@
 
 use rusqlite::{OptionalExtension, Row, params};
 use wasmill_model::{TaskId, TaskState, Timestamp};
+use wasmill_store::live::{LiveChange, LiveRun, RunRef};
+use wasmill_store::{CancelOutcome, EventKind};
 
 use crate::delivery::deliveries;
 use crate::dependency::record;
@@ -9,9 +11,6 @@ use crate::queue::save::drop_checkpoint;
 use crate::read::rows::{nanos, parsed, state, traced};
 use crate::read::usage;
 use crate::writer::batch::{Batch, Operation};
-use wasmill_store::live::RunRef;
-use wasmill_store::live::{LiveChange, LiveRun};
-use wasmill_store::{CancelOutcome, EventKind};
 
 pub(crate) const FIND: &str = "
     SELECT seq, state, claim_token, id, plugin, attempt, trace, created_at, started_at, webhook_on IS NOT NULL

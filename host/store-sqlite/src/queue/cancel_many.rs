@@ -1,12 +1,12 @@
 //! Cancels tasks found earlier, if they still match.
 
-use crate::read::rows::seq;
 use rusqlite::OptionalExtension;
 use wasmill_model::{TaskState, Timestamp};
+use wasmill_store::{CancelledMany, Filter, Stopping, TaskRef};
 
 use crate::queue::cancel::{Cancelling, cancel, cancellable, request_stop};
+use crate::read::rows::seq;
 use crate::writer::batch::{Batch, Operation};
-use wasmill_store::{CancelledMany, Filter, Stopping, TaskRef};
 
 pub(crate) const FIND: &str = "
     SELECT seq, state, claim_token, id, plugin, attempt, trace, created_at, started_at, webhook_on IS NOT NULL,

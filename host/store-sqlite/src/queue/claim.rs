@@ -1,6 +1,5 @@
 //! Claims available tasks: fairly over plugins and groups, and within each by time and priority.
 
-use crate::read::rows::{seq, task_ref};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,21 +7,19 @@ use std::time::Duration;
 use chrono::DateTime;
 use rusqlite::{Connection, OptionalExtension, params};
 use wasmill_model::{Group, InvalidLabel, PluginName, TaskId, TaskState, Timestamp};
+use wasmill_store::live::{LiveChange, RunRef, RunStart};
+use wasmill_store::rules::fair_queue::{Candidate, PluginCandidates};
+use wasmill_store::{Checkpoint, Claim, ClaimQuota, Claimed, Claims, EventKind};
 
 use crate::delivery::deliveries;
 use crate::file::fault::is_of_value;
-use crate::queue::promote;
-use crate::queue::starts;
-use crate::read::rows::{backoff, nanos, size, timeout, traced};
+use crate::queue::{promote, starts};
+use crate::read::rows::{backoff, nanos, seq, size, task_ref, timeout, traced};
 use crate::read::usage;
 use crate::writer::abandoned_claims::{AbandonedClaims, UndeliveredClaims};
 use crate::writer::batch::{Batch, Operation};
 use crate::writer::clock_skew::{self, JUMP_NANOS};
 use crate::writer::quarantine;
-use wasmill_store::live::RunRef;
-use wasmill_store::live::{LiveChange, RunStart};
-use wasmill_store::rules::fair_queue::{Candidate, PluginCandidates};
-use wasmill_store::{Checkpoint, Claim, ClaimQuota, Claimed, Claims, EventKind};
 
 pub(crate) const INPUT: &str = "SELECT body FROM input WHERE seq = ?1";
 /// The columns of a claimed task. Read before the update, as `RETURNING` sets up a table per row.

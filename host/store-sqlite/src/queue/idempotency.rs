@@ -7,10 +7,10 @@ use std::time::Duration;
 use chrono::DateTime;
 use rusqlite::{Connection, OptionalExtension, params};
 use wasmill_model::{TaskId, Timestamp};
+use wasmill_store::{IdempotencyKey, StoreError, StoredSteps, Submitted, SubmittedTask};
 
 use crate::read::rows::{nanos, size};
 use crate::writer::batch::{Batch, Operation};
-use wasmill_store::{IdempotencyKey, StoreError, StoredSteps, Submitted, SubmittedTask};
 
 /// How long an answer is kept: 24 hours.
 const KEPT_NANOS: i64 = 86_400_000_000_000;

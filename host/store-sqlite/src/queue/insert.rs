@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::time::Duration;
-use wasmill_store::rules::submit::{self, WaitingLimits};
 
 use chrono::DateTime;
 use rusqlite::ErrorCode::ConstraintViolation;
 use rusqlite::{OptionalExtension, ffi, params};
 use wasmill_model::{Group, NewTask, ScheduleName, TaskId, TaskState, Timestamp, Unique};
+use wasmill_store::rules::submit::{self, WaitingLimits};
+use wasmill_store::{EventKind, EventPayload, IdempotencyKey, StoreError, Submitted, SubmittedTask};
 
 use crate::delivery::deliveries;
 use crate::dependency::record::{self, DependencyTarget};
@@ -15,7 +16,6 @@ use crate::queue::idempotency;
 use crate::read::rows::{millis, nanos, size, tags_text};
 use crate::writer::batch::{Batch, Operation, large};
 use crate::writer::writer_state::WriterState;
-use wasmill_store::{EventKind, EventPayload, IdempotencyKey, StoreError, Submitted, SubmittedTask};
 
 #[derive(Debug)]
 pub(crate) struct Insert {

@@ -1,27 +1,22 @@
 //! Recovery on open: what happens to tasks that ran when the host died.
 
-use crate::read::rows::task_ref;
 use rusqlite::{Connection, Row};
 use wasmill_model::{
     AttemptCounts, Backoff, RetryOn, RunOutcome, TaskId, TaskState, Timestamp, Tracer, Transition,
     fault_point,
 };
+use wasmill_store::live::{LiveRuns, RunRef};
+use wasmill_store::rules::finish::{Finish, Finished};
+use wasmill_store::{Claim, Recovery};
 
 use crate::delivery::deliveries;
 use crate::dependency::resolution;
 use crate::file::fault::is_of_value;
 use crate::queue::finish;
-use crate::read::rows::{is_waiting, nanos, parsed, traced};
+use crate::read::rows::{is_waiting, nanos, parsed, task_ref, traced};
 use crate::writer::batch::Batch;
-use crate::writer::clock_skew;
-use crate::writer::events;
-use crate::writer::plugin_counts;
-use crate::writer::quarantine;
 use crate::writer::writer_state::WriterState;
-use wasmill_store::live::LiveRuns;
-use wasmill_store::live::RunRef;
-use wasmill_store::rules::finish::{Finish, Finished};
-use wasmill_store::{Claim, Recovery};
+use crate::writer::{clock_skew, events, plugin_counts, quarantine};
 
 // Read from indexes of unfinished tasks: finished ones cost an opening nothing.
 pub(crate) const COUNT_WAITING: &str =

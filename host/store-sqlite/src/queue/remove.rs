@@ -3,13 +3,12 @@
 
 use rusqlite::OptionalExtension;
 use wasmill_model::{TaskId, TaskState, Timestamp};
+use wasmill_store::live::{LiveChange, LiveRun, RunRef};
+use wasmill_store::{EventKind, RemoveOutcome};
 
 use crate::dependency::record;
 use crate::queue::cancel::{self, cancellable, request_stop};
 use crate::writer::batch::{Batch, Operation};
-use wasmill_store::live::RunRef;
-use wasmill_store::live::{LiveChange, LiveRun};
-use wasmill_store::{EventKind, RemoveOutcome};
 
 pub(crate) const REMOVE: &str = "DELETE FROM task WHERE seq = ?1";
 

@@ -1,10 +1,10 @@
 //! Stores the checkpoint of a running task, if the claim still holds, and deletes that of a finished one.
 
 use rusqlite::params;
+use wasmill_store::Claim;
 
 use crate::read::rows::seq;
 use crate::writer::batch::{Batch, Operation, large};
-use wasmill_store::Claim;
 
 pub(crate) const SAVE: &str = "
     INSERT INTO checkpoint (seq, body)

@@ -3,10 +3,10 @@
 use chrono::DateTime;
 use rusqlite::{Connection, params};
 use wasmill_model::{PluginName, Timestamp};
+use wasmill_store::{ClaimQuota, Claimed};
 
 use crate::read::rows::{nanos, size};
 use crate::writer::batch::Batch;
-use wasmill_store::{ClaimQuota, Claimed};
 
 pub(crate) const NOTE: &str = "
     INSERT INTO recent_start (plugin, at, tasks) VALUES (?1, ?2, ?3)

@@ -3,12 +3,11 @@
 //! Few of many tasks may match. To bound the cost of a request, a page may end before it is full and return a
 //! cursor. Rare states have an index of their own.
 
-use crate::read::rows::task_ref;
 use rusqlite::{Connection, Row, params};
 use wasmill_model::{Group, ScheduleName, TaskPhase, UniqueKey};
-
-use crate::read::rows::{is_waiting, nanos, size, state, tags};
 use wasmill_store::{Filter, TaskRef};
+
+use crate::read::rows::{is_waiting, nanos, size, state, tags, task_ref};
 
 /// Maximum rows a page scans in table order (about 8 ms).
 const ROWS_SCANNED_MAX: usize = 40_000;

@@ -2,12 +2,11 @@
 
 use rusqlite::{Connection, OptionalExtension};
 use wasmill_model::{TaskId, TaskState};
+use wasmill_store::live::{Body, LiveRun, LiveRuns};
+use wasmill_store::{LiveLog, LogLines};
 
 use crate::read::queries::LOG;
 use crate::read::rows::{damaged, state};
-use wasmill_store::live::Body;
-use wasmill_store::live::{LiveRun, LiveRuns};
-use wasmill_store::{LiveLog, LogLines};
 
 /// Attempts to read a consistent log of a task that starts or ends a run.
 pub(crate) const LOOKS: usize = 3;

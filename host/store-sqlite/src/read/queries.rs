@@ -1,20 +1,21 @@
 //! Queries. Each is one statement or one transaction, so it sees one snapshot.
 
-use crate::read::rows::{seq, task_ref};
 use chrono::DateTime;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use wasmill_model::{
     NewTask, OnConflict, PluginName, Task, TaskId, TaskState, Timestamp, Unique, UniqueKey, Webhook,
 };
+use wasmill_store::live::LiveRuns;
+use wasmill_store::{Attempt, Claim, Cursor, Filter, ListQuery, Page};
 
 use crate::delivery::deliveries;
 use crate::dependency::results;
 use crate::file::fault::is_of_value;
 use crate::read::filtered_list::scan;
-use crate::read::rows::{backoff, cause, group, is_waiting, parsed, priority, size, state, tags, timeout};
+use crate::read::rows::{
+    backoff, cause, group, is_waiting, parsed, priority, seq, size, state, tags, task_ref, timeout,
+};
 use crate::read::task_row::{TaskRow, select_tasks, task_row};
-use wasmill_store::live::LiveRuns;
-use wasmill_store::{Attempt, Claim, Cursor, Filter, ListQuery, Page};
 
 /// Bytes of results after which a page ends early, to bound the response.
 const PAGE_BYTES: usize = 4 << 20;

@@ -3,16 +3,13 @@
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
-use wasmill_model::OnFailure;
-use wasmill_store::TaskRef;
 
 use chrono::DateTime;
 use rusqlite::Row;
 use rusqlite::types::Type;
-use wasmill_model::{Backoff, Cause, Group, Priority, Tag, TaskState, Timestamp};
-
-use wasmill_store::live::Damaged;
-use wasmill_store::live::Traced;
+use wasmill_model::{Backoff, Cause, Group, OnFailure, Priority, Tag, TaskState, Timestamp};
+use wasmill_store::TaskRef;
+use wasmill_store::live::{Damaged, Traced};
 
 /// The condition of the index `task_waiting`. SQLite uses the index for it only in these words.
 macro_rules! is_waiting {

@@ -3,16 +3,15 @@
 //! A reader finds them, so that the writer never skips rows: any number of tasks that are still needed may
 //! precede them. The writer checks each again, as it may be needed since.
 
-use crate::read::rows::{seq, task_ref};
 use chrono::DateTime;
 use rusqlite::{Connection, OptionalExtension, params};
 use wasmill_model::Timestamp;
+use wasmill_store::{Excess, Prunable, PruneCursor, PruneProgress, PruneStep, Pruned, RetentionBounds};
 
 use crate::delivery::deliveries::PENDING;
 use crate::file::fault::is_of_machine;
-use crate::read::rows::{nanos, parsed, size, state};
+use crate::read::rows::{nanos, parsed, seq, size, state, task_ref};
 use crate::writer::batch::{Batch, Operation};
-use wasmill_store::{Excess, Prunable, PruneCursor, PruneProgress, PruneStep, Pruned, RetentionBounds};
 
 /// Maximum tasks that one step removes: a few milliseconds that other writes wait for.
 const ROWS_MAX: usize = 200;

@@ -2,15 +2,15 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 use wasmill_model::{NewTask, ScheduleName, TaskId, Timestamp};
+use wasmill_store::{
+    DueOutcome, DueRuns, IdempotencyKey, RunNowOutcome, StoreError, Submitted, SubmittedTask,
+};
 
 use crate::queue::idempotency;
 use crate::queue::insert::Insert;
 use crate::read::rows::nanos;
 use crate::schedule::schedules::{is_key_taken, one};
 use crate::writer::batch::{Batch, Operation};
-use wasmill_store::{
-    DueOutcome, DueRuns, IdempotencyKey, RunNowOutcome, StoreError, Submitted, SubmittedTask,
-};
 
 /// An unfinished task of the schedule.
 pub(crate) const LIVE: &str = "

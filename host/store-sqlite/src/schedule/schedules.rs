@@ -5,10 +5,10 @@
 use chrono::DateTime;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use wasmill_model::{MissedPolicy, ScheduleName, TaskId, Timestamp};
+use wasmill_store::{LastRun, NewSchedule, PutOutcome, RemoveScheduleOutcome, Schedule, StoreError};
 
 use crate::read::rows::{nanos, parsed, size};
 use crate::writer::batch::{Batch, Operation};
-use wasmill_store::{LastRun, NewSchedule, PutOutcome, RemoveScheduleOutcome, Schedule, StoreError};
 
 /// Builds a query for rows that [`schedule_row`] reads; `$task` is the task request, or NULL.
 macro_rules! select_schedules {

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use wasmill_model::{NewTask, PluginName, TaskId, Timestamp, Transition};
+use wasmill_store::rules::finish::Finish;
 use wasmill_store::{
     CancelOutcome, CancelledMany, Claim, ClaimQuota, Claims, DependencyResults, Filter, IdempotencyKey,
     LogPart, RemoveOutcome, StoreError, StoredSteps, Submitted, TaskQueue, TaskRef,
@@ -19,7 +20,6 @@ use crate::queue::save::Save;
 use crate::queue::{idempotency, starts};
 use crate::read::{filtered_list, queries};
 use crate::sqlite::Sqlite;
-use wasmill_store::rules::finish::Finish;
 
 #[async_trait]
 impl TaskQueue for Sqlite {

@@ -5,7 +5,6 @@ use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use wasmill_model::{Timestamp, Transition};
-
 use wasmill_store::rules::finish::Finish;
 use wasmill_store::{Claimed, Claims};
 

@@ -5,12 +5,12 @@ use std::fmt;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 use wasmill_model::{PluginName, Span, TaskState};
-
-use crate::writer::writer_state::WriterState;
 use wasmill_store::live::{LiveChange, LiveRuns};
 use wasmill_store::rules::fair_queue::FairQueue;
 use wasmill_store::rules::plugin_counts::{AllPluginCounts, CountDelta};
 use wasmill_store::{EventPayload, StoreError};
+
+use crate::writer::writer_state::WriterState;
 
 /// A command of one kind.
 pub(crate) trait Operation: fmt::Debug + Send + 'static {

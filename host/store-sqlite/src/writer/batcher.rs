@@ -9,22 +9,20 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use wasmill_model::fault_point;
+use wasmill_store::StoreError;
+use wasmill_store::live::LiveRuns;
+use wasmill_store::rules::fair_queue::FairQueue;
+use wasmill_store::rules::finish::Finish;
 
 use crate::dependency::resolution;
 use crate::file::fault::{fault, is_of_machine};
 use crate::file::home::Home;
 use crate::writer::abandoned_claims::AbandonedClaims;
 use crate::writer::batch::{Batch, Job, Operation};
-use crate::writer::clock_skew;
-use crate::writer::events;
 use crate::writer::outage_log::OutageLog;
-use crate::writer::plugin_counts;
 use crate::writer::writer_state::WriterState;
 use crate::writer::writer_stats::{Committed, WriterStats};
-use wasmill_store::StoreError;
-use wasmill_store::live::LiveRuns;
-use wasmill_store::rules::fair_queue::FairQueue;
-use wasmill_store::rules::finish::Finish;
+use crate::writer::{clock_skew, events, plugin_counts};
 
 /// Runs batches on the write connection.
 #[derive(Debug)]

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use chrono::DateTime;
 use rusqlite::{Connection, params};
 use wasmill_model::{PluginName, Timestamp};
-
-use crate::read::rows::{is_waiting, parsed, state};
 use wasmill_store::PluginCounts;
 use wasmill_store::rules::plugin_counts::{CountDelta, FinishedDelta};
+
+use crate::read::rows::{is_waiting, parsed, state};
 
 const WAITING: &str = concat!(
     "SELECT plugin, state, count(*), 0 FROM task INDEXED BY task_waiting WHERE ",

@@ -3,14 +3,14 @@
 
 use rusqlite::{OptionalExtension, params};
 use wasmill_model::{Cause, PluginName, TaskId, TaskState, Timestamp};
+use wasmill_store::live::LiveChange;
+use wasmill_store::{EventKind, EventPayload};
 
 use crate::delivery::deliveries;
 use crate::dependency::record;
 use crate::queue::save::drop_checkpoint;
 use crate::read::rows::{nanos, optional};
 use crate::writer::batch::Batch;
-use wasmill_store::live::LiveChange;
-use wasmill_store::{EventKind, EventPayload};
 
 pub(crate) const FIND: &str =
     "SELECT id, plugin, attempt, webhook_on IS NOT NULL FROM task WHERE seq = ?1 AND state = ?2";

@@ -9,11 +9,11 @@ use std::thread::JoinHandle;
 
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
+use wasmill_store::StoreError;
 
 use crate::file::lock::Lock;
 use crate::writer::batch::{Job, Operation, Pending};
 use crate::writer::batcher::Batcher;
-use wasmill_store::StoreError;
 
 /// Maximum commands per transaction: enough to amortise the fsync, few enough that the first caller of a
 /// batch does not wait long.

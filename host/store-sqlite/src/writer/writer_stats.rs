@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use wasmill_model::{COUNTS, Histogram, LATENCY_SECONDS};
-
-use crate::writer::writer_state::WriterState;
 use wasmill_store::rules::plugin_counts::{AllPluginCounts, CountDelta};
 use wasmill_store::{CommitStats, Counts, StoreStats};
+
+use crate::writer::writer_state::WriterState;
 
 /// What the writer publishes after each commit for callers that need no query.
 #[derive(Debug)]

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use wasmill_store::StoreError;
 use wasmill_store_sqlite::backup;
+use wasmill_store_suite::fixture::{Fixture, get, insert_one};
 
 use crate::folder::Folder;
-use wasmill_store_suite::fixture::{Fixture, get, insert_one};
 
 /// Returns the number and the size of each file in a folder.
 fn files(folder: &Path) -> Vec<(PathBuf, u64, u64)> {

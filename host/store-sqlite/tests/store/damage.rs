@@ -7,9 +7,9 @@ use rusqlite::Connection;
 use wasmill_model::{TaskState, Transition};
 use wasmill_store::{Store, StoreError};
 use wasmill_store_sqlite::{backup, open};
+use wasmill_store_suite::fixture::{Fixture, StoreExt, at, claim_one, get, insert_one, new_task};
 
 use crate::folder::Folder;
-use wasmill_store_suite::fixture::{Fixture, StoreExt, at, claim_one, get, insert_one, new_task};
 
 fn refusal(folder: &Folder) -> StoreError {
     open(folder.config(), at(0)).expect_err("the store does not open")

@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rusqlite::Connection;
 use wasmill_model::{NewTask, TaskId, TaskState};
 use wasmill_store::{Counts, Cursor, Filter, FinishedCounts, ListQuery, PruneCursor, Store};
+use wasmill_store_suite::fixture::{Fixture, StoreExt, at, new_task, plugin, since};
 
 use crate::folder::Folder;
-use wasmill_store_suite::fixture::{Fixture, StoreExt, at, new_task, plugin, since};
 
 const ROWS: u64 = 1_000_000;
 

@@ -5,12 +5,12 @@ use std::path::Path;
 use rusqlite::Connection;
 use wasmill_model::{Cause, NewTask, OnFailure, TaskId, TaskState, Transition};
 use wasmill_store::{Filter, ListQuery, Store, StoreError};
-
-use crate::folder::Folder;
 use wasmill_store_suite::conformance::dependencies::with;
 use wasmill_store_suite::fixture::{
     Fixture, StoreExt, at, claim, claim_one, get, insert_one, new_task, plugin, prune, since,
 };
+
+use crate::folder::Folder;
 
 /// Changes rows behind the back of the store.
 fn spoil(folder: &Folder, sql: &str) {

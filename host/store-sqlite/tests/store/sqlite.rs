@@ -7,9 +7,9 @@ use rusqlite::Connection;
 use wasmill_model::{NewDependencies, NewTask, OnFailure, TaskState};
 use wasmill_store::StoreError;
 use wasmill_store_sqlite::{SqliteConfig, open};
+use wasmill_store_suite::fixture::{Fixture, StoreExt, at, claim_one, insert_one, new_task, plugin};
 
 use crate::folder::Folder;
-use wasmill_store_suite::fixture::{Fixture, StoreExt, at, claim_one, insert_one, new_task, plugin};
 
 fn refusal(folder: &Folder) -> StoreError {
     open(folder.config(), at(0)).expect_err("the store does not open")
