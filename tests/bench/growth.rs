@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use wasmill_tests::Server;
 
-use crate::computing::computed;
+use crate::parts::computing::computed;
+use crate::parts::throughput;
 use crate::report::{Spread, per_second, row, thousands, title};
-use crate::throughput;
 
 /// How many clients submit no-ops concurrently, and how long.
 const CLIENTS: usize = 32;

@@ -5,30 +5,20 @@
 //!
 //! `make bench-growth` starts it with `growth`, and `make bench-peers` with `load`.
 
-mod batch;
-mod cancel;
-mod computing;
-mod fairness;
-mod files;
 mod floors;
 mod generated;
 mod growth;
-mod kinds;
-mod large;
-mod latency;
-mod live;
 mod load;
-mod many;
-mod plugins;
+mod parts;
 mod report;
-mod restart;
-mod suspended;
-mod throughput;
-mod watched;
 
 use anyhow::{Result, bail};
 use tokio::runtime::{Builder, Runtime};
 
+use crate::parts::{
+    batch, cancel, fairness, files, kinds, large, latency, live, many, plugins, restart, suspended,
+    throughput, watched,
+};
 use crate::report::{per_second, row, title};
 
 fn main() -> Result<()> {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use wasmill_tests::{Client, Server};
 
 use super::{Cost, decades, ms, report, thousands};
-use crate::computing::quiet;
+use crate::parts::computing::quiet;
 
 /// Slots for the no-ops, in addition to those of the sleepers.
 const SPARE: u64 = 64;

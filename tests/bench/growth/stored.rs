@@ -8,7 +8,7 @@ use wasmill_model::TaskId;
 use wasmill_tests::Server;
 
 use super::{Cost, decades, fill, latency, ms, report, thousands};
-use crate::computing::quiet;
+use crate::parts::computing::quiet;
 
 /// How often a read is measured.
 const READS: usize = 300;

@@ -10,9 +10,9 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 use wasmill_tests::{Client, Server};
 
-use crate::computing::quiet;
+use crate::parts::computing::quiet;
+use crate::parts::throughput::submit_for;
 use crate::report::{Spread, middle, per_second, row, title};
-use crate::throughput::submit_for;
 
 const ROWS: u32 = 1_000_000;
 

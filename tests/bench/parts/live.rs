@@ -6,8 +6,8 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use wasmill_tests::{Client, Server, Stream};
 
+use crate::parts::throughput;
 use crate::report::{per_second, row, title};
-use crate::throughput;
 
 const FOLLOWERS: usize = 1_000;
 const CALLS: u32 = 2_000_000;

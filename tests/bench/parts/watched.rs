@@ -9,9 +9,9 @@ use serde_json::json;
 use tokio::task::JoinHandle;
 use wasmill_tests::{Client, Server};
 
-use crate::computing::computed;
+use crate::parts::computing::computed;
+use crate::parts::throughput;
 use crate::report::{middle, per_second, row, title};
-use crate::throughput;
 
 /// How often each case is measured.
 const ROUNDS: usize = 7;

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use wasmill_tests::{Answer, Server};
 
-const LIST: &str = include_str!("../programs/list.txt");
-const DOC: &str = include_str!("../../docs/reference/programs.md");
+const LIST: &str = include_str!("../../programs/list.txt");
+const DOC: &str = include_str!("../../../docs/reference/programs.md");
 
 /// Deadline for a program to compile on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(300);

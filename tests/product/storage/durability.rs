@@ -181,7 +181,7 @@ async fn a_checkpoint_survives_retry_reload_and_crash() {
 
 #[test]
 fn the_release_build_has_no_fault_points() {
-    let marked = include_str!("../../host/store-sqlite/src/writer/batcher.rs");
+    let marked = include_str!("../../../host/store-sqlite/src/writer/batcher.rs");
     let name = "all written, not committed";
     assert!(marked.contains(name), "the fault point has another name now");
     let binary = std::fs::read(wasmill_tests::binary().expect("built")).expect("readable");

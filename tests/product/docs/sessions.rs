@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use wasmill_tests::{Server, binary, command};
 
-use crate::book::{read, repository};
+use crate::docs::book::{read, repository};
 
 /// Deadline for a command to print what is shown. Some build a plugin.
 const DEADLINE: Duration = Duration::from_secs(30);

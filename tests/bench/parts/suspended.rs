@@ -11,7 +11,7 @@ use serde_json::json;
 use wasmill_model::{Clock, SystemClock};
 use wasmill_tests::Server;
 
-use crate::computing::{computed, quiet};
+use crate::parts::computing::{computed, quiet};
 use crate::report::{Spread, per_second, row, title};
 
 const SUSPENDED: &[u8] = include_bytes!(env!("GUEST_IO_STUB_SUSPENDED"));

@@ -8,8 +8,8 @@ use hyper::header::LINK;
 use serde_json::{Value, json};
 use wasmill_tests::{Client, Server};
 
+use crate::parts::throughput::{drained, submit_at};
 use crate::report::{Spread, row, title};
-use crate::throughput::{drained, submit_at};
 
 const SAMPLES: usize = 300;
 

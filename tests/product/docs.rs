@@ -1,0 +1,5 @@
+//! The book and the examples are true.
+
+pub(crate) mod book;
+mod examples;
+mod sessions;

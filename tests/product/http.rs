@@ -1,0 +1,19 @@
+//! The REST API: requests, answers, connections.
+
+mod access_policy;
+mod agreement;
+mod bodies;
+mod browser;
+mod contract;
+mod debug;
+mod filters;
+mod floods;
+mod follow;
+mod hang_up;
+mod input_checks;
+mod metrics;
+mod openapi;
+mod problems;
+mod raw_requests;
+mod requests;
+mod traces;
