@@ -21,7 +21,7 @@ use wasmill_model::{
 };
 use wasmill_scheduler::{Prepare, Scheduler, SchedulerConfig, Schedules};
 use wasmill_store::{Filter, ListQuery, NewSchedule, Store};
-use wasmill_store_sqlite::SqliteConfig;
+use wasmill_store_sqlite::{Database, SqliteConfig};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -241,7 +241,11 @@ fn a_crash_during_recovery_counts_all_crashes_or_none() {
                 taken.lock().expect("no panic").get_or_insert_with(|| copy(&folder));
             }
         });
-        drop(wasmill_store_sqlite::open(SqliteConfig::new(data.path()), now()).expect("opened"));
+        drop(
+            Database::open(SqliteConfig::new(data.path()))
+                .and_then(|database| database.start(now()))
+                .expect("opened"),
+        );
         disarm();
         let data = left.lock().expect("no panic").take().expect("reached");
         paused_runtime().block_on(async {
@@ -293,7 +297,9 @@ fn a_result_after_a_cancel_is_discarded() {
     let _exclusive = exclusive();
     threaded_runtime().block_on(async {
         let dir = tempfile::tempdir().expect("a folder");
-        let (store, _) = wasmill_store_sqlite::open(SqliteConfig::new(dir.path()), now()).expect("a store");
+        let (store, _) = Database::open(SqliteConfig::new(dir.path()))
+            .and_then(|database| database.start(now()))
+            .expect("a store");
         let (arrived, mut arrival) = tokio::sync::mpsc::unbounded_channel();
         let (leave, wait) = mpsc::channel::<()>();
         let wait = Mutex::new(wait);
@@ -330,7 +336,9 @@ fn a_cancel_that_cannot_be_stored_fails_at_once_and_completes_later() {
     threaded_runtime().block_on(async {
         let dir = tempfile::tempdir().expect("a folder");
         let (data, away) = (dir.path().join("data"), dir.path().join("away"));
-        let (store, _) = wasmill_store_sqlite::open(SqliteConfig::new(&data), now()).expect("a store");
+        let (store, _) = Database::open(SqliteConfig::new(&data))
+            .and_then(|database| database.start(now()))
+            .expect("a store");
         let runner: Arc<dyn Runner> = Arc::new(testbed::ScriptedRunner::default());
         let handle = tokio::runtime::Handle::current();
         let scheduler = Scheduler::new(config(), store.clone(), runner, Arc::new(SystemClock), handle);
@@ -372,7 +380,9 @@ fn plain_reads_wait_for_no_commit() {
     let _exclusive = exclusive();
     threaded_runtime().block_on(async {
         let dir = tempfile::tempdir().expect("a folder");
-        let (store, _) = wasmill_store_sqlite::open(SqliteConfig::new(dir.path()), now()).expect("a store");
+        let (store, _) = Database::open(SqliteConfig::new(dir.path()))
+            .and_then(|database| database.start(now()))
+            .expect("a store");
         let stored = TaskId::new();
         store.submit(vec![testbed::new_task(stored, "ok", now())], None).await.expect("accepted");
         let (arrived, mut arrival) = tokio::sync::mpsc::unbounded_channel();
@@ -557,7 +567,9 @@ fn start_host(
     dir: &TempDir,
     guests: &tokio::runtime::Runtime,
 ) -> (Store, Arc<testbed::ScriptedRunner>, Scheduler) {
-    let (store, _) = wasmill_store_sqlite::open(SqliteConfig::new(dir.path()), now()).expect("a store");
+    let (store, _) = Database::open(SqliteConfig::new(dir.path()))
+        .and_then(|database| database.start(now()))
+        .expect("a store");
     let runner = Arc::new(testbed::ScriptedRunner::default());
     let scheduler = Scheduler::new(
         config(),

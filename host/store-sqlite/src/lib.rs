@@ -1,6 +1,6 @@
 //! The embedded backend of the store: SQLite, in the file `wasmill.db` of the data folder.
 //!
-//! One thread [writes](writer), a few connections [read](read); nothing else touches the file. [`open`] returns
+//! One thread [writes](writer), a few connections [read](read); nothing else touches the file. [`Database`] becomes
 //! the store; its operations are in folders by subject, and [`sqlite`] names them by the methods of the traits.
 
 mod config;
@@ -23,4 +23,4 @@ pub use config::{Backup, LockHolder, SqliteConfig};
 pub use file::backup::backup;
 pub use file::examine::examine;
 pub use file::lock::holder;
-pub use sqlite::open;
+pub use sqlite::Database;

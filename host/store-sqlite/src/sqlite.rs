@@ -9,6 +9,7 @@ mod upkeep;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use rusqlite::Connection;
 use wasmill_model::Timestamp;
 use wasmill_store::live::LiveRuns;
 use wasmill_store::rules::plugin_counts::AllPluginCounts;
@@ -47,46 +48,67 @@ impl Backend for Sqlite {
     }
 }
 
-/// Opens the store in a data folder, creates the folder if it is missing, and recovers tasks that ran when the
-/// last host died. Blocks the thread.
-///
-/// # Errors
-///
-/// [`StoreError::Locked`] while another process has it open; [`StoreError::Foreign`], [`StoreError::Outdated`],
-/// [`StoreError::Newer`] or [`StoreError::Corrupt`] if the database cannot be used.
-pub fn open(config: SqliteConfig, now: Timestamp) -> Result<(Store, Recovery), StoreError> {
-    let SqliteConfig { dir, waiting_max, readers, log_bytes_max, tracer } = config;
-    connection::create_dir(&dir)?;
-    let lock = Lock::take(&dir)?;
-    let path: Arc<Path> = dir.join("wasmill.db").into();
-    let connection = connection::writer(&path)?;
-    let home = Arc::new(Home::of(path.clone()));
-    let whole = check::at_opening(&connection, &path)?;
-    let faulty = |error| fault::fault(&path, &error);
-    let (recovery, writer_state) = recover::recover(&connection, now, &tracer).map_err(faulty)?;
-    let plugin_counts = AllPluginCounts::new(plugin_counts::load(&connection).map_err(faulty)?);
-    let stats = Arc::new(WriterStats::new(writer_state, plugin_counts));
-    let live_runs = Arc::new(LiveRuns::new(log_bytes_max, tracer));
-    live_runs
-        .event_bus
-        .begin(events::first(writer_state.events_reserved), writer_state.events_reserved.unsigned_abs());
-    let abandoned = Arc::new(AbandonedClaims::default());
-    let batcher = Batcher::new(
-        connection,
-        home.clone(),
-        writer_state,
-        stats.clone(),
-        live_runs.clone(),
-        abandoned.clone(),
-    );
-    let writer = Writer::start(batcher, lock)?;
-    let damage = Arc::new(OnceLock::new());
-    if !whole {
-        check_on(path.clone(), &damage);
+/// A database that is locked, checked and migrated, and whose tasks are as the last host left them.
+#[derive(Debug)]
+pub struct Database {
+    config: SqliteConfig,
+    path: Arc<Path>,
+    lock: Lock,
+    connection: Connection,
+    is_checked: bool,
+}
+
+impl Database {
+    /// Opens the database of a data folder, creates both if they are missing. Blocks the thread.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Locked`] while another process has it open; [`StoreError::Foreign`], [`StoreError::Outdated`],
+    /// [`StoreError::Newer`] or [`StoreError::Corrupt`] if the database cannot be used.
+    pub fn open(config: SqliteConfig) -> Result<Self, StoreError> {
+        connection::create_dir(&config.dir)?;
+        let lock = Lock::take(&config.dir)?;
+        let path: Arc<Path> = config.dir.join("wasmill.db").into();
+        let connection = connection::writer(&path)?;
+        let is_checked = check::at_opening(&connection, &path)?;
+        Ok(Self { config, path, lock, connection, is_checked })
     }
-    let readers = Arc::new(Readers::new(home, readers));
-    let sqlite = Sqlite { writer, readers, damage, stats, live_runs, abandoned, waiting_max };
-    Ok((Store::new(sqlite), recovery))
+
+    /// Recovers tasks that ran when the last host died, and starts to write. Blocks the thread.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] or [`StoreError::Corrupt`]; then nothing was changed.
+    pub fn start(self, now: Timestamp) -> Result<(Store, Recovery), StoreError> {
+        let Self { config, path, lock, connection, is_checked } = self;
+        let SqliteConfig { dir: _, waiting_max, readers, log_bytes_max, tracer } = config;
+        let home = Arc::new(Home::of(path.clone()));
+        let faulty = |error| fault::fault(&path, &error);
+        let (recovery, writer_state) = recover::recover(&connection, now, &tracer).map_err(faulty)?;
+        let plugin_counts = AllPluginCounts::new(plugin_counts::load(&connection).map_err(faulty)?);
+        let stats = Arc::new(WriterStats::new(writer_state, plugin_counts));
+        let live_runs = Arc::new(LiveRuns::new(log_bytes_max, tracer));
+        live_runs
+            .event_bus
+            .begin(events::first(writer_state.events_reserved), writer_state.events_reserved.unsigned_abs());
+        let abandoned = Arc::new(AbandonedClaims::default());
+        let batcher = Batcher::new(
+            connection,
+            home.clone(),
+            writer_state,
+            stats.clone(),
+            live_runs.clone(),
+            abandoned.clone(),
+        );
+        let writer = Writer::start(batcher, lock)?;
+        let damage = Arc::new(OnceLock::new());
+        if !is_checked {
+            check_on(path, &damage);
+        }
+        let readers = Arc::new(Readers::new(home, readers));
+        let sqlite = Sqlite { readers, writer, damage, stats, live_runs, abandoned, waiting_max };
+        Ok((Store::new(sqlite), recovery))
+    }
 }
 
 /// Added to the thread's nice value so the check yields to requests.

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use tokio::task::JoinSet;
 use wasmill_model::{Clock, NewTask, PluginName, SystemClock, TaskId, Transition};
 use wasmill_store::{Filter, Store};
-use wasmill_store_sqlite::SqliteConfig;
+use wasmill_store_sqlite::{Database, SqliteConfig};
 
 /// Tasks per batch.
 const BATCH: u64 = 10_000;
@@ -17,7 +17,7 @@ const KEPT: usize = 1_000;
 /// Adds tasks like the newest one and completes them until this many have finished; returns some of their ids.
 pub(super) async fn fill(data: &Path, ended: u64) -> Result<Vec<TaskId>> {
     let config = SqliteConfig { waiting_max: u64::MAX >> 1, ..SqliteConfig::new(data) };
-    let (store, _) = wasmill_store_sqlite::open(config, SystemClock.now())?;
+    let (store, _) = Database::open(config)?.start(SystemClock.now())?;
     let before: u64 = store.plugin_counts().iter().map(|(_, tally)| tally.completed).sum();
     let (newest, _) = store.find(Filter::default(), None, 1).await?;
     let newest = *newest.first().context("a task to make others like it")?;

@@ -14,7 +14,8 @@ const TASKS: usize = 50;
 /// Starts a server that must fail, and returns its exit code and output.
 fn refusal(folder: &Path, args: &[&str]) -> (Option<i32>, String) {
     let mut server = Command::new(binary().expect("a binary"))
-        .args(["serve", "--data", "data", "--plugins", "plugins"])
+        .args(["serve", "--data", "data"])
+        .env("WASMILL_PLUGINS", "plugins")
         .args(args)
         .current_dir(folder)
         .stdin(Stdio::null())
@@ -83,4 +84,25 @@ async fn a_failed_start_changes_no_waiting_task() {
     }
     let task = client.until(&first, "running").await;
     assert_eq!((&task.json["attempt"], &task.json["host_crashes"]), (&json!(1), &json!(0)), "{}", task.text);
+}
+
+#[tokio::test]
+async fn a_start_without_plugins_leaves_the_tasks_of_a_crashed_host_to_the_next() {
+    let folder = Server::folder_with_guests();
+    std::fs::write(folder.path().join("file"), "no folder").expect("written");
+    let mut server = Server::start_in(Arc::clone(&folder), &[]).expect("a server");
+    let client = server.client();
+    let id = client.submit(&json!({"plugin": "misbehave", "input": {"do": "sleep", "ms": 600_000}})).await;
+    client.until(&id, "running").await;
+    server.kill();
+    drop(server);
+
+    let (code, printed) = refusal(folder.path(), &["--listen", "127.0.0.1:0", "--plugins", "file"]);
+    assert_ne!(code, Some(0), "{printed}");
+    assert!(!printed.contains("the last host crashed"), "a failed start recovered tasks: {printed}");
+
+    let server = Server::start_in(folder, &[]).expect("a server");
+    let task = server.client().until(&id, "running").await;
+    assert_eq!((&task.json["attempt"], &task.json["host_crashes"]), (&json!(2), &json!(1)), "{}", task.text);
+    assert!(server.log().contains("the last host crashed"), "{}", server.log());
 }

@@ -64,7 +64,7 @@ fn check(params: &Params) -> Result<ListQuery, Problem> {
 
 pub(crate) fn spec() -> Operation {
     let limit = json!({"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_MAX});
-    let cursor = json!({"type": "string", "pattern": "^0*[0-7]?[0-9A-Fa-f]{1,15}$"});
+    let cursor = json!({"type": "string", "pattern": "^0*[0-9A-Fa-f]{1,32}$"});
     let page = ResponseSpec::json::<Vec<TaskView>>("A page of tasks.", json!([view::example()]))
         .optional_header(
             "Link",

@@ -16,7 +16,7 @@ use wasmill_model::{
 };
 use wasmill_scheduler::{Scheduler, SchedulerConfig};
 use wasmill_store::Store;
-use wasmill_store_sqlite::SqliteConfig;
+use wasmill_store_sqlite::{Database, SqliteConfig};
 
 /// The digest of the plugin.
 pub const DIGEST: &str = "d1";
@@ -263,8 +263,9 @@ impl Testbed {
 
     /// Starts a host on a folder, possibly one that another host left behind.
     pub fn on(dir: Arc<TempDir>, clock: Arc<dyn Clock>, config: SchedulerConfig) -> Self {
-        let (store, _) =
-            wasmill_store_sqlite::open(SqliteConfig::new(dir.path()), clock.now()).expect("a store");
+        let (store, _) = Database::open(SqliteConfig::new(dir.path()))
+            .and_then(|database| database.start(clock.now()))
+            .expect("a store");
         let runner = Arc::new(ScriptedRunner::default());
         let scheduler = Scheduler::new(
             config.clone(),

@@ -6,13 +6,15 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use wasmill_model::{TaskState, Transition};
 use wasmill_store::{Store, StoreError};
-use wasmill_store_sqlite::{backup, open};
+use wasmill_store_sqlite::{Database, backup};
 use wasmill_store_suite::fixture::{Fixture, StoreExt, at, claim_one, get, insert_one, new_task};
 
 use crate::folder::Folder;
 
 fn refusal(folder: &Folder) -> StoreError {
-    open(folder.config(), at(0)).expect_err("the store does not open")
+    Database::open(folder.config())
+        .and_then(|database| database.start(at(0)))
+        .expect_err("the store does not open")
 }
 
 async fn filled(folder: &Folder, results_mib: usize) {

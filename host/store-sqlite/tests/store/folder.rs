@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use wasmill_model::{Timestamp, Tracer};
 use wasmill_store::{Recovery, Store};
-use wasmill_store_sqlite::{SqliteConfig, open};
+use wasmill_store_sqlite::{Database, SqliteConfig};
 use wasmill_store_suite::Fixture;
 
 pub(crate) struct Folder(tempfile::TempDir);
@@ -31,6 +31,6 @@ impl Fixture for Folder {
 
     fn open_with(&self, waiting_max: u64, tracer: &Tracer, now: Timestamp) -> (Store, Recovery) {
         let config = SqliteConfig { waiting_max, tracer: tracer.clone(), ..self.config() };
-        open(config, now).expect("the store opens")
+        Database::open(config).and_then(|database| database.start(now)).expect("the store opens")
     }
 }

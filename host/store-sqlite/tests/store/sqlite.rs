@@ -6,13 +6,15 @@ use std::task::{Context, Waker};
 use rusqlite::Connection;
 use wasmill_model::{NewDependencies, NewTask, OnFailure, TaskState};
 use wasmill_store::StoreError;
-use wasmill_store_sqlite::{SqliteConfig, open};
+use wasmill_store_sqlite::{Database, SqliteConfig};
 use wasmill_store_suite::fixture::{Fixture, StoreExt, at, claim_one, insert_one, new_task, plugin};
 
 use crate::folder::Folder;
 
 fn refusal(folder: &Folder) -> StoreError {
-    open(folder.config(), at(0)).expect_err("the store does not open")
+    Database::open(folder.config())
+        .and_then(|database| database.start(at(0)))
+        .expect_err("the store does not open")
 }
 
 #[test]
@@ -41,7 +43,7 @@ async fn a_closed_store_releases_its_folder_while_handles_remain() {
 fn a_missing_data_folder_is_created_for_its_owner_only() {
     let folder = Folder::new();
     let dir = folder.path().join("new/data");
-    let _store = open(SqliteConfig::new(&dir), at(0)).expect("opened");
+    let _database = Database::open(SqliteConfig::new(&dir)).expect("opened");
     let mode = |path| std::fs::metadata(path).expect("made").permissions().mode() & 0o777;
     assert_eq!(mode(dir.clone()), 0o700);
     assert_eq!(mode(dir.join("wasmill.db")), 0o600);

@@ -11,12 +11,12 @@ use crate::serve;
 pub(super) fn checks(config: &Config) -> Vec<Check> {
     let limits = config.limits();
     // The check of slots reports what does not fit.
-    let Ok(slots) = serve::slots(config, limits) else { return Vec::new() };
-    let memory_total_bytes = Some(serve::memory_total(config));
+    let Ok(slots) = serve::checked::slots(config, limits) else { return Vec::new() };
+    let memory_total_bytes = Some(serve::checked::memory_total(config));
     let plugins = LoaderConfig {
         max_limits: Some(config.max_limits),
         http_roots: config.http_roots.clone(),
-        compiler: Some(serve::compiler(config)),
+        compiler: Some(serve::checked::compiler(config)),
         ..LoaderConfig::default()
     };
     let runtime = RuntimeConfig { slots, limits, memory_total_bytes };

@@ -13,7 +13,7 @@ const HOST_BYTES: u64 = 256 << 20;
 
 pub(super) fn memory(config: &Config) -> Check {
     const NAME: &str = "memory";
-    let total = serve::memory_total(config);
+    let total = serve::checked::memory_total(config);
     let total_shown = format_bytes(total);
     let Some(machine) = machine_memory_bytes() else {
         return Check::warn(

@@ -2,7 +2,7 @@
 
 use super::report::Check;
 use crate::config::Config;
-use crate::serve::webhook_secrets;
+use crate::serve::checked::webhook_secrets;
 
 pub(super) fn secrets(config: &Config) -> Check {
     match webhook_secrets(config) {

@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::exit::read_error;
 use crate::output::out;
 use crate::run;
-use crate::serve::compiler;
+use crate::serve::checked::compiler;
 
 /// Columns for lists of names.
 const NAMES_COLUMNS: usize = 100;
