@@ -8,12 +8,12 @@ use wasmill_store::StoreError;
 use crate::file::fault::fault;
 use crate::file::{check, connection, lock, migrations};
 
-/// Checks the database of a data folder as [`open`](crate::open) does, and changes nothing. Returns `Ok` if there is
+/// Checks the database of a data folder as [`Database::open`](crate::Database::open) does, and changes nothing. Returns `Ok` if there is
 /// no database or a host has it open. Blocks the thread; reads only parts of a large database.
 ///
 /// # Errors
 ///
-/// The errors of [`open`](crate::open) that concern the database.
+/// The errors of [`Database::open`](crate::Database::open) that concern the database.
 pub fn examine(dir: &Path) -> Result<(), StoreError> {
     let path = dir.join("wasmill.db");
     let is_in_use = || lock::holder(dir).is_some();
