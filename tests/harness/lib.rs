@@ -12,6 +12,7 @@ mod server;
 mod stream;
 pub mod terminal;
 pub mod tiny;
+mod warm_cache;
 
 pub use client::{Answer, Client};
 pub use command::{CommandOutput, command, wasmill, wasmill_with_stdin};

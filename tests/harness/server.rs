@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{Client, MISBEHAVE, NOOP};
+use crate::{Client, MISBEHAVE, NOOP, warm_cache};
 
 /// Deadline for the start and the stop of a server.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -125,13 +125,24 @@ impl Server {
         folder
     }
 
-    /// Starts a server in a prepared folder.
+    /// Starts a server that has to compile its guests.
+    pub(crate) fn start_cold() -> Result<Self> {
+        Self::launch(Self::folder_with_guests(), Vec::new(), None)
+    }
+
+    /// Starts a server in a prepared folder. If it has no data folder yet, the guests are compiled already.
     ///
     /// # Errors
     ///
     /// Fails with the output of the process if it exits instead of serving.
     pub fn start_in(folder: Arc<TempDir>, args: &[&str]) -> Result<Self> {
+        Self::prepare(&folder)?;
         Self::launch(folder, args.iter().map(ToString::to_string).collect(), None)
+    }
+
+    fn prepare(folder: &TempDir) -> Result<()> {
+        let data = folder.path().join("data");
+        if data.exists() { Ok(()) } else { warm_cache::fill(&data) }
     }
 
     /// Starts a server with this limit of open files.
@@ -140,6 +151,7 @@ impl Server {
     ///
     /// Fails with the output of the process if it exits instead of serving.
     pub fn start_with_open_files(folder: Arc<TempDir>, args: &[&str], open_files: u32) -> Result<Self> {
+        Self::prepare(&folder)?;
         Self::launch(folder, args.iter().map(ToString::to_string).collect(), Some(open_files))
     }
 
