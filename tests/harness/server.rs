@@ -125,8 +125,12 @@ impl Server {
         folder
     }
 
-    /// Starts a server that has to compile its guests.
-    pub(crate) fn start_cold() -> Result<Self> {
+    /// Starts a server like [`Server::start`] that has to compile its guests.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the output of the process if it exits instead of serving.
+    pub fn start_cold() -> Result<Self> {
         Self::launch(Self::folder_with_guests(), Vec::new(), None)
     }
 

@@ -175,7 +175,8 @@ async fn requests_are_counted_by_route_and_not_by_path() {
 
 #[tokio::test]
 async fn plugin_loads_and_log_events_are_counted() {
-    let server = Server::start(&[]);
+    let server = Server::start_cold().expect("a server");
+    server.wait_for_plugins();
     let client = server.client();
     let before = Page::of(&client).await;
     assert!(before.value(r#"wasmill_plugins{state="ready"}"#) >= 3.0, "{}", before.0);
